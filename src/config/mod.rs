@@ -1,0 +1,185 @@
+//! What an operator may say, as types that are valid by construction.
+//!
+//! [`Config::parse`] reads TOML once; everything after it works with these types and never meets a string that
+//! still has to be understood. An error names file, line, key and the fix ([`ConfigError`]).
+
+pub mod parse;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A whole configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `[node]`
+    pub node: Node,
+    /// `[[listener]]`, at least one.
+    pub listeners: Vec<ListenerConfig>,
+    /// `[[route]]`, most specific match wins; empty means every domain to its MX.
+    pub routes: Vec<RouteConfig>,
+    /// `[dns]`
+    pub dns: DnsConfig,
+    /// `[delivery]`
+    pub delivery: Delivery,
+    /// `[retry]`
+    pub retry: Retry,
+    /// `[spool]`
+    pub spool: SpoolConfig,
+    /// `[auth]`: file of `name:hash` lines, hashes in PHC form (`$argon2id$…`).
+    pub accounts: Option<PathBuf>,
+    /// `[log] path`; None is standard output ("-").
+    pub log: Option<PathBuf>,
+    /// `[control]`
+    pub control: Control,
+}
+
+/// `[node]`
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// EHLO name, Received `by`, and the domain bounces come from. Default: the machine's host name.
+    pub hostname: String,
+    /// Where the spool lanes live.
+    pub data_dir: PathBuf,
+    /// Shards; 0 is one per core this process may use.
+    pub shards: usize,
+}
+
+/// `[[listener]]`
+#[derive(Clone, Debug)]
+pub struct ListenerConfig {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Networks that may relay. Default: loopback.
+    pub relay_from: Vec<Network>,
+    /// Largest message, bytes.
+    pub message_size_max: u64,
+    /// Recipients of one transaction.
+    pub recipients_max: usize,
+    /// Certificate chain and key, PEM; STARTTLS is offered when both are set.
+    pub tls: Option<TlsFiles>,
+}
+
+/// `tls_certificate` and `tls_key` of a listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// PEM file of the certificate chain.
+    pub certificate: PathBuf,
+    /// PEM file of the private key.
+    pub key: PathBuf,
+}
+
+/// An address prefix, as in `127.0.0.0/8` or `::1`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// The prefix; bits past `bits` are zero.
+    pub address: IpAddr,
+    /// Length of the prefix.
+    pub bits: u8,
+}
+
+/// `[[route]]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteConfig {
+    /// Which recipient domains.
+    pub domain: DomainPattern,
+    /// Where their mail goes.
+    pub to: RouteTarget,
+}
+
+/// A pattern of recipient domains. Exact beats suffix, a longer suffix beats a shorter one, `*` comes last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DomainPattern {
+    /// `example.com`, lower case.
+    Exact(String),
+    /// `*.example.com` (stored as `example.com`): every name below it, not itself.
+    Suffix(String),
+    /// `*`
+    Any,
+}
+
+/// Where a route sends its mail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RouteTarget {
+    /// The MX hosts of the domain (RFC 5321 section 5).
+    Mx,
+    /// `smtp://host:port`: one host, by name or address literal (`smtp://[::1]:2525`).
+    Smtp {
+        /// Name or address, without brackets.
+        host: String,
+        /// Port, 25 unless given.
+        port: u16,
+    },
+}
+
+/// `[dns]`
+#[derive(Clone, Debug)]
+pub struct DnsConfig {
+    /// Resolvers; empty in the file means those of /etc/resolv.conf, read at start.
+    pub servers: Vec<SocketAddr>,
+    /// One try's timeout.
+    pub timeout: Duration,
+    /// Tries over all servers before a temporary failure.
+    pub attempts: u32,
+}
+
+/// `[delivery]`
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// Connections of the whole node to one destination.
+    pub connections_per_destination: usize,
+    /// Messages over one connection before it is closed; 0 is no bound.
+    pub messages_per_connection: usize,
+    /// Port of MX hosts; 25 but in tests.
+    pub mx_port: u16,
+    /// Whether STARTTLS is tried where it is offered (RFC 3207, opportunistic).
+    pub starttls: bool,
+    /// Whether MX hosts may resolve to loopback addresses; false but in tests.
+    pub allow_loopback_mx: bool,
+}
+
+/// `[retry]`: the n-th retry waits `first * factor^(n-1)`, at most `max`, with jitter.
+#[derive(Clone, Debug)]
+pub struct Retry {
+    /// Before the first retry.
+    pub first: Duration,
+    /// Growth.
+    pub factor: f64,
+    /// Longest wait.
+    pub max: Duration,
+    /// Age at which a recipient is given up and bounced.
+    pub expire: Duration,
+}
+
+/// `[spool]`
+#[derive(Clone, Debug)]
+pub struct SpoolConfig {
+    /// Bytes of one segment, a multiple of 4096.
+    pub segment_size: u64,
+    /// Most bytes of segments over all lanes; 0 is as much as the disk has.
+    pub size_max: u64,
+}
+
+/// `[control]`
+#[derive(Clone, Debug)]
+pub struct Control {
+    /// `http`: metrics and health; None switches it off (`http = ""`).
+    pub http: Option<SocketAddr>,
+}
+
+impl Network {
+    /// Whether `address` is inside. An IPv4-mapped IPv6 address is judged as the IPv4 address.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(network), IpAddr::V4(address)) => {
+                let mask = u32::MAX.checked_shl(32 - u32::from(self.bits)).unwrap_or(0);
+                network.to_bits() == address.to_bits() & mask
+            }
+            (IpAddr::V6(network), IpAddr::V6(address)) => {
+                let mask = u128::MAX.checked_shl(128 - u32::from(self.bits)).unwrap_or(0);
+                network.to_bits() == address.to_bits() & mask
+            }
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Every bound of the relay, with its reason. Relations between bounds are asserted at compile time.
+//!
+//! A bound an operator may want to move is a configuration default that starts from here; a bound that protects
+//! an invariant is a constant only.
+
+use std::time::Duration;
+
+/// Longest command line, CRLF included (RFC 5321 4.5.3.1.4 asks for 512; parameters of extensions add to it).
+pub const COMMAND_LINE_MAX: usize = 2048;
+/// Longest line in an AUTH exchange, CRLF included (RFC 4954 section 4).
+pub const AUTH_LINE_MAX: usize = 12_288;
+/// Longest text line accepted inside a message, CRLF excluded. RFC 5321 4.5.3.1.6 says 998; real mail is longer,
+/// and refusing it bounces what every other relay passes, so the default is far above and only stops abuse.
+pub const TEXT_LINE_MAX: usize = 65_536;
+/// Recipients of one transaction (RFC 5321 4.5.3.1.8 asks for at least 100); one more is answered 452.
+pub const RECIPIENTS_MAX: usize = 1_000;
+/// Longest local part (RFC 5321 4.5.3.1.1).
+pub const LOCAL_PART_MAX: usize = 64;
+/// Longest domain (RFC 5321 4.5.3.1.2).
+pub const DOMAIN_MAX: usize = 255;
+/// Received fields after which a message is taken to loop (RFC 5321 6.3 asks for at least 100).
+pub const HOPS_MAX: u32 = 100;
+/// Bytes of header section examined for trace fields and kept for a bounce.
+pub const HEADER_MAX: usize = 256 * 1024;
+/// Unknown or broken commands before a session is closed with 421.
+pub const COMMAND_ERRORS_MAX: u32 = 20;
+/// Failed AUTH attempts before a session is closed with 421.
+pub const AUTH_FAILURES_MAX: u32 = 3;
+/// Longest reply line accepted from a next hop; the rest of a longer one is dropped (RFC 5321 4.5.3.1.5 says 512).
+pub const REPLY_LINE_MAX: usize = 2048;
+/// Lines of one reply accepted from a next hop before it is taken for hostile.
+pub const REPLY_LINES_MAX: usize = 128;
+/// Bytes of a next hop's reply text kept in records, logs and bounces.
+pub const REPLY_TEXT_MAX: usize = 512;
+/// Bytes of replies held for a client that pipelines and does not read.
+pub const REPLY_BACKLOG_MAX: usize = 64 * 1024;
+
+/// Largest message unless configured otherwise.
+pub const MESSAGE_SIZE_DEFAULT: u64 = 50 * 1024 * 1024;
+/// A body up to this size is gathered in memory and enters the spool in one piece; a larger one is chunked.
+pub const BODY_GATHER_MAX: usize = 256 * 1024;
+/// Bytes of gathered bodies a shard holds at one time; over it sessions chunk early.
+pub const BODY_BUDGET: usize = 64 * 1024 * 1024;
+/// Bytes of the shard's shared receive buffer.
+pub const SCRATCH: usize = 64 * 1024;
+
+/// Default bytes of one spool segment.
+pub const SEGMENT_SIZE_DEFAULT: u64 = 64 * 1024 * 1024;
+/// Smallest and largest segment a configuration may ask for.
+pub const SEGMENT_SIZE_MIN: u64 = 4 * 1024 * 1024;
+/// Offsets inside a segment are 32 bits.
+pub const SEGMENT_SIZE_MAX: u64 = 1024 * 1024 * 1024;
+/// Segments of one lane: slots are 16 bits.
+pub const SEGMENTS_MAX: usize = 16_384;
+/// The unit a commit starts on, so that no synced block is ever rewritten.
+pub const BLOCK: u64 = 4096;
+/// Bytes of one commit; what does not fit waits for the next.
+pub const COMMIT_BYTES_MAX: usize = 3 * 1024 * 1024;
+/// Messages, chunks and outcomes of one commit. Also bounds the vectored write (IOV_MAX is 1024).
+pub const COMMIT_ITEMS_MAX: usize = 900;
+/// Segments a lane keeps for outcomes, bounces and compaction; MAIL closes with 452 before they are touched.
+pub const SEGMENTS_RESERVED: usize = 2;
+/// An outcome waits at most this long for a commit to ride on before it forces one.
+pub const OUTCOME_DELAY_MAX: Duration = Duration::from_millis(100);
+/// Outcomes of one lane in flight from all home shards: the bound on duplicates after a crash.
+pub const OUTCOME_CREDITS: usize = 4096;
+/// Handoffs waiting in one shard's inbox.
+pub const HANDOFF_INBOX: usize = 4096;
+/// Letters taken from an inbox in one turn before other tasks run.
+pub const INBOX_BATCH: usize = 256;
+/// Recipients queued on one shard before MAIL closes with 452.
+pub const QUEUED_RECIPIENTS_MAX: usize = 4_000_000;
+/// Shards of one node and lanes of one data directory.
+pub const SHARDS_MAX: usize = 256;
+
+/// Recipients of one outbound transaction (RFC 5321 4.5.3.1.8: every server takes 100).
+pub const TRANSACTION_RECIPIENTS_MAX: usize = 100;
+/// Default connections of the node to one destination.
+pub const DESTINATION_CONNECTIONS_DEFAULT: usize = 20;
+/// Outbound connections of one shard.
+pub const OUTBOUND_CONNECTIONS_MAX: usize = 4_000;
+/// Inbound connections of one shard.
+pub const INBOUND_CONNECTIONS_MAX: usize = 30_000;
+/// Hosts of one MX answer tried for one delivery (RFC 5321 5.1 asks for at least two).
+pub const MX_HOSTS_MAX: usize = 10;
+/// Addresses tried for one delivery over all hosts.
+pub const MX_ADDRESSES_MAX: usize = 20;
+
+/// Names held in a shard's resolver cache.
+pub const DNS_CACHE_MAX: usize = 100_000;
+/// DNS questions in flight on one shard.
+pub const DNS_INFLIGHT_MAX: usize = 1_000;
+/// Longest CNAME chain followed.
+pub const DNS_CNAME_MAX: usize = 12;
+
+/// Bytes of accounting records gathered before they are passed to the writer.
+pub const ACCOUNTING_CHUNK: usize = 64 * 1024;
+/// Such chunks waiting for the writer, per shard; more are dropped and counted, never waited for.
+pub const ACCOUNTING_QUEUE: usize = 64;
+
+/// Deadlines of the client side (RFC 5321 4.5.3.2).
+pub mod client {
+    use super::Duration;
+    /// TCP connect; not in the RFC, and long enough for three SYNs.
+    pub const CONNECT: Duration = Duration::from_secs(30);
+    /// 4.5.3.2.1 initial 220.
+    pub const GREETING: Duration = Duration::from_secs(300);
+    /// EHLO, STARTTLS and RSET; the RFC is silent.
+    pub const HELLO: Duration = Duration::from_secs(300);
+    /// The TLS handshake.
+    pub const HANDSHAKE: Duration = Duration::from_secs(60);
+    /// 4.5.3.2.2 MAIL.
+    pub const MAIL: Duration = Duration::from_secs(300);
+    /// 4.5.3.2.3 RCPT.
+    pub const RCPT: Duration = Duration::from_secs(300);
+    /// 4.5.3.2.4 the 354 after DATA.
+    pub const DATA: Duration = Duration::from_secs(120);
+    /// 4.5.3.2.5 each block of the body.
+    pub const BLOCK: Duration = Duration::from_secs(180);
+    /// 4.5.3.2.6 the reply after the final dot.
+    pub const DOT: Duration = Duration::from_secs(600);
+    /// How long QUIT may take; its outcome changes nothing.
+    pub const QUIT: Duration = Duration::from_secs(2);
+    /// An idle connection is kept this long for more mail.
+    pub const IDLE: Duration = Duration::from_secs(10);
+}
+
+/// Deadlines of the server side.
+pub mod server {
+    use super::Duration;
+    /// 4.5.3.2.7: waiting for the next command.
+    pub const COMMAND: Duration = Duration::from_secs(300);
+    /// The whole of one TLS handshake.
+    pub const HANDSHAKE: Duration = Duration::from_secs(60);
+    /// The whole of one DATA phase, however slowly it drips.
+    pub const DATA: Duration = Duration::from_secs(1800);
+    /// No byte of a body for this long.
+    pub const DATA_BLOCK: Duration = Duration::from_secs(180);
+    /// A client that does not read its replies.
+    pub const SEND: Duration = Duration::from_secs(60);
+    /// A whole session.
+    pub const SESSION: Duration = Duration::from_secs(4 * 3600);
+}
+
+/// How long a drain waits for what is in flight before it stops all the same.
+pub const DRAIN_MAX: Duration = Duration::from_secs(30);
+
+const _: () = {
+    assert!(COMMAND_LINE_MAX >= 512 && AUTH_LINE_MAX >= 12_288);
+    assert!(AUTH_LINE_MAX <= SCRATCH, "a whole line must fit in what one receive brings");
+    assert!(BODY_GATHER_MAX <= COMMIT_BYTES_MAX / 4, "a few whole bodies must fit in one commit");
+    assert!((COMMIT_BYTES_MAX as u64) < SEGMENT_SIZE_MIN, "a commit must fit in an empty segment");
+    assert!(SEGMENT_SIZE_MAX <= u32::MAX as u64, "offsets are 32 bits");
+    assert!(SEGMENTS_MAX <= u16::MAX as usize, "slots are 16 bits");
+    assert!(RECIPIENTS_MAX <= u16::MAX as usize, "recipient ordinals are 16 bits");
+    assert!(RECIPIENTS_MAX >= 100 && TRANSACTION_RECIPIENTS_MAX >= 100, "RFC 5321 4.5.3.1.8");
+    assert!(COMMIT_ITEMS_MAX + 8 <= 1024, "IOV_MAX");
+    assert!(HOPS_MAX >= 100, "RFC 5321 6.3");
+    assert!(INBOX_BATCH <= HANDOFF_INBOX);
+};

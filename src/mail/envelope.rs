@@ -1,0 +1,71 @@
+//! The envelope of an accepted message: what the spool keeps beside the body (RFC 5321 2.3.1).
+
+use std::net::SocketAddr;
+
+use crate::time::UnixMillis;
+
+/// Everything about an accepted message but its body. Built by `smtp::server`, written by `spool::record`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    /// Reverse path without its angle brackets; empty for the null sender.
+    pub sender: Vec<u8>,
+    /// Recipients, grouped so that equal domains stand together (stable sort by domain).
+    pub recipients: Vec<Recipient>,
+    /// When the message was accepted.
+    pub arrival: UnixMillis,
+    /// When what is still undelivered is given up.
+    pub expiry: UnixMillis,
+    /// How it came in, for the Received field.
+    pub origin: Origin,
+    /// The account that authenticated, if one did.
+    pub account: Option<String>,
+    /// The client declared or sent 8-bit text (RFC 6152 BODY=8BITMIME, or a byte above 127 was seen).
+    pub eight_bit: bool,
+    /// Some line of the body begins with a dot, so that it must be dot-stuffed on the way out.
+    pub needs_stuffing: bool,
+}
+
+/// One recipient. Its place in [`Envelope::recipients`] is its ordinal, which never changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recipient {
+    /// Forward path without angle brackets, as the client gave it (source route removed).
+    pub address: Vec<u8>,
+    /// Where the domain begins in `address` (the byte after the last `@`).
+    pub domain_at: u16,
+}
+
+/// How a message came in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The client's address; None for a message the relay made itself (a bounce).
+    pub client: Option<SocketAddr>,
+    /// The name it gave in EHLO or HELO, already checked to be printable.
+    pub helo: String,
+    /// The `with` keyword of RFC 3848: SMTP, ESMTP, ESMTPS, ESMTPA, ESMTPSA.
+    pub protocol: Protocol,
+    /// TLS version and cipher suite, if the session was protected.
+    pub tls: Option<String>,
+}
+
+/// The `with` keyword (RFC 3848).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Protocol {
+    /// HELO.
+    Smtp = 0,
+    /// EHLO.
+    Esmtp = 1,
+    /// EHLO over TLS.
+    Esmtps = 2,
+    /// EHLO with AUTH (never offered without TLS, kept for completeness of the register).
+    Esmtpa = 3,
+    /// EHLO over TLS with AUTH.
+    Esmtpsa = 4,
+}
+
+impl Recipient {
+    /// The domain as the client wrote it.
+    pub fn domain(&self) -> &[u8] {
+        self.address.get(usize::from(self.domain_at)..).unwrap_or_default()
+    }
+}

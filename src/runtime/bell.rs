@@ -1,0 +1,59 @@
+//! How one thread wakes another's shard: a flag that coalesces, and one waker that is never replaced.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::task::{Context, Poll, Waker};
+
+/// Wakes one shard's inbox. Any thread may ring; one immortal task of the shard listens.
+#[derive(Debug, Default)]
+pub struct Bell {
+    rung: AtomicBool,
+    /// Whether the listener may be asleep, that is, whether a ring must go through the waker. A runtime whose loop looks
+    /// at [`Bell::is_rung`] by itself clears this while it is awake and saves the producers a foreign wake.
+    asleep: AtomicBool,
+    waker: OnceLock<Waker>,
+}
+
+impl Bell {
+    /// A bell nobody listens to yet; rings are remembered.
+    pub fn new() -> Bell {
+        Bell { rung: AtomicBool::new(false), asleep: AtomicBool::new(true), waker: OnceLock::new() }
+    }
+
+    /// Wakes the listener, once for any number of rings until it has listened.
+    pub fn ring(&self) {
+        if !self.rung.swap(true, Ordering::SeqCst) && self.asleep.load(Ordering::SeqCst) {
+            self.wake();
+        }
+    }
+
+    /// Whether there is a ring that has not been listened to.
+    pub fn is_rung(&self) -> bool {
+        self.rung.load(Ordering::Relaxed)
+    }
+
+    /// Ready when the bell was rung since the last time. Always polled by the same task.
+    pub fn poll_rung(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.waker.get_or_init(|| context.waker().clone());
+        if self.rung.swap(false, Ordering::SeqCst) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// The runtime is about to sleep: true if it must not, because the bell was rung meanwhile.
+    pub(in crate::runtime) fn fall_asleep(&self) -> bool {
+        self.asleep.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        self.rung.load(Ordering::SeqCst)
+    }
+
+    /// The runtime is awake and looks at the bell by itself.
+    pub(in crate::runtime) fn awake(&self) {
+        self.asleep.store(false, Ordering::SeqCst);
+    }
+
+    /// Wakes the listening task. By reference: the waker belongs to the listener's thread and is never dropped here.
+    pub(in crate::runtime) fn wake(&self) {
+        if let Some(waker) = self.waker.get() {
+            waker.wake_by_ref();
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What a shard asks of the machine: clock, entropy, sockets, segments, tasks. It knows no mail.
+//!
+//! Every system call and every `unsafe` block of the relay lives below this module. There are two
+//! implementations: [`glommio`], which runs on a core, and [`sim`], which runs whole nodes in virtual time on
+//! an in-memory network and disk. Shard code is generic over [`Runtime`] and cannot tell them apart.
+//!
+//! Sockets are readiness-based: `try_*` never waits and answers `WouldBlock`; `poll_*` registers the task's waker
+//! and returns `Ready` when a `try_*` may succeed (a spurious `Ready` is allowed). Each direction of a socket is
+//! waited for by at most one task at a time.
+
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use crate::time::{Instant, UnixMillis};
+
+pub mod bell;
+pub mod glommio;
+pub mod map;
+pub mod sim;
+
+pub use bell::Bell;
+pub use map::SegmentMap;
+
+/// One core's view of the machine. Cloning is cheap (a reference count).
+pub trait Runtime: Clone + 'static {
+    /// A connected (or connecting) byte stream.
+    type Stream: Stream;
+    /// A listening socket.
+    type Listener: Listener<Stream = Self::Stream>;
+    /// A connected datagram socket.
+    type Datagram: Datagram;
+    /// A preallocated spool file that this shard alone writes.
+    type Segment: Segment;
+
+    /// The monotonic clock.
+    fn now(&self) -> Instant;
+    /// The wall clock.
+    fn wall(&self) -> UnixMillis;
+    /// 64 unpredictable bits (seeded ones in the simulator).
+    fn random(&self) -> u64;
+
+    /// Starts a task on this shard. It runs to its end: nothing ever cancels it. A panic inside is caught,
+    /// counted by [`Runtime::panics`] and ends that task alone.
+    fn spawn(&self, task: impl Future<Output = ()> + 'static);
+    /// Like [`Runtime::spawn`] for tasks the shard cannot live without (committer, inbox, dispatcher, timers): a
+    /// panic inside ends the process, because recovery is the one path back.
+    fn spawn_vital(&self, name: &'static str, task: impl Future<Output = ()> + 'static);
+    /// Panics caught so far.
+    fn panics(&self) -> u64;
+    /// Waits until `at`. For a few immortal tasks; everything else hangs on the shard's timer wheel.
+    /// Must be awaited to its end, never dropped half way.
+    fn sleep_until(&self, at: Instant) -> impl Future<Output = ()>;
+    /// Lets every other ready task run once.
+    fn yield_now(&self) -> impl Future<Output = ()>;
+    /// Runs work that blocks or burns CPU for long (a password hash) away from this core.
+    fn run_blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static)
+    -> impl Future<Output = io::Result<T>>;
+    /// The bell by which other threads wake this shard.
+    fn bell(&self) -> &Arc<Bell>;
+
+    /// Opens this shard's own SO_REUSEPORT listener.
+    fn listen(&self, address: SocketAddr) -> io::Result<Self::Listener>;
+    /// Begins a connection; it is made when [`Stream::poll_writable`] is ready and [`Stream::take_error`] is clean.
+    fn connect(&self, source: Option<IpAddr>, to: SocketAddr) -> io::Result<Self::Stream>;
+    /// Opens a datagram socket connected to `to`.
+    fn datagram(&self, to: SocketAddr) -> io::Result<Self::Datagram>;
+
+    /// Names of the entries of a directory. Blocks: start-up only.
+    fn list(&self, directory: &Path) -> io::Result<Vec<String>>;
+    /// Makes a directory (and its parents) and syncs its parent. Blocks: start-up only.
+    fn create_directory(&self, directory: &Path) -> io::Result<()>;
+    /// Opens an existing segment file for writing. Blocks: start-up only.
+    fn open_segment(&self, path: &Path) -> io::Result<Self::Segment>;
+    /// Creates a segment of `size` zero bytes; ready when zeroes, size and directory entry are synced.
+    fn create_segment(&self, path: &Path, size: u64) -> impl Future<Output = io::Result<Self::Segment>>;
+    /// Reads `length` bytes at `offset` of any lane's segment without touching the map (an unreadable page is an
+    /// error here, and would be a SIGBUS there). For bytes that may not be resident.
+    fn read(&self, segment: &SegmentMap, offset: u64, length: usize) -> impl Future<Output = io::Result<Vec<u8>>>;
+    /// The same, blocking: start-up only.
+    fn read_now(&self, segment: &SegmentMap, offset: u64, length: usize) -> io::Result<Vec<u8>>;
+}
+
+/// A byte stream.
+pub trait Stream: 'static {
+    /// Receives what is there, at most `buffer.len()` bytes. `Ok(0)` is the end of the stream.
+    fn try_recv(&self, buffer: &mut [u8]) -> io::Result<usize>;
+    /// Sends a prefix of the concatenation of `parts` in one system call.
+    fn try_send(&self, parts: &[IoSlice<'_>]) -> io::Result<usize>;
+    /// Ready when `try_recv` may bring bytes, the end, or an error.
+    fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()>;
+    /// Ready when `try_send` may take bytes, or the connection attempt ended.
+    fn poll_writable(&self, context: &mut Context<'_>) -> Poll<()>;
+    /// Takes the socket's pending error (the result of a connection attempt).
+    fn take_error(&self) -> io::Result<()>;
+    /// Closes one or both directions.
+    fn shutdown(&self, how: Shutdown) -> io::Result<()>;
+    /// The address of this end.
+    fn local_address(&self) -> io::Result<SocketAddr>;
+}
+
+/// A listening socket.
+pub trait Listener: 'static {
+    /// What it accepts.
+    type Stream: Stream;
+    /// Takes one connection from the queue, or `WouldBlock`.
+    fn try_accept(&self) -> io::Result<(Self::Stream, SocketAddr)>;
+    /// Ready when `try_accept` may bring one.
+    fn poll_acceptable(&self, context: &mut Context<'_>) -> Poll<()>;
+    /// The bound address (port 0 resolved).
+    fn local_address(&self) -> io::Result<SocketAddr>;
+}
+
+/// A connected datagram socket.
+pub trait Datagram: 'static {
+    /// Sends one datagram.
+    fn try_send(&self, datagram: &[u8]) -> io::Result<()>;
+    /// Receives one datagram.
+    fn try_recv(&self, buffer: &mut [u8]) -> io::Result<usize>;
+    /// Ready when `try_recv` may bring one.
+    fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()>;
+}
+
+/// Proof that everything appended to a segment before the call of [`Segment::sync`] is on stable storage.
+/// Only a runtime makes one, and nothing else can mint a `Durable` (`spool`).
+#[derive(Debug)]
+#[must_use = "a sync nobody reads the result of protects nothing"]
+pub struct Synced(pub(in crate::runtime) ());
+
+/// A preallocated file, appended to by one shard and mapped read-only by all.
+pub trait Segment: Clone + 'static {
+    /// The read-only map, shareable between shards.
+    fn map(&self) -> &SegmentMap;
+    /// Writes the concatenation of `parts` at `offset`, whole or not at all as far as the caller may rely on.
+    fn append(&self, offset: u64, parts: &[IoSlice<'_>]) -> io::Result<()>;
+    /// Makes every append so far durable. Awaited to its end; at most one at a time for a segment.
+    fn sync(&self) -> impl Future<Output = io::Result<Synced>>;
+}

@@ -1,0 +1,205 @@
+//! The shard's timers: every wait with a deadline hangs here, on one runtime timer.
+//!
+//! Coarse on purpose ([`GRAIN`]): a deadline fires at the first tick after it. Two kinds: a [`Sleep`] is a future, and may be
+//! dropped at any time; a [`Deadline`] belongs to a connection and is moved forward with one store for each
+//! command, then found by a sweep once a second.
+
+use std::cell::RefCell;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use crate::runtime::Runtime;
+use crate::time::Instant;
+
+/// Resolution of a [`Sleep`].
+pub const GRAIN: Duration = Duration::from_millis(20);
+/// Resolution of a [`Deadline`].
+pub const SWEEP: Duration = Duration::from_secs(1);
+
+/// The timers of one shard. Cloning is a reference count.
+#[derive(Clone, Debug, Default)]
+pub struct Timers(Rc<RefCell<Inner>>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// (due, slot, generation); entries of dropped sleeps stay until they are due and are skipped.
+    heap: BinaryHeap<Reverse<(Instant, u32, u32)>>,
+    sleeps: Vec<SleepSlot>,
+    free_sleeps: Vec<u32>,
+    deadlines: Vec<Instant>,
+    deadline_wakers: Vec<Option<Waker>>,
+    free_deadlines: Vec<u32>,
+    next_sweep: Instant,
+    now: Instant,
+}
+
+#[derive(Debug, Default)]
+struct SleepSlot {
+    generation: u32,
+    fired: bool,
+    waker: Option<Waker>,
+}
+
+impl Timers {
+    /// No timers yet.
+    pub fn new() -> Timers {
+        Timers::default()
+    }
+
+    /// The immortal task that drives the timers; spawned once a shard, as a vital task.
+    pub async fn run<R: Runtime>(self, runtime: R) {
+        loop {
+            let now = runtime.now();
+            self.fire(now);
+            runtime.sleep_until(self.next(now)).await;
+        }
+    }
+
+    /// When to look again: at once if something is due, at the latest at the next sweep.
+    fn next(&self, now: Instant) -> Instant {
+        let inner = self.0.borrow();
+        let due = inner.heap.peek().map_or(Instant::FAR, |Reverse((due, ..))| *due);
+        // A new timer that is due earlier than everything here is found within five grains.
+        let soonest = now + GRAIN;
+        if inner.heap.is_empty() && inner.deadlines.len() == inner.free_deadlines.len() {
+            // Idle shard: few wake-ups.
+            return now + GRAIN * 5;
+        }
+        due.max(soonest).min(now + GRAIN * 5)
+    }
+
+    fn fire(&self, now: Instant) {
+        let mut ready: Vec<Waker> = Vec::new();
+        {
+            let mut inner = self.0.borrow_mut();
+            let inner = &mut *inner;
+            inner.now = now;
+            while let Some(Reverse((due, slot, generation))) = inner.heap.peek().copied() {
+                if due > now {
+                    break;
+                }
+                inner.heap.pop();
+                let sleep = &mut inner.sleeps[slot as usize];
+                if sleep.generation == generation {
+                    sleep.fired = true;
+                    ready.extend(sleep.waker.take());
+                }
+            }
+            if now >= inner.next_sweep {
+                inner.next_sweep = now + SWEEP;
+                for (deadline, waker) in inner.deadlines.iter().zip(&mut inner.deadline_wakers) {
+                    if *deadline <= now {
+                        ready.extend(waker.clone());
+                    }
+                }
+            }
+        }
+        for waker in ready {
+            waker.wake();
+        }
+    }
+
+    /// A future that is ready at the first tick after `at`.
+    pub fn sleep_until(&self, at: Instant) -> Sleep {
+        let mut inner = self.0.borrow_mut();
+        let slot = inner.free_sleeps.pop().unwrap_or_else(|| {
+            inner.sleeps.push(SleepSlot::default());
+            u32::try_from(inner.sleeps.len() - 1).expect("fewer than 2^32 timers")
+        });
+        let generation = inner.sleeps[slot as usize].generation;
+        inner.heap.push(Reverse((at, slot, generation)));
+        Sleep { timers: self.clone(), slot }
+    }
+
+    /// A deadline for one connection, far away at first.
+    pub fn deadline(&self) -> Deadline {
+        let mut inner = self.0.borrow_mut();
+        let slot = inner.free_deadlines.pop().unwrap_or_else(|| {
+            inner.deadlines.push(Instant::FAR);
+            inner.deadline_wakers.push(None);
+            u32::try_from(inner.deadlines.len() - 1).expect("fewer than 2^32 connections")
+        });
+        inner.deadlines[slot as usize] = Instant::FAR;
+        Deadline { timers: self.clone(), slot }
+    }
+
+    /// The time of the last tick: cheap, and at most a few grains old while anything is timed.
+    pub fn recent(&self) -> Instant {
+        self.0.borrow().now
+    }
+}
+
+/// See [`Timers::sleep_until`].
+#[derive(Debug)]
+pub struct Sleep {
+    timers: Timers,
+    slot: u32,
+}
+
+impl Future for Sleep {
+    type Output = ();
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let mut inner = self.timers.0.borrow_mut();
+        let sleep = &mut inner.sleeps[self.slot as usize];
+        if sleep.fired {
+            return Poll::Ready(());
+        }
+        match &mut sleep.waker {
+            Some(waker) => waker.clone_from(context.waker()),
+            none => *none = Some(context.waker().clone()),
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        let mut inner = self.timers.0.borrow_mut();
+        let sleep = &mut inner.sleeps[self.slot as usize];
+        sleep.generation = sleep.generation.wrapping_add(1);
+        sleep.fired = false;
+        sleep.waker = None;
+        inner.free_sleeps.push(self.slot);
+    }
+}
+
+/// The deadline of one connection: see [`Timers::deadline`].
+#[derive(Debug)]
+pub struct Deadline {
+    timers: Timers,
+    slot: u32,
+}
+
+impl Deadline {
+    /// Moves the deadline.
+    pub fn set(&self, at: Instant) {
+        self.timers.0.borrow_mut().deadlines[self.slot as usize] = at;
+    }
+
+    /// Ready when the deadline has passed. Registers the task's waker, which is taken to be always the same.
+    pub fn poll_passed(&self, context: &mut Context<'_>) -> Poll<()> {
+        let mut inner = self.timers.0.borrow_mut();
+        if inner.deadlines[self.slot as usize] <= inner.now {
+            return Poll::Ready(());
+        }
+        let waker = &mut inner.deadline_wakers[self.slot as usize];
+        if waker.is_none() {
+            *waker = Some(context.waker().clone());
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Deadline {
+    fn drop(&mut self) {
+        let mut inner = self.timers.0.borrow_mut();
+        inner.deadlines[self.slot as usize] = Instant::FAR;
+        inner.deadline_wakers[self.slot as usize] = None;
+        inner.free_deadlines.push(self.slot);
+    }
+}

@@ -1,0 +1,2 @@
+//! Machine check.
+fn main() {}
