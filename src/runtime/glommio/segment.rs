@@ -1,0 +1,139 @@
+//! Spool segments as files: written with pwritev, read through one shared map, made durable by fdatasync.
+//!
+//! Appending through a writable map was measured against pwritev (benches/append.rs): the fault on each page after a sync
+//! costs more than the copy pwritev makes, so the map is read-only.
+
+use std::cell::Cell;
+use std::fs::{File, OpenOptions};
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, FromRawFd, IntoRawFd};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::rc::Rc;
+
+use ::glommio::io::BufferedFile;
+
+use crate::runtime::{Segment, SegmentMap, Synced};
+
+/// Bytes zeroed in one write.
+const ZERO_BLOCK: usize = 1024 * 1024;
+
+/// A segment file of this shard's lane.
+#[derive(Clone)]
+pub struct FileSegment(Rc<Inner>);
+
+struct Inner {
+    map: SegmentMap,
+    file: File,
+    ring: BufferedFile,
+    /// After a failed write or sync the pages cannot be trusted: nothing is written or synced again.
+    failed: Cell<bool>,
+}
+
+impl FileSegment {
+    pub(super) fn open(path: &Path) -> io::Result<FileSegment> {
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        let map = SegmentMap::of_file(file.try_clone()?)?;
+        let duplicate: File = file.try_clone()?;
+        // SAFETY: the duplicate descriptor is handed over; nothing else owns it.
+        let ring = unsafe { BufferedFile::from_raw_fd(duplicate.into_raw_fd()) };
+        Ok(FileSegment(Rc::new(Inner { map, file, ring, failed: Cell::new(false) })))
+    }
+}
+
+impl Segment for FileSegment {
+    fn map(&self) -> &SegmentMap {
+        &self.0.map
+    }
+
+    fn append(&self, offset: u64, parts: &[IoSlice<'_>]) -> io::Result<()> {
+        if self.0.failed.get() {
+            return Err(failed_before());
+        }
+        let total: usize = parts.iter().map(|part| part.len()).sum();
+        let end = usize::try_from(offset).ok().and_then(|start| start.checked_add(total));
+        if end.is_none_or(|end| end > self.0.map.len()) {
+            return Err(io::Error::other("an append past the end of its segment"));
+        }
+        let result = write_all(&self.0.file, offset, parts);
+        if result.is_err() {
+            self.0.failed.set(true);
+        }
+        result
+    }
+
+    async fn sync(&self) -> io::Result<Synced> {
+        if self.0.failed.get() {
+            return Err(failed_before());
+        }
+        match self.0.ring.fdatasync().await {
+            Ok(()) => Ok(Synced(())),
+            Err(error) => {
+                self.0.failed.set(true);
+                Err(io::Error::other(format!("fdatasync: {error}")))
+            }
+        }
+    }
+}
+
+fn failed_before() -> io::Error {
+    io::Error::other("this segment failed before and is not written again")
+}
+
+fn write_all(file: &File, mut offset: u64, parts: &[IoSlice<'_>]) -> io::Result<()> {
+    let total: usize = parts.iter().map(|part| part.len()).sum();
+    let mut written = rustix::io::pwritev(file.as_fd(), parts, offset)?;
+    // A short write is rare: finish it piece by piece.
+    if written < total {
+        for part in parts {
+            if written >= part.len() {
+                written -= part.len();
+                offset += part.len() as u64;
+                continue;
+            }
+            file.write_all_at(&part[written..], offset + written as u64)?;
+            offset += part.len() as u64;
+            written = 0;
+        }
+    }
+    Ok(())
+}
+
+/// Makes a file of zeroes: allocated, written once, synced, its directory entry synced, so that a commit is pure data.
+pub(super) fn create(path: &Path, size: u64) -> io::Result<()> {
+    let result = write_zeroes(path, size);
+    if result.is_err() {
+        // Half a segment is of no use, and a full disk wants its blocks back.
+        let _ = std::fs::remove_file(path);
+    }
+    result
+}
+
+fn write_zeroes(path: &Path, size: u64) -> io::Result<()> {
+    let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+    rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, size)?;
+    let zeroes = vec![0; ZERO_BLOCK];
+    let mut at = 0;
+    while at < size {
+        let length = usize::try_from(size - at).unwrap_or(ZERO_BLOCK).min(ZERO_BLOCK);
+        file.write_all_at(&zeroes[..length], at)?;
+        at += length as u64;
+    }
+    file.sync_all()?;
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
+        _ => Ok(()),
+    }
+}
+
+/// Reads without touching the map.
+pub(super) fn read_at(segment: &SegmentMap, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+    let file = segment.file().ok_or_else(|| io::Error::other("not a file"))?;
+    let end = offset.checked_add(length as u64).filter(|end| *end <= segment.len() as u64);
+    if end.is_none() {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "a read past the end of a segment"));
+    }
+    let mut bytes = vec![0; length];
+    file.read_exact_at(&mut bytes, offset)?;
+    Ok(bytes)
+}
