@@ -7,16 +7,16 @@
 pub mod config;
 pub mod limits;
 
-pub mod smtp;
+pub mod dns;
 pub mod mail;
 pub mod policy;
-pub mod spool;
 pub mod queue;
 pub mod route;
-pub mod dns;
+pub mod smtp;
+pub mod spool;
 
+pub mod control;
+pub mod observe;
 pub mod runtime;
 pub mod shard;
-pub mod observe;
-pub mod control;
 pub mod time;

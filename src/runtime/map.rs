@@ -40,7 +40,11 @@ impl SegmentMap {
 
     /// Memory that stands in for a file, for the simulator. `tag` is the simulator's own name for it.
     pub(in crate::runtime) fn of_memory(size: usize, tag: u64) -> io::Result<SegmentMap> {
-        Ok(SegmentMap(Arc::new(Inner { backing: Backing::Memory(MmapMut::map_anon(size)?), file: None, tag })))
+        Ok(SegmentMap(Arc::new(Inner {
+            backing: Backing::Memory(MmapMut::map_anon(size)?),
+            file: None,
+            tag,
+        })))
     }
 
     /// Bytes of the segment.
@@ -76,11 +80,15 @@ impl SegmentMap {
 
     /// Overwrites bytes of simulated memory.
     pub(in crate::runtime) fn write_memory(&self, offset: u64, bytes: &[u8]) {
-        let Backing::Memory(map) = &self.0.backing else { panic!("only simulated memory is written through its map") };
+        let Backing::Memory(map) = &self.0.backing else {
+            panic!("only simulated memory is written through its map")
+        };
         let start = usize::try_from(offset).expect("offsets are 32 bits");
         assert!(start + bytes.len() <= map.len(), "an append past the end of its segment");
         // SAFETY: in bounds (asserted); the simulator runs all shards on one thread, and no slice of this region is
         // alive during an append (see the type's documentation).
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), map.as_ptr().cast_mut().add(start), bytes.len()) }
+        unsafe {
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), map.as_ptr().cast_mut().add(start), bytes.len())
+        }
     }
 }

@@ -57,8 +57,10 @@ pub trait Runtime: Clone + 'static {
     /// Lets every other ready task run once.
     fn yield_now(&self) -> impl Future<Output = ()>;
     /// Runs work that blocks or burns CPU for long (a password hash) away from this core.
-    fn run_blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static)
-    -> impl Future<Output = io::Result<T>>;
+    fn run_blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> impl Future<Output = io::Result<T>>;
     /// The bell by which other threads wake this shard.
     fn bell(&self) -> &Arc<Bell>;
 
@@ -79,7 +81,12 @@ pub trait Runtime: Clone + 'static {
     fn create_segment(&self, path: &Path, size: u64) -> impl Future<Output = io::Result<Self::Segment>>;
     /// Reads `length` bytes at `offset` of any lane's segment without touching the map (an unreadable page is an
     /// error here, and would be a SIGBUS there). For bytes that may not be resident.
-    fn read(&self, segment: &SegmentMap, offset: u64, length: usize) -> impl Future<Output = io::Result<Vec<u8>>>;
+    fn read(
+        &self,
+        segment: &SegmentMap,
+        offset: u64,
+        length: usize,
+    ) -> impl Future<Output = io::Result<Vec<u8>>>;
     /// The same, blocking: start-up only.
     fn read_now(&self, segment: &SegmentMap, offset: u64, length: usize) -> io::Result<Vec<u8>>;
 }

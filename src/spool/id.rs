@@ -31,7 +31,8 @@ const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 impl MessageId {
     /// The 16 characters.
     pub fn to_text(self) -> [u8; 16] {
-        let bits = (u128::from(self.lane) << 64) | (u128::from(self.sequence) << 32) | u128::from(self.offset);
+        let bits =
+            (u128::from(self.lane) << 64) | (u128::from(self.sequence) << 32) | u128::from(self.offset);
         let mut text = [0; 16];
         for (place, character) in text.iter_mut().enumerate() {
             *character = ALPHABET[(bits >> (75 - 5 * place)) as usize & 31];

@@ -142,7 +142,9 @@ impl<F: Future<Output = ()>> Future for Guarded<F> {
             Err(_) => {
                 this.panics.set(this.panics.get() + 1);
                 if let Some(name) = this.vital {
-                    eprintln!("relevo: the {name} task panicked; ending the process, recovery is the way back");
+                    eprintln!(
+                        "relevo: the {name} task panicked; ending the process, recovery is the way back"
+                    );
                     std::process::abort();
                 }
                 Poll::Ready(())
@@ -197,7 +199,10 @@ impl Runtime for GlommioRuntime {
         YieldNow(false)
     }
 
-    async fn run_blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    async fn run_blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<T> {
         // A panic inside would hang the waiter for ever: caught on the other side.
         ::glommio::executor()
             .spawn_blocking(move || catch_unwind(AssertUnwindSafe(work)))

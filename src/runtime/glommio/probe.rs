@@ -41,7 +41,11 @@ fn check_memlock(shards: usize) -> Result<(), Refusal> {
     let wanted = MEMLOCK_PER_SHARD * shards as u64;
     if limit < wanted {
         return Err(Refusal {
-            problem: format!("only {} KiB may be locked (RLIMIT_MEMLOCK), {shards} shards need {} KiB", limit / 1024, wanted / 1024),
+            problem: format!(
+                "only {} KiB may be locked (RLIMIT_MEMLOCK), {shards} shards need {} KiB",
+                limit / 1024,
+                wanted / 1024
+            ),
             fix: "raise it: `ulimit -l unlimited`, or LimitMEMLOCK=infinity in the systemd unit".into(),
         });
     }

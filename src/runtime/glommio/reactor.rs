@@ -13,8 +13,8 @@ use std::task::{Context, Poll, Waker};
 use futures_io::AsyncRead;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 
-use crate::runtime::Bell;
 use super::YieldNow;
+use crate::runtime::Bell;
 
 /// Events taken in one system call.
 const EVENTS: usize = 256;
@@ -92,9 +92,18 @@ impl Reactor {
     }
 
     /// Adds a nonblocking socket. `writable` is what is known: an accepted one is, a connecting one is not.
-    pub(super) fn register(&self, fd: OwnedFd, interest: EventFlags, writable: bool) -> io::Result<Rc<Source>> {
-        let source =
-            Rc::new(Source { fd, slot: Cell::new(0), readable: Direction::default(), writable: Direction::default() });
+    pub(super) fn register(
+        &self,
+        fd: OwnedFd,
+        interest: EventFlags,
+        writable: bool,
+    ) -> io::Result<Rc<Source>> {
+        let source = Rc::new(Source {
+            fd,
+            slot: Cell::new(0),
+            readable: Direction::default(),
+            writable: Direction::default(),
+        });
         source.writable.ready.set(writable);
         let mut sources = self.sources.borrow_mut();
         let slot = self.free.borrow_mut().pop().unwrap_or_else(|| {
@@ -102,7 +111,8 @@ impl Reactor {
             sources.len() - 1
         });
         source.slot.set(slot);
-        match epoll::add(&self.epoll, &source.fd, EventData::new_u64(slot as u64), interest | EventFlags::ET) {
+        match epoll::add(&self.epoll, &source.fd, EventData::new_u64(slot as u64), interest | EventFlags::ET)
+        {
             Ok(()) => {
                 sources[slot] = Some(source.clone());
                 Ok(source)
@@ -127,7 +137,8 @@ impl Reactor {
         let Ok((ready, _)) = epoll::wait(&self.epoll, events, Some(&zero)) else { return 0 };
         let sources = self.sources.borrow();
         for event in ready.iter() {
-            let Some(Some(source)) = sources.get(usize::try_from(event.data.u64()).unwrap_or(usize::MAX)) else {
+            let Some(Some(source)) = sources.get(usize::try_from(event.data.u64()).unwrap_or(usize::MAX))
+            else {
                 continue;
             };
             let flags = event.flags;

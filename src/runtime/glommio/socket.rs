@@ -24,7 +24,12 @@ struct Registered {
 }
 
 impl Registered {
-    fn new(reactor: &Rc<Reactor>, fd: OwnedFd, interest: EventFlags, writable: bool) -> io::Result<Registered> {
+    fn new(
+        reactor: &Rc<Reactor>,
+        fd: OwnedFd,
+        interest: EventFlags,
+        writable: bool,
+    ) -> io::Result<Registered> {
         Ok(Registered { source: reactor.register(fd, interest, writable)?, reactor: reactor.clone() })
     }
 }
@@ -48,7 +53,11 @@ fn new_socket(address: &SocketAddr, kind: net::SocketType) -> io::Result<OwnedFd
 pub struct SocketStream(Registered);
 
 impl SocketStream {
-    pub(super) fn connect(reactor: &Rc<Reactor>, source: Option<IpAddr>, to: SocketAddr) -> io::Result<SocketStream> {
+    pub(super) fn connect(
+        reactor: &Rc<Reactor>,
+        source: Option<IpAddr>,
+        to: SocketAddr,
+    ) -> io::Result<SocketStream> {
         let fd = new_socket(&to, net::SocketType::STREAM)?;
         sockopt::set_tcp_nodelay(&fd, true)?;
         if let Some(source) = source {
