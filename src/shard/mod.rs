@@ -2,5 +2,7 @@
 //!
 //! This is the only place where the pure core meets the runtime.
 
+pub mod mesh;
 pub mod resolve;
 pub mod timers;
+pub mod wire;

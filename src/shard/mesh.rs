@@ -1,0 +1,248 @@
+//! What shards send each other: bounded queues and bells, no locks and no bodies.
+//!
+//! Each shard has one inbox of two queues. Outcomes are drained first, and their queue is as large as all the credits that
+//! can be out, so sending one never fails. Handoffs may find their queue full: the sender keeps them in its lane's
+//! backlog and asks for a ring when there is room.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crossbeam::queue::ArrayQueue;
+
+use crate::limits;
+use crate::runtime::{Bell, SegmentMap};
+use crate::spool::Location;
+
+/// A group of recipients of one message that share a domain, on its way to the domain's home shard: a reference,
+/// never a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Handoff {
+    /// Where the message record lies.
+    pub location: Location,
+    /// The message's entry in its lane's index.
+    pub key: u32,
+    /// First recipient ordinal.
+    pub first: u16,
+    /// Recipients, all of one domain.
+    pub count: u16,
+    /// Attempts so far.
+    pub attempts: u16,
+    /// Whether the record was written or read just now, so that its pages are in memory.
+    pub resident: bool,
+    /// Not before this time (Unix seconds); 0 is at once.
+    pub not_before: u32,
+    /// When it is given up (Unix seconds).
+    pub expiry: u32,
+}
+
+/// How an attempt ended for a range of recipients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RangeOutcome {
+    /// First recipient ordinal.
+    pub first: u16,
+    /// Recipients.
+    pub count: u16,
+    /// What became of them.
+    pub fate: Fate,
+}
+
+/// What became of a recipient in an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// The next hop took it.
+    Delivered,
+    /// It is tried again.
+    Deferred {
+        /// Attempts so far.
+        attempts: u16,
+        /// When (Unix seconds).
+        next: u32,
+        /// The last reply or error.
+        reply: Box<str>,
+    },
+    /// It is returned to its sender.
+    Failed(Box<Failure>),
+}
+
+/// Why a recipient is returned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Given up for age rather than refused.
+    pub expired: bool,
+    /// RFC 3463 code, `5.1.1`.
+    pub status: String,
+    /// The next hop that said so, if one did.
+    pub remote: Option<String>,
+    /// Its reply, or our own words.
+    pub diagnostic: String,
+}
+
+/// Outcomes of one attempt; most attempts have one range.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcomes {
+    /// One range.
+    One(RangeOutcome),
+    /// Several.
+    Many(Box<[RangeOutcome]>),
+}
+
+impl Outcomes {
+    /// The ranges.
+    pub fn ranges(&self) -> &[RangeOutcome] {
+        match self {
+            Outcomes::One(one) => std::slice::from_ref(one),
+            Outcomes::Many(many) => many,
+        }
+    }
+}
+
+/// From a home shard to the shard of the lane: an attempt ended. Carries the attempt's credit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// The home shard, which gets the credit back.
+    pub home: u16,
+    /// Where the message record lies.
+    pub location: Location,
+    /// The message's entry in its lane's index.
+    pub key: u32,
+    /// How it ended.
+    pub outcomes: Outcomes,
+}
+
+/// A letter of the class that never waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Letter {
+    /// An attempt ended.
+    Settled(Settled),
+    /// Outcomes of this lane are synced: so many credits come home.
+    Credits {
+        /// The lane.
+        lane: u16,
+        /// How many.
+        count: u32,
+    },
+}
+
+/// One shard's inbox.
+#[derive(Debug)]
+struct Inbox {
+    letters: ArrayQueue<Letter>,
+    handoffs: ArrayQueue<Handoff>,
+    /// Some sender found `handoffs` full.
+    crowded: AtomicBool,
+    bell: Arc<Bell>,
+}
+
+/// All shards' inboxes and all lanes' maps.
+#[derive(Debug)]
+pub struct Mesh {
+    inboxes: Vec<Inbox>,
+    lanes: Vec<LaneMaps>,
+    stop: AtomicBool,
+}
+
+/// The maps of one lane's segments, by slot. Shards keep copies; this is where they get them.
+#[derive(Debug, Default)]
+struct LaneMaps(std::sync::Mutex<Vec<Option<SegmentMap>>>);
+
+impl Mesh {
+    /// A mesh of as many shards as bells, over `lanes` lanes.
+    pub fn new(bells: Vec<Arc<Bell>>, lanes: usize) -> Mesh {
+        // Every lane's outcome credits may be out at once, plus one letter of returned credits per shard and lane.
+        let letters = (limits::OUTCOME_CREDITS + bells.len()) * lanes.max(1) + bells.len();
+        let inboxes = bells
+            .into_iter()
+            .map(|bell| Inbox {
+                letters: ArrayQueue::new(letters),
+                handoffs: ArrayQueue::new(limits::HANDOFF_INBOX),
+                crowded: AtomicBool::new(false),
+                bell,
+            })
+            .collect();
+        Mesh { inboxes, lanes: (0..lanes).map(|_| LaneMaps::default()).collect(), stop: AtomicBool::new(false) }
+    }
+
+    /// Shards.
+    pub fn shards(&self) -> usize {
+        self.inboxes.len()
+    }
+
+    /// Lanes.
+    pub fn lanes(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// The shard that writes a lane.
+    pub fn keeper(&self, lane: u16) -> usize {
+        usize::from(lane) % self.inboxes.len()
+    }
+
+    /// Sends a letter. Its queue holds all that can be out, so a full one is a broken invariant.
+    pub fn send(&self, to: usize, letter: Letter) {
+        let inbox = &self.inboxes[to];
+        assert!(inbox.letters.push(letter).is_ok(), "more letters than credits");
+        inbox.bell.ring();
+    }
+
+    /// Sends a handoff, or gives it back when the inbox is full.
+    pub fn offer(&self, to: usize, handoff: Handoff) -> Result<(), Handoff> {
+        let inbox = &self.inboxes[to];
+        if let Err(handoff) = inbox.handoffs.push(handoff) {
+            inbox.crowded.store(true, Ordering::SeqCst);
+            // The reader may have emptied it between the two lines above.
+            return inbox.handoffs.push(handoff).map(|()| inbox.bell.ring());
+        }
+        inbox.bell.ring();
+        Ok(())
+    }
+
+    /// Takes the next letter of a shard's own inbox.
+    pub fn next_letter(&self, own: usize) -> Option<Letter> {
+        self.inboxes[own].letters.pop()
+    }
+
+    /// Takes the next handoff of a shard's own inbox.
+    pub fn next_handoff(&self, own: usize) -> Option<Handoff> {
+        self.inboxes[own].handoffs.pop()
+    }
+
+    /// After taking handoffs: tells senders that found the inbox full that there is room.
+    pub fn announce_room(&self, own: usize) {
+        let inbox = &self.inboxes[own];
+        if inbox.crowded.load(Ordering::Relaxed) && inbox.crowded.swap(false, Ordering::SeqCst) {
+            for (index, other) in self.inboxes.iter().enumerate() {
+                if index != own {
+                    other.bell.ring();
+                }
+            }
+        }
+    }
+
+    /// Publishes the map of a segment file.
+    pub fn publish_map(&self, lane: u16, slot: u16, map: SegmentMap) {
+        let mut maps = self.lanes[usize::from(lane)].0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if maps.len() <= usize::from(slot) {
+            maps.resize(usize::from(slot) + 1, None);
+        }
+        maps[usize::from(slot)] = Some(map);
+    }
+
+    /// The map of a segment file, for a shard's own copy.
+    pub fn map(&self, lane: u16, slot: u16) -> Option<SegmentMap> {
+        let maps = self.lanes.get(usize::from(lane))?.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        maps.get(usize::from(slot)).cloned().flatten()
+    }
+
+    /// Asks every shard to drain.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::SeqCst);
+        for inbox in &self.inboxes {
+            inbox.bell.ring();
+        }
+    }
+
+    /// Whether the node drains.
+    pub fn stopping(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}

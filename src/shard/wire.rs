@@ -1,0 +1,235 @@
+//! One connection's bytes: plain or under TLS, with a deadline on every wait.
+//!
+//! TLS is a layer here, not a stream type: the session above sees bytes either way and decides when the layer goes on.
+
+use std::future::poll_fn;
+use std::io::{self, IoSlice, Read, Write};
+use std::net::Shutdown;
+use std::task::Poll;
+use std::time::Duration;
+
+use crate::limits;
+use crate::runtime::{Runtime, Stream};
+use crate::shard::timers::{Deadline, Timers};
+
+/// Why a connection cannot go on.
+#[derive(Debug)]
+pub enum WireError {
+    /// The deadline passed; the peer was silent or slow.
+    TimedOut,
+    /// The peer closed where it must not, or the network failed.
+    Lost(io::Error),
+    /// The peer's TLS is broken.
+    Tls(rustls::Error),
+}
+
+impl std::fmt::Display for WireError {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            WireError::TimedOut => formatter.write_str("timed out waiting for the peer"),
+            WireError::Lost(error) => write!(formatter, "connection lost: {error}"),
+            WireError::Tls(error) => write!(formatter, "TLS: {error}"),
+        }
+    }
+}
+
+impl From<io::Error> for WireError {
+    fn from(error: io::Error) -> WireError {
+        WireError::Lost(error)
+    }
+}
+
+/// A connection.
+pub struct Wire<R: Runtime> {
+    stream: R::Stream,
+    tls: Option<Box<rustls::Connection>>,
+    deadline: Deadline,
+}
+
+impl<R: Runtime> Wire<R> {
+    /// A plain connection without a deadline yet.
+    pub fn new(stream: R::Stream, timers: &Timers) -> Wire<R> {
+        Wire { stream, tls: None, deadline: timers.deadline() }
+    }
+
+    /// Every wait from now on ends `span` after the last tick.
+    pub fn limit(&self, timers: &Timers, span: Duration) {
+        self.deadline.set(timers.recent() + span);
+    }
+
+    /// The stream below.
+    pub fn stream(&self) -> &R::Stream {
+        &self.stream
+    }
+
+    /// Whether TLS is on.
+    pub fn is_protected(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// What is there now, at most `buffer.len()` bytes; Ok(0) is the end. `WouldBlock`: wait for [`Wire::readable`].
+    pub fn try_recv(&mut self, buffer: &mut [u8]) -> Result<usize, WireError> {
+        let Some(tls) = &mut self.tls else { return Ok(self.stream.try_recv(buffer)?) };
+        loop {
+            match tls.reader().read(buffer) {
+                Ok(received) => return Ok(received),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // The peer vanished without close_notify. SMTP frames its own messages, so this is a plain end.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
+                Err(error) => return Err(error.into()),
+            }
+            match tls.read_tls(&mut Incoming(&self.stream)) {
+                Ok(0) => return Ok(0),
+                Ok(_) => {}
+                Err(error) => return Err(error.into()),
+            }
+            if let Err(error) = tls.process_new_packets() {
+                // The alert that names the reason is owed to the peer; whether it arrives changes nothing.
+                let _ = tls.write_tls(&mut Outgoing(&self.stream));
+                return Err(WireError::Tls(error));
+            }
+        }
+    }
+
+    /// Waits until [`Wire::try_recv`] may bring something, or the deadline passes.
+    pub async fn readable(&mut self) -> Result<(), WireError> {
+        // Replies to a renegotiation or key update are owed before waiting.
+        if self.tls.as_ref().is_some_and(|tls| tls.wants_write()) {
+            self.flush_tls().await?;
+        }
+        poll_fn(|context| {
+            if self.stream.poll_readable(context).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            self.deadline.poll_passed(context).map(|()| Err(WireError::TimedOut))
+        })
+        .await
+    }
+
+    /// Waits until the stream takes bytes or its connection attempt ended.
+    pub async fn writable(&self) -> Result<(), WireError> {
+        poll_fn(|context| {
+            if self.stream.poll_writable(context).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            self.deadline.poll_passed(context).map(|()| Err(WireError::TimedOut))
+        })
+        .await
+    }
+
+    /// Sends everything.
+    pub async fn send(&mut self, bytes: &[u8]) -> Result<(), WireError> {
+        self.send_parts(&mut [IoSlice::new(bytes)]).await
+    }
+
+    /// Sends the concatenation of `parts`, in one system call where the socket takes it.
+    pub async fn send_parts(&mut self, mut parts: &mut [IoSlice<'_>]) -> Result<(), WireError> {
+        if self.tls.is_some() {
+            return self.send_parts_tls(parts).await;
+        }
+        while parts.iter().any(|part| !part.is_empty()) {
+            match self.stream.try_send(parts) {
+                Ok(sent) => IoSlice::advance_slices(&mut parts, sent),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable().await?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    async fn send_parts_tls(&mut self, parts: &[IoSlice<'_>]) -> Result<(), WireError> {
+        for part in parts {
+            // rustls is offered a bounded piece ahead, so that a large body is never held twice.
+            for piece in part.chunks(limits::SCRATCH) {
+                if let Some(tls) = &mut self.tls {
+                    tls.writer().write_all(piece)?;
+                }
+                self.flush_tls().await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn flush_tls(&mut self) -> Result<(), WireError> {
+        loop {
+            let Some(tls) = &mut self.tls else { return Ok(()) };
+            if !tls.wants_write() {
+                return Ok(());
+            }
+            match tls.write_tls(&mut Outgoing(&self.stream)) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable().await?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Puts TLS on and shakes hands. What the peer sent in plain text before is the caller's to discard.
+    pub async fn protect(&mut self, connection: rustls::Connection) -> Result<(), WireError> {
+        self.tls = Some(Box::new(connection));
+        loop {
+            self.flush_tls().await?;
+            let Some(tls) = &mut self.tls else { return Ok(()) };
+            if !tls.is_handshaking() {
+                return Ok(());
+            }
+            match tls.read_tls(&mut Incoming(&self.stream)) {
+                Ok(0) => return Err(WireError::Lost(io::ErrorKind::UnexpectedEof.into())),
+                Ok(_) => {
+                    if let Err(error) = tls.process_new_packets() {
+                        let _ = tls.write_tls(&mut Outgoing(&self.stream));
+                        return Err(WireError::Tls(error));
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable().await?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Version and cipher suite, for the Received field.
+    pub fn describe_tls(&self) -> String {
+        let Some(tls) = &self.tls else { return String::new() };
+        let version = match tls.protocol_version() {
+            Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
+            Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
+            _ => "TLS",
+        };
+        let suite = tls.negotiated_cipher_suite().map(|suite| suite.suite().as_str().unwrap_or("unknown"));
+        format!("{version} {}", suite.unwrap_or("unknown"))
+    }
+
+    /// Says goodbye on the TLS layer and closes the sending side.
+    pub fn close(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.send_close_notify();
+            let _ = tls.write_tls(&mut Outgoing(&self.stream));
+        }
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+}
+
+struct Incoming<'a, S>(&'a S);
+
+impl<S: Stream> Read for Incoming<'_, S> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.try_recv(buffer)
+    }
+}
+
+struct Outgoing<'a, S>(&'a S);
+
+impl<S: Stream> Write for Outgoing<'_, S> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.0.try_send(&[IoSlice::new(buffer)])
+    }
+
+    fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0.try_send(parts)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
