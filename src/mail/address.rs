@@ -1,1 +1,203 @@
-//! (to be filled in)
+//! Paths and domains as SMTP writes them (RFC 5321 4.1.2).
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use crate::limits;
+
+/// Why a path is refused. Always the client's fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressError {
+    /// Not `<path>`.
+    Syntax,
+    /// The local part or the domain is longer than RFC 5321 4.5.3.1 allows.
+    TooLong,
+    /// A byte above 127: SMTPUTF8 is not offered (RFC 6531).
+    NotAscii,
+    /// No domain after the at sign.
+    NoDomain,
+}
+
+/// A path taken from a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Path<'a> {
+    /// Without angle brackets and source route; empty for `<>`.
+    pub address: &'a [u8],
+    /// Where the domain begins; equals the length when there is none (`<>`, `<postmaster>`).
+    pub domain_at: usize,
+    /// A source route stood before it (RFC 5321 appendix C: ignored, but no ground to relay).
+    pub routed: bool,
+    /// Bytes of the input used, closing bracket included.
+    pub length: usize,
+}
+
+impl<'a> Path<'a> {
+    /// The domain, or nothing.
+    pub fn domain(&self) -> &'a [u8] {
+        self.address.get(self.domain_at..).unwrap_or_default()
+    }
+
+    /// The local part.
+    pub fn local(&self) -> &'a [u8] {
+        &self.address[..self.domain_at.saturating_sub(1).min(self.address.len())]
+    }
+}
+
+/// Parses `<…>` at the start of `input`. `null` allows `<>` (a reverse path); otherwise a bare `postmaster` is
+/// allowed (RFC 5321 4.5.1).
+pub fn parse_path(input: &[u8], null: bool) -> Result<Path<'_>, AddressError> {
+    if input.first() != Some(&b'<') {
+        return Err(AddressError::Syntax);
+    }
+    let end = closing_bracket(input).ok_or(AddressError::Syntax)?;
+    let inner = &input[1..end];
+    let length = end + 1;
+    if !inner.is_ascii() {
+        return Err(AddressError::NotAscii);
+    }
+    if inner.is_empty() {
+        return if null {
+            Ok(Path { address: inner, domain_at: 0, routed: false, length })
+        } else {
+            Err(AddressError::Syntax)
+        };
+    }
+    let (address, routed) = drop_source_route(inner)?;
+    if !null && address.eq_ignore_ascii_case(b"postmaster") {
+        return Ok(Path { address, domain_at: address.len(), routed, length });
+    }
+    let at = local_part_end(address)?;
+    if address.get(at) != Some(&b'@') {
+        return Err(AddressError::NoDomain);
+    }
+    let domain = &address[at + 1..];
+    if domain.is_empty() {
+        return Err(AddressError::NoDomain);
+    }
+    if at > limits::LOCAL_PART_MAX || domain.len() > limits::DOMAIN_MAX {
+        return Err(AddressError::TooLong);
+    }
+    if !is_domain(domain) && !is_literal(domain) {
+        return Err(AddressError::Syntax);
+    }
+    Ok(Path { address, domain_at: at + 1, routed, length })
+}
+
+/// The bracket that ends the path: quoted strings may hold one.
+fn closing_bracket(input: &[u8]) -> Option<usize> {
+    let mut quoted = false;
+    let mut escaped = false;
+    for (place, byte) in input.iter().enumerate().skip(1) {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b'>' if !quoted => return Some(place),
+            _ => {}
+        }
+    }
+    None
+}
+
+fn drop_source_route(inner: &[u8]) -> Result<(&[u8], bool), AddressError> {
+    if inner[0] != b'@' {
+        return Ok((inner, false));
+    }
+    let colon = inner.iter().position(|byte| *byte == b':').ok_or(AddressError::Syntax)?;
+    for hop in inner[..colon].split(|byte| *byte == b',') {
+        let Some((b'@', domain)) = hop.split_first() else { return Err(AddressError::Syntax) };
+        if !is_domain(domain) {
+            return Err(AddressError::Syntax);
+        }
+    }
+    Ok((&inner[colon + 1..], true))
+}
+
+/// Where the local part ends: at the `@` after a quoted string or a dot-atom (RFC 5321 4.1.2).
+fn local_part_end(address: &[u8]) -> Result<usize, AddressError> {
+    if address.first() == Some(&b'"') {
+        let mut escaped = false;
+        for (place, byte) in address.iter().enumerate().skip(1) {
+            match byte {
+                // qtextSMTP and quoted-pairSMTP are printable.
+                0..=31 | 127.. => return Err(AddressError::Syntax),
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => return Ok(place + 1),
+                _ => {}
+            }
+        }
+        return Err(AddressError::Syntax);
+    }
+    let end = address.iter().position(|byte| *byte == b'@').ok_or(AddressError::NoDomain)?;
+    let local = &address[..end];
+    // Dots in odd places are refused by the grammar but live in real mailboxes of some providers; they are passed on.
+    if local.is_empty() || !local.iter().all(|byte| is_atext(*byte) || *byte == b'.') {
+        return Err(AddressError::Syntax);
+    }
+    Ok(end)
+}
+
+fn is_atext(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&byte)
+}
+
+/// A dotted name of letters, digits, hyphens (and underscores, which real hosts have).
+pub fn is_domain(domain: &[u8]) -> bool {
+    !domain.is_empty()
+        && domain.len() <= limits::DOMAIN_MAX
+        && domain.split(|byte| *byte == b'.').all(|label| {
+            (1..=63).contains(&label.len())
+                && label.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+        })
+}
+
+/// `[192.0.2.1]` or `[IPv6:2001:db8::1]` (RFC 5321 4.1.3).
+pub fn is_literal(domain: &[u8]) -> bool {
+    let Some(inner) = domain.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")) else { return false };
+    let Ok(text) = std::str::from_utf8(inner) else { return false };
+    match text.get(..5) {
+        Some(tag) if tag.eq_ignore_ascii_case("IPv6:") => text[5..].parse::<Ipv6Addr>().is_ok(),
+        _ => text.parse::<Ipv4Addr>().is_ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(input: &str) -> Result<&str, AddressError> {
+        parse_path(input.as_bytes(), true).map(|path| std::str::from_utf8(path.address).unwrap())
+    }
+
+    #[test]
+    fn paths() {
+        assert_eq!(address("<a@b.example>"), Ok("a@b.example"));
+        assert_eq!(address("<>"), Ok(""));
+        assert_eq!(address("<@x,@y.z:a@b>"), Ok("a@b"));
+        assert_eq!(address("<\"a b>c\\\"\"@b>"), Ok("\"a b>c\\\"\"@b"));
+        assert_eq!(address("<a@[127.0.0.1]>"), Ok("a@[127.0.0.1]"));
+        assert_eq!(address("<a@[IPv6:::1]>"), Ok("a@[IPv6:::1]"));
+        for (wrong, error) in [
+            ("a@b", AddressError::Syntax),
+            ("<a@b", AddressError::Syntax),
+            ("<a b@c>", AddressError::Syntax),
+            ("<a@>", AddressError::NoDomain),
+            ("<a>", AddressError::NoDomain),
+            ("<@b>", AddressError::Syntax),
+            ("<a@b..c>", AddressError::Syntax),
+            ("<a@[1.2.3]>", AddressError::Syntax),
+            ("<a@b\u{e9}>", AddressError::NotAscii),
+        ] {
+            assert_eq!(address(wrong), Err(error), "{wrong}");
+        }
+        let long = format!("<{}@b>", "a".repeat(65));
+        assert_eq!(address(&long), Err(AddressError::TooLong));
+    }
+
+    #[test]
+    fn postmaster_needs_no_domain() {
+        let path = parse_path(b"<PostMaster>", false).unwrap();
+        assert_eq!((path.address, path.domain()), (&b"PostMaster"[..], &b""[..]));
+        assert_eq!(parse_path(b"<>", false), Err(AddressError::Syntax));
+    }
+}

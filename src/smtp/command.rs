@@ -1,1 +1,199 @@
-//! (to be filled in)
+//! Commands of the client (RFC 5321 4.1.1), parsed without copying.
+
+use crate::limits;
+use crate::mail::address::{self, AddressError, Path};
+
+/// One command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command<'a> {
+    /// EHLO with the client's name.
+    Ehlo(&'a str),
+    /// HELO with the client's name.
+    Helo(&'a str),
+    /// MAIL FROM.
+    Mail(Path<'a>, MailParameters),
+    /// RCPT TO.
+    Rcpt(Path<'a>),
+    /// DATA
+    Data,
+    /// RSET
+    Rset,
+    /// NOOP
+    Noop,
+    /// VRFY
+    Vrfy,
+    /// HELP
+    Help,
+    /// QUIT
+    Quit,
+    /// STARTTLS (RFC 3207)
+    StartTls,
+    /// AUTH with mechanism and initial response (RFC 4954)
+    Auth(&'a str, Option<&'a str>),
+}
+
+/// Parameters of MAIL.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MailParameters {
+    /// SIZE= (RFC 1870), bytes.
+    pub size: Option<u64>,
+    /// BODY=8BITMIME (RFC 6152).
+    pub eight_bit: bool,
+}
+
+/// A line that is no command we can obey. Always the client's fault; `reply` has the words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommandError {
+    /// No such verb.
+    Unknown,
+    /// The arguments are wrong.
+    Arguments,
+    /// A parameter we do not know (RFC 5321 4.1.1.11).
+    Parameter,
+    /// The address is wrong.
+    Address(AddressError),
+    /// The EHLO or HELO name is not a name.
+    Name,
+}
+
+/// Parses a line without its CRLF.
+pub fn parse(line: &[u8]) -> Result<Command<'_>, CommandError> {
+    let verb_end = line.iter().position(|byte| *byte == b' ').unwrap_or(line.len());
+    let (verb, rest) = line.split_at(verb_end);
+    let rest = rest.trim_ascii();
+    let bare = |command| if rest.is_empty() { Ok(command) } else { Err(CommandError::Arguments) };
+    // The usual order of a transaction first.
+    if verb.eq_ignore_ascii_case(b"MAIL") {
+        parse_mail(rest)
+    } else if verb.eq_ignore_ascii_case(b"RCPT") {
+        parse_rcpt(rest)
+    } else if verb.eq_ignore_ascii_case(b"DATA") {
+        bare(Command::Data)
+    } else if verb.eq_ignore_ascii_case(b"EHLO") {
+        parse_name(rest).map(Command::Ehlo)
+    } else if verb.eq_ignore_ascii_case(b"HELO") {
+        parse_name(rest).map(Command::Helo)
+    } else if verb.eq_ignore_ascii_case(b"RSET") {
+        bare(Command::Rset)
+    } else if verb.eq_ignore_ascii_case(b"QUIT") {
+        bare(Command::Quit)
+    } else if verb.eq_ignore_ascii_case(b"NOOP") {
+        Ok(Command::Noop)
+    } else if verb.eq_ignore_ascii_case(b"STARTTLS") {
+        bare(Command::StartTls)
+    } else if verb.eq_ignore_ascii_case(b"AUTH") {
+        parse_auth(rest)
+    } else if verb.eq_ignore_ascii_case(b"VRFY") {
+        if rest.is_empty() { Err(CommandError::Arguments) } else { Ok(Command::Vrfy) }
+    } else if verb.eq_ignore_ascii_case(b"HELP") {
+        Ok(Command::Help)
+    } else {
+        Err(CommandError::Unknown)
+    }
+}
+
+/// The name goes into our Received field, so it is held to printable ASCII without the field's own syntax.
+fn parse_name(rest: &[u8]) -> Result<&str, CommandError> {
+    let text = std::str::from_utf8(rest).map_err(|_| CommandError::Name)?;
+    let fits = !text.is_empty() && text.len() <= limits::DOMAIN_MAX;
+    let clean = text.bytes().all(|byte| byte.is_ascii_graphic() && !b"()<>\\\"@,;".contains(&byte));
+    if fits && clean { Ok(text) } else { Err(CommandError::Name) }
+}
+
+/// After `keyword:`; blanks around the colon are forgiven, as every large server does.
+fn after_keyword<'a>(rest: &'a [u8], keyword: &[u8]) -> Result<&'a [u8], CommandError> {
+    let (word, rest) = rest.split_at_checked(keyword.len()).ok_or(CommandError::Arguments)?;
+    if !word.eq_ignore_ascii_case(keyword) {
+        return Err(CommandError::Arguments);
+    }
+    let rest = rest.trim_ascii_start().strip_prefix(b":").ok_or(CommandError::Arguments)?;
+    Ok(rest.trim_ascii_start())
+}
+
+fn parse_mail(rest: &[u8]) -> Result<Command<'_>, CommandError> {
+    let rest = after_keyword(rest, b"FROM")?;
+    let path = address::parse_path(rest, true).map_err(CommandError::Address)?;
+    let mut parameters = MailParameters::default();
+    for word in parameters_of(rest, path.length)? {
+        let (key, value) = split_parameter(word);
+        if key.eq_ignore_ascii_case(b"SIZE") {
+            let digits = value.filter(|value| (1..=20).contains(&value.len())).ok_or(CommandError::Arguments)?;
+            let text = std::str::from_utf8(digits).map_err(|_| CommandError::Arguments)?;
+            // 20 digits may pass 64 bits; such a size is over every limit.
+            let all_digits = text.bytes().all(|byte| byte.is_ascii_digit());
+            parameters.size = Some(text.parse().unwrap_or(if all_digits { u64::MAX } else { 0 }));
+            if !all_digits {
+                return Err(CommandError::Arguments);
+            }
+        } else if key.eq_ignore_ascii_case(b"BODY") {
+            match value {
+                Some(value) if value.eq_ignore_ascii_case(b"8BITMIME") => parameters.eight_bit = true,
+                Some(value) if value.eq_ignore_ascii_case(b"7BIT") => {}
+                _ => return Err(CommandError::Arguments),
+            }
+        } else if key.eq_ignore_ascii_case(b"AUTH") && value.is_some() {
+            // RFC 4954 section 5: accepted, and not passed on to servers we do not authenticate to.
+        } else {
+            return Err(CommandError::Parameter);
+        }
+    }
+    Ok(Command::Mail(path, parameters))
+}
+
+fn parse_rcpt(rest: &[u8]) -> Result<Command<'_>, CommandError> {
+    let rest = after_keyword(rest, b"TO")?;
+    let path = address::parse_path(rest, false).map_err(CommandError::Address)?;
+    match parameters_of(rest, path.length)?.next() {
+        Some(_) => Err(CommandError::Parameter),
+        None => Ok(Command::Rcpt(path)),
+    }
+}
+
+fn parameters_of(rest: &[u8], length: usize) -> Result<impl Iterator<Item = &[u8]>, CommandError> {
+    let tail = &rest[length..];
+    if !tail.is_empty() && tail[0] != b' ' {
+        return Err(CommandError::Arguments);
+    }
+    Ok(tail.split(|byte| *byte == b' ').filter(|word| !word.is_empty()))
+}
+
+fn split_parameter(word: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match word.iter().position(|byte| *byte == b'=') {
+        Some(place) => (&word[..place], Some(&word[place + 1..])),
+        None => (word, None),
+    }
+}
+
+fn parse_auth(rest: &[u8]) -> Result<Command<'_>, CommandError> {
+    let text = std::str::from_utf8(rest).map_err(|_| CommandError::Arguments)?;
+    let mut words = text.split_ascii_whitespace();
+    let mechanism = words.next().ok_or(CommandError::Arguments)?;
+    let initial = words.next();
+    if words.next().is_some() { Err(CommandError::Arguments) } else { Ok(Command::Auth(mechanism, initial)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands() {
+        assert_eq!(parse(b"ehlo me.example"), Ok(Command::Ehlo("me.example")));
+        assert_eq!(parse(b"EHLO [127.0.0.1]"), Ok(Command::Ehlo("[127.0.0.1]")));
+        assert_eq!(parse(b"DATA "), Ok(Command::Data));
+        assert_eq!(parse(b"DATA x"), Err(CommandError::Arguments));
+        assert_eq!(parse(b"EHLO"), Err(CommandError::Name));
+        assert_eq!(parse(b"EHLO a\rb"), Err(CommandError::Name));
+        assert_eq!(parse(b"FROB"), Err(CommandError::Unknown));
+        assert_eq!(parse(b"AUTH PLAIN AGEAYg=="), Ok(Command::Auth("PLAIN", Some("AGEAYg=="))));
+        let Ok(Command::Mail(path, parameters)) = parse(b"MAIL FROM:<a@b> SIZE=10 BODY=8BITMIME") else { panic!() };
+        assert_eq!(path.address, b"a@b");
+        assert_eq!(parameters, MailParameters { size: Some(10), eight_bit: true });
+        assert!(matches!(parse(b"MAIL FROM: <a@b>"), Ok(Command::Mail(..))));
+        assert_eq!(parse(b"MAIL FROM:<a@b> FOO=1"), Err(CommandError::Parameter));
+        assert_eq!(parse(b"MAIL FROM:<a@b> SIZE=x"), Err(CommandError::Arguments));
+        assert_eq!(parse(b"MAIL FROM:<a@b>SIZE=1"), Err(CommandError::Arguments));
+        assert_eq!(parse(b"RCPT TO:<a@b> NOTIFY=NEVER"), Err(CommandError::Parameter));
+        assert!(matches!(parse(b"rcpt to:<Postmaster>"), Ok(Command::Rcpt(_))));
+    }
+}

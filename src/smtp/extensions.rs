@@ -1,1 +1,19 @@
-//! (to be filled in)
+//! What the relay offers in EHLO, written in one place.
+
+/// Writes the EHLO answer (RFC 5321 4.1.1.1) with the extensions this session has.
+pub fn write_ehlo(out: &mut Vec<u8>, hostname: &str, size_max: u64, starttls: bool, auth: bool) {
+    out.extend_from_slice(b"250-");
+    out.extend_from_slice(hostname.as_bytes());
+    // RFC 2920, RFC 6152, RFC 2034
+    out.extend_from_slice(b"\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-ENHANCEDSTATUSCODES\r\n");
+    if starttls {
+        // RFC 3207
+        out.extend_from_slice(b"250-STARTTLS\r\n");
+    }
+    if auth {
+        // RFC 4954, RFC 4616
+        out.extend_from_slice(b"250-AUTH PLAIN\r\n");
+    }
+    // RFC 1870; last, so that the line without a hyphen is always there.
+    out.extend_from_slice(format!("250 SIZE {size_max}\r\n").as_bytes());
+}

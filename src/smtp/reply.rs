@@ -1,1 +1,276 @@
-//! (to be filled in)
+//! Replies: the words we say, in one place, and the reader of what next hops say.
+
+use crate::limits;
+use crate::mail::address::AddressError;
+use crate::smtp::command::CommandError;
+use crate::spool::{Durable, MessageId};
+
+/// Everything the server side says besides greeting, EHLO and the 250 after the dot. Each has its enhanced code
+/// (RFC 2034, RFC 3463), whose class matches the reply's.
+pub mod words {
+    #![allow(missing_docs, reason = "the text is the documentation")]
+    pub const OK: &str = "250 2.0.0 Ok\r\n";
+    pub const SENDER_OK: &str = "250 2.1.0 Ok\r\n";
+    pub const RECIPIENT_OK: &str = "250 2.1.5 Ok\r\n";
+    pub const GO_AHEAD: &str = "354 End data with <CR><LF>.<CR><LF>\r\n";
+    pub const BYE: &str = "221 2.0.0 Bye\r\n";
+    pub const READY_FOR_TLS: &str = "220 2.0.0 Ready to start TLS\r\n";
+    pub const VRFY: &str = "252 2.5.0 Cannot verify, send some mail and see\r\n";
+    pub const HELP: &str = "214 2.0.0 See RFC 5321\r\n";
+    pub const AUTH_OK: &str = "235 2.7.0 Authentication successful\r\n";
+    pub const AUTH_CONTINUE: &str = "334 \r\n";
+    pub const AUTH_FAILED: &str = "535 5.7.8 Authentication credentials invalid\r\n";
+    pub const AUTH_UNAVAILABLE: &str = "454 4.7.0 Temporary authentication failure\r\n";
+    pub const AUTH_CANCELLED: &str = "501 5.7.0 Authentication cancelled\r\n";
+    pub const AUTH_MALFORMED: &str = "501 5.5.2 Cannot decode the response\r\n";
+    pub const AUTH_MECHANISM: &str = "504 5.5.4 Unrecognized authentication type\r\n";
+    pub const AUTH_NEEDS_TLS: &str = "538 5.7.11 Encryption required for this authentication mechanism\r\n";
+    pub const NOT_OFFERED: &str = "502 5.5.1 Command not implemented\r\n";
+    pub const BAD_SEQUENCE: &str = "503 5.5.1 Bad sequence of commands\r\n";
+    pub const NEED_HELLO: &str = "503 5.5.1 Send EHLO first\r\n";
+    pub const NEED_MAIL: &str = "503 5.5.1 Need MAIL command\r\n";
+    pub const NEED_RCPT: &str = "503 5.5.1 Need RCPT command\r\n";
+    pub const NO_VALID_RECIPIENTS: &str = "554 5.5.1 No valid recipients\r\n";
+    pub const NESTED_MAIL: &str = "503 5.5.1 Nested MAIL command\r\n";
+    pub const RELAY_DENIED: &str = "550 5.7.1 Relay access denied\r\n";
+    pub const TOO_MANY_RECIPIENTS: &str = "452 4.5.3 Too many recipients\r\n";
+    pub const TOO_LARGE: &str = "552 5.3.4 Message size exceeds fixed limit\r\n";
+    pub const LINE_TOO_LONG: &str = "500 5.5.2 Line too long\r\n";
+    pub const TEXT_LINE_TOO_LONG: &str = "550 5.6.0 A line of the message is too long\r\n";
+    pub const BARE_LINE_END: &str = "550 5.6.11 Bare CR or LF in the message; lines end with CRLF\r\n";
+    pub const MAIL_LOOP: &str = "554 5.4.6 Too many hops: mail loop\r\n";
+    pub const NO_SPACE: &str = "452 4.3.1 Insufficient system storage\r\n";
+    pub const QUEUE_FULL: &str = "452 4.3.1 Queue is full, try again later\r\n";
+    pub const NOT_STORED: &str = "451 4.3.0 The message could not be stored, try again later\r\n";
+    pub const SHUTTING_DOWN: &str = "421 4.3.2 Shutting down\r\n";
+    pub const TIMED_OUT: &str = "421 4.4.2 Timeout\r\n";
+    pub const TOO_BUSY: &str = "421 4.3.2 Too many connections\r\n";
+    pub const TOO_MANY_ERRORS: &str = "421 4.7.0 Too many errors\r\n";
+}
+
+/// The words for a command we cannot obey (RFC 5321 4.2.4).
+pub fn of_error(error: CommandError) -> &'static str {
+    match error {
+        CommandError::Unknown => "500 5.5.2 Command not recognized\r\n",
+        CommandError::Arguments => "501 5.5.4 Syntax error in arguments\r\n",
+        CommandError::Parameter => "555 5.5.4 Parameter not recognized\r\n",
+        CommandError::Name => "501 5.5.4 Invalid host name\r\n",
+        CommandError::Address(AddressError::Syntax) => "501 5.1.3 Bad address syntax\r\n",
+        CommandError::Address(AddressError::TooLong) => "501 5.1.3 Address too long\r\n",
+        CommandError::Address(AddressError::NotAscii) => "553 5.6.7 Non-ASCII addresses are not supported\r\n",
+        CommandError::Address(AddressError::NoDomain) => "550 5.7.1 Address needs a domain\r\n",
+    }
+}
+
+/// The 250 after the final dot. It takes a [`Durable`]: without a synced commit there is nothing to say it with.
+pub fn write_queued(out: &mut Vec<u8>, message: &Durable<MessageId>) {
+    out.extend_from_slice(b"250 2.0.0 Ok: queued as ");
+    out.extend_from_slice(&message.get().to_text());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// A next hop's reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// 200 to 599.
+    pub code: u16,
+    /// RFC 3463 code, only when its class agrees with `code`.
+    pub enhanced: Option<(u8, u16, u16)>,
+    /// All lines' text joined by blanks, printable ASCII, at most REPLY_TEXT_MAX bytes, enhanced code removed.
+    pub text: String,
+    /// Text of each line, for EHLO: the lines' own bounds hold.
+    pub lines: Vec<String>,
+}
+
+impl Reply {
+    /// 2xx
+    pub fn is_positive(&self) -> bool {
+        self.code / 100 == 2
+    }
+
+    /// 5xx
+    pub fn is_permanent(&self) -> bool {
+        self.code / 100 == 5
+    }
+
+    /// `550 5.1.1 text`, for logs and bounces.
+    pub fn describe(&self) -> String {
+        match self.enhanced {
+            Some((class, subject, detail)) => format!("{} {class}.{subject}.{detail} {}", self.code, self.text),
+            None => format!("{} {}", self.code, self.text),
+        }
+    }
+
+    /// The RFC 3463 code, made up from the reply class where the hop gave none.
+    pub fn status(&self) -> String {
+        match self.enhanced {
+            Some((class, subject, detail)) => format!("{class}.{subject}.{detail}"),
+            None => format!("{}.0.0", self.code / 100),
+        }
+    }
+}
+
+/// What a next hop said is no SMTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostileReply {
+    /// Not three digits and a separator, or a code out of range.
+    Malformed,
+    /// Lines of one reply with different codes.
+    Mixed,
+    /// More lines than REPLY_LINES_MAX, or a line that never ends.
+    Endless,
+}
+
+/// Puts replies together from whatever the connection brings. Bounded.
+#[derive(Debug, Default)]
+pub struct ReplyReader {
+    line: Vec<u8>,
+    lines: Vec<String>,
+    code: Option<u16>,
+    skipped: usize,
+}
+
+impl ReplyReader {
+    /// Reads from `input`: how many bytes it used, and a reply if one is complete. Call again with the rest.
+    pub fn read(&mut self, input: &[u8]) -> Result<(usize, Option<Reply>), HostileReply> {
+        let mut used = 0;
+        while let Some(end) = memchr::memchr(b'\n', &input[used..]) {
+            self.push(&input[used..used + end])?;
+            used += end + 1;
+            let line = std::mem::take(&mut self.line);
+            let done = self.line_done(line.strip_suffix(b"\r").unwrap_or(&line));
+            self.line = line;
+            self.line.clear();
+            self.skipped = 0;
+            if let Some(reply) = done? {
+                return Ok((used, Some(reply)));
+            }
+        }
+        self.push(&input[used..])?;
+        Ok((input.len(), None))
+    }
+
+    /// Keeps the start of a long line and skips the rest, within a bound.
+    fn push(&mut self, piece: &[u8]) -> Result<(), HostileReply> {
+        let room = limits::REPLY_LINE_MAX - self.line.len();
+        let kept = piece.len().min(room);
+        self.line.extend_from_slice(&piece[..kept]);
+        self.skipped += piece.len() - kept;
+        if self.skipped > limits::REPLY_BACKLOG_MAX { Err(HostileReply::Endless) } else { Ok(()) }
+    }
+
+    fn line_done(&mut self, line: &[u8]) -> Result<Option<Reply>, HostileReply> {
+        let digits = line.get(..3).filter(|digits| digits.iter().all(u8::is_ascii_digit));
+        let digits = digits.ok_or(HostileReply::Malformed)?;
+        let code = digits.iter().fold(0, |code, digit| code * 10 + u16::from(digit - b'0'));
+        if !(200..600).contains(&code) {
+            return Err(HostileReply::Malformed);
+        }
+        if self.code.is_some_and(|first| first != code) {
+            return Err(HostileReply::Mixed);
+        }
+        self.code = Some(code);
+        let last = match line.get(3) {
+            None | Some(b' ') => true,
+            Some(b'-') => false,
+            Some(_) => return Err(HostileReply::Malformed),
+        };
+        if self.lines.len() >= limits::REPLY_LINES_MAX {
+            return Err(HostileReply::Endless);
+        }
+        self.lines.push(printable(line.get(4..).unwrap_or_default()));
+        if !last {
+            return Ok(None);
+        }
+        self.code = None;
+        Ok(Some(assemble(code, std::mem::take(&mut self.lines))))
+    }
+}
+
+/// Remote text ends up in logs, headers and bounces: only printable ASCII passes.
+fn printable(text: &[u8]) -> String {
+    text.iter().map(|byte| if (32..127).contains(byte) { *byte as char } else { '?' }).collect()
+}
+
+fn assemble(code: u16, lines: Vec<String>) -> Reply {
+    let enhanced = lines.first().and_then(|line| parse_enhanced(line)).filter(|(class, ..)| u16::from(*class) == code / 100);
+    let mut text = String::new();
+    for line in &lines {
+        let line = match enhanced {
+            Some(_) if parse_enhanced(line).is_some() => line.split_once(' ').map_or("", |(_, rest)| rest),
+            _ => line,
+        };
+        if !text.is_empty() && !line.is_empty() {
+            text.push(' ');
+        }
+        text.push_str(line);
+        if text.len() >= limits::REPLY_TEXT_MAX {
+            // ASCII only, so every index is a boundary.
+            text.truncate(limits::REPLY_TEXT_MAX);
+            break;
+        }
+    }
+    Reply { code, enhanced, text, lines }
+}
+
+fn parse_enhanced(line: &str) -> Option<(u8, u16, u16)> {
+    let word = line.split(' ').next()?;
+    let mut parts = word.split('.');
+    let class = parts.next()?.parse().ok().filter(|class| matches!(class, 2 | 4 | 5))?;
+    let mut number = || {
+        let part = parts.next()?;
+        if (1..=3).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit()) { part.parse().ok() } else { None }
+    };
+    let (subject, detail) = (number()?, number()?);
+    if parts.next().is_some() { None } else { Some((class, subject, detail)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(input: &str) -> Result<Option<Reply>, HostileReply> {
+        ReplyReader::default().read(input.as_bytes()).map(|(_, reply)| reply)
+    }
+
+    #[test]
+    fn replies_at_every_split() {
+        let input = b"250-first\r\n250-SIZE 10\r\n250 last\r\n220 next\r\n";
+        for split in 0..input.len() {
+            let mut reader = ReplyReader::default();
+            let mut replies = Vec::new();
+            for mut piece in [&input[..split], &input[split..]] {
+                while !piece.is_empty() {
+                    let (used, reply) = reader.read(piece).unwrap();
+                    replies.extend(reply);
+                    piece = &piece[used..];
+                }
+            }
+            assert_eq!(replies.len(), 2, "{split}");
+            assert_eq!(replies[0].lines, ["first", "SIZE 10", "last"]);
+            assert_eq!((replies[0].code, replies[1].code), (250, 220));
+        }
+    }
+
+    #[test]
+    fn enhanced_codes_agree_with_their_class() {
+        let reply = one("550 5.1.1 no such user\r\n").unwrap().unwrap();
+        assert_eq!((reply.enhanced, reply.text.as_str()), (Some((5, 1, 1)), "no such user"));
+        assert_eq!(reply.describe(), "550 5.1.1 no such user");
+        let reply = one("550 4.1.1 odd\r\n").unwrap().unwrap();
+        assert_eq!((reply.enhanced, reply.text.as_str()), (None, "4.1.1 odd"));
+        assert_eq!(one("250\r\n").unwrap().unwrap().text, "");
+    }
+
+    #[test]
+    fn hostile_replies() {
+        assert_eq!(one("hello\r\n"), Err(HostileReply::Malformed));
+        assert_eq!(one("250-a\r\n550 b\r\n"), Err(HostileReply::Mixed));
+        assert_eq!(one(&"220-x\r\n".repeat(limits::REPLY_LINES_MAX + 1)), Err(HostileReply::Endless));
+        assert_eq!(one(&format!("220 {}", "x".repeat(100_000))), Err(HostileReply::Endless));
+        let long = one(&format!("550 {}\r\n", "x".repeat(5000))).unwrap().unwrap();
+        assert_eq!(long.text.len(), limits::REPLY_TEXT_MAX);
+        let injected = one("550 a\rb\u{7f}\r\n").unwrap().unwrap();
+        assert_eq!(injected.text, "a?b?");
+    }
+}

@@ -1,1 +1,437 @@
-//! (to be filled in)
+//! The server side of a session (RFC 5321), sans IO: lines in, replies and steps out.
+//!
+//! The driver owns the socket and calls, in this order: [`Session::greet`], then [`Session::handle`] with whatever input
+//! there is. A [`Step`] tells what the driver must do before it calls again.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use crate::limits;
+use crate::mail::address::Path;
+use crate::mail::envelope::{Envelope, Origin, Protocol, Recipient};
+use crate::smtp::command::{self, Command, MailParameters};
+use crate::smtp::data::{Scanner, Summary};
+use crate::smtp::extensions;
+use crate::smtp::reply::{self, words};
+use crate::spool::{Durable, MessageId};
+use crate::time::UnixMillis;
+
+mod auth;
+#[cfg(test)]
+mod tests;
+
+/// What holds for every session of a listener.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// Our name.
+    pub hostname: String,
+    /// Largest message, bytes.
+    pub message_size_max: u64,
+    /// Recipients of one transaction.
+    pub recipients_max: usize,
+    /// STARTTLS is offered.
+    pub starttls: bool,
+    /// There are accounts, so AUTH is offered under TLS.
+    pub accounts: bool,
+}
+
+/// Whether new mail may come in just now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// Yes.
+    Open,
+    /// The disk is short of room.
+    NoSpace,
+    /// The queue is at its bound.
+    QueueFull,
+}
+
+/// What the driver does next. Replies written so far are to be sent first in every case.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Bring more input.
+    NeedInput,
+    /// Send the replies and call again with the rest of the input.
+    Flush,
+    /// Discard all input received so far (CVE-2011-0411), shake hands, call [`Session::tls_established`].
+    StartTls,
+    /// Check the credentials, then call [`Session::authenticated`] or [`Session::authentication_failed`].
+    Authenticate(Credentials),
+    /// Feed what follows to [`Session::scanner`] until it is done, then call [`Session::body_end`].
+    Body,
+    /// Send and close.
+    Close,
+}
+
+/// Name and password of AUTH PLAIN.
+#[derive(PartialEq, Eq)]
+pub struct Credentials {
+    /// The account's name.
+    pub name: String,
+    /// Its password.
+    pub password: Vec<u8>,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Credentials").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// How a body ended.
+#[derive(Debug)]
+pub enum BodyEnd {
+    /// Persist it, then call [`Session::accepted`] or [`Session::not_stored`].
+    Accept(Box<Envelope>, Summary),
+    /// Refused; the reply is written. `close`: what follows cannot be trusted and must not be read.
+    Refused {
+        /// Close after sending.
+        close: bool,
+    },
+}
+
+/// One client's session.
+#[derive(Debug)]
+pub struct Session {
+    rules: Rc<Rules>,
+    peer: SocketAddr,
+    may_relay: bool,
+    hello: Option<Box<Hello>>,
+    tls: Option<Box<str>>,
+    account: Option<Box<str>>,
+    transaction: Option<Box<Transaction>>,
+    errors: u32,
+    auth_failures: u32,
+    /// A line is being skipped up to its end because it was too long.
+    skipping: bool,
+    /// An AUTH PLAIN without initial response waits for its line.
+    awaiting_credentials: bool,
+}
+
+#[derive(Debug)]
+struct Hello {
+    name: String,
+    extended: bool,
+}
+
+#[derive(Debug)]
+struct Transaction {
+    sender: Vec<u8>,
+    eight_bit: bool,
+    recipients: Vec<Recipient>,
+    /// Some RCPT was refused: DATA without any recipient is then 554 rather than 503.
+    refused: bool,
+    scanner: Option<Scanner>,
+}
+
+impl Session {
+    /// A fresh session. `may_relay`: the client's network is allowed to relay.
+    pub fn new(rules: Rc<Rules>, peer: SocketAddr, may_relay: bool) -> Session {
+        Session {
+            rules,
+            peer,
+            may_relay,
+            hello: None,
+            tls: None,
+            account: None,
+            transaction: None,
+            errors: 0,
+            auth_failures: 0,
+            skipping: false,
+            awaiting_credentials: false,
+        }
+    }
+
+    /// The 220 (RFC 5321 4.2).
+    pub fn greet(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"220 ");
+        out.extend_from_slice(self.rules.hostname.as_bytes());
+        out.extend_from_slice(b" ESMTP relevo\r\n");
+    }
+
+    /// The client's address.
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// The account that authenticated.
+    pub fn account(&self) -> Option<&str> {
+        self.account.as_deref()
+    }
+
+    /// Handles the complete lines of `input`, replies gathered in `out`; returns how much it used and what comes next.
+    pub fn handle(&mut self, input: &[u8], gate: Gate, out: &mut Vec<u8>) -> (usize, Step) {
+        let mut used = 0;
+        loop {
+            let rest = &input[used..];
+            let Some(end) = memchr::memchr(b'\n', rest) else {
+                return match self.partial_line(rest.len(), out) {
+                    // The start of an endless line is thrown away as it comes.
+                    Some(step) => (input.len(), step),
+                    None => (used, Step::NeedInput),
+                };
+            };
+            used += end + 1;
+            if std::mem::take(&mut self.skipping) {
+                if let Some(step) = self.complain(words::LINE_TOO_LONG, out) {
+                    return (used, step);
+                }
+                continue;
+            }
+            // A bare LF ends a command line for us, as for every server; only in DATA it matters.
+            let line = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
+            let step = if end >= self.line_max() { self.complain(words::LINE_TOO_LONG, out) } else { self.line(line, gate, out) };
+            if let Some(step) = step {
+                return (used, step);
+            }
+            if out.len() >= limits::REPLY_BACKLOG_MAX {
+                return (used, Step::Flush);
+            }
+        }
+    }
+
+    fn line_max(&self) -> usize {
+        if self.awaiting_credentials || self.tls.is_some() { limits::AUTH_LINE_MAX } else { limits::COMMAND_LINE_MAX }
+    }
+
+    fn partial_line(&mut self, length: usize, out: &mut Vec<u8>) -> Option<Step> {
+        let _ = out;
+        if self.skipping || length >= self.line_max() {
+            self.skipping = true;
+            return Some(Step::NeedInput);
+        }
+        None
+    }
+
+    /// One line. None: go on with the next.
+    fn line(&mut self, line: &[u8], gate: Gate, out: &mut Vec<u8>) -> Option<Step> {
+        if self.awaiting_credentials {
+            self.awaiting_credentials = false;
+            return self.credentials(line, out);
+        }
+        let command = match command::parse(line) {
+            Ok(command) => command,
+            Err(error) => return self.complain(reply::of_error(error), out),
+        };
+        match command {
+            Command::Mail(path, parameters) => self.mail(&path, parameters, gate, out),
+            Command::Rcpt(path) => self.rcpt(&path, out),
+            Command::Data => self.data(out),
+            Command::Ehlo(name) => self.say_hello(name, true, out),
+            Command::Helo(name) => self.say_hello(name, false, out),
+            Command::Rset => {
+                self.transaction = None;
+                self.say(words::OK, out)
+            }
+            Command::Noop => self.say(words::OK, out),
+            Command::Vrfy => self.say(words::VRFY, out),
+            Command::Help => self.say(words::HELP, out),
+            Command::Quit => {
+                self.say(words::BYE, out);
+                Some(Step::Close)
+            }
+            Command::StartTls => self.starttls(out),
+            Command::Auth(mechanism, initial) => self.auth(mechanism, initial, out),
+        }
+    }
+
+    fn say(&self, words: &str, out: &mut Vec<u8>) -> Option<Step> {
+        out.extend_from_slice(words.as_bytes());
+        None
+    }
+
+    /// Says what is wrong, and ends a session that does little else.
+    fn complain(&mut self, words: &str, out: &mut Vec<u8>) -> Option<Step> {
+        self.say(words, out);
+        self.errors += 1;
+        if self.errors < limits::COMMAND_ERRORS_MAX {
+            return None;
+        }
+        self.say(words::TOO_MANY_ERRORS, out);
+        Some(Step::Close)
+    }
+
+    fn say_hello(&mut self, name: &str, extended: bool, out: &mut Vec<u8>) -> Option<Step> {
+        // 4.1.4: EHLO in mid-session clears as RSET does.
+        self.transaction = None;
+        self.hello = Some(Box::new(Hello { name: name.to_owned(), extended }));
+        if extended {
+            let rules = &self.rules;
+            let tls = self.tls.is_some();
+            let (starttls, auth) = (rules.starttls && !tls, rules.accounts && tls && self.account.is_none());
+            extensions::write_ehlo(out, &rules.hostname, rules.message_size_max, starttls, auth);
+        } else {
+            out.extend_from_slice(b"250 ");
+            out.extend_from_slice(self.rules.hostname.as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+        None
+    }
+
+    fn mail(&mut self, path: &Path<'_>, parameters: MailParameters, gate: Gate, out: &mut Vec<u8>) -> Option<Step> {
+        if self.hello.is_none() {
+            return self.complain(words::NEED_HELLO, out);
+        }
+        if self.transaction.is_some() {
+            return self.complain(words::NESTED_MAIL, out);
+        }
+        match gate {
+            Gate::Open => {}
+            Gate::NoSpace => return self.say(words::NO_SPACE, out),
+            Gate::QueueFull => return self.say(words::QUEUE_FULL, out),
+        }
+        // RFC 1870 section 6.1
+        if parameters.size.is_some_and(|size| size > self.rules.message_size_max) {
+            return self.say(words::TOO_LARGE, out);
+        }
+        self.transaction = Some(Box::new(Transaction {
+            sender: path.address.to_vec(),
+            eight_bit: parameters.eight_bit,
+            recipients: Vec::with_capacity(1),
+            refused: false,
+            scanner: None,
+        }));
+        self.say(words::SENDER_OK, out)
+    }
+
+    fn rcpt(&mut self, path: &Path<'_>, out: &mut Vec<u8>) -> Option<Step> {
+        let allowed = self.may_relay || self.account.is_some();
+        let recipients_max = self.rules.recipients_max;
+        let Some(transaction) = &mut self.transaction else { return self.complain(words::NEED_MAIL, out) };
+        // We are nobody's final destination: a client that may not relay has no recipient to give us, in whatever form
+        // (`u%x@us`, `x!u@us`, `"u@x"@us`, a source route).
+        if !allowed {
+            transaction.refused = true;
+            return self.complain(words::RELAY_DENIED, out);
+        }
+        let known = transaction.recipients.iter().any(|recipient| recipient.address == path.address);
+        if !known && transaction.recipients.len() >= recipients_max {
+            return self.say(words::TOO_MANY_RECIPIENTS, out);
+        }
+        if !known {
+            // RFC 5321 4.5.1: `postmaster` without a domain is ours; it travels as postmaster of our own name.
+            let (address, domain_at) = if path.domain().is_empty() {
+                let address = [path.address, b"@", self.rules.hostname.as_bytes()].concat();
+                (address, path.address.len() + 1)
+            } else {
+                (path.address.to_vec(), path.domain_at)
+            };
+            let domain_at = u16::try_from(domain_at).unwrap_or(u16::MAX);
+            transaction.recipients.push(Recipient { address, domain_at });
+        }
+        self.say(words::RECIPIENT_OK, out)
+    }
+
+    fn data(&mut self, out: &mut Vec<u8>) -> Option<Step> {
+        let size_max = self.rules.message_size_max;
+        let Some(transaction) = &mut self.transaction else { return self.complain(words::NEED_MAIL, out) };
+        if transaction.recipients.is_empty() {
+            // RFC 2920 section 3.1: the client may have sent DATA before it saw that every RCPT was refused.
+            let words = if transaction.refused { words::NO_VALID_RECIPIENTS } else { words::NEED_RCPT };
+            return self.complain(words, out);
+        }
+        transaction.scanner = Some(Scanner::new(size_max));
+        self.say(words::GO_AHEAD, out);
+        Some(Step::Body)
+    }
+
+    fn starttls(&mut self, out: &mut Vec<u8>) -> Option<Step> {
+        if !self.rules.starttls {
+            return self.complain(words::NOT_OFFERED, out);
+        }
+        if self.tls.is_some() {
+            return self.complain(words::BAD_SEQUENCE, out);
+        }
+        self.say(words::READY_FOR_TLS, out);
+        Some(Step::StartTls)
+    }
+
+    /// The handshake is done: the session starts over (RFC 3207 section 4.2).
+    pub fn tls_established(&mut self, description: String) {
+        self.hello = None;
+        self.transaction = None;
+        self.tls = Some(description.into_boxed_str());
+    }
+
+    /// The scanner of the body that is coming in. None outside of [`Step::Body`].
+    pub fn scanner(&mut self) -> Option<&mut Scanner> {
+        self.transaction.as_mut()?.scanner.as_mut()
+    }
+
+    /// The final dot was seen.
+    pub fn body_end(&mut self, now: UnixMillis, expiry: UnixMillis, out: &mut Vec<u8>) -> BodyEnd {
+        let Some(mut transaction) = self.transaction.take() else {
+            self.say(words::BAD_SEQUENCE, out);
+            return BodyEnd::Refused { close: true };
+        };
+        let summary = transaction.scanner.take().map(|scanner| scanner.summary()).unwrap_or_default();
+        let refusal = if summary.bare_line_end {
+            Some(words::BARE_LINE_END)
+        } else if summary.too_large {
+            Some(words::TOO_LARGE)
+        } else if summary.line_too_long {
+            Some(words::TEXT_LINE_TOO_LONG)
+        } else if summary.hops > limits::HOPS_MAX {
+            Some(words::MAIL_LOOP)
+        } else {
+            None
+        };
+        if let Some(words) = refusal {
+            self.say(words, out);
+            return BodyEnd::Refused { close: summary.bare_line_end };
+        }
+        let mut recipients = transaction.recipients;
+        if recipients.len() > 1 {
+            recipients.sort_by_cached_key(|recipient| recipient.domain().to_ascii_lowercase());
+        }
+        let envelope = Envelope {
+            sender: transaction.sender,
+            recipients,
+            arrival: now,
+            expiry,
+            origin: self.origin(),
+            account: self.account.as_deref().map(str::to_owned),
+            eight_bit: transaction.eight_bit || summary.eight_bit,
+            needs_stuffing: summary.needs_stuffing,
+        };
+        BodyEnd::Accept(Box::new(envelope), summary)
+    }
+
+    fn origin(&self) -> Origin {
+        let extended = self.hello.as_ref().is_some_and(|hello| hello.extended);
+        let protocol = match (extended, self.tls.is_some(), self.account.is_some()) {
+            (false, ..) => Protocol::Smtp,
+            (true, false, false) => Protocol::Esmtp,
+            (true, false, true) => Protocol::Esmtpa,
+            (true, true, false) => Protocol::Esmtps,
+            (true, true, true) => Protocol::Esmtpsa,
+        };
+        Origin {
+            client: Some(self.peer),
+            helo: self.hello.as_ref().map(|hello| hello.name.clone()).unwrap_or_default(),
+            protocol,
+            tls: self.tls.as_deref().map(str::to_owned),
+        }
+    }
+
+    /// The message is safe: the 250.
+    pub fn accepted(&mut self, message: &Durable<MessageId>, out: &mut Vec<u8>) {
+        reply::write_queued(out, message);
+    }
+
+    /// The message could not be stored.
+    pub fn not_stored(&mut self, out: &mut Vec<u8>) {
+        self.transaction = None;
+        self.say(words::NOT_STORED, out);
+    }
+
+    /// The node shuts down (RFC 5321 3.8).
+    pub fn drain(&self, out: &mut Vec<u8>) {
+        self.say(words::SHUTTING_DOWN, out);
+    }
+
+    /// The client was silent for too long (RFC 5321 4.5.3.2.7).
+    pub fn timed_out(&self, out: &mut Vec<u8>) {
+        self.say(words::TIMED_OUT, out);
+    }
+}
