@@ -1,1 +1,6 @@
-//! (to be filled in)
+//! What waits: groups of recipients, their domains, and the sites these resolve to.
+
+pub mod destinations;
+pub mod group;
+
+pub use group::Group;

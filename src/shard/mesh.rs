@@ -10,30 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crossbeam::queue::ArrayQueue;
 
 use crate::limits;
+use crate::queue::Group;
 use crate::runtime::{Bell, SegmentMap};
 use crate::spool::Location;
-
-/// A group of recipients of one message that share a domain, on its way to the domain's home shard: a reference,
-/// never a body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Handoff {
-    /// Where the message record lies.
-    pub location: Location,
-    /// The message's entry in its lane's index.
-    pub key: u32,
-    /// First recipient ordinal.
-    pub first: u16,
-    /// Recipients, all of one domain.
-    pub count: u16,
-    /// Attempts so far.
-    pub attempts: u16,
-    /// Whether the record was written or read just now, so that its pages are in memory.
-    pub resident: bool,
-    /// Not before this time (Unix seconds); 0 is at once.
-    pub not_before: u32,
-    /// When it is given up (Unix seconds).
-    pub expiry: u32,
-}
 
 /// How an attempt ended for a range of recipients.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,7 +106,7 @@ pub enum Letter {
 #[derive(Debug)]
 struct Inbox {
     letters: ArrayQueue<Letter>,
-    handoffs: ArrayQueue<Handoff>,
+    handoffs: ArrayQueue<Group>,
     /// Some sender found `handoffs` full.
     crowded: AtomicBool,
     bell: Arc<Bell>,
@@ -185,7 +164,7 @@ impl Mesh {
     }
 
     /// Sends a handoff, or gives it back when the inbox is full.
-    pub fn offer(&self, to: usize, handoff: Handoff) -> Result<(), Handoff> {
+    pub fn offer(&self, to: usize, handoff: Group) -> Result<(), Group> {
         let inbox = &self.inboxes[to];
         if let Err(handoff) = inbox.handoffs.push(handoff) {
             inbox.crowded.store(true, Ordering::SeqCst);
@@ -202,7 +181,7 @@ impl Mesh {
     }
 
     /// Takes the next handoff of a shard's own inbox.
-    pub fn next_handoff(&self, own: usize) -> Option<Handoff> {
+    pub fn next_handoff(&self, own: usize) -> Option<Group> {
         self.inboxes[own].handoffs.pop()
     }
 

@@ -33,6 +33,8 @@ struct Inner {
     free_sleeps: Vec<u32>,
     deadlines: Vec<Instant>,
     deadline_wakers: Vec<Option<Waker>>,
+    /// Deadlines of connections that wait for their peer to begin something.
+    idle: Vec<bool>,
     free_deadlines: Vec<u32>,
     next_sweep: Instant,
     now: Instant,
@@ -122,10 +124,23 @@ impl Timers {
         let slot = inner.free_deadlines.pop().unwrap_or_else(|| {
             inner.deadlines.push(Instant::FAR);
             inner.deadline_wakers.push(None);
+            inner.idle.push(false);
             u32::try_from(inner.deadlines.len() - 1).expect("fewer than 2^32 connections")
         });
         inner.deadlines[slot as usize] = Instant::FAR;
         Deadline { timers: self.clone(), slot }
+    }
+
+    /// Ends the wait of every idle connection: the node drains.
+    pub fn expire_idle(&self) {
+        let mut inner = self.0.borrow_mut();
+        let inner = &mut *inner;
+        for (deadline, idle) in inner.deadlines.iter_mut().zip(&inner.idle) {
+            if *idle {
+                *deadline = inner.now;
+            }
+        }
+        inner.next_sweep = Instant(0);
     }
 
     /// The time of the last tick: cheap, and at most a few grains old while anything is timed.
@@ -178,7 +193,18 @@ pub struct Deadline {
 impl Deadline {
     /// Moves the deadline.
     pub fn set(&self, at: Instant) {
-        self.timers.0.borrow_mut().deadlines[self.slot as usize] = at;
+        self.put(at, false);
+    }
+
+    /// Moves the deadline of a connection that is in the middle of nothing: [`Timers::expire_idle`] may end it.
+    pub fn set_idle(&self, at: Instant) {
+        self.put(at, true);
+    }
+
+    fn put(&self, at: Instant, idle: bool) {
+        let mut inner = self.timers.0.borrow_mut();
+        inner.deadlines[self.slot as usize] = at;
+        inner.idle[self.slot as usize] = idle;
     }
 
     /// Ready when the deadline has passed. Registers the task's waker, which is taken to be always the same.

@@ -57,6 +57,11 @@ impl<R: Runtime> Wire<R> {
         self.deadline.set(timers.recent() + span);
     }
 
+    /// The same for a wait in which the peer may begin something or not.
+    pub fn limit_idle(&self, timers: &Timers, span: Duration) {
+        self.deadline.set_idle(timers.recent() + span);
+    }
+
     /// The stream below.
     pub fn stream(&self) -> &R::Stream {
         &self.stream

@@ -1,0 +1,579 @@
+//! The queues of one shard: groups wait in their domain, domains in their site.
+//!
+//! Pure. A *domain* is what the home-shard hash routes; a *site* is the set of hosts it resolves to, and what limits and
+//! back-off apply to. The driver (`shard::dispatch`) carries out the [`Effect`]s.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+
+use crate::queue::Group;
+
+/// Names a domain of this shard while it has mail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DomainKey(u32);
+
+/// Names a site of this shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SiteKey(u32);
+
+/// What the driver is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Resolve this domain and call [`Destinations::resolved`] or [`Destinations::unresolved`].
+    Resolve(DomainKey, Box<str>),
+    /// This site may have work for a connection.
+    Pump(SiteKey),
+}
+
+/// What a connection that asks for work gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Take {
+    /// A group to deliver, and its domain. One credit of its lane is taken.
+    Job(DomainKey, Group),
+    /// A group that is past its expiry: settle it as expired. One credit is taken.
+    Expired(DomainKey, Group),
+    /// Nothing may be started now.
+    Nothing,
+}
+
+#[derive(Debug)]
+struct Domain {
+    name: Box<str>,
+    ready: VecDeque<Group>,
+    /// (due, place in `waiting`)
+    deferred: BinaryHeap<Reverse<(u32, u32)>>,
+    waiting: Vec<Option<Group>>,
+    free: Vec<u32>,
+    site: Option<SiteKey>,
+    resolving: bool,
+    /// In its site's ring of domains with ready groups.
+    in_ring: bool,
+    /// Groups being attempted.
+    active: u32,
+}
+
+#[derive(Debug, Default)]
+struct Site {
+    /// Domains with ready groups, served in turn.
+    ring: VecDeque<DomainKey>,
+    ready: usize,
+    /// No attempt before this time (Unix seconds): the site as a whole failed.
+    closed_until: u32,
+    failures: u32,
+}
+
+/// All queues of one shard.
+#[derive(Debug)]
+pub struct Destinations {
+    domains: Vec<Option<Domain>>,
+    free_domains: Vec<u32>,
+    by_name: HashMap<Box<str>, DomainKey>,
+    sites: Vec<Site>,
+    by_site: HashMap<Box<str>, SiteKey>,
+    /// One entry per domain and wake-up time.
+    due: BinaryHeap<Reverse<(u32, DomainKey)>>,
+    site_due: BinaryHeap<Reverse<(u32, SiteKey)>>,
+    /// Outcome credits of each lane that this shard holds.
+    credits: Vec<u32>,
+    /// Sites that found no credit for the head of their ring.
+    starved: Vec<SiteKey>,
+    queued: usize,
+}
+
+impl Destinations {
+    /// Empty queues, with so many outcome credits for each lane.
+    pub fn new(credits: Vec<u32>) -> Destinations {
+        Destinations {
+            domains: Vec::new(),
+            free_domains: Vec::new(),
+            by_name: HashMap::new(),
+            sites: Vec::new(),
+            by_site: HashMap::new(),
+            due: BinaryHeap::new(),
+            site_due: BinaryHeap::new(),
+            credits,
+            starved: Vec::new(),
+            queued: 0,
+        }
+    }
+
+    /// Recipients queued here, those under way included.
+    pub fn queued(&self) -> usize {
+        self.queued
+    }
+
+    /// The domain's name.
+    pub fn name(&self, domain: DomainKey) -> &str {
+        self.domain(domain).map_or("", |domain| &domain.name)
+    }
+
+    fn domain(&self, key: DomainKey) -> Option<&Domain> {
+        self.domains.get(key.0 as usize)?.as_ref()
+    }
+
+    fn domain_mut(&mut self, key: DomainKey) -> Option<&mut Domain> {
+        self.domains.get_mut(key.0 as usize)?.as_mut()
+    }
+
+    /// Queues a group. `name` is lower case.
+    pub fn push(&mut self, name: &str, group: Group, now: u32) -> Option<Effect> {
+        self.queued += usize::from(group.count);
+        let key = match self.by_name.get(name) {
+            Some(key) => *key,
+            None => self.new_domain(name),
+        };
+        self.enqueue(key, group, now)
+    }
+
+    fn new_domain(&mut self, name: &str) -> DomainKey {
+        let domain = Domain {
+            name: name.into(),
+            ready: VecDeque::new(),
+            deferred: BinaryHeap::new(),
+            waiting: Vec::new(),
+            free: Vec::new(),
+            site: None,
+            resolving: false,
+            in_ring: false,
+            active: 0,
+        };
+        let key = match self.free_domains.pop() {
+            Some(slot) => {
+                self.domains[slot as usize] = Some(domain);
+                DomainKey(slot)
+            }
+            None => {
+                self.domains.push(Some(domain));
+                DomainKey(u32::try_from(self.domains.len() - 1).expect("fewer than 2^32 domains"))
+            }
+        };
+        self.by_name.insert(name.into(), key);
+        key
+    }
+
+    fn enqueue(&mut self, key: DomainKey, group: Group, now: u32) -> Option<Effect> {
+        let domain = self.domain_mut(key)?;
+        if group.not_before > now {
+            let due = group.due();
+            let earliest = domain.deferred.peek().is_none_or(|Reverse((first, _))| due < *first);
+            let place = match domain.free.pop() {
+                Some(place) => {
+                    domain.waiting[place as usize] = Some(group);
+                    place
+                }
+                None => {
+                    domain.waiting.push(Some(group));
+                    u32::try_from(domain.waiting.len() - 1).expect("bounded by the queue's bound")
+                }
+            };
+            domain.deferred.push(Reverse((due, place)));
+            if earliest {
+                self.due.push(Reverse((due, key)));
+            }
+            return None;
+        }
+        domain.ready.push_back(group);
+        self.activate(key, 1)
+    }
+
+    /// A domain got ready groups: into its site's ring, or to the resolver.
+    fn activate(&mut self, key: DomainKey, groups: usize) -> Option<Effect> {
+        let domain = self.domain_mut(key)?;
+        let Some(site) = domain.site else {
+            if std::mem::replace(&mut domain.resolving, true) {
+                return None;
+            }
+            return Some(Effect::Resolve(key, domain.name.clone()));
+        };
+        let enters = !std::mem::replace(&mut domain.in_ring, true);
+        let state = &mut self.sites[site.0 as usize];
+        state.ready += groups;
+        if enters {
+            state.ring.push_back(key);
+        }
+        Some(Effect::Pump(site))
+    }
+
+    /// The domain resolves to the site of this name (a canonical one: equal sites have equal names).
+    pub fn resolved(&mut self, key: DomainKey, site: &str) -> Option<Effect> {
+        let site = match self.by_site.get(site) {
+            Some(site) => *site,
+            None => {
+                self.sites.push(Site::default());
+                let new = SiteKey(u32::try_from(self.sites.len() - 1).expect("fewer than 2^32 sites"));
+                self.by_site.insert(site.into(), new);
+                new
+            }
+        };
+        let domain = self.domain_mut(key)?;
+        domain.resolving = false;
+        domain.site = Some(site);
+        let ready = domain.ready.len();
+        if ready == 0 { None } else { self.activate(key, ready) }
+    }
+
+    /// The domain does not resolve (yet): its ready groups, each with a credit taken where there is one, so that the caller
+    /// settles them. Those without a credit stay and the domain is asked for again by [`Destinations::tick`].
+    pub fn unresolved(&mut self, key: DomainKey, now: u32, retry_in: u32) -> Vec<Group> {
+        let credits = &mut self.credits;
+        let Some(Some(domain)) = self.domains.get_mut(key.0 as usize) else { return Vec::new() };
+        domain.resolving = false;
+        let mut taken = Vec::new();
+        let mut kept = VecDeque::new();
+        for group in domain.ready.drain(..) {
+            match credits.get_mut(usize::from(group.location.lane)) {
+                Some(credit) if *credit > 0 => {
+                    *credit -= 1;
+                    domain.active += 1;
+                    taken.push(group);
+                }
+                _ => kept.push_back(group),
+            }
+        }
+        domain.ready = kept;
+        if !domain.ready.is_empty() {
+            self.due.push(Reverse((now + retry_in.max(1), key)));
+        }
+        taken
+    }
+
+    /// Work for a connection of this site.
+    pub fn take(&mut self, site: SiteKey, now: u32) -> Take {
+        let state = &mut self.sites[site.0 as usize];
+        if state.closed_until > now {
+            return Take::Nothing;
+        }
+        // Each domain of the ring is looked at once at most: one whose lane has no credit is passed over.
+        for _ in 0..state.ring.len() {
+            let Some(key) = state.ring.pop_front() else { break };
+            let Some(Some(domain)) = self.domains.get_mut(key.0 as usize) else { continue };
+            let Some(group) = domain.ready.front().copied() else {
+                domain.in_ring = false;
+                continue;
+            };
+            let credit = self.credits.get_mut(usize::from(group.location.lane)).filter(|credit| **credit > 0);
+            let Some(credit) = credit else {
+                state.ring.push_back(key);
+                if !self.starved.contains(&site) {
+                    self.starved.push(site);
+                }
+                continue;
+            };
+            *credit -= 1;
+            domain.ready.pop_front();
+            domain.active += 1;
+            state.ready -= 1;
+            if domain.ready.is_empty() {
+                domain.in_ring = false;
+            } else {
+                state.ring.push_back(key);
+            }
+            return if group.expiry <= now { Take::Expired(key, group) } else { Take::Job(key, group) };
+        }
+        Take::Nothing
+    }
+
+    /// Groups that a connection could take now.
+    pub fn ready(&self, site: SiteKey, now: u32) -> usize {
+        let site = &self.sites[site.0 as usize];
+        if site.closed_until > now { 0 } else { site.ready }
+    }
+
+    /// An attempt ended: `again` are the parts to be tried later; the rest of `group` is settled. The credit comes home by
+    /// [`Destinations::credit`] once the outcome is synced.
+    pub fn attempted(&mut self, key: DomainKey, group: &Group, again: &[Group], now: u32) {
+        let left: usize = again.iter().map(|group| usize::from(group.count)).sum();
+        self.queued = self.queued.saturating_sub(usize::from(group.count)) + left;
+        if let Some(domain) = self.domain_mut(key) {
+            domain.active -= 1;
+        }
+        for group in again {
+            self.enqueue(key, *group, now);
+        }
+        self.release_if_empty(key);
+    }
+
+    /// The attempt never began (the connection was stale, or never came up): the group goes back to the front with
+    /// its credit.
+    pub fn put_back(&mut self, key: DomainKey, group: Group) -> Option<Effect> {
+        if let Some(credit) = self.credits.get_mut(usize::from(group.location.lane)) {
+            *credit += 1;
+        }
+        let domain = self.domain_mut(key)?;
+        domain.active -= 1;
+        domain.ready.push_front(group);
+        self.activate(key, 1)
+    }
+
+    /// Synced outcomes bring credits home.
+    pub fn credit(&mut self, lane: u16, count: u32) -> Vec<Effect> {
+        if let Some(credit) = self.credits.get_mut(usize::from(lane)) {
+            *credit += count;
+        }
+        self.starved.drain(..).map(Effect::Pump).collect()
+    }
+
+    /// Attempts whose outcome is not synced yet, given how many credits there were at first.
+    pub fn credits_out(&self, initial: u32) -> u32 {
+        self.credits.iter().map(|credit| initial.saturating_sub(*credit)).sum()
+    }
+
+    /// The site as a whole failed (no host took a connection): nothing is started before `until`.
+    pub fn close_site(&mut self, site: SiteKey, until: u32) {
+        let state = &mut self.sites[site.0 as usize];
+        state.closed_until = until;
+        state.failures = state.failures.saturating_add(1);
+        self.site_due.push(Reverse((until, site)));
+    }
+
+    /// The site works.
+    pub fn open_site(&mut self, site: SiteKey) {
+        let state = &mut self.sites[site.0 as usize];
+        state.closed_until = 0;
+        state.failures = 0;
+    }
+
+    /// Failures of the site in a row.
+    pub fn failures(&self, site: SiteKey) -> u32 {
+        self.sites[site.0 as usize].failures
+    }
+
+    /// While a site is closed its oldest groups may expire: those at the heads of its domains, at most `bound`, each with
+    /// its credit taken.
+    pub fn expire(&mut self, site: SiteKey, now: u32, bound: usize) -> Vec<(DomainKey, Group)> {
+        let state = &mut self.sites[site.0 as usize];
+        let mut expired = Vec::new();
+        for key in &state.ring {
+            let Some(Some(domain)) = self.domains.get_mut(key.0 as usize) else { continue };
+            while expired.len() < bound && domain.ready.front().is_some_and(|group| group.expiry <= now) {
+                let Some(group) = domain.ready.front().copied() else { break };
+                match self.credits.get_mut(usize::from(group.location.lane)) {
+                    Some(credit) if *credit > 0 => *credit -= 1,
+                    _ => break,
+                }
+                domain.ready.pop_front();
+                domain.active += 1;
+                state.ready -= 1;
+                expired.push((*key, group));
+            }
+        }
+        expired
+    }
+
+    /// Moves what is due to where it can be taken, at most `bound` groups; the rest follows at the next tick.
+    pub fn tick(&mut self, now: u32, bound: usize) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let mut moved = 0;
+        while moved < bound {
+            let Some(Reverse((due, key))) = self.due.peek().copied() else { break };
+            if due > now {
+                break;
+            }
+            self.due.pop();
+            let Some(domain) = self.domain_mut(key) else { continue };
+            let before = moved;
+            while moved < bound {
+                let Some(Reverse((due, place))) = domain.deferred.peek().copied() else { break };
+                if due > now {
+                    break;
+                }
+                domain.deferred.pop();
+                domain.free.push(place);
+                if let Some(group) = domain.waiting[place as usize].take() {
+                    domain.ready.push_back(group);
+                    moved += 1;
+                }
+            }
+            if let Some(Reverse((next, _))) = domain.deferred.peek().copied() {
+                self.due.push(Reverse((next, key)));
+            }
+            let waits_for_resolver = self.domain(key).is_some_and(|domain| domain.site.is_none() && !domain.ready.is_empty());
+            if moved > before || waits_for_resolver {
+                effects.extend(self.activate(key, moved - before));
+            }
+        }
+        while let Some(Reverse((due, site))) = self.site_due.peek().copied() {
+            if due > now {
+                break;
+            }
+            self.site_due.pop();
+            effects.push(Effect::Pump(site));
+        }
+        effects
+    }
+
+    /// When [`Destinations::tick`] has something to do next (Unix seconds).
+    pub fn next_due(&self) -> Option<u32> {
+        let domain = self.due.peek().map(|Reverse((due, _))| *due);
+        let site = self.site_due.peek().map(|Reverse((due, _))| *due);
+        domain.into_iter().chain(site).min()
+    }
+
+    /// A domain without mail is forgotten, so that memory follows the queue.
+    fn release_if_empty(&mut self, key: DomainKey) {
+        let Some(domain) = self.domain(key) else { return };
+        let idle = domain.active == 0
+            && domain.ready.is_empty()
+            && domain.deferred.is_empty()
+            && !domain.resolving
+            && !domain.in_ring;
+        if idle {
+            if let Some(domain) = self.domains[key.0 as usize].take() {
+                self.by_name.remove(&domain.name);
+            }
+            self.free_domains.push(key.0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spool::Location;
+
+    fn group(offset: u32, count: u16) -> Group {
+        Group {
+            location: Location { lane: 0, slot: 0, offset },
+            key: offset,
+            first: 0,
+            count,
+            attempts: 0,
+            resident: true,
+            not_before: 0,
+            expiry: 1000,
+        }
+    }
+
+    fn site_of(effect: Option<Effect>) -> SiteKey {
+        match effect {
+            Some(Effect::Pump(site)) => site,
+            other => panic!("expected a pump, got {other:?}"),
+        }
+    }
+
+    fn push_resolved(queue: &mut Destinations, name: &str, site: &str, offset: u32) -> SiteKey {
+        match queue.push(name, group(offset, 1), 10) {
+            Some(Effect::Resolve(key, _)) => site_of(queue.resolved(key, site)),
+            effect => site_of(effect),
+        }
+    }
+
+    fn job(queue: &mut Destinations, site: SiteKey, now: u32) -> Option<(DomainKey, Group)> {
+        match queue.take(site, now) {
+            Take::Job(key, group) => Some((key, group)),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_domain_is_resolved_once_and_served() {
+        let mut queue = Destinations::new(vec![10]);
+        let Some(Effect::Resolve(key, name)) = queue.push("a.example", group(1, 2), 10) else { panic!() };
+        assert_eq!(&*name, "a.example");
+        assert_eq!(queue.push("a.example", group(2, 1), 10), None);
+        let site = site_of(queue.resolved(key, "mx"));
+        assert_eq!((queue.queued(), queue.ready(site, 10)), (3, 2));
+        let (key, first) = job(&mut queue, site, 10).unwrap();
+        assert_eq!(first.key, 1);
+        queue.attempted(key, &first, &[], 10);
+        assert_eq!(queue.queued(), 1);
+        let (key, second) = job(&mut queue, site, 10).unwrap();
+        queue.attempted(key, &second, &[], 10);
+        assert_eq!((queue.queued(), queue.take(site, 10)), (0, Take::Nothing));
+        assert!(queue.by_name.is_empty(), "an empty domain is forgotten");
+    }
+
+    #[test]
+    fn domains_of_a_site_take_turns() {
+        let mut queue = Destinations::new(vec![10]);
+        for offset in [1, 2, 3] {
+            push_resolved(&mut queue, "big.example", "mx", offset);
+        }
+        let site = push_resolved(&mut queue, "small.example", "mx", 4);
+        let order: Vec<u32> = (0..4).map(|_| job(&mut queue, site, 10).unwrap().1.key).collect();
+        assert_eq!(order, [1, 4, 2, 3]);
+    }
+
+    #[test]
+    fn without_a_credit_nothing_starts() {
+        let mut queue = Destinations::new(vec![1]);
+        push_resolved(&mut queue, "a.example", "mx", 1);
+        let site = push_resolved(&mut queue, "b.example", "mx", 2);
+        assert!(job(&mut queue, site, 10).is_some());
+        assert_eq!(queue.take(site, 10), Take::Nothing);
+        assert_eq!(queue.credits_out(1), 1);
+        assert_eq!(queue.credit(0, 1), [Effect::Pump(site)]);
+        assert!(job(&mut queue, site, 10).is_some());
+    }
+
+    #[test]
+    fn deferred_groups_come_back_in_their_time() {
+        let mut queue = Destinations::new(vec![10]);
+        let site = push_resolved(&mut queue, "a.example", "mx", 1);
+        let (key, first) = job(&mut queue, site, 10).unwrap();
+        queue.attempted(key, &first, &[Group { not_before: 70, attempts: 1, ..first }], 10);
+        assert_eq!((queue.queued(), queue.next_due()), (1, Some(70)));
+        assert_eq!(queue.tick(69, 10), []);
+        assert_eq!(queue.tick(70, 10), [Effect::Pump(site)]);
+        assert_eq!(job(&mut queue, site, 70).unwrap().1.attempts, 1);
+    }
+
+    #[test]
+    fn expiry_comes_before_a_later_retry() {
+        let mut queue = Destinations::new(vec![10]);
+        let site = push_resolved(&mut queue, "a.example", "mx", 1);
+        let (key, first) = job(&mut queue, site, 10).unwrap();
+        queue.attempted(key, &first, &[Group { not_before: 5000, ..first }], 10);
+        assert_eq!(queue.next_due(), Some(1000));
+        queue.tick(1000, 10);
+        assert!(matches!(queue.take(site, 1000), Take::Expired(..)));
+    }
+
+    #[test]
+    fn a_closed_site_waits_and_expires_its_mail() {
+        let mut queue = Destinations::new(vec![10]);
+        let site = push_resolved(&mut queue, "a.example", "mx", 1);
+        queue.close_site(site, 100);
+        assert_eq!((queue.take(site, 10), queue.ready(site, 10)), (Take::Nothing, 0));
+        assert_eq!(queue.expire(site, 999, 10), []);
+        assert_eq!(queue.tick(100, 10), [Effect::Pump(site)]);
+        queue.close_site(site, 2000);
+        assert_eq!(queue.expire(site, 1000, 10).len(), 1);
+        assert_eq!(queue.failures(site), 2);
+    }
+
+    #[test]
+    fn a_tick_is_bounded() {
+        let mut queue = Destinations::new(vec![10]);
+        for offset in 0..20 {
+            queue.push("a.example", Group { not_before: 50, ..group(offset, 1) }, 10);
+        }
+        let Some(Effect::Resolve(key, _)) = queue.tick(60, 5).pop() else { panic!() };
+        let site = site_of(queue.resolved(key, "mx"));
+        assert_eq!(queue.ready(site, 60), 5);
+        queue.tick(60, 100);
+        assert_eq!(queue.ready(site, 60), 20);
+    }
+
+    #[test]
+    fn what_never_began_goes_back_to_the_front() {
+        let mut queue = Destinations::new(vec![1]);
+        push_resolved(&mut queue, "a.example", "mx", 1);
+        let site = push_resolved(&mut queue, "a.example", "mx", 2);
+        let (key, first) = job(&mut queue, site, 10).unwrap();
+        queue.put_back(key, first);
+        assert_eq!(job(&mut queue, site, 10).unwrap().1.key, 1);
+    }
+
+    #[test]
+    fn unresolved_groups_are_handed_over_as_far_as_credits_go() {
+        let mut queue = Destinations::new(vec![1]);
+        let Some(Effect::Resolve(key, _)) = queue.push("x.example", group(1, 1), 10) else { panic!() };
+        queue.push("x.example", group(2, 1), 10);
+        let taken = queue.unresolved(key, 10, 5);
+        assert_eq!(taken.len(), 1);
+        queue.attempted(key, &taken[0], &[], 10);
+        queue.credit(0, 1);
+        assert!(matches!(queue.tick(15, 10)[..], [Effect::Resolve(..)]));
+    }
+}

@@ -1,0 +1,33 @@
+//! The unit of queueing: the recipients of one message at one domain.
+
+use crate::spool::Location;
+
+/// A group of recipients of one message that share a domain and a fate so far: a reference, never a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Where the message record lies.
+    pub location: Location,
+    /// The message's entry in its lane's index.
+    pub key: u32,
+    /// First recipient ordinal.
+    pub first: u16,
+    /// Recipients, all of one domain.
+    pub count: u16,
+    /// Attempts so far.
+    pub attempts: u16,
+    /// Whether the record was written or read just now, so that its pages are in memory.
+    pub resident: bool,
+    /// Not before this time (Unix seconds); 0 is at once.
+    pub not_before: u32,
+    /// When it is given up (Unix seconds).
+    pub expiry: u32,
+}
+
+impl Group {
+    /// The next time something is to be done about it while it waits.
+    pub fn due(&self) -> u32 {
+        self.not_before.min(self.expiry)
+    }
+}
+
+const _: () = assert!(size_of::<Group>() <= 32, "one of these for each queued recipient");
