@@ -1,0 +1,211 @@
+//! Opening a session to a next hop: addresses in order, connect, greeting, EHLO, STARTTLS where it is offered.
+
+use std::io::{self, IoSlice};
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::limits;
+use crate::route::{Host, NextHop};
+use crate::runtime::{Runtime, Stream};
+use crate::shard::Shard;
+use crate::shard::wire::{Wire, WireError};
+use crate::smtp::client::Capabilities;
+use crate::smtp::reply::{HostileReply, Reply, ReplyReader};
+
+/// A session that is ready for MAIL.
+pub struct Connection<R: Runtime> {
+    /// Its bytes.
+    pub wire: Wire<R>,
+    /// What the hop offered, after STARTTLS if that was done.
+    pub capabilities: Capabilities,
+    /// Name and address of the hop, for records.
+    pub hop: String,
+    reader: ReplyReader,
+    /// Bytes received behind the last reply.
+    input: Vec<u8>,
+}
+
+/// Why no session came up, or an open one failed.
+#[derive(Debug)]
+pub enum HopError {
+    /// The connection failed.
+    Wire(WireError),
+    /// The hop does not speak SMTP.
+    Hostile(HostileReply),
+    /// The hop refused the session.
+    Refused(Reply),
+    /// No host of the hop has an address.
+    NoAddress(String),
+}
+
+impl std::fmt::Display for HopError {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            HopError::Wire(error) => write!(formatter, "{error}"),
+            HopError::Hostile(error) => write!(formatter, "the next hop does not speak SMTP: {error:?}"),
+            HopError::Refused(reply) => write!(formatter, "the next hop refused the session: {}", reply.describe()),
+            HopError::NoAddress(words) => formatter.write_str(words),
+        }
+    }
+}
+
+impl From<WireError> for HopError {
+    fn from(error: WireError) -> HopError {
+        HopError::Wire(error)
+    }
+}
+
+/// Tries the hosts of a hop in order, each address of each, until one gives a session. `Err`: words on the last failure.
+pub async fn connect<R: Runtime>(shard: &Rc<Shard<R>>, hop: &NextHop) -> Result<Connection<R>, HopError> {
+    let mut last = HopError::NoAddress(format!("no host of {} has an address", hop.site));
+    let mut tried = 0;
+    for host in hop.hosts.iter().take(limits::MX_HOSTS_MAX) {
+        let addresses = match shard.resolver.addresses(&host.name).await {
+            Ok(addresses) => addresses,
+            Err(error) => {
+                last = HopError::NoAddress(error.to_string());
+                continue;
+            }
+        };
+        for address in addresses {
+            if tried >= limits::MX_ADDRESSES_MAX {
+                return Err(last);
+            }
+            tried += 1;
+            match open(shard, host, address).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => last = error,
+            }
+        }
+    }
+    Err(last)
+}
+
+/// One address: with STARTTLS if offered; if the handshake fails, once more in plain text (RFC 3207 section 4.1 leaves that
+/// to the client; opportunistic TLS asks for nothing better than what mail had before).
+async fn open<R: Runtime>(shard: &Rc<Shard<R>>, host: &Host, address: IpAddr) -> Result<Connection<R>, HopError> {
+    let to = SocketAddr::new(address, host.port);
+    match greet(shard, host, to, shard.settings.delivery.starttls).await {
+        Err(HopError::Wire(WireError::Tls(_))) => {
+            shard.counters.tls_fallbacks.add(1);
+            greet(shard, host, to, false).await
+        }
+        result => result,
+    }
+}
+
+async fn greet<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    host: &Host,
+    to: SocketAddr,
+    starttls: bool,
+) -> Result<Connection<R>, HopError> {
+    let stream = shard.runtime.connect(None, to).map_err(WireError::from)?;
+    let wire = Wire::new(stream, &shard.timers);
+    wire.limit(&shard.timers, limits::client::CONNECT);
+    wire.writable().await?;
+    wire.stream().take_error().map_err(WireError::from)?;
+    let hop = format!("{} [{}]:{}", host.name, to.ip(), to.port());
+    let mut connection = Connection {
+        wire,
+        capabilities: Capabilities::default(),
+        hop,
+        reader: ReplyReader::default(),
+        input: Vec::new(),
+    };
+    let greeting = connection.reply(shard, limits::client::GREETING).await?;
+    if greeting.code != 220 {
+        return Err(HopError::Refused(greeting));
+    }
+    connection.hello(shard).await?;
+    if starttls && connection.capabilities.starttls {
+        connection.protect(shard, &host.name).await?;
+    }
+    Ok(connection)
+}
+
+impl<R: Runtime> Connection<R> {
+    /// EHLO, or HELO to a hop that refuses it (RFC 5321 3.2).
+    async fn hello(&mut self, shard: &Rc<Shard<R>>) -> Result<(), HopError> {
+        let ours = &shard.settings.node.hostname;
+        self.send(shard, format!("EHLO {ours}\r\n").as_bytes(), limits::client::HELLO).await?;
+        let reply = self.reply(shard, limits::client::HELLO).await?;
+        if reply.is_positive() {
+            self.capabilities = Capabilities::of_ehlo(&reply);
+            return Ok(());
+        }
+        if !reply.is_permanent() {
+            return Err(HopError::Refused(reply));
+        }
+        self.send(shard, format!("HELO {ours}\r\n").as_bytes(), limits::client::HELLO).await?;
+        let reply = self.reply(shard, limits::client::HELLO).await?;
+        if reply.is_positive() { Ok(()) } else { Err(HopError::Refused(reply)) }
+    }
+
+    /// STARTTLS. A refusal leaves the session in plain text.
+    async fn protect(&mut self, shard: &Rc<Shard<R>>, name: &str) -> Result<(), HopError> {
+        self.send(shard, b"STARTTLS\r\n", limits::client::HELLO).await?;
+        let reply = self.reply(shard, limits::client::HELLO).await?;
+        if reply.code != 220 {
+            return Ok(());
+        }
+        // What came in plain text behind the 220 is not part of the protected session (CVE-2011-0411).
+        self.input.clear();
+        self.reader = ReplyReader::default();
+        let connection = shard.tls_client.connection(name).map_err(WireError::Tls)?;
+        self.wire.limit(&shard.timers, limits::client::HANDSHAKE);
+        // Whatever breaks the handshake, plain text is tried next.
+        self.wire.protect(connection).await.map_err(|error| match error {
+            WireError::Lost(error) => WireError::Tls(rustls::Error::General(error.to_string())),
+            error => error,
+        })?;
+        shard.counters.tls_outbound.add(1);
+        self.hello(shard).await
+    }
+
+    /// Sends, within a deadline.
+    pub async fn send(&mut self, shard: &Shard<R>, bytes: &[u8], patience: Duration) -> Result<(), HopError> {
+        self.wire.limit(&shard.timers, patience);
+        Ok(self.wire.send_parts(&mut [IoSlice::new(bytes)]).await?)
+    }
+
+    /// The next reply, within a deadline.
+    pub async fn reply(&mut self, shard: &Shard<R>, patience: Duration) -> Result<Reply, HopError> {
+        self.wire.limit(&shard.timers, patience);
+        loop {
+            if !self.input.is_empty() {
+                let (used, reply) = self.reader.read(&self.input).map_err(HopError::Hostile)?;
+                self.input.drain(..used);
+                if let Some(reply) = reply {
+                    return Ok(reply);
+                }
+            }
+            self.receive(shard).await?;
+        }
+    }
+
+    async fn receive(&mut self, shard: &Shard<R>) -> Result<(), HopError> {
+        loop {
+            {
+                let mut scratch = shard.scratch.borrow_mut();
+                match self.wire.try_recv(&mut scratch) {
+                    Ok(0) => return Err(HopError::Wire(WireError::Lost(io::ErrorKind::UnexpectedEof.into()))),
+                    Ok(received) => {
+                        self.input.extend_from_slice(&scratch[..received]);
+                        return Ok(());
+                    }
+                    Err(WireError::Lost(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            self.wire.readable().await?;
+        }
+    }
+
+    /// Says QUIT and does not wait for the answer.
+    pub fn quit(&mut self) {
+        let _ = self.wire.stream().try_send(&[IoSlice::new(b"QUIT\r\n")]);
+        self.wire.close();
+    }
+}
