@@ -153,7 +153,9 @@ pub fn is_domain(domain: &[u8]) -> bool {
 
 /// `[192.0.2.1]` or `[IPv6:2001:db8::1]` (RFC 5321 4.1.3).
 pub fn is_literal(domain: &[u8]) -> bool {
-    let Some(inner) = domain.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")) else { return false };
+    let Some(inner) = domain.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")) else {
+        return false;
+    };
     let Ok(text) = std::str::from_utf8(inner) else { return false };
     match text.get(..5) {
         Some(tag) if tag.eq_ignore_ascii_case("IPv6:") => text[5..].parse::<Ipv6Addr>().is_ok(),

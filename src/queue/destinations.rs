@@ -387,7 +387,8 @@ impl Destinations {
             if let Some(Reverse((next, _))) = domain.deferred.peek().copied() {
                 self.due.push(Reverse((next, key)));
             }
-            let waits_for_resolver = self.domain(key).is_some_and(|domain| domain.site.is_none() && !domain.ready.is_empty());
+            let waits_for_resolver =
+                self.domain(key).is_some_and(|domain| domain.site.is_none() && !domain.ready.is_empty());
             if moved > before || waits_for_resolver {
                 effects.extend(self.activate(key, moved - before));
             }

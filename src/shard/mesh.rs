@@ -138,7 +138,11 @@ impl Mesh {
                 bell,
             })
             .collect();
-        Mesh { inboxes, lanes: (0..lanes).map(|_| LaneMaps::default()).collect(), stop: AtomicBool::new(false) }
+        Mesh {
+            inboxes,
+            lanes: (0..lanes).map(|_| LaneMaps::default()).collect(),
+            stop: AtomicBool::new(false),
+        }
     }
 
     /// Shards.
@@ -199,7 +203,8 @@ impl Mesh {
 
     /// Publishes the map of a segment file.
     pub fn publish_map(&self, lane: u16, slot: u16, map: SegmentMap) {
-        let mut maps = self.lanes[usize::from(lane)].0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut maps =
+            self.lanes[usize::from(lane)].0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if maps.len() <= usize::from(slot) {
             maps.resize(usize::from(slot) + 1, None);
         }
@@ -208,7 +213,8 @@ impl Mesh {
 
     /// The map of a segment file, for a shard's own copy.
     pub fn map(&self, lane: u16, slot: u16) -> Option<SegmentMap> {
-        let maps = self.lanes.get(usize::from(lane))?.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let maps =
+            self.lanes.get(usize::from(lane))?.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         maps.get(usize::from(slot)).cloned().flatten()
     }
 

@@ -117,7 +117,8 @@ fn parse_mail(rest: &[u8]) -> Result<Command<'_>, CommandError> {
     for word in parameters_of(rest, path.length)? {
         let (key, value) = split_parameter(word);
         if key.eq_ignore_ascii_case(b"SIZE") {
-            let digits = value.filter(|value| (1..=20).contains(&value.len())).ok_or(CommandError::Arguments)?;
+            let digits =
+                value.filter(|value| (1..=20).contains(&value.len())).ok_or(CommandError::Arguments)?;
             let text = std::str::from_utf8(digits).map_err(|_| CommandError::Arguments)?;
             // 20 digits may pass 64 bits; such a size is over every limit.
             let all_digits = text.bytes().all(|byte| byte.is_ascii_digit());
@@ -186,7 +187,9 @@ mod tests {
         assert_eq!(parse(b"EHLO a\rb"), Err(CommandError::Name));
         assert_eq!(parse(b"FROB"), Err(CommandError::Unknown));
         assert_eq!(parse(b"AUTH PLAIN AGEAYg=="), Ok(Command::Auth("PLAIN", Some("AGEAYg=="))));
-        let Ok(Command::Mail(path, parameters)) = parse(b"MAIL FROM:<a@b> SIZE=10 BODY=8BITMIME") else { panic!() };
+        let Ok(Command::Mail(path, parameters)) = parse(b"MAIL FROM:<a@b> SIZE=10 BODY=8BITMIME") else {
+            panic!()
+        };
         assert_eq!(path.address, b"a@b");
         assert_eq!(parameters, MailParameters { size: Some(10), eight_bit: true });
         assert!(matches!(parse(b"MAIL FROM: <a@b>"), Ok(Command::Mail(..))));

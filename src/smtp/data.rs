@@ -255,11 +255,17 @@ mod tests {
             (b"...x\r\n.\r\n", b"..x\r\n", b""),
             (b".x\r\n.\r\n", b"x\r\n", b""),
             (b"\r\n\r\n.\r\n", b"\r\n\r\n", b""),
-            (b"Received: x\r\nSubject: y\r\n\r\nReceived: no\r\n.\r\n", b"Received: x\r\nSubject: y\r\n\r\nReceived: no\r\n", b""),
+            (
+                b"Received: x\r\nSubject: y\r\n\r\nReceived: no\r\n.\r\n",
+                b"Received: x\r\nSubject: y\r\n\r\nReceived: no\r\n",
+                b"",
+            ),
         ] {
             for split in 0..=input.len() {
                 // A split after the end leaves the rest in the second piece.
-                let Some((got, summary, left)) = scan(input, split) else { panic!("no end at split {split}") };
+                let Some((got, summary, left)) = scan(input, split) else {
+                    panic!("no end at split {split}")
+                };
                 assert_eq!(got, body, "split {split}");
                 assert!(!summary.bare_line_end);
                 assert_eq!(summary.size, body.len() as u64);
@@ -285,8 +291,20 @@ mod tests {
     #[test]
     fn smuggling_endings_do_not_end() {
         for ending in [
-            &b"\n.\n"[..], b"\n.\r\n", b"\r.\r", b"\r\n.\r", b"\r\n.\n", b"\r.\r\n", b"\n.\r", b"\r\n\x00.\r\n",
-            b"\r\n.\x00\r\n", b"\r\r\n.\r\r\n", b"\n\r\n.\n\r\n", b"\r\n.\r\r\n", b"\r.\n", b"\n\n.\n\n",
+            &b"\n.\n"[..],
+            b"\n.\r\n",
+            b"\r.\r",
+            b"\r\n.\r",
+            b"\r\n.\n",
+            b"\r.\r\n",
+            b"\n.\r",
+            b"\r\n\x00.\r\n",
+            b"\r\n.\x00\r\n",
+            b"\r\r\n.\r\r\n",
+            b"\n\r\n.\n\r\n",
+            b"\r\n.\r\r\n",
+            b"\r.\n",
+            b"\n\n.\n\n",
         ] {
             let mut input = b"a".to_vec();
             input.extend_from_slice(ending);

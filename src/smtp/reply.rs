@@ -57,7 +57,9 @@ pub fn of_error(error: CommandError) -> &'static str {
         CommandError::Name => "501 5.5.4 Invalid host name\r\n",
         CommandError::Address(AddressError::Syntax) => "501 5.1.3 Bad address syntax\r\n",
         CommandError::Address(AddressError::TooLong) => "501 5.1.3 Address too long\r\n",
-        CommandError::Address(AddressError::NotAscii) => "553 5.6.7 Non-ASCII addresses are not supported\r\n",
+        CommandError::Address(AddressError::NotAscii) => {
+            "553 5.6.7 Non-ASCII addresses are not supported\r\n"
+        }
         CommandError::Address(AddressError::NoDomain) => "550 5.7.1 Address needs a domain\r\n",
     }
 }
@@ -96,7 +98,9 @@ impl Reply {
     /// `550 5.1.1 text`, for logs and bounces.
     pub fn describe(&self) -> String {
         match self.enhanced {
-            Some((class, subject, detail)) => format!("{} {class}.{subject}.{detail} {}", self.code, self.text),
+            Some((class, subject, detail)) => {
+                format!("{} {class}.{subject}.{detail} {}", self.code, self.text)
+            }
             None => format!("{} {}", self.code, self.text),
         }
     }
@@ -193,7 +197,10 @@ fn printable(text: &[u8]) -> String {
 }
 
 fn assemble(code: u16, lines: Vec<String>) -> Reply {
-    let enhanced = lines.first().and_then(|line| parse_enhanced(line)).filter(|(class, ..)| u16::from(*class) == code / 100);
+    let enhanced = lines
+        .first()
+        .and_then(|line| parse_enhanced(line))
+        .filter(|(class, ..)| u16::from(*class) == code / 100);
     let mut text = String::new();
     for line in &lines {
         let line = match enhanced {
@@ -219,7 +226,11 @@ fn parse_enhanced(line: &str) -> Option<(u8, u16, u16)> {
     let class = parts.next()?.parse().ok().filter(|class| matches!(class, 2 | 4 | 5))?;
     let mut number = || {
         let part = parts.next()?;
-        if (1..=3).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit()) { part.parse().ok() } else { None }
+        if (1..=3).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit()) {
+            part.parse().ok()
+        } else {
+            None
+        }
     };
     let (subject, detail) = (number()?, number()?);
     if parts.next().is_some() { None } else { Some((class, subject, detail)) }

@@ -1,1 +1,281 @@
-//! (to be filled in)
+//! One commit: what goes into it and how its bytes lie.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use crate::limits;
+use crate::mail::envelope::Envelope;
+use crate::spool::record::{self, Extent, Fate, Kind};
+use crate::spool::segment::{MARK, Mark};
+use crate::spool::{Location, MessageId};
+
+/// A message to be stored.
+#[derive(Clone, Debug)]
+pub struct NewMessage {
+    /// Its envelope.
+    pub envelope: Box<Envelope>,
+    /// Canonical bytes of the whole body.
+    pub size: u64,
+    /// Bytes of its header section.
+    pub header_length: u32,
+    /// Pieces that are stored already.
+    pub chunks: Vec<Extent>,
+    /// The rest of the body, or all of it.
+    pub body: Vec<u8>,
+}
+
+/// What became of some recipients of a stored message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The message's entry in the lane's index.
+    pub key: u32,
+    /// Where its record lies: keys are reused, places of live messages are not.
+    pub location: Location,
+    /// First ordinal.
+    pub first: u16,
+    /// How many.
+    pub count: u16,
+    /// What became of them.
+    pub fate: Fate,
+}
+
+/// What a commit is made of.
+#[derive(Clone, Debug)]
+pub enum Item {
+    /// A message.
+    Message(NewMessage),
+    /// A piece of a body.
+    Chunk(Vec<u8>),
+    /// An outcome.
+    Outcome(Outcome),
+    /// Everything live of the segment in this slot.
+    Census(u16),
+}
+
+impl Item {
+    /// Whether it may use the segments kept in reserve: outcomes, censuses and mail of the relay's own (bounces) may.
+    pub fn may_use_reserve(&self) -> bool {
+        match self {
+            Item::Message(message) => message.envelope.origin.client.is_none(),
+            Item::Chunk(_) => false,
+            Item::Outcome(_) | Item::Census(_) => true,
+        }
+    }
+
+    /// At most so many bytes of a commit; a census is measured by the lane.
+    pub(in crate::spool) fn bound(&self) -> usize {
+        match self {
+            Item::Message(message) => {
+                let envelope = &message.envelope;
+                let recipients: usize =
+                    envelope.recipients.iter().map(|recipient| recipient.address.len() + 4).sum();
+                let words = envelope.origin.helo.len()
+                    + envelope.origin.tls.as_ref().map_or(0, String::len)
+                    + envelope.account.as_ref().map_or(0, String::len);
+                512 + envelope.sender.len()
+                    + recipients
+                    + words
+                    + 20 * message.chunks.len()
+                    + message.body.len()
+            }
+            Item::Chunk(body) => 64 + body.len(),
+            Item::Outcome(outcome) => match &outcome.fate {
+                Fate::Deferred { reply, .. } => 80 + reply.len(),
+                _ => 80,
+            },
+            Item::Census(_) => CENSUS_MAX,
+        }
+    }
+}
+
+/// Bytes of one census record.
+pub const CENSUS_MAX: usize = 1024 * 1024;
+
+/// Where an item of a batch lies.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::spool) struct Place {
+    /// Offset of the record in its segment.
+    pub offset: u32,
+    /// The part of its body that lies in this commit.
+    pub extent: Option<Extent>,
+}
+
+/// A commit on its way to disk. `T` is what the caller wants back with each item.
+#[derive(Debug)]
+pub struct Batch<T> {
+    /// The file it goes to.
+    pub slot: u16,
+    /// That segment's sequence number.
+    pub sequence: u32,
+    /// Where it begins.
+    pub offset: u32,
+    /// The header block of a segment that begins its life with this commit; written at offset 0.
+    pub header: Option<Vec<u8>>,
+    pub(in crate::spool) end: u32,
+    pub(in crate::spool) items: Vec<(Item, Place, T)>,
+    front: Vec<u8>,
+    padding: usize,
+}
+
+static ZEROS: [u8; limits::BLOCK as usize] = [0; limits::BLOCK as usize];
+
+impl<T> Batch<T> {
+    /// The bytes, in order, for one vectored write.
+    pub fn parts(&self) -> Vec<IoSlice<'_>> {
+        let mut parts = Vec::with_capacity(self.items.len() + 2);
+        parts.push(IoSlice::new(&self.front));
+        for (item, place, _) in &self.items {
+            if place.extent.is_some() {
+                let (Item::Message(NewMessage { body, .. }) | Item::Chunk(body)) = item else { continue };
+                parts.push(IoSlice::new(body));
+            }
+        }
+        parts.push(IoSlice::new(&ZEROS[..self.padding]));
+        parts
+    }
+
+    /// Items.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Whether nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Bytes written.
+    pub fn bytes(&self) -> usize {
+        (self.end - self.offset) as usize
+    }
+}
+
+/// Where a batch goes.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::spool) struct Target {
+    pub lane: u16,
+    pub slot: u16,
+    pub sequence: u32,
+    pub salt: u64,
+    pub offset: u32,
+    /// Bytes left in the segment.
+    pub room: usize,
+}
+
+/// What an outcome's message is called on disk, and what a census says: the lane knows.
+pub(in crate::spool) trait Names {
+    /// Sequence number of the segment and offset of the record, if the message is still live.
+    fn name(&self, outcome: &Outcome) -> Option<(u32, u32)>;
+    /// Writes a census.
+    fn census(&self, slot: u16, out: &mut Vec<u8>);
+}
+
+/// Takes items off the front of `queue` as long as they fit and lays them out.
+pub(in crate::spool) fn build<T>(
+    queue: &mut VecDeque<(Item, T)>,
+    target: Target,
+    names: &impl Names,
+    header: Option<Vec<u8>>,
+) -> Batch<T> {
+    let room = target.room.min(limits::COMMIT_BYTES_MAX) - MARK - limits::BLOCK as usize;
+    let mut front = Vec::with_capacity(4096);
+    front.resize(MARK, 0);
+    let mut items: Vec<(Item, Place, T)> = Vec::new();
+    // Start and end of each record in `front`, and where its own extent stands.
+    let mut records: Vec<(usize, usize, Option<usize>)> = Vec::new();
+    let mut bound = 0;
+    while items.len() < limits::COMMIT_ITEMS_MAX {
+        let Some((item, _)) = queue.front() else { break };
+        bound += item.bound();
+        // A census tells the state before this commit, so nothing of this commit may stand before it.
+        let census_too_late = matches!(item, Item::Census(_))
+            && items.iter().any(|(item, ..)| !matches!(item, Item::Census(_)));
+        if !items.is_empty() && (bound > room || census_too_late) {
+            break;
+        }
+        let Some((item, ticket)) = queue.pop_front() else { break };
+        let start = front.len();
+        let place = write(&item, &mut front, target, names);
+        records.push((start, front.len(), place));
+        let offset = target.offset + u32::try_from(start).expect("a commit is small");
+        items.push((item, Place { offset, extent: None }, ticket));
+    }
+    let mark = Mark {
+        salt: target.salt,
+        offset: target.offset,
+        records: records.iter().filter(|(start, end, _)| start < end).count() as u32,
+        records_length: u32::try_from(front.len() - MARK).expect("a commit is small"),
+        bodies_length: bodies_length(&items),
+    };
+    let mut at = u32::try_from(mark.bodies_at()).expect("offsets are 32 bits");
+    for ((item, place, _), (start, end, extent_at)) in items.iter_mut().zip(&records) {
+        if let (Item::Message(NewMessage { body, .. }) | Item::Chunk(body), Some(extent_at)) =
+            (&*item, extent_at)
+        {
+            let length = u32::try_from(body.len()).expect("a commit is small");
+            let crc = crc32c::crc32c(body);
+            let extent = Extent { sequence: target.sequence, slot: target.slot, offset: at, length, crc };
+            record::patch_extent(&mut front, *extent_at, &extent);
+            place.extent = Some(extent);
+            at += length;
+        }
+        if start < end {
+            record::finish(&mut front, *start, *end, target.salt, place.offset);
+        }
+    }
+    mark.write(&mut front);
+    let end = u32::try_from(mark.end()).expect("offsets are 32 bits");
+    let padding = (end - at) as usize;
+    Batch {
+        slot: target.slot,
+        sequence: target.sequence,
+        offset: target.offset,
+        header,
+        end,
+        items,
+        front,
+        padding,
+    }
+}
+
+fn bodies_length<T>(items: &[(Item, Place, T)]) -> u32 {
+    let bytes: usize = items
+        .iter()
+        .map(|(item, ..)| match item {
+            Item::Message(NewMessage { body, .. }) | Item::Chunk(body) => body.len(),
+            Item::Outcome(_) | Item::Census(_) => 0,
+        })
+        .sum();
+    u32::try_from(bytes).expect("a commit is small")
+}
+
+/// Writes one record; returns where the extent of its body is to be filled in.
+fn write(item: &Item, front: &mut Vec<u8>, target: Target, names: &impl Names) -> Option<usize> {
+    match item {
+        Item::Message(message) => {
+            let offset = target.offset + u32::try_from(front.len()).expect("a commit is small");
+            let id = MessageId { lane: target.lane, sequence: target.sequence, offset };
+            record::start(front, Kind::Message);
+            let NewMessage { envelope, size, header_length, chunks, body } = message;
+            record::write_message(front, envelope, id, *size, *header_length, chunks, !body.is_empty())
+        }
+        Item::Chunk(_) => {
+            record::start(front, Kind::Chunk);
+            let at = front.len();
+            front.resize(at + 18, 0);
+            Some(at)
+        }
+        Item::Outcome(outcome) => {
+            // A message that is not live any more needs no outcome.
+            let (sequence, offset) = names.name(outcome)?;
+            record::start(front, Kind::Outcome);
+            record::write_outcome(front, sequence, offset, outcome.first, outcome.count, &outcome.fate);
+            None
+        }
+        Item::Census(slot) => {
+            record::start(front, Kind::Census);
+            names.census(*slot, front);
+            None
+        }
+    }
+}

@@ -1,1 +1,400 @@
-//! (to be filled in)
+//! Recovery: the records of a lane, oldest first, folded into its state.
+//!
+//! A valid mark says that everything before it was synced. So damage before the last valid mark of a segment is rot: it is
+//! reported, the segment is kept out of use, and the fold goes on at the next mark. Damage behind the last one is a
+//! torn tail: a commit nobody was told about. Marks are looked for on block boundaries only; their salt keeps the bytes of
+//! bodies from passing for them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+
+use crate::limits;
+use crate::spool::index::{Entry, Replies};
+use crate::spool::lane::{Lane, Shape, Slot, State};
+use crate::spool::record::{self, Kind, MessageView, RecordError};
+use crate::spool::segment::{self, Cursor, Header, HeaderError, Life, MARK, Mark};
+
+/// Reads the lane's files; the fold touches nothing else.
+pub trait Files {
+    /// Slots that have a file, and its size.
+    fn slots(&self) -> Vec<(u16, u64)>;
+    /// Bytes of a file.
+    fn read(&self, slot: u16, offset: u64, length: usize) -> io::Result<Vec<u8>>;
+}
+
+/// Why a lane cannot be opened at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Another node's spool.
+    ForeignNode(u64),
+    /// A later version of the format, or a critical record this version does not know.
+    Newer(String),
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Refusal::ForeignNode(node) => {
+                write!(formatter, "this spool belongs to another node ({node:016x})")
+            }
+            Refusal::Newer(what) => write!(formatter, "this spool was written by a later version: {what}"),
+        }
+    }
+}
+
+/// What the fold found.
+#[derive(Debug)]
+pub struct Folded {
+    /// The lane, ready to go on in a fresh segment.
+    pub lane: Lane,
+    /// Damage in synced parts, in words, for the log. Nothing of it is overwritten.
+    pub damage: Vec<String>,
+    /// Commits of a torn tail that were dropped; nobody was told about them.
+    pub torn: u32,
+    /// The file that was written last: to be synced before anything else is written.
+    pub last: Option<u16>,
+}
+
+/// A segment as its header has it.
+struct Found {
+    slot: u16,
+    header: Header,
+    size: u64,
+}
+
+#[derive(Default)]
+struct Remains {
+    slot: u16,
+    messages: HashMap<u32, Entry>,
+    about: std::collections::BTreeSet<u32>,
+}
+
+struct Fold<'a, F> {
+    files: &'a F,
+    shape: Shape,
+    /// By sequence number.
+    segments: BTreeMap<u32, Remains>,
+    replies: Replies,
+    damage: Vec<String>,
+    quarantined: Vec<u16>,
+    torn: u32,
+}
+
+/// Folds a lane.
+pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, Refusal> {
+    let mut fold = Fold {
+        files,
+        shape,
+        segments: BTreeMap::new(),
+        replies: Replies::default(),
+        damage: Vec::new(),
+        quarantined: Vec::new(),
+        torn: 0,
+    };
+    let mut slots: Vec<Slot> = Vec::new();
+    let mut found = Vec::new();
+    let mut pool = Vec::new();
+    let mut highest = 0;
+    for (slot, size) in files.slots() {
+        if slots.len() <= usize::from(slot) {
+            slots.resize(usize::from(slot) + 1, Slot::ABSENT);
+        }
+        match fold.header(slot, size)? {
+            Some(header) => {
+                highest = highest.max(header.sequence);
+                if header.life == Life::Free {
+                    if size == shape.segment_size {
+                        slots[usize::from(slot)].state = State::Free;
+                        pool.push(slot);
+                    }
+                } else {
+                    slots[usize::from(slot)] = Slot {
+                        state: State::Sealed,
+                        sequence: header.sequence,
+                        salt: header.salt,
+                        ..Slot::ABSENT
+                    };
+                    found.push(Found { slot, header, size });
+                }
+            }
+            None if fold.quarantined.contains(&slot) => slots[usize::from(slot)].state = State::Quarantined,
+            // Blank: created and never used, perhaps not completely. It is made again when it is needed.
+            None => {}
+        }
+    }
+    found.sort_by_key(|found| found.header.sequence);
+    let ends: HashMap<u32, u32> =
+        found.iter().map(|found| (found.header.predecessor, found.header.predecessor_end)).collect();
+    let mut last = (0, 0);
+    let mut last_slot = None;
+    for segment in &found {
+        let end = ends.get(&segment.header.sequence).copied();
+        let valid = fold.segment(segment, end)?;
+        last = (segment.header.sequence, valid);
+        last_slot = Some(segment.slot);
+    }
+    let mut lane = Lane::new(shape);
+    lane.slots = slots;
+    lane.pool = pool.into();
+    lane.next_sequence = highest + 1;
+    lane.last = last;
+    fold.finish(&mut lane);
+    Ok(Folded { lane, damage: fold.damage, torn: fold.torn, last: last_slot })
+}
+
+impl<F: Files> Fold<'_, F> {
+    fn header(&mut self, slot: u16, size: u64) -> Result<Option<Header>, Refusal> {
+        let block = match self.files.read(slot, 0, limits::BLOCK.min(size) as usize) {
+            Ok(block) => block,
+            Err(error) => {
+                self.damage.push(format!("segment {slot}: its header cannot be read: {error}"));
+                self.quarantined.push(slot);
+                return Ok(None);
+            }
+        };
+        match Header::decode(&block) {
+            Ok(header) if header.node != self.shape.node => Err(Refusal::ForeignNode(header.node)),
+            Ok(header) => Ok(Some(header)),
+            Err(HeaderError::Blank) => Ok(None),
+            Err(HeaderError::Version(version)) => {
+                Err(Refusal::Newer(format!("segment {slot} has version {version}")))
+            }
+            Err(HeaderError::Damaged) => {
+                self.damage.push(format!(
+                    "segment {slot}: its header is damaged; its mail, if it had any, is kept aside"
+                ));
+                self.quarantined.push(slot);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Folds one segment; returns where it validly ends.
+    fn segment(&mut self, found: &Found, end: Option<u32>) -> Result<u32, Refusal> {
+        let sequence = found.header.sequence;
+        self.segments.insert(sequence, Remains { slot: found.slot, ..Remains::default() });
+        let end = end.map_or(found.size, u64::from).min(found.size);
+        let mut at = segment::FIRST_COMMIT;
+        let mut valid = at;
+        while at < end {
+            match self.commit(found, at, end)? {
+                Ok(next) => {
+                    at = next;
+                    valid = next;
+                }
+                Err(why) => {
+                    let Some(next) = self.next_mark(found, at + limits::BLOCK, end) else {
+                        if why.is_some() {
+                            self.torn += 1;
+                        }
+                        break;
+                    };
+                    let slot = found.slot;
+                    self.damage.push(format!(
+                        "segment {slot}: damaged between {at} and {next}; some mail there is lost"
+                    ));
+                    self.quarantined.push(slot);
+                    at = next;
+                }
+            }
+        }
+        Ok(u32::try_from(valid).unwrap_or(u32::MAX))
+    }
+
+    /// The next valid mark from `from` on.
+    fn next_mark(&self, found: &Found, from: u64, end: u64) -> Option<u64> {
+        const STRIDE: u64 = 1 << 20;
+        let mut at = from;
+        while at < end {
+            let length = STRIDE.min(end - at);
+            let bytes = self.files.read(found.slot, at, length as usize).unwrap_or_default();
+            for (place, block) in bytes.chunks(limits::BLOCK as usize).enumerate() {
+                let offset = at + place as u64 * limits::BLOCK;
+                if Mark::read(block, found.header.salt, offset).is_some() {
+                    return Some(offset);
+                }
+            }
+            at += STRIDE;
+        }
+        None
+    }
+
+    /// Folds the commit at `at`: where the next one begins, or what is wrong (None: nothing was ever there).
+    fn commit(
+        &mut self,
+        found: &Found,
+        at: u64,
+        end: u64,
+    ) -> Result<Result<u64, Option<RecordError>>, Refusal> {
+        let read = |offset: u64, length: usize| self.files.read(found.slot, offset, length);
+        let first = ((64 * 1024).min(end - at)) as usize;
+        let Ok(mut bytes) = read(at, first) else { return Ok(Err(Some(RecordError::Damaged))) };
+        let Some(mark) = Mark::read(&bytes, found.header.salt, at) else {
+            return Ok(Err(None));
+        };
+        if mark.end() > end {
+            return Ok(Err(Some(RecordError::Damaged)));
+        }
+        let length = MARK + mark.records_length as usize;
+        if bytes.len() < length {
+            match read(at, length) {
+                Ok(all) => bytes = all,
+                Err(_) => return Ok(Err(Some(RecordError::Damaged))),
+            }
+        }
+        let records = &bytes[MARK..length];
+        // All or nothing: every record is checked before the first one counts.
+        let mut offsets = Vec::with_capacity(mark.records as usize);
+        let mut place = 0;
+        while place < records.len() {
+            let offset = at + (MARK + place) as u64;
+            match record::read(&records[place..], found.header.salt, offset) {
+                Ok(record) => {
+                    offsets.push(place);
+                    place += record.length;
+                }
+                Err(error) => return Ok(Err(Some(error))),
+            }
+        }
+        if offsets.len() != mark.records as usize {
+            return Ok(Err(Some(RecordError::Damaged)));
+        }
+        // The last commit's bodies may not have reached the disk; a later mark would vouch for them.
+        let next = mark.end();
+        let vouched = next < end
+            && self
+                .files
+                .read(found.slot, next, MARK)
+                .is_ok_and(|bytes| Mark::read(&bytes, found.header.salt, next).is_some());
+        if !vouched && !self.bodies_whole(found, records, &offsets, at) {
+            return Ok(Err(Some(RecordError::Damaged)));
+        }
+        for place in offsets {
+            let offset = u32::try_from(at + (MARK + place) as u64).unwrap_or(u32::MAX);
+            self.record(found, &records[place..], offset)?;
+        }
+        Ok(Ok(next))
+    }
+
+    fn bodies_whole(&self, found: &Found, records: &[u8], offsets: &[usize], at: u64) -> bool {
+        for place in offsets {
+            let offset = at + (MARK + place) as u64;
+            let Ok(record) = record::read(&records[*place..], found.header.salt, offset) else {
+                return false;
+            };
+            if record.kind != Kind::Message as u8 {
+                continue;
+            }
+            let Ok(view) = MessageView::parse(record.payload) else { continue };
+            for extent in view.extents().filter(|extent| extent.sequence == found.header.sequence) {
+                let body = self.files.read(found.slot, u64::from(extent.offset), extent.length as usize);
+                if !body.is_ok_and(|body| crc32c::crc32c(&body) == extent.crc) {
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// One whole record counts.
+    fn record(&mut self, found: &Found, bytes: &[u8], offset: u32) -> Result<(), Refusal> {
+        let Ok(record) = record::read(bytes, found.header.salt, u64::from(offset)) else { return Ok(()) };
+        let (slot, sequence) = (found.slot, found.header.sequence);
+        let damaged = match record.kind {
+            kind if kind == Kind::Message as u8 => match MessageView::parse(record.payload) {
+                Ok(view) => {
+                    let mut elsewhere: Vec<u16> = view.extents().map(|extent| extent.slot).collect();
+                    elsewhere.sort_unstable();
+                    elsewhere.dedup();
+                    elsewhere.retain(|other| *other != slot);
+                    let entry = Entry::new(slot, offset, view.count, elsewhere);
+                    self.segments.entry(sequence).or_default().messages.insert(offset, entry);
+                    false
+                }
+                Err(RecordError::Unknown(tag)) => {
+                    return Err(Refusal::Newer(format!(
+                        "segment {slot} has a message with the unknown field {tag}"
+                    )));
+                }
+                Err(RecordError::Damaged) => true,
+            },
+            kind if kind == Kind::Outcome as u8 => self.outcome(sequence, Cursor(record.payload)).is_none(),
+            kind if kind == Kind::Census as u8 => self.census(sequence, Cursor(record.payload)).is_none(),
+            kind if kind == Kind::Chunk as u8 => false,
+            kind if kind & record::CRITICAL != 0 => {
+                return Err(Refusal::Newer(format!(
+                    "segment {slot} has a record of the unknown type {kind}"
+                )));
+            }
+            _ => false,
+        };
+        if damaged {
+            self.damage.push(format!("segment {slot}: the record at {offset} is whole but makes no sense"));
+            self.quarantined.push(slot);
+        }
+        Ok(())
+    }
+
+    fn outcome(&mut self, sequence: u32, mut payload: Cursor<'_>) -> Option<()> {
+        let (about, offset) = (payload.u32()?, payload.u32()?);
+        let (first, count, fate) = record::read_fate(&mut payload)?;
+        // A segment that is gone was free, and nothing of it was live.
+        let Some(segment) = self.segments.get_mut(&about) else { return Some(()) };
+        if let Some(entry) = segment.messages.get_mut(&offset) {
+            entry.apply(first, count, &fate, &mut self.replies);
+        }
+        if about != sequence {
+            self.segments.entry(sequence).or_default().about.insert(about);
+        }
+        Some(())
+    }
+
+    fn census(&mut self, sequence: u32, mut payload: Cursor<'_>) -> Option<()> {
+        let (about, count) = (payload.u32()?, payload.u32()?);
+        let mut listed = HashMap::new();
+        for _ in 0..count {
+            let (offset, ranges) = (payload.u32()?, payload.u16()?);
+            let ranges: Option<Vec<_>> = (0..ranges).map(|_| record::read_fate(&mut payload)).collect();
+            listed.insert(offset, ranges?);
+        }
+        let Some(segment) = self.segments.get_mut(&about) else { return Some(()) };
+        for (offset, entry) in &mut segment.messages {
+            entry.replace(listed.get(offset).map_or(&[][..], |ranges| ranges), &mut self.replies);
+        }
+        for other in self.segments.values_mut() {
+            other.about.remove(&about);
+        }
+        if about != sequence {
+            self.segments.entry(sequence).or_default().about.insert(about);
+        }
+        Some(())
+    }
+
+    /// Puts what is live into the lane.
+    fn finish(&mut self, lane: &mut Lane) {
+        for slot in &self.quarantined {
+            lane.slots[usize::from(*slot)].state = State::Quarantined;
+        }
+        let known: std::collections::BTreeSet<u32> = self.segments.keys().copied().collect();
+        for segment in std::mem::take(&mut self.segments).into_values() {
+            lane.slots[usize::from(segment.slot)].about =
+                segment.about.intersection(&known).copied().collect();
+            let mut messages: Vec<_> = segment.messages.into_iter().collect();
+            messages.sort_unstable_by_key(|(offset, _)| *offset);
+            for (_, mut entry) in messages {
+                if entry.is_dead() {
+                    entry.forget(&mut self.replies);
+                    continue;
+                }
+                lane.slots[usize::from(entry.slot)].live += 1;
+                for other in entry.elsewhere.iter().flat_map(|slots| slots.iter()) {
+                    if let Some(slot) = lane.slots.get_mut(usize::from(*other)) {
+                        slot.live += 1;
+                    }
+                }
+                lane.index.insert(entry);
+            }
+        }
+        lane.replies = std::mem::take(&mut self.replies);
+    }
+}

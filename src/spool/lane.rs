@@ -1,1 +1,485 @@
-//! (to be filled in)
+//! One lane: its segments, what is live in them, and the commits that change that.
+//!
+//! The driver owns the files. Call order: [`Lane::begin`] lays out a commit; append its parts, sync, then [`Lane::done`] with the
+//! proof, or [`Lane::failed`]. One commit at a time. Between commits: [`Lane::wants_segment`] → create →
+//! [`Lane::segment_created`]; [`Lane::next_to_free`] → write the block, sync → [`Lane::freed`].
+
+use std::collections::{BTreeSet, VecDeque};
+
+use crate::limits;
+use crate::runtime::Synced;
+use crate::spool::batch::{self, Batch, Item, Names, NewMessage, Outcome, Target};
+use crate::spool::index::{Entry, Index, Replies};
+use crate::spool::record::{self, Extent, Fate};
+use crate::spool::segment::{self, Header, Life};
+use crate::spool::{Durable, Location, MessageId};
+
+/// What a lane is told at its start.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// Its number.
+    pub lane: u16,
+    /// The node whose spool it is.
+    pub node: u64,
+    /// Bytes of a segment.
+    pub segment_size: u64,
+    /// Most segments.
+    pub segments_max: usize,
+}
+
+/// What a segment file is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::spool) enum State {
+    /// There is no usable file.
+    Absent,
+    /// The file is being made.
+    Creating,
+    /// In the pool.
+    Free,
+    /// The one commits go to.
+    Open,
+    /// Full.
+    Sealed,
+    /// Its free header is being written.
+    Freeing,
+    /// A write or sync failed, or it is damaged: what is valid is read, nothing is written, it is never reused.
+    Quarantined,
+}
+
+#[derive(Clone, Debug)]
+pub(in crate::spool) struct Slot {
+    pub state: State,
+    pub sequence: u32,
+    pub salt: u64,
+    /// Messages and pieces of bodies that are live here.
+    pub live: u32,
+    /// Older segments that outcomes or censuses here speak about.
+    pub about: BTreeSet<u32>,
+}
+
+impl Slot {
+    pub const ABSENT: Slot =
+        Slot { state: State::Absent, sequence: 0, salt: 0, live: 0, about: BTreeSet::new() };
+}
+
+/// The state of one lane.
+#[derive(Debug)]
+pub struct Lane {
+    pub(in crate::spool) shape: Shape,
+    pub(in crate::spool) slots: Vec<Slot>,
+    pub(in crate::spool) pool: VecDeque<u16>,
+    open: Option<u16>,
+    tail: u32,
+    pub(in crate::spool) next_sequence: u32,
+    /// Sequence number and valid end of the segment written last.
+    pub(in crate::spool) last: (u32, u32),
+    pub(in crate::spool) index: Index,
+    pub(in crate::spool) replies: Replies,
+    /// Something died since the last look for segments to free.
+    look: bool,
+}
+
+/// What [`Lane::begin`] found.
+#[derive(Debug)]
+pub enum Begin<T> {
+    /// Write this.
+    Commit(Batch<T>),
+    /// No segment is left for these: tell the clients; then begin again.
+    Refused(Vec<(Item, T)>),
+    /// Outcomes wait and even the reserve is used up: begin again when a segment was created or freed.
+    Stalled,
+    /// The queue is empty.
+    Nothing,
+}
+
+/// An item that is on stable storage now.
+#[derive(Debug)]
+pub enum Done {
+    /// A message.
+    Message {
+        /// Its id; the 250 is made from this.
+        id: Durable<MessageId>,
+        /// Where it lies.
+        location: Location,
+        /// Its entry in the index.
+        key: u32,
+        /// What was stored.
+        message: NewMessage,
+    },
+    /// A piece of a body; it stays until [`Lane::drop_chunks`] or the end of its message.
+    Chunk(Durable<Extent>),
+    /// An outcome.
+    Outcome {
+        /// What it said.
+        outcome: Outcome,
+        /// Recipients that are settled for good by it.
+        settled: u16,
+    },
+    /// A census.
+    Census,
+}
+
+impl Lane {
+    /// A lane without segments.
+    pub fn new(shape: Shape) -> Lane {
+        Lane {
+            shape,
+            slots: Vec::new(),
+            pool: VecDeque::new(),
+            open: None,
+            tail: 0,
+            next_sequence: 1,
+            last: (0, 0),
+            index: Index::default(),
+            replies: Replies::default(),
+            look: true,
+        }
+    }
+
+    /// Its number.
+    pub fn number(&self) -> u16 {
+        self.shape.lane
+    }
+
+    /// Live messages.
+    pub fn messages(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Segments that exist, and those of them that are free.
+    pub fn segments(&self) -> (usize, usize) {
+        (self.slots.iter().filter(|slot| slot.state != State::Absent).count(), self.pool.len())
+    }
+
+    /// A live message.
+    pub fn entry(&self, key: u32) -> Option<&Entry> {
+        self.index.get(key)
+    }
+
+    /// All live messages: key and entry.
+    pub fn entries(&self) -> impl Iterator<Item = (u32, &Entry)> {
+        self.index.iter()
+    }
+
+    /// The text of a last reply.
+    pub fn reply(&self, key: u16) -> &str {
+        self.replies.text(key)
+    }
+
+    /// The salt and sequence number of a segment, to read its records with.
+    pub fn segment(&self, slot: u16) -> Option<(u64, u32)> {
+        self.slots.get(usize::from(slot)).map(|slot| (slot.salt, slot.sequence))
+    }
+
+    /// Whether new mail fits without touching the reserve.
+    pub fn may_accept(&self) -> bool {
+        self.pool.len() > limits::SEGMENTS_RESERVED
+            || (self.pool.len() == limits::SEGMENTS_RESERVED && self.room() > limits::COMMIT_BYTES_MAX * 2)
+    }
+
+    fn room(&self) -> usize {
+        if self.open.is_some() { (self.shape.segment_size - u64::from(self.tail)) as usize } else { 0 }
+    }
+
+    /// A file to be created, if the pool is low and the bound allows it. Marks it as under way.
+    pub fn wants_segment(&mut self) -> Option<u16> {
+        let creating = self.slots.iter().filter(|slot| slot.state == State::Creating).count();
+        let exist = self.slots.iter().filter(|slot| slot.state != State::Absent).count();
+        if creating > 0 || self.pool.len() > limits::SEGMENTS_RESERVED + 1 || exist >= self.shape.segments_max
+        {
+            return None;
+        }
+        let slot = match self.slots.iter().position(|slot| slot.state == State::Absent) {
+            Some(slot) => slot,
+            None => {
+                self.slots.push(Slot::ABSENT);
+                self.slots.len() - 1
+            }
+        };
+        self.slots[slot].state = State::Creating;
+        u16::try_from(slot).ok()
+    }
+
+    /// A file asked for by [`Lane::wants_segment`] exists, or could not be made.
+    pub fn segment_created(&mut self, slot: u16, made: bool) {
+        let state = &mut self.slots[usize::from(slot)].state;
+        if made {
+            *state = State::Free;
+            self.pool.push_back(slot);
+        } else {
+            *state = State::Absent;
+        }
+    }
+
+    /// Lays out the next commit from the front of `queue`. `salt` is fresh and random; it is used if a segment begins.
+    pub fn begin<T>(&mut self, queue: &mut VecDeque<(Item, T)>, salt: u64) -> Begin<T> {
+        let Some((first, _)) = queue.front() else { return Begin::Nothing };
+        let need = first.bound() + segment::MARK + 2 * limits::BLOCK as usize;
+        let mut header = None;
+        if self.room() < need {
+            let left = if first.may_use_reserve() { 0 } else { limits::SEGMENTS_RESERVED };
+            if self.pool.len() <= left {
+                return self.refuse(queue);
+            }
+            header = self.open_segment(salt);
+        }
+        let Some(slot) = self.open else { return Begin::Stalled };
+        let state = &self.slots[usize::from(slot)];
+        let target = Target {
+            lane: self.shape.lane,
+            slot,
+            sequence: state.sequence,
+            salt: state.salt,
+            offset: self.tail,
+            room: self.room(),
+        };
+        Begin::Commit(batch::build(queue, target, self, header))
+    }
+
+    fn refuse<T>(&self, queue: &mut VecDeque<(Item, T)>) -> Begin<T> {
+        let mut refused = Vec::new();
+        for _ in 0..queue.len() {
+            let Some((item, ticket)) = queue.pop_front() else { break };
+            if item.may_use_reserve() {
+                queue.push_back((item, ticket));
+            } else {
+                refused.push((item, ticket));
+            }
+        }
+        if refused.is_empty() { Begin::Stalled } else { Begin::Refused(refused) }
+    }
+
+    /// Seals the open segment and begins the life of one from the pool; returns its header block.
+    fn open_segment(&mut self, salt: u64) -> Option<Vec<u8>> {
+        self.seal(State::Sealed);
+        let slot = self.pool.pop_front()?;
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
+        self.slots[usize::from(slot)] =
+            Slot { state: State::Open, sequence, salt, live: 0, about: BTreeSet::new() };
+        self.open = Some(slot);
+        self.tail = segment::FIRST_COMMIT as u32;
+        let (predecessor, predecessor_end) = self.last;
+        let header = Header {
+            life: Life::Active,
+            node: self.shape.node,
+            lane: self.shape.lane,
+            slot,
+            sequence,
+            salt,
+            predecessor,
+            predecessor_end,
+        };
+        Some(header.encode())
+    }
+
+    fn seal(&mut self, state: State) {
+        if let Some(open) = self.open.take() {
+            let slot = &mut self.slots[usize::from(open)];
+            slot.state = state;
+            self.last = (slot.sequence, self.tail);
+            self.look = true;
+        }
+    }
+
+    /// The commit is synced: everything in it is durable now.
+    pub fn done<T>(&mut self, batch: Batch<T>, _proof: Synced, mut each: impl FnMut(&mut Lane, Done, T)) {
+        self.tail = batch.end;
+        let (slot, sequence) = (batch.slot, batch.sequence);
+        for (item, place, ticket) in batch.items {
+            let done = match item {
+                Item::Message(message) => self.message_done(slot, sequence, place.offset, message),
+                Item::Chunk(_) => {
+                    self.slots[usize::from(slot)].live += 1;
+                    let Some(extent) = place.extent else { continue };
+                    Done::Chunk(Durable::mint(extent))
+                }
+                Item::Outcome(outcome) => self.outcome_done(slot, outcome),
+                Item::Census(of) => {
+                    self.census_done(slot, of);
+                    Done::Census
+                }
+            };
+            each(self, done, ticket);
+        }
+    }
+
+    fn message_done(&mut self, slot: u16, sequence: u32, offset: u32, message: NewMessage) -> Done {
+        let mut elsewhere: Vec<u16> = Vec::new();
+        for extent in &message.chunks {
+            // Each stored chunk pinned its segment; from here on the message does, once for each segment.
+            self.unpin(extent.slot);
+            if extent.slot != slot && !elsewhere.contains(&extent.slot) {
+                elsewhere.push(extent.slot);
+            }
+        }
+        for other in &elsewhere {
+            self.slots[usize::from(*other)].live += 1;
+        }
+        self.slots[usize::from(slot)].live += 1;
+        let total = u16::try_from(message.envelope.recipients.len()).expect("recipients are bounded");
+        let key = self.index.insert(Entry::new(slot, offset, total, elsewhere));
+        let lane = self.shape.lane;
+        Done::Message {
+            id: Durable::mint(MessageId { lane, sequence, offset }),
+            location: Location { lane, slot, offset },
+            key,
+            message,
+        }
+    }
+
+    fn outcome_done(&mut self, slot: u16, outcome: Outcome) -> Done {
+        let Some(entry) = self.index.get_mut(outcome.key) else {
+            return Done::Outcome { outcome, settled: 0 };
+        };
+        let home = entry.slot;
+        let settled = entry.apply(outcome.first, outcome.count, &outcome.fate, &mut self.replies);
+        let dead = entry.is_dead();
+        if home != slot {
+            let about = self.slots[usize::from(home)].sequence;
+            self.slots[usize::from(slot)].about.insert(about);
+        }
+        if dead {
+            self.bury(outcome.key);
+        }
+        Done::Outcome { outcome, settled }
+    }
+
+    fn bury(&mut self, key: u32) {
+        if let Some(mut entry) = self.index.remove(key) {
+            entry.forget(&mut self.replies);
+            self.unpin(entry.slot);
+            for other in entry.elsewhere.iter().flat_map(|slots| slots.iter()) {
+                self.unpin(*other);
+            }
+        }
+    }
+
+    fn unpin(&mut self, slot: u16) {
+        let slot = &mut self.slots[usize::from(slot)];
+        slot.live = slot.live.saturating_sub(1);
+        if slot.live == 0 {
+            self.look = true;
+        }
+    }
+
+    /// Chunks of an upload that was given up.
+    pub fn drop_chunks(&mut self, chunks: &[Extent]) {
+        for chunk in chunks {
+            self.unpin(chunk.slot);
+        }
+    }
+
+    /// The write or the sync failed: nothing of the batch counts, its segment is never touched again. The items come back;
+    /// outcomes are to be queued again, messages and chunks to be refused.
+    pub fn failed<T>(&mut self, batch: Batch<T>) -> Vec<(Item, T)> {
+        // The tail did not move: the segment validly ends before this batch, and the next header will say so.
+        self.seal(State::Quarantined);
+        batch.items.into_iter().map(|(item, _, ticket)| (item, ticket)).collect()
+    }
+
+    /// A segment in which nothing is live: its slot and the block to write at offset 0 and sync.
+    pub fn next_to_free(&mut self) -> Option<(u16, Vec<u8>)> {
+        if !std::mem::take(&mut self.look) {
+            return None;
+        }
+        let place = self
+            .slots
+            .iter()
+            .position(|slot| slot.state == State::Sealed && slot.live == 0 && slot.about.is_empty())?;
+        self.look = true;
+        let slot = &mut self.slots[place];
+        slot.state = State::Freeing;
+        let header = Header {
+            life: Life::Free,
+            node: self.shape.node,
+            lane: self.shape.lane,
+            slot: place as u16,
+            sequence: slot.sequence,
+            salt: 0,
+            predecessor: 0,
+            predecessor_end: 0,
+        };
+        Some((place as u16, header.encode()))
+    }
+
+    /// The free header is synced, or could not be: outcomes about the segment do not matter any more.
+    pub fn freed(&mut self, slot: u16, proof: Option<Synced>) {
+        let sequence = self.slots[usize::from(slot)].sequence;
+        if proof.is_none() {
+            self.slots[usize::from(slot)].state = State::Quarantined;
+            return;
+        }
+        for other in &mut self.slots {
+            other.about.remove(&sequence);
+        }
+        self.look = true;
+        self.slots[usize::from(slot)] = Slot { state: State::Free, ..Slot::ABSENT };
+        self.pool.push_back(slot);
+    }
+
+    /// Old segments whose few live messages keep newer ones from being freed, because outcomes about them lie there. A census
+    /// of each sets these free.
+    pub fn census_due(&self) -> Vec<u16> {
+        let held: Vec<&Slot> = self
+            .slots
+            .iter()
+            .filter(|slot| slot.state == State::Sealed && slot.live == 0 && !slot.about.is_empty())
+            .collect();
+        if held.len() < CENSUS_AT {
+            return Vec::new();
+        }
+        let about: BTreeSet<u32> = held.iter().flat_map(|slot| slot.about.iter().copied()).collect();
+        let candidates = self.slots.iter().enumerate();
+        let candidates = candidates.filter(|(_, slot)| slot.live > 0 && about.contains(&slot.sequence));
+        let small = |slot: &u16| self.census_length(*slot) < batch::CENSUS_MAX;
+        candidates.map(|(slot, _)| slot as u16).filter(small).take(16).collect()
+    }
+
+    fn census_length(&self, slot: u16) -> usize {
+        let entries = self.index.iter().filter(|(_, entry)| entry.slot == slot);
+        64 + entries
+            .map(|(_, entry)| {
+                let ranges = entry.live();
+                6 + ranges.iter().map(|range| 13 + self.replies.text(range.reply).len()).sum::<usize>()
+            })
+            .sum::<usize>()
+    }
+
+    fn census_done(&mut self, slot: u16, of: u16) {
+        let about = self.slots[usize::from(of)].sequence;
+        for other in &mut self.slots {
+            other.about.remove(&about);
+        }
+        if of != slot {
+            self.slots[usize::from(slot)].about.insert(about);
+        }
+        self.look = true;
+    }
+}
+
+/// Segments held by outcomes alone before a census is taken.
+const CENSUS_AT: usize = 4;
+
+impl Names for Lane {
+    fn name(&self, outcome: &Outcome) -> Option<(u32, u32)> {
+        let entry = self.index.get(outcome.key).filter(|entry| entry.lies_at(outcome.location))?;
+        Some((self.slots[usize::from(entry.slot)].sequence, entry.offset))
+    }
+
+    fn census(&self, slot: u16, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.slots[usize::from(slot)].sequence.to_le_bytes());
+        let entries: Vec<_> = self.index.iter().filter(|(_, entry)| entry.slot == slot).collect();
+        out.extend_from_slice(&(entries.len() as u32).to_le_bytes());
+        for (_, entry) in entries {
+            let ranges = entry.live();
+            out.extend_from_slice(&entry.offset.to_le_bytes());
+            out.extend_from_slice(&(ranges.len() as u16).to_le_bytes());
+            for range in ranges {
+                let reply = self.replies.text(range.reply).into();
+                let fate = Fate::Deferred { attempts: range.attempts, next: range.next, reply };
+                record::write_fate(out, range.first, range.count, &fate);
+            }
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! The spool of one lane: an append-only log of messages and outcomes in preallocated, recycled segments.
 //!
-//! Pure: it lays out bytes, mints ids, keeps the index and folds a lane's records at start-up. `shard::persist` and
-//! `shard::settle` do the writing and the waiting.
+//! Pure: it lays out bytes, mints ids, keeps the index and folds a lane's records at start-up. `shard::persist` does the
+//! writing and the waiting.
 //!
 //! A message exists when the commit that holds its record is synced. [`Durable`] is the proof, and
 //! the reply 250 can be made from nothing else.
@@ -10,9 +10,13 @@ pub mod batch;
 pub mod durable;
 pub mod fold;
 pub mod id;
+pub mod index;
 pub mod lane;
 pub mod record;
 pub mod segment;
+#[cfg(test)]
+mod tests;
 
 pub use durable::Durable;
 pub use id::{Location, MessageId};
+pub use lane::Lane;

@@ -1,1 +1,538 @@
-//! (to be filled in)
+//! The records of a commit: messages, chunks, outcomes, censuses. Reading copies nothing.
+//!
+//! Every record has a header with its type, length, the segment's salt, its own offset and a CRC32C over all of it. A
+//! message is made of fields (tag, length, value). Types and tags have a critical bit: an unknown critical one refuses the
+//! spool, an unknown other one is passed over.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use crate::mail::envelope::{Envelope, Protocol};
+use crate::spool::MessageId;
+use crate::spool::segment::Cursor;
+use crate::time::UnixMillis;
+
+/// Bytes of a record's header.
+pub const HEADER: usize = 24;
+/// The bit of a type or tag that forbids to pass over it.
+pub const CRITICAL: u8 = 0x80;
+const CRITICAL_TAG: u16 = 0x8000;
+
+/// What a record is. All of these are critical.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// A message: envelope and where its body lies.
+    Message = 0x81,
+    /// A piece of a body whose message follows later, or never.
+    Chunk = 0x82,
+    /// What became of some recipients.
+    Outcome = 0x83,
+    /// All that is still live of an older segment; earlier outcomes about that segment no longer matter.
+    Census = 0x84,
+}
+
+/// Why bytes are not a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordError {
+    /// Cut off, or the CRC, the salt or the place is wrong.
+    Damaged,
+    /// Whole, but of a critical type or with a critical field that this version does not know.
+    Unknown(u16),
+}
+
+/// A piece of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// The segment's sequence number.
+    pub sequence: u32,
+    /// Its file.
+    pub slot: u16,
+    /// Offset, bytes.
+    pub offset: u32,
+    /// Length, bytes.
+    pub length: u32,
+    /// CRC32C.
+    pub crc: u32,
+}
+
+const EXTENT: usize = 18;
+
+mod tag {
+    use super::CRITICAL_TAG;
+    pub const CORE: u16 = 1 | CRITICAL_TAG;
+    pub const SENDER: u16 = 2 | CRITICAL_TAG;
+    pub const RECIPIENTS: u16 = 3 | CRITICAL_TAG;
+    pub const EXTENTS: u16 = 4 | CRITICAL_TAG;
+    pub const HELO: u16 = 5;
+    pub const CLIENT: u16 = 6;
+    pub const TLS: u16 = 7;
+    pub const ACCOUNT: u16 = 8;
+}
+
+const EIGHT_BIT: u8 = 1;
+const NEEDS_STUFFING: u8 = 2;
+
+/// Starts a record at the end of `out`; returns where.
+pub(in crate::spool) fn start(out: &mut Vec<u8>, kind: Kind) -> usize {
+    let at = out.len();
+    out.extend_from_slice(&[kind as u8, 0, 0, 0]);
+    out.resize(at + HEADER, 0);
+    at
+}
+
+/// Completes the header of the record at `at`, which is the last of `out` or followed by others from `end` on.
+pub(in crate::spool) fn finish(out: &mut [u8], at: usize, end: usize, salt: u64, offset: u32) {
+    let length = u32::try_from(end - at - HEADER).expect("a record is smaller than a commit");
+    out[at + 4..at + 8].copy_from_slice(&length.to_le_bytes());
+    out[at + 8..at + 16].copy_from_slice(&salt.to_le_bytes());
+    out[at + 20..at + 24].copy_from_slice(&offset.to_le_bytes());
+    let crc = checksum(&out[at..end]);
+    out[at + 16..at + 20].copy_from_slice(&crc.to_le_bytes());
+}
+
+fn checksum(record: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&record[..16]), &record[20..])
+}
+
+/// A whole record.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    /// Its type.
+    pub kind: u8,
+    /// Its content.
+    pub payload: &'a [u8],
+    /// Bytes including the header.
+    pub length: usize,
+}
+
+/// Bytes that the record beginning here says it has, header included. Nothing is checked.
+pub fn claimed_length(bytes: &[u8]) -> Option<usize> {
+    let mut fields = Cursor(bytes.get(4..8)?);
+    Some(HEADER + fields.u32()? as usize)
+}
+
+/// Reads the record at the front of `bytes`, which stands at `offset` of a segment with this salt.
+pub fn read(bytes: &[u8], salt: u64, offset: u64) -> Result<Record<'_>, RecordError> {
+    let length = claimed_length(bytes).ok_or(RecordError::Damaged)?;
+    let record = bytes.get(..length).ok_or(RecordError::Damaged)?;
+    let mut fields = Cursor(&record[8..HEADER]);
+    let header = (|| Some((fields.u64()?, fields.u32()?, fields.u32()?)))();
+    let (found, crc, place) = header.ok_or(RecordError::Damaged)?;
+    if found != salt || u64::from(place) != offset || crc != checksum(record) {
+        return Err(RecordError::Damaged);
+    }
+    Ok(Record { kind: record[0], payload: &record[HEADER..], length })
+}
+
+fn field(out: &mut Vec<u8>, tag: u16, value: &[u8]) {
+    out.extend_from_slice(&tag.to_le_bytes());
+    out.extend_from_slice(&u32::try_from(value.len()).expect("fields are small").to_le_bytes());
+    out.extend_from_slice(value);
+}
+
+/// Writes a message's payload; returns where its last extent stands, which the caller fills in with [`patch_extent`].
+pub(in crate::spool) fn write_message(
+    out: &mut Vec<u8>,
+    envelope: &Envelope,
+    id: MessageId,
+    size: u64,
+    header_length: u32,
+    extents: &[Extent],
+    inline: bool,
+) -> Option<usize> {
+    let mut core = [0; 42];
+    core[..8].copy_from_slice(&envelope.arrival.0.to_le_bytes());
+    core[8..16].copy_from_slice(&envelope.expiry.0.to_le_bytes());
+    core[16..24].copy_from_slice(&size.to_le_bytes());
+    core[24..28].copy_from_slice(&header_length.to_le_bytes());
+    core[28] = if envelope.eight_bit { EIGHT_BIT } else { 0 }
+        | if envelope.needs_stuffing { NEEDS_STUFFING } else { 0 };
+    core[29] = envelope.origin.protocol as u8;
+    let count = u16::try_from(envelope.recipients.len()).expect("recipients are bounded");
+    core[30..32].copy_from_slice(&count.to_le_bytes());
+    core[32..34].copy_from_slice(&id.lane.to_le_bytes());
+    core[34..38].copy_from_slice(&id.sequence.to_le_bytes());
+    core[38..42].copy_from_slice(&id.offset.to_le_bytes());
+    field(out, tag::CORE, &core);
+    field(out, tag::SENDER, &envelope.sender);
+    let bytes: usize = envelope.recipients.iter().map(|recipient| 4 + recipient.address.len()).sum();
+    out.extend_from_slice(&tag::RECIPIENTS.to_le_bytes());
+    out.extend_from_slice(&u32::try_from(bytes).expect("recipients are bounded").to_le_bytes());
+    for recipient in &envelope.recipients {
+        let length = u16::try_from(recipient.address.len()).expect("addresses are bounded");
+        out.extend_from_slice(&length.to_le_bytes());
+        out.extend_from_slice(&recipient.domain_at.to_le_bytes());
+        out.extend_from_slice(&recipient.address);
+    }
+    if !envelope.origin.helo.is_empty() {
+        field(out, tag::HELO, envelope.origin.helo.as_bytes());
+    }
+    if let Some(client) = envelope.origin.client {
+        let mut value = [0; 18];
+        let address = match client.ip() {
+            IpAddr::V4(address) => address.to_ipv6_mapped(),
+            IpAddr::V6(address) => address,
+        };
+        value[..16].copy_from_slice(&address.octets());
+        value[16..].copy_from_slice(&client.port().to_le_bytes());
+        field(out, tag::CLIENT, &value);
+    }
+    if let Some(tls) = &envelope.origin.tls {
+        field(out, tag::TLS, tls.as_bytes());
+    }
+    if let Some(account) = &envelope.account {
+        field(out, tag::ACCOUNT, account.as_bytes());
+    }
+    let count = extents.len() + usize::from(inline);
+    out.extend_from_slice(&tag::EXTENTS.to_le_bytes());
+    out.extend_from_slice(&u32::try_from(count * EXTENT).expect("extents are bounded").to_le_bytes());
+    for extent in extents {
+        out.extend_from_slice(&encode_extent(extent));
+    }
+    inline.then(|| {
+        let at = out.len();
+        out.resize(at + EXTENT, 0);
+        at
+    })
+}
+
+fn encode_extent(extent: &Extent) -> [u8; EXTENT] {
+    let mut bytes = [0; EXTENT];
+    bytes[..4].copy_from_slice(&extent.sequence.to_le_bytes());
+    bytes[4..6].copy_from_slice(&extent.slot.to_le_bytes());
+    bytes[6..10].copy_from_slice(&extent.offset.to_le_bytes());
+    bytes[10..14].copy_from_slice(&extent.length.to_le_bytes());
+    bytes[14..].copy_from_slice(&extent.crc.to_le_bytes());
+    bytes
+}
+
+/// Puts an extent where [`write_message`] left room.
+pub(in crate::spool) fn patch_extent(out: &mut [u8], at: usize, extent: &Extent) {
+    out[at..at + EXTENT].copy_from_slice(&encode_extent(extent));
+}
+
+/// A message record, read in place.
+#[derive(Clone, Copy, Debug)]
+pub struct MessageView<'a> {
+    /// Its id.
+    pub id: MessageId,
+    /// Reverse path, without brackets.
+    pub sender: &'a [u8],
+    /// When it was accepted.
+    pub arrival: UnixMillis,
+    /// When it is given up.
+    pub expiry: UnixMillis,
+    /// Canonical bytes.
+    pub size: u64,
+    /// Bytes of the header section.
+    pub header_length: u32,
+    /// 8-bit text.
+    pub eight_bit: bool,
+    /// Dots must be doubled on the way out.
+    pub needs_stuffing: bool,
+    /// Recipients.
+    pub count: u16,
+    /// EHLO name of the client.
+    pub helo: &'a str,
+    /// Its address.
+    pub client: Option<SocketAddr>,
+    /// The `with` keyword.
+    pub protocol: Protocol,
+    /// TLS version and suite.
+    pub tls: Option<&'a str>,
+    /// The account.
+    pub account: Option<&'a str>,
+    recipients: &'a [u8],
+    extents: &'a [u8],
+}
+
+impl<'a> MessageView<'a> {
+    /// Reads the payload of a message record.
+    pub fn parse(payload: &'a [u8]) -> Result<MessageView<'a>, RecordError> {
+        let mut view = MessageView {
+            id: MessageId { lane: 0, sequence: 0, offset: 0 },
+            sender: b"",
+            arrival: UnixMillis(0),
+            expiry: UnixMillis(0),
+            size: 0,
+            header_length: 0,
+            eight_bit: false,
+            needs_stuffing: false,
+            count: 0,
+            helo: "",
+            client: None,
+            protocol: Protocol::Smtp,
+            tls: None,
+            account: None,
+            recipients: b"",
+            extents: b"",
+        };
+        let mut rest = Cursor(payload);
+        while !rest.0.is_empty() {
+            let tag = rest.u16().ok_or(RecordError::Damaged)?;
+            let length = rest.u32().ok_or(RecordError::Damaged)?;
+            let value = rest.bytes(length as usize).ok_or(RecordError::Damaged)?;
+            view.field(tag, value)?;
+        }
+        if view.count == 0 || view.recipients().count() != usize::from(view.count) {
+            return Err(RecordError::Damaged);
+        }
+        Ok(view)
+    }
+
+    fn field(&mut self, tag: u16, value: &'a [u8]) -> Result<(), RecordError> {
+        let text = || std::str::from_utf8(value).map_err(|_| RecordError::Damaged);
+        match tag {
+            tag::CORE => return self.core(Cursor(value)).ok_or(RecordError::Damaged),
+            tag::SENDER => self.sender = value,
+            tag::RECIPIENTS => self.recipients = value,
+            tag::EXTENTS => self.extents = value,
+            tag::HELO => self.helo = text()?,
+            tag::CLIENT => self.client = client(Cursor(value)),
+            tag::TLS => self.tls = Some(text()?),
+            tag::ACCOUNT => self.account = Some(text()?),
+            unknown if unknown & CRITICAL_TAG != 0 => return Err(RecordError::Unknown(unknown)),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn core(&mut self, mut value: Cursor<'_>) -> Option<()> {
+        self.arrival = UnixMillis(value.u64()?);
+        self.expiry = UnixMillis(value.u64()?);
+        self.size = value.u64()?;
+        self.header_length = value.u32()?;
+        let flags = value.u8()?;
+        self.eight_bit = flags & EIGHT_BIT != 0;
+        self.needs_stuffing = flags & NEEDS_STUFFING != 0;
+        self.protocol = match value.u8()? {
+            1 => Protocol::Esmtp,
+            2 => Protocol::Esmtps,
+            3 => Protocol::Esmtpa,
+            4 => Protocol::Esmtpsa,
+            _ => Protocol::Smtp,
+        };
+        self.count = value.u16()?;
+        self.id = MessageId { lane: value.u16()?, sequence: value.u32()?, offset: value.u32()? };
+        Some(())
+    }
+
+    /// Recipients in the order of their ordinals: address, and where its domain begins.
+    pub fn recipients(&self) -> impl Iterator<Item = (&'a [u8], usize)> + use<'a> {
+        let mut rest = Cursor(self.recipients);
+        std::iter::from_fn(move || {
+            let length = rest.u16()?;
+            let domain_at = rest.u16()?;
+            Some((rest.bytes(usize::from(length))?, usize::from(domain_at)))
+        })
+    }
+
+    /// The pieces of the body, in order.
+    pub fn extents(&self) -> impl Iterator<Item = Extent> + use<'a> {
+        let mut rest = Cursor(self.extents);
+        std::iter::from_fn(move || {
+            Some(Extent {
+                sequence: rest.u32()?,
+                slot: rest.u16()?,
+                offset: rest.u32()?,
+                length: rest.u32()?,
+                crc: rest.u32()?,
+            })
+        })
+    }
+
+    /// Runs of neighbours with one domain: first ordinal, count, domain as written.
+    pub fn domains(&self) -> impl Iterator<Item = (u16, u16, &'a [u8])> + use<'a> {
+        group_by_domain(self.recipients().map(|(address, at)| address.get(at..).unwrap_or_default()))
+    }
+}
+
+/// Cuts recipients, given as their domains, into runs of one domain.
+pub fn group_by_domain<'a>(
+    domains: impl Iterator<Item = &'a [u8]>,
+) -> impl Iterator<Item = (u16, u16, &'a [u8])> {
+    let mut domains = domains.peekable();
+    let mut next = 0;
+    std::iter::from_fn(move || {
+        let domain = domains.next()?;
+        let first = next;
+        let mut count = 1;
+        while domains.next_if(|other| other.eq_ignore_ascii_case(domain)).is_some() {
+            count += 1;
+        }
+        next += count;
+        Some((first, count, domain))
+    })
+}
+
+fn client(mut value: Cursor<'_>) -> Option<SocketAddr> {
+    let octets: [u8; 16] = value.bytes(16)?.try_into().ok()?;
+    Some(SocketAddr::new(Ipv6Addr::from(octets).to_canonical(), value.u16()?))
+}
+
+/// What became of a range of recipients, as it is kept on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Taken by the next hop.
+    Delivered,
+    /// Refused for good; the bounce, if one was owed, is already durable.
+    Bounced,
+    /// Given up for age; the same holds for its bounce.
+    Expired,
+    /// To be tried again.
+    Deferred {
+        /// Attempts so far.
+        attempts: u16,
+        /// When (Unix seconds).
+        next: u32,
+        /// The last reply or error.
+        reply: Box<str>,
+    },
+}
+
+/// Writes an outcome's payload. The message is named by its segment's sequence number and its offset.
+pub(in crate::spool) fn write_outcome(
+    out: &mut Vec<u8>,
+    sequence: u32,
+    offset: u32,
+    first: u16,
+    count: u16,
+    fate: &Fate,
+) {
+    out.extend_from_slice(&sequence.to_le_bytes());
+    out.extend_from_slice(&offset.to_le_bytes());
+    write_fate(out, first, count, fate);
+}
+
+/// A range and its fate.
+pub(in crate::spool) fn write_fate(out: &mut Vec<u8>, first: u16, count: u16, fate: &Fate) {
+    let (kind, attempts, next, reply) = match fate {
+        Fate::Delivered => (1, 0, 0, ""),
+        Fate::Bounced => (2, 0, 0, ""),
+        Fate::Expired => (3, 0, 0, ""),
+        Fate::Deferred { attempts, next, reply } => (4, *attempts, *next, &**reply),
+    };
+    out.extend_from_slice(&first.to_le_bytes());
+    out.extend_from_slice(&count.to_le_bytes());
+    out.push(kind);
+    out.extend_from_slice(&attempts.to_le_bytes());
+    out.extend_from_slice(&next.to_le_bytes());
+    let reply = &reply.as_bytes()[..reply.len().min(usize::from(u16::MAX))];
+    out.extend_from_slice(&(reply.len() as u16).to_le_bytes());
+    out.extend_from_slice(reply);
+}
+
+/// Reads what [`write_fate`] wrote.
+pub(in crate::spool) fn read_fate(value: &mut Cursor<'_>) -> Option<(u16, u16, Fate)> {
+    let (first, count, kind) = (value.u16()?, value.u16()?, value.u8()?);
+    let (attempts, next, length) = (value.u16()?, value.u32()?, value.u16()?);
+    let reply = value.bytes(usize::from(length))?;
+    let fate = match kind {
+        1 => Fate::Delivered,
+        2 => Fate::Bounced,
+        3 => Fate::Expired,
+        4 => Fate::Deferred { attempts, next, reply: String::from_utf8_lossy(reply).into() },
+        _ => return None,
+    };
+    Some((first, count, fate))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mail::envelope::{Origin, Recipient};
+
+    fn envelope() -> Envelope {
+        let recipient = |address: &str| Recipient {
+            address: address.into(),
+            domain_at: address.find('@').unwrap() as u16 + 1,
+        };
+        Envelope {
+            sender: b"a@b.example".to_vec(),
+            recipients: vec![
+                recipient("x@one.example"),
+                recipient("y@ONE.example"),
+                recipient("z@two.example"),
+            ],
+            arrival: UnixMillis(1_700_000_000_123),
+            expiry: UnixMillis(1_700_000_999_000),
+            origin: Origin {
+                client: Some("192.0.2.7:4321".parse().unwrap()),
+                helo: "client.example".into(),
+                protocol: Protocol::Esmtps,
+                tls: Some("TLSv1.3 X".into()),
+            },
+            account: Some("news".into()),
+            eight_bit: true,
+            needs_stuffing: false,
+        }
+    }
+
+    fn encoded() -> Vec<u8> {
+        let mut out = vec![0xEE; 10];
+        let id = MessageId { lane: 2, sequence: 3, offset: 4106 };
+        let at = start(&mut out, Kind::Message);
+        let place = write_message(&mut out, &envelope(), id, 9_999, 42, &[], true).unwrap();
+        patch_extent(&mut out, place, &Extent { sequence: 3, slot: 1, offset: 5000, length: 9_999, crc: 77 });
+        let end = out.len();
+        finish(&mut out, at, end, 99, 4106);
+        out.split_off(at)
+    }
+
+    #[test]
+    fn message_survives() {
+        let bytes = encoded();
+        let record = read(&bytes, 99, 4106).unwrap();
+        assert_eq!((record.kind, record.length), (Kind::Message as u8, bytes.len()));
+        let view = MessageView::parse(record.payload).unwrap();
+        assert_eq!(view.id, MessageId { lane: 2, sequence: 3, offset: 4106 });
+        assert_eq!(
+            (view.sender, view.size, view.header_length, view.count),
+            (&b"a@b.example"[..], 9_999, 42, 3)
+        );
+        assert_eq!(view.client, Some("192.0.2.7:4321".parse().unwrap()));
+        assert_eq!((view.helo, view.tls, view.account), ("client.example", Some("TLSv1.3 X"), Some("news")));
+        assert!(view.eight_bit && !view.needs_stuffing && view.protocol == Protocol::Esmtps);
+        let extents: Vec<_> = view.extents().collect();
+        assert_eq!(extents, [Extent { sequence: 3, slot: 1, offset: 5000, length: 9_999, crc: 77 }]);
+        let domains: Vec<_> = view.domains().collect();
+        assert_eq!(domains, [(0, 2, &b"one.example"[..]), (2, 1, b"two.example")]);
+    }
+
+    #[test]
+    fn no_damage_passes_and_no_cut_panics() {
+        let bytes = encoded();
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 0x10;
+            assert!(read(&damaged, 99, 4106).is_err(), "byte {at}");
+            assert!(read(&bytes[..at], 99, 4106).is_err(), "cut at {at}");
+            let _ = MessageView::parse(&damaged[HEADER.min(at)..]);
+            let _ = MessageView::parse(&bytes[at..]);
+        }
+        assert!(read(&bytes, 98, 4106).is_err(), "another life");
+        assert!(read(&bytes, 99, 4107).is_err(), "another place");
+    }
+
+    #[test]
+    fn unknown_fields_refuse_only_when_critical() {
+        let mut payload = encoded().split_off(HEADER);
+        field(&mut payload, 77, b"from the future");
+        assert!(MessageView::parse(&payload).is_ok());
+        field(&mut payload, 77 | CRITICAL_TAG, b"from the future");
+        assert_eq!(MessageView::parse(&payload).unwrap_err(), RecordError::Unknown(77 | CRITICAL_TAG));
+    }
+
+    #[test]
+    fn fates_survive() {
+        let deferred = Fate::Deferred { attempts: 3, next: 1_700_000_000, reply: "451 4.7.1 later".into() };
+        for fate in [Fate::Delivered, Fate::Bounced, Fate::Expired, deferred] {
+            let mut out = Vec::new();
+            write_fate(&mut out, 4, 2, &fate);
+            assert_eq!(read_fate(&mut Cursor(&out)), Some((4, 2, fate)));
+            for cut in 0..out.len() {
+                assert_eq!(read_fate(&mut Cursor(&out[..cut])), None);
+            }
+        }
+    }
+}

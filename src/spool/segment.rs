@@ -1,1 +1,262 @@
-//! (to be filled in)
+//! What a segment looks like: one header block, then commits, each on a block boundary and opened by a mark.
+//!
+//! ```text
+//! 0      header block: who, which life, what came before        4096 bytes
+//! 4096   [mark][records …][bodies …][zeros to the next block]   one commit
+//! …      the next commit
+//! ```
+//!
+//! A commit is begun only when the one before is synced, so a valid mark also says that all before it is on disk.
+
+use crate::limits;
+
+/// Bytes of a mark.
+pub const MARK: usize = 48;
+/// Where the first commit of a segment begins.
+pub const FIRST_COMMIT: u64 = limits::BLOCK;
+
+const MAGIC: [u8; 8] = *b"RELEVOSG";
+const VERSION: u32 = 1;
+const HEADER: usize = 64;
+const MARK_MAGIC: [u8; 4] = *b"RVCM";
+
+/// Reads little-endian numbers off the front of bytes that nobody vouches for.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::spool) struct Cursor<'a>(pub &'a [u8]);
+
+impl<'a> Cursor<'a> {
+    pub fn bytes(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (front, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(front)
+    }
+
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.bytes(N)?.try_into().ok()
+    }
+
+    pub fn u8(&mut self) -> Option<u8> {
+        self.array::<1>().map(|[byte]| byte)
+    }
+
+    pub fn u16(&mut self) -> Option<u16> {
+        self.array().map(u16::from_le_bytes)
+    }
+
+    pub fn u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    pub fn u64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+}
+
+/// Whether a segment holds anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// Nothing in it is live.
+    Free,
+    /// It holds commits of this life.
+    Active,
+}
+
+/// The first block of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Whether it holds anything.
+    pub life: Life,
+    /// The node whose spool this is.
+    pub node: u64,
+    /// The lane.
+    pub lane: u16,
+    /// The file within the lane.
+    pub slot: u16,
+    /// Counts up over all segments of the lane, never reused.
+    pub sequence: u32,
+    /// Random for each life, in every mark and record of it, never shown to anyone: old bytes cannot pass for new.
+    pub salt: u64,
+    /// Sequence number of the segment written before this one; 0 if there was none.
+    pub predecessor: u32,
+    /// Where that one validly ends; what it holds behind is void.
+    pub predecessor_end: u32,
+}
+
+/// Why a header block is not one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeaderError {
+    /// All zero: created and never used.
+    Blank,
+    /// Damaged.
+    Damaged,
+    /// Written by a later version of the format.
+    Version(u32),
+}
+
+impl Header {
+    /// The whole block.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut block = Vec::with_capacity(limits::BLOCK as usize);
+        block.extend_from_slice(&MAGIC);
+        block.extend_from_slice(&VERSION.to_le_bytes());
+        block.extend_from_slice(&u32::from(self.life == Life::Active).to_le_bytes());
+        block.extend_from_slice(&self.node.to_le_bytes());
+        block.extend_from_slice(&self.lane.to_le_bytes());
+        block.extend_from_slice(&self.slot.to_le_bytes());
+        block.extend_from_slice(&self.sequence.to_le_bytes());
+        block.extend_from_slice(&self.salt.to_le_bytes());
+        block.extend_from_slice(&self.predecessor.to_le_bytes());
+        block.extend_from_slice(&self.predecessor_end.to_le_bytes());
+        block.resize(HEADER - 4, 0);
+        let crc = crc32c::crc32c(&block);
+        block.extend_from_slice(&crc.to_le_bytes());
+        block.resize(limits::BLOCK as usize, 0);
+        block
+    }
+
+    /// Reads a header block.
+    pub fn decode(block: &[u8]) -> Result<Header, HeaderError> {
+        if block.iter().all(|byte| *byte == 0) {
+            return Err(HeaderError::Blank);
+        }
+        Header::parse(block).ok_or_else(|| match block.get(8..12).map(|version| Cursor(version).u32()) {
+            Some(Some(version)) if block.starts_with(&MAGIC) && version > VERSION => {
+                HeaderError::Version(version)
+            }
+            _ => HeaderError::Damaged,
+        })
+    }
+
+    fn parse(block: &[u8]) -> Option<Header> {
+        let (fields, mut crc) = (block.get(..HEADER - 4)?, Cursor(block.get(HEADER - 4..)?));
+        if crc.u32()? != crc32c::crc32c(fields) {
+            return None;
+        }
+        let mut fields = Cursor(fields);
+        if fields.bytes(8)? != MAGIC || fields.u32()? != VERSION {
+            return None;
+        }
+        Some(Header {
+            life: if fields.u32()? == 1 { Life::Active } else { Life::Free },
+            node: fields.u64()?,
+            lane: fields.u16()?,
+            slot: fields.u16()?,
+            sequence: fields.u32()?,
+            salt: fields.u64()?,
+            predecessor: fields.u32()?,
+            predecessor_end: fields.u32()?,
+        })
+    }
+}
+
+/// What opens a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The segment's salt.
+    pub salt: u64,
+    /// Where this mark stands.
+    pub offset: u32,
+    /// Records that follow.
+    pub records: u32,
+    /// Bytes of these records.
+    pub records_length: u32,
+    /// Bytes of the bodies behind them.
+    pub bodies_length: u32,
+}
+
+impl Mark {
+    /// Writes the mark into the first [`MARK`] bytes of `out`.
+    pub fn write(&self, out: &mut [u8]) {
+        out[..4].copy_from_slice(&MARK_MAGIC);
+        out[4..8].copy_from_slice(&VERSION.to_le_bytes());
+        out[8..16].copy_from_slice(&self.salt.to_le_bytes());
+        out[16..20].copy_from_slice(&self.offset.to_le_bytes());
+        out[20..24].copy_from_slice(&self.records.to_le_bytes());
+        out[24..28].copy_from_slice(&self.records_length.to_le_bytes());
+        out[28..32].copy_from_slice(&self.bodies_length.to_le_bytes());
+        out[32..44].fill(0);
+        let crc = crc32c::crc32c(&out[..44]);
+        out[44..48].copy_from_slice(&crc.to_le_bytes());
+    }
+
+    /// Reads a mark that must stand at `offset` of a segment with this salt.
+    pub fn read(bytes: &[u8], salt: u64, offset: u64) -> Option<Mark> {
+        let bytes = bytes.get(..MARK)?;
+        let mut fields = Cursor(bytes);
+        if fields.bytes(4)? != MARK_MAGIC || fields.u32()? != VERSION {
+            return None;
+        }
+        let mark = Mark {
+            salt: fields.u64()?,
+            offset: fields.u32()?,
+            records: fields.u32()?,
+            records_length: fields.u32()?,
+            bodies_length: fields.u32()?,
+        };
+        fields.bytes(12)?;
+        let whole = fields.u32()? == crc32c::crc32c(&bytes[..44]);
+        (whole && mark.salt == salt && u64::from(mark.offset) == offset).then_some(mark)
+    }
+
+    /// Where the next commit begins.
+    pub fn end(&self) -> u64 {
+        let end = u64::from(self.offset)
+            + MARK as u64
+            + u64::from(self.records_length)
+            + u64::from(self.bodies_length);
+        end.next_multiple_of(limits::BLOCK)
+    }
+
+    /// Where the bodies begin.
+    pub fn bodies_at(&self) -> u64 {
+        u64::from(self.offset) + MARK as u64 + u64::from(self.records_length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn header_survives_its_block_and_no_damage() {
+        let header = Header {
+            life: Life::Active,
+            node: 7,
+            lane: 3,
+            slot: 9,
+            sequence: 12,
+            salt: 0x0123_4567_89AB_CDEF,
+            predecessor: 11,
+            predecessor_end: 8192,
+        };
+        let block = header.encode();
+        assert_eq!(block.len() as u64, limits::BLOCK);
+        assert_eq!(Header::decode(&block), Ok(header));
+        for at in 0..HEADER {
+            let mut damaged = block.clone();
+            damaged[at] ^= 1;
+            assert_ne!(Header::decode(&damaged), Ok(header), "byte {at}");
+        }
+        assert_eq!(Header::decode(&[0; 4096]), Err(HeaderError::Blank));
+        let mut later = block;
+        later[8] = 2;
+        assert_eq!(Header::decode(&later), Err(HeaderError::Version(2)));
+    }
+
+    #[test]
+    fn mark_counts_only_in_its_place_and_life() {
+        let mark = Mark { salt: 5, offset: 8192, records: 1, records_length: 100, bodies_length: 4000 };
+        let mut bytes = [0; MARK];
+        mark.write(&mut bytes);
+        assert_eq!(Mark::read(&bytes, 5, 8192), Some(mark));
+        assert_eq!(Mark::read(&bytes, 6, 8192), None, "another life");
+        assert_eq!(Mark::read(&bytes, 5, 4096), None, "another place");
+        assert_eq!(Mark::read(&bytes[..40], 5, 8192), None);
+        assert_eq!(mark.end(), 16384);
+        for at in 0..MARK {
+            let mut damaged = bytes;
+            damaged[at] ^= 0x40;
+            assert_eq!(Mark::read(&damaged, 5, 8192), None, "byte {at}");
+        }
+    }
+}

@@ -190,7 +190,8 @@ impl<'a> Transaction<'a> {
                     let bad = self.keep(reply);
                     self.decided[place] = Some(self.class(bad, true));
                 }
-                self.phase = if place + 1 < self.recipients.len() { Phase::Rcpt(place + 1) } else { Phase::Data };
+                self.phase =
+                    if place + 1 < self.recipients.len() { Phase::Rcpt(place + 1) } else { Phase::Data };
                 if self.phase == Phase::Data && self.accepted == 0 && !self.pipelining {
                     return self.over();
                 }

@@ -6,8 +6,10 @@ fn reply(code: u16) -> Reply {
     Reply { code, enhanced: None, text: format!("r{code}"), lines: Vec::new() }
 }
 
-const PIPELINING: Capabilities = Capabilities { pipelining: true, eight_bit: true, starttls: false, size: None };
-const PLAIN: Capabilities = Capabilities { pipelining: false, eight_bit: false, starttls: false, size: Some(0) };
+const PIPELINING: Capabilities =
+    Capabilities { pipelining: true, eight_bit: true, starttls: false, size: None };
+const PLAIN: Capabilities =
+    Capabilities { pipelining: false, eight_bit: false, starttls: false, size: Some(0) };
 
 /// Runs a transaction of two recipients; the commands sent, the steps, the letters D(elivered) d(eferred) F(ailed).
 fn run(capabilities: &Capabilities, codes: &[u16]) -> (String, Vec<Next>, String, bool) {
@@ -100,7 +102,9 @@ fn ehlo_is_read() {
 
 #[test]
 fn dots_are_stuffed() {
-    for (body, expected) in [("", ""), (".a\r\n..b\r\nc.\r\n", "..a\r\n...b\r\nc.\r\n"), ("a\r\n.", "a\r\n.."), ("a", "a")] {
+    for (body, expected) in
+        [("", ""), (".a\r\n..b\r\nc.\r\n", "..a\r\n...b\r\nc.\r\n"), ("a\r\n.", "a\r\n.."), ("a", "a")]
+    {
         let mut out = Vec::new();
         stuff(body.as_bytes(), |piece| out.extend_from_slice(piece));
         assert_eq!(std::str::from_utf8(&out), Ok(expected));

@@ -180,7 +180,11 @@ impl Session {
             }
             // A bare LF ends a command line for us, as for every server; only in DATA it matters.
             let line = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
-            let step = if end >= self.line_max() { self.complain(words::LINE_TOO_LONG, out) } else { self.line(line, gate, out) };
+            let step = if end >= self.line_max() {
+                self.complain(words::LINE_TOO_LONG, out)
+            } else {
+                self.line(line, gate, out)
+            };
             if let Some(step) = step {
                 return (used, step);
             }
@@ -191,7 +195,11 @@ impl Session {
     }
 
     fn line_max(&self) -> usize {
-        if self.awaiting_credentials || self.tls.is_some() { limits::AUTH_LINE_MAX } else { limits::COMMAND_LINE_MAX }
+        if self.awaiting_credentials || self.tls.is_some() {
+            limits::AUTH_LINE_MAX
+        } else {
+            limits::COMMAND_LINE_MAX
+        }
     }
 
     fn partial_line(&mut self, length: usize, out: &mut Vec<u8>) -> Option<Step> {
@@ -268,7 +276,13 @@ impl Session {
         None
     }
 
-    fn mail(&mut self, path: &Path<'_>, parameters: MailParameters, gate: Gate, out: &mut Vec<u8>) -> Option<Step> {
+    fn mail(
+        &mut self,
+        path: &Path<'_>,
+        parameters: MailParameters,
+        gate: Gate,
+        out: &mut Vec<u8>,
+    ) -> Option<Step> {
         if self.hello.is_none() {
             return self.complain(words::NEED_HELLO, out);
         }

@@ -90,7 +90,8 @@ fn a_pipelined_transaction() {
         "EHLO c.example\r\nMAIL FROM:<a@b>\r\nRCPT TO:<x@z.example>\r\nRCPT TO:<y@A.example>\r\nRCPT TO:<w@Z.example>\r\nDATA\r\n..hi\r\n.\r\nQUIT\r\n",
         &["250", "250", "250", "250", "250", "354", "250", "221"],
     );
-    let addresses: Vec<_> = envelopes[0].recipients.iter().map(|r| String::from_utf8_lossy(&r.address)).collect();
+    let addresses: Vec<_> =
+        envelopes[0].recipients.iter().map(|r| String::from_utf8_lossy(&r.address)).collect();
     assert_eq!(addresses, ["y@A.example", "x@z.example", "w@Z.example"]);
     assert!(envelopes[0].needs_stuffing);
     assert_eq!(envelopes[0].origin.protocol, Protocol::Esmtp);
@@ -124,7 +125,11 @@ fn limits_are_answered() {
     let long = format!("EHLO c\r\nNOOP {}\r\nNOOP\r\n", "x".repeat(limits::COMMAND_LINE_MAX));
     for split in [0, 100, limits::COMMAND_LINE_MAX + 10, long.len() - 3] {
         let mut session = Session::new(rules(), peer(), true);
-        assert_eq!(codes(&converse(&mut session, long.as_bytes(), split).0), ["250", "500", "250"], "{split}");
+        assert_eq!(
+            codes(&converse(&mut session, long.as_bytes(), split).0),
+            ["250", "500", "250"],
+            "{split}"
+        );
     }
     let errors = "FROB\r\n".repeat(100);
     let mut session = Session::new(rules(), peer(), true);
@@ -144,8 +149,10 @@ fn bare_line_ends_are_refused_and_end_the_session() {
 
 #[test]
 fn too_large_is_refused_and_the_session_goes_on() {
-    let input =
-        format!("EHLO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<x@y>\r\nDATA\r\n{}\r\n.\r\nNOOP\r\n", "x".repeat(1200));
+    let input = format!(
+        "EHLO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<x@y>\r\nDATA\r\n{}\r\n.\r\nNOOP\r\n",
+        "x".repeat(1200)
+    );
     check(true, &input, &["250", "250", "250", "354", "552", "250"]);
 }
 
@@ -156,7 +163,10 @@ fn text_before_the_handshake_is_discarded() {
     let (replies, steps, _) = converse(&mut session, input, input.len());
     assert_eq!(codes(&replies), ["250", "220"]);
     assert_eq!(steps, [Step::StartTls]);
-    assert_eq!(codes(&converse(&mut session, b"MAIL FROM:<a@b>\r\nEHLO c\r\nSTARTTLS\r\n", 0).0), ["503", "250", "503"]);
+    assert_eq!(
+        codes(&converse(&mut session, b"MAIL FROM:<a@b>\r\nEHLO c\r\nSTARTTLS\r\n", 0).0),
+        ["503", "250", "503"]
+    );
 }
 
 #[test]
@@ -172,7 +182,10 @@ fn auth_plain() {
         0,
     );
     assert!(replies.contains("AUTH PLAIN\r\n"));
-    assert_eq!(codes(&replies), ["250", "504", "334", "501", "501", "535", "334", "235", "503", "250", "250"]);
+    assert_eq!(
+        codes(&replies),
+        ["250", "504", "334", "501", "501", "535", "334", "235", "503", "250", "250"]
+    );
 }
 
 #[test]

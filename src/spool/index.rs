@@ -1,0 +1,289 @@
+//! The lane's memory of its live messages: one small entry each, never an envelope.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use crate::spool::Location;
+use crate::spool::record::Fate;
+
+/// Texts of last replies, each kept once: thousands of deferrals share a few of them.
+#[derive(Debug, Default)]
+pub struct Replies {
+    texts: Vec<(Rc<str>, u32)>,
+    by_text: HashMap<Rc<str>, u16>,
+    free: Vec<u16>,
+}
+
+impl Replies {
+    /// Keeps a text. Past the bound of distinct texts, only its reply code is told apart.
+    fn keep(&mut self, text: &str) -> u16 {
+        let full = self.by_text.len() >= REPLIES_MAX - 1000;
+        let text = if full { text.get(..3).unwrap_or("") } else { text };
+        if let Some(key) = self.by_text.get(text).copied() {
+            self.texts[usize::from(key)].1 += 1;
+            return key;
+        }
+        let shared: Rc<str> = text.into();
+        let key = match self.free.pop() {
+            Some(key) => {
+                self.texts[usize::from(key)] = (shared.clone(), 1);
+                key
+            }
+            None if self.texts.len() < REPLIES_MAX => {
+                self.texts.push((shared.clone(), 1));
+                (self.texts.len() - 1) as u16
+            }
+            None => return NO_REPLY,
+        };
+        self.by_text.insert(shared, key);
+        key
+    }
+
+    fn release(&mut self, key: u16) {
+        let Some((text, uses)) = self.texts.get_mut(usize::from(key)) else { return };
+        *uses -= 1;
+        if *uses == 0 {
+            self.by_text.remove(text);
+            *text = "".into();
+            self.free.push(key);
+        }
+    }
+
+    /// The text of a range's last reply.
+    pub fn text(&self, key: u16) -> &str {
+        self.texts.get(usize::from(key)).map_or("", |(text, _)| text)
+    }
+}
+
+/// Distinct texts kept; the last thousand places are for bare codes.
+const REPLIES_MAX: usize = 20_000;
+const NO_REPLY: u16 = u16::MAX;
+
+/// Recipients of one message that are live and share a history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LiveRange {
+    /// First ordinal.
+    pub first: u16,
+    /// How many.
+    pub count: u16,
+    /// Attempts so far; 0 for one that was never tried.
+    pub attempts: u16,
+    /// The last reply, in [`Replies`].
+    pub reply: u16,
+    /// Not before this time (Unix seconds).
+    pub next: u32,
+}
+
+/// One live message.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The file that holds its record.
+    pub slot: u16,
+    /// Where in it.
+    pub offset: u32,
+    /// All its recipients.
+    pub total: u16,
+    /// The live ones; None while nothing ever happened to any.
+    live: Option<Box<[LiveRange]>>,
+    /// Other files that hold pieces of its body.
+    pub elsewhere: Option<Box<Vec<u16>>>,
+}
+
+impl Entry {
+    /// A message nothing has happened to.
+    pub fn new(slot: u16, offset: u32, total: u16, elsewhere: Vec<u16>) -> Entry {
+        let elsewhere = if elsewhere.is_empty() { None } else { Some(Box::new(elsewhere)) };
+        Entry { slot, offset, total, live: None, elsewhere }
+    }
+
+    /// Whether this is the message at that place of its lane.
+    pub fn lies_at(&self, location: Location) -> bool {
+        (self.slot, self.offset) == (location.slot, location.offset)
+    }
+
+    /// The live ranges.
+    pub fn live(&self) -> Vec<LiveRange> {
+        match &self.live {
+            Some(ranges) => ranges.to_vec(),
+            None => vec![LiveRange { first: 0, count: self.total, attempts: 0, reply: NO_REPLY, next: 0 }],
+        }
+    }
+
+    /// Whether no recipient is live.
+    pub fn is_dead(&self) -> bool {
+        self.live.as_ref().is_some_and(|ranges| ranges.is_empty())
+    }
+
+    /// Takes note of an outcome. Ordinals that are not live (any more) are passed over, so that an outcome read twice counts
+    /// once. Returns how many recipients are finally settled by it.
+    pub fn apply(&mut self, first: u16, count: u16, fate: &Fate, replies: &mut Replies) -> u16 {
+        let (start, end) = (first, first.saturating_add(count));
+        let mut kept = Vec::new();
+        let mut touched = 0;
+        for range in self.live() {
+            let (from, to) = (range.first, range.first + range.count);
+            let (cut_from, cut_to) = (from.max(start), to.min(end));
+            if cut_from >= cut_to {
+                kept.push(range);
+                continue;
+            }
+            touched += cut_to - cut_from;
+            let mut pieces = 0;
+            if from < cut_from {
+                kept.push(LiveRange { count: cut_from - from, ..range });
+                pieces += 1;
+            }
+            if let Fate::Deferred { attempts, next, reply } = fate {
+                let reply = replies.keep(reply);
+                kept.push(LiveRange {
+                    first: cut_from,
+                    count: cut_to - cut_from,
+                    attempts: *attempts,
+                    reply,
+                    next: *next,
+                });
+            }
+            if cut_to < to {
+                kept.push(LiveRange { first: cut_to, count: to - cut_to, ..range });
+                pieces += 1;
+            }
+            match pieces {
+                0 => replies.release(range.reply),
+                2 => {
+                    // One range became two that share its text.
+                    if let Some((_, uses)) = replies.texts.get_mut(usize::from(range.reply)) {
+                        *uses += 1;
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.live = Some(kept.into_boxed_slice());
+        if matches!(fate, Fate::Deferred { .. }) { 0 } else { touched }
+    }
+
+    /// Replaces what is known by a census.
+    pub(in crate::spool) fn replace(&mut self, ranges: &[(u16, u16, Fate)], replies: &mut Replies) {
+        self.forget(replies);
+        self.live = Some(Box::new([]));
+        let mut live = Vec::new();
+        for (first, count, fate) in ranges {
+            if let Fate::Deferred { attempts, next, reply } = fate {
+                let reply = if *attempts == 0 { NO_REPLY } else { replies.keep(reply) };
+                live.push(LiveRange {
+                    first: *first,
+                    count: *count,
+                    attempts: *attempts,
+                    reply,
+                    next: *next,
+                });
+            }
+        }
+        self.live = Some(live.into_boxed_slice());
+    }
+
+    /// Lets go of the texts of a message that is gone.
+    pub fn forget(&mut self, replies: &mut Replies) {
+        for range in self.live.iter().flat_map(|ranges| ranges.iter()) {
+            replies.release(range.reply);
+        }
+    }
+}
+
+/// The entries, by key. Keys are reused.
+#[derive(Debug, Default)]
+pub struct Index {
+    entries: Vec<Option<Entry>>,
+    free: Vec<u32>,
+}
+
+impl Index {
+    /// Adds an entry.
+    pub fn insert(&mut self, entry: Entry) -> u32 {
+        match self.free.pop() {
+            Some(key) => {
+                self.entries[key as usize] = Some(entry);
+                key
+            }
+            None => {
+                self.entries.push(Some(entry));
+                u32::try_from(self.entries.len() - 1).expect("bounded by the queue's bound")
+            }
+        }
+    }
+
+    /// An entry.
+    pub fn get(&self, key: u32) -> Option<&Entry> {
+        self.entries.get(key as usize)?.as_ref()
+    }
+
+    /// An entry to change.
+    pub fn get_mut(&mut self, key: u32) -> Option<&mut Entry> {
+        self.entries.get_mut(key as usize)?.as_mut()
+    }
+
+    /// Takes an entry out.
+    pub fn remove(&mut self, key: u32) -> Option<Entry> {
+        let entry = self.entries.get_mut(key as usize)?.take()?;
+        self.free.push(key);
+        Some(entry)
+    }
+
+    /// Live messages.
+    pub fn len(&self) -> usize {
+        self.entries.len() - self.free.len()
+    }
+
+    /// Whether nothing is live.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All entries.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &Entry)> {
+        self.entries.iter().enumerate().filter_map(|(key, entry)| Some((key as u32, entry.as_ref()?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn deferred(attempts: u16, text: &str) -> Fate {
+        Fate::Deferred { attempts, next: 9, reply: text.into() }
+    }
+
+    fn ranges(entry: &Entry) -> Vec<(u16, u16, u16)> {
+        entry.live().iter().map(|range| (range.first, range.count, range.attempts)).collect()
+    }
+
+    #[test]
+    fn outcomes_cut_ranges_and_count_once() {
+        let mut replies = Replies::default();
+        let mut entry = Entry::new(0, 4096, 10, Vec::new());
+        assert_eq!(entry.apply(3, 2, &Fate::Delivered, &mut replies), 2);
+        assert_eq!(ranges(&entry), [(0, 3, 0), (5, 5, 0)]);
+        assert_eq!(entry.apply(3, 2, &Fate::Delivered, &mut replies), 0, "the same again");
+        assert_eq!(entry.apply(4, 3, &deferred(1, "451 later"), &mut replies), 0);
+        assert_eq!(ranges(&entry), [(0, 3, 0), (5, 2, 1), (7, 3, 0)]);
+        assert_eq!(replies.text(entry.live()[1].reply), "451 later");
+        assert_eq!(entry.apply(0, 6, &Fate::Bounced, &mut replies), 4);
+        assert_eq!(ranges(&entry), [(6, 1, 1), (7, 3, 0)]);
+        assert!(!entry.is_dead());
+        assert_eq!(entry.apply(0, u16::MAX, &Fate::Expired, &mut replies), 4);
+        assert!(entry.is_dead());
+        assert!(replies.by_text.is_empty(), "texts go with their last user");
+    }
+
+    #[test]
+    fn a_split_range_keeps_its_text_for_both_parts() {
+        let mut replies = Replies::default();
+        let mut entry = Entry::new(0, 4096, 9, Vec::new());
+        entry.apply(0, 9, &deferred(1, "450 a"), &mut replies);
+        entry.apply(4, 1, &Fate::Delivered, &mut replies);
+        entry.apply(0, 4, &Fate::Delivered, &mut replies);
+        assert_eq!(replies.text(entry.live()[0].reply), "450 a");
+        entry.forget(&mut replies);
+        assert!(replies.by_text.is_empty());
+    }
+}

@@ -1,0 +1,406 @@
+//! A lane over files in memory: what the fold finds is what the lane knew, however the last write was cut.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+
+use crate::mail::envelope::{Envelope, Origin, Protocol, Recipient};
+use crate::runtime::Synced;
+use crate::spool::Location;
+use crate::spool::batch::{Batch, Item, NewMessage, Outcome};
+use crate::spool::fold::{self, Files, Refusal};
+use crate::spool::lane::{Begin, Done, Lane, Shape};
+use crate::spool::record::{self, Extent, Fate, MessageView};
+use crate::time::UnixMillis;
+
+const SIZE: u64 = 4 * 1024 * 1024;
+const SHAPE: Shape = Shape { lane: 3, node: 42, segment_size: SIZE, segments_max: 64 };
+
+#[derive(Default)]
+struct Disk(RefCell<BTreeMap<u16, Vec<u8>>>);
+
+impl Files for Disk {
+    fn slots(&self) -> Vec<(u16, u64)> {
+        self.0.borrow().iter().map(|(slot, file)| (*slot, file.len() as u64)).collect()
+    }
+
+    fn read(&self, slot: u16, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        let files = self.0.borrow();
+        let file = files.get(&slot).ok_or(io::ErrorKind::NotFound)?;
+        Ok(file.get(offset as usize..offset as usize + length).ok_or(io::ErrorKind::UnexpectedEof)?.to_vec())
+    }
+}
+
+impl Disk {
+    fn write(&self, slot: u16, offset: u32, bytes: &[u8]) {
+        let mut files = self.0.borrow_mut();
+        files.get_mut(&slot).unwrap()[offset as usize..offset as usize + bytes.len()].copy_from_slice(bytes);
+    }
+}
+
+struct Bench {
+    disk: Disk,
+    lane: Lane,
+    queue: VecDeque<(Item, u32)>,
+    salt: u64,
+    /// Where the last commit went.
+    last: (u16, u32, usize),
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let mut bench = Bench {
+            disk: Disk::default(),
+            lane: Lane::new(SHAPE),
+            queue: VecDeque::new(),
+            salt: 1,
+            last: (0, 0, 0),
+        };
+        bench.housekeep();
+        bench
+    }
+
+    fn housekeep(&mut self) {
+        while let Some(slot) = self.lane.wants_segment() {
+            self.disk.0.borrow_mut().insert(slot, vec![0; SIZE as usize]);
+            self.lane.segment_created(slot, true);
+        }
+        while let Some((slot, block)) = self.lane.next_to_free() {
+            self.disk.write(slot, 0, &block);
+            self.lane.freed(slot, Some(Synced::pretended()));
+        }
+        for slot in self.lane.census_due() {
+            self.queue.push_front((Item::Census(slot), 0));
+        }
+    }
+
+    fn begin(&mut self) -> Option<Batch<u32>> {
+        self.salt += 1;
+        match self.lane.begin(&mut self.queue, self.salt) {
+            Begin::Commit(batch) => Some(batch),
+            Begin::Nothing => None,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn append(&mut self, batch: &Batch<u32>) {
+        if let Some(header) = &batch.header {
+            self.disk.write(batch.slot, 0, header);
+        }
+        let bytes: Vec<u8> = batch.parts().iter().flat_map(|part| part.to_vec()).collect();
+        assert_eq!(bytes.len(), batch.bytes());
+        assert_eq!(bytes.len() % 4096, 0);
+        self.disk.write(batch.slot, batch.offset, &bytes);
+        self.last = (batch.slot, batch.offset, bytes.len());
+    }
+
+    fn commit(&mut self) -> Vec<Done> {
+        let mut all = Vec::new();
+        while let Some(batch) = self.begin() {
+            self.append(&batch);
+            self.lane.done(batch, Synced::pretended(), |_, done, _| all.push(done));
+            self.housekeep();
+        }
+        all
+    }
+
+    fn store(&mut self, message: NewMessage) -> u32 {
+        self.queue.push_back((Item::Message(message), 0));
+        let done = self.commit();
+        let key = done
+            .iter()
+            .rev()
+            .find_map(|done| if let Done::Message { key, .. } = done { Some(*key) } else { None });
+        key.expect("a message was stored")
+    }
+
+    fn settle(&mut self, key: u32, first: u16, count: u16, fate: Fate) {
+        let entry = self.lane.entry(key).unwrap();
+        let location = Location { lane: 3, slot: entry.slot, offset: entry.offset };
+        self.queue.push_back((Item::Outcome(Outcome { key, location, first, count, fate }), 0));
+    }
+
+    fn refold(&self) -> fold::Folded {
+        fold::fold(SHAPE, &self.disk).unwrap()
+    }
+
+    /// Reads a message as a delivery does.
+    fn read(&self, lane: &Lane, key: u32) -> (Vec<u8>, Vec<u8>) {
+        let entry = lane.entry(key).unwrap();
+        let (salt, _) = lane.segment(entry.slot).unwrap();
+        let files = self.disk.0.borrow();
+        let bytes = &files[&entry.slot][entry.offset as usize..];
+        let record = record::read(bytes, salt, u64::from(entry.offset)).unwrap();
+        let view = MessageView::parse(record.payload).unwrap();
+        let mut body = Vec::new();
+        for extent in view.extents() {
+            let piece = &files[&extent.slot][extent.offset as usize..][..extent.length as usize];
+            assert_eq!(crc32c::crc32c(piece), extent.crc);
+            body.extend_from_slice(piece);
+        }
+        (view.sender.to_vec(), body)
+    }
+}
+
+fn message(sender: &str, recipients: u16, body: Vec<u8>) -> NewMessage {
+    let recipients = (0..recipients)
+        .map(|number| Recipient { address: format!("r{number}@x.example").into_bytes(), domain_at: 0 })
+        .collect();
+    let envelope = Envelope {
+        sender: sender.as_bytes().to_vec(),
+        recipients,
+        arrival: UnixMillis(1),
+        expiry: UnixMillis(2),
+        origin: Origin {
+            client: Some("127.0.0.1:1".parse().unwrap()),
+            helo: "h".into(),
+            protocol: Protocol::Esmtp,
+            tls: None,
+        },
+        account: None,
+        eight_bit: false,
+        needs_stuffing: false,
+    };
+    NewMessage {
+        envelope: Box::new(envelope),
+        size: body.len() as u64,
+        header_length: 0,
+        chunks: Vec::new(),
+        body,
+    }
+}
+
+fn state(lane: &Lane) -> Vec<(u16, u32, Vec<(u16, u16, u16, u32, String)>)> {
+    let mut state: Vec<_> = lane
+        .entries()
+        .map(|(_, entry)| {
+            let ranges = entry.live();
+            let ranges = ranges
+                .iter()
+                .map(|r| (r.first, r.count, r.attempts, r.next, lane.reply(r.reply).to_owned()))
+                .collect();
+            (entry.slot, entry.offset, ranges)
+        })
+        .collect();
+    state.sort();
+    state
+}
+
+#[test]
+fn what_is_stored_is_found_again() {
+    let mut bench = Bench::new();
+    let one = bench.store(message("one@x.example", 3, b"first body".to_vec()));
+    let two = bench.store(message("two@x.example", 1, vec![b'x'; 200_000]));
+    bench.settle(one, 1, 1, Fate::Delivered);
+    bench.settle(two, 0, 1, Fate::Deferred { attempts: 2, next: 77, reply: "451 later".into() });
+    bench.commit();
+    let folded = bench.refold();
+    assert!(folded.damage.is_empty(), "{:?}", folded.damage);
+    assert_eq!(folded.torn, 0);
+    assert_eq!(state(&folded.lane), state(&bench.lane));
+    let bodies: Vec<_> = folded.lane.entries().map(|(key, _)| bench.read(&folded.lane, key)).collect();
+    assert_eq!(bodies[0], (b"one@x.example".to_vec(), b"first body".to_vec()));
+    assert_eq!(bodies[1], (b"two@x.example".to_vec(), vec![b'x'; 200_000]));
+}
+
+#[test]
+fn a_chunked_body_is_put_together_and_pins_its_segments() {
+    let mut bench = Bench::new();
+    let mut chunks: Vec<Extent> = Vec::new();
+    // More than a segment, so that the pieces lie in several.
+    for number in 0..24u8 {
+        bench.queue.push_back((Item::Chunk(vec![number; 250_000]), 0));
+        match bench.commit().pop() {
+            Some(Done::Chunk(extent)) => chunks.push(*extent.get()),
+            other => panic!("{other:?}"),
+        }
+    }
+    let segments: std::collections::BTreeSet<_> = chunks.iter().map(|extent| extent.slot).collect();
+    assert!(segments.len() > 1);
+    let mut large = message("large@x.example", 1, b"the end".to_vec());
+    large.chunks = chunks;
+    let key = bench.store(large);
+    let folded = bench.refold();
+    let (found, _) = folded.lane.entries().next().unwrap();
+    let (_, body) = bench.read(&folded.lane, found);
+    assert_eq!(body.len(), 24 * 250_000 + 7);
+    assert!(body.ends_with(b"\x17the end"));
+    let before = bench.lane.segments();
+    bench.settle(key, 0, 1, Fate::Delivered);
+    bench.commit();
+    bench.housekeep();
+    assert!(bench.lane.segments().1 > before.1, "its segments are free now");
+}
+
+#[test]
+fn a_torn_tail_is_dropped_and_nothing_before_it() {
+    let mut bench = Bench::new();
+    bench.store(message("kept@x.example", 1, vec![b'a'; 9_000]));
+    let before = state(&bench.lane);
+    bench.store(message("torn@x.example", 1, vec![b'b'; 9_000]));
+    let (slot, offset, length) = bench.last;
+    let whole = bench.disk.0.borrow()[&slot].clone();
+    for lost in (0..length - 4096).step_by(512) {
+        // A sector of the last commit never reached the disk.
+        bench.disk.write(slot, offset + lost as u32, &[0xAA; 512]);
+        let folded = bench.refold();
+        assert_eq!(state(&folded.lane), before, "sector at {lost}");
+        assert!(folded.damage.is_empty(), "sector at {lost}: {:?}", folded.damage);
+        bench.disk.0.borrow_mut().insert(slot, whole.clone());
+    }
+}
+
+#[test]
+fn rot_is_reported_and_later_mail_survives_it() {
+    let mut bench = Bench::new();
+    bench.store(message("one@x.example", 1, vec![b'a'; 9_000]));
+    let (slot, offset, _) = bench.last;
+    bench.store(message("two@x.example", 1, vec![b'b'; 9_000]));
+    bench.disk.write(slot, offset + 50, &[0xFF; 8]);
+    let folded = bench.refold();
+    assert_eq!(folded.damage.len(), 1);
+    assert_eq!(folded.lane.messages(), 1);
+    let (key, _) = folded.lane.entries().next().unwrap();
+    assert_eq!(bench.read(&folded.lane, key).0, b"two@x.example");
+}
+
+#[test]
+fn a_failed_commit_is_void_and_the_lane_goes_on_elsewhere() {
+    let mut bench = Bench::new();
+    let one = bench.store(message("one@x.example", 1, b"1".to_vec()));
+    bench.queue.push_back((Item::Message(message("void@x.example", 1, b"2".to_vec())), 7));
+    let batch = bench.begin().unwrap();
+    bench.append(&batch);
+    let returned = bench.lane.failed(batch);
+    assert_eq!(returned.len(), 1);
+    assert_eq!(returned[0].1, 7);
+    bench.store(message("three@x.example", 1, b"3".to_vec()));
+    assert_ne!(bench.lane.entry(one).unwrap().slot, bench.last.0);
+    // The void commit is whole on disk, and does not count all the same.
+    let folded = bench.refold();
+    assert_eq!(state(&folded.lane), state(&bench.lane));
+    assert_eq!(folded.lane.messages(), 2);
+}
+
+#[test]
+fn segments_are_recycled_and_old_lives_do_not_rise() {
+    let mut bench = Bench::new();
+    for round in 0..120 {
+        let mut keys = Vec::new();
+        for _ in 0..4 {
+            keys.push(bench.store(message("a@x.example", 1, vec![round; 100_000])));
+        }
+        for key in keys {
+            bench.settle(key, 0, 1, Fate::Delivered);
+        }
+        bench.commit();
+        if round % 17 == 0 {
+            let folded = bench.refold();
+            assert_eq!(state(&folded.lane), state(&bench.lane), "round {round}");
+            assert!(folded.damage.is_empty(), "{:?}", folded.damage);
+        }
+    }
+    assert!(bench.lane.segments().0 <= 8, "48 MB went through {:?} segments", bench.lane.segments());
+}
+
+#[test]
+fn an_old_message_does_not_hold_everything_after_it() {
+    let mut bench = Bench::new();
+    let old = bench.store(message("old@x.example", 2, b"old".to_vec()));
+    for round in 0..400u32 {
+        if round % 4 == 0 {
+            bench.settle(
+                old,
+                0,
+                1,
+                Fate::Deferred { attempts: round as u16, next: round, reply: "451 no".into() },
+            );
+        }
+        let key = bench.store(message("a@x.example", 1, vec![1; 200_000]));
+        bench.settle(key, 0, 1, Fate::Delivered);
+        bench.commit();
+    }
+    assert!(bench.lane.segments().0 <= 14, "80 MB went through {:?} segments", bench.lane.segments());
+    let folded = bench.refold();
+    assert_eq!(state(&folded.lane), state(&bench.lane));
+}
+
+#[test]
+fn client_mail_is_refused_before_the_reserve_and_outcomes_are_not() {
+    let mut lane = Lane::new(Shape { segments_max: 3, ..SHAPE });
+    while let Some(slot) = lane.wants_segment() {
+        lane.segment_created(slot, true);
+    }
+    let mut queue = VecDeque::new();
+    let mut stored = 0;
+    loop {
+        queue.push_back((Item::Message(message("a@x.example", 1, vec![0; 200_000])), ()));
+        match lane.begin(&mut queue, 9) {
+            Begin::Commit(batch) => lane.done(batch, Synced::pretended(), |_, _, ()| stored += 1),
+            Begin::Refused(refused) => {
+                assert_eq!(refused.len(), 1);
+                break;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(stored >= 15, "one segment of three took {stored} messages");
+    assert!(!lane.may_accept());
+    let mut bounce = message("", 1, vec![0; 250_000]);
+    bounce.envelope.origin.client = None;
+    queue.push_back((Item::Message(bounce), ()));
+    assert!(matches!(lane.begin(&mut queue, 10), Begin::Commit(_)));
+}
+
+#[test]
+fn foreign_and_newer_spools_are_refused() {
+    let mut bench = Bench::new();
+    bench.store(message("one@x.example", 1, b"1".to_vec()));
+    let foreign = fold::fold(Shape { node: 43, ..SHAPE }, &bench.disk);
+    assert_eq!(foreign.unwrap_err(), Refusal::ForeignNode(42));
+    bench.disk.write(bench.last.0, 8, &9u32.to_le_bytes());
+    assert!(matches!(fold::fold(SHAPE, &bench.disk), Err(Refusal::Newer(_))));
+}
+
+#[test]
+fn random_histories_fold_to_what_the_lane_knew() {
+    for seed in 1..40u64 {
+        let mut random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let mut next = move |bound: u64| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            random % bound
+        };
+        let mut bench = Bench::new();
+        for _ in 0..150 {
+            let keys: Vec<_> = bench.lane.entries().map(|(key, entry)| (key, entry.total)).collect();
+            for _ in 0..=next(4) {
+                let pick = if keys.is_empty() { None } else { keys.get(next(keys.len() as u64) as usize) };
+                match (next(3), pick) {
+                    (0, _) | (_, None) => {
+                        let body = vec![0; next(200_000) as usize + 1];
+                        let new = message("a@x.example", next(6) as u16 + 1, body);
+                        bench.queue.push_back((Item::Message(new), 0));
+                    }
+                    (kind, Some((key, total))) => {
+                        let first = next(u64::from(*total)) as u16;
+                        let count = next(u64::from(total - first)) as u16 + 1;
+                        let fate = match (kind, next(3)) {
+                            (1, _) => {
+                                Fate::Deferred { attempts: 1, next: next(99) as u32, reply: "4".into() }
+                            }
+                            (_, 0) => Fate::Bounced,
+                            _ => Fate::Delivered,
+                        };
+                        bench.settle(*key, first, count, fate);
+                    }
+                }
+            }
+            bench.commit();
+        }
+        let folded = bench.refold();
+        assert!(state(&folded.lane) == state(&bench.lane), "seed {seed}");
+        assert!(folded.damage.is_empty(), "seed {seed}: {:?}", folded.damage);
+    }
+}
