@@ -331,7 +331,6 @@ impl Lane {
     fn outcome_done(&mut self, slot: u16, outcome: Outcome) -> Done {
         let entry = self.index.get_mut(outcome.key).filter(|entry| entry.lies_at(outcome.location));
         let Some(entry) = entry else { return Done::Outcome { outcome, settled: 0 } };
-        };
         let home = entry.slot;
         let settled = entry.apply(outcome.first, outcome.count, &outcome.fate, &mut self.replies);
         let dead = entry.is_dead();
