@@ -46,3 +46,124 @@ impl UnixMillis {
         UnixMillis(self.0.saturating_add(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)))
     }
 }
+
+/// A wall-clock time as a calendar has it, in UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Civil {
+    /// Year.
+    pub year: u64,
+    /// 1 to 12.
+    pub month: u64,
+    /// 1 to 31.
+    pub day: u64,
+    /// 0 is Sunday.
+    pub weekday: u64,
+    /// 0 to 23.
+    pub hour: u64,
+    /// 0 to 59.
+    pub minute: u64,
+    /// 0 to 59.
+    pub second: u64,
+    /// 0 to 999.
+    pub milli: u64,
+}
+
+const WEEKDAYS: [&[u8]; 7] = [b"Sun", b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat"];
+const MONTHS: [&[u8]; 12] =
+    [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
+
+impl UnixMillis {
+    /// The calendar's view, in UTC.
+    pub fn civil(self) -> Civil {
+        let (seconds, milli) = (self.0 / 1000, self.0 % 1000);
+        let (days, second_of_day) = (seconds / 86_400, seconds % 86_400);
+        // Years that begin in March put the leap day last; 719,468 days lie between 0000-03-01 and 1970-01-01.
+        let shifted = days + 719_468;
+        let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+        let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let march_month = (5 * day_of_year + 2) / 153;
+        let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+        Civil {
+            year: era * 400 + year_of_era + u64::from(month <= 2),
+            month,
+            day: day_of_year - (153 * march_month + 2) / 5 + 1,
+            weekday: (days + 4) % 7,
+            hour: second_of_day / 3600,
+            minute: second_of_day / 60 % 60,
+            second: second_of_day % 60,
+            milli,
+        }
+    }
+
+    /// Appends `2026-11-23T12:00:00.000Z`.
+    pub fn write_iso(self, out: &mut Vec<u8>) {
+        let civil = self.civil();
+        for (value, width, end) in [
+            (civil.year, 4, b'-'),
+            (civil.month, 2, b'-'),
+            (civil.day, 2, b'T'),
+            (civil.hour, 2, b':'),
+            (civil.minute, 2, b':'),
+            (civil.second, 2, b'.'),
+            (civil.milli, 3, b'Z'),
+        ] {
+            write_decimal(value, width, out);
+            out.push(end);
+        }
+    }
+
+    /// Appends `Mon, 23 Nov 2026 12:00:00 +0000` (RFC 5322 3.3).
+    pub fn write_rfc5322(self, out: &mut Vec<u8>) {
+        let civil = self.civil();
+        out.extend_from_slice(WEEKDAYS[civil.weekday as usize % 7]);
+        out.extend_from_slice(b", ");
+        write_decimal(civil.day, 1, out);
+        out.push(b' ');
+        out.extend_from_slice(MONTHS[(civil.month as usize).wrapping_sub(1) % 12]);
+        out.push(b' ');
+        write_decimal(civil.year, 4, out);
+        for (value, before) in [(civil.hour, b' '), (civil.minute, b':'), (civil.second, b':')] {
+            out.push(before);
+            write_decimal(value, 2, out);
+        }
+        out.extend_from_slice(b" +0000");
+    }
+}
+
+/// Appends a number with at least `width` digits.
+pub fn write_decimal(value: u64, width: usize, out: &mut Vec<u8>) {
+    let mut digits = [b'0'; 20];
+    let mut at = digits.len();
+    let mut rest = value;
+    while rest > 0 || at > digits.len() - width.min(digits.len()) {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates() {
+        for (millis, iso, rfc) in [
+            (0, "1970-01-01T00:00:00.000Z", "Thu, 1 Jan 1970 00:00:00 +0000"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z", "Tue, 29 Feb 2000 00:00:00 +0000"),
+            (1_700_000_000_123, "2023-11-14T22:13:20.123Z", "Tue, 14 Nov 2023 22:13:20 +0000"),
+            (4_107_542_399_999, "2100-02-28T23:59:59.999Z", "Sun, 28 Feb 2100 23:59:59 +0000"),
+            (4_107_542_400_000, "2100-03-01T00:00:00.000Z", "Mon, 1 Mar 2100 00:00:00 +0000"),
+        ] {
+            let (mut a, mut b) = (Vec::new(), Vec::new());
+            UnixMillis(millis).write_iso(&mut a);
+            UnixMillis(millis).write_rfc5322(&mut b);
+            assert_eq!(
+                (String::from_utf8(a).unwrap().as_str(), String::from_utf8(b).unwrap().as_str()),
+                (iso, rfc)
+            );
+        }
+    }
+}

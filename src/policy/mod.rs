@@ -1,1 +1,4 @@
-//! (to be filled in)
+//! Who may relay and under what name: accounts, and the TLS we speak.
+
+pub mod accounts;
+pub mod tls;

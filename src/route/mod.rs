@@ -1,1 +1,223 @@
-//! (to be filled in)
+//! Where mail goes: the route table, the order of MX hosts, and the home shard of a domain.
+
+use std::net::IpAddr;
+
+use crate::config::{DomainPattern, RouteConfig, RouteTarget};
+use crate::limits;
+
+/// A host to connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// Its name, or its address as text.
+    pub name: String,
+    /// TCP port.
+    pub port: u16,
+    /// The name came out of the DNS, not from the operator: its addresses are looked at with suspicion.
+    pub from_dns: bool,
+}
+
+/// Where the mail of a domain goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NextHop {
+    /// Canonical name: domains that go to the same hosts have the same.
+    pub site: String,
+    /// Hosts in the order to try.
+    pub hosts: Vec<Host>,
+}
+
+/// Routes by domain.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    exact: std::collections::HashMap<String, RouteTarget>,
+    suffixes: std::collections::HashMap<String, RouteTarget>,
+    any: Option<RouteTarget>,
+}
+
+impl Table {
+    /// The table of a configuration.
+    pub fn new(routes: &[RouteConfig]) -> Table {
+        let mut table = Table::default();
+        for route in routes {
+            match &route.domain {
+                DomainPattern::Exact(domain) => {
+                    table.exact.insert(domain.to_ascii_lowercase(), route.to.clone());
+                }
+                DomainPattern::Suffix(suffix) => {
+                    table.suffixes.insert(suffix.to_ascii_lowercase(), route.to.clone());
+                }
+                DomainPattern::Any => table.any = Some(route.to.clone()),
+            }
+        }
+        table
+    }
+
+    /// The route of a domain in lower case: the exact one, else the longest suffix, else `*`, else its MX.
+    pub fn target(&self, domain: &str) -> &RouteTarget {
+        if let Some(target) = self.exact.get(domain) {
+            return target;
+        }
+        let mut rest = domain;
+        while let Some((_, parent)) = rest.split_once('.') {
+            if let Some(target) = self.suffixes.get(parent) {
+                return target;
+            }
+            rest = parent;
+        }
+        self.any.as_ref().unwrap_or(&RouteTarget::Mx)
+    }
+}
+
+/// A fixed next hop.
+pub fn fixed(host: &str, port: u16) -> NextHop {
+    NextHop {
+        site: format!("smtp://{host}:{port}"),
+        hosts: vec![Host { name: host.to_owned(), port, from_dns: false }],
+    }
+}
+
+/// The address in a domain literal, `[192.0.2.1]` or `[IPv6:2001:db8::1]` (RFC 5321 4.1.3).
+pub fn literal(domain: &str) -> Option<IpAddr> {
+    let inner = domain.strip_prefix('[')?.strip_suffix(']')?;
+    match inner.get(..5) {
+        Some(tag) if tag.eq_ignore_ascii_case("ipv6:") => inner[5..].parse().ok().map(IpAddr::V6),
+        _ => inner.parse().ok().map(IpAddr::V4),
+    }
+}
+
+/// Why a domain has no next hop, for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoRoute {
+    /// The domain says it takes no mail (RFC 7505).
+    NullMx,
+    /// The best MX is this relay itself (RFC 5321 5.1).
+    Loop,
+}
+
+/// Puts MX hosts in the order to try (RFC 5321 5.1): by preference, equals shuffled by `random`. If this relay is one of them, only
+/// hosts of better preference are left. Empty `answers` stand for an implicit MX, the domain itself.
+pub fn order_mx(
+    domain: &str,
+    answers: &[(u16, String)],
+    own_name: &str,
+    port: u16,
+    random: u64,
+) -> Result<NextHop, NoRoute> {
+    let implicit = [(0, domain.to_owned())];
+    let answers = if answers.is_empty() { &implicit[..] } else { answers };
+    if answers.iter().all(|(_, host)| host.is_empty() || host == ".") {
+        return Err(NoRoute::NullMx);
+    }
+    let ours =
+        answers.iter().filter(|(_, host)| host.eq_ignore_ascii_case(own_name)).map(|(rank, _)| *rank).min();
+    let mut usable: Vec<(u16, u64, &str)> = Vec::new();
+    for (place, (rank, host)) in answers.iter().enumerate() {
+        if ours.is_none_or(|ours| *rank < ours) && !host.is_empty() && host != "." {
+            usable.push((*rank, mix(random ^ place as u64), host));
+        }
+    }
+    if usable.is_empty() {
+        return Err(NoRoute::Loop);
+    }
+    usable.sort_unstable();
+    let hosts: Vec<Host> = usable
+        .iter()
+        .take(limits::MX_HOSTS_MAX)
+        .map(|(_, _, host)| Host { name: host.to_ascii_lowercase(), port, from_dns: true })
+        .collect();
+    let mut names: Vec<String> =
+        usable.iter().map(|(rank, _, host)| format!("{rank} {}", host.to_ascii_lowercase())).collect();
+    names.sort_unstable();
+    names.dedup();
+    // Ranks belong to the name: the same hosts in another order are tried in another order.
+    let site = format!("mx:{}:{port}", names.join(","));
+    Ok(NextHop { site, hosts })
+}
+
+/// The shard that owns a domain's queue. Letter case does not matter. Stable between versions: mail of a domain stays together.
+pub fn home_shard(domain: &[u8], shards: usize) -> usize {
+    let hash = domain.iter().fold(0xCBF2_9CE4_8422_2325u64, |hash, byte| {
+        (hash ^ u64::from(byte.to_ascii_lowercase())).wrapping_mul(0x0000_0100_0000_01B3)
+    });
+    // The high half of a product spreads over any count without the bias and cost of a division.
+    ((u128::from(mix(hash)) * shards.max(1) as u128) >> 64) as usize
+}
+
+/// Spreads the bits of a number over all of it.
+fn mix(number: u64) -> u64 {
+    let number = (number ^ (number >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let number = (number ^ (number >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    number ^ (number >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_specific_route_wins() {
+        let to = |port| RouteTarget::Smtp { host: "h".into(), port };
+        let route = |domain, port| RouteConfig { domain, to: to(port) };
+        let table = Table::new(&[
+            route(DomainPattern::Any, 1),
+            route(DomainPattern::Suffix("example".into()), 2),
+            route(DomainPattern::Suffix("a.example".into()), 3),
+            route(DomainPattern::Exact("b.a.example".into()), 4),
+        ]);
+        for (domain, port) in [
+            ("b.a.example", 4),
+            ("c.a.example", 3),
+            ("a.example", 2),
+            ("x.y.example", 2),
+            ("example", 1),
+            ("net", 1),
+        ] {
+            assert_eq!(table.target(domain), &to(port), "{domain}");
+        }
+        assert_eq!(Table::default().target("x.example"), &RouteTarget::Mx);
+    }
+
+    fn order(answers: &[(u16, &str)], random: u64) -> Result<Vec<String>, NoRoute> {
+        let answers: Vec<_> = answers.iter().map(|(rank, host)| (*rank, (*host).to_owned())).collect();
+        let hop = order_mx("d.example", &answers, "relay.example", 25, random)?;
+        Ok(hop.hosts.into_iter().map(|host| host.name).collect())
+    }
+
+    #[test]
+    fn mx_order() {
+        assert_eq!(order(&[], 0).unwrap(), ["d.example"]);
+        assert_eq!(order(&[(20, "b"), (10, "a")], 0).unwrap(), ["a", "b"]);
+        assert_eq!(order(&[(0, ".")], 0), Err(NoRoute::NullMx));
+        assert_eq!(order(&[(5, "a"), (10, "RELAY.example"), (10, "b"), (20, "c")], 0).unwrap(), ["a"]);
+        assert_eq!(order(&[(10, "relay.example"), (20, "c")], 0), Err(NoRoute::Loop));
+        let firsts: std::collections::HashSet<_> = (0..50)
+            .map(|random| order(&[(1, "a"), (1, "b"), (1, "c")], random).unwrap()[0].clone())
+            .collect();
+        assert_eq!(firsts.len(), 3, "equals share the load");
+        let site = |random| order_mx("d", &[(1, "a".into()), (1, "b".into())], "r", 25, random).unwrap().site;
+        assert!((0..20).all(|random| site(random) == site(0)), "one site however they are shuffled");
+    }
+
+    #[test]
+    fn literals() {
+        assert_eq!(literal("[192.0.2.1]"), Some("192.0.2.1".parse().unwrap()));
+        assert_eq!(literal("[ipv6:2001:db8::1]"), Some("2001:db8::1".parse().unwrap()));
+        assert_eq!(literal("192.0.2.1"), None);
+    }
+
+    #[test]
+    fn homes_are_stable_and_even() {
+        assert_eq!(home_shard(b"Example.COM", 16), home_shard(b"example.com", 16));
+        assert_eq!(home_shard(b"example.com", 1), 0);
+        for shards in [2, 3, 16] {
+            let mut counts = vec![0; shards];
+            for number in 0..20_000 {
+                counts[home_shard(format!("domain{number}.example").as_bytes(), shards)] += 1;
+            }
+            let even = 20_000 / shards;
+            assert!(
+                counts.iter().all(|count| *count > even * 8 / 10 && *count < even * 12 / 10),
+                "{counts:?}"
+            );
+        }
+    }
+}

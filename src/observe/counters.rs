@@ -1,0 +1,86 @@
+//! Counters and gauges of one shard: written by the shard alone, read by anyone.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number that only grows. One writer.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds. A plain load and store: the shard is the only writer, and a locked addition would cost it for nothing.
+    pub fn add(&self, count: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
+    }
+
+    /// Sets; for levels, and for counts kept elsewhere.
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// Reads.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+macro_rules! counters {
+    (counts { $($count:ident $count_help:literal,)* } levels { $($level:ident $level_help:literal,)* }) => {
+        /// The counters of one shard.
+        #[derive(Debug, Default)]
+        pub struct Counters {
+            $(#[doc = $count_help] pub $count: Counter,)*
+            $(#[doc = $level_help] pub $level: Counter,)*
+        }
+
+        impl Counters {
+            /// Every count: name, help, value.
+            pub fn counts(&self) -> Vec<(&'static str, &'static str, u64)> {
+                vec![$((stringify!($count), $count_help, self.$count.get()),)*]
+            }
+
+            /// Every level: name, help, value.
+            pub fn levels(&self) -> Vec<(&'static str, &'static str, u64)> {
+                vec![$((stringify!($level), $level_help, self.$level.get()),)*]
+            }
+        }
+    };
+}
+
+counters! {
+    counts {
+        connections_accepted "Client connections accepted",
+        connections_refused "Client connections turned away at the bound",
+        connections_closed "Client connections ended",
+        tls_sessions "Client sessions protected by STARTTLS",
+        auth_failures "Failed AUTH attempts",
+        messages_received "Messages answered 250",
+        messages_refused "Messages refused after their data",
+        bytes_received "Body bytes of messages answered 250",
+        recipients_received "Recipients of messages answered 250",
+        recipients_delivered "Recipients taken by a next hop",
+        recipients_deferred "Attempts on a recipient that will be repeated",
+        recipients_bounced "Recipients refused for good",
+        recipients_expired "Recipients given up for age",
+        bounces_made "Delivery status notifications queued",
+        outbound_connections_opened "Sessions opened to next hops",
+        outbound_connections_failed "Sessions to next hops that did not come up",
+        tls_outbound "Sessions to next hops protected by STARTTLS",
+        tls_fallbacks "Sessions to next hops repeated in plain text because TLS failed",
+        commits "Commits synced",
+        commit_items "Messages, chunks and outcomes in them",
+        commit_bytes "Bytes in them",
+        commits_failed "Commits whose write or sync failed",
+        segments_recycled "Segments freed for use again",
+        accounting_dropped "Accounting records dropped because the log writer was behind",
+        panics "Panics caught in session tasks",
+    }
+    levels {
+        connections_inbound "Client connections open now",
+        connections_outbound "Connections to next hops open now",
+        queued_recipients "Recipients queued on this shard now",
+        spool_messages "Live messages in the lanes of this shard",
+        spool_segments "Segments in the lanes of this shard",
+        spool_segments_free "Segments of these that are free",
+        spool_open "1 while there is room for new mail",
+    }
+}

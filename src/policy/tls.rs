@@ -1,0 +1,102 @@
+//! The TLS we speak: with a certificate from files towards clients, opportunistic towards next hops.
+
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme};
+
+use crate::config::TlsFiles;
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+/// Reads a certificate chain and its key. The error says which file and what to do.
+pub fn server(files: &TlsFiles) -> Result<Arc<ServerConfig>, String> {
+    let named = |path: &std::path::Path, what: &str, error: &dyn std::fmt::Display| {
+        format!("{}: {error}; give a PEM file with the {what}", path.display())
+    };
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&files.certificate)
+        .and_then(Iterator::collect)
+        .map_err(|error| named(&files.certificate, "certificate chain", &error))?;
+    if chain.is_empty() {
+        return Err(named(&files.certificate, "certificate chain", &"there is no certificate in it"));
+    }
+    let key =
+        PrivateKeyDer::from_pem_file(&files.key).map_err(|error| named(&files.key, "private key", &error))?;
+    ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
+        .map(Arc::new)
+        .map_err(|error| format!("{} and {}: {error}", files.certificate.display(), files.key.display()))
+}
+
+/// TLS towards next hops: against listeners on the line, not against impostors.
+#[derive(Clone, Debug)]
+pub struct Client(Arc<ClientConfig>);
+
+impl Client {
+    /// The one client configuration.
+    pub fn new() -> Result<Client, rustls::Error> {
+        let provider = provider();
+        let verifier = Arc::new(Opportunistic(provider.clone()));
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .dangerous()
+            .with_custom_certificate_verifier(verifier)
+            .with_no_client_auth();
+        config.enable_sni = true;
+        Ok(Client(Arc::new(config)))
+    }
+
+    /// A connection to the host of this name (or address).
+    pub fn connection(&self, name: &str) -> Result<rustls::Connection, rustls::Error> {
+        let name = name.strip_suffix('.').unwrap_or(name);
+        let name = ServerName::try_from(name.to_owned())
+            .map_err(|_| rustls::Error::General(format!("{name} is no name TLS can ask for")))?;
+        Ok(rustls::ClientConnection::new(self.0.clone(), name)?.into())
+    }
+}
+
+/// Takes any certificate. Between mail servers without DANE or MTA-STS a refused certificate would only mean plain text
+/// (RFC 7435), so it is not looked at; the handshake's signatures are.
+#[derive(Debug)]
+struct Opportunistic(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Opportunistic {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
