@@ -194,17 +194,20 @@ impl Destinations {
         Some(Effect::Pump(site))
     }
 
+    /// The key of the site of this canonical name.
+    pub fn site(&mut self, name: &str) -> SiteKey {
+        if let Some(site) = self.by_site.get(name) {
+            return *site;
+        }
+        self.sites.push(Site::default());
+        let new = SiteKey(u32::try_from(self.sites.len() - 1).expect("fewer than 2^32 sites"));
+        self.by_site.insert(name.into(), new);
+        new
+    }
+
     /// The domain resolves to the site of this name (a canonical one: equal sites have equal names).
     pub fn resolved(&mut self, key: DomainKey, site: &str) -> Option<Effect> {
-        let site = match self.by_site.get(site) {
-            Some(site) => *site,
-            None => {
-                self.sites.push(Site::default());
-                let new = SiteKey(u32::try_from(self.sites.len() - 1).expect("fewer than 2^32 sites"));
-                self.by_site.insert(site.into(), new);
-                new
-            }
-        };
+        let site = self.site(site);
         let domain = self.domain_mut(key)?;
         domain.resolving = false;
         domain.site = Some(site);
@@ -271,6 +274,12 @@ impl Destinations {
             return if group.expiry <= now { Take::Expired(key, group) } else { Take::Job(key, group) };
         }
         Take::Nothing
+    }
+
+    /// Every site that is closed now.
+    pub fn closed_sites(&self, now: u32) -> Vec<SiteKey> {
+        let sites = self.sites.iter().enumerate();
+        sites.filter(|(_, site)| site.closed_until > now).map(|(key, _)| SiteKey(key as u32)).collect()
     }
 
     /// Groups that a connection could take now.

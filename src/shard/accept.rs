@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use crate::limits;
 use crate::runtime::{Listener, Runtime, Stream};
-use crate::shard::receive::{self, Door};
 use crate::shard::Shard;
+use crate::shard::receive::{self, Door};
 use crate::smtp::reply::words;
 use crate::time::Instant;
 
@@ -22,9 +22,9 @@ pub async fn accept<R: Runtime>(shard: Rc<Shard<R>>, listener: R::Listener, door
     loop {
         match listener.try_accept() {
             Ok((stream, peer)) => {
-                shard.counters.connections_accepted.add(1);
+                shard.instruments.counters.connections_accepted.add(1);
                 if shard.inbound.get() >= limits::INBOUND_CONNECTIONS_MAX {
-                    shard.counters.connections_refused.add(1);
+                    shard.instruments.counters.connections_refused.add(1);
                     let _ = stream.try_send(&[io::IoSlice::new(words::TOO_BUSY.as_bytes())]);
                     continue;
                 }
@@ -39,7 +39,11 @@ pub async fn accept<R: Runtime>(shard: Rc<Shard<R>>, listener: R::Listener, door
                 poll_fn(|context| {
                     // Both are polled, so that either wakes.
                     let drained = drain.poll_passed(context).is_ready();
-                    if listener.poll_acceptable(context).is_ready() || drained { Poll::Ready(()) } else { Poll::Pending }
+                    if listener.poll_acceptable(context).is_ready() || drained {
+                        Poll::Ready(())
+                    } else {
+                        Poll::Pending
+                    }
                 })
                 .await;
             }

@@ -44,7 +44,9 @@ impl std::fmt::Display for HopError {
         match self {
             HopError::Wire(error) => write!(formatter, "{error}"),
             HopError::Hostile(error) => write!(formatter, "the next hop does not speak SMTP: {error:?}"),
-            HopError::Refused(reply) => write!(formatter, "the next hop refused the session: {}", reply.describe()),
+            HopError::Refused(reply) => {
+                write!(formatter, "the next hop refused the session: {}", reply.describe())
+            }
             HopError::NoAddress(words) => formatter.write_str(words),
         }
     }
@@ -61,7 +63,7 @@ pub async fn connect<R: Runtime>(shard: &Rc<Shard<R>>, hop: &NextHop) -> Result<
     let mut last = HopError::NoAddress(format!("no host of {} has an address", hop.site));
     let mut tried = 0;
     for host in hop.hosts.iter().take(limits::MX_HOSTS_MAX) {
-        let addresses = match shard.resolver.addresses(&host.name).await {
+        let addresses = match shard.resolver.addresses(host).await {
             Ok(addresses) => addresses,
             Err(error) => {
                 last = HopError::NoAddress(error.to_string());
@@ -84,11 +86,15 @@ pub async fn connect<R: Runtime>(shard: &Rc<Shard<R>>, hop: &NextHop) -> Result<
 
 /// One address: with STARTTLS if offered; if the handshake fails, once more in plain text (RFC 3207 section 4.1 leaves that
 /// to the client; opportunistic TLS asks for nothing better than what mail had before).
-async fn open<R: Runtime>(shard: &Rc<Shard<R>>, host: &Host, address: IpAddr) -> Result<Connection<R>, HopError> {
+async fn open<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    host: &Host,
+    address: IpAddr,
+) -> Result<Connection<R>, HopError> {
     let to = SocketAddr::new(address, host.port);
     match greet(shard, host, to, shard.settings.delivery.starttls).await {
         Err(HopError::Wire(WireError::Tls(_))) => {
-            shard.counters.tls_fallbacks.add(1);
+            shard.instruments.counters.tls_fallbacks.add(1);
             greet(shard, host, to, false).await
         }
         result => result,
@@ -102,7 +108,7 @@ async fn greet<R: Runtime>(
     starttls: bool,
 ) -> Result<Connection<R>, HopError> {
     let stream = shard.runtime.connect(None, to).map_err(WireError::from)?;
-    let wire = Wire::new(stream, &shard.timers);
+    let wire = Wire::<R>::new(stream, &shard.timers);
     wire.limit(&shard.timers, limits::client::CONNECT);
     wire.writable().await?;
     wire.stream().take_error().map_err(WireError::from)?;
@@ -160,7 +166,7 @@ impl<R: Runtime> Connection<R> {
             WireError::Lost(error) => WireError::Tls(rustls::Error::General(error.to_string())),
             error => error,
         })?;
-        shard.counters.tls_outbound.add(1);
+        shard.instruments.counters.tls_outbound.add(1);
         self.hello(shard).await
     }
 
@@ -190,7 +196,9 @@ impl<R: Runtime> Connection<R> {
             {
                 let mut scratch = shard.scratch.borrow_mut();
                 match self.wire.try_recv(&mut scratch) {
-                    Ok(0) => return Err(HopError::Wire(WireError::Lost(io::ErrorKind::UnexpectedEof.into()))),
+                    Ok(0) => {
+                        return Err(HopError::Wire(WireError::Lost(io::ErrorKind::UnexpectedEof.into())));
+                    }
                     Ok(received) => {
                         self.input.extend_from_slice(&scratch[..received]);
                         return Ok(());

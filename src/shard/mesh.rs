@@ -4,8 +4,9 @@
 //! can be out, so sending one never fails. Handoffs may find their queue full: the sender keeps them in its lane's
 //! backlog and asks for a ring when there is room.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam::queue::ArrayQueue;
 
@@ -102,27 +103,75 @@ pub enum Letter {
     },
 }
 
+/// From the accepting shard to the home shard of a domain: recipients, by reference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Handoff {
+    /// The domain, in lower case.
+    pub domain: Box<str>,
+    /// The recipients.
+    pub group: Group,
+}
+
 /// One shard's inbox.
 #[derive(Debug)]
 struct Inbox {
     letters: ArrayQueue<Letter>,
-    handoffs: ArrayQueue<Group>,
+    handoffs: ArrayQueue<Handoff>,
     /// Some sender found `handoffs` full.
     crowded: AtomicBool,
     bell: Arc<Bell>,
 }
+
+/// Sites whose counts are kept before unused ones are dropped.
+const SITES_KEPT: usize = 10_000;
 
 /// All shards' inboxes and all lanes' maps.
 #[derive(Debug)]
 pub struct Mesh {
     inboxes: Vec<Inbox>,
     lanes: Vec<LaneMaps>,
+    sites: Mutex<HashMap<Box<str>, Arc<Slots>>>,
+    open: AtomicBool,
     stop: AtomicBool,
+}
+
+/// The connections of the node to one site: a count that all shards share. It is touched when a connection opens or closes,
+/// never for a message, so the limit is exact and costs nothing in between.
+#[derive(Debug, Default)]
+pub struct Slots {
+    used: AtomicUsize,
+    /// Shards that were refused a connection and want to hear when one is free.
+    waiting: [AtomicU64; limits::SHARDS_MAX / 64],
+}
+
+impl Slots {
+    /// Takes a slot if fewer than `limit` are used; else the shard is put on the waiting list.
+    pub fn take(&self, limit: usize, shard: usize) -> bool {
+        let take = || {
+            self.used
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |used| (used < limit).then_some(used + 1))
+                .is_ok()
+        };
+        if take() {
+            return true;
+        }
+        self.waiting[shard / 64].fetch_or(1 << (shard % 64), Ordering::SeqCst);
+        // One may have been given back between the two lines above.
+        take()
+    }
+
+    /// Whether another shard waits for a slot.
+    pub fn wanted_by_others(&self, own: usize) -> bool {
+        self.waiting.iter().enumerate().any(|(word, waiting)| {
+            let own = if own / 64 == word { 1 << (own % 64) } else { 0 };
+            waiting.load(Ordering::Relaxed) & !own != 0
+        })
+    }
 }
 
 /// The maps of one lane's segments, by slot. Shards keep copies; this is where they get them.
 #[derive(Debug, Default)]
-struct LaneMaps(std::sync::Mutex<Vec<Option<SegmentMap>>>);
+struct LaneMaps(Mutex<Vec<Option<SegmentMap>>>);
 
 impl Mesh {
     /// A mesh of as many shards as bells, over `lanes` lanes.
@@ -141,6 +190,8 @@ impl Mesh {
         Mesh {
             inboxes,
             lanes: (0..lanes).map(|_| LaneMaps::default()).collect(),
+            sites: Mutex::default(),
+            open: AtomicBool::new(false),
             stop: AtomicBool::new(false),
         }
     }
@@ -168,7 +219,7 @@ impl Mesh {
     }
 
     /// Sends a handoff, or gives it back when the inbox is full.
-    pub fn offer(&self, to: usize, handoff: Group) -> Result<(), Group> {
+    pub fn offer(&self, to: usize, handoff: Handoff) -> Result<(), Handoff> {
         let inbox = &self.inboxes[to];
         if let Err(handoff) = inbox.handoffs.push(handoff) {
             inbox.crowded.store(true, Ordering::SeqCst);
@@ -185,7 +236,7 @@ impl Mesh {
     }
 
     /// Takes the next handoff of a shard's own inbox.
-    pub fn next_handoff(&self, own: usize) -> Option<Group> {
+    pub fn next_handoff(&self, own: usize) -> Option<Handoff> {
         self.inboxes[own].handoffs.pop()
     }
 
@@ -203,8 +254,7 @@ impl Mesh {
 
     /// Publishes the map of a segment file.
     pub fn publish_map(&self, lane: u16, slot: u16, map: SegmentMap) {
-        let mut maps =
-            self.lanes[usize::from(lane)].0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut maps = self.lanes[usize::from(lane)].0.lock().unwrap_or_else(PoisonError::into_inner);
         if maps.len() <= usize::from(slot) {
             maps.resize(usize::from(slot) + 1, None);
         }
@@ -213,9 +263,46 @@ impl Mesh {
 
     /// The map of a segment file, for a shard's own copy.
     pub fn map(&self, lane: u16, slot: u16) -> Option<SegmentMap> {
-        let maps =
-            self.lanes.get(usize::from(lane))?.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let maps = self.lanes.get(usize::from(lane))?.0.lock().unwrap_or_else(PoisonError::into_inner);
         maps.get(usize::from(slot)).cloned().flatten()
+    }
+
+    /// The connection count of a site, by its canonical name.
+    pub fn slots(&self, site: &str) -> Arc<Slots> {
+        let mut sites = self.sites.lock().unwrap_or_else(PoisonError::into_inner);
+        if sites.len() > SITES_KEPT {
+            // Sites nobody holds any more; their counts are zero.
+            sites.retain(|_, slots| Arc::strong_count(slots) > 1);
+        }
+        sites.entry(site.into()).or_default().clone()
+    }
+
+    /// Gives a connection's slot back and wakes the shards that wait for one.
+    pub fn release(&self, slots: &Slots) {
+        slots.used.fetch_sub(1, Ordering::SeqCst);
+        for (word, waiting) in slots.waiting.iter().enumerate() {
+            let mut bits = waiting.swap(0, Ordering::SeqCst);
+            while bits != 0 {
+                let shard = word * 64 + bits.trailing_zeros() as usize;
+                bits &= bits - 1;
+                if let Some(inbox) = self.inboxes.get(shard) {
+                    inbox.bell.ring();
+                }
+            }
+        }
+    }
+
+    /// Lets the shards take mail: all of them have read their lanes.
+    pub fn open(&self) {
+        self.open.store(true, Ordering::SeqCst);
+        for inbox in &self.inboxes {
+            inbox.bell.ring();
+        }
+    }
+
+    /// Whether mail may be taken.
+    pub fn is_open(&self) -> bool {
+        self.open.load(Ordering::SeqCst)
     }
 
     /// Asks every shard to drain.

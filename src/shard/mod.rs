@@ -1,8 +1,186 @@
 //! One shard: the stages a message passes on its core, in order. Each stage is a verb and a file.
 //!
-//! This is the only place where the pure core meets the runtime.
+//! This is the only place where the pure core meets the runtime. Shard state lives in cells that are borrowed between awaits
+//! only: no borrow is ever held across one.
 
-pub mod mesh;
+pub mod start;
+
+pub mod accept;
+pub mod connect;
+pub mod deliver;
+pub mod dispatch;
+pub mod handoff;
+pub mod persist;
+pub mod receive;
 pub mod resolve;
+pub mod settle;
+
+pub mod load;
+pub mod mesh;
+pub mod promise;
 pub mod timers;
 pub mod wire;
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::limits;
+use crate::observe::Instruments;
+use crate::observe::accounting::Journal;
+use crate::observe::latency::Latencies;
+use crate::policy::accounts::Accounts;
+use crate::policy::tls;
+use crate::queue::destinations::{Destinations, SiteKey};
+use crate::runtime::{Runtime, SegmentMap};
+use crate::smtp::server::{Credentials, Gate};
+
+use dispatch::Site;
+use mesh::{Handoff, Mesh};
+use persist::Keeper;
+use resolve::Resolver;
+use timers::Timers;
+
+/// All of one shard. Shared by its tasks, never by threads.
+pub struct Shard<R: Runtime> {
+    /// Its number.
+    pub index: usize,
+    /// The machine.
+    pub runtime: R,
+    /// Deadlines and delays.
+    pub timers: Timers,
+    /// The configuration.
+    pub settings: Arc<Config>,
+    /// The other shards.
+    pub mesh: Arc<Mesh>,
+    /// What control reads.
+    pub instruments: Arc<Instruments>,
+    /// Times not yet published.
+    pub latencies: RefCell<Latencies>,
+    /// Accounting.
+    pub journal: RefCell<Journal>,
+    /// Where domains lead.
+    pub resolver: Resolver<R>,
+    /// TLS towards next hops.
+    pub tls_client: tls::Client,
+    /// Accounts that may relay.
+    pub accounts: Option<Arc<Accounts>>,
+    /// Client connections open now.
+    pub inbound: Cell<usize>,
+    /// Connections to next hops open now.
+    pub outbound: Cell<usize>,
+    /// Bounces being made.
+    pub bouncing: Cell<usize>,
+    /// Bytes of bodies in memory.
+    pub gathered: Cell<usize>,
+    /// The node stops.
+    pub draining: Cell<bool>,
+    /// The one receive buffer; borrowed between awaits only.
+    pub scratch: RefCell<Box<[u8]>>,
+    /// Lanes this shard writes; its own first.
+    keepers: RefCell<Vec<Rc<Keeper<R>>>>,
+    /// The queues.
+    pub destinations: RefCell<Destinations>,
+    /// Sites of the queues.
+    pub sites: RefCell<HashMap<SiteKey, Rc<Site>>>,
+    /// Sites that found no free connection slot.
+    pub refused: RefCell<Vec<SiteKey>>,
+    /// Handoffs that found no room.
+    pub backlog: RefCell<VecDeque<(usize, Handoff)>>,
+    /// Copies of the maps, by lane and slot.
+    maps: RefCell<Vec<Vec<Option<SegmentMap>>>>,
+}
+
+impl<R: Runtime> Shard<R> {
+    /// The lane new mail goes to.
+    pub(self) fn own(&self) -> Rc<Keeper<R>> {
+        self.keepers.borrow()[0].clone()
+    }
+
+    /// A lane this shard writes.
+    pub(self) fn keeper(&self, lane: u16) -> Rc<Keeper<R>> {
+        // Lanes are dealt in turn, so the k-th kept lane is the own one plus k times the shard count.
+        let place = usize::from(lane) / self.mesh.shards();
+        self.keepers.borrow()[place].clone()
+    }
+
+    fn wake_keepers(&self) {
+        for keeper in self.keepers.borrow().iter() {
+            keeper.wake();
+        }
+    }
+
+    /// The map of a segment. Maps are never replaced: a slot's file stays the same for the life of the process.
+    pub fn map(&self, lane: u16, slot: u16) -> Option<SegmentMap> {
+        let (lane_at, slot_at) = (usize::from(lane), usize::from(slot));
+        if let Some(Some(map)) = self.maps.borrow().get(lane_at).and_then(|slots| slots.get(slot_at)) {
+            return Some(map.clone());
+        }
+        let map = self.mesh.map(lane, slot)?;
+        let mut maps = self.maps.borrow_mut();
+        let slots = maps.get_mut(lane_at)?;
+        if slots.len() <= slot_at {
+            slots.resize(slot_at + 1, None);
+        }
+        slots[slot_at] = Some(map.clone());
+        Some(map)
+    }
+
+    /// Whether new mail may come in.
+    pub fn gate(&self) -> Gate {
+        let keeper = self.own();
+        let lane = keeper.lane.borrow();
+        if !lane.may_accept() {
+            Gate::NoSpace
+        } else if lane.messages().max(self.destinations.borrow().queued()) >= limits::QUEUED_RECIPIENTS_MAX
+            || self.backlog.borrow().len() >= limits::QUEUED_RECIPIENTS_MAX / 4
+        {
+            Gate::QueueFull
+        } else {
+            Gate::Open
+        }
+    }
+
+    /// Whether the credentials are an account's. The hash is computed away from this core.
+    pub async fn authenticate(&self, credentials: &Credentials) -> bool {
+        let Some(accounts) = self.accounts.clone() else { return false };
+        let (name, password) = (credentials.name.clone(), credentials.password.clone());
+        let verified = self.runtime.run_blocking(move || accounts.verify(&name, &password)).await;
+        let verified = verified.unwrap_or(false);
+        if !verified {
+            self.instruments.counters.auth_failures.add(1);
+        }
+        verified
+    }
+
+    /// Levels, times and counts that are kept elsewhere, for control to read.
+    pub fn publish(&self) {
+        let counters = &self.instruments.counters;
+        counters.connections_inbound.set(self.inbound.get() as u64);
+        counters.connections_outbound.set(self.outbound.get() as u64);
+        counters.queued_recipients.set(self.destinations.borrow().queued() as u64);
+        counters.panics.set(self.runtime.panics());
+        counters.accounting_dropped.set(self.journal.borrow().dropped());
+        let (mut messages, mut segments, mut free) = (0, 0, 0);
+        for keeper in self.keepers.borrow().iter() {
+            let lane = keeper.lane.borrow();
+            messages += lane.messages();
+            segments += lane.segments().0;
+            free += lane.segments().1;
+        }
+        counters.spool_messages.set(messages as u64);
+        counters.spool_segments.set(segments as u64);
+        counters.spool_segments_free.set(free as u64);
+        counters.spool_open.set(u64::from(self.gate() == Gate::Open));
+        self.latencies.borrow_mut().publish(&self.instruments.latencies);
+    }
+
+    /// Nothing is in flight: every attempt is settled and every record is on disk.
+    fn is_quiet(&self) -> bool {
+        self.outbound.get() == 0
+            && self.bouncing.get() == 0
+            && self.keepers.borrow().iter().all(|keeper| keeper.is_quiet())
+    }
+}

@@ -10,13 +10,11 @@ use std::sync::Arc;
 
 use crate::config::Network;
 use crate::limits;
-use crate::observe::accounting::{Event, Kind};
 use crate::runtime::{Runtime, Stream};
 use crate::shard::Shard;
 use crate::shard::persist::{Persisted, Upload};
 use crate::shard::wire::{Wire, WireError};
-use crate::smtp::data::Summary;
-use crate::smtp::server::{BodyEnd, Gate, Rules, Session, Step};
+use crate::smtp::server::{BodyEnd, Rules, Session, Step};
 
 /// What one listener's sessions share.
 pub struct Door {
@@ -67,7 +65,7 @@ struct OpenConnection<R: Runtime>(Rc<Shard<R>>);
 impl<R: Runtime> Drop for OpenConnection<R> {
     fn drop(&mut self) {
         self.0.inbound.set(self.0.inbound.get() - 1);
-        self.0.counters.connections_closed.add(1);
+        self.0.instruments.counters.connections_closed.add(1);
     }
 }
 
@@ -146,7 +144,9 @@ impl<R: Runtime> Visit<R> {
         let received = match self.wire.try_recv(&mut scratch) {
             Ok(0) => return Ok(None),
             Ok(received) => received,
-            Err(WireError::Lost(error)) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Some(Step::NeedInput)),
+            Err(WireError::Lost(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Ok(Some(Step::NeedInput));
+            }
             Err(error) => return Err(error),
         };
         if !self.input.is_empty() {
@@ -162,23 +162,49 @@ impl<R: Runtime> Visit<R> {
         self.flush().await?;
         // What was pipelined in plain text behind STARTTLS is never read as part of the protected session.
         self.input.clear();
-        let Some(config) = self.door.tls.clone() else { return Err(WireError::Lost(io::ErrorKind::Unsupported.into())) };
+        let Some(config) = self.door.tls.clone() else {
+            return Err(WireError::Lost(io::ErrorKind::Unsupported.into()));
+        };
         let connection = rustls::ServerConnection::new(config).map_err(WireError::Tls)?;
         self.wire.limit(&self.shard.timers, limits::server::HANDSHAKE);
         self.wire.protect(connection.into()).await?;
         self.session.tls_established(self.wire.describe_tls());
-        self.shard.counters.tls_sessions.add(1);
+        self.shard.instruments.counters.tls_sessions.add(1);
         Ok(())
     }
 
     /// Takes in one body and answers it. False: close.
     async fn body(&mut self) -> Result<bool, WireError> {
+        let mut upload = Upload::new();
+        if let Err(error) = self.take_in(&mut upload).await {
+            upload.abandon(&self.shard);
+            return Err(error);
+        }
+        let now = self.shard.runtime.wall();
+        let expiry = now.after(self.shard.settings.retry.expire);
+        match self.session.body_end(now, expiry, &mut self.out) {
+            BodyEnd::Refused { close } => {
+                self.shard.instruments.counters.messages_refused.add(1);
+                upload.abandon(&self.shard);
+                Ok(!close)
+            }
+            BodyEnd::Accept(envelope, summary) => {
+                match self.shard.persist(Persisted { envelope, summary }, upload).await {
+                    Ok(id) => self.session.accepted(&id, &mut self.out),
+                    Err(_) => self.session.not_stored(&mut self.out),
+                }
+                Ok(true)
+            }
+        }
+    }
+
+    /// Reads a body to its end, in bounded memory.
+    async fn take_in(&mut self, upload: &mut Upload) -> Result<(), WireError> {
         let started = self.shard.timers.recent();
-        let mut upload = Upload::new(&self.shard);
         loop {
             self.wire.limit(&self.shard.timers, limits::server::DATA_BLOCK);
             let done = if self.input.is_empty() {
-                match self.scan_received(&mut upload)? {
+                match self.scan_received(upload)? {
                     Some(done) => done,
                     None => {
                         self.wire.readable().await?;
@@ -186,39 +212,17 @@ impl<R: Runtime> Visit<R> {
                     }
                 }
             } else {
-                self.scan_pending(&mut upload)
+                self.scan_pending(upload)
             };
-            if upload.wants_chunk() && !upload.store_chunk(&self.shard).await {
-                // The disk failed: nothing of this message is kept, its end is still found.
-                upload.give_up();
+            if upload.wants_chunk(&self.shard) {
+                upload.store_chunk(&self.shard).await;
             }
             if done {
-                break;
+                return Ok(());
             }
             if self.shard.timers.recent().since(started) > limits::server::DATA {
                 return Err(WireError::TimedOut);
             }
-        }
-        let now = self.shard.runtime.wall();
-        let expiry = now.after(self.shard.settings.retry.expire);
-        match self.session.body_end(now, expiry, &mut self.out) {
-            BodyEnd::Refused { close } => {
-                self.shard.counters.messages_refused.add(1);
-                upload.abandon(&self.shard);
-                Ok(!close)
-            }
-            BodyEnd::Accept(envelope, summary) => {
-                let message = Persisted { envelope, summary };
-                self.persist(message, upload).await;
-                Ok(true)
-            }
-        }
-    }
-
-    async fn persist(&mut self, message: Persisted, upload: Upload) {
-        match self.shard.persist(message, upload).await {
-            Ok(id) => self.session.accepted(&id, &mut self.out),
-            Err(_) => self.session.not_stored(&mut self.out),
         }
     }
 
@@ -234,7 +238,7 @@ impl<R: Runtime> Visit<R> {
         };
         let Some(scanner) = self.session.scanner() else { return Ok(Some(true)) };
         let scanned = scanner.scan(&mut scratch[..received]);
-        upload.push(&scratch[..scanned.kept]);
+        upload.push(&self.shard, &scratch[..scanned.kept]);
         self.input.extend_from_slice(&scratch[scanned.consumed..received]);
         Ok(Some(scanned.done))
     }
@@ -243,29 +247,8 @@ impl<R: Runtime> Visit<R> {
     fn scan_pending(&mut self, upload: &mut Upload) -> bool {
         let Some(scanner) = self.session.scanner() else { return true };
         let scanned = scanner.scan(&mut self.input);
-        upload.push(&self.input[..scanned.kept]);
+        upload.push(&self.shard, &self.input[..scanned.kept]);
         self.input.drain(..scanned.consumed);
         scanned.done
-    }
-}
-
-/// The accounting record of an accepted message.
-pub(super) fn received_event<'a>(
-    id: crate::spool::MessageId,
-    message: &'a crate::mail::envelope::Envelope,
-    summary: &Summary,
-    recipients: &'a [&'a [u8]],
-) -> Event<'a> {
-    Event { size: summary.size, ..Event::new(Kind::Received, message.arrival, id, &message.sender, recipients) }
-}
-
-/// Whether new mail may come in.
-pub(super) fn gate(spool_open: bool, queued: usize) -> Gate {
-    if !spool_open {
-        Gate::NoSpace
-    } else if queued >= limits::QUEUED_RECIPIENTS_MAX {
-        Gate::QueueFull
-    } else {
-        Gate::Open
     }
 }

@@ -5,7 +5,7 @@
 use std::future::poll_fn;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::limits;
@@ -109,6 +109,13 @@ impl<R: Runtime> Wire<R> {
             self.deadline.poll_passed(context).map(|()| Err(WireError::TimedOut))
         })
         .await
+    }
+
+    /// Ready when anything came from the peer, its end included, or the deadline passed.
+    pub fn poll_disturbed(&self, context: &mut Context<'_>) -> Poll<()> {
+        // Both are polled, so that either wakes.
+        let passed = self.deadline.poll_passed(context).is_ready();
+        if self.stream.poll_readable(context).is_ready() || passed { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// Waits until the stream takes bytes or its connection attempt ended.

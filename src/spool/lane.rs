@@ -171,6 +171,11 @@ impl Lane {
         self.slots.get(usize::from(slot)).map(|slot| (slot.salt, slot.sequence))
     }
 
+    /// Whether a slot has no usable file.
+    pub fn is_absent(&self, slot: u16) -> bool {
+        self.slots.get(usize::from(slot)).is_none_or(|slot| slot.state == State::Absent)
+    }
+
     /// Whether new mail fits without touching the reserve.
     pub fn may_accept(&self) -> bool {
         self.pool.len() > limits::SEGMENTS_RESERVED

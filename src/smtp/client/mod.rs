@@ -314,10 +314,10 @@ pub fn local(code: u16, enhanced: (u8, u16, u16), text: &str) -> Reply {
 }
 
 /// Cuts a canonical body into pieces with the dots that RFC 5321 4.5.2 wants before lines that begin with one. Nothing is
-/// copied: the pieces alternate between body and `"."`.
-pub fn stuff(body: &[u8], mut piece: impl FnMut(&[u8])) {
+/// copied: the pieces alternate between body and `"."`. `line_start`: what went before ended a line, or nothing did.
+pub fn stuff<'a>(body: &'a [u8], line_start: bool, mut piece: impl FnMut(&'a [u8])) {
     let mut from = 0;
-    if body.first() == Some(&b'.') {
+    if line_start && body.first() == Some(&b'.') {
         piece(b".");
     }
     for dot in memchr::memmem::find_iter(body, b"\n.") {

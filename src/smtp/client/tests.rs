@@ -106,7 +106,7 @@ fn dots_are_stuffed() {
         [("", ""), (".a\r\n..b\r\nc.\r\n", "..a\r\n...b\r\nc.\r\n"), ("a\r\n.", "a\r\n.."), ("a", "a")]
     {
         let mut out = Vec::new();
-        stuff(body.as_bytes(), |piece| out.extend_from_slice(piece));
+        stuff(body.as_bytes(), true, |piece| out.extend_from_slice(piece));
         assert_eq!(std::str::from_utf8(&out), Ok(expected));
     }
 }

@@ -1,0 +1,459 @@
+//! Stage 7: one task for each connection to a next hop. It takes work from the site's queue until there is none.
+
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::rc::Rc;
+use std::task::Poll;
+
+use crate::limits;
+use crate::mail::trace;
+use crate::queue::Group;
+use crate::queue::destinations::{DomainKey, SiteKey, Take};
+use crate::queue::schedule;
+use crate::runtime::{Runtime, SegmentMap};
+use crate::shard::connect::{self, Connection, HopError};
+use crate::shard::dispatch::{self, Site};
+use crate::shard::load::{self, Source};
+use crate::shard::mesh::{Failure, Fate, Outcomes, RangeOutcome};
+use crate::shard::{Shard, settle};
+use crate::smtp::client::{self, Next, Transaction, Verdict};
+use crate::smtp::reply::Reply;
+use crate::spool::record::{Extent, MessageView};
+
+/// What is to become of a connection after an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum After {
+    Keep,
+    Close,
+    /// It had been closed by the hop while it was idle; nothing was attempted.
+    Stale,
+}
+
+/// Slices of one vectored write.
+const SLICES: usize = 256;
+
+/// Opens a connection and works until there is nothing to do.
+pub async fn deliver<R: Runtime>(shard: Rc<Shard<R>>, key: SiteKey, site: Rc<Site>) {
+    let lease = Lease { shard: shard.clone(), site: site.clone() };
+    let hop = site.hop.borrow().clone();
+    let connected = connect::connect(&shard, &hop).await;
+    site.opening.set(site.opening.get() - 1);
+    match connected {
+        Ok(mut connection) => {
+            shard.instruments.counters.outbound_connections_opened.add(1);
+            shard.destinations.borrow_mut().open_site(key);
+            if work(&shard, key, &site, &mut connection).await {
+                connection.quit();
+            }
+        }
+        Err(error) => {
+            shard.instruments.counters.outbound_connections_failed.add(1);
+            failed(&shard, key, &site, &error);
+        }
+    }
+    drop(lease);
+    dispatch::pump(&shard, key);
+}
+
+/// The connection's place in the counts, given back when its task ends or panics.
+struct Lease<R: Runtime> {
+    shard: Rc<Shard<R>>,
+    site: Rc<Site>,
+}
+
+impl<R: Runtime> Drop for Lease<R> {
+    fn drop(&mut self) {
+        self.site.connections.set(self.site.connections.get() - 1);
+        self.shard.outbound.set(self.shard.outbound.get() - 1);
+        self.shard.mesh.release(&self.site.slots);
+    }
+}
+
+/// No session came up. While others work that only bounds how many we open; otherwise the site rests.
+fn failed<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site, error: &HopError) {
+    *site.last_error.borrow_mut() = error.to_string();
+    if site.connections.get() > site.opening.get() + 1 {
+        site.hold(shard.runtime.now());
+        return;
+    }
+    let mut destinations = shard.destinations.borrow_mut();
+    let failures = destinations.failures(key);
+    let pause = schedule::site_pause(&shard.settings.retry, failures, shard.runtime.random());
+    let now = shard.runtime.wall().seconds();
+    if destinations.ready(key, now) > 0 {
+        eprintln!("relevo: {}: {error}; next try in {pause} s", site.hop.borrow().site);
+    }
+    destinations.close_site(key, now + pause);
+}
+
+/// Works until told to stop. False: the connection is broken already.
+async fn work<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    key: SiteKey,
+    site: &Rc<Site>,
+    connection: &mut Connection<R>,
+) -> bool {
+    let most = shard.settings.delivery.messages_per_connection;
+    let mut done = 0usize;
+    loop {
+        if shard.draining.get() || (most > 0 && done >= most) || must_yield(shard, site, done) {
+            return true;
+        }
+        let now = shard.runtime.wall().seconds();
+        let take = shard.destinations.borrow_mut().take(key, now);
+        match take {
+            Take::Expired(domain, group) => {
+                let words = site.last_error.borrow().clone();
+                settle::expired(shard, domain, &group, &words);
+            }
+            Take::Job(domain, group) => {
+                match attempt(shard, site, connection, domain, &group, done > 0).await {
+                    After::Keep => done += 1,
+                    After::Close => return false,
+                    After::Stale => {
+                        let effect = shard.destinations.borrow_mut().put_back(domain, group);
+                        if let Some(effect) = effect {
+                            dispatch::carry_out(shard, effect);
+                        }
+                        return false;
+                    }
+                }
+            }
+            Take::Nothing => {
+                if site.slots.wanted_by_others(shard.index) || !idle(shard, site, connection).await {
+                    return true;
+                }
+            }
+        }
+    }
+}
+
+/// Another shard waits for a slot and this one has more than its share, or had its turn.
+fn must_yield<R: Runtime>(shard: &Shard<R>, site: &Site, done: usize) -> bool {
+    const TURN: usize = 100;
+    if done == 0 || !site.slots.wanted_by_others(shard.index) {
+        return false;
+    }
+    let share = shard.settings.delivery.connections_per_destination / shard.mesh.shards();
+    site.connections.get() > share && (share > 0 || done >= TURN)
+}
+
+/// Waits for work. False: the hop closed, or nothing came for long.
+async fn idle<R: Runtime>(shard: &Rc<Shard<R>>, site: &Rc<Site>, connection: &mut Connection<R>) -> bool {
+    connection.wire.limit_idle(&shard.timers, limits::client::IDLE);
+    let nap = site.nap();
+    let alive = poll_fn(|context| {
+        if nap.woken.get() {
+            return Poll::Ready(true);
+        }
+        // Whatever comes from an idle hop is a goodbye, or the end.
+        if connection.wire.poll_disturbed(context).is_ready() {
+            return Poll::Ready(false);
+        }
+        *nap.waker.borrow_mut() = Some(context.waker().clone());
+        Poll::Pending
+    })
+    .await;
+    site.risen(&nap);
+    alive
+}
+
+/// One group over this connection.
+async fn attempt<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    site: &Site,
+    connection: &mut Connection<R>,
+    domain: DomainKey,
+    group: &Group,
+    reused: bool,
+) -> After {
+    let source = if group.resident {
+        Source::mapped(shard, group.location)
+    } else {
+        Source::read(shard, group.location).await
+    };
+    let source = match source {
+        Ok(source) => source,
+        Err(error) => return unreadable(shard, domain, group, &error),
+    };
+    let view = match source.view() {
+        Ok(view) => view,
+        Err(error) => return unreadable(shard, domain, group, &error),
+    };
+    let mut ranges: Vec<RangeOutcome> = Vec::new();
+    let mut after = After::Keep;
+    let end = group.first + group.count;
+    let mut first = group.first;
+    while first < end {
+        let count = (end - first).min(limits::TRANSACTION_RECIPIENTS_MAX as u16);
+        let part = Part { first, count, group };
+        let reused = reused && first == group.first;
+        if after == After::Close {
+            // The connection broke in an earlier part; the rest is tried again soon.
+            let words = site.last_error.borrow().clone();
+            let reply = client::local(451, (4, 4, 2), &words);
+            merge(
+                &mut ranges,
+                first,
+                count,
+                fate(shard, &Verdict::Deferred(0), &reply, &part, &connection.hop),
+            );
+        } else {
+            after = transact(shard, site, connection, &view, &part, reused, &mut ranges).await;
+            if after == After::Stale {
+                return After::Stale;
+            }
+        }
+        first += count;
+    }
+    let outcomes = if ranges.len() == 1 {
+        Outcomes::One(ranges.swap_remove(0))
+    } else {
+        Outcomes::Many(ranges.into_boxed_slice())
+    };
+    settle::report(shard, domain, group, outcomes, Some((&view, &connection.hop)));
+    after
+}
+
+/// The recipients of one transaction.
+struct Part<'a> {
+    first: u16,
+    count: u16,
+    group: &'a Group,
+}
+
+/// The spool cannot give the message back: it is kept, and tried again.
+fn unreadable<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    domain: DomainKey,
+    group: &Group,
+    error: &io::Error,
+) -> After {
+    let place = group.location;
+    eprintln!("relevo: lane {} segment {} offset {}: {error}", place.lane, place.slot, place.offset);
+    let attempts = group.attempts.saturating_add(1);
+    let now = shard.runtime.wall().seconds();
+    let next = schedule::next_attempt(&shard.settings.retry, attempts, now, shard.runtime.random());
+    let reply = format!("451 4.3.0 {error}").into();
+    settle::whole(shard, domain, group, Fate::Deferred { attempts, next, reply }, None);
+    After::Keep
+}
+
+/// One transaction.
+async fn transact<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    site: &Site,
+    connection: &mut Connection<R>,
+    view: &MessageView<'_>,
+    part: &Part<'_>,
+    reused: bool,
+    ranges: &mut Vec<RangeOutcome>,
+) -> After {
+    let recipients: Vec<&[u8]> = view
+        .recipients()
+        .skip(usize::from(part.first))
+        .take(usize::from(part.count))
+        .map(|(address, _)| address)
+        .collect();
+    let mut headers = Vec::with_capacity(512);
+    let single = if view.count == 1 { recipients.first().copied() } else { None };
+    trace::write_received(&mut headers, view, &shard.settings.node.hostname, single);
+    let size = view.size + headers.len() as u64;
+    let mut transaction =
+        match Transaction::new(&connection.capabilities, view.sender, recipients, size, view.eight_bit) {
+            Ok(transaction) => transaction,
+            Err(reply) => {
+                let failed = fate(shard, &Verdict::Failed(0), &reply, part, &connection.hop);
+                merge(ranges, part.first, part.count, failed);
+                return After::Keep;
+            }
+        };
+    if let Err((error, heard)) =
+        converse(shard, connection, view, part.group, &headers, &mut transaction).await
+    {
+        // A hop may close an idle session at any time, just when we begin: that is not the message's fault.
+        if reused && !heard && matches!(error, HopError::Wire(_)) {
+            return After::Stale;
+        }
+        let words = format!("{error} (waiting for the answer to {})", transaction.awaiting());
+        site.last_error.borrow_mut().clone_from(&words);
+        transaction.on_failure(&words);
+    }
+    for place in 0..part.count {
+        let Some((verdict, reply)) = transaction.verdict(usize::from(place)) else { continue };
+        merge(ranges, part.first + place, 1, fate(shard, verdict, reply, part, &connection.hop));
+    }
+    if transaction.must_close() {
+        return After::Close;
+    }
+    if transaction.needs_reset() && reset(shard, connection).await.is_err() {
+        return After::Close;
+    }
+    After::Keep
+}
+
+async fn reset<R: Runtime>(shard: &Rc<Shard<R>>, connection: &mut Connection<R>) -> Result<(), HopError> {
+    connection.send(shard, b"RSET\r\n", limits::client::HELLO).await?;
+    let reply = connection.reply(shard, limits::client::HELLO).await?;
+    if reply.is_positive() { Ok(()) } else { Err(HopError::Refused(reply)) }
+}
+
+/// Drives a transaction to its end. An error comes with whether the hop had said anything in it.
+async fn converse<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    connection: &mut Connection<R>,
+    view: &MessageView<'_>,
+    group: &Group,
+    headers: &[u8],
+    transaction: &mut Transaction<'_>,
+) -> Result<(), (HopError, bool)> {
+    let mut heard = false;
+    let mut out = Vec::with_capacity(256);
+    transaction.write_commands(&mut out);
+    connection.send(shard, &out, transaction.patience()).await.map_err(|error| (error, heard))?;
+    loop {
+        let reply = connection.reply(shard, transaction.patience()).await.map_err(|error| (error, heard))?;
+        heard = true;
+        match transaction.on_reply(reply) {
+            Next::AwaitReply => {}
+            Next::WriteCommands => {
+                out.clear();
+                transaction.write_commands(&mut out);
+                connection.send(shard, &out, transaction.patience()).await.map_err(|error| (error, heard))?;
+            }
+            Next::SendBody => {
+                send_body(shard, connection, view, group, headers).await.map_err(|error| (error, heard))?;
+            }
+            Next::SendDot => {
+                connection
+                    .send(shard, b".\r\n", limits::client::BLOCK)
+                    .await
+                    .map_err(|error| (error, heard))?;
+            }
+            Next::Done => return Ok(()),
+        }
+    }
+}
+
+/// The new header, the body as it lies in the spool, the final dot.
+async fn send_body<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    connection: &mut Connection<R>,
+    view: &MessageView<'_>,
+    group: &Group,
+    headers: &[u8],
+) -> Result<(), HopError> {
+    let lane = group.location.lane;
+    let mut extents = view.extents().peekable();
+    let mut line_start = true;
+    let mut front = headers;
+    if extents.peek().is_none() {
+        return connection.send(shard, &[headers, b".\r\n"].concat(), limits::client::BLOCK).await;
+    }
+    while let Some(extent) = extents.next() {
+        let piece = piece(shard, lane, extent, group.resident).await?;
+        let bytes = piece.bytes()?;
+        let back: &[u8] = if extents.peek().is_none() { b".\r\n" } else { b"" };
+        if view.needs_stuffing {
+            send_stuffed(shard, connection, front, bytes, line_start, back).await?;
+        } else {
+            connection.wire.limit(&shard.timers, limits::client::BLOCK);
+            let mut parts = [IoSlice::new(front), IoSlice::new(bytes), IoSlice::new(back)];
+            connection.wire.send_parts(&mut parts).await?;
+        }
+        front = b"";
+        line_start = bytes.last() == Some(&b'\n');
+    }
+    Ok(())
+}
+
+/// A piece of a body, in the map or read.
+enum Piece {
+    Mapped(SegmentMap, Extent),
+    Read(Vec<u8>),
+}
+
+impl Piece {
+    fn bytes(&self) -> Result<&[u8], HopError> {
+        match self {
+            Piece::Mapped(map, extent) => map
+                .slice(u64::from(extent.offset), extent.length as usize)
+                .ok_or_else(|| HopError::Wire(io::Error::from(io::ErrorKind::InvalidData).into())),
+            Piece::Read(bytes) => Ok(bytes),
+        }
+    }
+}
+
+async fn piece<R: Runtime>(
+    shard: &Shard<R>,
+    lane: u16,
+    extent: Extent,
+    resident: bool,
+) -> Result<Piece, HopError> {
+    if resident && let Some(map) = shard.map(lane, extent.slot) {
+        return Ok(Piece::Mapped(map, extent));
+    }
+    // A damaged body must not be ended with a dot: the connection is given up instead.
+    let bytes = load::read_extent(shard, lane, extent).await.map_err(|error| HopError::Wire(error.into()))?;
+    Ok(Piece::Read(bytes))
+}
+
+async fn send_stuffed<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    connection: &mut Connection<R>,
+    front: &[u8],
+    body: &[u8],
+    line_start: bool,
+    back: &[u8],
+) -> Result<(), HopError> {
+    let mut parts = vec![front];
+    client::stuff(body, line_start, |piece| parts.push(piece));
+    parts.push(back);
+    for some in parts.chunks(SLICES) {
+        connection.wire.limit(&shard.timers, limits::client::BLOCK);
+        let mut slices: Vec<IoSlice<'_>> = some.iter().map(|part| IoSlice::new(part)).collect();
+        connection.wire.send_parts(&mut slices).await?;
+    }
+    Ok(())
+}
+
+/// What a verdict means for the queue.
+fn fate<R: Runtime>(shard: &Shard<R>, verdict: &Verdict, reply: &Reply, part: &Part<'_>, hop: &str) -> Fate {
+    match verdict {
+        Verdict::Delivered(_) => Fate::Delivered,
+        Verdict::Deferred(_) => {
+            let attempts = part.group.attempts.saturating_add(1);
+            let now = shard.runtime.wall().seconds();
+            let next = schedule::next_attempt(&shard.settings.retry, attempts, now, shard.runtime.random());
+            Fate::Deferred { attempts, next: next.min(part.group.expiry), reply: reply.describe().into() }
+        }
+        Verdict::Failed(_) => Fate::Failed(Box::new(Failure {
+            expired: false,
+            status: reply.status(),
+            remote: Some(hop.to_owned()),
+            diagnostic: reply.describe(),
+        })),
+    }
+}
+
+/// Adds a recipient's fate, to its neighbours' if it is the same.
+fn merge(ranges: &mut Vec<RangeOutcome>, first: u16, count: u16, fate: Fate) {
+    if let Some(last) = ranges.last_mut()
+        && last.first + last.count == first
+        && same(&last.fate, &fate)
+    {
+        last.count += count;
+        return;
+    }
+    ranges.push(RangeOutcome { first, count, fate });
+}
+
+/// Jitter apart, deferrals with one reply are the same.
+fn same(one: &Fate, other: &Fate) -> bool {
+    match (one, other) {
+        (Fate::Deferred { attempts: a, reply: x, .. }, Fate::Deferred { attempts: b, reply: y, .. }) => {
+            a == b && x == y
+        }
+        _ => one == other,
+    }
+}

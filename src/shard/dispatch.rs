@@ -1,0 +1,224 @@
+//! Stage 5: the home shard's queues, and which connection works on what.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use crate::limits;
+use crate::queue::Group;
+use crate::queue::destinations::{DomainKey, Effect, SiteKey};
+use crate::queue::schedule;
+use crate::route::NextHop;
+use crate::runtime::Runtime;
+use crate::shard::mesh::{Failure, Fate, Slots};
+use crate::shard::resolve::Unroutable;
+use crate::shard::{Shard, deliver, settle};
+use crate::time::Instant;
+
+/// How often due retries are looked for.
+const TICK: Duration = Duration::from_millis(250);
+/// Groups moved from waiting to ready in one tick.
+const TICK_GROUPS: usize = 2_000;
+/// Groups of a closed site looked at for expiry in one round.
+const EXPIRE_GROUPS: usize = 256;
+/// How long no further connection is tried after one failed while others work.
+const WIDEN_PAUSE: Duration = Duration::from_secs(5);
+
+/// A site of this shard, as its connections see it.
+pub struct Site {
+    /// Where it is.
+    pub hop: RefCell<Rc<NextHop>>,
+    /// The node's connections to it.
+    pub slots: Arc<Slots>,
+    /// This shard's, connecting ones included.
+    pub connections: Cell<usize>,
+    /// Those that are still connecting.
+    pub opening: Cell<usize>,
+    /// Connections that were woken and have not looked yet.
+    waking: Cell<usize>,
+    idle: RefCell<Vec<Rc<Nap>>>,
+    hold_until: Cell<Instant>,
+    /// Why the last connection failed.
+    pub last_error: RefCell<String>,
+}
+
+/// An idle connection's sleep.
+#[derive(Default)]
+pub struct Nap {
+    /// Woken for work.
+    pub woken: Cell<bool>,
+    /// Who sleeps.
+    pub waker: RefCell<Option<Waker>>,
+}
+
+impl Site {
+    /// Lies down.
+    pub fn nap(&self) -> Rc<Nap> {
+        let nap = Rc::new(Nap::default());
+        self.idle.borrow_mut().push(nap.clone());
+        nap
+    }
+
+    /// Up again, by itself or woken.
+    pub fn risen(&self, nap: &Rc<Nap>) {
+        if nap.woken.get() {
+            self.waking.set(self.waking.get().saturating_sub(1));
+        } else {
+            self.idle.borrow_mut().retain(|other| !Rc::ptr_eq(other, nap));
+        }
+    }
+
+    fn wake_one(&self) -> bool {
+        let Some(nap) = self.idle.borrow_mut().pop() else { return false };
+        nap.woken.set(true);
+        self.waking.set(self.waking.get() + 1);
+        if let Some(waker) = nap.waker.borrow_mut().take() {
+            waker.wake();
+        }
+        true
+    }
+
+    /// No wider for a while.
+    pub fn hold(&self, now: Instant) {
+        self.hold_until.set(now + WIDEN_PAUSE);
+    }
+}
+
+/// Queues a group of this shard's own domain.
+pub(super) fn queue<R: Runtime>(shard: &Rc<Shard<R>>, domain: &str, group: Group) {
+    let now = shard.runtime.wall().seconds();
+    let effect = shard.destinations.borrow_mut().push(domain, group, now);
+    if let Some(effect) = effect {
+        carry_out(shard, effect);
+    }
+}
+
+/// Carries out what the queues ask for.
+pub(super) fn carry_out<R: Runtime>(shard: &Rc<Shard<R>>, effect: Effect) {
+    match effect {
+        Effect::Resolve(key, name) => shard.runtime.spawn(resolve(shard.clone(), key, name)),
+        Effect::Pump(site) => pump(shard, site),
+    }
+}
+
+async fn resolve<R: Runtime>(shard: Rc<Shard<R>>, key: DomainKey, name: Box<str>) {
+    match shard.resolver.next_hop(&name).await {
+        Ok(hop) => {
+            let site = shard.destinations.borrow_mut().site(&hop.site);
+            shard.sites.borrow_mut().entry(site).or_insert_with(|| {
+                Rc::new(Site {
+                    slots: shard.mesh.slots(&hop.site),
+                    hop: RefCell::new(hop.clone()),
+                    connections: Cell::new(0),
+                    opening: Cell::new(0),
+                    waking: Cell::new(0),
+                    idle: RefCell::default(),
+                    hold_until: Cell::new(Instant(0)),
+                    last_error: RefCell::default(),
+                })
+            });
+            if let Some(existing) = shard.sites.borrow().get(&site) {
+                *existing.hop.borrow_mut() = hop.clone();
+            }
+            let effect = shard.destinations.borrow_mut().resolved(key, &hop.site);
+            if let Some(effect) = effect {
+                carry_out(&shard, effect);
+            }
+        }
+        Err(unroutable) => unroutable_domain(&shard, key, &unroutable),
+    }
+}
+
+/// Settles what waits for a domain that leads nowhere (now, or for good).
+fn unroutable_domain<R: Runtime>(shard: &Rc<Shard<R>>, key: DomainKey, why: &Unroutable) {
+    let now = shard.runtime.wall().seconds();
+    let groups = shard.destinations.borrow_mut().unresolved(key, now, 5);
+    for group in groups {
+        let expired = group.expiry <= now;
+        let fate = if why.permanent || expired {
+            Fate::Failed(Box::new(Failure {
+                expired: expired && !why.permanent,
+                status: why.status.to_owned(),
+                remote: None,
+                diagnostic: why.text.clone(),
+            }))
+        } else {
+            let attempts = group.attempts.saturating_add(1);
+            let next = schedule::next_attempt(&shard.settings.retry, attempts, now, shard.runtime.random());
+            Fate::Deferred { attempts, next: next.min(group.expiry), reply: why.text.as_str().into() }
+        };
+        settle::whole(shard, key, &group, fate, None);
+    }
+}
+
+/// Sees to it that somebody works on what the site has ready.
+pub(super) fn pump<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) {
+    if shard.draining.get() {
+        return;
+    }
+    let now = shard.runtime.wall().seconds();
+    let ready = shard.destinations.borrow().ready(key, now);
+    let Some(site) = shard.sites.borrow().get(&key).cloned() else { return };
+    // Those on their way will take one each at least.
+    if ready <= site.opening.get() + site.waking.get() || site.wake_one() {
+        return;
+    }
+    let holds = site.connections.get() > 0 && shard.timers.recent() < site.hold_until.get();
+    if holds || shard.outbound.get() >= limits::OUTBOUND_CONNECTIONS_MAX {
+        return;
+    }
+    if !site.slots.take(shard.settings.delivery.connections_per_destination, shard.index) {
+        let mut refused = shard.refused.borrow_mut();
+        if !refused.contains(&key) {
+            refused.push(key);
+        }
+        return;
+    }
+    site.connections.set(site.connections.get() + 1);
+    site.opening.set(site.opening.get() + 1);
+    shard.outbound.set(shard.outbound.get() + 1);
+    shard.runtime.spawn(deliver::deliver(shard.clone(), key, site));
+}
+
+/// A slot may be free again somewhere.
+pub(super) fn retry_refused<R: Runtime>(shard: &Rc<Shard<R>>) {
+    let refused = std::mem::take(&mut *shard.refused.borrow_mut());
+    for site in refused {
+        pump(shard, site);
+    }
+}
+
+/// The immortal task behind retries, expiry, levels and the journal's flush.
+pub async fn tick<R: Runtime>(shard: Rc<Shard<R>>) {
+    let mut round = 0u32;
+    loop {
+        let until = shard.runtime.now() + TICK;
+        shard.timers.sleep_until(until).await;
+        round = round.wrapping_add(1);
+        let now = shard.runtime.wall().seconds();
+        let effects = shard.destinations.borrow_mut().tick(now, TICK_GROUPS);
+        for effect in effects {
+            carry_out(&shard, effect);
+        }
+        if round.is_multiple_of(4) {
+            expire_closed(&shard, now);
+            shard.publish();
+        }
+        shard.journal.borrow_mut().flush();
+    }
+}
+
+/// Mail for a site that takes no connection is not looked at by any connection: what is too old is found here.
+fn expire_closed<R: Runtime>(shard: &Rc<Shard<R>>, now: u32) {
+    let closed = shard.destinations.borrow().closed_sites(now);
+    for key in closed {
+        let expired = shard.destinations.borrow_mut().expire(key, now, EXPIRE_GROUPS);
+        let words =
+            shard.sites.borrow().get(&key).map(|site| site.last_error.borrow().clone()).unwrap_or_default();
+        for (domain, group) in expired {
+            settle::expired(shard, domain, &group, &words);
+        }
+    }
+}

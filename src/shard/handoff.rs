@@ -1,0 +1,118 @@
+//! Stage 4: recipients go to the home shard of their domain, as references.
+
+use std::rc::Rc;
+
+use crate::limits;
+use crate::mail::envelope::Envelope;
+use crate::queue::Group;
+use crate::route::home_shard;
+use crate::runtime::Runtime;
+use crate::shard::mesh::{Handoff, Letter};
+use crate::shard::{Shard, dispatch, settle};
+use crate::spool::Location;
+use crate::spool::record::{self, MessageView};
+
+/// A message is durable: its recipients go home.
+pub(super) fn stored<R: Runtime>(shard: &Rc<Shard<R>>, location: Location, key: u32, envelope: &Envelope) {
+    let expiry = envelope.expiry.seconds();
+    let domains = record::group_by_domain(envelope.recipients.iter().map(|recipient| recipient.domain()));
+    for (first, count, domain) in domains {
+        let group = Group { location, key, first, count, attempts: 0, resident: true, not_before: 0, expiry };
+        hand_off(shard, domain, group);
+    }
+}
+
+/// A message was found at start: its live recipients go home.
+pub(super) fn recovered<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    location: Location,
+    key: u32,
+    view: &MessageView<'_>,
+) {
+    let keeper = shard.keeper(location.lane);
+    let Some(live) = keeper.lane.borrow().entry(key).map(|entry| entry.live()) else { return };
+    for (first, count, domain) in view.domains() {
+        for range in &live {
+            let from = first.max(range.first);
+            let to = (first + count).min(range.first + range.count);
+            if from < to {
+                let group = Group {
+                    location,
+                    key,
+                    first: from,
+                    count: to - from,
+                    attempts: range.attempts,
+                    resident: false,
+                    not_before: range.next,
+                    expiry: view.expiry.seconds(),
+                };
+                hand_off(shard, domain, group);
+            }
+        }
+    }
+}
+
+/// Sends one group home. What finds no room waits here.
+fn hand_off<R: Runtime>(shard: &Rc<Shard<R>>, domain: &[u8], group: Group) {
+    // `<postmaster>` without a domain is ours (RFC 5321 4.5.1).
+    let domain = if domain.is_empty() { shard.settings.node.hostname.as_bytes() } else { domain };
+    let mut lower = [0; limits::DOMAIN_MAX + 1];
+    let lower = &mut lower[..domain.len().min(limits::DOMAIN_MAX + 1)];
+    for (to, from) in lower.iter_mut().zip(domain) {
+        *to = from.to_ascii_lowercase();
+    }
+    let domain = std::str::from_utf8(lower).unwrap_or_default();
+    let home = home_shard(lower, shard.mesh.shards());
+    if home == shard.index {
+        dispatch::queue(shard, domain, group);
+        return;
+    }
+    let handoff = Handoff { domain: domain.into(), group };
+    let mut backlog = shard.backlog.borrow_mut();
+    if !backlog.is_empty() {
+        backlog.push_back((home, handoff));
+    } else if let Err(handoff) = shard.mesh.offer(home, handoff) {
+        backlog.push_back((home, handoff));
+    }
+}
+
+/// The inbox: outcomes and credits first, then handoffs; then what waits for room elsewhere.
+pub async fn exchange<R: Runtime>(shard: Rc<Shard<R>>) {
+    loop {
+        let mut busy = false;
+        while let Some(letter) = shard.mesh.next_letter(shard.index) {
+            match letter {
+                Letter::Settled(settled) => settle::settle(&shard, settled),
+                Letter::Credits { lane, count } => settle::credited(&shard, lane, count),
+            }
+        }
+        for _ in 0..limits::INBOX_BATCH {
+            let Some(handoff) = shard.mesh.next_handoff(shard.index) else { break };
+            dispatch::queue(&shard, &handoff.domain, handoff.group);
+            busy = true;
+        }
+        shard.mesh.announce_room(shard.index);
+        send_backlog(&shard);
+        dispatch::retry_refused(&shard);
+        if shard.mesh.stopping() && !shard.draining.replace(true) {
+            shard.timers.expire_idle();
+            shard.wake_keepers();
+        }
+        if busy {
+            shard.runtime.yield_now().await;
+        } else {
+            std::future::poll_fn(|context| shard.runtime.bell().poll_rung(context)).await;
+        }
+    }
+}
+
+fn send_backlog<R: Runtime>(shard: &Shard<R>) {
+    let mut backlog = shard.backlog.borrow_mut();
+    for _ in 0..backlog.len().min(limits::HANDOFF_INBOX) {
+        let Some((home, handoff)) = backlog.pop_front() else { break };
+        if let Err(handoff) = shard.mesh.offer(home, handoff) {
+            backlog.push_front((home, handoff));
+            break;
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Getting at a stored message: from the map while its pages are known to be in memory, else read and checked.
+
+use std::io;
+use std::rc::Rc;
+
+use crate::limits;
+use crate::runtime::{Runtime, SegmentMap};
+use crate::shard::Shard;
+use crate::spool::Location;
+use crate::spool::record::{self, Extent, MessageView};
+
+/// A message record, in the map or read.
+pub enum Source {
+    /// In the map.
+    Mapped(SegmentMap, u32),
+    /// Read.
+    Read(Vec<u8>, u32),
+}
+
+/// Bytes read at first: nearly every record is shorter.
+const FIRST_READ: usize = 4096;
+
+fn damaged() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "the spool record is damaged")
+}
+
+impl Source {
+    /// The record of a message that was just written.
+    pub fn mapped<R: Runtime>(shard: &Shard<R>, location: Location) -> io::Result<Source> {
+        let map = shard.map(location.lane, location.slot).ok_or_else(damaged)?;
+        Ok(Source::Mapped(map, location.offset))
+    }
+
+    /// The record of any message, read without touching the map.
+    pub async fn read<R: Runtime>(shard: &Shard<R>, location: Location) -> io::Result<Source> {
+        let map = shard.map(location.lane, location.slot).ok_or_else(damaged)?;
+        let offset = u64::from(location.offset);
+        let room = (map.len() as u64).saturating_sub(offset) as usize;
+        let mut bytes = shard.runtime.read(&map, offset, FIRST_READ.min(room)).await?;
+        let length = record::claimed_length(&bytes).ok_or_else(damaged)?;
+        if length > limits::COMMIT_BYTES_MAX || length > room {
+            return Err(damaged());
+        }
+        if length > bytes.len() {
+            bytes = shard.runtime.read(&map, offset, length).await?;
+        }
+        Ok(Source::Read(bytes, location.offset))
+    }
+
+    /// The same, blocking: at start only.
+    pub fn read_now<R: Runtime>(shard: &Shard<R>, location: Location) -> io::Result<Source> {
+        let map = shard.map(location.lane, location.slot).ok_or_else(damaged)?;
+        let offset = u64::from(location.offset);
+        let room = (map.len() as u64).saturating_sub(offset) as usize;
+        let mut bytes = shard.runtime.read_now(&map, offset, FIRST_READ.min(room))?;
+        let length = record::claimed_length(&bytes).ok_or_else(damaged)?;
+        if length > limits::COMMIT_BYTES_MAX || length > room {
+            return Err(damaged());
+        }
+        if length > bytes.len() {
+            bytes = shard.runtime.read_now(&map, offset, length)?;
+        }
+        Ok(Source::Read(bytes, location.offset))
+    }
+
+    /// The message.
+    pub fn view(&self) -> io::Result<MessageView<'_>> {
+        let (bytes, offset) = match self {
+            Source::Mapped(map, offset) => {
+                let start = u64::from(*offset);
+                let header = map.slice(start, record::HEADER).ok_or_else(damaged)?;
+                let length = record::claimed_length(header).ok_or_else(damaged)?;
+                (map.slice(start, length).ok_or_else(damaged)?, *offset)
+            }
+            Source::Read(bytes, offset) => (&bytes[..], *offset),
+        };
+        let record = record::read_known(bytes, u64::from(offset)).map_err(|_| damaged())?;
+        if record.kind != record::Kind::Message as u8 {
+            return Err(damaged());
+        }
+        MessageView::parse(record.payload).map_err(|_| damaged())
+    }
+
+    /// The first `wanted` bytes of the body, or fewer if it has fewer.
+    pub async fn body_prefix<R: Runtime>(
+        &self,
+        shard: &Rc<Shard<R>>,
+        view: &MessageView<'_>,
+        wanted: usize,
+    ) -> io::Result<Vec<u8>> {
+        let mut body = Vec::new();
+        for extent in view.extents() {
+            if body.len() >= wanted {
+                break;
+            }
+            body.extend_from_slice(&read_extent(shard, view.id.lane, extent).await?);
+        }
+        body.truncate(wanted);
+        Ok(body)
+    }
+}
+
+/// Reads one piece of a body and checks it.
+pub async fn read_extent<R: Runtime>(shard: &Shard<R>, lane: u16, extent: Extent) -> io::Result<Vec<u8>> {
+    let map = shard.map(lane, extent.slot).ok_or_else(damaged)?;
+    let bytes = shard.runtime.read(&map, u64::from(extent.offset), extent.length as usize).await?;
+    if crc32c::crc32c(&bytes) == extent.crc {
+        Ok(bytes)
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidData, "a body in the spool is damaged (CRC)"))
+    }
+}

@@ -1,0 +1,474 @@
+//! Stage 3: messages and outcomes reach stable storage, many in one commit.
+//!
+//! One task a lane writes; the others queue and wait. A commit starts as soon as the one before is synced and a
+//! client waits; outcomes ride along, or force a commit of their own after [`limits::OUTCOME_DELAY_MAX`].
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use crate::limits;
+use crate::mail::envelope::Envelope;
+use crate::observe::accounting::{Event, Kind};
+use crate::runtime::{Runtime, Segment, Synced};
+use crate::shard::mesh::Letter;
+use crate::shard::promise::{Fulfil, promise};
+use crate::shard::timers::Sleep;
+use crate::shard::{Shard, handoff, settle};
+use crate::smtp::data::Summary;
+use crate::spool::batch::{Batch, Item, NewMessage, Outcome};
+use crate::spool::lane::{Begin, Done, Lane};
+use crate::spool::record::Extent;
+use crate::spool::{Durable, MessageId};
+use crate::time::Instant;
+
+/// A message that ended well and is to be stored.
+pub struct Persisted {
+    /// Its envelope.
+    pub envelope: Box<Envelope>,
+    /// What the scanner found.
+    pub summary: Summary,
+}
+
+/// Why a message was not stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotStored {
+    /// No segment is left.
+    NoSpace,
+    /// The disk failed.
+    Disk,
+}
+
+/// Who waits for an item.
+pub(super) enum Ticket {
+    /// A session, for its 250.
+    Message(Fulfil<Result<Durable<MessageId>, NotStored>>),
+    /// A session in the middle of a large body.
+    Chunk(Fulfil<Result<Extent, NotStored>>),
+    /// Nobody: a bounce.
+    Bounce,
+    /// The home shard that gets its credit back.
+    Credit(u16),
+    /// Nobody: a census, or one of several ranges that share a credit.
+    Nobody,
+}
+
+/// Outcomes that start a commit before their delay is over.
+const OUTCOMES_AT: usize = 256;
+/// How long a lane that could not make a segment waits before it tries again.
+const SEGMENT_PAUSE: Duration = Duration::from_secs(5);
+
+/// A lane this shard writes.
+pub struct Keeper<R: Runtime> {
+    pub(super) lane: RefCell<Lane>,
+    directory: PathBuf,
+    segment_size: u64,
+    segments: RefCell<Vec<Option<R::Segment>>>,
+    queue: RefCell<VecDeque<(Item, Ticket)>>,
+    /// Items a client waits for.
+    urgent: Cell<usize>,
+    /// When the oldest waiting outcome came.
+    oldest: Cell<Option<Instant>>,
+    stalled: Cell<bool>,
+    writing: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl<R: Runtime> Keeper<R> {
+    /// A lane that was just folded, and its open files by slot.
+    pub fn new(
+        lane: Lane,
+        directory: PathBuf,
+        segment_size: u64,
+        segments: Vec<Option<R::Segment>>,
+    ) -> Keeper<R> {
+        Keeper {
+            lane: RefCell::new(lane),
+            directory,
+            segment_size,
+            segments: RefCell::new(segments),
+            queue: RefCell::default(),
+            urgent: Cell::new(0),
+            oldest: Cell::new(None),
+            stalled: Cell::new(false),
+            writing: Cell::new(false),
+            waker: RefCell::new(None),
+        }
+    }
+
+    /// Queues an item a client waits for.
+    fn push_urgent(&self, item: Item, ticket: Ticket) {
+        self.queue.borrow_mut().push_back((item, ticket));
+        self.urgent.set(self.urgent.get() + 1);
+        if self.urgent.get() == 1 {
+            self.wake();
+        }
+    }
+
+    /// Queues an item that may wait for others.
+    pub(super) fn push(&self, now: Instant, item: Item, ticket: Ticket) {
+        let mut queue = self.queue.borrow_mut();
+        queue.push_back((item, ticket));
+        if self.oldest.get().is_none() {
+            self.oldest.set(Some(now));
+            self.wake();
+        } else if queue.len() == OUTCOMES_AT {
+            self.wake();
+        }
+    }
+
+    pub(super) fn wake(&self) {
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+
+    /// Nothing waits and nothing is being written.
+    pub fn is_quiet(&self) -> bool {
+        self.queue.borrow().is_empty() && !self.writing.get()
+    }
+
+    /// Items waiting.
+    pub fn waiting(&self) -> usize {
+        self.queue.borrow().len()
+    }
+
+    /// Waits until a commit is due.
+    async fn due(&self, shard: &Shard<R>) {
+        let mut delay: Option<Sleep> = None;
+        poll_fn(|context| {
+            let waiting = self.queue.borrow().len();
+            if !self.stalled.get() {
+                if self.urgent.get() > 0 || waiting >= OUTCOMES_AT || (waiting > 0 && shard.draining.get()) {
+                    return Poll::Ready(());
+                }
+                if let Some(oldest) = self.oldest.get() {
+                    let at = oldest + limits::OUTCOME_DELAY_MAX;
+                    let delay = delay.get_or_insert_with(|| shard.timers.sleep_until(at));
+                    if Pin::new(delay).poll(context).is_ready() {
+                        return Poll::Ready(());
+                    }
+                }
+            }
+            *self.waker.borrow_mut() = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    fn segment(&self, slot: u16) -> Option<R::Segment> {
+        self.segments.borrow().get(usize::from(slot)).cloned().flatten()
+    }
+}
+
+/// The file of a slot.
+pub fn segment_path(directory: &Path, slot: u16) -> PathBuf {
+    directory.join(format!("{slot:05}.seg"))
+}
+
+/// The committer: the one writer of a lane.
+pub async fn persist<R: Runtime>(shard: Rc<Shard<R>>, keeper: Rc<Keeper<R>>) {
+    loop {
+        housekeep(&shard, &keeper).await;
+        keeper.due(&shard).await;
+        let begin = {
+            let mut queue = keeper.queue.borrow_mut();
+            keeper.urgent.set(0);
+            keeper.oldest.set(None);
+            let begin = keeper.lane.borrow_mut().begin(&mut queue, shard.runtime.random());
+            if !queue.is_empty() {
+                // What did not fit goes next.
+                keeper.urgent.set(1);
+            }
+            begin
+        };
+        match begin {
+            Begin::Nothing => {}
+            Begin::Stalled => keeper.stalled.set(true),
+            Begin::Refused(items) => {
+                for (_, ticket) in items {
+                    refuse(ticket, NotStored::NoSpace);
+                }
+            }
+            Begin::Commit(batch) => {
+                keeper.writing.set(true);
+                commit(&shard, &keeper, batch).await;
+                keeper.writing.set(false);
+            }
+        }
+    }
+}
+
+fn refuse(ticket: Ticket, why: NotStored) {
+    match ticket {
+        Ticket::Message(session) => session.fulfil(Err(why)),
+        Ticket::Chunk(session) => session.fulfil(Err(why)),
+        Ticket::Bounce | Ticket::Credit(_) | Ticket::Nobody => {}
+    }
+}
+
+async fn commit<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>, batch: Batch<Ticket>) {
+    let started = shard.runtime.now();
+    let counters = &shard.instruments.counters;
+    match write(keeper, &batch).await {
+        Ok(synced) => {
+            counters.commits.add(1);
+            counters.commit_items.add(batch.len() as u64);
+            counters.commit_bytes.add(batch.bytes() as u64);
+            let took = shard.runtime.now().since(started).as_micros();
+            let _ = shard.latencies.borrow_mut().commit.record(took as u64);
+            committed(shard, keeper, batch, synced);
+        }
+        Err(error) => {
+            counters.commits_failed.add(1);
+            let lane = keeper.lane.borrow().number();
+            eprintln!(
+                "relevo: lane {lane}: a commit failed ({error}); its clients get 451, the lane goes on in a fresh segment"
+            );
+            let items = keeper.lane.borrow_mut().failed(batch);
+            let mut queue = keeper.queue.borrow_mut();
+            for (item, ticket) in items.into_iter().rev() {
+                match ticket {
+                    Ticket::Message(_) | Ticket::Chunk(_) => refuse(ticket, NotStored::Disk),
+                    ticket => queue.push_front((item, ticket)),
+                }
+            }
+            if !queue.is_empty() {
+                keeper.oldest.set(Some(shard.runtime.now()));
+            }
+        }
+    }
+}
+
+async fn write<R: Runtime>(keeper: &Keeper<R>, batch: &Batch<Ticket>) -> io::Result<Synced> {
+    let segment =
+        keeper.segment(batch.slot).ok_or_else(|| io::Error::other("the segment file is not open"))?;
+    if let Some(header) = &batch.header {
+        segment.append(0, &[io::IoSlice::new(header)])?;
+    }
+    segment.append(u64::from(batch.offset), &batch.parts())?;
+    segment.sync().await
+}
+
+/// Everything in the batch is durable: answers, handoffs, credits.
+fn committed<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>, batch: Batch<Ticket>, synced: Synced) {
+    let mut done = Vec::with_capacity(batch.len());
+    keeper.lane.borrow_mut().done(batch, synced, |_, item, ticket| done.push((item, ticket)));
+    let lane = keeper.lane.borrow().number();
+    let mut credits = vec![0u32; shard.mesh.shards()];
+    for (item, ticket) in done {
+        match (item, ticket) {
+            (Done::Message { id, location, key, message }, ticket) => {
+                let bounce = matches!(ticket, Ticket::Bounce);
+                received(shard, *id.get(), &message, bounce);
+                shard.gathered.set(shard.gathered.get().saturating_sub(message.body.len()));
+                handoff::stored(shard, location, key, &message.envelope);
+                if let Ticket::Message(session) = ticket {
+                    session.fulfil(Ok(id));
+                }
+            }
+            (Done::Chunk(extent), Ticket::Chunk(session)) => session.fulfil(Ok(*extent.get())),
+            (Done::Outcome { .. }, Ticket::Credit(home)) => credits[usize::from(home)] += 1,
+            _ => {}
+        }
+    }
+    for (home, count) in credits.into_iter().enumerate().filter(|(_, count)| *count > 0) {
+        if home == shard.index {
+            settle::credited(shard, lane, count);
+        } else {
+            shard.mesh.send(home, Letter::Credits { lane, count });
+        }
+    }
+}
+
+/// Counts and records a message that is on disk.
+fn received<R: Runtime>(shard: &Shard<R>, id: MessageId, message: &NewMessage, bounce: bool) {
+    let counters = &shard.instruments.counters;
+    let envelope = &message.envelope;
+    if bounce {
+        counters.bounces_made.add(1);
+    } else {
+        counters.messages_received.add(1);
+        counters.recipients_received.add(envelope.recipients.len() as u64);
+        counters.bytes_received.add(message.size);
+    }
+    let mut journal = shard.journal.borrow_mut();
+    if let [one] = &envelope.recipients[..] {
+        journal.record(&event(id, message, &[&one.address]));
+    } else {
+        let recipients: Vec<&[u8]> = envelope.recipients.iter().map(|one| &one.address[..]).collect();
+        journal.record(&event(id, message, &recipients));
+    }
+}
+
+fn event<'a>(id: MessageId, message: &'a NewMessage, recipients: &'a [&'a [u8]]) -> Event<'a> {
+    let envelope = &message.envelope;
+    Event {
+        size: message.size,
+        client: envelope.origin.client,
+        account: envelope.account.as_deref(),
+        ..Event::new(Kind::Received, envelope.arrival, id, &envelope.sender, recipients)
+    }
+}
+
+/// Frees dead segments, asks for new ones, takes censuses.
+async fn housekeep<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>) {
+    loop {
+        let next = keeper.lane.borrow_mut().next_to_free();
+        let Some((slot, block)) = next else { break };
+        let proof = match keeper.segment(slot) {
+            Some(segment) => match segment.append(0, &[io::IoSlice::new(&block)]) {
+                Ok(()) => segment.sync().await.ok(),
+                Err(_) => None,
+            },
+            None => None,
+        };
+        keeper.lane.borrow_mut().freed(slot, proof);
+        shard.instruments.counters.segments_recycled.add(1);
+        keeper.stalled.set(false);
+    }
+    let due = keeper.lane.borrow().census_due();
+    for slot in due {
+        keeper.queue.borrow_mut().push_front((Item::Census(slot), Ticket::Nobody));
+        keeper.oldest.set(Some(keeper.oldest.get().unwrap_or(shard.runtime.now())));
+    }
+    let wanted = keeper.lane.borrow_mut().wants_segment();
+    if let Some(slot) = wanted {
+        shard.runtime.spawn_vital("segment maker", make_segment(shard.clone(), keeper.clone(), slot));
+    }
+}
+
+async fn make_segment<R: Runtime>(shard: Rc<Shard<R>>, keeper: Rc<Keeper<R>>, slot: u16) {
+    let path = segment_path(&keeper.directory, slot);
+    let made = shard.runtime.create_segment(&path, keeper.segment_size).await;
+    match made {
+        Ok(segment) => {
+            let lane = keeper.lane.borrow().number();
+            shard.mesh.publish_map(lane, slot, segment.map().clone());
+            let mut segments = keeper.segments.borrow_mut();
+            if segments.len() <= usize::from(slot) {
+                segments.resize(usize::from(slot) + 1, None);
+            }
+            segments[usize::from(slot)] = Some(segment);
+            drop(segments);
+            keeper.lane.borrow_mut().segment_created(slot, true);
+        }
+        Err(error) => {
+            eprintln!(
+                "relevo: cannot make the spool segment {}: {error}; free some disk space",
+                path.display()
+            );
+            let until = shard.runtime.now() + SEGMENT_PAUSE;
+            shard.timers.sleep_until(until).await;
+            keeper.lane.borrow_mut().segment_created(slot, false);
+        }
+    }
+    keeper.stalled.set(false);
+    // Wakes the committer through an empty round, in which it asks for the next one.
+    keeper.urgent.set(keeper.urgent.get().max(1));
+    keeper.wake();
+}
+
+impl<R: Runtime> Shard<R> {
+    /// Stores a message: ends when it is on stable storage, or will not be.
+    pub async fn persist(&self, message: Persisted, upload: Upload) -> Result<Durable<MessageId>, NotStored> {
+        if upload.failed {
+            self.gathered.set(self.gathered.get().saturating_sub(upload.body.len()));
+            self.own().lane.borrow_mut().drop_chunks(&upload.chunks);
+            return Err(NotStored::Disk);
+        }
+        let (fulfil, stored) = promise();
+        let header_length = u32::try_from(message.summary.header_length).unwrap_or(u32::MAX);
+        let size = message.summary.size;
+        let length = upload.body.len();
+        let chunks = upload.chunks.clone();
+        let message = NewMessage {
+            envelope: message.envelope,
+            size,
+            header_length,
+            chunks: upload.chunks,
+            body: upload.body,
+        };
+        self.own().push_urgent(Item::Message(message), Ticket::Message(fulfil));
+        let result = stored.await;
+        if result.is_err() {
+            self.gathered.set(self.gathered.get().saturating_sub(length));
+            self.own().lane.borrow_mut().drop_chunks(&chunks);
+        }
+        result
+    }
+
+    /// Queues a bounce on the lane of the message it is about.
+    pub(super) fn persist_bounce(&self, keeper: &Keeper<R>, message: NewMessage) {
+        self.gathered.set(self.gathered.get() + message.body.len());
+        keeper.push(self.runtime.now(), Item::Message(message), Ticket::Bounce);
+    }
+
+    /// Queues outcomes of one attempt; the credit of `home` comes back with the last.
+    pub(super) fn persist_outcomes(&self, keeper: &Keeper<R>, home: u16, outcomes: Vec<Outcome>) {
+        let last = outcomes.len().saturating_sub(1);
+        let now = self.runtime.now();
+        for (place, outcome) in outcomes.into_iter().enumerate() {
+            let ticket = if place == last { Ticket::Credit(home) } else { Ticket::Nobody };
+            keeper.push(now, Item::Outcome(outcome), ticket);
+        }
+    }
+}
+
+/// A body on its way in.
+pub struct Upload {
+    body: Vec<u8>,
+    chunks: Vec<Extent>,
+    failed: bool,
+}
+
+impl Upload {
+    /// Nothing yet.
+    pub fn new() -> Upload {
+        Upload { body: Vec::new(), chunks: Vec::new(), failed: false }
+    }
+
+    /// More canonical bytes.
+    pub fn push<R: Runtime>(&mut self, shard: &Shard<R>, bytes: &[u8]) {
+        if self.failed {
+            return;
+        }
+        shard.gathered.set(shard.gathered.get() + bytes.len());
+        self.body.extend_from_slice(bytes);
+    }
+
+    /// Whether what is gathered must go to the spool before more is read.
+    pub fn wants_chunk<R: Runtime>(&self, shard: &Shard<R>) -> bool {
+        let over_budget =
+            shard.gathered.get() > limits::BODY_BUDGET && self.body.len() >= limits::SCRATCH / 4;
+        self.body.len() + limits::SCRATCH > limits::BODY_GATHER_MAX || over_budget
+    }
+
+    /// Stores what is gathered as a chunk. After a failure nothing more is kept.
+    pub async fn store_chunk<R: Runtime>(&mut self, shard: &Shard<R>) {
+        let body = std::mem::take(&mut self.body);
+        let length = body.len();
+        let (fulfil, stored) = promise();
+        shard.own().push_urgent(Item::Chunk(body), Ticket::Chunk(fulfil));
+        let stored = stored.await;
+        shard.gathered.set(shard.gathered.get().saturating_sub(length));
+        match stored {
+            Ok(extent) => self.chunks.push(extent),
+            Err(_) => self.failed = true,
+        }
+    }
+
+    /// The message was refused, or its client went away.
+    pub fn abandon<R: Runtime>(&mut self, shard: &Shard<R>) {
+        shard.gathered.set(shard.gathered.get().saturating_sub(self.body.len()));
+        shard.own().lane.borrow_mut().drop_chunks(&self.chunks);
+        self.body = Vec::new();
+        self.chunks = Vec::new();
+    }
+}

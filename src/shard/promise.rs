@@ -1,0 +1,55 @@
+//! A value one task of a shard waits for and another brings.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+#[derive(Debug)]
+struct State<T> {
+    value: Option<T>,
+    waker: Option<Waker>,
+}
+
+/// The side that waits: a future.
+#[derive(Debug)]
+pub struct Promise<T>(Rc<RefCell<State<T>>>);
+
+/// The side that brings the value, once.
+#[derive(Debug)]
+pub struct Fulfil<T>(Rc<RefCell<State<T>>>);
+
+/// Both sides. A promise whose other side is dropped without a value never ends: the committer, which holds them, is vital.
+pub fn promise<T>() -> (Fulfil<T>, Promise<T>) {
+    let state = Rc::new(RefCell::new(State { value: None, waker: None }));
+    (Fulfil(state.clone()), Promise(state))
+}
+
+impl<T> Fulfil<T> {
+    /// Brings the value.
+    pub fn fulfil(self, value: T) {
+        let waker = {
+            let mut state = self.0.borrow_mut();
+            state.value = Some(value);
+            state.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+impl<T> Future for Promise<T> {
+    type Output = T;
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        let mut state = self.0.borrow_mut();
+        match state.value.take() {
+            Some(value) => Poll::Ready(value),
+            None => {
+                state.waker = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! A shard's life: read its lanes, wait for the others, serve, drain.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::future::poll_fn;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam::channel::Sender;
+
+use crate::config::{Config, ListenerConfig};
+use crate::limits;
+use crate::observe::Instruments;
+use crate::observe::accounting::Journal;
+use crate::policy::accounts::Accounts;
+use crate::policy::tls;
+use crate::queue::destinations::Destinations;
+use crate::route::Table;
+use crate::runtime::{Runtime, Segment};
+use crate::shard::load::Source;
+use crate::shard::mesh::Mesh;
+use crate::shard::persist::{Keeper, segment_path};
+use crate::shard::receive::Door;
+use crate::shard::resolve::Resolver;
+use crate::shard::timers::Timers;
+use crate::shard::{Shard, accept, dispatch, handoff, persist};
+use crate::smtp::server::Rules;
+use crate::spool::Location;
+use crate::spool::fold::{self, Files};
+use crate::spool::lane::Shape;
+
+/// What a shard is given.
+#[derive(Clone)]
+pub struct Setup {
+    /// Its number.
+    pub index: usize,
+    /// The configuration.
+    pub settings: Arc<Config>,
+    /// The node's id, which every segment carries.
+    pub node: u64,
+    /// The other shards.
+    pub mesh: Arc<Mesh>,
+    /// What control reads.
+    pub instruments: Arc<Instruments>,
+    /// Accounts that may relay.
+    pub accounts: Option<Arc<Accounts>>,
+    /// Certificates, one for each listener that has one.
+    pub certificates: Vec<Option<Arc<rustls::ServerConfig>>>,
+    /// TLS towards next hops.
+    pub tls_client: tls::Client,
+    /// Where it says how far it is.
+    pub reports: Sender<Report>,
+}
+
+/// How far a shard is.
+#[derive(Debug)]
+pub enum Report {
+    /// Its lanes are read: so many live messages.
+    Read(usize),
+    /// Its listeners are open.
+    Listening,
+    /// It cannot start, in words that name the fix.
+    Failed(String),
+}
+
+/// The directory of a lane.
+pub fn lane_directory(data_dir: &Path, lane: u16) -> PathBuf {
+    data_dir.join(format!("lane-{lane:03}"))
+}
+
+/// Runs a shard from its start to the end of its drain.
+pub async fn run<R: Runtime>(runtime: R, setup: Setup) -> io::Result<()> {
+    let reports = setup.reports.clone();
+    let shard = match open(runtime, &setup) {
+        Ok(shard) => shard,
+        Err(problem) => {
+            let _ = reports.send(Report::Failed(problem.clone()));
+            return Err(io::Error::other(problem));
+        }
+    };
+    let found = shard.keepers.borrow().iter().map(|keeper| keeper.lane.borrow().messages()).sum();
+    let _ = reports.send(Report::Read(found));
+    poll_fn(|context| {
+        if setup.mesh.is_open() || setup.mesh.stopping() {
+            return std::task::Poll::Ready(());
+        }
+        shard.runtime.bell().poll_rung(context)
+    })
+    .await;
+    if setup.mesh.stopping() {
+        return Ok(());
+    }
+    serve(&shard);
+    match listen(&shard, &setup) {
+        Ok(()) => {
+            let _ = reports.send(Report::Listening);
+        }
+        Err(problem) => {
+            let _ = reports.send(Report::Failed(problem.clone()));
+            return Err(io::Error::other(problem));
+        }
+    }
+    drain(&shard).await;
+    Ok(())
+}
+
+/// Starts the tasks a shard cannot live without.
+fn serve<R: Runtime>(shard: &Rc<Shard<R>>) {
+    let runtime = &shard.runtime;
+    runtime.spawn_vital("timers", shard.timers.clone().run(runtime.clone()));
+    for keeper in shard.keepers.borrow().iter() {
+        runtime.spawn_vital("committer", persist::persist(shard.clone(), keeper.clone()));
+        runtime.spawn_vital("replay", replay(shard.clone(), keeper.clone()));
+    }
+    runtime.spawn_vital("inbox", handoff::exchange(shard.clone()));
+    runtime.spawn_vital("dispatcher", dispatch::tick(shard.clone()));
+}
+
+/// Messages found at start go to their queues, a few at a time.
+async fn replay<R: Runtime>(shard: Rc<Shard<R>>, keeper: Rc<Keeper<R>>) {
+    let lane = keeper.lane.borrow().number();
+    let found: Vec<(u32, Location)> = keeper
+        .lane
+        .borrow()
+        .entries()
+        .map(|(key, entry)| (key, Location { lane, slot: entry.slot, offset: entry.offset }))
+        .collect();
+    for some in found.chunks(limits::INBOX_BATCH) {
+        for (key, location) in some {
+            let read = Source::read_now(&shard, *location);
+            match read.as_ref().map_err(|error| error.to_string()).and_then(|source| {
+                let view = source.view().map_err(|error| error.to_string())?;
+                handoff::recovered(&shard, *location, *key, &view);
+                Ok(())
+            }) {
+                Ok(()) => {}
+                Err(error) => eprintln!(
+                    "relevo: lane {lane} segment {} offset {}: a message cannot be read: {error}; it stays in the spool",
+                    location.slot, location.offset
+                ),
+            }
+        }
+        shard.runtime.yield_now().await;
+    }
+}
+
+/// Reads the lanes and builds the shard.
+fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>, String> {
+    let settings = setup.settings.clone();
+    let mesh = setup.mesh.clone();
+    let mut keepers = Vec::new();
+    for lane in (setup.index..mesh.lanes()).step_by(mesh.shards()) {
+        let lane = u16::try_from(lane).map_err(|_| "too many lanes".to_owned())?;
+        keepers.push(Rc::new(open_lane(&runtime, setup, lane)?));
+    }
+    let timers = Timers::new();
+    let credits = (limits::OUTCOME_CREDITS / mesh.shards()).max(1) as u32;
+    let resolver = Resolver::new(runtime.clone(), timers.clone(), &settings, Table::new(&settings.routes));
+    Ok(Rc::new(Shard {
+        index: setup.index,
+        timers,
+        resolver,
+        journal: RefCell::new(Journal::new(setup.instruments.chunks.clone())),
+        instruments: setup.instruments.clone(),
+        latencies: RefCell::default(),
+        tls_client: setup.tls_client.clone(),
+        accounts: setup.accounts.clone(),
+        inbound: Cell::new(0),
+        outbound: Cell::new(0),
+        bouncing: Cell::new(0),
+        gathered: Cell::new(0),
+        draining: Cell::new(false),
+        scratch: RefCell::new(vec![0; limits::SCRATCH].into_boxed_slice()),
+        keepers: RefCell::new(keepers),
+        destinations: RefCell::new(Destinations::new(vec![credits; mesh.lanes()])),
+        sites: RefCell::new(HashMap::new()),
+        refused: RefCell::default(),
+        backlog: RefCell::new(VecDeque::new()),
+        maps: RefCell::new(vec![Vec::new(); mesh.lanes()]),
+        runtime,
+        settings,
+        mesh,
+    }))
+}
+
+/// The open files of a lane while it is folded.
+struct OpenFiles<'a, R: Runtime> {
+    runtime: &'a R,
+    segments: Vec<Option<R::Segment>>,
+}
+
+impl<R: Runtime> Files for OpenFiles<'_, R> {
+    fn slots(&self) -> Vec<(u16, u64)> {
+        let segments = self.segments.iter().enumerate();
+        segments.filter_map(|(slot, file)| Some((slot as u16, file.as_ref()?.map().len() as u64))).collect()
+    }
+
+    fn read(&self, slot: u16, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        let segment = self.segments.get(usize::from(slot)).and_then(Option::as_ref);
+        self.runtime.read_now(segment.ok_or(io::ErrorKind::NotFound)?.map(), offset, length)
+    }
+}
+
+fn open_lane<R: Runtime>(runtime: &R, setup: &Setup, lane: u16) -> Result<Keeper<R>, String> {
+    let spool = &setup.settings.spool;
+    let directory = lane_directory(&setup.settings.node.data_dir, lane);
+    let fail = |error: &dyn std::fmt::Display| format!("{}: {error}", directory.display());
+    runtime.create_directory(&directory).map_err(|error| fail(&error))?;
+    let mut segments: Vec<Option<R::Segment>> = Vec::new();
+    for name in runtime.list(&directory).map_err(|error| fail(&error))? {
+        let Some(slot) = name.strip_suffix(".seg").and_then(|slot| slot.parse::<u16>().ok()) else {
+            continue;
+        };
+        if segments.len() <= usize::from(slot) {
+            segments.resize(usize::from(slot) + 1, None);
+        }
+        // An empty file is one whose creation was interrupted; it is made again when it is needed.
+        if let Ok(segment) = runtime.open_segment(&segment_path(&directory, slot)) {
+            setup.mesh.publish_map(lane, slot, segment.map().clone());
+            segments[usize::from(slot)] = Some(segment);
+        }
+    }
+    let share = if spool.size_max == 0 {
+        limits::SEGMENTS_MAX
+    } else {
+        (spool.size_max / spool.segment_size) as usize / setup.mesh.shards()
+    };
+    let shape = Shape {
+        lane,
+        node: setup.node,
+        segment_size: spool.segment_size,
+        segments_max: share.clamp(limits::SEGMENTS_RESERVED + 2, limits::SEGMENTS_MAX),
+    };
+    let files = OpenFiles { runtime, segments };
+    let folded = fold::fold(shape, &files).map_err(|refusal| fail(&refusal))?;
+    for damage in &folded.damage {
+        eprintln!("relevo: lane {lane}: {damage}");
+    }
+    if folded.torn > 0 {
+        eprintln!(
+            "relevo: lane {lane}: an unfinished commit at the end was dropped; no client had its answer yet"
+        );
+    }
+    let mut segments = files.segments;
+    for (slot, segment) in segments.iter_mut().enumerate() {
+        // Files the fold could not use are made anew under the same name, so their maps must not be kept.
+        if folded.lane.is_absent(slot as u16) {
+            *segment = None;
+        }
+    }
+    Ok(Keeper::new(folded.lane, directory, spool.segment_size, segments))
+}
+
+fn listen<R: Runtime>(shard: &Rc<Shard<R>>, setup: &Setup) -> Result<(), String> {
+    for (listener, certificate) in setup.settings.listeners.iter().zip(&setup.certificates) {
+        let socket = shard.runtime.listen(listener.address);
+        let socket = socket.map_err(|error| format!("cannot listen on {}: {error}", listener.address))?;
+        let door = Rc::new(door(setup, listener, certificate.clone()));
+        shard.runtime.spawn_vital("accept", accept::accept(shard.clone(), socket, door));
+    }
+    Ok(())
+}
+
+fn door(setup: &Setup, listener: &ListenerConfig, certificate: Option<Arc<rustls::ServerConfig>>) -> Door {
+    Door {
+        rules: Rc::new(Rules {
+            hostname: setup.settings.node.hostname.clone(),
+            message_size_max: listener.message_size_max,
+            recipients_max: listener.recipients_max,
+            starttls: certificate.is_some(),
+            accounts: setup.accounts.is_some(),
+        }),
+        relay_from: listener.relay_from.clone(),
+        tls: certificate,
+    }
+}
+
+/// Waits for the order to stop, then until nothing is in flight, or for [`limits::DRAIN_MAX`].
+async fn drain<R: Runtime>(shard: &Rc<Shard<R>>) {
+    const LOOK: Duration = Duration::from_millis(200);
+    while !shard.draining.get() {
+        shard.timers.sleep_until(shard.runtime.now() + LOOK).await;
+    }
+    let give_up = shard.runtime.now() + limits::DRAIN_MAX;
+    let mut quiet = 0;
+    while shard.runtime.now() < give_up {
+        // Sessions that became idle meanwhile, and connections to next hops that wait for work.
+        shard.timers.expire_idle();
+        shard.wake_keepers();
+        quiet = if shard.inbound.get() == 0 && shard.is_quiet() { quiet + 1 } else { 0 };
+        // Other shards may still send outcomes of attempts they had under way: two looks in a row.
+        if quiet >= 2 {
+            break;
+        }
+        shard.timers.sleep_until(shard.runtime.now() + LOOK / 4).await;
+    }
+    shard.journal.borrow_mut().flush();
+    shard.publish();
+}
