@@ -1,1 +1,98 @@
-fn main() {}
+//! The `relevo` command: arguments, configuration, node. The only place where the process ends.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use relevo::config::{Config, ConfigError};
+use relevo::node::Node;
+use relevo::policy::accounts;
+use relevo::runtime::process;
+
+/// A bulk-mail relay: one shard a core, every message on disk before its 250.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the relay.
+    Run {
+        /// The configuration (TOML; every key is in deploy/relevo.toml).
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Say what a configuration means, or what is wrong in it.
+    Check {
+        /// The configuration.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Read a password from standard input and print its hash for the account file.
+    HashPassword,
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Run { config } => run(&config),
+        Command::Check { config } => load(&config).map(|config| print!("{}", config.describe())),
+        Command::HashPassword => hash_password(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("relevo: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn load(path: &Path) -> Result<Config, String> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| format!("{}: {error}; give the path of a configuration file", path.display()))?;
+    Config::parse(&text, path).map_err(|errors| {
+        let lines: Vec<String> = errors.iter().map(ConfigError::to_string).collect();
+        lines.join("\nrelevo: ")
+    })
+}
+
+fn run(path: &Path) -> Result<(), String> {
+    let config = load(path)?;
+    process::hold_signals();
+    let node = Node::start(config)?;
+    for listener in &node.settings.listeners {
+        eprintln!("relevo: listening on {}", listener.address);
+    }
+    if node.recovered > 0 {
+        eprintln!("relevo: {} messages found in the spool", node.recovered);
+    }
+    loop {
+        match process::wait_for_signal(60_000) {
+            Some(process::Signal::Stop) => break,
+            Some(process::Signal::Reload) => {
+                eprintln!("relevo: SIGHUP: restart to read the configuration again")
+            }
+            None => {}
+        }
+    }
+    eprintln!("relevo: draining");
+    if node.stop() { Ok(()) } else { Err("a shard ended with an error".to_owned()) }
+}
+
+fn hash_password() -> Result<(), String> {
+    let mut password = Vec::new();
+    std::io::stdin()
+        .take(1024)
+        .read_to_end(&mut password)
+        .map_err(|error| format!("standard input: {error}"))?;
+    let end = password.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r')).map_or(0, |last| last + 1);
+    if end == 0 {
+        return Err("the password is empty; write it to standard input".to_owned());
+    }
+    println!("{}", accounts::hash(&password[..end], &process::random_bytes())?);
+    Ok(())
+}

@@ -3,7 +3,11 @@
 //! [`Config::parse`] reads TOML once; everything after it works with these types and never meets a string that
 //! still has to be understood. An error names file, line, key and the fix ([`ConfigError`]).
 
+mod describe;
 pub mod parse;
+pub mod value;
+
+pub use parse::ConfigError;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;

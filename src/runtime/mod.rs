@@ -20,6 +20,7 @@ use crate::time::{Instant, UnixMillis};
 pub mod bell;
 pub mod glommio;
 pub mod map;
+pub mod process;
 pub mod sim;
 
 pub use bell::Bell;

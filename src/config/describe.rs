@@ -1,0 +1,108 @@
+//! What a configuration means, in sentences: the output of `relevo check`.
+
+use std::fmt::Write;
+
+use crate::config::{Config, DomainPattern, RouteTarget, value};
+
+impl Config {
+    /// Says what the relay would do.
+    pub fn describe(&self) -> String {
+        let mut out = String::new();
+        // Writing to a String cannot fail.
+        let _ = self.write_description(&mut out);
+        out
+    }
+
+    fn write_description(&self, out: &mut String) -> std::fmt::Result {
+        let shards = match self.node.shards {
+            0 => "one shard per core".to_owned(),
+            count => format!("{count} shards"),
+        };
+        writeln!(out, "{}: {shards}, mail kept in {}", self.node.hostname, self.node.data_dir.display())?;
+        for listener in &self.listeners {
+            write!(out, "listens on {}", listener.address)?;
+            write!(out, ", messages up to {}", value::show_size(listener.message_size_max))?;
+            write!(out, ", {} recipients each", listener.recipients_max)?;
+            writeln!(out, "{}", if listener.tls.is_some() { ", STARTTLS" } else { ", no TLS" })?;
+            let networks: Vec<_> = listener
+                .relay_from
+                .iter()
+                .map(|network| format!("{}/{}", network.address, network.bits))
+                .collect();
+            if !networks.is_empty() {
+                writeln!(out, "  relays for {}", networks.join(", "))?;
+            }
+            match (&self.accounts, &listener.tls) {
+                (Some(file), Some(_)) => {
+                    writeln!(out, "  relays for the accounts in {}, after STARTTLS", file.display())?
+                }
+                (Some(_), None) => writeln!(out, "  accounts cannot log in here: there is no certificate")?,
+                _ => {}
+            }
+        }
+        for route in &self.routes {
+            let domain = match &route.domain {
+                DomainPattern::Exact(domain) => domain.clone(),
+                DomainPattern::Suffix(suffix) => format!("*.{suffix}"),
+                DomainPattern::Any => "every other domain".to_owned(),
+            };
+            match &route.to {
+                RouteTarget::Mx => writeln!(out, "mail for {domain} goes to its MX hosts")?,
+                RouteTarget::Smtp { host, port } => {
+                    writeln!(out, "mail for {domain} goes to {host} port {port}")?
+                }
+            }
+        }
+        if !self.routes.iter().any(|route| route.domain == DomainPattern::Any) {
+            writeln!(
+                out,
+                "mail for every other domain goes to its MX hosts, port {}",
+                self.delivery.mx_port
+            )?;
+        }
+        let servers: Vec<_> = self.dns.servers.iter().map(ToString::to_string).collect();
+        let servers =
+            if servers.is_empty() { "those of /etc/resolv.conf".to_owned() } else { servers.join(", ") };
+        writeln!(
+            out,
+            "name servers: {servers}; {} tries of {}",
+            self.dns.attempts,
+            value::show_duration(self.dns.timeout)
+        )?;
+        writeln!(
+            out,
+            "at most {} connections to one destination; STARTTLS to next hops {}",
+            self.delivery.connections_per_destination,
+            if self.delivery.starttls { "where they offer it" } else { "never" }
+        )?;
+        let retry = &self.retry;
+        let mut wait = retry.first.as_secs_f64();
+        let mut waits = Vec::new();
+        for _ in 0..6 {
+            waits.push(value::show_duration(std::time::Duration::from_secs(
+                wait.min(retry.max.as_secs_f64()) as u64,
+            )));
+            wait *= retry.factor;
+        }
+        writeln!(
+            out,
+            "retries after {} and so on, each a tenth more or less, at most {} apart; given up after {}",
+            waits.join(", "),
+            value::show_duration(retry.max),
+            value::show_duration(retry.expire)
+        )?;
+        let bound = match self.spool.size_max {
+            0 => "as many as the disk holds".to_owned(),
+            size => format!("{} in all", value::show_size(size)),
+        };
+        writeln!(out, "spool segments of {}, {bound}", value::show_size(self.spool.segment_size))?;
+        match &self.log {
+            Some(path) => writeln!(out, "accounting to {}", path.display())?,
+            None => writeln!(out, "accounting to standard output")?,
+        }
+        match self.control.http {
+            Some(address) => writeln!(out, "metrics at http://{address}/metrics, health at /healthz"),
+            None => writeln!(out, "no HTTP"),
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! The small languages inside configuration strings: durations, sizes, networks, patterns, targets.
+//!
+//! Each parser answers with the fix to print: what the value should look like.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use crate::config::{DomainPattern, Network, RouteTarget};
+use crate::mail::address;
+
+/// `30s`, `1m`, `2h`, `5d`, `100ms`, or several in a row: `1h30m`.
+pub fn duration(text: &str) -> Result<Duration, &'static str> {
+    const FIX: &str = "write a number with a unit: 100ms, 30s, 5m, 2h, 5d";
+    let mut rest = text.trim();
+    let mut total = Duration::ZERO;
+    if rest.is_empty() {
+        return Err(FIX);
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or(FIX)?;
+        let number: u64 = rest[..digits].parse().map_err(|_| FIX)?;
+        rest = &rest[digits..];
+        let letters = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let millis: u64 = match &rest[..letters] {
+            "ms" => 1,
+            "s" => 1000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            _ => return Err(FIX),
+        };
+        rest = &rest[letters..];
+        let span =
+            number.checked_mul(millis).filter(|span| *span <= 366 * 86_400_000).ok_or("at most 366d")?;
+        total = total.saturating_add(Duration::from_millis(span));
+    }
+    Ok(total)
+}
+
+/// The shortest way to write a duration.
+pub fn show_duration(span: Duration) -> String {
+    let millis = span.as_millis();
+    for (unit, name) in [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s")] {
+        if millis >= unit && millis.is_multiple_of(unit) {
+            return format!("{}{name}", millis / unit);
+        }
+    }
+    if millis > 60_000 { format!("{:.1}m", millis as f64 / 60_000.0) } else { format!("{millis}ms") }
+}
+
+/// Bytes: `64MiB`, `50MB`, `10k`, `4096`.
+pub fn size(text: &str) -> Result<u64, &'static str> {
+    const FIX: &str = "write bytes as a number, or with a unit: 4096, 64KiB, 50MB, 64MiB, 1GiB";
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let number: u64 = text[..digits].parse().map_err(|_| FIX)?;
+    let unit = match text[digits..].trim() {
+        "" | "B" => 1,
+        "k" | "K" | "KiB" => 1 << 10,
+        "kB" | "KB" => 1000,
+        "M" | "MiB" => 1 << 20,
+        "MB" => 1_000_000,
+        "G" | "GiB" => 1 << 30,
+        "GB" => 1_000_000_000,
+        "T" | "TiB" => 1 << 40,
+        "TB" => 1_000_000_000_000,
+        _ => return Err(FIX),
+    };
+    number.checked_mul(unit).ok_or(FIX)
+}
+
+/// The shortest way to write a size.
+pub fn show_size(bytes: u64) -> String {
+    for (unit, name) in [(1u64 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")] {
+        if bytes >= unit && bytes.is_multiple_of(unit) {
+            return format!("{}{name}", bytes / unit);
+        }
+    }
+    bytes.to_string()
+}
+
+/// `10.0.0.0/8`, `::1`.
+pub fn network(text: &str) -> Result<Network, &'static str> {
+    const FIX: &str = "write an address or a prefix: 10.0.0.0/8, 192.0.2.7, 2001:db8::/32";
+    let (address, bits) = match text.split_once('/') {
+        Some((address, bits)) => (address, Some(bits.parse::<u8>().map_err(|_| FIX)?)),
+        None => (text, None),
+    };
+    let address: IpAddr = address.parse().map_err(|_| FIX)?;
+    let widest = if address.is_ipv4() { 32 } else { 128 };
+    let bits = bits.unwrap_or(widest);
+    if bits > widest {
+        return Err(FIX);
+    }
+    let network = Network { address, bits };
+    if network.contains(address) {
+        Ok(network)
+    } else {
+        Err("bits after the prefix are set; write the network's first address")
+    }
+}
+
+/// `exact`, `*.suffix`, `*`.
+pub fn pattern(text: &str) -> Result<DomainPattern, &'static str> {
+    const FIX: &str = "write a domain, \"*.domain\" for all below it, or \"*\" for all";
+    let valid =
+        |domain: &str| address::is_domain(domain.as_bytes()) || address::is_literal(domain.as_bytes());
+    if text == "*" {
+        Ok(DomainPattern::Any)
+    } else if let Some(suffix) = text.strip_prefix("*.") {
+        if valid(suffix) { Ok(DomainPattern::Suffix(suffix.to_ascii_lowercase())) } else { Err(FIX) }
+    } else if valid(text) {
+        Ok(DomainPattern::Exact(text.to_ascii_lowercase()))
+    } else {
+        Err(FIX)
+    }
+}
+
+/// `mx`, `smtp://host:port`.
+pub fn target(text: &str) -> Result<RouteTarget, &'static str> {
+    const FIX: &str = "write \"mx\" or \"smtp://host:port\", an IPv6 address in brackets";
+    if text == "mx" {
+        return Ok(RouteTarget::Mx);
+    }
+    if text.starts_with("lmtp:") {
+        return Err("lmtp is not spoken yet; use \"smtp://host:port\"");
+    }
+    let place = text.strip_prefix("smtp://").ok_or(FIX)?;
+    let (host, port) = match place.strip_prefix('[') {
+        Some(rest) => {
+            let (host, rest) = rest.split_once(']').ok_or(FIX)?;
+            host.parse::<std::net::Ipv6Addr>().map_err(|_| FIX)?;
+            (host, rest.strip_prefix(':').or(rest.is_empty().then_some("25")).ok_or(FIX)?)
+        }
+        None => place.split_once(':').unwrap_or((place, "25")),
+    };
+    let port = port.parse::<u16>().ok().filter(|port| *port > 0).ok_or(FIX)?;
+    if host.parse::<IpAddr>().is_ok() || address::is_domain(host.as_bytes()) {
+        Ok(RouteTarget::Smtp { host: host.to_ascii_lowercase(), port })
+    } else {
+        Err(FIX)
+    }
+}
+
+/// An address with a port, or one to which `port` is added.
+pub fn socket(text: &str, port: Option<u16>) -> Result<SocketAddr, &'static str> {
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    match (text.parse(), port) {
+        (Ok(address), Some(port)) => Ok(SocketAddr::new(address, port)),
+        _ => Err("write address:port, as in 127.0.0.1:2525, 0.0.0.0:25 or [::]:25"),
+    }
+}
+
+/// Name servers in the text of a resolv.conf.
+pub fn name_servers(text: &str) -> Vec<SocketAddr> {
+    let lines = text.lines().filter_map(|line| line.trim().strip_prefix("nameserver"));
+    let addresses = lines.filter_map(|rest| rest.split_whitespace().next());
+    addresses
+        .filter_map(|address| socket(address.split('%').next().unwrap_or(address), Some(53)).ok())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_and_sizes() {
+        assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(duration("100ms"), Ok(Duration::from_millis(100)));
+        for wrong in ["", "1", "m", "1x", "1m2", "99999999999999999999s", "400d"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(show_duration(Duration::from_secs(7200)), "2h");
+        assert_eq!((size("64MiB"), size("50MB"), size("7")), (Ok(64 << 20), Ok(50_000_000), Ok(7)));
+        assert!(size("1XB").is_err() && size("99999999TB").is_err());
+        assert_eq!(show_size(64 << 20), "64MiB");
+    }
+
+    #[test]
+    fn networks_and_targets() {
+        assert!(network("10.0.0.0/8").unwrap().contains("10.2.3.4".parse().unwrap()));
+        assert!(!network("0.0.0.0/0").unwrap().contains("::1".parse().unwrap()));
+        assert!(network("10.0.0.1/8").is_err() && network("10.0.0.0/33").is_err() && network("x").is_err());
+        let to = |host: &str, port| Ok(RouteTarget::Smtp { host: host.into(), port });
+        assert_eq!(target("smtp://Mail.example"), to("mail.example", 25));
+        assert_eq!(target("smtp://[::1]:2526"), to("::1", 2526));
+        assert_eq!(target("smtp://127.0.0.1:26"), to("127.0.0.1", 26));
+        for wrong in ["", "smtp://", "smtp://a:0", "smtp://a:x", "http://a", "smtp://[::1", "lmtp://a:24"] {
+            assert!(target(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(pattern("*.Example.com"), Ok(DomainPattern::Suffix("example.com".into())));
+        assert!(pattern("*x").is_err());
+        let text = "search a\nnameserver 192.0.2.1\n nameserver fe80::1%eth0\n#nameserver 1.1.1.1";
+        assert_eq!(name_servers(text), ["192.0.2.1:53".parse().unwrap(), "[fe80::1]:53".parse().unwrap()]);
+    }
+}

@@ -1,0 +1,197 @@
+//! One relay process: checks, control, shards; started all or nothing, stopped in order.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crossbeam::channel::{Receiver, unbounded};
+
+use crate::config::{Config, value};
+use crate::control::{self, Control};
+use crate::limits;
+use crate::observe::Instruments;
+use crate::policy::accounts::Accounts;
+use crate::policy::tls;
+use crate::runtime::Bell;
+use crate::runtime::glommio::{self, ShardThread, probe};
+use crate::runtime::process::{self, DirectoryLock, LockError};
+use crate::shard::mesh::Mesh;
+use crate::shard::start::{self, Report, Setup};
+
+/// How long shards may take to read their lanes before the start is given up.
+const START_MAX: Duration = Duration::from_secs(3600);
+
+/// A running relay.
+pub struct Node {
+    /// Its configuration, ports resolved.
+    pub settings: Arc<Config>,
+    /// What its shards count.
+    pub instruments: Vec<Arc<Instruments>>,
+    /// Live messages found in the spool at start.
+    pub recovered: usize,
+    mesh: Arc<Mesh>,
+    threads: Vec<ShardThread>,
+    control: Option<Control>,
+    draining: Arc<AtomicBool>,
+    _lock: DirectoryLock,
+}
+
+impl Node {
+    /// Starts everything, or nothing. The error is for the operator: what is wrong, and what to do.
+    pub fn start(mut config: Config) -> Result<Node, String> {
+        let cores = probe::cores();
+        let shards =
+            if config.node.shards == 0 { cores.len().min(limits::SHARDS_MAX) } else { config.node.shards };
+        probe::check(shards).map_err(|refusal| format!("{}; {}", refusal.problem, refusal.fix))?;
+        let data_dir = config.node.data_dir.clone();
+        let lock = lock(&data_dir)?;
+        let id = process::node_id(&data_dir).map_err(|error| format!("{}: {error}", data_dir.display()))?;
+        for listener in &mut config.listeners {
+            listener.address = process::probe_port(listener.address).map_err(|error| {
+                format!("cannot listen on {}: {error}; {}", listener.address, port_fix(&error))
+            })?;
+        }
+        let certificates = config
+            .listeners
+            .iter()
+            .map(|listener| listener.tls.as_ref().map(tls::server).transpose())
+            .collect::<Result<Vec<_>, _>>()?;
+        let accounts = config.accounts.as_deref().map(read_accounts).transpose()?.map(Arc::new);
+        if config.dns.servers.is_empty() {
+            let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+            config.dns.servers = value::name_servers(&text);
+        }
+        let settings = Arc::new(config);
+        let instruments: Vec<Arc<Instruments>> = (0..shards).map(|_| Arc::default()).collect();
+        let bells: Vec<_> = (0..shards).map(|_| Arc::new(Bell::new())).collect();
+        let mesh = Arc::new(Mesh::new(bells.clone(), lanes(&data_dir).max(shards)));
+        let draining = Arc::new(AtomicBool::new(false));
+        let control = control::start(control::Setup {
+            instruments: instruments.clone(),
+            http: settings.control.http,
+            log: settings.log.clone(),
+            draining: draining.clone(),
+        })?;
+        let (reports, inbox) = unbounded();
+        let tls_client = tls::Client::new().map_err(|error| error.to_string())?;
+        let mut node = Node {
+            settings: settings.clone(),
+            instruments: instruments.clone(),
+            recovered: 0,
+            mesh: mesh.clone(),
+            threads: Vec::new(),
+            control: Some(control),
+            draining,
+            _lock: lock,
+        };
+        for (index, bell) in bells.into_iter().enumerate() {
+            let setup = Setup {
+                index,
+                settings: settings.clone(),
+                node: id,
+                mesh: mesh.clone(),
+                instruments: instruments[index].clone(),
+                accounts: accounts.clone(),
+                certificates: certificates.clone(),
+                tls_client: tls_client.clone(),
+                reports: reports.clone(),
+            };
+            let core = cores[index % cores.len()];
+            let thread = glommio::start_shard(index, core, bell, move |runtime| start::run(runtime, setup));
+            match thread {
+                Ok(thread) => node.threads.push(thread),
+                Err(error) => {
+                    node.stop();
+                    return Err(format!("cannot start shard {index}: {error}"));
+                }
+            }
+        }
+        match node.await_reports(&inbox, shards) {
+            Ok(()) => Ok(node),
+            Err(problem) => {
+                node.stop();
+                Err(problem)
+            }
+        }
+    }
+
+    /// First all lanes are read, then all listeners open.
+    fn await_reports(&mut self, inbox: &Receiver<Report>, shards: usize) -> Result<(), String> {
+        for open in [false, true] {
+            if open {
+                self.mesh.open();
+            }
+            for _ in 0..shards {
+                match inbox.recv_timeout(START_MAX) {
+                    Ok(Report::Read(messages)) => self.recovered += messages,
+                    Ok(Report::Listening) => {}
+                    Ok(Report::Failed(problem)) => return Err(problem),
+                    Err(_) => return Err("a shard did not start".to_owned()),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Where HTTP is served.
+    pub fn http(&self) -> Option<std::net::SocketAddr> {
+        self.control.as_ref().and_then(|control| control.http)
+    }
+
+    /// Drains: no new mail, what is in flight ends within a bound, everything is committed. True if every shard ended well.
+    pub fn stop(mut self) -> bool {
+        self.draining.store(true, Ordering::SeqCst);
+        self.mesh.stop();
+        let mut well = true;
+        for thread in self.threads.drain(..) {
+            well &= thread.join().is_ok();
+        }
+        if let Some(control) = self.control.take() {
+            control.stop();
+        }
+        well
+    }
+}
+
+fn lock(data_dir: &Path) -> Result<DirectoryLock, String> {
+    process::lock_directory(data_dir).map_err(|error| match error {
+        LockError::Taken => format!(
+            "{} is in use by another relevo process; stop that one, or set node.data_dir to another directory",
+            data_dir.display()
+        ),
+        LockError::Io(error) => format!(
+            "{}: {error}; make node.data_dir a directory that this user may write",
+            data_dir.display()
+        ),
+    })
+}
+
+fn port_fix(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            "another process listens there: stop it, or change the listener's address"
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            "ports below 1024 need CAP_NET_BIND_SERVICE (see deploy/relevo.service)"
+        }
+        std::io::ErrorKind::AddrNotAvailable => {
+            "this machine has no such address: change the listener's address"
+        }
+        _ => "change the listener's address",
+    }
+}
+
+fn read_accounts(path: &Path) -> Result<Accounts, String> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| format!("{}: {error}; set auth.accounts to a readable file", path.display()))?;
+    Accounts::parse(&text).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// Lanes there are on disk: the highest number plus one.
+fn lanes(data_dir: &Path) -> usize {
+    let entries = std::fs::read_dir(data_dir).into_iter().flatten().flatten();
+    let numbers =
+        entries.filter_map(|entry| entry.file_name().to_str()?.strip_prefix("lane-")?.parse::<usize>().ok());
+    numbers.filter(|number| *number < limits::SHARDS_MAX).max().map_or(0, |highest| highest + 1)
+}

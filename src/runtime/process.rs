@@ -1,0 +1,123 @@
+//! What the process as a whole asks of the machine: locks, signals, ports. Used at start and stop, never by a shard.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+use std::path::Path;
+
+/// A directory that is ours until this is dropped.
+#[derive(Debug)]
+pub struct DirectoryLock(#[expect(dead_code, reason = "the lock lives as long as the descriptor")] File);
+
+/// Why a data directory cannot be used.
+#[derive(Debug)]
+pub enum LockError {
+    /// Another process has it.
+    Taken,
+    /// It cannot be made or written.
+    Io(io::Error),
+}
+
+/// Makes the directory if need be, checks that it can be written, and locks it.
+pub fn lock_directory(directory: &Path) -> Result<DirectoryLock, LockError> {
+    std::fs::create_dir_all(directory).map_err(LockError::Io)?;
+    let path = directory.join("lock");
+    let file =
+        OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(LockError::Io)?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(DirectoryLock(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(LockError::Taken),
+        Err(error) => Err(LockError::Io(error.into())),
+    }
+}
+
+/// The id in `directory/node`, made at the first start and synced.
+pub fn node_id(directory: &Path) -> io::Result<u64> {
+    let path = directory.join("node");
+    let mut text = String::new();
+    match File::open(&path) {
+        Ok(mut file) => {
+            file.read_to_string(&mut text)?;
+            u64::from_str_radix(text.trim(), 16).map_err(|_| {
+                io::Error::new(io::ErrorKind::InvalidData, format!("{} is damaged", path.display()))
+            })
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let mut bytes = [0; 8];
+            rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+            let id = u64::from_ne_bytes(bytes);
+            let mut file = File::create(&path)?;
+            writeln!(file, "{id:016x}")?;
+            file.sync_all()?;
+            File::open(directory)?.sync_all()?;
+            Ok(id)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Random bytes of the kernel, for salts.
+pub fn random_bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    // A few bytes are never short, and never fail once the kernel's pool is ready.
+    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    bytes
+}
+
+/// Whether the address can be listened on; port 0 becomes a free port. SO_REUSEPORT would hide another process there.
+#[expect(clippy::disallowed_methods, reason = "a probe at start, before any shard runs")]
+pub fn probe_port(address: SocketAddr) -> io::Result<SocketAddr> {
+    std::net::TcpListener::bind(address)?.local_addr()
+}
+
+/// Holds back SIGTERM, SIGINT and SIGHUP from every thread started later, so that [`wait_for_signal`] gets them.
+pub fn hold_signals() {
+    // SAFETY: the set is initialised by sigemptyset before it is read; the calls touch nothing else.
+    unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+            libc::sigaddset(&mut set, signal);
+        }
+        libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
+    }
+}
+
+/// What the operator asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// Finish and end.
+    Stop,
+    /// Nothing yet: SIGHUP is reserved for reading the configuration again.
+    Reload,
+}
+
+/// Waits for a signal held back by [`hold_signals`], at most until `milliseconds` have passed.
+pub fn wait_for_signal(milliseconds: u64) -> Option<Signal> {
+    // SAFETY: as above; sigtimedwait fills nothing but is given a null pointer for the details.
+    let signal = unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+            libc::sigaddset(&mut set, signal);
+        }
+        let patience = libc::timespec {
+            tv_sec: (milliseconds / 1000) as libc::time_t,
+            tv_nsec: (milliseconds % 1000 * 1_000_000) as libc::c_long,
+        };
+        libc::sigtimedwait(&set, std::ptr::null_mut(), &patience)
+    };
+    match signal {
+        libc::SIGTERM | libc::SIGINT => Some(Signal::Stop),
+        libc::SIGHUP => Some(Signal::Reload),
+        _ => None,
+    }
+}
+
+/// CPU seconds and resident bytes of this process, from /proc.
+pub fn usage() -> (f64, u64) {
+    let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: u64 = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
+    (cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9, pages * rustix::param::page_size() as u64)
+}
