@@ -2,5 +2,6 @@
 
 pub mod destinations;
 pub mod group;
+pub mod schedule;
 
 pub use group::Group;
