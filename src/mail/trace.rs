@@ -146,7 +146,7 @@ fn write_literal(out: &mut Vec<u8>, address: IpAddr) {
 }
 
 /// Our own name. The configuration checked it; a bad one must not break the field all the same.
-fn write_name(out: &mut Vec<u8>, name: &str) {
+pub(super) fn write_name(out: &mut Vec<u8>, name: &str) {
     if address::is_domain(name.as_bytes()) || address::is_literal(name.as_bytes()) {
         out.extend_from_slice(name.as_bytes());
     } else {
