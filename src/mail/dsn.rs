@@ -240,7 +240,7 @@ fn write_list(out: &mut Vec<u8>, notice: &Notice<'_>, cause: Cause, room: &mut u
             out.extend_from_slice(if failure.text.is_empty() { b" was asked.\r\n" } else { b" said:\r\n" });
         }
         if !failure.text.trim().is_empty() {
-            let mut paragraph = Folded::begin(out, "   ");
+            let mut paragraph = Folded::begin(out, "\t");
             write_text(&mut paragraph, failure.text);
             paragraph.end();
         }

@@ -1,1 +1,6 @@
-//! (to be filled in)
+//! Who may relay: by network, or by name and password.
+
+pub mod accounts;
+pub mod relay;
+
+pub use accounts::Accounts;

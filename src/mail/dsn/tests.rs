@@ -79,9 +79,11 @@ fn a_refused_recipient() {
     }
     assert!(head.contains(&format!("Message-ID: <0123456789abcdef.{ID}@relay.example>\r\n")));
     assert!(words.starts_with("Content-Type: text/plain; charset=us-ascii\r\n\r\nThis is the mail relay at"));
-    assert!(words.contains(
-        "  <nobody@b.example>\r\n    The host mx.b.example said:\r\n    550 5.1.1 no such user\r\n"
-    ));
+    assert!(
+        words.contains(
+            "  <nobody@b.example>\r\n    The host mx.b.example said:\r\n\t550 5.1.1 no such user\r\n"
+        )
+    );
     assert!(words.contains("refused for good") && !words.contains("given up"), "{words}");
     assert_eq!(
         fields,
