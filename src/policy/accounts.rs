@@ -158,7 +158,8 @@ fn check_hash(text: &str) -> Result<(), Problem> {
     let params = Params::try_from(&hash).map_err(|_| Problem::Hash)?;
     // Salt as argon2 wants it (RFC 9106 3.1), and a tag worth guessing at.
     let salted = hash.salt.as_ref().is_some_and(|salt| salt.len() >= 8);
-    if !salted || !hash.hash.as_ref().is_some_and(|tag| tag.len() >= 16) {
+    let tagged = hash.hash.as_ref().is_some_and(|tag| tag.len() >= 16);
+    if !salted || !tagged {
         return Err(Problem::Hash);
     }
     let work = u64::from(params.m_cost()) * u64::from(params.t_cost());
