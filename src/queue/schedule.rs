@@ -85,6 +85,8 @@ mod tests {
             let last = next_attempt(&retry, attempts, 1000, u64::MAX);
             assert!((1000 + high - 1..=1000 + high).contains(&last), "{attempts}: {last}");
         }
+        let shrinking = Retry { factor: 0.5, ..retry.clone() };
+        assert_eq!(next_attempt(&shrinking, 9, 1000, 0), 1048, "waits never shrink");
     }
 
     /// Ten thousand recipients that failed in one second come back evenly over the window, at the bound as well.

@@ -196,6 +196,10 @@ fn returned_headers_are_made_valid() {
     );
     assert!(!returned.contains("Body:") && returned.ends_with(".dot: a?b?c\r\n"));
     assert!(!returned.contains('\u{fffd}'), "a character was cut in two");
+    let (_, lines) = returned.split_once("\r\n\r\n").unwrap();
+    let fields: Vec<_> =
+        lines.lines().filter(|line| !line.starts_with([' ', '\t'])).map(|line| &line[..2]).collect();
+    assert_eq!(fields, ["X:", "Y:", "Z:", ".d"], "a broken line goes on after a blank");
     assert_eq!(returned.matches('w').count(), 5000 + 1000);
     assert_eq!(returned.matches('\u{e9}').count(), 3000);
 }
