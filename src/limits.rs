@@ -86,6 +86,28 @@ pub const MX_HOSTS_MAX: usize = 10;
 /// Addresses tried for one delivery over all hosts.
 pub const MX_ADDRESSES_MAX: usize = 20;
 
+/// First pause of a site that takes no connection: long enough not to hammer, short enough for a restart over there.
+pub const SITE_PAUSE_MIN: Duration = Duration::from_secs(5);
+/// Longest such pause: a site that came back is found within it.
+pub const SITE_PAUSE_MAX: Duration = Duration::from_secs(600);
+
+/// Failed recipients a bounce lists in its part for humans; the part for machines lists all of them.
+pub const BOUNCE_LISTED_MAX: usize = 100;
+
+/// Accounts of one file.
+pub const ACCOUNTS_MAX: usize = 100_000;
+/// Longest account name, bytes.
+pub const ACCOUNT_NAME_MAX: usize = 255;
+/// Longest password, bytes: what a line of AUTH can carry is more than anybody types.
+pub const PASSWORD_MAX: usize = 1024;
+/// Memory one password check may take, KiB: a file with costlier hashes would let a few logins exhaust the machine.
+/// 64 MiB is the second choice of RFC 9106 section 4.
+pub const ACCOUNT_MEMORY_MAX: u32 = 64 * 1024;
+/// Memory times passes of one password check, KiB: what bounds its time (about half a second of one core).
+pub const ACCOUNT_WORK_MAX: u32 = 4 * ACCOUNT_MEMORY_MAX;
+/// Lanes of one password check.
+pub const ACCOUNT_LANES_MAX: u32 = 16;
+
 /// Names held in a shard's resolver cache.
 pub const DNS_CACHE_MAX: usize = 100_000;
 /// DNS questions in flight on one shard.

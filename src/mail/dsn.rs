@@ -1,255 +1,412 @@
-//! Delivery status notifications (RFC 3464 in the multipart/report of RFC 6522): what a sender gets when we give up.
+//! Bounces: delivery status notifications for recipients that failed (RFC 3464, in the wrapping of RFC 6522).
+//!
+//! [`owed`] says whether anybody is to be told; [`compose`] writes the message. It has three parts: words for a human,
+//! fields for a machine, and the header section of the message that failed. Next hops and the original sender wrote
+//! much of what goes in, so everything from outside is reduced to printable ASCII, but for the returned header section,
+//! which keeps its 8-bit text between CRLFs of ours and behind a boundary nobody could know.
+
+use std::time::Duration;
 
 use crate::limits;
 use crate::mail::envelope::{Envelope, Origin, Protocol, Recipient};
-use crate::spool::batch::NewMessage;
-use crate::spool::record::MessageView;
+use crate::mail::trace::{Folded, append, is_plain_path, write_date, write_name};
+use crate::spool::MessageId;
 use crate::time::UnixMillis;
 
-/// A recipient that is given up.
-#[derive(Clone, Debug)]
-pub struct Failed<'a> {
-    /// Forward path.
-    pub recipient: &'a [u8],
-    /// RFC 3463 status.
-    pub status: &'a str,
-    /// The next hop that said so: name, address and port.
-    pub remote: Option<&'a str>,
-    /// Its reply, or our own words.
-    pub diagnostic: String,
-    /// Given up for age.
-    pub expired: bool,
-}
+/// Longest line of a returned header section, CRLF excluded (RFC 5322 2.1.1).
+const LINE_MAX: usize = 998;
+/// Bytes kept of what a next hop said: its code and enhanced code, and the text a reply is cut to.
+const TEXT_MAX: usize = limits::REPLY_TEXT_MAX + 32;
+/// Bytes kept of a next hop's name.
+const NAME_MAX: usize = limits::DOMAIN_MAX;
 
-/// What a notification is made of.
-#[derive(Clone, Debug)]
+/// Everything a bounce tells: recipients of one message that failed in one turn.
+#[derive(Clone, Copy, Debug)]
 pub struct Notice<'a> {
-    /// Our name.
+    /// Our name: who reports, and whose MAILER-DAEMON writes.
     pub hostname: &'a str,
-    /// Now.
+    /// The reverse path of the message that failed, without angle brackets.
+    pub sender: &'a [u8],
+    /// The id of the message that failed.
+    pub id: MessageId,
+    /// When it was accepted.
+    pub arrival: UnixMillis,
+    /// The date of the bounce.
     pub now: UnixMillis,
-    /// Random; parts the boundary from anything in the message.
-    pub boundary: u64,
-    /// The message that failed.
-    pub original: &'a MessageView<'a>,
-    /// Its failed recipients.
-    pub failures: &'a [Failed<'a>],
-    /// Its header section, or the start of it.
-    pub headers: &'a [u8],
-    /// When the notification itself is given up.
-    pub expiry: UnixMillis,
+    /// Unpredictable bits: the boundary and the Message-ID are made of them.
+    pub unique: u64,
+    /// Whom it did not reach.
+    pub failures: &'a [Failure<'a>],
+    /// The start of the message that failed: its header section, or more (the rest is ignored), or nothing.
+    pub header: &'a [u8],
 }
 
-/// Makes the notification. The caller sees to it that none is made for the null sender (RFC 5321 6.1).
-pub fn compose(notice: &Notice<'_>) -> NewMessage {
-    let boundary = format!("=_relevo_{:016x}", notice.boundary);
-    let headers = clean_headers(notice.headers);
-    let eight_bit = headers.iter().any(|byte| *byte > 127);
-    let mut out = Vec::with_capacity(4096 + headers.len());
-    write_head(notice, &boundary, eight_bit, &mut out);
-    let header_length = out.len();
-    part(&boundary, "text/plain; charset=us-ascii", false, &mut out);
-    write_words(notice, &mut out);
-    part(&boundary, "message/delivery-status", false, &mut out);
-    write_status(notice, &mut out);
-    part(&boundary, "text/rfc822-headers", eight_bit, &mut out);
-    out.extend_from_slice(&headers);
-    line(&mut out, &["", "\r\n--", &boundary, "--"]);
-    let sender = notice.original.sender;
-    let domain_at = sender.iter().rposition(|byte| *byte == b'@').map_or(sender.len(), |at| at + 1);
-    let envelope = Envelope {
-        sender: Vec::new(),
-        recipients: vec![Recipient {
-            address: sender.to_vec(),
-            domain_at: u16::try_from(domain_at).unwrap_or(0),
-        }],
-        arrival: notice.now,
-        expiry: notice.expiry,
-        origin: Origin {
-            client: None,
-            helo: notice.hostname.to_owned(),
-            protocol: Protocol::Esmtp,
-            tls: None,
-        },
-        account: None,
-        eight_bit,
-        needs_stuffing: out.starts_with(b".") || memchr::memmem::find(&out, b"\n.").is_some(),
-    };
-    NewMessage {
-        envelope: Box::new(envelope),
-        size: out.len() as u64,
-        header_length: u32::try_from(header_length).unwrap_or(u32::MAX),
-        chunks: Vec::new(),
-        body: out,
+/// One recipient that failed.
+#[derive(Clone, Copy, Debug)]
+pub struct Failure<'a> {
+    /// Its forward path, without angle brackets.
+    pub recipient: &'a [u8],
+    /// Why it is given up.
+    pub cause: Cause,
+    /// The RFC 3463 code, if the caller knows better than `text`.
+    pub status: Option<(u8, u16, u16)>,
+    /// The host that said `text`; None if the relay itself found the fault.
+    pub remote: Option<&'a str>,
+    /// What was said last: a reply as `smtp::reply::Reply::describe` gives it (`550 5.1.1 no such user`), or words of
+    /// our own. May be empty.
+    pub text: &'a str,
+    /// When delivery was tried last, if it was.
+    pub last_attempt: Option<UnixMillis>,
+}
+
+/// Why a recipient is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// A next hop or the relay said no for good.
+    Refused,
+    /// It was tried for as long as the configuration allows.
+    Expired,
+}
+
+/// A bounce, ready for the spool. Its reverse path is null.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bounce {
+    /// The sender of the message that failed.
+    pub recipient: Recipient,
+    /// Header and body, canonical: every line ends with CRLF, nothing is dot-stuffed.
+    pub body: Vec<u8>,
+    /// The returned header section holds bytes above 127, and the parts declare `8bit`.
+    pub eight_bit: bool,
+    /// Some line begins with a dot.
+    pub needs_stuffing: bool,
+}
+
+impl Bounce {
+    /// The envelope it travels in. `arrival` is now, `expiry` when the bounce itself is dropped.
+    pub fn envelope(&self, arrival: UnixMillis, expiry: UnixMillis) -> Envelope {
+        Envelope {
+            sender: Vec::new(),
+            recipients: vec![self.recipient.clone()],
+            arrival,
+            expiry,
+            origin: Origin { client: None, helo: String::new(), protocol: Protocol::Smtp, tls: None },
+            account: None,
+            eight_bit: self.eight_bit,
+            needs_stuffing: self.needs_stuffing,
+        }
     }
 }
 
-fn line(out: &mut Vec<u8>, words: &[&str]) {
-    for word in words {
-        out.extend_from_slice(word.as_bytes());
+/// Whether a message from `sender` earns a bounce: never one from the null sender (RFC 5321 4.5.5, RFC 3464 section 2),
+/// and none from a path that leads nowhere.
+pub fn owed(sender: &[u8]) -> bool {
+    domain_at(sender).is_some() && is_plain_path(sender)
+}
+
+/// Writes one bounce for all failures of `notice`. None if none is [`owed`] or nothing failed.
+pub fn compose(notice: &Notice<'_>) -> Option<Bounce> {
+    if !owed(notice.sender) || notice.failures.is_empty() {
+        return None;
     }
+    let domain_at = domain_at(notice.sender)?;
+    let mut header = Vec::with_capacity(notice.header.len().min(limits::HEADER_MAX));
+    copy_header(&mut header, notice.header);
+    let eight_bit = !header.is_ascii();
+
+    let mut body = Vec::with_capacity(2048 + header.len() + notice.failures.len().saturating_mul(512));
+    write_head(&mut body, notice, message_id(&header), eight_bit);
+    write_words(&mut body, notice);
+    write_status(&mut body, notice);
+    begin_part(&mut body, notice.unique, "text/rfc822-headers", eight_bit);
+    body.extend_from_slice(&header);
+    append(&mut body, format_args!("\r\n--{}--\r\n", Boundary(notice.unique)));
+
+    let needs_stuffing = body.starts_with(b".") || memchr::memmem::find(&body, b"\r\n.").is_some();
+    let recipient = Recipient { address: notice.sender.to_vec(), domain_at };
+    Some(Bounce { recipient, body, eight_bit, needs_stuffing })
+}
+
+/// Where the domain begins; a domain holds no `@`, a quoted local part may.
+fn domain_at(sender: &[u8]) -> Option<u16> {
+    let at = memchr::memrchr(b'@', sender)?;
+    u16::try_from(at + 1).ok()
+}
+
+/// What stands between the parts. `=_` appears in no quoted-printable text, the digits in no text at all.
+struct Boundary(u64);
+
+impl std::fmt::Display for Boundary {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "=_relevo_{:016x}", self.0)
+    }
+}
+
+fn begin_part(out: &mut Vec<u8>, unique: u64, content_type: &str, eight_bit: bool) {
+    append(out, format_args!("\r\n--{}\r\nContent-Type: {content_type}\r\n", Boundary(unique)));
+    write_encoding(out, eight_bit);
     out.extend_from_slice(b"\r\n");
 }
 
-fn part(boundary: &str, kind: &str, eight_bit: bool, out: &mut Vec<u8>) {
-    line(out, &["\r\n--", boundary]);
-    line(out, &["Content-Type: ", kind]);
+/// RFC 6152: 8-bit text is declared, on its part and on what holds the part (RFC 2045 6.4).
+fn write_encoding(out: &mut Vec<u8>, eight_bit: bool) {
     if eight_bit {
-        line(out, &["Content-Transfer-Encoding: 8bit"]);
+        out.extend_from_slice(b"Content-Transfer-Encoding: 8bit\r\n");
     }
-    line(out, &[""]);
 }
 
-fn write_head(notice: &Notice<'_>, boundary: &str, eight_bit: bool, out: &mut Vec<u8>) {
-    let hostname = notice.hostname;
+/// The header of the bounce itself.
+fn write_head(out: &mut Vec<u8>, notice: &Notice<'_>, answered: Option<&[u8]>, eight_bit: bool) {
     out.extend_from_slice(b"Date: ");
-    notice.now.write_rfc5322(out);
-    line(out, &[""]);
-    line(out, &["From: Mail Delivery System <MAILER-DAEMON@", hostname, ">"]);
-    line(out, &["To: <", &printable(notice.original.sender), ">"]);
-    line(out, &["Subject: Undelivered Mail Returned to Sender"]);
-    line(out, &[&format!("Message-ID: <{:016x}.{}@{hostname}>", notice.boundary, notice.original.id)]);
-    line(out, &["Auto-Submitted: auto-replied"]);
-    line(out, &["MIME-Version: 1.0"]);
-    if eight_bit {
-        line(out, &["Content-Transfer-Encoding: 8bit"]);
-    }
-    line(out, &["Content-Type: multipart/report; report-type=delivery-status;"]);
-    line(out, &["\tboundary=\"", boundary, "\""]);
-    line(out, &[""]);
-    line(out, &["This is a MIME-encapsulated message."]);
-}
-
-fn write_words(notice: &Notice<'_>, out: &mut Vec<u8>) {
-    line(out, &["This is the mail relay at ", notice.hostname, "."]);
-    line(out, &[""]);
-    line(out, &["Your message could not be delivered to one or more recipients."]);
-    line(out, &["Its header section follows at the end."]);
-    for failed in notice.failures {
-        line(out, &[""]);
-        line(out, &["<", &printable(failed.recipient), ">"]);
-        if failed.expired {
-            line(out, &["    was tried again and again, and is now given up. The last answer was:"]);
-        } else if let Some(remote) = failed.remote {
-            line(out, &["    was refused by ", &printable(remote.as_bytes()), ":"]);
-        } else {
-            line(out, &["    cannot be delivered:"]);
+    write_date(out, notice.now);
+    out.extend_from_slice(b"\r\nFrom: Mail Delivery System <MAILER-DAEMON@");
+    write_name(out, notice.hostname);
+    out.extend_from_slice(b">\r\nTo: <");
+    out.extend_from_slice(notice.sender);
+    append(out, format_args!(">\r\nMessage-ID: <{:016x}.{}@", notice.unique, notice.id));
+    write_name(out, notice.hostname);
+    out.extend_from_slice(b">\r\n");
+    if let Some(answered) = answered {
+        // RFC 3834 3.1.5: so that the report lands beside the message it speaks of.
+        for name in ["In-Reply-To:", "References:"] {
+            let mut field = Folded::begin(out, name);
+            field.word(|out| out.extend_from_slice(answered));
+            field.end();
         }
-        line(out, &["    ", &printable(failed.diagnostic.as_bytes())]);
     }
+    let subject = match (count(notice, Cause::Refused), count(notice, Cause::Expired)) {
+        (_, 0) => "Undelivered mail: your message was refused",
+        (0, _) => "Undelivered mail: your message could not be delivered in time",
+        _ => "Undelivered mail: some recipients were not reached",
+    };
+    // RFC 3834 section 5: no responder is to answer this.
+    append(out, format_args!("Subject: {subject}\r\nAuto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n"));
+    write_encoding(out, eight_bit);
+    append(
+        out,
+        format_args!(
+            "Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary=\"{}\"\r\n\r\n\
+             This is a delivery status notification in MIME format.\r\n",
+            Boundary(notice.unique)
+        ),
+    );
 }
 
-/// RFC 3464 section 2.
-fn write_status(notice: &Notice<'_>, out: &mut Vec<u8>) {
-    line(out, &["Reporting-MTA: dns; ", notice.hostname]);
-    line(out, &["X-Relevo-Id: ", &notice.original.id.to_string()]);
-    out.extend_from_slice(b"Arrival-Date: ");
-    notice.original.arrival.write_rfc5322(out);
-    line(out, &[""]);
-    for failed in notice.failures {
-        line(out, &[""]);
-        line(out, &["Final-Recipient: rfc822; ", &printable(failed.recipient)]);
-        line(out, &["Action: failed"]);
-        line(out, &["Status: ", &permanent(failed.status)]);
-        if let Some(remote) = failed.remote {
-            let name = remote.split(' ').next().unwrap_or(remote);
-            line(out, &["Remote-MTA: dns; ", &printable(name.as_bytes())]);
+fn count(notice: &Notice<'_>, cause: Cause) -> usize {
+    notice.failures.iter().filter(|failure| failure.cause == cause).count()
+}
+
+/// The first part: words for a human.
+fn write_words(out: &mut Vec<u8>, notice: &Notice<'_>) {
+    begin_part(out, notice.unique, "text/plain; charset=us-ascii", false);
+    out.extend_from_slice(b"This is the mail relay at ");
+    write_name(out, notice.hostname);
+    out.extend_from_slice(b".\r\n\r\n");
+    let mut room = limits::BOUNCE_LISTED_MAX;
+    if count(notice, Cause::Refused) > 0 {
+        out.extend_from_slice(
+            b"Your message was refused for good for the recipients below. It was not delivered\r\n",
+        );
+        out.extend_from_slice(b"to them, and no further attempt will be made.\r\n\r\n");
+        write_list(out, notice, Cause::Refused, &mut room);
+    }
+    if count(notice, Cause::Expired) > 0 {
+        let age = Age(Duration::from_millis(notice.now.0.saturating_sub(notice.arrival.0)));
+        append(
+            out,
+            format_args!("Your message could not be delivered to the recipients below within {age}.\r\n"),
+        );
+        out.extend_from_slice(
+            b"All attempts so far failed for the time being, and the relay has now given up.\r\n",
+        );
+        out.extend_from_slice(
+            b"You may send the message again; it may arrive once the trouble is over.\r\n\r\n",
+        );
+        write_list(out, notice, Cause::Expired, &mut room);
+    }
+    out.extend_from_slice(b"The relay took your message on ");
+    write_date(out, notice.arrival);
+    append(out, format_args!("\r\nand knew it as {}.\r\n", notice.id));
+}
+
+fn write_list(out: &mut Vec<u8>, notice: &Notice<'_>, cause: Cause, room: &mut usize) {
+    let failures = || notice.failures.iter().filter(|failure| failure.cause == cause);
+    for failure in failures().take(*room) {
+        out.extend_from_slice(b"  <");
+        write_printable(out, failure.recipient, NAME_MAX + limits::LOCAL_PART_MAX + 1);
+        out.extend_from_slice(b">\r\n");
+        if let Some(remote) = remote(failure) {
+            out.extend_from_slice(b"    The host ");
+            write_printable(out, remote.as_bytes(), NAME_MAX);
+            out.extend_from_slice(if failure.text.is_empty() { b" was asked.\r\n" } else { b" said:\r\n" });
         }
-        // Only what a next hop said is an SMTP diagnostic (RFC 3464 2.3.6).
-        let kind = if failed.diagnostic.as_bytes().first().is_some_and(u8::is_ascii_digit) {
-            "smtp"
-        } else {
-            "x-relevo"
-        };
-        line(out, &["Diagnostic-Code: ", kind, "; ", &printable(failed.diagnostic.as_bytes())]);
-        out.extend_from_slice(b"Last-Attempt-Date: ");
-        notice.now.write_rfc5322(out);
-        line(out, &[""]);
-    }
-}
-
-/// A failed action has a status of class 4 or 5 (RFC 3464 2.3.4); ours for age stays 4.4.7, the others are permanent.
-fn permanent(status: &str) -> String {
-    match status.strip_prefix("4.") {
-        Some(rest) if status != "4.4.7" => format!("5.{rest}"),
-        _ => status.to_owned(),
-    }
-}
-
-/// Outside text in our own lines.
-fn printable(text: &[u8]) -> String {
-    text.iter().map(|byte| if (b' '..=b'~').contains(byte) { char::from(*byte) } else { '?' }).collect()
-}
-
-/// The header section as valid lines: bounded, CRLF-ended, without the empty line at its end.
-fn clean_headers(headers: &[u8]) -> Vec<u8> {
-    const LINE: usize = 998;
-    let mut out = Vec::with_capacity(headers.len().min(limits::HEADER_MAX));
-    for header in headers.split(|byte| *byte == b'\n') {
-        let header = header.strip_suffix(b"\r").unwrap_or(header);
-        if header.is_empty() {
-            break;
+        if !failure.text.trim().is_empty() {
+            let mut paragraph = Folded::begin(out, "\t");
+            write_text(&mut paragraph, failure.text);
+            paragraph.end();
         }
-        out.extend(header.iter().take(LINE).map(|byte| if matches!(byte, b'\r' | 0) { b'?' } else { *byte }));
         out.extend_from_slice(b"\r\n");
     }
-    out
+    let all = failures().count();
+    let left = all.saturating_sub(*room);
+    *room = room.saturating_sub(all);
+    if left > 0 {
+        append(
+            out,
+            format_args!("  and {left} more, which are named in the second part of this report.\r\n\r\n"),
+        );
+    }
+}
+
+/// The second part: fields for a machine (RFC 3464 section 2).
+fn write_status(out: &mut Vec<u8>, notice: &Notice<'_>) {
+    begin_part(out, notice.unique, "message/delivery-status", false);
+    out.extend_from_slice(b"Reporting-MTA: dns; ");
+    write_name(out, notice.hostname);
+    append(out, format_args!("\r\nX-Relevo-Message: {}\r\nArrival-Date: ", notice.id));
+    write_date(out, notice.arrival);
+    out.extend_from_slice(b"\r\n");
+    for failure in notice.failures {
+        out.extend_from_slice(b"\r\nFinal-Recipient: rfc822; ");
+        write_printable(out, failure.recipient, NAME_MAX + limits::LOCAL_PART_MAX + 1);
+        let (class, subject, detail) = status(failure);
+        append(out, format_args!("\r\nAction: failed\r\nStatus: {class}.{subject}.{detail}\r\n"));
+        if let Some(remote) = remote(failure) {
+            out.extend_from_slice(b"Remote-MTA: dns; ");
+            write_printable(out, remote.as_bytes(), NAME_MAX);
+            out.extend_from_slice(b"\r\n");
+        }
+        if !failure.text.trim().is_empty() {
+            // RFC 3464 2.3.6: the type says whose words these are.
+            let kind = if reply_code(failure.text).is_some() { "smtp;" } else { "x-relevo;" };
+            let mut field = Folded::begin(out, "Diagnostic-Code:");
+            field.word(|out| out.extend_from_slice(kind.as_bytes()));
+            write_text(&mut field, failure.text);
+            field.end();
+        }
+        if let Some(at) = failure.last_attempt {
+            out.extend_from_slice(b"Last-Attempt-Date: ");
+            write_date(out, at);
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+}
+
+fn remote<'a>(failure: &Failure<'a>) -> Option<&'a str> {
+    failure.remote.filter(|name| !name.trim().is_empty())
+}
+
+/// The RFC 3463 code of a failure: the caller's, or 4.4.7 for what ran out of time, or what the reply says, or the
+/// least that can be said.
+fn status(failure: &Failure<'_>) -> (u8, u16, u16) {
+    let valid = |(class, subject, detail): &(u8, u16, u16)| {
+        matches!(class, 4 | 5) && *subject < 1000 && *detail < 1000
+    };
+    if let Some(status) = failure.status.filter(valid) {
+        return status;
+    }
+    if failure.cause == Cause::Expired {
+        return (4, 4, 7);
+    }
+    let Some((class, rest)) = reply_code(failure.text) else { return (5, 0, 0) };
+    let word = rest.split(' ').find(|word| !word.is_empty()).unwrap_or_default();
+    enhanced_code(word).filter(valid).unwrap_or(if class == 4 { (4, 0, 0) } else { (5, 0, 0) })
+}
+
+/// The class of an SMTP reply, and what follows its code.
+fn reply_code(text: &str) -> Option<(u8, &str)> {
+    let (code, rest) = text.split_at_checked(3)?;
+    let class = code.as_bytes()[0].wrapping_sub(b'0');
+    let digits = code.bytes().all(|byte| byte.is_ascii_digit());
+    let alone = rest.is_empty() || rest.starts_with(' ');
+    if digits && alone && matches!(class, 2..=5) { Some((class, rest)) } else { None }
+}
+
+fn enhanced_code(word: &str) -> Option<(u8, u16, u16)> {
+    let mut numbers = word.split('.').map(|part| part.parse::<u16>());
+    let mut next = || numbers.next()?.ok();
+    let code = (u8::try_from(next()?).ok()?, next()?, next()?);
+    if numbers.next().is_some() { None } else { Some(code) }
+}
+
+/// The words of `text`, folded.
+fn write_text(field: &mut Folded<'_>, text: &str) {
+    let text = &text.as_bytes()[..text.len().min(TEXT_MAX)];
+    for word in text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()) {
+        field.word(|out| write_printable(out, word, TEXT_MAX));
+    }
+}
+
+/// At most `max` bytes of `text`, what is not printable ASCII replaced.
+fn write_printable(out: &mut Vec<u8>, text: &[u8], max: usize) {
+    let text = &text[..text.len().min(max)];
+    out.extend(text.iter().map(|byte| if (32..127).contains(byte) { *byte } else { b'?' }));
+}
+
+/// A span as humans say it.
+struct Age(Duration);
+
+impl std::fmt::Display for Age {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let minutes = self.0.as_secs() / 60;
+        let (number, unit) = match minutes {
+            0..120 => (minutes, "minute"),
+            120..2880 => (minutes / 60, "hour"),
+            _ => (minutes / 1440, "day"),
+        };
+        write!(formatter, "{number} {unit}{}", if number == 1 { "" } else { "s" })
+    }
+}
+
+/// Copies the header section at the start of `message`: whole lines, at most HEADER_MAX bytes, each at most 998 long and
+/// ended by CRLF, without the characters RFC 5322 2.2 and RFC 5321 2.3.8 forbid in them.
+fn copy_header(out: &mut Vec<u8>, message: &[u8]) {
+    for line in message.split(|byte| *byte == b'\n') {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        // Folding adds three bytes to a thousand at most.
+        if line.is_empty() || out.len() + line.len() + line.len() / 300 + 2 > limits::HEADER_MAX {
+            return;
+        }
+        let mut rest = line;
+        while rest.len() > LINE_MAX {
+            let (head, tail) = rest.split_at(cut(rest));
+            copy_line(out, head);
+            if !matches!(tail.first(), Some(b' ' | b'\t')) {
+                out.push(b' ');
+            }
+            rest = tail;
+        }
+        copy_line(out, rest);
+    }
+}
+
+fn copy_line(out: &mut Vec<u8>, line: &[u8]) {
+    out.extend(line.iter().map(|byte| if matches!(byte, b'\r' | 0) { b'?' } else { *byte }));
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Where to break a line that is too long: before a blank, or else between two characters. One byte of room is left for
+/// the blank that opens the next line.
+fn cut(line: &[u8]) -> usize {
+    let room = &line[..LINE_MAX - 1];
+    let blank =
+        room.iter().rposition(|byte| matches!(byte, b' ' | b'\t')).filter(|place| *place > LINE_MAX / 2);
+    // A UTF-8 character has at most three bytes that continue it.
+    let boundary = (room.len() - 3..=room.len()).rev().find(|place| line[*place] & 0xc0 != 0x80);
+    blank.or(boundary).unwrap_or(room.len())
+}
+
+/// The Message-ID of a header section, if it has one that can be repeated (RFC 5322 3.6.4).
+fn message_id(header: &[u8]) -> Option<&[u8]> {
+    const NAME: &[u8] = b"message-id:";
+    const LONGEST: usize = 250;
+    let value = header.split(|byte| *byte == b'\n').find_map(|line| {
+        let (name, value) = line.split_at_checked(NAME.len())?;
+        name.eq_ignore_ascii_case(NAME).then(|| value.trim_ascii())
+    })?;
+    let inner = value.strip_prefix(b"<")?.strip_suffix(b">")?;
+    let plain = inner.iter().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>'));
+    if plain && (1..LONGEST).contains(&inner.len()) { Some(value) } else { None }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::spool::MessageId;
-
-    #[test]
-    fn a_notification_says_what_rfc_3464_asks_for() {
-        let mut payload = Vec::new();
-        let envelope = Envelope {
-            sender: b"news@shop.example".to_vec(),
-            recipients: vec![Recipient { address: b"gone@isp.example".to_vec(), domain_at: 5 }],
-            arrival: UnixMillis(1_700_000_000_000),
-            expiry: UnixMillis(0),
-            origin: Origin { client: None, helo: "h".into(), protocol: Protocol::Esmtp, tls: None },
-            account: None,
-            eight_bit: false,
-            needs_stuffing: false,
-        };
-        let id = MessageId { lane: 0, sequence: 1, offset: 4144 };
-        crate::spool::record::write_message(&mut payload, &envelope, id, 5, 5, &[], false);
-        let view = MessageView::parse(&payload).unwrap();
-        let failures = [Failed {
-            recipient: b"gone@isp.example",
-            status: "5.1.1",
-            remote: Some("mx.isp.example [192.0.2.1]:25"),
-            diagnostic: "550 5.1.1 no such\r\nuser".into(),
-            expired: false,
-        }];
-        let made = compose(&Notice {
-            hostname: "relay.example",
-            now: UnixMillis(1_700_000_100_000),
-            boundary: 7,
-            original: &view,
-            failures: &failures,
-            headers: b"Subject: hi\r\n.hidden: x\r\nX-Long: \xe4\r\n\r\nbody",
-            expiry: UnixMillis(9),
-        });
-        let text = String::from_utf8_lossy(&made.body).into_owned();
-        assert!(made.envelope.sender.is_empty());
-        assert_eq!(made.envelope.recipients[0].domain(), b"shop.example");
-        assert!(made.envelope.needs_stuffing && made.envelope.eight_bit);
-        assert!(text.ends_with("--\r\n") && !text.replace("\r\n", "").contains(['\r', '\n']), "{text}");
-        for wanted in [
-            "\r\nFrom: Mail Delivery System <MAILER-DAEMON@relay.example>\r\n",
-            "\r\nAuto-Submitted: auto-replied\r\n",
-            "report-type=delivery-status",
-            "\r\nReporting-MTA: dns; relay.example\r\n",
-            "\r\nFinal-Recipient: rfc822; gone@isp.example\r\nAction: failed\r\nStatus: 5.1.1\r\n",
-            "\r\nRemote-MTA: dns; mx.isp.example\r\n",
-            "\r\nDiagnostic-Code: smtp; 550 5.1.1 no such??user\r\n",
-            "\r\nSubject: hi\r\n.hidden: x\r\n",
-        ] {
-            assert!(text.contains(wanted), "{wanted:?} is not in {text}");
-        }
-        assert!(!text.contains("body"));
-    }
-}
+mod tests;

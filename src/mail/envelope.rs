@@ -47,6 +47,26 @@ pub struct Origin {
     pub tls: Option<String>,
 }
 
+/// An [`Origin`] that lies elsewhere, as in a spool record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OriginRef<'a> {
+    /// The client's address; None for a message of the relay's own.
+    pub client: Option<SocketAddr>,
+    /// The name it gave.
+    pub helo: &'a str,
+    /// The `with` keyword.
+    pub protocol: Protocol,
+    /// TLS version and cipher suite.
+    pub tls: Option<&'a str>,
+}
+
+impl<'a> From<&'a Origin> for OriginRef<'a> {
+    fn from(origin: &'a Origin) -> OriginRef<'a> {
+        let Origin { client, helo, protocol, tls } = origin;
+        OriginRef { client: *client, helo, protocol: *protocol, tls: tls.as_deref() }
+    }
+}
+
 /// The `with` keyword (RFC 3848).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]

@@ -245,13 +245,14 @@ mod tests {
     #[test]
     fn records_are_json_whatever_is_in_them() {
         let nasty: &[u8] = b"a\"\\\x01\xff\r\n@x";
+        let recipients: [&[u8]; 2] = [b"b@y", nasty];
         let event = Event {
             size: 10,
             client: Some("[::1]:25".parse().unwrap()),
             reply: Some("250 \u{e4} \"ok\""),
             attempts: 2,
             delay_ms: Some(0),
-            ..Event::new(Kind::Deferred, UnixMillis(1_700_000_000_123), ID, nasty, &[b"b@y", nasty])
+            ..Event::new(Kind::Deferred, UnixMillis(1_700_000_000_123), ID, nasty, &recipients)
         };
         let mut out = Vec::new();
         event.encode(&mut out);

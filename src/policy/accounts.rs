@@ -1,120 +1,351 @@
-//! The account file: `name:hash` lines, hashes in PHC form (`$argon2id$…`), comments after `#`.
+//! Names and passwords for AUTH: a file of `name:hash` lines, hashes of argon2id in PHC form.
+//!
+//! Checking a password burns a core for a while, on purpose: callers do it away from the shard
+//! (`Runtime::run_blocking`), and the costs a file may ask for are bounded when it is read.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fmt;
 
 use argon2::password_hash::phc::PasswordHash;
-use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
+use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use argon2::{Argon2, Params};
 
-/// Memory one hash may ask for, KiB: a line in the file must not be able to stall the machine.
-const MEMORY_MAX_KIB: u32 = 1024 * 1024;
-/// Passes over it.
-const PASSES_MAX: u32 = 64;
+use crate::limits;
 
-/// The accounts that may relay.
-#[derive(Clone, Debug)]
+/// What an unknown name is checked against while there are no accounts; nobody knows a password for it.
+/// Default costs of this argon2 library.
+const NOBODY: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$cmVsZXZvIG5vYm9keSE$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+/// The accounts of a node. Immutable: a changed file makes a new one.
+#[derive(Clone, Default)]
 pub struct Accounts {
-    hashes: HashMap<String, String>,
-    /// Checked for names that do not exist, so that they take as long as others.
-    decoy: String,
+    /// Name to place in `hashes`.
+    places: HashMap<Box<str>, usize>,
+    /// PHC strings, in the order of the file; each was parsed and found within bounds.
+    hashes: Vec<Box<str>>,
 }
 
-/// What is wrong with an account file. The operator's to mend.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A line of the file that is wrong. Always the operator's to mend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AccountsError {
-    /// Line, from 1.
+    /// Line number, from 1.
     pub line: usize,
-    /// What is wrong, and what to do.
-    pub problem: String,
+    /// What is wrong with it.
+    pub problem: Problem,
 }
 
-impl std::fmt::Display for AccountsError {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+/// What is wrong with a line. Never shows any of the line itself, which may be a password in the wrong place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// No colon.
+    NoColon,
+    /// The name is empty, too long, or holds blanks or control characters.
+    Name,
+    /// The name stands on an earlier line, too.
+    Duplicate,
+    /// Not a hash in PHC form, or one that argon2 cannot use.
+    Hash,
+    /// A hash of another kind than argon2id version 19.
+    Kind,
+    /// A hash that takes more memory or time than is allowed.
+    Costly,
+    /// More accounts than ACCOUNTS_MAX.
+    TooMany,
+}
+
+/// A password no account can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PasswordError {
+    /// It is empty.
+    Empty,
+    /// It is longer than PASSWORD_MAX bytes.
+    TooLong,
+    /// It holds a NUL, which AUTH PLAIN cannot carry (RFC 4616 section 2).
+    Nul,
+}
+
+impl Accounts {
+    /// Reads the text of an accounts file. Empty lines and lines that begin with `#` say nothing; blanks around a line do
+    /// not count. Names are compared byte by byte.
+    pub fn parse(text: &str) -> Result<Accounts, AccountsError> {
+        let mut accounts = Accounts::default();
+        for (place, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if !line.is_empty() && !line.starts_with('#') {
+                accounts.add(line).map_err(|problem| AccountsError { line: place + 1, problem })?;
+            }
+        }
+        Ok(accounts)
+    }
+
+    fn add(&mut self, line: &str) -> Result<(), Problem> {
+        let (name, hash) = line.split_once(':').ok_or(Problem::NoColon)?;
+        let clean = !name.chars().any(|character| character.is_whitespace() || character.is_control());
+        if name.is_empty() || name.len() > limits::ACCOUNT_NAME_MAX || !clean {
+            return Err(Problem::Name);
+        }
+        check_hash(hash)?;
+        if self.hashes.len() >= limits::ACCOUNTS_MAX {
+            return Err(Problem::TooMany);
+        }
+        match self.places.entry(name.into()) {
+            Entry::Occupied(_) => Err(Problem::Duplicate),
+            Entry::Vacant(entry) => {
+                entry.insert(self.hashes.len());
+                self.hashes.push(hash.into());
+                Ok(())
+            }
+        }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.hashes.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.hashes.is_empty()
+    }
+
+    /// Whether `password` is that of the account `name`. Takes as long for a name nobody has as for one somebody has, so
+    /// that nobody learns names by the clock; burns up to ACCOUNT_WORK_MAX.
+    pub fn verify(&self, name: &str, password: &[u8]) -> bool {
+        let (hash, known) = self.hash_for(name);
+        // One too long for any account is cut, not refused at once, for the same reason.
+        let (password, whole) =
+            (&password[..password.len().min(limits::PASSWORD_MAX)], password.len() <= limits::PASSWORD_MAX);
+        let right = PasswordHash::new(hash)
+            .is_ok_and(|hash| Argon2::default().verify_password(password, &hash).is_ok());
+        right & known & whole
+    }
+
+    /// The hash to check a password against, and whether it is the account's own. An unknown name gets the hash of some
+    /// account, always the same for the same name: its costs are then spread as those of the accounts are, even where
+    /// these differ.
+    fn hash_for(&self, name: &str) -> (&str, bool) {
+        if let Some(place) = self.places.get(name) {
+            return (&self.hashes[*place], true);
+        }
+        let count = self.hashes.len() as u64;
+        let hash = fingerprint(name).checked_rem(count).and_then(|place| self.hashes.get(place as usize));
+        (hash.map_or(NOBODY, |hash| hash), false)
+    }
+}
+
+/// A count and no more: names are half of a secret.
+impl fmt::Debug for Accounts {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Accounts").field("count", &self.hashes.len()).finish_non_exhaustive()
+    }
+}
+
+/// FNV-1a with its high half mixed in, for the remainder looks at the low bits.
+fn fingerprint(name: &str) -> u64 {
+    let hash = name
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    hash ^ hash >> 32
+}
+
+fn check_hash(text: &str) -> Result<(), Problem> {
+    let hash = PasswordHash::new(text).map_err(|_| Problem::Hash)?;
+    if hash.algorithm.as_str() != "argon2id" || hash.version != Some(19) {
+        return Err(Problem::Kind);
+    }
+    let params = Params::try_from(&hash).map_err(|_| Problem::Hash)?;
+    // Salt as argon2 wants it (RFC 9106 3.1), and a tag worth guessing at.
+    let salted = hash.salt.as_ref().is_some_and(|salt| salt.len() >= 8);
+    let tagged = hash.hash.as_ref().is_some_and(|tag| tag.len() >= 16);
+    if !salted || !tagged {
+        return Err(Problem::Hash);
+    }
+    let work = u64::from(params.m_cost()) * u64::from(params.t_cost());
+    let costly = params.m_cost() > limits::ACCOUNT_MEMORY_MAX
+        || work > u64::from(limits::ACCOUNT_WORK_MAX)
+        || params.p_cost() > limits::ACCOUNT_LANES_MAX;
+    if costly { Err(Problem::Costly) } else { Ok(()) }
+}
+
+/// The hash of a password, to be written behind `name:` in the file. `salt` is 16 bytes nobody has used before.
+pub fn hash(password: &[u8], salt: &[u8; 16]) -> Result<String, PasswordError> {
+    if password.is_empty() {
+        return Err(PasswordError::Empty);
+    }
+    if password.len() > limits::PASSWORD_MAX {
+        return Err(PasswordError::TooLong);
+    }
+    if password.contains(&0) {
+        return Err(PasswordError::Nul);
+    }
+    // The inputs were checked, so the library has nothing left to refuse but the length.
+    let hash = Argon2::default().hash_password_with_salt(password, salt);
+    hash.map(|hash| hash.to_string()).map_err(|_| PasswordError::TooLong)
+}
+
+impl fmt::Display for AccountsError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "line {}: {}", self.line, self.problem)
     }
 }
 
-impl Accounts {
-    /// Reads the file's text.
-    pub fn parse(text: &str) -> Result<Accounts, AccountsError> {
-        let mut hashes = HashMap::new();
-        for (number, line) in text.lines().enumerate() {
-            let line = line.trim();
-            if line.is_empty() || line.starts_with('#') {
-                continue;
+impl fmt::Display for Problem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Problem::NoColon => formatter.write_str("no colon; a line is `name:hash`"),
+            Problem::Name => {
+                write!(
+                    formatter,
+                    "the name is empty, has blanks in it, or is longer than {} bytes",
+                    limits::ACCOUNT_NAME_MAX
+                )
             }
-            let fail = |problem: &str| AccountsError { line: number + 1, problem: problem.to_owned() };
-            let (name, hash) = line.split_once(':').ok_or_else(|| fail("write it as name:hash"))?;
-            if name.is_empty() {
-                return Err(fail("the name before the colon is missing"));
+            Problem::Duplicate => formatter.write_str("the name is on an earlier line already; remove one"),
+            Problem::Hash => {
+                formatter.write_str("this is no password hash; make one with `relevo hash-password`")
             }
-            check(hash).map_err(|problem| fail(&problem))?;
-            if hashes.insert(name.to_owned(), hash.to_owned()).is_some() {
-                return Err(fail("this name is in the file twice; remove one of the lines"));
-            }
+            Problem::Kind => formatter.write_str(
+                "only argon2id hashes (version 19) are known; make one with `relevo hash-password`",
+            ),
+            Problem::Costly => write!(
+                formatter,
+                "the hash costs too much; allowed are m <= {}, m * t <= {}, p <= {}",
+                limits::ACCOUNT_MEMORY_MAX,
+                limits::ACCOUNT_WORK_MAX,
+                limits::ACCOUNT_LANES_MAX
+            ),
+            Problem::TooMany => write!(formatter, "more than {} accounts", limits::ACCOUNTS_MAX),
         }
-        let decoy = hashes.values().next().cloned().unwrap_or_default();
-        Ok(Accounts { hashes, decoy })
-    }
-
-    /// Whether `password` is the account's. Takes tens of milliseconds, also for a name that does not exist.
-    pub fn verify(&self, name: &str, password: &[u8]) -> bool {
-        let known = self.hashes.get(name);
-        let hash = known.unwrap_or(&self.decoy);
-        let matches = PasswordHash::new(hash)
-            .is_ok_and(|hash| Argon2::default().verify_password(password, &hash).is_ok());
-        matches && known.is_some()
     }
 }
 
-fn check(hash: &str) -> Result<(), String> {
-    let hint = "make one with: relevo hash-password";
-    let parsed = PasswordHash::new(hash).map_err(|error| format!("not a password hash ({error}); {hint}"))?;
-    if !parsed.algorithm.as_str().starts_with("argon2") {
-        return Err(format!("the hash is {}, only argon2 is known; {hint}", parsed.algorithm));
+impl fmt::Display for PasswordError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PasswordError::Empty => formatter.write_str("the password is empty"),
+            PasswordError::TooLong => {
+                write!(formatter, "the password is longer than {} bytes", limits::PASSWORD_MAX)
+            }
+            PasswordError::Nul => formatter.write_str("the password holds a NUL, which AUTH cannot carry"),
+        }
     }
-    let params = Params::try_from(&parsed).map_err(|error| format!("bad parameters ({error}); {hint}"))?;
-    if params.m_cost() > MEMORY_MAX_KIB || params.t_cost() > PASSES_MAX {
-        return Err(format!(
-            "the hash asks for {} KiB and {} passes, more than is sane; {hint}",
-            params.m_cost(),
-            params.t_cost()
-        ));
-    }
-    Ok(())
 }
 
-/// The hash of a password for the account file. `salt` is random.
-pub fn hash(password: &[u8], salt: &[u8; 16]) -> Result<String, String> {
-    let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::default());
-    argon
-        .hash_password_with_salt(password, salt)
-        .map(|hash| hash.to_string())
-        .map_err(|error| error.to_string())
-}
+impl std::error::Error for AccountsError {}
+impl std::error::Error for PasswordError {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Cheap hashes, as strong as a test needs.
+    fn cheap(password: &str, memory: u32) -> String {
+        let params = Params::new(memory, 1, 1, None).unwrap();
+        Argon2::from(params).hash_password_with_salt(password.as_bytes(), &[7; 16]).unwrap().to_string()
+    }
+
+    fn file() -> Accounts {
+        let text = format!(
+            "# accounts\n\n  bob:{} \r\nalice@b.example:{}\n\t# end\n",
+            cheap("secret", 8),
+            cheap("ünïcode and blanks", 16)
+        );
+        Accounts::parse(&text).unwrap()
+    }
+
     #[test]
-    fn passwords_and_broken_files() {
-        let hash = hash(b"secret", b"0123456789abcdef").unwrap();
-        assert!(hash.starts_with("$argon2id$"), "{hash}");
-        let accounts = Accounts::parse(&format!("# ours\n\nnews:{hash}\n")).unwrap();
-        assert!(accounts.verify("news", b"secret"));
-        assert!(!accounts.verify("news", b"Secret"));
-        assert!(!accounts.verify("nobody", b"secret"));
-        for (text, line) in [
-            ("news", 1),
-            ("\n:x", 2),
-            ("a:plain", 1),
-            (&*format!("a:{hash}\na:{hash}"), 2),
-            (
-                "a:$argon2id$v=19$m=99999999,t=2,p=1$MDEyMzQ1Njc4OWFiY2RlZg$MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY",
-                1,
-            ),
+    fn right_and_wrong_passwords() {
+        let accounts = file();
+        assert_eq!(accounts.len(), 2);
+        assert!(accounts.verify("bob", b"secret"));
+        assert!(accounts.verify("alice@b.example", "ünïcode and blanks".as_bytes()));
+        for (name, password) in [
+            ("bob", "Secret"),
+            ("bob", ""),
+            ("bob", "secret\0"),
+            ("Bob", "secret"),
+            ("", "secret"),
+            ("alice", "secret"),
         ] {
-            assert_eq!(Accounts::parse(text).unwrap_err().line, line, "{text}");
+            assert!(!accounts.verify(name, password.as_bytes()), "{name} {password}");
         }
+        assert!(!accounts.verify("bob", &b"secret".repeat(1000)));
+        assert!(!Accounts::default().verify("bob", b"secret"));
+    }
+
+    /// The hash of an unknown name is some account's: the same work, and never the right answer.
+    #[test]
+    fn unknown_names_cost_the_same_and_never_pass() {
+        let accounts = file();
+        let mut met = [0; 2];
+        for number in 0..200 {
+            let name = format!("stranger{number}");
+            let (hash, known) = accounts.hash_for(&name);
+            assert!(!known);
+            assert_eq!(accounts.hash_for(&name).0, hash);
+            met[accounts.hashes.iter().position(|other| **other == *hash).unwrap()] += 1;
+            assert!(!accounts.verify(&name, b"secret"));
+        }
+        assert!(met.iter().all(|count| *count > 50), "{met:?}");
+        assert_eq!(accounts.hash_for("bob"), (&*accounts.hashes[0], true));
+        assert_eq!(Accounts::default().hash_for("bob"), (NOBODY, false));
+        assert_eq!(check_hash(NOBODY), Ok(()));
+    }
+
+    /// A vector of the argon2 reference implementation: password "password", salt "somesalt".
+    #[test]
+    fn a_hash_of_another_program() {
+        let line = "a:$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
+        assert!(Accounts::parse(line).unwrap().verify("a", b"password"));
+    }
+
+    #[test]
+    fn errors_name_the_line() {
+        let good = cheap("x", 8);
+        let tag = "c29tZXNhbHRzb21lc2FsdA$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
+        for (line, problem) in [
+            ("bob".to_owned(), Problem::NoColon),
+            (format!(":{good}"), Problem::Name),
+            (format!("a b:{good}"), Problem::Name),
+            (format!("a\u{1}:{good}"), Problem::Name),
+            (format!("{}:{good}", "n".repeat(limits::ACCOUNT_NAME_MAX + 1)), Problem::Name),
+            (format!("first:{good}"), Problem::Duplicate),
+            ("bob:secret".to_owned(), Problem::Hash),
+            ("bob:".to_owned(), Problem::Hash),
+            (format!("bob:{good}$more"), Problem::Hash),
+            ("bob:$argon2id$v=19$m=8,t=1,p=1".to_owned(), Problem::Hash),
+            ("bob:$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHRzb21lc2FsdA".to_owned(), Problem::Hash),
+            (format!("bob:$argon2id$v=19$m=7,t=1,p=1${tag}"), Problem::Hash),
+            (format!("bob:$argon2id$v=19$m=8,t=0,p=1${tag}"), Problem::Hash),
+            (format!("bob:$argon2i$v=19$m=8,t=1,p=1${tag}"), Problem::Kind),
+            (format!("bob:$argon2id$v=16$m=8,t=1,p=1${tag}"), Problem::Kind),
+            (format!("bob:$argon2id$m=8,t=1,p=1${tag}"), Problem::Kind),
+            (format!("bob:$argon2id$v=19$m=65537,t=1,p=1${tag}"), Problem::Costly),
+            (format!("bob:$argon2id$v=19$m=65536,t=5,p=1${tag}"), Problem::Costly),
+            (format!("bob:$argon2id$v=19$m=4294967295,t=4294967295,p=1${tag}"), Problem::Costly),
+            (format!("bob:$argon2id$v=19$m=136,t=1,p=17${tag}"), Problem::Costly),
+        ] {
+            let text = format!("first:{good}\n# comment\n{line}\nlast:{good}\n");
+            let error = Accounts::parse(&text).unwrap_err();
+            assert_eq!(error, AccountsError { line: 3, problem }, "{line}");
+            assert!(error.to_string().starts_with("line 3: ") && !error.to_string().contains(tag));
+        }
+        let most = format!("bob:$argon2id$v=19$m=65536,t=4,p=16${tag}");
+        assert_eq!(Accounts::parse(&most).map(|accounts| accounts.len()), Ok(1));
+    }
+
+    #[test]
+    fn hashing() {
+        let line = format!("bob:{}", hash(b"correct horse", &[1; 16]).unwrap());
+        assert!(line.starts_with("bob:$argon2id$v=19$m="), "{line}");
+        let accounts = Accounts::parse(&line).unwrap();
+        assert!(accounts.verify("bob", b"correct horse") && !accounts.verify("bob", b"correct"));
+        assert!(hash(b"x", &[1; 16]).unwrap() != hash(b"x", &[2; 16]).unwrap(), "the salt counts");
+        assert_eq!(hash(b"", &[1; 16]), Err(PasswordError::Empty));
+        assert_eq!(hash(b"a\0b", &[1; 16]), Err(PasswordError::Nul));
+        assert_eq!(hash(&[b'x'; limits::PASSWORD_MAX + 1], &[1; 16]), Err(PasswordError::TooLong));
+        assert!(!format!("{accounts:?}").contains("argon2id"));
     }
 }

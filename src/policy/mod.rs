@@ -1,4 +1,7 @@
-//! Who may relay and under what name: accounts, and the TLS we speak.
+//! Who may relay and under what name: networks, accounts, and the TLS we speak.
 
 pub mod accounts;
+pub mod relay;
 pub mod tls;
+
+pub use accounts::Accounts;

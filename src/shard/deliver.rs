@@ -78,7 +78,9 @@ fn failed<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site, error: &H
     }
     let mut destinations = shard.destinations.borrow_mut();
     let failures = destinations.failures(key);
-    let pause = schedule::site_pause(&shard.settings.retry, failures, shard.runtime.random());
+    let pause =
+        schedule::site_pause(failures, shard.runtime.random()).min(shard.settings.retry.max).as_secs().max(1)
+            as u32;
     let now = shard.runtime.wall().seconds();
     if destinations.ready(key, now) > 0 {
         eprintln!("relevo: {}: {error}; next try in {pause} s", site.hop.borrow().site);
@@ -107,6 +109,8 @@ async fn work<R: Runtime>(
                 settle::expired(shard, domain, &group, &words);
             }
             Take::Job(domain, group) => {
+                // More work than hands: one more connection, if the limits let it.
+                dispatch::pump(shard, key);
                 match attempt(shard, site, connection, domain, &group, done > 0).await {
                     After::Keep => done += 1,
                     After::Close => return false,
@@ -257,7 +261,8 @@ async fn transact<R: Runtime>(
         .collect();
     let mut headers = Vec::with_capacity(512);
     let single = if view.count == 1 { recipients.first().copied() } else { None };
-    trace::write_received(&mut headers, view, &shard.settings.node.hostname, single);
+    let hostname = &shard.settings.node.hostname;
+    trace::write_received(&mut headers, view.origin(), hostname, view.id, view.arrival, single);
     let size = view.size + headers.len() as u64;
     let mut transaction =
         match Transaction::new(&connection.capabilities, view.sender, recipients, size, view.eight_bit) {
@@ -429,7 +434,7 @@ fn fate<R: Runtime>(shard: &Shard<R>, verdict: &Verdict, reply: &Reply, part: &P
         }
         Verdict::Failed(_) => Fate::Failed(Box::new(Failure {
             expired: false,
-            status: reply.status(),
+            status: reply.enhanced,
             remote: Some(hop.to_owned()),
             diagnostic: reply.describe(),
         })),

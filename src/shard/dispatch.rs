@@ -140,7 +140,7 @@ fn unroutable_domain<R: Runtime>(shard: &Rc<Shard<R>>, key: DomainKey, why: &Unr
         let fate = if why.permanent || expired {
             Fate::Failed(Box::new(Failure {
                 expired: expired && !why.permanent,
-                status: why.status.to_owned(),
+                status: Some(why.status),
                 remote: None,
                 diagnostic: why.text.clone(),
             }))

@@ -49,8 +49,8 @@ pub enum Fate {
 pub struct Failure {
     /// Given up for age rather than refused.
     pub expired: bool,
-    /// RFC 3463 code, `5.1.1`.
-    pub status: String,
+    /// RFC 3463 code, if it says more than the diagnostic does.
+    pub status: Option<(u8, u16, u16)>,
     /// The next hop that said so, if one did.
     pub remote: Option<String>,
     /// Its reply, or our own words.

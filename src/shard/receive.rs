@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use crate::config::Network;
 use crate::limits;
+use crate::policy::relay;
 use crate::runtime::{Runtime, Stream};
 use crate::shard::Shard;
 use crate::shard::persist::{Persisted, Upload};
@@ -39,7 +40,7 @@ struct Visit<R: Runtime> {
 
 /// Serves one connection to its end.
 pub async fn receive<R: Runtime>(shard: Rc<Shard<R>>, stream: R::Stream, peer: SocketAddr, door: Rc<Door>) {
-    let may_relay = door.relay_from.iter().any(|network| network.contains(peer.ip()));
+    let may_relay = relay::may_relay(&door.relay_from, peer.ip());
     let wire = Wire::new(stream, &shard.timers);
     let session = Session::new(door.rules.clone(), peer, may_relay);
     shard.inbound.set(shard.inbound.get() + 1);

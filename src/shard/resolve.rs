@@ -14,7 +14,7 @@ pub struct Unroutable {
     /// For good, or just now.
     pub permanent: bool,
     /// RFC 3463 status.
-    pub status: &'static str,
+    pub status: (u8, u16, u16),
     /// In words.
     pub text: String,
 }
@@ -43,7 +43,7 @@ impl<R: Runtime> Resolver<R> {
         match self.table.target(domain) {
             RouteTarget::Smtp { host, port } => Ok(Rc::new(route::fixed(host, *port))),
             RouteTarget::Mx => {
-                Err(Unroutable { permanent: false, status: "4.4.3", text: "no DNS yet".to_owned() })
+                Err(Unroutable { permanent: false, status: (4, 4, 3), text: "no DNS yet".to_owned() })
             }
         }
     }
@@ -52,7 +52,7 @@ impl<R: Runtime> Resolver<R> {
     pub async fn addresses(&self, host: &Host) -> Result<Vec<IpAddr>, Unroutable> {
         host.name.parse().map(|address| vec![address]).map_err(|_| Unroutable {
             permanent: false,
-            status: "4.4.3",
+            status: (4, 4, 3),
             text: "no DNS yet".to_owned(),
         })
     }

@@ -37,12 +37,7 @@ pub(super) fn whole<R: Runtime>(
 /// A group nobody could deliver in time.
 pub(super) fn expired<R: Runtime>(shard: &Rc<Shard<R>>, domain: DomainKey, group: &Group, last: &str) {
     let diagnostic = if last.is_empty() { "the message could not be delivered in time" } else { last };
-    let failure = Failure {
-        expired: true,
-        status: "4.4.7".to_owned(),
-        remote: None,
-        diagnostic: diagnostic.to_owned(),
-    };
+    let failure = Failure { expired: true, status: None, remote: None, diagnostic: diagnostic.to_owned() };
     whole(shard, domain, group, Fate::Failed(Box::new(failure)), None);
 }
 
@@ -172,41 +167,64 @@ async fn bounce<R: Runtime>(shard: Rc<Shard<R>>, settled: Settled) {
 async fn compose<R: Runtime>(shard: &Rc<Shard<R>>, settled: &Settled) -> std::io::Result<Option<NewMessage>> {
     let source = Source::read(shard, settled.location).await?;
     let view = source.view()?;
-    if view.sender.is_empty() {
+    if !dsn::owed(view.sender) {
         return Ok(None);
     }
     let wanted = (view.header_length as usize).min(limits::HEADER_MAX);
-    let headers = source.body_prefix(shard, &view, wanted).await.unwrap_or_default();
-    // The text of the last deferral says more about an expiry than we do.
-    let keeper = shard.keeper(settled.location.lane);
-    let mut failures = Vec::new();
-    for outcome in settled.outcomes.ranges() {
-        let Fate::Failed(failure) = &outcome.fate else { continue };
-        let recipients = view.recipients().skip(usize::from(outcome.first)).take(usize::from(outcome.count));
-        for (place, (address, _)) in recipients.enumerate() {
-            let last = failure
-                .expired
-                .then(|| last_reply(&keeper.lane.borrow(), settled.key, outcome.first + place as u16));
-            failures.push(dsn::Failed {
-                recipient: address,
-                status: &failure.status,
-                remote: failure.remote.as_deref(),
-                diagnostic: last.flatten().unwrap_or_else(|| failure.diagnostic.clone()),
-                expired: failure.expired,
-            });
-        }
-    }
+    let header = source.body_prefix(shard, &view, wanted).await.unwrap_or_default();
     let now = shard.runtime.wall();
+    let texts = failure_texts(shard, settled);
+    let mut failures = Vec::new();
+    for ((ordinal, failure), text) in failed_recipients(settled).zip(&texts) {
+        let Some((recipient, _)) = view.recipients().nth(usize::from(ordinal)) else { continue };
+        failures.push(dsn::Failure {
+            recipient,
+            cause: if failure.expired { dsn::Cause::Expired } else { dsn::Cause::Refused },
+            status: failure.status,
+            remote: failure.remote.as_deref(),
+            text,
+            last_attempt: failure.remote.is_some().then_some(now),
+        });
+    }
     let notice = dsn::Notice {
         hostname: &shard.settings.node.hostname,
+        sender: view.sender,
+        id: view.id,
+        arrival: view.arrival,
         now,
-        boundary: shard.runtime.random(),
-        original: &view,
+        unique: shard.runtime.random(),
         failures: &failures,
-        headers: &headers,
-        expiry: now.after(shard.settings.retry.expire),
+        header: &header,
     };
-    Ok(Some(dsn::compose(&notice)))
+    let Some(bounce) = dsn::compose(&notice) else { return Ok(None) };
+    let header_length = memchr::memmem::find(&bounce.body, b"\r\n\r\n").map_or(0, |end| end + 4);
+    Ok(Some(NewMessage {
+        envelope: Box::new(bounce.envelope(now, now.after(shard.settings.retry.expire))),
+        size: bounce.body.len() as u64,
+        header_length: header_length as u32,
+        chunks: Vec::new(),
+        body: bounce.body,
+    }))
+}
+
+/// Ordinals that failed, and why.
+fn failed_recipients(settled: &Settled) -> impl Iterator<Item = (u16, &Failure)> {
+    let failed = settled.outcomes.ranges().iter().filter_map(|outcome| match &outcome.fate {
+        Fate::Failed(failure) => Some((outcome.first, outcome.count, &**failure)),
+        _ => None,
+    });
+    failed.flat_map(|(first, count, failure)| (0..count).map(move |place| (first + place, failure)))
+}
+
+/// What was said last about each of them. For an expiry the text of the last deferral says more than we do.
+fn failure_texts<R: Runtime>(shard: &Rc<Shard<R>>, settled: &Settled) -> Vec<String> {
+    let keeper = shard.keeper(settled.location.lane);
+    let lane = keeper.lane.borrow();
+    let text = |(ordinal, failure): (u16, &Failure)| {
+        let last = if failure.expired { last_reply(&lane, settled.key, ordinal) } else { None };
+        last.unwrap_or_else(|| failure.diagnostic.clone())
+    };
+    failed_recipients(settled).map(text).collect()
 }
 
 fn last_reply(lane: &crate::spool::Lane, key: u32, ordinal: u16) -> Option<String> {

@@ -6,7 +6,7 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use crate::mail::envelope::{Envelope, Protocol};
+use crate::mail::envelope::{Envelope, OriginRef, Protocol};
 use crate::spool::MessageId;
 use crate::spool::segment::Cursor;
 use crate::time::UnixMillis;
@@ -321,6 +321,11 @@ impl<'a> MessageView<'a> {
         self.count = value.u16()?;
         self.id = MessageId { lane: value.u16()?, sequence: value.u32()?, offset: value.u32()? };
         Some(())
+    }
+
+    /// How it came in.
+    pub fn origin(&self) -> OriginRef<'a> {
+        OriginRef { client: self.client, helo: self.helo, protocol: self.protocol, tls: self.tls }
     }
 
     /// Recipients in the order of their ordinals: address, and where its domain begins.

@@ -1,0 +1,260 @@
+//! Bounces, read back by a small reader of their parts.
+
+use super::*;
+
+const ID: MessageId = MessageId { lane: 0, sequence: 1, offset: 4096 };
+const HEADER: &[u8] =
+    b"Received: from x\r\n\tby y; date\r\nMessage-ID: <orig@a.example>\r\nSubject: Hi\r\n\r\nbody\r\n";
+
+fn refused<'a>(recipient: &'a [u8], text: &'a str) -> Failure<'a> {
+    Failure {
+        recipient,
+        cause: Cause::Refused,
+        status: None,
+        remote: Some("mx.b.example"),
+        text,
+        last_attempt: Some(UnixMillis(86_400_000)),
+    }
+}
+
+fn expired<'a>(recipient: &'a [u8], text: &'a str) -> Failure<'a> {
+    Failure { cause: Cause::Expired, ..refused(recipient, text) }
+}
+
+fn notice<'a>(failures: &'a [Failure<'a>], header: &'a [u8]) -> Notice<'a> {
+    Notice {
+        hostname: "relay.example",
+        sender: b"sender@a.example",
+        id: ID,
+        arrival: UnixMillis(0),
+        now: UnixMillis(5 * 86_400_000),
+        unique: 0x0123_4567_89ab_cdef,
+        failures,
+        header,
+    }
+}
+
+/// Composes and checks what holds for every bounce; returns head, words, fields and returned header.
+fn parts(notice: &Notice<'_>) -> [String; 4] {
+    let bounce = compose(notice).unwrap();
+    for line in bounce.body.split_inclusive(|byte| *byte == b'\n') {
+        assert!(line.ends_with(b"\r\n") && line.len() <= LINE_MAX + 2, "{}", line.escape_ascii());
+        assert!(
+            !line[..line.len() - 2].iter().any(|byte| matches!(byte, 0 | b'\r')),
+            "{}",
+            line.escape_ascii()
+        );
+    }
+    let dots = bounce.body.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"."));
+    assert_eq!(bounce.needs_stuffing, dots);
+    assert_eq!(bounce.eight_bit, !bounce.body.is_ascii());
+    let text = String::from_utf8_lossy(&bounce.body).into_owned();
+    assert_eq!(text.contains("Content-Transfer-Encoding: 8bit\r\n"), bounce.eight_bit);
+    let text = text.strip_suffix("\r\n--=_relevo_0123456789abcdef--\r\n").unwrap();
+    let pieces: Vec<_> = text.split("\r\n--=_relevo_0123456789abcdef\r\n").map(str::to_owned).collect();
+    pieces.try_into().unwrap()
+}
+
+#[test]
+fn a_refused_recipient() {
+    let failures = [refused(b"nobody@b.example", "550 5.1.1 no such user")];
+    let bounce = compose(&notice(&failures, HEADER)).unwrap();
+    assert_eq!(bounce.recipient.address, b"sender@a.example");
+    assert_eq!(bounce.recipient.domain(), b"a.example");
+    assert!(!bounce.eight_bit && !bounce.needs_stuffing);
+    let [head, words, fields, returned] = parts(&notice(&failures, HEADER));
+    for line in [
+        "Date: Tue, 6 Jan 1970 00:00:00 +0000",
+        "From: Mail Delivery System <MAILER-DAEMON@relay.example>",
+        "To: <sender@a.example>",
+        "Subject: Undelivered mail: your message was refused",
+        "Auto-Submitted: auto-replied",
+        "In-Reply-To: <orig@a.example>",
+        "References: <orig@a.example>",
+        "MIME-Version: 1.0",
+        "Content-Type: multipart/report; report-type=delivery-status;",
+        "\tboundary=\"=_relevo_0123456789abcdef\"",
+    ] {
+        assert!(head.lines().any(|had| had == line), "{line}: {head}");
+    }
+    assert!(head.contains(&format!("Message-ID: <0123456789abcdef.{ID}@relay.example>\r\n")));
+    assert!(words.starts_with("Content-Type: text/plain; charset=us-ascii\r\n\r\nThis is the mail relay at"));
+    assert!(
+        words.contains(
+            "  <nobody@b.example>\r\n    The host mx.b.example said:\r\n\t550 5.1.1 no such user\r\n"
+        )
+    );
+    assert!(words.contains("refused for good") && !words.contains("given up"), "{words}");
+    assert_eq!(
+        fields,
+        format!(
+            "Content-Type: message/delivery-status\r\n\r\n\
+             Reporting-MTA: dns; relay.example\r\n\
+             X-Relevo-Message: {ID}\r\n\
+             Arrival-Date: Thu, 1 Jan 1970 00:00:00 +0000\r\n\
+             \r\n\
+             Final-Recipient: rfc822; nobody@b.example\r\n\
+             Action: failed\r\n\
+             Status: 5.1.1\r\n\
+             Remote-MTA: dns; mx.b.example\r\n\
+             Diagnostic-Code: smtp; 550 5.1.1 no such user\r\n\
+             Last-Attempt-Date: Fri, 2 Jan 1970 00:00:00 +0000\r\n"
+        )
+    );
+    assert_eq!(
+        returned,
+        "Content-Type: text/rfc822-headers\r\n\r\nReceived: from x\r\n\tby y; date\r\n\
+         Message-ID: <orig@a.example>\r\nSubject: Hi\r\n"
+    );
+}
+
+#[test]
+fn an_expired_recipient_reads_differently() {
+    let failures = [expired(b"x@b.example", "451 4.2.0 try later")];
+    let [head, words, fields, _] = parts(&notice(&failures, HEADER));
+    assert!(head.contains("could not be delivered in time"), "{head}");
+    assert!(words.contains("within 5 days") && !words.contains("refused"), "{words}");
+    assert!(fields.contains("Status: 4.4.7\r\n") && fields.contains("smtp; 451 4.2.0 try later"), "{fields}");
+}
+
+#[test]
+fn several_recipients_share_one_bounce() {
+    let many: Vec<_> = (0..150).map(|number| format!("user{number}@b.example").into_bytes()).collect();
+    let mut failures: Vec<_> = many.iter().map(|address| refused(address, "550 no")).collect();
+    failures.push(Failure { remote: None, text: "", last_attempt: None, ..expired(b"late@c.example", "") });
+    let [head, words, fields, _] = parts(&notice(&failures, HEADER));
+    assert!(head.contains("some recipients were not reached"), "{head}");
+    assert_eq!(fields.matches("\r\n\r\nFinal-Recipient: ").count(), 151);
+    assert_eq!(words.matches("  <user").count(), limits::BOUNCE_LISTED_MAX);
+    assert!(words.contains("and 50 more,") && words.contains("and 1 more,"), "{words}");
+    assert!(
+        fields.ends_with("Final-Recipient: rfc822; late@c.example\r\nAction: failed\r\nStatus: 4.4.7\r\n")
+    );
+}
+
+#[test]
+fn statuses() {
+    for (text, expected) in [
+        ("550 5.1.1 no", (5, 1, 1)),
+        ("550 5.1.1", (5, 1, 1)),
+        ("550 no", (5, 0, 0)),
+        ("451 what", (4, 0, 0)),
+        ("250 2.0.0 what", (5, 0, 0)),
+        ("550 5.1.1.1 no", (5, 0, 0)),
+        ("550 5.1000.1 no", (5, 0, 0)),
+        ("550 5.99999.1 no", (5, 0, 0)),
+        ("5501 5.1.1", (5, 0, 0)),
+        ("no MX", (5, 0, 0)),
+        ("é50 5.1.1", (5, 0, 0)),
+        ("", (5, 0, 0)),
+    ] {
+        assert_eq!(status(&refused(b"a@b", text)), expected, "{text}");
+    }
+    assert_eq!(status(&Failure { status: Some((5, 1, 10)), ..refused(b"a@b", "550 5.1.1") }), (5, 1, 10));
+    assert_eq!(status(&Failure { status: Some((2, 0, 0)), ..refused(b"a@b", "550 5.1.1") }), (5, 1, 1));
+    assert_eq!(status(&expired(b"a@b", "450 4.2.1 busy")), (4, 4, 7));
+}
+
+#[test]
+fn no_bounce_answers_a_bounce() {
+    for sender in [&b""[..], b"nowhere", b"a@b\r\nEvil: x", b"a@b> <c@d", b"@", b"a@"] {
+        assert!(!owed(sender), "{}", sender.escape_ascii());
+        let failures = [refused(b"x@b", "550 no")];
+        assert_eq!(compose(&Notice { sender, ..notice(&failures, HEADER) }), None);
+    }
+    assert!(owed(b"a@b") && owed(b"\"a@b >\"@c.example") && owed(b"a@[127.0.0.1]"));
+    assert_eq!(compose(&notice(&[], HEADER)), None);
+}
+
+#[test]
+fn nothing_from_outside_makes_a_line() {
+    let evil = "550 5.1.1 a\r\n\r\n--=_relevo_0123456789abcdef\r\n.\r\nBcc: x\u{e9}\u{0}";
+    let failures = [
+        Failure { remote: Some("mx\r\nEvil: 1"), ..refused(b"a\r\nEvil: 2@b", evil) },
+        expired(b"b@c\n.\n", "\r\n\t \r\n"),
+    ];
+    let [head, words, fields, _] = parts(&notice(&failures, b"Message-ID: <a>\r\n b\r\n"));
+    for part in [&head, &words, &fields] {
+        assert!(!part.lines().any(|line| line.starts_with("Evil") || line.starts_with("Bcc")), "{part}");
+    }
+    assert!(fields.contains("Remote-MTA: dns; mx??Evil: 1\r\n"), "{fields}");
+}
+
+#[test]
+fn returned_headers_are_made_valid() {
+    let long_word = [b"X: ".as_slice(), &b"w".repeat(5000), b"\r\n"].concat();
+    let long_text = [b"Y:".as_slice(), &b" word".repeat(1000), b"\n"].concat();
+    let accents = ["Z: ", &"\u{e9}".repeat(3000), "\r\n"].concat().into_bytes();
+    let odd = b".dot: a\rb\0c\n".to_vec();
+    let header = [long_word, long_text, accents, odd, b"\r\nBody: not this\r\n".to_vec()].concat();
+    let failures = [refused(b"a@b", "550 no")];
+    let [head, _, _, returned] = parts(&notice(&failures, &header));
+    assert!(head.contains("Content-Transfer-Encoding: 8bit\r\n"));
+    assert!(
+        returned
+            .starts_with("Content-Type: text/rfc822-headers\r\nContent-Transfer-Encoding: 8bit\r\n\r\nX: ")
+    );
+    assert!(!returned.contains("Body:") && returned.ends_with(".dot: a?b?c\r\n"));
+    assert!(!returned.contains('\u{fffd}'), "a character was cut in two");
+    let (_, lines) = returned.split_once("\r\n\r\n").unwrap();
+    let fields: Vec<_> =
+        lines.lines().filter(|line| !line.starts_with([' ', '\t'])).map(|line| &line[..2]).collect();
+    assert_eq!(fields, ["X:", "Y:", "Z:", ".d"], "a broken line goes on after a blank");
+    assert_eq!(returned.matches('w').count(), 5000 + 1000);
+    assert_eq!(returned.matches('\u{e9}').count(), 3000);
+}
+
+#[test]
+fn returned_headers_are_bounded() {
+    let line = [b"X: ".as_slice(), &b"v".repeat(60), b"\r\n"].concat();
+    for header in [line.repeat(10_000), b"w".repeat(2 * limits::HEADER_MAX), b"a\r\n".repeat(200_000)] {
+        let mut out = Vec::new();
+        copy_header(&mut out, &header);
+        assert!(out.len() <= limits::HEADER_MAX);
+        assert!(header[0] == b'w' || out.len() > limits::HEADER_MAX - 100);
+    }
+    // Whatever the bytes are, lines stay valid and the walk ends.
+    let mut state = 1u32;
+    for length in [0, 1, 997, 998, 999, 1995, 1996, 50_000] {
+        let mut bytes = Vec::new();
+        for _ in 0..length {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            bytes.push(b"a \t\r\x80\xbf\xc3\xff"[(state >> 24) as usize % 8]);
+        }
+        parts(&notice(&[refused(b"a@b", "550 no")], &bytes));
+    }
+}
+
+#[test]
+fn only_a_plain_message_id_is_repeated() {
+    assert_eq!(message_id(b"MESSAGE-ID:   <a@b> \r\n"), Some(&b"<a@b>"[..]));
+    for header in
+        [&b"X: <a@b>\r\n"[..], b"Message-ID: a@b\r\n", b"Message-ID: <a b>\r\n", b"Message-ID:\r\n <a@b>\r\n"]
+    {
+        assert_eq!(message_id(header), None);
+    }
+}
+
+#[test]
+fn the_envelope_has_no_sender() {
+    let failures = [refused(b"a@b", "550 no")];
+    let envelope = compose(&notice(&failures, "X: \u{e9}\r\n".as_bytes()))
+        .unwrap()
+        .envelope(UnixMillis(1), UnixMillis(2));
+    assert!(envelope.sender.is_empty() && envelope.origin.client.is_none() && envelope.eight_bit);
+    assert_eq!(envelope.recipients[0].address, b"sender@a.example");
+}
+
+#[test]
+fn ages() {
+    for (seconds, expected) in [
+        (0, "0 minutes"),
+        (60, "1 minute"),
+        (7199, "119 minutes"),
+        (7200, "2 hours"),
+        (86_400, "24 hours"),
+        (432_000, "5 days"),
+    ] {
+        assert_eq!(Age(Duration::from_secs(seconds)).to_string(), expected);
+    }
+}

@@ -1,0 +1,394 @@
+//! Transcripts replayed against a server session, whole and cut in two at every byte.
+//!
+//! A file of `tests/conversations/` reads as the conversation went:
+//!
+//! ```text
+//! # A comment.
+//! @ relay=no size=1000          settings of the session, before everything else
+//! C: EHLO client.example        the client says this line
+//! R: \n.\r\n                    the client sends these bytes and no CRLF behind them
+//! S: 250 relay.example          the server answers this line, exactly
+//! E: <a@b> to <x@y> with ESMTP  a message was accepted, with this envelope
+//! B: Subject: hi                ... and this line of its body (only looked at in files that have such lines)
+//! T:                            the TLS handshake; what the client says next is sent after it
+//! X:                            the server closes
+//! ```
+//!
+//! In `C:` and `R:` lines `\r`, `\n`, `\0`, `\\` and `\xHH` are bytes, and `{text*count}` is text repeated.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use relevo::mail::envelope::Envelope;
+use relevo::smtp::server::{BodyEnd, Gate, Rules, Session, Step};
+use relevo::time::UnixMillis;
+
+/// Inputs longer than this are cut at fewer places: around each line's end and every few hundred bytes.
+const EVERY_BYTE_MAX: usize = 4000;
+
+struct Transcript {
+    relay: bool,
+    gate: Gate,
+    rules: Rules,
+    /// What the client sends, one piece for each stretch between handshakes.
+    inputs: Vec<Vec<u8>>,
+    /// Everything else, line by line.
+    expected: Vec<String>,
+    bodies: bool,
+}
+
+fn parse(text: &str) -> Result<Transcript, String> {
+    let mut transcript = Transcript {
+        relay: true,
+        gate: Gate::Open,
+        rules: Rules {
+            hostname: "relay.example".into(),
+            message_size_max: 1000,
+            recipients_max: 3,
+            starttls: false,
+            accounts: false,
+        },
+        inputs: vec![Vec::new()],
+        expected: Vec::new(),
+        bodies: false,
+    };
+    for (number, line) in text.lines().enumerate() {
+        let wrong = |what: &str| format!("line {}: {what}: {line}", number + 1);
+        let (kind, rest) = line.split_at(line.len().min(2));
+        let rest = rest.strip_prefix(' ').unwrap_or(rest);
+        let input = transcript.inputs.last_mut().expect("there is always one");
+        match kind {
+            "" => {}
+            _ if kind.starts_with('#') => {}
+            "@ " => settings(&mut transcript, rest).map_err(|error| wrong(&error))?,
+            "C:" => {
+                input.extend(unescape(rest).ok_or_else(|| wrong("bad escape"))?);
+                input.extend_from_slice(b"\r\n");
+            }
+            "R:" => input.extend(unescape(rest).ok_or_else(|| wrong("bad escape"))?),
+            "S:" | "E:" | "X:" | "B:" | "T:" => {
+                transcript.bodies |= kind == "B:";
+                transcript.expected.push(format!("{kind} {rest}").trim_end().to_owned());
+                if kind == "T:" {
+                    transcript.inputs.push(Vec::new());
+                }
+            }
+            _ => return Err(wrong("what is this")),
+        }
+    }
+    Ok(transcript)
+}
+
+fn settings(transcript: &mut Transcript, words: &str) -> Result<(), String> {
+    for word in words.split_ascii_whitespace() {
+        let (key, value) = word.split_once('=').ok_or("no value")?;
+        let number = || value.parse::<usize>().map_err(|error| error.to_string());
+        let yes = value == "yes";
+        match key {
+            "relay" => transcript.relay = yes,
+            "starttls" => transcript.rules.starttls = yes,
+            "accounts" => transcript.rules.accounts = yes,
+            "size" => transcript.rules.message_size_max = number()? as u64,
+            "recipients" => transcript.rules.recipients_max = number()?,
+            "gate" if value == "nospace" => transcript.gate = Gate::NoSpace,
+            "gate" if value == "queuefull" => transcript.gate = Gate::QueueFull,
+            _ => return Err(format!("no such setting: {word}")),
+        }
+    }
+    Ok(())
+}
+
+fn unescape(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => bytes.push(match characters.next()? {
+                'r' => b'\r',
+                'n' => b'\n',
+                '0' => 0,
+                '\\' => b'\\',
+                'x' => u8::from_str_radix(characters.as_str().get(..2)?, 16).ok().inspect(|_| {
+                    characters.nth(1);
+                })?,
+                _ => return None,
+            }),
+            '{' => {
+                let (inner, rest) = characters.as_str().split_once('}')?;
+                let (repeated, count) = inner.rsplit_once('*')?;
+                bytes.extend(unescape(repeated)?.repeat(count.parse().ok()?));
+                characters = rest.chars();
+            }
+            _ => bytes.extend(character.to_string().bytes()),
+        }
+    }
+    Some(bytes)
+}
+
+/// A session and what happened to it so far.
+struct Replay {
+    session: Session,
+    gate: Gate,
+    bodies: bool,
+    pending: Vec<u8>,
+    body: Vec<u8>,
+    replies: Vec<u8>,
+    events: Vec<String>,
+    /// The handshake began in this stretch: plain text behind it reaches nobody.
+    shaking: bool,
+    closed: bool,
+}
+
+impl Replay {
+    fn new(transcript: &Transcript) -> Replay {
+        let peer: SocketAddr = "192.0.2.1:1234".parse().expect("an address");
+        let session = Session::new(Rc::new(transcript.rules.clone()), peer, transcript.relay);
+        let mut replies = Vec::new();
+        session.greet(&mut replies);
+        Replay {
+            session,
+            gate: transcript.gate,
+            bodies: transcript.bodies,
+            pending: Vec::new(),
+            body: Vec::new(),
+            replies,
+            events: Vec::new(),
+            shaking: false,
+            closed: false,
+        }
+    }
+
+    /// The network brings `piece`.
+    fn feed(&mut self, piece: &[u8]) {
+        if self.closed || self.shaking {
+            return;
+        }
+        self.pending.extend_from_slice(piece);
+        while !self.closed && self.turn() {}
+        self.hear();
+    }
+
+    /// One step of the driver. False: more input is needed.
+    fn turn(&mut self) -> bool {
+        if let Some(scanner) = self.session.scanner() {
+            let scanned = scanner.scan(&mut self.pending);
+            self.body.extend_from_slice(&self.pending[..scanned.kept]);
+            self.pending.drain(..scanned.consumed);
+            if scanned.done {
+                self.body_end();
+            }
+            return scanned.done;
+        }
+        let (used, step) = self.session.handle(&self.pending, self.gate, &mut self.replies);
+        assert!(used <= self.pending.len());
+        self.pending.drain(..used);
+        match step {
+            Step::NeedInput => return false,
+            Step::Flush | Step::Body => {}
+            Step::StartTls => {
+                self.hear();
+                self.events.push("T:".into());
+                // CVE-2011-0411: what came before the handshake was not said under it.
+                self.pending.clear();
+                self.shaking = true;
+                self.session.tls_established("TLSv1.3 TLS_AES_256_GCM_SHA384".into());
+                return false;
+            }
+            Step::Authenticate(credentials) => {
+                if credentials.name == "bob" && credentials.password == b"secret" {
+                    self.session.authenticated("bob", &mut self.replies);
+                } else if self.session.authentication_failed(&mut self.replies) {
+                    self.close();
+                }
+            }
+            Step::Close => self.close(),
+        }
+        true
+    }
+
+    fn body_end(&mut self) {
+        self.hear();
+        let body = std::mem::take(&mut self.body);
+        match self.session.body_end(UnixMillis(5), UnixMillis(9), &mut self.replies) {
+            BodyEnd::Accept(envelope, summary) => {
+                assert_eq!(summary.size, body.len() as u64);
+                self.events.push(describe(&envelope));
+                if self.bodies {
+                    let text = String::from_utf8_lossy(&body);
+                    self.events.extend(text.lines().map(|line| format!("B: {line}").trim_end().to_owned()));
+                }
+                // The 250 proper needs a synced commit, which no test can make.
+                self.replies.extend_from_slice(b"250 stored\r\n");
+            }
+            BodyEnd::Refused { close: true } => self.close(),
+            BodyEnd::Refused { close: false } => {}
+        }
+    }
+
+    fn close(&mut self) {
+        self.hear();
+        self.closed = true;
+        self.events.push("X:".into());
+    }
+
+    /// Turns the bytes of replies into lines.
+    fn hear(&mut self) {
+        let replies = std::mem::take(&mut self.replies);
+        let text = String::from_utf8(replies).expect("replies are ASCII");
+        assert!(text.is_empty() || text.ends_with("\r\n"), "half a reply: {text:?}");
+        assert!(text.split_terminator("\r\n").all(|line| !line.contains(['\r', '\n'])), "{text:?}");
+        self.events
+            .extend(text.split_terminator("\r\n").map(|line| format!("S: {line}").trim_end().to_owned()));
+    }
+}
+
+fn describe(envelope: &Envelope) -> String {
+    let mut line = format!("E: <{}> to", envelope.sender.escape_ascii());
+    for recipient in &envelope.recipients {
+        let _ = write!(line, " <{}>", recipient.address.escape_ascii());
+    }
+    let _ = write!(line, " with {}", envelope.origin.protocol.keyword());
+    for (flag, word) in [(envelope.eight_bit, " 8bit"), (envelope.needs_stuffing, " stuffed")] {
+        line.push_str(if flag { word } else { "" });
+    }
+    if let Some(account) = &envelope.account {
+        let _ = write!(line, " account {account}");
+    }
+    line
+}
+
+/// Where to cut an input.
+fn cuts(input: &[u8]) -> Vec<usize> {
+    let near_line_end =
+        |place: usize| input[place.saturating_sub(3)..(place + 3).min(input.len())].contains(&b'\n');
+    (0..input.len())
+        .filter(|place| input.len() <= EVERY_BYTE_MAX || place % 251 == 0 || near_line_end(*place))
+        .collect()
+}
+
+/// Replays with each stretch delivered as `pieces` says.
+fn replay<'a>(transcript: &'a Transcript, pieces: impl Fn(usize, &'a [u8]) -> Vec<&'a [u8]>) -> Vec<String> {
+    let mut replay = Replay::new(transcript);
+    for (number, input) in transcript.inputs.iter().enumerate() {
+        replay.shaking = false;
+        for piece in pieces(number, input) {
+            replay.feed(piece);
+        }
+    }
+    replay.hear();
+    replay.events
+}
+
+fn check(transcript: &Transcript) -> Result<(), String> {
+    let compare = |events: Vec<String>, how: String| {
+        if events == transcript.expected {
+            return Ok(());
+        }
+        let differs = |(place, line): (usize, &String)| transcript.expected.get(place) != Some(line);
+        let place =
+            events.iter().enumerate().find(|entry| differs(*entry)).map_or(events.len(), |entry| entry.0);
+        let (nothing, end) = (String::new(), "(the end)".to_owned());
+        let wanted = transcript.expected.get(place).unwrap_or(&end);
+        let before = if place == 0 { &nothing } else { &events[place - 1] };
+        Err(format!(
+            "{how}: after '{before}'\n  wanted {wanted}\n  got    {}",
+            events.get(place).unwrap_or(&end)
+        ))
+    };
+    compare(replay(transcript, |_, input| vec![input]), "whole".into())?;
+    let all_short = transcript.inputs.iter().all(|input| input.len() <= EVERY_BYTE_MAX);
+    if all_short {
+        compare(replay(transcript, |_, input| input.chunks(1).collect()), "byte by byte".into())?;
+    }
+    for (stretch, input) in transcript.inputs.iter().enumerate() {
+        for cut in cuts(input) {
+            let events = replay(transcript, |number, input| match number == stretch {
+                true => vec![&input[..cut], &input[cut..]],
+                false => vec![input],
+            });
+            compare(events, format!("stretch {stretch} cut at byte {cut}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn transcripts() -> Vec<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conversations");
+    let entries = std::fs::read_dir(directory).expect("the transcripts are there");
+    let mut paths: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "smtp"));
+    paths.sort();
+    paths
+}
+
+#[test]
+fn conversations_go_as_written() {
+    let paths = transcripts();
+    assert!(paths.len() >= 10, "transcripts are missing");
+    let mut failures = String::new();
+    for path in paths {
+        let text = std::fs::read_to_string(&path).expect("a readable transcript");
+        if let Err(error) = parse(&text).and_then(|transcript| check(&transcript)) {
+            let _ = writeln!(failures, "{}: {error}", path.display());
+        }
+    }
+    assert!(failures.is_empty(), "\n{failures}");
+}
+
+/// The endings that some servers take for the end of the data and others do not, each with a second message smuggled
+/// behind it: one message at most may come of it, and it must be refused.
+#[test]
+fn no_ending_smuggles_a_second_message() {
+    let endings = [
+        "\\n.\\n",
+        "\\n.\\r\\n",
+        "\\r.\\r",
+        "\\r.\\r\\n",
+        "\\r\\n.\\r",
+        "\\r\\n.\\n",
+        "\\n.\\r",
+        "\\r.\\n",
+        "\\n\\n.\\n\\n",
+        "\\r\\r\\n.\\r\\r\\n",
+        "\\r\\n.\\r\\r\\n",
+        "\\n\\r\\n.\\n\\r\\n",
+        "\\r\\n\\n.\\n\\r\\n",
+        "\\n\\r.\\r\\n",
+        "\\r\\n.\\n\\r",
+    ];
+    for ending in endings {
+        let text = format!(
+            "C: EHLO c.example\nC: MAIL FROM:<a@b.example>\nC: RCPT TO:<x@y.example>\nC: DATA\n\
+             R: Subject: one{ending}MAIL FROM:<evil@b.example>\\r\\nRCPT TO:<x@y.example>\\r\\nDATA\\r\\nSubject: two\\r\\n.\\r\\n\n\
+             C: QUIT\n\
+             S: 220 relay.example ESMTP relevo\nS: 250-relay.example\nS: 250-PIPELINING\nS: 250-8BITMIME\n\
+             S: 250-ENHANCEDSTATUSCODES\nS: 250 SIZE 1000\nS: 250 2.1.0 Ok\nS: 250 2.1.5 Ok\n\
+             S: 354 End data with <CR><LF>.<CR><LF>\n\
+             S: 550 5.6.11 Bare CR or LF in the message; lines end with CRLF\nX:\n"
+        );
+        let transcript = parse(&text).expect("a good transcript");
+        check(&transcript).unwrap_or_else(|error| panic!("{ending}: {error}"));
+    }
+}
+
+/// The harness notices what it is there to notice.
+#[test]
+fn a_wrong_transcript_fails() {
+    let good = "C: NOOP\nC: QUIT\nS: 220 relay.example ESMTP relevo\nS: 250 2.0.0 Ok\nS: 221 2.0.0 Bye\nX:\n";
+    assert_eq!(check(&parse(good).unwrap()), Ok(()));
+    for bad in [
+        good.replace("S: 250 2.0.0 Ok\n", ""),
+        good.replace("250 2.0.0", "250 2.0.1"),
+        good.replace("X:\n", ""),
+        format!("{good}S: 250 more\n"),
+        good.replace("C: QUIT\n", ""),
+    ] {
+        assert!(check(&parse(&bad).unwrap()).is_err(), "{bad}");
+    }
+    for unreadable in ["Q: what", "C: \\q", "C: {x}", "@ color=red", "@ size=big"] {
+        assert!(parse(unreadable).is_err(), "{unreadable}");
+    }
+    assert_eq!(unescape("a\\x41\\r{xy*2}\\\\é").unwrap(), "aA\rxyxy\\é".as_bytes());
+}
