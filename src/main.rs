@@ -93,6 +93,8 @@ fn hash_password() -> Result<(), String> {
     if end == 0 {
         return Err("the password is empty; write it to standard input".to_owned());
     }
-    println!("{}", accounts::hash(&password[..end], &process::random_bytes())?);
+    let hash =
+        accounts::hash(&password[..end], &process::random_bytes()).map_err(|error| error.to_string())?;
+    println!("{hash}");
     Ok(())
 }
