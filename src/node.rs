@@ -22,6 +22,9 @@ use crate::shard::start::{self, Report, Setup};
 /// How long shards may take to read their lanes before the start is given up.
 const START_MAX: Duration = Duration::from_secs(3600);
 
+/// How long a start waits for the lock of a process that is ending.
+const LOCK_MAX: Duration = Duration::from_secs(3);
+
 /// A running relay.
 pub struct Node {
     /// Its configuration, ports resolved.
@@ -154,17 +157,30 @@ impl Node {
     }
 }
 
+/// Locks the data directory. A process that was just killed may take a moment to let go of it.
 fn lock(data_dir: &Path) -> Result<DirectoryLock, String> {
-    process::lock_directory(data_dir).map_err(|error| match error {
-        LockError::Taken => format!(
-            "{} is in use by another relevo process; stop that one, or set node.data_dir to another directory",
-            data_dir.display()
-        ),
-        LockError::Io(error) => format!(
-            "{}: {error}; make node.data_dir a directory that this user may write",
-            data_dir.display()
-        ),
-    })
+    let mut waited = Duration::ZERO;
+    loop {
+        match process::lock_directory(data_dir) {
+            Ok(lock) => return Ok(lock),
+            Err(LockError::Taken) if waited < LOCK_MAX => {
+                process::pause(LOCK_MAX / 100);
+                waited += LOCK_MAX / 100;
+            }
+            Err(LockError::Taken) => {
+                return Err(format!(
+                    "{} is in use by another relevo process; stop that one, or set node.data_dir to another directory",
+                    data_dir.display()
+                ));
+            }
+            Err(LockError::Io(error)) => {
+                return Err(format!(
+                    "{}: {error}; make node.data_dir a directory that this user may write",
+                    data_dir.display()
+                ));
+            }
+        }
+    }
 }
 
 fn port_fix(error: &std::io::Error) -> &'static str {

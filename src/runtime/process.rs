@@ -31,6 +31,12 @@ pub fn lock_directory(directory: &Path) -> Result<DirectoryLock, LockError> {
     }
 }
 
+/// Sleeps. For start and stop; shards have timers.
+#[expect(clippy::disallowed_methods, reason = "the main thread, before or after any shard runs")]
+pub fn pause(span: std::time::Duration) {
+    std::thread::sleep(span);
+}
+
 /// The id in `directory/node`, made at the first start and synced.
 pub fn node_id(directory: &Path) -> io::Result<u64> {
     let path = directory.join("node");

@@ -118,7 +118,11 @@ pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, Refusal> {
                 }
             }
             None if fold.quarantined.contains(&slot) => slots[usize::from(slot)].state = State::Quarantined,
-            // Blank: created and never used, perhaps not completely. It is made again when it is needed.
+            // Blank: created and never used. A file of another size is made again when it is needed.
+            None if size == shape.segment_size => {
+                slots[usize::from(slot)].state = State::Free;
+                pool.push(slot);
+            }
             None => {}
         }
     }

@@ -254,6 +254,9 @@ impl Runtime for GlommioRuntime {
     }
 
     async fn read(&self, segment: &SegmentMap, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        if let Some(bytes) = segment::read_cached(segment, offset, length) {
+            return Ok(bytes);
+        }
         let segment = segment.clone();
         self.run_blocking(move || segment::read_at(&segment, offset, length)).await?
     }

@@ -99,18 +99,26 @@ fn write_all(file: &File, mut offset: u64, parts: &[IoSlice<'_>]) -> io::Result<
     Ok(())
 }
 
-/// Makes a file of zeroes: allocated, written once, synced, its directory entry synced, so that a commit is pure data.
+/// Makes a file of zeroes: allocated, written once, synced, its directory entry synced, so that a commit is pure data. It gets
+/// its name last: a file that has one is whole.
 pub(super) fn create(path: &Path, size: u64) -> io::Result<()> {
-    let result = write_zeroes(path, size);
+    let unfinished = path.with_extension("new");
+    let result = write_zeroes(&unfinished, size).and_then(|()| {
+        std::fs::rename(&unfinished, path)?;
+        match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
+            _ => Ok(()),
+        }
+    });
     if result.is_err() {
         // Half a segment is of no use, and a full disk wants its blocks back.
-        let _ = std::fs::remove_file(path);
+        let _ = std::fs::remove_file(&unfinished);
     }
     result
 }
 
 fn write_zeroes(path: &Path, size: u64) -> io::Result<()> {
-    let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
     rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, size)?;
     let zeroes = vec![0; ZERO_BLOCK];
     let mut at = 0;
@@ -119,11 +127,16 @@ fn write_zeroes(path: &Path, size: u64) -> io::Result<()> {
         file.write_all_at(&zeroes[..length], at)?;
         at += length as u64;
     }
-    file.sync_all()?;
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
-        _ => Ok(()),
-    }
+    file.sync_all()
+}
+
+/// Reads what the page cache holds, without waiting for the disk. None: not all of it is there.
+pub(super) fn read_cached(segment: &SegmentMap, offset: u64, length: usize) -> Option<Vec<u8>> {
+    let file = segment.file()?;
+    let mut bytes = vec![0; length];
+    let mut parts = [io::IoSliceMut::new(&mut bytes)];
+    let read = rustix::io::preadv2(file, &mut parts, offset, rustix::io::ReadWriteFlags::NOWAIT).ok()?;
+    (read == length).then_some(bytes)
 }
 
 /// Reads without touching the map.
