@@ -14,7 +14,7 @@ use crate::observe::Instruments;
 use crate::policy::accounts::Accounts;
 use crate::policy::tls;
 use crate::runtime::Bell;
-use crate::runtime::glommio::{self, ShardThread, probe};
+use crate::runtime::glommio::{self, ShardThread, Watchdog, probe};
 use crate::runtime::process::{self, DirectoryLock, LockError};
 use crate::shard::mesh::Mesh;
 use crate::shard::start::{self, Report, Setup};
@@ -37,6 +37,7 @@ pub struct Node {
     threads: Vec<ShardThread>,
     control: Option<Control>,
     draining: Arc<AtomicBool>,
+    watchdog: Option<Watchdog>,
     _lock: DirectoryLock,
 }
 
@@ -76,6 +77,8 @@ impl Node {
             log: settings.log.clone(),
             draining: draining.clone(),
         })?;
+        let watchdog =
+            Watchdog::start(bells.clone()).map_err(|error| format!("cannot start a thread: {error}"))?;
         let (reports, inbox) = unbounded();
         let tls_client = tls::Client::new().map_err(|error| error.to_string())?;
         let mut node = Node {
@@ -86,6 +89,7 @@ impl Node {
             threads: Vec::new(),
             control: Some(control),
             draining,
+            watchdog: Some(watchdog),
             _lock: lock,
         };
         for (index, bell) in bells.into_iter().enumerate() {
@@ -150,6 +154,7 @@ impl Node {
         for thread in self.threads.drain(..) {
             well &= thread.join().is_ok();
         }
+        drop(self.watchdog.take());
         if let Some(control) = self.control.take() {
             control.stop();
         }

@@ -1,7 +1,7 @@
 //! How one thread wakes another's shard: a flag that coalesces, and one waker that is never replaced.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::task::{Context, Poll, Waker};
 
 /// Wakes one shard's inbox. Any thread may ring; one immortal task of the shard listens.
@@ -11,13 +11,20 @@ pub struct Bell {
     /// Whether the listener may be asleep, that is, whether a ring must go through the waker. A runtime whose loop looks
     /// at [`Bell::is_rung`] by itself clears this while it is awake and saves the producers a foreign wake.
     asleep: AtomicBool,
+    /// Grows while the runtime's loop is awake, for whoever watches over it.
+    beats: AtomicU64,
     waker: OnceLock<Waker>,
 }
 
 impl Bell {
     /// A bell nobody listens to yet; rings are remembered.
     pub fn new() -> Bell {
-        Bell { rung: AtomicBool::new(false), asleep: AtomicBool::new(true), waker: OnceLock::new() }
+        Bell {
+            rung: AtomicBool::new(false),
+            asleep: AtomicBool::new(true),
+            beats: AtomicU64::new(0),
+            waker: OnceLock::new(),
+        }
     }
 
     /// Wakes the listener, once for any number of rings until it has listened.
@@ -48,6 +55,16 @@ impl Bell {
     /// The runtime is awake and looks at the bell by itself.
     pub(in crate::runtime) fn awake(&self) {
         self.asleep.store(false, Ordering::SeqCst);
+    }
+
+    /// The runtime's loop came round.
+    pub(in crate::runtime) fn beat(&self) {
+        self.beats.store(self.beats.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    /// How often the loop came round, if it should be running now; None while it may rightly sleep.
+    pub(in crate::runtime) fn beats(&self) -> Option<u64> {
+        if self.asleep.load(Ordering::SeqCst) { None } else { Some(self.beats.load(Ordering::Relaxed)) }
     }
 
     /// Wakes the listening task. By reference: the waker belongs to the listener's thread and is never dropped here.

@@ -31,6 +31,9 @@ use crate::spool::Location;
 use crate::spool::fold::{self, Files};
 use crate::spool::lane::Shape;
 
+/// How long a start waits for its first segments to be zero-written.
+const SEGMENTS_MAX_WAIT: Duration = Duration::from_secs(10);
+
 /// What a shard is given.
 #[derive(Clone)]
 pub struct Setup {
@@ -90,6 +93,7 @@ pub async fn run<R: Runtime>(runtime: R, setup: Setup) -> io::Result<()> {
         return Ok(());
     }
     serve(&shard);
+    await_segments(&shard).await;
     match listen(&shard, &setup) {
         Ok(()) => {
             let _ = reports.send(Report::Listening);
@@ -113,6 +117,14 @@ fn serve<R: Runtime>(shard: &Rc<Shard<R>>) {
     }
     runtime.spawn_vital("inbox", handoff::exchange(shard.clone()));
     runtime.spawn_vital("dispatcher", dispatch::tick(shard.clone()));
+}
+
+/// Waits until there are segments to take mail into, within a bound: without them every client would get 452.
+async fn await_segments<R: Runtime>(shard: &Rc<Shard<R>>) {
+    let give_up = shard.runtime.now() + SEGMENTS_MAX_WAIT;
+    while !shard.own().lane.borrow().may_accept() && shard.runtime.now() < give_up && !shard.mesh.stopping() {
+        shard.runtime.sleep_until(shard.runtime.now() + Duration::from_millis(5)).await;
+    }
 }
 
 /// Messages found at start go to their queues, a few at a time.

@@ -26,16 +26,18 @@ pub mod probe;
 mod reactor;
 mod segment;
 mod socket;
+mod watchdog;
 
 pub use segment::FileSegment;
 pub use socket::{SocketDatagram, SocketListener, SocketStream};
+pub use watchdog::Watchdog;
 
 use reactor::Reactor;
 
 /// Entries of a shard's io_uring. Only files, timers and one poll use the ring.
 const RING_DEPTH: usize = 128;
 /// How long tasks may run before glommio looks at its rings again: the latency of a finished fdatasync on a busy shard.
-const PREEMPT: Duration = Duration::from_millis(1);
+const PREEMPT: Duration = Duration::from_millis(20);
 
 /// One core's runtime. Cloning is a reference count.
 #[derive(Clone)]

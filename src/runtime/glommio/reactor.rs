@@ -158,6 +158,7 @@ impl Reactor {
         bell.awake();
         let mut rounds = 0;
         loop {
+            bell.beat();
             let mut busy = self.poll(&mut events) > 0;
             if bell.is_rung() {
                 bell.wake();
