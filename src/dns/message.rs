@@ -1,0 +1,246 @@
+//! Questions and answers on the wire (RFC 1035), and what an answer means for mail.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::rr::{DNSClass, Name, RData, RecordType};
+
+use crate::dns::{Answer, FAILURE_TTL, Found, Kind, NEGATIVE_TTL_MAX, TTL_MAX, TTL_MIN};
+use crate::limits;
+
+/// UDP payload we can take without fragments (DNS flag day 2020).
+const PAYLOAD: u16 = 1232;
+
+/// What a datagram means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// The answer.
+    Found(Found),
+    /// The name is an alias, and the target is not in this answer: ask for it.
+    Alias(String, Duration),
+    /// Too long for UDP: ask by TCP.
+    Truncated,
+    /// The server does not understand EDNS: ask without.
+    Plain,
+    /// The server cannot say; another may.
+    Failed(String),
+    /// Not the answer to this question: keep waiting.
+    NotOurs,
+}
+
+fn record_type(kind: Kind) -> RecordType {
+    match kind {
+        Kind::Mx => RecordType::MX,
+        Kind::A => RecordType::A,
+        Kind::Aaaa => RecordType::AAAA,
+    }
+}
+
+/// Writes a question. None: the name cannot be one of the DNS.
+pub fn write_question(id: u16, name: &str, kind: Kind, edns: bool) -> Option<Vec<u8>> {
+    let mut message = Message::new(id, MessageType::Query, OpCode::Query);
+    message.metadata.recursion_desired = true;
+    let mut name = Name::from_ascii(name).ok()?;
+    name.set_fqdn(true);
+    message.add_query(Query::query(name, record_type(kind)));
+    if edns {
+        let mut edns = Edns::new();
+        edns.set_max_payload(PAYLOAD);
+        message.set_edns(edns);
+    }
+    message.to_vec().ok()
+}
+
+/// Reads a datagram (or a TCP message) that should answer the question.
+pub fn read_answer(bytes: &[u8], id: u16, name: &str, kind: Kind) -> Reading {
+    let Ok(message) = Message::from_vec(bytes) else { return Reading::NotOurs };
+    let (Ok(mut asked), wanted) = (Name::from_ascii(name), record_type(kind)) else {
+        return Reading::Failed("the name is no DNS name".to_owned());
+    };
+    asked.set_fqdn(true);
+    let echoes = match message.queries.first() {
+        Some(query) => {
+            query.name.eq_ignore_root_case(&asked)
+                && query.query_type == wanted
+                && query.query_class == DNSClass::IN
+        }
+        // Some servers leave the question out of an error.
+        None => message.metadata.response_code != ResponseCode::NoError,
+    };
+    if message.metadata.id != id || message.metadata.message_type != MessageType::Response || !echoes {
+        return Reading::NotOurs;
+    }
+    if message.metadata.truncation {
+        return Reading::Truncated;
+    }
+    match message.metadata.response_code {
+        ResponseCode::NoError => read_records(&message, asked, wanted),
+        ResponseCode::NXDomain => {
+            Reading::Found(Found { answer: Ok(Answer::NoDomain), ttl: negative_ttl(&message) })
+        }
+        ResponseCode::FormErr | ResponseCode::NotImp => Reading::Plain,
+        code => Reading::Failed(format!("the name server answers {code}")),
+    }
+}
+
+/// Follows aliases through the answer section, then takes what is at the end of the chain.
+fn read_records(message: &Message, asked: Name, wanted: RecordType) -> Reading {
+    let mut name = asked;
+    let mut ttl = TTL_MAX;
+    let mut aliased = false;
+    for _ in 0..=limits::DNS_CNAME_MAX {
+        let mut hosts = Vec::new();
+        let mut addresses = Vec::new();
+        let mut alias = None;
+        let mut shortest = ttl;
+        for record in message.answers.iter().filter(|record| record.name.eq_ignore_root_case(&name)) {
+            let lifetime = Duration::from_secs(u64::from(record.ttl));
+            match &record.data {
+                RData::MX(mx) if wanted == RecordType::MX => {
+                    hosts.push((mx.preference, host_name(&mx.exchange)))
+                }
+                RData::A(a) if wanted == RecordType::A => addresses.push(IpAddr::V4(a.0)),
+                RData::AAAA(aaaa) if wanted == RecordType::AAAA => addresses.push(IpAddr::V6(aaaa.0)),
+                RData::CNAME(cname) => alias = Some(cname.0.clone()),
+                _ => continue,
+            }
+            shortest = shortest.min(lifetime);
+        }
+        ttl = shortest;
+        let found = |answer| Reading::Found(Found { answer: Ok(answer), ttl: ttl.clamp(TTL_MIN, TTL_MAX) });
+        if !hosts.is_empty() {
+            return found(Answer::Mx(hosts));
+        }
+        if !addresses.is_empty() {
+            return found(Answer::Addresses(addresses));
+        }
+        match alias {
+            Some(target) => {
+                name = target;
+                aliased = true;
+            }
+            None if aliased && !has_soa(message) => return Reading::Alias(host_name(&name), ttl),
+            None => return Reading::Found(Found { answer: Ok(Answer::NoData), ttl: negative_ttl(message) }),
+        }
+    }
+    Reading::Failed("the name's aliases run in a circle".to_owned())
+}
+
+fn has_soa(message: &Message) -> bool {
+    message.authorities.iter().any(|record| matches!(record.data, RData::SOA(_)))
+}
+
+/// RFC 2308 section 5: the smaller of the SOA's own TTL and its minimum.
+fn negative_ttl(message: &Message) -> Duration {
+    let seconds = message.authorities.iter().find_map(|record| match &record.data {
+        RData::SOA(soa) => Some(record.ttl.min(soa.minimum)),
+        _ => None,
+    });
+    let ttl = seconds.map_or(FAILURE_TTL, |seconds| Duration::from_secs(u64::from(seconds)));
+    ttl.clamp(TTL_MIN, NEGATIVE_TTL_MAX)
+}
+
+/// Lower case, without the final dot; the root is ".".
+fn host_name(name: &Name) -> String {
+    let text = name.to_ascii().to_ascii_lowercase();
+    match text.strip_suffix('.') {
+        Some("") | None => text,
+        Some(host) => host.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hickory_proto::rr::Record;
+    use hickory_proto::rr::rdata::{A, CNAME, MX, SOA};
+
+    fn name(text: &str) -> Name {
+        Name::from_ascii(text).unwrap()
+    }
+
+    fn reply(kind: Kind, records: Vec<Record>, change: impl FnOnce(&mut Message)) -> Vec<u8> {
+        let mut message = Message::new(7, MessageType::Response, OpCode::Query);
+        message.add_query(Query::query(name("d.example."), record_type(kind)));
+        message.answers = records;
+        change(&mut message);
+        message.to_vec().unwrap()
+    }
+
+    fn mx(rank: u16, host: &str) -> Record {
+        Record::from_rdata(name("d.example."), 300, RData::MX(MX::new(rank, name(host))))
+    }
+
+    fn read(bytes: &[u8], kind: Kind) -> Reading {
+        read_answer(bytes, 7, "D.example", kind)
+    }
+
+    fn found(answer: Answer, seconds: u64) -> Reading {
+        Reading::Found(Found { answer: Ok(answer), ttl: Duration::from_secs(seconds) })
+    }
+
+    #[test]
+    fn questions_ask_with_recursion_and_edns() {
+        let bytes = write_question(7, "d.example", Kind::Mx, true).unwrap();
+        let message = Message::from_vec(&bytes).unwrap();
+        assert!(message.metadata.recursion_desired && message.edns.is_some());
+        assert_eq!(message.queries[0].name, name("d.example."));
+        assert!(write_question(7, &"a".repeat(64), Kind::A, true).is_none());
+    }
+
+    #[test]
+    fn answers() {
+        let both = reply(Kind::Mx, vec![mx(10, "a.Example."), mx(20, "b.example.")], |_| {});
+        let hosts = vec![(10, "a.example".to_owned()), (20, "b.example".to_owned())];
+        assert_eq!(read(&both, Kind::Mx), found(Answer::Mx(hosts), 300));
+        let null = reply(Kind::Mx, vec![mx(0, ".")], |_| {});
+        assert_eq!(read(&null, Kind::Mx), found(Answer::Mx(vec![(0, ".".to_owned())]), 300));
+        let truncated = reply(Kind::Mx, vec![], |message| message.metadata.truncation = true);
+        assert_eq!(read(&truncated, Kind::Mx), Reading::Truncated);
+        let failed =
+            reply(Kind::Mx, vec![], |message| message.metadata.response_code = ResponseCode::ServFail);
+        assert!(matches!(read(&failed, Kind::Mx), Reading::Failed(_)));
+        let plain = reply(Kind::Mx, vec![], |message| message.metadata.response_code = ResponseCode::FormErr);
+        assert_eq!(read(&plain, Kind::Mx), Reading::Plain);
+        let soa = SOA::new(name("ns.example."), name("h.example."), 1, 2, 3, 4, 60);
+        let soa = Record::from_rdata(name("example."), 900, RData::SOA(soa));
+        let none = reply(Kind::Mx, vec![], |message| {
+            message.metadata.response_code = ResponseCode::NXDomain;
+            message.add_authority(soa.clone());
+        });
+        assert_eq!(read(&none, Kind::Mx), found(Answer::NoDomain, 60));
+        let empty = reply(Kind::A, vec![], |message| {
+            message.add_authority(soa.clone());
+        });
+        assert_eq!(read(&empty, Kind::A), found(Answer::NoData, 60));
+    }
+
+    #[test]
+    fn aliases() {
+        let alias = |from: &str, to: &str| Record::from_rdata(name(from), 30, RData::CNAME(CNAME(name(to))));
+        let address = Record::from_rdata(name("t.example."), 300, RData::A(A::new(192, 0, 2, 1)));
+        let whole = reply(Kind::A, vec![address, alias("d.example.", "t.example.")], |_| {});
+        assert_eq!(read(&whole, Kind::A), found(Answer::Addresses(vec!["192.0.2.1".parse().unwrap()]), 30));
+        let partial = reply(Kind::A, vec![alias("d.example.", "t.example.")], |_| {});
+        assert_eq!(read(&partial, Kind::A), Reading::Alias("t.example".into(), Duration::from_secs(30)));
+        let circle = vec![alias("d.example.", "t.example."), alias("t.example.", "d.example.")];
+        assert!(matches!(read(&reply(Kind::A, circle, |_| {}), Kind::A), Reading::Failed(_)));
+    }
+
+    #[test]
+    fn strangers_and_damage_are_not_believed() {
+        let good = reply(Kind::Mx, vec![mx(10, "a.example.")], |_| {});
+        assert_eq!(read_answer(&good, 8, "d.example", Kind::Mx), Reading::NotOurs, "another id");
+        assert_eq!(read_answer(&good, 7, "e.example", Kind::Mx), Reading::NotOurs, "another name");
+        assert_eq!(read_answer(&good, 7, "d.example", Kind::A), Reading::NotOurs, "another type");
+        let question = reply(Kind::Mx, vec![], |message| message.metadata.message_type = MessageType::Query);
+        assert_eq!(read(&question, Kind::Mx), Reading::NotOurs);
+        for cut in 0..good.len() {
+            let _ = read(&good[..cut], Kind::Mx);
+            let mut damaged = good.clone();
+            damaged[cut] ^= 0xFF;
+            let _ = read(&damaged, Kind::Mx);
+        }
+    }
+}
