@@ -1,0 +1,266 @@
+//! Peers that share no code with the relay: a client that never gives up, and a sink that remembers.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use relevo::runtime::sim::{SimRuntime, SimStream, World};
+use relevo::runtime::{Listener, Runtime, Stream};
+
+/// Lines over a stream.
+struct Lines {
+    stream: SimStream,
+    input: Vec<u8>,
+}
+
+impl Lines {
+    fn new(stream: SimStream) -> Lines {
+        Lines { stream, input: Vec::new() }
+    }
+
+    async fn line(&mut self) -> io::Result<String> {
+        let mut buffer = [0; 4096];
+        loop {
+            if let Some(end) = self.input.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.input.drain(..=end).collect();
+                return Ok(String::from_utf8_lossy(&line).trim_end().to_owned());
+            }
+            match self.stream.try_recv(&mut buffer) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(length) => self.input.extend_from_slice(&buffer[..length]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    poll_fn(|context| self.stream.poll_readable(context)).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn send(&self, text: &str) -> io::Result<()> {
+        let mut rest = text.as_bytes();
+        while !rest.is_empty() {
+            match self.stream.try_send(&[IoSlice::new(rest)]) {
+                Ok(sent) => rest = &rest[sent..],
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    poll_fn(|context| self.stream.poll_writable(context)).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a command and reads the whole reply: its first digit.
+    async fn ask(&mut self, command: &str) -> io::Result<char> {
+        self.send(command).await?;
+        loop {
+            let line = self.line().await?;
+            if line.as_bytes().get(3) != Some(&b'-') {
+                return Ok(line.chars().next().unwrap_or('?'));
+            }
+        }
+    }
+}
+
+/// Several connections, each sending its messages one after the other until the relay takes them.
+pub struct Client {
+    /// Ids the relay answered with 250.
+    pub acknowledged: Rc<RefCell<BTreeSet<String>>>,
+    /// Times a connection broke after the dot: the message may have been taken.
+    pub unsure: Rc<Cell<usize>>,
+    left: Rc<Cell<usize>>,
+}
+
+impl Client {
+    pub fn start(world: &World, to: &str, connections: usize, messages: usize) -> Client {
+        let client = Client {
+            acknowledged: Rc::default(),
+            unsure: Rc::default(),
+            left: Rc::new(Cell::new(connections * messages)),
+        };
+        let to: SocketAddr = to.parse().expect("an address");
+        for number in 0..connections {
+            let runtime = world.runtime(200);
+            let (acknowledged, unsure, left) =
+                (client.acknowledged.clone(), client.unsure.clone(), client.left.clone());
+            let own = runtime.clone();
+            runtime.spawn(async move {
+                let mut next = 0;
+                while next < messages {
+                    let _ =
+                        session(&own, to, number, &mut next, messages, &acknowledged, &unsure, &left).await;
+                    own.pause(Duration::from_millis(50)).await;
+                }
+            });
+        }
+        client
+    }
+
+    /// Whether every message was acknowledged.
+    pub fn is_done(&self) -> bool {
+        self.left.get() == 0
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "the state of one sender, used once")]
+async fn session(
+    runtime: &SimRuntime,
+    to: SocketAddr,
+    number: usize,
+    next: &mut usize,
+    messages: usize,
+    acknowledged: &RefCell<BTreeSet<String>>,
+    unsure: &Cell<usize>,
+    left: &Cell<usize>,
+) -> io::Result<()> {
+    let stream = runtime.connect(None, to)?;
+    poll_fn(|context| stream.poll_writable(context)).await;
+    stream.take_error()?;
+    let mut lines = Lines::new(stream);
+    lines.line().await?;
+    lines.ask("EHLO client.example\r\n").await?;
+    while *next < messages {
+        let id = format!("{number}-{next}");
+        let domain = (number * 31 + *next) % 7;
+        let refused = lines.ask("MAIL FROM:<sender@origin.example>\r\n").await? != '2'
+            || lines.ask(&format!("RCPT TO:<u@d{domain}.example>\r\n")).await? != '2'
+            || lines.ask("DATA\r\n").await? != '3';
+        if refused {
+            runtime.pause(Duration::from_millis(200)).await;
+            lines.ask("RSET\r\n").await?;
+            continue;
+        }
+        let body = "a line of text\r\n".repeat(1 + (*next * 37) % 400);
+        lines.send(&format!("Message-Id: <{id}>\r\nSubject: test\r\n\r\n..dot\r\n{body}.\r\n")).await?;
+        unsure.set(unsure.get() + 1);
+        let answer = lines.ask("").await?;
+        if answer == '2' {
+            unsure.set(unsure.get() - 1);
+            acknowledged.borrow_mut().insert(id);
+            left.set(left.get() - 1);
+            *next += 1;
+        }
+    }
+    lines.ask("QUIT\r\n").await?;
+    Ok(())
+}
+
+/// A next hop that takes everything and remembers it.
+pub struct Sink {
+    /// Ids of messages it answered, or tried to answer, with 250.
+    pub received: Rc<RefCell<Vec<String>>>,
+    /// Texts of notifications (null sender).
+    pub bounces: Rc<RefCell<Vec<String>>>,
+    /// Times the connection broke under the 250 after the dot.
+    pub unsure: Rc<Cell<usize>>,
+    /// Refuse recipients of mail that has a sender.
+    pub refuse: Rc<Cell<bool>>,
+}
+
+impl Sink {
+    pub fn start(world: &World, at: &str) -> Sink {
+        let sink = Sink {
+            received: Rc::default(),
+            bounces: Rc::default(),
+            unsure: Rc::default(),
+            refuse: Rc::default(),
+        };
+        let runtime = world.runtime(100);
+        let listener = runtime.listen(at.parse().expect("an address")).expect("a free address");
+        let (received, bounces) = (sink.received.clone(), sink.bounces.clone());
+        let (unsure, refuse) = (sink.unsure.clone(), sink.refuse.clone());
+        let own = runtime.clone();
+        runtime.spawn(async move {
+            loop {
+                poll_fn(|context| listener.poll_acceptable(context)).await;
+                while let Ok((stream, _)) = listener.try_accept() {
+                    let (received, bounces) = (received.clone(), bounces.clone());
+                    let (unsure, refuse) = (unsure.clone(), refuse.clone());
+                    own.spawn(async move {
+                        let _ = serve(Lines::new(stream), &received, &bounces, &unsure, &refuse).await;
+                    });
+                }
+            }
+        });
+        sink
+    }
+}
+
+async fn serve(
+    mut lines: Lines,
+    received: &RefCell<Vec<String>>,
+    bounces: &RefCell<Vec<String>>,
+    unsure: &Cell<usize>,
+    refuse: &Cell<bool>,
+) -> io::Result<()> {
+    lines.send("220 sink.example\r\n").await?;
+    let mut null_sender = false;
+    let mut recipients = 0;
+    loop {
+        let line = lines.line().await?.to_ascii_uppercase();
+        let answer = if line.starts_with("EHLO") {
+            "250-sink.example\r\n250-PIPELINING\r\n250 8BITMIME\r\n"
+        } else if line.starts_with("MAIL") {
+            null_sender = line.starts_with("MAIL FROM:<>");
+            recipients = 0;
+            "250 2.1.0 ok\r\n"
+        } else if line.starts_with("RCPT") && refuse.get() && !null_sender {
+            "550 5.1.1 no such user\r\n"
+        } else if line.starts_with("RCPT") {
+            recipients += 1;
+            "250 2.1.5 ok\r\n"
+        } else if line.starts_with("DATA") && recipients == 0 {
+            "554 5.5.1 no valid recipients\r\n"
+        } else if line.starts_with("DATA") {
+            lines.send("354 go\r\n").await?;
+            let text = body(&mut lines).await?;
+            if null_sender {
+                bounces.borrow_mut().push(text);
+            } else {
+                received.borrow_mut().push(check(&text));
+            }
+            unsure.set(unsure.get() + 1);
+            lines.send("250 2.0.0 taken\r\n").await?;
+            // The answer got on its way; whether it arrived is known when the next command does.
+            let next = lines.line().await?.to_ascii_uppercase();
+            unsure.set(unsure.get() - 1);
+            lines.input.splice(0..0, format!("{next}\r\n").into_bytes());
+            continue;
+        } else if line.starts_with("QUIT") {
+            return lines.send("221 bye\r\n").await;
+        } else {
+            "250 2.0.0 ok\r\n"
+        };
+        lines.send(answer).await?;
+    }
+}
+
+/// The text up to the final dot, without the dots that were added on the way.
+async fn body(lines: &mut Lines) -> io::Result<String> {
+    let mut text = String::new();
+    loop {
+        let line = lines.line().await?;
+        if line == "." {
+            return Ok(text);
+        }
+        text.push_str(line.strip_prefix('.').unwrap_or(&line));
+        text.push('\n');
+    }
+}
+
+/// One added Received field, everything else untouched; returns the id.
+fn check(text: &str) -> String {
+    assert_eq!(text.matches("Received: ").count(), 1, "{text}");
+    assert!(text.starts_with("Received: from client.example"), "{text}");
+    let (_, rest) = text.split_once("Message-Id: <").expect("the id is there");
+    let (id, rest) = rest.split_once('>').expect("the id ends");
+    let (_, rest) = rest.split_once("\n\n").expect("the header ends");
+    let body = rest.strip_prefix(".dot\n").expect("the dot was kept");
+    let next: usize = id.split_once('-').and_then(|(_, next)| next.parse().ok()).expect("an id of ours");
+    assert_eq!(body.len(), 15 * (1 + (next * 37) % 400), "the body of {id} was cut or grew");
+    id.to_owned()
+}
