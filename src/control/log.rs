@@ -23,7 +23,7 @@ pub struct Log {
 impl Log {
     /// Opens the file for appending; its directory is made if it is missing.
     pub fn open(path: Option<PathBuf>) -> io::Result<Log> {
-        let file = path.as_ref().map(|path| Log::open_file(path)).transpose()?;
+        let file = path.as_ref().map(Log::open_file).transpose()?;
         Ok(Log { path, file, round: 0, last_complaint: None })
     }
 

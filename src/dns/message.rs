@@ -61,7 +61,7 @@ pub fn read_answer(bytes: &[u8], id: u16, name: &str, kind: Kind) -> Reading {
     asked.set_fqdn(true);
     let echoes = match message.queries.first() {
         Some(query) => {
-            query.name.eq_ignore_root_case(&asked)
+            query.name.eq_ignore_root(&asked)
                 && query.query_type == wanted
                 && query.query_class == DNSClass::IN
         }
@@ -94,7 +94,7 @@ fn read_records(message: &Message, asked: Name, wanted: RecordType) -> Reading {
         let mut addresses = Vec::new();
         let mut alias = None;
         let mut shortest = ttl;
-        for record in message.answers.iter().filter(|record| record.name.eq_ignore_root_case(&name)) {
+        for record in message.answers.iter().filter(|record| record.name.eq_ignore_root(&name)) {
             let lifetime = Duration::from_secs(u64::from(record.ttl));
             match &record.data {
                 RData::MX(mx) if wanted == RecordType::MX => {

@@ -422,6 +422,7 @@ impl<R: Runtime> Shard<R> {
 }
 
 /// A body on its way in.
+#[derive(Default)]
 pub struct Upload {
     body: Vec<u8>,
     chunks: Vec<Extent>,
@@ -429,11 +430,6 @@ pub struct Upload {
 }
 
 impl Upload {
-    /// Nothing yet.
-    pub fn new() -> Upload {
-        Upload { body: Vec::new(), chunks: Vec::new(), failed: false }
-    }
-
     /// More canonical bytes.
     pub fn push<R: Runtime>(&mut self, shard: &Shard<R>, bytes: &[u8]) {
         if self.failed {

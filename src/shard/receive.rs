@@ -176,7 +176,7 @@ impl<R: Runtime> Visit<R> {
 
     /// Takes in one body and answers it. False: close.
     async fn body(&mut self) -> Result<bool, WireError> {
-        let mut upload = Upload::new();
+        let mut upload = Upload::default();
         if let Err(error) = self.take_in(&mut upload).await {
             upload.abandon(&self.shard);
             return Err(error);

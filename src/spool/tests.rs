@@ -170,7 +170,10 @@ fn message(sender: &str, recipients: u16, body: Vec<u8>) -> NewMessage {
     }
 }
 
-fn state(lane: &Lane) -> Vec<(u16, u32, Vec<(u16, u16, u16, u32, String)>)> {
+/// First, count, attempts, next, reply.
+type Range = (u16, u16, u16, u32, String);
+
+fn state(lane: &Lane) -> Vec<(u16, u32, Vec<Range>)> {
     let mut state: Vec<_> = lane
         .entries()
         .map(|(_, entry)| {
