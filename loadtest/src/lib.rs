@@ -1,1 +1,25 @@
-//! relevo-load
+//! relevo-load: the client, the receiving internet and the judge for measuring mail relays.
+//!
+//! - [`send`] produces mail: many connections over a few `epoll` threads, open or closed loop, sizes and domains
+//!   like those of real bulk mail. Every message carries an id and a checksum.
+//! - [`sink`] receives mail: an SMTP server that keeps nothing but which recipient of which id arrived, and whether
+//!   its body was intact. It can also misbehave, in the ways the receiving internet does.
+//! - [`verdict`] compares the two: what was acknowledged, what arrived, what was lost, repeated or altered, and
+//!   how long it took.
+//! - [`demo`] joins them around a relay that is already running.
+//!
+//! It shares no code with the relay it measures: an error in one cannot hide behind the same error in the other.
+//! All memory that grows with a run grows by about 12 bytes a message ([`ledger`]).
+
+pub mod checksum;
+pub mod ledger;
+pub mod message;
+pub mod mix;
+pub mod random;
+pub mod sink;
+pub mod sys;
+pub mod wire;
+
+pub use ledger::Ledger;
+pub use mix::{Domains, Sizes};
+pub use sink::{Action, Behaviour, Counts, Point, Rule, Sink, SinkOptions};
