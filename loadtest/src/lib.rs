@@ -9,17 +9,20 @@
 //! - [`demo`] joins them around a relay that is already running.
 //!
 //! It shares no code with the relay it measures: an error in one cannot hide behind the same error in the other.
-//! All memory that grows with a run grows by about 12 bytes a message ([`ledger`]).
+//! All that grows with a run is three bits a recipient ([`ledger`]).
 
 pub mod checksum;
+pub mod journal;
 pub mod ledger;
 pub mod message;
 pub mod mix;
 pub mod random;
 pub mod sink;
 pub mod sys;
+pub mod verdict;
 pub mod wire;
 
-pub use ledger::Ledger;
-pub use mix::{Domains, Sizes};
-pub use sink::{Action, Behaviour, Counts, Point, Rule, Sink, SinkOptions};
+pub use ledger::{Ledger, Place};
+pub use mix::{Domains, Recipients, Sizes};
+pub use sink::{Action, Behaviour, Counts, Point, Rule, Sink, SinkConfig};
+pub use verdict::Verdict;

@@ -10,18 +10,20 @@ use std::sync::Arc;
 use memchr::memmem;
 
 use crate::checksum::Checksum;
-use crate::mix::{Domains, Sizes};
+use crate::mix::{Domains, Recipients, Sizes};
 use crate::random::Random;
 
-/// Header with run and number: `X-Relevo-Load-Id: 00f3...-17`.
+/// Header with run and number of the message: `X-Relevo-Load-Id: 00f3...-17`.
 pub const ID_HEADER: &str = "X-Relevo-Load-Id";
 /// Header with the checksum over the body and the number of recipients: `X-Relevo-Load-Check: 9a0c... 1`.
 pub const CHECK_HEADER: &str = "X-Relevo-Load-Check";
+/// Header with the moment the message was due to be sent, on the clock of [`crate::sys::now`].
+pub const DUE_HEADER: &str = "X-Relevo-Load-Due";
 
 /// Templates of a run with mixed sizes. Sizes are drawn evenly over the quantiles, so the mean is exact.
 const TEMPLATES: usize = 256;
 /// What header section and last line take of a message's size.
-const OVERHEAD: usize = 720;
+const OVERHEAD: usize = 760;
 /// Longest text line without CRLF; RFC 2045 6.7 keeps encoded lines to 76.
 const LINE: usize = 76;
 
@@ -114,10 +116,10 @@ impl Template {
 /// Makes the messages of one run. The n-th is the same on whichever thread it is made.
 #[derive(Debug)]
 pub struct Maker {
-    /// Of the ids.
+    /// Of the ids; from [`crate::ledger::run_number`].
     pub run: u64,
     /// Of each message.
-    pub recipients: u32,
+    pub recipients: Recipients,
     /// What everything random is drawn from.
     pub seed: u64,
     /// Bodies.
@@ -133,7 +135,7 @@ pub struct Maker {
 pub struct Draft {
     /// MAIL, the RCPTs and DATA, each ending with CRLF.
     pub envelope: Vec<u8>,
-    /// Ends of the commands within `envelope`.
+    /// Ends of the commands within `envelope`: MAIL, one a recipient, DATA.
     pub ends: Vec<usize>,
     /// The header section with its empty line.
     pub head: Vec<u8>,
@@ -144,6 +146,11 @@ pub struct Draft {
 }
 
 impl Draft {
+    /// How many recipients it has.
+    pub fn recipients(&self) -> u32 {
+        self.ends.len().saturating_sub(2) as u32
+    }
+
     /// Bytes of header section and body on the wire.
     pub fn wire_length(&self) -> usize {
         self.head.len() + self.body.as_ref().map_or(0, |body| body.len()) + self.tail.len()
@@ -151,8 +158,8 @@ impl Draft {
 }
 
 impl Maker {
-    /// Makes message `n` in `draft`.
-    pub fn make(&self, n: u64, draft: &mut Draft) {
+    /// Makes message `n`, due at `due` ([`crate::sys::now`]'s clock), in `draft`.
+    pub fn make(&self, n: u64, due: u64, draft: &mut Draft) {
         // Writing to a Vec cannot fail; the results below are ignored for that reason.
         let mut random = Random::for_item(self.seed, n);
         let template = self.templates.draw(&mut random);
@@ -162,21 +169,23 @@ impl Maker {
         }
         ends.clear();
 
-        let _ = write!(envelope, "MAIL FROM:<bounce-{n}@news.load.example>\r\n");
+        let run = self.run;
+        let _ = write!(envelope, "MAIL FROM:<bounce.{n}.{run:x}@news.load.example>\r\n");
         ends.push(envelope.len());
         let mut first = "";
-        for ordinal in 0..self.recipients {
+        let recipients = self.recipients.draw(&mut random);
+        for ordinal in 0..recipients {
             let domain = self.domains.draw(&mut random);
             if ordinal == 0 {
                 first = domain;
             }
-            let _ = write!(envelope, "RCPT TO:<r{ordinal}.{n}@{domain}>\r\n");
+            let _ = write!(envelope, "RCPT TO:<r{ordinal}.{n}.{run:x}@{domain}>\r\n");
             ends.push(envelope.len());
         }
         envelope.extend_from_slice(b"DATA\r\n");
         ends.push(envelope.len());
 
-        let _ = write!(tail, "-- message {n} of run {:016x}\r\n", self.run);
+        let _ = write!(tail, "-- message {n} of run {run:016x}\r\n");
         let mut sum = template.sum.clone();
         sum.update(tail);
         tail.extend_from_slice(b".\r\n");
@@ -187,7 +196,7 @@ impl Maker {
             head,
             "Date: {date}\r\n\
              From: \"Example News\" <news@news.load.example>\r\n\
-             To: <r0.{n}@{first}>\r\n\
+             To: <r0.{n}.{run:x}@{first}>\r\n\
              Subject: Your monthly statement no. {n} is ready\r\n\
              Message-ID: <{run:016x}.{n}@news.load.example>\r\n\
              MIME-Version: 1.0\r\n\
@@ -199,11 +208,10 @@ impl Maker {
              Feedback-ID: statement:{run:x}:news:load\r\n\
              {ID_HEADER}: {run:016x}-{n}\r\n\
              {CHECK_HEADER}: {sum:016x} {recipients}\r\n\
+             {DUE_HEADER}: {due}\r\n\
              \r\n",
             date = self.date,
-            run = self.run,
             sum = sum.value(),
-            recipients = self.recipients,
         );
     }
 }
@@ -219,6 +227,8 @@ pub struct Label {
     pub sum: u64,
     /// How many recipients it has.
     pub recipients: u32,
+    /// When it was due; 0 when it does not say.
+    pub due: u64,
 }
 
 impl Label {
@@ -231,6 +241,7 @@ impl Label {
             n: n.parse().ok()?,
             sum: u64::from_str_radix(sum, 16).ok()?,
             recipients: recipients.parse().ok()?,
+            due: value(head, DUE_HEADER).and_then(|due| due.parse().ok()).unwrap_or(0),
         })
     }
 }
@@ -242,13 +253,48 @@ fn value<'a>(head: &'a [u8], name: &str) -> Option<&'a str> {
     std::str::from_utf8(line).ok()
 }
 
-/// Message and ordinal of a recipient named by [`Maker::make`], from a RCPT command's line.
-pub fn read_recipient(command: &[u8]) -> Option<(u64, u32)> {
-    let start = memchr::memchr(b'<', command)? + 1;
-    let end = start + memchr::memchr(b'@', &command[start..])?;
-    let local = std::str::from_utf8(&command[start..end]).ok()?;
-    let (ordinal, n) = local.strip_prefix(['r', 'R'])?.split_once('.')?;
-    Some((n.parse().ok()?, ordinal.parse().ok()?))
+/// A recipient as its address names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recipient {
+    /// Of a message made by [`Maker::make`].
+    Ours {
+        /// Which run.
+        run: u64,
+        /// Which message of it.
+        n: u64,
+        /// Which recipient of that, from 0.
+        ordinal: u32,
+    },
+    /// The sender of such a message: what is addressed to it is a bounce.
+    Bounce {
+        /// Which run.
+        run: u64,
+        /// Which message of it.
+        n: u64,
+    },
+    /// Not from here.
+    Other,
+}
+
+impl Recipient {
+    /// From a RCPT command's line.
+    pub fn read(command: &[u8]) -> Recipient {
+        Recipient::parse(command).unwrap_or(Recipient::Other)
+    }
+
+    fn parse(command: &[u8]) -> Option<Recipient> {
+        let start = memchr::memchr(b'<', command)? + 1;
+        let end = start + memchr::memchr(b'@', &command[start..])?;
+        let local = std::str::from_utf8(&command[start..end]).ok()?;
+        let (kind, id) = local.split_once('.')?;
+        let (n, run) = id.split_once('.')?;
+        let (n, run) = (n.parse().ok()?, u64::from_str_radix(run, 16).ok()?);
+        if kind == "bounce" {
+            return Some(Recipient::Bounce { run, n });
+        }
+        let ordinal = kind.strip_prefix('r')?.parse().ok()?;
+        Some(Recipient::Ours { run, n, ordinal })
+    }
 }
 
 /// The text of a Date header (RFC 5322 3.3), UTC.
@@ -300,7 +346,7 @@ mod tests {
     fn maker(sizes: Sizes) -> Maker {
         Maker {
             run: 0xABCD,
-            recipients: 3,
+            recipients: Recipients::between(3, 3),
             seed: 5,
             templates: Templates::new(&sizes, 5),
             domains: Domains::zipf(10, 1.0),
@@ -316,18 +362,21 @@ mod tests {
     fn a_message_is_read_back() {
         let (maker, mut draft, mut dots) = (maker(Sizes::Mix), Draft::default(), 0);
         for n in 0..500 {
-            maker.make(n, &mut draft);
+            maker.make(n, 99, &mut draft);
             let (mut reader, mut content, wire) = (DotReader::default(), Vec::new(), wire(&draft));
             assert_eq!(reader.read(&wire, |bytes| content.extend_from_slice(bytes)), Some(wire.len()));
             let split = memmem::find(&content, b"\r\n\r\n").unwrap() + 4;
             let (head, body) = content.split_at(split);
             let mut sum = Checksum::new();
             sum.update(body);
-            assert_eq!(Label::read(head), Some(Label { run: 0xABCD, n, sum: sum.value(), recipients: 3 }));
+            assert_eq!(
+                Label::read(head),
+                Some(Label { run: 0xABCD, n, sum: sum.value(), recipients: 3, due: 99 })
+            );
             let text = std::str::from_utf8(&content).unwrap();
             assert!(text.ends_with("\r\n") && text.split("\r\n").all(|line| line.len() <= LINE));
             dots += text.matches("\r\n.").count();
-            assert!((900..62_000).contains(&content.len()), "{}", content.len());
+            assert!((1900..62_000).contains(&content.len()), "{}", content.len());
         }
         assert!(dots > 500, "some lines start with a dot: {dots}");
     }
@@ -335,7 +384,7 @@ mod tests {
     #[test]
     fn a_fixed_size_is_kept() {
         let (maker, mut draft) = (maker(Sizes::Fixed(10_240)), Draft::default());
-        maker.make(123_456, &mut draft);
+        maker.make(123_456, 1 << 50, &mut draft);
         let size = wire(&draft).len();
         assert!((10_140..10_440).contains(&size), "{size}");
     }
@@ -343,13 +392,15 @@ mod tests {
     #[test]
     fn recipients_are_read_back() {
         let (maker, mut draft) = (maker(Sizes::Fixed(0)), Draft::default());
-        maker.make(77, &mut draft);
+        maker.make(77, 1, &mut draft);
         let text = String::from_utf8(draft.envelope.clone()).unwrap();
-        let found: Vec<_> = text.lines().filter_map(|line| read_recipient(line.as_bytes())).collect();
-        assert_eq!(found, [(77, 0), (77, 1), (77, 2)]);
-        assert_eq!(draft.ends.len(), 5);
-        for other in ["RCPT TO:<r.7@x>", "RCPT TO:<r1.@x>", "RCPT TO:<joe@x>", "RCPT TO:<>", "RCPT"] {
-            assert_eq!(read_recipient(other.as_bytes()), None, "{other}");
+        let found: Vec<_> = text.lines().map(|line| Recipient::read(line.as_bytes())).collect();
+        let ours = |ordinal| Recipient::Ours { run: 0xABCD, n: 77, ordinal };
+        let bounce = Recipient::Bounce { run: 0xABCD, n: 77 };
+        assert_eq!(found, [bounce, ours(0), ours(1), ours(2), Recipient::Other]);
+        assert_eq!((draft.ends.len(), draft.recipients()), (5, 3));
+        for other in ["<r.7.1@x>", "<r1.1@x>", "<r1..1@x>", "<joe@x>", "<r1.7.x@x>", "<>", "", "<q1.7.1@x>"] {
+            assert_eq!(Recipient::read(other.as_bytes()), Recipient::Other, "{other}");
         }
     }
 

@@ -2,12 +2,13 @@
 
 use std::str::FromStr;
 
+use crate::ledger::RECIPIENTS_MAX;
 use crate::random::Random;
 
 /// How large messages are, header section included, before dot-stuffing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sizes {
-    /// The sizes of bulk and transactional mail: 1 to 60 KiB, half of it below 9 KiB, 14 KiB on average.
+    /// The sizes of bulk and transactional mail: 2 to 60 KiB, half of it below 12 KiB, 16 KiB on average.
     Mix,
     /// All the same, bytes. One smaller than its own header section gets an almost empty body.
     Fixed(usize),
@@ -15,7 +16,7 @@ pub enum Sizes {
 
 /// Shares of [`Sizes::Mix`] and the size each ends at; in between it grows by a constant factor (log-linear).
 const MIX: [(f64, f64); 6] =
-    [(0.0, 1024.0), (0.1, 2048.0), (0.5, 9216.0), (0.75, 20_480.0), (0.95, 40_960.0), (1.0, 61_440.0)];
+    [(0.0, 2048.0), (0.1, 4096.0), (0.5, 12_288.0), (0.75, 20_480.0), (0.95, 40_960.0), (1.0, 61_440.0)];
 
 /// Largest fixed size, so that a typing error does not take the machine's memory.
 pub const SIZE_MAX: usize = 256 * 1024 * 1024;
@@ -57,6 +58,48 @@ pub struct Domains {
     ends: Vec<f64>,
 }
 
+/// How many recipients a message has: any number from `least` to `most`, all equally often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recipients {
+    least: u32,
+    most: u32,
+}
+
+impl Recipients {
+    /// At least one, at most [`RECIPIENTS_MAX`]; `most` is never below `least`.
+    pub fn between(least: u32, most: u32) -> Recipients {
+        let least = least.clamp(1, RECIPIENTS_MAX);
+        Recipients { least, most: most.clamp(least, RECIPIENTS_MAX) }
+    }
+
+    /// The largest number.
+    pub fn most(&self) -> u32 {
+        self.most
+    }
+
+    /// Draws a number.
+    pub fn draw(&self, random: &mut Random) -> u32 {
+        self.least + random.below((self.most - self.least + 1) as usize) as u32
+    }
+}
+
+impl FromStr for Recipients {
+    type Err = String;
+
+    /// `1` or `1-3`.
+    fn from_str(text: &str) -> Result<Recipients, String> {
+        let (least, most) = text.split_once('-').unwrap_or((text, text));
+        match (least.trim().parse::<u32>(), most.trim().parse::<u32>()) {
+            (Ok(least), Ok(most)) if 1 <= least && least <= most && most <= RECIPIENTS_MAX => {
+                Ok(Recipients { least, most })
+            }
+            _ => Err(format!(
+                "`{text}` is neither a number from 1 to {RECIPIENTS_MAX} nor two of them, as in `1-3`"
+            )),
+        }
+    }
+}
+
 /// Domains of one run.
 pub const DOMAINS_MAX: usize = 1_000_000;
 
@@ -67,6 +110,25 @@ impl Domains {
         let count = count.clamp(1, DOMAINS_MAX);
         let names = (0..count).map(|k| format!("d{k}.load.example")).collect();
         Domains::weighted(names, (1..=count).map(|k| (k as f64).powf(-exponent)))
+    }
+
+    /// What a large consumer mailing list looks like: six providers hold four fifths of it, and 200 domains share the
+    /// rest by Zipf's law. All names are reserved ones (RFC 2606): mail that escapes a test reaches nobody.
+    pub fn providers() -> Domains {
+        const LARGE: [(&str, f64); 6] = [
+            ("gmail.example", 45.0),
+            ("yahoo.example", 13.0),
+            ("outlook.example", 12.0),
+            ("icloud.example", 6.0),
+            ("gmx.example", 3.0),
+            ("comcast.example", 2.0),
+        ];
+        const TAIL: usize = 200;
+        let harmonic: f64 = (1..=TAIL).map(|k| 1.0 / k as f64).sum();
+        let large = LARGE.iter().map(|(name, share)| ((*name).to_owned(), *share));
+        let tail = (1..=TAIL).map(|k| (format!("d{k}.load.example"), 19.0 / harmonic / k as f64));
+        let (names, shares): (Vec<_>, Vec<_>) = large.chain(tail).unzip();
+        Domains::weighted(names, shares.into_iter())
     }
 
     /// Named domains with shares that need not sum to 1. None when no share is positive, one is not a number, or
@@ -115,9 +177,16 @@ impl Domains {
 impl FromStr for Domains {
     type Err = String;
 
-    /// `5000` (Zipf over so many), `5000:0.8` (with that exponent) or `gmail.example=50,yahoo.example=20,...`.
+    /// `providers`, `5000` (Zipf over so many), `5000:0.8` (with that exponent) or `gmail.example=50,yahoo.example=20,...`.
     fn from_str(text: &str) -> Result<Domains, String> {
-        let error = || format!("`{text}` is neither a number, nor `number:exponent`, nor `domain=share,...`");
+        if text == "providers" {
+            return Ok(Domains::providers());
+        }
+        let error = || {
+            format!(
+                "`{text}` is neither `providers`, nor a number, nor `number:exponent`, nor `domain=share,...`"
+            )
+        };
         if text.contains('=') {
             let pair = |item: &str| {
                 let (name, share) = item.split_once('=')?;
@@ -145,13 +214,13 @@ mod tests {
     #[test]
     fn the_mix_is_what_it_says() {
         let sizes = Sizes::Mix;
-        assert_eq!((sizes.quantile(0.0), sizes.quantile(1.0)), (1024, 61_440));
-        assert_eq!(sizes.quantile(0.5), 9216);
+        assert_eq!((sizes.quantile(0.0), sizes.quantile(1.0)), (2048, 61_440));
+        assert_eq!(sizes.quantile(0.5), 12_288);
         let steps = 10_000;
         let all: Vec<usize> = (0..steps).map(|at| sizes.quantile((at as f64 + 0.5) / steps as f64)).collect();
         assert!(all.is_sorted());
         let mean = all.iter().sum::<usize>() / steps;
-        assert!((13_000..15_500).contains(&mean), "{mean}");
+        assert!((15_000..18_000).contains(&mean), "{mean}");
     }
 
     fn shares(domains: &Domains, draws: usize) -> Vec<f64> {
@@ -186,10 +255,29 @@ mod tests {
     }
 
     #[test]
+    fn providers_hold_their_share() {
+        let found = shares(&Domains::providers(), 40_000);
+        assert!((found[0] - 0.45).abs() < 0.01 && (found[..6].iter().sum::<f64>() - 0.81).abs() < 0.01);
+    }
+
+    #[test]
+    fn recipients_stay_in_their_range() {
+        let (recipients, mut random) = ("1-3".parse::<Recipients>().unwrap(), Random::new(1));
+        let mut seen = [0; 5];
+        (0..3000).for_each(|_| seen[recipients.draw(&mut random) as usize] += 1);
+        assert!(seen[0] == 0 && seen[4] == 0 && seen[1..4].iter().all(|count| *count > 900), "{seen:?}");
+        assert_eq!("7".parse(), Ok(Recipients::between(7, 7)));
+    }
+
+    #[test]
     fn nonsense_is_refused() {
-        for text in ["", "0", "x", "5:x", "a=", "=1", "a=0", "a=-1,b=3", "a=nan", "a b=1", "a\r\n=1", "10:99"]
+        for text in
+            ["", "0", "x", "5:x", "a=", "=1", "a=0", "a=-1,b=3", "a=nan", "a b=1", "a\r\nb=1", "10:99"]
         {
             assert!(text.parse::<Domains>().is_err(), "{text:?}");
+        }
+        for text in ["", "0", "0-3", "3-1", "1-1001", "a", "1-"] {
+            assert!(text.parse::<Recipients>().is_err(), "{text:?}");
         }
         for text in ["", "-1", "1k", "999999999999"] {
             assert!(text.parse::<Sizes>().is_err(), "{text:?}");

@@ -9,8 +9,9 @@ mod worker;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -18,17 +19,18 @@ use mio::Waker;
 
 pub use behaviour::{Action, Behaviour, Point, Rule};
 
-use crate::ledger::Ledger;
+use crate::journal::Journal;
+use crate::ledger::{Ledger, locked};
 
 /// Runs a sink makes ledgers for on its own; mail of further ones counts as unknown.
 pub const RUNS_MAX: usize = 64;
 /// Connections waiting to be accepted, per address.
 const BACKLOG: i32 = 4096;
 
-/// Where and how a sink listens. Made with [`SinkOptions::new`]; the rest has defaults.
+/// Where and how a sink listens. Made with [`SinkConfig::new`]; the rest has defaults.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct SinkOptions {
+pub struct SinkConfig {
     /// Addresses; port 0 lets the kernel choose.
     pub addresses: Vec<SocketAddr>,
     /// Threads, at least 1.
@@ -41,18 +43,21 @@ pub struct SinkOptions {
     pub seed: u64,
     /// Whether runs that nobody told the sink of get a ledger (see [`Sink::ledgers`]) or count as unknown.
     pub adopt: bool,
+    /// A file to write every receipt to before it is acknowledged ([`crate::journal`]).
+    pub journal: Option<PathBuf>,
 }
 
-impl SinkOptions {
+impl SinkConfig {
     /// One thread, no misbehaviour.
-    pub fn new(addresses: Vec<SocketAddr>) -> SinkOptions {
-        SinkOptions {
+    pub fn new(addresses: Vec<SocketAddr>) -> SinkConfig {
+        SinkConfig {
             addresses,
             threads: 1,
             behaviour: Behaviour::default(),
             exceptions: Vec::new(),
             seed: 1,
             adopt: true,
+            journal: None,
         }
     }
 }
@@ -84,6 +89,7 @@ struct Tally {
     recipients: AtomicU64,
     bytes: AtomicU64,
     unknown: AtomicU64,
+    bounces: AtomicU64,
     tempfails: AtomicU64,
     rejects: AtomicU64,
     disconnects: AtomicU64,
@@ -106,6 +112,8 @@ pub struct Counts {
     pub bytes: u64,
     /// Messages among them without a usable id of ours.
     pub unknown: u64,
+    /// Messages among them addressed to the sender of one of ours.
+    pub bounces: u64,
     /// 4xx replies given on purpose.
     pub tempfails: u64,
     /// 5xx replies given on purpose.
@@ -131,6 +139,7 @@ impl Tally {
             recipients: read(&self.recipients),
             bytes: read(&self.bytes),
             unknown: read(&self.unknown),
+            bounces: read(&self.bounces),
             tempfails: read(&self.tempfails),
             rejects: read(&self.rejects),
             disconnects: read(&self.disconnects),
@@ -150,6 +159,7 @@ impl std::ops::Add for Counts {
             recipients: self.recipients + other.recipients,
             bytes: self.bytes + other.bytes,
             unknown: self.unknown + other.unknown,
+            bounces: self.bounces + other.bounces,
             tempfails: self.tempfails + other.tempfails,
             rejects: self.rejects + other.rejects,
             disconnects: self.disconnects + other.disconnects,
@@ -160,12 +170,11 @@ impl std::ops::Add for Counts {
 
 impl Shared {
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Ledger>>> {
-        // The list is whole after every step.
-        self.ledgers.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.ledgers)
     }
 
     /// The ledger of a run, a new one if the sink adopts runs.
-    fn ledger(&self, run: u64, recipients: u32) -> Option<Arc<Ledger>> {
+    fn ledger(&self, run: u64) -> Option<Arc<Ledger>> {
         let mut ledgers = self.lock();
         if let Some(found) = ledgers.iter().find(|ledger| ledger.run() == run) {
             return Some(Arc::clone(found));
@@ -173,7 +182,7 @@ impl Shared {
         if !self.adopt || ledgers.len() >= RUNS_MAX {
             return None;
         }
-        let ledger = Arc::new(Ledger::new(run, recipients));
+        let ledger = Arc::new(Ledger::new(run));
         ledgers.push(Arc::clone(&ledger));
         self.generation.fetch_add(1, Ordering::Release);
         Some(ledger)
@@ -182,11 +191,11 @@ impl Shared {
 
 impl Sink {
     /// Binds the addresses and starts the threads. The error of a bind names its address.
-    pub fn start(options: SinkOptions) -> io::Result<Sink> {
-        if options.addresses.is_empty() {
+    pub fn start(config: SinkConfig) -> io::Result<Sink> {
+        if config.addresses.is_empty() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a sink needs an address"));
         }
-        let listeners = options
+        let listeners = config
             .addresses
             .iter()
             .map(|address| {
@@ -196,21 +205,22 @@ impl Sink {
             .collect::<io::Result<Vec<TcpListener>>>()?;
         let addresses = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<_>>>()?;
 
-        let count = options.threads.max(1);
+        let count = config.threads.max(1);
         let shared = Arc::new(Shared {
             stop: AtomicBool::new(false),
             generation: AtomicU64::new(0),
             ledgers: Mutex::new(Vec::new()),
             tallies: (0..count).map(|_| Tally::default()).collect(),
-            adopt: options.adopt,
+            adopt: config.adopt,
         });
         let behaviours: Arc<[Behaviour]> = (0..listeners.len())
             .map(|at| {
-                let own = options.exceptions.iter().find(|(address, _)| *address == at);
-                own.map_or(&options.behaviour, |(_, behaviour)| behaviour).clone()
+                let own = config.exceptions.iter().find(|(address, _)| *address == at);
+                own.map_or(&config.behaviour, |(_, behaviour)| behaviour).clone()
             })
             .collect();
-        let mut workers = worker::Worker::family(count, &shared, &behaviours, options.seed)?;
+        let journal = config.journal.as_deref().map(Journal::open).transpose()?;
+        let mut workers = worker::Worker::family(count, &shared, &behaviours, config.seed, journal.as_ref())?;
         for (at, listener) in listeners.into_iter().enumerate() {
             workers[at % count].listen(listener, at)?;
         }
@@ -241,8 +251,13 @@ impl Sink {
     }
 
     /// What it received so far.
-    pub fn counts(&self) -> Counts {
+    pub fn counters(&self) -> Counts {
         self.shared.tallies.iter().map(Tally::counts).fold(Counts::default(), |sum, counts| sum + counts)
+    }
+
+    /// Recipients reached so far.
+    pub fn received(&self) -> u64 {
+        self.counters().recipients
     }
 
     /// Processor time its threads used, as of at most 100 ms ago.
@@ -254,7 +269,7 @@ impl Sink {
     /// Closes everything, joins the threads, and returns the last counts.
     pub fn stop(mut self) -> Counts {
         self.end();
-        self.counts()
+        self.counters()
     }
 
     fn end(&mut self) {

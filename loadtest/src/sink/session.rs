@@ -1,13 +1,15 @@
 //! One SMTP session of the sink: bytes in, replies and counts out. It owns no socket.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use memchr::{memchr, memmem};
 
 use super::{Action, Behaviour, Point, Tally};
 use crate::checksum::Checksum;
+use crate::journal::{Journal, Receipt};
 use crate::ledger::Ledger;
-use crate::message::{Label, read_recipient};
+use crate::message::{Label, Recipient};
 use crate::random::Random;
 use crate::wire::DotReader;
 
@@ -36,7 +38,9 @@ pub(super) struct Context<'a> {
     pub(super) behaviour: &'a Behaviour,
     pub(super) random: &'a mut Random,
     pub(super) tally: &'a Tally,
-    pub(super) ledgers: &'a mut dyn FnMut(&Label) -> Option<Arc<Ledger>>,
+    /// The ledger of a run, if there is one.
+    pub(super) ledgers: &'a mut dyn FnMut(u64) -> Option<Arc<Ledger>>,
+    pub(super) journal: Option<&'a mut Journal>,
     pub(super) now: u64,
     pub(super) lane: usize,
 }
@@ -55,13 +59,13 @@ enum Phase {
 pub(super) struct Session {
     phase: Phase,
     line: Vec<u8>,
-    recipients: Vec<Option<(u64, u32)>>,
+    recipients: Vec<Recipient>,
     dots: DotReader,
     content: Content,
     /// Replies to send.
     pub(super) out: Vec<u8>,
     /// The reply that waits for the end of a pause.
-    late: &'static [u8],
+    late: Vec<u8>,
 }
 
 /// The content of the message being received, as far as it is kept.
@@ -102,7 +106,10 @@ impl Content {
     }
 }
 
-const EHLO: &[u8] = b"250-sink.load.example\r\n250-PIPELINING\r\n250-SIZE 268435456\r\n250 8BITMIME\r\n";
+const EHLO: &[u8] = b"250-sink.load.example\r\n250-PIPELINING\r\n250-SIZE 268435456\r\n250-8BITMIME\r\n\
+    250 ENHANCEDSTATUSCODES\r\n";
+/// As EHLO says; a larger announcement is refused at MAIL (RFC 1870 6.1).
+const SIZE_MAX: u64 = 268_435_456;
 
 impl Session {
     /// A session and its first reply. The flag says whether to close at once.
@@ -114,19 +121,15 @@ impl Session {
             dots: DotReader::default(),
             content: Content::default(),
             out: Vec::new(),
-            late: b"",
+            late: Vec::new(),
         };
         let close = match context.behaviour.draw(Point::Connect, context.random) {
             None => {
                 session.reply(b"220 sink.load.example ESMTP\r\n");
                 false
             }
-            Some(Action::TempFail) => {
-                session.reply(b"421 4.3.2 try again later\r\n");
-                true
-            }
-            Some(Action::Reject) => {
-                session.reply(b"554 5.3.2 no mail here\r\n");
+            Some(Action::Refuse(code)) => {
+                session.refuse(code, context.tally);
                 true
             }
             Some(_) => true,
@@ -136,8 +139,7 @@ impl Session {
 
     /// Ends a pause.
     pub(super) fn resume(&mut self) {
-        let late = std::mem::take(&mut self.late);
-        self.reply(late);
+        self.out.append(&mut self.late);
     }
 
     /// Takes input in the order it came.
@@ -196,7 +198,7 @@ impl Session {
         if starts("EHLO") || starts("HELO") {
             return self.hello(starts("EHLO"), context);
         } else if starts("MAIL FROM:") {
-            return self.mail(context);
+            return self.mail(line, context);
         } else if starts("RCPT TO:") {
             return self.rcpt(line, context);
         } else if starts("DATA") {
@@ -220,23 +222,22 @@ impl Session {
     fn fails(&mut self, point: Point, context: &mut Context<'_>) -> Option<Flow> {
         let action = context.behaviour.draw(point, context.random)?;
         match action {
-            Action::TempFail => {
-                Tally::add(&context.tally.tempfails, 1);
-                self.reply(b"451 4.3.0 not now\r\n");
-            }
-            Action::Reject => {
-                Tally::add(&context.tally.rejects, 1);
-                self.reply(b"550 5.7.1 no\r\n");
-            }
+            Action::Refuse(code) => return Some(self.refuse(code, context.tally)),
             Action::Disconnect => {
                 Tally::add(&context.tally.disconnects, 1);
                 // Not a word: not even what was already answered.
                 self.out.clear();
-                return Some(Flow::Close);
+                Some(Flow::Close)
             }
-            Action::Hide | Action::Repeat | Action::Alter => return None,
+            Action::Hide | Action::Repeat | Action::Alter => None,
         }
-        Some(Flow::More)
+    }
+
+    /// Replies with `code` and counts that; after a 421 the session is over (RFC 5321 3.8).
+    fn refuse(&mut self, code: u16, tally: &Tally) -> Flow {
+        Tally::add(if code < 500 { &tally.tempfails } else { &tally.rejects }, 1);
+        self.reply(&refusal(code));
+        if code == 421 { Flow::Close } else { Flow::More }
     }
 
     fn hello(&mut self, extended: bool, context: &mut Context<'_>) -> Flow {
@@ -248,9 +249,13 @@ impl Session {
         Flow::More
     }
 
-    fn mail(&mut self, context: &mut Context<'_>) -> Flow {
+    fn mail(&mut self, line: &[u8], context: &mut Context<'_>) -> Flow {
         if self.phase == Phase::Envelope {
             self.reply(b"503 5.5.1 nested MAIL\r\n");
+            return Flow::More;
+        }
+        if announced_size(line).is_some_and(|size| size > SIZE_MAX) {
+            self.reply(b"552 5.3.4 too large\r\n");
             return Flow::More;
         }
         if let Some(flow) = self.fails(Point::Mail, context) {
@@ -270,10 +275,15 @@ impl Session {
             self.reply(b"452 4.5.3 too many recipients\r\n");
             return Flow::More;
         }
+        let recipient = Recipient::read(line);
+        let rejects = context.tally.rejects.load(Ordering::Relaxed);
         if let Some(flow) = self.fails(Point::Rcpt, context) {
+            if context.tally.rejects.load(Ordering::Relaxed) > rejects {
+                note_refused(&[recipient], context);
+            }
             return flow;
         }
-        self.recipients.push(read_recipient(line));
+        self.recipients.push(recipient);
         self.reply(b"250 2.1.5 ok\r\n");
         Flow::More
     }
@@ -310,20 +320,22 @@ impl Session {
 
     fn end_of_data(&mut self, context: &mut Context<'_>) -> Flow {
         let action = context.behaviour.draw(Point::Dot, context.random);
-        let failed = match action {
-            Some(Action::TempFail) => Some((&context.tally.tempfails, &b"451 4.3.0 not now\r\n"[..])),
-            Some(Action::Reject) => Some((&context.tally.rejects, &b"550 5.7.1 no\r\n"[..])),
-            Some(Action::Disconnect) => Some((&context.tally.disconnects, &b""[..])),
-            _ => None,
-        };
-        if let Some((counter, reply)) = failed {
-            Tally::add(counter, 1);
-            self.end_transaction();
-            if reply.is_empty() {
+        match action {
+            Some(Action::Refuse(code)) => {
+                Tally::add(if code < 500 { &context.tally.tempfails } else { &context.tally.rejects }, 1);
+                if code >= 500 {
+                    note_refused(&self.recipients, context);
+                }
+                self.end_transaction();
+                let flow = self.answer(&refusal(code), context);
+                return if code == 421 { Flow::Close } else { flow };
+            }
+            Some(Action::Disconnect) => {
+                Tally::add(&context.tally.disconnects, 1);
                 self.out.clear();
                 return Flow::Close;
             }
-            return self.answer(reply, context);
+            _ => {}
         }
         if action != Some(Action::Hide) {
             self.record(action, context);
@@ -338,12 +350,12 @@ impl Session {
     }
 
     /// Replies to the final dot, now or after the delay.
-    fn answer(&mut self, reply: &'static [u8], context: &Context<'_>) -> Flow {
+    fn answer(&mut self, reply: &[u8], context: &Context<'_>) -> Flow {
         if context.behaviour.delay.is_zero() {
             self.reply(reply);
             return Flow::More;
         }
-        self.late = reply;
+        self.late.extend_from_slice(reply);
         Flow::Pause(u64::try_from(context.behaviour.delay.as_nanos()).unwrap_or(u64::MAX), 0)
     }
 
@@ -352,45 +364,109 @@ impl Session {
         Tally::add(&tally.messages, 1);
         Tally::add(&tally.recipients, self.recipients.len() as u64);
         Tally::add(&tally.bytes, self.content.bytes);
+        if matches!(self.recipients[..], [Recipient::Bounce { .. }]) {
+            Tally::add(&tally.bounces, 1);
+            return;
+        }
         let label = Label::read(&self.content.head);
-        let Some((label, ledger)) = label.and_then(|label| Some((label, (context.ledgers)(&label)?))) else {
+        let Some((label, ledger)) = label.and_then(|label| Some((label, (context.ledgers)(label.run)?)))
+        else {
             Tally::add(&tally.unknown, 1);
             return;
         };
         if action == Some(Action::Alter) {
             self.content.sum.update(b"altered");
         }
-        if self.content.sum.value() != label.sum {
-            ledger.corrupt();
-        }
+        let intact = self.content.sum.value() == label.sum;
         let copies = if action == Some(Action::Repeat) { 2 } else { 1 };
-        for recipient in &self.recipients {
-            for _ in 0..copies {
-                match recipient {
-                    Some((n, ordinal)) if *n == label.n => {
-                        ledger.deliver(*n, *ordinal, context.now, context.lane)
-                    }
-                    _ => ledger.misroute(),
-                }
-            }
+        for recipient in self.recipients.iter().flat_map(|recipient| std::iter::repeat_n(recipient, copies)) {
+            deliver(recipient, &label, intact, &ledger, context);
         }
     }
+}
+
+/// Notes one delivery in ledger and journal.
+fn deliver(recipient: &Recipient, label: &Label, intact: bool, ledger: &Ledger, context: &mut Context<'_>) {
+    let own = match recipient {
+        Recipient::Ours { run, n, ordinal }
+            if (*run, *n) == (label.run, label.n) && *ordinal < label.recipients.min(ledger.recipients()) =>
+        {
+            Some(*ordinal)
+        }
+        _ => None,
+    };
+    // What is reported of a misrouted copy is the message it holds; its recipient may belong to no message at all.
+    let ordinal = match recipient {
+        Recipient::Ours { ordinal, .. } => *ordinal,
+        _ => 0,
+    };
+    let receipt = match own {
+        None => Receipt::Misrouted,
+        Some(_) if !intact => Receipt::Altered,
+        Some(_) => Receipt::Intact,
+    };
+    if receipt == Receipt::Misrouted {
+        ledger.misroute(label.n, ordinal);
+    } else {
+        if receipt == Receipt::Altered {
+            ledger.corrupt(label.n, ordinal);
+        }
+        ledger.deliver(label.n, ordinal, label.due, context.now, context.lane);
+    }
+    if let Some(journal) = &mut context.journal {
+        journal.received(label.run, label.n, ordinal, receipt);
+    }
+}
+
+/// Notes that these are not to be waited for.
+fn note_refused(recipients: &[Recipient], context: &mut Context<'_>) {
+    for recipient in recipients {
+        let Recipient::Ours { run, n, ordinal } = *recipient else { continue };
+        if let Some(ledger) = (context.ledgers)(run) {
+            ledger.refuse(n, ordinal);
+        }
+        if let Some(journal) = &mut context.journal {
+            journal.received(run, n, ordinal, Receipt::Refused);
+        }
+    }
+}
+
+/// A reply with this code and an enhanced one of the same class (RFC 2034 4).
+fn refusal(code: u16) -> Vec<u8> {
+    format!("{code} {}.3.0 as configured\r\n", code / 100).into_bytes()
+}
+
+/// The value of a SIZE parameter.
+fn announced_size(line: &[u8]) -> Option<u64> {
+    let parameters = &line[memchr(b'>', line)? + 1..];
+    let size = parameters
+        .split(|byte| *byte == b' ')
+        .find(|word| word.get(..5).is_some_and(|name| name.eq_ignore_ascii_case(b"SIZE=")))?;
+    // One that does not fit is larger than anything.
+    Some(std::str::from_utf8(&size[5..]).ok()?.parse().unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const GOOD: &[u8] = b"EHLO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<r0.7@b>\r\nDATA\r\n\
+    const GOOD: &[u8] = b"EHLO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<r0.7.1@b>\r\nDATA\r\n\
         Subject: x\r\nX-Relevo-Load-Id: 0001-7\r\nX-Relevo-Load-Check: 0000 1\r\n\r\nbody\r\n..\r\n.\r\nQUIT\r\n";
 
     /// Codes of the replies, how the session ended, and its ledger, with the input cut into `size`d pieces.
     fn talk(input: &[u8], size: usize, behaviour: &Behaviour) -> (Vec<String>, Flow, Tally, Arc<Ledger>) {
-        let (tally, ledger) = (Tally::default(), Arc::new(Ledger::new(1, 1)));
+        let (tally, ledger) = (Tally::default(), Arc::new(Ledger::new(1)));
         let mut random = Random::new(1);
-        let mut find = |label: &Label| (label.run == 1).then(|| Arc::clone(&ledger));
-        let mut context =
-            Context { behaviour, random: &mut random, tally: &tally, ledgers: &mut find, now: 1, lane: 0 };
+        let mut find = |run| (run == 1).then(|| Arc::clone(&ledger));
+        let mut context = Context {
+            behaviour,
+            random: &mut random,
+            tally: &tally,
+            ledgers: &mut find,
+            journal: None,
+            now: 1,
+            lane: 0,
+        };
         let (mut session, close) = Session::new(&mut context);
         let mut flow = if close { Flow::Close } else { Flow::More };
         for piece in input.chunks(size) {
@@ -406,7 +482,8 @@ mod tests {
     fn a_message_at_every_split() {
         for size in 1..=GOOD.len() {
             let (codes, flow, tally, ledger) = talk(GOOD, size, &Behaviour::default());
-            let wanted = ["220 ", "250-", "250-", "250-", "250 ", "250 ", "250 ", "354 ", "250 ", "221 "];
+            let wanted =
+                ["220 ", "250-", "250-", "250-", "250-", "250 ", "250 ", "250 ", "354 ", "250 ", "221 "];
             assert_eq!((codes.as_slice(), flow), (&wanted.map(String::from)[..], Flow::Close), "by {size}");
             let counts = tally.counts();
             assert_eq!((counts.messages, counts.recipients, counts.unknown), (1, 1, 0), "by {size}");
@@ -430,16 +507,18 @@ mod tests {
     #[test]
     fn rules_act_at_their_point() {
         let cases = [
-            (Point::Connect, Action::TempFail, "421 ", 1),
-            (Point::Hello, Action::Reject, "550 ", 2),
-            (Point::Mail, Action::TempFail, "451 ", 6),
-            (Point::Rcpt, Action::Reject, "550 ", 7),
-            (Point::Data, Action::TempFail, "451 ", 8),
-            (Point::Dot, Action::Reject, "550 ", 9),
+            (Point::Connect, 421, "421 ", 1),
+            (Point::Hello, 550, "550 ", 2),
+            (Point::Mail, 451, "451 ", 7),
+            (Point::Rcpt, 550, "550 ", 8),
+            (Point::Data, 452, "452 ", 9),
+            (Point::Dot, 554, "554 ", 10),
         ];
-        for (point, action, code, position) in cases {
-            let behaviour = Behaviour::default().with(point, action, 1.0);
-            let (codes, _, tally, _) = talk(GOOD, 999, &behaviour);
+        for (point, refusal, code, position) in cases {
+            let behaviour = Behaviour::default().with(point, Action::Refuse(refusal), 1.0);
+            let (codes, _, tally, ledger) = talk(GOOD, 999, &behaviour);
+            let refused = matches!(point, Point::Rcpt | Point::Dot);
+            assert_eq!(ledger.sums().refused, u64::from(refused), "{point:?}");
             assert_eq!(codes.get(position - 1).map(String::as_str), Some(code), "{point:?} {codes:?}");
             assert_eq!(tally.counts().messages, u64::from(point == Point::Hello), "{point:?}");
         }
@@ -451,6 +530,35 @@ mod tests {
             assert_eq!((codes.len(), flow), (0, Flow::Close), "{point:?}");
             assert_eq!(tally.counts().messages, u64::from(point == Point::Reply), "{point:?}");
         }
+    }
+
+    #[test]
+    fn a_421_ends_the_session() {
+        let behaviour = Behaviour::default().with(Point::Rcpt, Action::Refuse(421), 1.0);
+        let (codes, flow, ..) = talk(GOOD, 999, &behaviour);
+        assert_eq!((codes.last().map(String::as_str), flow), (Some("421 "), Flow::Close));
+    }
+
+    #[test]
+    fn sizes_are_heeded() {
+        let input =
+            b"MAIL FROM:<a@b> BODY=8BITMIME size=268435457\r\nMAIL FROM:<a@b> SIZE=99999999999999999999\r\n\
+            MAIL FROM:<a@b> SIZE=10\r\n";
+        assert_eq!(talk(input, 999, &Behaviour::default()).0, ["220 ", "552 ", "552 ", "250 "]);
+    }
+
+    #[test]
+    fn what_belongs_elsewhere_is_misrouted() {
+        for (from, to) in
+            [("r0.7.1", "r0.8.1"), ("r0.7.1", "r1.7.1"), ("r0.7.1", "joe"), ("r0.7.1", "r0.7.2")]
+        {
+            let input = String::from_utf8(GOOD.to_vec()).unwrap().replace(from, to);
+            let sums = talk(input.as_bytes(), 999, &Behaviour::default()).3.sums();
+            assert_eq!((sums.misrouted, sums.delivered), (1, 0), "{to}");
+        }
+        let input = String::from_utf8(GOOD.to_vec()).unwrap().replace("r0.7.1", "bounce.7.1");
+        let (_, _, tally, ledger) = talk(input.as_bytes(), 999, &Behaviour::default());
+        assert_eq!((tally.counts().bounces, ledger.sums().misrouted), (1, 0));
     }
 
     #[test]

@@ -13,8 +13,8 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use super::session::{Context, Flow, Session};
 use super::{Behaviour, Shared, Tally};
+use crate::journal::Journal;
 use crate::ledger::Ledger;
-use crate::message::Label;
 use crate::random::Random;
 use crate::sys;
 
@@ -35,10 +35,9 @@ const TICK: Duration = Duration::from_millis(100);
 type Handover = (mio::net::TcpStream, usize);
 
 pub(super) struct Worker {
-    lane: usize,
     poll: Poll,
     waker: Arc<Waker>,
-    shared: Arc<Shared>,
+    own: Own,
     behaviours: Arc<[Behaviour]>,
     listeners: Vec<(mio::net::TcpListener, usize)>,
     incoming: Receiver<Handover>,
@@ -52,10 +51,17 @@ pub(super) struct Worker {
     /// Ends of pauses: time, slot, serial.
     timers: BinaryHeap<Reverse<(u64, usize, u64)>>,
     serial: u64,
+    cpu_read: u64,
+}
+
+/// What the sessions of this thread share.
+struct Own {
+    lane: usize,
+    shared: Arc<Shared>,
     ledgers: Vec<Arc<Ledger>>,
     generation: u64,
     random: Random,
-    cpu_read: u64,
+    journal: Option<Journal>,
 }
 
 struct Connection {
@@ -77,6 +83,7 @@ impl Worker {
         shared: &Arc<Shared>,
         behaviours: &Arc<[Behaviour]>,
         seed: u64,
+        journal: Option<&Journal>,
     ) -> io::Result<Vec<Worker>> {
         let mut made = Vec::with_capacity(count);
         for _ in 0..count {
@@ -88,10 +95,16 @@ impl Worker {
         let peers: Vec<_> =
             made.iter().map(|(_, waker, sender, _)| (sender.clone(), Arc::clone(waker))).collect();
         let worker = |(lane, (poll, waker, _, incoming))| Worker {
-            lane,
             poll,
             waker,
-            shared: Arc::clone(shared),
+            own: Own {
+                lane,
+                shared: Arc::clone(shared),
+                ledgers: Vec::new(),
+                generation: 0,
+                random: Random::for_item(seed, lane as u64),
+                journal: journal.cloned(),
+            },
             behaviours: Arc::clone(behaviours),
             listeners: Vec::new(),
             incoming,
@@ -102,9 +115,6 @@ impl Worker {
             again: Vec::new(),
             timers: BinaryHeap::new(),
             serial: 0,
-            ledgers: Vec::new(),
-            generation: 0,
-            random: Random::for_item(seed, lane as u64),
             cpu_read: 0,
         };
         Ok(made.into_iter().enumerate().map(worker).collect())
@@ -128,7 +138,7 @@ impl Worker {
     pub(super) fn run(mut self) {
         let mut events = Events::with_capacity(1024);
         let mut buffer = vec![0; BUFFER];
-        while !self.shared.stop.load(Ordering::Acquire) {
+        while !self.own.shared.stop.load(Ordering::Acquire) {
             match self.poll.poll(&mut events, Some(self.timeout())) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => {
                     eprintln!("sink: poll: {error}");
@@ -136,7 +146,7 @@ impl Worker {
                 }
                 _ => {}
             }
-            self.copy_ledgers();
+            self.own.copy_ledgers();
             for slot in std::mem::take(&mut self.again) {
                 self.serve(slot, true, &mut buffer);
             }
@@ -165,20 +175,12 @@ impl Worker {
         next.map_or(TICK, |next| next.min(TICK))
     }
 
-    fn copy_ledgers(&mut self) {
-        let generation = self.shared.generation.load(Ordering::Acquire);
-        if generation != self.generation {
-            self.generation = generation;
-            self.ledgers = self.shared.lock().clone();
-        }
-    }
-
     fn publish_cpu(&mut self, last: bool) {
         let now = sys::now();
         if last || now.saturating_sub(self.cpu_read) > 5_000_000 {
             self.cpu_read = now;
             let used = sys::thread_cpu().as_nanos() as u64;
-            self.shared.tallies[self.lane].cpu_nanoseconds.store(used, Ordering::Relaxed);
+            self.own.shared.tallies[self.own.lane].cpu_nanoseconds.store(used, Ordering::Relaxed);
         }
     }
 
@@ -221,17 +223,10 @@ impl Worker {
             return;
         }
         self.serial += 1;
-        let tally = &self.shared.tallies[self.lane];
+        let tally = &self.own.shared.tallies[self.own.lane];
         Tally::add(&tally.connections, 1);
         Tally::add(&tally.open, 1);
-        let (session, closing) = with_context(
-            &self.shared,
-            &mut self.ledgers,
-            &mut self.random,
-            &self.behaviours[position],
-            self.lane,
-            Session::new,
-        );
+        let (session, closing) = self.own.call(&self.behaviours[position], Session::new);
         self.connections[slot] = Some(Connection {
             stream,
             session,
@@ -249,7 +244,7 @@ impl Worker {
         if let Some(mut connection) = self.connections[slot].take() {
             let _ = self.poll.registry().deregister(&mut connection.stream);
             self.free.push(slot);
-            let open = &self.shared.tallies[self.lane].open;
+            let open = &self.own.shared.tallies[self.own.lane].open;
             open.store(open.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
         }
     }
@@ -277,14 +272,11 @@ impl Worker {
                 Err(_) => return self.close(slot),
             };
             let behaviour = &self.behaviours[connection.behaviour];
-            let flow = with_context(
-                &self.shared,
-                &mut self.ledgers,
-                &mut self.random,
-                behaviour,
-                self.lane,
-                |context| connection.session.input(&buffer[..received], context),
-            );
+            let flow =
+                self.own.call(behaviour, |context| connection.session.input(&buffer[..received], context));
+            if !self.own.write_journal() {
+                return self.close(slot);
+            }
             match flow {
                 Flow::More => {}
                 Flow::Close => connection.closing = true,
@@ -321,14 +313,10 @@ impl Worker {
             connection.paused = false;
             let held = std::mem::take(&mut connection.held);
             let behaviour = &self.behaviours[connection.behaviour];
-            let flow = with_context(
-                &self.shared,
-                &mut self.ledgers,
-                &mut self.random,
-                behaviour,
-                self.lane,
-                |context| connection.session.input(&held, context),
-            );
+            let flow = self.own.call(behaviour, |context| connection.session.input(&held, context));
+            if !self.own.write_journal() {
+                return self.close(slot);
+            }
             match flow {
                 Flow::More => {}
                 Flow::Close => connection.closing = true,
@@ -360,29 +348,44 @@ impl Connection {
     }
 }
 
-/// Calls into a session with what it needs of this thread.
-fn with_context<T>(
-    shared: &Shared,
-    ledgers: &mut Vec<Arc<Ledger>>,
-    random: &mut Random,
-    behaviour: &Behaviour,
-    lane: usize,
-    call: impl FnOnce(&mut Context<'_>) -> T,
-) -> T {
-    let mut find = |label: &Label| {
-        let known = ledgers.iter().find(|ledger| ledger.run() == label.run).cloned();
-        known.or_else(|| {
-            let made = shared.ledger(label.run, label.recipients)?;
-            ledgers.push(Arc::clone(&made));
-            Some(made)
+impl Own {
+    fn copy_ledgers(&mut self) {
+        let generation = self.shared.generation.load(Ordering::Acquire);
+        if generation != self.generation {
+            self.generation = generation;
+            self.ledgers = self.shared.lock().clone();
+        }
+    }
+
+    /// Calls into a session with what it needs of this thread.
+    fn call<T>(&mut self, behaviour: &Behaviour, call: impl FnOnce(&mut Context<'_>) -> T) -> T {
+        let Own { lane, shared, ledgers, random, journal, .. } = self;
+        let mut find = |run: u64| {
+            let known = ledgers.iter().find(|ledger| ledger.run() == run).cloned();
+            known.or_else(|| {
+                let made = shared.ledger(run)?;
+                ledgers.push(Arc::clone(&made));
+                Some(made)
+            })
+        };
+        call(&mut Context {
+            behaviour,
+            random,
+            tally: &shared.tallies[*lane],
+            ledgers: &mut find,
+            journal: journal.as_mut(),
+            now: sys::now(),
+            lane: *lane,
         })
-    };
-    call(&mut Context {
-        behaviour,
-        random,
-        tally: &shared.tallies[lane],
-        ledgers: &mut find,
-        now: sys::now(),
-        lane,
-    })
+    }
+
+    /// Writes down what was received, before its 250 leaves. False when that is not possible: no 250 then.
+    fn write_journal(&mut self) -> bool {
+        let Some(journal) = &mut self.journal else { return true };
+        let result = journal.flush();
+        if let Err(error) = &result {
+            eprintln!("sink: journal: {error}");
+        }
+        result.is_ok()
+    }
 }
