@@ -12,17 +12,21 @@
 //! All that grows with a run is three bits a recipient ([`ledger`]).
 
 pub mod checksum;
+pub mod demo;
 pub mod journal;
 pub mod ledger;
 pub mod message;
 pub mod mix;
 pub mod random;
+pub mod send;
 pub mod sink;
 pub mod sys;
 pub mod verdict;
 pub mod wire;
 
+pub use demo::{Live, Load, LoadConfig, Report};
 pub use ledger::{Ledger, Place};
 pub use mix::{Domains, Recipients, Sizes};
+pub use send::{Outcome, Progress, SendConfig, Sender, Until};
 pub use sink::{Action, Behaviour, Counts, Point, Rule, Sink, SinkConfig};
 pub use verdict::Verdict;

@@ -6,11 +6,11 @@ use memchr::{memchr, memmem};
 /// Only CRLF `.` CRLF ends the data; a bare CR or LF is content.
 #[derive(Clone, Debug, Default)]
 pub struct DotReader {
-    state: Dot,
+    state: State,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Dot {
+enum State {
     /// After a CRLF, or at the very start.
     #[default]
     LineStart,
@@ -20,13 +20,13 @@ enum Dot {
     /// After the first dot of a line, which is not content.
     Dot,
     /// After such a dot and a CR.
-    DotReturn,
+    Ending,
 }
 
 impl DotReader {
     /// Ready for the next message.
     pub fn reset(&mut self) {
-        self.state = Dot::LineStart;
+        self.state = State::LineStart;
     }
 
     /// Passes content to `content` piece by piece. Some(used) when the data ended after `used` bytes of `input`;
@@ -36,29 +36,29 @@ impl DotReader {
         while at < input.len() {
             let byte = input[at];
             match self.state {
-                Dot::LineStart if byte == b'.' => {
-                    self.state = Dot::Dot;
+                State::LineStart if byte == b'.' => {
+                    self.state = State::Dot;
                     at += 1;
                 }
-                Dot::Return if byte == b'\n' => {
+                State::Return if byte == b'\n' => {
                     content(b"\n");
-                    self.state = Dot::LineStart;
+                    self.state = State::LineStart;
                     at += 1;
                 }
-                Dot::Dot if byte == b'\r' => {
-                    self.state = Dot::DotReturn;
+                State::Dot if byte == b'\r' => {
+                    self.state = State::Ending;
                     at += 1;
                 }
-                Dot::DotReturn if byte == b'\n' => {
-                    self.state = Dot::LineStart;
+                State::Ending if byte == b'\n' => {
+                    self.state = State::LineStart;
                     return Some(at + 1);
                 }
-                Dot::DotReturn => {
+                State::Ending => {
                     // The dot was stuffing after all, and the CR a bare one.
                     content(b"\r");
-                    self.state = Dot::Return;
+                    self.state = State::Return;
                 }
-                Dot::LineStart | Dot::Return | Dot::Dot | Dot::Text => {
+                State::LineStart | State::Return | State::Dot | State::Text => {
                     at += self.text(&input[at..], &mut content)
                 }
             }
@@ -70,14 +70,14 @@ impl DotReader {
     fn text(&mut self, input: &[u8], content: &mut impl FnMut(&[u8])) -> usize {
         if let Some(found) = memmem::find(input, b"\r\n.") {
             content(&input[..found + 2]);
-            self.state = Dot::Dot;
+            self.state = State::Dot;
             return found + 3;
         }
         content(input);
         self.state = match input {
-            [.., b'\r', b'\n'] => Dot::LineStart,
-            [.., b'\r'] => Dot::Return,
-            _ => Dot::Text,
+            [.., b'\r', b'\n'] => State::LineStart,
+            [.., b'\r'] => State::Return,
+            _ => State::Text,
         };
         input.len()
     }

@@ -222,7 +222,7 @@ impl Session {
     fn fails(&mut self, point: Point, context: &mut Context<'_>) -> Option<Flow> {
         let action = context.behaviour.draw(point, context.random)?;
         match action {
-            Action::Refuse(code) => return Some(self.refuse(code, context.tally)),
+            Action::Refuse(code) => Some(self.refuse(code, context.tally)),
             Action::Disconnect => {
                 Tally::add(&context.tally.disconnects, 1);
                 // Not a word: not even what was already answered.
