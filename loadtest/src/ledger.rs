@@ -1,0 +1,378 @@
+//! What is known about each message of a run: who acknowledged it, which recipients it reached, which were refused.
+//!
+//! Sender and sink write it from their threads without a lock; nothing is kept per message but three bits a
+//! recipient. Tables grow in blocks, so that a run needs no length given beforehand.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use hdrhistogram::Histogram;
+
+/// Messages of one run.
+pub const MESSAGES_MAX: u64 = (BLOCKS * BLOCK) as u64;
+/// Recipients of one message. Fits the bits [`run_number`] has for it.
+pub const RECIPIENTS_MAX: u32 = 1000;
+/// Messages times recipients of one run.
+pub const DELIVERIES_MAX: u64 = MESSAGES_MAX * 64;
+/// Faults of each kind a ledger remembers by name; all of them are counted.
+pub const EXAMPLES_MAX: usize = 10;
+
+const BLOCK: usize = 1 << 16;
+const BLOCKS: usize = 1 << 10;
+/// Histograms a ledger spreads its deliveries over, so that sink threads do not wait for each other.
+const LANES: usize = 8;
+const RECIPIENT_BITS: u32 = 10;
+
+/// The number of a run whose messages have up to `recipients` recipients: the number says so itself, and whoever
+/// meets a message of the run knows how large its tables are.
+pub fn run_number(random: u64, recipients: u32) -> u64 {
+    random << RECIPIENT_BITS | u64::from(recipients.clamp(1, RECIPIENTS_MAX))
+}
+
+/// One recipient of one message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+pub struct Place {
+    /// The run.
+    pub run: u64,
+    /// The message.
+    pub n: u64,
+    /// The recipient, from 0.
+    pub ordinal: u32,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{:016x}-{}/{}", self.run, self.n, self.ordinal)
+    }
+}
+
+/// A growing table of 64-bit words, all zero at first.
+struct Words(Box<[OnceLock<Box<[AtomicU64]>>]>);
+
+impl Words {
+    fn new() -> Words {
+        Words((0..BLOCKS).map(|_| OnceLock::new()).collect())
+    }
+
+    /// The word at `index`, None past the bound.
+    fn at(&self, index: u64) -> Option<&AtomicU64> {
+        let index = usize::try_from(index).ok()?;
+        let block = self.0.get(index / BLOCK)?;
+        let words = block.get_or_init(|| (0..BLOCK).map(|_| AtomicU64::new(0)).collect());
+        words.get(index % BLOCK)
+    }
+
+    /// The value at `index`, without growing the table.
+    fn value(&self, index: u64) -> u64 {
+        let index = index as usize;
+        let block = self.0.get(index / BLOCK).and_then(OnceLock::get);
+        block.map_or(0, |words| words[index % BLOCK].load(Ordering::Relaxed))
+    }
+
+    /// Sets a bit; None past the bound, otherwise whether it was clear.
+    fn set_bit(&self, bit: u64) -> Option<bool> {
+        let mask = 1 << (bit % 64);
+        Some(self.at(bit / 64)?.fetch_or(mask, Ordering::Relaxed) & mask == 0)
+    }
+}
+
+/// The record of one run, shared by its sender and the sinks that receive it.
+pub struct Ledger {
+    run: u64,
+    /// Recipients a message has room for.
+    stride: u32,
+    acknowledged: Words,
+    delivered: Words,
+    refused: Words,
+    /// One past the highest message number seen on either side.
+    end: AtomicU64,
+    counts: Counters,
+    examples: Mutex<Examples>,
+    latency: [Mutex<Histogram<u64>>; LANES],
+}
+
+/// The first few faults of each kind that a sink sees by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Examples {
+    /// Delivered again.
+    pub duplicated: Vec<Place>,
+    /// Delivered with a body other than the one sent.
+    pub corrupted: Vec<Place>,
+    /// Delivered with the content of another message, or to a recipient the message does not have.
+    pub misrouted: Vec<Place>,
+}
+
+#[derive(Default)]
+struct Counters {
+    sent: AtomicU64,
+    acknowledged: AtomicU64,
+    acknowledged_recipients: AtomicU64,
+    delivered: AtomicU64,
+    refused: AtomicU64,
+    duplicated: AtomicU64,
+    corrupted: AtomicU64,
+    misrouted: AtomicU64,
+    last_delivery: AtomicU64,
+}
+
+/// The sums of a [`Ledger`] at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Sums {
+    /// Messages whose transaction was begun.
+    pub sent: u64,
+    /// Messages answered with a 250 after the final dot.
+    pub acknowledged: u64,
+    /// Recipients those 250s covered.
+    pub acknowledged_recipients: u64,
+    /// Recipients reached, each counted once.
+    pub delivered: u64,
+    /// Recipients the sink refused for good, each counted once: reaching them is not the relay's duty any more.
+    pub refused: u64,
+    /// Deliveries to a recipient already reached.
+    pub duplicated: u64,
+    /// Deliveries with a body other than the one sent.
+    pub corrupted: u64,
+    /// Deliveries with the content of another message, or to a recipient the message does not have.
+    pub misrouted: u64,
+    /// When the last delivery came, on the clock of [`crate::sys::now`]; 0 before the first.
+    pub last_delivery: u64,
+}
+
+impl Ledger {
+    /// Of a run with this number (see [`run_number`]).
+    pub fn new(run: u64) -> Ledger {
+        let recipients = (run & ((1 << RECIPIENT_BITS) - 1)) as u32;
+        Ledger {
+            run,
+            stride: recipients.clamp(1, RECIPIENTS_MAX),
+            acknowledged: Words::new(),
+            delivered: Words::new(),
+            refused: Words::new(),
+            end: AtomicU64::new(0),
+            counts: Counters::default(),
+            examples: Mutex::default(),
+            latency: std::array::from_fn(|_| Mutex::new(microseconds())),
+        }
+    }
+
+    /// The number that tells this run from others.
+    pub fn run(&self) -> u64 {
+        self.run
+    }
+
+    /// The most recipients one of its messages can have.
+    pub fn recipients(&self) -> u32 {
+        self.stride
+    }
+
+    /// A transaction for one of its messages is begun.
+    pub fn send(&self) {
+        self.counts.sent.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The relay took responsibility for message `n` and these of its recipients.
+    pub fn acknowledge(&self, n: u64, ordinals: impl Iterator<Item = u32>) {
+        let mut taken = 0;
+        for ordinal in ordinals {
+            taken +=
+                u64::from(self.bit(n, ordinal).and_then(|bit| self.acknowledged.set_bit(bit)) == Some(true));
+        }
+        self.reach(n);
+        self.counts.acknowledged_recipients.fetch_add(taken, Ordering::Relaxed);
+        self.counts.acknowledged.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Message `n`, due at `due` (0: unknown), reached recipient `ordinal` at `now`; `lane` is the caller's thread,
+    /// any number. A recipient the run has no room for counts as misrouted.
+    pub fn deliver(&self, n: u64, ordinal: u32, due: u64, now: u64, lane: usize) {
+        match self.bit(n, ordinal).and_then(|bit| self.delivered.set_bit(bit)) {
+            None => self.misroute(n, ordinal),
+            Some(false) => {
+                self.counts.duplicated.fetch_add(1, Ordering::Relaxed);
+                self.note(|examples| &mut examples.duplicated, n, ordinal);
+            }
+            Some(true) => {
+                self.reach(n);
+                self.counts.delivered.fetch_add(1, Ordering::Relaxed);
+                self.counts.last_delivery.fetch_max(now, Ordering::Relaxed);
+                if due != 0 {
+                    locked(&self.latency[lane % LANES]).saturating_record(now.saturating_sub(due) / 1000);
+                }
+            }
+        }
+    }
+
+    /// The sink answered 5xx for this recipient of message `n`.
+    pub fn refuse(&self, n: u64, ordinal: u32) {
+        if self.bit(n, ordinal).and_then(|bit| self.refused.set_bit(bit)) == Some(true) {
+            self.reach(n);
+            self.counts.refused.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// What arrived for this recipient has a body that does not match its checksum.
+    pub fn corrupt(&self, n: u64, ordinal: u32) {
+        self.counts.corrupted.fetch_add(1, Ordering::Relaxed);
+        self.note(|examples| &mut examples.corrupted, n, ordinal);
+    }
+
+    /// This recipient got what is not its own.
+    pub fn misroute(&self, n: u64, ordinal: u32) {
+        self.counts.misrouted.fetch_add(1, Ordering::Relaxed);
+        self.note(|examples| &mut examples.misrouted, n, ordinal);
+    }
+
+    /// The sums so far.
+    pub fn sums(&self) -> Sums {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Sums {
+            sent: read(&self.counts.sent),
+            acknowledged: read(&self.counts.acknowledged),
+            acknowledged_recipients: read(&self.counts.acknowledged_recipients),
+            delivered: read(&self.counts.delivered),
+            refused: read(&self.counts.refused),
+            duplicated: read(&self.counts.duplicated),
+            corrupted: read(&self.counts.corrupted),
+            misrouted: read(&self.counts.misrouted),
+            last_delivery: read(&self.counts.last_delivery),
+        }
+    }
+
+    /// Acknowledged recipients neither reached nor refused so far. Walks the tables: not for every tick.
+    pub fn missing(&self) -> u64 {
+        (0..self.words()).map(|at| u64::from(self.missing_word(at).count_ones())).sum()
+    }
+
+    /// The first of those, at most `count`, for a look into the relay's log.
+    pub fn first_missing(&self, count: usize) -> Vec<Place> {
+        let bits = (0..self.words()).flat_map(|at| {
+            let word = self.missing_word(at);
+            (0..64).filter(move |bit| word >> bit & 1 == 1).map(move |bit| at * 64 + bit)
+        });
+        let stride = u64::from(self.stride);
+        let place = |bit| Place { run: self.run, n: bit / stride, ordinal: (bit % stride) as u32 };
+        bits.take(count).map(place).collect()
+    }
+
+    /// Recipients reached without an acknowledgement: the reply was lost on the way, or is still coming.
+    pub fn unacknowledged(&self) -> u64 {
+        let word = |at| self.delivered.value(at) & !self.acknowledged.value(at);
+        (0..self.words()).map(|at| u64::from(word(at).count_ones())).sum()
+    }
+
+    /// The first few faults seen.
+    pub fn examples(&self) -> Examples {
+        locked(&self.examples).clone()
+    }
+
+    /// From due to delivered, in microseconds, one value a recipient.
+    pub fn latency(&self) -> Histogram<u64> {
+        let mut sum = microseconds();
+        for lane in &self.latency {
+            // Cannot fail: all have the same bounds.
+            let _ = sum.add(&*locked(lane));
+        }
+        sum
+    }
+
+    fn missing_word(&self, at: u64) -> u64 {
+        self.acknowledged.value(at) & !self.delivered.value(at) & !self.refused.value(at)
+    }
+
+    fn words(&self) -> u64 {
+        (self.end.load(Ordering::Relaxed) * u64::from(self.stride)).div_ceil(64)
+    }
+
+    fn reach(&self, n: u64) {
+        if n < MESSAGES_MAX {
+            self.end.fetch_max(n + 1, Ordering::Relaxed);
+        }
+    }
+
+    fn note(&self, list: impl Fn(&mut Examples) -> &mut Vec<Place>, n: u64, ordinal: u32) {
+        let mut examples = locked(&self.examples);
+        let list = list(&mut examples);
+        if list.len() < EXAMPLES_MAX {
+            list.push(Place { run: self.run, n, ordinal });
+        }
+    }
+
+    fn bit(&self, n: u64, ordinal: u32) -> Option<u64> {
+        (n < MESSAGES_MAX && ordinal < self.stride).then(|| n * u64::from(self.stride) + u64::from(ordinal))
+    }
+}
+
+/// An empty histogram of microseconds up to an hour, three digits exact.
+pub fn microseconds() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, 3_600_000_000, 3).expect("constant bounds are valid")
+}
+
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is behind these locks is valid after every step; a panic elsewhere does not spoil it.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(run: u64, n: u64, ordinal: u32) -> Place {
+        Place { run, n, ordinal }
+    }
+
+    #[test]
+    fn every_recipient_is_told_apart() {
+        let run = run_number(1, 3);
+        let ledger = Ledger::new(run);
+        assert_eq!(ledger.recipients(), 3);
+        for n in 0..100 {
+            ledger.send();
+            ledger.acknowledge(n, 0..3);
+            for ordinal in 0..3 {
+                if (n, ordinal) != (70, 1) {
+                    ledger.deliver(n, ordinal, 1000, 5_001_000, n as usize);
+                }
+            }
+        }
+        ledger.deliver(7, 2, 1000, 5_001_000, 0);
+        ledger.deliver(7, 3, 1000, 5_001_000, 0);
+        let sums = ledger.sums();
+        assert_eq!((sums.sent, sums.acknowledged, sums.acknowledged_recipients), (100, 100, 300));
+        assert_eq!((sums.delivered, sums.duplicated, sums.misrouted), (299, 1, 1));
+        assert_eq!((ledger.missing(), ledger.unacknowledged()), (1, 0));
+        assert_eq!(ledger.first_missing(9), [place(run, 70, 1)]);
+        assert_eq!(ledger.examples().duplicated, [place(run, 7, 2)]);
+        assert_eq!(ledger.examples().misrouted, [place(run, 7, 3)]);
+        assert_eq!(ledger.latency().len(), 299);
+        assert!((4990..=5010).contains(&ledger.latency().max()));
+    }
+
+    #[test]
+    fn a_duplicate_does_not_hide_a_loss() {
+        let ledger = Ledger::new(run_number(1, 2));
+        ledger.acknowledge(0, 0..2);
+        ledger.deliver(0, 0, 1, 2, 0);
+        ledger.deliver(0, 0, 1, 2, 0);
+        assert_eq!((ledger.missing(), ledger.sums().duplicated), (1, 1));
+    }
+
+    #[test]
+    fn who_was_refused_is_not_missing() {
+        let ledger = Ledger::new(run_number(1, 2));
+        ledger.acknowledge(0, 0..2);
+        ledger.refuse(0, 1);
+        ledger.refuse(0, 1);
+        assert_eq!((ledger.missing(), ledger.sums().refused), (1, 1));
+    }
+
+    #[test]
+    fn numbers_past_the_bound_are_misrouted() {
+        let ledger = Ledger::new(run_number(1, 1));
+        ledger.deliver(u64::MAX, 0, 1, 1, 0);
+        ledger.deliver(MESSAGES_MAX, 0, 1, 1, 0);
+        ledger.refuse(u64::MAX, 0);
+        ledger.acknowledge(u64::MAX, 0..1);
+        assert_eq!((ledger.sums().misrouted, ledger.words()), (2, 0));
+    }
+}

@@ -1,0 +1,352 @@
+//! The client: many connections over a few `epoll` threads, in a closed or an open loop.
+//!
+//! Closed: each connection sends its next message as soon as the last was answered. Open: messages are due at fixed
+//! moments whatever the relay does, and latency counts from the moment one was due, so that a stall of the relay is
+//! seen by every message it held up. A message is sent once: one that was refused or cut off is not tried again, so
+//! that whatever arrives twice was doubled by the relay.
+
+mod session;
+mod worker;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use hdrhistogram::Histogram;
+
+use crate::journal::Journal;
+use crate::ledger::{Ledger, MESSAGES_MAX, locked, microseconds, run_number};
+use crate::message::{self, Maker, Templates};
+use crate::mix::{Domains, Recipients, Sizes};
+use crate::sys;
+
+/// When a sender stops by itself.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Until {
+    /// After this many messages were begun.
+    Count(u64),
+    /// After this time.
+    Time(Duration),
+    /// Only when told to.
+    Stopped,
+}
+
+/// What to send where. Made with [`SendConfig::new`]; the rest has defaults.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct SendConfig {
+    /// Connections are dealt to these in turn.
+    pub targets: Vec<SocketAddr>,
+    /// How many, at least 1.
+    pub connections: usize,
+    /// Threads, at least 1; connections are dealt to them in turn.
+    pub threads: usize,
+    /// Messages a second of an open loop; None is a closed loop.
+    pub rate: Option<f64>,
+    /// When to stop.
+    pub until: Until,
+    /// Of messages.
+    pub sizes: Sizes,
+    /// Of each message.
+    pub recipients: Recipients,
+    /// Where recipients are.
+    pub domains: Domains,
+    /// Whether to send the envelope at once where PIPELINING is offered.
+    pub pipelining: bool,
+    /// Messages after which a connection is closed and made again.
+    pub per_connection: Option<u64>,
+    /// Longest wait for a server that says nothing, and for all to end after the last message was begun.
+    pub timeout: Duration,
+    /// What chance is drawn from.
+    pub seed: u64,
+    /// A file to write every acknowledgement to before it counts ([`crate::journal`]).
+    pub journal: Option<PathBuf>,
+    ledger: Option<Arc<Ledger>>,
+}
+
+impl SendConfig {
+    /// Ten connections in a closed loop until stopped, with the mixes of bulk mail.
+    pub fn new(targets: Vec<SocketAddr>) -> SendConfig {
+        SendConfig {
+            targets,
+            connections: 10,
+            threads: 1,
+            rate: None,
+            until: Until::Stopped,
+            sizes: Sizes::Mix,
+            recipients: Recipients::between(1, 1),
+            domains: Domains::providers(),
+            pipelining: true,
+            per_connection: None,
+            timeout: Duration::from_secs(60),
+            seed: 1,
+            journal: None,
+            ledger: None,
+        }
+    }
+
+    /// The ledger the run will be recorded in. A sink in the same process is to [`watch`](crate::Sink::watch) it
+    /// before the run starts. `recipients` must not change afterwards.
+    pub fn ledger(&mut self) -> Arc<Ledger> {
+        let ledger = self.ledger.get_or_insert_with(|| {
+            let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
+            let random = crate::random::Random::for_item(wall, u64::from(std::process::id())).bits();
+            Arc::new(Ledger::new(run_number(random, self.recipients.most())))
+        });
+        Arc::clone(ledger)
+    }
+}
+
+/// A running sender. Dropping it stops it.
+pub struct Sender {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<io::Result<()>>>,
+    started: u64,
+}
+
+/// What the threads of a sender have in common.
+struct Shared {
+    config: SendConfig,
+    ledger: Arc<Ledger>,
+    maker: Maker,
+    /// The next message of a closed loop.
+    next: AtomicU64,
+    /// Begin no more messages.
+    stop: AtomicBool,
+    started: u64,
+    tallies: Vec<Tally>,
+}
+
+/// The counters of one thread, on cache lines of their own.
+#[repr(align(128))]
+struct Tally {
+    open: AtomicU64,
+    connects: AtomicU64,
+    connects_failed: AtomicU64,
+    tempfails: AtomicU64,
+    rejects: AtomicU64,
+    broken: AtomicU64,
+    missed: AtomicU64,
+    bytes: AtomicU64,
+    cpu_nanoseconds: AtomicU64,
+    ended: AtomicU64,
+    latency: Mutex<Histogram<u64>>,
+}
+
+impl Tally {
+    fn new() -> Tally {
+        let zero = AtomicU64::default;
+        Tally {
+            open: zero(),
+            connects: zero(),
+            connects_failed: zero(),
+            tempfails: zero(),
+            rejects: zero(),
+            broken: zero(),
+            missed: zero(),
+            bytes: zero(),
+            cpu_nanoseconds: zero(),
+            ended: zero(),
+            latency: Mutex::new(microseconds()),
+        }
+    }
+
+    /// Only its own thread writes a tally, so a load and a store do for an atomic addition.
+    fn add(counter: &AtomicU64, more: u64) {
+        counter.store(counter.load(Ordering::Relaxed) + more, Ordering::Relaxed);
+    }
+}
+
+/// What a sender did so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Progress {
+    /// Messages begun.
+    pub sent: u64,
+    /// Messages acknowledged.
+    pub acknowledged: u64,
+    /// Recipients acknowledged.
+    pub recipients: u64,
+    /// Messages answered 4xx.
+    pub tempfails: u64,
+    /// Messages answered 5xx.
+    pub rejects: u64,
+    /// Messages whose connection was lost before they were answered: they may or may not arrive.
+    pub broken: u64,
+    /// Messages of an open loop that were due, but for which no connection became free in time.
+    pub missed: u64,
+    /// Bytes of acknowledged messages, as on the wire.
+    pub bytes: u64,
+    /// Connections greeted by the server.
+    pub connects: u64,
+    /// Connections that could not be made, or were closed before a greeting.
+    pub connects_failed: u64,
+    /// Connections open now.
+    pub open: u64,
+}
+
+/// What a sender did, all told.
+#[derive(Clone)]
+pub struct Outcome {
+    /// The counters.
+    pub progress: Progress,
+    /// From the start to the end of the last thread.
+    pub elapsed: Duration,
+    /// From due to acknowledged, microseconds.
+    pub latency: Histogram<u64>,
+    /// Processor time of the sender's threads.
+    pub cpu: Duration,
+}
+
+impl Sender {
+    /// Starts sending.
+    pub fn start(mut config: SendConfig) -> io::Result<Sender> {
+        let invalid = |what: &str| Err(io::Error::new(io::ErrorKind::InvalidInput, what.to_owned()));
+        if config.targets.is_empty() || config.connections == 0 {
+            return invalid("a sender needs a target and at least one connection");
+        }
+        if config.rate.is_some_and(|rate| !rate.is_finite() || rate <= 0.0) {
+            return invalid("a rate is a positive number of messages a second");
+        }
+        let ledger = config.ledger();
+        if ledger.recipients() < config.recipients.most() {
+            return invalid("the number of recipients grew after the ledger was made");
+        }
+        let count = config.threads.clamp(1, config.connections);
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let maker = Maker {
+            run: ledger.run(),
+            recipients: config.recipients,
+            seed: config.seed,
+            templates: Templates::new(&config.sizes, config.seed),
+            domains: config.domains.clone(),
+            date: message::date(wall),
+        };
+        let journal = config.journal.as_deref().map(Journal::open).transpose()?;
+        let started = sys::now();
+        let shared = Arc::new(Shared {
+            config,
+            ledger,
+            maker,
+            next: AtomicU64::new(0),
+            stop: AtomicBool::new(false),
+            started,
+            tallies: (0..count).map(|_| Tally::new()).collect(),
+        });
+        let workers = (0..count)
+            .map(|lane| worker::Worker::new(lane, count, &shared, journal.clone()))
+            .collect::<io::Result<Vec<_>>>()?;
+        let mut sender = Sender { shared, threads: Vec::with_capacity(count), started };
+        for (lane, worker) in workers.into_iter().enumerate() {
+            let name = format!("load-send-{lane}");
+            sender.threads.push(std::thread::Builder::new().name(name).spawn(move || worker.run())?);
+        }
+        Ok(sender)
+    }
+
+    /// The record of the run.
+    pub fn ledger(&self) -> &Arc<Ledger> {
+        &self.shared.ledger
+    }
+
+    /// What it did so far.
+    pub fn progress(&self) -> Progress {
+        let sum = |counter: fn(&Tally) -> &AtomicU64| {
+            self.shared.tallies.iter().map(|tally| counter(tally).load(Ordering::Relaxed)).sum()
+        };
+        let sums = self.shared.ledger.sums();
+        Progress {
+            sent: sums.sent,
+            acknowledged: sums.acknowledged,
+            recipients: sums.acknowledged_recipients,
+            tempfails: sum(|tally| &tally.tempfails),
+            rejects: sum(|tally| &tally.rejects),
+            broken: sum(|tally| &tally.broken),
+            missed: sum(|tally| &tally.missed),
+            bytes: sum(|tally| &tally.bytes),
+            connects: sum(|tally| &tally.connects),
+            connects_failed: sum(|tally| &tally.connects_failed),
+            open: sum(|tally| &tally.open),
+        }
+    }
+
+    /// From due to acknowledged so far, microseconds.
+    pub fn latency(&self) -> Histogram<u64> {
+        let mut sum = microseconds();
+        for tally in &self.shared.tallies {
+            // Cannot fail: all have the same bounds.
+            let _ = sum.add(&*locked(&tally.latency));
+        }
+        sum
+    }
+
+    /// When it started, on the clock of [`crate::sys::now`].
+    pub fn started(&self) -> u64 {
+        self.started
+    }
+
+    /// Since the start.
+    pub fn elapsed(&self) -> Duration {
+        Duration::from_nanos(sys::now().saturating_sub(self.started))
+    }
+
+    /// Whether all its threads ended.
+    pub fn is_finished(&self) -> bool {
+        self.threads.iter().all(JoinHandle::is_finished)
+    }
+
+    /// Begins no more messages. Those under way are finished; [`Sender::finish`] waits for them.
+    pub fn stop(&self) {
+        self.shared.stop.store(true, Ordering::Release);
+    }
+
+    /// Waits until it stops by itself, or after [`Sender::stop`]. The error is of the journal, of `epoll`, or of a
+    /// server nobody could talk to for the configured timeout.
+    pub fn finish(mut self) -> io::Result<Outcome> {
+        let mut result = Ok(());
+        for thread in self.threads.drain(..) {
+            let panicked = |_| Err(io::Error::other("a thread of the sender panicked"));
+            result = result.and(thread.join().unwrap_or_else(panicked));
+        }
+        result?;
+        let sum = |counter: fn(&Tally) -> &AtomicU64| {
+            self.shared.tallies.iter().map(move |tally| counter(tally).load(Ordering::Relaxed))
+        };
+        let ended = sum(|tally| &tally.ended).max().unwrap_or(0);
+        Ok(Outcome {
+            progress: self.progress(),
+            elapsed: Duration::from_nanos(ended.saturating_sub(self.started)),
+            latency: self.latency(),
+            cpu: Duration::from_nanos(sum(|tally| &tally.cpu_nanoseconds).sum()),
+        })
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Shared {
+    /// The most messages this run may begin.
+    fn count_max(&self) -> u64 {
+        match self.config.until {
+            Until::Count(count) => count.min(MESSAGES_MAX),
+            _ => MESSAGES_MAX,
+        }
+    }
+
+    /// When no more are begun.
+    fn end(&self) -> u64 {
+        match self.config.until {
+            Until::Time(time) => {
+                self.started.saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
+            }
+            _ => u64::MAX,
+        }
+    }
+}

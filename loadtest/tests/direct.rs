@@ -1,0 +1,181 @@
+//! Sender straight into sink: nothing between them, so whatever the verdict says is about themselves.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use relevo_load::{
+    Action, Behaviour, Outcome, Point, Recipients, SendConfig, Sender, Sink, SinkConfig, Sizes, Until,
+    Verdict,
+};
+
+const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// Sends with `change`d settings to a sink that behaves so; what the sender, the verdict and the sink say.
+fn run(behaviour: Behaviour, change: impl Fn(&mut SendConfig)) -> (Outcome, Verdict, relevo_load::Counts) {
+    let mut config = SinkConfig::new(vec![LOOPBACK]);
+    config.behaviour = behaviour;
+    let sink = Sink::start(config).unwrap();
+    let mut config = SendConfig::new(sink.addresses().to_vec());
+    config.until = Until::Count(2000);
+    config.sizes = Sizes::Fixed(2048);
+    config.timeout = Duration::from_secs(20);
+    change(&mut config);
+    let ledger = config.ledger();
+    sink.watch(Arc::clone(&ledger));
+    let outcome = Sender::start(config).unwrap().finish().unwrap();
+    (outcome, Verdict::of(&ledger), sink.stop())
+}
+
+#[test]
+fn everything_arrives() {
+    for (pipelining, threads) in [(true, 1), (false, 2)] {
+        let (outcome, verdict, counts) = run(Behaviour::default(), |config| {
+            (config.pipelining, config.threads) = (pipelining, threads);
+            config.sizes = Sizes::Mix;
+            config.recipients = Recipients::between(1, 3);
+        });
+        assert!(verdict.is_clean() && verdict.duplicated == 0 && verdict.unacknowledged == 0, "{verdict}");
+        assert_eq!((verdict.messages, outcome.progress.sent, counts.messages), (2000, 2000, 2000));
+        assert_eq!((verdict.delivered, counts.recipients), (verdict.recipients, verdict.recipients));
+        assert_eq!((outcome.latency.len(), counts.protocol_errors, counts.unknown), (2000, 0, 0));
+        assert_eq!((counts.connections, outcome.progress.connects), (10, 10));
+    }
+}
+
+#[test]
+fn an_open_loop_keeps_its_rate() {
+    let (outcome, verdict, _) = run(Behaviour::default(), |config| {
+        (config.rate, config.until, config.threads) = (Some(500.0), Until::Time(Duration::from_secs(1)), 2);
+    });
+    assert_eq!((verdict.messages, outcome.progress.missed, verdict.lost), (500, 0, 0), "{verdict}");
+    assert!((0.9..5.0).contains(&outcome.elapsed.as_secs_f64()), "{:?}", outcome.elapsed);
+}
+
+#[test]
+fn an_open_loop_counts_from_the_intended_time() {
+    // One connection and 10 ms a message carry 100 a second of the 500 that are due.
+    let slow = Behaviour::default().delayed(Duration::from_millis(10));
+    let (outcome, verdict, _) = run(slow, |config| {
+        (config.rate, config.until, config.connections) =
+            (Some(500.0), Until::Time(Duration::from_secs(1)), 1);
+    });
+    assert!(verdict.messages < 150 && outcome.progress.missed > 300, "{verdict}");
+    assert_eq!(outcome.progress.sent + outcome.progress.missed, 500);
+    assert!(outcome.latency.max() > 500_000, "the last one waited: {} us", outcome.latency.max());
+}
+
+#[test]
+fn one_message_a_connection() {
+    let (outcome, verdict, counts) = run(Behaviour::default(), |config| {
+        (config.per_connection, config.until) = (Some(1), Until::Count(200));
+    });
+    assert_eq!((verdict.messages, verdict.lost, outcome.progress.broken), (200, 0, 0));
+    assert!((200..=220).contains(&counts.connections), "{}", counts.connections);
+}
+
+#[test]
+fn refusals_and_lost_connections_are_counted() {
+    let behaviour = Behaviour::default()
+        .with(Point::Mail, Action::Refuse(450), 0.01)
+        .with(Point::Rcpt, Action::Refuse(550), 0.1)
+        .with(Point::Body, Action::Disconnect, 0.02)
+        .with(Point::Reply, Action::Disconnect, 0.02);
+    let (outcome, verdict, counts) = run(behaviour, |config| config.recipients = Recipients::between(2, 2));
+    let progress = outcome.progress;
+    assert_eq!(progress.sent, 2000);
+    assert_eq!(
+        progress.sent,
+        progress.acknowledged + progress.tempfails + progress.rejects + progress.broken
+    );
+    assert!(progress.tempfails > 0 && progress.rejects > 0 && progress.broken > 20, "{progress:?}");
+    assert_eq!(progress.broken, counts.disconnects);
+    // A message taken whose reply never came: it arrived, but nobody was promised that.
+    assert!(verdict.is_clean() && verdict.unacknowledged > 10 && verdict.refused > 100, "{verdict}");
+}
+
+#[test]
+fn the_verdict_sees_each_fault() {
+    let faulty = |action| {
+        let behaviour = Behaviour::default().with(Point::Dot, action, 0.01);
+        run(behaviour, |_| {}).1
+    };
+    let hidden = faulty(Action::Hide);
+    assert!((5..60).contains(&hidden.lost) && !hidden.is_clean(), "{hidden}");
+    assert_eq!(hidden.delivered + hidden.lost, 2000);
+    let repeated = faulty(Action::Repeat);
+    assert!((5..60).contains(&repeated.duplicated) && repeated.is_clean(), "{repeated}");
+    let altered = faulty(Action::Alter);
+    assert!((5..60).contains(&altered.corrupted) && !altered.is_clean(), "{altered}");
+}
+
+#[test]
+fn journals_say_the_same_as_memory() {
+    let path =
+        |name: &str| std::env::temp_dir().join(format!("relevo-load-direct-{}-{name}", std::process::id()));
+    let (sent, received): (PathBuf, PathBuf) = (path("sent"), path("received"));
+    let mut config = SinkConfig::new(vec![LOOPBACK, LOOPBACK]);
+    (config.journal, config.threads) = (Some(received.clone()), 2);
+    config.behaviour = Behaviour::default()
+        .with(Point::Dot, Action::Hide, 0.005)
+        .with(Point::Dot, Action::Repeat, 0.005)
+        .with(Point::Dot, Action::Alter, 0.005)
+        .with(Point::Dot, Action::Refuse(550), 0.005);
+    let sink = Sink::start(config).unwrap();
+    let mut config = SendConfig::new(sink.addresses().to_vec());
+    (config.until, config.journal, config.threads) = (Until::Count(3000), Some(sent.clone()), 2);
+    let ledger = config.ledger();
+    sink.watch(Arc::clone(&ledger));
+    Sender::start(config).unwrap().finish().unwrap();
+    let mut memory = Verdict::of(&ledger);
+    let mut file = Verdict::of_files(&sent, &received).unwrap();
+    assert!(file.lost > 0 && file.duplicated > 0 && file.corrupted > 0 && file.refused > 0, "{file}");
+    // Two threads write one file: the examples may come in another order.
+    for verdict in [&mut memory, &mut file] {
+        verdict.places = Default::default();
+    }
+    assert_eq!(memory, file);
+    for path in [sent, received] {
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+#[test]
+fn a_server_that_is_not_there_is_an_error() {
+    let closed = TcpListener::bind(LOOPBACK).unwrap().local_addr().unwrap();
+    let mut config = SendConfig::new(vec![closed]);
+    config.timeout = Duration::from_millis(300);
+    let error = Sender::start(config).unwrap().finish().err().expect("nothing listens there");
+    assert!(error.to_string().contains(&closed.to_string()), "{error}");
+    assert!(Sender::start(SendConfig::new(Vec::new())).is_err());
+}
+
+/// A server that dies and comes back, as in a crash test: the sender goes on where it is.
+#[test]
+fn the_sender_outlives_its_server() {
+    let first = Sink::start(SinkConfig::new(vec![LOOPBACK])).unwrap();
+    let addresses = first.addresses().to_vec();
+    let mut config = SendConfig::new(addresses.clone());
+    config.sizes = Sizes::Fixed(1000);
+    let ledger = config.ledger();
+    first.watch(Arc::clone(&ledger));
+    let sender = Sender::start(config).unwrap();
+    let wait_for = |count: u64| {
+        let since = std::time::Instant::now();
+        while ledger.sums().acknowledged < count {
+            assert!(since.elapsed() < Duration::from_secs(20), "{:?}", sender.progress());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    wait_for(200);
+    drop(first);
+    std::thread::sleep(Duration::from_millis(100));
+    let before = ledger.sums().acknowledged;
+    let second = Sink::start(SinkConfig::new(addresses)).unwrap();
+    second.watch(Arc::clone(&ledger));
+    wait_for(before + 200);
+    sender.stop();
+    let outcome = sender.finish().unwrap();
+    assert!(outcome.progress.connects_failed > 0 && Verdict::of(&ledger).is_clean());
+}
