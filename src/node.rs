@@ -51,16 +51,7 @@ impl Node {
         let data_dir = config.node.data_dir.clone();
         let lock = lock(&data_dir)?;
         let id = process::node_id(&data_dir).map_err(|error| format!("{}: {error}", data_dir.display()))?;
-        for listener in &mut config.listeners {
-            listener.address = process::probe_port(listener.address).map_err(|error| {
-                format!("cannot listen on {}: {error}; {}", listener.address, port_fix(&error))
-            })?;
-        }
-        let certificates = config
-            .listeners
-            .iter()
-            .map(|listener| listener.tls.as_ref().map(tls::server).transpose())
-            .collect::<Result<Vec<_>, _>>()?;
+        let certificates = probe_listeners(&mut config)?;
         let accounts = config.accounts.as_deref().map(read_accounts).transpose()?.map(Arc::new);
         if config.dns.servers.is_empty() {
             let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
@@ -160,6 +151,16 @@ impl Node {
         }
         well
     }
+}
+
+/// Resolves port 0, finds ports that are taken, reads certificates.
+fn probe_listeners(config: &mut Config) -> Result<Vec<Option<Arc<rustls::ServerConfig>>>, String> {
+    for listener in &mut config.listeners {
+        listener.address = process::probe_port(listener.address).map_err(|error| {
+            format!("cannot listen on {}: {error}; {}", listener.address, port_fix(&error))
+        })?;
+    }
+    config.listeners.iter().map(|listener| listener.tls.as_ref().map(tls::server).transpose()).collect()
 }
 
 /// Locks the data directory. A process that was just killed may take a moment to let go of it.

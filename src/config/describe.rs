@@ -40,6 +40,24 @@ impl Config {
                 _ => {}
             }
         }
+        self.write_routes(out)?;
+        self.write_delivery(out)?;
+        let bound = match self.spool.size_max {
+            0 => "as many as the disk holds".to_owned(),
+            size => format!("{} in all", value::show_size(size)),
+        };
+        writeln!(out, "spool segments of {}, {bound}", value::show_size(self.spool.segment_size))?;
+        match &self.log {
+            Some(path) => writeln!(out, "accounting to {}", path.display())?,
+            None => writeln!(out, "accounting to standard output")?,
+        }
+        match self.control.http {
+            Some(address) => writeln!(out, "metrics at http://{address}/metrics, health at /healthz"),
+            None => writeln!(out, "no HTTP"),
+        }
+    }
+
+    fn write_routes(&self, out: &mut String) -> std::fmt::Result {
         for route in &self.routes {
             let domain = match &route.domain {
                 DomainPattern::Exact(domain) => domain.clone(),
@@ -60,6 +78,10 @@ impl Config {
                 self.delivery.mx_port
             )?;
         }
+        Ok(())
+    }
+
+    fn write_delivery(&self, out: &mut String) -> std::fmt::Result {
         let servers: Vec<_> = self.dns.servers.iter().map(ToString::to_string).collect();
         let servers =
             if servers.is_empty() { "those of /etc/resolv.conf".to_owned() } else { servers.join(", ") };
@@ -90,19 +112,6 @@ impl Config {
             waits.join(", "),
             value::show_duration(retry.max),
             value::show_duration(retry.expire)
-        )?;
-        let bound = match self.spool.size_max {
-            0 => "as many as the disk holds".to_owned(),
-            size => format!("{} in all", value::show_size(size)),
-        };
-        writeln!(out, "spool segments of {}, {bound}", value::show_size(self.spool.segment_size))?;
-        match &self.log {
-            Some(path) => writeln!(out, "accounting to {}", path.display())?,
-            None => writeln!(out, "accounting to standard output")?,
-        }
-        match self.control.http {
-            Some(address) => writeln!(out, "metrics at http://{address}/metrics, health at /healthz"),
-            None => writeln!(out, "no HTTP"),
-        }
+        )
     }
 }

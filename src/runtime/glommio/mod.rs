@@ -1,7 +1,7 @@
 //! The runtime that runs on a core: glommio's executor, timers and files, with sockets behind one epoll set a shard.
 //!
 //! glommio arms one io_uring poll for every wait on every socket, which costs about a quarter of a relayed message.
-//! Here the sockets of a shard sit edge-triggered in an epoll set of their own ([`reactor`]), and glommio watches that
+//! Here the sockets of a shard sit edge-triggered in an epoll set of their own (`reactor`), and glommio watches that
 //! one descriptor: a burst of ready sockets costs one ring entry, and a busy shard none at all.
 
 use std::cell::{Cell, RefCell};
