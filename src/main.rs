@@ -1,5 +1,7 @@
 //! The `relevo` command: arguments, configuration, node. The only place where the process ends.
 
+mod demo;
+
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -32,6 +34,12 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Show what the relay does on this machine: a relay, a sink and ten seconds of mail.
+    Demo {
+        /// How long mail is sent.
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+        seconds: u64,
+    },
     /// Read a password from standard input and print its hash for the account file.
     HashPassword,
 }
@@ -40,6 +48,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Run { config } => run(&config),
         Command::Check { config } => load(&config).map(|config| print!("{}", config.describe())),
+        Command::Demo { seconds } => demo::run(seconds),
         Command::HashPassword => hash_password(),
     };
     match result {

@@ -62,6 +62,13 @@ pub fn node_id(directory: &Path) -> io::Result<u64> {
     }
 }
 
+/// Whether files there live in memory (tmpfs or ramfs).
+pub fn is_memory_file_system(path: &Path) -> bool {
+    const TMPFS: u64 = 0x0102_1994;
+    const RAMFS: u64 = 0x8584_58F6;
+    rustix::fs::statfs(path).is_ok_and(|found| matches!(found.f_type as u64, TMPFS | RAMFS))
+}
+
 /// Random bytes of the kernel, for salts.
 pub fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
