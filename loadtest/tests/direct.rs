@@ -141,6 +141,36 @@ fn journals_say_the_same_as_memory() {
     }
 }
 
+/// Whatever the sender counts is in its file by then, and in the sink's file too, since the sink said 250.
+#[test]
+fn journals_are_written_before_anything_is_promised() {
+    let path =
+        |name: &str| std::env::temp_dir().join(format!("relevo-load-ahead-{}-{name}", std::process::id()));
+    let (sent, received): (PathBuf, PathBuf) = (path("sent"), path("received"));
+    let mut config = SinkConfig::new(vec![LOOPBACK]);
+    config.journal = Some(received.clone());
+    let sink = Sink::start(config).unwrap();
+    let mut config = SendConfig::new(sink.addresses().to_vec());
+    (config.until, config.journal, config.sizes) =
+        (Until::Count(3000), Some(sent.clone()), Sizes::Fixed(1000));
+    let ledger = config.ledger();
+    sink.watch(Arc::clone(&ledger));
+    let sender = Sender::start(config).unwrap();
+    let lines =
+        |path: &PathBuf| std::fs::read(path).unwrap().iter().filter(|byte| **byte == b'\n').count() as u64;
+    let mut between = 0;
+    while !sender.is_finished() {
+        let acknowledged = ledger.sums().acknowledged;
+        assert!(lines(&sent) >= acknowledged && lines(&received) >= acknowledged);
+        between += u64::from((1..3000).contains(&acknowledged));
+    }
+    assert!(between > 0, "looked while it ran");
+    assert_eq!((lines(&sent), lines(&received)), (3000, 3000));
+    for path in [sent, received] {
+        let _ = std::fs::remove_file(path);
+    }
+}
+
 #[test]
 fn a_server_that_is_not_there_is_an_error() {
     let closed = TcpListener::bind(LOOPBACK).unwrap().local_addr().unwrap();
