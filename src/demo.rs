@@ -14,6 +14,11 @@ use relevo_load::{Until, demo::quantiles};
 /// How long deliveries may take after the last message was sent.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Connections of the load, which sends as fast as it is answered.
+const CONNECTIONS: usize = 16;
+/// Connections to the sink: it is one site, whatever domains the mail is for, and takes more than a stranger would.
+const SINK_CONNECTIONS: usize = 100;
+
 /// The demonstration's directory, removed at its end.
 struct Scratch(PathBuf);
 
@@ -29,6 +34,7 @@ pub fn run(seconds: u64) -> Result<(), String> {
     process::hold_signals();
     let mut config = LoadConfig::default();
     config.until = Until::Time(Duration::from_secs(seconds));
+    config.connections = CONNECTIONS;
     let mut load = Load::start(config).map_err(|error| format!("cannot open the sink: {error}"))?;
     let sink = *load.sink_addresses().first().ok_or("the sink has no address")?;
     println!(
@@ -68,6 +74,7 @@ fn settings(directory: &Path, sink: SocketAddr) -> Config {
     config.log = Some(directory.join("accounting.jsonl"));
     config.control.http = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
     config.listeners[0].address.set_port(0);
+    config.delivery.connections_per_destination = SINK_CONNECTIONS;
     let to = RouteTarget::Smtp { host: sink.ip().to_string(), port: sink.port() };
     config.routes = vec![RouteConfig { domain: DomainPattern::Any, to }];
     config

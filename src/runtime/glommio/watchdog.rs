@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use crate::runtime::Bell;
 
-/// How often it looks; a shard is woken after one to two of these.
+/// How often it looks while any shard is awake; a stuck one is woken after one to two of these.
 const LOOK: Duration = Duration::from_millis(10);
+/// How often it looks while all of them rightly sleep.
+const REST: Duration = Duration::from_millis(100);
 
 /// The watching thread; it ends when this is dropped.
 #[derive(Debug)]
@@ -32,13 +34,16 @@ impl Watchdog {
         let stopping = stop.clone();
         let thread = std::thread::Builder::new().name("relevo-watchdog".into()).spawn(move || {
             let mut last: Vec<Option<u64>> = vec![None; bells.len()];
+            let mut awake = false;
             while !stopping.load(Ordering::Relaxed) {
-                std::thread::sleep(LOOK);
+                std::thread::sleep(if awake { LOOK } else { REST });
+                awake = false;
                 for (bell, last) in bells.iter().zip(&mut last) {
                     let beats = bell.beats();
                     if beats.is_some() && beats == *last {
                         bell.wake();
                     }
+                    awake |= beats.is_some();
                     *last = beats;
                 }
             }
