@@ -29,6 +29,8 @@ pub struct Connection<R: Runtime> {
 /// Why no session came up, or an open one failed.
 #[derive(Debug)]
 pub enum HopError {
+    /// No connection came up.
+    Connect(SocketAddr, io::Error),
     /// The connection failed.
     Wire(WireError),
     /// The hop does not speak SMTP.
@@ -42,6 +44,7 @@ pub enum HopError {
 impl std::fmt::Display for HopError {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            HopError::Connect(to, error) => write!(formatter, "cannot connect to {to}: {error}"),
             HopError::Wire(error) => write!(formatter, "{error}"),
             HopError::Hostile(error) => write!(formatter, "the next hop does not speak SMTP: {error:?}"),
             HopError::Refused(reply) => {
@@ -107,11 +110,12 @@ async fn greet<R: Runtime>(
     to: SocketAddr,
     starttls: bool,
 ) -> Result<Connection<R>, HopError> {
-    let stream = shard.runtime.connect(None, to).map_err(WireError::from)?;
+    let refused = |error| HopError::Connect(to, error);
+    let stream = shard.runtime.connect(None, to).map_err(refused)?;
     let wire = Wire::<R>::new(stream, &shard.timers);
     wire.limit(&shard.timers, limits::client::CONNECT);
-    wire.writable().await?;
-    wire.stream().take_error().map_err(WireError::from)?;
+    wire.writable().await.map_err(|_| refused(io::ErrorKind::TimedOut.into()))?;
+    wire.stream().take_error().map_err(refused)?;
     let hop = format!("{} [{}]:{}", host.name, to.ip(), to.port());
     let mut connection = Connection {
         wire,
@@ -211,9 +215,17 @@ impl<R: Runtime> Connection<R> {
         }
     }
 
-    /// Says QUIT and does not wait for the answer.
-    pub fn quit(&mut self) {
-        let _ = self.wire.stream().try_send(&[IoSlice::new(b"QUIT\r\n")]);
+    /// Says QUIT and waits a moment for the hop to close, so that the hop never counts more connections of ours than
+    /// we do. What it says changes nothing.
+    pub async fn quit(&mut self, shard: &Shard<R>) {
+        self.wire.limit(&shard.timers, limits::client::QUIT);
+        let said = self.wire.send(b"QUIT\r\n").await;
+        while said.is_ok() {
+            self.input.clear();
+            if self.receive(shard).await.is_err() {
+                break;
+            }
+        }
         self.wire.close();
     }
 }

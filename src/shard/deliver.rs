@@ -43,7 +43,7 @@ pub async fn deliver<R: Runtime>(shard: Rc<Shard<R>>, key: SiteKey, site: Rc<Sit
             shard.instruments.counters.outbound_connections_opened.add(1);
             shard.destinations.borrow_mut().open_site(key);
             if work(&shard, key, &site, &mut connection).await {
-                connection.quit();
+                connection.quit(&shard).await;
             }
         }
         Err(error) => {
