@@ -239,7 +239,7 @@ fn unreadable<R: Runtime>(
     let now = shard.runtime.wall().seconds();
     let next = schedule::next_attempt(&shard.settings.retry, attempts, now, shard.runtime.random());
     let reply = format!("451 4.3.0 {error}").into();
-    settle::whole(shard, domain, group, Fate::Deferred { attempts, next, reply }, None);
+    settle::whole(shard, domain, group, Fate::Deferred { attempts, next, reply });
     After::Keep
 }
 

@@ -149,7 +149,7 @@ fn unroutable_domain<R: Runtime>(shard: &Rc<Shard<R>>, key: DomainKey, why: &Unr
             let next = schedule::next_attempt(&shard.settings.retry, attempts, now, shard.runtime.random());
             Fate::Deferred { attempts, next: next.min(group.expiry), reply: why.text.as_str().into() }
         };
-        settle::whole(shard, key, &group, fate, None);
+        settle::whole(shard, key, &group, fate);
     }
 }
 

@@ -71,8 +71,8 @@ pub struct Shard<R: Runtime> {
     pub inbound: Cell<usize>,
     /// Connections to next hops open now.
     pub outbound: Cell<usize>,
-    /// Bounces being made.
-    pub bouncing: Cell<usize>,
+    /// Outcomes whose message is being read, for the accounting or for a bounce.
+    pub settling: Cell<usize>,
     /// Bytes of bodies in memory.
     pub gathered: Cell<usize>,
     /// The node stops.
@@ -180,7 +180,7 @@ impl<R: Runtime> Shard<R> {
     /// Nothing is in flight: every attempt is settled and every record is on disk.
     fn is_quiet(&self) -> bool {
         self.outbound.get() == 0
-            && self.bouncing.get() == 0
+            && self.settling.get() == 0
             && self.keepers.borrow().iter().all(|keeper| keeper.is_quiet())
     }
 }

@@ -22,23 +22,24 @@ pub(super) fn credited<R: Runtime>(shard: &Rc<Shard<R>>, lane: u16, count: u32) 
     }
 }
 
-/// One fate for a whole group, from the home shard. `view` tells the accounting about it, where there is one.
-pub(super) fn whole<R: Runtime>(
-    shard: &Rc<Shard<R>>,
-    domain: DomainKey,
-    group: &Group,
-    fate: Fate,
-    view: Option<(&MessageView<'_>, &str)>,
-) {
-    let outcome = RangeOutcome { first: group.first, count: group.count, fate };
-    report(shard, domain, group, Outcomes::One(outcome), view);
+/// One fate for a whole group that no connection worked on. Its record is read first, so that the accounting can tell of it.
+pub(super) fn whole<R: Runtime>(shard: &Rc<Shard<R>>, domain: DomainKey, group: &Group, fate: Fate) {
+    let outcomes = Outcomes::One(RangeOutcome { first: group.first, count: group.count, fate });
+    let (own, group) = (shard.clone(), *group);
+    shard.settling.set(shard.settling.get() + 1);
+    shard.runtime.spawn_vital("settle", async move {
+        let source = Source::read(&own, group.location).await;
+        let view = source.as_ref().ok().and_then(|source| source.view().ok());
+        report(&own, domain, &group, outcomes, view.as_ref().map(|view| (view, "")));
+        own.settling.set(own.settling.get() - 1);
+    });
 }
 
 /// A group nobody could deliver in time.
 pub(super) fn expired<R: Runtime>(shard: &Rc<Shard<R>>, domain: DomainKey, group: &Group, last: &str) {
     let diagnostic = if last.is_empty() { "the message could not be delivered in time" } else { last };
     let failure = Failure { expired: true, status: None, remote: None, diagnostic: diagnostic.to_owned() };
-    whole(shard, domain, group, Fate::Failed(Box::new(failure)), None);
+    whole(shard, domain, group, Fate::Failed(Box::new(failure)));
 }
 
 /// The outcomes of an attempt, from the home shard: queues, counts, accounting, and on to the shard of the lane.
@@ -121,7 +122,7 @@ fn account<R: Runtime>(shard: &Shard<R>, view: &MessageView<'_>, hop: &str, outc
 /// The shard of the lane writes it down; failures are first returned to the sender.
 pub(super) fn settle<R: Runtime>(shard: &Rc<Shard<R>>, settled: Settled) {
     if settled.outcomes.ranges().iter().any(|outcome| matches!(outcome.fate, Fate::Failed(_))) {
-        shard.bouncing.set(shard.bouncing.get() + 1);
+        shard.settling.set(shard.settling.get() + 1);
         shard.runtime.spawn_vital("bounce", bounce(shard.clone(), settled));
     } else {
         write_down(shard, &settled);
@@ -161,7 +162,7 @@ async fn bounce<R: Runtime>(shard: Rc<Shard<R>>, settled: Settled) {
         }
     }
     write_down(&shard, &settled);
-    shard.bouncing.set(shard.bouncing.get() - 1);
+    shard.settling.set(shard.settling.get() - 1);
 }
 
 async fn compose<R: Runtime>(shard: &Rc<Shard<R>>, settled: &Settled) -> std::io::Result<Option<NewMessage>> {

@@ -178,7 +178,7 @@ fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>, String> {
         accounts: setup.accounts.clone(),
         inbound: Cell::new(0),
         outbound: Cell::new(0),
-        bouncing: Cell::new(0),
+        settling: Cell::new(0),
         gathered: Cell::new(0),
         draining: Cell::new(false),
         scratch: RefCell::new(vec![0; limits::SCRATCH].into_boxed_slice()),

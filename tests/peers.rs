@@ -1,0 +1,48 @@
+//! The real binary among real peers: Python's smtplib and a sink of its own, smtp-source, smtp-sink, swaks, unbound.
+//!
+//! The stories are in `tests/peers/stories.py`, one test each; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
+//! one with the kills.
+
+use std::path::Path;
+use std::process::Command;
+
+/// Runs one story; its words are shown when it fails.
+fn tell(story: &str) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/stories.py");
+    let done = Command::new("python3")
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .arg(script)
+        .args([story, env!("CARGO_BIN_EXE_relevo")])
+        .output()
+        .expect("python3 is installed by tests/run");
+    let words = [done.stdout, done.stderr].concat();
+    assert!(done.status.success(), "{story}: {}", String::from_utf8_lossy(&words));
+}
+
+macro_rules! stories {
+    ($($story:ident),* $(,)?) => {
+        $(#[test]
+        fn $story() {
+            tell(stringify!($story));
+        })*
+    };
+}
+
+stories!(
+    bodies_pass_byte_for_byte,
+    recipients_share_transactions,
+    a_hop_without_pipelining,
+    temporary_refusals_are_retried,
+    permanent_refusals_are_returned_once,
+    old_mail_is_given_up_with_the_last_reply,
+    a_line_cut_anywhere_delays_and_loses_nothing,
+    a_hop_that_is_down_at_first,
+    connections_are_limited_over_the_node,
+    tls_both_ways_and_accounts,
+    only_one_ending_ends_a_message,
+    a_drain_finishes_what_is_under_way,
+    mx_answers_of_a_real_name_server,
+    starts_are_all_or_nothing,
+    nothing_acknowledged_is_lost_by_kills,
+    real_tools_pass,
+);

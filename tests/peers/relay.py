@@ -1,0 +1,110 @@
+"""The real binary in a scratch directory, and a client for it."""
+import json
+import os
+import shutil
+import smtplib
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Relay:
+    def __init__(self, binary, sink=None, more="", listener="", route=None, shards=2):
+        self.binary, self.directory = binary, tempfile.mkdtemp(prefix="relevo-test-")
+        self.port, self.http, self.process = free_port(), free_port(), None
+        self.sink, self.more, self.listener, self.route, self.shards = sink, more, listener, route, shards
+        self.write()
+        self.start()
+
+    def write(self):
+        route = self.route
+        if route is None:
+            route = f'[[route]]\ndomain = "*"\nto = "smtp://127.0.0.1:{self.sink.port}"\n'
+        with open(f"{self.directory}/relevo.toml", "w") as file:
+            file.write(
+                f'[node]\nhostname = "relay.example"\ndata_dir = "{self.directory}/spool"\nshards = {self.shards}\n'
+                f'[[listener]]\naddress = "127.0.0.1:{self.port}"\n{self.listener}\n{route}\n'
+                f'[log]\npath = "{self.directory}/log.jsonl"\n[control]\nhttp = "127.0.0.1:{self.http}"\n'
+                f'[spool]\nsegment_size = "4MiB"\n{self.more}\n'
+            )
+
+    def start(self):
+        self.process = subprocess.Popen(
+            [self.binary, "run", "--config", f"{self.directory}/relevo.toml"], stderr=subprocess.PIPE, text=True
+        )
+        self.words, listening = [], threading.Event()
+
+        def read(stream):
+            for line in stream:
+                self.words.append(line)
+                if "listening" in line:
+                    listening.set()
+            listening.set()
+
+        threading.Thread(target=read, args=(self.process.stderr,), daemon=True).start()
+        assert listening.wait(30), "the relay did not start"
+        assert self.process.poll() is None, "".join(self.words)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self):
+        """SIGTERM: it must end well, and soon."""
+        self.process.terminate()
+        code = self.process.wait(45)
+        assert code == 0, f"exit code {code}: {''.join(self.words)}"
+        assert not any("panick" in word for word in self.words), "".join(self.words)
+        shutil.rmtree(self.directory)
+
+    def client(self):
+        return smtplib.SMTP("127.0.0.1", self.port, local_hostname="client.example", timeout=30)
+
+    def send(self, sender, recipients, text):
+        client = self.client()
+        client.sendmail(sender, recipients, text)
+        client.quit()
+
+    def send_raw(self, sender, recipients, body):
+        """Byte for byte; smtplib would mend line ends."""
+        client = self.client()
+        client.ehlo()
+        client.mail(sender)
+        for recipient in recipients:
+            client.rcpt(recipient)
+        assert client.docmd("DATA")[0] == 354
+        lines = body.split(b"\n")
+        stuffed = b"\n".join(b"." + line if line.startswith(b".") else line for line in lines)
+        client.sock.sendall(stuffed + b".\r\n")
+        code, words = client.getreply()
+        assert code == 250, (code, words)
+        client.quit()
+
+    def log(self):
+        with open(f"{self.directory}/log.jsonl") as file:
+            return [json.loads(line) for line in file]
+
+    def wait_log(self, event, count=1, seconds=20):
+        end = time.monotonic() + seconds
+        while True:
+            found = [line for line in self.log() if line["event"] == event]
+            if len(found) >= count:
+                return found
+            assert time.monotonic() < end, f"{len(found)} of {count} records of {event}: {self.log()}"
+            time.sleep(0.1)
+
+
+def run_and_fail(binary, *arguments, setup=""):
+    """Runs a command that must refuse to work; returns its words."""
+    command = f"{setup} exec {binary} {' '.join(arguments)}"
+    done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, timeout=30)
+    assert done.returncode not in (0, 101), (done.returncode, done.stderr)
+    return done.stderr
