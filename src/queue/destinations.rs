@@ -54,6 +54,7 @@ struct Domain {
 
 #[derive(Debug, Default)]
 struct Site {
+    name: Box<str>,
     /// Domains with ready groups, served in turn.
     ring: VecDeque<DomainKey>,
     ready: usize,
@@ -62,6 +63,9 @@ struct Site {
     failures: u32,
 }
 
+/// Domains of a failed site asked for again in one tick; the others wait for its next turn.
+const RESOLVED_AGAIN_MAX: usize = 1_000;
+
 /// All queues of one shard.
 #[derive(Debug)]
 pub struct Destinations {
@@ -69,6 +73,7 @@ pub struct Destinations {
     free_domains: Vec<u32>,
     by_name: HashMap<Box<str>, DomainKey>,
     sites: Vec<Site>,
+    free_sites: Vec<u32>,
     by_site: HashMap<Box<str>, SiteKey>,
     /// One entry per domain and wake-up time.
     due: BinaryHeap<Reverse<(u32, DomainKey)>>,
@@ -88,6 +93,7 @@ impl Destinations {
             free_domains: Vec::new(),
             by_name: HashMap::new(),
             sites: Vec::new(),
+            free_sites: Vec::new(),
             by_site: HashMap::new(),
             due: BinaryHeap::new(),
             site_due: BinaryHeap::new(),
@@ -199,10 +205,39 @@ impl Destinations {
         if let Some(site) = self.by_site.get(name) {
             return *site;
         }
-        self.sites.push(Site::default());
-        let new = SiteKey(u32::try_from(self.sites.len() - 1).expect("fewer than 2^32 sites"));
+        let site = Site { name: name.into(), ..Site::default() };
+        let new = match self.free_sites.pop() {
+            Some(slot) => {
+                self.sites[slot as usize] = site;
+                SiteKey(slot)
+            }
+            None => {
+                self.sites.push(site);
+                SiteKey(u32::try_from(self.sites.len() - 1).expect("fewer than 2^32 sites"))
+            }
+        };
         self.by_site.insert(name.into(), new);
         new
+    }
+
+    /// Forgets sites no domain belongs to and nobody is `busy` with, so that memory follows the queue.
+    pub fn forget_idle_sites(&mut self, now: u32, busy: impl Fn(SiteKey) -> bool) -> Vec<SiteKey> {
+        let mut used = vec![false; self.sites.len()];
+        for site in self.domains.iter().flatten().filter_map(|domain| domain.site) {
+            used[site.0 as usize] = true;
+        }
+        let mut forgotten = Vec::new();
+        for (slot, site) in self.sites.iter_mut().enumerate() {
+            let key = SiteKey(slot as u32);
+            let idle = !used[slot] && site.ring.is_empty() && site.closed_until <= now;
+            if idle && self.by_site.get(&site.name) == Some(&key) && !busy(key) {
+                self.by_site.remove(&site.name);
+                *site = Site::default();
+                self.free_sites.push(key.0);
+                forgotten.push(key);
+            }
+        }
+        forgotten
     }
 
     /// The domain resolves to the site of this name (a canonical one: equal sites have equal names).
@@ -393,6 +428,10 @@ impl Destinations {
                     moved += 1;
                 }
             }
+            // Mail that waited may find its domain elsewhere; the resolver's cache knows how long an answer holds.
+            if moved > before && !domain.in_ring && domain.active == 0 {
+                domain.site = None;
+            }
             if let Some(Reverse((next, _))) = domain.deferred.peek().copied() {
                 self.due.push(Reverse((next, key)));
             }
@@ -407,9 +446,25 @@ impl Destinations {
                 break;
             }
             self.site_due.pop();
+            self.resolve_again(site, &mut effects);
             effects.push(Effect::Pump(site));
         }
         effects
+    }
+
+    /// A site that failed is tried again: its domains may have moved meanwhile.
+    fn resolve_again(&mut self, site: SiteKey, effects: &mut Vec<Effect>) {
+        for _ in 0..self.sites[site.0 as usize].ring.len().min(RESOLVED_AGAIN_MAX) {
+            let state = &mut self.sites[site.0 as usize];
+            let Some(key) = state.ring.pop_front() else { break };
+            let Some(Some(domain)) = self.domains.get_mut(key.0 as usize) else { continue };
+            state.ready -= domain.ready.len();
+            domain.in_ring = false;
+            domain.site = None;
+            if !domain.ready.is_empty() && !std::mem::replace(&mut domain.resolving, true) {
+                effects.push(Effect::Resolve(key, domain.name.clone()));
+            }
+        }
     }
 
     /// When [`Destinations::tick`] has something to do next (Unix seconds).
@@ -437,153 +492,4 @@ impl Destinations {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::spool::Location;
-
-    fn group(offset: u32, count: u16) -> Group {
-        Group {
-            location: Location { lane: 0, slot: 0, offset },
-            key: offset,
-            first: 0,
-            count,
-            attempts: 0,
-            resident: true,
-            not_before: 0,
-            expiry: 1000,
-        }
-    }
-
-    fn site_of(effect: Option<Effect>) -> SiteKey {
-        match effect {
-            Some(Effect::Pump(site)) => site,
-            other => panic!("expected a pump, got {other:?}"),
-        }
-    }
-
-    fn push_resolved(queue: &mut Destinations, name: &str, site: &str, offset: u32) -> SiteKey {
-        match queue.push(name, group(offset, 1), 10) {
-            Some(Effect::Resolve(key, _)) => site_of(queue.resolved(key, site)),
-            effect => site_of(effect),
-        }
-    }
-
-    fn job(queue: &mut Destinations, site: SiteKey, now: u32) -> Option<(DomainKey, Group)> {
-        match queue.take(site, now) {
-            Take::Job(key, group) => Some((key, group)),
-            _ => None,
-        }
-    }
-
-    #[test]
-    fn a_domain_is_resolved_once_and_served() {
-        let mut queue = Destinations::new(vec![10]);
-        let Some(Effect::Resolve(key, name)) = queue.push("a.example", group(1, 2), 10) else { panic!() };
-        assert_eq!(&*name, "a.example");
-        assert_eq!(queue.push("a.example", group(2, 1), 10), None);
-        let site = site_of(queue.resolved(key, "mx"));
-        assert_eq!((queue.queued(), queue.ready(site, 10)), (3, 2));
-        let (key, first) = job(&mut queue, site, 10).unwrap();
-        assert_eq!(first.key, 1);
-        queue.attempted(key, &first, &[], 10);
-        assert_eq!(queue.queued(), 1);
-        let (key, second) = job(&mut queue, site, 10).unwrap();
-        queue.attempted(key, &second, &[], 10);
-        assert_eq!((queue.queued(), queue.take(site, 10)), (0, Take::Nothing));
-        assert!(queue.by_name.is_empty(), "an empty domain is forgotten");
-    }
-
-    #[test]
-    fn domains_of_a_site_take_turns() {
-        let mut queue = Destinations::new(vec![10]);
-        for offset in [1, 2, 3] {
-            push_resolved(&mut queue, "big.example", "mx", offset);
-        }
-        let site = push_resolved(&mut queue, "small.example", "mx", 4);
-        let order: Vec<u32> = (0..4).map(|_| job(&mut queue, site, 10).unwrap().1.key).collect();
-        assert_eq!(order, [1, 4, 2, 3]);
-    }
-
-    #[test]
-    fn without_a_credit_nothing_starts() {
-        let mut queue = Destinations::new(vec![1]);
-        push_resolved(&mut queue, "a.example", "mx", 1);
-        let site = push_resolved(&mut queue, "b.example", "mx", 2);
-        assert!(job(&mut queue, site, 10).is_some());
-        assert_eq!(queue.take(site, 10), Take::Nothing);
-        assert_eq!(queue.credits_out(1), 1);
-        assert_eq!(queue.credit(0, 1), [Effect::Pump(site)]);
-        assert!(job(&mut queue, site, 10).is_some());
-    }
-
-    #[test]
-    fn deferred_groups_come_back_in_their_time() {
-        let mut queue = Destinations::new(vec![10]);
-        let site = push_resolved(&mut queue, "a.example", "mx", 1);
-        let (key, first) = job(&mut queue, site, 10).unwrap();
-        queue.attempted(key, &first, &[Group { not_before: 70, attempts: 1, ..first }], 10);
-        assert_eq!((queue.queued(), queue.next_due()), (1, Some(70)));
-        assert_eq!(queue.tick(69, 10), []);
-        assert_eq!(queue.tick(70, 10), [Effect::Pump(site)]);
-        assert_eq!(job(&mut queue, site, 70).unwrap().1.attempts, 1);
-    }
-
-    #[test]
-    fn expiry_comes_before_a_later_retry() {
-        let mut queue = Destinations::new(vec![10]);
-        let site = push_resolved(&mut queue, "a.example", "mx", 1);
-        let (key, first) = job(&mut queue, site, 10).unwrap();
-        queue.attempted(key, &first, &[Group { not_before: 5000, ..first }], 10);
-        assert_eq!(queue.next_due(), Some(1000));
-        queue.tick(1000, 10);
-        assert!(matches!(queue.take(site, 1000), Take::Expired(..)));
-    }
-
-    #[test]
-    fn a_closed_site_waits_and_expires_its_mail() {
-        let mut queue = Destinations::new(vec![10]);
-        let site = push_resolved(&mut queue, "a.example", "mx", 1);
-        queue.close_site(site, 100);
-        assert_eq!((queue.take(site, 10), queue.ready(site, 10)), (Take::Nothing, 0));
-        assert_eq!(queue.expire(site, 999, 10), []);
-        assert_eq!(queue.tick(100, 10), [Effect::Pump(site)]);
-        queue.close_site(site, 2000);
-        assert_eq!(queue.expire(site, 1000, 10).len(), 1);
-        assert_eq!(queue.failures(site), 2);
-    }
-
-    #[test]
-    fn a_tick_is_bounded() {
-        let mut queue = Destinations::new(vec![10]);
-        for offset in 0..20 {
-            queue.push("a.example", Group { not_before: 50, ..group(offset, 1) }, 10);
-        }
-        let Some(Effect::Resolve(key, _)) = queue.tick(60, 5).pop() else { panic!() };
-        let site = site_of(queue.resolved(key, "mx"));
-        assert_eq!(queue.ready(site, 60), 5);
-        queue.tick(60, 100);
-        assert_eq!(queue.ready(site, 60), 20);
-    }
-
-    #[test]
-    fn what_never_began_goes_back_to_the_front() {
-        let mut queue = Destinations::new(vec![1]);
-        push_resolved(&mut queue, "a.example", "mx", 1);
-        let site = push_resolved(&mut queue, "a.example", "mx", 2);
-        let (key, first) = job(&mut queue, site, 10).unwrap();
-        queue.put_back(key, first);
-        assert_eq!(job(&mut queue, site, 10).unwrap().1.key, 1);
-    }
-
-    #[test]
-    fn unresolved_groups_are_handed_over_as_far_as_credits_go() {
-        let mut queue = Destinations::new(vec![1]);
-        let Some(Effect::Resolve(key, _)) = queue.push("x.example", group(1, 1), 10) else { panic!() };
-        queue.push("x.example", group(2, 1), 10);
-        let taken = queue.unresolved(key, 10, 5);
-        assert_eq!(taken.len(), 1);
-        queue.attempted(key, &taken[0], &[], 10);
-        queue.credit(0, 1);
-        assert!(matches!(queue.tick(15, 10)[..], [Effect::Resolve(..)]));
-    }
-}
+mod tests;

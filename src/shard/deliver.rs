@@ -1,5 +1,6 @@
 //! Stage 7: one task for each connection to a next hop. It takes work from the site's queue until there is none.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::rc::Rc;
@@ -34,10 +35,10 @@ const SLICES: usize = 256;
 
 /// Opens a connection and works until there is nothing to do.
 pub async fn deliver<R: Runtime>(shard: Rc<Shard<R>>, key: SiteKey, site: Rc<Site>) {
-    let lease = Lease { shard: shard.clone(), site: site.clone() };
+    let lease = Lease { shard: shard.clone(), site: site.clone(), opening: Cell::new(true) };
     let hop = site.hop.borrow().clone();
     let connected = connect::connect(&shard, &hop).await;
-    site.opening.set(site.opening.get() - 1);
+    lease.opened();
     match connected {
         Ok(mut connection) => {
             shard.instruments.counters.outbound_connections_opened.add(1);
@@ -59,10 +60,21 @@ pub async fn deliver<R: Runtime>(shard: Rc<Shard<R>>, key: SiteKey, site: Rc<Sit
 struct Lease<R: Runtime> {
     shard: Rc<Shard<R>>,
     site: Rc<Site>,
+    opening: Cell<bool>,
+}
+
+impl<R: Runtime> Lease<R> {
+    /// The attempt to connect is over.
+    fn opened(&self) {
+        if self.opening.replace(false) {
+            self.site.opening.set(self.site.opening.get() - 1);
+        }
+    }
 }
 
 impl<R: Runtime> Drop for Lease<R> {
     fn drop(&mut self) {
+        self.opened();
         self.site.connections.set(self.site.connections.get() - 1);
         self.shard.outbound.set(self.shard.outbound.get() - 1);
         self.shard.mesh.release(&self.site.slots);
@@ -114,13 +126,7 @@ async fn work<R: Runtime>(
                 match attempt(shard, site, connection, domain, &group, done > 0).await {
                     After::Keep => done += 1,
                     After::Close => return false,
-                    After::Stale => {
-                        let effect = shard.destinations.borrow_mut().put_back(domain, group);
-                        if let Some(effect) = effect {
-                            dispatch::carry_out(shard, effect);
-                        }
-                        return false;
-                    }
+                    After::Stale => return false,
                 }
             }
             Take::Nothing => {
@@ -162,6 +168,25 @@ async fn idle<R: Runtime>(shard: &Rc<Shard<R>>, site: &Rc<Site>, connection: &mu
     alive
 }
 
+/// A group under way. If its task panics it goes back to its queue: a bug costs a connection, not mail.
+struct UnderWay<R: Runtime> {
+    shard: Rc<Shard<R>>,
+    domain: DomainKey,
+    group: Group,
+    settled: Cell<bool>,
+}
+
+impl<R: Runtime> Drop for UnderWay<R> {
+    fn drop(&mut self) {
+        if !self.settled.get()
+            && let Ok(mut destinations) = self.shard.destinations.try_borrow_mut()
+        {
+            // The pump that follows the end of the connection finds it.
+            let _ = destinations.put_back(self.domain, self.group);
+        }
+    }
+}
+
 /// One group over this connection.
 async fn attempt<R: Runtime>(
     shard: &Rc<Shard<R>>,
@@ -171,18 +196,26 @@ async fn attempt<R: Runtime>(
     group: &Group,
     reused: bool,
 ) -> After {
-    let source = if group.resident {
+    let under_way = UnderWay { shard: shard.clone(), domain, group: *group, settled: Cell::new(false) };
+    let resident = is_resident(shard, group);
+    let source = if resident {
         Source::mapped(shard, group.location)
     } else {
         Source::read(shard, group.location).await
     };
     let source = match source {
         Ok(source) => source,
-        Err(error) => return unreadable(shard, domain, group, &error),
+        Err(error) => {
+            under_way.settled.set(true);
+            return unreadable(shard, domain, group, &error);
+        }
     };
     let view = match source.view() {
         Ok(view) => view,
-        Err(error) => return unreadable(shard, domain, group, &error),
+        Err(error) => {
+            under_way.settled.set(true);
+            return unreadable(shard, domain, group, &error);
+        }
     };
     let mut ranges: Vec<RangeOutcome> = Vec::new();
     let mut after = After::Keep;
@@ -190,7 +223,7 @@ async fn attempt<R: Runtime>(
     let mut first = group.first;
     while first < end {
         let count = (end - first).min(limits::TRANSACTION_RECIPIENTS_MAX as u16);
-        let part = Part { first, count, group };
+        let part = Part { first, count, group, resident };
         let reused = reused && first == group.first;
         if after == After::Close {
             // The connection broke in an earlier part; the rest is tried again soon.
@@ -205,6 +238,7 @@ async fn attempt<R: Runtime>(
         } else {
             after = transact(shard, site, connection, &view, &part, reused, &mut ranges).await;
             if after == After::Stale {
+                // Dropping `under_way` puts the group back.
                 return After::Stale;
             }
         }
@@ -215,6 +249,7 @@ async fn attempt<R: Runtime>(
     } else {
         Outcomes::Many(ranges.into_boxed_slice())
     };
+    under_way.settled.set(true);
     settle::report(shard, domain, group, outcomes, Some((&view, &connection.hop)));
     after
 }
@@ -224,6 +259,15 @@ struct Part<'a> {
     first: u16,
     count: u16,
     group: &'a Group,
+    resident: bool,
+}
+
+/// Whether the message's pages are surely still in memory: it came in a moment ago. A page that is not would stall the shard.
+fn is_resident<R: Runtime>(shard: &Shard<R>, group: &Group) -> bool {
+    const FRESH: u32 = 60;
+    let expire = u32::try_from(shard.settings.retry.expire.as_secs()).unwrap_or(u32::MAX);
+    let arrival = group.expiry.saturating_sub(expire);
+    group.resident && shard.runtime.wall().seconds().saturating_sub(arrival) < FRESH
 }
 
 /// The spool cannot give the message back: it is kept, and tried again.
@@ -273,9 +317,7 @@ async fn transact<R: Runtime>(
                 return After::Keep;
             }
         };
-    if let Err((error, heard)) =
-        converse(shard, connection, view, part.group, &headers, &mut transaction).await
-    {
+    if let Err((error, heard)) = converse(shard, connection, view, part, &headers, &mut transaction).await {
         // A hop may close an idle session at any time, just when we begin: that is not the message's fault.
         if reused && !heard && matches!(error, HopError::Wire(_)) {
             return After::Stale;
@@ -308,7 +350,7 @@ async fn converse<R: Runtime>(
     shard: &Rc<Shard<R>>,
     connection: &mut Connection<R>,
     view: &MessageView<'_>,
-    group: &Group,
+    part: &Part<'_>,
     headers: &[u8],
     transaction: &mut Transaction<'_>,
 ) -> Result<(), (HopError, bool)> {
@@ -327,7 +369,7 @@ async fn converse<R: Runtime>(
                 connection.send(shard, &out, transaction.patience()).await.map_err(|error| (error, heard))?;
             }
             Next::SendBody => {
-                send_body(shard, connection, view, group, headers).await.map_err(|error| (error, heard))?;
+                send_body(shard, connection, view, part, headers).await.map_err(|error| (error, heard))?;
             }
             Next::SendDot => {
                 connection
@@ -345,10 +387,10 @@ async fn send_body<R: Runtime>(
     shard: &Rc<Shard<R>>,
     connection: &mut Connection<R>,
     view: &MessageView<'_>,
-    group: &Group,
+    part: &Part<'_>,
     headers: &[u8],
 ) -> Result<(), HopError> {
-    let lane = group.location.lane;
+    let lane = part.group.location.lane;
     let mut extents = view.extents().peekable();
     let mut line_start = true;
     let mut front = headers;
@@ -356,7 +398,7 @@ async fn send_body<R: Runtime>(
         return connection.send(shard, &[headers, b".\r\n"].concat(), limits::client::BLOCK).await;
     }
     while let Some(extent) = extents.next() {
-        let piece = piece(shard, lane, extent, group.resident).await?;
+        let piece = piece(shard, lane, extent, part.resident).await?;
         let bytes = piece.bytes()?;
         let back: &[u8] = if extents.peek().is_none() { b".\r\n" } else { b"" };
         if view.needs_stuffing {

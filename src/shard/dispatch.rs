@@ -21,6 +21,8 @@ use crate::time::Instant;
 const TICK: Duration = Duration::from_millis(250);
 /// Groups moved from waiting to ready in one tick.
 const TICK_GROUPS: usize = 2_000;
+/// Ticks between sweeps for sites without mail: a minute.
+const SWEEP_ROUNDS: u32 = 240;
 /// Groups of a closed site looked at for expiry in one round.
 const EXPIRE_GROUPS: usize = 256;
 /// How long no further connection is tried after one failed while others work.
@@ -206,7 +208,20 @@ pub async fn tick<R: Runtime>(shard: Rc<Shard<R>>) {
             expire_closed(&shard, now);
             shard.publish();
         }
+        if round.is_multiple_of(SWEEP_ROUNDS) {
+            forget_idle_sites(&shard, now);
+        }
         shard.journal.borrow_mut().flush();
+    }
+}
+
+/// Sites nobody has mail for are forgotten, so that memory follows the queue and not all that was ever mailed to.
+fn forget_idle_sites<R: Runtime>(shard: &Rc<Shard<R>>, now: u32) {
+    let mut sites = shard.sites.borrow_mut();
+    let busy = |key: SiteKey| sites.get(&key).is_some_and(|site| site.connections.get() > 0);
+    let forgotten = shard.destinations.borrow_mut().forget_idle_sites(now, busy);
+    for key in forgotten {
+        sites.remove(&key);
     }
 }
 

@@ -133,6 +133,8 @@ pub struct Mesh {
     sites: Mutex<HashMap<Box<str>, Arc<Slots>>>,
     open: AtomicBool,
     stop: AtomicBool,
+    /// Shards that have nothing in flight, while the node drains.
+    quiet: Vec<AtomicBool>,
 }
 
 /// The connections of the node to one site: a count that all shards share. It is touched when a connection opens or closes,
@@ -178,7 +180,7 @@ impl Mesh {
     pub fn new(bells: Vec<Arc<Bell>>, lanes: usize) -> Mesh {
         // Every lane's outcome credits may be out at once, plus one letter of returned credits per shard and lane.
         let letters = (limits::OUTCOME_CREDITS + bells.len()) * lanes.max(1) + bells.len();
-        let inboxes = bells
+        let inboxes: Vec<Inbox> = bells
             .into_iter()
             .map(|bell| Inbox {
                 letters: ArrayQueue::new(letters),
@@ -188,6 +190,7 @@ impl Mesh {
             })
             .collect();
         Mesh {
+            quiet: inboxes.iter().map(|_| AtomicBool::new(false)).collect(),
             inboxes,
             lanes: (0..lanes).map(|_| LaneMaps::default()).collect(),
             sites: Mutex::default(),
@@ -311,6 +314,22 @@ impl Mesh {
         for inbox in &self.inboxes {
             inbox.bell.ring();
         }
+    }
+
+    /// A draining shard says whether it has anything in flight.
+    pub fn set_quiet(&self, shard: usize, quiet: bool) {
+        self.quiet[shard].store(quiet, Ordering::SeqCst);
+    }
+
+    /// Whether no shard has an attempt in flight. Then no outcome will be sent any more, and what was sent is in the
+    /// inboxes.
+    pub fn all_quiet(&self) -> bool {
+        self.quiet.iter().all(|quiet| quiet.load(Ordering::SeqCst))
+    }
+
+    /// Whether a shard's inbox holds no letter.
+    pub fn has_no_letters(&self, own: usize) -> bool {
+        self.inboxes[own].letters.is_empty()
     }
 
     /// Whether the node drains.

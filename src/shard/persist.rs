@@ -76,6 +76,8 @@ pub struct Keeper<R: Runtime> {
     /// When the oldest waiting outcome came.
     oldest: Cell<Option<Instant>>,
     stalled: Cell<bool>,
+    /// The segment found at the end of the lane at start, until it is synced: the page cache may hold what the disk does not.
+    unsynced: Cell<Option<u16>>,
     writing: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
@@ -87,6 +89,7 @@ impl<R: Runtime> Keeper<R> {
         directory: PathBuf,
         segment_size: u64,
         segments: Vec<Option<R::Segment>>,
+        unsynced: Option<u16>,
     ) -> Keeper<R> {
         Keeper {
             lane: RefCell::new(lane),
@@ -97,6 +100,7 @@ impl<R: Runtime> Keeper<R> {
             urgent: Cell::new(0),
             oldest: Cell::new(None),
             stalled: Cell::new(false),
+            unsynced: Cell::new(unsynced),
             writing: Cell::new(false),
             waker: RefCell::new(None),
         }
@@ -247,6 +251,11 @@ async fn commit<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>, batch:
 }
 
 async fn write<R: Runtime>(keeper: &Keeper<R>, batch: &Batch<Ticket>) -> io::Result<Synced> {
+    if let Some(found) = keeper.unsynced.get().and_then(|slot| keeper.segment(slot)) {
+        // The header written next vouches for what was found there.
+        let _ = found.sync().await?;
+    }
+    keeper.unsynced.set(None);
     let segment =
         keeper.segment(batch.slot).ok_or_else(|| io::Error::other("the segment file is not open"))?;
     if let Some(header) = &batch.header {

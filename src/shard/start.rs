@@ -259,7 +259,7 @@ fn open_lane<R: Runtime>(runtime: &R, setup: &Setup, lane: u16) -> Result<Keeper
             *segment = None;
         }
     }
-    Ok(Keeper::new(folded.lane, directory, spool.segment_size, segments))
+    Ok(Keeper::new(folded.lane, directory, spool.segment_size, segments, folded.last))
 }
 
 fn listen<R: Runtime>(shard: &Rc<Shard<R>>, setup: &Setup) -> Result<(), String> {
@@ -293,14 +293,13 @@ async fn drain<R: Runtime>(shard: &Rc<Shard<R>>) {
         shard.timers.sleep_until(shard.runtime.now() + LOOK).await;
     }
     let give_up = shard.runtime.now() + limits::DRAIN_MAX;
-    let mut quiet = 0;
     while shard.runtime.now() < give_up {
         // Sessions that became idle meanwhile, and connections to next hops that wait for work.
         shard.timers.expire_idle();
         shard.wake_keepers();
-        quiet = if shard.inbound.get() == 0 && shard.is_quiet() { quiet + 1 } else { 0 };
-        // Other shards may still send outcomes of attempts they had under way: two looks in a row.
-        if quiet >= 2 {
+        shard.mesh.set_quiet(shard.index, shard.inbound.get() == 0 && shard.is_quiet());
+        // First that nobody sends any more, then that nothing sent is left: in this order nothing slips through.
+        if shard.mesh.all_quiet() && shard.mesh.has_no_letters(shard.index) && shard.is_quiet() {
             break;
         }
         shard.timers.sleep_until(shard.runtime.now() + LOOK / 4).await;

@@ -430,7 +430,9 @@ impl Lane {
             .iter()
             .filter(|slot| slot.state == State::Sealed && slot.live == 0 && !slot.about.is_empty())
             .collect();
-        if held.len() < CENSUS_AT {
+        // With few segments left there is no waiting for more to come together.
+        let enough = if self.pool.len() <= limits::SEGMENTS_RESERVED { 1 } else { CENSUS_AT };
+        if held.len() < enough {
             return Vec::new();
         }
         let about: BTreeSet<u32> = held.iter().flat_map(|slot| slot.about.iter().copied()).collect();

@@ -1,0 +1,171 @@
+//! The queues of a shard, driven by hand.
+
+use super::*;
+use crate::spool::Location;
+
+fn group(offset: u32, count: u16) -> Group {
+    Group {
+        location: Location { lane: 0, slot: 0, offset },
+        key: offset,
+        first: 0,
+        count,
+        attempts: 0,
+        resident: true,
+        not_before: 0,
+        expiry: 1000,
+    }
+}
+
+fn site_of(effect: Option<Effect>) -> SiteKey {
+    match effect {
+        Some(Effect::Pump(site)) => site,
+        other => panic!("expected a pump, got {other:?}"),
+    }
+}
+
+fn push_resolved(queue: &mut Destinations, name: &str, site: &str, offset: u32) -> SiteKey {
+    match queue.push(name, group(offset, 1), 10) {
+        Some(Effect::Resolve(key, _)) => site_of(queue.resolved(key, site)),
+        effect => site_of(effect),
+    }
+}
+
+fn job(queue: &mut Destinations, site: SiteKey, now: u32) -> Option<(DomainKey, Group)> {
+    match queue.take(site, now) {
+        Take::Job(key, group) => Some((key, group)),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_domain_is_resolved_once_and_served() {
+    let mut queue = Destinations::new(vec![10]);
+    let Some(Effect::Resolve(key, name)) = queue.push("a.example", group(1, 2), 10) else { panic!() };
+    assert_eq!(&*name, "a.example");
+    assert_eq!(queue.push("a.example", group(2, 1), 10), None);
+    let site = site_of(queue.resolved(key, "mx"));
+    assert_eq!((queue.queued(), queue.ready(site, 10)), (3, 2));
+    let (key, first) = job(&mut queue, site, 10).unwrap();
+    assert_eq!(first.key, 1);
+    queue.attempted(key, &first, &[], 10);
+    assert_eq!(queue.queued(), 1);
+    let (key, second) = job(&mut queue, site, 10).unwrap();
+    queue.attempted(key, &second, &[], 10);
+    assert_eq!((queue.queued(), queue.take(site, 10)), (0, Take::Nothing));
+    assert!(queue.by_name.is_empty(), "an empty domain is forgotten");
+}
+
+#[test]
+fn domains_of_a_site_take_turns() {
+    let mut queue = Destinations::new(vec![10]);
+    for offset in [1, 2, 3] {
+        push_resolved(&mut queue, "big.example", "mx", offset);
+    }
+    let site = push_resolved(&mut queue, "small.example", "mx", 4);
+    let order: Vec<u32> = (0..4).map(|_| job(&mut queue, site, 10).unwrap().1.key).collect();
+    assert_eq!(order, [1, 4, 2, 3]);
+}
+
+#[test]
+fn without_a_credit_nothing_starts() {
+    let mut queue = Destinations::new(vec![1]);
+    push_resolved(&mut queue, "a.example", "mx", 1);
+    let site = push_resolved(&mut queue, "b.example", "mx", 2);
+    assert!(job(&mut queue, site, 10).is_some());
+    assert_eq!(queue.take(site, 10), Take::Nothing);
+    assert_eq!(queue.credits_out(1), 1);
+    assert_eq!(queue.credit(0, 1), [Effect::Pump(site)]);
+    assert!(job(&mut queue, site, 10).is_some());
+}
+
+#[test]
+fn deferred_groups_come_back_in_their_time() {
+    let mut queue = Destinations::new(vec![10]);
+    let site = push_resolved(&mut queue, "a.example", "mx", 1);
+    let (key, first) = job(&mut queue, site, 10).unwrap();
+    queue.attempted(key, &first, &[Group { not_before: 70, attempts: 1, ..first }], 10);
+    assert_eq!((queue.queued(), queue.next_due()), (1, Some(70)));
+    assert_eq!(queue.tick(69, 10), []);
+    // It asks for its domain again: the mail may go elsewhere by now.
+    assert_eq!(queue.tick(70, 10), [Effect::Resolve(key, "a.example".into())]);
+    let site = site_of(queue.resolved(key, "mx2"));
+    assert_eq!(job(&mut queue, site, 70).unwrap().1.attempts, 1);
+}
+
+#[test]
+fn expiry_comes_before_a_later_retry() {
+    let mut queue = Destinations::new(vec![10]);
+    let site = push_resolved(&mut queue, "a.example", "mx", 1);
+    let (key, first) = job(&mut queue, site, 10).unwrap();
+    queue.attempted(key, &first, &[Group { not_before: 5000, ..first }], 10);
+    assert_eq!(queue.next_due(), Some(1000));
+    queue.tick(1000, 10);
+    let site = site_of(queue.resolved(key, "mx"));
+    assert!(matches!(queue.take(site, 1000), Take::Expired(..)));
+}
+
+#[test]
+fn a_closed_site_waits_and_expires_its_mail() {
+    let mut queue = Destinations::new(vec![10]);
+    let site = push_resolved(&mut queue, "a.example", "mx", 1);
+    assert_eq!(queue.forget_idle_sites(0, |_| false), []);
+    queue.close_site(site, 100);
+    assert_eq!((queue.take(site, 10), queue.ready(site, 10)), (Take::Nothing, 0));
+    assert_eq!(queue.expire(site, 999, 10), []);
+    let effects = queue.tick(100, 10);
+    let [Effect::Resolve(key, _), Effect::Pump(_)] = effects[..] else { panic!("{effects:?}") };
+    assert_eq!(queue.ready(site, 100), 0);
+    let again = site_of(queue.resolved(key, "mx"));
+    assert_eq!((again, queue.ready(site, 100)), (site, 1));
+    queue.close_site(site, 2000);
+    assert_eq!(queue.expire(site, 1000, 10).len(), 1);
+    assert_eq!(queue.failures(site), 2);
+}
+
+#[test]
+fn a_tick_is_bounded() {
+    let mut queue = Destinations::new(vec![10]);
+    for offset in 0..20 {
+        queue.push("a.example", Group { not_before: 50, ..group(offset, 1) }, 10);
+    }
+    let Some(Effect::Resolve(key, _)) = queue.tick(60, 5).pop() else { panic!() };
+    let site = site_of(queue.resolved(key, "mx"));
+    assert_eq!(queue.ready(site, 60), 5);
+    queue.tick(60, 100);
+    assert_eq!(queue.ready(site, 60), 20);
+}
+
+#[test]
+fn what_never_began_goes_back_to_the_front() {
+    let mut queue = Destinations::new(vec![1]);
+    push_resolved(&mut queue, "a.example", "mx", 1);
+    let site = push_resolved(&mut queue, "a.example", "mx", 2);
+    let (key, first) = job(&mut queue, site, 10).unwrap();
+    queue.put_back(key, first);
+    assert_eq!(job(&mut queue, site, 10).unwrap().1.key, 1);
+}
+
+#[test]
+fn unresolved_groups_are_handed_over_as_far_as_credits_go() {
+    let mut queue = Destinations::new(vec![1]);
+    let Some(Effect::Resolve(key, _)) = queue.push("x.example", group(1, 1), 10) else { panic!() };
+    queue.push("x.example", group(2, 1), 10);
+    let taken = queue.unresolved(key, 10, 5);
+    assert_eq!(taken.len(), 1);
+    queue.attempted(key, &taken[0], &[], 10);
+    queue.credit(0, 1);
+    assert!(matches!(queue.tick(15, 10)[..], [Effect::Resolve(..)]));
+}
+
+#[test]
+fn sites_without_mail_are_forgotten_and_their_keys_used_again() {
+    let mut queue = Destinations::new(vec![10]);
+    let site = push_resolved(&mut queue, "a.example", "mx", 1);
+    let (key, first) = job(&mut queue, site, 10).unwrap();
+    assert_eq!(queue.forget_idle_sites(10, |_| false), [], "its domain is still being worked on");
+    queue.attempted(key, &first, &[], 10);
+    assert_eq!(queue.forget_idle_sites(10, |_| true), [], "a connection is open");
+    assert_eq!(queue.forget_idle_sites(10, |_| false), [site]);
+    assert_eq!(queue.forget_idle_sites(10, |_| false), []);
+    assert_eq!(push_resolved(&mut queue, "b.example", "other", 2), site);
+}
