@@ -41,6 +41,9 @@ pub struct DiskFaults {
     pub fail_appends: u32,
     /// The next so many syncs fail for certain.
     pub fail_syncs: u32,
+    /// The so-many-th append or sync from now (1 is the next) is the node's last act: it crashes as by [`super::World::crash`], a
+    /// sync by chance before or after its pages are stable, and in either case nobody is told.
+    pub crash_in: Option<u32>,
     /// Least time of a sync. Default 100 us.
     pub sync_min: Duration,
     /// Most time of a sync. Default 2 ms.
@@ -57,6 +60,7 @@ impl Default for DiskFaults {
             sync_error: 0.0,
             fail_appends: 0,
             fail_syncs: 0,
+            crash_in: None,
             sync_min: Duration::from_micros(100),
             sync_max: Duration::from_millis(2),
             quota: None,
@@ -408,6 +412,19 @@ impl SimSegment {
         random.chance(faults.append_short).then_some(true)
     }
 
+    /// Whether this append or sync is the node's last.
+    fn is_last(&self) -> bool {
+        let mut disks = self.0.runtime.0.state.disks.borrow_mut();
+        let left = &mut disks.faults(self.0.runtime.0.node).crash_in;
+        *left = left.map(|left| left.saturating_sub(1));
+        left.take_if(|left| *left == 0).is_some()
+    }
+
+    fn fall(&self) -> io::Error {
+        self.0.runtime.0.state.fall(self.0.runtime.0.node);
+        os(libc::EIO)
+    }
+
     fn sync_fails(&self) -> bool {
         let state = &self.0.runtime.0.state;
         let mut disks = state.disks.borrow_mut();
@@ -443,6 +460,9 @@ impl Segment for SimSegment {
         self.0.file.borrow_mut().write(offset, &bytes);
         state.note("append", self.0.map.tag() << 32 | offset, count as u64);
         state.trace.borrow_mut().mix(digest(&bytes));
+        if self.is_last() {
+            return Err(self.fall());
+        }
         if failure.is_some() { Err(os(libc::EIO)) } else { Ok(()) }
     }
 
@@ -455,6 +475,10 @@ impl Segment for SimSegment {
             assert!(file.syncing.is_none(), "at most one sync of a segment at a time, awaited to its end");
             file.syncing = Some(std::mem::take(&mut file.dirty));
         }
+        let is_last = self.is_last();
+        if is_last && state.random.borrow_mut().below(2) == 0 {
+            return Err(self.fall());
+        }
         let (least, most) = {
             let mut disks = state.disks.borrow_mut();
             let faults = disks.faults(runtime.0.node);
@@ -465,14 +489,16 @@ impl Segment for SimSegment {
         // The crash has settled the fate of these pages meanwhile.
         runtime.alive()?;
         let failed = self.sync_fails();
-        let file = &mut *self.0.file.borrow_mut();
-        let pages = file.syncing.take().unwrap_or_default();
         state.note("sync", self.0.map.tag(), u64::from(failed));
-        if failed {
-            file.settle(pages, |random| random.below(3), &mut state.random.borrow_mut());
-            return Err(os(libc::EIO));
+        {
+            let file = &mut *self.0.file.borrow_mut();
+            let pages = file.syncing.take().unwrap_or_default();
+            if failed {
+                file.settle(pages, |random| random.below(3), &mut state.random.borrow_mut());
+                return Err(os(libc::EIO));
+            }
+            file.keep(pages);
         }
-        file.keep(pages);
-        Ok(Synced(()))
+        if is_last { Err(self.fall()) } else { Ok(Synced(())) }
     }
 }

@@ -58,6 +58,7 @@ struct Task {
 #[derive(Clone)]
 pub(super) struct Owner {
     pub(super) node: u32,
+    pub(super) life: u32,
     pub(super) shard: u16,
     /// The name of a task the shard cannot live without.
     pub(super) vital: Option<&'static str>,
@@ -173,16 +174,12 @@ impl Executor {
         Ok(())
     }
 
-    /// Takes the tasks of a node (of all, for None) out. The caller drops them when it holds no borrow: the streams in
+    /// Takes tasks out. The caller drops them when it holds no borrow: the streams in
     /// them close.
     #[must_use]
-    pub(super) fn take_tasks(&self, node: Option<u32>) -> Vec<BoxedTask> {
+    pub(super) fn take_tasks(&self, whose: impl Fn(&Owner) -> bool) -> Vec<BoxedTask> {
         let mut tasks = self.tasks.borrow_mut();
-        let gone: Vec<u64> = tasks
-            .iter()
-            .filter(|(_, task)| node.is_none_or(|node| task.owner.node == node))
-            .map(|(id, _)| *id)
-            .collect();
+        let gone: Vec<u64> = tasks.iter().filter(|(_, task)| whose(&task.owner)).map(|(id, _)| *id).collect();
         gone.iter().filter_map(|id| tasks.remove(id)?.future).collect()
     }
 

@@ -1,6 +1,6 @@
 //! What happened in a simulated world: a hash over everything, and the last events in words.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// Events kept for a failing test to show.
 const KEPT: usize = 512;
@@ -10,6 +10,7 @@ const KEPT: usize = 512;
 pub(super) struct Trace {
     hash: u64,
     recent: VecDeque<Entry>,
+    counts: BTreeMap<&'static str, u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -22,7 +23,11 @@ struct Entry {
 
 impl Trace {
     pub(super) fn new(seed: u64) -> Trace {
-        Trace { hash: seed ^ 0xcbf2_9ce4_8422_2325, recent: VecDeque::with_capacity(KEPT) }
+        Trace {
+            hash: seed ^ 0xcbf2_9ce4_8422_2325,
+            recent: VecDeque::with_capacity(KEPT),
+            counts: BTreeMap::new(),
+        }
     }
 
     /// Records an event.
@@ -31,6 +36,7 @@ impl Trace {
         self.mix(at);
         self.mix(subject);
         self.mix(detail);
+        *self.counts.entry(what).or_default() += 1;
         if self.recent.len() == KEPT {
             self.recent.pop_front();
         }
@@ -45,6 +51,10 @@ impl Trace {
 
     pub(super) fn fingerprint(&self) -> u64 {
         self.hash
+    }
+
+    pub(super) fn count(&self, what: &str) -> u64 {
+        self.counts.get(what).copied().unwrap_or(0)
     }
 
     /// The last events, oldest first.
