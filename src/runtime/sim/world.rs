@@ -198,7 +198,7 @@ impl World {
         self.state.disks.borrow_mut().rot(node, path.as_ref(), offset, 1 << bit)
     }
 
-    /// Makes the page that holds `offset` unreadable for good: [`Runtime::read`] of it fails.
+    /// Makes the page that holds `offset` unreadable for good: [`crate::runtime::Runtime::read`] of it fails.
     pub fn spoil(&self, node: u32, path: impl AsRef<Path>, offset: u64) -> io::Result<()> {
         self.state.note("spoil", u64::from(node), offset);
         self.state.disks.borrow_mut().spoil(node, path.as_ref(), offset)

@@ -50,6 +50,22 @@ fn a_pipe_keeps_order_and_its_bound() {
 }
 
 #[test]
+fn a_late_piece_holds_up_what_follows() {
+    seeds(10, |world| {
+        let (one, other) = pair(&world);
+        world.faults().delay = 1.0;
+        one.try_send(&[IoSlice::new(b"late ")]).unwrap();
+        world.faults().delay = 0.0;
+        let sent = world.now();
+        one.try_send(&[IoSlice::new(b"and early")]).unwrap();
+        assert_eq!(world.block_on(other.recv_until(b" ", 100)).unwrap(), b"late ");
+        let took = world.now().since(sent);
+        assert_eq!(world.block_on(other.recv_until(b"y", 100)).unwrap(), b"and early");
+        assert!(took > Duration::from_millis(5), "drawn from two seconds: {took:?}");
+    });
+}
+
+#[test]
 fn closing_with_unread_bytes_resets_the_peer() {
     let world = World::new(1);
     let (one, other) = pair(&world);

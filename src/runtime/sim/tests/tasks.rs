@@ -69,6 +69,24 @@ fn yielding_lets_every_ready_task_run() {
 }
 
 #[test]
+fn what_was_woken_before_a_yield_runs_before_its_end() {
+    seeds(50, |world| {
+        let runtime = world.shard(1, 0);
+        let ran = Rc::new(Cell::new(0));
+        world.block_on(async {
+            for round in 1..10 {
+                for _ in 0..3 {
+                    let ran = ran.clone();
+                    runtime.spawn(async move { ran.set(ran.get() + 1) });
+                }
+                runtime.yield_now().await;
+                assert_eq!(ran.get(), round * 3);
+            }
+        });
+    });
+}
+
+#[test]
 fn a_spinning_task_does_not_stop_time() {
     let world = World::new(1);
     let runtime = world.shard(1, 0);
