@@ -11,8 +11,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use peers::{Client, Sink};
-use relay::Relay;
-use relevo::runtime::sim::{Faults, World};
+use relay::{Relay, run_until_true};
+use relevo::runtime::sim::{DiskFaults, Faults, World};
 
 /// Runs a story under several seeds, and names the seed of one that fails.
 fn story(seeds: u64, tell: impl Fn(u64)) {
@@ -51,7 +51,7 @@ fn mail_goes_through() {
         let sink = Sink::start(&world, "10.0.0.2:25");
         let relay = Relay::start(&world, 1, 2, "");
         let client = Client::start(&world, "10.0.0.1:25", 5, 40);
-        assert!(world.run_until_true(Duration::from_secs(60), || client.is_done()
+        assert!(run_until_true(&world, Duration::from_secs(60), || client.is_done()
             && sink.received.borrow().len() >= 200));
         check(&client, &sink, 0);
         assert_eq!(client.acknowledged.borrow().len(), 200);
@@ -64,7 +64,7 @@ fn nothing_acknowledged_is_lost_in_a_crash() {
     story(12, |seed| {
         let world = World::new(seed);
         let sink = Sink::start(&world, "10.0.0.2:25");
-        world.set_faults(Faults { short_transfer: 50_000, ..Faults::default() });
+        *world.faults() = Faults { short: 0.05, ..Faults::default() };
         let mut relay = Relay::start(&world, 1, 2, "");
         let client = Client::start(&world, "10.0.0.1:25", 8, 60);
         for life in 0..4u64 {
@@ -73,7 +73,7 @@ fn nothing_acknowledged_is_lost_in_a_crash() {
             relay = Relay::start(&world, 1, 2, "");
         }
         assert!(
-            world.run_until_true(Duration::from_secs(600), || client.is_done()),
+            run_until_true(&world, Duration::from_secs(600), || client.is_done()),
             "the client never got through"
         );
         world.run_for(Duration::from_secs(120));
@@ -84,15 +84,43 @@ fn nothing_acknowledged_is_lost_in_a_crash() {
 }
 
 #[test]
+fn a_crash_in_the_middle_of_any_write_loses_nothing() {
+    // The seed is also the write or sync that is the node's last act, once in each of three lives.
+    story(60, |seed| {
+        let world = World::new(seed);
+        let sink = Sink::start(&world, "10.0.0.2:25");
+        let mut relay = Relay::start(&world, 1, 2, "");
+        let client = Client::start(&world, "10.0.0.1:25", 6, 12);
+        for life in 0..3u32 {
+            world.disk_faults(1).crash_in = Some(seed as u32 + life * 7);
+            let over =
+                run_until_true(&world, Duration::from_secs(30), || world.tasks(1) == 0 || client.is_done());
+            assert!(over, "neither crashed nor done");
+            if world.tasks(1) > 0 {
+                break;
+            }
+            world.disk_faults(1).crash_in = None;
+            relay = Relay::start(&world, 1, 2, "");
+        }
+        world.disk_faults(1).crash_in = None;
+        let done = run_until_true(&world, Duration::from_secs(300), || client.is_done());
+        assert!(done, "the client never got through");
+        world.run_for(Duration::from_secs(120));
+        check(&client, &sink, 3 * 2 * 40 + client.unsure.get());
+        relay.drain();
+    });
+}
+
+#[test]
 fn cut_connections_delay_mail_and_lose_none() {
     story(6, |seed| {
         let world = World::new(seed);
         let sink = Sink::start(&world, "10.0.0.2:25");
         let relay = Relay::start(&world, 1, 2, "[retry]\nfirst = \"1s\"\nmax = \"5s\"\n");
-        world.set_faults(Faults { cut: 5_000, short_transfer: 100_000, ..Faults::default() });
+        *world.faults() = Faults { cut: 0.5, short: 0.1, spurious: 0.05, delay: 0.01, ..Faults::default() };
         let client = Client::start(&world, "10.0.0.1:25", 5, 40);
-        assert!(world.run_until_true(Duration::from_secs(600), || client.is_done()));
-        world.set_faults(Faults::default());
+        assert!(run_until_true(&world, Duration::from_secs(600), || client.is_done()));
+        *world.faults() = Faults::default();
         world.run_for(Duration::from_secs(120));
         // A connection cut between the dot and its 250 leaves the sender in doubt, on both sides of the relay.
         check(&client, &sink, client.unsure.get() + sink.unsure.get());
@@ -106,10 +134,15 @@ fn a_disk_that_fails_costs_451_and_no_mail() {
         let world = World::new(seed);
         let sink = Sink::start(&world, "10.0.0.2:25");
         let relay = Relay::start(&world, 1, 2, "");
-        world.set_faults(Faults { append_error: 2_000, sync_error: 10_000, ..Faults::default() });
+        *world.disk_faults(1) = DiskFaults {
+            append_error: 0.001,
+            append_short: 0.002,
+            sync_error: 0.01,
+            ..DiskFaults::default()
+        };
         let client = Client::start(&world, "10.0.0.1:25", 5, 40);
-        assert!(world.run_until_true(Duration::from_secs(600), || client.is_done()));
-        world.set_faults(Faults::default());
+        assert!(run_until_true(&world, Duration::from_secs(600), || client.is_done()));
+        *world.disk_faults(1) = DiskFaults::default();
         world.run_for(Duration::from_secs(60));
         check(&client, &sink, client.unsure.get());
         relay.drain();

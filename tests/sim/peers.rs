@@ -84,7 +84,7 @@ impl Client {
         };
         let to: SocketAddr = to.parse().expect("an address");
         for number in 0..connections {
-            let runtime = world.runtime(200);
+            let runtime = world.shard(200, number as u16);
             let (acknowledged, unsure, left) =
                 (client.acknowledged.clone(), client.unsure.clone(), client.left.clone());
             let own = runtime.clone();
@@ -93,7 +93,7 @@ impl Client {
                 while next < messages {
                     let _ =
                         session(&own, to, number, &mut next, messages, &acknowledged, &unsure, &left).await;
-                    own.pause(Duration::from_millis(50)).await;
+                    own.sleep_until(own.now() + Duration::from_millis(50)).await;
                 }
             });
         }
@@ -130,7 +130,7 @@ async fn session(
             || lines.ask(&format!("RCPT TO:<u@d{domain}.example>\r\n")).await? != '2'
             || lines.ask("DATA\r\n").await? != '3';
         if refused {
-            runtime.pause(Duration::from_millis(200)).await;
+            runtime.sleep_until(runtime.now() + Duration::from_millis(200)).await;
             lines.ask("RSET\r\n").await?;
             continue;
         }
@@ -169,7 +169,7 @@ impl Sink {
             unsure: Rc::default(),
             refuse: Rc::default(),
         };
-        let runtime = world.runtime(100);
+        let runtime = world.shard(2, 0);
         let listener = runtime.listen(at.parse().expect("an address")).expect("a free address");
         let (received, bounces) = (sink.received.clone(), sink.bounces.clone());
         let (unsure, refuse) = (sink.unsure.clone(), sink.refuse.clone());

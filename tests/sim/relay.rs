@@ -14,8 +14,8 @@ use relevo::shard::mesh::Mesh;
 use relevo::shard::start::{self, Report, Setup};
 
 /// A running relay, all of its shards on one node of the world.
-pub struct Relay {
-    world: World,
+pub struct Relay<'a> {
+    world: &'a World,
     mesh: Arc<Mesh>,
     runtimes: Vec<SimRuntime>,
     reports: Receiver<Report>,
@@ -24,12 +24,12 @@ pub struct Relay {
 /// The lanes a world's relay has, however many shards it runs.
 const LANES: usize = 2;
 
-impl Relay {
+impl<'a> Relay<'a> {
     /// Starts a relay and runs the world until it listens on 10.0.0.1:25. `more` is added to its configuration.
-    pub fn start(world: &World, node: u32, shards: usize, more: &str) -> Relay {
+    pub fn start(world: &'a World, node: u32, shards: usize, more: &str) -> Relay<'a> {
         let text = format!(
             "[node]\nhostname = \"relay.example\"\ndata_dir = \"/spool\"\n\
-             [[listener]]\naddress = \"10.0.0.1:25\"\n\
+             [[listener]]\naddress = \"10.0.0.1:25\"\nrelay_from = [\"10.0.0.0/8\"]\n\
              [[route]]\ndomain = \"*\"\nto = \"smtp://10.0.0.2:25\"\n\
              [spool]\nsegment_size = \"4MiB\"\n{more}"
         );
@@ -39,7 +39,7 @@ impl Relay {
         let (sender, reports) = unbounded();
         let mut runtimes = Vec::new();
         for (index, bell) in bells.into_iter().enumerate() {
-            let runtime = world.runtime_with(node, bell);
+            let runtime = world.shard_with_bell(node, index as u16, bell);
             let setup = Setup {
                 index,
                 settings: settings.clone(),
@@ -57,7 +57,7 @@ impl Relay {
             });
             runtimes.push(runtime);
         }
-        let relay = Relay { world: world.clone(), mesh, runtimes, reports };
+        let relay = Relay { world, mesh, runtimes, reports };
         relay.await_reports();
         relay.mesh.open();
         relay.await_reports();
@@ -67,7 +67,7 @@ impl Relay {
     fn await_reports(&self) {
         let mut heard = 0;
         let shards = self.runtimes.len();
-        let all = self.world.run_until_true(Duration::from_secs(60), || {
+        let all = run_until_true(self.world, Duration::from_secs(60), || {
             for report in self.reports.try_iter() {
                 assert!(!matches!(report, Report::Failed(_)), "{report:?}");
                 heard += 1;
@@ -83,4 +83,16 @@ impl Relay {
         self.world.run_for(Duration::from_secs(40));
         assert!(self.runtimes.iter().all(|runtime| runtime.panics() == 0), "a session panicked");
     }
+}
+
+/// Runs a world until `done`, looking now and then; false if that did not come to pass in time.
+pub fn run_until_true(world: &World, limit: Duration, mut done: impl FnMut() -> bool) -> bool {
+    let end = world.now() + limit;
+    while world.now() < end {
+        if done() {
+            return true;
+        }
+        world.run_for(Duration::from_millis(10));
+    }
+    done()
 }

@@ -1,169 +1,210 @@
-//! Tasks, and what happens when: the one queue of events in virtual time.
+//! The tasks of all simulated shards, run one at a time in an order the seed chooses.
+//!
+//! Order is random within a round, and rounds are fair: a task woken during a round runs in the next, one that yields in
+//! the one after, so that everything that was ready when it yielded runs before it.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-use crate::runtime::sim::network;
+use super::random::Random;
 
-/// What a poll costs, nanoseconds: a task that spins still lets time pass.
-const POLL: u64 = 200;
+/// Tasks that were woken. Behind a lock because a waker must be `Send`; in fact all of this is one thread.
+type Woken = Mutex<Vec<Arc<TaskWaker>>>;
 
-/// Something that happens at its time.
-pub enum Event {
-    /// A sleep ends.
-    Wake(Waker),
-    /// Bytes, connections and datagrams arrive.
-    Network(network::Event),
-}
-
-type Body = Pin<Box<dyn Future<Output = ()>>>;
-
-struct Task {
-    node: u32,
-    vital: Option<&'static str>,
-    panics: Rc<Cell<u64>>,
-    /// Taken out while it runs.
-    body: Option<Body>,
-    waker: Waker,
-}
-
-/// Ids of tasks that were woken. Wakers must be shareable, so this is, though all runs on one thread.
-type Ready = Arc<Mutex<Vec<u64>>>;
-
-struct TaskWaker {
-    id: u64,
-    ready: Ready,
+/// Wakes one task: the same waker for the whole life of the task.
+pub(super) struct TaskWaker {
+    pub(super) id: u64,
+    /// Whether the task is in a round or in `woken` already.
+    queued: AtomicBool,
+    woken: Arc<Woken>,
 }
 
 impl Wake for TaskWaker {
     fn wake(self: Arc<Self>) {
-        let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
-        if !ready.contains(&self.id) {
-            ready.push(self.id);
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.queued.swap(true, Ordering::Relaxed) {
+            self.woken.lock().unwrap_or_else(PoisonError::into_inner).push(self.clone());
         }
     }
 }
 
-#[derive(Default)]
-pub struct Executor {
-    now: Cell<u64>,
+impl TaskWaker {
+    /// The task is about to be polled: wakes from now on count again.
+    pub(super) fn start(&self) {
+        self.queued.store(false, Ordering::Relaxed);
+    }
+}
+
+type BoxedTask = Pin<Box<dyn Future<Output = ()>>>;
+
+struct Task {
+    /// None while the task is being polled.
+    future: Option<BoxedTask>,
+    owner: Owner,
+}
+
+/// Whose task it is.
+#[derive(Clone)]
+pub(super) struct Owner {
+    pub(super) node: u32,
+    pub(super) life: u32,
+    pub(super) shard: u16,
+    /// The name of a task the shard cannot live without.
+    pub(super) vital: Option<&'static str>,
+    /// The shard's count of caught panics.
+    pub(super) panics: Rc<Cell<u64>>,
+}
+
+/// How one poll of a task ended badly.
+pub(super) struct Panicked {
+    pub(super) owner: Owner,
+    pub(super) words: String,
+}
+
+pub(super) struct Executor {
     tasks: RefCell<BTreeMap<u64, Task>>,
-    next_task: Cell<u64>,
-    ready: Ready,
-    /// (time, order of scheduling)
-    agenda: RefCell<BinaryHeap<Reverse<(u64, u64)>>>,
-    events: RefCell<BTreeMap<u64, Event>>,
-    next_event: Cell<u64>,
+    woken: Arc<Woken>,
+    /// What runs in this round.
+    round: RefCell<Vec<Arc<TaskWaker>>>,
+    yielded: RefCell<Vec<Waker>>,
+    ids: Cell<u64>,
 }
 
 impl Executor {
-    pub fn now(&self) -> u64 {
-        self.now.get()
-    }
-
-    pub fn spawn(&self, node: u32, vital: Option<&'static str>, panics: Rc<Cell<u64>>, body: Body) {
-        let id = self.next_task.get();
-        self.next_task.set(id + 1);
-        let waker = Waker::from(Arc::new(TaskWaker { id, ready: self.ready.clone() }));
-        waker.wake_by_ref();
-        self.tasks.borrow_mut().insert(id, Task { node, vital, panics, body: Some(body), waker });
-    }
-
-    pub fn schedule(&self, at: u64, event: Event) {
-        let order = self.next_event.get();
-        self.next_event.set(order + 1);
-        self.agenda.borrow_mut().push(Reverse((at, order)));
-        self.events.borrow_mut().insert(order, event);
-    }
-
-    /// A woken task, chosen by `choose`, and its node.
-    pub fn pick(&self, choose: impl FnOnce(usize) -> usize) -> Option<(u64, u32)> {
-        let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
-        let tasks = self.tasks.borrow();
-        ready.retain(|id| tasks.contains_key(id));
-        if ready.is_empty() {
-            return None;
+    pub(super) fn new() -> Executor {
+        Executor {
+            tasks: RefCell::default(),
+            woken: Arc::default(),
+            round: RefCell::default(),
+            yielded: RefCell::default(),
+            ids: Cell::new(0),
         }
-        let place = choose(ready.len());
-        let id = ready.swap_remove(place);
-        Some((id, tasks.get(&id)?.node))
     }
 
-    /// Polls a task once.
-    pub fn run(&self, id: u64, _node: u32) {
-        self.now.set(self.now.get() + POLL);
-        let taken = self
-            .tasks
-            .borrow_mut()
-            .get_mut(&id)
-            .and_then(|task| Some((task.body.take()?, task.waker.clone())));
-        let Some((mut body, waker)) = taken else { return };
-        let mut context = Context::from_waker(&waker);
-        let polled = catch_unwind(AssertUnwindSafe(|| body.as_mut().poll(&mut context)));
-        let mut tasks = self.tasks.borrow_mut();
-        match polled {
-            // A task that crashed its own node is gone by now.
-            Ok(Poll::Pending) => {
-                if let Some(task) = tasks.get_mut(&id) {
-                    task.body = Some(body);
-                    return;
+    /// A waker for something polled from outside ([`super::World::block_on`]), ready to run.
+    pub(super) fn outsider(&self) -> Arc<TaskWaker> {
+        self.ids.set(self.ids.get() + 1);
+        let waker = Arc::new(TaskWaker {
+            id: self.ids.get(),
+            queued: AtomicBool::new(false),
+            woken: self.woken.clone(),
+        });
+        waker.wake_by_ref();
+        waker
+    }
+
+    /// Adds a task, ready to run.
+    pub(super) fn spawn(&self, owner: Owner, future: BoxedTask) -> u64 {
+        let waker = self.outsider();
+        self.tasks.borrow_mut().insert(waker.id, Task { future: Some(future), owner });
+        waker.id
+    }
+
+    /// Chooses what runs next, if anything is ready.
+    pub(super) fn choose(&self, random: &mut Random) -> Option<Arc<TaskWaker>> {
+        let mut round = self.round.borrow_mut();
+        // Twice: the first new round may hold nothing but the wakes of those who yielded in the last.
+        for _ in 0..2 {
+            if round.is_empty() {
+                round.append(&mut self.woken.lock().unwrap_or_else(PoisonError::into_inner));
+                for waker in self.yielded.borrow_mut().drain(..) {
+                    waker.wake();
                 }
             }
+        }
+        if round.is_empty() {
+            return None;
+        }
+        let index = random.index(round.len());
+        Some(round.swap_remove(index))
+    }
+
+    /// The waker's task runs again after everything that is ready now.
+    pub(super) fn defer(&self, waker: Waker) {
+        self.yielded.borrow_mut().push(waker);
+    }
+
+    /// Polls a task once, if it still exists.
+    pub(super) fn run(&self, waker: &Arc<TaskWaker>) -> Result<(), Panicked> {
+        waker.start();
+        let id = waker.id;
+        let Some(mut future) = self.tasks.borrow_mut().get_mut(&id).and_then(|task| task.future.take())
+        else {
+            return Ok(());
+        };
+        let std_waker = Waker::from(waker.clone());
+        let mut context = Context::from_waker(&std_waker);
+        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut context)));
+        let mut tasks = self.tasks.borrow_mut();
+        match polled {
+            Ok(Poll::Pending) => match tasks.get_mut(&id) {
+                Some(task) => task.future = Some(future),
+                // Its node crashed while it ran.
+                None => {
+                    drop(tasks);
+                    drop(future);
+                }
+            },
             Ok(Poll::Ready(())) => {
                 tasks.remove(&id);
+                drop(tasks);
+                drop(future);
             }
-            Err(panic) => {
+            Err(payload) => {
                 let task = tasks.remove(&id);
                 drop(tasks);
-                self.panicked(task, panic);
-                return;
+                drop(future);
+                if let Some(Task { owner, .. }) = task {
+                    owner.panics.set(owner.panics.get() + 1);
+                    return Err(Panicked { owner, words: words_of(&*payload) });
+                }
             }
         }
-        drop(tasks);
-        drop(body);
+        Ok(())
     }
 
-    fn panicked(&self, task: Option<Task>, panic: Box<dyn Any + Send>) {
-        let Some(task) = task else { return };
-        task.panics.set(task.panics.get() + 1);
-        if let Some(name) = task.vital {
-            eprintln!("the vital task {name:?} of node {} panicked", task.node);
-            resume_unwind(panic);
-        }
-    }
-
-    /// The next event up to `limit`; the clock goes there, or to `limit`.
-    pub fn next_event(&self, limit: u64) -> Option<Event> {
-        let mut agenda = self.agenda.borrow_mut();
-        match agenda.peek() {
-            Some(Reverse((at, order))) if *at <= limit => {
-                let (at, order) = (*at, *order);
-                agenda.pop();
-                self.now.set(self.now.get().max(at));
-                self.events.borrow_mut().remove(&order)
-            }
-            _ => {
-                self.now.set(self.now.get().max(limit));
-                None
-            }
-        }
-    }
-
-    /// Takes all tasks of a node away, to be dropped by the caller.
-    pub fn take_node(&self, node: u32) -> Vec<Box<dyn Any>> {
+    /// Takes tasks out. The caller drops them when it holds no borrow: the streams in
+    /// them close.
+    #[must_use]
+    pub(super) fn take_tasks(&self, whose: impl Fn(&Owner) -> bool) -> Vec<BoxedTask> {
         let mut tasks = self.tasks.borrow_mut();
-        let ids: Vec<u64> = tasks.iter().filter(|(_, task)| task.node == node).map(|(id, _)| *id).collect();
-        ids.iter()
-            .filter_map(|id| tasks.remove(id)?.body)
-            .map(|body| Box::new(body) as Box<dyn Any>)
-            .collect()
+        let gone: Vec<u64> = tasks.iter().filter(|(_, task)| whose(&task.owner)).map(|(id, _)| *id).collect();
+        gone.iter().filter_map(|id| tasks.remove(id)?.future).collect()
     }
+
+    /// Forgets every wake: a queued waker and the queue hold each other.
+    pub(super) fn clear(&self) {
+        self.woken.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.round.borrow_mut().clear();
+        self.yielded.borrow_mut().clear();
+    }
+
+    /// Whether there is a task of this id.
+    pub(super) fn has(&self, id: u64) -> bool {
+        self.tasks.borrow().contains_key(&id)
+    }
+
+    /// How many tasks a node has.
+    pub(super) fn count(&self, node: u32) -> usize {
+        self.tasks.borrow().values().filter(|task| task.owner.node == node).count()
+    }
+}
+
+fn words_of(payload: &(dyn Any + Send)) -> String {
+    payload
+        .downcast_ref::<&str>()
+        .map(|words| (*words).to_owned())
+        .or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "(no words)".to_owned())
 }

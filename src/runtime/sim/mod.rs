@@ -1,223 +1,278 @@
-//! The simulated runtime: whole nodes in virtual time, on one thread, repeatable from a seed.
+//! The simulated runtime: whole nodes on one thread, in virtual time, on an in-memory network and disk.
 //!
-//! A [`World`] holds the clock, the tasks of every shard of every node, an in-memory network and a disk for each node. Nothing
-//! in it asks the machine for anything, so a run is a function of its seed. Faults are dealt by [`Faults`]; a
-//! crash takes a node's tasks and connections away and leaves its disk with what was synced and a part of what was not.
-
-mod disk;
-mod executor;
-mod network;
+//! A [`World`] is a pure function of its seed and of what the test does to it: it reads no clock, opens no socket, starts no
+//! thread. The same seed gives the same interleaving of tasks, the same latencies and the same faults, which
+//! [`World::fingerprint`] proves. Call order: [`World::new`], set [`World::faults`], take a [`SimRuntime`] for each shard
+//! ([`World::shard`]), spawn tasks on it, drive the world ([`World::block_on`], [`World::run_until`]); at any point
+//! [`World::crash`] a node and take shards of its next life.
+//!
+//! What a seed does not reach: `std` hash maps (iterate over none), and the random numbers inside rustls.
+//!
+//! Time passes in two ways: each poll of a task costs a little (so that a task which spins still meets its deadline), and when
+//! nothing is ready the clock jumps to the next event.
 
 use std::cell::{Cell, RefCell};
-use std::future::{Future, poll_fn};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::runtime::{Bell, Runtime, SegmentMap};
 use crate::time::{Instant, UnixMillis};
 
-pub use disk::SimSegment;
-pub use network::{SimDatagram, SimListener, SimStream};
+mod disk;
+mod executor;
+mod network;
+mod random;
+mod socket;
+mod trace;
+mod world;
 
-use executor::Executor;
+pub use disk::{DiskFaults, SimSegment};
+pub use network::Faults;
+pub use socket::{SimDatagram, SimListener, SimStream};
 
-/// Virtual time begins here on the wall clock: 2026-01-01T00:00:00Z.
-const EPOCH: u64 = 1_767_225_600_000;
+use disk::{Disks, Loss};
+use executor::{Executor, Owner, Panicked};
+use network::{Network, NetworkEvent};
+use random::Random;
+use trace::Trace;
 
-/// What may go wrong. All chances are in millionths.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Faults {
-    /// A send or receive moves fewer bytes than it could.
-    pub short_transfer: u32,
-    /// A connection is cut when bytes are sent on it.
-    pub cut: u32,
-    /// A datagram is lost.
-    pub datagram_loss: u32,
-    /// An append fails after a part of it was written.
-    pub append_error: u32,
-    /// A sync fails; what it should have synced may or may not be on disk.
-    pub sync_error: u32,
-    /// Bytes a node's disk holds; 0 is no bound.
-    pub disk_quota: u64,
+/// Wall-clock time at the start of every world: 2026-01-01T00:00:00Z.
+pub const EPOCH: UnixMillis = UnixMillis(1_767_225_600_000);
+/// Virtual time after which [`World::block_on`] gives a future up for hung.
+pub const BLOCK_ON_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+/// What one poll of a task costs, nanoseconds: least, and the span above it.
+const POLL_COST: (u64, u64) = (200, 1000);
+/// What work on the helper thread costs.
+const BLOCKING_COST: (Duration, Duration) = (Duration::from_micros(20), Duration::from_millis(5));
+
+/// A simulated world: any number of nodes, their network and their disks. Dropping it drops every task.
+pub struct World {
+    state: Rc<State>,
 }
 
-/// Everything there is.
-#[derive(Clone)]
-pub struct World(Rc<Inner>);
-
-struct Inner {
+/// What all handles share. No borrow of a part is ever held while a task is polled or dropped.
+struct State {
+    seed: u64,
+    clock: Cell<u64>,
+    wall_shift: Cell<i64>,
+    running: Cell<bool>,
+    /// Choices of the scheduler, apart from those of the faults: turning a fault on does not reshuffle everything.
+    schedule: RefCell<Random>,
+    random: RefCell<Random>,
     executor: Executor,
-    network: RefCell<network::Network>,
-    disks: RefCell<disk::Disks>,
-    random: Cell<u64>,
-    faults: Cell<Faults>,
-    fingerprint: Cell<u64>,
+    events: RefCell<Events>,
+    network: RefCell<Network>,
+    faults: RefCell<Faults>,
+    disks: RefCell<Disks>,
+    nodes: RefCell<BTreeMap<u32, Node>>,
+    trace: RefCell<Trace>,
 }
 
-impl World {
-    /// An empty world.
-    pub fn new(seed: u64) -> World {
-        World(Rc::new(Inner {
-            executor: Executor::default(),
-            network: RefCell::default(),
-            disks: RefCell::default(),
-            random: Cell::new(seed),
-            faults: Cell::default(),
-            fingerprint: Cell::new(seed),
-        }))
+#[derive(Default)]
+struct Node {
+    life: u32,
+    panics: u64,
+}
+
+#[derive(Default)]
+struct Events {
+    heap: BinaryHeap<Reverse<Scheduled>>,
+    serial: u64,
+}
+
+struct Scheduled {
+    at: u64,
+    serial: u64,
+    event: Event,
+}
+
+enum Event {
+    Wake(Waker),
+    Network(NetworkEvent),
+    Down(u32, Loss),
+    /// The tasks of a node's former lives are to be dropped.
+    Bury(u32),
+}
+
+impl PartialEq for Scheduled {
+    fn eq(&self, other: &Scheduled) -> bool {
+        (self.at, self.serial) == (other.at, other.serial)
+    }
+}
+
+impl Eq for Scheduled {}
+
+impl PartialOrd for Scheduled {
+    fn partial_cmp(&self, other: &Scheduled) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Scheduled {
+    fn cmp(&self, other: &Scheduled) -> std::cmp::Ordering {
+        (self.at, self.serial).cmp(&(other.at, other.serial))
+    }
+}
+
+/// What one turn of the world did.
+enum Turn {
+    /// Polled a task or fired events.
+    Ran,
+    /// The outsider with this id is to be polled by its owner.
+    Outsider(u64),
+    /// Nothing is ready and nothing is due in the given time.
+    Idle,
+}
+
+impl State {
+    fn life(&self, node: u32) -> u32 {
+        self.nodes.borrow_mut().entry(node).or_default().life
     }
 
-    /// A runtime for one shard of a node (or for a peer, which is a node too).
-    pub fn runtime(&self, node: u32) -> SimRuntime {
-        self.runtime_with(node, Arc::new(Bell::new()))
+    fn note(&self, what: &'static str, subject: u64, detail: u64) {
+        self.trace.borrow_mut().note(self.clock.get(), what, subject, detail);
     }
 
-    /// The same with a bell that others know already.
-    pub fn runtime_with(&self, node: u32, bell: Arc<Bell>) -> SimRuntime {
-        SimRuntime(Rc::new(Core { world: self.clone(), node, bell, panics: Rc::default() }))
+    fn schedule(&self, at: u64, event: Event) {
+        let mut events = self.events.borrow_mut();
+        events.serial += 1;
+        let serial = events.serial;
+        events.heap.push(Reverse(Scheduled { at, serial, event }));
     }
 
-    /// The virtual clock.
-    pub fn now(&self) -> Instant {
-        Instant(self.0.executor.now())
+    fn take_due(&self) -> Option<Event> {
+        let mut events = self.events.borrow_mut();
+        let now = self.clock.get();
+        let due = events.heap.peek().is_some_and(|Reverse(next)| next.at <= now);
+        if due { events.heap.pop().map(|Reverse(next)| next.event) } else { None }
     }
 
-    /// What goes wrong from now on.
-    pub fn set_faults(&self, faults: Faults) {
-        self.0.faults.set(faults);
-    }
-
-    /// Runs until the clock reaches `at`.
-    pub fn run_until(&self, at: Instant) {
-        while self.step(at) {}
-    }
-
-    /// Runs for a while.
-    pub fn run_for(&self, span: Duration) {
-        self.run_until(self.now() + span);
-    }
-
-    /// Runs until `done`, looking now and then; false if that did not come to pass before `limit`.
-    pub fn run_until_true(&self, limit: Duration, mut done: impl FnMut() -> bool) -> bool {
-        let end = self.now() + limit;
-        while self.now() < end {
-            if done() {
-                return true;
+    /// Fires what is due, then polls one ready task or jumps to the next event, if that is not after `until`.
+    fn turn(&self, until: u64) -> Turn {
+        while let Some(event) = self.take_due() {
+            match event {
+                Event::Wake(waker) => waker.wake(),
+                Event::Network(event) => self.network_event(event),
+                Event::Down(node, loss) => self.down(node, loss),
+                Event::Bury(node) => self.bury(node),
             }
-            self.run_for(Duration::from_millis(10));
         }
-        done()
-    }
-
-    /// Ends a node as a power cut does. Its disk keeps what was synced, and by chance sectors of what was not.
-    pub fn crash(&self, node: u32) {
-        let tasks = self.0.executor.take_node(node);
-        // The tasks' own clean-up must not reach the peers in an orderly way: the network forgets the node first.
-        let wakers = self.0.network.borrow_mut().crash(node);
-        drop(tasks);
-        for waker in wakers {
-            waker.wake();
-        }
-        let mut sector = || self.chance(500_000);
-        self.0.disks.borrow_mut().crash(node, &mut sector);
-    }
-
-    /// A server for datagrams sent to `address`: a question in, an answer or nothing out.
-    pub fn serve_datagrams(
-        &self,
-        address: SocketAddr,
-        server: impl FnMut(&[u8]) -> Option<Vec<u8>> + 'static,
-    ) {
-        self.0.network.borrow_mut().serve_datagrams(address, Box::new(server));
-    }
-
-    /// Flips bits of a synced byte of a file, where it lies.
-    pub fn rot(&self, node: u32, path: &Path, offset: u64) {
-        self.0.disks.borrow_mut().rot(node, path, offset);
-    }
-
-    /// A number that is the same for two runs that went the same way.
-    pub fn fingerprint(&self) -> u64 {
-        self.0.fingerprint.get()
-    }
-
-    fn note(&self, what: u64) {
-        let mixed = (self.0.fingerprint.get() ^ what).wrapping_mul(0x0000_0100_0000_01B3).rotate_left(17);
-        self.0.fingerprint.set(mixed);
-    }
-
-    /// splitmix64
-    fn random(&self) -> u64 {
-        let state = self.0.random.get().wrapping_add(0x9E37_79B9_7F4A_7C15);
-        self.0.random.set(state);
-        let mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn chance(&self, millionths: u32) -> bool {
-        millionths > 0 && self.random() % 1_000_000 < u64::from(millionths)
-    }
-
-    fn between(&self, least: u64, most: u64) -> u64 {
-        least + self.random() % (most - least + 1)
-    }
-
-    /// Runs one task, or goes on to the next event. False: nothing happens before `limit`, and the clock stands there.
-    fn step(&self, limit: Instant) -> bool {
-        if let Some((task, node)) = self.0.executor.pick(|bound| self.random() as usize % bound) {
-            self.note(task);
-            self.0.executor.run(task, node);
-            return true;
-        }
-        match self.0.executor.next_event(limit.0) {
-            Some(event) => {
-                let wakers = match event {
-                    executor::Event::Wake(waker) => vec![waker],
-                    executor::Event::Network(event) => {
-                        let mut network = self.0.network.borrow_mut();
-                        network.happen(event)
-                    }
-                };
-                for waker in wakers {
-                    waker.wake();
+        let chosen = self.executor.choose(&mut self.schedule.borrow_mut());
+        let Some(waker) = chosen else {
+            let next = self.events.borrow().heap.peek().map(|Reverse(next)| next.at);
+            return match next {
+                Some(at) if at <= until => {
+                    self.clock.set(at);
+                    Turn::Ran
                 }
-                true
-            }
-            None => false,
+                _ => Turn::Idle,
+            };
+        };
+        let cost = POLL_COST.0 + self.schedule.borrow_mut().below(POLL_COST.1);
+        self.clock.set(self.clock.get().saturating_add(cost));
+        self.trace.borrow_mut().mix(waker.id);
+        if !self.executor.has(waker.id) {
+            return Turn::Outsider(waker.id);
+        }
+        if let Err(panicked) = self.executor.run(&waker) {
+            self.panicked(&panicked);
+        }
+        Turn::Ran
+    }
+
+    fn panicked(&self, panicked: &Panicked) {
+        let Owner { node, shard, vital, .. } = panicked.owner;
+        self.nodes.borrow_mut().entry(node).or_default().panics += 1;
+        self.note("panic", u64::from(node), u64::from(shard));
+        if let Some(name) = vital {
+            panic!("the {name} task of shard {shard} of node {node} panicked: {}", panicked.words);
         }
     }
 
-    fn later(&self, span: Duration, event: executor::Event) {
-        let at = self.now() + span;
-        self.0.executor.schedule(at.0, event);
+    /// Ends a node's life, and drops its tasks.
+    fn down(&self, node: u32, loss: Loss) {
+        self.end_life(node, loss);
+        self.bury(node);
+    }
+
+    /// Ends a node's life from inside one of its tasks: it is cut off at once, its tasks are dropped before anything else
+    /// runs (not now: they share state that the running one may have borrowed).
+    fn fall(&self, node: u32) {
+        self.end_life(node, Loss::PageCache);
+        self.schedule(self.clock.get(), Event::Bury(node));
+    }
+
+    fn end_life(&self, node: u32, loss: Loss) {
+        self.note("down", u64::from(node), u64::from(loss == Loss::Nothing));
+        self.nodes.borrow_mut().entry(node).or_default().life += 1;
+        self.disks.borrow_mut().down(node, loss, &mut self.random.borrow_mut());
+        self.cut_node(node);
+    }
+
+    /// What these tasks hold is cut off already, so that dropping it sends nothing.
+    fn bury(&self, node: u32) {
+        let life = self.life(node);
+        drop(self.executor.take_tasks(|owner| owner.node == node && owner.life != life));
     }
 }
 
-struct Core {
-    world: World,
-    node: u32,
-    bell: Arc<Bell>,
-    panics: Rc<Cell<u64>>,
-}
-
-/// One shard's view of the world.
+/// One shard of one life of a simulated node. Cloning is a reference count.
 #[derive(Clone)]
 pub struct SimRuntime(Rc<Core>);
 
+struct Core {
+    state: Rc<State>,
+    node: u32,
+    shard: u16,
+    life: u32,
+    bell: Arc<Bell>,
+    random: RefCell<Random>,
+    panics: Rc<Cell<u64>>,
+}
+
 impl SimRuntime {
-    fn world(&self) -> &World {
-        &self.0.world
+    /// The node this shard belongs to.
+    pub fn node(&self) -> u32 {
+        self.0.node
     }
 
-    /// Waits in virtual time.
-    pub async fn pause(&self, span: Duration) {
-        self.sleep_until(self.now() + span).await;
+    /// Whether the node still lives the life this shard belongs to.
+    pub fn is_alive(&self) -> bool {
+        self.0.state.life(self.0.node) == self.0.life
+    }
+
+    fn alive(&self) -> io::Result<()> {
+        if self.is_alive() { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::ENETDOWN)) }
+    }
+
+    fn start(&self, vital: Option<&'static str>, task: impl Future<Output = ()> + 'static) {
+        // A handle that outlived its node starts nothing: the task is dropped.
+        if self.is_alive() {
+            let owner = Owner {
+                node: self.0.node,
+                life: self.0.life,
+                shard: self.0.shard,
+                vital,
+                panics: self.0.panics.clone(),
+            };
+            let id = self.0.state.executor.spawn(owner, Box::pin(task));
+            self.0.state.trace.borrow_mut().mix(id);
+        }
+    }
+
+    fn sleep(&self, least: Duration, most: Duration) -> Sleep {
+        let span = self.0.state.random.borrow_mut().between(least, most);
+        Sleep::new(&self.0.state, self.0.state.clock.get().saturating_add(span))
     }
 }
 
@@ -228,58 +283,45 @@ impl Runtime for SimRuntime {
     type Segment = SimSegment;
 
     fn now(&self) -> Instant {
-        self.world().now()
+        Instant(self.0.state.clock.get())
     }
 
     fn wall(&self) -> UnixMillis {
-        UnixMillis(EPOCH + self.now().0 / 1_000_000)
+        let shifted = EPOCH.0.saturating_add_signed(self.0.state.wall_shift.get());
+        UnixMillis(shifted).after(Duration::from_nanos(self.0.state.clock.get()))
     }
 
     fn random(&self) -> u64 {
-        self.world().random()
+        self.0.random.borrow_mut().next()
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {
-        self.world().0.executor.spawn(self.0.node, None, self.0.panics.clone(), Box::pin(task));
+        self.start(None, task);
     }
 
     fn spawn_vital(&self, name: &'static str, task: impl Future<Output = ()> + 'static) {
-        self.world().0.executor.spawn(self.0.node, Some(name), self.0.panics.clone(), Box::pin(task));
+        self.start(Some(name), task);
     }
 
     fn panics(&self) -> u64 {
         self.0.panics.get()
     }
 
-    async fn sleep_until(&self, at: Instant) {
-        poll_fn(|context| {
-            if self.now() >= at {
-                return Poll::Ready(());
-            }
-            self.world().0.executor.schedule(at.0, executor::Event::Wake(context.waker().clone()));
-            Poll::Pending
-        })
-        .await;
+    fn sleep_until(&self, at: Instant) -> impl Future<Output = ()> {
+        Sleep::new(&self.0.state, at.0)
     }
 
-    async fn yield_now(&self) {
-        let mut yielded = false;
-        poll_fn(|context| {
-            if std::mem::replace(&mut yielded, true) {
-                return Poll::Ready(());
-            }
-            context.waker().wake_by_ref();
-            Poll::Pending
-        })
-        .await;
+    fn yield_now(&self) -> impl Future<Output = ()> {
+        YieldNow { state: self.0.state.clone(), yielded: false }
     }
 
     async fn run_blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> io::Result<T> {
-        self.pause(Duration::from_micros(self.world().between(50, 5_000))).await;
-        Ok(work())
+        self.sleep(BLOCKING_COST.0, BLOCKING_COST.1).await;
+        catch_unwind(AssertUnwindSafe(work))
+            .map_err(|_| io::Error::other("work on the helper thread panicked"))
     }
 
     fn bell(&self) -> &Arc<Bell> {
@@ -287,42 +329,114 @@ impl Runtime for SimRuntime {
     }
 
     fn listen(&self, address: SocketAddr) -> io::Result<SimListener> {
-        Ok(network::listen(self.world(), self.0.node, address))
+        self.alive()?;
+        SimListener::bind(&self.0.state, self.0.node, address)
     }
 
     fn connect(&self, source: Option<IpAddr>, to: SocketAddr) -> io::Result<SimStream> {
-        Ok(network::connect(self.world(), self.0.node, source, to))
+        self.alive()?;
+        SimStream::connect(&self.0.state, self.0.node, source, to)
     }
 
     fn datagram(&self, to: SocketAddr) -> io::Result<SimDatagram> {
-        Ok(network::datagram(self.world(), to))
+        self.alive()?;
+        Ok(SimDatagram::connect(&self.0.state, self.0.node, to))
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
-        Ok(self.world().0.disks.borrow().list(self.0.node, directory))
+        self.alive()?;
+        self.0.state.disks.borrow_mut().list(self.0.node, directory)
     }
 
-    fn create_directory(&self, _directory: &Path) -> io::Result<()> {
-        Ok(())
+    fn create_directory(&self, directory: &Path) -> io::Result<()> {
+        self.alive()?;
+        self.0.state.disks.borrow_mut().create_directory(self.0.node, directory)
     }
 
     fn open_segment(&self, path: &Path) -> io::Result<SimSegment> {
-        disk::open(self.world(), self.0.node, path)
+        self.alive()?;
+        SimSegment::open(self, path)
     }
 
     async fn create_segment(&self, path: &Path, size: u64) -> io::Result<SimSegment> {
-        self.pause(Duration::from_micros(self.world().between(500, 50_000))).await;
-        disk::create(self.world(), self.0.node, path, size)
+        self.alive()?;
+        SimSegment::create(self, path, size).await
     }
 
     async fn read(&self, segment: &SegmentMap, offset: u64, length: usize) -> io::Result<Vec<u8>> {
-        self.pause(Duration::from_micros(self.world().between(1, 300))).await;
+        self.sleep(disk::READ_COST.0, disk::READ_COST.1).await;
         self.read_now(segment, offset, length)
     }
 
     fn read_now(&self, segment: &SegmentMap, offset: u64, length: usize) -> io::Result<Vec<u8>> {
-        self.world().note(segment.tag() ^ offset);
-        segment.slice(offset, length).map(<[u8]>::to_vec).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+        self.0.state.disks.borrow().read(segment, offset, length)
+    }
+}
+
+/// Ready at a point in virtual time.
+struct Sleep {
+    state: Rc<State>,
+    at: u64,
+    /// The waker the event holds.
+    armed: Option<Waker>,
+}
+
+impl Sleep {
+    fn new(state: &Rc<State>, at: u64) -> Sleep {
+        Sleep { state: state.clone(), at, armed: None }
+    }
+}
+
+impl Future for Sleep {
+    type Output = ();
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.state.clock.get() >= self.at {
+            return Poll::Ready(());
+        }
+        let waker = context.waker();
+        // An instant at the end of time is never reached, and needs no event.
+        if self.at < Instant::FAR.0 && self.armed.as_ref().is_none_or(|armed| !armed.will_wake(waker)) {
+            self.state.schedule(self.at, Event::Wake(waker.clone()));
+            self.armed = Some(waker.clone());
+        }
+        Poll::Pending
+    }
+}
+
+/// Pending once.
+struct YieldNow {
+    state: Rc<State>,
+    yielded: bool,
+}
+
+impl Future for YieldNow {
+    type Output = ();
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.yielded {
+            return Poll::Ready(());
+        }
+        self.yielded = true;
+        self.state.executor.defer(context.waker().clone());
+        Poll::Pending
+    }
+}
+
+/// The readiness of one direction of a socket: the waker of the task that waits for it.
+#[derive(Debug, Default)]
+struct Waiter(Option<Waker>);
+
+impl Waiter {
+    fn register(&mut self, context: &Context<'_>) {
+        match &mut self.0 {
+            Some(waker) => waker.clone_from(context.waker()),
+            none => *none = Some(context.waker().clone()),
+        }
+    }
+
+    fn wake(&mut self) {
+        if let Some(waker) = self.0.take() {
+            waker.wake();
+        }
     }
 }
 

@@ -1,433 +1,447 @@
-//! Streams, listeners and datagrams in memory. One network for all nodes: addresses are what tells them apart.
+//! The simulated network: connections as pairs of bounded pipes, listeners, datagrams, and what goes wrong with them.
+//!
+//! One flat address space for all nodes: whoever listens on an address is reached there, 127.0.0.1 included. A listener on
+//! 0.0.0.0 or :: is reached at its node's own address and at loopback.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{self, IoSlice};
-use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr};
-use std::task::{Context, Poll, Waker};
+use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
-use crate::runtime::sim::{World, executor};
-use crate::runtime::{Datagram, Listener, Stream};
+mod connection;
+mod datagram;
 
-/// Bytes one direction of a connection holds, under way and arrived.
-const PIPE: usize = 64 * 1024;
+use super::random::nanos;
+use super::{Event, State, Waiter, World};
 
-/// What arrives at its time.
-pub enum Event {
-    /// Bytes for the given side of a connection.
-    Bytes(u64, usize, Vec<u8>),
-    /// The end of what the other side sends.
-    End(u64, usize),
-    /// A connection attempt reaches its target.
-    Connect(u64, SocketAddr, u64),
-    /// An answer to a datagram.
-    Datagram(u64, Vec<u8>),
+/// Bytes one direction of a connection holds, under way and received together: the window.
+pub(super) const PIPE_BYTES: usize = 64 * 1024;
+/// Connections a listener queues before attempts are silently retried.
+const BACKLOG: usize = 4096;
+/// How long a connection attempt goes unanswered (Linux: six retries of a SYN).
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(127);
+/// A SYN that found no room comes again.
+const SYN_RETRY: Duration = Duration::from_secs(1);
+/// Datagrams a socket queues; more are lost.
+const DATAGRAMS: usize = 128;
+/// Largest UDP payload over IPv4.
+const DATAGRAM_BYTES: usize = 65_507;
+/// A connection that breaks does so within 2^20 bytes.
+const BREAK_BITS: u64 = 20;
+/// Ports given to connecting ends.
+const EPHEMERAL: std::ops::Range<u16> = 32_768..61_000;
+
+/// What goes wrong on the network. Probabilities are between 0 and 1, and 0 in a new world.
+#[derive(Clone, Debug)]
+pub struct Faults {
+    /// Least latency of a connection, one way; each connection keeps the one it draws. Default 50 us.
+    pub latency_min: Duration,
+    /// Most latency of a connection. Default 500 us.
+    pub latency_max: Duration,
+    /// That a new connection is reset after a random number of bytes of one of its directions.
+    pub cut: f64,
+    /// That a new connection goes deaf after a random number of bytes: nothing arrives any more, and nobody is told.
+    pub half_open: f64,
+    /// That a piece of data (and all that follows it) is late by up to `delay_max`.
+    pub delay: f64,
+    /// See `delay`. Default 2 s.
+    pub delay_max: Duration,
+    /// That a send or a receive takes fewer bytes than it could.
+    pub short: f64,
+    /// That a wait for readiness ends though nothing is ready.
+    pub spurious: f64,
+    /// That a datagram is lost, in each direction.
+    pub datagram_loss: f64,
+    /// That a datagram is late by up to `delay_max`, and others overtake it.
+    pub datagram_reorder: f64,
+    /// That a datagram arrives twice.
+    pub datagram_duplicate: f64,
+    /// Addresses that refuse connections and datagrams, whoever listens there.
+    pub refuse: BTreeSet<SocketAddr>,
+    /// Addresses that never answer a connection attempt or a datagram.
+    pub blackhole: BTreeSet<SocketAddr>,
 }
 
-type Server = Box<dyn FnMut(&[u8]) -> Option<Vec<u8>>>;
+impl Default for Faults {
+    fn default() -> Faults {
+        Faults {
+            latency_min: Duration::from_micros(50),
+            latency_max: Duration::from_micros(500),
+            cut: 0.0,
+            half_open: 0.0,
+            delay: 0.0,
+            delay_max: Duration::from_secs(2),
+            short: 0.0,
+            spurious: 0.0,
+            datagram_loss: 0.0,
+            datagram_reorder: 0.0,
+            datagram_duplicate: 0.0,
+            refuse: BTreeSet::new(),
+            blackhole: BTreeSet::new(),
+        }
+    }
+}
 
-#[derive(Default)]
-pub struct Network {
+/// One end of one connection. Side 0 connected, side 1 was accepted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct EndId {
+    connection: u64,
+    side: usize,
+}
+
+impl EndId {
+    fn peer(self) -> EndId {
+        EndId { connection: self.connection, side: 1 - self.side }
+    }
+}
+
+/// What the network does later.
+pub(super) enum NetworkEvent {
+    /// A connection attempt reaches its address.
+    Arrive(u64),
+    /// Its confirmation reaches the connecting end.
+    Made(u64),
+    /// Its failure does.
+    Failed(u64, i32),
+    /// The next parcel reaches an end.
+    Deliver(EndId),
+    /// A datagram reaches the address its socket is connected to.
+    DatagramThere(u64, Vec<u8>),
+    /// An answer reaches the socket.
+    DatagramBack(u64, Vec<u8>),
+    /// An ICMP port unreachable reaches the socket.
+    Unreachable(u64),
+}
+
+pub(super) type DatagramHandler = Rc<RefCell<dyn FnMut(&[u8]) -> Option<Vec<u8>>>>;
+
+pub(super) struct Network {
     connections: BTreeMap<u64, Connection>,
-    listeners: BTreeMap<u64, ListenerState>,
-    sockets: BTreeMap<u64, SocketState>,
-    servers: BTreeMap<SocketAddr, Server>,
-    next: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Connecting,
-    Open,
-    Refused,
-    Reset,
+    listeners: BTreeMap<u64, Listening>,
+    sockets: BTreeMap<u64, Socket>,
+    handlers: BTreeMap<SocketAddr, DatagramHandler>,
+    serial: u64,
+    port: u16,
 }
 
 struct Connection {
-    state: State,
-    /// The connecting side, then the accepting one.
-    sides: [Side; 2],
+    ends: [End; 2],
+    to: SocketAddr,
+    /// Nanoseconds, one way.
+    latency: u64,
+    /// When the attempt is given up.
+    deadline: u64,
+    /// Whether the attempt has ended, as the connecting end knows it.
+    made: bool,
+    /// Bytes sent in both directions, and after how many the connection goes deaf.
+    moved: u64,
+    deaf_after: Option<u64>,
+    deaf: bool,
 }
 
-#[derive(Default)]
-struct Side {
-    node: Option<u32>,
-    address: Option<SocketAddr>,
-    arrived: VecDeque<u8>,
-    under_way: usize,
-    ended: bool,
-    /// Nothing arrives before what was sent earlier.
-    last_arrival: u64,
-    /// This side was dropped.
-    gone: bool,
-    reader: Option<Waker>,
-    writer: Option<Waker>,
+enum Parcel {
+    Bytes(Vec<u8>),
+    End,
+    Reset,
 }
 
-struct ListenerState {
+struct End {
     node: u32,
     address: SocketAddr,
-    queue: VecDeque<(u64, SocketAddr)>,
-    waker: Option<Waker>,
+    /// Parcels on their way here, when the last of them arrives, and their bytes.
+    flight: VecDeque<Parcel>,
+    flight_until: u64,
+    flight_bytes: usize,
+    received: VecDeque<u8>,
+    /// The peer's end of stream has arrived.
+    ended: bool,
+    /// The pending error of the socket.
+    error: Option<i32>,
+    /// Nothing is sent or received any more: reset, or never connected.
+    dead: bool,
+    send_shut: bool,
+    recv_shut: bool,
+    /// The handle was dropped (or not made yet).
+    closed: bool,
+    sent: u64,
+    cut_after: Option<u64>,
+    reader: Waiter,
+    writer: Waiter,
 }
 
-#[derive(Default)]
-struct SocketState {
-    inbox: VecDeque<Vec<u8>>,
-    waker: Option<Waker>,
+struct Listening {
+    node: u32,
+    address: SocketAddr,
+    queue: VecDeque<u64>,
+    waiter: Waiter,
 }
 
-impl Connection {
-    fn reset(&mut self) -> Vec<Waker> {
-        self.state = State::Reset;
-        self.wakers()
+struct Socket {
+    node: u32,
+    to: SocketAddr,
+    received: VecDeque<Vec<u8>>,
+    error: Option<i32>,
+    waiter: Waiter,
+}
+
+fn os(code: i32) -> io::Error {
+    io::Error::from_raw_os_error(code)
+}
+
+impl End {
+    fn new(node: u32, address: SocketAddr, closed: bool) -> End {
+        End {
+            node,
+            address,
+            flight: VecDeque::new(),
+            flight_until: 0,
+            flight_bytes: 0,
+            received: VecDeque::new(),
+            ended: false,
+            error: None,
+            dead: false,
+            send_shut: false,
+            recv_shut: false,
+            closed,
+            sent: 0,
+            cut_after: None,
+            reader: Waiter::default(),
+            writer: Waiter::default(),
+        }
     }
 
-    fn wakers(&mut self) -> Vec<Waker> {
-        self.sides.iter_mut().flat_map(|side| [side.reader.take(), side.writer.take()]).flatten().collect()
+    /// Bytes the peer may send.
+    fn room(&self) -> usize {
+        PIPE_BYTES.saturating_sub(self.flight_bytes + self.received.len())
+    }
+
+    fn die(&mut self, error: i32) {
+        // As in Linux: what was received stays readable, then comes the error once, then the end.
+        self.error = Some(error);
+        self.dead = true;
+        self.flight.clear();
+        self.flight_bytes = 0;
+        self.reader.wake();
+        self.writer.wake();
     }
 }
 
 impl Network {
+    pub(super) fn new() -> Network {
+        Network {
+            connections: BTreeMap::new(),
+            listeners: BTreeMap::new(),
+            sockets: BTreeMap::new(),
+            handlers: BTreeMap::new(),
+            serial: 0,
+            port: EPHEMERAL.start,
+        }
+    }
+
+    pub(super) fn serve(&mut self, address: SocketAddr, handler: DatagramHandler) {
+        self.handlers.insert(address, handler);
+    }
+
+    pub(super) fn take_handlers(&mut self) -> BTreeMap<SocketAddr, DatagramHandler> {
+        std::mem::take(&mut self.handlers)
+    }
+
+    /// Whether no connection is left.
+    #[cfg(test)]
+    pub(super) fn is_quiet(&self) -> bool {
+        self.connections.is_empty()
+    }
+
     fn id(&mut self) -> u64 {
-        self.next += 1;
-        self.next
+        self.serial += 1;
+        self.serial
     }
 
-    pub fn serve_datagrams(&mut self, address: SocketAddr, server: Server) {
-        self.servers.insert(address, server);
+    fn ephemeral(&mut self) -> u16 {
+        let port = self.port;
+        self.port = if port + 1 < EPHEMERAL.end { port + 1 } else { EPHEMERAL.start };
+        port
     }
 
-    /// Something arrives: who is to be woken.
-    pub fn happen(&mut self, event: Event) -> Vec<Waker> {
-        match event {
-            Event::Bytes(id, side, bytes) => {
-                let Some(connection) = self.connections.get_mut(&id) else { return Vec::new() };
-                if connection.state != State::Open {
-                    return Vec::new();
-                }
-                let side = &mut connection.sides[side];
-                side.under_way -= bytes.len();
-                side.arrived.extend(bytes);
-                side.reader.take().into_iter().collect()
-            }
-            Event::End(id, side) => {
-                let Some(connection) = self.connections.get_mut(&id) else { return Vec::new() };
-                let side = &mut connection.sides[side];
-                side.ended = true;
-                side.reader.take().into_iter().collect()
-            }
-            Event::Connect(id, to, choice) => self.arrive(id, to, choice),
-            Event::Datagram(id, bytes) => {
-                let Some(socket) = self.sockets.get_mut(&id) else { return Vec::new() };
-                socket.inbox.push_back(bytes);
-                socket.waker.take().into_iter().collect()
-            }
+    /// The listeners a connection to `to` may reach: those on the very address, or else those on the wildcard.
+    fn group(&self, to: SocketAddr) -> Vec<u64> {
+        let exact: Vec<u64> =
+            self.listeners.iter().filter(|(_, one)| one.address == to).map(|(id, _)| *id).collect();
+        if !exact.is_empty() {
+            return exact;
         }
-    }
-
-    fn arrive(&mut self, id: u64, to: SocketAddr, choice: u64) -> Vec<Waker> {
-        let Some(connection) = self.connections.get_mut(&id) else { return Vec::new() };
-        if connection.state != State::Connecting {
-            return Vec::new();
-        }
-        let mut listeners: Vec<&mut ListenerState> =
-            self.listeners.values_mut().filter(|listener| listener.address == to).collect();
-        if listeners.is_empty() {
-            connection.state = State::Refused;
-            return connection.wakers();
-        }
-        let place = choice as usize % listeners.len();
-        let listener = &mut listeners[place];
-        connection.state = State::Open;
-        connection.sides[1].node = Some(listener.node);
-        connection.sides[1].address = Some(to);
-        let peer = connection.sides[0].address.unwrap_or(to);
-        listener.queue.push_back((id, peer));
-        let mut wakers: Vec<Waker> = listener.waker.take().into_iter().collect();
-        wakers.extend(connection.sides[0].writer.take());
-        wakers
-    }
-
-    /// A node is gone: its listeners are, and its connections are reset.
-    pub fn crash(&mut self, node: u32) -> Vec<Waker> {
-        self.listeners.retain(|_, listener| listener.node != node);
-        let mut wakers = Vec::new();
-        for connection in self.connections.values_mut() {
-            if connection.sides.iter().any(|side| side.node == Some(node)) {
-                wakers.extend(connection.reset());
-            }
-        }
-        wakers
+        let wild = |one: &Listening| {
+            one.address.ip().is_unspecified()
+                && one.address.port() == to.port()
+                && one.address.is_ipv4() == to.is_ipv4()
+                && (to.ip().is_loopback() || to.ip() == World::address(one.node))
+        };
+        self.listeners.iter().filter(|(_, one)| wild(one)).map(|(id, _)| *id).collect()
     }
 }
 
-/// A connection's end.
-pub struct SimStream {
-    world: World,
-    id: u64,
-    side: usize,
-}
-
-pub fn connect(world: &World, node: u32, source: Option<IpAddr>, to: SocketAddr) -> SimStream {
-    let port = world.between(10_000, 60_000) as u16;
-    let own = SocketAddr::new(source.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), port);
-    let mut network = world.0.network.borrow_mut();
-    let id = network.id();
-    let side = Side { node: Some(node), address: Some(own), ..Side::default() };
-    network.connections.insert(id, Connection { state: State::Connecting, sides: [side, Side::default()] });
-    drop(network);
-    let arrival = Duration::from_micros(world.between(20, 2_000));
-    world.later(arrival, executor::Event::Network(Event::Connect(id, to, world.random())));
-    SimStream { world: world.clone(), id, side: 0 }
-}
-
-fn error(state: State) -> io::Error {
-    match state {
-        State::Refused => io::ErrorKind::ConnectionRefused.into(),
-        _ => io::ErrorKind::ConnectionReset.into(),
-    }
-}
-
-impl Stream for SimStream {
-    fn try_recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let short = self.world.chance(self.world.0.faults.get().short_transfer);
-        let cut = if short { self.world.between(1, 20) as usize } else { usize::MAX };
-        let mut network = self.world.0.network.borrow_mut();
-        let Some(connection) = network.connections.get_mut(&self.id) else { return Err(error(State::Reset)) };
-        match connection.state {
-            State::Open => {}
-            State::Connecting => return Err(io::ErrorKind::WouldBlock.into()),
-            state => return Err(error(state)),
+/// Listeners.
+impl State {
+    pub(super) fn net_listen(&self, node: u32, mut address: SocketAddr) -> io::Result<u64> {
+        let network = &mut *self.network.borrow_mut();
+        if address.port() == 0 {
+            address.set_port(network.ephemeral());
         }
-        let [one, two] = &mut connection.sides;
-        let (own, other) = if self.side == 0 { (one, two) } else { (two, one) };
-        if own.arrived.is_empty() {
-            return if own.ended { Ok(0) } else { Err(io::ErrorKind::WouldBlock.into()) };
+        if network.listeners.values().any(|one| one.address == address && one.node != node) {
+            return Err(os(libc::EADDRINUSE));
         }
-        let length = buffer.len().min(own.arrived.len()).min(cut);
-        for (to, from) in buffer.iter_mut().zip(own.arrived.drain(..length)) {
-            *to = from;
-        }
-        let writer = other.writer.take();
-        drop(network);
-        if let Some(writer) = writer {
-            writer.wake();
-        }
-        Ok(length)
+        let id = network.id();
+        let listening = Listening { node, address, queue: VecDeque::new(), waiter: Waiter::default() };
+        network.listeners.insert(id, listening);
+        self.note("listen", id, u64::from(address.port()));
+        Ok(id)
     }
 
-    fn try_send(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        let faults = self.world.0.faults.get();
-        let cut = self.world.chance(faults.cut);
-        let short = self.world.chance(faults.short_transfer);
-        let most = if short { self.world.between(1, 200) as usize } else { usize::MAX };
-        let latency = self.world.between(10, 500) * 1000;
-        let now = self.world.now().0;
-        let mut network = self.world.0.network.borrow_mut();
-        let Some(connection) = network.connections.get_mut(&self.id) else { return Err(error(State::Reset)) };
-        match connection.state {
-            State::Open => {}
-            State::Connecting => return Err(io::ErrorKind::WouldBlock.into()),
-            state => return Err(error(state)),
+    pub(super) fn net_accept(&self, listener: u64) -> io::Result<(EndId, SocketAddr)> {
+        let network = &mut *self.network.borrow_mut();
+        let listening = network.listeners.get_mut(&listener).ok_or_else(|| os(libc::EINVAL))?;
+        let id = listening.queue.pop_front().ok_or_else(|| os(libc::EAGAIN))?;
+        let connection = network.connections.get(&id).ok_or_else(|| os(libc::ECONNABORTED))?;
+        self.note("accept", listener, id);
+        Ok((EndId { connection: id, side: 1 }, connection.ends[0].address))
+    }
+
+    pub(super) fn net_poll_acceptable(&self, listener: u64, context: &std::task::Context<'_>) -> bool {
+        let network = &mut *self.network.borrow_mut();
+        let Some(listening) = network.listeners.get_mut(&listener) else { return true };
+        if !listening.queue.is_empty() || self.spurious() {
+            return true;
         }
-        let other = &mut connection.sides[1 - self.side];
-        if cut || other.gone {
-            let wakers = connection.reset();
-            drop(network);
-            wakers.into_iter().for_each(Waker::wake);
-            return Err(io::ErrorKind::ConnectionReset.into());
-        }
-        let room = PIPE - other.arrived.len() - other.under_way;
-        let total: usize = parts.iter().map(|part| part.len()).sum();
-        let length = total.min(room).min(most);
-        if length == 0 && total > 0 {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        let bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).take(length).collect();
-        other.under_way += length;
-        other.last_arrival = other.last_arrival.max(now + latency);
-        let at = other.last_arrival;
-        drop(network);
-        let event = Event::Bytes(self.id, 1 - self.side, bytes);
-        self.world.0.executor.schedule(at, executor::Event::Network(event));
-        Ok(length)
+        listening.waiter.register(context);
+        false
     }
 
-    fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
-        let mut network = self.world.0.network.borrow_mut();
-        let Some(connection) = network.connections.get_mut(&self.id) else { return Poll::Ready(()) };
-        let open = matches!(connection.state, State::Open | State::Connecting);
-        let side = &mut connection.sides[self.side];
-        if !open || side.ended || !side.arrived.is_empty() {
-            return Poll::Ready(());
-        }
-        side.reader = Some(context.waker().clone());
-        Poll::Pending
+    pub(super) fn net_listener_address(&self, listener: u64) -> io::Result<SocketAddr> {
+        let network = self.network.borrow();
+        network.listeners.get(&listener).map(|one| one.address).ok_or_else(|| os(libc::EBADF))
     }
 
-    fn poll_writable(&self, context: &mut Context<'_>) -> Poll<()> {
-        let mut network = self.world.0.network.borrow_mut();
-        let Some(connection) = network.connections.get_mut(&self.id) else { return Poll::Ready(()) };
-        let other = &connection.sides[1 - self.side];
-        let room = PIPE > other.arrived.len() + other.under_way;
-        match connection.state {
-            State::Open if !room => {}
-            State::Connecting => {}
-            _ => return Poll::Ready(()),
-        }
-        // The side that writes is woken when the other one reads.
-        connection.sides[self.side].writer = Some(context.waker().clone());
-        Poll::Pending
-    }
-
-    fn take_error(&self) -> io::Result<()> {
-        match self.world.0.network.borrow().connections.get(&self.id).map(|connection| connection.state) {
-            Some(State::Open | State::Connecting) => Ok(()),
-            Some(state) => Err(error(state)),
-            None => Err(error(State::Reset)),
-        }
-    }
-
-    fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        if how != Shutdown::Read {
-            let now = self.world.now().0;
-            let mut network = self.world.0.network.borrow_mut();
-            let Some(connection) = network.connections.get_mut(&self.id) else { return Ok(()) };
-            let at = connection.sides[1 - self.side].last_arrival.max(now) + 1000;
-            drop(network);
-            let event = Event::End(self.id, 1 - self.side);
-            self.world.0.executor.schedule(at, executor::Event::Network(event));
-        }
-        Ok(())
-    }
-
-    fn local_address(&self) -> io::Result<SocketAddr> {
-        let network = self.world.0.network.borrow();
-        let side =
-            network.connections.get(&self.id).and_then(|connection| connection.sides[self.side].address);
-        side.ok_or_else(|| io::ErrorKind::NotConnected.into())
-    }
-}
-
-impl Drop for SimStream {
-    fn drop(&mut self) {
-        let _ = self.shutdown(Shutdown::Write);
-        let mut network = self.world.0.network.borrow_mut();
-        if let Some(connection) = network.connections.get_mut(&self.id) {
-            connection.sides[self.side].gone = true;
-            if connection.sides.iter().all(|side| side.gone) {
-                network.connections.remove(&self.id);
-            }
-        }
-    }
-}
-
-/// A listening socket.
-pub struct SimListener {
-    world: World,
-    id: u64,
-    address: SocketAddr,
-}
-
-pub fn listen(world: &World, node: u32, address: SocketAddr) -> SimListener {
-    let mut network = world.0.network.borrow_mut();
-    let id = network.id();
-    network.listeners.insert(id, ListenerState { node, address, queue: VecDeque::new(), waker: None });
-    SimListener { world: world.clone(), id, address }
-}
-
-impl Listener for SimListener {
-    type Stream = SimStream;
-
-    fn try_accept(&self) -> io::Result<(SimStream, SocketAddr)> {
-        let mut network = self.world.0.network.borrow_mut();
-        let listener = network.listeners.get_mut(&self.id).ok_or(io::ErrorKind::NotConnected)?;
-        let (id, peer) = listener.queue.pop_front().ok_or(io::ErrorKind::WouldBlock)?;
-        Ok((SimStream { world: self.world.clone(), id, side: 1 }, peer))
-    }
-
-    fn poll_acceptable(&self, context: &mut Context<'_>) -> Poll<()> {
-        let mut network = self.world.0.network.borrow_mut();
-        match network.listeners.get_mut(&self.id) {
-            Some(listener) if listener.queue.is_empty() => {
-                listener.waker = Some(context.waker().clone());
-                Poll::Pending
-            }
-            _ => Poll::Ready(()),
-        }
-    }
-
-    fn local_address(&self) -> io::Result<SocketAddr> {
-        Ok(self.address)
-    }
-}
-
-impl Drop for SimListener {
-    fn drop(&mut self) {
-        let mut network = self.world.0.network.borrow_mut();
-        let Some(listener) = network.listeners.remove(&self.id) else { return };
-        let mut wakers = Vec::new();
-        for (id, _) in listener.queue {
+    /// Connections nobody accepted are reset, as in Linux.
+    pub(super) fn net_close_listener(&self, listener: u64) {
+        let network = &mut *self.network.borrow_mut();
+        let Some(listening) = network.listeners.remove(&listener) else { return };
+        for id in listening.queue {
             if let Some(connection) = network.connections.get_mut(&id) {
-                wakers.extend(connection.reset());
+                connection.ends[1].closed = true;
+                connection.ends[1].dead = true;
+                self.dispatch(connection, EndId { connection: id, side: 0 }, Parcel::Reset);
+                if connection.ends[0].closed {
+                    network.connections.remove(&id);
+                }
             }
         }
-        drop(network);
-        wakers.into_iter().for_each(Waker::wake);
     }
 }
 
-/// A connected datagram socket.
-pub struct SimDatagram {
-    world: World,
-    id: u64,
-    to: SocketAddr,
-}
-
-pub fn datagram(world: &World, to: SocketAddr) -> SimDatagram {
-    let mut network = world.0.network.borrow_mut();
-    let id = network.id();
-    network.sockets.insert(id, SocketState::default());
-    SimDatagram { world: world.clone(), id, to }
-}
-
-impl Datagram for SimDatagram {
-    fn try_send(&self, datagram: &[u8]) -> io::Result<()> {
-        let lost = self.world.chance(self.world.0.faults.get().datagram_loss);
-        let mut network = self.world.0.network.borrow_mut();
-        let answer = network.servers.get_mut(&self.to).and_then(|server| server(datagram));
-        drop(network);
-        if let Some(answer) = answer.filter(|_| !lost) {
-            let latency = Duration::from_micros(self.world.between(100, 20_000));
-            self.world.later(latency, executor::Event::Network(Event::Datagram(self.id, answer)));
-        }
-        Ok(())
-    }
-
-    fn try_recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut network = self.world.0.network.borrow_mut();
-        let socket = network.sockets.get_mut(&self.id).ok_or(io::ErrorKind::NotConnected)?;
-        let datagram = socket.inbox.pop_front().ok_or(io::ErrorKind::WouldBlock)?;
-        let length = datagram.len().min(buffer.len());
-        buffer[..length].copy_from_slice(&datagram[..length]);
-        Ok(length)
-    }
-
-    fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
-        let mut network = self.world.0.network.borrow_mut();
-        match network.sockets.get_mut(&self.id) {
-            Some(socket) if socket.inbox.is_empty() => {
-                socket.waker = Some(context.waker().clone());
-                Poll::Pending
+/// What arrives.
+impl State {
+    pub(super) fn network_event(&self, event: NetworkEvent) {
+        match event {
+            NetworkEvent::Arrive(id) => self.arrive(id),
+            NetworkEvent::Made(id) => {
+                if let Some(connection) = self.network.borrow_mut().connections.get_mut(&id) {
+                    connection.made = true;
+                    connection.ends[0].writer.wake();
+                }
             }
-            _ => Poll::Ready(()),
+            NetworkEvent::Failed(id, error) => {
+                self.note("connect failed", id, error as u64);
+                let network = &mut *self.network.borrow_mut();
+                if let Some(connection) = network.connections.get_mut(&id) {
+                    connection.made = true;
+                    connection.ends[0].die(error);
+                }
+            }
+            NetworkEvent::Deliver(to) => self.deliver(to),
+            NetworkEvent::DatagramThere(socket, bytes) => self.datagram_there(socket, &bytes),
+            NetworkEvent::DatagramBack(socket, bytes) => self.datagram_back(socket, Ok(bytes)),
+            NetworkEvent::Unreachable(socket) => self.datagram_back(socket, Err(libc::ECONNREFUSED)),
+        }
+    }
+
+    fn arrive(&self, id: u64) {
+        let network = &mut *self.network.borrow_mut();
+        let Some((to, latency, deadline)) =
+            network.connections.get(&id).map(|one| (one.to, one.latency, one.deadline))
+        else {
+            return;
+        };
+        let now = self.clock.get();
+        let failed = |at, error| self.schedule(at, Event::Network(NetworkEvent::Failed(id, error)));
+        let faults = self.faults.borrow();
+        if faults.blackhole.contains(&to) {
+            return failed(deadline, libc::ETIMEDOUT);
+        }
+        let group = if faults.refuse.contains(&to) { Vec::new() } else { network.group(to) };
+        if group.is_empty() {
+            return failed(now + latency, libc::ECONNREFUSED);
+        }
+        let chosen = group[self.random.borrow_mut().index(group.len())];
+        let (Some(listening), Some(connection)) =
+            (network.listeners.get_mut(&chosen), network.connections.get_mut(&id))
+        else {
+            return;
+        };
+        if listening.queue.len() >= BACKLOG {
+            let again = now + nanos(SYN_RETRY);
+            return if again < deadline {
+                self.schedule(again, Event::Network(NetworkEvent::Arrive(id)));
+            } else {
+                failed(deadline, libc::ETIMEDOUT);
+            };
+        }
+        connection.ends[1].node = listening.node;
+        connection.ends[1].closed = false;
+        // Nothing of the acceptor's overtakes the confirmation.
+        connection.ends[0].flight_until = now + latency;
+        self.schedule(now + latency, Event::Network(NetworkEvent::Made(id)));
+        listening.queue.push_back(id);
+        listening.waiter.wake();
+        self.note("arrive", id, chosen);
+    }
+
+    fn deliver(&self, to: EndId) {
+        let network = &mut *self.network.borrow_mut();
+        let Some(connection) = network.connections.get_mut(&to.connection) else { return };
+        let end = &mut connection.ends[to.side];
+        match end.flight.pop_front() {
+            None => {}
+            Some(Parcel::Bytes(bytes)) => {
+                end.flight_bytes -= bytes.len();
+                if end.closed {
+                    end.dead = true;
+                    self.dispatch(connection, to.peer(), Parcel::Reset);
+                } else {
+                    end.received.extend(bytes);
+                    end.reader.wake();
+                }
+            }
+            Some(Parcel::End) => {
+                end.ended = true;
+                end.reader.wake();
+            }
+            Some(Parcel::Reset) => {
+                let error = if end.ended { libc::EPIPE } else { libc::ECONNRESET };
+                end.die(error);
+                self.note("reset", to.connection << 1 | to.side as u64, 0);
+            }
         }
     }
 }
 
-impl Drop for SimDatagram {
-    fn drop(&mut self) {
-        self.world.0.network.borrow_mut().sockets.remove(&self.id);
+/// The first `count` bytes of the concatenation of `parts`.
+pub(super) fn gather(parts: &[IoSlice<'_>], count: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(count);
+    for part in parts {
+        let take = part.len().min(count - bytes.len());
+        bytes.extend_from_slice(&part[..take]);
     }
+    bytes
 }
