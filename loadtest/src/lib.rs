@@ -6,6 +6,7 @@
 //!   its body was intact. It can also misbehave, in the ways the receiving internet does.
 //! - [`verdict`] compares the two: what was acknowledged, what arrived, what was lost, repeated or altered, and
 //!   how long it took.
+//! - [`dns`] answers for the simulated internet's names, well or badly.
 //! - [`demo`] joins them around a relay that is already running.
 //!
 //! It shares no code with the relay it measures: an error in one cannot hide behind the same error in the other.
@@ -13,6 +14,7 @@
 
 pub mod checksum;
 pub mod demo;
+pub mod dns;
 pub mod journal;
 pub mod ledger;
 pub mod message;
@@ -25,6 +27,7 @@ pub mod verdict;
 pub mod wire;
 
 pub use demo::{Live, Load, LoadConfig, Report};
+pub use dns::{DnsCounts, DnsServer, Zone, ZoneError};
 pub use ledger::{Ledger, Place};
 pub use mix::{Domains, Recipients, Sizes};
 pub use send::{Outcome, Progress, SendConfig, Sender, Until};

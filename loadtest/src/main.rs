@@ -11,7 +11,8 @@ use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use relevo_load::demo::quantiles;
 use relevo_load::{
-    Behaviour, Domains, Outcome, Recipients, SendConfig, Sender, Sink, SinkConfig, Sizes, Until, Verdict, sys,
+    Behaviour, DnsServer, Domains, Outcome, Recipients, SendConfig, Sender, Sink, SinkConfig, Sizes, Until,
+    Verdict, Zone, sys,
 };
 
 /// How often the live line changes.
@@ -31,6 +32,16 @@ enum Command {
     Sink(SinkArguments),
     /// Sends mail.
     Send(SendArguments),
+    /// Answers for the names of a simulated internet, UDP and TCP; ends with Ctrl-C.
+    Dns {
+        /// Where to listen.
+        #[arg(long, default_value = "127.0.0.1:5353", value_name = "ADDRESS")]
+        listen: SocketAddr,
+        /// The names: lines `NAME TTL A|AAAA|MX|CNAME DATA`, `NAME SERVFAIL|REFUSED|NXDOMAIN|DROP|TRUNCATE`, `NAME DELAY 200ms`;
+        /// `*.NAME` for all below it.
+        #[arg(long, value_name = "FILE")]
+        zone: PathBuf,
+    },
     /// Compares the ledgers of `send` and `sink`; exit code 1 when mail was lost, corrupted or misrouted.
     Verdict {
         /// Written by `send --ledger`.
@@ -121,12 +132,32 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Sink(arguments) => sink(arguments),
         Command::Send(arguments) => send(arguments),
+        Command::Dns { listen, zone } => dns(listen, &zone),
         Command::Verdict { sent, received, json } => verdict(&sent, &received, json),
     };
     result.unwrap_or_else(|error| {
         eprintln!("relevo-load: {error}");
         ExitCode::from(2)
     })
+}
+
+fn dns(listen: SocketAddr, path: &std::path::Path) -> io::Result<ExitCode> {
+    let named = |error: &dyn std::fmt::Display| io::Error::other(format!("{}: {error}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| named(&error))?;
+    let zone = Zone::parse(&text).map_err(|error| named(&error))?;
+    let interrupted = sys::catch_interrupts();
+    let names = zone.len();
+    let server = DnsServer::start(listen, zone)?;
+    println!("{names} names on {}", server.address());
+    while !interrupted.load(Ordering::Relaxed) {
+        std::thread::sleep(TICK);
+    }
+    let counts = server.counts();
+    println!(
+        "{} questions over UDP, {} over TCP, {} left without an answer",
+        counts.udp, counts.tcp, counts.silent
+    );
+    Ok(ExitCode::SUCCESS)
 }
 
 fn sink(arguments: SinkArguments) -> io::Result<ExitCode> {
