@@ -45,11 +45,11 @@ pub fn run(seconds: u64) -> Result<(), String> {
     let relay = node.settings.listeners[0].address;
     println!("  {} shards, relay on {relay}, sink on {sink}", node.instruments.len());
     load.send_to(relay).map_err(|error| format!("cannot send: {error}"))?;
-    let (cpu_before, _) = process::usage();
+    let before = process::usage();
     let report = watch(load, seconds)?;
-    let (cpu_after, resident) = process::usage();
-    let cpu = (cpu_after - cpu_before - report.load_cpu.as_secs_f64()).max(0.0);
-    print_report(&report, cpu, resident);
+    let after = process::usage();
+    let cpu = (after.cpu - before.cpu - report.load_cpu.as_secs_f64()).max(0.0);
+    print_report(&report, cpu, after.anonymous);
     let stopped = node.stop();
     if !report.verdict.is_clean() {
         return Err(
@@ -121,15 +121,15 @@ fn watch(load: Load, seconds: u64) -> Result<Report, String> {
     report.map_err(|error| format!("the load failed: {error}"))
 }
 
-fn print_report(report: &Report, cpu: f64, resident: u64) {
+fn print_report(report: &Report, cpu: f64, memory: u64) {
     let per_message = cpu / (report.messages.max(1) as f64) * 1e6;
     println!();
     println!("  messages/s           {:>10.0}   accepted, each on disk before its 250", report.rate);
     println!("  recipients/s         {:>10.0}   delivered to the sink", report.delivery_rate);
     println!("  CPU per message      {per_message:>7.0} us   of the relay, all of its threads");
     println!(
-        "  memory               {:>6} MiB   of the whole process, load and sink included",
-        resident >> 20
+        "  memory               {:>6} MiB   of the whole process, load and sink included, the mapped spool not",
+        memory >> 20
     );
     println!("  accept               {}", quantiles(&report.accept_latency));
     println!("  accept to delivery   {}", quantiles(&report.delivery_latency));

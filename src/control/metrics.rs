@@ -50,21 +50,28 @@ impl Collector for Shards {
             }
         }
         self.encode_latencies(&mut encoder)?;
-        let (cpu, resident) = process::usage();
+        let usage = process::usage();
         let mut metric = encoder.encode_descriptor(
             "process_cpu",
             "CPU time of the process",
             Some(&Unit::Seconds),
             MetricType::Counter,
         )?;
-        metric.encode_counter::<NoLabelSet, _, u64>(&cpu, None)?;
+        metric.encode_counter::<NoLabelSet, _, u64>(&usage.cpu, None)?;
         let mut metric = encoder.encode_descriptor(
             "process_resident",
             "Memory of the process",
             Some(&Unit::Bytes),
             MetricType::Gauge,
         )?;
-        metric.encode_gauge(&(resident as i64))
+        metric.encode_gauge(&(usage.resident as i64))?;
+        let mut metric = encoder.encode_descriptor(
+            "process_anonymous",
+            "Memory of the process without mapped files (the spool)",
+            Some(&Unit::Bytes),
+            MetricType::Gauge,
+        )?;
+        metric.encode_gauge(&(usage.anonymous as i64))
     }
 }
 

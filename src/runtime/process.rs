@@ -127,10 +127,27 @@ pub fn wait_for_signal(milliseconds: u64) -> Option<Signal> {
     }
 }
 
-/// CPU seconds and resident bytes of this process, from /proc.
-pub fn usage() -> (f64, u64) {
+/// What this process has used and holds.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Usage {
+    /// CPU time of all threads, seconds.
+    pub cpu: f64,
+    /// Resident memory, bytes, mapped files included.
+    pub resident: u64,
+    /// The part of it that is not a file's: what the process itself needs.
+    pub anonymous: u64,
+}
+
+/// Reads it from the kernel; zeroes where there is no /proc.
+pub fn usage() -> Usage {
     let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages: u64 = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
-    (cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9, pages * rustix::param::page_size() as u64)
+    let mut pages = statm.split(' ').skip(1).map(|pages| pages.parse::<u64>().unwrap_or(0));
+    let (resident, shared) = (pages.next().unwrap_or(0), pages.next().unwrap_or(0));
+    let size = rustix::param::page_size() as u64;
+    Usage {
+        cpu: cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9,
+        resident: resident * size,
+        anonymous: resident.saturating_sub(shared) * size,
+    }
 }
