@@ -41,6 +41,11 @@ impl UnixMillis {
         u32::try_from(self.0 / 1000).unwrap_or(u32::MAX)
     }
 
+    /// Whole seconds, rounded up: what a wait is counted from that must not end early.
+    pub fn seconds_up(self) -> u32 {
+        u32::try_from(self.0.div_ceil(1000)).unwrap_or(u32::MAX)
+    }
+
     /// The same point `span` later.
     pub fn after(self, span: Duration) -> UnixMillis {
         UnixMillis(self.0.saturating_add(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)))

@@ -9,8 +9,10 @@ use std::process::Command;
 /// Runs one story; its words are shown when it fails.
 fn tell(story: &str) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/stories.py");
-    let done = Command::new("python3")
+    // No story takes long; one that hangs is a failure, not a wait.
+    let done = Command::new("timeout")
         .env("PYTHONDONTWRITEBYTECODE", "1")
+        .args(["--kill-after=5", "300", "python3"])
         .arg(script)
         .args([story, env!("CARGO_BIN_EXE_relevo")])
         .output()

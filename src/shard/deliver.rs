@@ -280,7 +280,7 @@ fn unreadable<R: Runtime>(
     let place = group.location;
     eprintln!("relevo: lane {} segment {} offset {}: {error}", place.lane, place.slot, place.offset);
     let attempts = group.attempts.saturating_add(1);
-    let now = shard.runtime.wall().seconds();
+    let now = shard.runtime.wall().seconds_up();
     let next = schedule::next_attempt(&shard.settings.retry, attempts, now, shard.runtime.random());
     let reply = format!("451 4.3.0 {error}").into();
     settle::whole(shard, domain, group, Fate::Deferred { attempts, next, reply });
@@ -470,7 +470,7 @@ fn fate<R: Runtime>(shard: &Shard<R>, verdict: &Verdict, reply: &Reply, part: &P
         Verdict::Delivered(_) => Fate::Delivered,
         Verdict::Deferred(_) => {
             let attempts = part.group.attempts.saturating_add(1);
-            let now = shard.runtime.wall().seconds();
+            let now = shard.runtime.wall().seconds_up();
             let next = schedule::next_attempt(&shard.settings.retry, attempts, now, shard.runtime.random());
             Fate::Deferred { attempts, next: next.min(part.group.expiry), reply: reply.describe().into() }
         }

@@ -148,7 +148,12 @@ fn unroutable_domain<R: Runtime>(shard: &Rc<Shard<R>>, key: DomainKey, why: &Unr
             }))
         } else {
             let attempts = group.attempts.saturating_add(1);
-            let next = schedule::next_attempt(&shard.settings.retry, attempts, now, shard.runtime.random());
+            let next = schedule::next_attempt(
+                &shard.settings.retry,
+                attempts,
+                now.saturating_add(1),
+                shard.runtime.random(),
+            );
             Fate::Deferred { attempts, next: next.min(group.expiry), reply: why.text.as_str().into() }
         };
         settle::whole(shard, key, &group, fate);

@@ -1,4 +1,5 @@
 """The real binary in a scratch directory, and a client for it."""
+import atexit
 import json
 import os
 import shutil
@@ -38,8 +39,13 @@ class Relay:
 
     def start(self):
         self.process = subprocess.Popen(
-            [self.binary, "run", "--config", f"{self.directory}/relevo.toml"], stderr=subprocess.PIPE, text=True
+            [self.binary, "run", "--config", f"{self.directory}/relevo.toml"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
         )
+        # A story that fails must not leave its relay behind.
+        atexit.register(self.process.kill)
         self.words, listening = [], threading.Event()
 
         def read(stream):
