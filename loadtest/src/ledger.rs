@@ -37,7 +37,7 @@ pub fn run_number(random: u64, recipients: u32) -> u64 {
 }
 
 /// One recipient of one message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize, serde::Serialize)]
 pub struct Place {
     /// The run.
     pub run: u64,
@@ -107,7 +107,7 @@ pub struct Ledger {
 }
 
 /// The first few faults of each kind that a sink sees by itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 pub struct Examples {
     /// Delivered again.
     pub duplicated: Vec<Place>,
@@ -140,7 +140,7 @@ struct Counters {
 }
 
 /// The sums of a [`Ledger`] at one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 pub struct Sums {
     /// Messages whose transaction was begun.
     pub sent: u64,

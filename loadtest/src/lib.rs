@@ -7,6 +7,7 @@
 //! - [`verdict`] compares the two: what was acknowledged, what arrived, what was lost, repeated or altered, and
 //!   how long it took.
 //! - [`dns`] answers for the simulated internet's names, well or badly.
+//! - [`run`] plays whole scenarios with them, through relays it starts, kills and starts again; [`report`] shows what came of it.
 //! - [`demo`] joins them around a relay that is already running.
 //!
 //! It shares no code with the relay it measures: an error in one cannot hide behind the same error in the other.
@@ -20,6 +21,8 @@ pub mod ledger;
 pub mod message;
 pub mod mix;
 pub mod random;
+pub mod report;
+pub mod run;
 pub mod send;
 pub mod sink;
 pub mod stream;

@@ -35,6 +35,21 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         zone: PathBuf,
     },
+    /// Plays a scenario: a simulated internet, a relay it starts (and kills), mail, a report. Exit code 1 when mail was lost,
+    /// altered, misrouted or repeated without a reason, or is still queued.
+    Run(Box<cli::run::Arguments>),
+    /// Prints the ratios of two reports of the same scenario: report.json files or their directories.
+    Compare {
+        /// The first: ratios are of its figures to those of the other.
+        one: PathBuf,
+        /// The other.
+        other: PathBuf,
+    },
+    /// Lists the shipped scenarios, or prints one, to start from.
+    Scenarios {
+        /// Which to print.
+        name: Option<String>,
+    },
     /// Compares the ledgers of `send` and `sink`; exit code 1 when mail was lost, corrupted or misrouted.
     Verdict {
         /// Written by `send --ledger`.
@@ -52,6 +67,9 @@ fn main() -> ExitCode {
         Command::Sink(arguments) => cli::sink::run(arguments),
         Command::Send(arguments) => cli::send::run(arguments),
         Command::Dns { listen, zone } => dns(listen, &zone),
+        Command::Run(arguments) => cli::run::run(*arguments),
+        Command::Compare { one, other } => cli::run::compare(&one, &other),
+        Command::Scenarios { name } => cli::run::scenarios(name.as_deref()),
         Command::Verdict { sent, received, json } => cli::send::verdict(&sent, &received, json),
     };
     result.unwrap_or_else(|error| {

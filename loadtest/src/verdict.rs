@@ -12,7 +12,7 @@ use crate::ledger::{EXAMPLES_MAX, Examples, Ledger, Place};
 const RUNS_MAX: usize = 4096;
 
 /// The judgement over one run or several.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 pub struct Verdict {
     /// Messages acknowledged.
     pub messages: u64,

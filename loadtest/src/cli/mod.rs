@@ -1,5 +1,6 @@
 //! What the commands have in common.
 
+pub mod run;
 pub mod send;
 pub mod sink;
 

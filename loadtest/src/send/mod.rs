@@ -233,7 +233,7 @@ impl Tally {
 }
 
 /// What a sender did so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 pub struct Progress {
     /// Messages begun.
     pub sent: u64,

@@ -215,7 +215,7 @@ impl Session {
     fn offered(&mut self, offers: Offers) -> Option<Event> {
         let lacks = (self.wants.starttls && !self.secure && !offers.starttls)
             || (self.wants.chunking && !offers.chunking)
-            || (self.wants.auth.is_some() && !offers.auth_plain && !(self.wants.starttls && !self.secure));
+            || (self.wants.auth.is_some() && !offers.auth_plain && (self.secure || !self.wants.starttls));
         if lacks {
             self.stage = Stage::Over;
             return Some(Event::Over);

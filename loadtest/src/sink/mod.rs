@@ -123,7 +123,7 @@ struct Tally {
 }
 
 /// What a sink received so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 pub struct Counts {
     /// Connections accepted.
     pub connections: u64,
