@@ -24,7 +24,7 @@ const BLOCKS: usize = 1 << 10;
 /// Histograms a ledger spreads its deliveries over, so that sink threads do not wait for each other.
 const LANES: usize = 8;
 const RECIPIENT_BITS: u32 = 10;
-/// A delivery less than this before its relay was killed may be repeated: the relay could not write down in time
+/// A delivery answered less than this before its relay was killed may be repeated: the relay could not write down in time
 /// that it was made.
 pub const UNSURE_BEFORE_KILL: u64 = 1_000_000_000;
 /// First deliveries are timed in steps of this, from 1 on; a run longer than 65,534 steps has its rest in the last.
@@ -94,7 +94,7 @@ pub struct Ledger {
     bounced: Words,
     /// The sink took it, but the reply that said so was lost with its connection.
     unsure: Words,
-    /// When each was first delivered, in steps of [`STEP`], four to a word. Only kept once a kill is announced.
+    /// When the reply to each first delivery left, in steps of [`STEP`], four to a word. Only kept once a kill is announced.
     times: Words,
     timed: AtomicBool,
     born: u64,
@@ -225,6 +225,11 @@ impl Ledger {
     /// Message `n`, due at `due` (0: unknown), reached recipient `ordinal` at `now`; `lane` is the caller's thread,
     /// any number. A recipient the run has no room for counts as misrouted.
     pub fn deliver(&self, n: u64, ordinal: u32, due: u64, now: u64, lane: usize) {
+        self.deliver_and_reply(n, ordinal, due, (now, now), lane);
+    }
+
+    /// The same when the reply that says so leaves only at the second of the two moments.
+    pub fn deliver_and_reply(&self, n: u64, ordinal: u32, due: u64, (now, reply): (u64, u64), lane: usize) {
         match self.bit(n, ordinal).and_then(|bit| self.delivered.set_bit(bit)) {
             None => self.misroute(n, ordinal),
             Some(false) => {
@@ -244,7 +249,7 @@ impl Ledger {
                     && let Some(bit) = self.bit(n, ordinal)
                     && let Some(word) = self.times.at(bit / 4)
                 {
-                    word.fetch_or(self.step(now) << (bit % 4 * 16), Ordering::Relaxed);
+                    word.fetch_or(self.step(reply) << (bit % 4 * 16), Ordering::Relaxed);
                 }
                 self.counts.delivered.fetch_add(1, Ordering::Relaxed);
                 self.counts.last_delivery.fetch_max(now, Ordering::Relaxed);

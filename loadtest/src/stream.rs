@@ -73,6 +73,14 @@ impl Stream {
         Ok(!tls.wants_write())
     }
 
+    /// Whether the peer is seen to have closed, without reading what it sent before.
+    pub fn is_gone(&self) -> bool {
+        match self.socket.peek(&mut [0]) {
+            Ok(seen) => seen == 0,
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+        }
+    }
+
     /// Says that no more will be sent. Best effort: the connection is about to be closed.
     pub fn say_goodbye(&mut self) {
         if let Some(tls) = &mut self.tls {

@@ -332,3 +332,20 @@ fn a_stall_is_seen_by_all_it_held_up() {
     let hidden = stall(None).latency.value_at_quantile(0.95);
     assert!(hidden < 300_000, "a closed loop waits with the server: {hidden} us");
 }
+
+/// One fault in ten thousand is found, whatever it is.
+#[test]
+fn a_rare_fault_is_seen() {
+    for (fault, found) in [("hide", "lost"), ("repeat", "repeated"), ("alter", "corrupted")] {
+        let behaviour = format!("dot={fault}@0.0001").parse().unwrap();
+        let (_, verdict, _) = run(behaviour, |config| {
+            (config.until, config.sizes) = (Until::Count(30_000), Sizes::Fixed(0));
+        });
+        let counts =
+            [("lost", verdict.lost), ("repeated", verdict.repeated), ("corrupted", verdict.corrupted)];
+        for (name, count) in counts {
+            assert_eq!(count > 0, name == found, "{fault}: {verdict}");
+        }
+        assert!(!verdict.is_clean());
+    }
+}

@@ -250,8 +250,8 @@ impl Report {
 }
 
 impl Run {
-    /// Whether it lost, repeated and altered nothing, and settled all.
+    /// Whether it took mail, lost, repeated and altered nothing, and settled all.
     pub fn is_clean(&self) -> bool {
-        self.drained && self.verdict.is_clean()
+        self.verdict.recipients > 0 && self.drained && self.verdict.is_clean()
     }
 }

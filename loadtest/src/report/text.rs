@@ -56,6 +56,9 @@ fn write_table(run: &Run, out: &mut String) -> std::fmt::Result {
         sites(run, out)?;
     }
     writeln!(out, "{}", run.verdict)?;
+    if run.verdict.recipients == 0 {
+        writeln!(out, "NOTHING ACCEPTED: the relay took no mail at all")?;
+    }
     if !run.drained {
         writeln!(out, "NOT DRAINED: patience ended before everything acknowledged was settled")?;
     }

@@ -15,7 +15,7 @@ use crate::{DnsServer, Domains, Zone};
 /// Where the name server listens if it may: programs that only know port 53 can be pointed to it.
 const DNS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 53, 53, 53)), 53);
 /// Ports for the hosts, the first that can be had.
-const PORTS: [u16; 3] = [25, 2525, 20_025];
+const PORTS: [u16; 6] = [25, 2525, 20_025, 20_026, 20_027, 20_028];
 /// The second byte of the first site's addresses.
 const FIRST_NET: usize = 100;
 

@@ -9,12 +9,13 @@ use crate::journal::Receipt;
 use crate::ledger::{Ledger, locked};
 use crate::message::{Headers, Label, Recipient};
 
-/// A message was taken. Its recipients go to `unsure` until the reply has left.
+/// A message was taken. Its recipients go to `unsure` until the reply has left, after `pause` nanoseconds.
 pub(super) fn record(
     recipients: &[Envelope],
     content: &mut Content,
     action: Option<Action>,
     unsure: &mut Vec<(u64, u64, u32)>,
+    pause: u64,
     context: &mut Context<'_>,
 ) {
     let tally = context.tally;
@@ -43,7 +44,7 @@ pub(super) fn record(
     }
     let copies = if action == Some(Action::Repeat) { 2 } else { 1 };
     for envelope in recipients.iter().flat_map(|envelope| std::iter::repeat_n(envelope, copies)) {
-        if let Some(ordinal) = deliver(envelope, &label, state, &ledger, context) {
+        if let Some(ordinal) = deliver(envelope, &label, (state, pause), &ledger, context) {
             unsure.push((label.run, label.n, ordinal));
         }
     }
@@ -53,7 +54,7 @@ pub(super) fn record(
 fn deliver(
     envelope: &Envelope,
     label: &Label,
-    state: Receipt,
+    (state, pause): (Receipt, u64),
     ledger: &Ledger,
     context: &mut Context<'_>,
 ) -> Option<u32> {
@@ -80,7 +81,8 @@ fn deliver(
         _ => {}
     }
     if receipt != Receipt::Misrouted {
-        ledger.deliver(label.n, ordinal, label.due, context.now, context.lane);
+        let moments = (context.now, context.now.saturating_add(pause));
+        ledger.deliver_and_reply(label.n, ordinal, label.due, moments, context.lane);
     }
     if let Some(journal) = &mut context.journal {
         journal.received(label.run, label.n, ordinal, receipt);

@@ -230,13 +230,16 @@ impl Session {
 
     /// Replies now, or as late as the site does.
     fn answer(&mut self, point: Point, text: &[u8], context: &mut Context<'_>) -> Flow {
-        match context.behaviour.pause(point, context.random) {
-            0 => self.reply(text),
-            pause => {
-                self.late.extend_from_slice(text);
-                Flow::Pause(pause, 0)
-            }
+        let pause = context.behaviour.pause(point, context.random);
+        self.answer_after(pause, text)
+    }
+
+    fn answer_after(&mut self, pause: u64, text: &[u8]) -> Flow {
+        if pause == 0 {
+            return self.reply(text);
         }
+        self.late.extend_from_slice(text);
+        Flow::Pause(pause, 0)
     }
 
     fn command(&mut self, line: &[u8], context: &mut Context<'_>) -> Flow {
@@ -498,14 +501,15 @@ impl Session {
             _ => {}
         }
         self.messages += 1;
+        let pause = context.behaviour.pause(Point::Dot, context.random);
         if action != Some(Action::Hide) {
-            receive::record(&self.recipients, &mut self.content, action, &mut self.unsure, context);
+            receive::record(&self.recipients, &mut self.content, action, &mut self.unsure, pause, context);
         }
         self.end_transaction();
         if context.behaviour.draw(Point::Reply, context.random) == Some(Action::Disconnect) {
             return self.hang_up(context);
         }
-        self.answer(Point::Dot, b"250 2.0.0 taken\r\n", context)
+        self.answer_after(pause, b"250 2.0.0 taken\r\n")
     }
 }
 

@@ -326,6 +326,11 @@ impl Worker {
             else {
                 continue;
             };
+            if connection.stream.is_gone() {
+                // A reply to nobody would count as given.
+                self.close(slot);
+                continue;
+            }
             connection.session.resume();
             connection.paused = false;
             let held = std::mem::take(&mut connection.held);

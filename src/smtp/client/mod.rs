@@ -93,6 +93,7 @@ pub struct Transaction<'a> {
     replies: Vec<Reply>,
     accepted: usize,
     must_close: bool,
+    unbegun: bool,
     sent: bool,
 }
 
@@ -133,6 +134,7 @@ impl<'a> Transaction<'a> {
             replies: Vec::new(),
             accepted: 0,
             must_close: false,
+            unbegun: false,
             sent: false,
         })
     }
@@ -167,6 +169,7 @@ impl<'a> Transaction<'a> {
         if reply.code == 421 {
             // RFC 5321 3.8: the hop closes; what is undecided is tried again elsewhere.
             self.must_close = true;
+            self.unbegun = self.phase == Phase::Mail;
             self.decide_rest(reply);
             return self.over();
         }
@@ -231,6 +234,12 @@ impl<'a> Transaction<'a> {
         let verdict = self.decided.get(place)?.as_ref()?;
         let (Verdict::Delivered(reply) | Verdict::Deferred(reply) | Verdict::Failed(reply)) = verdict;
         Some((verdict, self.replies.get(*reply)?))
+    }
+
+    /// The hop closed the connection (421) before it looked at the message: on a connection that carried mail before,
+    /// this says something about the connection only.
+    pub fn is_unbegun(&self) -> bool {
+        self.unbegun
     }
 
     /// The connection is of no further use.

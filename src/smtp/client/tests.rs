@@ -110,3 +110,15 @@ fn dots_are_stuffed() {
         assert_eq!(std::str::from_utf8(&out), Ok(expected));
     }
 }
+
+#[test]
+fn a_hop_that_has_had_enough_says_so_at_mail() {
+    for (codes, unbegun) in [(&[421][..], true), (&[250, 421], false), (&[451], false)] {
+        let mut transaction =
+            Transaction::new(&PIPELINING, b"a@b", vec![&b"x@z"[..]], 10, false).expect("fits");
+        for code in codes {
+            transaction.on_reply(reply(*code));
+        }
+        assert_eq!(transaction.is_unbegun(), unbegun, "{codes:?}");
+    }
+}
