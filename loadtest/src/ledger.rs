@@ -25,8 +25,8 @@ const BLOCKS: usize = 1 << 10;
 const LANES: usize = 8;
 const RECIPIENT_BITS: u32 = 10;
 /// A delivery answered less than this before its relay was killed may be repeated: the relay could not write down in time
-/// that it was made.
-pub const UNSURE_BEFORE_KILL: u64 = 1_000_000_000;
+/// that it was made. So may one seen less than this after: its bytes were under way.
+pub const UNSURE_AROUND_KILL: u64 = 1_000_000_000;
 /// First deliveries are timed in steps of this, from 1 on; a run longer than 65,534 steps has its rest in the last.
 const STEP: u64 = 100_000_000;
 
@@ -309,7 +309,8 @@ impl Ledger {
         if first == 0 {
             return false;
         }
-        let (from, until) = (first.saturating_sub(1) * STEP, (first + 1) * STEP + UNSURE_BEFORE_KILL);
+        let from = ((first - 1) * STEP).saturating_sub(UNSURE_AROUND_KILL);
+        let until = (first + 1) * STEP + UNSURE_AROUND_KILL;
         let kills = locked(&self.kills);
         kills
             .iter()
@@ -525,7 +526,7 @@ mod tests {
         let ledger = Ledger::new(run_number(1, 1));
         ledger.expect_kills();
         let at = |milliseconds: u64| ledger.born + milliseconds * 1_000_000;
-        for (n, first) in [(0, 1000), (1, 4000), (2, 5600), (3, 6000)] {
+        for (n, first) in [(0, 1000), (1, 4000), (2, 6600), (3, 6700)] {
             ledger.deliver(n, 0, 0, at(first), 0);
         }
         ledger.kill(at(5000));

@@ -306,8 +306,15 @@ mod tests {
         assert!(relay.usage().unwrap().resident > 0);
         relay.kill().unwrap();
         let pid = fs::read_to_string(surroundings.directory.join("pid")).unwrap();
-        let state = fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
-        assert!(state.is_empty() || state.contains(") Z "), "{state}");
+        let since = Instant::now();
+        loop {
+            let state = fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+            if state.is_empty() || state.contains(") Z ") {
+                break;
+            }
+            assert!(since.elapsed() < Duration::from_secs(20), "{state}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
         assert!(relay.usage().unwrap().cpu >= 0.05, "earlier lives count");
         fs::remove_dir_all(surroundings.directory).unwrap();
     }
