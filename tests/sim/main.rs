@@ -3,6 +3,7 @@
 //! `SIM_SEED=n` repeats one run of every story.
 
 mod day;
+mod days;
 mod peers;
 mod relay;
 
@@ -170,16 +171,6 @@ fn a_refused_recipient_is_returned_once() {
         assert!(sink.received.borrow().is_empty());
         relay.drain();
     });
-}
-
-#[test]
-fn a_day_of_mail() {
-    let seeds = std::env::var("SIM_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(10);
-    let base = std::env::var("SIM_BASE").ok().and_then(|base| base.parse().ok()).unwrap_or(1);
-    for seed in base..base + seeds {
-        let told = day::tell(&day::plan::Plan::new(seed), |_, _| {});
-        println!("seed {seed}: {told:?}");
-    }
 }
 
 #[test]

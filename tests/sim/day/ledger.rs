@@ -47,6 +47,7 @@ pub struct Recipient {
 
 /// A hop took something.
 pub struct Seen {
+    /// When its dot was there.
     at: Instant,
     /// When its 250 was sent.
     answered: Cell<Option<Instant>>,
@@ -248,7 +249,10 @@ impl Ledger {
 
     fn judge_recipient(&self, plan: &Plan, one: &Try, recipient: &Recipient, wrong: &mut Vec<String>) {
         let address = &recipient.address;
-        let (deliveries, bounces) = (recipient.deliveries.borrow(), recipient.bounces.borrow());
+        // In the order of their dots: a slow hop may make up its mind after a crash and the next attempt.
+        let mut deliveries = recipient.deliveries.borrow_mut();
+        deliveries.sort_by_key(|seen| seen.at);
+        let bounces = recipient.bounces.borrow();
         if !recipient.accepted.get() {
             if !deliveries.is_empty() || !bounces.is_empty() {
                 wrong.push(format!("{address}: refused at RCPT, yet handled"));
@@ -284,7 +288,12 @@ impl Ledger {
         let last = if bounces.is_empty() { deliveries.len() - 1 } else { deliveries.len() };
         if let Some(seen) = deliveries[..last].iter().find(|seen| !excused(seen)) {
             let what = if bounces.is_empty() { "delivered again" } else { "delivered and returned" };
-            wrong.push(format!("{address}: {what}, though the relay knew of {:?}", seen.at));
+            let all: Vec<_> =
+                deliveries.iter().map(|seen| (seen.at, seen.answered.get(), seen.sure.get())).collect();
+            wrong.push(format!(
+                "{address}: {what}, though the relay knew of {:?} (all: {all:?}, crashes: {crashes:?})",
+                seen.at
+            ));
         }
         let notices: BTreeSet<&String> = bounces.iter().map(|(unique, _)| unique).collect();
         if notices.len() > 1 + crashes.len() {

@@ -87,6 +87,7 @@ impl<'a> Day<'a> {
         let mut life = 0;
         let mut ends = self.plan.ends.iter().copied().peekable();
         let mut relay = self.launch(life);
+        let mut since = self.world.now();
         loop {
             self.weather();
             let Some(now) = relay.as_ref().filter(|relay| relay.is_alive()) else {
@@ -95,9 +96,11 @@ impl<'a> Day<'a> {
                 life += 1;
                 self.world.run_for(Duration::from_millis(500));
                 relay = self.launch(life);
+                since = self.world.now();
                 continue;
             };
-            if self.is_over(now) {
+            // Levels are published once a second.
+            if self.world.now() > since + Duration::from_secs(3) && self.is_over(now) {
                 break;
             }
             if self.world.now() > self.deadline() {
@@ -151,6 +154,8 @@ impl<'a> Day<'a> {
                 }
             }
         }
+        *self.world.faults() = Faults::default();
+        *self.world.disk_faults(NODE) = DiskFaults::default();
         self.world.crash(NODE);
         let Some(relay) = self.launch(life + 1) else { return };
         if relay.found > 0 {
@@ -167,8 +172,6 @@ impl<'a> Day<'a> {
     fn launch(&self, life: usize) -> Option<Relay<'a>> {
         let shards = &self.plan.shards;
         // As the relay's own start counts them.
-        let disk = self.world.shard(4, 0);
-        drop(disk);
         let names = self.world.shard(NODE, 999).list(std::path::Path::new("/spool")).unwrap_or_default();
         let numbers = names.iter().filter_map(|name| name.strip_prefix("lane-")?.parse::<usize>().ok());
         let launch = Launch {

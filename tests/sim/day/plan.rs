@@ -180,6 +180,8 @@ impl Plan {
             let from = dice.between(0, 20_000);
             (from, from + dice.between(5_000, 120_000))
         });
+        let disk = if calm || dice.chance(0.5) { quick(dice) } else { disk(dice) };
+        let failing = disk.append_error + disk.append_short + disk.sync_error > 0.0;
         Plan {
             seed,
             shards: (0..=lives).map(|_| dice.between(1, 4) as usize).collect(),
@@ -189,10 +191,11 @@ impl Plan {
             retry_first,
             retry_max,
             expire,
-            spool_max: dice.pick(&[0, 0, 0, 64, 128]),
+            // A segment that failed is not used again in this life: bounded and failing, a lane stops.
+            spool_max: if failing { 0 } else { dice.pick(&[0, 0, 0, 64, 128]) },
             network: if calm { Faults::default() } else { network(dice) },
             dns: if calm || dice.chance(0.3) { 0.0 } else { dice.pick(&[0.05, 0.2, 0.6]) },
-            disk: if calm || dice.chance(0.5) { quick(dice) } else { disk(dice) },
+            disk,
             full,
             network_until,
             sites_until,

@@ -1,6 +1,6 @@
 //! Next hops with manners: what they say, and what they remember.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use relevo::runtime::sim::{SimRuntime, World};
 use relevo::runtime::{Listener, Runtime};
+use relevo::time::Instant;
 
 use super::dice::Dice;
 use super::ledger::{Ledger, Seen};
@@ -23,7 +24,6 @@ pub struct Site {
     bad_until: u64,
     ledger: Rc<Ledger>,
     dice: RefCell<Dice>,
-    pub open: Cell<usize>,
 }
 
 /// What comes of a command.
@@ -44,7 +44,6 @@ pub fn start(world: &World, plan: &Plan, ledger: &Rc<Ledger>) {
             bad_until: if site_plan.origin { plan.network_until } else { plan.sites_until },
             ledger: ledger.clone(),
             dice: RefCell::new(Dice::new(plan.seed, 100 + number as u64)),
-            open: Cell::new(0),
         });
         for host in &site_plan.hosts {
             listen(&runtime, host.socket(), host.state, &site);
@@ -81,7 +80,7 @@ struct Session {
 
 impl Site {
     fn is_bad(&self, talk: &Talk) -> bool {
-        talk.runtime.now() < relevo::time::Instant(0) + Duration::from_secs(self.bad_until)
+        talk.runtime.now() < Instant(0) + Duration::from_secs(self.bad_until)
     }
 
     fn chance(&self, probability: f64) -> bool {
@@ -230,10 +229,11 @@ impl Session {
             return Ok(None);
         }
         let text = self.talk.until_dot().await?;
+        let now = self.talk.runtime.now();
         // Half of those that break off now have taken it before.
         let (manner, site) = (self.manner(DOT), self.site.clone());
         if site.chance((manner.cut + manner.mute) / 2.0) {
-            let _ = self.take(&text);
+            let _ = self.take(now, &text);
             if site.chance(manner.mute) {
                 self.talk.pause(FOR_EVER).await;
             }
@@ -241,7 +241,7 @@ impl Session {
         }
         let act = self.act(DOT).await?;
         self.refuse_on(&act);
-        let seen = matches!(act, Act::Yes).then(|| self.take(&text));
+        let seen = matches!(act, Act::Yes).then(|| self.take(now, &text));
         self.recipients.clear();
         self.sender = None;
         self.say(&act, "250 2.0.0 taken\r\n").await?;
@@ -257,8 +257,7 @@ impl Session {
         }
     }
 
-    fn take(&self, text: &[u8]) -> Rc<Seen> {
-        let now = self.talk.runtime.now();
+    fn take(&self, now: Instant, text: &[u8]) -> Rc<Seen> {
         if self.site.plan.origin {
             self.site.ledger.take_bounce(now, &self.recipients, text)
         } else {
