@@ -7,8 +7,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use relevo::runtime::sim::World;
+
 use super::day::plan::Plan;
-use super::day::{Told, tell};
+use super::day::{Day, Told, tell};
 
 /// Fresh seeds of an ordinary run: about 20 s of two cores in a debug build.
 const SEEDS: u64 = 50;
@@ -19,9 +21,9 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|value| value.parse().ok())
 }
 
-/// Tells one day; what was wrong, a panic included.
-pub fn wrong(plan: &Plan) -> Vec<String> {
-    match catch_unwind(AssertUnwindSafe(|| tell(plan, |_, _| {}))) {
+/// Tells one day; what was wrong, a panic included. `before` may plant something.
+pub fn wrong(plan: &Plan, before: impl FnOnce(&mut Day<'_>, &World)) -> Vec<String> {
+    match catch_unwind(AssertUnwindSafe(|| tell(plan, before))) {
         Ok(Told { wrong, .. }) => wrong,
         Err(panic) => vec![words(&*panic)],
     }
@@ -43,7 +45,7 @@ fn tell_all(seeds: &[u64], make: fn(u64) -> Plan) {
             // The capture of a test's output reaches scoped threads too.
             scope.spawn(|| {
                 while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
-                    let wrong = wrong(&make(*seed));
+                    let wrong = wrong(&make(*seed), |_, _| {});
                     if !wrong.is_empty() {
                         failed.lock().expect("no panic while held").push((*seed, wrong));
                     }

@@ -5,6 +5,7 @@
 mod day;
 mod days;
 mod peers;
+mod planted;
 mod relay;
 
 use std::cell::RefCell;

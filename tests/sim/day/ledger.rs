@@ -46,6 +46,7 @@ pub struct Recipient {
 }
 
 /// A hop took something.
+#[derive(Debug)]
 pub struct Seen {
     /// When its dot was there.
     at: Instant,
@@ -291,7 +292,7 @@ impl Ledger {
             let all: Vec<_> =
                 deliveries.iter().map(|seen| (seen.at, seen.answered.get(), seen.sure.get())).collect();
             wrong.push(format!(
-                "{address}: {what}, though the relay knew of {:?} (all: {all:?}, crashes: {crashes:?})",
+                "{address}: {what}, though the relay knew of {:?} (all: {deliveries:?}, crashes: {crashes:?})",
                 seen.at
             ));
         }
@@ -302,7 +303,10 @@ impl Ledger {
         for unique in notices {
             let same: Vec<_> = bounces.iter().filter(|(other, _)| other == unique).collect();
             if same[..same.len() - 1].iter().any(|(_, seen)| !excused(seen)) {
-                wrong.push(format!("{address}: its notification {unique} came twice"));
+                let all: Vec<_> = same.iter().map(|(_, seen)| seen).collect();
+                wrong.push(format!(
+                    "{address}: its notification {unique} came twice ({all:?}, crashes: {crashes:?})"
+                ));
             }
         }
     }

@@ -104,13 +104,7 @@ impl<'a> Day<'a> {
                 break;
             }
             if self.world.now() > self.deadline() {
-                self.ledger.complain(format!(
-                    "the day does not end: {} messages, {} recipients in queues, {} sessions, settled: {}",
-                    now.sum(|of| &of.spool_messages),
-                    now.sum(|of| &of.queued_recipients),
-                    now.sessions(),
-                    self.ledger.is_settled(),
-                ));
+                self.ledger.complain(format!("the day does not end: {}", self.levels(now)));
                 return;
             }
             let next = ends.peek().map_or(Instant::FAR, |(at, _)| Instant(at * 1_000_000));
@@ -131,6 +125,22 @@ impl<'a> Day<'a> {
         self.close(relay, life);
     }
 
+    /// What is left, in words.
+    fn levels(&self, relay: &Relay<'_>) -> String {
+        format!(
+            "{} messages, {} recipients in queues, {} bytes of bodies, {} outcome credits out, {} connections, {} tasks, \
+             all settled: {}, clients left: {}",
+            relay.sum(|of| &of.spool_messages),
+            relay.sum(|of| &of.queued_recipients),
+            relay.sum(|of| &of.bodies_gathered),
+            relay.sum(|of| &of.credits_out),
+            relay.sum(|of| &of.connections_outbound) + relay.sum(|of| &of.connections_inbound),
+            relay.sessions(),
+            self.ledger.is_settled(),
+            self.clients.get(),
+        )
+    }
+
     fn end(&self, end: Option<End>) {
         match end {
             Some(End::Power) => self.world.crash(NODE),
@@ -143,15 +153,9 @@ impl<'a> Day<'a> {
     /// Nothing may be left: neither in memory, nor, after a power failure, on the disk.
     fn close(&self, relay: Option<Relay<'_>>, life: usize) {
         if let Some(relay) = relay {
-            for (what, count) in [
-                ("recipients in queues", relay.sum(|of| &of.queued_recipients)),
-                ("bytes of bodies in memory", relay.sum(|of| &of.bodies_gathered)),
-                ("outcome credits not home", relay.sum(|of| &of.credits_out)),
-                ("panics", relay.sum(|of| &of.panics)),
-            ] {
-                if count > 0 {
-                    self.ledger.complain(format!("{count} {what} at the end"));
-                }
+            let panics = relay.sum(|of| &of.panics);
+            if panics > 0 {
+                self.ledger.complain(format!("{panics} panics"));
             }
         }
         *self.world.faults() = Faults::default();
@@ -207,6 +211,8 @@ impl<'a> Day<'a> {
         self.clients.get() == 0
             && relay.sum(|of| &of.spool_messages) == 0
             && relay.sum(|of| &of.queued_recipients) == 0
+            && relay.sum(|of| &of.bodies_gathered) == 0
+            && relay.sum(|of| &of.credits_out) == 0
             && relay.sum(|of| &of.connections_outbound) == 0
             && relay.sum(|of| &of.connections_inbound) == 0
             && relay.sessions() == 0

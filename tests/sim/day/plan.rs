@@ -61,8 +61,6 @@ pub struct SitePlan {
     /// How many of ten thousand recipients it refuses for good, whatever the weather.
     pub unknown_users: u64,
     pub pipelining: bool,
-    /// Nothing is ever wrong here.
-    pub good: bool,
     /// Where the senders live: notifications come here. Never a 5xx, and bad only while the network is.
     pub origin: bool,
 }
@@ -136,6 +134,8 @@ pub struct Plan {
     pub shards: Vec<usize>,
     /// Connections to a site.
     pub limit: usize,
+    /// A planted defect: so many more are opened.
+    pub limit_exceeded: usize,
     pub messages_per_connection: u64,
     /// Handoffs an inbox takes.
     pub inbox: usize,
@@ -185,6 +185,7 @@ impl Plan {
         Plan {
             seed,
             shards: (0..=lives).map(|_| dice.between(1, 4) as usize).collect(),
+            limit_exceeded: 0,
             limit: dice.pick(&[1, 1, 2, 3, 5, 20]),
             messages_per_connection: dice.pick(&[0, 0, 1, 2, 10]),
             inbox: dice.pick(&[1, 2, 7, 64, 4096]),
@@ -205,6 +206,53 @@ impl Plan {
         }
     }
 
+    /// A day with much mail and hops that defer and refuse, on which nothing breaks: the ground for planted defects.
+    pub fn plain(seed: u64) -> Plan {
+        let dice = &mut Dice::new(seed, 2);
+        let mut sites: Vec<SitePlan> = (0..4).map(|number| site(dice, number)).collect();
+        sites.push(origin(dice, 4));
+        for site in &mut sites {
+            site.lookup = Lookup::Mx;
+            site.hosts.iter_mut().for_each(|host| host.state = HostState::Up);
+            site.manners = [Manner::default(); VERBS];
+            if !site.origin {
+                site.manners[RCPT] = Manner { soft: 0.3, ..Manner::default() };
+                site.manners[DOT] = Manner { late: 0.3, ..Manner::default() };
+                site.unknown_users = 1_000;
+            }
+        }
+        let clients = (0..6).map(|_| {
+            let mut messages: Vec<MessagePlan> = (0..6).map(|_| message(dice, &sites)).collect();
+            for message in &mut messages {
+                message.at %= 3_000;
+                message.flavour = Flavour::Pipelined;
+            }
+            messages
+        });
+        let clients = clients.collect();
+        Plan {
+            seed,
+            shards: vec![2],
+            limit: 3,
+            limit_exceeded: 0,
+            messages_per_connection: 0,
+            inbox: 64,
+            retry_first: 3,
+            retry_max: 30,
+            expire: 1800,
+            spool_max: 0,
+            network: Faults::default(),
+            dns: 0.0,
+            disk: DiskFaults::default(),
+            full: None,
+            network_until: 450,
+            sites_until: 450,
+            ends: Vec::new(),
+            sites,
+            clients,
+        }
+    }
+
     /// Text of the relay's configuration.
     pub fn configuration(&self) -> String {
         format!(
@@ -214,7 +262,7 @@ impl Plan {
              [delivery]\nconnections_per_destination = {}\nmessages_per_connection = {}\nstarttls = false\n\
              [retry]\nfirst = \"{}s\"\nmax = \"{}s\"\nexpire = \"{}s\"\n\
              [spool]\nsegment_size = \"4MiB\"\n{}",
-            self.limit,
+            self.limit + self.limit_exceeded,
             self.messages_per_connection,
             self.retry_first,
             self.retry_max,
@@ -237,17 +285,6 @@ impl Plan {
     /// deadlines of RFC 5321 in a row, at several hosts), then the longest wait, then the pause of its site.
     pub fn patience(&self) -> Duration {
         Duration::from_secs(2000 + 3 * self.retry_max)
-    }
-
-    /// Nothing but mail: no fault whose effect on time is unknown.
-    pub fn is_calm(&self) -> bool {
-        let network = &self.network;
-        self.ends.is_empty()
-            && self.dns == 0.0
-            && self.full.is_none()
-            && self.spool_max == 0
-            && network.cut + network.half_open + network.delay == 0.0
-            && !self.has_disk_faults()
     }
 
     pub fn has_disk_faults(&self) -> bool {
@@ -300,7 +337,13 @@ fn disk(dice: &mut Dice) -> DiskFaults {
 
 fn sites(dice: &mut Dice) -> Vec<SitePlan> {
     let mut sites: Vec<SitePlan> = (0..dice.between(3, 9)).map(|number| site(dice, number)).collect();
-    let mut origin = site(dice, sites.len() as u64);
+    sites.push(origin(dice, sites.len() as u64));
+    sites
+}
+
+/// The senders' own.
+fn origin(dice: &mut Dice, number: u64) -> SitePlan {
+    let mut origin = site(dice, number);
     origin.origin = true;
     origin.lookup = Lookup::Mx;
     origin.unknown_users = 0;
@@ -311,8 +354,7 @@ fn sites(dice: &mut Dice) -> Vec<SitePlan> {
     for host in &mut origin.hosts {
         host.state = HostState::Up;
     }
-    sites.push(origin);
-    sites
+    origin
 }
 
 fn site(dice: &mut Dice, number: u64) -> SitePlan {
@@ -351,7 +393,6 @@ fn site(dice: &mut Dice, number: u64) -> SitePlan {
         manners: if good { [Manner::default(); VERBS] } else { manners },
         unknown_users: if good { 0 } else { dice.pick(&[0, 0, 1_000, 5_000]) },
         pipelining: dice.chance(0.7),
-        good,
         origin: false,
     }
 }
