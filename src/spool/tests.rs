@@ -11,6 +11,7 @@ use crate::spool::batch::{Batch, Item, NewMessage, Outcome};
 use crate::spool::fold::{self, Files, Refusal};
 use crate::spool::lane::{Begin, Done, Lane, Shape};
 use crate::spool::record::{self, Extent, Fate, MessageView};
+use crate::spool::segment;
 use crate::time::UnixMillis;
 
 const SIZE: u64 = 4 * 1024 * 1024;
@@ -392,7 +393,12 @@ fn foreign_and_newer_spools_are_refused() {
     bench.store(message("one@x.example", 1, b"1".to_vec()));
     let foreign = fold::fold(Shape { node: 43, ..SHAPE }, &bench.disk);
     assert_eq!(foreign.unwrap_err(), Refusal::ForeignNode(42));
-    bench.disk.write(bench.last.0, 8, &9u32.to_le_bytes());
+    // A later version, whole with its CRC.
+    let mut later = bench.disk.read(bench.last.0, 0, segment::HEADER).unwrap();
+    later[8..12].copy_from_slice(&9u32.to_le_bytes());
+    let crc = crc32c::crc32c(&later[..segment::HEADER - 4]);
+    later[segment::HEADER - 4..].copy_from_slice(&crc.to_le_bytes());
+    bench.disk.write(bench.last.0, 0, &later);
     assert!(matches!(fold::fold(SHAPE, &bench.disk), Err(Refusal::Newer(_))));
 }
 
