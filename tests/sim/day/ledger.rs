@@ -218,6 +218,26 @@ impl Ledger {
         (delivered, all().filter(|one| !one.bounces.borrow().is_empty()).count())
     }
 
+    /// After the last power failure the spool is empty, but for mail that was refused because its commit failed: without another
+    /// commit behind it, nothing on the disk says that it is void.
+    pub fn nothing_rose(&self, end: Instant, found: usize) {
+        let tries = self.tries.borrow();
+        let told = |one: &&Try| matches!(one.ending.get(), Ending::Refused | Ending::Unsure);
+        let void = tries.iter().filter(told).count();
+        if found > void {
+            self.complain(format!("{found} messages rose again, of which {void} may"));
+        }
+        for one in tries.iter().filter(|one| one.ending.get() == Ending::Taken) {
+            for recipient in &one.recipients {
+                let late = recipient.deliveries.borrow().iter().any(|seen| seen.at > end)
+                    || recipient.bounces.borrow().iter().any(|(_, seen)| seen.at > end);
+                if late {
+                    self.complain(format!("{}: rose again after its end", recipient.address));
+                }
+            }
+        }
+    }
+
     /// All that is wrong at the end of the day.
     pub fn verdict(&self, plan: &Plan) -> Vec<String> {
         let mut wrong = self.wrong.borrow().clone();
@@ -253,7 +273,8 @@ impl Ledger {
         // In the order of their dots: a slow hop may make up its mind after a crash and the next attempt.
         let mut deliveries = recipient.deliveries.borrow_mut();
         deliveries.sort_by_key(|seen| seen.at);
-        let bounces = recipient.bounces.borrow();
+        let mut bounces = recipient.bounces.borrow_mut();
+        bounces.sort_by_key(|(_, seen)| seen.at);
         if !recipient.accepted.get() {
             if !deliveries.is_empty() || !bounces.is_empty() {
                 wrong.push(format!("{address}: refused at RCPT, yet handled"));
@@ -289,8 +310,6 @@ impl Ledger {
         let last = if bounces.is_empty() { deliveries.len() - 1 } else { deliveries.len() };
         if let Some(seen) = deliveries[..last].iter().find(|seen| !excused(seen)) {
             let what = if bounces.is_empty() { "delivered again" } else { "delivered and returned" };
-            let all: Vec<_> =
-                deliveries.iter().map(|seen| (seen.at, seen.answered.get(), seen.sure.get())).collect();
             wrong.push(format!(
                 "{address}: {what}, though the relay knew of {:?} (all: {deliveries:?}, crashes: {crashes:?})",
                 seen.at

@@ -95,6 +95,7 @@ impl<'a> Day<'a> {
                 self.world.disk_faults(NODE).crash_in = None;
                 life += 1;
                 self.world.run_for(Duration::from_millis(500));
+                self.rot(life);
                 relay = self.launch(life);
                 since = self.world.now();
                 continue;
@@ -123,6 +124,28 @@ impl<'a> Day<'a> {
             self.world.run_until(next.min(self.world.now() + step));
         }
         self.close(relay, life);
+    }
+
+    /// Media decay: bits flip, most of them where something was written.
+    fn rot(&self, life: usize) {
+        let dice = &mut dice::Dice::new(self.plan.seed, 50 + life as u64);
+        let disk = self.world.shard(NODE, 998);
+        for _ in 0..self.plan.rot {
+            let names = |at: &std::path::Path| disk.list(at).unwrap_or_default();
+            let lanes = names("/spool".as_ref());
+            if lanes.is_empty() {
+                return;
+            }
+            let lane = std::path::Path::new("/spool").join(dice.pick(&lanes));
+            let segments = names(&lane);
+            if segments.is_empty() {
+                continue;
+            }
+            let bound = dice.pick(&[100, 16_384, 200_000, 4 << 20]);
+            let offset = dice.below(bound);
+            // A file that was never made whole has no such byte.
+            let _ = self.world.rot(NODE, lane.join(dice.pick(&segments)), offset);
+        }
     }
 
     /// What is left, in words.
@@ -160,14 +183,16 @@ impl<'a> Day<'a> {
         }
         *self.world.faults() = Faults::default();
         *self.world.disk_faults(NODE) = DiskFaults::default();
+        let end = self.world.now();
+        self.ledger.crashes.borrow_mut().push(end);
         self.world.crash(NODE);
         let Some(relay) = self.launch(life + 1) else { return };
-        if relay.found > 0 {
-            self.ledger.complain(format!("{} messages rose again", relay.found));
-        }
         self.world.run_for(Duration::from_secs(15));
+        self.ledger.nothing_rose(end, relay.found);
+        // A write that tore a header leaves a segment that is kept aside for ever.
+        let torn = self.plan.disk.append_short > 0.0;
         let (all, free) = (relay.sum(|of| &of.spool_segments), relay.sum(|of| &of.spool_segments_free));
-        if all != free {
+        if all != free && relay.found == 0 && !torn {
             self.ledger.complain(format!("{all} segments, of which {free} are free, hold nothing"));
         }
         relay.drain();

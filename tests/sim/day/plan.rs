@@ -153,6 +153,8 @@ pub struct Plan {
     pub disk: DiskFaults,
     /// Milliseconds in which the disk has no room for one more segment.
     pub full: Option<(u64, u64)>,
+    /// Bits that flip on the disk while the node is down.
+    pub rot: u64,
     /// Seconds until which network, disk and the senders' own hosts are bad, and the other hosts.
     pub network_until: u64,
     pub sites_until: u64,
@@ -198,12 +200,22 @@ impl Plan {
             dns: if calm || dice.chance(0.3) { 0.0 } else { dice.pick(&[0.05, 0.2, 0.6]) },
             disk,
             full,
+            rot: 0,
             network_until,
             sites_until,
             ends,
             sites,
             clients,
         }
+    }
+
+    /// A day at random with power failures, in each of which bits of the disk flip.
+    pub fn rotten(seed: u64) -> Plan {
+        let mut plan = Plan::new(seed);
+        let dice = &mut Dice::new(seed, 5);
+        plan.rot = dice.pick(&[1, 10, 100]);
+        plan.ends = (0..3).map(|life| (1_500 + life * 4_000 + dice.below(4_000), End::Power)).collect();
+        plan
     }
 
     /// A day with much mail and hops that defer and refuse, on which nothing breaks: the ground for planted defects.
@@ -245,6 +257,7 @@ impl Plan {
             dns: 0.0,
             disk: DiskFaults::default(),
             full: None,
+            rot: 0,
             network_until: 450,
             sites_until: 450,
             ends: Vec::new(),
