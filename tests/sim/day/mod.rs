@@ -100,8 +100,10 @@ impl<'a> Day<'a> {
                 since = self.world.now();
                 continue;
             };
-            // Levels are published once a second.
-            if self.world.now() > since + Duration::from_secs(3) && self.is_over(now) {
+            if !self.is_over(now) {
+                since = self.world.now();
+            } else if self.world.now() > since + Duration::from_secs(3) {
+                // Levels are published once a second, so this is true of all of them together.
                 break;
             }
             if self.world.now() > self.deadline() {
