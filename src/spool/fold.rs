@@ -127,8 +127,7 @@ pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, Refusal> {
         }
     }
     found.sort_by_key(|found| found.header.sequence);
-    let ends: HashMap<u32, u32> =
-        found.iter().map(|found| (found.header.predecessor, found.header.predecessor_end)).collect();
+    let ends = ends(&found);
     let mut last = (0, 0);
     let mut last_slot = None;
     for segment in &found {
@@ -144,6 +143,20 @@ pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, Refusal> {
     lane.last = last;
     fold.finish(&mut lane);
     Ok(Folded { lane, damage: fold.damage, torn: fold.torn, last: last_slot })
+}
+
+/// Where segments validly end, as later headers have it. Those between a segment and its predecessor hold nothing valid:
+/// their first commit failed, or they had been freed.
+fn ends(found: &[Found]) -> HashMap<u32, u32> {
+    let mut ends = HashMap::new();
+    for Found { header, .. } in found {
+        ends.insert(header.predecessor, header.predecessor_end);
+        let between = found.iter().map(|other| other.header.sequence);
+        for void in between.filter(|other| (header.predecessor + 1..header.sequence).contains(other)) {
+            ends.insert(void, segment::FIRST_COMMIT as u32);
+        }
+    }
+    ends
 }
 
 impl<F: Files> Fold<'_, F> {

@@ -282,7 +282,11 @@ impl Lane {
         if let Some(open) = self.open.take() {
             let slot = &mut self.slots[usize::from(open)];
             slot.state = state;
-            self.last = (slot.sequence, self.tail);
+            // A segment none of whose commits was synced may be without a header on the disk, and could vouch for nothing: the
+            // next header names the predecessor before it, and so says that what lies between the two is void.
+            if state == State::Sealed || u64::from(self.tail) > segment::FIRST_COMMIT {
+                self.last = (slot.sequence, self.tail);
+            }
             self.look = true;
         }
     }
