@@ -11,7 +11,7 @@ use std::io;
 use crate::limits;
 use crate::spool::index::{Entry, Replies};
 use crate::spool::lane::{Lane, Shape, Slot, State};
-use crate::spool::record::{self, Kind, MessageView, RecordError};
+use crate::spool::record::{self, Extent, Fate, Kind, MessageView, RecordError};
 use crate::spool::segment::{self, Cursor, Header, HeaderError, Life, MARK, Mark};
 
 /// Reads the lane's files; the fold touches nothing else.
@@ -248,7 +248,7 @@ impl<F: Files> Fold<'_, F> {
         }
         let records = &bytes[MARK..length];
         // All or nothing: every record is checked before the first one counts.
-        let mut offsets = Vec::with_capacity(mark.records as usize);
+        let mut offsets = Vec::new();
         let mut place = 0;
         while place < records.len() {
             let offset = at + (MARK + place) as u64;
@@ -291,6 +291,9 @@ impl<F: Files> Fold<'_, F> {
             }
             let Ok(view) = MessageView::parse(record.payload) else { continue };
             for extent in view.extents().filter(|extent| extent.sequence == found.header.sequence) {
+                if u64::from(extent.offset) + u64::from(extent.length) > found.size {
+                    return false;
+                }
                 let body = self.files.read(found.slot, u64::from(extent.offset), extent.length as usize);
                 if !body.is_ok_and(|body| crc32c::crc32c(&body) == extent.crc) {
                     return false;
@@ -307,7 +310,12 @@ impl<F: Files> Fold<'_, F> {
         let damaged = match record.kind {
             kind if kind == Kind::Message as u8 => match MessageView::parse(record.payload) {
                 Ok(view) => {
-                    let mut elsewhere: Vec<u16> = view.extents().map(|extent| extent.slot).collect();
+                    // A piece whose segment is gone pins nothing: its file is another's now, or nobody's.
+                    let known = |extent: &Extent| {
+                        self.segments.get(&extent.sequence).is_some_and(|other| other.slot == extent.slot)
+                    };
+                    let mut elsewhere: Vec<u16> =
+                        view.extents().filter(known).map(|extent| extent.slot).collect();
                     elsewhere.sort_unstable();
                     elsewhere.dedup();
                     elsewhere.retain(|other| *other != slot);
@@ -362,6 +370,11 @@ impl<F: Files> Fold<'_, F> {
             listed.insert(offset, ranges?);
         }
         let Some(segment) = self.segments.get_mut(&about) else { return Some(()) };
+        let sound =
+            |entry: &Entry| listed.get(&entry.offset).is_none_or(|ranges| in_order(ranges, entry.total));
+        if !segment.messages.values().all(sound) {
+            return None;
+        }
         for (offset, entry) in &mut segment.messages {
             entry.replace(listed.get(offset).map_or(&[][..], |ranges| ranges), &mut self.replies);
         }
@@ -401,4 +414,14 @@ impl<F: Files> Fold<'_, F> {
         }
         lane.replies = std::mem::take(&mut self.replies);
     }
+}
+
+/// Whether ranges are apart from each other, ascending and of ordinals that a message with `total` recipients has.
+fn in_order(ranges: &[(u16, u16, Fate)], total: u16) -> bool {
+    let mut next = 0;
+    ranges.iter().all(|(first, count, _)| {
+        let sound = *first >= next && *count > 0 && first.checked_add(*count).is_some_and(|end| end <= total);
+        next = first.saturating_add(*count);
+        sound
+    })
 }

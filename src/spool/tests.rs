@@ -407,3 +407,36 @@ fn random_histories_fold_to_what_the_lane_knew() {
         assert!(folded.damage.is_empty(), "seed {seed}: {:?}", folded.damage);
     }
 }
+
+/// The file with a piece of a body was lost; its slot is used again, and the message that misses the piece must not free it.
+#[test]
+fn a_lost_piece_frees_nobody_elses_segment() {
+    let mut bench = Bench::new();
+    let mut chunks = Vec::new();
+    for number in 0..17u8 {
+        bench.queue.push_back((Item::Chunk(vec![number; 250_000]), 0));
+        match bench.commit().pop() {
+            Some(Done::Chunk(extent)) => chunks.push(*extent.get()),
+            other => panic!("{other:?}"),
+        }
+    }
+    let lost = chunks[0].slot;
+    let mut large = message("large@x.example", 1, b"the end".to_vec());
+    large.chunks = chunks;
+    bench.store(large);
+    assert_ne!(bench.last.0, lost);
+    bench.disk.0.borrow_mut().remove(&lost);
+    bench.lane = bench.refold().lane;
+    bench.housekeep();
+    let (large, _) = bench.lane.entries().next().unwrap();
+    while bench.last.0 != lost {
+        bench.store(message("kept@x.example", 1, vec![1; 250_000]));
+    }
+    let kept = bench.lane.messages() - 1;
+    bench.settle(large, 0, 1, Fate::Bounced);
+    bench.commit();
+    for _ in 0..20 {
+        bench.store(message("later@x.example", 1, vec![2; 250_000]));
+    }
+    assert_eq!(bench.refold().lane.messages(), kept + 20);
+}
