@@ -158,6 +158,14 @@ impl<F: Files> Fold<'_, F> {
         };
         match Header::decode(&block) {
             Ok(header) if header.node != self.shape.node => Err(Refusal::ForeignNode(header.node)),
+            Ok(header) if !self.belongs(&header, slot) => {
+                self.damage.push(format!(
+                    "segment {slot}: its header is that of segment {} of lane {}; its mail is kept aside",
+                    header.slot, header.lane
+                ));
+                self.quarantined.push(slot);
+                Ok(None)
+            }
             Ok(header) => Ok(Some(header)),
             Err(HeaderError::Blank) => Ok(None),
             Err(HeaderError::Version(version)) => {
@@ -171,6 +179,12 @@ impl<F: Files> Fold<'_, F> {
                 Ok(None)
             }
         }
+    }
+
+    /// Whether a header was written to this file: one that was copied or moved about names others, and its mail would be sent
+    /// twice or settled in the wrong place. Numbers count from 1 and never come near their end.
+    fn belongs(&self, header: &Header, slot: u16) -> bool {
+        (header.lane, header.slot) == (self.shape.lane, slot) && !matches!(header.sequence, 0 | u32::MAX)
     }
 
     /// Folds one segment; returns where it validly ends.

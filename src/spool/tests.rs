@@ -440,3 +440,14 @@ fn a_lost_piece_frees_nobody_elses_segment() {
     }
     assert_eq!(bench.refold().lane.messages(), kept + 20);
 }
+
+#[test]
+fn a_copied_segment_is_not_read_twice() {
+    let mut bench = Bench::new();
+    bench.store(message("one@x.example", 1, b"1".to_vec()));
+    let copy = bench.disk.0.borrow()[&bench.last.0].clone();
+    bench.disk.0.borrow_mut().insert(40, copy);
+    let folded = bench.refold();
+    assert_eq!((folded.lane.messages(), folded.damage.len()), (1, 1), "{:?}", folded.damage);
+    assert_eq!(state(&folded.lane), state(&bench.lane));
+}
