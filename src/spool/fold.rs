@@ -112,6 +112,7 @@ pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, Refusal> {
                         state: State::Sealed,
                         sequence: header.sequence,
                         salt: header.salt,
+                        misfit: size != shape.segment_size,
                         ..Slot::ABSENT
                     };
                     found.push(Found { slot, header, size });

@@ -55,11 +55,13 @@ pub(in crate::spool) struct Slot {
     pub live: u32,
     /// Older segments that outcomes or censuses here speak about.
     pub about: BTreeSet<u32>,
+    /// The file has not the size that segments have now: it is read, and not written again.
+    pub misfit: bool,
 }
 
 impl Slot {
     pub const ABSENT: Slot =
-        Slot { state: State::Absent, sequence: 0, salt: 0, live: 0, about: BTreeSet::new() };
+        Slot { state: State::Absent, sequence: 0, salt: 0, live: 0, about: BTreeSet::new(), misfit: false };
 }
 
 /// The state of one lane.
@@ -260,8 +262,7 @@ impl Lane {
         let slot = self.pool.pop_front()?;
         let sequence = self.next_sequence;
         self.next_sequence += 1;
-        self.slots[usize::from(slot)] =
-            Slot { state: State::Open, sequence, salt, live: 0, about: BTreeSet::new() };
+        self.slots[usize::from(slot)] = Slot { state: State::Open, sequence, salt, ..Slot::ABSENT };
         self.open = Some(slot);
         self.tail = segment::FIRST_COMMIT as u32;
         let (predecessor, predecessor_end) = self.last;
@@ -418,6 +419,11 @@ impl Lane {
             other.about.remove(&sequence);
         }
         self.look = true;
+        if self.slots[usize::from(slot)].misfit {
+            // Other shards may hold its map, so it is made again, in the right size, by the next start.
+            self.slots[usize::from(slot)] = Slot { state: State::Quarantined, ..Slot::ABSENT };
+            return;
+        }
         self.slots[usize::from(slot)] = Slot { state: State::Free, ..Slot::ABSENT };
         self.pool.push_back(slot);
     }

@@ -451,3 +451,19 @@ fn a_copied_segment_is_not_read_twice() {
     assert_eq!((folded.lane.messages(), folded.damage.len()), (1, 1), "{:?}", folded.damage);
     assert_eq!(state(&folded.lane), state(&bench.lane));
 }
+
+#[test]
+fn segments_of_a_former_size_are_not_written_again() {
+    let mut bench = Bench::new();
+    let key = bench.store(message("one@x.example", 1, b"1".to_vec()));
+    let old = bench.last.0;
+    bench.settle(key, 0, 1, Fate::Delivered);
+    bench.commit();
+    let larger = Shape { segment_size: 2 * SIZE, ..SHAPE };
+    let mut lane = fold::fold(larger, &bench.disk).unwrap().lane;
+    let (slot, _) = lane.next_to_free().unwrap();
+    assert_eq!(slot, old);
+    let free = lane.segments().1;
+    lane.freed(slot, Some(Synced::pretended()));
+    assert_eq!(lane.segments().1, free, "a short file is in the pool");
+}
