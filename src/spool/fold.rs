@@ -62,6 +62,18 @@ struct Found {
     size: u64,
 }
 
+impl Found {
+    /// Where this segment validly ends by the header of the next one that there is. A header that names an older predecessor
+    /// says that no commit between the two succeeded. None: the one that knew is gone.
+    fn stated_end(&self, next: &Header) -> Option<u32> {
+        match next.predecessor.cmp(&self.header.sequence) {
+            std::cmp::Ordering::Less => Some(segment::FIRST_COMMIT as u32),
+            std::cmp::Ordering::Equal => Some(next.predecessor_end),
+            std::cmp::Ordering::Greater => None,
+        }
+    }
+}
+
 #[derive(Default)]
 struct Remains {
     slot: u16,
@@ -128,12 +140,16 @@ pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, Refusal> {
         }
     }
     found.sort_by_key(|found| found.header.sequence);
-    let ends: HashMap<u32, u32> =
-        found.iter().map(|found| (found.header.predecessor, found.header.predecessor_end)).collect();
     let mut last = (0, 0);
     let mut last_slot = None;
-    for segment in &found {
-        let end = ends.get(&segment.header.sequence).copied();
+    for (place, segment) in found.iter().enumerate() {
+        let next = found.get(place + 1);
+        let end = next.and_then(|next| segment.stated_end(&next.header));
+        if let (Some(next), Some(end)) = (next, end)
+            && fold.is_void_behind(segment, end)
+        {
+            slots[usize::from(next.slot)].cuts.insert(segment.header.sequence);
+        }
         let valid = fold.segment(segment, end)?;
         last = (segment.header.sequence, valid);
         last_slot = Some(segment.slot);
@@ -186,6 +202,12 @@ impl<F: Files> Fold<'_, F> {
     /// twice or settled in the wrong place. Numbers count from 1 and never come near their end.
     fn belongs(&self, header: &Header, slot: u16) -> bool {
         (header.lane, header.slot) == (self.shape.lane, slot) && !matches!(header.sequence, 0 | u32::MAX)
+    }
+
+    /// Whether a failed commit left its mark at the valid end of a segment.
+    fn is_void_behind(&self, found: &Found, end: u32) -> bool {
+        let mark = self.files.read(found.slot, u64::from(end), MARK);
+        mark.is_ok_and(|mark| Mark::read(&mark, found.header.salt, u64::from(end)).is_some())
     }
 
     /// Folds one segment; returns where it validly ends.
