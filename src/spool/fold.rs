@@ -214,6 +214,13 @@ impl<F: Files> Fold<'_, F> {
     fn segment(&mut self, found: &Found, end: Option<u32>) -> Result<u32, Refusal> {
         let sequence = found.header.sequence;
         self.segments.insert(sequence, Remains { slot: found.slot, ..Remains::default() });
+        let synced = end.is_some();
+        if end.is_some_and(|end| u64::from(end) > found.size) {
+            let slot = found.slot;
+            self.damage
+                .push(format!("segment {slot}: the file is cut off at {}; some mail is lost", found.size));
+            self.quarantined.push(slot);
+        }
         let end = end.map_or(found.size, u64::from).min(found.size);
         let mut at = segment::FIRST_COMMIT;
         let mut valid = at;
@@ -224,13 +231,19 @@ impl<F: Files> Fold<'_, F> {
                     valid = next;
                 }
                 Err(why) => {
+                    let slot = found.slot;
                     let Some(next) = self.next_mark(found, at + limits::BLOCK, end) else {
-                        if why.is_some() {
+                        if synced {
+                            // The next segment's header vouches for all up to its end.
+                            self.damage.push(format!(
+                                "segment {slot}: damaged between {at} and {end}; some mail there is lost"
+                            ));
+                            self.quarantined.push(slot);
+                        } else if why.is_some() {
                             self.torn += 1;
                         }
                         break;
                     };
-                    let slot = found.slot;
                     self.damage.push(format!(
                         "segment {slot}: damaged between {at} and {next}; some mail there is lost"
                     ));

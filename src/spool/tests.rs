@@ -524,3 +524,27 @@ fn two_failed_commits_are_both_void() {
         assert_eq!(state(&folded.lane), state(&bench.lane), "header written: {header}");
     }
 }
+
+/// The header of the next segment vouches for the last commit of this one as a later mark vouches for any other.
+#[test]
+fn rot_at_the_end_of_a_full_segment_is_reported() {
+    let mut bench = Bench::new();
+    bench.store(message("first@x.example", 1, b"1".to_vec()));
+    let mut last = bench.last;
+    while bench.last.0 == last.0 {
+        last = bench.last;
+        bench.store(message("more@x.example", 1, vec![0; 250_000]));
+    }
+    let (slot, offset, _) = last;
+    let whole = bench.disk.0.borrow()[&slot].clone();
+    // In the mark, in the record, in the body; or the end of the file is gone.
+    for place in [8, 80, 4096] {
+        bench.disk.write(slot, offset + place, &[0xFF; 8]);
+        let folded = bench.refold();
+        assert_eq!((folded.damage.len(), folded.torn), (1, 0), "at {place}: {:?}", folded.damage);
+        assert_eq!(folded.lane.messages(), bench.lane.messages() - 1);
+        bench.disk.0.borrow_mut().insert(slot, whole.clone());
+    }
+    bench.disk.0.borrow_mut().get_mut(&slot).unwrap().truncate(offset as usize);
+    assert!(!bench.refold().damage.is_empty());
+}
