@@ -145,8 +145,9 @@ pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, Refusal> {
     for (place, segment) in found.iter().enumerate() {
         let next = found.get(place + 1);
         let end = next.and_then(|next| segment.stated_end(&next.header));
+        // A commit that failed left its mark behind the valid end.
         if let (Some(next), Some(end)) = (next, end)
-            && fold.is_void_behind(segment, end)
+            && fold.is_marked(segment, u64::from(end))
         {
             slots[usize::from(next.slot)].cuts.insert(segment.header.sequence);
         }
@@ -204,10 +205,10 @@ impl<F: Files> Fold<'_, F> {
         (header.lane, header.slot) == (self.shape.lane, slot) && !matches!(header.sequence, 0 | u32::MAX)
     }
 
-    /// Whether a failed commit left its mark at the valid end of a segment.
-    fn is_void_behind(&self, found: &Found, end: u32) -> bool {
-        let mark = self.files.read(found.slot, u64::from(end), MARK);
-        mark.is_ok_and(|mark| Mark::read(&mark, found.header.salt, u64::from(end)).is_some())
+    /// Whether a valid mark stands there.
+    fn is_marked(&self, found: &Found, offset: u64) -> bool {
+        let mark = self.files.read(found.slot, offset, MARK);
+        mark.is_ok_and(|mark| Mark::read(&mark, found.header.salt, offset).is_some())
     }
 
     /// Folds one segment; returns where it validly ends.
@@ -225,7 +226,7 @@ impl<F: Files> Fold<'_, F> {
         let mut at = segment::FIRST_COMMIT;
         let mut valid = at;
         while at < end {
-            match self.commit(found, at, end)? {
+            match self.commit(found, at, end, synced)? {
                 Ok(next) => {
                     at = next;
                     valid = next;
@@ -279,6 +280,7 @@ impl<F: Files> Fold<'_, F> {
         found: &Found,
         at: u64,
         end: u64,
+        synced: bool,
     ) -> Result<Result<u64, Option<RecordError>>, Refusal> {
         let read = |offset: u64, length: usize| self.files.read(found.slot, offset, length);
         let first = ((64 * 1024).min(end - at)) as usize;
@@ -313,13 +315,10 @@ impl<F: Files> Fold<'_, F> {
         if offsets.len() != mark.records as usize {
             return Ok(Err(Some(RecordError::Damaged)));
         }
-        // The last commit's bodies may not have reached the disk; a later mark would vouch for them.
+        // The last commit's bodies may not have reached the disk; a later mark vouches for them, or a later segment, which is the
+        // same to us: else what one start finds would be lost to the next.
         let next = mark.end();
-        let vouched = next < end
-            && self
-                .files
-                .read(found.slot, next, MARK)
-                .is_ok_and(|bytes| Mark::read(&bytes, found.header.salt, next).is_some());
+        let vouched = synced || (next < end && self.is_marked(found, next));
         if !vouched && !self.bodies_whole(found, records, &offsets, at) {
             return Ok(Err(Some(RecordError::Damaged)));
         }
