@@ -92,6 +92,9 @@ struct Fold<'a, F> {
     torn: u32,
 }
 
+/// Numbers passed over when some are unknown: more than a lane of the usual size can have begun since the highest known one.
+const UNREADABLE_GAP: u32 = 1 << 16;
+
 /// Folds a lane.
 pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, Refusal> {
     let mut fold = Fold {
@@ -158,7 +161,9 @@ pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, Refusal> {
     let mut lane = Lane::new(shape);
     lane.slots = slots;
     lane.pool = pool.into();
-    lane.next_sequence = highest + 1;
+    // A header that cannot be read may hold a higher number, and none is used twice.
+    let gap = if fold.quarantined.is_empty() { 0 } else { UNREADABLE_GAP };
+    lane.next_sequence = u32::saturating_add(highest, 1 + gap);
     lane.last = last;
     fold.finish(&mut lane);
     Ok(Folded { lane, damage: fold.damage, torn: fold.torn, last: last_slot })
@@ -200,9 +205,10 @@ impl<F: Files> Fold<'_, F> {
     }
 
     /// Whether a header was written to this file: one that was copied or moved about names others, and its mail would be sent
-    /// twice or settled in the wrong place. Numbers count from 1 and never come near their end.
+    /// twice or settled in the wrong place. Numbers count from 1 and never come near
+    /// their end.
     fn belongs(&self, header: &Header, slot: u16) -> bool {
-        (header.lane, header.slot) == (self.shape.lane, slot) && !matches!(header.sequence, 0 | u32::MAX)
+        (header.lane, header.slot) == (self.shape.lane, slot) && (1..u32::MAX / 2).contains(&header.sequence)
     }
 
     /// Whether a valid mark stands there.
