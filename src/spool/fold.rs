@@ -143,21 +143,7 @@ pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, Refusal> {
         }
     }
     found.sort_by_key(|found| found.header.sequence);
-    let mut last = (0, 0);
-    let mut last_slot = None;
-    for (place, segment) in found.iter().enumerate() {
-        let next = found.get(place + 1);
-        let end = next.and_then(|next| segment.stated_end(&next.header));
-        // A commit that failed left its mark behind the valid end.
-        if let (Some(next), Some(end)) = (next, end)
-            && fold.is_marked(segment, u64::from(end))
-        {
-            slots[usize::from(next.slot)].cuts.insert(segment.header.sequence);
-        }
-        let valid = fold.segment(segment, end)?;
-        last = (segment.header.sequence, valid);
-        last_slot = Some(segment.slot);
-    }
+    let (last, last_slot) = fold.segments(&found, &mut slots)?;
     let mut lane = Lane::new(shape);
     lane.slots = slots;
     lane.pool = pool.into();
@@ -215,6 +201,30 @@ impl<F: Files> Fold<'_, F> {
     fn is_marked(&self, found: &Found, offset: u64) -> bool {
         let mark = self.files.read(found.slot, offset, MARK);
         mark.is_ok_and(|mark| Mark::read(&mark, found.header.salt, offset).is_some())
+    }
+
+    /// Folds all segments, which stand in the order of their numbers; returns number, valid end and file of the last one.
+    fn segments(
+        &mut self,
+        found: &[Found],
+        slots: &mut [Slot],
+    ) -> Result<((u32, u32), Option<u16>), Refusal> {
+        let mut last = (0, 0);
+        let mut last_slot = None;
+        for (place, segment) in found.iter().enumerate() {
+            let next = found.get(place + 1);
+            let end = next.and_then(|next| segment.stated_end(&next.header));
+            // A commit that failed left its mark behind the valid end.
+            if let (Some(next), Some(end)) = (next, end)
+                && self.is_marked(segment, u64::from(end))
+            {
+                slots[usize::from(next.slot)].cuts.insert(segment.header.sequence);
+            }
+            let valid = self.segment(segment, end)?;
+            last = (segment.header.sequence, valid);
+            last_slot = Some(segment.slot);
+        }
+        Ok((last, last_slot))
     }
 
     /// Folds one segment; returns where it validly ends.
