@@ -220,18 +220,19 @@ impl<F: Files> Fold<'_, F> {
             {
                 slots[usize::from(next.slot)].cuts.insert(segment.header.sequence);
             }
-            let valid = self.segment(segment, end)?;
+            let valid = self.segment(segment, end, next.is_some())?;
             last = (segment.header.sequence, valid);
             last_slot = Some(segment.slot);
         }
         Ok((last, last_slot))
     }
 
-    /// Folds one segment; returns where it validly ends.
-    fn segment(&mut self, found: &Found, end: Option<u32>) -> Result<u32, Refusal> {
+    /// Folds one segment; returns where it validly ends. `end` is what the next one says of that, `sealed` whether any later one
+    /// was begun.
+    fn segment(&mut self, found: &Found, end: Option<u32>, sealed: bool) -> Result<u32, Refusal> {
         let sequence = found.header.sequence;
         self.segments.insert(sequence, Remains { slot: found.slot, ..Remains::default() });
-        let synced = end.is_some();
+        let stated = end.is_some();
         if end.is_some_and(|end| u64::from(end) > found.size) {
             let slot = found.slot;
             self.damage
@@ -242,7 +243,7 @@ impl<F: Files> Fold<'_, F> {
         let mut at = segment::FIRST_COMMIT;
         let mut valid = at;
         while at < end {
-            match self.commit(found, at, end, synced)? {
+            match self.commit(found, at, end, sealed)? {
                 Ok(next) => {
                     at = next;
                     valid = next;
@@ -250,8 +251,9 @@ impl<F: Files> Fold<'_, F> {
                 Err(why) => {
                     let slot = found.slot;
                     let Some(next) = self.next_mark(found, at + limits::BLOCK, end) else {
-                        if synced {
-                            // The next segment's header vouches for all up to its end.
+                        if stated || (sealed && why.is_some()) {
+                            // The next segment's header vouches for all up to its end. If that segment was recycled, no commit had
+                            // failed here, or it would have been kept: so a mark without its records is rot too.
                             self.damage.push(format!(
                                 "segment {slot}: damaged between {at} and {end}; some mail there is lost"
                             ));
@@ -296,7 +298,7 @@ impl<F: Files> Fold<'_, F> {
         found: &Found,
         at: u64,
         end: u64,
-        synced: bool,
+        sealed: bool,
     ) -> Result<Result<u64, Option<RecordError>>, Refusal> {
         let read = |offset: u64, length: usize| self.files.read(found.slot, offset, length);
         let first = ((64 * 1024).min(end - at)) as usize;
@@ -334,7 +336,7 @@ impl<F: Files> Fold<'_, F> {
         // The last commit's bodies may not have reached the disk; a later mark vouches for them, or a later segment, which is the
         // same to us: else what one start finds would be lost to the next.
         let next = mark.end();
-        let vouched = synced || (next < end && self.is_marked(found, next));
+        let vouched = sealed || (next < end && self.is_marked(found, next));
         if !vouched && !self.bodies_whole(found, records, &offsets, at) {
             return Ok(Err(Some(RecordError::Damaged)));
         }
