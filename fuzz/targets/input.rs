@@ -56,6 +56,9 @@ pub fn splits<'a>(input: &'a [u8], choices: &[u8]) -> Vec<Vec<&'a [u8]>> {
     let mut pieces = Vec::new();
     let mut rest = input;
     for choice in choices.iter().cycle().take(4096) {
+        if rest.is_empty() {
+            break;
+        }
         // Mostly short pieces, some long ones.
         let length = if *choice < 128 { usize::from(*choice % 8) } else { usize::from(*choice) * 9 };
         let (front, tail) = rest.split_at(length.min(rest.len()));
