@@ -333,11 +333,14 @@ impl<F: Files> Fold<'_, F> {
         if offsets.len() != mark.records as usize {
             return Ok(Err(Some(RecordError::Damaged)));
         }
-        // The last commit's bodies may not have reached the disk; a later mark vouches for them, or a later segment, which is the
-        // same to us: else what one start finds would be lost to the next.
+        // The last commit's bodies may not have reached the disk; any later mark vouches for them, and any later segment, which is
+        // the same to us: else what one start finds would be lost to the next.
         let next = mark.end();
         let vouched = sealed || (next < end && self.is_marked(found, next));
-        if !vouched && !self.bodies_whole(found, records, &offsets, at) {
+        if !vouched
+            && !self.bodies_whole(found, records, &offsets, at)
+            && self.next_mark(found, next, end).is_none()
+        {
             return Ok(Err(Some(RecordError::Damaged)));
         }
         for place in offsets {
