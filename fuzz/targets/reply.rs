@@ -84,6 +84,8 @@ pub fn client(data: &[u8]) {
 /// What the hop has been told and has said, as a careful onlooker would write it down.
 #[derive(Default)]
 struct Onlooker {
+    /// MAIL was taken.
+    welcome: bool,
     /// Per recipient: the code of the answer to its RCPT.
     answers: Vec<u16>,
     body_sent: bool,
@@ -105,6 +107,7 @@ fn converse(mut transaction: Transaction<'_>, with: &Capabilities, names: &[Stri
         if (1..=names.len()).contains(&number) {
             seen.answers.push(code);
         }
+        seen.welcome |= number == 0 && code / 100 == 2;
         let after_data = number == names.len() + 2;
         if after_data {
             seen.last = Some(code);
@@ -159,6 +162,13 @@ fn assert_verdicts(transaction: &Transaction<'_>, seen: &Onlooker, count: usize)
             }
             Verdict::Failed(_) => assert!(reply.is_permanent()),
             Verdict::Deferred(_) => assert!(!reply.is_positive()),
+        }
+        if seen.welcome
+            && let Some(answer) = seen.answers.get(place).filter(|answer| **answer != 421)
+        {
+            // RFC 5321 4.5.3.1.10: a 552 to RCPT is a 452.
+            let failed = answer / 100 == 5 && *answer != 552;
+            assert!(taken || failed == matches!(verdict, Verdict::Failed(_)), "a {answer} was {verdict:?}");
         }
         assert!(!(taken && stored) || matches!(verdict, Verdict::Delivered(_)), "taken, and not believed");
     }
