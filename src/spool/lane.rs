@@ -55,11 +55,23 @@ pub(in crate::spool) struct Slot {
     pub live: u32,
     /// Older segments that outcomes or censuses here speak about.
     pub about: BTreeSet<u32>,
+    /// Segments that its header says the valid end of, or that they are void: were it gone, what a failed commit left in them
+    /// would count.
+    pub cuts: BTreeSet<u32>,
+    /// The file has not the size that segments have now: it is read, and not written again.
+    pub misfit: bool,
 }
 
 impl Slot {
-    pub const ABSENT: Slot =
-        Slot { state: State::Absent, sequence: 0, salt: 0, live: 0, about: BTreeSet::new() };
+    pub const ABSENT: Slot = Slot {
+        state: State::Absent,
+        sequence: 0,
+        salt: 0,
+        live: 0,
+        about: BTreeSet::new(),
+        cuts: BTreeSet::new(),
+        misfit: false,
+    };
 }
 
 /// The state of one lane.
@@ -260,8 +272,8 @@ impl Lane {
         let slot = self.pool.pop_front()?;
         let sequence = self.next_sequence;
         self.next_sequence += 1;
-        self.slots[usize::from(slot)] =
-            Slot { state: State::Open, sequence, salt, live: 0, about: BTreeSet::new() };
+        let cuts = self.failed_since_last();
+        self.slots[usize::from(slot)] = Slot { state: State::Open, sequence, salt, cuts, ..Slot::ABSENT };
         self.open = Some(slot);
         self.tail = segment::FIRST_COMMIT as u32;
         let (predecessor, predecessor_end) = self.last;
@@ -278,13 +290,20 @@ impl Lane {
         Some(header.encode())
     }
 
+    /// The segments that failed since a commit last succeeded, that one's included.
+    fn failed_since_last(&self) -> BTreeSet<u32> {
+        let (last, _) = self.last;
+        let failed = self.slots.iter().filter(|slot| slot.state == State::Quarantined);
+        failed.map(|slot| slot.sequence).filter(|sequence| *sequence > 0 && *sequence >= last).collect()
+    }
+
     fn seal(&mut self, state: State) {
         if let Some(open) = self.open.take() {
             let slot = &mut self.slots[usize::from(open)];
             slot.state = state;
-            // A segment none of whose commits was synced may be without a header on the disk, and could vouch for nothing: the
-            // next header names the predecessor before it, and so says that what lies between the two is void.
-            if state == State::Sealed || u64::from(self.tail) > segment::FIRST_COMMIT {
+            // One whose first commit failed may not even have its header on disk, so nobody can count on what that says: the next
+            // one names the same predecessor, and by that makes all between them void.
+            if u64::from(self.tail) > segment::FIRST_COMMIT {
                 self.last = (slot.sequence, self.tail);
             }
             self.look = true;
@@ -391,10 +410,9 @@ impl Lane {
         if !std::mem::take(&mut self.look) {
             return None;
         }
-        let place = self
-            .slots
-            .iter()
-            .position(|slot| slot.state == State::Sealed && slot.live == 0 && slot.about.is_empty())?;
+        let place = self.slots.iter().position(|slot| {
+            slot.state == State::Sealed && slot.live == 0 && slot.about.is_empty() && slot.cuts.is_empty()
+        })?;
         self.look = true;
         let slot = &mut self.slots[place];
         slot.state = State::Freeing;
@@ -420,8 +438,14 @@ impl Lane {
         }
         for other in &mut self.slots {
             other.about.remove(&sequence);
+            other.cuts.remove(&sequence);
         }
         self.look = true;
+        if self.slots[usize::from(slot)].misfit {
+            // Other shards may hold its map, so it is made again, in the right size, by the next start.
+            self.slots[usize::from(slot)] = Slot { state: State::Quarantined, ..Slot::ABSENT };
+            return;
+        }
         self.slots[usize::from(slot)] = Slot { state: State::Free, ..Slot::ABSENT };
         self.pool.push_back(slot);
     }
