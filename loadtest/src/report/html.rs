@@ -153,10 +153,13 @@ fn over_time(run: &Run, name: &str, colour: usize, dashed: bool, of: impl Fn(&Sa
     Series { name: name.to_owned(), colour, dashed, points }
 }
 
+/// Name, whether dashed, and value of a line over time.
+type Line = (&'static str, bool, fn(&Sample) -> f64);
+
 fn plots(shown: &[&Run]) -> Vec<Plot> {
     let marks: Vec<f64> = shown[0].kills.iter().map(|kill| kill.at).collect();
     let many = shown.len() > 1;
-    let plot = |title: &str, unit: &'static str, scale: Scale, lines: &[(&str, bool, fn(&Sample) -> f64)]| {
+    let plot = |title: &str, unit: &'static str, scale: Scale, lines: &[Line]| {
         let mut series = Vec::new();
         for (at, run) in shown.iter().enumerate() {
             for (line, (name, dashed, of)) in lines.iter().enumerate() {
