@@ -8,6 +8,7 @@ mod watch;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -126,7 +127,8 @@ pub fn conduct(plan: &Plan, mut tell: impl FnMut(&Live) -> bool) -> io::Result<R
     tell(&Live { stage: "stopping", ..Live::default() });
     let ending = match relay.stop() {
         Ok(None) => String::new(),
-        Ok(Some(status)) if status.success() => String::new(),
+        // Ending by the signal it was asked with is a way to end, too.
+        Ok(Some(status)) if status.success() || status.signal() == Some(libc::SIGTERM) => String::new(),
         Ok(Some(status)) => format!("the relay ended with {status}: {}", relay.words()),
         Err(error) => error.to_string(),
     };
