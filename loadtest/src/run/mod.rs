@@ -137,7 +137,11 @@ pub fn conduct(plan: &Plan, mut tell: impl FnMut(&Live) -> bool) -> io::Result<R
     run.cost = cost(used, after, &watch, run.load.progress.acknowledged);
     run.samples = watch.samples;
     drop(relay);
-    let _ = std::fs::remove_dir_all(&surroundings.directory);
+    if run.is_clean() && run.ending.is_empty() {
+        let _ = std::fs::remove_dir_all(&surroundings.directory);
+    } else {
+        run.left = surroundings.directory.display().to_string();
+    }
     Ok(run)
 }
 
