@@ -69,6 +69,8 @@ pub enum RelayKind {
 pub struct Live {
     /// What it is doing.
     pub stage: &'static str,
+    /// While it starts: the name server of its internet, and the port its hosts listen on.
+    pub internet: Option<(SocketAddr, u16)>,
     /// Since the first message.
     pub elapsed: Duration,
     /// Messages acknowledged.
@@ -90,6 +92,8 @@ pub fn conduct(plan: &Plan, mut tell: impl FnMut(&Live) -> bool) -> io::Result<R
     tell(&Live { stage: "starting", ..Live::default() });
     let internet = Internet::start(scenario, scenario.load.threads, plan.seed, &authority)?;
     let (target, surroundings) = plan.target(&internet, &authority)?;
+    let found = Some((surroundings.dns, surroundings.mx_port));
+    tell(&Live { stage: "waiting", internet: found, ..Live::default() });
     let mut relay = Relay::start(target, surroundings.clone())?;
     if !scenario.kills.at.is_empty() && !relay.is_ours() {
         return Err(io::Error::other(
