@@ -342,7 +342,7 @@ async fn housekeep<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>) {
         shard.instruments.counters.segments_recycled.add(1);
         keeper.stalled.set(false);
     }
-    let due = keeper.lane.borrow().census_due();
+    let due = keeper.lane.borrow_mut().census_due();
     for slot in due {
         keeper.queue.borrow_mut().push_front((Item::Census(slot), Ticket::Nobody));
         keeper.oldest.set(Some(keeper.oldest.get().unwrap_or(shard.runtime.now())));

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 
 use crate::limits;
+use crate::spool::compact;
 use crate::spool::index::{Entry, Replies};
 use crate::spool::lane::{Lane, Shape, Slot, State};
 use crate::spool::record::{self, Kind, MessageView, RecordError};
@@ -62,6 +63,9 @@ struct Found {
     size: u64,
 }
 
+/// Where a record of a message lies: sequence number of its segment and offset.
+type Spot = (u32, u32);
+
 #[derive(Default)]
 struct Remains {
     slot: u16,
@@ -74,6 +78,8 @@ struct Fold<'a, F> {
     shape: Shape,
     /// By sequence number.
     segments: BTreeMap<u32, Remains>,
+    /// Where messages lie now that moved, by where they were born.
+    moved: HashMap<Spot, Spot>,
     replies: Replies,
     damage: Vec<String>,
     quarantined: Vec<u16>,
@@ -86,6 +92,7 @@ pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, Refusal> {
         files,
         shape,
         segments: BTreeMap::new(),
+        moved: HashMap::new(),
         replies: Replies::default(),
         damage: Vec::new(),
         quarantined: Vec::new(),
@@ -306,15 +313,7 @@ impl<F: Files> Fold<'_, F> {
         let (slot, sequence) = (found.slot, found.header.sequence);
         let damaged = match record.kind {
             kind if kind == Kind::Message as u8 => match MessageView::parse(record.payload) {
-                Ok(view) => {
-                    let mut elsewhere: Vec<u16> = view.extents().map(|extent| extent.slot).collect();
-                    elsewhere.sort_unstable();
-                    elsewhere.dedup();
-                    elsewhere.retain(|other| *other != slot);
-                    let entry = Entry::new(slot, offset, view.count, elsewhere);
-                    self.segments.entry(sequence).or_default().messages.insert(offset, entry);
-                    false
-                }
+                Ok(view) => self.message(found, &view, record.length as u32, offset).is_err(),
                 Err(RecordError::Unknown(tag)) => {
                     return Err(Refusal::Newer(format!(
                         "segment {slot} has a message with the unknown field {tag}"
@@ -339,9 +338,39 @@ impl<F: Files> Fold<'_, F> {
         Ok(())
     }
 
+    /// A message, new or moved.
+    fn message(
+        &mut self,
+        found: &Found,
+        view: &MessageView<'_>,
+        length: u32,
+        offset: u32,
+    ) -> Result<(), RecordError> {
+        let (slot, sequence) = (found.slot, found.header.sequence);
+        let (bytes, elsewhere) = compact::parts(slot, length, view.extents());
+        let mut entry = Entry::new(slot, offset, view.count, bytes, elsewhere);
+        if let Some(state) = view.state() {
+            entry.replace(&state?, &mut self.replies);
+            let birth = (view.id.sequence, view.id.offset);
+            entry.set_birth(birth);
+            // The record it was moved from does not count any more. Where that one is gone and an older one is still found,
+            // a census has it dead; this record brings it back.
+            let (from, at) = self.moved.insert(birth, (sequence, offset)).unwrap_or(birth);
+            if let Some(mut old) = self.segments.get_mut(&from).and_then(|old| old.messages.remove(&at)) {
+                old.forget(&mut self.replies);
+            }
+            if from != sequence && self.segments.contains_key(&from) {
+                self.segments.entry(sequence).or_default().about.insert(from);
+            }
+        }
+        self.segments.entry(sequence).or_default().messages.insert(offset, entry);
+        Ok(())
+    }
+
     fn outcome(&mut self, sequence: u32, mut payload: Cursor<'_>) -> Option<()> {
-        let (about, offset) = (payload.u32()?, payload.u32()?);
+        let birth = (payload.u32()?, payload.u32()?);
         let (first, count, fate) = record::read_fate(&mut payload)?;
+        let (about, offset) = self.moved.get(&birth).copied().unwrap_or(birth);
         // A segment that is gone was free, and nothing of it was live.
         let Some(segment) = self.segments.get_mut(&about) else { return Some(()) };
         if let Some(entry) = segment.messages.get_mut(&offset) {
@@ -390,10 +419,10 @@ impl<F: Files> Fold<'_, F> {
                     entry.forget(&mut self.replies);
                     continue;
                 }
-                lane.slots[usize::from(entry.slot)].live += 1;
-                for other in entry.elsewhere.iter().flat_map(|slots| slots.iter()) {
-                    if let Some(slot) = lane.slots.get_mut(usize::from(*other)) {
-                        slot.live += 1;
+                for (part, bytes) in entry.parts() {
+                    // A slot without a file is damage that was reported, or will be when the body is read.
+                    if usize::from(part) < lane.slots.len() {
+                        lane.pin(part, bytes);
                     }
                 }
                 lane.index.insert(entry);
