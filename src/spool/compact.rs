@@ -181,9 +181,26 @@ impl Lane {
         }
     }
 
-    /// Whether a piece of a message lies in a segment that is to be emptied. A message of one piece takes it along in any case.
+    /// Whether a piece of a message lies in a segment that is to be emptied.
     pub fn compaction_takes(&self, piece: &Extent) -> bool {
         self.compaction.victims.contains(&piece.slot)
+    }
+
+    /// Whether a message moves with all of its body in one piece, which then needs no
+    /// [`Item::Piece`](super::batch::Item::Piece).
+    pub fn compaction_takes_whole(
+        &self,
+        candidate: &Candidate,
+        pieces: impl Iterator<Item = Extent>,
+    ) -> bool {
+        let mut bytes = 0;
+        for piece in pieces {
+            bytes += piece.length as usize;
+            if piece.slot != candidate.location.slot && !self.compaction_takes(&piece) {
+                return false;
+            }
+        }
+        bytes <= limits::BODY_GATHER_MAX
     }
 
     /// Whether the message still lies where it was found: what was read there was read from its segment's own life.

@@ -71,6 +71,8 @@ struct Remains {
     slot: u16,
     messages: HashMap<u32, Entry>,
     about: std::collections::BTreeSet<u32>,
+    /// The segment before it, whose end it tells.
+    voids: Option<u32>,
 }
 
 struct Fold<'a, F> {
@@ -134,13 +136,26 @@ pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, Refusal> {
         }
     }
     found.sort_by_key(|found| found.header.sequence);
-    let ends: HashMap<u32, u32> =
-        found.iter().map(|found| (found.header.predecessor, found.header.predecessor_end)).collect();
+    // Who follows, and where it says that its predecessor ends.
+    let successors: HashMap<u32, (u32, u32)> = found
+        .iter()
+        .map(|found| (found.header.predecessor, (found.header.sequence, found.header.predecessor_end)))
+        .collect();
+    let mut voids = HashMap::new();
     let mut last = (0, 0);
     let mut last_slot = None;
     for segment in &found {
-        let end = ends.get(&segment.header.sequence).copied();
+        let end = successors.get(&segment.header.sequence).map(|(_, end)| *end);
+        let predecessor = voids.remove(&segment.header.sequence);
         let valid = fold.segment(segment, end)?;
+        if let Some(remains) = fold.segments.get_mut(&segment.header.sequence) {
+            remains.voids = predecessor;
+        }
+        if let Some((successor, end)) = successors.get(&segment.header.sequence)
+            && fold.has_mark(segment, u64::from(*end))
+        {
+            voids.insert(*successor, segment.header.sequence);
+        }
         last = (segment.header.sequence, valid);
         last_slot = Some(segment.slot);
     }
@@ -212,6 +227,12 @@ impl<F: Files> Fold<'_, F> {
         Ok(u32::try_from(valid).unwrap_or(u32::MAX))
     }
 
+    /// Whether a commit begins at `at`.
+    fn has_mark(&self, found: &Found, at: u64) -> bool {
+        let mark = self.files.read(found.slot, at, MARK);
+        mark.is_ok_and(|mark| Mark::read(&mark, found.header.salt, at).is_some())
+    }
+
     /// The next valid mark from `from` on.
     fn next_mark(&self, found: &Found, from: u64, end: u64) -> Option<u64> {
         const STRIDE: u64 = 1 << 20;
@@ -272,11 +293,7 @@ impl<F: Files> Fold<'_, F> {
         }
         // The last commit's bodies may not have reached the disk; a later mark would vouch for them.
         let next = mark.end();
-        let vouched = next < end
-            && self
-                .files
-                .read(found.slot, next, MARK)
-                .is_ok_and(|bytes| Mark::read(&bytes, found.header.salt, next).is_some());
+        let vouched = next < end && self.has_mark(found, next);
         if !vouched && !self.bodies_whole(found, records, &offsets, at) {
             return Ok(Err(Some(RecordError::Damaged)));
         }
@@ -410,8 +427,9 @@ impl<F: Files> Fold<'_, F> {
         }
         let known: std::collections::BTreeSet<u32> = self.segments.keys().copied().collect();
         for segment in std::mem::take(&mut self.segments).into_values() {
-            lane.slots[usize::from(segment.slot)].about =
-                segment.about.intersection(&known).copied().collect();
+            let slot = &mut lane.slots[usize::from(segment.slot)];
+            slot.about = segment.about.intersection(&known).copied().collect();
+            slot.voids = segment.voids;
             let mut messages: Vec<_> = segment.messages.into_iter().collect();
             messages.sort_unstable_by_key(|(offset, _)| *offset);
             for (_, mut entry) in messages {

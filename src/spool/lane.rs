@@ -60,8 +60,10 @@ pub(in crate::spool) struct Slot {
     pub stuck_at: Option<u32>,
     /// `live` when a census would have been too large.
     pub large_at: Option<u32>,
-    /// Older segments that outcomes or censuses here speak about.
+    /// Older segments that outcomes, censuses or moves here speak about.
     pub about: BTreeSet<u32>,
+    /// The segment before this one, if a failed commit lies behind its end: only the header here says that it is void.
+    pub voids: Option<u32>,
 }
 
 impl Slot {
@@ -74,7 +76,15 @@ impl Slot {
         stuck_at: None,
         large_at: None,
         about: BTreeSet::new(),
+        voids: None,
     };
+}
+
+impl Slot {
+    /// Nothing in it matters to anyone.
+    fn is_needless(&self) -> bool {
+        self.live == 0 && self.about.is_empty() && self.voids.is_none()
+    }
 }
 
 /// The state of one lane.
@@ -88,6 +98,8 @@ pub struct Lane {
     pub(in crate::spool) next_sequence: u32,
     /// Sequence number and valid end of the segment written last.
     pub(in crate::spool) last: (u32, u32),
+    /// A failed commit lies behind that end.
+    void: bool,
     pub(in crate::spool) index: Index,
     pub(in crate::spool) replies: Replies,
     /// Something died since the last look for segments to free.
@@ -156,6 +168,7 @@ impl Lane {
             tail: 0,
             next_sequence: 1,
             last: (0, 0),
+            void: false,
             index: Index::default(),
             replies: Replies::default(),
             look: true,
@@ -289,7 +302,8 @@ impl Lane {
         let slot = self.pool.pop_front()?;
         let sequence = self.next_sequence;
         self.next_sequence += 1;
-        self.slots[usize::from(slot)] = Slot { state: State::Open, sequence, salt, ..Slot::ABSENT };
+        let voids = std::mem::take(&mut self.void).then_some(self.last.0);
+        self.slots[usize::from(slot)] = Slot { state: State::Open, sequence, salt, voids, ..Slot::ABSENT };
         self.open = Some(slot);
         self.tail = segment::FIRST_COMMIT as u32;
         let (predecessor, predecessor_end) = self.last;
@@ -407,6 +421,7 @@ impl Lane {
     pub fn failed<T>(&mut self, batch: Batch<T>) -> Vec<(Item, T)> {
         // The tail did not move: the segment validly ends before this batch, and the next header will say so.
         self.seal(State::Quarantined);
+        self.void = true;
         batch.items.into_iter().map(|(item, _, ticket)| (item, ticket)).collect()
     }
 
@@ -415,10 +430,7 @@ impl Lane {
         if !std::mem::take(&mut self.look) {
             return None;
         }
-        let place = self
-            .slots
-            .iter()
-            .position(|slot| slot.state == State::Sealed && slot.live == 0 && slot.about.is_empty())?;
+        let place = self.slots.iter().position(|slot| slot.state == State::Sealed && slot.is_needless())?;
         self.look = true;
         let slot = &mut self.slots[place];
         slot.state = State::Freeing;
@@ -444,6 +456,7 @@ impl Lane {
         }
         for other in &mut self.slots {
             other.about.remove(&sequence);
+            other.voids = other.voids.filter(|voids| *voids != sequence);
         }
         self.look = true;
         self.slots[usize::from(slot)] = Slot { state: State::Free, ..Slot::ABSENT };
