@@ -71,6 +71,8 @@ counters! {
         commit_bytes "Bytes in them",
         commits_failed "Commits whose write or sync failed",
         segments_recycled "Segments freed for use again",
+        messages_moved "Stored messages moved out of sparse segments",
+        bytes_moved "Bytes of them",
         accounting_dropped "Accounting records dropped because the log writer was behind",
         panics "Panics caught in session tasks",
     }

@@ -15,8 +15,10 @@ pub mod receive;
 pub mod resolve;
 pub mod settle;
 
+pub mod compact;
 pub mod load;
 pub mod mesh;
+pub mod places;
 pub mod promise;
 pub mod timers;
 pub mod wire;
