@@ -83,6 +83,7 @@ counters! {
         spool_messages "Live messages in the lanes of this shard",
         spool_segments "Segments in the lanes of this shard",
         spool_segments_free "Segments of these that are free",
+        spool_bytes_live "Bytes of the live messages in the lanes of this shard",
         spool_open "1 while there is room for new mail",
     }
 }

@@ -189,7 +189,8 @@ impl Lane {
 
     /// Segments that exist, and those of them that are free.
     pub fn segments(&self) -> (usize, usize) {
-        (self.slots.iter().filter(|slot| slot.state != State::Absent).count(), self.pool.len())
+        let exists = |slot: &&Slot| !matches!(slot.state, State::Absent | State::Creating);
+        (self.slots.iter().filter(exists).count(), self.pool.len())
     }
 
     /// A live message.
