@@ -22,6 +22,9 @@ pub enum Fate {
     },
 }
 
+/// A range of recipients and its fate: first ordinal, how many, what became of them.
+pub(in crate::spool) type RangeFate = (u16, u16, Fate);
+
 /// Writes an outcome's payload. The message is named by where it was born: sequence number and offset.
 pub(in crate::spool) fn write_outcome(
     out: &mut Vec<u8>,
@@ -55,7 +58,7 @@ pub(in crate::spool) fn write_fate(out: &mut Vec<u8>, first: u16, count: u16, fa
 }
 
 /// Reads what [`write_fate`] wrote.
-pub(in crate::spool) fn read_fate(value: &mut Cursor<'_>) -> Option<(u16, u16, Fate)> {
+pub(in crate::spool) fn read_fate(value: &mut Cursor<'_>) -> Option<RangeFate> {
     let (first, count, kind) = (value.u16()?, value.u16()?, value.u8()?);
     let (attempts, next, length) = (value.u16()?, value.u32()?, value.u16()?);
     let reply = value.bytes(usize::from(length))?;

@@ -63,6 +63,25 @@ struct Found {
     size: u64,
 }
 
+/// A commit that is whole.
+struct Commit {
+    /// All its records.
+    records: Vec<u8>,
+    /// Where each begins in them.
+    offsets: Vec<usize>,
+    /// Where the next commit begins.
+    next: u64,
+}
+
+/// What the headers say.
+struct Survey {
+    slots: Vec<Slot>,
+    pool: Vec<u16>,
+    found: Vec<Found>,
+    /// Sequence number.
+    highest: u32,
+}
+
 /// Where a record of a message lies: sequence number of its segment and offset.
 type Spot = (u32, u32);
 
@@ -100,41 +119,7 @@ pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, Refusal> {
         quarantined: Vec::new(),
         torn: 0,
     };
-    let mut slots: Vec<Slot> = Vec::new();
-    let mut found = Vec::new();
-    let mut pool = Vec::new();
-    let mut highest = 0;
-    for (slot, size) in files.slots() {
-        if slots.len() <= usize::from(slot) {
-            slots.resize(usize::from(slot) + 1, Slot::ABSENT);
-        }
-        match fold.header(slot, size)? {
-            Some(header) => {
-                highest = highest.max(header.sequence);
-                if header.life == Life::Free {
-                    if size == shape.segment_size {
-                        slots[usize::from(slot)].state = State::Free;
-                        pool.push(slot);
-                    }
-                } else {
-                    slots[usize::from(slot)] = Slot {
-                        state: State::Sealed,
-                        sequence: header.sequence,
-                        salt: header.salt,
-                        ..Slot::ABSENT
-                    };
-                    found.push(Found { slot, header, size });
-                }
-            }
-            None if fold.quarantined.contains(&slot) => slots[usize::from(slot)].state = State::Quarantined,
-            // Blank: created and never used. A file of another size is made again when it is needed.
-            None if size == shape.segment_size => {
-                slots[usize::from(slot)].state = State::Free;
-                pool.push(slot);
-            }
-            None => {}
-        }
-    }
+    let Survey { slots, pool, mut found, highest } = fold.survey()?;
     found.sort_by_key(|found| found.header.sequence);
     // Who follows, and where it says that its predecessor ends.
     let successors: HashMap<u32, (u32, u32)> = found
@@ -152,8 +137,9 @@ pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, Refusal> {
             remains.voids = predecessor;
         }
         if let Some((successor, end)) = successors.get(&segment.header.sequence)
-            && fold.has_mark(segment, u64::from(*end))
+            && fold.whole_commit(segment, u64::from(*end), segment.size).is_ok()
         {
+            // It would count if the successor did not say otherwise.
             voids.insert(*successor, segment.header.sequence);
         }
         last = (segment.header.sequence, valid);
@@ -169,6 +155,48 @@ pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, Refusal> {
 }
 
 impl<F: Files> Fold<'_, F> {
+    /// Reads all headers.
+    fn survey(&mut self) -> Result<Survey, Refusal> {
+        let mut slots: Vec<Slot> = Vec::new();
+        let mut found = Vec::new();
+        let mut pool = Vec::new();
+        let mut highest = 0;
+        for (slot, size) in self.files.slots() {
+            if slots.len() <= usize::from(slot) {
+                slots.resize(usize::from(slot) + 1, Slot::ABSENT);
+            }
+            match self.header(slot, size)? {
+                Some(header) => {
+                    highest = highest.max(header.sequence);
+                    if header.life == Life::Free {
+                        if size == self.shape.segment_size {
+                            slots[usize::from(slot)].state = State::Free;
+                            pool.push(slot);
+                        }
+                    } else {
+                        slots[usize::from(slot)] = Slot {
+                            state: State::Sealed,
+                            sequence: header.sequence,
+                            salt: header.salt,
+                            ..Slot::ABSENT
+                        };
+                        found.push(Found { slot, header, size });
+                    }
+                }
+                None if self.quarantined.contains(&slot) => {
+                    slots[usize::from(slot)].state = State::Quarantined
+                }
+                // Blank: created and never used. A file of another size is made again when it is needed.
+                None if size == self.shape.segment_size => {
+                    slots[usize::from(slot)].state = State::Free;
+                    pool.push(slot);
+                }
+                None => {}
+            }
+        }
+        Ok(Survey { slots, pool, found, highest })
+    }
+
     fn header(&mut self, slot: u16, size: u64) -> Result<Option<Header>, Refusal> {
         let block = match self.files.read(slot, 0, limits::BLOCK.min(size) as usize) {
             Ok(block) => block,
@@ -258,23 +286,33 @@ impl<F: Files> Fold<'_, F> {
         at: u64,
         end: u64,
     ) -> Result<Result<u64, Option<RecordError>>, Refusal> {
+        let Commit { records, offsets, next } = match self.whole_commit(found, at, end) {
+            Ok(commit) => commit,
+            Err(why) => return Ok(Err(why)),
+        };
+        for place in offsets {
+            let offset = u32::try_from(at + (MARK + place) as u64).unwrap_or(u32::MAX);
+            self.record(found, &records[place..], offset)?;
+        }
+        Ok(Ok(next))
+    }
+
+    /// Reads and checks the commit at `at`.
+    fn whole_commit(&self, found: &Found, at: u64, end: u64) -> Result<Commit, Option<RecordError>> {
         let read = |offset: u64, length: usize| self.files.read(found.slot, offset, length);
         let first = ((64 * 1024).min(end - at)) as usize;
-        let Ok(mut bytes) = read(at, first) else { return Ok(Err(Some(RecordError::Damaged))) };
-        let Some(mark) = Mark::read(&bytes, found.header.salt, at) else {
-            return Ok(Err(None));
-        };
+        let mut bytes = read(at, first).map_err(|_| Some(RecordError::Damaged))?;
+        let mark = Mark::read(&bytes, found.header.salt, at).ok_or(None)?;
         if mark.end() > end {
-            return Ok(Err(Some(RecordError::Damaged)));
+            return Err(Some(RecordError::Damaged));
         }
         let length = MARK + mark.records_length as usize;
         if bytes.len() < length {
-            match read(at, length) {
-                Ok(all) => bytes = all,
-                Err(_) => return Ok(Err(Some(RecordError::Damaged))),
-            }
+            bytes = read(at, length).map_err(|_| Some(RecordError::Damaged))?;
         }
-        let records = &bytes[MARK..length];
+        bytes.truncate(length);
+        bytes.drain(..MARK);
+        let records = &bytes[..];
         // All or nothing: every record is checked before the first one counts.
         let mut offsets = Vec::with_capacity(mark.records as usize);
         let mut place = 0;
@@ -285,23 +323,19 @@ impl<F: Files> Fold<'_, F> {
                     offsets.push(place);
                     place += record.length;
                 }
-                Err(error) => return Ok(Err(Some(error))),
+                Err(error) => return Err(Some(error)),
             }
         }
         if offsets.len() != mark.records as usize {
-            return Ok(Err(Some(RecordError::Damaged)));
+            return Err(Some(RecordError::Damaged));
         }
         // The last commit's bodies may not have reached the disk; a later mark would vouch for them.
         let next = mark.end();
         let vouched = next < end && self.has_mark(found, next);
         if !vouched && !self.bodies_whole(found, records, &offsets, at) {
-            return Ok(Err(Some(RecordError::Damaged)));
+            return Err(Some(RecordError::Damaged));
         }
-        for place in offsets {
-            let offset = u32::try_from(at + (MARK + place) as u64).unwrap_or(u32::MAX);
-            self.record(found, &records[place..], offset)?;
-        }
-        Ok(Ok(next))
+        Ok(Commit { records: bytes, offsets, next })
     }
 
     fn bodies_whole(&self, found: &Found, records: &[u8], offsets: &[usize], at: u64) -> bool {
@@ -366,8 +400,8 @@ impl<F: Files> Fold<'_, F> {
         let (slot, sequence) = (found.slot, found.header.sequence);
         let (bytes, elsewhere) = compact::parts(slot, length, view.extents());
         let mut entry = Entry::new(slot, offset, view.count, bytes, elsewhere);
-        if let Some(state) = view.state() {
-            entry.replace(&state?, &mut self.replies);
+        if let Some(state) = view.state()? {
+            entry.replace(&state, &mut self.replies);
             let birth = (view.id.sequence, view.id.offset);
             entry.set_birth(birth);
             // The record it was moved from does not count any more. Where that one is gone and an older one is still found,

@@ -486,7 +486,10 @@ impl Names for Lane {
         let Some(entry) = self.to_move(moved) else { return false };
         for range in entry.live() {
             let mut reply = self.replies.text(range.reply);
-            reply = &reply[..reply.floor_char_boundary(batch::REPLY_MOVED_MAX)];
+            while reply.len() > batch::REPLY_MOVED_MAX {
+                let end = reply.char_indices().next_back().map_or(0, |(at, _)| at);
+                reply = &reply[..end];
+            }
             let fate = Fate::Deferred { attempts: range.attempts, next: range.next, reply: reply.into() };
             record::write_fate(out, range.first, range.count, &fate);
         }

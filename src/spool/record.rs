@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use crate::mail::envelope::{Envelope, OriginRef, Protocol};
 use crate::spool::MessageId;
 pub use crate::spool::fate::Fate;
-pub(in crate::spool) use crate::spool::fate::{FATE, read_fate, write_fate, write_outcome};
+pub(in crate::spool) use crate::spool::fate::{FATE, RangeFate, read_fate, write_fate, write_outcome};
 use crate::spool::segment::Cursor;
 use crate::time::UnixMillis;
 
@@ -394,14 +394,13 @@ impl<'a> MessageView<'a> {
     }
 
     /// Of a moved message: what was live when it moved. None: it lies where it was born.
-    pub(in crate::spool) fn state(&self) -> Option<Result<Vec<(u16, u16, Fate)>, RecordError>> {
-        let mut rest = Cursor(self.state?);
-        let mut ranges = Vec::new();
+    pub(in crate::spool) fn state(&self) -> Result<Option<Vec<RangeFate>>, RecordError> {
+        let Some(state) = self.state else { return Ok(None) };
+        let (mut rest, mut ranges) = (Cursor(state), Vec::new());
         while !rest.0.is_empty() {
-            let Some(range) = read_fate(&mut rest) else { return Some(Err(RecordError::Damaged)) };
-            ranges.push(range);
+            ranges.push(read_fate(&mut rest).ok_or(RecordError::Damaged)?);
         }
-        Some(Ok(ranges))
+        Ok(Some(ranges))
     }
 
     /// Runs of neighbours with one domain: first ordinal, count, domain as written.
