@@ -82,7 +82,7 @@ impl Outcomes {
 pub struct Settled {
     /// The home shard, which gets the credit back.
     pub home: u16,
-    /// Where the message record lies.
+    /// Where the message record lay when the message was handed out.
     pub location: Location,
     /// The message's entry in its lane's index.
     pub key: u32,

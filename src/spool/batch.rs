@@ -29,7 +29,7 @@ pub struct NewMessage {
 pub struct Outcome {
     /// The message's entry in the lane's index.
     pub key: u32,
-    /// Where its record lies: keys are reused, places of live messages are not.
+    /// Where its record lay when the message was stored or found: keys are reused, places of live messages are not.
     pub location: Location,
     /// First ordinal.
     pub first: u16,
@@ -114,13 +114,9 @@ impl Item {
         }
     }
 
-    /// Whether it may not follow `other` within a commit: it tells the state before this commit.
-    fn too_late_after(&self, other: &Item) -> bool {
-        match self {
-            Item::Census(_) => !matches!(other, Item::Census(_) | Item::Move(_)),
-            Item::Move(_) => matches!(other, Item::Outcome(_)),
-            _ => false,
-        }
+    /// Whether it tells the state before its commit, so that no outcome of that commit may stand before it.
+    fn tells_state(&self) -> bool {
+        matches!(self, Item::Census(_) | Item::Move(_))
     }
 
     /// At most so many bytes of a commit; a census is measured by the lane.
@@ -255,10 +251,13 @@ pub(in crate::spool) fn build<T>(
     // Start and end of each record in `front`, and where its own extent stands.
     let mut records: Vec<(usize, usize, Option<usize>)> = Vec::new();
     let mut bound = 0;
+    let mut outcomes = false;
     while items.len() < limits::COMMIT_ITEMS_MAX {
         let Some((item, _)) = queue.front() else { break };
         bound += item.bound();
-        if !items.is_empty() && (bound > room || items.iter().any(|(other, ..)| item.too_late_after(other))) {
+        let too_late = outcomes && item.tells_state();
+        outcomes |= matches!(item, Item::Outcome(_));
+        if !items.is_empty() && (bound > room || too_late) {
             break;
         }
         let Some((item, ticket)) = queue.pop_front() else { break };
