@@ -15,8 +15,10 @@ pub mod receive;
 pub mod resolve;
 pub mod settle;
 
+pub mod compact;
 pub mod load;
 pub mod mesh;
+pub mod places;
 pub mod promise;
 pub mod timers;
 pub mod wire;
@@ -163,16 +165,18 @@ impl<R: Runtime> Shard<R> {
         counters.queued_recipients.set(self.destinations.borrow().queued() as u64);
         counters.panics.set(self.runtime.panics());
         counters.accounting_dropped.set(self.journal.borrow().dropped());
-        let (mut messages, mut segments, mut free) = (0, 0, 0);
+        let (mut messages, mut segments, mut free, mut live) = (0, 0, 0, 0);
         for keeper in self.keepers.borrow().iter() {
             let lane = keeper.lane.borrow();
             messages += lane.messages();
             segments += lane.segments().0;
             free += lane.segments().1;
+            live += lane.live_bytes();
         }
         counters.spool_messages.set(messages as u64);
         counters.spool_segments.set(segments as u64);
         counters.spool_segments_free.set(free as u64);
+        counters.spool_bytes_live.set(live);
         counters.spool_open.set(u64::from(self.gate() == Gate::Open));
         self.latencies.borrow_mut().publish(&self.instruments.latencies);
     }

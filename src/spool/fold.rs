@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 
 use crate::limits;
+use crate::spool::compact;
 use crate::spool::index::{Entry, Replies};
 use crate::spool::lane::{Lane, Shape, Slot, State};
 use crate::spool::record::{self, Kind, MessageView, RecordError};
@@ -62,11 +63,35 @@ struct Found {
     size: u64,
 }
 
+/// A commit that is whole.
+struct Commit {
+    /// All its records.
+    records: Vec<u8>,
+    /// Where each begins in them.
+    offsets: Vec<usize>,
+    /// Where the next commit begins.
+    next: u64,
+}
+
+/// What the headers say.
+struct Survey {
+    slots: Vec<Slot>,
+    pool: Vec<u16>,
+    found: Vec<Found>,
+    /// Sequence number.
+    highest: u32,
+}
+
+/// Where a record of a message lies: sequence number of its segment and offset.
+type Spot = (u32, u32);
+
 #[derive(Default)]
 struct Remains {
     slot: u16,
     messages: HashMap<u32, Entry>,
     about: std::collections::BTreeSet<u32>,
+    /// The segment before it, whose end it tells.
+    voids: Option<u32>,
 }
 
 struct Fold<'a, F> {
@@ -74,6 +99,8 @@ struct Fold<'a, F> {
     shape: Shape,
     /// By sequence number.
     segments: BTreeMap<u32, Remains>,
+    /// Where messages lie now that moved, by where they were born.
+    moved: HashMap<Spot, Spot>,
     replies: Replies,
     damage: Vec<String>,
     quarantined: Vec<u16>,
@@ -86,54 +113,35 @@ pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, Refusal> {
         files,
         shape,
         segments: BTreeMap::new(),
+        moved: HashMap::new(),
         replies: Replies::default(),
         damage: Vec::new(),
         quarantined: Vec::new(),
         torn: 0,
     };
-    let mut slots: Vec<Slot> = Vec::new();
-    let mut found = Vec::new();
-    let mut pool = Vec::new();
-    let mut highest = 0;
-    for (slot, size) in files.slots() {
-        if slots.len() <= usize::from(slot) {
-            slots.resize(usize::from(slot) + 1, Slot::ABSENT);
-        }
-        match fold.header(slot, size)? {
-            Some(header) => {
-                highest = highest.max(header.sequence);
-                if header.life == Life::Free {
-                    if size == shape.segment_size {
-                        slots[usize::from(slot)].state = State::Free;
-                        pool.push(slot);
-                    }
-                } else {
-                    slots[usize::from(slot)] = Slot {
-                        state: State::Sealed,
-                        sequence: header.sequence,
-                        salt: header.salt,
-                        ..Slot::ABSENT
-                    };
-                    found.push(Found { slot, header, size });
-                }
-            }
-            None if fold.quarantined.contains(&slot) => slots[usize::from(slot)].state = State::Quarantined,
-            // Blank: created and never used. A file of another size is made again when it is needed.
-            None if size == shape.segment_size => {
-                slots[usize::from(slot)].state = State::Free;
-                pool.push(slot);
-            }
-            None => {}
-        }
-    }
+    let Survey { slots, pool, mut found, highest } = fold.survey()?;
     found.sort_by_key(|found| found.header.sequence);
-    let ends: HashMap<u32, u32> =
-        found.iter().map(|found| (found.header.predecessor, found.header.predecessor_end)).collect();
+    // Who follows, and where it says that its predecessor ends.
+    let successors: HashMap<u32, (u32, u32)> = found
+        .iter()
+        .map(|found| (found.header.predecessor, (found.header.sequence, found.header.predecessor_end)))
+        .collect();
+    let mut voids = HashMap::new();
     let mut last = (0, 0);
     let mut last_slot = None;
     for segment in &found {
-        let end = ends.get(&segment.header.sequence).copied();
+        let end = successors.get(&segment.header.sequence).map(|(_, end)| *end);
+        let predecessor = voids.remove(&segment.header.sequence);
         let valid = fold.segment(segment, end)?;
+        if let Some(remains) = fold.segments.get_mut(&segment.header.sequence) {
+            remains.voids = predecessor;
+        }
+        if let Some((successor, end)) = successors.get(&segment.header.sequence)
+            && fold.whole_commit(segment, u64::from(*end), segment.size).is_ok()
+        {
+            // It would count if the successor did not say otherwise.
+            voids.insert(*successor, segment.header.sequence);
+        }
         last = (segment.header.sequence, valid);
         last_slot = Some(segment.slot);
     }
@@ -147,6 +155,48 @@ pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, Refusal> {
 }
 
 impl<F: Files> Fold<'_, F> {
+    /// Reads all headers.
+    fn survey(&mut self) -> Result<Survey, Refusal> {
+        let mut slots: Vec<Slot> = Vec::new();
+        let mut found = Vec::new();
+        let mut pool = Vec::new();
+        let mut highest = 0;
+        for (slot, size) in self.files.slots() {
+            if slots.len() <= usize::from(slot) {
+                slots.resize(usize::from(slot) + 1, Slot::ABSENT);
+            }
+            match self.header(slot, size)? {
+                Some(header) => {
+                    highest = highest.max(header.sequence);
+                    if header.life == Life::Free {
+                        if size == self.shape.segment_size {
+                            slots[usize::from(slot)].state = State::Free;
+                            pool.push(slot);
+                        }
+                    } else {
+                        slots[usize::from(slot)] = Slot {
+                            state: State::Sealed,
+                            sequence: header.sequence,
+                            salt: header.salt,
+                            ..Slot::ABSENT
+                        };
+                        found.push(Found { slot, header, size });
+                    }
+                }
+                None if self.quarantined.contains(&slot) => {
+                    slots[usize::from(slot)].state = State::Quarantined
+                }
+                // Blank: created and never used. A file of another size is made again when it is needed.
+                None if size == self.shape.segment_size => {
+                    slots[usize::from(slot)].state = State::Free;
+                    pool.push(slot);
+                }
+                None => {}
+            }
+        }
+        Ok(Survey { slots, pool, found, highest })
+    }
+
     fn header(&mut self, slot: u16, size: u64) -> Result<Option<Header>, Refusal> {
         let block = match self.files.read(slot, 0, limits::BLOCK.min(size) as usize) {
             Ok(block) => block,
@@ -205,6 +255,12 @@ impl<F: Files> Fold<'_, F> {
         Ok(u32::try_from(valid).unwrap_or(u32::MAX))
     }
 
+    /// Whether a commit begins at `at`.
+    fn has_mark(&self, found: &Found, at: u64) -> bool {
+        let mark = self.files.read(found.slot, at, MARK);
+        mark.is_ok_and(|mark| Mark::read(&mark, found.header.salt, at).is_some())
+    }
+
     /// The next valid mark from `from` on.
     fn next_mark(&self, found: &Found, from: u64, end: u64) -> Option<u64> {
         const STRIDE: u64 = 1 << 20;
@@ -230,23 +286,33 @@ impl<F: Files> Fold<'_, F> {
         at: u64,
         end: u64,
     ) -> Result<Result<u64, Option<RecordError>>, Refusal> {
+        let Commit { records, offsets, next } = match self.whole_commit(found, at, end) {
+            Ok(commit) => commit,
+            Err(why) => return Ok(Err(why)),
+        };
+        for place in offsets {
+            let offset = u32::try_from(at + (MARK + place) as u64).unwrap_or(u32::MAX);
+            self.record(found, &records[place..], offset)?;
+        }
+        Ok(Ok(next))
+    }
+
+    /// Reads and checks the commit at `at`.
+    fn whole_commit(&self, found: &Found, at: u64, end: u64) -> Result<Commit, Option<RecordError>> {
         let read = |offset: u64, length: usize| self.files.read(found.slot, offset, length);
         let first = ((64 * 1024).min(end - at)) as usize;
-        let Ok(mut bytes) = read(at, first) else { return Ok(Err(Some(RecordError::Damaged))) };
-        let Some(mark) = Mark::read(&bytes, found.header.salt, at) else {
-            return Ok(Err(None));
-        };
+        let mut bytes = read(at, first).map_err(|_| Some(RecordError::Damaged))?;
+        let mark = Mark::read(&bytes, found.header.salt, at).ok_or(None)?;
         if mark.end() > end {
-            return Ok(Err(Some(RecordError::Damaged)));
+            return Err(Some(RecordError::Damaged));
         }
         let length = MARK + mark.records_length as usize;
         if bytes.len() < length {
-            match read(at, length) {
-                Ok(all) => bytes = all,
-                Err(_) => return Ok(Err(Some(RecordError::Damaged))),
-            }
+            bytes = read(at, length).map_err(|_| Some(RecordError::Damaged))?;
         }
-        let records = &bytes[MARK..length];
+        bytes.truncate(length);
+        bytes.drain(..MARK);
+        let records = &bytes[..];
         // All or nothing: every record is checked before the first one counts.
         let mut offsets = Vec::with_capacity(mark.records as usize);
         let mut place = 0;
@@ -257,27 +323,19 @@ impl<F: Files> Fold<'_, F> {
                     offsets.push(place);
                     place += record.length;
                 }
-                Err(error) => return Ok(Err(Some(error))),
+                Err(error) => return Err(Some(error)),
             }
         }
         if offsets.len() != mark.records as usize {
-            return Ok(Err(Some(RecordError::Damaged)));
+            return Err(Some(RecordError::Damaged));
         }
         // The last commit's bodies may not have reached the disk; a later mark would vouch for them.
         let next = mark.end();
-        let vouched = next < end
-            && self
-                .files
-                .read(found.slot, next, MARK)
-                .is_ok_and(|bytes| Mark::read(&bytes, found.header.salt, next).is_some());
+        let vouched = next < end && self.has_mark(found, next);
         if !vouched && !self.bodies_whole(found, records, &offsets, at) {
-            return Ok(Err(Some(RecordError::Damaged)));
+            return Err(Some(RecordError::Damaged));
         }
-        for place in offsets {
-            let offset = u32::try_from(at + (MARK + place) as u64).unwrap_or(u32::MAX);
-            self.record(found, &records[place..], offset)?;
-        }
-        Ok(Ok(next))
+        Ok(Commit { records: bytes, offsets, next })
     }
 
     fn bodies_whole(&self, found: &Found, records: &[u8], offsets: &[usize], at: u64) -> bool {
@@ -306,15 +364,7 @@ impl<F: Files> Fold<'_, F> {
         let (slot, sequence) = (found.slot, found.header.sequence);
         let damaged = match record.kind {
             kind if kind == Kind::Message as u8 => match MessageView::parse(record.payload) {
-                Ok(view) => {
-                    let mut elsewhere: Vec<u16> = view.extents().map(|extent| extent.slot).collect();
-                    elsewhere.sort_unstable();
-                    elsewhere.dedup();
-                    elsewhere.retain(|other| *other != slot);
-                    let entry = Entry::new(slot, offset, view.count, elsewhere);
-                    self.segments.entry(sequence).or_default().messages.insert(offset, entry);
-                    false
-                }
+                Ok(view) => self.message(found, &view, record.length as u32, offset).is_err(),
                 Err(RecordError::Unknown(tag)) => {
                     return Err(Refusal::Newer(format!(
                         "segment {slot} has a message with the unknown field {tag}"
@@ -339,9 +389,39 @@ impl<F: Files> Fold<'_, F> {
         Ok(())
     }
 
+    /// A message, new or moved.
+    fn message(
+        &mut self,
+        found: &Found,
+        view: &MessageView<'_>,
+        length: u32,
+        offset: u32,
+    ) -> Result<(), RecordError> {
+        let (slot, sequence) = (found.slot, found.header.sequence);
+        let (bytes, elsewhere) = compact::parts(slot, length, view.extents());
+        let mut entry = Entry::new(slot, offset, view.count, bytes, elsewhere);
+        if let Some(state) = view.state()? {
+            entry.replace(&state, &mut self.replies);
+            let birth = (view.id.sequence, view.id.offset);
+            entry.set_birth(birth);
+            // The record it was moved from does not count any more. Where that one is gone and an older one is still found,
+            // a census has it dead; this record brings it back.
+            let (from, at) = self.moved.insert(birth, (sequence, offset)).unwrap_or(birth);
+            if let Some(mut old) = self.segments.get_mut(&from).and_then(|old| old.messages.remove(&at)) {
+                old.forget(&mut self.replies);
+            }
+            if from != sequence && self.segments.contains_key(&from) {
+                self.segments.entry(sequence).or_default().about.insert(from);
+            }
+        }
+        self.segments.entry(sequence).or_default().messages.insert(offset, entry);
+        Ok(())
+    }
+
     fn outcome(&mut self, sequence: u32, mut payload: Cursor<'_>) -> Option<()> {
-        let (about, offset) = (payload.u32()?, payload.u32()?);
+        let birth = (payload.u32()?, payload.u32()?);
         let (first, count, fate) = record::read_fate(&mut payload)?;
+        let (about, offset) = self.moved.get(&birth).copied().unwrap_or(birth);
         // A segment that is gone was free, and nothing of it was live.
         let Some(segment) = self.segments.get_mut(&about) else { return Some(()) };
         if let Some(entry) = segment.messages.get_mut(&offset) {
@@ -381,8 +461,9 @@ impl<F: Files> Fold<'_, F> {
         }
         let known: std::collections::BTreeSet<u32> = self.segments.keys().copied().collect();
         for segment in std::mem::take(&mut self.segments).into_values() {
-            lane.slots[usize::from(segment.slot)].about =
-                segment.about.intersection(&known).copied().collect();
+            let slot = &mut lane.slots[usize::from(segment.slot)];
+            slot.about = segment.about.intersection(&known).copied().collect();
+            slot.voids = segment.voids;
             let mut messages: Vec<_> = segment.messages.into_iter().collect();
             messages.sort_unstable_by_key(|(offset, _)| *offset);
             for (_, mut entry) in messages {
@@ -390,10 +471,10 @@ impl<F: Files> Fold<'_, F> {
                     entry.forget(&mut self.replies);
                     continue;
                 }
-                lane.slots[usize::from(entry.slot)].live += 1;
-                for other in entry.elsewhere.iter().flat_map(|slots| slots.iter()) {
-                    if let Some(slot) = lane.slots.get_mut(usize::from(*other)) {
-                        slot.live += 1;
+                for (part, bytes) in entry.parts() {
+                    // A slot without a file is damage that was reported, or will be when the body is read.
+                    if usize::from(part) < lane.slots.len() {
+                        lane.pin(part, bytes);
                     }
                 }
                 lane.index.insert(entry);

@@ -2,6 +2,7 @@
 //!
 //! `SIM_SEED=n` repeats one run of every story.
 
+mod compaction;
 mod peers;
 mod relay;
 

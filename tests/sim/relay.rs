@@ -19,6 +19,8 @@ pub struct Relay<'a> {
     mesh: Arc<Mesh>,
     runtimes: Vec<SimRuntime>,
     reports: Receiver<Report>,
+    /// One for each shard.
+    pub instruments: Vec<Arc<Instruments>>,
 }
 
 /// The lanes a world's relay has, however many shards it runs.
@@ -38,6 +40,7 @@ impl<'a> Relay<'a> {
         let mesh = Arc::new(Mesh::new(bells.clone(), LANES.max(shards)));
         let (sender, reports) = unbounded();
         let mut runtimes = Vec::new();
+        let instruments: Vec<_> = (0..shards).map(|_| Arc::new(Instruments::default())).collect();
         for (index, bell) in bells.into_iter().enumerate() {
             let runtime = world.shard_with_bell(node, index as u16, bell);
             let setup = Setup {
@@ -45,7 +48,7 @@ impl<'a> Relay<'a> {
                 settings: settings.clone(),
                 node: 7,
                 mesh: mesh.clone(),
-                instruments: Arc::new(Instruments::default()),
+                instruments: instruments[index].clone(),
                 accounts: None,
                 certificates: vec![None],
                 tls_client: tls::Client::new().expect("the built-in TLS settings are sound"),
@@ -57,7 +60,7 @@ impl<'a> Relay<'a> {
             });
             runtimes.push(runtime);
         }
-        let relay = Relay { world, mesh, runtimes, reports };
+        let relay = Relay { world, mesh, runtimes, reports, instruments };
         relay.await_reports();
         relay.mesh.open();
         relay.await_reports();
