@@ -84,6 +84,8 @@ counters! {
         spool_segments "Segments in the lanes of this shard",
         spool_segments_free "Segments of these that are free",
         spool_bytes_live "Bytes of the live messages in the lanes of this shard",
+        bodies_gathered "Bytes of message bodies in memory now",
+        credits_out "Attempts whose outcome is not on disk yet",
         spool_open "1 while there is room for new mail",
     }
 }

@@ -5,7 +5,7 @@
 //! torn tail: a commit nobody was told about. Marks are looked for on block boundaries only; their salt keeps the bytes of
 //! bodies from passing for them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 
 use crate::limits;
@@ -89,9 +89,9 @@ type Spot = (u32, u32);
 struct Remains {
     slot: u16,
     messages: HashMap<u32, Entry>,
-    about: std::collections::BTreeSet<u32>,
-    /// The segment before it, whose end it tells.
-    voids: Option<u32>,
+    about: BTreeSet<u32>,
+    /// The segments before it with whole commits that its header says are void.
+    voids: BTreeSet<u32>,
 }
 
 struct Fold<'a, F> {
@@ -121,26 +121,22 @@ pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, Refusal> {
     };
     let Survey { slots, pool, mut found, highest } = fold.survey()?;
     found.sort_by_key(|found| found.header.sequence);
-    // Who follows, and where it says that its predecessor ends.
-    let successors: HashMap<u32, (u32, u32)> = found
-        .iter()
-        .map(|found| (found.header.predecessor, (found.header.sequence, found.header.predecessor_end)))
-        .collect();
-    let mut voids = HashMap::new();
+    let successors = successors(&found);
+    let mut voids: HashMap<u32, BTreeSet<u32>> = HashMap::new();
     let mut last = (0, 0);
     let mut last_slot = None;
     for segment in &found {
         let end = successors.get(&segment.header.sequence).map(|(_, end)| *end);
-        let predecessor = voids.remove(&segment.header.sequence);
+        let voided = voids.remove(&segment.header.sequence).unwrap_or_default();
         let valid = fold.segment(segment, end)?;
         if let Some(remains) = fold.segments.get_mut(&segment.header.sequence) {
-            remains.voids = predecessor;
+            remains.voids = voided;
         }
         if let Some((successor, end)) = successors.get(&segment.header.sequence)
             && fold.whole_commit(segment, u64::from(*end), segment.size).is_ok()
         {
             // It would count if the successor did not say otherwise.
-            voids.insert(*successor, segment.header.sequence);
+            voids.entry(*successor).or_default().insert(segment.header.sequence);
         }
         last = (segment.header.sequence, valid);
         last_slot = Some(segment.slot);
@@ -152,6 +148,20 @@ pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, Refusal> {
     lane.last = last;
     fold.finish(&mut lane);
     Ok(Folded { lane, damage: fold.damage, torn: fold.torn, last: last_slot })
+}
+
+/// Who says where each segment validly ends, and where that is. Those between a segment and its predecessor hold nothing
+/// valid: their first commit failed, or they had been freed.
+fn successors(found: &[Found]) -> HashMap<u32, (u32, u32)> {
+    let mut ends = HashMap::new();
+    for Found { header, .. } in found {
+        ends.insert(header.predecessor, (header.sequence, header.predecessor_end));
+        let between = found.iter().map(|other| other.header.sequence);
+        for void in between.filter(|other| (header.predecessor + 1..header.sequence).contains(other)) {
+            ends.insert(void, (header.sequence, segment::FIRST_COMMIT as u32));
+        }
+    }
+    ends
 }
 
 impl<F: Files> Fold<'_, F> {
@@ -459,11 +469,11 @@ impl<F: Files> Fold<'_, F> {
         for slot in &self.quarantined {
             lane.slots[usize::from(*slot)].state = State::Quarantined;
         }
-        let known: std::collections::BTreeSet<u32> = self.segments.keys().copied().collect();
+        let known: BTreeSet<u32> = self.segments.keys().copied().collect();
         for segment in std::mem::take(&mut self.segments).into_values() {
             let slot = &mut lane.slots[usize::from(segment.slot)];
             slot.about = segment.about.intersection(&known).copied().collect();
-            slot.voids = segment.voids;
+            slot.voids = segment.voids.intersection(&known).copied().collect();
             let mut messages: Vec<_> = segment.messages.into_iter().collect();
             messages.sort_unstable_by_key(|(offset, _)| *offset);
             for (_, mut entry) in messages {

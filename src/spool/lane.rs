@@ -62,8 +62,8 @@ pub(in crate::spool) struct Slot {
     pub large_at: Option<u32>,
     /// Older segments that outcomes, censuses or moves here speak about.
     pub about: BTreeSet<u32>,
-    /// The segment before this one, if a failed commit lies behind its end: only the header here says that it is void.
-    pub voids: Option<u32>,
+    /// Segments before this one with a failed commit behind their end: only the header here says that it is void.
+    pub voids: BTreeSet<u32>,
 }
 
 impl Slot {
@@ -76,14 +76,14 @@ impl Slot {
         stuck_at: None,
         large_at: None,
         about: BTreeSet::new(),
-        voids: None,
+        voids: BTreeSet::new(),
     };
 }
 
 impl Slot {
     /// Nothing in it matters to anyone.
     fn is_needless(&self) -> bool {
-        self.live == 0 && self.about.is_empty() && self.voids.is_none()
+        self.live == 0 && self.about.is_empty() && self.voids.is_empty()
     }
 }
 
@@ -303,7 +303,13 @@ impl Lane {
         let slot = self.pool.pop_front()?;
         let sequence = self.next_sequence;
         self.next_sequence += 1;
-        let voids = std::mem::take(&mut self.void).then_some(self.last.0);
+        // The segment whose tail failed, and those since then none of whose commits was synced.
+        let failed = std::mem::take(&mut self.void);
+        let is_void = |slot: &&Slot| {
+            (slot.sequence == self.last.0 && slot.sequence > 0)
+                || (slot.state == State::Quarantined && slot.sequence > self.last.0)
+        };
+        let voids = self.slots.iter().filter(|_| failed).filter(is_void).map(|slot| slot.sequence).collect();
         self.slots[usize::from(slot)] = Slot { state: State::Open, sequence, salt, voids, ..Slot::ABSENT };
         self.open = Some(slot);
         self.tail = segment::FIRST_COMMIT as u32;
@@ -325,7 +331,11 @@ impl Lane {
         if let Some(open) = self.open.take() {
             let slot = &mut self.slots[usize::from(open)];
             slot.state = state;
-            self.last = (slot.sequence, self.tail);
+            // A segment none of whose commits was synced may be without a header on the disk, and could vouch for nothing: the
+            // next header names the predecessor before it, and so says that what lies between the two is void.
+            if state == State::Sealed || u64::from(self.tail) > segment::FIRST_COMMIT {
+                self.last = (slot.sequence, self.tail);
+            }
             self.look = true;
         }
     }
@@ -457,7 +467,7 @@ impl Lane {
         }
         for other in &mut self.slots {
             other.about.remove(&sequence);
-            other.voids = other.voids.filter(|voids| *voids != sequence);
+            other.voids.remove(&sequence);
         }
         self.look = true;
         self.slots[usize::from(slot)] = Slot { state: State::Free, ..Slot::ABSENT };

@@ -13,6 +13,7 @@ use crate::spool::batch::{Batch, Item, NewMessage, Outcome};
 use crate::spool::fold::{self, Files, Refusal};
 use crate::spool::lane::{Begin, Done, Lane, Shape};
 use crate::spool::record::{self, Extent, Fate, MessageView};
+use crate::spool::segment;
 use crate::time::UnixMillis;
 
 const SIZE: u64 = 4 * 1024 * 1024;
@@ -287,6 +288,37 @@ fn a_failed_commit_is_void_and_the_lane_goes_on_elsewhere() {
     assert_eq!(folded.lane.messages(), 2);
 }
 
+/// What failed commits left on the disk is void, whatever of it got there: `kept` says so for each of them.
+fn void_after_failures(kept: &[bool]) {
+    let mut bench = Bench::new();
+    bench.store(message("one@x.example", 1, b"1".to_vec()));
+    for (place, kept) in kept.iter().enumerate() {
+        bench.queue.push_back((Item::Message(message("void@x.example", 1, b"2".to_vec())), 7));
+        let batch = bench.begin().unwrap();
+        assert_eq!(
+            batch.header.is_some(),
+            place > 0,
+            "the first fails behind a good one, each other in a fresh segment"
+        );
+        if *kept {
+            bench.append(&batch);
+        }
+        bench.lane.failed(batch);
+        bench.housekeep();
+    }
+    bench.store(message("three@x.example", 1, b"3".to_vec()));
+    let folded = bench.refold();
+    assert_eq!(state(&folded.lane), state(&bench.lane), "{kept:?}");
+    assert_eq!(folded.lane.messages(), 2, "{kept:?}");
+}
+
+#[test]
+fn failed_commits_in_a_row_are_void_whatever_of_them_is_on_disk() {
+    for kept in 0..16 {
+        void_after_failures(&[kept & 1 > 0, kept & 2 > 0, kept & 4 > 0, kept & 8 > 0]);
+    }
+}
+
 #[test]
 fn segments_are_recycled_and_old_lives_do_not_rise() {
     let mut bench = Bench::new();
@@ -363,7 +395,12 @@ fn foreign_and_newer_spools_are_refused() {
     bench.store(message("one@x.example", 1, b"1".to_vec()));
     let foreign = fold::fold(Shape { node: 43, ..SHAPE }, &bench.disk);
     assert_eq!(foreign.unwrap_err(), Refusal::ForeignNode(42));
-    bench.disk.write(bench.last.0, 8, &9u32.to_le_bytes());
+    // A later version, whole with its CRC.
+    let mut later = bench.disk.read(bench.last.0, 0, segment::HEADER).unwrap();
+    later[8..12].copy_from_slice(&9u32.to_le_bytes());
+    let crc = crc32c::crc32c(&later[..segment::HEADER - 4]);
+    later[segment::HEADER - 4..].copy_from_slice(&crc.to_le_bytes());
+    bench.disk.write(bench.last.0, 0, &later);
     assert!(matches!(fold::fold(SHAPE, &bench.disk), Err(Refusal::Newer(_))));
 }
 
