@@ -62,8 +62,11 @@ pub(in crate::spool) struct Slot {
     pub large_at: Option<u32>,
     /// Older segments that outcomes, censuses or moves here speak about.
     pub about: BTreeSet<u32>,
-    /// Segments before this one with a failed commit behind their end: only the header here says that it is void.
-    pub voids: BTreeSet<u32>,
+    /// Segments that its header says the valid end of, or that they are void: were it gone, what a failed commit left in them
+    /// would count.
+    pub cuts: BTreeSet<u32>,
+    /// The file has not the size that segments have now: it is read, and not written again.
+    pub misfit: bool,
 }
 
 impl Slot {
@@ -76,14 +79,15 @@ impl Slot {
         stuck_at: None,
         large_at: None,
         about: BTreeSet::new(),
-        voids: BTreeSet::new(),
+        cuts: BTreeSet::new(),
+        misfit: false,
     };
 }
 
 impl Slot {
     /// Nothing in it matters to anyone.
     fn is_needless(&self) -> bool {
-        self.live == 0 && self.about.is_empty() && self.voids.is_empty()
+        self.live == 0 && self.about.is_empty() && self.cuts.is_empty()
     }
 }
 
@@ -98,8 +102,6 @@ pub struct Lane {
     pub(in crate::spool) next_sequence: u32,
     /// Sequence number and valid end of the segment written last.
     pub(in crate::spool) last: (u32, u32),
-    /// A failed commit lies behind that end.
-    void: bool,
     pub(in crate::spool) index: Index,
     pub(in crate::spool) replies: Replies,
     /// Something died since the last look for segments to free.
@@ -168,7 +170,6 @@ impl Lane {
             tail: 0,
             next_sequence: 1,
             last: (0, 0),
-            void: false,
             index: Index::default(),
             replies: Replies::default(),
             look: true,
@@ -303,14 +304,8 @@ impl Lane {
         let slot = self.pool.pop_front()?;
         let sequence = self.next_sequence;
         self.next_sequence += 1;
-        // The segment whose tail failed, and those since then none of whose commits was synced.
-        let failed = std::mem::take(&mut self.void);
-        let is_void = |slot: &&Slot| {
-            (slot.sequence == self.last.0 && slot.sequence > 0)
-                || (slot.state == State::Quarantined && slot.sequence > self.last.0)
-        };
-        let voids = self.slots.iter().filter(|_| failed).filter(is_void).map(|slot| slot.sequence).collect();
-        self.slots[usize::from(slot)] = Slot { state: State::Open, sequence, salt, voids, ..Slot::ABSENT };
+        let cuts = self.failed_since_last();
+        self.slots[usize::from(slot)] = Slot { state: State::Open, sequence, salt, cuts, ..Slot::ABSENT };
         self.open = Some(slot);
         self.tail = segment::FIRST_COMMIT as u32;
         let (predecessor, predecessor_end) = self.last;
@@ -327,13 +322,20 @@ impl Lane {
         Some(header.encode())
     }
 
+    /// The segments that failed since a commit last succeeded, that one's included.
+    fn failed_since_last(&self) -> BTreeSet<u32> {
+        let (last, _) = self.last;
+        let failed = self.slots.iter().filter(|slot| slot.state == State::Quarantined);
+        failed.map(|slot| slot.sequence).filter(|sequence| *sequence > 0 && *sequence >= last).collect()
+    }
+
     fn seal(&mut self, state: State) {
         if let Some(open) = self.open.take() {
             let slot = &mut self.slots[usize::from(open)];
             slot.state = state;
-            // A segment none of whose commits was synced may be without a header on the disk, and could vouch for nothing: the
-            // next header names the predecessor before it, and so says that what lies between the two is void.
-            if state == State::Sealed || u64::from(self.tail) > segment::FIRST_COMMIT {
+            // One whose first commit failed may not even have its header on disk, so nobody can count on what that says: the next
+            // one names the same predecessor, and by that makes all between them void.
+            if u64::from(self.tail) > segment::FIRST_COMMIT {
                 self.last = (slot.sequence, self.tail);
             }
             self.look = true;
@@ -432,7 +434,6 @@ impl Lane {
     pub fn failed<T>(&mut self, batch: Batch<T>) -> Vec<(Item, T)> {
         // The tail did not move: the segment validly ends before this batch, and the next header will say so.
         self.seal(State::Quarantined);
-        self.void = true;
         batch.items.into_iter().map(|(item, _, ticket)| (item, ticket)).collect()
     }
 
@@ -467,9 +468,14 @@ impl Lane {
         }
         for other in &mut self.slots {
             other.about.remove(&sequence);
-            other.voids.remove(&sequence);
+            other.cuts.remove(&sequence);
         }
         self.look = true;
+        if self.slots[usize::from(slot)].misfit {
+            // Other shards may hold its map, so it is made again, in the right size, by the next start.
+            self.slots[usize::from(slot)] = Slot { state: State::Quarantined, ..Slot::ABSENT };
+            return;
+        }
         self.slots[usize::from(slot)] = Slot { state: State::Free, ..Slot::ABSENT };
         self.pool.push_back(slot);
     }

@@ -446,3 +446,168 @@ fn random_histories_fold_to_what_the_lane_knew() {
         assert!(folded.damage.is_empty(), "seed {seed}: {:?}", folded.damage);
     }
 }
+
+/// The file with a piece of a body was lost; its slot is used again, and the message that misses the piece must not free it.
+#[test]
+fn a_lost_piece_frees_nobody_elses_segment() {
+    let mut bench = Bench::new();
+    let mut chunks = Vec::new();
+    for number in 0..17u8 {
+        bench.queue.push_back((Item::Chunk(vec![number; 250_000]), 0));
+        match bench.commit().pop() {
+            Some(Done::Chunk(extent)) => chunks.push(*extent.get()),
+            other => panic!("{other:?}"),
+        }
+    }
+    let lost = chunks[0].slot;
+    let mut large = message("large@x.example", 1, b"the end".to_vec());
+    large.chunks = chunks;
+    bench.store(large);
+    assert_ne!(bench.last.0, lost);
+    bench.disk.0.borrow_mut().remove(&lost);
+    bench.lane = bench.refold().lane;
+    bench.housekeep();
+    let (large, _) = bench.lane.entries().next().unwrap();
+    while bench.last.0 != lost {
+        bench.store(message("kept@x.example", 1, vec![1; 250_000]));
+    }
+    let kept = bench.lane.messages() - 1;
+    bench.settle(large, 0, 1, Fate::Bounced);
+    bench.commit();
+    for _ in 0..40 {
+        let later = bench.store(message("later@x.example", 1, vec![2; 250_000]));
+        bench.settle(later, 0, 1, Fate::Delivered);
+        bench.commit();
+    }
+    assert_eq!(bench.refold().lane.messages(), kept);
+}
+
+#[test]
+fn a_copied_segment_is_not_read_twice() {
+    let mut bench = Bench::new();
+    bench.store(message("one@x.example", 1, b"1".to_vec()));
+    let copy = bench.disk.0.borrow()[&bench.last.0].clone();
+    bench.disk.0.borrow_mut().insert(40, copy);
+    let folded = bench.refold();
+    assert_eq!((folded.lane.messages(), folded.damage.len()), (1, 1), "{:?}", folded.damage);
+    assert_eq!(state(&folded.lane), state(&bench.lane));
+    // Whose number cannot be read may have had the highest one.
+    bench.disk.write(bench.last.0, 30, &[9]);
+    bench.lane = bench.refold().lane;
+    bench.housekeep();
+    bench.store(message("two@x.example", 1, b"2".to_vec()));
+    assert!(bench.lane.segment(bench.last.0).unwrap().1 > 1);
+}
+
+#[test]
+fn segments_of_a_former_size_are_not_written_again() {
+    let mut bench = Bench::new();
+    let key = bench.store(message("one@x.example", 1, b"1".to_vec()));
+    let old = bench.last.0;
+    bench.settle(key, 0, 1, Fate::Delivered);
+    bench.commit();
+    let larger = Shape { segment_size: 2 * SIZE, ..SHAPE };
+    let mut lane = fold::fold(larger, &bench.disk).unwrap().lane;
+    let (slot, _) = lane.next_to_free().unwrap();
+    assert_eq!(slot, old);
+    let free = lane.segments().1;
+    lane.freed(slot, Some(Synced::pretended()));
+    assert_eq!(lane.segments().1, free, "a short file is in the pool");
+}
+
+/// A commit that failed although all of it reached the disk stays void, also when the segment that was opened after it
+/// could be recycled.
+#[test]
+fn a_failed_commit_stays_void_for_ever() {
+    let mut bench = Bench::new();
+    let one = bench.store(message("one@x.example", 1, b"1".to_vec()));
+    bench.queue.push_back((Item::Message(message("void@x.example", 1, b"2".to_vec())), 0));
+    let batch = bench.begin().unwrap();
+    bench.append(&batch);
+    bench.lane.failed(batch);
+    bench.housekeep();
+    for round in 0..60u8 {
+        let key = bench.store(message("a@x.example", 1, vec![round; 200_000]));
+        bench.settle(key, 0, 1, Fate::Delivered);
+        bench.commit();
+        if round == 30 {
+            // The same after a restart.
+            bench.lane = bench.refold().lane;
+            bench.housekeep();
+        }
+    }
+    assert_eq!(bench.refold().lane.messages(), 1);
+    bench.lane = bench.refold().lane;
+    let (one, _) = bench
+        .lane
+        .entries()
+        .find(|(_, entry)| entry.offset == bench.lane.entry(one).unwrap().offset)
+        .unwrap();
+    bench.settle(one, 0, 1, Fate::Delivered);
+    bench.commit();
+    bench.housekeep();
+    assert_eq!(bench.refold().lane.messages(), 0);
+}
+
+/// Two commits fail in a row; of the second, everything reached the disk, or all but its segment's header.
+#[test]
+fn two_failed_commits_are_both_void() {
+    for header in [true, false] {
+        let mut bench = Bench::new();
+        bench.store(message("one@x.example", 1, b"1".to_vec()));
+        for number in 0..2 {
+            bench.queue.push_back((Item::Message(message("void@x.example", 1, b"2".to_vec())), 0));
+            let mut batch = bench.begin().unwrap();
+            if number == 1 && !header {
+                assert!(batch.header.take().is_some());
+            }
+            bench.append(&batch);
+            bench.lane.failed(batch);
+            bench.housekeep();
+        }
+        bench.store(message("three@x.example", 1, b"3".to_vec()));
+        let folded = bench.refold();
+        assert!(folded.damage.is_empty(), "{:?}", folded.damage);
+        assert_eq!(state(&folded.lane), state(&bench.lane), "header written: {header}");
+    }
+}
+
+/// The header of the next segment vouches for the last commit of this one as a later mark vouches for any other.
+#[test]
+fn rot_at_the_end_of_a_full_segment_is_reported() {
+    let mut bench = Bench::new();
+    bench.store(message("first@x.example", 1, b"1".to_vec()));
+    let mut last = bench.last;
+    while bench.last.0 == last.0 {
+        last = bench.last;
+        bench.store(message("more@x.example", 1, vec![0; 250_000]));
+    }
+    let (slot, offset, _) = last;
+    let whole = bench.disk.0.borrow()[&slot].clone();
+    // In the mark, in the record; or the end of the file is gone.
+    for place in [8, 80] {
+        bench.disk.write(slot, offset + place, &[0xFF; 8]);
+        let folded = bench.refold();
+        assert_eq!((folded.damage.len(), folded.torn), (1, 0), "at {place}: {:?}", folded.damage);
+        assert_eq!(folded.lane.messages(), bench.lane.messages() - 1);
+        bench.disk.0.borrow_mut().insert(slot, whole.clone());
+    }
+    bench.disk.0.borrow_mut().get_mut(&slot).unwrap().truncate(offset as usize);
+    assert!(!bench.refold().damage.is_empty());
+}
+
+/// What one start reads, the next reads too: bodies that a mark or a later segment vouches for are checked when they are sent.
+#[test]
+fn what_one_start_finds_the_next_finds() {
+    let mut bench = Bench::new();
+    bench.store(message("one@x.example", 1, vec![1; 9_000]));
+    let (slot, offset, _) = bench.last;
+    bench.disk.write(slot, offset + 5_000, &[0; 8]);
+    bench.store(message("torn@x.example", 1, vec![2; 9_000]));
+    bench.disk.write(slot, bench.last.1 + 5_000, &[0; 8]);
+    let folded = bench.refold();
+    assert_eq!((folded.lane.messages(), folded.torn), (1, 1));
+    bench.lane = folded.lane;
+    bench.store(message("three@x.example", 1, vec![3; 9_000]));
+    assert_eq!(state(&bench.refold().lane), state(&bench.lane));
+}

@@ -13,7 +13,7 @@ use super::day::plan::Plan;
 use super::day::{Day, Told, tell};
 
 /// Fresh seeds of an ordinary run: about 20 s of two cores in a debug build.
-const SEEDS: u64 = 40;
+const SEEDS: u64 = 15;
 /// Days told at one time.
 const THREADS: usize = 2;
 

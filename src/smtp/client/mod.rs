@@ -95,6 +95,8 @@ pub struct Transaction<'a> {
     must_close: bool,
     unbegun: bool,
     sent: bool,
+    /// What followed a 354 was answered: the hop has no transaction any more (RFC 5321 4.1.1.4).
+    finished: bool,
 }
 
 impl<'a> Transaction<'a> {
@@ -136,6 +138,7 @@ impl<'a> Transaction<'a> {
             must_close: false,
             unbegun: false,
             sent: false,
+            finished: false,
         })
     }
 
@@ -215,10 +218,15 @@ impl<'a> Transaction<'a> {
                 self.over()
             }
             Phase::Data | Phase::Dot => {
+                self.finished = self.phase == Phase::Dot;
                 self.decide_rest(reply);
                 self.over()
             }
-            Phase::LoneDot | Phase::Over => self.over(),
+            Phase::LoneDot => {
+                self.finished = true;
+                self.over()
+            }
+            Phase::Over => self.over(),
         }
     }
 
@@ -249,7 +257,7 @@ impl<'a> Transaction<'a> {
 
     /// Whether RSET is owed before the next MAIL: the transaction began and DATA was not completed.
     pub fn needs_reset(&self) -> bool {
-        !self.must_close && self.accepted == 0
+        !self.must_close && !self.finished
     }
 
     /// How long the reply now awaited may take (RFC 5321 4.5.3.2).
