@@ -60,6 +60,13 @@ pub const COMMIT_BYTES_MAX: usize = 3 * 1024 * 1024;
 pub const COMMIT_ITEMS_MAX: usize = 900;
 /// Segments a lane keeps for outcomes, bounces and compaction; MAIL closes with 452 before they are touched.
 pub const SEGMENTS_RESERVED: usize = 2;
+/// Messages of a lane that can be moved: the table that tells other shards where a moved message lies has so many places.
+/// Above what a lane holds unless several lanes became one shard's.
+pub const MOVABLE_KEYS: u32 = 16 * 1024 * 1024;
+/// Bytes of moved messages queued at one time: half a commit, so that compaction never takes more than mail does.
+pub const COMPACTION_BYTES_MAX: usize = COMMIT_BYTES_MAX / 2;
+/// Entries of the index looked at in one go for messages to move: well below a millisecond.
+pub const COMPACTION_SCAN: u32 = 50_000;
 /// An outcome waits at most this long for a commit to ride on before it forces one.
 pub const OUTCOME_DELAY_MAX: Duration = Duration::from_millis(100);
 /// Outcomes of one lane in flight from all home shards: the bound on duplicates after a crash.
@@ -171,6 +178,7 @@ const _: () = {
     assert!(COMMAND_LINE_MAX >= 512 && AUTH_LINE_MAX >= 12_288);
     assert!(AUTH_LINE_MAX <= SCRATCH, "a whole line must fit in what one receive brings");
     assert!(BODY_GATHER_MAX <= COMMIT_BYTES_MAX / 4, "a few whole bodies must fit in one commit");
+    assert!(BODY_GATHER_MAX <= COMPACTION_BYTES_MAX, "a body that lies in one piece moves in one piece");
     assert!((COMMIT_BYTES_MAX as u64) < SEGMENT_SIZE_MIN, "a commit must fit in an empty segment");
     assert!(SEGMENT_SIZE_MAX <= u32::MAX as u64, "offsets are 32 bits");
     assert!(SEGMENTS_MAX <= u16::MAX as usize, "slots are 16 bits");

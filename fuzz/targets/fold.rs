@@ -131,7 +131,8 @@ impl History {
                 }
                 Done::Chunk(extent) => chunks.push(*extent.get()),
                 Done::Outcome { outcome, settled } => note(live, lane, &outcome, settled),
-                Done::Census => {}
+                // Nothing is moved here.
+                Done::Census | Done::Moved { .. } => {}
             }
         });
     }

@@ -71,6 +71,8 @@ counters! {
         commit_bytes "Bytes in them",
         commits_failed "Commits whose write or sync failed",
         segments_recycled "Segments freed for use again",
+        messages_moved "Stored messages moved out of sparse segments",
+        bytes_moved "Bytes of them",
         accounting_dropped "Accounting records dropped because the log writer was behind",
         panics "Panics caught in session tasks",
     }
@@ -81,6 +83,7 @@ counters! {
         spool_messages "Live messages in the lanes of this shard",
         spool_segments "Segments in the lanes of this shard",
         spool_segments_free "Segments of these that are free",
+        spool_bytes_live "Bytes of the live messages in the lanes of this shard",
         bodies_gathered "Bytes of message bodies in memory now",
         credits_out "Attempts whose outcome is not on disk yet",
         spool_open "1 while there is room for new mail",

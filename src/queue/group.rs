@@ -5,7 +5,7 @@ use crate::spool::Location;
 /// A group of recipients of one message that share a domain and a fate so far: a reference, never a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Group {
-    /// Where the message record lies.
+    /// Where the message record lay when it was handed out; it may have moved.
     pub location: Location,
     /// The message's entry in its lane's index.
     pub key: u32,

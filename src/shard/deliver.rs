@@ -12,6 +12,7 @@ use crate::queue::Group;
 use crate::queue::destinations::{DomainKey, SiteKey, Take};
 use crate::queue::schedule;
 use crate::runtime::{Runtime, SegmentMap};
+use crate::shard::compact::Pinned;
 use crate::shard::connect::{self, Connection, HopError};
 use crate::shard::dispatch::{self, Site};
 use crate::shard::load::{self, Source};
@@ -198,10 +199,11 @@ async fn attempt<R: Runtime>(
 ) -> After {
     let under_way = UnderWay { shard: shard.clone(), domain, group: *group, settled: Cell::new(false) };
     let resident = is_resident(shard, group);
+    let place = Pinned::new(shard, group.key, group.location);
     let source = if resident {
-        Source::mapped(shard, group.location)
+        Source::mapped(shard, place.location)
     } else {
-        Source::read(shard, group.location).await
+        Source::read(shard, place.location).await
     };
     let source = match source {
         Ok(source) => source,

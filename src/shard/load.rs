@@ -20,7 +20,7 @@ pub enum Source {
 /// Bytes read at first: nearly every record is shorter.
 const FIRST_READ: usize = 4096;
 
-fn damaged() -> io::Error {
+pub(super) fn damaged() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "the spool record is damaged")
 }
 
@@ -65,6 +65,11 @@ impl Source {
 
     /// The message.
     pub fn view(&self) -> io::Result<MessageView<'_>> {
+        MessageView::parse(self.payload()?).map_err(|_| damaged())
+    }
+
+    /// The payload of its record.
+    pub fn payload(&self) -> io::Result<&[u8]> {
         let (bytes, offset) = match self {
             Source::Mapped(map, offset) => {
                 let start = u64::from(*offset);
@@ -78,7 +83,7 @@ impl Source {
         if record.kind != record::Kind::Message as u8 {
             return Err(damaged());
         }
-        MessageView::parse(record.payload).map_err(|_| damaged())
+        Ok(record.payload)
     }
 
     /// The first `wanted` bytes of the body, or fewer if it has fewer.

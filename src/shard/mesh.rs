@@ -13,6 +13,7 @@ use crossbeam::queue::ArrayQueue;
 use crate::limits;
 use crate::queue::Group;
 use crate::runtime::{Bell, SegmentMap};
+use crate::shard::places::Places;
 use crate::spool::Location;
 
 /// How an attempt ended for a range of recipients.
@@ -81,7 +82,7 @@ impl Outcomes {
 pub struct Settled {
     /// The home shard, which gets the credit back.
     pub home: u16,
-    /// Where the message record lies.
+    /// Where the message record lay when the message was handed out.
     pub location: Location,
     /// The message's entry in its lane's index.
     pub key: u32,
@@ -130,6 +131,7 @@ const SITES_KEPT: usize = 10_000;
 pub struct Mesh {
     inboxes: Vec<Inbox>,
     lanes: Vec<LaneMaps>,
+    places: Vec<Places>,
     sites: Mutex<HashMap<Box<str>, Arc<Slots>>>,
     open: AtomicBool,
     stop: AtomicBool,
@@ -194,10 +196,12 @@ impl Mesh {
                 bell,
             })
             .collect();
+        let shards = inboxes.len();
         Mesh {
             quiet: inboxes.iter().map(|_| AtomicBool::new(false)).collect(),
             inboxes,
             lanes: (0..lanes).map(|_| LaneMaps::default()).collect(),
+            places: (0..lanes).map(|lane| Places::new(lane as u16, shards)).collect(),
             sites: Mutex::default(),
             open: AtomicBool::new(false),
             stop: AtomicBool::new(false),
@@ -267,6 +271,11 @@ impl Mesh {
             maps.resize(usize::from(slot) + 1, None);
         }
         maps[usize::from(slot)] = Some(map);
+    }
+
+    /// Where the moved messages of a lane lie, and where they are read.
+    pub fn places(&self, lane: u16) -> &Places {
+        &self.places[usize::from(lane)]
     }
 
     /// The map of a segment file, for a shard's own copy.

@@ -15,8 +15,10 @@ pub mod receive;
 pub mod resolve;
 pub mod settle;
 
+pub mod compact;
 pub mod load;
 pub mod mesh;
+pub mod places;
 pub mod promise;
 pub mod timers;
 pub mod wire;
@@ -166,16 +168,18 @@ impl<R: Runtime> Shard<R> {
         counters.bodies_gathered.set(self.gathered.get() as u64);
         let credits = limits::OUTCOME_CREDITS / self.mesh.shards();
         counters.credits_out.set(self.destinations.borrow().credits_out(credits.max(1) as u32).into());
-        let (mut messages, mut segments, mut free) = (0, 0, 0);
+        let (mut messages, mut segments, mut free, mut live) = (0, 0, 0, 0);
         for keeper in self.keepers.borrow().iter() {
             let lane = keeper.lane.borrow();
             messages += lane.messages();
             segments += lane.segments().0;
             free += lane.segments().1;
+            live += lane.live_bytes();
         }
         counters.spool_messages.set(messages as u64);
         counters.spool_segments.set(segments as u64);
         counters.spool_segments_free.set(free as u64);
+        counters.spool_bytes_live.set(live);
         counters.spool_open.set(u64::from(self.gate() == Gate::Open));
         self.latencies.borrow_mut().publish(&self.instruments.latencies);
     }

@@ -55,12 +55,16 @@ pub(super) enum Ticket {
     Bounce,
     /// The home shard that gets its credit back.
     Credit(u16),
+    /// The compactor: these moves, the last of which this is, are done.
+    Moves(Fulfil<()>),
     /// Nobody: a census, or one of several ranges that share a credit.
     Nobody,
 }
 
 /// Outcomes that start a commit before their delay is over.
 const OUTCOMES_AT: usize = 256;
+/// Segments freed between two commits: each costs a sync.
+const FREES_AT_ONCE: usize = 4;
 /// How long a lane that could not make a segment waits before it tries again.
 const SEGMENT_PAUSE: Duration = Duration::from_secs(5);
 
@@ -125,6 +129,21 @@ impl<R: Runtime> Keeper<R> {
         } else if queue.len() == OUTCOMES_AT {
             self.wake();
         }
+    }
+
+    /// Queues an item before all that waits.
+    pub(super) fn push_first(&self, now: Instant, item: Item, ticket: Ticket) {
+        self.queue.borrow_mut().push_front((item, ticket));
+        if self.oldest.get().is_none() {
+            self.oldest.set(Some(now));
+            self.wake();
+        }
+    }
+
+    /// Wakes the committer through a round in which it looks after its segments, whether anything is to be written or not.
+    pub(super) fn nudge(&self) {
+        self.urgent.set(self.urgent.get().max(1));
+        self.wake();
     }
 
     pub(super) fn wake(&self) {
@@ -213,7 +232,7 @@ fn refuse(ticket: Ticket, why: NotStored) {
     match ticket {
         Ticket::Message(session) => session.fulfil(Err(why)),
         Ticket::Chunk(session) => session.fulfil(Err(why)),
-        Ticket::Bounce | Ticket::Credit(_) | Ticket::Nobody => {}
+        Ticket::Bounce | Ticket::Credit(_) | Ticket::Moves(_) | Ticket::Nobody => {}
     }
 }
 
@@ -277,6 +296,7 @@ fn committed<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>, batch: Ba
                 let bounce = matches!(ticket, Ticket::Bounce);
                 received(shard, *id.get(), &message, bounce);
                 shard.gathered.set(shard.gathered.get().saturating_sub(message.body.len()));
+                shard.mesh.places(lane).born(key);
                 if shard.runtime.planted("a segment is recycled early") {
                     let of_nobody = Extent { sequence: 0, slot: location.slot, offset: 0, length: 0, crc: 0 };
                     keeper.lane.borrow_mut().drop_chunks(&[of_nobody]);
@@ -288,6 +308,16 @@ fn committed<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>, batch: Ba
             }
             (Done::Chunk(extent), Ticket::Chunk(session)) => session.fulfil(Ok(*extent.get())),
             (Done::Outcome { .. }, Ticket::Credit(home)) => credits[usize::from(home)] += 1,
+            (Done::Moved { key, to }, ticket) => {
+                if let Some((location, bytes)) = to {
+                    shard.mesh.places(lane).moved(key, location);
+                    shard.instruments.counters.messages_moved.add(1);
+                    shard.instruments.counters.bytes_moved.add(bytes);
+                }
+                if let Ticket::Moves(compactor) = ticket {
+                    compactor.fulfil(());
+                }
+            }
             _ => {}
         }
     }
@@ -332,7 +362,12 @@ fn event<'a>(id: MessageId, message: &'a NewMessage, recipients: &'a [&'a [u8]])
 
 /// Frees dead segments, asks for new ones, takes censuses.
 async fn housekeep<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>) {
-    loop {
+    for round in 0.. {
+        if round == FREES_AT_ONCE {
+            // A commit that waits comes first.
+            keeper.nudge();
+            break;
+        }
         let next = keeper.lane.borrow_mut().next_to_free();
         let Some((slot, block)) = next else { break };
         let proof = match keeper.segment(slot) {
@@ -346,7 +381,7 @@ async fn housekeep<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>) {
         shard.instruments.counters.segments_recycled.add(1);
         keeper.stalled.set(false);
     }
-    let due = keeper.lane.borrow().census_due();
+    let due = keeper.lane.borrow_mut().census_due();
     for slot in due {
         keeper.queue.borrow_mut().push_front((Item::Census(slot), Ticket::Nobody));
         keeper.oldest.set(Some(keeper.oldest.get().unwrap_or(shard.runtime.now())));
@@ -383,9 +418,8 @@ async fn make_segment<R: Runtime>(shard: Rc<Shard<R>>, keeper: Rc<Keeper<R>>, sl
         }
     }
     keeper.stalled.set(false);
-    // Wakes the committer through an empty round, in which it asks for the next one.
-    keeper.urgent.set(keeper.urgent.get().max(1));
-    keeper.wake();
+    // It asks for the next one.
+    keeper.nudge();
 }
 
 impl<R: Runtime> Shard<R> {

@@ -8,6 +8,7 @@ use crate::observe::accounting::{Event, Kind};
 use crate::queue::Group;
 use crate::queue::destinations::DomainKey;
 use crate::runtime::Runtime;
+use crate::shard::compact::Pinned;
 use crate::shard::load::Source;
 use crate::shard::mesh::{Failure, Fate, Letter, Outcomes, RangeOutcome, Settled};
 use crate::shard::{Shard, dispatch};
@@ -28,7 +29,8 @@ pub(super) fn whole<R: Runtime>(shard: &Rc<Shard<R>>, domain: DomainKey, group: 
     let (own, group) = (shard.clone(), *group);
     shard.settling.set(shard.settling.get() + 1);
     shard.runtime.spawn_vital("settle", async move {
-        let source = Source::read(&own, group.location).await;
+        let place = Pinned::new(&own, group.key, group.location);
+        let source = Source::read(&own, place.location).await;
         let view = source.as_ref().ok().and_then(|source| source.view().ok());
         report(&own, domain, &group, outcomes, view.as_ref().map(|view| (view, "")));
         own.settling.set(own.settling.get() - 1);
@@ -180,7 +182,8 @@ async fn bounce<R: Runtime>(shard: Rc<Shard<R>>, settled: Settled) {
 }
 
 async fn compose<R: Runtime>(shard: &Rc<Shard<R>>, settled: &Settled) -> std::io::Result<Option<NewMessage>> {
-    let source = Source::read(shard, settled.location).await?;
+    let place = Pinned::new(shard, settled.key, settled.location);
+    let source = Source::read(shard, place.location).await?;
     let view = source.view()?;
     if !dsn::owed(view.sender) {
         return Ok(None);

@@ -25,7 +25,7 @@ use crate::shard::persist::{Keeper, segment_path};
 use crate::shard::receive::Door;
 use crate::shard::resolve::Resolver;
 use crate::shard::timers::Timers;
-use crate::shard::{Shard, accept, dispatch, handoff, persist};
+use crate::shard::{Shard, accept, compact, dispatch, handoff, persist};
 use crate::smtp::server::Rules;
 use crate::spool::Location;
 use crate::spool::fold::{self, Files};
@@ -114,6 +114,7 @@ fn serve<R: Runtime>(shard: &Rc<Shard<R>>) {
     for keeper in shard.keepers.borrow().iter() {
         runtime.spawn_vital("committer", persist::persist(shard.clone(), keeper.clone()));
         runtime.spawn_vital("replay", replay(shard.clone(), keeper.clone()));
+        runtime.spawn_vital("compactor", compact::compact(shard.clone(), keeper.clone()));
     }
     runtime.spawn_vital("inbox", handoff::exchange(shard.clone()));
     runtime.spawn_vital("dispatcher", dispatch::tick(shard.clone()));
@@ -131,6 +132,7 @@ async fn await_segments<R: Runtime>(shard: &Rc<Shard<R>>) {
 /// Messages found at start go to their queues, a few at a time.
 async fn replay<R: Runtime>(shard: Rc<Shard<R>>, keeper: Rc<Keeper<R>>) {
     let lane = keeper.lane.borrow().number();
+    // Places as they are now: outcomes will name them, wherever the messages move meanwhile.
     let found: Vec<(u32, Location)> = keeper
         .lane
         .borrow()
@@ -139,7 +141,7 @@ async fn replay<R: Runtime>(shard: Rc<Shard<R>>, keeper: Rc<Keeper<R>>) {
         .collect();
     for some in found.chunks(limits::INBOX_BATCH) {
         for (key, location) in some {
-            let read = Source::read_now(&shard, *location);
+            let read = Source::read_now(&shard, shard.mesh.places(lane).now(*key, *location));
             match read.as_ref().map_err(|error| error.to_string()).and_then(|source| {
                 let view = source.view().map_err(|error| error.to_string())?;
                 handoff::recovered(&shard, *location, *key, &view);

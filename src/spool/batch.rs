@@ -5,7 +5,7 @@ use std::io::IoSlice;
 
 use crate::limits;
 use crate::mail::envelope::Envelope;
-use crate::spool::record::{self, Extent, Fate, Kind};
+use crate::spool::record::{self, Extent, Fate, Kind, MessageView, RecordError};
 use crate::spool::segment::{MARK, Mark};
 use crate::spool::{Location, MessageId};
 
@@ -29,7 +29,7 @@ pub struct NewMessage {
 pub struct Outcome {
     /// The message's entry in the lane's index.
     pub key: u32,
-    /// Where its record lies: keys are reused, places of live messages are not.
+    /// Where its record lay when the message was stored or found: keys are reused, places of live messages are not.
     pub location: Location,
     /// First ordinal.
     pub first: u16,
@@ -39,6 +39,45 @@ pub struct Outcome {
     pub fate: Fate,
 }
 
+/// A live message on its way out of a segment that is to be freed.
+#[derive(Clone, Debug)]
+pub struct Moved {
+    /// Its entry in the lane's index.
+    pub key: u32,
+    /// Where it was read.
+    pub from: Location,
+    /// Sequence number of that segment: a place of another life is another place.
+    pub sequence: u32,
+    /// Pieces of its body that are stored, in order; some may stay where they are.
+    pub pieces: Vec<Extent>,
+    /// Those of them that were stored for the move; they are nobody's until it is durable.
+    pub fresh: Vec<Extent>,
+    /// Its body, if no piece of it is stored elsewhere.
+    pub body: Vec<u8>,
+    fields: Vec<u8>,
+    total: u16,
+}
+
+impl Moved {
+    /// A move of the message whose record has this payload. Without pieces, `body` is the whole body.
+    pub fn new(
+        (key, from, sequence): (u32, Location, u32),
+        payload: &[u8],
+        pieces: Vec<Extent>,
+        fresh: Vec<Extent>,
+        body: Vec<u8>,
+    ) -> Result<Moved, RecordError> {
+        let total = MessageView::parse(payload)?.count;
+        let fields = record::lasting_fields(payload)?;
+        Ok(Moved { key, from, sequence, pieces, fresh, body, fields, total })
+    }
+
+    /// About as many bytes as it will take.
+    pub fn bytes(&self) -> usize {
+        self.fields.len() + self.body.len()
+    }
+}
+
 /// What a commit is made of.
 #[derive(Clone, Debug)]
 pub enum Item {
@@ -46,20 +85,38 @@ pub enum Item {
     Message(NewMessage),
     /// A piece of a body.
     Chunk(Vec<u8>),
+    /// A piece of the body of a stored message that is to move.
+    Piece(Vec<u8>),
     /// An outcome.
     Outcome(Outcome),
     /// Everything live of the segment in this slot.
     Census(u16),
+    /// A stored message in a new place.
+    Move(Moved),
 }
 
 impl Item {
-    /// Whether it may use the segments kept in reserve: outcomes, censuses and mail of the relay's own (bounces) may.
+    /// Whether it may use the segments kept in reserve: outcomes, censuses, moves and mail of the relay's own (bounces) may.
     pub fn may_use_reserve(&self) -> bool {
         match self {
             Item::Message(message) => message.envelope.origin.client.is_none(),
             Item::Chunk(_) => false,
-            Item::Outcome(_) | Item::Census(_) => true,
+            Item::Outcome(_) | Item::Census(_) | Item::Piece(_) | Item::Move(_) => true,
         }
+    }
+
+    /// The part of a body that is written with it.
+    fn body(&self) -> &[u8] {
+        match self {
+            Item::Message(NewMessage { body, .. }) | Item::Move(Moved { body, .. }) => body,
+            Item::Chunk(body) | Item::Piece(body) => body,
+            Item::Outcome(_) | Item::Census(_) => &[],
+        }
+    }
+
+    /// Whether it tells the state before its commit, so that no outcome of that commit may stand before it.
+    fn tells_state(&self) -> bool {
+        matches!(self, Item::Census(_) | Item::Move(_))
     }
 
     /// At most so many bytes of a commit; a census is measured by the lane.
@@ -78,7 +135,11 @@ impl Item {
                     + 20 * message.chunks.len()
                     + message.body.len()
             }
-            Item::Chunk(body) => 64 + body.len(),
+            Item::Chunk(body) | Item::Piece(body) => 64 + body.len(),
+            Item::Move(moved) => {
+                let state = usize::from(moved.total) * (record::FATE + REPLY_MOVED_MAX);
+                64 + moved.bytes() + 20 * (moved.pieces.len() + 1) + state
+            }
             Item::Outcome(outcome) => match &outcome.fate {
                 Fate::Deferred { reply, .. } => 80 + reply.len(),
                 _ => 80,
@@ -91,11 +152,16 @@ impl Item {
 /// Bytes of one census record.
 pub const CENSUS_MAX: usize = 1024 * 1024;
 
+/// Bytes of a last reply that go with a moved recipient: more than a reply that is kept has.
+pub(in crate::spool) const REPLY_MOVED_MAX: usize = 2 * limits::REPLY_TEXT_MAX;
+
 /// Where an item of a batch lies.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::spool) struct Place {
     /// Offset of the record in its segment.
     pub offset: u32,
+    /// Bytes of the record; 0 if none was written, because its message is not live any more.
+    pub length: u32,
     /// The part of its body that lies in this commit.
     pub extent: Option<Extent>,
 }
@@ -126,8 +192,7 @@ impl<T> Batch<T> {
         parts.push(IoSlice::new(&self.front));
         for (item, place, _) in &self.items {
             if place.extent.is_some() {
-                let (Item::Message(NewMessage { body, .. }) | Item::Chunk(body)) = item else { continue };
-                parts.push(IoSlice::new(body));
+                parts.push(IoSlice::new(item.body()));
             }
         }
         parts.push(IoSlice::new(&ZEROS[..self.padding]));
@@ -168,6 +233,8 @@ pub(in crate::spool) trait Names {
     fn name(&self, outcome: &Outcome) -> Option<(u32, u32)>;
     /// Writes a census.
     fn census(&self, slot: u16, out: &mut Vec<u8>);
+    /// Writes what is live of a message that moves; false if it is not live any more where it was read.
+    fn state(&self, moved: &Moved, out: &mut Vec<u8>) -> bool;
 }
 
 /// Takes items off the front of `queue` as long as they fit and lays them out.
@@ -184,13 +251,13 @@ pub(in crate::spool) fn build<T>(
     // Start and end of each record in `front`, and where its own extent stands.
     let mut records: Vec<(usize, usize, Option<usize>)> = Vec::new();
     let mut bound = 0;
+    let mut outcomes = false;
     while items.len() < limits::COMMIT_ITEMS_MAX {
         let Some((item, _)) = queue.front() else { break };
         bound += item.bound();
-        // A census tells the state before this commit, so nothing of this commit may stand before it.
-        let census_too_late = matches!(item, Item::Census(_))
-            && items.iter().any(|(item, ..)| !matches!(item, Item::Census(_)));
-        if !items.is_empty() && (bound > room || census_too_late) {
+        let too_late = outcomes && item.tells_state();
+        outcomes |= matches!(item, Item::Outcome(_));
+        if !items.is_empty() && (bound > room || too_late) {
             break;
         }
         let Some((item, ticket)) = queue.pop_front() else { break };
@@ -198,20 +265,20 @@ pub(in crate::spool) fn build<T>(
         let place = write(&item, &mut front, target, names);
         records.push((start, front.len(), place));
         let offset = target.offset + u32::try_from(start).expect("a commit is small");
-        items.push((item, Place { offset, extent: None }, ticket));
+        let length = u32::try_from(front.len() - start).expect("a commit is small");
+        items.push((item, Place { offset, length, extent: None }, ticket));
     }
     let mark = Mark {
         salt: target.salt,
         offset: target.offset,
         records: records.iter().filter(|(start, end, _)| start < end).count() as u32,
         records_length: u32::try_from(front.len() - MARK).expect("a commit is small"),
-        bodies_length: bodies_length(&items),
+        bodies_length: bodies_length(&items, &records),
     };
     let mut at = u32::try_from(mark.bodies_at()).expect("offsets are 32 bits");
     for ((item, place, _), (start, end, extent_at)) in items.iter_mut().zip(&records) {
-        if let (Item::Message(NewMessage { body, .. }) | Item::Chunk(body), Some(extent_at)) =
-            (&*item, extent_at)
-        {
+        if let Some(extent_at) = extent_at {
+            let body = item.body();
             let length = u32::try_from(body.len()).expect("a commit is small");
             let crc = crc32c::crc32c(body);
             let extent = Extent { sequence: target.sequence, slot: target.slot, offset: at, length, crc };
@@ -238,14 +305,9 @@ pub(in crate::spool) fn build<T>(
     }
 }
 
-fn bodies_length<T>(items: &[(Item, Place, T)]) -> u32 {
-    let bytes: usize = items
-        .iter()
-        .map(|(item, ..)| match item {
-            Item::Message(NewMessage { body, .. }) | Item::Chunk(body) => body.len(),
-            Item::Outcome(_) | Item::Census(_) => 0,
-        })
-        .sum();
+fn bodies_length<T>(items: &[(Item, Place, T)], records: &[(usize, usize, Option<usize>)]) -> u32 {
+    let with_body = items.iter().zip(records).filter(|(_, (_, _, extent_at))| extent_at.is_some());
+    let bytes: usize = with_body.map(|((item, ..), _)| item.body().len()).sum();
     u32::try_from(bytes).expect("a commit is small")
 }
 
@@ -259,7 +321,7 @@ fn write(item: &Item, front: &mut Vec<u8>, target: Target, names: &impl Names) -
             let NewMessage { envelope, size, header_length, chunks, body } = message;
             record::write_message(front, envelope, id, *size, *header_length, chunks, !body.is_empty())
         }
-        Item::Chunk(_) => {
+        Item::Chunk(_) | Item::Piece(_) => {
             record::start(front, Kind::Chunk);
             let at = front.len();
             front.resize(at + 18, 0);
@@ -276,6 +338,14 @@ fn write(item: &Item, front: &mut Vec<u8>, target: Target, names: &impl Names) -
             record::start(front, Kind::Census);
             names.census(*slot, front);
             None
+        }
+        Item::Move(moved) => {
+            let mut state = Vec::new();
+            if !names.state(moved, &mut state) {
+                return None;
+            }
+            record::start(front, Kind::Message);
+            record::write_moved(front, &moved.fields, &state, &moved.pieces, !moved.body.is_empty())
         }
     }
 }

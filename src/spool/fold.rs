@@ -5,10 +5,11 @@
 //! torn tail: a commit nobody was told about. Marks are looked for on block boundaries only; their salt keeps the bytes of
 //! bodies from passing for them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 
 use crate::limits;
+use crate::spool::compact;
 use crate::spool::index::{Entry, Replies};
 use crate::spool::lane::{Lane, Shape, Slot, State};
 use crate::spool::record::{self, Extent, Fate, Kind, MessageView, RecordError};
@@ -62,6 +63,28 @@ struct Found {
     size: u64,
 }
 
+/// A commit that is whole.
+struct Commit {
+    /// All its records.
+    records: Vec<u8>,
+    /// Where each begins in them.
+    offsets: Vec<usize>,
+    /// Where the next commit begins.
+    next: u64,
+}
+
+/// What the headers say.
+struct Survey {
+    slots: Vec<Slot>,
+    pool: Vec<u16>,
+    found: Vec<Found>,
+    /// Sequence number.
+    highest: u32,
+}
+
+/// Where a record of a message lies: sequence number of its segment and offset.
+type Spot = (u32, u32);
+
 impl Found {
     /// Where this segment validly ends by the header of the next one that there is. A header that names an older predecessor
     /// says that no commit between the two succeeded. None: the one that knew is gone.
@@ -78,7 +101,7 @@ impl Found {
 struct Remains {
     slot: u16,
     messages: HashMap<u32, Entry>,
-    about: std::collections::BTreeSet<u32>,
+    about: BTreeSet<u32>,
 }
 
 struct Fold<'a, F> {
@@ -86,6 +109,8 @@ struct Fold<'a, F> {
     shape: Shape,
     /// By sequence number.
     segments: BTreeMap<u32, Remains>,
+    /// Where messages lie now that moved, by where they were born.
+    moved: HashMap<Spot, Spot>,
     replies: Replies,
     damage: Vec<String>,
     quarantined: Vec<u16>,
@@ -101,47 +126,13 @@ pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, Refusal> {
         files,
         shape,
         segments: BTreeMap::new(),
+        moved: HashMap::new(),
         replies: Replies::default(),
         damage: Vec::new(),
         quarantined: Vec::new(),
         torn: 0,
     };
-    let mut slots: Vec<Slot> = Vec::new();
-    let mut found = Vec::new();
-    let mut pool = Vec::new();
-    let mut highest = 0;
-    for (slot, size) in files.slots() {
-        if slots.len() <= usize::from(slot) {
-            slots.resize(usize::from(slot) + 1, Slot::ABSENT);
-        }
-        match fold.header(slot, size)? {
-            Some(header) => {
-                highest = highest.max(header.sequence);
-                if header.life == Life::Free {
-                    if size == shape.segment_size {
-                        slots[usize::from(slot)].state = State::Free;
-                        pool.push(slot);
-                    }
-                } else {
-                    slots[usize::from(slot)] = Slot {
-                        state: State::Sealed,
-                        sequence: header.sequence,
-                        salt: header.salt,
-                        misfit: size != shape.segment_size,
-                        ..Slot::ABSENT
-                    };
-                    found.push(Found { slot, header, size });
-                }
-            }
-            None if fold.quarantined.contains(&slot) => slots[usize::from(slot)].state = State::Quarantined,
-            // Blank: created and never used. A file of another size is made again when it is needed.
-            None if size == shape.segment_size => {
-                slots[usize::from(slot)].state = State::Free;
-                pool.push(slot);
-            }
-            None => {}
-        }
-    }
+    let Survey { mut slots, pool, mut found, highest } = fold.survey()?;
     found.sort_by_key(|found| found.header.sequence);
     let (last, last_slot) = fold.segments(&found, &mut slots)?;
     let mut lane = Lane::new(shape);
@@ -156,6 +147,49 @@ pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, Refusal> {
 }
 
 impl<F: Files> Fold<'_, F> {
+    /// Reads all headers.
+    fn survey(&mut self) -> Result<Survey, Refusal> {
+        let mut slots: Vec<Slot> = Vec::new();
+        let mut found = Vec::new();
+        let mut pool = Vec::new();
+        let mut highest = 0;
+        for (slot, size) in self.files.slots() {
+            if slots.len() <= usize::from(slot) {
+                slots.resize(usize::from(slot) + 1, Slot::ABSENT);
+            }
+            match self.header(slot, size)? {
+                Some(header) => {
+                    highest = highest.max(header.sequence);
+                    if header.life == Life::Free {
+                        if size == self.shape.segment_size {
+                            slots[usize::from(slot)].state = State::Free;
+                            pool.push(slot);
+                        }
+                    } else {
+                        slots[usize::from(slot)] = Slot {
+                            state: State::Sealed,
+                            sequence: header.sequence,
+                            salt: header.salt,
+                            misfit: size != self.shape.segment_size,
+                            ..Slot::ABSENT
+                        };
+                        found.push(Found { slot, header, size });
+                    }
+                }
+                None if self.quarantined.contains(&slot) => {
+                    slots[usize::from(slot)].state = State::Quarantined
+                }
+                // Blank: created and never used. A file of another size is made again when it is needed.
+                None if size == self.shape.segment_size => {
+                    slots[usize::from(slot)].state = State::Free;
+                    pool.push(slot);
+                }
+                None => {}
+            }
+        }
+        Ok(Survey { slots, pool, found, highest })
+    }
+
     fn header(&mut self, slot: u16, size: u64) -> Result<Option<Header>, Refusal> {
         let block = match self.files.read(slot, 0, limits::BLOCK.min(size) as usize) {
             Ok(block) => block,
@@ -274,6 +308,7 @@ impl<F: Files> Fold<'_, F> {
         Ok(u32::try_from(valid).unwrap_or(u32::MAX))
     }
 
+    /// Whether a commit begins at `at`.
     /// The next valid mark from `from` on.
     fn next_mark(&self, found: &Found, from: u64, end: u64) -> Option<u64> {
         const STRIDE: u64 = 1 << 20;
@@ -300,23 +335,39 @@ impl<F: Files> Fold<'_, F> {
         end: u64,
         sealed: bool,
     ) -> Result<Result<u64, Option<RecordError>>, Refusal> {
+        let Commit { records, offsets, next } = match self.whole_commit(found, at, end, sealed) {
+            Ok(commit) => commit,
+            Err(why) => return Ok(Err(why)),
+        };
+        for place in offsets {
+            let offset = u32::try_from(at + (MARK + place) as u64).unwrap_or(u32::MAX);
+            self.record(found, &records[place..], offset)?;
+        }
+        Ok(Ok(next))
+    }
+
+    /// Reads and checks the commit at `at`.
+    fn whole_commit(
+        &self,
+        found: &Found,
+        at: u64,
+        end: u64,
+        sealed: bool,
+    ) -> Result<Commit, Option<RecordError>> {
         let read = |offset: u64, length: usize| self.files.read(found.slot, offset, length);
         let first = ((64 * 1024).min(end - at)) as usize;
-        let Ok(mut bytes) = read(at, first) else { return Ok(Err(Some(RecordError::Damaged))) };
-        let Some(mark) = Mark::read(&bytes, found.header.salt, at) else {
-            return Ok(Err(None));
-        };
+        let mut bytes = read(at, first).map_err(|_| Some(RecordError::Damaged))?;
+        let mark = Mark::read(&bytes, found.header.salt, at).ok_or(None)?;
         if mark.end() > end {
-            return Ok(Err(Some(RecordError::Damaged)));
+            return Err(Some(RecordError::Damaged));
         }
         let length = MARK + mark.records_length as usize;
         if bytes.len() < length {
-            match read(at, length) {
-                Ok(all) => bytes = all,
-                Err(_) => return Ok(Err(Some(RecordError::Damaged))),
-            }
+            bytes = read(at, length).map_err(|_| Some(RecordError::Damaged))?;
         }
-        let records = &bytes[MARK..length];
+        bytes.truncate(length);
+        bytes.drain(..MARK);
+        let records = &bytes[..];
         // All or nothing: every record is checked before the first one counts.
         let mut offsets = Vec::new();
         let mut place = 0;
@@ -327,11 +378,11 @@ impl<F: Files> Fold<'_, F> {
                     offsets.push(place);
                     place += record.length;
                 }
-                Err(error) => return Ok(Err(Some(error))),
+                Err(error) => return Err(Some(error)),
             }
         }
         if offsets.len() != mark.records as usize {
-            return Ok(Err(Some(RecordError::Damaged)));
+            return Err(Some(RecordError::Damaged));
         }
         // The last commit's bodies may not have reached the disk; any later mark vouches for them, and any later segment, which is
         // the same to us: else what one start finds would be lost to the next.
@@ -341,13 +392,9 @@ impl<F: Files> Fold<'_, F> {
             && !self.bodies_whole(found, records, &offsets, at)
             && self.next_mark(found, next, end).is_none()
         {
-            return Ok(Err(Some(RecordError::Damaged)));
+            return Err(Some(RecordError::Damaged));
         }
-        for place in offsets {
-            let offset = u32::try_from(at + (MARK + place) as u64).unwrap_or(u32::MAX);
-            self.record(found, &records[place..], offset)?;
-        }
-        Ok(Ok(next))
+        Ok(Commit { records: bytes, offsets, next })
     }
 
     fn bodies_whole(&self, found: &Found, records: &[u8], offsets: &[usize], at: u64) -> bool {
@@ -379,20 +426,7 @@ impl<F: Files> Fold<'_, F> {
         let (slot, sequence) = (found.slot, found.header.sequence);
         let damaged = match record.kind {
             kind if kind == Kind::Message as u8 => match MessageView::parse(record.payload) {
-                Ok(view) => {
-                    // A piece whose segment is gone pins nothing: its file is another's now, or nobody's.
-                    let known = |extent: &Extent| {
-                        self.segments.get(&extent.sequence).is_some_and(|other| other.slot == extent.slot)
-                    };
-                    let mut elsewhere: Vec<u16> =
-                        view.extents().filter(known).map(|extent| extent.slot).collect();
-                    elsewhere.sort_unstable();
-                    elsewhere.dedup();
-                    elsewhere.retain(|other| *other != slot);
-                    let entry = Entry::new(slot, offset, view.count, elsewhere);
-                    self.segments.entry(sequence).or_default().messages.insert(offset, entry);
-                    false
-                }
+                Ok(view) => self.message(found, &view, record.length as u32, offset).is_err(),
                 Err(RecordError::Unknown(tag)) => {
                     return Err(Refusal::Newer(format!(
                         "segment {slot} has a message with the unknown field {tag}"
@@ -417,9 +451,43 @@ impl<F: Files> Fold<'_, F> {
         Ok(())
     }
 
+    /// A message, new or moved.
+    fn message(
+        &mut self,
+        found: &Found,
+        view: &MessageView<'_>,
+        length: u32,
+        offset: u32,
+    ) -> Result<(), RecordError> {
+        let (slot, sequence) = (found.slot, found.header.sequence);
+        // A piece whose segment is gone pins nothing: its file is another's now, or nobody's.
+        let known = |extent: &Extent| {
+            self.segments.get(&extent.sequence).is_some_and(|other| other.slot == extent.slot)
+        };
+        let (bytes, elsewhere) = compact::parts(slot, length, view.extents().filter(known));
+        let mut entry = Entry::new(slot, offset, view.count, bytes, elsewhere);
+        if let Some(state) = view.state()? {
+            entry.replace(&state, &mut self.replies);
+            let birth = (view.id.sequence, view.id.offset);
+            entry.set_birth(birth);
+            // The record it was moved from does not count any more. Where that one is gone and an older one is still found,
+            // a census has it dead; this record brings it back.
+            let (from, at) = self.moved.insert(birth, (sequence, offset)).unwrap_or(birth);
+            if let Some(mut old) = self.segments.get_mut(&from).and_then(|old| old.messages.remove(&at)) {
+                old.forget(&mut self.replies);
+            }
+            if from != sequence && self.segments.contains_key(&from) {
+                self.segments.entry(sequence).or_default().about.insert(from);
+            }
+        }
+        self.segments.entry(sequence).or_default().messages.insert(offset, entry);
+        Ok(())
+    }
+
     fn outcome(&mut self, sequence: u32, mut payload: Cursor<'_>) -> Option<()> {
-        let (about, offset) = (payload.u32()?, payload.u32()?);
+        let birth = (payload.u32()?, payload.u32()?);
         let (first, count, fate) = record::read_fate(&mut payload)?;
+        let (about, offset) = self.moved.get(&birth).copied().unwrap_or(birth);
         // A segment that is gone was free, and nothing of it was live.
         let Some(segment) = self.segments.get_mut(&about) else { return Some(()) };
         if let Some(entry) = segment.messages.get_mut(&offset) {
@@ -462,10 +530,10 @@ impl<F: Files> Fold<'_, F> {
         for slot in &self.quarantined {
             lane.slots[usize::from(*slot)].state = State::Quarantined;
         }
-        let known: std::collections::BTreeSet<u32> = self.segments.keys().copied().collect();
+        let known: BTreeSet<u32> = self.segments.keys().copied().collect();
         for segment in std::mem::take(&mut self.segments).into_values() {
-            lane.slots[usize::from(segment.slot)].about =
-                segment.about.intersection(&known).copied().collect();
+            let slot = &mut lane.slots[usize::from(segment.slot)];
+            slot.about = segment.about.intersection(&known).copied().collect();
             let mut messages: Vec<_> = segment.messages.into_iter().collect();
             messages.sort_unstable_by_key(|(offset, _)| *offset);
             for (_, mut entry) in messages {
@@ -473,10 +541,10 @@ impl<F: Files> Fold<'_, F> {
                     entry.forget(&mut self.replies);
                     continue;
                 }
-                lane.slots[usize::from(entry.slot)].live += 1;
-                for other in entry.elsewhere.iter().flat_map(|slots| slots.iter()) {
-                    if let Some(slot) = lane.slots.get_mut(usize::from(*other)) {
-                        slot.live += 1;
+                for (part, bytes) in entry.parts() {
+                    // A slot without a file is damage that was reported, or will be when the body is read.
+                    if usize::from(part) < lane.slots.len() {
+                        lane.pin(part, bytes);
                     }
                 }
                 lane.index.insert(entry);

@@ -85,20 +85,79 @@ pub struct Entry {
     pub total: u16,
     /// The live ones; None while nothing ever happened to any.
     live: Option<Box<[LiveRange]>>,
-    /// Other files that hold pieces of its body.
-    pub elsewhere: Option<Box<Vec<u16>>>,
+    /// Bytes of its record and of its body in that file.
+    pub(in crate::spool) bytes: u32,
+    /// What few messages have.
+    more: Option<Box<More>>,
+}
+
+/// A file, and the bytes in it that belong to a message.
+pub(in crate::spool) type Part = (u16, u32);
+
+/// What only large and moved messages have.
+#[derive(Clone, Debug, Default)]
+struct More {
+    /// Other files that hold pieces of the body.
+    elsewhere: Vec<Part>,
+    /// Sequence number and offset the message was born with, if it lies elsewhere now: its name in outcome records.
+    birth: Option<(u32, u32)>,
+    /// Slot and offset the rest of the process was told, if it lies elsewhere now.
+    told: Option<(u16, u32)>,
 }
 
 impl Entry {
-    /// A message nothing has happened to.
-    pub fn new(slot: u16, offset: u32, total: u16, elsewhere: Vec<u16>) -> Entry {
-        let elsewhere = if elsewhere.is_empty() { None } else { Some(Box::new(elsewhere)) };
-        Entry { slot, offset, total, live: None, elsewhere }
+    /// A message nothing has happened to, with its bytes in its own file and those elsewhere.
+    pub(in crate::spool) fn new(
+        slot: u16,
+        offset: u32,
+        total: u16,
+        bytes: u32,
+        elsewhere: Vec<Part>,
+    ) -> Entry {
+        let more = (!elsewhere.is_empty()).then(|| Box::new(More { elsewhere, ..More::default() }));
+        Entry { slot, offset, total, live: None, bytes, more }
     }
 
-    /// Whether this is the message at that place of its lane.
+    /// Whether this is the message that lies there.
     pub fn lies_at(&self, location: Location) -> bool {
         (self.slot, self.offset) == (location.slot, location.offset)
+    }
+
+    /// Whether this is the message that was handed out with this location: a move does not change what others call it.
+    pub fn is_told(&self, location: Location) -> bool {
+        let told = self.more.as_ref().and_then(|more| more.told);
+        told.unwrap_or((self.slot, self.offset)) == (location.slot, location.offset)
+    }
+
+    /// Sequence number and offset it was born with, if that is not where it lies.
+    pub(in crate::spool) fn birth(&self) -> Option<(u32, u32)> {
+        self.more.as_ref().and_then(|more| more.birth)
+    }
+
+    /// Notes where a message found in a later place was born.
+    pub(in crate::spool) fn set_birth(&mut self, birth: (u32, u32)) {
+        self.more.get_or_insert_default().birth = Some(birth);
+    }
+
+    /// Every file that holds a part of it, its own first.
+    pub(in crate::spool) fn parts(&self) -> impl Iterator<Item = Part> + '_ {
+        let elsewhere = self.more.iter().flat_map(|more| more.elsewhere.iter().copied());
+        std::iter::once((self.slot, self.bytes)).chain(elsewhere)
+    }
+
+    /// It lies elsewhere from now on; its recipients stay as they are.
+    pub(in crate::spool) fn move_to(
+        &mut self,
+        (slot, offset): (u16, u32),
+        bytes: u32,
+        elsewhere: Vec<Part>,
+        birth: (u32, u32),
+    ) {
+        let more = self.more.get_or_insert_default();
+        more.told.get_or_insert((self.slot, self.offset));
+        more.birth = Some(birth);
+        more.elsewhere = elsewhere;
+        (self.slot, self.offset, self.bytes) = (slot, offset, bytes);
     }
 
     /// The live ranges.
@@ -239,6 +298,11 @@ impl Index {
         self.len() == 0
     }
 
+    /// Places for entries, taken or free: keys are below this.
+    pub(in crate::spool) fn places(&self) -> u32 {
+        u32::try_from(self.entries.len()).expect("bounded by the queue's bound")
+    }
+
     /// All entries.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &Entry)> {
         self.entries.iter().enumerate().filter_map(|(key, entry)| Some((key as u32, entry.as_ref()?)))
@@ -260,7 +324,7 @@ mod tests {
     #[test]
     fn outcomes_cut_ranges_and_count_once() {
         let mut replies = Replies::default();
-        let mut entry = Entry::new(0, 4096, 10, Vec::new());
+        let mut entry = Entry::new(0, 4096, 10, 0, Vec::new());
         assert_eq!(entry.apply(3, 2, &Fate::Delivered, &mut replies), 2);
         assert_eq!(ranges(&entry), [(0, 3, 0), (5, 5, 0)]);
         assert_eq!(entry.apply(3, 2, &Fate::Delivered, &mut replies), 0, "the same again");
@@ -278,7 +342,7 @@ mod tests {
     #[test]
     fn a_split_range_keeps_its_text_for_both_parts() {
         let mut replies = Replies::default();
-        let mut entry = Entry::new(0, 4096, 9, Vec::new());
+        let mut entry = Entry::new(0, 4096, 9, 0, Vec::new());
         entry.apply(0, 9, &deferred(1, "450 a"), &mut replies);
         entry.apply(4, 1, &Fate::Delivered, &mut replies);
         entry.apply(0, 4, &Fate::Delivered, &mut replies);

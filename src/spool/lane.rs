@@ -8,7 +8,8 @@ use std::collections::{BTreeSet, VecDeque};
 
 use crate::limits;
 use crate::runtime::Synced;
-use crate::spool::batch::{self, Batch, Item, Names, NewMessage, Outcome, Target};
+use crate::spool::batch::{self, Batch, Item, Moved, Names, NewMessage, Outcome, Place, Target};
+use crate::spool::compact::{self, Compaction};
 use crate::spool::index::{Entry, Index, Replies};
 use crate::spool::record::{self, Extent, Fate};
 use crate::spool::segment::{self, Header, Life};
@@ -51,9 +52,15 @@ pub(in crate::spool) struct Slot {
     pub state: State,
     pub sequence: u32,
     pub salt: u64,
-    /// Messages and pieces of bodies that are live here.
+    /// Messages and pieces of bodies that are live here, or have moved and may still be read here.
     pub live: u32,
-    /// Older segments that outcomes or censuses here speak about.
+    /// Bytes of those that are live.
+    pub bytes: u64,
+    /// `live` when nothing more could be moved out.
+    pub stuck_at: Option<u32>,
+    /// `live` when a census would have been too large.
+    pub large_at: Option<u32>,
+    /// Older segments that outcomes, censuses or moves here speak about.
     pub about: BTreeSet<u32>,
     /// Segments that its header says the valid end of, or that they are void: were it gone, what a failed commit left in them
     /// would count.
@@ -68,10 +75,20 @@ impl Slot {
         sequence: 0,
         salt: 0,
         live: 0,
+        bytes: 0,
+        stuck_at: None,
+        large_at: None,
         about: BTreeSet::new(),
         cuts: BTreeSet::new(),
         misfit: false,
     };
+}
+
+impl Slot {
+    /// Nothing in it matters to anyone.
+    fn is_needless(&self) -> bool {
+        self.live == 0 && self.about.is_empty() && self.cuts.is_empty()
+    }
 }
 
 /// The state of one lane.
@@ -88,7 +105,10 @@ pub struct Lane {
     pub(in crate::spool) index: Index,
     pub(in crate::spool) replies: Replies,
     /// Something died since the last look for segments to free.
-    look: bool,
+    pub(in crate::spool) look: bool,
+    /// A segment could not be created the last time.
+    pub(in crate::spool) cramped: bool,
+    pub(in crate::spool) compaction: Compaction,
 }
 
 /// What [`Lane::begin`] found.
@@ -129,6 +149,14 @@ pub enum Done {
     },
     /// A census.
     Census,
+    /// A stored message lies in a new place, or was settled before it could move. The old place stays readable
+    /// until [`Lane::left`].
+    Moved {
+        /// Its entry in the index.
+        key: u32,
+        /// Where it lies now, and the bytes that were written; None if it was settled meanwhile.
+        to: Option<(Location, u64)>,
+    },
 }
 
 impl Lane {
@@ -145,6 +173,8 @@ impl Lane {
             index: Index::default(),
             replies: Replies::default(),
             look: true,
+            cramped: false,
+            compaction: Compaction::default(),
         }
     }
 
@@ -160,7 +190,8 @@ impl Lane {
 
     /// Segments that exist, and those of them that are free.
     pub fn segments(&self) -> (usize, usize) {
-        (self.slots.iter().filter(|slot| slot.state != State::Absent).count(), self.pool.len())
+        let exists = |slot: &&Slot| !matches!(slot.state, State::Absent | State::Creating);
+        (self.slots.iter().filter(exists).count(), self.pool.len())
     }
 
     /// A live message.
@@ -200,7 +231,7 @@ impl Lane {
             || (self.pool.len() == limits::SEGMENTS_RESERVED && self.room() > limits::COMMIT_BYTES_MAX * 2)
     }
 
-    fn room(&self) -> usize {
+    pub(in crate::spool) fn room(&self) -> usize {
         if self.open.is_some() { (self.shape.segment_size - u64::from(self.tail)) as usize } else { 0 }
     }
 
@@ -226,6 +257,7 @@ impl Lane {
     /// A file asked for by [`Lane::wants_segment`] exists, or could not be made.
     pub fn segment_created(&mut self, slot: u16, made: bool) {
         let state = &mut self.slots[usize::from(slot)].state;
+        self.cramped = !made;
         if made {
             *state = State::Free;
             self.pool.push_back(slot);
@@ -322,12 +354,13 @@ impl Lane {
         let (slot, sequence) = (batch.slot, batch.sequence);
         for (item, place, ticket) in batch.items {
             let done = match item {
-                Item::Message(message) => self.message_done(slot, sequence, place.offset, message),
-                Item::Chunk(_) => {
-                    self.slots[usize::from(slot)].live += 1;
+                Item::Message(message) => self.message_done(slot, sequence, place, message),
+                Item::Chunk(_) | Item::Piece(_) => {
                     let Some(extent) = place.extent else { continue };
+                    self.pin(slot, extent.length);
                     Done::Chunk(Durable::mint(extent))
                 }
+                Item::Move(moved) => self.move_done(slot, place, moved),
                 Item::Outcome(outcome) => self.outcome_done(slot, outcome),
                 Item::Census(of) => {
                     self.census_done(slot, of);
@@ -338,21 +371,16 @@ impl Lane {
         }
     }
 
-    fn message_done(&mut self, slot: u16, sequence: u32, offset: u32, message: NewMessage) -> Done {
-        let mut elsewhere: Vec<u16> = Vec::new();
-        for extent in &message.chunks {
-            // Each stored chunk pinned its segment; from here on the message does, once for each segment.
-            self.unpin(extent.slot);
-            if extent.slot != slot && !elsewhere.contains(&extent.slot) {
-                elsewhere.push(extent.slot);
-            }
-        }
-        for other in &elsewhere {
-            self.slots[usize::from(*other)].live += 1;
-        }
-        self.slots[usize::from(slot)].live += 1;
+    fn message_done(&mut self, slot: u16, sequence: u32, place: Place, message: NewMessage) -> Done {
+        // Each stored chunk pinned its segment; from here on the message does, once for each segment.
+        self.drop_chunks(&message.chunks);
+        let extents = message.chunks.iter().copied().chain(place.extent);
+        let (bytes, elsewhere) = compact::parts(slot, place.length, extents);
         let total = u16::try_from(message.envelope.recipients.len()).expect("recipients are bounded");
-        let key = self.index.insert(Entry::new(slot, offset, total, elsewhere));
+        let offset = place.offset;
+        let entry = Entry::new(slot, offset, total, bytes, elsewhere);
+        entry.parts().for_each(|(slot, bytes)| self.pin(slot, bytes));
+        let key = self.index.insert(entry);
         let lane = self.shape.lane;
         Done::Message {
             id: Durable::mint(MessageId { lane, sequence, offset }),
@@ -363,7 +391,7 @@ impl Lane {
     }
 
     fn outcome_done(&mut self, slot: u16, outcome: Outcome) -> Done {
-        let entry = self.index.get_mut(outcome.key).filter(|entry| entry.lies_at(outcome.location));
+        let entry = self.index.get_mut(outcome.key).filter(|entry| entry.is_told(outcome.location));
         let Some(entry) = entry else { return Done::Outcome { outcome, settled: 0 } };
         let home = entry.slot;
         let settled = entry.apply(outcome.first, outcome.count, &outcome.fate, &mut self.replies);
@@ -381,25 +409,29 @@ impl Lane {
     fn bury(&mut self, key: u32) {
         if let Some(mut entry) = self.index.remove(key) {
             entry.forget(&mut self.replies);
-            self.unpin(entry.slot);
-            for other in entry.elsewhere.iter().flat_map(|slots| slots.iter()) {
-                self.unpin(*other);
-            }
+            entry.parts().for_each(|(slot, bytes)| self.unpin(slot, bytes));
         }
     }
 
-    fn unpin(&mut self, slot: u16) {
+    /// Something in this segment is live.
+    pub(in crate::spool) fn pin(&mut self, slot: u16, bytes: u32) {
+        let slot = &mut self.slots[usize::from(slot)];
+        slot.live += 1;
+        slot.bytes += u64::from(bytes);
+    }
+
+    /// It is not any more.
+    pub(in crate::spool) fn unpin(&mut self, slot: u16, bytes: u32) {
         let slot = &mut self.slots[usize::from(slot)];
         slot.live = slot.live.saturating_sub(1);
-        if slot.live == 0 {
-            self.look = true;
-        }
+        slot.bytes = slot.bytes.saturating_sub(u64::from(bytes));
+        self.look |= slot.live == 0;
     }
 
     /// Chunks of an upload that was given up.
     pub fn drop_chunks(&mut self, chunks: &[Extent]) {
         for chunk in chunks {
-            self.unpin(chunk.slot);
+            self.unpin(chunk.slot, chunk.length);
         }
     }
 
@@ -416,9 +448,7 @@ impl Lane {
         if !std::mem::take(&mut self.look) {
             return None;
         }
-        let place = self.slots.iter().position(|slot| {
-            slot.state == State::Sealed && slot.live == 0 && slot.about.is_empty() && slot.cuts.is_empty()
-        })?;
+        let place = self.slots.iter().position(|slot| slot.state == State::Sealed && slot.is_needless())?;
         self.look = true;
         let slot = &mut self.slots[place];
         slot.state = State::Freeing;
@@ -456,36 +486,6 @@ impl Lane {
         self.pool.push_back(slot);
     }
 
-    /// Old segments whose few live messages keep newer ones from being freed, because outcomes about them lie there. A census
-    /// of each sets these free.
-    pub fn census_due(&self) -> Vec<u16> {
-        let held: Vec<&Slot> = self
-            .slots
-            .iter()
-            .filter(|slot| slot.state == State::Sealed && slot.live == 0 && !slot.about.is_empty())
-            .collect();
-        // With few segments left there is no waiting for more to come together.
-        let enough = if self.pool.len() <= limits::SEGMENTS_RESERVED { 1 } else { CENSUS_AT };
-        if held.len() < enough {
-            return Vec::new();
-        }
-        let about: BTreeSet<u32> = held.iter().flat_map(|slot| slot.about.iter().copied()).collect();
-        let candidates = self.slots.iter().enumerate();
-        let candidates = candidates.filter(|(_, slot)| slot.live > 0 && about.contains(&slot.sequence));
-        let small = |slot: &u16| self.census_length(*slot) < batch::CENSUS_MAX;
-        candidates.map(|(slot, _)| slot as u16).filter(small).take(16).collect()
-    }
-
-    fn census_length(&self, slot: u16) -> usize {
-        let entries = self.index.iter().filter(|(_, entry)| entry.slot == slot);
-        64 + entries
-            .map(|(_, entry)| {
-                let ranges = entry.live();
-                6 + ranges.iter().map(|range| 13 + self.replies.text(range.reply).len()).sum::<usize>()
-            })
-            .sum::<usize>()
-    }
-
     fn census_done(&mut self, slot: u16, of: u16) {
         let about = self.slots[usize::from(of)].sequence;
         for other in &mut self.slots {
@@ -498,13 +498,24 @@ impl Lane {
     }
 }
 
-/// Segments held by outcomes alone before a census is taken.
-const CENSUS_AT: usize = 4;
-
 impl Names for Lane {
     fn name(&self, outcome: &Outcome) -> Option<(u32, u32)> {
-        let entry = self.index.get(outcome.key).filter(|entry| entry.lies_at(outcome.location))?;
-        Some((self.slots[usize::from(entry.slot)].sequence, entry.offset))
+        let entry = self.index.get(outcome.key).filter(|entry| entry.is_told(outcome.location))?;
+        Some(self.birth(entry))
+    }
+
+    fn state(&self, moved: &Moved, out: &mut Vec<u8>) -> bool {
+        let Some(entry) = self.to_move(moved) else { return false };
+        for range in entry.live() {
+            let mut reply = self.replies.text(range.reply);
+            while reply.len() > batch::REPLY_MOVED_MAX {
+                let end = reply.char_indices().next_back().map_or(0, |(at, _)| at);
+                reply = &reply[..end];
+            }
+            let fate = Fate::Deferred { attempts: range.attempts, next: range.next, reply: reply.into() };
+            record::write_fate(out, range.first, range.count, &fate);
+        }
+        true
     }
 
     fn census(&self, slot: u16, out: &mut Vec<u8>) {

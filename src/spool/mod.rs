@@ -7,7 +7,9 @@
 //! the reply 250 can be made from nothing else.
 
 pub mod batch;
+pub mod compact;
 pub mod durable;
+pub mod fate;
 pub mod fold;
 pub mod id;
 pub mod index;

@@ -8,6 +8,8 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use crate::mail::envelope::{Envelope, OriginRef, Protocol};
 use crate::spool::MessageId;
+pub use crate::spool::fate::Fate;
+pub(in crate::spool) use crate::spool::fate::{FATE, RangeFate, read_fate, write_fate, write_outcome};
 use crate::spool::segment::Cursor;
 use crate::time::UnixMillis;
 
@@ -67,6 +69,7 @@ mod tag {
     pub const CLIENT: u16 = 6;
     pub const TLS: u16 = 7;
     pub const ACCOUNT: u16 = 8;
+    pub const STATE: u16 = 9 | CRITICAL_TAG;
 }
 
 const EIGHT_BIT: u8 = 1;
@@ -189,6 +192,11 @@ pub(in crate::spool) fn write_message(
     if let Some(account) = &envelope.account {
         field(out, tag::ACCOUNT, account.as_bytes());
     }
+    write_extents(out, extents, inline)
+}
+
+/// Where a body lies; returns where its last extent is to be filled in.
+fn write_extents(out: &mut Vec<u8>, extents: &[Extent], inline: bool) -> Option<usize> {
     let count = extents.len() + usize::from(inline);
     out.extend_from_slice(&tag::EXTENTS.to_le_bytes());
     out.extend_from_slice(&u32::try_from(count * EXTENT).expect("extents are bounded").to_le_bytes());
@@ -215,6 +223,36 @@ fn encode_extent(extent: &Extent) -> [u8; EXTENT] {
 /// Puts an extent where [`write_message`] left room.
 pub(in crate::spool) fn patch_extent(out: &mut [u8], at: usize, extent: &Extent) {
     out[at..at + EXTENT].copy_from_slice(&encode_extent(extent));
+}
+
+/// The fields of a message that stay as they are when it moves, those of later versions included: all but where its body
+/// lies and what became of its recipients.
+pub(in crate::spool) fn lasting_fields(payload: &[u8]) -> Result<Vec<u8>, RecordError> {
+    let mut kept = Vec::with_capacity(payload.len());
+    let mut rest = Cursor(payload);
+    while !rest.0.is_empty() {
+        let tag = rest.u16().ok_or(RecordError::Damaged)?;
+        let length = rest.u32().ok_or(RecordError::Damaged)?;
+        let value = rest.bytes(length as usize).ok_or(RecordError::Damaged)?;
+        if tag != tag::EXTENTS && tag != tag::STATE {
+            field(&mut kept, tag, value);
+        }
+    }
+    Ok(kept)
+}
+
+/// Writes the payload of a moved message; returns where its last extent is to be filled in. `state` has a range and a fate
+/// for all that is live, written by [`write_fate`].
+pub(in crate::spool) fn write_moved(
+    out: &mut Vec<u8>,
+    fields: &[u8],
+    state: &[u8],
+    extents: &[Extent],
+    inline: bool,
+) -> Option<usize> {
+    out.extend_from_slice(fields);
+    field(out, tag::STATE, state);
+    write_extents(out, extents, inline)
 }
 
 /// A message record, read in place.
@@ -250,6 +288,7 @@ pub struct MessageView<'a> {
     pub account: Option<&'a str>,
     recipients: &'a [u8],
     extents: &'a [u8],
+    state: Option<&'a [u8]>,
 }
 
 impl<'a> MessageView<'a> {
@@ -272,6 +311,7 @@ impl<'a> MessageView<'a> {
             account: None,
             recipients: b"",
             extents: b"",
+            state: None,
         };
         let mut rest = Cursor(payload);
         while !rest.0.is_empty() {
@@ -297,6 +337,7 @@ impl<'a> MessageView<'a> {
             tag::CLIENT => self.client = client(Cursor(value)),
             tag::TLS => self.tls = Some(text()?),
             tag::ACCOUNT => self.account = Some(text()?),
+            tag::STATE => self.state = Some(value),
             unknown if unknown & CRITICAL_TAG != 0 => return Err(RecordError::Unknown(unknown)),
             _ => {}
         }
@@ -352,6 +393,16 @@ impl<'a> MessageView<'a> {
         })
     }
 
+    /// Of a moved message: what was live when it moved. None: it lies where it was born.
+    pub(in crate::spool) fn state(&self) -> Result<Option<Vec<RangeFate>>, RecordError> {
+        let Some(state) = self.state else { return Ok(None) };
+        let (mut rest, mut ranges) = (Cursor(state), Vec::new());
+        while !rest.0.is_empty() {
+            ranges.push(read_fate(&mut rest).ok_or(RecordError::Damaged)?);
+        }
+        Ok(Some(ranges))
+    }
+
     /// Runs of neighbours with one domain: first ordinal, count, domain as written.
     pub fn domains(&self) -> impl Iterator<Item = (u16, u16, &'a [u8])> + use<'a> {
         group_by_domain(self.recipients().map(|(address, at)| address.get(at..).unwrap_or_default()))
@@ -379,73 +430,6 @@ pub fn group_by_domain<'a>(
 fn client(mut value: Cursor<'_>) -> Option<SocketAddr> {
     let octets: [u8; 16] = value.bytes(16)?.try_into().ok()?;
     Some(SocketAddr::new(Ipv6Addr::from(octets).to_canonical(), value.u16()?))
-}
-
-/// What became of a range of recipients, as it is kept on disk.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// Taken by the next hop.
-    Delivered,
-    /// Refused for good; the bounce, if one was owed, is already durable.
-    Bounced,
-    /// Given up for age; the same holds for its bounce.
-    Expired,
-    /// To be tried again.
-    Deferred {
-        /// Attempts so far.
-        attempts: u16,
-        /// When (Unix seconds).
-        next: u32,
-        /// The last reply or error.
-        reply: Box<str>,
-    },
-}
-
-/// Writes an outcome's payload. The message is named by its segment's sequence number and its offset.
-pub(in crate::spool) fn write_outcome(
-    out: &mut Vec<u8>,
-    sequence: u32,
-    offset: u32,
-    first: u16,
-    count: u16,
-    fate: &Fate,
-) {
-    out.extend_from_slice(&sequence.to_le_bytes());
-    out.extend_from_slice(&offset.to_le_bytes());
-    write_fate(out, first, count, fate);
-}
-
-/// A range and its fate.
-pub(in crate::spool) fn write_fate(out: &mut Vec<u8>, first: u16, count: u16, fate: &Fate) {
-    let (kind, attempts, next, reply) = match fate {
-        Fate::Delivered => (1, 0, 0, ""),
-        Fate::Bounced => (2, 0, 0, ""),
-        Fate::Expired => (3, 0, 0, ""),
-        Fate::Deferred { attempts, next, reply } => (4, *attempts, *next, &**reply),
-    };
-    out.extend_from_slice(&first.to_le_bytes());
-    out.extend_from_slice(&count.to_le_bytes());
-    out.push(kind);
-    out.extend_from_slice(&attempts.to_le_bytes());
-    out.extend_from_slice(&next.to_le_bytes());
-    let reply = &reply.as_bytes()[..reply.len().min(usize::from(u16::MAX))];
-    out.extend_from_slice(&(reply.len() as u16).to_le_bytes());
-    out.extend_from_slice(reply);
-}
-
-/// Reads what [`write_fate`] wrote.
-pub(in crate::spool) fn read_fate(value: &mut Cursor<'_>) -> Option<(u16, u16, Fate)> {
-    let (first, count, kind) = (value.u16()?, value.u16()?, value.u8()?);
-    let (attempts, next, length) = (value.u16()?, value.u32()?, value.u16()?);
-    let reply = value.bytes(usize::from(length))?;
-    let fate = match kind {
-        1 => Fate::Delivered,
-        2 => Fate::Bounced,
-        3 => Fate::Expired,
-        4 => Fate::Deferred { attempts, next, reply: String::from_utf8_lossy(reply).into() },
-        _ => return None,
-    };
-    Some((first, count, fate))
 }
 
 #[cfg(test)]
@@ -532,18 +516,5 @@ mod tests {
         assert!(MessageView::parse(&payload).is_ok());
         field(&mut payload, 77 | CRITICAL_TAG, b"from the future");
         assert_eq!(MessageView::parse(&payload).unwrap_err(), RecordError::Unknown(77 | CRITICAL_TAG));
-    }
-
-    #[test]
-    fn fates_survive() {
-        let deferred = Fate::Deferred { attempts: 3, next: 1_700_000_000, reply: "451 4.7.1 later".into() };
-        for fate in [Fate::Delivered, Fate::Bounced, Fate::Expired, deferred] {
-            let mut out = Vec::new();
-            write_fate(&mut out, 4, 2, &fate);
-            assert_eq!(read_fate(&mut Cursor(&out)), Some((4, 2, fate)));
-            for cut in 0..out.len() {
-                assert_eq!(read_fate(&mut Cursor(&out[..cut])), None);
-            }
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! A lane over files in memory: what the fold finds is what the lane knew, however the last write was cut.
 
 mod failures;
+mod moves;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};

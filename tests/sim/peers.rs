@@ -66,6 +66,13 @@ impl Lines {
     }
 }
 
+/// Local part of the recipient, lines of the body, characters in a line.
+type Kind = (&'static str, usize, usize);
+
+fn small(_: usize, next: usize) -> Kind {
+    ("u", 1 + (next * 37) % 400, 14)
+}
+
 /// Several connections, each sending its messages one after the other until the relay takes them.
 pub struct Client {
     /// Ids the relay answered with 250.
@@ -76,7 +83,26 @@ pub struct Client {
 }
 
 impl Client {
+    /// Small messages.
     pub fn start(world: &World, to: &str, connections: usize, messages: usize) -> Client {
+        Client::send(world, to, connections, messages, small)
+    }
+
+    /// Large messages, but every `every`-th one of each connection, which is small and goes to an `old` address.
+    pub fn start_bulk(world: &World, to: &str, connections: usize, messages: usize, every: usize) -> Client {
+        Client::send(world, to, connections, messages, move |_, next| {
+            if next.is_multiple_of(every) { ("old", 10, 998) } else { ("u", 200 + next % 50, 998) }
+        })
+    }
+
+    /// Messages of whatever `kind` says: local part, lines, characters in a line.
+    fn send(
+        world: &World,
+        to: &str,
+        connections: usize,
+        messages: usize,
+        kind: impl Fn(usize, usize) -> Kind + Copy + 'static,
+    ) -> Client {
         let client = Client {
             acknowledged: Rc::default(),
             unsure: Rc::default(),
@@ -92,7 +118,8 @@ impl Client {
                 let mut next = 0;
                 while next < messages {
                     let _ =
-                        session(&own, to, number, &mut next, messages, &acknowledged, &unsure, &left).await;
+                        session(&own, to, number, kind, &mut next, messages, &acknowledged, &unsure, &left)
+                            .await;
                     own.sleep_until(own.now() + Duration::from_millis(50)).await;
                 }
             });
@@ -111,6 +138,7 @@ async fn session(
     runtime: &SimRuntime,
     to: SocketAddr,
     number: usize,
+    kind: impl Fn(usize, usize) -> Kind,
     next: &mut usize,
     messages: usize,
     acknowledged: &RefCell<BTreeSet<String>>,
@@ -120,24 +148,25 @@ async fn session(
     let stream = runtime.connect(None, to)?;
     poll_fn(|context| stream.poll_writable(context)).await;
     stream.take_error()?;
-    let mut lines = Lines::new(stream);
-    lines.line().await?;
-    lines.ask("EHLO client.example\r\n").await?;
+    let mut peer = Lines::new(stream);
+    peer.line().await?;
+    peer.ask("EHLO client.example\r\n").await?;
     while *next < messages {
-        let id = format!("{number}-{next}");
+        let (local, lines, length) = kind(number, *next);
+        let id = format!("{number}-{next}-{lines}-{length}");
         let domain = (number * 31 + *next) % 7;
-        let refused = lines.ask("MAIL FROM:<sender@origin.example>\r\n").await? != '2'
-            || lines.ask(&format!("RCPT TO:<u@d{domain}.example>\r\n")).await? != '2'
-            || lines.ask("DATA\r\n").await? != '3';
+        let refused = peer.ask("MAIL FROM:<sender@origin.example>\r\n").await? != '2'
+            || peer.ask(&format!("RCPT TO:<{local}@d{domain}.example>\r\n")).await? != '2'
+            || peer.ask("DATA\r\n").await? != '3';
         if refused {
             runtime.sleep_until(runtime.now() + Duration::from_millis(200)).await;
-            lines.ask("RSET\r\n").await?;
+            peer.ask("RSET\r\n").await?;
             continue;
         }
-        let body = "a line of text\r\n".repeat(1 + (*next * 37) % 400);
-        lines.send(&format!("Message-Id: <{id}>\r\nSubject: test\r\n\r\n..dot\r\n{body}.\r\n")).await?;
+        let body = format!("{}\r\n", "x".repeat(length)).repeat(lines);
+        peer.send(&format!("Message-Id: <{id}>\r\nSubject: test\r\n\r\n..dot\r\n{body}.\r\n")).await?;
         unsure.set(unsure.get() + 1);
-        let answer = lines.ask("").await?;
+        let answer = peer.ask("").await?;
         if answer == '2' {
             unsure.set(unsure.get() - 1);
             acknowledged.borrow_mut().insert(id);
@@ -145,7 +174,7 @@ async fn session(
             *next += 1;
         }
     }
-    lines.ask("QUIT\r\n").await?;
+    peer.ask("QUIT\r\n").await?;
     Ok(())
 }
 
@@ -159,6 +188,8 @@ pub struct Sink {
     pub unsure: Rc<Cell<usize>>,
     /// Refuse recipients of mail that has a sender.
     pub refuse: Rc<Cell<bool>>,
+    /// Put off recipients whose address begins with `old`.
+    pub defer: Rc<Cell<bool>>,
 }
 
 impl Sink {
@@ -168,20 +199,22 @@ impl Sink {
             bounces: Rc::default(),
             unsure: Rc::default(),
             refuse: Rc::default(),
+            defer: Rc::default(),
         };
         let runtime = world.shard(2, 0);
         let listener = runtime.listen(at.parse().expect("an address")).expect("a free address");
         let (received, bounces) = (sink.received.clone(), sink.bounces.clone());
-        let (unsure, refuse) = (sink.unsure.clone(), sink.refuse.clone());
+        let (unsure, refuse, defer) = (sink.unsure.clone(), sink.refuse.clone(), sink.defer.clone());
         let own = runtime.clone();
         runtime.spawn(async move {
             loop {
                 poll_fn(|context| listener.poll_acceptable(context)).await;
                 while let Ok((stream, _)) = listener.try_accept() {
                     let (received, bounces) = (received.clone(), bounces.clone());
-                    let (unsure, refuse) = (unsure.clone(), refuse.clone());
+                    let (unsure, refuse, defer) = (unsure.clone(), refuse.clone(), defer.clone());
                     own.spawn(async move {
-                        let _ = serve(Lines::new(stream), &received, &bounces, &unsure, &refuse).await;
+                        let _ =
+                            serve(Lines::new(stream), &received, &bounces, &unsure, &refuse, &defer).await;
                     });
                 }
             }
@@ -196,6 +229,7 @@ async fn serve(
     bounces: &RefCell<Vec<String>>,
     unsure: &Cell<usize>,
     refuse: &Cell<bool>,
+    defer: &Cell<bool>,
 ) -> io::Result<()> {
     lines.send("220 sink.example\r\n").await?;
     let mut null_sender = false;
@@ -210,6 +244,8 @@ async fn serve(
             "250 2.1.0 ok\r\n"
         } else if line.starts_with("RCPT") && refuse.get() && !null_sender {
             "550 5.1.1 no such user\r\n"
+        } else if line.starts_with("RCPT TO:<OLD") && defer.get() {
+            "450 4.2.1 not yet\r\n"
         } else if line.starts_with("RCPT") {
             recipients += 1;
             "250 2.1.5 ok\r\n"
@@ -260,7 +296,8 @@ fn check(text: &str) -> String {
     let (id, rest) = rest.split_once('>').expect("the id ends");
     let (_, rest) = rest.split_once("\n\n").expect("the header ends");
     let body = rest.strip_prefix(".dot\n").expect("the dot was kept");
-    let next: usize = id.split_once('-').and_then(|(_, next)| next.parse().ok()).expect("an id of ours");
-    assert_eq!(body.len(), 15 * (1 + (next * 37) % 400), "the body of {id} was cut or grew");
+    let numbers: Vec<usize> = id.split('-').filter_map(|number| number.parse().ok()).collect();
+    let [_, _, lines, length] = numbers[..] else { panic!("{id} is no id of ours") };
+    assert_eq!(body.len(), lines * (length + 1), "the body of {id} was cut or grew");
     id.to_owned()
 }

@@ -127,9 +127,9 @@ impl<'a> Relay<'a> {
         self.runtimes[0].is_alive()
     }
 
-    /// Tasks of the node beyond those that run for ever: five a shard, a committer a lane.
+    /// Tasks of the node beyond those that run for ever: five a shard, a committer and a compactor a lane.
     pub fn sessions(&self) -> isize {
-        let immortal = 5 * self.runtimes.len() + self.mesh.lanes();
+        let immortal = 5 * self.runtimes.len() + 2 * self.mesh.lanes();
         self.world.tasks(self.node) as isize - immortal as isize
     }
 

@@ -195,7 +195,9 @@ impl Disks {
     fn begin_file(&mut self, node: u32, path: &Path, size: u64) -> io::Result<Shared> {
         let path = plain(path);
         let disk = self.disk(node);
-        if disk.files.contains_key(&path) || disk.directories.contains(&path) {
+        // What an interrupted creation left is replaced; the real one is renamed over it.
+        let taken = disk.files.get(&path).is_some_and(|file| file.borrow().size > 0);
+        if taken || disk.directories.contains(&path) {
             return Err(os(libc::EEXIST));
         }
         if !disk.has_directory(path.parent().unwrap_or(Path::new(""))) {

@@ -1,0 +1,181 @@
+//! Beside stage 3: live messages move out of sparse segments, so that the disk use of a lane follows what is live in it.
+//!
+//! One task a lane picks, reads and queues; the committer writes the moves with everything else. At most
+//! [`limits::COMPACTION_BYTES_MAX`] are queued at one time, half a commit, and the next ones are read meanwhile.
+
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::limits;
+use crate::runtime::Runtime;
+use crate::shard::load::{self, Source};
+use crate::shard::persist::{Keeper, Ticket};
+use crate::shard::promise::{Promise, promise};
+use crate::shard::{Shard, places::Places};
+use crate::spool::Location;
+use crate::spool::batch::{Item, Moved};
+use crate::spool::compact::Candidate;
+use crate::spool::record::Extent;
+
+/// How often it is looked for something to do.
+const PAUSE: Duration = Duration::from_millis(250);
+/// Moves queued at one time.
+const MOVES_MAX: usize = limits::COMMIT_ITEMS_MAX / 2;
+
+/// The right to read a message: while it is held, its bytes stay where they are.
+pub(super) struct Pinned<R: Runtime> {
+    shard: Rc<Shard<R>>,
+    /// Where the message lies.
+    pub location: Location,
+}
+
+impl<R: Runtime> Pinned<R> {
+    /// Pins a live message that was handed out with the location `told`.
+    pub fn new(shard: &Rc<Shard<R>>, key: u32, told: Location) -> Pinned<R> {
+        let location = shard.mesh.places(told.lane).pin(shard.index, key, told);
+        Pinned { shard: shard.clone(), location }
+    }
+}
+
+impl<R: Runtime> Drop for Pinned<R> {
+    fn drop(&mut self) {
+        self.shard.mesh.places(self.location.lane).unpin(self.shard.index, self.location.slot);
+    }
+}
+
+/// The compactor of a lane.
+pub async fn compact<R: Runtime>(shard: Rc<Shard<R>>, keeper: Rc<Keeper<R>>) {
+    let places = shard.mesh.places(keeper.lane.borrow().number());
+    loop {
+        let until = shard.runtime.now() + PAUSE;
+        shard.timers.sleep_until(until).await;
+        release(&keeper, places);
+        while !shard.draining.get() && keeper.lane.borrow_mut().compaction_begin() {
+            empty_victims(&shard, &keeper).await;
+            release(&keeper, places);
+        }
+    }
+}
+
+/// Segments that moved messages came from and nobody reads any more may be freed.
+fn release<R: Runtime>(keeper: &Keeper<R>, places: &Places) {
+    let mut lane = keeper.lane.borrow_mut();
+    let left: Vec<u16> = lane.leaving().into_iter().filter(|slot| !places.is_pinned(*slot)).collect();
+    for slot in &left {
+        lane.left(*slot);
+    }
+    drop(lane);
+    if !left.is_empty() {
+        keeper.nudge();
+    }
+}
+
+async fn empty_victims<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>) {
+    while !keeper.lane.borrow_mut().compaction_scan(limits::COMPACTION_SCAN) {
+        shard.runtime.yield_now().await;
+    }
+    let mut under_way: Option<Promise<()>> = None;
+    loop {
+        let moves = gather(shard, keeper).await;
+        if let Some(before) = under_way.take() {
+            before.await;
+        }
+        if moves.is_empty() {
+            break;
+        }
+        under_way = Some(queue(shard, keeper, moves));
+    }
+    keeper.lane.borrow_mut().compaction_end();
+}
+
+/// Reads the next messages to move.
+async fn gather<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>) -> Vec<Moved> {
+    let (mut moves, mut bytes) = (Vec::new(), 0);
+    while bytes < limits::COMPACTION_BYTES_MAX - limits::BODY_GATHER_MAX
+        && moves.len() < MOVES_MAX
+        && !shard.draining.get()
+    {
+        let next = keeper.lane.borrow_mut().compaction_next();
+        let Some(candidate) = next else { break };
+        match read(shard, keeper, &candidate).await {
+            Ok(moved) => {
+                bytes += moved.bytes();
+                moves.push(moved);
+            }
+            // Settled while it was read: what was read may be anything.
+            Err(_) if !keeper.lane.borrow().is_still(&candidate) => {}
+            Err(error) => {
+                let Location { lane, slot, offset } = candidate.location;
+                eprintln!(
+                    "relevo: lane {lane} segment {slot} offset {offset}: cannot be moved ({error}); the segment stays"
+                );
+            }
+        }
+    }
+    moves
+}
+
+/// Reads a message, and stores the pieces of a large one that have to move.
+async fn read<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    keeper: &Rc<Keeper<R>>,
+    candidate: &Candidate,
+) -> io::Result<Moved> {
+    let source = Source::read(shard, candidate.location).await?;
+    let extents: Vec<Extent> = source.view()?.extents().collect();
+    let whole = keeper.lane.borrow().compaction_takes_whole(candidate, extents.iter().copied());
+    let lane = candidate.location.lane;
+    let (mut pieces, mut fresh, mut body) = (Vec::new(), Vec::new(), Vec::new());
+    for extent in extents {
+        let takes = keeper.lane.borrow().compaction_takes(&extent);
+        if !whole && !takes {
+            pieces.push(extent);
+            continue;
+        }
+        let stored = match load::read_extent(shard, lane, extent).await {
+            Ok(bytes) if whole => {
+                body.extend_from_slice(&bytes);
+                continue;
+            }
+            // What is settled needs no place any more.
+            Ok(_) if !keeper.lane.borrow().is_still(candidate) => Err(io::ErrorKind::NotFound.into()),
+            Ok(bytes) => store(shard, keeper, bytes).await,
+            Err(error) => Err(error),
+        };
+        match stored {
+            Ok(stored) => {
+                pieces.push(stored);
+                fresh.push(stored);
+            }
+            Err(error) => {
+                keeper.lane.borrow_mut().drop_chunks(&fresh);
+                return Err(error);
+            }
+        }
+    }
+    let Candidate { key, location, sequence } = *candidate;
+    Moved::new((key, location, sequence), source.payload()?, pieces, fresh, body).map_err(|_| load::damaged())
+}
+
+/// Stores a piece of a body.
+async fn store<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    keeper: &Rc<Keeper<R>>,
+    bytes: Vec<u8>,
+) -> io::Result<Extent> {
+    let (fulfil, stored) = promise();
+    keeper.push(shard.runtime.now(), Item::Piece(bytes), Ticket::Chunk(fulfil));
+    stored.await.map_err(|_| io::Error::other("its pieces could not be written"))
+}
+
+/// Queues moves before all that waits: outcomes that are under way count in their new place.
+fn queue<R: Runtime>(shard: &Shard<R>, keeper: &Keeper<R>, moves: Vec<Moved>) -> Promise<()> {
+    let (fulfil, moved) = promise();
+    let mut last = Some(fulfil);
+    for item in moves.into_iter().rev() {
+        let ticket = last.take().map_or(Ticket::Nobody, Ticket::Moves);
+        keeper.push_first(shard.runtime.now(), Item::Move(item), ticket);
+    }
+    moved
+}
