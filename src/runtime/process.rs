@@ -20,7 +20,7 @@ pub enum LockError {
 
 /// Makes the directory if need be, checks that it can be written, and locks it.
 pub fn lock_directory(directory: &Path) -> Result<DirectoryLock, LockError> {
-    std::fs::create_dir_all(directory).map_err(LockError::Io)?;
+    make_directory(directory).map_err(LockError::Io)?;
     let path = directory.join("lock");
     let file =
         OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(LockError::Io)?;
@@ -31,13 +31,34 @@ pub fn lock_directory(directory: &Path) -> Result<DirectoryLock, LockError> {
     }
 }
 
+/// Makes a directory and those above it that are missing. Each name is synced: a power cut could take it away, and all mail with it.
+fn make_directory(directory: &Path) -> io::Result<()> {
+    let parent = match directory.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => return Ok(()),
+    };
+    if directory.is_dir() {
+        // Made by a process that was killed before it came to this, or by somebody else long ago: then it may not be ours to open.
+        let _ = sync_directory(parent);
+        return Ok(());
+    }
+    make_directory(parent)?;
+    std::fs::create_dir(directory)?;
+    sync_directory(parent)
+}
+
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
 /// Sleeps. For start and stop; shards have timers.
 #[expect(clippy::disallowed_methods, reason = "the main thread, before or after any shard runs")]
 pub fn pause(span: std::time::Duration) {
     std::thread::sleep(span);
 }
 
-/// The id in `directory/node`, made at the first start and synced.
+/// The id in `directory/node`, made at the first start. It gets its name last, so that a file that has one is whole.
 pub fn node_id(directory: &Path) -> io::Result<u64> {
     let path = directory.join("node");
     let mut text = String::new();
@@ -52,10 +73,12 @@ pub fn node_id(directory: &Path) -> io::Result<u64> {
             let mut bytes = [0; 8];
             rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
             let id = u64::from_ne_bytes(bytes);
-            let mut file = File::create(&path)?;
+            let unfinished = path.with_extension("new");
+            let mut file = File::create(&unfinished)?;
             writeln!(file, "{id:016x}")?;
             file.sync_all()?;
-            File::open(directory)?.sync_all()?;
+            std::fs::rename(&unfinished, &path)?;
+            sync_directory(directory)?;
             Ok(id)
         }
         Err(error) => Err(error),
