@@ -1,14 +1,15 @@
 //! Recovery: the records of a lane, oldest first, folded into its state.
 //!
-//! A valid mark says that everything before it was synced. So damage before the last valid mark of a segment is rot: it is
-//! reported, the segment is kept out of use, and the fold goes on at the next mark. Damage behind the last one is a
-//! torn tail: a commit nobody was told about. Marks are looked for on block boundaries only; their salt keeps the bytes of
+//! A valid mark says that everything before it was synced, and so does a later segment that names the end of this one. Damage
+//! before is rot: it is reported, what is whole around it counts, and the segment is kept out of use. Damage behind the last
+//! mark of the last segment is a torn tail: a commit nobody was told about. Marks are looked for on block boundaries only; their salt keeps the bytes of
 //! bodies from passing for them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 
 use crate::limits;
+use crate::spool::MessageId;
 use crate::spool::index::{Entry, Replies};
 use crate::spool::lane::{Lane, Shape, Slot, State};
 use crate::spool::record::{self, Kind, MessageView, RecordError};
@@ -177,7 +178,8 @@ impl<F: Files> Fold<'_, F> {
     fn segment(&mut self, found: &Found, end: Option<u32>) -> Result<u32, Refusal> {
         let sequence = found.header.sequence;
         self.segments.insert(sequence, Remains { slot: found.slot, ..Remains::default() });
-        let end = end.map_or(found.size, u64::from).min(found.size);
+        let named = end;
+        let end = named.map_or(found.size, u64::from).min(found.size);
         let mut at = segment::FIRST_COMMIT;
         let mut valid = at;
         while at < end {
@@ -187,22 +189,67 @@ impl<F: Files> Fold<'_, F> {
                     valid = next;
                 }
                 Err(why) => {
-                    let Some(next) = self.next_mark(found, at + limits::BLOCK, end) else {
+                    // A later mark says that all of this was synced, and so does a successor that names the end.
+                    let proof = self.next_mark(found, at + limits::BLOCK, end).or(named.map(|_| end));
+                    let Some(next) = proof else {
                         if why.is_some() {
                             self.torn += 1;
                         }
                         break;
                     };
-                    let slot = found.slot;
-                    self.damage.push(format!(
-                        "segment {slot}: damaged between {at} and {next}; some mail there is lost"
-                    ));
-                    self.quarantined.push(slot);
-                    at = next;
+                    at = self.salvage(found, at, next)?;
+                    valid = at;
                 }
             }
         }
         Ok(u32::try_from(valid).unwrap_or(u32::MAX))
+    }
+
+    /// Rot in the commit at `at`, which was synced: what is whole of it counts, what is not is named. Returns where to go on,
+    /// at most `next`. Bodies are checked when they are sent.
+    fn salvage(&mut self, found: &Found, at: u64, next: u64) -> Result<u64, Refusal> {
+        let (slot, salt) = (found.slot, found.header.salt);
+        self.quarantined.push(slot);
+        let read = |length: u64| self.files.read(slot, at, length as usize).unwrap_or_default();
+        let mark = Mark::read(&read(MARK as u64), salt, at).filter(|mark| mark.end() <= next);
+        let length = mark.map_or((next - at).min(limits::COMMIT_BYTES_MAX as u64), |mark| {
+            MARK as u64 + u64::from(mark.records_length)
+        });
+        let bytes = read(length);
+        let records = bytes.get(MARK..).unwrap_or_default();
+        let start = at + MARK as u64;
+        let mut place = 0;
+        while place < records.len() {
+            let offset = u32::try_from(start + place as u64).unwrap_or(u32::MAX);
+            if let Ok(record) = record::read(&records[place..], salt, u64::from(offset)) {
+                self.record(found, &records[place..], offset)?;
+                place += record.length;
+            } else if mark.is_some() {
+                self.damaged_record(found, records[place], offset);
+                let rest = (place + 1..records.len())
+                    .find(|place| record::stands_at(&records[*place..], salt, start + *place as u64));
+                place = rest.unwrap_or(records.len());
+            } else {
+                // Without its mark nobody knows where records end: bodies are not searched for them.
+                break;
+            }
+        }
+        if mark.is_none() || records.is_empty() {
+            self.damage
+                .push(format!("segment {slot}: damaged between {at} and {next}; some mail there may be lost"));
+        }
+        Ok(mark.map_or(next, |mark| mark.end()))
+    }
+
+    fn damaged_record(&mut self, found: &Found, kind: u8, offset: u32) {
+        let slot = found.slot;
+        let id = MessageId { lane: self.shape.lane, sequence: found.header.sequence, offset };
+        let what = if kind == Kind::Outcome as u8 || kind == Kind::Census as u8 {
+            "what became of some mail is forgotten, it may be delivered again".to_owned()
+        } else {
+            format!("message {id} cannot be delivered; its bytes are kept")
+        };
+        self.damage.push(format!("segment {slot}: the record at {offset} is damaged: {what}"));
     }
 
     /// The next valid mark from `from` on.

@@ -111,6 +111,12 @@ pub fn claimed_length(bytes: &[u8]) -> Option<usize> {
     Some(HEADER + fields.u32()? as usize)
 }
 
+/// Whether a record's header seems to stand here: salt and place are right. Its content may be damaged.
+pub(in crate::spool) fn stands_at(bytes: &[u8], salt: u64, offset: u64) -> bool {
+    let Some(header) = bytes.get(..HEADER) else { return false };
+    header[8..16] == salt.to_le_bytes() && header[20..24] == (offset as u32).to_le_bytes()
+}
+
 /// Reads the record at the front of `bytes`, which stands at `offset` of a segment with this salt.
 pub fn read(bytes: &[u8], salt: u64, offset: u64) -> Result<Record<'_>, RecordError> {
     let length = claimed_length(bytes).ok_or(RecordError::Damaged)?;
