@@ -114,6 +114,10 @@ fn serve_the_disk() {
         let verb = words.next().unwrap_or_default();
         let number: u64 = words.next().and_then(|word| word.parse().ok()).unwrap_or(0);
         let answer = match verb {
+            "dark" => {
+                shared.disk().faults.dark = true;
+                "ok".to_owned()
+            }
             "cut" => {
                 // The story has unmounted it: the session ends by itself.
                 let _ = session.join();

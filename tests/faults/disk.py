@@ -31,8 +31,11 @@ class Disk:
         self.lines.flush()
         return self.lines.readline().strip()
 
-    def cut(self, seed):
-        """The power goes and comes back. Whoever used the disk has been killed."""
+    def cut(self, process, seed):
+        """The power goes, for the disk and for the process on it, and comes back for the disk."""
+        self.ask("dark", 1)
+        process.kill()
+        process.wait()
         end = time.monotonic() + 10
         # The kernel closes the files of a killed process in its own time.
         while subprocess.run(["umount", self.at], stderr=subprocess.DEVNULL).returncode != 0:

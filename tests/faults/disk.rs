@@ -132,6 +132,8 @@ pub struct Faults {
     pub syncs: u64,
     /// So many writes to segments that have their name fail.
     pub writes: u64,
+    /// The power is gone: until the cut is over nothing changes any more, and no sync that was under way ends well.
+    pub dark: bool,
 }
 
 /// Files and directories.
@@ -231,6 +233,10 @@ impl Disk {
         Disk { nodes, segments: HashMap::new(), next: ROOT + 1, chance: Chance(seed), faults: Faults::default() }
     }
 
+    fn lit(&self) -> Result<(), Refusal> {
+        if self.faults.dark { Err(Refusal::Failed) } else { Ok(()) }
+    }
+
     fn directory(&mut self, node: u64) -> Result<&mut Directory, Refusal> {
         match self.nodes.get_mut(&node) {
             Some(Node::Directory(directory)) => Ok(directory),
@@ -268,6 +274,7 @@ impl Disk {
 
     /// A new file or directory.
     pub fn make(&mut self, parent: u64, name: &str, directory: bool) -> Result<u64, Refusal> {
+        self.lit()?;
         let node = self.next;
         let names = self.directory(parent)?;
         if names.now.contains_key(name) {
@@ -283,6 +290,7 @@ impl Disk {
 
     /// Takes a name away. The file stays for those who have it open.
     pub fn remove(&mut self, parent: u64, name: &str, directory: bool) -> Result<(), Refusal> {
+        self.lit()?;
         let node = self.look_up(parent, name)?;
         match (self.nodes.get(&node), directory) {
             (Some(Node::Directory(inner)), true) if !inner.now.is_empty() => return Err(Refusal::NotEmpty),
@@ -295,6 +303,7 @@ impl Disk {
 
     /// Gives a file another name in its directory, replacing what had it.
     pub fn rename(&mut self, parent: u64, from: &str, to_parent: u64, to: &str) -> Result<(), Refusal> {
+        self.lit()?;
         if parent != to_parent {
             return Err(Refusal::OtherDirectory);
         }
@@ -313,6 +322,7 @@ impl Disk {
 
     /// Writes; what is told to fail leaves a part behind.
     pub fn write(&mut self, node: u64, offset: u64, bytes: &[u8]) -> Result<(), Refusal> {
+        self.lit()?;
         if offset.saturating_add(bytes.len() as u64) > FILE_MAX {
             return Err(Refusal::TooLarge);
         }
@@ -328,6 +338,7 @@ impl Disk {
 
     /// Cuts a file off or fills it up with zeroes.
     pub fn resize(&mut self, node: u64, size: u64) -> Result<(), Refusal> {
+        self.lit()?;
         if size > FILE_MAX {
             return Err(Refusal::TooLarge);
         }
@@ -338,6 +349,7 @@ impl Disk {
     /// fsync, or with `data_only` fdatasync, of a file. A failed one is as Linux has it: what it left undone stays undone, whatever is
     /// synced later, and reads go on to show it.
     pub fn sync(&mut self, node: u64, data_only: bool) -> Result<(), Refusal> {
+        self.lit()?;
         let faults = &mut self.faults;
         let fails = data_only && faults.syncs > 0;
         if fails {
@@ -358,14 +370,16 @@ impl Disk {
 
     /// fsync of a directory: the names in it.
     pub fn sync_directory(&mut self, node: u64) -> Result<(), Refusal> {
+        self.lit()?;
         let directory = self.directory(node)?;
         directory.unsynced.clear();
         directory.durable.clone_from(&directory.now);
         Ok(())
     }
 
-    /// The power goes, and comes back.
+    /// The power comes back, after [`Faults::dark`] said when it went.
     pub fn cut(&mut self, seed: u64) -> Cut {
+        self.faults.dark = false;
         let mut chance = Chance(seed);
         let mut cut = Cut::default();
         let mut order: Vec<u64> = self.nodes.keys().copied().collect();
