@@ -235,8 +235,9 @@ impl<F: Files> Fold<'_, F> {
             }
         }
         if mark.is_none() || records.is_empty() {
-            self.damage
-                .push(format!("segment {slot}: damaged between {at} and {next}; some mail there may be lost"));
+            self.damage.push(format!(
+                "segment {slot}: damaged between {at} and {next}; some mail there may be lost"
+            ));
         }
         Ok(mark.map_or(next, |mark| mark.end()))
     }

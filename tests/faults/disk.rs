@@ -230,7 +230,13 @@ impl Disk {
     /// An empty one.
     pub fn new(seed: u64) -> Disk {
         let nodes = HashMap::from([(ROOT, Node::Directory(Directory::default()))]);
-        Disk { nodes, segments: HashMap::new(), next: ROOT + 1, chance: Chance(seed), faults: Faults::default() }
+        Disk {
+            nodes,
+            segments: HashMap::new(),
+            next: ROOT + 1,
+            chance: Chance(seed),
+            faults: Faults::default(),
+        }
     }
 
     fn lit(&self) -> Result<(), Refusal> {
@@ -282,7 +288,8 @@ impl Disk {
         }
         names.change(Entry::Add(name.to_owned(), node));
         self.next += 1;
-        let made = if directory { Node::Directory(Directory::default()) } else { Node::File(File::default()) };
+        let made =
+            if directory { Node::Directory(Directory::default()) } else { Node::File(File::default()) };
         self.nodes.insert(node, made);
         self.segments.insert(node, name.ends_with(".seg"));
         Ok(node)
