@@ -14,7 +14,8 @@ use hdrhistogram::Histogram;
 use crate::ledger::Ledger;
 use crate::mix::{Domains, Recipients, Sizes};
 use crate::send::{Outcome, SendConfig, Sender, Until};
-use crate::sink::{Behaviour, Sink, SinkConfig};
+use crate::sink::{Behaviour, Sink, SinkConfig, Site};
+use crate::units::Plan;
 use crate::verdict::Verdict;
 
 /// How often progress is told while waiting.
@@ -32,8 +33,8 @@ pub struct LoadConfig {
     pub connections: usize,
     /// Threads of the sender, and as many of the sink.
     pub threads: usize,
-    /// Messages a second of an open loop; None is a closed loop: as fast as the relay answers.
-    pub rate: Option<f64>,
+    /// When messages of an open loop are due; None is a closed loop: as fast as the relay answers.
+    pub rate: Option<Plan>,
     /// When to stop.
     pub until: Until,
     /// Of messages.
@@ -124,9 +125,10 @@ pub struct Report {
 impl Load {
     /// Opens the sink.
     pub fn start(config: LoadConfig) -> io::Result<Load> {
-        let mut sink = SinkConfig::new(config.sink_addresses.clone());
+        let mut site = Site::new("sink", config.sink_addresses.clone());
+        site.behaviour = config.behaviour.clone();
+        let mut sink = SinkConfig::of_sites(vec![site]);
         sink.threads = config.threads;
-        sink.behaviour = config.behaviour.clone();
         sink.seed = config.seed;
         Ok(Load { sink: Sink::start(sink)?, config, run: None })
     }
@@ -149,10 +151,10 @@ impl Load {
         let mut send = SendConfig::new(vec![relay]);
         send.connections = self.config.connections;
         send.threads = self.config.threads;
-        send.rate = self.config.rate;
+        send.rate = self.config.rate.clone();
         send.until = self.config.until;
         send.sizes = self.config.sizes.clone();
-        send.recipients = self.config.recipients;
+        send.recipients = self.config.recipients.clone();
         send.domains = self.config.domains.clone();
         send.seed = self.config.seed;
         let ledger = send.ledger();

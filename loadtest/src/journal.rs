@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! sent      RUN-N ORDINAL,ORDINAL... taken
-//! received  RUN-N/ORDINAL intact | altered | misrouted | refused
+//! received  RUN-N/ORDINAL intact | altered | misrouted | reordered | refused | bounced | unsure
 //! ```
 
 use std::fs::{File, OpenOptions};
@@ -33,15 +33,24 @@ pub enum Receipt {
     Altered,
     /// Delivered, but not its own.
     Misrouted,
+    /// Delivered with its body as sent, but its header fields changed or in another order.
+    Reordered,
     /// Answered 5xx.
     Refused,
+    /// Given up by a bounce.
+    Bounced,
+    /// Delivered, but the reply that said so was lost.
+    Unsure,
 }
 
-const WORDS: [(Receipt, &str); 4] = [
+const WORDS: [(Receipt, &str); 7] = [
     (Receipt::Intact, "intact"),
     (Receipt::Altered, "altered"),
     (Receipt::Misrouted, "misrouted"),
+    (Receipt::Reordered, "reordered"),
     (Receipt::Refused, "refused"),
+    (Receipt::Bounced, "bounced"),
+    (Receipt::Unsure, "unsure"),
 ];
 
 /// One line of a journal.

@@ -1,10 +1,11 @@
 //! What is known about each message of a run: who acknowledged it, which recipients it reached, which were refused.
 //!
-//! Sender and sink write it from their threads without a lock; nothing is kept per message but three bits a
-//! recipient. Tables grow in blocks, so that a run needs no length given beforehand.
+//! Sender and sink write it from their threads without a lock; nothing is kept per message but five bits a
+//! recipient, and four bytes more where the times of first deliveries are to excuse repeats. Tables grow in blocks, so that a run needs no
+//! length given beforehand.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use hdrhistogram::Histogram;
@@ -23,6 +24,11 @@ const BLOCKS: usize = 1 << 10;
 /// Histograms a ledger spreads its deliveries over, so that sink threads do not wait for each other.
 const LANES: usize = 8;
 const RECIPIENT_BITS: u32 = 10;
+/// A delivery answered less than this before its relay was killed may be repeated: the relay could not write down in time
+/// that it was made. So may one seen less than this after: its bytes were under way.
+pub const UNSURE_AROUND_KILL: u64 = 1_000_000_000;
+/// First deliveries are timed in steps of this, from 1 on; a run longer than 65,534 steps has its rest in the last.
+const STEP: u64 = 100_000_000;
 
 /// The number of a run whose messages have up to `recipients` recipients: the number says so itself, and whoever
 /// meets a message of the run knows how large its tables are.
@@ -31,7 +37,7 @@ pub fn run_number(random: u64, recipients: u32) -> u64 {
 }
 
 /// One recipient of one message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize, serde::Serialize)]
 pub struct Place {
     /// The run.
     pub run: u64,
@@ -85,6 +91,15 @@ pub struct Ledger {
     acknowledged: Words,
     delivered: Words,
     refused: Words,
+    bounced: Words,
+    /// The sink took it, but the reply that said so was lost with its connection.
+    unsure: Words,
+    /// When each first delivery came (below) and when the reply to it left (above), in steps of [`STEP`], 16 bits each, two
+    /// recipients to a word. Only kept once a kill is announced.
+    times: Words,
+    timed: AtomicBool,
+    born: u64,
+    kills: Mutex<Vec<u64>>,
     /// One past the highest message number seen on either side.
     end: AtomicU64,
     counts: Counters,
@@ -93,14 +108,18 @@ pub struct Ledger {
 }
 
 /// The first few faults of each kind that a sink sees by itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 pub struct Examples {
     /// Delivered again.
     pub duplicated: Vec<Place>,
+    /// Delivered again though neither a kill nor a lost reply explains it.
+    pub repeated: Vec<Place>,
     /// Delivered with a body other than the one sent.
     pub corrupted: Vec<Place>,
     /// Delivered with the content of another message, or to a recipient the message does not have.
     pub misrouted: Vec<Place>,
+    /// Delivered with its header fields changed or in another order.
+    pub reordered: Vec<Place>,
 }
 
 #[derive(Default)]
@@ -110,14 +129,19 @@ struct Counters {
     acknowledged_recipients: AtomicU64,
     delivered: AtomicU64,
     refused: AtomicU64,
+    bounced: AtomicU64,
+    delayed: AtomicU64,
     duplicated: AtomicU64,
+    repeated: AtomicU64,
     corrupted: AtomicU64,
     misrouted: AtomicU64,
+    reordered: AtomicU64,
+    contradicted: AtomicU64,
     last_delivery: AtomicU64,
 }
 
 /// The sums of a [`Ledger`] at one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 pub struct Sums {
     /// Messages whose transaction was begun.
     pub sent: u64,
@@ -129,12 +153,22 @@ pub struct Sums {
     pub delivered: u64,
     /// Recipients the sink refused for good, each counted once: reaching them is not the relay's duty any more.
     pub refused: u64,
+    /// Recipients a bounce gave up, each counted once.
+    pub bounced: u64,
+    /// Times a notification said that a recipient still waits.
+    pub delayed: u64,
     /// Deliveries to a recipient already reached.
     pub duplicated: u64,
+    /// Those among them that neither a kill nor a lost reply explains.
+    pub repeated: u64,
     /// Deliveries with a body other than the one sent.
     pub corrupted: u64,
     /// Deliveries with the content of another message, or to a recipient the message does not have.
     pub misrouted: u64,
+    /// Deliveries with header fields changed or in another order.
+    pub reordered: u64,
+    /// Recipients both reached and given up by a bounce, without a reason: one of the two is a lie.
+    pub contradicted: u64,
     /// When the last delivery came, on the clock of [`crate::sys::now`]; 0 before the first.
     pub last_delivery: u64,
 }
@@ -149,6 +183,12 @@ impl Ledger {
             acknowledged: Words::new(),
             delivered: Words::new(),
             refused: Words::new(),
+            bounced: Words::new(),
+            unsure: Words::new(),
+            times: Words::new(),
+            timed: AtomicBool::new(false),
+            born: crate::sys::now(),
+            kills: Mutex::default(),
             end: AtomicU64::new(0),
             counts: Counters::default(),
             examples: Mutex::default(),
@@ -186,14 +226,33 @@ impl Ledger {
     /// Message `n`, due at `due` (0: unknown), reached recipient `ordinal` at `now`; `lane` is the caller's thread,
     /// any number. A recipient the run has no room for counts as misrouted.
     pub fn deliver(&self, n: u64, ordinal: u32, due: u64, now: u64, lane: usize) {
+        self.deliver_and_reply(n, ordinal, due, (now, now), lane);
+    }
+
+    /// The same when the reply that says so leaves only at the second of the two moments.
+    pub fn deliver_and_reply(&self, n: u64, ordinal: u32, due: u64, (now, reply): (u64, u64), lane: usize) {
         match self.bit(n, ordinal).and_then(|bit| self.delivered.set_bit(bit)) {
             None => self.misroute(n, ordinal),
             Some(false) => {
                 self.counts.duplicated.fetch_add(1, Ordering::Relaxed);
                 self.note(|examples| &mut examples.duplicated, n, ordinal);
+                if !self.is_explained(n, ordinal, now) {
+                    self.counts.repeated.fetch_add(1, Ordering::Relaxed);
+                    self.note(|examples| &mut examples.repeated, n, ordinal);
+                }
             }
             Some(true) => {
                 self.reach(n);
+                if self.has(&self.bounced, n, ordinal) {
+                    self.counts.contradicted.fetch_add(1, Ordering::Relaxed);
+                }
+                if self.timed.load(Ordering::Relaxed)
+                    && let Some(bit) = self.bit(n, ordinal)
+                    && let Some(word) = self.times.at(bit / 2)
+                {
+                    let times = self.step(reply) << 16 | self.step(now);
+                    word.fetch_or(times << (bit % 2 * 32), Ordering::Relaxed);
+                }
                 self.counts.delivered.fetch_add(1, Ordering::Relaxed);
                 self.counts.last_delivery.fetch_max(now, Ordering::Relaxed);
                 if due != 0 {
@@ -201,6 +260,74 @@ impl Ledger {
                 }
             }
         }
+    }
+
+    /// Keeps the times of first deliveries from now on: the relay will be killed.
+    pub fn expect_kills(&self) {
+        self.timed.store(true, Ordering::Relaxed);
+    }
+
+    /// The relay is about to be killed.
+    pub fn kill(&self, now: u64) {
+        locked(&self.kills).push(now);
+    }
+
+    /// The sink took message `n` for this recipient, but its reply did not get through.
+    pub fn lose_reply(&self, n: u64, ordinal: u32) {
+        if let Some(bit) = self.bit(n, ordinal) {
+            self.unsure.set_bit(bit);
+        }
+    }
+
+    /// A bounce says that this recipient of message `n` was given up.
+    pub fn bounce(&self, n: u64, ordinal: u32) {
+        if self.bit(n, ordinal).and_then(|bit| self.bounced.set_bit(bit)) == Some(true) {
+            self.reach(n);
+            self.counts.bounced.fetch_add(1, Ordering::Relaxed);
+            if self.has(&self.delivered, n, ordinal) && !self.is_explained(n, ordinal, crate::sys::now()) {
+                self.counts.contradicted.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// A notification says that a recipient still waits.
+    pub fn delay(&self) {
+        self.counts.delayed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What arrived for this recipient has its header fields changed or in another order.
+    pub fn reorder(&self, n: u64, ordinal: u32) {
+        self.counts.reordered.fetch_add(1, Ordering::Relaxed);
+        self.note(|examples| &mut examples.reordered, n, ordinal);
+    }
+
+    /// Whether a second delivery is one a relay may make (RFC 5321 4.5.3.2.6).
+    fn is_explained(&self, n: u64, ordinal: u32, now: u64) -> bool {
+        let Some(bit) = self.bit(n, ordinal) else { return false };
+        if self.has(&self.unsure, n, ordinal) {
+            return true;
+        }
+        let times = self.times.value(bit / 2) >> (bit % 2 * 32);
+        let (came, answered) = (times & 0xFFFF, times >> 16 & 0xFFFF);
+        if came == 0 {
+            return false;
+        }
+        // A kill between the two took the reply's reader away, however long the sink let it wait.
+        let from = ((came - 1) * STEP).saturating_sub(UNSURE_AROUND_KILL);
+        let until = (answered + 1) * STEP + UNSURE_AROUND_KILL;
+        let kills = locked(&self.kills);
+        kills
+            .iter()
+            .map(|kill| kill.saturating_sub(self.born))
+            .any(|kill| (from..until).contains(&kill) && kill <= now.saturating_sub(self.born))
+    }
+
+    fn has(&self, table: &Words, n: u64, ordinal: u32) -> bool {
+        self.bit(n, ordinal).is_some_and(|bit| table.value(bit / 64) >> (bit % 64) & 1 == 1)
+    }
+
+    fn step(&self, now: u64) -> u64 {
+        (now.saturating_sub(self.born) / STEP + 1).min(0xFFFF)
     }
 
     /// The sink answered 5xx for this recipient of message `n`.
@@ -232,14 +359,19 @@ impl Ledger {
             acknowledged_recipients: read(&self.counts.acknowledged_recipients),
             delivered: read(&self.counts.delivered),
             refused: read(&self.counts.refused),
+            bounced: read(&self.counts.bounced),
+            delayed: read(&self.counts.delayed),
             duplicated: read(&self.counts.duplicated),
+            repeated: read(&self.counts.repeated),
             corrupted: read(&self.counts.corrupted),
             misrouted: read(&self.counts.misrouted),
+            reordered: read(&self.counts.reordered),
+            contradicted: read(&self.counts.contradicted),
             last_delivery: read(&self.counts.last_delivery),
         }
     }
 
-    /// Acknowledged recipients neither reached nor refused so far. Walks the tables: not for every tick.
+    /// Acknowledged recipients neither reached nor refused nor bounced so far. Walks the tables: not for every tick.
     pub fn missing(&self) -> u64 {
         (0..self.words()).map(|at| u64::from(self.missing_word(at).count_ones())).sum()
     }
@@ -261,6 +393,17 @@ impl Ledger {
         (0..self.words()).map(|at| u64::from(word(at).count_ones())).sum()
     }
 
+    /// Acknowledged recipients refused for good, of whom no bounce told the sender.
+    pub fn unreported(&self) -> u64 {
+        let word = |at| {
+            self.acknowledged.value(at)
+                & self.refused.value(at)
+                & !self.delivered.value(at)
+                & !self.bounced.value(at)
+        };
+        (0..self.words()).map(|at| u64::from(word(at).count_ones())).sum()
+    }
+
     /// The first few faults seen.
     pub fn examples(&self) -> Examples {
         locked(&self.examples).clone()
@@ -277,7 +420,8 @@ impl Ledger {
     }
 
     fn missing_word(&self, at: u64) -> u64 {
-        self.acknowledged.value(at) & !self.delivered.value(at) & !self.refused.value(at)
+        let settled = self.delivered.value(at) | self.refused.value(at) | self.bounced.value(at);
+        self.acknowledged.value(at) & !settled
     }
 
     fn words(&self) -> u64 {
@@ -364,6 +508,42 @@ mod tests {
         ledger.refuse(0, 1);
         ledger.refuse(0, 1);
         assert_eq!((ledger.missing(), ledger.sums().refused), (1, 1));
+    }
+
+    #[test]
+    fn bounces_settle_a_recipient() {
+        let ledger = Ledger::new(run_number(1, 3));
+        ledger.acknowledge(0, 0..3);
+        ledger.refuse(0, 0);
+        ledger.refuse(0, 1);
+        ledger.bounce(0, 1);
+        ledger.bounce(0, 1);
+        assert_eq!((ledger.missing(), ledger.unreported(), ledger.sums().contradicted), (1, 1, 0));
+        ledger.bounce(0, 2);
+        assert_eq!((ledger.missing(), ledger.sums().bounced), (0, 2));
+        ledger.deliver(0, 2, 0, 1, 0);
+        assert_eq!(ledger.sums().contradicted, 1);
+    }
+
+    #[test]
+    fn repeats_need_a_reason() {
+        let ledger = Ledger::new(run_number(1, 1));
+        ledger.expect_kills();
+        let at = |milliseconds: u64| ledger.born + milliseconds * 1_000_000;
+        for (n, first) in [(0, 1000), (1, 4000), (2, 6600), (3, 6700)] {
+            ledger.deliver(n, 0, 0, at(first), 0);
+        }
+        // The kill falls into the long wait for its reply.
+        ledger.deliver_and_reply(4, 0, 0, (at(3000), at(9000)), 0);
+        ledger.kill(at(5000));
+        ledger.lose_reply(3, 0);
+        for n in 0..5 {
+            ledger.deliver(n, 0, 0, at(7000), 0);
+        }
+        // The first came long before the kill, the third after it; the fourth lost its reply.
+        assert_eq!((ledger.sums().duplicated, ledger.sums().repeated), (5, 2));
+        let of = |n| Place { run: ledger.run(), n, ordinal: 0 };
+        assert_eq!(ledger.examples().repeated, [of(0), of(2)]);
     }
 
     #[test]

@@ -7,10 +7,11 @@
 //! - [`verdict`] compares the two: what was acknowledged, what arrived, what was lost, repeated or altered, and
 //!   how long it took.
 //! - [`dns`] answers for the simulated internet's names, well or badly.
+//! - [`run`] plays whole scenarios with them, through relays it starts, kills and starts again; [`report`] shows what came of it.
 //! - [`demo`] joins them around a relay that is already running.
 //!
 //! It shares no code with the relay it measures: an error in one cannot hide behind the same error in the other.
-//! All that grows with a run is three bits a recipient ([`ledger`]).
+//! All that grows with a run is five bits a recipient ([`ledger`]).
 
 pub mod checksum;
 pub mod demo;
@@ -20,9 +21,14 @@ pub mod ledger;
 pub mod message;
 pub mod mix;
 pub mod random;
+pub mod report;
+pub mod run;
 pub mod send;
 pub mod sink;
+pub mod stream;
 pub mod sys;
+pub mod tls;
+pub mod units;
 pub mod verdict;
 pub mod wire;
 
@@ -30,6 +36,6 @@ pub use demo::{Live, Load, LoadConfig, Report};
 pub use dns::{DnsCounts, DnsServer, Zone, ZoneError};
 pub use ledger::{Ledger, Place};
 pub use mix::{Domains, Recipients, Sizes};
-pub use send::{Outcome, Progress, SendConfig, Sender, Until};
-pub use sink::{Action, Behaviour, Counts, Point, Rule, Sink, SinkConfig};
+pub use send::{Outcome, Progress, SendConfig, Sender, Slow, Tls, Until};
+pub use sink::{Action, Behaviour, Counts, Point, Rule, Security, Sink, SinkConfig, Site, Texts};
 pub use verdict::Verdict;

@@ -6,12 +6,14 @@ use crate::ledger::RECIPIENTS_MAX;
 use crate::random::Random;
 
 /// How large messages are, header section included, before dot-stuffing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Sizes {
     /// The sizes of bulk and transactional mail: 2 to 60 KiB, half of it below 12 KiB, 16 KiB on average.
     Mix,
     /// All the same, bytes. One smaller than its own header section gets an almost empty body.
     Fixed(usize),
+    /// Some sizes, bytes, smallest first, with the share of messages up to and including each: the last share is 1.
+    Shares(Vec<(usize, f64)>),
 }
 
 /// Shares of [`Sizes::Mix`] and the size each ends at; in between it grows by a constant factor (log-linear).
@@ -26,6 +28,10 @@ impl Sizes {
     pub fn quantile(&self, share: f64) -> usize {
         match self {
             Sizes::Fixed(size) => *size,
+            Sizes::Shares(list) => {
+                let found = list.iter().find(|(_, end)| share <= *end).or(list.last());
+                found.map_or(0, |(size, _)| *size)
+            }
             Sizes::Mix => {
                 let share = share.clamp(0.0, 1.0);
                 let next = MIX.iter().position(|(end, _)| share <= *end).unwrap_or(MIX.len() - 1).max(1);
@@ -43,6 +49,14 @@ impl FromStr for Sizes {
         if text == "mix" {
             return Ok(Sizes::Mix);
         }
+        if text.contains('=') {
+            let list = shares::<usize>(text)?;
+            return if list.iter().all(|(size, _)| *size <= SIZE_MAX) {
+                Ok(Sizes::Shares(list))
+            } else {
+                Err(format!("`{text}`: a message has up to {SIZE_MAX} bytes"))
+            };
+        }
         match text.parse() {
             Ok(size) if size <= SIZE_MAX => Ok(Sizes::Fixed(size)),
             _ => Err(format!("`{text}` is neither `mix` nor a number of bytes up to {SIZE_MAX}")),
@@ -58,40 +72,77 @@ pub struct Domains {
     ends: Vec<f64>,
 }
 
-/// How many recipients a message has: any number from `least` to `most`, all equally often.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Recipients {
-    least: u32,
-    most: u32,
+/// Things with shares, `THING=SHARE,...`: the smallest first, with the running sums of their shares.
+fn shares<T: FromStr + Copy + Ord>(text: &str) -> Result<Vec<(T, f64)>, String> {
+    let error = || format!("`{text}`: write NUMBER=SHARE,..., as in `1=90,50=10`");
+    let pair = |item: &str| {
+        let (thing, share) = item.split_once('=')?;
+        let share = share.trim().parse().ok().filter(|share: &f64| share.is_finite() && *share > 0.0)?;
+        Some((thing.trim().parse().ok()?, share))
+    };
+    let mut list: Vec<(T, f64)> = text.split(',').map(pair).collect::<Option<_>>().ok_or_else(error)?;
+    list.sort_by_key(|(thing, _)| *thing);
+    let (sum, mut end) = (list.iter().map(|(_, share)| share).sum::<f64>(), 0.0);
+    for (_, share) in &mut list {
+        end += *share / sum;
+        *share = end;
+    }
+    Ok(list)
+}
+
+/// How many recipients a message has.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Recipients {
+    /// Any number from the first to the second, all equally often.
+    Between(u32, u32),
+    /// Some numbers, smallest first, with the share of messages up to and including each.
+    Shares(Vec<(u32, f64)>),
 }
 
 impl Recipients {
     /// At least one, at most [`RECIPIENTS_MAX`]; `most` is never below `least`.
     pub fn between(least: u32, most: u32) -> Recipients {
         let least = least.clamp(1, RECIPIENTS_MAX);
-        Recipients { least, most: most.clamp(least, RECIPIENTS_MAX) }
+        Recipients::Between(least, most.clamp(least, RECIPIENTS_MAX))
     }
 
     /// The largest number.
     pub fn most(&self) -> u32 {
-        self.most
+        match self {
+            Recipients::Between(_, most) => *most,
+            Recipients::Shares(list) => list.last().map_or(1, |(count, _)| *count),
+        }
     }
 
     /// Draws a number.
     pub fn draw(&self, random: &mut Random) -> u32 {
-        self.least + random.below((self.most - self.least + 1) as usize) as u32
+        match self {
+            Recipients::Between(least, most) => least + random.below((most - least + 1) as usize) as u32,
+            Recipients::Shares(list) => {
+                let share = random.unit();
+                list.iter().find(|(_, end)| share <= *end).or(list.last()).map_or(1, |(count, _)| *count)
+            }
+        }
     }
 }
 
 impl FromStr for Recipients {
     type Err = String;
 
-    /// `1` or `1-3`.
+    /// `1`, `1-3` or `1=90,50=10`.
     fn from_str(text: &str) -> Result<Recipients, String> {
+        if text.contains('=') {
+            let list = shares::<u32>(text)?;
+            return if list.iter().all(|(count, _)| (1..=RECIPIENTS_MAX).contains(count)) {
+                Ok(Recipients::Shares(list))
+            } else {
+                Err(format!("`{text}`: a message has 1 to {RECIPIENTS_MAX} recipients"))
+            };
+        }
         let (least, most) = text.split_once('-').unwrap_or((text, text));
         match (least.trim().parse::<u32>(), most.trim().parse::<u32>()) {
             (Ok(least), Ok(most)) if 1 <= least && least <= most && most <= RECIPIENTS_MAX => {
-                Ok(Recipients { least, most })
+                Ok(Recipients::Between(least, most))
             }
             _ => Err(format!(
                 "`{text}` is neither a number from 1 to {RECIPIENTS_MAX} nor two of them, as in `1-3`"
@@ -177,14 +228,14 @@ impl Domains {
 impl FromStr for Domains {
     type Err = String;
 
-    /// `providers`, `5000` (Zipf over so many), `5000:0.8` (with that exponent) or `gmail.example=50,yahoo.example=20,...`.
+    /// `providers`, `5000` (Zipf over so many), `5000:0.8` (with that exponent), `one.example` or `gmail.example=50,yahoo.example=20,...`.
     fn from_str(text: &str) -> Result<Domains, String> {
         if text == "providers" {
             return Ok(Domains::providers());
         }
         let error = || {
             format!(
-                "`{text}` is neither `providers`, nor a number, nor `number:exponent`, nor `domain=share,...`"
+                "`{text}` is neither `providers`, nor a number, nor `number:exponent`, nor a domain, nor `domain=share,...`"
             )
         };
         if text.contains('=') {
@@ -194,6 +245,9 @@ impl FromStr for Domains {
             };
             let list: Option<Vec<_>> = text.split(',').map(pair).collect();
             return list.and_then(|list| Domains::shares(&list)).ok_or_else(error);
+        }
+        if text.contains('.') && text.bytes().any(|byte| byte.is_ascii_alphabetic()) {
+            return Domains::shares(&[(text.to_ascii_lowercase(), 1.0)]).ok_or_else(error);
         }
         let (count, exponent) = text.split_once(':').unwrap_or((text, "1"));
         match (count.parse::<usize>(), exponent.parse::<f64>()) {
@@ -246,6 +300,7 @@ mod tests {
 
     #[test]
     fn a_share_list_is_followed() {
+        assert_eq!("one.example".parse::<Domains>().unwrap().names, ["one.example"]);
         let domains: Domains = "big.example=3,small.example=1,never.example=0".parse().unwrap();
         let found = shares(&domains, 40_000);
         assert!(
@@ -267,6 +322,11 @@ mod tests {
         (0..3000).for_each(|_| seen[recipients.draw(&mut random) as usize] += 1);
         assert!(seen[0] == 0 && seen[4] == 0 && seen[1..4].iter().all(|count| *count > 900), "{seen:?}");
         assert_eq!("7".parse(), Ok(Recipients::between(7, 7)));
+        let recipients: Recipients = "50=1,1=3".parse().unwrap();
+        let ones = (0..4000).filter(|_| recipients.draw(&mut random) == 1).count();
+        assert!(recipients.most() == 50 && (2800..3200).contains(&ones), "{ones}");
+        let sizes: Sizes = "1000=3,50=1".parse().unwrap();
+        assert_eq!((sizes.quantile(0.2), sizes.quantile(0.3), sizes.quantile(1.0)), (50, 1000, 1000));
     }
 
     #[test]
@@ -276,10 +336,10 @@ mod tests {
         {
             assert!(text.parse::<Domains>().is_err(), "{text:?}");
         }
-        for text in ["", "0", "0-3", "3-1", "1-1001", "a", "1-"] {
+        for text in ["", "0", "0-3", "3-1", "1-1001", "a", "1-", "0=1", "5=0", "2=", "1001=1"] {
             assert!(text.parse::<Recipients>().is_err(), "{text:?}");
         }
-        for text in ["", "-1", "1k", "999999999999"] {
+        for text in ["", "-1", "1k", "999999999999", "x=1", "1=nan", "999999999999=1"] {
             assert!(text.parse::<Sizes>().is_err(), "{text:?}");
         }
         assert_eq!("100".parse::<Domains>().unwrap().count(), 100);

@@ -12,7 +12,7 @@ use crate::ledger::{EXAMPLES_MAX, Examples, Ledger, Place};
 const RUNS_MAX: usize = 4096;
 
 /// The judgement over one run or several.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 pub struct Verdict {
     /// Messages acknowledged.
     pub messages: u64,
@@ -22,14 +22,25 @@ pub struct Verdict {
     pub delivered: u64,
     /// Recipients the sink refused for good.
     pub refused: u64,
-    /// Recipients acknowledged, but neither reached nor refused.
+    /// Recipients a bounce gave up.
+    pub bounced: u64,
+    /// Recipients acknowledged, but neither reached nor refused nor bounced.
     pub lost: u64,
     /// Deliveries beyond the first to the same recipient. RFC 5321 4.5.3.2.6 allows them where a reply was lost.
     pub duplicated: u64,
+    /// Those among them that nothing explains: the first delivery was answered, and not within a second of the moment the relay was
+    /// killed, if it was, nor did that come before its answer. Files know neither replies that were lost nor kills: from them it is 0.
+    pub repeated: u64,
     /// Deliveries with a body other than the one sent.
     pub corrupted: u64,
     /// Deliveries to a recipient that the message does not have.
     pub misrouted: u64,
+    /// Deliveries with header fields changed or in another order.
+    pub reordered: u64,
+    /// Recipients both reached and given up by a bounce.
+    pub contradicted: u64,
+    /// Recipients refused for good, of whom no bounce told the sender. No fault where bounces do not come to the sink.
+    pub unreported: u64,
     /// Recipients reached without an acknowledgement: no fault, the sender could not know.
     pub unacknowledged: u64,
     /// Lines of the files that could not be read.
@@ -73,6 +84,7 @@ impl Verdict {
         let mut runs: Vec<_> = ledgers.values().collect();
         runs.sort_by_key(|ledger| ledger.run());
         runs.into_iter().for_each(|ledger| verdict.add(ledger));
+        (verdict.repeated, verdict.contradicted) = (0, 0);
         Ok(verdict)
     }
 
@@ -82,6 +94,11 @@ impl Verdict {
         self.recipients += sums.acknowledged_recipients;
         self.delivered += sums.delivered;
         self.refused += sums.refused;
+        self.bounced += sums.bounced;
+        self.contradicted += sums.contradicted;
+        self.unreported += ledger.unreported();
+        self.repeated += sums.repeated;
+        self.reordered += sums.reordered;
         self.lost += ledger.missing();
         self.duplicated += sums.duplicated;
         self.corrupted += sums.corrupted;
@@ -90,13 +107,18 @@ impl Verdict {
         let examples = ledger.examples();
         extend(&mut self.lost_places, ledger.first_missing(EXAMPLES_MAX));
         extend(&mut self.places.duplicated, examples.duplicated);
+        extend(&mut self.places.repeated, examples.repeated);
+        extend(&mut self.places.reordered, examples.reordered);
         extend(&mut self.places.corrupted, examples.corrupted);
         extend(&mut self.places.misrouted, examples.misrouted);
     }
 
-    /// Whether nothing was lost, altered or misrouted. Duplicates and unreadable lines do not count.
+    /// Whether every acknowledged recipient was settled in exactly one way, by what was sent. Repeats that have a reason,
+    /// missing bounces and unreadable lines do not count.
     pub fn is_clean(&self) -> bool {
-        self.lost == 0 && self.corrupted == 0 && self.misrouted == 0
+        let faults =
+            [self.lost, self.repeated, self.corrupted, self.misrouted, self.reordered, self.contradicted];
+        faults.iter().all(|count| *count == 0)
     }
 }
 
@@ -107,8 +129,14 @@ fn receive(ledger: &Ledger, n: u64, ordinal: u32, receipt: Receipt) {
             ledger.corrupt(n, ordinal);
             ledger.deliver(n, ordinal, 0, 1, 0);
         }
+        Receipt::Reordered => {
+            ledger.reorder(n, ordinal);
+            ledger.deliver(n, ordinal, 0, 1, 0);
+        }
         Receipt::Misrouted => ledger.misroute(n, ordinal),
         Receipt::Refused => ledger.refuse(n, ordinal),
+        Receipt::Bounced => ledger.bounce(n, ordinal),
+        Receipt::Unsure => ledger.lose_reply(n, ordinal),
     }
 }
 
@@ -126,13 +154,18 @@ impl fmt::Display for Verdict {
             ("duplicated", self.duplicated, &self.places.duplicated),
             ("corrupted", self.corrupted, &self.places.corrupted),
             ("misrouted", self.misrouted, &self.places.misrouted),
+            ("reordered", self.reordered, &self.places.reordered),
+            ("repeated", self.repeated, &self.places.repeated),
+            ("contradicted", self.contradicted, &[]),
             ("refused", self.refused, &[]),
+            ("bounced", self.bounced, &[]),
+            ("unreported", self.unreported, &[]),
             ("unacknowledged", self.unacknowledged, &[]),
             ("foreign", self.foreign, &[]),
             ("unreadable", self.unreadable, &[]),
         ];
         for (at, (name, count, places)) in lines.into_iter().enumerate() {
-            // The four faults are always told, the rest when there is something to tell.
+            // The first four faults are always told, the rest when there is something to tell.
             if at > 3 && count == 0 {
                 continue;
             }

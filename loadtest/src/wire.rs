@@ -93,7 +93,32 @@ const REPLY_LINES_MAX: usize = 256;
 pub struct ReplyReader {
     line: Vec<u8>,
     lines: usize,
-    pipelining: bool,
+    offers: Offers,
+}
+
+/// What the lines of a reply to EHLO offer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Offers {
+    /// RFC 2920.
+    pub pipelining: bool,
+    /// RFC 3030.
+    pub chunking: bool,
+    /// RFC 3207.
+    pub starttls: bool,
+    /// RFC 4954, with PLAIN.
+    pub auth_plain: bool,
+}
+
+impl Offers {
+    fn read(&mut self, line: &[u8]) {
+        let mut words = line.trim_ascii().split(|byte| *byte == b' ');
+        let name = words.next().unwrap_or_default();
+        let is = |keyword: &str| name.eq_ignore_ascii_case(keyword.as_bytes());
+        self.pipelining |= is("PIPELINING");
+        self.chunking |= is("CHUNKING");
+        self.starttls |= is("STARTTLS");
+        self.auth_plain |= is("AUTH") && words.any(|word| word.eq_ignore_ascii_case(b"PLAIN"));
+    }
 }
 
 /// One reply, all its lines read.
@@ -101,8 +126,8 @@ pub struct ReplyReader {
 pub struct Reply {
     /// 200 to 599.
     pub code: u16,
-    /// Whether one of its lines offered PIPELINING.
-    pub pipelining: bool,
+    /// What its lines offer, should it be one to EHLO.
+    pub offers: Offers,
 }
 
 /// The server sent something that is no reply.
@@ -123,17 +148,18 @@ impl ReplyReader {
             used += end + 1;
             let code = code_of(&self.line).ok_or(NotSmtp)?;
             let more = self.line.get(3) == Some(&b'-');
-            self.pipelining |=
-                self.line.get(4..14).is_some_and(|word| word.eq_ignore_ascii_case(b"PIPELINING"));
+            if code == 250 && (more || self.lines > 0) {
+                self.offers.read(self.line.get(4..).unwrap_or_default());
+            }
             self.line.clear();
             self.lines += 1;
             if self.lines > REPLY_LINES_MAX {
                 return Err(NotSmtp);
             }
             if !more {
-                let pipelining = std::mem::take(&mut self.pipelining);
+                let offers = std::mem::take(&mut self.offers);
                 self.lines = 0;
-                return Ok((used, Some(Reply { code, pipelining })));
+                return Ok((used, Some(Reply { code, offers })));
             }
         }
         Ok((used, None))
@@ -194,14 +220,15 @@ mod tests {
 
     #[test]
     fn replies_at_every_split() {
-        let input = b"220 hello\r\n250-x\r\n250-pipelining\r\n250 ok\r\n354\r\n";
-        let expected = [(220, false), (250, true), (354, false)];
+        let input = b"220 hello\r\n250-x\r\n250-pipelining\r\n250-AUTH LOGIN PLAIN\r\n250-STARTTLS\r\n250 ok\r\n354\r\n";
+        let offers = Offers { pipelining: true, auth_plain: true, starttls: true, chunking: false };
+        let expected = [(220, Offers::default()), (250, offers), (354, Offers::default())];
         for size in 1..=input.len() {
             let (mut reader, mut replies) = (ReplyReader::default(), Vec::new());
             for mut piece in input.chunks(size) {
                 while !piece.is_empty() {
                     let (used, reply) = reader.read(piece).unwrap();
-                    replies.extend(reply.map(|reply| (reply.code, reply.pipelining)));
+                    replies.extend(reply.map(|reply| (reply.code, reply.offers)));
                     piece = &piece[used..];
                 }
             }

@@ -53,11 +53,20 @@ impl Reader<'_> {
         self.errors.borrow_mut().push(ConfigError {
             file: self.file.to_owned(),
             line,
-            key: key.to_owned(),
-            problem: problem.into(),
+            key: on_one_line(key),
+            problem: on_one_line(&problem.into()),
             fix: fix.into(),
         });
     }
+}
+
+/// What a file says may hold line ends and terminal controls; an error is one plain line.
+fn on_one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_control() { line.extend(letter.escape_default()) } else { line.push(letter) }
+    }
+    line
 }
 
 /// One table; keys nobody asked for are errors when it is dropped out of use by [`Section::finish`].
@@ -542,6 +551,13 @@ mod tests {
         assert_eq!(found[1], "relevo.toml:3: node.hostnam: unknown key; did you mean \"hostname\"?");
         assert!(found[2].starts_with("relevo.toml:6: listener[0].address: \"foo\" cannot"), "{}", found[2]);
         assert!(found[3].contains("retry.max"), "{}", found[3]);
+    }
+
+    #[test]
+    fn an_error_is_one_line_without_controls() {
+        let found = errors("[[listener]]\naddress = \"a\\nb\\u001b[2J\"\n\"c\\nd\" = 1\n");
+        assert!(found[0].contains("\"a\\nb\\u{1b}[2J\" cannot be"), "{}", found[0]);
+        assert!(found[1].contains("listener[0].c\\nd: unknown key"), "{}", found[1]);
     }
 
     #[test]

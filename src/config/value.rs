@@ -11,6 +11,8 @@ use crate::mail::address;
 /// `30s`, `1m`, `2h`, `5d`, `100ms`, or several in a row: `1h30m`.
 pub fn duration(text: &str) -> Result<Duration, &'static str> {
     const FIX: &str = "write a number with a unit: 100ms, 30s, 5m, 2h, 5d";
+    const TOO_LONG: &str = "at most 366d";
+    const LONGEST: Duration = Duration::from_secs(366 * 86_400);
     let mut rest = text.trim();
     let mut total = Duration::ZERO;
     if rest.is_empty() {
@@ -30,11 +32,10 @@ pub fn duration(text: &str) -> Result<Duration, &'static str> {
             _ => return Err(FIX),
         };
         rest = &rest[letters..];
-        let span =
-            number.checked_mul(millis).filter(|span| *span <= 366 * 86_400_000).ok_or("at most 366d")?;
+        let span = number.checked_mul(millis).ok_or(TOO_LONG)?;
         total = total.saturating_add(Duration::from_millis(span));
     }
-    Ok(total)
+    if total <= LONGEST { Ok(total) } else { Err(TOO_LONG) }
 }
 
 /// The shortest way to write a duration.
@@ -170,7 +171,7 @@ mod tests {
     fn durations_and_sizes() {
         assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
         assert_eq!(duration("100ms"), Ok(Duration::from_millis(100)));
-        for wrong in ["", "1", "m", "1x", "1m2", "99999999999999999999s", "400d"] {
+        for wrong in ["", "1", "m", "1x", "1m2", "99999999999999999999s", "400d", "366d1s"] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
         assert_eq!(show_duration(Duration::from_secs(7200)), "2h");

@@ -366,11 +366,12 @@ fn copy_header(out: &mut Vec<u8>, message: &[u8]) {
         if line.is_empty() || out.len() + line.len() + line.len() / 300 + 2 > limits::HEADER_MAX {
             return;
         }
-        let mut rest = line;
-        while rest.len() > LINE_MAX {
+        let (mut rest, mut indent) = (line, 0);
+        while indent + rest.len() > LINE_MAX {
             let (head, tail) = rest.split_at(cut(rest));
             copy_line(out, head);
-            if !matches!(tail.first(), Some(b' ' | b'\t')) {
+            indent = usize::from(!matches!(tail.first(), Some(b' ' | b'\t')));
+            if indent > 0 {
                 out.push(b' ');
             }
             rest = tail;

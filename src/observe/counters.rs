@@ -81,6 +81,8 @@ counters! {
         spool_messages "Live messages in the lanes of this shard",
         spool_segments "Segments in the lanes of this shard",
         spool_segments_free "Segments of these that are free",
+        bodies_gathered "Bytes of message bodies in memory now",
+        credits_out "Attempts whose outcome is not on disk yet",
         spool_open "1 while there is room for new mail",
     }
 }

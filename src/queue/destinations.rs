@@ -332,7 +332,9 @@ impl Destinations {
             domain.active -= 1;
         }
         for group in again {
-            self.enqueue(key, *group, now);
+            // One that is due already waits for the next tick, which says who is to work on it: nobody listens here.
+            let not_before = group.not_before.max(now.saturating_add(1));
+            self.enqueue(key, Group { not_before, ..*group }, now);
         }
         self.release_if_empty(key);
     }
@@ -460,8 +462,12 @@ impl Destinations {
             let Some(Some(domain)) = self.domains.get_mut(key.0 as usize) else { continue };
             state.ready -= domain.ready.len();
             domain.in_ring = false;
+            if domain.ready.is_empty() {
+                // What of it is under way may be put back here.
+                continue;
+            }
             domain.site = None;
-            if !domain.ready.is_empty() && !std::mem::replace(&mut domain.resolving, true) {
+            if !std::mem::replace(&mut domain.resolving, true) {
                 effects.push(Effect::Resolve(key, domain.name.clone()));
             }
         }

@@ -326,6 +326,10 @@ async fn transact<R: Runtime>(
         site.last_error.borrow_mut().clone_from(&words);
         transaction.on_failure(&words);
     }
+    // Many hops take so many messages on a connection and no more; the next one is welcome on a new connection.
+    if reused && transaction.is_unbegun() {
+        return After::Stale;
+    }
     for place in 0..part.count {
         let Some((verdict, reply)) = transaction.verdict(usize::from(place)) else { continue };
         merge(ranges, part.first + place, 1, fate(shard, verdict, reply, part, &connection.hop));

@@ -110,9 +110,11 @@ fn send_backlog<R: Runtime>(shard: &Shard<R>) {
     let mut backlog = shard.backlog.borrow_mut();
     for _ in 0..backlog.len().min(limits::HANDOFF_INBOX) {
         let Some((home, handoff)) = backlog.pop_front() else { break };
+        let copy = shard.runtime.planted("a handoff is repeated").then(|| handoff.clone());
         if let Err(handoff) = shard.mesh.offer(home, handoff) {
             backlog.push_front((home, handoff));
             break;
         }
+        backlog.extend(copy.map(|copy| (home, copy)));
     }
 }

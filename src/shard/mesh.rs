@@ -178,13 +178,18 @@ struct LaneMaps(Mutex<Vec<Option<SegmentMap>>>);
 impl Mesh {
     /// A mesh of as many shards as bells, over `lanes` lanes.
     pub fn new(bells: Vec<Arc<Bell>>, lanes: usize) -> Mesh {
+        Mesh::with_room(bells, lanes, limits::HANDOFF_INBOX)
+    }
+
+    /// The same with room for only so many handoffs in an inbox, so that a test can fill it.
+    pub fn with_room(bells: Vec<Arc<Bell>>, lanes: usize, handoffs: usize) -> Mesh {
         // Every lane's outcome credits may be out at once, plus one letter of returned credits per shard and lane.
         let letters = (limits::OUTCOME_CREDITS + bells.len()) * lanes.max(1) + bells.len();
         let inboxes: Vec<Inbox> = bells
             .into_iter()
             .map(|bell| Inbox {
                 letters: ArrayQueue::new(letters),
-                handoffs: ArrayQueue::new(limits::HANDOFF_INBOX),
+                handoffs: ArrayQueue::new(handoffs),
                 crowded: AtomicBool::new(false),
                 bell,
             })

@@ -163,6 +163,9 @@ impl<R: Runtime> Shard<R> {
         counters.queued_recipients.set(self.destinations.borrow().queued() as u64);
         counters.panics.set(self.runtime.panics());
         counters.accounting_dropped.set(self.journal.borrow().dropped());
+        counters.bodies_gathered.set(self.gathered.get() as u64);
+        let credits = limits::OUTCOME_CREDITS / self.mesh.shards();
+        counters.credits_out.set(self.destinations.borrow().credits_out(credits.max(1) as u32).into());
         let (mut messages, mut segments, mut free) = (0, 0, 0);
         for keeper in self.keepers.borrow().iter() {
             let lane = keeper.lane.borrow();

@@ -61,6 +61,9 @@ pub(super) fn report<R: Runtime>(
             Fate::Failed(_) => counters.recipients_bounced.add(count),
             Fate::Deferred { attempts, next, .. } => {
                 counters.recipients_deferred.add(count);
+                if shard.runtime.planted("a retry is forgotten") {
+                    continue;
+                }
                 again.push(Group {
                     first: outcome.first,
                     count: outcome.count,
@@ -130,10 +133,14 @@ pub(super) fn settle<R: Runtime>(shard: &Rc<Shard<R>>, settled: Settled) {
 }
 
 fn write_down<R: Runtime>(shard: &Rc<Shard<R>>, settled: &Settled) {
+    if shard.runtime.planted("an outcome is lost") {
+        return;
+    }
+    let astray = u16::from(shard.runtime.planted("an outcome goes to another recipient"));
     let outcomes = settled.outcomes.ranges().iter().map(|outcome| Outcome {
         key: settled.key,
         location: settled.location,
-        first: outcome.first,
+        first: outcome.first.saturating_sub(astray),
         count: outcome.count,
         fate: match &outcome.fate {
             Fate::Delivered => record::Fate::Delivered,
@@ -151,6 +158,11 @@ fn write_down<R: Runtime>(shard: &Rc<Shard<R>>, settled: &Settled) {
 /// Makes the DSN (unless none is owed) and queues it before the outcome: both go to the same lane in this order, so a crash
 /// may repeat a bounce and never lose one.
 async fn bounce<R: Runtime>(shard: Rc<Shard<R>>, settled: Settled) {
+    let late = shard.runtime.planted("a bounce comes after its outcome");
+    if late {
+        write_down(&shard, &settled);
+        shard.timers.sleep_until(shard.runtime.now() + limits::OUTCOME_DELAY_MAX * 10).await;
+    }
     match compose(&shard, &settled).await {
         Ok(Some(message)) => shard.persist_bounce(&shard.keeper(settled.location.lane), message),
         Ok(None) => {}
@@ -161,7 +173,9 @@ async fn bounce<R: Runtime>(shard: Rc<Shard<R>>, settled: Settled) {
             );
         }
     }
-    write_down(&shard, &settled);
+    if !late {
+        write_down(&shard, &settled);
+    }
     shard.settling.set(shard.settling.get() - 1);
 }
 

@@ -102,6 +102,12 @@ impl<R: Runtime> Wire<R> {
         if self.tls.as_ref().is_some_and(|tls| tls.wants_write()) {
             self.flush_tls().await?;
         }
+        // What came with the last record of a handshake is decrypted already, and no edge will tell of it.
+        if let Some(tls) = &mut self.tls
+            && tls.process_new_packets().is_ok_and(|state| state.plaintext_bytes_to_read() > 0)
+        {
+            return Ok(());
+        }
         poll_fn(|context| {
             if self.stream.poll_readable(context).is_ready() {
                 return Poll::Ready(Ok(()));

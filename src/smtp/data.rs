@@ -115,7 +115,7 @@ impl Scanner {
                     break;
                 }
                 At::DotCr => {
-                    self.summary.bare_line_end = true;
+                    self.bare();
                     self.at = At::Text;
                 }
                 At::Text | At::Cr => {
@@ -140,7 +140,8 @@ impl Scanner {
                 self.line_ends();
                 return place + 1;
             }
-            self.summary.bare_line_end = true;
+            self.bare();
+            self.line_length += 1;
         }
         if self.in_header {
             self.match_prefix(&fresh[place..]);
@@ -148,7 +149,7 @@ impl Scanner {
         while let Some(found) = memchr::memchr2(b'\r', b'\n', &fresh[place..]) {
             let found = place + found;
             if fresh[found] == b'\n' {
-                self.summary.bare_line_end = true;
+                self.bare();
                 place = found + 1;
                 continue;
             }
@@ -159,7 +160,7 @@ impl Scanner {
                     return found + 2;
                 }
                 Some(_) => {
-                    self.summary.bare_line_end = true;
+                    self.bare();
                     place = found + 1;
                 }
                 None => {
@@ -171,6 +172,12 @@ impl Scanner {
         }
         self.line_length += fresh.len() - from;
         fresh.len()
+    }
+
+    /// A bare CR or LF. The message will be refused, and its line is no header field, wherever the input was cut.
+    fn bare(&mut self) {
+        self.summary.bare_line_end = true;
+        self.prefix = u8::MAX;
     }
 
     fn line_ends(&mut self) {
@@ -314,6 +321,23 @@ mod tests {
                 let harmless = ending.contains(&0);
                 assert!(summary.bare_line_end || harmless, "{ending:?} split {split}");
                 assert!(body.windows(4).any(|window| window == b"MAIL"), "{ending:?} ended the data");
+            }
+        }
+    }
+
+    /// A message with a bare CR or LF is refused, and even so nothing that is said of it depends on the cut.
+    #[test]
+    fn bare_line_ends_are_the_same_at_every_split() {
+        for input in [
+            &b"\r\r\nx\r\n.\r\n"[..],
+            b"\nReceived\r:x\r\n.\r\n",
+            b"Rec\reived:x\r\n\r\n.\r\n",
+            b".\rReceived:\r\n.\r\n",
+        ] {
+            let whole = scan(input, 0);
+            assert!(whole.as_ref().is_some_and(|(_, summary, _)| summary.bare_line_end));
+            for split in 0..input.len() {
+                assert_eq!(scan(input, split), whole, "{} split {split}", input.escape_ascii());
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::limits;
 use crate::spool::MessageId;
 use crate::spool::index::{Entry, Replies};
 use crate::spool::lane::{Lane, Shape, Slot, State};
-use crate::spool::record::{self, Kind, MessageView, RecordError};
+use crate::spool::record::{self, Extent, Fate, Kind, MessageView, RecordError};
 use crate::spool::segment::{self, Cursor, Header, HeaderError, Life, MARK, Mark};
 
 /// Reads the lane's files; the fold touches nothing else.
@@ -63,6 +63,18 @@ struct Found {
     size: u64,
 }
 
+impl Found {
+    /// Where this segment validly ends by the header of the next one that there is. A header that names an older predecessor
+    /// says that no commit between the two succeeded. None: the one that knew is gone.
+    fn stated_end(&self, next: &Header) -> Option<u32> {
+        match next.predecessor.cmp(&self.header.sequence) {
+            std::cmp::Ordering::Less => Some(segment::FIRST_COMMIT as u32),
+            std::cmp::Ordering::Equal => Some(next.predecessor_end),
+            std::cmp::Ordering::Greater => None,
+        }
+    }
+}
+
 #[derive(Default)]
 struct Remains {
     slot: u16,
@@ -80,6 +92,9 @@ struct Fold<'a, F> {
     quarantined: Vec<u16>,
     torn: u32,
 }
+
+/// Numbers passed over when some are unknown: more than a lane of the usual size can have begun since the highest known one.
+const UNREADABLE_GAP: u32 = 1 << 16;
 
 /// Folds a lane.
 pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, Refusal> {
@@ -113,6 +128,7 @@ pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, Refusal> {
                         state: State::Sealed,
                         sequence: header.sequence,
                         salt: header.salt,
+                        misfit: size != shape.segment_size,
                         ..Slot::ABSENT
                     };
                     found.push(Found { slot, header, size });
@@ -128,20 +144,13 @@ pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, Refusal> {
         }
     }
     found.sort_by_key(|found| found.header.sequence);
-    let ends: HashMap<u32, u32> =
-        found.iter().map(|found| (found.header.predecessor, found.header.predecessor_end)).collect();
-    let mut last = (0, 0);
-    let mut last_slot = None;
-    for segment in &found {
-        let end = ends.get(&segment.header.sequence).copied();
-        let valid = fold.segment(segment, end)?;
-        last = (segment.header.sequence, valid);
-        last_slot = Some(segment.slot);
-    }
+    let (last, last_slot) = fold.segments(&found, &mut slots)?;
     let mut lane = Lane::new(shape);
     lane.slots = slots;
     lane.pool = pool.into();
-    lane.next_sequence = highest + 1;
+    // A header that cannot be read may hold a higher number, and none is used twice.
+    let gap = if fold.quarantined.is_empty() { 0 } else { UNREADABLE_GAP };
+    lane.next_sequence = u32::saturating_add(highest, 1 + gap);
     lane.last = last;
     fold.finish(&mut lane);
     Ok(Folded { lane, damage: fold.damage, torn: fold.torn, last: last_slot })
@@ -159,6 +168,14 @@ impl<F: Files> Fold<'_, F> {
         };
         match Header::decode(&block) {
             Ok(header) if header.node != self.shape.node => Err(Refusal::ForeignNode(header.node)),
+            Ok(header) if !self.belongs(&header, slot) => {
+                self.damage.push(format!(
+                    "segment {slot}: its header is that of segment {} of lane {}; its mail is kept aside",
+                    header.slot, header.lane
+                ));
+                self.quarantined.push(slot);
+                Ok(None)
+            }
             Ok(header) => Ok(Some(header)),
             Err(HeaderError::Blank) => Ok(None),
             Err(HeaderError::Version(version)) => {
@@ -174,23 +191,70 @@ impl<F: Files> Fold<'_, F> {
         }
     }
 
-    /// Folds one segment; returns where it validly ends.
-    fn segment(&mut self, found: &Found, end: Option<u32>) -> Result<u32, Refusal> {
+    /// Whether a header was written to this file: one that was copied or moved about names others, and its mail would be sent
+    /// twice or settled in the wrong place. Numbers count from 1 and never come near
+    /// their end.
+    fn belongs(&self, header: &Header, slot: u16) -> bool {
+        (header.lane, header.slot) == (self.shape.lane, slot) && (1..u32::MAX / 2).contains(&header.sequence)
+    }
+
+    /// Whether a valid mark stands there.
+    fn is_marked(&self, found: &Found, offset: u64) -> bool {
+        let mark = self.files.read(found.slot, offset, MARK);
+        mark.is_ok_and(|mark| Mark::read(&mark, found.header.salt, offset).is_some())
+    }
+
+    /// Folds all segments, which stand in the order of their numbers; returns number, valid end and file of the last one.
+    fn segments(
+        &mut self,
+        found: &[Found],
+        slots: &mut [Slot],
+    ) -> Result<((u32, u32), Option<u16>), Refusal> {
+        let mut last = (0, 0);
+        let mut last_slot = None;
+        for (place, segment) in found.iter().enumerate() {
+            let next = found.get(place + 1);
+            let end = next.and_then(|next| segment.stated_end(&next.header));
+            // A commit that failed left its mark behind the valid end.
+            if let (Some(next), Some(end)) = (next, end)
+                && self.is_marked(segment, u64::from(end))
+            {
+                slots[usize::from(next.slot)].cuts.insert(segment.header.sequence);
+            }
+            let valid = self.segment(segment, end, next.is_some())?;
+            last = (segment.header.sequence, valid);
+            last_slot = Some(segment.slot);
+        }
+        Ok((last, last_slot))
+    }
+
+    /// Folds one segment; returns where it validly ends. `end` is what the next one says of that, `sealed` whether any later one
+    /// was begun.
+    fn segment(&mut self, found: &Found, end: Option<u32>, sealed: bool) -> Result<u32, Refusal> {
         let sequence = found.header.sequence;
         self.segments.insert(sequence, Remains { slot: found.slot, ..Remains::default() });
-        let named = end;
-        let end = named.map_or(found.size, u64::from).min(found.size);
+        let stated = end.is_some();
+        if end.is_some_and(|end| u64::from(end) > found.size) {
+            let slot = found.slot;
+            self.damage
+                .push(format!("segment {slot}: the file is cut off at {}; some mail is lost", found.size));
+            self.quarantined.push(slot);
+        }
+        let end = end.map_or(found.size, u64::from).min(found.size);
         let mut at = segment::FIRST_COMMIT;
         let mut valid = at;
         while at < end {
-            match self.commit(found, at, end)? {
+            match self.commit(found, at, end, sealed)? {
                 Ok(next) => {
                     at = next;
                     valid = next;
                 }
                 Err(why) => {
-                    // A later mark says that all of this was synced, and so does a successor that names the end.
-                    let proof = self.next_mark(found, at + limits::BLOCK, end).or(named.map(|_| end));
+                    // A later mark says that all of this was synced, and so does the next segment's header, up to the end it states.
+                    // If that segment was recycled, no commit had failed here, or it would have been kept: so a mark without its
+                    // records is rot too.
+                    let vouched = stated || (sealed && why.is_some());
+                    let proof = self.next_mark(found, at + limits::BLOCK, end).or(vouched.then_some(end));
                     let Some(next) = proof else {
                         if why.is_some() {
                             self.torn += 1;
@@ -277,6 +341,7 @@ impl<F: Files> Fold<'_, F> {
         found: &Found,
         at: u64,
         end: u64,
+        sealed: bool,
     ) -> Result<Result<u64, Option<RecordError>>, Refusal> {
         let read = |offset: u64, length: usize| self.files.read(found.slot, offset, length);
         let first = ((64 * 1024).min(end - at)) as usize;
@@ -296,7 +361,7 @@ impl<F: Files> Fold<'_, F> {
         }
         let records = &bytes[MARK..length];
         // All or nothing: every record is checked before the first one counts.
-        let mut offsets = Vec::with_capacity(mark.records as usize);
+        let mut offsets = Vec::new();
         let mut place = 0;
         while place < records.len() {
             let offset = at + (MARK + place) as u64;
@@ -311,14 +376,14 @@ impl<F: Files> Fold<'_, F> {
         if offsets.len() != mark.records as usize {
             return Ok(Err(Some(RecordError::Damaged)));
         }
-        // The last commit's bodies may not have reached the disk; a later mark would vouch for them.
+        // The last commit's bodies may not have reached the disk; any later mark vouches for them, and any later segment, which is
+        // the same to us: else what one start finds would be lost to the next.
         let next = mark.end();
-        let vouched = next < end
-            && self
-                .files
-                .read(found.slot, next, MARK)
-                .is_ok_and(|bytes| Mark::read(&bytes, found.header.salt, next).is_some());
-        if !vouched && !self.bodies_whole(found, records, &offsets, at) {
+        let vouched = sealed || (next < end && self.is_marked(found, next));
+        if !vouched
+            && !self.bodies_whole(found, records, &offsets, at)
+            && self.next_mark(found, next, end).is_none()
+        {
             return Ok(Err(Some(RecordError::Damaged)));
         }
         for place in offsets {
@@ -339,6 +404,9 @@ impl<F: Files> Fold<'_, F> {
             }
             let Ok(view) = MessageView::parse(record.payload) else { continue };
             for extent in view.extents().filter(|extent| extent.sequence == found.header.sequence) {
+                if u64::from(extent.offset) + u64::from(extent.length) > found.size {
+                    return false;
+                }
                 let body = self.files.read(found.slot, u64::from(extent.offset), extent.length as usize);
                 if !body.is_ok_and(|body| crc32c::crc32c(&body) == extent.crc) {
                     return false;
@@ -355,7 +423,12 @@ impl<F: Files> Fold<'_, F> {
         let damaged = match record.kind {
             kind if kind == Kind::Message as u8 => match MessageView::parse(record.payload) {
                 Ok(view) => {
-                    let mut elsewhere: Vec<u16> = view.extents().map(|extent| extent.slot).collect();
+                    // A piece whose segment is gone pins nothing: its file is another's now, or nobody's.
+                    let known = |extent: &Extent| {
+                        self.segments.get(&extent.sequence).is_some_and(|other| other.slot == extent.slot)
+                    };
+                    let mut elsewhere: Vec<u16> =
+                        view.extents().filter(known).map(|extent| extent.slot).collect();
                     elsewhere.sort_unstable();
                     elsewhere.dedup();
                     elsewhere.retain(|other| *other != slot);
@@ -410,6 +483,11 @@ impl<F: Files> Fold<'_, F> {
             listed.insert(offset, ranges?);
         }
         let Some(segment) = self.segments.get_mut(&about) else { return Some(()) };
+        let sound =
+            |entry: &Entry| listed.get(&entry.offset).is_none_or(|ranges| in_order(ranges, entry.total));
+        if !segment.messages.values().all(sound) {
+            return None;
+        }
         for (offset, entry) in &mut segment.messages {
             entry.replace(listed.get(offset).map_or(&[][..], |ranges| ranges), &mut self.replies);
         }
@@ -449,4 +527,14 @@ impl<F: Files> Fold<'_, F> {
         }
         lane.replies = std::mem::take(&mut self.replies);
     }
+}
+
+/// Whether ranges are apart from each other, ascending and of ordinals that a message with `total` recipients has.
+fn in_order(ranges: &[(u16, u16, Fate)], total: u16) -> bool {
+    let mut next = 0;
+    ranges.iter().all(|(first, count, _)| {
+        let sound = *first >= next && *count > 0 && first.checked_add(*count).is_some_and(|end| end <= total);
+        next = first.saturating_add(*count);
+        sound
+    })
 }

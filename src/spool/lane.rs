@@ -55,11 +55,23 @@ pub(in crate::spool) struct Slot {
     pub live: u32,
     /// Older segments that outcomes or censuses here speak about.
     pub about: BTreeSet<u32>,
+    /// Segments that its header says the valid end of, or that they are void: were it gone, what a failed commit left in them
+    /// would count.
+    pub cuts: BTreeSet<u32>,
+    /// The file has not the size that segments have now: it is read, and not written again.
+    pub misfit: bool,
 }
 
 impl Slot {
-    pub const ABSENT: Slot =
-        Slot { state: State::Absent, sequence: 0, salt: 0, live: 0, about: BTreeSet::new() };
+    pub const ABSENT: Slot = Slot {
+        state: State::Absent,
+        sequence: 0,
+        salt: 0,
+        live: 0,
+        about: BTreeSet::new(),
+        cuts: BTreeSet::new(),
+        misfit: false,
+    };
 }
 
 /// The state of one lane.
@@ -176,6 +188,12 @@ impl Lane {
         self.slots.get(usize::from(slot)).is_none_or(|slot| slot.state == State::Absent)
     }
 
+    /// Whether there is a segment to go on in when the one that is opened first is full, or no more are to be had.
+    pub fn is_stocked(&self) -> bool {
+        let exist = self.slots.iter().filter(|slot| slot.state != State::Absent).count();
+        self.pool.len() > limits::SEGMENTS_RESERVED + 1 || exist >= self.shape.segments_max
+    }
+
     /// Whether new mail fits without touching the reserve.
     pub fn may_accept(&self) -> bool {
         self.pool.len() > limits::SEGMENTS_RESERVED
@@ -260,8 +278,8 @@ impl Lane {
         let slot = self.pool.pop_front()?;
         let sequence = self.next_sequence;
         self.next_sequence += 1;
-        self.slots[usize::from(slot)] =
-            Slot { state: State::Open, sequence, salt, live: 0, about: BTreeSet::new() };
+        let cuts = self.failed_since_last();
+        self.slots[usize::from(slot)] = Slot { state: State::Open, sequence, salt, cuts, ..Slot::ABSENT };
         self.open = Some(slot);
         self.tail = segment::FIRST_COMMIT as u32;
         let (predecessor, predecessor_end) = self.last;
@@ -278,11 +296,22 @@ impl Lane {
         Some(header.encode())
     }
 
+    /// The segments that failed since a commit last succeeded, that one's included.
+    fn failed_since_last(&self) -> BTreeSet<u32> {
+        let (last, _) = self.last;
+        let failed = self.slots.iter().filter(|slot| slot.state == State::Quarantined);
+        failed.map(|slot| slot.sequence).filter(|sequence| *sequence > 0 && *sequence >= last).collect()
+    }
+
     fn seal(&mut self, state: State) {
         if let Some(open) = self.open.take() {
             let slot = &mut self.slots[usize::from(open)];
             slot.state = state;
-            self.last = (slot.sequence, self.tail);
+            // One whose first commit failed may not even have its header on disk, so nobody can count on what that says: the next
+            // one names the same predecessor, and by that makes all between them void.
+            if u64::from(self.tail) > segment::FIRST_COMMIT {
+                self.last = (slot.sequence, self.tail);
+            }
             self.look = true;
         }
     }
@@ -387,10 +416,9 @@ impl Lane {
         if !std::mem::take(&mut self.look) {
             return None;
         }
-        let place = self
-            .slots
-            .iter()
-            .position(|slot| slot.state == State::Sealed && slot.live == 0 && slot.about.is_empty())?;
+        let place = self.slots.iter().position(|slot| {
+            slot.state == State::Sealed && slot.live == 0 && slot.about.is_empty() && slot.cuts.is_empty()
+        })?;
         self.look = true;
         let slot = &mut self.slots[place];
         slot.state = State::Freeing;
@@ -416,8 +444,14 @@ impl Lane {
         }
         for other in &mut self.slots {
             other.about.remove(&sequence);
+            other.cuts.remove(&sequence);
         }
         self.look = true;
+        if self.slots[usize::from(slot)].misfit {
+            // Other shards may hold its map, so it is made again, in the right size, by the next start.
+            self.slots[usize::from(slot)] = Slot { state: State::Quarantined, ..Slot::ABSENT };
+            return;
+        }
         self.slots[usize::from(slot)] = Slot { state: State::Free, ..Slot::ABSENT };
         self.pool.push_back(slot);
     }

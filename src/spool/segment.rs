@@ -17,7 +17,7 @@ pub const FIRST_COMMIT: u64 = limits::BLOCK;
 
 const MAGIC: [u8; 8] = *b"RELEVOSG";
 const VERSION: u32 = 1;
-const HEADER: usize = 64;
+pub(in crate::spool) const HEADER: usize = 64;
 const MARK_MAGIC: [u8; 4] = *b"RVCM";
 
 /// Reads little-endian numbers off the front of bytes that nobody vouches for.
@@ -114,13 +114,14 @@ impl Header {
         block
     }
 
-    /// Reads a header block.
+    /// Reads a header block. Magic, version and the place of the CRC are the same in every version, so that a rotten version
+    /// is not taken for a later one: that would keep the whole node from starting.
     pub fn decode(block: &[u8]) -> Result<Header, HeaderError> {
         if block.iter().all(|byte| *byte == 0) {
             return Err(HeaderError::Blank);
         }
         Header::parse(block).ok_or_else(|| match block.get(8..12).map(|version| Cursor(version).u32()) {
-            Some(Some(version)) if block.starts_with(&MAGIC) && version > VERSION => {
+            Some(Some(version)) if is_whole(block) && block.starts_with(&MAGIC) && version > VERSION => {
                 HeaderError::Version(version)
             }
             _ => HeaderError::Damaged,
@@ -128,11 +129,10 @@ impl Header {
     }
 
     fn parse(block: &[u8]) -> Option<Header> {
-        let (fields, mut crc) = (block.get(..HEADER - 4)?, Cursor(block.get(HEADER - 4..)?));
-        if crc.u32()? != crc32c::crc32c(fields) {
+        if !is_whole(block) {
             return None;
         }
-        let mut fields = Cursor(fields);
+        let mut fields = Cursor(block);
         if fields.bytes(8)? != MAGIC || fields.u32()? != VERSION {
             return None;
         }
@@ -147,6 +147,13 @@ impl Header {
             predecessor_end: fields.u32()?,
         })
     }
+}
+
+/// Whether a header block's CRC is right.
+fn is_whole(block: &[u8]) -> bool {
+    let fields = block.get(..HEADER - 4);
+    let crc = block.get(HEADER - 4..).and_then(|crc| Cursor(crc).u32());
+    fields.is_some() && fields.map(crc32c::crc32c) == crc
 }
 
 /// What opens a commit.
@@ -240,6 +247,13 @@ mod tests {
         assert_eq!(Header::decode(&[0; 4096]), Err(HeaderError::Blank));
         let mut later = block;
         later[8] = 2;
+        assert_eq!(
+            Header::decode(&later),
+            Err(HeaderError::Damaged),
+            "a bit that flipped is no later version"
+        );
+        let crc = crc32c::crc32c(&later[..HEADER - 4]);
+        later[HEADER - 4..HEADER].copy_from_slice(&crc.to_le_bytes());
         assert_eq!(Header::decode(&later), Err(HeaderError::Version(2)));
     }
 

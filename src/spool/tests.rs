@@ -1,5 +1,7 @@
 //! A lane over files in memory: what the fold finds is what the lane knew, however the last write was cut.
 
+mod failures;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -11,6 +13,7 @@ use crate::spool::batch::{Batch, Item, NewMessage, Outcome};
 use crate::spool::fold::{self, Files, Refusal};
 use crate::spool::lane::{Begin, Done, Lane, Shape};
 use crate::spool::record::{self, Extent, Fate, MessageView};
+use crate::spool::segment;
 use crate::time::UnixMillis;
 
 const SIZE: u64 = 4 * 1024 * 1024;
@@ -285,6 +288,37 @@ fn a_failed_commit_is_void_and_the_lane_goes_on_elsewhere() {
     assert_eq!(folded.lane.messages(), 2);
 }
 
+/// What failed commits left on the disk is void, whatever of it got there: `kept` says so for each of them.
+fn void_after_failures(kept: &[bool]) {
+    let mut bench = Bench::new();
+    bench.store(message("one@x.example", 1, b"1".to_vec()));
+    for (place, kept) in kept.iter().enumerate() {
+        bench.queue.push_back((Item::Message(message("void@x.example", 1, b"2".to_vec())), 7));
+        let batch = bench.begin().unwrap();
+        assert_eq!(
+            batch.header.is_some(),
+            place > 0,
+            "the first fails behind a good one, each other in a fresh segment"
+        );
+        if *kept {
+            bench.append(&batch);
+        }
+        bench.lane.failed(batch);
+        bench.housekeep();
+    }
+    bench.store(message("three@x.example", 1, b"3".to_vec()));
+    let folded = bench.refold();
+    assert_eq!(state(&folded.lane), state(&bench.lane), "{kept:?}");
+    assert_eq!(folded.lane.messages(), 2, "{kept:?}");
+}
+
+#[test]
+fn failed_commits_in_a_row_are_void_whatever_of_them_is_on_disk() {
+    for kept in 0..16 {
+        void_after_failures(&[kept & 1 > 0, kept & 2 > 0, kept & 4 > 0, kept & 8 > 0]);
+    }
+}
+
 #[test]
 fn segments_are_recycled_and_old_lives_do_not_rise() {
     let mut bench = Bench::new();
@@ -361,7 +395,12 @@ fn foreign_and_newer_spools_are_refused() {
     bench.store(message("one@x.example", 1, b"1".to_vec()));
     let foreign = fold::fold(Shape { node: 43, ..SHAPE }, &bench.disk);
     assert_eq!(foreign.unwrap_err(), Refusal::ForeignNode(42));
-    bench.disk.write(bench.last.0, 8, &9u32.to_le_bytes());
+    // A later version, whole with its CRC.
+    let mut later = bench.disk.read(bench.last.0, 0, segment::HEADER).unwrap();
+    later[8..12].copy_from_slice(&9u32.to_le_bytes());
+    let crc = crc32c::crc32c(&later[..segment::HEADER - 4]);
+    later[segment::HEADER - 4..].copy_from_slice(&crc.to_le_bytes());
+    bench.disk.write(bench.last.0, 0, &later);
     assert!(matches!(fold::fold(SHAPE, &bench.disk), Err(Refusal::Newer(_))));
 }
 
@@ -406,4 +445,112 @@ fn random_histories_fold_to_what_the_lane_knew() {
         assert!(state(&folded.lane) == state(&bench.lane), "seed {seed}");
         assert!(folded.damage.is_empty(), "seed {seed}: {:?}", folded.damage);
     }
+}
+
+/// The file with a piece of a body was lost; its slot is used again, and the message that misses the piece must not free it.
+#[test]
+fn a_lost_piece_frees_nobody_elses_segment() {
+    let mut bench = Bench::new();
+    let mut chunks = Vec::new();
+    for number in 0..17u8 {
+        bench.queue.push_back((Item::Chunk(vec![number; 250_000]), 0));
+        match bench.commit().pop() {
+            Some(Done::Chunk(extent)) => chunks.push(*extent.get()),
+            other => panic!("{other:?}"),
+        }
+    }
+    let lost = chunks[0].slot;
+    let mut large = message("large@x.example", 1, b"the end".to_vec());
+    large.chunks = chunks;
+    bench.store(large);
+    assert_ne!(bench.last.0, lost);
+    bench.disk.0.borrow_mut().remove(&lost);
+    bench.lane = bench.refold().lane;
+    bench.housekeep();
+    let (large, _) = bench.lane.entries().next().unwrap();
+    while bench.last.0 != lost {
+        bench.store(message("kept@x.example", 1, vec![1; 250_000]));
+    }
+    let kept = bench.lane.messages() - 1;
+    bench.settle(large, 0, 1, Fate::Bounced);
+    bench.commit();
+    for _ in 0..40 {
+        let later = bench.store(message("later@x.example", 1, vec![2; 250_000]));
+        bench.settle(later, 0, 1, Fate::Delivered);
+        bench.commit();
+    }
+    assert_eq!(bench.refold().lane.messages(), kept);
+}
+
+#[test]
+fn a_copied_segment_is_not_read_twice() {
+    let mut bench = Bench::new();
+    bench.store(message("one@x.example", 1, b"1".to_vec()));
+    let copy = bench.disk.0.borrow()[&bench.last.0].clone();
+    bench.disk.0.borrow_mut().insert(40, copy);
+    let folded = bench.refold();
+    assert_eq!((folded.lane.messages(), folded.damage.len()), (1, 1), "{:?}", folded.damage);
+    assert_eq!(state(&folded.lane), state(&bench.lane));
+    // Whose number cannot be read may have had the highest one.
+    bench.disk.write(bench.last.0, 30, &[9]);
+    bench.lane = bench.refold().lane;
+    bench.housekeep();
+    bench.store(message("two@x.example", 1, b"2".to_vec()));
+    assert!(bench.lane.segment(bench.last.0).unwrap().1 > 1);
+}
+
+#[test]
+fn segments_of_a_former_size_are_not_written_again() {
+    let mut bench = Bench::new();
+    let key = bench.store(message("one@x.example", 1, b"1".to_vec()));
+    let old = bench.last.0;
+    bench.settle(key, 0, 1, Fate::Delivered);
+    bench.commit();
+    let larger = Shape { segment_size: 2 * SIZE, ..SHAPE };
+    let mut lane = fold::fold(larger, &bench.disk).unwrap().lane;
+    let (slot, _) = lane.next_to_free().unwrap();
+    assert_eq!(slot, old);
+    let free = lane.segments().1;
+    lane.freed(slot, Some(Synced::pretended()));
+    assert_eq!(lane.segments().1, free, "a short file is in the pool");
+}
+
+/// The header of the next segment vouches for the last commit of this one as a later mark vouches for any other.
+#[test]
+fn rot_at_the_end_of_a_full_segment_is_reported() {
+    let mut bench = Bench::new();
+    bench.store(message("first@x.example", 1, b"1".to_vec()));
+    let mut last = bench.last;
+    while bench.last.0 == last.0 {
+        last = bench.last;
+        bench.store(message("more@x.example", 1, vec![0; 250_000]));
+    }
+    let (slot, offset, _) = last;
+    let whole = bench.disk.0.borrow()[&slot].clone();
+    // In the mark, in the record; or the end of the file is gone.
+    for place in [8, 80] {
+        bench.disk.write(slot, offset + place, &[0xFF; 8]);
+        let folded = bench.refold();
+        assert_eq!((folded.damage.len(), folded.torn), (1, 0), "at {place}: {:?}", folded.damage);
+        assert_eq!(folded.lane.messages(), bench.lane.messages() - 1);
+        bench.disk.0.borrow_mut().insert(slot, whole.clone());
+    }
+    bench.disk.0.borrow_mut().get_mut(&slot).unwrap().truncate(offset as usize);
+    assert!(!bench.refold().damage.is_empty());
+}
+
+/// What one start reads, the next reads too: bodies that a mark or a later segment vouches for are checked when they are sent.
+#[test]
+fn what_one_start_finds_the_next_finds() {
+    let mut bench = Bench::new();
+    bench.store(message("one@x.example", 1, vec![1; 9_000]));
+    let (slot, offset, _) = bench.last;
+    bench.disk.write(slot, offset + 5_000, &[0; 8]);
+    bench.store(message("torn@x.example", 1, vec![2; 9_000]));
+    bench.disk.write(slot, bench.last.1 + 5_000, &[0; 8]);
+    let folded = bench.refold();
+    assert_eq!((folded.lane.messages(), folded.torn), (1, 1));
+    bench.lane = folded.lane;
+    bench.store(message("three@x.example", 1, vec![3; 9_000]));
+    assert_eq!(state(&bench.refold().lane), state(&bench.lane));
 }

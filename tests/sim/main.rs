@@ -1,8 +1,12 @@
 //! Stories in virtual time: the shipped shard code on the simulated runtime, with peers made here.
 //!
+//! Told by hand here, one fault each; at random in [`days`], and with defects planted on purpose in [`planted`].
 //! `SIM_SEED=n` repeats one run of every story.
 
+mod day;
+mod days;
 mod peers;
+mod planted;
 mod relay;
 
 use std::cell::RefCell;

@@ -1,12 +1,16 @@
 //! A whole relay in a world.
 
+use std::cell::Cell;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam::channel::{Receiver, unbounded};
 use relevo::config::Config;
+use relevo::limits;
 use relevo::observe::Instruments;
+use relevo::observe::counters::{Counter, Counters};
 use relevo::policy::tls;
 use relevo::runtime::sim::{SimRuntime, World};
 use relevo::runtime::{Bell, Runtime};
@@ -16,9 +20,26 @@ use relevo::shard::start::{self, Report, Setup};
 /// A running relay, all of its shards on one node of the world.
 pub struct Relay<'a> {
     world: &'a World,
+    node: u32,
     mesh: Arc<Mesh>,
     runtimes: Vec<SimRuntime>,
     reports: Receiver<Report>,
+    /// What its shards count.
+    pub instruments: Vec<Arc<Instruments>>,
+    /// Live messages found in the spool.
+    pub found: usize,
+    ended: Rc<Cell<usize>>,
+}
+
+/// How a relay is started.
+pub struct Launch<'a> {
+    pub node: u32,
+    pub shards: usize,
+    /// Lanes there are, or are to be.
+    pub lanes: usize,
+    /// Handoffs an inbox takes.
+    pub inbox: usize,
+    pub configuration: &'a str,
 }
 
 /// The lanes a world's relay has, however many shards it runs.
@@ -27,60 +48,97 @@ const LANES: usize = 2;
 impl<'a> Relay<'a> {
     /// Starts a relay and runs the world until it listens on 10.0.0.1:25. `more` is added to its configuration.
     pub fn start(world: &'a World, node: u32, shards: usize, more: &str) -> Relay<'a> {
-        let text = format!(
+        let configuration = &format!(
             "[node]\nhostname = \"relay.example\"\ndata_dir = \"/spool\"\n\
              [[listener]]\naddress = \"10.0.0.1:25\"\nrelay_from = [\"10.0.0.0/8\"]\n\
              [[route]]\ndomain = \"*\"\nto = \"smtp://10.0.0.2:25\"\n\
              [spool]\nsegment_size = \"4MiB\"\n{more}"
         );
-        let settings = Arc::new(Config::parse(&text, Path::new("sim")).expect("a valid configuration"));
-        let bells: Vec<_> = (0..shards).map(|_| Arc::new(Bell::new())).collect();
-        let mesh = Arc::new(Mesh::new(bells.clone(), LANES.max(shards)));
+        let launch = Launch { node, shards, lanes: LANES, inbox: limits::HANDOFF_INBOX, configuration };
+        Relay::launch(world, &launch).expect("the node lives")
+    }
+
+    /// Starts a relay and runs the world until it listens; None if its node crashes before.
+    pub fn launch(world: &'a World, launch: &Launch<'_>) -> Option<Relay<'a>> {
+        let settings = Config::parse(launch.configuration, Path::new("sim"));
+        let settings = Arc::new(settings.expect("a valid configuration"));
+        let bells: Vec<_> = (0..launch.shards).map(|_| Arc::new(Bell::new())).collect();
+        let mesh = Arc::new(Mesh::with_room(bells.clone(), launch.lanes.max(launch.shards), launch.inbox));
         let (sender, reports) = unbounded();
-        let mut runtimes = Vec::new();
+        let (mut runtimes, mut instruments) = (Vec::new(), Vec::new());
+        let ended = Rc::new(Cell::new(0));
         for (index, bell) in bells.into_iter().enumerate() {
-            let runtime = world.shard_with_bell(node, index as u16, bell);
+            let runtime = world.shard_with_bell(launch.node, index as u16, bell);
+            instruments.push(Arc::new(Instruments::default()));
             let setup = Setup {
                 index,
                 settings: settings.clone(),
                 node: 7,
                 mesh: mesh.clone(),
-                instruments: Arc::new(Instruments::default()),
+                instruments: instruments[index].clone(),
                 accounts: None,
                 certificates: vec![None],
                 tls_client: tls::Client::new().expect("the built-in TLS settings are sound"),
                 reports: sender.clone(),
             };
-            let own = runtime.clone();
+            let (own, ended) = (runtime.clone(), ended.clone());
             runtime.spawn_vital("shard", async move {
-                start::run(own, setup).await.expect("the shard ends well")
+                start::run(own, setup).await.expect("the shard ends well");
+                ended.set(ended.get() + 1);
             });
             runtimes.push(runtime);
         }
-        let relay = Relay { world, mesh, runtimes, reports };
-        relay.await_reports();
+        let node = launch.node;
+        let mut relay = Relay { world, node, mesh, runtimes, reports, instruments, found: 0, ended };
+        if !relay.await_reports() {
+            return None;
+        }
         relay.mesh.open();
-        relay.await_reports();
-        relay
+        relay.await_reports().then_some(relay)
     }
 
-    fn await_reports(&self) {
+    /// False: the node is no more.
+    fn await_reports(&mut self) -> bool {
         let mut heard = 0;
         let shards = self.runtimes.len();
+        let alive = self.runtimes[0].clone();
+        let found = &mut self.found;
         let all = run_until_true(self.world, Duration::from_secs(60), || {
             for report in self.reports.try_iter() {
                 assert!(!matches!(report, Report::Failed(_)), "{report:?}");
+                if let Report::Read(messages) = report {
+                    *found += messages;
+                }
                 heard += 1;
             }
-            heard == shards
+            heard == shards || !alive.is_alive()
         });
         assert!(all, "the relay did not start");
+        heard == shards && alive.is_alive()
+    }
+
+    /// The sum of a level or count over all shards.
+    pub fn sum(&self, what: impl Fn(&Counters) -> &Counter) -> u64 {
+        self.instruments.iter().map(|one| what(&one.counters).get()).sum()
+    }
+
+    /// Whether its process still runs.
+    pub fn is_alive(&self) -> bool {
+        self.runtimes[0].is_alive()
+    }
+
+    /// Tasks of the node beyond those that run for ever: five a shard, a committer a lane.
+    pub fn sessions(&self) -> isize {
+        let immortal = 5 * self.runtimes.len() + self.mesh.lanes();
+        self.world.tasks(self.node) as isize - immortal as isize
     }
 
     /// Stops the relay in order: every shard ends by itself within the bound.
     pub fn drain(self) {
         self.mesh.stop();
-        self.world.run_for(Duration::from_secs(40));
+        let all = self.runtimes.len();
+        let ended = run_until_true(self.world, Duration::from_secs(40), || self.ended.get() == all);
+        assert!(ended, "a shard did not end");
         assert!(self.runtimes.iter().all(|runtime| runtime.panics() == 0), "a session panicked");
     }
 }

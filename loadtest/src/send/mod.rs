@@ -9,20 +9,24 @@ mod session;
 mod worker;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use base64::Engine;
 use hdrhistogram::Histogram;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 
 use crate::journal::Journal;
 use crate::ledger::{Ledger, MESSAGES_MAX, locked, microseconds, run_number};
 use crate::message::{self, Maker, Templates};
 use crate::mix::{Domains, Recipients, Sizes};
-use crate::sys;
+use crate::units::Plan;
+use crate::{sys, tls};
 
 /// When a sender stops by itself.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,6 +39,42 @@ pub enum Until {
     Stopped,
 }
 
+/// How a sender secures its connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tls {
+    /// Not at all.
+    #[default]
+    Off,
+    /// By STARTTLS (RFC 3207); a server without it is not used.
+    StartTls,
+    /// From the first byte.
+    Implicit,
+}
+
+/// Clients that send as over a thin line.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Slow {
+    /// Their share of the connections, 0 to 1.
+    pub share: f64,
+    /// How fast they are.
+    pub bytes_per_second: u32,
+}
+
+impl std::str::FromStr for Slow {
+    type Err = String;
+
+    /// `SHARE@BYTES`, as in `0.2@5000`.
+    fn from_str(text: &str) -> Result<Slow, String> {
+        let (share, bytes) = text.split_once('@').unwrap_or((text, ""));
+        match (share.parse(), bytes.parse()) {
+            (Ok(share), Ok(bytes_per_second)) if (0.0..=1.0).contains(&share) && bytes_per_second >= 20 => {
+                Ok(Slow { share, bytes_per_second })
+            }
+            _ => Err(format!("`{text}`: write SHARE@BYTES a second, at least 20, as in `0.2@5000`")),
+        }
+    }
+}
+
 /// What to send where. Made with [`SendConfig::new`]; the rest has defaults.
 #[derive(Clone)]
 #[non_exhaustive]
@@ -45,8 +85,8 @@ pub struct SendConfig {
     pub connections: usize,
     /// Threads, at least 1; connections are dealt to them in turn.
     pub threads: usize,
-    /// Messages a second of an open loop; None is a closed loop.
-    pub rate: Option<f64>,
+    /// When messages of an open loop are due; None is a closed loop.
+    pub rate: Option<Plan>,
     /// When to stop.
     pub until: Until,
     /// Of messages.
@@ -57,6 +97,22 @@ pub struct SendConfig {
     pub domains: Domains,
     /// Whether to send the envelope at once where PIPELINING is offered.
     pub pipelining: bool,
+    /// Whether to send content by BDAT (RFC 3030); a server without CHUNKING is not used.
+    pub chunking: bool,
+    /// Whether to speak TLS.
+    pub tls: Tls,
+    /// Authorities to trust, a PEM file; none: whatever certificate is shown.
+    pub authorities: Option<PathBuf>,
+    /// The name to ask for and to find in the certificate; none: the address.
+    pub server_name: Option<String>,
+    /// User and password for AUTH PLAIN (RFC 4616).
+    pub account: Option<(String, String)>,
+    /// A directory of `.eml` files to send in place of made messages; `sizes` is then not heeded.
+    pub messages: Option<PathBuf>,
+    /// Some connections are slow.
+    pub slow: Option<Slow>,
+    /// Addresses to send from, dealt to connections in turn; none: what the kernel chooses.
+    pub sources: Vec<IpAddr>,
     /// Messages after which a connection is closed and made again.
     pub per_connection: Option<u64>,
     /// Longest wait for a server that says nothing, and for all to end after the last message was begun.
@@ -81,6 +137,14 @@ impl SendConfig {
             recipients: Recipients::between(1, 1),
             domains: Domains::providers(),
             pipelining: true,
+            chunking: false,
+            tls: Tls::Off,
+            authorities: None,
+            server_name: None,
+            account: None,
+            messages: None,
+            slow: None,
+            sources: Vec::new(),
             per_connection: None,
             timeout: Duration::from_secs(60),
             seed: 1,
@@ -113,6 +177,9 @@ struct Shared {
     config: SendConfig,
     ledger: Arc<Ledger>,
     maker: Maker,
+    wants: session::Wants,
+    tls: Option<Arc<ClientConfig>>,
+    server_name: Option<ServerName<'static>>,
     /// The next message of a closed loop.
     next: AtomicU64,
     /// Begin no more messages.
@@ -135,6 +202,8 @@ struct Tally {
     cpu_nanoseconds: AtomicU64,
     ended: AtomicU64,
     latency: Mutex<Histogram<u64>>,
+    connect: Mutex<Histogram<u64>>,
+    answer: Mutex<Histogram<u64>>,
 }
 
 impl Tally {
@@ -152,6 +221,8 @@ impl Tally {
             cpu_nanoseconds: zero(),
             ended: zero(),
             latency: Mutex::new(microseconds()),
+            connect: Mutex::new(microseconds()),
+            answer: Mutex::new(microseconds()),
         }
     }
 
@@ -162,7 +233,7 @@ impl Tally {
 }
 
 /// What a sender did so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 pub struct Progress {
     /// Messages begun.
     pub sent: u64,
@@ -197,6 +268,10 @@ pub struct Outcome {
     pub elapsed: Duration,
     /// From due to acknowledged, microseconds.
     pub latency: Histogram<u64>,
+    /// From begun to acknowledged: what a client that only sends when it can would have seen.
+    pub answer: Histogram<u64>,
+    /// From the start of a connection until a transaction may begin: TCP, greeting, EHLO, TLS, AUTH.
+    pub connect: Histogram<u64>,
     /// Processor time of the sender's threads.
     pub cpu: Duration,
 }
@@ -208,26 +283,31 @@ impl Sender {
         if config.targets.is_empty() || config.connections == 0 {
             return invalid("a sender needs a target and at least one connection");
         }
-        if config.rate.is_some_and(|rate| !rate.is_finite() || rate <= 0.0) {
-            return invalid("a rate is a positive number of messages a second");
-        }
         let ledger = config.ledger();
         if ledger.recipients() < config.recipients.most() {
             return invalid("the number of recipients grew after the ledger was made");
         }
         let count = config.threads.clamp(1, config.connections);
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let templates = match &config.messages {
+            Some(directory) => Templates::from_directory(directory)?,
+            None => Templates::new(&config.sizes, config.seed),
+        };
         let maker = Maker {
             run: ledger.run(),
-            recipients: config.recipients,
+            recipients: config.recipients.clone(),
             seed: config.seed,
-            templates: Templates::new(&config.sizes, config.seed),
+            templates,
             domains: config.domains.clone(),
             date: message::date(wall),
+            chunking: config.chunking,
         };
         let journal = config.journal.as_deref().map(Journal::open).transpose()?;
         let started = sys::now();
         let shared = Arc::new(Shared {
+            wants: wants(&config),
+            tls: client(&config)?,
+            server_name: config.server_name.as_deref().map(tls::server_name).transpose()?,
             config,
             ledger,
             maker,
@@ -275,12 +355,21 @@ impl Sender {
 
     /// From due to acknowledged so far, microseconds.
     pub fn latency(&self) -> Histogram<u64> {
+        self.histogram(|tally| &tally.latency)
+    }
+
+    fn histogram(&self, of: impl Fn(&Tally) -> &Mutex<Histogram<u64>>) -> Histogram<u64> {
         let mut sum = microseconds();
         for tally in &self.shared.tallies {
             // Cannot fail: all have the same bounds.
-            let _ = sum.add(&*locked(&tally.latency));
+            let _ = sum.add(&*locked(of(tally)));
         }
         sum
+    }
+
+    /// Files of the directory of messages that could not be used.
+    pub fn messages_skipped(&self) -> usize {
+        self.shared.maker.templates.skipped
     }
 
     /// When it started, on the clock of [`crate::sys::now`].
@@ -320,6 +409,8 @@ impl Sender {
             progress: self.progress(),
             elapsed: Duration::from_nanos(ended.saturating_sub(self.started)),
             latency: self.latency(),
+            answer: self.histogram(|tally| &tally.answer),
+            connect: self.histogram(|tally| &tally.connect),
             cpu: Duration::from_nanos(sum(|tally| &tally.cpu_nanoseconds).sum()),
         })
     }
@@ -348,5 +439,26 @@ impl Shared {
             }
             _ => u64::MAX,
         }
+    }
+}
+
+fn wants(config: &SendConfig) -> session::Wants {
+    let auth = config.account.as_ref().map(|(user, password)| {
+        let initial = base64::engine::general_purpose::STANDARD.encode(format!("\0{user}\0{password}"));
+        Arc::from(format!("AUTH PLAIN {initial}\r\n").into_bytes())
+    });
+    session::Wants {
+        pipelining: config.pipelining,
+        starttls: config.tls == Tls::StartTls,
+        chunking: config.chunking,
+        auth,
+    }
+}
+
+fn client(config: &SendConfig) -> io::Result<Option<Arc<ClientConfig>>> {
+    match (&config.authorities, config.tls) {
+        (_, Tls::Off) => Ok(None),
+        (Some(authorities), _) => tls::strict_client(authorities).map(Some),
+        (None, _) => tls::trusting_client().map(Some),
     }
 }

@@ -1,13 +1,16 @@
 //! One SMTP session of the sender: replies in, commands and events out. It owns no socket.
 
 use std::io::IoSlice;
+use std::sync::Arc;
 
 use crate::message::Draft;
-use crate::wire::{NotSmtp, Reply, ReplyReader};
+use crate::wire::{NotSmtp, Offers, Reply, ReplyReader};
 
 /// What a reply led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Event {
+    /// TLS is to begin; [`Session::secured`] goes on.
+    Secure,
     /// A transaction may begin.
     Ready,
     /// The message was acknowledged, for the recipients in [`Session::accepted`].
@@ -18,11 +21,17 @@ pub(super) enum Event {
     Over,
 }
 
+const EHLO: &[u8] = b"EHLO client.load.example\r\n";
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Greeting,
     Ehlo,
     Helo,
+    StartTls,
+    /// TLS is being made.
+    Securing,
+    Auth,
     Idle,
     /// Waiting for the reply to this command of the envelope.
     Envelope(usize),
@@ -33,13 +42,27 @@ enum Stage {
     Over,
 }
 
+/// How sessions of a run are to go.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wants {
+    /// Whether to use PIPELINING where it is offered.
+    pub(super) pipelining: bool,
+    /// Whether to ask for TLS and do without a server that has none.
+    pub(super) starttls: bool,
+    /// Whether to send content by BDAT, and do without a server that has none.
+    pub(super) chunking: bool,
+    /// What AUTH PLAIN says, with its CRLF.
+    pub(super) auth: Option<Arc<[u8]>>,
+}
+
 #[derive(Debug)]
 pub(super) struct Session {
     stage: Stage,
     replies: ReplyReader,
-    /// Whether to use PIPELINING where it is offered.
-    pipelining: bool,
+    wants: Wants,
+    /// Whether PIPELINING is used on this connection.
     offered: bool,
+    secure: bool,
     /// The message under way.
     pub(super) draft: Draft,
     /// Its number.
@@ -58,12 +81,13 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(pipelining: bool) -> Session {
+    pub(super) fn new(wants: Wants) -> Session {
         Session {
             stage: Stage::Greeting,
             replies: ReplyReader::default(),
-            pipelining,
+            wants,
             offered: false,
+            secure: false,
             draft: Draft::default(),
             n: 0,
             due: 0,
@@ -78,7 +102,7 @@ impl Session {
 
     /// For a new connection; buffers are kept.
     pub(super) fn restart(&mut self) {
-        self.stage = Stage::Greeting;
+        (self.stage, self.secure) = (Stage::Greeting, false);
         self.replies = ReplyReader::default();
         self.clear_output();
     }
@@ -93,6 +117,13 @@ impl Session {
         matches!(self.stage, Stage::Envelope(_) | Stage::Content)
     }
 
+    /// TLS was made: begins anew (RFC 3207 4.2).
+    pub(super) fn secured(&mut self) {
+        self.secure = true;
+        self.replies = ReplyReader::default();
+        self.send(Stage::Ehlo, EHLO);
+    }
+
     /// Sends the message in `draft`.
     pub(super) fn begin(&mut self, n: u64, due: u64) {
         (self.n, self.due, self.refusal, self.mail_accepted) = (n, due, None, false);
@@ -100,6 +131,8 @@ impl Session {
         self.stage = Stage::Envelope(0);
         let end = if self.offered { self.draft.envelope.len() } else { self.draft.ends[0] };
         self.commands.extend_from_slice(&self.draft.envelope[..end]);
+        // With BDAT nothing has to be waited for, not even the recipients' replies (RFC 3030 4.2).
+        self.content = self.offered && self.wants.chunking;
     }
 
     /// Says goodbye.
@@ -109,12 +142,11 @@ impl Session {
     }
 
     /// What is to be written, in order.
-    pub(super) fn output(&self) -> [IoSlice<'_>; 4] {
-        let body = self.draft.body.as_deref().unwrap_or_default();
-        let content: [&[u8]; 3] =
-            if self.content { [&self.draft.head, body, &self.draft.tail] } else { [&[], &[], &[]] };
+    pub(super) fn output(&self) -> [IoSlice<'_>; 6] {
+        let [label, shared, head, body, tail] =
+            if self.content { self.draft.content() } else { [&[][..]; 5] };
         let mut done = self.written;
-        [&self.commands[..], content[0], content[1], content[2]].map(|part| {
+        [&self.commands[..], label, shared, head, body, tail].map(|part| {
             let skip = done.min(part.len());
             done -= skip;
             IoSlice::new(&part[skip..])
@@ -161,23 +193,17 @@ impl Session {
             return Some(if refused { Event::Refused(reply.code) } else { Event::Over });
         }
         match self.stage {
-            Stage::Greeting if reply.code == 220 => self.send(Stage::Ehlo, b"EHLO client.load.example\r\n"),
-            Stage::Ehlo | Stage::Helo if reply.code == 250 => {
-                self.offered = self.pipelining && reply.pipelining;
-                self.idle()
+            Stage::Greeting if reply.code == 220 => self.send(Stage::Ehlo, EHLO),
+            Stage::Ehlo | Stage::Helo if reply.code == 250 => self.offered(reply.offers),
+            Stage::StartTls if reply.code == 220 => {
+                self.stage = Stage::Securing;
+                Some(Event::Secure)
             }
+            Stage::Auth if reply.code == 235 => self.idle(),
             Stage::Ehlo if reply.code >= 500 => self.send(Stage::Helo, b"HELO client.load.example\r\n"),
             Stage::Reset if reply.code == 250 => self.idle(),
             Stage::Envelope(at) => self.envelope(at, reply.code),
-            Stage::Content => {
-                self.stage = Stage::Idle;
-                let refusal = self.refusal.filter(|_| self.accepted.is_empty());
-                Some(match refusal {
-                    Some(code) => Event::Refused(code),
-                    None if reply.code < 300 => Event::Taken,
-                    None => Event::Refused(reply.code),
-                })
-            }
+            Stage::Content => self.content_reply(reply.code),
             _ => {
                 self.stage = Stage::Over;
                 Some(Event::Over)
@@ -185,9 +211,32 @@ impl Session {
         }
     }
 
+    /// What EHLO offered decides how to go on.
+    fn offered(&mut self, offers: Offers) -> Option<Event> {
+        let lacks = (self.wants.starttls && !self.secure && !offers.starttls)
+            || (self.wants.chunking && !offers.chunking)
+            || (self.wants.auth.is_some() && !offers.auth_plain && (self.secure || !self.wants.starttls));
+        if lacks {
+            self.stage = Stage::Over;
+            return Some(Event::Over);
+        }
+        if self.wants.starttls && !self.secure {
+            return self.send(Stage::StartTls, b"STARTTLS\r\n");
+        }
+        self.offered = self.wants.pipelining && offers.pipelining;
+        match self.wants.auth.clone() {
+            Some(auth) => self.send(Stage::Auth, &auth),
+            None => self.idle(),
+        }
+    }
+
     /// The reply to the `at`-th command of the envelope.
     fn envelope(&mut self, at: usize, code: u16) -> Option<Event> {
         let data = self.draft.ends.len() - 1;
+        if at == data && self.wants.chunking {
+            // The reply to BDAT is the one to the message.
+            return self.content_reply(code);
+        }
         let accepted = if at == data { code == 354 } else { code < 300 };
         if !accepted && self.refusal.is_none() {
             self.refusal = Some(code);
@@ -210,7 +259,21 @@ impl Session {
         }
         let ends = &self.draft.ends;
         self.commands.extend_from_slice(&self.draft.envelope[ends[at]..ends[at + 1]]);
+        self.content = at + 1 == data && self.wants.chunking;
         None
+    }
+
+    /// The reply to the whole message.
+    fn content_reply(&mut self, code: u16) -> Option<Event> {
+        self.stage = Stage::Idle;
+        if code < 300 && !self.accepted.is_empty() {
+            return Some(Event::Taken);
+        }
+        if self.refusal.is_none() || !self.accepted.is_empty() {
+            self.refusal = Some(code);
+        }
+        // After a refused chunk the server still waits for the rest (RFC 3030 2).
+        if self.wants.chunking { self.refused() } else { Some(Event::Refused(self.refusal.unwrap_or(code))) }
     }
 
     fn send_content(&mut self) -> Option<Event> {
@@ -265,6 +328,15 @@ mod tests {
 
     /// What was said, in short, and the events, of a transaction with these replies.
     fn talk(pipelining: bool, offer: bool, replies: &[&str]) -> (Vec<String>, Vec<Event>, Session) {
+        talk_in(pipelining, offer, false, replies)
+    }
+
+    fn talk_in(
+        pipelining: bool,
+        offer: bool,
+        chunking: bool,
+        replies: &[&str],
+    ) -> (Vec<String>, Vec<Event>, Session) {
         let (recipients, sizes) = (Recipients::between(2, 2), Sizes::Fixed(2000));
         let maker = Maker {
             run: run_number(1, 2),
@@ -273,9 +345,11 @@ mod tests {
             templates: Templates::new(&sizes, 1),
             domains: Domains::providers(),
             date: String::new(),
+            chunking,
         };
-        let mut session = Session::new(pipelining);
-        let offer = if offer { "250-x\r\n250 PIPELINING\r\n" } else { "250 x\r\n" };
+        let mut session = Session::new(Wants { pipelining, chunking, ..Wants::default() });
+        let offer =
+            if offer { "250-x\r\n250-CHUNKING\r\n250 PIPELINING\r\n" } else { "250-x\r\n250 CHUNKING\r\n" };
         session.input(format!("220 x\r\n{offer}").as_bytes()).unwrap();
         take_output(&mut session);
         maker.make(7, 1, &mut session.draft);
@@ -311,6 +385,53 @@ mod tests {
         let (said, events, session) = talk(true, true, &["250", "250", "250", "354", "250"]);
         assert_eq!(said, ["MAIL RCPT RCPT DATA", "content"]);
         assert_eq!((events, session.accepted), (vec![Event::Taken], vec![0, 1]));
+    }
+
+    #[test]
+    fn content_in_one_chunk() {
+        for offer in [false, true] {
+            let (said, events, session) = talk_in(true, offer, true, &["250", "250", "250", "250"]);
+            if offer {
+                assert_eq!(said, ["MAIL RCPT RCPT BDAT"], "all at once");
+            } else {
+                assert_eq!(said, ["MAIL", "RCPT", "RCPT", "BDAT X-Relevo-Load Date From"]);
+            }
+            assert_eq!((events, session.accepted), (vec![Event::Taken], vec![0, 1]));
+        }
+        let (_, events, session) = talk_in(true, true, true, &["250", "550", "551", "554", "250"]);
+        assert_eq!((events, session.is_idle()), (vec![Event::Refused(550), Event::Ready], true));
+    }
+
+    #[test]
+    fn tls_and_then_a_password() {
+        let wants = Wants { starttls: true, auth: Some((*b"AUTH PLAIN x\r\n").into()), ..Wants::default() };
+        let mut session = Session::new(wants);
+        let mut say = |text: &str| {
+            let event = session.input(text.as_bytes()).unwrap().1;
+            if event == Some(Event::Secure) {
+                session.secured();
+            }
+            (take_output(&mut session), event)
+        };
+        say("220 x\r\n");
+        assert_eq!(say("250-x\r\n250 STARTTLS\r\n"), ("STARTTLS\r\n".to_owned(), None));
+        assert_eq!(say("220 x\r\n"), ("EHLO client.load.example\r\n".to_owned(), Some(Event::Secure)));
+        assert_eq!(say("250-x\r\n250 AUTH PLAIN\r\n"), ("AUTH PLAIN x\r\n".to_owned(), None));
+        assert_eq!(say("235 x\r\n"), (String::new(), Some(Event::Ready)));
+    }
+
+    #[test]
+    fn a_server_that_lacks_something_is_left() {
+        let without = [
+            Wants { starttls: true, ..Wants::default() },
+            Wants { chunking: true, ..Wants::default() },
+            Wants { auth: Some((*b"x").into()), ..Wants::default() },
+        ];
+        for wants in without {
+            let mut session = Session::new(wants);
+            session.input(b"220 x\r\n").unwrap();
+            assert_eq!(session.input(b"250-x\r\n250 PIPELINING\r\n").unwrap().1, Some(Event::Over));
+        }
     }
 
     #[test]
@@ -364,14 +485,14 @@ mod tests {
     fn a_421_ends_it() {
         let (_, events, session) = talk(true, true, &["250", "421"]);
         assert_eq!((events, session.in_transaction()), (vec![Event::Refused(421)], false));
-        let mut session = Session::new(true);
+        let mut session = Session::new(Wants { pipelining: true, ..Wants::default() });
         assert_eq!(session.input(b"554 no\r\n"), Ok((8, Some(Event::Over))));
-        assert!(Session::new(true).input(b"hello\r\n").is_err());
+        assert!(Session::new(Wants { pipelining: true, ..Wants::default() }).input(b"hello\r\n").is_err());
     }
 
     #[test]
     fn helo_is_the_way_out() {
-        let mut session = Session::new(true);
+        let mut session = Session::new(Wants { pipelining: true, ..Wants::default() });
         assert_eq!(session.input(b"220 x\r\n502 what\r\n"), Ok((17, None)));
         assert_eq!(take_output(&mut session).matches("HELO ").count(), 1);
         assert_eq!(session.input(b"250 x\r\n"), Ok((7, Some(Event::Ready))));

@@ -2,7 +2,8 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,12 +12,16 @@ use std::time::Duration;
 use mio::net::TcpStream;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
+use rustls::ClientConnection;
+use rustls::pki_types::ServerName;
 
 use super::session::{Event, Session};
-use super::{Shared, Tally};
+use super::{Shared, Tally, Tls};
 use crate::journal::Journal;
 use crate::ledger::locked;
+use crate::stream::Stream;
 use crate::sys::{self, Timer};
+use crate::units::Plan;
 
 const TIMER: Token = Token(0);
 /// Connection tokens start here.
@@ -31,6 +36,8 @@ const RETRY_FIRST: u64 = 20 * MILLISECOND;
 const RETRY_LAST: u64 = 1000 * MILLISECOND;
 /// What a connection waits after a 4xx: a relay that asks for patience gets some.
 const PATIENCE: u64 = 50 * MILLISECOND;
+/// How often a slow client sends a little.
+const SLOW_STEP: u64 = 50 * MILLISECOND;
 /// How often connections are looked at for servers that fell silent.
 const SCAN: u64 = 500 * MILLISECOND;
 
@@ -51,14 +58,21 @@ pub(super) struct Worker {
     /// No more messages are begun since then.
     draining: Option<u64>,
     scanned: u64,
-    /// When a server last said something sensible.
+    /// When a session last came so far that a message could be sent, or was answered.
     progress: u64,
 }
 
 struct Connection {
-    stream: Option<TcpStream>,
+    stream: Option<Stream>,
     session: Session,
     target: usize,
+    source: Option<IpAddr>,
+    /// A slow client's bytes in each [`SLOW_STEP`].
+    pace: Option<usize>,
+    /// Until then a slow client sends nothing.
+    paused: u64,
+    /// When the connection, then when the message was begun.
+    begun: u64,
     /// Counts up with every connection made or lost, so that stale timers are noticed.
     serial: u64,
     greeted: bool,
@@ -83,8 +97,15 @@ impl Worker {
             .step_by(lanes)
             .map(|at| Connection {
                 stream: None,
-                session: Session::new(config.pipelining),
+                session: Session::new(shared.wants.clone()),
                 target: at % config.targets.len(),
+                source: config.sources.get(at % config.sources.len().max(1)).copied(),
+                pace: config
+                    .slow
+                    .filter(|slow| (at as f64) < slow.share * config.connections as f64)
+                    .map(|slow| (u64::from(slow.bytes_per_second) * SLOW_STEP / 1_000_000_000) as usize),
+                paused: 0,
+                begun: 0,
                 serial: 0,
                 greeted: false,
                 messages: 0,
@@ -149,9 +170,9 @@ impl Worker {
     }
 
     /// Due time of this thread's next arrival and its number; None when there are no more.
-    fn next_arrival(&self, rate: f64) -> Option<(u64, u64)> {
+    fn next_arrival(&self, plan: &Plan) -> Option<(u64, u64)> {
         let n = self.arrival * self.lanes as u64 + self.lane as u64;
-        let due = self.shared.started.saturating_add((n as f64 / rate * 1e9) as u64);
+        let due = self.shared.started.saturating_add(plan.due(n));
         (n < self.shared.count_max() && due < self.shared.end()).then_some((due, n))
     }
 
@@ -162,7 +183,7 @@ impl Worker {
             if self.shared.stop.load(Ordering::Acquire) || now >= self.shared.end() {
                 return Ok(());
             }
-            if let Some(rate) = self.shared.config.rate {
+            if let Some(rate) = &self.shared.config.rate {
                 let Some((due, n)) = self.next_arrival(rate).filter(|(due, _)| *due <= now) else {
                     return Ok(());
                 };
@@ -198,14 +219,30 @@ impl Worker {
         connection.session.begin(n, due);
         connection.messages += 1;
         connection.active = sys::now();
+        connection.begun = connection.active;
         self.shared.ledger.send();
-        if connection.flush().is_err() { self.lose(slot) } else { Ok(()) }
+        self.flush(slot)
+    }
+
+    /// Writes as far as the socket and the pace of a slow client allow.
+    fn flush(&mut self, slot: usize) -> io::Result<()> {
+        let connection = &mut self.connections[slot];
+        let before = connection.paused;
+        if connection.flush().is_err() {
+            return self.lose(slot);
+        }
+        if connection.paused > before {
+            // Not silence of the server: it waits for us.
+            connection.active = sys::now();
+            self.wakes.push(Reverse((connection.paused, slot, connection.serial)));
+        }
+        Ok(())
     }
 
     /// Begins the end, if it is time, and says whether all is over.
     fn is_over(&mut self, now: u64) -> bool {
         if self.draining.is_none() {
-            let exhausted = match self.shared.config.rate {
+            let exhausted = match &self.shared.config.rate {
                 Some(rate) => self.next_arrival(rate).is_none(),
                 None => self.shared.next.load(Ordering::Relaxed) >= self.shared.count_max(),
             };
@@ -230,7 +267,8 @@ impl Worker {
 
     /// Arrivals that were due before the end and found no connection.
     fn count_missed(&mut self, now: u64) {
-        let Some(rate) = self.shared.config.rate else { return };
+        let shared = Arc::clone(&self.shared);
+        let Some(rate) = &shared.config.rate else { return };
         let mut missed = 0;
         while self.next_arrival(rate).is_some_and(|(due, _)| due <= now) {
             self.arrival += 1;
@@ -270,7 +308,7 @@ impl Worker {
             return Ok(());
         }
         connection.session.quit();
-        if connection.flush().is_err() { self.lose(slot) } else { Ok(()) }
+        self.flush(slot)
     }
 
     /// Fires what is due: connecting, or the end of a wait.
@@ -284,7 +322,11 @@ impl Worker {
                 continue;
             }
             if self.connections[slot].stream.is_some() {
-                self.settle(slot)?;
+                if self.connections[slot].session.has_output() {
+                    self.flush(slot)?;
+                } else {
+                    self.settle(slot)?;
+                }
             } else if self.draining.is_none() {
                 self.connect(slot)?;
             }
@@ -296,14 +338,19 @@ impl Worker {
         let connection = &mut self.connections[slot];
         connection.session.restart();
         (connection.greeted, connection.messages, connection.active) = (false, 0, sys::now());
-        let made =
-            TcpStream::connect(self.shared.config.targets[connection.target]).and_then(|mut stream| {
-                // Without it the last part of a message could wait for the acknowledgement of the part before.
-                stream.set_nodelay(true)?;
-                let interest = Interest::READABLE | Interest::WRITABLE;
-                self.poll.registry().register(&mut stream, Token(CONNECTIONS + slot), interest)?;
-                Ok(stream)
-            });
+        (connection.begun, connection.paused) = (connection.active, 0);
+        let config = &self.shared.config;
+        let made = connect(config.targets[connection.target], connection.source).and_then(|mut socket| {
+            // Without it the last part of a message could wait for the acknowledgement of the part before.
+            socket.set_nodelay(true)?;
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            self.poll.registry().register(&mut socket, Token(CONNECTIONS + slot), interest)?;
+            let mut stream = Stream::new(socket);
+            if config.tls == Tls::Implicit {
+                self.shared.secure(&mut stream, config.targets[connection.target])?;
+            }
+            Ok(stream)
+        });
         match made {
             Ok(stream) => {
                 connection.stream = Some(stream);
@@ -319,7 +366,8 @@ impl Worker {
         let now = sys::now();
         let tally = &self.shared.tallies[self.lane];
         let connection = &mut self.connections[slot];
-        if connection.stream.take().is_some() {
+        if let Some(mut stream) = connection.stream.take() {
+            stream.say_goodbye();
             tally.open.store(tally.open.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
         }
         if connection.session.in_transaction() {
@@ -338,7 +386,9 @@ impl Worker {
         let silent = now.saturating_sub(self.progress) > self.shared.config.timeout.as_nanos() as u64;
         if silent && self.draining.is_none() {
             let target = self.shared.config.targets[connection.target];
-            let text = format!("nothing listens at {target}, or it says nothing sensible");
+            let text = format!(
+                "nothing listens at {target}, or it is no SMTP server that offers what was asked for"
+            );
             return Err(io::Error::new(io::ErrorKind::TimedOut, text));
         }
         self.wakes.push(Reverse((now + wait, slot, connection.serial)));
@@ -366,7 +416,7 @@ impl Worker {
     /// Sets the timer to the next thing that happens without a socket.
     fn arm(&mut self) -> io::Result<()> {
         let wake = self.wakes.peek().map(|Reverse((at, ..))| *at);
-        let arrival = match self.shared.config.rate {
+        let arrival = match &self.shared.config.rate {
             Some(rate) if !self.idle.is_empty() => self.next_arrival(rate).map(|(due, _)| due),
             _ => None,
         };
@@ -379,10 +429,8 @@ impl Worker {
     /// Does what the socket allows.
     fn serve(&mut self, slot: usize, buffer: &mut [u8]) -> io::Result<()> {
         loop {
+            self.flush(slot)?;
             let connection = &mut self.connections[slot];
-            if connection.flush().is_err() {
-                return self.lose(slot);
-            }
             let Some(stream) = &mut connection.stream else { return Ok(()) };
             let received = match stream.read(buffer) {
                 Ok(0) => return self.lose(slot),
@@ -405,7 +453,6 @@ impl Worker {
 
     fn read(&mut self, slot: usize, mut input: &[u8]) -> io::Result<()> {
         let now = sys::now();
-        self.progress = now;
         self.connections[slot].active = now;
         let serial = self.connections[slot].serial;
         while !input.is_empty() && self.connections[slot].serial == serial {
@@ -421,14 +468,27 @@ impl Worker {
     }
 
     fn happened(&mut self, slot: usize, event: Event, now: u64) -> io::Result<()> {
+        if !matches!(event, Event::Over | Event::Secure) {
+            self.progress = now;
+        }
         let tally = &self.shared.tallies[self.lane];
         let connection = &mut self.connections[slot];
         match event {
             Event::Over => return self.lose(slot),
+            Event::Secure => {
+                let target = self.shared.config.targets[connection.target];
+                let stream = connection.stream.as_mut();
+                if stream.is_none_or(|stream| self.shared.secure(stream, target).is_err()) {
+                    return self.lose(slot);
+                }
+                connection.session.secured();
+                return Ok(());
+            }
             Event::Ready => {
                 if !connection.greeted {
                     connection.greeted = true;
                     Tally::add(&tally.connects, 1);
+                    locked(&tally.connect).saturating_record(now.saturating_sub(connection.begun) / 1000);
                 }
             }
             Event::Taken => {
@@ -439,6 +499,7 @@ impl Worker {
                     journal.flush()?;
                 }
                 locked(&tally.latency).saturating_record(now.saturating_sub(session.due) / 1000);
+                locked(&tally.answer).saturating_record(now.saturating_sub(connection.begun) / 1000);
                 Tally::add(&tally.bytes, session.draft.wire_length() as u64);
                 self.shared.ledger.acknowledge(session.n, session.accepted.iter().copied());
             }
@@ -456,12 +517,49 @@ impl Worker {
     }
 }
 
+impl Shared {
+    fn secure(&self, stream: &mut Stream, target: SocketAddr) -> io::Result<()> {
+        let config = self.tls.clone().ok_or(io::ErrorKind::Unsupported)?;
+        let name = self.server_name.clone().unwrap_or_else(|| ServerName::from(target.ip()));
+        stream.secure(ClientConnection::new(config, name).map_err(io::Error::other)?);
+        Ok(())
+    }
+}
+
+/// Begins to connect, from this address if one is given.
+fn connect(target: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let Some(source) = source else { return TcpStream::connect(target) };
+    let socket = Socket::new(Domain::for_address(target), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    // The port is chosen when the target is known, so that each address has all ports for each target.
+    sys::bind_address_without_port(&socket)?;
+    socket.bind(&SocketAddr::new(source, 0).into())?;
+    match socket.connect(&target.into()) {
+        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
+        _ => Ok(TcpStream::from_std(socket.into())),
+    }
+}
+
 impl Connection {
-    /// Writes as far as the socket takes it.
+    /// Writes as far as the socket takes it; a slow client only a little, and then sets `paused`.
     fn flush(&mut self) -> io::Result<()> {
         let Some(stream) = &mut self.stream else { return Ok(()) };
         while self.session.has_output() {
-            match stream.write_vectored(&self.session.output()) {
+            let parts = self.session.output();
+            let written = match self.pace {
+                None => stream.write_vectored(&parts),
+                Some(pace) => {
+                    let now = sys::now();
+                    if now < self.paused {
+                        return Ok(());
+                    }
+                    self.paused = now + SLOW_STEP;
+                    let part = parts.iter().find(|part| !part.is_empty()).map_or(&[][..], |part| part);
+                    stream.write_vectored(&[IoSlice::new(&part[..part.len().min(pace.max(1))])])
+                }
+            };
+            match written {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(sent) => self.session.wrote(sent),
                 Err(error)
@@ -473,6 +571,6 @@ impl Connection {
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        stream.flush().map(|_| ())
     }
 }

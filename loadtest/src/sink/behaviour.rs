@@ -1,9 +1,11 @@
-//! How a sink misbehaves.
+//! How a site behaves, well or badly, and how that is written.
 
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::replies::Texts;
 use crate::random::Random;
+use crate::units::{self, Spread};
 
 /// A point of a session at which something can go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,14 +66,54 @@ pub struct Rule {
     pub probability: f64,
 }
 
-/// Everything a sink does but taking mail. The default takes all of it at once.
+/// TLS at a site.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Security {
+    /// Not offered.
+    #[default]
+    None,
+    /// STARTTLS is offered (RFC 3207).
+    Offered,
+    /// MAIL is refused without it.
+    Required,
+    /// From the first byte.
+    Implicit,
+}
+
+/// Everything a site does but taking mail. The default takes all of it at once, from everybody, in plain text.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Behaviour {
     /// Drawn in this order; the first that hits is what happens.
     pub rules: Vec<Rule>,
     /// How long the reply to the final dot takes.
-    pub delay: Duration,
+    pub delay: Spread,
+    /// How long replies at other points take; before the greeting at [`Point::Connect`].
+    pub delays: Vec<(Point, Spread)>,
+    /// How long every reply takes besides.
+    pub tarpit: Spread,
+    /// A new triplet of client, sender and recipient is answered 450 until so much later (RFC 6647).
+    pub greylist: Option<Duration>,
+    /// Messages a second taken from one client address.
+    pub rate: Option<f64>,
+    /// Connections one client address may have.
+    pub connections: Option<u32>,
+    /// Recipients of a transaction.
+    pub recipients: Option<u32>,
+    /// Messages of a connection.
+    pub messages: Option<u32>,
+    /// Bytes of a message.
+    pub size: Option<u64>,
+    /// In whose words it refuses.
+    pub texts: Texts,
+    /// Whether and how it speaks TLS.
+    pub security: Security,
+    /// `user:password` it asks for before MAIL.
+    pub account: Option<String>,
+    /// Extensions it does not offer.
+    pub without_pipelining: bool,
+    /// See above.
+    pub without_chunking: bool,
 }
 
 impl Behaviour {
@@ -83,7 +125,7 @@ impl Behaviour {
 
     /// Sets the delay.
     pub fn delayed(mut self, delay: Duration) -> Behaviour {
-        self.delay = delay;
+        self.delay = if delay.is_zero() { Spread::None } else { Spread::Fixed(delay) };
         self
     }
 
@@ -94,38 +136,95 @@ impl Behaviour {
             .find(|rule| rule.point == point && random.chance(rule.probability))
             .map(|rule| rule.action)
     }
+
+    /// How long the reply at this point takes, nanoseconds.
+    pub(super) fn pause(&self, point: Point, random: &mut Random) -> u64 {
+        let mut pause = self.tarpit.draw(random);
+        if point == Point::Dot {
+            pause += self.delay.draw(random);
+        }
+        let own = self.delays.iter().filter(|(at, _)| *at == point);
+        pause + own.map(|(_, delay)| delay.draw(random)).sum::<u64>()
+    }
+
+    fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        let number = |least: u32| match value.parse::<u32>() {
+            Ok(number) if number >= least => Ok(number),
+            _ => Err(format!("`{value}` is no number from {least} on")),
+        };
+        match name {
+            "delay" => self.delay = value.parse()?,
+            "tarpit" => self.tarpit = value.parse()?,
+            "greylist" => self.greylist = Some(units::time(value)?),
+            "rate" => {
+                let rate = value.trim_end_matches("/s").parse::<f64>();
+                let rate = rate.ok().filter(|rate| rate.is_finite() && *rate > 0.0);
+                self.rate = Some(rate.ok_or_else(|| format!("`{value}` is no number of messages a second"))?);
+            }
+            "connections" => self.connections = Some(number(1)?),
+            "rcpts" => self.recipients = Some(number(1)?),
+            "messages" => self.messages = Some(number(1)?),
+            "size" => self.size = Some(u64::from(number(1)?)),
+            "texts" => self.texts = value.parse()?,
+            "auth" if value.contains(':') => self.account = Some(value.to_owned()),
+            "auth" => return Err("write `auth=USER:PASSWORD`".to_owned()),
+            "tls" => {
+                self.security = match value {
+                    "none" => Security::None,
+                    "offered" => Security::Offered,
+                    "required" => Security::Required,
+                    "implicit" => Security::Implicit,
+                    _ => return Err(format!("tls is none, offered, required or implicit, not `{value}`")),
+                }
+            }
+            _ => match name.strip_prefix("delay.") {
+                Some(at) => self.delays.push((point(at)?, value.parse()?)),
+                None => self.rules.push(rule(name, value)?),
+            },
+        }
+        Ok(())
+    }
 }
 
 impl FromStr for Behaviour {
     type Err = String;
 
-    /// `accept`, or any of `POINT=CODE`, `POINT=disconnect`, `dot=hide|repeat|alter`, each with `@PROBABILITY` if it
-    /// is not to happen always, and `delay=MILLISECONDS`, separated by commas: `rcpt=450@0.1,reply=disconnect@0.01`.
+    /// `accept`, or items separated by commas, as in `rcpt=450@0.1,reply=disconnect@0.01,delay=50ms~800ms`:
+    ///
+    /// - `POINT=CODE`, `POINT=disconnect`, `dot=hide|repeat|alter`, each with `@PROBABILITY` if it is not to happen always;
+    /// - `delay=TIME` (of the reply to the dot), `delay.POINT=TIME`, `tarpit=TIME` (of every reply): a time, a range
+    ///   `10ms..50ms` or `MEDIAN~P99`;
+    /// - `greylist=TIME`, `rate=MESSAGES/s` and `connections=N` of a client address, `rcpts=N` of a transaction,
+    ///   `messages=N` of a connection, `size=BYTES`, in the words of `texts=plain|gmail|yahoo|outlook|icloud`;
+    /// - `tls=none|offered|required|implicit`, `auth=USER:PASSWORD`, `no-pipelining`, `no-chunking`.
     fn from_str(text: &str) -> Result<Behaviour, String> {
         let mut behaviour = Behaviour::default();
         for item in text.split(',').map(str::trim).filter(|item| !matches!(*item, "" | "accept")) {
-            let (name, value) = item.split_once('=').ok_or_else(|| {
-                format!(
-                    "`{item}` is neither `accept` nor `POINT=ACTION@PROBABILITY` nor `delay=MILLISECONDS`"
-                )
-            })?;
-            if name == "delay" {
-                let delay = value.trim_end_matches("ms").parse();
-                let delay = delay.map_err(|_| format!("`{value}` is no number of milliseconds"))?;
-                behaviour.delay = Duration::from_millis(delay);
-                continue;
+            match (item, item.split_once('=')) {
+                ("no-pipelining", _) => behaviour.without_pipelining = true,
+                ("no-chunking", _) => behaviour.without_chunking = true,
+                (_, Some((name, value))) => behaviour.set(name.trim(), value.trim())?,
+                _ => {
+                    return Err(format!(
+                        "`{item}` is no behaviour: `accept`, `POINT=ACTION@PROBABILITY`, `delay=TIME`, ..."
+                    ));
+                }
             }
-            behaviour.rules.push(rule(name, value)?);
         }
         Ok(behaviour)
     }
 }
 
-fn rule(name: &str, value: &str) -> Result<Rule, String> {
-    let Some((_, point)) = POINTS.iter().find(|(other, _)| *other == name).copied() else {
+fn point(name: &str) -> Result<Point, String> {
+    let found = POINTS.iter().find(|(other, _)| *other == name);
+    found.map(|(_, point)| *point).ok_or_else(|| {
         let names: Vec<_> = POINTS.iter().map(|(name, _)| *name).collect();
-        return Err(format!("`{name}` is no point of a session: {}", names.join(", ")));
-    };
+        format!("`{name}` is no point of a session: {}", names.join(", "))
+    })
+}
+
+fn rule(name: &str, value: &str) -> Result<Rule, String> {
+    let point = point(name)?;
     let (action, probability) = value.split_once('@').unwrap_or((value, "1"));
     let probability = match probability.parse() {
         Ok(probability) if (0.0..=1.0).contains(&probability) => probability,
@@ -156,6 +255,18 @@ mod tests {
             .delayed(Duration::from_millis(20));
         assert_eq!("rcpt=450@0.1, reply=disconnect,dot=hide@0.5,delay=20ms".parse(), Ok(wanted));
         assert_eq!("accept".parse(), Ok(Behaviour::default()));
+        let all: Behaviour =
+            "tarpit=1ms..2ms,delay.rcpt=5ms,greylist=3s,rate=20/s,connections=5,rcpts=100,messages=50,\
+             size=1000,texts=gmail,tls=required,auth=joe:x,no-pipelining,no-chunking"
+                .parse()
+                .unwrap();
+        assert_eq!((all.rate, all.connections, all.recipients), (Some(20.0), Some(5), Some(100)));
+        assert_eq!((all.texts, all.security), (Texts::Gmail, Security::Required));
+        assert!(
+            all.without_pipelining && all.without_chunking && all.greylist == Some(Duration::from_secs(3))
+        );
+        let mut random = Random::new(1);
+        assert!((6_000_000..=7_000_000).contains(&all.pause(Point::Rcpt, &mut random)));
         for text in [
             "rcpt",
             "x=450",
@@ -165,6 +276,13 @@ mod tests {
             "reply=450",
             "delay=soon",
             "rcpt=450@nan",
+            "rate=0",
+            "connections=0",
+            "tls=yes",
+            "auth=x",
+            "texts=x",
+            "delay.x=1s",
+            "greylist=x",
         ] {
             assert!(text.parse::<Behaviour>().is_err(), "{text}");
         }

@@ -4,23 +4,33 @@
 //! connections it accepts to all threads in turn, so that few connections load the threads evenly.
 
 mod behaviour;
+mod content;
+mod receive;
+mod replies;
 mod session;
+mod sites;
 mod worker;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use hdrhistogram::Histogram;
 use mio::Waker;
+use rustls::ServerConfig;
 
-pub use behaviour::{Action, Behaviour, Point, Rule};
+pub use behaviour::{Action, Behaviour, Point, Rule, Security};
+pub use replies::Texts;
+pub use sites::{SITES_MAX, Site};
 
 use crate::journal::Journal;
-use crate::ledger::{Ledger, locked};
+use crate::ledger::{Ledger, locked, microseconds};
+use crate::tls::Authority;
+use sites::{Gate, Responsible};
 
 /// Runs a sink makes ledgers for on its own; mail of further ones counts as unknown.
 pub const RUNS_MAX: usize = 64;
@@ -28,17 +38,17 @@ pub const RUNS_MAX: usize = 64;
 const BACKLOG: i32 = 4096;
 
 /// Where and how a sink listens. Made with [`SinkConfig::new`]; the rest has defaults.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct SinkConfig {
-    /// Addresses; port 0 lets the kernel choose.
-    pub addresses: Vec<SocketAddr>,
+    /// What it pretends to be; at least one.
+    pub sites: Vec<Site>,
     /// Threads, at least 1.
     pub threads: usize,
-    /// Of every address without one of its own.
-    pub behaviour: Behaviour,
-    /// Behaviours of single addresses, by position in `addresses`.
-    pub exceptions: Vec<(usize, Behaviour)>,
+    /// Who vouches for the certificates of sites that speak TLS; made when needed.
+    pub authority: Option<Arc<Authority>>,
+    /// Names in those certificates, besides the addresses.
+    pub names: Vec<String>,
     /// What chance is drawn from.
     pub seed: u64,
     /// Whether runs that nobody told the sink of get a ledger (see [`Sink::ledgers`]) or count as unknown.
@@ -48,13 +58,18 @@ pub struct SinkConfig {
 }
 
 impl SinkConfig {
-    /// One thread, no misbehaviour.
+    /// One thread, one site without misbehaviour.
     pub fn new(addresses: Vec<SocketAddr>) -> SinkConfig {
+        SinkConfig::of_sites(vec![Site::new("sink", addresses)])
+    }
+
+    /// One thread, these sites.
+    pub fn of_sites(sites: Vec<Site>) -> SinkConfig {
         SinkConfig {
-            addresses,
+            sites,
             threads: 1,
-            behaviour: Behaviour::default(),
-            exceptions: Vec::new(),
+            authority: None,
+            names: Vec::new(),
             seed: 1,
             adopt: true,
             journal: None,
@@ -72,15 +87,23 @@ pub struct Sink {
 /// What the threads of a sink have in common.
 struct Shared {
     stop: AtomicBool,
-    /// Counts up when `ledgers` changes; a thread then copies the list.
+    /// Counts up when `ledgers` or `behaviours` changes; a thread then copies both.
     generation: AtomicU64,
     ledgers: Mutex<Vec<Arc<Ledger>>>,
+    /// One a site.
+    behaviours: Mutex<Arc<[Behaviour]>>,
+    gates: Vec<Gate>,
+    responsible: Responsible,
+    tls: Option<Arc<ServerConfig>>,
+    /// Those of one thread after those of another, one a site.
     tallies: Vec<Tally>,
+    /// One a thread.
+    cpu_nanoseconds: Vec<AtomicU64>,
     adopt: bool,
 }
 
-/// The counters of one thread, on cache lines of their own.
-#[derive(Debug, Default)]
+/// The counters of one thread for one site, on cache lines of their own.
+#[derive(Debug)]
 #[repr(align(128))]
 struct Tally {
     connections: AtomicU64,
@@ -94,11 +117,13 @@ struct Tally {
     rejects: AtomicU64,
     disconnects: AtomicU64,
     protocol_errors: AtomicU64,
-    cpu_nanoseconds: AtomicU64,
+    unsure: AtomicU64,
+    /// From due to received, microseconds.
+    latency: Mutex<Histogram<u64>>,
 }
 
 /// What a sink received so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 pub struct Counts {
     /// Connections accepted.
     pub connections: u64,
@@ -122,6 +147,29 @@ pub struct Counts {
     pub disconnects: u64,
     /// Commands not understood.
     pub protocol_errors: u64,
+    /// Recipients taken whose reply was lost: the client may rightly come again.
+    pub unsure: u64,
+}
+
+impl Default for Tally {
+    fn default() -> Tally {
+        let zero = AtomicU64::default;
+        Tally {
+            connections: zero(),
+            open: zero(),
+            messages: zero(),
+            recipients: zero(),
+            bytes: zero(),
+            unknown: zero(),
+            bounces: zero(),
+            tempfails: zero(),
+            rejects: zero(),
+            disconnects: zero(),
+            protocol_errors: zero(),
+            unsure: zero(),
+            latency: Mutex::new(microseconds()),
+        }
+    }
 }
 
 impl Tally {
@@ -144,6 +192,7 @@ impl Tally {
             rejects: read(&self.rejects),
             disconnects: read(&self.disconnects),
             protocol_errors: read(&self.protocol_errors),
+            unsure: read(&self.unsure),
         }
     }
 }
@@ -164,6 +213,7 @@ impl std::ops::Add for Counts {
             rejects: self.rejects + other.rejects,
             disconnects: self.disconnects + other.disconnects,
             protocol_errors: self.protocol_errors + other.protocol_errors,
+            unsure: self.unsure + other.unsure,
         }
     }
 }
@@ -192,37 +242,44 @@ impl Shared {
 impl Sink {
     /// Binds the addresses and starts the threads. The error of a bind names its address.
     pub fn start(config: SinkConfig) -> io::Result<Sink> {
-        if config.addresses.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a sink needs an address"));
+        let invalid = |text: String| Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        if config.sites.iter().all(|site| site.addresses.is_empty()) {
+            return invalid("a sink needs an address".to_owned());
         }
-        let listeners = config
-            .addresses
+        if config.sites.len() > SITES_MAX {
+            return invalid(format!("a sink has at most {SITES_MAX} sites"));
+        }
+        let mut listeners = Vec::new();
+        for (site, address) in config
+            .sites
             .iter()
-            .map(|address| {
-                listen(*address)
-                    .map_err(|error| io::Error::new(error.kind(), format!("listen on {address}: {error}")))
-            })
-            .collect::<io::Result<Vec<TcpListener>>>()?;
-        let addresses = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<_>>>()?;
-
+            .enumerate()
+            .flat_map(|(at, site)| site.addresses.iter().map(move |one| (at, one)))
+        {
+            let listener = listen(*address)
+                .map_err(|error| io::Error::new(error.kind(), format!("listen on {address}: {error}")))?;
+            listeners.push((site, listener));
+        }
+        let addresses =
+            listeners.iter().map(|(_, listener)| listener.local_addr()).collect::<io::Result<Vec<_>>>()?;
         let count = config.threads.max(1);
+        let behaviours: Arc<[Behaviour]> = config.sites.iter().map(|site| site.behaviour.clone()).collect();
         let shared = Arc::new(Shared {
             stop: AtomicBool::new(false),
-            generation: AtomicU64::new(0),
+            generation: AtomicU64::new(1),
             ledgers: Mutex::new(Vec::new()),
-            tallies: (0..count).map(|_| Tally::default()).collect(),
+            gates: config.sites.iter().map(|_| Gate::default()).collect(),
+            responsible: Responsible::new(&config.sites),
+            tls: server(&config, &addresses)?,
+            tallies: (0..count * config.sites.len()).map(|_| Tally::default()).collect(),
+            cpu_nanoseconds: (0..count).map(|_| AtomicU64::default()).collect(),
+            behaviours: Mutex::new(behaviours),
             adopt: config.adopt,
         });
-        let behaviours: Arc<[Behaviour]> = (0..listeners.len())
-            .map(|at| {
-                let own = config.exceptions.iter().find(|(address, _)| *address == at);
-                own.map_or(&config.behaviour, |(_, behaviour)| behaviour).clone()
-            })
-            .collect();
         let journal = config.journal.as_deref().map(Journal::open).transpose()?;
-        let mut workers = worker::Worker::family(count, &shared, &behaviours, config.seed, journal.as_ref())?;
-        for (at, listener) in listeners.into_iter().enumerate() {
-            workers[at % count].listen(listener, at)?;
+        let mut workers = worker::Worker::family(count, &shared, config.seed, journal.as_ref())?;
+        for (at, (site, listener)) in listeners.into_iter().enumerate() {
+            workers[at % count].listen(listener, site)?;
         }
         let mut sink = Sink { addresses, shared, threads: Vec::with_capacity(count) };
         for (at, worker) in workers.into_iter().enumerate() {
@@ -232,6 +289,21 @@ impl Sink {
             sink.threads.push((thread, waker));
         }
         Ok(sink)
+    }
+
+    /// Changes how a site, by its position, behaves from now on. Whether it speaks TLS at all was decided at the start.
+    pub fn behave(&self, site: usize, behaviour: Behaviour) {
+        let mut behaviours = locked(&self.shared.behaviours);
+        let mut changed = behaviours.to_vec();
+        if let Some(old) = changed.get_mut(site) {
+            *old = behaviour;
+        }
+        *behaviours = changed.into();
+        self.shared.generation.fetch_add(1, Ordering::Release);
+        for (_, waker) in &self.threads {
+            // If it fails, the thread looks within 100 ms.
+            let _ = waker.wake();
+        }
     }
 
     /// The addresses it listens on, in the order given, ports resolved.
@@ -255,6 +327,30 @@ impl Sink {
         self.shared.tallies.iter().map(Tally::counts).fold(Counts::default(), |sum, counts| sum + counts)
     }
 
+    /// What one site, by its position, received so far.
+    pub fn site_counters(&self, site: usize) -> Counts {
+        self.site_tallies(site).map(Tally::counts).fold(Counts::default(), |sum, counts| sum + counts)
+    }
+
+    /// From due to received at one site, microseconds.
+    pub fn site_latency(&self, site: usize) -> Histogram<u64> {
+        let mut sum = microseconds();
+        for tally in self.site_tallies(site) {
+            // Cannot fail: all have the same bounds.
+            let _ = sum.add(&*locked(&tally.latency));
+        }
+        sum
+    }
+
+    /// The most connections one site had at one time.
+    pub fn site_connections_peak(&self, site: usize) -> u64 {
+        self.shared.gates.get(site).map_or(0, Gate::peak)
+    }
+
+    fn site_tallies(&self, site: usize) -> impl Iterator<Item = &Tally> {
+        self.shared.tallies.iter().skip(site).step_by(self.shared.gates.len().max(1))
+    }
+
     /// Recipients reached so far.
     pub fn received(&self) -> u64 {
         self.counters().recipients
@@ -262,8 +358,9 @@ impl Sink {
 
     /// Processor time its threads used, as of at most 100 ms ago.
     pub fn cpu(&self) -> Duration {
-        let sum = self.shared.tallies.iter().map(|tally| tally.cpu_nanoseconds.load(Ordering::Relaxed)).sum();
-        Duration::from_nanos(sum)
+        Duration::from_nanos(
+            self.shared.cpu_nanoseconds.iter().map(|used| used.load(Ordering::Relaxed)).sum(),
+        )
     }
 
     /// Closes everything, joins the threads, and returns the last counts.
@@ -297,4 +394,23 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// The TLS side of the sites, if one of them has it.
+fn server(config: &SinkConfig, addresses: &[SocketAddr]) -> io::Result<Option<Arc<ServerConfig>>> {
+    if config.authority.is_none() && config.sites.iter().all(|site| site.behaviour.security == Security::None)
+    {
+        return Ok(None);
+    }
+    let authority = match &config.authority {
+        Some(authority) => Arc::clone(authority),
+        None => Arc::new(Authority::new()?),
+    };
+    let mut names = config.names.clone();
+    names.push("localhost".to_owned());
+    let mut hosts: Vec<IpAddr> = addresses.iter().map(SocketAddr::ip).collect();
+    hosts.sort_unstable();
+    hosts.dedup();
+    names.extend(hosts.iter().map(IpAddr::to_string));
+    authority.server(&names).map(Some)
 }

@@ -2,8 +2,8 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::io::{self, Read, Write};
-use std::net::TcpListener;
+use std::io::{self, IoSlice};
+use std::net::{IpAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -11,11 +11,14 @@ use std::time::Duration;
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use mio::{Events, Interest, Poll, Token, Waker};
 
+use rustls::ServerConnection;
+
 use super::session::{Context, Flow, Session};
-use super::{Behaviour, Shared, Tally};
+use super::{Behaviour, Security, Shared, Tally};
 use crate::journal::Journal;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, locked};
 use crate::random::Random;
+use crate::stream::Stream;
 use crate::sys;
 
 const WAKER: Token = Token(0);
@@ -31,14 +34,14 @@ const TURN: usize = 8;
 /// The loop looks at the stop flag and publishes its processor time at least this often.
 const TICK: Duration = Duration::from_millis(100);
 
-/// A connection on its way to the thread that serves it, with the position of its listener.
-type Handover = (mio::net::TcpStream, usize);
+/// A connection on its way to the thread that serves it: its site and its client.
+type Handover = (mio::net::TcpStream, usize, IpAddr);
 
 pub(super) struct Worker {
     poll: Poll,
     waker: Arc<Waker>,
     own: Own,
-    behaviours: Arc<[Behaviour]>,
+    /// With their sites.
     listeners: Vec<(mio::net::TcpListener, usize)>,
     incoming: Receiver<Handover>,
     /// Every thread's queue and waker, this one's included; connections are dealt in turn.
@@ -59,15 +62,17 @@ struct Own {
     lane: usize,
     shared: Arc<Shared>,
     ledgers: Vec<Arc<Ledger>>,
+    behaviours: Arc<[Behaviour]>,
     generation: u64,
     random: Random,
     journal: Option<Journal>,
 }
 
 struct Connection {
-    stream: mio::net::TcpStream,
+    stream: Stream,
     session: Session,
-    behaviour: usize,
+    site: usize,
+    client: IpAddr,
     serial: u64,
     /// While a reply is being delayed; `held` is input not yet looked at.
     paused: bool,
@@ -75,13 +80,14 @@ struct Connection {
     written: usize,
     /// The session is over: close when the last reply is out.
     closing: bool,
+    /// TLS begins when the last reply is out.
+    securing: bool,
 }
 
 impl Worker {
     pub(super) fn family(
         count: usize,
         shared: &Arc<Shared>,
-        behaviours: &Arc<[Behaviour]>,
         seed: u64,
         journal: Option<&Journal>,
     ) -> io::Result<Vec<Worker>> {
@@ -101,11 +107,11 @@ impl Worker {
                 lane,
                 shared: Arc::clone(shared),
                 ledgers: Vec::new(),
+                behaviours: Arc::from([]),
                 generation: 0,
                 random: Random::for_item(seed, lane as u64),
                 journal: journal.cloned(),
             },
-            behaviours: Arc::clone(behaviours),
             listeners: Vec::new(),
             incoming,
             peers: peers.clone(),
@@ -124,14 +130,14 @@ impl Worker {
         Arc::clone(&self.waker)
     }
 
-    pub(super) fn listen(&mut self, listener: TcpListener, position: usize) -> io::Result<()> {
+    pub(super) fn listen(&mut self, listener: TcpListener, site: usize) -> io::Result<()> {
         if self.listeners.len() >= LISTENERS_MAX {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many addresses for one thread"));
         }
         let mut listener = mio::net::TcpListener::from_std(listener);
         let token = Token(LISTENERS + self.listeners.len());
         self.poll.registry().register(&mut listener, token, Interest::READABLE)?;
-        self.listeners.push((listener, position));
+        self.listeners.push((listener, site));
         Ok(())
     }
 
@@ -146,7 +152,7 @@ impl Worker {
                 }
                 _ => {}
             }
-            self.own.copy_ledgers();
+            self.own.refresh();
             for slot in std::mem::take(&mut self.again) {
                 self.serve(slot, true, &mut buffer);
             }
@@ -157,8 +163,8 @@ impl Worker {
                     Token(token) => self.serve(token - CONNECTIONS, event.is_read_closed(), &mut buffer),
                 }
             }
-            while let Ok((stream, position)) = self.incoming.try_recv() {
-                self.open(stream, position, &mut buffer);
+            while let Ok((stream, site, client)) = self.incoming.try_recv() {
+                self.open(stream, site, client, &mut buffer);
             }
             self.fire_timers(&mut buffer);
             self.publish_cpu(false);
@@ -180,19 +186,19 @@ impl Worker {
         if last || now.saturating_sub(self.cpu_read) > 5_000_000 {
             self.cpu_read = now;
             let used = sys::thread_cpu().as_nanos() as u64;
-            self.own.shared.tallies[self.own.lane].cpu_nanoseconds.store(used, Ordering::Relaxed);
+            self.own.shared.cpu_nanoseconds[self.own.lane].store(used, Ordering::Relaxed);
         }
     }
 
     fn accept(&mut self, listener: usize) {
         loop {
-            let Some((socket, position)) = self.listeners.get(listener) else { return };
+            let Some((socket, site)) = self.listeners.get(listener) else { return };
             match socket.accept() {
-                Ok((stream, _)) => {
+                Ok((stream, client)) => {
                     let (queue, waker) = &self.peers[self.next_peer];
                     self.next_peer = (self.next_peer + 1) % self.peers.len();
                     // Neither fails while the peer lives; when it does not, the connection closes here.
-                    let _ = queue.send((stream, *position));
+                    let _ = queue.send((stream, *site, client.ip()));
                     let _ = waker.wake();
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
@@ -209,7 +215,7 @@ impl Worker {
         }
     }
 
-    fn open(&mut self, mut stream: mio::net::TcpStream, position: usize, buffer: &mut [u8]) {
+    fn open(&mut self, mut stream: mio::net::TcpStream, site: usize, client: IpAddr, buffer: &mut [u8]) {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.connections.push(None);
             self.connections.len() - 1
@@ -223,28 +229,40 @@ impl Worker {
             return;
         }
         self.serial += 1;
-        let tally = &self.own.shared.tallies[self.own.lane];
+        let tally = self.own.tally(site);
         Tally::add(&tally.connections, 1);
         Tally::add(&tally.open, 1);
-        let (session, closing) = self.own.call(&self.behaviours[position], Session::new);
-        self.connections[slot] = Some(Connection {
+        let mut stream = Stream::new(stream);
+        let implicit = self.own.behaviours[site].security == Security::Implicit;
+        let secured = !implicit || self.own.secure(&mut stream);
+        let (session, flow) = self.own.call(site, client, Session::new);
+        let mut connection = Connection {
             stream,
             session,
-            behaviour: position,
+            site,
+            client,
             serial: self.serial,
             paused: false,
             held: Vec::new(),
             written: 0,
-            closing,
-        });
+            closing: !secured,
+            securing: false,
+        };
+        self.own.obey(&mut connection, flow, &[], slot, &mut self.timers);
+        self.connections[slot] = Some(connection);
         self.serve(slot, false, buffer);
     }
 
     fn close(&mut self, slot: usize) {
         if let Some(mut connection) = self.connections[slot].take() {
-            let _ = self.poll.registry().deregister(&mut connection.stream);
+            connection.stream.say_goodbye();
+            let _ = self.poll.registry().deregister(connection.stream.socket());
             self.free.push(slot);
-            let open = &self.own.shared.tallies[self.own.lane].open;
+            let Connection { session, site, client, .. } = &mut connection;
+            self.own.call(*site, *client, |context| session.closed(context));
+            // Deliveries nobody was told of are no promise: the journal may fail to say so.
+            let _ = self.own.write_journal();
+            let open = &self.own.tally(*site).open;
             open.store(open.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
         }
     }
@@ -253,11 +271,18 @@ impl Worker {
     fn serve(&mut self, slot: usize, to_the_end: bool, buffer: &mut [u8]) {
         let Some(connection) = self.connections.get_mut(slot).and_then(Option::as_mut) else { return };
         for turn in 0.. {
-            if connection.flush().is_err() || (connection.closing && connection.session.out.is_empty()) {
+            if connection.flush().is_err() || (connection.closing && connection.is_flushed()) {
                 return self.close(slot);
             }
+            if connection.securing && connection.is_flushed() {
+                connection.securing = false;
+                if !self.own.secure(&mut connection.stream) {
+                    return self.close(slot);
+                }
+                connection.session.secured();
+            }
             // A peer that does not read its replies is not read either; a pause looks at nothing.
-            if connection.closing || connection.paused || !connection.session.out.is_empty() {
+            if connection.closing || connection.paused || !connection.is_flushed() {
                 return;
             }
             if turn == TURN {
@@ -271,25 +296,17 @@ impl Worker {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(_) => return self.close(slot),
             };
-            let behaviour = &self.behaviours[connection.behaviour];
-            let flow =
-                self.own.call(behaviour, |context| connection.session.input(&buffer[..received], context));
+            let (site, client) = (connection.site, connection.client);
+            let input = &buffer[..received];
+            let flow = self.own.call(site, client, |context| connection.session.input(input, context));
             if !self.own.write_journal() {
                 return self.close(slot);
             }
-            match flow {
-                Flow::More => {}
-                Flow::Close => connection.closing = true,
-                Flow::Pause(nanoseconds, used) => {
-                    connection.held.extend_from_slice(&buffer[used..received]);
-                    connection.paused = true;
-                    let at = sys::now().saturating_add(nanoseconds);
-                    self.timers.push(Reverse((at, slot, connection.serial)));
-                }
-            }
+            self.own.obey(connection, flow, input, slot, &mut self.timers);
             // After a short receive the socket is empty, and new bytes bring a new event; this saves the receive
-            // that would only say so.
-            if flow == Flow::More && received < buffer.len() && !to_the_end {
+            // that would only say so. Not so with TLS, which holds bytes of its own.
+            let plain = !connection.stream.is_secure();
+            if flow == Flow::More && received < buffer.len() && !to_the_end && plain {
                 if connection.flush().is_err() {
                     return self.close(slot);
                 }
@@ -309,23 +326,21 @@ impl Worker {
             else {
                 continue;
             };
+            if connection.stream.is_gone() {
+                // A reply to nobody would count as given.
+                self.close(slot);
+                continue;
+            }
             connection.session.resume();
             connection.paused = false;
             let held = std::mem::take(&mut connection.held);
-            let behaviour = &self.behaviours[connection.behaviour];
-            let flow = self.own.call(behaviour, |context| connection.session.input(&held, context));
+            let (site, client) = (connection.site, connection.client);
+            let flow = self.own.call(site, client, |context| connection.session.input(&held, context));
             if !self.own.write_journal() {
-                return self.close(slot);
+                self.close(slot);
+                continue;
             }
-            match flow {
-                Flow::More => {}
-                Flow::Close => connection.closing = true,
-                Flow::Pause(nanoseconds, used) => {
-                    connection.held = held[used..].to_vec();
-                    connection.paused = true;
-                    self.timers.push(Reverse((now.saturating_add(nanoseconds), slot, serial)));
-                }
-            }
+            self.own.obey(connection, flow, &held, slot, &mut self.timers);
             self.serve(slot, true, buffer);
         }
     }
@@ -334,8 +349,11 @@ impl Worker {
 impl Connection {
     /// Sends replies as far as the socket takes them.
     fn flush(&mut self) -> io::Result<()> {
+        if self.session.out.is_empty() {
+            return self.stream.flush().map(|_| ());
+        }
         while self.written < self.session.out.len() {
-            match self.stream.write(&self.session.out[self.written..]) {
+            match self.stream.write_vectored(&[IoSlice::new(&self.session.out[self.written..])]) {
                 Ok(sent) => self.written += sent,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -343,23 +361,61 @@ impl Connection {
             }
         }
         self.session.out.clear();
+        self.session.sent();
         self.written = 0;
         Ok(())
+    }
+
+    /// Whether every reply was handed over.
+    fn is_flushed(&self) -> bool {
+        self.session.out.is_empty()
     }
 }
 
 impl Own {
-    fn copy_ledgers(&mut self) {
+    fn tally(&self, site: usize) -> &Tally {
+        &self.shared.tallies[self.lane * self.behaviours.len() + site]
+    }
+
+    fn refresh(&mut self) {
         let generation = self.shared.generation.load(Ordering::Acquire);
         if generation != self.generation {
             self.generation = generation;
             self.ledgers = self.shared.lock().clone();
+            self.behaviours = Arc::clone(&locked(&self.shared.behaviours));
+        }
+    }
+
+    /// Begins TLS. False when that is not possible.
+    fn secure(&self, stream: &mut Stream) -> bool {
+        let made = self.shared.tls.as_ref().and_then(|tls| ServerConnection::new(Arc::clone(tls)).ok());
+        made.map(|tls| stream.secure(tls)).is_some()
+    }
+
+    /// Does what a session asks for after `input`.
+    fn obey(
+        &self,
+        connection: &mut Connection,
+        flow: Flow,
+        input: &[u8],
+        slot: usize,
+        timers: &mut BinaryHeap<Reverse<(u64, usize, u64)>>,
+    ) {
+        match flow {
+            Flow::More => {}
+            Flow::Close => connection.closing = true,
+            Flow::Secure => connection.securing = true,
+            Flow::Pause(nanoseconds, used) => {
+                connection.held = input.get(used..).unwrap_or_default().to_vec();
+                connection.paused = true;
+                timers.push(Reverse((sys::now().saturating_add(nanoseconds), slot, connection.serial)));
+            }
         }
     }
 
     /// Calls into a session with what it needs of this thread.
-    fn call<T>(&mut self, behaviour: &Behaviour, call: impl FnOnce(&mut Context<'_>) -> T) -> T {
-        let Own { lane, shared, ledgers, random, journal, .. } = self;
+    fn call<T>(&mut self, site: usize, client: IpAddr, call: impl FnOnce(&mut Context<'_>) -> T) -> T {
+        let Own { lane, shared, ledgers, behaviours, random, journal, .. } = self;
         let mut find = |run: u64| {
             let known = ledgers.iter().find(|ledger| ledger.run() == run).cloned();
             known.or_else(|| {
@@ -369,11 +425,15 @@ impl Own {
             })
         };
         call(&mut Context {
-            behaviour,
+            behaviour: &behaviours[site],
             random,
-            tally: &shared.tallies[*lane],
+            tally: &shared.tallies[*lane * behaviours.len() + site],
             ledgers: &mut find,
             journal: journal.as_mut(),
+            gate: &shared.gates[site],
+            responsible: &shared.responsible,
+            site,
+            client,
             now: sys::now(),
             lane: *lane,
         })

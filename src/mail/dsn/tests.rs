@@ -213,6 +213,10 @@ fn returned_headers_are_bounded() {
         assert!(out.len() <= limits::HEADER_MAX);
         assert!(header[0] == b'w' || out.len() > limits::HEADER_MAX - 100);
     }
+    // The rest of a broken line and the blank before it are as long as a line may be, or one byte longer.
+    for length in 2 * LINE_MAX - 3..2 * LINE_MAX + 3 {
+        parts(&notice(&[refused(b"a@b", "550 no")], &b"w".repeat(length)));
+    }
     // Whatever the bytes are, lines stay valid and the walk ends.
     let mut state = 1u32;
     for length in [0, 1, 997, 998, 999, 1995, 1996, 50_000] {

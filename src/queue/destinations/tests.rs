@@ -169,3 +169,29 @@ fn sites_without_mail_are_forgotten_and_their_keys_used_again() {
     assert_eq!(queue.forget_idle_sites(10, |_| false), []);
     assert_eq!(push_resolved(&mut queue, "b.example", "other", 2), site);
 }
+
+#[test]
+fn a_retry_that_is_due_at_once_is_not_forgotten() {
+    let mut queue = Destinations::new(vec![10]);
+    let Some(Effect::Resolve(key, _)) = queue.push("a.example", group(1, 1), 10) else { panic!() };
+    let taken = queue.unresolved(key, 999, 5);
+    // Deferred until its expiry, and reported when that has come.
+    let again = Group { not_before: 1000, attempts: 1, ..taken[0] };
+    queue.attempted(key, &taken[0], &[again], 1000);
+    let effects = queue.tick(1001, 100);
+    assert!(matches!(effects[..], [Effect::Resolve(..)]), "{effects:?}");
+}
+
+#[test]
+fn an_attempt_put_back_while_its_site_is_tried_again_is_found_by_the_pump() {
+    let mut queue = Destinations::new(vec![10]);
+    let site = push_resolved(&mut queue, "a.example", "mx", 1);
+    push_resolved(&mut queue, "a.example", "mx", 2);
+    let (key, first) = job(&mut queue, site, 10).unwrap();
+    queue.close_site(site, 1001);
+    // The domain is still in the ring, with nothing ready in it.
+    assert_eq!(queue.expire(site, 1000, 10).len(), 1);
+    queue.tick(1001, 100);
+    assert_eq!(queue.put_back(key, first), Some(Effect::Pump(site)));
+    assert_eq!(queue.ready(site, 1001), 1);
+}

@@ -37,6 +37,10 @@ pub struct DiskFaults {
     /// That a sync fails with EIO. Its pages count as clean from then on: whether they reached the disk is chance, and no
     /// later sync writes them.
     pub sync_error: f64,
+    /// That a sync says it is done and has done nothing: its pages stay where a crash may take them.
+    pub sync_lies: f64,
+    /// That a sync fails as by `sync_error`, and says it is done.
+    pub sync_hides: f64,
     /// The next so many appends fail for certain.
     pub fail_appends: u32,
     /// The next so many syncs fail for certain.
@@ -58,6 +62,8 @@ impl Default for DiskFaults {
             append_error: 0.0,
             append_short: 0.0,
             sync_error: 0.0,
+            sync_lies: 0.0,
+            sync_hides: 0.0,
             fail_appends: 0,
             fail_syncs: 0,
             crash_in: None,
@@ -425,6 +431,17 @@ impl SimSegment {
         os(libc::EIO)
     }
 
+    /// Whether this sync lies: it did nothing (false), or it failed (true).
+    fn deceit(&self) -> Option<bool> {
+        let state = &self.0.runtime.0.state;
+        let mut disks = state.disks.borrow_mut();
+        let faults = disks.faults(self.0.runtime.0.node);
+        let random = &mut *state.random.borrow_mut();
+        let lies = random.chance(faults.sync_lies);
+        let hides = random.chance(faults.sync_hides);
+        (lies || hides).then_some(hides)
+    }
+
     fn sync_fails(&self) -> bool {
         let state = &self.0.runtime.0.state;
         let mut disks = state.disks.borrow_mut();
@@ -497,7 +514,16 @@ impl Segment for SimSegment {
                 file.settle(pages, |random| random.below(3), &mut state.random.borrow_mut());
                 return Err(os(libc::EIO));
             }
-            file.keep(pages);
+            match self.deceit() {
+                None => file.keep(pages),
+                Some(true) => file.settle(pages, |random| random.below(3), &mut state.random.borrow_mut()),
+                Some(false) => {
+                    let later = std::mem::replace(&mut file.dirty, pages);
+                    for (page, fragments) in later {
+                        file.dirty.entry(page).or_default().extend(fragments);
+                    }
+                }
+            }
         }
         if is_last { Err(self.fall()) } else { Ok(Synced(())) }
     }

@@ -76,6 +76,8 @@ struct State {
     disks: RefCell<Disks>,
     nodes: RefCell<BTreeMap<u32, Node>>,
     trace: RefCell<Trace>,
+    /// A defect of the node's own that the test planted, and how often it shows.
+    planted: Cell<Option<(&'static str, f64)>>,
 }
 
 #[derive(Default)]
@@ -370,6 +372,15 @@ impl Runtime for SimRuntime {
 
     fn read_now(&self, segment: &SegmentMap, offset: u64, length: usize) -> io::Result<Vec<u8>> {
         self.0.state.disks.borrow().read(segment, offset, length)
+    }
+
+    fn planted(&self, defect: &'static str) -> bool {
+        let Some((planted, probability)) = self.0.state.planted.get() else { return false };
+        let shows = planted == defect && self.0.state.random.borrow_mut().chance(probability);
+        if shows {
+            self.0.state.note("planted", u64::from(self.0.node), u64::from(self.0.shard));
+        }
+        shows
     }
 }
 

@@ -122,8 +122,16 @@ pub(super) struct Network {
     listeners: BTreeMap<u64, Listening>,
     sockets: BTreeMap<u64, Socket>,
     handlers: BTreeMap<SocketAddr, DatagramHandler>,
+    watches: Vec<Watch>,
     serial: u64,
     port: u16,
+}
+
+/// Connections of a node to some addresses, counted.
+struct Watch {
+    node: u32,
+    to: BTreeSet<SocketAddr>,
+    peak: usize,
 }
 
 struct Connection {
@@ -235,6 +243,7 @@ impl Network {
             listeners: BTreeMap::new(),
             sockets: BTreeMap::new(),
             handlers: BTreeMap::new(),
+            watches: Vec::new(),
             serial: 0,
             port: EPHEMERAL.start,
         }
@@ -246,6 +255,25 @@ impl Network {
 
     pub(super) fn take_handlers(&mut self) -> BTreeMap<SocketAddr, DatagramHandler> {
         std::mem::take(&mut self.handlers)
+    }
+
+    pub(super) fn watch(&mut self, node: u32, to: BTreeSet<SocketAddr>) -> usize {
+        self.watches.push(Watch { node, to, peak: 0 });
+        self.watches.len() - 1
+    }
+
+    pub(super) fn peak(&self, watch: usize) -> usize {
+        self.watches.get(watch).map_or(0, |watch| watch.peak)
+    }
+
+    /// A node begins a connection: is it more than ever before?
+    fn look(&mut self, node: u32, to: SocketAddr) {
+        for watch in self.watches.iter_mut().filter(|watch| watch.node == node && watch.to.contains(&to)) {
+            let counted = |one: &&Connection| {
+                one.ends[0].node == node && !one.ends[0].closed && watch.to.contains(&one.to)
+            };
+            watch.peak = watch.peak.max(self.connections.values().filter(counted).count());
+        }
     }
 
     /// Whether no connection is left.

@@ -38,6 +38,7 @@ impl World {
                 disks: RefCell::default(),
                 nodes: RefCell::default(),
                 trace: RefCell::new(Trace::new(seed)),
+                planted: Cell::new(None),
             }),
         }
     }
@@ -222,6 +223,22 @@ impl World {
         handler: impl FnMut(&[u8]) -> Option<Vec<u8>> + 'static,
     ) {
         self.state.network.borrow_mut().serve(address, Rc::new(RefCell::new(handler)));
+    }
+
+    /// Plants a defect in every node: [`crate::runtime::Runtime::planted`] answers true for this name with this probability.
+    pub fn plant(&self, defect: &'static str, probability: f64) {
+        self.state.planted.set(Some((defect, probability)));
+    }
+
+    /// From now on, counts the connections a node has open (or opens) to any of these addresses at one time. Gives the
+    /// number to ask [`World::connections_peak`] with.
+    pub fn watch_connections(&self, node: u32, to: impl IntoIterator<Item = SocketAddr>) -> usize {
+        self.state.network.borrow_mut().watch(node, to.into_iter().collect())
+    }
+
+    /// The most connections a watch saw at one time.
+    pub fn connections_peak(&self, watch: usize) -> usize {
+        self.state.network.borrow().peak(watch)
     }
 
     /// Moves the wall clock (not the monotonic one), as a time daemon would.

@@ -93,7 +93,10 @@ pub struct Transaction<'a> {
     replies: Vec<Reply>,
     accepted: usize,
     must_close: bool,
+    unbegun: bool,
     sent: bool,
+    /// What followed a 354 was answered: the hop has no transaction any more (RFC 5321 4.1.1.4).
+    finished: bool,
 }
 
 impl<'a> Transaction<'a> {
@@ -133,7 +136,9 @@ impl<'a> Transaction<'a> {
             replies: Vec::new(),
             accepted: 0,
             must_close: false,
+            unbegun: false,
             sent: false,
+            finished: false,
         })
     }
 
@@ -167,6 +172,7 @@ impl<'a> Transaction<'a> {
         if reply.code == 421 {
             // RFC 5321 3.8: the hop closes; what is undecided is tried again elsewhere.
             self.must_close = true;
+            self.unbegun = self.phase == Phase::Mail;
             self.decide_rest(reply);
             return self.over();
         }
@@ -212,10 +218,15 @@ impl<'a> Transaction<'a> {
                 self.over()
             }
             Phase::Data | Phase::Dot => {
+                self.finished = self.phase == Phase::Dot;
                 self.decide_rest(reply);
                 self.over()
             }
-            Phase::LoneDot | Phase::Over => self.over(),
+            Phase::LoneDot => {
+                self.finished = true;
+                self.over()
+            }
+            Phase::Over => self.over(),
         }
     }
 
@@ -233,6 +244,12 @@ impl<'a> Transaction<'a> {
         Some((verdict, self.replies.get(*reply)?))
     }
 
+    /// The hop closed the connection (421) before it looked at the message: on a connection that carried mail before,
+    /// this says something about the connection only.
+    pub fn is_unbegun(&self) -> bool {
+        self.unbegun
+    }
+
     /// The connection is of no further use.
     pub fn must_close(&self) -> bool {
         self.must_close
@@ -240,7 +257,7 @@ impl<'a> Transaction<'a> {
 
     /// Whether RSET is owed before the next MAIL: the transaction began and DATA was not completed.
     pub fn needs_reset(&self) -> bool {
-        !self.must_close && self.accepted == 0
+        !self.must_close && !self.finished
     }
 
     /// How long the reply now awaited may take (RFC 5321 4.5.3.2).

@@ -84,6 +84,27 @@ fn a_354_for_nobody_gets_a_lone_dot() {
     assert_eq!((verdicts.as_str(), close), ("FF", false));
 }
 
+/// A hop that refused DATA still has a transaction (RFC 5321 4.1.1.4); one that answered a body, or a lone dot, has none.
+#[test]
+fn reset_is_owed_until_the_data_was_answered() {
+    for (codes, owed) in [
+        (&[250, 250, 250, 354, 250][..], false),
+        (&[250, 250, 250, 354, 554], false),
+        (&[250, 550, 550, 354, 554], false),
+        (&[250, 250, 250, 451], true),
+        (&[250, 550, 550, 554], true),
+        (&[450, 503, 503, 503], true),
+    ] {
+        let recipients = vec![&b"x@z"[..], b"y@z"];
+        let mut transaction = Transaction::new(&PIPELINING, b"a@b", recipients, 10, false).expect("fits");
+        for code in codes {
+            transaction.on_reply(reply(*code));
+        }
+        assert!(!transaction.must_close());
+        assert_eq!(transaction.needs_reset(), owed, "{codes:?}");
+    }
+}
+
 #[test]
 fn what_cannot_go_is_known_before_asking() {
     let refused = Transaction::new(&PLAIN, b"", vec![b"x@y"], 10, true).expect_err("8-bit");
@@ -108,5 +129,17 @@ fn dots_are_stuffed() {
         let mut out = Vec::new();
         stuff(body.as_bytes(), true, |piece| out.extend_from_slice(piece));
         assert_eq!(std::str::from_utf8(&out), Ok(expected));
+    }
+}
+
+#[test]
+fn a_hop_that_has_had_enough_says_so_at_mail() {
+    for (codes, unbegun) in [(&[421][..], true), (&[250, 421], false), (&[451], false)] {
+        let mut transaction =
+            Transaction::new(&PIPELINING, b"a@b", vec![&b"x@z"[..]], 10, false).expect("fits");
+        for code in codes {
+            transaction.on_reply(reply(*code));
+        }
+        assert_eq!(transaction.is_unbegun(), unbegun, "{codes:?}");
     }
 }

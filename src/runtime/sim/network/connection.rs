@@ -37,6 +37,7 @@ impl State {
             id,
             Connection { ends, to, latency, deadline, made: false, moved: 0, deaf_after, deaf: false },
         );
+        network.look(node, to);
         self.note("connect", id, u64::from(node) << 16 | u64::from(to.port()));
         self.schedule(now + latency, Event::Network(NetworkEvent::Arrive(id)));
         Ok(EndId { connection: id, side: 0 })

@@ -126,6 +126,35 @@ fn a_failed_sync_forgets_its_pages() {
 }
 
 #[test]
+fn a_disk_may_lie_about_its_syncs() {
+    seeds(20, |world| {
+        let segment = segment(&world, &world.shard(1, 0));
+        append(&segment, 0, &pattern(5_000));
+        world.disk_faults(1).sync_lies = 1.0;
+        assert!(world.block_on(segment.sync()).is_ok(), "it says that all is well");
+        assert_eq!(world.stable(1, PATH, 0, 5_000).unwrap(), [0; 5_000], "and has done nothing");
+        world.disk_faults(1).sync_lies = 0.0;
+        let _ = world.block_on(segment.sync()).unwrap();
+        assert_eq!(
+            world.stable(1, PATH, 0, 5_000).unwrap(),
+            pattern(5_000),
+            "an honest sync makes up for it"
+        );
+    });
+    let lost = Cell::new(0);
+    seeds(20, |world| {
+        let segment = segment(&world, &world.shard(1, 0));
+        append(&segment, 0, &pattern(5_000));
+        world.disk_faults(1).sync_hides = 1.0;
+        assert!(world.block_on(segment.sync()).is_ok(), "it says that all is well");
+        world.disk_faults(1).sync_hides = 0.0;
+        let _ = world.block_on(segment.sync()).unwrap();
+        lost.set(lost.get() + usize::from(world.stable(1, PATH, 0, 5_000).unwrap() != pattern(5_000)));
+    });
+    assert!(lost.get() > 10, "no later sync writes what a hidden failure lost");
+}
+
+#[test]
 fn a_killed_process_leaves_the_page_cache() {
     let world = World::new(1);
     let runtime = world.shard(1, 0);

@@ -272,3 +272,30 @@ fn datagrams_are_answered_lost_doubled_and_reordered() {
     assert_eq!(ask(10).len(), 0);
     assert_eq!(socket.try_recv(&mut [0; 1]).unwrap_err().kind(), ErrorKind::WouldBlock);
 }
+
+#[test]
+fn a_watch_knows_the_most_connections_at_one_time() {
+    let world = World::new(1);
+    let runtime = world.shard(1, 0);
+    let to: [SocketAddr; 3] = ["10.0.0.2:25", "10.0.0.2:26", "10.0.0.3:25"].map(|to| to.parse().unwrap());
+    let watch = world.watch_connections(1, to[..2].iter().copied());
+    assert_eq!(world.connections_peak(watch), 0);
+    let first = runtime.connect(None, to[0]).unwrap();
+    let _elsewhere = runtime.connect(None, to[2]).unwrap();
+    let _of_another = world.shard(5, 0).connect(None, to[0]).unwrap();
+    assert_eq!(world.connections_peak(watch), 1);
+    drop(first);
+    let _second = runtime.connect(None, to[1]).unwrap();
+    assert_eq!(world.connections_peak(watch), 1, "one at a time");
+    let _third = runtime.connect(None, to[0]).unwrap();
+    assert_eq!(world.connections_peak(watch), 2);
+}
+
+#[test]
+fn only_what_was_planted_shows() {
+    let world = World::new(1);
+    let runtime = world.shard(1, 0);
+    assert!(!runtime.planted("one"));
+    world.plant("one", 1.0);
+    assert!(runtime.planted("one") && !runtime.planted("other"));
+}

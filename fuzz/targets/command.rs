@@ -1,0 +1,83 @@
+//! Command lines (RFC 5321 4.1.1).
+
+use relevo::limits;
+use relevo::mail::address::Path;
+use relevo::smtp::command::{Command, CommandError, parse};
+use relevo::smtp::reply;
+
+use super::mail::assert_path;
+
+/// Any line is a command that keeps its bounds, or an error that has words.
+pub fn command(data: &[u8]) {
+    // As the session cuts lines.
+    for line in data.split(|byte| *byte == b'\n') {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let parsed = parse(line);
+        match parsed {
+            Ok(command) => assert_command(line, command),
+            Err(error) => assert_words(reply::of_error(error)),
+        }
+        // Verbs and keywords have no case.
+        let verb = line.iter().position(|byte| *byte == b' ').unwrap_or(line.len());
+        let mut other = line.to_vec();
+        other[..verb].make_ascii_uppercase();
+        let upper = parse(&other).map(|command| format!("{command:?}"));
+        assert_eq!(upper, parsed.map(|command| format!("{command:?}")));
+        assert!(!matches!(parsed, Err(CommandError::Unknown)) || !known(&line[..verb]));
+    }
+}
+
+fn known(verb: &[u8]) -> bool {
+    [&b"EHLO"[..], b"HELO", b"MAIL", b"RCPT", b"DATA", b"RSET", b"NOOP", b"QUIT", b"VRFY", b"HELP", b"AUTH"]
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(verb))
+}
+
+fn assert_command(line: &[u8], command: Command<'_>) {
+    match command {
+        Command::Ehlo(name) | Command::Helo(name) => {
+            assert!((1..=limits::DOMAIN_MAX).contains(&name.len()));
+            assert!(
+                name.bytes()
+                    .all(|byte| byte.is_ascii_graphic() && !b"()<>@,;:\\\"".contains(&byte) || byte == b':')
+            );
+        }
+        Command::Mail(path, parameters) => {
+            assert_inside(line, path);
+            assert!(
+                parameters.size.is_none()
+                    || line.to_ascii_uppercase().windows(5).any(|five| five == b"SIZE=")
+            );
+            let eight = line.to_ascii_uppercase().windows(13).any(|word| word == b"BODY=8BITMIME");
+            assert!(!parameters.eight_bit || eight);
+        }
+        Command::Rcpt(path) => {
+            assert_inside(line, path);
+            assert!(!path.address.is_empty());
+        }
+        Command::Auth(mechanism, initial) => {
+            for word in [Some(mechanism), initial].into_iter().flatten() {
+                assert!(!word.is_empty() && !word.contains(|letter: char| letter.is_ascii_whitespace()));
+            }
+        }
+        Command::Data | Command::Rset | Command::Quit | Command::StartTls => assert!(line.len() >= 4),
+        Command::Noop | Command::Vrfy | Command::Help => {}
+    }
+}
+
+fn assert_inside(line: &[u8], path: Path<'_>) {
+    assert_path(&path);
+    let found = path.address.is_empty() || line.windows(path.address.len()).any(|part| part == path.address);
+    assert!(found, "an address nobody wrote");
+}
+
+/// One reply line with an enhanced code of its own class.
+fn assert_words(words: &str) {
+    let line = words.strip_suffix("\r\n").expect("words end their line");
+    assert!(!line.contains(['\r', '\n']) && line.is_ascii());
+    assert_eq!(
+        line.as_bytes()[0],
+        line.as_bytes()[4],
+        "the classes of code and enhanced code differ: {line}"
+    );
+}

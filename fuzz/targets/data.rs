@@ -1,0 +1,137 @@
+//! The text after DATA, against a reader of whole inputs that is too simple to be wrong.
+
+use relevo::limits;
+use relevo::smtp::client::stuff;
+use relevo::smtp::data::{Scanner, Summary};
+
+use super::input::{Input, splits};
+
+struct Found {
+    body: Vec<u8>,
+    summary: Summary,
+    consumed: usize,
+    done: bool,
+}
+
+fn scan(pieces: &[&[u8]], size_max: u64) -> Found {
+    let mut scanner = Scanner::new(size_max);
+    let (mut body, mut consumed, mut done) = (Vec::new(), 0, false);
+    for piece in pieces {
+        let mut piece = piece.to_vec();
+        let before = piece.clone();
+        let scanned = scanner.scan(&mut piece);
+        assert!(scanned.kept <= scanned.consumed && scanned.consumed <= piece.len());
+        assert_eq!(piece[scanned.consumed..], before[scanned.consumed..], "pipelined input was touched");
+        assert!(scanned.done || scanned.consumed == piece.len(), "the scanner stands still");
+        body.extend_from_slice(&piece[..scanned.kept]);
+        consumed += scanned.consumed;
+        if scanned.done {
+            done = true;
+            break;
+        }
+    }
+    Found { body, summary: scanner.summary(), consumed, done }
+}
+
+/// What the input means by RFC 5321 4.1.1.4 and 4.5.2. None: it does not end.
+struct Meaning {
+    body: Vec<u8>,
+    consumed: usize,
+    bare: bool,
+    longest: usize,
+    hops: u32,
+    header_length: usize,
+}
+
+fn meaning(input: &[u8]) -> Option<Meaning> {
+    let mut found =
+        Meaning { body: Vec::new(), consumed: 0, bare: false, longest: 0, hops: 0, header_length: 0 };
+    let mut in_header = true;
+    loop {
+        let rest = &input[found.consumed..];
+        let end = rest.windows(2).position(|pair| pair == b"\r\n")?;
+        let line = &rest[..end];
+        found.consumed += end + 2;
+        if line == b"." {
+            break;
+        }
+        let text = line.strip_prefix(b".").unwrap_or(line);
+        found.bare |= line.iter().any(|byte| matches!(byte, b'\r' | b'\n'));
+        found.longest = found.longest.max(text.len());
+        found.body.extend_from_slice(text);
+        found.body.extend_from_slice(b"\r\n");
+        if in_header {
+            in_header = !line.is_empty();
+            found.header_length = found.body.len();
+            let hop = line.get(..9).is_some_and(|name| name.eq_ignore_ascii_case(b"received:"));
+            found.hops += u32::from(hop);
+        }
+    }
+    Some(found)
+}
+
+/// What is found does not depend on the cuts, is what the input means, and survives the way to the next hop.
+pub fn data(data: &[u8]) {
+    let mut input = Input(data);
+    let choices = input.piece(8);
+    let size_max = if input.byte() == 0 { 100 } else { 1 << 20 };
+    let input = input.0;
+    let ways = splits(input, choices);
+    let whole = scan(&ways[0], size_max);
+    for way in &ways[1..] {
+        let cut = scan(way, size_max);
+        assert_eq!((cut.done, cut.consumed), (whole.done, whole.consumed));
+        if whole.done && !whole.summary.too_large {
+            assert_eq!((cut.summary, &cut.body), (whole.summary, &whole.body));
+        }
+        if whole.done {
+            let refused =
+                |summary: Summary| (summary.bare_line_end, summary.too_large, summary.line_too_long);
+            assert_eq!(refused(cut.summary), refused(whole.summary));
+        }
+    }
+    let Some(meant) = meaning(input) else {
+        assert!(!whole.done, "an end was found that is none");
+        return;
+    };
+    assert!(whole.done, "the end was not found");
+    let summary = whole.summary;
+    assert_eq!(whole.consumed, meant.consumed);
+    assert_eq!(summary.bare_line_end, meant.bare);
+    if meant.bare {
+        // It is refused, whatever else is known of it.
+        return;
+    }
+    assert_eq!(summary.size, meant.body.len() as u64);
+    assert_eq!(summary.too_large, summary.size > size_max);
+    assert_eq!(summary.line_too_long, meant.longest > limits::TEXT_LINE_MAX);
+    assert_eq!((summary.hops, summary.header_length), (meant.hops, meant.header_length as u64));
+    if summary.too_large {
+        assert!(whole.body.len() as u64 <= size_max);
+        return;
+    }
+    assert_eq!(whole.body, meant.body);
+    assert_eq!(summary.eight_bit, !meant.body.is_ascii());
+    let dots = meant.body.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"."));
+    assert_eq!(summary.needs_stuffing, dots);
+    assert_round_trip(&meant.body);
+}
+
+/// A canonical body, stuffed and scanned again.
+fn assert_round_trip(body: &[u8]) {
+    let mut wire = Vec::new();
+    stuff(body, true, |piece| wire.extend_from_slice(piece));
+    wire.extend_from_slice(b".\r\n");
+    let again = scan(&[&wire], u64::MAX);
+    assert!(again.done && again.consumed == wire.len());
+    assert_eq!(again.body, body);
+    assert!(!again.summary.bare_line_end);
+    // Cut in two at a line's end, as a body of several extents is.
+    if let Some(place) = body.windows(2).position(|pair| pair == b"\r\n") {
+        let mut pieces = Vec::new();
+        stuff(&body[..place + 2], true, |piece| pieces.extend_from_slice(piece));
+        stuff(&body[place + 2..], true, |piece| pieces.extend_from_slice(piece));
+        pieces.extend_from_slice(b".\r\n");
+        assert_eq!(pieces, wire);
+    }
+}

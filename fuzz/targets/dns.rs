@@ -1,0 +1,134 @@
+//! Answers of name servers, and their memory.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use relevo::dns::cache::Cache;
+use relevo::dns::message::{Reading, read_answer, write_question};
+use relevo::dns::{Answer, Found, Kind, TTL_MAX, TTL_MIN};
+use relevo::time::Instant;
+
+use super::input::Input;
+
+const ID: u16 = 0x0102;
+const NAME: &str = "d.example";
+const KINDS: [(Kind, u16); 3] = [(Kind::Mx, 15), (Kind::A, 1), (Kind::Aaaa, 28)];
+
+/// Any datagram is read without harm; only one that is a response to our question counts.
+pub fn dns(data: &[u8]) {
+    for (kind, number) in KINDS {
+        let reading = read_answer(data, ID, NAME, kind);
+        if reading != Reading::NotOurs {
+            assert_ours(data, number, &reading);
+        }
+        assert_reading(kind, &reading);
+        // The same answer to another question is nothing to us.
+        let mut stranger = data.to_vec();
+        if let Some(byte) = stranger.get_mut(1) {
+            *byte ^= 1;
+        }
+        assert!(reading == Reading::NotOurs || read_answer(&stranger, ID, NAME, kind) == Reading::NotOurs);
+        if matches!(reading, Reading::Found(Found { answer: Ok(Answer::Mx(_) | Answer::Addresses(_)), .. })) {
+            assert_eq!(read_answer(data, ID, "e.example", kind), Reading::NotOurs);
+        }
+    }
+    let name = String::from_utf8_lossy(data);
+    for (kind, _) in KINDS {
+        if let Some(question) = write_question(ID, &name, kind, true) {
+            assert!(question.len() <= 512 && question.starts_with(&ID.to_be_bytes()));
+        }
+    }
+}
+
+/// What a reader of the first few bytes can tell (RFC 1035 4.1).
+fn assert_ours(data: &[u8], number: u16, reading: &Reading) {
+    assert!(data.len() >= 12, "a header was made up");
+    assert_eq!(data[..2], ID.to_be_bytes(), "a foreign id");
+    assert!(data[2] & 0x80 != 0, "not a response");
+    if data[4..6] == [0, 0] {
+        assert_ne!(data[3] & 15, 0, "an answer to no question");
+        return;
+    }
+    // A compressed name in the first question can point at nothing but the header: left to the reader.
+    let question = &data[12..];
+    if question.first().is_some_and(|byte| *byte < 64) && question.len() >= 15 {
+        let plain = b"\x01d\x07example\x00";
+        if question[..11].iter().all(|byte| *byte < 192) {
+            assert!(question[..11].eq_ignore_ascii_case(plain), "a foreign name: {reading:?}");
+            assert_eq!(
+                question[11..15],
+                [(number >> 8) as u8, number as u8, 0, 1],
+                "a foreign type or class"
+            );
+        }
+    }
+}
+
+fn assert_reading(kind: Kind, reading: &Reading) {
+    match reading {
+        Reading::Found(Found { answer, ttl }) => {
+            assert!((TTL_MIN..=TTL_MAX).contains(ttl));
+            match answer.as_ref().expect("an answer that was read is no failure") {
+                Answer::Mx(hosts) => {
+                    assert!(kind == Kind::Mx && !hosts.is_empty());
+                    hosts.iter().for_each(|(_, host)| assert_host(host));
+                }
+                Answer::Addresses(addresses) => {
+                    assert!(!addresses.is_empty());
+                    assert!(addresses.iter().all(|address| address.is_ipv4() == (kind == Kind::A)));
+                }
+                Answer::NoData | Answer::NoDomain => {}
+            }
+        }
+        Reading::Alias(host, ttl) => {
+            assert!(*ttl <= TTL_MAX);
+            assert_host(host);
+        }
+        Reading::Failed(why) => assert!(!why.is_empty() && !why.contains(['\r', '\n'])),
+        Reading::Truncated | Reading::Plain | Reading::NotOurs => {}
+    }
+}
+
+/// Hosts go into logs and bounces, and some are asked for in turn.
+fn assert_host(host: &str) {
+    assert!((1..=1024).contains(&host.len()), "{host:?}");
+    assert!(host.bytes().all(|byte| byte.is_ascii_graphic() && !byte.is_ascii_uppercase()), "{host:?}");
+    assert!(host == "." || !host.ends_with('.') || host.ends_with("\\."), "{host:?}");
+    let _ = write_question(ID, host, Kind::A, true);
+}
+
+/// The cache against a plain map: what it still knows is the newest that was put, not past its time, and within the bound.
+pub fn cache(data: &[u8]) {
+    let mut input = Input(data);
+    let bound = input.below(16);
+    let mut cache = Cache::new(bound);
+    let mut model: HashMap<(Kind, u8), (Instant, Rc<Found>)> = HashMap::new();
+    let mut now = Instant(1);
+    for _ in 0..512 {
+        if input.is_empty() {
+            break;
+        }
+        let choice = input.byte();
+        let (kind, number) = (KINDS[usize::from(choice >> 2) % 3].0, input.byte() % 32);
+        let name = format!("h{number}.example");
+        match choice & 3 {
+            0 => now = now + Duration::from_secs(u64::from(number)),
+            1 => {
+                let ttl = Duration::from_secs(u64::from(input.byte()));
+                let found = Rc::new(Found { answer: Ok(Answer::NoData), ttl });
+                cache.put(kind, &name, found.clone(), now);
+                model.insert((kind, number), (now + ttl, found));
+                let again = cache.get(kind, &name, now);
+                assert_eq!(again.is_some(), !ttl.is_zero(), "forgotten at once");
+            }
+            _ => {
+                let Some(found) = cache.get(kind, &name, now) else { continue };
+                let (expires, known) = model.get(&(kind, number)).expect("an answer nobody gave");
+                assert!(Rc::ptr_eq(&found, known), "an answer that was replaced");
+                assert!(*expires > now, "an answer past its time");
+            }
+        }
+        assert!(cache.len() <= bound.max(2));
+    }
+}

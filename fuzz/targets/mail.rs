@@ -1,0 +1,154 @@
+//! Paths, Received fields, bounces: strangers' bytes on their way into headers.
+
+use relevo::limits;
+use relevo::mail::address::{self, AddressError, Path};
+use relevo::mail::dsn::{self, Cause, Failure, Notice};
+use relevo::mail::envelope::{Origin, Protocol};
+use relevo::mail::trace::write_received;
+use relevo::spool::MessageId;
+use relevo::time::UnixMillis;
+
+use super::input::Input;
+
+const ID: MessageId = MessageId { lane: 1, sequence: 2, offset: 4096 };
+
+/// What holds for every path that was let in.
+pub fn assert_path(path: &Path<'_>) {
+    assert!(path.address.iter().all(|byte| (32..127).contains(byte)), "{}", path.address.escape_ascii());
+    assert!(path.domain_at <= path.address.len());
+    assert!(path.local().len() <= limits::LOCAL_PART_MAX && path.domain().len() <= limits::DOMAIN_MAX);
+    if path.domain().is_empty() {
+        let postmaster = path.address.eq_ignore_ascii_case(b"postmaster");
+        assert!(path.address.is_empty() || postmaster, "{}", path.address.escape_ascii());
+    } else {
+        assert_eq!(path.address[path.domain_at - 1], b'@');
+        assert!(!path.local().is_empty());
+        assert!(address::is_domain(path.domain()) || address::is_literal(path.domain()));
+    }
+}
+
+/// Any bytes are a path that can be written again, or an error.
+pub fn address(data: &[u8]) {
+    for null in [true, false] {
+        match address::parse_path(data, null) {
+            Ok(path) => {
+                assert_path(&path);
+                assert!(path.length <= data.len() && data[path.length - 1] == b'>');
+                assert!(null || !path.address.is_empty());
+                // What we send is what a next hop of our kind reads.
+                let written = [b"<", path.address, b"> X=1"].concat();
+                let again = address::parse_path(&written, null).expect("what was let in can be written");
+                assert_eq!((again.address, again.domain_at), (path.address, path.domain_at));
+                assert_eq!(again.length, path.address.len() + 2);
+            }
+            Err(AddressError::NotAscii) => assert!(!data.is_ascii()),
+            Err(AddressError::Syntax | AddressError::TooLong | AddressError::NoDomain) => {}
+        }
+    }
+    received(data);
+}
+
+/// A Received field is one field, whatever the client called itself.
+fn received(data: &[u8]) {
+    let mut input = Input(data);
+    let flags = input.byte();
+    let origin = Origin {
+        client: (flags & 1 != 0).then(|| "192.0.2.1:25".parse().expect("an address")),
+        helo: input.text(255),
+        protocol: if flags & 2 != 0 { Protocol::Esmtps } else { Protocol::Smtp },
+        tls: (flags & 4 != 0).then(|| input.text(64)),
+    };
+    let hostname = input.text(255);
+    let at = UnixMillis(input.long());
+    let recipient = (flags & 8 != 0).then(|| input.piece(320));
+    let mut out = Vec::new();
+    write_received(&mut out, &origin, &hostname, ID, at, recipient);
+    assert_header(&out, "Received:");
+}
+
+/// One field: CRLF at the ends of lines and nowhere else, every line after the first is folded and none is empty.
+fn assert_header(field: &[u8], name: &str) {
+    assert!(field.starts_with(name.as_bytes()));
+    assert!(field.is_ascii());
+    for (number, line) in lines(field).into_iter().enumerate() {
+        assert!(line.len() <= 998 && !line.trim_ascii().is_empty(), "{}", field.escape_ascii());
+        let folded = matches!(line[0], b' ' | b'\t');
+        assert_eq!(folded, number > 0, "{}", field.escape_ascii());
+        assert!(
+            line.iter().all(|byte| (32..127).contains(byte) || *byte == b'\t'),
+            "{}",
+            field.escape_ascii()
+        );
+    }
+}
+
+/// Lines without their CRLF; fails on a bare CR or LF.
+fn lines(text: &[u8]) -> Vec<&[u8]> {
+    assert!(text.ends_with(b"\r\n"));
+    text.split_inclusive(|byte| *byte == b'\n')
+        .map(|line| {
+            let line = line.strip_suffix(b"\r\n").expect("no bare LF");
+            assert!(!line.contains(&b'\r'), "a bare CR: {}", line.escape_ascii());
+            line
+        })
+        .collect()
+}
+
+/// A bounce is a message of ours, whatever the next hop said and whatever the sender wrote.
+pub fn bounce(data: &[u8]) {
+    let mut input = Input(data);
+    let (hostname, sender) = (input.text(64), input.piece(320));
+    let count = input.below(4);
+    let words: Vec<_> = (0..count)
+        .map(|_| (input.byte(), input.piece(320), input.text(64), input.text(300), input.word()))
+        .collect();
+    let failures: Vec<_> = words
+        .iter()
+        .map(|(flags, recipient, remote, text, number)| Failure {
+            recipient,
+            cause: if flags & 1 != 0 { Cause::Expired } else { Cause::Refused },
+            status: (flags & 2 != 0).then_some((*flags, *number, *number / 7)),
+            remote: (flags & 4 != 0).then_some(remote),
+            text,
+            last_attempt: (flags & 8 != 0).then_some(UnixMillis(u64::from(*number) << 20)),
+        })
+        .collect();
+    let (arrival, now, unique) = (UnixMillis(input.long()), UnixMillis(input.long()), input.long());
+    let header = input.0;
+    let notice =
+        Notice { hostname: &hostname, sender, id: ID, arrival, now, unique, failures: &failures, header };
+    let Some(bounce) = dsn::compose(&notice) else {
+        assert!(!dsn::owed(sender) || failures.is_empty());
+        return;
+    };
+    assert_eq!(bounce.recipient.address, sender);
+    let lines = lines(&bounce.body);
+    assert!(lines.iter().all(|line| line.len() <= 998 && !line.contains(&0)));
+    assert_eq!(bounce.needs_stuffing, lines.iter().any(|line| line.starts_with(b".")));
+    assert_eq!(bounce.eight_bit, !bounce.body.is_ascii());
+    let boundary = format!("--=_relevo_{unique:016x}");
+    let marks = lines.iter().filter(|line| line.starts_with(boundary.as_bytes())).count();
+    // A header section that happens to hold the boundary would need to guess 64 bits.
+    let guessed = header.windows(16).any(|part| part == &boundary.as_bytes()[11..27]);
+    assert!(marks == 4 || guessed, "{marks} boundaries");
+    assert!(bounce.body.len() <= header.len() * 2 + failures.len() * 4096 + 4096, "it grew out of bounds");
+    // The head of the bounce has the fields we gave it and no others.
+    let head: Vec<_> = lines.iter().take_while(|line| !line.is_empty()).collect();
+    for line in head {
+        let known = [
+            "Date: ",
+            "From: ",
+            "To: ",
+            "Message-ID: ",
+            "In-Reply-To:",
+            "References:",
+            "Subject: ",
+            "Auto-Submitted: ",
+            "MIME-Version: ",
+            "Content-T",
+            " ",
+            "\t",
+        ];
+        assert!(known.iter().any(|name| line.starts_with(name.as_bytes())), "{}", line.escape_ascii());
+    }
+}

@@ -1,0 +1,47 @@
+//! The bodies of the fuzz targets: plain functions of bytes that panic when something that must hold does not.
+//!
+//! Compiled twice: by the fuzz crate, for libFuzzer, and by `tests/corpora.rs`, for the ordinary `cargo test`. So the two
+//! cannot drift apart. How to run and how to add one: `fuzz/README.md`.
+
+mod command;
+mod config;
+mod data;
+mod dns;
+mod fold;
+mod input;
+mod lane;
+mod mail;
+mod record;
+mod reply;
+mod server;
+
+pub use command::command;
+pub use config::config;
+pub use data::data;
+pub use dns::{cache, dns};
+pub use fold::fold;
+pub use mail::{address, bounce};
+pub use record::record;
+pub use reply::{client, reply};
+pub use server::server;
+
+/// A target: its name, which is also that of its corpus directory and its binary; its body; and how many mutated inputs the
+/// ordinary test run tries (what a few seconds allow without optimisation).
+pub type Target = (&'static str, fn(&[u8]), u32);
+
+/// All targets.
+#[allow(dead_code, reason = "the binaries name their one target; the table is for tests/corpora.rs")]
+pub const ALL: [Target; 12] = [
+    ("record", record, 2000),
+    ("fold", fold, 400),
+    ("command", command, 4000),
+    ("server", server, 1000),
+    ("reply", reply, 2000),
+    ("client", client, 4000),
+    ("data", data, 2000),
+    ("dns", dns, 4000),
+    ("cache", cache, 2000),
+    ("config", config, 2000),
+    ("address", address, 4000),
+    ("bounce", bounce, 2000),
+];

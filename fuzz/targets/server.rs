@@ -1,0 +1,217 @@
+//! A whole server session: what it answers and accepts does not depend on how the bytes were cut.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use relevo::limits;
+use relevo::mail::address::{is_domain, is_literal};
+use relevo::mail::envelope::Envelope;
+use relevo::smtp::server::{BodyEnd, Gate, Rules, Session, Step};
+use relevo::spool::{Durable, MessageId};
+use relevo::time::UnixMillis;
+
+use super::input::{Input, splits};
+use super::lane::durable;
+
+/// Where a stretch ends: what a client sends up to there after STARTTLS is plain text, and lost in the handshake. The byte that opens
+/// a TLS record.
+const HANDSHAKE: u8 = 0x16;
+const RECIPIENTS_MAX: usize = 3;
+const SIZE_MAX: u64 = 400;
+
+#[derive(Clone, Copy)]
+struct Setting {
+    may_relay: bool,
+    starttls: bool,
+    accounts: bool,
+    gate: Gate,
+    disk_fails: bool,
+}
+
+struct Talk {
+    session: Session,
+    setting: Setting,
+    message: Durable<MessageId>,
+    pending: Vec<u8>,
+    body: Vec<u8>,
+    replies: Vec<u8>,
+    /// Everything that was said and accepted.
+    heard: Vec<u8>,
+    shaking: bool,
+    protected: bool,
+    closed: bool,
+}
+
+impl Talk {
+    fn new(setting: Setting) -> Talk {
+        let rules = Rules {
+            hostname: "relay.example".into(),
+            message_size_max: SIZE_MAX,
+            recipients_max: RECIPIENTS_MAX,
+            starttls: setting.starttls,
+            accounts: setting.accounts,
+        };
+        let peer: SocketAddr = "192.0.2.1:1234".parse().expect("an address");
+        let session = Session::new(Rc::new(rules), peer, setting.may_relay);
+        let mut replies = Vec::new();
+        session.greet(&mut replies);
+        Talk {
+            session,
+            setting,
+            message: durable(),
+            pending: Vec::new(),
+            body: Vec::new(),
+            replies,
+            heard: Vec::new(),
+            shaking: false,
+            protected: false,
+            closed: false,
+        }
+    }
+
+    fn feed(&mut self, piece: &[u8]) {
+        if self.closed || self.shaking {
+            return;
+        }
+        self.pending.extend_from_slice(piece);
+        // Each turn uses input or changes what comes next: a body at most, then a command.
+        let most = self.pending.len() * 2 + 4;
+        let mut turns = 0;
+        while !self.closed && self.turn() {
+            turns += 1;
+            assert!(turns <= most, "the session stands still");
+        }
+        self.hear();
+        assert!(self.pending.len() < limits::AUTH_LINE_MAX, "{} bytes are kept", self.pending.len());
+    }
+
+    /// One step of the driver. False: more input is needed.
+    fn turn(&mut self) -> bool {
+        if let Some(scanner) = self.session.scanner() {
+            let scanned = scanner.scan(&mut self.pending);
+            self.body.extend_from_slice(&self.pending[..scanned.kept]);
+            self.pending.drain(..scanned.consumed);
+            assert!(self.body.len() as u64 <= SIZE_MAX, "more is kept than a message may have");
+            if scanned.done {
+                self.body_end();
+            }
+            return scanned.done;
+        }
+        let (used, step) = self.session.handle(&self.pending, self.setting.gate, &mut self.replies);
+        assert!(used <= self.pending.len());
+        assert!(self.replies.len() < limits::REPLY_BACKLOG_MAX + 2048, "replies without bound");
+        self.pending.drain(..used);
+        match step {
+            Step::NeedInput => return false,
+            Step::Flush => self.hear(),
+            Step::Body => assert!(self.setting.gate == Gate::Open, "a body through a closed gate"),
+            Step::StartTls => {
+                assert!(self.setting.starttls && !self.protected);
+                self.hear();
+                self.heard.extend_from_slice(b"[handshake]\r\n");
+                self.pending.clear();
+                (self.shaking, self.protected) = (true, true);
+                self.session.tls_established("TLSv1.3 X".into());
+                return false;
+            }
+            Step::Authenticate(credentials) => {
+                assert!(self.protected && self.setting.accounts && self.session.account().is_none());
+                if credentials.password == b"secret" {
+                    self.session.authenticated(&credentials.name, &mut self.replies);
+                } else if self.session.authentication_failed(&mut self.replies) {
+                    self.close();
+                }
+            }
+            Step::Close => self.close(),
+        }
+        true
+    }
+
+    fn body_end(&mut self) {
+        let body = std::mem::take(&mut self.body);
+        match self.session.body_end(UnixMillis(5), UnixMillis(9), &mut self.replies) {
+            BodyEnd::Accept(envelope, summary) => {
+                assert_eq!(summary.size, body.len() as u64);
+                assert!(self.setting.may_relay || self.session.account().is_some(), "an open relay");
+                assert_envelope(&envelope, self.protected);
+                self.hear();
+                self.heard.extend_from_slice(format!("{envelope:?} {summary:?} {body:?}\r\n").as_bytes());
+                if self.setting.disk_fails {
+                    self.session.not_stored(&mut self.replies);
+                } else {
+                    self.session.accepted(&self.message, &mut self.replies);
+                }
+            }
+            BodyEnd::Refused { close: true } => self.close(),
+            BodyEnd::Refused { close: false } => {}
+        }
+    }
+
+    fn close(&mut self) {
+        self.hear();
+        self.heard.extend_from_slice(b"[closed]\r\n");
+        self.closed = true;
+    }
+
+    /// Takes the replies so far: whole lines, each with its code.
+    fn hear(&mut self) {
+        let replies = std::mem::take(&mut self.replies);
+        let text = std::str::from_utf8(&replies).expect("replies are ASCII");
+        assert!(text.is_empty() || text.ends_with("\r\n"), "half a reply: {text:?}");
+        for line in text.split_terminator("\r\n") {
+            let bytes = line.as_bytes();
+            assert!(line.len() <= 510 && bytes.iter().all(|byte| (32..127).contains(byte)), "{line:?}");
+            assert!(matches!(bytes[0], b'2'..=b'5') && bytes[..3].iter().all(u8::is_ascii_digit));
+            assert!(matches!(bytes[3], b' ' | b'-'));
+        }
+        self.heard.extend_from_slice(&replies);
+    }
+}
+
+fn assert_envelope(envelope: &Envelope, protected: bool) {
+    assert!((1..=RECIPIENTS_MAX).contains(&envelope.recipients.len()));
+    let clean = |bytes: &[u8]| bytes.iter().all(|byte| (32..127).contains(byte));
+    assert!(clean(&envelope.sender) && clean(envelope.origin.helo.as_bytes()));
+    assert!(!envelope.origin.helo.is_empty());
+    for recipient in &envelope.recipients {
+        assert!(clean(&recipient.address));
+        assert!(is_domain(recipient.domain()) || is_literal(recipient.domain()));
+        assert_eq!(recipient.address[usize::from(recipient.domain_at) - 1], b'@');
+    }
+    assert_eq!(envelope.origin.tls.is_some(), protected);
+    let domains: Vec<_> = envelope.recipients.iter().map(|r| r.domain().to_ascii_lowercase()).collect();
+    assert!(domains.is_sorted(), "equal domains do not stand together");
+}
+
+/// A session with arbitrary input, cut in several ways.
+pub fn server(data: &[u8]) {
+    let mut input = Input(data);
+    let flags = input.byte();
+    let setting = Setting {
+        may_relay: flags & 1 == 0,
+        starttls: flags & 2 != 0,
+        accounts: flags & 4 != 0,
+        gate: [Gate::Open, Gate::Open, Gate::NoSpace, Gate::QueueFull][usize::from(flags >> 3 & 3)],
+        disk_fails: flags & 32 != 0,
+    };
+    let choices = input.piece(8);
+    let stretches: Vec<_> = input.0.split(|byte| *byte == HANDSHAKE).collect();
+    let mut first = None;
+    for way in 0..splits(&[], choices).len() {
+        let mut talk = Talk::new(setting);
+        for stretch in &stretches {
+            talk.shaking = false;
+            let ways = splits(stretch, choices);
+            for piece in &ways[way.min(ways.len() - 1)] {
+                talk.feed(piece);
+            }
+        }
+        talk.hear();
+        let first = first.get_or_insert_with(|| talk.heard.clone());
+        assert_eq!(
+            first.escape_ascii().to_string(),
+            talk.heard.escape_ascii().to_string(),
+            "another cut, another conversation"
+        );
+    }
+}

@@ -1,0 +1,358 @@
+//! What everybody saw, and what it proves.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::time::Duration;
+
+use relevo::time::Instant;
+
+use super::plan::Plan;
+
+/// How a client's attempt to hand in a message ended, as the client knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// No final dot was sent: nobody may ever see it.
+    Unfinished,
+    /// A final dot was sent, and no answer came.
+    Unsure,
+    /// The dot was answered with 4xx or 5xx.
+    Refused,
+    /// It was answered with 250.
+    Taken,
+}
+
+/// One attempt to hand in a message; a repetition is another one.
+pub struct Try {
+    pub began: Instant,
+    pub ended: Cell<Instant>,
+    pub ending: Cell<Ending>,
+    pub null_sender: bool,
+    /// Header and body as they go over the wire, up to the final dot.
+    pub wire: Rc<Vec<u8>>,
+    pub recipients: Vec<Recipient>,
+}
+
+pub struct Recipient {
+    pub site: usize,
+    pub address: String,
+    /// RCPT was answered with 250.
+    pub accepted: Cell<bool>,
+    /// A hop said 5xx to it, or to a transaction of it.
+    refused: Cell<bool>,
+    deliveries: RefCell<Vec<Rc<Seen>>>,
+    /// Notifications by their Message-ID.
+    bounces: RefCell<Vec<(String, Rc<Seen>)>>,
+}
+
+/// A hop took something.
+#[derive(Debug)]
+pub struct Seen {
+    /// When its dot was there.
+    at: Instant,
+    /// When its 250 was sent.
+    answered: Cell<Option<Instant>>,
+    /// The relay went on after it: it knows.
+    sure: Cell<bool>,
+}
+
+impl Seen {
+    pub fn answered(&self, at: Instant) {
+        self.answered.set(Some(at));
+    }
+
+    pub fn known(&self) {
+        self.sure.set(self.answered.get().is_some());
+    }
+}
+
+#[derive(Default)]
+pub struct Ledger {
+    pub tries: RefCell<Vec<Try>>,
+    /// What needs no end of the day to be wrong.
+    pub wrong: RefCell<Vec<String>>,
+    /// When lives of the node ended.
+    pub crashes: RefCell<Vec<Instant>>,
+}
+
+/// `t12r3@...`: the number of the try and of the recipient. Senders are `t12r0@`.
+fn numbers(address: &str) -> Option<(usize, usize)> {
+    let (local, _) = address.split_once('@')?;
+    let (number, recipient) = local.strip_prefix('t')?.split_once('r')?;
+    Some((number.parse().ok()?, recipient.parse().ok()?))
+}
+
+/// The lines of a body, stuffed; as long as asked, about.
+fn wire(number: usize, size: usize) -> Vec<u8> {
+    let mut text = format!("Message-Id: <t{number}@client.example>\r\nSubject: day\r\n\r\n").into_bytes();
+    for line in 0.. {
+        if text.len() >= size {
+            break;
+        }
+        let start = ["", "..", "...", ".. "][line % 17 % 4];
+        text.extend_from_slice(
+            format!("{start}{line} of {number} {:-<1$}\r\n", "", line * 7 % 90).as_bytes(),
+        );
+    }
+    text
+}
+
+impl Ledger {
+    /// A new try for these (site, domain): its number.
+    pub fn begin(&self, now: Instant, size: usize, null_sender: bool, to: &[(usize, String)]) -> usize {
+        let mut tries = self.tries.borrow_mut();
+        let number = tries.len();
+        let recipients = to.iter().enumerate().map(|(place, (site, domain))| Recipient {
+            site: *site,
+            address: format!("t{number}r{place}@{domain}"),
+            accepted: Cell::new(false),
+            refused: Cell::new(false),
+            deliveries: RefCell::default(),
+            bounces: RefCell::default(),
+        });
+        let recipients = recipients.collect();
+        tries.push(Try {
+            began: now,
+            ended: Cell::new(now),
+            ending: Cell::new(Ending::Unfinished),
+            null_sender,
+            wire: Rc::new(wire(number, size)),
+            recipients,
+        });
+        number
+    }
+
+    pub fn complain(&self, what: String) {
+        self.wrong.borrow_mut().push(what);
+    }
+
+    /// A hop says 5xx to these.
+    pub fn refuse<'a>(&self, addresses: impl IntoIterator<Item = &'a str>) {
+        let tries = self.tries.borrow();
+        for address in addresses {
+            let Some((number, place)) = numbers(address) else { continue };
+            let recipient = tries.get(number).and_then(|one| one.recipients.get(place));
+            if let Some(recipient) = recipient.filter(|recipient| recipient.address == address) {
+                recipient.refused.set(true);
+            }
+        }
+    }
+
+    /// Everything a try has at a site was refused with its MAIL.
+    pub fn refuse_all(&self, sender: &str, site: usize) {
+        let tries = self.tries.borrow();
+        let Some(one) = numbers(sender).and_then(|(number, _)| tries.get(number)) else { return };
+        for recipient in one.recipients.iter().filter(|recipient| recipient.site == site) {
+            recipient.refused.set(true);
+        }
+    }
+
+    /// A hop takes a message for these recipients.
+    pub fn take(&self, at: Instant, site: usize, recipients: &[String], text: &[u8]) -> Rc<Seen> {
+        let seen = Rc::new(Seen { at, answered: Cell::new(None), sure: Cell::new(false) });
+        let tries = self.tries.borrow();
+        for address in recipients {
+            let found = numbers(address).and_then(|(number, place)| {
+                let one = tries.get(number)?;
+                Some((one, one.recipients.get(place)?))
+            });
+            let Some((one, recipient)) = found.filter(|(_, recipient)| recipient.address == *address) else {
+                self.complain(format!("a delivery to {address}, whom nobody wrote to"));
+                continue;
+            };
+            if recipient.site != site {
+                self.complain(format!("{address} was delivered to site {site}"));
+            }
+            if let Err(words) = check_text(text, &one.wire) {
+                self.complain(format!("{address}: {words}"));
+            }
+            recipient.deliveries.borrow_mut().push(seen.clone());
+        }
+        seen
+    }
+
+    /// The sender's host takes a notification.
+    pub fn take_bounce(&self, at: Instant, recipients: &[String], text: &[u8]) -> Rc<Seen> {
+        let seen = Rc::new(Seen { at, answered: Cell::new(None), sure: Cell::new(false) });
+        let text = String::from_utf8_lossy(text);
+        let unique = text.lines().find_map(|line| line.strip_prefix("Message-ID: ")).unwrap_or("none");
+        let failed = text.lines().filter_map(|line| line.strip_prefix("Final-Recipient: rfc822; "));
+        let tries = self.tries.borrow();
+        let mut count = 0;
+        for address in failed {
+            count += 1;
+            let found = numbers(address).and_then(|(number, place)| {
+                let one = tries.get(number)?;
+                Some((number, one, one.recipients.get(place)?))
+            });
+            let Some((number, one, recipient)) = found else {
+                self.complain(format!("a notification about {address}, whom nobody wrote to"));
+                continue;
+            };
+            if recipients != [format!("t{number}r0@origin.example")] || one.null_sender {
+                self.complain(format!("the notification about {address} went to {recipients:?}"));
+            }
+            recipient.bounces.borrow_mut().push((unique.to_owned(), seen.clone()));
+        }
+        if count == 0 {
+            self.complain(format!("a notification about nobody: {text}"));
+        }
+        seen
+    }
+
+    /// Every recipient that was taken has its end, as far as one can see.
+    pub fn is_settled(&self) -> bool {
+        self.tries.borrow().iter().filter(|one| one.ending.get() == Ending::Taken).all(|one| {
+            let ended = |one: &Recipient| {
+                !one.accepted.get() || !one.deliveries.borrow().is_empty() || !one.bounces.borrow().is_empty()
+            };
+            one.null_sender || one.recipients.iter().all(ended)
+        })
+    }
+
+    /// Recipients that were delivered, and that were returned.
+    pub fn totals(&self) -> (usize, usize) {
+        let tries = self.tries.borrow();
+        let all = || tries.iter().flat_map(|one| &one.recipients);
+        let delivered = all().filter(|one| !one.deliveries.borrow().is_empty()).count();
+        (delivered, all().filter(|one| !one.bounces.borrow().is_empty()).count())
+    }
+
+    /// After the last power failure the spool is empty, but for mail that was refused because its commit failed: without another
+    /// commit behind it, nothing on the disk says that it is void.
+    pub fn nothing_rose(&self, end: Instant, found: usize) {
+        let tries = self.tries.borrow();
+        let told = |one: &&Try| matches!(one.ending.get(), Ending::Refused | Ending::Unsure);
+        let void = tries.iter().filter(told).count();
+        if found > void {
+            self.complain(format!("{found} messages rose again, of which {void} may"));
+        }
+        for one in tries.iter().filter(|one| one.ending.get() == Ending::Taken) {
+            for recipient in &one.recipients {
+                let late = recipient.deliveries.borrow().iter().any(|seen| seen.at > end)
+                    || recipient.bounces.borrow().iter().any(|(_, seen)| seen.at > end);
+                if late {
+                    self.complain(format!("{}: rose again after its end", recipient.address));
+                }
+            }
+        }
+    }
+
+    /// All that is wrong at the end of the day.
+    pub fn verdict(&self, plan: &Plan) -> Vec<String> {
+        let mut wrong = self.wrong.borrow().clone();
+        for one in self.tries.borrow().iter() {
+            self.judge(plan, one, &mut wrong);
+        }
+        wrong
+    }
+
+    fn judge(&self, plan: &Plan, one: &Try, wrong: &mut Vec<String>) {
+        let touched =
+            |one: &&Recipient| !one.deliveries.borrow().is_empty() || !one.bounces.borrow().is_empty();
+        let seen = one.recipients.iter().find(touched);
+        let crashed_after = self.crashes.borrow().iter().any(|crash| *crash >= one.ended.get());
+        if let Some(seen) = seen {
+            match one.ending.get() {
+                Ending::Unfinished => wrong.push(format!("{}: never handed in", seen.address)),
+                Ending::Refused if !crashed_after => {
+                    wrong.push(format!("{}: refused, yet sent", seen.address))
+                }
+                _ => {}
+            }
+        } else if one.ending.get() != Ending::Taken {
+            return;
+        }
+        for recipient in &one.recipients {
+            self.judge_recipient(plan, one, recipient, wrong);
+        }
+    }
+
+    fn judge_recipient(&self, plan: &Plan, one: &Try, recipient: &Recipient, wrong: &mut Vec<String>) {
+        let address = &recipient.address;
+        // In the order of their dots: a slow hop may make up its mind after a crash and the next attempt.
+        let mut deliveries = recipient.deliveries.borrow_mut();
+        deliveries.sort_by_key(|seen| seen.at);
+        let mut bounces = recipient.bounces.borrow_mut();
+        bounces.sort_by_key(|(_, seen)| seen.at);
+        if !recipient.accepted.get() {
+            if !deliveries.is_empty() || !bounces.is_empty() {
+                wrong.push(format!("{address}: refused at RCPT, yet handled"));
+            }
+            return;
+        }
+        let site = &plan.sites[recipient.site];
+        let expires = one.began + Duration::from_secs(plan.expire - 2);
+        let crashes = self.crashes.borrow();
+        let late = crashes.len() as u64 * 60;
+        let may_be_returned =
+            |at: Instant| recipient.refused.get() || site.is_permanent_failure() || at >= expires;
+        if deliveries.is_empty() && bounces.is_empty() {
+            let may_end_unseen = one.null_sender
+                && may_be_returned(Instant::FAR)
+                && (recipient.refused.get()
+                    || site.is_permanent_failure()
+                    || plan.sites_until + late >= plan.expire);
+            if !may_end_unseen {
+                wrong.push(format!("{address}: lost ({:?} at {:?})", one.ending.get(), one.ended.get()));
+            }
+            return;
+        }
+        for (unique, seen) in bounces.iter() {
+            if one.null_sender {
+                wrong.push(format!("{address}: a notification to the null sender ({unique})"));
+            }
+            if !may_be_returned(seen.at) {
+                wrong.push(format!("{address}: returned for no reason at {:?}", seen.at));
+            }
+        }
+        let excused = |seen: &Seen| self.excused(plan, seen);
+        let last = if bounces.is_empty() { deliveries.len() - 1 } else { deliveries.len() };
+        if let Some(seen) = deliveries[..last].iter().find(|seen| !excused(seen)) {
+            let what = if bounces.is_empty() { "delivered again" } else { "delivered and returned" };
+            wrong.push(format!(
+                "{address}: {what}, though the relay knew of {:?} (all: {deliveries:?}, crashes: {crashes:?})",
+                seen.at
+            ));
+        }
+        let notices: BTreeSet<&String> = bounces.iter().map(|(unique, _)| unique).collect();
+        if notices.len() > 1 + crashes.len() {
+            wrong.push(format!("{address}: {} notifications", notices.len()));
+        }
+        for unique in notices {
+            let same: Vec<_> = bounces.iter().filter(|(other, _)| other == unique).collect();
+            if same[..same.len() - 1].iter().any(|(_, seen)| !excused(seen)) {
+                let all: Vec<_> = same.iter().map(|(_, seen)| seen).collect();
+                wrong.push(format!(
+                    "{address}: its notification {unique} came twice ({all:?}, crashes: {crashes:?})"
+                ));
+            }
+        }
+    }
+
+    /// Whether the relay need not remember it: it never had the answer, or a crash came before its record was synced. That
+    /// takes OUTCOME_DELAY_MAX and a commit or two, and longer only while the disk fails.
+    fn excused(&self, plan: &Plan, seen: &Seen) -> bool {
+        if !seen.sure.get() {
+            return true;
+        }
+        let under_way = plan.network.delay_max + plan.disk.sync_max * 4 + Duration::from_secs(1);
+        let written = seen.answered.get().unwrap_or(seen.at) + under_way;
+        let crashes = self.crashes.borrow();
+        crashes.iter().any(|crash| *crash >= seen.at && (*crash <= written || plan.has_disk_faults()))
+    }
+}
+
+/// One added Received field, everything else untouched.
+fn check_text(text: &[u8], wire: &[u8]) -> Result<(), String> {
+    let Some(added) = text.strip_suffix(wire) else {
+        return Err(format!("{} bytes came of {}, or others", text.len(), wire.len()));
+    };
+    let added = String::from_utf8_lossy(added);
+    let fields = added.lines().filter(|line| !line.starts_with([' ', '\t'])).count();
+    if fields == 1 && added.starts_with("Received: from ") && added.ends_with("\r\n") {
+        Ok(())
+    } else {
+        Err(format!("added: {added}"))
+    }
+}

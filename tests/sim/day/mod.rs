@@ -1,0 +1,259 @@
+//! A day of mail: a whole relay in a world that a seed makes, until every recipient has its end; and what must hold then.
+//!
+//! [`plan`] says what a seed means, [`ledger`] what must hold.
+
+pub mod clients;
+pub mod dice;
+pub mod ledger;
+pub mod names;
+pub mod plan;
+pub mod sites;
+pub mod talk;
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use relevo::runtime::Runtime;
+use relevo::runtime::sim::{DiskFaults, Faults, World};
+use relevo::time::Instant;
+
+use super::relay::{Launch, Relay};
+use ledger::{Ending, Ledger};
+use plan::{End, HostState, Plan};
+
+/// The relay's node.
+const NODE: u32 = 1;
+
+/// What came of a day.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Told {
+    /// All that was wrong.
+    pub wrong: Vec<String>,
+    pub fingerprint: u64,
+    /// Virtual seconds.
+    pub lasted: u64,
+    /// Messages taken; recipients delivered and returned.
+    pub taken: usize,
+    pub delivered: usize,
+    pub returned: usize,
+    pub crashes: usize,
+}
+
+/// A day under way.
+pub struct Day<'a> {
+    world: &'a World,
+    plan: &'a Plan,
+    ledger: Rc<Ledger>,
+    clients: Rc<std::cell::Cell<usize>>,
+    watches: Vec<usize>,
+    /// A planted defect of the start: the old process is not ended before the new one begins.
+    pub two_at_once: bool,
+}
+
+fn seconds(at: u64) -> Instant {
+    Instant(0) + Duration::from_secs(at)
+}
+
+/// Tells the day of a plan; `before` may plant something.
+pub fn tell(plan: &Plan, before: impl FnOnce(&mut Day<'_>, &World)) -> Told {
+    let world = World::new(plan.seed);
+    let ledger = Rc::new(Ledger::default());
+    sites::start(&world, plan, &ledger);
+    names::start(&world, plan);
+    let clients = clients::start(&world, plan, &ledger);
+    let watch =
+        |site: &plan::SitePlan| world.watch_connections(NODE, site.hosts.iter().map(plan::Host::socket));
+    let watches = plan.sites.iter().map(watch).collect();
+    let mut day = Day { world: &world, plan, ledger: ledger.clone(), clients, watches, two_at_once: false };
+    before(&mut day, &world);
+    day.run();
+    let mut wrong = ledger.verdict(plan);
+    wrong.extend(day.limits());
+    let (delivered, returned) = ledger.totals();
+    let taken = ledger.tries.borrow().iter().filter(|one| one.ending.get() == Ending::Taken).count();
+    Told {
+        wrong,
+        fingerprint: world.fingerprint(),
+        lasted: world.now().since(Instant(0)).as_secs(),
+        taken,
+        delivered,
+        returned,
+        crashes: ledger.crashes.borrow().len(),
+    }
+}
+
+impl<'a> Day<'a> {
+    fn run(&mut self) {
+        let mut life = 0;
+        let mut ends = self.plan.ends.iter().copied().peekable();
+        let mut relay = self.launch(life);
+        let mut since = self.world.now();
+        loop {
+            self.weather();
+            let Some(now) = relay.as_ref().filter(|relay| relay.is_alive()) else {
+                self.ledger.crashes.borrow_mut().push(self.world.now());
+                self.world.disk_faults(NODE).crash_in = None;
+                life += 1;
+                self.world.run_for(Duration::from_millis(500));
+                self.rot(life);
+                relay = self.launch(life);
+                since = self.world.now();
+                continue;
+            };
+            if !self.is_over(now) {
+                since = self.world.now();
+            } else if self.world.now() > since + Duration::from_secs(3) {
+                // Levels are published once a second, so this is true of all of them together.
+                break;
+            }
+            if self.world.now() > self.deadline() {
+                self.ledger.complain(format!("the day does not end: {}", self.levels(now)));
+                return;
+            }
+            let next = ends.peek().map_or(Instant::FAR, |(at, _)| Instant(at * 1_000_000));
+            if next <= self.world.now() {
+                let end = ends.next().map(|(_, end)| end);
+                if self.two_at_once {
+                    life += 1;
+                    relay = self.launch(life);
+                } else {
+                    self.end(end);
+                }
+                continue;
+            }
+            let armed = self.world.disk_faults(NODE).crash_in.is_some();
+            let step = Duration::from_millis(if armed { 20 } else { 1000 });
+            self.world.run_until(next.min(self.world.now() + step));
+        }
+        self.close(relay, life);
+    }
+
+    /// Media decay: bits flip, most of them where something was written.
+    fn rot(&self, life: usize) {
+        let dice = &mut dice::Dice::new(self.plan.seed, 50 + life as u64);
+        let disk = self.world.shard(NODE, 998);
+        for _ in 0..self.plan.rot {
+            let names = |at: &std::path::Path| disk.list(at).unwrap_or_default();
+            let lanes = names("/spool".as_ref());
+            if lanes.is_empty() {
+                return;
+            }
+            let lane = std::path::Path::new("/spool").join(dice.pick(&lanes));
+            let segments = names(&lane);
+            if segments.is_empty() {
+                continue;
+            }
+            let bound = dice.pick(&[100, 16_384, 200_000, 4 << 20]);
+            let offset = dice.below(bound);
+            // A file that was never made whole has no such byte.
+            let _ = self.world.rot(NODE, lane.join(dice.pick(&segments)), offset);
+        }
+    }
+
+    /// What is left, in words.
+    fn levels(&self, relay: &Relay<'_>) -> String {
+        format!(
+            "{} messages, {} recipients in queues, {} bytes of bodies, {} outcome credits out, {} connections, {} tasks, \
+             all settled: {}, clients left: {}",
+            relay.sum(|of| &of.spool_messages),
+            relay.sum(|of| &of.queued_recipients),
+            relay.sum(|of| &of.bodies_gathered),
+            relay.sum(|of| &of.credits_out),
+            relay.sum(|of| &of.connections_outbound) + relay.sum(|of| &of.connections_inbound),
+            relay.sessions(),
+            self.ledger.is_settled(),
+            self.clients.get(),
+        )
+    }
+
+    fn end(&self, end: Option<End>) {
+        match end {
+            Some(End::Power) => self.world.crash(NODE),
+            Some(End::Kill) => self.world.kill(NODE),
+            Some(End::InWrite(count)) => self.world.disk_faults(NODE).crash_in = Some(count),
+            None => {}
+        }
+    }
+
+    /// Nothing may be left: neither in memory, nor, after a power failure, on the disk.
+    fn close(&self, relay: Option<Relay<'_>>, life: usize) {
+        if let Some(relay) = relay {
+            let panics = relay.sum(|of| &of.panics);
+            if panics > 0 {
+                self.ledger.complain(format!("{panics} panics"));
+            }
+        }
+        *self.world.faults() = Faults::default();
+        *self.world.disk_faults(NODE) = DiskFaults::default();
+        let end = self.world.now();
+        self.ledger.crashes.borrow_mut().push(end);
+        self.world.crash(NODE);
+        let Some(relay) = self.launch(life + 1) else { return };
+        self.world.run_for(Duration::from_secs(15));
+        self.ledger.nothing_rose(end, relay.found);
+        // A write that tore a header leaves a segment that is kept aside for ever.
+        let torn = self.plan.disk.append_short > 0.0;
+        let (all, free) = (relay.sum(|of| &of.spool_segments), relay.sum(|of| &of.spool_segments_free));
+        if all != free && relay.found == 0 && !torn {
+            self.ledger.complain(format!("{all} segments, of which {free} are free, hold nothing"));
+        }
+        relay.drain();
+    }
+
+    fn launch(&self, life: usize) -> Option<Relay<'a>> {
+        let shards = &self.plan.shards;
+        // As the relay's own start counts them.
+        let names = self.world.shard(NODE, 999).list(std::path::Path::new("/spool")).unwrap_or_default();
+        let numbers = names.iter().filter_map(|name| name.strip_prefix("lane-")?.parse::<usize>().ok());
+        let launch = Launch {
+            node: NODE,
+            shards: shards[life.min(shards.len() - 1)],
+            lanes: numbers.max().map_or(0, |highest| highest + 1),
+            inbox: self.plan.inbox,
+            configuration: &self.plan.configuration(),
+        };
+        Relay::launch(self.world, &launch)
+    }
+
+    /// Sets what goes wrong now.
+    fn weather(&self) {
+        let now = self.world.now();
+        let bad = now < seconds(self.plan.network_until);
+        let mut faults = if bad { self.plan.network.clone() } else { Faults::default() };
+        if now < seconds(self.plan.sites_until) {
+            faults.refuse.extend(self.plan.unreachable(HostState::Refuses));
+        }
+        *self.world.faults() = faults;
+        let full = self
+            .plan
+            .full
+            .is_some_and(|(from, to)| (Instant(from * 1_000_000)..Instant(to * 1_000_000)).contains(&now));
+        let mut disk = self.world.disk_faults(NODE);
+        let usual = if bad { self.plan.disk.clone() } else { DiskFaults::default() };
+        *disk = DiskFaults { quota: full.then_some(0), crash_in: disk.crash_in, ..usual };
+    }
+
+    /// Every client is done, every recipient has its end, and the relay is at rest.
+    fn is_over(&self, relay: &Relay<'_>) -> bool {
+        self.clients.get() == 0
+            && relay.sum(|of| &of.spool_messages) == 0
+            && relay.sum(|of| &of.queued_recipients) == 0
+            && relay.sum(|of| &of.bodies_gathered) == 0
+            && relay.sum(|of| &of.credits_out) == 0
+            && relay.sum(|of| &of.connections_outbound) == 0
+            && relay.sum(|of| &of.connections_inbound) == 0
+            && relay.sessions() == 0
+    }
+
+    /// When the last mail must have its end: clients give up in time, and then comes good weather.
+    fn deadline(&self) -> Instant {
+        let clients = self.plan.network_until + 3600;
+        seconds(clients.max(self.plan.sites_until)) + self.plan.patience()
+    }
+
+    fn limits(&self) -> Vec<String> {
+        let peaks = self.watches.iter().map(|watch| self.world.connections_peak(*watch)).enumerate();
+        let over = peaks.filter(|(_, peak)| *peak > self.plan.limit);
+        over.map(|(site, peak)| format!("{peak} connections to site {site} of {}", self.plan.limit)).collect()
+    }
+}

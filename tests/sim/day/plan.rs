@@ -1,0 +1,457 @@
+//! What a seed means: the shape of the node, the world around it, the mail, and what goes wrong when.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use relevo::runtime::sim::{DiskFaults, Faults};
+
+use super::dice::Dice;
+
+/// Commands a hop may answer badly.
+pub const BANNER: usize = 0;
+pub const HELLO: usize = 1;
+pub const MAIL: usize = 2;
+pub const RCPT: usize = 3;
+pub const DATA: usize = 4;
+pub const DOT: usize = 5;
+pub const OTHER: usize = 6;
+pub const VERBS: usize = 7;
+
+/// How a hop answers one command in bad weather: probabilities, the rest is a plain yes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Manner {
+    /// 4xx.
+    pub soft: f64,
+    /// 5xx.
+    pub hard: f64,
+    /// 421 and the end.
+    pub shut: f64,
+    /// The end without a word; after the dot before or after the message was taken.
+    pub cut: f64,
+    /// No answer, for longer than anybody waits.
+    pub mute: f64,
+    /// An answer after some seconds.
+    pub late: f64,
+}
+
+/// What the DNS says of a site's domains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// MX records to the site's hosts.
+    Mx,
+    /// No MX, an address of the domain itself.
+    Address,
+    /// There is no such domain.
+    Nowhere,
+    /// The null MX.
+    Null,
+    /// An MX whose host does not exist.
+    NoHost,
+    /// An MX on the loopback.
+    Loopback,
+}
+
+/// Some hosts that share their mail.
+#[derive(Clone, Debug)]
+pub struct SitePlan {
+    pub lookup: Lookup,
+    pub hosts: Vec<Host>,
+    pub domains: Vec<String>,
+    pub manners: [Manner; VERBS],
+    /// How many of ten thousand recipients it refuses for good, whatever the weather.
+    pub unknown_users: u64,
+    pub pipelining: bool,
+    /// Where the senders live: notifications come here. Never a 5xx, and bad only while the network is.
+    pub origin: bool,
+}
+
+impl SitePlan {
+    pub fn is_permanent_failure(&self) -> bool {
+        !matches!(self.lookup, Lookup::Mx | Lookup::Address)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Host {
+    pub name: String,
+    pub address: Ipv4Addr,
+    pub preference: u16,
+    pub state: HostState,
+}
+
+impl Host {
+    pub fn socket(&self) -> SocketAddr {
+        SocketAddr::new(IpAddr::V4(self.address), 25)
+    }
+}
+
+/// What a host is in bad weather.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostState {
+    Up,
+    Refuses,
+    Silent,
+}
+
+/// How a client goes about a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flavour {
+    Plain,
+    Pipelined,
+    /// Goes away in the middle of the body.
+    Aborts,
+    /// Says RSET in front of DATA.
+    Resets,
+}
+
+#[derive(Clone, Debug)]
+pub struct MessagePlan {
+    /// Milliseconds of virtual time.
+    pub at: u64,
+    /// Bytes of body, about.
+    pub size: usize,
+    /// Site and domain of each recipient.
+    pub recipients: Vec<(usize, String)>,
+    pub flavour: Flavour,
+    pub null_sender: bool,
+    /// Goes on over the connection of the message before.
+    pub reuses: bool,
+}
+
+/// How a life of the node ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Power,
+    Kill,
+    /// In the so-many-th write or sync from then.
+    InWrite(u32),
+}
+
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub seed: u64,
+    /// Shards of each life; the last goes on.
+    pub shards: Vec<usize>,
+    /// Connections to a site.
+    pub limit: usize,
+    /// A planted defect: so many more are opened.
+    pub limit_exceeded: usize,
+    pub messages_per_connection: u64,
+    /// Handoffs an inbox takes.
+    pub inbox: usize,
+    /// Seconds.
+    pub retry_first: u64,
+    pub retry_max: u64,
+    pub expire: u64,
+    /// MiB, 0: no bound.
+    pub spool_max: u64,
+    pub sites: Vec<SitePlan>,
+    pub clients: Vec<Vec<MessagePlan>>,
+    pub network: Faults,
+    /// How often the DNS fails in bad weather.
+    pub dns: f64,
+    pub disk: DiskFaults,
+    /// Milliseconds in which the disk has no room for one more segment.
+    pub full: Option<(u64, u64)>,
+    /// Bits that flip on the disk while the node is down.
+    pub rot: u64,
+    /// Seconds until which network, disk and the senders' own hosts are bad, and the other hosts.
+    pub network_until: u64,
+    pub sites_until: u64,
+    /// Milliseconds, in order.
+    pub ends: Vec<(u64, End)>,
+}
+
+impl Plan {
+    /// A day at random.
+    pub fn new(seed: u64) -> Plan {
+        let dice = &mut Dice::new(seed, 1);
+        let retry_first = dice.between(2, 20);
+        let retry_max = retry_first.max(dice.between(30, 120));
+        let expire = dice.between(1800, 3000);
+        let network_until = expire / 4;
+        let sites_until = if dice.chance(0.2) { expire * 11 / 10 } else { network_until };
+        let sites = sites(dice);
+        let clients = clients(dice, &sites);
+        let calm = dice.chance(0.2);
+        let lives = if dice.chance(0.3) { 1 } else { dice.between(1, 4) };
+        let mut ends: Vec<(u64, End)> =
+            (1..lives).map(|_| (end_time(dice, network_until), end(dice))).collect();
+        ends.sort_by_key(|(at, _)| *at);
+        let full = dice.chance(0.15).then(|| {
+            let from = dice.between(0, 20_000);
+            (from, from + dice.between(5_000, 120_000))
+        });
+        let disk = if calm || dice.chance(0.5) { quick(dice) } else { disk(dice) };
+        let failing = disk.append_error + disk.append_short + disk.sync_error > 0.0;
+        Plan {
+            seed,
+            shards: (0..=lives).map(|_| dice.between(1, 4) as usize).collect(),
+            limit_exceeded: 0,
+            limit: dice.pick(&[1, 1, 2, 3, 5, 20]),
+            messages_per_connection: dice.pick(&[0, 0, 1, 2, 10]),
+            inbox: dice.pick(&[1, 2, 7, 64, 4096]),
+            retry_first,
+            retry_max,
+            expire,
+            // A segment that failed is not used again in this life: bounded and failing, a lane stops.
+            spool_max: if failing { 0 } else { dice.pick(&[0, 0, 0, 64, 128]) },
+            network: if calm { Faults::default() } else { network(dice) },
+            dns: if calm || dice.chance(0.3) { 0.0 } else { dice.pick(&[0.05, 0.2, 0.6]) },
+            disk,
+            full,
+            rot: 0,
+            network_until,
+            sites_until,
+            ends,
+            sites,
+            clients,
+        }
+    }
+
+    /// A day at random with power failures, in each of which bits of the disk flip.
+    pub fn rotten(seed: u64) -> Plan {
+        let mut plan = Plan::new(seed);
+        let dice = &mut Dice::new(seed, 5);
+        plan.rot = dice.pick(&[1, 10, 100]);
+        plan.ends = (0..3).map(|life| (1_500 + life * 4_000 + dice.below(4_000), End::Power)).collect();
+        plan
+    }
+
+    /// A day with much mail and hops that defer and refuse, on which nothing breaks: the ground for planted defects.
+    pub fn plain(seed: u64) -> Plan {
+        let dice = &mut Dice::new(seed, 2);
+        let mut sites: Vec<SitePlan> = (0..4).map(|number| site(dice, number)).collect();
+        sites.push(origin(dice, 4));
+        for site in &mut sites {
+            site.lookup = Lookup::Mx;
+            site.hosts.iter_mut().for_each(|host| host.state = HostState::Up);
+            site.manners = [Manner::default(); VERBS];
+            if !site.origin {
+                site.manners[RCPT] = Manner { soft: 0.3, ..Manner::default() };
+                site.manners[DOT] = Manner { late: 0.3, ..Manner::default() };
+                site.unknown_users = 1_000;
+            }
+        }
+        let clients = (0..6).map(|_| {
+            let mut messages: Vec<MessagePlan> = (0..6).map(|_| message(dice, &sites)).collect();
+            for message in &mut messages {
+                message.at %= 3_000;
+                message.flavour = Flavour::Pipelined;
+            }
+            messages
+        });
+        let clients = clients.collect();
+        Plan {
+            seed,
+            shards: vec![2],
+            limit: 3,
+            limit_exceeded: 0,
+            messages_per_connection: 0,
+            inbox: 64,
+            retry_first: 3,
+            retry_max: 30,
+            expire: 1800,
+            spool_max: 0,
+            network: Faults::default(),
+            dns: 0.0,
+            disk: DiskFaults::default(),
+            full: None,
+            rot: 0,
+            network_until: 450,
+            sites_until: 450,
+            ends: Vec::new(),
+            sites,
+            clients,
+        }
+    }
+
+    /// Text of the relay's configuration.
+    pub fn configuration(&self) -> String {
+        format!(
+            "[node]\nhostname = \"relay.example\"\ndata_dir = \"/spool\"\n\
+             [[listener]]\naddress = \"10.0.0.1:25\"\nrelay_from = [\"10.0.0.0/8\"]\n\
+             [dns]\nservers = [\"10.0.9.53\", \"10.0.9.54\"]\ntimeout = \"2s\"\n\
+             [delivery]\nconnections_per_destination = {}\nmessages_per_connection = {}\nstarttls = false\n\
+             [retry]\nfirst = \"{}s\"\nmax = \"{}s\"\nexpire = \"{}s\"\n\
+             [spool]\nsegment_size = \"4MiB\"\n{}",
+            self.limit + self.limit_exceeded,
+            self.messages_per_connection,
+            self.retry_first,
+            self.retry_max,
+            self.expire,
+            if self.spool_max > 0 {
+                format!("size_max = \"{}MiB\"\n", self.spool_max)
+            } else {
+                String::new()
+            },
+        )
+    }
+
+    /// Where hosts refuse or swallow connections in bad weather.
+    pub fn unreachable(&self, state: HostState) -> impl Iterator<Item = SocketAddr> + '_ {
+        let hosts = self.sites.iter().flat_map(|site| &site.hosts);
+        hosts.filter(move |host| host.state == state).map(Host::socket)
+    }
+
+    /// How long after the end of all bad weather the last mail may still be on its way: a conversation that hangs (all
+    /// deadlines of RFC 5321 in a row, at several hosts), then the longest wait, then the pause of its site.
+    pub fn patience(&self) -> Duration {
+        Duration::from_secs(2000 + 3 * self.retry_max)
+    }
+
+    pub fn has_disk_faults(&self) -> bool {
+        let disk = &self.disk;
+        self.full.is_some() || disk.append_error + disk.append_short + disk.sync_error > 0.0
+    }
+}
+
+/// Most lives end while there is much to do.
+fn end_time(dice: &mut Dice, until: u64) -> u64 {
+    let bound = dice.pick(&[3_000, 30_000, 90_000, until * 1000]);
+    dice.below(bound)
+}
+
+fn end(dice: &mut Dice) -> End {
+    match dice.below(3) {
+        0 => End::Power,
+        1 => End::Kill,
+        _ => End::InWrite(dice.between(1, 40) as u32),
+    }
+}
+
+fn network(dice: &mut Dice) -> Faults {
+    Faults {
+        latency_max: Duration::from_micros(dice.pick(&[500, 5_000, 100_000])),
+        cut: dice.pick(&[0.0, 0.05, 0.4]),
+        half_open: dice.pick(&[0.0, 0.0, 0.03]),
+        delay: dice.pick(&[0.0, 0.01]),
+        short: dice.pick(&[0.0, 0.1, 0.5]),
+        spurious: dice.pick(&[0.0, 0.05]),
+        datagram_loss: dice.pick(&[0.0, 0.1]),
+        datagram_reorder: dice.pick(&[0.0, 0.1]),
+        datagram_duplicate: dice.pick(&[0.0, 0.1]),
+        ..Faults::default()
+    }
+}
+
+fn quick(dice: &mut Dice) -> DiskFaults {
+    DiskFaults { sync_max: Duration::from_micros(dice.pick(&[500, 2_000, 50_000])), ..DiskFaults::default() }
+}
+
+fn disk(dice: &mut Dice) -> DiskFaults {
+    DiskFaults {
+        append_error: dice.pick(&[0.0, 0.005, 0.05]),
+        append_short: dice.pick(&[0.0, 0.005, 0.05]),
+        sync_error: dice.pick(&[0.0, 0.01, 0.05]),
+        ..quick(dice)
+    }
+}
+
+fn sites(dice: &mut Dice) -> Vec<SitePlan> {
+    let mut sites: Vec<SitePlan> = (0..dice.between(3, 9)).map(|number| site(dice, number)).collect();
+    sites.push(origin(dice, sites.len() as u64));
+    sites
+}
+
+/// The senders' own.
+fn origin(dice: &mut Dice, number: u64) -> SitePlan {
+    let mut origin = site(dice, number);
+    origin.origin = true;
+    origin.lookup = Lookup::Mx;
+    origin.unknown_users = 0;
+    origin.domains = vec!["origin.example".to_owned()];
+    for manner in &mut origin.manners {
+        *manner = Manner { hard: 0.0, mute: 0.0, ..*manner };
+    }
+    for host in &mut origin.hosts {
+        host.state = HostState::Up;
+    }
+    origin
+}
+
+fn site(dice: &mut Dice, number: u64) -> SitePlan {
+    let lookup = if dice.chance(0.15) {
+        dice.pick(&[Lookup::Nowhere, Lookup::Null, Lookup::NoHost, Lookup::Loopback])
+    } else {
+        dice.pick(&[Lookup::Mx, Lookup::Mx, Lookup::Mx, Lookup::Address])
+    };
+    let domains = if lookup == Lookup::Address { 1 } else { dice.pick(&[1, 1, 3, 12]) };
+    let domains: Vec<String> = (0..domains).map(|place| format!("d{place}.s{number}.example")).collect();
+    let good = dice.chance(0.3);
+    let hosts = if lookup == Lookup::Address { 1 } else { dice.between(1, 3) };
+    let hosts = (0..hosts).map(|place| Host {
+        name: if lookup == Lookup::Address {
+            domains[0].clone()
+        } else {
+            format!("mx{place}.s{number}.example")
+        },
+        address: Ipv4Addr::new(10, 1, number as u8, place as u8 + 1),
+        preference: dice.pick(&[10, 10, 20]),
+        state: if good || dice.chance(0.8) {
+            HostState::Up
+        } else {
+            dice.pick(&[HostState::Refuses, HostState::Silent])
+        },
+    });
+    let hosts = hosts.collect();
+    let mut manners = [Manner::default(); VERBS];
+    for _ in 0..dice.below(4) {
+        manners[dice.below(VERBS as u64) as usize] = manner(dice);
+    }
+    SitePlan {
+        lookup,
+        hosts,
+        domains,
+        manners: if good { [Manner::default(); VERBS] } else { manners },
+        unknown_users: if good { 0 } else { dice.pick(&[0, 0, 1_000, 5_000]) },
+        pipelining: dice.chance(0.7),
+        origin: false,
+    }
+}
+
+fn manner(dice: &mut Dice) -> Manner {
+    let often = dice.pick(&[0.1, 0.3, 1.0]);
+    let mut manner = Manner::default();
+    match dice.below(6) {
+        0 => manner.soft = often,
+        1 => manner.hard = often,
+        2 => manner.shut = often,
+        3 => manner.cut = often,
+        4 => manner.mute = often,
+        _ => manner.late = often,
+    }
+    if dice.chance(0.3) {
+        manner = Manner { soft: 0.1, hard: 0.05, shut: 0.05, cut: 0.1, mute: 0.02, late: 0.1 };
+    }
+    manner
+}
+
+fn clients(dice: &mut Dice, sites: &[SitePlan]) -> Vec<Vec<MessagePlan>> {
+    let each = dice.between(1, 12);
+    (0..dice.between(1, 10)).map(|_| (0..each).map(|_| message(dice, sites)).collect()).collect()
+}
+
+fn message(dice: &mut Dice, sites: &[SitePlan]) -> MessagePlan {
+    let size = match dice.below(40) {
+        0 => dice.between(256 * 1024, 2 * 1024 * 1024),
+        1..8 => dice.between(8 * 1024, 300 * 1024),
+        _ => dice.between(200, 8 * 1024),
+    };
+    let most = if size > 100 * 1024 { 3 } else { dice.pick(&[1, 1, 1, 3, 10, 50]) };
+    let recipients = (0..dice.between(1, most)).map(|_| {
+        // The last site is the senders' own.
+        let site = dice.below(sites.len() as u64 - 1) as usize;
+        (site, dice.pick(&sites[site].domains))
+    });
+    let recipients = recipients.collect();
+    let flavour = match dice.below(10) {
+        0 => Flavour::Aborts,
+        1 => Flavour::Resets,
+        2..6 => Flavour::Pipelined,
+        _ => Flavour::Plain,
+    };
+    let at = if dice.chance(0.8) { dice.below(3_000) } else { dice.below(120_000) };
+    let (null_sender, reuses) = (dice.chance(0.1), dice.chance(0.7));
+    MessagePlan { at, size: size as usize, recipients, flavour, null_sender, reuses }
+}

@@ -1,0 +1,273 @@
+//! Next hops with manners: what they say, and what they remember.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use relevo::runtime::sim::{SimRuntime, World};
+use relevo::runtime::{Listener, Runtime};
+use relevo::time::Instant;
+
+use super::dice::Dice;
+use super::ledger::{Ledger, Seen};
+use super::plan::{BANNER, DATA, DOT, HELLO, HostState, MAIL, Manner, OTHER, Plan, RCPT, SitePlan};
+use super::talk::Talk;
+
+/// Longer than the relay waits for anything.
+const FOR_EVER: Duration = Duration::from_secs(700);
+
+pub struct Site {
+    pub number: usize,
+    plan: SitePlan,
+    bad_until: u64,
+    ledger: Rc<Ledger>,
+    dice: RefCell<Dice>,
+}
+
+/// What comes of a command.
+enum Act {
+    Yes,
+    Soft,
+    Hard,
+    Shut,
+}
+
+/// Opens the hosts of all sites.
+pub fn start(world: &World, plan: &Plan, ledger: &Rc<Ledger>) {
+    for (number, site_plan) in plan.sites.iter().enumerate() {
+        let runtime = world.shard(2, number as u16);
+        let site = Rc::new(Site {
+            number,
+            plan: site_plan.clone(),
+            bad_until: if site_plan.origin { plan.network_until } else { plan.sites_until },
+            ledger: ledger.clone(),
+            dice: RefCell::new(Dice::new(plan.seed, 100 + number as u64)),
+        });
+        for host in &site_plan.hosts {
+            listen(&runtime, host.socket(), host.state, &site);
+        }
+    }
+}
+
+fn listen(runtime: &SimRuntime, at: std::net::SocketAddr, state: HostState, site: &Rc<Site>) {
+    let listener = runtime.listen(at).expect("a free address");
+    let (own, site) = (runtime.clone(), site.clone());
+    runtime.spawn(async move {
+        loop {
+            poll_fn(|context| listener.poll_acceptable(context)).await;
+            while let Ok((stream, _)) = listener.try_accept() {
+                let talk = Talk::new(own.clone(), stream, FOR_EVER);
+                let site = site.clone();
+                own.spawn(async move {
+                    if state == HostState::Silent && site.is_bad(&talk) {
+                        return talk.pause(FOR_EVER).await;
+                    }
+                    let _ = Session { site, talk, sender: None, recipients: Vec::new() }.run().await;
+                });
+            }
+        }
+    });
+}
+
+struct Session {
+    site: Rc<Site>,
+    talk: Talk,
+    sender: Option<String>,
+    recipients: Vec<String>,
+}
+
+impl Site {
+    fn is_bad(&self, talk: &Talk) -> bool {
+        talk.runtime.now() < Instant(0) + Duration::from_secs(self.bad_until)
+    }
+
+    fn chance(&self, probability: f64) -> bool {
+        probability > 0.0 && self.dice.borrow_mut().chance(probability)
+    }
+
+    /// A user this site does not know, in any weather.
+    fn is_unknown(&self, address: &str) -> bool {
+        let mixed =
+            address.bytes().fold(7u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+        Dice::new(mixed, 9).below(10_000) < self.plan.unknown_users
+    }
+}
+
+fn gone() -> io::Error {
+    io::ErrorKind::ConnectionAborted.into()
+}
+
+impl Session {
+    fn manner(&self, verb: usize) -> Manner {
+        if self.site.is_bad(&self.talk) { self.site.plan.manners[verb] } else { Manner::default() }
+    }
+
+    /// Waits, breaks off, or says what to answer.
+    async fn act(&self, verb: usize) -> io::Result<Act> {
+        let manner = self.manner(verb);
+        if self.site.chance(manner.mute) {
+            self.talk.pause(FOR_EVER).await;
+            return Err(gone());
+        }
+        if self.site.chance(manner.late) {
+            let span = self.site.dice.borrow_mut().between(1, 20_000);
+            self.talk.pause(Duration::from_millis(span)).await;
+        }
+        Ok(if self.site.chance(manner.cut) {
+            return Err(gone());
+        } else if self.site.chance(manner.shut) {
+            Act::Shut
+        } else if self.site.chance(manner.hard) {
+            Act::Hard
+        } else if self.site.chance(manner.soft) {
+            Act::Soft
+        } else {
+            Act::Yes
+        })
+    }
+
+    /// Answers a command without meaning for a message; whether the answer was yes.
+    async fn answer(&self, verb: usize, yes: &str) -> io::Result<bool> {
+        let act = self.act(verb).await?;
+        self.say(&act, yes).await?;
+        Ok(matches!(act, Act::Yes))
+    }
+
+    async fn say(&self, act: &Act, yes: &str) -> io::Result<()> {
+        let words = match act {
+            Act::Yes => yes,
+            Act::Soft => "451 4.3.0 not now\r\n",
+            Act::Hard => "554 5.7.1 never\r\n",
+            Act::Shut => "421 4.3.2 closing\r\n",
+        };
+        self.talk.send(words.as_bytes()).await?;
+        if matches!(act, Act::Shut) { Err(gone()) } else { Ok(()) }
+    }
+
+    async fn run(mut self) -> io::Result<()> {
+        if !self.answer(BANNER, "220 hop.example\r\n").await? {
+            return Ok(());
+        }
+        let mut before: Option<Rc<Seen>> = None;
+        loop {
+            let line = self.talk.line().await?;
+            // The relay goes on, so it has our answer.
+            if let Some(seen) = before.take() {
+                seen.known();
+            }
+            let verb = line.get(..4).unwrap_or_default().to_ascii_uppercase();
+            match verb.as_str() {
+                "EHLO" | "HELO" => {
+                    let yes = if self.site.plan.pipelining && verb == "EHLO" {
+                        "250-hop.example\r\n250-PIPELINING\r\n250 8BITMIME\r\n"
+                    } else {
+                        "250 hop.example\r\n"
+                    };
+                    self.answer(HELLO, yes).await?;
+                }
+                "MAIL" => self.mail(&line).await?,
+                "RCPT" => self.rcpt(&line).await?,
+                "DATA" => before = self.data().await?,
+                "RSET" => {
+                    self.sender = None;
+                    self.recipients.clear();
+                    self.answer(OTHER, "250 2.0.0 ok\r\n").await?;
+                }
+                "QUIT" => {
+                    self.answer(OTHER, "221 2.0.0 bye\r\n").await?;
+                    return Ok(());
+                }
+                _ => self.talk.send(b"500 5.5.1 what?\r\n").await?,
+            }
+        }
+    }
+
+    async fn mail(&mut self, line: &str) -> io::Result<()> {
+        let sender = path(line);
+        self.recipients.clear();
+        let mut act = self.act(MAIL).await?;
+        if matches!(act, Act::Hard) {
+            if sender.is_empty() {
+                // Nobody could tell whom that was about.
+                act = Act::Soft;
+            } else {
+                self.site.ledger.refuse_all(&sender, self.site.number);
+            }
+        }
+        self.sender = matches!(act, Act::Yes).then_some(sender);
+        self.say(&act, "250 2.1.0 ok\r\n").await
+    }
+
+    async fn rcpt(&mut self, line: &str) -> io::Result<()> {
+        if self.sender.is_none() {
+            return self.talk.send(b"503 5.5.1 MAIL first\r\n").await;
+        }
+        let address = path(line);
+        let mut act = self.act(RCPT).await?;
+        if self.site.is_unknown(&address) {
+            act = Act::Hard;
+        }
+        match act {
+            Act::Hard => self.site.ledger.refuse([&*address]),
+            Act::Yes => self.recipients.push(address),
+            _ => {}
+        }
+        self.say(&act, "250 2.1.5 ok\r\n").await
+    }
+
+    async fn data(&mut self) -> io::Result<Option<Rc<Seen>>> {
+        if self.recipients.is_empty() {
+            self.talk.send(b"554 5.5.1 no valid recipients\r\n").await?;
+            return Ok(None);
+        }
+        let act = self.act(DATA).await?;
+        self.refuse_on(&act);
+        self.say(&act, "354 go\r\n").await?;
+        if !matches!(act, Act::Yes) {
+            return Ok(None);
+        }
+        let text = self.talk.until_dot().await?;
+        let now = self.talk.runtime.now();
+        // Half of those that break off now have taken it before.
+        let (manner, site) = (self.manner(DOT), self.site.clone());
+        if site.chance((manner.cut + manner.mute) / 2.0) {
+            let _ = self.take(now, &text);
+            if site.chance(manner.mute) {
+                self.talk.pause(FOR_EVER).await;
+            }
+            return Err(gone());
+        }
+        let act = self.act(DOT).await?;
+        self.refuse_on(&act);
+        let seen = matches!(act, Act::Yes).then(|| self.take(now, &text));
+        self.recipients.clear();
+        self.sender = None;
+        self.say(&act, "250 2.0.0 taken\r\n").await?;
+        if let Some(seen) = &seen {
+            seen.answered(self.talk.runtime.now());
+        }
+        Ok(seen)
+    }
+
+    fn refuse_on(&self, act: &Act) {
+        if matches!(act, Act::Hard) {
+            self.site.ledger.refuse(self.recipients.iter().map(|address| &**address));
+        }
+    }
+
+    fn take(&self, now: Instant, text: &[u8]) -> Rc<Seen> {
+        if self.site.plan.origin {
+            self.site.ledger.take_bounce(now, &self.recipients, text)
+        } else {
+            self.site.ledger.take(now, self.site.number, &self.recipients, text)
+        }
+    }
+}
+
+/// What stands between the angle brackets.
+fn path(line: &str) -> String {
+    let inner = line.split_once('<').and_then(|(_, rest)| rest.split_once('>'));
+    inner.map_or("", |(path, _)| path).to_owned()
+}

@@ -1,0 +1,130 @@
+//! Defects planted on purpose: each is found within a few seeds, and the same days without it are clean. So a day of mail can
+//! fail, and fails for these.
+//!
+//! Some are planted in the world (a disk that lies, a process that was not ended), the others in the relay at a place
+//! that asks `Runtime::planted`, which is a constant `false` on every real machine.
+
+use relevo::runtime::sim::World;
+
+use super::day::Day;
+use super::day::dice::Dice;
+use super::day::plan::{End, Plan};
+use super::days::wrong;
+
+/// Seeds within which a defect must be found.
+const SEEDS: u64 = 6;
+
+struct Defect {
+    /// What the days are like on which it shows; without it they are clean.
+    days: fn(&mut Plan, &mut Dice),
+    /// How it is planted: in the plan, or in the relay and its world.
+    plan: fn(&mut Plan),
+    plant: fn(&mut Day<'_>, &World),
+    /// Words one of which must be said about it.
+    words: &'static [&'static str],
+}
+
+/// A relay without defects.
+const NONE: Defect = Defect { days: |_, _| {}, plan: |_| {}, plant: |_, _| {}, words: &[] };
+
+impl Defect {
+    fn is_found(&self) {
+        let mut seen = Vec::new();
+        for seed in 1..=SEEDS {
+            let mut plan = Plan::plain(seed);
+            (self.days)(&mut plan, &mut Dice::new(seed, 4));
+            assert_eq!(wrong(&plan, |_, _| {}), Vec::<String>::new(), "without the defect, seed {seed}");
+            (self.plan)(&mut plan);
+            let found = wrong(&plan, self.plant);
+            if let Some(what) = found.iter().find(|what| self.words.iter().any(|words| what.contains(words)))
+            {
+                println!("seed {seed}: {what}");
+                return;
+            }
+            seen.extend(found);
+        }
+        panic!("not found in {SEEDS} days, but: {:?}", &seen[..seen.len().min(10)]);
+    }
+}
+
+/// Several power failures while mail comes in.
+fn power_failures(plan: &mut Plan, dice: &mut Dice) {
+    plan.ends = (1..5).map(|life| (life * 900 + dice.below(800), End::Power)).collect();
+}
+
+fn kills(plan: &mut Plan, dice: &mut Dice) {
+    plan.ends = (1..5).map(|life| (life * 1_500 + dice.below(800), End::Kill)).collect();
+}
+
+const LOST: &[&str] = &["lost ("];
+
+#[test]
+fn an_answer_before_the_sync_is_found() {
+    Defect { days: power_failures, plan: |plan| plan.disk.sync_lies = 0.5, words: LOST, ..NONE }.is_found();
+}
+
+#[test]
+fn a_sync_error_nobody_looks_at_is_found() {
+    Defect { days: power_failures, plan: |plan| plan.disk.sync_hides = 0.2, words: LOST, ..NONE }.is_found();
+}
+
+#[test]
+fn a_lost_outcome_is_found() {
+    let words = &["does not end"];
+    Defect { plant: |_, world| world.plant("an outcome is lost", 0.02), words, ..NONE }.is_found();
+}
+
+#[test]
+fn an_outcome_of_another_recipient_is_found() {
+    let plant = |_: &mut Day<'_>, world: &World| world.plant("an outcome goes to another recipient", 1.0);
+    Defect { days: kills, plant, words: &["lost (", "delivered again", "does not end"], ..NONE }.is_found();
+}
+
+#[test]
+fn a_forgotten_retry_is_found() {
+    Defect { plant: |_, world| world.plant("a retry is forgotten", 0.05), words: LOST, ..NONE }.is_found();
+}
+
+#[test]
+fn a_bounce_after_its_outcome_is_found() {
+    let plant = |_: &mut Day<'_>, world: &World| world.plant("a bounce comes after its outcome", 1.0);
+    Defect { days: power_failures, plant, words: LOST, ..NONE }.is_found();
+}
+
+#[test]
+fn a_segment_recycled_early_is_found() {
+    let days = |plan: &mut Plan, dice: &mut Dice| {
+        // Enough mail to fill segments while some of it waits.
+        plan.shards = vec![1];
+        for message in plan.clients.iter_mut().flatten() {
+            message.size = dice.between(100_000, 400_000) as usize;
+            message.at *= 10;
+        }
+        plan.ends = vec![(40_000, End::Power)];
+    };
+    let plant = |_: &mut Day<'_>, world: &World| world.plant("a segment is recycled early", 1.0);
+    Defect { days, plant, words: LOST, ..NONE }.is_found();
+}
+
+#[test]
+fn two_processes_on_one_lane_are_found() {
+    let days = |plan: &mut Plan, _: &mut Dice| {
+        plan.shards = vec![2, 3];
+        plan.ends = vec![(2_000, End::Kill)];
+    };
+    let words = &["delivered again", "panic", "connections to site"];
+    Defect { days, plant: |day, _| day.two_at_once = true, words, ..NONE }.is_found();
+}
+
+#[test]
+fn one_connection_too_many_is_found() {
+    let words = &["connections to site"];
+    Defect { plan: |plan| plan.limit_exceeded = 1, words, ..NONE }.is_found();
+}
+
+#[test]
+fn a_repeated_handoff_is_found() {
+    let days = |plan: &mut Plan, _: &mut Dice| plan.inbox = 1;
+    let plant = |_: &mut Day<'_>, world: &World| world.plant("a handoff is repeated", 0.5);
+    Defect { days, plant, words: &["delivered again"], ..NONE }.is_found();
+}
