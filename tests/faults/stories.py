@@ -452,7 +452,7 @@ def crc32c(data):
 def a_newer_spool_is_refused():
     gate = Gate(random.Random(1))
     sink = Sink(gate)
-    relay = Relay(BINARY, sink, shards=1)
+    relay = Relay(BINARY, sink, FAST, shards=1)
     relay.send("a@b.example", ["u1@d.example"], text(1))
     relay.process.terminate()
     assert relay.process.wait(45) == 0
