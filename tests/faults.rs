@@ -90,11 +90,13 @@ stories!(
         a_disk_that_lies_is_found_out,
         a_first_start_may_be_cut_anywhere,
         failing_syncs_cost_a_451_and_a_segment,
-        failing_writes_cost_a_451_and_a_segment;
+        failing_writes_cost_a_451_and_a_segment,
+        a_dead_disk_is_survived_and_left_behind;
     Root: a_full_disk_refuses_and_drains;
     Nothing:
         flipped_bytes_are_found_and_the_rest_is_delivered,
         a_data_directory_has_one_master,
+        lanes_outlive_shard_counts,
         a_newer_spool_is_refused;
 );
 

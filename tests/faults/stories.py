@@ -2,7 +2,7 @@
 import hashlib
 import os
 import random
-import shutil
+import re
 import smtplib
 import socket
 import struct
@@ -284,48 +284,141 @@ def failing_writes_cost_a_451_and_a_segment():
     failures_at_commit("fail-writes")
 
 
-def a_full_disk_refuses_and_drains():
+def small_disk():
+    """A file system of 80 MiB; it goes with the name space of the story."""
     home = tempfile.mkdtemp()
+    os.mkdir(f"{home}/disk")
     with open(f"{home}/image", "wb") as file:
         file.truncate(80 << 20)
-    subprocess.run(["mkfs.ext4", "-q", "-m", "0", f"{home}/image"], check=True, env=dict(os.environ, PATH=os.environ["PATH"] + ":/usr/sbin:/sbin"))
-    os.mkdir(f"{home}/disk")
-    subprocess.run(["mount", "-o", "loop", f"{home}/image", f"{home}/disk"], check=True)
-    gate = Gate(random.Random(1))
-    sink = Sink(gate)
-    relay = Relay(BINARY, sink, FAST, data_dir=f"{home}/disk/spool")
+    path = dict(os.environ, PATH=os.environ["PATH"] + ":/usr/sbin:/sbin")
+    subprocess.run(["mkfs.ext4", "-q", "-m", "0", f"{home}/image"], check=True, env=path)
+    if subprocess.run(["mount", "-o", "loop", f"{home}/image", f"{home}/disk"]).returncode != 0:
+        print("no loop device here: a tmpfs is the small disk")
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=80m", "none", f"{home}/disk"], check=True)
+    return f"{home}/disk"
+
+
+def a_full_disk_refuses_and_drains():
+    disk, gate = small_disk(), Gate(random.Random(1))
+    # Some next hops take mail from the start, most when the gate opens.
+    early = lambda number: number % 40 == 7
+    sink = Sink(lambda point, line: None if early_in(line, early) and gate.early else gate(point, line))
+    gate.early = False
+    relay = Relay(BINARY, sink, FAST, data_dir=f"{disk}/spool")
     body = b"Subject: large\r\n\r\n" + (b"q" * 76 + b"\r\n") * 3000
-    sent, refused = 0, None
-    while refused is None:
-        assert sent < 1000, "the disk does not fill up"
-        try:
-            relay.send("a@b.example", [f"u{sent}@d.example"], body)
-            sent += 1
-        except smtplib.SMTPSenderRefused as error:
-            refused = error.smtp_code
-        except smtplib.SMTPDataError as error:
-            # Space ran out between MAIL and the final dot: a refusal in time as well.
-            assert error.smtp_code in (451, 452), error
+    sent = 0
+
+    def fill():
+        """Sends until MAIL is refused."""
+        nonlocal sent
+        while True:
+            assert sent < 1000, "the disk does not fill up"
+            try:
+                relay.send("a@b.example", [f"u{sent}@d.example"], body)
+                sent += 1
+            except smtplib.SMTPSenderRefused as error:
+                return error.smtp_code
+            except smtplib.SMTPDataError as error:
+                # Space ran out between MAIL and the final dot: a refusal in time as well.
+                assert error.smtp_code in (451, 452), error
+
+    refused = fill()
     assert refused == 452, refused
-    free = os.statvfs(f"{home}/disk")
+    free = os.statvfs(disk)
     print(f"{sent} messages fill the disk; {free.f_bavail * free.f_bsize >> 10} KiB of it are free")
     assert sent > 100
-    time.sleep(0.5)
+    # Outcomes have their reserve: attempts, deferrals and deliveries go on while MAIL is refused.
+    gate.early = True
+    await_all(sink, {number for number in range(sent) if early(number)})
+    assert fill() == 452
     assert relay.process.poll() is None, "".join(relay.words)
-    # Outcomes have their reserve: deferrals go on meanwhile. Full is no reason not to start.
-    relay.kill()
+    # Full is no reason not to start, nor for a second copy of what is delivered.
+    relay.process.terminate()
+    assert relay.process.wait(45) == 0
     relay.start()
     gate.open = True
-    end = time.monotonic() + 20
-    while len(arrived(sink)) < sent:
-        assert time.monotonic() < end, f"LOST: {sent - len(arrived(sink))} of {sent}"
-        time.sleep(0.05)
+    await_all(sink, set(range(sent)))
     assert all(message.without_trace() == body for message in sink.taken)
     # Segments come free as outcomes are on disk; then there is room for mail.
     send_when_there_is_room(relay, 9999, body)
-    sink.wait(sent + 1)
+    await_all(sink, {9999})
+    assert repeats(sink, {}) == 0, "repeated without a crash"
     relay.stop()
-    subprocess.run(["umount", f"{home}/disk"], check=True)
+
+
+def early_in(line, early):
+    found = re.search(rb"<u(\d+)@", line if isinstance(line, bytes) else str(line).encode())
+    return found is not None and early(int(found[1]))
+
+
+def a_dead_disk_is_survived_and_left_behind():
+    print(f"RELEVO_SEED={SEED}")
+    disk, gate = Disk(), Gate(random.Random(SEED))
+    sink = Sink(gate)
+    relay = Relay(BINARY, sink, FAST, data_dir=f"{disk.at}/spool")
+    before = set(range(20))
+    for number in before:
+        send_when_there_is_room(relay, number, text(number))
+    # For three seconds nothing can be synced in any segment, new ones neither.
+    disk.ask("fail-syncs", 1 << 40)
+    load = Load(relay, 8)
+    time.sleep(3)
+    assert not load.acknowledged, f"answered 250 without a sync: {load.acknowledged}"
+    codes = {error.smtp_code for error in load.refused if isinstance(error, smtplib.SMTPResponseException)}
+    assert codes == {451, 452}, f"{codes}: {load.refused[:5]}"
+    assert relay.process.poll() is None, "".join(relay.words)
+    assert any("commit failed" in word and "451" in word for word in relay.words), relay.words
+    # What was on the disk before is sent all the same.
+    gate.open = True
+    await_all(sink, before)
+    disk.ask("fail-syncs", 0)
+    end = time.monotonic() + 20
+    while len(load.acknowledged) < 50:
+        assert time.monotonic() < end and relay.process.poll() is None, f"no mail is taken: {load.refused[-1:]} {relay.words}"
+        time.sleep(0.05)
+    load.stop()
+    await_all(sink, load.acknowledged | before)
+    disk.cut(relay.process, SEED)
+    relay.start()
+    send_when_there_is_room(relay, load.next, text(load.next))
+    await_all(sink, {load.next})
+    check_whole(sink)
+    print(f"{len(load.refused)} refusals, {len(load.acknowledged)} acknowledged afterwards")
+    relay.stop()
+
+
+def lanes_outlive_shard_counts():
+    print(f"RELEVO_SEED={SEED}")
+    gate = Gate(random.Random(SEED), through=0.3)
+    sink = Sink(gate)
+    relay = Relay(BINARY, sink, FAST, shards=1)
+    load = Load(relay, 8)
+    for shards in (4, 2):
+        time.sleep(1.2)
+        relay.process.terminate()
+        assert relay.process.wait(45) == 0, "".join(relay.words)
+        relay.shards = shards
+        relay.write()
+        relay.start()
+    time.sleep(1.2)
+    load.stop()
+    lanes = sorted(name for name in os.listdir(relay.data_dir) if name.startswith("lane-"))
+    assert lanes == [f"lane-{number:03}" for number in range(4)], lanes
+    waiting = len(load.acknowledged - arrived(sink))
+    assert waiting > 20, f"only {waiting} wait: the story tells nothing"
+    relay.process.terminate()
+    assert relay.process.wait(45) == 0
+    relay.start()
+    gate.open = True
+    await_all(sink, load.acknowledged)
+    check_whole(sink)
+    relay.process.terminate()
+    assert relay.process.wait(45) == 0
+    relay.start()
+    time.sleep(1.5)
+    assert repeats(sink, load.failures) == 0, "repeated without a crash"
+    print(f"{len(load.acknowledged)} acknowledged, {waiting} of them waited at the end, {len(load.failures)} sent twice")
+    relay.stop()
 
 
 class Segments:
