@@ -112,6 +112,7 @@ pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, Refusal> {
                         state: State::Sealed,
                         sequence: header.sequence,
                         salt: header.salt,
+                        odd: size != shape.segment_size,
                         ..Slot::ABSENT
                     };
                     found.push(Found { slot, header, size });
@@ -177,17 +178,20 @@ impl<F: Files> Fold<'_, F> {
     fn segment(&mut self, found: &Found, end: Option<u32>) -> Result<u32, Refusal> {
         let sequence = found.header.sequence;
         self.segments.insert(sequence, Remains { slot: found.slot, ..Remains::default() });
+        // A successor's header was written after all before the end it names was synced: it vouches like a mark.
+        let sealed = end.is_some();
         let end = end.map_or(found.size, u64::from).min(found.size);
         let mut at = segment::FIRST_COMMIT;
         let mut valid = at;
         while at < end {
-            match self.commit(found, at, end)? {
+            match self.commit(found, at, end, sealed)? {
                 Ok(next) => {
                     at = next;
                     valid = next;
                 }
                 Err(why) => {
-                    let Some(next) = self.next_mark(found, at + limits::BLOCK, end) else {
+                    let next = self.next_mark(found, at + limits::BLOCK, end).or(sealed.then_some(end));
+                    let Some(next) = next else {
                         if why.is_some() {
                             self.torn += 1;
                         }
@@ -229,6 +233,7 @@ impl<F: Files> Fold<'_, F> {
         found: &Found,
         at: u64,
         end: u64,
+        sealed: bool,
     ) -> Result<Result<u64, Option<RecordError>>, Refusal> {
         let read = |offset: u64, length: usize| self.files.read(found.slot, offset, length);
         let first = ((64 * 1024).min(end - at)) as usize;
@@ -265,11 +270,12 @@ impl<F: Files> Fold<'_, F> {
         }
         // The last commit's bodies may not have reached the disk; a later mark would vouch for them.
         let next = mark.end();
-        let vouched = next < end
-            && self
-                .files
-                .read(found.slot, next, MARK)
-                .is_ok_and(|bytes| Mark::read(&bytes, found.header.salt, next).is_some());
+        let vouched = (sealed && next == end)
+            || next < end
+                && self
+                    .files
+                    .read(found.slot, next, MARK)
+                    .is_ok_and(|bytes| Mark::read(&bytes, found.header.salt, next).is_some());
         if !vouched && !self.bodies_whole(found, records, &offsets, at) {
             return Ok(Err(Some(RecordError::Damaged)));
         }

@@ -51,6 +51,8 @@ pub(in crate::spool) struct Slot {
     pub state: State,
     pub sequence: u32,
     pub salt: u64,
+    /// The file is not of the size this lane makes: it is read, and retired when nothing in it is live.
+    pub odd: bool,
     /// Messages and pieces of bodies that are live here.
     pub live: u32,
     /// Older segments that outcomes or censuses here speak about.
@@ -59,7 +61,7 @@ pub(in crate::spool) struct Slot {
 
 impl Slot {
     pub const ABSENT: Slot =
-        Slot { state: State::Absent, sequence: 0, salt: 0, live: 0, about: BTreeSet::new() };
+        Slot { state: State::Absent, sequence: 0, salt: 0, odd: false, live: 0, about: BTreeSet::new() };
 }
 
 /// The state of one lane.
@@ -261,7 +263,7 @@ impl Lane {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
         self.slots[usize::from(slot)] =
-            Slot { state: State::Open, sequence, salt, live: 0, about: BTreeSet::new() };
+            Slot { state: State::Open, sequence, salt, ..Slot::ABSENT };
         self.open = Some(slot);
         self.tail = segment::FIRST_COMMIT as u32;
         let (predecessor, predecessor_end) = self.last;
@@ -418,6 +420,11 @@ impl Lane {
             other.about.remove(&sequence);
         }
         self.look = true;
+        if self.slots[usize::from(slot)].odd {
+            // Others may hold its map, so the file is made again, in the right size, only at the next start.
+            self.slots[usize::from(slot)] = Slot { state: State::Quarantined, ..Slot::ABSENT };
+            return;
+        }
         self.slots[usize::from(slot)] = Slot { state: State::Free, ..Slot::ABSENT };
         self.pool.push_back(slot);
     }

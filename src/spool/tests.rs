@@ -268,6 +268,53 @@ fn rot_is_reported_and_later_mail_survives_it() {
 }
 
 #[test]
+fn rot_in_the_last_commit_of_a_sealed_segment_is_no_torn_tail() {
+    let mut bench = Bench::new();
+    bench.store(message("one@x.example", 1, vec![b'a'; 9_000]));
+    bench.store(message("two@x.example", 1, vec![b'b'; 9_000]));
+    let (slot, offset, length) = bench.last;
+    // A restart: the lane goes on in a fresh segment, whose header says where this one ends.
+    bench.lane = bench.refold().lane;
+    bench.store(message("three@x.example", 1, b"3".to_vec()));
+    assert_ne!(bench.last.0, slot);
+    let whole = bench.disk.0.borrow()[&slot].clone();
+    bench.disk.write(slot, offset + length as u32 - 8192, &[0xAA; 8]);
+    let folded = bench.refold();
+    assert_eq!((folded.torn, folded.lane.messages()), (0, 3), "a damaged body is found when it is sent");
+    bench.disk.0.borrow_mut().insert(slot, whole);
+    bench.disk.write(slot, offset + 60, &[0xAA; 8]);
+    let folded = bench.refold();
+    assert_eq!((folded.torn, folded.lane.messages()), (0, 2));
+    assert_eq!(folded.damage.len(), 1, "{:?}", folded.damage);
+}
+
+#[test]
+fn segments_of_another_size_are_read_and_retired() {
+    let mut bench = Bench::new();
+    let shape = Shape { segment_size: 2 * SIZE, ..SHAPE };
+    bench.store(message("one@x.example", 1, vec![b'a'; 9_000]));
+    let old = bench.last.0;
+    bench.lane = fold::fold(shape, &bench.disk).unwrap().lane;
+    let (key, _) = bench.lane.entries().next().unwrap();
+    while let Some(slot) = bench.lane.wants_segment() {
+        bench.disk.0.borrow_mut().insert(slot, vec![0; shape.segment_size as usize]);
+        bench.lane.segment_created(slot, true);
+    }
+    bench.settle(key, 0, 1, Fate::Delivered);
+    while let Some(batch) = bench.begin() {
+        bench.append(&batch);
+        bench.lane.done(batch, Synced::pretended(), |_, _, _| {});
+    }
+    let (slot, block) = bench.lane.next_to_free().expect("nothing in it is live");
+    assert_eq!(slot, old);
+    bench.disk.write(slot, 0, &block);
+    let before = bench.lane.segments();
+    bench.lane.freed(slot, Some(Synced::pretended()));
+    assert_eq!(bench.lane.segments(), before, "it does not join the pool");
+    assert!(fold::fold(shape, &bench.disk).unwrap().lane.is_absent(old), "and is made anew at the next start");
+}
+
+#[test]
 fn a_failed_commit_is_void_and_the_lane_goes_on_elsewhere() {
     let mut bench = Bench::new();
     let one = bench.store(message("one@x.example", 1, b"1".to_vec()));

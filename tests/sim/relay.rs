@@ -44,6 +44,7 @@ impl<'a> Relay<'a> {
                 index,
                 settings: settings.clone(),
                 node: 7,
+                owners: Arc::default(),
                 mesh: mesh.clone(),
                 instruments: Arc::new(Instruments::default()),
                 accounts: None,
