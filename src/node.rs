@@ -1,5 +1,6 @@
 //! One relay process: checks, control, shards; started all or nothing, stopped in order.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,12 +52,10 @@ impl Node {
         let data_dir = config.node.data_dir.clone();
         let lock = lock(&data_dir)?;
         let id = process::node_id(&data_dir).map_err(|error| format!("{}: {error}", data_dir.display()))?;
+        let owners = Arc::new(lane_owners(&data_dir)?);
         let certificates = probe_listeners(&mut config)?;
         let accounts = config.accounts.as_deref().map(read_accounts).transpose()?.map(Arc::new);
-        if config.dns.servers.is_empty() {
-            let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-            config.dns.servers = value::name_servers(&text);
-        }
+        find_name_servers(&mut config);
         let settings = Arc::new(config);
         let instruments: Vec<Arc<Instruments>> = (0..shards).map(|_| Arc::default()).collect();
         let bells: Vec<_> = (0..shards).map(|_| Arc::new(Bell::new())).collect();
@@ -88,6 +87,7 @@ impl Node {
                 index,
                 settings: settings.clone(),
                 node: id,
+                owners: owners.clone(),
                 mesh: mesh.clone(),
                 instruments: instruments[index].clone(),
                 accounts: accounts.clone(),
@@ -208,6 +208,28 @@ fn read_accounts(path: &Path) -> Result<Accounts, String> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| format!("{}: {error}; set auth.accounts to a readable file", path.display()))?;
     Accounts::parse(&text).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// The machine's name servers, unless others are configured.
+fn find_name_servers(config: &mut Config) {
+    if config.dns.servers.is_empty() {
+        let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+        config.dns.servers = value::name_servers(&text);
+    }
+}
+
+/// Whose mail adopted lanes hold, by lane; a lane of this node's own says nothing.
+fn lane_owners(data_dir: &Path) -> Result<BTreeMap<u16, u64>, String> {
+    let mut owners = BTreeMap::new();
+    for lane in 0..lanes(data_dir) {
+        let lane = u16::try_from(lane).map_err(|_| "too many lanes".to_owned())?;
+        let directory = start::lane_directory(data_dir, lane);
+        let owner = process::read_node_id(&directory);
+        if let Some(owner) = owner.map_err(|error| format!("{}: {error}", directory.display()))? {
+            owners.insert(lane, owner);
+        }
+    }
+    Ok(owners)
 }
 
 /// Lanes there are on disk: the highest number plus one.

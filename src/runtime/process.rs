@@ -37,29 +37,49 @@ pub fn pause(span: std::time::Duration) {
     std::thread::sleep(span);
 }
 
-/// The id in `directory/node`, made at the first start and synced.
-pub fn node_id(directory: &Path) -> io::Result<u64> {
+/// Locks a data directory that is there already; nothing but the lock file may be made in it.
+pub fn lock_existing(directory: &Path) -> Result<DirectoryLock, LockError> {
+    if std::fs::metadata(directory).map_err(LockError::Io)?.is_dir() {
+        lock_directory(directory)
+    } else {
+        Err(LockError::Io(io::ErrorKind::NotADirectory.into()))
+    }
+}
+
+/// The id in `directory/node`, if there is one.
+pub fn read_node_id(directory: &Path) -> io::Result<Option<u64>> {
     let path = directory.join("node");
     let mut text = String::new();
     match File::open(&path) {
-        Ok(mut file) => {
-            file.read_to_string(&mut text)?;
-            u64::from_str_radix(text.trim(), 16).map_err(|_| {
-                io::Error::new(io::ErrorKind::InvalidData, format!("{} is damaged", path.display()))
-            })
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let mut bytes = [0; 8];
-            rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
-            let id = u64::from_ne_bytes(bytes);
-            let mut file = File::create(&path)?;
-            writeln!(file, "{id:016x}")?;
-            file.sync_all()?;
-            File::open(directory)?.sync_all()?;
-            Ok(id)
-        }
-        Err(error) => Err(error),
+        Ok(file) => file.take(64).read_to_string(&mut text)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    u64::from_str_radix(text.trim(), 16)
+        .map(Some)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, format!("{} is damaged", path.display())))
+}
+
+/// Writes `directory/node` and syncs it. It gets its name last, so that it is whole or not there.
+pub fn write_node_id(directory: &Path, id: u64) -> io::Result<()> {
+    let unfinished = directory.join("node.new");
+    let mut file = File::create(&unfinished)?;
+    writeln!(file, "{id:016x}")?;
+    file.sync_all()?;
+    std::fs::rename(&unfinished, directory.join("node"))?;
+    File::open(directory)?.sync_all()
+}
+
+/// The id in `directory/node`, made at the first start and synced.
+pub fn node_id(directory: &Path) -> io::Result<u64> {
+    if let Some(id) = read_node_id(directory)? {
+        return Ok(id);
     }
+    let mut bytes = [0; 8];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+    let id = u64::from_ne_bytes(bytes);
+    write_node_id(directory, id)?;
+    Ok(id)
 }
 
 /// Whether files there live in memory (tmpfs or ramfs).

@@ -1,7 +1,7 @@
 //! A shard's life: read its lanes, wait for the others, serve, drain.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -43,6 +43,8 @@ pub struct Setup {
     pub settings: Arc<Config>,
     /// The node's id, which every segment carries.
     pub node: u64,
+    /// Ids of the nodes that adopted lanes were born on; their segments carry these.
+    pub owners: Arc<BTreeMap<u16, u64>>,
     /// The other shards.
     pub mesh: Arc<Mesh>,
     /// What control reads.
@@ -238,7 +240,7 @@ fn open_lane<R: Runtime>(runtime: &R, setup: &Setup, lane: u16) -> Result<Keeper
     };
     let shape = Shape {
         lane,
-        node: setup.node,
+        node: setup.owners.get(&lane).copied().unwrap_or(setup.node),
         segment_size: spool.segment_size,
         segments_max: share.clamp(limits::SEGMENTS_RESERVED + 2, limits::SEGMENTS_MAX),
     };
