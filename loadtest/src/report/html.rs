@@ -79,7 +79,7 @@ fn machine(run: &Run, out: &mut String) -> std::fmt::Result {
         machine.memory >> 30,
         escape(&machine.kernel),
         crate::message::date(run.began),
-        escape(&run.settings)
+        escape(run.settings.trim_start_matches(", "))
     )
 }
 

@@ -53,7 +53,8 @@ impl Watch {
         let _ = fresh.subtract(&self.accept);
         let usage = relay.usage().unwrap_or_default();
         let per_second = |now: u64, before: u64| now.saturating_sub(before) as f64 / span;
-        let settled = sums.delivered + sums.refused + sums.bounced;
+        // Who was refused is bounced too, a little later.
+        let settled = sums.delivered + sums.refused.max(sums.bounced);
         self.samples.push(Sample {
             at,
             accepted: per_second(sums.acknowledged, self.sums.acknowledged),
