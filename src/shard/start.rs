@@ -121,10 +121,11 @@ fn serve<R: Runtime>(shard: &Rc<Shard<R>>) {
     runtime.spawn_vital("dispatcher", dispatch::tick(shard.clone()));
 }
 
-/// Waits until there are segments to take mail into, within a bound: without them every client would get 452.
+/// Waits until there are segments to take mail into, within a bound: without them every client would get 452. The second one counts
+/// too, for the first message opens the first.
 async fn await_segments<R: Runtime>(shard: &Rc<Shard<R>>) {
     let give_up = shard.runtime.now() + SEGMENTS_MAX_WAIT;
-    while !shard.own().lane.borrow().may_accept() && shard.runtime.now() < give_up && !shard.mesh.stopping() {
+    while !shard.own().lane.borrow().is_stocked() && shard.runtime.now() < give_up && !shard.mesh.stopping() {
         shard.runtime.sleep_until(shard.runtime.now() + Duration::from_millis(5)).await;
     }
 }

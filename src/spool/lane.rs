@@ -188,6 +188,12 @@ impl Lane {
         self.slots.get(usize::from(slot)).is_none_or(|slot| slot.state == State::Absent)
     }
 
+    /// Whether there is a segment to go on in when the one that is opened first is full, or no more are to be had.
+    pub fn is_stocked(&self) -> bool {
+        let exist = self.slots.iter().filter(|slot| slot.state != State::Absent).count();
+        self.pool.len() > limits::SEGMENTS_RESERVED + 1 || exist >= self.shape.segments_max
+    }
+
     /// Whether new mail fits without touching the reserve.
     pub fn may_accept(&self) -> bool {
         self.pool.len() > limits::SEGMENTS_RESERVED
