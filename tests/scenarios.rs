@@ -45,7 +45,9 @@ fn kills_lose_nothing() {
     assert_clean(&run);
     assert_eq!(run.kills.len(), 3);
     assert!(run.cost.cpu_seconds > 0.0 && run.cost.anonymous_peak > 0, "{:?}", run.cost);
-    assert_eq!(run.verdict.refused, run.verdict.bounced, "each loss is told to its sender");
+    // Not every recipient refused is bounced: a refusal whose reply was cut off is one the relay never heard.
+    assert!(run.verdict.bounced > 0, "{}", text::table(&run));
+    assert_eq!(run.verdict.unreported, 0, "each loss is told to its sender");
     let report = Report { runs: vec![run.clone(), run] };
     let page = html::page(&report);
     assert!(page.contains("SIGKILL") && page.contains("shaky"));

@@ -1,7 +1,7 @@
 //! What is known about each message of a run: who acknowledged it, which recipients it reached, which were refused.
 //!
 //! Sender and sink write it from their threads without a lock; nothing is kept per message but five bits a
-//! recipient, and two bytes more where the times of first deliveries are to excuse repeats. Tables grow in blocks, so that a run needs no
+//! recipient, and four bytes more where the times of first deliveries are to excuse repeats. Tables grow in blocks, so that a run needs no
 //! length given beforehand.
 
 use std::fmt;
@@ -94,7 +94,8 @@ pub struct Ledger {
     bounced: Words,
     /// The sink took it, but the reply that said so was lost with its connection.
     unsure: Words,
-    /// When the reply to each first delivery left, in steps of [`STEP`], four to a word. Only kept once a kill is announced.
+    /// When each first delivery came (below) and when the reply to it left (above), in steps of [`STEP`], 16 bits each, two
+    /// recipients to a word. Only kept once a kill is announced.
     times: Words,
     timed: AtomicBool,
     born: u64,
@@ -247,9 +248,10 @@ impl Ledger {
                 }
                 if self.timed.load(Ordering::Relaxed)
                     && let Some(bit) = self.bit(n, ordinal)
-                    && let Some(word) = self.times.at(bit / 4)
+                    && let Some(word) = self.times.at(bit / 2)
                 {
-                    word.fetch_or(self.step(reply) << (bit % 4 * 16), Ordering::Relaxed);
+                    let times = self.step(reply) << 16 | self.step(now);
+                    word.fetch_or(times << (bit % 2 * 32), Ordering::Relaxed);
                 }
                 self.counts.delivered.fetch_add(1, Ordering::Relaxed);
                 self.counts.last_delivery.fetch_max(now, Ordering::Relaxed);
@@ -305,12 +307,14 @@ impl Ledger {
         if self.has(&self.unsure, n, ordinal) {
             return true;
         }
-        let first = self.times.value(bit / 4) >> (bit % 4 * 16) & 0xFFFF;
-        if first == 0 {
+        let times = self.times.value(bit / 2) >> (bit % 2 * 32);
+        let (came, answered) = (times & 0xFFFF, times >> 16 & 0xFFFF);
+        if came == 0 {
             return false;
         }
-        let from = ((first - 1) * STEP).saturating_sub(UNSURE_AROUND_KILL);
-        let until = (first + 1) * STEP + UNSURE_AROUND_KILL;
+        // A kill between the two took the reply's reader away, however long the sink let it wait.
+        let from = ((came - 1) * STEP).saturating_sub(UNSURE_AROUND_KILL);
+        let until = (answered + 1) * STEP + UNSURE_AROUND_KILL;
         let kills = locked(&self.kills);
         kills
             .iter()
@@ -529,13 +533,15 @@ mod tests {
         for (n, first) in [(0, 1000), (1, 4000), (2, 6600), (3, 6700)] {
             ledger.deliver(n, 0, 0, at(first), 0);
         }
+        // The kill falls into the long wait for its reply.
+        ledger.deliver_and_reply(4, 0, 0, (at(3000), at(9000)), 0);
         ledger.kill(at(5000));
         ledger.lose_reply(3, 0);
-        for n in 0..4 {
+        for n in 0..5 {
             ledger.deliver(n, 0, 0, at(7000), 0);
         }
         // The first came long before the kill, the third after it; the fourth lost its reply.
-        assert_eq!((ledger.sums().duplicated, ledger.sums().repeated), (4, 2));
+        assert_eq!((ledger.sums().duplicated, ledger.sums().repeated), (5, 2));
         let of = |n| Place { run: ledger.run(), n, ordinal: 0 };
         assert_eq!(ledger.examples().repeated, [of(0), of(2)]);
     }

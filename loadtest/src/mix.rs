@@ -228,14 +228,14 @@ impl Domains {
 impl FromStr for Domains {
     type Err = String;
 
-    /// `providers`, `5000` (Zipf over so many), `5000:0.8` (with that exponent) or `gmail.example=50,yahoo.example=20,...`.
+    /// `providers`, `5000` (Zipf over so many), `5000:0.8` (with that exponent), `one.example` or `gmail.example=50,yahoo.example=20,...`.
     fn from_str(text: &str) -> Result<Domains, String> {
         if text == "providers" {
             return Ok(Domains::providers());
         }
         let error = || {
             format!(
-                "`{text}` is neither `providers`, nor a number, nor `number:exponent`, nor `domain=share,...`"
+                "`{text}` is neither `providers`, nor a number, nor `number:exponent`, nor a domain, nor `domain=share,...`"
             )
         };
         if text.contains('=') {
@@ -245,6 +245,9 @@ impl FromStr for Domains {
             };
             let list: Option<Vec<_>> = text.split(',').map(pair).collect();
             return list.and_then(|list| Domains::shares(&list)).ok_or_else(error);
+        }
+        if text.contains('.') && text.bytes().any(|byte| byte.is_ascii_alphabetic()) {
+            return Domains::shares(&[(text.to_ascii_lowercase(), 1.0)]).ok_or_else(error);
         }
         let (count, exponent) = text.split_once(':').unwrap_or((text, "1"));
         match (count.parse::<usize>(), exponent.parse::<f64>()) {
@@ -297,6 +300,7 @@ mod tests {
 
     #[test]
     fn a_share_list_is_followed() {
+        assert_eq!("one.example".parse::<Domains>().unwrap().names, ["one.example"]);
         let domains: Domains = "big.example=3,small.example=1,never.example=0".parse().unwrap();
         let found = shares(&domains, 40_000);
         assert!(

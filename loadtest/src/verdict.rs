@@ -29,7 +29,7 @@ pub struct Verdict {
     /// Deliveries beyond the first to the same recipient. RFC 5321 4.5.3.2.6 allows them where a reply was lost.
     pub duplicated: u64,
     /// Those among them that nothing explains: the first delivery was answered, and not within a second of the moment the relay was
-    /// killed, if it was. Files know neither replies that were lost nor kills: from them it is 0.
+    /// killed, if it was, nor did that come before its answer. Files know neither replies that were lost nor kills: from them it is 0.
     pub repeated: u64,
     /// Deliveries with a body other than the one sent.
     pub corrupted: u64,

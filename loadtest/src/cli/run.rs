@@ -147,7 +147,13 @@ pub fn run(arguments: Arguments) -> io::Result<ExitCode> {
                 scratch: scratch.clone(),
             };
             let line = live_line();
+            let runs_already = matches!(target, RelayKind::Other(Target::Running(..)));
             let run = conduct(&plan, |live| {
+                if let Some((dns, port)) = live.internet.filter(|_| runs_already) {
+                    line.suspend(|| {
+                        println!("{label} is to ask the name server {dns}, and to deliver to port {port}");
+                    });
+                }
                 line.set_message(format!(
                     "{label}  {:<10}  {:>8} accepted  {:>6.0}/s  delivered {:>6.0}/s  {:>8} queued  {}",
                     live.stage,

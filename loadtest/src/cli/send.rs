@@ -54,7 +54,7 @@ pub struct Arguments {
     /// Recipients of a message: a number, a range as in `1-3`, or `COUNT=SHARE,...`, as in `1=90,50=10`.
     #[arg(long, default_value = "1")]
     recipients: Recipients,
-    /// Domains of recipients: `providers`, a number (Zipf over so many), `number:exponent`, or `domain=share,...`.
+    /// Domains of recipients: `providers`, a number (Zipf over so many), `number:exponent`, a domain, or `domain=share,...`.
     #[arg(long, default_value = "providers")]
     domains: Domains,
     /// Send one command at a time even where PIPELINING is offered.

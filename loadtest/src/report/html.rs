@@ -18,7 +18,7 @@ h1{margin:0;font-size:1.7rem}h2{font-size:1.1rem;margin:2rem 0 .7rem}p{margin:.3
 figure{background:var(--card);border:1px solid var(--line);border-radius:10px;margin:0;padding:.8rem}\
 figcaption{font-weight:600;margin-bottom:.3rem}svg{width:100%;height:auto}\
 svg text{font-size:11px;fill:var(--soft)}svg .grid{stroke:var(--line)}svg .mark{stroke:#d00;stroke-width:1.2}\
-svg polyline{fill:none;stroke-width:1.8;stroke-linejoin:round}\
+svg path{fill:none;stroke-width:1.8;stroke-linejoin:round}\
 .legend{display:flex;flex-wrap:wrap;gap:.2rem 1.2rem;font-size:.85rem;color:var(--soft)}\
 .legend i{display:inline-block;width:22px;margin-right:.4rem;vertical-align:middle}\
 table{border-collapse:collapse;background:var(--card);border:1px solid var(--line);border-radius:10px;font-variant-numeric:tabular-nums}\
@@ -200,8 +200,8 @@ fn plots(shown: &[&Run]) -> Vec<Plot> {
             "ms",
             Scale::Logarithmic,
             &[
-                ("p50", true, |sample| sample.accept_p50 as f64 / 1000.0),
-                ("p99", false, |sample| sample.accept_p99 as f64 / 1000.0),
+                ("p50", true, |sample| waited(sample.accept_p50)),
+                ("p99", false, |sample| waited(sample.accept_p99)),
             ],
         ),
         plot("CPU of the relay", "cores", Scale::Linear, &[("busy", false, |sample| sample.cores)]),
@@ -215,6 +215,11 @@ fn plots(shown: &[&Run]) -> Vec<Plot> {
             ],
         ),
     ]
+}
+
+/// In milliseconds; 0 says that nothing was accepted meanwhile.
+fn waited(microseconds: u64) -> f64 {
+    if microseconds == 0 { f64::NAN } else { microseconds as f64 / 1000.0 }
 }
 
 /// Latencies by the share of messages that waited longer.

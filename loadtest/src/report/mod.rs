@@ -48,6 +48,9 @@ pub struct Run {
     pub drained: bool,
     /// How the relay ended.
     pub ending: String,
+    /// The relay's directory, with its log, spool and output, where it was left for a look; empty when all went well.
+    #[serde(default)]
+    pub left: String,
     /// What was measured on the way.
     pub samples: Vec<Sample>,
 }

@@ -155,16 +155,19 @@ impl Plot {
             )?;
         }
         for series in &self.series {
-            let mut points = String::new();
-            for (x, y) in series.points.iter().filter(|(x, y)| x.is_finite() && y.is_finite()) {
-                write!(points, "{:.1},{:.1} ", frame.x(*x), frame.y(*y))?;
+            // Where there is nothing to show, the line has a gap.
+            let (mut path, mut pen) = (String::new(), 'M');
+            for (x, y) in &series.points {
+                if x.is_finite() && y.is_finite() {
+                    write!(path, "{pen}{:.1},{:.1}", frame.x(*x), frame.y(*y))?;
+                    pen = 'L';
+                } else {
+                    pen = 'M';
+                }
             }
             let dash = if series.dashed { " stroke-dasharray=\"5 3\"" } else { "" };
             let (colour, name) = (COLOURS[series.colour % COLOURS.len()], escape(&series.name));
-            writeln!(
-                out,
-                "<polyline points=\"{points}\" stroke=\"{colour}\"{dash}><title>{name}</title></polyline>"
-            )?;
+            writeln!(out, "<path d=\"{path}\" stroke=\"{colour}\"{dash}><title>{name}</title></path>")?;
         }
         out.push_str("</svg><div class=\"legend\">");
         for series in &self.series {

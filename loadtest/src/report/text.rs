@@ -65,6 +65,9 @@ fn write_table(run: &Run, out: &mut String) -> std::fmt::Result {
     if !run.ending.is_empty() {
         writeln!(out, "{}", run.ending)?;
     }
+    if !run.left.is_empty() {
+        writeln!(out, "left for a look {}", run.left)?;
+    }
     Ok(())
 }
 

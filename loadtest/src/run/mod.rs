@@ -8,6 +8,7 @@ mod watch;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -68,6 +69,8 @@ pub enum RelayKind {
 pub struct Live {
     /// What it is doing.
     pub stage: &'static str,
+    /// While it starts: the name server of its internet, and the port its hosts listen on.
+    pub internet: Option<(SocketAddr, u16)>,
     /// Since the first message.
     pub elapsed: Duration,
     /// Messages acknowledged.
@@ -89,6 +92,8 @@ pub fn conduct(plan: &Plan, mut tell: impl FnMut(&Live) -> bool) -> io::Result<R
     tell(&Live { stage: "starting", ..Live::default() });
     let internet = Internet::start(scenario, scenario.load.threads, plan.seed, &authority)?;
     let (target, surroundings) = plan.target(&internet, &authority)?;
+    let found = Some((surroundings.dns, surroundings.mx_port));
+    tell(&Live { stage: "waiting", internet: found, ..Live::default() });
     let mut relay = Relay::start(target, surroundings.clone())?;
     if !scenario.kills.at.is_empty() && !relay.is_ours() {
         return Err(io::Error::other(
@@ -126,7 +131,8 @@ pub fn conduct(plan: &Plan, mut tell: impl FnMut(&Live) -> bool) -> io::Result<R
     tell(&Live { stage: "stopping", ..Live::default() });
     let ending = match relay.stop() {
         Ok(None) => String::new(),
-        Ok(Some(status)) if status.success() => String::new(),
+        // Ending by the signal it was asked with is a way to end, too.
+        Ok(Some(status)) if status.success() || status.signal() == Some(libc::SIGTERM) => String::new(),
         Ok(Some(status)) => format!("the relay ended with {status}: {}", relay.words()),
         Err(error) => error.to_string(),
     };
@@ -135,7 +141,11 @@ pub fn conduct(plan: &Plan, mut tell: impl FnMut(&Live) -> bool) -> io::Result<R
     run.cost = cost(used, after, &watch, run.load.progress.acknowledged);
     run.samples = watch.samples;
     drop(relay);
-    let _ = std::fs::remove_dir_all(&surroundings.directory);
+    if run.is_clean() && run.ending.is_empty() {
+        let _ = std::fs::remove_dir_all(&surroundings.directory);
+    } else {
+        run.left = surroundings.directory.display().to_string();
+    }
     Ok(run)
 }
 

@@ -186,14 +186,28 @@ impl Relay {
     /// SIGTERM, and waits. None: it runs on, because it is not ours. The error says that it had to be killed.
     pub fn stop(&mut self) -> io::Result<Option<ExitStatus>> {
         let Some(child) = &mut self.child else { return Ok(None) };
-        sys::signal(child.id(), libc::SIGTERM)?;
-        let since = Instant::now();
+        // The shell of a command does not always pass a signal on.
+        let family = Processes::read().family(child.id());
+        for pid in &family {
+            // One may have ended by itself just now.
+            let _ = sys::signal(*pid, libc::SIGTERM);
+        }
+        let (since, mut ended) = (Instant::now(), None);
         while since.elapsed() < STOP_PATIENCE {
-            if let Some(status) = child.try_wait()? {
+            ended = match ended {
+                None => child.try_wait()?,
+                some => some,
+            };
+            if let Some(status) = ended
+                && !family.iter().any(|pid| Processes::is_alive(*pid))
+            {
                 self.child = None;
                 return Ok(Some(status));
             }
             std::thread::sleep(Duration::from_millis(20));
+        }
+        for pid in family.into_iter().filter(|pid| Processes::is_alive(*pid)) {
+            let _ = sys::signal(pid, libc::SIGKILL);
         }
         self.kill()?;
         let text = format!("the relay did not end within {} s of SIGTERM", STOP_PATIENCE.as_secs());
@@ -225,6 +239,11 @@ impl Processes {
             }
         }
         Processes(all)
+    }
+
+    /// Whether it runs; one that ended and was not waited for does not.
+    fn is_alive(pid: u32) -> bool {
+        fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
     }
 
     /// Parent, and processor time with that of children waited for (proc_pid_stat(5), fields 4 and 14 to 17).

@@ -82,6 +82,7 @@ impl Watch {
         let last = self.samples.last().copied().unwrap_or_default();
         Live {
             stage,
+            internet: None,
             elapsed,
             accepted: self.sums.acknowledged,
             accepted_rate: last.accepted,
