@@ -19,6 +19,7 @@ use crate::runtime::glommio::{self, ShardThread, Watchdog, probe};
 use crate::runtime::process::{self, DirectoryLock, LockError};
 use crate::shard::mesh::Mesh;
 use crate::shard::start::{self, Report, Setup};
+use crate::spool::segment::Birthplace;
 
 /// How long shards may take to read their lanes before the start is given up.
 const START_MAX: Duration = Duration::from_secs(3600);
@@ -52,7 +53,7 @@ impl Node {
         let data_dir = config.node.data_dir.clone();
         let lock = lock(&data_dir)?;
         let id = process::node_id(&data_dir).map_err(|error| format!("{}: {error}", data_dir.display()))?;
-        let owners = Arc::new(lane_owners(&data_dir)?);
+        let birthplaces = Arc::new(lane_birthplaces(&data_dir)?);
         let certificates = probe_listeners(&mut config)?;
         let accounts = config.accounts.as_deref().map(read_accounts).transpose()?.map(Arc::new);
         find_name_servers(&mut config);
@@ -87,7 +88,7 @@ impl Node {
                 index,
                 settings: settings.clone(),
                 node: id,
-                owners: owners.clone(),
+                birthplaces: birthplaces.clone(),
                 mesh: mesh.clone(),
                 instruments: instruments[index].clone(),
                 accounts: accounts.clone(),
@@ -218,18 +219,20 @@ fn find_name_servers(config: &mut Config) {
     }
 }
 
-/// Whose mail adopted lanes hold, by lane; a lane of this node's own says nothing.
-fn lane_owners(data_dir: &Path) -> Result<BTreeMap<u16, u64>, String> {
-    let mut owners = BTreeMap::new();
+/// Where adopted lanes were born, by lane; a lane of this node's own says nothing.
+fn lane_birthplaces(data_dir: &Path) -> Result<BTreeMap<u16, Birthplace>, String> {
+    let mut birthplaces = BTreeMap::new();
     for lane in 0..lanes(data_dir) {
         let lane = u16::try_from(lane).map_err(|_| "too many lanes".to_owned())?;
         let directory = start::lane_directory(data_dir, lane);
-        let owner = process::read_node_id(&directory);
-        if let Some(owner) = owner.map_err(|error| format!("{}: {error}", directory.display()))? {
-            owners.insert(lane, owner);
+        let birthplace = process::read_birthplace(&directory);
+        if let Some((node, lane_there)) =
+            birthplace.map_err(|error| format!("{}: {error}", directory.display()))?
+        {
+            birthplaces.insert(lane, Birthplace { node, lane: lane_there });
         }
     }
-    Ok(owners)
+    Ok(birthplaces)
 }
 
 /// Lanes there are on disk: the highest number plus one.

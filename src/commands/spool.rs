@@ -258,8 +258,11 @@ fn listed(look: &Look, found: &Found, entry: &Entry, domain: Option<&str>) -> Op
         Ok(placed) => placed,
         Err(fault) => {
             if inspect::is_current(lane, found) {
-                let MessageId { lane, sequence, .. } =
-                    MessageId { lane: found.header.lane, sequence: found.header.sequence, offset: 0 };
+                let MessageId { lane, sequence, .. } = MessageId {
+                    lane: found.header.birthplace.lane,
+                    sequence: found.header.sequence,
+                    offset: 0,
+                };
                 let id = MessageId { lane, sequence, offset: entry.offset };
                 eprintln!("relevo: message {id} {fault}; `relevo spool verify` says more");
             }

@@ -2,7 +2,7 @@
 //!
 //! A rename within one file system is one step, so at any crash a lane is here or there, whole, and never both; what
 //! was not moved yet is moved by running it again. Between file systems there is no such step: that is refused. Before it
-//! moves, a lane gets a file `node` with the id of the node it was born on, which its segments carry.
+//! moves, a lane gets a file `birthplace` with the node and the number it was born with, which its segments carry.
 
 use std::fmt;
 use std::fs;
@@ -102,7 +102,7 @@ pub fn adopt(into: &Path, from: &Path, first: usize, damaged: bool) -> Result<Ve
     let own = here.lanes()?;
     for number in &own {
         let lane = here.lane(*number)?;
-        crate::spool::inspect::survey(&lane, lane.node).map_err(|refusal| lane.refused(refusal))?;
+        crate::spool::inspect::survey(&lane, lane.birthplace).map_err(|refusal| lane.refused(refusal))?;
     }
     let next = own.last().map_or(0, |last| usize::from(*last) + 1).max(first);
     let mut plan = plan(&there, damaged)?;
@@ -164,22 +164,27 @@ fn check_devices(into: &Path, from: &Path, plan: &[Adopted]) -> Result<(), Adopt
 }
 
 fn carry_out(there: &Spool, into: &Path, plan: &[Adopted]) -> Result<(), AdoptError> {
-    let moves: Vec<(PathBuf, PathBuf)> = plan
+    let moves: Vec<(PathBuf, PathBuf, u16)> = plan
         .iter()
-        .filter_map(|lane| Some((lane_directory(&there.data_dir, lane.from), lane_directory(into, lane.to?))))
+        .filter_map(|lane| {
+            let (from, to) = (lane_directory(&there.data_dir, lane.from), lane_directory(into, lane.to?));
+            Some((from, to, lane.from))
+        })
         .collect();
-    for (from, _) in &moves {
+    for (from, _, number) in &moves {
         // To the node it is taken from, the file says nothing new. A lane adopted before has one.
-        let owner = process::read_node_id(from);
-        let written = owner.and_then(|owner| match owner {
+        let birthplace = process::read_birthplace(from);
+        let written = birthplace.and_then(|birthplace| match birthplace {
             Some(_) => Ok(()),
-            None => process::write_node_id(from, there.node),
+            None => process::write_birthplace(from, there.node, *number),
         });
         written.map_err(|error| AdoptError::Failed(from.clone(), error))?;
     }
-    for (place, (from, to)) in moves.iter().enumerate() {
+    for (place, (from, to, _)) in moves.iter().enumerate() {
         let Err(error) = files::move_directory(from, to) else { continue };
-        for (from, to) in moves[..=place].iter().rev().filter(|(from, to)| to.exists() && !from.exists()) {
+        for (from, to, _) in
+            moves[..=place].iter().rev().filter(|(from, to, _)| to.exists() && !from.exists())
+        {
             if files::move_directory(to, from).is_err() {
                 return Err(AdoptError::Halfway(to.clone(), error));
             }

@@ -19,6 +19,7 @@ use crate::spool::MessageId;
 use crate::spool::fold::{self, Files, Folded, Refusal};
 use crate::spool::inspect::{self, Fault, LaneReport, Placed, Survey};
 use crate::spool::lane::Shape;
+use crate::spool::segment::Birthplace;
 
 /// Looks at a lane that changes under us before it is taken as it is.
 const LOOKS_MAX: usize = 4;
@@ -92,14 +93,18 @@ impl Spool {
 
     /// The files of a lane as they are now.
     pub fn lane(&self, number: u16) -> Result<LaneFiles, SpoolError> {
-        LaneFiles::open(lane_directory(&self.data_dir, number), number, self.node)
+        LaneFiles::open(
+            lane_directory(&self.data_dir, number),
+            number,
+            Birthplace { node: self.node, lane: number },
+        )
     }
 
     /// Verifies one lane. Damage that a second look does not find was a commit just being written.
     pub fn verify(&self, number: u16) -> Result<LaneReport, SpoolError> {
         let look = || {
             let lane = self.lane(number)?;
-            inspect::verify(&lane, number, lane.node).map_err(|refusal| lane.refused(refusal))
+            inspect::verify(&lane, number, lane.birthplace).map_err(|refusal| lane.refused(refusal))
         };
         let first = look()?;
         if first.is_sound() {
@@ -122,7 +127,7 @@ impl Spool {
                 continue;
             }
             let lane = self.lane(number)?;
-            let survey = inspect::survey(&lane, lane.node).map_err(|refusal| lane.refused(refusal))?;
+            let survey = inspect::survey(&lane, lane.birthplace).map_err(|refusal| lane.refused(refusal))?;
             if let Some(placed) = inspect::find(&lane, &survey, id) {
                 found.push((Snapshot { lane, survey }, placed));
             }
@@ -156,8 +161,8 @@ pub struct Look {
 pub struct LaneFiles {
     /// Its number here.
     pub number: u16,
-    /// Whose mail it holds: another node's if it was adopted.
-    pub node: u64,
+    /// Where it was born: at another node if it was adopted.
+    pub birthplace: Birthplace,
     /// Where it is.
     pub directory: PathBuf,
     slots: Vec<(u16, u64)>,
@@ -165,9 +170,10 @@ pub struct LaneFiles {
 }
 
 impl LaneFiles {
-    fn open(directory: PathBuf, number: u16, node: u64) -> Result<LaneFiles, SpoolError> {
+    fn open(directory: PathBuf, number: u16, own: Birthplace) -> Result<LaneFiles, SpoolError> {
         let fail = |error| SpoolError::Io(directory.clone(), error);
-        let owner = process::read_node_id(&directory).map_err(fail)?;
+        let birthplace = process::read_birthplace(&directory).map_err(fail)?;
+        let birthplace = birthplace.map_or(own, |(node, lane)| Birthplace { node, lane });
         let mut slots = Vec::new();
         for name in files::list(&directory).map_err(fail)? {
             let Some(slot) = name.strip_suffix(".seg").and_then(|slot| slot.parse::<u16>().ok()) else {
@@ -184,7 +190,7 @@ impl LaneFiles {
                 slots.push((slot, size));
             }
         }
-        Ok(LaneFiles { number, node: owner.unwrap_or(node), directory, slots, open: RefCell::new(None) })
+        Ok(LaneFiles { number, birthplace, directory, slots, open: RefCell::new(None) })
     }
 
     fn refused(&self, refusal: Refusal) -> SpoolError {
@@ -196,15 +202,15 @@ impl LaneFiles {
         let mut lane = self;
         let mut looks = 0;
         loop {
-            let survey = inspect::survey(&lane, lane.node).map_err(|refusal| lane.refused(refusal))?;
+            let survey = inspect::survey(&lane, lane.birthplace).map_err(|refusal| lane.refused(refusal))?;
             let folded = fold::fold(lane.shape(), &lane).map_err(|refusal| lane.refused(refusal))?;
-            let after = inspect::survey(&lane, lane.node).map_err(|refusal| lane.refused(refusal))?;
+            let after = inspect::survey(&lane, lane.birthplace).map_err(|refusal| lane.refused(refusal))?;
             looks += 1;
             let same = after == survey;
             if (same && folded.damage.is_empty()) || looks == LOOKS_MAX || (same && looks > 1) {
                 return Ok(Look { snapshot: Snapshot { lane, survey: after }, folded, unsettled: !same });
             }
-            lane = LaneFiles::open(lane.directory, lane.number, lane.node)?;
+            lane = LaneFiles::open(lane.directory, lane.number, lane.birthplace)?;
         }
     }
 
@@ -212,7 +218,7 @@ impl LaneFiles {
     fn shape(&self) -> Shape {
         Shape {
             lane: self.number,
-            node: self.node,
+            birthplace: self.birthplace,
             segment_size: limits::SEGMENT_SIZE_DEFAULT,
             segments_max: limits::SEGMENTS_MAX,
         }

@@ -60,13 +60,35 @@ pub fn read_node_id(directory: &Path) -> io::Result<Option<u64>> {
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, format!("{} is damaged", path.display())))
 }
 
-/// Writes `directory/node` and syncs it. It gets its name last, so that it is whole or not there.
-pub fn write_node_id(directory: &Path, id: u64) -> io::Result<()> {
-    let unfinished = directory.join("node.new");
+/// The node and the lane in `directory/birthplace`, if there is one: an adopted lane's.
+pub fn read_birthplace(directory: &Path) -> io::Result<Option<(u64, u16)>> {
+    let path = directory.join("birthplace");
+    let mut text = String::new();
+    match File::open(&path) {
+        Ok(file) => file.take(64).read_to_string(&mut text)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let parsed = text
+        .trim()
+        .split_once(' ')
+        .and_then(|(node, lane)| Some((u64::from_str_radix(node, 16).ok()?, lane.parse::<u16>().ok()?)));
+    let damaged = || io::Error::new(io::ErrorKind::InvalidData, format!("{} is damaged", path.display()));
+    parsed.ok_or_else(damaged).map(Some)
+}
+
+/// Writes `directory/birthplace`.
+pub fn write_birthplace(directory: &Path, node: u64, lane: u16) -> io::Result<()> {
+    write_line(directory, "birthplace", &format!("{node:016x} {lane}"))
+}
+
+/// Writes a file of one line and syncs it. It gets its name last, so that it is whole or not there.
+fn write_line(directory: &Path, name: &str, line: &str) -> io::Result<()> {
+    let unfinished = directory.join(format!("{name}.new"));
     let mut file = File::create(&unfinished)?;
-    writeln!(file, "{id:016x}")?;
+    writeln!(file, "{line}")?;
     file.sync_all()?;
-    std::fs::rename(&unfinished, directory.join("node"))?;
+    std::fs::rename(&unfinished, directory.join(name))?;
     File::open(directory)?.sync_all()
 }
 
@@ -78,7 +100,7 @@ pub fn node_id(directory: &Path) -> io::Result<u64> {
     let mut bytes = [0; 8];
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
     let id = u64::from_ne_bytes(bytes);
-    write_node_id(directory, id)?;
+    write_line(directory, "node", &format!("{id:016x}"))?;
     Ok(id)
 }
 

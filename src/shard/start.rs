@@ -30,6 +30,7 @@ use crate::smtp::server::Rules;
 use crate::spool::Location;
 use crate::spool::fold::{self, Files};
 use crate::spool::lane::Shape;
+use crate::spool::segment::Birthplace;
 
 /// How long a start waits for its first segments to be zero-written.
 const SEGMENTS_MAX_WAIT: Duration = Duration::from_secs(10);
@@ -43,8 +44,8 @@ pub struct Setup {
     pub settings: Arc<Config>,
     /// The node's id, which every segment carries.
     pub node: u64,
-    /// Ids of the nodes that adopted lanes were born on; their segments carry these.
-    pub owners: Arc<BTreeMap<u16, u64>>,
+    /// Where adopted lanes were born; their segments say so.
+    pub birthplaces: Arc<BTreeMap<u16, Birthplace>>,
     /// The other shards.
     pub mesh: Arc<Mesh>,
     /// What control reads.
@@ -241,7 +242,7 @@ fn open_lane<R: Runtime>(runtime: &R, setup: &Setup, lane: u16) -> Result<Keeper
     };
     let shape = Shape {
         lane,
-        node: setup.owners.get(&lane).copied().unwrap_or(setup.node),
+        birthplace: setup.birthplaces.get(&lane).copied().unwrap_or(Birthplace { node: setup.node, lane }),
         segment_size: spool.segment_size,
         segments_max: share.clamp(limits::SEGMENTS_RESERVED + 2, limits::SEGMENTS_MAX),
     };

@@ -13,11 +13,12 @@ use crate::spool::batch::{Batch, Item, NewMessage, Outcome};
 use crate::spool::fold::{self, Files, Refusal};
 use crate::spool::lane::{Begin, Done, Lane, Shape};
 use crate::spool::record::{self, Extent, Fate, MessageView};
-use crate::spool::segment;
+use crate::spool::segment::{self, Birthplace};
 use crate::time::UnixMillis;
 
 const SIZE: u64 = 4 * 1024 * 1024;
-const SHAPE: Shape = Shape { lane: 3, node: 42, segment_size: SIZE, segments_max: 64 };
+const BIRTHPLACE: Birthplace = Birthplace { node: 42, lane: 3 };
+const SHAPE: Shape = Shape { lane: 3, birthplace: BIRTHPLACE, segment_size: SIZE, segments_max: 64 };
 
 #[derive(Default)]
 struct Disk(RefCell<BTreeMap<u16, Vec<u8>>>);
@@ -414,7 +415,8 @@ fn client_mail_is_refused_before_the_reserve_and_outcomes_are_not() {
 fn foreign_and_newer_spools_are_refused() {
     let mut bench = Bench::new();
     bench.store(message("one@x.example", 1, b"1".to_vec()));
-    let foreign = fold::fold(Shape { node: 43, ..SHAPE }, &bench.disk);
+    let foreign =
+        fold::fold(Shape { birthplace: Birthplace { node: 43, ..BIRTHPLACE }, ..SHAPE }, &bench.disk);
     assert_eq!(foreign.unwrap_err(), Refusal::ForeignNode(42));
     // A later version, whole with its CRC.
     let mut later = bench.disk.read(bench.last.0, 0, segment::HEADER).unwrap();

@@ -74,7 +74,7 @@ impl<'a> Relay<'a> {
                 index,
                 settings: settings.clone(),
                 node: 7,
-                owners: Arc::default(),
+                birthplaces: Arc::default(),
                 mesh: mesh.clone(),
                 instruments: instruments[index].clone(),
                 accounts: None,

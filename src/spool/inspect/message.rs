@@ -76,7 +76,7 @@ pub fn find(files: &impl Files, survey: &Survey, id: MessageId) -> Option<Result
             let start = files.read(found.slot, u64::from(id.offset), record::HEADER).ok()?;
             let here = start.get(20..24) == Some(&id.offset.to_le_bytes()[..])
                 || start.get(8..16) == Some(&found.header.salt.to_le_bytes()[..]);
-            return (here && found.header.lane == id.lane).then_some(Err(fault));
+            return (here && found.header.birthplace.lane == id.lane).then_some(Err(fault));
         }
     };
     let same = MessageView::parse(&placed.payload).is_ok_and(|view| view.id == id);

@@ -15,7 +15,7 @@ use std::collections::HashMap;
 
 use crate::limits;
 use crate::spool::fold::{Files, Refusal};
-use crate::spool::segment::{Header, HeaderError, Life};
+use crate::spool::segment::{Birthplace, Header, HeaderError, Life};
 
 /// A segment in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,8 +57,8 @@ impl Survey {
     }
 }
 
-/// Reads the headers of a lane. `node` is whose lane it must be.
-pub fn survey(files: &impl Files, node: u64) -> Result<Survey, Refusal> {
+/// Reads the headers of a lane. `birthplace` is what they must say.
+pub fn survey(files: &impl Files, birthplace: Birthplace) -> Result<Survey, Refusal> {
     let mut survey = Survey::default();
     for (slot, size) in files.slots() {
         survey.bytes += size;
@@ -70,7 +70,13 @@ pub fn survey(files: &impl Files, node: u64) -> Result<Survey, Refusal> {
             }
         };
         match Header::decode(&block) {
-            Ok(header) if header.node != node => return Err(Refusal::ForeignNode(header.node)),
+            Ok(header) if header.birthplace.node != birthplace.node => {
+                return Err(Refusal::ForeignNode(header.birthplace.node));
+            }
+            Ok(header) if !header.belongs(birthplace, slot) => {
+                let (other, lane) = (header.slot, header.birthplace.lane);
+                survey.damaged.push((slot, format!("its header is that of segment {other} of lane {lane}")));
+            }
             Ok(header) if header.life == Life::Free => survey.free += 1,
             Ok(header) => {
                 survey.active.push(Found { slot, header, size, end: size, sealed: false });

@@ -8,7 +8,7 @@ use crate::spool::inspect::walk::{self, Salvage, Step};
 use crate::spool::inspect::{Found, Survey, survey};
 use crate::spool::lane::Shape;
 use crate::spool::record::{self, Extent, Kind, MessageView, Record};
-use crate::spool::segment::{Cursor, FIRST_COMMIT};
+use crate::spool::segment::{Birthplace, Cursor, FIRST_COMMIT};
 
 /// Damage kept apart for one lane; more is counted.
 const ROT_MAX: usize = 10_000;
@@ -91,11 +91,12 @@ struct Verifier<'a, F> {
     report: LaneReport,
 }
 
-/// Verifies a lane of `node`. Holds one commit at a time, and a few bytes for each message.
-pub fn verify(files: &impl Files, lane: u16, node: u64) -> Result<LaneReport, Refusal> {
-    let survey = survey(files, node)?;
+/// Verifies a lane. Holds one commit at a time, and a few bytes for each message.
+pub fn verify(files: &impl Files, lane: u16, birthplace: Birthplace) -> Result<LaneReport, Refusal> {
+    let survey = survey(files, birthplace)?;
     let segment_size = limits::SEGMENT_SIZE_DEFAULT;
-    let folded = fold::fold(Shape { lane, node, segment_size, segments_max: limits::SEGMENTS_MAX }, files)?;
+    let folded =
+        fold::fold(Shape { lane, birthplace, segment_size, segments_max: limits::SEGMENTS_MAX }, files)?;
     let mut live: Vec<_> = folded.lane.entries().map(|(_, entry)| (entry.slot, entry.offset)).collect();
     live.sort_unstable();
     let ranges = folded.lane.entries().flat_map(|(_, entry)| entry.live());
@@ -140,7 +141,7 @@ impl<F: Files> Verifier<'_, F> {
 
     /// A record's id, which is where it was born: the header of its segment knows the lane.
     fn id(&self, found: &Found, offset: u32) -> MessageId {
-        MessageId { lane: found.header.lane, sequence: found.header.sequence, offset }
+        MessageId { lane: found.header.birthplace.lane, sequence: found.header.sequence, offset }
     }
 
     /// Headers that cannot be, or that contradict each other.
