@@ -116,11 +116,7 @@ impl Spool {
     }
 
     /// Looks for a message in all lanes, or in one.
-    pub fn find(
-        &self,
-        id: MessageId,
-        only: Option<u16>,
-    ) -> Result<Vec<(Snapshot, Result<Placed, Fault>)>, SpoolError> {
+    pub fn find(&self, id: MessageId, only: Option<u16>) -> Result<Vec<Meeting>, SpoolError> {
         let mut found = Vec::new();
         for number in self.lanes()? {
             if only.is_some_and(|only| only != number) {
@@ -144,6 +140,9 @@ pub struct Snapshot {
     /// The headers.
     pub survey: Survey,
 }
+
+/// A lane that has a message, and the message there, or what is wrong with it.
+pub type Meeting = (Snapshot, Result<Placed, Fault>);
 
 /// A lane folded as a start would.
 #[derive(Debug)]
