@@ -167,11 +167,13 @@ impl<F: Files> Fold<'_, F> {
             }
         };
         match Header::decode(&block) {
-            Ok(header) if header.node != self.shape.node => Err(Refusal::ForeignNode(header.node)),
-            Ok(header) if !self.belongs(&header, slot) => {
+            Ok(header) if header.birthplace.node != self.shape.birthplace.node => {
+                Err(Refusal::ForeignNode(header.birthplace.node))
+            }
+            Ok(header) if !header.belongs(self.shape.birthplace, slot) => {
                 self.damage.push(format!(
                     "segment {slot}: its header is that of segment {} of lane {}; its mail is kept aside",
-                    header.slot, header.lane
+                    header.slot, header.birthplace.lane
                 ));
                 self.quarantined.push(slot);
                 Ok(None)
@@ -189,13 +191,6 @@ impl<F: Files> Fold<'_, F> {
                 Ok(None)
             }
         }
-    }
-
-    /// Whether a header was written to this file: one that was copied or moved about names others, and its mail would be sent
-    /// twice or settled in the wrong place. Numbers count from 1 and never come near
-    /// their end.
-    fn belongs(&self, header: &Header, slot: u16) -> bool {
-        (header.lane, header.slot) == (self.shape.lane, slot) && (1..u32::MAX / 2).contains(&header.sequence)
     }
 
     /// Whether a valid mark stands there.

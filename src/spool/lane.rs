@@ -11,7 +11,7 @@ use crate::runtime::Synced;
 use crate::spool::batch::{self, Batch, Item, Names, NewMessage, Outcome, Target};
 use crate::spool::index::{Entry, Index, Replies};
 use crate::spool::record::{self, Extent, Fate};
-use crate::spool::segment::{self, Header, Life};
+use crate::spool::segment::{self, Birthplace, Header, Life};
 use crate::spool::{Durable, Location, MessageId};
 
 /// What a lane is told at its start.
@@ -19,8 +19,8 @@ use crate::spool::{Durable, Location, MessageId};
 pub struct Shape {
     /// Its number.
     pub lane: u16,
-    /// The node whose spool it is.
-    pub node: u64,
+    /// What its segments say it is.
+    pub birthplace: Birthplace,
     /// Bytes of a segment.
     pub segment_size: u64,
     /// Most segments.
@@ -285,8 +285,7 @@ impl Lane {
         let (predecessor, predecessor_end) = self.last;
         let header = Header {
             life: Life::Active,
-            node: self.shape.node,
-            lane: self.shape.lane,
+            birthplace: self.shape.birthplace,
             slot,
             sequence,
             salt,
@@ -424,8 +423,7 @@ impl Lane {
         slot.state = State::Freeing;
         let header = Header {
             life: Life::Free,
-            node: self.shape.node,
-            lane: self.shape.lane,
+            birthplace: self.shape.birthplace,
             slot: place as u16,
             sequence: slot.sequence,
             salt: 0,

@@ -11,6 +11,7 @@ pub mod durable;
 pub mod fold;
 pub mod id;
 pub mod index;
+pub mod inspect;
 pub mod lane;
 pub mod record;
 pub mod segment;

@@ -218,6 +218,17 @@ fn encode_extent(extent: &Extent) -> [u8; EXTENT] {
     bytes
 }
 
+/// Reads what is an extent in messages and chunks.
+pub(in crate::spool) fn read_extent(value: &mut Cursor<'_>) -> Option<Extent> {
+    Some(Extent {
+        sequence: value.u32()?,
+        slot: value.u16()?,
+        offset: value.u32()?,
+        length: value.u32()?,
+        crc: value.u32()?,
+    })
+}
+
 /// Puts an extent where [`write_message`] left room.
 pub(in crate::spool) fn patch_extent(out: &mut [u8], at: usize, extent: &Extent) {
     out[at..at + EXTENT].copy_from_slice(&encode_extent(extent));
@@ -347,15 +358,7 @@ impl<'a> MessageView<'a> {
     /// The pieces of the body, in order.
     pub fn extents(&self) -> impl Iterator<Item = Extent> + use<'a> {
         let mut rest = Cursor(self.extents);
-        std::iter::from_fn(move || {
-            Some(Extent {
-                sequence: rest.u32()?,
-                slot: rest.u16()?,
-                offset: rest.u32()?,
-                length: rest.u32()?,
-                crc: rest.u32()?,
-            })
-        })
+        std::iter::from_fn(move || read_extent(&mut rest))
     }
 
     /// Runs of neighbours with one domain: first ordinal, count, domain as written.
