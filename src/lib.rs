@@ -16,6 +16,7 @@ pub mod smtp;
 pub mod spool;
 
 pub mod control;
+pub mod inspect;
 pub mod node;
 pub mod observe;
 pub mod runtime;

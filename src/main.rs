@@ -1,5 +1,6 @@
 //! The `relevo` command: arguments, configuration, node. The only place where the process ends.
 
+mod commands;
 mod demo;
 
 use std::io::Read;
@@ -40,6 +41,8 @@ enum Command {
         #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
         seconds: u64,
     },
+    /// Look at the spool of a stopped or running relay; take over that of another one.
+    Spool(commands::spool::Arguments),
     /// Read a password from standard input and print its hash for the account file.
     HashPassword,
 }
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Command::Run { config } => run(&config),
         Command::Check { config } => load(&config).map(|config| print!("{}", config.describe())),
         Command::Demo { seconds } => demo::run(seconds),
+        Command::Spool(arguments) => return commands::spool::run(arguments),
         Command::HashPassword => hash_password(),
     };
     match result {

@@ -1,5 +1,6 @@
 //! One relay process: checks, control, shards; started all or nothing, stopped in order.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,6 +19,7 @@ use crate::runtime::glommio::{self, ShardThread, Watchdog, probe};
 use crate::runtime::process::{self, DirectoryLock, LockError};
 use crate::shard::mesh::Mesh;
 use crate::shard::start::{self, Report, Setup};
+use crate::spool::segment::Birthplace;
 
 /// How long shards may take to read their lanes before the start is given up.
 const START_MAX: Duration = Duration::from_secs(3600);
@@ -51,12 +53,10 @@ impl Node {
         let data_dir = config.node.data_dir.clone();
         let lock = lock(&data_dir)?;
         let id = process::node_id(&data_dir).map_err(|error| format!("{}: {error}", data_dir.display()))?;
+        let birthplaces = Arc::new(lane_birthplaces(&data_dir)?);
         let certificates = probe_listeners(&mut config)?;
         let accounts = config.accounts.as_deref().map(read_accounts).transpose()?.map(Arc::new);
-        if config.dns.servers.is_empty() {
-            let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-            config.dns.servers = value::name_servers(&text);
-        }
+        find_name_servers(&mut config);
         let settings = Arc::new(config);
         let instruments: Vec<Arc<Instruments>> = (0..shards).map(|_| Arc::default()).collect();
         let bells: Vec<_> = (0..shards).map(|_| Arc::new(Bell::new())).collect();
@@ -88,6 +88,7 @@ impl Node {
                 index,
                 settings: settings.clone(),
                 node: id,
+                birthplaces: birthplaces.clone(),
                 mesh: mesh.clone(),
                 instruments: instruments[index].clone(),
                 accounts: accounts.clone(),
@@ -208,6 +209,30 @@ fn read_accounts(path: &Path) -> Result<Accounts, String> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| format!("{}: {error}; set auth.accounts to a readable file", path.display()))?;
     Accounts::parse(&text).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// The machine's name servers, unless others are configured.
+fn find_name_servers(config: &mut Config) {
+    if config.dns.servers.is_empty() {
+        let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+        config.dns.servers = value::name_servers(&text);
+    }
+}
+
+/// Where adopted lanes were born, by lane; a lane of this node's own says nothing.
+fn lane_birthplaces(data_dir: &Path) -> Result<BTreeMap<u16, Birthplace>, String> {
+    let mut birthplaces = BTreeMap::new();
+    for lane in 0..lanes(data_dir) {
+        let lane = u16::try_from(lane).map_err(|_| "too many lanes".to_owned())?;
+        let directory = start::lane_directory(data_dir, lane);
+        let birthplace = process::read_birthplace(&directory);
+        if let Some((node, lane_there)) =
+            birthplace.map_err(|error| format!("{}: {error}", directory.display()))?
+        {
+            birthplaces.insert(lane, Birthplace { node, lane: lane_there });
+        }
+    }
+    Ok(birthplaces)
 }
 
 /// Lanes there are on disk: the highest number plus one.

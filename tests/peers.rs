@@ -1,14 +1,14 @@
 //! The real binary among real peers: Python's smtplib and a sink of its own, smtp-source, smtp-sink, swaks, unbound.
 //!
-//! The stories are in `tests/peers/stories.py`, one test each; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
+//! The stories are in `tests/peers/stories.py` and `tests/peers/spool_tools.py`, one test each; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
 //! one with the kills.
 
 use std::path::Path;
 use std::process::Command;
 
 /// Runs one story; its words are shown when it fails.
-fn tell(story: &str) {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/stories.py");
+fn tell(book: &str, story: &str) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers").join(book);
     // No story takes long; one that hangs is a failure, not a wait.
     let done = Command::new("timeout")
         .env("PYTHONDONTWRITEBYTECODE", "1")
@@ -22,15 +22,15 @@ fn tell(story: &str) {
 }
 
 macro_rules! stories {
-    ($($story:ident),* $(,)?) => {
+    ($book:literal: $($story:ident),* $(,)?) => {
         $(#[test]
         fn $story() {
-            tell(stringify!($story));
+            tell($book, stringify!($story));
         })*
     };
 }
 
-stories!(
+stories!("stories.py":
     bodies_pass_byte_for_byte,
     recipients_share_transactions,
     a_hop_without_pipelining,
@@ -47,4 +47,14 @@ stories!(
     starts_are_all_or_nothing,
     nothing_acknowledged_is_lost_by_kills,
     real_tools_pass,
+);
+
+stories!("spool_tools.py":
+    stored_mail_can_be_listed_shown_and_exported,
+    large_bodies_are_exported_whole,
+    damage_is_found_and_named,
+    a_running_relay_is_not_disturbed,
+    adopted_mail_is_delivered_by_the_other_node,
+    adopted_mail_is_returned_when_refused,
+    wrong_usage_changes_nothing,
 );

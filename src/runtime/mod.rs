@@ -18,6 +18,7 @@ use std::task::{Context, Poll};
 use crate::time::{Instant, UnixMillis};
 
 pub mod bell;
+pub mod files;
 pub mod glommio;
 pub mod map;
 pub mod process;

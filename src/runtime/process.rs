@@ -20,7 +20,7 @@ pub enum LockError {
 
 /// Makes the directory if need be, checks that it can be written, and locks it.
 pub fn lock_directory(directory: &Path) -> Result<DirectoryLock, LockError> {
-    std::fs::create_dir_all(directory).map_err(LockError::Io)?;
+    make_directory(directory).map_err(LockError::Io)?;
     let path = directory.join("lock");
     let file =
         OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(LockError::Io)?;
@@ -31,35 +31,98 @@ pub fn lock_directory(directory: &Path) -> Result<DirectoryLock, LockError> {
     }
 }
 
+/// Makes a directory and those above it that are missing. Each name is synced: a power cut could take it away, and all mail with it.
+fn make_directory(directory: &Path) -> io::Result<()> {
+    let parent = match directory.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => return Ok(()),
+    };
+    if directory.is_dir() {
+        // Made by a process that was killed before it came to this, or by somebody else long ago: then it may not be ours to open.
+        let _ = sync_directory(parent);
+        return Ok(());
+    }
+    make_directory(parent)?;
+    std::fs::create_dir(directory)?;
+    sync_directory(parent)
+}
+
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
 /// Sleeps. For start and stop; shards have timers.
 #[expect(clippy::disallowed_methods, reason = "the main thread, before or after any shard runs")]
 pub fn pause(span: std::time::Duration) {
     std::thread::sleep(span);
 }
 
-/// The id in `directory/node`, made at the first start and synced.
-pub fn node_id(directory: &Path) -> io::Result<u64> {
+/// Locks a data directory that is there already; nothing but the lock file may be made in it.
+pub fn lock_existing(directory: &Path) -> Result<DirectoryLock, LockError> {
+    if std::fs::metadata(directory).map_err(LockError::Io)?.is_dir() {
+        lock_directory(directory)
+    } else {
+        Err(LockError::Io(io::ErrorKind::NotADirectory.into()))
+    }
+}
+
+/// The id in `directory/node`, if there is one.
+pub fn read_node_id(directory: &Path) -> io::Result<Option<u64>> {
     let path = directory.join("node");
     let mut text = String::new();
     match File::open(&path) {
-        Ok(mut file) => {
-            file.read_to_string(&mut text)?;
-            u64::from_str_radix(text.trim(), 16).map_err(|_| {
-                io::Error::new(io::ErrorKind::InvalidData, format!("{} is damaged", path.display()))
-            })
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let mut bytes = [0; 8];
-            rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
-            let id = u64::from_ne_bytes(bytes);
-            let mut file = File::create(&path)?;
-            writeln!(file, "{id:016x}")?;
-            file.sync_all()?;
-            File::open(directory)?.sync_all()?;
-            Ok(id)
-        }
-        Err(error) => Err(error),
+        Ok(file) => file.take(64).read_to_string(&mut text)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    u64::from_str_radix(text.trim(), 16)
+        .map(Some)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, format!("{} is damaged", path.display())))
+}
+
+/// The node and the lane in `directory/birthplace`, if there is one: an adopted lane's.
+pub fn read_birthplace(directory: &Path) -> io::Result<Option<(u64, u16)>> {
+    let path = directory.join("birthplace");
+    let mut text = String::new();
+    match File::open(&path) {
+        Ok(file) => file.take(64).read_to_string(&mut text)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let parsed = text
+        .trim()
+        .split_once(' ')
+        .and_then(|(node, lane)| Some((u64::from_str_radix(node, 16).ok()?, lane.parse::<u16>().ok()?)));
+    let damaged = || io::Error::new(io::ErrorKind::InvalidData, format!("{} is damaged", path.display()));
+    parsed.ok_or_else(damaged).map(Some)
+}
+
+/// Writes `directory/birthplace`.
+pub fn write_birthplace(directory: &Path, node: u64, lane: u16) -> io::Result<()> {
+    write_line(directory, "birthplace", &format!("{node:016x} {lane}"))
+}
+
+/// Writes a file of one line and syncs it. It gets its name last, so that it is whole or not there.
+fn write_line(directory: &Path, name: &str, line: &str) -> io::Result<()> {
+    let unfinished = directory.join(format!("{name}.new"));
+    let mut file = File::create(&unfinished)?;
+    writeln!(file, "{line}")?;
+    file.sync_all()?;
+    std::fs::rename(&unfinished, directory.join(name))?;
+    sync_directory(directory)
+}
+
+/// The id in `directory/node`, made at the first start and synced.
+pub fn node_id(directory: &Path) -> io::Result<u64> {
+    if let Some(id) = read_node_id(directory)? {
+        return Ok(id);
     }
+    let mut bytes = [0; 8];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+    let id = u64::from_ne_bytes(bytes);
+    write_line(directory, "node", &format!("{id:016x}"))?;
+    Ok(id)
 }
 
 /// Whether files there live in memory (tmpfs or ramfs).

@@ -86,10 +86,12 @@ impl Source {
         Ok(record.payload)
     }
 
-    /// The first `wanted` bytes of the body, or fewer if it has fewer.
+    /// The first `wanted` bytes of the body, or fewer if it has fewer. The lane is where the message lies now, which for
+    /// an adopted one is not where it was born.
     pub async fn body_prefix<R: Runtime>(
         &self,
         shard: &Rc<Shard<R>>,
+        lane: u16,
         view: &MessageView<'_>,
         wanted: usize,
     ) -> io::Result<Vec<u8>> {
@@ -98,7 +100,7 @@ impl Source {
             if body.len() >= wanted {
                 break;
             }
-            body.extend_from_slice(&read_extent(shard, view.id.lane, extent).await?);
+            body.extend_from_slice(&read_extent(shard, lane, extent).await?);
         }
         body.truncate(wanted);
         Ok(body)

@@ -134,7 +134,10 @@ impl<R: Runtime> Shard<R> {
     pub fn gate(&self) -> Gate {
         let keeper = self.own();
         let lane = keeper.lane.borrow();
-        if !lane.may_accept() {
+        if self.draining.get() {
+            // A client that never pauses is never idle; without this it would keep the node from stopping.
+            Gate::Closing
+        } else if !lane.may_accept() {
             Gate::NoSpace
         } else if lane.messages().max(self.destinations.borrow().queued()) >= limits::QUEUED_RECIPIENTS_MAX
             || self.backlog.borrow().len() >= limits::QUEUED_RECIPIENTS_MAX / 4

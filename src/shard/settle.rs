@@ -189,7 +189,7 @@ async fn compose<R: Runtime>(shard: &Rc<Shard<R>>, settled: &Settled) -> std::io
         return Ok(None);
     }
     let wanted = (view.header_length as usize).min(limits::HEADER_MAX);
-    let header = source.body_prefix(shard, &view, wanted).await.unwrap_or_default();
+    let header = source.body_prefix(shard, settled.location.lane, &view, wanted).await.unwrap_or_default();
     let now = shard.runtime.wall();
     let texts = failure_texts(shard, settled);
     let mut failures = Vec::new();

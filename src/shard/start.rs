@@ -1,7 +1,7 @@
 //! A shard's life: read its lanes, wait for the others, serve, drain.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -30,6 +30,7 @@ use crate::smtp::server::Rules;
 use crate::spool::Location;
 use crate::spool::fold::{self, Files};
 use crate::spool::lane::Shape;
+use crate::spool::segment::Birthplace;
 
 /// How long a start waits for its first segments to be zero-written.
 const SEGMENTS_MAX_WAIT: Duration = Duration::from_secs(10);
@@ -43,6 +44,8 @@ pub struct Setup {
     pub settings: Arc<Config>,
     /// The node's id, which every segment carries.
     pub node: u64,
+    /// Where adopted lanes were born; their segments say so.
+    pub birthplaces: Arc<BTreeMap<u16, Birthplace>>,
     /// The other shards.
     pub mesh: Arc<Mesh>,
     /// What control reads.
@@ -241,7 +244,7 @@ fn open_lane<R: Runtime>(runtime: &R, setup: &Setup, lane: u16) -> Result<Keeper
     };
     let shape = Shape {
         lane,
-        node: setup.node,
+        birthplace: setup.birthplaces.get(&lane).copied().unwrap_or(Birthplace { node: setup.node, lane }),
         segment_size: spool.segment_size,
         segments_max: share.clamp(limits::SEGMENTS_RESERVED + 2, limits::SEGMENTS_MAX),
     };

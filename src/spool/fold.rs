@@ -1,8 +1,8 @@
 //! Recovery: the records of a lane, oldest first, folded into its state.
 //!
-//! A valid mark says that everything before it was synced. So damage before the last valid mark of a segment is rot: it is
-//! reported, the segment is kept out of use, and the fold goes on at the next mark. Damage behind the last one is a
-//! torn tail: a commit nobody was told about. Marks are looked for on block boundaries only; their salt keeps the bytes of
+//! A valid mark says that everything before it was synced, and so does a later segment that names the end of this one. Damage
+//! before is rot: it is reported, what is whole around it counts, and the segment is kept out of use. Damage behind the last
+//! mark of the last segment is a torn tail: a commit nobody was told about. Marks are looked for on block boundaries only; their salt keeps the bytes of
 //! bodies from passing for them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -57,9 +57,9 @@ pub struct Folded {
 }
 
 /// A segment as its header has it.
-struct Found {
-    slot: u16,
-    header: Header,
+pub(in crate::spool) struct Found {
+    pub(in crate::spool) slot: u16,
+    pub(in crate::spool) header: Header,
     size: u64,
 }
 
@@ -104,16 +104,16 @@ struct Remains {
     about: BTreeSet<u32>,
 }
 
-struct Fold<'a, F> {
-    files: &'a F,
-    shape: Shape,
+pub(in crate::spool) struct Fold<'a, F> {
+    pub(in crate::spool) files: &'a F,
+    pub(in crate::spool) shape: Shape,
     /// By sequence number.
     segments: BTreeMap<u32, Remains>,
     /// Where messages lie now that moved, by where they were born.
     moved: HashMap<Spot, Spot>,
     replies: Replies,
-    damage: Vec<String>,
-    quarantined: Vec<u16>,
+    pub(in crate::spool) damage: Vec<String>,
+    pub(in crate::spool) quarantined: Vec<u16>,
     torn: u32,
 }
 
@@ -200,11 +200,13 @@ impl<F: Files> Fold<'_, F> {
             }
         };
         match Header::decode(&block) {
-            Ok(header) if header.node != self.shape.node => Err(Refusal::ForeignNode(header.node)),
-            Ok(header) if !self.belongs(&header, slot) => {
+            Ok(header) if header.birthplace.node != self.shape.birthplace.node => {
+                Err(Refusal::ForeignNode(header.birthplace.node))
+            }
+            Ok(header) if !header.belongs(self.shape.birthplace, slot) => {
                 self.damage.push(format!(
                     "segment {slot}: its header is that of segment {} of lane {}; its mail is kept aside",
-                    header.slot, header.lane
+                    header.slot, header.birthplace.lane
                 ));
                 self.quarantined.push(slot);
                 Ok(None)
@@ -222,13 +224,6 @@ impl<F: Files> Fold<'_, F> {
                 Ok(None)
             }
         }
-    }
-
-    /// Whether a header was written to this file: one that was copied or moved about names others, and its mail would be sent
-    /// twice or settled in the wrong place. Numbers count from 1 and never come near
-    /// their end.
-    fn belongs(&self, header: &Header, slot: u16) -> bool {
-        (header.lane, header.slot) == (self.shape.lane, slot) && (1..u32::MAX / 2).contains(&header.sequence)
     }
 
     /// Whether a valid mark stands there.
@@ -283,32 +278,25 @@ impl<F: Files> Fold<'_, F> {
                     valid = next;
                 }
                 Err(why) => {
-                    let slot = found.slot;
-                    let Some(next) = self.next_mark(found, at + limits::BLOCK, end) else {
-                        if stated || (sealed && why.is_some()) {
-                            // The next segment's header vouches for all up to its end. If that segment was recycled, no commit had
-                            // failed here, or it would have been kept: so a mark without its records is rot too.
-                            self.damage.push(format!(
-                                "segment {slot}: damaged between {at} and {end}; some mail there is lost"
-                            ));
-                            self.quarantined.push(slot);
-                        } else if why.is_some() {
+                    // A later mark says that all of this was synced, and so does the next segment's header, up to the end it states.
+                    // If that segment was recycled, no commit had failed here, or it would have been kept: so a mark without its
+                    // records is rot too.
+                    let vouched = stated || (sealed && why.is_some());
+                    let proof = self.next_mark(found, at + limits::BLOCK, end).or(vouched.then_some(end));
+                    let Some(next) = proof else {
+                        if why.is_some() {
                             self.torn += 1;
                         }
                         break;
                     };
-                    self.damage.push(format!(
-                        "segment {slot}: damaged between {at} and {next}; some mail there is lost"
-                    ));
-                    self.quarantined.push(slot);
-                    at = next;
+                    at = self.salvage(found, at, next)?;
+                    valid = at;
                 }
             }
         }
         Ok(u32::try_from(valid).unwrap_or(u32::MAX))
     }
 
-    /// Whether a commit begins at `at`.
     /// The next valid mark from `from` on.
     fn next_mark(&self, found: &Found, from: u64, end: u64) -> Option<u64> {
         const STRIDE: u64 = 1 << 20;
@@ -421,7 +409,7 @@ impl<F: Files> Fold<'_, F> {
     }
 
     /// One whole record counts.
-    fn record(&mut self, found: &Found, bytes: &[u8], offset: u32) -> Result<(), Refusal> {
+    pub(in crate::spool) fn record(&mut self, found: &Found, bytes: &[u8], offset: u32) -> Result<(), Refusal> {
         let Ok(record) = record::read(bytes, found.header.salt, u64::from(offset)) else { return Ok(()) };
         let (slot, sequence) = (found.slot, found.header.sequence);
         let damaged = match record.kind {

@@ -12,7 +12,7 @@ use crate::spool::batch::{self, Batch, Item, Moved, Names, NewMessage, Outcome, 
 use crate::spool::compact::{self, Compaction};
 use crate::spool::index::{Entry, Index, Replies};
 use crate::spool::record::{self, Extent, Fate};
-use crate::spool::segment::{self, Header, Life};
+use crate::spool::segment::{self, Birthplace, Header, Life};
 use crate::spool::{Durable, Location, MessageId};
 
 /// What a lane is told at its start.
@@ -20,8 +20,8 @@ use crate::spool::{Durable, Location, MessageId};
 pub struct Shape {
     /// Its number.
     pub lane: u16,
-    /// The node whose spool it is.
-    pub node: u64,
+    /// What its segments say it is.
+    pub birthplace: Birthplace,
     /// Bytes of a segment.
     pub segment_size: u64,
     /// Most segments.
@@ -317,8 +317,7 @@ impl Lane {
         let (predecessor, predecessor_end) = self.last;
         let header = Header {
             life: Life::Active,
-            node: self.shape.node,
-            lane: self.shape.lane,
+            birthplace: self.shape.birthplace,
             slot,
             sequence,
             salt,
@@ -454,8 +453,7 @@ impl Lane {
         slot.state = State::Freeing;
         let header = Header {
             life: Life::Free,
-            node: self.shape.node,
-            lane: self.shape.lane,
+            birthplace: self.shape.birthplace,
             slot: place as u16,
             sequence: slot.sequence,
             salt: 0,

@@ -13,8 +13,10 @@ pub mod fate;
 pub mod fold;
 pub mod id;
 pub mod index;
+pub mod inspect;
 pub mod lane;
 pub mod record;
+mod salvage;
 pub mod segment;
 #[cfg(test)]
 mod tests;

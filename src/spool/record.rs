@@ -114,6 +114,12 @@ pub fn claimed_length(bytes: &[u8]) -> Option<usize> {
     Some(HEADER + fields.u32()? as usize)
 }
 
+/// Whether a record's header seems to stand here: salt and place are right. Its content may be damaged.
+pub(in crate::spool) fn stands_at(bytes: &[u8], salt: u64, offset: u64) -> bool {
+    let Some(header) = bytes.get(..HEADER) else { return false };
+    header[8..16] == salt.to_le_bytes() && header[20..24] == (offset as u32).to_le_bytes()
+}
+
 /// Reads the record at the front of `bytes`, which stands at `offset` of a segment with this salt.
 pub fn read(bytes: &[u8], salt: u64, offset: u64) -> Result<Record<'_>, RecordError> {
     let length = claimed_length(bytes).ok_or(RecordError::Damaged)?;
@@ -218,6 +224,17 @@ fn encode_extent(extent: &Extent) -> [u8; EXTENT] {
     bytes[10..14].copy_from_slice(&extent.length.to_le_bytes());
     bytes[14..].copy_from_slice(&extent.crc.to_le_bytes());
     bytes
+}
+
+/// Reads what is an extent in messages and chunks.
+pub(in crate::spool) fn read_extent(value: &mut Cursor<'_>) -> Option<Extent> {
+    Some(Extent {
+        sequence: value.u32()?,
+        slot: value.u16()?,
+        offset: value.u32()?,
+        length: value.u32()?,
+        crc: value.u32()?,
+    })
 }
 
 /// Puts an extent where [`write_message`] left room.
@@ -382,15 +399,7 @@ impl<'a> MessageView<'a> {
     /// The pieces of the body, in order.
     pub fn extents(&self) -> impl Iterator<Item = Extent> + use<'a> {
         let mut rest = Cursor(self.extents);
-        std::iter::from_fn(move || {
-            Some(Extent {
-                sequence: rest.u32()?,
-                slot: rest.u16()?,
-                offset: rest.u32()?,
-                length: rest.u32()?,
-                crc: rest.u32()?,
-            })
-        })
+        std::iter::from_fn(move || read_extent(&mut rest))
     }
 
     /// Of a moved message: what was live when it moved. None: it lies where it was born.

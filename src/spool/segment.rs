@@ -61,15 +61,22 @@ pub enum Life {
     Active,
 }
 
+/// Which lane of which node the segments of a lane say they are of: where it was born, wherever it is now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Birthplace {
+    /// The node.
+    pub node: u64,
+    /// Its number there.
+    pub lane: u16,
+}
+
 /// The first block of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     /// Whether it holds anything.
     pub life: Life,
-    /// The node whose spool this is.
-    pub node: u64,
-    /// The lane.
-    pub lane: u16,
+    /// The lane this is of.
+    pub birthplace: Birthplace,
     /// The file within the lane.
     pub slot: u16,
     /// Counts up over all segments of the lane, never reused.
@@ -100,8 +107,8 @@ impl Header {
         block.extend_from_slice(&MAGIC);
         block.extend_from_slice(&VERSION.to_le_bytes());
         block.extend_from_slice(&u32::from(self.life == Life::Active).to_le_bytes());
-        block.extend_from_slice(&self.node.to_le_bytes());
-        block.extend_from_slice(&self.lane.to_le_bytes());
+        block.extend_from_slice(&self.birthplace.node.to_le_bytes());
+        block.extend_from_slice(&self.birthplace.lane.to_le_bytes());
         block.extend_from_slice(&self.slot.to_le_bytes());
         block.extend_from_slice(&self.sequence.to_le_bytes());
         block.extend_from_slice(&self.salt.to_le_bytes());
@@ -128,6 +135,12 @@ impl Header {
         })
     }
 
+    /// Whether it was written to this file: one that was copied or moved about names others, and its mail would be sent
+    /// twice or settled in the wrong place. Numbers count from 1 and never come near their end.
+    pub fn belongs(&self, birthplace: Birthplace, slot: u16) -> bool {
+        (self.birthplace, self.slot) == (birthplace, slot) && (1..u32::MAX / 2).contains(&self.sequence)
+    }
+
     fn parse(block: &[u8]) -> Option<Header> {
         if !is_whole(block) {
             return None;
@@ -138,8 +151,7 @@ impl Header {
         }
         Some(Header {
             life: if fields.u32()? == 1 { Life::Active } else { Life::Free },
-            node: fields.u64()?,
-            lane: fields.u16()?,
+            birthplace: Birthplace { node: fields.u64()?, lane: fields.u16()? },
             slot: fields.u16()?,
             sequence: fields.u32()?,
             salt: fields.u64()?,
@@ -228,8 +240,7 @@ mod tests {
     fn header_survives_its_block_and_no_damage() {
         let header = Header {
             life: Life::Active,
-            node: 7,
-            lane: 3,
+            birthplace: Birthplace { node: 7, lane: 3 },
             slot: 9,
             sequence: 12,
             salt: 0x0123_4567_89AB_CDEF,

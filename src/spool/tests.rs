@@ -14,11 +14,12 @@ use crate::spool::batch::{Batch, Item, NewMessage, Outcome};
 use crate::spool::fold::{self, Files, Refusal};
 use crate::spool::lane::{Begin, Done, Lane, Shape};
 use crate::spool::record::{self, Extent, Fate, MessageView};
-use crate::spool::segment;
+use crate::spool::segment::{self, Birthplace};
 use crate::time::UnixMillis;
 
 const SIZE: u64 = 4 * 1024 * 1024;
-const SHAPE: Shape = Shape { lane: 3, node: 42, segment_size: SIZE, segments_max: 64 };
+const BIRTHPLACE: Birthplace = Birthplace { node: 42, lane: 3 };
+const SHAPE: Shape = Shape { lane: 3, birthplace: BIRTHPLACE, segment_size: SIZE, segments_max: 64 };
 
 #[derive(Default)]
 struct Disk(RefCell<BTreeMap<u16, Vec<u8>>>);
@@ -272,6 +273,27 @@ fn rot_is_reported_and_later_mail_survives_it() {
 }
 
 #[test]
+fn rot_in_the_last_commit_of_a_sealed_segment_is_no_torn_tail() {
+    let mut bench = Bench::new();
+    bench.store(message("one@x.example", 1, vec![b'a'; 9_000]));
+    bench.store(message("two@x.example", 1, vec![b'b'; 9_000]));
+    let (slot, offset, length) = bench.last;
+    // A restart: the lane goes on in a fresh segment, whose header says where this one ends.
+    bench.lane = bench.refold().lane;
+    bench.store(message("three@x.example", 1, b"3".to_vec()));
+    assert_ne!(bench.last.0, slot);
+    let whole = bench.disk.0.borrow()[&slot].clone();
+    bench.disk.write(slot, offset + length as u32 - 8192, &[0xAA; 8]);
+    let folded = bench.refold();
+    assert_eq!((folded.torn, folded.lane.messages()), (0, 3), "a damaged body is found when it is sent");
+    bench.disk.0.borrow_mut().insert(slot, whole);
+    bench.disk.write(slot, offset + 60, &[0xAA; 8]);
+    let folded = bench.refold();
+    assert_eq!((folded.torn, folded.lane.messages()), (0, 2));
+    assert_eq!(folded.damage.len(), 1, "{:?}", folded.damage);
+}
+
+#[test]
 fn a_failed_commit_is_void_and_the_lane_goes_on_elsewhere() {
     let mut bench = Bench::new();
     let one = bench.store(message("one@x.example", 1, b"1".to_vec()));
@@ -394,7 +416,8 @@ fn client_mail_is_refused_before_the_reserve_and_outcomes_are_not() {
 fn foreign_and_newer_spools_are_refused() {
     let mut bench = Bench::new();
     bench.store(message("one@x.example", 1, b"1".to_vec()));
-    let foreign = fold::fold(Shape { node: 43, ..SHAPE }, &bench.disk);
+    let foreign =
+        fold::fold(Shape { birthplace: Birthplace { node: 43, ..BIRTHPLACE }, ..SHAPE }, &bench.disk);
     assert_eq!(foreign.unwrap_err(), Refusal::ForeignNode(42));
     // A later version, whole with its CRC.
     let mut later = bench.disk.read(bench.last.0, 0, segment::HEADER).unwrap();
@@ -528,12 +551,12 @@ fn rot_at_the_end_of_a_full_segment_is_reported() {
     }
     let (slot, offset, _) = last;
     let whole = bench.disk.0.borrow()[&slot].clone();
-    // In the mark, in the record; or the end of the file is gone.
-    for place in [8, 80] {
+    // In the mark: what stands behind it can still be read. In the record: it is lost. Or the end of the file is gone.
+    for (place, lost) in [(8, 0), (80, 1)] {
         bench.disk.write(slot, offset + place, &[0xFF; 8]);
         let folded = bench.refold();
         assert_eq!((folded.damage.len(), folded.torn), (1, 0), "at {place}: {:?}", folded.damage);
-        assert_eq!(folded.lane.messages(), bench.lane.messages() - 1);
+        assert_eq!(folded.lane.messages(), bench.lane.messages() - lost);
         bench.disk.0.borrow_mut().insert(slot, whole.clone());
     }
     bench.disk.0.borrow_mut().get_mut(&slot).unwrap().truncate(offset as usize);

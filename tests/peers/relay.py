@@ -18,10 +18,11 @@ def free_port():
 
 
 class Relay:
-    def __init__(self, binary, sink=None, more="", listener="", route=None, shards=2):
+    def __init__(self, binary, sink=None, more="", listener="", route=None, shards=2, data_dir=None):
         self.binary, self.directory = binary, tempfile.mkdtemp(prefix="relevo-test-")
         self.port, self.http, self.process = free_port(), free_port(), None
         self.sink, self.more, self.listener, self.route, self.shards = sink, more, listener, route, shards
+        self.data_dir = data_dir or f"{self.directory}/spool"
         self.write()
         self.start()
 
@@ -31,7 +32,7 @@ class Relay:
             route = f'[[route]]\ndomain = "*"\nto = "smtp://127.0.0.1:{self.sink.port}"\n'
         with open(f"{self.directory}/relevo.toml", "w") as file:
             file.write(
-                f'[node]\nhostname = "relay.example"\ndata_dir = "{self.directory}/spool"\nshards = {self.shards}\n'
+                f'[node]\nhostname = "relay.example"\ndata_dir = "{self.data_dir}"\nshards = {self.shards}\n'
                 f'[[listener]]\naddress = "127.0.0.1:{self.port}"\n{self.listener}\n{route}\n'
                 f'[log]\npath = "{self.directory}/log.jsonl"\n[control]\nhttp = "127.0.0.1:{self.http}"\n'
                 f'[spool]\nsegment_size = "4MiB"\n{self.more}\n'

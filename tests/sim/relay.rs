@@ -74,6 +74,7 @@ impl<'a> Relay<'a> {
                 index,
                 settings: settings.clone(),
                 node: 7,
+                birthplaces: Arc::default(),
                 mesh: mesh.clone(),
                 instruments: instruments[index].clone(),
                 accounts: None,

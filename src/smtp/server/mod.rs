@@ -44,6 +44,8 @@ pub enum Gate {
     NoSpace,
     /// The queue is at its bound.
     QueueFull,
+    /// The node shuts down: sessions end where the next message would begin.
+    Closing,
 }
 
 /// What the driver does next. Replies written so far are to be sent first in every case.
@@ -293,6 +295,10 @@ impl Session {
             Gate::Open => {}
             Gate::NoSpace => return self.say(words::NO_SPACE, out),
             Gate::QueueFull => return self.say(words::QUEUE_FULL, out),
+            Gate::Closing => {
+                self.say(words::SHUTTING_DOWN, out);
+                return Some(Step::Close);
+            }
         }
         // RFC 1870 section 6.1
         if parameters.size.is_some_and(|size| size > self.rules.message_size_max) {

@@ -1,0 +1,422 @@
+//! `relevo spool`: what lies in the spool, whether it is sound, and mail that moves to another node.
+
+use std::fs::OpenOptions;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use relevo::inspect::adopt::adopt;
+use relevo::inspect::{Look, Snapshot, Spool, SpoolError};
+use relevo::limits;
+use relevo::runtime::glommio::probe;
+use relevo::spool::MessageId;
+use relevo::spool::index::{Entry, LiveRange};
+use relevo::spool::inspect::{self, Found, Placed};
+use relevo::spool::record::MessageView;
+
+use super::words::{self, Listed, Shown};
+
+/// Recipients named in a list.
+const LISTED: usize = 3;
+
+/// `relevo spool …`
+#[derive(Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    tool: Tool,
+}
+
+/// Whose spool.
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+struct Place {
+    /// The configuration of the node.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Its data directory.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum Tool {
+    /// Read every byte and say whether it is sound. Exit 0: it is; 1: damage; 2: it could not be read.
+    Verify {
+        #[command(flatten)]
+        place: Place,
+        /// One JSON object a lane.
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the messages that are still to be delivered.
+    List {
+        #[command(flatten)]
+        place: Place,
+        /// Only those with a live recipient in this domain.
+        #[arg(long)]
+        domain: Option<String>,
+        /// At most so many.
+        #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+        limit: Option<u64>,
+        /// One JSON object a message.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show all about one message: envelope, recipients, where it lies, its header section.
+    Show {
+        #[command(flatten)]
+        message: Message,
+        /// As a JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write one message, byte for byte as it was accepted, to standard output or a new file.
+    Export {
+        #[command(flatten)]
+        message: Message,
+        /// The file to make; one that exists is not touched.
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Move the mail of another stopped node into this stopped one, whose next start delivers it.
+    Adopt {
+        /// The other node's data directory, on the same file system.
+        #[arg(value_name = "DIR")]
+        from: PathBuf,
+        #[command(flatten)]
+        place: Place,
+        /// Adopt lanes with damage in them too; what is damaged stays lost.
+        #[arg(long)]
+        damaged: bool,
+    },
+}
+
+/// Which message.
+#[derive(Args)]
+struct Message {
+    /// Its id, as logs and `list` have it.
+    #[arg(value_parser = message_id)]
+    id: MessageId,
+    #[command(flatten)]
+    place: Place,
+    /// The lane it lies in, where two lanes have mail of that id (one of them adopted).
+    #[arg(long, value_name = "NUMBER")]
+    lane: Option<u16>,
+}
+
+fn message_id(text: &str) -> Result<MessageId, String> {
+    text.parse().map_err(|_| "a message id has 16 letters and digits, like 00000000G0000102".to_owned())
+}
+
+/// Why a tool ended early: exit code and words.
+struct Failure(u8, String);
+
+/// What was asked for is damaged, or not there.
+const DAMAGE: u8 = 1;
+/// Wrong usage, or a file that cannot be read or written.
+const UNUSABLE: u8 = 2;
+
+impl From<SpoolError> for Failure {
+    fn from(error: SpoolError) -> Failure {
+        Failure(UNUSABLE, error.to_string())
+    }
+}
+
+impl From<io::Error> for Failure {
+    /// Of standard output. Whoever closed it has read enough.
+    fn from(error: io::Error) -> Failure {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            Failure(0, String::new())
+        } else {
+            Failure(UNUSABLE, format!("standard output: {error}"))
+        }
+    }
+}
+
+/// Runs one tool.
+pub fn run(arguments: Arguments) -> ExitCode {
+    let result = match arguments.tool {
+        Tool::Verify { place, json } => verify(&place, json),
+        Tool::List { place, domain, limit, json } => list(&place, domain.as_deref(), limit, json),
+        Tool::Show { message, json } => show(&message, json),
+        Tool::Export { message, output } => export(&message, output.as_deref()),
+        Tool::Adopt { from, place, damaged } => take_over(&place, &from, damaged),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure(code, words)) => {
+            if !words.is_empty() {
+                eprintln!("relevo: {words}");
+            }
+            ExitCode::from(code)
+        }
+    }
+}
+
+impl Place {
+    /// The data directory, and the shards a configuration asks for.
+    fn resolve(&self) -> Result<(PathBuf, Option<usize>), Failure> {
+        match (&self.config, &self.data_dir) {
+            (Some(config), _) => {
+                let config = crate::load(config).map_err(|words| Failure(UNUSABLE, words))?;
+                Ok((config.node.data_dir, Some(config.node.shards)))
+            }
+            (None, Some(data_dir)) => Ok((data_dir.clone(), None)),
+            (None, None) => Err(Failure(UNUSABLE, "give --config or --data-dir".to_owned())),
+        }
+    }
+
+    fn open(&self) -> Result<Spool, Failure> {
+        Ok(Spool::open(&self.resolve()?.0)?)
+    }
+}
+
+fn out() -> BufWriter<io::StdoutLock<'static>> {
+    BufWriter::new(io::stdout().lock())
+}
+
+fn verify(place: &Place, json: bool) -> Result<(), Failure> {
+    let spool = place.open()?;
+    let mut out = out();
+    let (mut lanes, mut messages, mut damaged) = (0, 0, 0u64);
+    for lane in spool.lanes()? {
+        let report = spool.verify(lane)?;
+        lanes += 1;
+        messages += report.messages as u64;
+        damaged += report.rot.len() as u64 + report.rot_more;
+        if json {
+            writeln!(out, "{}", words::lane_report_json(lane, &report))?;
+        } else {
+            write!(out, "{}", words::lane_report(lane, &report))?;
+        }
+        out.flush()?;
+    }
+    let verdict = if damaged == 0 { "sound".to_owned() } else { words::count(damaged, "damaged place") };
+    if !json {
+        writeln!(
+            out,
+            "{}, {}: {verdict}",
+            words::count(lanes, "lane"),
+            words::count(messages, "live message")
+        )?;
+    }
+    out.flush()?;
+    if damaged == 0 {
+        Ok(())
+    } else {
+        Err(Failure(DAMAGE, format!("{}: {verdict}", spool.data_dir.display())))
+    }
+}
+
+fn list(place: &Place, domain: Option<&str>, limit: Option<u64>, json: bool) -> Result<(), Failure> {
+    let spool = place.open()?;
+    let mut out = out();
+    if !json {
+        writeln!(out, "{}", Listed::head())?;
+    }
+    let mut left = limit.unwrap_or(u64::MAX);
+    for number in spool.lanes()? {
+        if left == 0 {
+            break;
+        }
+        let look = spool.lane(number)?.look()?;
+        for damage in &look.folded.damage {
+            eprintln!("relevo: lane-{number:03}: {damage}; `relevo spool verify` says more");
+        }
+        if look.unsettled {
+            eprintln!("relevo: lane-{number:03}: the relay is busy; some of this may be settled by now");
+        }
+        let mut current: Option<&Found> = None;
+        for (_, entry) in look.folded.lane.entries() {
+            if current.is_none_or(|found| found.slot != entry.slot) {
+                current = look.snapshot.survey.at(entry.slot);
+            }
+            let salt = look.folded.lane.segment(entry.slot).map(|(salt, _)| salt);
+            // A segment that was recycled since held nothing live.
+            let Some(found) = current.filter(|found| Some(found.header.salt) == salt) else { continue };
+            let Some(listed) = listed(&look, found, entry, domain) else { continue };
+            if json {
+                serde_json::to_writer(&mut out, &listed).map_err(io::Error::from)?;
+                writeln!(out)?;
+            } else {
+                writeln!(out, "{}", listed.row())?;
+            }
+            left -= 1;
+            if left == 0 {
+                break;
+            }
+        }
+    }
+    Ok(out.flush()?)
+}
+
+/// A live message for the list; None if it is not wanted, or gone, or (with words on standard error) damaged.
+fn listed(look: &Look, found: &Found, entry: &Entry, domain: Option<&str>) -> Option<Listed> {
+    let lane = &look.snapshot.lane;
+    let placed = match inspect::read_message(lane, found, entry.offset) {
+        Ok(placed) => placed,
+        Err(fault) => {
+            if inspect::is_current(lane, found) {
+                let MessageId { lane, sequence, .. } = MessageId {
+                    lane: found.header.birthplace.lane,
+                    sequence: found.header.sequence,
+                    offset: 0,
+                };
+                let id = MessageId { lane, sequence, offset: entry.offset };
+                eprintln!("relevo: message {id} {fault}; `relevo spool verify` says more");
+            }
+            return None;
+        }
+    };
+    let view = MessageView::parse(&placed.payload).ok()?;
+    let live = entry.live();
+    let recipients: Vec<&[u8]> = view
+        .recipients()
+        .enumerate()
+        .filter(|(ordinal, _)| live.iter().any(|range| holds(range, *ordinal)))
+        .filter(|(_, (address, at))| {
+            let its = address.get(*at..).unwrap_or_default();
+            domain.is_none_or(|domain| its.eq_ignore_ascii_case(domain.as_bytes()))
+        })
+        .map(|(_, (address, _))| address)
+        .collect();
+    if recipients.is_empty() {
+        return None;
+    }
+    let texts = live.iter().map(|range| look.folded.lane.reply(range.reply));
+    Some(Listed {
+        id: view.id.to_string(),
+        lane: lane.number,
+        accepted: words::time(view.arrival),
+        size: view.size,
+        sender: words::lossy(view.sender),
+        recipients: view.count,
+        live: live.iter().map(|range| u32::from(range.count)).sum(),
+        first: recipients.iter().take(LISTED).map(|address| words::lossy(address)).collect(),
+        attempts: live.iter().map(|range| range.attempts).max().unwrap_or(0),
+        next_attempt: live.iter().map(|range| range.next).min().filter(|next| *next > 0).map(words::seconds),
+        last_reply: texts.into_iter().find(|text| !text.is_empty()).map(str::to_owned),
+    })
+}
+
+fn holds(range: &LiveRange, ordinal: usize) -> bool {
+    (usize::from(range.first)..usize::from(range.first) + usize::from(range.count)).contains(&ordinal)
+}
+
+/// The one message that is meant.
+fn locate(message: &Message) -> Result<(Snapshot, Placed), Failure> {
+    let (id, spool) = (message.id, message.place.open()?);
+    let mut found = spool.find(id, message.lane)?;
+    if found.len() > 1 {
+        let lanes: Vec<String> =
+            found.iter().map(|(snapshot, _)| format!("--lane {}", snapshot.lane.number)).collect();
+        let words = format!("{id} lies in {} lanes; say which is meant: {}", found.len(), lanes.join(" or "));
+        return Err(Failure(UNUSABLE, words));
+    }
+    match found.pop() {
+        Some((snapshot, Ok(placed))) => Ok((snapshot, placed)),
+        Some((_, Err(fault))) => Err(Failure(DAMAGE, format!("message {id} {fault}"))),
+        None => {
+            let words = format!(
+                "no message {id} in {}: it was settled and its place used again, or it was never there",
+                spool.data_dir.display()
+            );
+            Err(Failure(DAMAGE, words))
+        }
+    }
+}
+
+fn view(placed: &Placed) -> Result<MessageView<'_>, Failure> {
+    MessageView::parse(&placed.payload)
+        .map_err(|_| Failure(DAMAGE, "the message record is damaged".to_owned()))
+}
+
+fn show(message: &Message, json: bool) -> Result<(), Failure> {
+    let (snapshot, placed) = locate(message)?;
+    let view = view(&placed)?;
+    let Snapshot { lane, survey } = &snapshot;
+    let history = inspect::history(lane, survey, &placed, view.count);
+    let wanted = (view.header_length as usize).min(limits::HEADER_MAX);
+    let mut header = Ok(Vec::new());
+    for extent in view.extents() {
+        let Ok(bytes) = &mut header else { break };
+        if bytes.len() >= wanted {
+            break;
+        }
+        match inspect::read_extent(lane, survey, &extent) {
+            Ok(piece) => bytes.extend_from_slice(&piece),
+            Err(fault) => header = Err(format!("the body {fault}")),
+        }
+    }
+    if let Ok(bytes) = &mut header {
+        bytes.truncate(wanted);
+    }
+    if survey.at(placed.slot).is_none_or(|found| !inspect::is_current(lane, found)) {
+        return Err(Failure(DAMAGE, format!("message {} was settled just now", view.id)));
+    }
+    let (lane, slot) = (lane.number, placed.slot);
+    let shown = Shown { view, lane, slot, counts: history.counts, states: &history.recipients, header };
+    let mut out = out();
+    if json {
+        writeln!(out, "{}", shown.json())?;
+    } else {
+        write!(out, "{}", shown.text())?;
+    }
+    Ok(out.flush()?)
+}
+
+fn export(message: &Message, output: Option<&Path>) -> Result<(), Failure> {
+    let (snapshot, placed) = locate(message)?;
+    let view = view(&placed)?;
+    // First all of it is checked: half a message is worse than none.
+    copy_body(&snapshot, &view, &mut io::sink(), |error| error.into())?;
+    let Some(path) = output else {
+        let mut out = out();
+        copy_body(&snapshot, &view, &mut out, Failure::from)?;
+        return Ok(out.flush()?);
+    };
+    let fail = |error: io::Error| Failure(UNUSABLE, format!("{}: {error}", path.display()));
+    let mut file = OpenOptions::new().write(true).create_new(true).open(path).map_err(fail)?;
+    let done = copy_body(&snapshot, &view, &mut file, fail).and_then(|()| file.sync_all().map_err(fail));
+    if done.is_err() {
+        let _ = std::fs::remove_file(path);
+    }
+    done
+}
+
+/// Writes a body piece by piece, each checked.
+fn copy_body(
+    snapshot: &Snapshot,
+    view: &MessageView<'_>,
+    out: &mut impl Write,
+    fail: impl Fn(io::Error) -> Failure,
+) -> Result<(), Failure> {
+    for extent in view.extents() {
+        let piece = inspect::read_extent(&snapshot.lane, &snapshot.survey, &extent)
+            .map_err(|fault| Failure(DAMAGE, format!("message {}: its body {fault}", view.id)))?;
+        out.write_all(&piece).map_err(&fail)?;
+    }
+    Ok(())
+}
+
+fn take_over(place: &Place, from: &Path, damaged: bool) -> Result<(), Failure> {
+    let (into, shards) = place.resolve()?;
+    // Lanes below the number of shards are the own lanes of shards; adopted ones come behind.
+    let cores = || probe::cores().len().min(limits::SHARDS_MAX);
+    let first = shards.map_or(0, |shards| if shards == 0 { cores() } else { shards });
+    let adopted = adopt(&into, from, first, damaged).map_err(|error| Failure(UNUSABLE, error.to_string()))?;
+    let mut out = out();
+    let mut messages = 0;
+    for lane in &adopted {
+        let Some(to) = lane.to else {
+            writeln!(out, "lane-{:03}: nothing live in it, left where it is", lane.from)?;
+            continue;
+        };
+        messages += lane.messages as u64;
+        let live = words::count(lane.messages as u64, "live message");
+        writeln!(out, "lane-{:03}: {live}, now lane-{to:03} of {}", lane.from, into.display())?;
+    }
+    writeln!(out, "{} adopted; the next start delivers them", words::count(messages, "message"))?;
+    Ok(out.flush()?)
+}

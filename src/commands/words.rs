@@ -1,0 +1,337 @@
+//! What the spool tools print: times, and bytes of strangers that must not steer a terminal.
+
+use relevo::mail::envelope::Protocol;
+use relevo::spool::MessageId;
+use relevo::spool::inspect::{LaneReport, RecipientState};
+use relevo::spool::record::MessageView;
+use relevo::time::UnixMillis;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// RFC 3339, UTC.
+pub fn time(at: UnixMillis) -> String {
+    let mut out = Vec::with_capacity(24);
+    at.write_iso(&mut out);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// The same of whole seconds, as the spool keeps retries.
+pub fn seconds(at: u32) -> String {
+    time(UnixMillis(u64::from(at) * 1000))
+}
+
+/// Bytes from outside as one line of text: nothing in it can move a cursor or end the line.
+pub fn plain(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for character in String::from_utf8_lossy(bytes).chars() {
+        if character.is_control() || matches!(character, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}') {
+            text.extend(character.escape_default());
+        } else {
+            text.push(character);
+        }
+    }
+    text
+}
+
+/// Bytes as text, for JSON, which escapes by itself.
+pub fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The `with` keyword of RFC 3848.
+pub fn protocol(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Smtp => "SMTP",
+        Protocol::Esmtp => "ESMTP",
+        Protocol::Esmtps => "ESMTPS",
+        Protocol::Esmtpa => "ESMTPA",
+        Protocol::Esmtpsa => "ESMTPSA",
+    }
+}
+
+/// Bytes in a unit that fits.
+pub fn amount(bytes: u64) -> String {
+    match bytes {
+        0..10_240 => format!("{bytes} bytes"),
+        10_240..10_485_760 => format!("{} KiB", bytes >> 10),
+        _ => format!("{} MiB", bytes >> 20),
+    }
+}
+
+/// A count and its noun.
+pub fn count(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+/// One live message in a list.
+#[derive(Debug, Serialize)]
+pub struct Listed {
+    /// Its id.
+    pub id: String,
+    /// The lane it lies in.
+    pub lane: u16,
+    /// When it was accepted, RFC 3339.
+    pub accepted: String,
+    /// Bytes.
+    pub size: u64,
+    /// Reverse path.
+    pub sender: String,
+    /// Recipients it came with.
+    pub recipients: u16,
+    /// Those of them that are live.
+    pub live: u32,
+    /// The first few of these.
+    pub first: Vec<String>,
+    /// Most attempts of one of these.
+    pub attempts: u16,
+    /// Earliest next attempt; null if one is due at once.
+    pub next_attempt: Option<String>,
+    /// The last reply or error for the first that has one.
+    pub last_reply: Option<String>,
+}
+
+impl Listed {
+    /// The heads of the columns of [`Listed::row`].
+    pub fn head() -> &'static str {
+        "ID                LANE  ACCEPTED                       SIZE  LIVE/ALL  TRIES  NEXT                      FROM > TO"
+    }
+
+    /// One line.
+    pub fn row(&self) -> String {
+        let more = u64::from(self.live).saturating_sub(self.first.len() as u64);
+        let to: Vec<String> = self.first.iter().map(|one| plain(one.as_bytes())).collect();
+        format!(
+            "{}  {:>4}  {}  {:>9}  {:>8}  {:>5}  {:<24}  <{}> > {}{}{}",
+            self.id,
+            self.lane,
+            self.accepted,
+            self.size,
+            format!("{}/{}", self.live, self.recipients),
+            self.attempts,
+            self.next_attempt.as_deref().unwrap_or("now"),
+            plain(self.sender.as_bytes()),
+            to.join(", "),
+            if more > 0 { format!(" and {more} more") } else { String::new() },
+            self.last_reply.as_ref().map_or(String::new(), |reply| format!(" ({})", plain(reply.as_bytes()))),
+        )
+    }
+}
+
+/// A lane's report as text.
+pub fn lane_report(lane: u16, report: &LaneReport) -> String {
+    let mut text = format!(
+        "lane-{lane:03}: {} ({} in use, {} free), {}; {} to {} live; {} of bodies checked; {}\n",
+        count((report.active + report.free) as u64, "segment"),
+        report.active,
+        report.free,
+        amount(report.bytes),
+        count(report.messages as u64, "message"),
+        count(report.recipients, "recipient"),
+        amount(report.bodies),
+        if report.is_sound() { "sound" } else { "DAMAGED" },
+    );
+    for torn in &report.torn {
+        let messages: Vec<String> = torn.messages.iter().map(MessageId::to_string).collect();
+        text += &format!(
+            "  torn tail (no fault: its clients had no answer yet): segment {:05}, offset {}: {}\n",
+            torn.slot,
+            torn.offset,
+            if messages.is_empty() { "no message".to_owned() } else { messages.join(" ") }
+        );
+    }
+    for rot in &report.rot {
+        let message = rot.message.map_or(String::new(), |id| {
+            let live = match rot.live {
+                Some(true) => "live",
+                Some(false) => "settled, so nothing is lost",
+                None => "live unless it was settled before",
+            };
+            format!(" message {id} ({live}):")
+        });
+        text += &format!("  rot: segment {:05}, offset {}:{message} {}\n", rot.slot, rot.offset, rot.what);
+    }
+    if report.rot_more > 0 {
+        text += &format!("  rot: {} more places\n", report.rot_more);
+    }
+    text
+}
+
+/// The same as JSON.
+pub fn lane_report_json(lane: u16, report: &LaneReport) -> Value {
+    let rot: Vec<Value> = report
+        .rot
+        .iter()
+        .map(|rot| {
+            json!({
+                "segment": rot.slot, "sequence": rot.sequence, "offset": rot.offset,
+                "message": rot.message.map(|id| id.to_string()), "live": rot.live, "what": rot.what,
+            })
+        })
+        .collect();
+    let torn: Vec<Value> = report
+        .torn
+        .iter()
+        .map(|torn| {
+            let messages: Vec<String> = torn.messages.iter().map(MessageId::to_string).collect();
+            json!({ "segment": torn.slot, "offset": torn.offset, "messages": messages })
+        })
+        .collect();
+    json!({
+        "lane": lane, "sound": report.is_sound(), "segments": report.active + report.free, "free": report.free,
+        "bytes": report.bytes, "bodies": report.bodies, "messages": report.messages,
+        "recipients": report.recipients, "torn": torn, "rot": rot, "rot_more": report.rot_more,
+    })
+}
+
+/// One message for `show`.
+#[derive(Debug)]
+pub struct Shown<'a> {
+    /// Its record.
+    pub view: MessageView<'a>,
+    /// The lane it lies in now.
+    pub lane: u16,
+    /// Its segment's file.
+    pub slot: u16,
+    /// Whether a start delivers it.
+    pub counts: bool,
+    /// By ordinal.
+    pub states: &'a [RecipientState],
+    /// Its header section, or why it cannot be had.
+    pub header: Result<Vec<u8>, String>,
+}
+
+impl Shown<'_> {
+    fn live(&self) -> usize {
+        self.states.iter().filter(|state| state.is_live()).count()
+    }
+
+    fn state(&self) -> &'static str {
+        match (self.counts, self.live()) {
+            (false, _) => "not counted: its commit is damaged or was never finished",
+            (true, 0) => "settled",
+            (true, _) => "live",
+        }
+    }
+
+    /// As text.
+    pub fn text(&self) -> String {
+        let view = &self.view;
+        let client = view.client.map_or("the relay itself".to_owned(), |client| {
+            format!("{client} ({}), {}", plain(view.helo.as_bytes()), protocol(view.protocol))
+        });
+        let mut text = format!(
+            "id        {}\nstate     {}, {} of {} live\nlies in   lane-{:03}, segment {:05}, offset {}\n\
+             accepted  {}\nexpires   {}\nsize      {} bytes, {} of them header\nsender    <{}>\nclient    {client}\n",
+            view.id,
+            self.state(),
+            self.live(),
+            count(u64::from(view.count), "recipient"),
+            self.lane,
+            self.slot,
+            view.id.offset,
+            time(view.arrival),
+            time(view.expiry),
+            view.size,
+            view.header_length,
+            plain(view.sender),
+        );
+        for (name, value) in [("tls", view.tls), ("account", view.account)] {
+            if let Some(value) = value {
+                text += &format!("{name:<9} {}\n", plain(value.as_bytes()));
+            }
+        }
+        for extent in view.extents() {
+            text += &format!(
+                "body      segment {:05}, offset {}, {} bytes\n",
+                extent.slot, extent.offset, extent.length
+            );
+        }
+        text += "recipients\n";
+        for ((address, _), state) in view.recipients().zip(self.states) {
+            text += &format!("  <{}> {}\n", plain(address), state_words(state));
+        }
+        match &self.header {
+            Ok(header) => {
+                text += "header\n";
+                for line in header.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+                    text += &format!("  {}\n", plain(line.strip_suffix(b"\r").unwrap_or(line)));
+                }
+            }
+            Err(why) => text += &format!("header    {why}\n"),
+        }
+        text
+    }
+
+    /// As JSON.
+    pub fn json(&self) -> Value {
+        let view = &self.view;
+        let recipients: Vec<Value> = view
+            .recipients()
+            .zip(self.states)
+            .map(|((address, _), state)| state_json(address, state))
+            .collect();
+        let body: Vec<Value> = view
+            .extents()
+            .map(|extent| json!({ "segment": extent.slot, "offset": extent.offset, "length": extent.length }))
+            .collect();
+        json!({
+            "id": view.id.to_string(), "state": self.state(), "lane": self.lane, "segment": self.slot,
+            "offset": view.id.offset, "accepted": time(view.arrival), "expires": time(view.expiry),
+            "size": view.size, "header_length": view.header_length, "sender": lossy(view.sender),
+            "client": view.client.map(|client| client.to_string()), "helo": view.helo,
+            "protocol": protocol(view.protocol), "tls": view.tls, "account": view.account,
+            "eight_bit": view.eight_bit, "live": self.live(), "recipients": recipients, "body": body,
+            "header": self.header.as_ref().ok().map(|header| lossy(header)),
+            "problem": self.header.as_ref().err(),
+        })
+    }
+}
+
+fn state_words(state: &RecipientState) -> String {
+    match state {
+        RecipientState::Waiting => "waiting, never tried".to_owned(),
+        RecipientState::Deferred { attempts, next, reply } => {
+            let tries = count(u64::from(*attempts), "attempt");
+            format!("deferred, {tries}, next at {}: {}", seconds(*next), plain(reply.as_bytes()))
+        }
+        other => state_name(other).to_owned(),
+    }
+}
+
+fn state_name(state: &RecipientState) -> &'static str {
+    match state {
+        RecipientState::Waiting => "waiting",
+        RecipientState::Deferred { .. } => "deferred",
+        RecipientState::Delivered => "delivered",
+        RecipientState::Bounced => "bounced",
+        RecipientState::Expired => "expired",
+        RecipientState::Settled => "settled",
+    }
+}
+
+fn state_json(address: &[u8], state: &RecipientState) -> Value {
+    let mut value = json!({ "address": lossy(address), "state": state_name(state) });
+    if let RecipientState::Deferred { attempts, next, reply } = state {
+        value["attempts"] = json!(attempts);
+        value["next_attempt"] = json!(seconds(*next));
+        value["last_reply"] = json!(reply);
+    }
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stranger_cannot_steer_the_terminal() {
+        assert_eq!(plain(b"a\x1b[2J\r\nb\x07"), "a\\u{1b}[2J\\r\\nb\\u{7}");
+        assert_eq!(plain("ü <ok>\u{202e}".as_bytes()), "ü <ok>\\u{202e}");
+        assert_eq!(plain(b"\xff\x9b"), "\u{fffd}\u{fffd}");
+    }
+
+    #[test]
+    fn times_are_utc() {
+        assert_eq!(seconds(1_700_000_000), "2023-11-14T22:13:20.000Z");
+    }
+}

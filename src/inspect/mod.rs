@@ -1,0 +1,242 @@
+//! The spool of a data directory, looked at from outside: of a stopped node, or of a running one, which is not disturbed.
+//!
+//! Files are opened for reading only and never mapped, no lock is taken. A running relay may write and recycle segments
+//! meanwhile; so what was read counts only if the headers are the same afterwards, and damage only if it is seen twice.
+
+pub mod adopt;
+
+use std::cell::RefCell;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::limits;
+use crate::runtime::files::{self, ReadFile};
+use crate::runtime::process;
+use crate::shard::persist::segment_path;
+use crate::shard::start::lane_directory;
+use crate::spool::MessageId;
+use crate::spool::fold::{self, Files, Folded, Refusal};
+use crate::spool::inspect::{self, Fault, LaneReport, Placed, Survey};
+use crate::spool::lane::Shape;
+use crate::spool::segment::Birthplace;
+
+/// Looks at a lane that changes under us before it is taken as it is.
+const LOOKS_MAX: usize = 4;
+
+/// Why a spool cannot be read. The operator's to mend; nothing was changed.
+#[derive(Debug)]
+pub enum SpoolError {
+    /// The kernel's refusal.
+    Io(PathBuf, io::Error),
+    /// There is no `node` file.
+    NotADataDir(PathBuf),
+    /// Another format, or another node's.
+    Refused(PathBuf, Refusal),
+}
+
+impl fmt::Display for SpoolError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SpoolError::Io(path, error) => write!(formatter, "{}: {error}", path.display()),
+            SpoolError::NotADataDir(path) => write!(
+                formatter,
+                "{}: no relay ever ran there (it has no file named node); give the node.data_dir of one",
+                path.display()
+            ),
+            SpoolError::Refused(path, refusal) => {
+                write!(formatter, "{}: {refusal}", path.display())?;
+                match refusal {
+                    Refusal::Newer(_) => write!(formatter, "; use the relevo that wrote it, or a later one"),
+                    Refusal::ForeignNode(_) => {
+                        write!(formatter, "; `relevo spool adopt` takes over the mail of another node")
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A data directory.
+#[derive(Clone, Debug)]
+pub struct Spool {
+    /// Where it is.
+    pub data_dir: PathBuf,
+    /// The node's id.
+    pub node: u64,
+}
+
+impl Spool {
+    /// Finds a data directory. Makes nothing, locks nothing.
+    pub fn open(data_dir: &Path) -> Result<Spool, SpoolError> {
+        let fail = |error| SpoolError::Io(data_dir.to_owned(), error);
+        files::list(data_dir).map_err(fail)?;
+        match process::read_node_id(data_dir).map_err(fail)? {
+            Some(node) => Ok(Spool { data_dir: data_dir.to_owned(), node }),
+            None => Err(SpoolError::NotADataDir(data_dir.to_owned())),
+        }
+    }
+
+    /// Its lanes, by number.
+    pub fn lanes(&self) -> Result<Vec<u16>, SpoolError> {
+        let names =
+            files::list(&self.data_dir).map_err(|error| SpoolError::Io(self.data_dir.clone(), error))?;
+        let numbers = names.iter().filter_map(|name| name.strip_prefix("lane-")?.parse::<u16>().ok());
+        let mut lanes: Vec<u16> = numbers
+            .filter(|lane| usize::from(*lane) < limits::SHARDS_MAX)
+            .filter(|lane| names.binary_search(&format!("lane-{lane:03}")).is_ok())
+            .collect();
+        lanes.sort_unstable();
+        lanes.dedup();
+        Ok(lanes)
+    }
+
+    /// The files of a lane as they are now.
+    pub fn lane(&self, number: u16) -> Result<LaneFiles, SpoolError> {
+        LaneFiles::open(
+            lane_directory(&self.data_dir, number),
+            number,
+            Birthplace { node: self.node, lane: number },
+        )
+    }
+
+    /// Verifies one lane. Damage that a second look does not find was a commit just being written.
+    pub fn verify(&self, number: u16) -> Result<LaneReport, SpoolError> {
+        let look = || {
+            let lane = self.lane(number)?;
+            inspect::verify(&lane, number, lane.birthplace).map_err(|refusal| lane.refused(refusal))
+        };
+        let first = look()?;
+        if first.is_sound() {
+            return Ok(first);
+        }
+        let mut second = look()?;
+        second.confirm(&first);
+        Ok(second)
+    }
+
+    /// Looks for a message in all lanes, or in one.
+    pub fn find(&self, id: MessageId, only: Option<u16>) -> Result<Vec<Meeting>, SpoolError> {
+        let mut found = Vec::new();
+        for number in self.lanes()? {
+            if only.is_some_and(|only| only != number) {
+                continue;
+            }
+            let lane = self.lane(number)?;
+            let survey = inspect::survey(&lane, lane.birthplace).map_err(|refusal| lane.refused(refusal))?;
+            if let Some(placed) = inspect::find(&lane, &survey, id) {
+                found.push((Snapshot { lane, survey }, placed));
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The files of one lane and what their headers say.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The files.
+    pub lane: LaneFiles,
+    /// The headers.
+    pub survey: Survey,
+}
+
+/// A lane that has a message, and the message there, or what is wrong with it.
+pub type Meeting = (Snapshot, Result<Placed, Fault>);
+
+/// A lane folded as a start would.
+#[derive(Debug)]
+pub struct Look {
+    /// What was looked at.
+    pub snapshot: Snapshot,
+    /// What is live.
+    pub folded: Folded,
+    /// The relay recycled segments all the while: messages that were just settled may still be in it.
+    pub unsettled: bool,
+}
+
+/// The segment files of a lane, read-only. Holds one of them open at a time.
+#[derive(Debug)]
+pub struct LaneFiles {
+    /// Its number here.
+    pub number: u16,
+    /// Where it was born: at another node if it was adopted.
+    pub birthplace: Birthplace,
+    /// Where it is.
+    pub directory: PathBuf,
+    slots: Vec<(u16, u64)>,
+    open: RefCell<Option<(u16, ReadFile)>>,
+}
+
+impl LaneFiles {
+    fn open(directory: PathBuf, number: u16, own: Birthplace) -> Result<LaneFiles, SpoolError> {
+        let fail = |error| SpoolError::Io(directory.clone(), error);
+        let birthplace = process::read_birthplace(&directory).map_err(fail)?;
+        let birthplace = birthplace.map_or(own, |(node, lane)| Birthplace { node, lane });
+        let mut slots = Vec::new();
+        for name in files::list(&directory).map_err(fail)? {
+            let Some(slot) = name.strip_suffix(".seg").and_then(|slot| slot.parse::<u16>().ok()) else {
+                continue;
+            };
+            let path = segment_path(&directory, slot);
+            if path.file_name().is_none_or(|file| file != name.as_str()) {
+                continue;
+            }
+            let size = ReadFile::open(&path).and_then(|file| file.size());
+            let size = size.map_err(|error| SpoolError::Io(path, error))?;
+            // An empty file is one whose creation was interrupted.
+            if size > 0 {
+                slots.push((slot, size));
+            }
+        }
+        Ok(LaneFiles { number, birthplace, directory, slots, open: RefCell::new(None) })
+    }
+
+    fn refused(&self, refusal: Refusal) -> SpoolError {
+        SpoolError::Refused(self.directory.clone(), refusal)
+    }
+
+    /// Folds the lane as a start would, again if the relay recycled segments meanwhile.
+    pub fn look(self) -> Result<Look, SpoolError> {
+        let mut lane = self;
+        let mut looks = 0;
+        loop {
+            let survey = inspect::survey(&lane, lane.birthplace).map_err(|refusal| lane.refused(refusal))?;
+            let folded = fold::fold(lane.shape(), &lane).map_err(|refusal| lane.refused(refusal))?;
+            let after = inspect::survey(&lane, lane.birthplace).map_err(|refusal| lane.refused(refusal))?;
+            looks += 1;
+            let same = after == survey;
+            if (same && folded.damage.is_empty()) || looks == LOOKS_MAX || (same && looks > 1) {
+                return Ok(Look { snapshot: Snapshot { lane, survey: after }, folded, unsettled: !same });
+            }
+            lane = LaneFiles::open(lane.directory, lane.number, lane.birthplace)?;
+        }
+    }
+
+    /// What the fold is told; the size of new segments does not matter to one who makes none.
+    fn shape(&self) -> Shape {
+        Shape {
+            lane: self.number,
+            birthplace: self.birthplace,
+            segment_size: limits::SEGMENT_SIZE_DEFAULT,
+            segments_max: limits::SEGMENTS_MAX,
+        }
+    }
+}
+
+impl Files for LaneFiles {
+    fn slots(&self) -> Vec<(u16, u64)> {
+        self.slots.clone()
+    }
+
+    fn read(&self, slot: u16, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        let mut open = self.open.borrow_mut();
+        if let Some((_, file)) = open.as_ref().filter(|(other, _)| *other == slot) {
+            return file.read(offset, length);
+        }
+        let file = ReadFile::open(&segment_path(&self.directory, slot))?;
+        let bytes = file.read(offset, length);
+        *open = Some((slot, file));
+        bytes
+    }
+}

@@ -1,0 +1,223 @@
+//! One message: where it lies, what it says, what became of its recipients.
+
+use std::io;
+
+use crate::limits;
+use crate::spool::MessageId;
+use crate::spool::fold::Files;
+use crate::spool::inspect::{Found, Step, Survey, walk};
+use crate::spool::record::{self, Extent, Fate, Kind, MessageView};
+use crate::spool::segment::Cursor;
+
+/// Why a message or a piece of it cannot be had.
+#[derive(Debug)]
+pub enum Fault {
+    /// The file cannot be read.
+    Io(io::Error),
+    /// A CRC, a salt or a place is wrong.
+    Damaged,
+    /// The segment it lies in lives another life.
+    Gone,
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Fault::Io(error) => write!(formatter, "cannot be read: {error}"),
+            Fault::Damaged => write!(formatter, "is damaged (CRC)"),
+            Fault::Gone => write!(formatter, "lies in a segment that is gone"),
+        }
+    }
+}
+
+/// A message record, found and checked.
+#[derive(Clone, Debug)]
+pub struct Placed {
+    /// Its segment's file.
+    pub slot: u16,
+    /// That segment's sequence number.
+    pub sequence: u32,
+    /// Where the record begins.
+    pub offset: u32,
+    /// The payload, to be read with [`MessageView::parse`].
+    pub payload: Vec<u8>,
+}
+
+/// Bytes read at first: nearly every record is shorter.
+const FIRST_READ: u64 = 4096;
+
+/// Reads the message record at `offset` of a segment.
+pub fn read_message(files: &impl Files, found: &Found, offset: u32) -> Result<Placed, Fault> {
+    let at = u64::from(offset);
+    let room = found.end.saturating_sub(at);
+    let mut bytes = files.read(found.slot, at, FIRST_READ.min(room) as usize).map_err(Fault::Io)?;
+    let length = record::claimed_length(&bytes).ok_or(Fault::Damaged)?;
+    if length > limits::COMMIT_BYTES_MAX || length as u64 > room {
+        return Err(Fault::Damaged);
+    }
+    if length > bytes.len() {
+        bytes = files.read(found.slot, at, length).map_err(Fault::Io)?;
+    }
+    let record = record::read(&bytes, found.header.salt, at).map_err(|_| Fault::Damaged)?;
+    if record.kind != Kind::Message as u8 || MessageView::parse(record.payload).is_err() {
+        return Err(Fault::Damaged);
+    }
+    let payload = record.payload.to_vec();
+    Ok(Placed { slot: found.slot, sequence: found.header.sequence, offset, payload })
+}
+
+/// Looks for a message in a lane. None: this lane never had it, or has it no more. It may be settled, and it may stand in a
+/// commit that does not count; a damaged one is an error only if a record that says it is this message lies there.
+pub fn find(files: &impl Files, survey: &Survey, id: MessageId) -> Option<Result<Placed, Fault>> {
+    let found = survey.by_sequence(id.sequence)?;
+    let placed = match read_message(files, found, id.offset) {
+        Ok(placed) => placed,
+        Err(fault) => {
+            let start = files.read(found.slot, u64::from(id.offset), record::HEADER).ok()?;
+            let here = start.get(20..24) == Some(&id.offset.to_le_bytes()[..])
+                || start.get(8..16) == Some(&found.header.salt.to_le_bytes()[..]);
+            return (here && found.header.birthplace.lane == id.lane).then_some(Err(fault));
+        }
+    };
+    let same = MessageView::parse(&placed.payload).is_ok_and(|view| view.id == id);
+    same.then_some(Ok(placed))
+}
+
+/// Reads one piece of a body and checks it.
+pub fn read_extent(files: &impl Files, survey: &Survey, extent: &Extent) -> Result<Vec<u8>, Fault> {
+    let found = survey.at(extent.slot).filter(|found| found.header.sequence == extent.sequence);
+    let found = found.ok_or(Fault::Gone)?;
+    let end = u64::from(extent.offset) + u64::from(extent.length);
+    if extent.length as usize > limits::COMMIT_BYTES_MAX || end > found.end {
+        return Err(Fault::Damaged);
+    }
+    let at = u64::from(extent.offset);
+    let bytes = files.read(found.slot, at, extent.length as usize).map_err(Fault::Io)?;
+    if crc32c::crc32c(&bytes) == extent.crc { Ok(bytes) } else { Err(Fault::Damaged) }
+}
+
+/// What became of one recipient.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecipientState {
+    /// Never tried.
+    Waiting,
+    /// Tried, to be tried again.
+    Deferred {
+        /// Attempts so far.
+        attempts: u16,
+        /// When (Unix seconds).
+        next: u32,
+        /// The last reply or error.
+        reply: Box<str>,
+    },
+    /// Taken by the next hop.
+    Delivered,
+    /// Refused for good.
+    Bounced,
+    /// Given up for age.
+    Expired,
+    /// Done with; the record that said how is recycled.
+    Settled,
+}
+
+impl RecipientState {
+    /// Whether it is still to be delivered.
+    pub fn is_live(&self) -> bool {
+        matches!(self, RecipientState::Waiting | RecipientState::Deferred { .. })
+    }
+}
+
+/// What the lane says about one message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct History {
+    /// By ordinal.
+    pub recipients: Vec<RecipientState>,
+    /// Its commit counts: a start of the relay delivers it. False for a torn or rotten one.
+    pub counts: bool,
+}
+
+/// Reads everything the lane says about the message that lies at `placed` and has `count` recipients.
+pub fn history(files: &impl Files, survey: &Survey, placed: &Placed, count: u16) -> History {
+    let mut history =
+        History { recipients: vec![RecipientState::Waiting; usize::from(count)], counts: false };
+    let name = (placed.sequence, placed.offset);
+    for found in survey.active.iter().filter(|found| found.header.sequence >= placed.sequence) {
+        walk(files, found, |step| {
+            let Step::Record { offset, record, .. } = step else { return };
+            let mut payload = Cursor(record.payload);
+            match record.kind {
+                kind if kind == Kind::Message as u8 => {
+                    history.counts |= (found.header.sequence, offset) == name;
+                }
+                kind if kind == Kind::Outcome as u8 => {
+                    let about = (payload.u32(), payload.u32());
+                    if about == (Some(name.0), Some(name.1)) {
+                        history.outcome(&mut payload);
+                    }
+                }
+                kind if kind == Kind::Census as u8 && payload.u32() == Some(name.0) => {
+                    history.census(payload, name.1);
+                }
+                _ => {}
+            }
+        });
+    }
+    history
+}
+
+impl History {
+    fn outcome(&mut self, payload: &mut Cursor<'_>) {
+        let Some((first, count, fate)) = record::read_fate(payload) else { return };
+        for state in self.range(first, count).iter_mut().filter(|state| state.is_live()) {
+            *state = of_fate(&fate);
+        }
+    }
+
+    /// A census lists all that is live; what it does not list is settled.
+    fn census(&mut self, mut payload: Cursor<'_>, offset: u32) {
+        let listed = listed(&mut payload, offset).unwrap_or_default();
+        let mut live = vec![None; self.recipients.len()];
+        for (first, count, fate) in listed {
+            let end = (usize::from(first) + usize::from(count)).min(live.len());
+            live[usize::from(first).min(end)..end].fill(Some(of_fate(&fate)));
+        }
+        for (state, live) in self.recipients.iter_mut().zip(live) {
+            match live {
+                Some(live) => *state = live,
+                None if state.is_live() => *state = RecipientState::Settled,
+                None => {}
+            }
+        }
+    }
+
+    fn range(&mut self, first: u16, count: u16) -> &mut [RecipientState] {
+        let end = (usize::from(first) + usize::from(count)).min(self.recipients.len());
+        &mut self.recipients[usize::from(first).min(end)..end]
+    }
+}
+
+/// The ranges a census has for the message at `offset`.
+fn listed(payload: &mut Cursor<'_>, offset: u32) -> Option<Vec<(u16, u16, Fate)>> {
+    let messages = payload.u32()?;
+    for _ in 0..messages {
+        let (place, ranges) = (payload.u32()?, payload.u16()?);
+        let ranges: Option<Vec<_>> = (0..ranges).map(|_| record::read_fate(payload)).collect();
+        if place == offset {
+            return ranges;
+        }
+        ranges?;
+    }
+    None
+}
+
+fn of_fate(fate: &Fate) -> RecipientState {
+    match fate {
+        Fate::Delivered => RecipientState::Delivered,
+        Fate::Bounced => RecipientState::Bounced,
+        Fate::Expired => RecipientState::Expired,
+        Fate::Deferred { attempts: 0, .. } => RecipientState::Waiting,
+        Fate::Deferred { attempts, next, reply } => {
+            RecipientState::Deferred { attempts: *attempts, next: *next, reply: reply.clone() }
+        }
+    }
+}

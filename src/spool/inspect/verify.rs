@@ -1,0 +1,312 @@
+//! Is a lane sound? Every header, mark, record and body is read, and everything that names something else is looked up.
+
+use crate::limits;
+use crate::spool::MessageId;
+use crate::spool::fold::{self, Files, Refusal};
+use crate::spool::inspect::message::{self, Fault};
+use crate::spool::inspect::walk::{self, Salvage, Step};
+use crate::spool::inspect::{Found, Survey, survey};
+use crate::spool::lane::Shape;
+use crate::spool::record::{self, Extent, Kind, MessageView, Record};
+use crate::spool::segment::{Birthplace, Cursor, FIRST_COMMIT};
+
+/// Damage kept apart for one lane; more is counted.
+const ROT_MAX: usize = 10_000;
+
+/// Damage in a part that was synced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rot {
+    /// The file.
+    pub slot: u16,
+    /// Sequence number of its segment; 0 if its header is damaged.
+    pub sequence: u32,
+    /// Where, bytes.
+    pub offset: u64,
+    /// The message it hits, if it hits one that can be named.
+    pub message: Option<MessageId>,
+    /// Whether that message still has recipients to be delivered; None where the damage hides it.
+    pub live: Option<bool>,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// A commit that was under way when the writer stopped, or is under way now. Nobody was told that its mail is safe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TornTail {
+    /// The file.
+    pub slot: u16,
+    /// Where the commit begins, bytes.
+    pub offset: u64,
+    /// Messages in it, as far as they can be told.
+    pub messages: Vec<MessageId>,
+}
+
+/// What a lane holds and whether it is sound.
+#[derive(Clone, Debug, Default)]
+pub struct LaneReport {
+    /// Segments in use.
+    pub active: usize,
+    /// Segments emptied or never used.
+    pub free: usize,
+    /// Bytes of all files.
+    pub bytes: u64,
+    /// Bytes of bodies that were read and checked.
+    pub bodies: u64,
+    /// Messages with recipients to be delivered.
+    pub messages: usize,
+    /// These recipients.
+    pub recipients: u64,
+    /// Torn tails: no fault.
+    pub torn: Vec<TornTail>,
+    /// Damage, at most ten thousand.
+    pub rot: Vec<Rot>,
+    /// More damage than that.
+    pub rot_more: u64,
+}
+
+impl LaneReport {
+    /// Whether nothing that was synced is damaged.
+    pub fn is_sound(&self) -> bool {
+        self.rot.is_empty() && self.rot_more == 0
+    }
+
+    /// Leaves only the damage that `other`, a second look, has seen too: what the first took for damage may have been a
+    /// commit that was just being written.
+    pub fn confirm(&mut self, other: &LaneReport) {
+        if self.rot_more == 0 && other.rot_more == 0 {
+            self.rot.retain(|rot| other.rot.contains(rot));
+        }
+    }
+}
+
+struct Verifier<'a, F> {
+    files: &'a F,
+    survey: &'a Survey,
+    /// File and offset of every live message, sorted.
+    live: Vec<(u16, u32)>,
+    /// Sequence, offset and recipients of every message met, in order.
+    met: Vec<(u32, u32, u16)>,
+    /// Segments whose records are not all known.
+    holes: Vec<u32>,
+    report: LaneReport,
+}
+
+/// Verifies a lane. Holds one commit at a time, and a few bytes for each message.
+pub fn verify(files: &impl Files, lane: u16, birthplace: Birthplace) -> Result<LaneReport, Refusal> {
+    let survey = survey(files, birthplace)?;
+    let segment_size = limits::SEGMENT_SIZE_DEFAULT;
+    let folded =
+        fold::fold(Shape { lane, birthplace, segment_size, segments_max: limits::SEGMENTS_MAX }, files)?;
+    let mut live: Vec<_> = folded.lane.entries().map(|(_, entry)| (entry.slot, entry.offset)).collect();
+    live.sort_unstable();
+    let ranges = folded.lane.entries().flat_map(|(_, entry)| entry.live());
+    let report = LaneReport {
+        active: survey.active.len(),
+        free: survey.free,
+        bytes: survey.bytes,
+        messages: live.len(),
+        recipients: ranges.map(|range| u64::from(range.count)).sum(),
+        ..LaneReport::default()
+    };
+    let (met, holes) = (Vec::new(), Vec::new());
+    let mut verifier = Verifier { files, survey: &survey, live, met, holes, report };
+    verifier.headers();
+    for found in &survey.active {
+        walk::walk(files, found, |step| verifier.step(found, step));
+    }
+    let mut report = verifier.report;
+    // The fold has its own eyes; what it alone sees is not left out.
+    if report.is_sound() {
+        let words = folded.damage.into_iter();
+        report.rot = words
+            .map(|what| Rot { slot: 0, sequence: 0, offset: 0, message: None, live: None, what })
+            .collect();
+    }
+    Ok(report)
+}
+
+impl<F: Files> Verifier<'_, F> {
+    fn rot(&mut self, found: &Found, offset: u64, what: impl Into<String>) {
+        let (slot, sequence) = (found.slot, found.header.sequence);
+        self.push(Rot { slot, sequence, offset, message: None, live: None, what: what.into() });
+    }
+
+    fn push(&mut self, rot: Rot) {
+        if self.report.rot.len() < ROT_MAX {
+            self.report.rot.push(rot);
+        } else {
+            self.report.rot_more += 1;
+        }
+    }
+
+    /// A record's id, which is where it was born: the header of its segment knows the lane.
+    fn id(&self, found: &Found, offset: u32) -> MessageId {
+        MessageId { lane: found.header.birthplace.lane, sequence: found.header.sequence, offset }
+    }
+
+    /// Headers that cannot be, or that contradict each other.
+    fn headers(&mut self) {
+        let (files, survey) = (self.survey.damaged.clone(), self.survey);
+        for (slot, what) in files {
+            self.push(Rot { slot, sequence: 0, offset: 0, message: None, live: None, what });
+        }
+        for (place, found) in survey.active.iter().enumerate() {
+            let header = found.header;
+            if header.slot != found.slot {
+                self.rot(found, 0, format!("its header is that of segment {}", header.slot));
+            }
+            if header.predecessor >= header.sequence {
+                self.rot(found, 0, "its header names a predecessor that is younger");
+            }
+            if place > 0 && survey.active[place - 1].header.sequence == header.sequence {
+                self.rot(found, 0, format!("a second segment with the number {}", header.sequence));
+            }
+            if found.sealed && found.end < FIRST_COMMIT {
+                self.rot(found, 0, "its successor says that it ends before it begins");
+            }
+        }
+    }
+
+    fn step(&mut self, found: &Found, step: Step<'_>) {
+        match step {
+            Step::Record { offset, record, .. } => self.record(found, offset, &record),
+            Step::Rot { from, to, records } => self.gap(found, from, to, &records),
+            Step::Torn { from, records } => {
+                let messages = records.iter().filter(|record| record.message);
+                let messages = messages.map(|record| self.id(found, record.offset)).collect();
+                self.report.torn.push(TornTail { slot: found.slot, offset: from, messages });
+            }
+        }
+    }
+
+    /// Commits that do not count although they were synced.
+    fn gap(&mut self, found: &Found, from: u64, to: u64, records: &[Salvage]) {
+        self.holes.push(found.header.sequence);
+        let damaged = records.iter().any(|record| !record.whole);
+        if !damaged {
+            self.rot(found, from, format!("no sound commit between here and {to}"));
+        }
+        for record in records {
+            let what = match (record.whole, record.message) {
+                (true, false) => continue,
+                (true, true) => "whole, but its commit is damaged: it is not delivered, and can be exported",
+                (false, true) => "its record is damaged",
+                (false, false) => "a record is damaged",
+            };
+            let message = record.message.then(|| self.id(found, record.offset));
+            let (slot, sequence) = (found.slot, found.header.sequence);
+            let offset = u64::from(record.offset);
+            self.push(Rot { slot, sequence, offset, message, live: None, what: what.to_owned() });
+        }
+    }
+
+    fn record(&mut self, found: &Found, offset: u32, record: &Record<'_>) {
+        let at = u64::from(offset);
+        let mut payload = Cursor(record.payload);
+        let sense = match record.kind {
+            kind if kind == Kind::Message as u8 => match MessageView::parse(record.payload) {
+                Ok(view) => {
+                    self.message(found, offset, &view);
+                    Some(())
+                }
+                Err(_) => None,
+            },
+            kind if kind == Kind::Chunk as u8 => self.chunk(found, payload),
+            kind if kind == Kind::Outcome as u8 => self.outcome(found, at, &mut payload),
+            kind if kind == Kind::Census as u8 => self.census(found, at, &mut payload),
+            _ => Some(()),
+        };
+        if sense.is_none() {
+            self.rot(found, at, "the record is whole but makes no sense");
+        }
+    }
+
+    fn message(&mut self, found: &Found, offset: u32, view: &MessageView<'_>) {
+        let sequence = found.header.sequence;
+        self.met.push((sequence, offset, view.count));
+        let live = self.live.binary_search(&(found.slot, offset)).is_ok();
+        let mut wrong = Vec::new();
+        if view.id != self.id(found, offset) {
+            wrong.push((u64::from(offset), "its record names another place".to_owned()));
+        }
+        let size: u64 = view.extents().map(|extent| u64::from(extent.length)).sum();
+        if size != view.size || u64::from(view.header_length) > view.size {
+            wrong.push((u64::from(offset), "its body is not as long as its record says".to_owned()));
+        }
+        for extent in view.extents() {
+            match message::read_extent(self.files, self.survey, &extent) {
+                Ok(body) => self.report.bodies += body.len() as u64,
+                // Of a settled message the segments of its other pieces may have gone before.
+                Err(Fault::Gone) if !live => {}
+                Err(fault) => {
+                    // The chunk has its own record, where the same was seen.
+                    self.report.rot.retain(|rot| !same_piece(rot, &extent));
+                    let place = if extent.slot == found.slot { "" } else { " in another segment" };
+                    let what =
+                        format!("its body ({} bytes at {}{place}) {fault}", extent.length, extent.offset);
+                    wrong.push((u64::from(extent.offset), what));
+                }
+            }
+        }
+        for (at, what) in wrong {
+            let (slot, message) = (found.slot, Some(view.id));
+            self.push(Rot { slot, sequence, offset: at, message, live: Some(live), what });
+        }
+    }
+
+    fn chunk(&mut self, found: &Found, mut payload: Cursor<'_>) -> Option<()> {
+        let extent = record::read_extent(&mut payload)?;
+        if (extent.sequence, extent.slot) != (found.header.sequence, found.slot) {
+            return None;
+        }
+        match message::read_extent(self.files, self.survey, &extent) {
+            Ok(body) => self.report.bodies += body.len() as u64,
+            Err(fault) => {
+                self.rot(found, u64::from(extent.offset), format!("{PIECE} {fault}"));
+            }
+        }
+        Some(())
+    }
+
+    /// Whether a record may speak of this message: it was met, or lies where nothing can be told.
+    fn is_known(&self, sequence: u32, offset: u32, end: u32) -> bool {
+        if self.survey.by_sequence(sequence).is_none() || self.holes.contains(&sequence) {
+            return true;
+        }
+        let place = self.met.binary_search_by_key(&(sequence, offset), |met| (met.0, met.1));
+        place.is_ok_and(|place| end <= u32::from(self.met[place].2))
+    }
+
+    fn outcome(&mut self, found: &Found, at: u64, payload: &mut Cursor<'_>) -> Option<()> {
+        let (sequence, offset) = (payload.u32()?, payload.u32()?);
+        let (first, count, _) = record::read_fate(payload)?;
+        if !self.is_known(sequence, offset, u32::from(first) + u32::from(count)) {
+            self.rot(found, at, format!("an outcome of a message that is not there ({sequence}, {offset})"));
+        }
+        Some(())
+    }
+
+    fn census(&mut self, found: &Found, at: u64, payload: &mut Cursor<'_>) -> Option<()> {
+        let (sequence, messages) = (payload.u32()?, payload.u32()?);
+        for _ in 0..messages {
+            let (offset, ranges) = (payload.u32()?, payload.u16()?);
+            for _ in 0..ranges {
+                let (first, count, _) = record::read_fate(payload)?;
+                if !self.is_known(sequence, offset, u32::from(first) + u32::from(count)) {
+                    let what = format!("a census names a message that is not there ({sequence}, {offset})");
+                    self.rot(found, at, what);
+                }
+            }
+        }
+        Some(())
+    }
+}
+
+const PIECE: &str = "a piece of a body";
+
+fn same_piece(rot: &Rot, extent: &Extent) -> bool {
+    rot.slot == extent.slot
+        && rot.offset == u64::from(extent.offset)
+        && rot.message.is_none()
+        && rot.what.starts_with(PIECE)
+}

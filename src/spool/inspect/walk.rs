@@ -1,0 +1,209 @@
+//! One segment, commit by commit: what counts, what is rot, what is a torn tail.
+
+use memchr::memmem::Finder;
+
+use crate::limits;
+use crate::spool::fold::Files;
+use crate::spool::inspect::Found;
+use crate::spool::record::{self, Kind, MessageView, Record};
+use crate::spool::segment::{self, MARK, Mark};
+
+/// What a walk meets.
+#[derive(Debug)]
+pub enum Step<'a> {
+    /// A whole record of a commit that counts.
+    Record {
+        /// Where it begins.
+        offset: u32,
+        /// The record.
+        record: Record<'a>,
+        /// Something written later says that this commit was synced, bodies and all.
+        vouched: bool,
+    },
+    /// Damage in a part that was synced.
+    Rot {
+        /// Where the damaged commit begins.
+        from: u64,
+        /// Where the next sound one does, or the segment ends.
+        to: u64,
+        /// Records in between.
+        records: Vec<Salvage>,
+    },
+    /// The last commit is not whole: it was under way when the writer stopped.
+    Torn {
+        /// Where it begins.
+        from: u64,
+        /// Records that are there of it.
+        records: Vec<Salvage>,
+    },
+}
+
+/// A record inside a commit that does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Salvage {
+    /// Where it begins.
+    pub offset: u32,
+    /// It is a message, as far as can be seen.
+    pub message: bool,
+    /// It is whole itself; its commit is not.
+    pub whole: bool,
+}
+
+/// Bytes of a commit's records that are read: no writer makes larger commits.
+const RECORDS_MAX: u32 = limits::COMMIT_BYTES_MAX as u32;
+
+/// Walks a segment from its first commit on; returns where what counts ends. Holds one commit's records at a time.
+pub fn walk(files: &impl Files, found: &Found, mut visit: impl FnMut(Step<'_>)) -> u64 {
+    let mut at = segment::FIRST_COMMIT;
+    let mut valid = at;
+    while at < found.end {
+        match Commit::read(files, found, at) {
+            Ok(commit) => {
+                for (offset, record) in commit.records(found) {
+                    visit(Step::Record { offset, record, vouched: commit.vouched });
+                }
+                at = commit.next;
+                valid = at;
+            }
+            Err(()) => {
+                let next = next_mark(files, found, at + limits::BLOCK).or(found.sealed.then_some(found.end));
+                let records = salvage(files, found, at, next);
+                match next {
+                    Some(to) => {
+                        visit(Step::Rot { from: at, to, records });
+                        at = to;
+                    }
+                    None => {
+                        if !records.is_empty() || mark(files, found, at).is_some() {
+                            visit(Step::Torn { from: at, records });
+                        }
+                        break;
+                    }
+                }
+            }
+        }
+    }
+    valid
+}
+
+struct Commit {
+    at: u64,
+    bytes: Vec<u8>,
+    next: u64,
+    vouched: bool,
+}
+
+fn mark(files: &impl Files, found: &Found, at: u64) -> Option<Mark> {
+    let fits = at + MARK as u64 <= found.end;
+    let bytes = if fits { files.read(found.slot, at, MARK).ok()? } else { return None };
+    Mark::read(&bytes, found.header.salt, at)
+        .filter(|mark| mark.end() <= found.end && mark.records_length <= RECORDS_MAX)
+}
+
+impl Commit {
+    /// A commit whose mark and records are whole, and its bodies too if nothing else vouches for them.
+    fn read(files: &impl Files, found: &Found, at: u64) -> Result<Commit, ()> {
+        let mark = mark(files, found, at).ok_or(())?;
+        let length = mark.records_length as usize;
+        let bytes = files.read(found.slot, at + MARK as u64, length).map_err(|_| ())?;
+        let next = mark.end();
+        let vouched = if next < found.end { self::mark(files, found, next).is_some() } else { found.sealed };
+        let commit = Commit { at, bytes, next, vouched };
+        let (mut count, mut end) = (0, 0);
+        for (offset, record) in commit.records(found) {
+            count += 1;
+            end = (u64::from(offset) - at) as usize - MARK + record.length;
+            if !vouched && !bodies_whole(files, found, &record) {
+                return Err(());
+            }
+        }
+        if count == mark.records && end == length { Ok(commit) } else { Err(()) }
+    }
+
+    /// Its records, up to the first that is not whole.
+    fn records<'a>(&'a self, found: &Found) -> impl Iterator<Item = (u32, Record<'a>)> + use<'a> {
+        let (salt, mut place) = (found.header.salt, 0);
+        std::iter::from_fn(move || {
+            let rest = self.bytes.get(place..).filter(|rest| !rest.is_empty())?;
+            let offset = self.at + (MARK + place) as u64;
+            let record = record::read(rest, salt, offset).ok()?;
+            place += record.length;
+            Some((u32::try_from(offset).ok()?, record))
+        })
+    }
+}
+
+fn bodies_whole(files: &impl Files, found: &Found, record: &Record<'_>) -> bool {
+    let Some(view) = message(record) else { return true };
+    view.extents().filter(|extent| extent.sequence == found.header.sequence).all(|extent| {
+        let body = files.read(found.slot, u64::from(extent.offset), extent.length as usize);
+        body.is_ok_and(|body| crc32c::crc32c(&body) == extent.crc)
+    })
+}
+
+/// The message in a record, if it is one and makes sense.
+pub(super) fn message<'a>(record: &Record<'a>) -> Option<MessageView<'a>> {
+    if record.kind == Kind::Message as u8 { MessageView::parse(record.payload).ok() } else { None }
+}
+
+/// The next valid mark from `from` on.
+fn next_mark(files: &impl Files, found: &Found, from: u64) -> Option<u64> {
+    const STRIDE: u64 = 1 << 20;
+    let mut at = from;
+    while at < found.end {
+        let length = STRIDE.min(found.end - at);
+        let bytes = files.read(found.slot, at, length as usize).unwrap_or_default();
+        for (place, block) in bytes.chunks(limits::BLOCK as usize).enumerate() {
+            let offset = at + place as u64 * limits::BLOCK;
+            if Mark::read(block, found.header.salt, offset).is_some() {
+                return Some(offset);
+            }
+        }
+        at += STRIDE;
+    }
+    None
+}
+
+/// What can still be told of the records of a commit that is not whole. It is looked for by the salt, which no client has ever
+/// seen, so no body can pass for one.
+fn salvage(files: &impl Files, found: &Found, at: u64, next: Option<u64>) -> Vec<Salvage> {
+    let window = (limits::COMMIT_BYTES_MAX as u64 + limits::BLOCK).min(next.unwrap_or(found.end) - at);
+    let Ok(bytes) = files.read(found.slot, at, window as usize) else { return Vec::new() };
+    // With a mark it is known where the records end; without one the bodies are passed over.
+    let end = mark(files, found, at).map_or(bytes.len(), |mark| MARK + mark.records_length as usize);
+    let bytes = &bytes[..end.min(bytes.len())];
+    let marked = end < window as usize;
+    let salt = Finder::new(&found.header.salt.to_le_bytes()).into_owned();
+    let read = |place: usize| {
+        bytes.get(place..).map(|rest| record::read(rest, found.header.salt, at + place as u64))
+    };
+    let mut records = Vec::new();
+    let mut place = MARK;
+    while place < bytes.len() && records.len() < limits::COMMIT_ITEMS_MAX {
+        let offset = (at + place as u64) as u32;
+        if let Some(Ok(record)) = read(place) {
+            records.push(Salvage { offset, message: message(&record).is_some(), whole: true });
+            place += record.length;
+            continue;
+        }
+        if let Some(message) = broken(&bytes[place..], found.header.salt, offset, marked) {
+            records.push(Salvage { offset, message, whole: false });
+        }
+        // The salt stands 8 bytes into a record.
+        let from = place + 9;
+        let mut hits = bytes.get(from..).into_iter().flat_map(|rest| salt.find_iter(rest));
+        match hits.find(|hit| matches!(read(from + hit - 8), Some(Ok(_)))) {
+            Some(hit) => place = from + hit - 8,
+            None => break,
+        }
+    }
+    records
+}
+
+/// Whether a damaged record begins here, and if so whether it is a message.
+fn broken(bytes: &[u8], salt: u64, offset: u32, marked: bool) -> Option<bool> {
+    let kind = *bytes.first()?;
+    let has = |range: std::ops::Range<usize>, value: &[u8]| bytes.get(range) == Some(value);
+    let named = has(8..16, &salt.to_le_bytes()) || has(20..24, &offset.to_le_bytes());
+    (named || marked).then_some(kind == Kind::Message as u8)
+}
