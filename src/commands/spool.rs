@@ -336,7 +336,7 @@ fn show(message: &Message, json: bool) -> Result<(), Failure> {
     let (snapshot, placed) = locate(message)?;
     let view = view(&placed)?;
     let Snapshot { lane, survey } = &snapshot;
-    let history = inspect::history(lane, survey, &placed, view.count);
+    let history = inspect::history(lane, survey, view.id, view.count);
     let wanted = (view.header_length as usize).min(limits::HEADER_MAX);
     let mut header = Ok(Vec::new());
     for extent in view.extents() {

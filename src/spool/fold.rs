@@ -409,7 +409,12 @@ impl<F: Files> Fold<'_, F> {
     }
 
     /// One whole record counts.
-    pub(in crate::spool) fn record(&mut self, found: &Found, bytes: &[u8], offset: u32) -> Result<(), Refusal> {
+    pub(in crate::spool) fn record(
+        &mut self,
+        found: &Found,
+        bytes: &[u8],
+        offset: u32,
+    ) -> Result<(), Refusal> {
         let Ok(record) = record::read(bytes, found.header.salt, u64::from(offset)) else { return Ok(()) };
         let (slot, sequence) = (found.slot, found.header.sequence);
         let damaged = match record.kind {
@@ -455,6 +460,9 @@ impl<F: Files> Fold<'_, F> {
         let (bytes, elsewhere) = compact::parts(slot, length, view.extents().filter(known));
         let mut entry = Entry::new(slot, offset, view.count, bytes, elsewhere);
         if let Some(state) = view.state()? {
+            if !in_order(&state, view.count) {
+                return Err(RecordError::Damaged);
+            }
             entry.replace(&state, &mut self.replies);
             let birth = (view.id.sequence, view.id.offset);
             entry.set_birth(birth);

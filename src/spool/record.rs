@@ -402,6 +402,11 @@ impl<'a> MessageView<'a> {
         std::iter::from_fn(move || read_extent(&mut rest))
     }
 
+    /// Whether it lies elsewhere than where it was born.
+    pub fn is_moved(&self) -> bool {
+        self.state.is_some()
+    }
+
     /// Of a moved message: what was live when it moved. None: it lies where it was born.
     pub(in crate::spool) fn state(&self) -> Result<Option<Vec<RangeFate>>, RecordError> {
         let Some(state) = self.state else { return Ok(None) };

@@ -69,6 +69,25 @@ pub fn read_message(files: &impl Files, found: &Found, offset: u32) -> Result<Pl
 /// Looks for a message in a lane. None: this lane never had it, or has it no more. It may be settled, and it may stand in a
 /// commit that does not count; a damaged one is an error only if a record that says it is this message lies there.
 pub fn find(files: &impl Files, survey: &Survey, id: MessageId) -> Option<Result<Placed, Fault>> {
+    let born = find_born(files, survey, id);
+    // Where it lies now, if it moved.
+    let mut moved = None;
+    for found in survey.active.iter().filter(|found| found.header.sequence >= id.sequence) {
+        walk(files, found, |step| {
+            let Step::Record { offset, record, .. } = step else { return };
+            if record.kind == Kind::Message as u8
+                && MessageView::parse(record.payload).is_ok_and(|view| view.id == id && view.is_moved())
+            {
+                let payload = record.payload.to_vec();
+                moved = Some(Placed { slot: found.slot, sequence: found.header.sequence, offset, payload });
+            }
+        });
+    }
+    moved.map(Ok).or(born)
+}
+
+/// Looks where its id says that it was born.
+fn find_born(files: &impl Files, survey: &Survey, id: MessageId) -> Option<Result<Placed, Fault>> {
     let found = survey.by_sequence(id.sequence)?;
     let placed = match read_message(files, found, id.offset) {
         Ok(placed) => placed,
@@ -136,27 +155,35 @@ pub struct History {
     pub counts: bool,
 }
 
-/// Reads everything the lane says about the message that lies at `placed` and has `count` recipients.
-pub fn history(files: &impl Files, survey: &Survey, placed: &Placed, count: u16) -> History {
+/// Reads everything the lane says about this message, which has `count` recipients.
+pub fn history(files: &impl Files, survey: &Survey, id: MessageId, count: u16) -> History {
     let mut history =
         History { recipients: vec![RecipientState::Waiting; usize::from(count)], counts: false };
-    let name = (placed.sequence, placed.offset);
-    for found in survey.active.iter().filter(|found| found.header.sequence >= placed.sequence) {
+    // Outcomes call it by where it was born, censuses by where it lay when they were written.
+    let born = (id.sequence, id.offset);
+    let mut lies = born;
+    for found in survey.active.iter().filter(|found| found.header.sequence >= id.sequence) {
         walk(files, found, |step| {
             let Step::Record { offset, record, .. } = step else { return };
             let mut payload = Cursor(record.payload);
             match record.kind {
                 kind if kind == Kind::Message as u8 => {
-                    history.counts |= (found.header.sequence, offset) == name;
+                    let view = MessageView::parse(record.payload).ok().filter(|view| view.id == id);
+                    let Some(view) = view else { return };
+                    lies = (found.header.sequence, offset);
+                    history.counts = true;
+                    if let Ok(Some(state)) = view.state() {
+                        history.list(&state);
+                    }
                 }
                 kind if kind == Kind::Outcome as u8 => {
                     let about = (payload.u32(), payload.u32());
-                    if about == (Some(name.0), Some(name.1)) {
+                    if about == (Some(born.0), Some(born.1)) {
                         history.outcome(&mut payload);
                     }
                 }
-                kind if kind == Kind::Census as u8 && payload.u32() == Some(name.0) => {
-                    history.census(payload, name.1);
+                kind if kind == Kind::Census as u8 && payload.u32() == Some(lies.0) => {
+                    history.list(&listed(&mut payload, lies.1).unwrap_or_default());
                 }
                 _ => {}
             }
@@ -173,13 +200,12 @@ impl History {
         }
     }
 
-    /// A census lists all that is live; what it does not list is settled.
-    fn census(&mut self, mut payload: Cursor<'_>, offset: u32) {
-        let listed = listed(&mut payload, offset).unwrap_or_default();
+    /// A census or a move lists all that is live; what it does not list is settled.
+    fn list(&mut self, listed: &[(u16, u16, Fate)]) {
         let mut live = vec![None; self.recipients.len()];
         for (first, count, fate) in listed {
-            let end = (usize::from(first) + usize::from(count)).min(live.len());
-            live[usize::from(first).min(end)..end].fill(Some(of_fate(&fate)));
+            let end = (usize::from(*first) + usize::from(*count)).min(live.len());
+            live[usize::from(*first).min(end)..end].fill(Some(of_fate(fate)));
         }
         for (state, live) in self.recipients.iter_mut().zip(live) {
             match live {
