@@ -6,7 +6,9 @@ use std::collections::HashMap;
 
 use super::*;
 use crate::limits;
+use crate::spool::MessageId;
 use crate::spool::batch::Moved;
+use crate::spool::inspect::{self, RecipientState};
 use story::Story;
 
 #[test]
@@ -106,6 +108,8 @@ fn an_outcome_for_the_old_place_settles_a_moved_message() {
     story.bench.queue.push_back((Item::Message(old), 0));
     story.commit();
     let (key, location) = story.told["m1@x.example"];
+    let sequence = story.bench.lane.segment(location.slot).unwrap().1;
+    let id = MessageId { lane: BIRTHPLACE.lane, sequence, offset: location.offset };
     fill(&mut story, 4);
     // The outcome is under way while the message moves: in the queue before the move, and in the same commit.
     let one = Outcome { key, location, first: 0, count: 1, fate: Fate::Delivered };
@@ -121,7 +125,10 @@ fn an_outcome_for_the_old_place_settles_a_moved_message() {
     assert_eq!(story.moves, 1);
     let entry = story.bench.lane.entry(key).unwrap();
     assert_ne!((entry.slot, entry.offset), (location.slot, location.offset));
+    let place = (entry.slot, entry.offset);
     story.assert_refolds();
+    // Who looks for it by its id finds it where it lies now.
+    assert_looks(&story, id, place, 1);
     // Somebody still reads at the old place: the segment stays.
     let free = story.bench.lane.segments().1;
     story.bench.housekeep();
@@ -136,12 +143,26 @@ fn an_outcome_for_the_old_place_settles_a_moved_message() {
     story.leave();
     assert!(story.bench.lane.segments().1 > free, "free now");
     story.assert_refolds();
+    assert_looks(&story, id, place, 2);
     let three = Outcome { key, location, first: 2, count: 1, fate: Fate::Delivered };
     story.bench.queue.push_back((Item::Outcome(three), 0));
     story.commit();
     assert!(!story.model.contains_key("m1@x.example"));
     assert_eq!(story.bench.lane.messages(), story.model.len());
     story.assert_refolds();
+}
+
+/// The message is found by its id at its new place, with so many recipients delivered, and nothing looks damaged.
+fn assert_looks(story: &Story, id: MessageId, (slot, offset): (u16, u32), delivered: usize) {
+    let survey = inspect::survey(&story.bench.disk, BIRTHPLACE).unwrap();
+    let placed = inspect::find(&story.bench.disk, &survey, id).unwrap().unwrap();
+    assert_eq!((placed.slot, placed.offset), (slot, offset));
+    let history = inspect::history(&story.bench.disk, &survey, id, 3);
+    assert!(history.counts);
+    let states = [vec![RecipientState::Delivered; delivered], vec![RecipientState::Waiting; 3 - delivered]];
+    assert_eq!(history.recipients, states.concat());
+    let report = inspect::verify(&story.bench.disk, SHAPE.lane, BIRTHPLACE).unwrap();
+    assert!(report.rot.is_empty(), "{:?}", report.rot);
 }
 
 /// Segments full of mail that is delivered at once.
