@@ -5,6 +5,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::rc::Rc;
 
 use crate::queue::Group;
 
@@ -20,7 +21,7 @@ pub struct SiteKey(u32);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Resolve this domain and call [`Destinations::resolved`] or [`Destinations::unresolved`].
-    Resolve(DomainKey, Box<str>),
+    Resolve(DomainKey, Rc<str>),
     /// This site may have work for a connection.
     Pump(SiteKey),
 }
@@ -36,25 +37,50 @@ pub enum Take {
     Nothing,
 }
 
+/// A group that waits, the earliest due first in a heap.
+#[derive(Debug)]
+struct Deferred(Group);
+
+impl Ord for Deferred {
+    fn cmp(&self, other: &Deferred) -> std::cmp::Ordering {
+        other.0.due().cmp(&self.0.due())
+    }
+}
+
+impl PartialOrd for Deferred {
+    fn partial_cmp(&self, other: &Deferred) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Deferred {
+    fn eq(&self, other: &Deferred) -> bool {
+        self.0.due() == other.0.due()
+    }
+}
+
+impl Eq for Deferred {}
+
 #[derive(Debug)]
 struct Domain {
-    name: Box<str>,
+    name: Rc<str>,
     ready: VecDeque<Group>,
-    /// (due, place in `waiting`)
-    deferred: BinaryHeap<Reverse<(u32, u32)>>,
-    waiting: Vec<Option<Group>>,
-    free: Vec<u32>,
+    deferred: BinaryHeap<Deferred>,
     site: Option<SiteKey>,
+    /// The time of its entry in `due` that counts; 0: it has none.
+    wakes: u32,
+    /// Groups being attempted.
+    active: u32,
     resolving: bool,
     /// In its site's ring of domains with ready groups.
     in_ring: bool,
-    /// Groups being attempted.
-    active: u32,
 }
+
+const _: () = assert!(size_of::<Option<Domain>>() <= 96, "one of these for each domain with mail");
 
 #[derive(Debug, Default)]
 struct Site {
-    name: Box<str>,
+    name: Rc<str>,
     /// Domains with ready groups, served in turn.
     ring: VecDeque<DomainKey>,
     ready: usize,
@@ -62,6 +88,9 @@ struct Site {
     closed_until: u32,
     failures: u32,
 }
+
+/// A site that failed is remembered so long (seconds) after it was to be tried again, so that its pauses grow.
+const FAILURES_REMEMBERED: u32 = 900;
 
 /// Domains of a failed site asked for again in one tick; the others wait for its next turn.
 const RESOLVED_AGAIN_MAX: usize = 1_000;
@@ -71,11 +100,11 @@ const RESOLVED_AGAIN_MAX: usize = 1_000;
 pub struct Destinations {
     domains: Vec<Option<Domain>>,
     free_domains: Vec<u32>,
-    by_name: HashMap<Box<str>, DomainKey>,
+    by_name: HashMap<Rc<str>, DomainKey>,
     sites: Vec<Site>,
     free_sites: Vec<u32>,
-    by_site: HashMap<Box<str>, SiteKey>,
-    /// One entry per domain and wake-up time.
+    by_site: HashMap<Rc<str>, SiteKey>,
+    /// When domains have something due. An entry counts if its domain says the same time.
     due: BinaryHeap<Reverse<(u32, DomainKey)>>,
     site_due: BinaryHeap<Reverse<(u32, SiteKey)>>,
     /// Outcome credits of each lane that this shard holds.
@@ -132,16 +161,16 @@ impl Destinations {
     }
 
     fn new_domain(&mut self, name: &str) -> DomainKey {
+        let name: Rc<str> = name.into();
         let domain = Domain {
-            name: name.into(),
+            name: name.clone(),
             ready: VecDeque::new(),
             deferred: BinaryHeap::new(),
-            waiting: Vec::new(),
-            free: Vec::new(),
             site: None,
+            wakes: 0,
+            active: 0,
             resolving: false,
             in_ring: false,
-            active: 0,
         };
         let key = match self.free_domains.pop() {
             Some(slot) => {
@@ -153,7 +182,7 @@ impl Destinations {
                 DomainKey(u32::try_from(self.domains.len() - 1).expect("fewer than 2^32 domains"))
             }
         };
-        self.by_name.insert(name.into(), key);
+        self.by_name.insert(name, key);
         key
     }
 
@@ -161,25 +190,52 @@ impl Destinations {
         let domain = self.domain_mut(key)?;
         if group.not_before > now {
             let due = group.due();
-            let earliest = domain.deferred.peek().is_none_or(|Reverse((first, _))| due < *first);
-            let place = match domain.free.pop() {
-                Some(place) => {
-                    domain.waiting[place as usize] = Some(group);
-                    place
-                }
-                None => {
-                    domain.waiting.push(Some(group));
-                    u32::try_from(domain.waiting.len() - 1).expect("bounded by the queue's bound")
-                }
-            };
-            domain.deferred.push(Reverse((due, place)));
-            if earliest {
-                self.due.push(Reverse((due, key)));
+            if domain.deferred.len() == domain.deferred.capacity() {
+                // By a quarter and not by as much again: most of what waits for long waits here.
+                domain.deferred.reserve_exact(domain.deferred.len() / 4 + 1);
             }
+            domain.deferred.push(Deferred(group));
+            self.wake(key, due);
             return None;
         }
         domain.ready.push_back(group);
         self.activate(key, 1)
+    }
+
+    /// The domain is looked at by the tick of this time.
+    fn wake(&mut self, key: DomainKey, at: u32) {
+        let at = at.max(1);
+        let Some(domain) = self.domain_mut(key) else { return };
+        if domain.wakes != 0 && domain.wakes <= at {
+            return;
+        }
+        domain.wakes = at;
+        self.due.push(Reverse((at, key)));
+        if self.due.len() > 2 * self.by_name.len() + 1024 {
+            let domains = &self.domains;
+            let counts = |key: &DomainKey, at: u32| {
+                domains[key.0 as usize].as_ref().is_some_and(|domain| domain.wakes == at)
+            };
+            self.due.retain(|Reverse((at, key))| counts(key, *at));
+        }
+    }
+
+    /// A domain whose mail all waits for a later time needs no room for more, and no site: it asks for that again then.
+    fn rest(&mut self, key: DomainKey) {
+        let Some(domain) = self.domain_mut(key) else { return };
+        if domain.active == 0 && domain.ready.is_empty() && !domain.resolving && !domain.in_ring {
+            domain.ready = VecDeque::new();
+            domain.site = None;
+        }
+    }
+
+    /// A domain left the ring of its site with nothing ready.
+    fn left_ring(&mut self, key: DomainKey) {
+        if let Some(domain) = self.domain_mut(key) {
+            domain.in_ring = false;
+        }
+        self.rest(key);
+        self.release_if_empty(key);
     }
 
     /// A domain got ready groups: into its site's ring, or to the resolver.
@@ -205,7 +261,8 @@ impl Destinations {
         if let Some(site) = self.by_site.get(name) {
             return *site;
         }
-        let site = Site { name: name.into(), ..Site::default() };
+        let name: Rc<str> = name.into();
+        let site = Site { name: name.clone(), ..Site::default() };
         let new = match self.free_sites.pop() {
             Some(slot) => {
                 self.sites[slot as usize] = site;
@@ -216,7 +273,7 @@ impl Destinations {
                 SiteKey(u32::try_from(self.sites.len() - 1).expect("fewer than 2^32 sites"))
             }
         };
-        self.by_site.insert(name.into(), new);
+        self.by_site.insert(name, new);
         new
     }
 
@@ -229,7 +286,8 @@ impl Destinations {
         let mut forgotten = Vec::new();
         for (slot, site) in self.sites.iter_mut().enumerate() {
             let key = SiteKey(slot as u32);
-            let idle = !used[slot] && site.ring.is_empty() && site.closed_until <= now;
+            let until = site.closed_until + if site.failures > 0 { FAILURES_REMEMBERED } else { 0 };
+            let idle = !used[slot] && site.ring.is_empty() && until <= now;
             if idle && self.by_site.get(&site.name) == Some(&key) && !busy(key) {
                 self.by_site.remove(&site.name);
                 *site = Site::default();
@@ -270,23 +328,24 @@ impl Destinations {
         }
         domain.ready = kept;
         if !domain.ready.is_empty() {
-            self.due.push(Reverse((now + retry_in.max(1), key)));
+            self.wake(key, now + retry_in.max(1));
         }
         taken
     }
 
     /// Work for a connection of this site.
     pub fn take(&mut self, site: SiteKey, now: u32) -> Take {
-        let state = &mut self.sites[site.0 as usize];
+        let state = &self.sites[site.0 as usize];
         if state.closed_until > now {
             return Take::Nothing;
         }
         // Each domain of the ring is looked at once at most: one whose lane has no credit is passed over.
         for _ in 0..state.ring.len() {
+            let state = &mut self.sites[site.0 as usize];
             let Some(key) = state.ring.pop_front() else { break };
             let Some(Some(domain)) = self.domains.get_mut(key.0 as usize) else { continue };
             let Some(group) = domain.ready.front().copied() else {
-                domain.in_ring = false;
+                self.left_ring(key);
                 continue;
             };
             let credit = self.credits.get_mut(usize::from(group.location.lane)).filter(|credit| **credit > 0);
@@ -336,6 +395,7 @@ impl Destinations {
             let not_before = group.not_before.max(now.saturating_add(1));
             self.enqueue(key, Group { not_before, ..*group }, now);
         }
+        self.rest(key);
         self.release_if_empty(key);
     }
 
@@ -416,26 +476,22 @@ impl Destinations {
                 break;
             }
             self.due.pop();
-            let Some(domain) = self.domain_mut(key) else { continue };
+            let Some(domain) = self.domain_mut(key).filter(|domain| domain.wakes == due) else { continue };
+            domain.wakes = 0;
             let before = moved;
-            while moved < bound {
-                let Some(Reverse((due, place))) = domain.deferred.peek().copied() else { break };
-                if due > now {
-                    break;
-                }
-                domain.deferred.pop();
-                domain.free.push(place);
-                if let Some(group) = domain.waiting[place as usize].take() {
-                    domain.ready.push_back(group);
-                    moved += 1;
-                }
+            while moved < bound && domain.deferred.peek().is_some_and(|first| first.0.due() <= now) {
+                domain.ready.extend(domain.deferred.pop().map(|first| first.0));
+                moved += 1;
+            }
+            if domain.deferred.len() < domain.deferred.capacity() / 4 {
+                domain.deferred.shrink_to_fit();
             }
             // Mail that waited may find its domain elsewhere; the resolver's cache knows how long an answer holds.
             if moved > before && !domain.in_ring && domain.active == 0 {
                 domain.site = None;
             }
-            if let Some(Reverse((next, _))) = domain.deferred.peek().copied() {
-                self.due.push(Reverse((next, key)));
+            if let Some(next) = domain.deferred.peek().map(|first| first.0.due()) {
+                self.wake(key, next);
             }
             let waits_for_resolver =
                 self.domain(key).is_some_and(|domain| domain.site.is_none() && !domain.ready.is_empty());
@@ -461,11 +517,12 @@ impl Destinations {
             let Some(key) = state.ring.pop_front() else { break };
             let Some(Some(domain)) = self.domains.get_mut(key.0 as usize) else { continue };
             state.ready -= domain.ready.len();
-            domain.in_ring = false;
             if domain.ready.is_empty() {
                 // What of it is under way may be put back here.
+                self.left_ring(key);
                 continue;
             }
+            domain.in_ring = false;
             domain.site = None;
             if !std::mem::replace(&mut domain.resolving, true) {
                 effects.push(Effect::Resolve(key, domain.name.clone()));

@@ -105,7 +105,7 @@ pub(super) fn carry_out<R: Runtime>(shard: &Rc<Shard<R>>, effect: Effect) {
     }
 }
 
-async fn resolve<R: Runtime>(shard: Rc<Shard<R>>, key: DomainKey, name: Box<str>) {
+async fn resolve<R: Runtime>(shard: Rc<Shard<R>>, key: DomainKey, name: Rc<str>) {
     match shard.resolver.next_hop(&name).await {
         Ok(hop) => {
             let site = shard.destinations.borrow_mut().site(&hop.site);

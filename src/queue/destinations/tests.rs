@@ -195,3 +195,44 @@ fn an_attempt_put_back_while_its_site_is_tried_again_is_found_by_the_pump() {
     assert_eq!(queue.put_back(key, first), Some(Effect::Pump(site)));
     assert_eq!(queue.ready(site, 1001), 1);
 }
+
+#[test]
+fn wake_ups_do_not_pile_up() {
+    let mut queue = Destinations::new(vec![10]);
+    // Each comes due before all that wait already.
+    for offset in 0..10_000 {
+        queue.push("a.example", Group { not_before: 500_000 - offset, ..late(offset) }, 10);
+    }
+    assert!(queue.due.len() <= 1026, "{} entries for one domain", queue.due.len());
+    assert_eq!(queue.next_due(), Some(490_001));
+    // And it is looked at whenever something is due.
+    for now in 490_001..490_011 {
+        queue.tick(now, 100);
+        let key = queue.by_name["a.example"];
+        assert_eq!(queue.domain(key).unwrap().ready.len() as u32, now - 490_000);
+    }
+}
+
+#[test]
+fn a_domain_that_waits_holds_no_site_and_no_room() {
+    let mut queue = Destinations::new(vec![10]);
+    let site = push_resolved(&mut queue, "a.example", "mx", 1);
+    let (key, first) = job(&mut queue, site, 10).unwrap();
+    queue.attempted(key, &first, &[Group { not_before: 70, attempts: 1, ..first }], 10);
+    let domain = queue.domain(key).unwrap();
+    assert_eq!((domain.ready.capacity(), domain.deferred.capacity()), (0, 1));
+    assert_eq!(queue.forget_idle_sites(10, |_| false), [site]);
+    // One that failed is remembered, or its pauses would never grow.
+    let site = push_resolved(&mut queue, "b.example", "dead", 2);
+    queue.close_site(site, 100);
+    let (key, group) = queue.expire(site, 1000, 10)[0];
+    queue.attempted(key, &group, &[], 1000);
+    queue.tick(1000, 10);
+    assert_eq!(queue.forget_idle_sites(999, |_| false), []);
+    assert_eq!(queue.failures(site), 1);
+    assert_eq!(queue.forget_idle_sites(1000, |_| false), [site]);
+}
+
+fn late(offset: u32) -> Group {
+    Group { expiry: 1_000_000, ..group(offset, 1) }
+}
