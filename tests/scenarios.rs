@@ -90,7 +90,6 @@ fn a_relay_that_forgets_is_caught() {
 #[test]
 fn a_relay_that_does_not_start_is_an_error_with_its_words() {
     let mut plan = plan("steady", 50.0, 1);
-    plan.seed = 8;
     plan.scenario.relay = "[delivery]\nno_such_key = 1\n".parse().expect("sound");
     let error = conduct(&plan, |_| true).expect_err("an unknown key").to_string();
     assert!(error.contains("no_such_key"), "{error}");

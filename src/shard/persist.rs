@@ -23,6 +23,7 @@ use crate::shard::timers::Sleep;
 use crate::shard::{Shard, handoff, settle};
 use crate::smtp::data::Summary;
 use crate::spool::batch::{Batch, Item, NewMessage, Outcome};
+use crate::spool::fold::Tail;
 use crate::spool::lane::{Begin, Done, Lane};
 use crate::spool::record::Extent;
 use crate::spool::{Durable, MessageId};
@@ -80,8 +81,8 @@ pub struct Keeper<R: Runtime> {
     /// When the oldest waiting outcome came.
     oldest: Cell<Option<Instant>>,
     stalled: Cell<bool>,
-    /// The segment found at the end of the lane at start, until it is synced: the page cache may hold what the disk does not.
-    unsynced: Cell<Option<u16>>,
+    /// The end of the lane as it was found at start, until it is surely on the disk.
+    unsynced: Cell<Option<Tail>>,
     writing: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
@@ -93,7 +94,7 @@ impl<R: Runtime> Keeper<R> {
         directory: PathBuf,
         segment_size: u64,
         segments: Vec<Option<R::Segment>>,
-        unsynced: Option<u16>,
+        unsynced: Option<Tail>,
     ) -> Keeper<R> {
         Keeper {
             lane: RefCell::new(lane),
@@ -239,7 +240,7 @@ fn refuse(ticket: Ticket, why: NotStored) {
 async fn commit<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>, batch: Batch<Ticket>) {
     let started = shard.runtime.now();
     let counters = &shard.instruments.counters;
-    match write(keeper, &batch).await {
+    match write(shard, keeper, &batch).await {
         Ok(synced) => {
             counters.commits.add(1);
             counters.commit_items.add(batch.len() as u64);
@@ -269,12 +270,27 @@ async fn commit<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>, batch:
     }
 }
 
-async fn write<R: Runtime>(keeper: &Keeper<R>, batch: &Batch<Ticket>) -> io::Result<Synced> {
-    if let Some(found) = keeper.unsynced.get().and_then(|slot| keeper.segment(slot)) {
-        // The header written next vouches for what was found there.
+/// Writes what was found at the end of the lane once more and syncs it: the header written next vouches for it.
+async fn secure<R: Runtime>(shard: &Shard<R>, keeper: &Keeper<R>) -> io::Result<()> {
+    let Some(tail) = keeper.unsynced.get() else { return Ok(()) };
+    if let Some(found) = keeper.segment(tail.slot) {
+        let stretches = [(0, limits::BLOCK), (u64::from(tail.from), u64::from(tail.to - tail.from))];
+        for (offset, length) in stretches {
+            let bytes = shard.runtime.read(found.map(), offset, length as usize).await?;
+            found.append(offset, &[io::IoSlice::new(&bytes)])?;
+        }
         let _ = found.sync().await?;
     }
     keeper.unsynced.set(None);
+    Ok(())
+}
+
+async fn write<R: Runtime>(
+    shard: &Shard<R>,
+    keeper: &Keeper<R>,
+    batch: &Batch<Ticket>,
+) -> io::Result<Synced> {
+    secure(shard, keeper).await?;
     let segment =
         keeper.segment(batch.slot).ok_or_else(|| io::Error::other("the segment file is not open"))?;
     if let Some(header) = &batch.header {

@@ -81,9 +81,9 @@ impl Lane {
         self.slots.iter().map(|slot| slot.bytes).sum()
     }
 
-    /// Bytes of the segments that are full, whatever is live in them.
+    /// Bytes of the segments that are full and matter to anyone.
     pub fn sealed_bytes(&self) -> u64 {
-        let sealed = self.slots.iter().filter(|slot| matches!(slot.state, State::Sealed | State::Freeing));
+        let sealed = self.slots.iter().filter(|slot| slot.state == State::Sealed && !slot.is_needless());
         sealed.count() as u64 * self.shape.segment_size
     }
 

@@ -52,8 +52,20 @@ pub struct Folded {
     pub damage: Vec<String>,
     /// Commits of a torn tail that were dropped; nobody was told about them.
     pub torn: u32,
-    /// The file that was written last: to be synced before anything else is written.
-    pub last: Option<u16>,
+    /// What was written last: to be written again and synced before anything else is.
+    pub last: Option<Tail>,
+}
+
+/// The last commit of a lane. What a start reads of it may be nowhere but in memory: after a failed sync the kernel keeps the
+/// bytes, calls them clean, and writes them no more. The header goes with it, for the same reason. Everything before was synced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tail {
+    /// Its file.
+    pub slot: u16,
+    /// Where the last valid commit begins.
+    pub from: u32,
+    /// Where it ends.
+    pub to: u32,
 }
 
 /// A segment as its header has it.
@@ -134,7 +146,7 @@ pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, Refusal> {
     };
     let Survey { mut slots, pool, mut found, highest } = fold.survey()?;
     found.sort_by_key(|found| found.header.sequence);
-    let (last, last_slot) = fold.segments(&found, &mut slots)?;
+    let (last, tail) = fold.segments(&found, &mut slots)?;
     let mut lane = Lane::new(shape);
     lane.slots = slots;
     lane.pool = pool.into();
@@ -143,7 +155,7 @@ pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, Refusal> {
     lane.next_sequence = u32::saturating_add(highest, 1 + gap);
     lane.last = last;
     fold.finish(&mut lane);
-    Ok(Folded { lane, damage: fold.damage, torn: fold.torn, last: last_slot })
+    Ok(Folded { lane, damage: fold.damage, torn: fold.torn, last: tail })
 }
 
 impl<F: Files> Fold<'_, F> {
@@ -162,8 +174,11 @@ impl<F: Files> Fold<'_, F> {
                     highest = highest.max(header.sequence);
                     if header.life == Life::Free {
                         if size == self.shape.segment_size {
-                            slots[usize::from(slot)].state = State::Free;
-                            pool.push(slot);
+                            // Freed again before it is used: that it is free may be nowhere but in memory (see `Tail`), and
+                            // until it surely is, outcomes about it must stay.
+                            slots[usize::from(slot)] =
+                                Slot { state: State::Sealed, sequence: header.sequence, ..Slot::ABSENT };
+                            self.segments.insert(header.sequence, Remains { slot, ..Remains::default() });
                         }
                     } else {
                         slots[usize::from(slot)] = Slot {
@@ -237,9 +252,9 @@ impl<F: Files> Fold<'_, F> {
         &mut self,
         found: &[Found],
         slots: &mut [Slot],
-    ) -> Result<((u32, u32), Option<u16>), Refusal> {
+    ) -> Result<((u32, u32), Option<Tail>), Refusal> {
         let mut last = (0, 0);
-        let mut last_slot = None;
+        let mut tail = None;
         for (place, segment) in found.iter().enumerate() {
             let next = found.get(place + 1);
             let end = next.and_then(|next| segment.stated_end(&next.header));
@@ -249,16 +264,16 @@ impl<F: Files> Fold<'_, F> {
             {
                 slots[usize::from(next.slot)].cuts.insert(segment.header.sequence);
             }
-            let valid = self.segment(segment, end, next.is_some())?;
-            last = (segment.header.sequence, valid);
-            last_slot = Some(segment.slot);
+            let (from, to) = self.segment(segment, end, next.is_some())?;
+            last = (segment.header.sequence, to);
+            tail = Some(Tail { slot: segment.slot, from, to });
         }
-        Ok((last, last_slot))
+        Ok((last, tail))
     }
 
-    /// Folds one segment; returns where it validly ends. `end` is what the next one says of that, `sealed` whether any later one
+    /// Folds one segment; returns where its last valid commit begins and ends. `end` is what the next one says of that, `sealed` whether any later one
     /// was begun.
-    fn segment(&mut self, found: &Found, end: Option<u32>, sealed: bool) -> Result<u32, Refusal> {
+    fn segment(&mut self, found: &Found, end: Option<u32>, sealed: bool) -> Result<(u32, u32), Refusal> {
         let sequence = found.header.sequence;
         self.segments.insert(sequence, Remains { slot: found.slot, ..Remains::default() });
         let stated = end.is_some();
@@ -270,12 +285,12 @@ impl<F: Files> Fold<'_, F> {
         }
         let end = end.map_or(found.size, u64::from).min(found.size);
         let mut at = segment::FIRST_COMMIT;
-        let mut valid = at;
+        let (mut from, mut valid) = (at, at);
         while at < end {
             match self.commit(found, at, end, sealed)? {
                 Ok(next) => {
+                    (from, valid) = (at, next);
                     at = next;
-                    valid = next;
                 }
                 Err(why) => {
                     // A later mark says that all of this was synced, and so does the next segment's header, up to the end it states.
@@ -290,11 +305,13 @@ impl<F: Files> Fold<'_, F> {
                         break;
                     };
                     at = self.salvage(found, at, next)?;
-                    valid = at;
+                    // Rot is not written again.
+                    (from, valid) = (at, at);
                 }
             }
         }
-        Ok(u32::try_from(valid).unwrap_or(u32::MAX))
+        let offset = |at: u64| u32::try_from(at).unwrap_or(u32::MAX);
+        Ok((offset(from), offset(valid)))
     }
 
     /// The next valid mark from `from` on.

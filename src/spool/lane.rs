@@ -86,7 +86,7 @@ impl Slot {
 
 impl Slot {
     /// Nothing in it matters to anyone.
-    fn is_needless(&self) -> bool {
+    pub(in crate::spool) fn is_needless(&self) -> bool {
         self.live == 0 && self.about.is_empty() && self.cuts.is_empty()
     }
 }

@@ -66,13 +66,13 @@ impl Bench {
     }
 
     fn housekeep(&mut self) {
-        while let Some(slot) = self.lane.wants_segment() {
-            self.disk.0.borrow_mut().insert(slot, vec![0; SIZE as usize]);
-            self.lane.segment_created(slot, true);
-        }
         while let Some((slot, block)) = self.lane.next_to_free() {
             self.disk.write(slot, 0, &block);
             self.lane.freed(slot, Some(Synced::pretended()));
+        }
+        while let Some(slot) = self.lane.wants_segment() {
+            self.disk.0.borrow_mut().insert(slot, vec![0; SIZE as usize]);
+            self.lane.segment_created(slot, true);
         }
         for slot in self.lane.census_due() {
             self.queue.push_front((Item::Census(slot), 0));

@@ -11,6 +11,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hdrhistogram::Histogram;
@@ -256,7 +257,10 @@ impl Stage<'_> {
 
 impl Plan {
     fn target(&self, internet: &Internet, authority: &Authority) -> io::Result<(Target, Surroundings)> {
-        let directory = self.scratch.join(format!("relay-{}-{}", std::process::id(), self.seed));
+        // Runs of one process may be under way at the same time.
+        static RUNS: AtomicU32 = AtomicU32::new(0);
+        let run = RUNS.fetch_add(1, Ordering::Relaxed);
+        let directory = self.scratch.join(format!("relay-{}-{}-{run}", std::process::id(), self.seed));
         // Of a run that was cut short.
         let _ = std::fs::remove_dir_all(&directory);
         std::fs::create_dir_all(&directory)

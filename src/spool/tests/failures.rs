@@ -1,6 +1,7 @@
 //! What failed commits leave on the disk never counts.
 
 use super::*;
+use crate::spool::segment::{Header, Life};
 
 /// A commit that failed although all of it reached the disk stays void, also when the segment that was opened after it
 /// could be recycled.
@@ -57,4 +58,58 @@ fn two_failed_commits_are_both_void() {
         assert!(folded.damage.is_empty(), "{:?}", folded.damage);
         assert_eq!(state(&folded.lane), state(&bench.lane), "header written: {header}");
     }
+}
+
+/// A header that says *free* is believed when it was written and synced by this life of the process: before, the disk may have the
+/// old one still, and everything that speaks about its segment must stay.
+#[test]
+fn a_segment_found_free_is_freed_again_before_its_outcomes_go() {
+    let mut bench = Bench::new();
+    let old = bench.store(message("old@x.example", 1, b"1".to_vec()));
+    let home = bench.lane.entry(old).unwrap().slot;
+    let fill = |bench: &mut Bench| {
+        let full = bench.last.0;
+        while bench.last.0 == full {
+            let key = bench.store(message("a@x.example", 1, vec![0; 200_000]));
+            bench.settle(key, 0, 1, Fate::Delivered);
+            bench.commit();
+        }
+    };
+    fill(&mut bench);
+    // The next segment has an outcome about the first one, and nothing that is live.
+    let teller = bench.last.0;
+    bench.settle(old, 0, 1, Fate::Deferred { attempts: 1, next: 9, reply: "451 later".into() });
+    bench.commit();
+    fill(&mut bench);
+    // What a process sees in memory whose sync of this header failed.
+    let mut free = Header::decode(&bench.disk.read(home, 0, 4096).unwrap()).unwrap();
+    free.life = Life::Free;
+    bench.disk.write(home, 0, &free.encode());
+    let mut lane = bench.refold().lane;
+    let freed: Vec<u16> = std::iter::from_fn(|| lane.next_to_free().map(|(slot, _)| slot)).collect();
+    assert!(freed.contains(&home) && !freed.contains(&teller), "{freed:?}, {home}, {teller}");
+    lane.freed(home, Some(Synced::pretended()));
+    // Now nobody needs to be told.
+    assert_eq!(lane.next_to_free().map(|(slot, _)| slot), Some(teller));
+}
+
+/// What a start is to write again and sync before it vouches for it: the last commit.
+#[test]
+fn the_last_commit_is_named_to_be_secured() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.refold().last, None);
+    for body in [10, 20_000, 30] {
+        bench.store(message("a@x.example", 1, vec![0; body]));
+        let (slot, from, length) = bench.last;
+        let tail = fold::Tail { slot, from, to: from + length as u32 };
+        assert_eq!(bench.refold().last, Some(tail));
+    }
+    // A torn one behind it is none.
+    let last = bench.refold().last;
+    bench.queue.push_back((Item::Message(message("b@x.example", 1, vec![0; 10])), 0));
+    let batch = bench.begin().unwrap();
+    bench.append(&batch);
+    let (slot, offset, _) = bench.last;
+    bench.disk.write(slot, offset + 60, &[0xFF; 8]);
+    assert_eq!(bench.refold().last, last);
 }
