@@ -265,7 +265,7 @@ fn state(lane: &Lane) -> BTreeMap<Place, Recipients> {
         let (_, sequence) = lane.segment(entry.slot).expect("a message lies in a segment");
         let mut recipients = vec![None; usize::from(entry.total)];
         let mut next = 0;
-        for range in entry.live() {
+        for range in entry.live().iter() {
             assert!(range.first >= next && range.count > 0, "ranges overlap: {:?}", entry.live());
             next = range.first.checked_add(range.count).expect("ordinals are 16 bits");
             assert!(next <= entry.total, "more recipients than there are: {:?}", entry.live());

@@ -30,7 +30,7 @@ pub(super) fn recovered<R: Runtime>(
     view: &MessageView<'_>,
 ) {
     let keeper = shard.keeper(location.lane);
-    let Some(live) = keeper.lane.borrow().entry(key).map(|entry| entry.live()) else { return };
+    let Some(live) = keeper.lane.borrow().entry(key).map(|entry| entry.live().to_vec()) else { return };
     for (first, count, domain) in view.domains() {
         for range in &live {
             let from = first.max(range.first);

@@ -74,6 +74,49 @@ pub struct LiveRange {
     pub next: u32,
 }
 
+/// What of a message is live. Nearly all messages have one recipient or one history, which costs nothing beside the entry.
+#[derive(Clone, Debug)]
+enum Live {
+    /// Nothing ever happened to any recipient.
+    All,
+    One(LiveRange),
+    /// More than one range, ascending.
+    Many(Box<Vec<LiveRange>>),
+    None,
+}
+
+impl Live {
+    /// Adds a range behind the others.
+    fn push(&mut self, range: LiveRange) {
+        match self {
+            Live::Many(ranges) => ranges.push(range),
+            Live::One(first) => *self = Live::Many(Box::new(vec![*first, range])),
+            Live::All | Live::None => *self = Live::One(range),
+        }
+    }
+
+    fn trim(&mut self) {
+        if let Live::Many(ranges) = self {
+            ranges.shrink_to_fit();
+        }
+    }
+}
+
+/// The live ranges of a message: a slice, without an allocation.
+#[derive(Clone, Copy, Debug)]
+pub struct Ranges<'a> {
+    one: [LiveRange; 1],
+    more: Option<&'a [LiveRange]>,
+}
+
+impl std::ops::Deref for Ranges<'_> {
+    type Target = [LiveRange];
+
+    fn deref(&self) -> &[LiveRange] {
+        self.more.unwrap_or(&self.one)
+    }
+}
+
 /// One live message.
 #[derive(Clone, Debug)]
 pub struct Entry {
@@ -83,13 +126,14 @@ pub struct Entry {
     pub offset: u32,
     /// All its recipients.
     pub total: u16,
-    /// The live ones; None while nothing ever happened to any.
-    live: Option<Box<[LiveRange]>>,
+    live: Live,
     /// Bytes of its record and of its body in that file.
     pub(in crate::spool) bytes: u32,
     /// What few messages have.
     more: Option<Box<More>>,
 }
+
+const _: () = assert!(size_of::<Option<Entry>>() <= 40, "one of these for each message that waits");
 
 /// A file, and the bytes in it that belong to a message.
 pub(in crate::spool) type Part = (u16, u32);
@@ -115,7 +159,7 @@ impl Entry {
         elsewhere: Vec<Part>,
     ) -> Entry {
         let more = (!elsewhere.is_empty()).then(|| Box::new(More { elsewhere, ..More::default() }));
-        Entry { slot, offset, total, live: None, bytes, more }
+        Entry { slot, offset, total, live: Live::All, bytes, more }
     }
 
     /// Whether this is the message that lies there.
@@ -161,25 +205,33 @@ impl Entry {
     }
 
     /// The live ranges.
-    pub fn live(&self) -> Vec<LiveRange> {
-        match &self.live {
-            Some(ranges) => ranges.to_vec(),
-            None => vec![LiveRange { first: 0, count: self.total, attempts: 0, reply: NO_REPLY, next: 0 }],
+    pub fn live(&self) -> Ranges<'_> {
+        Entry::ranges(&self.live, self.total)
+    }
+
+    fn ranges(live: &Live, total: u16) -> Ranges<'_> {
+        let all = LiveRange { first: 0, count: total, attempts: 0, reply: NO_REPLY, next: 0 };
+        match live {
+            Live::All => Ranges { one: [all], more: None },
+            Live::One(range) => Ranges { one: [*range], more: None },
+            Live::Many(ranges) => Ranges { one: [all], more: Some(ranges) },
+            Live::None => Ranges { one: [all], more: Some(&[]) },
         }
     }
 
     /// Whether no recipient is live.
     pub fn is_dead(&self) -> bool {
-        self.live.as_ref().is_some_and(|ranges| ranges.is_empty())
+        matches!(self.live, Live::None)
     }
 
     /// Takes note of an outcome. Ordinals that are not live (any more) are passed over, so that an outcome read twice counts
     /// once. Returns how many recipients are finally settled by it.
     pub fn apply(&mut self, first: u16, count: u16, fate: &Fate, replies: &mut Replies) -> u16 {
         let (start, end) = (first, first.saturating_add(count));
-        let mut kept = Vec::new();
+        let before = std::mem::replace(&mut self.live, Live::None);
+        let kept = &mut self.live;
         let mut touched = 0;
-        for range in self.live() {
+        for range in Entry::ranges(&before, self.total).iter().copied() {
             let (from, to) = (range.first, range.first + range.count);
             let (cut_from, cut_to) = (from.max(start), to.min(end));
             if cut_from >= cut_to {
@@ -217,19 +269,18 @@ impl Entry {
                 _ => {}
             }
         }
-        self.live = Some(kept.into_boxed_slice());
+        kept.trim();
         if matches!(fate, Fate::Deferred { .. }) { 0 } else { touched }
     }
 
     /// Replaces what is known by a census.
     pub(in crate::spool) fn replace(&mut self, ranges: &[(u16, u16, Fate)], replies: &mut Replies) {
         self.forget(replies);
-        self.live = Some(Box::new([]));
-        let mut live = Vec::new();
+        self.live = Live::None;
         for (first, count, fate) in ranges {
             if let Fate::Deferred { attempts, next, reply } = fate {
                 let reply = if *attempts == 0 { NO_REPLY } else { replies.keep(reply) };
-                live.push(LiveRange {
+                self.live.push(LiveRange {
                     first: *first,
                     count: *count,
                     attempts: *attempts,
@@ -238,59 +289,70 @@ impl Entry {
                 });
             }
         }
-        self.live = Some(live.into_boxed_slice());
+        self.live.trim();
     }
 
     /// Lets go of the texts of a message that is gone.
     pub fn forget(&mut self, replies: &mut Replies) {
-        for range in self.live.iter().flat_map(|ranges| ranges.iter()) {
+        for range in self.live().iter() {
             replies.release(range.reply);
         }
     }
 }
 
+/// Entries of one block: 40 KiB, so that a growing table is neither copied nor twice as large as it must be.
+const BLOCK: usize = 1024;
+
 /// The entries, by key. Keys are reused.
 #[derive(Debug, Default)]
 pub struct Index {
-    entries: Vec<Option<Entry>>,
+    blocks: Vec<Box<[Option<Entry>]>>,
+    /// Keys were given out below this.
+    end: u32,
     free: Vec<u32>,
 }
 
 impl Index {
     /// Adds an entry.
     pub fn insert(&mut self, entry: Entry) -> u32 {
-        match self.free.pop() {
-            Some(key) => {
-                self.entries[key as usize] = Some(entry);
-                key
+        let key = self.free.pop().unwrap_or_else(|| {
+            let key = self.end;
+            self.end = self.end.checked_add(1).expect("bounded by the queue's bound");
+            if self.blocks.len() * BLOCK <= key as usize {
+                self.blocks.push((0..BLOCK).map(|_| None).collect());
             }
-            None => {
-                self.entries.push(Some(entry));
-                u32::try_from(self.entries.len() - 1).expect("bounded by the queue's bound")
-            }
-        }
+            key
+        });
+        self.blocks[key as usize / BLOCK][key as usize % BLOCK] = Some(entry);
+        key
     }
 
     /// An entry.
     pub fn get(&self, key: u32) -> Option<&Entry> {
-        self.entries.get(key as usize)?.as_ref()
+        self.blocks.get(key as usize / BLOCK)?[key as usize % BLOCK].as_ref()
     }
 
     /// An entry to change.
     pub fn get_mut(&mut self, key: u32) -> Option<&mut Entry> {
-        self.entries.get_mut(key as usize)?.as_mut()
+        self.blocks.get_mut(key as usize / BLOCK)?[key as usize % BLOCK].as_mut()
     }
 
     /// Takes an entry out.
     pub fn remove(&mut self, key: u32) -> Option<Entry> {
-        let entry = self.entries.get_mut(key as usize)?.take()?;
+        let entry = self.blocks.get_mut(key as usize / BLOCK)?[key as usize % BLOCK].take()?;
         self.free.push(key);
+        if self.is_empty() {
+            // Memory follows the queue.
+            self.blocks.truncate(1);
+            self.free = Vec::new();
+            self.end = 0;
+        }
         Some(entry)
     }
 
     /// Live messages.
     pub fn len(&self) -> usize {
-        self.entries.len() - self.free.len()
+        self.end as usize - self.free.len()
     }
 
     /// Whether nothing is live.
@@ -300,12 +362,13 @@ impl Index {
 
     /// Places for entries, taken or free: keys are below this.
     pub(in crate::spool) fn places(&self) -> u32 {
-        u32::try_from(self.entries.len()).expect("bounded by the queue's bound")
+        self.end
     }
 
     /// All entries.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &Entry)> {
-        self.entries.iter().enumerate().filter_map(|(key, entry)| Some((key as u32, entry.as_ref()?)))
+        let all = self.blocks.iter().flat_map(|block| block.iter()).enumerate();
+        all.filter_map(|(key, entry)| Some((key as u32, entry.as_ref()?)))
     }
 }
 
@@ -349,5 +412,49 @@ mod tests {
         assert_eq!(replies.text(entry.live()[0].reply), "450 a");
         entry.forget(&mut replies);
         assert!(replies.by_text.is_empty());
+    }
+
+    #[test]
+    fn a_message_of_one_recipient_needs_no_memory_of_its_own() {
+        let mut replies = Replies::default();
+        let mut entry = Entry::new(0, 4096, 1, 0, Vec::new());
+        for attempt in 1..4 {
+            entry.apply(0, 1, &deferred(attempt, "451 later"), &mut replies);
+            assert!(matches!(entry.live, Live::One(_)));
+        }
+        assert_eq!((ranges(&entry), replies.texts[0].1), (vec![(0, 1, 3)], 1));
+        entry.apply(0, 1, &Fate::Delivered, &mut replies);
+        assert!(entry.is_dead() && entry.live().is_empty() && replies.by_text.is_empty());
+        // Many become one again.
+        let mut entry = Entry::new(0, 4096, 3, 0, Vec::new());
+        entry.apply(1, 1, &Fate::Delivered, &mut replies);
+        assert_eq!(ranges(&entry), [(0, 1, 0), (2, 1, 0)]);
+        entry.apply(2, 1, &Fate::Delivered, &mut replies);
+        assert!(matches!(entry.live, Live::One(_)));
+    }
+
+    #[test]
+    fn keys_stay_while_the_table_grows_and_are_used_again() {
+        let mut index = Index::default();
+        let entry = |offset| Entry::new(7, offset, 1, 0, Vec::new());
+        let keys: Vec<u32> = (0..5000).map(|offset| index.insert(entry(offset))).collect();
+        assert_eq!((index.len(), index.places()), (5000, 5000));
+        for key in keys.iter().filter(|key| *key % 3 == 0) {
+            assert_eq!(index.remove(*key).unwrap().offset, *key);
+            assert!(index.get(*key).is_none() && index.remove(*key).is_none());
+        }
+        let left: Vec<u32> = index.iter().map(|(key, entry)| key + 7 * (entry.offset - key)).collect();
+        assert_eq!(left, keys.iter().copied().filter(|key| key % 3 != 0).collect::<Vec<_>>());
+        let again = index.insert(entry(9));
+        assert!(again % 3 == 0 && again < 5000 && index.get(again).unwrap().offset == 9);
+        assert_eq!(
+            (index.places(), index.get(5000).is_none(), index.get(u32::MAX).is_none()),
+            (5000, true, true)
+        );
+        for key in 0..5000 {
+            index.remove(key);
+        }
+        assert_eq!((index.len(), index.places(), index.blocks.len()), (0, 0, 1));
+        assert_eq!(index.insert(entry(1)), 0);
     }
 }

@@ -504,7 +504,7 @@ impl Names for Lane {
 
     fn state(&self, moved: &Moved, out: &mut Vec<u8>) -> bool {
         let Some(entry) = self.to_move(moved) else { return false };
-        for range in entry.live() {
+        for range in entry.live().iter() {
             let mut reply = self.replies.text(range.reply);
             while reply.len() > batch::REPLY_MOVED_MAX {
                 let end = reply.char_indices().next_back().map_or(0, |(at, _)| at);
@@ -524,7 +524,7 @@ impl Names for Lane {
             let ranges = entry.live();
             out.extend_from_slice(&entry.offset.to_le_bytes());
             out.extend_from_slice(&(ranges.len() as u16).to_le_bytes());
-            for range in ranges {
+            for range in ranges.iter() {
                 let reply = self.replies.text(range.reply).into();
                 let fate = Fate::Deferred { attempts: range.attempts, next: range.next, reply };
                 record::write_fate(out, range.first, range.count, &fate);

@@ -99,7 +99,7 @@ pub fn verify(files: &impl Files, lane: u16, birthplace: Birthplace) -> Result<L
         fold::fold(Shape { lane, birthplace, segment_size, segments_max: limits::SEGMENTS_MAX }, files)?;
     let mut live: Vec<_> = folded.lane.entries().map(|(_, entry)| (entry.slot, entry.offset)).collect();
     live.sort_unstable();
-    let ranges = folded.lane.entries().flat_map(|(_, entry)| entry.live());
+    let ranges = folded.lane.entries().flat_map(|(_, entry)| entry.live().to_vec());
     let report = LaneReport {
         active: survey.active.len(),
         free: survey.free,

@@ -111,7 +111,7 @@ impl Story {
             let (sender, body) = bench.read(lane, key);
             let sender = String::from_utf8(sender).unwrap();
             let mut recipients = vec![None; usize::from(entry.total)];
-            for range in entry.live() {
+            for range in entry.live().iter() {
                 for place in range.first..range.first + range.count {
                     let reply = lane.reply(range.reply).to_owned();
                     recipients[usize::from(place)] = Some((range.attempts, range.next, reply));
