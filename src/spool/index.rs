@@ -81,6 +81,7 @@ enum Live {
     All,
     One(LiveRange),
     /// More than one range, ascending.
+    #[expect(clippy::box_collection, reason = "a bare vector would make every entry larger")]
     Many(Box<Vec<LiveRange>>),
     None,
 }
