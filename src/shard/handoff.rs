@@ -92,7 +92,7 @@ pub async fn exchange<R: Runtime>(shard: Rc<Shard<R>>) {
             busy = true;
         }
         shard.mesh.announce_room(shard.index);
-        send_backlog(&shard);
+        busy |= send_backlog(&shard);
         dispatch::retry_refused(&shard);
         if shard.mesh.stopping() && !shard.draining.replace(true) {
             shard.timers.expire_idle();
@@ -106,15 +106,17 @@ pub async fn exchange<R: Runtime>(shard: Rc<Shard<R>>) {
     }
 }
 
-fn send_backlog<R: Runtime>(shard: &Shard<R>) {
+/// Sends some of what waits. True: more may go at once, and nobody will ring for it, as no inbox was found full.
+fn send_backlog<R: Runtime>(shard: &Shard<R>) -> bool {
     let mut backlog = shard.backlog.borrow_mut();
-    for _ in 0..backlog.len().min(limits::HANDOFF_INBOX) {
-        let Some((home, handoff)) = backlog.pop_front() else { break };
+    for _ in 0..limits::INBOX_BATCH {
+        let Some((home, handoff)) = backlog.pop_front() else { return false };
         let copy = shard.runtime.planted("a handoff is repeated").then(|| handoff.clone());
         if let Err(handoff) = shard.mesh.offer(home, handoff) {
             backlog.push_front((home, handoff));
-            break;
+            return false;
         }
         backlog.extend(copy.map(|copy| (home, copy)));
     }
+    !backlog.is_empty()
 }

@@ -16,7 +16,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use peers::{Client, Sink};
-use relay::{Relay, run_until_true};
+use relay::{Launch, Relay, run_until_true};
+use relevo::limits;
 use relevo::runtime::sim::{DiskFaults, Faults, World};
 
 /// Runs a story under several seeds, and names the seed of one that fails.
@@ -150,6 +151,33 @@ fn a_disk_that_fails_costs_451_and_no_mail() {
         *world.disk_faults(1) = DiskFaults::default();
         world.run_for(Duration::from_secs(60));
         check(&client, &sink, client.unsure.get());
+        relay.drain();
+    });
+}
+
+#[test]
+fn a_backlog_found_at_start_comes_to_its_queues_by_itself() {
+    story(3, |seed| {
+        let world = World::new(seed);
+        let sink = Sink::start(&world, "10.0.0.2:25");
+        sink.defer.set(true);
+        let configuration = "[node]\nhostname = \"relay.example\"\ndata_dir = \"/spool\"\n\
+             [[listener]]\naddress = \"10.0.0.1:25\"\nrelay_from = [\"10.0.0.0/8\"]\n\
+             [[route]]\ndomain = \"*\"\nto = \"smtp://10.0.0.2:25\"\n\
+             [spool]\nsegment_size = \"4MiB\"\n[retry]\nfirst = \"1h\"\nmax = \"1h\"\n";
+        // An inbox takes as much as is sent at a time, so that it is never found full.
+        let launch = Launch { node: 1, shards: 2, lanes: 2, inbox: limits::INBOX_BATCH, configuration };
+        let relay = Relay::launch(&world, &launch).expect("a relay");
+        let client = Client::start_bulk(&world, "10.0.0.1:25", 10, 300, 1);
+        assert!(run_until_true(&world, Duration::from_secs(600), || client.is_done()));
+        world.run_for(Duration::from_secs(30));
+        let waiting = relay.sum(|counters| &counters.spool_messages);
+        assert!(waiting > 2900, "only {waiting} wait");
+        world.crash(1);
+        // Nothing is due for an hour: no other mail stirs the shards while what they found goes home.
+        let relay = Relay::launch(&world, &launch).expect("a relay");
+        world.run_for(Duration::from_secs(20));
+        assert_eq!(relay.sum(|counters| &counters.queued_recipients), waiting);
         relay.drain();
     });
 }
