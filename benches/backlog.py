@@ -10,6 +10,7 @@ says where the spools lie (a real disk; default /var/tmp).
 """
 import json
 import os
+import shutil
 import signal
 import socket
 import statistics
@@ -23,6 +24,7 @@ RECIPIENTS, DOMAINS, EACH = (int(word) for word in (sys.argv[1:] + ["1000000", "
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LOAD = f"{ROOT}/target/release/relevo-load"
 started = []
+home = None
 
 
 def free_port():
@@ -100,6 +102,7 @@ def wait_deferred(relay, wanted):
 
 def main():
     subprocess.run(["cargo", "build", "--release", "--workspace"], cwd=ROOT, check=True)
+    global home
     home = tempfile.mkdtemp(prefix="relevo-backlog-", dir=os.environ.get("BACKLOG_DIR", "/var/tmp"))
     sink_port = free_port()
     sink = subprocess.Popen(
@@ -133,9 +136,11 @@ def main():
         ready = full.start()
         count = RECIPIENTS + 150_000
         print(f"start after SIGKILL: {ready:.2f} s to the first greeting, {count / ready:.0f} recipients/s")
-    end = time.monotonic() + 120
+    begun = time.monotonic()
+    end = begun + 120
     while full.counters("relevo_queued_recipients")[0] < count and time.monotonic() < end:
         time.sleep(0.1)
+    print(f"all of it queued {time.monotonic() - begun:.1f} s after that")
     time.sleep(3)
     own, files = full.memory()
     print(f"memory a recipient after the start: {(own - before[0]) / count:.0f} bytes; pages of the spool: {files / count:.0f}; queued: {full.counters('relevo_queued_recipients')[0]:.0f}")
@@ -147,3 +152,5 @@ finally:
     for process in started:
         process.kill()
         process.wait()
+    if home:
+        shutil.rmtree(home)
