@@ -108,7 +108,10 @@ async fn work<R: Runtime>(
     site: &Rc<Site>,
     connection: &mut Connection<R>,
 ) -> bool {
-    let most = shard.settings.delivery.messages_per_connection;
+    let mut most = shard.settings.delivery.messages_per_connection;
+    if shard.runtime.planted("messages of a connection are not counted") {
+        most = 0;
+    }
     let mut done = 0usize;
     loop {
         if shard.draining.get() || (most > 0 && done >= most) || must_yield(shard, site, done) {

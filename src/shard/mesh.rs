@@ -137,6 +137,23 @@ pub struct Mesh {
     stop: AtomicBool,
     /// Shards that have nothing in flight, while the node drains.
     quiet: Vec<AtomicBool>,
+    /// Outcome credits of a lane at each home shard.
+    credits: u32,
+}
+
+/// What a mesh may hold; a test makes it small to see it full.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// Handoffs in one inbox.
+    pub handoffs: usize,
+    /// Outcome credits of one lane, shared out among the home shards; each has one at least.
+    pub credits: usize,
+}
+
+impl Default for Room {
+    fn default() -> Room {
+        Room { handoffs: limits::HANDOFF_INBOX, credits: limits::OUTCOME_CREDITS }
+    }
 }
 
 /// The connections of the node to one site: a count that all shards share. It is touched when a connection opens or closes,
@@ -180,18 +197,19 @@ struct LaneMaps(Mutex<Vec<Option<SegmentMap>>>);
 impl Mesh {
     /// A mesh of as many shards as bells, over `lanes` lanes.
     pub fn new(bells: Vec<Arc<Bell>>, lanes: usize) -> Mesh {
-        Mesh::with_room(bells, lanes, limits::HANDOFF_INBOX)
+        Mesh::with_room(bells, lanes, Room::default())
     }
 
-    /// The same with room for only so many handoffs in an inbox, so that a test can fill it.
-    pub fn with_room(bells: Vec<Arc<Bell>>, lanes: usize, handoffs: usize) -> Mesh {
+    /// The same with other bounds.
+    pub fn with_room(bells: Vec<Arc<Bell>>, lanes: usize, room: Room) -> Mesh {
+        let credits = (room.credits / bells.len().max(1)).max(1);
         // Every lane's outcome credits may be out at once, plus one letter of returned credits per shard and lane.
-        let letters = (limits::OUTCOME_CREDITS + bells.len()) * lanes.max(1) + bells.len();
+        let letters = (credits + 1) * bells.len() * lanes.max(1) + bells.len();
         let inboxes: Vec<Inbox> = bells
             .into_iter()
             .map(|bell| Inbox {
                 letters: ArrayQueue::new(letters),
-                handoffs: ArrayQueue::new(handoffs),
+                handoffs: ArrayQueue::new(room.handoffs),
                 crowded: AtomicBool::new(false),
                 bell,
             })
@@ -205,7 +223,13 @@ impl Mesh {
             sites: Mutex::default(),
             open: AtomicBool::new(false),
             stop: AtomicBool::new(false),
+            credits: u32::try_from(credits).unwrap_or(u32::MAX),
         }
+    }
+
+    /// Outcome credits of a lane at each home shard.
+    pub fn credits(&self) -> u32 {
+        self.credits
     }
 
     /// Shards.

@@ -169,8 +169,7 @@ impl<R: Runtime> Shard<R> {
         counters.panics.set(self.runtime.panics());
         counters.accounting_dropped.set(self.journal.borrow().dropped());
         counters.bodies_gathered.set(self.gathered.get() as u64);
-        let credits = limits::OUTCOME_CREDITS / self.mesh.shards();
-        counters.credits_out.set(self.destinations.borrow().credits_out(credits.max(1) as u32).into());
+        counters.credits_out.set(self.destinations.borrow().credits_out(self.mesh.credits()).into());
         let (mut messages, mut segments, mut free, mut live) = (0, 0, 0, 0);
         for keeper in self.keepers.borrow().iter() {
             let lane = keeper.lane.borrow();

@@ -66,11 +66,12 @@ pub(super) fn report<R: Runtime>(
                 if shard.runtime.planted("a retry is forgotten") {
                     continue;
                 }
+                let late = 600 * u32::from(shard.runtime.planted("a retry comes late"));
                 again.push(Group {
                     first: outcome.first,
                     count: outcome.count,
                     attempts: *attempts,
-                    not_before: *next,
+                    not_before: *next + late,
                     resident: false,
                     ..*group
                 });

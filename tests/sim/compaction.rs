@@ -30,48 +30,62 @@ fn is_bounded((used, live, _): (u64, u64, u64)) -> bool {
 
 #[test]
 fn one_old_message_in_each_segment_does_not_hold_the_disk() {
-    story(6, |seed| {
-        let world = World::new(seed);
-        let sink = Sink::start(&world, "10.0.0.2:25");
-        sink.defer.set(true);
-        let mut relay = Relay::start(&world, 1, 2, RETRY);
-        // 55 MB of mail that leaves at once, and a 10 KB message in every third megabyte that does not.
-        let client = Client::start_bulk(&world, "10.0.0.1:25", 6, 42, 14);
-        let (mut moved, mut lives) = (0, 1);
-        for life in 0..5u32 {
-            world.disk_faults(1).crash_in = Some(20 + (seed as u32 * 13 + life * 29) % 90);
-            let over =
-                run_until_true(&world, Duration::from_secs(60), || world.tasks(1) == 0 || client.is_done());
-            assert!(over, "neither crashed nor done");
-            world.disk_faults(1).crash_in = None;
-            if world.tasks(1) > 0 {
-                break;
-            }
-            moved += levels(&relay).2;
-            relay = Relay::start(&world, 1, 2, RETRY);
-            lives += 1;
-        }
-        assert!(run_until_true(&world, Duration::from_secs(300), || client.is_done()), "never got through");
-        // The old mail is still there, and its segments are not.
-        world.run_for(Duration::from_secs(10));
-        let settled = run_until_true(&world, Duration::from_secs(30), || is_bounded(levels(&relay)));
-        assert!(settled, "{:?}", levels(&relay));
-        let waiting: u64 = relay.instruments.iter().map(|shard| shard.counters.spool_messages.get()).sum();
-        assert!(waiting >= 18, "only {waiting} wait");
-        moved += levels(&relay).2;
-        assert!(moved > 0, "nothing moved");
-        // A crash in the middle of what is left to do, and after all of it.
-        world.crash(1);
-        relay = Relay::start(&world, 1, 2, RETRY);
-        world.run_for(Duration::from_secs(10));
-        assert!(is_bounded(levels(&relay)), "{:?}", levels(&relay));
-        sink.defer.set(false);
-        world.run_for(Duration::from_secs(60));
-        check(&client, &sink, lives * 2 * 40 + client.unsure.get());
-        let waiting: u64 = relay.instruments.iter().map(|shard| shard.counters.spool_messages.get()).sum();
-        assert_eq!(waiting, 0);
-        relay.drain();
+    story(6, |seed| old_mail_in_every_segment(seed, None));
+}
+
+#[test]
+fn a_moved_message_freed_early_is_found() {
+    let found = (1..=6).any(|seed| {
+        let told = || old_mail_in_every_segment(seed, Some("a moved message is freed early"));
+        std::panic::catch_unwind(told).is_err()
     });
+    assert!(found, "not found in 6 stories");
+}
+
+fn old_mail_in_every_segment(seed: u64, defect: Option<&'static str>) {
+    let world = World::new(seed);
+    if let Some(defect) = defect {
+        world.plant(defect, 1.0);
+    }
+    let sink = Sink::start(&world, "10.0.0.2:25");
+    sink.defer.set(true);
+    let mut relay = Relay::start(&world, 1, 2, RETRY);
+    // 55 MB of mail that leaves at once, and a 10 KB message in every third megabyte that does not.
+    let client = Client::start_bulk(&world, "10.0.0.1:25", 6, 42, 14);
+    let (mut moved, mut lives) = (0, 1);
+    for life in 0..5u32 {
+        world.disk_faults(1).crash_in = Some(20 + (seed as u32 * 13 + life * 29) % 90);
+        let over =
+            run_until_true(&world, Duration::from_secs(60), || world.tasks(1) == 0 || client.is_done());
+        assert!(over, "neither crashed nor done");
+        world.disk_faults(1).crash_in = None;
+        if world.tasks(1) > 0 {
+            break;
+        }
+        moved += levels(&relay).2;
+        relay = Relay::start(&world, 1, 2, RETRY);
+        lives += 1;
+    }
+    assert!(run_until_true(&world, Duration::from_secs(300), || client.is_done()), "never got through");
+    // The old mail is still there, and its segments are not.
+    world.run_for(Duration::from_secs(10));
+    let settled = run_until_true(&world, Duration::from_secs(30), || is_bounded(levels(&relay)));
+    assert!(settled, "{:?}", levels(&relay));
+    let waiting: u64 = relay.instruments.iter().map(|shard| shard.counters.spool_messages.get()).sum();
+    assert!(waiting >= 18, "only {waiting} wait");
+    moved += levels(&relay).2;
+    assert!(moved > 0, "nothing moved");
+    // A crash in the middle of what is left to do, and after all of it.
+    world.crash(1);
+    relay = Relay::start(&world, 1, 2, RETRY);
+    world.run_for(Duration::from_secs(10));
+    assert!(is_bounded(levels(&relay)), "{:?}", levels(&relay));
+    sink.defer.set(false);
+    world.run_for(Duration::from_secs(60));
+    check(&client, &sink, lives * 2 * 40 + client.unsure.get());
+    let waiting: u64 = relay.instruments.iter().map(|shard| shard.counters.spool_messages.get()).sum();
+    assert_eq!(waiting, 0);
+    relay.drain();
 }
 
 #[test]

@@ -19,6 +19,7 @@ use peers::{Client, Sink};
 use relay::{Launch, Relay, run_until_true};
 use relevo::limits;
 use relevo::runtime::sim::{DiskFaults, Faults, World};
+use relevo::shard::mesh::Room;
 
 /// Runs a story under several seeds, and names the seed of one that fails.
 fn story(seeds: u64, tell: impl Fn(u64)) {
@@ -166,7 +167,8 @@ fn a_backlog_found_at_start_comes_to_its_queues_by_itself() {
              [[route]]\ndomain = \"*\"\nto = \"smtp://10.0.0.2:25\"\n\
              [spool]\nsegment_size = \"4MiB\"\n[retry]\nfirst = \"1h\"\nmax = \"1h\"\n";
         // An inbox takes as much as is sent at a time, so that it is never found full.
-        let launch = Launch { node: 1, shards: 2, lanes: 2, inbox: limits::INBOX_BATCH, configuration };
+        let room = Room { handoffs: limits::INBOX_BATCH, ..Room::default() };
+        let launch = Launch { node: 1, shards: 2, lanes: 2, room, configuration };
         let relay = Relay::launch(&world, &launch).expect("a relay");
         let client = Client::start_bulk(&world, "10.0.0.1:25", 10, 300, 1);
         assert!(run_until_true(&world, Duration::from_secs(600), || client.is_done()));

@@ -4,11 +4,13 @@
 //! Some are planted in the world (a disk that lies, a process that was not ended), the others in the relay at a place
 //! that asks `Runtime::planted`, which is a constant `false` on every real machine.
 
+use std::time::Duration;
+
 use relevo::runtime::sim::World;
 
 use super::day::Day;
 use super::day::dice::Dice;
-use super::day::plan::{End, Plan};
+use super::day::plan::{DOT, End, Manner, Plan, VERBS};
 use super::days::wrong;
 
 /// Seeds within which a defect must be found.
@@ -83,6 +85,39 @@ fn an_outcome_of_another_recipient_is_found() {
 #[test]
 fn a_forgotten_retry_is_found() {
     Defect { plant: |_, world| world.plant("a retry is forgotten", 0.05), words: LOST, ..NONE }.is_found();
+}
+
+#[test]
+fn a_retry_that_comes_late_is_found() {
+    // Nothing else on these days makes mail wait.
+    let days = |plan: &mut Plan, _: &mut Dice| {
+        plan.sites.iter_mut().for_each(|site| site.manners[DOT] = Manner::default());
+    };
+    let plant = |_: &mut Day<'_>, world: &World| world.plant("a retry comes late", 0.05);
+    Defect { days, plant, words: &["starved"], ..NONE }.is_found();
+}
+
+#[test]
+fn a_credit_nobody_counts_is_found() {
+    let days = |plan: &mut Plan, dice: &mut Dice| {
+        power_failures(plan, dice);
+        plan.credits = 1;
+        plan.limit = 20;
+        // Much is under way at any time, if nobody counts it.
+        plan.disk.sync_max = Duration::from_millis(500);
+        plan.sites.iter_mut().for_each(|site| site.manners = [Manner::default(); VERBS]);
+    };
+    let words = &["more letters than credits", "attempts were repeated"];
+    let plant = |_: &mut Day<'_>, world: &World| world.plant("credits are not counted", 1.0);
+    Defect { days, plant, words, ..NONE }.is_found();
+}
+
+#[test]
+fn one_message_too_many_over_a_connection_is_found() {
+    let days = |plan: &mut Plan, _: &mut Dice| plan.messages_per_connection = 2;
+    let words = &["messages over a connection"];
+    let plant = |_: &mut Day<'_>, world: &World| world.plant("messages of a connection are not counted", 1.0);
+    Defect { days, plant, words, ..NONE }.is_found();
 }
 
 #[test]

@@ -8,13 +8,12 @@ use std::time::Duration;
 
 use crossbeam::channel::{Receiver, unbounded};
 use relevo::config::Config;
-use relevo::limits;
 use relevo::observe::Instruments;
 use relevo::observe::counters::{Counter, Counters};
 use relevo::policy::tls;
 use relevo::runtime::sim::{SimRuntime, World};
 use relevo::runtime::{Bell, Runtime};
-use relevo::shard::mesh::Mesh;
+use relevo::shard::mesh::{Mesh, Room};
 use relevo::shard::start::{self, Report, Setup};
 
 /// A running relay, all of its shards on one node of the world.
@@ -37,8 +36,8 @@ pub struct Launch<'a> {
     pub shards: usize,
     /// Lanes there are, or are to be.
     pub lanes: usize,
-    /// Handoffs an inbox takes.
-    pub inbox: usize,
+    /// Handoffs an inbox takes, and credits of a lane.
+    pub room: Room,
     pub configuration: &'a str,
 }
 
@@ -54,7 +53,7 @@ impl<'a> Relay<'a> {
              [[route]]\ndomain = \"*\"\nto = \"smtp://10.0.0.2:25\"\n\
              [spool]\nsegment_size = \"4MiB\"\n{more}"
         );
-        let launch = Launch { node, shards, lanes: LANES, inbox: limits::HANDOFF_INBOX, configuration };
+        let launch = Launch { node, shards, lanes: LANES, room: Room::default(), configuration };
         Relay::launch(world, &launch).expect("the node lives")
     }
 
@@ -63,7 +62,7 @@ impl<'a> Relay<'a> {
         let settings = Config::parse(launch.configuration, Path::new("sim"));
         let settings = Arc::new(settings.expect("a valid configuration"));
         let bells: Vec<_> = (0..launch.shards).map(|_| Arc::new(Bell::new())).collect();
-        let mesh = Arc::new(Mesh::with_room(bells.clone(), launch.lanes.max(launch.shards), launch.inbox));
+        let mesh = Arc::new(Mesh::with_room(bells.clone(), launch.lanes.max(launch.shards), launch.room));
         let (sender, reports) = unbounded();
         let (mut runtimes, mut instruments) = (Vec::new(), Vec::new());
         let ended = Rc::new(Cell::new(0));
@@ -121,6 +120,11 @@ impl<'a> Relay<'a> {
     /// The sum of a level or count over all shards.
     pub fn sum(&self, what: impl Fn(&Counters) -> &Counter) -> u64 {
         self.instruments.iter().map(|one| what(&one.counters).get()).sum()
+    }
+
+    /// Lanes of its data directory.
+    pub fn lanes(&self) -> usize {
+        self.mesh.lanes()
     }
 
     /// Whether its process still runs.

@@ -1,7 +1,7 @@
 //! What everybody saw, and what it proves.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -40,6 +40,8 @@ pub struct Recipient {
     pub accepted: Cell<bool>,
     /// A hop said 5xx to it, or to a transaction of it.
     refused: Cell<bool>,
+    /// When hops were asked to take it.
+    attempts: RefCell<Vec<Instant>>,
     deliveries: RefCell<Vec<Rc<Seen>>>,
     /// Notifications by their Message-ID.
     bounces: RefCell<Vec<(String, Rc<Seen>)>>,
@@ -107,6 +109,7 @@ impl Ledger {
             address: format!("t{number}r{place}@{domain}"),
             accepted: Cell::new(false),
             refused: Cell::new(false),
+            attempts: RefCell::default(),
             deliveries: RefCell::default(),
             bounces: RefCell::default(),
         });
@@ -126,15 +129,24 @@ impl Ledger {
         self.wrong.borrow_mut().push(what);
     }
 
+    fn with(&self, address: &str, note: impl FnOnce(&Recipient)) {
+        let tries = self.tries.borrow();
+        let Some((number, place)) = numbers(address) else { return };
+        let recipient = tries.get(number).and_then(|one| one.recipients.get(place));
+        if let Some(recipient) = recipient.filter(|recipient| recipient.address == address) {
+            note(recipient);
+        }
+    }
+
+    /// A hop is asked to take it.
+    pub fn attempt(&self, at: Instant, address: &str) {
+        self.with(address, |recipient| recipient.attempts.borrow_mut().push(at));
+    }
+
     /// A hop says 5xx to these.
     pub fn refuse<'a>(&self, addresses: impl IntoIterator<Item = &'a str>) {
-        let tries = self.tries.borrow();
         for address in addresses {
-            let Some((number, place)) = numbers(address) else { continue };
-            let recipient = tries.get(number).and_then(|one| one.recipients.get(place));
-            if let Some(recipient) = recipient.filter(|recipient| recipient.address == address) {
-                recipient.refused.set(true);
-            }
+            self.with(address, |recipient| recipient.refused.set(true));
         }
     }
 
@@ -244,7 +256,38 @@ impl Ledger {
         for one in self.tries.borrow().iter() {
             self.judge(plan, one, &mut wrong);
         }
+        self.judge_repetitions(plan, &mut wrong);
         wrong
+    }
+
+    /// What each crash made the relay deliver again: at most the attempts it may have had under way, one a credit.
+    fn judge_repetitions(&self, plan: &Plan, wrong: &mut Vec<String>) {
+        let crashes = self.crashes.borrow();
+        // On a good network every answer arrives; on a bad one only what the relay goes on after is sure to have.
+        let good = plan.network.cut + plan.network.half_open == 0.0;
+        let known = |seen: &Seen| seen.sure.get() || (good && seen.answered.get().is_some());
+        let mut repeated: BTreeMap<Instant, BTreeSet<(usize, &str)>> = BTreeMap::new();
+        let tries = self.tries.borrow();
+        for (number, one) in tries.iter().enumerate() {
+            for recipient in &one.recipients {
+                let deliveries = recipient.deliveries.borrow();
+                for seen in deliveries.iter().rev().skip(1).filter(|seen| known(seen)) {
+                    let crash = crashes.iter().find(|crash| **crash >= seen.at);
+                    let domain = recipient.address.rsplit('@').next().unwrap_or_default();
+                    if let Some(crash) = crash {
+                        repeated.entry(*crash).or_default().insert((number, domain));
+                    }
+                }
+            }
+        }
+        let shards = plan.shards.iter().copied().max().unwrap_or(1);
+        let bound = shards * plan.credits.max(shards);
+        for (crash, attempts) in repeated.iter().filter(|(_, attempts)| attempts.len() > bound) {
+            let count = attempts.len();
+            wrong.push(format!(
+                "{count} attempts were repeated after the crash at {crash:?}, at most {bound} may"
+            ));
+        }
     }
 
     fn judge(&self, plan: &Plan, one: &Try, wrong: &mut Vec<String>) {
@@ -280,6 +323,9 @@ impl Ledger {
                 wrong.push(format!("{address}: refused at RCPT, yet handled"));
             }
             return;
+        }
+        if one.ending.get() == Ending::Taken {
+            self.judge_patience(plan, one, recipient, wrong);
         }
         let site = &plan.sites[recipient.site];
         let expires = one.began + Duration::from_secs(plan.expire - 2);
@@ -327,6 +373,21 @@ impl Ledger {
                     "{address}: its notification {unique} came twice ({all:?}, crashes: {crashes:?})"
                 ));
             }
+        }
+    }
+
+    /// Nobody is left waiting: from its 250, or from a start of the relay, to an attempt and from there to the next one.
+    fn judge_patience(&self, plan: &Plan, one: &Try, recipient: &Recipient, wrong: &mut Vec<String>) {
+        let Some(bound) = plan.neglect_max(recipient.site) else { return };
+        let mut before = one.ended.get();
+        for attempt in recipient.attempts.borrow().iter() {
+            let start = self.crashes.borrow().iter().rev().find(|crash| *crash <= attempt).copied();
+            let waited = attempt.since(start.map_or(before, |start| start.max(before)));
+            if waited > bound {
+                let address = &recipient.address;
+                wrong.push(format!("{address}: starved, no attempt for {waited:?} before {attempt:?}"));
+            }
+            before = *attempt;
         }
     }
 

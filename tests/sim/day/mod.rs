@@ -17,6 +17,9 @@ use relevo::runtime::Runtime;
 use relevo::runtime::sim::{DiskFaults, Faults, World};
 use relevo::time::Instant;
 
+use relevo::limits;
+use relevo::shard::mesh::Room;
+
 use super::relay::{Launch, Relay};
 use ledger::{Ending, Ledger};
 use plan::{End, HostState, Plan};
@@ -45,7 +48,8 @@ pub struct Day<'a> {
     plan: &'a Plan,
     ledger: Rc<Ledger>,
     clients: Rc<std::cell::Cell<usize>>,
-    watches: Vec<usize>,
+    /// Of each site: what is counted of its connections, for each set of hosts its names ever mean.
+    watches: Vec<(usize, usize)>,
     /// A planted defect of the start: the old process is not ended before the new one begins.
     pub two_at_once: bool,
 }
@@ -61,9 +65,15 @@ pub fn tell(plan: &Plan, before: impl FnOnce(&mut Day<'_>, &World)) -> Told {
     sites::start(&world, plan, &ledger);
     names::start(&world, plan);
     let clients = clients::start(&world, plan, &ledger);
-    let watch =
-        |site: &plan::SitePlan| world.watch_connections(NODE, site.hosts.iter().map(plan::Host::socket));
-    let watches = plan.sites.iter().map(watch).collect();
+    let watch = |hosts: &[plan::Host]| world.watch_connections(NODE, hosts.iter().map(plan::Host::socket));
+    let mut watches = Vec::new();
+    for (number, site) in plan.sites.iter().enumerate() {
+        let (before, after) = site.halves();
+        watches.push((number, watch(before)));
+        if site.moves {
+            watches.push((number, watch(after)));
+        }
+    }
     let mut day = Day { world: &world, plan, ledger: ledger.clone(), clients, watches, two_at_once: false };
     before(&mut day, &world);
     day.run();
@@ -90,6 +100,9 @@ impl<'a> Day<'a> {
         let mut since = self.world.now();
         loop {
             self.weather();
+            if let Some(relay) = &relay {
+                self.bounds(relay);
+            }
             let Some(now) = relay.as_ref().filter(|relay| relay.is_alive()) else {
                 self.ledger.crashes.borrow_mut().push(self.world.now());
                 self.world.disk_faults(NODE).crash_in = None;
@@ -209,7 +222,7 @@ impl<'a> Day<'a> {
             node: NODE,
             shards: shards[life.min(shards.len() - 1)],
             lanes: numbers.max().map_or(0, |highest| highest + 1),
-            inbox: self.plan.inbox,
+            room: Room { handoffs: self.plan.inbox, credits: self.plan.credits },
             configuration: &self.plan.configuration(),
         };
         Relay::launch(self.world, &launch)
@@ -233,6 +246,29 @@ impl<'a> Day<'a> {
         *disk = DiskFaults { quota: full.then_some(0), crash_in: disk.crash_in, ..usual };
     }
 
+    /// What is in memory at any time has its bounds.
+    fn bounds(&self, relay: &Relay<'_>) {
+        let level = |what: &str, level: u64, bound: usize| {
+            if level > bound as u64 {
+                self.ledger.complain(format!("{level} {what}, at most {bound} may be"));
+            }
+        };
+        let shards = relay.instruments.len();
+        level(
+            "outcome credits out",
+            relay.sum(|of| &of.credits_out),
+            relay.lanes() * self.plan.credits.max(shards),
+        );
+        for shard in &relay.instruments {
+            let of = &shard.counters;
+            // Over the budget, each session stores the piece it has.
+            let bodies = limits::BODY_BUDGET + self.plan.clients.len() * limits::BODY_GATHER_MAX;
+            level("bytes of bodies", of.bodies_gathered.get(), bodies);
+            level("client connections", of.connections_inbound.get(), limits::INBOUND_CONNECTIONS_MAX);
+            level("connections to hops", of.connections_outbound.get(), limits::OUTBOUND_CONNECTIONS_MAX);
+        }
+    }
+
     /// Every client is done, every recipient has its end, and the relay is at rest.
     fn is_over(&self, relay: &Relay<'_>) -> bool {
         self.clients.get() == 0
@@ -252,7 +288,7 @@ impl<'a> Day<'a> {
     }
 
     fn limits(&self) -> Vec<String> {
-        let peaks = self.watches.iter().map(|watch| self.world.connections_peak(*watch)).enumerate();
+        let peaks = self.watches.iter().map(|(site, watch)| (*site, self.world.connections_peak(*watch)));
         let over = peaks.filter(|(_, peak)| *peak > self.plan.limit);
         over.map(|(site, peak)| format!("{peak} connections to site {site} of {}", self.plan.limit)).collect()
     }

@@ -23,7 +23,9 @@ const SERVERS: [&str; 2] = ["10.0.9.53:53", "10.0.9.54:53"];
 const TTL: u32 = 120;
 
 struct Names {
-    records: BTreeMap<String, Vec<RData>>,
+    /// Before some of them move, and after.
+    records: [BTreeMap<String, Vec<RData>>; 2],
+    move_at: Instant,
     dice: RefCell<Dice>,
     bad: f64,
     /// Until when names of the senders and of all others may fail.
@@ -34,7 +36,8 @@ struct Names {
 /// Serves the names of all sites at both addresses, over UDP and TCP.
 pub fn start(world: &World, plan: &Plan) {
     let names = Rc::new(Names {
-        records: records(plan),
+        records: [records(plan, false), records(plan, true)],
+        move_at: Instant(0) + Duration::from_secs(plan.names_move),
         dice: RefCell::new(Dice::new(plan.seed, 3)),
         bad: plan.dns,
         origin_until: Instant(0) + Duration::from_secs(plan.network_until),
@@ -67,7 +70,7 @@ fn name(text: &str) -> Name {
     name
 }
 
-fn records(plan: &Plan) -> BTreeMap<String, Vec<RData>> {
+fn records(plan: &Plan, moved: bool) -> BTreeMap<String, Vec<RData>> {
     let mut records: BTreeMap<String, Vec<RData>> = BTreeMap::new();
     let mut add = |at: &str, data| records.entry(at.to_owned()).or_default().push(data);
     let loopback = A("127.0.0.1".parse().expect("an address"));
@@ -79,7 +82,8 @@ fn records(plan: &Plan) -> BTreeMap<String, Vec<RData>> {
                 Lookup::NoHost => add(domain, RData::MX(MX::new(10, name("nohost.example")))),
                 Lookup::Loopback => add(domain, RData::MX(MX::new(10, name("loop.example")))),
                 Lookup::Mx => {
-                    for host in &site.hosts {
+                    let (before, after) = site.halves();
+                    for host in if moved { after } else { before } {
                         add(domain, RData::MX(MX::new(host.preference, name(&host.name))));
                     }
                 }
@@ -151,7 +155,7 @@ impl Names {
             }
             return answer.to_vec().ok();
         }
-        match self.records.get(&text) {
+        match self.records[usize::from(now >= self.move_at)].get(&text) {
             None => answer.metadata.response_code = ResponseCode::NXDomain,
             Some(records) => {
                 for data in records.iter().filter(|data| data.record_type() == query.query_type) {

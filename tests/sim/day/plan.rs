@@ -63,11 +63,28 @@ pub struct SitePlan {
     pub pipelining: bool,
     /// Where the senders live: notifications come here. Never a 5xx, and bad only while the network is.
     pub origin: bool,
+    /// Its names mean the first host until they move, and the others from then on.
+    pub moves: bool,
 }
 
 impl SitePlan {
     pub fn is_permanent_failure(&self) -> bool {
         !matches!(self.lookup, Lookup::Mx | Lookup::Address)
+    }
+
+    /// The hosts its names mean before and after they move.
+    pub fn halves(&self) -> (&[Host], &[Host]) {
+        if self.moves { self.hosts.split_at(1) } else { (&self.hosts, &self.hosts) }
+    }
+
+    /// Whether it answers at once whatever it answers: then nothing but the plan of retries makes mail wait.
+    fn is_prompt(&self) -> bool {
+        let quick = |manner: &Manner| manner.shut + manner.cut + manner.mute + manner.late == 0.0;
+        let calm = |verb: usize| self.manners[verb].soft + self.manners[verb].hard == 0.0;
+        !self.is_permanent_failure()
+            && self.manners.iter().all(quick)
+            && [BANNER, HELLO, MAIL, OTHER].into_iter().all(calm)
+            && self.hosts.iter().all(|host| host.state == HostState::Up)
     }
 }
 
@@ -137,8 +154,9 @@ pub struct Plan {
     /// A planted defect: so many more are opened.
     pub limit_exceeded: usize,
     pub messages_per_connection: u64,
-    /// Handoffs an inbox takes.
+    /// Handoffs an inbox takes, and outcome credits of a lane: the bound on what a crash may repeat.
     pub inbox: usize,
+    pub credits: usize,
     /// Seconds.
     pub retry_first: u64,
     pub retry_max: u64,
@@ -155,6 +173,8 @@ pub struct Plan {
     pub full: Option<(u64, u64)>,
     /// Bits that flip on the disk while the node is down.
     pub rot: u64,
+    /// Second in which all names of some sites move to their other hosts.
+    pub names_move: u64,
     /// Seconds until which network, disk and the senders' own hosts are bad, and the other hosts.
     pub network_until: u64,
     pub sites_until: u64,
@@ -184,13 +204,15 @@ impl Plan {
         });
         let disk = if calm || dice.chance(0.5) { quick(dice) } else { disk(dice) };
         let failing = disk.append_error + disk.append_short + disk.sync_error > 0.0;
-        Plan {
+        let mut plan = Plan {
             seed,
             shards: (0..=lives).map(|_| dice.between(1, 4) as usize).collect(),
             limit_exceeded: 0,
             limit: dice.pick(&[1, 1, 2, 3, 5, 20]),
             messages_per_connection: dice.pick(&[0, 0, 1, 2, 10]),
             inbox: dice.pick(&[1, 2, 7, 64, 4096]),
+            credits: 4096,
+            names_move: 0,
             retry_first,
             retry_max,
             expire,
@@ -206,7 +228,15 @@ impl Plan {
             ends,
             sites,
             clients,
+        };
+        // Dice of their own, so that a seed means what it meant before there were these.
+        let dice = &mut Dice::new(seed, 6);
+        plan.credits = dice.pick(&[8, 64, 4096]);
+        plan.names_move = dice.between(1, plan.network_until);
+        for site in plan.sites.iter_mut().filter(|site| site.lookup == Lookup::Mx && site.hosts.len() > 1) {
+            site.moves = dice.chance(0.3);
         }
+        plan
     }
 
     /// A day at random with power failures, in each of which bits of the disk flip.
@@ -249,6 +279,8 @@ impl Plan {
             limit_exceeded: 0,
             messages_per_connection: 0,
             inbox: 64,
+            credits: 4096,
+            names_move: 0,
             retry_first: 3,
             retry_max: 30,
             expire: 1800,
@@ -298,6 +330,16 @@ impl Plan {
     /// deadlines of RFC 5321 in a row, at several hosts), then the longest wait, then the pause of its site.
     pub fn patience(&self) -> Duration {
         Duration::from_secs(2000 + 3 * self.retry_max)
+    }
+
+    /// How long a recipient of a site may go without an attempt, if anything can be said of it: where network, names and disk
+    /// do nothing bad and the site answers at once, its next retry and a queue before it.
+    pub fn neglect_max(&self, site: usize) -> Option<Duration> {
+        let Faults { cut, half_open, delay, datagram_loss, datagram_reorder, .. } = self.network;
+        let faults = cut + half_open + delay + datagram_loss + datagram_reorder + self.dns;
+        let calm = faults == 0.0 && !self.has_disk_faults();
+        let bound = Duration::from_secs(self.retry_max * 3 / 2 + 60);
+        (calm && self.sites[site].is_prompt()).then_some(bound)
     }
 
     pub fn has_disk_faults(&self) -> bool {
@@ -407,6 +449,7 @@ fn site(dice: &mut Dice, number: u64) -> SitePlan {
         unknown_users: if good { 0 } else { dice.pick(&[0, 0, 1_000, 5_000]) },
         pipelining: dice.chance(0.7),
         origin: false,
+        moves: false,
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Site {
     pub number: usize,
     plan: SitePlan,
     bad_until: u64,
+    /// Messages of one connection, 0: any number.
+    messages_max: u64,
     ledger: Rc<Ledger>,
     dice: RefCell<Dice>,
 }
@@ -42,6 +44,7 @@ pub fn start(world: &World, plan: &Plan, ledger: &Rc<Ledger>) {
             number,
             plan: site_plan.clone(),
             bad_until: if site_plan.origin { plan.network_until } else { plan.sites_until },
+            messages_max: plan.messages_per_connection,
             ledger: ledger.clone(),
             dice: RefCell::new(Dice::new(plan.seed, 100 + number as u64)),
         });
@@ -64,7 +67,8 @@ fn listen(runtime: &SimRuntime, at: std::net::SocketAddr, state: HostState, site
                     if state == HostState::Silent && site.is_bad(&talk) {
                         return talk.pause(FOR_EVER).await;
                     }
-                    let _ = Session { site, talk, sender: None, recipients: Vec::new() }.run().await;
+                    let _ =
+                        Session { site, talk, sender: None, recipients: Vec::new(), messages: 0 }.run().await;
                 });
             }
         }
@@ -76,6 +80,7 @@ struct Session {
     talk: Talk,
     sender: Option<String>,
     recipients: Vec<String>,
+    messages: u64,
 }
 
 impl Site {
@@ -205,6 +210,7 @@ impl Session {
             return self.talk.send(b"503 5.5.1 MAIL first\r\n").await;
         }
         let address = path(line);
+        self.site.ledger.attempt(self.talk.runtime.now(), &address);
         let mut act = self.act(RCPT).await?;
         if self.site.is_unknown(&address) {
             act = Act::Hard;
@@ -229,6 +235,11 @@ impl Session {
             return Ok(None);
         }
         let text = self.talk.until_dot().await?;
+        self.messages += 1;
+        if self.site.messages_max > 0 && self.messages > self.site.messages_max {
+            let (count, bound) = (self.messages, self.site.messages_max);
+            self.site.ledger.complain(format!("{count} messages over a connection of {bound}"));
+        }
         let now = self.talk.runtime.now();
         // Half of those that break off now have taken it before.
         let (manner, site) = (self.manner(DOT), self.site.clone());
