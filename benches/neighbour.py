@@ -6,14 +6,15 @@
 One relay, two shards, no next hop (all mail waits). Light clients of shard 1 hand in 1 KiB messages at a fixed rate, 200/s in
 all, each latency counted from the time it was due. In turn, several times in one run:
 
-  alone    shard 0 has nothing to do
-  disk     beside the relay another process writes and syncs as many bytes a second, in pieces of 1 MiB, to the same file system
-  lane     four clients of shard 0 hand in messages of 1 MiB as fast as they are taken
+  alone    nobody else is there
+  beside   four clients hand messages of 1 MiB to another relay process of one shard, its spool on the same file system
+  lane     the same clients hand them to shard 0
 
-`disk` is what the disk and the second core cost anybody; what `lane` has above it would be the neighbour's doing. Two latencies:
-a command (RSET to its 250: no disk in it) and the dot to its 250 (one commit of shard 1's own lane).
-BENCH_DIR says where the spool lies (a real disk; default /var/tmp).
+Both take the same disk and the same second core away; what `lane` has above `beside` is what it costs to be in one process with
+such a neighbour. Two latencies: a command (RSET to its 250: no disk in it) and the dot to its 250 (one commit of shard 1's
+own lane). BENCH_DIR says where the spools lie (a real disk; default /var/tmp).
 """
+import multiprocessing
 import os
 import shutil
 import socket
@@ -28,20 +29,6 @@ import urllib.request
 SECONDS, ROUNDS = (int(word) for word in (sys.argv[1:] + ["6", "5"][len(sys.argv) - 1 :])[:2])
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LIGHT, HEAVY, RATE, MIB = 4, 4, 200, 1 << 20
-WRITER = """
-import os, sys, time
-path, rate = sys.argv[1], float(sys.argv[2])
-piece = os.urandom(1 << 20)
-file = os.open(path, os.O_RDWR)
-length = os.fstat(file).st_size
-due, at = time.monotonic(), 0
-while True:
-    os.pwrite(file, piece, at)
-    os.fdatasync(file)
-    at = (at + len(piece)) % length
-    due = max(due + len(piece) / rate, time.monotonic() - 0.1)
-    time.sleep(max(0, due - time.monotonic()))
-"""
 started = []
 home = None
 
@@ -88,36 +75,29 @@ def metrics(http):
 
 
 def clients_of(shard, count, port, http):
-    """The kernel says which shard a connection belongs to; the metrics tell."""
-    level = 'relevo_connections_accepted_total{shard="%d"}' % shard
+    """Connections that the kernel gave to this shard; the metrics tell which those are."""
+    accepted = lambda: metrics(http)['relevo_connections_accepted_total{shard="%d"}' % shard]
     found, others = [], []
     while len(found) < count:
-        before = metrics(http)[level]
+        before = accepted()
         client = Client(port)
-        end = time.monotonic() + 3
-        while sum(value for name, value in metrics(http).items() if "connections_accepted" in name) < len(found) + len(others) + 1:
-            assert time.monotonic() < end, "a connection nobody counts"
-        (found if metrics(http)[level] > before else others).append(client)
+        (found if accepted() > before else others).append(client)
     for client in others:
         client.socket.close()
-    clients_of.made += len(found) + len(others)
     return found
-
-
-clients_of.made = 0
 
 
 def light(client, number, until, commands, dots):
     """An open loop: the next message is due whether the last was answered or not."""
     body = b"Subject: light\r\n\r\n" + b"x" * 70 * 14 + b"\r\n.\r\n"
     body = body.replace(b"x" * 70, b"x" * 68 + b"\r\n")
-    due = time.monotonic() + number * LIGHT / RATE / LIGHT
+    due = time.monotonic() + number / RATE
     while due < until:
         time.sleep(max(0, due - time.monotonic()))
-        begun = max(due, time.monotonic()) if not commands else due
         client.ask(b"RSET\r\n")
-        commands.append(time.monotonic() - begun)
-        dots.append(client.send(body))
+        commands.append(time.monotonic() - due)
+        late = time.monotonic()
+        dots.append(client.send(body) + max(0, late - due - commands[-1]))
         due += LIGHT / RATE
 
 
@@ -125,81 +105,73 @@ def heavy(client, until, sent):
     body = b"Subject: heavy\r\n\r\n" + (b"y" * 76 + b"\r\n") * (MIB // 78) + b".\r\n"
     while time.monotonic() < until:
         client.send(body)
-        sent.append(len(body))
+        with sent.get_lock():
+            sent.value += len(body)
 
 
-def phase(kind, lights, heavies, rate):
+def phase(lights, heavies):
     until = time.monotonic() + SECONDS
-    commands, dots, sent = [[] for _ in lights], [[] for _ in lights], []
+    sent = multiprocessing.Value("q", 0)
+    # A process each: they must not hold up the threads below, which measure.
+    load = [multiprocessing.Process(target=heavy, args=(client, until, sent)) for client in heavies]
+    for one in load:
+        one.start()
+    commands, dots = [[] for _ in lights], [[] for _ in lights]
     work = [threading.Thread(target=light, args=(client, number, until, commands[number], dots[number])) for number, client in enumerate(lights)]
-    writer = None
-    if kind == "lane":
-        work += [threading.Thread(target=heavy, args=(client, until, sent)) for client in heavies]
-    if kind == "disk":
-        writer = subprocess.Popen([sys.executable, "-c", WRITER, f"{home}/beside", str(rate)])
-        started.append(writer)
     for one in work:
         one.start()
-    for one in work:
+    for one in work + load:
         one.join()
-    if writer:
-        writer.kill()
-        writer.wait()
+    assert all(one.exitcode == 0 for one in load), "a heavy client failed"
     flat = lambda lists: sorted(value for values in lists for value in values)
-    return flat(commands), flat(dots), sum(sent) / SECONDS
+    return flat(commands), flat(dots), sent.value / SECONDS
 
 
 def percentile(values, share):
     return values[min(len(values) - 1, int(len(values) * share))] * 1000
 
 
-def main():
-    global home
-    subprocess.run(["cargo", "build", "--release"], cwd=ROOT, check=True)
-    home = tempfile.mkdtemp(prefix="relevo-neighbour-", dir=os.environ.get("BENCH_DIR", "/var/tmp"))
+def start(name, shards):
     port, http, nobody = free_port(), free_port(), free_port()
-    with open(f"{home}/relevo.toml", "w") as file:
+    directory = f"{home}/{name}"
+    os.makedirs(directory)
+    with open(f"{directory}/relevo.toml", "w") as file:
         file.write(
-            f'[node]\nhostname = "bench.example"\ndata_dir = "{home}/spool"\nshards = 2\n'
+            f'[node]\nhostname = "bench.example"\ndata_dir = "{directory}/spool"\nshards = {shards}\n'
             f'[[listener]]\naddress = "127.0.0.1:{port}"\n[[route]]\ndomain = "*"\nto = "smtp://127.0.0.1:{nobody}"\n'
-            f'[log]\npath = "{home}/accounting.jsonl"\n[control]\nhttp = "127.0.0.1:{http}"\n[retry]\nfirst = "1h"\nmax = "2h"\n'
+            f'[log]\npath = "{directory}/accounting.jsonl"\n[control]\nhttp = "127.0.0.1:{http}"\n[retry]\nfirst = "1h"\nmax = "2h"\n'
         )
-    relay = subprocess.Popen([f"{ROOT}/target/release/relevo", "run", "--config", f"{home}/relevo.toml"], stderr=subprocess.DEVNULL)
+    relay = subprocess.Popen([f"{ROOT}/target/release/relevo", "run", "--config", f"{directory}/relevo.toml"], stderr=subprocess.DEVNULL)
     started.append(relay)
     end = time.monotonic() + 60
     while True:
         try:
-            if sum(value for name, value in metrics(http).items() if "spool_open" in name) == 2:
-                break
+            if sum(value for name, value in metrics(http).items() if "spool_open" in name) == shards:
+                return port, http
         except OSError:
             assert time.monotonic() < end and relay.poll() is None, "the relay does not start"
         time.sleep(0.05)
-    # Written once, so that neither writer makes the file system allocate.
-    with open(f"{home}/beside", "wb") as file:
-        for _ in range(256):
-            file.write(bytes(MIB))
-        os.fsync(file.fileno())
-    lights, heavies = clients_of(1, LIGHT, port, http), None
-    base = clients_of.made
-    heavies = []
-    while len(heavies) < HEAVY:
-        before = metrics(http)['relevo_connections_accepted_total{shard="0"}']
-        client = Client(port)
-        time.sleep(1.2)
-        (heavies.append(client) if metrics(http)['relevo_connections_accepted_total{shard="0"}'] > before else client.socket.close())
-    rate = phase("lane", lights, heavies, 0)[2]
-    print(f"light: {LIGHT} clients of shard 1, {RATE} messages/s in all; heavy: {HEAVY} clients of shard 0, {rate / MIB:.0f} MiB/s", flush=True)
-    rows = {kind: [] for kind in ("alone", "disk", "lane")}
+
+
+def main():
+    global home
+    subprocess.run(["cargo", "build", "--release"], cwd=ROOT, check=True)
+    home = tempfile.mkdtemp(prefix="relevo-neighbour-", dir=os.environ.get("BENCH_DIR", "/var/tmp"))
+    both, other = start("both", 2), start("other", 1)
+    lights = clients_of(1, LIGHT, *both)
+    kinds = {"alone": [], "beside": clients_of(0, HEAVY, *other), "lane": clients_of(0, HEAVY, *both)}
+    rows, rates = {kind: [] for kind in kinds}, {kind: [] for kind in kinds}
     for _ in range(ROUNDS):
-        for kind in rows:
-            commands, dots, taken = phase(kind, lights, heavies, rate)
-            rate = taken or rate
+        for kind, heavies in kinds.items():
+            commands, dots, rate = phase(lights, heavies)
+            rates[kind].append(rate / MIB)
             rows[kind].append((percentile(commands, 0.5), percentile(commands, 0.99), percentile(dots, 0.5), percentile(dots, 0.99)))
-    print("ms: median of the rounds   command p50   command p99   dot p50   dot p99")
+    print("ms, medians        heavy MiB/s   command p50   command p99       dot p50       dot p99")
     for kind, values in rows.items():
-        print(f"{kind:>24}" + "".join(f"{statistics.median(column):>14.2f}" for column in zip(*values)))
-    ratio = lambda column: statistics.median(lane[column] / disk[column] for lane, disk in zip(rows["lane"], rows["disk"]))
-    print(f"lane / disk, p99, median of pairs: command {ratio(1):.2f}, dot {ratio(3):.2f}")
+        columns = [rates[kind], *zip(*values)]
+        print(f"{kind:>16}" + "".join(f"{statistics.median(column):>14.2f}" for column in columns))
+    ratio = lambda column: statistics.median(lane[column] / beside[column] for lane, beside in zip(rows["lane"], rows["beside"]))
+    print(f"lane / beside, p99, median of pairs: command {ratio(1):.2f}, dot {ratio(3):.2f}")
 
 
 try:

@@ -127,7 +127,9 @@ impl Bench {
             self.salt = self.salt.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(0x1234_5678_9ABC_DEF1);
             match self.lane.begin(&mut self.queue, self.salt) {
                 Begin::Commit(batch) => return Some(batch),
-                Begin::Refused(refused) => assert!(refused.iter().all(|(item, ())| !item.may_use_reserve())),
+                Begin::Refused(refused) | Begin::Held(refused) => {
+                    assert!(refused.iter().all(|(item, ())| !item.may_use_reserve()))
+                }
                 Begin::Nothing | Begin::Stalled => return None,
             }
         }

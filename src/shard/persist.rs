@@ -76,6 +76,8 @@ pub struct Keeper<R: Runtime> {
     segment_size: u64,
     segments: RefCell<Vec<Option<R::Segment>>>,
     queue: RefCell<VecDeque<(Item, Ticket)>>,
+    /// Items that wait for a segment which is being made.
+    held: RefCell<Vec<(Item, Ticket)>>,
     /// Items a client waits for.
     urgent: Cell<usize>,
     /// When the oldest waiting outcome came.
@@ -102,6 +104,7 @@ impl<R: Runtime> Keeper<R> {
             segment_size,
             segments: RefCell::new(segments),
             queue: RefCell::default(),
+            held: RefCell::default(),
             urgent: Cell::new(0),
             oldest: Cell::new(None),
             stalled: Cell::new(false),
@@ -155,12 +158,24 @@ impl<R: Runtime> Keeper<R> {
 
     /// Nothing waits and nothing is being written.
     pub fn is_quiet(&self) -> bool {
-        self.queue.borrow().is_empty() && !self.writing.get()
+        self.waiting() == 0 && !self.writing.get()
     }
 
     /// Items waiting.
     pub fn waiting(&self) -> usize {
-        self.queue.borrow().len()
+        self.queue.borrow().len() + self.held.borrow().len()
+    }
+
+    /// The segment that items waited for was made, or could not be: they are first in the queue again.
+    fn resume(&self) {
+        self.stalled.set(false);
+        let mut queue = self.queue.borrow_mut();
+        for item in self.held.borrow_mut().drain(..).rev() {
+            queue.push_front(item);
+        }
+        drop(queue);
+        // Whoever waits also asks for the next segment.
+        self.nudge();
     }
 
     /// Waits until a commit is due.
@@ -220,6 +235,7 @@ pub async fn persist<R: Runtime>(shard: Rc<Shard<R>>, keeper: Rc<Keeper<R>>) {
                     refuse(ticket, NotStored::NoSpace);
                 }
             }
+            Begin::Held(items) => keeper.held.borrow_mut().extend(items),
             Begin::Commit(batch) => {
                 keeper.writing.set(true);
                 commit(&shard, &keeper, batch).await;
@@ -396,6 +412,9 @@ async fn housekeep<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>) {
         keeper.lane.borrow_mut().freed(slot, proof);
         shard.instruments.counters.segments_recycled.add(1);
         keeper.stalled.set(false);
+        if !keeper.held.borrow().is_empty() {
+            keeper.resume();
+        }
     }
     let due = keeper.lane.borrow_mut().census_due();
     for slot in due {
@@ -428,14 +447,14 @@ async fn make_segment<R: Runtime>(shard: Rc<Shard<R>>, keeper: Rc<Keeper<R>>, sl
                 "relevo: cannot make the spool segment {}: {error}; free some disk space",
                 path.display()
             );
+            keeper.lane.borrow_mut().segment_failed();
+            keeper.resume();
             let until = shard.runtime.now() + SEGMENT_PAUSE;
             shard.timers.sleep_until(until).await;
             keeper.lane.borrow_mut().segment_created(slot, false);
         }
     }
-    keeper.stalled.set(false);
-    // It asks for the next one.
-    keeper.nudge();
+    keeper.resume();
 }
 
 impl<R: Runtime> Shard<R> {

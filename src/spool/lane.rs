@@ -118,6 +118,8 @@ pub enum Begin<T> {
     Commit(Batch<T>),
     /// No segment is left for these: tell the clients; then begin again.
     Refused(Vec<(Item, T)>),
+    /// No segment is left for these, and one is being made: they wait for that; begin again with the others.
+    Held(Vec<(Item, T)>),
     /// Outcomes wait and even the reserve is used up: begin again when a segment was created or freed.
     Stalled,
     /// The queue is empty.
@@ -225,9 +227,15 @@ impl Lane {
         self.pool.len() > limits::SEGMENTS_RESERVED + 1 || exist >= self.shape.segments_max
     }
 
-    /// Whether new mail fits without touching the reserve.
+    /// Whether a segment is being made, and nothing says that it will not be. Mail that comes faster than that waits for it.
+    fn is_growing(&self) -> bool {
+        !self.cramped && self.slots.iter().any(|slot| slot.state == State::Creating)
+    }
+
+    /// Whether new mail fits without touching the reserve, or will in a moment.
     pub fn may_accept(&self) -> bool {
         self.pool.len() > limits::SEGMENTS_RESERVED
+            || self.is_growing()
             || (self.pool.len() == limits::SEGMENTS_RESERVED && self.room() > limits::COMMIT_BYTES_MAX * 2)
     }
 
@@ -252,6 +260,12 @@ impl Lane {
         };
         self.slots[slot].state = State::Creating;
         u16::try_from(slot).ok()
+    }
+
+    /// The file asked for by [`Lane::wants_segment`] could not be made; it is not asked for again until
+    /// [`Lane::segment_created`] was told too.
+    pub fn segment_failed(&mut self) {
+        self.cramped = true;
     }
 
     /// A file asked for by [`Lane::wants_segment`] exists, or could not be made.
@@ -301,7 +315,13 @@ impl Lane {
                 refused.push((item, ticket));
             }
         }
-        if refused.is_empty() { Begin::Stalled } else { Begin::Refused(refused) }
+        if refused.is_empty() {
+            Begin::Stalled
+        } else if self.is_growing() {
+            Begin::Held(refused)
+        } else {
+            Begin::Refused(refused)
+        }
     }
 
     /// Seals the open segment and begins the life of one from the pool; returns its header block.

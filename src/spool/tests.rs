@@ -413,6 +413,35 @@ fn client_mail_is_refused_before_the_reserve_and_outcomes_are_not() {
 }
 
 #[test]
+fn client_mail_waits_for_a_segment_that_is_being_made() {
+    let mut lane = Lane::new(Shape { segments_max: 9, ..SHAPE });
+    while !lane.is_stocked() {
+        let slot = lane.wants_segment().expect("a slot");
+        lane.segment_created(slot, true);
+    }
+    let mut queue = VecDeque::new();
+    let mut making = None;
+    let mut fill = |lane: &mut Lane| loop {
+        making = lane.wants_segment().or(making);
+        queue.push_back((Item::Message(message("a@x.example", 1, vec![0; 200_000])), ()));
+        match lane.begin(&mut queue, 9) {
+            Begin::Commit(batch) => lane.done(batch, Synced::pretended(), |_, _, ()| {}),
+            Begin::Held(held) => return (held.len(), making, true),
+            Begin::Refused(refused) => return (refused.len(), making, false),
+            other => panic!("{other:?}"),
+        }
+    };
+    let (held, making, waits) = fill(&mut lane);
+    assert!(waits && held == 1 && lane.may_accept(), "it is being made");
+    lane.segment_created(making.expect("one is asked for"), true);
+    let (held, _, waits) = fill(&mut lane);
+    assert!(waits && held == 1);
+    lane.segment_failed();
+    assert!(!lane.may_accept());
+    assert!(!fill(&mut lane).2, "no segment can be made: nothing to wait for");
+}
+
+#[test]
 fn foreign_and_newer_spools_are_refused() {
     let mut bench = Bench::new();
     bench.store(message("one@x.example", 1, b"1".to_vec()));
