@@ -71,10 +71,25 @@ pub const COMPACTION_SCAN: u32 = 50_000;
 pub const OUTCOME_DELAY_MAX: Duration = Duration::from_millis(100);
 /// Outcomes of one lane in flight from all home shards: the bound on duplicates after a crash.
 pub const OUTCOME_CREDITS: usize = 4096;
+/// Of these, what each home shard has at least: hops that hang hold some for minutes, and others must be served meanwhile.
+pub const OUTCOME_CREDITS_EACH: usize = 256;
 /// Handoffs waiting in one shard's inbox.
 pub const HANDOFF_INBOX: usize = 4096;
 /// Letters taken from an inbox in one turn before other tasks run.
 pub const INBOX_BATCH: usize = 256;
+/// Jobs of one home shard that another shard has on loan, at most: enough to keep it busy while the next loan is on its way.
+pub const LOANED_MAX: usize = 128;
+/// Jobs of one loan.
+pub const LOAN_JOBS: usize = 32;
+/// Jobs of a site that wait before a shard that has no time lends some of them.
+pub const LEND_AT: usize = 64;
+/// A loan nobody works on for this long goes home.
+pub const LOAN_IDLE: Duration = Duration::from_secs(2);
+/// A shard that gave back work untouched is not asked again for the same site before this.
+pub const LEND_PAUSE: Duration = Duration::from_secs(5);
+/// Share of its time (in percent) that a shard must have worked before it lends.
+pub const LEND_LOAD: u64 = 60;
+
 /// Recipients queued on one shard before MAIL closes with 452.
 pub const QUEUED_RECIPIENTS_MAX: usize = 4_000_000;
 /// Shards of one node and lanes of one data directory.
@@ -187,4 +202,5 @@ const _: () = {
     assert!(COMMIT_ITEMS_MAX + 8 <= 1024, "IOV_MAX");
     assert!(HOPS_MAX >= 100, "RFC 5321 6.3");
     assert!(INBOX_BATCH <= HANDOFF_INBOX);
+    assert!(LOAN_JOBS <= LOANED_MAX && LOAN_JOBS <= LEND_AT);
 };

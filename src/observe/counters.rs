@@ -73,6 +73,8 @@ counters! {
         segments_recycled "Segments freed for use again",
         messages_moved "Stored messages moved out of sparse segments",
         bytes_moved "Bytes of them",
+        jobs_lent "Attempts lent to shards with more time",
+        jobs_given_back "Borrowed attempts given back untouched",
         accounting_dropped "Accounting records dropped because the log writer was behind",
         panics "Panics caught in session tasks",
     }

@@ -112,6 +112,8 @@ pub struct Destinations {
     /// Sites that found no credit for the head of their ring.
     starved: Vec<SiteKey>,
     queued: usize,
+    /// Groups a connection could take now, those of closed sites included.
+    crowd: usize,
 }
 
 impl Destinations {
@@ -129,12 +131,28 @@ impl Destinations {
             credits,
             starved: Vec::new(),
             queued: 0,
+            crowd: 0,
         }
     }
 
     /// Recipients queued here, those under way included.
     pub fn queued(&self) -> usize {
         self.queued
+    }
+
+    /// Groups that wait for nothing but a connection.
+    pub fn crowd(&self) -> usize {
+        self.crowd
+    }
+
+    /// The site of a domain, while it has one.
+    pub fn site_of(&self, domain: DomainKey) -> Option<SiteKey> {
+        self.domain(domain)?.site
+    }
+
+    /// Whether nothing is started at a site now.
+    pub fn is_closed(&self, site: SiteKey, now: u32) -> bool {
+        self.sites[site.0 as usize].closed_until > now
     }
 
     /// The domain's name.
@@ -250,6 +268,7 @@ impl Destinations {
         let enters = !std::mem::replace(&mut domain.in_ring, true);
         let state = &mut self.sites[site.0 as usize];
         state.ready += groups;
+        self.crowd += groups;
         if enters {
             state.ring.push_back(key);
         }
@@ -360,6 +379,7 @@ impl Destinations {
             domain.ready.pop_front();
             domain.active += 1;
             state.ready -= 1;
+            self.crowd -= 1;
             if domain.ready.is_empty() {
                 domain.in_ring = false;
             } else {
@@ -368,6 +388,24 @@ impl Destinations {
             return if group.expiry <= now { Take::Expired(key, group) } else { Take::Job(key, group) };
         }
         Take::Nothing
+    }
+
+    /// Whether no connection of this site would get work now, as the credits of its lanes are all out. It is asked to pump
+    /// when some come home.
+    pub fn is_starved(&mut self, site: SiteKey) -> bool {
+        const LOOKED_AT: usize = 64;
+        let takes = |key: &DomainKey| {
+            let domain = self.domains.get(key.0 as usize).and_then(Option::as_ref);
+            let lane = domain.and_then(|domain| domain.ready.front()).map(|group| group.location.lane);
+            lane.is_some_and(|lane| self.credits.get(usize::from(lane)).is_some_and(|credits| *credits > 0))
+        };
+        if self.sites[site.0 as usize].ring.iter().take(LOOKED_AT).any(takes) {
+            return false;
+        }
+        if !self.starved.contains(&site) {
+            self.starved.push(site);
+        }
+        true
     }
 
     /// Every site that is closed now.
@@ -460,6 +498,7 @@ impl Destinations {
                 domain.ready.pop_front();
                 domain.active += 1;
                 state.ready -= 1;
+                self.crowd -= 1;
                 expired.push((*key, group));
             }
         }
@@ -517,6 +556,7 @@ impl Destinations {
             let Some(key) = state.ring.pop_front() else { break };
             let Some(Some(domain)) = self.domains.get_mut(key.0 as usize) else { continue };
             state.ready -= domain.ready.len();
+            self.crowd -= domain.ready.len();
             if domain.ready.is_empty() {
                 // What of it is under way may be put back here.
                 self.left_ring(key);

@@ -14,6 +14,7 @@ use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use crate::time::{Instant, UnixMillis};
 
@@ -53,6 +54,8 @@ pub trait Runtime: Clone + 'static {
     fn spawn_vital(&self, name: &'static str, task: impl Future<Output = ()> + 'static);
     /// Panics caught so far.
     fn panics(&self) -> u64;
+    /// How long the shard's thread has worked so far, rather than waited for something to do.
+    fn worked(&self) -> Duration;
     /// Waits until `at`. For a few immortal tasks; everything else hangs on the shard's timer wheel.
     /// Must be awaited to its end, never dropped half way.
     fn sleep_until(&self, at: Instant) -> impl Future<Output = ()>;

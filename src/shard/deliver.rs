@@ -9,15 +9,15 @@ use std::task::Poll;
 use crate::limits;
 use crate::mail::trace;
 use crate::queue::Group;
-use crate::queue::destinations::{DomainKey, SiteKey, Take};
+use crate::queue::destinations::SiteKey;
 use crate::queue::schedule;
 use crate::runtime::{Runtime, SegmentMap};
 use crate::shard::compact::Pinned;
 use crate::shard::connect::{self, Connection, HopError};
-use crate::shard::dispatch::{self, Site};
+use crate::shard::dispatch::{self, Site, Take};
 use crate::shard::load::{self, Source};
-use crate::shard::mesh::{Failure, Fate, Outcomes, RangeOutcome};
-use crate::shard::{Shard, settle};
+use crate::shard::mesh::{Failure, Fate, Job, Outcomes, RangeOutcome};
+use crate::shard::{Shard, lend, settle};
 use crate::smtp::client::{self, Next, Transaction, Verdict};
 use crate::smtp::reply::Reply;
 use crate::spool::record::{Extent, MessageView};
@@ -99,6 +99,8 @@ fn failed<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site, error: &H
         eprintln!("relevo: {}: {error}; next try in {pause} s", site.hop.borrow().site);
     }
     destinations.close_site(key, now + pause);
+    drop(destinations);
+    lend::give_back(shard, site);
 }
 
 /// Works until told to stop. False: the connection is broken already.
@@ -117,17 +119,15 @@ async fn work<R: Runtime>(
         if shard.draining.get() || (most > 0 && done >= most) || must_yield(shard, site, done) {
             return true;
         }
-        let now = shard.runtime.wall().seconds();
-        let take = shard.destinations.borrow_mut().take(key, now);
-        match take {
-            Take::Expired(domain, group) => {
+        match dispatch::take(shard, key, site) {
+            Take::Expired(job) => {
                 let words = site.last_error.borrow().clone();
-                settle::expired(shard, domain, &group, &words);
+                settle::expired(shard, &job, &words);
             }
-            Take::Job(domain, group) => {
+            Take::Job(job) => {
                 // More work than hands: one more connection, if the limits let it.
                 dispatch::pump(shard, key);
-                match attempt(shard, site, connection, domain, &group, done > 0).await {
+                match attempt(shard, site, connection, &job, done > 0).await {
                     After::Keep => done += 1,
                     After::Close => return false,
                     After::Stale => return false,
@@ -173,20 +173,21 @@ async fn idle<R: Runtime>(shard: &Rc<Shard<R>>, site: &Rc<Site>, connection: &mu
 }
 
 /// A group under way. If its task panics it goes back to its queue: a bug costs a connection, not mail.
-struct UnderWay<R: Runtime> {
+struct UnderWay<'a, R: Runtime> {
     shard: Rc<Shard<R>>,
-    domain: DomainKey,
-    group: Group,
+    site: &'a Site,
+    job: Job,
     settled: Cell<bool>,
 }
 
-impl<R: Runtime> Drop for UnderWay<R> {
+impl<R: Runtime> Drop for UnderWay<'_, R> {
     fn drop(&mut self) {
-        if !self.settled.get()
-            && let Ok(mut destinations) = self.shard.destinations.try_borrow_mut()
-        {
-            // The pump that follows the end of the connection finds it.
-            let _ = destinations.put_back(self.domain, self.group);
+        // The pump that follows the end of the connection finds it.
+        if self.settled.get() {
+        } else if usize::from(self.job.home) != self.shard.index {
+            lend::put_back(&self.shard, self.site, self.job);
+        } else if let Ok(mut destinations) = self.shard.destinations.try_borrow_mut() {
+            let _ = destinations.put_back(self.job.domain, self.job.group);
         }
     }
 }
@@ -196,11 +197,11 @@ async fn attempt<R: Runtime>(
     shard: &Rc<Shard<R>>,
     site: &Site,
     connection: &mut Connection<R>,
-    domain: DomainKey,
-    group: &Group,
+    job: &Job,
     reused: bool,
 ) -> After {
-    let under_way = UnderWay { shard: shard.clone(), domain, group: *group, settled: Cell::new(false) };
+    let group = &job.group;
+    let under_way = UnderWay { shard: shard.clone(), site, job: *job, settled: Cell::new(false) };
     let resident = is_resident(shard, group);
     let place = Pinned::new(shard, group.key, group.location);
     let source = if resident {
@@ -212,14 +213,14 @@ async fn attempt<R: Runtime>(
         Ok(source) => source,
         Err(error) => {
             under_way.settled.set(true);
-            return unreadable(shard, domain, group, &error);
+            return unreadable(shard, job, &error);
         }
     };
     let view = match source.view() {
         Ok(view) => view,
         Err(error) => {
             under_way.settled.set(true);
-            return unreadable(shard, domain, group, &error);
+            return unreadable(shard, job, &error);
         }
     };
     let mut ranges: Vec<RangeOutcome> = Vec::new();
@@ -255,7 +256,7 @@ async fn attempt<R: Runtime>(
         Outcomes::Many(ranges.into_boxed_slice())
     };
     under_way.settled.set(true);
-    settle::report(shard, domain, group, outcomes, Some((&view, &connection.hop)));
+    settle::report(shard, job, outcomes, Some((&view, &connection.hop)));
     after
 }
 
@@ -276,19 +277,15 @@ fn is_resident<R: Runtime>(shard: &Shard<R>, group: &Group) -> bool {
 }
 
 /// The spool cannot give the message back: it is kept, and tried again.
-fn unreadable<R: Runtime>(
-    shard: &Rc<Shard<R>>,
-    domain: DomainKey,
-    group: &Group,
-    error: &io::Error,
-) -> After {
+fn unreadable<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, error: &io::Error) -> After {
+    let group = &job.group;
     let place = group.location;
     eprintln!("relevo: lane {} segment {} offset {}: {error}", place.lane, place.slot, place.offset);
     let attempts = group.attempts.saturating_add(1);
     let now = shard.runtime.wall().seconds_up();
     let next = schedule::next_attempt(&shard.settings.retry, attempts, now, shard.runtime.random());
     let reply = format!("451 4.3.0 {error}").into();
-    settle::whole(shard, domain, group, Fate::Deferred { attempts, next, reply });
+    settle::whole(shard, job, Fate::Deferred { attempts, next, reply });
     After::Keep
 }
 

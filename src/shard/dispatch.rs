@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use crate::limits;
 use crate::queue::Group;
-use crate::queue::destinations::{DomainKey, Effect, SiteKey};
+use crate::queue::destinations::{self as queue, DomainKey, Effect, SiteKey};
 use crate::queue::schedule;
 use crate::route::NextHop;
 use crate::runtime::Runtime;
-use crate::shard::mesh::{Failure, Fate, Slots};
+use crate::shard::mesh::{Failure, Fate, Job, Slots};
 use crate::shard::resolve::Unroutable;
-use crate::shard::{Shard, deliver, settle};
+use crate::shard::{Shard, deliver, lend, settle};
 use crate::time::Instant;
 
 /// How often due retries are looked for.
@@ -27,6 +27,16 @@ const SWEEP_ROUNDS: u32 = 240;
 const EXPIRE_GROUPS: usize = 256;
 /// How long no further connection is tried after one failed while others work.
 const WIDEN_PAUSE: Duration = Duration::from_secs(5);
+
+/// What a connection that asks for work gets.
+pub enum Take {
+    /// A group to deliver.
+    Job(Job),
+    /// A group that is past its expiry: settle it as expired.
+    Expired(Job),
+    /// Nothing may be started now.
+    Nothing,
+}
 
 /// A site of this shard, as its connections see it.
 pub struct Site {
@@ -44,6 +54,8 @@ pub struct Site {
     hold_until: Cell<Instant>,
     /// Why the last connection failed.
     pub last_error: RefCell<String>,
+    /// Jobs of other shards.
+    pub borrowed: lend::Borrowed,
 }
 
 /// An idle connection's sleep.
@@ -72,6 +84,21 @@ impl Site {
         }
     }
 
+    /// A site no connection goes to yet.
+    pub fn new(hop: Rc<NextHop>, slots: Arc<Slots>) -> Site {
+        Site {
+            slots,
+            hop: RefCell::new(hop),
+            connections: Cell::new(0),
+            opening: Cell::new(0),
+            waking: Cell::new(0),
+            idle: RefCell::default(),
+            hold_until: Cell::new(Instant(0)),
+            last_error: RefCell::default(),
+            borrowed: lend::Borrowed::default(),
+        }
+    }
+
     fn wake_one(&self) -> bool {
         let Some(nap) = self.idle.borrow_mut().pop() else { return false };
         nap.woken.set(true);
@@ -89,7 +116,7 @@ impl Site {
 }
 
 /// Queues a group of this shard's own domain.
-pub(super) fn queue<R: Runtime>(shard: &Rc<Shard<R>>, domain: &str, group: Group) {
+pub(super) fn enqueue<R: Runtime>(shard: &Rc<Shard<R>>, domain: &str, group: Group) {
     let now = shard.runtime.wall().seconds();
     let effect = shard.destinations.borrow_mut().push(domain, group, now);
     if let Some(effect) = effect {
@@ -108,22 +135,7 @@ pub(super) fn carry_out<R: Runtime>(shard: &Rc<Shard<R>>, effect: Effect) {
 async fn resolve<R: Runtime>(shard: Rc<Shard<R>>, key: DomainKey, name: Rc<str>) {
     match shard.resolver.next_hop(&name).await {
         Ok(hop) => {
-            let site = shard.destinations.borrow_mut().site(&hop.site);
-            shard.sites.borrow_mut().entry(site).or_insert_with(|| {
-                Rc::new(Site {
-                    slots: shard.mesh.slots(&hop.site),
-                    hop: RefCell::new(hop.clone()),
-                    connections: Cell::new(0),
-                    opening: Cell::new(0),
-                    waking: Cell::new(0),
-                    idle: RefCell::default(),
-                    hold_until: Cell::new(Instant(0)),
-                    last_error: RefCell::default(),
-                })
-            });
-            if let Some(existing) = shard.sites.borrow().get(&site) {
-                *existing.hop.borrow_mut() = hop.clone();
-            }
+            site(&shard, hop.clone());
             let effect = shard.destinations.borrow_mut().resolved(key, &hop.site);
             if let Some(effect) = effect {
                 carry_out(&shard, effect);
@@ -131,6 +143,15 @@ async fn resolve<R: Runtime>(shard: Rc<Shard<R>>, key: DomainKey, name: Rc<str>)
         }
         Err(unroutable) => unroutable_domain(&shard, key, &unroutable),
     }
+}
+
+/// The site of a next hop; where it is may have changed.
+pub(super) fn site<R: Runtime>(shard: &Shard<R>, hop: Rc<NextHop>) -> (SiteKey, Rc<Site>) {
+    let key = shard.destinations.borrow_mut().site(&hop.site);
+    let mut sites = shard.sites.borrow_mut();
+    let site = sites.entry(key).or_insert_with(|| Rc::new(Site::new(hop.clone(), shard.mesh.slots(&hop.site))));
+    *site.hop.borrow_mut() = hop;
+    (key, site.clone())
 }
 
 /// Settles what waits for a domain that leads nowhere (now, or for good).
@@ -156,7 +177,7 @@ fn unroutable_domain<R: Runtime>(shard: &Rc<Shard<R>>, key: DomainKey, why: &Unr
             );
             Fate::Deferred { attempts, next: next.min(group.expiry), reply: why.text.as_str().into() }
         };
-        settle::whole(shard, key, &group, fate);
+        settle::whole(shard, &shard.own_job(key, group), fate);
     }
 }
 
@@ -166,14 +187,22 @@ pub(super) fn pump<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) {
         return;
     }
     let now = shard.runtime.wall().seconds();
-    let ready = shard.destinations.borrow().ready(key, now);
+    let mut ready = shard.destinations.borrow().ready(key, now);
     let Some(site) = shard.sites.borrow().get(&key).cloned() else { return };
+    if ready >= shard.mesh.lend_at() {
+        lend::lend(shard, key, &site);
+        ready = shard.destinations.borrow().ready(key, now);
+    }
+    ready += site.borrowed.waiting();
     // Those on their way will take one each at least.
     if ready <= site.opening.get() + site.waking.get() || site.wake_one() {
         return;
     }
     let holds = site.connections.get() > 0 && shard.timers.recent() < site.hold_until.get();
     if holds || shard.outbound.get() >= limits::OUTBOUND_CONNECTIONS_MAX {
+        return;
+    }
+    if site.borrowed.waiting() == 0 && shard.destinations.borrow_mut().is_starved(key) {
         return;
     }
     if !site.slots.take(shard.settings.delivery.connections_per_destination, shard.index) {
@@ -187,6 +216,23 @@ pub(super) fn pump<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) {
     site.opening.set(site.opening.get() + 1);
     shard.outbound.set(shard.outbound.get() + 1);
     shard.runtime.spawn(deliver::deliver(shard.clone(), key, site));
+}
+
+/// Work for a connection of this site: the shard's own and what it borrowed, in turn.
+pub(super) fn take<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site) -> Take {
+    let now = shard.runtime.wall().seconds();
+    if site.borrowed.waiting() > 0
+        && site.borrowed.is_next()
+        && let Some(job) = lend::take(shard, site)
+    {
+        return job;
+    }
+    let own = shard.destinations.borrow_mut().take(key, now);
+    match own {
+        queue::Take::Job(domain, group) => Take::Job(shard.own_job(domain, group)),
+        queue::Take::Expired(domain, group) => Take::Expired(shard.own_job(domain, group)),
+        queue::Take::Nothing => lend::take(shard, site).unwrap_or(Take::Nothing),
+    }
 }
 
 /// A slot may be free again somewhere.
@@ -209,6 +255,7 @@ pub async fn tick<R: Runtime>(shard: Rc<Shard<R>>) {
         for effect in effects {
             carry_out(&shard, effect);
         }
+        lend::tick(&shard);
         if round.is_multiple_of(4) {
             expire_closed(&shard, now);
             shard.publish();
@@ -223,7 +270,7 @@ pub async fn tick<R: Runtime>(shard: Rc<Shard<R>>) {
 /// Sites nobody has mail for are forgotten, so that memory follows the queue and not all that was ever mailed to.
 fn forget_idle_sites<R: Runtime>(shard: &Rc<Shard<R>>, now: u32) {
     let mut sites = shard.sites.borrow_mut();
-    let busy = |key: SiteKey| sites.get(&key).is_some_and(|site| site.connections.get() > 0);
+    let busy = |key: SiteKey| sites.get(&key).is_some_and(|site| site.connections.get() > 0 || site.borrowed.waiting() > 0);
     let forgotten = shard.destinations.borrow_mut().forget_idle_sites(now, busy);
     for key in forgotten {
         sites.remove(&key);
@@ -238,7 +285,7 @@ fn expire_closed<R: Runtime>(shard: &Rc<Shard<R>>, now: u32) {
         let words =
             shard.sites.borrow().get(&key).map(|site| site.last_error.borrow().clone()).unwrap_or_default();
         for (domain, group) in expired {
-            settle::expired(shard, domain, &group, &words);
+            settle::expired(shard, &shard.own_job(domain, group), &words);
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::queue::Group;
 use crate::route::home_shard;
 use crate::runtime::Runtime;
 use crate::shard::mesh::{Handoff, Letter};
-use crate::shard::{Shard, dispatch, settle};
+use crate::shard::{Shard, dispatch, lend, settle};
 use crate::spool::Location;
 use crate::spool::record::{self, MessageView};
 
@@ -64,7 +64,7 @@ fn hand_off<R: Runtime>(shard: &Rc<Shard<R>>, domain: &[u8], group: Group) {
     let domain = std::str::from_utf8(lower).unwrap_or_default();
     let home = home_shard(lower, shard.mesh.shards());
     if home == shard.index {
-        dispatch::queue(shard, domain, group);
+        dispatch::enqueue(shard, domain, group);
         return;
     }
     let handoff = Handoff { domain: domain.into(), group };
@@ -84,11 +84,13 @@ pub async fn exchange<R: Runtime>(shard: Rc<Shard<R>>) {
             match letter {
                 Letter::Settled(settled) => settle::settle(&shard, settled),
                 Letter::Credits { lane, count } => settle::credited(&shard, lane, count),
+                Letter::Loan(loan) => lend::borrow(&shard, *loan),
+                Letter::Returned { from, what } => lend::returned(&shard, from, *what),
             }
         }
         for _ in 0..limits::INBOX_BATCH {
             let Some(handoff) = shard.mesh.next_handoff(shard.index) else { break };
-            dispatch::queue(&shard, &handoff.domain, handoff.group);
+            dispatch::enqueue(&shard, &handoff.domain, handoff.group);
             busy = true;
         }
         shard.mesh.announce_room(shard.index);

@@ -1,17 +1,19 @@
 //! What shards send each other: bounded queues and bells, no locks and no bodies.
 //!
-//! Each shard has one inbox of two queues. Outcomes are drained first, and their queue is as large as all the credits that
-//! can be out, so sending one never fails. Handoffs may find their queue full: the sender keeps them in its lane's
+//! Each shard has one inbox of two queues. Letters are drained first, and their queue is as large as all the credits and
+//! loans that can be out, so sending one never fails. Handoffs may find their queue full: the sender keeps them in its lane's
 //! backlog and asks for a ring when there is room.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam::queue::ArrayQueue;
 
 use crate::limits;
 use crate::queue::Group;
+use crate::queue::destinations::DomainKey;
+use crate::route::NextHop;
 use crate::runtime::{Bell, SegmentMap};
 use crate::shard::places::Places;
 use crate::spool::Location;
@@ -90,11 +92,49 @@ pub struct Settled {
     pub outcomes: Outcomes,
 }
 
+/// A group to deliver, and whose queue it is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// The home shard of its domain; its credit is taken there.
+    pub home: u16,
+    /// Its domain, as the home shard calls it.
+    pub domain: DomainKey,
+    /// The group.
+    pub group: Group,
+}
+
+/// From a home shard to one that has more time: jobs of one site.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loan {
+    /// Where they go.
+    pub hop: NextHop,
+    /// The jobs, in the order of their queue.
+    pub jobs: Vec<Job>,
+}
+
+/// From the borrower to the home shard: what became of lent jobs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Returned {
+    /// Attempted, with the parts that are to be tried again. Their outcomes went to the shards of their lanes.
+    pub attempted: Vec<(Job, Vec<Group>)>,
+    /// Not attempted.
+    pub untouched: Vec<Job>,
+}
+
 /// A letter of the class that never waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Letter {
     /// An attempt ended.
     Settled(Settled),
+    /// Work from the home shard of a hot destination.
+    Loan(Box<Loan>),
+    /// Such work comes back.
+    Returned {
+        /// The borrower.
+        from: u16,
+        /// What became of it.
+        what: Box<Returned>,
+    },
     /// Outcomes of this lane are synced: so many credits come home.
     Credits {
         /// The lane.
@@ -139,6 +179,9 @@ pub struct Mesh {
     quiet: Vec<AtomicBool>,
     /// Outcome credits of a lane at each home shard.
     credits: u32,
+    lend_at: usize,
+    /// Jobs that wait for a connection on each shard, about a quarter of a second ago; the lowest bit: it is busy.
+    crowds: Vec<AtomicU32>,
 }
 
 /// What a mesh may hold; a test makes it small to see it full.
@@ -148,11 +191,18 @@ pub struct Room {
     pub handoffs: usize,
     /// Outcome credits of one lane, shared out among the home shards; each has one at least.
     pub credits: usize,
+    /// Jobs of a site that wait before a busy shard lends some of them.
+    pub lend_at: usize,
 }
 
-impl Default for Room {
-    fn default() -> Room {
-        Room { handoffs: limits::HANDOFF_INBOX, credits: limits::OUTCOME_CREDITS }
+impl Room {
+    /// What so many shards need.
+    pub fn of(shards: usize) -> Room {
+        Room {
+            handoffs: limits::HANDOFF_INBOX,
+            credits: limits::OUTCOME_CREDITS.max(shards * limits::OUTCOME_CREDITS_EACH),
+            lend_at: limits::LEND_AT,
+        }
     }
 }
 
@@ -197,14 +247,17 @@ struct LaneMaps(Mutex<Vec<Option<SegmentMap>>>);
 impl Mesh {
     /// A mesh of as many shards as bells, over `lanes` lanes.
     pub fn new(bells: Vec<Arc<Bell>>, lanes: usize) -> Mesh {
-        Mesh::with_room(bells, lanes, Room::default())
+        let room = Room::of(bells.len());
+        Mesh::with_room(bells, lanes, room)
     }
 
     /// The same with other bounds.
     pub fn with_room(bells: Vec<Arc<Bell>>, lanes: usize, room: Room) -> Mesh {
         let credits = (room.credits / bells.len().max(1)).max(1);
-        // Every lane's outcome credits may be out at once, plus one letter of returned credits per shard and lane.
-        let letters = (credits + 1) * bells.len() * lanes.max(1) + bells.len();
+        // All that one inbox can hold: an outcome for each credit of the lanes kept here, a letter of credits for each credit
+        // that is to come home here, a letter for each job lent to this shard or by it.
+        let (shards, kept) = (bells.len(), lanes.div_ceil(bells.len().max(1)).max(1));
+        let letters = credits * (shards * kept + lanes.max(1)) + 2 * limits::LOANED_MAX * shards;
         let inboxes: Vec<Inbox> = bells
             .into_iter()
             .map(|bell| Inbox {
@@ -224,7 +277,30 @@ impl Mesh {
             open: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             credits: u32::try_from(credits).unwrap_or(u32::MAX),
+            lend_at: room.lend_at,
+            crowds: (0..shards).map(|_| AtomicU32::new(0)).collect(),
         }
+    }
+
+    /// A shard says how many jobs wait for a connection there, and whether it works most of its time.
+    pub fn set_crowd(&self, own: usize, jobs: usize, busy: bool) {
+        let jobs = u32::try_from(jobs).unwrap_or(u32::MAX).min(u32::MAX >> 1);
+        self.crowds[own].store(jobs << 1 | u32::from(busy), Ordering::Relaxed);
+    }
+
+    /// How many jobs wait for a connection on a shard.
+    pub fn crowd(&self, shard: usize) -> usize {
+        (self.crowds[shard].load(Ordering::Relaxed) >> 1) as usize
+    }
+
+    /// Whether a shard works most of its time.
+    pub fn is_busy(&self, shard: usize) -> bool {
+        self.crowds[shard].load(Ordering::Relaxed) & 1 == 1
+    }
+
+    /// Jobs of a site that wait before a busy shard lends some of them.
+    pub fn lend_at(&self) -> usize {
+        self.lend_at
     }
 
     /// Outcome credits of a lane at each home shard.

@@ -10,6 +10,7 @@ pub mod connect;
 pub mod deliver;
 pub mod dispatch;
 pub mod handoff;
+pub mod lend;
 pub mod persist;
 pub mod receive;
 pub mod resolve;
@@ -35,12 +36,13 @@ use crate::observe::accounting::Journal;
 use crate::observe::latency::Latencies;
 use crate::policy::accounts::Accounts;
 use crate::policy::tls;
-use crate::queue::destinations::{Destinations, SiteKey};
+use crate::queue::Group;
+use crate::queue::destinations::{Destinations, DomainKey, SiteKey};
 use crate::runtime::{Runtime, SegmentMap};
 use crate::smtp::server::{Credentials, Gate};
 
 use dispatch::Site;
-use mesh::{Handoff, Mesh};
+use mesh::{Handoff, Job, Mesh};
 use persist::Keeper;
 use resolve::Resolver;
 use timers::Timers;
@@ -91,6 +93,8 @@ pub struct Shard<R: Runtime> {
     pub refused: RefCell<Vec<SiteKey>>,
     /// Handoffs that found no room.
     pub backlog: RefCell<VecDeque<(usize, Handoff)>>,
+    /// Work lent and borrowed.
+    pub lending: lend::Lending,
     /// Copies of the maps, by lane and slot.
     maps: RefCell<Vec<Vec<Option<SegmentMap>>>>,
 }
@@ -112,6 +116,11 @@ impl<R: Runtime> Shard<R> {
         for keeper in self.keepers.borrow().iter() {
             keeper.wake();
         }
+    }
+
+    /// A job of this shard's own queues.
+    pub(self) fn own_job(&self, domain: DomainKey, group: Group) -> Job {
+        Job { home: self.index as u16, domain, group }
     }
 
     /// The map of a segment. Maps are never replaced: a slot's file stays the same for the life of the process.

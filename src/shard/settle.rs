@@ -6,12 +6,11 @@ use crate::limits;
 use crate::mail::dsn;
 use crate::observe::accounting::{Event, Kind};
 use crate::queue::Group;
-use crate::queue::destinations::DomainKey;
 use crate::runtime::Runtime;
 use crate::shard::compact::Pinned;
 use crate::shard::load::Source;
-use crate::shard::mesh::{Failure, Fate, Letter, Outcomes, RangeOutcome, Settled};
-use crate::shard::{Shard, dispatch};
+use crate::shard::mesh::{Failure, Fate, Job, Letter, Outcomes, RangeOutcome, Settled};
+use crate::shard::{Shard, dispatch, lend};
 use crate::spool::batch::{NewMessage, Outcome};
 use crate::spool::record::{self, MessageView};
 
@@ -24,35 +23,36 @@ pub(super) fn credited<R: Runtime>(shard: &Rc<Shard<R>>, lane: u16, count: u32) 
 }
 
 /// One fate for a whole group that no connection worked on. Its record is read first, so that the accounting can tell of it.
-pub(super) fn whole<R: Runtime>(shard: &Rc<Shard<R>>, domain: DomainKey, group: &Group, fate: Fate) {
+pub(super) fn whole<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, fate: Fate) {
+    let group = &job.group;
     let outcomes = Outcomes::One(RangeOutcome { first: group.first, count: group.count, fate });
-    let (own, group) = (shard.clone(), *group);
+    let (own, job) = (shard.clone(), *job);
     shard.settling.set(shard.settling.get() + 1);
     shard.runtime.spawn_vital("settle", async move {
-        let place = Pinned::new(&own, group.key, group.location);
+        let place = Pinned::new(&own, job.group.key, job.group.location);
         let source = Source::read(&own, place.location).await;
         let view = source.as_ref().ok().and_then(|source| source.view().ok());
-        report(&own, domain, &group, outcomes, view.as_ref().map(|view| (view, "")));
+        report(&own, &job, outcomes, view.as_ref().map(|view| (view, "")));
         own.settling.set(own.settling.get() - 1);
     });
 }
 
 /// A group nobody could deliver in time.
-pub(super) fn expired<R: Runtime>(shard: &Rc<Shard<R>>, domain: DomainKey, group: &Group, last: &str) {
+pub(super) fn expired<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, last: &str) {
     let diagnostic = if last.is_empty() { "the message could not be delivered in time" } else { last };
     let failure = Failure { expired: true, status: None, remote: None, diagnostic: diagnostic.to_owned() };
-    whole(shard, domain, group, Fate::Failed(Box::new(failure)));
+    whole(shard, job, Fate::Failed(Box::new(failure)));
 }
 
-/// The outcomes of an attempt, from the home shard: queues, counts, accounting, and on to the shard of the lane.
+/// The outcomes of an attempt, from the shard that made it: the home shard's queues, counts, accounting, and on to the shard
+/// of the lane.
 pub(super) fn report<R: Runtime>(
     shard: &Rc<Shard<R>>,
-    domain: DomainKey,
-    group: &Group,
+    job: &Job,
     outcomes: Outcomes,
     view: Option<(&MessageView<'_>, &str)>,
 ) {
-    let now = shard.runtime.wall();
+    let group = &job.group;
     let counters = &shard.instruments.counters;
     let mut again = Vec::new();
     for outcome in outcomes.ranges() {
@@ -81,8 +81,8 @@ pub(super) fn report<R: Runtime>(
             account(shard, view, hop, outcome);
         }
     }
-    shard.destinations.borrow_mut().attempted(domain, group, &again, now.seconds());
-    let settled = Settled { home: shard.index as u16, location: group.location, key: group.key, outcomes };
+    lend::attempted(shard, job, again);
+    let settled = Settled { home: job.home, location: group.location, key: group.key, outcomes };
     let keeper = shard.mesh.keeper(group.location.lane);
     if keeper == shard.index {
         settle(shard, settled);

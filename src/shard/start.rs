@@ -20,6 +20,7 @@ use crate::queue::destinations::Destinations;
 use crate::route::Table;
 use crate::runtime::{Runtime, Segment};
 use crate::shard::load::Source;
+use crate::shard::lend::Lending;
 use crate::shard::mesh::Mesh;
 use crate::shard::persist::{Keeper, segment_path};
 use crate::shard::receive::Door;
@@ -194,6 +195,7 @@ fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>, String> {
         sites: RefCell::new(HashMap::new()),
         refused: RefCell::default(),
         backlog: RefCell::new(VecDeque::new()),
+        lending: Lending::new(mesh.shards()),
         maps: RefCell::new(vec![Vec::new(); mesh.lanes()]),
         runtime,
         settings,

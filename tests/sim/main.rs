@@ -167,7 +167,7 @@ fn a_backlog_found_at_start_comes_to_its_queues_by_itself() {
              [[route]]\ndomain = \"*\"\nto = \"smtp://10.0.0.2:25\"\n\
              [spool]\nsegment_size = \"4MiB\"\n[retry]\nfirst = \"1h\"\nmax = \"1h\"\n";
         // An inbox takes as much as is sent at a time, so that it is never found full.
-        let room = Room { handoffs: limits::INBOX_BATCH, ..Room::default() };
+        let room = Room { handoffs: limits::INBOX_BATCH, ..Room::of(2) };
         let launch = Launch { node: 1, shards: 2, lanes: 2, room, configuration };
         let relay = Relay::launch(&world, &launch).expect("a relay");
         let client = Client::start_bulk(&world, "10.0.0.1:25", 10, 300, 1);

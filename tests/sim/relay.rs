@@ -53,7 +53,7 @@ impl<'a> Relay<'a> {
              [[route]]\ndomain = \"*\"\nto = \"smtp://10.0.0.2:25\"\n\
              [spool]\nsegment_size = \"4MiB\"\n{more}"
         );
-        let launch = Launch { node, shards, lanes: LANES, room: Room::default(), configuration };
+        let launch = Launch { node, shards, lanes: LANES, room: Room::of(shards), configuration };
         Relay::launch(world, &launch).expect("the node lives")
     }
 

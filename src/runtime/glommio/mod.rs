@@ -190,6 +190,10 @@ impl Runtime for GlommioRuntime {
         self.0.panics.get()
     }
 
+    fn worked(&self) -> Duration {
+        ::glommio::executor().executor_stats().total_runtime()
+    }
+
     async fn sleep_until(&self, at: Instant) {
         let now = self.now();
         if at > now {

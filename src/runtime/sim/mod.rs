@@ -76,6 +76,8 @@ struct State {
     disks: RefCell<Disks>,
     nodes: RefCell<BTreeMap<u32, Node>>,
     trace: RefCell<Trace>,
+    /// Shards say that they work all the time.
+    busy: Cell<bool>,
     /// A defect of the node's own that the test planted, and how often it shows.
     planted: Cell<Option<(&'static str, f64)>>,
 }
@@ -307,6 +309,10 @@ impl Runtime for SimRuntime {
 
     fn panics(&self) -> u64 {
         self.0.panics.get()
+    }
+
+    fn worked(&self) -> Duration {
+        if self.0.state.busy.get() { Duration::from_nanos(self.0.state.clock.get()) } else { Duration::ZERO }
     }
 
     fn sleep_until(&self, at: Instant) -> impl Future<Output = ()> {

@@ -38,6 +38,7 @@ impl World {
                 disks: RefCell::default(),
                 nodes: RefCell::default(),
                 trace: RefCell::new(Trace::new(seed)),
+                busy: Cell::new(false),
                 planted: Cell::new(None),
             }),
         }
@@ -228,6 +229,11 @@ impl World {
     /// Plants a defect in every node: [`crate::runtime::Runtime::planted`] answers true for this name with this probability.
     pub fn plant(&self, defect: &'static str, probability: f64) {
         self.state.planted.set(Some((defect, probability)));
+    }
+
+    /// From now on every shard says that it works all the time ([`crate::runtime::Runtime::worked`]).
+    pub fn pretend_busy(&self) {
+        self.state.busy.set(true);
     }
 
     /// From now on, counts the connections a node has open (or opens) to any of these addresses at one time. Gives the

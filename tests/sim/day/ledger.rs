@@ -50,6 +50,8 @@ pub struct Recipient {
 /// A hop took something.
 #[derive(Debug)]
 pub struct Seen {
+    /// When its MAIL was there: the order of the relay's attempts, whenever the rest of what was under way arrived.
+    began: Instant,
     /// When its dot was there.
     at: Instant,
     /// When its 250 was sent.
@@ -160,8 +162,15 @@ impl Ledger {
     }
 
     /// A hop takes a message for these recipients.
-    pub fn take(&self, at: Instant, site: usize, recipients: &[String], text: &[u8]) -> Rc<Seen> {
-        let seen = Rc::new(Seen { at, answered: Cell::new(None), sure: Cell::new(false) });
+    pub fn take(
+        &self,
+        began: Instant,
+        at: Instant,
+        site: usize,
+        recipients: &[String],
+        text: &[u8],
+    ) -> Rc<Seen> {
+        let seen = Rc::new(Seen { began, at, answered: Cell::new(None), sure: Cell::new(false) });
         let tries = self.tries.borrow();
         for address in recipients {
             let found = numbers(address).and_then(|(number, place)| {
@@ -184,8 +193,14 @@ impl Ledger {
     }
 
     /// The sender's host takes a notification.
-    pub fn take_bounce(&self, at: Instant, recipients: &[String], text: &[u8]) -> Rc<Seen> {
-        let seen = Rc::new(Seen { at, answered: Cell::new(None), sure: Cell::new(false) });
+    pub fn take_bounce(
+        &self,
+        began: Instant,
+        at: Instant,
+        recipients: &[String],
+        text: &[u8],
+    ) -> Rc<Seen> {
+        let seen = Rc::new(Seen { began, at, answered: Cell::new(None), sure: Cell::new(false) });
         let text = String::from_utf8_lossy(text);
         let unique = text.lines().find_map(|line| line.strip_prefix("Message-ID: ")).unwrap_or("none");
         let failed = text.lines().filter_map(|line| line.strip_prefix("Final-Recipient: rfc822; "));
@@ -313,11 +328,11 @@ impl Ledger {
 
     fn judge_recipient(&self, plan: &Plan, one: &Try, recipient: &Recipient, wrong: &mut Vec<String>) {
         let address = &recipient.address;
-        // In the order of their dots: a slow hop may make up its mind after a crash and the next attempt.
+        // A slow hop may make up its mind, and bytes under way may arrive, after a crash and the next attempt.
         let mut deliveries = recipient.deliveries.borrow_mut();
-        deliveries.sort_by_key(|seen| seen.at);
+        deliveries.sort_by_key(|seen| (seen.began, seen.at));
         let mut bounces = recipient.bounces.borrow_mut();
-        bounces.sort_by_key(|(_, seen)| seen.at);
+        bounces.sort_by_key(|(_, seen)| (seen.began, seen.at));
         if !recipient.accepted.get() {
             if !deliveries.is_empty() || !bounces.is_empty() {
                 wrong.push(format!("{address}: refused at RCPT, yet handled"));

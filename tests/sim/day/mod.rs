@@ -61,6 +61,9 @@ fn seconds(at: u64) -> Instant {
 /// Tells the day of a plan; `before` may plant something.
 pub fn tell(plan: &Plan, before: impl FnOnce(&mut Day<'_>, &World)) -> Told {
     let world = World::new(plan.seed);
+    if plan.busy {
+        world.pretend_busy();
+    }
     let ledger = Rc::new(Ledger::default());
     sites::start(&world, plan, &ledger);
     names::start(&world, plan);
@@ -222,7 +225,7 @@ impl<'a> Day<'a> {
             node: NODE,
             shards: shards[life.min(shards.len() - 1)],
             lanes: numbers.max().map_or(0, |highest| highest + 1),
-            room: Room { handoffs: self.plan.inbox, credits: self.plan.credits },
+            room: Room { handoffs: self.plan.inbox, credits: self.plan.credits, lend_at: self.plan.lend_at },
             configuration: &self.plan.configuration(),
         };
         Relay::launch(self.world, &launch)

@@ -157,6 +157,9 @@ pub struct Plan {
     /// Handoffs an inbox takes, and outcome credits of a lane: the bound on what a crash may repeat.
     pub inbox: usize,
     pub credits: usize,
+    /// Jobs that wait at a site before the others are asked to help, if all shards are taken for busy.
+    pub lend_at: usize,
+    pub busy: bool,
     /// Seconds.
     pub retry_first: u64,
     pub retry_max: u64,
@@ -212,6 +215,8 @@ impl Plan {
             messages_per_connection: dice.pick(&[0, 0, 1, 2, 10]),
             inbox: dice.pick(&[1, 2, 7, 64, 4096]),
             credits: 4096,
+            lend_at: 64,
+            busy: false,
             names_move: 0,
             retry_first,
             retry_max,
@@ -233,6 +238,7 @@ impl Plan {
         let dice = &mut Dice::new(seed, 6);
         plan.credits = dice.pick(&[8, 64, 4096]);
         plan.names_move = dice.between(1, plan.network_until);
+        (plan.lend_at, plan.busy) = (dice.pick(&[1, 3, 10]), dice.chance(0.5));
         for site in plan.sites.iter_mut().filter(|site| site.lookup == Lookup::Mx && site.hosts.len() > 1) {
             site.moves = dice.chance(0.3);
         }
@@ -280,6 +286,8 @@ impl Plan {
             messages_per_connection: 0,
             inbox: 64,
             credits: 4096,
+            lend_at: 64,
+            busy: false,
             names_move: 0,
             retry_first: 3,
             retry_max: 30,
@@ -337,7 +345,8 @@ impl Plan {
     pub fn neglect_max(&self, site: usize) -> Option<Duration> {
         let Faults { cut, half_open, delay, datagram_loss, datagram_reorder, .. } = self.network;
         let faults = cut + half_open + delay + datagram_loss + datagram_reorder + self.dns;
-        let calm = faults == 0.0 && !self.has_disk_faults();
+        // With few credits, hops that hang may hold all of them.
+        let calm = faults == 0.0 && !self.has_disk_faults() && self.credits == 4096;
         let bound = Duration::from_secs(self.retry_max * 3 / 2 + 60);
         (calm && self.sites[site].is_prompt()).then_some(bound)
     }

@@ -62,13 +62,14 @@ fn listen(runtime: &SimRuntime, at: std::net::SocketAddr, state: HostState, site
             poll_fn(|context| listener.poll_acceptable(context)).await;
             while let Ok((stream, _)) = listener.try_accept() {
                 let talk = Talk::new(own.clone(), stream, FOR_EVER);
-                let site = site.clone();
+                let (site, began) = (site.clone(), own.now());
                 own.spawn(async move {
                     if state == HostState::Silent && site.is_bad(&talk) {
                         return talk.pause(FOR_EVER).await;
                     }
-                    let _ =
-                        Session { site, talk, sender: None, recipients: Vec::new(), messages: 0 }.run().await;
+                    let (sender, recipients) = (None, Vec::new());
+                    let session = Session { site, talk, sender, recipients, messages: 0, began };
+                    let _ = session.run().await;
                 });
             }
         }
@@ -81,6 +82,7 @@ struct Session {
     sender: Option<String>,
     recipients: Vec<String>,
     messages: u64,
+    began: Instant,
 }
 
 impl Site {
@@ -191,6 +193,7 @@ impl Session {
 
     async fn mail(&mut self, line: &str) -> io::Result<()> {
         let sender = path(line);
+        self.began = self.talk.runtime.now();
         self.recipients.clear();
         let mut act = self.act(MAIL).await?;
         if matches!(act, Act::Hard) {
@@ -270,9 +273,9 @@ impl Session {
 
     fn take(&self, now: Instant, text: &[u8]) -> Rc<Seen> {
         if self.site.plan.origin {
-            self.site.ledger.take_bounce(now, &self.recipients, text)
+            self.site.ledger.take_bounce(self.began, now, &self.recipients, text)
         } else {
-            self.site.ledger.take(now, self.site.number, &self.recipients, text)
+            self.site.ledger.take(self.began, now, self.site.number, &self.recipients, text)
         }
     }
 }
