@@ -148,7 +148,7 @@ fn must_yield<R: Runtime>(shard: &Shard<R>, site: &Site, done: usize) -> bool {
     if done == 0 || !site.slots.wanted_by_others(shard.index) {
         return false;
     }
-    let share = shard.settings.delivery.connections_per_destination / shard.mesh.shards();
+    let share = lend::share(shard);
     site.connections.get() > share && (share > 0 || done >= TURN)
 }
 

@@ -25,6 +25,8 @@ const TICK_GROUPS: usize = 2_000;
 const SWEEP_ROUNDS: u32 = 240;
 /// Groups of a closed site looked at for expiry in one round.
 const EXPIRE_GROUPS: usize = 256;
+/// Connections to one site that this shard opens at one time while none is open.
+const OPENING_MIN: usize = 4;
 /// How long no further connection is tried after one failed while others work.
 const WIDEN_PAUSE: Duration = Duration::from_secs(5);
 
@@ -149,7 +151,8 @@ async fn resolve<R: Runtime>(shard: Rc<Shard<R>>, key: DomainKey, name: Rc<str>)
 pub(super) fn site<R: Runtime>(shard: &Shard<R>, hop: Rc<NextHop>) -> (SiteKey, Rc<Site>) {
     let key = shard.destinations.borrow_mut().site(&hop.site);
     let mut sites = shard.sites.borrow_mut();
-    let site = sites.entry(key).or_insert_with(|| Rc::new(Site::new(hop.clone(), shard.mesh.slots(&hop.site))));
+    let site =
+        sites.entry(key).or_insert_with(|| Rc::new(Site::new(hop.clone(), shard.mesh.slots(&hop.site))));
     *site.hop.borrow_mut() = hop;
     (key, site.clone())
 }
@@ -200,6 +203,12 @@ pub(super) fn pump<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) {
     }
     let holds = site.connections.get() > 0 && shard.timers.recent() < site.hold_until.get();
     if holds || shard.outbound.get() >= limits::OUTBOUND_CONNECTIONS_MAX {
+        return;
+    }
+    // As many again as are open, and a few: a site that answers gets all it may have within a few round trips, and neither it
+    // nor this core is run over before that is known. Each job taken pumps again.
+    let open = site.connections.get() - site.opening.get();
+    if site.opening.get() >= OPENING_MIN + open || lend::leaves_room(shard, &site) {
         return;
     }
     if site.borrowed.waiting() == 0 && shard.destinations.borrow_mut().is_starved(key) {
@@ -270,7 +279,9 @@ pub async fn tick<R: Runtime>(shard: Rc<Shard<R>>) {
 /// Sites nobody has mail for are forgotten, so that memory follows the queue and not all that was ever mailed to.
 fn forget_idle_sites<R: Runtime>(shard: &Rc<Shard<R>>, now: u32) {
     let mut sites = shard.sites.borrow_mut();
-    let busy = |key: SiteKey| sites.get(&key).is_some_and(|site| site.connections.get() > 0 || site.borrowed.waiting() > 0);
+    let busy = |key: SiteKey| {
+        sites.get(&key).is_some_and(|site| site.connections.get() > 0 || site.borrowed.waiting() > 0)
+    };
     let forgotten = shard.destinations.borrow_mut().forget_idle_sites(now, busy);
     for key in forgotten {
         sites.remove(&key);

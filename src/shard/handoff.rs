@@ -1,5 +1,6 @@
 //! Stage 4: recipients go to the home shard of their domain, as references.
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use crate::limits;
@@ -69,10 +70,38 @@ fn hand_off<R: Runtime>(shard: &Rc<Shard<R>>, domain: &[u8], group: Group) {
     }
     let handoff = Handoff { domain: domain.into(), group };
     let mut backlog = shard.backlog.borrow_mut();
-    if !backlog.is_empty() {
-        backlog.push_back((home, handoff));
+    if !backlog.homes[home].is_empty() {
+        backlog.push(home, handoff);
     } else if let Err(handoff) = shard.mesh.offer(home, handoff) {
-        backlog.push_back((home, handoff));
+        backlog.push(home, handoff);
+    }
+}
+
+/// Handoffs that found no room, by home shard: a hot one must not hold up the others.
+pub struct Backlog {
+    homes: Vec<VecDeque<Handoff>>,
+    length: usize,
+}
+
+impl Backlog {
+    /// Nothing waits, among so many shards.
+    pub fn new(shards: usize) -> Backlog {
+        Backlog { homes: vec![VecDeque::new(); shards], length: 0 }
+    }
+
+    /// Handoffs that wait.
+    pub fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    fn push(&mut self, home: usize, handoff: Handoff) {
+        self.homes[home].push_back(handoff);
+        self.length += 1;
     }
 }
 
@@ -110,15 +139,26 @@ pub async fn exchange<R: Runtime>(shard: Rc<Shard<R>>) {
 
 /// Sends some of what waits. True: more may go at once, and nobody will ring for it, as no inbox was found full.
 fn send_backlog<R: Runtime>(shard: &Shard<R>) -> bool {
-    let mut backlog = shard.backlog.borrow_mut();
-    for _ in 0..limits::INBOX_BATCH {
-        let Some((home, handoff)) = backlog.pop_front() else { return false };
-        let copy = shard.runtime.planted("a handoff is repeated").then(|| handoff.clone());
-        if let Err(handoff) = shard.mesh.offer(home, handoff) {
-            backlog.push_front((home, handoff));
-            return false;
-        }
-        backlog.extend(copy.map(|copy| (home, copy)));
+    let backlog = &mut *shard.backlog.borrow_mut();
+    if backlog.is_empty() {
+        return false;
     }
-    !backlog.is_empty()
+    let mut more = false;
+    for (home, waiting) in backlog.homes.iter_mut().enumerate() {
+        let mut full = false;
+        for _ in 0..limits::INBOX_BATCH {
+            let Some(handoff) = waiting.pop_front() else { break };
+            let copy = shard.runtime.planted("a handoff is repeated").then(|| handoff.clone());
+            if let Err(handoff) = shard.mesh.offer(home, handoff) {
+                waiting.push_front(handoff);
+                full = true;
+                break;
+            }
+            backlog.length -= 1;
+            backlog.length += usize::from(copy.is_some());
+            waiting.extend(copy);
+        }
+        more |= !full && !waiting.is_empty();
+    }
+    more
 }

@@ -24,8 +24,10 @@ use crate::time::Instant;
 
 /// How often a site with much to do is looked at for what could be lent.
 const LOOK: Duration = Duration::from_millis(2);
+/// The span over which it is measured how busy a shard is, at least.
+const MEASURE: Duration = Duration::from_millis(20);
 /// Attempted jobs that go home in one letter, unless the borrower has nothing left to do.
-const RETURN_AT: usize = limits::LOAN_JOBS / 2;
+const RETURN_AT: usize = 16;
 
 /// What a shard lent and borrowed.
 pub struct Lending {
@@ -99,16 +101,36 @@ impl Borrowed {
 pub(super) fn lend<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Rc<Site>) {
     let lending = &shard.lending;
     let now = shard.timers.recent();
-    if !lending.busy.get() || now < lending.next_look.get() || shard.draining.get() {
+    if now < lending.next_look.get() || shard.draining.get() {
         return;
     }
     lending.next_look.set(now + LOOK);
+    measure(shard);
+    if !lending.busy.get() {
+        return;
+    }
     let ready = shard.destinations.borrow().ready(key, shard.runtime.wall().seconds());
     let borrowers = borrowers(shard, ready, now);
     let share = ready / (borrowers.len() + 1);
     for borrower in borrowers {
         grant(shard, key, site, borrower, share);
     }
+}
+
+/// Whether this shard should leave further connections to those who have work of it.
+pub(super) fn leaves_room<R: Runtime>(shard: &Shard<R>, site: &Site) -> bool {
+    is_lending(shard) && site.connections.get() >= share(shard).max(1)
+}
+
+fn is_lending<R: Runtime>(shard: &Shard<R>) -> bool {
+    shard.lending.busy.get() && shard.lending.lent.borrow().iter().any(|lent| lent.jobs > 0)
+}
+
+/// Connections to a site this shard may hold when others want some: half of its share while others work for it, as it has the
+/// queue to keep besides.
+pub(super) fn share<R: Runtime>(shard: &Shard<R>) -> usize {
+    let share = shard.settings.delivery.connections_per_destination / shard.mesh.shards();
+    if is_lending(shard) { share / 2 } else { share }
 }
 
 /// The shards that have more time than this one: those first that have something of ours, as they are connected.
@@ -129,7 +151,7 @@ fn borrowers<R: Runtime>(shard: &Shard<R>, ready: usize, now: Instant) -> Vec<us
 
 fn grant<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site, borrower: usize, share: usize) {
     let room = limits::LOANED_MAX - shard.lending.lent.borrow()[borrower].jobs;
-    let bound = share.min(limits::LOAN_JOBS).min(room);
+    let bound = share.min(room);
     let now = shard.runtime.wall().seconds();
     let mut jobs = Vec::with_capacity(bound);
     while jobs.len() < bound {
@@ -166,6 +188,10 @@ pub(super) fn returned<R: Runtime>(shard: &Rc<Shard<R>>, from: u16, what: Return
         }
     }
     for (job, again) in what.attempted {
+        if shard.runtime.planted("what was lent is done again") {
+            let _ = shard.destinations.borrow_mut().put_back(job.domain, job.group);
+            continue;
+        }
         let mut destinations = shard.destinations.borrow_mut();
         site = destinations.site_of(job.domain).or(site);
         destinations.attempted(job.domain, &job.group, &again, seconds);
@@ -271,15 +297,27 @@ fn send_home<R: Runtime>(shard: &Shard<R>, home: usize) {
     }
 }
 
-/// Four times a second: how busy this shard is, and what it has borrowed in vain.
-pub(super) fn tick<R: Runtime>(shard: &Shard<R>) {
+/// How much of its time the shard has worked of late.
+fn measure<R: Runtime>(shard: &Shard<R>) {
     let lending = &shard.lending;
     let (now, worked) = (shard.runtime.now(), shard.runtime.worked());
-    let (since, before) = lending.measured.replace((now, worked));
-    let share = (worked.saturating_sub(before)).as_micros() * 100;
-    let busy = share >= now.since(since).as_micros() * u128::from(limits::LEND_LOAD);
-    lending.busy.set(busy);
-    shard.mesh.set_crowd(shard.index, shard.destinations.borrow().crowd() + lending.waiting.get(), busy);
+    let (since, before) = lending.measured.get();
+    let span = now.since(since);
+    if span < MEASURE {
+        return;
+    }
+    lending.measured.set((now, worked));
+    let share = worked.saturating_sub(before).as_micros() * 100;
+    lending.busy.set(share >= span.as_micros() * u128::from(limits::LEND_LOAD));
+    let crowd = shard.destinations.borrow().crowd() + lending.waiting.get();
+    shard.mesh.set_crowd(shard.index, crowd, lending.busy.get());
+}
+
+/// Four times a second: how busy this shard is, and what it has borrowed in vain.
+pub(super) fn tick<R: Runtime>(shard: &Shard<R>) {
+    measure(shard);
+    let lending = &shard.lending;
+    let now = shard.runtime.now();
     for home in 0..shard.mesh.shards() {
         send_home(shard, home);
     }

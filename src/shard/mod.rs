@@ -25,7 +25,7 @@ pub mod timers;
 pub mod wire;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -42,7 +42,7 @@ use crate::runtime::{Runtime, SegmentMap};
 use crate::smtp::server::{Credentials, Gate};
 
 use dispatch::Site;
-use mesh::{Handoff, Job, Mesh};
+use mesh::{Job, Mesh};
 use persist::Keeper;
 use resolve::Resolver;
 use timers::Timers;
@@ -92,7 +92,7 @@ pub struct Shard<R: Runtime> {
     /// Sites that found no free connection slot.
     pub refused: RefCell<Vec<SiteKey>>,
     /// Handoffs that found no room.
-    pub backlog: RefCell<VecDeque<(usize, Handoff)>>,
+    pub backlog: RefCell<handoff::Backlog>,
     /// Work lent and borrowed.
     pub lending: lend::Lending,
     /// Copies of the maps, by lane and slot.

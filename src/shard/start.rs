@@ -1,7 +1,7 @@
 //! A shard's life: read its lanes, wait for the others, serve, drain.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -19,8 +19,9 @@ use crate::policy::tls;
 use crate::queue::destinations::Destinations;
 use crate::route::Table;
 use crate::runtime::{Runtime, Segment};
-use crate::shard::load::Source;
+use crate::shard::handoff::Backlog;
 use crate::shard::lend::Lending;
+use crate::shard::load::Source;
 use crate::shard::mesh::Mesh;
 use crate::shard::persist::{Keeper, segment_path};
 use crate::shard::receive::Door;
@@ -194,7 +195,7 @@ fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>, String> {
         destinations: RefCell::new(Destinations::new(vec![credits; mesh.lanes()])),
         sites: RefCell::new(HashMap::new()),
         refused: RefCell::default(),
-        backlog: RefCell::new(VecDeque::new()),
+        backlog: RefCell::new(Backlog::new(mesh.shards())),
         lending: Lending::new(mesh.shards()),
         maps: RefCell::new(vec![Vec::new(); mesh.lanes()]),
         runtime,

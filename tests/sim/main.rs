@@ -6,6 +6,7 @@
 mod compaction;
 mod day;
 mod days;
+mod lend;
 mod peers;
 mod planted;
 mod relay;

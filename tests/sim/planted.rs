@@ -121,6 +121,13 @@ fn one_message_too_many_over_a_connection_is_found() {
 }
 
 #[test]
+fn lent_work_done_twice_is_found() {
+    let days = |plan: &mut Plan, _: &mut Dice| (plan.busy, plan.lend_at) = (true, 1);
+    let plant = |_: &mut Day<'_>, world: &World| world.plant("what was lent is done again", 0.5);
+    Defect { days, plant, words: &["delivered again"], ..NONE }.is_found();
+}
+
+#[test]
 fn a_bounce_after_its_outcome_is_found() {
     let plant = |_: &mut Day<'_>, world: &World| world.plant("a bounce comes after its outcome", 1.0);
     Defect { days: power_failures, plant, words: LOST, ..NONE }.is_found();

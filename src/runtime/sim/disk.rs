@@ -469,6 +469,7 @@ impl Segment for SimSegment {
             return Err(io::Error::other("an append past the end of its segment"));
         }
         let state = &self.0.runtime.0.state;
+        state.charge(total);
         let failure = self.append_error();
         let count = match failure {
             None => total,

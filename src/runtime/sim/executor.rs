@@ -190,6 +190,12 @@ impl Executor {
         self.yielded.borrow_mut().clear();
     }
 
+    /// The shard of a task, if it is one of this node.
+    pub(super) fn shard_of(&self, id: u64, node: u32) -> Option<u16> {
+        let tasks = self.tasks.borrow();
+        tasks.get(&id).filter(|task| task.owner.node == node).map(|task| task.owner.shard)
+    }
+
     /// Whether there is a task of this id.
     pub(super) fn has(&self, id: u64) -> bool {
         self.tasks.borrow().contains_key(&id)

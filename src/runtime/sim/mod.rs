@@ -28,6 +28,7 @@ use std::time::Duration;
 use crate::runtime::{Bell, Runtime, SegmentMap};
 use crate::time::{Instant, UnixMillis};
 
+mod cores;
 mod disk;
 mod executor;
 mod network;
@@ -36,12 +37,14 @@ mod socket;
 mod trace;
 mod world;
 
+pub use cores::Costs;
 pub use disk::{DiskFaults, SimSegment};
 pub use network::Faults;
 pub use socket::{SimDatagram, SimListener, SimStream};
 
+use cores::Cores;
 use disk::{Disks, Loss};
-use executor::{Executor, Owner, Panicked};
+use executor::{Executor, Owner, Panicked, TaskWaker};
 use network::{Network, NetworkEvent};
 use random::Random;
 use trace::Trace;
@@ -78,6 +81,10 @@ struct State {
     trace: RefCell<Trace>,
     /// Shards say that they work all the time.
     busy: Cell<bool>,
+    /// What work costs on one node.
+    cores: RefCell<Option<Cores>>,
+    /// What the running task spent so far.
+    spent: Cell<u64>,
     /// A defect of the node's own that the test planted, and how often it shows.
     planted: Cell<Option<(&'static str, f64)>>,
 }
@@ -103,6 +110,8 @@ struct Scheduled {
 enum Event {
     Wake(Waker),
     Network(NetworkEvent),
+    /// A core has done what it was busy with.
+    Core(u16),
     Down(u32, Loss),
     /// The tasks of a node's former lives are to be dropped.
     Bury(u32),
@@ -167,6 +176,11 @@ impl State {
             match event {
                 Event::Wake(waker) => waker.wake(),
                 Event::Network(event) => self.network_event(event),
+                Event::Core(shard) => {
+                    if let Some(waker) = self.next_on_core(shard) {
+                        self.poll(&waker);
+                    }
+                }
                 Event::Down(node, loss) => self.down(node, loss),
                 Event::Bury(node) => self.bury(node),
             }
@@ -182,16 +196,31 @@ impl State {
                 _ => Turn::Idle,
             };
         };
-        let cost = POLL_COST.0 + self.schedule.borrow_mut().below(POLL_COST.1);
+        // Where cores are counted, work costs their time and not everybody's.
+        let cost = if self.cores.borrow().is_some() {
+            1
+        } else {
+            POLL_COST.0 + self.schedule.borrow_mut().below(POLL_COST.1)
+        };
         self.clock.set(self.clock.get().saturating_add(cost));
         self.trace.borrow_mut().mix(waker.id);
         if !self.executor.has(waker.id) {
             return Turn::Outsider(waker.id);
         }
-        if let Err(panicked) = self.executor.run(&waker) {
-            self.panicked(&panicked);
+        if let Some(waker) = self.enter(waker) {
+            self.poll(&waker);
         }
         Turn::Ran
+    }
+
+    fn poll(&self, waker: &Arc<TaskWaker>) {
+        let shard = self.core_of(waker.id);
+        self.spent.set(0);
+        let ran = self.executor.run(waker);
+        self.leave(shard);
+        if let Err(panicked) = ran {
+            self.panicked(&panicked);
+        }
     }
 
     fn panicked(&self, panicked: &Panicked) {
@@ -312,7 +341,9 @@ impl Runtime for SimRuntime {
     }
 
     fn worked(&self) -> Duration {
-        if self.0.state.busy.get() { Duration::from_nanos(self.0.state.clock.get()) } else { Duration::ZERO }
+        let state = &self.0.state;
+        let pretended = if state.busy.get() { state.clock.get() } else { 0 };
+        Duration::from_nanos(state.worked(self.0.node, self.0.shard).unwrap_or(pretended))
     }
 
     fn sleep_until(&self, at: Instant) -> impl Future<Output = ()> {
@@ -343,6 +374,7 @@ impl Runtime for SimRuntime {
 
     fn connect(&self, source: Option<IpAddr>, to: SocketAddr) -> io::Result<SimStream> {
         self.alive()?;
+        self.0.state.charge(0);
         SimStream::connect(&self.0.state, self.0.node, source, to)
     }
 

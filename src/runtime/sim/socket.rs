@@ -77,11 +77,15 @@ impl Drop for SimStream {
 
 impl Stream for SimStream {
     fn try_recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.state.net_recv(self.end, buffer)
+        let received = self.state.net_recv(self.end, buffer);
+        self.state.charge(*received.as_ref().unwrap_or(&0));
+        received
     }
 
     fn try_send(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.state.net_send(self.end, parts)
+        let sent = self.state.net_send(self.end, parts);
+        self.state.charge(*sent.as_ref().unwrap_or(&0));
+        sent
     }
 
     fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
@@ -139,6 +143,7 @@ impl Listener for SimListener {
     type Stream = SimStream;
 
     fn try_accept(&self) -> io::Result<(SimStream, SocketAddr)> {
+        self.state.charge(0);
         let (end, peer) = self.state.net_accept(self.id)?;
         Ok((SimStream { state: self.state.clone(), end }, peer))
     }

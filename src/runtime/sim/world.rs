@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use super::cores::{Cores, Costs};
 use super::disk::{DiskFaults, Loss};
 use super::executor::Executor;
 use super::network::{Faults, Network};
@@ -39,6 +40,8 @@ impl World {
                 nodes: RefCell::default(),
                 trace: RefCell::new(Trace::new(seed)),
                 busy: Cell::new(false),
+                cores: RefCell::new(None),
+                spent: Cell::new(0),
                 planted: Cell::new(None),
             }),
         }
@@ -229,6 +232,11 @@ impl World {
     /// Plants a defect in every node: [`crate::runtime::Runtime::planted`] answers true for this name with this probability.
     pub fn plant(&self, defect: &'static str, probability: f64) {
         self.state.planted.set(Some((defect, probability)));
+    }
+
+    /// From now on the work of this node's shards takes time, on a core for each.
+    pub fn count_cores(&self, node: u32, costs: Costs) {
+        *self.state.cores.borrow_mut() = Some(Cores::new(node, costs));
     }
 
     /// From now on every shard says that it works all the time ([`crate::runtime::Runtime::worked`]).

@@ -193,13 +193,7 @@ impl Ledger {
     }
 
     /// The sender's host takes a notification.
-    pub fn take_bounce(
-        &self,
-        began: Instant,
-        at: Instant,
-        recipients: &[String],
-        text: &[u8],
-    ) -> Rc<Seen> {
+    pub fn take_bounce(&self, began: Instant, at: Instant, recipients: &[String], text: &[u8]) -> Rc<Seen> {
         let seen = Rc::new(Seen { began, at, answered: Cell::new(None), sure: Cell::new(false) });
         let text = String::from_utf8_lossy(text);
         let unique = text.lines().find_map(|line| line.strip_prefix("Message-ID: ")).unwrap_or("none");
