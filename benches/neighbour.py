@@ -15,28 +15,16 @@ such a neighbour. Two latencies: a command (RSET to its 250: no disk in it) and 
 own lane). BENCH_DIR says where the spools lie (a real disk; default /var/tmp).
 """
 import multiprocessing
-import os
-import shutil
 import socket
 import statistics
-import subprocess
 import sys
-import tempfile
 import threading
 import time
-import urllib.request
+
+import node
 
 SECONDS, ROUNDS = (int(word) for word in (sys.argv[1:] + ["6", "5"][len(sys.argv) - 1 :])[:2])
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LIGHT, HEAVY, RATE, MIB = 4, 4, 200, 1 << 20
-started = []
-home = None
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Client:
@@ -68,19 +56,13 @@ class Client:
         return time.monotonic() - begun
 
 
-def metrics(http):
-    with urllib.request.urlopen(f"http://127.0.0.1:{http}/metrics", timeout=30) as answer:
-        lines = answer.read().decode().splitlines()
-    return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines if not line.startswith("#")}
-
-
-def clients_of(shard, count, port, http):
+def clients_of(relay, shard, count):
     """Connections that the kernel gave to this shard; the metrics tell which those are."""
-    accepted = lambda: metrics(http)['relevo_connections_accepted_total{shard="%d"}' % shard]
+    accepted = lambda: relay.metrics()['relevo_connections_accepted_total{shard="%d"}' % shard]
     found, others = [], []
     while len(found) < count:
         before = accepted()
-        client = Client(port)
+        client = Client(relay.port)
         (found if accepted() > before else others).append(client)
     for client in others:
         client.socket.close()
@@ -131,35 +113,12 @@ def percentile(values, share):
     return values[min(len(values) - 1, int(len(values) * share))] * 1000
 
 
-def start(name, shards):
-    port, http, nobody = free_port(), free_port(), free_port()
-    directory = f"{home}/{name}"
-    os.makedirs(directory)
-    with open(f"{directory}/relevo.toml", "w") as file:
-        file.write(
-            f'[node]\nhostname = "bench.example"\ndata_dir = "{directory}/spool"\nshards = {shards}\n'
-            f'[[listener]]\naddress = "127.0.0.1:{port}"\n[[route]]\ndomain = "*"\nto = "smtp://127.0.0.1:{nobody}"\n'
-            f'[log]\npath = "{directory}/accounting.jsonl"\n[control]\nhttp = "127.0.0.1:{http}"\n[retry]\nfirst = "1h"\nmax = "2h"\n'
-        )
-    relay = subprocess.Popen([f"{ROOT}/target/release/relevo", "run", "--config", f"{directory}/relevo.toml"], stderr=subprocess.DEVNULL)
-    started.append(relay)
-    end = time.monotonic() + 60
-    while True:
-        try:
-            if sum(value for name, value in metrics(http).items() if "spool_open" in name) == shards:
-                return port, http
-        except OSError:
-            assert time.monotonic() < end and relay.poll() is None, "the relay does not start"
-        time.sleep(0.05)
-
-
-def main():
-    global home
-    subprocess.run(["cargo", "build", "--release"], cwd=ROOT, check=True)
-    home = tempfile.mkdtemp(prefix="relevo-neighbour-", dir=os.environ.get("BENCH_DIR", "/var/tmp"))
-    both, other = start("both", 2), start("other", 1)
-    lights = clients_of(1, LIGHT, *both)
-    kinds = {"alone": [], "beside": clients_of(0, HEAVY, *other), "lane": clients_of(0, HEAVY, *both)}
+def main(home):
+    nobody, retry = node.free_port(), '[retry]\nfirst = "1h"\nmax = "2h"\n'
+    both = node.Relay(f"{home}/both", nobody, more=retry)
+    other = node.Relay(f"{home}/other", nobody, shards=1, more=retry)
+    lights = clients_of(both, 1, LIGHT)
+    kinds = {"alone": [], "beside": clients_of(other, 0, HEAVY), "lane": clients_of(both, 0, HEAVY)}
     rows, rates = {kind: [] for kind in kinds}, {kind: [] for kind in kinds}
     for _ in range(ROUNDS):
         for kind, heavies in kinds.items():
@@ -174,11 +133,5 @@ def main():
     print(f"lane / beside, p99, median of pairs: command {ratio(1):.2f}, dot {ratio(3):.2f}")
 
 
-try:
-    main()
-finally:
-    for process in started:
-        process.kill()
-        process.wait()
-    if home:
-        shutil.rmtree(home)
+with node.home("neighbour") as directory:
+    main(directory)

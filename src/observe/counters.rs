@@ -88,6 +88,7 @@ counters! {
         spool_bytes_live "Bytes of the live messages in the lanes of this shard",
         bodies_gathered "Bytes of message bodies in memory now",
         credits_out "Attempts whose outcome is not on disk yet",
+        worked_percent "Share of its time the shard worked of late, rather than waited",
         spool_open "1 while there is room for new mail",
     }
 }

@@ -155,9 +155,10 @@ fn must_yield<R: Runtime>(shard: &Shard<R>, site: &Site, done: usize) -> bool {
 /// Waits for work. False: the hop closed, or nothing came for long.
 async fn idle<R: Runtime>(shard: &Rc<Shard<R>>, site: &Rc<Site>, connection: &mut Connection<R>) -> bool {
     connection.wire.limit_idle(&shard.timers, limits::client::IDLE);
-    let nap = site.nap();
+    let nap = site.nap(shard.index);
     let alive = poll_fn(|context| {
-        if nap.woken.get() {
+        // Who was refused a slot before this nap was seen asked nobody.
+        if nap.woken.get() || site.slots.wanted_by_others(shard.index) {
             return Poll::Ready(true);
         }
         // Whatever comes from an idle hop is a goodbye, or the end.
@@ -168,7 +169,7 @@ async fn idle<R: Runtime>(shard: &Rc<Shard<R>>, site: &Rc<Site>, connection: &mu
         Poll::Pending
     })
     .await;
-    site.risen(&nap);
+    site.risen(&nap, shard.index);
     alive
 }
 

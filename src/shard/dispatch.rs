@@ -71,18 +71,22 @@ pub struct Nap {
 
 impl Site {
     /// Lies down.
-    pub fn nap(&self) -> Rc<Nap> {
+    pub fn nap(&self, shard: usize) -> Rc<Nap> {
         let nap = Rc::new(Nap::default());
         self.idle.borrow_mut().push(nap.clone());
+        self.slots.set_idle(shard, true);
         nap
     }
 
     /// Up again, by itself or woken.
-    pub fn risen(&self, nap: &Rc<Nap>) {
+    pub fn risen(&self, nap: &Rc<Nap>, shard: usize) {
         if nap.woken.get() {
             self.waking.set(self.waking.get().saturating_sub(1));
         } else {
             self.idle.borrow_mut().retain(|other| !Rc::ptr_eq(other, nap));
+        }
+        if self.idle.borrow().is_empty() {
+            self.slots.set_idle(shard, false);
         }
     }
 
@@ -215,6 +219,7 @@ pub(super) fn pump<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) {
         return;
     }
     if !site.slots.take(shard.settings.delivery.connections_per_destination, shard.index) {
+        shard.mesh.ask_for_slot(shard.index, &site.slots);
         let mut refused = shard.refused.borrow_mut();
         if !refused.contains(&key) {
             refused.push(key);
@@ -273,6 +278,16 @@ pub async fn tick<R: Runtime>(shard: Rc<Shard<R>>) {
             forget_idle_sites(&shard, now);
         }
         shard.journal.borrow_mut().flush();
+    }
+}
+
+/// Another shard wants a slot: connections without work give theirs back.
+pub(super) fn give_up_idle<R: Runtime>(shard: &Shard<R>) {
+    for site in shard.sites.borrow().values() {
+        if !site.idle.borrow().is_empty() && site.slots.wanted_by_others(shard.index) {
+            // It finds no work, and then that somebody waits.
+            site.wake_one();
+        }
     }
 }
 

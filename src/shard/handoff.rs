@@ -125,6 +125,9 @@ pub async fn exchange<R: Runtime>(shard: Rc<Shard<R>>) {
         shard.mesh.announce_room(shard.index);
         busy |= send_backlog(&shard);
         dispatch::retry_refused(&shard);
+        if shard.mesh.is_asked(shard.index) {
+            dispatch::give_up_idle(&shard);
+        }
         if shard.mesh.stopping() && !shard.draining.replace(true) {
             shard.timers.expire_idle();
             shard.wake_keepers();

@@ -307,8 +307,9 @@ fn measure<R: Runtime>(shard: &Shard<R>) {
         return;
     }
     lending.measured.set((now, worked));
-    let share = worked.saturating_sub(before).as_micros() * 100;
-    lending.busy.set(share >= span.as_micros() * u128::from(limits::LEND_LOAD));
+    let share = (worked.saturating_sub(before).as_micros() * 100 / span.as_micros().max(1)) as u64;
+    shard.instruments.counters.worked_percent.set(share);
+    lending.busy.set(share >= limits::LEND_LOAD);
     let crowd = shard.destinations.borrow().crowd() + lending.waiting.get();
     shard.mesh.set_crowd(shard.index, crowd, lending.busy.get());
 }

@@ -160,6 +160,8 @@ struct Inbox {
     handoffs: ArrayQueue<Handoff>,
     /// Some sender found `handoffs` full.
     crowded: AtomicBool,
+    /// Some shard wants a slot that this one may hold for nothing.
+    asked: AtomicBool,
     bell: Arc<Bell>,
 }
 
@@ -213,6 +215,8 @@ pub struct Slots {
     used: AtomicUsize,
     /// Shards that were refused a connection and want to hear when one is free.
     waiting: [AtomicU64; limits::SHARDS_MAX / 64],
+    /// Shards with a connection that has nothing to do.
+    idle: [AtomicU64; limits::SHARDS_MAX / 64],
 }
 
 impl Slots {
@@ -231,11 +235,24 @@ impl Slots {
         take()
     }
 
+    /// A shard has a connection with nothing to do, or has none any more.
+    pub fn set_idle(&self, shard: usize, idle: bool) {
+        let (word, bit) = (&self.idle[shard / 64], 1 << (shard % 64));
+        // Mostly it is so already, and a look costs less than a write.
+        if (word.load(Ordering::SeqCst) & bit != 0) != idle {
+            if idle {
+                word.fetch_or(bit, Ordering::SeqCst)
+            } else {
+                word.fetch_and(!bit, Ordering::SeqCst)
+            };
+        }
+    }
+
     /// Whether another shard waits for a slot.
     pub fn wanted_by_others(&self, own: usize) -> bool {
         self.waiting.iter().enumerate().any(|(word, waiting)| {
             let own = if own / 64 == word { 1 << (own % 64) } else { 0 };
-            waiting.load(Ordering::Relaxed) & !own != 0
+            waiting.load(Ordering::SeqCst) & !own != 0
         })
     }
 }
@@ -264,6 +281,7 @@ impl Mesh {
                 letters: ArrayQueue::new(letters),
                 handoffs: ArrayQueue::new(room.handoffs),
                 crowded: AtomicBool::new(false),
+                asked: AtomicBool::new(false),
                 bell,
             })
             .collect();
@@ -392,6 +410,27 @@ impl Mesh {
             sites.retain(|_, slots| Arc::strong_count(slots) > 1);
         }
         sites.entry(site.into()).or_default().clone()
+    }
+
+    /// A shard was refused a slot: others that hold one for nothing are asked for it.
+    pub fn ask_for_slot(&self, own: usize, slots: &Slots) {
+        for (word, idle) in slots.idle.iter().enumerate() {
+            let mut bits = idle.load(Ordering::SeqCst);
+            while bits != 0 {
+                let shard = word * 64 + bits.trailing_zeros() as usize;
+                bits &= bits - 1;
+                if let Some(inbox) = self.inboxes.get(shard).filter(|_| shard != own) {
+                    inbox.asked.store(true, Ordering::SeqCst);
+                    inbox.bell.ring();
+                }
+            }
+        }
+    }
+
+    /// Whether somebody asked this shard for slots it holds for nothing.
+    pub fn is_asked(&self, own: usize) -> bool {
+        let asked = &self.inboxes[own].asked;
+        asked.load(Ordering::Relaxed) && asked.swap(false, Ordering::SeqCst)
     }
 
     /// Gives a connection's slot back and wakes the shards that wait for one.

@@ -22,6 +22,7 @@ use ::glommio::{LocalExecutorBuilder, Placement, PoolPlacement};
 use crate::runtime::{Bell, Runtime, SegmentMap};
 use crate::time::{Instant, UnixMillis};
 
+mod effort;
 pub mod probe;
 mod reactor;
 mod segment;
@@ -32,6 +33,7 @@ pub use segment::FileSegment;
 pub use socket::{SocketDatagram, SocketListener, SocketStream};
 pub use watchdog::Watchdog;
 
+use effort::Effort;
 use reactor::Reactor;
 
 /// Entries of a shard's io_uring. Only files, timers and one poll use the ring.
@@ -48,6 +50,7 @@ struct Core {
     bell: Arc<Bell>,
     entropy: RefCell<Entropy>,
     panics: Rc<Cell<u64>>,
+    effort: Effort,
     epoch: std::time::Instant,
 }
 
@@ -96,6 +99,7 @@ impl GlommioRuntime {
             bell,
             entropy: RefCell::new(Entropy { pool: [0; 256], left: 0 }),
             panics: Rc::default(),
+            effort: Effort::new(),
             #[expect(clippy::disallowed_methods, reason = "the runtime is where clocks come from")]
             epoch: std::time::Instant::now(),
         })))
@@ -191,7 +195,7 @@ impl Runtime for GlommioRuntime {
     }
 
     fn worked(&self) -> Duration {
-        ::glommio::executor().executor_stats().total_runtime()
+        self.0.effort.total()
     }
 
     async fn sleep_until(&self, at: Instant) {
