@@ -283,11 +283,14 @@ pub async fn tick<R: Runtime>(shard: Rc<Shard<R>>) {
 
 /// Another shard wants a slot: connections without work give theirs back.
 pub(super) fn give_up_idle<R: Runtime>(shard: &Shard<R>) {
-    for site in shard.sites.borrow().values() {
-        if !site.idle.borrow().is_empty() && site.slots.wanted_by_others(shard.index) {
-            // It finds no work, and then that somebody waits.
-            site.wake_one();
-        }
+    let sites = shard.sites.borrow();
+    let asked = |site: &Site| !site.idle.borrow().is_empty() && site.slots.wanted_by_others(shard.index);
+    let mut asked: Vec<_> = sites.iter().filter(|(_, site)| asked(site)).collect();
+    // Not in the order of the map, which no seed knows.
+    asked.sort_by_key(|(key, _)| **key);
+    for (_, site) in asked {
+        // It finds no work, and then that somebody waits.
+        site.wake_one();
     }
 }
 
