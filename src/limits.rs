@@ -161,6 +161,9 @@ pub mod client {
     pub const BLOCK: Duration = Duration::from_secs(180);
     /// 4.5.3.2.6 the reply after the final dot.
     pub const DOT: Duration = Duration::from_secs(600);
+    /// A hop that answers a body within this gets the commands of the next message together with a body: what waits behind a
+    /// slower one could be delivered elsewhere meanwhile.
+    pub const PROMPT: Duration = Duration::from_secs(1);
     /// How long QUIT may take; its outcome changes nothing.
     pub const QUIT: Duration = Duration::from_secs(2);
     /// An idle connection is kept this long for more mail.

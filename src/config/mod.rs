@@ -134,6 +134,8 @@ pub struct Delivery {
     pub connections_per_destination: usize,
     /// Messages over one connection before it is closed; 0 is no bound.
     pub messages_per_connection: usize,
+    /// Whether the next message's commands follow a body in one group (RFC 2920) where the hop offers PIPELINING.
+    pub pipeline_messages: bool,
     /// Port of MX hosts; 25 but in tests.
     pub mx_port: u16,
     /// Whether STARTTLS is tried where it is offered (RFC 3207, opportunistic).

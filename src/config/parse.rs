@@ -436,6 +436,7 @@ fn delivery(section: &Section<'_>) -> Delivery {
         messages_per_connection: section
             .read("messages_per_connection", 0, |value| integer(value, 0, 1_000_000))
             as usize,
+        pipeline_messages: section.read("pipeline_messages", true, boolean),
         mx_port: section.read("mx_port", 25, |value| integer(value, 1, 65_535)) as u16,
         starttls: section.read("starttls", true, boolean),
         allow_loopback_mx: section.read("allow_loopback_mx", false, boolean),

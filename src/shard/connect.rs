@@ -12,6 +12,7 @@ use crate::shard::Shard;
 use crate::shard::wire::{Wire, WireError};
 use crate::smtp::client::Capabilities;
 use crate::smtp::reply::{HostileReply, Reply, ReplyReader};
+use crate::time::Instant;
 
 /// A session that is ready for MAIL.
 pub struct Connection<R: Runtime> {
@@ -24,6 +25,10 @@ pub struct Connection<R: Runtime> {
     reader: ReplyReader,
     /// Bytes received behind the last reply.
     input: Vec<u8>,
+    /// When the body was sent whose answer is awaited.
+    body_at: Option<Instant>,
+    /// How long the last one took to be answered.
+    body_took: Duration,
 }
 
 /// Why no session came up, or an open one failed.
@@ -123,6 +128,8 @@ async fn greet<R: Runtime>(
         hop,
         reader: ReplyReader::default(),
         input: Vec::new(),
+        body_at: None,
+        body_took: Duration::ZERO,
     };
     let greeting = connection.reply(shard, limits::client::GREETING).await?;
     if greeting.code != 220 {
@@ -172,6 +179,23 @@ impl<R: Runtime> Connection<R> {
         })?;
         shard.instruments.counters.tls_outbound.add(1);
         self.hello(shard).await
+    }
+
+    /// A body is about to be sent.
+    pub fn body_begins(&mut self, shard: &Shard<R>) {
+        self.body_at = Some(shard.timers.recent());
+    }
+
+    /// It was answered, or the transaction ended before.
+    pub fn body_answered(&mut self, shard: &Shard<R>) {
+        if let Some(begun) = self.body_at.take() {
+            self.body_took = shard.timers.recent().since(begun);
+        }
+    }
+
+    /// Whether the hop answered the last body soon enough for a message to wait behind the next one.
+    pub fn is_prompt(&self) -> bool {
+        self.body_took < limits::client::PROMPT
     }
 
     /// Sends, within a deadline.

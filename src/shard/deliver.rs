@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
+use std::io;
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -11,16 +11,16 @@ use crate::mail::trace;
 use crate::queue::Group;
 use crate::queue::destinations::SiteKey;
 use crate::queue::schedule;
-use crate::runtime::{Runtime, SegmentMap};
+use crate::runtime::Runtime;
 use crate::shard::compact::Pinned;
 use crate::shard::connect::{self, Connection, HopError};
 use crate::shard::dispatch::{self, Site, Take};
-use crate::shard::load::{self, Source};
+use crate::shard::load::Source;
 use crate::shard::mesh::{Failure, Fate, Job, Outcomes, RangeOutcome};
-use crate::shard::{Shard, lend, settle};
-use crate::smtp::client::{self, Next, Transaction, Verdict};
+use crate::shard::{Shard, body, lend, settle};
+use crate::smtp::client::{self, Transaction, Verdict};
 use crate::smtp::reply::Reply;
-use crate::spool::record::{Extent, MessageView};
+use crate::spool::record::MessageView;
 
 /// What is to become of a connection after an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,9 +30,6 @@ enum After {
     /// It had been closed by the hop while it was idle; nothing was attempted.
     Stale,
 }
-
-/// Slices of one vectored write.
-const SLICES: usize = 256;
 
 /// Opens a connection and works until there is nothing to do.
 pub async fn deliver<R: Runtime>(shard: Rc<Shard<R>>, key: SiteKey, site: Rc<Site>) {
@@ -114,32 +111,108 @@ async fn work<R: Runtime>(
     if shard.runtime.planted("messages of a connection are not counted") {
         most = 0;
     }
-    let mut done = 0usize;
+    let mut run = Run { shard, key, site, most, done: 0, ahead: None };
     loop {
-        if shard.draining.get() || (most > 0 && done >= most) || must_yield(shard, site, done) {
+        if run.ahead.is_none() && !run.goes_on() {
             return true;
         }
-        match dispatch::take(shard, key, site) {
-            Take::Expired(job) => {
-                let words = site.last_error.borrow().clone();
-                settle::expired(shard, &job, &words);
+        let next = run.ahead.take().or_else(|| run.take());
+        let Some(next) = next else {
+            if site.slots.wanted_by_others(shard.index) || !idle(shard, site, connection).await {
+                return true;
             }
-            Take::Job(job) => {
-                // More work than hands: one more connection, if the limits let it.
-                dispatch::pump(shard, key);
-                match attempt(shard, site, connection, &job, done > 0).await {
-                    After::Keep => done += 1,
-                    After::Close => return false,
-                    After::Stale => return false,
+            continue;
+        };
+        match attempt(&mut run, connection, next).await {
+            After::Keep => run.done += 1,
+            // What went ahead is put back when it is dropped: its body was never sent.
+            After::Close | After::Stale => return false,
+        }
+    }
+}
+
+/// The messages of one connection, one after the other.
+struct Run<'a, R: Runtime> {
+    shard: &'a Rc<Shard<R>>,
+    key: SiteKey,
+    site: &'a Rc<Site>,
+    /// Messages a connection may carry; 0: any number.
+    most: usize,
+    done: usize,
+    ahead: Option<Next<'a, R>>,
+}
+
+/// A group that is next on a connection.
+struct Next<'a, R: Runtime> {
+    under_way: UnderWay<'a, R>,
+    /// Its MAIL, RCPT and DATA went out behind the body of the message before.
+    opened: bool,
+}
+
+impl<'a, R: Runtime> Run<'a, R> {
+    /// Whether another message may be begun now.
+    fn goes_on(&self) -> bool {
+        let Run { shard, site, most, done, .. } = self;
+        !shard.draining.get() && (*most == 0 || done < most) && !must_yield(shard, site, *done)
+    }
+
+    /// The next group of the site's queue; what is too old is settled.
+    fn take(&self) -> Option<Next<'a, R>> {
+        let Run { shard, key, site, .. } = *self;
+        loop {
+            match dispatch::take(shard, key, site) {
+                Take::Expired(job) => {
+                    let words = site.last_error.borrow().clone();
+                    settle::expired(shard, &job, &words);
                 }
-            }
-            Take::Nothing => {
-                if site.slots.wanted_by_others(shard.index) || !idle(shard, site, connection).await {
-                    return true;
+                Take::Job(job) => {
+                    let under_way = UnderWay { shard: shard.clone(), site, job, settled: Cell::new(false) };
+                    // More work than hands: one more connection, if the limits let it.
+                    dispatch::pump(shard, key);
+                    return Some(Next { under_way, opened: false });
                 }
+                Take::Nothing => return None,
             }
         }
     }
+
+    /// Writes the commands of the next message, to be sent behind the body of this one (RFC 2920 section 3.1 lets a body
+    /// be the first of a group): one round trip a message instead of two. Only where every hand is busy and more waits, and
+    /// while the hop answers bodies promptly, so that nothing waits behind a slow answer that could go elsewhere.
+    fn open_next(&mut self, connection: &Connection<R>, out: &mut Vec<u8>) {
+        let Run { shard, key, site, .. } = *self;
+        let allowed = shard.settings.delivery.pipeline_messages
+            && connection.capabilities.pipelining
+            && connection.is_prompt();
+        self.done += 1;
+        let goes_on = allowed && self.goes_on() && dispatch::is_crowded(shard, key, site);
+        self.done -= 1;
+        if !goes_on {
+            return;
+        }
+        let Some(mut next) = self.take() else { return };
+        next.opened = open(&next.under_way, connection, out).is_some();
+        self.ahead = Some(next);
+    }
+}
+
+/// Writes the commands of a message whose record is surely in memory and that goes in one transaction.
+fn open<R: Runtime>(
+    under_way: &UnderWay<'_, R>,
+    connection: &Connection<R>,
+    out: &mut Vec<u8>,
+) -> Option<()> {
+    let (shard, group) = (&under_way.shard, &under_way.job.group);
+    if usize::from(group.count) > limits::TRANSACTION_RECIPIENTS_MAX || !is_resident(shard, group) {
+        return None;
+    }
+    let place = Pinned::new(shard, group.key, group.location);
+    let source = Source::mapped(shard, place.location).ok()?;
+    let view = source.view().ok()?;
+    let part = Part { first: group.first, count: group.count, group, resident: true };
+    let (mut transaction, _) = begin(shard, connection, &view, &part).ok()?;
+    transaction.write_commands(out);
+    Some(())
 }
 
 /// Another shard waits for a slot and this one has more than its share, or had its turn.
@@ -195,14 +268,13 @@ impl<R: Runtime> Drop for UnderWay<'_, R> {
 
 /// One group over this connection.
 async fn attempt<R: Runtime>(
-    shard: &Rc<Shard<R>>,
-    site: &Site,
+    run: &mut Run<'_, R>,
     connection: &mut Connection<R>,
-    job: &Job,
-    reused: bool,
+    Next { under_way, mut opened }: Next<'_, R>,
 ) -> After {
+    let (shard, site, reused) = (run.shard, run.site, run.done > 0);
+    let job = &under_way.job.clone();
     let group = &job.group;
-    let under_way = UnderWay { shard: shard.clone(), site, job: *job, settled: Cell::new(false) };
     let resident = is_resident(shard, group);
     let place = Pinned::new(shard, group.key, group.location);
     let source = if resident {
@@ -232,6 +304,7 @@ async fn attempt<R: Runtime>(
         let count = (end - first).min(limits::TRANSACTION_RECIPIENTS_MAX as u16);
         let part = Part { first, count, group, resident };
         let reused = reused && first == group.first;
+        let last = first + count == end;
         if after == After::Close {
             // The connection broke in an earlier part; the rest is tried again soon.
             let words = site.last_error.borrow().clone();
@@ -243,7 +316,8 @@ async fn attempt<R: Runtime>(
                 fate(shard, &Verdict::Deferred(0), &reply, &part, &connection.hop),
             );
         } else {
-            after = transact(shard, site, connection, &view, &part, reused, &mut ranges).await;
+            let how = How { reused, last, opened: std::mem::take(&mut opened) };
+            after = transact(run, connection, &view, &part, how, &mut ranges).await;
             if after == After::Stale {
                 // Dropping `under_way` puts the group back.
                 return After::Stale;
@@ -269,6 +343,17 @@ struct Part<'a> {
     resident: bool,
 }
 
+/// How a transaction stands to those before and after it on its connection.
+#[derive(Clone, Copy)]
+struct How {
+    /// The connection carried mail before.
+    reused: bool,
+    /// No other part of the group follows.
+    last: bool,
+    /// Its commands were sent already.
+    opened: bool,
+}
+
 /// Whether the message's pages are surely still in memory: it came in a moment ago. A page that is not would stall the shard.
 fn is_resident<R: Runtime>(shard: &Shard<R>, group: &Group) -> bool {
     const FRESH: u32 = 60;
@@ -290,16 +375,13 @@ fn unreadable<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, error: &io::Error) ->
     After::Keep
 }
 
-/// One transaction.
-async fn transact<R: Runtime>(
-    shard: &Rc<Shard<R>>,
-    site: &Site,
-    connection: &mut Connection<R>,
-    view: &MessageView<'_>,
+/// The transaction of a part, and the header it adds. `Err`: the reply of a failure that needs no question.
+fn begin<'a, R: Runtime>(
+    shard: &Shard<R>,
+    connection: &Connection<R>,
+    view: &MessageView<'a>,
     part: &Part<'_>,
-    reused: bool,
-    ranges: &mut Vec<RangeOutcome>,
-) -> After {
+) -> Result<(Transaction<'a>, Vec<u8>), Reply> {
     let recipients: Vec<&[u8]> = view
         .recipients()
         .skip(usize::from(part.first))
@@ -311,16 +393,31 @@ async fn transact<R: Runtime>(
     let hostname = &shard.settings.node.hostname;
     trace::write_received(&mut headers, view.origin(), hostname, view.id, view.arrival, single);
     let size = view.size + headers.len() as u64;
-    let mut transaction =
-        match Transaction::new(&connection.capabilities, view.sender, recipients, size, view.eight_bit) {
-            Ok(transaction) => transaction,
-            Err(reply) => {
-                let failed = fate(shard, &Verdict::Failed(0), &reply, part, &connection.hop);
-                merge(ranges, part.first, part.count, failed);
-                return After::Keep;
-            }
-        };
-    if let Err((error, heard)) = converse(shard, connection, view, part, &headers, &mut transaction).await {
+    let transaction =
+        Transaction::new(&connection.capabilities, view.sender, recipients, size, view.eight_bit)?;
+    Ok((transaction, headers))
+}
+
+/// One transaction.
+async fn transact<R: Runtime>(
+    run: &mut Run<'_, R>,
+    connection: &mut Connection<R>,
+    view: &MessageView<'_>,
+    part: &Part<'_>,
+    how: How,
+    ranges: &mut Vec<RangeOutcome>,
+) -> After {
+    let (shard, site, reused) = (run.shard, run.site, how.reused);
+    let (mut transaction, headers) = match begin(shard, connection, view, part) {
+        Ok(begun) => begun,
+        Err(reply) => {
+            let failed = fate(shard, &Verdict::Failed(0), &reply, part, &connection.hop);
+            merge(ranges, part.first, part.count, failed);
+            return After::Keep;
+        }
+    };
+    if let Err((error, heard)) = converse(run, connection, view, part, how, &headers, &mut transaction).await
+    {
         // A hop may close an idle session at any time, just when we begin: that is not the message's fault.
         if reused && !heard && matches!(error, HopError::Wire(_)) {
             return After::Stale;
@@ -354,121 +451,61 @@ async fn reset<R: Runtime>(shard: &Rc<Shard<R>>, connection: &mut Connection<R>)
 
 /// Drives a transaction to its end. An error comes with whether the hop had said anything in it.
 async fn converse<R: Runtime>(
-    shard: &Rc<Shard<R>>,
+    run: &mut Run<'_, R>,
     connection: &mut Connection<R>,
     view: &MessageView<'_>,
     part: &Part<'_>,
+    how: How,
     headers: &[u8],
     transaction: &mut Transaction<'_>,
 ) -> Result<(), (HopError, bool)> {
+    let shard = run.shard;
     let mut heard = false;
     let mut out = Vec::with_capacity(256);
     transaction.write_commands(&mut out);
-    connection.send(shard, &out, transaction.patience()).await.map_err(|error| (error, heard))?;
+    if !how.opened {
+        connection.send(shard, &out, transaction.patience()).await.map_err(|error| (error, heard))?;
+    }
     loop {
         let reply = connection.reply(shard, transaction.patience()).await.map_err(|error| (error, heard))?;
         heard = true;
         match transaction.on_reply(reply) {
-            Next::AwaitReply => {}
-            Next::WriteCommands => {
+            client::Next::AwaitReply => {}
+            client::Next::WriteCommands => {
                 out.clear();
                 transaction.write_commands(&mut out);
                 connection.send(shard, &out, transaction.patience()).await.map_err(|error| (error, heard))?;
             }
-            Next::SendBody => {
-                send_body(shard, connection, view, part, headers).await.map_err(|error| (error, heard))?;
+            client::Next::SendBody => {
+                out.clear();
+                out.extend_from_slice(b".\r\n");
+                if how.last {
+                    run.open_next(connection, &mut out);
+                }
+                connection.body_begins(shard);
+                let sent = body::send(
+                    shard,
+                    connection,
+                    view,
+                    (part.group.location.lane, part.resident),
+                    headers,
+                    &out,
+                )
+                .await;
+                sent.map_err(|error| (error, heard))?;
             }
-            Next::SendDot => {
+            client::Next::SendDot => {
                 connection
                     .send(shard, b".\r\n", limits::client::BLOCK)
                     .await
                     .map_err(|error| (error, heard))?;
             }
-            Next::Done => return Ok(()),
+            client::Next::Done => {
+                connection.body_answered(shard);
+                return Ok(());
+            }
         }
     }
-}
-
-/// The new header, the body as it lies in the spool, the final dot.
-async fn send_body<R: Runtime>(
-    shard: &Rc<Shard<R>>,
-    connection: &mut Connection<R>,
-    view: &MessageView<'_>,
-    part: &Part<'_>,
-    headers: &[u8],
-) -> Result<(), HopError> {
-    let lane = part.group.location.lane;
-    let mut extents = view.extents().peekable();
-    let mut line_start = true;
-    let mut front = headers;
-    if extents.peek().is_none() {
-        return connection.send(shard, &[headers, b".\r\n"].concat(), limits::client::BLOCK).await;
-    }
-    while let Some(extent) = extents.next() {
-        let piece = piece(shard, lane, extent, part.resident).await?;
-        let bytes = piece.bytes()?;
-        let back: &[u8] = if extents.peek().is_none() { b".\r\n" } else { b"" };
-        if view.needs_stuffing {
-            send_stuffed(shard, connection, front, bytes, line_start, back).await?;
-        } else {
-            connection.wire.limit(&shard.timers, limits::client::BLOCK);
-            let mut parts = [IoSlice::new(front), IoSlice::new(bytes), IoSlice::new(back)];
-            connection.wire.send_parts(&mut parts).await?;
-        }
-        front = b"";
-        line_start = bytes.last() == Some(&b'\n');
-    }
-    Ok(())
-}
-
-/// A piece of a body, in the map or read.
-enum Piece {
-    Mapped(SegmentMap, Extent),
-    Read(Vec<u8>),
-}
-
-impl Piece {
-    fn bytes(&self) -> Result<&[u8], HopError> {
-        match self {
-            Piece::Mapped(map, extent) => map
-                .slice(u64::from(extent.offset), extent.length as usize)
-                .ok_or_else(|| HopError::Wire(io::Error::from(io::ErrorKind::InvalidData).into())),
-            Piece::Read(bytes) => Ok(bytes),
-        }
-    }
-}
-
-async fn piece<R: Runtime>(
-    shard: &Shard<R>,
-    lane: u16,
-    extent: Extent,
-    resident: bool,
-) -> Result<Piece, HopError> {
-    if resident && let Some(map) = shard.map(lane, extent.slot) {
-        return Ok(Piece::Mapped(map, extent));
-    }
-    // A damaged body must not be ended with a dot: the connection is given up instead.
-    let bytes = load::read_extent(shard, lane, extent).await.map_err(|error| HopError::Wire(error.into()))?;
-    Ok(Piece::Read(bytes))
-}
-
-async fn send_stuffed<R: Runtime>(
-    shard: &Rc<Shard<R>>,
-    connection: &mut Connection<R>,
-    front: &[u8],
-    body: &[u8],
-    line_start: bool,
-    back: &[u8],
-) -> Result<(), HopError> {
-    let mut parts = vec![front];
-    client::stuff(body, line_start, |piece| parts.push(piece));
-    parts.push(back);
-    for some in parts.chunks(SLICES) {
-        connection.wire.limit(&shard.timers, limits::client::BLOCK);
-        let mut slices: Vec<IoSlice<'_>> = some.iter().map(|part| IoSlice::new(part)).collect();
-        connection.wire.send_parts(&mut slices).await?;
-    }
-    Ok(())
 }
 
 /// What a verdict means for the queue.

@@ -249,6 +249,16 @@ pub(super) fn take<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site) 
     }
 }
 
+/// Whether more waits for the site than the hands that are free or on their way will take.
+pub(super) fn is_crowded<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site) -> bool {
+    if !site.idle.borrow().is_empty() {
+        return false;
+    }
+    let now = shard.runtime.wall().seconds();
+    let ready = shard.destinations.borrow().ready(key, now) + site.borrowed.waiting();
+    ready > site.opening.get() + site.waking.get()
+}
+
 /// A slot may be free again somewhere.
 pub(super) fn retry_refused<R: Runtime>(shard: &Rc<Shard<R>>) {
     let refused = std::mem::take(&mut *shard.refused.borrow_mut());

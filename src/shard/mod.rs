@@ -16,6 +16,7 @@ pub mod receive;
 pub mod resolve;
 pub mod settle;
 
+pub mod body;
 pub mod compact;
 pub mod load;
 pub mod mesh;

@@ -38,7 +38,9 @@ async fn send(
         let domain = if place < hot {
             "hot.example".to_owned()
         } else {
-            format!("d{}.example", (number * 131 + next * 17) % 1000)
+            // Two next hops either way, so that both runs work over as many sites.
+            let of = (number * 131 + next * 17) % 1000;
+            format!("d{of}.{}.example", if of.is_multiple_of(2) { "even" } else { "odd" })
         };
         let commands = format!("MAIL FROM:<a@origin.example>\r\nRCPT TO:<u@{domain}>\r\nDATA\r\n");
         talk.send(commands.as_bytes()).await?;
@@ -64,6 +66,7 @@ fn rate(shards: usize, messages: usize, hot: usize, lend_at: usize) -> (u64, u64
         "[node]\nhostname = \"relay.example\"\ndata_dir = \"/spool\"\n\
          [[listener]]\naddress = \"10.0.0.1:25\"\nrelay_from = [\"10.0.0.0/8\"]\n\
          [[route]]\ndomain = \"hot.example\"\nto = \"smtp://10.0.0.3:25\"\n\
+         [[route]]\ndomain = \"*.odd.example\"\nto = \"smtp://10.0.0.3:25\"\n\
          [[route]]\ndomain = \"*\"\nto = \"smtp://10.0.0.2:25\"\n\
          [delivery]\nconnections_per_destination = {}\n[spool]\nsegment_size = \"4MiB\"\n",
         shards * 8
@@ -82,14 +85,19 @@ fn rate(shards: usize, messages: usize, hot: usize, lend_at: usize) -> (u64, u64
     }
     let total = (shards * 8 * messages) as u64;
     let delivered = || sinks.iter().map(|sink| sink.received.borrow().len() as u64).sum::<u64>();
+    // The rate of a node that runs: not its first connections, not the last messages.
+    let bound = Duration::from_secs(600);
+    assert!(run_until_true(&world, bound, || delivered() >= total / 5));
     let begun = world.now();
-    assert!(run_until_true(&world, Duration::from_secs(600), || {
-        delivered() == total && sent.get() == total
-    }));
+    assert!(run_until_true(&world, bound, || delivered() >= total * 4 / 5));
     let took = world.now().since(begun);
+    assert!(run_until_true(&world, bound, || delivered() == total && sent.get() == total));
     let lent = relay.sum(|of| &of.jobs_lent);
-    println!("{shards} shards, {hot} % hot: {total} in {took:?}, {lent} lent");
-    (total * 1000 / took.as_millis() as u64, lent)
+    println!(
+        "{shards} shards, {hot} % hot: {total} in {:?}, three fifths of them in {took:?}, {lent} lent",
+        world.now()
+    );
+    (total * 3 / 5 * 1000 / took.as_millis() as u64, lent)
 }
 
 fn half_of_the_mail_for_one_domain(shards: usize, messages: usize) {
@@ -101,7 +109,7 @@ fn half_of_the_mail_for_one_domain(shards: usize, messages: usize) {
 
 #[test]
 fn half_of_the_mail_for_one_domain_on_16_shards() {
-    half_of_the_mail_for_one_domain(16, 50);
+    half_of_the_mail_for_one_domain(16, 80);
 }
 
 #[test]

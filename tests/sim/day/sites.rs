@@ -160,11 +160,14 @@ impl Session {
         let mut before: Option<Rc<Seen>> = None;
         loop {
             let line = self.talk.line().await?;
-            // The relay goes on, so it has our answer.
-            if let Some(seen) = before.take() {
+            let verb = line.get(..4).unwrap_or_default().to_ascii_uppercase();
+            // The commands of the next message may have come together with a body, before its answer was read. Whatever
+            // else the relay says shows that it has read it.
+            if !matches!(verb.as_str(), "MAIL" | "RCPT" | "DATA")
+                && let Some(seen) = before.take()
+            {
                 seen.known();
             }
-            let verb = line.get(..4).unwrap_or_default().to_ascii_uppercase();
             match verb.as_str() {
                 "EHLO" | "HELO" => {
                     let yes = if self.site.plan.pipelining && verb == "EHLO" {
@@ -176,7 +179,13 @@ impl Session {
                 }
                 "MAIL" => self.mail(&line).await?,
                 "RCPT" => self.rcpt(&line).await?,
-                "DATA" => before = self.data().await?,
+                "DATA" => {
+                    let (body, seen) = self.data().await?;
+                    if let Some(seen) = before.take_if(|_| body) {
+                        seen.known();
+                    }
+                    before = seen.or(before);
+                }
                 "RSET" => {
                     self.sender = None;
                     self.recipients.clear();
@@ -226,16 +235,17 @@ impl Session {
         self.say(&act, "250 2.1.5 ok\r\n").await
     }
 
-    async fn data(&mut self) -> io::Result<Option<Rc<Seen>>> {
+    /// Whether a body came, and what was taken.
+    async fn data(&mut self) -> io::Result<(bool, Option<Rc<Seen>>)> {
         if self.recipients.is_empty() {
             self.talk.send(b"554 5.5.1 no valid recipients\r\n").await?;
-            return Ok(None);
+            return Ok((false, None));
         }
         let act = self.act(DATA).await?;
         self.refuse_on(&act);
         self.say(&act, "354 go\r\n").await?;
         if !matches!(act, Act::Yes) {
-            return Ok(None);
+            return Ok((false, None));
         }
         let text = self.talk.until_dot().await?;
         self.messages += 1;
@@ -262,7 +272,7 @@ impl Session {
         if let Some(seen) = &seen {
             seen.answered(self.talk.runtime.now());
         }
-        Ok(seen)
+        Ok((true, seen))
     }
 
     fn refuse_on(&self, act: &Act) {

@@ -1,0 +1,98 @@
+//! A body on its way out: from the mapped segment to the socket, in one vectored write where nothing must be stuffed.
+
+use std::io::{self, IoSlice};
+use std::rc::Rc;
+
+use crate::limits;
+use crate::runtime::{Runtime, SegmentMap};
+use crate::shard::Shard;
+use crate::shard::connect::{Connection, HopError};
+use crate::shard::load;
+use crate::smtp::client;
+use crate::spool::record::{Extent, MessageView};
+
+/// Slices of one vectored write.
+const SLICES: usize = 256;
+
+/// The new header, the body as it lies in the spool, and what goes behind it: the final dot, and perhaps the next message's
+/// commands.
+pub(super) async fn send<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    connection: &mut Connection<R>,
+    view: &MessageView<'_>,
+    (lane, resident): (u16, bool),
+    headers: &[u8],
+    behind: &[u8],
+) -> Result<(), HopError> {
+    let mut extents = view.extents().peekable();
+    let mut line_start = true;
+    let mut front = headers;
+    if extents.peek().is_none() {
+        return connection.send(shard, &[headers, behind].concat(), limits::client::BLOCK).await;
+    }
+    while let Some(extent) = extents.next() {
+        let piece = piece(shard, lane, extent, resident).await?;
+        let bytes = piece.bytes()?;
+        let back: &[u8] = if extents.peek().is_none() { behind } else { b"" };
+        if view.needs_stuffing {
+            send_stuffed(shard, connection, front, bytes, line_start, back).await?;
+        } else {
+            connection.wire.limit(&shard.timers, limits::client::BLOCK);
+            let mut parts = [IoSlice::new(front), IoSlice::new(bytes), IoSlice::new(back)];
+            connection.wire.send_parts(&mut parts).await?;
+        }
+        front = b"";
+        line_start = bytes.last() == Some(&b'\n');
+    }
+    Ok(())
+}
+
+/// A piece of a body, in the map or read.
+enum Piece {
+    Mapped(SegmentMap, Extent),
+    Read(Vec<u8>),
+}
+
+impl Piece {
+    fn bytes(&self) -> Result<&[u8], HopError> {
+        match self {
+            Piece::Mapped(map, extent) => map
+                .slice(u64::from(extent.offset), extent.length as usize)
+                .ok_or_else(|| HopError::Wire(io::Error::from(io::ErrorKind::InvalidData).into())),
+            Piece::Read(bytes) => Ok(bytes),
+        }
+    }
+}
+
+async fn piece<R: Runtime>(
+    shard: &Shard<R>,
+    lane: u16,
+    extent: Extent,
+    resident: bool,
+) -> Result<Piece, HopError> {
+    if resident && let Some(map) = shard.map(lane, extent.slot) {
+        return Ok(Piece::Mapped(map, extent));
+    }
+    // A damaged body must not be ended with a dot: the connection is given up instead.
+    let bytes = load::read_extent(shard, lane, extent).await.map_err(|error| HopError::Wire(error.into()))?;
+    Ok(Piece::Read(bytes))
+}
+
+async fn send_stuffed<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    connection: &mut Connection<R>,
+    front: &[u8],
+    body: &[u8],
+    line_start: bool,
+    back: &[u8],
+) -> Result<(), HopError> {
+    let mut parts = vec![front];
+    client::stuff(body, line_start, |piece| parts.push(piece));
+    parts.push(back);
+    for some in parts.chunks(SLICES) {
+        connection.wire.limit(&shard.timers, limits::client::BLOCK);
+        let mut slices: Vec<IoSlice<'_>> = some.iter().map(|part| IoSlice::new(part)).collect();
+        connection.wire.send_parts(&mut slices).await?;
+    }
+    Ok(())
+}
