@@ -88,6 +88,10 @@ pub const LEND_PAUSE: Duration = Duration::from_secs(5);
 /// Share of its time (in percent) that a shard must have worked before it lends.
 pub const LEND_LOAD: u64 = 60;
 
+/// Jobs that one connection of a prompt hop is trusted with before a busy shard wakes or opens another: fewer connections with
+/// more to do each cost less than many with little, and the last of these jobs waits for so many prompt answers.
+pub const JOBS_A_CONNECTION: usize = 4;
+
 /// Recipients queued on one shard before MAIL closes with 452.
 pub const QUEUED_RECIPIENTS_MAX: usize = 4_000_000;
 /// Shards of one node and lanes of one data directory.

@@ -181,11 +181,13 @@ impl<'a, R: Runtime> Run<'a, R> {
     /// while the hop answers bodies promptly, so that nothing waits behind a slow answer that could go elsewhere.
     fn open_next(&mut self, connection: &Connection<R>, out: &mut Vec<u8>) {
         let Run { shard, key, site, .. } = *self;
-        let allowed = shard.settings.delivery.pipeline_messages
-            && connection.capabilities.pipelining
-            && connection.is_prompt();
+        site.pipelines.set(
+            shard.settings.delivery.pipeline_messages
+                && connection.capabilities.pipelining
+                && connection.is_prompt(),
+        );
         self.done += 1;
-        let goes_on = allowed && self.goes_on() && dispatch::is_crowded(shard, key, site);
+        let goes_on = site.pipelines.get() && self.goes_on() && dispatch::is_crowded(shard, key, site);
         self.done -= 1;
         if !goes_on {
             return;

@@ -54,6 +54,8 @@ pub struct Site {
     waking: Cell<usize>,
     idle: RefCell<Vec<Rc<Nap>>>,
     hold_until: Cell<Instant>,
+    /// Its connections send the next message's commands behind a body.
+    pub pipelines: Cell<bool>,
     /// Why the last connection failed.
     pub last_error: RefCell<String>,
     /// Jobs of other shards.
@@ -100,6 +102,7 @@ impl Site {
             waking: Cell::new(0),
             idle: RefCell::default(),
             hold_until: Cell::new(Instant(0)),
+            pipelines: Cell::new(false),
             last_error: RefCell::default(),
             borrowed: lend::Borrowed::default(),
         }
@@ -113,6 +116,17 @@ impl Site {
             waker.wake();
         }
         true
+    }
+
+    /// Jobs that will be taken without anybody being woken for them.
+    fn hands(&self, busy: bool) -> usize {
+        // Those on their way will take one each at least.
+        let coming = self.opening.get() + self.waking.get();
+        if !busy || !self.pipelines.get() {
+            return coming;
+        }
+        let working = self.connections.get().saturating_sub(coming + self.idle.borrow().len());
+        coming * limits::JOBS_A_CONNECTION + working * (limits::JOBS_A_CONNECTION - 1)
     }
 
     /// No wider for a while.
@@ -201,8 +215,7 @@ pub(super) fn pump<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) {
         ready = shard.destinations.borrow().ready(key, now);
     }
     ready += site.borrowed.waiting();
-    // Those on their way will take one each at least.
-    if ready <= site.opening.get() + site.waking.get() || site.wake_one() {
+    if ready <= site.hands(lend::is_busy(shard)) || site.wake_one() {
         return;
     }
     let holds = site.connections.get() > 0 && shard.timers.recent() < site.hold_until.get();
@@ -249,9 +262,10 @@ pub(super) fn take<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site) 
     }
 }
 
-/// Whether more waits for the site than the hands that are free or on their way will take.
+/// Whether more waits for the site than the hands that are free or on their way will take. A busy shard spares itself the
+/// wakes of those that are free.
 pub(super) fn is_crowded<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site) -> bool {
-    if !site.idle.borrow().is_empty() {
+    if !lend::is_busy(shard) && !site.idle.borrow().is_empty() {
         return false;
     }
     let now = shard.runtime.wall().seconds();

@@ -117,6 +117,11 @@ pub(super) fn lend<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Rc<Sit
     }
 }
 
+/// Whether this shard works most of its time.
+pub(super) fn is_busy<R: Runtime>(shard: &Shard<R>) -> bool {
+    shard.lending.busy.get()
+}
+
 /// Whether this shard should leave further connections to those who have work of it.
 pub(super) fn leaves_room<R: Runtime>(shard: &Shard<R>, site: &Site) -> bool {
     is_lending(shard) && site.connections.get() >= share(shard).max(1)
