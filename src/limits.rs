@@ -92,6 +92,17 @@ pub const LEND_LOAD: u64 = 60;
 /// more to do each cost less than many with little, and the last of these jobs waits for so many prompt answers.
 pub const JOBS_A_CONNECTION: usize = 4;
 
+/// Longest time an idle shard may look for work before it sleeps: above this it burns a core and gains nothing.
+pub const SPIN_MAX: Duration = Duration::from_millis(1);
+/// Entries of a shard's io_uring, which only files, timers and one poll use; a power of two in this range.
+pub const RING_DEPTH_DEFAULT: u64 = 128;
+/// Fewest entries: a handful of timers, files and polls at one time.
+pub const RING_DEPTH_MIN: u64 = 32;
+/// Most entries a kernel gives to a ring by default is 32,768; nothing here needs an eighth of it.
+pub const RING_DEPTH_MAX: u64 = 4096;
+/// Longest time a commit may be held back for more clients: every client waits it for its 250.
+pub const COMMIT_DELAY_MAX: Duration = Duration::from_millis(50);
+
 /// Recipients queued on one shard before MAIL closes with 452.
 pub const QUEUED_RECIPIENTS_MAX: usize = 4_000_000;
 /// Shards of one node and lanes of one data directory.

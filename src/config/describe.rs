@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::config::{Config, DomainPattern, RouteTarget, value};
+use crate::config::{Config, DomainPattern, RouteTarget, RuntimeChoice, value};
 
 impl Config {
     /// Says what the relay would do.
@@ -52,9 +52,31 @@ impl Config {
             None => writeln!(out, "accounting to standard output")?,
         }
         match self.control.http {
-            Some(address) => writeln!(out, "metrics at http://{address}/metrics, health at /healthz"),
-            None => writeln!(out, "no HTTP"),
+            Some(address) => writeln!(out, "metrics at http://{address}/metrics, health at /healthz")?,
+            None => writeln!(out, "no HTTP")?,
         }
+        self.write_tuning(out)
+    }
+
+    fn write_tuning(&self, out: &mut String) -> std::fmt::Result {
+        let tuning = &self.tuning;
+        match tuning.runtime {
+            RuntimeChoice::Auto => {
+                write!(out, "shards run on glommio, or on epoll where io_uring is refused")?
+            }
+            RuntimeChoice::Glommio => write!(out, "shards run on glommio")?,
+            RuntimeChoice::Epoll => write!(out, "shards run on epoll")?,
+        }
+        if !tuning.spin.is_zero() {
+            write!(out, "; idle ones look for work for {}", value::show_duration(tuning.spin))?;
+        }
+        if tuning.runtime != RuntimeChoice::Epoll {
+            write!(out, "; rings of {} entries", tuning.ring_depth)?;
+        }
+        if !tuning.commit_delay.is_zero() {
+            write!(out, "; a commit waits {} for more clients", value::show_duration(tuning.commit_delay))?;
+        }
+        writeln!(out)
     }
 
     fn write_routes(&self, out: &mut String) -> std::fmt::Result {

@@ -5,9 +5,11 @@
 
 mod describe;
 pub mod parse;
+pub mod tuning;
 pub mod value;
 
 pub use parse::ConfigError;
+pub use tuning::{RuntimeChoice, Tuning};
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -36,6 +38,8 @@ pub struct Config {
     pub log: Option<PathBuf>,
     /// `[control]`
     pub control: Control,
+    /// `[tuning]`
+    pub tuning: Tuning,
 }
 
 /// `[node]`

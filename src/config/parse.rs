@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::config::{
     Config, Control, Delivery, DnsConfig, ListenerConfig, Network, Node, Retry, RouteConfig, SpoolConfig,
-    TlsFiles, value,
+    TlsFiles, tuning, value,
 };
 use crate::limits;
 use crate::mail::address;
@@ -70,7 +70,7 @@ fn on_one_line(text: &str) -> String {
 }
 
 /// One table; keys nobody asked for are errors when it is dropped out of use by [`Section::finish`].
-struct Section<'a> {
+pub(super) struct Section<'a> {
     reader: &'a Reader<'a>,
     table: Option<&'a DeTable<'a>>,
     path: String,
@@ -79,7 +79,7 @@ struct Section<'a> {
 }
 
 /// What is wrong with a value, and the fix.
-type Wrong = (String, String);
+pub(super) type Wrong = (String, String);
 
 impl<'a> Section<'a> {
     fn new(reader: &'a Reader<'a>, table: Option<&'a DeTable<'a>>, path: String, at: usize) -> Section<'a> {
@@ -96,7 +96,7 @@ impl<'a> Section<'a> {
     }
 
     /// A value, read by `parse`; `default` where there is none or it is wrong.
-    fn read<T>(
+    pub(super) fn read<T>(
         &self,
         key: &'static str,
         default: T,
@@ -150,7 +150,7 @@ impl<'a> Section<'a> {
             .collect()
     }
 
-    fn finish(&self) {
+    pub(super) fn finish(&self) {
         let known = self.known.borrow();
         for (key, _) in self.table.into_iter().flatten() {
             if known.contains(&**key.get_ref()) {
@@ -181,16 +181,19 @@ fn distance(one: &str, other: &str) -> usize {
     row[other.len()]
 }
 
-fn text<'a>(value: &'a DeValue<'a>) -> Result<&'a str, Wrong> {
+pub(super) fn text<'a>(value: &'a DeValue<'a>) -> Result<&'a str, Wrong> {
     value.as_str().ok_or_else(|| (format!("this is a {}", value.type_str()), "write it in quotes".to_owned()))
 }
 
-fn parsed<T>(value: &DeValue<'_>, parse: impl FnOnce(&str) -> Result<T, &'static str>) -> Result<T, Wrong> {
+pub(super) fn parsed<T>(
+    value: &DeValue<'_>,
+    parse: impl FnOnce(&str) -> Result<T, &'static str>,
+) -> Result<T, Wrong> {
     let words = text(value)?;
     parse(words).map_err(|fix| (format!("\"{words}\" cannot be understood"), fix.to_owned()))
 }
 
-fn integer(value: &DeValue<'_>, least: u64, most: u64) -> Result<u64, Wrong> {
+pub(super) fn integer(value: &DeValue<'_>, least: u64, most: u64) -> Result<u64, Wrong> {
     let fix = || format!("write a number from {least} to {most}");
     let number = value.as_integer().filter(|number| number.radix() == 10);
     let number = number.ok_or_else(|| (format!("this is a {}", value.type_str()), fix()))?;
@@ -285,6 +288,7 @@ fn read(root: &Section<'_>) -> Config {
         accounts,
         log: path,
         control: control(&root.section("control")),
+        tuning: tuning::read(&root.section("tuning")),
     }
 }
 

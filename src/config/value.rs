@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::config::{DomainPattern, Network, RouteTarget};
 use crate::mail::address;
 
-/// `30s`, `1m`, `2h`, `5d`, `100ms`, or several in a row: `1h30m`.
+/// `30s`, `1m`, `2h`, `5d`, `100ms`, `20us`, or several in a row: `1h30m`.
 pub fn duration(text: &str) -> Result<Duration, &'static str> {
     const FIX: &str = "write a number with a unit: 100ms, 30s, 5m, 2h, 5d";
     const TOO_LONG: &str = "at most 366d";
@@ -23,17 +23,18 @@ pub fn duration(text: &str) -> Result<Duration, &'static str> {
         let number: u64 = rest[..digits].parse().map_err(|_| FIX)?;
         rest = &rest[digits..];
         let letters = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-        let millis: u64 = match &rest[..letters] {
-            "ms" => 1,
-            "s" => 1000,
-            "m" => 60_000,
-            "h" => 3_600_000,
-            "d" => 86_400_000,
+        let micros: u64 = match &rest[..letters] {
+            "us" => 1,
+            "ms" => 1000,
+            "s" => 1_000_000,
+            "m" => 60_000_000,
+            "h" => 3_600_000_000,
+            "d" => 86_400_000_000,
             _ => return Err(FIX),
         };
         rest = &rest[letters..];
-        let span = number.checked_mul(millis).ok_or(TOO_LONG)?;
-        total = total.saturating_add(Duration::from_millis(span));
+        let span = number.checked_mul(micros).ok_or(TOO_LONG)?;
+        total = total.saturating_add(Duration::from_micros(span));
     }
     if total <= LONGEST { Ok(total) } else { Err(TOO_LONG) }
 }
@@ -41,6 +42,9 @@ pub fn duration(text: &str) -> Result<Duration, &'static str> {
 /// The shortest way to write a duration.
 pub fn show_duration(span: Duration) -> String {
     let millis = span.as_millis();
+    if !span.subsec_micros().is_multiple_of(1000) && millis < 1000 {
+        return format!("{}us", span.as_micros());
+    }
     for (unit, name) in [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s")] {
         if millis >= unit && millis.is_multiple_of(unit) {
             return format!("{}{name}", millis / unit);
@@ -174,7 +178,12 @@ mod tests {
         for wrong in ["", "1", "m", "1x", "1m2", "99999999999999999999s", "400d", "366d1s"] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
-        assert_eq!(show_duration(Duration::from_secs(7200)), "2h");
+        assert_eq!(duration("20us"), Ok(Duration::from_micros(20)));
+        for (micros, shown) in
+            [(0, "0ms"), (20, "20us"), (1000, "1ms"), (1500, "1500us"), (7_200_000_000, "2h")]
+        {
+            assert_eq!(show_duration(Duration::from_micros(micros)), shown);
+        }
         assert_eq!((size("64MiB"), size("50MB"), size("7")), (Ok(64 << 20), Ok(50_000_000), Ok(7)));
         assert!(size("1XB").is_err() && size("99999999TB").is_err());
         assert_eq!(show_size(64 << 20), "64MiB");

@@ -1,7 +1,8 @@
 //! Stage 3: messages and outcomes reach stable storage, many in one commit.
 //!
 //! One task a lane writes; the others queue and wait. A commit starts as soon as the one before is synced and a
-//! client waits; outcomes ride along, or force a commit of their own after [`limits::OUTCOME_DELAY_MAX`].
+//! client waits, or `tuning.commit_delay` later; outcomes ride along, or force a commit of their own after
+//! [`limits::OUTCOME_DELAY_MAX`].
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -86,6 +87,8 @@ pub struct Keeper<R: Runtime> {
     /// The end of the lane as it was found at start, until it is surely on the disk.
     unsynced: Cell<Option<Tail>>,
     writing: Cell<bool>,
+    /// More waited than the commit before could take.
+    crowded: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -110,6 +113,7 @@ impl<R: Runtime> Keeper<R> {
             stalled: Cell::new(false),
             unsynced: Cell::new(unsynced),
             writing: Cell::new(false),
+            crowded: Cell::new(false),
             waker: RefCell::new(None),
         }
     }
@@ -199,6 +203,11 @@ impl<R: Runtime> Keeper<R> {
             Poll::Pending
         })
         .await;
+        // What did not fit into the commit before is more than enough for one: it waits no longer.
+        let delay = shard.settings.tuning.commit_delay;
+        if !delay.is_zero() && self.urgent.get() > 0 && !self.crowded.get() && !shard.draining.get() {
+            shard.runtime.sleep_until(shard.runtime.now() + delay).await;
+        }
     }
 
     fn segment(&self, slot: u16) -> Option<R::Segment> {
@@ -221,6 +230,7 @@ pub async fn persist<R: Runtime>(shard: Rc<Shard<R>>, keeper: Rc<Keeper<R>>) {
             keeper.urgent.set(0);
             keeper.oldest.set(None);
             let begin = keeper.lane.borrow_mut().begin(&mut queue, shard.runtime.random());
+            keeper.crowded.set(!queue.is_empty());
             if !queue.is_empty() {
                 // What did not fit goes next.
                 keeper.urgent.set(1);

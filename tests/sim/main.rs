@@ -67,6 +67,27 @@ fn mail_goes_through() {
     });
 }
 
+/// One shard, so that all clients meet in one committer; outcomes come to it at the same times in both runs.
+#[test]
+fn a_delayed_commit_gathers_clients() {
+    story(3, |seed| {
+        let commits = ["0ms", "20ms"].map(|delay| {
+            let world = World::new(seed);
+            let sink = Sink::start(&world, "10.0.0.2:25");
+            let relay = Relay::start(&world, 1, 1, &format!("[tuning]\ncommit_delay = \"{delay}\""));
+            let client = Client::start(&world, "10.0.0.1:25", 8, 20);
+            assert!(run_until_true(&world, Duration::from_secs(60), || client.is_done()
+                && sink.received.borrow().len() >= 160));
+            check(&client, &sink, 0);
+            let commits = relay.sum(|counters| &counters.commits);
+            relay.drain();
+            commits
+        });
+        let [at_once, delayed] = commits;
+        assert!(delayed * 2 <= at_once, "{delayed} commits with a delay, {at_once} without");
+    });
+}
+
 #[test]
 fn nothing_acknowledged_is_lost_in_a_crash() {
     story(12, |seed| {
