@@ -41,6 +41,10 @@ pub const MESSAGE_SIZE_DEFAULT: u64 = 50 * 1024 * 1024;
 pub const BODY_GATHER_MAX: usize = 256 * 1024;
 /// Bytes of gathered bodies a shard holds at one time; over it sessions chunk early.
 pub const BODY_BUDGET: usize = 64 * 1024 * 1024;
+/// Buffers of each kind (envelopes, bodies) that a shard keeps for the next messages.
+pub const SPARE_BUFFERS: usize = 256;
+/// Bytes that a body's buffer may have to be kept; larger ones are given back to the system.
+pub const SPARE_BODY_MAX: usize = 64 * 1024;
 /// Bytes of the shard's shared receive buffer.
 pub const SCRATCH: usize = 64 * 1024;
 

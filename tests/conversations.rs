@@ -21,7 +21,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use relevo::mail::envelope::Envelope;
+use relevo::mail::envelope::{Envelope, Envelopes};
 use relevo::smtp::server::{BodyEnd, Gate, Rules, Session, Step};
 use relevo::time::UnixMillis;
 
@@ -49,6 +49,7 @@ fn parse(text: &str) -> Result<Transcript, String> {
             recipients_max: 3,
             starttls: false,
             accounts: false,
+            envelopes: Envelopes::default(),
         },
         inputs: vec![Vec::new()],
         expected: Vec::new(),

@@ -54,9 +54,9 @@ fn received(data: &[u8]) {
     let flags = input.byte();
     let origin = Origin {
         client: (flags & 1 != 0).then(|| "192.0.2.1:25".parse().expect("an address")),
-        helo: input.text(255),
+        helo: input.text(255).into(),
         protocol: if flags & 2 != 0 { Protocol::Esmtps } else { Protocol::Smtp },
-        tls: (flags & 4 != 0).then(|| input.text(64)),
+        tls: (flags & 4 != 0).then(|| input.text(64).into()),
     };
     let hostname = input.text(255);
     let at = UnixMillis(input.long());
@@ -121,7 +121,7 @@ pub fn bounce(data: &[u8]) {
         assert!(!dsn::owed(sender) || failures.is_empty());
         return;
     };
-    assert_eq!(bounce.recipient.address, sender);
+    assert_eq!(bounce.recipient.address[..], *sender);
     let lines = lines(&bounce.body);
     assert!(lines.iter().all(|line| line.len() <= 998 && !line.contains(&0)));
     assert_eq!(bounce.needs_stuffing, lines.iter().any(|line| line.starts_with(b".")));

@@ -84,7 +84,7 @@ fn envelope(input: &mut Input<'_>) -> Envelope {
         .map(|_| {
             let address = [input.piece(20), b"@", input.piece(20)].concat();
             let domain_at = input.below(address.len() + 2) as u16;
-            Recipient { address, domain_at }
+            Recipient { address: address.into(), domain_at }
         })
         .collect();
     let client = match flags & 3 {
@@ -100,11 +100,11 @@ fn envelope(input: &mut Input<'_>) -> Envelope {
         expiry: UnixMillis(input.long()),
         origin: Origin {
             client,
-            helo: input.text(255),
+            helo: input.text(255).into(),
             protocol: protocols[input.below(5)],
-            tls: (flags & 4 != 0).then(|| input.text(64)),
+            tls: (flags & 4 != 0).then(|| input.text(64).into()),
         },
-        account: (flags & 8 != 0).then(|| input.text(64)),
+        account: (flags & 8 != 0).then(|| input.text(64).into()),
         eight_bit: flags & 16 != 0,
         needs_stuffing: flags & 32 != 0,
     }
@@ -140,7 +140,7 @@ fn round_trip(data: &[u8]) {
     let expected = envelope.recipients.iter();
     assert_eq!(
         recipients,
-        expected.map(|r| (r.address.clone(), usize::from(r.domain_at))).collect::<Vec<_>>()
+        expected.map(|r| (r.address.to_vec(), usize::from(r.domain_at))).collect::<Vec<_>>()
     );
     assert_eq!(
         (view.sender, view.arrival, view.expiry, view.size, view.header_length),

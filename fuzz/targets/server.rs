@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use relevo::limits;
 use relevo::mail::address::{is_domain, is_literal};
-use relevo::mail::envelope::Envelope;
+use relevo::mail::envelope::{Envelope, Envelopes};
 use relevo::smtp::server::{BodyEnd, Gate, Rules, Session, Step};
 use relevo::spool::{Durable, MessageId};
 use relevo::time::UnixMillis;
@@ -50,6 +50,7 @@ impl Talk {
             recipients_max: RECIPIENTS_MAX,
             starttls: setting.starttls,
             accounts: setting.accounts,
+            envelopes: Envelopes::default(),
         };
         let peer: SocketAddr = "192.0.2.1:1234".parse().expect("an address");
         let session = Session::new(Rc::new(rules), peer, setting.may_relay);

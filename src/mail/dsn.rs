@@ -89,7 +89,7 @@ impl Bounce {
             recipients: vec![self.recipient.clone()],
             arrival,
             expiry,
-            origin: Origin { client: None, helo: String::new(), protocol: Protocol::Smtp, tls: None },
+            origin: Origin { client: None, helo: "".into(), protocol: Protocol::Smtp, tls: None },
             account: None,
             eight_bit: self.eight_bit,
             needs_stuffing: self.needs_stuffing,
@@ -122,7 +122,7 @@ pub fn compose(notice: &Notice<'_>) -> Option<Bounce> {
     append(&mut body, format_args!("\r\n--{}--\r\n", Boundary(notice.unique)));
 
     let needs_stuffing = body.starts_with(b".") || memchr::memmem::find(&body, b"\r\n.").is_some();
-    let recipient = Recipient { address: notice.sender.to_vec(), domain_at };
+    let recipient = Recipient { address: notice.sender.into(), domain_at };
     Some(Bounce { recipient, body, eight_bit, needs_stuffing })
 }
 

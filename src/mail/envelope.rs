@@ -1,7 +1,12 @@
 //! The envelope of an accepted message: what the spool keeps beside the body (RFC 5321 2.3.1).
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
+use std::rc::Rc;
 
+use smallvec::SmallVec;
+
+use crate::limits;
 use crate::time::UnixMillis;
 
 /// Everything about an accepted message but its body. Built by `smtp::server`, written by `spool::record`.
@@ -18,18 +23,21 @@ pub struct Envelope {
     /// How it came in, for the Received field.
     pub origin: Origin,
     /// The account that authenticated, if one did.
-    pub account: Option<String>,
+    pub account: Option<Rc<str>>,
     /// The client declared or sent 8-bit text (RFC 6152 BODY=8BITMIME, or a byte above 127 was seen).
     pub eight_bit: bool,
     /// Some line of the body begins with a dot, so that it must be dot-stuffed on the way out.
     pub needs_stuffing: bool,
 }
 
+/// An address. Nearly all of them need no memory of their own.
+pub type Address = SmallVec<[u8; 62]>;
+
 /// One recipient. Its place in [`Envelope::recipients`] is its ordinal, which never changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recipient {
     /// Forward path without angle brackets, as the client gave it (source route removed).
-    pub address: Vec<u8>,
+    pub address: Address,
     /// Where the domain begins in `address` (the byte after the last `@`).
     pub domain_at: u16,
 }
@@ -40,11 +48,11 @@ pub struct Origin {
     /// The client's address; None for a message the relay made itself (a bounce).
     pub client: Option<SocketAddr>,
     /// The name it gave in EHLO or HELO, already checked to be printable.
-    pub helo: String,
+    pub helo: Rc<str>,
     /// The `with` keyword of RFC 3848: SMTP, ESMTP, ESMTPS, ESMTPA, ESMTPSA.
     pub protocol: Protocol,
     /// TLS version and cipher suite, if the session was protected.
-    pub tls: Option<String>,
+    pub tls: Option<Rc<str>>,
 }
 
 /// An [`Origin`] that lies elsewhere, as in a spool record.
@@ -81,6 +89,49 @@ pub enum Protocol {
     Esmtpa = 3,
     /// EHLO over TLS with AUTH.
     Esmtpsa = 4,
+}
+
+/// Envelopes that were used and will be again, with the memory they have. Cloning is a reference count.
+#[derive(Clone, Debug, Default)]
+pub struct Envelopes(Rc<RefCell<Vec<Box<Envelope>>>>);
+
+impl Envelopes {
+    /// An envelope in which nothing stands yet.
+    pub fn take(&self) -> Box<Envelope> {
+        self.0.borrow_mut().pop().unwrap_or_else(|| Box::new(Envelope::blank()))
+    }
+
+    /// Gives one back. One that grew large is let go.
+    pub fn give(&self, mut envelope: Box<Envelope>) {
+        let mut spare = self.0.borrow_mut();
+        if spare.len() < limits::SPARE_BUFFERS && envelope.recipients.capacity() <= RECIPIENTS_KEPT {
+            envelope.sender.clear();
+            envelope.recipients.clear();
+            envelope.account = None;
+            envelope.origin.tls = None;
+            spare.push(envelope);
+        }
+    }
+}
+
+/// Recipients that a spare envelope has room for at most.
+const RECIPIENTS_KEPT: usize = 16;
+
+impl Envelope {
+    /// Without sender and recipients.
+    fn blank() -> Envelope {
+        let origin = Origin { client: None, helo: "".into(), protocol: Protocol::Smtp, tls: None };
+        Envelope {
+            sender: Vec::new(),
+            recipients: Vec::new(),
+            arrival: UnixMillis(0),
+            expiry: UnixMillis(0),
+            origin,
+            account: None,
+            eight_bit: false,
+            needs_stuffing: false,
+        }
+    }
 }
 
 impl Recipient {

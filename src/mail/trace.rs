@@ -237,7 +237,7 @@ mod tests {
             client: client.parse().ok(),
             helo: helo.into(),
             protocol: if tls.is_some() { Protocol::Esmtps } else { Protocol::Esmtp },
-            tls: tls.map(str::to_owned),
+            tls: tls.map(Into::into),
         };
         let mut out = b"X: before\r\n".to_vec();
         write_received(&mut out, &origin, "relay.example", ID, UnixMillis(0), recipient);

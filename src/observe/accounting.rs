@@ -3,6 +3,7 @@
 //! A shard never waits for the log: when the writer is behind by [`limits::ACCOUNTING_QUEUE`] chunks, records are dropped and
 //! counted.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -115,8 +116,10 @@ impl<'a> Event<'a> {
             number("size", self.size, out);
         }
         if let Some(client) = self.client {
-            out.extend_from_slice(b",\"client\":");
-            string(client.to_string().as_bytes(), out);
+            // An address has no character that JSON would escape.
+            out.extend_from_slice(b",\"client\":\"");
+            let _ = write!(out, "{client}");
+            out.push(b'"');
         }
         for (name, value) in [("account", self.account), ("hop", self.hop), ("reply", self.reply)] {
             if let Some(value) = value {

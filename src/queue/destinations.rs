@@ -9,6 +9,11 @@ use std::rc::Rc;
 
 use crate::queue::Group;
 
+mod domain;
+#[cfg(test)]
+use domain::LEAVING_MAX;
+use domain::{Deferred, Domain, RESOLVED_FOR};
+
 /// Names a domain of this shard while it has mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DomainKey(u32);
@@ -36,47 +41,6 @@ pub enum Take {
     /// Nothing may be started now.
     Nothing,
 }
-
-/// A group that waits, the earliest due first in a heap.
-#[derive(Debug)]
-struct Deferred(Group);
-
-impl Ord for Deferred {
-    fn cmp(&self, other: &Deferred) -> std::cmp::Ordering {
-        other.0.due().cmp(&self.0.due())
-    }
-}
-
-impl PartialOrd for Deferred {
-    fn partial_cmp(&self, other: &Deferred) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Deferred {
-    fn eq(&self, other: &Deferred) -> bool {
-        self.0.due() == other.0.due()
-    }
-}
-
-impl Eq for Deferred {}
-
-#[derive(Debug)]
-struct Domain {
-    name: Rc<str>,
-    ready: VecDeque<Group>,
-    deferred: BinaryHeap<Deferred>,
-    site: Option<SiteKey>,
-    /// The time of its entry in `due` that counts; 0: it has none.
-    wakes: u32,
-    /// Groups being attempted.
-    active: u32,
-    resolving: bool,
-    /// In its site's ring of domains with ready groups.
-    in_ring: bool,
-}
-
-const _: () = assert!(size_of::<Option<Domain>>() <= 96, "one of these for each domain with mail");
 
 #[derive(Debug, Default)]
 struct Site {
@@ -111,6 +75,9 @@ pub struct Destinations {
     credits: Vec<u32>,
     /// Sites that found no credit for the head of their ring.
     starved: Vec<SiteKey>,
+    /// Domains that were found without mail, and when: mail of the next moment finds their site.
+    leaving: VecDeque<(u32, DomainKey)>,
+    now: u32,
     queued: usize,
     /// Groups a connection could take now, those of closed sites included.
     crowd: usize,
@@ -130,6 +97,8 @@ impl Destinations {
             site_due: BinaryHeap::new(),
             credits,
             starved: Vec::new(),
+            leaving: VecDeque::new(),
+            now: 0,
             queued: 0,
             crowd: 0,
         }
@@ -171,6 +140,7 @@ impl Destinations {
     /// Queues a group. `name` is lower case.
     pub fn push(&mut self, name: &str, group: Group, now: u32) -> Option<Effect> {
         self.queued += usize::from(group.count);
+        self.now = now;
         let key = match self.by_name.get(name) {
             Some(key) => *key,
             None => self.new_domain(name),
@@ -187,8 +157,10 @@ impl Destinations {
             site: None,
             wakes: 0,
             active: 0,
+            resolved_at: 0,
             resolving: false,
             in_ring: false,
+            leaving: false,
         };
         let key = match self.free_domains.pop() {
             Some(slot) => {
@@ -241,7 +213,8 @@ impl Destinations {
     /// A domain whose mail all waits for a later time needs no room for more, and no site: it asks for that again then.
     fn rest(&mut self, key: DomainKey) {
         let Some(domain) = self.domain_mut(key) else { return };
-        if domain.active == 0 && domain.ready.is_empty() && !domain.resolving && !domain.in_ring {
+        let waits = domain.active == 0 && domain.ready.is_empty() && !domain.resolving && !domain.in_ring;
+        if waits && !domain.deferred.is_empty() {
             domain.ready = VecDeque::new();
             domain.site = None;
         }
@@ -258,7 +231,11 @@ impl Destinations {
 
     /// A domain got ready groups: into its site's ring, or to the resolver.
     fn activate(&mut self, key: DomainKey, groups: usize) -> Option<Effect> {
+        let now = self.now;
         let domain = self.domain_mut(key)?;
+        if domain.active == 0 && !domain.in_ring && domain.resolved_at + RESOLVED_FOR <= now {
+            domain.site = None;
+        }
         let Some(site) = domain.site else {
             if std::mem::replace(&mut domain.resolving, true) {
                 return None;
@@ -320,9 +297,11 @@ impl Destinations {
     /// The domain resolves to the site of this name (a canonical one: equal sites have equal names).
     pub fn resolved(&mut self, key: DomainKey, site: &str) -> Option<Effect> {
         let site = self.site(site);
+        let now = self.now;
         let domain = self.domain_mut(key)?;
         domain.resolving = false;
         domain.site = Some(site);
+        domain.resolved_at = now;
         let ready = domain.ready.len();
         if ready == 0 { None } else { self.activate(key, ready) }
     }
@@ -425,6 +404,7 @@ impl Destinations {
     pub fn attempted(&mut self, key: DomainKey, group: &Group, again: &[Group], now: u32) {
         let left: usize = again.iter().map(|group| usize::from(group.count)).sum();
         self.queued = self.queued.saturating_sub(usize::from(group.count)) + left;
+        self.now = now;
         if let Some(domain) = self.domain_mut(key) {
             domain.active -= 1;
         }
@@ -507,6 +487,8 @@ impl Destinations {
 
     /// Moves what is due to where it can be taken, at most `bound` groups; the rest follows at the next tick.
     pub fn tick(&mut self, now: u32, bound: usize) -> Vec<Effect> {
+        self.now = now;
+        self.forget_left(now);
         let mut effects = Vec::new();
         let mut moved = 0;
         while moved < bound {
@@ -575,22 +557,6 @@ impl Destinations {
         let domain = self.due.peek().map(|Reverse((due, _))| *due);
         let site = self.site_due.peek().map(|Reverse((due, _))| *due);
         domain.into_iter().chain(site).min()
-    }
-
-    /// A domain without mail is forgotten, so that memory follows the queue.
-    fn release_if_empty(&mut self, key: DomainKey) {
-        let Some(domain) = self.domain(key) else { return };
-        let idle = domain.active == 0
-            && domain.ready.is_empty()
-            && domain.deferred.is_empty()
-            && !domain.resolving
-            && !domain.in_ring;
-        if idle {
-            if let Some(domain) = self.domains[key.0 as usize].take() {
-                self.by_name.remove(&domain.name);
-            }
-            self.free_domains.push(key.0);
-        }
     }
 }
 

@@ -3,6 +3,8 @@
 use std::io::{self, IoSlice};
 use std::rc::Rc;
 
+use smallvec::SmallVec;
+
 use crate::limits;
 use crate::runtime::{Runtime, SegmentMap};
 use crate::shard::Shard;
@@ -12,7 +14,7 @@ use crate::smtp::client;
 use crate::spool::record::{Extent, MessageView};
 
 /// Slices of one vectored write.
-const SLICES: usize = 256;
+const SLICES: usize = 32;
 
 /// The new header, the body as it lies in the spool, and what goes behind it: the final dot, and perhaps the next message's
 /// commands.
@@ -86,13 +88,15 @@ async fn send_stuffed<R: Runtime>(
     line_start: bool,
     back: &[u8],
 ) -> Result<(), HopError> {
-    let mut parts = vec![front];
-    client::stuff(body, line_start, |piece| parts.push(piece));
-    parts.push(back);
-    for some in parts.chunks(SLICES) {
+    let mut pieces =
+        std::iter::once(front).chain(client::stuff(body, line_start)).chain(std::iter::once(back));
+    loop {
+        let mut slices = SmallVec::<[IoSlice<'_>; SLICES]>::new();
+        slices.extend(pieces.by_ref().take(SLICES).map(IoSlice::new));
+        if slices.is_empty() {
+            return Ok(());
+        }
         connection.wire.limit(&shard.timers, limits::client::BLOCK);
-        let mut slices: Vec<IoSlice<'_>> = some.iter().map(|part| IoSlice::new(part)).collect();
         connection.wire.send_parts(&mut slices).await?;
     }
-    Ok(())
 }

@@ -25,10 +25,23 @@ pub struct Connection<R: Runtime> {
     reader: ReplyReader,
     /// Bytes received behind the last reply.
     input: Vec<u8>,
+    /// Memory for the next messages.
+    pub spare: Spare,
     /// When the body was sent whose answer is awaited.
     body_at: Option<Instant>,
     /// How long the last one took to be answered.
     body_took: Duration,
+}
+
+/// Buffers that one message after the other uses.
+#[derive(Debug, Default)]
+pub struct Spare {
+    /// The header fields that are added.
+    pub headers: Vec<u8>,
+    /// The same of a message whose commands are sent early.
+    pub next: Vec<u8>,
+    /// Commands.
+    pub out: Vec<u8>,
 }
 
 /// Why no session came up, or an open one failed.
@@ -128,6 +141,7 @@ async fn greet<R: Runtime>(
         hop,
         reader: ReplyReader::default(),
         input: Vec::new(),
+        spare: Spare::default(),
         body_at: None,
         body_took: Duration::ZERO,
     };
@@ -139,6 +153,7 @@ async fn greet<R: Runtime>(
     if starttls && connection.capabilities.starttls {
         connection.protect(shard, &host.name).await?;
     }
+    connection.reader.be_terse();
     Ok(connection)
 }
 

@@ -6,6 +6,8 @@ use std::io;
 use std::rc::Rc;
 use std::task::Poll;
 
+use smallvec::SmallVec;
+
 use crate::limits;
 use crate::mail::trace;
 use crate::queue::Group;
@@ -14,13 +16,16 @@ use crate::queue::schedule;
 use crate::runtime::Runtime;
 use crate::shard::compact::Pinned;
 use crate::shard::connect::{self, Connection, HopError};
-use crate::shard::dispatch::{self, Site, Take};
+use crate::shard::dispatch::{self, Nap, Site, Take};
 use crate::shard::load::Source;
 use crate::shard::mesh::{Failure, Fate, Job, Outcomes, RangeOutcome};
 use crate::shard::{Shard, body, lend, settle};
 use crate::smtp::client::{self, Transaction, Verdict};
 use crate::smtp::reply::Reply;
 use crate::spool::record::MessageView;
+
+/// Outcomes of an attempt so far; nearly always there is one.
+type Ranges = SmallVec<[RangeOutcome; 1]>;
 
 /// What is to become of a connection after an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,13 +117,14 @@ async fn work<R: Runtime>(
         most = 0;
     }
     let mut run = Run { shard, key, site, most, done: 0, ahead: None };
+    let nap = Rc::default();
     loop {
         if run.ahead.is_none() && !run.goes_on() {
             return true;
         }
         let next = run.ahead.take().or_else(|| run.take());
         let Some(next) = next else {
-            if site.slots.wanted_by_others(shard.index) || !idle(shard, site, connection).await {
+            if site.slots.wanted_by_others(shard.index) || !idle(shard, site, connection, &nap).await {
                 return true;
             }
             continue;
@@ -179,7 +185,7 @@ impl<'a, R: Runtime> Run<'a, R> {
     /// Writes the commands of the next message, to be sent behind the body of this one (RFC 2920 section 3.1 lets a body
     /// be the first of a group): one round trip a message instead of two. Only where every hand is busy and more waits, and
     /// while the hop answers bodies promptly, so that nothing waits behind a slow answer that could go elsewhere.
-    fn open_next(&mut self, connection: &Connection<R>, out: &mut Vec<u8>) {
+    fn open_next(&mut self, connection: &mut Connection<R>, out: &mut Vec<u8>) {
         let Run { shard, key, site, .. } = *self;
         site.pipelines.set(
             shard.settings.delivery.pipeline_messages
@@ -193,7 +199,9 @@ impl<'a, R: Runtime> Run<'a, R> {
             return;
         }
         let Some(mut next) = self.take() else { return };
-        next.opened = open(&next.under_way, connection, out).is_some();
+        let mut headers = std::mem::take(&mut connection.spare.next);
+        next.opened = open(&next.under_way, connection, (&mut headers, out)).is_some();
+        connection.spare.next = headers;
         self.ahead = Some(next);
     }
 }
@@ -202,7 +210,7 @@ impl<'a, R: Runtime> Run<'a, R> {
 fn open<R: Runtime>(
     under_way: &UnderWay<'_, R>,
     connection: &Connection<R>,
-    out: &mut Vec<u8>,
+    (headers, out): (&mut Vec<u8>, &mut Vec<u8>),
 ) -> Option<()> {
     let (shard, group) = (&under_way.shard, &under_way.job.group);
     if usize::from(group.count) > limits::TRANSACTION_RECIPIENTS_MAX || !is_resident(shard, group) {
@@ -212,8 +220,7 @@ fn open<R: Runtime>(
     let source = Source::mapped(shard, place.location).ok()?;
     let view = source.view().ok()?;
     let part = Part { first: group.first, count: group.count, group, resident: true };
-    let (mut transaction, _) = begin(shard, connection, &view, &part).ok()?;
-    transaction.write_commands(out);
+    begin(shard, connection, &view, &part, headers).ok()?.write_commands(out);
     Some(())
 }
 
@@ -228,9 +235,14 @@ fn must_yield<R: Runtime>(shard: &Shard<R>, site: &Site, done: usize) -> bool {
 }
 
 /// Waits for work. False: the hop closed, or nothing came for long.
-async fn idle<R: Runtime>(shard: &Rc<Shard<R>>, site: &Rc<Site>, connection: &mut Connection<R>) -> bool {
+async fn idle<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    site: &Rc<Site>,
+    connection: &mut Connection<R>,
+    nap: &Rc<Nap>,
+) -> bool {
     connection.wire.limit_idle(&shard.timers, limits::client::IDLE);
-    let nap = site.nap(shard.index);
+    site.nap(nap, shard.index);
     let alive = poll_fn(|context| {
         // Who was refused a slot before this nap was seen asked nobody.
         if nap.woken.get() || site.slots.wanted_by_others(shard.index) {
@@ -244,7 +256,7 @@ async fn idle<R: Runtime>(shard: &Rc<Shard<R>>, site: &Rc<Site>, connection: &mu
         Poll::Pending
     })
     .await;
-    site.risen(&nap, shard.index);
+    site.risen(nap, shard.index);
     alive
 }
 
@@ -298,7 +310,7 @@ async fn attempt<R: Runtime>(
             return unreadable(shard, job, &error);
         }
     };
-    let mut ranges: Vec<RangeOutcome> = Vec::new();
+    let mut ranges = Ranges::new();
     let mut after = After::Keep;
     let end = group.first + group.count;
     let mut first = group.first;
@@ -328,9 +340,9 @@ async fn attempt<R: Runtime>(
         first += count;
     }
     let outcomes = if ranges.len() == 1 {
-        Outcomes::One(ranges.swap_remove(0))
+        Outcomes::One(ranges.remove(0))
     } else {
-        Outcomes::Many(ranges.into_boxed_slice())
+        Outcomes::Many(ranges.into_vec().into_boxed_slice())
     };
     under_way.settled.set(true);
     settle::report(shard, job, outcomes, Some((&view, &connection.hop)));
@@ -377,27 +389,26 @@ fn unreadable<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, error: &io::Error) ->
     After::Keep
 }
 
-/// The transaction of a part, and the header it adds. `Err`: the reply of a failure that needs no question.
+/// The transaction of a part; the header it adds is written to `headers`. `Err`: the reply of a failure that needs no question.
 fn begin<'a, R: Runtime>(
     shard: &Shard<R>,
     connection: &Connection<R>,
     view: &MessageView<'a>,
     part: &Part<'_>,
-) -> Result<(Transaction<'a>, Vec<u8>), Reply> {
-    let recipients: Vec<&[u8]> = view
+    headers: &mut Vec<u8>,
+) -> Result<Transaction<'a>, Reply> {
+    let recipients: client::Recipients<'a> = view
         .recipients()
         .skip(usize::from(part.first))
         .take(usize::from(part.count))
         .map(|(address, _)| address)
         .collect();
-    let mut headers = Vec::with_capacity(512);
+    headers.clear();
     let single = if view.count == 1 { recipients.first().copied() } else { None };
     let hostname = &shard.settings.node.hostname;
-    trace::write_received(&mut headers, view.origin(), hostname, view.id, view.arrival, single);
+    trace::write_received(headers, view.origin(), hostname, view.id, view.arrival, single);
     let size = view.size + headers.len() as u64;
-    let transaction =
-        Transaction::new(&connection.capabilities, view.sender, recipients, size, view.eight_bit)?;
-    Ok((transaction, headers))
+    Transaction::new(&connection.capabilities, view.sender, recipients, size, view.eight_bit)
 }
 
 /// One transaction.
@@ -407,10 +418,11 @@ async fn transact<R: Runtime>(
     view: &MessageView<'_>,
     part: &Part<'_>,
     how: How,
-    ranges: &mut Vec<RangeOutcome>,
+    ranges: &mut Ranges,
 ) -> After {
     let (shard, site, reused) = (run.shard, run.site, how.reused);
-    let (mut transaction, headers) = match begin(shard, connection, view, part) {
+    let mut headers = std::mem::take(&mut connection.spare.headers);
+    let mut transaction = match begin(shard, connection, view, part, &mut headers) {
         Ok(begun) => begun,
         Err(reply) => {
             let failed = fate(shard, &Verdict::Failed(0), &reply, part, &connection.hop);
@@ -418,8 +430,9 @@ async fn transact<R: Runtime>(
             return After::Keep;
         }
     };
-    if let Err((error, heard)) = converse(run, connection, view, part, how, &headers, &mut transaction).await
-    {
+    let ended = converse(run, connection, view, part, how, &headers, &mut transaction).await;
+    connection.spare.headers = headers;
+    if let Err((error, heard)) = ended {
         // A hop may close an idle session at any time, just when we begin: that is not the message's fault.
         if reused && !heard && matches!(error, HopError::Wire(_)) {
             return After::Stale;
@@ -463,7 +476,8 @@ async fn converse<R: Runtime>(
 ) -> Result<(), (HopError, bool)> {
     let shard = run.shard;
     let mut heard = false;
-    let mut out = Vec::with_capacity(256);
+    let mut out = std::mem::take(&mut connection.spare.out);
+    out.clear();
     transaction.write_commands(&mut out);
     if !how.opened {
         connection.send(shard, &out, transaction.patience()).await.map_err(|error| (error, heard))?;
@@ -504,6 +518,7 @@ async fn converse<R: Runtime>(
             }
             client::Next::Done => {
                 connection.body_answered(shard);
+                connection.spare.out = out;
                 return Ok(());
             }
         }
@@ -530,7 +545,7 @@ fn fate<R: Runtime>(shard: &Shard<R>, verdict: &Verdict, reply: &Reply, part: &P
 }
 
 /// Adds a recipient's fate, to its neighbours' if it is the same.
-fn merge(ranges: &mut Vec<RangeOutcome>, first: u16, count: u16, fate: Fate) {
+fn merge(ranges: &mut Ranges, first: u16, count: u16, fate: Fate) {
     if let Some(last) = ranges.last_mut()
         && last.first + last.count == first
         && same(&last.fate, &fate)

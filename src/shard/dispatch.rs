@@ -73,11 +73,10 @@ pub struct Nap {
 
 impl Site {
     /// Lies down.
-    pub fn nap(&self, shard: usize) -> Rc<Nap> {
-        let nap = Rc::new(Nap::default());
+    pub fn nap(&self, nap: &Rc<Nap>, shard: usize) {
+        nap.woken.set(false);
         self.idle.borrow_mut().push(nap.clone());
         self.slots.set_idle(shard, true);
-        nap
     }
 
     /// Up again, by itself or woken.

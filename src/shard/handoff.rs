@@ -68,7 +68,7 @@ fn hand_off<R: Runtime>(shard: &Rc<Shard<R>>, domain: &[u8], group: Group) {
         dispatch::enqueue(shard, domain, group);
         return;
     }
-    let handoff = Handoff { domain: domain.into(), group };
+    let handoff = Handoff { domain: domain.as_bytes().into(), group };
     let mut backlog = shard.backlog.borrow_mut();
     if !backlog.homes[home].is_empty() {
         backlog.push(home, handoff);
@@ -119,7 +119,8 @@ pub async fn exchange<R: Runtime>(shard: Rc<Shard<R>>) {
         }
         for _ in 0..limits::INBOX_BATCH {
             let Some(handoff) = shard.mesh.next_handoff(shard.index) else { break };
-            dispatch::enqueue(&shard, &handoff.domain, handoff.group);
+            let domain = std::str::from_utf8(&handoff.domain).unwrap_or_default();
+            dispatch::enqueue(&shard, domain, handoff.group);
             busy = true;
         }
         shard.mesh.announce_room(shard.index);

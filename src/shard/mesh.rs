@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crossbeam::queue::ArrayQueue;
 
 use crate::limits;
+use crate::mail::envelope::Address;
 use crate::queue::Group;
 use crate::queue::destinations::DomainKey;
 use crate::route::NextHop;
@@ -148,7 +149,7 @@ pub enum Letter {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Handoff {
     /// The domain, in lower case.
-    pub domain: Box<str>,
+    pub domain: Address,
     /// The recipients.
     pub group: Group,
 }

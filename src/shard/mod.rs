@@ -32,6 +32,7 @@ use std::sync::Arc;
 
 use crate::config::Config;
 use crate::limits;
+use crate::mail::envelope::Envelopes;
 use crate::observe::Instruments;
 use crate::observe::accounting::Journal;
 use crate::observe::latency::Latencies;
@@ -41,10 +42,12 @@ use crate::queue::Group;
 use crate::queue::destinations::{Destinations, DomainKey, SiteKey};
 use crate::runtime::{Runtime, SegmentMap};
 use crate::smtp::server::{Credentials, Gate};
+use crate::spool::{Durable, MessageId};
 
 use dispatch::Site;
 use mesh::{Job, Mesh};
-use persist::Keeper;
+use persist::{Keeper, NotStored};
+use promise::Promises;
 use resolve::Resolver;
 use timers::Timers;
 
@@ -80,6 +83,10 @@ pub struct Shard<R: Runtime> {
     pub settling: Cell<usize>,
     /// Bytes of bodies in memory.
     pub gathered: Cell<usize>,
+    /// Memory for the next messages.
+    pub envelopes: Envelopes,
+    pub(self) bodies: RefCell<Vec<Vec<u8>>>,
+    pub(self) promises: Promises<Result<Durable<MessageId>, NotStored>>,
     /// The node stops.
     pub draining: Cell<bool>,
     /// The one receive buffer; borrowed between awaits only.
@@ -111,6 +118,21 @@ impl<R: Runtime> Shard<R> {
         // Lanes are dealt in turn, so the k-th kept lane is the own one plus k times the shard count.
         let place = usize::from(lane) / self.mesh.shards();
         self.keepers.borrow()[place].clone()
+    }
+
+    /// Memory for a body.
+    pub(self) fn body_buffer(&self) -> Vec<u8> {
+        self.bodies.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Gives it back. One that grew large goes to the system.
+    pub(self) fn give_body(&self, mut body: Vec<u8>) {
+        let mut bodies = self.bodies.borrow_mut();
+        let capacity = body.capacity();
+        if capacity > 0 && capacity <= limits::SPARE_BODY_MAX && bodies.len() < limits::SPARE_BUFFERS {
+            body.clear();
+            bodies.push(body);
+        }
     }
 
     fn wake_keepers(&self) {

@@ -90,6 +90,9 @@ pub struct Keeper<R: Runtime> {
     /// More waited than the commit before could take.
     crowded: Cell<bool>,
     waker: RefCell<Option<Waker>>,
+    /// Memory for the end of each commit.
+    done: RefCell<Vec<(Done, Ticket)>>,
+    credits: RefCell<Vec<u32>>,
 }
 
 impl<R: Runtime> Keeper<R> {
@@ -115,6 +118,8 @@ impl<R: Runtime> Keeper<R> {
             writing: Cell::new(false),
             crowded: Cell::new(false),
             waker: RefCell::new(None),
+            done: RefCell::default(),
+            credits: RefCell::default(),
         }
     }
 
@@ -328,11 +333,13 @@ async fn write<R: Runtime>(
 
 /// Everything in the batch is durable: answers, handoffs, credits.
 fn committed<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>, batch: Batch<Ticket>, synced: Synced) {
-    let mut done = Vec::with_capacity(batch.len());
+    let mut done = std::mem::take(&mut *keeper.done.borrow_mut());
     keeper.lane.borrow_mut().done(batch, synced, |_, item, ticket| done.push((item, ticket)));
     let lane = keeper.lane.borrow().number();
-    let mut credits = vec![0u32; shard.mesh.shards()];
-    for (item, ticket) in done {
+    let mut credits = keeper.credits.borrow_mut();
+    credits.clear();
+    credits.resize(shard.mesh.shards(), 0u32);
+    for (item, ticket) in done.drain(..) {
         match (item, ticket) {
             (Done::Message { id, location, key, message }, ticket) => {
                 let bounce = matches!(ticket, Ticket::Bounce);
@@ -344,6 +351,8 @@ fn committed<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>, batch: Ba
                     keeper.lane.borrow_mut().drop_chunks(&[of_nobody]);
                 }
                 handoff::stored(shard, location, key, &message.envelope);
+                shard.give_body(message.body);
+                shard.envelopes.give(message.envelope);
                 if let Ticket::Message(session) = ticket {
                     session.fulfil(Ok(id));
                 }
@@ -363,7 +372,8 @@ fn committed<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>, batch: Ba
             _ => {}
         }
     }
-    for (home, count) in credits.into_iter().enumerate().filter(|(_, count)| *count > 0) {
+    *keeper.done.borrow_mut() = done;
+    for (home, count) in credits.iter().copied().enumerate().filter(|(_, count)| *count > 0) {
         if home == shard.index {
             settle::credited(shard, lane, count);
         } else {
@@ -475,7 +485,7 @@ impl<R: Runtime> Shard<R> {
             self.own().lane.borrow_mut().drop_chunks(&upload.chunks);
             return Err(NotStored::Disk);
         }
-        let (fulfil, stored) = promise();
+        let (fulfil, stored) = self.promises.make();
         let header_length = u32::try_from(message.summary.header_length).unwrap_or(u32::MAX);
         let size = message.summary.size;
         let length = upload.body.len();
@@ -488,7 +498,7 @@ impl<R: Runtime> Shard<R> {
             body: upload.body,
         };
         self.own().push_urgent(Item::Message(message), Ticket::Message(fulfil));
-        let result = stored.await;
+        let result = self.promises.wait(stored).await;
         if result.is_err() {
             self.gathered.set(self.gathered.get().saturating_sub(length));
             self.own().lane.borrow_mut().drop_chunks(&chunks);
@@ -503,10 +513,15 @@ impl<R: Runtime> Shard<R> {
     }
 
     /// Queues outcomes of one attempt; the credit of `home` comes back with the last.
-    pub(super) fn persist_outcomes(&self, keeper: &Keeper<R>, home: u16, outcomes: Vec<Outcome>) {
+    pub(super) fn persist_outcomes(
+        &self,
+        keeper: &Keeper<R>,
+        home: u16,
+        outcomes: impl ExactSizeIterator<Item = Outcome>,
+    ) {
         let last = outcomes.len().saturating_sub(1);
         let now = self.runtime.now();
-        for (place, outcome) in outcomes.into_iter().enumerate() {
+        for (place, outcome) in outcomes.enumerate() {
             let ticket = if place == last { Ticket::Credit(home) } else { Ticket::Nobody };
             keeper.push(now, Item::Outcome(outcome), ticket);
         }
@@ -528,6 +543,9 @@ impl Upload {
             return;
         }
         shard.gathered.set(shard.gathered.get() + bytes.len());
+        if self.body.capacity() == 0 {
+            self.body = shard.body_buffer();
+        }
         self.body.extend_from_slice(bytes);
     }
 

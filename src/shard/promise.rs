@@ -6,6 +6,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use crate::limits;
+
 #[derive(Debug)]
 struct State<T> {
     value: Option<T>,
@@ -26,6 +28,37 @@ pub fn promise<T>() -> (Fulfil<T>, Promise<T>) {
     (Fulfil(state.clone()), Promise(state))
 }
 
+/// Promises whose memory is used again: one for each message would cost an allocation each.
+#[derive(Debug)]
+pub struct Promises<T>(RefCell<Vec<Rc<RefCell<State<T>>>>>);
+
+impl<T> Default for Promises<T> {
+    fn default() -> Promises<T> {
+        Promises(RefCell::default())
+    }
+}
+
+impl<T> Promises<T> {
+    /// Both sides, as [`promise`] makes them.
+    pub fn make(&self) -> (Fulfil<T>, Promise<T>) {
+        match self.0.borrow_mut().pop() {
+            Some(state) => (Fulfil(state.clone()), Promise(state)),
+            None => promise(),
+        }
+    }
+
+    /// Waits for the value and keeps the memory for the next.
+    pub async fn wait(&self, mut promise: Promise<T>) -> T {
+        let value = (&mut promise).await;
+        let mut kept = self.0.borrow_mut();
+        // The other side is gone: it was used up.
+        if Rc::strong_count(&promise.0) == 1 && kept.len() < limits::SPARE_BUFFERS {
+            kept.push(promise.0);
+        }
+        value
+    }
+}
+
 impl<T> Fulfil<T> {
     /// Brings the value.
     pub fn fulfil(self, value: T) {
@@ -34,6 +67,8 @@ impl<T> Fulfil<T> {
             state.value = Some(value);
             state.waker.take()
         };
+        // Before the waiter runs, which may be at once.
+        drop(self);
         if let Some(waker) = waker {
             waker.wake();
         }

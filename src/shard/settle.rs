@@ -155,7 +155,7 @@ fn write_down<R: Runtime>(shard: &Rc<Shard<R>>, settled: &Settled) {
         },
     });
     let keeper = shard.keeper(settled.location.lane);
-    shard.persist_outcomes(&keeper, settled.home, outcomes.collect());
+    shard.persist_outcomes(&keeper, settled.home, outcomes);
 }
 
 /// Makes the DSN (unless none is owed) and queues it before the outcome: both go to the same lane in this order, so a crash

@@ -12,6 +12,7 @@ use crossbeam::channel::Sender;
 
 use crate::config::{Config, ListenerConfig};
 use crate::limits;
+use crate::mail::envelope::Envelopes;
 use crate::observe::Instruments;
 use crate::observe::accounting::Journal;
 use crate::policy::accounts::Accounts;
@@ -24,6 +25,7 @@ use crate::shard::lend::Lending;
 use crate::shard::load::Source;
 use crate::shard::mesh::Mesh;
 use crate::shard::persist::{Keeper, segment_path};
+use crate::shard::promise::Promises;
 use crate::shard::receive::Door;
 use crate::shard::resolve::Resolver;
 use crate::shard::timers::Timers;
@@ -189,6 +191,9 @@ fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>, String> {
         outbound: Cell::new(0),
         settling: Cell::new(0),
         gathered: Cell::new(0),
+        envelopes: Envelopes::default(),
+        bodies: RefCell::default(),
+        promises: Promises::default(),
         draining: Cell::new(false),
         scratch: RefCell::new(vec![0; limits::SCRATCH].into_boxed_slice()),
         keepers: RefCell::new(keepers),
@@ -276,13 +281,18 @@ fn listen<R: Runtime>(shard: &Rc<Shard<R>>, setup: &Setup) -> Result<(), String>
     for (listener, certificate) in setup.settings.listeners.iter().zip(&setup.certificates) {
         let socket = shard.runtime.listen(listener.address);
         let socket = socket.map_err(|error| format!("cannot listen on {}: {error}", listener.address))?;
-        let door = Rc::new(door(setup, listener, certificate.clone()));
+        let door = Rc::new(door(shard, setup, listener, certificate.clone()));
         shard.runtime.spawn_vital("accept", accept::accept(shard.clone(), socket, door));
     }
     Ok(())
 }
 
-fn door(setup: &Setup, listener: &ListenerConfig, certificate: Option<Arc<rustls::ServerConfig>>) -> Door {
+fn door<R: Runtime>(
+    shard: &Shard<R>,
+    setup: &Setup,
+    listener: &ListenerConfig,
+    certificate: Option<Arc<rustls::ServerConfig>>,
+) -> Door {
     Door {
         rules: Rc::new(Rules {
             hostname: setup.settings.node.hostname.clone(),
@@ -290,6 +300,7 @@ fn door(setup: &Setup, listener: &ListenerConfig, certificate: Option<Arc<rustls
             recipients_max: listener.recipients_max,
             starttls: certificate.is_some(),
             accounts: setup.accounts.is_some(),
+            envelopes: shard.envelopes.clone(),
         }),
         relay_from: listener.relay_from.clone(),
         tls: certificate,

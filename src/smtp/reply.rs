@@ -132,9 +132,19 @@ pub struct ReplyReader {
     lines: Vec<String>,
     code: Option<u16>,
     skipped: usize,
+    /// Keep no text of positive replies.
+    terse: bool,
+    /// Lines of the reply that is being read, whether kept or not.
+    count: usize,
 }
 
 impl ReplyReader {
+    /// From now on positive replies (2xx and 3xx) come without their text: in a transaction their code says all, and each text
+    /// would cost its memory.
+    pub fn be_terse(&mut self) {
+        self.terse = true;
+    }
+
     /// Reads from `input`: how many bytes it used, and a reply if one is complete. Call again with the rest.
     pub fn read(&mut self, input: &[u8]) -> Result<(usize, Option<Reply>), HostileReply> {
         let mut used = 0;
@@ -179,14 +189,18 @@ impl ReplyReader {
             Some(b'-') => false,
             Some(_) => return Err(HostileReply::Malformed),
         };
-        if self.lines.len() >= limits::REPLY_LINES_MAX {
+        if self.count >= limits::REPLY_LINES_MAX {
             return Err(HostileReply::Endless);
         }
-        self.lines.push(printable(line.get(4..).unwrap_or_default()));
+        self.count += 1;
+        if !(self.terse && code < 400) {
+            self.lines.push(printable(line.get(4..).unwrap_or_default()));
+        }
         if !last {
             return Ok(None);
         }
         self.code = None;
+        self.count = 0;
         Ok(Some(assemble(code, std::mem::take(&mut self.lines))))
     }
 }

@@ -127,8 +127,8 @@ impl Item {
                 let recipients: usize =
                     envelope.recipients.iter().map(|recipient| recipient.address.len() + 4).sum();
                 let words = envelope.origin.helo.len()
-                    + envelope.origin.tls.as_ref().map_or(0, String::len)
-                    + envelope.account.as_ref().map_or(0, String::len);
+                    + envelope.origin.tls.as_ref().map_or(0, |words| words.len())
+                    + envelope.account.as_ref().map_or(0, |words| words.len());
                 512 + envelope.sender.len()
                     + recipients
                     + words
@@ -179,8 +179,17 @@ pub struct Batch<T> {
     pub header: Option<Vec<u8>>,
     pub(in crate::spool) end: u32,
     pub(in crate::spool) items: Vec<(Item, Place, T)>,
-    front: Vec<u8>,
+    pub(in crate::spool) spare: Spare,
     padding: usize,
+}
+
+/// Memory of one commit after the other.
+#[derive(Debug, Default)]
+pub(in crate::spool) struct Spare {
+    /// Mark and records.
+    front: Vec<u8>,
+    /// Start and end of each record in `front`, and where its own extent stands.
+    records: Vec<(usize, usize, Option<usize>)>,
 }
 
 static ZEROS: [u8; limits::BLOCK as usize] = [0; limits::BLOCK as usize];
@@ -189,7 +198,7 @@ impl<T> Batch<T> {
     /// The bytes, in order, for one vectored write.
     pub fn parts(&self) -> Vec<IoSlice<'_>> {
         let mut parts = Vec::with_capacity(self.items.len() + 2);
-        parts.push(IoSlice::new(&self.front));
+        parts.push(IoSlice::new(&self.spare.front));
         for (item, place, _) in &self.items {
             if place.extent.is_some() {
                 parts.push(IoSlice::new(item.body()));
@@ -243,13 +252,14 @@ pub(in crate::spool) fn build<T>(
     target: Target,
     names: &impl Names,
     header: Option<Vec<u8>>,
+    spare: Spare,
 ) -> Batch<T> {
     let room = target.room.min(limits::COMMIT_BYTES_MAX) - MARK - limits::BLOCK as usize;
-    let mut front = Vec::with_capacity(4096);
+    let Spare { mut front, mut records } = spare;
+    front.clear();
     front.resize(MARK, 0);
-    let mut items: Vec<(Item, Place, T)> = Vec::new();
-    // Start and end of each record in `front`, and where its own extent stands.
-    let mut records: Vec<(usize, usize, Option<usize>)> = Vec::new();
+    records.clear();
+    let mut items: Vec<(Item, Place, T)> = Vec::with_capacity(queue.len().min(limits::COMMIT_ITEMS_MAX));
     let mut bound = 0;
     let mut outcomes = false;
     while items.len() < limits::COMMIT_ITEMS_MAX {
@@ -300,7 +310,7 @@ pub(in crate::spool) fn build<T>(
         header,
         end,
         items,
-        front,
+        spare: Spare { front, records },
         padding,
     }
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use crate::limits;
 use crate::runtime::Synced;
-use crate::spool::batch::{self, Batch, Item, Moved, Names, NewMessage, Outcome, Place, Target};
+use crate::spool::batch::{self, Batch, Item, Moved, Names, NewMessage, Outcome, Place, Spare, Target};
 use crate::spool::compact::{self, Compaction};
 use crate::spool::index::{Entry, Index, Replies};
 use crate::spool::record::{self, Extent, Fate};
@@ -109,6 +109,8 @@ pub struct Lane {
     /// A segment could not be created the last time.
     pub(in crate::spool) cramped: bool,
     pub(in crate::spool) compaction: Compaction,
+    /// Memory of the next commit.
+    spare: Spare,
 }
 
 /// What [`Lane::begin`] found.
@@ -177,6 +179,7 @@ impl Lane {
             look: true,
             cramped: false,
             compaction: Compaction::default(),
+            spare: Spare::default(),
         }
     }
 
@@ -302,7 +305,8 @@ impl Lane {
             offset: self.tail,
             room: self.room(),
         };
-        Begin::Commit(batch::build(queue, target, self, header))
+        let spare = std::mem::take(&mut self.spare);
+        Begin::Commit(batch::build(queue, target, self, header, spare))
     }
 
     fn refuse<T>(&self, queue: &mut VecDeque<(Item, T)>) -> Begin<T> {
@@ -371,6 +375,7 @@ impl Lane {
     pub fn done<T>(&mut self, batch: Batch<T>, _proof: Synced, mut each: impl FnMut(&mut Lane, Done, T)) {
         self.tail = batch.end;
         let (slot, sequence) = (batch.slot, batch.sequence);
+        self.spare = batch.spare;
         for (item, place, ticket) in batch.items {
             let done = match item {
                 Item::Message(message) => self.message_done(slot, sequence, place, message),

@@ -453,7 +453,7 @@ mod tests {
 
     fn envelope() -> Envelope {
         let recipient = |address: &str| Recipient {
-            address: address.into(),
+            address: address.as_bytes().into(),
             domain_at: address.find('@').unwrap() as u16 + 1,
         };
         Envelope {

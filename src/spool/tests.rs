@@ -150,7 +150,7 @@ impl Bench {
 
 fn message(sender: &str, recipients: u16, body: Vec<u8>) -> NewMessage {
     let recipients = (0..recipients)
-        .map(|number| Recipient { address: format!("r{number}@x.example").into_bytes(), domain_at: 0 })
+        .map(|number| Recipient { address: format!("r{number}@x.example").into_bytes().into(), domain_at: 0 })
         .collect();
     let envelope = Envelope {
         sender: sender.as_bytes().to_vec(),

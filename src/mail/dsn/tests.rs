@@ -59,7 +59,7 @@ fn parts(notice: &Notice<'_>) -> [String; 4] {
 fn a_refused_recipient() {
     let failures = [refused(b"nobody@b.example", "550 5.1.1 no such user")];
     let bounce = compose(&notice(&failures, HEADER)).unwrap();
-    assert_eq!(bounce.recipient.address, b"sender@a.example");
+    assert_eq!(bounce.recipient.address[..], *b"sender@a.example");
     assert_eq!(bounce.recipient.domain(), b"a.example");
     assert!(!bounce.eight_bit && !bounce.needs_stuffing);
     let [head, words, fields, returned] = parts(&notice(&failures, HEADER));
@@ -246,7 +246,7 @@ fn the_envelope_has_no_sender() {
         .unwrap()
         .envelope(UnixMillis(1), UnixMillis(2));
     assert!(envelope.sender.is_empty() && envelope.origin.client.is_none() && envelope.eight_bit);
-    assert_eq!(envelope.recipients[0].address, b"sender@a.example");
+    assert_eq!(envelope.recipients[0].address[..], *b"sender@a.example");
 }
 
 #[test]

@@ -52,7 +52,27 @@ fn a_domain_is_resolved_once_and_served() {
     let (key, second) = job(&mut queue, site, 10).unwrap();
     queue.attempted(key, &second, &[], 10);
     assert_eq!((queue.queued(), queue.take(site, 10)), (0, Take::Nothing));
+    // Mail of the next moment finds the site; mail of a later one asks for it.
+    assert_eq!(queue.push("a.example", group(3, 1), 12), Some(Effect::Pump(site)));
+    let (key, third) = job(&mut queue, site, 12).unwrap();
+    queue.attempted(key, &third, &[], 12);
+    assert!(matches!(queue.push("a.example", group(4, 1), 15), Some(Effect::Resolve(..))));
+    queue.resolved(key, "mx");
+    let (key, fourth) = job(&mut queue, site, 15).unwrap();
+    queue.attempted(key, &fourth, &[], 15);
+    queue.tick(20, 10);
     assert!(queue.by_name.is_empty(), "an empty domain is forgotten");
+}
+
+#[test]
+fn domains_without_mail_are_kept_in_bounded_number() {
+    let mut queue = Destinations::new(vec![u32::MAX]);
+    for number in 0..LEAVING_MAX as u32 + 100 {
+        let site = push_resolved(&mut queue, &format!("d{number}.example"), "mx", number);
+        let (key, one) = job(&mut queue, site, 10).unwrap();
+        queue.attempted(key, &one, &[], 10);
+    }
+    assert_eq!(queue.by_name.len(), LEAVING_MAX);
 }
 
 #[test]
@@ -164,6 +184,8 @@ fn sites_without_mail_are_forgotten_and_their_keys_used_again() {
     let (key, first) = job(&mut queue, site, 10).unwrap();
     assert_eq!(queue.forget_idle_sites(10, |_| false), [], "its domain is still being worked on");
     queue.attempted(key, &first, &[], 10);
+    assert_eq!(queue.forget_idle_sites(10, |_| false), [], "more of its mail may come in a moment");
+    queue.tick(10 + RESOLVED_FOR, 10);
     assert_eq!(queue.forget_idle_sites(10, |_| true), [], "a connection is open");
     assert_eq!(queue.forget_idle_sites(10, |_| false), [site]);
     assert_eq!(queue.forget_idle_sites(10, |_| false), []);
@@ -228,6 +250,7 @@ fn a_domain_that_waits_holds_no_site_and_no_room() {
     let (key, group) = queue.expire(site, 1000, 10)[0];
     queue.attempted(key, &group, &[], 1000);
     queue.tick(1000, 10);
+    queue.tick(1000 + RESOLVED_FOR, 10);
     assert_eq!(queue.forget_idle_sites(999, |_| false), []);
     assert_eq!(queue.failures(site), 1);
     assert_eq!(queue.forget_idle_sites(1000, |_| false), [site]);

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use smallvec::{SmallVec, smallvec};
+
 use crate::limits;
 use crate::smtp::reply::Reply;
+use crate::time::write_decimal;
 
 /// What a next hop offers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,6 +81,37 @@ enum Phase {
     Over,
 }
 
+/// Recipients, and what is known of each, that need no memory of their own.
+const FEW: usize = 4;
+
+/// Recipients of a transaction.
+pub type Recipients<'a> = SmallVec<[&'a [u8]; FEW]>;
+
+/// What MAIL says.
+#[derive(Clone, Copy, Debug)]
+struct Mail<'a> {
+    sender: &'a [u8],
+    /// Where the hop offers SIZE.
+    size: Option<u64>,
+    eight_bit: bool,
+}
+
+impl Mail<'_> {
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"MAIL FROM:<");
+        out.extend_from_slice(self.sender);
+        out.push(b'>');
+        if let Some(size) = self.size {
+            out.extend_from_slice(b" SIZE=");
+            write_decimal(size, 1, out);
+        }
+        if self.eight_bit {
+            out.extend_from_slice(b" BODY=8BITMIME");
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
 /// One transaction: a sender, its recipients at this hop, one body.
 ///
 /// Call order: [`Transaction::new`]; [`Transaction::write_commands`], then [`Transaction::on_reply`] for each reply until `Done`; then
@@ -85,12 +119,12 @@ enum Phase {
 #[derive(Debug)]
 pub struct Transaction<'a> {
     pipelining: bool,
-    mail: Vec<u8>,
-    recipients: Vec<&'a [u8]>,
+    mail: Mail<'a>,
+    recipients: Recipients<'a>,
     phase: Phase,
     /// Per recipient: index into `replies` of what decided it, and its class once decided.
-    decided: Vec<Option<Verdict>>,
-    replies: Vec<Reply>,
+    decided: SmallVec<[Option<Verdict>; FEW]>,
+    replies: SmallVec<[Reply; 1]>,
     accepted: usize,
     must_close: bool,
     unbegun: bool,
@@ -103,8 +137,8 @@ impl<'a> Transaction<'a> {
     /// Prepares MAIL with what the hop understands. `Err` holds the words of a failure that needs no question.
     pub fn new(
         capabilities: &Capabilities,
-        sender: &[u8],
-        recipients: Vec<&'a [u8]>,
+        sender: &'a [u8],
+        recipients: Recipients<'a>,
         size: u64,
         eight_bit: bool,
     ) -> Result<Transaction<'a>, Reply> {
@@ -115,25 +149,15 @@ impl<'a> Transaction<'a> {
         if capabilities.size.is_some_and(|limit| limit != 0 && size > limit) {
             return Err(local(552, (5, 3, 4), "the message is larger than the next hop takes (SIZE)"));
         }
-        let mut mail = Vec::with_capacity(64 + sender.len());
-        mail.extend_from_slice(b"MAIL FROM:<");
-        mail.extend_from_slice(sender);
-        mail.push(b'>');
-        if capabilities.size.is_some() {
-            mail.extend_from_slice(format!(" SIZE={size}").as_bytes());
-        }
-        if eight_bit {
-            mail.extend_from_slice(b" BODY=8BITMIME");
-        }
-        mail.extend_from_slice(b"\r\n");
-        let decided = vec![None; recipients.len()];
+        let mail = Mail { sender, size: capabilities.size.map(|_| size), eight_bit };
+        let decided = smallvec![None; recipients.len()];
         Ok(Transaction {
             pipelining: capabilities.pipelining,
             mail,
             recipients,
             phase: Phase::Mail,
             decided,
-            replies: Vec::new(),
+            replies: SmallVec::new(),
             accepted: 0,
             must_close: false,
             unbegun: false,
@@ -147,7 +171,7 @@ impl<'a> Transaction<'a> {
         if self.pipelining {
             if !self.sent {
                 self.sent = true;
-                out.extend_from_slice(&self.mail);
+                self.mail.write(out);
                 for recipient in &self.recipients {
                     write_rcpt(recipient, out);
                 }
@@ -156,7 +180,7 @@ impl<'a> Transaction<'a> {
             return;
         }
         match self.phase {
-            Phase::Mail => out.extend_from_slice(&self.mail),
+            Phase::Mail => self.mail.write(out),
             Phase::Rcpt(place) => {
                 if let Some(recipient) = self.recipients.get(place) {
                     write_rcpt(recipient, out);
@@ -331,18 +355,30 @@ pub fn local(code: u16, enhanced: (u8, u16, u16), text: &str) -> Reply {
 }
 
 /// Cuts a canonical body into pieces with the dots that RFC 5321 4.5.2 wants before lines that begin with one. Nothing is
-/// copied: the pieces alternate between body and `"."`. `line_start`: what went before ended a line, or nothing did.
-pub fn stuff<'a>(body: &'a [u8], line_start: bool, mut piece: impl FnMut(&'a [u8])) {
+/// copied: pieces of the body and `"."`. `line_start`: what went before ended a line, or nothing did.
+pub fn stuff(body: &[u8], line_start: bool) -> impl Iterator<Item = &[u8]> {
+    let first = (line_start && body.first() == Some(&b'.')).then_some(&b"."[..]);
     let mut from = 0;
-    if line_start && body.first() == Some(&b'.') {
-        piece(b".");
-    }
-    for dot in memchr::memmem::find_iter(body, b"\n.") {
-        piece(&body[from..=dot]);
-        piece(b".");
-        from = dot + 1;
-    }
-    piece(&body[from..]);
+    let mut dot = false;
+    let mut ends = memchr::memmem::find_iter(body, b"\n.");
+    let rest = std::iter::from_fn(move || {
+        if std::mem::take(&mut dot) {
+            return Some(&b"."[..]);
+        }
+        if from >= body.len() {
+            return None;
+        }
+        let start = from;
+        match ends.next() {
+            Some(end) => {
+                from = end + 1;
+                dot = true;
+            }
+            None => from = body.len(),
+        }
+        Some(&body[start..from])
+    });
+    first.into_iter().chain(rest)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ const PLAIN: Capabilities =
 
 /// Runs a transaction of two recipients; the commands sent, the steps, the letters D(elivered) d(eferred) F(ailed).
 fn run(capabilities: &Capabilities, codes: &[u16]) -> (String, Vec<Next>, String, bool) {
-    let recipients = vec![&b"x@z"[..], b"y@z"];
+    let recipients = smallvec![&b"x@z"[..], &b"y@z"[..]];
     let mut transaction = Transaction::new(capabilities, b"a@b", recipients, 10, false).expect("fits");
     let (mut out, mut steps) = (Vec::new(), Vec::new());
     transaction.write_commands(&mut out);
@@ -95,7 +95,7 @@ fn reset_is_owed_until_the_data_was_answered() {
         (&[250, 550, 550, 554], true),
         (&[450, 503, 503, 503], true),
     ] {
-        let recipients = vec![&b"x@z"[..], b"y@z"];
+        let recipients = smallvec![&b"x@z"[..], &b"y@z"[..]];
         let mut transaction = Transaction::new(&PIPELINING, b"a@b", recipients, 10, false).expect("fits");
         for code in codes {
             transaction.on_reply(reply(*code));
@@ -107,10 +107,13 @@ fn reset_is_owed_until_the_data_was_answered() {
 
 #[test]
 fn what_cannot_go_is_known_before_asking() {
-    let refused = Transaction::new(&PLAIN, b"", vec![b"x@y"], 10, true).expect_err("8-bit");
+    let refused = Transaction::new(&PLAIN, b"", smallvec![&b"x@y"[..]], 10, true).expect_err("8-bit");
     assert_eq!(refused.status(), "5.6.3");
     let small = Capabilities { size: Some(5), ..PIPELINING };
-    assert_eq!(Transaction::new(&small, b"", vec![b"x@y"], 10, false).expect_err("size").status(), "5.3.4");
+    assert_eq!(
+        Transaction::new(&small, b"", smallvec![&b"x@y"[..]], 10, false).expect_err("size").status(),
+        "5.3.4"
+    );
 }
 
 #[test]
@@ -127,7 +130,7 @@ fn dots_are_stuffed() {
         [("", ""), (".a\r\n..b\r\nc.\r\n", "..a\r\n...b\r\nc.\r\n"), ("a\r\n.", "a\r\n.."), ("a", "a")]
     {
         let mut out = Vec::new();
-        stuff(body.as_bytes(), true, |piece| out.extend_from_slice(piece));
+        stuff(body.as_bytes(), true).for_each(|piece| out.extend_from_slice(piece));
         assert_eq!(std::str::from_utf8(&out), Ok(expected));
     }
 }
@@ -136,7 +139,7 @@ fn dots_are_stuffed() {
 fn a_hop_that_has_had_enough_says_so_at_mail() {
     for (codes, unbegun) in [(&[421][..], true), (&[250, 421], false), (&[451], false)] {
         let mut transaction =
-            Transaction::new(&PIPELINING, b"a@b", vec![&b"x@z"[..]], 10, false).expect("fits");
+            Transaction::new(&PIPELINING, b"a@b", smallvec![&b"x@z"[..]], 10, false).expect("fits");
         for code in codes {
             transaction.on_reply(reply(*code));
         }

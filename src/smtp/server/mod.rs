@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use crate::limits;
 use crate::mail::address::Path;
-use crate::mail::envelope::{Envelope, Origin, Protocol, Recipient};
+use crate::mail::envelope::{Address, Envelope, Envelopes, Protocol, Recipient};
 use crate::smtp::command::{self, Command, MailParameters};
 use crate::smtp::data::{Scanner, Summary};
 use crate::smtp::extensions;
@@ -33,6 +33,8 @@ pub struct Rules {
     pub starttls: bool,
     /// There are accounts, so AUTH is offered under TLS.
     pub accounts: bool,
+    /// Where envelopes come from.
+    pub envelopes: Envelopes,
 }
 
 /// Whether new mail may come in just now.
@@ -99,9 +101,9 @@ pub struct Session {
     peer: SocketAddr,
     may_relay: bool,
     hello: Option<Box<Hello>>,
-    tls: Option<Box<str>>,
-    account: Option<Box<str>>,
-    transaction: Option<Box<Transaction>>,
+    tls: Option<Rc<str>>,
+    account: Option<Rc<str>>,
+    transaction: Option<Transaction>,
     errors: u32,
     auth_failures: u32,
     /// A line is being skipped up to its end because it was too long.
@@ -112,15 +114,15 @@ pub struct Session {
 
 #[derive(Debug)]
 struct Hello {
-    name: String,
+    name: Rc<str>,
     extended: bool,
 }
 
 #[derive(Debug)]
 struct Transaction {
-    sender: Vec<u8>,
+    /// Sender and recipients so far.
+    envelope: Box<Envelope>,
     eight_bit: bool,
-    recipients: Vec<Recipient>,
     /// Some RCPT was refused: DATA without any recipient is then 554 rather than 503.
     refused: bool,
     scanner: Option<Scanner>,
@@ -264,7 +266,7 @@ impl Session {
     fn say_hello(&mut self, name: &str, extended: bool, out: &mut Vec<u8>) -> Option<Step> {
         // 4.1.4: EHLO in mid-session clears as RSET does.
         self.transaction = None;
-        self.hello = Some(Box::new(Hello { name: name.to_owned(), extended }));
+        self.hello = Some(Box::new(Hello { name: name.into(), extended }));
         if extended {
             let rules = &self.rules;
             let tls = self.tls.is_some();
@@ -304,13 +306,10 @@ impl Session {
         if parameters.size.is_some_and(|size| size > self.rules.message_size_max) {
             return self.say(words::TOO_LARGE, out);
         }
-        self.transaction = Some(Box::new(Transaction {
-            sender: path.address.to_vec(),
-            eight_bit: parameters.eight_bit,
-            recipients: Vec::with_capacity(1),
-            refused: false,
-            scanner: None,
-        }));
+        let mut envelope = self.rules.envelopes.take();
+        envelope.sender.extend_from_slice(path.address);
+        let eight_bit = parameters.eight_bit;
+        self.transaction = Some(Transaction { envelope, eight_bit, refused: false, scanner: None });
         self.say(words::SENDER_OK, out)
     }
 
@@ -324,20 +323,21 @@ impl Session {
             transaction.refused = true;
             return self.complain(words::RELAY_DENIED, out);
         }
-        let known = transaction.recipients.iter().any(|recipient| recipient.address == path.address);
-        if !known && transaction.recipients.len() >= recipients_max {
+        let known =
+            transaction.envelope.recipients.iter().any(|recipient| recipient.address[..] == *path.address);
+        if !known && transaction.envelope.recipients.len() >= recipients_max {
             return self.say(words::TOO_MANY_RECIPIENTS, out);
         }
         if !known {
             // RFC 5321 4.5.1: `postmaster` without a domain is ours; it travels as postmaster of our own name.
             let (address, domain_at) = if path.domain().is_empty() {
                 let address = [path.address, b"@", self.rules.hostname.as_bytes()].concat();
-                (address, path.address.len() + 1)
+                (Address::from_vec(address), path.address.len() + 1)
             } else {
-                (path.address.to_vec(), path.domain_at)
+                (Address::from_slice(path.address), path.domain_at)
             };
             let domain_at = u16::try_from(domain_at).unwrap_or(u16::MAX);
-            transaction.recipients.push(Recipient { address, domain_at });
+            transaction.envelope.recipients.push(Recipient { address, domain_at });
         }
         self.say(words::RECIPIENT_OK, out)
     }
@@ -345,7 +345,7 @@ impl Session {
     fn data(&mut self, out: &mut Vec<u8>) -> Option<Step> {
         let size_max = self.rules.message_size_max;
         let Some(transaction) = &mut self.transaction else { return self.complain(words::NEED_MAIL, out) };
-        if transaction.recipients.is_empty() {
+        if transaction.envelope.recipients.is_empty() {
             // RFC 2920 section 3.1: the client may have sent DATA before it saw that every RCPT was refused.
             let words = if transaction.refused { words::NO_VALID_RECIPIENTS } else { words::NEED_RCPT };
             return self.complain(words, out);
@@ -370,7 +370,7 @@ impl Session {
     pub fn tls_established(&mut self, description: String) {
         self.hello = None;
         self.transaction = None;
-        self.tls = Some(description.into_boxed_str());
+        self.tls = Some(description.into());
     }
 
     /// The scanner of the body that is coming in. None outside of [`Step::Body`].
@@ -400,37 +400,33 @@ impl Session {
             self.say(words, out);
             return BodyEnd::Refused { close: summary.bare_line_end };
         }
-        let mut recipients = transaction.recipients;
-        if recipients.len() > 1 {
-            recipients.sort_by_cached_key(|recipient| recipient.domain().to_ascii_lowercase());
+        let mut envelope = transaction.envelope;
+        if envelope.recipients.len() > 1 {
+            envelope.recipients.sort_by_cached_key(|recipient| recipient.domain().to_ascii_lowercase());
         }
-        let envelope = Envelope {
-            sender: transaction.sender,
-            recipients,
-            arrival: now,
-            expiry,
-            origin: self.origin(),
-            account: self.account.as_deref().map(str::to_owned),
-            eight_bit: transaction.eight_bit || summary.eight_bit,
-            needs_stuffing: summary.needs_stuffing,
-        };
-        BodyEnd::Accept(Box::new(envelope), summary)
+        envelope.arrival = now;
+        envelope.expiry = expiry;
+        envelope.account = self.account.clone();
+        envelope.eight_bit = transaction.eight_bit || summary.eight_bit;
+        envelope.needs_stuffing = summary.needs_stuffing;
+        let origin = &mut envelope.origin;
+        origin.client = Some(self.peer);
+        origin.protocol = self.protocol();
+        origin.tls = self.tls.clone();
+        if let Some(hello) = &self.hello {
+            origin.helo = hello.name.clone();
+        }
+        BodyEnd::Accept(envelope, summary)
     }
 
-    fn origin(&self) -> Origin {
+    fn protocol(&self) -> Protocol {
         let extended = self.hello.as_ref().is_some_and(|hello| hello.extended);
-        let protocol = match (extended, self.tls.is_some(), self.account.is_some()) {
+        match (extended, self.tls.is_some(), self.account.is_some()) {
             (false, ..) => Protocol::Smtp,
             (true, false, false) => Protocol::Esmtp,
             (true, false, true) => Protocol::Esmtpa,
             (true, true, false) => Protocol::Esmtps,
             (true, true, true) => Protocol::Esmtpsa,
-        };
-        Origin {
-            client: Some(self.peer),
-            helo: self.hello.as_ref().map(|hello| hello.name.clone()).unwrap_or_default(),
-            protocol,
-            tls: self.tls.as_deref().map(str::to_owned),
         }
     }
 
