@@ -145,6 +145,13 @@ impl Destinations {
             Some(key) => *key,
             None => self.new_domain(name),
         };
+        if let Some(domain) = self.domain_mut(key)
+            && domain.active == 0
+            && !domain.in_ring
+            && domain.resolved_at.saturating_add(RESOLVED_FOR) <= now
+        {
+            domain.site = None;
+        }
         self.enqueue(key, group, now)
     }
 
@@ -231,11 +238,7 @@ impl Destinations {
 
     /// A domain got ready groups: into its site's ring, or to the resolver.
     fn activate(&mut self, key: DomainKey, groups: usize) -> Option<Effect> {
-        let now = self.now;
         let domain = self.domain_mut(key)?;
-        if domain.active == 0 && !domain.in_ring && domain.resolved_at + RESOLVED_FOR <= now {
-            domain.site = None;
-        }
         let Some(site) = domain.site else {
             if std::mem::replace(&mut domain.resolving, true) {
                 return None;
