@@ -20,7 +20,8 @@ start)
   printf 'listen=127.0.0.1:%s\nnodes=2\n' "$port" >"$dir/config/smtp.ini"
   printf 'level=ERROR\n' >"$dir/config/log.ini"
   printf 'local_mx_ok=true\nenable_tls=false\n' >"$dir/config/outbound.ini"
-  printf '[main]\n[max]\nconnections=1000\n' >"$dir/config/connection.ini"
+  # Without this one of its own it has no greeting.
+  cp "$home/node_modules/Haraka/config/connection.ini" "$dir/config/"
   echo "haraka.example" >"$dir/config/me"
   echo "bench" >"$dir/config/plugins"
   cat >"$dir/plugins/bench.js" <<JS
