@@ -100,7 +100,12 @@ impl Store {
     }
 }
 
-async fn serve(runtime: GlommioRuntime, directory: PathBuf, asked: Receiver<(usize, u64)>, told: Sender<Duration>) {
+async fn serve(
+    runtime: GlommioRuntime,
+    directory: PathBuf,
+    asked: Receiver<(usize, u64)>,
+    told: Sender<Duration>,
+) {
     let mut store = Store { runtime, directory, lane: Lane::new(SHAPE), segments: Vec::new() };
     store.housekeep().await;
     // Waiting here holds up nobody: the shard has nothing else to do.

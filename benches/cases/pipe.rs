@@ -156,7 +156,10 @@ impl Runtime for PipeRuntime {
         std::future::poll_fn(|_| if self.0.get() < at { Poll::Pending } else { Poll::Ready(()) }).await;
     }
     async fn yield_now(&self) {}
-    async fn run_blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    async fn run_blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<T> {
         Ok(work())
     }
     fn bell(&self) -> &Arc<Bell> {

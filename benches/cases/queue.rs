@@ -276,7 +276,8 @@ impl Routine for Questions {
 
 /// Questions to a cache that is nearly full; it knows nine of ten answers.
 pub fn cache() -> Box<dyn Routine> {
-    let names: Vec<Box<str>> = (0..50_000).map(|number| format!("customer-{number}.example").into()).collect();
+    let names: Vec<Box<str>> =
+        (0..50_000).map(|number| format!("customer-{number}.example").into()).collect();
     let mut cache = Cache::new(relevo::limits::DNS_CACHE_MAX);
     for (number, name) in names.iter().enumerate().filter(|(number, _)| number % 10 > 0) {
         let answer = Ok(Answer::Mx(vec![(10, format!("mx.provider-{}.example", number / 20))]));

@@ -204,4 +204,3 @@ pub fn delivery() -> Box<dyn Routine> {
     let reader = ReplyReader::default();
     Box::new(Delivery { capabilities, reader, body: inputs::body(BODY), out: Vec::new() })
 }
-

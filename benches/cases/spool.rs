@@ -29,12 +29,8 @@ pub const TOGETHER: usize = 16;
 pub const FOLDED: u64 = 20_000;
 
 /// A lane of the usual size.
-pub const SHAPE: Shape = Shape {
-    lane: 0,
-    birthplace: Birthplace { node: 42, lane: 0 },
-    segment_size: 64 << 20,
-    segments_max: 64,
-};
+pub const SHAPE: Shape =
+    Shape { lane: 0, birthplace: Birthplace { node: 42, lane: 0 }, segment_size: 64 << 20, segments_max: 64 };
 
 /// A message with this body.
 pub fn message(body: Vec<u8>) -> Item {
@@ -93,8 +89,14 @@ impl Store {
         let segment =
             world.block_on(runtime.create_segment(Path::new("/lane/a"), 4096)).expect("a simulated disk");
         let lane = Lane::new(shape);
-        let mut store =
-            Store { lane, queue: VecDeque::new(), world, segment, salt: 0, stored: Vec::with_capacity(TOGETHER) };
+        let mut store = Store {
+            lane,
+            queue: VecDeque::new(),
+            world,
+            segment,
+            salt: 0,
+            stored: Vec::with_capacity(TOGETHER),
+        };
         store.housekeep();
         store
     }
