@@ -131,6 +131,9 @@ fn append(criterion: &mut Criterion) {
         Ok(())
     });
     let shard = shard.expect("io_uring");
+    // Segments are made and each is written once.
+    ask.send((100 << 10, 200)).expect("the shard lives");
+    told.recv().expect("the shard lives");
     let mut group = criterion.benchmark_group("append and commit");
     group.sample_size(20);
     for size in [1 << 10, 10 << 10, 100 << 10] {

@@ -24,7 +24,8 @@ use super::inputs::Numbers;
 use super::pipe::PipeRuntime;
 
 const NOW: u32 = 1_764_061_200;
-const FAR: u32 = NOW + 5 * 86_400;
+const EXPIRY: u32 = 5 * 86_400;
+const FAR: u32 = NOW + EXPIRY;
 
 fn group(number: u32, not_before: u32) -> Group {
     let location = Location { lane: 0, slot: 3, offset: 4096 + number };
@@ -142,28 +143,22 @@ pub fn dispatch() -> Box<dyn Routine> {
 /// The same queues, as time goes on.
 struct Retries {
     queues: Dispatch,
-    now: u32,
     rule: Retry,
 }
 
 impl Routine for Retries {
     fn run(&mut self) {
-        let (mut left, rule, now) = (10_000, &self.rule, self.now);
-        loop {
-            let due = self.queues.queues.tick(now, left);
-            if due.is_empty() {
-                break;
-            }
-            left -= due.len();
-            for effect in due {
+        let (mut left, rule) = (10_000, &self.rule);
+        while left > 0 {
+            let now = self.queues.queues.next_due().expect("all of it waits");
+            for effect in self.queues.queues.tick(now, left) {
+                left -= 1;
                 self.queues.carry_out(effect, now, |numbers, group| {
                     let not_before = schedule::next_attempt(rule, 3, now, numbers.below(u64::MAX) << 32);
-                    Some(Group { not_before, ..group })
+                    Some(Group { not_before, expiry: now + EXPIRY, ..group })
                 });
             }
         }
-        assert_eq!(left, 0);
-        self.now += 100;
     }
 }
 
@@ -173,7 +168,7 @@ pub fn retry() -> Box<dyn Routine> {
     let rule = Retry { first: seconds(300), factor: 2.0, max: seconds(7200), expire: seconds(5 * 86_400) };
     // A hundred become due each second.
     let queues = Dispatch::new(100_000, 5_000, |number| NOW + 1 + number / 100);
-    Box::new(Retries { queues, now: NOW + 100, rule })
+    Box::new(Retries { queues, rule })
 }
 
 /// The shard's timers with their task.
