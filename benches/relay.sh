@@ -1,19 +1,23 @@
 #!/usr/bin/env bash
-# The relay beside smtp-sink alone and beside Postfix, in one run: rates, CPU a message, and their ratios.
+# The relay beside smtp-sink alone, Postfix and Haraka, in one run: rates, CPU a message, and their ratios. Two tables: all messages over
+# 50 kept connections, and a new connection for each message, 50 at a time.
 #
 #   benches/relay.sh [MESSAGES] [BYTES] [ROUNDS]     defaults: 50000 10240 3
 #
-# All on this machine's loopback: smtp-source -d -s 50 -> relay (2 shards) -> smtp-sink. Needs root for smtp-sink -u and Postfix.
-# SKIP_POSTFIX=1 leaves Postfix out. Each chain is measured in every round, in turn; look at the medians' ratios, not
-# at absolute numbers.
+# All on this machine's loopback: smtp-source -> relay (SHARDS, default 2) -> smtp-sink. Needs root for smtp-sink -u and Postfix.
+# SKIP_POSTFIX=1 and SKIP_HARAKA=1 leave these out; they get a tenth of the messages. Haraka (two workers) writes each mail
+# to a file but does not sync it. Each chain is measured in every round, in turn; look at the medians' ratios, not at
+# absolute numbers.
 set -eu
 cd "$(dirname "$0")/.."
-messages=${1:-50000} bytes=${2:-10240} rounds=${3:-3}
-postfix_messages=$((messages / 10))
+messages=${1:-50000} bytes=${2:-10240} rounds=${3:-3} shards=${SHARDS:-2}
 export PATH=$PATH:/usr/sbin
 for tool in smtp-source smtp-sink curl bc; do
   command -v "$tool" >/dev/null || { echo "missing: $tool (apt install postfix curl bc)" >&2; exit 1; }
 done
+chains=(direct relevo)
+[ -n "${SKIP_POSTFIX:-}" ] || chains+=(postfix)
+[ -n "${SKIP_HARAKA:-}" ] || { command -v npm >/dev/null && chains+=(haraka); } || echo "no npm: without Haraka" >&2
 cargo build --release --bin relevo
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/relevo-bench.XXXXXX")
 chmod 755 "$scratch"
@@ -21,6 +25,7 @@ pids=()
 cleanup() {
   for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
   [ ! -d "$scratch/postfix/spool" ] || benches/postfix.sh stop "$scratch/postfix" || true
+  [ ! -f "$scratch/haraka/pid" ] || benches/haraka.sh stop "$scratch/haraka" || true
   rm -rf "$scratch"
 }
 trap cleanup EXIT
@@ -40,7 +45,7 @@ tree() {
 now() { date +%s%N; }
 ulimit -n "$(ulimit -Hn)"
 
-sink=$(port) relay=$(port) http=$(port) postfix=$(port)
+sink=$(port) relay=$(port) http=$(port) postfix=$(port) haraka=$(port)
 user=(); [ "$(id -u)" != 0 ] || user=(-u nobody)
 smtp-sink "${user[@]}" "127.0.0.1:$sink" 1000 &
 pids+=($!) sink_pid=$!
@@ -48,7 +53,7 @@ cat >"$scratch/relevo.toml" <<TOML
 [node]
 hostname = "bench.example"
 data_dir = "$scratch/spool"
-shards = 2
+shards = $shards
 [[listener]]
 address = "127.0.0.1:$relay"
 [[route]]
@@ -63,61 +68,80 @@ target/release/relevo run --config "$scratch/relevo.toml" &
 pids+=($!) relay_pid=$!
 for _ in $(seq 100); do curl -sf "http://127.0.0.1:$http/healthz" >/dev/null && break; sleep 0.1; done
 sleep 1
-if [ -z "${SKIP_POSTFIX:-}" ]; then benches/postfix.sh start "$scratch/postfix" "$postfix" "127.0.0.1:$sink"; fi
+for chain in "${chains[@]}"; do
+  case $chain in
+  postfix | haraka) benches/$chain.sh start "$scratch/$chain" "${!chain}" "127.0.0.1:$sink" ;;
+  esac
+done
 
-send() { smtp-source -d -s 50 -m "$2" -l "$bytes" -f sender@bench.example -t user@target.example "127.0.0.1:$1"; }
+send() { # kept|new PORT MESSAGES
+  local kept=(); [ "$1" = new ] || kept=(-d)
+  smtp-source "${kept[@]}" -s 50 -m "$3" -l "$bytes" -f sender@bench.example -t user@target.example "127.0.0.1:$2"
+}
 delivered() { curl -s "http://127.0.0.1:$http/metrics" | awk '/^relevo_recipients_delivered_total/ {s += $2} END {print s + 0}'; }
-queued() { find "$scratch/postfix/spool/"{incoming,active,deferred,maildrop} -type f 2>/dev/null | wc -l; }
+files() { find "$@" -type f 2>/dev/null | wc -l; }
 rss() { awk '/VmRSS/ {print $2}' "/proc/$relay_pid/status"; }
+count() { # kept|new CHAIN: how many messages
+  local all=$messages
+  # Less than there are ports, as each closed connection keeps one for a while.
+  [ "$1" = kept ] || all=$((messages / 2 < 25000 ? messages / 2 : 25000))
+  case $2 in direct | relevo) echo "$all" ;; *) echo $((all / 10)) ;; esac
+}
+wait_for() { for _ in $(seq 6000); do "$@" && return 0; sleep 0.02; done; echo "never: $*" >&2; exit 1; }
+relevo_done() { [ "$(delivered)" -ge "$1" ]; }
+postfix_done() { [ "$(files "$scratch/postfix/spool/"{incoming,active,deferred,maildrop})" = 0 ]; }
+haraka_done() { [ "$(files "$scratch/haraka/queue")" = 0 ]; }
 
-direct_rates=() relay_rates=() postfix_rates=() sink_cpu=() relay_cpu=() postfix_cpu=()
-measure_direct() {
-  local c=$(ticks $sink_pid) t=$(now)
-  send "$sink" "$messages"
-  direct_rates+=("$(echo "$messages * 1000000000 / ($(now) - $t)" | bc)")
-  sink_cpu+=("$(echo "($(ticks $sink_pid) - $c) * 10000 / $messages" | bc)")
-}
-measure_relay() {
-  local before=$(delivered) c=$(ticks $relay_pid) t=$(now)
-  send "$relay" "$messages"
-  for _ in $(seq 3000); do [ $(($(delivered) - before)) -lt "$messages" ] || break; sleep 0.02; done
-  relay_rates+=("$(echo "$messages * 1000000000 / ($(now) - $t)" | bc)")
-  relay_cpu+=("$(echo "($(ticks $relay_pid) - $c) * 10000 / $messages" | bc)")
-}
-measure_postfix() {
-  local master c t
-  master=$(tr -d ' \n' <"$scratch/postfix/spool/pid/master.pid")
-  c=$(ticks "$master") t=$(now)
-  send "$postfix" "$postfix_messages"
-  for _ in $(seq 3000); do [ "$(queued)" -gt 0 ] || break; sleep 0.02; done
-  postfix_rates+=("$(echo "$postfix_messages * 1000000000 / ($(now) - $t)" | bc)")
-  postfix_cpu+=("$(echo "($(ticks "$master") - $c) * 10000 / $postfix_messages" | bc)")
+declare -A rates cpu
+measure() { # kept|new CHAIN: until the last message is delivered
+  local kind=$1 chain=$2 number goal=0 to pid c t
+  number=$(count "$kind" "$chain")
+  case $chain in
+  direct) to=$sink pid=$sink_pid ;;
+  relevo) to=$relay pid=$relay_pid goal=$(($(delivered) + number)) ;;
+  postfix) to=$postfix pid=$(tr -d ' \n' <"$scratch/postfix/spool/pid/master.pid") ;;
+  haraka) to=$haraka pid=$(cat "$scratch/haraka/pid") ;;
+  esac
+  c=$(ticks "$pid") t=$(now)
+  send "$kind" "$to" "$number"
+  [ "$chain" = direct ] || wait_for "${chain}_done" "$goal"
+  rates[$kind $chain]+=" $(echo "$number * 1000000000 / ($(now) - $t)" | bc)"
+  cpu[$kind $chain]+=" $(echo "($(ticks "$pid") - $c) * 10000 / $number" | bc)"
 }
 median() { printf '%s\n' "$@" | sort -n | awk '{v[NR] = $1} END {print v[int((NR + 1) / 2)]}'; }
-ratio() { echo "scale=2; $1 / $2" | bc; }
+ratio() { printf '%-52s %6s   %s\n' "$1" "$(echo "scale=2; $2 / ($3)" | bc)" "$4"; }
+table() { # kept|new GOAL-OF-RATE GOAL-OF-CPU
+  local kind=$1 chain name
+  declare -A r c
+  printf '%-34s %10s %14s\n' chain messages/s 'CPU us/message'
+  for chain in "${chains[@]}"; do
+    # shellcheck disable=SC2086
+    r[$chain]=$(median ${rates[$kind $chain]}) c[$chain]=$(median ${cpu[$kind $chain]})
+    name="smtp-source -> $chain -> smtp-sink" note=""
+    [ "$chain" != direct ] || name="smtp-source -> smtp-sink" note=" (sink)"
+    printf '%-34s %10s %14s\n' "$name" "${r[$chain]}" "${c[$chain]}$note"
+  done
+  ratio 'relayed rate / direct rate' "${r[relevo]}" "${r[direct]}" "$2"
+  ratio 'CPU of relevo / CPU of smtp-sink, a message' "${c[relevo]}" "${c[direct]}" "$3"
+  for chain in "${chains[@]:2}"; do
+    ratio "rate of relevo / rate of $chain" "${r[relevo]}" "${r[$chain]}" "$([ "$1 $chain" != 'kept postfix' ] || echo 'goal 7 or more')"
+    ratio "CPU of $chain / CPU of relevo, a message" "${c[$chain]}" "${c[relevo]}" "$([ "$1 $chain" != 'kept postfix' ] || echo 'goal 12 or more')"
+  done
+}
 
 for _ in $(seq "$rounds"); do
-  measure_direct
-  measure_relay
-  [ -n "${SKIP_POSTFIX:-}" ] || measure_postfix
+  for chain in "${chains[@]}"; do
+    measure kept "$chain"
+    measure new "$chain"
+  done
 done
-d=$(median "${direct_rates[@]}") r=$(median "${relay_rates[@]}") sc=$(median "${sink_cpu[@]}") rc=$(median "${relay_cpu[@]}")
 echo
-echo "$messages messages of $bytes bytes over 50 kept connections, $rounds rounds, medians"
-printf '%-34s %10s %14s\n' chain messages/s 'CPU us/message'
-printf '%-34s %10s %14s\n' 'smtp-source -> smtp-sink' "$d" "$sc (sink)"
-printf '%-34s %10s %14s\n' 'smtp-source -> relevo -> smtp-sink' "$r" "$rc"
-if [ -z "${SKIP_POSTFIX:-}" ]; then
-  p=$(median "${postfix_rates[@]}") pc=$(median "${postfix_cpu[@]}")
-  printf '%-34s %10s %14s\n' 'smtp-source -> Postfix -> smtp-sink' "$p" "$pc"
-fi
+echo "$(count kept relevo) messages of $bytes bytes over 50 kept connections, $shards shards, $rounds rounds, medians"
+table kept 'goal 0.68 or more' 'goal 1.5 or less'
 echo
-printf '%-52s %6s   %s\n' 'relayed rate / direct rate' "$(ratio "$r" "$d")" 'goal 0.55 or more'
-printf '%-52s %6s   %s\n' 'CPU of relevo / CPU of smtp-sink, a message' "$(ratio "$rc" "$sc")" 'goal 2.2 or less'
-if [ -z "${SKIP_POSTFIX:-}" ]; then
-  printf '%-52s %6s   %s\n' 'rate of relevo / rate of Postfix' "$(ratio "$r" "$p")" 'goal 7 or more'
-  printf '%-52s %6s   %s\n' 'CPU of Postfix / CPU of relevo, a message' "$(ratio "$pc" "$rc")" 'goal 12 or more'
-fi
+echo "$(count new relevo) messages with a new connection for each"
+table new 'goal 0.55 or more' ''
+echo
 sleep 12
 c=$(ticks $relay_pid)
 sleep 10

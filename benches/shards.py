@@ -1,0 +1,55 @@
+#!/usr/bin/env python3
+"""What a message costs on more shards, against one: CPU, and the rate.
+
+  benches/shards.py [MESSAGES] [ROUNDS] [SHARDS...]     defaults: 40000 3 1 2 4 8
+
+Relays of so many shards each, in turn in every round: messages of 10 KiB over 50 kept connections to 1,000 domains, a sink behind
+them. CPU is that of the whole relay until the last is delivered. More shards than cores share these, so the rate says
+nothing about more cores; what handing over, more commits and more loops cost shows in the CPU. Ratios count, not
+absolute numbers. BENCH_DIR says where the spools lie (a real disk; default /var/tmp).
+"""
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+import node
+
+GOAL = 1.25
+MESSAGES, ROUNDS = (int(word) for word in (sys.argv[1:3] + ["40000", "3"][len(sys.argv[1:3]) :]))
+SHARDS = [int(word) for word in sys.argv[3:]] or [1, 2, 4, 8]
+
+
+def run(relay):
+    """CPU a message in us, messages delivered a second."""
+    cpu, (before,) = relay.cpu(), relay.sums("relevo_recipients_delivered_total")
+    begun = time.monotonic()
+    command = [node.LOAD, "send", "--to", f"127.0.0.1:{relay.port}", "-c", "50", "-n", str(MESSAGES), "--size", "10240"]
+    command += ["--domains", "1000:0", "--seed", str(time.monotonic_ns())]
+    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+    end = time.monotonic() + 120
+    while relay.sums("relevo_recipients_delivered_total")[0] - before < MESSAGES:
+        assert time.monotonic() < end, "not delivered"
+        time.sleep(0.01)
+    took = time.monotonic() - begun
+    return (relay.cpu() - cpu) / MESSAGES * 1e6, MESSAGES / took
+
+
+with node.home("shards") as directory:
+    to = node.sink()
+    relays = {shards: node.Relay(f"{directory}/{shards}", to, shards=shards) for shards in SHARDS}
+    for relay in relays.values():
+        run(relay)
+    rows = {shards: [] for shards in SHARDS}
+    for _ in range(ROUNDS):
+        for shards, relay in relays.items():
+            rows[shards].append(run(relay))
+    cpu = {shards: statistics.median(row[0] for row in values) for shards, values in rows.items()}
+    rate = {shards: statistics.median(row[1] for row in values) for shards, values in rows.items()}
+    first = SHARDS[0]
+    print(f"{MESSAGES} messages of 10 KiB, {ROUNDS} rounds, medians, {os.cpu_count()} cores; goal: CPU a message within {GOAL} of one shard")
+    print(f"{'shards':>8}{'CPU us':>10}{f'/ {first} shard':>12}{'messages/s':>13}")
+    for shards in SHARDS:
+        ratio = cpu[shards] / cpu[first]
+        print(f"{shards:>8}{cpu[shards]:>10.0f}{ratio:>12.2f}{rate[shards]:>13.0f}{'   over the goal' if ratio > GOAL else ''}")
