@@ -53,7 +53,7 @@ pub fn body(bytes: u64) -> Vec<u8> {
 /// The same as a client sends it, the final dot included.
 pub fn sent(bytes: u64) -> Vec<u8> {
     let mut sent = Vec::new();
-    client::stuff(&body(bytes), true, |piece| sent.extend_from_slice(piece));
+    client::stuff(&body(bytes), true).for_each(|piece| sent.extend_from_slice(piece));
     sent.extend_from_slice(b".\r\n");
     sent
 }

@@ -41,7 +41,7 @@ struct Handoffs(Mesh);
 impl Routine for Handoffs {
     fn run(&mut self) {
         for number in 0..1_000 {
-            let handoff = Handoff { domain: black_box("mail.example").into(), group: group(number, 0) };
+            let handoff = Handoff { domain: black_box(&b"mail.example"[..]).into(), group: group(number, 0) };
             assert!(self.0.offer(1, handoff).is_ok());
         }
         while let Some(handoff) = self.0.next_handoff(1) {

@@ -4,7 +4,8 @@ use std::hint::black_box;
 use std::rc::Rc;
 
 use relevo::limits;
-use relevo::smtp::client::{self, Capabilities, Next, Transaction};
+use relevo::mail::envelope::Envelopes;
+use relevo::smtp::client::{self, Capabilities, Next, Recipients, Transaction};
 use relevo::smtp::command;
 use relevo::smtp::data::Scanner;
 use relevo::smtp::reply::ReplyReader;
@@ -105,6 +106,7 @@ pub fn scan_large() -> Box<dyn Routine> {
 /// One client that sends message after message: everything the session does but the disk's part.
 struct Conversation {
     session: Session,
+    envelopes: Envelopes,
     id: Durable<MessageId>,
     sent: Vec<u8>,
     buffers: Vec<Vec<u8>>,
@@ -132,7 +134,8 @@ impl Routine for Conversation {
             let BodyEnd::Accept(envelope, _) = self.session.body_end(NOW, expiry, &mut self.out) else {
                 panic!("a sound message was refused")
             };
-            black_box(envelope);
+            // As the shard does when the message is stored.
+            self.envelopes.give(black_box(envelope));
             self.session.accepted(&self.id, &mut self.out);
             black_box(&self.out);
         }
@@ -141,19 +144,22 @@ impl Routine for Conversation {
 
 /// A client's session, from MAIL to the 250 after the dot, without its storage.
 pub fn session() -> Box<dyn Routine> {
+    let envelopes = Envelopes::default();
     let rules = Rules {
         hostname: "relay.example".to_owned(),
         message_size_max: limits::MESSAGE_SIZE_DEFAULT,
         recipients_max: limits::RECIPIENTS_MAX,
         starttls: true,
         accounts: false,
+        envelopes: envelopes.clone(),
     };
     let peer = "192.0.2.17:40000".parse().expect("an address");
     let mut session = Session::new(Rc::new(rules), peer, true);
     let mut out = Vec::new();
     session.handle(b"EHLO app7.shop.example\r\n", Gate::Open, &mut out);
     let id = Store::new().store_one();
-    Box::new(Conversation { session, id, sent: inputs::sent(BODY), buffers: vec![Vec::new(); 16], out })
+    let buffers = vec![Vec::new(); 16];
+    Box::new(Conversation { session, envelopes, id, sent: inputs::sent(BODY), buffers, out })
 }
 
 /// What the client side does for a message on a kept connection, but the socket's part.
@@ -182,7 +188,7 @@ impl Delivery {
 impl Routine for Delivery {
     fn run(&mut self) {
         for _ in 0..16 {
-            let recipients: Vec<&[u8]> = vec![b"ada.example@mail.example"];
+            let recipients = Recipients::from_slice(&[b"ada.example@mail.example"]);
             let sender = b"bounce+4711@news.shop.example";
             let mut transaction = Transaction::new(&self.capabilities, sender, recipients, BODY, false)
                 .expect("the hop can take it");
@@ -190,7 +196,7 @@ impl Routine for Delivery {
             transaction.write_commands(&mut self.out);
             assert_eq!(self.answered(&mut transaction, ANSWERS), Next::SendBody);
             let mut pieces = 0;
-            client::stuff(black_box(&self.body), true, |piece| pieces += piece.len());
+            client::stuff(black_box(&self.body), true).for_each(|piece| pieces += piece.len());
             black_box(pieces);
             assert_eq!(self.answered(&mut transaction, TAKEN), Next::Done);
             black_box(transaction.verdict(0).expect("a verdict"));
@@ -201,6 +207,7 @@ impl Routine for Delivery {
 /// A next hop's transaction, from MAIL to the verdict.
 pub fn delivery() -> Box<dyn Routine> {
     let capabilities = Capabilities { pipelining: true, size: Some(52_428_800), ..Capabilities::default() };
-    let reader = ReplyReader::default();
+    let mut reader = ReplyReader::default();
+    reader.be_terse();
     Box::new(Delivery { capabilities, reader, body: inputs::body(BODY), out: Vec::new() })
 }
