@@ -37,12 +37,12 @@ pub fn message(body: Vec<u8>) -> Item {
     let domain_at = "ada.example@".len() as u16;
     let envelope = Envelope {
         sender: b"bounce+4711@news.shop.example".to_vec(),
-        recipients: vec![Recipient { address: b"ada.example@mail.example".to_vec(), domain_at }],
+        recipients: vec![Recipient { address: b"ada.example@mail.example"[..].into(), domain_at }],
         arrival: NOW,
         expiry: NOW.after(Duration::from_secs(5 * 86_400)),
         origin: Origin {
             client: Some("192.0.2.17:40000".parse().expect("an address")),
-            helo: "app7.shop.example".to_owned(),
+            helo: "app7.shop.example".into(),
             protocol: Protocol::Esmtp,
             tls: None,
         },
