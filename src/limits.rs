@@ -89,6 +89,8 @@ pub const LEND_AT: usize = 64;
 pub const LOAN_IDLE: Duration = Duration::from_secs(2);
 /// A shard that gave back work untouched is not asked again for the same site before this.
 pub const LEND_PAUSE: Duration = Duration::from_secs(5);
+/// A connection without work is kept so long for the shard that has it, though another wants its slot.
+pub const IDLE_KEPT: Duration = Duration::from_millis(500);
 /// Share of its time (in percent) that a shard must have worked before it lends.
 pub const LEND_LOAD: u64 = 60;
 

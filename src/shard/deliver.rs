@@ -23,6 +23,7 @@ use crate::shard::{Shard, body, lend, settle};
 use crate::smtp::client::{self, Transaction, Verdict};
 use crate::smtp::reply::Reply;
 use crate::spool::record::MessageView;
+use crate::time::Instant;
 
 /// Outcomes of an attempt so far; nearly always there is one.
 type Ranges = SmallVec<[RangeOutcome; 1]>;
@@ -116,7 +117,7 @@ async fn work<R: Runtime>(
     if shard.runtime.planted("messages of a connection are not counted") {
         most = 0;
     }
-    let mut run = Run { shard, key, site, most, done: 0, ahead: None };
+    let mut run = Run { shard, key, site, most, done: 0, ahead: None, idle_since: None };
     let nap = Rc::default();
     loop {
         if run.ahead.is_none() && !run.goes_on() {
@@ -124,11 +125,13 @@ async fn work<R: Runtime>(
         }
         let next = run.ahead.take().or_else(|| run.take());
         let Some(next) = next else {
-            if site.slots.wanted_by_others(shard.index) || !idle(shard, site, connection, &nap).await {
+            let since = *run.idle_since.get_or_insert(shard.timers.recent());
+            if gives_up(shard, site, since) || !idle(shard, site, connection, &nap, since).await {
                 return true;
             }
             continue;
         };
+        run.idle_since = None;
         match attempt(&mut run, connection, next).await {
             After::Keep => run.done += 1,
             // What went ahead is put back when it is dropped: its body was never sent.
@@ -146,6 +149,8 @@ struct Run<'a, R: Runtime> {
     most: usize,
     done: usize,
     ahead: Option<Next<'a, R>>,
+    /// Since when there was nothing to do.
+    idle_since: Option<Instant>,
 }
 
 /// A group that is next on a connection.
@@ -234,18 +239,27 @@ fn must_yield<R: Runtime>(shard: &Shard<R>, site: &Site, done: usize) -> bool {
     site.connections.get() > share && (share > 0 || done >= TURN)
 }
 
+/// Another shard waits for a slot, and this one has more than its share or has had no work for a while: a connection that is closed
+/// at the first empty moment would have to be opened again in the next.
+fn gives_up<R: Runtime>(shard: &Shard<R>, site: &Site, idle_since: Instant) -> bool {
+    site.slots.wanted_by_others(shard.index)
+        && (site.connections.get() > lend::share(shard)
+            || shard.timers.recent().since(idle_since) >= limits::IDLE_KEPT)
+}
+
 /// Waits for work. False: the hop closed, or nothing came for long.
 async fn idle<R: Runtime>(
     shard: &Rc<Shard<R>>,
     site: &Rc<Site>,
     connection: &mut Connection<R>,
     nap: &Rc<Nap>,
+    since: Instant,
 ) -> bool {
     connection.wire.limit_idle(&shard.timers, limits::client::IDLE);
     site.nap(nap, shard.index);
     let alive = poll_fn(|context| {
         // Who was refused a slot before this nap was seen asked nobody.
-        if nap.woken.get() || site.slots.wanted_by_others(shard.index) {
+        if nap.woken.get() || gives_up(shard, site, since) {
             return Poll::Ready(true);
         }
         // Whatever comes from an idle hop is a goodbye, or the end.

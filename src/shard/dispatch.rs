@@ -293,6 +293,9 @@ pub async fn tick<R: Runtime>(shard: Rc<Shard<R>>) {
             carry_out(&shard, effect);
         }
         lend::tick(&shard);
+        if shard.asked.get() {
+            give_up_idle(&shard);
+        }
         if round.is_multiple_of(4) {
             expire_closed(&shard, now);
             shard.publish();
@@ -304,13 +307,15 @@ pub async fn tick<R: Runtime>(shard: Rc<Shard<R>>) {
     }
 }
 
-/// Another shard wants a slot: connections without work give theirs back.
+/// Another shard wants a slot: connections that have been without work for a while give theirs back. Asked again at every tick
+/// until none is wanted.
 pub(super) fn give_up_idle<R: Runtime>(shard: &Shard<R>) {
     let sites = shard.sites.borrow();
     let asked = |site: &Site| !site.idle.borrow().is_empty() && site.slots.wanted_by_others(shard.index);
     let mut asked: Vec<_> = sites.iter().filter(|(_, site)| asked(site)).collect();
     // Not in the order of the map, which no seed knows.
     asked.sort_by_key(|(key, _)| **key);
+    shard.asked.set(!asked.is_empty());
     for (_, site) in asked {
         // It finds no work, and then that somebody waits.
         site.wake_one();

@@ -26,6 +26,8 @@ use crate::time::Instant;
 const LOOK: Duration = Duration::from_millis(2);
 /// The span over which it is measured how busy a shard is, at least.
 const MEASURE: Duration = Duration::from_millis(20);
+/// How long after a loan a shard leaves others the larger share of the connections.
+const LENDER: Duration = Duration::from_secs(2);
 /// Attempted jobs that go home in one letter, unless the borrower has nothing left to do.
 const RETURN_AT: usize = 16;
 
@@ -40,6 +42,8 @@ pub struct Lending {
     waiting: Cell<usize>,
     /// This shard works most of its time.
     busy: Cell<bool>,
+    /// It counts as a lender until then.
+    lent_until: Cell<Instant>,
     /// When that was last looked at, and how long it had worked until then.
     measured: Cell<(Instant, Duration)>,
     next_look: Cell<Instant>,
@@ -62,6 +66,7 @@ impl Lending {
             borrowing: RefCell::default(),
             waiting: Cell::new(0),
             busy: Cell::new(false),
+            lent_until: Cell::new(Instant(0)),
             measured: Cell::new((Instant(0), Duration::ZERO)),
             next_look: Cell::new(Instant(0)),
         }
@@ -128,7 +133,8 @@ pub(super) fn leaves_room<R: Runtime>(shard: &Shard<R>, site: &Site) -> bool {
 }
 
 fn is_lending<R: Runtime>(shard: &Shard<R>) -> bool {
-    shard.lending.busy.get() && shard.lending.lent.borrow().iter().any(|lent| lent.jobs > 0)
+    // Not by what is out just now: connections would go to and fro with every batch.
+    shard.lending.busy.get() && shard.timers.recent() < shard.lending.lent_until.get()
 }
 
 /// Connections to a site this shard may hold when others want some: half of its share while others work for it, as it has the
@@ -174,6 +180,7 @@ fn grant<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site, borrower: 
         return;
     }
     shard.lending.lent.borrow_mut()[borrower].jobs += jobs.len();
+    shard.lending.lent_until.set(shard.timers.recent() + LENDER);
     shard.instruments.counters.jobs_lent.add(jobs.len() as u64);
     let hop = site.hop.borrow().as_ref().clone();
     shard.mesh.send(borrower, Letter::Loan(Box::new(Loan { hop, jobs })));

@@ -99,6 +99,8 @@ pub struct Shard<R: Runtime> {
     pub sites: RefCell<HashMap<SiteKey, Rc<Site>>>,
     /// Sites that found no free connection slot.
     pub refused: RefCell<Vec<SiteKey>>,
+    /// Others want slots that idle connections here hold.
+    pub asked: Cell<bool>,
     /// Handoffs that found no room.
     pub backlog: RefCell<handoff::Backlog>,
     /// Work lent and borrowed.

@@ -191,6 +191,7 @@ fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>, String> {
         outbound: Cell::new(0),
         settling: Cell::new(0),
         gathered: Cell::new(0),
+        asked: Cell::new(false),
         envelopes: Envelopes::default(),
         bodies: RefCell::default(),
         promises: Promises::default(),
