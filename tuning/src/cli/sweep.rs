@@ -50,8 +50,8 @@ pub struct Arguments {
     #[arg(long, default_value = "1")]
     recipients: Recipients,
     /// What the receiving side does, as in `relevo-load sink --behaviour`: `delay=50ms~800ms`.
-    #[arg(long, default_value = "")]
-    behaviour: Behaviour,
+    #[arg(long, default_value = "", value_name = "RULES")]
+    behaviour: String,
 }
 
 /// `KEY` or `KEY=VALUE/VALUE`.
@@ -92,6 +92,24 @@ fn machine_words() -> String {
     )
 }
 
+fn load_words(mail: &Mail, behaviour: &str, step: Duration) -> String {
+    let sizes = match &mail.sizes {
+        Sizes::Fixed(bytes) => format!("messages of {bytes} bytes"),
+        Sizes::Mix => "messages of mixed sizes".to_owned(),
+        Sizes::Shares(_) => "messages of several sizes".to_owned(),
+    };
+    let recipients = match &mail.recipients {
+        Recipients::Between(1, 1) => "one recipient".to_owned(),
+        several => format!("up to {} recipients", several.most()),
+    };
+    let behaviour = if behaviour.is_empty() { String::new() } else { format!(", receivers {behaviour}") };
+    format!(
+        "{} connections, {sizes} to {recipients}{behaviour}; {} a measurement",
+        mail.connections,
+        units::time_words(step)
+    )
+}
+
 pub fn run(arguments: Arguments) -> io::Result<ExitCode> {
     let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidInput, text);
     let step = Duration::try_from_secs_f64(arguments.seconds_per_step).ok();
@@ -105,15 +123,9 @@ pub fn run(arguments: Arguments) -> io::Result<ExitCode> {
         connections: arguments.connections,
         sizes: arguments.sizes,
         recipients: arguments.recipients,
-        behaviour: arguments.behaviour,
+        behaviour: arguments.behaviour.parse::<Behaviour>().map_err(invalid)?,
     };
-    let load = format!(
-        "{} connections, {:?}, {:?} recipients, {} s a measurement",
-        mail.connections,
-        mail.sizes,
-        mail.recipients,
-        number(step.as_secs_f64())
-    );
+    let load = load_words(&mail, &arguments.behaviour, step);
     fs::create_dir_all(&arguments.out)?;
     let relay = arguments.relay.unwrap_or_else(beside);
     let estimate = effort.estimate(candidates.0.len() + 2);
@@ -174,7 +186,8 @@ fn show(bar: &ProgressBar, event: Event<'_>, rounds: usize, compared: &mut usize
         }
         Event::Compared(comparison) => {
             *compared += 1;
-            bar.println(line(comparison));
+            // Without a terminal there is no bar, and the lines are all there is.
+            if bar.is_hidden() { println!("{}", line(comparison)) } else { bar.println(line(comparison)) }
         }
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use hdrhistogram::Histogram;
+use relevo_load::ledger::microseconds;
 use serde::Serialize;
 
 /// Bytes of the file written to, made like a segment of the spool: zeros, synced, before anything is measured.
@@ -66,7 +66,7 @@ pub fn flushes(directory: &Path, bytes: u64, time: Duration) -> io::Result<Flush
     let scratch = Scratch::create(&directory)?;
     // Not zeros: a disk may have a shortcut for these.
     let body: Vec<u8> = (0..bytes).map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect();
-    let mut histogram = Histogram::<u64>::new(3).map_err(io::Error::other)?;
+    let mut histogram = microseconds();
     let (began, mut at) = (Instant::now(), 0);
     while began.elapsed() < time || histogram.is_empty() {
         let before = Instant::now();

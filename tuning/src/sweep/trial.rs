@@ -99,7 +99,7 @@ impl Relays {
         Ok(home)
     }
 
-    fn run(&self, home: &Path, settings: &Settings, time: Duration) -> Result<Measured, Failure> {
+    fn run(&self, home: &Path, settings: &Settings, time: Duration, warm: bool) -> Result<Measured, Failure> {
         let mut config = LoadConfig::default();
         config.connections = self.mail.connections;
         config.sizes = self.mail.sizes.clone();
@@ -126,6 +126,9 @@ impl Relays {
             return Err(Failure::Interrupted);
         }
         relay.check().map_err(|error| Failure::Refused(settings.clone(), error.to_string()))?;
+        if warm {
+            self.await_segments(&home.join("spool"));
+        }
         relay.stop().map_err(Failure::io("the relay"))?;
         if report.messages == 0 {
             let words = format!("it accepted no message: {}", relay.words());
@@ -140,6 +143,31 @@ impl Relays {
             p99_ms: ms(0.99),
         })
     }
+
+    /// Waits until a relay makes no more segments, within a bound.
+    fn await_segments(&self, spool: &Path) {
+        const LOOK: Duration = Duration::from_millis(300);
+        let mut before = 0;
+        for _ in 0..60 {
+            let now = bytes(spool);
+            if now == before || self.interrupted.load(Ordering::Relaxed) {
+                return;
+            }
+            before = now;
+            std::thread::sleep(LOOK);
+        }
+    }
+}
+
+/// Bytes on disk of all files below a directory.
+fn bytes(directory: &Path) -> u64 {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let size = |entry: fs::DirEntry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => bytes(&entry.path()),
+        Ok(metadata) => std::os::unix::fs::MetadataExt::blocks(&metadata) * 512,
+        Err(_) => 0,
+    };
+    entries.map(size).sum()
 }
 
 impl Bench for Relays {
@@ -148,9 +176,9 @@ impl Bench for Relays {
         let home = self.home(settings)?;
         if fresh {
             // Segments are made once and then recycled; a first, short run makes them, so that nobody is measured making them.
-            self.run(&home, settings, self.step / 2)?;
+            self.run(&home, settings, self.step / 2, true)?;
         }
-        self.run(&home, settings, self.step)
+        self.run(&home, settings, self.step, false)
     }
 
     fn forget(&mut self, settings: &Settings) {
