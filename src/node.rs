@@ -17,6 +17,7 @@ use crate::policy::tls;
 use crate::runtime::Bell;
 use crate::runtime::glommio::{self, ShardThread, Watchdog, probe};
 use crate::runtime::process::{self, DirectoryLock, LockError};
+use crate::shard::deal::Deal;
 use crate::shard::mesh::Mesh;
 use crate::shard::start::{self, Report, Setup};
 use crate::spool::segment::Birthplace;
@@ -60,7 +61,7 @@ impl Node {
         let settings = Arc::new(config);
         let instruments: Vec<Arc<Instruments>> = (0..shards).map(|_| Arc::default()).collect();
         let bells: Vec<_> = (0..shards).map(|_| Arc::new(Bell::new())).collect();
-        let mesh = Arc::new(Mesh::new(bells.clone(), lanes(&data_dir).max(shards)));
+        let mesh = Arc::new(Mesh::new(bells.clone(), Deal::in_turn(shards, lanes(&data_dir))));
         let draining = Arc::new(AtomicBool::new(false));
         let control = control::start(control::Setup {
             instruments: instruments.clone(),

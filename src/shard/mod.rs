@@ -18,6 +18,7 @@ pub mod settle;
 
 pub mod body;
 pub mod compact;
+pub mod deal;
 pub mod load;
 pub mod mesh;
 pub mod places;
@@ -115,9 +116,7 @@ impl<R: Runtime> Shard<R> {
 
     /// A lane this shard writes.
     pub(self) fn keeper(&self, lane: u16) -> Rc<Keeper<R>> {
-        // Lanes are dealt in turn, so the k-th kept lane is the own one plus k times the shard count.
-        let place = usize::from(lane) / self.mesh.shards();
-        self.keepers.borrow()[place].clone()
+        self.keepers.borrow()[self.mesh.deal().place(lane)].clone()
     }
 
     /// Memory for a body.

@@ -170,8 +170,7 @@ fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>, String> {
     let settings = setup.settings.clone();
     let mesh = setup.mesh.clone();
     let mut keepers = Vec::new();
-    for lane in (setup.index..mesh.lanes()).step_by(mesh.shards()) {
-        let lane = u16::try_from(lane).map_err(|_| "too many lanes".to_owned())?;
+    for lane in mesh.deal().kept(setup.index) {
         keepers.push(Rc::new(open_lane(&runtime, setup, lane)?));
     }
     let timers = Timers::new();

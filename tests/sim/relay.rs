@@ -62,7 +62,8 @@ impl<'a> Relay<'a> {
         let settings = Config::parse(launch.configuration, Path::new("sim"));
         let settings = Arc::new(settings.expect("a valid configuration"));
         let bells: Vec<_> = (0..launch.shards).map(|_| Arc::new(Bell::new())).collect();
-        let mesh = Arc::new(Mesh::with_room(bells.clone(), launch.lanes.max(launch.shards), launch.room));
+        let mesh =
+            Arc::new(Mesh::with_room(bells.clone(), Deal::in_turn(launch.shards, launch.lanes), launch.room));
         let (sender, reports) = unbounded();
         let (mut runtimes, mut instruments) = (Vec::new(), Vec::new());
         let ended = Rc::new(Cell::new(0));
