@@ -48,8 +48,10 @@ impl Node {
     /// Starts everything, or nothing. The error is for the operator: what is wrong, and what to do.
     pub fn start(mut config: Config) -> Result<Node, String> {
         let cores = probe::cores();
-        let shards =
-            if config.node.shards == 0 { cores.len().min(limits::SHARDS_MAX) } else { config.node.shards };
+        let shards = config.shard_count(cores.len());
+        if let Some(error) = config.judge_shards(shards, Some(&cores)).first() {
+            return Err(error.to_string());
+        }
         probe::check(shards).map_err(|refusal| format!("{}; {}", refusal.problem, refusal.fix))?;
         let data_dir = config.node.data_dir.clone();
         let lock = lock(&data_dir)?;
@@ -61,7 +63,9 @@ impl Node {
         let settings = Arc::new(config);
         let instruments: Vec<Arc<Instruments>> = (0..shards).map(|_| Arc::default()).collect();
         let bells: Vec<_> = (0..shards).map(|_| Arc::new(Bell::new())).collect();
-        let mesh = Arc::new(Mesh::new(bells.clone(), Deal::in_turn(shards, lanes(&data_dir))));
+        let particulars = settings.particulars(shards);
+        let wishes: Vec<_> = particulars.iter().map(|one| one.lanes.clone()).collect();
+        let mesh = Arc::new(Mesh::new(bells.clone(), Deal::chosen(&wishes, lanes(&data_dir))));
         let draining = Arc::new(AtomicBool::new(false));
         let control = control::start(control::Setup {
             instruments: instruments.clone(),
@@ -84,10 +88,12 @@ impl Node {
             watchdog: Some(watchdog),
             _lock: lock,
         };
-        for (index, bell) in bells.into_iter().enumerate() {
+        for (index, (bell, particulars)) in bells.into_iter().zip(particulars).enumerate() {
+            let core = particulars.core.unwrap_or(cores[index % cores.len()]);
             let setup = Setup {
                 index,
                 settings: settings.clone(),
+                particulars,
                 node: id,
                 birthplaces: birthplaces.clone(),
                 mesh: mesh.clone(),
@@ -97,7 +103,6 @@ impl Node {
                 tls_client: tls_client.clone(),
                 reports: reports.clone(),
             };
-            let core = cores[index % cores.len()];
             let thread = glommio::start_shard(index, core, bell, move |runtime| start::run(runtime, setup));
             match thread {
                 Ok(thread) => node.threads.push(thread),

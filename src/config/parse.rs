@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::config::{
     Config, Control, Delivery, DnsConfig, ListenerConfig, Network, Node, Retry, RouteConfig, SpoolConfig,
-    TlsFiles, tuning, value,
+    TlsFiles, shard, tuning, value,
 };
 use crate::limits;
 use crate::mail::address;
@@ -48,8 +48,12 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    fn line(&self, at: usize) -> usize {
+        self.text.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count() + 1
+    }
+
     fn fail(&self, at: usize, key: &str, problem: impl Into<String>, fix: impl Into<String>) {
-        let line = self.text.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count() + 1;
+        let line = self.line(at);
         self.errors.borrow_mut().push(ConfigError {
             file: self.file.to_owned(),
             line,
@@ -84,6 +88,21 @@ pub(super) type Wrong = (String, String);
 impl<'a> Section<'a> {
     fn new(reader: &'a Reader<'a>, table: Option<&'a DeTable<'a>>, path: String, at: usize) -> Section<'a> {
         Section { reader, table, path, at, known: RefCell::default() }
+    }
+
+    /// Where it stands: file, path as in `shard[0]`, and line.
+    pub(super) fn place(&self) -> (PathBuf, String, usize) {
+        (self.reader.file.to_owned(), self.path.clone(), self.reader.line(self.at))
+    }
+
+    /// The line of a key.
+    pub(super) fn line(&self, key: &'static str) -> Option<usize> {
+        self.get(key).map(|(_, at)| self.reader.line(at))
+    }
+
+    /// Says what is wrong with the whole of it.
+    pub(super) fn fail(&self, key: &str, problem: &str, fix: &str) {
+        self.reader.fail(self.at, &self.key(key), problem, fix);
     }
 
     fn key(&self, key: &str) -> String {
@@ -234,7 +253,10 @@ fn span(value: &DeValue<'_>, least: Duration) -> Result<Duration, Wrong> {
     }
 }
 
-fn list<T>(value: &DeValue<'_>, parse: impl Fn(&str) -> Result<T, &'static str>) -> Result<Vec<T>, Wrong> {
+pub(super) fn list<T>(
+    value: &DeValue<'_>,
+    parse: impl Fn(&str) -> Result<T, &'static str>,
+) -> Result<Vec<T>, Wrong> {
     let array = value.as_array();
     let array = array.ok_or_else(|| {
         (format!("this is a {}", value.type_str()), "write a list: [\"…\", \"…\"]".to_owned())
@@ -277,9 +299,11 @@ fn read(root: &Section<'_>) -> Config {
         Ok(Some(text(value)?).filter(|path| *path != "-").map(PathBuf::from))
     });
     log.finish();
-    Config {
+    let listeners = listeners(root, accounts.is_some());
+    let config = Config {
         node: node(&root.section("node")),
-        listeners: listeners(root, accounts.is_some()),
+        shards: shard::read(&root.sections("shard"), &listeners),
+        listeners,
         routes: routes(root),
         dns: dns(&root.section("dns")),
         delivery: delivery(&root.section("delivery")),
@@ -289,7 +313,12 @@ fn read(root: &Section<'_>) -> Config {
         log: path,
         control: control(&root.section("control")),
         tuning: tuning::read(&root.section("tuning")),
+    };
+    if config.node.shards > 0 && root.reader.errors.borrow().is_empty() {
+        // Else only the start knows how many there are; and one wrong key should not look like several.
+        root.reader.errors.borrow_mut().extend(config.judge_shards(config.node.shards, None));
     }
+    config
 }
 
 fn node(section: &Section<'_>) -> Node {

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use crate::limits;
 use crate::queue::Group;
 use crate::queue::destinations::{self as queue, DomainKey, Effect, SiteKey};
 use crate::queue::schedule;
@@ -218,7 +217,7 @@ pub(super) fn pump<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) {
         return;
     }
     let holds = site.connections.get() > 0 && shard.timers.recent() < site.hold_until.get();
-    if holds || shard.outbound.get() >= limits::OUTBOUND_CONNECTIONS_MAX {
+    if holds || shard.outbound.get() >= shard.particulars.connections_outbound_max {
         return;
     }
     // As many again as are open, and a few: a site that answers gets all it may have within a few round trips, and neither it

@@ -31,7 +31,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::config::Config;
+use crate::config::{Config, Particulars};
 use crate::limits;
 use crate::mail::envelope::Envelopes;
 use crate::observe::Instruments;
@@ -62,6 +62,8 @@ pub struct Shard<R: Runtime> {
     pub timers: Timers,
     /// The configuration.
     pub settings: Arc<Config>,
+    /// What it says of this shard.
+    pub particulars: Particulars,
     /// The other shards.
     pub mesh: Arc<Mesh>,
     /// What control reads.
