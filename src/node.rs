@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crossbeam::channel::{Receiver, unbounded};
 
-use crate::config::{Config, value};
+use crate::config::{Config, Particulars, value};
 use crate::control::{self, Control};
 use crate::limits;
 use crate::observe::Instruments;
@@ -49,10 +49,7 @@ impl Node {
     pub fn start(mut config: Config) -> Result<Node, String> {
         let cores = probe::cores();
         let shards = config.shard_count(cores.len());
-        if let Some(error) = config.judge_shards(shards, Some(&cores)).first() {
-            return Err(error.to_string());
-        }
-        probe::check(shards).map_err(|refusal| format!("{}; {}", refusal.problem, refusal.fix))?;
+        judge(&config, shards, &cores)?;
         let data_dir = config.node.data_dir.clone();
         let lock = lock(&data_dir)?;
         let id = process::node_id(&data_dir).map_err(|error| format!("{}: {error}", data_dir.display()))?;
@@ -64,8 +61,7 @@ impl Node {
         let instruments: Vec<Arc<Instruments>> = (0..shards).map(|_| Arc::default()).collect();
         let bells: Vec<_> = (0..shards).map(|_| Arc::new(Bell::new())).collect();
         let particulars = settings.particulars(shards);
-        let wishes: Vec<_> = particulars.iter().map(|one| one.lanes.clone()).collect();
-        let mesh = Arc::new(Mesh::new(bells.clone(), Deal::chosen(&wishes, lanes(&data_dir))));
+        let mesh = Arc::new(Mesh::new(bells.clone(), deal(&particulars, &data_dir)));
         let draining = Arc::new(AtomicBool::new(false));
         let control = control::start(control::Setup {
             instruments: instruments.clone(),
@@ -158,6 +154,20 @@ impl Node {
         }
         well
     }
+}
+
+/// Whether the configuration fits the machine, and the machine lets shards run.
+fn judge(config: &Config, shards: usize, cores: &[usize]) -> Result<(), String> {
+    if let Some(error) = config.judge_shards(shards, Some(cores)).first() {
+        return Err(error.to_string());
+    }
+    probe::check(shards).map_err(|refusal| format!("{}; {}", refusal.problem, refusal.fix))
+}
+
+/// Which shard keeps which of the lanes there are.
+fn deal(particulars: &[Particulars], data_dir: &Path) -> Deal {
+    let wishes: Vec<_> = particulars.iter().map(|one| one.lanes.clone()).collect();
+    Deal::chosen(&wishes, lanes(data_dir))
 }
 
 /// Resolves port 0, finds ports that are taken, reads certificates.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
+use crate::limits;
 use crate::queue::Group;
 use crate::queue::destinations::{self as queue, DomainKey, Effect, SiteKey};
 use crate::queue::schedule;
