@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use relevo::runtime::glommio::probe;
 use relevo_load::{Behaviour, Recipients, Sizes};
 use relevo_tune::machine::Machine;
-use relevo_tune::sweep::search::Candidates;
+use relevo_tune::sweep::search::{Candidates, Side};
 use relevo_tune::sweep::setting::{Key, Settings};
 use relevo_tune::sweep::trial::{Mail, Relays};
 use relevo_tune::sweep::{Bench, Effort, Failure, Goal, Outcome, fragment, page, search};
@@ -128,7 +128,7 @@ fn an_interrupt_stops_the_relay_and_leaves_nothing() {
         std::thread::sleep(STEP / 2);
         INTERRUPTED.store(true, Ordering::Relaxed);
     });
-    let ended = relays.measure(&Settings::default());
+    let ended = relays.measure(Side::Base, &Settings::default());
     assert!(matches!(ended, Err(Failure::Interrupted)), "{ended:?}");
     drop(relays);
     assert_eq!(fs::read_dir(directory.path()).expect("a directory").count(), 0, "the scratch is gone");

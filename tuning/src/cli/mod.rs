@@ -63,13 +63,12 @@ pub fn probe(arguments: &Probe) -> io::Result<ExitCode> {
 }
 
 #[derive(Args)]
-#[group(id = "what", required = true, multiple = false, args = ["dry_run", "yes", "undo"])]
 pub struct Apply {
     /// Print the files and commands, and change nothing.
-    #[arg(long)]
+    #[arg(long, required_unless_present_any = ["yes", "undo"], conflicts_with_all = ["yes", "undo"])]
     dry_run: bool,
     /// Write them. What was there before is kept in /var/lib/relevo-tune/undo.json.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "undo")]
     yes: bool,
     /// Put back what was there before.
     #[arg(long)]

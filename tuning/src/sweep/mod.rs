@@ -198,8 +198,8 @@ impl Effort {
 
     /// How long so many comparisons take at most.
     pub fn estimate(&self, comparisons: usize) -> Duration {
-        // A first, short run of each fills the lane with segments.
-        let warm = self.step / 2 + Effort::AROUND;
+        // A first, short run of both sides fills the lanes with segments.
+        let warm = (self.step / 2 + Effort::AROUND) * 2;
         (warm + (self.step + Effort::AROUND) * 2 * self.rounds as u32) * comparisons as u32
     }
 }

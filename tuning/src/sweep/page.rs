@@ -101,20 +101,24 @@ fn plots(outcome: &Outcome, key: Key) -> Vec<Plot> {
     if singles.is_empty() {
         return Vec::new();
     }
-    let ticks: Vec<(f64, String)> = singles
-        .iter()
-        .enumerate()
-        .map(|(at, one)| (at as f64 + 1.0, one.tried.get(key).unwrap_or_default().to_owned()))
-        .collect();
-    let line = |name: &str, colour, dashed, of: &dyn Fn(&(Measured, Measured)) -> f64| Series {
-        name: name.to_owned(),
-        colour,
-        dashed,
-        points: singles
-            .iter()
-            .enumerate()
-            .map(|(at, one)| (at as f64 + 1.0, middle(one.pairs.iter().map(of).collect())))
-            .collect(),
+    let mut ticks = vec![(0.0, key.default_value().to_owned())];
+    for (at, one) in singles.iter().enumerate() {
+        ticks.push((at as f64 + 1.0, one.tried.get(key).unwrap_or_default().to_owned()));
+    }
+    // Room for half of the last name.
+    ticks.push((singles.len() as f64 + 0.3, String::new()));
+    let pairs: Vec<&(Measured, Measured)> = singles.iter().flat_map(|one| &one.pairs).collect();
+    let line = |name: &str,
+                colour,
+                dashed,
+                of: &dyn Fn(&(Measured, Measured)) -> f64,
+                base: &dyn Fn(&Measured) -> f64| {
+        // Both begin at the default.
+        let mut points = vec![(0.0, middle(pairs.iter().map(|(measured, _)| base(measured)).collect()))];
+        for (at, one) in singles.iter().enumerate() {
+            points.push((at as f64 + 1.0, middle(one.pairs.iter().map(of).collect())));
+        }
+        Series { name: name.to_owned(), colour, dashed, points }
     };
     let plot = |what: &str, unit: &'static str, of: fn(&Measured) -> f64| Plot {
         title: format!("{}: {what}", key.name()),
@@ -123,8 +127,8 @@ fn plots(outcome: &Outcome, key: Key) -> Vec<Plot> {
         ticks: ticks.clone(),
         marks: Vec::new(),
         series: vec![
-            line("with this value", 1, false, &|(_, tried)| of(tried)),
-            line(&format!("beside it, {}", key.default_value()), 0, true, &|(base, _)| of(base)),
+            line("with this value", 1, false, &|(_, tried)| of(tried), &of),
+            line(&format!("beside it, {}", key.default_value()), 0, true, &|(base, _)| of(base), &of),
         ],
     };
     vec![

@@ -8,10 +8,19 @@ use super::{Comparison, Effort, Failure, Goal, Measured, Outcome, Stage};
 
 /// What measures.
 pub trait Bench {
-    /// Runs the relay once.
-    fn measure(&mut self, settings: &Settings) -> Result<Measured, Failure>;
-    /// These settings are not measured again; what was kept for them can go.
-    fn forget(&mut self, settings: &Settings);
+    /// Runs the relay once. Each side of a comparison has a spool of its own, as old as the other's.
+    fn measure(&mut self, side: Side, settings: &Settings) -> Result<Measured, Failure>;
+    /// The comparison is over; both spools go.
+    fn forget(&mut self);
+}
+
+/// Who is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// What is compared with.
+    Base,
+    /// What is tried.
+    Tried,
 }
 
 /// What a search tells while it goes on.
@@ -74,11 +83,11 @@ impl Search<'_> {
         for round in 0..self.effort.rounds {
             (self.tell)(Event::Round { tried, round });
             let pair = if round % 2 == 0 {
-                let base = self.bench.measure(base)?;
-                (base, self.bench.measure(tried)?)
+                let base = self.bench.measure(Side::Base, base)?;
+                (base, self.bench.measure(Side::Tried, tried)?)
             } else {
-                let tried = self.bench.measure(tried)?;
-                (self.bench.measure(base)?, tried)
+                let tried = self.bench.measure(Side::Tried, tried)?;
+                (self.bench.measure(Side::Base, base)?, tried)
             };
             ratios.push(self.goal.score(&pair.1) / self.goal.score(&pair.0).max(1e-9));
             pairs.push(pair);
@@ -87,6 +96,7 @@ impl Search<'_> {
                 break;
             }
         }
+        self.bench.forget();
         let decision = decision::decide(&ratios, self.floor);
         let comparison = Comparison { stage, key, base: base.clone(), tried: tried.clone(), pairs, decision };
         (self.tell)(Event::Compared(&comparison));
@@ -103,7 +113,6 @@ impl Search<'_> {
             }
             let tried = Settings::default().with(*key, value);
             let decision = self.compare(Stage::Single, Some(*key), &Settings::default(), &tried)?;
-            self.bench.forget(&tried);
             if !decision.clear {
                 continue;
             }
@@ -168,7 +177,7 @@ mod tests {
     }
 
     impl Bench for Made {
-        fn measure(&mut self, settings: &Settings) -> Result<Measured, Failure> {
+        fn measure(&mut self, _: Side, settings: &Settings) -> Result<Measured, Failure> {
             self.runs += 1;
             if self.runs == self.fail_at {
                 return Err(Failure::Interrupted);
@@ -183,7 +192,7 @@ mod tests {
             Ok(Measured { rate, accepted: rate, cpu_us: 1e6 / rate, p50_ms: 1.0, p99_ms: 5.0 })
         }
 
-        fn forget(&mut self, _: &Settings) {
+        fn forget(&mut self) {
             self.forgotten += 1;
         }
     }
@@ -228,7 +237,7 @@ mod tests {
             of.map(|one| one.pairs.len()).collect::<Vec<_>>()
         };
         assert_eq!(rounds(Key::CommitDelay), [3], "no time for what cannot win");
-        assert_eq!(bench.forgotten, 4);
+        assert_eq!(bench.forgotten, outcome.comparisons.len());
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! One measurement: a relay with some settings between a sender and a sink in this process.
 
-use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -13,6 +12,7 @@ use relevo_load::run::{Relay, Surroundings, Target};
 use relevo_load::{Behaviour, Load, LoadConfig, Recipients, Sizes, Until};
 use toml::{Table, Value};
 
+use super::search::Side;
 use super::setting::Settings;
 use super::{Bench, Failure, Measured};
 
@@ -32,14 +32,15 @@ pub struct Mail {
     pub behaviour: Behaviour,
 }
 
-/// Relays that are started one after the other, each with a directory that stays until it is forgotten.
+/// Relays that are started one after the other; each side of a comparison has a directory that stays until its end.
 pub struct Relays {
     relay: PathBuf,
     mail: Mail,
     step: Duration,
     interrupted: &'static AtomicBool,
     scratch: Scratch,
-    homes: HashMap<Settings, PathBuf>,
+    /// Of the comparison under way, one a side.
+    homes: [Option<PathBuf>; 2],
     made: usize,
 }
 
@@ -69,17 +70,18 @@ impl Relays {
         let scratch = data_dir.join(format!(".relevo-tune-sweep-{}", std::process::id()));
         fs::create_dir(&scratch).map_err(name(&scratch))?;
         let scratch = Scratch(scratch);
-        Ok(Relays { relay, mail, step, interrupted, scratch, homes: HashMap::new(), made: 0 })
+        Ok(Relays { relay, mail, step, interrupted, scratch, homes: [None, None], made: 0 })
     }
 
     /// Asks the relay whether it takes these settings.
     pub fn check(&mut self, settings: &Settings) -> Result<(), Failure> {
-        let home = self.home(settings)?;
+        let home = self.make_home()?;
         let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
         let path = configure(&home, settings, nowhere, nowhere).map_err(Failure::io("the configuration"))?;
         let answer = Command::new(&self.relay).arg("check").arg("--config").arg(&path).output();
         let answer = answer.map_err(Failure::io(self.relay.display().to_string()))?;
-        self.forget(settings);
+        // If it fails, the whole scratch goes at the end.
+        let _ = fs::remove_dir_all(&home);
         if answer.status.success() {
             return Ok(());
         }
@@ -87,15 +89,10 @@ impl Relays {
         Err(Failure::Refused(settings.clone(), words))
     }
 
-    /// The directory of these settings, made at their first use.
-    fn home(&mut self, settings: &Settings) -> Result<PathBuf, Failure> {
-        if let Some(home) = self.homes.get(settings) {
-            return Ok(home.clone());
-        }
+    fn make_home(&mut self) -> Result<PathBuf, Failure> {
         self.made += 1;
         let home = self.scratch.0.join(self.made.to_string());
         fs::create_dir(&home).map_err(Failure::io(home.display().to_string()))?;
-        self.homes.insert(settings.clone(), home.clone());
         Ok(home)
     }
 
@@ -171,20 +168,26 @@ fn bytes(directory: &Path) -> u64 {
 }
 
 impl Bench for Relays {
-    fn measure(&mut self, settings: &Settings) -> Result<Measured, Failure> {
-        let fresh = !self.homes.contains_key(settings);
-        let home = self.home(settings)?;
-        if fresh {
-            // Segments are made once and then recycled; a first, short run makes them, so that nobody is measured making them.
-            self.run(&home, settings, self.step / 2, true)?;
-        }
+    fn measure(&mut self, side: Side, settings: &Settings) -> Result<Measured, Failure> {
+        let home = match &self.homes[side as usize] {
+            Some(home) => home.clone(),
+            None => {
+                let home = self.make_home()?;
+                self.homes[side as usize] = Some(home.clone());
+                // Segments are made once and then recycled; a first, short run makes them, so that nobody is measured making them.
+                self.run(&home, settings, self.step / 2, true)?;
+                home
+            }
+        };
         self.run(&home, settings, self.step, false)
     }
 
-    fn forget(&mut self, settings: &Settings) {
-        if let Some(home) = self.homes.remove(settings) {
-            // If it fails, the whole scratch goes at the end.
-            let _ = fs::remove_dir_all(home);
+    fn forget(&mut self) {
+        for home in &mut self.homes {
+            if let Some(home) = home.take() {
+                // If it fails, the whole scratch goes at the end.
+                let _ = fs::remove_dir_all(home);
+            }
         }
     }
 }
@@ -249,7 +252,7 @@ mod tests {
         let settings = Settings::default().with(Key::Spin, "20us");
         let words = bench.check(&settings).unwrap_err().to_string();
         assert!(words.contains("with spin = 20us: ") && words.contains("check says no"), "{words}");
-        let words = bench.measure(&settings).unwrap_err().to_string();
+        let words = bench.measure(Side::Tried, &settings).unwrap_err().to_string();
         assert!(words.contains("run says no"), "{words}");
         drop(bench);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "only the relay");
