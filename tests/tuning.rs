@@ -1,4 +1,5 @@
 //! What relevo-tune writes, this relay takes: profiles, every value a sweep tries, and what a sweep finds.
+#![expect(clippy::disallowed_methods, reason = "real processes and real time")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
