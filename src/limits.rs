@@ -122,6 +122,10 @@ pub const DESTINATION_CONNECTIONS_DEFAULT: usize = 20;
 pub const OUTBOUND_CONNECTIONS_MAX: usize = 4_000;
 /// Inbound connections of one shard.
 pub const INBOUND_CONNECTIONS_MAX: usize = 30_000;
+/// The most a configuration may ask for, of each: about what the descriptors of a process (fs.nr_open) and its ports carry.
+pub const INBOUND_CONNECTIONS_LIMIT: u64 = 1_000_000;
+/// See [`INBOUND_CONNECTIONS_LIMIT`].
+pub const OUTBOUND_CONNECTIONS_LIMIT: u64 = 100_000;
 /// Hosts of one MX answer tried for one delivery (RFC 5321 5.1 asks for at least two).
 pub const MX_HOSTS_MAX: usize = 10;
 /// Addresses tried for one delivery over all hosts.

@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 use relevo::config::{Config, ConfigError};
 use relevo::node::Node;
 use relevo::policy::accounts;
+use relevo::runtime::glommio::probe;
 use relevo::runtime::process;
 
 /// A bulk-mail relay: one shard a core, every message on disk before its 250.
@@ -50,7 +51,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Run { config } => run(&config),
-        Command::Check { config } => load(&config).map(|config| print!("{}", config.describe())),
+        Command::Check { config } => check(&config),
         Command::Demo { seconds } => demo::run(seconds),
         Command::Spool(arguments) => return commands::spool::run(arguments),
         Command::HashPassword => hash_password(),
@@ -67,10 +68,26 @@ fn main() -> ExitCode {
 fn load(path: &Path) -> Result<Config, String> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| format!("{}: {error}; give the path of a configuration file", path.display()))?;
-    Config::parse(&text, path).map_err(|errors| {
-        let lines: Vec<String> = errors.iter().map(ConfigError::to_string).collect();
-        lines.join("\nrelevo: ")
-    })
+    Config::parse(&text, path).map_err(|errors| lines(&errors))
+}
+
+fn check(path: &Path) -> Result<(), String> {
+    let config = load(path)?;
+    let cores = probe::cores();
+    let errors = config.judge_shards(config.shard_count(cores.len()), Some(&cores));
+    if !errors.is_empty() {
+        return Err(lines(&errors));
+    }
+    print!("{}", config.describe());
+    for warning in config.shard_warnings(&cores) {
+        println!("warning: {warning}");
+    }
+    Ok(())
+}
+
+fn lines(errors: &[ConfigError]) -> String {
+    let lines: Vec<String> = errors.iter().map(ConfigError::to_string).collect();
+    lines.join("\nrelevo: ")
 }
 
 fn run(path: &Path) -> Result<(), String> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crossbeam::channel::{Receiver, unbounded};
 
-use crate::config::{Config, value};
+use crate::config::{Config, Particulars, value};
 use crate::control::{self, Control};
 use crate::limits;
 use crate::observe::Instruments;
@@ -17,6 +17,7 @@ use crate::policy::tls;
 use crate::runtime::Bell;
 use crate::runtime::glommio::{self, ShardThread, Watchdog, probe};
 use crate::runtime::process::{self, DirectoryLock, LockError};
+use crate::shard::deal::Deal;
 use crate::shard::mesh::Mesh;
 use crate::shard::start::{self, Report, Setup};
 use crate::spool::segment::Birthplace;
@@ -47,9 +48,8 @@ impl Node {
     /// Starts everything, or nothing. The error is for the operator: what is wrong, and what to do.
     pub fn start(mut config: Config) -> Result<Node, String> {
         let cores = probe::cores();
-        let shards =
-            if config.node.shards == 0 { cores.len().min(limits::SHARDS_MAX) } else { config.node.shards };
-        probe::check(shards).map_err(|refusal| format!("{}; {}", refusal.problem, refusal.fix))?;
+        let shards = config.shard_count(cores.len());
+        judge(&config, shards, &cores)?;
         let data_dir = config.node.data_dir.clone();
         let lock = lock(&data_dir)?;
         let id = process::node_id(&data_dir).map_err(|error| format!("{}: {error}", data_dir.display()))?;
@@ -60,7 +60,8 @@ impl Node {
         let settings = Arc::new(config);
         let instruments: Vec<Arc<Instruments>> = (0..shards).map(|_| Arc::default()).collect();
         let bells: Vec<_> = (0..shards).map(|_| Arc::new(Bell::new())).collect();
-        let mesh = Arc::new(Mesh::new(bells.clone(), lanes(&data_dir).max(shards)));
+        let particulars = settings.particulars(shards);
+        let mesh = Arc::new(Mesh::new(bells.clone(), deal(&particulars, &data_dir)));
         let draining = Arc::new(AtomicBool::new(false));
         let control = control::start(control::Setup {
             instruments: instruments.clone(),
@@ -83,10 +84,12 @@ impl Node {
             watchdog: Some(watchdog),
             _lock: lock,
         };
-        for (index, bell) in bells.into_iter().enumerate() {
+        for (index, (bell, particulars)) in bells.into_iter().zip(particulars).enumerate() {
+            let core = particulars.core.unwrap_or(cores[index % cores.len()]);
             let setup = Setup {
                 index,
                 settings: settings.clone(),
+                particulars,
                 node: id,
                 birthplaces: birthplaces.clone(),
                 mesh: mesh.clone(),
@@ -96,7 +99,6 @@ impl Node {
                 tls_client: tls_client.clone(),
                 reports: reports.clone(),
             };
-            let core = cores[index % cores.len()];
             let thread = glommio::start_shard(index, core, bell, move |runtime| start::run(runtime, setup));
             match thread {
                 Ok(thread) => node.threads.push(thread),
@@ -152,6 +154,20 @@ impl Node {
         }
         well
     }
+}
+
+/// Whether the configuration fits the machine, and the machine lets shards run.
+fn judge(config: &Config, shards: usize, cores: &[usize]) -> Result<(), String> {
+    if let Some(error) = config.judge_shards(shards, Some(cores)).first() {
+        return Err(error.to_string());
+    }
+    probe::check(shards).map_err(|refusal| format!("{}; {}", refusal.problem, refusal.fix))
+}
+
+/// Which shard keeps which of the lanes there are.
+fn deal(particulars: &[Particulars], data_dir: &Path) -> Deal {
+    let wishes: Vec<_> = particulars.iter().map(|one| one.lanes.clone()).collect();
+    Deal::chosen(&wishes, lanes(data_dir))
 }
 
 /// Resolves port 0, finds ports that are taken, reads certificates.

@@ -325,7 +325,9 @@ fn unsafe_code_is_in_the_runtime() {
 
 #[test]
 fn files_and_functions_are_short() {
-    assert_tidy("src", too_long);
+    for directory in ["src", "tuning"] {
+        assert_tidy(directory, too_long);
+    }
 }
 
 /// The load generator judges the relay, so it must not be made of it.

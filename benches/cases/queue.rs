@@ -14,6 +14,7 @@ use relevo::dns::{Answer, Found, Kind};
 use relevo::queue::destinations::{Destinations, Effect, Take};
 use relevo::queue::{Group, schedule};
 use relevo::runtime::Bell;
+use relevo::shard::deal::Deal;
 use relevo::shard::mesh::{Fate, Handoff, Letter, Mesh, Outcomes, RangeOutcome, Settled};
 use relevo::shard::timers::{Deadline, Sleep, Timers};
 use relevo::spool::Location;
@@ -33,7 +34,7 @@ fn group(number: u32, not_before: u32) -> Group {
 }
 
 fn mesh() -> Mesh {
-    Mesh::new(vec![Arc::new(Bell::new()), Arc::new(Bell::new())], 2)
+    Mesh::new(vec![Arc::new(Bell::new()), Arc::new(Bell::new())], Deal::in_turn(2, 2))
 }
 
 struct Handoffs(Mesh);

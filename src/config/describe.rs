@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::config::{Config, DomainPattern, RouteTarget, RuntimeChoice, value};
+use crate::config::{Config, DomainPattern, RouteTarget, RuntimeChoice, ShardConfig, value};
 
 impl Config {
     /// Says what the relay would do.
@@ -55,7 +55,38 @@ impl Config {
             Some(address) => writeln!(out, "metrics at http://{address}/metrics, health at /healthz")?,
             None => writeln!(out, "no HTTP")?,
         }
-        self.write_tuning(out)
+        self.write_tuning(out)?;
+        self.shards.iter().try_for_each(|shard| self.write_shard(shard, out))
+    }
+
+    /// What one shard does differently.
+    fn write_shard(&self, shard: &ShardConfig, out: &mut String) -> std::fmt::Result {
+        let mut parts = Vec::new();
+        parts.extend(shard.core.map(|core| format!("on core {core}")));
+        if let Some(listeners) = &shard.listeners {
+            let addresses = listeners.iter().filter_map(|at| self.listeners.get(*at));
+            let addresses: Vec<_> = addresses.map(|listener| listener.address.to_string()).collect();
+            parts.push(match addresses.len() {
+                0 => "takes no clients".to_owned(),
+                _ => format!("listens on {} only", addresses.join(", ")),
+            });
+        }
+        if let Some(lanes) = &shard.lanes {
+            let lanes: Vec<_> = lanes.iter().map(u16::to_string).collect();
+            parts.push(match lanes.len() {
+                0 => "keeps no lane but its own".to_owned(),
+                _ => format!("keeps lanes {} besides its own", lanes.join(", ")),
+            });
+        }
+        parts.extend(shard.connections_inbound_max.map(|most| format!("at most {most} clients")));
+        parts.extend(
+            shard.connections_outbound_max.map(|most| format!("at most {most} connections to next hops")),
+        );
+        parts.extend(shard.spin.map(|span| format!("looks for work for {}", value::show_duration(span))));
+        let delay = shard.commit_delay.map(value::show_duration);
+        parts.extend(delay.map(|delay| format!("a commit waits {delay} for more clients")));
+        let parts = if parts.is_empty() { "as all of them".to_owned() } else { parts.join("; ") };
+        writeln!(out, "shard {}: {parts}", shard.index)
     }
 
     fn write_tuning(&self, out: &mut String) -> std::fmt::Result {

@@ -5,10 +5,12 @@
 
 mod describe;
 pub mod parse;
+pub mod shard;
 pub mod tuning;
 pub mod value;
 
 pub use parse::ConfigError;
+pub use shard::{Particulars, ShardConfig};
 pub use tuning::{RuntimeChoice, Tuning};
 
 use std::net::{IpAddr, SocketAddr};
@@ -40,6 +42,8 @@ pub struct Config {
     pub control: Control,
     /// `[tuning]`
     pub tuning: Tuning,
+    /// `[[shard]]`
+    pub shards: Vec<ShardConfig>,
 }
 
 /// `[node]`

@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::config::{
     Config, Control, Delivery, DnsConfig, ListenerConfig, Network, Node, Retry, RouteConfig, SpoolConfig,
-    TlsFiles, tuning, value,
+    TlsFiles, shard, tuning, value,
 };
 use crate::limits;
 use crate::mail::address;
@@ -48,8 +48,12 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    fn line(&self, at: usize) -> usize {
+        self.text.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count() + 1
+    }
+
     fn fail(&self, at: usize, key: &str, problem: impl Into<String>, fix: impl Into<String>) {
-        let line = self.text.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count() + 1;
+        let line = self.line(at);
         self.errors.borrow_mut().push(ConfigError {
             file: self.file.to_owned(),
             line,
@@ -84,6 +88,21 @@ pub(super) type Wrong = (String, String);
 impl<'a> Section<'a> {
     fn new(reader: &'a Reader<'a>, table: Option<&'a DeTable<'a>>, path: String, at: usize) -> Section<'a> {
         Section { reader, table, path, at, known: RefCell::default() }
+    }
+
+    /// Where it stands: file, path as in `shard[0]`, and line.
+    pub(super) fn place(&self) -> (PathBuf, String, usize) {
+        (self.reader.file.to_owned(), self.path.clone(), self.reader.line(self.at))
+    }
+
+    /// The line of a key.
+    pub(super) fn line(&self, key: &'static str) -> Option<usize> {
+        self.get(key).map(|(_, at)| self.reader.line(at))
+    }
+
+    /// Says what is wrong with the whole of it.
+    pub(super) fn fail(&self, key: &str, problem: &str, fix: &str) {
+        self.reader.fail(self.at, &self.key(key), problem, fix);
     }
 
     fn key(&self, key: &str) -> String {
@@ -234,7 +253,10 @@ fn span(value: &DeValue<'_>, least: Duration) -> Result<Duration, Wrong> {
     }
 }
 
-fn list<T>(value: &DeValue<'_>, parse: impl Fn(&str) -> Result<T, &'static str>) -> Result<Vec<T>, Wrong> {
+pub(super) fn list<T>(
+    value: &DeValue<'_>,
+    parse: impl Fn(&str) -> Result<T, &'static str>,
+) -> Result<Vec<T>, Wrong> {
     let array = value.as_array();
     let array = array.ok_or_else(|| {
         (format!("this is a {}", value.type_str()), "write a list: [\"…\", \"…\"]".to_owned())
@@ -277,9 +299,12 @@ fn read(root: &Section<'_>) -> Config {
         Ok(Some(text(value)?).filter(|path| *path != "-").map(PathBuf::from))
     });
     log.finish();
-    Config {
-        node: node(&root.section("node")),
-        listeners: listeners(root, accounts.is_some()),
+    let node = node(&root.section("node"));
+    let listeners = listeners(root, accounts.is_some());
+    let config = Config {
+        node,
+        shards: shard::read(&root.sections("shard"), &listeners),
+        listeners,
         routes: routes(root),
         dns: dns(&root.section("dns")),
         delivery: delivery(&root.section("delivery")),
@@ -289,7 +314,12 @@ fn read(root: &Section<'_>) -> Config {
         log: path,
         control: control(&root.section("control")),
         tuning: tuning::read(&root.section("tuning")),
+    };
+    if config.node.shards > 0 && root.reader.errors.borrow().is_empty() {
+        // Else only the start knows how many there are; and one wrong key should not look like several.
+        root.reader.errors.borrow_mut().extend(config.judge_shards(config.node.shards, None));
     }
+    config
 }
 
 fn node(section: &Section<'_>) -> Node {
@@ -512,79 +542,4 @@ fn control(section: &Section<'_>) -> Control {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn errors(text: &str) -> Vec<String> {
-        let errors = Config::parse(text, Path::new("relevo.toml")).expect_err(text);
-        errors.iter().map(ToString::to_string).collect()
-    }
-
-    #[test]
-    fn the_shipped_file_is_the_defaults() {
-        let text = include_str!("../../deploy/relevo.toml");
-        let shipped = Config::parse(text, Path::new("deploy/relevo.toml")).unwrap();
-        let mut defaults = Config::embedded();
-        // The one key whose default is the machine's own name.
-        defaults.node.hostname.clone_from(&shipped.node.hostname);
-        assert_eq!(format!("{shipped:?}"), format!("{defaults:?}"));
-        for key in [
-            "hostname",
-            "relay_from",
-            "tls_certificate",
-            "accounts",
-            "mx_port",
-            "segment_size",
-            "expire",
-            "http",
-        ] {
-            assert!(text.contains(key), "{key} is not in the shipped file");
-        }
-    }
-
-    #[test]
-    fn every_error_names_line_key_and_fix() {
-        let found = errors(
-            "[node]\nshards = 9999\nhostnam = \"x\"\n\n[[listener]]\naddress = \"foo\"\n[retry]\nfirst = \"3h\"\n",
-        );
-        assert_eq!(found.len(), 4, "{found:#?}");
-        assert!(
-            found[0].starts_with("relevo.toml:2: node.shards: 9999 is out of range; write a number"),
-            "{}",
-            found[0]
-        );
-        assert_eq!(found[1], "relevo.toml:3: node.hostnam: unknown key; did you mean \"hostname\"?");
-        assert!(found[2].starts_with("relevo.toml:6: listener[0].address: \"foo\" cannot"), "{}", found[2]);
-        assert!(found[3].contains("retry.max"), "{}", found[3]);
-    }
-
-    #[test]
-    fn an_error_is_one_line_without_controls() {
-        let found = errors("[[listener]]\naddress = \"a\\nb\\u001b[2J\"\n\"c\\nd\" = 1\n");
-        assert!(found[0].contains("\"a\\nb\\u{1b}[2J\" cannot be"), "{}", found[0]);
-        assert!(found[1].contains("listener[0].c\\nd: unknown key"), "{}", found[1]);
-    }
-
-    #[test]
-    fn broken_files_of_each_kind() {
-        for (text, wanted) in [
-            ("[node\n", "relevo.toml:1: "),
-            ("colour = 1", "unknown key"),
-            ("node = 3", "this is a section"),
-            ("[listener]\naddress = \"127.0.0.1:1\"", "[[listener]]"),
-            ("[[listener]]\naddress = 25", "write it in quotes"),
-            ("[[listener]]\n[[listener]]", "listened on twice"),
-            ("[[listener]]\nrelay_from = []", "nobody may relay"),
-            ("[[listener]]\nrelay_from = \"10.0.0.0/8\"", "write a list"),
-            ("[[listener]]\ntls_key = \"k\"", "add tls_certificate"),
-            ("[[route]]\nto = \"mx\"", "route[0].domain: this key is missing"),
-            ("[[route]]\ndomain = \"*\"\nto = \"lmtp://x:24\"", "not spoken yet"),
-            ("[spool]\nsegment_size = \"5000000\"", "multiple of 4096"),
-            ("[delivery]\nstarttls = \"yes\"", "true or false"),
-            ("[retry]\nfactor = 0.5", "1.0 to 100.0"),
-        ] {
-            let found = errors(text).join("\n");
-            assert!(found.contains(wanted), "{text}: {found}");
-        }
-    }
-}
+mod tests;

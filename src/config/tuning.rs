@@ -59,7 +59,7 @@ fn runtime(text: &str) -> Result<RuntimeChoice, &'static str> {
     found.ok_or("write \"auto\", \"glommio\" or \"epoll\"")
 }
 
-fn at_most(value: &DeValue<'_>, most: Duration) -> Result<Duration, Wrong> {
+pub(super) fn at_most(value: &DeValue<'_>, most: Duration) -> Result<Duration, Wrong> {
     let span = parsed(value, value::duration)?;
     if span <= most {
         Ok(span)

@@ -6,7 +6,6 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::limits;
 use crate::runtime::{Listener, Runtime, Stream};
 use crate::shard::Shard;
 use crate::shard::receive::{self, Door};
@@ -23,7 +22,7 @@ pub async fn accept<R: Runtime>(shard: Rc<Shard<R>>, listener: R::Listener, door
         match listener.try_accept() {
             Ok((stream, peer)) => {
                 shard.instruments.counters.connections_accepted.add(1);
-                if shard.inbound.get() >= limits::INBOUND_CONNECTIONS_MAX {
+                if shard.inbound.get() >= shard.particulars.connections_inbound_max {
                     shard.instruments.counters.connections_refused.add(1);
                     let _ = stream.try_send(&[io::IoSlice::new(words::TOO_BUSY.as_bytes())]);
                     continue;

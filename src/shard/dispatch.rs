@@ -218,7 +218,7 @@ pub(super) fn pump<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) {
         return;
     }
     let holds = site.connections.get() > 0 && shard.timers.recent() < site.hold_until.get();
-    if holds || shard.outbound.get() >= limits::OUTBOUND_CONNECTIONS_MAX {
+    if holds || shard.outbound.get() >= shard.particulars.connections_outbound_max {
         return;
     }
     // As many again as are open, and a few: a site that answers gets all it may have within a few round trips, and neither it

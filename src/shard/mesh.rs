@@ -16,6 +16,7 @@ use crate::queue::Group;
 use crate::queue::destinations::DomainKey;
 use crate::route::NextHop;
 use crate::runtime::{Bell, SegmentMap};
+use crate::shard::deal::Deal;
 use crate::shard::places::Places;
 use crate::spool::Location;
 
@@ -173,6 +174,7 @@ const SITES_KEPT: usize = 10_000;
 #[derive(Debug)]
 pub struct Mesh {
     inboxes: Vec<Inbox>,
+    deal: Deal,
     lanes: Vec<LaneMaps>,
     places: Vec<Places>,
     sites: Mutex<HashMap<Box<str>, Arc<Slots>>>,
@@ -263,19 +265,19 @@ impl Slots {
 struct LaneMaps(Mutex<Vec<Option<SegmentMap>>>);
 
 impl Mesh {
-    /// A mesh of as many shards as bells, over `lanes` lanes.
-    pub fn new(bells: Vec<Arc<Bell>>, lanes: usize) -> Mesh {
+    /// A mesh of as many shards as bells, over the lanes of the deal.
+    pub fn new(bells: Vec<Arc<Bell>>, deal: Deal) -> Mesh {
         let room = Room::of(bells.len());
-        Mesh::with_room(bells, lanes, room)
+        Mesh::with_room(bells, deal, room)
     }
 
     /// The same with other bounds.
-    pub fn with_room(bells: Vec<Arc<Bell>>, lanes: usize, room: Room) -> Mesh {
+    pub fn with_room(bells: Vec<Arc<Bell>>, deal: Deal, room: Room) -> Mesh {
         let credits = (room.credits / bells.len().max(1)).max(1);
         // All that one inbox can hold: an outcome for each credit of the lanes kept here, a letter of credits for each credit
         // that is to come home here, a letter for each job lent to this shard or by it.
-        let (shards, kept) = (bells.len(), lanes.div_ceil(bells.len().max(1)).max(1));
-        let letters = credits * (shards * kept + lanes.max(1)) + 2 * limits::LOANED_MAX * shards;
+        let (shards, kept, lanes) = (bells.len(), deal.most(), deal.lanes());
+        let letters = credits * (shards * kept + lanes) + 2 * limits::LOANED_MAX * shards;
         let inboxes: Vec<Inbox> = bells
             .into_iter()
             .map(|bell| Inbox {
@@ -288,6 +290,7 @@ impl Mesh {
             .collect();
         let shards = inboxes.len();
         Mesh {
+            deal,
             quiet: inboxes.iter().map(|_| AtomicBool::new(false)).collect(),
             inboxes,
             lanes: (0..lanes).map(|_| LaneMaps::default()).collect(),
@@ -337,9 +340,14 @@ impl Mesh {
         self.lanes.len()
     }
 
+    /// Which shard writes which lane.
+    pub fn deal(&self) -> &Deal {
+        &self.deal
+    }
+
     /// The shard that writes a lane.
     pub fn keeper(&self, lane: u16) -> usize {
-        usize::from(lane) % self.inboxes.len()
+        self.deal.keeper(lane)
     }
 
     /// Sends a letter. Its queue holds all that can be out, so a full one is a broken invariant.

@@ -18,6 +18,7 @@ pub mod settle;
 
 pub mod body;
 pub mod compact;
+pub mod deal;
 pub mod load;
 pub mod mesh;
 pub mod places;
@@ -30,7 +31,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::config::Config;
+use crate::config::{Config, Particulars};
 use crate::limits;
 use crate::mail::envelope::Envelopes;
 use crate::observe::Instruments;
@@ -61,6 +62,8 @@ pub struct Shard<R: Runtime> {
     pub timers: Timers,
     /// The configuration.
     pub settings: Arc<Config>,
+    /// What it says of this shard.
+    pub particulars: Particulars,
     /// The other shards.
     pub mesh: Arc<Mesh>,
     /// What control reads.
@@ -117,9 +120,7 @@ impl<R: Runtime> Shard<R> {
 
     /// A lane this shard writes.
     pub(self) fn keeper(&self, lane: u16) -> Rc<Keeper<R>> {
-        // Lanes are dealt in turn, so the k-th kept lane is the own one plus k times the shard count.
-        let place = usize::from(lane) / self.mesh.shards();
-        self.keepers.borrow()[place].clone()
+        self.keepers.borrow()[self.mesh.deal().place(lane)].clone()
     }
 
     /// Memory for a body.

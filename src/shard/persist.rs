@@ -1,7 +1,7 @@
 //! Stage 3: messages and outcomes reach stable storage, many in one commit.
 //!
 //! One task a lane writes; the others queue and wait. A commit starts as soon as the one before is synced and a
-//! client waits, or `tuning.commit_delay` later; outcomes ride along, or force a commit of their own after
+//! client waits, or its `commit_delay` later; outcomes ride along, or force a commit of their own after
 //! [`limits::OUTCOME_DELAY_MAX`].
 
 use std::cell::{Cell, RefCell};
@@ -209,7 +209,7 @@ impl<R: Runtime> Keeper<R> {
         })
         .await;
         // What did not fit into the commit before is more than enough for one: it waits no longer.
-        let delay = shard.settings.tuning.commit_delay;
+        let delay = shard.particulars.commit_delay;
         if !delay.is_zero() && self.urgent.get() > 0 && !self.crowded.get() && !shard.draining.get() {
             shard.runtime.sleep_until(shard.runtime.now() + delay).await;
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crossbeam::channel::Sender;
 
-use crate::config::{Config, ListenerConfig};
+use crate::config::{Config, ListenerConfig, Particulars};
 use crate::limits;
 use crate::mail::envelope::Envelopes;
 use crate::observe::Instruments;
@@ -46,6 +46,8 @@ pub struct Setup {
     pub index: usize,
     /// The configuration.
     pub settings: Arc<Config>,
+    /// What it says of this shard.
+    pub particulars: Particulars,
     /// The node's id, which every segment carries.
     pub node: u64,
     /// Where adopted lanes were born; their segments say so.
@@ -170,8 +172,7 @@ fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>, String> {
     let settings = setup.settings.clone();
     let mesh = setup.mesh.clone();
     let mut keepers = Vec::new();
-    for lane in (setup.index..mesh.lanes()).step_by(mesh.shards()) {
-        let lane = u16::try_from(lane).map_err(|_| "too many lanes".to_owned())?;
+    for lane in mesh.deal().kept(setup.index) {
         keepers.push(Rc::new(open_lane(&runtime, setup, lane)?));
     }
     let timers = Timers::new();
@@ -206,6 +207,7 @@ fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>, String> {
         maps: RefCell::new(vec![Vec::new(); mesh.lanes()]),
         runtime,
         settings,
+        particulars: setup.particulars.clone(),
         mesh,
     }))
 }
@@ -279,7 +281,8 @@ fn open_lane<R: Runtime>(runtime: &R, setup: &Setup, lane: u16) -> Result<Keeper
 }
 
 fn listen<R: Runtime>(shard: &Rc<Shard<R>>, setup: &Setup) -> Result<(), String> {
-    for (listener, certificate) in setup.settings.listeners.iter().zip(&setup.certificates) {
+    let all = setup.settings.listeners.iter().zip(&setup.certificates).zip(&setup.particulars.listeners);
+    for ((listener, certificate), _) in all.filter(|(_, opens)| **opens) {
         let socket = shard.runtime.listen(listener.address);
         let socket = socket.map_err(|error| format!("cannot listen on {}: {error}", listener.address))?;
         let door = Rc::new(door(shard, setup, listener, certificate.clone()));

@@ -88,6 +88,31 @@ fn a_delayed_commit_gathers_clients() {
     });
 }
 
+/// Four lanes hold mail; two shards take them over as the configuration deals them, not in turn.
+#[test]
+fn lanes_go_where_the_configuration_says() {
+    story(8, |seed| {
+        let world = World::new(seed);
+        let relay = Relay::start(&world, 1, 4, "");
+        // There is no next hop yet, so that all of it waits in the lanes of four shards.
+        let client = Client::start(&world, "10.0.0.1:25", 8, 10);
+        assert!(run_until_true(&world, Duration::from_secs(60), || client.is_done()));
+        relay.drain();
+        let sink = Sink::start(&world, "10.0.0.2:25");
+        let configuration = format!(
+            "{}\n[[shard]]\nindex = 0\nlanes = [3]\n[[shard]]\nindex = 1\nlanes = [2]\n",
+            relay::configuration("")
+        );
+        let room = Room::of(2);
+        let launch = Launch { node: 1, shards: 2, lanes: 4, room, configuration: &configuration };
+        let relay = Relay::launch(&world, &launch).expect("the node lives");
+        assert_eq!(relay.found, 80);
+        assert!(run_until_true(&world, Duration::from_secs(600), || sink.received.borrow().len() >= 80));
+        check(&client, &sink, 0);
+        relay.drain();
+    });
+}
+
 #[test]
 fn nothing_acknowledged_is_lost_in_a_crash() {
     story(12, |seed| {

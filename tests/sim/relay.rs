@@ -13,6 +13,7 @@ use relevo::observe::counters::{Counter, Counters};
 use relevo::policy::tls;
 use relevo::runtime::sim::{SimRuntime, World};
 use relevo::runtime::{Bell, Runtime};
+use relevo::shard::deal::Deal;
 use relevo::shard::mesh::{Mesh, Room};
 use relevo::shard::start::{self, Report, Setup};
 
@@ -44,15 +45,20 @@ pub struct Launch<'a> {
 /// The lanes a world's relay has, however many shards it runs.
 const LANES: usize = 2;
 
+/// A configuration for a relay that listens on 10.0.0.1:25 and delivers to 10.0.0.2:25.
+pub fn configuration(more: &str) -> String {
+    format!(
+        "[node]\nhostname = \"relay.example\"\ndata_dir = \"/spool\"\n\
+         [[listener]]\naddress = \"10.0.0.1:25\"\nrelay_from = [\"10.0.0.0/8\"]\n\
+         [[route]]\ndomain = \"*\"\nto = \"smtp://10.0.0.2:25\"\n\
+         [spool]\nsegment_size = \"4MiB\"\n{more}"
+    )
+}
+
 impl<'a> Relay<'a> {
     /// Starts a relay and runs the world until it listens on 10.0.0.1:25. `more` is added to its configuration.
     pub fn start(world: &'a World, node: u32, shards: usize, more: &str) -> Relay<'a> {
-        let configuration = &format!(
-            "[node]\nhostname = \"relay.example\"\ndata_dir = \"/spool\"\n\
-             [[listener]]\naddress = \"10.0.0.1:25\"\nrelay_from = [\"10.0.0.0/8\"]\n\
-             [[route]]\ndomain = \"*\"\nto = \"smtp://10.0.0.2:25\"\n\
-             [spool]\nsegment_size = \"4MiB\"\n{more}"
-        );
+        let configuration = &configuration(more);
         let launch = Launch { node, shards, lanes: LANES, room: Room::of(shards), configuration };
         Relay::launch(world, &launch).expect("the node lives")
     }
@@ -62,7 +68,10 @@ impl<'a> Relay<'a> {
         let settings = Config::parse(launch.configuration, Path::new("sim"));
         let settings = Arc::new(settings.expect("a valid configuration"));
         let bells: Vec<_> = (0..launch.shards).map(|_| Arc::new(Bell::new())).collect();
-        let mesh = Arc::new(Mesh::with_room(bells.clone(), launch.lanes.max(launch.shards), launch.room));
+        let particulars = settings.particulars(launch.shards);
+        let wishes: Vec<_> = particulars.iter().map(|one| one.lanes.clone()).collect();
+        let deal = Deal::chosen(&wishes, launch.lanes);
+        let mesh = Arc::new(Mesh::with_room(bells.clone(), deal, launch.room));
         let (sender, reports) = unbounded();
         let (mut runtimes, mut instruments) = (Vec::new(), Vec::new());
         let ended = Rc::new(Cell::new(0));
@@ -72,6 +81,7 @@ impl<'a> Relay<'a> {
             let setup = Setup {
                 index,
                 settings: settings.clone(),
+                particulars: particulars[index].clone(),
                 node: 7,
                 birthplaces: Arc::default(),
                 mesh: mesh.clone(),

@@ -1,11 +1,12 @@
-//! Looks at a machine and says what limits a relay on it. Reads only; what to change it prints as commands.
+//! The command: looks at a machine, measures it, tries settings of the relay, and applies what helps.
 
-mod facts;
+mod cli;
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use facts::{Finding, Grade};
 
-/// Says what this machine offers a mail relay, and what to change.
+/// Says what this machine offers a mail relay, and gets more of it.
 #[derive(Parser)]
 #[command(name = "relevo-tune", version)]
 struct Arguments {
@@ -15,33 +16,36 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Prints each limit that matters, whether it is enough, and the command that raises it. Changes nothing.
-    Check,
+    /// Prints each limit that matters, what it should be, and the command that changes it. Changes nothing. Exit code 1: something is low.
+    Check(cli::Check),
+    /// Measures the disk's flush, the loopback, and TLS on one core.
+    Probe(cli::Probe),
+    /// Runs the relay with one setting after the other changed, beside itself unchanged, and writes down what clearly helps.
+    Sweep(Box<cli::sweep::Arguments>),
+    /// Writes the kernel settings and limits that `check` asks for, or takes them back.
+    Apply(cli::Apply),
 }
 
-fn main() {
-    let Command::Check = Arguments::parse().command;
-    let findings = facts::all();
-    for Finding { name, value, grade, why, fix } in &findings {
-        let mark = match grade {
-            Grade::Good => "ok  ",
-            Grade::Low => "LOW ",
-            Grade::Unknown => "?   ",
-        };
-        println!("{mark}{name:<36}{value}");
-        if *grade == Grade::Low {
-            println!("    {why}");
-            for line in fix.lines() {
-                println!("      {line}");
-            }
-        }
-    }
-    let low = findings.iter().filter(|finding| finding.grade == Grade::Low).count();
-    println!();
-    match low {
-        0 => println!("Nothing to change."),
-        _ => println!(
-            "{low} to change. `sysctl -w` lasts until the next boot; write the same to /etc/sysctl.d/90-relevo.conf to keep it."
-        ),
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Check(arguments) => cli::check(&arguments),
+        Command::Probe(arguments) => cli::probe(&arguments),
+        Command::Sweep(arguments) => cli::sweep::run(*arguments),
+        Command::Apply(arguments) => cli::apply(&arguments),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("relevo-tune: {error}");
+        ExitCode::from(2)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_sound() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
     }
 }

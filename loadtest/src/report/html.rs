@@ -5,7 +5,8 @@ use std::fmt::Write;
 use super::plot::{COLOURS, Plot, Scale, Series, escape};
 use super::{Latency, Report, Run, Sample, compare};
 
-const STYLE: &str = "\
+/// How pages of this kind look.
+pub const STYLE: &str = "\
 :root{color-scheme:light dark;--ink:#1b1f24;--soft:#667;--line:#dde;--card:#fff;--page:#f5f6f9;--good:#087f5b;--bad:#c92a2a}\
 @media(prefers-color-scheme:dark){:root{--ink:#e8eaf0;--soft:#99a;--line:#334;--card:#1b1e26;--page:#12141a;--good:#38d9a9;--bad:#ff8787}}\
 body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--page);margin:0;padding:2rem;max-width:1400px;margin:auto}\

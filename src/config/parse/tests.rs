@@ -1,0 +1,67 @@
+use super::*;
+
+fn errors(text: &str) -> Vec<String> {
+    let errors = Config::parse(text, Path::new("relevo.toml")).expect_err(text);
+    errors.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn the_shipped_file_is_the_defaults() {
+    let text = include_str!("../../../deploy/relevo.toml");
+    let shipped = Config::parse(text, Path::new("deploy/relevo.toml")).unwrap();
+    let mut defaults = Config::embedded();
+    // The one key whose default is the machine's own name.
+    defaults.node.hostname.clone_from(&shipped.node.hostname);
+    assert_eq!(format!("{shipped:?}"), format!("{defaults:?}"));
+    for key in
+        ["hostname", "relay_from", "tls_certificate", "accounts", "mx_port", "segment_size", "expire", "http"]
+    {
+        assert!(text.contains(key), "{key} is not in the shipped file");
+    }
+}
+
+#[test]
+fn every_error_names_line_key_and_fix() {
+    let found = errors(
+        "[node]\nshards = 9999\nhostnam = \"x\"\n\n[[listener]]\naddress = \"foo\"\n[retry]\nfirst = \"3h\"\n",
+    );
+    assert_eq!(found.len(), 4, "{found:#?}");
+    assert!(
+        found[0].starts_with("relevo.toml:2: node.shards: 9999 is out of range; write a number"),
+        "{}",
+        found[0]
+    );
+    assert_eq!(found[1], "relevo.toml:3: node.hostnam: unknown key; did you mean \"hostname\"?");
+    assert!(found[2].starts_with("relevo.toml:6: listener[0].address: \"foo\" cannot"), "{}", found[2]);
+    assert!(found[3].contains("retry.max"), "{}", found[3]);
+}
+
+#[test]
+fn an_error_is_one_line_without_controls() {
+    let found = errors("[[listener]]\naddress = \"a\\nb\\u001b[2J\"\n\"c\\nd\" = 1\n");
+    assert!(found[0].contains("\"a\\nb\\u{1b}[2J\" cannot be"), "{}", found[0]);
+    assert!(found[1].contains("listener[0].c\\nd: unknown key"), "{}", found[1]);
+}
+
+#[test]
+fn broken_files_of_each_kind() {
+    for (text, wanted) in [
+        ("[node\n", "relevo.toml:1: "),
+        ("colour = 1", "unknown key"),
+        ("node = 3", "this is a section"),
+        ("[listener]\naddress = \"127.0.0.1:1\"", "[[listener]]"),
+        ("[[listener]]\naddress = 25", "write it in quotes"),
+        ("[[listener]]\n[[listener]]", "listened on twice"),
+        ("[[listener]]\nrelay_from = []", "nobody may relay"),
+        ("[[listener]]\nrelay_from = \"10.0.0.0/8\"", "write a list"),
+        ("[[listener]]\ntls_key = \"k\"", "add tls_certificate"),
+        ("[[route]]\nto = \"mx\"", "route[0].domain: this key is missing"),
+        ("[[route]]\ndomain = \"*\"\nto = \"lmtp://x:24\"", "not spoken yet"),
+        ("[spool]\nsegment_size = \"5000000\"", "multiple of 4096"),
+        ("[delivery]\nstarttls = \"yes\"", "true or false"),
+        ("[retry]\nfactor = 0.5", "1.0 to 100.0"),
+    ] {
+        let found = errors(text).join("\n");
+        assert!(found.contains(wanted), "{text}: {found}");
+    }
+}

@@ -1,0 +1,167 @@
+//! What `check` asks for, written where it lasts, with what was there before kept for the way back.
+//!
+//! Three things change: `/etc/sysctl.d/90-relevo.conf` for the next boot, the same settings below `/proc/sys` for now, and a
+//! drop-in for the unit. The earlier values are synced to `/var/lib/relevo-tune/undo.json` before anything else is written, and what
+//! is there already is never written over: the oldest values are the ones to go back to.
+
+mod undo;
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::check::sysctl::{SETTINGS, Setting, Wanted};
+use crate::machine::Machine;
+
+pub use undo::{Undo, undo};
+
+/// Where the settings are for the next boot.
+pub const SYSCTL_FILE: &str = "/etc/sysctl.d/90-relevo.conf";
+/// Where the unit's limits are.
+pub const DROP_IN: &str = "/etc/systemd/system/relevo.service.d/limits.conf";
+/// Where the earlier values are.
+pub const UNDO_FILE: &str = "/var/lib/relevo-tune/undo.json";
+
+const DROP_IN_TEXT: &str = "# Written by relevo-tune apply; `relevo-tune apply --undo` takes it back.\n\
+    [Service]\nLimitNOFILE=1048576\nLimitMEMLOCK=infinity\n";
+
+/// Something that could not be read or written.
+#[derive(Debug)]
+pub struct Failure {
+    /// Which file.
+    pub path: PathBuf,
+    /// Why.
+    pub why: String,
+}
+
+impl Failure {
+    fn new(path: &Path, why: impl fmt::Display) -> Failure {
+        Failure { path: path.to_owned(), why: why.to_string() }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}: {}", self.path.display(), self.why)
+    }
+}
+
+/// What would be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Files with their text.
+    pub files: Vec<(&'static str, String)>,
+    /// Settings of the running kernel that are to change: name, now, then.
+    pub sysctls: Vec<(&'static str, String, String)>,
+}
+
+/// A setting as it should be on this machine: what is better already stays.
+fn wanted(setting: &Setting, now: &str) -> String {
+    match (setting.is_fine(now), setting.wanted) {
+        (Some(true), _) => now.to_owned(),
+        (_, Wanted::Range(first, last)) => {
+            // Only widened: somebody may have a reason for either end.
+            let mut ends = now.split_whitespace().filter_map(|end| end.parse::<u64>().ok());
+            let (low, high) = (ends.next().unwrap_or(first), ends.next().unwrap_or(last));
+            format!("{} {}", low.min(first), high.max(last))
+        }
+        _ => setting.value(),
+    }
+}
+
+impl Plan {
+    /// What this machine needs. Settings this kernel does not have are left out.
+    pub fn of(machine: &Machine) -> Plan {
+        let mut text =
+            "# Written by relevo-tune apply; `relevo-tune apply --undo` takes it back.\n".to_owned();
+        let mut sysctls = Vec::new();
+        for setting in &SETTINGS {
+            let Some(now) = machine.sysctl(setting.name) else { continue };
+            let value = wanted(setting, &now);
+            text += &format!("# {}\n{} = {value}\n", setting.why, setting.name);
+            if value != now {
+                sysctls.push((setting.name, now, value));
+            }
+        }
+        Plan { files: vec![(SYSCTL_FILE, text), (DROP_IN, DROP_IN_TEXT.to_owned())], sysctls }
+    }
+
+    /// Files whose text differs from what is there.
+    fn changed<'a>(&'a self, machine: &'a Machine) -> impl Iterator<Item = &'a (&'static str, String)> {
+        self.files.iter().filter(|(path, text)| {
+            std::fs::read_to_string(machine.path(path)).ok().as_deref() != Some(text.as_str())
+        })
+    }
+
+    /// The files and commands, as somebody would do it by hand.
+    pub fn script(&self, machine: &Machine) -> String {
+        let mut out = String::new();
+        for (path, text) in self.changed(machine) {
+            let path = machine.path(path);
+            out += &format!("mkdir -p {}\n", path.parent().unwrap_or(Path::new("/")).display());
+            out += &format!("cat > {} <<'END'\n{text}END\n", path.display());
+        }
+        for (name, now, value) in &self.sysctls {
+            out += &format!("sysctl -w {name}=\"{value}\"   # was {now}\n");
+        }
+        if self.changed(machine).any(|(path, _)| *path == DROP_IN) {
+            out += "systemctl daemon-reload   # then, when it suits: systemctl restart relevo\n";
+        }
+        if out.is_empty() { "# nothing to change\n".to_owned() } else { out }
+    }
+
+    /// Writes it all. What fails is returned; the rest is done.
+    pub fn carry_out(&self, machine: &Machine) -> Vec<Failure> {
+        let changed: Vec<_> = self.changed(machine).collect();
+        if changed.is_empty() && self.sysctls.is_empty() {
+            return Vec::new();
+        }
+        if let Err(failure) = undo::remember(machine, self, &changed) {
+            // Without a way back nothing is changed.
+            return vec![failure];
+        }
+        let mut failures = Vec::new();
+        for (path, text) in changed {
+            let path = machine.path(path);
+            if let Err(error) = write(&path, text) {
+                failures.push(Failure::new(&path, error));
+            }
+        }
+        for (name, _, value) in &self.sysctls {
+            if let Err(error) = machine.set_sysctl(name, value) {
+                let path = machine.sysctl_path(name);
+                failures.push(Failure::new(&path, format!("{error}{}", hint(&error))));
+            }
+        }
+        failures
+    }
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::EACCES | libc::EPERM) => "; run it as root",
+        Some(libc::EROFS) => "; in a container, change it on the host",
+        _ => "",
+    }
+}
+
+/// A file is there whole or not at all, and stays over a power cut.
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    use std::io::Write;
+    let explain = |error: io::Error| {
+        let hint = hint(&error);
+        io::Error::new(error.kind(), format!("{error}{hint}"))
+    };
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    std::fs::create_dir_all(directory).map_err(explain)?;
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let new = directory.join(name);
+    let mut file = std::fs::File::create(&new).map_err(explain)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(explain)?;
+    std::fs::rename(&new, path).map_err(explain)?;
+    std::fs::File::open(directory)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests;
