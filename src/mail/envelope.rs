@@ -92,6 +92,7 @@ pub enum Protocol {
 }
 
 /// Envelopes that were used and will be again, with the memory they have. Cloning is a reference count.
+#[expect(clippy::vec_box, reason = "what is kept is the box: it goes into a message as it is")]
 #[derive(Clone, Debug, Default)]
 pub struct Envelopes(Rc<RefCell<Vec<Box<Envelope>>>>);
 

@@ -236,6 +236,8 @@ impl<R: Runtime> Connection<R> {
 
     async fn receive(&mut self, shard: &Shard<R>) -> Result<(), HopError> {
         loop {
+            // A reply is hardly ever there when it is asked for.
+            self.wire.readable().await?;
             {
                 let mut scratch = shard.scratch.borrow_mut();
                 match self.wire.try_recv(&mut scratch) {
@@ -250,7 +252,6 @@ impl<R: Runtime> Connection<R> {
                     Err(error) => return Err(error.into()),
                 }
             }
-            self.wire.readable().await?;
         }
     }
 

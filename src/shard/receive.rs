@@ -205,12 +205,11 @@ impl<R: Runtime> Visit<R> {
         loop {
             self.wire.limit(&self.shard.timers, limits::server::DATA_BLOCK);
             let done = if self.input.is_empty() {
+                // Mostly nothing is there yet, and a look at what is known costs no system call.
+                self.wire.readable().await?;
                 match self.scan_received(upload)? {
                     Some(done) => done,
-                    None => {
-                        self.wire.readable().await?;
-                        continue;
-                    }
+                    None => continue,
                 }
             } else {
                 self.scan_pending(upload)
