@@ -29,9 +29,16 @@ def run(command, **more):
 def sink(*options):
     """A sink of the load generator: its port."""
     port = free_port()
-    run([LOAD, "sink", "--listen", f"127.0.0.1:{port}", *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    time.sleep(0.5)
+    sink_at(port, *options)
     return port
+
+
+def sink_at(port, *options):
+    """The same on a port that is known: its process."""
+    command = [LOAD, "sink", "--listen", f"127.0.0.1:{port}", *options]
+    process = run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(0.5)
+    return process
 
 
 @contextlib.contextmanager
