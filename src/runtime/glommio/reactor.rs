@@ -34,6 +34,8 @@ pub(super) struct Source {
     slot: Cell<usize>,
     readable: Direction,
     writable: Direction,
+    /// The peer sends no more, or the socket failed: no edge will tell of that again.
+    ended: Cell<bool>,
 }
 
 #[derive(Default)]
@@ -73,7 +75,9 @@ impl Source {
 
     /// The socket had nothing more to read: the next edge says when.
     pub(super) fn drained(&self) {
-        self.readable.ready.set(false);
+        if !self.ended.get() {
+            self.readable.ready.set(false);
+        }
     }
 
     /// The socket took nothing more: the next edge says when.
@@ -103,6 +107,7 @@ impl Reactor {
             slot: Cell::new(0),
             readable: Direction::default(),
             writable: Direction::default(),
+            ended: Cell::new(false),
         });
         source.writable.ready.set(writable);
         let mut sources = self.sources.borrow_mut();
@@ -142,6 +147,9 @@ impl Reactor {
                 continue;
             };
             let flags = event.flags;
+            if flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR) {
+                source.ended.set(true);
+            }
             if flags.intersects(EventFlags::IN | EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR) {
                 source.readable.set();
             }
