@@ -9,14 +9,13 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
 use rustix::thread::CpuSet;
 
 use crate::runtime::Bell;
 use crate::runtime::os::reactor::Reactor;
+use crate::runtime::os::rest::Rest;
 use crate::runtime::os::{Clock, Engine, OsRuntime, Settings, ShardThread, Syncer};
-use crate::time::Instant;
 
 mod executor;
 mod helper;
@@ -33,6 +32,7 @@ pub type EpollRuntime = OsRuntime<EpollEngine>;
 /// The part of it that is not shared with other runtimes.
 pub struct EpollEngine {
     executor: Rc<Executor>,
+    rest: Rest,
     syncs: Rc<Helper>,
     work: Helper,
 }
@@ -67,9 +67,10 @@ where
     rustix::thread::sched_setaffinity(None, &core)?;
     let clock = Clock::start();
     let reactor = Rc::new(Reactor::new()?);
-    let executor = Rc::new(Executor::new(reactor.clone(), bell.clone(), clock, settings.spin)?);
-    let engine = EpollEngine { executor: executor.clone(), syncs, work };
-    let runtime = OsRuntime::new(engine, reactor, bell, clock);
+    let rest = Rest::new(clock, settings.spin);
+    let executor = Rc::new(Executor::new(reactor.clone(), bell.clone(), rest.clone())?);
+    let engine = EpollEngine { executor: executor.clone(), rest, syncs, work };
+    let runtime = OsRuntime::new(engine, reactor, bell, clock, Rc::default());
     executor.run(async move { body(runtime).await })
 }
 
@@ -78,10 +79,6 @@ impl Engine for EpollEngine {
 
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         self.executor.spawn(task);
-    }
-
-    fn sleep_until(&self, _: Instant, at: Instant) -> impl Future<Output = ()> {
-        self.executor.sleep_until(at)
     }
 
     fn run_blocking<T: Send + 'static>(
@@ -95,8 +92,8 @@ impl Engine for EpollEngine {
         Ok(ThreadFile { file: Arc::new(file.try_clone()?), syncs: self.syncs.clone() })
     }
 
-    fn spun(&self) -> Duration {
-        self.executor.spun()
+    fn rest(&self) -> &Rest {
+        &self.rest
     }
 }
 

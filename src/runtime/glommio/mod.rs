@@ -1,14 +1,16 @@
-//! The runtime on io_uring: glommio's executor, timers and files, with sockets behind one epoll set a shard.
+//! The runtime on io_uring: glommio's executor and files, with sockets behind one epoll set a shard.
 //!
 //! glommio arms one io_uring poll for every wait on every socket, which costs about a quarter of a relayed message.
-//! Here the sockets of a shard sit edge-triggered in an epoll set of their own (`os::reactor`), and glommio watches that
-//! one descriptor: a burst of ready sockets costs one ring entry, and a busy shard none at all.
+//! Here the sockets of a shard sit edge-triggered in an epoll set of their own (`os::reactor`), and one task (`look`) waits for
+//! that: a burst of ready sockets costs one system call, and glommio's rings are entered only where there is a sync.
 
+use std::cell::Cell;
 use std::fs::File;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::{FromRawFd, IntoRawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,13 +19,14 @@ use ::glommio::io::BufferedFile;
 use ::glommio::{LocalExecutorBuilder, Placement, PoolPlacement};
 
 use crate::runtime::os::reactor::Reactor;
-use crate::runtime::os::{Clock, Engine, OsRuntime, Settings, ShardThread, Syncer};
+use crate::runtime::os::rest::Rest;
+use crate::runtime::os::{Clock, Engine, OsRuntime, Settings, ShardThread, Syncer, Tally};
 use crate::runtime::{Bell, Runtime};
-use crate::time::Instant;
 
 mod look;
 mod watchdog;
 
+use look::Look;
 pub use watchdog::Watchdog;
 
 /// How long tasks may run before glommio looks at its rings again: the latency of a finished fdatasync on a busy shard.
@@ -33,7 +36,10 @@ const PREEMPT: Duration = Duration::from_millis(20);
 pub type GlommioRuntime = OsRuntime<GlommioEngine>;
 
 /// glommio's part of it.
-pub struct GlommioEngine(());
+pub struct GlommioEngine {
+    rest: Rest,
+    pending: Rc<Cell<usize>>,
+}
 
 /// Starts a thread pinned to its core and runs `body` on it.
 pub fn start_shard<F>(
@@ -52,10 +58,30 @@ where
         .spin_before_park(settings.spin)
         .blocking_thread_pool_placement(PoolPlacement::Unbound(1))
         .spawn(move || async move {
-            let reactor = Rc::new(Reactor::new()?);
-            let runtime = OsRuntime::new(GlommioEngine(()), reactor.clone(), bell.clone(), Clock::start());
-            runtime.spawn_vital("reactor", look::look(reactor, bell));
-            body(runtime).await
+            let (reactor, clock, tally) = (Rc::new(Reactor::new()?), Clock::start(), Rc::<Tally>::default());
+            let (rest, pending, parked) = (Rest::new(clock, settings.spin), Rc::default(), Rc::default());
+            let look = Look {
+                reactor: reactor.clone(),
+                bell: bell.clone(),
+                rest: rest.clone(),
+                tally: tally.clone(),
+                pending: Rc::clone(&pending),
+                parked: Rc::clone(&parked),
+            };
+            look.prepare()?;
+            let engine = GlommioEngine { rest: rest.clone(), pending: pending.clone() };
+            let runtime = OsRuntime::new(engine, reactor, bell, clock, tally.clone());
+            runtime.spawn_vital("reactor", look.run());
+            runtime.spawn_vital("pulse", look::pulse(rest, parked));
+            let mut body = pin!(body(runtime));
+            let ended = poll_fn(|context| {
+                tally.poll();
+                body.as_mut().poll(context)
+            });
+            let result = ended.await;
+            // glommio sees that this task has ended when it is about to park.
+            pending.set(pending.get() + 1);
+            result
         })
         .map(|thread| {
             ShardThread::new(|| thread.join().map_err(|error| io::Error::other(error.to_string()))?)
@@ -70,14 +96,11 @@ impl Engine for GlommioEngine {
         ::glommio::spawn_local(task).detach();
     }
 
-    async fn sleep_until(&self, now: Instant, at: Instant) {
-        ::glommio::timer::Timer::new(at.since(now)).await;
-    }
-
     async fn run_blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> io::Result<T> {
+        let _pending = Pending::of(&self.pending);
         // A panic inside would hang the waiter for ever: caught on the other side.
         ::glommio::executor()
             .spawn_blocking(move || catch_unwind(AssertUnwindSafe(work)))
@@ -88,15 +111,40 @@ impl Engine for GlommioEngine {
     fn syncer(&self, file: &File) -> io::Result<RingFile> {
         let duplicate = file.try_clone()?;
         // SAFETY: the duplicate descriptor is handed over; nothing else owns it.
-        Ok(RingFile(unsafe { BufferedFile::from_raw_fd(duplicate.into_raw_fd()) }))
+        let file = unsafe { BufferedFile::from_raw_fd(duplicate.into_raw_fd()) };
+        Ok(RingFile { file, pending: self.pending.clone() })
+    }
+
+    fn rest(&self) -> &Rest {
+        &self.rest
+    }
+}
+
+/// While it lives, glommio has to look at its rings.
+struct Pending(Rc<Cell<usize>>);
+
+impl Pending {
+    fn of(pending: &Rc<Cell<usize>>) -> Pending {
+        pending.set(pending.get() + 1);
+        Pending(pending.clone())
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
     }
 }
 
 /// A file as glommio's ring knows it.
-pub struct RingFile(BufferedFile);
+pub struct RingFile {
+    file: BufferedFile,
+    pending: Rc<Cell<usize>>,
+}
 
 impl Syncer for RingFile {
     async fn fdatasync(&self) -> io::Result<()> {
-        self.0.fdatasync().await.map_err(|error| io::Error::other(error.to_string()))
+        let _pending = Pending::of(&self.pending);
+        self.file.fdatasync().await.map_err(|error| io::Error::other(error.to_string()))
     }
 }

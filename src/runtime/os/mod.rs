@@ -19,6 +19,7 @@ use crate::time::{Instant, UnixMillis};
 mod effort;
 pub mod probe;
 pub(super) mod reactor;
+pub(super) mod rest;
 mod segment;
 mod socket;
 
@@ -27,6 +28,7 @@ pub use socket::{SocketDatagram, SocketListener, SocketStream};
 
 use effort::Effort;
 use reactor::Reactor;
+use rest::Rest;
 
 /// What a shard's thread is told.
 #[derive(Clone, Copy, Debug)]
@@ -60,8 +62,6 @@ pub trait Engine: 'static {
 
     /// Starts a task that is never cancelled and never panics.
     fn spawn(&self, task: impl Future<Output = ()> + 'static);
-    /// Waits until `at`, which lies after `now`. Awaited to its end.
-    fn sleep_until(&self, now: Instant, at: Instant) -> impl Future<Output = ()>;
     /// Runs work on another thread. An error: it panicked.
     fn run_blocking<T: Send + 'static>(
         &self,
@@ -69,10 +69,8 @@ pub trait Engine: 'static {
     ) -> impl Future<Output = io::Result<T>>;
     /// What will sync this file.
     fn syncer(&self, file: &std::fs::File) -> io::Result<Self::Syncer>;
-    /// How long the thread looked for work and found none, so far.
-    fn spun(&self) -> Duration {
-        Duration::ZERO
-    }
+    /// What its thread waits for when it has nothing to run.
+    fn rest(&self) -> &Rest;
 }
 
 /// Syncs one file.
@@ -95,19 +93,25 @@ struct Core<E> {
     reactor: Rc<Reactor>,
     bell: Arc<Bell>,
     entropy: RefCell<Entropy>,
-    panics: Rc<Cell<u64>>,
+    tally: Rc<Tally>,
     effort: Effort,
     clock: Clock,
 }
 
 impl<E: Engine> OsRuntime<E> {
-    pub(super) fn new(engine: E, reactor: Rc<Reactor>, bell: Arc<Bell>, clock: Clock) -> OsRuntime<E> {
+    pub(super) fn new(
+        engine: E,
+        reactor: Rc<Reactor>,
+        bell: Arc<Bell>,
+        clock: Clock,
+        tally: Rc<Tally>,
+    ) -> OsRuntime<E> {
         OsRuntime(Rc::new(Core {
             engine,
             reactor,
             bell,
             entropy: RefCell::new(Entropy { pool: [0; 256], left: 0 }),
-            panics: Rc::default(),
+            tally,
             effort: Effort::new(),
             clock,
         }))
@@ -129,6 +133,9 @@ impl Clock {
     }
 }
 
+/// Bytes that one getrandom(2) brings whole, whatever signals arrive.
+const GETRANDOM_WHOLE: usize = 256;
+
 /// Random numbers of the kernel, a pool at a time.
 struct Entropy {
     pool: [u64; 256],
@@ -138,11 +145,13 @@ struct Entropy {
 impl Entropy {
     fn next(&mut self) -> u64 {
         if self.left == 0 {
-            for word in &mut self.pool {
-                let mut bytes = [0; 8];
-                // getrandom of 8 bytes is never short and never fails once the kernel's pool is ready.
+            for words in self.pool.chunks_exact_mut(GETRANDOM_WHOLE / 8) {
+                let mut bytes = [0; GETRANDOM_WHOLE];
+                // So much is never short and never fails once the kernel's pool is ready.
                 let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
-                *word = u64::from_ne_bytes(bytes);
+                for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(8)) {
+                    *word = u64::from_ne_bytes(bytes.try_into().expect("eight bytes"));
+                }
             }
             self.left = self.pool.len();
         }
@@ -151,10 +160,29 @@ impl Entropy {
     }
 }
 
+/// What is counted of the tasks of a shard.
+#[derive(Default)]
+pub(super) struct Tally {
+    panics: Cell<u64>,
+    polls: Cell<u64>,
+}
+
+impl Tally {
+    /// How often tasks were polled so far.
+    pub(super) fn polls(&self) -> u64 {
+        self.polls.get()
+    }
+
+    /// A task is polled.
+    pub(super) fn poll(&self) {
+        self.polls.set(self.polls.get() + 1);
+    }
+}
+
 /// Polls a task with its panics caught.
 struct Guarded<F> {
     task: F,
-    panics: Rc<Cell<u64>>,
+    tally: Rc<Tally>,
     /// The name of a task the shard cannot live without.
     vital: Option<&'static str>,
 }
@@ -166,10 +194,11 @@ impl<F: Future<Output = ()>> Future for Guarded<F> {
         let this = unsafe { self.get_unchecked_mut() };
         // SAFETY: as above.
         let task = unsafe { Pin::new_unchecked(&mut this.task) };
+        this.tally.poll();
         match catch_unwind(AssertUnwindSafe(|| task.poll(context))) {
             Ok(poll) => poll,
             Err(_) => {
-                this.panics.set(this.panics.get() + 1);
+                this.tally.panics.set(this.tally.panics.get() + 1);
                 if let Some(name) = this.vital {
                     eprintln!(
                         "relevo: the {name} task panicked; ending the process, recovery is the way back"
@@ -204,28 +233,25 @@ impl<E: Engine> Runtime for OsRuntime<E> {
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {
-        let panics = self.0.panics.clone();
-        self.0.engine.spawn(Guarded { task, panics, vital: None });
+        let tally = self.0.tally.clone();
+        self.0.engine.spawn(Guarded { task, tally, vital: None });
     }
 
     fn spawn_vital(&self, name: &'static str, task: impl Future<Output = ()> + 'static) {
-        let panics = self.0.panics.clone();
-        self.0.engine.spawn(Guarded { task, panics, vital: Some(name) });
+        let tally = self.0.tally.clone();
+        self.0.engine.spawn(Guarded { task, tally, vital: Some(name) });
     }
 
     fn panics(&self) -> u64 {
-        self.0.panics.get()
+        self.0.tally.panics.get()
     }
 
     fn worked(&self) -> Duration {
-        self.0.effort.total().saturating_sub(self.0.engine.spun())
+        self.0.effort.total().saturating_sub(self.0.engine.rest().spin.spent())
     }
 
     async fn sleep_until(&self, at: Instant) {
-        let now = self.now();
-        if at > now {
-            self.0.engine.sleep_until(now, at).await;
-        }
+        self.0.engine.rest().sleepers.until(at).await;
     }
 
     fn yield_now(&self) -> impl Future<Output = ()> {
