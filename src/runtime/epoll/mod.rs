@@ -1,7 +1,7 @@
 //! The runtime on plain epoll, for machines that refuse io_uring: an executor of its own, and two threads a shard that block.
 //!
 //! A busy shard makes one epoll_wait for a batch of ready sockets and nothing else; wakes on the shard's own thread are a compare
-//! and a push (`waker`). What blocks has two threads (`helper`): a sync must not wait until a segment was filled with zeroes.
+//! and a push (`waker`). What blocks has two threads (`os::helper`): a sync must not wait until a segment was filled with zeroes.
 
 use std::fs::File;
 use std::future::Future;
@@ -13,18 +13,17 @@ use std::thread;
 use rustix::thread::CpuSet;
 
 use crate::runtime::Bell;
+use crate::runtime::os::helper::Helper;
 use crate::runtime::os::reactor::Reactor;
 use crate::runtime::os::rest::Rest;
 use crate::runtime::os::{Clock, Engine, OsRuntime, Settings, ShardThread, Syncer};
 
 mod executor;
-mod helper;
 #[cfg(test)]
 mod tests;
 mod waker;
 
 use executor::Executor;
-use helper::Helper;
 
 /// One core's runtime on plain epoll.
 pub type EpollRuntime = OsRuntime<EpollEngine>;
@@ -60,8 +59,8 @@ where
     F: Future<Output = io::Result<()>> + 'static,
 {
     // The helpers start before the thread is pinned: they mostly sleep, and wake where a core is free.
-    let syncs = Rc::new(Helper::start("relevo-sync")?);
-    let work = Helper::start("relevo-work")?;
+    let syncs = Rc::new(Helper::start("relevo-sync", || ())?);
+    let work = Helper::start("relevo-work", || ())?;
     let mut core = CpuSet::new();
     core.set(settings.core);
     rustix::thread::sched_setaffinity(None, &core)?;

@@ -1,17 +1,18 @@
 //! The task that turns what the epoll set holds into wakes, and sleeps for the whole thread.
 //!
 //! Parking an executor of glommio costs six to seven entries into its rings and a membarrier. So this task waits in the epoll set
-//! itself, with the thread, whenever nothing is under way that only glommio's rings would tell of: sockets, the bell and the
-//! next sleeper all reach the set or its timeout. While a sync or blocking work is under way glommio parks, with the set as one
-//! poll entry of its ring.
+//! itself, with the thread: sockets, the bell, the next sleeper and glommio's rings all reach the set or its timeout. glommio gets a
+//! turn with its rings when a sync is to be started, when a ring has something, and when the helper thread has finished something.
+//! Where its rings are not known it parks for a sync, with the set as one poll entry of its ring.
 
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
-use std::os::fd::FromRawFd;
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use rustix::event::EventfdFlags;
 use rustix::event::epoll::EventFlags;
 
 use crate::runtime::Bell;
-use crate::runtime::os::reactor::{Events, Reactor};
+use crate::runtime::os::reactor::{Events, Reactor, Source};
 use crate::runtime::os::rest::Rest;
 use crate::runtime::os::{Tally, YieldNow};
 
@@ -28,6 +29,8 @@ use crate::runtime::os::{Tally, YieldNow};
 const ROUNDS: u32 = 16;
 /// Turns the other tasks get before the sockets are looked at again, if they still have something to do.
 const TURNS: u32 = 16;
+/// Longer than it takes to make a timer, shorter than glommio's way to its rings.
+const TURN: Duration = Duration::from_micros(1);
 /// How late a sleeper may be while glommio is parked.
 const PULSE: Duration = Duration::from_millis(10);
 
@@ -37,9 +40,23 @@ pub(super) struct Look {
     pub(super) bell: Arc<Bell>,
     pub(super) rest: Rest,
     pub(super) tally: Rc<Tally>,
-    /// What only glommio's rings would tell of: syncs and blocking work under way, and the end of the shard.
-    pub(super) pending: Rc<Cell<usize>>,
+    pub(super) pending: Rc<Pending>,
+    /// glommio's rings, if they are known.
+    pub(super) rings: Vec<Rc<Source>>,
     pub(super) parked: Rc<Parked>,
+}
+
+/// What is under way in glommio.
+#[derive(Default)]
+pub(super) struct Pending {
+    /// A sync was begun that glommio has not passed to the kernel yet.
+    pub(super) begun: Cell<bool>,
+    /// Syncs under way.
+    pub(super) syncs: Cell<usize>,
+    /// The shard has come to its end.
+    pub(super) ended: Cell<bool>,
+    /// The helper thread has woken tasks, which glommio does not know until it has a turn.
+    pub(super) helped: Arc<AtomicBool>,
 }
 
 /// Whether glommio is parked while sleepers wait.
@@ -51,21 +68,21 @@ pub(super) struct Parked {
 }
 
 impl Look {
-    /// Lets the bell write into the set.
-    pub(super) fn prepare(&self) -> io::Result<()> {
-        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
-        let eventfd = rustix::event::eventfd(0, flags)?;
-        self.reactor.register(eventfd.try_clone()?, EventFlags::IN, false)?;
-        self.bell.call_by(eventfd);
+    /// Adds to the set what calls from other threads, and glommio's rings.
+    pub(super) fn prepare(&mut self, call: OwnedFd, rings: Vec<OwnedFd>) -> io::Result<()> {
+        self.reactor.register(call, EventFlags::IN, false)?;
+        for ring in rings {
+            self.rings.push(self.reactor.register(ring, EventFlags::IN, false)?);
+        }
         Ok(())
     }
 
-    /// Never ends: lets the others run, looks, wakes; sleeps when nobody has anything to do.
+    /// Lets the others run, looks, wakes; sleeps when nobody has anything to do. Ends with the shard.
     pub(super) async fn run(self) {
         let mut events = Events::new();
         self.bell.awake();
         let mut rounds = 0;
-        loop {
+        while !self.pending.ended.get() {
             let mut quiet = self.let_run().await;
             self.bell.beat();
             let (fired, next) = self.rest.sleepers.fire();
@@ -74,23 +91,37 @@ impl Look {
                 quiet = false;
             }
             quiet &= fired == 0;
-            if self.pending.get() == 0 {
-                rounds = 0;
-                if quiet {
-                    self.wait(&mut events, next);
-                } else {
-                    self.reactor.poll(&mut events, Some(Duration::ZERO));
+            if self.must_park() {
+                rounds += 1;
+                let found = self.reactor.poll(&mut events, Some(Duration::ZERO)) > 0;
+                if (quiet && !found) || rounds >= ROUNDS {
+                    rounds = 0;
+                    self.park().await;
                 }
-                continue;
+            } else if self.is_turn() {
+                self.reactor.poll(&mut events, Some(Duration::ZERO));
+                turn().await;
+            } else if quiet {
+                self.wait(&mut events, next);
+            } else {
+                self.reactor.poll(&mut events, Some(Duration::ZERO));
             }
-            rounds += 1;
-            let found = self.reactor.poll(&mut events, Some(Duration::ZERO)) > 0;
-            if (!quiet || found) && rounds < ROUNDS {
-                continue;
-            }
-            rounds = 0;
-            self.park().await;
         }
+        // Nobody need watch over it any more.
+        self.bell.fall_asleep();
+    }
+
+    /// Something is under way whose end would not reach the set.
+    fn must_park(&self) -> bool {
+        self.rings.is_empty() && self.pending.syncs.get() > 0
+    }
+
+    /// A sync is to be started, a ring has something, or the helper.
+    fn is_turn(&self) -> bool {
+        let helped = &self.pending.helped;
+        let helped = helped.load(Ordering::Relaxed) && helped.swap(false, Ordering::SeqCst);
+        let finished = self.rings.iter().fold(false, |found, ring| ring.take_readable() || found);
+        self.pending.begun.replace(false) || finished || helped
     }
 
     /// Lets the others run; true if none of them is ready any more. The run queue is in order of wakes, so that if nobody
@@ -139,6 +170,21 @@ impl Look {
     }
 }
 
+/// Lets glommio enter its rings and come back: a timer of its own that is due by then keeps it from parking.
+async fn turn() {
+    let mut left = false;
+    while !left {
+        let mut timer = ::glommio::timer::Timer::new(TURN);
+        poll_fn(|context| {
+            let polled = Pin::new(&mut timer).poll(context);
+            // One that was due before it was first polled has not let glommio in.
+            left |= polled.is_pending();
+            polled
+        })
+        .await;
+    }
+}
+
 /// Wakes the sleepers that are due while glommio is parked. Never ends.
 pub(super) async fn pulse(rest: Rest, parked: Rc<Parked>) {
     loop {
@@ -154,6 +200,11 @@ pub(super) async fn pulse(rest: Rest, parked: Rc<Parked>) {
         ::glommio::timer::Timer::new(next.unwrap_or(PULSE).min(PULSE)).await;
         rest.sleepers.fire();
     }
+}
+
+/// An eventfd for calls from other threads. Nobody reads it: the set is edge-triggered, so that each write makes an event.
+pub(super) fn eventfd() -> io::Result<OwnedFd> {
+    Ok(rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?)
 }
 
 /// Waits until the set has events, as one poll entry of glommio's ring. glommio has no public call for that, but a

@@ -8,29 +8,32 @@ use std::cell::Cell;
 use std::fs::File;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::os::fd::{FromRawFd, IntoRawFd};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ::glommio::io::BufferedFile;
 use ::glommio::{LocalExecutorBuilder, Placement, PoolPlacement};
 
+use crate::runtime::os::helper::Helper;
 use crate::runtime::os::reactor::Reactor;
 use crate::runtime::os::rest::Rest;
 use crate::runtime::os::{Clock, Engine, OsRuntime, Settings, ShardThread, Syncer, Tally};
 use crate::runtime::{Bell, Runtime};
 
 mod look;
+mod rings;
 mod watchdog;
 
-use look::Look;
+use look::{Look, Parked, Pending};
 pub use watchdog::Watchdog;
 
-/// How long tasks may run before glommio looks at its rings again: the latency of a finished fdatasync on a busy shard.
-const PREEMPT: Duration = Duration::from_millis(20);
+/// How long tasks that never pause may run before glommio looks at its rings by itself. Long, because `look` says when it has to, and because each
+/// time may meet the defect that `watchdog` is for.
+const PREEMPT: Duration = Duration::from_millis(100);
 
 /// One core's runtime on glommio.
 pub type GlommioRuntime = OsRuntime<GlommioEngine>;
@@ -38,7 +41,8 @@ pub type GlommioRuntime = OsRuntime<GlommioEngine>;
 /// glommio's part of it.
 pub struct GlommioEngine {
     rest: Rest,
-    pending: Rc<Cell<usize>>,
+    pending: Rc<Pending>,
+    work: Helper,
 }
 
 /// Starts a thread pinned to its core and runs `body` on it.
@@ -50,7 +54,43 @@ pub fn start_shard<F>(
 where
     F: Future<Output = io::Result<()>> + 'static,
 {
-    LocalExecutorBuilder::new(Placement::Fixed(settings.core))
+    start(settings, bell, true, body)
+}
+
+/// The same where glommio's rings cannot be found.
+#[cfg(test)]
+pub(super) fn start_parking<F>(
+    settings: Settings,
+    bell: Arc<Bell>,
+    body: impl FnOnce(GlommioRuntime) -> F + Send + 'static,
+) -> io::Result<ShardThread>
+where
+    F: Future<Output = io::Result<()>> + 'static,
+{
+    start(settings, bell, false, body)
+}
+
+fn start<F>(
+    settings: Settings,
+    bell: Arc<Bell>,
+    rings: bool,
+    body: impl FnOnce(GlommioRuntime) -> F + Send + 'static,
+) -> io::Result<ShardThread>
+where
+    F: Future<Output = io::Result<()>> + 'static,
+{
+    let (call, helped) = (look::eventfd()?, Arc::new(AtomicBool::new(false)));
+    bell.call_by(call.try_clone()?);
+    let (helpers_call, helper_did) = (call.try_clone()?, helped.clone());
+    // The helper starts here and not on the thread that is pinned: it runs where a core is free.
+    let work = Helper::start("relevo-work", move || {
+        helper_did.store(true, Ordering::SeqCst);
+        let _ = rustix::io::write(&helpers_call, &1u64.to_ne_bytes());
+    })?;
+    let one_at_a_time = rings::one_at_a_time();
+    let before = rings::open();
+    let (begun, made) = std::sync::mpsc::channel::<()>();
+    let thread = LocalExecutorBuilder::new(Placement::Fixed(settings.core))
         .name("relevo-shard")
         .io_memory(0)
         .ring_depth(settings.ring_depth)
@@ -58,35 +98,60 @@ where
         .spin_before_park(settings.spin)
         .blocking_thread_pool_placement(PoolPlacement::Unbound(1))
         .spawn(move || async move {
-            let (reactor, clock, tally) = (Rc::new(Reactor::new()?), Clock::start(), Rc::<Tally>::default());
-            let (rest, pending, parked) = (Rest::new(clock, settings.spin), Rc::default(), Rc::default());
-            let look = Look {
-                reactor: reactor.clone(),
-                bell: bell.clone(),
-                rest: rest.clone(),
-                tally: tally.clone(),
-                pending: Rc::clone(&pending),
-                parked: Rc::clone(&parked),
-            };
-            look.prepare()?;
-            let engine = GlommioEngine { rest: rest.clone(), pending: pending.clone() };
-            let runtime = OsRuntime::new(engine, reactor, bell, clock, tally.clone());
-            runtime.spawn_vital("reactor", look.run());
-            runtime.spawn_vital("pulse", look::pulse(rest, parked));
-            let mut body = pin!(body(runtime));
-            let ended = poll_fn(|context| {
-                tally.poll();
-                body.as_mut().poll(context)
-            });
-            let result = ended.await;
-            // glommio sees that this task has ended when it is about to park.
-            pending.set(pending.get() + 1);
-            result
+            let rings = if rings { rings::since(&before) } else { Ok(Vec::new()) };
+            drop(begun);
+            run(settings, bell, work, Calls { call, helped, rings: rings? }, body).await
         })
-        .map(|thread| {
-            ShardThread::new(|| thread.join().map_err(|error| io::Error::other(error.to_string()))?)
-        })
-        .map_err(|error| io::Error::other(error.to_string()))
+        .map_err(|error| io::Error::other(error.to_string()))?;
+    // It says so by dropping its end, or ends.
+    let _ = made.recv();
+    drop(one_at_a_time);
+    Ok(ShardThread::new(|| thread.join().map_err(|error| io::Error::other(error.to_string()))?))
+}
+
+/// What reaches the shard's set from outside of its tasks.
+struct Calls {
+    /// For the bell and the helper.
+    call: OwnedFd,
+    helped: Arc<AtomicBool>,
+    rings: Vec<OwnedFd>,
+}
+
+async fn run<F>(
+    settings: Settings,
+    bell: Arc<Bell>,
+    work: Helper,
+    calls: Calls,
+    body: impl FnOnce(GlommioRuntime) -> F,
+) -> io::Result<()>
+where
+    F: Future<Output = io::Result<()>> + 'static,
+{
+    let (reactor, clock, tally) = (Rc::new(Reactor::new()?), Clock::start(), Rc::<Tally>::default());
+    let (rest, parked) = (Rest::new(clock, settings.spin), Rc::<Parked>::default());
+    let pending = Rc::new(Pending { helped: calls.helped, ..Pending::default() });
+    let mut look = Look {
+        reactor: reactor.clone(),
+        bell: bell.clone(),
+        rest: rest.clone(),
+        tally: tally.clone(),
+        pending: pending.clone(),
+        parked: parked.clone(),
+        rings: Vec::new(),
+    };
+    look.prepare(calls.call, calls.rings)?;
+    let engine = GlommioEngine { rest: rest.clone(), pending: pending.clone(), work };
+    let runtime = OsRuntime::new(engine, reactor, bell, clock, tally.clone());
+    runtime.spawn_vital("reactor", look.run());
+    runtime.spawn_vital("pulse", look::pulse(rest, parked));
+    let mut body = pin!(body(runtime));
+    let ended = poll_fn(|context| {
+        tally.poll();
+        body.as_mut().poll(context)
+    });
+    let result = ended.await;
+    pending.ended.set(true);
+    result
 }
 
 impl Engine for GlommioEngine {
@@ -96,16 +161,11 @@ impl Engine for GlommioEngine {
         ::glommio::spawn_local(task).detach();
     }
 
-    async fn run_blocking<T: Send + 'static>(
+    fn run_blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> io::Result<T> {
-        let _pending = Pending::of(&self.pending);
-        // A panic inside would hang the waiter for ever: caught on the other side.
-        ::glommio::executor()
-            .spawn_blocking(move || catch_unwind(AssertUnwindSafe(work)))
-            .await
-            .map_err(|_| io::Error::other("work on the helper thread panicked"))
+    ) -> impl Future<Output = io::Result<T>> {
+        self.work.run(work)
     }
 
     fn syncer(&self, file: &File) -> io::Result<RingFile> {
@@ -120,17 +180,17 @@ impl Engine for GlommioEngine {
     }
 }
 
-/// While it lives, glommio has to look at its rings.
-struct Pending(Rc<Cell<usize>>);
+/// Counts something that is under way for as long as it lives.
+struct UnderWay<'a>(&'a Cell<usize>);
 
-impl Pending {
-    fn of(pending: &Rc<Cell<usize>>) -> Pending {
-        pending.set(pending.get() + 1);
-        Pending(pending.clone())
+impl UnderWay<'_> {
+    fn new(count: &Cell<usize>) -> UnderWay<'_> {
+        count.set(count.get() + 1);
+        UnderWay(count)
     }
 }
 
-impl Drop for Pending {
+impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         self.0.set(self.0.get() - 1);
     }
@@ -139,12 +199,13 @@ impl Drop for Pending {
 /// A file as glommio's ring knows it.
 pub struct RingFile {
     file: BufferedFile,
-    pending: Rc<Cell<usize>>,
+    pending: Rc<Pending>,
 }
 
 impl Syncer for RingFile {
     async fn fdatasync(&self) -> io::Result<()> {
-        let _pending = Pending::of(&self.pending);
+        let _under_way = UnderWay::new(&self.pending.syncs);
+        self.pending.begun.set(true);
         self.file.fdatasync().await.map_err(|error| io::Error::other(error.to_string()))
     }
 }

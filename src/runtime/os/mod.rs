@@ -17,11 +17,14 @@ use crate::runtime::{Bell, Runtime, SegmentMap};
 use crate::time::{Instant, UnixMillis};
 
 mod effort;
+pub(super) mod helper;
 pub mod probe;
 pub(super) mod reactor;
 pub(super) mod rest;
 mod segment;
 mod socket;
+#[cfg(test)]
+mod tests;
 
 pub use segment::FileSegment;
 pub use socket::{SocketDatagram, SocketListener, SocketStream};

@@ -73,6 +73,11 @@ impl Source {
         self.writable.poll(context)
     }
 
+    /// Whether it became readable since the last time: for what nobody reads.
+    pub(in crate::runtime) fn take_readable(&self) -> bool {
+        self.readable.ready.replace(false)
+    }
+
     /// The socket had nothing more to read: the next edge says when.
     pub(in crate::runtime) fn drained(&self) {
         self.readable.ready.set(false);

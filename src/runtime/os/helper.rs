@@ -12,7 +12,7 @@ type Job = Box<dyn FnOnce() + Send>;
 
 /// A helper thread and what waits for it: as many jobs at most as the shard has tasks. It ends when this is dropped, after the
 /// jobs it was given.
-pub(super) struct Helper {
+pub(in crate::runtime) struct Helper {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
@@ -30,16 +30,16 @@ struct State {
 }
 
 impl Helper {
-    /// Starts the thread, which may run on the cores its starter may.
-    pub(super) fn start(name: &str) -> io::Result<Helper> {
+    /// Starts the thread, which may run on the cores its starter may. It calls `done` after each job.
+    pub(in crate::runtime) fn start(name: &str, done: impl Fn() + Send + 'static) -> io::Result<Helper> {
         let shared = Arc::new(Shared::default());
         let theirs = shared.clone();
-        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || theirs.work())?;
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || theirs.work(done))?;
         Ok(Helper { shared, thread: Some(thread) })
     }
 
     /// Runs `work` there, after what was given before. An error: it panicked.
-    pub(super) async fn run<T: Send + 'static>(
+    pub(in crate::runtime) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> io::Result<T> {
@@ -67,12 +67,13 @@ impl Shared {
         self.called.notify_one();
     }
 
-    fn work(&self) {
+    fn work(&self, done: impl Fn()) {
         let mut state = lock(&self.state);
         loop {
             if let Some(job) = state.jobs.pop_front() {
                 drop(state);
                 job();
+                done();
                 state = lock(&self.state);
             } else if state.ending {
                 return;
