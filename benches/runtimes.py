@@ -5,7 +5,7 @@
 
 Two relays of two shards, one on each runtime, used in turn: messages of 10 KiB over kept connections with a sink behind, the time is
 that until the last is delivered; one client that says NOOP and waits for the answer; ten seconds of nothing. Ratios count, not
-absolute numbers. BENCH_DIR says where the spools lie (a real disk; default /var/tmp), SPIN is `tuning.spin` (default 0us).
+absolute numbers. The NOOPs go to relays of one shard from a client on another core. BENCH_DIR says where the spools lie (a real disk; default /var/tmp), SPIN is `tuning.spin` (default 0us).
 """
 import os
 import socket
@@ -52,7 +52,7 @@ def latency(relay):
     return times[NOOPS // 2], times[NOOPS * 99 // 100]
 
 
-def compare(what, measure):
+def compare(what, measure, relays):
     """Measures one after the other, as often as there are rounds; prints the medians and the median of the ratios."""
     rows = []
     for number in range(ROUNDS):
@@ -72,8 +72,12 @@ with node.home("runtimes") as directory:
     relays = {name: node.Relay(f"{directory}/{name}", sink, more=tuning.format(name, spin)) for name in RUNTIMES}
     for relay in relays.values():
         mail(relay)
-    compare(("messages a second", "us of CPU a message"), mail)
-    compare(("us for a NOOP, median", "us for a NOOP, 99 of 100"), latency)
+    compare(("messages a second", "us of CPU a message"), mail, relays)
+    single = {name: node.Relay(f"{directory}/{name}-1", sink, shards=1, more=tuning.format(name, spin)) for name in RUNTIMES}
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(cores)})
+    compare(("us for a NOOP, median", "us for a NOOP, 99 of 100"), latency, single)
+    os.sched_setaffinity(0, cores)
     time.sleep(15)
     before = {name: relay.cpu() for name, relay in relays.items()}
     time.sleep(10)
