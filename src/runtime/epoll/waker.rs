@@ -164,7 +164,7 @@ impl Queue {
 
     /// A descriptor that becomes readable, by an edge, when a sleeping executor is woken from afar.
     pub(super) fn eventfd(&self) -> io::Result<OwnedFd> {
-        Ok(self.remote.eventfd.try_clone()?)
+        self.remote.eventfd.try_clone()
     }
 
     /// A new task has its place in `slot`; it is to be polled.
@@ -204,11 +204,13 @@ impl Queue {
     }
 
     fn wake(&self, token: Token) {
-        if let Some(state) = self.states.borrow_mut().get_mut(token.slot()) {
-            if state.generation == token.generation() && state.taken && !state.queued {
-                state.queued = true;
-                self.ready.borrow_mut().push_back(token.slot() as u32);
-            }
+        if let Some(state) = self.states.borrow_mut().get_mut(token.slot())
+            && state.generation == token.generation()
+            && state.taken
+            && !state.queued
+        {
+            state.queued = true;
+            self.ready.borrow_mut().push_back(token.slot() as u32);
         }
     }
 

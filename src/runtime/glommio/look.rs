@@ -120,7 +120,7 @@ impl Look {
     fn is_turn(&self) -> bool {
         let helped = &self.pending.helped;
         let helped = helped.load(Ordering::Relaxed) && helped.swap(false, Ordering::SeqCst);
-        let finished = self.rings.iter().fold(false, |found, ring| ring.take_readable() || found);
+        let finished = self.rings.iter().filter(|ring| ring.take_readable()).count() > 0;
         self.pending.begun.replace(false) || finished || helped
     }
 

@@ -159,7 +159,6 @@ fn yielding_lets_every_other_task_run_once<G: Ground>() {
 }
 
 /// Tasks that are always ready must not keep sockets, timers and other threads out.
-
 fn a_busy_shard_sees_timers_sockets_and_other_threads<G: Ground>() {
     on_shard::<G, _, _>(|runtime| async move {
         let stop = Rc::new(Cell::new(false));
@@ -232,7 +231,6 @@ fn a_panic_ends_one_task_and_is_counted<G: Ground>() {
 }
 
 /// Plays the process that ends; started by the test below.
-
 fn vital_victim<G: Ground>() {
     on_shard::<G, _, _>(|runtime| async move {
         runtime.spawn_vital("test", async { panic!("on purpose") });
@@ -301,7 +299,6 @@ fn segments_are_made_written_synced_and_read<G: Ground>() {
 }
 
 /// Work that blocks for long holds up neither the shard nor a sync.
-
 fn a_sync_does_not_wait_for_blocking_work<G: Ground>() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("00000.seg");
