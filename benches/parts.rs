@@ -8,7 +8,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use relevo::runtime::glommio::{self, FileSegment, GlommioRuntime};
+use relevo::runtime::glommio::{self, GlommioRuntime};
+use relevo::runtime::os::Settings;
 use relevo::runtime::{Bell, Runtime, Segment};
 use relevo::spool::Lane;
 use relevo::spool::batch::Item;
@@ -46,7 +47,7 @@ struct Store {
     runtime: GlommioRuntime,
     directory: PathBuf,
     lane: Lane,
-    segments: Vec<FileSegment>,
+    segments: Vec<<GlommioRuntime as Runtime>::Segment>,
 }
 
 impl Store {
@@ -126,7 +127,8 @@ fn append(criterion: &mut Criterion) {
     let scratch = scratch();
     let directory = scratch.path().to_owned();
     let ((ask, asked), (tell, told)) = (channel(), channel());
-    let shard = glommio::start_shard(0, 0, Arc::new(Bell::new()), move |runtime| async move {
+    let settings = Settings { core: 0, spin: Duration::ZERO, ring_depth: 128 };
+    let shard = glommio::start_shard(settings, Arc::new(Bell::new()), move |runtime| async move {
         serve(runtime, directory, asked, tell).await;
         Ok(())
     });

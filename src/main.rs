@@ -11,7 +11,7 @@ use clap::{Parser, Subcommand};
 use relevo::config::{Config, ConfigError};
 use relevo::node::Node;
 use relevo::policy::accounts;
-use relevo::runtime::glommio::probe;
+use relevo::runtime::os::probe;
 use relevo::runtime::process;
 
 /// A bulk-mail relay: one shard a core, every message on disk before its 250.
@@ -94,6 +94,7 @@ fn run(path: &Path) -> Result<(), String> {
     let config = load(path)?;
     process::hold_signals();
     let node = Node::start(config)?;
+    eprintln!("relevo: {} shards on {}", node.instruments.len(), node.runtime);
     for listener in &node.settings.listeners {
         eprintln!("relevo: listening on {}", listener.address);
     }

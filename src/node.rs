@@ -8,15 +8,16 @@ use std::time::Duration;
 
 use crossbeam::channel::{Receiver, unbounded};
 
-use crate::config::{Config, Particulars, value};
+use crate::config::{Config, Particulars, RuntimeChoice, value};
 use crate::control::{self, Control};
 use crate::limits;
 use crate::observe::Instruments;
 use crate::policy::accounts::Accounts;
 use crate::policy::tls;
-use crate::runtime::Bell;
-use crate::runtime::glommio::{self, ShardThread, Watchdog, probe};
+use crate::runtime::glommio::Watchdog;
+use crate::runtime::os::{self, ShardThread, probe};
 use crate::runtime::process::{self, DirectoryLock, LockError};
+use crate::runtime::{Bell, epoll, glommio};
 use crate::shard::deal::Deal;
 use crate::shard::mesh::Mesh;
 use crate::shard::start::{self, Report, Setup};
@@ -34,6 +35,8 @@ pub struct Node {
     pub settings: Arc<Config>,
     /// What its shards count.
     pub instruments: Vec<Arc<Instruments>>,
+    /// What the shards run on.
+    pub runtime: &'static str,
     /// Live messages found in the spool at start.
     pub recovered: usize,
     mesh: Arc<Mesh>,
@@ -49,7 +52,7 @@ impl Node {
     pub fn start(mut config: Config) -> Result<Node, String> {
         let cores = probe::cores();
         let shards = config.shard_count(cores.len());
-        judge(&config, shards, &cores)?;
+        let engine = judge(&config, shards, &cores)?;
         let data_dir = config.node.data_dir.clone();
         let lock = lock(&data_dir)?;
         let id = process::node_id(&data_dir).map_err(|error| format!("{}: {error}", data_dir.display()))?;
@@ -68,20 +71,26 @@ impl Node {
             http: settings.control.http,
             log: settings.log.clone(),
             draining: draining.clone(),
+            runtime: engine.name(),
         })?;
-        let watchdog =
-            Watchdog::start(bells.clone()).map_err(|error| format!("cannot start a thread: {error}"))?;
+        let watchdog = match engine {
+            Engine::Glommio => Some(
+                Watchdog::start(bells.clone()).map_err(|error| format!("cannot start a thread: {error}"))?,
+            ),
+            Engine::Epoll => None,
+        };
         let (reports, inbox) = unbounded();
         let tls_client = tls::Client::new().map_err(|error| error.to_string())?;
         let mut node = Node {
             settings: settings.clone(),
             instruments: instruments.clone(),
+            runtime: engine.name(),
             recovered: 0,
             mesh: mesh.clone(),
             threads: Vec::new(),
             control: Some(control),
             draining,
-            watchdog: Some(watchdog),
+            watchdog,
             _lock: lock,
         };
         for (index, (bell, particulars)) in bells.into_iter().zip(particulars).enumerate() {
@@ -99,8 +108,7 @@ impl Node {
                 tls_client: tls_client.clone(),
                 reports: reports.clone(),
             };
-            let thread = glommio::start_shard(index, core, bell, move |runtime| start::run(runtime, setup));
-            match thread {
+            match engine.start_shard(core, bell, setup) {
                 Ok(thread) => node.threads.push(thread),
                 Err(error) => {
                     node.stop();
@@ -156,18 +164,65 @@ impl Node {
     }
 }
 
-/// Whether the configuration fits the machine, and the machine lets shards run.
-fn judge(config: &Config, shards: usize, cores: &[usize]) -> Result<(), String> {
+/// Whether the configuration fits the machine, and what the machine lets shards run on.
+fn judge(config: &Config, shards: usize, cores: &[usize]) -> Result<Engine, String> {
     if let Some(error) = config.judge_shards(shards, Some(cores)).first() {
         return Err(error.to_string());
     }
-    probe::check(shards).map_err(|refusal| format!("{}; {}", refusal.problem, refusal.fix))
+    probe::check_files().map_err(in_words)?;
+    choose(config.tuning.runtime, shards)
 }
 
 /// Which shard keeps which of the lanes there are.
 fn deal(particulars: &[Particulars], data_dir: &Path) -> Deal {
     let wishes: Vec<_> = particulars.iter().map(|one| one.lanes.clone()).collect();
     Deal::chosen(&wishes, lanes(data_dir))
+}
+
+/// What the shards run on.
+#[derive(Clone, Copy)]
+enum Engine {
+    Glommio,
+    Epoll,
+}
+
+impl Engine {
+    fn name(self) -> &'static str {
+        match self {
+            Engine::Glommio => "glommio",
+            Engine::Epoll => "epoll",
+        }
+    }
+
+    fn start_shard(self, core: usize, bell: Arc<Bell>, setup: Setup) -> std::io::Result<ShardThread> {
+        let (spin, ring_depth) = (setup.particulars.spin, setup.settings.tuning.ring_depth);
+        let settings = os::Settings { core, spin, ring_depth };
+        match self {
+            Engine::Glommio => {
+                glommio::start_shard(settings, bell, move |runtime| start::run(runtime, setup))
+            }
+            Engine::Epoll => epoll::start_shard(settings, bell, move |runtime| start::run(runtime, setup)),
+        }
+    }
+}
+
+/// What is configured, or what this machine allows.
+fn choose(choice: RuntimeChoice, shards: usize) -> Result<Engine, String> {
+    if choice == RuntimeChoice::Epoll {
+        return Ok(Engine::Epoll);
+    }
+    match probe::check_ring(shards) {
+        Ok(()) => Ok(Engine::Glommio),
+        Err(refusal) if choice == RuntimeChoice::Auto => {
+            eprintln!("relevo: {}; running on epoll instead", refusal.problem);
+            Ok(Engine::Epoll)
+        }
+        Err(refusal) => Err(in_words(refusal)),
+    }
+}
+
+fn in_words(refusal: probe::Refusal) -> String {
+    format!("{}; {}", refusal.problem, refusal.fix)
 }
 
 /// Resolves port 0, finds ports that are taken, reads certificates.

@@ -7,11 +7,12 @@ use std::path::Path;
 use std::process::Command;
 
 /// Runs one story; its words are shown when it fails.
-fn tell(book: &str, story: &str) {
+fn tell(book: &str, story: &str, runtime: Option<&str>) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers").join(book);
     // No story takes long; one that hangs is a failure, not a wait.
     let done = Command::new("timeout")
         .env("PYTHONDONTWRITEBYTECODE", "1")
+        .envs(runtime.map(|name| ("RELEVO_RUNTIME", name)))
         .args(["--kill-after=5", "300", "python3"])
         .arg(script)
         .args([story, env!("CARGO_BIN_EXE_relevo")])
@@ -22,15 +23,15 @@ fn tell(book: &str, story: &str) {
 }
 
 macro_rules! stories {
-    ($book:literal: $($story:ident),* $(,)?) => {
+    ($book:literal, $runtime:expr; $($story:ident),* $(,)?) => {
         $(#[test]
         fn $story() {
-            tell($book, stringify!($story));
+            crate::tell($book, stringify!($story), $runtime);
         })*
     };
 }
 
-stories!("stories.py":
+stories!("stories.py", None;
     bodies_pass_byte_for_byte,
     recipients_share_transactions,
     a_hop_without_pipelining,
@@ -45,11 +46,12 @@ stories!("stories.py":
     a_drain_finishes_what_is_under_way,
     mx_answers_of_a_real_name_server,
     starts_are_all_or_nothing,
+    a_machine_without_io_uring,
     nothing_acknowledged_is_lost_by_kills,
     real_tools_pass,
 );
 
-stories!("spool_tools.py":
+stories!("spool_tools.py", None;
     stored_mail_can_be_listed_shown_and_exported,
     large_bodies_are_exported_whole,
     damage_is_found_and_named,
@@ -58,3 +60,22 @@ stories!("spool_tools.py":
     adopted_mail_is_returned_when_refused,
     wrong_usage_changes_nothing,
 );
+
+/// Once more, on the runtime that needs no io_uring.
+mod epoll {
+    stories!("stories.py", Some("epoll");
+        bodies_pass_byte_for_byte,
+        temporary_refusals_are_retried,
+        permanent_refusals_are_returned_once,
+        a_line_cut_anywhere_delays_and_loses_nothing,
+        a_hop_that_is_down_at_first,
+        connections_are_limited_over_the_node,
+        tls_both_ways_and_accounts,
+        a_drain_finishes_what_is_under_way,
+        mx_answers_of_a_real_name_server,
+        nothing_acknowledged_is_lost_by_kills,
+    );
+    stories!("spool_tools.py", Some("epoll");
+        a_running_relay_is_not_disturbed,
+    );
+}

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use relevo::runtime::glommio::probe;
+use relevo::runtime::os::probe;
 use relevo_load::{Behaviour, Recipients, Sizes};
 use relevo_tune::machine::Machine;
 use relevo_tune::sweep::search::{Candidates, Side};

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use relevo::inspect::adopt::adopt;
 use relevo::inspect::{Look, Snapshot, Spool, SpoolError};
 use relevo::limits;
-use relevo::runtime::glommio::probe;
+use relevo::runtime::os::probe;
 use relevo::spool::MessageId;
 use relevo::spool::index::{Entry, LiveRange};
 use relevo::spool::inspect::{self, Found, Placed};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::observe::Instruments;
@@ -15,8 +16,9 @@ use crate::runtime::process;
 struct Shards(Vec<Arc<Instruments>>);
 
 /// Everything under the prefix `relevo`.
-pub fn registry(instruments: Vec<Arc<Instruments>>) -> Registry {
+pub fn registry(instruments: Vec<Arc<Instruments>>, runtime: &'static str) -> Registry {
     let mut registry = Registry::with_prefix("relevo");
+    registry.register("runtime", "What the shards run on", Info::new(vec![("name", runtime)]));
     registry.register_collector(Box::new(Shards(instruments)));
     registry
 }

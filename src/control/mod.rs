@@ -29,6 +29,8 @@ pub struct Setup {
     pub log: Option<PathBuf>,
     /// The node stops: health says so.
     pub draining: Arc<AtomicBool>,
+    /// What the shards run on.
+    pub runtime: &'static str,
 }
 
 /// The running thread.
@@ -85,7 +87,7 @@ fn run(
         if let Some(listener) = listener {
             listener.set_nonblocking(true)?;
             let listener = tokio::net::TcpListener::from_std(listener)?;
-            let served = router(instruments.clone(), draining);
+            let served = router(instruments.clone(), setup.runtime, draining);
             tokio::spawn(async move { axum::serve(listener, served).await });
         }
         loop {
@@ -99,8 +101,8 @@ fn run(
     })
 }
 
-fn router(instruments: Vec<Arc<Instruments>>, draining: Arc<AtomicBool>) -> Router {
-    let registry = Arc::new(metrics::registry(instruments));
+fn router(instruments: Vec<Arc<Instruments>>, runtime: &'static str, draining: Arc<AtomicBool>) -> Router {
+    let registry = Arc::new(metrics::registry(instruments, runtime));
     let metrics = move || {
         let registry = registry.clone();
         async move {
@@ -157,16 +159,24 @@ mod tests {
             http: Some("127.0.0.1:0".parse().unwrap()),
             log: Some(path.clone()),
             draining: draining.clone(),
+            runtime: "epoll",
         })
         .unwrap();
         let address = control.http.unwrap();
         let metrics = fetch(address, "/metrics");
         assert!(metrics.contains("relevo_recipients_delivered_total{shard=\"1\"} 7\n"), "{metrics}");
+        assert!(metrics.contains("relevo_runtime_info{name=\"epoll\"} 1\n"), "{metrics}");
         assert!(metrics.contains("relevo_process_resident_bytes"), "{metrics}");
         assert!(fetch(address, "/healthz").ends_with("ok\n"));
         draining.store(true, Ordering::SeqCst);
         assert!(fetch(address, "/healthz").starts_with("HTTP/1.1 503"));
-        let taken = start(Setup { instruments: Vec::new(), http: Some(address), log: None, draining });
+        let taken = start(Setup {
+            instruments: Vec::new(),
+            http: Some(address),
+            log: None,
+            draining,
+            runtime: "none",
+        });
         assert!(taken.err().unwrap().contains("control.http"));
         control.stop();
         assert!(std::fs::read_to_string(path).unwrap().contains("\"event\":\"received\""));

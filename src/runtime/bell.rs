@@ -1,5 +1,6 @@
 //! How one thread wakes another's shard: a flag that coalesces, and one waker that is never replaced.
 
+use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::task::{Context, Poll, Waker};
@@ -14,6 +15,8 @@ pub struct Bell {
     /// Grows while the runtime's loop is awake, for whoever watches over it.
     beats: AtomicU64,
     waker: OnceLock<Waker>,
+    /// What a sleeping runtime listens to, if it has something better than the waker.
+    call: OnceLock<OwnedFd>,
 }
 
 impl Bell {
@@ -24,14 +27,24 @@ impl Bell {
             asleep: AtomicBool::new(true),
             beats: AtomicU64::new(0),
             waker: OnceLock::new(),
+            call: OnceLock::new(),
         }
     }
 
     /// Wakes the listener, once for any number of rings until it has listened.
     pub fn ring(&self) {
         if !self.rung.swap(true, Ordering::SeqCst) && self.asleep.load(Ordering::SeqCst) {
-            self.wake();
+            match self.call.get() {
+                // Nobody reads the counter: the runtime's set is edge-triggered, and it overflows after 2^64 rings.
+                Some(eventfd) => drop(rustix::io::write(eventfd, &1u64.to_ne_bytes())),
+                None => self.wake(),
+            }
         }
+    }
+
+    /// From now on a ring that meets a sleeping runtime is written to this eventfd.
+    pub(in crate::runtime) fn call_by(&self, eventfd: OwnedFd) {
+        let _ = self.call.set(eventfd);
     }
 
     /// Whether there is a ring that has not been listened to.

@@ -1,8 +1,9 @@
 //! What a shard asks of the machine: clock, entropy, sockets, segments, tasks. It knows no mail.
 //!
-//! Every system call and every `unsafe` block of the relay lives below this module. There are two
-//! implementations: [`glommio`], which runs on a core, and [`sim`], which runs whole nodes in virtual time on
-//! an in-memory network and disk. Shard code is generic over [`Runtime`] and cannot tell them apart.
+//! Every system call and every `unsafe` block of the relay lives below this module. There are three
+//! implementations: [`glommio`] and [`epoll`], which run on a core and share all of [`os`], and [`sim`], which runs whole
+//! nodes in virtual time on an in-memory network and disk. Shard code is generic over [`Runtime`] and cannot tell them
+//! apart.
 //!
 //! Sockets are readiness-based: `try_*` never waits and answers `WouldBlock`; `poll_*` registers the task's waker
 //! and returns `Ready` when a `try_*` may succeed (a spurious `Ready` is allowed). Each direction of a socket is
@@ -19,9 +20,11 @@ use std::time::Duration;
 use crate::time::{Instant, UnixMillis};
 
 pub mod bell;
+pub mod epoll;
 pub mod files;
 pub mod glommio;
 pub mod map;
+pub mod os;
 pub mod process;
 pub mod sim;
 

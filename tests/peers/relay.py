@@ -18,7 +18,10 @@ def free_port():
 
 
 class Relay:
-    def __init__(self, binary, sink=None, more="", listener="", route=None, shards=2, data_dir=None):
+    def __init__(self, binary, sink=None, more="", listener="", route=None, shards=2, data_dir=None, wrap=()):
+        if "RELEVO_RUNTIME" in os.environ:
+            more += f'\n[tuning]\nruntime = "{os.environ["RELEVO_RUNTIME"]}"\n'
+        self.wrap = wrap
         self.binary, self.directory = binary, tempfile.mkdtemp(prefix="relevo-test-")
         self.port, self.http, self.process = free_port(), free_port(), None
         self.sink, self.more, self.listener, self.route, self.shards = sink, more, listener, route, shards
@@ -40,7 +43,7 @@ class Relay:
 
     def start(self):
         self.process = subprocess.Popen(
-            [self.binary, "run", "--config", f"{self.directory}/relevo.toml"],
+            [*self.wrap, self.binary, "run", "--config", f"{self.directory}/relevo.toml"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,

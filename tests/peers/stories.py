@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 
 from relay import Relay, free_port, run_and_fail
 from sink import Sink
@@ -286,6 +287,25 @@ def mx_answers_of_a_real_name_server():
             relay.stop()
         finally:
             server.kill()
+
+
+def a_machine_without_io_uring():
+    wrap = (sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)), "no_ring.py"))
+    sink = Sink()
+    relay = Relay(BINARY, sink, wrap=wrap)
+    said = "".join(relay.words)
+    assert "the kernel refuses io_uring: Operation not permitted" in said, said
+    assert "2 shards on epoll" in said, said
+    for number in range(20):
+        relay.send("a@b.example", [f"u{number}@d.example"], TEXT)
+    sink.wait(20)
+    with urllib.request.urlopen(f"http://127.0.0.1:{relay.http}/metrics", timeout=10) as answer:
+        assert b'relevo_runtime_info{name="epoll"} 1' in answer.read()
+    with open(f"{relay.directory}/relevo.toml", "a") as file:
+        file.write('[tuning]\nruntime = "glommio"\n')
+    said = run_and_fail(" ".join([*wrap, BINARY]), "run", "--config", f"{relay.directory}/relevo.toml")
+    assert "refuses io_uring" in said and 'runtime = "epoll"' in said, said
+    relay.stop()
 
 
 def starts_are_all_or_nothing():

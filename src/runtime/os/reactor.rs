@@ -1,36 +1,38 @@
-//! The shard's sockets: one edge-triggered epoll set, and the task that turns its events into wakes.
+//! The shard's sockets: one edge-triggered epoll set, and how its events become wakes.
 
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::pin::Pin;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
-use futures_io::AsyncRead;
+use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
-
-use super::YieldNow;
-use crate::runtime::Bell;
 
 /// Events taken in one system call.
 const EVENTS: usize = 256;
-/// Rounds of a busy shard before glommio's own rings get a turn (finished fdatasyncs, timers).
-const ROUNDS: u32 = 16;
+
+/// Room for what one system call brings.
+pub(in crate::runtime) struct Events([MaybeUninit<Event>; EVENTS]);
+
+impl Events {
+    pub(in crate::runtime) fn new() -> Events {
+        Events([const { MaybeUninit::uninit() }; EVENTS])
+    }
+}
 
 /// The epoll set of one shard.
-pub(super) struct Reactor {
+pub(in crate::runtime) struct Reactor {
     epoll: OwnedFd,
     sources: RefCell<Vec<Option<Rc<Source>>>>,
     free: RefCell<Vec<usize>>,
 }
 
 /// One socket in the set.
-pub(super) struct Source {
-    pub(super) fd: OwnedFd,
+pub(in crate::runtime) struct Source {
+    pub(in crate::runtime) fd: OwnedFd,
     slot: Cell<usize>,
     readable: Direction,
     writable: Direction,
@@ -65,29 +67,34 @@ impl Direction {
 }
 
 impl Source {
-    pub(super) fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
+    pub(in crate::runtime) fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
         self.readable.poll(context)
     }
 
-    pub(super) fn poll_writable(&self, context: &mut Context<'_>) -> Poll<()> {
+    pub(in crate::runtime) fn poll_writable(&self, context: &mut Context<'_>) -> Poll<()> {
         self.writable.poll(context)
     }
 
+    /// Whether it became readable since the last time: for what nobody reads.
+    pub(in crate::runtime) fn take_readable(&self) -> bool {
+        self.readable.ready.replace(false)
+    }
+
     /// The socket had nothing more to read: the next edge says when.
-    pub(super) fn drained(&self) {
+    pub(in crate::runtime) fn drained(&self) {
         if !self.ended.get() {
             self.readable.ready.set(false);
         }
     }
 
     /// The socket took nothing more: the next edge says when.
-    pub(super) fn filled(&self) {
+    pub(in crate::runtime) fn filled(&self) {
         self.writable.ready.set(false);
     }
 }
 
 impl Reactor {
-    pub(super) fn new() -> io::Result<Reactor> {
+    pub(in crate::runtime) fn new() -> io::Result<Reactor> {
         Ok(Reactor {
             epoll: epoll::create(CreateFlags::CLOEXEC)?,
             sources: RefCell::default(),
@@ -96,7 +103,7 @@ impl Reactor {
     }
 
     /// Adds a nonblocking socket. `writable` is what is known: an accepted one is, a connecting one is not.
-    pub(super) fn register(
+    pub(in crate::runtime) fn register(
         &self,
         fd: OwnedFd,
         interest: EventFlags,
@@ -130,16 +137,23 @@ impl Reactor {
     }
 
     /// Forgets a socket. Its descriptor closes with the last reference, which takes it out of the set.
-    pub(super) fn forget(&self, source: &Source) {
+    pub(in crate::runtime) fn forget(&self, source: &Source) {
         let slot = source.slot.get();
         self.sources.borrow_mut()[slot] = None;
         self.free.borrow_mut().push(slot);
     }
 
-    /// Takes what is ready and wakes its tasks. Never waits.
-    fn poll(&self, events: &mut [MaybeUninit<Event>]) -> usize {
-        let zero = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
-        let Ok((ready, _)) = epoll::wait(&self.epoll, events, Some(&zero)) else { return 0 };
+    /// Takes what is ready and wakes its tasks; waits for it no longer than `timeout`, without one for ever.
+    pub(in crate::runtime) fn poll(&self, events: &mut Events, timeout: Option<Duration>) -> usize {
+        if timeout.is_some_and(|timeout| !timeout.is_zero() && timeout < Duration::from_millis(1)) {
+            self.wait_briefly(timeout.unwrap_or_default());
+        }
+        let timeout = match timeout {
+            Some(timeout) if timeout >= Duration::from_millis(1) => Some(timespec(timeout)),
+            Some(_) => Some(timespec(Duration::ZERO)),
+            None => None,
+        };
+        let Ok((ready, _)) = epoll::wait(&self.epoll, &mut events.0, timeout.as_ref()) else { return 0 };
         let sources = self.sources.borrow();
         for event in ready.iter() {
             let Some(Some(source)) = sources.get(usize::try_from(event.data.u64()).unwrap_or(usize::MAX))
@@ -160,41 +174,20 @@ impl Reactor {
         ready.len()
     }
 
-    /// The task that never ends: looks, wakes, lets the woken run, looks again; sleeps in glommio when nothing is ready.
-    pub(super) async fn run(self: Rc<Reactor>, bell: Arc<Bell>) {
-        let mut events = [const { MaybeUninit::uninit() }; EVENTS];
-        bell.awake();
-        let mut rounds = 0;
-        loop {
-            bell.beat();
-            let mut busy = self.poll(&mut events) > 0;
-            if bell.is_rung() {
-                bell.wake();
-                busy = true;
-            }
-            rounds += 1;
-            if busy && rounds < ROUNDS {
-                YieldNow(false).await;
-                continue;
-            }
-            rounds = 0;
-            if bell.fall_asleep() {
-                bell.awake();
-                YieldNow(false).await;
-                continue;
-            }
-            self.sleep().await;
-            bell.awake();
-        }
+    /// Waits less than the millisecond that epoll_wait counts in. poll(2) of the set does not take its edges.
+    fn wait_briefly(&self, timeout: Duration) {
+        let mut set = [rustix::event::PollFd::new(&self.epoll, rustix::event::PollFlags::IN)];
+        let _ = rustix::event::poll(&mut set, Some(&timespec(timeout)));
     }
 
-    /// Waits until the set has events, as one poll entry of glommio's ring. glommio has no public call for that, but a
-    /// stream made from any descriptor arms such a poll at once, and reports the failing recv that follows it.
-    async fn sleep(&self) {
-        // SAFETY: the descriptor is open as long as `self`. The stream is forgotten below, so it never closes it.
-        let mut stream = unsafe { ::glommio::net::TcpStream::from_raw_fd(self.epoll.as_raw_fd()) };
-        poll_fn(|context| Pin::new(&mut stream).poll_read(context, &mut []).map(drop)).await;
-        // By now the stream holds nothing but a weak count of the executor's reactor.
-        std::mem::forget(stream);
+    /// The set itself, readable while it has events.
+    pub(in crate::runtime) fn descriptor(&self) -> std::os::fd::RawFd {
+        self.epoll.as_raw_fd()
     }
+}
+
+fn timespec(span: Duration) -> Timespec {
+    // A wait that does not fit is as good as one of a year.
+    let span = span.min(Duration::from_secs(366 * 86_400));
+    Timespec { tv_sec: span.as_secs() as i64, tv_nsec: i64::from(span.subsec_nanos()) }
 }

@@ -16,16 +16,16 @@ pub struct Refusal {
     pub fix: String,
 }
 
-/// Looks whether this kernel and its limits let `shards` shards run. Raises the soft limits to the hard ones first.
-pub fn check(shards: usize) -> Result<(), Refusal> {
-    check_files()?;
+/// Looks whether `shards` shards may run on io_uring. Raises the soft limit to the hard one first.
+pub fn check_ring(shards: usize) -> Result<(), Refusal> {
     check_memlock(shards)?;
     check_io_uring()?;
     register_membarrier();
     Ok(())
 }
 
-fn check_files() -> Result<(), Refusal> {
+/// Looks whether enough files may be open. Raises the soft limit to the hard one first.
+pub fn check_files() -> Result<(), Refusal> {
     let limit = raise(rustix::process::Resource::Nofile);
     if limit < FILES_BASE * 2 {
         return Err(Refusal {
@@ -72,10 +72,12 @@ fn check_io_uring() -> Result<(), Refusal> {
     }
     let error = io::Error::last_os_error();
     let fix = match error.raw_os_error() {
-        Some(libc::ENOSYS) => "run on Linux 5.10 or newer; some sandboxes (gVisor) have no io_uring at all",
+        Some(libc::ENOSYS) => {
+            "run on Linux 5.11 or newer, or set runtime = \"epoll\" in [tuning]; some sandboxes (gVisor) have no io_uring at all"
+        }
         Some(libc::EPERM | libc::EACCES) => {
             "allow it: sysctl kernel.io_uring_disabled=0, and in a container a seccomp profile that permits io_uring_setup, \
-             io_uring_enter and io_uring_register"
+             io_uring_enter and io_uring_register; or do without it: runtime = \"epoll\" in [tuning]"
         }
         Some(libc::ENOMEM) => "raise RLIMIT_MEMLOCK: `ulimit -l unlimited`",
         _ => "see dmesg and `man io_uring_setup` for this error",

@@ -6,42 +6,44 @@
 use std::cell::Cell;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, FromRawFd, IntoRawFd};
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::rc::Rc;
 
-use ::glommio::io::BufferedFile;
-
+use crate::runtime::os::{Engine, Syncer};
 use crate::runtime::{Segment, SegmentMap, Synced};
 
 /// Bytes zeroed in one write.
 const ZERO_BLOCK: usize = 1024 * 1024;
 
 /// A segment file of this shard's lane.
-#[derive(Clone)]
-pub struct FileSegment(Rc<Inner>);
+pub struct FileSegment<S>(Rc<Inner<S>>);
 
-struct Inner {
+impl<S> Clone for FileSegment<S> {
+    fn clone(&self) -> Self {
+        FileSegment(self.0.clone())
+    }
+}
+
+struct Inner<S> {
     map: SegmentMap,
     file: File,
-    ring: BufferedFile,
+    syncer: S,
     /// After a failed write or sync the pages cannot be trusted: nothing is written or synced again.
     failed: Cell<bool>,
 }
 
-impl FileSegment {
-    pub(super) fn open(path: &Path) -> io::Result<FileSegment> {
+impl<S: Syncer> FileSegment<S> {
+    pub(super) fn open<E: Engine<Syncer = S>>(engine: &E, path: &Path) -> io::Result<FileSegment<S>> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
         let map = SegmentMap::of_file(file.try_clone()?)?;
-        let duplicate: File = file.try_clone()?;
-        // SAFETY: the duplicate descriptor is handed over; nothing else owns it.
-        let ring = unsafe { BufferedFile::from_raw_fd(duplicate.into_raw_fd()) };
-        Ok(FileSegment(Rc::new(Inner { map, file, ring, failed: Cell::new(false) })))
+        let syncer = engine.syncer(&file)?;
+        Ok(FileSegment(Rc::new(Inner { map, file, syncer, failed: Cell::new(false) })))
     }
 }
 
-impl Segment for FileSegment {
+impl<S: Syncer> Segment for FileSegment<S> {
     fn map(&self) -> &SegmentMap {
         &self.0.map
     }
@@ -66,7 +68,7 @@ impl Segment for FileSegment {
         if self.0.failed.get() {
             return Err(failed_before());
         }
-        match self.0.ring.fdatasync().await {
+        match self.0.syncer.fdatasync().await {
             Ok(()) => Ok(Synced(())),
             Err(error) => {
                 self.0.failed.set(true);

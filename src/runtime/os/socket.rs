@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, Shutdown, SocketAddr};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -10,7 +10,6 @@ use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::{self, RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags, sockopt};
 
-use super::borrowed;
 use super::reactor::{Reactor, Source};
 use crate::runtime::{Datagram, Listener, Stream};
 
@@ -170,7 +169,7 @@ impl Listener for SocketListener {
 
     fn try_accept(&self) -> io::Result<(SocketStream, SocketAddr)> {
         let source = &self.registered.source;
-        match net::acceptfrom_with(borrowed(&source.fd), SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
+        match net::acceptfrom_with(source.fd.as_fd(), SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
             Ok((fd, peer)) => {
                 let peer = peer
                     .and_then(|peer| SocketAddr::try_from(peer).ok())

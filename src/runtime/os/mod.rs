@@ -1,0 +1,341 @@
+//! What every runtime on a real core shares: clocks, entropy, sockets in one epoll set a shard, segment files, panics that are
+//! caught. An [`Engine`] brings what differs: tasks, timers, a thread to block on, and how a sync is waited for.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use crate::runtime::{Bell, Runtime, SegmentMap};
+use crate::time::{Instant, UnixMillis};
+
+mod effort;
+pub(super) mod helper;
+pub mod probe;
+pub(super) mod reactor;
+pub(super) mod rest;
+mod segment;
+mod socket;
+#[cfg(test)]
+mod tests;
+
+pub use segment::FileSegment;
+pub use socket::{SocketDatagram, SocketListener, SocketStream};
+
+use effort::Effort;
+use reactor::Reactor;
+use rest::Rest;
+
+/// What a shard's thread is told.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// The core it is pinned to.
+    pub core: usize,
+    /// How long it looks for work before it sleeps.
+    pub spin: Duration,
+    /// Entries of its io_uring, if it has one.
+    pub ring_depth: usize,
+}
+
+/// A shard's thread.
+pub struct ShardThread(Box<dyn FnOnce() -> io::Result<()> + Send>);
+
+impl ShardThread {
+    pub(super) fn new(join: impl FnOnce() -> io::Result<()> + Send + 'static) -> ShardThread {
+        ShardThread(Box::new(join))
+    }
+
+    /// Waits for the shard to end.
+    pub fn join(self) -> io::Result<()> {
+        (self.0)()
+    }
+}
+
+/// What runs the tasks of one shard.
+pub trait Engine: 'static {
+    /// How it syncs a file.
+    type Syncer: Syncer;
+
+    /// Starts a task that is never cancelled and never panics.
+    fn spawn(&self, task: impl Future<Output = ()> + 'static);
+    /// Runs work on another thread. An error: it panicked.
+    fn run_blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> impl Future<Output = io::Result<T>>;
+    /// What will sync this file.
+    fn syncer(&self, file: &std::fs::File) -> io::Result<Self::Syncer>;
+    /// What its thread waits for when it has nothing to run.
+    fn rest(&self) -> &Rest;
+}
+
+/// Syncs one file.
+pub trait Syncer: 'static {
+    /// One fdatasync. Awaited to its end; at most one at a time.
+    fn fdatasync(&self) -> impl Future<Output = io::Result<()>>;
+}
+
+/// One core's runtime. Cloning is a reference count.
+pub struct OsRuntime<E: Engine>(Rc<Core<E>>);
+
+impl<E: Engine> Clone for OsRuntime<E> {
+    fn clone(&self) -> Self {
+        OsRuntime(self.0.clone())
+    }
+}
+
+struct Core<E> {
+    engine: E,
+    reactor: Rc<Reactor>,
+    bell: Arc<Bell>,
+    entropy: RefCell<Entropy>,
+    tally: Rc<Tally>,
+    effort: Effort,
+    clock: Clock,
+}
+
+impl<E: Engine> OsRuntime<E> {
+    pub(super) fn new(
+        engine: E,
+        reactor: Rc<Reactor>,
+        bell: Arc<Bell>,
+        clock: Clock,
+        tally: Rc<Tally>,
+    ) -> OsRuntime<E> {
+        OsRuntime(Rc::new(Core {
+            engine,
+            reactor,
+            bell,
+            entropy: RefCell::new(Entropy { pool: [0; 256], left: 0 }),
+            tally,
+            effort: Effort::new(),
+            clock,
+        }))
+    }
+}
+
+/// The monotonic clock, from an arbitrary start.
+#[derive(Clone, Copy)]
+pub(super) struct Clock(std::time::Instant);
+
+impl Clock {
+    #[expect(clippy::disallowed_methods, reason = "the runtime is where clocks come from")]
+    pub(super) fn start() -> Clock {
+        Clock(std::time::Instant::now())
+    }
+
+    pub(super) fn now(self) -> Instant {
+        Instant(u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX - 1))
+    }
+}
+
+/// Bytes that one getrandom(2) brings whole, whatever signals arrive.
+const GETRANDOM_WHOLE: usize = 256;
+
+/// Random numbers of the kernel, a pool at a time.
+struct Entropy {
+    pool: [u64; 256],
+    left: usize,
+}
+
+impl Entropy {
+    fn next(&mut self) -> u64 {
+        if self.left == 0 {
+            for words in self.pool.chunks_exact_mut(GETRANDOM_WHOLE / 8) {
+                let mut bytes = [0; GETRANDOM_WHOLE];
+                // So much is never short and never fails once the kernel's pool is ready.
+                let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+                for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(8)) {
+                    *word = u64::from_ne_bytes(bytes.try_into().expect("eight bytes"));
+                }
+            }
+            self.left = self.pool.len();
+        }
+        self.left -= 1;
+        self.pool[self.left]
+    }
+}
+
+/// What is counted of the tasks of a shard.
+#[derive(Default)]
+pub(super) struct Tally {
+    panics: Cell<u64>,
+    polls: Cell<u64>,
+}
+
+impl Tally {
+    /// How often tasks were polled so far.
+    pub(super) fn polls(&self) -> u64 {
+        self.polls.get()
+    }
+
+    /// A task is polled.
+    pub(super) fn poll(&self) {
+        self.polls.set(self.polls.get() + 1);
+    }
+}
+
+/// Polls a task with its panics caught.
+struct Guarded<F> {
+    task: F,
+    tally: Rc<Tally>,
+    /// The name of a task the shard cannot live without.
+    vital: Option<&'static str>,
+}
+
+impl<F: Future<Output = ()>> Future for Guarded<F> {
+    type Output = ();
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        // SAFETY: `task` is structurally pinned: never moved out, and `Guarded` has no Drop and is not Unpin unless F is.
+        let this = unsafe { self.get_unchecked_mut() };
+        // SAFETY: as above.
+        let task = unsafe { Pin::new_unchecked(&mut this.task) };
+        this.tally.poll();
+        match catch_unwind(AssertUnwindSafe(|| task.poll(context))) {
+            Ok(poll) => poll,
+            Err(_) => {
+                this.tally.panics.set(this.tally.panics.get() + 1);
+                if let Some(name) = this.vital {
+                    eprintln!(
+                        "relevo: the {name} task panicked; ending the process, recovery is the way back"
+                    );
+                    std::process::abort();
+                }
+                Poll::Ready(())
+            }
+        }
+    }
+}
+
+impl<E: Engine> Runtime for OsRuntime<E> {
+    type Stream = SocketStream;
+    type Listener = SocketListener;
+    type Datagram = SocketDatagram;
+    type Segment = FileSegment<E::Syncer>;
+
+    fn now(&self) -> Instant {
+        self.0.clock.now()
+    }
+
+    fn wall(&self) -> UnixMillis {
+        #[expect(clippy::disallowed_methods, reason = "the runtime is where clocks come from")]
+        let now = std::time::SystemTime::now();
+        let since = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn random(&self) -> u64 {
+        self.0.entropy.borrow_mut().next()
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        let tally = self.0.tally.clone();
+        self.0.engine.spawn(Guarded { task, tally, vital: None });
+    }
+
+    fn spawn_vital(&self, name: &'static str, task: impl Future<Output = ()> + 'static) {
+        let tally = self.0.tally.clone();
+        self.0.engine.spawn(Guarded { task, tally, vital: Some(name) });
+    }
+
+    fn panics(&self) -> u64 {
+        self.0.tally.panics.get()
+    }
+
+    fn worked(&self) -> Duration {
+        self.0.effort.total().saturating_sub(self.0.engine.rest().spin.spent())
+    }
+
+    async fn sleep_until(&self, at: Instant) {
+        self.0.engine.rest().sleepers.until(at).await;
+    }
+
+    fn yield_now(&self) -> impl Future<Output = ()> {
+        YieldNow::default()
+    }
+
+    fn run_blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> impl Future<Output = io::Result<T>> {
+        self.0.engine.run_blocking(work)
+    }
+
+    fn bell(&self) -> &Arc<Bell> {
+        &self.0.bell
+    }
+
+    fn listen(&self, address: SocketAddr) -> io::Result<SocketListener> {
+        SocketListener::bind(&self.0.reactor, address)
+    }
+
+    fn connect(&self, source: Option<IpAddr>, to: SocketAddr) -> io::Result<SocketStream> {
+        SocketStream::connect(&self.0.reactor, source, to)
+    }
+
+    fn datagram(&self, to: SocketAddr) -> io::Result<SocketDatagram> {
+        SocketDatagram::connect(&self.0.reactor, to)
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(directory)? {
+            names.extend(entry?.file_name().into_string());
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn create_directory(&self, directory: &Path) -> io::Result<()> {
+        std::fs::create_dir_all(directory)?;
+        match directory.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => std::fs::File::open(parent)?.sync_all(),
+            _ => Ok(()),
+        }
+    }
+
+    fn open_segment(&self, path: &Path) -> io::Result<Self::Segment> {
+        FileSegment::open(&self.0.engine, path)
+    }
+
+    async fn create_segment(&self, path: &Path, size: u64) -> io::Result<Self::Segment> {
+        let owned = path.to_owned();
+        self.run_blocking(move || segment::create(&owned, size)).await??;
+        FileSegment::open(&self.0.engine, path)
+    }
+
+    async fn read(&self, segment: &SegmentMap, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        if let Some(bytes) = segment::read_cached(segment, offset, length) {
+            return Ok(bytes);
+        }
+        let segment = segment.clone();
+        self.run_blocking(move || segment::read_at(&segment, offset, length)).await?
+    }
+
+    fn read_now(&self, segment: &SegmentMap, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        segment::read_at(segment, offset, length)
+    }
+}
+
+/// Wakes itself once.
+#[derive(Default)]
+pub(super) struct YieldNow(bool);
+
+impl Future for YieldNow {
+    type Output = ();
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.0 {
+            return Poll::Ready(());
+        }
+        self.0 = true;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+}

@@ -1,0 +1,328 @@
+//! What every runtime on a core must do, each of them through the same tests.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::io::{self, IoSlice};
+use std::process::Command;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::{Settings, ShardThread, probe};
+use crate::runtime::{Bell, Datagram, Runtime, Segment, epoll, glommio, process};
+
+/// What is tested.
+trait Ground {
+    type Runtime: Runtime;
+    fn start<F>(
+        settings: Settings,
+        bell: Arc<Bell>,
+        body: impl FnOnce(Self::Runtime) -> F + Send + 'static,
+    ) -> io::Result<ShardThread>
+    where
+        F: Future<Output = io::Result<()>> + 'static;
+}
+
+macro_rules! tests {
+    ($($test:ident),*) => {
+        $(#[test]
+        fn $test() {
+            super::$test::<Here>();
+        })*
+    };
+}
+
+macro_rules! ground {
+    ($module:ident, $runtime:path, $start:path) => {
+        mod $module {
+            use super::*;
+
+            struct Here;
+
+            impl Ground for Here {
+                type Runtime = $runtime;
+                fn start<F>(
+                    settings: Settings,
+                    bell: Arc<Bell>,
+                    body: impl FnOnce(Self::Runtime) -> F + Send + 'static,
+                ) -> io::Result<ShardThread>
+                where
+                    F: Future<Output = io::Result<()>> + 'static,
+                {
+                    $start(settings, bell, body)
+                }
+            }
+
+            tests!(
+                ten_thousand_tasks_end_and_leave_their_slots,
+                yielding_lets_every_other_task_run_once,
+                a_busy_shard_sees_timers_sockets_and_other_threads,
+                sleepers_wake_in_order_and_not_early,
+                a_panic_ends_one_task_and_is_counted,
+                bells_are_heard_asleep_awake_and_spinning,
+                segments_are_made_written_synced_and_read,
+                a_sync_does_not_wait_for_blocking_work
+            );
+
+            /// Plays the process that ends; started by the test below.
+            #[test]
+            #[ignore = "ends its process"]
+            fn vital_victim() {
+                super::vital_victim::<Here>();
+            }
+
+            #[test]
+            fn a_panic_of_a_vital_task_ends_the_process() {
+                let module = concat!("runtime::os::tests::", stringify!($module));
+                super::a_panic_of_a_vital_task_ends_the_process(&format!("{module}::vital_victim"));
+            }
+        }
+    };
+}
+
+ground!(on_epoll, epoll::EpollRuntime, epoll::start_shard);
+ground!(on_glommio, glommio::GlommioRuntime, glommio::start_shard);
+// As where glommio's rings cannot be told from those of others.
+ground!(on_glommio_parking, glommio::GlommioRuntime, glommio::start_parking);
+
+/// Runs a shard on a thread of its own and gives what its body brings.
+fn shard<G, T, F>(spin: Duration, bell: Arc<Bell>, body: impl FnOnce(G::Runtime) -> F + Send + 'static) -> T
+where
+    G: Ground,
+    T: Send + 'static,
+    F: Future<Output = T> + 'static,
+{
+    let brought = Arc::new(Mutex::new(None));
+    let theirs = brought.clone();
+    let settings = Settings { core: probe::cores()[0], spin, ring_depth: 128 };
+    let thread = G::start(settings, bell, move |runtime| async move {
+        let value = body(runtime).await;
+        *theirs.lock().unwrap() = Some(value);
+        Ok(())
+    });
+    thread.expect("a thread").join().expect("the shard ends well");
+    brought.lock().unwrap().take().expect("the body came to its end")
+}
+
+fn on_shard<G, T, F>(body: impl FnOnce(G::Runtime) -> F + Send + 'static) -> T
+where
+    G: Ground,
+    T: Send + 'static,
+    F: Future<Output = T> + 'static,
+{
+    shard::<G, _, _>(Duration::ZERO, Arc::new(Bell::new()), body)
+}
+
+fn ten_thousand_tasks_end_and_leave_their_slots<G: Ground>() {
+    let ended = on_shard::<G, _, _>(|runtime| async move {
+        let ended = Rc::new(Cell::new(0));
+        for round in 1..=3 {
+            for number in 0..10_000u64 {
+                let (ended, own) = (ended.clone(), runtime.clone());
+                runtime.spawn(async move {
+                    if number % 3 == 0 {
+                        own.yield_now().await;
+                    } else if number % 1000 == 1 {
+                        own.sleep_until(own.now() + Duration::from_millis(number % 7)).await;
+                    }
+                    ended.set(ended.get() + 1);
+                });
+            }
+            while ended.get() < round * 10_000 {
+                runtime.sleep_until(runtime.now() + Duration::from_millis(1)).await;
+            }
+        }
+        ended.get()
+    });
+    assert_eq!(ended, 30_000);
+}
+
+fn yielding_lets_every_other_task_run_once<G: Ground>() {
+    let order = on_shard::<G, _, _>(|runtime| async move {
+        let order = Rc::new(RefCell::new(Vec::new()));
+        for name in ["a", "b", "c"] {
+            let (order, own) = (order.clone(), runtime.clone());
+            runtime.spawn(async move {
+                for _ in 0..3 {
+                    order.borrow_mut().push(name);
+                    own.yield_now().await;
+                }
+            });
+        }
+        while order.borrow().len() < 9 {
+            runtime.yield_now().await;
+        }
+        order.take()
+    });
+    assert_eq!(order.concat(), "abcabcabc");
+}
+
+/// Tasks that are always ready must not keep sockets, timers and other threads out.
+fn a_busy_shard_sees_timers_sockets_and_other_threads<G: Ground>() {
+    on_shard::<G, _, _>(|runtime| async move {
+        let stop = Rc::new(Cell::new(false));
+        for _ in 0..300 {
+            let (stop, own) = (stop.clone(), runtime.clone());
+            runtime.spawn(async move {
+                while !stop.get() {
+                    own.yield_now().await;
+                }
+            });
+        }
+        runtime.sleep_until(runtime.now() + Duration::from_millis(5)).await;
+        assert_eq!(runtime.run_blocking(|| 7).await.expect("no panic"), 7);
+        let far = std::net::UdpSocket::from(socket());
+        let near = runtime.datagram(far.local_addr().unwrap()).unwrap();
+        near.try_send(b"ping").unwrap();
+        let mut buffer = [0; 16];
+        let (_, from) = far.recv_from(&mut buffer).unwrap();
+        far.send_to(b"pong", from).unwrap();
+        while let Err(error) = near.try_recv(&mut buffer) {
+            assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+            poll_fn(|context| near.poll_readable(context)).await;
+        }
+        stop.set(true);
+    });
+}
+
+fn socket() -> socket2::Socket {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).unwrap();
+    let any: std::net::SocketAddr = "127.0.0.1:0".parse().unwrap();
+    socket.bind(&any.into()).unwrap();
+    socket
+}
+
+fn sleepers_wake_in_order_and_not_early<G: Ground>() {
+    let woken = on_shard::<G, _, _>(|runtime| async move {
+        let woken = Rc::new(RefCell::new(Vec::new()));
+        let begun = runtime.now();
+        for micros in [30_000u64, 300, 10_000, 0, 2_500] {
+            let (woken, own) = (woken.clone(), runtime.clone());
+            let at = begun + Duration::from_micros(micros);
+            runtime.spawn(async move {
+                own.sleep_until(at).await;
+                assert!(own.now() >= at, "woken early");
+                woken.borrow_mut().push(micros);
+            });
+        }
+        while woken.borrow().len() < 5 {
+            runtime.sleep_until(runtime.now() + Duration::from_millis(1)).await;
+        }
+        woken.take()
+    });
+    assert_eq!(woken, [0, 300, 2_500, 10_000, 30_000]);
+}
+
+fn a_panic_ends_one_task_and_is_counted<G: Ground>() {
+    let panics = on_shard::<G, _, _>(|runtime| async move {
+        runtime.spawn(async { panic!("on purpose") });
+        let own = runtime.clone();
+        runtime.spawn(async move {
+            own.yield_now().await;
+            panic!("on purpose, later");
+        });
+        let failed = runtime.run_blocking(|| panic!("on purpose, over there")).await;
+        assert!(failed.is_err());
+        assert_eq!(runtime.run_blocking(|| 1).await.expect("the thread lives"), 1);
+        runtime.panics()
+    });
+    assert_eq!(panics, 2);
+}
+
+/// Plays the process that ends; started by the test below.
+fn vital_victim<G: Ground>() {
+    on_shard::<G, _, _>(|runtime| async move {
+        runtime.spawn_vital("test", async { panic!("on purpose") });
+        runtime.sleep_until(runtime.now() + Duration::from_secs(10)).await;
+    });
+}
+
+fn a_panic_of_a_vital_task_ends_the_process(victim: &str) {
+    use std::os::unix::process::ExitStatusExt;
+    let done = Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", victim, "--nocapture"])
+        .output()
+        .unwrap();
+    let words = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert_eq!(done.status.signal(), Some(libc::SIGABRT), "{words}");
+    assert!(words.contains("the test task panicked"), "{words}");
+}
+
+fn bells_are_heard_asleep_awake_and_spinning<G: Ground>() {
+    for spin in [0, 200] {
+        let bell = Arc::new(Bell::new());
+        let (heard, stop) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let (ringer, seen, stopped) = (bell.clone(), heard.clone(), stop.clone());
+        let ringing = std::thread::Builder::new().spawn(move || {
+            for round in 0..2000 {
+                let before = seen.load(Ordering::SeqCst);
+                ringer.ring();
+                if round % 100 == 0 {
+                    // By now it sleeps.
+                    process::pause(Duration::from_millis(2));
+                }
+                let mut waits = 0;
+                while seen.load(Ordering::SeqCst) == before {
+                    process::pause(Duration::from_micros(50));
+                    waits += 1;
+                    assert!(waits < 100_000, "a ring was not heard");
+                }
+            }
+            stopped.store(true, Ordering::SeqCst);
+            ringer.ring();
+        });
+        shard::<G, _, _>(Duration::from_micros(spin), bell, move |runtime| async move {
+            let bell = runtime.bell().clone();
+            while !stop.load(Ordering::SeqCst) {
+                poll_fn(|context| bell.poll_rung(context)).await;
+                heard.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        ringing.unwrap().join().expect("every ring was heard");
+    }
+}
+
+fn segments_are_made_written_synced_and_read<G: Ground>() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("00000.seg");
+    on_shard::<G, _, _>(move |runtime| async move {
+        let segment = runtime.create_segment(&path, 1 << 20).await.expect("room");
+        segment.append(4096, &[IoSlice::new(b"a body "), IoSlice::new(b"in two parts")]).unwrap();
+        let _ = segment.sync().await.expect("a sound disk");
+        assert_eq!(runtime.read(segment.map(), 4096, 19).await.unwrap(), b"a body in two parts");
+        assert!(segment.append(1 << 20, &[IoSlice::new(b"x")]).is_err(), "past the end");
+        let again = runtime.open_segment(&path).expect("it is there");
+        let _ = again.sync().await.expect("a sound disk");
+        assert!(runtime.create_segment(std::path::Path::new("/proc/none/0.seg"), 4096).await.is_err());
+    });
+}
+
+/// Work that blocks for long holds up neither the shard nor a sync.
+fn a_sync_does_not_wait_for_blocking_work<G: Ground>() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("00000.seg");
+    on_shard::<G, _, _>(move |runtime| async move {
+        let segment = runtime.create_segment(&path, 1 << 16).await.expect("room");
+        let release = Arc::new(AtomicBool::new(false));
+        let (theirs, own) = (release.clone(), runtime.clone());
+        let ended = Rc::new(Cell::new(false));
+        let over = ended.clone();
+        runtime.spawn(async move {
+            let wait = move || {
+                while !theirs.load(Ordering::SeqCst) {
+                    process::pause(Duration::from_millis(1))
+                }
+            };
+            own.run_blocking(wait).await.expect("no panic");
+            over.set(true);
+        });
+        segment.append(0, &[IoSlice::new(b"x")]).unwrap();
+        let _ = segment.sync().await.expect("a sound disk");
+        assert!(!ended.get());
+        release.store(true, Ordering::SeqCst);
+        while !ended.get() {
+            runtime.sleep_until(runtime.now() + Duration::from_millis(1)).await;
+        }
+    });
+}
