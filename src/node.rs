@@ -73,12 +73,7 @@ impl Node {
             draining: draining.clone(),
             runtime: engine.name(),
         })?;
-        let watchdog = match engine {
-            Engine::Glommio => Some(
-                Watchdog::start(bells.clone()).map_err(|error| format!("cannot start a thread: {error}"))?,
-            ),
-            Engine::Epoll => None,
-        };
+        let watchdog = engine.watch(&bells)?;
         let (reports, inbox) = unbounded();
         let tls_client = tls::Client::new().map_err(|error| error.to_string())?;
         let mut node = Node {
@@ -192,6 +187,15 @@ impl Engine {
             Engine::Glommio => "glommio",
             Engine::Epoll => "epoll",
         }
+    }
+
+    /// Watches over the shards where that is needed.
+    fn watch(self, bells: &[Arc<Bell>]) -> Result<Option<Watchdog>, String> {
+        match self {
+            Engine::Glommio => Watchdog::start(bells.to_vec()).map(Some),
+            Engine::Epoll => Ok(None),
+        }
+        .map_err(|error| format!("cannot start a thread: {error}"))
     }
 
     fn start_shard(self, core: usize, bell: Arc<Bell>, setup: Setup) -> std::io::Result<ShardThread> {
