@@ -15,6 +15,7 @@ use crate::observe::Instruments;
 use crate::policy::accounts::Accounts;
 use crate::policy::tls;
 use crate::runtime::Bell;
+use crate::runtime::files;
 use crate::runtime::glommio::{self, ShardThread, Watchdog, probe};
 use crate::runtime::process::{self, DirectoryLock, LockError};
 use crate::shard::mesh::Mesh;
@@ -54,6 +55,7 @@ impl Node {
         let lock = lock(&data_dir)?;
         let id = process::node_id(&data_dir).map_err(|error| format!("{}: {error}", data_dir.display()))?;
         let birthplaces = Arc::new(lane_birthplaces(&data_dir)?);
+        check_descriptors(&data_dir, process::open_files_max())?;
         let certificates = probe_listeners(&mut config)?;
         let accounts = config.accounts.as_deref().map(read_accounts).transpose()?.map(Arc::new);
         find_name_servers(&mut config);
@@ -233,6 +235,29 @@ fn lane_birthplaces(data_dir: &Path) -> Result<BTreeMap<u16, Birthplace>, String
         }
     }
     Ok(birthplaces)
+}
+
+/// Segments stay open for the life of the process.
+fn check_descriptors(data_dir: &Path, allowed: u64) -> Result<(), String> {
+    /// Descriptors of one segment: for the map, for writing, and the runtime's.
+    const EACH: u64 = 3;
+    /// What sockets, logs and clients need at the least.
+    const OTHERS: u64 = 64;
+    let names = |lane: usize| {
+        let directory = start::lane_directory(data_dir, u16::try_from(lane).unwrap_or(u16::MAX));
+        files::list(&directory).unwrap_or_default()
+    };
+    let lanes = lanes(data_dir);
+    let segments = (0..lanes).flat_map(names).filter(|name| name.ends_with(".seg")).count() as u64;
+    let needed = segments * EACH + OTHERS;
+    if needed <= allowed {
+        return Ok(());
+    }
+    Err(format!(
+        "{}: {segments} spool segments need {needed} open files and more for connections, and only {allowed} are allowed \
+         (RLIMIT_NOFILE); raise it: `ulimit -n 65536`, or LimitNOFILE=65536 in the systemd unit",
+        data_dir.display()
+    ))
 }
 
 /// Lanes there are on disk: the highest number plus one.

@@ -462,6 +462,10 @@ async fn make_segment<R: Runtime>(shard: Rc<Shard<R>>, keeper: Rc<Keeper<R>>, sl
             drop(segments);
             keeper.lane.borrow_mut().segment_created(slot, true);
         }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            eprintln!("relevo: {} exists and is not ours; it is left alone", path.display());
+            keeper.lane.borrow_mut().segment_taken(slot);
+        }
         Err(error) => {
             eprintln!(
                 "relevo: cannot make the spool segment {}: {error}; free some disk space",

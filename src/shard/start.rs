@@ -237,14 +237,17 @@ fn open_lane<R: Runtime>(runtime: &R, setup: &Setup, lane: u16) -> Result<Keeper
         let Some(slot) = name.strip_suffix(".seg").and_then(|slot| slot.parse::<u16>().ok()) else {
             continue;
         };
+        let path = segment_path(&directory, slot);
+        if path.file_name().is_none_or(|file| file != name.as_str()) {
+            continue;
+        }
         if segments.len() <= usize::from(slot) {
             segments.resize(usize::from(slot) + 1, None);
         }
-        // An empty file is one whose creation was interrupted; it is made again when it is needed.
-        if let Ok(segment) = runtime.open_segment(&segment_path(&directory, slot)) {
-            setup.mesh.publish_map(lane, slot, segment.map().clone());
-            segments[usize::from(slot)] = Some(segment);
-        }
+        // Without one of its segments a lane would forget mail, and what became of other mail.
+        let segment = runtime.open_segment(&path).map_err(|error| unopened(&path, &error))?;
+        setup.mesh.publish_map(lane, slot, segment.map().clone());
+        segments[usize::from(slot)] = Some(segment);
     }
     let share = if spool.size_max == 0 {
         limits::SEGMENTS_MAX
@@ -267,14 +270,19 @@ fn open_lane<R: Runtime>(runtime: &R, setup: &Setup, lane: u16) -> Result<Keeper
             "relevo: lane {lane}: an unfinished commit at the end was dropped; no client had its answer yet"
         );
     }
-    let mut segments = files.segments;
-    for (slot, segment) in segments.iter_mut().enumerate() {
-        // Files the fold could not use are made anew under the same name, so their maps must not be kept.
-        if folded.lane.is_absent(slot as u16) {
-            *segment = None;
+    Ok(Keeper::new(folded.lane, directory, spool.segment_size, files.segments, folded.last))
+}
+
+fn unopened(path: &Path, error: &io::Error) -> String {
+    let fix = match error.kind() {
+        io::ErrorKind::PermissionDenied => "let the relay's user read and write it",
+        io::ErrorKind::NotFound => "it is a link to nothing: bring back what it names",
+        _ if error.raw_os_error() == Some(libc::EMFILE) => {
+            "raise RLIMIT_NOFILE: `ulimit -n 65536`, or LimitNOFILE=65536 in the systemd unit"
         }
-    }
-    Ok(Keeper::new(folded.lane, directory, spool.segment_size, segments, folded.last))
+        _ => "mend what keeps it from being opened; its mail is not safe to start without",
+    };
+    format!("{}: {error}; {fix}", path.display())
 }
 
 fn listen<R: Runtime>(shard: &Rc<Shard<R>>, setup: &Setup) -> Result<(), String> {

@@ -260,7 +260,8 @@ impl Runtime for GlommioRuntime {
     async fn create_segment(&self, path: &Path, size: u64) -> io::Result<FileSegment> {
         let owned = path.to_owned();
         self.run_blocking(move || segment::create(&owned, size)).await??;
-        FileSegment::open(path)
+        // One that cannot be opened (too many open files) would stay, and so would the next one.
+        FileSegment::open(path).inspect_err(|_| drop(std::fs::remove_file(path)))
     }
 
     async fn read(&self, segment: &SegmentMap, offset: u64, length: usize) -> io::Result<Vec<u8>> {

@@ -195,9 +195,7 @@ impl Disks {
     fn begin_file(&mut self, node: u32, path: &Path, size: u64) -> io::Result<Shared> {
         let path = plain(path);
         let disk = self.disk(node);
-        // What an interrupted creation left is replaced; the real one is renamed over it.
-        let taken = disk.files.get(&path).is_some_and(|file| file.borrow().size > 0);
-        if taken || disk.directories.contains(&path) {
+        if disk.files.contains_key(&path) || disk.directories.contains(&path) {
             return Err(os(libc::EEXIST));
         }
         if !disk.has_directory(path.parent().unwrap_or(Path::new(""))) {
@@ -262,11 +260,10 @@ impl Disks {
             let file = &mut *file.borrow_mut();
             if !file.created {
                 file.created = true;
-                if loss == Loss::PageCache && random.below(2) == 0 {
+                // It gets its name last, when it is whole: the name may have reached the disk or not.
+                if random.below(2) == 0 {
                     return false;
                 }
-                // Created, and its size set or not.
-                file.size *= random.below(2);
             }
             let mut pages = file.syncing.take().unwrap_or_default();
             for (page, fragments) in std::mem::take(&mut file.dirty) {
