@@ -184,10 +184,7 @@ impl LaneFiles {
             }
             let size = ReadFile::open(&path).and_then(|file| file.size());
             let size = size.map_err(|error| SpoolError::Io(path, error))?;
-            // An empty file is one whose creation was interrupted.
-            if size > 0 {
-                slots.push((slot, size));
-            }
+            slots.push((slot, size));
         }
         Ok(LaneFiles { number, birthplace, directory, slots, open: RefCell::new(None) })
     }

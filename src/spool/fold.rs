@@ -9,11 +9,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 
 use crate::limits;
+use crate::spool::MessageId;
 use crate::spool::compact;
 use crate::spool::index::{Entry, Replies};
 use crate::spool::lane::{Lane, Shape, Slot, State};
 use crate::spool::record::{self, Extent, Fate, Kind, MessageView, RecordError};
-use crate::spool::segment::{self, Cursor, Header, HeaderError, Life, MARK, Mark};
+use crate::spool::segment::{self, Cursor, Header, MARK, Mark};
+use crate::spool::survey::{self, Lookout, MISSING, Said, Seen, UNKNOWN};
+pub use crate::spool::trouble::{Damage, Refusal};
 
 /// Reads the lane's files; the fold touches nothing else.
 pub trait Files {
@@ -23,33 +26,13 @@ pub trait Files {
     fn read(&self, slot: u16, offset: u64, length: usize) -> io::Result<Vec<u8>>;
 }
 
-/// Why a lane cannot be opened at all.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// Another node's spool.
-    ForeignNode(u64),
-    /// A later version of the format, or a critical record this version does not know.
-    Newer(String),
-}
-
-impl std::fmt::Display for Refusal {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Refusal::ForeignNode(node) => {
-                write!(formatter, "this spool belongs to another node ({node:016x})")
-            }
-            Refusal::Newer(what) => write!(formatter, "this spool was written by a later version: {what}"),
-        }
-    }
-}
-
 /// What the fold found.
 #[derive(Debug)]
 pub struct Folded {
     /// The lane, ready to go on in a fresh segment.
     pub lane: Lane,
-    /// Damage in synced parts, in words, for the log. Nothing of it is overwritten.
-    pub damage: Vec<String>,
+    /// Damage in synced parts. Nothing of it is overwritten.
+    pub damage: Vec<Damage>,
     /// Commits of a torn tail that were dropped; nobody was told about them.
     pub torn: u32,
     /// What was written last: to be written again and synced before anything else is.
@@ -124,7 +107,7 @@ pub(in crate::spool) struct Fold<'a, F> {
     /// Where messages lie now that moved, by where they were born.
     moved: HashMap<Spot, Spot>,
     replies: Replies,
-    pub(in crate::spool) damage: Vec<String>,
+    found_damage: Vec<Damage>,
     pub(in crate::spool) quarantined: Vec<u16>,
     torn: u32,
 }
@@ -140,7 +123,7 @@ pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, Refusal> {
         segments: BTreeMap::new(),
         moved: HashMap::new(),
         replies: Replies::default(),
-        damage: Vec::new(),
+        found_damage: Vec::new(),
         quarantined: Vec::new(),
         torn: 0,
     };
@@ -155,90 +138,76 @@ pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, Refusal> {
     lane.next_sequence = u32::saturating_add(highest, 1 + gap);
     lane.last = last;
     fold.finish(&mut lane);
-    Ok(Folded { lane, damage: fold.damage, torn: fold.torn, last: tail })
+    Ok(Folded { lane, damage: fold.found_damage, torn: fold.torn, last: tail })
 }
 
 impl<F: Files> Fold<'_, F> {
     /// Reads all headers.
     fn survey(&mut self) -> Result<Survey, Refusal> {
-        let mut slots: Vec<Slot> = Vec::new();
-        let mut found = Vec::new();
-        let mut pool = Vec::new();
-        let mut highest = 0;
-        for (slot, size) in self.files.slots() {
-            if slots.len() <= usize::from(slot) {
-                slots.resize(usize::from(slot) + 1, Slot::ABSENT);
-            }
-            match self.header(slot, size)? {
-                Some(header) => {
-                    highest = highest.max(header.sequence);
-                    if header.life == Life::Free {
-                        if size == self.shape.segment_size {
-                            // Freed again before it is used: that it is free may be nowhere but in memory (see `Tail`), and
-                            // until it surely is, outcomes about it must stay.
-                            slots[usize::from(slot)] =
-                                Slot { state: State::Sealed, sequence: header.sequence, ..Slot::ABSENT };
-                            self.segments.insert(header.sequence, Remains { slot, ..Remains::default() });
-                        }
-                    } else {
-                        slots[usize::from(slot)] = Slot {
-                            state: State::Sealed,
-                            sequence: header.sequence,
-                            salt: header.salt,
-                            misfit: size != self.shape.segment_size,
-                            ..Slot::ABSENT
-                        };
-                        found.push(Found { slot, header, size });
-                    }
-                }
-                None if self.quarantined.contains(&slot) => {
-                    slots[usize::from(slot)].state = State::Quarantined
-                }
-                // Blank: created and never used. A file of another size is made again when it is needed.
-                None if size == self.shape.segment_size => {
-                    slots[usize::from(slot)].state = State::Free;
-                    pool.push(slot);
-                }
-                None => {}
-            }
+        let least = self.shape.segment_size.min(limits::SEGMENT_SIZE_MIN);
+        let Lookout { seen, missing } = survey::look(self.files, self.shape.birthplace, least)?;
+        let last = seen.iter().map(|one| usize::from(one.slot)).max();
+        let mut survey = Survey {
+            slots: vec![Slot::ABSENT; last.map_or(0, |last| last + 1)],
+            pool: Vec::new(),
+            found: Vec::new(),
+            highest: 0,
+        };
+        for slot in missing {
+            self.damage(slot, 0, None, MISSING);
+            self.quarantined.push(slot);
         }
-        Ok(Survey { slots, pool, found, highest })
+        for one in seen {
+            self.file(one, &mut survey);
+        }
+        Ok(survey)
     }
 
-    fn header(&mut self, slot: u16, size: u64) -> Result<Option<Header>, Refusal> {
-        let block = match self.files.read(slot, 0, limits::BLOCK.min(size) as usize) {
-            Ok(block) => block,
-            Err(error) => {
-                self.damage.push(format!("segment {slot}: its header cannot be read: {error}"));
+    /// What becomes of one file.
+    fn file(&mut self, one: Seen, survey: &mut Survey) {
+        let Seen { slot, size, said } = one;
+        survey.highest = survey.highest.max(said.header().map_or(0, |header| header.sequence));
+        let place = &mut survey.slots[usize::from(slot)];
+        place.size = size;
+        match said {
+            Said::Unused | Said::Torn => {
+                self.torn += u32::from(matches!(said, Said::Torn));
+                place.state = State::Free;
+                survey.pool.push(slot);
+            }
+            // Freed again before it is used: that it is free may be nowhere but in memory (see `Tail`), and until it surely is,
+            // outcomes about it must stay.
+            Said::Free(header) => {
+                (place.state, place.sequence) = (State::Sealed, header.sequence);
+                self.segments.insert(header.sequence, Remains { slot, ..Remains::default() });
+            }
+            Said::Active(header) => {
+                (place.state, place.sequence, place.salt) = (State::Sealed, header.sequence, header.salt);
+                survey.found.push(Found { slot, header, size });
+            }
+            Said::Damaged { what, header, messages } => {
+                if let Some(header) = header {
+                    (place.sequence, place.salt) = (header.sequence, header.salt);
+                    survey.found.push(Found { slot, header, size });
+                }
+                self.damage(slot, 0, None, what);
                 self.quarantined.push(slot);
-                return Ok(None);
-            }
-        };
-        match Header::decode(&block) {
-            Ok(header) if header.birthplace.node != self.shape.birthplace.node => {
-                Err(Refusal::ForeignNode(header.birthplace.node))
-            }
-            Ok(header) if !header.belongs(self.shape.birthplace, slot) => {
-                self.damage.push(format!(
-                    "segment {slot}: its header is that of segment {} of lane {}; its mail is kept aside",
-                    header.slot, header.birthplace.lane
-                ));
-                self.quarantined.push(slot);
-                Ok(None)
-            }
-            Ok(header) => Ok(Some(header)),
-            Err(HeaderError::Blank) => Ok(None),
-            Err(HeaderError::Version(version)) => {
-                Err(Refusal::Newer(format!("segment {slot} has version {version}")))
-            }
-            Err(HeaderError::Damaged) => {
-                self.damage.push(format!(
-                    "segment {slot}: its header is damaged; its mail, if it had any, is kept aside"
-                ));
-                self.quarantined.push(slot);
-                Ok(None)
+                for message in messages {
+                    self.damage(slot, 0, Some(message), format!("message {message} is out of reach"));
+                }
             }
         }
+    }
+
+    /// Damage is never passed over in silence.
+    pub(in crate::spool) fn damage(
+        &mut self,
+        slot: u16,
+        offset: u64,
+        message: Option<MessageId>,
+        what: impl Into<String>,
+    ) {
+        self.found_damage.push(Damage { slot, offset, message, what: what.into() });
     }
 
     /// Whether a valid mark stands there.
@@ -256,7 +225,8 @@ impl<F: Files> Fold<'_, F> {
         let mut last = (0, 0);
         let mut tail = None;
         for (place, segment) in found.iter().enumerate() {
-            let next = found.get(place + 1);
+            // A header that was lost and found out states nothing.
+            let next = found[place + 1..].iter().find(|next| next.header.predecessor != UNKNOWN);
             let end = next.and_then(|next| segment.stated_end(&next.header));
             // A commit that failed left its mark behind the valid end.
             if let (Some(next), Some(end)) = (next, end)
@@ -264,7 +234,7 @@ impl<F: Files> Fold<'_, F> {
             {
                 slots[usize::from(next.slot)].cuts.insert(segment.header.sequence);
             }
-            let (from, to) = self.segment(segment, end, next.is_some())?;
+            let (from, to) = self.segment(segment, end, place + 1 < found.len())?;
             last = (segment.header.sequence, to);
             tail = Some(Tail { slot: segment.slot, from, to });
         }
@@ -278,10 +248,13 @@ impl<F: Files> Fold<'_, F> {
         self.segments.insert(sequence, Remains { slot: found.slot, ..Remains::default() });
         let stated = end.is_some();
         if end.is_some_and(|end| u64::from(end) > found.size) {
-            let slot = found.slot;
-            self.damage
-                .push(format!("segment {slot}: the file is cut off at {}; some mail is lost", found.size));
-            self.quarantined.push(slot);
+            self.damage(
+                found.slot,
+                found.size,
+                None,
+                format!("the file is cut off at {}; some mail is lost", found.size),
+            );
+            self.quarantined.push(found.slot);
         }
         let end = end.map_or(found.size, u64::from).min(found.size);
         let mut at = segment::FIRST_COMMIT;
@@ -298,6 +271,15 @@ impl<F: Files> Fold<'_, F> {
                     // records is rot too.
                     let vouched = stated || (sealed && why.is_some());
                     let proof = self.next_mark(found, at + limits::BLOCK, end).or(vouched.then_some(end));
+                    if why.is_none()
+                        && let Ok(mark) = self.files.read(found.slot, at, MARK)
+                        && let Some(version) = Mark::later(&mark, found.header.salt, at)
+                    {
+                        let slot = found.slot;
+                        return Err(Refusal::Newer(format!(
+                            "segment {slot} has a commit of version {version}"
+                        )));
+                    }
                     let Some(next) = proof else {
                         if why.is_some() {
                             self.torn += 1;
@@ -455,7 +437,12 @@ impl<F: Files> Fold<'_, F> {
             _ => false,
         };
         if damaged {
-            self.damage.push(format!("segment {slot}: the record at {offset} is whole but makes no sense"));
+            self.damage(
+                slot,
+                offset.into(),
+                None,
+                format!("the record at {offset} is whole but makes no sense"),
+            );
             self.quarantined.push(slot);
         }
         Ok(())

@@ -65,8 +65,8 @@ pub(in crate::spool) struct Slot {
     /// Segments that its header says the valid end of, or that they are void: were it gone, what a failed commit left in them
     /// would count.
     pub cuts: BTreeSet<u32>,
-    /// The file has not the size that segments have now: it is read, and not written again.
-    pub misfit: bool,
+    /// Bytes of the file. It keeps the size it was made with, whatever size new ones get.
+    pub size: u64,
 }
 
 impl Slot {
@@ -80,7 +80,7 @@ impl Slot {
         large_at: None,
         about: BTreeSet::new(),
         cuts: BTreeSet::new(),
-        misfit: false,
+        size: 0,
     };
 }
 
@@ -219,11 +219,6 @@ impl Lane {
         self.slots.get(usize::from(slot)).map(|slot| (slot.salt, slot.sequence))
     }
 
-    /// Whether a slot has no usable file.
-    pub fn is_absent(&self, slot: u16) -> bool {
-        self.slots.get(usize::from(slot)).is_none_or(|slot| slot.state == State::Absent)
-    }
-
     /// Whether there is a segment to go on in when the one that is opened first is full, or no more are to be had.
     pub fn is_stocked(&self) -> bool {
         let exist = self.slots.iter().filter(|slot| slot.state != State::Absent).count();
@@ -243,7 +238,8 @@ impl Lane {
     }
 
     pub(in crate::spool) fn room(&self) -> usize {
-        if self.open.is_some() { (self.shape.segment_size - u64::from(self.tail)) as usize } else { 0 }
+        let size = self.open.map(|open| self.slots[usize::from(open)].size);
+        size.map_or(0, |size| size.saturating_sub(u64::from(self.tail)) as usize)
     }
 
     /// A file to be created, if the pool is low and the bound allows it. Marks it as under way.
@@ -273,14 +269,19 @@ impl Lane {
 
     /// A file asked for by [`Lane::wants_segment`] exists, or could not be made.
     pub fn segment_created(&mut self, slot: u16, made: bool) {
-        let state = &mut self.slots[usize::from(slot)].state;
         self.cramped = !made;
+        let place = &mut self.slots[usize::from(slot)];
         if made {
-            *state = State::Free;
+            (place.state, place.size) = (State::Free, self.shape.segment_size);
             self.pool.push_back(slot);
         } else {
-            *state = State::Absent;
+            place.state = State::Absent;
         }
+    }
+
+    /// A file of that name exists that nobody knows: it is left alone, and the next one is asked for under another name.
+    pub fn segment_taken(&mut self, slot: u16) {
+        self.slots[usize::from(slot)].state = State::Quarantined;
     }
 
     /// Lays out the next commit from the front of `queue`. `salt` is fresh and random; it is used if a segment begins.
@@ -335,7 +336,9 @@ impl Lane {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
         let cuts = self.failed_since_last();
-        self.slots[usize::from(slot)] = Slot { state: State::Open, sequence, salt, cuts, ..Slot::ABSENT };
+        let size = self.slots[usize::from(slot)].size;
+        self.slots[usize::from(slot)] =
+            Slot { state: State::Open, sequence, salt, cuts, size, ..Slot::ABSENT };
         self.open = Some(slot);
         self.tail = segment::FIRST_COMMIT as u32;
         let (predecessor, predecessor_end) = self.last;
@@ -500,12 +503,8 @@ impl Lane {
             other.cuts.remove(&sequence);
         }
         self.look = true;
-        if self.slots[usize::from(slot)].misfit {
-            // Other shards may hold its map, so it is made again, in the right size, by the next start.
-            self.slots[usize::from(slot)] = Slot { state: State::Quarantined, ..Slot::ABSENT };
-            return;
-        }
-        self.slots[usize::from(slot)] = Slot { state: State::Free, ..Slot::ABSENT };
+        let size = self.slots[usize::from(slot)].size;
+        self.slots[usize::from(slot)] = Slot { state: State::Free, size, ..Slot::ABSENT };
         self.pool.push_back(slot);
     }
 

@@ -18,8 +18,10 @@ pub mod lane;
 pub mod record;
 mod salvage;
 pub mod segment;
+mod survey;
 #[cfg(test)]
 mod tests;
+mod trouble;
 
 pub use durable::Durable;
 pub use id::{Location, MessageId};

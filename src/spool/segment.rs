@@ -135,6 +135,25 @@ impl Header {
         })
     }
 
+    /// What a damaged block said, if only one bit of it is wrong.
+    pub(in crate::spool) fn mended(block: &[u8]) -> Option<Header> {
+        let mut block = block.get(..HEADER)?.to_vec();
+        (0..HEADER * 8).find_map(|bit| {
+            block[bit / 8] ^= 1 << (bit % 8);
+            let header = Header::parse(&block);
+            block[bit / 8] ^= 1 << (bit % 8);
+            header
+        })
+    }
+
+    /// Whether what can be read of a damaged block is that of a segment of this node that holds nothing.
+    pub(in crate::spool) fn seems_free(block: &[u8], node: u64) -> bool {
+        let zero = |from: usize, to: usize| {
+            block.get(from..to).is_some_and(|bytes| bytes.iter().all(|byte| *byte == 0))
+        };
+        block.get(16..24) == Some(&node.to_le_bytes()[..]) && zero(12, 16) && zero(32, 48)
+    }
+
     /// Whether it was written to this file: one that was copied or moved about names others, and its mail would be sent
     /// twice or settled in the wrong place. Numbers count from 1 and never come near their end.
     pub fn belongs(&self, birthplace: Birthplace, slot: u16) -> bool {
@@ -215,6 +234,18 @@ impl Mark {
         fields.bytes(12)?;
         let whole = fields.u32()? == crc32c::crc32c(&bytes[..44]);
         (whole && mark.salt == salt && u64::from(mark.offset) == offset).then_some(mark)
+    }
+
+    /// The version of a whole mark that a later version of the format put there: magic, version, salt, offset and the place of
+    /// the CRC are the same in every version.
+    pub(in crate::spool) fn later(bytes: &[u8], salt: u64, offset: u64) -> Option<u32> {
+        let bytes = bytes.get(..MARK)?;
+        let mut fields = Cursor(bytes);
+        let magic = fields.bytes(4)? == MARK_MAGIC;
+        let (version, found, place) = (fields.u32()?, fields.u64()?, fields.u32()?);
+        let whole = Cursor(&bytes[44..]).u32()? == crc32c::crc32c(&bytes[..44]);
+        let here = found == salt && u64::from(place) == offset;
+        (magic && whole && here && version > VERSION).then_some(version)
     }
 
     /// Where the next commit begins.
