@@ -10,6 +10,7 @@ use crossbeam::channel::{Receiver, unbounded};
 
 use crate::config::{Config, value};
 use crate::control::{self, Control};
+use crate::inspect;
 use crate::limits;
 use crate::observe::Instruments;
 use crate::policy::accounts::Accounts;
@@ -53,7 +54,7 @@ impl Node {
         probe::check(shards).map_err(|refusal| format!("{}; {}", refusal.problem, refusal.fix))?;
         let data_dir = config.node.data_dir.clone();
         let lock = lock(&data_dir)?;
-        let id = process::node_id(&data_dir).map_err(|error| format!("{}: {error}", data_dir.display()))?;
+        let id = node_id(&data_dir)?;
         let birthplaces = Arc::new(lane_birthplaces(&data_dir)?);
         check_descriptors(&data_dir, process::open_files_max())?;
         let certificates = probe_listeners(&mut config)?;
@@ -192,6 +193,17 @@ fn lock(data_dir: &Path) -> Result<DirectoryLock, String> {
     }
 }
 
+/// The node's id. A new one is made only where there is no mail: segments of another node would be refused for ever.
+fn node_id(data_dir: &Path) -> Result<u64, String> {
+    let fail = |error| format!("{}: {error}", data_dir.display());
+    if process::read_node_id(data_dir).map_err(fail)?.is_none()
+        && let Some(words) = inspect::lost_node(data_dir).map_err(|error| error.to_string())?
+    {
+        return Err(words);
+    }
+    process::node_id(data_dir).map_err(fail)
+}
+
 fn port_fix(error: &std::io::Error) -> &'static str {
     match error.kind() {
         std::io::ErrorKind::AddrInUse => {
@@ -266,4 +278,22 @@ fn lanes(data_dir: &Path) -> usize {
     let numbers =
         entries.filter_map(|entry| entry.file_name().to_str()?.strip_prefix("lane-")?.parse::<usize>().ok());
     numbers.filter(|number| *number < limits::SHARDS_MAX).max().map_or(0, |highest| highest + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_need_descriptors() {
+        let scratch = tempfile::tempdir().unwrap();
+        let lane = scratch.path().join("lane-001");
+        std::fs::create_dir(&lane).unwrap();
+        for slot in 0..20 {
+            std::fs::write(lane.join(format!("{slot:05}.seg")), b"").unwrap();
+        }
+        check_descriptors(scratch.path(), 124).unwrap();
+        let words = check_descriptors(scratch.path(), 123).unwrap_err();
+        assert!(words.contains("20 spool segments need 124") && words.contains("LimitNOFILE"), "{words}");
+    }
 }

@@ -22,7 +22,7 @@ use crate::route::Table;
 use crate::runtime::{Runtime, Segment};
 use crate::shard::handoff::Backlog;
 use crate::shard::lend::Lending;
-use crate::shard::load::Source;
+use crate::shard::load::{self, Source};
 use crate::shard::mesh::Mesh;
 use crate::shard::persist::{Keeper, segment_path};
 use crate::shard::promise::Promises;
@@ -32,7 +32,8 @@ use crate::shard::timers::Timers;
 use crate::shard::{Shard, accept, compact, dispatch, handoff, persist};
 use crate::smtp::server::Rules;
 use crate::spool::Location;
-use crate::spool::fold::{self, Files};
+use crate::spool::fold::{self, Files, Folded};
+use crate::spool::index::Entry;
 use crate::spool::lane::Shape;
 use crate::spool::segment::Birthplace;
 
@@ -155,9 +156,10 @@ async fn replay<R: Runtime>(shard: Rc<Shard<R>>, keeper: Rc<Keeper<R>>) {
                 Ok(())
             }) {
                 Ok(()) => {}
-                Err(error) => eprintln!(
-                    "relevo: lane {lane} segment {} offset {}: a message cannot be read: {error}; it stays in the spool",
-                    location.slot, location.offset
+                Err(error) => load::lament(
+                    keeper.lane.borrow().id(*key),
+                    *location,
+                    &format!("cannot be read: {error}; it stays in the spool"),
                 ),
             }
         }
@@ -262,15 +264,40 @@ fn open_lane<R: Runtime>(runtime: &R, setup: &Setup, lane: u16) -> Result<Keeper
     };
     let files = OpenFiles { runtime, segments };
     let folded = fold::fold(shape, &files).map_err(|refusal| fail(&refusal))?;
+    report(setup, lane, &folded);
+    Ok(Keeper::new(folded.lane, directory, spool.segment_size, files.segments, folded.last))
+}
+
+/// What recovery found, for the operator.
+fn report(setup: &Setup, lane: u16, folded: &Folded) {
     for damage in &folded.damage {
         eprintln!("relevo: lane {lane}: {damage}");
     }
     if folded.torn > 0 {
+        let names: Vec<String> = folded.torn_messages.iter().map(ToString::to_string).collect();
         eprintln!(
-            "relevo: lane {lane}: an unfinished commit at the end was dropped; no client had its answer yet"
+            "relevo: lane {lane}: the last commit is not whole and was dropped; a stop in the middle of it leaves that, and then no \
+             client had its answer; so does a damaged disk; messages in it: {}",
+            if names.is_empty() { "none that can be told".to_owned() } else { names.join(" ") }
         );
     }
-    Ok(Keeper::new(folded.lane, directory, spool.segment_size, files.segments, folded.last))
+    let repeats = if folded.clean { 0 } else { repeats(folded, setup.mesh.credits() as usize) };
+    if repeats > 0 {
+        eprintln!(
+            "relevo: lane {lane}: the last stop was not in order: up to {repeats} recipients may have been delivered twice"
+        );
+    }
+}
+
+/// Recipients whose delivery may have been under way: each attempt takes a credit, and is of one message.
+fn repeats(folded: &Folded, credits: usize) -> u64 {
+    let live = |entry: &Entry| entry.live().iter().map(|range| u64::from(range.count)).sum();
+    let mut counts: Vec<u64> = folded.lane.entries().map(|(_, entry)| live(entry)).collect();
+    if counts.len() > credits {
+        counts.select_nth_unstable_by(credits, |one, other| other.cmp(one));
+        counts.truncate(credits);
+    }
+    counts.iter().sum()
 }
 
 fn unopened(path: &Path, error: &io::Error) -> String {
@@ -332,6 +359,14 @@ async fn drain<R: Runtime>(shard: &Rc<Shard<R>>) {
             break;
         }
         shard.timers.sleep_until(shard.runtime.now() + LOOK / 4).await;
+    }
+    let keepers = shard.keepers.borrow().clone();
+    if shard.is_quiet() {
+        keepers.iter().for_each(|keeper| keeper.close());
+    }
+    while !keepers.iter().all(|keeper| keeper.is_closed()) && shard.runtime.now() < give_up {
+        shard.timers.sleep_until(shard.runtime.now() + Duration::from_millis(5)).await;
+        shard.wake_keepers();
     }
     shard.journal.borrow_mut().flush();
     shard.publish();

@@ -33,8 +33,12 @@ pub struct Folded {
     pub lane: Lane,
     /// Damage in synced parts. Nothing of it is overwritten.
     pub damage: Vec<Damage>,
-    /// Commits of a torn tail that were dropped; nobody was told about them.
+    /// Commits at the end that are not whole and were dropped: cut off before anybody was told about them, or damaged since.
     pub torn: u32,
+    /// Messages in these, as far as they can be told.
+    pub torn_messages: Vec<MessageId>,
+    /// The node stopped in order the last time, or the lane never had anything in it.
+    pub clean: bool,
     /// What was written last: to be written again and synced before anything else is.
     pub last: Option<Tail>,
 }
@@ -82,9 +86,13 @@ type Spot = (u32, u32);
 
 impl Found {
     /// Where this segment validly ends by the header of the next one that there is. A header that names an older predecessor
-    /// says that no commit between the two succeeded. None: the one that knew is gone.
+    /// says that no commit between the two succeeded. None: the one that knew is gone, or this one was out of reach when the next
+    /// was written, which the numbers passed over tell.
     fn stated_end(&self, next: &Header) -> Option<u32> {
-        match next.predecessor.cmp(&self.header.sequence) {
+        let (own, before) = (self.header.sequence, next.predecessor);
+        let passed_over = next.sequence.saturating_sub(before) > UNREADABLE_GAP;
+        match before.cmp(&own) {
+            std::cmp::Ordering::Less if passed_over && own - before <= UNREADABLE_GAP => None,
             std::cmp::Ordering::Less => Some(segment::FIRST_COMMIT as u32),
             std::cmp::Ordering::Equal => Some(next.predecessor_end),
             std::cmp::Ordering::Greater => None,
@@ -110,6 +118,7 @@ pub(in crate::spool) struct Fold<'a, F> {
     found_damage: Vec<Damage>,
     pub(in crate::spool) quarantined: Vec<u16>,
     torn: u32,
+    torn_messages: Vec<MessageId>,
 }
 
 /// Numbers passed over when some are unknown: more than a lane of the usual size can have begun since the highest known one.
@@ -126,6 +135,7 @@ pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, Refusal> {
         found_damage: Vec::new(),
         quarantined: Vec::new(),
         torn: 0,
+        torn_messages: Vec::new(),
     };
     let Survey { mut slots, pool, mut found, highest } = fold.survey()?;
     found.sort_by_key(|found| found.header.sequence);
@@ -138,7 +148,18 @@ pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, Refusal> {
     lane.next_sequence = u32::saturating_add(highest, 1 + gap);
     lane.last = last;
     fold.finish(&mut lane);
-    Ok(Folded { lane, damage: fold.found_damage, torn: fold.torn, last: tail })
+    let clean = match (tail, found.last()) {
+        (Some(tail), Some(last)) => fold.mark(last, u64::from(tail.from)).is_some_and(|mark| mark.clean),
+        _ => true,
+    };
+    Ok(Folded {
+        lane,
+        damage: fold.found_damage,
+        torn: fold.torn,
+        torn_messages: fold.torn_messages,
+        clean,
+        last: tail,
+    })
 }
 
 impl<F: Files> Fold<'_, F> {
@@ -210,10 +231,10 @@ impl<F: Files> Fold<'_, F> {
         self.found_damage.push(Damage { slot, offset, message, what: what.into() });
     }
 
-    /// Whether a valid mark stands there.
-    fn is_marked(&self, found: &Found, offset: u64) -> bool {
-        let mark = self.files.read(found.slot, offset, MARK);
-        mark.is_ok_and(|mark| Mark::read(&mark, found.header.salt, offset).is_some())
+    /// The valid mark that stands there.
+    fn mark(&self, found: &Found, offset: u64) -> Option<Mark> {
+        let mark = self.files.read(found.slot, offset, MARK).ok()?;
+        Mark::read(&mark, found.header.salt, offset)
     }
 
     /// Folds all segments, which stand in the order of their numbers; returns number, valid end and file of the last one.
@@ -230,7 +251,7 @@ impl<F: Files> Fold<'_, F> {
             let end = next.and_then(|next| segment.stated_end(&next.header));
             // A commit that failed left its mark behind the valid end.
             if let (Some(next), Some(end)) = (next, end)
-                && self.is_marked(segment, u64::from(end))
+                && self.mark(segment, u64::from(end)).is_some()
             {
                 slots[usize::from(next.slot)].cuts.insert(segment.header.sequence);
             }
@@ -283,6 +304,8 @@ impl<F: Files> Fold<'_, F> {
                     let Some(next) = proof else {
                         if why.is_some() {
                             self.torn += 1;
+                            let names = self.torn_names(found, at, end);
+                            self.torn_messages.extend(names);
                         }
                         break;
                     };
@@ -374,7 +397,7 @@ impl<F: Files> Fold<'_, F> {
         // The last commit's bodies may not have reached the disk; any later mark vouches for them, and any later segment, which is
         // the same to us: else what one start finds would be lost to the next.
         let next = mark.end();
-        let vouched = sealed || (next < end && self.is_marked(found, next));
+        let vouched = sealed || (next < end && self.mark(found, next).is_some());
         if !vouched
             && !self.bodies_whole(found, records, &offsets, at)
             && self.next_mark(found, next, end).is_none()

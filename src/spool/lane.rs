@@ -99,6 +99,8 @@ pub struct Lane {
     pub(in crate::spool) pool: VecDeque<u16>,
     open: Option<u16>,
     tail: u32,
+    /// The last commit had something in it.
+    unvouched: bool,
     pub(in crate::spool) next_sequence: u32,
     /// Sequence number and valid end of the segment written last.
     pub(in crate::spool) last: (u32, u32),
@@ -172,6 +174,7 @@ impl Lane {
             pool: VecDeque::new(),
             open: None,
             tail: 0,
+            unvouched: false,
             next_sequence: 1,
             last: (0, 0),
             index: Index::default(),
@@ -202,6 +205,12 @@ impl Lane {
     /// A live message.
     pub fn entry(&self, key: u32) -> Option<&Entry> {
         self.index.get(key)
+    }
+
+    /// The id of a live message, without reading it.
+    pub fn id(&self, key: u32) -> Option<MessageId> {
+        let (sequence, offset) = self.birth(self.index.get(key)?);
+        Some(MessageId { lane: self.shape.birthplace.lane, sequence, offset })
     }
 
     /// All live messages: key and entry.
@@ -296,18 +305,36 @@ impl Lane {
             }
             header = self.open_segment(salt);
         }
-        let Some(slot) = self.open else { return Begin::Stalled };
-        let state = &self.slots[usize::from(slot)];
-        let target = Target {
-            lane: self.shape.lane,
-            slot,
-            sequence: state.sequence,
-            salt: state.salt,
-            offset: self.tail,
-            room: self.room(),
-        };
+        let Some(target) = self.target() else { return Begin::Stalled };
         let spare = std::mem::take(&mut self.spare);
         Begin::Commit(batch::build(queue, target, self, header, spare))
+    }
+
+    fn target(&self) -> Option<Target> {
+        let slot = self.open?;
+        let Slot { sequence, salt, .. } = self.slots[usize::from(slot)];
+        Some(Target { lane: self.shape.lane, slot, sequence, salt, offset: self.tail, room: self.room() })
+    }
+
+    /// Whether nothing on the disk says yet that the last commit was synced.
+    pub fn is_unvouched(&self) -> bool {
+        self.unvouched && self.open.is_some()
+    }
+
+    /// A commit of nothing, which vouches for the one before; `clean`: the node stops, and nothing is under way. It goes like one of
+    /// [`Lane::begin`]. None: it would say nothing. `salt` is as there.
+    pub fn close<T>(&mut self, clean: bool, salt: u64) -> Option<Batch<T>> {
+        let mut header = None;
+        if self.open.is_none() {
+            if !clean || self.index.len() == 0 {
+                return None;
+            }
+            header = Some(self.open_segment(salt)?);
+        } else if !self.unvouched && !clean {
+            return None;
+        }
+        let target = self.target().filter(|target| target.room >= limits::BLOCK as usize)?;
+        Some(batch::closing(target, header, clean, std::mem::take(&mut self.spare)))
     }
 
     fn refuse<T>(&self, queue: &mut VecDeque<(Item, T)>) -> Begin<T> {
@@ -377,6 +404,7 @@ impl Lane {
     /// The commit is synced: everything in it is durable now.
     pub fn done<T>(&mut self, batch: Batch<T>, _proof: Synced, mut each: impl FnMut(&mut Lane, Done, T)) {
         self.tail = batch.end;
+        self.unvouched = !batch.items.is_empty();
         let (slot, sequence) = (batch.slot, batch.sequence);
         self.spare = batch.spare;
         for (item, place, ticket) in batch.items {

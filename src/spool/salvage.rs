@@ -77,6 +77,25 @@ impl<F: Files> Fold<'_, F> {
         Ok(end)
     }
 
+    /// Messages in the commit at `at`, which does not count.
+    pub(in crate::spool) fn torn_names(&self, found: &Found, at: u64, end: u64) -> Vec<MessageId> {
+        let (lane, sequence, salt) = (self.shape.birthplace.lane, found.header.sequence, found.header.salt);
+        let bytes = self.files.read(found.slot, at, STRIDE.min(end - at) as usize).unwrap_or_default();
+        let named = Finder::new(&salt.to_le_bytes()).into_owned();
+        let places = named.find_iter(&bytes).filter_map(|hit| hit.checked_sub(8)).filter(|place| *place > 0);
+        let messages = places.filter(|place| {
+            let offset = at + *place as u64;
+            bytes[*place] == Kind::Message as u8 && record::stands_at(&bytes[*place..], salt, offset)
+        });
+        let id = |place: usize| {
+            let offset = u32::try_from(at + place as u64).unwrap_or(u32::MAX);
+            let whole = record::read(&bytes[place..], salt, u64::from(offset)).ok();
+            let view = whole.and_then(|record| MessageView::parse(record.payload).ok());
+            view.map_or(MessageId { lane, sequence, offset }, |view| view.id)
+        };
+        messages.map(id).collect()
+    }
+
     fn damaged_record(&mut self, found: &Found, bytes: &[u8], offset: u32) {
         let (slot, kind) = (found.slot, bytes[0]);
         let (message, what) = if kind == Kind::Outcome as u8 || kind == Kind::Census as u8 {
@@ -85,14 +104,9 @@ impl<F: Files> Fold<'_, F> {
             (None, "a piece of a body is lost; the message it is of is named when it is sent".to_owned())
         } else {
             // What the record itself says, if it can be read at all: one that moved has the id of where it was born.
-            let claimed = record::claimed_length(bytes).filter(|length| *length <= bytes.len());
-            let payload = claimed.and_then(|length| bytes.get(record::HEADER..length));
             let lane = self.shape.birthplace.lane;
-            let id = payload
-                .and_then(|payload| MessageView::parse(payload).ok())
-                .map(|view| view.id)
-                .filter(|id| id.lane == lane)
-                .unwrap_or(MessageId { lane, sequence: found.header.sequence, offset });
+            let claimed = record::claimed_id(bytes).filter(|id| id.lane == lane);
+            let id = claimed.unwrap_or(MessageId { lane, sequence: found.header.sequence, offset });
             (Some(id), format!("message {id} cannot be delivered from there; its bytes are kept"))
         };
         self.damage(slot, offset.into(), message, format!("the record at {offset} is damaged: {what}"));

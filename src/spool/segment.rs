@@ -6,7 +6,8 @@
 //! …      the next commit
 //! ```
 //!
-//! A commit is begun only when the one before is synced, so a valid mark also says that all before it is on disk.
+//! A commit is begun only when the one before is synced, so a valid mark also says that all before it is on disk. A lane that comes to
+//! rest writes a mark without records, which says so of the last commit.
 
 use crate::limits;
 
@@ -200,6 +201,8 @@ pub struct Mark {
     pub records_length: u32,
     /// Bytes of the bodies behind them.
     pub bodies_length: u32,
+    /// The last one before the node stopped in order: nothing was under way.
+    pub clean: bool,
 }
 
 impl Mark {
@@ -213,6 +216,7 @@ impl Mark {
         out[24..28].copy_from_slice(&self.records_length.to_le_bytes());
         out[28..32].copy_from_slice(&self.bodies_length.to_le_bytes());
         out[32..44].fill(0);
+        out[32] = u8::from(self.clean);
         let crc = crc32c::crc32c(&out[..44]);
         out[44..48].copy_from_slice(&crc.to_le_bytes());
     }
@@ -230,8 +234,9 @@ impl Mark {
             records: fields.u32()?,
             records_length: fields.u32()?,
             bodies_length: fields.u32()?,
+            clean: fields.u8()? == 1,
         };
-        fields.bytes(12)?;
+        fields.bytes(11)?;
         let whole = fields.u32()? == crc32c::crc32c(&bytes[..44]);
         (whole && mark.salt == salt && u64::from(mark.offset) == offset).then_some(mark)
     }
@@ -301,7 +306,14 @@ mod tests {
 
     #[test]
     fn mark_counts_only_in_its_place_and_life() {
-        let mark = Mark { salt: 5, offset: 8192, records: 1, records_length: 100, bodies_length: 4000 };
+        let mark = Mark {
+            salt: 5,
+            offset: 8192,
+            records: 1,
+            records_length: 100,
+            bodies_length: 4000,
+            clean: false,
+        };
         let mut bytes = [0; MARK];
         mark.write(&mut bytes);
         assert_eq!(Mark::read(&bytes, 5, 8192), Some(mark));

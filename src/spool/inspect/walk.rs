@@ -43,6 +43,8 @@ pub enum Step<'a> {
 pub struct Salvage {
     /// Where it begins.
     pub offset: u32,
+    /// Bytes of it, if it is whole.
+    pub length: u32,
     /// It is a message, as far as can be seen.
     pub message: bool,
     /// It is whole itself; its commit is not.
@@ -182,12 +184,13 @@ fn salvage(files: &impl Files, found: &Found, at: u64, next: Option<u64>) -> Vec
     while place < bytes.len() && records.len() < limits::COMMIT_ITEMS_MAX {
         let offset = (at + place as u64) as u32;
         if let Some(Ok(record)) = read(place) {
-            records.push(Salvage { offset, message: message(&record).is_some(), whole: true });
+            let length = record.length as u32;
+            records.push(Salvage { offset, length, message: message(&record).is_some(), whole: true });
             place += record.length;
             continue;
         }
         if let Some(message) = broken(&bytes[place..], found.header.salt, offset, marked) {
-            records.push(Salvage { offset, message, whole: false });
+            records.push(Salvage { offset, length: 0, message, whole: false });
         }
         // The salt stands 8 bytes into a record.
         let from = place + 9;

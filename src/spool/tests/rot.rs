@@ -165,7 +165,8 @@ fn a_file_that_is_gone_is_said_and_its_name_not_used_again() {
     let (mut bench, slot) = Bench::with_mail();
     let files = bench.disk.0.borrow().len() as u16;
     assert!(slot + 1 < files);
-    bench.disk.0.borrow_mut().remove(&slot);
+    let live = bench.lane.messages();
+    let away = bench.disk.0.borrow_mut().remove(&slot).unwrap();
     let folded = bench.refold();
     assert_eq!(folded.damage.len(), 1, "{:?}", folded.damage);
     assert_eq!(bench.verify().rot.len(), 1);
@@ -175,6 +176,10 @@ fn a_file_that_is_gone_is_said_and_its_name_not_used_again() {
         bench.store(message("b@x.example", 1, vec![9; 250_000]));
     }
     assert!(!bench.disk.0.borrow().contains_key(&slot));
+    // What was written meanwhile does not void what it says when it is put back.
+    bench.disk.0.borrow_mut().insert(slot, away);
+    let folded = bench.refold();
+    assert_eq!((folded.lane.messages(), folded.damage.len()), (live + 40, 0), "{:?}", folded.damage);
 }
 
 #[test]
@@ -215,4 +220,86 @@ impl Bench {
     fn refold_or(&self) -> Result<fold::Folded, Refusal> {
         fold::fold(SHAPE, &self.disk)
     }
+}
+
+impl Bench {
+    fn close(&mut self, clean: bool) -> bool {
+        self.salt += 1;
+        let Some(batch) = self.lane.close(clean, self.salt) else { return false };
+        self.append(&batch);
+        self.lane.done(batch, Synced::pretended(), |_, _, _: u32| panic!("nothing was in it"));
+        true
+    }
+}
+
+/// A lane at rest says that its last commit was synced: damage there is rot, and not a stop in the middle of it.
+#[test]
+fn rot_in_the_last_commit_of_a_lane_at_rest_is_reported() {
+    for clean in [false, true] {
+        let mut bench = Bench::new();
+        bench.store(message("one@x.example", 1, vec![1; 5_000]));
+        bench.store(message("two@x.example", 1, vec![2; 5_000]));
+        let (slot, offset, _) = bench.last;
+        assert!(bench.close(clean) && bench.refold().clean == clean);
+        assert!(!bench.close(false), "it was said");
+        assert!(bench.verify().is_sound() && bench.refold().torn == 0);
+        let whole = bench.disk.0.borrow()[&slot].clone();
+        for (place, left, named) in [(60, 1, true), (0, 2, false)] {
+            bench.disk.write(slot, offset + place, &[0xFF; 8]);
+            let folded = bench.refold();
+            assert_eq!((folded.lane.messages(), folded.torn), (left, 0));
+            let id = crate::spool::MessageId { lane: 3, sequence: 1, offset: offset + 48 };
+            let names: Vec<_> = folded.damage.iter().filter_map(|damage| damage.message).collect();
+            assert_eq!(names, if named { vec![id] } else { vec![] }, "{:?}", folded.damage);
+            assert!(!folded.damage.is_empty() && !bench.verify().is_sound());
+            bench.disk.0.borrow_mut().insert(slot, whole.clone());
+        }
+        // In its body: it is still there, and said when it is sent or looked at.
+        bench.disk.write(slot, offset + 3_000, &[0xFF; 8]);
+        assert_eq!((bench.refold().lane.messages(), bench.refold().torn), (2, 0));
+        assert!(!bench.verify().is_sound());
+    }
+}
+
+#[test]
+fn a_full_segment_has_room_for_its_last_mark() {
+    for size in [250_000, 262_000, 4096 - 500, 100] {
+        let mut bench = Bench::new();
+        bench.store(message("one@x.example", 1, vec![1; 10]));
+        let first = bench.last.0;
+        while bench.last.0 == first {
+            let before = bench.lane.room();
+            bench.store(message("more@x.example", 1, vec![1; size]));
+            assert!(bench.lane.room() >= 4096, "{before} before, none after a message of {size}");
+        }
+    }
+}
+
+/// Without an open segment there is none to say it in: one is begun if any mail waits.
+#[test]
+fn a_start_without_mail_may_end_in_order_too() {
+    let mut bench = Bench::new();
+    bench.store(message("one@x.example", 1, vec![1; 10]));
+    bench.lane = bench.refold().lane;
+    bench.housekeep();
+    assert!(!bench.refold().clean);
+    assert!(!bench.close(false) && bench.close(true));
+    assert!(bench.refold().clean && bench.refold().damage.is_empty());
+    assert_eq!(bench.refold().lane.messages(), 1);
+    assert!(Bench::new().refold().clean);
+}
+
+/// A torn commit is dropped, and its messages are named: nobody can tell it from rot.
+#[test]
+fn messages_of_a_torn_commit_are_named() {
+    let mut bench = Bench::new();
+    bench.store(message("one@x.example", 1, vec![1; 5_000]));
+    bench.queue.push_back((Item::Message(message("two@x.example", 1, vec![2; 5_000])), 0));
+    bench.queue.push_back((Item::Message(message("three@x.example", 1, vec![2; 5_000])), 0));
+    bench.commit();
+    let (slot, offset, _) = bench.last;
+    bench.disk.write(slot, offset + 9_000, &[0xFF; 8]);
+    let folded = bench.refold();
+    assert_eq!((folded.torn, folded.torn_messages.len(), folded.lane.messages()), (1, 2, 1));
+    assert_eq!(bench.verify().torn[0].messages, folded.torn_messages);
 }
