@@ -178,21 +178,23 @@ impl<F: Files> Fold<'_, F> {
             self.damage(slot, 0, None, MISSING);
             self.quarantined.push(slot);
         }
-        for one in seen {
+        for one in &seen {
             self.file(one, &mut survey);
         }
+        // With a later segment, it failed, and its clients were told so.
+        let last = |one: &Seen| matches!(one.said, Said::Torn(Some(sequence)) if sequence > survey.highest);
+        self.torn += seen.iter().filter(|one| last(one)).count() as u32;
         Ok(survey)
     }
 
     /// What becomes of one file.
-    fn file(&mut self, one: Seen, survey: &mut Survey) {
-        let Seen { slot, size, said } = one;
+    fn file(&mut self, one: &Seen, survey: &mut Survey) {
+        let Seen { slot, size, ref said } = *one;
         survey.highest = survey.highest.max(said.header().map_or(0, |header| header.sequence));
         let place = &mut survey.slots[usize::from(slot)];
         place.size = size;
         match said {
-            Said::Unused | Said::Torn => {
-                self.torn += u32::from(matches!(said, Said::Torn));
+            Said::Unused | Said::Torn(_) => {
                 place.state = State::Free;
                 survey.pool.push(slot);
             }
@@ -204,17 +206,17 @@ impl<F: Files> Fold<'_, F> {
             }
             Said::Active(header) => {
                 (place.state, place.sequence, place.salt) = (State::Sealed, header.sequence, header.salt);
-                survey.found.push(Found { slot, header, size });
+                survey.found.push(Found { slot, header: *header, size });
             }
             Said::Damaged { what, header, messages } => {
-                if let Some(header) = header {
+                if let Some(header) = *header {
                     (place.sequence, place.salt) = (header.sequence, header.salt);
                     survey.found.push(Found { slot, header, size });
                 }
-                self.damage(slot, 0, None, what);
+                self.damage(slot, 0, None, &**what);
                 self.quarantined.push(slot);
                 for message in messages {
-                    self.damage(slot, 0, Some(message), format!("message {message} is out of reach"));
+                    self.damage(slot, 0, Some(*message), format!("message {message} is out of reach"));
                 }
             }
         }

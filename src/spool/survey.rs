@@ -37,8 +37,8 @@ pub(in crate::spool) enum Said {
     Free(Header),
     /// It holds commits of this life.
     Active(Header),
-    /// The first commit of its first life was cut off before all of it was on the disk.
-    Torn,
+    /// The first commit of its first life was cut off before all of it was on the disk. Its number, if it says so.
+    Torn(Option<u32>),
     /// Not what was written. With a header, its own or one that was found out, it can be read all the same.
     Damaged { what: String, header: Option<Header>, messages: Vec<MessageId> },
 }
@@ -48,7 +48,7 @@ impl Said {
         match self {
             Said::Free(header) | Said::Active(header) => Some(header),
             Said::Damaged { header, .. } => header.as_ref(),
-            Said::Unused | Said::Torn => None,
+            Said::Unused | Said::Torn(_) => None,
         }
     }
 }
@@ -74,7 +74,7 @@ pub(in crate::spool) fn look(
             Ok(said) => said,
             Err(block) => {
                 lost.push((seen.len(), block));
-                Said::Torn
+                Said::Torn(None)
             }
         };
         seen.push(Seen { slot, size, said });
@@ -107,7 +107,7 @@ fn cut_off(one: &mut Seen, least: u64) {
         Said::Active(header) => {
             one.said = Said::Damaged { what: short(), header: Some(*header), messages: Vec::new() };
         }
-        Said::Free(_) | Said::Unused | Said::Torn => {
+        Said::Free(_) | Said::Unused | Said::Torn(_) => {
             one.said =
                 damaged(if size == 0 { "the file is empty; some mail may be lost".into() } else { short() });
         }
@@ -190,6 +190,12 @@ impl<'a, F: Files> Search<'a, F> {
             return damaged(format!("{LOST}; it had no mail"));
         }
         let marks = self.marks();
+        // A first commit under way may reach the disk before its header, all of it or some; a second one begins only when both are
+        // synced.
+        let blank = block.iter().all(|byte| *byte == 0);
+        if blank && marks.is_empty() {
+            return Said::Torn(None);
+        }
         let Some((salt, first)) = life(&marks, block) else {
             let (messages, what) =
                 (self.named(&marks), "nothing tells which of its mail is of its last life");
@@ -198,11 +204,10 @@ impl<'a, F: Files> Search<'a, F> {
         };
         let evidence = self.evidence(&marks, salt);
         let sequence = self.sequence(&evidence);
-        // A first commit under way may reach the disk before its header; a second one begins only when both are synced.
-        let alone = marks.len() == 1 && first && block.iter().all(|byte| *byte == 0);
+        let alone = marks.len() == 1 && first && blank;
         match sequence {
             Ok(sequence) if alone && evidence.whole => Said::Active(self.header(sequence, salt)),
-            _ if alone => Said::Torn,
+            found if alone => Said::Torn(found.ok()),
             Ok(sequence) => Said::Damaged {
                 what: format!("{LOST}; its mail was found by its marks, and the file is kept aside"),
                 header: Some(self.header(sequence, salt)),

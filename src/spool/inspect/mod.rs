@@ -82,7 +82,7 @@ pub fn survey(files: &impl Files, birthplace: Birthplace) -> Result<Survey, Refu
         survey.bytes += size;
         let found = |header, lost| Found { slot, header, size, end: size, sealed: false, lost };
         match said {
-            Said::Free(_) | Said::Unused | Said::Torn => survey.free += 1,
+            Said::Free(_) | Said::Unused | Said::Torn(_) => survey.free += 1,
             Said::Active(header) => survey.active.push(found(header, header.predecessor == UNKNOWN)),
             Said::Damaged { what, header, messages } => {
                 survey.damaged.push(Unsound { slot, what, messages });
