@@ -326,7 +326,7 @@ impl Lane {
     pub fn close<T>(&mut self, clean: bool, salt: u64) -> Option<Batch<T>> {
         let mut header = None;
         if self.open.is_none() {
-            if !clean || self.index.len() == 0 {
+            if !clean || self.index.is_empty() {
                 return None;
             }
             header = Some(self.open_segment(salt)?);
