@@ -124,13 +124,17 @@ impl Node {
             if open {
                 self.mesh.open();
             }
-            for _ in 0..shards {
+            let mut waiting = shards;
+            while waiting > 0 {
                 match inbox.recv_timeout(START_MAX) {
+                    // It was said already.
+                    Ok(Report::Damaged { .. }) => continue,
                     Ok(Report::Read(messages)) => self.recovered += messages,
                     Ok(Report::Listening) => {}
                     Ok(Report::Failed(problem)) => return Err(problem),
                     Err(_) => return Err("a shard did not start".to_owned()),
                 }
+                waiting -= 1;
             }
         }
         Ok(())

@@ -31,11 +31,11 @@ use crate::shard::resolve::Resolver;
 use crate::shard::timers::Timers;
 use crate::shard::{Shard, accept, compact, dispatch, handoff, persist};
 use crate::smtp::server::Rules;
-use crate::spool::Location;
-use crate::spool::fold::{self, Files, Folded};
+use crate::spool::fold::{self, Damage, Files, Folded};
 use crate::spool::index::Entry;
 use crate::spool::lane::Shape;
 use crate::spool::segment::Birthplace;
+use crate::spool::{Location, MessageId};
 
 /// How long a start waits for its first segments to be zero-written.
 const SEGMENTS_MAX_WAIT: Duration = Duration::from_secs(10);
@@ -68,6 +68,15 @@ pub struct Setup {
 /// How far a shard is.
 #[derive(Debug)]
 pub enum Report {
+    /// This lane is not as it was written.
+    Damaged {
+        /// Its number.
+        lane: u16,
+        /// What is wrong.
+        damage: Vec<Damage>,
+        /// Messages of a last commit that was dropped.
+        dropped: Vec<MessageId>,
+    },
     /// Its lanes are read: so many live messages.
     Read(usize),
     /// Its listeners are open.
@@ -263,7 +272,10 @@ fn open_lane<R: Runtime>(runtime: &R, setup: &Setup, lane: u16) -> Result<Keeper
         segments_max: share.clamp(limits::SEGMENTS_RESERVED + 2, limits::SEGMENTS_MAX),
     };
     let files = OpenFiles { runtime, segments };
-    let folded = fold::fold(shape, &files).map_err(|refusal| fail(&refusal))?;
+    let mut folded = fold::fold(shape, &files).map_err(|refusal| fail(&refusal))?;
+    if runtime.planted("what outcomes are about is forgotten") {
+        folded.lane.plant_forgetful();
+    }
     report(setup, lane, &folded);
     Ok(Keeper::new(folded.lane, directory, spool.segment_size, files.segments, folded.last))
 }
@@ -280,6 +292,10 @@ fn report(setup: &Setup, lane: u16, folded: &Folded) {
              client had its answer; so does a damaged disk; messages in it: {}",
             if names.is_empty() { "none that can be told".to_owned() } else { names.join(" ") }
         );
+    }
+    if !folded.damage.is_empty() || folded.torn > 0 {
+        let (damage, dropped) = (folded.damage.clone(), folded.torn_messages.clone());
+        let _ = setup.reports.send(Report::Damaged { lane, damage, dropped });
     }
     let repeats = if folded.clean { 0 } else { repeats(folded, setup.mesh.credits() as usize) };
     if repeats > 0 {

@@ -251,9 +251,10 @@ impl<F: Files> Fold<'_, F> {
             // A header that was lost and found out states nothing.
             let next = found[place + 1..].iter().find(|next| next.header.predecessor != UNKNOWN);
             let end = next.and_then(|next| segment.stated_end(&next.header));
-            // A commit that failed left its mark behind the valid end.
+            // A commit that failed left its mark behind the valid end. Or the header is lost, and the next one may be all that
+            // tells its number.
             if let (Some(next), Some(end)) = (next, end)
-                && self.mark(segment, u64::from(end)).is_some()
+                && (segment.header.predecessor == UNKNOWN || self.mark(segment, u64::from(end)).is_some())
             {
                 slots[usize::from(next.slot)].cuts.insert(segment.header.sequence);
             }
@@ -304,7 +305,13 @@ impl<F: Files> Fold<'_, F> {
                         )));
                     }
                     let Some(next) = proof else {
-                        if why.is_some() {
+                        let length = limits::BLOCK.min(end - at);
+                        if let Err(error) = self.files.read(found.slot, at, length as usize) {
+                            let words =
+                                format!("cannot be read at {at}: {error}; some mail there may be lost");
+                            self.damage(found.slot, at, None, words);
+                            self.quarantined.push(found.slot);
+                        } else if why.is_some() {
                             self.torn += 1;
                             let names = self.torn_names(found, at, end);
                             self.torn_messages.extend(names);
@@ -327,7 +334,7 @@ impl<F: Files> Fold<'_, F> {
         let mut at = from;
         while at < end {
             let length = STRIDE.min(end - at);
-            let bytes = self.files.read(found.slot, at, length as usize).unwrap_or_default();
+            let bytes = survey::read_patchy(self.files, found.slot, at, length);
             for (place, block) in bytes.chunks(limits::BLOCK as usize).enumerate() {
                 let offset = at + place as u64 * limits::BLOCK;
                 if Mark::read(block, found.header.salt, offset).is_some() {

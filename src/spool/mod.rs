@@ -15,6 +15,7 @@ pub mod id;
 pub mod index;
 pub mod inspect;
 pub mod lane;
+mod planted;
 pub mod record;
 mod salvage;
 pub mod segment;

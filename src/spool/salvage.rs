@@ -7,6 +7,7 @@ use crate::spool::MessageId;
 use crate::spool::fold::{Files, Fold, Found, Refusal};
 use crate::spool::record::{self, Kind, MessageView};
 use crate::spool::segment::{MARK, Mark};
+use crate::spool::survey::read_patchy;
 
 /// Bytes without a mark that are searched at one time.
 const STRIDE: u64 = limits::COMMIT_BYTES_MAX as u64;
@@ -18,8 +19,8 @@ impl<F: Files> Fold<'_, F> {
         let (slot, salt) = (found.slot, found.header.salt);
         self.quarantined.push(slot);
         let start = at + MARK as u64;
-        let read =
-            |offset: u64, length: u64| self.files.read(slot, offset, length as usize).unwrap_or_default();
+        let files = self.files;
+        let read = |offset, length| read_patchy(files, slot, offset, length);
         let mark = Mark::read(&read(at, MARK as u64), salt, at).filter(|mark| mark.end() <= next);
         if let Some(mark) = mark {
             let records = read(start, u64::from(mark.records_length));

@@ -48,6 +48,8 @@ pub struct DiskFaults {
     /// The so-many-th append or sync from now (1 is the next) is the node's last act: it crashes as by [`super::World::crash`], a
     /// sync by chance before or after its pages are stable, and in either case nobody is told.
     pub crash_in: Option<u32>,
+    /// That an existing segment cannot be opened.
+    pub open_error: f64,
     /// Least time of a sync. Default 100 us.
     pub sync_min: Duration,
     /// Most time of a sync. Default 2 ms.
@@ -67,6 +69,7 @@ impl Default for DiskFaults {
             fail_appends: 0,
             fail_syncs: 0,
             crash_in: None,
+            open_error: 0.0,
             sync_min: Duration::from_micros(100),
             sync_max: Duration::from_millis(2),
             quota: None,
@@ -386,6 +389,10 @@ impl SimSegment {
     pub(super) fn open(runtime: &SimRuntime, path: &Path) -> io::Result<SimSegment> {
         let disks = &mut *runtime.0.state.disks.borrow_mut();
         let file = disks.file(runtime.0.node, path)?;
+        let chance = disks.faults(runtime.0.node).open_error;
+        if chance > 0.0 && runtime.0.state.random.borrow_mut().chance(chance) {
+            return Err(os(libc::EMFILE));
+        }
         let map = disks.map(&file)?;
         Ok(SimSegment(Rc::new(Handle { runtime: runtime.clone(), file, map })))
     }

@@ -7,6 +7,7 @@ use crate::spool::fold::Files;
 use crate::spool::inspect::Found;
 use crate::spool::record::{self, Kind, MessageView, Record};
 use crate::spool::segment::{self, MARK, Mark};
+use crate::spool::survey::read_patchy;
 
 /// What a walk meets.
 #[derive(Debug)]
@@ -154,7 +155,7 @@ fn next_mark(files: &impl Files, found: &Found, from: u64) -> Option<u64> {
     let mut at = from;
     while at < found.end {
         let length = STRIDE.min(found.end - at);
-        let bytes = files.read(found.slot, at, length as usize).unwrap_or_default();
+        let bytes = read_patchy(files, found.slot, at, length);
         for (place, block) in bytes.chunks(limits::BLOCK as usize).enumerate() {
             let offset = at + place as u64 * limits::BLOCK;
             if Mark::read(block, found.header.salt, offset).is_some() {
@@ -170,7 +171,7 @@ fn next_mark(files: &impl Files, found: &Found, from: u64) -> Option<u64> {
 /// seen, so no body can pass for one.
 fn salvage(files: &impl Files, found: &Found, at: u64, next: Option<u64>) -> Vec<Salvage> {
     let window = (limits::COMMIT_BYTES_MAX as u64 + limits::BLOCK).min(next.unwrap_or(found.end) - at);
-    let Ok(bytes) = files.read(found.slot, at, window as usize) else { return Vec::new() };
+    let bytes = read_patchy(files, found.slot, at, window);
     // With a mark it is known where the records end; without one the bodies are passed over.
     let end = mark(files, found, at).map_or(bytes.len(), |mark| MARK + mark.records_length as usize);
     let bytes = &bytes[..end.min(bytes.len())];
