@@ -10,6 +10,7 @@ use crossbeam::channel::{Receiver, unbounded};
 
 use crate::config::{Config, Particulars, RuntimeChoice, value};
 use crate::control::{self, Control};
+use crate::inspect;
 use crate::limits;
 use crate::observe::Instruments;
 use crate::policy::accounts::Accounts;
@@ -17,7 +18,7 @@ use crate::policy::tls;
 use crate::runtime::glommio::Watchdog;
 use crate::runtime::os::{self, ShardThread, probe};
 use crate::runtime::process::{self, DirectoryLock, LockError};
-use crate::runtime::{Bell, epoll, glommio};
+use crate::runtime::{Bell, epoll, files, glommio};
 use crate::shard::deal::Deal;
 use crate::shard::mesh::Mesh;
 use crate::shard::start::{self, Report, Setup};
@@ -55,8 +56,9 @@ impl Node {
         let engine = judge(&config, shards, &cores)?;
         let data_dir = config.node.data_dir.clone();
         let lock = lock(&data_dir)?;
-        let id = process::node_id(&data_dir).map_err(|error| format!("{}: {error}", data_dir.display()))?;
+        let id = node_id(&data_dir)?;
         let birthplaces = Arc::new(lane_birthplaces(&data_dir)?);
+        check_descriptors(&data_dir, process::open_files_max())?;
         let certificates = probe_listeners(&mut config)?;
         let accounts = config.accounts.as_deref().map(read_accounts).transpose()?.map(Arc::new);
         find_name_servers(&mut config);
@@ -126,13 +128,17 @@ impl Node {
             if open {
                 self.mesh.open();
             }
-            for _ in 0..shards {
+            let mut waiting = shards;
+            while waiting > 0 {
                 match inbox.recv_timeout(START_MAX) {
+                    // It was said already.
+                    Ok(Report::Damaged { .. }) => continue,
                     Ok(Report::Read(messages)) => self.recovered += messages,
                     Ok(Report::Listening) => {}
                     Ok(Report::Failed(problem)) => return Err(problem),
                     Err(_) => return Err("a shard did not start".to_owned()),
                 }
+                waiting -= 1;
             }
         }
         Ok(())
@@ -265,6 +271,17 @@ fn lock(data_dir: &Path) -> Result<DirectoryLock, String> {
     }
 }
 
+/// The node's id. A new one is made only where there is no mail: segments of another node would be refused for ever.
+fn node_id(data_dir: &Path) -> Result<u64, String> {
+    let fail = |error| format!("{}: {error}", data_dir.display());
+    if process::read_node_id(data_dir).map_err(fail)?.is_none()
+        && let Some(words) = inspect::lost_node(data_dir).map_err(|error| error.to_string())?
+    {
+        return Err(words);
+    }
+    process::node_id(data_dir).map_err(fail)
+}
+
 fn port_fix(error: &std::io::Error) -> &'static str {
     match error.kind() {
         std::io::ErrorKind::AddrInUse => {
@@ -310,10 +327,51 @@ fn lane_birthplaces(data_dir: &Path) -> Result<BTreeMap<u16, Birthplace>, String
     Ok(birthplaces)
 }
 
+/// Segments stay open for the life of the process.
+fn check_descriptors(data_dir: &Path, allowed: u64) -> Result<(), String> {
+    /// Descriptors of one segment: for the map, for writing, and the runtime's.
+    const EACH: u64 = 3;
+    /// What sockets, logs and clients need at the least.
+    const OTHERS: u64 = 64;
+    let names = |lane: usize| {
+        let directory = start::lane_directory(data_dir, u16::try_from(lane).unwrap_or(u16::MAX));
+        files::list(&directory).unwrap_or_default()
+    };
+    let lanes = lanes(data_dir);
+    let segments = (0..lanes).flat_map(names).filter(|name| name.ends_with(".seg")).count() as u64;
+    let needed = segments * EACH + OTHERS;
+    if needed <= allowed {
+        return Ok(());
+    }
+    Err(format!(
+        "{}: {segments} spool segments need {needed} open files and more for connections, and only {allowed} are allowed \
+         (RLIMIT_NOFILE); raise it: `ulimit -n 65536`, or LimitNOFILE=65536 in the systemd unit",
+        data_dir.display()
+    ))
+}
+
 /// Lanes there are on disk: the highest number plus one.
 fn lanes(data_dir: &Path) -> usize {
     let entries = std::fs::read_dir(data_dir).into_iter().flatten().flatten();
     let numbers =
         entries.filter_map(|entry| entry.file_name().to_str()?.strip_prefix("lane-")?.parse::<usize>().ok());
     numbers.filter(|number| *number < limits::SHARDS_MAX).max().map_or(0, |highest| highest + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_need_descriptors() {
+        let scratch = tempfile::tempdir().unwrap();
+        let lane = scratch.path().join("lane-001");
+        std::fs::create_dir(&lane).unwrap();
+        for slot in 0..20 {
+            std::fs::write(lane.join(format!("{slot:05}.seg")), b"").unwrap();
+        }
+        check_descriptors(scratch.path(), 124).unwrap();
+        let words = check_descriptors(scratch.path(), 123).unwrap_err();
+        assert!(words.contains("20 spool segments need 124") && words.contains("LimitNOFILE"), "{words}");
+    }
 }

@@ -55,6 +55,8 @@ stories!("spool_tools.py", None;
     stored_mail_can_be_listed_shown_and_exported,
     large_bodies_are_exported_whole,
     damage_is_found_and_named,
+    a_start_needs_every_segment,
+    repeats_are_announced_after_an_unclean_stop,
     a_running_relay_is_not_disturbed,
     adopted_mail_is_delivered_by_the_other_node,
     adopted_mail_is_returned_when_refused,

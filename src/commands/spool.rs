@@ -49,7 +49,7 @@ enum Tool {
         #[arg(long)]
         json: bool,
     },
-    /// List the messages that are still to be delivered.
+    /// List the messages that are still to be delivered. Exit 1: there is damage, and some may be missing.
     List {
         #[command(flatten)]
         place: Place,
@@ -216,6 +216,7 @@ fn list(place: &Place, domain: Option<&str>, limit: Option<u64>, json: bool) -> 
         writeln!(out, "{}", Listed::head())?;
     }
     let mut left = limit.unwrap_or(u64::MAX);
+    let mut sound = true;
     for number in spool.lanes()? {
         if left == 0 {
             break;
@@ -223,6 +224,7 @@ fn list(place: &Place, domain: Option<&str>, limit: Option<u64>, json: bool) -> 
         let look = spool.lane(number)?.look()?;
         for damage in &look.folded.damage {
             eprintln!("relevo: lane-{number:03}: {damage}; `relevo spool verify` says more");
+            sound = false;
         }
         if look.unsettled {
             eprintln!("relevo: lane-{number:03}: the relay is busy; some of this may be settled by now");
@@ -248,7 +250,9 @@ fn list(place: &Place, domain: Option<&str>, limit: Option<u64>, json: bool) -> 
             }
         }
     }
-    Ok(out.flush()?)
+    out.flush()?;
+    let words = || format!("{}: damaged, so mail may be missing in the list", spool.data_dir.display());
+    if sound { Ok(()) } else { Err(Failure(DAMAGE, words())) }
 }
 
 /// A live message for the list; None if it is not wanted, or gone, or (with words on standard error) damaged.

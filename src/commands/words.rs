@@ -133,7 +133,7 @@ pub fn lane_report(lane: u16, report: &LaneReport) -> String {
     for torn in &report.torn {
         let messages: Vec<String> = torn.messages.iter().map(MessageId::to_string).collect();
         text += &format!(
-            "  torn tail (no fault: its clients had no answer yet): segment {:05}, offset {}: {}\n",
+            "  torn tail (a stop in the middle of a commit leaves this, and then no client had its answer): segment {:05}, offset {}: {}\n",
             torn.slot,
             torn.offset,
             if messages.is_empty() { "no message".to_owned() } else { messages.join(" ") }

@@ -136,7 +136,7 @@ fn plan(there: &Spool, damaged: bool) -> Result<Vec<Adopted>, AdoptError> {
         let look = there.lane(from)?.look()?;
         let rot = look.folded.damage.first();
         if let (Some(what), false) = (rot, damaged) {
-            return Err(AdoptError::Damaged(look.snapshot.lane.directory, what.clone()));
+            return Err(AdoptError::Damaged(look.snapshot.lane.directory, what.to_string()));
         }
         let messages = look.folded.lane.messages();
         let moves = messages > 0 || rot.is_some();

@@ -6,6 +6,7 @@
 pub mod adopt;
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,7 +20,7 @@ use crate::spool::MessageId;
 use crate::spool::fold::{self, Files, Folded, Refusal};
 use crate::spool::inspect::{self, Fault, LaneReport, Placed, Survey};
 use crate::spool::lane::Shape;
-use crate::spool::segment::Birthplace;
+use crate::spool::segment::{Birthplace, Header};
 
 /// Looks at a lane that changes under us before it is taken as it is.
 const LOOKS_MAX: usize = 4;
@@ -31,6 +32,8 @@ pub enum SpoolError {
     Io(PathBuf, io::Error),
     /// There is no `node` file.
     NotADataDir(PathBuf),
+    /// There is none, though there should be: what to do.
+    NoNode(String),
     /// Another format, or another node's.
     Refused(PathBuf, Refusal),
 }
@@ -44,6 +47,7 @@ impl fmt::Display for SpoolError {
                 "{}: no relay ever ran there (it has no file named node); give the node.data_dir of one",
                 path.display()
             ),
+            SpoolError::NoNode(words) => formatter.write_str(words),
             SpoolError::Refused(path, refusal) => {
                 write!(formatter, "{}: {refusal}", path.display())?;
                 match refusal {
@@ -73,7 +77,10 @@ impl Spool {
         files::list(data_dir).map_err(fail)?;
         match process::read_node_id(data_dir).map_err(fail)? {
             Some(node) => Ok(Spool { data_dir: data_dir.to_owned(), node }),
-            None => Err(SpoolError::NotADataDir(data_dir.to_owned())),
+            None => Err(match lost_node(data_dir)? {
+                Some(words) => SpoolError::NoNode(words),
+                None => SpoolError::NotADataDir(data_dir.to_owned()),
+            }),
         }
     }
 
@@ -132,6 +139,42 @@ impl Spool {
     }
 }
 
+/// Of a data directory that lost its `node` file: what to do, with the id that its segments name. None: there is no mail in it.
+pub fn lost_node(data_dir: &Path) -> Result<Option<String>, SpoolError> {
+    let fail = |error| SpoolError::Io(data_dir.to_owned(), error);
+    let (mut nodes, mut segments) = (BTreeSet::new(), 0);
+    for name in files::list(data_dir).map_err(fail)?.iter().filter(|name| name.starts_with("lane-")) {
+        let lane = data_dir.join(name);
+        // The lanes of others are marked, and say nothing of this node.
+        if lane.join("birthplace").exists() {
+            segments += 1;
+            continue;
+        }
+        for name in files::list(&lane).map_err(fail)?.iter().filter(|name| name.ends_with(".seg")) {
+            let block =
+                ReadFile::open(&lane.join(name)).and_then(|file| file.read(0, limits::BLOCK as usize));
+            // One that was never used is nobody's.
+            segments += usize::from(!block.as_ref().is_ok_and(|block| block.iter().all(|byte| *byte == 0)));
+            let header = block.ok().and_then(|block| Header::decode(&block).ok());
+            nodes.extend(header.map(|header| header.birthplace.node));
+        }
+    }
+    let file = data_dir.join("node");
+    let file = file.display();
+    Ok(match (nodes.first(), nodes.len()) {
+        _ if segments == 0 => None,
+        (Some(node), 1) => Some(format!(
+            "{file} is missing, and there are segments of node {node:016x}: put it back with `echo {node:016x} > {file}`"
+        )),
+        (None, _) => Some(format!(
+            "{file} is missing, and there are segments that do not say whose: put it back from a copy"
+        )),
+        _ => Some(format!(
+            "{file} is missing, and there are segments of several nodes ({nodes:016x?}): find out which is this"
+        )),
+    })
+}
+
 /// The files of one lane and what their headers say.
 #[derive(Debug)]
 pub struct Snapshot {
@@ -184,10 +227,7 @@ impl LaneFiles {
             }
             let size = ReadFile::open(&path).and_then(|file| file.size());
             let size = size.map_err(|error| SpoolError::Io(path, error))?;
-            // An empty file is one whose creation was interrupted.
-            if size > 0 {
-                slots.push((slot, size));
-            }
+            slots.push((slot, size));
         }
         Ok(LaneFiles { number, birthplace, directory, slots, open: RefCell::new(None) })
     }

@@ -132,6 +132,11 @@ pub fn is_memory_file_system(path: &Path) -> bool {
     rustix::fs::statfs(path).is_ok_and(|found| matches!(found.f_type as u64, TMPFS | RAMFS))
 }
 
+/// Files this process may have open at one time.
+pub fn open_files_max() -> u64 {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
 /// Random bytes of the kernel, for salts.
 pub fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];

@@ -1,6 +1,6 @@
 //! A body on its way out: from the mapped segment to the socket, in one vectored write where nothing must be stuffed.
 
-use std::io::{self, IoSlice};
+use std::io::IoSlice;
 use std::rc::Rc;
 
 use smallvec::SmallVec;
@@ -60,7 +60,7 @@ impl Piece {
         match self {
             Piece::Mapped(map, extent) => map
                 .slice(u64::from(extent.offset), extent.length as usize)
-                .ok_or_else(|| HopError::Wire(io::Error::from(io::ErrorKind::InvalidData).into())),
+                .ok_or_else(|| HopError::Spool(load::damaged())),
             Piece::Read(bytes) => Ok(bytes),
         }
     }
@@ -76,7 +76,7 @@ async fn piece<R: Runtime>(
         return Ok(Piece::Mapped(map, extent));
     }
     // A damaged body must not be ended with a dot: the connection is given up instead.
-    let bytes = load::read_extent(shard, lane, extent).await.map_err(|error| HopError::Wire(error.into()))?;
+    let bytes = load::read_extent(shard, lane, extent).await.map_err(HopError::Spool)?;
     Ok(Piece::Read(bytes))
 }
 

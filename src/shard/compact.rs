@@ -51,6 +51,7 @@ pub async fn compact<R: Runtime>(shard: Rc<Shard<R>>, keeper: Rc<Keeper<R>>) {
         let until = shard.runtime.now() + PAUSE;
         shard.timers.sleep_until(until).await;
         release(&keeper, places);
+        keeper.vouch(shard.runtime.now());
         while !shard.draining.get() && keeper.lane.borrow_mut().compaction_begin() {
             empty_victims(&shard, &keeper).await;
             release(&keeper, places);
@@ -111,10 +112,9 @@ async fn gather<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>) -> Vec
             // Settled while it was read: what was read may be anything.
             Err(_) if !keeper.lane.borrow().is_still(&candidate) => {}
             Err(error) => {
-                let Location { lane, slot, offset } = candidate.location;
-                eprintln!(
-                    "relevo: lane {lane} segment {slot} offset {offset}: cannot be moved ({error}); the segment stays"
-                );
+                let words =
+                    format!("cannot be moved: {error}; it stays where it is, and so does its segment");
+                load::lament(keeper.lane.borrow().id(candidate.key), candidate.location, &words);
             }
         }
     }

@@ -57,6 +57,8 @@ pub enum HopError {
     Refused(Reply),
     /// No host of the hop has an address.
     NoAddress(String),
+    /// Not the hop's fault: the message cannot be read from our disk.
+    Spool(io::Error),
 }
 
 impl std::fmt::Display for HopError {
@@ -69,6 +71,7 @@ impl std::fmt::Display for HopError {
                 write!(formatter, "the next hop refused the session: {}", reply.describe())
             }
             HopError::NoAddress(words) => formatter.write_str(words),
+            HopError::Spool(error) => write!(formatter, "{error}"),
         }
     }
 }

@@ -17,11 +17,12 @@ use crate::runtime::Runtime;
 use crate::shard::compact::Pinned;
 use crate::shard::connect::{self, Connection, HopError};
 use crate::shard::dispatch::{self, Nap, Site, Take};
-use crate::shard::load::Source;
+use crate::shard::load::{self, Source};
 use crate::shard::mesh::{Failure, Fate, Job, Outcomes, RangeOutcome};
 use crate::shard::{Shard, body, lend, settle};
 use crate::smtp::client::{self, Transaction, Verdict};
 use crate::smtp::reply::Reply;
+use crate::spool::Location;
 use crate::spool::record::MessageView;
 use crate::time::Instant;
 
@@ -314,14 +315,14 @@ async fn attempt<R: Runtime>(
         Ok(source) => source,
         Err(error) => {
             under_way.settled.set(true);
-            return unreadable(shard, job, &error);
+            return unreadable(shard, job, place.location, &error).await;
         }
     };
     let view = match source.view() {
         Ok(view) => view,
         Err(error) => {
             under_way.settled.set(true);
-            return unreadable(shard, job, &error);
+            return unreadable(shard, job, place.location, &error).await;
         }
     };
     let mut ranges = Ranges::new();
@@ -391,10 +392,14 @@ fn is_resident<R: Runtime>(shard: &Shard<R>, group: &Group) -> bool {
 }
 
 /// The spool cannot give the message back: it is kept, and tried again.
-fn unreadable<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, error: &io::Error) -> After {
+async fn unreadable<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    job: &Job,
+    place: Location,
+    error: &io::Error,
+) -> After {
     let group = &job.group;
-    let place = group.location;
-    eprintln!("relevo: lane {} segment {} offset {}: {error}", place.lane, place.slot, place.offset);
+    load::lament(load::name(shard, place).await, place, &format!("cannot be delivered: {error}"));
     let attempts = group.attempts.saturating_add(1);
     let now = shard.runtime.wall().seconds_up();
     let next = schedule::next_attempt(&shard.settings.retry, attempts, now, shard.runtime.random());
@@ -451,9 +456,15 @@ async fn transact<R: Runtime>(
         if reused && !heard && matches!(error, HopError::Wire(_)) {
             return After::Stale;
         }
-        let words = format!("{error} (waiting for the answer to {})", transaction.awaiting());
-        site.last_error.borrow_mut().clone_from(&words);
-        transaction.on_failure(&words);
+        if let HopError::Spool(error) = error {
+            let words = format!("the spool: {error}");
+            load::lament(Some(view.id), part.group.location, &format!("cannot be delivered: {error}"));
+            transaction.on_trouble(&words);
+        } else {
+            let words = format!("{error} (waiting for the answer to {})", transaction.awaiting());
+            site.last_error.borrow_mut().clone_from(&words);
+            transaction.on_failure(&words);
+        }
     }
     // Many hops take so many messages on a connection and no more; the next one is welcome on a new connection.
     if reused && transaction.is_unbegun() {

@@ -6,8 +6,9 @@ use std::rc::Rc;
 use crate::limits;
 use crate::runtime::{Runtime, SegmentMap};
 use crate::shard::Shard;
-use crate::spool::Location;
 use crate::spool::record::{self, Extent, MessageView};
+use crate::spool::segment::Header;
+use crate::spool::{Location, MessageId};
 
 /// A message record, in the map or read.
 pub enum Source {
@@ -116,4 +117,27 @@ pub async fn read_extent<R: Runtime>(shard: &Shard<R>, lane: u16, extent: Extent
     } else {
         Err(io::Error::new(io::ErrorKind::InvalidData, "a body in the spool is damaged (CRC)"))
     }
+}
+
+/// A word for the operator about a stored message that is not what was written. Called by its id, or by its place where that
+/// cannot be told.
+pub(super) fn lament(id: Option<MessageId>, place: Location, words: &str) {
+    let Location { lane, slot, offset } = place;
+    let place = format!("lane {lane} segment {slot:05} offset {offset}");
+    match id {
+        Some(id) => eprintln!("relevo: message {id} ({place}): {words}"),
+        None => eprintln!("relevo: a message ({place}): {words}"),
+    }
+}
+
+/// The id of a message of any lane whose record cannot be read: what is left of it may say so, else the place does where it was
+/// born.
+pub(super) async fn name<R: Runtime>(shard: &Shard<R>, place: Location) -> Option<MessageId> {
+    let map = shard.map(place.lane, place.slot)?;
+    let block = shard.runtime.read(&map, 0, limits::BLOCK as usize).await.ok()?;
+    let header = Header::decode(&block).ok()?;
+    let born = MessageId { lane: header.birthplace.lane, sequence: header.sequence, offset: place.offset };
+    let room = (map.len() as u64).saturating_sub(place.offset.into()).min(limits::COMMIT_BYTES_MAX as u64);
+    let bytes = shard.runtime.read(&map, place.offset.into(), room as usize).await.unwrap_or_default();
+    Some(record::claimed_id(&bytes).filter(|id| id.lane == born.lane).unwrap_or(born))
 }

@@ -24,6 +24,7 @@ pub mod mesh;
 pub mod places;
 pub mod promise;
 pub mod timers;
+mod upload;
 pub mod wire;
 
 use std::cell::{Cell, RefCell};

@@ -19,8 +19,9 @@ use crate::mail::envelope::Envelope;
 use crate::observe::accounting::{Event, Kind};
 use crate::runtime::{Runtime, Segment, Synced};
 use crate::shard::mesh::Letter;
-use crate::shard::promise::{Fulfil, promise};
+use crate::shard::promise::Fulfil;
 use crate::shard::timers::Sleep;
+use crate::shard::upload::Upload;
 use crate::shard::{Shard, handoff, settle};
 use crate::smtp::data::Summary;
 use crate::spool::batch::{Batch, Item, NewMessage, Outcome};
@@ -87,6 +88,10 @@ pub struct Keeper<R: Runtime> {
     /// The end of the lane as it was found at start, until it is surely on the disk.
     unsynced: Cell<Option<Tail>>,
     writing: Cell<bool>,
+    /// When the last commit began.
+    committed: Cell<Instant>,
+    /// A commit of nothing is wanted; true: the node stops.
+    closing: Cell<Option<bool>>,
     /// More waited than the commit before could take.
     crowded: Cell<bool>,
     waker: RefCell<Option<Waker>>,
@@ -116,6 +121,8 @@ impl<R: Runtime> Keeper<R> {
             stalled: Cell::new(false),
             unsynced: Cell::new(unsynced),
             writing: Cell::new(false),
+            committed: Cell::new(Instant(0)),
+            closing: Cell::new(None),
             crowded: Cell::new(false),
             waker: RefCell::new(None),
             done: RefCell::default(),
@@ -124,7 +131,7 @@ impl<R: Runtime> Keeper<R> {
     }
 
     /// Queues an item a client waits for.
-    fn push_urgent(&self, item: Item, ticket: Ticket) {
+    pub(super) fn push_urgent(&self, item: Item, ticket: Ticket) {
         self.queue.borrow_mut().push_back((item, ticket));
         self.urgent.set(self.urgent.get() + 1);
         if self.urgent.get() == 1 {
@@ -168,6 +175,26 @@ impl<R: Runtime> Keeper<R> {
     /// Nothing waits and nothing is being written.
     pub fn is_quiet(&self) -> bool {
         self.waiting() == 0 && !self.writing.get()
+    }
+
+    /// A lane that came to rest says on the disk that its last commit was synced: whatever is found damaged later was not cut off.
+    pub(super) fn vouch(&self, now: Instant) {
+        const REST: Duration = Duration::from_secs(1);
+        if self.is_quiet() && self.lane.borrow().is_unvouched() && now > self.committed.get() + REST {
+            self.closing.set(Some(false));
+            self.nudge();
+        }
+    }
+
+    /// The node stops: the next commit says so.
+    pub(super) fn close(&self) {
+        self.closing.set(Some(true));
+        self.nudge();
+    }
+
+    /// That was done, or cannot be.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closing.get().is_none() && self.is_quiet()
     }
 
     /// Items waiting.
@@ -243,7 +270,7 @@ pub async fn persist<R: Runtime>(shard: Rc<Shard<R>>, keeper: Rc<Keeper<R>>) {
             begin
         };
         match begin {
-            Begin::Nothing => {}
+            Begin::Nothing => rest(&shard, &keeper).await,
             Begin::Stalled => keeper.stalled.set(true),
             Begin::Refused(items) => {
                 for (_, ticket) in items {
@@ -252,12 +279,26 @@ pub async fn persist<R: Runtime>(shard: Rc<Shard<R>>, keeper: Rc<Keeper<R>>) {
             }
             Begin::Held(items) => keeper.held.borrow_mut().extend(items),
             Begin::Commit(batch) => {
+                // Not at rest after all.
+                keeper.closing.set(keeper.closing.get().filter(|clean| *clean));
                 keeper.writing.set(true);
                 commit(&shard, &keeper, batch).await;
                 keeper.writing.set(false);
             }
         }
     }
+}
+
+/// Nothing is to be written; perhaps it is to be said that all is.
+async fn rest<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>) {
+    let Some(clean) = keeper.closing.get() else { return };
+    let batch = keeper.lane.borrow_mut().close(clean, shard.runtime.random());
+    if let Some(batch) = batch {
+        keeper.writing.set(true);
+        commit(shard, keeper, batch).await;
+        keeper.writing.set(false);
+    }
+    keeper.closing.set(None);
 }
 
 fn refuse(ticket: Ticket, why: NotStored) {
@@ -270,6 +311,7 @@ fn refuse(ticket: Ticket, why: NotStored) {
 
 async fn commit<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>, batch: Batch<Ticket>) {
     let started = shard.runtime.now();
+    keeper.committed.set(started);
     let counters = &shard.instruments.counters;
     match write(shard, keeper, &batch).await {
         Ok(synced) => {
@@ -286,7 +328,11 @@ async fn commit<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>, batch:
             eprintln!(
                 "relevo: lane {lane}: a commit failed ({error}); its clients get 451, the lane goes on in a fresh segment"
             );
+            let slot = batch.slot;
             let items = keeper.lane.borrow_mut().failed(batch);
+            if shard.runtime.planted("a segment that failed is taken for a full one") {
+                keeper.lane.borrow_mut().plant_sealed(slot);
+            }
             let mut queue = keeper.queue.borrow_mut();
             for (item, ticket) in items.into_iter().rev() {
                 match ticket {
@@ -304,6 +350,9 @@ async fn commit<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>, batch:
 /// Writes what was found at the end of the lane once more and syncs it: the header written next vouches for it.
 async fn secure<R: Runtime>(shard: &Shard<R>, keeper: &Keeper<R>) -> io::Result<()> {
     let Some(tail) = keeper.unsynced.get() else { return Ok(()) };
+    if shard.runtime.planted("the end found at start is not secured") {
+        return Ok(());
+    }
     if let Some(found) = keeper.segment(tail.slot) {
         let stretches = [(0, limits::BLOCK), (u64::from(tail.from), u64::from(tail.to - tail.from))];
         for (offset, length) in stretches {
@@ -462,6 +511,10 @@ async fn make_segment<R: Runtime>(shard: Rc<Shard<R>>, keeper: Rc<Keeper<R>>, sl
             drop(segments);
             keeper.lane.borrow_mut().segment_created(slot, true);
         }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            eprintln!("relevo: {} exists and is not ours; it is left alone", path.display());
+            keeper.lane.borrow_mut().segment_taken(slot);
+        }
         Err(error) => {
             eprintln!(
                 "relevo: cannot make the spool segment {}: {error}; free some disk space",
@@ -525,56 +578,5 @@ impl<R: Runtime> Shard<R> {
             let ticket = if place == last { Ticket::Credit(home) } else { Ticket::Nobody };
             keeper.push(now, Item::Outcome(outcome), ticket);
         }
-    }
-}
-
-/// A body on its way in.
-#[derive(Default)]
-pub struct Upload {
-    body: Vec<u8>,
-    chunks: Vec<Extent>,
-    failed: bool,
-}
-
-impl Upload {
-    /// More canonical bytes.
-    pub fn push<R: Runtime>(&mut self, shard: &Shard<R>, bytes: &[u8]) {
-        if self.failed {
-            return;
-        }
-        shard.gathered.set(shard.gathered.get() + bytes.len());
-        if self.body.capacity() == 0 {
-            self.body = shard.body_buffer();
-        }
-        self.body.extend_from_slice(bytes);
-    }
-
-    /// Whether what is gathered must go to the spool before more is read.
-    pub fn wants_chunk<R: Runtime>(&self, shard: &Shard<R>) -> bool {
-        let over_budget =
-            shard.gathered.get() > limits::BODY_BUDGET && self.body.len() >= limits::SCRATCH / 4;
-        self.body.len() + limits::SCRATCH > limits::BODY_GATHER_MAX || over_budget
-    }
-
-    /// Stores what is gathered as a chunk. After a failure nothing more is kept.
-    pub async fn store_chunk<R: Runtime>(&mut self, shard: &Shard<R>) {
-        let body = std::mem::take(&mut self.body);
-        let length = body.len();
-        let (fulfil, stored) = promise();
-        shard.own().push_urgent(Item::Chunk(body), Ticket::Chunk(fulfil));
-        let stored = stored.await;
-        shard.gathered.set(shard.gathered.get().saturating_sub(length));
-        match stored {
-            Ok(extent) => self.chunks.push(extent),
-            Err(_) => self.failed = true,
-        }
-    }
-
-    /// The message was refused, or its client went away.
-    pub fn abandon<R: Runtime>(&mut self, shard: &Shard<R>) {
-        shard.gathered.set(shard.gathered.get().saturating_sub(self.body.len()));
-        shard.own().lane.borrow_mut().drop_chunks(&self.chunks);
-        self.body = Vec::new();
-        self.chunks = Vec::new();
     }
 }

@@ -13,7 +13,8 @@ use crate::limits;
 use crate::policy::relay;
 use crate::runtime::{Runtime, Stream};
 use crate::shard::Shard;
-use crate::shard::persist::{Persisted, Upload};
+use crate::shard::persist::Persisted;
+use crate::shard::upload::Upload;
 use crate::shard::wire::{Wire, WireError};
 use crate::smtp::server::{BodyEnd, Rules, Session, Step};
 

@@ -8,7 +8,7 @@ use crate::observe::accounting::{Event, Kind};
 use crate::queue::Group;
 use crate::runtime::Runtime;
 use crate::shard::compact::Pinned;
-use crate::shard::load::Source;
+use crate::shard::load::{self, Source};
 use crate::shard::mesh::{Failure, Fate, Job, Letter, Outcomes, RangeOutcome, Settled};
 use crate::shard::{Shard, dispatch, lend};
 use crate::spool::batch::{NewMessage, Outcome};
@@ -170,10 +170,8 @@ async fn bounce<R: Runtime>(shard: Rc<Shard<R>>, settled: Settled) {
         Ok(Some(message)) => shard.persist_bounce(&shard.keeper(settled.location.lane), message),
         Ok(None) => {}
         Err(error) => {
-            eprintln!(
-                "relevo: lane {} segment {} offset {}: cannot read the message to return it: {error}",
-                settled.location.lane, settled.location.slot, settled.location.offset
-            );
+            let id = shard.keeper(settled.location.lane).lane.borrow().id(settled.key);
+            load::lament(id, settled.location, &format!("cannot be read to return it: {error}"));
         }
     }
     if !late {

@@ -22,7 +22,7 @@ use crate::route::Table;
 use crate::runtime::{Runtime, Segment};
 use crate::shard::handoff::Backlog;
 use crate::shard::lend::Lending;
-use crate::shard::load::Source;
+use crate::shard::load::{self, Source};
 use crate::shard::mesh::Mesh;
 use crate::shard::persist::{Keeper, segment_path};
 use crate::shard::promise::Promises;
@@ -31,10 +31,11 @@ use crate::shard::resolve::Resolver;
 use crate::shard::timers::Timers;
 use crate::shard::{Shard, accept, compact, dispatch, handoff, persist};
 use crate::smtp::server::Rules;
-use crate::spool::Location;
-use crate::spool::fold::{self, Files};
+use crate::spool::fold::{self, Damage, Files, Folded};
+use crate::spool::index::Entry;
 use crate::spool::lane::Shape;
 use crate::spool::segment::Birthplace;
+use crate::spool::{Location, MessageId};
 
 /// How long a start waits for its first segments to be zero-written.
 const SEGMENTS_MAX_WAIT: Duration = Duration::from_secs(10);
@@ -69,6 +70,15 @@ pub struct Setup {
 /// How far a shard is.
 #[derive(Debug)]
 pub enum Report {
+    /// This lane is not as it was written.
+    Damaged {
+        /// Its number.
+        lane: u16,
+        /// What is wrong.
+        damage: Vec<Damage>,
+        /// Messages of a last commit that was dropped.
+        dropped: Vec<MessageId>,
+    },
     /// Its lanes are read: so many live messages.
     Read(usize),
     /// Its listeners are open.
@@ -157,9 +167,10 @@ async fn replay<R: Runtime>(shard: Rc<Shard<R>>, keeper: Rc<Keeper<R>>) {
                 Ok(())
             }) {
                 Ok(()) => {}
-                Err(error) => eprintln!(
-                    "relevo: lane {lane} segment {} offset {}: a message cannot be read: {error}; it stays in the spool",
-                    location.slot, location.offset
+                Err(error) => load::lament(
+                    keeper.lane.borrow().id(*key),
+                    *location,
+                    &format!("cannot be read: {error}; it stays in the spool"),
                 ),
             }
         }
@@ -240,14 +251,17 @@ fn open_lane<R: Runtime>(runtime: &R, setup: &Setup, lane: u16) -> Result<Keeper
         let Some(slot) = name.strip_suffix(".seg").and_then(|slot| slot.parse::<u16>().ok()) else {
             continue;
         };
+        let path = segment_path(&directory, slot);
+        if path.file_name().is_none_or(|file| file != name.as_str()) {
+            continue;
+        }
         if segments.len() <= usize::from(slot) {
             segments.resize(usize::from(slot) + 1, None);
         }
-        // An empty file is one whose creation was interrupted; it is made again when it is needed.
-        if let Ok(segment) = runtime.open_segment(&segment_path(&directory, slot)) {
-            setup.mesh.publish_map(lane, slot, segment.map().clone());
-            segments[usize::from(slot)] = Some(segment);
-        }
+        // Without one of its segments a lane would forget mail, and what became of other mail.
+        let segment = runtime.open_segment(&path).map_err(|error| unopened(&path, &error))?;
+        setup.mesh.publish_map(lane, slot, segment.map().clone());
+        segments[usize::from(slot)] = Some(segment);
     }
     let share = if spool.size_max == 0 {
         limits::SEGMENTS_MAX
@@ -261,23 +275,60 @@ fn open_lane<R: Runtime>(runtime: &R, setup: &Setup, lane: u16) -> Result<Keeper
         segments_max: share.clamp(limits::SEGMENTS_RESERVED + 2, limits::SEGMENTS_MAX),
     };
     let files = OpenFiles { runtime, segments };
-    let folded = fold::fold(shape, &files).map_err(|refusal| fail(&refusal))?;
+    let mut folded = fold::fold(shape, &files).map_err(|refusal| fail(&refusal))?;
+    if runtime.planted("what outcomes are about is forgotten") {
+        folded.lane.plant_forgetful();
+    }
+    report(setup, lane, &folded);
+    Ok(Keeper::new(folded.lane, directory, spool.segment_size, files.segments, folded.last))
+}
+
+/// What recovery found, for the operator.
+fn report(setup: &Setup, lane: u16, folded: &Folded) {
     for damage in &folded.damage {
         eprintln!("relevo: lane {lane}: {damage}");
     }
     if folded.torn > 0 {
+        let names: Vec<String> = folded.torn_messages.iter().map(ToString::to_string).collect();
         eprintln!(
-            "relevo: lane {lane}: an unfinished commit at the end was dropped; no client had its answer yet"
+            "relevo: lane {lane}: the last commit is not whole and was dropped; a stop in the middle of it leaves that, and then no \
+             client had its answer; so does a damaged disk; messages in it: {}",
+            if names.is_empty() { "none that can be told".to_owned() } else { names.join(" ") }
         );
     }
-    let mut segments = files.segments;
-    for (slot, segment) in segments.iter_mut().enumerate() {
-        // Files the fold could not use are made anew under the same name, so their maps must not be kept.
-        if folded.lane.is_absent(slot as u16) {
-            *segment = None;
-        }
+    if !folded.damage.is_empty() || folded.torn > 0 {
+        let (damage, dropped) = (folded.damage.clone(), folded.torn_messages.clone());
+        let _ = setup.reports.send(Report::Damaged { lane, damage, dropped });
     }
-    Ok(Keeper::new(folded.lane, directory, spool.segment_size, segments, folded.last))
+    let repeats = if folded.clean { 0 } else { repeats(folded, setup.mesh.credits() as usize) };
+    if repeats > 0 {
+        eprintln!(
+            "relevo: lane {lane}: the last stop was not in order: up to {repeats} recipients may have been delivered twice"
+        );
+    }
+}
+
+/// Recipients whose delivery may have been under way: each attempt takes a credit, and is of one message.
+fn repeats(folded: &Folded, credits: usize) -> u64 {
+    let live = |entry: &Entry| entry.live().iter().map(|range| u64::from(range.count)).sum();
+    let mut counts: Vec<u64> = folded.lane.entries().map(|(_, entry)| live(entry)).collect();
+    if counts.len() > credits {
+        counts.select_nth_unstable_by(credits, |one, other| other.cmp(one));
+        counts.truncate(credits);
+    }
+    counts.iter().sum()
+}
+
+fn unopened(path: &Path, error: &io::Error) -> String {
+    let fix = match error.kind() {
+        io::ErrorKind::PermissionDenied => "let the relay's user read and write it",
+        io::ErrorKind::NotFound => "it is a link to nothing: bring back what it names",
+        _ if error.raw_os_error() == Some(libc::EMFILE) => {
+            "raise RLIMIT_NOFILE: `ulimit -n 65536`, or LimitNOFILE=65536 in the systemd unit"
+        }
+        _ => "mend what keeps it from being opened; its mail is not safe to start without",
+    };
+    format!("{}: {error}; {fix}", path.display())
 }
 
 fn listen<R: Runtime>(shard: &Rc<Shard<R>>, setup: &Setup) -> Result<(), String> {
@@ -328,6 +379,14 @@ async fn drain<R: Runtime>(shard: &Rc<Shard<R>>) {
             break;
         }
         shard.timers.sleep_until(shard.runtime.now() + LOOK / 4).await;
+    }
+    let keepers = shard.keepers.borrow().clone();
+    if shard.is_quiet() {
+        keepers.iter().for_each(|keeper| keeper.close());
+    }
+    while !keepers.iter().all(|keeper| keeper.is_closed()) && shard.runtime.now() < give_up {
+        shard.timers.sleep_until(shard.runtime.now() + Duration::from_millis(5)).await;
+        shard.wake_keepers();
     }
     shard.journal.borrow_mut().flush();
     shard.publish();

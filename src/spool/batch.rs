@@ -284,6 +284,7 @@ pub(in crate::spool) fn build<T>(
         records: records.iter().filter(|(start, end, _)| start < end).count() as u32,
         records_length: u32::try_from(front.len() - MARK).expect("a commit is small"),
         bodies_length: bodies_length(&items, &records),
+        clean: false,
     };
     let mut at = u32::try_from(mark.bodies_at()).expect("offsets are 32 bits");
     for ((item, place, _), (start, end, extent_at)) in items.iter_mut().zip(&records) {
@@ -312,6 +313,31 @@ pub(in crate::spool) fn build<T>(
         items,
         spare: Spare { front, records },
         padding,
+    }
+}
+
+/// A mark without records: it vouches for all before it.
+pub(in crate::spool) fn closing<T>(
+    target: Target,
+    header: Option<Vec<u8>>,
+    clean: bool,
+    mut spare: Spare,
+) -> Batch<T> {
+    let Target { salt, offset, .. } = target;
+    let mark = Mark { salt, offset, records: 0, records_length: 0, bodies_length: 0, clean };
+    spare.records.clear();
+    spare.front.clear();
+    spare.front.resize(MARK, 0);
+    mark.write(&mut spare.front);
+    Batch {
+        slot: target.slot,
+        sequence: target.sequence,
+        offset,
+        header,
+        end: u32::try_from(mark.end()).expect("offsets are 32 bits"),
+        items: Vec::new(),
+        spare,
+        padding: limits::BLOCK as usize - MARK,
     }
 }
 

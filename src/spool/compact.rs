@@ -84,7 +84,7 @@ impl Lane {
     /// Bytes of the segments that are full and matter to anyone.
     pub fn sealed_bytes(&self) -> u64 {
         let sealed = self.slots.iter().filter(|slot| slot.state == State::Sealed && !slot.is_needless());
-        sealed.count() as u64 * self.shape.segment_size
+        sealed.map(|slot| slot.size).sum()
     }
 
     /// The lane takes much more room than what is live in it.

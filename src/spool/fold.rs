@@ -9,11 +9,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 
 use crate::limits;
+use crate::spool::MessageId;
 use crate::spool::compact;
 use crate::spool::index::{Entry, Replies};
 use crate::spool::lane::{Lane, Shape, Slot, State};
 use crate::spool::record::{self, Extent, Fate, Kind, MessageView, RecordError};
-use crate::spool::segment::{self, Cursor, Header, HeaderError, Life, MARK, Mark};
+use crate::spool::segment::{self, Cursor, Header, MARK, Mark};
+use crate::spool::survey::{self, Lookout, MISSING, Said, Seen, UNKNOWN};
+pub use crate::spool::trouble::{Damage, Refusal};
 
 /// Reads the lane's files; the fold touches nothing else.
 pub trait Files {
@@ -23,35 +26,19 @@ pub trait Files {
     fn read(&self, slot: u16, offset: u64, length: usize) -> io::Result<Vec<u8>>;
 }
 
-/// Why a lane cannot be opened at all.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// Another node's spool.
-    ForeignNode(u64),
-    /// A later version of the format, or a critical record this version does not know.
-    Newer(String),
-}
-
-impl std::fmt::Display for Refusal {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Refusal::ForeignNode(node) => {
-                write!(formatter, "this spool belongs to another node ({node:016x})")
-            }
-            Refusal::Newer(what) => write!(formatter, "this spool was written by a later version: {what}"),
-        }
-    }
-}
-
 /// What the fold found.
 #[derive(Debug)]
 pub struct Folded {
     /// The lane, ready to go on in a fresh segment.
     pub lane: Lane,
-    /// Damage in synced parts, in words, for the log. Nothing of it is overwritten.
-    pub damage: Vec<String>,
-    /// Commits of a torn tail that were dropped; nobody was told about them.
+    /// Damage in synced parts. Nothing of it is overwritten.
+    pub damage: Vec<Damage>,
+    /// Commits at the end that are not whole and were dropped: cut off before anybody was told about them, or damaged since.
     pub torn: u32,
+    /// Messages in these, as far as they can be told.
+    pub torn_messages: Vec<MessageId>,
+    /// The node stopped in order the last time, or the lane never had anything in it.
+    pub clean: bool,
     /// What was written last: to be written again and synced before anything else is.
     pub last: Option<Tail>,
 }
@@ -99,9 +86,13 @@ type Spot = (u32, u32);
 
 impl Found {
     /// Where this segment validly ends by the header of the next one that there is. A header that names an older predecessor
-    /// says that no commit between the two succeeded. None: the one that knew is gone.
+    /// says that no commit between the two succeeded. None: the one that knew is gone, or this one was out of reach when the next
+    /// was written, which the numbers passed over tell.
     fn stated_end(&self, next: &Header) -> Option<u32> {
-        match next.predecessor.cmp(&self.header.sequence) {
+        let (own, before) = (self.header.sequence, next.predecessor);
+        let passed_over = next.sequence.saturating_sub(before) > UNREADABLE_GAP;
+        match before.cmp(&own) {
+            std::cmp::Ordering::Less if passed_over && own - before <= UNREADABLE_GAP => None,
             std::cmp::Ordering::Less => Some(segment::FIRST_COMMIT as u32),
             std::cmp::Ordering::Equal => Some(next.predecessor_end),
             std::cmp::Ordering::Greater => None,
@@ -124,9 +115,10 @@ pub(in crate::spool) struct Fold<'a, F> {
     /// Where messages lie now that moved, by where they were born.
     moved: HashMap<Spot, Spot>,
     replies: Replies,
-    pub(in crate::spool) damage: Vec<String>,
+    found_damage: Vec<Damage>,
     pub(in crate::spool) quarantined: Vec<u16>,
     torn: u32,
+    torn_messages: Vec<MessageId>,
 }
 
 /// Numbers passed over when some are unknown: more than a lane of the usual size can have begun since the highest known one.
@@ -140,9 +132,10 @@ pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, Refusal> {
         segments: BTreeMap::new(),
         moved: HashMap::new(),
         replies: Replies::default(),
-        damage: Vec::new(),
+        found_damage: Vec::new(),
         quarantined: Vec::new(),
         torn: 0,
+        torn_messages: Vec::new(),
     };
     let Survey { mut slots, pool, mut found, highest } = fold.survey()?;
     found.sort_by_key(|found| found.header.sequence);
@@ -155,96 +148,95 @@ pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, Refusal> {
     lane.next_sequence = u32::saturating_add(highest, 1 + gap);
     lane.last = last;
     fold.finish(&mut lane);
-    Ok(Folded { lane, damage: fold.damage, torn: fold.torn, last: tail })
+    let clean = match (tail, found.last()) {
+        (Some(tail), Some(last)) => fold.mark(last, u64::from(tail.from)).is_some_and(|mark| mark.clean),
+        _ => true,
+    };
+    Ok(Folded {
+        lane,
+        damage: fold.found_damage,
+        torn: fold.torn,
+        torn_messages: fold.torn_messages,
+        clean,
+        last: tail,
+    })
 }
 
 impl<F: Files> Fold<'_, F> {
     /// Reads all headers.
     fn survey(&mut self) -> Result<Survey, Refusal> {
-        let mut slots: Vec<Slot> = Vec::new();
-        let mut found = Vec::new();
-        let mut pool = Vec::new();
-        let mut highest = 0;
-        for (slot, size) in self.files.slots() {
-            if slots.len() <= usize::from(slot) {
-                slots.resize(usize::from(slot) + 1, Slot::ABSENT);
-            }
-            match self.header(slot, size)? {
-                Some(header) => {
-                    highest = highest.max(header.sequence);
-                    if header.life == Life::Free {
-                        if size == self.shape.segment_size {
-                            // Freed again before it is used: that it is free may be nowhere but in memory (see `Tail`), and
-                            // until it surely is, outcomes about it must stay.
-                            slots[usize::from(slot)] =
-                                Slot { state: State::Sealed, sequence: header.sequence, ..Slot::ABSENT };
-                            self.segments.insert(header.sequence, Remains { slot, ..Remains::default() });
-                        }
-                    } else {
-                        slots[usize::from(slot)] = Slot {
-                            state: State::Sealed,
-                            sequence: header.sequence,
-                            salt: header.salt,
-                            misfit: size != self.shape.segment_size,
-                            ..Slot::ABSENT
-                        };
-                        found.push(Found { slot, header, size });
-                    }
-                }
-                None if self.quarantined.contains(&slot) => {
-                    slots[usize::from(slot)].state = State::Quarantined
-                }
-                // Blank: created and never used. A file of another size is made again when it is needed.
-                None if size == self.shape.segment_size => {
-                    slots[usize::from(slot)].state = State::Free;
-                    pool.push(slot);
-                }
-                None => {}
-            }
-        }
-        Ok(Survey { slots, pool, found, highest })
-    }
-
-    fn header(&mut self, slot: u16, size: u64) -> Result<Option<Header>, Refusal> {
-        let block = match self.files.read(slot, 0, limits::BLOCK.min(size) as usize) {
-            Ok(block) => block,
-            Err(error) => {
-                self.damage.push(format!("segment {slot}: its header cannot be read: {error}"));
-                self.quarantined.push(slot);
-                return Ok(None);
-            }
+        let least = self.shape.segment_size.min(limits::SEGMENT_SIZE_MIN);
+        let Lookout { seen, missing } = survey::look(self.files, self.shape.birthplace, least)?;
+        let last = seen.iter().map(|one| usize::from(one.slot)).max();
+        let mut survey = Survey {
+            slots: vec![Slot::ABSENT; last.map_or(0, |last| last + 1)],
+            pool: Vec::new(),
+            found: Vec::new(),
+            highest: 0,
         };
-        match Header::decode(&block) {
-            Ok(header) if header.birthplace.node != self.shape.birthplace.node => {
-                Err(Refusal::ForeignNode(header.birthplace.node))
+        for slot in missing {
+            self.damage(slot, 0, None, MISSING);
+            self.quarantined.push(slot);
+        }
+        for one in &seen {
+            self.file(one, &mut survey);
+        }
+        // With a later segment, it failed, and its clients were told so.
+        let last = |one: &Seen| matches!(one.said, Said::Torn(Some(sequence)) if sequence > survey.highest);
+        self.torn += seen.iter().filter(|one| last(one)).count() as u32;
+        Ok(survey)
+    }
+
+    /// What becomes of one file.
+    fn file(&mut self, one: &Seen, survey: &mut Survey) {
+        let Seen { slot, size, ref said } = *one;
+        survey.highest = survey.highest.max(said.header().map_or(0, |header| header.sequence));
+        let place = &mut survey.slots[usize::from(slot)];
+        place.size = size;
+        match said {
+            Said::Unused | Said::Torn(_) => {
+                place.state = State::Free;
+                survey.pool.push(slot);
             }
-            Ok(header) if !header.belongs(self.shape.birthplace, slot) => {
-                self.damage.push(format!(
-                    "segment {slot}: its header is that of segment {} of lane {}; its mail is kept aside",
-                    header.slot, header.birthplace.lane
-                ));
+            // Freed again before it is used: that it is free may be nowhere but in memory (see `Tail`), and until it surely is,
+            // outcomes about it must stay.
+            Said::Free(header) => {
+                (place.state, place.sequence) = (State::Sealed, header.sequence);
+                self.segments.insert(header.sequence, Remains { slot, ..Remains::default() });
+            }
+            Said::Active(header) => {
+                (place.state, place.sequence, place.salt) = (State::Sealed, header.sequence, header.salt);
+                survey.found.push(Found { slot, header: *header, size });
+            }
+            Said::Damaged { what, header, messages } => {
+                if let Some(header) = *header {
+                    (place.sequence, place.salt) = (header.sequence, header.salt);
+                    survey.found.push(Found { slot, header, size });
+                }
+                self.damage(slot, 0, None, &**what);
                 self.quarantined.push(slot);
-                Ok(None)
-            }
-            Ok(header) => Ok(Some(header)),
-            Err(HeaderError::Blank) => Ok(None),
-            Err(HeaderError::Version(version)) => {
-                Err(Refusal::Newer(format!("segment {slot} has version {version}")))
-            }
-            Err(HeaderError::Damaged) => {
-                self.damage.push(format!(
-                    "segment {slot}: its header is damaged; its mail, if it had any, is kept aside"
-                ));
-                self.quarantined.push(slot);
-                Ok(None)
+                for message in messages {
+                    self.damage(slot, 0, Some(*message), format!("message {message} is out of reach"));
+                }
             }
         }
     }
 
-    /// Whether a valid mark stands there.
-    fn is_marked(&self, found: &Found, offset: u64) -> bool {
-        let mark = self.files.read(found.slot, offset, MARK);
-        mark.is_ok_and(|mark| Mark::read(&mark, found.header.salt, offset).is_some())
+    /// Damage is never passed over in silence.
+    pub(in crate::spool) fn damage(
+        &mut self,
+        slot: u16,
+        offset: u64,
+        message: Option<MessageId>,
+        what: impl Into<String>,
+    ) {
+        self.found_damage.push(Damage { slot, offset, message, what: what.into() });
+    }
+
+    /// The valid mark that stands there.
+    fn mark(&self, found: &Found, offset: u64) -> Option<Mark> {
+        let mark = self.files.read(found.slot, offset, MARK).ok()?;
+        Mark::read(&mark, found.header.salt, offset)
     }
 
     /// Folds all segments, which stand in the order of their numbers; returns number, valid end and file of the last one.
@@ -256,15 +248,17 @@ impl<F: Files> Fold<'_, F> {
         let mut last = (0, 0);
         let mut tail = None;
         for (place, segment) in found.iter().enumerate() {
-            let next = found.get(place + 1);
+            // A header that was lost and found out states nothing.
+            let next = found[place + 1..].iter().find(|next| next.header.predecessor != UNKNOWN);
             let end = next.and_then(|next| segment.stated_end(&next.header));
-            // A commit that failed left its mark behind the valid end.
+            // A commit that failed left its mark behind the valid end. Or the header is lost, and the next one may be all that
+            // tells its number.
             if let (Some(next), Some(end)) = (next, end)
-                && self.is_marked(segment, u64::from(end))
+                && (segment.header.predecessor == UNKNOWN || self.mark(segment, u64::from(end)).is_some())
             {
                 slots[usize::from(next.slot)].cuts.insert(segment.header.sequence);
             }
-            let (from, to) = self.segment(segment, end, next.is_some())?;
+            let (from, to) = self.segment(segment, end, place + 1 < found.len())?;
             last = (segment.header.sequence, to);
             tail = Some(Tail { slot: segment.slot, from, to });
         }
@@ -278,10 +272,13 @@ impl<F: Files> Fold<'_, F> {
         self.segments.insert(sequence, Remains { slot: found.slot, ..Remains::default() });
         let stated = end.is_some();
         if end.is_some_and(|end| u64::from(end) > found.size) {
-            let slot = found.slot;
-            self.damage
-                .push(format!("segment {slot}: the file is cut off at {}; some mail is lost", found.size));
-            self.quarantined.push(slot);
+            self.damage(
+                found.slot,
+                found.size,
+                None,
+                format!("the file is cut off at {}; some mail is lost", found.size),
+            );
+            self.quarantined.push(found.slot);
         }
         let end = end.map_or(found.size, u64::from).min(found.size);
         let mut at = segment::FIRST_COMMIT;
@@ -298,9 +295,26 @@ impl<F: Files> Fold<'_, F> {
                     // records is rot too.
                     let vouched = stated || (sealed && why.is_some());
                     let proof = self.next_mark(found, at + limits::BLOCK, end).or(vouched.then_some(end));
+                    if why.is_none()
+                        && let Ok(mark) = self.files.read(found.slot, at, MARK)
+                        && let Some(version) = Mark::later(&mark, found.header.salt, at)
+                    {
+                        let slot = found.slot;
+                        return Err(Refusal::Newer(format!(
+                            "segment {slot} has a commit of version {version}"
+                        )));
+                    }
                     let Some(next) = proof else {
-                        if why.is_some() {
+                        let length = limits::BLOCK.min(end - at);
+                        if let Err(error) = self.files.read(found.slot, at, length as usize) {
+                            let words =
+                                format!("cannot be read at {at}: {error}; some mail there may be lost");
+                            self.damage(found.slot, at, None, words);
+                            self.quarantined.push(found.slot);
+                        } else if why.is_some() {
                             self.torn += 1;
+                            let names = self.torn_names(found, at, end);
+                            self.torn_messages.extend(names);
                         }
                         break;
                     };
@@ -320,7 +334,7 @@ impl<F: Files> Fold<'_, F> {
         let mut at = from;
         while at < end {
             let length = STRIDE.min(end - at);
-            let bytes = self.files.read(found.slot, at, length as usize).unwrap_or_default();
+            let bytes = survey::read_patchy(self.files, found.slot, at, length);
             for (place, block) in bytes.chunks(limits::BLOCK as usize).enumerate() {
                 let offset = at + place as u64 * limits::BLOCK;
                 if Mark::read(block, found.header.salt, offset).is_some() {
@@ -392,7 +406,7 @@ impl<F: Files> Fold<'_, F> {
         // The last commit's bodies may not have reached the disk; any later mark vouches for them, and any later segment, which is
         // the same to us: else what one start finds would be lost to the next.
         let next = mark.end();
-        let vouched = sealed || (next < end && self.is_marked(found, next));
+        let vouched = sealed || (next < end && self.mark(found, next).is_some());
         if !vouched
             && !self.bodies_whole(found, records, &offsets, at)
             && self.next_mark(found, next, end).is_none()
@@ -455,7 +469,12 @@ impl<F: Files> Fold<'_, F> {
             _ => false,
         };
         if damaged {
-            self.damage.push(format!("segment {slot}: the record at {offset} is whole but makes no sense"));
+            self.damage(
+                slot,
+                offset.into(),
+                None,
+                format!("the record at {offset} is whole but makes no sense"),
+            );
             self.quarantined.push(slot);
         }
         Ok(())

@@ -65,8 +65,8 @@ pub(in crate::spool) struct Slot {
     /// Segments that its header says the valid end of, or that they are void: were it gone, what a failed commit left in them
     /// would count.
     pub cuts: BTreeSet<u32>,
-    /// The file has not the size that segments have now: it is read, and not written again.
-    pub misfit: bool,
+    /// Bytes of the file. It keeps the size it was made with, whatever size new ones get.
+    pub size: u64,
 }
 
 impl Slot {
@@ -80,7 +80,7 @@ impl Slot {
         large_at: None,
         about: BTreeSet::new(),
         cuts: BTreeSet::new(),
-        misfit: false,
+        size: 0,
     };
 }
 
@@ -99,6 +99,8 @@ pub struct Lane {
     pub(in crate::spool) pool: VecDeque<u16>,
     open: Option<u16>,
     tail: u32,
+    /// The last commit had something in it.
+    unvouched: bool,
     pub(in crate::spool) next_sequence: u32,
     /// Sequence number and valid end of the segment written last.
     pub(in crate::spool) last: (u32, u32),
@@ -172,6 +174,7 @@ impl Lane {
             pool: VecDeque::new(),
             open: None,
             tail: 0,
+            unvouched: false,
             next_sequence: 1,
             last: (0, 0),
             index: Index::default(),
@@ -204,6 +207,12 @@ impl Lane {
         self.index.get(key)
     }
 
+    /// The id of a live message, without reading it.
+    pub fn id(&self, key: u32) -> Option<MessageId> {
+        let (sequence, offset) = self.birth(self.index.get(key)?);
+        Some(MessageId { lane: self.shape.birthplace.lane, sequence, offset })
+    }
+
     /// All live messages: key and entry.
     pub fn entries(&self) -> impl Iterator<Item = (u32, &Entry)> {
         self.index.iter()
@@ -217,11 +226,6 @@ impl Lane {
     /// The salt and sequence number of a segment, to read its records with.
     pub fn segment(&self, slot: u16) -> Option<(u64, u32)> {
         self.slots.get(usize::from(slot)).map(|slot| (slot.salt, slot.sequence))
-    }
-
-    /// Whether a slot has no usable file.
-    pub fn is_absent(&self, slot: u16) -> bool {
-        self.slots.get(usize::from(slot)).is_none_or(|slot| slot.state == State::Absent)
     }
 
     /// Whether there is a segment to go on in when the one that is opened first is full, or no more are to be had.
@@ -243,7 +247,8 @@ impl Lane {
     }
 
     pub(in crate::spool) fn room(&self) -> usize {
-        if self.open.is_some() { (self.shape.segment_size - u64::from(self.tail)) as usize } else { 0 }
+        let size = self.open.map(|open| self.slots[usize::from(open)].size);
+        size.map_or(0, |size| size.saturating_sub(u64::from(self.tail)) as usize)
     }
 
     /// A file to be created, if the pool is low and the bound allows it. Marks it as under way.
@@ -273,14 +278,19 @@ impl Lane {
 
     /// A file asked for by [`Lane::wants_segment`] exists, or could not be made.
     pub fn segment_created(&mut self, slot: u16, made: bool) {
-        let state = &mut self.slots[usize::from(slot)].state;
         self.cramped = !made;
+        let place = &mut self.slots[usize::from(slot)];
         if made {
-            *state = State::Free;
+            (place.state, place.size) = (State::Free, self.shape.segment_size);
             self.pool.push_back(slot);
         } else {
-            *state = State::Absent;
+            place.state = State::Absent;
         }
+    }
+
+    /// A file of that name exists that nobody knows: it is left alone, and the next one is asked for under another name.
+    pub fn segment_taken(&mut self, slot: u16) {
+        self.slots[usize::from(slot)].state = State::Quarantined;
     }
 
     /// Lays out the next commit from the front of `queue`. `salt` is fresh and random; it is used if a segment begins.
@@ -295,18 +305,36 @@ impl Lane {
             }
             header = self.open_segment(salt);
         }
-        let Some(slot) = self.open else { return Begin::Stalled };
-        let state = &self.slots[usize::from(slot)];
-        let target = Target {
-            lane: self.shape.lane,
-            slot,
-            sequence: state.sequence,
-            salt: state.salt,
-            offset: self.tail,
-            room: self.room(),
-        };
+        let Some(target) = self.target() else { return Begin::Stalled };
         let spare = std::mem::take(&mut self.spare);
         Begin::Commit(batch::build(queue, target, self, header, spare))
+    }
+
+    fn target(&self) -> Option<Target> {
+        let slot = self.open?;
+        let Slot { sequence, salt, .. } = self.slots[usize::from(slot)];
+        Some(Target { lane: self.shape.lane, slot, sequence, salt, offset: self.tail, room: self.room() })
+    }
+
+    /// Whether nothing on the disk says yet that the last commit was synced.
+    pub fn is_unvouched(&self) -> bool {
+        self.unvouched && self.open.is_some()
+    }
+
+    /// A commit of nothing, which vouches for the one before; `clean`: the node stops, and nothing is under way. It goes like one of
+    /// [`Lane::begin`]. None: it would say nothing. `salt` is as there.
+    pub fn close<T>(&mut self, clean: bool, salt: u64) -> Option<Batch<T>> {
+        let mut header = None;
+        if self.open.is_none() {
+            if !clean || self.index.is_empty() {
+                return None;
+            }
+            header = Some(self.open_segment(salt)?);
+        } else if !self.unvouched && !clean {
+            return None;
+        }
+        let target = self.target().filter(|target| target.room >= limits::BLOCK as usize)?;
+        Some(batch::closing(target, header, clean, std::mem::take(&mut self.spare)))
     }
 
     fn refuse<T>(&self, queue: &mut VecDeque<(Item, T)>) -> Begin<T> {
@@ -335,7 +363,9 @@ impl Lane {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
         let cuts = self.failed_since_last();
-        self.slots[usize::from(slot)] = Slot { state: State::Open, sequence, salt, cuts, ..Slot::ABSENT };
+        let size = self.slots[usize::from(slot)].size;
+        self.slots[usize::from(slot)] =
+            Slot { state: State::Open, sequence, salt, cuts, size, ..Slot::ABSENT };
         self.open = Some(slot);
         self.tail = segment::FIRST_COMMIT as u32;
         let (predecessor, predecessor_end) = self.last;
@@ -374,6 +404,7 @@ impl Lane {
     /// The commit is synced: everything in it is durable now.
     pub fn done<T>(&mut self, batch: Batch<T>, _proof: Synced, mut each: impl FnMut(&mut Lane, Done, T)) {
         self.tail = batch.end;
+        self.unvouched = !batch.items.is_empty();
         let (slot, sequence) = (batch.slot, batch.sequence);
         self.spare = batch.spare;
         for (item, place, ticket) in batch.items {
@@ -500,12 +531,8 @@ impl Lane {
             other.cuts.remove(&sequence);
         }
         self.look = true;
-        if self.slots[usize::from(slot)].misfit {
-            // Other shards may hold its map, so it is made again, in the right size, by the next start.
-            self.slots[usize::from(slot)] = Slot { state: State::Quarantined, ..Slot::ABSENT };
-            return;
-        }
-        self.slots[usize::from(slot)] = Slot { state: State::Free, ..Slot::ABSENT };
+        let size = self.slots[usize::from(slot)].size;
+        self.slots[usize::from(slot)] = Slot { state: State::Free, size, ..Slot::ABSENT };
         self.pool.push_back(slot);
     }
 

@@ -15,11 +15,14 @@ pub mod id;
 pub mod index;
 pub mod inspect;
 pub mod lane;
+mod planted;
 pub mod record;
 mod salvage;
 pub mod segment;
+mod survey;
 #[cfg(test)]
 mod tests;
+mod trouble;
 
 pub use durable::Durable;
 pub use id::{Location, MessageId};

@@ -114,6 +114,12 @@ pub fn claimed_length(bytes: &[u8]) -> Option<usize> {
     Some(HEADER + fields.u32()? as usize)
 }
 
+/// The id that a message record says it has. Nothing is checked.
+pub fn claimed_id(bytes: &[u8]) -> Option<MessageId> {
+    let payload = bytes.get(HEADER..claimed_length(bytes)?)?;
+    MessageView::parse(payload).ok().map(|view| view.id)
+}
+
 /// Whether a record's header seems to stand here: salt and place are right. Its content may be damaged.
 pub(in crate::spool) fn stands_at(bytes: &[u8], salt: u64, offset: u64) -> bool {
     let Some(header) = bytes.get(..HEADER) else { return false };

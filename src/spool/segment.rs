@@ -6,7 +6,8 @@
 //! …      the next commit
 //! ```
 //!
-//! A commit is begun only when the one before is synced, so a valid mark also says that all before it is on disk.
+//! A commit is begun only when the one before is synced, so a valid mark also says that all before it is on disk. A lane that comes to
+//! rest writes a mark without records, which says so of the last commit.
 
 use crate::limits;
 
@@ -135,6 +136,25 @@ impl Header {
         })
     }
 
+    /// What a damaged block said, if only one bit of it is wrong.
+    pub(in crate::spool) fn mended(block: &[u8]) -> Option<Header> {
+        let mut block = block.get(..HEADER)?.to_vec();
+        (0..HEADER * 8).find_map(|bit| {
+            block[bit / 8] ^= 1 << (bit % 8);
+            let header = Header::parse(&block);
+            block[bit / 8] ^= 1 << (bit % 8);
+            header
+        })
+    }
+
+    /// Whether what can be read of a damaged block is that of a segment of this node that holds nothing.
+    pub(in crate::spool) fn seems_free(block: &[u8], node: u64) -> bool {
+        let zero = |from: usize, to: usize| {
+            block.get(from..to).is_some_and(|bytes| bytes.iter().all(|byte| *byte == 0))
+        };
+        block.get(16..24) == Some(&node.to_le_bytes()[..]) && zero(12, 16) && zero(32, 48)
+    }
+
     /// Whether it was written to this file: one that was copied or moved about names others, and its mail would be sent
     /// twice or settled in the wrong place. Numbers count from 1 and never come near their end.
     pub fn belongs(&self, birthplace: Birthplace, slot: u16) -> bool {
@@ -181,6 +201,8 @@ pub struct Mark {
     pub records_length: u32,
     /// Bytes of the bodies behind them.
     pub bodies_length: u32,
+    /// The last one before the node stopped in order: nothing was under way.
+    pub clean: bool,
 }
 
 impl Mark {
@@ -194,6 +216,7 @@ impl Mark {
         out[24..28].copy_from_slice(&self.records_length.to_le_bytes());
         out[28..32].copy_from_slice(&self.bodies_length.to_le_bytes());
         out[32..44].fill(0);
+        out[32] = u8::from(self.clean);
         let crc = crc32c::crc32c(&out[..44]);
         out[44..48].copy_from_slice(&crc.to_le_bytes());
     }
@@ -211,10 +234,23 @@ impl Mark {
             records: fields.u32()?,
             records_length: fields.u32()?,
             bodies_length: fields.u32()?,
+            clean: fields.u8()? == 1,
         };
-        fields.bytes(12)?;
+        fields.bytes(11)?;
         let whole = fields.u32()? == crc32c::crc32c(&bytes[..44]);
         (whole && mark.salt == salt && u64::from(mark.offset) == offset).then_some(mark)
+    }
+
+    /// The version of a whole mark that a later version of the format put there: magic, version, salt, offset and the place of
+    /// the CRC are the same in every version.
+    pub(in crate::spool) fn later(bytes: &[u8], salt: u64, offset: u64) -> Option<u32> {
+        let bytes = bytes.get(..MARK)?;
+        let mut fields = Cursor(bytes);
+        let magic = fields.bytes(4)? == MARK_MAGIC;
+        let (version, found, place) = (fields.u32()?, fields.u64()?, fields.u32()?);
+        let whole = Cursor(&bytes[44..]).u32()? == crc32c::crc32c(&bytes[..44]);
+        let here = found == salt && u64::from(place) == offset;
+        (magic && whole && here && version > VERSION).then_some(version)
     }
 
     /// Where the next commit begins.
@@ -270,7 +306,14 @@ mod tests {
 
     #[test]
     fn mark_counts_only_in_its_place_and_life() {
-        let mark = Mark { salt: 5, offset: 8192, records: 1, records_length: 100, bodies_length: 4000 };
+        let mark = Mark {
+            salt: 5,
+            offset: 8192,
+            records: 1,
+            records_length: 100,
+            bodies_length: 4000,
+            clean: false,
+        };
         let mut bytes = [0; MARK];
         mark.write(&mut bytes);
         assert_eq!(Mark::read(&bytes, 5, 8192), Some(mark));

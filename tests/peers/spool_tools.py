@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 
-from relay import Relay, free_port
+from relay import Relay, free_port, run_and_fail
 from sink import Sink
 
 BINARY = os.path.abspath(sys.argv[2])
@@ -186,32 +186,63 @@ def damage_is_found_and_named():
             assert one["id"] in out.decode(), (place, out)
         done = subprocess.run([BINARY, "spool", "list", "--json", "--data-dir", data], capture_output=True, timeout=60)
         left = {json.loads(line)["sender"] for line in done.stdout.splitlines()}
-        assert done.returncode == 0 and left == set(ids) - {"s1@b.example"}, (place, left)
+        assert done.returncode == 1 and left == set(ids) - {"s1@b.example"}, (place, left)
         assert b"spool verify" in done.stderr, done.stderr
         spool("show", one["id"], "--data-dir", data, code=1)
         restore()
 
-    # A mark: the message is whole and can be saved, though no start would count it.
+    # A mark: the message is whole, and a start delivers it.
     damage(data, one["segment"], one["offset"] - 48 + 8)
     out, _ = spool("verify", "--data-dir", data, code=1)
-    assert f"message {one['id']} (live unless it was settled before): whole, but its commit is damaged" in out.decode(), out
-    assert "not counted" in spool("show", one["id"], "--data-dir", data)[0].decode()
+    assert f"message {one['id']} (live): whole, though its commit is damaged: it is delivered" in out.decode(), out
+    assert "state     live" in spool("show", one["id"], "--data-dir", data)[0].decode()
     assert spool("export", one["id"], "--data-dir", data)[0] == BODY % 1
+    assert len(spool("list", "--json", "--data-dir", data, code=1)[0].splitlines()) == 5
     restore()
 
-    # A header: the lane has nothing left, and says so.
-    damage(data, one["segment"], 24)
-    out, _ = spool("verify", "--data-dir", data, code=1)
-    assert "its header is damaged" in out.decode(), out
-    assert listed("--data-dir", data) == []
-    restore()
+    # A header, in some bits, in one, and gone: the mail is found by its marks, and the file kept aside.
+    for place, count in ((24, 3), (40, 1), (0, 0)):
+        if count:
+            damage(data, one["segment"], place, count=count)
+        else:
+            with open(f"{data}/lane-000/{one['segment']:05}.seg", "r+b") as file:
+                file.write(bytes(4096))
+        out, _ = spool("verify", "--data-dir", data, code=1)
+        assert "its header is damaged" in out.decode() and "5 messages" in out.decode(), out
+        out, words = spool("list", "--json", "--data-dir", data, code=1)
+        assert {json.loads(line)["id"] for line in out.splitlines()} == set(ids.values()) and "header" in words, words
+        assert spool("export", one["id"], "--data-dir", data)[0] == BODY % 1
+        restore()
 
     # The end of the last commit: nobody can tell it from one that was under way.
     last = max(shown.values(), key=lambda one: one["offset"])
+    end = last["body"][0]["offset"] + last["body"][0]["length"]
+    with open(f"{data}/lane-000/{last['segment']:05}.seg", "r+b") as file:
+        # A lane at rest has said that it was synced.
+        file.seek(-(-end // 4096) * 4096)
+        file.write(bytes(4096))
     damage(data, last["segment"], last["body"][0]["offset"] + 100)
     out, _ = spool("verify", "--data-dir", data)
     assert "torn tail" in out.decode() and last["id"] in out.decode(), out
     restore()
+
+    # Unless the lane came to rest, or was stopped in order.
+    for stop in (None, "terminate"):
+        relay.start()
+        relay.send_raw("s5@b.example", ["one@d5.example"], BODY % 5)
+        relay.wait_log("received", 6)
+        if stop:
+            relay.process.terminate()
+            assert relay.process.wait(45) == 0
+        else:
+            time.sleep(2)
+            relay.kill()
+        (rest,) = [message for message in listed("--data-dir", data) if message["sender"] == "s5@b.example"]
+        rest = json.loads(spool("show", rest["id"], "--json", "--data-dir", data)[0])
+        damage(data, rest["segment"], rest["body"][0]["offset"] + 100)
+        out, _ = spool("verify", "--data-dir", data, code=1)
+        assert f"message {rest['id']} (live): its body" in out.decode() and "torn" not in out.decode(), out
+        restore()
 
     # Unless a later segment says that it was synced: a restart and one more message.
     relay.start()
@@ -232,6 +263,74 @@ def damage_is_found_and_named():
         assert "later version" in words and "version 2" in words, words
     restore()
     spool("verify", "--data-dir", data)
+    shutil.rmtree(relay.directory)
+
+
+def a_start_needs_every_segment():
+    relay = filled()
+    relay.kill()
+    data, config = f"{relay.directory}/spool", f"{relay.directory}/relevo.toml"
+    ids = {message["id"] for message in listed("--data-dir", data)}
+    lane = f"{data}/lane-000"
+    path = f"{lane}/00000.seg"
+
+    def refused():
+        before = snapshot(data)
+        words = run_and_fail(BINARY, "run", "--config", config)
+        assert snapshot(data) == before, words
+        return words
+
+    # The id is lost: no other one is made.
+    with open(f"{data}/node") as file:
+        id = file.read()
+    os.unlink(f"{data}/node")
+    words = refused()
+    assert "node is missing" in words and id.strip() in words, words
+    _, words = spool("verify", "--data-dir", data, code=2)
+    assert id.strip() in words, words
+    with open(f"{data}/node", "w") as file:
+        file.write(id)
+    # A segment that cannot be opened: not a file, or a link to nothing.
+    os.rename(path, f"{lane}/away")
+    os.mkdir(path)
+    assert "00000.seg" in refused()
+    spool("verify", "--data-dir", data, code=2)
+    os.rmdir(path)
+    os.symlink("/nowhere", path)
+    assert "link to nothing" in refused()
+    spool("list", "--data-dir", data, code=2)
+    os.unlink(path)
+    # One that is gone, and one that was emptied: said, and the name is never used again.
+    for empty in (False, True):
+        if empty:
+            open(path, "w").close()
+        _, words = spool("verify", "--data-dir", data, code=1)
+        relay.start()
+        said = "".join(relay.words)
+        assert "segment 00000: the file is " in said, said
+        body = b"Subject: x\r\n\r\n" + b"y" * 70 + b"\r\n" + (b"z" * 70 + b"\r\n") * 3000
+        for number in range(40):
+            relay.send_raw("n@b.example", [f"one@d{number}.example"], body)
+        relay.kill()
+        assert (os.path.getsize(path) == 0) if empty else not os.path.exists(path)
+    os.rename(f"{lane}/away", path)
+    assert ids <= {message["id"] for message in listed("--data-dir", data)}
+    shutil.rmtree(relay.directory)
+
+
+def repeats_are_announced_after_an_unclean_stop():
+    relay = filled(3)
+    relay.kill()
+    relay.start()
+    said = "".join(relay.words)
+    assert "up to 6 recipients may have been delivered twice" in said, said
+    for _ in range(2):
+        relay.process.terminate()
+        assert relay.process.wait(45) == 0
+        relay.start()
+        said = "".join(relay.words)
+        assert "twice" not in said and len(listed("--data-dir", f"{relay.directory}/spool")) == 3, said
+    relay.kill()
     shutil.rmtree(relay.directory)
 
 

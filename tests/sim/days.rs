@@ -80,7 +80,8 @@ fn days_of_fresh_seeds() {
     tell_all(&fresh(1), Plan::new, |_| true);
 }
 
-/// Rot may cost mail, repeat it or keep it in the spool. It must never change mail, send it astray, or stop the relay.
+/// Rot may cost mail, repeat it or keep it in the spool. It must never change mail, send it astray, lose it without a word, or stop the
+/// relay.
 fn matters_though_rotten(what: &str) -> bool {
     let never = [
         "bytes came",
@@ -91,6 +92,7 @@ fn matters_though_rotten(what: &str) -> bool {
         "panic",
         "at RCPT",
         "no reason",
+        "lost in silence",
     ];
     never.iter().any(|words| what.contains(words))
 }

@@ -170,3 +170,60 @@ fn a_repeated_handoff_is_found() {
     let plant = |_: &mut Day<'_>, world: &World| world.plant("a handoff is repeated", 0.5);
     Defect { days, plant, words: &["delivered again"], ..NONE }.is_found();
 }
+
+#[test]
+fn a_failed_segment_taken_for_a_full_one_is_found() {
+    let days = |plan: &mut Plan, dice: &mut Dice| {
+        // One lane, so that what was refused and what came later are in it; enough mail to use segments again, of which some waits.
+        plan.shards = vec![1];
+        plan.disk.sync_error = 0.1;
+        for message in plan.clients.iter_mut().flatten() {
+            message.size = dice.between(100_000, 400_000) as usize;
+            message.at *= 10;
+        }
+        plan.ends = vec![(40_000, End::Power), (60_000, End::Power), (90_000, End::Power)];
+    };
+    let plant =
+        |_: &mut Day<'_>, world: &World| world.plant("a segment that failed is taken for a full one", 1.0);
+    let words = &["refused, yet sent", "delivered again", "lost ("];
+    Defect { days, plant, words, ..NONE }.is_found();
+}
+
+#[test]
+fn forgetting_what_outcomes_are_about_is_found() {
+    let days = |plan: &mut Plan, dice: &mut Dice| {
+        plan.shards = vec![1];
+        for message in plan.clients.iter_mut().flatten() {
+            message.size = dice.between(50_000, 400_000) as usize;
+            message.at *= 10;
+        }
+        plan.ends = (1..7).map(|life| (life * 6_000 + dice.below(3_000), End::Power)).collect();
+    };
+    let plant = |_: &mut Day<'_>, world: &World| world.plant("what outcomes are about is forgotten", 1.0);
+    Defect { days, plant, words: &["delivered again", "rose again"], ..NONE }.is_found();
+}
+
+#[test]
+fn an_end_that_is_not_secured_is_found() {
+    let days = |plan: &mut Plan, dice: &mut Dice| {
+        // A sync fails, the process dies, and soon after the machine.
+        plan.disk.sync_error = 0.5;
+        plan.sites.iter_mut().for_each(|site| site.manners[DOT] = Manner::default());
+        plan.sites.iter_mut().for_each(|site| site.unknown_users = 3_000 * u64::from(!site.origin));
+        plan.ends = (1..10)
+            .flat_map(|life| {
+                let at = life * 1_500 + dice.below(1_000);
+                [(at, End::Kill), (at + 650, End::Power)]
+            })
+            .collect();
+        plan.ends.sort_by_key(|(at, _)| *at);
+    };
+    let plant = |_: &mut Day<'_>, world: &World| world.plant("the end found at start is not secured", 1.0);
+    Defect {
+        days,
+        plant,
+        words: &["lost (", "delivered again", "delivered and returned", "came twice"],
+        ..NONE
+    }
+    .is_found();
+}

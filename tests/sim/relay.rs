@@ -16,6 +16,7 @@ use relevo::runtime::{Bell, Runtime};
 use relevo::shard::deal::Deal;
 use relevo::shard::mesh::{Mesh, Room};
 use relevo::shard::start::{self, Report, Setup};
+use relevo::spool::MessageId;
 
 /// A running relay, all of its shards on one node of the world.
 pub struct Relay<'a> {
@@ -28,6 +29,8 @@ pub struct Relay<'a> {
     pub instruments: Vec<Arc<Instruments>>,
     /// Live messages found in the spool.
     pub found: usize,
+    /// What its start said of damage: the lane, and the message if one is named.
+    pub damage: Vec<(u16, Option<MessageId>)>,
     ended: Rc<Cell<usize>>,
 }
 
@@ -93,13 +96,16 @@ impl<'a> Relay<'a> {
             };
             let (own, ended) = (runtime.clone(), ended.clone());
             runtime.spawn_vital("shard", async move {
-                start::run(own, setup).await.expect("the shard ends well");
-                ended.set(ended.get() + 1);
+                // Why it did not is reported.
+                if start::run(own, setup).await.is_ok() {
+                    ended.set(ended.get() + 1);
+                }
             });
             runtimes.push(runtime);
         }
         let node = launch.node;
-        let mut relay = Relay { world, node, mesh, runtimes, reports, instruments, found: 0, ended };
+        let mut relay =
+            Relay { world, node, mesh, runtimes, reports, instruments, found: 0, damage: Vec::new(), ended };
         if !relay.await_reports() {
             return None;
         }
@@ -107,24 +113,38 @@ impl<'a> Relay<'a> {
         relay.await_reports().then_some(relay)
     }
 
-    /// False: the node is no more.
+    /// False: the node is no more, or refused to start because a segment could not be opened.
     fn await_reports(&mut self) -> bool {
         let mut heard = 0;
+        let mut refused = false;
         let shards = self.runtimes.len();
         let alive = self.runtimes[0].clone();
-        let found = &mut self.found;
+        let (found, said) = (&mut self.found, &mut self.damage);
         let all = run_until_true(self.world, Duration::from_secs(60), || {
             for report in self.reports.try_iter() {
-                assert!(!matches!(report, Report::Failed(_)), "{report:?}");
-                if let Report::Read(messages) = report {
-                    *found += messages;
+                match report {
+                    Report::Failed(words) => {
+                        assert!(words.contains("RLIMIT_NOFILE"), "{words}");
+                        refused = true;
+                    }
+                    Report::Damaged { lane, damage, dropped } => {
+                        said.extend(damage.iter().map(|damage| (lane, damage.message)));
+                        said.extend(dropped.into_iter().map(|id| (lane, Some(id))));
+                        continue;
+                    }
+                    Report::Read(messages) => *found += messages,
+                    Report::Listening => {}
                 }
                 heard += 1;
             }
-            heard == shards || !alive.is_alive()
+            refused || heard == shards || !alive.is_alive()
         });
         assert!(all, "the relay did not start");
-        heard == shards && alive.is_alive()
+        if refused {
+            // What the process does then: it ends, and is started again.
+            self.world.kill(self.node);
+        }
+        !refused && heard == shards && alive.is_alive()
     }
 
     /// The sum of a level or count over all shards.

@@ -308,7 +308,8 @@ impl<E: Engine> Runtime for OsRuntime<E> {
     async fn create_segment(&self, path: &Path, size: u64) -> io::Result<Self::Segment> {
         let owned = path.to_owned();
         self.run_blocking(move || segment::create(&owned, size)).await??;
-        FileSegment::open(&self.0.engine, path)
+        // One that cannot be opened (too many open files) would stay, and so would the next one.
+        FileSegment::open(&self.0.engine, path).inspect_err(|_| drop(std::fs::remove_file(path)))
     }
 
     async fn read(&self, segment: &SegmentMap, offset: u64, length: usize) -> io::Result<Vec<u8>> {

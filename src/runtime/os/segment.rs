@@ -102,11 +102,11 @@ fn write_all(file: &File, mut offset: u64, parts: &[IoSlice<'_>]) -> io::Result<
 }
 
 /// Makes a file of zeroes: allocated, written once, synced, its directory entry synced, so that a commit is pure data. It gets
-/// its name last: a file that has one is whole.
+/// its name last: a file that has one is whole. It never takes the name of another.
 pub(super) fn create(path: &Path, size: u64) -> io::Result<()> {
     let unfinished = path.with_extension("new");
     let result = write_zeroes(&unfinished, size).and_then(|()| {
-        std::fs::rename(&unfinished, path)?;
+        rename_over_nothing(&unfinished, path)?;
         match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
             _ => Ok(()),
@@ -117,6 +117,19 @@ pub(super) fn create(path: &Path, size: u64) -> io::Result<()> {
         let _ = std::fs::remove_file(&unfinished);
     }
     result
+}
+
+fn rename_over_nothing(from: &Path, to: &Path) -> io::Result<()> {
+    use rustix::io::Errno;
+    let here = rustix::fs::CWD;
+    match rustix::fs::renameat_with(here, from, here, to, rustix::fs::RenameFlags::NOREPLACE) {
+        // Not every file system can; nobody else makes files in a lane that this process has locked.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) if std::fs::symlink_metadata(to).is_err() => {
+            std::fs::rename(from, to)
+        }
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => Err(io::ErrorKind::AlreadyExists.into()),
+        done => Ok(done?),
+    }
 }
 
 fn write_zeroes(path: &Path, size: u64) -> io::Result<()> {
@@ -151,4 +164,20 @@ pub(super) fn read_at(segment: &SegmentMap, offset: u64, length: usize) -> io::R
     let mut bytes = vec![0; length];
     file.read_exact_at(&mut bytes, offset)?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segment_never_takes_the_place_of_another_file() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("00000.seg");
+        create(&path, 8192).unwrap();
+        std::fs::write(&path, b"mail").unwrap();
+        assert_eq!(create(&path, 8192).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(std::fs::read(&path).unwrap(), b"mail");
+        assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 1, "the unfinished file is gone");
+    }
 }

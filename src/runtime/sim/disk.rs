@@ -48,6 +48,8 @@ pub struct DiskFaults {
     /// The so-many-th append or sync from now (1 is the next) is the node's last act: it crashes as by [`super::World::crash`], a
     /// sync by chance before or after its pages are stable, and in either case nobody is told.
     pub crash_in: Option<u32>,
+    /// That an existing segment cannot be opened.
+    pub open_error: f64,
     /// Least time of a sync. Default 100 us.
     pub sync_min: Duration,
     /// Most time of a sync. Default 2 ms.
@@ -67,6 +69,7 @@ impl Default for DiskFaults {
             fail_appends: 0,
             fail_syncs: 0,
             crash_in: None,
+            open_error: 0.0,
             sync_min: Duration::from_micros(100),
             sync_max: Duration::from_millis(2),
             quota: None,
@@ -195,9 +198,7 @@ impl Disks {
     fn begin_file(&mut self, node: u32, path: &Path, size: u64) -> io::Result<Shared> {
         let path = plain(path);
         let disk = self.disk(node);
-        // What an interrupted creation left is replaced; the real one is renamed over it.
-        let taken = disk.files.get(&path).is_some_and(|file| file.borrow().size > 0);
-        if taken || disk.directories.contains(&path) {
+        if disk.files.contains_key(&path) || disk.directories.contains(&path) {
             return Err(os(libc::EEXIST));
         }
         if !disk.has_directory(path.parent().unwrap_or(Path::new(""))) {
@@ -262,11 +263,10 @@ impl Disks {
             let file = &mut *file.borrow_mut();
             if !file.created {
                 file.created = true;
-                if loss == Loss::PageCache && random.below(2) == 0 {
+                // It gets its name last, when it is whole: the name may have reached the disk or not.
+                if random.below(2) == 0 {
                     return false;
                 }
-                // Created, and its size set or not.
-                file.size *= random.below(2);
             }
             let mut pages = file.syncing.take().unwrap_or_default();
             for (page, fragments) in std::mem::take(&mut file.dirty) {
@@ -389,6 +389,10 @@ impl SimSegment {
     pub(super) fn open(runtime: &SimRuntime, path: &Path) -> io::Result<SimSegment> {
         let disks = &mut *runtime.0.state.disks.borrow_mut();
         let file = disks.file(runtime.0.node, path)?;
+        let chance = disks.faults(runtime.0.node).open_error;
+        if chance > 0.0 && runtime.0.state.random.borrow_mut().chance(chance) {
+            return Err(os(libc::EMFILE));
+        }
         let map = disks.map(&file)?;
         Ok(SimSegment(Rc::new(Handle { runtime: runtime.clone(), file, map })))
     }

@@ -256,8 +256,17 @@ impl<'a> Transaction<'a> {
 
     /// The connection failed: what is undecided is tried again. `why` goes into logs and records.
     pub fn on_failure(&mut self, why: &str) {
+        self.give_up(local(451, (4, 4, 2), why));
+    }
+
+    /// The message cannot be read (RFC 3463: 4.3.0, a fault of our own system): as above.
+    pub fn on_trouble(&mut self, why: &str) {
+        self.give_up(local(451, (4, 3, 0), why));
+    }
+
+    fn give_up(&mut self, reply: Reply) {
         self.must_close = true;
-        self.decide_rest(local(451, (4, 4, 2), why));
+        self.decide_rest(reply);
         self.phase = Phase::Over;
     }
 

@@ -5,8 +5,8 @@ use std::io;
 use crate::limits;
 use crate::spool::MessageId;
 use crate::spool::fold::Files;
-use crate::spool::inspect::{Found, Step, Survey, walk};
-use crate::spool::record::{self, Extent, Fate, Kind, MessageView};
+use crate::spool::inspect::{Found, Salvage, Step, Survey, walk};
+use crate::spool::record::{self, Extent, Fate, Kind, MessageView, Record};
 use crate::spool::segment::Cursor;
 
 /// Why a message or a piece of it cannot be had.
@@ -73,8 +73,7 @@ pub fn find(files: &impl Files, survey: &Survey, id: MessageId) -> Option<Result
     // Where it lies now, if it moved.
     let mut moved = None;
     for found in survey.active.iter().filter(|found| found.header.sequence >= id.sequence) {
-        walk(files, found, |step| {
-            let Step::Record { offset, record, .. } = step else { return };
+        each(files, found, |offset, record| {
             if record.kind == Kind::Message as u8
                 && MessageView::parse(record.payload).is_ok_and(|view| view.id == id && view.is_moved())
             {
@@ -84,6 +83,22 @@ pub fn find(files: &impl Files, survey: &Survey, id: MessageId) -> Option<Result
         });
     }
     moved.map(Ok).or(born)
+}
+
+/// The records that recovery counts: of whole commits, and those that are whole in damaged ones.
+fn each(files: &impl Files, found: &Found, mut visit: impl FnMut(u32, &Record<'_>)) {
+    walk(files, found, |step| match step {
+        Step::Record { offset, record, .. } => visit(offset, &record),
+        Step::Rot { records, .. } => {
+            for Salvage { offset, length, .. } in records.into_iter().filter(|record| record.whole) {
+                let bytes = files.read(found.slot, offset.into(), length as usize).unwrap_or_default();
+                if let Ok(record) = record::read(&bytes, found.header.salt, offset.into()) {
+                    visit(offset, &record);
+                }
+            }
+        }
+        Step::Torn { .. } => {}
+    });
 }
 
 /// Looks where its id says that it was born.
@@ -163,8 +178,7 @@ pub fn history(files: &impl Files, survey: &Survey, id: MessageId, count: u16) -
     let born = (id.sequence, id.offset);
     let mut lies = born;
     for found in survey.active.iter().filter(|found| found.header.sequence >= id.sequence) {
-        walk(files, found, |step| {
-            let Step::Record { offset, record, .. } = step else { return };
+        each(files, found, |offset, record| {
             let mut payload = Cursor(record.payload);
             match record.kind {
                 kind if kind == Kind::Message as u8 => {

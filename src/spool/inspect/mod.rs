@@ -14,8 +14,10 @@ pub use walk::{Salvage, Step, walk};
 use std::collections::HashMap;
 
 use crate::limits;
+use crate::spool::MessageId;
 use crate::spool::fold::{Files, Refusal};
-use crate::spool::segment::{Birthplace, Header, HeaderError, Life};
+use crate::spool::segment::{Birthplace, Header};
+use crate::spool::survey::{self, Lookout, MISSING, Said, Seen, UNKNOWN};
 
 /// A segment in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +32,8 @@ pub struct Found {
     pub end: u64,
     /// A successor's header says so: all before `end` was synced.
     pub sealed: bool,
+    /// Its header is lost; this one was found out.
+    pub lost: bool,
 }
 
 /// The segments of a lane, by their headers.
@@ -41,8 +45,19 @@ pub struct Survey {
     pub free: usize,
     /// Bytes of all files.
     pub bytes: u64,
-    /// Files with a header that cannot be read: slot and what is wrong.
-    pub damaged: Vec<(u16, String)>,
+    /// Files that are not what was written. Of some all mail can be read: these are among the active ones too.
+    pub damaged: Vec<Unsound>,
+}
+
+/// A file that is not what was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsound {
+    /// The file.
+    pub slot: u16,
+    /// What is wrong with it.
+    pub what: String,
+    /// Messages in it that are out of reach.
+    pub messages: Vec<MessageId>,
 }
 
 impl Survey {
@@ -59,36 +74,19 @@ impl Survey {
 
 /// Reads the headers of a lane. `birthplace` is what they must say.
 pub fn survey(files: &impl Files, birthplace: Birthplace) -> Result<Survey, Refusal> {
+    let Lookout { seen, missing } = survey::look(files, birthplace, limits::SEGMENT_SIZE_MIN)?;
     let mut survey = Survey::default();
-    for (slot, size) in files.slots() {
+    let damaged = |slot, what: String| Unsound { slot, what, messages: Vec::new() };
+    survey.damaged.extend(missing.into_iter().map(|slot| damaged(slot, MISSING.to_owned())));
+    for Seen { slot, size, said } in seen {
         survey.bytes += size;
-        let block = match files.read(slot, 0, limits::BLOCK.min(size) as usize) {
-            Ok(block) => block,
-            Err(error) => {
-                survey.damaged.push((slot, format!("its header cannot be read: {error}")));
-                continue;
-            }
-        };
-        match Header::decode(&block) {
-            Ok(header) if header.birthplace.node != birthplace.node => {
-                return Err(Refusal::ForeignNode(header.birthplace.node));
-            }
-            Ok(header) if !header.belongs(birthplace, slot) => {
-                let (other, lane) = (header.slot, header.birthplace.lane);
-                survey.damaged.push((slot, format!("its header is that of segment {other} of lane {lane}")));
-            }
-            Ok(header) if header.life == Life::Free => survey.free += 1,
-            Ok(header) => {
-                survey.active.push(Found { slot, header, size, end: size, sealed: false });
-            }
-            Err(HeaderError::Blank) => survey.free += 1,
-            Err(HeaderError::Version(version)) => {
-                return Err(Refusal::Newer(format!("segment {slot} has version {version}")));
-            }
-            Err(HeaderError::Damaged) => {
-                survey
-                    .damaged
-                    .push((slot, "its header is damaged; what mail it has is out of reach".to_owned()));
+        let found = |header, lost| Found { slot, header, size, end: size, sealed: false, lost };
+        match said {
+            Said::Free(_) | Said::Unused | Said::Torn(_) => survey.free += 1,
+            Said::Active(header) => survey.active.push(found(header, header.predecessor == UNKNOWN)),
+            Said::Damaged { what, header, messages } => {
+                survey.damaged.push(Unsound { slot, what, messages });
+                survey.active.extend(header.map(|header| found(header, true)));
             }
         }
     }
@@ -107,7 +105,8 @@ pub fn survey(files: &impl Files, birthplace: Birthplace) -> Result<Survey, Refu
 
 /// Whether a segment still lives the life it had when it was surveyed: a running relay recycles segments.
 pub fn is_current(files: &impl Files, found: &Found) -> bool {
-    files
-        .read(found.slot, 0, limits::BLOCK as usize)
-        .is_ok_and(|block| Header::decode(&block).is_ok_and(|header| header == found.header))
+    files.read(found.slot, 0, limits::BLOCK as usize).is_ok_and(|block| match Header::decode(&block) {
+        Ok(header) => header == found.header,
+        Err(_) => found.lost,
+    })
 }

@@ -2,10 +2,10 @@
 
 use crate::limits;
 use crate::spool::MessageId;
-use crate::spool::fold::{self, Files, Refusal};
+use crate::spool::fold::{self, Damage, Files, Refusal};
 use crate::spool::inspect::message::{self, Fault};
 use crate::spool::inspect::walk::{self, Salvage, Step};
-use crate::spool::inspect::{Found, Survey, survey};
+use crate::spool::inspect::{Found, Survey, Unsound, survey};
 use crate::spool::lane::Shape;
 use crate::spool::record::{self, Extent, Kind, MessageView, Record};
 use crate::spool::segment::{Birthplace, Cursor, FIRST_COMMIT};
@@ -116,11 +116,14 @@ pub fn verify(files: &impl Files, lane: u16, birthplace: Birthplace) -> Result<L
     }
     let mut report = verifier.report;
     // The fold has its own eyes; what it alone sees is not left out.
-    if report.is_sound() {
-        let words = folded.damage.into_iter();
-        report.rot = words
-            .map(|what| Rot { slot: 0, sequence: 0, offset: 0, message: None, live: None, what })
-            .collect();
+    for Damage { slot, offset, message, what } in folded.damage {
+        let same = |rot: &Rot| {
+            rot.slot == slot && (rot.offset == offset || (message.is_some() && rot.message == message))
+        };
+        if !report.rot.iter().any(same) && report.rot.len() < ROT_MAX {
+            let sequence = survey.at(slot).map_or(0, |found| found.header.sequence);
+            report.rot.push(Rot { slot, sequence, offset, message, live: None, what });
+        }
     }
     Ok(report)
 }
@@ -146,16 +149,21 @@ impl<F: Files> Verifier<'_, F> {
 
     /// Headers that cannot be, or that contradict each other.
     fn headers(&mut self) {
-        let (files, survey) = (self.survey.damaged.clone(), self.survey);
-        for (slot, what) in files {
-            self.push(Rot { slot, sequence: 0, offset: 0, message: None, live: None, what });
+        let survey = self.survey;
+        for Unsound { slot, what, messages } in &survey.damaged {
+            let sequence = survey.at(*slot).map_or(0, |found| found.header.sequence);
+            let rot = |message, what| Rot { slot: *slot, sequence, offset: 0, message, live: None, what };
+            self.push(rot(None, what.clone()));
+            for id in messages {
+                self.push(rot(Some(*id), "out of reach: it is not delivered".to_owned()));
+            }
         }
         for (place, found) in survey.active.iter().enumerate() {
             let header = found.header;
             if header.slot != found.slot {
                 self.rot(found, 0, format!("its header is that of segment {}", header.slot));
             }
-            if header.predecessor >= header.sequence {
+            if header.predecessor >= header.sequence && !found.lost {
                 self.rot(found, 0, "its header names a predecessor that is younger");
             }
             if place > 0 && survey.active[place - 1].header.sequence == header.sequence {
@@ -187,16 +195,19 @@ impl<F: Files> Verifier<'_, F> {
             self.rot(found, from, format!("no sound commit between here and {to}"));
         }
         for record in records {
-            let what = match (record.whole, record.message) {
+            // Recovery has looked at the same bytes: what it made of them is what a start does.
+            let live = self.live.binary_search(&(found.slot, record.offset)).is_ok();
+            let (live, what) = match (record.whole, record.message) {
                 (true, false) => continue,
-                (true, true) => "whole, but its commit is damaged: it is not delivered, and can be exported",
-                (false, true) => "its record is damaged",
-                (false, false) => "a record is damaged",
+                (true, true) if live => (Some(true), "whole, though its commit is damaged: it is delivered"),
+                (true, true) => (Some(false), "whole, though its commit is damaged, and settled"),
+                (false, true) => (None, "its record is damaged: it is not delivered"),
+                (false, false) => (None, "a record is damaged"),
             };
             let message = record.message.then(|| self.id(found, record.offset));
             let (slot, sequence) = (found.slot, found.header.sequence);
             let offset = u64::from(record.offset);
-            self.push(Rot { slot, sequence, offset, message, live: None, what: what.to_owned() });
+            self.push(Rot { slot, sequence, offset, message, live, what: what.to_owned() });
         }
     }
 

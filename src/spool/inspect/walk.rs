@@ -7,6 +7,7 @@ use crate::spool::fold::Files;
 use crate::spool::inspect::Found;
 use crate::spool::record::{self, Kind, MessageView, Record};
 use crate::spool::segment::{self, MARK, Mark};
+use crate::spool::survey::read_patchy;
 
 /// What a walk meets.
 #[derive(Debug)]
@@ -43,6 +44,8 @@ pub enum Step<'a> {
 pub struct Salvage {
     /// Where it begins.
     pub offset: u32,
+    /// Bytes of it, if it is whole.
+    pub length: u32,
     /// It is a message, as far as can be seen.
     pub message: bool,
     /// It is whole itself; its commit is not.
@@ -152,7 +155,7 @@ fn next_mark(files: &impl Files, found: &Found, from: u64) -> Option<u64> {
     let mut at = from;
     while at < found.end {
         let length = STRIDE.min(found.end - at);
-        let bytes = files.read(found.slot, at, length as usize).unwrap_or_default();
+        let bytes = read_patchy(files, found.slot, at, length);
         for (place, block) in bytes.chunks(limits::BLOCK as usize).enumerate() {
             let offset = at + place as u64 * limits::BLOCK;
             if Mark::read(block, found.header.salt, offset).is_some() {
@@ -168,7 +171,7 @@ fn next_mark(files: &impl Files, found: &Found, from: u64) -> Option<u64> {
 /// seen, so no body can pass for one.
 fn salvage(files: &impl Files, found: &Found, at: u64, next: Option<u64>) -> Vec<Salvage> {
     let window = (limits::COMMIT_BYTES_MAX as u64 + limits::BLOCK).min(next.unwrap_or(found.end) - at);
-    let Ok(bytes) = files.read(found.slot, at, window as usize) else { return Vec::new() };
+    let bytes = read_patchy(files, found.slot, at, window);
     // With a mark it is known where the records end; without one the bodies are passed over.
     let end = mark(files, found, at).map_or(bytes.len(), |mark| MARK + mark.records_length as usize);
     let bytes = &bytes[..end.min(bytes.len())];
@@ -182,12 +185,13 @@ fn salvage(files: &impl Files, found: &Found, at: u64, next: Option<u64>) -> Vec
     while place < bytes.len() && records.len() < limits::COMMIT_ITEMS_MAX {
         let offset = (at + place as u64) as u32;
         if let Some(Ok(record)) = read(place) {
-            records.push(Salvage { offset, message: message(&record).is_some(), whole: true });
+            let length = record.length as u32;
+            records.push(Salvage { offset, length, message: message(&record).is_some(), whole: true });
             place += record.length;
             continue;
         }
         if let Some(message) = broken(&bytes[place..], found.header.salt, offset, marked) {
-            records.push(Salvage { offset, message, whole: false });
+            records.push(Salvage { offset, length: 0, message, whole: false });
         }
         // The salt stands 8 bytes into a record.
         let from = place + 9;

@@ -145,9 +145,13 @@ impl Client {
         talk.send(all_but).await?;
         self.with(number, |one| one.ending.set(Ending::Unsure));
         talk.send(&[last, b".\r\n"].concat()).await?;
-        let code = talk.reply().await?;
+        let (code, words) = talk.reply_in_full().await?;
         let ending = if code == 250 { Ending::Taken } else { Ending::Refused };
-        self.with(number, |one| one.ending.set(ending));
+        let id = words.rsplit(' ').next().and_then(|id| id.parse().ok()).filter(|_| code == 250);
+        self.with(number, |one| {
+            one.ending.set(ending);
+            one.id.set(id);
+        });
         Ok(())
     }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
+use relevo::spool::MessageId;
 use relevo::time::Instant;
 
 use super::plan::Plan;
@@ -28,6 +29,8 @@ pub struct Try {
     pub ended: Cell<Instant>,
     pub ending: Cell<Ending>,
     pub null_sender: bool,
+    /// The id that the 250 names.
+    pub id: Cell<Option<MessageId>>,
     /// Header and body as they go over the wire, up to the final dot.
     pub wire: Rc<Vec<u8>>,
     pub recipients: Vec<Recipient>,
@@ -77,6 +80,8 @@ pub struct Ledger {
     pub wrong: RefCell<Vec<String>>,
     /// When lives of the node ended.
     pub crashes: RefCell<Vec<Instant>>,
+    /// What starts said of damage: lanes, and messages.
+    pub damage: RefCell<Vec<(u16, Option<MessageId>)>>,
 }
 
 /// `t12r3@...`: the number of the try and of the recipient. Senders are `t12r0@`.
@@ -121,6 +126,7 @@ impl Ledger {
             ended: Cell::new(now),
             ending: Cell::new(Ending::Unfinished),
             null_sender,
+            id: Cell::new(None),
             wire: Rc::new(wire(number, size)),
             recipients,
         });
@@ -307,7 +313,7 @@ impl Ledger {
         if let Some(seen) = seen {
             match one.ending.get() {
                 Ending::Unfinished => wrong.push(format!("{}: never handed in", seen.address)),
-                Ending::Refused if !crashed_after => {
+                Ending::Refused if !crashed_after || self.is_void(plan, one) => {
                     wrong.push(format!("{}: refused, yet sent", seen.address))
                 }
                 _ => {}
@@ -348,8 +354,13 @@ impl Ledger {
                 && (recipient.refused.get()
                     || site.is_permanent_failure()
                     || plan.sites_until + late >= plan.expire);
-            if !may_end_unseen {
+            // Nobody was promised what was refused: after a failed sync it may stand in memory for one life, and be gone in the next.
+            let promised = one.ending.get() == Ending::Taken;
+            if !may_end_unseen && (promised || !plan.has_disk_faults()) {
                 wrong.push(format!("{address}: lost ({:?} at {:?})", one.ending.get(), one.ended.get()));
+                if promised && !one.null_sender && !self.is_said(one) {
+                    wrong.push(format!("{address}: lost in silence"));
+                }
             }
             return;
         }
@@ -383,6 +394,31 @@ impl Ledger {
                 ));
             }
         }
+    }
+
+    /// It was refused because its commit failed, and a later one of the only lane succeeded before the node ended: whatever of it is on
+    /// the disk is void for ever.
+    fn is_void(&self, plan: &Plan, one: &Try) -> bool {
+        let crashes = self.crashes.borrow();
+        let Some(crash) = crashes.iter().find(|crash| **crash >= one.ended.get()) else { return true };
+        let later = |other: &Try| {
+            other.ending.get() == Ending::Taken
+                && other.began >= one.ended.get()
+                && other.ended.get() <= *crash
+        };
+        plan.shards.iter().all(|shards| *shards == 1)
+            && plan.rot == 0
+            && self.tries.borrow().iter().any(later)
+    }
+
+    /// A start said that this message is lost, or of damage in its lane whose messages nobody here knows.
+    fn is_said(&self, one: &Try) -> bool {
+        let Some(id) = one.id.get() else { return false };
+        let tries = self.tries.borrow();
+        let is_another =
+            |named: MessageId| named != id && tries.iter().any(|other| other.id.get() == Some(named));
+        let damage = self.damage.borrow();
+        damage.iter().any(|(lane, named)| *lane == id.lane && !named.is_some_and(is_another))
     }
 
     /// Nobody is left waiting: from its 250, or from a start of the relay, to an attempt and from there to the next one.

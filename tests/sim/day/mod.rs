@@ -161,8 +161,12 @@ impl<'a> Day<'a> {
             }
             let bound = dice.pick(&[100, 16_384, 200_000, 4 << 20]);
             let offset = dice.below(bound);
-            // A file that was never made whole has no such byte.
-            let _ = self.world.rot(NODE, lane.join(dice.pick(&segments)), offset);
+            let path = lane.join(dice.pick(&segments));
+            let _ = if dice.chance(self.plan.unreadable) {
+                self.world.spoil(NODE, path, offset)
+            } else {
+                self.world.rot(NODE, path, offset)
+            };
         }
     }
 
@@ -228,7 +232,9 @@ impl<'a> Day<'a> {
             room: Room { handoffs: self.plan.inbox, credits: self.plan.credits, lend_at: self.plan.lend_at },
             configuration: &self.plan.configuration(),
         };
-        Relay::launch(self.world, &launch)
+        let relay = Relay::launch(self.world, &launch)?;
+        self.ledger.damage.borrow_mut().extend(&relay.damage);
+        Some(relay)
     }
 
     /// Sets what goes wrong now.

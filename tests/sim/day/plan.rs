@@ -176,6 +176,8 @@ pub struct Plan {
     pub full: Option<(u64, u64)>,
     /// Bits that flip on the disk while the node is down.
     pub rot: u64,
+    /// How many of these are pages that cannot be read any more instead.
+    pub unreadable: f64,
     /// Second in which all names of some sites move to their other hosts.
     pub names_move: u64,
     /// Seconds until which network, disk and the senders' own hosts are bad, and the other hosts.
@@ -228,6 +230,7 @@ impl Plan {
             disk,
             full,
             rot: 0,
+            unreadable: 0.0,
             network_until,
             sites_until,
             ends,
@@ -242,6 +245,7 @@ impl Plan {
         for site in plan.sites.iter_mut().filter(|site| site.lookup == Lookup::Mx && site.hosts.len() > 1) {
             site.moves = dice.chance(0.3);
         }
+        plan.disk.open_error = Dice::new(seed, 8).pick(&[0.0, 0.0, 0.02, 0.1]);
         plan
     }
 
@@ -250,6 +254,7 @@ impl Plan {
         let mut plan = Plan::new(seed);
         let dice = &mut Dice::new(seed, 5);
         plan.rot = dice.pick(&[1, 10, 100]);
+        plan.unreadable = Dice::new(seed, 7).pick(&[0.0, 0.0, 0.1, 0.5]);
         plan.ends = (0..3).map(|life| (1_500 + life * 4_000 + dice.below(4_000), End::Power)).collect();
         plan
     }
@@ -298,6 +303,7 @@ impl Plan {
             disk: DiskFaults::default(),
             full: None,
             rot: 0,
+            unreadable: 0.0,
             network_until: 450,
             sites_until: 450,
             ends: Vec::new(),

@@ -105,13 +105,16 @@ impl Talk {
 
     /// The code of the next whole reply.
     pub async fn reply(&mut self) -> io::Result<u16> {
+        Ok(self.reply_in_full().await?.0)
+    }
+
+    /// The same, and its last line.
+    pub async fn reply_in_full(&mut self) -> io::Result<(u16, String)> {
         loop {
             let line = self.line().await?;
             if line.as_bytes().get(3) != Some(&b'-') {
-                return line
-                    .get(..3)
-                    .and_then(|code| code.parse().ok())
-                    .ok_or(io::ErrorKind::InvalidData.into());
+                let code = line.get(..3).and_then(|code| code.parse().ok());
+                return Ok((code.ok_or(io::ErrorKind::InvalidData)?, line));
             }
         }
     }

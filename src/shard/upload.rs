@@ -1,0 +1,60 @@
+//! Stage 2 to 3: a body that is still coming in. What is gathered in memory is bounded; large bodies go to the spool in pieces.
+
+use crate::limits;
+use crate::runtime::Runtime;
+use crate::shard::Shard;
+use crate::shard::persist::Ticket;
+use crate::shard::promise::promise;
+use crate::spool::batch::Item;
+use crate::spool::record::Extent;
+
+/// A body on its way in.
+#[derive(Default)]
+pub struct Upload {
+    pub(super) body: Vec<u8>,
+    pub(super) chunks: Vec<Extent>,
+    pub(super) failed: bool,
+}
+
+impl Upload {
+    /// More canonical bytes.
+    pub fn push<R: Runtime>(&mut self, shard: &Shard<R>, bytes: &[u8]) {
+        if self.failed {
+            return;
+        }
+        shard.gathered.set(shard.gathered.get() + bytes.len());
+        if self.body.capacity() == 0 {
+            self.body = shard.body_buffer();
+        }
+        self.body.extend_from_slice(bytes);
+    }
+
+    /// Whether what is gathered must go to the spool before more is read.
+    pub fn wants_chunk<R: Runtime>(&self, shard: &Shard<R>) -> bool {
+        let over_budget =
+            shard.gathered.get() > limits::BODY_BUDGET && self.body.len() >= limits::SCRATCH / 4;
+        self.body.len() + limits::SCRATCH > limits::BODY_GATHER_MAX || over_budget
+    }
+
+    /// Stores what is gathered as a chunk. After a failure nothing more is kept.
+    pub async fn store_chunk<R: Runtime>(&mut self, shard: &Shard<R>) {
+        let body = std::mem::take(&mut self.body);
+        let length = body.len();
+        let (fulfil, stored) = promise();
+        shard.own().push_urgent(Item::Chunk(body), Ticket::Chunk(fulfil));
+        let stored = stored.await;
+        shard.gathered.set(shard.gathered.get().saturating_sub(length));
+        match stored {
+            Ok(extent) => self.chunks.push(extent),
+            Err(_) => self.failed = true,
+        }
+    }
+
+    /// The message was refused, or its client went away.
+    pub fn abandon<R: Runtime>(&mut self, shard: &Shard<R>) {
+        shard.gathered.set(shard.gathered.get().saturating_sub(self.body.len()));
+        shard.own().lane.borrow_mut().drop_chunks(&self.chunks);
+        self.body = Vec::new();
+        self.chunks = Vec::new();
+    }
+}

@@ -1,0 +1,369 @@
+//! The files of a lane, one by one: what each header says, and what can be found out where it says nothing.
+//!
+//! Recovery and the tools see a lane through this, so that they agree. A header is 64 bytes; if they rot, every mark still carries
+//! the salt, and records know their ids: most segments can be read without their header, and are kept aside.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::limits;
+use crate::spool::MessageId;
+use crate::spool::fold::{Files, Refusal};
+use crate::spool::record::{self, Extent, Kind, MessageView};
+use crate::spool::segment::{self, Birthplace, Cursor, Header, HeaderError, Life, MARK, Mark};
+
+/// The predecessor of a segment whose header is lost: nobody's number.
+pub(in crate::spool) const UNKNOWN: u32 = u32::MAX;
+/// Messages of a segment out of reach that are named.
+const NAMED_MAX: usize = 1000;
+
+/// Of a file that is not there.
+pub(in crate::spool) const MISSING: &str =
+    "the file is missing; some mail may be lost, stop and put it back if there is a copy";
+
+/// One file.
+#[derive(Clone, Debug)]
+pub(in crate::spool) struct Seen {
+    pub slot: u16,
+    pub size: u64,
+    pub said: Said,
+}
+
+/// What is known of it.
+#[derive(Clone, Debug)]
+pub(in crate::spool) enum Said {
+    /// Created and never used.
+    Unused,
+    /// Nothing in it is live.
+    Free(Header),
+    /// It holds commits of this life.
+    Active(Header),
+    /// The first commit of its first life was cut off before all of it was on the disk. Its number, if it says so.
+    Torn(Option<u32>),
+    /// Not what was written. With a header, its own or one that was found out, it can be read all the same.
+    Damaged { what: String, header: Option<Header>, messages: Vec<MessageId> },
+}
+
+impl Said {
+    pub fn header(&self) -> Option<&Header> {
+        match self {
+            Said::Free(header) | Said::Active(header) => Some(header),
+            Said::Damaged { header, .. } => header.as_ref(),
+            Said::Unused | Said::Torn(_) => None,
+        }
+    }
+}
+
+/// All files of a lane.
+pub(in crate::spool) struct Lookout {
+    pub seen: Vec<Seen>,
+    /// Slots without a file, though later ones have one. Files are made one after the other and never deleted.
+    pub missing: Vec<u16>,
+}
+
+/// Looks at every file. `least` is the smallest size a segment of this lane may have.
+pub(in crate::spool) fn look(
+    files: &impl Files,
+    birthplace: Birthplace,
+    least: u64,
+) -> Result<Lookout, Refusal> {
+    let mut seen = Vec::new();
+    let mut lost = Vec::new();
+    let slots = files.slots();
+    for &(slot, size) in &slots {
+        let said = match header(files, slot, size, birthplace)? {
+            Ok(said) => said,
+            Err(block) => {
+                lost.push((seen.len(), block));
+                Said::Torn(None)
+            }
+        };
+        seen.push(Seen { slot, size, said });
+    }
+    for (place, block) in lost {
+        let said = Search::new(files, &seen, place, birthplace).said(&block);
+        seen[place].said = said;
+    }
+    for one in &mut seen {
+        cut_off(one, least);
+    }
+    let last = slots.iter().map(|(slot, _)| *slot).max().unwrap_or(0);
+    let missing = (0..last).filter(|slot| !slots.iter().any(|(other, _)| other == slot)).collect();
+    Ok(Lookout { seen, missing })
+}
+
+/// Bytes of a file, zeros where they cannot be read.
+pub(in crate::spool) fn read_patchy(files: &impl Files, slot: u16, at: u64, length: u64) -> Vec<u8> {
+    if let Ok(bytes) = files.read(slot, at, length as usize) {
+        return bytes;
+    }
+    let mut bytes = Vec::with_capacity(length as usize);
+    while (bytes.len() as u64) < length {
+        let offset = at + bytes.len() as u64;
+        let step = (limits::BLOCK - offset % limits::BLOCK).min(at + length - offset) as usize;
+        bytes.extend(files.read(slot, offset, step).unwrap_or_else(|_| vec![0; step]));
+    }
+    bytes
+}
+
+fn damaged(what: String) -> Said {
+    Said::Damaged { what, header: None, messages: Vec::new() }
+}
+
+/// Names are given to whole files only, so a short one was cut off since.
+fn cut_off(one: &mut Seen, least: u64) {
+    let size = one.size;
+    if size >= least && size.is_multiple_of(limits::BLOCK) {
+        return;
+    }
+    let short = || format!("the file is cut off at {size}; some mail may be lost");
+    match &mut one.said {
+        Said::Damaged { what, .. } => *what = format!("{}; {what}", short()),
+        Said::Active(header) => {
+            one.said = Said::Damaged { what: short(), header: Some(*header), messages: Vec::new() };
+        }
+        Said::Free(_) | Said::Unused | Said::Torn(_) => {
+            one.said =
+                damaged(if size == 0 { "the file is empty; some mail may be lost".into() } else { short() });
+        }
+    }
+}
+
+/// What the header says, or the block of one that is lost.
+fn header(
+    files: &impl Files,
+    slot: u16,
+    size: u64,
+    birthplace: Birthplace,
+) -> Result<Result<Said, Vec<u8>>, Refusal> {
+    let block = match files.read(slot, 0, limits::BLOCK.min(size) as usize) {
+        Ok(block) => block,
+        // As good as one that rotted.
+        Err(_) => return Ok(Err(vec![0xFF; segment::HEADER])),
+    };
+    match Header::decode(&block) {
+        Ok(header) if header.birthplace.node != birthplace.node => {
+            Err(Refusal::ForeignNode(header.birthplace.node))
+        }
+        Ok(header) if !header.belongs(birthplace, slot) => Ok(Ok(damaged(format!(
+            "its header is that of segment {} of lane {}; its mail is kept aside",
+            header.slot, header.birthplace.lane
+        )))),
+        Ok(header) if header.life == Life::Free => Ok(Ok(Said::Free(header))),
+        Ok(header) => Ok(Ok(Said::Active(header))),
+        Err(HeaderError::Version(version)) => {
+            Err(Refusal::Newer(format!("segment {slot} has version {version}")))
+        }
+        Err(HeaderError::Blank) if is_blank(files, slot, size) => Ok(Ok(Said::Unused)),
+        Err(HeaderError::Blank | HeaderError::Damaged) => Ok(Err(block)),
+    }
+}
+
+/// Whether nothing stands where the first commit begins.
+fn is_blank(files: &impl Files, slot: u16, size: u64) -> bool {
+    let length = limits::BLOCK.min(size.saturating_sub(segment::FIRST_COMMIT));
+    files
+        .read(slot, segment::FIRST_COMMIT, length as usize)
+        .is_ok_and(|block| block.iter().all(|byte| *byte == 0))
+}
+
+/// The search for what a lost header said.
+struct Search<'a, F> {
+    files: &'a F,
+    all: &'a [Seen],
+    slot: u16,
+    size: u64,
+    birthplace: Birthplace,
+}
+
+/// What the commits of one life say.
+#[derive(Default)]
+struct Evidence {
+    /// Numbers that records say their segment has.
+    sequences: BTreeSet<u32>,
+    /// Where commits end.
+    ends: BTreeSet<u32>,
+    messages: Vec<MessageId>,
+    /// All records and bodies that were looked at are whole.
+    whole: bool,
+}
+
+impl<'a, F: Files> Search<'a, F> {
+    fn new(files: &'a F, all: &'a [Seen], place: usize, birthplace: Birthplace) -> Search<'a, F> {
+        let Seen { slot, size, .. } = all[place];
+        Search { files, all, slot, size, birthplace }
+    }
+
+    fn said(&self, block: &[u8]) -> Said {
+        const LOST: &str = "its header is damaged";
+        let belongs = |header: &Header| header.belongs(self.birthplace, self.slot);
+        if let Some(header) = Header::mended(block).filter(belongs) {
+            let what = format!("{LOST} (one bit); all of its mail counts, and the file is kept aside");
+            let header = (header.life == Life::Active).then_some(header);
+            return Said::Damaged { what, header, messages: Vec::new() };
+        }
+        if Header::seems_free(block, self.birthplace.node) {
+            return damaged(format!("{LOST}; it had no mail"));
+        }
+        let marks = self.marks();
+        // A first commit under way may reach the disk before its header, all of it or some; a second one begins only when both are
+        // synced.
+        let blank = block.iter().all(|byte| *byte == 0);
+        if blank && marks.is_empty() {
+            return Said::Torn(None);
+        }
+        let Some((salt, first)) = life(&marks, block) else {
+            let (messages, what) =
+                (self.named(&marks), "nothing tells which of its mail is of its last life");
+            let what = if marks.is_empty() { "no commit was found in it" } else { what };
+            return Said::Damaged { what: format!("{LOST}; {what}"), header: None, messages };
+        };
+        let evidence = self.evidence(&marks, salt);
+        let sequence = self.sequence(&evidence);
+        let alone = marks.len() == 1 && first && blank;
+        match sequence {
+            Ok(sequence) if alone && evidence.whole => Said::Active(self.header(sequence, salt)),
+            found if alone => Said::Torn(found.ok()),
+            Ok(sequence) => Said::Damaged {
+                what: format!("{LOST}; its mail was found by its marks, and the file is kept aside"),
+                header: Some(self.header(sequence, salt)),
+                messages: Vec::new(),
+            },
+            Err(why) => {
+                let what = format!("{LOST}; its mail is not delivered, because {why}");
+                Said::Damaged { what, header: None, messages: evidence.messages }
+            }
+        }
+    }
+
+    fn header(&self, sequence: u32, salt: u64) -> Header {
+        Header {
+            life: Life::Active,
+            birthplace: self.birthplace,
+            slot: self.slot,
+            sequence,
+            salt,
+            predecessor: UNKNOWN,
+            predecessor_end: 0,
+        }
+    }
+
+    /// All marks of whatever life, in order.
+    fn marks(&self) -> Vec<Mark> {
+        const STRIDE: u64 = 1 << 20;
+        let mut marks = Vec::new();
+        let mut at = segment::FIRST_COMMIT;
+        while at + MARK as u64 <= self.size {
+            let length = STRIDE.min(self.size - at);
+            let bytes = read_patchy(self.files, self.slot, at, length);
+            for (place, block) in bytes.chunks(limits::BLOCK as usize).enumerate() {
+                let offset = at + place as u64 * limits::BLOCK;
+                let salt = block.get(8..16).and_then(|salt| Cursor(salt).u64());
+                let mark = salt.and_then(|salt| Mark::read(block, salt, offset));
+                marks.extend(mark.filter(|mark| mark.records_length <= limits::COMMIT_BYTES_MAX as u32));
+            }
+            at += STRIDE;
+        }
+        marks
+    }
+
+    /// Reads the commits with this salt.
+    fn evidence(&self, marks: &[Mark], salt: u64) -> Evidence {
+        let mut evidence = Evidence { whole: true, ..Evidence::default() };
+        for mark in marks.iter().filter(|mark| mark.salt == salt) {
+            self.commit(mark, &mut evidence);
+        }
+        evidence
+    }
+
+    fn commit(&self, mark: &Mark, evidence: &mut Evidence) {
+        let start = u64::from(mark.offset) + MARK as u64;
+        let records = self.files.read(self.slot, start, mark.records_length as usize).unwrap_or_default();
+        evidence.ends.extend(u32::try_from(mark.end()).ok());
+        evidence.whole &= mark.end() <= self.size && records.len() == mark.records_length as usize;
+        let mut place = 0;
+        while place < records.len() {
+            let offset = start + place as u64;
+            let Ok(record) = record::read(&records[place..], mark.salt, offset) else {
+                evidence.whole = false;
+                break;
+            };
+            place += record.length;
+            if record.kind == Kind::Chunk as u8 {
+                let extent = record::read_extent(&mut Cursor(record.payload));
+                extent.into_iter().for_each(|extent| self.extent(mark, &extent, evidence));
+            } else if record.kind == Kind::Message as u8
+                && let Ok(view) = MessageView::parse(record.payload)
+            {
+                if evidence.messages.len() < NAMED_MAX {
+                    evidence.messages.push(view.id);
+                }
+                if !view.is_moved()
+                    && u64::from(view.id.offset) == offset
+                    && view.id.lane == self.birthplace.lane
+                {
+                    evidence.sequences.insert(view.id.sequence);
+                }
+                view.extents().for_each(|extent| self.extent(mark, &extent, evidence));
+            }
+        }
+    }
+
+    /// A piece of a body that was written with its record knows the number of its segment.
+    fn extent(&self, mark: &Mark, extent: &Extent, evidence: &mut Evidence) {
+        let at = u64::from(extent.offset);
+        if extent.slot == self.slot && (mark.bodies_at()..mark.end()).contains(&at) {
+            evidence.sequences.insert(extent.sequence);
+            let body = self.files.read(self.slot, at, extent.length as usize);
+            evidence.whole &= body.is_ok_and(|body| crc32c::crc32c(&body) == extent.crc);
+        }
+    }
+
+    /// The one number that everything agrees on.
+    fn sequence(&self, evidence: &Evidence) -> Result<u32, String> {
+        let mut sequences = evidence.sequences.clone();
+        let known = |sequence: u32| {
+            self.all.iter().filter_map(|one| one.said.header()).any(|header| header.sequence == sequence)
+        };
+        if sequences.is_empty() {
+            // A later segment names this one and where it ends.
+            let named = self.all.iter().filter_map(|one| match &one.said {
+                Said::Active(header) => Some((header.predecessor, header.predecessor_end)),
+                _ => None,
+            });
+            let fits = named.filter(|(sequence, end)| !known(*sequence) && evidence.ends.contains(end));
+            sequences.extend(fits.map(|(sequence, _)| sequence));
+        }
+        let (Some(&sequence), 1) = (sequences.first(), sequences.len()) else {
+            return Err(match sequences.len() {
+                0 => "nothing in it tells its sequence number".to_owned(),
+                _ => format!("its records name several sequence numbers ({sequences:?})"),
+            });
+        };
+        if !(1..u32::MAX / 2).contains(&sequence) {
+            return Err(format!("its sequence number {sequence} cannot be"));
+        }
+        if known(sequence) {
+            return Err(format!("another segment has its sequence number {sequence}"));
+        }
+        Ok(sequence)
+    }
+
+    /// Messages of all lives.
+    fn named(&self, marks: &[Mark]) -> Vec<MessageId> {
+        let mut evidence = Evidence::default();
+        marks.iter().for_each(|mark| self.commit(mark, &mut evidence));
+        evidence.messages
+    }
+}
+
+/// The salt of the present life, and whether its first mark stands where it must. Behind it may lie what former lives left.
+fn life(marks: &[Mark], block: &[u8]) -> Option<(u64, bool)> {
+    let first = marks.first()?;
+    let in_place = u64::from(first.offset) == segment::FIRST_COMMIT;
+    let claimed = block.get(32..40).and_then(|salt| Cursor(salt).u64());
+    let mut lives: BTreeMap<u64, usize> = BTreeMap::new();
+    marks.iter().for_each(|mark| *lives.entry(mark.salt).or_default() += 1);
+    let claimed = claimed.filter(|salt| lives.contains_key(salt));
+    let sure = in_place || lives.len() == 1;
+    claimed.or(sure.then_some(first.salt)).map(|salt| (salt, in_place))
+}
