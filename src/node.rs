@@ -113,13 +113,11 @@ impl Node {
                 }
             }
         }
-        match node.await_reports(&inbox, shards) {
-            Ok(()) => Ok(node),
-            Err(problem) => {
-                node.stop();
-                Err(problem)
-            }
+        if let Err(problem) = node.await_reports(&inbox, shards) {
+            node.stop();
+            return Err(problem);
         }
+        Ok(node)
     }
 
     /// First all lanes are read, then all listeners open.

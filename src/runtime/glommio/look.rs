@@ -1,6 +1,6 @@
 //! The task that turns what the epoll set holds into wakes, and sleeps for the whole thread.
 //!
-//! Parking an executor of glommio costs six to seven entries into its rings and a membarrier. So this task waits in the epoll set
+//! Parking an executor of glommio costs several entries into its rings and a membarrier. So this task waits in the epoll set
 //! itself, with the thread: sockets, the bell, the next sleeper and glommio's rings all reach the set or its timeout. glommio gets a
 //! turn with its rings when a sync is to be started, when a ring has something, and when the helper thread has finished something.
 //! Where its rings are not known it parks for a sync, with the set as one poll entry of its ring.
