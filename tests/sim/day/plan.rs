@@ -178,6 +178,8 @@ pub struct Plan {
     pub rot: u64,
     /// How many of these are pages that cannot be read any more instead.
     pub unreadable: f64,
+    /// How many segments cannot be opened, at some starts.
+    pub unopened: f64,
     /// Second in which all names of some sites move to their other hosts.
     pub names_move: u64,
     /// Seconds until which network, disk and the senders' own hosts are bad, and the other hosts.
@@ -230,6 +232,7 @@ impl Plan {
             disk,
             full,
             rot: 0,
+            unopened: 0.0,
             unreadable: 0.0,
             network_until,
             sites_until,
@@ -245,7 +248,7 @@ impl Plan {
         for site in plan.sites.iter_mut().filter(|site| site.lookup == Lookup::Mx && site.hosts.len() > 1) {
             site.moves = dice.chance(0.3);
         }
-        plan.disk.open_error = Dice::new(seed, 8).pick(&[0.0, 0.0, 0.02, 0.1]);
+        plan.unopened = Dice::new(seed, 8).pick(&[0.0, 0.0, 0.02, 0.1]);
         plan
     }
 
@@ -303,6 +306,7 @@ impl Plan {
             disk: DiskFaults::default(),
             full: None,
             rot: 0,
+            unopened: 0.0,
             unreadable: 0.0,
             network_until: 450,
             sites_until: 450,
