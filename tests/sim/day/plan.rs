@@ -169,6 +169,8 @@ pub struct Plan {
     pub sites: Vec<SitePlan>,
     pub clients: Vec<Vec<MessagePlan>>,
     pub network: Faults,
+    /// How often hops say what they say in odd words.
+    pub odd: f64,
     /// How often the DNS fails in bad weather.
     pub dns: f64,
     pub disk: DiskFaults,
@@ -228,6 +230,7 @@ impl Plan {
             // A segment that failed is not used again in this life: bounded and failing, a lane stops.
             spool_max: if failing { 0 } else { dice.pick(&[0, 0, 0, 64, 128]) },
             network: if calm { Faults::default() } else { network(dice) },
+            odd: 0.0,
             dns: if calm || dice.chance(0.3) { 0.0 } else { dice.pick(&[0.05, 0.2, 0.6]) },
             disk,
             full,
@@ -248,6 +251,7 @@ impl Plan {
         for site in plan.sites.iter_mut().filter(|site| site.lookup == Lookup::Mx && site.hosts.len() > 1) {
             site.moves = dice.chance(0.3);
         }
+        plan.odd = Dice::new(seed, 9).pick(&[0.0, 0.0, 0.1, 0.5]);
         plan.unopened = Dice::new(seed, 8).pick(&[0.0, 0.0, 0.02, 0.1]);
         plan
     }
@@ -302,6 +306,7 @@ impl Plan {
             expire: 1800,
             spool_max: 0,
             network: Faults::default(),
+            odd: 0.0,
             dns: 0.0,
             disk: DiskFaults::default(),
             full: None,
@@ -356,7 +361,7 @@ impl Plan {
         let Faults { cut, half_open, delay, datagram_loss, datagram_reorder, .. } = self.network;
         let faults = cut + half_open + delay + datagram_loss + datagram_reorder + self.dns;
         // With few credits, hops that hang may hold all of them.
-        let calm = faults == 0.0 && !self.has_disk_faults() && self.credits == 4096;
+        let calm = faults + self.odd == 0.0 && !self.has_disk_faults() && self.credits == 4096;
         let bound = Duration::from_secs(self.retry_max * 3 / 2 + 60);
         (calm && self.sites[site].is_prompt()).then_some(bound)
     }
