@@ -173,6 +173,8 @@ pub struct Plan {
     pub odd: f64,
     /// How often the DNS fails in bad weather.
     pub dns: f64,
+    /// How often its answers about others than the senders look right and are not: then mail may be returned for a reason of theirs.
+    pub dns_lies: f64,
     pub disk: DiskFaults,
     /// Milliseconds in which the disk has no room for one more segment.
     pub full: Option<(u64, u64)>,
@@ -231,6 +233,7 @@ impl Plan {
             spool_max: if failing { 0 } else { dice.pick(&[0, 0, 0, 64, 128]) },
             network: if calm { Faults::default() } else { network(dice) },
             odd: 0.0,
+            dns_lies: 0.0,
             dns: if calm || dice.chance(0.3) { 0.0 } else { dice.pick(&[0.05, 0.2, 0.6]) },
             disk,
             full,
@@ -252,6 +255,7 @@ impl Plan {
             site.moves = dice.chance(0.3);
         }
         plan.odd = Dice::new(seed, 9).pick(&[0.0, 0.0, 0.1, 0.5]);
+        plan.dns_lies = Dice::new(seed, 10).pick(&[0.0, 0.0, 0.0, 0.1, 0.3]);
         plan.unopened = Dice::new(seed, 8).pick(&[0.0, 0.0, 0.02, 0.1]);
         plan
     }
@@ -307,6 +311,7 @@ impl Plan {
             spool_max: 0,
             network: Faults::default(),
             odd: 0.0,
+            dns_lies: 0.0,
             dns: 0.0,
             disk: DiskFaults::default(),
             full: None,
@@ -361,7 +366,8 @@ impl Plan {
         let Faults { cut, half_open, delay, datagram_loss, datagram_reorder, .. } = self.network;
         let faults = cut + half_open + delay + datagram_loss + datagram_reorder + self.dns;
         // With few credits, hops that hang may hold all of them.
-        let calm = faults + self.odd == 0.0 && !self.has_disk_faults() && self.credits == 4096;
+        let calm =
+            faults + self.odd + self.dns_lies == 0.0 && !self.has_disk_faults() && self.credits == 4096;
         let bound = Duration::from_secs(self.retry_max * 3 / 2 + 60);
         (calm && self.sites[site].is_prompt()).then_some(bound)
     }
