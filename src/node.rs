@@ -56,9 +56,7 @@ impl Node {
         let engine = judge(&config, shards, &cores)?;
         let data_dir = config.node.data_dir.clone();
         let lock = lock(&data_dir)?;
-        let id = node_id(&data_dir)?;
-        let birthplaces = Arc::new(lane_birthplaces(&data_dir)?);
-        check_descriptors(&data_dir, process::open_files_max())?;
+        let (id, birthplaces) = origins(&data_dir)?;
         let certificates = probe_listeners(&mut config)?;
         let accounts = config.accounts.as_deref().map(read_accounts).transpose()?.map(Arc::new);
         find_name_servers(&mut config);
@@ -323,6 +321,14 @@ fn lane_birthplaces(data_dir: &Path) -> Result<BTreeMap<u16, Birthplace>, String
         }
     }
     Ok(birthplaces)
+}
+
+/// The node's id and where its lanes were born, if all of them can be opened.
+fn origins(data_dir: &Path) -> Result<(u64, Arc<BTreeMap<u16, Birthplace>>), String> {
+    let id = node_id(data_dir)?;
+    let birthplaces = Arc::new(lane_birthplaces(data_dir)?);
+    check_descriptors(data_dir, process::open_files_max())?;
+    Ok((id, birthplaces))
 }
 
 /// Segments stay open for the life of the process.

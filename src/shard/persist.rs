@@ -356,12 +356,28 @@ async fn secure<R: Runtime>(shard: &Shard<R>, keeper: &Keeper<R>) -> io::Result<
     if let Some(found) = keeper.segment(tail.slot) {
         let stretches = [(0, limits::BLOCK), (u64::from(tail.from), u64::from(tail.to - tail.from))];
         for (offset, length) in stretches {
-            let bytes = shard.runtime.read(found.map(), offset, length as usize).await?;
-            found.append(offset, &[io::IoSlice::new(&bytes)])?;
+            again(shard, &found, offset, length).await?;
         }
         let _ = found.sync().await?;
     }
     keeper.unsynced.set(None);
+    Ok(())
+}
+
+/// Writes what stands there once more. A block that cannot be read is lost, or safe where it is: nothing can be done for it, and the lane
+/// must not wait for it.
+async fn again<R: Runtime>(shard: &Shard<R>, found: &R::Segment, offset: u64, length: u64) -> io::Result<()> {
+    if let Ok(bytes) = shard.runtime.read(found.map(), offset, length as usize).await {
+        return found.append(offset, &[io::IoSlice::new(&bytes)]);
+    }
+    for at in (offset..offset + length).step_by(limits::BLOCK as usize) {
+        match shard.runtime.read(found.map(), at, limits::BLOCK as usize).await {
+            Ok(bytes) => found.append(at, &[io::IoSlice::new(&bytes)])?,
+            Err(error) => {
+                eprintln!("relevo: a block of the spool cannot be read ({error}); what it holds may be lost")
+            }
+        }
+    }
     Ok(())
 }
 

@@ -183,8 +183,6 @@ struct Evidence {
     /// Where commits end.
     ends: BTreeSet<u32>,
     messages: Vec<MessageId>,
-    /// All records and bodies that were looked at are whole.
-    whole: bool,
 }
 
 impl<'a, F: Files> Search<'a, F> {
@@ -221,7 +219,6 @@ impl<'a, F: Files> Search<'a, F> {
         let sequence = self.sequence(&evidence);
         let alone = marks.len() == 1 && first && blank;
         match sequence {
-            Ok(sequence) if alone && evidence.whole => Said::Active(self.header(sequence, salt)),
             found if alone => Said::Torn(found.ok()),
             Ok(sequence) => Said::Damaged {
                 what: format!("{LOST}; its mail was found by its marks, and the file is kept aside"),
@@ -268,7 +265,7 @@ impl<'a, F: Files> Search<'a, F> {
 
     /// Reads the commits with this salt.
     fn evidence(&self, marks: &[Mark], salt: u64) -> Evidence {
-        let mut evidence = Evidence { whole: true, ..Evidence::default() };
+        let mut evidence = Evidence::default();
         for mark in marks.iter().filter(|mark| mark.salt == salt) {
             self.commit(mark, &mut evidence);
         }
@@ -279,12 +276,10 @@ impl<'a, F: Files> Search<'a, F> {
         let start = u64::from(mark.offset) + MARK as u64;
         let records = self.files.read(self.slot, start, mark.records_length as usize).unwrap_or_default();
         evidence.ends.extend(u32::try_from(mark.end()).ok());
-        evidence.whole &= mark.end() <= self.size && records.len() == mark.records_length as usize;
         let mut place = 0;
         while place < records.len() {
             let offset = start + place as u64;
             let Ok(record) = record::read(&records[place..], mark.salt, offset) else {
-                evidence.whole = false;
                 break;
             };
             place += record.length;
@@ -313,8 +308,6 @@ impl<'a, F: Files> Search<'a, F> {
         let at = u64::from(extent.offset);
         if extent.slot == self.slot && (mark.bodies_at()..mark.end()).contains(&at) {
             evidence.sequences.insert(extent.sequence);
-            let body = self.files.read(self.slot, at, extent.length as usize);
-            evidence.whole &= body.is_ok_and(|body| crc32c::crc32c(&body) == extent.crc);
         }
     }
 

@@ -406,7 +406,9 @@ impl SimSegment {
         runtime.alive()?;
         file.borrow_mut().created = true;
         state.note("segment", u64::from(runtime.0.node), size);
-        SimSegment::open(runtime, path)
+        SimSegment::open(runtime, path).inspect_err(|_| {
+            state.disks.borrow_mut().disk(runtime.0.node).files.remove(&plain(path));
+        })
     }
 
     fn append_error(&self) -> Option<bool> {

@@ -346,12 +346,14 @@ impl Ledger {
         let expires = one.began + Duration::from_secs(plan.expire - 2);
         let crashes = self.crashes.borrow();
         let late = crashes.len() as u64 * 60;
+        let lied = plan.dns_lies > 0.0 && !site.origin;
         let may_be_returned =
-            |at: Instant| recipient.refused.get() || site.is_permanent_failure() || at >= expires;
+            |at: Instant| recipient.refused.get() || lied || site.is_permanent_failure() || at >= expires;
         if deliveries.is_empty() && bounces.is_empty() {
             let may_end_unseen = one.null_sender
                 && may_be_returned(Instant::FAR)
                 && (recipient.refused.get()
+                    || lied
                     || site.is_permanent_failure()
                     || plan.sites_until + late >= plan.expire);
             // Nobody was promised what was refused: after a failed sync it may stand in memory for one life, and be gone in the next.

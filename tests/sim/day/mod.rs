@@ -48,6 +48,8 @@ pub struct Day<'a> {
     plan: &'a Plan,
     ledger: Rc<Ledger>,
     clients: Rc<std::cell::Cell<usize>>,
+    /// Starts that came to nothing.
+    refused: std::cell::Cell<u32>,
     /// Of each site: what is counted of its connections, for each set of hosts its names ever mean.
     watches: Vec<(usize, usize)>,
     /// A planted defect of the start: the old process is not ended before the new one begins.
@@ -77,7 +79,15 @@ pub fn tell(plan: &Plan, before: impl FnOnce(&mut Day<'_>, &World)) -> Told {
             watches.push((number, watch(after)));
         }
     }
-    let mut day = Day { world: &world, plan, ledger: ledger.clone(), clients, watches, two_at_once: false };
+    let mut day = Day {
+        world: &world,
+        plan,
+        ledger: ledger.clone(),
+        clients,
+        refused: Default::default(),
+        watches,
+        two_at_once: false,
+    };
     before(&mut day, &world);
     day.run();
     let mut wrong = ledger.verdict(plan);
@@ -232,7 +242,15 @@ impl<'a> Day<'a> {
             room: Room { handoffs: self.plan.inbox, credits: self.plan.credits, lend_at: self.plan.lend_at },
             configuration: &self.plan.configuration(),
         };
-        let relay = Relay::launch(self.world, &launch)?;
+        // A start or two may find a segment that cannot be opened now.
+        let refused = self.refused.get();
+        self.world.disk_faults(NODE).open_error = if refused < 2 { self.plan.unopened } else { 0.0 };
+        let relay = Relay::launch(self.world, &launch);
+        self.world.disk_faults(NODE).open_error = 0.0;
+        if relay.is_none() {
+            self.refused.set(refused + 1);
+        }
+        let relay = relay?;
         self.ledger.damage.borrow_mut().extend(&relay.damage);
         Some(relay)
     }

@@ -8,8 +8,8 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
-use hickory_proto::rr::rdata::{A, MX};
+use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::rr::rdata::{A, CNAME, MX};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use relevo::runtime::sim::{SimRuntime, SimStream, World};
 use relevo::runtime::{Listener, Runtime, Stream};
@@ -28,6 +28,9 @@ struct Names {
     move_at: Instant,
     dice: RefCell<Dice>,
     bad: f64,
+    /// How often an answer looks right and is not; never about the senders' own domain and hosts.
+    lies: f64,
+    never: Vec<String>,
     /// Until when names of the senders and of all others may fail.
     origin_until: Instant,
     others_until: Instant,
@@ -40,6 +43,13 @@ pub fn start(world: &World, plan: &Plan) {
         move_at: Instant(0) + Duration::from_secs(plan.names_move),
         dice: RefCell::new(Dice::new(plan.seed, 3)),
         bad: plan.dns,
+        lies: plan.dns_lies,
+        never: plan
+            .sites
+            .iter()
+            .filter(|site| site.origin)
+            .flat_map(|site| site.hosts.iter().map(|host| &host.name).chain(&site.domains).cloned())
+            .collect(),
         origin_until: Instant(0) + Duration::from_secs(plan.network_until),
         others_until: Instant(0) + Duration::from_secs(plan.sites_until),
     });
@@ -95,6 +105,29 @@ fn records(plan: &Plan, moved: bool) -> BTreeMap<String, Vec<RData>> {
     }
     add("loop.example", RData::A(loopback));
     records
+}
+
+/// An answer that looks right: to another question, of another name's hosts, a loop, or nothing at all.
+fn lie(answer: &mut Message, query: &Query, kind: u64, other: &str, records: &BTreeMap<String, Vec<RData>>) {
+    match kind {
+        0 => {
+            answer.queries.clear();
+            answer.add_query(Query::query(name(other), query.query_type));
+            answer.metadata.response_code = ResponseCode::NXDomain;
+        }
+        1 => {
+            for data in records[other].iter().filter(|data| data.record_type() == query.query_type) {
+                answer.add_answer(Record::from_rdata(name(other), TTL, data.clone()));
+            }
+        }
+        2 => {
+            let middle = name("loop.of.names.example");
+            for (from, to) in [(query.name.clone(), middle.clone()), (middle, query.name.clone())] {
+                answer.add_answer(Record::from_rdata(from, TTL, RData::CNAME(CNAME(to))));
+            }
+        }
+        _ => {}
+    }
 }
 
 impl Names {
@@ -155,11 +188,28 @@ impl Names {
             }
             return answer.to_vec().ok();
         }
-        match self.records[usize::from(now >= self.move_at)].get(&text) {
+        let records = &self.records[usize::from(now >= self.move_at)];
+        let lies = self.lies > 0.0 && !self.never.contains(&text);
+        if lies && now < until && dice.chance(self.lies) {
+            let other =
+                records.keys().nth(dice.below(records.len() as u64) as usize).cloned().unwrap_or_default();
+            lie(&mut answer, &query, dice.below(4), &other, records);
+            return answer.to_vec().ok();
+        }
+        match records.get(&text) {
             None => answer.metadata.response_code = ResponseCode::NXDomain,
             Some(records) => {
                 for data in records.iter().filter(|data| data.record_type() == query.query_type) {
                     answer.add_answer(Record::from_rdata(query.name.clone(), TTL, data.clone()));
+                }
+                // More hosts than anybody tries, behind the real ones.
+                if self.lies > 0.0 && query.query_type == RecordType::MX && !text.ends_with("origin.example")
+                {
+                    for number in 0..40 {
+                        let data =
+                            RData::MX(MX::new(100 + number, name(&format!("mx{number}.nohost.example"))));
+                        answer.add_answer(Record::from_rdata(query.name.clone(), TTL, data));
+                    }
                 }
             }
         }

@@ -169,8 +169,12 @@ pub struct Plan {
     pub sites: Vec<SitePlan>,
     pub clients: Vec<Vec<MessagePlan>>,
     pub network: Faults,
+    /// How often hops say what they say in odd words.
+    pub odd: f64,
     /// How often the DNS fails in bad weather.
     pub dns: f64,
+    /// How often its answers about others than the senders look right and are not: then mail may be returned for a reason of theirs.
+    pub dns_lies: f64,
     pub disk: DiskFaults,
     /// Milliseconds in which the disk has no room for one more segment.
     pub full: Option<(u64, u64)>,
@@ -178,6 +182,8 @@ pub struct Plan {
     pub rot: u64,
     /// How many of these are pages that cannot be read any more instead.
     pub unreadable: f64,
+    /// How many segments cannot be opened, at some starts.
+    pub unopened: f64,
     /// Second in which all names of some sites move to their other hosts.
     pub names_move: u64,
     /// Seconds until which network, disk and the senders' own hosts are bad, and the other hosts.
@@ -226,10 +232,13 @@ impl Plan {
             // A segment that failed is not used again in this life: bounded and failing, a lane stops.
             spool_max: if failing { 0 } else { dice.pick(&[0, 0, 0, 64, 128]) },
             network: if calm { Faults::default() } else { network(dice) },
+            odd: 0.0,
+            dns_lies: 0.0,
             dns: if calm || dice.chance(0.3) { 0.0 } else { dice.pick(&[0.05, 0.2, 0.6]) },
             disk,
             full,
             rot: 0,
+            unopened: 0.0,
             unreadable: 0.0,
             network_until,
             sites_until,
@@ -245,7 +254,9 @@ impl Plan {
         for site in plan.sites.iter_mut().filter(|site| site.lookup == Lookup::Mx && site.hosts.len() > 1) {
             site.moves = dice.chance(0.3);
         }
-        plan.disk.open_error = Dice::new(seed, 8).pick(&[0.0, 0.0, 0.02, 0.1]);
+        plan.odd = Dice::new(seed, 9).pick(&[0.0, 0.0, 0.1, 0.5]);
+        plan.dns_lies = Dice::new(seed, 10).pick(&[0.0, 0.0, 0.0, 0.1, 0.3]);
+        plan.unopened = Dice::new(seed, 8).pick(&[0.0, 0.0, 0.02, 0.1]);
         plan
     }
 
@@ -299,10 +310,13 @@ impl Plan {
             expire: 1800,
             spool_max: 0,
             network: Faults::default(),
+            odd: 0.0,
+            dns_lies: 0.0,
             dns: 0.0,
             disk: DiskFaults::default(),
             full: None,
             rot: 0,
+            unopened: 0.0,
             unreadable: 0.0,
             network_until: 450,
             sites_until: 450,
@@ -352,7 +366,8 @@ impl Plan {
         let Faults { cut, half_open, delay, datagram_loss, datagram_reorder, .. } = self.network;
         let faults = cut + half_open + delay + datagram_loss + datagram_reorder + self.dns;
         // With few credits, hops that hang may hold all of them.
-        let calm = faults == 0.0 && !self.has_disk_faults() && self.credits == 4096;
+        let calm =
+            faults + self.odd + self.dns_lies == 0.0 && !self.has_disk_faults() && self.credits == 4096;
         let bound = Duration::from_secs(self.retry_max * 3 / 2 + 60);
         (calm && self.sites[site].is_prompt()).then_some(bound)
     }

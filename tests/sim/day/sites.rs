@@ -24,6 +24,8 @@ pub struct Site {
     bad_until: u64,
     /// Messages of one connection, 0: any number.
     messages_max: u64,
+    /// How often it says what it says in odd words, and breaks off in the middle of a body.
+    odd: f64,
     ledger: Rc<Ledger>,
     dice: RefCell<Dice>,
 }
@@ -45,6 +47,7 @@ pub fn start(world: &World, plan: &Plan, ledger: &Rc<Ledger>) {
             plan: site_plan.clone(),
             bad_until: if site_plan.origin { plan.network_until } else { plan.sites_until },
             messages_max: plan.messages_per_connection,
+            odd: plan.odd,
             ledger: ledger.clone(),
             dice: RefCell::new(Dice::new(plan.seed, 100 + number as u64)),
         });
@@ -143,11 +146,48 @@ impl Session {
     }
 
     async fn say(&self, act: &Act, yes: &str) -> io::Result<()> {
+        if self.site.is_bad(&self.talk) && self.site.chance(self.site.odd) {
+            return self.say_oddly(act, yes).await;
+        }
         let words = match act {
             Act::Yes => yes,
             Act::Soft => "451 4.3.0 not now\r\n",
             Act::Hard => "554 5.7.1 never\r\n",
             Act::Shut => "421 4.3.2 closing\r\n",
+        };
+        self.talk.send(words.as_bytes()).await?;
+        if matches!(act, Act::Shut) { Err(gone()) } else { Ok(()) }
+    }
+
+    /// The same in other words, among them some that no hop should use.
+    async fn say_oddly(&self, act: &Act, yes: &str) -> io::Result<()> {
+        let one_of = |choices: &[&str]| self.site.dice.borrow_mut().pick(choices).to_owned();
+        let words = match act {
+            Act::Yes => {
+                let (code, rest) = yes.split_at(3);
+                // A longer answer in front of it.
+                let more = one_of(&["", " 2.0.0 yes", " ", &"x".repeat(400), "\t\u{fc}"]);
+                let lines = self.site.dice.borrow_mut().between(0, 20) as usize;
+                format!("{}{code}{rest}", format!("{code}-{more}\r\n").repeat(lines))
+            }
+            Act::Soft if yes.starts_with("354") => one_of(&["450 4.2.0 no\r\n", "452-a\r\n452 4.2.2 b\r\n"]),
+            Act::Soft => one_of(&[
+                "450-4.2.0 no\r\n450 4.2.0 no\r\n",
+                "354 go\r\n",
+                "nonsense\r\n",
+                "25\r\n",
+                "\r\n",
+                "999 what\r\n",
+            ]),
+            Act::Hard => one_of(&[
+                "500 5.5.1 what\r\n",
+                "503 5.5.1 when\r\n",
+                "552 5.3.4 large\r\n",
+                "550-5.1.1 who\r\n550-\r\n550 5.1.1 who\r\n",
+                "550\r\n",
+            ]),
+            // Broken off in the middle.
+            Act::Shut => one_of(&["421-4.3.2 clo", "4", "250-", "2", "421 4.3.2 closing\r"]),
         };
         self.talk.send(words.as_bytes()).await?;
         if matches!(act, Act::Shut) { Err(gone()) } else { Ok(()) }
@@ -246,6 +286,10 @@ impl Session {
         self.say(&act, "354 go\r\n").await?;
         if !matches!(act, Act::Yes) {
             return Ok((false, None));
+        }
+        if self.site.is_bad(&self.talk) && self.site.chance(self.site.odd / 8.0) {
+            let _ = self.talk.line().await?;
+            return Err(gone());
         }
         let text = self.talk.until_dot().await?;
         self.messages += 1;
