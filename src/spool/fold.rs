@@ -248,7 +248,7 @@ impl<F: Files> Fold<'_, F> {
         let mut last = (0, 0);
         let mut tail = None;
         for (place, segment) in found.iter().enumerate() {
-            // A header that was lost and found out states nothing: a failed commit may have come before it, and half of that must not count.
+            // A header that was lost and found out states nothing.
             let next = found[place + 1..].iter().find(|next| next.header.predecessor != UNKNOWN);
             let end = next.and_then(|next| segment.stated_end(&next.header));
             // A commit that failed left its mark behind the valid end. Or the header is lost, and the next one may be all that
@@ -258,7 +258,7 @@ impl<F: Files> Fold<'_, F> {
             {
                 slots[usize::from(next.slot)].cuts.insert(segment.header.sequence);
             }
-            let (from, to) = self.segment(segment, end, next.is_some())?;
+            let (from, to) = self.segment(segment, end, place + 1 < found.len())?;
             last = (segment.header.sequence, to);
             tail = Some(Tail { slot: segment.slot, from, to });
         }
