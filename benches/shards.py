@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """What a message costs on more shards, against one: CPU, and the rate.
 
-  benches/shards.py [MESSAGES] [ROUNDS] [SHARDS...]     defaults: 40000 3 1 2 4 8
+  benches/shards.py [MESSAGES] [ROUNDS] [SESSIONS] [SHARDS...]     defaults: 40000 3 50 1 2 4 8
 
-Relays of so many shards each, in turn in every round: messages of 10 KiB over 50 kept connections to 1,000 domains, a sink behind
-them. CPU is that of the whole relay until the last is delivered. More shards than cores share these, so the rate says
+Relays of so many shards each, in turn in every round: messages of 10 KiB over SESSIONS kept connections and 10 to the next hop for each
+shard, to 1,000 domains, a sink behind them. With few sessions a shard commits are small, and that is what shows. CPU is that of the whole relay until the last is delivered. More shards than cores share these, so the rate says
 nothing about more cores; what handing over, more commits and more loops cost shows in the CPU. Ratios count, not
 absolute numbers. BENCH_DIR says where the spools lie (a real disk; default /var/tmp).
 """
@@ -17,15 +17,15 @@ import time
 import node
 
 GOAL = 1.25
-MESSAGES, ROUNDS = (int(word) for word in (sys.argv[1:3] + ["40000", "3"][len(sys.argv[1:3]) :]))
-SHARDS = [int(word) for word in sys.argv[3:]] or [1, 2, 4, 8]
+MESSAGES, ROUNDS, SESSIONS = (int(word) for word in (sys.argv[1:4] + ["40000", "3", "50"][len(sys.argv[1:4]) :]))
+SHARDS = [int(word) for word in sys.argv[4:]] or [1, 2, 4, 8]
 
 
-def run(relay):
+def run(relay, shards):
     """CPU a message in us, messages delivered a second."""
     cpu, (before,) = relay.cpu(), relay.sums("relevo_recipients_delivered_total")
     begun = time.monotonic()
-    command = [node.LOAD, "send", "--to", f"127.0.0.1:{relay.port}", "-c", "50", "-n", str(MESSAGES), "--size", "10240"]
+    command = [node.LOAD, "send", "--to", f"127.0.0.1:{relay.port}", "-c", str(SESSIONS * shards), "-n", str(MESSAGES), "--size", "10240"]
     command += ["--domains", "1000:0", "--seed", str(time.monotonic_ns())]
     subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
     end = time.monotonic() + 120
@@ -38,17 +38,18 @@ def run(relay):
 
 with node.home("shards") as directory:
     to = node.sink()
-    relays = {shards: node.Relay(f"{directory}/{shards}", to, shards=shards) for shards in SHARDS}
-    for relay in relays.values():
-        run(relay)
+    hop = "[delivery]\nconnections_per_destination = {}\n"
+    relays = {shards: node.Relay(f"{directory}/{shards}", to, shards, hop.format(10 * shards)) for shards in SHARDS}
+    for shards, relay in relays.items():
+        run(relay, shards)
     rows = {shards: [] for shards in SHARDS}
     for _ in range(ROUNDS):
         for shards, relay in relays.items():
-            rows[shards].append(run(relay))
+            rows[shards].append(run(relay, shards))
     cpu = {shards: statistics.median(row[0] for row in values) for shards, values in rows.items()}
     rate = {shards: statistics.median(row[1] for row in values) for shards, values in rows.items()}
     first = SHARDS[0]
-    print(f"{MESSAGES} messages of 10 KiB, {ROUNDS} rounds, medians, {os.cpu_count()} cores; goal: CPU a message within {GOAL} of one shard")
+    print(f"{MESSAGES} messages of 10 KiB, {SESSIONS} sessions a shard, {ROUNDS} rounds, medians, {os.cpu_count()} cores; goal: CPU a message within {GOAL} of one shard")
     print(f"{'shards':>8}{'CPU us':>10}{f'/ {first} shard':>12}{'messages/s':>13}")
     for shards in SHARDS:
         ratio = cpu[shards] / cpu[first]
