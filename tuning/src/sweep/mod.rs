@@ -2,7 +2,7 @@
 //!
 //! One setting after the other is changed from its default, and the relay with the change is measured alternating with the relay
 //! without it, several rounds. A change is kept when the median of the rounds' ratios is clearly above one ([`decision`]); what was kept
-//! is then combined, again one after the other beside the best so far ([`search`]). Each measurement is a relay of its own between a
+//! is then combined, again one after the other beside the best so far ([`mod@search`]). Each measurement is a relay of its own between a
 //! sender and a sink in this process ([`trial`]).
 
 pub mod decision;
