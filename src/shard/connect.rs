@@ -148,19 +148,30 @@ async fn greet<R: Runtime>(
         body_at: None,
         body_took: Duration::ZERO,
     };
-    let greeting = connection.reply(shard, limits::client::GREETING).await?;
-    if greeting.code != 220 {
-        return Err(HopError::Refused(greeting));
+    match connection.introduce(shard, &host.name, starttls).await {
+        Ok(()) => Ok(connection),
+        Err(error) => {
+            connection.leave(shard).await;
+            Err(error)
+        }
     }
-    connection.hello(shard).await?;
-    if starttls && connection.capabilities.starttls {
-        connection.protect(shard, &host.name).await?;
-    }
-    connection.reader.be_terse();
-    Ok(connection)
 }
 
 impl<R: Runtime> Connection<R> {
+    /// From the greeting to the first MAIL.
+    async fn introduce(&mut self, shard: &Rc<Shard<R>>, host: &str, starttls: bool) -> Result<(), HopError> {
+        let greeting = self.reply(shard, limits::client::GREETING).await?;
+        if greeting.code != 220 {
+            return Err(HopError::Refused(greeting));
+        }
+        self.hello(shard).await?;
+        if starttls && self.capabilities.starttls {
+            self.protect(shard, host).await?;
+        }
+        self.reader.be_terse();
+        Ok(())
+    }
+
     /// EHLO, or HELO to a hop that refuses it (RFC 5321 3.2).
     async fn hello(&mut self, shard: &Rc<Shard<R>>) -> Result<(), HopError> {
         let ours = &shard.settings.node.hostname;
@@ -263,12 +274,27 @@ impl<R: Runtime> Connection<R> {
     pub async fn quit(&mut self, shard: &Shard<R>) {
         self.wire.limit(&shard.timers, limits::client::QUIT);
         let said = self.wire.send(b"QUIT\r\n").await;
-        while said.is_ok() {
+        if said.is_ok() {
+            self.outlast(shard).await;
+        }
+        self.wire.close();
+    }
+
+    /// Closes a conversation that went wrong, and waits a moment for the hop to close too, as [`Connection::quit`] does.
+    pub async fn leave(&mut self, shard: &Shard<R>) {
+        self.wire.limit(&shard.timers, limits::client::QUIT);
+        self.wire.close();
+        self.outlast(shard).await;
+    }
+
+    /// Waits for the hop's end, through what little it may still say.
+    async fn outlast(&mut self, shard: &Shard<R>) {
+        for _ in 0..limits::LAST_WORDS_MAX {
             self.input.clear();
             if self.receive(shard).await.is_err() {
                 break;
             }
         }
-        self.wire.close();
+        self.input.clear();
     }
 }

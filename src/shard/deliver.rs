@@ -50,6 +50,8 @@ pub async fn deliver<R: Runtime>(shard: Rc<Shard<R>>, key: SiteKey, site: Rc<Sit
             shard.destinations.borrow_mut().open_site(key);
             if work(&shard, key, &site, &mut connection).await {
                 connection.quit(&shard).await;
+            } else {
+                connection.leave(&shard).await;
             }
         }
         Err(error) => {

@@ -315,6 +315,10 @@ impl<'a> Day<'a> {
     }
 
     fn limits(&self) -> Vec<String> {
+        // A site is a set of hosts: who is told another set, by a name server that lies, has another site at some of the same hosts.
+        if self.plan.dns_lies > 0.0 {
+            return Vec::new();
+        }
         let peaks = self.watches.iter().map(|(site, watch)| (*site, self.world.connections_peak(*watch)));
         let over = peaks.filter(|(_, peak)| *peak > self.plan.limit);
         over.map(|(site, peak)| format!("{peak} connections to site {site} of {}", self.plan.limit)).collect()
