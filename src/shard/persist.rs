@@ -180,6 +180,9 @@ impl<R: Runtime> Keeper<R> {
     /// A lane that came to rest says on the disk that its last commit was synced: whatever is found damaged later was not cut off.
     pub(super) fn vouch(&self, now: Instant) {
         const REST: Duration = Duration::from_secs(1);
+        if self.unsynced.get().is_some() && self.lane.borrow().may_free() {
+            self.nudge();
+        }
         if self.is_quiet() && self.lane.borrow().is_unvouched() && now > self.committed.get() + REST {
             self.closing.set(Some(false));
             self.nudge();
@@ -479,7 +482,13 @@ fn event<'a>(id: MessageId, message: &'a NewMessage, recipients: &'a [&'a [u8]])
 
 /// Frees dead segments, asks for new ones, takes censuses.
 async fn housekeep<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>) {
+    // A segment may be free only because of what stands at the end that was found at start, a move for one: that comes first.
+    let is_sure = !keeper.lane.borrow().may_free() || secure(shard, keeper).await.is_ok();
     for round in 0.. {
+        if !is_sure {
+            // The tick of the compactor tries again.
+            break;
+        }
         if round == FREES_AT_ONCE {
             // A commit that waits comes first.
             keeper.nudge();

@@ -498,6 +498,11 @@ impl Lane {
         batch.items.into_iter().map(|(item, _, ticket)| (item, ticket)).collect()
     }
 
+    /// Whether [`Lane::next_to_free`] may find one.
+    pub fn may_free(&self) -> bool {
+        self.look
+    }
+
     /// A segment in which nothing is live: its slot and the block to write at offset 0 and sync.
     pub fn next_to_free(&mut self) -> Option<(u16, Vec<u8>)> {
         if !std::mem::take(&mut self.look) {
