@@ -166,6 +166,7 @@ pub trait Segment: Clone + 'static {
     fn map(&self) -> &SegmentMap;
     /// Writes the concatenation of `parts` at `offset`, whole or not at all as far as the caller may rely on.
     fn append(&self, offset: u64, parts: &[IoSlice<'_>]) -> io::Result<()>;
-    /// Makes every append so far durable. Awaited to its end; at most one at a time for a segment.
+    /// Makes every append so far durable. Awaited to its end; at most one at a time for a segment. If it fails, no later one makes
+    /// these durable: what is still wanted of them is to be appended again.
     fn sync(&self) -> impl Future<Output = io::Result<Synced>>;
 }

@@ -79,6 +79,13 @@ impl Outcomes {
             Outcomes::Many(many) => many,
         }
     }
+
+    pub(super) fn ranges_mut(&mut self) -> &mut [RangeOutcome] {
+        match self {
+            Outcomes::One(one) => std::slice::from_mut(one),
+            Outcomes::Many(many) => many,
+        }
+    }
 }
 
 /// From a home shard to the shard of the lane: an attempt ended. Carries the attempt's credit.

@@ -160,7 +160,7 @@ fn write_down<R: Runtime>(shard: &Rc<Shard<R>>, settled: &Settled) {
 
 /// Makes the DSN (unless none is owed) and queues it before the outcome: both go to the same lane in this order, so a crash
 /// may repeat a bounce and never lose one.
-async fn bounce<R: Runtime>(shard: Rc<Shard<R>>, settled: Settled) {
+async fn bounce<R: Runtime>(shard: Rc<Shard<R>>, mut settled: Settled) {
     let late = shard.runtime.planted("a bounce comes after its outcome");
     if late {
         write_down(&shard, &settled);
@@ -171,13 +171,27 @@ async fn bounce<R: Runtime>(shard: Rc<Shard<R>>, settled: Settled) {
         Ok(None) => {}
         Err(error) => {
             let id = shard.keeper(settled.location.lane).lane.borrow().id(settled.key);
-            load::lament(id, settled.location, &format!("cannot be read to return it: {error}"));
+            let words =
+                format!("cannot be read to return it: {error}; it is kept, and the next start tries again");
+            load::lament(id, settled.location, &words);
+            keep(&shard, &mut settled);
         }
     }
     if !late {
         write_down(&shard, &settled);
     }
     shard.settling.set(shard.settling.get() - 1);
+}
+
+/// Its sender cannot be told now: what failed stays in the spool.
+fn keep<R: Runtime>(shard: &Shard<R>, settled: &mut Settled) {
+    let next = shard.runtime.wall().seconds();
+    for outcome in settled.outcomes.ranges_mut() {
+        if matches!(outcome.fate, Fate::Failed(_)) {
+            let reply = "451 4.3.0 the message cannot be read to return it".into();
+            outcome.fate = Fate::Deferred { attempts: 1, next, reply };
+        }
+    }
 }
 
 async fn compose<R: Runtime>(shard: &Rc<Shard<R>>, settled: &Settled) -> std::io::Result<Option<NewMessage>> {

@@ -10,6 +10,7 @@ use std::io;
 
 use crate::limits;
 use crate::spool::MessageId;
+use crate::spool::commit::Commit;
 use crate::spool::compact;
 use crate::spool::index::{Entry, Replies};
 use crate::spool::lane::{Lane, Shape, Slot, State};
@@ -59,17 +60,7 @@ pub struct Tail {
 pub(in crate::spool) struct Found {
     pub(in crate::spool) slot: u16,
     pub(in crate::spool) header: Header,
-    size: u64,
-}
-
-/// A commit that is whole.
-struct Commit {
-    /// All its records.
-    records: Vec<u8>,
-    /// Where each begins in them.
-    offsets: Vec<usize>,
-    /// Where the next commit begins.
-    next: u64,
+    pub(in crate::spool) size: u64,
 }
 
 /// What the headers say.
@@ -148,10 +139,15 @@ pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, Refusal> {
     lane.next_sequence = u32::saturating_add(highest, 1 + gap);
     lane.last = last;
     fold.finish(&mut lane);
-    let clean = match (tail, found.last()) {
-        (Some(tail), Some(last)) => fold.mark(last, u64::from(tail.from)).is_some_and(|mark| mark.clean),
-        _ => true,
-    };
+    // What is kept aside takes no room from the mail: else a few damaged files would stop a bounded lane for ever.
+    let aside = lane.slots.iter().filter(|slot| slot.state == State::Quarantined).count();
+    lane.shape.segments_max = (shape.segments_max + aside).min(limits::SEGMENTS_MAX);
+    let mut clean = true;
+    if let (Some(tail), Some(last)) = (tail, found.last()) {
+        clean = fold.mark(last, u64::from(tail.from)).is_some_and(|mark| mark.clean);
+        // A commit that does not count: the next header will say so.
+        lane.loose = fold.mark(last, u64::from(tail.to)).map(|_| last.header.sequence);
+    }
     Ok(Folded {
         lane,
         damage: fold.found_damage,
@@ -233,12 +229,6 @@ impl<F: Files> Fold<'_, F> {
         self.found_damage.push(Damage { slot, offset, message, what: what.into() });
     }
 
-    /// The valid mark that stands there.
-    fn mark(&self, found: &Found, offset: u64) -> Option<Mark> {
-        let mark = self.files.read(found.slot, offset, MARK).ok()?;
-        Mark::read(&mark, found.header.salt, offset)
-    }
-
     /// Folds all segments, which stand in the order of their numbers; returns number, valid end and file of the last one.
     fn segments(
         &mut self,
@@ -247,6 +237,13 @@ impl<F: Files> Fold<'_, F> {
     ) -> Result<((u32, u32), Option<Tail>), Refusal> {
         let mut last = (0, 0);
         let mut tail = None;
+        // That one is free may be nowhere but in memory. Should it rise, what the next one says of its end must still be there.
+        for free in self.segments.keys() {
+            let next = found.iter().find(|next| next.header.sequence > *free);
+            if let Some(next) = next.filter(|next| next.header.predecessor <= *free) {
+                slots[usize::from(next.slot)].cuts.insert(*free);
+            }
+        }
         for (place, segment) in found.iter().enumerate() {
             // A header that was lost and found out states nothing.
             let next = found[place + 1..].iter().find(|next| next.header.predecessor != UNKNOWN);
@@ -328,24 +325,6 @@ impl<F: Files> Fold<'_, F> {
         Ok((offset(from), offset(valid)))
     }
 
-    /// The next valid mark from `from` on.
-    fn next_mark(&self, found: &Found, from: u64, end: u64) -> Option<u64> {
-        const STRIDE: u64 = 1 << 20;
-        let mut at = from;
-        while at < end {
-            let length = STRIDE.min(end - at);
-            let bytes = survey::read_patchy(self.files, found.slot, at, length);
-            for (place, block) in bytes.chunks(limits::BLOCK as usize).enumerate() {
-                let offset = at + place as u64 * limits::BLOCK;
-                if Mark::read(block, found.header.salt, offset).is_some() {
-                    return Some(offset);
-                }
-            }
-            at += STRIDE;
-        }
-        None
-    }
-
     /// Folds the commit at `at`: where the next one begins, or what is wrong (None: nothing was ever there).
     fn commit(
         &mut self,
@@ -363,80 +342,6 @@ impl<F: Files> Fold<'_, F> {
             self.record(found, &records[place..], offset)?;
         }
         Ok(Ok(next))
-    }
-
-    /// Reads and checks the commit at `at`.
-    fn whole_commit(
-        &self,
-        found: &Found,
-        at: u64,
-        end: u64,
-        sealed: bool,
-    ) -> Result<Commit, Option<RecordError>> {
-        let read = |offset: u64, length: usize| self.files.read(found.slot, offset, length);
-        let first = ((64 * 1024).min(end - at)) as usize;
-        let mut bytes = read(at, first).map_err(|_| Some(RecordError::Damaged))?;
-        let mark = Mark::read(&bytes, found.header.salt, at).ok_or(None)?;
-        if mark.end() > end {
-            return Err(Some(RecordError::Damaged));
-        }
-        let length = MARK + mark.records_length as usize;
-        if bytes.len() < length {
-            bytes = read(at, length).map_err(|_| Some(RecordError::Damaged))?;
-        }
-        bytes.truncate(length);
-        bytes.drain(..MARK);
-        let records = &bytes[..];
-        // All or nothing: every record is checked before the first one counts.
-        let mut offsets = Vec::new();
-        let mut place = 0;
-        while place < records.len() {
-            let offset = at + (MARK + place) as u64;
-            match record::read(&records[place..], found.header.salt, offset) {
-                Ok(record) => {
-                    offsets.push(place);
-                    place += record.length;
-                }
-                Err(error) => return Err(Some(error)),
-            }
-        }
-        if offsets.len() != mark.records as usize {
-            return Err(Some(RecordError::Damaged));
-        }
-        // The last commit's bodies may not have reached the disk; any later mark vouches for them, and any later segment, which is
-        // the same to us: else what one start finds would be lost to the next.
-        let next = mark.end();
-        let vouched = sealed || (next < end && self.mark(found, next).is_some());
-        if !vouched
-            && !self.bodies_whole(found, records, &offsets, at)
-            && self.next_mark(found, next, end).is_none()
-        {
-            return Err(Some(RecordError::Damaged));
-        }
-        Ok(Commit { records: bytes, offsets, next })
-    }
-
-    fn bodies_whole(&self, found: &Found, records: &[u8], offsets: &[usize], at: u64) -> bool {
-        for place in offsets {
-            let offset = at + (MARK + place) as u64;
-            let Ok(record) = record::read(&records[*place..], found.header.salt, offset) else {
-                return false;
-            };
-            if record.kind != Kind::Message as u8 {
-                continue;
-            }
-            let Ok(view) = MessageView::parse(record.payload) else { continue };
-            for extent in view.extents().filter(|extent| extent.sequence == found.header.sequence) {
-                if u64::from(extent.offset) + u64::from(extent.length) > found.size {
-                    return false;
-                }
-                let body = self.files.read(found.slot, u64::from(extent.offset), extent.length as usize);
-                if !body.is_ok_and(|body| crc32c::crc32c(&body) == extent.crc) {
-                    return false;
-                }
-            }
-        }
-        true
     }
 
     /// One whole record counts.

@@ -104,6 +104,8 @@ pub struct Lane {
     pub(in crate::spool) next_sequence: u32,
     /// Sequence number and valid end of the segment written last.
     pub(in crate::spool) last: (u32, u32),
+    /// The segment found last at start, if a commit that does not count stands behind its valid end.
+    pub(in crate::spool) loose: Option<u32>,
     pub(in crate::spool) index: Index,
     pub(in crate::spool) replies: Replies,
     /// Something died since the last look for segments to free.
@@ -177,6 +179,7 @@ impl Lane {
             unvouched: false,
             next_sequence: 1,
             last: (0, 0),
+            loose: None,
             index: Index::default(),
             replies: Replies::default(),
             look: true,
@@ -381,11 +384,12 @@ impl Lane {
         Some(header.encode())
     }
 
-    /// The segments that failed since a commit last succeeded, that one's included.
+    /// The segments in which a commit failed or was torn since one last succeeded, that one's included.
     fn failed_since_last(&self) -> BTreeSet<u32> {
         let (last, _) = self.last;
         let failed = self.slots.iter().filter(|slot| slot.state == State::Quarantined);
-        failed.map(|slot| slot.sequence).filter(|sequence| *sequence > 0 && *sequence >= last).collect()
+        let failed = failed.map(|slot| slot.sequence).chain(self.loose);
+        failed.filter(|sequence| *sequence > 0 && *sequence >= last).collect()
     }
 
     fn seal(&mut self, state: State) {

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use relevo::runtime::sim::World;
 
+use super::day::dice::Dice;
 use super::day::plan::Plan;
 use super::day::{Day, Told, tell};
 
@@ -63,6 +64,13 @@ fn tell_all(seeds: &[u64], make: fn(u64) -> Plan, matters: fn(&str) -> bool) {
     assert!(failed.is_empty(), "{} of {} days went wrong", failed.len(), seeds.len());
 }
 
+/// Days on which half of all syncs fail, the process dies, and soon after the machine.
+fn failed_ends(seed: u64) -> Plan {
+    let mut plan = Plan::plain(seed);
+    super::planted::failed_ends(&mut plan, &mut Dice::new(seed, 4));
+    plan
+}
+
 fn fresh(share: u64) -> Vec<u64> {
     if let Some(only) = number("SIM_SEED") {
         return vec![only];
@@ -103,17 +111,23 @@ fn days_of_rot() {
 }
 
 #[test]
+fn days_of_failed_ends() {
+    tell_all(&fresh(3), failed_ends, |_| true);
+}
+
+#[test]
 fn days_of_seeds_that_failed_once() {
     let seeds = |kind: &str| -> Vec<u64> {
         let lines = include_str!("seeds.txt").lines().filter_map(|line| line.strip_prefix(kind));
         let seeds = lines.map(|line| line.split(' ').next().and_then(|seed| seed.parse().ok()));
         seeds.map(|seed| seed.expect("a seed behind its kind")).collect()
     };
-    let (days, rot) = (seeds("day "), seeds("rot "));
-    assert!(!days.is_empty() && !rot.is_empty());
+    let (days, rot, failed) = (seeds("day "), seeds("rot "), seeds("failed end "));
+    assert!(!days.is_empty() && !rot.is_empty() && !failed.is_empty());
     if number("SIM_SEED").is_none() {
         tell_all(&days, Plan::new, |_| true);
         tell_all(&rot, Plan::rotten, matters_though_rotten);
+        tell_all(&failed, failed_ends, |_| true);
     }
 }
 

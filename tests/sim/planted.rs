@@ -73,6 +73,20 @@ fn kills(plan: &mut Plan, dice: &mut Dice) {
     plan.ends = (1..5).map(|life| (life * 1_500 + dice.below(800), End::Kill)).collect();
 }
 
+/// A sync fails, the process dies, and soon after the machine.
+pub fn failed_ends(plan: &mut Plan, dice: &mut Dice) {
+    plan.disk.sync_error = 0.5;
+    plan.sites.iter_mut().for_each(|site| site.manners[DOT] = Manner::default());
+    plan.sites.iter_mut().for_each(|site| site.unknown_users = 3_000 * u64::from(!site.origin));
+    plan.ends = (1..10)
+        .flat_map(|life| {
+            let at = life * 1_500 + dice.below(1_000);
+            [(at, End::Kill), (at + 650, End::Power)]
+        })
+        .collect();
+    plan.ends.sort_by_key(|(at, _)| *at);
+}
+
 const LOST: &[&str] = &["lost ("];
 
 #[test]
@@ -220,22 +234,9 @@ fn forgetting_what_outcomes_are_about_is_found() {
 
 #[test]
 fn an_end_that_is_not_secured_is_found() {
-    let days = |plan: &mut Plan, dice: &mut Dice| {
-        // A sync fails, the process dies, and soon after the machine.
-        plan.disk.sync_error = 0.5;
-        plan.sites.iter_mut().for_each(|site| site.manners[DOT] = Manner::default());
-        plan.sites.iter_mut().for_each(|site| site.unknown_users = 3_000 * u64::from(!site.origin));
-        plan.ends = (1..10)
-            .flat_map(|life| {
-                let at = life * 1_500 + dice.below(1_000);
-                [(at, End::Kill), (at + 650, End::Power)]
-            })
-            .collect();
-        plan.ends.sort_by_key(|(at, _)| *at);
-    };
     let plant = |_: &mut Day<'_>, world: &World| world.plant("the end found at start is not secured", 1.0);
     Defect {
-        days,
+        days: failed_ends,
         plant,
         words: &["lost (", "delivered again", "delivered and returned", "came twice"],
         ..NONE

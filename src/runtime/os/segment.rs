@@ -3,7 +3,6 @@
 //! Appending through a writable map was measured against pwritev (benches/append.rs): the fault on each page after a sync
 //! costs more than the copy pwritev makes, so the map is read-only.
 
-use std::cell::Cell;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
@@ -30,8 +29,6 @@ struct Inner<S> {
     map: SegmentMap,
     file: File,
     syncer: S,
-    /// After a failed write or sync the pages cannot be trusted: nothing is written or synced again.
-    failed: Cell<bool>,
 }
 
 impl<S: Syncer> FileSegment<S> {
@@ -39,7 +36,7 @@ impl<S: Syncer> FileSegment<S> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
         let map = SegmentMap::of_file(file.try_clone()?)?;
         let syncer = engine.syncer(&file)?;
-        Ok(FileSegment(Rc::new(Inner { map, file, syncer, failed: Cell::new(false) })))
+        Ok(FileSegment(Rc::new(Inner { map, file, syncer })))
     }
 }
 
@@ -49,37 +46,18 @@ impl<S: Syncer> Segment for FileSegment<S> {
     }
 
     fn append(&self, offset: u64, parts: &[IoSlice<'_>]) -> io::Result<()> {
-        if self.0.failed.get() {
-            return Err(failed_before());
-        }
         let total: usize = parts.iter().map(|part| part.len()).sum();
         let end = usize::try_from(offset).ok().and_then(|start| start.checked_add(total));
         if end.is_none_or(|end| end > self.0.map.len()) {
             return Err(io::Error::other("an append past the end of its segment"));
         }
-        let result = write_all(&self.0.file, offset, parts);
-        if result.is_err() {
-            self.0.failed.set(true);
-        }
-        result
+        write_all(&self.0.file, offset, parts)
     }
 
     async fn sync(&self) -> io::Result<Synced> {
-        if self.0.failed.get() {
-            return Err(failed_before());
-        }
-        match self.0.syncer.fdatasync().await {
-            Ok(()) => Ok(Synced(())),
-            Err(error) => {
-                self.0.failed.set(true);
-                Err(io::Error::other(format!("fdatasync: {error}")))
-            }
-        }
+        let synced = self.0.syncer.fdatasync().await;
+        synced.map(Synced).map_err(|error| io::Error::other(format!("fdatasync: {error}")))
     }
-}
-
-fn failed_before() -> io::Error {
-    io::Error::other("this segment failed before and is not written again")
 }
 
 fn write_all(file: &File, mut offset: u64, parts: &[IoSlice<'_>]) -> io::Result<()> {

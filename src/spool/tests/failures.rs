@@ -113,3 +113,71 @@ fn the_last_commit_is_named_to_be_secured() {
     bench.disk.write(slot, offset + 60, &[0xFF; 8]);
     assert_eq!(bench.refold().last, last);
 }
+
+/// Writes and settles until the next segment begins.
+fn fill(bench: &mut Bench) {
+    let full = bench.last.0;
+    while bench.last.0 == full {
+        let key = bench.store(message("a@x.example", 1, vec![0; 200_000]));
+        bench.settle(key, 0, 1, Fate::Delivered);
+        bench.commit();
+    }
+}
+
+/// The header that says where a commit failed must outlive that commit, which may be free in memory only.
+#[test]
+fn a_segment_found_free_keeps_the_one_that_states_its_end() {
+    let mut bench = Bench::new();
+    let old = bench.store(message("old@x.example", 1, b"1".to_vec()));
+    let home = bench.last.0;
+    bench.queue.push_back((Item::Message(message("void@x.example", 1, b"2".to_vec())), 0));
+    let batch = bench.begin().unwrap();
+    bench.append(&batch);
+    bench.lane.failed(batch);
+    bench.housekeep();
+    fill(&mut bench);
+    let teller = bench.last.0;
+    fill(&mut bench);
+    bench.settle(old, 0, 1, Fate::Delivered);
+    fill(&mut bench);
+    let mut free = Header::decode(&bench.disk.read(home, 0, 4096).unwrap()).unwrap();
+    let active = free.encode();
+    free.life = Life::Free;
+    bench.disk.write(home, 0, &free.encode());
+    let mut lane = bench.refold().lane;
+    while let Some((slot, block)) = lane.next_to_free() {
+        // The sync of this one fails.
+        let proof = (slot != home).then(Synced::pretended);
+        if proof.is_some() {
+            bench.disk.write(slot, 0, &block);
+        }
+        lane.freed(slot, proof);
+    }
+    assert_eq!(Header::decode(&bench.disk.read(teller, 0, 4096).unwrap()).unwrap().life, Life::Active);
+    bench.disk.write(home, 0, &active);
+    assert_eq!(bench.refold().lane.messages(), 0);
+}
+
+/// The same of a commit that was torn by the end of the machine, and of the header that is written first after it.
+#[test]
+fn what_was_torn_stays_void_while_its_segment_lives() {
+    let mut bench = Bench::new();
+    bench.store(message("old@x.example", 1, b"1".to_vec()));
+    bench.queue.push_back((Item::Message(message("void@x.example", 1, b"2".to_vec())), 0));
+    let batch = bench.begin().unwrap();
+    bench.append(&batch);
+    let (slot, offset, _) = bench.last;
+    // Its mark and half of its record.
+    bench.disk.write(slot, offset + 100, &[0; 8]);
+    let folded = bench.refold();
+    assert_eq!((folded.torn, folded.lane.messages()), (1, 1));
+    bench.lane = folded.lane;
+    bench.housekeep();
+    bench.last.0 = u16::MAX;
+    for _ in 0..4 {
+        fill(&mut bench);
+    }
+    let folded = bench.refold();
+    assert!(folded.damage.is_empty(), "{:?}", folded.damage);
+    assert_eq!(folded.lane.messages(), 1);
+}

@@ -82,6 +82,8 @@ pub struct Ledger {
     pub crashes: RefCell<Vec<Instant>>,
     /// What starts said of damage: lanes, and messages.
     pub damage: RefCell<Vec<(u16, Option<MessageId>)>>,
+    /// What is still in the spool though the day is over: not lost, and the log has it.
+    pub kept: RefCell<BTreeSet<MessageId>>,
 }
 
 /// `t12r3@...`: the number of the try and of the recipient. Senders are `t12r0@`.
@@ -360,7 +362,8 @@ impl Ledger {
             let promised = one.ending.get() == Ending::Taken;
             if !may_end_unseen && (promised || !plan.has_disk_faults()) {
                 wrong.push(format!("{address}: lost ({:?} at {:?})", one.ending.get(), one.ended.get()));
-                if promised && !one.null_sender && !self.is_said(one) {
+                let is_kept = one.id.get().is_some_and(|id| self.kept.borrow().contains(&id));
+                if promised && !one.null_sender && !is_kept && !self.is_said(one) {
                     wrong.push(format!("{address}: lost in silence"));
                 }
             }
@@ -425,8 +428,8 @@ impl Ledger {
 
     /// Nobody is left waiting: from its 250, or from a start of the relay, to an attempt and from there to the next one.
     fn judge_patience(&self, plan: &Plan, one: &Try, recipient: &Recipient, wrong: &mut Vec<String>) {
-        let Some(bound) = plan.neglect_max(recipient.site) else { return };
-        let mut before = one.ended.get();
+        let Some((from, bound)) = plan.neglect_max(recipient.site) else { return };
+        let mut before = one.ended.get().max(from);
         for attempt in recipient.attempts.borrow().iter() {
             let start = self.crashes.borrow().iter().rev().find(|crash| *crash <= attempt).copied();
             let waited = attempt.since(start.map_or(before, |start| start.max(before)));
@@ -434,7 +437,7 @@ impl Ledger {
                 let address = &recipient.address;
                 wrong.push(format!("{address}: starved, no attempt for {waited:?} before {attempt:?}"));
             }
-            before = *attempt;
+            before = before.max(*attempt);
         }
     }
 

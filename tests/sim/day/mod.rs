@@ -4,6 +4,7 @@
 
 pub mod clients;
 pub mod dice;
+mod kept;
 pub mod ledger;
 pub mod names;
 pub mod plan;
@@ -134,6 +135,7 @@ impl<'a> Day<'a> {
             }
             if self.world.now() > self.deadline() {
                 self.ledger.complain(format!("the day does not end: {}", self.levels(now)));
+                *self.ledger.kept.borrow_mut() = kept::ids(self.world, NODE);
                 return;
             }
             let next = ends.peek().map_or(Instant::FAR, |(at, _)| Instant(at * 1_000_000));

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use relevo::runtime::sim::{DiskFaults, Faults};
+use relevo::time::Instant;
 
 use super::dice::Dice;
 
@@ -360,16 +361,20 @@ impl Plan {
         Duration::from_secs(2000 + 3 * self.retry_max)
     }
 
-    /// How long a recipient of a site may go without an attempt, if anything can be said of it: where network, names and disk
-    /// do nothing bad and the site answers at once, its next retry and a queue before it.
-    pub fn neglect_max(&self, site: usize) -> Option<Duration> {
+    /// From when on, and how long at most, a recipient of a site may go without an attempt, if anything can be said of it: its
+    /// next retry and a queue before it, where the site answers at once. In bad weather attempts need not arrive; after it,
+    /// what hangs may hang until its time is up.
+    pub fn neglect_max(&self, site: usize) -> Option<(Instant, Duration)> {
         let Faults { cut, half_open, delay, datagram_loss, datagram_reorder, .. } = self.network;
         let faults = cut + half_open + delay + datagram_loss + datagram_reorder + self.dns;
-        // With few credits, hops that hang may hold all of them.
-        let calm =
-            faults + self.odd + self.dns_lies == 0.0 && !self.has_disk_faults() && self.credits == 4096;
+        let calm = faults + self.odd + self.dns_lies == 0.0 && !self.has_disk_faults();
         let bound = Duration::from_secs(self.retry_max * 3 / 2 + 60);
-        (calm && self.sites[site].is_prompt()).then_some(bound)
+        // With few credits, hops that hang may hold all of them.
+        if self.credits != 4096 || !self.sites[site].is_prompt() {
+            return None;
+        }
+        let clear = Instant(0) + Duration::from_secs(self.network_until) + HANGS_MAX;
+        Some(if calm { (Instant(0), bound) } else { (clear, bound) })
     }
 
     pub fn has_disk_faults(&self) -> bool {
@@ -377,6 +382,9 @@ impl Plan {
         self.full.is_some() || disk.append_error + disk.append_short + disk.sync_error > 0.0
     }
 }
+
+/// How long a conversation, or what waits for it, may hang after bad weather.
+const HANGS_MAX: Duration = Duration::from_secs(600);
 
 /// Most lives end while there is much to do.
 fn end_time(dice: &mut Dice, until: u64) -> u64 {

@@ -1,0 +1,117 @@
+//! One commit as it stands in a file: whole, or not.
+
+use crate::limits;
+use crate::spool::fold::{Files, Fold, Found};
+use crate::spool::record::{self, Kind, MessageView, RecordError};
+use crate::spool::segment::{MARK, Mark};
+use crate::spool::survey;
+
+/// A commit that is whole.
+pub(in crate::spool) struct Commit {
+    /// All its records.
+    pub(in crate::spool) records: Vec<u8>,
+    /// Where each begins in them.
+    pub(in crate::spool) offsets: Vec<usize>,
+    /// Where the next commit begins.
+    pub(in crate::spool) next: u64,
+}
+
+impl<F: Files> Fold<'_, F> {
+    /// The valid mark that stands there.
+    pub(in crate::spool) fn mark(&self, found: &Found, offset: u64) -> Option<Mark> {
+        let mark = self.files.read(found.slot, offset, MARK).ok()?;
+        Mark::read(&mark, found.header.salt, offset)
+    }
+
+    /// The next valid mark from `from` on.
+    pub(in crate::spool) fn next_mark(&self, found: &Found, from: u64, end: u64) -> Option<u64> {
+        const STRIDE: u64 = 1 << 20;
+        let mut at = from;
+        while at < end {
+            let length = STRIDE.min(end - at);
+            let bytes = survey::read_patchy(self.files, found.slot, at, length);
+            for (place, block) in bytes.chunks(limits::BLOCK as usize).enumerate() {
+                let offset = at + place as u64 * limits::BLOCK;
+                if Mark::read(block, found.header.salt, offset).is_some() {
+                    return Some(offset);
+                }
+            }
+            at += STRIDE;
+        }
+        None
+    }
+
+    /// Reads and checks the commit at `at`.
+    pub(in crate::spool) fn whole_commit(
+        &self,
+        found: &Found,
+        at: u64,
+        end: u64,
+        sealed: bool,
+    ) -> Result<Commit, Option<RecordError>> {
+        let read = |offset: u64, length: usize| self.files.read(found.slot, offset, length);
+        let first = ((64 * 1024).min(end - at)) as usize;
+        let mut bytes = read(at, first).map_err(|_| Some(RecordError::Damaged))?;
+        let mark = Mark::read(&bytes, found.header.salt, at).ok_or(None)?;
+        if mark.end() > end {
+            return Err(Some(RecordError::Damaged));
+        }
+        let length = MARK + mark.records_length as usize;
+        if bytes.len() < length {
+            bytes = read(at, length).map_err(|_| Some(RecordError::Damaged))?;
+        }
+        bytes.truncate(length);
+        bytes.drain(..MARK);
+        let records = &bytes[..];
+        // All or nothing: every record is checked before the first one counts.
+        let mut offsets = Vec::new();
+        let mut place = 0;
+        while place < records.len() {
+            let offset = at + (MARK + place) as u64;
+            match record::read(&records[place..], found.header.salt, offset) {
+                Ok(record) => {
+                    offsets.push(place);
+                    place += record.length;
+                }
+                Err(error) => return Err(Some(error)),
+            }
+        }
+        if offsets.len() != mark.records as usize {
+            return Err(Some(RecordError::Damaged));
+        }
+        // The last commit's bodies may not have reached the disk; any later mark vouches for them, and any later segment, which is
+        // the same to us: else what one start finds would be lost to the next.
+        let next = mark.end();
+        let vouched = sealed || (next < end && self.mark(found, next).is_some());
+        if !vouched
+            && !self.bodies_whole(found, records, &offsets, at)
+            && self.next_mark(found, next, end).is_none()
+        {
+            return Err(Some(RecordError::Damaged));
+        }
+        Ok(Commit { records: bytes, offsets, next })
+    }
+
+    fn bodies_whole(&self, found: &Found, records: &[u8], offsets: &[usize], at: u64) -> bool {
+        for place in offsets {
+            let offset = at + (MARK + place) as u64;
+            let Ok(record) = record::read(&records[*place..], found.header.salt, offset) else {
+                return false;
+            };
+            if record.kind != Kind::Message as u8 {
+                continue;
+            }
+            let Ok(view) = MessageView::parse(record.payload) else { continue };
+            for extent in view.extents().filter(|extent| extent.sequence == found.header.sequence) {
+                if u64::from(extent.offset) + u64::from(extent.length) > found.size {
+                    return false;
+                }
+                let body = self.files.read(found.slot, u64::from(extent.offset), extent.length as usize);
+                if !body.is_ok_and(|body| crc32c::crc32c(&body) == extent.crc) {
+                    return false;
+                }
+            }
+        }
+        true
+    }
+}
