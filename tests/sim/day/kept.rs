@@ -54,8 +54,9 @@ pub fn ids(world: &World, node: u32) -> BTreeSet<MessageId> {
             segments_max: 1000,
         };
         let folded = fold(shape, &Lane { disk: disk.clone(), directory }).ok();
-        let ids = folded.map(|of| of.lane.entries().filter_map(|(key, _)| of.lane.id(key)).collect());
-        ids.unwrap_or_else(Vec::new)
+        let ids: Option<Vec<_>> =
+            folded.map(|of| of.lane.entries().filter_map(|(key, _)| of.lane.id(key)).collect());
+        ids.unwrap_or_default()
     };
     lanes.flat_map(held).collect()
 }
