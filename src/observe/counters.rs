@@ -75,6 +75,7 @@ counters! {
         bytes_moved "Bytes of them",
         jobs_lent "Attempts lent to shards with more time",
         jobs_given_back "Borrowed attempts given back untouched",
+        messages_unreadable "Times that a stored message was damaged or could not be read; the log names it",
         accounting_dropped "Accounting records dropped because the log writer was behind",
         panics "Panics caught in session tasks",
     }

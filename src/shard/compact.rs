@@ -114,7 +114,7 @@ async fn gather<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>) -> Vec
             Err(error) => {
                 let words =
                     format!("cannot be moved: {error}; it stays where it is, and so does its segment");
-                load::lament(keeper.lane.borrow().id(candidate.key), candidate.location, &words);
+                load::lament(shard, keeper.lane.borrow().id(candidate.key), candidate.location, &words);
             }
         }
     }

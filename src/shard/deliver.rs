@@ -401,7 +401,7 @@ async fn unreadable<R: Runtime>(
     error: &io::Error,
 ) -> After {
     let group = &job.group;
-    load::lament(load::name(shard, place).await, place, &format!("cannot be delivered: {error}"));
+    load::lament(shard, load::name(shard, place).await, place, &format!("cannot be delivered: {error}"));
     let attempts = group.attempts.saturating_add(1);
     let now = shard.runtime.wall().seconds_up();
     let next = schedule::next_attempt(&shard.settings.retry, attempts, now, shard.runtime.random());
@@ -460,7 +460,7 @@ async fn transact<R: Runtime>(
         }
         if let HopError::Spool(error) = error {
             let words = format!("the spool: {error}");
-            load::lament(Some(view.id), part.group.location, &format!("cannot be delivered: {error}"));
+            load::lament(shard, Some(view.id), part.group.location, &format!("cannot be delivered: {error}"));
             transaction.on_trouble(&words);
         } else {
             let words = format!("{error} (waiting for the answer to {})", transaction.awaiting());

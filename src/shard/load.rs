@@ -121,7 +121,8 @@ pub async fn read_extent<R: Runtime>(shard: &Shard<R>, lane: u16, extent: Extent
 
 /// A word for the operator about a stored message that is not what was written. Called by its id, or by its place where that
 /// cannot be told.
-pub(super) fn lament(id: Option<MessageId>, place: Location, words: &str) {
+pub(super) fn lament<R: Runtime>(shard: &Shard<R>, id: Option<MessageId>, place: Location, words: &str) {
+    shard.instruments.counters.messages_unreadable.add(1);
     let Location { lane, slot, offset } = place;
     let place = format!("lane {lane} segment {slot:05} offset {offset}");
     match id {

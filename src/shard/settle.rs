@@ -173,7 +173,7 @@ async fn bounce<R: Runtime>(shard: Rc<Shard<R>>, mut settled: Settled) {
             let id = shard.keeper(settled.location.lane).lane.borrow().id(settled.key);
             let words =
                 format!("cannot be read to return it: {error}; it is kept, and the next start tries again");
-            load::lament(id, settled.location, &words);
+            load::lament(&shard, id, settled.location, &words);
             keep(&shard, &mut settled);
         }
     }

@@ -168,6 +168,7 @@ async fn replay<R: Runtime>(shard: Rc<Shard<R>>, keeper: Rc<Keeper<R>>) {
             }) {
                 Ok(()) => {}
                 Err(error) => load::lament(
+                    &shard,
                     keeper.lane.borrow().id(*key),
                     *location,
                     &format!("cannot be read: {error}; it stays in the spool"),

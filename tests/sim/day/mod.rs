@@ -116,6 +116,8 @@ impl<'a> Day<'a> {
             self.weather();
             if let Some(relay) = &relay {
                 self.bounds(relay);
+                let laments = relay.sum(|of| &of.messages_unreadable);
+                self.ledger.laments.set(self.ledger.laments.get().max(laments));
             }
             let Some(now) = relay.as_ref().filter(|relay| relay.is_alive()) else {
                 self.ledger.crashes.borrow_mut().push(self.world.now());

@@ -367,10 +367,11 @@ impl Plan {
     pub fn neglect_max(&self, site: usize) -> Option<(Instant, Duration)> {
         let Faults { cut, half_open, delay, datagram_loss, datagram_reorder, .. } = self.network;
         let faults = cut + half_open + delay + datagram_loss + datagram_reorder + self.dns;
-        let calm = faults + self.odd + self.dns_lies == 0.0 && !self.has_disk_faults();
+        let calm = faults + self.odd == 0.0 && !self.has_disk_faults();
         let bound = Duration::from_secs(self.retry_max * 3 / 2 + 60);
         // With few credits, hops that hang may hold all of them.
-        if self.credits != 4096 || !self.sites[site].is_prompt() {
+        // Who was told of hosts that are none goes on asking them for a long time.
+        if self.credits != 4096 || self.dns_lies > 0.0 || !self.sites[site].is_prompt() {
             return None;
         }
         let clear = Instant(0) + Duration::from_secs(self.network_until) + HANGS_MAX;
@@ -384,7 +385,7 @@ impl Plan {
 }
 
 /// How long a conversation, or what waits for it, may hang after bad weather.
-const HANGS_MAX: Duration = Duration::from_secs(600);
+const HANGS_MAX: Duration = Duration::from_secs(1200);
 
 /// Most lives end while there is much to do.
 fn end_time(dice: &mut Dice, until: u64) -> u64 {
