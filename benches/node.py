@@ -10,6 +10,7 @@ import urllib.request
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LOAD = f"{ROOT}/target/release/relevo-load"
+RELEVO = f"{ROOT}/target/release/relevo"
 started = []
 
 
@@ -72,7 +73,7 @@ class Relay:
     def start(self):
         """Starts it; returns the seconds to its first greeting."""
         begun = time.monotonic()
-        command = [f"{ROOT}/target/release/relevo", "run", "--config", f"{self.directory}/relevo.toml"]
+        command = [RELEVO, "run", "--config", f"{self.directory}/relevo.toml"]
         self.process = run(command, stderr=subprocess.DEVNULL)
         while True:
             assert self.process.poll() is None, "the relay ended"

@@ -14,6 +14,7 @@ use rustix::thread::CpuSet;
 
 use crate::runtime::Bell;
 use crate::runtime::os::helper::Helper;
+use crate::runtime::os::patience::be_patient;
 use crate::runtime::os::reactor::Reactor;
 use crate::runtime::os::rest::Rest;
 use crate::runtime::os::{Clock, Engine, OsRuntime, Settings, ShardThread, Syncer};
@@ -64,6 +65,7 @@ where
     let mut core = CpuSet::new();
     core.set(settings.core);
     rustix::thread::sched_setaffinity(None, &core)?;
+    be_patient();
     let clock = Clock::start();
     let reactor = Rc::new(Reactor::new()?);
     let rest = Rest::new(clock, settings.spin);

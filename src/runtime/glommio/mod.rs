@@ -19,6 +19,7 @@ use ::glommio::io::BufferedFile;
 use ::glommio::{LocalExecutorBuilder, Placement, PoolPlacement};
 
 use crate::runtime::os::helper::Helper;
+use crate::runtime::os::patience::be_patient;
 use crate::runtime::os::reactor::Reactor;
 use crate::runtime::os::rest::Rest;
 use crate::runtime::os::{Clock, Engine, OsRuntime, Settings, ShardThread, Syncer, Tally};
@@ -100,6 +101,7 @@ where
         .spawn(move || async move {
             let rings = if rings { rings::since(&before) } else { Ok(Vec::new()) };
             drop(begun);
+            be_patient();
             run(settings, bell, work, Calls { call, helped, rings: rings? }, body).await
         })
         .map_err(|error| io::Error::other(error.to_string()))?;

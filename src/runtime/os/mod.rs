@@ -18,6 +18,7 @@ use crate::time::{Instant, UnixMillis};
 
 mod effort;
 pub(super) mod helper;
+pub(super) mod patience;
 pub mod probe;
 pub(super) mod reactor;
 pub(super) mod rest;
