@@ -1,9 +1,40 @@
 //! How one thread wakes another's shard: a flag that coalesces, and one waker that is never replaced.
 
+use std::cell::RefCell;
 use std::os::fd::OwnedFd;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
+
+thread_local! {
+    /// Bells that this thread has rung and whose sleepers it has not woken yet. None: it wakes them at once.
+    static HELD: RefCell<Option<Vec<Arc<Bell>>>> = const { RefCell::new(None) };
+}
+
+/// Turns of a busy shard before those that it rang for are woken.
+pub(in crate::runtime) const HELD_MAX: u32 = 8;
+
+/// From now on this thread wakes nobody but in [`let_go`], which it must call before it sleeps or ends.
+pub(in crate::runtime) fn hold() {
+    HELD.set(Some(Vec::new()));
+}
+
+/// Wakes whom this thread has rung for, if they still sleep.
+pub(in crate::runtime) fn let_go() {
+    HELD.with_borrow_mut(|held| {
+        for bell in held.iter_mut().flat_map(|held| held.drain(..)) {
+            if bell.rung.load(Ordering::SeqCst) && bell.asleep.load(Ordering::SeqCst) {
+                bell.call_out();
+            }
+        }
+    });
+}
+
+/// The thread ends: it wakes those that are left, and from now on at once.
+pub(in crate::runtime) fn hold_no_more() {
+    let_go();
+    HELD.set(None);
+}
 
 /// Wakes one shard's inbox. Any thread may ring; one immortal task of the shard listens.
 #[derive(Debug, Default)]
@@ -31,14 +62,22 @@ impl Bell {
         }
     }
 
-    /// Wakes the listener, once for any number of rings until it has listened.
-    pub fn ring(&self) {
+    /// Wakes the listener, once for any number of rings until it has listened. From a shard's thread a sleeping one is woken when that
+    /// has done what it has to do, or [`HELD_MAX`] turns later: it finds more then.
+    pub fn ring(self: &Arc<Self>) {
         if !self.rung.swap(true, Ordering::SeqCst) && self.asleep.load(Ordering::SeqCst) {
-            match self.call.get() {
-                // Nobody reads the counter: the runtime's set is edge-triggered, and it overflows after 2^64 rings.
-                Some(eventfd) => drop(rustix::io::write(eventfd, &1u64.to_ne_bytes())),
-                None => self.wake(),
+            let held = HELD.with_borrow_mut(|held| held.as_mut().map(|held| held.push(self.clone())));
+            if held.is_none() {
+                self.call_out();
             }
+        }
+    }
+
+    fn call_out(&self) {
+        match self.call.get() {
+            // Nobody reads the counter: the runtime's set is edge-triggered, and it overflows after 2^64 rings.
+            Some(eventfd) => drop(rustix::io::write(eventfd, &1u64.to_ne_bytes())),
+            None => self.wake(),
         }
     }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use rustix::event::epoll::EventFlags;
 
 use super::waker::{Queue, TASKS_MAX};
-use crate::runtime::Bell;
+use crate::runtime::bell::{self, Bell, HELD_MAX};
 use crate::runtime::os::reactor::{Events, Reactor, Source};
 use crate::runtime::os::rest::Rest;
 
@@ -70,6 +70,8 @@ impl Executor {
         self.spawn(async move { slot.set(Some(main.await)) });
         let mut events = Events::new();
         self.bell.awake();
+        bell::hold();
+        let mut turns = 0;
         let result = loop {
             for _ in 0..BATCH {
                 let Some((slot, waker)) = self.queue.next() else { break };
@@ -83,6 +85,11 @@ impl Executor {
             }
             self.queue.take_foreign();
             let (_, timeout) = self.rest.sleepers.fire();
+            turns += 1;
+            if self.queue.is_empty() || turns >= HELD_MAX {
+                turns = 0;
+                bell::let_go();
+            }
             if self.queue.is_empty() {
                 self.rest(&mut events, timeout);
             } else {
@@ -90,6 +97,7 @@ impl Executor {
             }
         };
         self.drop_tasks();
+        bell::hold_no_more();
         drop(entered);
         result
     }

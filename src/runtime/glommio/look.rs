@@ -20,7 +20,7 @@ use futures_io::AsyncRead;
 use rustix::event::EventfdFlags;
 use rustix::event::epoll::EventFlags;
 
-use crate::runtime::Bell;
+use crate::runtime::bell::{self, Bell, HELD_MAX};
 use crate::runtime::os::reactor::{Events, Reactor, Source};
 use crate::runtime::os::rest::Rest;
 use crate::runtime::os::{Tally, YieldNow};
@@ -81,7 +81,8 @@ impl Look {
     pub(super) async fn run(self) {
         let mut events = Events::new();
         self.bell.awake();
-        let mut rounds = 0;
+        bell::hold();
+        let (mut rounds, mut turns) = (0, 0);
         while !self.pending.ended.get() {
             let mut quiet = self.let_run().await;
             self.bell.beat();
@@ -91,11 +92,17 @@ impl Look {
                 quiet = false;
             }
             quiet &= fired == 0;
+            turns += 1;
+            if quiet || turns >= HELD_MAX {
+                turns = 0;
+                bell::let_go();
+            }
             if self.must_park() {
                 rounds += 1;
                 let found = self.reactor.poll(&mut events, Some(Duration::ZERO)) > 0;
                 if (quiet && !found) || rounds >= ROUNDS {
                     rounds = 0;
+                    bell::let_go();
                     self.park().await;
                 }
             } else if self.is_turn() {
@@ -107,6 +114,7 @@ impl Look {
                 self.reactor.poll(&mut events, Some(Duration::ZERO));
             }
         }
+        bell::hold_no_more();
         // Nobody need watch over it any more.
         self.bell.fall_asleep();
     }
