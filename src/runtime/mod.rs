@@ -81,7 +81,7 @@ pub trait Runtime: Clone + 'static {
 
     /// Names of the entries of a directory. Blocks: start-up only.
     fn list(&self, directory: &Path) -> io::Result<Vec<String>>;
-    /// Makes a directory (and its parents) and syncs its parent. Blocks: start-up only.
+    /// Makes a directory (and its parents); syncs the names in it, and its own. Blocks: start-up only.
     fn create_directory(&self, directory: &Path) -> io::Result<()>;
     /// Opens an existing segment file for writing. Blocks: start-up only.
     fn open_segment(&self, path: &Path) -> io::Result<Self::Segment>;

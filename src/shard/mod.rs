@@ -14,6 +14,7 @@ pub mod lend;
 pub mod persist;
 pub mod receive;
 pub mod resolve;
+mod secure;
 pub mod settle;
 
 pub mod body;

@@ -22,10 +22,10 @@ use crate::shard::mesh::Letter;
 use crate::shard::promise::Fulfil;
 use crate::shard::timers::Sleep;
 use crate::shard::upload::Upload;
-use crate::shard::{Shard, handoff, settle};
+use crate::shard::{Shard, handoff, secure, settle};
 use crate::smtp::data::Summary;
 use crate::spool::batch::{Batch, Item, NewMessage, Outcome};
-use crate::spool::fold::Tail;
+use crate::spool::fold::Unsure;
 use crate::spool::lane::{Begin, Done, Lane};
 use crate::spool::record::Extent;
 use crate::spool::{Durable, MessageId};
@@ -68,6 +68,8 @@ pub(super) enum Ticket {
 const OUTCOMES_AT: usize = 256;
 /// Segments freed between two commits: each costs a sync.
 const FREES_AT_ONCE: usize = 4;
+/// How long a lane waits before it tries again to free segments, when it could not.
+const FREE_PAUSE: Duration = Duration::from_secs(1);
 /// How long a lane that could not make a segment waits before it tries again.
 const SEGMENT_PAUSE: Duration = Duration::from_secs(5);
 
@@ -77,16 +79,18 @@ pub struct Keeper<R: Runtime> {
     directory: PathBuf,
     segment_size: u64,
     segments: RefCell<Vec<Option<R::Segment>>>,
-    queue: RefCell<VecDeque<(Item, Ticket)>>,
+    pub(super) queue: RefCell<VecDeque<(Item, Ticket)>>,
     /// Items that wait for a segment which is being made.
     held: RefCell<Vec<(Item, Ticket)>>,
     /// Items a client waits for.
-    urgent: Cell<usize>,
+    pub(super) urgent: Cell<usize>,
     /// When the oldest waiting outcome came.
     oldest: Cell<Option<Instant>>,
     stalled: Cell<bool>,
-    /// The end of the lane as it was found at start, until it is surely on the disk.
-    unsynced: Cell<Option<Tail>>,
+    /// What was found at start, until it is surely on the disk.
+    pub(super) unsure: RefCell<Unsure>,
+    /// When segments may be freed again.
+    free_from: Cell<Instant>,
     writing: Cell<bool>,
     /// When the last commit began.
     committed: Cell<Instant>,
@@ -107,7 +111,7 @@ impl<R: Runtime> Keeper<R> {
         directory: PathBuf,
         segment_size: u64,
         segments: Vec<Option<R::Segment>>,
-        unsynced: Option<Tail>,
+        unsure: Unsure,
     ) -> Keeper<R> {
         Keeper {
             lane: RefCell::new(lane),
@@ -119,7 +123,8 @@ impl<R: Runtime> Keeper<R> {
             urgent: Cell::new(0),
             oldest: Cell::new(None),
             stalled: Cell::new(false),
-            unsynced: Cell::new(unsynced),
+            unsure: RefCell::new(unsure),
+            free_from: Cell::new(Instant(0)),
             writing: Cell::new(false),
             committed: Cell::new(Instant(0)),
             closing: Cell::new(None),
@@ -162,6 +167,7 @@ impl<R: Runtime> Keeper<R> {
 
     /// Wakes the committer through a round in which it looks after its segments, whether anything is to be written or not.
     pub(super) fn nudge(&self) {
+        self.stalled.set(false);
         self.urgent.set(self.urgent.get().max(1));
         self.wake();
     }
@@ -180,7 +186,7 @@ impl<R: Runtime> Keeper<R> {
     /// A lane that came to rest says on the disk that its last commit was synced: whatever is found damaged later was not cut off.
     pub(super) fn vouch(&self, now: Instant) {
         const REST: Duration = Duration::from_secs(1);
-        if self.unsynced.get().is_some() && self.lane.borrow().may_free() {
+        if self.lane.borrow().may_free() && now >= self.free_from.get() {
             self.nudge();
         }
         if self.is_quiet() && self.lane.borrow().is_unvouched() && now > self.committed.get() + REST {
@@ -245,7 +251,7 @@ impl<R: Runtime> Keeper<R> {
         }
     }
 
-    fn segment(&self, slot: u16) -> Option<R::Segment> {
+    pub(super) fn segment(&self, slot: u16) -> Option<R::Segment> {
         self.segments.borrow().get(usize::from(slot)).cloned().flatten()
     }
 }
@@ -257,6 +263,7 @@ pub fn segment_path(directory: &Path, slot: u16) -> PathBuf {
 
 /// The committer: the one writer of a lane.
 pub async fn persist<R: Runtime>(shard: Rc<Shard<R>>, keeper: Rc<Keeper<R>>) {
+    secure::secure(&shard, &keeper).await;
     loop {
         housekeep(&shard, &keeper).await;
         keeper.due(&shard).await;
@@ -304,7 +311,7 @@ async fn rest<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>) {
     keeper.closing.set(None);
 }
 
-fn refuse(ticket: Ticket, why: NotStored) {
+pub(super) fn refuse(ticket: Ticket, why: NotStored) {
     match ticket {
         Ticket::Message(session) => session.fulfil(Err(why)),
         Ticket::Chunk(session) => session.fulfil(Err(why)),
@@ -316,7 +323,7 @@ async fn commit<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>, batch:
     let started = shard.runtime.now();
     keeper.committed.set(started);
     let counters = &shard.instruments.counters;
-    match write(shard, keeper, &batch).await {
+    match write(keeper, &batch).await {
         Ok(synced) => {
             counters.commits.add(1);
             counters.commit_items.add(batch.len() as u64);
@@ -350,46 +357,7 @@ async fn commit<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>, batch:
     }
 }
 
-/// Writes what was found at the end of the lane once more and syncs it: the header written next vouches for it.
-async fn secure<R: Runtime>(shard: &Shard<R>, keeper: &Keeper<R>) -> io::Result<()> {
-    let Some(tail) = keeper.unsynced.get() else { return Ok(()) };
-    if shard.runtime.planted("the end found at start is not secured") {
-        return Ok(());
-    }
-    if let Some(found) = keeper.segment(tail.slot) {
-        let stretches = [(0, limits::BLOCK), (u64::from(tail.from), u64::from(tail.to - tail.from))];
-        for (offset, length) in stretches {
-            again(shard, &found, offset, length).await?;
-        }
-        let _ = found.sync().await?;
-    }
-    keeper.unsynced.set(None);
-    Ok(())
-}
-
-/// Writes what stands there once more. A block that cannot be read is lost, or safe where it is: nothing can be done for it, and the lane
-/// must not wait for it.
-async fn again<R: Runtime>(shard: &Shard<R>, found: &R::Segment, offset: u64, length: u64) -> io::Result<()> {
-    if let Ok(bytes) = shard.runtime.read(found.map(), offset, length as usize).await {
-        return found.append(offset, &[io::IoSlice::new(&bytes)]);
-    }
-    for at in (offset..offset + length).step_by(limits::BLOCK as usize) {
-        match shard.runtime.read(found.map(), at, limits::BLOCK as usize).await {
-            Ok(bytes) => found.append(at, &[io::IoSlice::new(&bytes)])?,
-            Err(error) => {
-                eprintln!("relevo: a block of the spool cannot be read ({error}); what it holds may be lost")
-            }
-        }
-    }
-    Ok(())
-}
-
-async fn write<R: Runtime>(
-    shard: &Shard<R>,
-    keeper: &Keeper<R>,
-    batch: &Batch<Ticket>,
-) -> io::Result<Synced> {
-    secure(shard, keeper).await?;
+async fn write<R: Runtime>(keeper: &Keeper<R>, batch: &Batch<Ticket>) -> io::Result<Synced> {
     let segment =
         keeper.segment(batch.slot).ok_or_else(|| io::Error::other("the segment file is not open"))?;
     if let Some(header) = &batch.header {
@@ -482,16 +450,13 @@ fn event<'a>(id: MessageId, message: &'a NewMessage, recipients: &'a [&'a [u8]])
 
 /// Frees dead segments, asks for new ones, takes censuses.
 async fn housekeep<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>) {
-    // A segment may be free only because of what stands at the end that was found at start, a move for one: that comes first.
-    let is_sure = !keeper.lane.borrow().may_free() || secure(shard, keeper).await.is_ok();
     for round in 0.. {
-        if !is_sure {
-            // The tick of the compactor tries again.
-            break;
-        }
         if round == FREES_AT_ONCE {
             // A commit that waits comes first.
             keeper.nudge();
+            break;
+        }
+        if shard.runtime.now() < keeper.free_from.get() {
             break;
         }
         let next = keeper.lane.borrow_mut().next_to_free();
@@ -503,8 +468,12 @@ async fn housekeep<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>) {
             },
             None => None,
         };
+        if proof.is_none() {
+            // The compactor's tick comes back to it.
+            keeper.free_from.set(shard.runtime.now() + FREE_PAUSE);
+        }
+        shard.instruments.counters.segments_recycled.add(u64::from(proof.is_some()));
         keeper.lane.borrow_mut().freed(slot, proof);
-        shard.instruments.counters.segments_recycled.add(1);
         keeper.stalled.set(false);
         if !keeper.held.borrow().is_empty() {
             keeper.resume();

@@ -281,7 +281,7 @@ fn open_lane<R: Runtime>(runtime: &R, setup: &Setup, lane: u16) -> Result<Keeper
         folded.lane.plant_forgetful();
     }
     report(setup, lane, &folded);
-    Ok(Keeper::new(folded.lane, directory, spool.segment_size, files.segments, folded.last))
+    Ok(Keeper::new(folded.lane, directory, spool.segment_size, files.segments, folded.unsure))
 }
 
 /// What recovery found, for the operator.

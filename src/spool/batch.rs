@@ -89,10 +89,17 @@ pub enum Item {
     Piece(Vec<u8>),
     /// An outcome.
     Outcome(Outcome),
-    /// Everything live of the segment in this slot.
-    Census(u16),
+    /// Everything live of a segment.
+    Census(Census),
     /// A stored message in a new place.
     Move(Moved),
+}
+
+/// Which segment a census is of: the life of a file, which may be another's by the time it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Census {
+    pub(in crate::spool) slot: u16,
+    pub(in crate::spool) sequence: u32,
 }
 
 impl Item {
@@ -241,7 +248,7 @@ pub(in crate::spool) trait Names {
     /// Sequence number of the segment and offset of the record, if the message is still live.
     fn name(&self, outcome: &Outcome) -> Option<(u32, u32)>;
     /// Writes a census.
-    fn census(&self, slot: u16, out: &mut Vec<u8>);
+    fn census(&self, of: Census, out: &mut Vec<u8>) -> bool;
     /// Writes what is live of a message that moves; false if it is not live any more where it was read.
     fn state(&self, moved: &Moved, out: &mut Vec<u8>) -> bool;
 }
@@ -370,9 +377,13 @@ fn write(item: &Item, front: &mut Vec<u8>, target: Target, names: &impl Names) -
             record::write_outcome(front, sequence, offset, outcome.first, outcome.count, &outcome.fate);
             None
         }
-        Item::Census(slot) => {
+        Item::Census(of) => {
+            let mut list = Vec::new();
+            if of.slot == target.slot || !names.census(*of, &mut list) {
+                return None;
+            }
             record::start(front, Kind::Census);
-            names.census(*slot, front);
+            front.extend_from_slice(&list);
             None
         }
         Item::Move(moved) => {

@@ -1,8 +1,8 @@
 //! One commit as it stands in a file: whole, or not.
 
 use crate::limits;
-use crate::spool::fold::{Files, Fold, Found};
-use crate::spool::record::{self, Kind, MessageView, RecordError};
+use crate::spool::fold::{Files, Fold, Found, Tail};
+use crate::spool::record::{self, Extent, Kind, MessageView, RecordError};
 use crate::spool::segment::{MARK, Mark};
 use crate::spool::survey;
 
@@ -63,22 +63,7 @@ impl<F: Files> Fold<'_, F> {
         bytes.truncate(length);
         bytes.drain(..MARK);
         let records = &bytes[..];
-        // All or nothing: every record is checked before the first one counts.
-        let mut offsets = Vec::new();
-        let mut place = 0;
-        while place < records.len() {
-            let offset = at + (MARK + place) as u64;
-            match record::read(&records[place..], found.header.salt, offset) {
-                Ok(record) => {
-                    offsets.push(place);
-                    place += record.length;
-                }
-                Err(error) => return Err(Some(error)),
-            }
-        }
-        if offsets.len() != mark.records as usize {
-            return Err(Some(RecordError::Damaged));
-        }
+        let offsets = offsets(records, &mark)?;
         // The last commit's bodies may not have reached the disk; any later mark vouches for them, and any later segment, which is
         // the same to us: else what one start finds would be lost to the next.
         let next = mark.end();
@@ -114,4 +99,48 @@ impl<F: Files> Fold<'_, F> {
         }
         true
     }
+}
+
+/// Where each record begins in those of a commit. All or nothing: every one is checked before the first one counts.
+fn offsets(records: &[u8], mark: &Mark) -> Result<Vec<usize>, Option<RecordError>> {
+    let mut offsets = Vec::new();
+    let mut place = 0;
+    while place < records.len() {
+        let offset = u64::from(mark.offset) + (MARK + place) as u64;
+        match record::read(&records[place..], mark.salt, offset) {
+            Ok(record) => {
+                offsets.push(place);
+                place += record.length;
+            }
+            Err(error) => return Err(Some(error)),
+        }
+    }
+    if offsets.len() == mark.records as usize { Ok(offsets) } else { Err(Some(RecordError::Damaged)) }
+}
+
+/// Whether these are all bytes of a commit that was whole when it was folded: the last one, where bodies are looked at too.
+pub fn is_whole(bytes: &[u8], (salt, sequence): (u64, u32), tail: Tail) -> bool {
+    let at = u64::from(tail.from);
+    if bytes.len() as u64 != u64::from(tail.to) - at {
+        return false;
+    }
+    let Some(mark) = Mark::read(bytes, salt, at).filter(|mark| mark.end() == u64::from(tail.to)) else {
+        return false;
+    };
+    let Some(records) = bytes.get(MARK..MARK + mark.records_length as usize) else { return false };
+    let Ok(offsets) = offsets(records, &mark) else { return false };
+    let is_sound = |extent: Extent| {
+        let start = u64::from(extent.offset).checked_sub(at).map(|start| start as usize);
+        let body = start.and_then(|start| bytes.get(start..start + extent.length as usize));
+        // What lies elsewhere was synced before.
+        body.is_none_or(|body| extent.sequence != sequence || crc32c::crc32c(body) == extent.crc)
+    };
+    let bodies_are = |place: &usize| {
+        let offset = at + (MARK + place) as u64;
+        let record = record::read(&records[*place..], salt, offset).ok();
+        let view = record.filter(|record| record.kind == Kind::Message as u8);
+        let view = view.and_then(|record| MessageView::parse(record.payload).ok());
+        view.is_none_or(|view| view.extents().all(is_sound))
+    };
+    offsets.iter().all(bodies_are)
 }

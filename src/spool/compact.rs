@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::limits;
 use crate::spool::Location;
-use crate::spool::batch::{self, Moved, Place};
+use crate::spool::batch::{self, Census, Moved, Place};
 use crate::spool::index::{Entry, Part};
 use crate::spool::lane::{Done, Lane, Slot, State};
 use crate::spool::record::{self, Extent};
@@ -286,7 +286,7 @@ impl Lane {
 
     /// Old segments whose few live messages keep newer ones from being freed, because outcomes about them lie there. A census
     /// of each sets these free.
-    pub fn census_due(&mut self) -> Vec<u16> {
+    pub fn census_due(&mut self) -> Vec<Census> {
         let held = self.slots.iter().filter(|slot| slot.is_held()).count();
         // With few segments left there is no waiting for more to come together.
         let hurry = || self.pool.len() <= limits::SEGMENTS_RESERVED || self.is_sparse();
@@ -300,7 +300,11 @@ impl Lane {
             .slots
             .iter()
             .enumerate()
-            .filter(|(_, slot)| slot.live > 0 && about.contains(&slot.sequence) && worth(slot))
+            .filter(|(_, slot)| {
+                // One without live mail that is itself held, and by more than what is just being freed.
+                let matters = slot.live > 0 || (slot.is_held() && !self.look);
+                !slot.is_asked && matters && about.contains(&slot.sequence) && worth(slot)
+            })
             .take(CENSUSES_MAX)
             .map(|(slot, _)| (slot as u16, 64))
             .collect();
@@ -317,7 +321,13 @@ impl Lane {
             slot.large_at = (*length >= batch::CENSUS_MAX).then_some(slot.live);
         }
         lengths.retain(|_, length| *length < batch::CENSUS_MAX);
-        lengths.into_keys().collect()
+        let mut due = Vec::new();
+        for slot in lengths.into_keys() {
+            let of = &mut self.slots[usize::from(slot)];
+            of.is_asked = true;
+            due.push(Census { slot, sequence: of.sequence });
+        }
+        due
     }
 
     fn state_length(&self, entry: &Entry) -> usize {

@@ -40,12 +40,21 @@ pub struct Folded {
     pub torn_messages: Vec<MessageId>,
     /// The node stopped in order the last time, or the lane never had anything in it.
     pub clean: bool,
-    /// What was written last: to be written again and synced before anything else is.
-    pub last: Option<Tail>,
+    /// What is to be written again and synced before anything else is.
+    pub unsure: Unsure,
 }
 
-/// The last commit of a lane. What a start reads of it may be nowhere but in memory: after a failed sync the kernel keeps the
-/// bytes, calls them clean, and writes them no more. The header goes with it, for the same reason. Everything before was synced.
+/// What a start reads, and what may be nowhere but in memory: after a failed sync the kernel keeps the bytes, calls them clean, and
+/// writes them no more. Everything else was synced, or does not count.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unsure {
+    /// The last commit, and the header of its segment.
+    pub last: Option<Tail>,
+    /// Segments whose header says that they are free.
+    pub free: Vec<u16>,
+}
+
+/// The last commit of a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tail {
     /// Its file.
@@ -110,6 +119,7 @@ pub(in crate::spool) struct Fold<'a, F> {
     pub(in crate::spool) quarantined: Vec<u16>,
     torn: u32,
     torn_messages: Vec<MessageId>,
+    unsure: Unsure,
 }
 
 /// Numbers passed over when some are unknown: more than a lane of the usual size can have begun since the highest known one.
@@ -127,6 +137,7 @@ pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, Refusal> {
         quarantined: Vec::new(),
         torn: 0,
         torn_messages: Vec::new(),
+        unsure: Unsure::default(),
     };
     let Survey { mut slots, pool, mut found, highest } = fold.survey()?;
     found.sort_by_key(|found| found.header.sequence);
@@ -154,7 +165,7 @@ pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, Refusal> {
         torn: fold.torn,
         torn_messages: fold.torn_messages,
         clean,
-        last: tail,
+        unsure: Unsure { last: tail, ..fold.unsure },
     })
 }
 
@@ -194,11 +205,10 @@ impl<F: Files> Fold<'_, F> {
                 place.state = State::Free;
                 survey.pool.push(slot);
             }
-            // Freed again before it is used: that it is free may be nowhere but in memory (see `Tail`), and until it surely is,
-            // outcomes about it must stay.
-            Said::Free(header) => {
-                (place.state, place.sequence) = (State::Sealed, header.sequence);
-                self.segments.insert(header.sequence, Remains { slot, ..Remains::default() });
+            Said::Free(_) => {
+                place.state = State::Free;
+                survey.pool.push(slot);
+                self.unsure.free.push(slot);
             }
             Said::Active(header) => {
                 (place.state, place.sequence, place.salt) = (State::Sealed, header.sequence, header.salt);
@@ -237,23 +247,20 @@ impl<F: Files> Fold<'_, F> {
     ) -> Result<((u32, u32), Option<Tail>), Refusal> {
         let mut last = (0, 0);
         let mut tail = None;
-        // That one is free may be nowhere but in memory. Should it rise, what the next one says of its end must still be there.
-        for free in self.segments.keys() {
-            let next = found.iter().find(|next| next.header.sequence > *free);
-            if let Some(next) = next.filter(|next| next.header.predecessor <= *free) {
-                slots[usize::from(next.slot)].cuts.insert(*free);
-            }
-        }
         for (place, segment) in found.iter().enumerate() {
             // A header that was lost and found out states nothing.
             let next = found[place + 1..].iter().find(|next| next.header.predecessor != UNKNOWN);
             let end = next.and_then(|next| segment.stated_end(&next.header));
             // A commit that failed left its mark behind the valid end. Or the header is lost, and the next one may be all that
             // tells its number.
-            if let (Some(next), Some(end)) = (next, end)
+            if let Some(end) = end
                 && (segment.header.predecessor == UNKNOWN || self.mark(segment, u64::from(end)).is_some())
             {
-                slots[usize::from(next.slot)].cuts.insert(segment.header.sequence);
+                // Each later header that says so: any one of them may stand in memory only.
+                let own = segment.header.sequence;
+                for next in found[place + 1..].iter().filter(|next| next.header.predecessor <= own) {
+                    slots[usize::from(next.slot)].cuts.insert(own);
+                }
             }
             let (from, to) = self.segment(segment, end, place + 1 < found.len())?;
             last = (segment.header.sequence, to);
@@ -444,7 +451,10 @@ impl<F: Files> Fold<'_, F> {
             let ranges: Option<Vec<_>> = (0..ranges).map(|_| record::read_fate(&mut payload)).collect();
             listed.insert(offset, ranges?);
         }
-        let Some(segment) = self.segments.get_mut(&about) else { return Some(()) };
+        // None is ever written of its own segment.
+        let Some(segment) = self.segments.get_mut(&about).filter(|_| about != sequence) else {
+            return Some(());
+        };
         let sound =
             |entry: &Entry| listed.get(&entry.offset).is_none_or(|ranges| in_order(ranges, entry.total));
         if !segment.messages.values().all(sound) {
@@ -456,9 +466,7 @@ impl<F: Files> Fold<'_, F> {
         for other in self.segments.values_mut() {
             other.about.remove(&about);
         }
-        if about != sequence {
-            self.segments.entry(sequence).or_default().about.insert(about);
-        }
+        self.segments.entry(sequence).or_default().about.insert(about);
         Some(())
     }
 

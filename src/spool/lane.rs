@@ -8,7 +8,9 @@ use std::collections::{BTreeSet, VecDeque};
 
 use crate::limits;
 use crate::runtime::Synced;
-use crate::spool::batch::{self, Batch, Item, Moved, Names, NewMessage, Outcome, Place, Spare, Target};
+use crate::spool::batch::{
+    self, Batch, Census, Item, Moved, Names, NewMessage, Outcome, Place, Spare, Target,
+};
 use crate::spool::compact::{self, Compaction};
 use crate::spool::index::{Entry, Index, Replies};
 use crate::spool::record::{self, Extent, Fate};
@@ -27,6 +29,9 @@ pub struct Shape {
     /// Most segments.
     pub segments_max: usize,
 }
+
+/// How often a segment is tried to be freed in one life of the process.
+const FREE_TRIES: u8 = 8;
 
 /// What a segment file is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +65,10 @@ pub(in crate::spool) struct Slot {
     pub stuck_at: Option<u32>,
     /// `live` when a census would have been too large.
     pub large_at: Option<u32>,
+    /// How often its free header could not be written.
+    pub failures: u8,
+    /// A census of it waits to be written.
+    pub is_asked: bool,
     /// Older segments that outcomes, censuses or moves here speak about.
     pub about: BTreeSet<u32>,
     /// Segments that its header says the valid end of, or that they are void: were it gone, what a failed commit left in them
@@ -78,6 +87,8 @@ impl Slot {
         bytes: 0,
         stuck_at: None,
         large_at: None,
+        is_asked: false,
+        failures: 0,
         about: BTreeSet::new(),
         cuts: BTreeSet::new(),
         size: 0,
@@ -422,7 +433,7 @@ impl Lane {
                 Item::Move(moved) => self.move_done(slot, place, moved),
                 Item::Outcome(outcome) => self.outcome_done(slot, outcome),
                 Item::Census(of) => {
-                    self.census_done(slot, of);
+                    self.census_done(slot, of, place.length > 0);
                     Done::Census
                 }
             };
@@ -531,8 +542,13 @@ impl Lane {
     /// The free header is synced, or could not be: outcomes about the segment do not matter any more.
     pub fn freed(&mut self, slot: u16, proof: Option<Synced>) {
         let sequence = self.slots[usize::from(slot)].sequence;
+        self.loose = self.loose.filter(|loose| proof.is_none() || *loose != sequence);
         if proof.is_none() {
-            self.slots[usize::from(slot)].state = State::Quarantined;
+            let segment = &mut self.slots[usize::from(slot)];
+            segment.failures += 1;
+            // Its header is written whole each time. What was freed in memory only must stay as if it were not.
+            segment.state = if segment.failures < FREE_TRIES { State::Sealed } else { State::Quarantined };
+            self.look = true;
             return;
         }
         for other in &mut self.slots {
@@ -545,15 +561,18 @@ impl Lane {
         self.pool.push_back(slot);
     }
 
-    fn census_done(&mut self, slot: u16, of: u16) {
-        let about = self.slots[usize::from(of)].sequence;
-        for other in &mut self.slots {
-            other.about.remove(&about);
+    fn census_done(&mut self, slot: u16, of: Census, written: bool) {
+        let segment = &mut self.slots[usize::from(of.slot)];
+        if segment.sequence == of.sequence {
+            segment.is_asked = false;
         }
-        if of != slot {
-            self.slots[usize::from(slot)].about.insert(about);
+        if written {
+            for other in &mut self.slots {
+                other.about.remove(&of.sequence);
+            }
+            self.slots[usize::from(slot)].about.insert(of.sequence);
+            self.look = true;
         }
-        self.look = true;
     }
 }
 
@@ -577,9 +596,13 @@ impl Names for Lane {
         true
     }
 
-    fn census(&self, slot: u16, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.slots[usize::from(slot)].sequence.to_le_bytes());
-        let entries: Vec<_> = self.index.iter().filter(|(_, entry)| entry.slot == slot).collect();
+    fn census(&self, of: Census, out: &mut Vec<u8>) -> bool {
+        // Freed meanwhile, and perhaps in use again.
+        if self.slots[usize::from(of.slot)].sequence != of.sequence {
+            return false;
+        }
+        out.extend_from_slice(&of.sequence.to_le_bytes());
+        let entries: Vec<_> = self.index.iter().filter(|(_, entry)| entry.slot == of.slot).collect();
         out.extend_from_slice(&(entries.len() as u32).to_le_bytes());
         for (_, entry) in entries {
             let ranges = entry.live();
@@ -591,5 +614,6 @@ impl Names for Lane {
                 record::write_fate(out, range.first, range.count, &fate);
             }
         }
+        true
     }
 }

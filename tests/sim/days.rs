@@ -110,9 +110,17 @@ fn days_of_rot() {
     tell_all(&fresh(10), Plan::rotten, matters_though_rotten);
 }
 
+/// The same, and one write in ten fails.
+fn failed_writes(seed: u64) -> Plan {
+    let mut plan = failed_ends(seed);
+    plan.disk.append_error = 0.1;
+    plan
+}
+
 #[test]
 fn days_of_failed_ends() {
     tell_all(&fresh(3), failed_ends, |_| true);
+    tell_all(&fresh(3), failed_writes, |_| true);
 }
 
 #[test]

@@ -296,6 +296,8 @@ impl<E: Engine> Runtime for OsRuntime<E> {
 
     fn create_directory(&self, directory: &Path) -> io::Result<()> {
         std::fs::create_dir_all(directory)?;
+        // A process that was killed may not have come to it: the names in it and its own.
+        std::fs::File::open(directory)?.sync_all()?;
         match directory.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => std::fs::File::open(parent)?.sync_all(),
             _ => Ok(()),

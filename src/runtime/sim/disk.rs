@@ -108,6 +108,8 @@ struct File {
     size: u64,
     /// Whether its zeroes, size and directory entry are on stable storage.
     created: bool,
+    /// Made by a process that was killed before it synced the directory: the name is there, and may go with the power.
+    nameless: bool,
     /// Stable storage; absent pages are zero.
     stable: BTreeMap<u64, Box<[u8; PAGE]>>,
     /// The page cache, and what readers see. None until first opened in a life of the machine.
@@ -176,6 +178,8 @@ impl Disks {
             return Err(os(libc::EEXIST));
         }
         disk.directories.extend(directory.ancestors().map(Path::to_owned));
+        let inside = disk.files.iter().filter(|(path, _)| path.parent() == Some(&directory));
+        inside.for_each(|(_, file)| file.borrow_mut().nameless = false);
         Ok(())
     }
 
@@ -211,6 +215,7 @@ impl Disks {
         let file = Rc::new(RefCell::new(File {
             size,
             created: false,
+            nameless: false,
             stable: BTreeMap::new(),
             map: None,
             dirty: Pages::new(),
@@ -267,6 +272,9 @@ impl Disks {
                 if random.below(2) == 0 {
                     return false;
                 }
+                file.nameless = loss == Loss::Nothing;
+            } else if loss == Loss::PageCache && std::mem::take(&mut file.nameless) && random.below(2) == 0 {
+                return false;
             }
             let mut pages = file.syncing.take().unwrap_or_default();
             for (page, fragments) in std::mem::take(&mut file.dirty) {

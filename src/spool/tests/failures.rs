@@ -1,6 +1,8 @@
 //! What failed commits leave on the disk never counts.
 
 use super::*;
+use crate::spool::batch::Census;
+use crate::spool::commit;
 use crate::spool::segment::{Header, Life};
 
 /// A commit that failed although all of it reached the disk stays void, also when the segment that was opened after it
@@ -60,58 +62,42 @@ fn two_failed_commits_are_both_void() {
     }
 }
 
-/// A header that says *free* is believed when it was written and synced by this life of the process: before, the disk may have the
-/// old one still, and everything that speaks about its segment must stay.
+/// A header that says *free* may stand in memory only: it is named, to be written again before anything else is.
 #[test]
-fn a_segment_found_free_is_freed_again_before_its_outcomes_go() {
+fn a_segment_found_free_is_to_be_secured() {
     let mut bench = Bench::new();
     let old = bench.store(message("old@x.example", 1, b"1".to_vec()));
-    let home = bench.lane.entry(old).unwrap().slot;
-    let fill = |bench: &mut Bench| {
-        let full = bench.last.0;
-        while bench.last.0 == full {
-            let key = bench.store(message("a@x.example", 1, vec![0; 200_000]));
-            bench.settle(key, 0, 1, Fate::Delivered);
-            bench.commit();
-        }
-    };
+    let home = bench.last.0;
+    bench.settle(old, 0, 1, Fate::Delivered);
+    assert!(bench.refold().unsure.free.is_empty());
     fill(&mut bench);
-    // The next segment has an outcome about the first one, and nothing that is live.
-    let teller = bench.last.0;
-    bench.settle(old, 0, 1, Fate::Deferred { attempts: 1, next: 9, reply: "451 later".into() });
-    bench.commit();
     fill(&mut bench);
-    // What a process sees in memory whose sync of this header failed.
-    let mut free = Header::decode(&bench.disk.read(home, 0, 4096).unwrap()).unwrap();
-    free.life = Life::Free;
-    bench.disk.write(home, 0, &free.encode());
-    let mut lane = bench.refold().lane;
-    let freed: Vec<u16> = std::iter::from_fn(|| lane.next_to_free().map(|(slot, _)| slot)).collect();
-    assert!(freed.contains(&home) && !freed.contains(&teller), "{freed:?}, {home}, {teller}");
-    lane.freed(home, Some(Synced::pretended()));
-    // Now nobody needs to be told.
-    assert_eq!(lane.next_to_free().map(|(slot, _)| slot), Some(teller));
+    let life = Header::decode(&bench.disk.read(home, 0, 4096).unwrap()).unwrap().life;
+    assert_eq!(life, Life::Free);
+    let folded = bench.refold();
+    assert!(folded.unsure.free.contains(&home), "{:?}", folded.unsure);
+    assert!(folded.lane.pool.contains(&home), "it is used again afterwards");
 }
 
 /// What a start is to write again and sync before it vouches for it: the last commit.
 #[test]
 fn the_last_commit_is_named_to_be_secured() {
     let mut bench = Bench::new();
-    assert_eq!(bench.refold().last, None);
+    assert_eq!(bench.refold().unsure.last, None);
     for body in [10, 20_000, 30] {
         bench.store(message("a@x.example", 1, vec![0; body]));
         let (slot, from, length) = bench.last;
         let tail = fold::Tail { slot, from, to: from + length as u32 };
-        assert_eq!(bench.refold().last, Some(tail));
+        assert_eq!(bench.refold().unsure.last, Some(tail));
     }
     // A torn one behind it is none.
-    let last = bench.refold().last;
+    let last = bench.refold().unsure.last;
     bench.queue.push_back((Item::Message(message("b@x.example", 1, vec![0; 10])), 0));
     let batch = bench.begin().unwrap();
     bench.append(&batch);
     let (slot, offset, _) = bench.last;
     bench.disk.write(slot, offset + 60, &[0xFF; 8]);
-    assert_eq!(bench.refold().last, last);
+    assert_eq!(bench.refold().unsure.last, last);
 }
 
 /// Writes and settles until the next segment begins.
@@ -124,38 +110,78 @@ fn fill(bench: &mut Bench) {
     }
 }
 
-/// The header that says where a commit failed must outlive that commit, which may be free in memory only.
+/// The header that states where a commit failed must outlive it, and any later one may be the only one that is on the disk.
 #[test]
-fn a_segment_found_free_keeps_the_one_that_states_its_end() {
+fn every_later_header_keeps_what_failed_void() {
+    let mut bench = Bench::new();
+    bench.store(message("old@x.example", 1, b"1".to_vec()));
+    let home = bench.last.0;
+    let fail = |bench: &mut Bench, whole: bool| {
+        bench.queue.push_back((Item::Message(message("void@x.example", 1, b"2".to_vec())), 0));
+        let batch = bench.begin().unwrap();
+        if whole {
+            bench.append(&batch);
+        } else if let Some(header) = &batch.header {
+            bench.disk.write(batch.slot, 0, header);
+        }
+        let slot = batch.slot;
+        bench.lane.failed(batch);
+        bench.housekeep();
+        slot
+    };
+    fail(&mut bench, true);
+    // Of this one there is nothing but a header, and that in memory only.
+    let header_only = fail(&mut bench, false);
+    fill(&mut bench);
+    bench.lane = bench.refold().lane;
+    bench.housekeep();
+    bench.last.0 = u16::MAX;
+    (0..4).for_each(|_| fill(&mut bench));
+    bench.disk.write(header_only, 0, &[0; 64]);
+    let folded = bench.refold();
+    assert_eq!(folded.lane.messages(), 1, "the message in {home} alone; {:?}", folded.damage);
+}
+
+/// A census that waited while its segment was freed and used again says nothing.
+#[test]
+fn a_census_of_a_former_life_is_not_written() {
     let mut bench = Bench::new();
     let old = bench.store(message("old@x.example", 1, b"1".to_vec()));
     let home = bench.last.0;
-    bench.queue.push_back((Item::Message(message("void@x.example", 1, b"2".to_vec())), 0));
-    let batch = bench.begin().unwrap();
-    bench.append(&batch);
-    bench.lane.failed(batch);
-    bench.housekeep();
-    fill(&mut bench);
-    let teller = bench.last.0;
-    fill(&mut bench);
+    let (_, sequence) = bench.lane.segment(home).unwrap();
+    let stale = Census { slot: home, sequence };
     bench.settle(old, 0, 1, Fate::Delivered);
-    fill(&mut bench);
-    let mut free = Header::decode(&bench.disk.read(home, 0, 4096).unwrap()).unwrap();
-    let active = free.encode();
-    free.life = Life::Free;
-    bench.disk.write(home, 0, &free.encode());
-    let mut lane = bench.refold().lane;
-    while let Some((slot, block)) = lane.next_to_free() {
-        // The sync of this one fails.
-        let proof = (slot != home).then(Synced::pretended);
-        if proof.is_some() {
-            bench.disk.write(slot, 0, &block);
-        }
-        lane.freed(slot, proof);
+    while bench.last.0 != home || bench.lane.segment(home).unwrap().1 == sequence {
+        fill(&mut bench);
     }
-    assert_eq!(Header::decode(&bench.disk.read(teller, 0, 4096).unwrap()).unwrap().life, Life::Active);
-    bench.disk.write(home, 0, &active);
-    assert_eq!(bench.refold().lane.messages(), 0);
+    let key = bench.store(message("new@x.example", 1, b"2".to_vec()));
+    bench.queue.push_back((Item::Census(stale), 0));
+    bench.queue.push_back((Item::Census(Census { slot: home, sequence: sequence + 1000 }), 0));
+    // Of the segment that it would be written to.
+    let own = bench.lane.segment(bench.last.0).unwrap().1;
+    bench.queue.push_back((Item::Census(Census { slot: bench.last.0, sequence: own }), 0));
+    bench.commit();
+    assert!(bench.lane.entry(key).is_some());
+    assert_eq!(state(&bench.refold().lane), state(&bench.lane));
+    assert_eq!(bench.refold().lane.messages(), 1);
+}
+
+/// What is written again to secure it is checked: it must be what the fold has read.
+#[test]
+fn the_last_commit_is_known_again() {
+    let mut bench = Bench::new();
+    bench.store(message("a@x.example", 3, vec![7; 20_000]));
+    let folded = bench.refold();
+    let tail = folded.unsure.last.unwrap();
+    let life = folded.lane.segment(tail.slot).unwrap();
+    let mut bytes = bench.disk.read(tail.slot, tail.from.into(), (tail.to - tail.from) as usize).unwrap();
+    assert!(commit::is_whole(&bytes, life, tail));
+    for at in [3, 100, 9_000] {
+        bytes[at] ^= 1;
+        assert!(!commit::is_whole(&bytes, life, tail), "{at}");
+        bytes[at] ^= 1;
+    }
+    assert!(!commit::is_whole(&bytes[..bytes.len() - 4096], life, tail));
 }
 
 /// The same of a commit that was torn by the end of the machine, and of the header that is written first after it.

@@ -1,0 +1,96 @@
+//! Before stage 3: what a start found and what may stand in memory only is brought to the disk.
+//!
+//! Until that is done nothing is written, and nothing is freed: both may depend on it.
+
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::limits;
+use crate::runtime::{Runtime, Segment};
+use crate::shard::Shard;
+use crate::shard::persist::{Keeper, NotStored, Ticket, refuse};
+use crate::spool::commit;
+
+/// How long a lane waits between two tries.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Ends when all of it is synced. Meanwhile clients are refused: their mail could not be kept.
+pub(super) async fn secure<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>) {
+    if shard.runtime.planted("the end found at start is not secured") {
+        return;
+    }
+    let mut said = false;
+    while let Err(error) = attempt(shard, keeper).await {
+        if !said {
+            let lane = keeper.lane.borrow().number();
+            eprintln!(
+                "relevo: lane {lane}: what was written last cannot be written again to make sure of it ({error}); the lane takes no mail until it can"
+            );
+            said = true;
+        }
+        let until = shard.runtime.now() + PAUSE;
+        shard.timers.sleep_until(until).await;
+        let mut queue = keeper.queue.borrow_mut();
+        for _ in 0..queue.len() {
+            match queue.pop_front() {
+                Some((_, ticket @ (Ticket::Message(_) | Ticket::Chunk(_)))) => {
+                    refuse(ticket, NotStored::Disk)
+                }
+                Some(other) => queue.push_back(other),
+                None => break,
+            }
+        }
+    }
+}
+
+async fn attempt<R: Runtime>(shard: &Shard<R>, keeper: &Keeper<R>) -> io::Result<()> {
+    let last = keeper.unsure.borrow().last;
+    if let Some(tail) = last {
+        if let Some(found) = keeper.segment(tail.slot) {
+            let life = keeper.lane.borrow().segment(tail.slot).unwrap_or_default();
+            again(shard, &found, 0, limits::BLOCK, |_| true).await?;
+            let is_whole = |bytes: &[u8]| tail.from == tail.to || commit::is_whole(bytes, life, tail);
+            again(shard, &found, u64::from(tail.from), u64::from(tail.to - tail.from), is_whole).await?;
+            let _ = found.sync().await?;
+        }
+        keeper.unsure.borrow_mut().last = None;
+    }
+    loop {
+        let next = keeper.unsure.borrow().free.last().copied();
+        let Some(slot) = next else { return Ok(()) };
+        if let Some(found) = keeper.segment(slot) {
+            again(shard, &found, 0, limits::BLOCK, |_| true).await?;
+            let _ = found.sync().await?;
+        }
+        keeper.unsure.borrow_mut().free.pop();
+    }
+}
+
+/// Writes what stands there once more. A block that cannot be read is lost, or safe where it is: nothing can be done for it, and the lane
+/// must not wait for it.
+async fn again<R: Runtime>(
+    shard: &Shard<R>,
+    found: &R::Segment,
+    offset: u64,
+    length: u64,
+    is_sound: impl Fn(&[u8]) -> bool,
+) -> io::Result<()> {
+    if let Ok(bytes) = shard.runtime.read(found.map(), offset, length as usize).await {
+        // Memory had it whole when it was folded, and the kernel has dropped that since: all that was made of it is void.
+        assert!(
+            is_sound(&bytes),
+            "the last commit was read whole and is not on the disk, after a failed sync; the process starts afresh from what is there"
+        );
+        return found.append(offset, &[io::IoSlice::new(&bytes)]);
+    }
+    for at in (offset..offset + length).step_by(limits::BLOCK as usize) {
+        match shard.runtime.read(found.map(), at, limits::BLOCK as usize).await {
+            Ok(bytes) => found.append(at, &[io::IoSlice::new(&bytes)])?,
+            Err(error) => {
+                eprintln!("relevo: a block of the spool cannot be read ({error}); what it holds may be lost")
+            }
+        }
+    }
+    Ok(())
+}
