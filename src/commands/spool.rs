@@ -219,6 +219,9 @@ fn list(place: &Place, domain: Option<&str>, limit: Option<u64>, json: bool) -> 
     let mut sound = true;
     for number in spool.lanes()? {
         if left == 0 {
+            eprintln!(
+                "relevo: that is all that was asked for; lane-{number:03} and what follows was not looked at"
+            );
             break;
         }
         let look = spool.lane(number)?.look()?;

@@ -52,8 +52,11 @@ impl fmt::Display for SpoolError {
                 write!(formatter, "{}: {refusal}", path.display())?;
                 match refusal {
                     Refusal::Newer(_) => write!(formatter, "; use the relevo that wrote it, or a later one"),
-                    Refusal::ForeignNode(_) => {
-                        write!(formatter, "; `relevo spool adopt` takes over the mail of another node")
+                    Refusal::ForeignNode { .. } => {
+                        write!(
+                            formatter,
+                            "; if all do, `relevo spool adopt` takes over the mail of another node"
+                        )
                     }
                 }
             }

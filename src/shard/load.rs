@@ -112,11 +112,16 @@ impl Source {
 pub async fn read_extent<R: Runtime>(shard: &Shard<R>, lane: u16, extent: Extent) -> io::Result<Vec<u8>> {
     let map = shard.map(lane, extent.slot).ok_or_else(damaged)?;
     let bytes = shard.runtime.read(&map, u64::from(extent.offset), extent.length as usize).await?;
-    if crc32c::crc32c(&bytes) == extent.crc {
-        Ok(bytes)
-    } else {
-        Err(io::Error::new(io::ErrorKind::InvalidData, "a body in the spool is damaged (CRC)"))
+    check(&bytes, extent)?;
+    Ok(bytes)
+}
+
+/// Whether these bytes are that piece as it was written.
+pub(super) fn check(bytes: &[u8], extent: Extent) -> io::Result<()> {
+    if crc32c::crc32c(bytes) == extent.crc {
+        return Ok(());
     }
+    Err(io::Error::new(io::ErrorKind::InvalidData, "a body in the spool is damaged (CRC)"))
 }
 
 /// A word for the operator about a stored message that is not what was written. Called by its id, or by its place where that

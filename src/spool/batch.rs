@@ -248,7 +248,7 @@ pub(in crate::spool) trait Names {
     /// Sequence number of the segment and offset of the record, if the message is still live.
     fn name(&self, outcome: &Outcome) -> Option<(u32, u32)>;
     /// Writes a census.
-    fn census(&self, of: Census, out: &mut Vec<u8>) -> bool;
+    fn census(&self, of: Census, out: &mut Vec<u8>) -> Option<Kind>;
     /// Writes what is live of a message that moves; false if it is not live any more where it was read.
     fn state(&self, moved: &Moved, out: &mut Vec<u8>) -> bool;
 }
@@ -379,10 +379,8 @@ fn write(item: &Item, front: &mut Vec<u8>, target: Target, names: &impl Names) -
         }
         Item::Census(of) => {
             let mut list = Vec::new();
-            if of.slot == target.slot || !names.census(*of, &mut list) {
-                return None;
-            }
-            record::start(front, Kind::Census);
+            let kind = names.census(*of, &mut list).filter(|_| of.slot != target.slot)?;
+            record::start(front, kind);
             front.extend_from_slice(&list);
             None
         }

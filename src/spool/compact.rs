@@ -302,11 +302,11 @@ impl Lane {
             .enumerate()
             .filter(|(_, slot)| {
                 // One without live mail that is itself held, and by more than what is just being freed.
-                let matters = slot.live > 0 || (slot.is_held() && !self.look);
+                let matters = slot.live > 0 || slot.settled.is_some() || (slot.is_held() && !self.look);
                 !slot.is_asked && matters && about.contains(&slot.sequence) && worth(slot)
             })
             .take(CENSUSES_MAX)
-            .map(|(slot, _)| (slot as u16, 64))
+            .map(|(slot, of)| (slot as u16, 64 + 6 * of.settled.as_ref().map_or(0, Vec::len)))
             .collect();
         if lengths.is_empty() {
             return Vec::new();

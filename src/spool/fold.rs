@@ -104,6 +104,8 @@ impl Found {
 struct Remains {
     slot: u16,
     messages: HashMap<u32, Entry>,
+    /// Where messages stood that have moved.
+    left: Vec<u32>,
     about: BTreeSet<u32>,
 }
 
@@ -371,7 +373,12 @@ impl<F: Files> Fold<'_, F> {
                 Err(RecordError::Damaged) => true,
             },
             kind if kind == Kind::Outcome as u8 => self.outcome(sequence, Cursor(record.payload)).is_none(),
-            kind if kind == Kind::Census as u8 => self.census(sequence, Cursor(record.payload)).is_none(),
+            kind if kind == Kind::Census as u8 => {
+                self.census(sequence, Cursor(record.payload), false).is_none()
+            }
+            kind if kind == Kind::PartialCensus as u8 => {
+                self.census(sequence, Cursor(record.payload), true).is_none()
+            }
             kind if kind == Kind::Chunk as u8 => false,
             kind if kind & record::CRITICAL != 0 => {
                 return Err(Refusal::Newer(format!(
@@ -417,8 +424,11 @@ impl<F: Files> Fold<'_, F> {
             // The record it was moved from does not count any more. Where that one is gone and an older one is still found,
             // a census has it dead; this record brings it back.
             let (from, at) = self.moved.insert(birth, (sequence, offset)).unwrap_or(birth);
-            if let Some(mut old) = self.segments.get_mut(&from).and_then(|old| old.messages.remove(&at)) {
-                old.forget(&mut self.replies);
+            if let Some(old) = self.segments.get_mut(&from) {
+                old.left.push(at);
+                if let Some(mut entry) = old.messages.remove(&at) {
+                    entry.forget(&mut self.replies);
+                }
             }
             if from != sequence && self.segments.contains_key(&from) {
                 self.segments.entry(sequence).or_default().about.insert(from);
@@ -443,7 +453,7 @@ impl<F: Files> Fold<'_, F> {
         Some(())
     }
 
-    fn census(&mut self, sequence: u32, mut payload: Cursor<'_>) -> Option<()> {
+    fn census(&mut self, sequence: u32, mut payload: Cursor<'_>, partial: bool) -> Option<()> {
         let (about, count) = (payload.u32()?, payload.u32()?);
         let mut listed = HashMap::new();
         for _ in 0..count {
@@ -461,7 +471,11 @@ impl<F: Files> Fold<'_, F> {
             return None;
         }
         for (offset, entry) in &mut segment.messages {
-            entry.replace(listed.get(offset).map_or(&[][..], |ranges| ranges), &mut self.replies);
+            match listed.get(offset) {
+                Some(ranges) => entry.replace(ranges, &mut self.replies),
+                None if partial => {}
+                None => entry.replace(&[], &mut self.replies),
+            }
         }
         for other in self.segments.values_mut() {
             other.about.remove(&about);
@@ -481,6 +495,10 @@ impl<F: Files> Fold<'_, F> {
             slot.about = segment.about.intersection(&known).copied().collect();
             let mut messages: Vec<_> = segment.messages.into_iter().collect();
             messages.sort_unstable_by_key(|(offset, _)| *offset);
+            if slot.state == State::Quarantined {
+                let dead = messages.iter().filter(|(_, entry)| entry.is_dead()).map(|(offset, _)| *offset);
+                slot.settled = Some(segment.left.into_iter().chain(dead).collect());
+            }
             for (_, mut entry) in messages {
                 if entry.is_dead() {
                     entry.forget(&mut self.replies);

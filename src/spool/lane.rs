@@ -13,8 +13,9 @@ use crate::spool::batch::{
 };
 use crate::spool::compact::{self, Compaction};
 use crate::spool::index::{Entry, Index, Replies};
-use crate::spool::record::{self, Extent, Fate};
+use crate::spool::record::{self, Extent, Fate, Kind};
 use crate::spool::segment::{self, Birthplace, Header, Life};
+pub(in crate::spool) use crate::spool::slot::{Slot, State};
 use crate::spool::{Durable, Location, MessageId};
 
 /// What a lane is told at its start.
@@ -32,75 +33,6 @@ pub struct Shape {
 
 /// How often a segment is tried to be freed in one life of the process.
 const FREE_TRIES: u8 = 8;
-
-/// What a segment file is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::spool) enum State {
-    /// There is no usable file.
-    Absent,
-    /// The file is being made.
-    Creating,
-    /// In the pool.
-    Free,
-    /// The one commits go to.
-    Open,
-    /// Full.
-    Sealed,
-    /// Its free header is being written.
-    Freeing,
-    /// A write or sync failed, or it is damaged: what is valid is read, nothing is written, it is never reused.
-    Quarantined,
-}
-
-#[derive(Clone, Debug)]
-pub(in crate::spool) struct Slot {
-    pub state: State,
-    pub sequence: u32,
-    pub salt: u64,
-    /// Messages and pieces of bodies that are live here, or have moved and may still be read here.
-    pub live: u32,
-    /// Bytes of those that are live.
-    pub bytes: u64,
-    /// `live` when nothing more could be moved out.
-    pub stuck_at: Option<u32>,
-    /// `live` when a census would have been too large.
-    pub large_at: Option<u32>,
-    /// How often its free header could not be written.
-    pub failures: u8,
-    /// A census of it waits to be written.
-    pub is_asked: bool,
-    /// Older segments that outcomes, censuses or moves here speak about.
-    pub about: BTreeSet<u32>,
-    /// Segments that its header says the valid end of, or that they are void: were it gone, what a failed commit left in them
-    /// would count.
-    pub cuts: BTreeSet<u32>,
-    /// Bytes of the file. It keeps the size it was made with, whatever size new ones get.
-    pub size: u64,
-}
-
-impl Slot {
-    pub const ABSENT: Slot = Slot {
-        state: State::Absent,
-        sequence: 0,
-        salt: 0,
-        live: 0,
-        bytes: 0,
-        stuck_at: None,
-        large_at: None,
-        is_asked: false,
-        failures: 0,
-        about: BTreeSet::new(),
-        cuts: BTreeSet::new(),
-        size: 0,
-    };
-}
-
-impl Slot {
-    /// Nothing in it matters to anyone.
-    pub(in crate::spool) fn is_needless(&self) -> bool {
-        self.live == 0 && self.about.is_empty() && self.cuts.is_empty()
-    }
-}
 
 /// The state of one lane.
 #[derive(Debug)]
@@ -479,6 +411,9 @@ impl Lane {
     fn bury(&mut self, key: u32) {
         if let Some(mut entry) = self.index.remove(key) {
             entry.forget(&mut self.replies);
+            if let Some(settled) = &mut self.slots[usize::from(entry.slot)].settled {
+                settled.push(entry.offset);
+            }
             entry.parts().for_each(|(slot, bytes)| self.unpin(slot, bytes));
         }
     }
@@ -596,14 +531,18 @@ impl Names for Lane {
         true
     }
 
-    fn census(&self, of: Census, out: &mut Vec<u8>) -> bool {
-        // Freed meanwhile, and perhaps in use again.
-        if self.slots[usize::from(of.slot)].sequence != of.sequence {
-            return false;
-        }
+    fn census(&self, of: Census, out: &mut Vec<u8>) -> Option<Kind> {
+        // It may have been freed meanwhile, and perhaps is in use again.
+        let segment = self.slots.get(usize::from(of.slot)).filter(|slot| slot.sequence == of.sequence)?;
+        let settled = segment.settled.as_deref();
         out.extend_from_slice(&of.sequence.to_le_bytes());
         let entries: Vec<_> = self.index.iter().filter(|(_, entry)| entry.slot == of.slot).collect();
-        out.extend_from_slice(&(entries.len() as u32).to_le_bytes());
+        let count = entries.len() + settled.map_or(0, <[u32]>::len);
+        out.extend_from_slice(&(count as u32).to_le_bytes());
+        for offset in settled.into_iter().flatten() {
+            out.extend_from_slice(&offset.to_le_bytes());
+            out.extend_from_slice(&[0; 2]);
+        }
         for (_, entry) in entries {
             let ranges = entry.live();
             out.extend_from_slice(&entry.offset.to_le_bytes());
@@ -614,6 +553,6 @@ impl Names for Lane {
                 record::write_fate(out, range.first, range.count, &fate);
             }
         }
-        true
+        Some(if settled.is_some() { Kind::PartialCensus } else { Kind::Census })
     }
 }

@@ -20,6 +20,7 @@ mod planted;
 pub mod record;
 mod salvage;
 pub mod segment;
+mod slot;
 mod survey;
 #[cfg(test)]
 mod tests;

@@ -31,6 +31,9 @@ pub enum Kind {
     Outcome = 0x83,
     /// All that is still live of an older segment; earlier outcomes about that segment no longer matter.
     Census = 0x84,
+    /// The same of a segment that is damaged: of messages it does not list it says nothing, for they could not be read when it was
+    /// written, and perhaps can be one day.
+    PartialCensus = 0x85,
 }
 
 /// Why bytes are not a record.

@@ -99,7 +99,9 @@ impl<F: Files> Fold<'_, F> {
 
     fn damaged_record(&mut self, found: &Found, bytes: &[u8], offset: u32) {
         let (slot, kind) = (found.slot, bytes[0]);
-        let (message, what) = if kind == Kind::Outcome as u8 || kind == Kind::Census as u8 {
+        let tells_state =
+            [Kind::Outcome, Kind::Census, Kind::PartialCensus].iter().any(|of| *of as u8 == kind);
+        let (message, what) = if tells_state {
             (None, "what became of some mail is forgotten, it may be delivered again".to_owned())
         } else if kind == Kind::Chunk as u8 {
             (None, "a piece of a body is lost; the message it is of is named when it is sent".to_owned())

@@ -142,7 +142,7 @@ fn header(
     };
     match Header::decode(&block) {
         Ok(header) if header.birthplace.node != birthplace.node => {
-            Err(Refusal::ForeignNode(header.birthplace.node))
+            Err(Refusal::ForeignNode { slot, node: header.birthplace.node })
         }
         Ok(header) if !header.belongs(birthplace, slot) => Ok(Ok(damaged(format!(
             "its header is that of segment {} of lane {}; its mail is kept aside",

@@ -393,7 +393,7 @@ fn foreign_and_newer_spools_are_refused() {
     bench.store(message("one@x.example", 1, b"1".to_vec()));
     let foreign =
         fold::fold(Shape { birthplace: Birthplace { node: 43, ..BIRTHPLACE }, ..SHAPE }, &bench.disk);
-    assert_eq!(foreign.unwrap_err(), Refusal::ForeignNode(42));
+    assert_eq!(foreign.unwrap_err(), Refusal::ForeignNode { slot: bench.last.0, node: 42 });
     // A later version, whole with its CRC.
     let mut later = bench.disk.read(bench.last.0, 0, segment::HEADER).unwrap();
     later[8..12].copy_from_slice(&9u32.to_le_bytes());

@@ -5,8 +5,13 @@ use crate::spool::MessageId;
 /// Why a lane cannot be opened at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// Another node's spool.
-    ForeignNode(u64),
+    /// Another node's spool, or a file of it.
+    ForeignNode {
+        /// The file that says so.
+        slot: u16,
+        /// That node's id.
+        node: u64,
+    },
     /// A later version of the format, or a critical record this version does not know.
     Newer(String),
 }
@@ -14,9 +19,10 @@ pub enum Refusal {
 impl std::fmt::Display for Refusal {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Refusal::ForeignNode(node) => {
-                write!(formatter, "this spool belongs to another node ({node:016x})")
-            }
+            Refusal::ForeignNode { slot, node } => write!(
+                formatter,
+                "{slot:05}.seg belongs to another node ({node:016x}); if it alone does, move it out of this directory"
+            ),
             Refusal::Newer(what) => write!(formatter, "this spool was written by a later version: {what}"),
         }
     }

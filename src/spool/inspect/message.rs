@@ -199,6 +199,9 @@ pub fn history(files: &impl Files, survey: &Survey, id: MessageId, count: u16) -
                 kind if kind == Kind::Census as u8 && payload.u32() == Some(lies.0) => {
                     history.list(&listed(&mut payload, lies.1).unwrap_or_default());
                 }
+                kind if kind == Kind::PartialCensus as u8 && payload.u32() == Some(lies.0) => {
+                    listed(&mut payload, lies.1).into_iter().for_each(|ranges| history.list(&ranges));
+                }
                 _ => {}
             }
         });

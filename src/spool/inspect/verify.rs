@@ -120,7 +120,11 @@ pub fn verify(files: &impl Files, lane: u16, birthplace: Birthplace) -> Result<L
         let same = |rot: &Rot| {
             rot.slot == slot && (rot.offset == offset || (message.is_some() && rot.message == message))
         };
-        if !report.rot.iter().any(same) && report.rot.len() < ROT_MAX {
+        let seen = report.rot.iter_mut().find(|rot| same(rot));
+        if let Some(seen) = seen {
+            // Perhaps it can name the message.
+            seen.message = seen.message.or(message);
+        } else if report.rot.len() < ROT_MAX {
             let sequence = survey.at(slot).map_or(0, |found| found.header.sequence);
             report.rot.push(Rot { slot, sequence, offset, message, live: None, what });
         }
@@ -197,8 +201,10 @@ impl<F: Files> Verifier<'_, F> {
         for record in records {
             // Recovery has looked at the same bytes: what it made of them is what a start does.
             let live = self.live.binary_search(&(found.slot, record.offset)).is_ok();
+            let body = if record.whole && live { self.body_of(found, record.offset) } else { Ok(()) };
             let (live, what) = match (record.whole, record.message) {
                 (true, false) => continue,
+                (true, true) if body.is_err() => (Some(true), "its commit is damaged, and its body"),
                 (true, true) if live => (Some(true), "whole, though its commit is damaged: it is delivered"),
                 (true, true) => (Some(false), "whole, though its commit is damaged, and settled"),
                 (false, true) => (None, "its record is damaged: it is not delivered"),
@@ -209,6 +215,15 @@ impl<F: Files> Verifier<'_, F> {
             let offset = u64::from(record.offset);
             self.push(Rot { slot, sequence, offset, message, live, what: what.to_owned() });
         }
+    }
+
+    /// Reads the body of the message whose record stands there.
+    fn body_of(&self, found: &Found, offset: u32) -> Result<(), Fault> {
+        let room = found.end.saturating_sub(offset.into()).min(limits::COMMIT_BYTES_MAX as u64);
+        let bytes = self.files.read(found.slot, offset.into(), room as usize).map_err(Fault::Io)?;
+        let record = record::read(&bytes, found.header.salt, offset.into()).map_err(|_| Fault::Damaged)?;
+        let view = MessageView::parse(record.payload).map_err(|_| Fault::Damaged)?;
+        view.extents().try_for_each(|extent| message::read_extent(self.files, self.survey, &extent).map(drop))
     }
 
     fn record(&mut self, found: &Found, offset: u32, record: &Record<'_>) {
@@ -224,7 +239,9 @@ impl<F: Files> Verifier<'_, F> {
             },
             kind if kind == Kind::Chunk as u8 => self.chunk(found, payload),
             kind if kind == Kind::Outcome as u8 => self.outcome(found, at, &mut payload),
-            kind if kind == Kind::Census as u8 => self.census(found, at, &mut payload),
+            kind if kind == Kind::Census as u8 || kind == Kind::PartialCensus as u8 => {
+                self.census(found, at, &mut payload)
+            }
             _ => Some(()),
         };
         if sense.is_none() {

@@ -304,3 +304,46 @@ fn messages_of_a_torn_commit_are_named() {
     assert_eq!((folded.torn, folded.torn_messages.len(), folded.lane.messages()), (1, 2, 1));
     assert_eq!(bench.verify().torn[0].messages, folded.torn_messages);
 }
+
+/// A damaged segment is never freed, and outcomes about it would hold what they lie in, and that the next one. Censuses set them free, and say
+/// nothing of a message that could not be read when they were written: when it can be again, it is there.
+#[test]
+fn a_damaged_segment_does_not_hold_all_later_ones() {
+    let mut bench = Bench::new();
+    let keys: Vec<u32> = (0..3).map(|at| bench.store(message("a@x.example", 1, vec![at; 20]))).collect();
+    let home = bench.last.0;
+    let spot = bench.lane.entry(keys[1]).unwrap().offset;
+    // Mail that leaves a little later: of each segment some in the next one.
+    let fill = |bench: &mut Bench, waiting: &mut VecDeque<u32>| {
+        let full = bench.last.0;
+        while bench.last.0 == full {
+            waiting.push_back(bench.store(message("b@x.example", 1, vec![0; 200_000])));
+            if waiting.len() > 3 {
+                bench.settle(waiting.pop_front().unwrap(), 0, 1, Fate::Delivered);
+                bench.commit();
+            }
+        }
+    };
+    // For a while the second message cannot be read.
+    let whole = bench.disk.read(home, u64::from(spot) + 40, 4).unwrap();
+    bench.disk.write(home, spot + 40, &[0xA5; 4]);
+    let folded = bench.refold();
+    assert_eq!(folded.damage.len(), 1, "{:?}", folded.damage);
+    bench.lane = folded.lane;
+    bench.lane.shape.segments_max = 9;
+    bench.housekeep();
+    let left: Vec<u32> = bench.lane.entries().map(|(key, _)| key).collect();
+    left.into_iter().for_each(|key| bench.settle(key, 0, 1, Fate::Delivered));
+    bench.last.0 = u16::MAX;
+    let mut waiting = VecDeque::new();
+    for _ in 0..30 {
+        fill(&mut bench, &mut waiting);
+        let (exist, free) = bench.lane.segments();
+        assert!(exist - free <= 6, "{exist} segments, {free} of them free");
+    }
+    assert_eq!(bench.refold().lane.messages(), 3, "the last three of the others");
+    bench.disk.write(home, spot + 40, &whole);
+    let folded = bench.refold();
+    assert_eq!(folded.damage.len(), 0, "{:?}", folded.damage);
+    assert_eq!(folded.lane.messages(), 4, "and the second one is there again");
+}
