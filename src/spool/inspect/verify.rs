@@ -122,8 +122,8 @@ pub fn verify(files: &impl Files, lane: u16, birthplace: Birthplace) -> Result<L
         };
         let seen = report.rot.iter_mut().find(|rot| same(rot));
         if let Some(seen) = seen {
-            // Perhaps it can name the message.
-            seen.message = seen.message.or(message);
+            // Perhaps it can name the message. A header has none of its own.
+            seen.message = seen.message.or(message.filter(|_| offset > 0));
         } else if report.rot.len() < ROT_MAX {
             let sequence = survey.at(slot).map_or(0, |found| found.header.sequence);
             report.rot.push(Rot { slot, sequence, offset, message, live: None, what });
