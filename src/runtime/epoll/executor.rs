@@ -116,12 +116,13 @@ impl Executor {
 
     /// There is nothing to run: looks for `spin`, then waits for a socket, the bell, another thread, or the time.
     fn rest(&self, events: &mut Events, timeout: Option<Duration>) {
-        let found = self.rest.spin.until(timeout, || {
+        let mut found = || {
             self.reactor.poll(events, Some(Duration::ZERO)) > 0
                 || self.bell.is_rung()
                 || self.queue.is_called()
-        });
-        if found {
+        };
+        let spin = &self.rest.spin;
+        if spin.until(timeout, &mut found) || spin.give_way(found) {
             return;
         }
         if !self.bell.fall_asleep() && !self.queue.fall_asleep() {

@@ -148,11 +148,9 @@ impl Look {
 
     /// Sleeps with the thread.
     fn wait(&self, events: &mut Events, next: Option<Duration>) {
-        let found = self
-            .rest
-            .spin
-            .until(next, || self.reactor.poll(events, Some(Duration::ZERO)) > 0 || self.bell.is_rung());
-        if found {
+        let mut found = || self.reactor.poll(events, Some(Duration::ZERO)) > 0 || self.bell.is_rung();
+        let spin = &self.rest.spin;
+        if spin.until(next, &mut found) || spin.give_way(found) {
             return;
         }
         if !self.bell.fall_asleep() {
