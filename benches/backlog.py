@@ -53,6 +53,10 @@ def main(home):
     own, files = full.memory()
     print(f"{RECIPIENTS} recipients at {DOMAINS} domains, {EACH} a message: accepted in {taken:.1f} s, all deferred after {settled:.1f} s")
     print(f"memory a recipient above the empty process: {(own - before[0]) / RECIPIENTS:.0f} bytes; pages of the spool beside that: {files / RECIPIENTS:.0f}")
+    # What came in lately is still mapped.
+    time.sleep(100)
+    own, files = full.memory()
+    print(f"100 s later: {(own - before[0]) / RECIPIENTS:.0f} bytes, and {files / RECIPIENTS:.0f}")
     cpu = full.cpu()
     time.sleep(5)
     print(f"CPU at rest with the backlog: {(full.cpu() - cpu) / 5 * 100:.2f} % of a core")

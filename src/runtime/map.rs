@@ -70,6 +70,15 @@ impl SegmentMap {
         }
     }
 
+    /// Takes its pages out of the memory of this process; they stay in the page cache as long as the kernel likes. Who reads there again
+    /// takes a fault for each.
+    pub fn let_go(&self) {
+        if let Backing::File(map) = &self.0.backing {
+            // SAFETY: a shared map of a file: nothing is lost by it, the next read finds the same bytes.
+            let _ = unsafe { map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+        }
+    }
+
     pub(in crate::runtime) fn file(&self) -> Option<&File> {
         self.0.file.as_ref()
     }

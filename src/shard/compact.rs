@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::limits;
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, Segment};
 use crate::shard::load::{self, Source};
 use crate::shard::persist::{Keeper, Ticket};
 use crate::shard::promise::{Promise, promise};
@@ -17,9 +17,12 @@ use crate::spool::Location;
 use crate::spool::batch::{Item, Moved};
 use crate::spool::compact::Candidate;
 use crate::spool::record::Extent;
+use crate::time::Instant;
 
 /// How often it is looked for something to do.
 const PAUSE: Duration = Duration::from_millis(250);
+/// Longer than a message is read through the map, after it came (see `deliver`).
+const MAPPED: Duration = Duration::from_secs(90);
 /// Moves queued at one time.
 const MOVES_MAX: usize = limits::COMMIT_ITEMS_MAX / 2;
 
@@ -52,11 +55,23 @@ pub async fn compact<R: Runtime>(shard: Rc<Shard<R>>, keeper: Rc<Keeper<R>>) {
         shard.timers.sleep_until(until).await;
         release(&keeper, places);
         keeper.vouch(shard.runtime.now());
+        let_go(&keeper, shard.runtime.now());
         while !shard.draining.get() && keeper.lane.borrow_mut().compaction_begin() {
             empty_victims(&shard, &keeper).await;
             release(&keeper, places);
         }
     }
+}
+
+/// Pages of segments that are read through the map no more leave the memory of this process.
+fn let_go<R: Runtime>(keeper: &Keeper<R>, now: Instant) {
+    keeper.mapped.borrow_mut().retain(|slot, written| {
+        let is_fresh = now <= *written + MAPPED;
+        if !is_fresh && let Some(segment) = keeper.segment(*slot) {
+            segment.map().let_go();
+        }
+        is_fresh
+    });
 }
 
 /// Segments that moved messages came from and nobody reads any more may be freed.

@@ -5,7 +5,7 @@
 //! [`limits::OUTCOME_DELAY_MAX`].
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -94,6 +94,8 @@ pub struct Keeper<R: Runtime> {
     writing: Cell<bool>,
     /// When the last commit began.
     committed: Cell<Instant>,
+    /// Segments whose pages are in the memory of this process, and when they were written last.
+    pub(super) mapped: RefCell<BTreeMap<u16, Instant>>,
     /// A commit of nothing is wanted; true: the node stops.
     closing: Cell<Option<bool>>,
     /// More waited than the commit before could take.
@@ -127,6 +129,7 @@ impl<R: Runtime> Keeper<R> {
             free_from: Cell::new(Instant(0)),
             writing: Cell::new(false),
             committed: Cell::new(Instant(0)),
+            mapped: RefCell::default(),
             closing: Cell::new(None),
             crowded: Cell::new(false),
             waker: RefCell::new(None),
@@ -326,6 +329,7 @@ async fn commit<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>, batch:
     match write(keeper, &batch).await {
         Ok(synced) => {
             counters.commits.add(1);
+            keeper.mapped.borrow_mut().insert(batch.slot, started);
             counters.commit_items.add(batch.len() as u64);
             counters.commit_bytes.add(batch.bytes() as u64);
             let took = shard.runtime.now().since(started).as_micros();
