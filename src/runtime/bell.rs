@@ -63,7 +63,7 @@ impl Bell {
     }
 
     /// Wakes the listener, once for any number of rings until it has listened. From a shard's thread a sleeping one is woken when that
-    /// has done what it has to do, or [`HELD_MAX`] turns later: it finds more then.
+    /// has done what it has to do, or eight turns later: it finds more then.
     pub fn ring(self: &Arc<Self>) {
         if !self.rung.swap(true, Ordering::SeqCst) && self.asleep.load(Ordering::SeqCst) {
             let held = HELD.with_borrow_mut(|held| held.as_mut().map(|held| held.push(self.clone())));
