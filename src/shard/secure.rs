@@ -10,7 +10,6 @@ use crate::limits;
 use crate::runtime::{Runtime, Segment};
 use crate::shard::Shard;
 use crate::shard::persist::{Keeper, NotStored, Ticket, refuse};
-use crate::spool::commit;
 
 /// How long a lane waits between two tries.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -48,10 +47,9 @@ async fn attempt<R: Runtime>(shard: &Shard<R>, keeper: &Keeper<R>) -> io::Result
     let last = keeper.unsure.borrow().last;
     if let Some(tail) = last {
         if let Some(found) = keeper.segment(tail.slot) {
-            let life = keeper.lane.borrow().segment(tail.slot).unwrap_or_default();
             again(shard, &found, 0, limits::BLOCK, |_| true).await?;
-            let is_whole = |bytes: &[u8]| tail.from == tail.to || commit::is_whole(bytes, life, tail);
-            again(shard, &found, u64::from(tail.from), u64::from(tail.to - tail.from), is_whole).await?;
+            let is_same = |bytes: &[u8]| tail.crc.is_none_or(|crc| crc == crc32c::crc32c(bytes));
+            again(shard, &found, u64::from(tail.from), u64::from(tail.to - tail.from), is_same).await?;
             let _ = found.sync().await?;
         }
         keeper.unsure.borrow_mut().last = None;

@@ -1,8 +1,8 @@
 //! One commit as it stands in a file: whole, or not.
 
 use crate::limits;
-use crate::spool::fold::{Files, Fold, Found, Tail};
-use crate::spool::record::{self, Extent, Kind, MessageView, RecordError};
+use crate::spool::fold::{Files, Fold, Found};
+use crate::spool::record::{self, Kind, MessageView, RecordError};
 use crate::spool::segment::{MARK, Mark};
 use crate::spool::survey;
 
@@ -116,31 +116,4 @@ fn offsets(records: &[u8], mark: &Mark) -> Result<Vec<usize>, Option<RecordError
         }
     }
     if offsets.len() == mark.records as usize { Ok(offsets) } else { Err(Some(RecordError::Damaged)) }
-}
-
-/// Whether these are all bytes of a commit that was whole when it was folded: the last one, where bodies are looked at too.
-pub fn is_whole(bytes: &[u8], (salt, sequence): (u64, u32), tail: Tail) -> bool {
-    let at = u64::from(tail.from);
-    if bytes.len() as u64 != u64::from(tail.to) - at {
-        return false;
-    }
-    let Some(mark) = Mark::read(bytes, salt, at).filter(|mark| mark.end() == u64::from(tail.to)) else {
-        return false;
-    };
-    let Some(records) = bytes.get(MARK..MARK + mark.records_length as usize) else { return false };
-    let Ok(offsets) = offsets(records, &mark) else { return false };
-    let is_sound = |extent: Extent| {
-        let start = u64::from(extent.offset).checked_sub(at).map(|start| start as usize);
-        let body = start.and_then(|start| bytes.get(start..start + extent.length as usize));
-        // What lies elsewhere was synced before.
-        body.is_none_or(|body| extent.sequence != sequence || crc32c::crc32c(body) == extent.crc)
-    };
-    let bodies_are = |place: &usize| {
-        let offset = at + (MARK + place) as u64;
-        let record = record::read(&records[*place..], salt, offset).ok();
-        let view = record.filter(|record| record.kind == Kind::Message as u8);
-        let view = view.and_then(|record| MessageView::parse(record.payload).ok());
-        view.is_none_or(|view| view.extents().all(is_sound))
-    };
-    offsets.iter().all(bodies_are)
 }

@@ -63,6 +63,8 @@ pub struct Tail {
     pub from: u32,
     /// Where it ends.
     pub to: u32,
+    /// CRC32C of all of it, as it was read here; None: not all of it can be read.
+    pub crc: Option<u32>,
 }
 
 /// A segment as its header has it.
@@ -143,7 +145,11 @@ pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, Refusal> {
     };
     let Survey { mut slots, pool, mut found, highest } = fold.survey()?;
     found.sort_by_key(|found| found.header.sequence);
-    let (last, tail) = fold.segments(&found, &mut slots)?;
+    let (last, mut tail) = fold.segments(&found, &mut slots)?;
+    if let Some(tail) = &mut tail {
+        let bytes = files.read(tail.slot, tail.from.into(), (tail.to - tail.from) as usize);
+        tail.crc = bytes.ok().map(|bytes| crc32c::crc32c(&bytes));
+    }
     let mut lane = Lane::new(shape);
     lane.slots = slots;
     lane.pool = pool.into();
@@ -266,7 +272,7 @@ impl<F: Files> Fold<'_, F> {
             }
             let (from, to) = self.segment(segment, end, place + 1 < found.len())?;
             last = (segment.header.sequence, to);
-            tail = Some(Tail { slot: segment.slot, from, to });
+            tail = Some(Tail { slot: segment.slot, from, to, crc: None });
         }
         Ok((last, tail))
     }

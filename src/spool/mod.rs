@@ -7,7 +7,7 @@
 //! the reply 250 can be made from nothing else.
 
 pub mod batch;
-pub mod commit;
+mod commit;
 pub mod compact;
 pub mod durable;
 pub mod fate;
