@@ -97,7 +97,28 @@ pub fn adopt(into: &Path, from: &Path, first: usize, damaged: bool) -> Result<Ve
         return Err(AdoptError::Same(into));
     }
     let (here, there) = (Spool::open(&into)?, Spool::open(&from)?);
-    let _locks = (lock(&into)?, lock(&from)?);
+    let lock_here = lock(&into)?;
+    let lock_there = match lock(&from) {
+        Ok(lock) => lock,
+        Err(error) => {
+            lock_here.undo();
+            return Err(error);
+        }
+    };
+    let adopted = adopt_locked(&here, &there, first, damaged);
+    if !matches!(adopted, Ok(_) | Err(AdoptError::Halfway(..))) {
+        lock_here.undo();
+        lock_there.undo();
+    }
+    adopted
+}
+
+fn adopt_locked(
+    here: &Spool,
+    there: &Spool,
+    first: usize,
+    damaged: bool,
+) -> Result<Vec<Adopted>, AdoptError> {
     // Only headers are read here, to find a format that this version should not touch.
     let own = here.lanes()?;
     for number in &own {
@@ -105,7 +126,7 @@ pub fn adopt(into: &Path, from: &Path, first: usize, damaged: bool) -> Result<Ve
         crate::spool::inspect::survey(&lane, lane.birthplace).map_err(|refusal| lane.refused(refusal))?;
     }
     let next = own.last().map_or(0, |last| usize::from(*last) + 1).max(first);
-    let mut plan = plan(&there, damaged)?;
+    let mut plan = plan(there, damaged)?;
     let moving = plan.iter().filter(|lane| lane.to.is_some()).count();
     if next + moving > limits::SHARDS_MAX {
         return Err(AdoptError::TooMany(next + moving));
@@ -113,8 +134,8 @@ pub fn adopt(into: &Path, from: &Path, first: usize, damaged: bool) -> Result<Ve
     for (place, lane) in plan.iter_mut().filter(|lane| lane.to.is_some()).enumerate() {
         lane.to = u16::try_from(next + place).ok();
     }
-    check_devices(&into, &from, &plan)?;
-    carry_out(&there, &into, &plan)?;
+    check_devices(&here.data_dir, &there.data_dir, &plan)?;
+    carry_out(there, &here.data_dir, &plan)?;
     Ok(plan)
 }
 

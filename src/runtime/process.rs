@@ -3,11 +3,26 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 /// A directory that is ours until this is dropped.
 #[derive(Debug)]
-pub struct DirectoryLock(#[expect(dead_code, reason = "the lock lives as long as the descriptor")] File);
+pub struct DirectoryLock {
+    #[expect(dead_code, reason = "the lock lives as long as the descriptor")]
+    file: File,
+    /// The lock file, if this made it.
+    made: Option<PathBuf>,
+}
+
+impl DirectoryLock {
+    /// Gives the directory back as it was found: a lock file that was not there before is removed.
+    pub fn undo(self) {
+        if let Some(path) = &self.made {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
 
 /// Why a data directory cannot be used.
 #[derive(Debug)]
@@ -22,12 +37,29 @@ pub enum LockError {
 pub fn lock_directory(directory: &Path) -> Result<DirectoryLock, LockError> {
     make_directory(directory).map_err(LockError::Io)?;
     let path = directory.join("lock");
-    let file =
-        OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(LockError::Io)?;
+    let (file, made) = open_lock(&path).map_err(LockError::Io)?;
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(DirectoryLock(file)),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(LockError::Taken),
-        Err(error) => Err(LockError::Io(error.into())),
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => return Err(LockError::Taken),
+        Err(error) => return Err(LockError::Io(error.into())),
+    }
+    // Whoever removed the file between these two steps had the lock; the next process would lock another file of that name.
+    let (locked, named) = (file.metadata(), std::fs::metadata(&path));
+    match (locked, named) {
+        (Ok(locked), Ok(named)) if (locked.dev(), locked.ino()) == (named.dev(), named.ino()) => {
+            Ok(DirectoryLock { file, made: made.then_some(path) })
+        }
+        _ => Err(LockError::Taken),
+    }
+}
+
+/// Opens a lock file, and says whether it was made.
+fn open_lock(path: &Path) -> io::Result<(File, bool)> {
+    match OpenOptions::new().create_new(true).write(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            OpenOptions::new().write(true).open(path).map(|file| (file, false))
+        }
+        made => made.map(|file| (file, true)),
     }
 }
 

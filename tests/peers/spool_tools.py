@@ -490,8 +490,12 @@ def wrong_usage_changes_nothing():
         old_byte = file.read(1)
         file.seek(place)
         file.write(bytes([old_byte[0] ^ 0xFF]))
+    # A copy may come without its lock file: what is refused leaves none behind.
+    os.remove(f"{here}/lock")
     _, words = spool("adopt", there, "--data-dir", here, code=2)
     assert "is lost" in words, words
+    assert not os.path.exists(f"{here}/lock") and os.path.exists(f"{there}/lock")
+    open(f"{here}/lock", "w").close()
     with open(lane, "r+b") as file:
         file.seek(place)
         file.write(old_byte)
