@@ -163,6 +163,10 @@ fn send_backlog<R: Runtime>(shard: &Shard<R>) -> bool {
             waiting.extend(copy);
         }
         more |= !full && !waiting.is_empty();
+        if waiting.is_empty() && waiting.capacity() > limits::HANDOFF_INBOX {
+            // After a rush the memory goes too.
+            *waiting = VecDeque::new();
+        }
     }
     more
 }

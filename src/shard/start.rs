@@ -176,6 +176,10 @@ async fn replay<R: Runtime>(shard: Rc<Shard<R>>, keeper: Rc<Keeper<R>>) {
             }
         }
         shard.runtime.yield_now().await;
+        // The spool holds it in less room than a queue on the way to another shard that is busy with the same.
+        while shard.backlog.borrow().len() >= limits::HANDOFF_INBOX && !shard.draining.get() {
+            shard.timers.sleep_until(shard.runtime.now() + Duration::from_millis(1)).await;
+        }
     }
 }
 
