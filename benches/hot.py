@@ -8,9 +8,7 @@ shard keeps. The time is that until the last is delivered. Ratios count, not abs
 lies (a real disk; default /var/tmp).
 """
 import statistics
-import subprocess
 import sys
-import time
 
 import node
 
@@ -19,18 +17,9 @@ MESSAGES, ROUNDS, CONNECTIONS = (int(word) for word in (sys.argv[1:] + ["60000",
 
 def rate(relay, domains):
     """Messages delivered a second, CPU a message in us, share that was lent."""
-    cpu, (before, lent) = relay.cpu(), relay.sums("relevo_recipients_delivered_total", "relevo_jobs_lent_total")
-    begun = time.monotonic()
-    command = [node.LOAD, "send", "--to", f"127.0.0.1:{relay.port}", "-c", str(CONNECTIONS), "-n", str(MESSAGES), "--size", "10240"]
-    command += ["--domains", domains, "--seed", str(time.monotonic_ns())]
-    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
-    end = time.monotonic() + 120
-    while relay.sums("relevo_recipients_delivered_total")[0] - before < MESSAGES:
-        assert time.monotonic() < end, "not delivered"
-        time.sleep(0.01)
-    took = time.monotonic() - begun
-    share = (relay.sums("relevo_jobs_lent_total")[0] - lent) / MESSAGES
-    return MESSAGES / took, (relay.cpu() - cpu) / MESSAGES * 1e6, share
+    (before,) = relay.sums("relevo_jobs_lent_total")
+    cost = relay.relayed(MESSAGES, CONNECTIONS, domains=domains)
+    return *cost, (relay.sums("relevo_jobs_lent_total")[0] - before) / MESSAGES
 
 
 with node.home("hot") as directory:

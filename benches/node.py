@@ -59,13 +59,13 @@ def home(name):
 class Relay:
     """A relay that sends everything to one port of the loopback."""
 
-    def __init__(self, directory, to, shards=2, more=""):
+    def __init__(self, directory, to, shards=2, more="", listener=""):
         self.directory, self.port, self.http = directory, free_port(), free_port()
         os.makedirs(directory)
         with open(f"{directory}/relevo.toml", "w") as file:
             file.write(
                 f'[node]\nhostname = "bench.example"\ndata_dir = "{directory}/spool"\nshards = {shards}\n'
-                f'[[listener]]\naddress = "127.0.0.1:{self.port}"\n[[route]]\ndomain = "*"\nto = "smtp://127.0.0.1:{to}"\n'
+                f'[[listener]]\naddress = "127.0.0.1:{self.port}"\n{listener}[[route]]\ndomain = "*"\nto = "smtp://127.0.0.1:{to}"\n'
                 f'[log]\npath = "{directory}/accounting.jsonl"\n[control]\nhttp = "127.0.0.1:{self.http}"\n{more}'
             )
         self.start()
@@ -108,3 +108,16 @@ class Relay:
         with open(f"/proc/{self.process.pid}/stat") as stat:
             fields = stat.read().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / 100
+
+    def relayed(self, messages, connections=50, *options, domains="1000:0"):
+        """Sends it messages of 10 KiB and waits until the last is delivered: messages a second, and CPU a message in us."""
+        cpu, (before,) = self.cpu(), self.sums("relevo_recipients_delivered_total")
+        begun = time.monotonic()
+        command = [LOAD, "send", "--to", f"127.0.0.1:{self.port}", "-c", str(connections), "-n", str(messages), "--size", "10240"]
+        command += ["--domains", domains, "--seed", str(time.monotonic_ns()), *options]
+        subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+        end = time.monotonic() + 120
+        while self.sums("relevo_recipients_delivered_total")[0] - before < messages:
+            assert time.monotonic() < end, "not delivered"
+            time.sleep(0.01)
+        return messages / (time.monotonic() - begun), (self.cpu() - cpu) / messages * 1e6

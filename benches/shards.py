@@ -10,9 +10,7 @@ absolute numbers. BENCH_DIR says where the spools lie (a real disk; default /var
 """
 import os
 import statistics
-import subprocess
 import sys
-import time
 
 import node
 
@@ -21,26 +19,11 @@ MESSAGES, ROUNDS, SESSIONS = (int(word) for word in (sys.argv[1:4] + ["40000", "
 SHARDS = [int(word) for word in sys.argv[4:]] or [1, 2, 4, 8]
 
 
-def run(relay, shards):
-    """CPU a message in us, messages delivered a second."""
-    cpu, (before,) = relay.cpu(), relay.sums("relevo_recipients_delivered_total")
-    begun = time.monotonic()
-    command = [node.LOAD, "send", "--to", f"127.0.0.1:{relay.port}", "-c", str(SESSIONS * shards), "-n", str(MESSAGES), "--size", "10240"]
-    command += ["--domains", "1000:0", "--seed", str(time.monotonic_ns())]
-    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
-    end = time.monotonic() + 120
-    while relay.sums("relevo_recipients_delivered_total")[0] - before < MESSAGES:
-        assert time.monotonic() < end, "not delivered"
-        time.sleep(0.01)
-    took = time.monotonic() - begun
-    return (relay.cpu() - cpu) / MESSAGES * 1e6, MESSAGES / took
-
-
 def warm(relay, shards):
     """Until the lanes have the segments they need: to make one costs more than a thousand messages."""
     for _ in range(8):
         (before,) = relay.sums("relevo_spool_segments")
-        run(relay, shards)
+        relay.relayed(MESSAGES, SESSIONS * shards)
         if relay.sums("relevo_spool_segments") == [before]:
             return
 
@@ -54,9 +37,9 @@ with node.home("shards") as directory:
     rows = {shards: [] for shards in SHARDS}
     for _ in range(ROUNDS):
         for shards, relay in relays.items():
-            rows[shards].append(run(relay, shards))
-    cpu = {shards: statistics.median(row[0] for row in values) for shards, values in rows.items()}
-    rate = {shards: statistics.median(row[1] for row in values) for shards, values in rows.items()}
+            rows[shards].append(relay.relayed(MESSAGES, SESSIONS * shards))
+    cpu = {shards: statistics.median(row[1] for row in values) for shards, values in rows.items()}
+    rate = {shards: statistics.median(row[0] for row in values) for shards, values in rows.items()}
     first = SHARDS[0]
     print(f"{MESSAGES} messages of 10 KiB, {SESSIONS} sessions a shard, {ROUNDS} rounds, medians, {os.cpu_count()} cores; goal: CPU a message within {GOAL} of one shard")
     print(f"{'shards':>8}{'CPU us':>10}{f'/ {first} shard':>12}{'messages/s':>13}")

@@ -9,27 +9,12 @@ is (default /var/tmp), MEMORY_DIR where the memory is (default /dev/shm). Ratios
 import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 
 import node
 
 MESSAGES, ROUNDS, CONNECTIONS = (int(word) for word in (sys.argv[1:] + ["60000", "5", "50"][len(sys.argv) - 1 :])[:3])
-
-
-def rate(relay):
-    """Messages delivered a second, and CPU a message in us."""
-    cpu, (before,) = relay.cpu(), relay.sums("relevo_recipients_delivered_total")
-    begun = time.monotonic()
-    command = [node.LOAD, "send", "--to", f"127.0.0.1:{relay.port}", "-c", str(CONNECTIONS), "-n", str(MESSAGES), "--size", "10240"]
-    subprocess.run([*command, "--domains", "1000:0"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
-    end = time.monotonic() + 120
-    while relay.sums("relevo_recipients_delivered_total")[0] - before < MESSAGES:
-        assert time.monotonic() < end, "not delivered"
-        time.sleep(0.01)
-    return MESSAGES / (time.monotonic() - begun), (relay.cpu() - cpu) / MESSAGES * 1e6
 
 
 with node.home("unsynced") as directory:
@@ -38,10 +23,10 @@ with node.home("unsynced") as directory:
         port = node.sink()
         relays = [node.Relay(f"{place}/relay", port) for place in (directory, memory)]
         for relay in relays:
-            rate(relay)
+            relay.relayed(MESSAGES, CONNECTIONS)
         rows = []
         for _ in range(ROUNDS):
-            disk, free = (rate(relay) for relay in relays)
+            disk, free = (relay.relayed(MESSAGES, CONNECTIONS) for relay in relays)
             rows.append((free[0] / disk[0], free[1] / disk[1]))
             print(f"disk {disk[0]:.0f}/s, {disk[1]:.0f} us CPU a message; memory {free[0]:.0f}/s, {free[1]:.0f} us: {rows[-1][0]:.2f}", flush=True)
         rates, cpus = zip(*rows)

@@ -2,6 +2,7 @@
 //!
 //! TLS is a layer here, not a stream type: the session above sees bytes either way and decides when the layer goes on.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
@@ -72,27 +73,12 @@ impl<R: Runtime> Wire<R> {
         self.tls.is_some()
     }
 
-    /// What is there now, at most `buffer.len()` bytes; Ok(0) is the end. `WouldBlock`: wait for [`Wire::readable`].
+    /// What is there now, at most `buffer.len()` bytes; Ok(0) is the end. `WouldBlock`: wait for [`Wire::readable`]. Under TLS the buffer
+    /// must be of [`limits::SCRATCH`] bytes at least.
     pub fn try_recv(&mut self, buffer: &mut [u8]) -> Result<usize, WireError> {
-        let Some(tls) = &mut self.tls else { return Ok(self.stream.try_recv(buffer)?) };
-        loop {
-            match tls.reader().read(buffer) {
-                Ok(received) => return Ok(received),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                // The peer vanished without close_notify. SMTP frames its own messages, so this is a plain end.
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
-                Err(error) => return Err(error.into()),
-            }
-            match tls.read_tls(&mut Incoming(&self.stream)) {
-                Ok(0) => return Ok(0),
-                Ok(_) => {}
-                Err(error) => return Err(error.into()),
-            }
-            if let Err(error) = tls.process_new_packets() {
-                // The alert that names the reason is owed to the peer; whether it arrives changes nothing.
-                let _ = tls.write_tls(&mut Outgoing(&self.stream));
-                return Err(WireError::Tls(error));
-            }
+        match &mut self.tls {
+            None => Ok(self.stream.try_recv(buffer)?),
+            Some(tls) => CIPHERTEXT.with_borrow_mut(|scratch| recv_tls(tls, &self.stream, scratch, buffer)),
         }
     }
 
@@ -156,15 +142,14 @@ impl<R: Runtime> Wire<R> {
         Ok(())
     }
 
-    async fn send_parts_tls(&mut self, parts: &[IoSlice<'_>]) -> Result<(), WireError> {
-        for part in parts {
-            // rustls is offered a bounded piece ahead, so that a large body is never held twice.
-            for piece in part.chunks(limits::SCRATCH) {
-                if let Some(tls) = &mut self.tls {
-                    tls.writer().write_all(piece)?;
-                }
-                self.flush_tls().await?;
+    /// The parts share records, and all that rustls takes at once (64 KiB) goes out in one system call: a large body is never held twice.
+    async fn send_parts_tls(&mut self, mut parts: &mut [IoSlice<'_>]) -> Result<(), WireError> {
+        while parts.iter().any(|part| !part.is_empty()) {
+            if let Some(tls) = &mut self.tls {
+                let taken = tls.writer().write_vectored(parts)?;
+                IoSlice::advance_slices(&mut parts, taken);
             }
+            self.flush_tls().await?;
         }
         Ok(())
     }
@@ -225,6 +210,55 @@ impl<R: Runtime> Wire<R> {
             let _ = tls.write_tls(&mut Outgoing(&self.stream));
         }
         let _ = self.stream.shutdown(Shutdown::Write);
+    }
+}
+
+/// Bytes of ciphertext taken from a socket at once: two records and their frames.
+const CIPHERTEXT_SIZE: usize = 33 * 1024;
+
+// With what is left of a record that came in part before, it fits in the buffer it is decrypted into.
+const _: () = assert!(CIPHERTEXT_SIZE + 17 * 1024 <= limits::SCRATCH);
+
+thread_local! {
+    /// Where it lies until rustls has taken it, a few kilobytes at a time: to ask the socket for these would be a system call each.
+    static CIPHERTEXT: RefCell<Box<[u8]>> = RefCell::new(vec![0; CIPHERTEXT_SIZE].into_boxed_slice());
+}
+
+fn recv_tls(
+    tls: &mut rustls::Connection,
+    stream: &impl Stream,
+    scratch: &mut [u8],
+    buffer: &mut [u8],
+) -> Result<usize, WireError> {
+    loop {
+        match tls.reader().read(buffer) {
+            Ok(received) => return Ok(received),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            // The peer vanished without close_notify. SMTP frames its own messages, so this is a plain end.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
+            Err(error) => return Err(error.into()),
+        }
+        let came = stream.try_recv(scratch)?;
+        if came == 0 {
+            return Ok(0);
+        }
+        let (mut rest, mut filled) = (&scratch[..came], 0);
+        while !rest.is_empty() {
+            // Behind a close_notify nothing counts, and rustls takes nothing.
+            if tls.read_tls(&mut rest)? == 0 {
+                break;
+            }
+            if let Err(error) = tls.process_new_packets() {
+                // The alert that names the reason is owed to the peer; whether it arrives changes nothing.
+                let _ = tls.write_tls(&mut Outgoing(stream));
+                return Err(WireError::Tls(error));
+            }
+            // At once: rustls takes no more while it holds more than a record.
+            filled += tls.reader().read(&mut buffer[filled..]).unwrap_or(0);
+        }
+        if filled > 0 {
+            return Ok(filled);
+        }
     }
 }
 
