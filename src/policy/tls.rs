@@ -3,15 +3,27 @@
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::ring::Ticketer;
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme};
+use rustls::server::NoServerSessionStorage;
+use rustls::{CipherSuite, ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme};
 
 use crate::config::TlsFiles;
 
+/// AES of 128 bits before 256: its key schedule hashes with SHA-256, which processors have an instruction for and SHA-384 mostly not, and
+/// that is a good part of a handshake. All that rustls offers stays on offer.
 fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
+    let mut provider = rustls::crypto::ring::default_provider();
+    provider.cipher_suites.sort_by_key(|suite| match suite.suite() {
+        CipherSuite::TLS13_AES_128_GCM_SHA256 => 0,
+        suite if format!("{suite:?}").starts_with("TLS13") => 1,
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
+        | CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => 2,
+        _ => 3,
+    });
+    Arc::new(provider)
 }
 
 /// Reads a certificate chain and its key. The error says which file and what to do.
@@ -27,11 +39,17 @@ pub fn server(files: &TlsFiles) -> Result<Arc<ServerConfig>, String> {
     }
     let key =
         PrivateKeyDer::from_pem_file(&files.key).map_err(|error| named(&files.key, "private key", &error))?;
-    ServerConfig::builder_with_provider(provider())
+    let mut config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
-        .map(Arc::new)
-        .map_err(|error| format!("{} and {}: {error}", files.certificate.display(), files.key.display()))
+        .map_err(|error| format!("{} and {}: {error}", files.certificate.display(), files.key.display()))?;
+    config.ignore_client_order = true;
+    // A client that comes again needs one ticket, and no memory of ours: whichever shard it comes to can read it.
+    config.ticketer =
+        Ticketer::new().map_err(|error| format!("no random key for session tickets: {error}"))?;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 1;
+    Ok(Arc::new(config))
 }
 
 /// TLS towards next hops: against listeners on the line, not against impostors.
