@@ -323,9 +323,10 @@ impl<F: Files> Fold<'_, F> {
                                 format!("cannot be read at {at}: {error}; some mail there may be lost");
                             self.damage(found.slot, at, None, words);
                             self.quarantined.push(found.slot);
-                        } else if why.is_some() {
-                            self.torn += 1;
+                        } else {
+                            // Where the mark is gone too, its records may still tell that there was one.
                             let names = self.torn_names(found, at, end);
+                            self.torn += u32::from(why.is_some() || !names.is_empty());
                             self.torn_messages.extend(names);
                         }
                         break;

@@ -303,6 +303,12 @@ fn messages_of_a_torn_commit_are_named() {
     let folded = bench.refold();
     assert_eq!((folded.torn, folded.torn_messages.len(), folded.lane.messages()), (1, 2, 1));
     assert_eq!(bench.verify().torn[0].messages, folded.torn_messages);
+    // So they are where it is the mark that is torn.
+    for (at, wrong) in [(0, &[0u8; 48][..]), (8, &[0xFF; 1])] {
+        bench.disk.write(slot, offset + at, wrong);
+        let names = bench.refold().torn_messages;
+        assert!(names.len() == 2 && names == bench.verify().torn[0].messages, "{at}: {names:?}");
+    }
 }
 
 /// A damaged segment is never freed, and outcomes about it would hold what they lie in, and that the next one. Censuses set them free, and say
