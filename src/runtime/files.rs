@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 /// A file that is read and nothing else. Another process may write it meanwhile.
@@ -10,9 +10,9 @@ use std::path::Path;
 pub struct ReadFile(File);
 
 impl ReadFile {
-    /// Opens it.
+    /// Opens it, without waiting for whoever may write to what is no file at all.
     pub fn open(path: &Path) -> io::Result<ReadFile> {
-        let file = File::open(path)?;
+        let file = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
         if !file.metadata()?.is_file() {
             return Err(io::Error::other("not a regular file"));
         }
@@ -99,5 +99,9 @@ mod tests {
             file.read(3, 8).is_err() && file.read(u64::MAX, 2).is_err() && file.read(0, usize::MAX).is_err()
         );
         assert!(ReadFile::open(scratch.path()).is_err(), "a directory");
+        let pipe = scratch.path().join("pipe");
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        assert!(ReadFile::open(&pipe).is_err(), "nobody ever writes to it");
     }
 }

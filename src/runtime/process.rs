@@ -3,14 +3,15 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// A directory that is ours until this is dropped.
 #[derive(Debug)]
 pub struct DirectoryLock {
-    #[expect(dead_code, reason = "the lock lives as long as the descriptor")]
-    file: File,
+    /// The lock file and the directory itself: who removes the file does not let another process in.
+    #[expect(dead_code, reason = "the locks live as long as the descriptors")]
+    files: (File, File),
     /// The lock file, if this made it.
     made: Option<PathBuf>,
 }
@@ -38,18 +39,28 @@ pub fn lock_directory(directory: &Path) -> Result<DirectoryLock, LockError> {
     make_directory(directory).map_err(LockError::Io)?;
     let path = directory.join("lock");
     let (file, made) = open_lock(&path).map_err(LockError::Io)?;
-    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(rustix::io::Errno::WOULDBLOCK) => return Err(LockError::Taken),
-        Err(error) => return Err(LockError::Io(error.into())),
-    }
+    flock(&file)?;
     // Whoever removed the file between these two steps had the lock; the next process would lock another file of that name.
     let (locked, named) = (file.metadata(), std::fs::metadata(&path));
-    match (locked, named) {
-        (Ok(locked), Ok(named)) if (locked.dev(), locked.ino()) == (named.dev(), named.ino()) => {
-            Ok(DirectoryLock { file, made: made.then_some(path) })
+    let (Ok(locked), Ok(named)) = (locked, named) else { return Err(LockError::Taken) };
+    if (locked.dev(), locked.ino()) != (named.dev(), named.ino()) {
+        return Err(LockError::Taken);
+    }
+    let itself = File::open(directory).map_err(LockError::Io)?;
+    match flock(&itself) {
+        Err(LockError::Taken) => Err(LockError::Taken),
+        // A file system that locks no directories has the file.
+        Ok(()) | Err(LockError::Io(_)) => {
+            Ok(DirectoryLock { files: (file, itself), made: made.then_some(path) })
         }
-        _ => Err(LockError::Taken),
+    }
+}
+
+fn flock(file: &File) -> Result<(), LockError> {
+    match rustix::fs::flock(file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(()),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(LockError::Taken),
+        Err(error) => Err(LockError::Io(error.into())),
     }
 }
 
@@ -99,11 +110,16 @@ pub fn lock_existing(directory: &Path) -> Result<DirectoryLock, LockError> {
     }
 }
 
+/// Opens it, without waiting for whoever may write to what is no file at all.
+fn open_small(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)
+}
+
 /// The id in `directory/node`, if there is one.
 pub fn read_node_id(directory: &Path) -> io::Result<Option<u64>> {
     let path = directory.join("node");
     let mut text = String::new();
-    match File::open(&path) {
+    match open_small(&path) {
         Ok(file) => file.take(64).read_to_string(&mut text)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
@@ -117,7 +133,7 @@ pub fn read_node_id(directory: &Path) -> io::Result<Option<u64>> {
 pub fn read_birthplace(directory: &Path) -> io::Result<Option<(u64, u16)>> {
     let path = directory.join("birthplace");
     let mut text = String::new();
-    match File::open(&path) {
+    match open_small(&path) {
         Ok(file) => file.take(64).read_to_string(&mut text)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
@@ -249,5 +265,23 @@ pub fn usage() -> Usage {
         cpu: cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9,
         resident: resident * size,
         anonymous: resident.saturating_sub(shared) * size,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_is_locked_once_and_given_back_as_it_was() {
+        let scratch = tempfile::tempdir().unwrap();
+        let lock = lock_directory(scratch.path()).unwrap();
+        assert!(matches!(lock_existing(scratch.path()), Err(LockError::Taken)));
+        std::fs::remove_file(scratch.path().join("lock")).unwrap();
+        assert!(matches!(lock_existing(scratch.path()), Err(LockError::Taken)), "the file is not all");
+        drop(lock);
+        std::fs::remove_file(scratch.path().join("lock")).unwrap();
+        lock_existing(scratch.path()).unwrap().undo();
+        assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0);
     }
 }
