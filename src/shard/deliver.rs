@@ -175,10 +175,8 @@ impl<'a, R: Runtime> Run<'a, R> {
         let Run { shard, key, site, .. } = *self;
         loop {
             match dispatch::take(shard, key, site) {
-                Take::Expired(job) => {
-                    let words = site.last_error.borrow().clone();
-                    settle::expired(shard, &job, &words);
-                }
+                // The site is reached now: what it once failed of is not what this message was told last.
+                Take::Expired(job) => settle::expired(shard, &job, ""),
                 Take::Job(job) => {
                     let under_way = UnderWay { shard: shard.clone(), site, job, settled: Cell::new(false) };
                     // More work than hands: one more connection, if the limits let it.

@@ -84,7 +84,7 @@ struct Survey {
 }
 
 /// Where a record of a message lies: sequence number of its segment and offset.
-type Spot = (u32, u32);
+pub(in crate::spool) type Spot = (u32, u32);
 
 impl Found {
     /// Where this segment validly ends by the header of the next one that there is. A header that names an older predecessor
@@ -119,7 +119,9 @@ pub(in crate::spool) struct Fold<'a, F> {
     /// Where messages lie now that moved, by where they were born.
     moved: HashMap<Spot, Spot>,
     replies: Replies,
-    found_damage: Vec<Damage>,
+    /// Births that outcomes name as deferred and no record tells of, in damaged segments: which of their recipients.
+    pub(in crate::spool) ghosts: BTreeMap<Spot, BTreeSet<u16>>,
+    pub(in crate::spool) found_damage: Vec<Damage>,
     pub(in crate::spool) quarantined: Vec<u16>,
     torn: u32,
     torn_messages: Vec<MessageId>,
@@ -137,6 +139,7 @@ pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, Refusal> {
         segments: BTreeMap::new(),
         moved: HashMap::new(),
         replies: Replies::default(),
+        ghosts: BTreeMap::new(),
         found_damage: Vec::new(),
         quarantined: Vec::new(),
         torn: 0,
@@ -157,6 +160,7 @@ pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, Refusal> {
     let gap = if fold.quarantined.is_empty() { 0 } else { UNREADABLE_GAP };
     lane.next_sequence = u32::saturating_add(highest, 1 + gap);
     lane.last = last;
+    fold.name_ghosts();
     fold.finish(&mut lane);
     // What is kept aside takes no room from the mail: else a few damaged files would stop a bounded lane for ever.
     let aside = lane.slots.iter().filter(|slot| slot.state == State::Quarantined).count();
@@ -234,6 +238,11 @@ impl<F: Files> Fold<'_, F> {
                 }
             }
         }
+    }
+
+    /// The file of a segment.
+    pub(in crate::spool) fn slot_of(&self, sequence: u32) -> Option<u16> {
+        self.segments.get(&sequence).map(|segment| segment.slot)
     }
 
     /// Damage is never passed over in silence.
@@ -453,6 +462,8 @@ impl<F: Files> Fold<'_, F> {
         let Some(segment) = self.segments.get_mut(&about) else { return Some(()) };
         if let Some(entry) = segment.messages.get_mut(&offset) {
             entry.apply(first, count, &fate, &mut self.replies);
+        } else if self.quarantined.contains(&segment.slot) {
+            self.haunt(birth, first, count, &fate);
         }
         if about != sequence {
             self.segments.entry(sequence).or_default().about.insert(about);

@@ -4,8 +4,8 @@ use memchr::memmem::Finder;
 
 use crate::limits;
 use crate::spool::MessageId;
-use crate::spool::fold::{Files, Fold, Found, Refusal};
-use crate::spool::record::{self, Kind, MessageView};
+use crate::spool::fold::{Files, Fold, Found, Refusal, Spot};
+use crate::spool::record::{self, Fate, Kind, MessageView};
 use crate::spool::segment::{MARK, Mark};
 use crate::spool::survey::read_patchy;
 
@@ -95,6 +95,32 @@ impl<F: Files> Fold<'_, F> {
             view.map_or(MessageId { lane, sequence, offset }, |view| view.id)
         };
         messages.map(id).collect()
+    }
+
+    /// An outcome of a message whose record is not there, though its segment is.
+    pub(in crate::spool) fn haunt(&mut self, birth: Spot, first: u16, count: u16, fate: &Fate) {
+        let recipients = first..first.saturating_add(count.min(limits::RECIPIENTS_MAX as u16));
+        let deferred = self.ghosts.entry(birth).or_default();
+        match fate {
+            Fate::Deferred { .. } => deferred.extend(recipients),
+            _ => deferred.retain(|recipient| !recipients.contains(recipient)),
+        }
+    }
+
+    /// Names the messages that only their outcomes still know of.
+    pub(in crate::spool) fn name_ghosts(&mut self) {
+        let lane = self.shape.birthplace.lane;
+        let live = std::mem::take(&mut self.ghosts).into_iter().filter(|(_, deferred)| !deferred.is_empty());
+        for ((sequence, offset), deferred) in live {
+            let id = MessageId { lane, sequence, offset };
+            let known = self.found_damage.iter().any(|damage| damage.message == Some(id));
+            let Some(slot) = self.slot_of(sequence).filter(|_| !known) else { continue };
+            let count = deferred.len();
+            let what = format!(
+                "message {id} was deferred ({count} of its recipients) and its record is gone: it cannot be delivered"
+            );
+            self.damage(slot, offset.into(), Some(id), what);
+        }
     }
 
     fn damaged_record(&mut self, found: &Found, bytes: &[u8], offset: u32) {

@@ -69,6 +69,32 @@ fn a_segment_is_read_without_its_header() {
     }
 }
 
+/// Of a message whose record is gone its outcomes may still tell: deferred, it is named; delivered, nothing is lost.
+#[test]
+fn a_message_is_named_by_its_outcomes() {
+    let mut bench = Bench::new();
+    let mut places = Vec::new();
+    for number in 0..3 {
+        let key = bench.store(message("a@x.example", 2, vec![number; 5_000]));
+        places.push((bench.last, bench.lane.id(key).unwrap(), key));
+    }
+    let deferred = || Fate::Deferred { attempts: 1, next: 50, reply: "451 later".into() };
+    for (_, _, key) in &places[..2] {
+        bench.settle(*key, 0, 2, deferred());
+    }
+    bench.commit();
+    bench.settle(places[1].2, 0, 2, Fate::Delivered);
+    bench.commit();
+    for ((slot, offset, _), ..) in &places {
+        bench.disk.write(*slot, *offset, &[0xAA; 4096]);
+    }
+    let named = |damage: &[fold::Damage]| damage.iter().filter_map(|one| one.message).collect::<Vec<_>>();
+    let folded = bench.refold();
+    assert_eq!((named(&folded.damage), folded.lane.messages()), (vec![places[0].1], 0));
+    let report = bench.verify();
+    assert!(report.rot.iter().any(|rot| rot.message == Some(places[0].1)), "{report:?}");
+}
+
 /// A number that another segment has, or none at all: the messages are named, and none is sent twice.
 #[test]
 fn a_segment_of_unknown_number_is_named() {
