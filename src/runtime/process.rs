@@ -38,7 +38,11 @@ pub enum LockError {
 pub fn lock_directory(directory: &Path) -> Result<DirectoryLock, LockError> {
     make_directory(directory).map_err(LockError::Io)?;
     let path = directory.join("lock");
-    let (file, made) = open_lock(&path).map_err(LockError::Io)?;
+    let (file, made) = open_lock(&path).map_err(|error| match error.kind() {
+        // Removed between two looks, by a process that had it a moment ago.
+        io::ErrorKind::NotFound => LockError::Taken,
+        _ => LockError::Io(error),
+    })?;
     flock(&file)?;
     // Whoever removed the file between these two steps had the lock; the next process would lock another file of that name.
     let (locked, named) = (file.metadata(), std::fs::metadata(&path));
@@ -68,7 +72,7 @@ fn flock(file: &File) -> Result<(), LockError> {
 fn open_lock(path: &Path) -> io::Result<(File, bool)> {
     match OpenOptions::new().create_new(true).write(true).open(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            OpenOptions::new().write(true).open(path).map(|file| (file, false))
+            OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(path).map(|file| (file, false))
         }
         made => made.map(|file| (file, true)),
     }

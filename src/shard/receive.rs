@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::config::Network;
 use crate::limits;
 use crate::policy::relay;
-use crate::runtime::{Runtime, Stream};
+use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::shard::persist::Persisted;
 use crate::shard::upload::Upload;
@@ -55,7 +55,7 @@ pub async fn receive<R: Runtime>(shard: Rc<Shard<R>>, stream: R::Stream, peer: S
         } else {
             visit.session.timed_out(&mut visit.out);
         }
-        let _ = visit.wire.stream().try_send(&[io::IoSlice::new(&visit.out)]);
+        visit.wire.send_last(&visit.out);
     }
     visit.wire.close();
     drop(open);

@@ -39,6 +39,8 @@ use crate::spool::{Location, MessageId};
 
 /// How long a start waits for its first segments to be zero-written.
 const SEGMENTS_MAX_WAIT: Duration = Duration::from_secs(10);
+/// Messages found at start that go to their queues before other tasks have a turn.
+const REPLAYED_AT_ONCE: usize = 128;
 
 /// What a shard is given.
 #[derive(Clone)]
@@ -158,7 +160,7 @@ async fn replay<R: Runtime>(shard: Rc<Shard<R>>, keeper: Rc<Keeper<R>>) {
         .entries()
         .map(|(key, entry)| (key, Location { lane, slot: entry.slot, offset: entry.offset }))
         .collect();
-    for some in found.chunks(limits::INBOX_BATCH) {
+    for some in found.chunks(REPLAYED_AT_ONCE) {
         for (key, location) in some {
             let read = Source::read_now(&shard, shard.mesh.places(lane).now(*key, *location));
             match read.as_ref().map_err(|error| error.to_string()).and_then(|source| {
@@ -177,7 +179,11 @@ async fn replay<R: Runtime>(shard: Rc<Shard<R>>, keeper: Rc<Keeper<R>>) {
         }
         shard.runtime.yield_now().await;
         // The spool holds it in less room than a queue on the way to another shard that is busy with the same.
-        while shard.backlog.borrow().len() >= limits::HANDOFF_INBOX && !shard.draining.get() {
+        while shard.backlog.borrow().len() >= limits::HANDOFF_INBOX {
+            if shard.draining.get() {
+                // The next start finds it again.
+                return;
+            }
             shard.timers.sleep_until(shard.runtime.now() + Duration::from_millis(1)).await;
         }
     }

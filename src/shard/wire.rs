@@ -44,13 +44,20 @@ impl From<io::Error> for WireError {
 pub struct Wire<R: Runtime> {
     stream: R::Stream,
     tls: Option<Box<rustls::Connection>>,
+    /// The peer said the end of TLS; its own end may never come.
+    ended: bool,
     deadline: Deadline,
+    /// Times in a row that something was there at once.
+    streak: u32,
 }
+
+/// After so many receives without a wait the other tasks have a turn: a peer must not have the shard to itself.
+const STREAK_MAX: u32 = 16;
 
 impl<R: Runtime> Wire<R> {
     /// A plain connection without a deadline yet.
     pub fn new(stream: R::Stream, timers: &Timers) -> Wire<R> {
-        Wire { stream, tls: None, deadline: timers.deadline() }
+        Wire { stream, tls: None, ended: false, deadline: timers.deadline(), streak: 0 }
     }
 
     /// Every wait from now on ends `span` after the last tick.
@@ -78,7 +85,8 @@ impl<R: Runtime> Wire<R> {
     pub fn try_recv(&mut self, buffer: &mut [u8]) -> Result<usize, WireError> {
         match &mut self.tls {
             None => Ok(self.stream.try_recv(buffer)?),
-            Some(tls) => CIPHERTEXT.with_borrow_mut(|scratch| recv_tls(tls, &self.stream, scratch, buffer)),
+            Some(tls) => CIPHERTEXT
+                .with_borrow_mut(|scratch| recv_tls(tls, &self.stream, &mut self.ended, scratch, buffer)),
         }
     }
 
@@ -88,16 +96,24 @@ impl<R: Runtime> Wire<R> {
         if self.tls.as_ref().is_some_and(|tls| tls.wants_write()) {
             self.flush_tls().await?;
         }
-        // What came with the last record of a handshake is decrypted already, and no edge will tell of it.
+        // What came with the last record of a handshake is decrypted already, and no edge will tell of it; nor of what was wrong
+        // behind the last bytes that were good, nor of an end that came with them.
         if let Some(tls) = &mut self.tls
-            && tls.process_new_packets().is_ok_and(|state| state.plaintext_bytes_to_read() > 0)
+            && tls
+                .process_new_packets()
+                .map_or(true, |state| state.plaintext_bytes_to_read() > 0 || self.ended)
         {
             return Ok(());
         }
         poll_fn(|context| {
             if self.stream.poll_readable(context).is_ready() {
-                return Poll::Ready(Ok(()));
+                self.streak += 1;
+                if self.streak <= STREAK_MAX {
+                    return Poll::Ready(Ok(()));
+                }
+                context.waker().wake_by_ref();
             }
+            self.streak = 0;
             self.deadline.poll_passed(context).map(|()| Err(WireError::TimedOut))
         })
         .await
@@ -107,7 +123,8 @@ impl<R: Runtime> Wire<R> {
     pub fn poll_disturbed(&self, context: &mut Context<'_>) -> Poll<()> {
         // Both are polled, so that either wakes.
         let passed = self.deadline.poll_passed(context).is_ready();
-        if self.stream.poll_readable(context).is_ready() || passed { Poll::Ready(()) } else { Poll::Pending }
+        let came = self.stream.poll_readable(context).is_ready();
+        if came || passed || self.ended { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// Waits until the stream takes bytes or its connection attempt ended.
@@ -203,6 +220,15 @@ impl<R: Runtime> Wire<R> {
         format!("{version} {}", suite.unwrap_or("unknown"))
     }
 
+    /// Sends what the socket takes at once of a few last words.
+    pub fn send_last(&mut self, words: &[u8]) {
+        match &mut self.tls {
+            None => drop(self.stream.try_send(&[IoSlice::new(words)])),
+            // What ends TLS follows at once, and takes them along.
+            Some(tls) => drop(tls.writer().write_all(words)),
+        }
+    }
+
     /// Says goodbye on the TLS layer and closes the sending side.
     pub fn close(&mut self) {
         if let Some(tls) = &mut self.tls {
@@ -224,12 +250,17 @@ thread_local! {
     static CIPHERTEXT: RefCell<Box<[u8]>> = RefCell::new(vec![0; CIPHERTEXT_SIZE].into_boxed_slice());
 }
 
+/// Ciphertext that may bring nothing but itself before the peer is taken for hostile.
+const BARREN_MAX: usize = 256 * 1024;
+
 fn recv_tls(
     tls: &mut rustls::Connection,
     stream: &impl Stream,
+    ended: &mut bool,
     scratch: &mut [u8],
     buffer: &mut [u8],
 ) -> Result<usize, WireError> {
+    let mut barren = 0;
     loop {
         match tls.reader().read(buffer) {
             Ok(received) => return Ok(received),
@@ -238,26 +269,42 @@ fn recv_tls(
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
             Err(error) => return Err(error.into()),
         }
-        let came = stream.try_recv(scratch)?;
-        if came == 0 {
-            return Ok(0);
-        }
+        let came = match stream.try_recv(scratch) {
+            Ok(0) => return Ok(0),
+            Ok(came) => came,
+            // What was wrong behind the last good bytes is said when these were taken.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Err(tls.process_new_packets().map_or_else(WireError::Tls, |_| error.into()));
+            }
+            Err(error) => return Err(error.into()),
+        };
         let (mut rest, mut filled) = (&scratch[..came], 0);
         while !rest.is_empty() {
             // Behind a close_notify nothing counts, and rustls takes nothing.
             if tls.read_tls(&mut rest)? == 0 {
                 break;
             }
-            if let Err(error) = tls.process_new_packets() {
-                // The alert that names the reason is owed to the peer; whether it arrives changes nothing.
-                let _ = tls.write_tls(&mut Outgoing(stream));
-                return Err(WireError::Tls(error));
-            }
+            let state = tls.process_new_packets();
             // At once: rustls takes no more while it holds more than a record.
             filled += tls.reader().read(&mut buffer[filled..]).unwrap_or(0);
+            match state {
+                Ok(state) => *ended |= state.peer_has_closed(),
+                Err(error) => {
+                    // The alert that names the reason is owed to the peer; whether it arrives changes nothing.
+                    let _ = tls.write_tls(&mut Outgoing(stream));
+                    return if filled > 0 { Ok(filled) } else { Err(WireError::Tls(error)) };
+                }
+            }
         }
         if filled > 0 {
             return Ok(filled);
+        }
+        // Key updates and empty records without end would hold the shard.
+        barren += came;
+        if barren > BARREN_MAX {
+            return Err(WireError::Tls(rustls::Error::General(
+                "records without end and without data".into(),
+            )));
         }
     }
 }
@@ -283,5 +330,141 @@ impl<S: Stream> Write for Outgoing<'_, S> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::collections::VecDeque;
+    use std::net::SocketAddr;
+
+    use super::*;
+    use crate::policy::tls::Client;
+
+    /// What a peer sent, received in pieces of so many bytes.
+    struct Sent(RefCell<VecDeque<u8>>, Cell<usize>);
+
+    impl Stream for Sent {
+        fn try_recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
+            let mut bytes = self.0.borrow_mut();
+            let count = bytes.len().min(buffer.len()).min(self.1.get());
+            if count == 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            bytes.drain(..count).zip(buffer).for_each(|(byte, place)| *place = byte);
+            Ok(count)
+        }
+        fn try_send(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+            Ok(parts.iter().map(|part| part.len()).sum())
+        }
+        fn poll_readable(&self, _: &mut Context<'_>) -> Poll<()> {
+            Poll::Ready(())
+        }
+        fn poll_writable(&self, _: &mut Context<'_>) -> Poll<()> {
+            Poll::Ready(())
+        }
+        fn take_error(&self) -> io::Result<()> {
+            Ok(())
+        }
+        fn shutdown(&self, _: Shutdown) -> io::Result<()> {
+            Ok(())
+        }
+        fn local_address(&self) -> io::Result<SocketAddr> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+    }
+
+    /// A client and a server that have shaken hands.
+    fn pair() -> (rustls::Connection, rustls::Connection) {
+        let made = rcgen::generate_simple_self_signed(["mx.example".to_owned()]).unwrap();
+        let scratch = tempfile::tempdir().unwrap();
+        let (certificate, key) = (scratch.path().join("chain.pem"), scratch.path().join("key.pem"));
+        std::fs::write(&certificate, made.cert.pem()).unwrap();
+        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        let files = crate::config::TlsFiles { certificate, key };
+        let config = crate::policy::tls::server(&files).unwrap();
+        let mut server = rustls::Connection::from(rustls::ServerConnection::new(config).unwrap());
+        let mut client = Client::new().unwrap().connection("mx.example").unwrap();
+        for _ in 0..4 {
+            for (from, to) in [(0, 1), (1, 0)] {
+                let mut bytes = Vec::new();
+                let mut both = [&mut client, &mut server];
+                while both[from].wants_write() {
+                    both[from].write_tls(&mut bytes).unwrap();
+                }
+                let mut rest = &bytes[..];
+                while !rest.is_empty() {
+                    both[to].read_tls(&mut rest).unwrap();
+                    both[to].process_new_packets().unwrap();
+                }
+            }
+        }
+        assert!(!client.is_handshaking() && !server.is_handshaking());
+        (client, server)
+    }
+
+    fn ciphertext(client: &mut rustls::Connection, text: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for piece in text.chunks(30_000) {
+            client.writer().write_all(piece).unwrap();
+            while client.wants_write() {
+                client.write_tls(&mut bytes).unwrap();
+            }
+        }
+        bytes
+    }
+
+    /// All that comes, and how it ended: true is the end, false that no more is there now.
+    fn receive(
+        server: &mut rustls::Connection,
+        bytes: &[u8],
+        step: usize,
+    ) -> (Vec<u8>, bool, Result<bool, WireError>) {
+        let sent = Sent(RefCell::new(bytes.iter().copied().collect()), Cell::new(step));
+        let (mut scratch, mut buffer) = (vec![0; CIPHERTEXT_SIZE], vec![0; limits::SCRATCH]);
+        let (mut text, mut ended) = (Vec::new(), false);
+        loop {
+            match recv_tls(server, &sent, &mut ended, &mut scratch, &mut buffer) {
+                Ok(0) => return (text, ended, Ok(true)),
+                Ok(count) => text.extend_from_slice(&buffer[..count]),
+                Err(WireError::Lost(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return (text, ended, Ok(false));
+                }
+                Err(error) => return (text, ended, Err(error)),
+            }
+        }
+    }
+
+    #[test]
+    fn records_come_whole_however_they_are_cut() {
+        let text: Vec<u8> = (0..200_000u32).map(|number| (number % 251) as u8).collect();
+        for step in [1, 5, 4096, 16_406, CIPHERTEXT_SIZE, usize::MAX] {
+            let (mut client, mut server) = pair();
+            let bytes = ciphertext(&mut client, &text);
+            let (came, ended, end) = receive(&mut server, &bytes, step);
+            assert!(came == text && !ended && matches!(end, Ok(false)), "{step}");
+        }
+    }
+
+    #[test]
+    fn an_end_behind_the_last_bytes_is_noticed() {
+        let (mut client, mut server) = pair();
+        let mut bytes = ciphertext(&mut client, b"QUIT\r\n");
+        client.send_close_notify();
+        client.write_tls(&mut bytes).unwrap();
+        bytes.extend_from_slice(b"what follows is nobody's");
+        let (came, ended, end) = receive(&mut server, &bytes, usize::MAX);
+        assert!(came == b"QUIT\r\n" && ended && matches!(end, Ok(true)), "{end:?}");
+    }
+
+    #[test]
+    fn what_was_sound_before_an_error_comes_first() {
+        let (mut client, mut server) = pair();
+        let mut bytes = ciphertext(&mut client, b"250 queued\r\n");
+        bytes.extend_from_slice(&[23, 3, 3, 0, 40]);
+        bytes.extend_from_slice(&[7; 40]);
+        let (came, _, end) = receive(&mut server, &bytes, usize::MAX);
+        assert!(came == b"250 queued\r\n" && matches!(end, Err(WireError::Tls(_))), "{end:?}");
     }
 }

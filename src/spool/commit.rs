@@ -23,6 +23,16 @@ impl<F: Files> Fold<'_, F> {
         Mark::read(&mark, found.header.salt, offset)
     }
 
+    /// Whether a commit of this life was begun there: its mark stands, or its first record.
+    pub(in crate::spool) fn has_traces(&self, found: &Found, offset: u64) -> bool {
+        let record = offset + MARK as u64;
+        self.mark(found, offset).is_some()
+            || self
+                .files
+                .read(found.slot, record, record::HEADER)
+                .is_ok_and(|bytes| record::stands_at(&bytes, found.header.salt, record))
+    }
+
     /// The next valid mark from `from` on.
     pub(in crate::spool) fn next_mark(&self, found: &Found, from: u64, end: u64) -> Option<u64> {
         const STRIDE: u64 = 1 << 20;

@@ -169,7 +169,7 @@ pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, Refusal> {
     if let (Some(tail), Some(last)) = (tail, found.last()) {
         clean = fold.mark(last, u64::from(tail.from)).is_some_and(|mark| mark.clean);
         // A commit that does not count: the next header will say so.
-        lane.loose = fold.mark(last, u64::from(tail.to)).map(|_| last.header.sequence);
+        lane.loose = fold.has_traces(last, u64::from(tail.to)).then_some(last.header.sequence);
     }
     Ok(Folded {
         lane,
@@ -245,6 +245,12 @@ impl<F: Files> Fold<'_, F> {
         self.segments.get(&sequence).map(|segment| segment.slot)
     }
 
+    /// Whether a message that should lie there was neither found nor moved away.
+    pub(in crate::spool) fn is_gone(&self, (sequence, offset): Spot) -> bool {
+        let is_there = |of: &Remains| of.messages.contains_key(&offset) || of.left.contains(&offset);
+        self.segments.get(&sequence).is_some_and(|segment| !is_there(segment))
+    }
+
     /// Damage is never passed over in silence.
     pub(in crate::spool) fn damage(
         &mut self,
@@ -268,10 +274,10 @@ impl<F: Files> Fold<'_, F> {
             // A header that was lost and found out states nothing.
             let next = found[place + 1..].iter().find(|next| next.header.predecessor != UNKNOWN);
             let end = next.and_then(|next| segment.stated_end(&next.header));
-            // A commit that failed left its mark behind the valid end. Or the header is lost, and the next one may be all that
+            // A commit that failed left its traces behind the valid end. Or the header is lost, and the next one may be all that
             // tells its number.
             if let Some(end) = end
-                && (segment.header.predecessor == UNKNOWN || self.mark(segment, u64::from(end)).is_some())
+                && (segment.header.predecessor == UNKNOWN || self.has_traces(segment, u64::from(end)))
             {
                 // Each later header that says so: any one of them may stand in memory only.
                 let own = segment.header.sequence;
@@ -312,9 +318,10 @@ impl<F: Files> Fold<'_, F> {
                 }
                 Err(why) => {
                     // A later mark says that all of this was synced, and so does the next segment's header, up to the end it states.
-                    // If that segment was recycled, no commit had failed here, or it would have been kept: so a mark without its
-                    // records is rot too.
-                    let vouched = stated || (sealed && why.is_some());
+                    // If that segment was recycled, no commit had failed here, or it would have been kept: so traces of a commit
+                    // are rot too.
+                    let was_there = why.is_some() || self.has_traces(found, at);
+                    let vouched = stated || (sealed && was_there);
                     let proof = self.next_mark(found, at + limits::BLOCK, end).or(vouched.then_some(end));
                     if why.is_none()
                         && let Ok(mark) = self.files.read(found.slot, at, MARK)
@@ -332,10 +339,9 @@ impl<F: Files> Fold<'_, F> {
                                 format!("cannot be read at {at}: {error}; some mail there may be lost");
                             self.damage(found.slot, at, None, words);
                             self.quarantined.push(found.slot);
-                        } else {
-                            // Where the mark is gone too, its records may still tell that there was one.
+                        } else if was_there {
+                            self.torn += 1;
                             let names = self.torn_names(found, at, end);
-                            self.torn += u32::from(why.is_some() || !names.is_empty());
                             self.torn_messages.extend(names);
                         }
                         break;
@@ -440,6 +446,7 @@ impl<F: Files> Fold<'_, F> {
             // The record it was moved from does not count any more. Where that one is gone and an older one is still found,
             // a census has it dead; this record brings it back.
             let (from, at) = self.moved.insert(birth, (sequence, offset)).unwrap_or(birth);
+            self.ghosts.remove(&birth);
             if let Some(old) = self.segments.get_mut(&from) {
                 old.left.push(at);
                 if let Some(mut entry) = old.messages.remove(&at) {
@@ -494,6 +501,9 @@ impl<F: Files> Fold<'_, F> {
                 None if partial => {}
                 None => entry.replace(&[], &mut self.replies),
             }
+        }
+        if self.quarantined.contains(&segment.slot) {
+            self.count_ghosts(about, &listed, partial);
         }
         for other in self.segments.values_mut() {
             other.about.remove(&about);

@@ -1,5 +1,7 @@
 //! Rot in what was synced: how the fold gets out of a damaged commit what is whole.
 
+use std::collections::{HashMap, HashSet};
+
 use memchr::memmem::Finder;
 
 use crate::limits;
@@ -11,6 +13,8 @@ use crate::spool::survey::read_patchy;
 
 /// Bytes without a mark that are searched at one time.
 const STRIDE: u64 = limits::COMMIT_BYTES_MAX as u64;
+/// Messages without a record that are kept in mind.
+const GHOSTS_MAX: usize = 10_000;
 
 impl<F: Files> Fold<'_, F> {
     /// Rot in the commit at `at`, which was synced: what is whole of it counts, what is not is named. Returns where to go on,
@@ -100,24 +104,53 @@ impl<F: Files> Fold<'_, F> {
     /// An outcome of a message whose record is not there, though its segment is.
     pub(in crate::spool) fn haunt(&mut self, birth: Spot, first: u16, count: u16, fate: &Fate) {
         let recipients = first..first.saturating_add(count.min(limits::RECIPIENTS_MAX as u16));
-        let deferred = self.ghosts.entry(birth).or_default();
-        match fate {
-            Fate::Deferred { .. } => deferred.extend(recipients),
-            _ => deferred.retain(|recipient| !recipients.contains(recipient)),
+        if !matches!(fate, Fate::Deferred { .. }) {
+            if let Some(live) = self.ghosts.get_mut(&birth) {
+                live.retain(|recipient| !recipients.contains(recipient));
+            }
+        } else if self.ghosts.len() < GHOSTS_MAX || self.ghosts.contains_key(&birth) {
+            self.ghosts.entry(birth).or_default().extend(recipients);
+        }
+    }
+
+    /// A census of a damaged segment says better than the outcomes before it what of it is live.
+    pub(in crate::spool) fn count_ghosts(
+        &mut self,
+        about: u32,
+        listed: &HashMap<u32, Vec<(u16, u16, Fate)>>,
+        partial: bool,
+    ) {
+        let before: Vec<Spot> =
+            self.ghosts.range((about, 0)..=(about, u32::MAX)).map(|(spot, _)| *spot).collect();
+        for spot in before {
+            if !partial || listed.contains_key(&spot.1) {
+                self.ghosts.remove(&spot);
+            }
+        }
+        for (offset, ranges) in listed.iter().filter(|(_, ranges)| !ranges.is_empty()) {
+            let live = ranges.iter().flat_map(|(first, count, _)| *first..first.saturating_add(*count));
+            if self.ghosts.len() < GHOSTS_MAX && self.is_gone((about, *offset)) {
+                self.ghosts.insert((about, *offset), live.take(limits::RECIPIENTS_MAX).collect());
+            }
         }
     }
 
     /// Names the messages that only their outcomes still know of.
     pub(in crate::spool) fn name_ghosts(&mut self) {
         let lane = self.shape.birthplace.lane;
-        let live = std::mem::take(&mut self.ghosts).into_iter().filter(|(_, deferred)| !deferred.is_empty());
-        for ((sequence, offset), deferred) in live {
+        let named: HashSet<MessageId> =
+            self.found_damage.iter().filter_map(|damage| damage.message).collect();
+        let full = self.ghosts.len() >= GHOSTS_MAX;
+        for ((sequence, offset), live) in std::mem::take(&mut self.ghosts) {
             let id = MessageId { lane, sequence, offset };
-            let known = self.found_damage.iter().any(|damage| damage.message == Some(id));
-            let Some(slot) = self.slot_of(sequence).filter(|_| !known) else { continue };
-            let count = deferred.len();
+            let Some(slot) = self.slot_of(sequence) else { continue };
+            if live.is_empty() || named.contains(&id) {
+                continue;
+            }
+            let count = live.len();
+            let more = if full { "; there may be more like it than are counted" } else { "" };
             let what = format!(
-                "message {id} was deferred ({count} of its recipients) and its record is gone: it cannot be delivered"
+                "message {id} had {count} recipients left and its record is gone: it cannot be delivered{more}"
             );
             self.damage(slot, offset.into(), Some(id), what);
         }

@@ -201,12 +201,7 @@ def tls_both_ways_and_accounts():
             client.login("news", "secret")
             body = TEXT + b"abc\r\n" * 100000
             client.sendmail("a@b.example", ["c@d.example"], body)
-            # The end of TLS comes in one piece with the last command.
-            client.sock.sendall(b"QUIT\r\n")
-            try:
-                client.sock.unwrap()
-            except OSError:
-                pass
+            client.quit()
             sink.wait(1)
             assert sink.taken[0].without_trace() == body
             assert sink.taken[0].protected == protected

@@ -189,3 +189,37 @@ fn what_was_torn_stays_void_while_its_segment_lives() {
     assert!(folded.damage.is_empty(), "{:?}", folded.damage);
     assert_eq!(folded.lane.messages(), 1);
 }
+
+/// The segment behind it is gone, and would not be if a commit had failed there: what is left of the last one was acknowledged.
+#[test]
+fn rot_in_the_last_mark_of_a_sealed_segment_loses_nothing() {
+    let mut bench = Bench::new();
+    let (mut kept, mut lost) = (0, (0, 0, 0));
+    bench.store(message("first@x.example", 1, b"1".to_vec()));
+    let home = bench.last.0;
+    loop {
+        let key = bench.store(message("a@x.example", 1, vec![0; 200_000]));
+        if bench.last.0 != home {
+            break;
+        }
+        bench.settle(key, 0, 1, Fate::Delivered);
+        bench.commit();
+        bench.store(message("kept@x.example", 1, vec![1; 500]));
+        (kept, lost) = (kept + 1, bench.last);
+    }
+    assert_eq!(lost.0, home);
+    for _ in 0..3 {
+        let keys: Vec<_> = bench.lane.entries().filter(|(_, entry)| entry.slot != home).collect();
+        let keys: Vec<_> = keys.into_iter().map(|(key, _)| key).collect();
+        keys.into_iter().for_each(|key| bench.settle(key, 0, 1, Fate::Delivered));
+        fill(&mut bench);
+    }
+    let sealed = bench.refold();
+    assert!(sealed.damage.is_empty() && sealed.torn == 0);
+    let live = sealed.lane.messages();
+    assert!(live > kept);
+    bench.disk.write(lost.0, lost.1, &[0; 48]);
+    let folded = bench.refold();
+    assert_eq!((folded.lane.messages(), folded.torn), (live, 0), "{:?}", folded.damage);
+    assert!(!folded.damage.is_empty());
+}

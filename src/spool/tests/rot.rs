@@ -379,3 +379,31 @@ fn a_damaged_segment_does_not_hold_all_later_ones() {
     assert_eq!(folded.damage.len(), 0, "{:?}", folded.damage);
     assert_eq!(folded.lane.messages(), 4, "and the second one is there again");
 }
+
+/// A census says it too, when the outcomes before it are gone: what it lists is missed, what it does not list is not.
+#[test]
+fn a_message_is_named_by_a_census() {
+    let mut bench = Bench::new();
+    let keys = [1, 2].map(|number| bench.store(message("a@x.example", 2, vec![number; 5_000])));
+    let ids = keys.map(|key| bench.lane.id(key).unwrap());
+    let home = bench.last.0;
+    let mut settled = false;
+    for round in 0..40 {
+        let key = bench.store(message("b@x.example", 1, vec![9; 900_000]));
+        bench.settle(key, 0, 1, Fate::Delivered);
+        if bench.last.0 != home && !settled {
+            let later = Fate::Deferred { attempts: 1, next: round, reply: "451 later".into() };
+            keys.iter().for_each(|key| bench.settle(*key, 0, 2, later.clone()));
+            bench.commit();
+            bench.settle(keys[1], 0, 2, Fate::Delivered);
+            settled = true;
+        }
+        bench.commit();
+    }
+    let home_header = Header::decode(&bench.disk.read(home, 0, 4096).unwrap()).unwrap();
+    assert_eq!(bench.lane.entry(keys[0]).map(|entry| entry.slot), Some(home), "{home_header:?}");
+    let (at, length) = (4096, 3 * 4096);
+    bench.disk.write(home, at, &vec![0xAA; length]);
+    let named: Vec<_> = bench.refold().damage.iter().filter_map(|one| one.message).collect();
+    assert_eq!(named, [ids[0]]);
+}
