@@ -389,7 +389,7 @@ mod tests {
         for _ in 0..4 {
             for (from, to) in [(0, 1), (1, 0)] {
                 let mut bytes = Vec::new();
-                let mut both = [&mut client, &mut server];
+                let both = [&mut client, &mut server];
                 while both[from].wants_write() {
                     both[from].write_tls(&mut bytes).unwrap();
                 }
