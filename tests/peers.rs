@@ -42,6 +42,7 @@ stories!("stories.py", None;
     a_hop_that_is_down_at_first,
     connections_are_limited_over_the_node,
     tls_both_ways_and_accounts,
+    the_end_of_tls_behind_the_last_command,
     only_one_ending_ends_a_message,
     a_drain_finishes_what_is_under_way,
     mx_answers_of_a_real_name_server,

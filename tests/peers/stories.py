@@ -209,6 +209,58 @@ def tls_both_ways_and_accounts():
             relay.stop()
 
 
+def the_end_of_tls_behind_the_last_command():
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as directory:
+        certificate(directory)
+        listener = f'tls_certificate = "{directory}/chain.pem"\ntls_key = "{directory}/key.pem"\n'
+        sink = Sink()
+        relay = Relay(BINARY, sink, "", listener)
+        for last, answer in ((b"NOOP\r\n", b"250 "), (b"QUIT\r\n", b"221 ")):
+            client = socket.create_connection(("127.0.0.1", relay.port), timeout=20)
+            lines = client.makefile("rb")
+            lines.readline()
+            for command in (b"EHLO x", b"STARTTLS"):
+                client.sendall(command + b"\r\n")
+                while lines.readline()[3:4] == b"-":
+                    pass
+            trusting = ssl.create_default_context()
+            trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+            came, going = ssl.MemoryBIO(), ssl.MemoryBIO()
+            tls = trusting.wrap_bio(came, going, server_hostname="x")
+            shaken = False
+            while not shaken:
+                try:
+                    tls.do_handshake()
+                    shaken = True
+                except ssl.SSLWantReadError:
+                    pass
+                client.sendall(going.read())
+                if not shaken:
+                    came.write(client.recv(20000))
+            tls.write(last)
+            try:
+                tls.unwrap()
+            except ssl.SSLError:
+                pass
+            # One packet has both; the end of the connection itself never comes from here.
+            client.sendall(going.read())
+            said = b""
+            while piece := client.recv(20000):
+                said += piece
+            came.write(said)
+            text = b""
+            try:
+                while piece := tls.read(1000):
+                    text += piece
+            except ssl.SSLError:
+                pass
+            assert not text or text.startswith(answer), text
+            assert said, "it was not answered"
+        relay.stop()
+
+
 def only_one_ending_ends_a_message():
     sink = Sink()
     relay = Relay(BINARY, sink)
