@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam::channel::{Receiver, unbounded};
 
 use crate::config::{Config, Particulars, RuntimeChoice, value};
-use crate::control::{self, Control};
+use crate::control::{self, Control, Health};
 use crate::inspect;
 use crate::limits;
 use crate::observe::Instruments;
@@ -43,7 +42,7 @@ pub struct Node {
     mesh: Arc<Mesh>,
     threads: Vec<ShardThread>,
     control: Option<Control>,
-    draining: Arc<AtomicBool>,
+    health: Arc<Health>,
     watchdog: Option<Watchdog>,
     _lock: DirectoryLock,
 }
@@ -65,12 +64,12 @@ impl Node {
         let bells: Vec<_> = (0..shards).map(|_| Arc::new(Bell::new())).collect();
         let particulars = settings.particulars(shards);
         let mesh = Arc::new(Mesh::new(bells.clone(), deal(&particulars, &data_dir)));
-        let draining = Arc::new(AtomicBool::new(false));
+        let health = Arc::new(Health::default());
         let control = control::start(control::Setup {
             instruments: instruments.clone(),
             http: settings.control.http,
             log: settings.log.clone(),
-            draining: draining.clone(),
+            health: health.clone(),
             runtime: engine.name(),
         })?;
         let watchdog = engine.watch(&bells)?;
@@ -84,7 +83,7 @@ impl Node {
             mesh: mesh.clone(),
             threads: Vec::new(),
             control: Some(control),
-            draining,
+            health,
             watchdog,
             _lock: lock,
         };
@@ -115,6 +114,7 @@ impl Node {
             node.stop();
             return Err(problem);
         }
+        node.health.open();
         Ok(node)
     }
 
@@ -147,7 +147,7 @@ impl Node {
 
     /// Drains: no new mail, what is in flight ends within a bound, everything is committed. True if every shard ended well.
     pub fn stop(mut self) -> bool {
-        self.draining.store(true, Ordering::SeqCst);
+        self.health.drain();
         self.mesh.stop();
         let mut well = true;
         for thread in self.threads.drain(..) {

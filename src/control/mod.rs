@@ -7,7 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -19,6 +19,33 @@ use crate::observe::Instruments;
 /// How often the log is written and the order to stop is looked at.
 const ROUND: Duration = Duration::from_millis(100);
 
+/// Whether the node takes mail, for load balancers and supervisors: not yet, yes, no more.
+#[derive(Debug, Default)]
+pub struct Health(AtomicU8);
+
+const OPEN: u8 = 1;
+const DRAINING: u8 = 2;
+
+impl Health {
+    /// All listeners are open.
+    pub fn open(&self) {
+        self.0.store(OPEN, Ordering::SeqCst);
+    }
+
+    /// The node stops.
+    pub fn drain(&self) {
+        self.0.store(DRAINING, Ordering::SeqCst);
+    }
+
+    fn answer(&self) -> (StatusCode, &'static str) {
+        match self.0.load(Ordering::SeqCst) {
+            OPEN => (StatusCode::OK, "ok\n"),
+            DRAINING => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+            _ => (StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
+        }
+    }
+}
+
 /// What control is given.
 pub struct Setup {
     /// Instruments of each shard.
@@ -27,8 +54,8 @@ pub struct Setup {
     pub http: Option<SocketAddr>,
     /// The accounting log; None is standard output.
     pub log: Option<PathBuf>,
-    /// The node stops: health says so.
-    pub draining: Arc<AtomicBool>,
+    /// What `/healthz` says.
+    pub health: Arc<Health>,
     /// What the shards run on.
     pub runtime: &'static str,
 }
@@ -82,12 +109,12 @@ fn run(
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let instruments = setup.instruments;
-    let draining = setup.draining;
+    let health = setup.health;
     runtime.block_on(async {
         if let Some(listener) = listener {
             listener.set_nonblocking(true)?;
             let listener = tokio::net::TcpListener::from_std(listener)?;
-            let served = router(instruments.clone(), setup.runtime, draining);
+            let served = router(instruments.clone(), setup.runtime, health);
             tokio::spawn(async move { axum::serve(listener, served).await });
         }
         loop {
@@ -101,7 +128,7 @@ fn run(
     })
 }
 
-fn router(instruments: Vec<Arc<Instruments>>, runtime: &'static str, draining: Arc<AtomicBool>) -> Router {
+fn router(instruments: Vec<Arc<Instruments>>, runtime: &'static str, health: Arc<Health>) -> Router {
     let registry = Arc::new(metrics::registry(instruments, runtime));
     let metrics = move || {
         let registry = registry.clone();
@@ -114,10 +141,8 @@ fn router(instruments: Vec<Arc<Instruments>>, runtime: &'static str, draining: A
         }
     };
     let health = move || {
-        let draining = draining.load(Ordering::Relaxed);
-        async move {
-            if draining { (StatusCode::SERVICE_UNAVAILABLE, "draining\n") } else { (StatusCode::OK, "ok\n") }
-        }
+        let answer = health.answer();
+        async move { answer }
     };
     Router::new().route("/metrics", get(metrics)).route("/healthz", get(health))
 }
@@ -153,12 +178,12 @@ mod tests {
         );
         journal.record(&event);
         journal.flush();
-        let draining = Arc::new(AtomicBool::new(false));
+        let health = Arc::new(Health::default());
         let control = start(Setup {
             instruments,
             http: Some("127.0.0.1:0".parse().unwrap()),
             log: Some(path.clone()),
-            draining: draining.clone(),
+            health: health.clone(),
             runtime: "epoll",
         })
         .unwrap();
@@ -167,16 +192,13 @@ mod tests {
         assert!(metrics.contains("relevo_recipients_delivered_total{shard=\"1\"} 7\n"), "{metrics}");
         assert!(metrics.contains("relevo_runtime_info{name=\"epoll\"} 1\n"), "{metrics}");
         assert!(metrics.contains("relevo_process_resident_bytes"), "{metrics}");
+        assert!(fetch(address, "/healthz").starts_with("HTTP/1.1 503"), "nothing listens yet");
+        health.open();
         assert!(fetch(address, "/healthz").ends_with("ok\n"));
-        draining.store(true, Ordering::SeqCst);
+        health.drain();
         assert!(fetch(address, "/healthz").starts_with("HTTP/1.1 503"));
-        let taken = start(Setup {
-            instruments: Vec::new(),
-            http: Some(address),
-            log: None,
-            draining,
-            runtime: "none",
-        });
+        let taken =
+            start(Setup { instruments: Vec::new(), http: Some(address), log: None, health, runtime: "none" });
         assert!(taken.err().unwrap().contains("control.http"));
         control.stop();
         assert!(std::fs::read_to_string(path).unwrap().contains("\"event\":\"received\""));
