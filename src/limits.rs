@@ -81,6 +81,16 @@ pub const OUTCOME_CREDITS: usize = 4096;
 pub const OUTCOME_CREDITS_EACH: usize = 256;
 /// Handoffs waiting in one shard's inbox.
 pub const HANDOFF_INBOX: usize = 4096;
+/// Messages found at start that go to their queues before other tasks have a turn.
+pub const REPLAYED_AT_ONCE: usize = 128;
+/// Times in a row that a connection is received from without a wait before other tasks have a turn.
+pub const RECEIVES_AT_ONCE: u32 = 16;
+/// Bytes of ciphertext taken from a socket at once: two records and their frames.
+pub const CIPHERTEXT: usize = 33 * 1024;
+/// Bytes of ciphertext that may bring no data before the peer is taken for hostile.
+pub const BARREN_MAX: usize = 256 * 1024;
+/// Messages of damaged segments that are kept in mind at start though their records are gone.
+pub const GHOSTS_MAX: usize = 10_000;
 /// Letters taken from an inbox in one turn before other tasks run.
 pub const INBOX_BATCH: usize = 1024;
 /// Jobs of one home shard that another shard has on loan, at most: enough to keep it busy while the next loan is on its way.

@@ -39,8 +39,6 @@ use crate::spool::{Location, MessageId};
 
 /// How long a start waits for its first segments to be zero-written.
 const SEGMENTS_MAX_WAIT: Duration = Duration::from_secs(10);
-/// Messages found at start that go to their queues before other tasks have a turn.
-const REPLAYED_AT_ONCE: usize = 128;
 
 /// What a shard is given.
 #[derive(Clone)]
@@ -160,7 +158,7 @@ async fn replay<R: Runtime>(shard: Rc<Shard<R>>, keeper: Rc<Keeper<R>>) {
         .entries()
         .map(|(key, entry)| (key, Location { lane, slot: entry.slot, offset: entry.offset }))
         .collect();
-    for some in found.chunks(REPLAYED_AT_ONCE) {
+    for some in found.chunks(limits::REPLAYED_AT_ONCE) {
         for (key, location) in some {
             let read = Source::read_now(&shard, shard.mesh.places(lane).now(*key, *location));
             match read.as_ref().map_err(|error| error.to_string()).and_then(|source| {

@@ -51,9 +51,6 @@ pub struct Wire<R: Runtime> {
     streak: u32,
 }
 
-/// After so many receives without a wait the other tasks have a turn: a peer must not have the shard to itself.
-const STREAK_MAX: u32 = 16;
-
 impl<R: Runtime> Wire<R> {
     /// A plain connection without a deadline yet.
     pub fn new(stream: R::Stream, timers: &Timers) -> Wire<R> {
@@ -108,7 +105,8 @@ impl<R: Runtime> Wire<R> {
         poll_fn(|context| {
             if self.stream.poll_readable(context).is_ready() {
                 self.streak += 1;
-                if self.streak <= STREAK_MAX {
+                // A peer must not have the shard to itself.
+                if self.streak <= limits::RECEIVES_AT_ONCE {
                     return Poll::Ready(Ok(()));
                 }
                 context.waker().wake_by_ref();
@@ -239,19 +237,13 @@ impl<R: Runtime> Wire<R> {
     }
 }
 
-/// Bytes of ciphertext taken from a socket at once: two records and their frames.
-const CIPHERTEXT_SIZE: usize = 33 * 1024;
-
 // With what is left of a record that came in part before, it fits in the buffer it is decrypted into.
-const _: () = assert!(CIPHERTEXT_SIZE + 17 * 1024 <= limits::SCRATCH);
+const _: () = assert!(limits::CIPHERTEXT + 17 * 1024 <= limits::SCRATCH);
 
 thread_local! {
     /// Where it lies until rustls has taken it, a few kilobytes at a time: to ask the socket for these would be a system call each.
-    static CIPHERTEXT: RefCell<Box<[u8]>> = RefCell::new(vec![0; CIPHERTEXT_SIZE].into_boxed_slice());
+    static CIPHERTEXT: RefCell<Box<[u8]>> = RefCell::new(vec![0; limits::CIPHERTEXT].into_boxed_slice());
 }
-
-/// Ciphertext that may bring nothing but itself before the peer is taken for hostile.
-const BARREN_MAX: usize = 256 * 1024;
 
 fn recv_tls(
     tls: &mut rustls::Connection,
@@ -301,7 +293,7 @@ fn recv_tls(
         }
         // Key updates and empty records without end would hold the shard.
         barren += came;
-        if barren > BARREN_MAX {
+        if barren > limits::BARREN_MAX {
             return Err(WireError::Tls(rustls::Error::General(
                 "records without end and without data".into(),
             )));
@@ -422,7 +414,7 @@ mod tests {
         step: usize,
     ) -> (Vec<u8>, bool, Result<bool, WireError>) {
         let sent = Sent(RefCell::new(bytes.iter().copied().collect()), Cell::new(step));
-        let (mut scratch, mut buffer) = (vec![0; CIPHERTEXT_SIZE], vec![0; limits::SCRATCH]);
+        let (mut scratch, mut buffer) = (vec![0; limits::CIPHERTEXT], vec![0; limits::SCRATCH]);
         let (mut text, mut ended) = (Vec::new(), false);
         loop {
             match recv_tls(server, &sent, &mut ended, &mut scratch, &mut buffer) {
@@ -439,7 +431,7 @@ mod tests {
     #[test]
     fn records_come_whole_however_they_are_cut() {
         let text: Vec<u8> = (0..200_000u32).map(|number| (number % 251) as u8).collect();
-        for step in [1, 5, 4096, 16_406, CIPHERTEXT_SIZE, usize::MAX] {
+        for step in [1, 5, 4096, 16_406, limits::CIPHERTEXT, usize::MAX] {
             let (mut client, mut server) = pair();
             let bytes = ciphertext(&mut client, &text);
             let (came, ended, end) = receive(&mut server, &bytes, step);

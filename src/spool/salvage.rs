@@ -13,8 +13,6 @@ use crate::spool::survey::read_patchy;
 
 /// Bytes without a mark that are searched at one time.
 const STRIDE: u64 = limits::COMMIT_BYTES_MAX as u64;
-/// Messages without a record that are kept in mind.
-const GHOSTS_MAX: usize = 10_000;
 
 impl<F: Files> Fold<'_, F> {
     /// Rot in the commit at `at`, which was synced: what is whole of it counts, what is not is named. Returns where to go on,
@@ -108,7 +106,7 @@ impl<F: Files> Fold<'_, F> {
             if let Some(live) = self.ghosts.get_mut(&birth) {
                 live.retain(|recipient| !recipients.contains(recipient));
             }
-        } else if self.ghosts.len() < GHOSTS_MAX || self.ghosts.contains_key(&birth) {
+        } else if self.ghosts.len() < limits::GHOSTS_MAX || self.ghosts.contains_key(&birth) {
             self.ghosts.entry(birth).or_default().extend(recipients);
         }
     }
@@ -129,7 +127,7 @@ impl<F: Files> Fold<'_, F> {
         }
         for (offset, ranges) in listed.iter().filter(|(_, ranges)| !ranges.is_empty()) {
             let live = ranges.iter().flat_map(|(first, count, _)| *first..first.saturating_add(*count));
-            if self.ghosts.len() < GHOSTS_MAX && self.is_gone((about, *offset)) {
+            if self.ghosts.len() < limits::GHOSTS_MAX && self.is_gone((about, *offset)) {
                 self.ghosts.insert((about, *offset), live.take(limits::RECIPIENTS_MAX).collect());
             }
         }
@@ -140,7 +138,7 @@ impl<F: Files> Fold<'_, F> {
         let lane = self.shape.birthplace.lane;
         let named: HashSet<MessageId> =
             self.found_damage.iter().filter_map(|damage| damage.message).collect();
-        let full = self.ghosts.len() >= GHOSTS_MAX;
+        let full = self.ghosts.len() >= limits::GHOSTS_MAX;
         for ((sequence, offset), live) in std::mem::take(&mut self.ghosts) {
             let id = MessageId { lane, sequence, offset };
             let Some(slot) = self.slot_of(sequence) else { continue };

@@ -21,26 +21,32 @@ pub(super) fn findings(machine: &Machine) -> Vec<Finding> {
 /// Two threads of one core are not two cores: a shard on each may be slower than one on the core.
 fn cores(machine: &Machine) -> Finding {
     let (threads, cores) = (machine.processors().len(), machine.cores().len());
-    match (threads, cores) {
+    let found = match (threads, cores) {
         (0, _) => Finding::new("cores", Grade::Unknown, UNREADABLE),
         (threads, cores) if threads > cores => Finding::shown(
             "cores",
             format!("{cores}, with {threads} threads (SMT); `sweep` tries both counts"),
         ),
         (threads, _) => Finding::shown("cores", format!("{threads}, one thread each")),
-    }
+    };
+    found.wanting(
+        "a shard for each",
+        "Two threads of one core (SMT) share it: a shard on each may be slower than one shard on the core.",
+        "node.shards in the configuration; relevo-tune sweep --only shards says which count is faster",
+    )
 }
 
 fn nodes(machine: &Machine) -> Finding {
     let nodes = machine.read("/sys/devices/system/node/online").map(|text| numbers(&text).len());
-    match nodes {
+    let found = match nodes {
         None | Some(0 | 1) => Finding::shown("NUMA nodes", "1"),
-        Some(count) => Finding::new("NUMA nodes", Grade::Good, count.to_string()).wanting(
-            "",
-            "Shards on different nodes read each other's memory more slowly.",
-            "numactl --cpunodebind=0 --membind=0 relevo run …   (one relay a node, if one node is enough)",
-        ),
-    }
+        Some(count) => Finding::shown("NUMA nodes", count.to_string()),
+    };
+    found.wanting(
+        "1, or a relay on each",
+        "Shards on different nodes read each other's memory more slowly.",
+        "numactl --cpunodebind=0 --membind=0 relevo run …   (one relay a node, if one node is enough)",
+    )
 }
 
 fn governor(machine: &Machine) -> Finding {
@@ -50,11 +56,13 @@ fn governor(machine: &Machine) -> Finding {
     }
     governors.sort();
     governors.dedup();
-    if governors.is_empty() {
-        return Finding::shown("CPU governor", "none (virtual machine, or the firmware decides)");
-    }
-    let fine = governors.iter().all(|governor| governor == "performance" || governor == "schedutil");
-    Finding::new("CPU governor", grade(Some(fine)), governors.join(", ")).wanting(
+    let found = if governors.is_empty() {
+        Finding::shown("CPU governor", "none (virtual machine, or the firmware decides)")
+    } else {
+        let fine = governors.iter().all(|governor| governor == "performance" || governor == "schedutil");
+        Finding::new("CPU governor", grade(Some(fine)), governors.join(", "))
+    };
+    found.wanting(
         "performance",
         "Cores run slowly until they were busy for a while, which every burst of mail pays for.",
         "cpupower frequency-set -g performance",
