@@ -138,6 +138,8 @@ pub const INBOUND_CONNECTIONS_MAX: usize = 30_000;
 pub const INBOUND_CONNECTIONS_LIMIT: u64 = 1_000_000;
 /// See [`INBOUND_CONNECTIONS_LIMIT`].
 pub const OUTBOUND_CONNECTIONS_LIMIT: u64 = 100_000;
+/// Default connections of one client at one time: far more than a mail server opens, far fewer than would starve others.
+pub const CONNECTIONS_PER_CLIENT_DEFAULT: u64 = 100;
 /// Hosts of one MX answer tried for one delivery (RFC 5321 5.1 asks for at least two).
 pub const MX_HOSTS_MAX: usize = 10;
 /// Addresses tried for one delivery over all hosts.
@@ -176,6 +178,11 @@ pub const DNS_CNAME_MAX: usize = 12;
 pub const ACCOUNTING_CHUNK: usize = 64 * 1024;
 /// Such chunks waiting for the writer, per shard; more are dropped and counted, never waited for.
 pub const ACCOUNTING_QUEUE: usize = 64;
+
+/// Words to the operator that wait to be written; more are dropped and counted, never waited for.
+pub const DIAGNOSTICS_QUEUE: usize = 1024;
+/// Longest of them, bytes: who reads them reads lines.
+pub const DIAGNOSTIC_MAX: usize = 1024;
 
 /// Deadlines of the client side (RFC 5321 4.5.3.2).
 pub mod client {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::config::{Config, DomainPattern, RouteTarget, RuntimeChoice, ShardConfig, value};
+use crate::config::{BareNewlines, Config, DomainPattern, RouteTarget, RuntimeChoice, ShardConfig, value};
 
 impl Config {
     /// Says what the relay would do.
@@ -23,7 +23,15 @@ impl Config {
             write!(out, "listens on {}", listener.address)?;
             write!(out, ", messages up to {}", value::show_size(listener.message_size_max))?;
             write!(out, ", {} recipients each", listener.recipients_max)?;
+            if listener.bare_newlines == BareNewlines::Normalise {
+                write!(out, ", bare CR and LF become CRLF")?;
+            }
             writeln!(out, "{}", if listener.tls.is_some() { ", STARTTLS" } else { ", no TLS" })?;
+            writeln!(
+                out,
+                "  at most {} clients at one time, {} of one address",
+                listener.connections_max, listener.connections_per_client
+            )?;
             let networks: Vec<_> = listener
                 .relay_from
                 .iter()
@@ -146,8 +154,9 @@ impl Config {
         )?;
         writeln!(
             out,
-            "at most {} connections to one destination; STARTTLS to next hops {}",
+            "at most {} connections to one destination, {} to one address; STARTTLS to next hops {}",
             self.delivery.connections_per_destination,
+            self.delivery.connections_per_address,
             if self.delivery.starttls { "where they offer it" } else { "never" }
         )?;
         let retry = &self.retry;

@@ -70,6 +70,22 @@ pub struct ListenerConfig {
     pub recipients_max: usize,
     /// Certificate chain and key, PEM; STARTTLS is offered when both are set.
     pub tls: Option<TlsFiles>,
+    /// What becomes of a message with a bare CR or LF in it.
+    pub bare_newlines: BareNewlines,
+    /// Connections at one time, over all shards.
+    pub connections_max: usize,
+    /// Connections at one time of one client: an IPv4 address or an IPv6 /64.
+    pub connections_per_client: usize,
+}
+
+/// `bare_newlines` of a listener: a CR or LF in a message that is not part of a CRLF. Either way only CRLF.CRLF ends a message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BareNewlines {
+    /// 550 5.6.11 after the dot.
+    #[default]
+    Refuse,
+    /// Stored, and sent on, as CRLF.
+    Normalise,
 }
 
 /// `tls_certificate` and `tls_key` of a listener.
@@ -133,6 +149,8 @@ pub struct DnsConfig {
     pub timeout: Duration,
     /// Tries over all servers before a temporary failure.
     pub attempts: u32,
+    /// `hosts`: addresses of hosts that routes name, looked at before the DNS; None: none.
+    pub hosts: Option<PathBuf>,
 }
 
 /// `[delivery]`
@@ -140,6 +158,10 @@ pub struct DnsConfig {
 pub struct Delivery {
     /// Connections of the whole node to one destination.
     pub connections_per_destination: usize,
+    /// Connections of the whole node to one address that MX records lead to, over all destinations.
+    pub connections_per_address: usize,
+    /// Whether MX records may lead to private addresses (RFC 1918, RFC 4193, RFC 6598). Routes always may.
+    pub private_networks: PrivateNetworks,
     /// Messages over one connection before it is closed; 0 is no bound.
     pub messages_per_connection: usize,
     /// Whether the next message's commands follow a body in one group (RFC 2920) where the hop offers PIPELINING.
@@ -150,6 +172,16 @@ pub struct Delivery {
     pub starttls: bool,
     /// Whether MX hosts may resolve to loopback addresses; false but in tests.
     pub allow_loopback_mx: bool,
+}
+
+/// `private_networks` of `[delivery]`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PrivateNetworks {
+    /// An MX there is no host to deliver to.
+    #[default]
+    Refuse,
+    /// An MX there is as good as any.
+    Allow,
 }
 
 /// `[retry]`: the n-th retry waits `first * factor^(n-1)`, at most `max`, with jitter.

@@ -9,8 +9,8 @@ use std::time::Duration;
 use toml::de::{DeTable, DeValue};
 
 use crate::config::{
-    Config, Control, Delivery, DnsConfig, ListenerConfig, Network, Node, Retry, RouteConfig, SpoolConfig,
-    TlsFiles, shard, tuning, value,
+    BareNewlines, Config, Control, Delivery, DnsConfig, ListenerConfig, Network, Node, PrivateNetworks,
+    Retry, RouteConfig, SpoolConfig, TlsFiles, shard, tuning, value,
 };
 use crate::limits;
 use crate::mail::address;
@@ -225,6 +225,16 @@ pub(super) fn integer(value: &DeValue<'_>, least: u64, most: u64) -> Result<u64,
     }
 }
 
+/// One of a few words.
+fn word<T: Copy, const N: usize>(value: &DeValue<'_>, words: [(&'static str, T); N]) -> Result<T, Wrong> {
+    let found = text(value)?;
+    let known = words.iter().find(|(word, _)| *word == found).map(|(_, meaning)| *meaning);
+    known.ok_or_else(|| {
+        let all: Vec<_> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+        (format!("\"{found}\" cannot be understood"), format!("write {}", all.join(" or ")))
+    })
+}
+
 fn boolean(value: &DeValue<'_>) -> Result<bool, Wrong> {
     value
         .as_bool()
@@ -384,6 +394,16 @@ fn listener(section: &Section<'_>, accounts: bool) -> ListenerConfig {
     let recipients_max = section.read("recipients_max", limits::RECIPIENTS_MAX as u64, |value| {
         integer(value, 100, limits::RECIPIENTS_MAX as u64)
     });
+    let bare_newlines = section.read("bare_newlines", BareNewlines::Refuse, |value| {
+        word(value, [("refuse", BareNewlines::Refuse), ("normalise", BareNewlines::Normalise)])
+    });
+    let connections_max = section.read("connections_max", limits::INBOUND_CONNECTIONS_MAX as u64, |value| {
+        integer(value, 1, limits::INBOUND_CONNECTIONS_LIMIT)
+    });
+    let per_client = limits::CONNECTIONS_PER_CLIENT_DEFAULT;
+    let connections_per_client = section.read("connections_per_client", per_client, |value| {
+        integer(value, 1, limits::INBOUND_CONNECTIONS_LIMIT)
+    });
     let certificate = section.read("tls_certificate", None, |value| Ok(Some(PathBuf::from(text(value)?))));
     let key = section.read("tls_key", None, |value| Ok(Some(PathBuf::from(text(value)?))));
     let tls = match (certificate, key) {
@@ -418,7 +438,16 @@ fn listener(section: &Section<'_>, accounts: bool) -> ListenerConfig {
         );
     }
     section.finish();
-    ListenerConfig { address, relay_from, message_size_max, recipients_max: recipients_max as usize, tls }
+    ListenerConfig {
+        address,
+        relay_from,
+        message_size_max,
+        recipients_max: recipients_max as usize,
+        tls,
+        bare_newlines,
+        connections_max: connections_max as usize,
+        connections_per_client: connections_per_client as usize,
+    }
 }
 
 fn routes(root: &Section<'_>) -> Vec<RouteConfig> {
@@ -457,16 +486,25 @@ fn dns(section: &Section<'_>) -> DnsConfig {
     let timeout =
         section.read("timeout", Duration::from_secs(5), |value| span(value, Duration::from_millis(100)));
     let attempts = section.read("attempts", 3, |value| integer(value, 1, 20));
+    let hosts = section.read("hosts", Some("/etc/hosts".into()), |value| {
+        Ok(Some(text(value)?).filter(|path| !path.is_empty()).map(PathBuf::from))
+    });
     section.finish();
-    DnsConfig { servers, timeout, attempts: attempts as u32 }
+    DnsConfig { servers, timeout, attempts: attempts as u32, hosts }
 }
 
 fn delivery(section: &Section<'_>) -> Delivery {
     let connections = limits::DESTINATION_CONNECTIONS_DEFAULT as u64;
+    let connections =
+        section.read("connections_per_destination", connections, |value| integer(value, 1, 10_000));
     let delivery = Delivery {
-        connections_per_destination: section
-            .read("connections_per_destination", connections, |value| integer(value, 1, 10_000))
+        connections_per_destination: connections as usize,
+        connections_per_address: section
+            .read("connections_per_address", connections, |value| integer(value, 1, 10_000))
             as usize,
+        private_networks: section.read("private_networks", PrivateNetworks::Refuse, |value| {
+            word(value, [("refuse", PrivateNetworks::Refuse), ("allow", PrivateNetworks::Allow)])
+        }),
         messages_per_connection: section
             .read("messages_per_connection", 0, |value| integer(value, 0, 1_000_000))
             as usize,

@@ -3,7 +3,7 @@
 mod log;
 mod metrics;
 
-use std::io;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -120,6 +120,12 @@ fn run(
         loop {
             let last = stop.load(Ordering::SeqCst);
             log.write(&instruments);
+            for shard in &instruments {
+                while let Some(said) = shard.diagnostics.take() {
+                    // Nobody is told when standard error is closed: there is nowhere else.
+                    let _ = writeln!(io::stderr(), "{said}");
+                }
+            }
             if last {
                 return Ok(());
             }
@@ -150,7 +156,7 @@ fn router(instruments: Vec<Arc<Instruments>>, runtime: &'static str, health: Arc
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::{Read, Write};
+    use std::io::Read;
 
     #[expect(clippy::disallowed_methods, reason = "a test client")]
     fn fetch(address: SocketAddr, path: &str) -> String {

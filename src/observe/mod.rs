@@ -2,6 +2,7 @@
 
 pub mod accounting;
 pub mod counters;
+pub mod diagnostics;
 pub mod latency;
 
 use std::sync::Arc;
@@ -15,4 +16,6 @@ pub struct Instruments {
     pub latencies: latency::Published,
     /// Accounting records on their way to the log.
     pub chunks: Arc<accounting::Chunks>,
+    /// Words to the operator.
+    pub diagnostics: diagnostics::Diagnostics,
 }

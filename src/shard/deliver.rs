@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 
 use crate::limits;
 use crate::mail::trace;
+use crate::observe::diagnostics::Level;
 use crate::queue::Group;
 use crate::queue::destinations::SiteKey;
 use crate::queue::schedule;
@@ -102,7 +103,7 @@ fn failed<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site, error: &H
             as u32;
     let now = shard.runtime.wall().seconds();
     if destinations.ready(key, now) > 0 {
-        eprintln!("relevo: {}: {error}; next try in {pause} s", site.hop.borrow().site);
+        shard.say(Level::Warning, format_args!("{}: {error}; next try in {pause} s", site.hop.borrow().site));
     }
     destinations.close_site(key, now + pause);
     drop(destinations);

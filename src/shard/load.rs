@@ -4,6 +4,7 @@ use std::io;
 use std::rc::Rc;
 
 use crate::limits;
+use crate::observe::diagnostics::Level;
 use crate::runtime::{Runtime, SegmentMap};
 use crate::shard::Shard;
 use crate::spool::record::{self, Extent, MessageView};
@@ -131,8 +132,8 @@ pub(super) fn lament<R: Runtime>(shard: &Shard<R>, id: Option<MessageId>, place:
     let Location { lane, slot, offset } = place;
     let place = format!("lane {lane} segment {slot:05} offset {offset}");
     match id {
-        Some(id) => eprintln!("relevo: message {id} ({place}): {words}"),
-        None => eprintln!("relevo: a message ({place}): {words}"),
+        Some(id) => shard.say(Level::Error, format_args!("message {id} ({place}): {words}")),
+        None => shard.say(Level::Error, format_args!("a message ({place}): {words}")),
     }
 }
 

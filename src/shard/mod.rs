@@ -38,6 +38,7 @@ use crate::limits;
 use crate::mail::envelope::Envelopes;
 use crate::observe::Instruments;
 use crate::observe::accounting::Journal;
+use crate::observe::diagnostics::Level;
 use crate::observe::latency::Latencies;
 use crate::policy::accounts::Accounts;
 use crate::policy::tls;
@@ -138,6 +139,11 @@ impl<R: Runtime> Shard<R> {
             body.clear();
             bodies.push(body);
         }
+    }
+
+    /// A word to the operator.
+    pub(self) fn say(&self, level: Level, words: std::fmt::Arguments<'_>) {
+        self.instruments.diagnostics.say(self.runtime.wall(), level, words);
     }
 
     fn wake_keepers(&self) {

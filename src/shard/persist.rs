@@ -17,6 +17,7 @@ use std::time::Duration;
 use crate::limits;
 use crate::mail::envelope::Envelope;
 use crate::observe::accounting::{Event, Kind};
+use crate::observe::diagnostics::Level;
 use crate::runtime::{Runtime, Segment, Synced};
 use crate::shard::mesh::Letter;
 use crate::shard::promise::Fulfil;
@@ -339,8 +340,11 @@ async fn commit<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>, batch:
         Err(error) => {
             counters.commits_failed.add(1);
             let lane = keeper.lane.borrow().number();
-            eprintln!(
-                "relevo: lane {lane}: a commit failed ({error}); its clients get 451, the lane goes on in a fresh segment"
+            shard.say(
+                Level::Error,
+                format_args!(
+                    "lane {lane}: a commit failed ({error}); its clients get 451, the lane goes on in a fresh segment"
+                ),
             );
             let slot = batch.slot;
             let items = keeper.lane.borrow_mut().failed(batch);
@@ -510,13 +514,19 @@ async fn make_segment<R: Runtime>(shard: Rc<Shard<R>>, keeper: Rc<Keeper<R>>, sl
             keeper.lane.borrow_mut().segment_created(slot, true);
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            eprintln!("relevo: {} exists and is not ours; it is left alone", path.display());
+            shard.say(
+                Level::Warning,
+                format_args!("{} exists and is not ours; it is left alone", path.display()),
+            );
             keeper.lane.borrow_mut().segment_taken(slot);
         }
         Err(error) => {
-            eprintln!(
-                "relevo: cannot make the spool segment {}: {error}; free some disk space",
-                path.display()
+            shard.say(
+                Level::Error,
+                format_args!(
+                    "cannot make the spool segment {}: {error}; free some disk space",
+                    path.display()
+                ),
             );
             keeper.lane.borrow_mut().segment_failed();
             keeper.resume();

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::limits;
+use crate::observe::diagnostics::Level;
 use crate::runtime::{Runtime, Segment};
 use crate::shard::Shard;
 use crate::shard::persist::{Keeper, NotStored, Ticket, refuse};
@@ -23,9 +24,9 @@ pub(super) async fn secure<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<
     while let Err(error) = attempt(shard, keeper).await {
         if !said {
             let lane = keeper.lane.borrow().number();
-            eprintln!(
-                "relevo: lane {lane}: what was written last cannot be written again to make sure of it ({error}); the lane takes no mail until it can"
-            );
+            shard.say(Level::Error, format_args!(
+                "lane {lane}: what was written last cannot be written again to make sure of it ({error}); the lane takes no mail until it can"
+            ));
             said = true;
         }
         let until = shard.runtime.now() + PAUSE;
@@ -85,9 +86,10 @@ async fn again<R: Runtime>(
     for at in (offset..offset + length).step_by(limits::BLOCK as usize) {
         match shard.runtime.read(found.map(), at, limits::BLOCK as usize).await {
             Ok(bytes) => found.append(at, &[io::IoSlice::new(&bytes)])?,
-            Err(error) => {
-                eprintln!("relevo: a block of the spool cannot be read ({error}); what it holds may be lost")
-            }
+            Err(error) => shard.say(
+                Level::Error,
+                format_args!("a block of the spool cannot be read ({error}); what it holds may be lost"),
+            ),
         }
     }
     Ok(())

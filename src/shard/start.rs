@@ -15,6 +15,7 @@ use crate::limits;
 use crate::mail::envelope::Envelopes;
 use crate::observe::Instruments;
 use crate::observe::accounting::Journal;
+use crate::observe::diagnostics::Level;
 use crate::policy::accounts::Accounts;
 use crate::policy::tls;
 use crate::queue::destinations::Destinations;
@@ -288,21 +289,27 @@ fn open_lane<R: Runtime>(runtime: &R, setup: &Setup, lane: u16) -> Result<Keeper
     if runtime.planted("what outcomes are about is forgotten") {
         folded.lane.plant_forgetful();
     }
-    report(setup, lane, &folded);
+    report(runtime, setup, lane, &folded);
     Ok(Keeper::new(folded.lane, directory, spool.segment_size, files.segments, folded.unsure))
 }
 
 /// What recovery found, for the operator.
-fn report(setup: &Setup, lane: u16, folded: &Folded) {
+fn report<R: Runtime>(runtime: &R, setup: &Setup, lane: u16, folded: &Folded) {
+    let say = |level, words: std::fmt::Arguments<'_>| {
+        setup.instruments.diagnostics.say(runtime.wall(), level, words);
+    };
     for damage in &folded.damage {
-        eprintln!("relevo: lane {lane}: {damage}");
+        say(Level::Error, format_args!("lane {lane}: {damage}"));
     }
     if folded.torn > 0 {
         let names: Vec<String> = folded.torn_messages.iter().map(ToString::to_string).collect();
-        eprintln!(
-            "relevo: lane {lane}: the last commit is not whole and was dropped; a stop in the middle of it leaves that, and then no \
+        say(
+            Level::Warning,
+            format_args!(
+                "lane {lane}: the last commit is not whole and was dropped; a stop in the middle of it leaves that, and then no \
              client had its answer; so does a damaged disk; messages in it: {}",
-            if names.is_empty() { "none that can be told".to_owned() } else { names.join(" ") }
+                if names.is_empty() { "none that can be told".to_owned() } else { names.join(" ") }
+            ),
         );
     }
     if !folded.damage.is_empty() || folded.torn > 0 {
@@ -311,8 +318,11 @@ fn report(setup: &Setup, lane: u16, folded: &Folded) {
     }
     let repeats = if folded.clean { 0 } else { repeats(folded, setup.mesh.credits() as usize) };
     if repeats > 0 {
-        eprintln!(
-            "relevo: lane {lane}: the last stop was not in order: up to {repeats} recipients may have been delivered twice"
+        say(
+            Level::Warning,
+            format_args!(
+                "lane {lane}: the last stop was not in order: up to {repeats} recipients may have been delivered twice"
+            ),
         );
     }
 }
