@@ -6,6 +6,7 @@
 //!   its body was intact. It can also misbehave, in the ways the receiving internet does.
 //! - [`verdict`] compares the two: what was acknowledged, what arrived, what was lost, repeated or altered, and
 //!   how long it took.
+//! - [`attack`] is hostile clients beside them.
 //! - [`dns`] answers for the simulated internet's names, well or badly.
 //! - [`run`] plays whole scenarios with them, through relays it starts, kills and starts again; [`report`] shows what came of it.
 //! - [`demo`] joins them around a relay that is already running.
@@ -13,6 +14,7 @@
 //! It shares no code with the relay it measures: an error in one cannot hide behind the same error in the other.
 //! All that grows with a run is five bits a recipient ([`ledger`]).
 
+pub mod attack;
 pub mod checksum;
 pub mod demo;
 pub mod dns;

@@ -40,6 +40,9 @@ pub struct Run {
     pub cost: Cost,
     /// When it was killed.
     pub kills: Vec<Kill>,
+    /// What hostile clients did.
+    #[serde(default)]
+    pub attacks: Vec<crate::attack::Outcome>,
     /// The receivers one by one.
     pub sites: Vec<SiteOutcome>,
     /// What was lost.

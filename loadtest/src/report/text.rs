@@ -52,6 +52,14 @@ fn write_table(run: &Run, out: &mut String) -> std::fmt::Result {
             kill.at, kill.back_after
         )?;
     }
+    for attack in &run.attacks {
+        let crate::attack::Outcome { kind, connections, opened, ended, bytes } = attack;
+        writeln!(
+            out,
+            "attack          {:<13} {connections} connections: opened {opened}, ended by the relay {ended}, {bytes} bytes",
+            kind.name()
+        )?;
+    }
     if run.sites.len() > 1 {
         sites(run, out)?;
     }

@@ -122,6 +122,7 @@ impl Plan {
                 Names::Servfail => writeln!(self.zone, "{owner} SERVFAIL"),
                 Names::Silent => writeln!(self.zone, "{owner} DROP"),
                 Names::Nullmx => writeln!(self.zone, "{owner} 300 MX 0 ."),
+                Names::Address => writeln!(self.zone, "{owner} 300 A {}", addresses[0]),
                 Names::Ok | Names::Closed => Ok(()),
                 Names::Truncated => writeln!(self.zone, "{owner} TRUNCATE"),
             };
@@ -136,7 +137,11 @@ impl Plan {
             let _ = writeln!(self.zone, "{host} 300 A {address}");
             self.hosts.push(host);
         }
-        let listening = if matches!(names, Names::Ok | Names::Truncated) { addresses } else { Vec::new() };
+        let listening = if matches!(names, Names::Ok | Names::Address | Names::Truncated) {
+            addresses
+        } else {
+            Vec::new()
+        };
         self.bare.push((site, listening));
     }
 

@@ -19,6 +19,7 @@ use hdrhistogram::Histogram;
 pub use relay::{Relay, Surroundings, Target, Usage};
 pub use scenario::{Scenario, ScenarioError};
 
+use crate::attack::Attack;
 use crate::ledger::Ledger;
 use crate::report::{Cost, Delivery, Kill, Latency, Load, Machine, Run, SiteOutcome};
 use crate::send::{SendConfig, Sender, Until};
@@ -123,12 +124,14 @@ pub fn conduct(plan: &Plan, mut tell: impl FnMut(&Live) -> bool) -> io::Result<R
         next_kill: 0,
         next_change: 0,
         dead: None,
+        attacks: Vec::new(),
         started: Instant::now(),
     };
     let drained = stage.go(&mut relay, &sender, &mut tell)?;
     let after = relay.usage();
     let load_cpu = sys::process_cpu().saturating_sub(load_before).as_secs_f64();
-    let Stage { watch, kills, .. } = stage;
+    let Stage { watch, kills, attacks, .. } = stage;
+    let attacks: Vec<_> = attacks.iter().map(Attack::outcome).collect();
     tell(&Live { stage: "stopping", ..Live::default() });
     let ending = match relay.stop() {
         Ok(None) => String::new(),
@@ -139,6 +142,7 @@ pub fn conduct(plan: &Plan, mut tell: impl FnMut(&Live) -> bool) -> io::Result<R
     };
     let mut run = assemble(plan, &internet, &ledger, sender, load_cpu)?;
     (run.began, run.kills, run.drained, run.ending) = (began, kills, drained, ending);
+    run.attacks = attacks;
     run.cost = cost(used, after, &watch, run.load.progress.acknowledged);
     run.samples = watch.samples;
     drop(relay);
@@ -161,6 +165,8 @@ struct Stage<'a> {
     next_change: usize,
     /// Since when the relay is dead, and whether it was started again.
     dead: Option<(Instant, bool)>,
+    /// Those that have begun.
+    attacks: Vec<Attack>,
     started: Instant,
 }
 
@@ -177,6 +183,7 @@ impl Stage<'_> {
         let mut sampled = Instant::now();
         loop {
             self.change();
+            self.attack(relay)?;
             self.kill(relay)?;
             if self.dead.is_none() {
                 relay.check()?;
@@ -223,6 +230,17 @@ impl Stage<'_> {
             self.internet.sink.behave(*site, behaviour.clone());
             self.next_change += 1;
         }
+    }
+
+    /// Hostile clients come when it is time.
+    fn attack(&mut self, relay: &Relay) -> io::Result<()> {
+        for spec in &self.plan.scenario.attacks[self.attacks.len()..] {
+            if spec.after > self.started.elapsed() {
+                break;
+            }
+            self.attacks.push(Attack::start(self.attacks.len(), *spec, relay.address())?);
+        }
+        Ok(())
     }
 
     fn kill(&mut self, relay: &mut Relay) -> io::Result<()> {

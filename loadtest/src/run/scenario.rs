@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::attack;
 use crate::send::{Slow, Tls, Until};
 use crate::units::{self, Plan};
 use crate::{Behaviour, Domains, Recipients, Sizes};
 
 /// The scenarios that come with the program, by name.
-pub const SHIPPED: [(&str, &str); 10] = [
+pub const SHIPPED: [(&str, &str); 13] = [
     ("steady", include_str!("../../scenarios/steady.toml")),
     ("burst", include_str!("../../scenarios/burst.toml")),
     ("bulk", include_str!("../../scenarios/bulk.toml")),
@@ -22,12 +23,17 @@ pub const SHIPPED: [(&str, &str); 10] = [
     ("million-queued", include_str!("../../scenarios/million-queued.toml")),
     ("crash-loop", include_str!("../../scenarios/crash-loop.toml")),
     ("tls", include_str!("../../scenarios/tls.toml")),
+    ("attack-clients", include_str!("../../scenarios/attack-clients.toml")),
+    ("attack-names", include_str!("../../scenarios/attack-names.toml")),
+    ("attack-hops", include_str!("../../scenarios/attack-hops.toml")),
 ];
 
 /// Sites of a scenario; one more receives the bounces.
 const SITES_MAX: usize = 60;
 /// Hosts of a site.
 const HOSTS_MAX: u32 = 20;
+/// Attacks of a scenario.
+const ATTACKS_MAX: usize = 20;
 /// Domains of all sites.
 const DOMAINS_MAX: usize = 1_000_000;
 
@@ -58,6 +64,8 @@ pub struct Scenario {
     pub zone: String,
     /// When the relay is killed.
     pub kills: Kills,
+    /// Hostile clients.
+    pub attacks: Vec<attack::Spec>,
     /// How long deliveries may take after the last message was sent.
     pub patience: Duration,
     /// Whether whatever the sites refuse for good is to be told to its sender.
@@ -112,6 +120,8 @@ pub enum Names {
     Silent,
     /// A null MX (RFC 7505).
     Nullmx,
+    /// No MX, but the address of the first host: each name is a destination of its own, at one address.
+    Address,
     /// Hosts where nothing listens.
     Closed,
     /// Answers that only fit over TCP.
@@ -175,6 +185,8 @@ struct File {
     zone: String,
     #[serde(default)]
     kill: KillFile,
+    #[serde(default, rename = "attack")]
+    attacks: Vec<AttackFile>,
     #[serde(default)]
     end: EndFile,
     #[serde(default)]
@@ -249,6 +261,16 @@ struct KillFile {
     #[serde(default)]
     at: Vec<String>,
     pause: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AttackFile {
+    kind: String,
+    connections: usize,
+    sources: Option<usize>,
+    after: Option<String>,
+    time: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -353,9 +375,14 @@ impl File {
             };
             sites.push(site);
         }
+        if self.attacks.len() > ATTACKS_MAX {
+            return Err(format!("attack: at most {ATTACKS_MAX} of them"));
+        }
         if domains > DOMAINS_MAX {
             return Err(format!("site: at most {DOMAINS_MAX} domains in all"));
         }
+        let mut attacks = self.attacks.into_iter().map(AttackFile::check).collect::<Result<Vec<_>, _>>()?;
+        attacks.sort_by_key(|attack| attack.after);
         let scenario = Scenario {
             name: self.name,
             about: self.about.trim().to_owned(),
@@ -363,6 +390,7 @@ impl File {
             sites,
             zone: self.zone,
             kills: self.kill.check()?,
+            attacks,
             patience: time("end.patience", self.end.patience)?.unwrap_or(Duration::from_secs(60)),
             bounces: self.end.bounces,
             relay: self.relay,
@@ -451,6 +479,29 @@ impl SiteFile {
     }
 }
 
+impl AttackFile {
+    fn check(self) -> Result<attack::Spec, String> {
+        let kind = at("attack.kind", self.kind.parse())?;
+        let sources = self.sources.unwrap_or(self.connections.min(attack::SOURCES_MAX));
+        if !(1..=attack::CONNECTIONS_MAX).contains(&self.connections)
+            || !(1..=attack::SOURCES_MAX).contains(&sources)
+        {
+            return Err(format!(
+                "attack: 1 to {} connections, from 1 to {} addresses (sources)",
+                attack::CONNECTIONS_MAX,
+                attack::SOURCES_MAX
+            ));
+        }
+        Ok(attack::Spec {
+            kind,
+            connections: self.connections,
+            sources,
+            after: time("attack.after", self.after)?.unwrap_or(Duration::ZERO),
+            time: time("attack.time", self.time)?,
+        })
+    }
+}
+
 impl KillFile {
     fn check(self) -> Result<Kills, String> {
         let mut kills = Kills::default();
@@ -516,6 +567,8 @@ mod tests {
             ("[kill]\nevery = '5s'\n", "go together"),
             ("[kill]\nat = ['x']\n", "kill.at"),
             ("[end]\npatience = '1 year'\n", "end.patience"),
+            ("[[attack]]\nkind = 'flood'\nconnections = 1\n", "attack.kind: there is no attack `flood`"),
+            ("[[attack]]\nkind = 'idle'\nconnections = 0\n", "1 to 20000 connections"),
             ("[nonsense]\n", "nonsense"),
         ] {
             assert!(problem(&format!("{GOOD}{more}")).contains(wanted), "{more}");

@@ -14,6 +14,8 @@ pub enum Point {
     Connect,
     /// EHLO and HELO.
     Hello,
+    /// STARTTLS.
+    StartTls,
     /// MAIL.
     Mail,
     /// RCPT, each one.
@@ -28,9 +30,10 @@ pub enum Point {
     Reply,
 }
 
-const POINTS: [(&str, Point); 8] = [
+const POINTS: [(&str, Point); 9] = [
     ("connect", Point::Connect),
     ("ehlo", Point::Hello),
+    ("starttls", Point::StartTls),
     ("mail", Point::Mail),
     ("rcpt", Point::Rcpt),
     ("data", Point::Data),
@@ -42,9 +45,17 @@ const POINTS: [(&str, Point); 8] = [
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// A reply with this code, 400 to 599. After 421 and at [`Point::Connect`] the connection is closed. Not possible
-    /// at [`Point::Body`] and [`Point::Reply`], where no reply is due.
+    /// A reply with this code, 300 to 599. After 421 and at [`Point::Connect`] the connection is closed; at [`Point::Body`] as well, in the
+    /// middle of the body. Not possible at [`Point::Reply`], where no reply is due.
     Refuse(u16),
+    /// No reply, ever.
+    Mute,
+    /// At [`Point::Data`]: 354 and a 250 at once behind it; the message is refused with 550 when its dot comes.
+    Early,
+    /// At [`Point::Dot`]: the 250 comes twice.
+    Twice,
+    /// At [`Point::StartTls`]: the handshake is made, then the connection is closed.
+    Drop,
     /// The connection is closed without a word.
     Disconnect,
     /// At [`Point::Dot`]: 250, but the message is forgotten. A test of the verdict: it must say "lost".
@@ -191,7 +202,7 @@ impl FromStr for Behaviour {
 
     /// `accept`, or items separated by commas, as in `rcpt=450@0.1,reply=disconnect@0.01,delay=50ms~800ms`:
     ///
-    /// - `POINT=CODE`, `POINT=disconnect`, `dot=hide|repeat|alter`, each with `@PROBABILITY` if it is not to happen always;
+    /// - `POINT=CODE`, `POINT=disconnect|mute`, `starttls=drop`, `data=early`, `dot=hide|repeat|alter|twice`, each with `@PROBABILITY` if it is not to happen always;
     /// - `delay=TIME` (of the reply to the dot), `delay.POINT=TIME`, `tarpit=TIME` (of every reply): a time, a range
     ///   `10ms..50ms` or `MEDIAN~P99`;
     /// - `greylist=TIME`, `rate=MESSAGES/s` and `connections=N` of a client address, `rcpts=N` of a transaction,
@@ -232,12 +243,18 @@ fn rule(name: &str, value: &str) -> Result<Rule, String> {
     };
     let action = match (point, action, action.parse::<u16>()) {
         (_, "disconnect", _) => Action::Disconnect,
+        (Point::Reply, action, _) if action != "disconnect" => {
+            return Err(format!("at `{name}` a sink can only disconnect"));
+        }
+        (_, "mute", _) => Action::Mute,
+        (Point::StartTls, "drop", _) => Action::Drop,
+        (Point::Data, "early", _) => Action::Early,
+        (Point::Dot, "twice", _) => Action::Twice,
         (Point::Dot, "hide", _) => Action::Hide,
         (Point::Dot, "repeat", _) => Action::Repeat,
         (Point::Dot, "alter", _) => Action::Alter,
-        (Point::Body | Point::Reply, ..) => return Err(format!("at `{name}` a sink can only disconnect")),
-        (_, _, Ok(code @ 400..=599)) => Action::Refuse(code),
-        _ => return Err(format!("`{action}` is neither a code from 400 to 599 nor `disconnect`")),
+        (_, _, Ok(code @ 300..=599)) => Action::Refuse(code),
+        _ => return Err(format!("`{action}` is neither a code from 300 to 599 nor `disconnect` or `mute`")),
     };
     Ok(Rule { point, action, probability })
 }

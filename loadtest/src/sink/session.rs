@@ -26,6 +26,8 @@ const LINE_MAX: usize = 4096;
 const RECIPIENTS_MAX: usize = 1000;
 /// Unanswered replies held before the peer is taken for hostile.
 const OUT_MAX: usize = 256 * 1024;
+/// How long a site that says nothing more holds a connection: longer than any relay waits.
+const MUTE: u64 = 1_200_000_000_000;
 /// Largest message; a larger announcement is refused at MAIL (RFC 1870 6.1).
 const SIZE_MAX: u64 = 268_435_456;
 
@@ -89,6 +91,12 @@ pub(super) struct Session {
     recipients: Vec<Envelope>,
     /// Content by BDAT was begun in this transaction.
     chunked: bool,
+    /// The 250 went out behind the 354.
+    early: bool,
+    /// The code with which the body is broken off.
+    broken_off: Option<u16>,
+    /// Once TLS is on, the connection is closed.
+    dropping: bool,
     messages: u32,
     dots: DotReader,
     content: Content,
@@ -111,6 +119,9 @@ impl Session {
             sender: 0,
             recipients: Vec::new(),
             chunked: false,
+            early: false,
+            broken_off: None,
+            dropping: false,
             messages: 0,
             dots: DotReader::default(),
             content: Content::default(),
@@ -133,6 +144,7 @@ impl Session {
                 self.refuse(Why::Rule(code), context);
                 Flow::Close
             }
+            Some(Action::Mute) => Flow::Pause(MUTE, 0),
             Some(_) => {
                 Tally::add(&context.tally.disconnects, 1);
                 Flow::Close
@@ -166,12 +178,16 @@ impl Session {
 
     /// Takes input in the order it came.
     pub(super) fn input(&mut self, input: &[u8], context: &mut Context<'_>) -> Flow {
+        if self.dropping && self.secure {
+            return self.hang_up(context);
+        }
         let mut at = 0;
         while at < input.len() {
             if self.out.len() > OUT_MAX {
                 return Flow::Close;
             }
             let flow = match self.phase {
+                Phase::Data if self.broken_off.is_some() => return self.break_off(context),
                 Phase::Data => {
                     let content = &mut self.content;
                     match self.dots.read(&input[at..], |bytes| content.push(bytes)) {
@@ -257,8 +273,7 @@ impl Session {
         } else if starts("BDAT ") {
             self.chunk(&line[5..], context)
         } else if starts("STARTTLS") && self.offers_tls(context.behaviour) {
-            self.reply(b"220 2.0.0 go ahead\r\n");
-            Flow::Secure
+            self.starttls(context)
         } else if starts("AUTH PLAIN ") && context.behaviour.account.is_some() {
             self.authenticate(&line[11..], context)
         } else if starts("RSET") {
@@ -277,12 +292,43 @@ impl Session {
 
     /// Draws what goes wrong at `point`; Some(flow) when something did and was answered.
     fn fails(&mut self, point: Point, context: &mut Context<'_>) -> Option<Flow> {
-        match context.behaviour.draw(point, context.random)? {
+        let action = context.behaviour.draw(point, context.random);
+        self.does(point, action, context)
+    }
+
+    fn does(&mut self, point: Point, action: Option<Action>, context: &mut Context<'_>) -> Option<Flow> {
+        match action? {
             Action::Refuse(code) if point == Point::Rcpt => Some(self.refuse(Why::Recipient(code), context)),
             Action::Refuse(code) => Some(self.refuse(Why::Rule(code), context)),
             Action::Disconnect => Some(self.hang_up(context)),
-            Action::Hide | Action::Repeat | Action::Alter => None,
+            Action::Mute => Some(Flow::Pause(MUTE, 0)),
+            Action::Hide | Action::Repeat | Action::Alter | Action::Early | Action::Twice | Action::Drop => {
+                None
+            }
         }
+    }
+
+    fn starttls(&mut self, context: &mut Context<'_>) -> Flow {
+        match context.behaviour.draw(Point::StartTls, context.random) {
+            Some(Action::Refuse(code)) => return self.refuse(Why::Rule(code), context),
+            Some(Action::Disconnect) => return self.hang_up(context),
+            Some(Action::Mute) => return Flow::Pause(MUTE, 0),
+            Some(Action::Drop) => self.dropping = true,
+            _ => {}
+        }
+        self.reply(b"220 2.0.0 go ahead\r\n");
+        Flow::Secure
+    }
+
+    /// Refuses in the middle of a body and closes: the rest of it meets a reset.
+    fn break_off(&mut self, context: &mut Context<'_>) -> Flow {
+        let code = self.broken_off.take().unwrap_or(552);
+        if code >= 500 {
+            let recipients = self.recipients.iter().map(|envelope| envelope.recipient);
+            receive::note_refused(recipients, context);
+        }
+        self.refuse(Why::Rule(code), context);
+        Flow::Close
     }
 
     fn hang_up(&mut self, context: &Context<'_>) -> Flow {
@@ -421,17 +467,30 @@ impl Session {
         if self.chunked {
             return self.reply(b"503 5.5.1 BDAT was begun\r\n");
         }
-        if let Some(flow) = self.fails(Point::Data, context) {
-            return flow;
+        let action = context.behaviour.draw(Point::Data, context.random);
+        if !matches!(action, None | Some(Action::Early)) {
+            return self.does(Point::Data, action, context).unwrap_or(Flow::More);
         }
-        if context.behaviour.draw(Point::Body, context.random) == Some(Action::Disconnect) {
-            // The body that is on its way meets a closed connection.
-            Tally::add(&context.tally.disconnects, 1);
-            self.reply(b"354 go ahead\r\n");
-            return Flow::Close;
+        match context.behaviour.draw(Point::Body, context.random) {
+            Some(Action::Disconnect) => {
+                // The body that is on its way meets a closed connection.
+                Tally::add(&context.tally.disconnects, 1);
+                self.reply(b"354 go ahead\r\n");
+                return Flow::Close;
+            }
+            Some(Action::Mute) => {
+                self.reply(b"354 go ahead\r\n");
+                return Flow::Pause(MUTE, 0);
+            }
+            Some(Action::Refuse(code)) => self.broken_off = Some(code),
+            _ => {}
         }
         self.phase = Phase::Data;
         self.begin_content();
+        if action == Some(Action::Early) {
+            self.early = true;
+            return self.reply(b"354 go ahead\r\n250 2.0.0 taken\r\n");
+        }
         self.answer(Point::Data, b"354 go ahead\r\n", context)
     }
 
@@ -476,12 +535,15 @@ impl Session {
     }
 
     fn end_transaction(&mut self) {
-        (self.phase, self.chunked) = (Phase::Idle, false);
+        (self.phase, self.chunked, self.early, self.broken_off) = (Phase::Idle, false, false, None);
         self.recipients.clear();
     }
 
     fn end_of_data(&mut self, context: &mut Context<'_>) -> Flow {
-        let action = context.behaviour.draw(Point::Dot, context.random);
+        let mut action = context.behaviour.draw(Point::Dot, context.random);
+        if std::mem::take(&mut self.early) {
+            action = Some(Action::Refuse(550));
+        }
         match action {
             Some(Action::Refuse(code)) => {
                 if code >= 500 {
@@ -498,6 +560,7 @@ impl Session {
                 return self.answer(Point::Dot, &text, context);
             }
             Some(Action::Disconnect) => return self.hang_up(context),
+            Some(Action::Mute) => return Flow::Pause(MUTE, 0),
             _ => {}
         }
         self.messages += 1;
@@ -509,7 +572,11 @@ impl Session {
         if context.behaviour.draw(Point::Reply, context.random) == Some(Action::Disconnect) {
             return self.hang_up(context);
         }
-        self.answer_after(pause, b"250 2.0.0 taken\r\n")
+        let twice: &[u8] = b"250 2.0.0 taken\r\n250 2.0.0 taken\r\n";
+        self.answer_after(
+            pause,
+            if action == Some(Action::Twice) { twice } else { &twice[..twice.len() / 2] },
+        )
     }
 }
 

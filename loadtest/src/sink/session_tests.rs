@@ -221,3 +221,20 @@ fn replies_come_late() {
 fn endless_lines_are_bounded() {
     assert_eq!(talk(&vec![b'x'; LINE_MAX + 1], 100, &Behaviour::default()).flow, Flow::Close);
 }
+
+/// What hostile sites do, as a client sees it.
+#[test]
+fn hostile_answers() {
+    let begin = "EHLO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<r0.7.1@b>\r\n";
+    let message = "DATA\r\nSubject: x\r\n\r\nbody\r\n.\r\n";
+    let tail = |behaviour: &str| codes(&format!("{begin}{message}"), behaviour).split_off(9);
+    assert_eq!(tail("data=early"), ["354 ", "250 ", "550 "]);
+    assert_eq!(tail("dot=twice"), ["354 ", "250 ", "250 "]);
+    assert_eq!(tail("body=552"), ["354 ", "552 "]);
+    assert_eq!(tail("dot=354"), ["354 ", "354 "]);
+    assert_eq!(tail("dot=mute"), ["354 "]);
+    assert_eq!(codes(begin, "mail=354")[7..], ["354 ", "503 "]);
+    assert_eq!(codes("EHLO a\r\nSTARTTLS\r\n", "tls=offered,starttls=454").last().unwrap(), "454 ");
+    let refused = talk(format!("{begin}{message}").as_bytes(), 7, &"body=552".parse().unwrap());
+    assert_eq!(refused.flow, Flow::Close);
+}
