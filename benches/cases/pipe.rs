@@ -148,6 +148,10 @@ impl Runtime for PipeRuntime {
     fn panics(&self) -> u64 {
         0
     }
+    fn longest_turn(&self) -> Duration {
+        Duration::ZERO
+    }
+
     fn worked(&self) -> Duration {
         Duration::ZERO
     }

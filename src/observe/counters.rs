@@ -90,6 +90,7 @@ counters! {
         bodies_gathered "Bytes of message bodies in memory now",
         credits_out "Attempts whose outcome is not on disk yet",
         worked_percent "Share of its time the shard worked of late, rather than waited",
+        longest_turn_microseconds "Longest time one task kept its shard from all others, of the last half minute or more",
         spool_open "1 while there is room for new mail",
     }
 }

@@ -59,6 +59,8 @@ pub trait Runtime: Clone + 'static {
     fn panics(&self) -> u64;
     /// How long the shard's thread has worked so far, rather than waited for something to do.
     fn worked(&self) -> Duration;
+    /// The longest time one task kept the others waiting since this was asked last; zero where that is not measured.
+    fn longest_turn(&self) -> Duration;
     /// Waits until `at`. For a few immortal tasks; everything else hangs on the shard's timer wheel.
     /// Must be awaited to its end, never dropped half way.
     fn sleep_until(&self, at: Instant) -> impl Future<Output = ()>;

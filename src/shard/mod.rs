@@ -25,6 +25,7 @@ pub mod mesh;
 pub mod places;
 pub mod promise;
 pub mod timers;
+mod turns;
 mod upload;
 pub mod wire;
 
@@ -111,6 +112,8 @@ pub struct Shard<R: Runtime> {
     pub backlog: RefCell<handoff::Backlog>,
     /// Work lent and borrowed.
     pub lending: lend::Lending,
+    /// How long tasks kept it.
+    turns: turns::Turns,
     /// Copies of the maps, by lane and slot.
     maps: RefCell<Vec<Vec<Option<SegmentMap>>>>,
 }
@@ -225,6 +228,7 @@ impl<R: Runtime> Shard<R> {
         counters.spool_segments.set(segments as u64);
         counters.spool_segments_free.set(free as u64);
         counters.spool_bytes_live.set(live);
+        counters.longest_turn_microseconds.set(self.turns.longest(&self.runtime).as_micros() as u64);
         counters.spool_open.set(u64::from(self.gate() == Gate::Open));
         self.latencies.borrow_mut().publish(&self.instruments.latencies);
     }

@@ -30,6 +30,7 @@ use crate::shard::promise::Promises;
 use crate::shard::receive::Door;
 use crate::shard::resolve::Resolver;
 use crate::shard::timers::Timers;
+use crate::shard::turns::Turns;
 use crate::shard::{Shard, accept, compact, dispatch, handoff, persist};
 use crate::smtp::server::Rules;
 use crate::spool::fold::{self, Damage, Files, Folded};
@@ -225,6 +226,7 @@ fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>, String> {
         refused: RefCell::default(),
         backlog: RefCell::new(Backlog::new(mesh.shards())),
         lending: Lending::new(mesh.shards()),
+        turns: Turns::default(),
         maps: RefCell::new(vec![Vec::new(); mesh.lanes()]),
         runtime,
         settings,

@@ -26,6 +26,7 @@ mod segment;
 mod socket;
 #[cfg(test)]
 mod tests;
+mod turn;
 
 pub use segment::FileSegment;
 pub use socket::{SocketDatagram, SocketListener, SocketStream};
@@ -169,6 +170,7 @@ impl Entropy {
 pub(super) struct Tally {
     panics: Cell<u64>,
     polls: Cell<u64>,
+    turns: turn::Turns,
 }
 
 impl Tally {
@@ -199,7 +201,10 @@ impl<F: Future<Output = ()>> Future for Guarded<F> {
         // SAFETY: as above.
         let task = unsafe { Pin::new_unchecked(&mut this.task) };
         this.tally.poll();
-        match catch_unwind(AssertUnwindSafe(|| task.poll(context))) {
+        let begun = turn::ticks();
+        let polled = catch_unwind(AssertUnwindSafe(|| task.poll(context)));
+        this.tally.turns.over(begun);
+        match polled {
             Ok(poll) => poll,
             Err(_) => {
                 this.tally.panics.set(this.tally.panics.get() + 1);
@@ -248,6 +253,10 @@ impl<E: Engine> Runtime for OsRuntime<E> {
 
     fn panics(&self) -> u64 {
         self.0.tally.panics.get()
+    }
+
+    fn longest_turn(&self) -> Duration {
+        self.0.tally.turns.take()
     }
 
     fn worked(&self) -> Duration {

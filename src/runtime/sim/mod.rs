@@ -340,6 +340,10 @@ impl Runtime for SimRuntime {
         self.0.panics.get()
     }
 
+    fn longest_turn(&self) -> Duration {
+        Duration::ZERO
+    }
+
     fn worked(&self) -> Duration {
         let state = &self.0.state;
         let pretended = if state.busy.get() { state.clock.get() } else { 0 };

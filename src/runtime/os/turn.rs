@@ -1,0 +1,103 @@
+//! How long one task kept a shard from all others.
+//!
+//! Two reads of the processor's own counter a poll: a clock would cost a message as much as a system call. Time in which the kernel gave the
+//! core to somebody else is not the task's, so a long poll counts only if the thread was not put off its core meanwhile.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+/// Polls shorter than this many ticks are not looked at any closer: 30 to 100 us.
+const SHORT: u64 = 100_000;
+
+/// The longest poll of a thread's tasks.
+pub(super) struct Turns {
+    longest: Cell<u64>,
+    /// Times the thread was put off its core, when that was last looked at.
+    switches: Cell<i64>,
+    /// Ticks and time of the start, for the length of a tick.
+    start: (u64, Instant),
+}
+
+impl Default for Turns {
+    #[expect(clippy::disallowed_methods, reason = "the runtime is where clocks come from")]
+    fn default() -> Turns {
+        Turns { longest: Cell::new(0), switches: Cell::new(0), start: (ticks(), Instant::now()) }
+    }
+}
+
+impl Turns {
+    /// A poll that began at `begun` (of [`ticks`]) is over.
+    #[inline]
+    pub(super) fn over(&self, begun: u64) {
+        let took = ticks().saturating_sub(begun);
+        if took > SHORT && took > self.longest.get() {
+            self.note(took);
+        }
+    }
+
+    #[cold]
+    fn note(&self, took: u64) {
+        let switches = switches();
+        if self.switches.replace(switches) == switches {
+            self.longest.set(took);
+        }
+    }
+
+    /// The longest since this was asked last.
+    pub(super) fn take(&self) -> Duration {
+        self.switches.set(switches());
+        let (since, started) = self.start;
+        let passed = ticks().saturating_sub(since).max(1);
+        let took = self.longest.replace(0);
+        Duration::from_secs_f64(started.elapsed().as_secs_f64() * took as f64 / passed as f64)
+    }
+}
+
+/// The processor's counter of time, in a unit of its own.
+#[inline]
+pub(super) fn ticks() -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every x86-64 processor has the instruction; it touches no memory.
+    unsafe {
+        std::arch::x86_64::_rdtsc()
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+    }
+}
+
+/// Times this thread was put off its core, wanting it.
+fn switches() -> i64 {
+    // SAFETY: `usage` is a valid rusage for the whole call, which fills it and touches nothing else.
+    unsafe {
+        let mut usage = std::mem::zeroed::<libc::rusage>();
+        libc::getrusage(libc::RUSAGE_THREAD, &mut usage);
+        usage.ru_nivcsw
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_counts_once() {
+        let turns = Turns::default();
+        turns.take();
+        turns.over(ticks());
+        assert_eq!(turns.take(), Duration::ZERO, "a short one does not count");
+        // On a busy machine the thread may be put off its core in any of these.
+        let found = (0..50).find_map(|_| {
+            let begun = ticks();
+            let since = turns.start.1.elapsed();
+            while turns.start.1.elapsed() - since < Duration::from_millis(2) {}
+            turns.over(begun);
+            Some(turns.take()).filter(|took| !took.is_zero())
+        });
+        let found = found.expect("one of fifty is not put off");
+        assert!(found > Duration::from_micros(1_500) && found < Duration::from_millis(20), "{found:?}");
+        assert_eq!(turns.take(), Duration::ZERO);
+    }
+}

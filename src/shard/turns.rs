@@ -1,0 +1,41 @@
+//! The longest turn of a shard: the longest time that one task kept all others waiting.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use crate::runtime::Runtime;
+use crate::time::Instant;
+
+/// How long one is remembered at least, so that whoever reads the metrics every half minute misses none; at most twice as long.
+const REMEMBERED: Duration = Duration::from_secs(30);
+
+/// The longest turn of this span and of the one before.
+#[derive(Debug)]
+pub(super) struct Turns {
+    since: Cell<Instant>,
+    now: Cell<Duration>,
+    before: Cell<Duration>,
+}
+
+impl Default for Turns {
+    fn default() -> Turns {
+        Turns {
+            since: Cell::new(Instant(0)),
+            now: Cell::new(Duration::ZERO),
+            before: Cell::new(Duration::ZERO),
+        }
+    }
+}
+
+impl Turns {
+    /// The longest of late.
+    pub(super) fn longest<R: Runtime>(&self, runtime: &R) -> Duration {
+        let now = runtime.now();
+        if now.since(self.since.get()) >= REMEMBERED {
+            self.since.set(now);
+            self.before.set(self.now.replace(Duration::ZERO));
+        }
+        self.now.set(self.now.get().max(runtime.longest_turn()));
+        self.now.get().max(self.before.get())
+    }
+}
