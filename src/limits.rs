@@ -144,6 +144,18 @@ pub const CONNECTIONS_PER_CLIENT_DEFAULT: u64 = 100;
 pub const MX_HOSTS_MAX: usize = 10;
 /// Addresses tried for one delivery over all hosts.
 pub const MX_ADDRESSES_MAX: usize = 20;
+/// MX hosts of a domain that are kept, the preferred ones: some of them may have no address, and [`MX_HOSTS_MAX`] that have are tried.
+pub const MX_HOSTS_KEPT: usize = 16;
+/// Bytes of their names. Ten hosts of 40 letters fit, and a site, whose name they are, stays small.
+pub const MX_NAMES_MAX: usize = 512;
+/// Addresses of a host that are kept.
+pub const HOST_ADDRESSES_KEPT: usize = 64;
+/// Addresses of this machine that are known; a machine with more has them from a pool that a route may name.
+pub const OWN_ADDRESSES_MAX: usize = 16_384;
+/// Bytes of a hosts file, and names in it: it is for the hosts an operator names by hand.
+pub const HOSTS_FILE_MAX: u64 = 1024 * 1024;
+/// See [`HOSTS_FILE_MAX`].
+pub const HOSTS_NAMES_MAX: usize = 20_000;
 
 /// First pause of a site that takes no connection: long enough not to hammer, short enough for a restart over there.
 pub const SITE_PAUSE_MIN: Duration = Duration::from_secs(5);
@@ -169,6 +181,10 @@ pub const ACCOUNT_LANES_MAX: u32 = 16;
 
 /// Names held in a shard's resolver cache.
 pub const DNS_CACHE_MAX: usize = 100_000;
+/// Bytes of the resolver caches of all shards together; a shard has [`DNS_CACHE_BYTES_LEAST`] whatever its share is.
+pub const DNS_CACHE_BYTES: usize = 64 * 1024 * 1024;
+/// Some tens of thousands of usual answers.
+pub const DNS_CACHE_BYTES_LEAST: usize = 4 * 1024 * 1024;
 /// DNS questions in flight on one shard.
 pub const DNS_INFLIGHT_MAX: usize = 1_000;
 /// Longest CNAME chain followed.
@@ -247,4 +263,6 @@ const _: () = {
     assert!(COMMIT_ITEMS_MAX + 8 <= 1024, "IOV_MAX");
     assert!(HOPS_MAX >= 100, "RFC 5321 6.3");
     assert!(INBOX_BATCH <= HANDOFF_INBOX);
+    assert!(MX_HOSTS_KEPT >= MX_HOSTS_MAX && MX_HOSTS_MAX >= 2, "RFC 5321 5.1 asks for at least two");
+    assert!(MX_NAMES_MAX >= DOMAIN_MAX, "one host is always kept");
 };

@@ -59,6 +59,7 @@ impl Node {
         let certificates = probe_listeners(&mut config)?;
         let accounts = config.accounts.as_deref().map(read_accounts).transpose()?.map(Arc::new);
         find_name_servers(&mut config);
+        find_hosts(&mut config)?;
         let settings = Arc::new(config);
         let instruments: Vec<Arc<Instruments>> = (0..shards).map(|_| Arc::default()).collect();
         let bells: Vec<_> = (0..shards).map(|_| Arc::new(Bell::new())).collect();
@@ -305,6 +306,31 @@ fn find_name_servers(config: &mut Config) {
         let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
         config.dns.servers = value::name_servers(&text);
     }
+}
+
+/// The hosts that the operator named by hand. The usual file need not be there; one that was asked for must.
+fn find_hosts(config: &mut Config) -> Result<(), String> {
+    let Some(path) = config.dns.hosts.clone() else { return Ok(()) };
+    let read = || {
+        let file = files::ReadFile::open(&path)?;
+        let size = file.size()?;
+        if size > limits::HOSTS_FILE_MAX {
+            return Err(std::io::Error::other(format!("{size} bytes are too many")));
+        }
+        file.read(0, usize::try_from(size).unwrap_or(0))
+    };
+    match read() {
+        Ok(bytes) => config.dns.known = Arc::new(value::hosts(&String::from_utf8_lossy(&bytes))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && path == Path::new("/etc/hosts") => {}
+        Err(error) => {
+            return Err(format!(
+                "{}: {error}; set dns.hosts to a readable file of at most {}, or to \"\" for none",
+                path.display(),
+                value::show_size(limits::HOSTS_FILE_MAX)
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Where adopted lanes were born, by lane; a lane of this node's own says nothing.

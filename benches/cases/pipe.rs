@@ -178,6 +178,10 @@ impl Runtime for PipeRuntime {
     fn datagram(&self, _: SocketAddr) -> io::Result<Absent> {
         Err(absent())
     }
+    async fn own_addresses(&self) -> io::Result<Vec<IpAddr>> {
+        Ok(Vec::new())
+    }
+
     fn list(&self, _: &Path) -> io::Result<Vec<String>> {
         Err(absent())
     }

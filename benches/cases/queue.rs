@@ -274,9 +274,10 @@ impl Routine for Questions {
 pub fn cache() -> Box<dyn Routine> {
     let names: Vec<Box<str>> =
         (0..50_000).map(|number| format!("customer-{number}.example").into()).collect();
-    let mut cache = Cache::new(relevo::limits::DNS_CACHE_MAX);
+    let mut cache = Cache::new(relevo::limits::DNS_CACHE_MAX, relevo::limits::DNS_CACHE_BYTES);
     for (number, name) in names.iter().enumerate().filter(|(number, _)| number % 10 > 0) {
-        let answer = Ok(Answer::Mx(vec![(10, format!("mx.provider-{}.example", number / 20))]));
+        let answer =
+            Ok(Answer::Mx { hosts: vec![(10, format!("mx.provider-{}.example", number / 20))], cut: false });
         cache.put(Kind::Mx, name, Rc::new(Found { answer, ttl: Duration::from_secs(3600) }), Instant(1));
     }
     Box::new(Questions { cache, names, numbers: Numbers(1) })

@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use crate::config::{BareNewlines, Config, DomainPattern, RouteTarget, RuntimeChoice, ShardConfig, value};
+use crate::config::{
+    BareNewlines, Config, DomainPattern, PrivateNetworks, RouteTarget, RuntimeChoice, ShardConfig, value,
+};
 
 impl Config {
     /// Says what the relay would do.
@@ -159,6 +161,9 @@ impl Config {
             self.delivery.connections_per_address,
             if self.delivery.starttls { "where they offer it" } else { "never" }
         )?;
+        if self.delivery.private_networks == PrivateNetworks::Allow {
+            writeln!(out, "MX hosts may be in private networks")?;
+        }
         let retry = &self.retry;
         let mut wait = retry.first.as_secs_f64();
         let mut waits = Vec::new();

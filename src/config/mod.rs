@@ -13,8 +13,10 @@ pub use parse::ConfigError;
 pub use shard::{Particulars, ShardConfig};
 pub use tuning::{RuntimeChoice, Tuning};
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A whole configuration.
@@ -151,6 +153,8 @@ pub struct DnsConfig {
     pub attempts: u32,
     /// `hosts`: addresses of hosts that routes name, looked at before the DNS; None: none.
     pub hosts: Option<PathBuf>,
+    /// What that file says, by name in lower case; read at start.
+    pub known: Arc<HashMap<Box<str>, Vec<IpAddr>>>,
 }
 
 /// `[delivery]`

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
@@ -490,7 +491,7 @@ fn dns(section: &Section<'_>) -> DnsConfig {
         Ok(Some(text(value)?).filter(|path| !path.is_empty()).map(PathBuf::from))
     });
     section.finish();
-    DnsConfig { servers, timeout, attempts: attempts as u32, hosts }
+    DnsConfig { servers, timeout, attempts: attempts as u32, hosts, known: Arc::default() }
 }
 
 fn delivery(section: &Section<'_>) -> Delivery {

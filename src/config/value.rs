@@ -2,10 +2,12 @@
 //!
 //! Each parser answers with the fix to print: what the value should look like.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::config::{DomainPattern, Network, RouteTarget};
+use crate::limits;
 use crate::mail::address;
 
 /// `30s`, `1m`, `2h`, `5d`, `100ms`, `20us`, or several in a row: `1h30m`.
@@ -167,6 +169,29 @@ pub fn name_servers(text: &str) -> Vec<SocketAddr> {
         .collect()
 }
 
+/// Hosts in the text of a hosts file (hosts(5)): all addresses of each name, names in lower case. What is no address, as an IPv6
+/// address of one link, is passed over; so is what is above the bounds.
+pub fn hosts(text: &str) -> HashMap<Box<str>, Vec<IpAddr>> {
+    let mut known: HashMap<Box<str>, Vec<IpAddr>> = HashMap::new();
+    for line in text.lines() {
+        let mut words = line.split('#').next().unwrap_or_default().split_ascii_whitespace();
+        let Some(address) = words.next().and_then(|word| word.parse::<IpAddr>().ok()) else { continue };
+        for name in words {
+            let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase().into_boxed_str();
+            if name.len() > limits::DOMAIN_MAX
+                || known.len() >= limits::HOSTS_NAMES_MAX && !known.contains_key(&name)
+            {
+                continue;
+            }
+            let addresses = known.entry(name).or_default();
+            if addresses.len() < limits::HOST_ADDRESSES_KEPT && !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+    }
+    known
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,5 +230,22 @@ mod tests {
         assert!(pattern("*x").is_err());
         let text = "search a\nnameserver 192.0.2.1\n nameserver fe80::1%eth0\n#nameserver 1.1.1.1";
         assert_eq!(name_servers(text), ["192.0.2.1:53".parse().unwrap(), "[fe80::1]:53".parse().unwrap()]);
+    }
+
+    #[test]
+    fn hosts_files() {
+        let text = "# comment\n127.0.0.1\tlocalhost\n192.0.2.1 Smart.Example smart # smart2\r\n\
+                    2001:db8::1   smart.example.\n192.0.2.1 smart\nfe80::1%eth0 link\nno address\n192.0.2.2\n::1 localhost";
+        let known = hosts(text);
+        let of = |name: &str| known.get(name).cloned().unwrap_or_default();
+        let addresses = |all: &[&str]| all.iter().map(|one| one.parse().unwrap()).collect::<Vec<IpAddr>>();
+        assert_eq!(of("smart.example"), addresses(&["192.0.2.1", "2001:db8::1"]));
+        assert_eq!(of("smart"), addresses(&["192.0.2.1"]));
+        assert_eq!(of("localhost"), addresses(&["127.0.0.1", "::1"]));
+        assert_eq!(known.len(), 3, "{known:?}");
+        let many: String = (0..30_000).map(|number| format!("192.0.2.1 h{number} again\n")).collect();
+        assert_eq!(hosts(&many).len(), limits::HOSTS_NAMES_MAX);
+        let many: String = (0..300).map(|number| format!("2001:db8::{number:x} a\n")).collect();
+        assert_eq!(hosts(&many)["a"].len(), limits::HOST_ADDRESSES_KEPT);
     }
 }

@@ -15,12 +15,26 @@ pub struct Cache {
     young: Entries,
     old: Entries,
     generation: usize,
+    /// Bytes of each, and what a generation may have.
+    young_bytes: usize,
+    old_bytes: usize,
+    bytes_max: usize,
 }
 
+/// What a name takes beside its letters and its answer: key, expiry, reference and two counts, and the table's slack.
+const OVERHEAD: usize = 2 * size_of::<((Kind, Box<str>), (Instant, Rc<Found>))>() + 16;
+
 impl Cache {
-    /// Holds at most `bound` names.
-    pub fn new(bound: usize) -> Cache {
-        Cache { young: Entries::new(), old: Entries::new(), generation: (bound / 2).max(1) }
+    /// Holds at most `bound` names, in about `bytes` bytes.
+    pub fn new(bound: usize, bytes: usize) -> Cache {
+        Cache {
+            young: Entries::new(),
+            old: Entries::new(),
+            generation: (bound / 2).max(1),
+            young_bytes: 0,
+            old_bytes: 0,
+            bytes_max: bytes / 2,
+        }
     }
 
     /// What is known and still holds.
@@ -30,6 +44,7 @@ impl Cache {
             return (*expires > now).then(|| found.clone());
         }
         let (expires, found) = self.old.remove(&key)?;
+        self.old_bytes = self.old_bytes.saturating_sub(cost(&key.1, &found));
         if expires <= now {
             return None;
         }
@@ -43,10 +58,19 @@ impl Cache {
     }
 
     fn insert(&mut self, key: (Kind, Box<str>), expires: Instant, found: Rc<Found>) {
-        if self.young.len() >= self.generation {
+        let cost = cost(&key.1, &found);
+        if self.young.len() >= self.generation || self.young_bytes + cost > self.bytes_max {
             self.old = std::mem::take(&mut self.young);
+            self.old_bytes = std::mem::take(&mut self.young_bytes);
         }
+        self.young_bytes += cost;
+        // A name that was known already is counted twice until its generation ends: too much is no harm.
         self.young.insert(key, (expires, found));
+    }
+
+    /// Bytes held, about, and never more than are counted.
+    pub fn bytes(&self) -> usize {
+        self.young_bytes + self.old_bytes
     }
 
     /// Names held.
@@ -60,6 +84,10 @@ impl Cache {
     }
 }
 
+fn cost(name: &str, found: &Found) -> usize {
+    OVERHEAD + name.len() + found.bytes()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,7 +97,7 @@ mod tests {
     #[test]
     fn entries_end_with_their_ttl_and_the_bound_holds() {
         let found = Rc::new(Found { answer: Ok(Answer::NoData), ttl: Duration::from_secs(10) });
-        let mut cache = Cache::new(100);
+        let mut cache = Cache::new(100, 1 << 20);
         let start = Instant(1);
         cache.put(Kind::Mx, "kept.example", found.clone(), start);
         for number in 0..1000 {
@@ -80,5 +108,22 @@ mod tests {
         assert!(cache.get(Kind::A, "kept.example", start).is_none());
         assert!(cache.get(Kind::A, "h1.example", start).is_none());
         assert!(cache.get(Kind::Mx, "kept.example", start + Duration::from_secs(10)).is_none());
+    }
+    /// However large answers are, what is held stays within the bytes.
+    #[test]
+    fn large_answers_are_counted_by_their_bytes() {
+        let mut cache = Cache::new(100_000, 64 * 1024);
+        let start = Instant(1);
+        let mut held = 0;
+        for number in 0..5_000 {
+            let hosts =
+                (0..16).map(|rank| (rank, format!("mx{rank}.a-zone-with-a-long-name-{number}.example")));
+            let answer = Ok(Answer::Mx { hosts: hosts.collect(), cut: true });
+            let found = Rc::new(Found { answer, ttl: Duration::from_secs(60) });
+            cache.put(Kind::Mx, &format!("d{number}.example"), found, start);
+            assert!(cache.bytes() <= 64 * 1024, "{} bytes", cache.bytes());
+            held = held.max(cache.len());
+        }
+        assert!((10..100).contains(&held), "{held}");
     }
 }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::rr::rdata::MX;
 use hickory_proto::rr::{DNSClass, Name, RData, RecordType};
 
 use crate::dns::{Answer, FAILURE_TTL, Found, Kind, NEGATIVE_TTL_MAX, TTL_MAX, TTL_MIN};
@@ -90,16 +91,14 @@ fn read_records(message: &Message, asked: Name, wanted: RecordType) -> Reading {
     let mut ttl = TTL_MAX;
     let mut aliased = false;
     for _ in 0..=limits::DNS_CNAME_MAX {
-        let mut hosts = Vec::new();
+        let mut exchanges: Vec<&MX> = Vec::new();
         let mut addresses = Vec::new();
         let mut alias = None;
         let mut shortest = ttl;
         for record in message.answers.iter().filter(|record| record.name.eq_ignore_root(&name)) {
             let lifetime = Duration::from_secs(u64::from(record.ttl));
             match &record.data {
-                RData::MX(mx) if wanted == RecordType::MX => {
-                    hosts.push((mx.preference, host_name(&mx.exchange)))
-                }
+                RData::MX(mx) if wanted == RecordType::MX => exchanges.push(mx),
                 RData::A(a) if wanted == RecordType::A => addresses.push(IpAddr::V4(a.0)),
                 RData::AAAA(aaaa) if wanted == RecordType::AAAA => addresses.push(IpAddr::V6(aaaa.0)),
                 RData::CNAME(cname) => alias = Some(cname.0.clone()),
@@ -109,10 +108,13 @@ fn read_records(message: &Message, asked: Name, wanted: RecordType) -> Reading {
         }
         ttl = shortest;
         let found = |answer| Reading::Found(Found { answer: Ok(answer), ttl: ttl.clamp(TTL_MIN, TTL_MAX) });
-        if !hosts.is_empty() {
-            return found(Answer::Mx(hosts));
+        if !exchanges.is_empty() {
+            let (hosts, cut) = keep_preferred(exchanges);
+            return found(Answer::Mx { hosts, cut });
         }
         if !addresses.is_empty() {
+            addresses.truncate(limits::HOST_ADDRESSES_KEPT);
+            addresses.shrink_to_fit();
             return found(Answer::Addresses(addresses));
         }
         match alias {
@@ -125,6 +127,30 @@ fn read_records(message: &Message, asked: Name, wanted: RecordType) -> Reading {
         }
     }
     Reading::Failed("the name's aliases run in a circle".to_owned())
+}
+
+/// The preferred hosts, by preference and name, and whether there are more. The same ones in whatever order they came: they name a
+/// site.
+fn keep_preferred(mut exchanges: Vec<&MX>) -> (Vec<(u16, String)>, bool) {
+    exchanges.sort_unstable_by(|one, other| {
+        one.preference.cmp(&other.preference).then_with(|| one.exchange.cmp(&other.exchange))
+    });
+    let mut hosts: Vec<(u16, String)> = Vec::new();
+    let mut bytes = 0;
+    for mx in exchanges {
+        let name = host_name(&mx.exchange);
+        // A host listed twice is tried where it is preferred.
+        if hosts.iter().any(|(_, host)| *host == name) {
+            continue;
+        }
+        let full = hosts.len() == limits::MX_HOSTS_KEPT || bytes + name.len() > limits::MX_NAMES_MAX;
+        if full && !hosts.is_empty() {
+            return (hosts, true);
+        }
+        bytes += name.len();
+        hosts.push((mx.preference, name));
+    }
+    (hosts, false)
 }
 
 fn has_soa(message: &Message) -> bool {
@@ -154,7 +180,7 @@ fn host_name(name: &Name) -> String {
 mod tests {
     use super::*;
     use hickory_proto::rr::Record;
-    use hickory_proto::rr::rdata::{A, CNAME, MX, SOA};
+    use hickory_proto::rr::rdata::{A, CNAME, SOA};
 
     fn name(text: &str) -> Name {
         Name::from_ascii(text).unwrap()
@@ -193,9 +219,12 @@ mod tests {
     fn answers() {
         let both = reply(Kind::Mx, vec![mx(10, "a.Example."), mx(20, "b.example.")], |_| {});
         let hosts = vec![(10, "a.example".to_owned()), (20, "b.example".to_owned())];
-        assert_eq!(read(&both, Kind::Mx), found(Answer::Mx(hosts), 300));
+        assert_eq!(read(&both, Kind::Mx), found(Answer::Mx { hosts, cut: false }, 300));
         let null = reply(Kind::Mx, vec![mx(0, ".")], |_| {});
-        assert_eq!(read(&null, Kind::Mx), found(Answer::Mx(vec![(0, ".".to_owned())]), 300));
+        assert_eq!(
+            read(&null, Kind::Mx),
+            found(Answer::Mx { hosts: vec![(0, ".".to_owned())], cut: false }, 300)
+        );
         let truncated = reply(Kind::Mx, vec![], |message| message.metadata.truncation = true);
         assert_eq!(read(&truncated, Kind::Mx), Reading::Truncated);
         let failed =
@@ -214,6 +243,42 @@ mod tests {
             message.add_authority(soa.clone());
         });
         assert_eq!(read(&empty, Kind::A), found(Answer::NoData, 60));
+    }
+
+    #[test]
+    fn of_many_hosts_the_preferred_are_kept() {
+        // As many as fit in a message over TCP, the best at the end.
+        let all: Vec<_> =
+            (0..2_000).map(|number| mx(5_000 - number, &format!("m{number}.example."))).collect();
+        let bytes = reply(Kind::Mx, all.clone(), |_| {});
+        let kept = |reading| match reading {
+            Reading::Found(Found { answer: Ok(Answer::Mx { hosts, cut: true }), .. }) => hosts,
+            other => panic!("{other:?}"),
+        };
+        let hosts = kept(read(&bytes, Kind::Mx));
+        let best: Vec<_> = (0..limits::MX_HOSTS_KEPT as u16)
+            .map(|place| (3_001 + place, format!("m{}.example", 1_999 - place)))
+            .collect();
+        assert_eq!(hosts, best);
+        let turned = reply(Kind::Mx, all.into_iter().rev().collect(), |_| {});
+        assert_eq!(kept(read(&turned, Kind::Mx)), hosts, "one site however the answer is turned");
+        // Long names: fewer of them, and one always.
+        let label = "x".repeat(60);
+        let long = |number| mx(number, &format!("{label}.{label}.{label}.h{number}.example."));
+        let hosts = kept(read(&reply(Kind::Mx, (1..40).map(long).collect(), |_| {}), Kind::Mx));
+        assert_eq!(hosts.iter().map(|(rank, _)| *rank).collect::<Vec<_>>(), [1, 2]);
+        let twice = reply(Kind::Mx, vec![mx(20, "a.example."), mx(10, "A.example.")], |_| {});
+        let once = Answer::Mx { hosts: vec![(10, "a.example".to_owned())], cut: false };
+        assert_eq!(read(&twice, Kind::Mx), found(once, 300));
+        let addresses = (0..1_000u32).map(|number| {
+            Record::from_rdata(name("d.example."), 300, RData::A(A(std::net::Ipv4Addr::from(number))))
+        });
+        match read(&reply(Kind::A, addresses.collect(), |_| {}), Kind::A) {
+            Reading::Found(Found { answer: Ok(Answer::Addresses(kept)), .. }) => {
+                assert_eq!(kept.len(), limits::HOST_ADDRESSES_KEPT);
+            }
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]

@@ -20,9 +20,15 @@ pub enum Kind {
 /// What there is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// Preference and host, unordered; a host of "." is the null MX (RFC 7505).
-    Mx(Vec<(u16, String)>),
-    /// Addresses, in the order they came.
+    /// MX records.
+    Mx {
+        /// Preference and host, the preferred first; a host of "." is the null MX (RFC 7505). At most
+        /// [`crate::limits::MX_HOSTS_KEPT`] of at most [`crate::limits::MX_NAMES_MAX`] bytes in all.
+        hosts: Vec<(u16, String)>,
+        /// There were more.
+        cut: bool,
+    },
+    /// Addresses, in the order they came, at most [`crate::limits::HOST_ADDRESSES_KEPT`].
     Addresses(Vec<IpAddr>),
     /// The name exists and has nothing of this kind.
     NoData,
@@ -37,6 +43,21 @@ pub struct Found {
     pub answer: Result<Answer, String>,
     /// For how long that may be believed.
     pub ttl: Duration,
+}
+
+impl Found {
+    /// Bytes it takes in memory, about.
+    pub fn bytes(&self) -> usize {
+        let more = match &self.answer {
+            Ok(Answer::Mx { hosts, .. }) => {
+                hosts.iter().map(|(_, host)| size_of::<(u16, String)>() + host.capacity()).sum()
+            }
+            Ok(Answer::Addresses(addresses)) => addresses.capacity() * size_of::<IpAddr>(),
+            Ok(Answer::NoData | Answer::NoDomain) => 0,
+            Err(why) => why.capacity(),
+        };
+        size_of::<Found>() + more
+    }
 }
 
 /// No positive answer is believed for longer, whatever its TTL says.

@@ -1,6 +1,7 @@
 //! What waits: groups of recipients, their domains, and the sites these resolve to.
 
 pub mod destinations;
+pub mod fair;
 pub mod group;
 pub mod schedule;
 

@@ -1,19 +1,26 @@
 //! Where mail goes: the route table, the order of MX hosts, and the home shard of a domain.
 
+pub mod gate;
+
 use std::net::IpAddr;
 
 use crate::config::{DomainPattern, RouteConfig, RouteTarget};
 use crate::limits;
+use gate::{Source, is_numeric};
 
 /// A host to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
     /// Its name, or its address as text.
     pub name: String,
+    /// Its address, where that was given instead of a name.
+    pub address: Option<IpAddr>,
     /// TCP port.
     pub port: u16,
-    /// The name came out of the DNS, not from the operator: its addresses are looked at with suspicion.
-    pub from_dns: bool,
+    /// Who named it.
+    pub source: Source,
+    /// Preference of its MX record; 0 where there is none.
+    pub rank: u16,
 }
 
 /// Where the mail of a domain goes.
@@ -23,6 +30,8 @@ pub struct NextHop {
     pub site: String,
     /// Hosts in the order to try.
     pub hosts: Vec<Host>,
+    /// What people call it: the domain whose mail goes there, or the route.
+    pub label: Box<str>,
 }
 
 /// Routes by domain.
@@ -69,10 +78,18 @@ impl Table {
 
 /// A fixed next hop.
 pub fn fixed(host: &str, port: u16) -> NextHop {
-    NextHop {
-        site: format!("smtp://{host}:{port}"),
-        hosts: vec![Host { name: host.to_owned(), port, from_dns: false }],
-    }
+    let site = format!("smtp://{host}:{port}");
+    let address = host.parse().ok();
+    let host = Host { name: host.to_owned(), address, port, source: Source::Operator, rank: 0 };
+    NextHop { label: site.as_str().into(), site, hosts: vec![host] }
+}
+
+/// The next hop of an address literal.
+pub fn to_literal(domain: &str, address: IpAddr, port: u16) -> NextHop {
+    let name = address.to_string();
+    let site = format!("[{name}]:{port}");
+    let host = Host { name, address: Some(address), port, source: Source::Stranger, rank: 0 };
+    NextHop { site, hosts: vec![host], label: domain.into() }
 }
 
 /// The address in a domain literal, `[192.0.2.1]` or `[IPv6:2001:db8::1]` (RFC 5321 4.1.3).
@@ -91,10 +108,13 @@ pub enum NoRoute {
     NullMx,
     /// The best MX is this relay itself (RFC 5321 5.1).
     Loop,
+    /// What stands in its MX records are addresses and no names of hosts (RFC 1035 3.3.9, RFC 5321 5.1).
+    NoNames,
 }
 
 /// Puts MX hosts in the order to try (RFC 5321 5.1): by preference, equals shuffled by `random`. If this relay is one of them, only
-/// hosts of better preference are left. Empty `answers` stand for an implicit MX, the domain itself.
+/// hosts of better preference are left. Addresses in the place of names are no hosts. Empty `answers` stand for an implicit MX, the
+/// domain itself.
 pub fn order_mx(
     domain: &str,
     answers: &[(u16, String)],
@@ -111,26 +131,31 @@ pub fn order_mx(
         answers.iter().filter(|(_, host)| host.eq_ignore_ascii_case(own_name)).map(|(rank, _)| *rank).min();
     let mut usable: Vec<(u16, u64, &str)> = Vec::new();
     for (place, (rank, host)) in answers.iter().enumerate() {
-        if ours.is_none_or(|ours| *rank < ours) && !host.is_empty() && host != "." {
+        let named = !host.is_empty() && host != "." && !is_numeric(host);
+        if named && ours.is_none_or(|ours| *rank < ours) {
             usable.push((*rank, mix(random ^ place as u64), host));
         }
     }
     if usable.is_empty() {
-        return Err(NoRoute::Loop);
+        return Err(if ours.is_some() { NoRoute::Loop } else { NoRoute::NoNames });
     }
     usable.sort_unstable();
-    let hosts: Vec<Host> = usable
-        .iter()
-        .take(limits::MX_HOSTS_MAX)
-        .map(|(_, _, host)| Host { name: host.to_ascii_lowercase(), port, from_dns: true })
-        .collect();
+    usable.truncate(limits::MX_HOSTS_KEPT);
+    let host = |rank: u16, host: &str| Host {
+        name: host.to_ascii_lowercase(),
+        address: None,
+        port,
+        source: Source::Stranger,
+        rank,
+    };
+    let hosts: Vec<Host> = usable.iter().map(|(rank, _, name)| host(*rank, name)).collect();
     let mut names: Vec<String> =
         usable.iter().map(|(rank, _, host)| format!("{rank} {}", host.to_ascii_lowercase())).collect();
     names.sort_unstable();
     names.dedup();
     // Ranks belong to the name: the same hosts in another order are tried in another order.
     let site = format!("mx:{}:{port}", names.join(","));
-    Ok(NextHop { site, hosts })
+    Ok(NextHop { site, hosts, label: domain.into() })
 }
 
 /// The shard that owns a domain's queue. Letter case does not matter. Stable between versions: mail of a domain stays together.
@@ -189,6 +214,11 @@ mod tests {
         assert_eq!(order(&[(0, ".")], 0), Err(NoRoute::NullMx));
         assert_eq!(order(&[(5, "a"), (10, "RELAY.example"), (10, "b"), (20, "c")], 0).unwrap(), ["a"]);
         assert_eq!(order(&[(10, "relay.example"), (20, "c")], 0), Err(NoRoute::Loop));
+        // An address where a name should be is no host, whatever it looks like.
+        for address in ["127.0.0.1", "127.0.0.1.", "::1", "192.0.2.1", "0x7f000001", "127.1"] {
+            assert_eq!(order(&[(10, address)], 0), Err(NoRoute::NoNames), "{address}");
+            assert_eq!(order(&[(10, address), (20, "b")], 0).unwrap(), ["b"], "{address}");
+        }
         let firsts: std::collections::HashSet<_> = (0..50)
             .map(|random| order(&[(1, "a"), (1, "b"), (1, "c")], random).unwrap()[0].clone())
             .collect();

@@ -81,6 +81,9 @@ pub trait Runtime: Clone + 'static {
     /// Opens a datagram socket connected to `to`.
     fn datagram(&self, to: SocketAddr) -> io::Result<Self::Datagram>;
 
+    /// The addresses of this machine's interfaces, at most [`crate::limits::OWN_ADDRESSES_MAX`]. Asked away from this core.
+    fn own_addresses(&self) -> impl Future<Output = io::Result<Vec<IpAddr>>>;
+
     /// Names of the entries of a directory. Blocks: start-up only.
     fn list(&self, directory: &Path) -> io::Result<Vec<String>>;
     /// Makes a directory (and its parents); syncs the names in it, and its own. Blocks: start-up only.

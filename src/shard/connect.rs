@@ -1,11 +1,12 @@
 //! Opening a session to a next hop: addresses in order, connect, greeting, EHLO, STARTTLS where it is offered.
 
 use std::io::{self, IoSlice};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use crate::limits;
+use crate::route::gate::Admitted;
 use crate::route::{Host, NextHop};
 use crate::runtime::{Runtime, Stream};
 use crate::shard::Shard;
@@ -84,12 +85,19 @@ impl From<WireError> for HopError {
 
 /// Tries the hosts of a hop in order, each address of each, until one gives a session. `Err`: words on the last failure.
 pub async fn connect<R: Runtime>(shard: &Rc<Shard<R>>, hop: &NextHop) -> Result<Connection<R>, HopError> {
-    let mut last = HopError::NoAddress(format!("no host of {} has an address", hop.site));
+    let mut last = HopError::NoAddress(format!("no host of {} has an address", hop.label));
     let mut tried = 0;
+    let mut worst = u16::MAX;
     for host in hop.hosts.iter().take(limits::MX_HOSTS_MAX) {
+        if host.rank > worst {
+            break;
+        }
         let addresses = match shard.resolver.addresses(host).await {
             Ok(addresses) => addresses,
             Err(error) => {
+                if error.loops {
+                    worst = host.rank;
+                }
                 last = HopError::NoAddress(error.to_string());
                 continue;
             }
@@ -113,9 +121,8 @@ pub async fn connect<R: Runtime>(shard: &Rc<Shard<R>>, hop: &NextHop) -> Result<
 async fn open<R: Runtime>(
     shard: &Rc<Shard<R>>,
     host: &Host,
-    address: IpAddr,
+    to: Admitted,
 ) -> Result<Connection<R>, HopError> {
-    let to = SocketAddr::new(address, host.port);
     match greet(shard, host, to, shard.settings.delivery.starttls).await {
         Err(HopError::Wire(WireError::Tls(_))) => {
             shard.instruments.counters.tls_fallbacks.add(1);
@@ -128,9 +135,10 @@ async fn open<R: Runtime>(
 async fn greet<R: Runtime>(
     shard: &Rc<Shard<R>>,
     host: &Host,
-    to: SocketAddr,
+    to: Admitted,
     starttls: bool,
 ) -> Result<Connection<R>, HopError> {
+    let to = to.address();
     let refused = |error| HopError::Connect(to, error);
     let stream = shard.runtime.connect(None, to).map_err(refused)?;
     let wire = Wire::<R>::new(stream, &shard.timers);

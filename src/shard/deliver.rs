@@ -103,7 +103,8 @@ fn failed<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site, error: &H
             as u32;
     let now = shard.runtime.wall().seconds();
     if destinations.ready(key, now) > 0 {
-        shard.say(Level::Warning, format_args!("{}: {error}; next try in {pause} s", site.hop.borrow().site));
+        shard
+            .say(Level::Warning, format_args!("{}: {error}; next try in {pause} s", site.hop.borrow().label));
     }
     destinations.close_site(key, now + pause);
     drop(destinations);

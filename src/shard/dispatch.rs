@@ -7,6 +7,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use crate::limits;
+use crate::observe::diagnostics::Level;
 use crate::queue::Group;
 use crate::queue::destinations::{self as queue, DomainKey, Effect, SiteKey};
 use crate::queue::schedule;
@@ -302,8 +303,16 @@ pub async fn tick<R: Runtime>(shard: Rc<Shard<R>>) {
         }
         if round.is_multiple_of(SWEEP_ROUNDS) {
             forget_idle_sites(&shard, now);
+            shard.runtime.spawn(learn_own_addresses(shard.clone()));
         }
         shard.journal.borrow_mut().flush();
+    }
+}
+
+/// The machine may have other addresses now: mail to them would come back.
+pub(super) async fn learn_own_addresses<R: Runtime>(shard: Rc<Shard<R>>) {
+    if let Err(error) = shard.resolver.learn_own_addresses().await {
+        shard.say(Level::Warning, format_args!("cannot read this machine's addresses: {error}"));
     }
 }
 

@@ -15,6 +15,7 @@ use crate::dns::cache::Cache;
 use crate::dns::message::{self, Reading};
 use crate::dns::{Answer, FAILURE_TTL, Found, Kind};
 use crate::limits;
+use crate::route::gate::{self, Admitted, Gate, Refusal, Source};
 use crate::route::{self, Host, NextHop, NoRoute, Table};
 use crate::runtime::{Datagram, Runtime};
 use crate::shard::promise::{Fulfil, promise};
@@ -30,6 +31,8 @@ pub struct Unroutable {
     pub status: (u8, u16, u16),
     /// In words.
     pub text: String,
+    /// It leads back to this relay: what the DNS prefers less leads there too, sooner or later (RFC 5321 section 5.1).
+    pub loops: bool,
 }
 
 impl std::fmt::Display for Unroutable {
@@ -39,11 +42,24 @@ impl std::fmt::Display for Unroutable {
 }
 
 fn never(detail: (u16, u16), text: String) -> Unroutable {
-    Unroutable { permanent: true, status: (5, detail.0, detail.1), text }
+    Unroutable { permanent: true, status: (5, detail.0, detail.1), text, loops: false }
 }
 
 fn not_now(text: String) -> Unroutable {
-    Unroutable { permanent: false, status: (4, 4, 3), text }
+    Unroutable { permanent: false, status: (4, 4, 3), text, loops: false }
+}
+
+/// The gate refused the only address of a host, or all of them.
+fn refused(host: &Host, address: IpAddr, refusal: Refusal) -> Unroutable {
+    let (subject, detail) = refusal.detail();
+    let permanent = refusal.is_permanent(host.source);
+    let text = if host.address.is_some() {
+        format!("{address} {refusal}")
+    } else {
+        format!("the host {} has the address {address}, which {refusal}", host.name)
+    };
+    let class = if permanent { 5 } else { 4 };
+    Unroutable { permanent, status: (class, subject, detail), text, loops: refusal == Refusal::Loop }
 }
 
 type Waiters = HashMap<(Kind, Box<str>), Vec<Fulfil<Rc<Found>>>>;
@@ -56,7 +72,7 @@ pub struct Resolver<R: Runtime> {
     dns: DnsConfig,
     own_name: String,
     mx_port: u16,
-    allow_loopback: bool,
+    gate: RefCell<Gate>,
     cache: RefCell<Cache>,
     /// Who else waits for a question that is being asked.
     waiters: RefCell<Waiters>,
@@ -65,7 +81,17 @@ pub struct Resolver<R: Runtime> {
 
 impl<R: Runtime> Resolver<R> {
     /// A resolver with an empty cache.
-    pub fn new(runtime: R, timers: Timers, settings: &Config, table: Table) -> Resolver<R> {
+    pub fn new(
+        runtime: R,
+        timers: Timers,
+        settings: &Config,
+        (table, shards): (Table, usize),
+    ) -> Resolver<R> {
+        let mut gate = Gate::new(settings);
+        if runtime.planted("an address skips the gate") {
+            gate.plant_open();
+        }
+        let bytes = (limits::DNS_CACHE_BYTES / shards.max(1)).max(limits::DNS_CACHE_BYTES_LEAST);
         Resolver {
             runtime,
             timers,
@@ -73,97 +99,174 @@ impl<R: Runtime> Resolver<R> {
             dns: settings.dns.clone(),
             own_name: settings.node.hostname.clone(),
             mx_port: settings.delivery.mx_port,
-            allow_loopback: settings.delivery.allow_loopback_mx,
-            cache: RefCell::new(Cache::new(limits::DNS_CACHE_MAX)),
+            gate: RefCell::new(gate),
+            cache: RefCell::new(Cache::new(limits::DNS_CACHE_MAX, bytes)),
             waiters: RefCell::default(),
             asking: Cell::new(0),
         }
     }
 
+    /// The machine's addresses, as they are now. What was known stays where nobody can say.
+    pub async fn learn_own_addresses(&self) -> io::Result<()> {
+        let own = self.runtime.own_addresses().await?;
+        self.gate.borrow_mut().learn(own);
+        Ok(())
+    }
+
     /// Where the mail of a domain (lower case) goes.
     pub async fn next_hop(&self, domain: &str) -> Result<Rc<NextHop>, Unroutable> {
         match self.table.target(domain) {
-            RouteTarget::Smtp { host, port } => Ok(Rc::new(route::fixed(host, *port))),
+            RouteTarget::Smtp { host, port } => {
+                let hop = route::fixed(host, *port);
+                // A route that fails waits for the operator, but one that leads back here never ends.
+                match self.addresses(&hop.hosts[0]).await {
+                    Err(why) if why.loops => Err(why),
+                    _ => Ok(Rc::new(hop)),
+                }
+            }
             RouteTarget::Mx => match route::literal(domain) {
-                Some(address) => self.literal_hop(address).map(Rc::new),
+                Some(address) => {
+                    let hop = route::to_literal(domain, address, self.mx_port);
+                    self.addresses(&hop.hosts[0]).await.map(|_| Rc::new(hop))
+                }
+                None if gate::is_numeric(domain) => Err(never(
+                    (1, 2),
+                    format!("{domain} is no domain; a mailbox at an address is written user@[{domain}]"),
+                )),
                 None => self.mx_hop(domain).await.map(Rc::new),
             },
         }
     }
 
-    fn literal_hop(&self, address: IpAddr) -> Result<NextHop, Unroutable> {
-        let host = Host { name: address.to_string(), port: self.mx_port, from_dns: true };
-        if !self.usable(address) {
-            return Err(never((4, 6), format!("{address} is this machine or nobody's")));
-        }
-        Ok(NextHop { site: format!("[{address}]:{}", self.mx_port), hosts: vec![host] })
-    }
-
     /// MX hosts, or the domain itself where it has none (RFC 5321 section 5.1).
     async fn mx_hop(&self, domain: &str) -> Result<NextHop, Unroutable> {
         let found = self.lookup(Kind::Mx, domain).await;
-        let hosts = match &found.answer {
-            Ok(Answer::Mx(hosts)) => &hosts[..],
+        let (hosts, cut) = match &found.answer {
+            Ok(Answer::Mx { hosts, cut }) => (&hosts[..], *cut),
             Ok(Answer::NoDomain) => return Err(never((1, 2), format!("the domain {domain} does not exist"))),
-            Ok(_) => &[],
+            Ok(_) => (&[][..], false),
             Err(why) => return Err(not_now(format!("cannot look up the MX of {domain}: {why}"))),
         };
         let hop = route::order_mx(domain, hosts, &self.own_name, self.mx_port, self.runtime.random());
         let hop = hop.map_err(|why| match why {
             NoRoute::NullMx => never((1, 10), format!("the domain {domain} takes no mail (null MX)")),
             NoRoute::Loop => never((4, 6), format!("the mail of {domain} loops back to this relay")),
+            NoRoute::NoNames => Unroutable {
+                permanent: !cut,
+                ..never((4, 4), format!("the MX records of {domain} name addresses and no hosts"))
+            },
         })?;
-        // A domain none of whose hosts can ever be reached is told so at once, not after days of retries.
-        let mut last = None;
-        for host in &hop.hosts {
-            match self.addresses(host).await {
-                Err(why) if why.permanent => last = Some(why),
-                _ => return Ok(hop),
-            }
-        }
-        Err(last.unwrap_or_else(|| not_now(format!("no host takes the mail of {domain}"))))
+        self.reachable(hop, cut).await
     }
 
-    /// The addresses of a host, IPv4 first.
-    pub async fn addresses(&self, host: &Host) -> Result<Vec<IpAddr>, Unroutable> {
-        if let Ok(address) = host.name.parse() {
-            return Ok(vec![address]);
-        }
-        if host.name == "localhost" && !host.from_dns {
-            return Ok(vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)]);
-        }
-        let mut addresses = Vec::new();
-        let mut trouble = None;
-        for kind in [Kind::A, Kind::Aaaa] {
-            match &self.lookup(kind, &host.name).await.answer {
-                Ok(Answer::Addresses(some)) => addresses.extend_from_slice(some),
-                Ok(_) => {}
-                Err(why) => {
-                    trouble = Some(not_now(format!("cannot look up the address of {}: {why}", host.name)))
+    /// The hop from its first host on that can be reached, now or later. A domain none of whose hosts ever can is told so at once, not
+    /// after days of retries.
+    async fn reachable(&self, mut hop: NextHop, cut: bool) -> Result<NextHop, Unroutable> {
+        let mut last: Option<Unroutable> = None;
+        for place in 0..hop.hosts.len() {
+            let host = &hop.hosts[place];
+            match self.addresses(host).await {
+                Err(why) if why.loops => {
+                    // What is preferred less than we are is ours to reach by our own MX only (RFC 5321 section 5.1).
+                    let rank = host.rank;
+                    hop.hosts.retain(|host| host.rank <= rank);
+                    return self.beside(hop, place + 1, why).await;
+                }
+                Err(why) if why.permanent => last = Some(why),
+                _ => {
+                    hop.hosts.drain(..place);
+                    hop.hosts.truncate(limits::MX_HOSTS_MAX);
+                    return Ok(hop);
                 }
             }
         }
-        let found = addresses.len();
-        if host.from_dns {
-            addresses.retain(|address| self.usable(*address));
-        }
-        addresses.truncate(limits::MX_ADDRESSES_MAX);
-        match (addresses.is_empty(), trouble) {
-            (false, _) => Ok(addresses),
-            (true, Some(trouble)) => Err(trouble),
-            (true, None) if found > 0 => {
-                Err(never((4, 6), format!("the host {} is on this machine or nowhere", host.name)))
+        match last {
+            // There are others, which nobody looked at.
+            Some(why) if cut => {
+                Err(not_now(format!("none of the preferred MX hosts of {} can be reached: {why}", hop.label)))
             }
-            (true, None) => Err(never((4, 4), format!("the host {} has no address", host.name))),
+            Some(why) => Err(why),
+            None => Err(not_now(format!("no host takes the mail of {}", hop.label))),
         }
     }
 
-    /// Whether an address out of the DNS may be connected to: a stranger's MX must not point us at ourselves.
-    fn usable(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        let broadcast = matches!(address, IpAddr::V4(address) if address.is_broadcast());
-        let nowhere = address.is_unspecified() || address.is_multicast() || broadcast;
-        !nowhere && (self.allow_loopback || !address.is_loopback())
+    /// The hop by hosts that are preferred as much as one that led back to us.
+    async fn beside(&self, mut hop: NextHop, from: usize, why: Unroutable) -> Result<NextHop, Unroutable> {
+        for place in from..hop.hosts.len() {
+            if !self.addresses(&hop.hosts[place]).await.is_err_and(|why| why.permanent) {
+                hop.hosts.drain(..place);
+                hop.hosts.truncate(limits::MX_HOSTS_MAX);
+                return Ok(hop);
+            }
+        }
+        Err(why)
+    }
+
+    /// Where a host may be connected to, IPv4 first: the addresses it has that pass the gate.
+    pub async fn addresses(&self, host: &Host) -> Result<Vec<Admitted>, Unroutable> {
+        let found = match host.address {
+            Some(address) => vec![address],
+            None => match self.known(host) {
+                Some(known) => known,
+                None => self.look_up_addresses(&host.name).await?,
+            },
+        };
+        let gate = self.gate.borrow();
+        let mut admitted = Vec::new();
+        let mut why = None;
+        for address in found {
+            match gate.admit(SocketAddr::new(address, host.port), host.source) {
+                Ok(address) => {
+                    if !admitted.contains(&address) && admitted.len() < limits::MX_ADDRESSES_MAX {
+                        admitted.push(address);
+                    }
+                }
+                Err(refusal) => {
+                    if why.is_none() || refusal == Refusal::Loop {
+                        why = Some((address, refusal));
+                    }
+                }
+            }
+        }
+        match why {
+            Some((address, refusal)) if admitted.is_empty() => Err(refused(host, address, refusal)),
+            _ => Ok(admitted),
+        }
+    }
+
+    /// What the machine's own table says of a host that a route names. Strangers' names are not looked up there.
+    fn known(&self, host: &Host) -> Option<Vec<IpAddr>> {
+        if host.source == Source::Stranger {
+            return None;
+        }
+        let name = host.name.strip_suffix('.').unwrap_or(&host.name).to_ascii_lowercase();
+        let mut known = match self.dns.known.get(&*name) {
+            Some(known) => known.clone(),
+            None if name == "localhost" => {
+                vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)]
+            }
+            None => return None,
+        };
+        known.sort_by_key(IpAddr::is_ipv6);
+        Some(known)
+    }
+
+    /// The addresses of a host in the DNS.
+    async fn look_up_addresses(&self, name: &str) -> Result<Vec<IpAddr>, Unroutable> {
+        let mut addresses = Vec::new();
+        let mut trouble = None;
+        for kind in [Kind::A, Kind::Aaaa] {
+            match &self.lookup(kind, name).await.answer {
+                Ok(Answer::Addresses(some)) => addresses.extend_from_slice(some),
+                Ok(_) => {}
+                Err(why) => trouble = Some(not_now(format!("cannot look up the address of {name}: {why}"))),
+            }
+        }
+        match (addresses.is_empty(), trouble) {
+            (false, _) => Ok(addresses),
+            (true, Some(trouble)) => Err(trouble),
+            (true, None) => Err(never((4, 4), format!("the host {name} has no address"))),
+        }
     }
 
     /// From the cache, or asked for, once however many want it.
@@ -188,12 +291,9 @@ impl<R: Runtime> Resolver<R> {
         if let Some(found) = joined {
             return found.await;
         }
+        let asker = Asker { resolver: self, kind, name, asked: Cell::new(false) };
         let found = Rc::new(self.ask(kind, name).await);
-        self.cache.borrow_mut().put(kind, name, found.clone(), self.runtime.now());
-        let waiters = self.waiters.borrow_mut().remove(&(kind, Box::from(name)));
-        for waiter in waiters.into_iter().flatten() {
-            waiter.fulfil(found.clone());
-        }
+        asker.tell(&found);
         found
     }
 
@@ -329,5 +429,36 @@ impl<R: Runtime> Resolver<R> {
         .await;
         let answer = exchanged.map_err(|error| io::Error::other(error.to_string()))?;
         Ok(message::read_answer(&answer, id, name, kind))
+    }
+}
+
+/// Who asks a question for all that want to know.
+struct Asker<'a, R: Runtime> {
+    resolver: &'a Resolver<R>,
+    kind: Kind,
+    name: &'a str,
+    asked: Cell<bool>,
+}
+
+impl<R: Runtime> Asker<'_, R> {
+    /// The answer is remembered, and the others hear it.
+    fn tell(&self, found: &Rc<Found>) {
+        self.asked.set(true);
+        let Asker { resolver, kind, name, .. } = *self;
+        resolver.cache.borrow_mut().put(kind, name, found.clone(), resolver.runtime.now());
+        let waiters = resolver.waiters.borrow_mut().remove(&(kind, Box::from(name)));
+        for waiter in waiters.into_iter().flatten() {
+            waiter.fulfil(found.clone());
+        }
+    }
+}
+
+impl<R: Runtime> Drop for Asker<'_, R> {
+    /// It gave up half way: nobody waits for ever.
+    fn drop(&mut self) {
+        if !self.asked.get() {
+            let why = "the name servers take too long".to_owned();
+            self.tell(&Rc::new(Found { answer: Err(why), ttl: FAILURE_TTL }));
+        }
     }
 }

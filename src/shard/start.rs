@@ -113,6 +113,7 @@ pub async fn run<R: Runtime>(runtime: R, setup: Setup) -> io::Result<()> {
     if setup.mesh.stopping() {
         return Ok(());
     }
+    dispatch::learn_own_addresses(shard.clone()).await;
     serve(&shard);
     await_segments(&shard).await;
     match listen(&shard, &setup) {
@@ -200,7 +201,8 @@ fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>, String> {
     let timers = Timers::new();
     let uncounted = u32::from(runtime.planted("credits are not counted"));
     let credits = mesh.credits() + 1000 * uncounted;
-    let resolver = Resolver::new(runtime.clone(), timers.clone(), &settings, Table::new(&settings.routes));
+    let table = (Table::new(&settings.routes), mesh.shards());
+    let resolver = Resolver::new(runtime.clone(), timers.clone(), &settings, table);
     Ok(Rc::new(Shard {
         index: setup.index,
         timers,

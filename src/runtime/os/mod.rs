@@ -18,6 +18,7 @@ use crate::time::{Instant, UnixMillis};
 
 mod effort;
 pub(super) mod helper;
+mod interfaces;
 pub(super) mod patience;
 pub mod probe;
 pub(super) mod reactor;
@@ -292,6 +293,10 @@ impl<E: Engine> Runtime for OsRuntime<E> {
 
     fn datagram(&self, to: SocketAddr) -> io::Result<SocketDatagram> {
         SocketDatagram::connect(&self.0.reactor, to)
+    }
+
+    async fn own_addresses(&self) -> io::Result<Vec<IpAddr>> {
+        self.run_blocking(interfaces::addresses).await?
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {

@@ -387,6 +387,11 @@ impl Runtime for SimRuntime {
         Ok(SimDatagram::connect(&self.0.state, self.0.node, to))
     }
 
+    async fn own_addresses(&self) -> io::Result<Vec<IpAddr>> {
+        self.alive()?;
+        Ok(vec![World::address(self.0.node), IpAddr::from([127, 0, 0, 1])])
+    }
+
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
         self.alive()?;
         self.0.state.disks.borrow_mut().list(self.0.node, directory)

@@ -333,7 +333,7 @@ impl Plan {
             "[node]\nhostname = \"relay.example\"\ndata_dir = \"/spool\"\n\
              [[listener]]\naddress = \"10.0.0.1:25\"\nrelay_from = [\"10.0.0.0/8\"]\n\
              [dns]\nservers = [\"10.0.9.53\", \"10.0.9.54\"]\ntimeout = \"2s\"\n\
-             [delivery]\nconnections_per_destination = {}\nmessages_per_connection = {}\nstarttls = false\n\
+             [delivery]\nconnections_per_destination = {}\nmessages_per_connection = {}\nstarttls = false\nprivate_networks = \"allow\"\n\
              [retry]\nfirst = \"{}s\"\nmax = \"{}s\"\nexpire = \"{}s\"\n\
              [spool]\nsegment_size = \"4MiB\"\n{}",
             self.limit + self.limit_exceeded,
