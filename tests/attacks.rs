@@ -38,3 +38,8 @@ macro_rules! stories {
 stories!("sessions.py";
     command_loops_move_nobody,
 );
+
+stories!("addresses.py";
+    no_name_leads_back_to_us,
+    a_hosts_file_names_hosts_of_routes,
+);

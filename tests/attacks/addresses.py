@@ -29,7 +29,8 @@ def no_name_leads_back_to_us():
         "named": ({MX: [(10, "lo.example")]}, b"5.4.6"),
         "mapped": ({MX: [(10, "mapped.example")]}, b"5.4.6"),
         "translated": ({MX: [(10, "translated.example")]}, b"5.4.6"),
-        "nowhere": ({MX: [(10, "zero.example")]}, b"5.4.4"),
+        "nowhere": ({MX: [(10, "zero.example")]}, b"5.4.6"),
+        "multicast": ({MX: [(10, "many.example")]}, b"5.4.4"),
         "metadata": ({MX: [(10, "metadata.example")]}, b"5.4.4"),
         "private": ({MX: [(10, "private.example")]}, b"5.4.4"),
         "implicit": ({A: ["127.0.0.1"]}, b"5.4.6"),
@@ -41,6 +42,7 @@ def no_name_leads_back_to_us():
         "mapped.example": {AAAA: ["::ffff:127.0.0.1"]},
         "translated.example": {AAAA: ["64:ff9b::7f00:1"]},
         "zero.example": {A: ["0.0.0.0"], AAAA: ["::"]},
+        "many.example": {A: ["224.0.0.1"]},
         "metadata.example": {A: ["169.254.169.254"]},
         "private.example": {A: ["10.1.2.3"], AAAA: ["fd00::1"]},
     }
