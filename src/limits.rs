@@ -162,6 +162,14 @@ pub const SITE_PAUSE_MIN: Duration = Duration::from_secs(5);
 /// Longest such pause: a site that came back is found within it.
 pub const SITE_PAUSE_MAX: Duration = Duration::from_secs(600);
 
+/// The wall clock was set if it goes off by more than this between two looks, a quarter of a second apart: time daemons slew what is less.
+pub const CLOCK_JUMP: Duration = Duration::from_secs(60);
+/// Groups that wait for sites that take no connection, looked at in one second for those to be told so: some 0.1 ms of work, and a
+/// million in 20 s.
+pub const TELL_LOOKS: usize = 50_000;
+/// Of these, told in one second: each is a record in the spool and one in the log, as a refused attempt makes them.
+pub const TOLD_AT_ONCE: usize = 1_000;
+
 /// Failed recipients a bounce lists in its part for humans; the part for machines lists all of them.
 pub const BOUNCE_LISTED_MAX: usize = 100;
 
@@ -192,7 +200,8 @@ pub const DNS_CNAME_MAX: usize = 12;
 
 /// Bytes of accounting records gathered before they are passed to the writer.
 pub const ACCOUNTING_CHUNK: usize = 64 * 1024;
-/// Such chunks waiting for the writer, per shard; more are dropped and counted, never waited for.
+/// Such chunks waiting for the writer, for each shard, and those that a shard holds back until others told what came before; more
+/// are dropped and counted, never waited for.
 pub const ACCOUNTING_QUEUE: usize = 64;
 
 /// Words to the operator that wait to be written; more are dropped and counted, never waited for.

@@ -61,7 +61,7 @@ impl Node {
         find_name_servers(&mut config);
         find_hosts(&mut config)?;
         let settings = Arc::new(config);
-        let instruments: Vec<Arc<Instruments>> = (0..shards).map(|_| Arc::default()).collect();
+        let instruments = Instruments::of(shards);
         let bells: Vec<_> = (0..shards).map(|_| Arc::new(Bell::new())).collect();
         let particulars = settings.particulars(shards);
         let mesh = Arc::new(Mesh::new(bells.clone(), deal(&particulars, &data_dir)));

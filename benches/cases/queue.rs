@@ -30,7 +30,17 @@ const FAR: u32 = NOW + EXPIRY;
 
 fn group(number: u32, not_before: u32) -> Group {
     let location = Location { lane: 0, slot: 3, offset: 4096 + number };
-    Group { location, key: number, first: 0, count: 1, attempts: 0, resident: true, not_before, expiry: FAR }
+    Group {
+        location,
+        key: number,
+        first: 0,
+        count: 1,
+        attempts: 0,
+        resident: true,
+        last_try: false,
+        not_before,
+        expiry: FAR,
+    }
 }
 
 fn mesh() -> Mesh {

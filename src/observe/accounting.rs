@@ -1,8 +1,13 @@
 //! Accounting: one JSON line for each thing that happens to a message, encoded on the shard, written elsewhere.
 //!
-//! A shard never waits for the log: when the writer is behind by [`limits::ACCOUNTING_QUEUE`] chunks, records are dropped and
-//! counted.
+//! A shard never waits for the log: when the writer is behind by [`limits::ACCOUNTING_QUEUE`] chunks a shard, records are dropped
+//! and counted.
+//!
+//! In the file nothing stands before the `received` of its message, though another shard may have delivered it: all shards fill
+//! one queue, and what one tells of a message that another received is passed on only when every shard has passed on what it told
+//! before ([`Journal::turn`]). A message pays nothing for that.
 
+use std::collections::VecDeque;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,7 +16,7 @@ use crossbeam::queue::ArrayQueue;
 
 use crate::limits;
 use crate::spool::MessageId;
-use crate::time::UnixMillis;
+use crate::time::{Instant, UnixMillis};
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +31,8 @@ pub enum Kind {
     Bounced,
     /// It was given up for age.
     Expired,
+    /// A client was refused: a session, a login, a sender, a recipient or a body.
+    Rejected,
 }
 
 impl Kind {
@@ -36,6 +43,7 @@ impl Kind {
             Kind::Deferred => "deferred",
             Kind::Bounced => "bounced",
             Kind::Expired => "expired",
+            Kind::Rejected => "rejected",
         }
     }
 }
@@ -47,26 +55,40 @@ pub struct Event<'a> {
     pub kind: Kind,
     /// When.
     pub at: UnixMillis,
-    /// To which message.
-    pub id: MessageId,
+    /// To which message; None for what never was one.
+    pub id: Option<MessageId>,
+    /// The message that a notification of ours is about.
+    pub parent: Option<MessageId>,
     /// Its reverse path.
-    pub sender: &'a [u8],
+    pub sender: Option<&'a [u8]>,
     /// The recipients it happened to.
     pub recipients: &'a [&'a [u8]],
     /// Canonical bytes; 0 leaves it out.
     pub size: u64,
     /// The client, for a received message.
     pub client: Option<SocketAddr>,
-    /// The account that sent it.
+    /// What it called itself.
+    pub helo: Option<&'a str>,
+    /// The account that sent it, or that a login named.
     pub account: Option<&'a str>,
     /// The next hop: name, address and port.
     pub hop: Option<&'a str>,
-    /// Its reply, or our own words.
+    /// Version and cipher suite, where TLS was on.
+    pub tls: Option<&'a str>,
+    /// Its reply, or our own words; for what is rejected, ours to the client.
     pub reply: Option<&'a str>,
+    /// The RFC 3463 code of that.
+    pub enhanced: Option<(u8, u16, u16)>,
+    /// Why it was rejected, in one word.
+    pub reason: Option<&'a str>,
     /// Attempts so far; 0 leaves it out.
     pub attempts: u16,
     /// From arrival to now, for what happens later.
     pub delay_ms: Option<u64>,
+    /// When it is tried again, at the latest.
+    pub next: Option<UnixMillis>,
+    /// Records like this that were left out since the last one; 0 leaves it out.
+    pub left_out: u64,
 }
 
 impl<'a> Event<'a> {
@@ -78,19 +100,31 @@ impl<'a> Event<'a> {
         sender: &'a [u8],
         recipients: &'a [&'a [u8]],
     ) -> Event<'a> {
+        Event { id: Some(id), sender: Some(sender), recipients, ..Event::of_nobody(kind, at) }
+    }
+
+    /// A record of what was no message yet.
+    pub fn of_nobody(kind: Kind, at: UnixMillis) -> Event<'a> {
         Event {
             kind,
             at,
-            id,
-            sender,
-            recipients,
+            id: None,
+            parent: None,
+            sender: None,
+            recipients: &[],
             size: 0,
             client: None,
+            helo: None,
             account: None,
             hop: None,
+            tls: None,
             reply: None,
+            enhanced: None,
+            reason: None,
             attempts: 0,
             delay_ms: None,
+            next: None,
+            left_out: 0,
         }
     }
 
@@ -100,18 +134,22 @@ impl<'a> Event<'a> {
         self.at.write_iso(out);
         out.extend_from_slice(b"\",\"event\":\"");
         out.extend_from_slice(self.kind.word().as_bytes());
-        out.extend_from_slice(b"\",\"id\":\"");
-        out.extend_from_slice(&self.id.to_text());
-        out.extend_from_slice(b"\",\"sender\":");
-        string(self.sender, out);
-        out.extend_from_slice(b",\"recipients\":[");
-        for (place, recipient) in self.recipients.iter().enumerate() {
-            if place > 0 {
-                out.push(b',');
+        out.push(b'"');
+        for (name, id) in [("id", self.id), ("parent", self.parent)] {
+            if let Some(id) = id {
+                field(name, out);
+                out.push(b'"');
+                out.extend_from_slice(&id.to_text());
+                out.push(b'"');
             }
-            string(recipient, out);
         }
-        out.push(b']');
+        if let Some(sender) = self.sender {
+            field("sender", out);
+            string(sender, out);
+        }
+        if self.id.is_some() || !self.recipients.is_empty() {
+            self.encode_recipients(out);
+        }
         if self.size > 0 {
             number("size", self.size, out);
         }
@@ -121,28 +159,69 @@ impl<'a> Event<'a> {
             let _ = write!(out, "{client}");
             out.push(b'"');
         }
-        for (name, value) in [("account", self.account), ("hop", self.hop), ("reply", self.reply)] {
+        let words = [
+            ("helo", self.helo),
+            ("account", self.account),
+            ("hop", self.hop),
+            ("tls", self.tls),
+            ("reply", self.reply),
+            ("reason", self.reason),
+        ];
+        for (name, value) in words {
             if let Some(value) = value {
-                out.extend_from_slice(b",\"");
-                out.extend_from_slice(name.as_bytes());
-                out.extend_from_slice(b"\":");
+                field(name, out);
                 string(value.as_bytes(), out);
             }
         }
+        if let Some((class, subject, detail)) = self.enhanced {
+            field("enhanced", out);
+            for (before, part) in [(b'"', class.into()), (b'.', subject), (b'.', detail)] {
+                out.push(before);
+                crate::time::write_decimal(part.into(), 1, out);
+            }
+            out.push(b'"');
+        }
+        self.encode_numbers(out);
+        out.extend_from_slice(b"}\n");
+    }
+
+    fn encode_recipients(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b",\"recipients\":[");
+        for (place, recipient) in self.recipients.iter().enumerate() {
+            if place > 0 {
+                out.push(b',');
+            }
+            string(recipient, out);
+        }
+        out.push(b']');
+    }
+
+    fn encode_numbers(&self, out: &mut Vec<u8>) {
         if self.attempts > 0 {
             number("attempts", u64::from(self.attempts), out);
         }
         if let Some(delay) = self.delay_ms {
             number("delay_ms", delay, out);
         }
-        out.extend_from_slice(b"}\n");
+        if let Some(next) = self.next {
+            out.extend_from_slice(b",\"next\":\"");
+            next.write_iso(out);
+            out.push(b'"');
+        }
+        if self.left_out > 0 {
+            number("left_out", self.left_out, out);
+        }
     }
 }
 
-fn number(name: &str, value: u64, out: &mut Vec<u8>) {
+fn field(name: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b",\"");
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b"\":");
+}
+
+fn number(name: &str, value: u64, out: &mut Vec<u8>) {
+    field(name, out);
     crate::time::write_decimal(value, 1, out);
 }
 
@@ -166,7 +245,7 @@ fn string(bytes: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// Chunks of records between a shard and the log writer. Empty buffers go back the same way.
+/// Chunks of records between the shards and the log writer, first in, first out over all shards. Empty buffers go back the same way.
 #[derive(Debug)]
 pub struct Chunks {
     full: ArrayQueue<Vec<u8>>,
@@ -175,14 +254,17 @@ pub struct Chunks {
 
 impl Default for Chunks {
     fn default() -> Chunks {
-        Chunks {
-            full: ArrayQueue::new(limits::ACCOUNTING_QUEUE),
-            empty: ArrayQueue::new(limits::ACCOUNTING_QUEUE),
-        }
+        Chunks::of(1)
     }
 }
 
 impl Chunks {
+    /// Room for what so many shards have to say.
+    pub fn of(shards: usize) -> Chunks {
+        let most = limits::ACCOUNTING_QUEUE * shards.max(1);
+        Chunks { full: ArrayQueue::new(most), empty: ArrayQueue::new(most) }
+    }
+
     /// The writer takes a chunk.
     pub fn take(&self) -> Option<Vec<u8>> {
         self.full.pop()
@@ -198,36 +280,101 @@ impl Chunks {
 /// A shard's end of the accounting.
 #[derive(Debug)]
 pub struct Journal {
-    buffer: Vec<u8>,
-    records: u64,
+    /// Of messages this shard received, and of what is no message.
+    own: Piece,
+    /// Of messages that other shards received.
+    others: Piece,
+    /// Such pieces that are full, and when they were: None is since the last turn.
+    waiting: VecDeque<(Option<Instant>, Piece)>,
     chunks: Arc<Chunks>,
     dropped: u64,
+}
+
+/// Some records.
+#[derive(Debug, Default)]
+struct Piece {
+    buffer: Vec<u8>,
+    records: u64,
 }
 
 impl Journal {
     /// A journal that fills these chunks.
     pub fn new(chunks: Arc<Chunks>) -> Journal {
-        Journal { buffer: Vec::new(), records: 0, chunks, dropped: 0 }
+        let (own, others) = (Piece::default(), Piece::default());
+        Journal { own, others, waiting: VecDeque::new(), chunks, dropped: 0 }
     }
 
-    /// Adds a record.
+    /// Adds a record of a message that this shard received, or of nobody's.
     pub fn record(&mut self, event: &Event<'_>) {
-        event.encode(&mut self.buffer);
-        self.records += 1;
-        if self.buffer.len() >= limits::ACCOUNTING_CHUNK {
+        event.encode(&mut self.own.buffer);
+        self.own.records += 1;
+        if self.own.buffer.len() >= limits::ACCOUNTING_CHUNK {
             self.flush();
         }
     }
 
-    /// Passes on what there is.
+    /// Adds a record of a message that another shard received: it is held back until that shard has told so.
+    pub fn record_of_another(&mut self, event: &Event<'_>) {
+        event.encode(&mut self.others.buffer);
+        self.others.records += 1;
+        if self.others.buffer.len() >= limits::ACCOUNTING_CHUNK {
+            self.hold(None);
+        }
+    }
+
+    /// Passes on what was told of the shard's own messages.
     pub fn flush(&mut self) {
-        if self.buffer.is_empty() {
+        let piece = self.exchange(|journal| &mut journal.own);
+        self.pass_on(piece);
+    }
+
+    /// A few times a second, after [`Journal::flush`]: what was told of others' messages before `all` is passed on, where `all` is a
+    /// time up to which every shard has flushed.
+    pub fn turn(&mut self, now: Instant, all: Instant) {
+        while self.waiting.front().is_some_and(|(at, _)| at.is_some_and(|at| at < all)) {
+            let Some((_, piece)) = self.waiting.pop_front() else { break };
+            self.pass_on(piece);
+        }
+        self.waiting.iter_mut().for_each(|(at, _)| *at = at.or(Some(now)));
+        self.hold(Some(now));
+    }
+
+    /// Passes on everything: all shards have flushed for the last time.
+    pub fn end(&mut self) {
+        self.flush();
+        self.hold(None);
+        while let Some((_, piece)) = self.waiting.pop_front() {
+            self.pass_on(piece);
+        }
+    }
+
+    fn hold(&mut self, at: Option<Instant>) {
+        let piece = self.exchange(|journal| &mut journal.others);
+        if piece.buffer.is_empty() {
             return;
         }
-        let next = self.chunks.empty.pop().unwrap_or_default();
-        let chunk = std::mem::replace(&mut self.buffer, next);
-        let records = std::mem::take(&mut self.records);
-        if let Err(chunk) = self.chunks.full.push(chunk) {
+        if self.waiting.len() < limits::ACCOUNTING_QUEUE {
+            self.waiting.push_back((at, piece));
+        } else {
+            // A shard that does not flush hangs; its watchdog has more to say than a log.
+            self.dropped += piece.records;
+            self.chunks.give_back(piece.buffer);
+        }
+    }
+
+    fn exchange(&mut self, which: fn(&mut Journal) -> &mut Piece) -> Piece {
+        if which(self).buffer.is_empty() {
+            return Piece::default();
+        }
+        let buffer = self.chunks.empty.pop().unwrap_or_default();
+        std::mem::replace(which(self), Piece { buffer, records: 0 })
+    }
+
+    fn pass_on(&mut self, Piece { buffer, records }: Piece) {
+        if buffer.is_empty() {
+            return;
+        }
+        if let Err(chunk) = self.chunks.full.push(buffer) {
             self.dropped += records;
             self.chunks.give_back(chunk);
         }
@@ -253,8 +400,12 @@ mod tests {
             size: 10,
             client: Some("[::1]:25".parse().unwrap()),
             reply: Some("250 \u{e4} \"ok\""),
+            enhanced: Some((2, 1, 50)),
+            tls: Some("TLSv1.3 X"),
+            parent: Some(MessageId { offset: 4, ..ID }),
             attempts: 2,
             delay_ms: Some(0),
+            next: Some(UnixMillis(1_700_000_001_000)),
             ..Event::new(Kind::Deferred, UnixMillis(1_700_000_000_123), ID, nasty, &recipients)
         };
         let mut out = Vec::new();
@@ -267,6 +418,59 @@ mod tests {
         assert_eq!(value["recipients"][0], "b@y");
         assert_eq!(value["reply"], "250 \u{e4} \"ok\"");
         assert_eq!((value["size"].as_u64(), value["delay_ms"].as_u64()), (Some(10), Some(0)));
+        assert_eq!((&value["enhanced"], &value["tls"]), (&"2.1.50".into(), &"TLSv1.3 X".into()));
+        assert_eq!(value["next"], "2023-11-14T22:13:21.000Z");
+        assert_ne!(value["parent"], value["id"]);
+    }
+
+    #[test]
+    fn a_rejection_has_no_message() {
+        let reply = Some("550 5.7.1 Relay access denied");
+        let event = Event {
+            reply,
+            reason: Some("relay_denied"),
+            left_out: 3,
+            recipients: &[b"b@y"],
+            ..Event::of_nobody(Kind::Rejected, UnixMillis(0))
+        };
+        let mut out = Vec::new();
+        event.encode(&mut out);
+        let value: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        assert!(value.get("id").is_none() && value.get("sender").is_none());
+        assert_eq!((&value["reason"], &value["left_out"]), (&"relay_denied".into(), &3.into()));
+        assert_eq!(value["recipients"][0], "b@y");
+    }
+
+    /// Two shards; the second delivers what the first received, and flushes more often.
+    #[test]
+    fn nothing_stands_before_its_received() {
+        let chunks = Arc::new(Chunks::of(2));
+        let (mut first, mut second) = (Journal::new(chunks.clone()), Journal::new(chunks.clone()));
+        first.record(&Event::new(Kind::Received, UnixMillis(0), ID, b"a@x", &[b"b@y"]));
+        second.record_of_another(&Event::new(Kind::Delivered, UnixMillis(0), ID, b"a@x", &[b"b@y"]));
+        // What was told before 20 is passed on by all only then.
+        for (now, all) in [(10, 5), (20, 5), (30, 9), (40, 10)] {
+            second.flush();
+            second.turn(Instant(now), Instant(all));
+            assert!(chunks.take().is_none(), "at {now}");
+        }
+        first.flush();
+        second.turn(Instant(50), Instant(45));
+        for kind in ["received", "delivered"] {
+            let text = String::from_utf8(chunks.take().unwrap()).unwrap();
+            assert!(text.contains(kind), "{text}");
+        }
+        // What was told since the last turn is not taken for older than it is.
+        let event = Event { reply: Some("x"), ..Event::new(Kind::Delivered, UnixMillis(0), ID, b"a@x", &[]) };
+        while second.waiting.is_empty() {
+            second.record_of_another(&event);
+        }
+        second.turn(Instant(60), Instant(59));
+        assert!(chunks.take().is_none());
+        second.record_of_another(&event);
+        second.end();
+        assert!(chunks.take().is_some() && chunks.take().is_some());
+        assert_eq!((first.dropped(), second.dropped()), (0, 0));
     }
 
     #[test]

@@ -77,6 +77,7 @@ counters! {
         jobs_given_back "Borrowed attempts given back untouched",
         messages_unreadable "Times that a stored message was damaged or could not be read; the log names it",
         accounting_dropped "Accounting records dropped because the log writer was behind",
+        clock_jumps "Times that the wall clock was set while the relay ran, by a minute or more",
         panics "Panics caught in session tasks",
     }
     levels {

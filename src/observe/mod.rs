@@ -14,8 +14,17 @@ pub struct Instruments {
     pub counters: counters::Counters,
     /// Times.
     pub latencies: latency::Published,
-    /// Accounting records on their way to the log.
+    /// Accounting records on their way to the log; the same for all shards of a node.
     pub chunks: Arc<accounting::Chunks>,
     /// Words to the operator.
     pub diagnostics: diagnostics::Diagnostics,
+}
+
+impl Instruments {
+    /// Instruments of so many shards.
+    pub fn of(shards: usize) -> Vec<Arc<Instruments>> {
+        let chunks = Arc::new(accounting::Chunks::of(shards));
+        let one = || Arc::new(Instruments { chunks: chunks.clone(), ..Instruments::default() });
+        (0..shards).map(|_| one()).collect()
+    }
 }

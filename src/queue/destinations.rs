@@ -9,7 +9,9 @@ use std::rc::Rc;
 
 use crate::queue::Group;
 
+mod closed;
 mod domain;
+pub use closed::Round;
 #[cfg(test)]
 use domain::LEAVING_MAX;
 use domain::{Deferred, Domain, RESOLVED_FOR};
@@ -48,9 +50,11 @@ struct Site {
     /// Domains with ready groups, served in turn.
     ring: VecDeque<DomainKey>,
     ready: usize,
-    /// No attempt before this time (Unix seconds): the site as a whole failed.
+    /// No attempt before this time (seconds of the queues' clock): the site as a whole failed.
     closed_until: u32,
     failures: u32,
+    /// While it is closed: which of its groups is looked at next, by the places of domain and group.
+    looked: (usize, usize),
 }
 
 /// A site that failed is remembered so long (seconds) after it was to be tried again, so that its pauses grow.
@@ -367,7 +371,7 @@ impl Destinations {
             } else {
                 state.ring.push_back(key);
             }
-            return if group.expiry <= now { Take::Expired(key, group) } else { Take::Job(key, group) };
+            return if group.is_expired(now) { Take::Expired(key, group) } else { Take::Job(key, group) };
         }
         Take::Nothing
     }
@@ -388,12 +392,6 @@ impl Destinations {
             self.starved.push(site);
         }
         true
-    }
-
-    /// Every site that is closed now.
-    pub fn closed_sites(&self, now: u32) -> Vec<SiteKey> {
-        let sites = self.sites.iter().enumerate();
-        sites.filter(|(_, site)| site.closed_until > now).map(|(key, _)| SiteKey(key as u32)).collect()
     }
 
     /// Groups that a connection could take now.
@@ -445,14 +443,6 @@ impl Destinations {
         self.credits.iter().map(|credit| initial.saturating_sub(*credit)).sum()
     }
 
-    /// The site as a whole failed (no host took a connection): nothing is started before `until`.
-    pub fn close_site(&mut self, site: SiteKey, until: u32) {
-        let state = &mut self.sites[site.0 as usize];
-        state.closed_until = until;
-        state.failures = state.failures.saturating_add(1);
-        self.site_due.push(Reverse((until, site)));
-    }
-
     /// The site works.
     pub fn open_site(&mut self, site: SiteKey) {
         let state = &mut self.sites[site.0 as usize];
@@ -463,29 +453,6 @@ impl Destinations {
     /// Failures of the site in a row.
     pub fn failures(&self, site: SiteKey) -> u32 {
         self.sites[site.0 as usize].failures
-    }
-
-    /// While a site is closed its oldest groups may expire: those at the heads of its domains, at most `bound`, each with
-    /// its credit taken.
-    pub fn expire(&mut self, site: SiteKey, now: u32, bound: usize) -> Vec<(DomainKey, Group)> {
-        let state = &mut self.sites[site.0 as usize];
-        let mut expired = Vec::new();
-        for key in &state.ring {
-            let Some(Some(domain)) = self.domains.get_mut(key.0 as usize) else { continue };
-            while expired.len() < bound && domain.ready.front().is_some_and(|group| group.expiry <= now) {
-                let Some(group) = domain.ready.front().copied() else { break };
-                match self.credits.get_mut(usize::from(group.location.lane)) {
-                    Some(credit) if *credit > 0 => *credit -= 1,
-                    _ => break,
-                }
-                domain.ready.pop_front();
-                domain.active += 1;
-                state.ready -= 1;
-                self.crowd -= 1;
-                expired.push((*key, group));
-            }
-        }
-        expired
     }
 
     /// Moves what is due to where it can be taken, at most `bound` groups; the rest follows at the next tick.
@@ -555,7 +522,7 @@ impl Destinations {
         }
     }
 
-    /// When [`Destinations::tick`] has something to do next (Unix seconds).
+    /// When [`Destinations::tick`] has something to do next (seconds of the queues' clock).
     pub fn next_due(&self) -> Option<u32> {
         let domain = self.due.peek().map(|Reverse((due, _))| *due);
         let site = self.site_due.peek().map(|Reverse((due, _))| *due);

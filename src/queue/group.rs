@@ -17,13 +17,21 @@ pub struct Group {
     pub attempts: u16,
     /// Whether the record was written or read just now, so that its pages are in memory.
     pub resident: bool,
-    /// Not before this time (Unix seconds); 0 is at once.
+    /// It was past its expiry when it was found at start: it is tried once more before it is given up, as the clock may be wrong.
+    pub last_try: bool,
+    /// Not before this time (seconds of the queues' clock); 0 is at once. In the queue of a closed site: when it is said again that
+    /// it waits.
     pub not_before: u32,
-    /// When it is given up (Unix seconds).
+    /// When it is given up (seconds of the queues' clock).
     pub expiry: u32,
 }
 
 impl Group {
+    /// Whether it is given up without another attempt.
+    pub fn is_expired(&self, now: u32) -> bool {
+        self.expiry <= now && !self.last_try
+    }
+
     /// The next time something is to be done about it while it waits.
     pub fn due(&self) -> u32 {
         self.not_before.min(self.expiry)

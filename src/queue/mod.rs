@@ -1,8 +1,10 @@
 //! What waits: groups of recipients, their domains, and the sites these resolve to.
 
+pub mod clock;
 pub mod destinations;
 pub mod fair;
 pub mod group;
 pub mod schedule;
 
+pub use clock::Clock;
 pub use group::Group;

@@ -23,6 +23,8 @@ pub struct Connection<R: Runtime> {
     pub capabilities: Capabilities,
     /// Name and address of the hop, for records.
     pub hop: String,
+    /// Version and cipher suite of its TLS, for records; empty: there is none.
+    pub tls: String,
     reader: ReplyReader,
     /// Bytes received behind the last reply.
     input: Vec<u8>,
@@ -150,6 +152,7 @@ async fn greet<R: Runtime>(
         wire,
         capabilities: Capabilities::default(),
         hop,
+        tls: String::new(),
         reader: ReplyReader::default(),
         input: Vec::new(),
         spare: Spare::default(),
@@ -215,6 +218,7 @@ impl<R: Runtime> Connection<R> {
             error => error,
         })?;
         shard.instruments.counters.tls_outbound.add(1);
+        self.tls = self.wire.describe_tls();
         self.hello(shard).await
     }
 

@@ -101,7 +101,7 @@ fn failed<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site, error: &H
     let pause =
         schedule::site_pause(failures, shard.runtime.random()).min(shard.settings.retry.max).as_secs().max(1)
             as u32;
-    let now = shard.runtime.wall().seconds();
+    let now = shard.seconds();
     if destinations.ready(key, now) > 0 {
         shard
             .say(Level::Warning, format_args!("{}: {error}; next try in {pause} s", site.hop.borrow().label));
@@ -362,7 +362,8 @@ async fn attempt<R: Runtime>(
         Outcomes::Many(ranges.into_vec().into_boxed_slice())
     };
     under_way.settled.set(true);
-    settle::report(shard, job, outcomes, Some((&view, &connection.hop)));
+    let scene = settle::Scene { view: &view, hop: &connection.hop, tls: &connection.tls, reply: "" };
+    settle::report(shard, job, outcomes, Some(&scene));
     after
 }
 
@@ -390,7 +391,7 @@ fn is_resident<R: Runtime>(shard: &Shard<R>, group: &Group) -> bool {
     const FRESH: u32 = 60;
     let expire = u32::try_from(shard.settings.retry.expire.as_secs()).unwrap_or(u32::MAX);
     let arrival = group.expiry.saturating_sub(expire);
-    group.resident && shard.runtime.wall().seconds().saturating_sub(arrival) < FRESH
+    group.resident && shard.seconds().saturating_sub(arrival) < FRESH
 }
 
 /// The spool cannot give the message back: it is kept, and tried again.
@@ -403,7 +404,7 @@ async fn unreadable<R: Runtime>(
     let group = &job.group;
     load::lament(shard, load::name(shard, place).await, place, &format!("cannot be delivered: {error}"));
     let attempts = group.attempts.saturating_add(1);
-    let now = shard.runtime.wall().seconds_up();
+    let now = shard.seconds_up();
     let next = schedule::next_attempt(&shard.settings.retry, attempts, now, shard.runtime.random());
     let reply = format!("451 4.3.0 {error}").into();
     settle::whole(shard, job, Fate::Deferred { attempts, next, reply });
@@ -558,7 +559,7 @@ fn fate<R: Runtime>(shard: &Shard<R>, verdict: &Verdict, reply: &Reply, part: &P
         Verdict::Delivered(_) => Fate::Delivered,
         Verdict::Deferred(_) => {
             let attempts = part.group.attempts.saturating_add(1);
-            let now = shard.runtime.wall().seconds_up();
+            let now = shard.seconds_up();
             let next = schedule::next_attempt(&shard.settings.retry, attempts, now, shard.runtime.random());
             Fate::Deferred { attempts, next: next.min(part.group.expiry), reply: reply.describe().into() }
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::limits;
 use crate::observe::diagnostics::Level;
 use crate::queue::Group;
-use crate::queue::destinations::{self as queue, DomainKey, Effect, SiteKey};
+use crate::queue::destinations::{self as queue, DomainKey, Effect, Round, SiteKey};
 use crate::queue::schedule;
 use crate::route::NextHop;
 use crate::runtime::Runtime;
@@ -137,7 +137,7 @@ impl Site {
 
 /// Queues a group of this shard's own domain.
 pub(super) fn enqueue<R: Runtime>(shard: &Rc<Shard<R>>, domain: &str, group: Group) {
-    let now = shard.runtime.wall().seconds();
+    let now = shard.seconds();
     let effect = shard.destinations.borrow_mut().push(domain, group, now);
     if let Some(effect) = effect {
         carry_out(shard, effect);
@@ -177,7 +177,7 @@ pub(super) fn site<R: Runtime>(shard: &Shard<R>, hop: Rc<NextHop>) -> (SiteKey, 
 
 /// Settles what waits for a domain that leads nowhere (now, or for good).
 fn unroutable_domain<R: Runtime>(shard: &Rc<Shard<R>>, key: DomainKey, why: &Unroutable) {
-    let now = shard.runtime.wall().seconds();
+    let now = shard.seconds();
     let groups = shard.destinations.borrow_mut().unresolved(key, now, 5);
     for group in groups {
         let expired = group.expiry <= now;
@@ -207,7 +207,7 @@ pub(super) fn pump<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) {
     if shard.draining.get() {
         return;
     }
-    let now = shard.runtime.wall().seconds();
+    let now = shard.seconds();
     let mut ready = shard.destinations.borrow().ready(key, now);
     let Some(site) = shard.sites.borrow().get(&key).cloned() else { return };
     if ready >= shard.mesh.lend_at() {
@@ -247,7 +247,7 @@ pub(super) fn pump<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) {
 
 /// Work for a connection of this site: the shard's own and what it borrowed, in turn.
 pub(super) fn take<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site) -> Take {
-    let now = shard.runtime.wall().seconds();
+    let now = shard.seconds();
     if site.borrowed.waiting() > 0
         && site.borrowed.is_next()
         && let Some(job) = lend::take(shard, site)
@@ -268,7 +268,7 @@ pub(super) fn is_crowded<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site
     if !lend::is_busy(shard) && !site.idle.borrow().is_empty() {
         return false;
     }
-    let now = shard.runtime.wall().seconds();
+    let now = shard.seconds();
     let ready = shard.destinations.borrow().ready(key, now) + site.borrowed.waiting();
     ready > site.opening.get() + site.waking.get()
 }
@@ -288,7 +288,8 @@ pub async fn tick<R: Runtime>(shard: Rc<Shard<R>>) {
         let until = shard.runtime.now() + TICK;
         shard.timers.sleep_until(until).await;
         round = round.wrapping_add(1);
-        let now = shard.runtime.wall().seconds();
+        notice_the_clock(&shard);
+        let now = shard.seconds();
         let effects = shard.destinations.borrow_mut().tick(now, TICK_GROUPS);
         for effect in effects {
             carry_out(&shard, effect);
@@ -298,14 +299,17 @@ pub async fn tick<R: Runtime>(shard: Rc<Shard<R>>) {
             give_up_idle(&shard);
         }
         if round.is_multiple_of(4) {
-            expire_closed(&shard, now);
+            tend_closed(&shard, now, round as usize / 4);
             shard.publish();
         }
         if round.is_multiple_of(SWEEP_ROUNDS) {
             forget_idle_sites(&shard, now);
             shard.runtime.spawn(learn_own_addresses(shard.clone()));
         }
-        shard.journal.borrow_mut().flush();
+        let mut journal = shard.journal.borrow_mut();
+        let told = shard.runtime.now();
+        journal.flush();
+        journal.turn(told, shard.mesh.told(shard.index, told));
     }
 }
 
@@ -314,6 +318,25 @@ pub(super) async fn learn_own_addresses<R: Runtime>(shard: Rc<Shard<R>>) {
     if let Err(error) = shard.resolver.learn_own_addresses().await {
         shard.say(Level::Warning, format_args!("cannot read this machine's addresses: {error}"));
     }
+}
+
+/// The wall clock may be set. Waits do not follow it; it is said, as much that is told by wall time looks odd then.
+fn notice_the_clock<R: Runtime>(shard: &Shard<R>) {
+    let ahead = shard.clock.wall_ahead(shard.runtime.now(), shard.runtime.wall());
+    let jump = ahead.saturating_sub(shard.wall_ahead.replace(ahead));
+    if jump.unsigned_abs() < limits::CLOCK_JUMP.as_millis() as u64 || shard.index != 0 {
+        return;
+    }
+    shard.instruments.counters.clock_jumps.add(1);
+    let (seconds, way) = (jump.unsigned_abs() / 1000, if jump > 0 { "forward" } else { "back" });
+    let (days, hours) = (seconds / 86_400, seconds % 86_400 / 3600);
+    shard.say(
+        Level::Warning,
+        format_args!(
+            "the clock was set {way} by {seconds} s ({days} d {hours} h): retries and expiry go on as they were; dates in logs and \
+             notifications follow the clock"
+        ),
+    );
 }
 
 /// Another shard wants a slot: connections that have been without work for a while give theirs back. Asked again at every tick
@@ -343,15 +366,30 @@ fn forget_idle_sites<R: Runtime>(shard: &Rc<Shard<R>>, now: u32) {
     }
 }
 
-/// Mail for a site that takes no connection is not looked at by any connection: what is too old is found here.
-fn expire_closed<R: Runtime>(shard: &Rc<Shard<R>>, now: u32) {
-    let closed = shard.destinations.borrow().closed_sites(now);
+/// Mail for a site that takes no connection is not looked at by any connection: what is too old is found here, and the rest is told
+/// why it waits, so that the log and the spool tell it. Not the same sites first every time.
+fn tend_closed<R: Runtime>(shard: &Rc<Shard<R>>, now: u32, turn: usize) {
+    let mut closed = shard.destinations.borrow().closed_sites(now);
+    if closed.is_empty() || shard.draining.get() {
+        return;
+    }
+    let first = turn % closed.len();
+    closed.rotate_left(first);
+    let room = limits::TOLD_AT_ONCE.saturating_sub(shard.settling.get());
+    let mut round = Round { looks: limits::TELL_LOOKS, told: room };
     for key in closed {
         let expired = shard.destinations.borrow_mut().expire(key, now, EXPIRE_GROUPS);
-        let words =
-            shard.sites.borrow().get(&key).map(|site| site.last_error.borrow().clone()).unwrap_or_default();
+        let site = shard.sites.borrow().get(&key).cloned();
+        let words = site.as_ref().map(|site| site.last_error.borrow().clone()).unwrap_or_default();
         for (domain, group) in expired {
             settle::expired(shard, &shard.own_job(domain, group), &words);
+        }
+        let next =
+            |attempts| schedule::next_attempt(&shard.settings.retry, attempts, now, shard.runtime.random());
+        let told = shard.destinations.borrow_mut().tell(key, now, &mut round, next);
+        let hop = site.map(|site| site.hop.borrow().site.clone()).unwrap_or_default();
+        for (domain, group) in told {
+            settle::told(shard, &shard.own_job(domain, group), &words, &hop);
         }
     }
 }

@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::limits;
 use crate::mail::envelope::Envelope;
-use crate::queue::Group;
+use crate::queue::{Clock, Group};
 use crate::route::home_shard;
 use crate::runtime::Runtime;
 use crate::shard::mesh::{Handoff, Letter};
@@ -15,10 +16,22 @@ use crate::spool::record::{self, MessageView};
 
 /// A message is durable: its recipients go home.
 pub(super) fn stored<R: Runtime>(shard: &Rc<Shard<R>>, location: Location, key: u32, envelope: &Envelope) {
-    let expiry = envelope.expiry.seconds();
+    // By its age, which is none: the wall clock may just have been set.
+    let lives = envelope.expiry.0.saturating_sub(envelope.arrival.0);
+    let expiry = shard.clock.read(shard.timers.recent()).after(Duration::from_millis(lives)).seconds();
     let domains = record::group_by_domain(envelope.recipients.iter().map(|recipient| recipient.domain()));
     for (first, count, domain) in domains {
-        let group = Group { location, key, first, count, attempts: 0, resident: true, not_before: 0, expiry };
+        let group = Group {
+            location,
+            key,
+            first,
+            count,
+            attempts: 0,
+            resident: true,
+            last_try: false,
+            not_before: 0,
+            expiry,
+        };
         hand_off(shard, domain, group);
     }
 }
@@ -37,6 +50,10 @@ pub(super) fn recovered<R: Runtime>(
             let from = first.max(range.first);
             let to = (first + count).min(range.first + range.count);
             if from < to {
+                let (now, random) = (shard.seconds(), shard.runtime.random());
+                let times = (view.arrival, view.expiry);
+                let (not_before, expiry) =
+                    Clock::found(now, range.next, times, shard.settings.retry.max, random);
                 let group = Group {
                     location,
                     key,
@@ -44,8 +61,9 @@ pub(super) fn recovered<R: Runtime>(
                     count: to - from,
                     attempts: range.attempts,
                     resident: false,
-                    not_before: range.next,
-                    expiry: view.expiry.seconds(),
+                    last_try: expiry <= now && !shard.runtime.planted("mail expires without a last try"),
+                    not_before,
+                    expiry,
                 };
                 hand_off(shard, domain, group);
             }

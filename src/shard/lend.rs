@@ -114,7 +114,7 @@ pub(super) fn lend<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Rc<Sit
     if !lending.busy.get() {
         return;
     }
-    let ready = shard.destinations.borrow().ready(key, shard.runtime.wall().seconds());
+    let ready = shard.destinations.borrow().ready(key, shard.seconds());
     let borrowers = borrowers(shard, ready, now);
     let share = ready / (borrowers.len() + 1);
     for borrower in borrowers {
@@ -163,7 +163,7 @@ fn borrowers<R: Runtime>(shard: &Shard<R>, ready: usize, now: Instant) -> Vec<us
 fn grant<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site, borrower: usize, share: usize) {
     let room = limits::LOANED_MAX - shard.lending.lent.borrow()[borrower].jobs;
     let bound = share.min(room);
-    let now = shard.runtime.wall().seconds();
+    let now = shard.seconds();
     let mut jobs = Vec::with_capacity(bound);
     while jobs.len() < bound {
         let taken = shard.destinations.borrow_mut().take(key, now);
@@ -187,7 +187,7 @@ fn grant<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site, borrower: 
 pub(super) fn returned<R: Runtime>(shard: &Rc<Shard<R>>, from: u16, what: Returned) {
     let from = usize::from(from);
     let now = shard.timers.recent();
-    let seconds = shard.runtime.wall().seconds();
+    let seconds = shard.seconds();
     let mut site = None;
     {
         let mut lent = shard.lending.lent.borrow_mut();
@@ -240,7 +240,7 @@ pub(super) fn borrow<R: Runtime>(shard: &Rc<Shard<R>>, loan: Loan) {
             borrowing.push(site.clone());
         }
     }
-    if shard.destinations.borrow().is_closed(key, shard.runtime.wall().seconds()) {
+    if shard.destinations.borrow().is_closed(key, shard.seconds()) {
         give_back(shard, &site);
         return;
     }
@@ -254,7 +254,7 @@ pub(super) fn take<R: Runtime>(shard: &Shard<R>, site: &Site) -> Option<Take> {
     let job = site.borrowed.jobs.borrow_mut().pop_front()?;
     site.borrowed.touched.set(shard.timers.recent());
     shard.lending.waiting.set(shard.lending.waiting.get() - 1);
-    let expired = job.group.expiry <= shard.runtime.wall().seconds();
+    let expired = job.group.is_expired(shard.seconds());
     Some(if expired { Take::Expired(job) } else { Take::Job(job) })
 }
 
@@ -268,7 +268,7 @@ pub(super) fn put_back<R: Runtime>(shard: &Shard<R>, site: &Site, job: Job) {
 pub(super) fn attempted<R: Runtime>(shard: &Shard<R>, job: &Job, again: Vec<Group>) {
     let home = usize::from(job.home);
     if home == shard.index {
-        let now = shard.runtime.wall().seconds();
+        let now = shard.seconds();
         shard.destinations.borrow_mut().attempted(job.domain, &job.group, &again, now);
         return;
     }

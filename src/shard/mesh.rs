@@ -6,12 +6,13 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crossbeam::queue::ArrayQueue;
 
 use crate::limits;
 use crate::mail::envelope::Address;
+use crate::queue::Clock;
 use crate::queue::Group;
 use crate::queue::destinations::DomainKey;
 use crate::route::NextHop;
@@ -19,6 +20,7 @@ use crate::runtime::{Bell, SegmentMap};
 use crate::shard::deal::Deal;
 use crate::shard::places::Places;
 use crate::spool::Location;
+use crate::time::{Instant, UnixMillis};
 
 /// How an attempt ended for a range of recipients.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -192,6 +194,9 @@ pub struct Mesh {
     /// Outcome credits of a lane at each home shard.
     credits: u32,
     lend_at: usize,
+    /// The time up to which each shard has passed on its accounting.
+    told: Vec<AtomicU64>,
+    clock: OnceLock<Clock>,
     /// Jobs that wait for a connection on each shard, about a quarter of a second ago; the lowest bit: it is busy.
     crowds: Vec<AtomicU32>,
 }
@@ -307,8 +312,21 @@ impl Mesh {
             stop: AtomicBool::new(false),
             credits: u32::try_from(credits).unwrap_or(u32::MAX),
             lend_at: room.lend_at,
+            told: (0..shards).map(|_| AtomicU64::new(0)).collect(),
+            clock: OnceLock::new(),
             crowds: (0..shards).map(|_| AtomicU32::new(0)).collect(),
         }
+    }
+
+    /// The clock of all queues, which the first shard that asks sets.
+    pub fn clock(&self, wall: UnixMillis, now: Instant) -> Clock {
+        *self.clock.get_or_init(|| Clock::new(wall, now))
+    }
+
+    /// A shard has passed on its accounting up to this time; the time up to which all have.
+    pub fn told(&self, own: usize, now: Instant) -> Instant {
+        self.told[own].store(now.0, Ordering::Release);
+        Instant(self.told.iter().map(|told| told.load(Ordering::Acquire)).min().unwrap_or(0))
     }
 
     /// A shard says how many jobs wait for a connection there, and whether it works most of its time.

@@ -43,11 +43,12 @@ use crate::observe::diagnostics::Level;
 use crate::observe::latency::Latencies;
 use crate::policy::accounts::Accounts;
 use crate::policy::tls;
-use crate::queue::Group;
 use crate::queue::destinations::{Destinations, DomainKey, SiteKey};
+use crate::queue::{Clock, Group};
 use crate::runtime::{Runtime, SegmentMap};
 use crate::smtp::server::{Credentials, Gate};
 use crate::spool::{Durable, MessageId};
+use crate::time::UnixMillis;
 
 use dispatch::Site;
 use mesh::{Job, Mesh};
@@ -100,6 +101,10 @@ pub struct Shard<R: Runtime> {
     pub scratch: RefCell<Box<[u8]>>,
     /// Lanes this shard writes; its own first.
     keepers: RefCell<Vec<Rc<Keeper<R>>>>,
+    /// What the queues wait by.
+    pub clock: Clock,
+    /// How far the wall clock was ahead of that when it was last compared, milliseconds.
+    wall_ahead: Cell<i64>,
     /// The queues.
     pub destinations: RefCell<Destinations>,
     /// Sites of the queues.
@@ -142,6 +147,27 @@ impl<R: Runtime> Shard<R> {
             body.clear();
             bodies.push(body);
         }
+    }
+
+    /// The time of the queues' clock.
+    pub(self) fn seconds(&self) -> u32 {
+        if self.runtime.planted("a wait follows the wall clock") {
+            return self.runtime.wall().seconds();
+        }
+        self.clock.read(self.runtime.now()).seconds()
+    }
+
+    /// The same, rounded up: what a wait is counted from that must not end early.
+    pub(self) fn seconds_up(&self) -> u32 {
+        if self.runtime.planted("a wait follows the wall clock") {
+            return self.runtime.wall().seconds_up();
+        }
+        self.clock.read(self.runtime.now()).seconds_up()
+    }
+
+    /// The wall-clock time of a point of the queues' clock.
+    pub(self) fn wall_of(&self, at: u32) -> UnixMillis {
+        self.clock.to_wall(at, self.runtime.now(), self.runtime.wall())
     }
 
     /// A word to the operator.

@@ -55,8 +55,8 @@ pub(super) enum Ticket {
     Message(Fulfil<Result<Durable<MessageId>, NotStored>>),
     /// A session in the middle of a large body.
     Chunk(Fulfil<Result<Extent, NotStored>>),
-    /// Nobody: a bounce.
-    Bounce,
+    /// Nobody: a bounce of this message.
+    Bounce(MessageId),
     /// The home shard that gets its credit back.
     Credit(u16),
     /// The compactor: these moves, the last of which this is, are done.
@@ -319,7 +319,7 @@ pub(super) fn refuse(ticket: Ticket, why: NotStored) {
     match ticket {
         Ticket::Message(session) => session.fulfil(Err(why)),
         Ticket::Chunk(session) => session.fulfil(Err(why)),
-        Ticket::Bounce | Ticket::Credit(_) | Ticket::Moves(_) | Ticket::Nobody => {}
+        Ticket::Bounce(_) | Ticket::Credit(_) | Ticket::Moves(_) | Ticket::Nobody => {}
     }
 }
 
@@ -386,8 +386,8 @@ fn committed<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>, batch: Ba
     for (item, ticket) in done.drain(..) {
         match (item, ticket) {
             (Done::Message { id, location, key, message }, ticket) => {
-                let bounce = matches!(ticket, Ticket::Bounce);
-                received(shard, *id.get(), &message, bounce);
+                let parent = if let Ticket::Bounce(parent) = &ticket { Some(*parent) } else { None };
+                received(shard, *id.get(), &message, parent);
                 shard.gathered.set(shard.gathered.get().saturating_sub(message.body.len()));
                 shard.mesh.places(lane).born(key);
                 if shard.runtime.planted("a segment is recycled early") {
@@ -427,10 +427,10 @@ fn committed<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>, batch: Ba
 }
 
 /// Counts and records a message that is on disk.
-fn received<R: Runtime>(shard: &Shard<R>, id: MessageId, message: &NewMessage, bounce: bool) {
+fn received<R: Runtime>(shard: &Shard<R>, id: MessageId, message: &NewMessage, parent: Option<MessageId>) {
     let counters = &shard.instruments.counters;
     let envelope = &message.envelope;
-    if bounce {
+    if parent.is_some() {
         counters.bounces_made.add(1);
     } else {
         counters.messages_received.add(1);
@@ -439,18 +439,25 @@ fn received<R: Runtime>(shard: &Shard<R>, id: MessageId, message: &NewMessage, b
     }
     let mut journal = shard.journal.borrow_mut();
     if let [one] = &envelope.recipients[..] {
-        journal.record(&event(id, message, &[&one.address]));
+        journal.record(&event(id, message, parent, &[&one.address]));
     } else {
         let recipients: Vec<&[u8]> = envelope.recipients.iter().map(|one| &one.address[..]).collect();
-        journal.record(&event(id, message, &recipients));
+        journal.record(&event(id, message, parent, &recipients));
     }
 }
 
-fn event<'a>(id: MessageId, message: &'a NewMessage, recipients: &'a [&'a [u8]]) -> Event<'a> {
+fn event<'a>(
+    id: MessageId,
+    message: &'a NewMessage,
+    parent: Option<MessageId>,
+    recipients: &'a [&'a [u8]],
+) -> Event<'a> {
     let envelope = &message.envelope;
     Event {
         size: message.size,
+        parent,
         client: envelope.origin.client,
+        tls: envelope.origin.tls.as_deref(),
         account: envelope.account.as_deref(),
         ..Event::new(Kind::Received, envelope.arrival, id, &envelope.sender, recipients)
     }
@@ -568,9 +575,9 @@ impl<R: Runtime> Shard<R> {
     }
 
     /// Queues a bounce on the lane of the message it is about.
-    pub(super) fn persist_bounce(&self, keeper: &Keeper<R>, message: NewMessage) {
+    pub(super) fn persist_bounce(&self, keeper: &Keeper<R>, message: NewMessage, parent: MessageId) {
         self.gathered.set(self.gathered.get() + message.body.len());
-        keeper.push(self.runtime.now(), Item::Message(message), Ticket::Bounce);
+        keeper.push(self.runtime.now(), Item::Message(message), Ticket::Bounce(parent));
     }
 
     /// Queues outcomes of one attempt; the credit of `home` comes back with the last.

@@ -11,8 +11,11 @@ use crate::shard::compact::Pinned;
 use crate::shard::load::{self, Source};
 use crate::shard::mesh::{Failure, Fate, Job, Letter, Outcomes, RangeOutcome, Settled};
 use crate::shard::{Shard, dispatch, lend};
+use crate::smtp::{client, reply};
+use crate::spool::MessageId;
 use crate::spool::batch::{NewMessage, Outcome};
 use crate::spool::record::{self, MessageView};
+use crate::time::UnixMillis;
 
 /// Synced outcomes of a lane brought credits home.
 pub(super) fn credited<R: Runtime>(shard: &Rc<Shard<R>>, lane: u16, count: u32) {
@@ -32,7 +35,7 @@ pub(super) fn whole<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, fate: Fate) {
         let place = Pinned::new(&own, job.group.key, job.group.location);
         let source = Source::read(&own, place.location).await;
         let view = source.as_ref().ok().and_then(|source| source.view().ok());
-        report(&own, &job, outcomes, view.as_ref().map(|view| (view, "")));
+        report(&own, &job, outcomes, view.as_ref().map(Scene::without_hop).as_ref());
         own.settling.set(own.settling.get() - 1);
     });
 }
@@ -44,13 +47,56 @@ pub(super) fn expired<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, last: &str) {
     whole(shard, job, Fate::Failed(Box::new(failure)));
 }
 
+/// A group heard that its site cannot be reached. It stays in its queue; what is recorded holds until the site opens, or until this
+/// is said again.
+pub(super) fn told<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, words: &str, hop: &str) {
+    let group = &job.group;
+    shard.instruments.counters.recipients_deferred.add(u64::from(group.count));
+    let (attempts, next) = (group.attempts, group.not_before.min(group.expiry));
+    // RFC 3463: no answer from the host.
+    let reply = client::local(451, (4, 4, 1), words).describe().into();
+    let fate = Fate::Deferred { attempts, next, reply };
+    let outcome = RangeOutcome { first: group.first, count: group.count, fate };
+    // Whoever delivers it meanwhile reads it behind this, and has a hop to speak to before there is more to tell.
+    let (own, job, hop, told) = (shard.clone(), *job, hop.to_owned(), outcome.clone());
+    shard.settling.set(shard.settling.get() + 1);
+    let place = Pinned::new(shard, job.group.key, job.group.location);
+    shard.runtime.spawn_vital("tell", async move {
+        if let Ok(source) = Source::read(&own, place.location).await
+            && let Ok(view) = source.view()
+        {
+            account(&own, &job, &Scene { hop: &hop, ..Scene::without_hop(&view) }, &told);
+        }
+        own.settling.set(own.settling.get() - 1);
+    });
+    hand_in(shard, &job, Outcomes::One(outcome));
+}
+
+/// What the accounting says of an attempt besides its outcomes.
+pub(super) struct Scene<'a> {
+    /// The message.
+    pub view: &'a MessageView<'a>,
+    /// The hop; empty: there was none.
+    pub hop: &'a str,
+    /// Its TLS; empty: there was none.
+    pub tls: &'a str,
+    /// What it said when it took the message.
+    pub reply: &'a str,
+}
+
+impl<'a> Scene<'a> {
+    fn without_hop(view: &'a MessageView<'a>) -> Scene<'a> {
+        Scene { view, hop: "", tls: "", reply: "" }
+    }
+}
+
 /// The outcomes of an attempt, from the shard that made it: the home shard's queues, counts, accounting, and on to the shard
 /// of the lane.
 pub(super) fn report<R: Runtime>(
     shard: &Rc<Shard<R>>,
     job: &Job,
     outcomes: Outcomes,
-    view: Option<(&MessageView<'_>, &str)>,
+    scene: Option<&Scene<'_>>,
 ) {
     let group = &job.group;
     let counters = &shard.instruments.counters;
@@ -73,15 +119,22 @@ pub(super) fn report<R: Runtime>(
                     attempts: *attempts,
                     not_before: *next + late,
                     resident: false,
+                    last_try: false,
                     ..*group
                 });
             }
         }
-        if let Some((view, hop)) = view {
-            account(shard, view, hop, outcome);
+        if let Some(scene) = scene {
+            account(shard, job, scene, outcome);
         }
     }
     lend::attempted(shard, job, again);
+    hand_in(shard, job, outcomes);
+}
+
+/// On to the shard of the lane.
+fn hand_in<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, outcomes: Outcomes) {
+    let group = &job.group;
     let settled = Settled { home: job.home, location: group.location, key: group.key, outcomes };
     let keeper = shard.mesh.keeper(group.location.lane);
     if keeper == shard.index {
@@ -91,27 +144,43 @@ pub(super) fn report<R: Runtime>(
     }
 }
 
-fn account<R: Runtime>(shard: &Shard<R>, view: &MessageView<'_>, hop: &str, outcome: &RangeOutcome) {
-    let now = shard.runtime.wall();
+fn account<R: Runtime>(shard: &Shard<R>, job: &Job, scene: &Scene<'_>, outcome: &RangeOutcome) {
+    let (wall, now) = (shard.runtime.wall(), shard.runtime.now());
+    let Scene { view, hop, tls, reply } = *scene;
+    let made = job.group.attempts.saturating_add(1);
     let (kind, reply, attempts) = match &outcome.fate {
-        Fate::Delivered => (Kind::Delivered, None, 0),
-        Fate::Deferred { attempts, reply, .. } => (Kind::Deferred, Some(&**reply), *attempts),
-        Fate::Failed(failure) if failure.expired => (Kind::Expired, Some(&*failure.diagnostic), 0),
-        Fate::Failed(failure) => (Kind::Bounced, Some(&*failure.diagnostic), 0),
+        Fate::Delivered => (Kind::Delivered, reply, made),
+        Fate::Deferred { attempts, reply, .. } => (Kind::Deferred, &**reply, *attempts),
+        Fate::Failed(failure) if failure.expired => (Kind::Expired, &*failure.diagnostic, job.group.attempts),
+        Fate::Failed(failure) => (Kind::Bounced, &*failure.diagnostic, made),
     };
-    let delay = now.0.saturating_sub(view.arrival.0);
+    let (enhanced, next) = match &outcome.fate {
+        Fate::Failed(failure) => (failure.status.or_else(|| reply::enhanced(reply)), None),
+        Fate::Deferred { next, .. } => (reply::enhanced(reply), Some(shard.clock.to_wall(*next, now, wall))),
+        Fate::Delivered => (reply::enhanced(reply), None),
+    };
+    let delay = delay(shard.clock.read(now), wall, view, &job.group);
     if kind == Kind::Delivered {
         let _ = shard.latencies.borrow_mut().delivered.record(delay.max(1) * 1000);
     }
     let event = |recipients: &[&[u8]]| {
         let event = Event {
             hop: (!hop.is_empty()).then_some(hop),
-            reply,
+            tls: (!tls.is_empty()).then_some(tls),
+            reply: (!reply.is_empty()).then_some(reply),
+            enhanced,
             attempts,
             delay_ms: Some(delay),
-            ..Event::new(kind, now, view.id, view.sender, recipients)
+            next,
+            ..Event::new(kind, wall, view.id, view.sender, recipients)
         };
-        shard.journal.borrow_mut().record(&event);
+        let mut journal = shard.journal.borrow_mut();
+        let received_here = shard.mesh.keeper(job.group.location.lane) == shard.index;
+        if received_here || shard.runtime.planted("the log has no order") {
+            journal.record(&event);
+        } else {
+            journal.record_of_another(&event);
+        }
     };
     let mut recipients = view
         .recipients()
@@ -123,6 +192,16 @@ fn account<R: Runtime>(shard: &Shard<R>, view: &MessageView<'_>, hop: &str, outc
     } else {
         event(&recipients.collect::<Vec<_>>());
     }
+}
+
+/// Milliseconds since the message came. Where the wall clock was set since, to the second by the queues' clock.
+fn delay(read: UnixMillis, wall: UnixMillis, view: &MessageView<'_>, group: &Group) -> u64 {
+    const SET: u64 = 5_000;
+    let by_wall = wall.0.saturating_sub(view.arrival.0);
+    let left = (u64::from(group.expiry) * 1000).saturating_sub(read.0);
+    let lives = view.expiry.0.saturating_sub(view.arrival.0);
+    let by_queue = lives.saturating_sub(left);
+    if left > 0 && by_wall.abs_diff(by_queue) > SET { by_queue } else { by_wall }
 }
 
 /// The shard of the lane writes it down; failures are first returned to the sender.
@@ -148,7 +227,8 @@ fn write_down<R: Runtime>(shard: &Rc<Shard<R>>, settled: &Settled) {
         fate: match &outcome.fate {
             Fate::Delivered => record::Fate::Delivered,
             Fate::Deferred { attempts, next, reply } => {
-                record::Fate::Deferred { attempts: *attempts, next: *next, reply: reply.clone() }
+                let next = shard.wall_of(*next).seconds();
+                record::Fate::Deferred { attempts: *attempts, next, reply: reply.clone() }
             }
             Fate::Failed(failure) if failure.expired => record::Fate::Expired,
             Fate::Failed(_) => record::Fate::Bounced,
@@ -167,7 +247,9 @@ async fn bounce<R: Runtime>(shard: Rc<Shard<R>>, mut settled: Settled) {
         shard.timers.sleep_until(shard.runtime.now() + limits::OUTCOME_DELAY_MAX * 10).await;
     }
     match compose(&shard, &settled).await {
-        Ok(Some(message)) => shard.persist_bounce(&shard.keeper(settled.location.lane), message),
+        Ok(Some((message, parent))) => {
+            shard.persist_bounce(&shard.keeper(settled.location.lane), message, parent);
+        }
         Ok(None) => {}
         Err(error) => {
             let id = shard.keeper(settled.location.lane).lane.borrow().id(settled.key);
@@ -185,7 +267,7 @@ async fn bounce<R: Runtime>(shard: Rc<Shard<R>>, mut settled: Settled) {
 
 /// Its sender cannot be told now: what failed stays in the spool.
 fn keep<R: Runtime>(shard: &Shard<R>, settled: &mut Settled) {
-    let next = shard.runtime.wall().seconds();
+    let next = shard.seconds();
     for outcome in settled.outcomes.ranges_mut() {
         if matches!(outcome.fate, Fate::Failed(_)) {
             let reply = "451 4.3.0 the message cannot be read to return it".into();
@@ -194,7 +276,11 @@ fn keep<R: Runtime>(shard: &Shard<R>, settled: &mut Settled) {
     }
 }
 
-async fn compose<R: Runtime>(shard: &Rc<Shard<R>>, settled: &Settled) -> std::io::Result<Option<NewMessage>> {
+/// The notification, and the message it is about.
+async fn compose<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    settled: &Settled,
+) -> std::io::Result<Option<(NewMessage, MessageId)>> {
     let place = Pinned::new(shard, settled.key, settled.location);
     let source = Source::read(shard, place.location).await?;
     let view = source.view()?;
@@ -229,13 +315,14 @@ async fn compose<R: Runtime>(shard: &Rc<Shard<R>>, settled: &Settled) -> std::io
     };
     let Some(bounce) = dsn::compose(&notice) else { return Ok(None) };
     let header_length = memchr::memmem::find(&bounce.body, b"\r\n\r\n").map_or(0, |end| end + 4);
-    Ok(Some(NewMessage {
+    let message = NewMessage {
         envelope: Box::new(bounce.envelope(now, now.after(shard.settings.retry.expire))),
         size: bounce.body.len() as u64,
         header_length: header_length as u32,
         chunks: Vec::new(),
         body: bounce.body,
-    }))
+    };
+    Ok(Some((message, view.id)))
 }
 
 /// Ordinals that failed, and why.

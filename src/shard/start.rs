@@ -199,6 +199,8 @@ fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>, String> {
         keepers.push(Rc::new(open_lane(&runtime, setup, lane)?));
     }
     let timers = Timers::new();
+    let (wall, now) = (runtime.wall(), runtime.now());
+    let clock = mesh.clock(wall, now);
     let uncounted = u32::from(runtime.planted("credits are not counted"));
     let credits = mesh.credits() + 1000 * uncounted;
     let table = (Table::new(&settings.routes), mesh.shards());
@@ -223,6 +225,8 @@ fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>, String> {
         draining: Cell::new(false),
         scratch: RefCell::new(vec![0; limits::SCRATCH].into_boxed_slice()),
         keepers: RefCell::new(keepers),
+        clock,
+        wall_ahead: Cell::new(clock.wall_ahead(now, wall)),
         destinations: RefCell::new(Destinations::new(vec![credits; mesh.lanes()])),
         sites: RefCell::new(HashMap::new()),
         refused: RefCell::default(),
@@ -393,6 +397,8 @@ async fn drain<R: Runtime>(shard: &Rc<Shard<R>>) {
     }
     let give_up = shard.runtime.now() + limits::DRAIN_MAX;
     while shard.runtime.now() < give_up {
+        // What this shard received is told before what others say of it, which they say when all are quiet.
+        shard.journal.borrow_mut().flush();
         // Sessions that became idle meanwhile, and connections to next hops that wait for work.
         shard.timers.expire_idle();
         shard.wake_keepers();
@@ -411,6 +417,6 @@ async fn drain<R: Runtime>(shard: &Rc<Shard<R>>) {
         shard.timers.sleep_until(shard.runtime.now() + Duration::from_millis(5)).await;
         shard.wake_keepers();
     }
-    shard.journal.borrow_mut().flush();
+    shard.journal.borrow_mut().end();
     shard.publish();
 }

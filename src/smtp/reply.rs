@@ -234,6 +234,13 @@ fn assemble(code: u16, lines: Vec<String>) -> Reply {
     Reply { code, enhanced, text, lines }
 }
 
+/// The RFC 3463 code in words like those of [`Reply::describe`]: `550 5.1.1 no such user`.
+pub fn enhanced(described: &str) -> Option<(u8, u16, u16)> {
+    let (code, rest) = described.split_once(' ')?;
+    let class: u16 = code.get(..1)?.parse().ok()?;
+    parse_enhanced(rest).filter(|(of, ..)| u16::from(*of) == class)
+}
+
 fn parse_enhanced(line: &str) -> Option<(u8, u16, u16)> {
     let word = line.split(' ').next()?;
     let mut parts = word.split('.');
@@ -285,6 +292,11 @@ mod tests {
         let reply = one("550 4.1.1 odd\r\n").unwrap().unwrap();
         assert_eq!((reply.enhanced, reply.text.as_str()), (None, "4.1.1 odd"));
         assert_eq!(one("250\r\n").unwrap().unwrap().text, "");
+        assert_eq!(enhanced("550 5.1.1 no such user"), Some((5, 1, 1)));
+        assert_eq!(enhanced("451 4.4.1 cannot connect"), Some((4, 4, 1)));
+        for none in ["", "550", "550 no", "550 4.1.1 odd", "the domain does not exist", "\u{e4} 5.1.1"] {
+            assert_eq!(enhanced(none), None, "{none}");
+        }
     }
 
     #[test]

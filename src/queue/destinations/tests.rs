@@ -11,6 +11,7 @@ fn group(offset: u32, count: u16) -> Group {
         count,
         attempts: 0,
         resident: true,
+        last_try: false,
         not_before: 0,
         expiry: 1000,
     }

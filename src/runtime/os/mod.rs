@@ -124,14 +124,15 @@ impl<E: Engine> OsRuntime<E> {
     }
 }
 
-/// The monotonic clock, from an arbitrary start.
+/// The monotonic clock, from an arbitrary start that all shards of the process share: what one noted another may compare with.
 #[derive(Clone, Copy)]
 pub(super) struct Clock(std::time::Instant);
 
 impl Clock {
     #[expect(clippy::disallowed_methods, reason = "the runtime is where clocks come from")]
     pub(super) fn start() -> Clock {
-        Clock(std::time::Instant::now())
+        static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+        Clock(*START.get_or_init(std::time::Instant::now))
     }
 
     pub(super) fn now(self) -> Instant {
