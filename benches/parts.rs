@@ -127,7 +127,7 @@ fn append(criterion: &mut Criterion) {
     let scratch = scratch();
     let directory = scratch.path().to_owned();
     let ((ask, asked), (tell, told)) = (channel(), channel());
-    let settings = Settings { core: 0, spin: Duration::ZERO, ring_depth: 128 };
+    let settings = Settings { core: 0, spin: Duration::ZERO, ring_depth: 128, compute: None };
     let shard = glommio::start_shard(settings, Arc::new(Bell::new()), move |runtime| async move {
         serve(runtime, directory, asked, tell).await;
         Ok(())

@@ -187,6 +187,19 @@ pub const ACCOUNT_WORK_MAX: u32 = 4 * ACCOUNT_MEMORY_MAX;
 /// Lanes of one password check.
 pub const ACCOUNT_LANES_MAX: u32 = 16;
 
+/// Most threads of the node that compute password hashes for clients that are known; half as many for others, and one for guessers. Each
+/// takes the memory of one hash at a time, and gives it back when it has been idle.
+pub const COMPUTE_THREADS_MAX: usize = 4;
+/// Logins of known clients that wait for such a thread: seconds of work, and after a restart they come at once.
+pub const COMPUTE_PROMPT_MAX: usize = 256;
+/// Logins of others that wait, and those of guessers: a second or two of work. Where more come, those least likely to be right
+/// are told to come again.
+pub const COMPUTE_WAITING_MAX: usize = 64;
+/// Longest a login waits for its turn before it is told to come again.
+pub const COMPUTE_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Segments that one shard has waiting to be made: more than its lanes ask for at one time.
+pub const FILLS_WAITING_MAX: usize = 4 * SHARDS_MAX;
+
 /// Names held in a shard's resolver cache.
 pub const DNS_CACHE_MAX: usize = 100_000;
 /// Bytes of the resolver caches of all shards together; a shard has [`DNS_CACHE_BYTES_LEAST`] whatever its share is.

@@ -15,7 +15,7 @@ use crate::observe::Instruments;
 use crate::policy::accounts::Accounts;
 use crate::policy::tls;
 use crate::runtime::glommio::Watchdog;
-use crate::runtime::os::{self, ShardThread, probe};
+use crate::runtime::os::{self, Compute, ShardThread, probe};
 use crate::runtime::process::{self, DirectoryLock, LockError};
 use crate::runtime::{Bell, epoll, files, glommio};
 use crate::shard::deal::Deal;
@@ -74,6 +74,8 @@ impl Node {
             runtime: engine.name(),
         })?;
         let watchdog = engine.watch(&bells)?;
+        let compute = accounts.is_some().then(|| Compute::start(cores.len())).transpose();
+        let compute = compute.map_err(|error| format!("cannot start a thread: {error}"))?.map(Arc::new);
         let (reports, inbox) = unbounded();
         let tls_client = tls::Client::new().map_err(|error| error.to_string())?;
         let mut node = Node {
@@ -103,7 +105,7 @@ impl Node {
                 tls_client: tls_client.clone(),
                 reports: reports.clone(),
             };
-            match engine.start_shard(core, bell, setup) {
+            match engine.start_shard(core, bell, compute.clone(), setup) {
                 Ok(thread) => node.threads.push(thread),
                 Err(error) => {
                     node.stop();
@@ -201,9 +203,15 @@ impl Engine {
         .map_err(|error| format!("cannot start a thread: {error}"))
     }
 
-    fn start_shard(self, core: usize, bell: Arc<Bell>, setup: Setup) -> std::io::Result<ShardThread> {
+    fn start_shard(
+        self,
+        core: usize,
+        bell: Arc<Bell>,
+        compute: Option<Arc<Compute>>,
+        setup: Setup,
+    ) -> std::io::Result<ShardThread> {
         let (spin, ring_depth) = (setup.particulars.spin, setup.settings.tuning.ring_depth);
-        let settings = os::Settings { core, spin, ring_depth };
+        let settings = os::Settings { core, spin, ring_depth, compute };
         match self {
             Engine::Glommio => {
                 glommio::start_shard(settings, bell, move |runtime| start::run(runtime, setup))

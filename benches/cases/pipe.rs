@@ -13,7 +13,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use relevo::runtime::{Bell, Datagram, Listener, Runtime, Segment, SegmentMap, Stream, Synced};
+use relevo::runtime::{
+    Bell, Datagram, Listener, Priority, Runtime, Segment, SegmentMap, Stream, Synced, Uncomputed, Workspace,
+};
 use relevo::time::{Instant, UnixMillis};
 
 /// See the module.
@@ -160,11 +162,15 @@ impl Runtime for PipeRuntime {
         std::future::poll_fn(|_| if self.0.get() < at { Poll::Pending } else { Poll::Ready(()) }).await;
     }
     async fn yield_now(&self) {}
-    async fn run_blocking<T: Send + 'static>(
+    async fn compute<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> io::Result<T> {
-        Ok(work())
+        _: Priority,
+        work: impl FnOnce(&mut Workspace) -> T + Send + 'static,
+    ) -> Result<T, Uncomputed> {
+        Ok(work(&mut Workspace::default()))
+    }
+    fn computing_later(&self) -> usize {
+        0
     }
     fn bell(&self) -> &Arc<Bell> {
         unreachable!("there is one shard")

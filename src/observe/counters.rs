@@ -53,6 +53,8 @@ counters! {
         connections_closed "Client connections ended",
         tls_sessions "Client sessions protected by STARTTLS",
         auth_failures "Failed AUTH attempts",
+        auth_shed "AUTH attempts answered 454 because too many waited for their password to be checked",
+        auth_faults "AUTH attempts answered 454 because a password could not be checked",
         messages_received "Messages answered 250",
         messages_refused "Messages refused after their data",
         bytes_received "Body bytes of messages answered 250",

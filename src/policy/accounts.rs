@@ -1,15 +1,15 @@
 //! Names and passwords for AUTH: a file of `name:hash` lines, hashes of argon2id in PHC form.
 //!
 //! Checking a password burns a core for a while, on purpose: callers do it away from the shard
-//! (`Runtime::run_blocking`), and the costs a file may ask for are bounded when it is read.
+//! (`Runtime::compute`), and the costs a file may ask for are bounded when it is read.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
 
-use argon2::password_hash::phc::PasswordHash;
-use argon2::password_hash::{PasswordHasher, PasswordVerifier};
-use argon2::{Argon2, Params};
+use argon2::password_hash::PasswordHasher;
+use argon2::password_hash::phc::{Output, PasswordHash};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 
 use crate::limits;
 
@@ -110,16 +110,13 @@ impl Accounts {
         self.hashes.is_empty()
     }
 
-    /// Whether `password` is that of the account `name`. Takes as long for a name nobody has as for one somebody has, so
-    /// that nobody learns names by the clock; burns up to ACCOUNT_WORK_MAX.
-    pub fn verify(&self, name: &str, password: &[u8]) -> bool {
+    /// The check of one password. It takes as long for a name nobody has as for one somebody has, so that nobody learns names by
+    /// the clock.
+    pub fn check(&self, name: &str) -> Check {
         let (hash, known) = self.hash_for(name);
-        // One too long for any account is cut, not refused at once, for the same reason.
-        let (password, whole) =
-            (&password[..password.len().min(limits::PASSWORD_MAX)], password.len() <= limits::PASSWORD_MAX);
-        let right = PasswordHash::new(hash)
-            .is_ok_and(|hash| Argon2::default().verify_password(password, &hash).is_ok());
-        right & known & whole
+        let hash = PasswordHash::new(hash).ok();
+        let params = hash.as_ref().and_then(|hash| Params::try_from(hash).ok()).unwrap_or_default();
+        Check { hash, params, known }
     }
 
     /// The hash to check a password against, and whether it is the account's own. An unknown name gets the hash of some
@@ -132,6 +129,39 @@ impl Accounts {
         let count = self.hashes.len() as u64;
         let hash = fingerprint(name).checked_rem(count).and_then(|place| self.hashes.get(place as usize));
         (hash.map_or(NOBODY, |hash| hash), false)
+    }
+}
+
+/// What it takes to check a password of one name.
+pub struct Check {
+    /// None: a hash that was sound when it was read is not any more.
+    hash: Option<PasswordHash>,
+    params: Params,
+    /// The hash is the name's own.
+    known: bool,
+}
+
+impl Check {
+    /// Memory it wants, in blocks.
+    pub fn blocks(&self) -> usize {
+        self.params.block_count()
+    }
+
+    /// Whether `password` is the account's. Burns up to ACCOUNT_WORK_MAX. None: it could not be computed, or `memory` is less than
+    /// [`Check::blocks`].
+    pub fn verify(&self, password: &[u8], memory: &mut [Block]) -> Option<bool> {
+        let hash = self.hash.as_ref()?;
+        let (salt, expected) = (hash.salt.as_ref()?, hash.hash.as_ref()?);
+        // One too long for any account is cut, not refused at once, so that it takes as long as others.
+        let (password, whole) =
+            (&password[..password.len().min(limits::PASSWORD_MAX)], password.len() <= limits::PASSWORD_MAX);
+        let mut tag = [0; Output::MAX_LENGTH];
+        let tag = tag.get_mut(..expected.as_ref().len())?;
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, self.params.clone());
+        argon2.hash_password_into_with_memory(password, salt, tag, memory).ok()?;
+        // It compares in constant time.
+        let right = Output::new(tag).is_ok_and(|tag| tag == *expected);
+        Some(right & self.known & whole)
     }
 }
 
@@ -246,6 +276,12 @@ mod tests {
         Argon2::from(params).hash_password_with_salt(password.as_bytes(), &[7; 16]).unwrap().to_string()
     }
 
+    fn verify(accounts: &Accounts, name: &str, password: &[u8]) -> bool {
+        let check = accounts.check(name);
+        let mut memory = vec![Block::new(); check.blocks()];
+        check.verify(password, &mut memory).expect("a sound hash and room for it")
+    }
+
     fn file() -> Accounts {
         let text = format!(
             "# accounts\n\n  bob:{} \r\nalice@b.example:{}\n\t# end\n",
@@ -259,8 +295,8 @@ mod tests {
     fn right_and_wrong_passwords() {
         let accounts = file();
         assert_eq!(accounts.len(), 2);
-        assert!(accounts.verify("bob", b"secret"));
-        assert!(accounts.verify("alice@b.example", "ünïcode and blanks".as_bytes()));
+        assert!(verify(&accounts, "bob", b"secret"));
+        assert!(verify(&accounts, "alice@b.example", "ünïcode and blanks".as_bytes()));
         for (name, password) in [
             ("bob", "Secret"),
             ("bob", ""),
@@ -269,10 +305,12 @@ mod tests {
             ("", "secret"),
             ("alice", "secret"),
         ] {
-            assert!(!accounts.verify(name, password.as_bytes()), "{name} {password}");
+            assert!(!verify(&accounts, name, password.as_bytes()), "{name} {password}");
         }
-        assert!(!accounts.verify("bob", &b"secret".repeat(1000)));
-        assert!(!Accounts::default().verify("bob", b"secret"));
+        assert!(!verify(&accounts, "bob", &b"secret".repeat(1000)));
+        assert!(!verify(&Accounts::default(), "bob", b"secret"));
+        let check = accounts.check("bob");
+        assert_eq!(check.verify(b"secret", &mut vec![Block::new(); check.blocks() - 1]), None);
     }
 
     /// The hash of an unknown name is some account's: the same work, and never the right answer.
@@ -286,7 +324,7 @@ mod tests {
             assert!(!known);
             assert_eq!(accounts.hash_for(&name).0, hash);
             met[accounts.hashes.iter().position(|other| **other == *hash).unwrap()] += 1;
-            assert!(!accounts.verify(&name, b"secret"));
+            assert!(!verify(&accounts, &name, b"secret"));
         }
         assert!(met.iter().all(|count| *count > 50), "{met:?}");
         assert_eq!(accounts.hash_for("bob"), (&*accounts.hashes[0], true));
@@ -298,7 +336,7 @@ mod tests {
     #[test]
     fn a_hash_of_another_program() {
         let line = "a:$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
-        assert!(Accounts::parse(line).unwrap().verify("a", b"password"));
+        assert!(verify(&Accounts::parse(line).unwrap(), "a", b"password"));
     }
 
     #[test]
@@ -341,7 +379,7 @@ mod tests {
         let line = format!("bob:{}", hash(b"correct horse", &[1; 16]).unwrap());
         assert!(line.starts_with("bob:$argon2id$v=19$m="), "{line}");
         let accounts = Accounts::parse(&line).unwrap();
-        assert!(accounts.verify("bob", b"correct horse") && !accounts.verify("bob", b"correct"));
+        assert!(verify(&accounts, "bob", b"correct horse") && !verify(&accounts, "bob", b"correct"));
         assert!(hash(b"x", &[1; 16]).unwrap() != hash(b"x", &[2; 16]).unwrap(), "the salt counts");
         assert_eq!(hash(b"", &[1; 16]), Err(PasswordError::Empty));
         assert_eq!(hash(b"a\0b", &[1; 16]), Err(PasswordError::Nul));

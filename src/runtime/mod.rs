@@ -27,9 +27,13 @@ pub mod map;
 pub mod os;
 pub mod process;
 pub mod sim;
+mod workspace;
 
 pub use bell::Bell;
 pub use map::SegmentMap;
+pub use workspace::Workspace;
+
+use crate::limits;
 
 /// One core's view of the machine. Cloning is cheap (a reference count).
 pub trait Runtime: Clone + 'static {
@@ -66,11 +70,14 @@ pub trait Runtime: Clone + 'static {
     fn sleep_until(&self, at: Instant) -> impl Future<Output = ()>;
     /// Lets every other ready task run once.
     fn yield_now(&self) -> impl Future<Output = ()>;
-    /// Runs work that blocks or burns CPU for long (a password hash) away from this core.
-    fn run_blocking<T: Send + 'static>(
+    /// Runs work that burns a core for long (a password hash) on one of the node's few threads for that, when its turn comes.
+    fn compute<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> impl Future<Output = io::Result<T>>;
+        priority: Priority,
+        work: impl FnOnce(&mut Workspace) -> T + Send + 'static,
+    ) -> impl Future<Output = Result<T, Uncomputed>>;
+    /// Pieces of such work that wait, of the whole node.
+    fn computing_later(&self) -> usize;
     /// The bell by which other threads wake this shard.
     fn bell(&self) -> &Arc<Bell>;
 
@@ -109,6 +116,46 @@ pub trait Runtime: Clone + 'static {
     fn planted(&self, _defect: &'static str) -> bool {
         false
     }
+}
+
+/// Which of the node's threads compute something: each urgency has some of its own, and a bound on what waits for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Urgency {
+    /// For those who are known: first come, first served.
+    Prompt,
+    /// For those who are not.
+    Ordinary,
+    /// For what is probably in vain: on cores that nobody else wants just now.
+    Spare,
+}
+
+impl Urgency {
+    pub(in crate::runtime) const COUNT: usize = 3;
+
+    pub(in crate::runtime) fn waiting_max(self) -> usize {
+        match self {
+            Urgency::Prompt => limits::COMPUTE_PROMPT_MAX,
+            Urgency::Ordinary | Urgency::Spare => limits::COMPUTE_WAITING_MAX,
+        }
+    }
+}
+
+/// What is computed before what.
+#[derive(Clone, Copy, Debug)]
+pub struct Priority {
+    /// By which threads.
+    pub urgency: Urgency,
+    /// The lowest that waits for these is next. Where too many do, the highest is refused.
+    pub rank: u32,
+}
+
+/// Why something was not computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Uncomputed {
+    /// Too much waits, or it waited too long.
+    Full,
+    /// It panicked, or there is nobody to do it: our fault.
+    Failed,
 }
 
 /// A byte stream.

@@ -6,6 +6,7 @@
 pub mod start;
 
 pub mod accept;
+mod authenticate;
 pub mod connect;
 pub mod deliver;
 pub mod dispatch;
@@ -46,7 +47,7 @@ use crate::policy::tls;
 use crate::queue::destinations::{Destinations, DomainKey, SiteKey};
 use crate::queue::{Clock, Group};
 use crate::runtime::{Runtime, SegmentMap};
-use crate::smtp::server::{Credentials, Gate};
+use crate::smtp::server::Gate;
 use crate::spool::{Durable, MessageId};
 use crate::time::UnixMillis;
 
@@ -218,18 +219,6 @@ impl<R: Runtime> Shard<R> {
         } else {
             Gate::Open
         }
-    }
-
-    /// Whether the credentials are an account's. The hash is computed away from this core.
-    pub async fn authenticate(&self, credentials: &Credentials) -> bool {
-        let Some(accounts) = self.accounts.clone() else { return false };
-        let (name, password) = (credentials.name.clone(), credentials.password.clone());
-        let verified = self.runtime.run_blocking(move || accounts.verify(&name, &password)).await;
-        let verified = verified.unwrap_or(false);
-        if !verified {
-            self.instruments.counters.auth_failures.add(1);
-        }
-        verified
     }
 
     /// Levels, times and counts that are kept elsewhere, for control to read.

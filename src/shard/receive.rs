@@ -13,6 +13,7 @@ use crate::limits;
 use crate::policy::relay;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
+use crate::shard::authenticate::Login;
 use crate::shard::persist::Persisted;
 use crate::shard::upload::Upload;
 use crate::shard::wire::{Wire, WireError};
@@ -95,11 +96,15 @@ impl<R: Runtime> Visit<R> {
             Step::StartTls => self.start_tls().await?,
             Step::Authenticate(credentials) => {
                 self.flush().await?;
-                if self.shard.authenticate(&credentials).await {
-                    self.session.authenticated(&credentials.name, &mut self.out);
-                } else if self.session.authentication_failed(&mut self.out) {
-                    return Ok(false);
-                }
+                let close = match self.shard.authenticate(&credentials).await {
+                    Login::Right => {
+                        self.session.authenticated(&credentials.name, &mut self.out);
+                        false
+                    }
+                    Login::Wrong => self.session.authentication_failed(&mut self.out),
+                    Login::Unavailable => self.session.authentication_unavailable(&mut self.out),
+                };
+                return Ok(!close);
             }
             Step::Body => {
                 self.flush().await?;

@@ -1,7 +1,8 @@
-//! The runtime on plain epoll, for machines that refuse io_uring: an executor of its own, and two threads a shard that block.
+//! The runtime on plain epoll, for machines that refuse io_uring: an executor of its own, and threads beside each shard that block.
 //!
 //! A busy shard makes one epoll_wait for a batch of ready sockets and nothing else; wakes on the shard's own thread are a compare
-//! and a push (`waker`). What blocks has two threads (`os::helper`): a sync must not wait until a segment was filled with zeroes.
+//! and a push (`waker`). What blocks has threads of its own kind (`os::helper`): a sync must not wait until a segment was filled with
+//! zeroes.
 
 use std::fs::File;
 use std::future::Future;
@@ -13,7 +14,7 @@ use std::thread;
 use rustix::thread::CpuSet;
 
 use crate::runtime::Bell;
-use crate::runtime::os::helper::Helper;
+use crate::runtime::os::helper::{Helper, Helpers};
 use crate::runtime::os::patience::be_patient;
 use crate::runtime::os::reactor::Reactor;
 use crate::runtime::os::rest::Rest;
@@ -34,7 +35,6 @@ pub struct EpollEngine {
     executor: Rc<Executor>,
     rest: Rest,
     syncs: Rc<Helper>,
-    work: Helper,
 }
 
 /// Starts a thread pinned to its core and runs `body` on it.
@@ -60,8 +60,9 @@ where
     F: Future<Output = io::Result<()>> + 'static,
 {
     // The helpers start before the thread is pinned: they mostly sleep, and wake where a core is free.
-    let syncs = Rc::new(Helper::start("relevo-sync", || ())?);
-    let work = Helper::start("relevo-work", || ())?;
+    // A segment has one sync at a time, and segments are bounded: none is ever refused.
+    let syncs = Rc::new(Helper::start("relevo-sync", usize::MAX, Arc::new(|| ()))?);
+    let helpers = Helpers::start(settings.compute, Arc::new(|| ()))?;
     let mut core = CpuSet::new();
     core.set(settings.core);
     rustix::thread::sched_setaffinity(None, &core)?;
@@ -70,8 +71,8 @@ where
     let reactor = Rc::new(Reactor::new()?);
     let rest = Rest::new(clock, settings.spin);
     let executor = Rc::new(Executor::new(reactor.clone(), bell.clone(), rest.clone())?);
-    let engine = EpollEngine { executor: executor.clone(), rest, syncs, work };
-    let runtime = OsRuntime::new(engine, reactor, bell, clock, Rc::default());
+    let engine = EpollEngine { executor: executor.clone(), rest, syncs };
+    let runtime = OsRuntime::new(engine, helpers, reactor, bell, clock, Rc::default());
     executor.run(async move { body(runtime).await })
 }
 
@@ -80,13 +81,6 @@ impl Engine for EpollEngine {
 
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         self.executor.spawn(task);
-    }
-
-    fn run_blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> impl Future<Output = io::Result<T>> {
-        self.work.run(work)
     }
 
     fn syncer(&self, file: &File) -> io::Result<ThreadFile> {

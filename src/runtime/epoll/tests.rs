@@ -19,7 +19,7 @@ where
 {
     let brought = Arc::new(Mutex::new(None));
     let theirs = brought.clone();
-    let settings = Settings { core: probe::cores()[0], spin: Duration::ZERO, ring_depth: 0 };
+    let settings = Settings { core: probe::cores()[0], spin: Duration::ZERO, ring_depth: 0, compute: None };
     let thread = super::start_shard(settings, Arc::new(Bell::new()), move |runtime| async move {
         let value = body(runtime).await;
         *theirs.lock().unwrap() = Some(value);
@@ -131,7 +131,7 @@ fn what_is_left_is_dropped() {
     }
     let count = Arc::new(AtomicUsize::new(0));
     let theirs = count.clone();
-    let settings = Settings { core: probe::cores()[0], spin: Duration::ZERO, ring_depth: 0 };
+    let settings = Settings { core: probe::cores()[0], spin: Duration::ZERO, ring_depth: 0, compute: None };
     let thread = std::thread::Builder::new().spawn(move || {
         run_shard(settings, Arc::new(Bell::new()), move |runtime| async move {
             let dropped = Dropped(theirs, runtime.clone());

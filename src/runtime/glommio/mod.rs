@@ -18,7 +18,7 @@ use std::time::Duration;
 use ::glommio::io::BufferedFile;
 use ::glommio::{LocalExecutorBuilder, Placement, PoolPlacement};
 
-use crate::runtime::os::helper::Helper;
+use crate::runtime::os::helper::Helpers;
 use crate::runtime::os::patience::be_patient;
 use crate::runtime::os::reactor::Reactor;
 use crate::runtime::os::rest::Rest;
@@ -43,7 +43,6 @@ pub type GlommioRuntime = OsRuntime<GlommioEngine>;
 pub struct GlommioEngine {
     rest: Rest,
     pending: Rc<Pending>,
-    work: Helper,
 }
 
 /// Starts a thread pinned to its core and runs `body` on it.
@@ -83,11 +82,12 @@ where
     let (call, helped) = (look::eventfd()?, Arc::new(AtomicBool::new(false)));
     bell.call_by(call.try_clone()?);
     let (helpers_call, helper_did) = (call.try_clone()?, helped.clone());
-    // The helper starts here and not on the thread that is pinned: it runs where a core is free.
-    let work = Helper::start("relevo-work", move || {
+    // The helpers start here and not on the thread that is pinned: they run where a core is free.
+    let done = Arc::new(move || {
         helper_did.store(true, Ordering::SeqCst);
         let _ = rustix::io::write(&helpers_call, &1u64.to_ne_bytes());
-    })?;
+    });
+    let helpers = Helpers::start(settings.compute.clone(), done)?;
     let one_at_a_time = rings::one_at_a_time();
     let before = rings::open();
     let (begun, made) = std::sync::mpsc::channel::<()>();
@@ -102,7 +102,7 @@ where
             let rings = if rings { rings::since(&before) } else { Ok(Vec::new()) };
             drop(begun);
             be_patient();
-            run(settings, bell, work, Calls { call, helped, rings: rings? }, body).await
+            run(settings, bell, helpers, Calls { call, helped, rings: rings? }, body).await
         })
         .map_err(|error| io::Error::other(error.to_string()))?;
     // It says so by dropping its end, or ends.
@@ -113,7 +113,7 @@ where
 
 /// What reaches the shard's set from outside of its tasks.
 struct Calls {
-    /// For the bell and the helper.
+    /// For the bell and the helpers.
     call: OwnedFd,
     helped: Arc<AtomicBool>,
     rings: Vec<OwnedFd>,
@@ -122,7 +122,7 @@ struct Calls {
 async fn run<F>(
     settings: Settings,
     bell: Arc<Bell>,
-    work: Helper,
+    helpers: Helpers,
     calls: Calls,
     body: impl FnOnce(GlommioRuntime) -> F,
 ) -> io::Result<()>
@@ -142,8 +142,8 @@ where
         rings: Vec::new(),
     };
     look.prepare(calls.call, calls.rings)?;
-    let engine = GlommioEngine { rest: rest.clone(), pending: pending.clone(), work };
-    let runtime = OsRuntime::new(engine, reactor, bell, clock, tally.clone());
+    let engine = GlommioEngine { rest: rest.clone(), pending: pending.clone() };
+    let runtime = OsRuntime::new(engine, helpers, reactor, bell, clock, tally.clone());
     runtime.spawn_vital("reactor", look.run());
     runtime.spawn_vital("pulse", look::pulse(rest, parked));
     let mut body = pin!(body(runtime));
@@ -161,13 +161,6 @@ impl Engine for GlommioEngine {
 
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         ::glommio::spawn_local(task).detach();
-    }
-
-    fn run_blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> impl Future<Output = io::Result<T>> {
-        self.work.run(work)
     }
 
     fn syncer(&self, file: &File) -> io::Result<RingFile> {

@@ -1,4 +1,4 @@
-//! A thread that blocks so that the shard need not.
+//! Threads that block so that the shard need not: one for each kind of work, so that none waits behind another kind.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -8,13 +8,38 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::thread::{self, JoinHandle};
 
+use super::compute::{Compute, Done};
+use crate::limits;
+
 type Job = Box<dyn FnOnce() + Send>;
 
-/// A helper thread and what waits for it: as many jobs at most as the shard has tasks. It ends when this is dropped, after the
-/// jobs it was given.
+/// What a shard has beside its own thread: two for its files, and a share in those of the node that compute.
+pub(in crate::runtime) struct Helpers {
+    /// Makes segments: a second or more of zeroes each.
+    pub(in crate::runtime) fills: Helper,
+    /// Reads what is not in memory, for a delivery that waits.
+    pub(in crate::runtime) reads: Helper,
+    /// The node's threads that compute, if it has any.
+    pub(in crate::runtime) compute: Option<Arc<Compute>>,
+    /// Called by another thread when it has woken a task.
+    pub(in crate::runtime) done: Done,
+}
+
+impl Helpers {
+    /// Starts the threads, which may run on the cores that their starter may.
+    pub(in crate::runtime) fn start(compute: Option<Arc<Compute>>, done: Done) -> io::Result<Helpers> {
+        let fills = Helper::start("relevo-fill", limits::FILLS_WAITING_MAX, done.clone())?;
+        // Each read is waited for by a task, and tasks are bounded: none is ever refused.
+        let reads = Helper::start("relevo-read", usize::MAX, done.clone())?;
+        Ok(Helpers { fills, reads, compute, done })
+    }
+}
+
+/// A helper thread and what waits for it, in order. It ends when this is dropped, after the jobs it was given.
 pub(in crate::runtime) struct Helper {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
+    waiting_max: usize,
 }
 
 #[derive(Default)]
@@ -31,21 +56,24 @@ struct State {
 
 impl Helper {
     /// Starts the thread, which may run on the cores its starter may. It calls `done` after each job.
-    pub(in crate::runtime) fn start(name: &str, done: impl Fn() + Send + 'static) -> io::Result<Helper> {
+    pub(in crate::runtime) fn start(name: &str, waiting_max: usize, done: Done) -> io::Result<Helper> {
         let shared = Arc::new(Shared::default());
         let theirs = shared.clone();
-        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || theirs.work(done))?;
-        Ok(Helper { shared, thread: Some(thread) })
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || theirs.work(&*done))?;
+        Ok(Helper { shared, thread: Some(thread), waiting_max })
     }
 
-    /// Runs `work` there, after what was given before. An error: it panicked.
+    /// Runs `work` there, after what was given before. An error: it panicked, or (`WouldBlock`) too much waits there.
     pub(in crate::runtime) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> io::Result<T> {
-        let promised = Arc::new(Promised(Mutex::new(Stage::Open(None))));
+        let promised = Arc::new(Promised::open());
         let theirs = promised.clone();
-        self.shared.give(Box::new(move || theirs.keep(catch_unwind(AssertUnwindSafe(work)).ok())));
+        let job: Job = Box::new(move || theirs.keep(catch_unwind(AssertUnwindSafe(work)).ok()));
+        if !self.shared.give(job, self.waiting_max) {
+            return Err(io::Error::new(io::ErrorKind::WouldBlock, "too much waits for the helper thread"));
+        }
         let done = poll_fn(|context| promised.poll(context)).await;
         done.ok_or_else(|| io::Error::other("work on the helper thread panicked"))
     }
@@ -62,12 +90,19 @@ impl Drop for Helper {
 }
 
 impl Shared {
-    fn give(&self, job: Job) {
-        lock(&self.state).jobs.push_back(job);
+    /// False: too many wait.
+    fn give(&self, job: Job, waiting_max: usize) -> bool {
+        let mut state = lock(&self.state);
+        if state.jobs.len() >= waiting_max {
+            return false;
+        }
+        state.jobs.push_back(job);
+        drop(state);
         self.called.notify_one();
+        true
     }
 
-    fn work(&self, done: impl Fn()) {
+    fn work(&self, done: &dyn Fn()) {
         let mut state = lock(&self.state);
         loop {
             if let Some(job) = state.jobs.pop_front() {
@@ -85,7 +120,7 @@ impl Shared {
 }
 
 /// What a job will bring; None if it panicked.
-struct Promised<T>(Mutex<Stage<T>>);
+pub(super) struct Promised<T>(Mutex<Stage<T>>);
 
 enum Stage<T> {
     Open(Option<Waker>),
@@ -94,14 +129,18 @@ enum Stage<T> {
 }
 
 impl<T> Promised<T> {
-    fn keep(&self, brought: Option<T>) {
+    pub(super) fn open() -> Promised<T> {
+        Promised(Mutex::new(Stage::Open(None)))
+    }
+
+    pub(super) fn keep(&self, brought: Option<T>) {
         let before = std::mem::replace(&mut *lock(&self.0), Stage::Kept(brought));
         if let Stage::Open(Some(waker)) = before {
             waker.wake();
         }
     }
 
-    fn poll(&self, context: &mut Context<'_>) -> Poll<Option<T>> {
+    pub(super) fn poll(&self, context: &mut Context<'_>) -> Poll<Option<T>> {
         let mut stage = lock(&self.0);
         match std::mem::replace(&mut *stage, Stage::Taken) {
             Stage::Kept(brought) => Poll::Ready(brought),
@@ -114,6 +153,6 @@ impl<T> Promised<T> {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,5 +1,5 @@
 //! What every runtime on a real core shares: clocks, entropy, sockets in one epoll set a shard, segment files, panics that are
-//! caught. An [`Engine`] brings what differs: tasks, timers, a thread to block on, and how a sync is waited for.
+//! caught, threads to block on. An [`Engine`] brings what differs: tasks, timers, and how a sync is waited for.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -13,9 +13,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crate::runtime::{Bell, Runtime, SegmentMap};
+use crate::runtime::{Bell, Priority, Runtime, SegmentMap, Uncomputed, Workspace};
 use crate::time::{Instant, UnixMillis};
 
+mod compute;
 mod effort;
 pub(super) mod helper;
 mod interfaces;
@@ -29,15 +30,17 @@ mod socket;
 mod tests;
 mod turn;
 
+pub use compute::Compute;
 pub use segment::FileSegment;
 pub use socket::{SocketDatagram, SocketListener, SocketStream};
 
 use effort::Effort;
+use helper::Helpers;
 use reactor::Reactor;
 use rest::Rest;
 
 /// What a shard's thread is told.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub struct Settings {
     /// The core it is pinned to.
     pub core: usize,
@@ -45,6 +48,8 @@ pub struct Settings {
     pub spin: Duration,
     /// Entries of its io_uring, if it has one.
     pub ring_depth: usize,
+    /// The node's threads that compute, if it has any.
+    pub compute: Option<Arc<Compute>>,
 }
 
 /// A shard's thread.
@@ -68,11 +73,6 @@ pub trait Engine: 'static {
 
     /// Starts a task that is never cancelled and never panics.
     fn spawn(&self, task: impl Future<Output = ()> + 'static);
-    /// Runs work on another thread. An error: it panicked.
-    fn run_blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> impl Future<Output = io::Result<T>>;
     /// What will sync this file.
     fn syncer(&self, file: &std::fs::File) -> io::Result<Self::Syncer>;
     /// What its thread waits for when it has nothing to run.
@@ -96,6 +96,7 @@ impl<E: Engine> Clone for OsRuntime<E> {
 
 struct Core<E> {
     engine: E,
+    helpers: Helpers,
     reactor: Rc<Reactor>,
     bell: Arc<Bell>,
     entropy: RefCell<Entropy>,
@@ -107,6 +108,7 @@ struct Core<E> {
 impl<E: Engine> OsRuntime<E> {
     pub(super) fn new(
         engine: E,
+        helpers: Helpers,
         reactor: Rc<Reactor>,
         bell: Arc<Bell>,
         clock: Clock,
@@ -114,6 +116,7 @@ impl<E: Engine> OsRuntime<E> {
     ) -> OsRuntime<E> {
         OsRuntime(Rc::new(Core {
             engine,
+            helpers,
             reactor,
             bell,
             entropy: RefCell::new(Entropy { pool: [0; 256], left: 0 }),
@@ -121,6 +124,12 @@ impl<E: Engine> OsRuntime<E> {
             effort: Effort::new(),
             clock,
         }))
+    }
+
+    /// The threads beside its own.
+    #[cfg(test)]
+    pub(super) fn helpers(&self) -> &Helpers {
+        &self.0.helpers
     }
 }
 
@@ -273,11 +282,18 @@ impl<E: Engine> Runtime for OsRuntime<E> {
         YieldNow::default()
     }
 
-    fn run_blocking<T: Send + 'static>(
+    async fn compute<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> impl Future<Output = io::Result<T>> {
-        self.0.engine.run_blocking(work)
+        priority: Priority,
+        work: impl FnOnce(&mut Workspace) -> T + Send + 'static,
+    ) -> Result<T, Uncomputed> {
+        let helpers = &self.0.helpers;
+        let Some(compute) = &helpers.compute else { return Err(Uncomputed::Failed) };
+        compute.run(priority, helpers.done.clone(), work).await
+    }
+
+    fn computing_later(&self) -> usize {
+        self.0.helpers.compute.as_ref().map_or(0, |compute| compute.waiting())
     }
 
     fn bell(&self) -> &Arc<Bell> {
@@ -325,7 +341,7 @@ impl<E: Engine> Runtime for OsRuntime<E> {
 
     async fn create_segment(&self, path: &Path, size: u64) -> io::Result<Self::Segment> {
         let owned = path.to_owned();
-        self.run_blocking(move || segment::create(&owned, size)).await??;
+        self.0.helpers.fills.run(move || segment::create(&owned, size)).await??;
         // One that cannot be opened (too many open files) would stay, and so would the next one.
         FileSegment::open(&self.0.engine, path).inspect_err(|_| drop(std::fs::remove_file(path)))
     }
@@ -335,7 +351,7 @@ impl<E: Engine> Runtime for OsRuntime<E> {
             return Ok(bytes);
         }
         let segment = segment.clone();
-        self.run_blocking(move || segment::read_at(&segment, offset, length)).await?
+        self.0.helpers.reads.run(move || segment::read_at(&segment, offset, length)).await?
     }
 
     fn read_now(&self, segment: &SegmentMap, offset: u64, length: usize) -> io::Result<Vec<u8>> {

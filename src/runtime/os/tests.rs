@@ -9,8 +9,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::{Settings, ShardThread, probe};
-use crate::runtime::{Bell, Datagram, Runtime, Segment, epoll, glommio, process};
+use super::helper::{Helper, Helpers};
+use super::{Compute, Settings, ShardThread, probe};
+use crate::limits;
+use crate::runtime::{
+    Bell, Datagram, Priority, Runtime, Segment, Uncomputed, Urgency, epoll, glommio, process,
+};
 
 /// What is tested.
 trait Ground {
@@ -22,6 +26,7 @@ trait Ground {
     ) -> io::Result<ShardThread>
     where
         F: Future<Output = io::Result<()>> + 'static;
+    fn helpers(runtime: &Self::Runtime) -> &Helpers;
 }
 
 macro_rules! tests {
@@ -52,6 +57,9 @@ macro_rules! ground {
                 {
                     $start(settings, bell, body)
                 }
+                fn helpers(runtime: &Self::Runtime) -> &Helpers {
+                    runtime.helpers()
+                }
             }
 
             tests!(
@@ -62,7 +70,9 @@ macro_rules! ground {
                 a_panic_ends_one_task_and_is_counted,
                 bells_are_heard_asleep_awake_and_spinning,
                 segments_are_made_written_synced_and_read,
-                a_sync_does_not_wait_for_blocking_work
+                no_kind_of_work_waits_for_another,
+                what_is_too_much_is_refused,
+                the_best_placed_are_computed_first
             );
 
             /// Plays the process that ends; started by the test below.
@@ -95,7 +105,8 @@ where
 {
     let brought = Arc::new(Mutex::new(None));
     let theirs = brought.clone();
-    let settings = Settings { core: probe::cores()[0], spin, ring_depth: 128 };
+    let compute = Some(Arc::new(Compute::start(1).expect("threads")));
+    let settings = Settings { core: probe::cores()[0], spin, ring_depth: 128, compute };
     let thread = G::start(settings, bell, move |runtime| async move {
         let value = body(runtime).await;
         *theirs.lock().unwrap() = Some(value);
@@ -171,7 +182,8 @@ fn a_busy_shard_sees_timers_sockets_and_other_threads<G: Ground>() {
             });
         }
         runtime.sleep_until(runtime.now() + Duration::from_millis(5)).await;
-        assert_eq!(runtime.run_blocking(|| 7).await.expect("no panic"), 7);
+        assert_eq!(G::helpers(&runtime).reads.run(|| 7).await.expect("no panic"), 7);
+        assert_eq!(runtime.compute(now(Urgency::Spare), |_| 7).await, Ok(7));
         let far = std::net::UdpSocket::from(socket());
         let near = runtime.datagram(far.local_addr().unwrap()).unwrap();
         near.try_send(b"ping").unwrap();
@@ -222,9 +234,14 @@ fn a_panic_ends_one_task_and_is_counted<G: Ground>() {
             own.yield_now().await;
             panic!("on purpose, later");
         });
-        let failed = runtime.run_blocking(|| panic!("on purpose, over there")).await;
+        let failed = G::helpers(&runtime).reads.run(|| panic!("on purpose, over there")).await;
         assert!(failed.is_err());
-        assert_eq!(runtime.run_blocking(|| 1).await.expect("the thread lives"), 1);
+        assert_eq!(G::helpers(&runtime).reads.run(|| 1).await.expect("the thread lives"), 1);
+        for urgency in URGENCIES {
+            let failed = runtime.compute(now(urgency), |_| panic!("on purpose, over there")).await;
+            assert_eq!(failed, Err(Uncomputed::Failed));
+            assert_eq!(runtime.compute(now(urgency), |_| 1).await, Ok(1), "the thread lives");
+        }
         // Work elsewhere may be done before the second task has had its second turn.
         for _ in 0..1000 {
             if runtime.panics() < 2 {
@@ -304,31 +321,166 @@ fn segments_are_made_written_synced_and_read<G: Ground>() {
     });
 }
 
-/// Work that blocks for long holds up neither the shard nor a sync.
-fn a_sync_does_not_wait_for_blocking_work<G: Ground>() {
+const URGENCIES: [Urgency; 3] = [Urgency::Prompt, Urgency::Ordinary, Urgency::Spare];
+
+fn now(urgency: Urgency) -> Priority {
+    Priority { urgency, rank: 0 }
+}
+
+/// Work that takes until it is let go.
+#[derive(Clone, Default)]
+struct Stalled(Arc<AtomicBool>);
+
+impl Stalled {
+    fn work(&self) -> impl FnOnce() + Send + 'static {
+        let go = self.0.clone();
+        move || {
+            while !go.load(Ordering::SeqCst) {
+                process::pause(Duration::from_millis(1));
+            }
+        }
+    }
+
+    fn on(&self, helper: &Helper) -> impl Future<Output = io::Result<()>> {
+        helper.run(self.work())
+    }
+
+    fn go(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// The shard's own work, a sync, a read that meets the disk, a segment that is made, and what is computed: none holds up another.
+fn no_kind_of_work_waits_for_another<G: Ground>() {
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("00000.seg");
+    let place = directory.path().to_owned();
     on_shard::<G, _, _>(move |runtime| async move {
-        let segment = runtime.create_segment(&path, 1 << 16).await.expect("room");
-        let release = Arc::new(AtomicBool::new(false));
-        let (theirs, own) = (release.clone(), runtime.clone());
-        let ended = Rc::new(Cell::new(false));
-        let over = ended.clone();
-        runtime.spawn(async move {
-            let wait = move || {
-                while !theirs.load(Ordering::SeqCst) {
-                    process::pause(Duration::from_millis(1))
+        let segment = runtime.create_segment(&place.join("00000.seg"), 1 << 16).await.expect("room");
+        for stalled in ["fills", "reads", "compute"] {
+            let (stall, ended) = (Stalled::default(), Rc::new(Cell::new(0)));
+            let own = (runtime.clone(), stall.clone(), ended.clone());
+            runtime.spawn(async move {
+                let (runtime, stall, ended) = own;
+                let done = match stalled {
+                    "fills" => stall.on(&G::helpers(&runtime).fills).await,
+                    "reads" => stall.on(&G::helpers(&runtime).reads).await,
+                    _ => Ok(()),
+                };
+                done.expect("no panic");
+                ended.set(ended.get() + 1);
+            });
+            for urgency in URGENCIES.into_iter().filter(|_| stalled == "compute") {
+                let (own, work, ended) = (runtime.clone(), stall.work(), ended.clone());
+                runtime.spawn(async move {
+                    own.compute(now(urgency), move |_| work()).await.expect("no panic");
+                    ended.set(ended.get() + 1);
+                });
+            }
+            runtime.sleep_until(runtime.now() + Duration::from_millis(20)).await;
+            let before = ended.get();
+            segment.append(0, &[IoSlice::new(b"x")]).unwrap();
+            let _ = segment.sync().await.expect("a sound disk");
+            if stalled != "fills" {
+                let path = place.join(format!("{stalled}.seg"));
+                drop(runtime.create_segment(&path, 1 << 16).await.expect("room"));
+            }
+            if stalled != "reads" {
+                assert_eq!(G::helpers(&runtime).reads.run(|| 7).await.expect("no panic"), 7);
+            }
+            if stalled != "compute" {
+                assert_eq!(runtime.compute(now(Urgency::Ordinary), |_| 7).await, Ok(7));
+            }
+            assert_eq!(ended.get(), before, "{stalled}: it was stalled all the time");
+            stall.go();
+            let all = if stalled == "compute" { 4 } else { 1 };
+            while ended.get() < all {
+                runtime.sleep_until(runtime.now() + Duration::from_millis(1)).await;
+            }
+        }
+    });
+}
+
+/// What waits is bounded, for each kind, and what comes above the bound is told so at once.
+fn what_is_too_much_is_refused<G: Ground>() {
+    on_shard::<G, _, _>(|runtime| async move {
+        let (stall, ended) = (Stalled::default(), Rc::new(Cell::new(0)));
+        // One is at work, the others wait.
+        for number in 0..=limits::FILLS_WAITING_MAX {
+            let (own, stall, ended) = (runtime.clone(), stall.clone(), ended.clone());
+            runtime.spawn(async move {
+                stall.on(&G::helpers(&own).fills).await.expect("room and no panic");
+                ended.set(ended.get() + 1);
+            });
+            if number == 0 {
+                runtime.sleep_until(runtime.now() + Duration::from_millis(20)).await;
+            }
+        }
+        runtime.sleep_until(runtime.now() + Duration::from_millis(20)).await;
+        let refused = G::helpers(&runtime).fills.run(|| ()).await.expect_err("no room");
+        assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
+        for (urgency, bound) in [
+            (Urgency::Prompt, limits::COMPUTE_PROMPT_MAX),
+            (Urgency::Ordinary, limits::COMPUTE_WAITING_MAX),
+            (Urgency::Spare, limits::COMPUTE_WAITING_MAX),
+        ] {
+            let told = Rc::new(RefCell::new(Vec::new()));
+            for number in 0..bound + 3 {
+                let (own, work, told) = (runtime.clone(), stall.work(), told.clone());
+                let rank = number as u32;
+                runtime.spawn(async move {
+                    let priority = Priority { urgency, rank };
+                    let answer = own.compute(priority, move |_| work()).await;
+                    told.borrow_mut().push(answer);
+                });
+                if number == 0 {
+                    runtime.sleep_until(runtime.now() + Duration::from_millis(20)).await;
                 }
-            };
-            own.run_blocking(wait).await.expect("no panic");
-            over.set(true);
-        });
-        segment.append(0, &[IoSlice::new(b"x")]).unwrap();
-        let _ = segment.sync().await.expect("a sound disk");
-        assert!(!ended.get());
-        release.store(true, Ordering::SeqCst);
-        while !ended.get() {
+            }
+            runtime.sleep_until(runtime.now() + Duration::from_millis(20)).await;
+            assert_eq!(*told.borrow(), [Err(Uncomputed::Full); 2], "{urgency:?}");
+            assert!(runtime.computing_later() >= bound);
+        }
+        // A task that waits for too long is told so, too.
+        let begun = runtime.now();
+        while runtime.computing_later() > 0 {
+            runtime.sleep_until(runtime.now() + Duration::from_millis(20)).await;
+            assert!(runtime.now().since(begun) < limits::COMPUTE_WAIT_MAX + Duration::from_secs(5));
+        }
+        stall.go();
+        while ended.get() <= limits::FILLS_WAITING_MAX {
             runtime.sleep_until(runtime.now() + Duration::from_millis(1)).await;
         }
     });
+}
+
+/// Those with the lowest rank first; among equals that nobody knows the newest, and it takes the place of the oldest.
+fn the_best_placed_are_computed_first<G: Ground>() {
+    for (urgency, expected) in
+        [(Urgency::Prompt, "befacd"), (Urgency::Ordinary, "ebfdca"), (Urgency::Spare, "ebfdca")]
+    {
+        let done = on_shard::<G, _, _>(move |runtime| async move {
+            let (stall, done) = (Stalled::default(), Arc::new(Mutex::new(String::new())));
+            let (own, work) = (runtime.clone(), stall.work());
+            runtime.spawn(async move {
+                let _ = own.compute(now(urgency), move |_| work()).await;
+            });
+            runtime.sleep_until(runtime.now() + Duration::from_millis(20)).await;
+            let ended = Rc::new(Cell::new(0));
+            for (name, rank) in [('a', 2), ('b', 0), ('c', 2), ('d', 2), ('e', 0), ('f', 1)] {
+                let (own, done, ended) = (runtime.clone(), done.clone(), ended.clone());
+                runtime.spawn(async move {
+                    let work = move |_: &mut _| done.lock().unwrap().push(name);
+                    own.compute(Priority { urgency, rank }, work).await.expect("room");
+                    ended.set(ended.get() + 1);
+                });
+            }
+            runtime.sleep_until(runtime.now() + Duration::from_millis(20)).await;
+            stall.go();
+            while ended.get() < 6 {
+                runtime.sleep_until(runtime.now() + Duration::from_millis(1)).await;
+            }
+            done.lock().unwrap().clone()
+        });
+        assert_eq!(done, expected, "{urgency:?}");
+    }
 }

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use crate::runtime::{Bell, Runtime, SegmentMap};
+use crate::runtime::{Bell, Priority, Runtime, SegmentMap, Uncomputed, Workspace};
 use crate::time::{Instant, UnixMillis};
 
 mod cores;
@@ -55,8 +55,8 @@ pub const EPOCH: UnixMillis = UnixMillis(1_767_225_600_000);
 pub const BLOCK_ON_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 /// What one poll of a task costs, nanoseconds: least, and the span above it.
 const POLL_COST: (u64, u64) = (200, 1000);
-/// What work on the helper thread costs.
-const BLOCKING_COST: (Duration, Duration) = (Duration::from_micros(20), Duration::from_millis(5));
+/// What it takes to compute something elsewhere.
+const COMPUTE_COST: (Duration, Duration) = (Duration::from_micros(20), Duration::from_millis(5));
 
 /// A simulated world: any number of nodes, their network and their disks. Dropping it drops every task.
 pub struct World {
@@ -358,13 +358,17 @@ impl Runtime for SimRuntime {
         YieldNow { state: self.0.state.clone(), yielded: false }
     }
 
-    async fn run_blocking<T: Send + 'static>(
+    async fn compute<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> io::Result<T> {
-        self.sleep(BLOCKING_COST.0, BLOCKING_COST.1).await;
-        catch_unwind(AssertUnwindSafe(work))
-            .map_err(|_| io::Error::other("work on the helper thread panicked"))
+        _: Priority,
+        work: impl FnOnce(&mut Workspace) -> T + Send + 'static,
+    ) -> Result<T, Uncomputed> {
+        self.sleep(COMPUTE_COST.0, COMPUTE_COST.1).await;
+        catch_unwind(AssertUnwindSafe(|| work(&mut Workspace::default()))).map_err(|_| Uncomputed::Failed)
+    }
+
+    fn computing_later(&self) -> usize {
+        0
     }
 
     fn bell(&self) -> &Arc<Bell> {

@@ -55,7 +55,17 @@ impl Session {
     /// They were not. True: the session is to be closed.
     #[must_use]
     pub fn authentication_failed(&mut self, out: &mut Vec<u8>) -> bool {
-        self.say(words::AUTH_FAILED, out);
+        self.refuse(words::AUTH_FAILED, out)
+    }
+
+    /// Whether they were cannot be told now, and is not the client's fault (RFC 4954 section 6). True: the session is to be closed.
+    #[must_use]
+    pub fn authentication_unavailable(&mut self, out: &mut Vec<u8>) -> bool {
+        self.refuse(words::AUTH_UNAVAILABLE, out)
+    }
+
+    fn refuse(&mut self, words: &str, out: &mut Vec<u8>) -> bool {
+        self.say(words, out);
         self.auth_failures += 1;
         let enough = self.auth_failures >= limits::AUTH_FAILURES_MAX;
         if enough {

@@ -59,7 +59,8 @@ pub enum Step {
     Flush,
     /// Discard all input received so far (CVE-2011-0411), shake hands, call [`Session::tls_established`].
     StartTls,
-    /// Check the credentials, then call [`Session::authenticated`] or [`Session::authentication_failed`].
+    /// Check the credentials, then call [`Session::authenticated`], [`Session::authentication_failed`] or
+    /// [`Session::authentication_unavailable`].
     Authenticate(Credentials),
     /// Feed what follows to [`Session::scanner`] until it is done, then call [`Session::body_end`].
     Body,

@@ -1,6 +1,7 @@
 //! Determinism, timers, tasks, panics, bells.
 
 use super::*;
+use crate::runtime::Urgency;
 
 #[test]
 fn the_same_seed_gives_the_same_world() {
@@ -107,9 +108,10 @@ fn a_panic_costs_its_task_and_is_counted() {
     assert!(world.run_until_idle(Duration::from_secs(1)));
     assert_eq!((runtime.panics(), world.panics(1), world.tasks(1)), (1, 1, 0));
     assert!(runtime.bell().is_rung());
-    let blocking = world.block_on(runtime.run_blocking(|| -> u8 { panic!("on purpose") }));
-    assert!(blocking.is_err());
-    assert_eq!(world.block_on(runtime.run_blocking(|| 7)).unwrap(), 7);
+    let priority = Priority { urgency: Urgency::Ordinary, rank: 0 };
+    let failed = world.block_on(runtime.compute(priority, |_| -> u8 { panic!("on purpose") }));
+    assert_eq!(failed, Err(Uncomputed::Failed));
+    assert_eq!(world.block_on(runtime.compute(priority, |_| 7)), Ok(7));
 }
 
 #[test]

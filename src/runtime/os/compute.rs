@@ -1,0 +1,297 @@
+//! The threads of a node that burn a core so that no shard has to: few, some for each urgency, with a bound on what waits.
+//!
+//! Shards give work to one queue that a dispatcher keeps; it passes each piece to a worker that is idle and what comes of it back to
+//! the shard. Workers run below the shards, so that mail has the cores first. A thread that has to wait for a core may hold a
+//! lock meanwhile, so none of a worker is ever waited for: the dispatcher, which runs as shards do, only tries them.
+
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, TryLockError};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+use super::helper::{Promised, lock};
+use super::patience;
+use crate::limits;
+use crate::runtime::{Priority, Uncomputed, Urgency, Workspace};
+
+/// How long an idle worker keeps its memory for the next piece of work.
+const MEMORY_KEPT: Duration = Duration::from_secs(2);
+/// How often the dispatcher looks whether something has waited too long, and how soon again at a worker it could not look at.
+const LOOK: Duration = Duration::from_millis(200);
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+
+/// What tells a shard that one of its tasks was woken by another thread.
+pub(in crate::runtime) type Done = Arc<dyn Fn() + Send + Sync>;
+
+/// The threads. They end when this is dropped; what they are at then, nobody waits for.
+pub struct Compute(Arc<Shared>);
+
+struct Shared {
+    queues: Mutex<Queues>,
+    workers: Vec<Worker>,
+    dispatcher: OnceLock<Thread>,
+    ending: AtomicBool,
+}
+
+/// Work that waits, by urgency.
+struct Queues {
+    waiting: [BTreeMap<Place, Waiting>; Urgency::COUNT],
+    serial: u64,
+}
+
+/// Lowest first: the rank, then how late it came, or how early.
+type Place = (u32, u64);
+
+struct Waiting {
+    work: Box<dyn Work>,
+    since: std::time::Instant,
+}
+
+/// What a shard wants done.
+trait Work: Send {
+    /// Does it, and brings what tells the shard.
+    fn run(self: Box<Self>, workspace: &mut Workspace) -> Finish;
+    /// Tells the shard that it will not be done.
+    fn refuse(self: Box<Self>);
+}
+
+type Finish = Box<dyn FnOnce() + Send>;
+
+struct Worker {
+    urgency: Urgency,
+    slot: Mutex<Slot>,
+    thread: OnceLock<Thread>,
+}
+
+enum Slot {
+    Idle,
+    Given(Box<dyn Work>),
+    Busy,
+    Finished(Finish),
+}
+
+struct Piece<T, F> {
+    work: F,
+    promised: Arc<Promised<Result<T, Uncomputed>>>,
+    done: Done,
+}
+
+impl<T: Send + 'static, F: FnOnce(&mut Workspace) -> T + Send> Work for Piece<T, F> {
+    fn run(self: Box<Self>, workspace: &mut Workspace) -> Finish {
+        let Piece { work, promised, done } = *self;
+        let brought = catch_unwind(AssertUnwindSafe(|| work(workspace))).map_err(|_| Uncomputed::Failed);
+        Box::new(move || {
+            promised.keep(Some(brought));
+            done();
+        })
+    }
+
+    fn refuse(self: Box<Self>) {
+        self.promised.keep(Some(Err(Uncomputed::Full)));
+        (self.done)();
+    }
+}
+
+impl Compute {
+    /// Starts the threads, for a machine with so many cores. They may run on the cores that their starter may.
+    pub fn start(cores: usize) -> io::Result<Compute> {
+        let mut workers = Vec::new();
+        for (urgency, threads) in [
+            (Urgency::Prompt, (cores / 4).clamp(1, limits::COMPUTE_THREADS_MAX)),
+            (Urgency::Ordinary, (cores / 8).clamp(1, limits::COMPUTE_THREADS_MAX / 2)),
+            (Urgency::Spare, 1),
+        ] {
+            for _ in 0..threads {
+                workers.push(Worker { urgency, slot: Mutex::new(Slot::Idle), thread: OnceLock::new() });
+            }
+        }
+        let queues = Queues { waiting: Default::default(), serial: 0 };
+        let shared = Arc::new(Shared {
+            queues: Mutex::new(queues),
+            workers,
+            dispatcher: OnceLock::new(),
+            ending: AtomicBool::new(false),
+        });
+        // From here on dropping it ends what was started.
+        let compute = Compute(shared.clone());
+        let theirs = shared.clone();
+        let dispatcher =
+            thread::Builder::new().name("relevo-compute".into()).spawn(move || theirs.dispatch())?;
+        let _ = shared.dispatcher.set(dispatcher.thread().clone());
+        for number in 0..shared.workers.len() {
+            let theirs = shared.clone();
+            let name = format!("relevo-hash-{number}");
+            let thread = thread::Builder::new().name(name).spawn(move || theirs.work(number))?;
+            let _ = shared.workers[number].thread.set(thread.thread().clone());
+        }
+        Ok(compute)
+    }
+
+    /// Runs `work` when its turn comes.
+    pub(in crate::runtime) async fn run<T: Send + 'static>(
+        &self,
+        priority: Priority,
+        done: Done,
+        work: impl FnOnce(&mut Workspace) -> T + Send + 'static,
+    ) -> Result<T, Uncomputed> {
+        let promised = Arc::new(Promised::open());
+        let piece = Piece { work, promised: promised.clone(), done };
+        if let Some(displaced) = lock(&self.0.queues).give(priority, Box::new(piece)) {
+            displaced.refuse();
+        }
+        self.0.call_dispatcher();
+        poll_fn(|context| promised.poll(context)).await.unwrap_or(Err(Uncomputed::Failed))
+    }
+
+    /// Pieces of work that wait for a thread.
+    pub(in crate::runtime) fn waiting(&self) -> usize {
+        lock(&self.0.queues).waiting.iter().map(BTreeMap::len).sum()
+    }
+}
+
+impl Drop for Compute {
+    fn drop(&mut self) {
+        self.0.ending.store(true, Ordering::SeqCst);
+        self.0.call_dispatcher();
+        self.0.workers.iter().filter_map(|worker| worker.thread.get()).for_each(Thread::unpark);
+    }
+}
+
+impl Queues {
+    /// Takes work in. What has to go for it, if it or the last of its kind is one too many.
+    fn give(&mut self, priority: Priority, work: Box<dyn Work>) -> Option<Box<dyn Work>> {
+        self.serial += 1;
+        // Work nobody vouches for is taken newest first: where more comes than can be done, some then waits hardly at all, and
+        // the other way round all of it would wait for as long as it may.
+        let order = if priority.urgency == Urgency::Prompt { self.serial } else { u64::MAX - self.serial };
+        let line = &mut self.waiting[priority.urgency as usize];
+        let place = (priority.rank, order);
+        let mut displaced = None;
+        if line.len() >= priority.urgency.waiting_max() {
+            if line.last_key_value().is_none_or(|(last, _)| *last < place) {
+                return Some(work);
+            }
+            displaced = line.pop_last().map(|(_, last)| last.work);
+        }
+        #[expect(clippy::disallowed_methods, reason = "the runtime is where clocks come from")]
+        let since = std::time::Instant::now();
+        line.insert(place, Waiting { work, since });
+        displaced
+    }
+
+    /// What has waited too long.
+    fn take_stale(&mut self) -> Vec<Box<dyn Work>> {
+        let mut stale = Vec::new();
+        for line in &mut self.waiting {
+            let old = |(place, waiting): (&Place, &Waiting)| {
+                (waiting.since.elapsed() > limits::COMPUTE_WAIT_MAX).then_some(*place)
+            };
+            let places: Vec<Place> = line.iter().filter_map(old).collect();
+            stale.extend(places.iter().filter_map(|place| line.remove(place)).map(|waiting| waiting.work));
+        }
+        stale
+    }
+}
+
+impl Shared {
+    fn call_dispatcher(&self) {
+        if let Some(dispatcher) = self.dispatcher.get() {
+            dispatcher.unpark();
+        }
+    }
+
+    /// The life of the dispatcher.
+    fn dispatch(&self) {
+        while !self.ending.load(Ordering::SeqCst) {
+            let mut sure = true;
+            for worker in &self.workers {
+                sure &= self.serve(worker);
+            }
+            let (stale, empty) = {
+                let mut queues = lock(&self.queues);
+                (queues.take_stale(), queues.waiting.iter().all(BTreeMap::is_empty))
+            };
+            stale.into_iter().for_each(|work| work.refuse());
+            match (sure, empty) {
+                (false, _) => thread::park_timeout(LOOK_AGAIN),
+                (true, false) => thread::park_timeout(LOOK),
+                (true, true) => thread::park(),
+            }
+        }
+        let queues = std::mem::take(&mut lock(&self.queues).waiting);
+        queues.into_iter().flat_map(BTreeMap::into_values).for_each(|waiting| waiting.work.refuse());
+    }
+
+    /// Passes on what the worker has done, and gives it more. False: it could not be looked at just now.
+    fn serve(&self, worker: &Worker) -> bool {
+        let mut slot = match worker.slot.try_lock() {
+            Ok(slot) => slot,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return false,
+        };
+        let mut finish = None;
+        match std::mem::replace(&mut *slot, Slot::Idle) {
+            Slot::Idle => {}
+            Slot::Finished(finished) => finish = Some(finished),
+            busy => {
+                *slot = busy;
+                return true;
+            }
+        }
+        if let Some((_, next)) = lock(&self.queues).waiting[worker.urgency as usize].pop_first() {
+            *slot = Slot::Given(next.work);
+        }
+        let given = matches!(*slot, Slot::Given(_));
+        drop(slot);
+        if let (true, Some(thread)) = (given, worker.thread.get()) {
+            thread.unpark();
+        }
+        if let Some(finish) = finish {
+            finish();
+        }
+        true
+    }
+
+    /// The life of a worker.
+    fn work(&self, number: usize) {
+        let worker = &self.workers[number];
+        match worker.urgency {
+            Urgency::Prompt => {}
+            Urgency::Ordinary => patience::stand_back(),
+            Urgency::Spare => patience::be_idle(),
+        }
+        let mut workspace = Workspace::default();
+        while !self.ending.load(Ordering::SeqCst) {
+            let given = {
+                let mut slot = lock(&worker.slot);
+                match std::mem::replace(&mut *slot, Slot::Busy) {
+                    Slot::Given(work) => Some(work),
+                    other => {
+                        *slot = other;
+                        None
+                    }
+                }
+            };
+            match given {
+                Some(work) => {
+                    let finish = work.run(&mut workspace);
+                    *lock(&worker.slot) = Slot::Finished(finish);
+                    self.call_dispatcher();
+                }
+                None if workspace.held() == 0 => thread::park(),
+                None => {
+                    #[expect(clippy::disallowed_methods, reason = "the runtime is where clocks come from")]
+                    let parked = std::time::Instant::now();
+                    thread::park_timeout(MEMORY_KEPT);
+                    if parked.elapsed() >= MEMORY_KEPT {
+                        workspace.give_back();
+                    }
+                }
+            }
+        }
+    }
+}
