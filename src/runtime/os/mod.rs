@@ -313,7 +313,7 @@ impl<E: Engine> Runtime for OsRuntime<E> {
     }
 
     async fn own_addresses(&self) -> io::Result<Vec<IpAddr>> {
-        self.run_blocking(interfaces::addresses).await?
+        self.0.helpers.reads.run(interfaces::addresses).await?
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
