@@ -222,6 +222,36 @@ pub const DIAGNOSTICS_QUEUE: usize = 1024;
 /// Longest of them, bytes: who reads them reads lines.
 pub const DIAGNOSTIC_MAX: usize = 1024;
 
+/// Bytes of accounting records held while the log cannot be written: seconds of a busy node, and no burden.
+pub const ACCOUNTING_HELD: usize = 8 * 1024 * 1024;
+/// Lines of one kind that are written in ten seconds; the others are told as a number.
+pub const DIAGNOSTICS_ALIKE: usize = 20;
+/// The same of errors, which name messages and files: a start that finds a damaged lane has many of them.
+pub const ERRORS_ALIKE: usize = 1000;
+/// Descriptors that control keeps for the time when all others are taken: the log's, a question's, and a few.
+pub const DESCRIPTORS_RESERVED: usize = 8;
+
+/// Connections to control's HTTP at one time; one more ends the oldest.
+pub const HTTP_CONNECTIONS_MAX: usize = 64;
+/// How long the header section of an HTTP request may take.
+pub const HTTP_HEADER: Duration = Duration::from_secs(10);
+/// How long a whole HTTP request and its answer may take.
+pub const HTTP_REQUEST: Duration = Duration::from_secs(30);
+/// Bytes of an HTTP request's header section.
+pub const HTTP_HEADER_BYTES: usize = 16 * 1024;
+/// Bytes of an HTTP request's body.
+pub const HTTP_BODY_MAX: usize = 64 * 1024;
+
+/// A shard that has not come round for this long is said to stand still: far more than a slow disk takes, and soon enough for somebody
+/// to look.
+pub const STANDSTILL: Duration = Duration::from_secs(10);
+/// How often it is said that mail is refused for want of room.
+pub const ROOM_SAID: Duration = Duration::from_secs(60);
+/// How long the writers of logs get at the end, when nobody reads them.
+pub const LAST_WRITES: Duration = Duration::from_secs(3);
+/// How long a stop takes at the most; a shard that hangs longer is left, and the process ends.
+pub const STOP_MAX: Duration = Duration::from_secs(45);
+
 /// Deadlines of the client side (RFC 5321 4.5.3.2).
 pub mod client {
     use super::Duration;
@@ -287,4 +317,7 @@ const _: () = {
     assert!(INBOX_BATCH <= HANDOFF_INBOX);
     assert!(MX_HOSTS_KEPT >= MX_HOSTS_MAX && MX_HOSTS_MAX >= 2, "RFC 5321 5.1 asks for at least two");
     assert!(MX_NAMES_MAX >= DOMAIN_MAX, "one host is always kept");
+    assert!(DRAIN_MAX.as_secs() + LAST_WRITES.as_secs() < STOP_MAX.as_secs(), "a stop in order must fit");
+    assert!(STOP_MAX.as_secs() < 60, "TimeoutStopSec of deploy/relevo.service");
+    assert!(ACCOUNTING_HELD >= ACCOUNTING_CHUNK * 2);
 };

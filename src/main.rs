@@ -2,6 +2,7 @@
 
 mod commands;
 mod demo;
+mod run;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -9,9 +10,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use relevo::config::{Config, ConfigError};
-use relevo::node::Node;
+use relevo::inspect::state;
 use relevo::policy::accounts;
 use relevo::runtime::os::probe;
+use relevo::runtime::output::last_words;
 use relevo::runtime::process;
 
 /// A bulk-mail relay: one shard a core, every message on disk before its 250.
@@ -50,7 +52,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
-        Command::Run { config } => run(&config),
+        Command::Run { config } => return run(&config),
         Command::Check { config } => check(&config),
         Command::Demo { seconds } => demo::run(seconds),
         Command::Spool(arguments) => return commands::spool::run(arguments),
@@ -82,6 +84,11 @@ fn check(path: &Path) -> Result<(), String> {
     for warning in config.shard_warnings(&cores) {
         println!("warning: {warning}");
     }
+    let data_dir = &config.node.data_dir;
+    let room = state::room(&config, config.shard_count(cores.len()));
+    for warning in state::modes(data_dir, false).words(data_dir, false).into_iter().chain(room) {
+        println!("warning: {warning}");
+    }
     Ok(())
 }
 
@@ -90,28 +97,15 @@ fn lines(errors: &[ConfigError]) -> String {
     lines.join("\nrelevo: ")
 }
 
-fn run(path: &Path) -> Result<(), String> {
-    let config = load(path)?;
-    process::hold_signals();
-    let node = Node::start(config)?;
-    eprintln!("relevo: {} shards on {}", node.instruments.len(), node.runtime);
-    for listener in &node.settings.listeners {
-        eprintln!("relevo: listening on {}", listener.address);
-    }
-    if node.recovered > 0 {
-        eprintln!("relevo: {} messages found in the spool", node.recovered);
-    }
-    loop {
-        match process::wait_for_signal(60_000) {
-            Some(process::Signal::Stop) => break,
-            Some(process::Signal::Reload) => {
-                eprintln!("relevo: SIGHUP: restart to read the configuration again")
-            }
-            None => {}
+/// Its words go where perhaps nobody reads, and must not wait there.
+fn run(path: &Path) -> ExitCode {
+    match load(path).and_then(run::run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            last_words(&format!("relevo: {problem}"));
+            ExitCode::FAILURE
         }
     }
-    eprintln!("relevo: draining");
-    if node.stop() { Ok(()) } else { Err("a shard ended with an error".to_owned()) }
 }
 
 fn hash_password() -> Result<(), String> {

@@ -3,17 +3,20 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crossbeam::channel::{Receiver, unbounded};
+use crossbeam::channel::{Receiver, Sender, unbounded};
 
 use crate::config::{Config, Particulars, RuntimeChoice, value};
-use crate::control::{self, Control, Health};
-use crate::inspect;
+use crate::control::{self, Control, Health, say};
+use crate::inspect::{self, state};
 use crate::limits;
 use crate::observe::Instruments;
+use crate::observe::diagnostics::Level;
 use crate::policy::accounts::Accounts;
 use crate::policy::tls;
+use crate::runtime::ending::Ending;
 use crate::runtime::glommio::Watchdog;
 use crate::runtime::os::{self, Compute, ShardThread, probe};
 use crate::runtime::process::{self, DirectoryLock, LockError};
@@ -25,6 +28,9 @@ use crate::spool::segment::Birthplace;
 
 /// How long shards may take to read their lanes before the start is given up.
 const START_MAX: Duration = Duration::from_secs(3600);
+
+/// How long shards may take to end: their drain, and a little for what is not part of it.
+const STOP_SHARDS: Duration = limits::DRAIN_MAX.saturating_add(Duration::from_secs(5));
 
 /// How long a start waits for the lock of a process that is ending.
 const LOCK_MAX: Duration = Duration::from_secs(3);
@@ -44,7 +50,8 @@ pub struct Node {
     control: Option<Control>,
     health: Arc<Health>,
     watchdog: Option<Watchdog>,
-    _lock: DirectoryLock,
+    started: Arc<AtomicBool>,
+    lock: DirectoryLock,
 }
 
 impl Node {
@@ -55,6 +62,9 @@ impl Node {
         let engine = judge(&config, shards, &cores)?;
         let data_dir = config.node.data_dir.clone();
         let lock = lock(&data_dir)?;
+        for words in state::modes(&data_dir, true).words(&data_dir, true) {
+            say(Level::Warning, format_args!("{words}"));
+        }
         let (id, birthplaces) = origins(&data_dir)?;
         let certificates = probe_listeners(&mut config)?;
         let accounts = config.accounts.as_deref().map(read_accounts).transpose()?.map(Arc::new);
@@ -72,6 +82,8 @@ impl Node {
             log: settings.log.clone(),
             health: health.clone(),
             runtime: engine.name(),
+            hostname: settings.node.hostname.clone(),
+            data_dir,
         })?;
         let watchdog = engine.watch(&bells)?;
         let compute = accounts.is_some().then(|| Compute::start(cores.len())).transpose();
@@ -88,7 +100,8 @@ impl Node {
             control: Some(control),
             health,
             watchdog,
-            _lock: lock,
+            started: Arc::default(),
+            lock,
         };
         for (index, (bell, particulars)) in bells.into_iter().zip(particulars).enumerate() {
             let core = particulars.core.unwrap_or(cores[index % cores.len()]);
@@ -105,7 +118,8 @@ impl Node {
                 tls_client: tls_client.clone(),
                 reports: reports.clone(),
             };
-            match engine.start_shard(core, bell, compute.clone(), setup) {
+            let ending = node.ending(index, reports.clone());
+            match engine.start_shard(core, bell, compute.clone(), setup, ending) {
                 Ok(thread) => node.threads.push(thread),
                 Err(error) => {
                     node.stop();
@@ -119,6 +133,22 @@ impl Node {
         }
         node.health.open();
         Ok(node)
+    }
+
+    /// What is done when the thread of a shard ends, or does not begin. Nobody else can do its work: unless that was asked for, the
+    /// process ends with it. Until the start is over it is the start that fails.
+    fn ending(&self, index: usize, reports: Sender<Report>) -> Ending {
+        let (mesh, started) = (self.mesh.clone(), self.started.clone());
+        Ending::new(move || {
+            if mesh.stopping() {
+                return;
+            }
+            let _ = reports.send(Report::Failed(format!("shard {index} ended before it had started")));
+            if started.load(Ordering::SeqCst) {
+                let words = "ended though nobody stopped it; ending the process, recovery is the way back";
+                process::end(1, &format!("relevo: shard {index} {words}"));
+            }
+        })
     }
 
     /// First all lanes are read, then all listeners open.
@@ -140,7 +170,19 @@ impl Node {
                 waiting -= 1;
             }
         }
-        Ok(())
+        // From here on a shard that ends does not report to anybody; one that did so just before has.
+        self.started.store(true, Ordering::SeqCst);
+        match inbox.try_recv() {
+            Ok(Report::Failed(problem)) => Err(problem),
+            _ => Ok(()),
+        }
+    }
+
+    /// Opens the log again: it was moved away.
+    pub fn reopen_logs(&self) {
+        if let Some(control) = &self.control {
+            control.reopen_logs();
+        }
     }
 
     /// Where HTTP is served.
@@ -148,17 +190,37 @@ impl Node {
         self.control.as_ref().and_then(|control| control.http)
     }
 
-    /// Drains: no new mail, what is in flight ends within a bound, everything is committed. True if every shard ended well.
+    /// Drains: no new mail, what is in flight ends within a bound, everything is committed. True if every shard ended well. One that
+    /// hangs is left behind.
     pub fn stop(mut self) -> bool {
         self.health.drain();
         self.mesh.stop();
-        let mut well = true;
-        for thread in self.threads.drain(..) {
-            well &= thread.join().is_ok();
+        let (mut well, mut left_behind) = (true, false);
+        let ends = os::join_within(std::mem::take(&mut self.threads), STOP_SHARDS);
+        for (index, end) in ends.into_iter().enumerate() {
+            well &= matches!(end, Some(Ok(())));
+            match end {
+                Some(Ok(())) => {}
+                Some(Err(error)) => {
+                    say(Level::Error, format_args!("shard {index} ended with an error: {error}"))
+                }
+                None => {
+                    left_behind = true;
+                    let seconds = STOP_SHARDS.as_secs();
+                    say(
+                        Level::Error,
+                        format_args!("shard {index} did not end within {seconds} s and is left behind"),
+                    );
+                }
+            }
         }
         drop(self.watchdog.take());
         if let Some(control) = self.control.take() {
             control.stop();
+        }
+        if left_behind {
+            // It may still write: nobody else may, as long as this process lives.
+            std::mem::forget(self.lock);
         }
         well
     }
@@ -209,14 +271,19 @@ impl Engine {
         bell: Arc<Bell>,
         compute: Option<Arc<Compute>>,
         setup: Setup,
+        ending: Ending,
     ) -> std::io::Result<ShardThread> {
         let (spin, ring_depth) = (setup.particulars.spin, setup.settings.tuning.ring_depth);
         let settings = os::Settings { core, spin, ring_depth, compute };
         match self {
-            Engine::Glommio => {
-                glommio::start_shard(settings, bell, move |runtime| start::run(runtime, setup))
-            }
-            Engine::Epoll => epoll::start_shard(settings, bell, move |runtime| start::run(runtime, setup)),
+            Engine::Glommio => glommio::start_shard(settings, bell, move |runtime| {
+                ending.of_this_thread();
+                start::run(runtime, setup)
+            }),
+            Engine::Epoll => epoll::start_shard(settings, bell, move |runtime| {
+                ending.of_this_thread();
+                start::run(runtime, setup)
+            }),
         }
     }
 }
@@ -229,7 +296,7 @@ fn choose(choice: RuntimeChoice, shards: usize) -> Result<Engine, String> {
     match probe::check_ring(shards) {
         Ok(()) => Ok(Engine::Glommio),
         Err(refusal) if choice == RuntimeChoice::Auto => {
-            eprintln!("relevo: {}; running on epoll instead", refusal.problem);
+            say(Level::Warning, format_args!("{}; running on epoll instead", refusal.problem));
             Ok(Engine::Epoll)
         }
         Err(refusal) => Err(in_words(refusal)),

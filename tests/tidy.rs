@@ -14,7 +14,7 @@ const NOT_IN_CORE: [&str; 4] = ["runtime", "shard", "observe", "control"];
 const SPOOL_MAY: &str = "crate::runtime::Synced";
 
 /// Where clocks, sockets and threads may be named: the runtime, and what runs off the message path.
-const OWNS_THE_MACHINE: [&str; 3] = ["src/runtime/", "src/control/", "src/main.rs"];
+const OWNS_THE_MACHINE: [&str; 4] = ["src/runtime/", "src/control/", "src/main.rs", "src/run.rs"];
 const OF_THE_MACHINE: [&str; 10] = [
     "Instant::now",
     "SystemTime::now",

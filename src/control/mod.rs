@@ -1,49 +1,43 @@
-//! Everything off the message path: one ordinary thread with the log writer, metrics and health.
+//! Everything off the message path. Threads beside the shards: `relevo-control` serves HTTP and looks after the shards, `relevo-log`
+//! writes the accounting and `relevo-words` standard error, because a disk or a reader may keep each of these waiting.
+//! A thread of these that ends without being told to ends the process.
 
+mod health;
+mod http;
 mod log;
 mod metrics;
+mod thread;
+mod watch;
+mod words;
 
-use std::io::{self, Write};
+use std::fmt;
+use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use axum::Router;
-use axum::http::{StatusCode, header};
-use axum::routing::get;
-
+use crate::limits;
 use crate::observe::Instruments;
+use crate::observe::diagnostics::{self, Level};
+use crate::runtime::files::{self, Reserve};
+use crate::runtime::process;
 
-/// How often the log is written and the order to stop is looked at.
+pub use health::Health;
+pub use words::tell_panics;
+use thread::Worker;
+pub(crate) use watch::exact;
+
+/// How often writers look for what is to be written.
 const ROUND: Duration = Duration::from_millis(100);
+/// How often control looks after the shards.
+const LOOK: Duration = Duration::from_secs(1);
 
-/// Whether the node takes mail, for load balancers and supervisors: not yet, yes, no more.
-#[derive(Debug, Default)]
-pub struct Health(AtomicU8);
-
-const OPEN: u8 = 1;
-const DRAINING: u8 = 2;
-
-impl Health {
-    /// All listeners are open.
-    pub fn open(&self) {
-        self.0.store(OPEN, Ordering::SeqCst);
-    }
-
-    /// The node stops.
-    pub fn drain(&self) {
-        self.0.store(DRAINING, Ordering::SeqCst);
-    }
-
-    fn answer(&self) -> (StatusCode, &'static str) {
-        match self.0.load(Ordering::SeqCst) {
-            OPEN => (StatusCode::OK, "ok\n"),
-            DRAINING => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
-            _ => (StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
-        }
-    }
+/// Says something that no shard says.
+#[track_caller]
+pub fn say(level: Level, words: fmt::Arguments<'_>) {
+    diagnostics::process().say(process::wall(), level, words);
 }
 
 /// What control is given.
@@ -54,159 +48,199 @@ pub struct Setup {
     pub http: Option<SocketAddr>,
     /// The accounting log; None is standard output.
     pub log: Option<PathBuf>,
-    /// What `/healthz` says.
+    /// What `/healthz` and `/readyz` say.
     pub health: Arc<Health>,
     /// What the shards run on.
     pub runtime: &'static str,
+    /// The node's name.
+    pub hostname: String,
+    /// Where its lanes are.
+    pub data_dir: PathBuf,
 }
 
-/// The running thread.
+/// The running threads.
 pub struct Control {
-    thread: std::thread::JoinHandle<()>,
-    stop: Arc<AtomicBool>,
+    control: Worker,
+    log: Worker,
+    words: Words,
+    reopen: Arc<AtomicU64>,
     /// Where HTTP is served, port 0 resolved.
     pub http: Option<SocketAddr>,
 }
 
-/// Opens the log and the HTTP port, then starts the thread. An error says what is wrong and what to do.
+/// The writer of standard error, which begins before all others and ends last.
+pub struct Words(Worker);
+
+impl Words {
+    /// Starts it.
+    pub fn start(instruments: Vec<Arc<Instruments>>) -> Result<Words, String> {
+        let mut words = words::Words::new();
+        let worker = Worker::start("relevo-words", move |turn| {
+            let since = turn.clock();
+            loop {
+                let stop = turn.is_over();
+                let empty = words.write(&instruments, since());
+                if stop && (empty || turn.is_late()) {
+                    words.finish();
+                    return;
+                }
+                turn.pause(ROUND);
+            }
+        })?;
+        Ok(Words(worker))
+    }
+
+    fn stop(self) {
+        self.0.stop(limits::LAST_WRITES);
+    }
+}
+
+/// Opens the log and the HTTP port, then starts the threads. An error says what is wrong and what to do.
 #[expect(clippy::disallowed_methods, reason = "control is an ordinary thread with ordinary sockets")]
 pub fn start(setup: Setup) -> Result<Control, String> {
-    let log = log::Log::open(setup.log.clone()).map_err(|error| {
+    let reserve = Arc::new(Reserve::new(limits::DESCRIPTORS_RESERVED));
+    let log = log::Log::open(setup.log.clone(), reserve.clone()).map_err(|error| {
         let path = setup.log.as_deref().unwrap_or("-".as_ref()).display();
-        format!("cannot write the log {path}: {error}; make its directory writable or set log.path")
+        format!(
+            "cannot write the log {path}: {error}; make its directory writable, or set log.path to a file that this user may write"
+        )
     })?;
     let listener = setup.http.map(std::net::TcpListener::bind).transpose().map_err(|error| {
         let address = setup.http.map(|address| address.to_string()).unwrap_or_default();
         format!("cannot serve HTTP on {address}: {error}; set control.http to a free address, or to \"\"")
     })?;
     let http = listener.as_ref().and_then(|listener| listener.local_addr().ok());
-    let stop = Arc::new(AtomicBool::new(false));
-    let stopping = stop.clone();
-    let thread = std::thread::Builder::new()
-        .name("relevo-control".into())
-        .spawn(move || {
-            if let Err(error) = run(setup, log, listener, &stopping) {
-                eprintln!("relevo: control: {error}");
-            }
-        })
-        .map_err(|error| format!("cannot start the control thread: {error}"))?;
-    Ok(Control { thread, stop, http })
+    let words = Words::start(setup.instruments.clone())?;
+    let reopen = Arc::new(AtomicU64::new(0));
+    let (wanted, instruments) = (reopen.clone(), setup.instruments.clone());
+    let log = Worker::start("relevo-log", move |turn| write_log(log, &instruments, &wanted, turn))?;
+    let control = Worker::start("relevo-control", move |turn| run(setup, listener, &reserve, turn))?;
+    Ok(Control { control, log, words, reopen, http })
 }
 
 impl Control {
-    /// Writes what is left of the log and ends.
+    /// Opens the log again: it was moved away.
+    pub fn reopen_logs(&self) {
+        self.reopen.fetch_add(1, Ordering::SeqCst);
+        self.log.wake();
+    }
+
+    /// Writes what is left of the logs, within a bound, and ends.
     pub fn stop(self) {
-        self.stop.store(true, Ordering::SeqCst);
-        let _ = self.thread.join();
+        self.control.stop(limits::LAST_WRITES);
+        self.log.stop(limits::LAST_WRITES);
+        self.words.stop();
     }
 }
 
-fn run(
-    setup: Setup,
-    mut log: log::Log,
-    listener: Option<std::net::TcpListener>,
-    stop: &AtomicBool,
-) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let instruments = setup.instruments;
-    let health = setup.health;
-    runtime.block_on(async {
-        if let Some(listener) = listener {
-            listener.set_nonblocking(true)?;
-            let listener = tokio::net::TcpListener::from_std(listener)?;
-            let served = router(instruments.clone(), setup.runtime, health);
-            tokio::spawn(async move { axum::serve(listener, served).await });
-        }
-        loop {
-            let last = stop.load(Ordering::SeqCst);
-            log.write(&instruments);
-            for shard in &instruments {
-                while let Some(said) = shard.diagnostics.take() {
-                    // Nobody is told when standard error is closed: there is nowhere else.
-                    let _ = writeln!(io::stderr(), "{said}");
-                }
+fn write_log(mut log: log::Log, instruments: &[Arc<Instruments>], wanted: &AtomicU64, turn: &thread::Turn) {
+    let mut reopened = 0;
+    loop {
+        let (stop, reopen) = (turn.is_over(), wanted.load(Ordering::SeqCst));
+        let written = log.write(instruments, reopen != reopened);
+        reopened = reopen;
+        if stop && (written || turn.is_late()) {
+            let lost = log.records();
+            if let (Some(first), 1..) = (instruments.first(), lost) {
+                first.counters.accounting_lost.add(lost);
+                say(
+                    Level::Error,
+                    format_args!("{lost} accounting records could not be written and are lost"),
+                );
             }
-            if last {
-                return Ok(());
-            }
-            tokio::time::sleep(ROUND).await;
+            return;
         }
-    })
+        if written {
+            turn.pause(ROUND);
+        } else {
+            log.await_room(ROUND);
+            // A disk that is full does not become empty at once.
+            turn.pause(ROUND / 10);
+        }
+    }
 }
 
-fn router(instruments: Vec<Arc<Instruments>>, runtime: &'static str, health: Arc<Health>) -> Router {
-    let registry = Arc::new(metrics::registry(instruments, runtime));
-    let metrics = move || {
-        let registry = registry.clone();
-        async move {
-            let kind = [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
-            match metrics::render(&registry) {
-                Ok(text) => (StatusCode::OK, kind, text),
-                Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, kind, error.to_string()),
-            }
+fn run(setup: Setup, listener: Option<std::net::TcpListener>, reserve: &Arc<Reserve>, turn: &thread::Turn) {
+    let built = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(2).build();
+    let runtime = match built {
+        Ok(runtime) => runtime,
+        Err(error) => return say(Level::Error, format_args!("control cannot run: {error}")),
+    };
+    let done = runtime.block_on(async {
+        if let Some(listener) = listener {
+            let loopback = listener.local_addr()?.ip().to_canonical().is_loopback();
+            listener.set_nonblocking(true)?;
+            let clock = turn.clock();
+            let served = http::Served {
+                instruments: setup.instruments.clone(),
+                runtime: setup.runtime,
+                health: setup.health.clone(),
+                hosts: http::Hosts { own: vec![setup.hostname.clone()], loopback },
+                second: Arc::new(move || clock().as_secs()),
+            };
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            tokio::spawn(http::serve(listener, served, reserve.clone()));
         }
-    };
-    let health = move || {
-        let answer = health.answer();
-        async move { answer }
-    };
-    Router::new().route("/metrics", get(metrics)).route("/healthz", get(health))
+        look_after(&setup, reserve, turn).await;
+        Ok::<(), io::Error>(())
+    });
+    if let Err(error) = done {
+        say(Level::Error, format_args!("control ends: {error}"));
+    }
+    // What hangs in the file system is left to itself.
+    runtime.shutdown_background();
+}
+
+/// Looks after the shards until the node stops.
+async fn look_after(setup: &Setup, reserve: &Reserve, turn: &thread::Turn) {
+    let clock = turn.clock();
+    let (mut pulse, mut refusals) = (watch::Pulse::new(setup.instruments.len()), watch::Refusals::default());
+    let free = Arc::new(Free::default());
+    let mut next = Duration::ZERO;
+    while !turn.is_over() {
+        if clock() >= next {
+            next = clock() + LOOK;
+            let (mut standstill, mut shut) = (String::new(), String::new());
+            if setup.health.is_open() {
+                standstill = pulse.look(&setup.instruments);
+                free.ask(&setup.data_dir, &setup.instruments);
+                shut = refusals.look(&setup.instruments, &setup.data_dir, |_| free.bytes());
+            }
+            setup.health.look(clock().as_secs(), standstill, shut);
+            reserve.refill();
+        }
+        tokio::time::sleep(ROUND).await;
+    }
+}
+
+/// How much room there is for the spool: asked where a disk that hangs holds up nobody.
+#[derive(Default)]
+struct Free {
+    asking: AtomicBool,
+    /// Bytes and one; 0: not known.
+    bytes: AtomicU64,
+}
+
+impl Free {
+    /// Asks anew if a shard takes no mail, and the last question was answered.
+    fn ask(self: &Arc<Free>, data_dir: &Path, instruments: &[Arc<Instruments>]) {
+        use crate::observe::room::Shut;
+        let shut = instruments.iter().any(|shard| shard.room.shut() == Shut::NoSegment);
+        if !shut || self.asking.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let (answer, data_dir) = (self.clone(), data_dir.to_owned());
+        tokio::task::spawn_blocking(move || {
+            let bytes = files::free_bytes(&data_dir).map_or(0, |(ours, _)| ours.saturating_add(1));
+            answer.bytes.store(bytes, Ordering::SeqCst);
+            answer.asking.store(false, Ordering::SeqCst);
+        });
+    }
+
+    fn bytes(&self) -> Option<u64> {
+        self.bytes.load(Ordering::SeqCst).checked_sub(1)
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Read;
-
-    #[expect(clippy::disallowed_methods, reason = "a test client")]
-    fn fetch(address: SocketAddr, path: &str) -> String {
-        let mut stream = std::net::TcpStream::connect(address).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
-        let mut text = String::new();
-        stream.read_to_string(&mut text).unwrap();
-        text
-    }
-
-    #[test]
-    fn metrics_health_and_log() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("log.jsonl");
-        let instruments = vec![Arc::new(Instruments::default()), Arc::new(Instruments::default())];
-        instruments[1].counters.recipients_delivered.add(7);
-        let mut journal = crate::observe::accounting::Journal::new(instruments[0].chunks.clone());
-        let id = crate::spool::MessageId { lane: 0, sequence: 0, offset: 0 };
-        let event = crate::observe::accounting::Event::new(
-            crate::observe::accounting::Kind::Received,
-            crate::time::UnixMillis(0),
-            id,
-            b"a@x",
-            &[b"b@y"],
-        );
-        journal.record(&event);
-        journal.flush();
-        let health = Arc::new(Health::default());
-        let control = start(Setup {
-            instruments,
-            http: Some("127.0.0.1:0".parse().unwrap()),
-            log: Some(path.clone()),
-            health: health.clone(),
-            runtime: "epoll",
-        })
-        .unwrap();
-        let address = control.http.unwrap();
-        let metrics = fetch(address, "/metrics");
-        assert!(metrics.contains("relevo_recipients_delivered_total{shard=\"1\"} 7\n"), "{metrics}");
-        assert!(metrics.contains("relevo_runtime_info{name=\"epoll\"} 1\n"), "{metrics}");
-        assert!(metrics.contains("relevo_process_resident_bytes"), "{metrics}");
-        assert!(fetch(address, "/healthz").starts_with("HTTP/1.1 503"), "nothing listens yet");
-        health.open();
-        assert!(fetch(address, "/healthz").ends_with("ok\n"));
-        health.drain();
-        assert!(fetch(address, "/healthz").starts_with("HTTP/1.1 503"));
-        let taken =
-            start(Setup { instruments: Vec::new(), http: Some(address), log: None, health, runtime: "none" });
-        assert!(taken.err().unwrap().contains("control.http"));
-        control.stop();
-        assert!(std::fs::read_to_string(path).unwrap().contains("\"event\":\"received\""));
-    }
-}
+mod tests;

@@ -78,8 +78,10 @@ counters! {
         jobs_lent "Attempts lent to shards with more time",
         jobs_given_back "Borrowed attempts given back untouched",
         messages_unreadable "Times that a stored message was damaged or could not be read; the log names it",
-        accounting_dropped "Accounting records dropped because the log writer was behind",
         clock_jumps "Times that the wall clock was set while the relay ran, by a minute or more",
+        accounting_dropped "Accounting records dropped because the log was full, slow or not to be written",
+        accounting_lost "Accounting records that were passed on and could not be written",
+        diagnostics_dropped "Lines to standard error that were dropped: their queue or what reads them was full, or the disk was",
         panics "Panics caught in session tasks",
     }
     levels {

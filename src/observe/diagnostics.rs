@@ -2,8 +2,9 @@
 //! standard error. Nobody waits for it: what does not fit is counted.
 
 use std::fmt::{self, Write};
-use std::sync::Arc;
+use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crossbeam::queue::ArrayQueue;
 
@@ -41,6 +42,8 @@ pub struct Diagnostic {
     pub level: Level,
     /// One line, at most DIAGNOSTIC_MAX bytes, without control characters.
     pub words: String,
+    /// Where in the code it is said: those of one place are of one kind, and a flood of them is told as a number.
+    pub place: &'static Location<'static>,
 }
 
 impl fmt::Display for Diagnostic {
@@ -67,6 +70,12 @@ impl Default for Shared {
     }
 }
 
+/// What no shard says: of the process as a whole, and of panics wherever they are.
+pub fn process() -> &'static Diagnostics {
+    static PROCESS: OnceLock<Diagnostics> = OnceLock::new();
+    PROCESS.get_or_init(Diagnostics::default)
+}
+
 /// Text on one line, cut at a bound.
 struct Line(String);
 
@@ -86,10 +95,12 @@ impl Write for Line {
 
 impl Diagnostics {
     /// Says something, if there is room for it.
+    #[track_caller]
     pub fn say(&self, at: UnixMillis, level: Level, words: fmt::Arguments<'_>) {
         let mut line = Line(String::new());
         let _ = line.write_fmt(words);
-        if self.0.queue.push(Diagnostic { at, level, words: line.0 }).is_err() {
+        let said = Diagnostic { at, level, words: line.0, place: Location::caller() };
+        if self.0.queue.push(said).is_err() {
             self.0.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }

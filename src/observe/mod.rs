@@ -4,6 +4,7 @@ pub mod accounting;
 pub mod counters;
 pub mod diagnostics;
 pub mod latency;
+pub mod room;
 
 use std::sync::Arc;
 
@@ -18,6 +19,10 @@ pub struct Instruments {
     pub chunks: Arc<accounting::Chunks>,
     /// Words to the operator.
     pub diagnostics: diagnostics::Diagnostics,
+    /// Moves four times a second while the shard runs; control looks whether it does.
+    pub beat: counters::Counter,
+    /// Whether new mail is taken, and what it would need.
+    pub room: room::Room,
 }
 
 impl Instruments {

@@ -1,9 +1,126 @@
 //! Files for tools: opened for reading only and never mapped, and directories that move whole.
 
-use std::fs::File;
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+/// Who may read and write what the relay makes: its own user.
+pub const FILE_MODE: u32 = 0o600;
+/// The same of directories.
+pub const DIRECTORY_MODE: u32 = 0o700;
+
+/// Makes one directory for this user alone, whatever the umask.
+pub fn make_directory(path: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(DIRECTORY_MODE).create(path)?;
+    // A umask that takes from the owner too would have left less.
+    std::fs::set_permissions(path, Permissions::from_mode(DIRECTORY_MODE))
+}
+
+/// Makes a directory and those above it that are missing.
+pub fn make_directories(path: &Path) -> io::Result<()> {
+    if path.as_os_str().is_empty() || path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent() {
+        make_directories(parent)?;
+    }
+    match make_directory(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        made => made,
+    }
+}
+
+/// Makes a file for this user alone, whatever the umask, or empties the one that is there.
+pub fn make_file(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let file = options.read(true).write(true).create(true).truncate(true).mode(FILE_MODE).open(path)?;
+    file.set_permissions(Permissions::from_mode(FILE_MODE))?;
+    Ok(file)
+}
+
+/// What [`mend`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mended {
+    /// Only its owner may read and write it.
+    Sound,
+    /// Others could too, and cannot any more (or could, if nothing was to be changed).
+    Others,
+    /// Others can, and this user may not change that.
+    NotOurs,
+}
+
+/// Whether a file or directory is its owner's alone; if not, and if `change`, it is made so. Links are not followed: what they lead
+/// to has its own name.
+pub fn mend(path: &Path, change: bool) -> io::Result<Mended> {
+    let found = std::fs::symlink_metadata(path)?;
+    let wanted = match found.file_type() {
+        kind if kind.is_dir() => DIRECTORY_MODE,
+        kind if kind.is_file() => FILE_MODE,
+        _ => return Ok(Mended::Sound),
+    };
+    if found.mode() & 0o777 == wanted {
+        return Ok(Mended::Sound);
+    }
+    if !change {
+        return Ok(Mended::Others);
+    }
+    let kept = found.mode() & 0o7000;
+    match std::fs::set_permissions(path, Permissions::from_mode(kept | wanted)) {
+        Ok(()) => Ok(Mended::Others),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(Mended::NotOurs),
+        Err(error) => Err(error),
+    }
+}
+
+/// Bytes that are free on the file system of a directory: for this user, and at all (more is kept for root). None: it does not say.
+pub fn free_bytes(directory: &Path) -> Option<(u64, u64)> {
+    let found = rustix::fs::statvfs(directory).ok().filter(|found| found.f_blocks > 0)?;
+    let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+    Some((bytes(found.f_bavail), bytes(found.f_bfree)))
+}
+
+/// Descriptors that are kept for when all others are taken: the log must be rotated and questions be answered then too.
+#[derive(Debug, Default)]
+pub struct Reserve {
+    spare: Mutex<Vec<File>>,
+    size: usize,
+}
+
+impl Reserve {
+    /// Keeps so many, as far as there are.
+    pub fn new(size: usize) -> Reserve {
+        let reserve = Reserve { spare: Mutex::default(), size };
+        reserve.refill();
+        reserve
+    }
+
+    /// Takes back what was given away, as far as there are descriptors again.
+    pub fn refill(&self) {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        while spare.len() < self.size {
+            let Ok(file) = File::open("/dev/null") else { return };
+            spare.push(file);
+        }
+    }
+
+    /// Gives one away if that is what was missing.
+    pub fn helps(&self, error: &io::Error) -> bool {
+        matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+            && self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop().is_some()
+    }
+
+    /// Does what needs a descriptor, with the reserve if need be.
+    pub fn with<T>(&self, mut open: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        loop {
+            match open() {
+                Err(error) if self.helps(&error) => {}
+                done => return done,
+            }
+        }
+    }
+}
 
 /// A file that is read and nothing else. Another process may write it meanwhile.
 #[derive(Debug)]
@@ -86,6 +203,44 @@ mod tests {
         std::os::unix::fs::symlink(path("b"), path("link")).unwrap();
         assert!(device_of_directory(&path("link")).is_err());
         assert_eq!(device_of_directory(&path("b")).unwrap(), device_of_directory(&path("c")).unwrap());
+    }
+
+    #[test]
+    fn what_others_may_read_is_mended_and_links_are_left() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = |name: &str| scratch.path().join(name);
+        let mode = |name: &str| std::fs::metadata(path(name)).unwrap().mode() & 0o7777;
+        make_directories(&path("a/b")).unwrap();
+        drop(make_file(&path("a/file")).unwrap());
+        assert_eq!((mode("a"), mode("a/b"), mode("a/file")), (0o700, 0o700, 0o600));
+        for (name, open) in [("a", 0o2755), ("a/file", 0o644)] {
+            std::fs::set_permissions(path(name), Permissions::from_mode(open)).unwrap();
+            assert_eq!(mend(&path(name), false).unwrap(), Mended::Others);
+            assert_eq!(mode(name), open);
+            assert_eq!(mend(&path(name), true).unwrap(), Mended::Others);
+            assert_eq!(mend(&path(name), true).unwrap(), Mended::Sound);
+        }
+        assert_eq!((mode("a"), mode("a/file")), (0o2700, 0o600));
+        std::fs::write(path("other"), b"").unwrap();
+        std::fs::set_permissions(path("other"), Permissions::from_mode(0o644)).unwrap();
+        std::os::unix::fs::symlink(path("other"), path("a/link")).unwrap();
+        assert_eq!(mend(&path("a/link"), true).unwrap(), Mended::Sound);
+        assert_eq!(mode("other"), 0o644);
+    }
+
+    #[test]
+    fn the_reserve_helps_as_often_as_it_has_descriptors() {
+        let reserve = Reserve::new(2);
+        let mut tries = 0;
+        let done: io::Result<()> = reserve.with(|| {
+            tries += 1;
+            Err(io::Error::from_raw_os_error(libc::EMFILE))
+        });
+        assert!(done.is_err() && tries == 3);
+        assert!(!reserve.helps(&io::Error::from_raw_os_error(libc::EMFILE)));
+        reserve.refill();
+        assert!(!reserve.helps(&io::Error::from_raw_os_error(libc::ENOSPC)));
+        assert!(reserve.helps(&io::Error::from_raw_os_error(libc::ENFILE)));
     }
 
     #[test]

@@ -20,11 +20,13 @@ use std::time::Duration;
 use crate::time::{Instant, UnixMillis};
 
 pub mod bell;
+pub mod ending;
 pub mod epoll;
 pub mod files;
 pub mod glommio;
 pub mod map;
 pub mod os;
+pub mod output;
 pub mod process;
 pub mod sim;
 mod workspace;

@@ -1,10 +1,14 @@
 //! What the process as a whole asks of the machine: locks, signals, ports. Used at start and stop, never by a shard.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use crate::runtime::{files, output};
+use crate::time::UnixMillis;
 
 /// A directory that is ours until this is dropped.
 #[derive(Debug)]
@@ -70,11 +74,15 @@ fn flock(file: &File) -> Result<(), LockError> {
 
 /// Opens a lock file, and says whether it was made.
 fn open_lock(path: &Path) -> io::Result<(File, bool)> {
-    match OpenOptions::new().create_new(true).write(true).open(path) {
+    match OpenOptions::new().create_new(true).write(true).mode(files::FILE_MODE).open(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(path).map(|file| (file, false))
         }
-        made => made.map(|file| (file, true)),
+        made => {
+            let file = made?;
+            file.set_permissions(Permissions::from_mode(files::FILE_MODE))?;
+            Ok((file, true))
+        }
     }
 }
 
@@ -91,7 +99,7 @@ fn make_directory(directory: &Path) -> io::Result<()> {
         return Ok(());
     }
     make_directory(parent)?;
-    std::fs::create_dir(directory)?;
+    files::make_directory(directory)?;
     sync_directory(parent)
 }
 
@@ -158,7 +166,7 @@ pub fn write_birthplace(directory: &Path, node: u64, lane: u16) -> io::Result<()
 /// Writes a file of one line and syncs it. It gets its name last, so that it is whole or not there.
 fn write_line(directory: &Path, name: &str, line: &str) -> io::Result<()> {
     let unfinished = directory.join(format!("{name}.new"));
-    let mut file = File::create(&unfinished)?;
+    let mut file = files::make_file(&unfinished)?;
     writeln!(file, "{line}")?;
     file.sync_all()?;
     std::fs::rename(&unfinished, directory.join(name))?;
@@ -203,17 +211,36 @@ pub fn probe_port(address: SocketAddr) -> io::Result<SocketAddr> {
     std::net::TcpListener::bind(address)?.local_addr()
 }
 
-/// Holds back SIGTERM, SIGINT and SIGHUP from every thread started later, so that [`wait_for_signal`] gets them.
+/// Signals that are waited for.
+const HELD: [libc::c_int; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGUSR1];
+
+/// Holds back SIGTERM, SIGINT, SIGHUP and SIGUSR1 from every thread started later, so that [`wait_for_signal`] gets them. A file that
+/// grew to its limit is an error of the write, and no end of the process.
 pub fn hold_signals() {
     // SAFETY: the set is initialised by sigemptyset before it is read; the calls touch nothing else.
     unsafe {
         let mut set = std::mem::zeroed();
         libc::sigemptyset(&mut set);
-        for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+        for signal in HELD {
             libc::sigaddset(&mut set, signal);
         }
         libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
     }
+}
+
+/// The wall clock, for words of the process as a whole.
+#[expect(clippy::disallowed_methods, reason = "the runtime is where clocks come from")]
+pub fn wall() -> UnixMillis {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Ends the process now, with these words if anybody listens: nothing is waited for, flushed or dropped.
+pub fn end(code: u8, words: &str) -> ! {
+    output::last_words(words);
+    // SAFETY: it takes a number and does not return.
+    unsafe { libc::_exit(code.into()) }
 }
 
 /// What the operator asks for.
@@ -223,6 +250,8 @@ pub enum Signal {
     Stop,
     /// Nothing yet: SIGHUP is reserved for reading the configuration again.
     Reload,
+    /// The log was moved away: open it again.
+    Reopen,
 }
 
 /// Waits for a signal held back by [`hold_signals`], at most until `milliseconds` have passed.
@@ -231,7 +260,7 @@ pub fn wait_for_signal(milliseconds: u64) -> Option<Signal> {
     let signal = unsafe {
         let mut set = std::mem::zeroed();
         libc::sigemptyset(&mut set);
-        for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+        for signal in HELD {
             libc::sigaddset(&mut set, signal);
         }
         let patience = libc::timespec {
@@ -243,6 +272,7 @@ pub fn wait_for_signal(milliseconds: u64) -> Option<Signal> {
     match signal {
         libc::SIGTERM | libc::SIGINT => Some(Signal::Stop),
         libc::SIGHUP => Some(Signal::Reload),
+        libc::SIGUSR1 => Some(Signal::Reopen),
         _ => None,
     }
 }
@@ -260,8 +290,13 @@ pub struct Usage {
 
 /// Reads it from the kernel; zeroes where there is no /proc.
 pub fn usage() -> Usage {
+    // Kept open from the first call on: it is wanted most when there are no descriptors left.
+    static STATM: OnceLock<Option<File>> = OnceLock::new();
     let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let mut text = [0; 128];
+    let statm = STATM.get_or_init(|| File::open("/proc/self/statm").ok()).as_ref();
+    let read = statm.and_then(|file| file.read_at(&mut text, 0).ok()).unwrap_or(0);
+    let statm = String::from_utf8_lossy(&text[..read]);
     let mut pages = statm.split(' ').skip(1).map(|pages| pages.parse::<u64>().unwrap_or(0));
     let (resident, shared) = (pages.next().unwrap_or(0), pages.next().unwrap_or(0));
     let size = rustix::param::page_size() as u64;

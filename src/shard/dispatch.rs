@@ -288,6 +288,7 @@ pub async fn tick<R: Runtime>(shard: Rc<Shard<R>>) {
         let until = shard.runtime.now() + TICK;
         shard.timers.sleep_until(until).await;
         round = round.wrapping_add(1);
+        shard.instruments.beat.add(1);
         notice_the_clock(&shard);
         let now = shard.seconds();
         let effects = shard.destinations.borrow_mut().tick(now, TICK_GROUPS);

@@ -10,6 +10,7 @@ mod authenticate;
 pub mod connect;
 pub mod deliver;
 pub mod dispatch;
+mod grow;
 pub mod handoff;
 pub mod lend;
 pub mod persist;
@@ -172,6 +173,7 @@ impl<R: Runtime> Shard<R> {
     }
 
     /// A word to the operator.
+    #[track_caller]
     pub(self) fn say(&self, level: Level, words: std::fmt::Arguments<'_>) {
         self.instruments.diagnostics.say(self.runtime.wall(), level, words);
     }
@@ -244,7 +246,9 @@ impl<R: Runtime> Shard<R> {
         counters.spool_segments_free.set(free as u64);
         counters.spool_bytes_live.set(live);
         counters.longest_turn_microseconds.set(self.turns.longest(&self.runtime).as_micros() as u64);
-        counters.spool_open.set(u64::from(self.gate() == Gate::Open));
+        let gate = self.gate();
+        counters.spool_open.set(u64::from(gate == Gate::Open));
+        self.publish_room(gate);
         self.latencies.borrow_mut().publish(&self.instruments.latencies);
     }
 

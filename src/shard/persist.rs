@@ -23,7 +23,7 @@ use crate::shard::mesh::Letter;
 use crate::shard::promise::Fulfil;
 use crate::shard::timers::Sleep;
 use crate::shard::upload::Upload;
-use crate::shard::{Shard, handoff, secure, settle};
+use crate::shard::{Shard, grow, handoff, secure, settle};
 use crate::smtp::data::Summary;
 use crate::spool::batch::{Batch, Item, NewMessage, Outcome};
 use crate::spool::fold::Unsure;
@@ -71,15 +71,12 @@ const OUTCOMES_AT: usize = 256;
 const FREES_AT_ONCE: usize = 4;
 /// How long a lane waits before it tries again to free segments, when it could not.
 const FREE_PAUSE: Duration = Duration::from_secs(1);
-/// How long a lane that could not make a segment waits before it tries again.
-const SEGMENT_PAUSE: Duration = Duration::from_secs(5);
-
 /// A lane this shard writes.
 pub struct Keeper<R: Runtime> {
     pub(super) lane: RefCell<Lane>,
-    directory: PathBuf,
-    segment_size: u64,
-    segments: RefCell<Vec<Option<R::Segment>>>,
+    pub(super) directory: PathBuf,
+    pub(super) segment_size: u64,
+    pub(super) segments: RefCell<Vec<Option<R::Segment>>>,
     pub(super) queue: RefCell<VecDeque<(Item, Ticket)>>,
     /// Items that wait for a segment which is being made.
     held: RefCell<Vec<(Item, Ticket)>>,
@@ -216,7 +213,7 @@ impl<R: Runtime> Keeper<R> {
     }
 
     /// The segment that items waited for was made, or could not be: they are first in the queue again.
-    fn resume(&self) {
+    pub(super) fn resume(&self) {
         self.stalled.set(false);
         let mut queue = self.queue.borrow_mut();
         for item in self.held.borrow_mut().drain(..).rev() {
@@ -501,48 +498,8 @@ async fn housekeep<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>) {
     }
     let wanted = keeper.lane.borrow_mut().wants_segment();
     if let Some(slot) = wanted {
-        shard.runtime.spawn_vital("segment maker", make_segment(shard.clone(), keeper.clone(), slot));
+        shard.runtime.spawn_vital("segment maker", grow::make_segment(shard.clone(), keeper.clone(), slot));
     }
-}
-
-async fn make_segment<R: Runtime>(shard: Rc<Shard<R>>, keeper: Rc<Keeper<R>>, slot: u16) {
-    let path = segment_path(&keeper.directory, slot);
-    let made = shard.runtime.create_segment(&path, keeper.segment_size).await;
-    match made {
-        Ok(segment) => {
-            let lane = keeper.lane.borrow().number();
-            shard.mesh.publish_map(lane, slot, segment.map().clone());
-            let mut segments = keeper.segments.borrow_mut();
-            if segments.len() <= usize::from(slot) {
-                segments.resize(usize::from(slot) + 1, None);
-            }
-            segments[usize::from(slot)] = Some(segment);
-            drop(segments);
-            keeper.lane.borrow_mut().segment_created(slot, true);
-        }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            shard.say(
-                Level::Warning,
-                format_args!("{} exists and is not ours; it is left alone", path.display()),
-            );
-            keeper.lane.borrow_mut().segment_taken(slot);
-        }
-        Err(error) => {
-            shard.say(
-                Level::Error,
-                format_args!(
-                    "cannot make the spool segment {}: {error}; free some disk space",
-                    path.display()
-                ),
-            );
-            keeper.lane.borrow_mut().segment_failed();
-            keeper.resume();
-            let until = shard.runtime.now() + SEGMENT_PAUSE;
-            shard.timers.sleep_until(until).await;
-            keeper.lane.borrow_mut().segment_created(slot, false);
-        }
-    }
-    keeper.resume();
 }
 
 impl<R: Runtime> Shard<R> {

@@ -176,8 +176,22 @@ impl Lane {
 
     /// Whether there is a segment to go on in when the one that is opened first is full, or no more are to be had.
     pub fn is_stocked(&self) -> bool {
+        self.pool.len() > limits::SEGMENTS_RESERVED + 1 || self.is_at_bound()
+    }
+
+    /// Segments it may have, those that are kept aside included.
+    pub fn segments_max(&self) -> usize {
+        self.shape.segments_max
+    }
+
+    /// Whether it has all the segments it may have, and not because one cannot be made.
+    pub fn is_bounded(&self) -> bool {
+        !self.cramped && self.is_at_bound()
+    }
+
+    fn is_at_bound(&self) -> bool {
         let exist = self.slots.iter().filter(|slot| slot.state != State::Absent).count();
-        self.pool.len() > limits::SEGMENTS_RESERVED + 1 || exist >= self.shape.segments_max
+        exist >= self.shape.segments_max
     }
 
     /// Whether a segment is being made, and nothing says that it will not be. Mail that comes faster than that waits for it.
@@ -200,9 +214,7 @@ impl Lane {
     /// A file to be created, if the pool is low and the bound allows it. Marks it as under way.
     pub fn wants_segment(&mut self) -> Option<u16> {
         let creating = self.slots.iter().filter(|slot| slot.state == State::Creating).count();
-        let exist = self.slots.iter().filter(|slot| slot.state != State::Absent).count();
-        if creating > 0 || self.pool.len() > limits::SEGMENTS_RESERVED + 1 || exist >= self.shape.segments_max
-        {
+        if creating > 0 || self.pool.len() > limits::SEGMENTS_RESERVED + 1 || self.is_at_bound() {
             return None;
         }
         let slot = match self.slots.iter().position(|slot| slot.state == State::Absent) {

@@ -13,7 +13,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crate::runtime::{Bell, Priority, Runtime, SegmentMap, Uncomputed, Workspace};
+use crate::runtime::{
+    Bell, Priority, Runtime, SegmentMap, Uncomputed, Workspace, ending, files, output,
+};
 use crate::time::{Instant, UnixMillis};
 
 mod compute;
@@ -64,6 +66,27 @@ impl ShardThread {
     pub fn join(self) -> io::Result<()> {
         (self.0)()
     }
+}
+
+/// Waits for all of them, for so long at most together. None: it still runs, and is left to itself.
+pub fn join_within(threads: Vec<ShardThread>, at_most: Duration) -> Vec<Option<io::Result<()>>> {
+    let clock = Clock::start();
+    let wait = |thread: ShardThread| {
+        let (joined, ended) = std::sync::mpsc::channel();
+        let joiner = std::thread::Builder::new().name("relevo-join".into()).spawn(move || {
+            let _ = joined.send(thread.join());
+        });
+        joiner.map(|_| ended)
+    };
+    let waits: Vec<_> = threads.into_iter().map(wait).collect();
+    let end = clock.now() + at_most;
+    waits
+        .into_iter()
+        .map(|wait| match wait {
+            Ok(ended) => ended.recv_timeout(end.since(clock.now())).ok(),
+            Err(error) => Some(Err(error)),
+        })
+        .collect()
 }
 
 /// What runs the tasks of one shard.
@@ -217,12 +240,13 @@ impl<F: Future<Output = ()>> Future for Guarded<F> {
         this.tally.turns.over(begun);
         match polled {
             Ok(poll) => poll,
-            Err(_) => {
+            Err(panic) => {
                 this.tally.panics.set(this.tally.panics.get() + 1);
                 if let Some(name) = this.vital {
-                    eprintln!(
-                        "relevo: the {name} task panicked; ending the process, recovery is the way back"
-                    );
+                    output::last_words(&format!(
+                        "relevo: the {name} task panicked ({}); ending the process, recovery is the way back",
+                        ending::words_of(&*panic)
+                    ));
                     std::process::abort();
                 }
                 Poll::Ready(())
@@ -326,7 +350,7 @@ impl<E: Engine> Runtime for OsRuntime<E> {
     }
 
     fn create_directory(&self, directory: &Path) -> io::Result<()> {
-        std::fs::create_dir_all(directory)?;
+        files::make_directories(directory)?;
         // A process that was killed may not have come to it: the names in it and its own.
         std::fs::File::open(directory)?.sync_all()?;
         match directory.parent() {

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use crate::runtime::os::{Engine, Syncer};
-use crate::runtime::{Segment, SegmentMap, Synced};
+use crate::runtime::{Segment, SegmentMap, Synced, files};
 
 /// Bytes zeroed in one write.
 const ZERO_BLOCK: usize = 1024 * 1024;
@@ -111,7 +111,12 @@ fn rename_over_nothing(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 fn write_zeroes(path: &Path, size: u64) -> io::Result<()> {
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
+    // A disk that surely has not so much is not filled up for the try: others write there too, the log for one.
+    let free = path.parent().and_then(files::free_bytes);
+    if free.is_some_and(|(_, free)| free < size) {
+        return Err(rustix::io::Errno::NOSPC.into());
+    }
+    let file = files::make_file(path)?;
     rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, size)?;
     let zeroes = vec![0; ZERO_BLOCK];
     let mut at = 0;

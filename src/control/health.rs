@@ -1,0 +1,125 @@
+//! What load balancers and supervisors are told: whether the process lives, and whether it takes mail.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use axum::http::StatusCode;
+
+/// Rounds of control without which its own answer is worth nothing.
+const SILENT: u64 = 5;
+
+/// The state of the node. `/healthz`: the process lives; `/readyz`: it takes mail.
+#[derive(Debug, Default)]
+pub struct Health {
+    stage: AtomicU8,
+    told: Mutex<Told>,
+    /// The second in which control looked last, of its own clock.
+    looked: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    /// Shards that do not move, in words; empty: all do.
+    standstill: String,
+    /// Why mail is refused, in words; empty: it is not.
+    shut: String,
+}
+
+const OPEN: u8 = 1;
+const DRAINING: u8 = 2;
+
+impl Health {
+    /// All listeners are open.
+    pub fn open(&self) {
+        self.stage.store(OPEN, Ordering::SeqCst);
+    }
+
+    /// The node stops.
+    pub fn drain(&self) {
+        self.stage.store(DRAINING, Ordering::SeqCst);
+    }
+
+    /// Whether mail is taken, as far as the node's life goes.
+    pub(super) fn is_open(&self) -> bool {
+        self.stage.load(Ordering::SeqCst) == OPEN
+    }
+
+    /// What control saw in this second of its clock.
+    pub(super) fn look(&self, second: u64, standstill: String, shut: String) {
+        *self.told() = Told { standstill, shut };
+        self.looked.store(second, Ordering::SeqCst);
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stage(&self) -> Option<&'static str> {
+        match self.stage.load(Ordering::SeqCst) {
+            OPEN => None,
+            DRAINING => Some("draining"),
+            _ => Some("starting"),
+        }
+    }
+
+    /// `/healthz`, asked in this second of control's clock.
+    pub(super) fn lives(&self, second: u64) -> (StatusCode, String) {
+        let looked = self.looked.load(Ordering::SeqCst);
+        if let Some(stage) = self.stage() {
+            no(stage)
+        } else if second.saturating_sub(looked) > SILENT {
+            no(&format!("control has not looked after the shards for {} s", second - looked))
+        } else if !self.told().standstill.is_empty() {
+            no(&self.told().standstill)
+        } else {
+            yes()
+        }
+    }
+
+    /// `/readyz`, asked in this second of control's clock.
+    pub(super) fn takes_mail(&self, second: u64) -> (StatusCode, String) {
+        let lives = self.lives(second);
+        if lives.0 != StatusCode::OK {
+            return lives;
+        }
+        match &self.told().shut {
+            shut if shut.is_empty() => yes(),
+            shut => no(shut),
+        }
+    }
+}
+
+fn yes() -> (StatusCode, String) {
+    (StatusCode::OK, "ok\n".to_owned())
+}
+
+fn no(words: &str) -> (StatusCode, String) {
+    (StatusCode::SERVICE_UNAVAILABLE, format!("{words}\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_is_told_by_who_is_asked_for_it() {
+        let health = Health::default();
+        let lives = |second| health.lives(second).1;
+        let ready = |second| health.takes_mail(second).1;
+        assert_eq!((lives(0), ready(0)), ("starting\n".into(), "starting\n".into()));
+        health.open();
+        assert_eq!((lives(0), ready(0)), ("ok\n".into(), "ok\n".into()));
+        health.look(3, String::new(), "no room".into());
+        assert_eq!((lives(3), ready(3)), ("ok\n".into(), "no room\n".into()));
+        health.look(4, "shard 3 has not moved for 12 s".into(), String::new());
+        assert_eq!(health.takes_mail(4), (StatusCode::SERVICE_UNAVAILABLE, lives(4)));
+        health.look(5, String::new(), String::new());
+        assert_eq!(lives(5 + SILENT), "ok\n");
+        assert!(
+            lives(6 + SILENT).starts_with("control has not looked"),
+            "a control that stands still says so"
+        );
+        health.drain();
+        assert_eq!((lives(5), ready(5)), ("draining\n".into(), "draining\n".into()));
+    }
+}

@@ -1,0 +1,229 @@
+//! Control's HTTP: one request a connection, each with a deadline, and only so many connections: whoever sends half a request
+//! costs little, and not for long.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, Version, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::AbortHandle;
+
+use crate::control::health::Health;
+use crate::control::metrics;
+use crate::limits;
+use crate::observe::Instruments;
+use crate::runtime::files::Reserve;
+
+/// How long nothing is accepted after an accept failed for another reason than the peer's.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What is asked by which name.
+pub(super) struct Served {
+    pub instruments: Vec<Arc<Instruments>>,
+    pub runtime: &'static str,
+    pub health: Arc<Health>,
+    pub hosts: Hosts,
+    /// The second of control's clock.
+    pub second: Arc<dyn Fn() -> u64 + Send + Sync>,
+}
+
+/// Accepts for ever. A connection over the bound ends the oldest one: that had its time, and a question takes a millisecond.
+pub(super) async fn serve(listener: TcpListener, served: Served, reserve: Arc<Reserve>) {
+    let router = router(served);
+    let mut open: VecDeque<AbortHandle> = VecDeque::new();
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                open.retain(|connection| !connection.is_finished());
+                if open.len() >= limits::HTTP_CONNECTIONS_MAX
+                    && let Some(oldest) = open.pop_front()
+                {
+                    oldest.abort();
+                }
+                let served = tokio::time::timeout(limits::HTTP_REQUEST, answer(stream, router.clone()));
+                open.push_back(tokio::spawn(served).abort_handle());
+                // It has its first turn before the next one comes.
+                tokio::task::yield_now().await;
+            }
+            Err(error) if reserve.helps(&error) => {}
+            Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+    }
+}
+
+async fn answer(stream: TcpStream, router: Router) {
+    let mut http = hyper::server::conn::http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(limits::HTTP_HEADER)
+        .max_buf_size(limits::HTTP_HEADER_BYTES)
+        .keep_alive(false);
+    // What a peer does wrong is answered by hyper, or not at all.
+    let _ = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).await;
+}
+
+fn router(served: Served) -> Router {
+    let Served { instruments, runtime, health, hosts, second } = served;
+    let registry = Arc::new(metrics::registry(instruments, runtime));
+    let metrics = move || {
+        let registry = registry.clone();
+        async move {
+            let kind = [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
+            match metrics::render(&registry) {
+                Ok(text) => (StatusCode::OK, kind, text),
+                Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, kind, error.to_string()),
+            }
+        }
+    };
+    let (lives, now) = (health.clone(), second.clone());
+    let lives = move || {
+        let answer = lives.lives(now());
+        async move { answer }
+    };
+    let ready = move || {
+        let answer = health.takes_mail(second());
+        async move { answer }
+    };
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(lives))
+        .route("/readyz", get(ready))
+        .layer(DefaultBodyLimit::max(limits::HTTP_BODY_MAX))
+        .layer(middleware::from_fn_with_state(Arc::new(hosts), check_host))
+}
+
+/// By which names this node may be asked. A page of another site can make a browser ask us by that site's name (DNS rebinding), and
+/// would be given the answer; by an address, or by our own name, it cannot.
+#[derive(Clone, Debug)]
+pub(super) struct Hosts {
+    /// Names of this node.
+    pub own: Vec<String>,
+    /// Only this machine reaches us. Where others do, they may know us by names that we do not, and may read by them what all may
+    /// read; nothing else.
+    pub loopback: bool,
+}
+
+impl Hosts {
+    fn knows(&self, authority: &str) -> bool {
+        let host = match authority.strip_prefix('[') {
+            Some(rest) => match rest.split_once(']') {
+                Some((address, port)) if port.is_empty() || port.starts_with(':') => address,
+                _ => return false,
+            },
+            None => authority.split_once(':').map_or(authority, |(host, _)| host),
+        };
+        let host = host.strip_suffix('.').unwrap_or(host);
+        host.parse::<IpAddr>().is_ok()
+            || host.eq_ignore_ascii_case("localhost")
+            || self.own.iter().any(|own| own.eq_ignore_ascii_case(host))
+    }
+
+    /// The status of a refusal, if it is one.
+    fn refuse(&self, request: &Request) -> Option<(StatusCode, &'static str)> {
+        let fields: Vec<_> = fields(request.headers());
+        let named = request.uri().authority().map(|authority| authority.as_str());
+        match (fields.as_slice(), named) {
+            // RFC 9112 section 3.2: one Host field, no more, and none only in HTTP/1.0.
+            ([], _) if request.version() >= Version::HTTP_11 => {
+                return Some((StatusCode::BAD_REQUEST, "a request needs a Host field\n"));
+            }
+            ([_, _, ..], _) => return Some((StatusCode::BAD_REQUEST, "a request has one Host field\n")),
+            _ => {}
+        }
+        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+        if reads && !self.loopback {
+            return None;
+        }
+        let known = fields
+            .iter()
+            .copied()
+            .chain(named.map(Some))
+            .all(|host| host.is_some_and(|host| self.knows(host)));
+        let words = "this node does not go by that name: ask by its address, or by node.hostname\n";
+        (!known).then_some((StatusCode::MISDIRECTED_REQUEST, words))
+    }
+}
+
+fn fields(headers: &HeaderMap) -> Vec<Option<&str>> {
+    headers.get_all(header::HOST).iter().map(|value| value.to_str().ok()).collect()
+}
+
+async fn check_host(State(hosts): State<Arc<Hosts>>, request: Request, next: Next) -> Response {
+    match hosts.refuse(&request) {
+        Some(refusal) => refusal.into_response(),
+        None => next.run(request).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Body;
+
+    fn asked(loopback: bool, method: &str, version: Version, hosts: &[&str]) -> u16 {
+        let mut request = Request::builder().method(method).version(version).uri("/metrics");
+        for host in hosts {
+            request = request.header(header::HOST, *host);
+        }
+        let hosts = Hosts { own: vec!["mx1.example.net".into()], loopback };
+        hosts.refuse(&request.body(Body::empty()).unwrap()).map_or(200, |(status, _)| status.as_u16())
+    }
+
+    #[test]
+    fn others_names_are_refused() {
+        let get = |host: &str| asked(true, "GET", Version::HTTP_11, &[host]);
+        for host in [
+            "127.0.0.1:8025",
+            "127.0.0.1",
+            "[::1]:8025",
+            "[::1]",
+            "localhost:1",
+            "LOCALHOST.",
+            "MX1.example.net:8025",
+            "192.0.2.7",
+        ] {
+            assert_eq!(get(host), 200, "{host}");
+        }
+        for host in [
+            "evil.example",
+            "evil.example:8025",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "",
+            ":8025",
+            "[::1",
+            "[::1]x",
+            "xmx1.example.net",
+            "127.0.0.1@evil.example",
+            "[evil.example]",
+        ] {
+            assert_eq!(get(host), 421, "{host}");
+        }
+    }
+
+    #[test]
+    fn there_is_one_host_field() {
+        assert_eq!(asked(true, "GET", Version::HTTP_11, &[]), 400);
+        assert_eq!(asked(true, "GET", Version::HTTP_11, &["localhost", "localhost"]), 400);
+        assert_eq!(
+            asked(true, "GET", Version::HTTP_10, &[]),
+            200,
+            "a balancer's probe; no browser speaks so"
+        );
+    }
+
+    #[test]
+    fn who_is_reached_from_elsewhere_is_read_by_any_name_and_written_by_none() {
+        assert_eq!(asked(false, "GET", Version::HTTP_11, &["relay.mail.svc"]), 200);
+        assert_eq!(asked(false, "POST", Version::HTTP_11, &["relay.mail.svc"]), 421);
+        assert_eq!(asked(false, "DELETE", Version::HTTP_11, &["mx1.example.net"]), 200);
+    }
+}

@@ -1,0 +1,111 @@
+//! The threads together: questions, logs, and the end.
+
+use super::*;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use crate::observe::accounting::{Event, Journal, Kind};
+use crate::spool::MessageId;
+use crate::time::UnixMillis;
+
+#[expect(clippy::disallowed_methods, reason = "a test client")]
+fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream
+}
+
+fn fetch(address: SocketAddr, path: &str) -> String {
+    let mut stream = connect(address);
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
+}
+
+fn setup(instruments: Vec<Arc<Instruments>>, log: Option<PathBuf>, health: Arc<Health>) -> Setup {
+    Setup {
+        instruments,
+        http: Some("127.0.0.1:0".parse().unwrap()),
+        log,
+        health,
+        runtime: "epoll",
+        hostname: "mx1.example.net".into(),
+        data_dir: "/nowhere".into(),
+    }
+}
+
+fn record(instruments: &Instruments) {
+    let mut journal = Journal::new(instruments.chunks.clone());
+    let id = MessageId { lane: 0, sequence: 0, offset: 0 };
+    journal.record(&Event::new(Kind::Received, UnixMillis(0), id, b"a@x", &[b"b@y"]));
+    journal.flush();
+}
+
+#[test]
+fn metrics_health_and_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log.jsonl");
+    let instruments = vec![Arc::new(Instruments::default()), Arc::new(Instruments::default())];
+    instruments[1].counters.recipients_delivered.add(7);
+    record(&instruments[0]);
+    let health = Arc::new(Health::default());
+    let control = start(setup(instruments.clone(), Some(path.clone()), health.clone())).unwrap();
+    let address = control.http.unwrap();
+    let metrics = fetch(address, "/metrics");
+    assert!(metrics.contains("relevo_recipients_delivered_total{shard=\"1\"} 7\n"), "{metrics}");
+    assert!(metrics.contains("relevo_runtime_info{name=\"epoll\"} 1\n"), "{metrics}");
+    assert!(metrics.contains("relevo_process_resident_bytes"), "{metrics}");
+    assert!(fetch(address, "/healthz").starts_with("HTTP/1.1 503"), "nothing listens yet");
+    health.open();
+    assert!(fetch(address, "/healthz").ends_with("ok\n") && fetch(address, "/readyz").ends_with("ok\n"));
+    health.drain();
+    assert!(fetch(address, "/healthz").starts_with("HTTP/1.1 503"));
+    let again = Setup { http: Some(address), ..setup(Vec::new(), None, health) };
+    assert!(start(again).err().unwrap().contains("control.http"));
+    // Moved away, and opened again at once.
+    let moved = directory.path().join("moved");
+    std::fs::rename(&path, &moved).unwrap();
+    control.reopen_logs();
+    let mut looks = 0;
+    while !path.exists() {
+        looks += 1;
+        assert!(looks < 100, "it was not opened again");
+        process::pause(Duration::from_millis(10));
+    }
+    record(&instruments[1]);
+    control.stop();
+    for path in [path, moved] {
+        assert_eq!(std::fs::read_to_string(path).unwrap().matches("\"event\":\"received\"").count(), 1);
+    }
+}
+
+#[test]
+fn half_requests_are_bounded_and_hold_up_nobody() {
+    let health = Arc::new(Health::default());
+    health.open();
+    let control = start(setup(vec![Arc::default()], Some("/dev/null".into()), health)).unwrap();
+    let address = control.http.unwrap();
+    let mut halves = Vec::new();
+    for _ in 0..limits::HTTP_CONNECTIONS_MAX * 4 {
+        let mut half = connect(address);
+        half.write_all(b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n").unwrap();
+        halves.push(half);
+    }
+    assert!(fetch(address, "/readyz").ends_with("ok\n"));
+    // The oldest were ended for the youngest.
+    for half in &mut halves[..limits::HTTP_CONNECTIONS_MAX * 2] {
+        let ended = half.read(&mut [0]);
+        assert!(
+            matches!(ended, Ok(0))
+                || ended.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset)
+        );
+    }
+    // The youngest are ended by their deadline.
+    let mut youngest = halves.pop().unwrap();
+    youngest.set_read_timeout(Some(limits::HTTP_HEADER + Duration::from_secs(5))).unwrap();
+    let mut rest = Vec::new();
+    let ended = youngest.read_to_end(&mut rest);
+    assert!(ended.is_ok() || ended.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset));
+    control.stop();
+}

@@ -1,0 +1,177 @@
+//! What control looks at once a second: whether every shard moves, and whether every shard takes mail.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::config::value::show_size;
+use crate::control::say;
+use crate::limits;
+use crate::observe::Instruments;
+use crate::observe::diagnostics::Level;
+use crate::observe::room::Shut;
+use crate::shard::start::lane_directory;
+
+/// Which shards move. Time is counted in control's own rounds of a second: while the whole machine or process stood still nobody
+/// looked, and nothing is held against anyone.
+#[derive(Debug)]
+pub(super) struct Pulse(Vec<Still>);
+
+#[derive(Clone, Debug, Default)]
+struct Still {
+    beat: u64,
+    rounds: u64,
+}
+
+impl Pulse {
+    pub(super) fn new(shards: usize) -> Pulse {
+        Pulse(vec![Still::default(); shards])
+    }
+
+    /// One look. The words are empty if all shards move.
+    pub(super) fn look(&mut self, instruments: &[Arc<Instruments>]) -> String {
+        let mut words = Vec::new();
+        for (index, (still, shard)) in self.0.iter_mut().zip(instruments).enumerate() {
+            let (beat, before) = (shard.beat.get(), still.rounds);
+            still.rounds = if beat == still.beat { before + 1 } else { 0 };
+            still.beat = beat;
+            let most = limits::STANDSTILL.as_secs();
+            if still.rounds >= most {
+                words.push(format!("shard {index} has not moved for {} s", still.rounds));
+            }
+            if still.rounds == most || (still.rounds > most && still.rounds.is_multiple_of(60)) {
+                say(
+                    Level::Error,
+                    format_args!(
+                        "shard {index} has not moved for {} s: its disk hangs, its core is taken, or it is our fault",
+                        still.rounds
+                    ),
+                );
+            } else if still.rounds == 0 && before >= most {
+                say(Level::Info, format_args!("shard {index} moves again, after {before} s"));
+            }
+        }
+        words.join("; ")
+    }
+}
+
+/// Since when mail is refused.
+#[derive(Debug, Default)]
+pub(super) struct Refusals {
+    rounds: u64,
+}
+
+impl Refusals {
+    /// One look; `free` tells how many bytes are free in a directory. The words are empty if all shards take mail.
+    pub(super) fn look(
+        &mut self,
+        instruments: &[Arc<Instruments>],
+        data_dir: &Path,
+        free: impl Fn(&Path) -> Option<u64>,
+    ) -> String {
+        let words: Vec<String> = instruments.iter().filter_map(|shard| why(shard, data_dir, &free)).collect();
+        if words.is_empty() {
+            if self.rounds > 0 {
+                say(Level::Info, format_args!("mail is taken again, after about {} s", self.rounds));
+            }
+            self.rounds = 0;
+            return String::new();
+        }
+        let words = format!("mail is refused with 452: {}", words.join("; "));
+        if self.rounds.is_multiple_of(limits::ROOM_SAID.as_secs()) {
+            say(Level::Error, format_args!("{words}"));
+        }
+        self.rounds += 1;
+        words
+    }
+}
+
+/// Why this shard takes no mail: how much it wants, and where.
+fn why(shard: &Instruments, data_dir: &Path, free: &impl Fn(&Path) -> Option<u64>) -> Option<String> {
+    let room = &shard.room;
+    let lane = u16::try_from(room.lane.get()).unwrap_or(u16::MAX);
+    let (directory, segment) = (lane_directory(data_dir, lane), room.wanted.get());
+    match room.shut() {
+        Shut::No => None,
+        Shut::NoSegment => {
+            let wanted = show_size(segment);
+            let problem = room.problem();
+            let problem = if problem.is_empty() { "it is not made yet".to_owned() } else { problem };
+            let (there, missing) = match free(&directory) {
+                Some(free) if free < segment => (
+                    format!(", where {} are free", exact(free)),
+                    format!("; free {} more there", exact(segment - free)),
+                ),
+                Some(free) => (format!(", where {} are free", exact(free)), String::new()),
+                None => (String::new(), String::new()),
+            };
+            Some(format!(
+                "lane {lane} needs a new segment of {wanted} in {}{there} ({problem}){missing}",
+                directory.display()
+            ))
+        }
+        Shut::SizeMax => {
+            let count = room.segments_max.get();
+            Some(format!(
+                "lane {lane} has in {} all the {count} segments of {} that spool.size_max allows it, full of mail that is still \
+                 queued; raise spool.size_max, or let the queue go out",
+                directory.display(),
+                show_size(segment)
+            ))
+        }
+        Shut::QueueFull => Some(format!(
+            "lane {lane} has {} recipients queued, as many as may be; let the queue go out",
+            shard.counters.queued_recipients.get()
+        )),
+    }
+}
+
+/// Bytes, for eyes: to a tenth of a MiB.
+pub(crate) fn exact(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shards(count: usize) -> Vec<Arc<Instruments>> {
+        (0..count).map(|_| Arc::default()).collect()
+    }
+
+    #[test]
+    fn a_shard_that_stands_still_is_found_and_found_again() {
+        let (shards, mut pulse) = (shards(2), Pulse::new(2));
+        let mut words = String::new();
+        for _ in 0..limits::STANDSTILL.as_secs() + 2 {
+            shards[0].beat.add(4);
+            words = pulse.look(&shards);
+        }
+        assert_eq!(words, "shard 1 has not moved for 12 s");
+        shards[1].beat.add(1);
+        assert_eq!(pulse.look(&shards), "");
+    }
+
+    #[test]
+    fn what_is_wanted_and_where_is_said() {
+        let (shards, mut refusals) = (shards(2), Refusals::default());
+        let free = |_: &Path| Some(12 << 20);
+        assert_eq!(refusals.look(&shards, Path::new("/d"), free), "");
+        let room = &shards[1].room;
+        room.lane.set(1);
+        room.wanted.set(64 << 20);
+        room.segments_max.set(4);
+        room.set(Shut::NoSegment);
+        room.set_problem("No space left on device");
+        let words = refusals.look(&shards, Path::new("/d"), free);
+        assert_eq!(
+            words,
+            "mail is refused with 452: lane 1 needs a new segment of 64MiB in /d/lane-001, where 12.0 MiB are free (No space left \
+             on device); free 52.0 MiB more there"
+        );
+        room.set(Shut::SizeMax);
+        let words = refusals.look(&shards, Path::new("/d"), free);
+        assert!(words.contains("all the 4 segments of 64MiB that spool.size_max allows"), "{words}");
+        room.set(Shut::No);
+        assert_eq!((refusals.look(&shards, Path::new("/d"), free), refusals.rounds), (String::new(), 0));
+    }
+}

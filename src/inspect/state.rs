@@ -1,0 +1,174 @@
+//! What the file system says of a data directory: who may read it, and how much room there is. Told by `check` and by a start.
+
+use std::path::{Path, PathBuf};
+
+use crate::config::{Config, value::show_size};
+use crate::control::exact;
+use crate::limits;
+use crate::runtime::files::{self, Mended};
+use crate::shard::start::lane_directory;
+
+/// Who may read what is in a data directory besides its owner.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Modes {
+    /// Files and directories that others could read; they cannot any more, if that was to be mended.
+    pub open: usize,
+    /// One of them that belongs to another user, who alone can mend it.
+    pub not_ours: Option<PathBuf>,
+    /// Something that is no part of a spool: the directory is somebody else's too, and is left as open as it is.
+    pub shared: Option<String>,
+}
+
+/// Files of ours in a data directory besides the lanes. What is made there later belongs here too.
+const OURS: [&str; 3] = ["node", "node.new", "lock"];
+
+/// Looks at a data directory and all of ours in it, and mends it if `mend`. What cannot be looked at is left out: whoever needs it says
+/// so.
+pub fn modes(data_dir: &Path, mend: bool) -> Modes {
+    let mut found = Modes::default();
+    let Ok(names) = files::list(data_dir) else { return found };
+    let is_lane = |name: &str| name.starts_with("lane-");
+    let ours = |name: &String| is_lane(name) || OURS.contains(&name.as_str());
+    let foreign = |name: &&String| !ours(name) && !name.starts_with('.') && *name != "lost+found";
+    found.shared = names.iter().find(foreign).cloned();
+    if found.shared.is_none() {
+        // Before what is in it: from here on nobody else can put anything there.
+        found.look(data_dir, mend);
+    }
+    for name in names.iter().filter(|name| ours(name)) {
+        let path = data_dir.join(name);
+        found.look(&path, mend);
+        if !is_lane(name) || !std::fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_dir()) {
+            continue;
+        }
+        for name in files::list(&path).unwrap_or_default() {
+            if name.ends_with(".seg") || name.ends_with(".new") || name == "birthplace" {
+                found.look(&path.join(name), mend);
+            }
+        }
+    }
+    found
+}
+
+impl Modes {
+    fn look(&mut self, path: &Path, mend: bool) {
+        match files::mend(path, mend) {
+            Ok(Mended::Sound) | Err(_) => {}
+            Ok(Mended::Others) => self.open += 1,
+            Ok(Mended::NotOurs) => self.not_ours = Some(path.to_owned()),
+        }
+    }
+
+    /// In words, one line each.
+    pub fn words(&self, data_dir: &Path, mended: bool) -> Vec<String> {
+        let mut words = Vec::new();
+        let at = data_dir.display();
+        if self.open > 0 && mended {
+            words.push(format!(
+                "{at}: {} files and directories could be read by others; they are for their owner alone now (0600 and 0700)",
+                self.open
+            ));
+        } else if self.open > 0 {
+            words.push(format!(
+                "{at}: {} files and directories can be read by others; a start makes them their owner's alone (0600 and 0700)",
+                self.open
+            ));
+        }
+        if let Some(path) = &self.not_ours {
+            let path = path.display();
+            words.push(format!(
+                "{path} can be read by others and belongs to another user: as that user, `chmod -R go= {at}`"
+            ));
+        }
+        if let Some(name) = &self.shared {
+            words.push(format!(
+                "{at} holds other things than a spool ({name}), and its mode is left as it is: give node.data_dir a directory of its own"
+            ));
+        }
+        words
+    }
+}
+
+/// Segments a lane makes before it takes mail: its reserve, the one it writes, and the next.
+const AT_START: u64 = limits::SEGMENTS_RESERVED as u64 + 2;
+
+/// Says how much room a start wants where there is less. Every shard's lane wants a few segments before it takes mail.
+pub fn room(config: &Config, shards: usize) -> Option<String> {
+    let (data_dir, size) = (&config.node.data_dir, config.spool.segment_size);
+    let missing = |shard: usize| {
+        let lane = lane_directory(data_dir, u16::try_from(shard).unwrap_or(u16::MAX));
+        let there =
+            files::list(&lane).unwrap_or_default().iter().filter(|name| name.ends_with(".seg")).count();
+        AT_START.saturating_sub(there as u64)
+    };
+    let wanted = (0..shards).map(missing).sum::<u64>() * size;
+    let place = data_dir.ancestors().find(|place| place.is_dir())?;
+    let (free, _) = files::free_bytes(place)?;
+    (free < wanted).then(|| {
+        format!(
+            "{}: {shards} lanes want {} for their first segments before all of them take mail, and {} are free; free {} more, or \
+             set spool.segment_size or node.shards lower",
+            data_dir.display(),
+            show_size(wanted),
+            exact(free),
+            exact(wanted - free)
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn all_of_ours_is_mended_and_nothing_else() {
+        let scratch = tempfile::tempdir().unwrap();
+        let at = |name: &str| scratch.path().join("spool").join(name);
+        fs::create_dir_all(at("lane-000")).unwrap();
+        let theirs = scratch.path().join("theirs");
+        fs::write(&theirs, b"").unwrap();
+        let ours = ["node", "lock", "lane-000/00000.seg", "lane-000/birthplace", "lane-000/00001.new"];
+        for name in ours {
+            fs::write(at(name), b"").unwrap();
+            fs::set_permissions(at(name), Permissions::from_mode(0o644)).unwrap();
+        }
+        symlink(&theirs, at("lane-000/00002.seg")).unwrap();
+        for path in [at(""), at("lane-000"), theirs.clone()] {
+            fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
+        }
+        let looked = modes(&at(""), false);
+        assert_eq!((looked.open, mode(&at("node"))), (7, 0o644));
+        assert_eq!(modes(&at(""), true), looked);
+        assert_eq!(modes(&at(""), true), Modes::default());
+        assert!(ours.iter().all(|name| mode(&at(name)) == 0o600));
+        assert_eq!((mode(&at("")), mode(&at("lane-000")), mode(&theirs)), (0o700, 0o700, 0o755));
+    }
+
+    #[test]
+    fn a_directory_of_others_keeps_its_mode() {
+        let scratch = tempfile::tempdir().unwrap();
+        fs::write(scratch.path().join("node"), b"").unwrap();
+        fs::write(scratch.path().join("passwd"), b"").unwrap();
+        fs::set_permissions(scratch.path(), Permissions::from_mode(0o755)).unwrap();
+        let found = modes(scratch.path(), true);
+        assert_eq!((found.shared.as_deref(), mode(scratch.path())), (Some("passwd"), 0o755));
+        assert_eq!(mode(&scratch.path().join("node")), 0o600);
+        assert!(found.words(scratch.path(), true)[1].contains("a directory of its own"));
+    }
+
+    #[test]
+    fn a_start_that_wants_more_than_there_is_says_so() {
+        let text = "[node]\nhostname = \"mx1.example.net\"\ndata_dir = \"/dev/shm/none/of/it\"\n[[listener]]\naddress = \"127.0.0.1:0\"\n\
+                    [spool]\nsegment_size = \"1GiB\"\n";
+        let config = Config::parse(text, Path::new("relevo.toml")).unwrap();
+        let words = room(&config, 256).expect("nobody has a TiB of memory here");
+        assert!(words.contains("256 lanes want 1024GiB") && words.contains("free "), "{words}");
+        assert_eq!(room(&config, 0), None);
+    }
+}

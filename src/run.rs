@@ -1,0 +1,101 @@
+//! `relevo run`: from the configuration to the end of the process, with the signals in between.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+use relevo::config::Config;
+use relevo::control::{say, tell_panics};
+use relevo::limits;
+use relevo::node::Node;
+use relevo::observe::diagnostics::{self, Level};
+use relevo::runtime::output::last_words;
+use relevo::runtime::process::{self, Signal};
+
+/// What an end in the middle of a start, or a stop that is asked for twice, does: all that counts is on the disk.
+const STARTING: u8 = 0;
+const RUNNING: u8 = 1;
+const STOPPING: u8 = 2;
+
+/// Runs the relay until it is told to stop.
+pub fn run(config: Config) -> Result<(), String> {
+    process::hold_signals();
+    tell_panics();
+    let stage = Arc::new(AtomicU8::new(STARTING));
+    let signals = listen(stage.clone())?;
+    let node = Node::start(config).inspect_err(|_| say_what_is_left())?;
+    say(Level::Info, format_args!("{} shards on {}", node.instruments.len(), node.runtime));
+    for listener in &node.settings.listeners {
+        say(Level::Info, format_args!("listening on {}", listener.address));
+    }
+    if node.recovered > 0 {
+        say(Level::Info, format_args!("{} messages found in the spool", node.recovered));
+    }
+    stage.store(RUNNING, Ordering::SeqCst);
+    loop {
+        match signals.recv() {
+            Ok(Signal::Stop) => break,
+            Ok(Signal::Reload) => {
+                say(Level::Info, format_args!("SIGHUP: restart to read the configuration again"));
+            }
+            Ok(Signal::Reopen) => {
+                node.reopen_logs();
+                say(Level::Info, format_args!("SIGUSR1: the log is opened again"));
+            }
+            Err(_) => return Err("the thread that waits for signals ended".to_owned()),
+        }
+    }
+    say(Level::Info, format_args!("draining"));
+    if node.stop() { Ok(()) } else { Err("a shard did not end, or ended with an error".to_owned()) }
+}
+
+/// Waits for signals on a thread of its own, so that one is heard whatever hangs: in a start, or in a stop. That also has its bound here.
+fn listen(stage: Arc<AtomicU8>) -> Result<Receiver<Signal>, String> {
+    let (tell, told) = channel();
+    thread::Builder::new()
+        .name("relevo-signals".into())
+        .spawn(move || hear(&stage, &tell))
+        .map_err(|error| format!("cannot start a thread: {error}"))?;
+    Ok(told)
+}
+
+fn hear(stage: &AtomicU8, tell: &Sender<Signal>) {
+    const LOOK: Duration = Duration::from_millis(500);
+    let mut stopping = Duration::ZERO;
+    loop {
+        let looks = if stage.load(Ordering::SeqCst) == STOPPING { LOOK } else { Duration::from_secs(60) };
+        let signal = process::wait_for_signal(looks.as_millis() as u64);
+        match (signal, stage.load(Ordering::SeqCst)) {
+            (Some(Signal::Stop), STARTING) => {
+                process::end(0, "relevo: stopped before the start was over");
+            }
+            (Some(Signal::Stop), STOPPING) => {
+                process::end(1, "relevo: told to stop once more: ending at once, a start recovers");
+            }
+            (Some(signal), _) => {
+                if signal == Signal::Stop {
+                    stage.store(STOPPING, Ordering::SeqCst);
+                }
+                let _ = tell.send(signal);
+            }
+            (None, STOPPING) => stopping += LOOK,
+            (None, _) => {}
+        }
+        if stopping >= limits::STOP_MAX {
+            let seconds = limits::STOP_MAX.as_secs();
+            process::end(
+                1,
+                &format!("relevo: the stop took more than {seconds} s: ending at once, a start recovers"),
+            );
+        }
+    }
+}
+
+/// What was said before there was anybody to write it.
+fn say_what_is_left() {
+    while let Some(said) = diagnostics::process().take() {
+        last_words(&said.to_string());
+    }
+}

@@ -1,0 +1,89 @@
+//! A lane gets another segment, or says why it cannot.
+
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::observe::diagnostics::Level;
+use crate::observe::room::Shut;
+use crate::runtime::{Runtime, Segment};
+use crate::shard::Shard;
+use crate::shard::persist::{Keeper, segment_path};
+use crate::smtp::server::Gate;
+
+/// How long a lane that could not make a segment waits before it tries again: clients that got 452 come back, and find the room that
+/// was made meanwhile.
+const SEGMENT_PAUSE: Duration = Duration::from_secs(1);
+
+pub(super) async fn make_segment<R: Runtime>(shard: Rc<Shard<R>>, keeper: Rc<Keeper<R>>, slot: u16) {
+    let path = segment_path(&keeper.directory, slot);
+    let made = shard.runtime.create_segment(&path, keeper.segment_size).await;
+    match made {
+        Ok(segment) => {
+            let lane = keeper.lane.borrow().number();
+            shard.mesh.publish_map(lane, slot, segment.map().clone());
+            let mut segments = keeper.segments.borrow_mut();
+            if segments.len() <= usize::from(slot) {
+                segments.resize(usize::from(slot) + 1, None);
+            }
+            segments[usize::from(slot)] = Some(segment);
+            drop(segments);
+            shard.instruments.room.set_problem("");
+            keeper.lane.borrow_mut().segment_created(slot, true);
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            shard.say(
+                Level::Warning,
+                format_args!("{} exists and is not ours; it is left alone", path.display()),
+            );
+            keeper.lane.borrow_mut().segment_taken(slot);
+        }
+        Err(error) => {
+            // It is tried every second; control goes on to say what is missing while it keeps mail out.
+            if shard.instruments.room.set_problem(&error.to_string()) {
+                shard.say(
+                    Level::Error,
+                    format_args!(
+                        "cannot make the spool segment {} of {} bytes: {error}; {}",
+                        path.display(),
+                        keeper.segment_size,
+                        remedy(&error)
+                    ),
+                );
+            }
+            keeper.lane.borrow_mut().segment_failed();
+            keeper.resume();
+            let until = shard.runtime.now() + SEGMENT_PAUSE;
+            shard.timers.sleep_until(until).await;
+            keeper.lane.borrow_mut().segment_created(slot, false);
+        }
+    }
+    keeper.resume();
+}
+
+/// What to do about a segment that could not be made.
+fn remedy(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::EMFILE | libc::ENFILE) => "raise RLIMIT_NOFILE (LimitNOFILE in the systemd unit)",
+        Some(libc::EDQUOT) => "raise the quota, or free some disk space",
+        Some(libc::ENOSPC) => "free some disk space",
+        _ => "mend what keeps the relay from writing there",
+    }
+}
+
+impl<R: Runtime> Shard<R> {
+    /// Whether mail is taken, and what that would need, for control to say.
+    pub(super) fn publish_room(&self, gate: Gate) {
+        let (keeper, room) = (self.own(), &self.instruments.room);
+        let lane = keeper.lane.borrow();
+        room.lane.set(lane.number().into());
+        room.wanted.set(self.settings.spool.segment_size);
+        room.segments_max.set(lane.segments_max() as u64);
+        room.set(match gate {
+            Gate::NoSpace if lane.is_bounded() => Shut::SizeMax,
+            Gate::NoSpace => Shut::NoSegment,
+            Gate::QueueFull => Shut::QueueFull,
+            Gate::Open | Gate::Closing => Shut::No,
+        });
+    }
+}
