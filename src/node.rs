@@ -61,10 +61,7 @@ impl Node {
         let shards = config.shard_count(cores.len());
         let engine = judge(&config, shards, &cores)?;
         let data_dir = config.node.data_dir.clone();
-        let lock = lock(&data_dir)?;
-        for words in state::modes(&data_dir, true).words(&data_dir, true) {
-            say(Level::Warning, format_args!("{words}"));
-        }
+        let lock = take(&data_dir)?;
         let (id, birthplaces) = origins(&data_dir)?;
         let certificates = probe_listeners(&mut config)?;
         let accounts = config.accounts.as_deref().map(read_accounts).transpose()?.map(Arc::new);
@@ -76,15 +73,7 @@ impl Node {
         let particulars = settings.particulars(shards);
         let mesh = Arc::new(Mesh::new(bells.clone(), deal(&particulars, &data_dir)));
         let health = Arc::new(Health::default());
-        let control = control::start(control::Setup {
-            instruments: instruments.clone(),
-            http: settings.control.http,
-            log: settings.log.clone(),
-            health: health.clone(),
-            runtime: engine.name(),
-            hostname: settings.node.hostname.clone(),
-            data_dir,
-        })?;
+        let control = control::start(control_setup(&settings, &instruments, &health, engine))?;
         let watchdog = engine.watch(&bells)?;
         let compute = accounts.is_some().then(|| Compute::start(cores.len())).transpose();
         let compute = compute.map_err(|error| format!("cannot start a thread: {error}"))?.map(Arc::new);
@@ -226,6 +215,23 @@ impl Node {
     }
 }
 
+fn control_setup(
+    settings: &Config,
+    instruments: &[Arc<Instruments>],
+    health: &Arc<Health>,
+    engine: Engine,
+) -> control::Setup {
+    control::Setup {
+        instruments: instruments.to_vec(),
+        http: settings.control.http,
+        log: settings.log.clone(),
+        health: health.clone(),
+        runtime: engine.name(),
+        hostname: settings.node.hostname.clone(),
+        data_dir: settings.node.data_dir.clone(),
+    }
+}
+
 /// Whether the configuration fits the machine, and what the machine lets shards run on.
 fn judge(config: &Config, shards: usize, cores: &[usize]) -> Result<Engine, String> {
     if let Some(error) = config.judge_shards(shards, Some(cores)).first() {
@@ -315,6 +321,15 @@ fn probe_listeners(config: &mut Config) -> Result<Vec<Option<Arc<rustls::ServerC
         })?;
     }
     config.listeners.iter().map(|listener| listener.tls.as_ref().map(tls::server).transpose()).collect()
+}
+
+/// Locks the data directory, and closes it to others.
+fn take(data_dir: &Path) -> Result<DirectoryLock, String> {
+    let lock = lock(data_dir)?;
+    for words in state::modes(data_dir, true).words(data_dir, true) {
+        say(Level::Warning, format_args!("{words}"));
+    }
+    Ok(lock)
 }
 
 /// Locks the data directory. A process that was just killed may take a moment to let go of it.

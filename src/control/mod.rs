@@ -25,9 +25,9 @@ use crate::runtime::files::{self, Reserve};
 use crate::runtime::process;
 
 pub use health::Health;
-pub use words::tell_panics;
 use thread::Worker;
 pub(crate) use watch::exact;
+pub use words::tell_panics;
 
 /// How often writers look for what is to be written.
 const ROUND: Duration = Duration::from_millis(100);
