@@ -13,9 +13,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crate::runtime::{
-    Bell, Priority, Runtime, SegmentMap, Uncomputed, Workspace, ending, files, output,
-};
+use crate::runtime::{Bell, Priority, Runtime, SegmentMap, Uncomputed, Workspace, ending, files, output};
 use crate::time::{Instant, UnixMillis};
 
 mod compute;
