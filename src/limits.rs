@@ -14,16 +14,31 @@ pub const AUTH_LINE_MAX: usize = 12_288;
 pub const TEXT_LINE_MAX: usize = 65_536;
 /// Recipients of one transaction (RFC 5321 4.5.3.1.8 asks for at least 100); one more is answered 452.
 pub const RECIPIENTS_MAX: usize = 1_000;
-/// Longest local part (RFC 5321 4.5.3.1.1).
-pub const LOCAL_PART_MAX: usize = 64;
-/// Longest domain (RFC 5321 4.5.3.1.2).
-pub const DOMAIN_MAX: usize = 255;
+/// Longest local part. RFC 5321 4.5.3.1.1 says 64; return paths that carry another address (VERP, SRS) and reply tokens are
+/// longer, and every large server takes them.
+pub const LOCAL_PART_MAX: usize = 255;
+/// Longest domain as text: the 255 octets of RFC 1035 2.3.4 count a length for each label and the root.
+pub const DOMAIN_MAX: usize = 253;
+/// Longest path, angle brackets included. RFC 5321 4.5.3.1.3 says 256, too few for such local parts; this is what fits with
+/// `MAIL FROM:` in the 512 octets of a command line that every next hop takes (4.5.3.1.4), parameters apart.
+pub const PATH_MAX: usize = 500;
 /// Received fields after which a message is taken to loop (RFC 5321 6.3 asks for at least 100).
 pub const HOPS_MAX: u32 = 100;
 /// Bytes of header section examined for trace fields and kept for a bounce.
 pub const HEADER_MAX: usize = 256 * 1024;
-/// Unknown or broken commands before a session is closed with 421.
+/// Errors in a row, with no message delivered between them, before a session is closed with 421.
 pub const COMMAND_ERRORS_MAX: u32 = 20;
+/// Commands without a message between them (NOOP, RSET, VRFY, HELP, EHLO, MAIL) before a session is closed with 421: far more than
+/// a client that delivers has use for, and what a loop of them costs ends with it.
+pub const COMMANDS_WITHOUT_MAIL_MAX: u32 = 100;
+/// RCPT commands of one transaction, taken or not, before a session is closed with 421: a client that does not read the 452 for
+/// one too many is still told the rest of its list, within reason.
+pub const RECIPIENTS_OFFERED_MAX: u32 = 10 * RECIPIENTS_MAX as u32;
+/// Bytes of a line that are passed over in search of its end before a session is closed with 421.
+pub const LINE_SKIPPED_MAX: usize = 64 * 1024;
+/// Recipients refused in a row, before one is accepted, to a client that may relay: a bad stretch of a list is no attack, and is
+/// as long as a transaction that every server takes (RFC 5321 4.5.3.1.8).
+pub const RECIPIENTS_REFUSED_MAX: u32 = 100;
 /// Failed AUTH attempts before a session is closed with 421.
 pub const AUTH_FAILURES_MAX: u32 = 3;
 /// Longest reply line accepted from a next hop; the rest of a longer one is dropped (RFC 5321 4.5.3.1.5 says 512).
@@ -41,8 +56,15 @@ pub const REPLY_BACKLOG_MAX: usize = 64 * 1024;
 pub const MESSAGE_SIZE_DEFAULT: u64 = 50 * 1024 * 1024;
 /// A body up to this size is gathered in memory and enters the spool in one piece; a larger one is chunked.
 pub const BODY_GATHER_MAX: usize = 256 * 1024;
-/// Bytes of gathered bodies a shard holds at one time; over it sessions chunk early.
-pub const BODY_BUDGET: usize = 64 * 1024 * 1024;
+/// Bytes that clients may make the node keep at one time, where the machine's memory is not known: bodies, envelopes, input,
+/// replies, TLS. Above three quarters of it bodies go to the spool early; at it no transaction begins, and none grows.
+pub const CLIENT_MEMORY_MAX: usize = 256 * 1024 * 1024;
+/// The part of the machine's memory that is it otherwise: the rest is for queues, caches and pages of the spool.
+pub const CLIENT_MEMORY_SHARE: u64 = 4;
+/// What it is at the least: some hundred transactions of any size.
+pub const CLIENT_MEMORY_MIN: u64 = 32 * 1024 * 1024;
+/// Bytes that a session under TLS holds beside what it carries.
+pub const TLS_SESSION_MEMORY: usize = 16 * 1024;
 /// Buffers of each kind (envelopes, bodies) that a shard keeps for the next messages.
 pub const SPARE_BUFFERS: usize = 256;
 /// Bytes that a body's buffer may have to be kept; larger ones are given back to the system.
@@ -285,17 +307,25 @@ pub mod client {
 /// Deadlines of the server side.
 pub mod server {
     use super::Duration;
-    /// 4.5.3.2.7: waiting for the next command.
+    /// 4.5.3.2.7: waiting for the next command. The rest of a line that has begun may take as long, however its bytes drip.
     pub const COMMAND: Duration = Duration::from_secs(300);
+    /// A session, or what of it follows a message, that brings no mail. Twice the longest silence, and no client that delivers
+    /// mail needs as much between two messages.
+    pub const WITHOUT_MAIL: Duration = Duration::from_secs(600);
+    /// The same once a recipient was taken: a thousand of them, each a round trip, on a slow line.
+    pub const TRANSACTION: Duration = Duration::from_secs(1800);
     /// The whole of one TLS handshake.
     pub const HANDSHAKE: Duration = Duration::from_secs(60);
-    /// The whole of one DATA phase, however slowly it drips.
+    /// The whole of one DATA phase, however slowly it drips; large bodies have more, by their length.
     pub const DATA: Duration = Duration::from_secs(1800);
+    /// Bytes of a body that add a second to it: a line of 64 kbit/s.
+    pub const DATA_RATE: u64 = 8 * 1024;
     /// No byte of a body for this long.
     pub const DATA_BLOCK: Duration = Duration::from_secs(180);
-    /// A client that does not read its replies.
+    /// A client that does not read its replies: until the socket has taken all there are.
     pub const SEND: Duration = Duration::from_secs(60);
-    /// A whole session.
+    /// A whole session. It ends where a message would begin, so that no mail is lost by it; a client that delivers all day connects
+    /// again, and meets what changed meanwhile.
     pub const SESSION: Duration = Duration::from_secs(4 * 3600);
 }
 
@@ -303,6 +333,7 @@ pub mod server {
 pub const DRAIN_MAX: Duration = Duration::from_secs(30);
 
 const _: () = {
+    assert!(PATH_MAX + "MAIL FROM:\r\n".len() <= 512 && LOCAL_PART_MAX + 2 < PATH_MAX);
     assert!(COMMAND_LINE_MAX >= 512 && AUTH_LINE_MAX >= 12_288);
     assert!(AUTH_LINE_MAX <= SCRATCH, "a whole line must fit in what one receive brings");
     assert!(BODY_GATHER_MAX <= COMMIT_BYTES_MAX / 4, "a few whole bodies must fit in one commit");

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! # A comment.
-//! @ relay=no size=1000          settings of the session, before everything else
+//! @ relay=no size=1000          settings of the session, before everything else; bare=normalise is the listener's bare_newlines
 //! C: EHLO client.example        the client says this line
 //! R: \n.\r\n                    the client sends these bytes and no CRLF behind them
 //! S: 250 relay.example          the server answers this line, exactly
@@ -21,6 +21,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use relevo::config::BareNewlines;
 use relevo::mail::envelope::{Envelope, Envelopes};
 use relevo::smtp::server::{BodyEnd, Gate, Rules, Session, Step};
 use relevo::time::UnixMillis;
@@ -49,6 +50,7 @@ fn parse(text: &str) -> Result<Transcript, String> {
             recipients_max: 3,
             starttls: false,
             accounts: false,
+            bare_newlines: BareNewlines::Refuse,
             envelopes: Envelopes::default(),
         },
         inputs: vec![Vec::new()],
@@ -91,6 +93,7 @@ fn settings(transcript: &mut Transcript, words: &str) -> Result<(), String> {
             "relay" => transcript.relay = yes,
             "starttls" => transcript.rules.starttls = yes,
             "accounts" => transcript.rules.accounts = yes,
+            "bare" if value == "normalise" => transcript.rules.bare_newlines = BareNewlines::Normalise,
             "size" => transcript.rules.message_size_max = number()? as u64,
             "recipients" => transcript.rules.recipients_max = number()?,
             "gate" if value == "nospace" => transcript.gate = Gate::NoSpace,
@@ -176,7 +179,7 @@ impl Replay {
     fn turn(&mut self) -> bool {
         if let Some(scanner) = self.session.scanner() {
             let scanned = scanner.scan(&mut self.pending);
-            self.body.extend_from_slice(&self.pending[..scanned.kept]);
+            self.body.extend_from_slice(scanned.body(&self.pending));
             self.pending.drain(..scanned.consumed);
             if scanned.done {
                 self.body_end();
@@ -341,26 +344,27 @@ fn conversations_go_as_written() {
 
 /// The endings that some servers take for the end of the data and others do not, each with a second message smuggled
 /// behind it: one message at most may come of it, and it must be refused.
+const SMUGGLING: [&str; 15] = [
+    "\\n.\\n",
+    "\\n.\\r\\n",
+    "\\r.\\r",
+    "\\r.\\r\\n",
+    "\\r\\n.\\r",
+    "\\r\\n.\\n",
+    "\\n.\\r",
+    "\\r.\\n",
+    "\\n\\n.\\n\\n",
+    "\\r\\r\\n.\\r\\r\\n",
+    "\\r\\n.\\r\\r\\n",
+    "\\n\\r\\n.\\n\\r\\n",
+    "\\r\\n\\n.\\n\\r\\n",
+    "\\n\\r.\\r\\n",
+    "\\r\\n.\\n\\r",
+];
+
 #[test]
 fn no_ending_smuggles_a_second_message() {
-    let endings = [
-        "\\n.\\n",
-        "\\n.\\r\\n",
-        "\\r.\\r",
-        "\\r.\\r\\n",
-        "\\r\\n.\\r",
-        "\\r\\n.\\n",
-        "\\n.\\r",
-        "\\r.\\n",
-        "\\n\\n.\\n\\n",
-        "\\r\\r\\n.\\r\\r\\n",
-        "\\r\\n.\\r\\r\\n",
-        "\\n\\r\\n.\\n\\r\\n",
-        "\\r\\n\\n.\\n\\r\\n",
-        "\\n\\r.\\r\\n",
-        "\\r\\n.\\n\\r",
-    ];
-    for ending in endings {
+    for ending in SMUGGLING {
         let text = format!(
             "C: EHLO c.example\nC: MAIL FROM:<a@b.example>\nC: RCPT TO:<x@y.example>\nC: DATA\n\
              R: Subject: one{ending}MAIL FROM:<evil@b.example>\\r\\nRCPT TO:<x@y.example>\\r\\nDATA\\r\\nSubject: two\\r\\n.\\r\\n\n\
@@ -372,6 +376,28 @@ fn no_ending_smuggles_a_second_message() {
         );
         let transcript = parse(&text).expect("a good transcript");
         check(&transcript).unwrap_or_else(|error| panic!("{ending}: {error}"));
+    }
+}
+
+/// The same where bare line ends are normalised: the one message that comes of it has all of it for its body.
+#[test]
+fn no_ending_smuggles_where_line_ends_are_normalised() {
+    for ending in SMUGGLING {
+        let text = format!(
+            "@ bare=normalise\nC: HELO c.example\nC: MAIL FROM:<a@b.example>\nC: RCPT TO:<x@y.example>\nC: DATA\n\
+             R: Subject: one{ending}MAIL FROM:<evil@b.example>\\r\\nRCPT TO:<x@y.example>\\r\\nDATA\\r\\nSubject: two\\r\\n.\\r\\n\n\
+             C: QUIT\n"
+        );
+        let transcript = parse(&text).expect("a good transcript");
+        let whole = replay(&transcript, |_, input| vec![input]);
+        let taken = whole.iter().filter(|event| event.starts_with("E: ")).count();
+        assert_eq!(taken, 1, "{ending}: {whole:#?}");
+        assert!(whole.iter().any(|event| event.starts_with("E: <a@b.example> ")), "{ending}: {whole:#?}");
+        assert_eq!(whole.last().map(String::as_str), Some("X:"), "{ending}: {whole:#?}");
+        for cut in 0..transcript.inputs[0].len() {
+            let events = replay(&transcript, |_, input| vec![&input[..cut], &input[cut..]]);
+            assert_eq!(events, whole, "{ending} cut at {cut}");
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::hint::black_box;
 use std::rc::Rc;
 
+use relevo::config::BareNewlines;
 use relevo::limits;
 use relevo::mail::envelope::Envelopes;
 use relevo::smtp::client::{self, Capabilities, Next, Recipients, Transaction};
@@ -84,7 +85,7 @@ impl Routine for Scan {
 
     fn run(&mut self) {
         for buffer in &mut self.buffers {
-            let mut scanner = Scanner::new(limits::MESSAGE_SIZE_DEFAULT);
+            let mut scanner = Scanner::new(limits::MESSAGE_SIZE_DEFAULT, BareNewlines::Refuse);
             for piece in buffer.chunks_mut(limits::SCRATCH) {
                 black_box(scanner.scan(piece));
             }
@@ -151,6 +152,7 @@ pub fn session() -> Box<dyn Routine> {
         recipients_max: limits::RECIPIENTS_MAX,
         starttls: true,
         accounts: false,
+        bare_newlines: BareNewlines::Refuse,
         envelopes: envelopes.clone(),
     };
     let peer = "192.0.2.17:40000".parse().expect("an address");

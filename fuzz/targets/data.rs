@@ -1,5 +1,6 @@
 //! The text after DATA, against a reader of whole inputs that is too simple to be wrong.
 
+use relevo::config::BareNewlines;
 use relevo::limits;
 use relevo::smtp::client::stuff;
 use relevo::smtp::data::{Scanner, Summary};
@@ -13,8 +14,8 @@ struct Found {
     done: bool,
 }
 
-fn scan(pieces: &[&[u8]], size_max: u64) -> Found {
-    let mut scanner = Scanner::new(size_max);
+fn scan(pieces: &[&[u8]], size_max: u64, bare: BareNewlines) -> Found {
+    let mut scanner = Scanner::new(size_max, bare);
     let (mut body, mut consumed, mut done) = (Vec::new(), 0, false);
     for piece in pieces {
         let mut piece = piece.to_vec();
@@ -23,7 +24,8 @@ fn scan(pieces: &[&[u8]], size_max: u64) -> Found {
         assert!(scanned.kept <= scanned.consumed && scanned.consumed <= piece.len());
         assert_eq!(piece[scanned.consumed..], before[scanned.consumed..], "pipelined input was touched");
         assert!(scanned.done || scanned.consumed == piece.len(), "the scanner stands still");
-        body.extend_from_slice(&piece[..scanned.kept]);
+        assert!(scanned.grown.len() <= 2 * piece.len() + 1, "the body grows without bound");
+        body.extend_from_slice(scanned.body(&piece));
         consumed += scanned.consumed;
         if scanned.done {
             done = true;
@@ -43,10 +45,9 @@ struct Meaning {
     header_length: usize,
 }
 
-fn meaning(input: &[u8]) -> Option<Meaning> {
+fn meaning(input: &[u8], bare: BareNewlines) -> Option<Meaning> {
     let mut found =
         Meaning { body: Vec::new(), consumed: 0, bare: false, longest: 0, hops: 0, header_length: 0 };
-    let mut in_header = true;
     loop {
         let rest = &input[found.consumed..];
         let end = rest.windows(2).position(|pair| pair == b"\r\n")?;
@@ -56,16 +57,29 @@ fn meaning(input: &[u8]) -> Option<Meaning> {
             break;
         }
         let text = line.strip_prefix(b".").unwrap_or(line);
-        found.bare |= line.iter().any(|byte| matches!(byte, b'\r' | b'\n'));
-        found.longest = found.longest.max(text.len());
-        found.body.extend_from_slice(text);
+        for byte in text {
+            match byte {
+                b'\r' | b'\n' if bare == BareNewlines::Normalise => found.body.extend_from_slice(b"\r\n"),
+                byte => {
+                    found.bare |= matches!(byte, b'\r' | b'\n');
+                    found.body.push(*byte);
+                }
+            }
+        }
         found.body.extend_from_slice(b"\r\n");
+    }
+    let mut in_header = !found.body.starts_with(b" ") && !found.body.starts_with(b"\t");
+    let mut rest = &found.body[..];
+    while let Some(end) = rest.windows(2).position(|pair| pair == b"\r\n") {
+        let line = &rest[..end];
+        found.longest = found.longest.max(end);
         if in_header {
             in_header = !line.is_empty();
-            found.header_length = found.body.len();
+            found.header_length += end + 2;
             let hop = line.get(..9).is_some_and(|name| name.eq_ignore_ascii_case(b"received:"));
             found.hops += u32::from(hop);
         }
+        rest = &rest[end + 2..];
     }
     Some(found)
 }
@@ -74,12 +88,14 @@ fn meaning(input: &[u8]) -> Option<Meaning> {
 pub fn data(data: &[u8]) {
     let mut input = Input(data);
     let choices = input.piece(8);
-    let size_max = if input.byte() == 0 { 100 } else { 1 << 20 };
+    let choice = input.byte();
+    let size_max = if choice == 0 { 100 } else { 1 << 20 };
+    let bare = if choice & 2 == 0 { BareNewlines::Refuse } else { BareNewlines::Normalise };
     let input = input.0;
     let ways = splits(input, choices);
-    let whole = scan(&ways[0], size_max);
+    let whole = scan(&ways[0], size_max, bare);
     for way in &ways[1..] {
-        let cut = scan(way, size_max);
+        let cut = scan(way, size_max, bare);
         assert_eq!((cut.done, cut.consumed), (whole.done, whole.consumed));
         if whole.done && !whole.summary.too_large {
             assert_eq!((cut.summary, &cut.body), (whole.summary, &whole.body));
@@ -90,7 +106,7 @@ pub fn data(data: &[u8]) {
             assert_eq!(refused(cut.summary), refused(whole.summary));
         }
     }
-    let Some(meant) = meaning(input) else {
+    let Some(meant) = meaning(input, bare) else {
         assert!(!whole.done, "an end was found that is none");
         return;
     };
@@ -122,7 +138,7 @@ fn assert_round_trip(body: &[u8]) {
     let mut wire = Vec::new();
     stuff(body, true).for_each(|piece| wire.extend_from_slice(piece));
     wire.extend_from_slice(b".\r\n");
-    let again = scan(&[&wire], u64::MAX);
+    let again = scan(&[&wire], u64::MAX, BareNewlines::Refuse);
     assert!(again.done && again.consumed == wire.len());
     assert_eq!(again.body, body);
     assert!(!again.summary.bare_line_end);

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use relevo::config::BareNewlines;
 use relevo::limits;
 use relevo::mail::address::{is_domain, is_literal};
 use relevo::mail::envelope::{Envelope, Envelopes};
@@ -50,6 +51,7 @@ impl Talk {
             recipients_max: RECIPIENTS_MAX,
             starttls: setting.starttls,
             accounts: setting.accounts,
+            bare_newlines: BareNewlines::default(),
             envelopes: Envelopes::default(),
         };
         let peer: SocketAddr = "192.0.2.1:1234".parse().expect("an address");
@@ -90,7 +92,7 @@ impl Talk {
     fn turn(&mut self) -> bool {
         if let Some(scanner) = self.session.scanner() {
             let scanned = scanner.scan(&mut self.pending);
-            self.body.extend_from_slice(&self.pending[..scanned.kept]);
+            self.body.extend_from_slice(scanned.body(&self.pending));
             self.pending.drain(..scanned.consumed);
             assert!(self.body.len() as u64 <= SIZE_MAX, "more is kept than a message may have");
             if scanned.done {

@@ -9,7 +9,7 @@ use crate::limits;
 pub enum AddressError {
     /// Not `<path>`.
     Syntax,
-    /// The local part or the domain is longer than RFC 5321 4.5.3.1 allows.
+    /// The local part, the domain or the whole is over its bound (RFC 5321 4.5.3.1).
     TooLong,
     /// A byte above 127: SMTPUTF8 is not offered (RFC 6531).
     NotAscii,
@@ -73,7 +73,10 @@ pub fn parse_path(input: &[u8], null: bool) -> Result<Path<'_>, AddressError> {
     if domain.is_empty() {
         return Err(AddressError::NoDomain);
     }
-    if at > limits::LOCAL_PART_MAX || domain.len() > limits::DOMAIN_MAX {
+    if at > limits::LOCAL_PART_MAX
+        || domain.len() > limits::DOMAIN_MAX
+        || address.len() + 2 > limits::PATH_MAX
+    {
         return Err(AddressError::TooLong);
     }
     if !is_domain(domain) && !is_literal(domain) {
@@ -192,8 +195,47 @@ mod tests {
         ] {
             assert_eq!(address(wrong), Err(error), "{wrong}");
         }
-        let long = format!("<{}@b>", "a".repeat(65));
-        assert_eq!(address(&long), Err(AddressError::TooLong));
+    }
+
+    /// RFC 5321 4.5.3.1.1 to 4.5.3.1.3, as far as real mail keeps to them.
+    #[test]
+    fn lengths() {
+        let domain = |length: usize| {
+            let whole = [&"d".repeat(61)[..]; 4].join(".");
+            format!("{whole}.{}", "e".repeat(length - whole.len() - 1))
+        };
+        let path = |local: &str, domain: &str| format!("<{local}@{domain}>");
+        let local = |length: usize| "l".repeat(length);
+        let quoted = format!("\"{}\"", local(253));
+        for good in [
+            path(&local(65), "b.example"),
+            path(&local(255), "b.example"),
+            path(&quoted, "b.example"),
+            path("SRS0=Zx1y=AB=origin.example=a.long.name+tag", &domain(253)),
+            path(&local(244), &domain(253)),
+            path(&local(255), &domain(252)[10..]),
+            format!("<@{}:{}@b>", domain(253), local(255)),
+        ] {
+            assert!(address(&good).is_ok(), "{good}");
+        }
+        for wrong in [
+            path(&local(256), "b"),
+            path(&format!("\"{}\"", local(254)), "b"),
+            path("a", &domain(254)),
+            path("a", &domain(255)),
+            path("a", &format!("{}.{}", domain(253), domain(253))),
+            path(&local(245), &domain(253)),
+            path(&local(255), &domain(252)[9..]),
+        ] {
+            assert!(matches!(address(&wrong), Err(AddressError::TooLong | AddressError::Syntax)), "{wrong}");
+        }
+        assert_eq!(address(&path(&local(256), "b")), Err(AddressError::TooLong));
+        assert_eq!(address(&path("a", &domain(254))), Err(AddressError::TooLong));
+        assert_eq!(address(&path(&local(245), &domain(253))), Err(AddressError::TooLong));
+        // RFC 1035 2.3.4: a label has 63 octets.
+        assert!(address(&path("a", &format!("{}.example", "d".repeat(63)))).is_ok());
+        assert_eq!(address(&path("a", &format!("{}.example", "d".repeat(64)))), Err(AddressError::Syntax));
+        assert!(!is_domain(domain(254).as_bytes()) && is_domain(domain(253).as_bytes()));
     }
 
     #[test]

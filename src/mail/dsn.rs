@@ -232,7 +232,7 @@ fn write_list(out: &mut Vec<u8>, notice: &Notice<'_>, cause: Cause, room: &mut u
     let failures = || notice.failures.iter().filter(|failure| failure.cause == cause);
     for failure in failures().take(*room) {
         out.extend_from_slice(b"  <");
-        write_printable(out, failure.recipient, NAME_MAX + limits::LOCAL_PART_MAX + 1);
+        write_printable(out, failure.recipient, limits::PATH_MAX);
         out.extend_from_slice(b">\r\n");
         if let Some(remote) = remote(failure) {
             out.extend_from_slice(b"    The host ");
@@ -267,7 +267,7 @@ fn write_status(out: &mut Vec<u8>, notice: &Notice<'_>) {
     out.extend_from_slice(b"\r\n");
     for failure in notice.failures {
         out.extend_from_slice(b"\r\nFinal-Recipient: rfc822; ");
-        write_printable(out, failure.recipient, NAME_MAX + limits::LOCAL_PART_MAX + 1);
+        write_printable(out, failure.recipient, limits::PATH_MAX);
         let (class, subject, detail) = status(failure);
         append(out, format_args!("\r\nAction: failed\r\nStatus: {class}.{subject}.{detail}\r\n"));
         if let Some(remote) = remote(failure) {

@@ -50,6 +50,7 @@ counters! {
     counts {
         connections_accepted "Client connections accepted",
         connections_refused "Client connections turned away at the bound",
+        connections_refused_client "Client connections turned away because their client had as many as it may",
         connections_closed "Client connections ended",
         tls_sessions "Client sessions protected by STARTTLS",
         auth_failures "Failed AUTH attempts",
@@ -92,6 +93,7 @@ counters! {
         spool_segments "Segments in the lanes of this shard",
         spool_segments_free "Segments of these that are free",
         spool_bytes_live "Bytes of the live messages in the lanes of this shard",
+        client_memory "Bytes that clients make the relay keep now: bodies, envelopes, input, replies, TLS",
         bodies_gathered "Bytes of message bodies in memory now",
         credits_out "Attempts whose outcome is not on disk yet",
         worked_percent "Share of its time the shard worked of late, rather than waited",

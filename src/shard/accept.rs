@@ -2,10 +2,12 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
+use crate::policy::clients::{Client, Full};
 use crate::runtime::{Listener, Runtime, Stream};
 use crate::shard::Shard;
 use crate::shard::receive::{self, Door};
@@ -22,13 +24,12 @@ pub async fn accept<R: Runtime>(shard: Rc<Shard<R>>, listener: R::Listener, door
         match listener.try_accept() {
             Ok((stream, peer)) => {
                 shard.instruments.counters.connections_accepted.add(1);
-                if shard.inbound.get() >= shard.particulars.connections_inbound_max {
-                    shard.instruments.counters.connections_refused.add(1);
-                    let _ = stream.try_send(&[io::IoSlice::new(words::TOO_BUSY.as_bytes())]);
-                    continue;
+                match Open::enter(&shard, &door, peer) {
+                    Ok(open) => {
+                        shard.runtime.spawn(receive::receive(shard.clone(), stream, peer, door.clone(), open))
+                    }
+                    Err(full) => turn_away(&shard, &stream, full),
                 }
-                let session = receive::receive(shard.clone(), stream, peer, door.clone());
-                shard.runtime.spawn(session);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 if shard.draining.get() {
@@ -54,5 +55,53 @@ pub async fn accept<R: Runtime>(shard: Rc<Shard<R>>, listener: R::Listener, door
                 shard.timers.sleep_until(until).await;
             }
         }
+    }
+}
+
+/// Every connection that is refused is refused here: no session comes of it.
+fn turn_away<R: Runtime>(shard: &Shard<R>, stream: &R::Stream, full: Full) {
+    let counters = &shard.instruments.counters;
+    let words = match full {
+        Full::Listener => {
+            counters.connections_refused.add(1);
+            words::TOO_BUSY
+        }
+        Full::Client => {
+            counters.connections_refused_client.add(1);
+            words::TOO_MANY_OF_CLIENT
+        }
+    };
+    let _ = stream.try_send(&[io::IoSlice::new(words.as_bytes())]);
+}
+
+/// A connection that counts as open until this is dropped, also when its task panics.
+pub struct Open<R: Runtime> {
+    shard: Rc<Shard<R>>,
+    listener: u16,
+    client: Client,
+}
+
+impl<R: Runtime> Open<R> {
+    fn enter(shard: &Rc<Shard<R>>, door: &Door, peer: SocketAddr) -> Result<Open<R>, Full> {
+        if shard.inbound.get() >= shard.particulars.connections_inbound_max {
+            return Err(Full::Listener);
+        }
+        let client = Client::from(peer.ip());
+        shard.mesh.clients().enter(
+            door.listener,
+            client,
+            door.connections_max,
+            door.connections_per_client,
+        )?;
+        shard.inbound.set(shard.inbound.get() + 1);
+        Ok(Open { shard: shard.clone(), listener: door.listener, client })
+    }
+}
+
+impl<R: Runtime> Drop for Open<R> {
+    fn drop(&mut self) {
+        self.shard.inbound.set(self.shard.inbound.get() - 1);
+        self.shard.instruments.counters.connections_closed.add(1);
+        self.shard.mesh.clients().leave(self.listener, self.client);
     }
 }

@@ -429,6 +429,10 @@ fn begin<'a, R: Runtime>(
     let single = if view.count == 1 { recipients.first().copied() } else { None };
     let hostname = &shard.settings.node.hostname;
     trace::write_received(headers, view.origin(), hostname, view.id, view.arrival, single);
+    if view.header_length == 0 && view.size > 0 {
+        // It begins with white space: without an empty line that would be read as more of our field (RFC 5322 2.2.3).
+        headers.extend_from_slice(b"\r\n");
+    }
     let size = view.size + headers.len() as u64;
     Transaction::new(&connection.capabilities, view.sender, recipients, size, view.eight_bit)
 }

@@ -6,18 +6,20 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crossbeam::queue::ArrayQueue;
 
 use crate::limits;
 use crate::mail::envelope::Address;
+use crate::policy::clients::Clients;
 use crate::queue::Clock;
 use crate::queue::Group;
 use crate::queue::destinations::DomainKey;
 use crate::route::NextHop;
 use crate::runtime::{Bell, SegmentMap};
 use crate::shard::deal::Deal;
+use crate::shard::memory::Pool;
 use crate::shard::places::Places;
 use crate::spool::Location;
 use crate::time::{Instant, UnixMillis};
@@ -197,6 +199,9 @@ pub struct Mesh {
     /// The time up to which each shard has passed on its accounting.
     told: Vec<AtomicU64>,
     clock: OnceLock<Clock>,
+    /// Client connections, by client. The lock is taken when one opens or closes, never for a message.
+    clients: Mutex<Clients>,
+    memory: Pool,
     /// Jobs that wait for a connection on each shard, about a quarter of a second ago; the lowest bit: it is busy.
     crowds: Vec<AtomicU32>,
 }
@@ -210,6 +215,8 @@ pub struct Room {
     pub credits: usize,
     /// Jobs of a site that wait before a busy shard lends some of them.
     pub lend_at: usize,
+    /// Bytes that clients may make the node keep.
+    pub memory: usize,
 }
 
 impl Room {
@@ -219,6 +226,7 @@ impl Room {
             handoffs: limits::HANDOFF_INBOX,
             credits: limits::OUTCOME_CREDITS.max(shards * limits::OUTCOME_CREDITS_EACH),
             lend_at: limits::LEND_AT,
+            memory: limits::CLIENT_MEMORY_MAX,
         }
     }
 }
@@ -314,6 +322,8 @@ impl Mesh {
             lend_at: room.lend_at,
             told: (0..shards).map(|_| AtomicU64::new(0)).collect(),
             clock: OnceLock::new(),
+            clients: Mutex::default(),
+            memory: Pool::new(room.memory),
             crowds: (0..shards).map(|_| AtomicU32::new(0)).collect(),
         }
     }
@@ -348,6 +358,16 @@ impl Mesh {
     /// Jobs of a site that wait before a busy shard lends some of them.
     pub fn lend_at(&self) -> usize {
         self.lend_at
+    }
+
+    /// Client connections.
+    pub fn clients(&self) -> MutexGuard<'_, Clients> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What clients may make the node keep.
+    pub fn memory(&self) -> &Pool {
+        &self.memory
     }
 
     /// Outcome credits of a lane at each home shard.

@@ -23,6 +23,7 @@ pub mod body;
 pub mod compact;
 pub mod deal;
 pub mod load;
+pub mod memory;
 pub mod mesh;
 pub mod places;
 pub mod promise;
@@ -53,6 +54,7 @@ use crate::spool::{Durable, MessageId};
 use crate::time::UnixMillis;
 
 use dispatch::Site;
+use memory::Memory;
 use mesh::{Job, Mesh};
 use persist::{Keeper, NotStored};
 use promise::Promises;
@@ -93,6 +95,8 @@ pub struct Shard<R: Runtime> {
     pub settling: Cell<usize>,
     /// Bytes of bodies in memory.
     pub gathered: Cell<usize>,
+    /// All that clients make this shard keep, these bodies included.
+    pub memory: Memory,
     /// Memory for the next messages.
     pub envelopes: Envelopes,
     pub(self) bodies: RefCell<Vec<Vec<u8>>>,
@@ -172,6 +176,18 @@ impl<R: Runtime> Shard<R> {
         self.clock.to_wall(at, self.runtime.now(), self.runtime.wall())
     }
 
+    /// So many bytes of a body more are in memory.
+    pub(self) fn gather(&self, bytes: usize) {
+        self.gathered.set(self.gathered.get() + bytes);
+        self.memory.hold(self.mesh.memory(), bytes);
+    }
+
+    /// So many less.
+    pub(self) fn ungather(&self, bytes: usize) {
+        self.gathered.set(self.gathered.get().saturating_sub(bytes));
+        self.memory.release(self.mesh.memory(), bytes);
+    }
+
     /// A word to the operator.
     #[track_caller]
     pub(self) fn say(&self, level: Level, words: std::fmt::Arguments<'_>) {
@@ -231,6 +247,7 @@ impl<R: Runtime> Shard<R> {
         counters.queued_recipients.set(self.destinations.borrow().queued() as u64);
         counters.panics.set(self.runtime.panics());
         counters.accounting_dropped.set(self.journal.borrow().dropped());
+        counters.client_memory.set(self.memory.held() as u64);
         counters.bodies_gathered.set(self.gathered.get() as u64);
         counters.credits_out.set(self.destinations.borrow().credits_out(self.mesh.credits()).into());
         let (mut messages, mut segments, mut free, mut live) = (0, 0, 0, 0);

@@ -385,7 +385,7 @@ fn committed<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>, batch: Ba
             (Done::Message { id, location, key, message }, ticket) => {
                 let parent = if let Ticket::Bounce(parent) = &ticket { Some(*parent) } else { None };
                 received(shard, *id.get(), &message, parent);
-                shard.gathered.set(shard.gathered.get().saturating_sub(message.body.len()));
+                shard.ungather(message.body.len());
                 shard.mesh.places(lane).born(key);
                 if shard.runtime.planted("a segment is recycled early") {
                     let of_nobody = Extent { sequence: 0, slot: location.slot, offset: 0, length: 0, crc: 0 };
@@ -506,7 +506,7 @@ impl<R: Runtime> Shard<R> {
     /// Stores a message: ends when it is on stable storage, or will not be.
     pub async fn persist(&self, message: Persisted, upload: Upload) -> Result<Durable<MessageId>, NotStored> {
         if upload.failed {
-            self.gathered.set(self.gathered.get().saturating_sub(upload.body.len()));
+            self.ungather(upload.body.len());
             self.own().lane.borrow_mut().drop_chunks(&upload.chunks);
             return Err(NotStored::Disk);
         }
@@ -525,7 +525,7 @@ impl<R: Runtime> Shard<R> {
         self.own().push_urgent(Item::Message(message), Ticket::Message(fulfil));
         let result = self.promises.wait(stored).await;
         if result.is_err() {
-            self.gathered.set(self.gathered.get().saturating_sub(length));
+            self.ungather(length);
             self.own().lane.borrow_mut().drop_chunks(&chunks);
         }
         result
@@ -533,7 +533,7 @@ impl<R: Runtime> Shard<R> {
 
     /// Queues a bounce on the lane of the message it is about.
     pub(super) fn persist_bounce(&self, keeper: &Keeper<R>, message: NewMessage, parent: MessageId) {
-        self.gathered.set(self.gathered.get() + message.body.len());
+        self.gather(message.body.len());
         keeper.push(self.runtime.now(), Item::Message(message), Ticket::Bounce(parent));
     }
 

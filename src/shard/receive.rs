@@ -7,22 +7,31 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::Network;
 use crate::limits;
 use crate::policy::relay;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
+use crate::shard::accept::Open;
 use crate::shard::authenticate::Login;
 use crate::shard::persist::Persisted;
 use crate::shard::upload::Upload;
 use crate::shard::wire::{Wire, WireError};
-use crate::smtp::server::{BodyEnd, Rules, Session, Step};
+use crate::smtp::server::{BodyEnd, Gate, Overdue, Rules, Session, Step};
+use crate::time::Instant;
 
 /// What one listener's sessions share.
 pub struct Door {
     /// Protocol limits and offers.
     pub rules: Rc<Rules>,
+    /// Its number among the listeners.
+    pub listener: u16,
+    /// Connections at one time, over all shards.
+    pub connections_max: usize,
+    /// Of them, those of one client.
+    pub connections_per_client: usize,
     /// Networks that may relay.
     pub relay_from: Vec<Network>,
     /// The certificate, when STARTTLS is offered.
@@ -38,37 +47,59 @@ struct Visit<R: Runtime> {
     input: Vec<u8>,
     /// Replies not yet sent.
     out: Vec<u8>,
+    since: Since,
+    /// What it is too late for when the deadline passes. None: the client does not read, so nothing is said to it.
+    overdue: Option<Overdue>,
+    /// Bytes this connection holds, as they were counted.
+    held: usize,
+    _open: Open<R>,
+}
+
+/// Since when a session is in the middle of something.
+struct Since {
+    began: Instant,
+    /// The last message.
+    message: Instant,
+    /// The client has the word: to begin a line, or to end the one it began.
+    line: Instant,
+    /// Lines handled then.
+    lines: u32,
+    /// The line had begun.
+    within: bool,
 }
 
 /// Serves one connection to its end.
-pub async fn receive<R: Runtime>(shard: Rc<Shard<R>>, stream: R::Stream, peer: SocketAddr, door: Rc<Door>) {
+pub async fn receive<R: Runtime>(
+    shard: Rc<Shard<R>>,
+    stream: R::Stream,
+    peer: SocketAddr,
+    door: Rc<Door>,
+    open: Open<R>,
+) {
     let may_relay = relay::may_relay(&door.relay_from, peer.ip());
     let wire = Wire::new(stream, &shard.timers);
     let session = Session::new(door.rules.clone(), peer, may_relay);
-    shard.inbound.set(shard.inbound.get() + 1);
-    let open = OpenConnection(shard.clone());
-    let mut visit = Visit { shard, door, wire, session, input: Vec::new(), out: Vec::new() };
+    let now = shard.timers.recent();
+    let since = Since { began: now, message: now, line: now, lines: 0, within: false };
+    let (input, out) = (Vec::new(), Vec::new());
+    let mut visit =
+        Visit { shard, door, wire, session, input, out, since, overdue: None, held: 0, _open: open };
     let ended = visit.serve().await;
-    if let Err(WireError::TimedOut) = ended {
+    if let (Err(WireError::TimedOut), Some(overdue)) = (ended, visit.overdue) {
         visit.out.clear();
         if visit.shard.draining.get() {
             visit.session.drain(&mut visit.out);
         } else {
-            visit.session.timed_out(&mut visit.out);
+            visit.session.overdue(overdue, &mut visit.out);
         }
         visit.wire.send_last(&visit.out);
     }
     visit.wire.close();
-    drop(open);
 }
 
-/// Counts a connection as open, also when its task panics.
-struct OpenConnection<R: Runtime>(Rc<Shard<R>>);
-
-impl<R: Runtime> Drop for OpenConnection<R> {
+impl<R: Runtime> Drop for Visit<R> {
     fn drop(&mut self) {
-        self.0.inbound.set(self.0.inbound.get() - 1);
-        self.0.instruments.counters.connections_closed.add(1);
+        self.shard.memory.release(self.shard.mesh.memory(), self.held);
     }
 }
 
@@ -83,6 +114,8 @@ impl<R: Runtime> Visit<R> {
                 if !self.act(step).await? {
                     return self.flush().await;
                 }
+                // It was our turn meanwhile.
+                self.since.line = self.shard.timers.recent();
                 step = self.handle_pending();
             }
         }
@@ -118,6 +151,8 @@ impl<R: Runtime> Visit<R> {
     async fn flush(&mut self) -> Result<(), WireError> {
         if !self.out.is_empty() {
             let out = std::mem::take(&mut self.out);
+            self.overdue = None;
+            self.wire.limit(&self.shard.timers, limits::server::SEND);
             self.wire.send(&out).await?;
             self.out = out;
             self.out.clear();
@@ -130,17 +165,72 @@ impl<R: Runtime> Visit<R> {
 
     /// Waits for the client to go on.
     async fn await_input(&mut self) -> Result<(), WireError> {
-        self.wire.limit_idle(&self.shard.timers, limits::server::COMMAND);
+        let (at, overdue) = self.deadline();
+        self.wire.limit_idle_at(at);
+        self.overdue = Some(overdue);
         if self.input.is_empty() {
             self.input = Vec::new();
         }
+        self.count();
         self.wire.readable().await
+    }
+
+    /// When the patience with this client ends, and with what.
+    fn deadline(&self) -> (Instant, Overdue) {
+        use limits::server;
+        let Since { began, message, line, .. } = self.since;
+        if self.shard.runtime.planted("a session has no end") {
+            return (self.shard.timers.recent() + server::COMMAND, Overdue::Command);
+        }
+        let (open, has_recipients) = self.session.transaction();
+        let patience = if has_recipients { server::TRANSACTION } else { server::WITHOUT_MAIL };
+        let whole = if open { Instant::FAR } else { began + server::SESSION };
+        let deadlines = [
+            (line + server::COMMAND, Overdue::Command),
+            (message + patience, Overdue::Message),
+            (whole, Overdue::Session),
+        ];
+        deadlines.into_iter().min_by_key(|(at, _)| *at).unwrap_or(deadlines[0])
+    }
+
+    /// Whether new mail may come in over this connection.
+    fn gate(&self) -> Gate {
+        let shard = &self.shard;
+        match shard.gate() {
+            Gate::Open if shard.memory.is_full(shard.mesh.memory()) => Gate::NoMemory,
+            Gate::Open if shard.timers.recent() > self.since.began + limits::server::SESSION => Gate::Aged,
+            gate => gate,
+        }
+    }
+
+    /// After input was handled: a line that ended gives the client its time anew, and one that begins does once.
+    fn mark(&mut self) {
+        let (lines, within) = (self.session.lines(), !self.input.is_empty() || self.session.is_skipping());
+        if lines != self.since.lines || (within && !self.since.within) {
+            self.since.line = self.shard.timers.recent();
+        }
+        (self.since.lines, self.since.within) = (lines, within);
+        self.count();
+    }
+
+    /// Counts what this connection holds.
+    fn count(&mut self) {
+        let tls = if self.wire.is_protected() { limits::TLS_SESSION_MEMORY } else { 0 };
+        let held = self.session.held() + self.input.capacity() + self.out.capacity() + tls;
+        let (shard, before) = (&self.shard, self.held);
+        if held > before {
+            shard.memory.hold(shard.mesh.memory(), held - before);
+        } else if held < before {
+            shard.memory.release(shard.mesh.memory(), before - held);
+        }
+        self.held = held;
     }
 
     /// Handles what is left from before.
     fn handle_pending(&mut self) -> Step {
-        let (used, step) = self.session.handle(&self.input, self.shard.gate(), &mut self.out);
+        let (used, step) = self.session.handle(&self.input, self.gate(), &mut self.out);
         self.input.drain(..used);
+        self.mark();
         step
     }
 
@@ -160,8 +250,9 @@ impl<R: Runtime> Visit<R> {
             self.input.extend_from_slice(&scratch[..received]);
             return Ok(Some(self.handle_pending()));
         }
-        let (used, step) = self.session.handle(&scratch[..received], shard.gate(), &mut self.out);
+        let (used, step) = self.session.handle(&scratch[..received], self.gate(), &mut self.out);
         self.input.extend_from_slice(&scratch[used..received]);
+        self.mark();
         Ok(Some(step))
     }
 
@@ -173,6 +264,7 @@ impl<R: Runtime> Visit<R> {
             return Err(WireError::Lost(io::ErrorKind::Unsupported.into()));
         };
         let connection = rustls::ServerConnection::new(config).map_err(WireError::Tls)?;
+        self.overdue = None;
         self.wire.limit(&self.shard.timers, limits::server::HANDSHAKE);
         self.wire.protect(connection.into()).await?;
         self.session.tls_established(self.wire.describe_tls());
@@ -182,7 +274,7 @@ impl<R: Runtime> Visit<R> {
 
     /// Takes in one body and answers it. False: close.
     async fn body(&mut self) -> Result<bool, WireError> {
-        let mut upload = Upload::default();
+        let mut upload = Upload::new(self.door.rules.bare_newlines);
         if let Err(error) = self.take_in(&mut upload).await {
             upload.abandon(&self.shard);
             return Err(error);
@@ -196,7 +288,10 @@ impl<R: Runtime> Visit<R> {
                 Ok(!close)
             }
             BodyEnd::Accept(envelope, summary) => {
-                match self.shard.persist(Persisted { envelope, summary }, upload).await {
+                let stored = self.shard.persist(Persisted { envelope, summary }, upload).await;
+                // What became of it on the disk is not the client's fault.
+                self.since.message = self.shard.timers.recent();
+                match stored {
                     Ok(id) => self.session.accepted(&id, &mut self.out),
                     Err(_) => self.session.not_stored(&mut self.out),
                 }
@@ -207,9 +302,12 @@ impl<R: Runtime> Visit<R> {
 
     /// Reads a body to its end, in bounded memory.
     async fn take_in(&mut self, upload: &mut Upload) -> Result<(), WireError> {
-        let started = self.shard.timers.recent();
+        let most = self.shard.timers.recent() + limits::server::DATA;
+        self.overdue = Some(Overdue::Command);
         loop {
-            self.wire.limit(&self.shard.timers, limits::server::DATA_BLOCK);
+            let now = self.shard.timers.recent();
+            let whole = most + Duration::from_secs(upload.size / limits::server::DATA_RATE);
+            self.wire.limit_at(whole.min(now + limits::server::DATA_BLOCK));
             let done = if self.input.is_empty() {
                 // Mostly nothing is there yet, and a look at what is known costs no system call.
                 self.wire.readable().await?;
@@ -226,7 +324,7 @@ impl<R: Runtime> Visit<R> {
             if done {
                 return Ok(());
             }
-            if self.shard.timers.recent().since(started) > limits::server::DATA {
+            if now > whole {
                 return Err(WireError::TimedOut);
             }
         }
@@ -244,7 +342,7 @@ impl<R: Runtime> Visit<R> {
         };
         let Some(scanner) = self.session.scanner() else { return Ok(Some(true)) };
         let scanned = scanner.scan(&mut scratch[..received]);
-        upload.push(&self.shard, &scratch[..scanned.kept]);
+        upload.push(&self.shard, scanned.body(&scratch[..]));
         self.input.extend_from_slice(&scratch[scanned.consumed..received]);
         Ok(Some(scanned.done))
     }
@@ -253,7 +351,7 @@ impl<R: Runtime> Visit<R> {
     fn scan_pending(&mut self, upload: &mut Upload) -> bool {
         let Some(scanner) = self.session.scanner() else { return true };
         let scanned = scanner.scan(&mut self.input);
-        upload.push(&self.shard, &self.input[..scanned.kept]);
+        upload.push(&self.shard, scanned.body(&self.input));
         self.input.drain(..scanned.consumed);
         scanned.done
     }

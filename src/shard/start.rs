@@ -24,6 +24,7 @@ use crate::runtime::{Runtime, Segment};
 use crate::shard::handoff::Backlog;
 use crate::shard::lend::Lending;
 use crate::shard::load::{self, Source};
+use crate::shard::memory::Memory;
 use crate::shard::mesh::Mesh;
 use crate::shard::persist::{Keeper, segment_path};
 use crate::shard::promise::Promises;
@@ -218,6 +219,7 @@ fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>, String> {
         outbound: Cell::new(0),
         settling: Cell::new(0),
         gathered: Cell::new(0),
+        memory: Memory::default(),
         asked: Cell::new(false),
         envelopes: Envelopes::default(),
         bodies: RefCell::default(),
@@ -360,10 +362,10 @@ fn unopened(path: &Path, error: &io::Error) -> String {
 
 fn listen<R: Runtime>(shard: &Rc<Shard<R>>, setup: &Setup) -> Result<(), String> {
     let all = setup.settings.listeners.iter().zip(&setup.certificates).zip(&setup.particulars.listeners);
-    for ((listener, certificate), _) in all.filter(|(_, opens)| **opens) {
+    for (number, ((listener, certificate), _)) in all.enumerate().filter(|(_, (_, opens))| **opens) {
         let socket = shard.runtime.listen(listener.address);
         let socket = socket.map_err(|error| format!("cannot listen on {}: {error}", listener.address))?;
-        let door = Rc::new(door(shard, setup, listener, certificate.clone()));
+        let door = Rc::new(door(shard, setup, (number, listener), certificate.clone()));
         shard.runtime.spawn_vital("accept", accept::accept(shard.clone(), socket, door));
     }
     Ok(())
@@ -372,7 +374,7 @@ fn listen<R: Runtime>(shard: &Rc<Shard<R>>, setup: &Setup) -> Result<(), String>
 fn door<R: Runtime>(
     shard: &Shard<R>,
     setup: &Setup,
-    listener: &ListenerConfig,
+    (number, listener): (usize, &ListenerConfig),
     certificate: Option<Arc<rustls::ServerConfig>>,
 ) -> Door {
     Door {
@@ -382,8 +384,12 @@ fn door<R: Runtime>(
             recipients_max: listener.recipients_max,
             starttls: certificate.is_some(),
             accounts: setup.accounts.is_some(),
+            bare_newlines: listener.bare_newlines,
             envelopes: shard.envelopes.clone(),
         }),
+        listener: u16::try_from(number).unwrap_or(u16::MAX),
+        connections_max: listener.connections_max,
+        connections_per_client: listener.connections_per_client,
         relay_from: listener.relay_from.clone(),
         tls: certificate,
     }

@@ -1,5 +1,6 @@
 //! Stage 2 to 3: a body that is still coming in. What is gathered in memory is bounded; large bodies go to the spool in pieces.
 
+use crate::config::BareNewlines;
 use crate::limits;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
@@ -11,18 +12,29 @@ use crate::spool::record::Extent;
 /// A body on its way in.
 #[derive(Default)]
 pub struct Upload {
+    /// The most that one look at the input brings.
+    piece: usize,
+    /// Bytes that came.
+    pub(super) size: u64,
     pub(super) body: Vec<u8>,
     pub(super) chunks: Vec<Extent>,
     pub(super) failed: bool,
 }
 
 impl Upload {
+    /// Nothing yet. Where line ends are normalised a body may grow while it is scanned.
+    pub fn new(bare: BareNewlines) -> Upload {
+        let piece = if bare == BareNewlines::Normalise { 2 * limits::SCRATCH } else { limits::SCRATCH };
+        Upload { piece, ..Upload::default() }
+    }
+
     /// More canonical bytes.
     pub fn push<R: Runtime>(&mut self, shard: &Shard<R>, bytes: &[u8]) {
+        self.size += bytes.len() as u64;
         if self.failed {
             return;
         }
-        shard.gathered.set(shard.gathered.get() + bytes.len());
+        shard.gather(bytes.len());
         if self.body.capacity() == 0 {
             self.body = shard.body_buffer();
         }
@@ -31,9 +43,8 @@ impl Upload {
 
     /// Whether what is gathered must go to the spool before more is read.
     pub fn wants_chunk<R: Runtime>(&self, shard: &Shard<R>) -> bool {
-        let over_budget =
-            shard.gathered.get() > limits::BODY_BUDGET && self.body.len() >= limits::SCRATCH / 4;
-        self.body.len() + limits::SCRATCH > limits::BODY_GATHER_MAX || over_budget
+        let short = self.body.len() >= limits::SCRATCH / 4 && shard.memory.is_short(shard.mesh.memory());
+        self.body.len() + self.piece > limits::BODY_GATHER_MAX || short
     }
 
     /// Stores what is gathered as a chunk. After a failure nothing more is kept.
@@ -43,7 +54,7 @@ impl Upload {
         let (fulfil, stored) = promise();
         shard.own().push_urgent(Item::Chunk(body), Ticket::Chunk(fulfil));
         let stored = stored.await;
-        shard.gathered.set(shard.gathered.get().saturating_sub(length));
+        shard.ungather(length);
         match stored {
             Ok(extent) => self.chunks.push(extent),
             Err(_) => self.failed = true,
@@ -52,7 +63,7 @@ impl Upload {
 
     /// The message was refused, or its client went away.
     pub fn abandon<R: Runtime>(&mut self, shard: &Shard<R>) {
-        shard.gathered.set(shard.gathered.get().saturating_sub(self.body.len()));
+        shard.ungather(self.body.len());
         shard.own().lane.borrow_mut().drop_chunks(&self.chunks);
         self.body = Vec::new();
         self.chunks = Vec::new();

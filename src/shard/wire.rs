@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::limits;
 use crate::runtime::{Runtime, Stream};
 use crate::shard::timers::{Deadline, Timers};
+use crate::time::Instant;
 
 /// Why a connection cannot go on.
 #[derive(Debug)]
@@ -60,6 +61,16 @@ impl<R: Runtime> Wire<R> {
     /// Every wait from now on ends `span` after the last tick.
     pub fn limit(&self, timers: &Timers, span: Duration) {
         self.deadline.set(timers.recent() + span);
+    }
+
+    /// Every wait from now on ends at `at`.
+    pub fn limit_at(&self, at: Instant) {
+        self.deadline.set(at);
+    }
+
+    /// The same for waits in which the peer may begin something or not.
+    pub fn limit_idle_at(&self, at: Instant) {
+        self.deadline.set_idle(at);
     }
 
     /// The same for a wait in which the peer may begin something or not.

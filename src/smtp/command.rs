@@ -22,6 +22,8 @@ pub enum Command<'a> {
     Noop,
     /// VRFY
     Vrfy,
+    /// EXPN
+    Expn,
     /// HELP
     Help,
     /// QUIT
@@ -85,11 +87,18 @@ pub fn parse(line: &[u8]) -> Result<Command<'_>, CommandError> {
         parse_auth(rest)
     } else if verb.eq_ignore_ascii_case(b"VRFY") {
         if rest.is_empty() { Err(CommandError::Arguments) } else { Ok(Command::Vrfy) }
+    } else if verb.eq_ignore_ascii_case(b"EXPN") {
+        Ok(Command::Expn)
     } else if verb.eq_ignore_ascii_case(b"HELP") {
         Ok(Command::Help)
     } else {
         Err(CommandError::Unknown)
     }
+}
+
+/// Whether a line that is no command was to be a RCPT.
+pub fn is_recipient(line: &[u8]) -> bool {
+    line.get(..5).is_some_and(|verb| verb.eq_ignore_ascii_case(b"RCPT "))
 }
 
 /// The name goes into our Received field, so it is held to printable ASCII without the field's own syntax.

@@ -1,19 +1,34 @@
 //! The text after DATA: found, checked and un-stuffed in place (RFC 5321 4.1.1.4, 4.5.2).
 //!
 //! Only CRLF.CRLF ends it. A bare CR or LF anywhere is remembered, the scan goes on to the real end, and the message is
-//! refused there: whatever the client meant by it, nobody downstream will read two messages where we read one.
+//! refused there: whatever the client meant by it, nobody downstream will read two messages where we read one. Where the
+//! listener says so it becomes CRLF instead ([`normalise`]), and still ends nothing.
 
+use crate::config::BareNewlines;
 use crate::limits;
 
+mod normalise;
+#[cfg(test)]
+mod tests;
+
 /// What one call found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scanned {
     /// Canonical body bytes, now at the front of the buffer.
     pub kept: usize,
+    /// Instead of these, where line ends were put in: the canonical bytes, at most twice as many as were scanned.
+    pub grown: Vec<u8>,
     /// Bytes of the buffer that belonged to the message; the rest is pipelined input, untouched.
     pub consumed: usize,
     /// The final dot was seen.
     pub done: bool,
+}
+
+impl Scanned {
+    /// The canonical bytes; `buffer` is the one that was scanned.
+    pub fn body<'a>(&'a self, buffer: &'a [u8]) -> &'a [u8] {
+        if self.grown.is_empty() { &buffer[..self.kept] } else { &self.grown }
+    }
 }
 
 /// What is known of the whole message at its end.
@@ -27,9 +42,10 @@ pub struct Summary {
     pub needs_stuffing: bool,
     /// Received fields.
     pub hops: u32,
-    /// Bytes of the header section, the empty line included; the whole size if there is no empty line.
+    /// Bytes of the header section, the empty line included; the whole size if there is no empty line. 0: there is none, for
+    /// the message begins with white space, which would continue a field that is put in front of it (RFC 5322 2.2.3).
     pub header_length: u64,
-    /// A CR without LF, or LF without CR.
+    /// A CR without LF, or LF without CR, where these are refused.
     pub bare_line_end: bool,
     /// A line over TEXT_LINE_MAX.
     pub line_too_long: bool,
@@ -40,6 +56,8 @@ pub struct Summary {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum At {
     LineStart,
+    /// After a line that a bare CR or LF ended: a dot here is text.
+    BareStart,
     /// After a dot at a line's start, which is never part of the body (4.5.2).
     Dot,
     DotCr,
@@ -72,12 +90,14 @@ pub struct Scanner {
     /// Start of the current header line, as far as it can still be a Received field.
     prefix: u8,
     in_header: bool,
+    bare: BareNewlines,
 }
 
 impl Scanner {
     /// At the first byte after the 354.
-    pub fn new(size_max: u64) -> Scanner {
+    pub fn new(size_max: u64, bare: BareNewlines) -> Scanner {
         Scanner {
+            bare,
             at: At::LineStart,
             summary: Summary::default(),
             size_max,
@@ -98,6 +118,9 @@ impl Scanner {
 
     /// Scans newly received bytes and compacts the body to their front.
     pub fn scan(&mut self, fresh: &mut [u8]) -> Scanned {
+        if self.bare == BareNewlines::Normalise && self.grows(fresh) {
+            return self.normalise(fresh);
+        }
         let (mut read, mut kept) = (0, 0);
         let mut done = false;
         // A block with a bare CR or LF is walked line by line, and looked at as a whole only once.
@@ -115,7 +138,7 @@ impl Scanner {
                 }
             }
             match self.at {
-                At::LineStart => {
+                At::LineStart | At::BareStart => {
                     self.line_length = 0;
                     self.prefix = 0;
                     if fresh[read] == b'.' {
@@ -131,8 +154,6 @@ impl Scanner {
                 }
                 At::Dot => {
                     self.summary.needs_stuffing |= fresh[read] == b'.';
-                    // A line that began with a dot is no header field.
-                    self.prefix = u8::MAX;
                     self.at = At::Text;
                 }
                 At::DotCr if fresh[read] == b'\n' => {
@@ -154,7 +175,7 @@ impl Scanner {
         if !self.summary.eight_bit && !fresh[..kept].is_ascii() {
             self.summary.eight_bit = true;
         }
-        Scanned { kept, consumed: read, done }
+        Scanned { kept, grown: Vec::new(), consumed: read, done }
     }
 
     /// Text of the body as it mostly is, in one go: up to the next line that begins with a dot, if every CR in it is followed
@@ -273,179 +294,27 @@ impl Scanner {
 
     /// Moves `fresh[from..to]` behind the bytes already kept; nothing moves until a dot was dropped.
     fn keep(&mut self, fresh: &mut [u8], from: usize, to: usize, kept: usize) -> usize {
-        let length = to - from;
-        self.summary.size += length as u64;
+        if self.count(&fresh[from..to]) {
+            return kept;
+        }
+        if kept != from {
+            fresh.copy_within(from..to, kept);
+        }
+        kept + (to - from)
+    }
+
+    /// Counts canonical bytes; true: the message is too large and they are not kept.
+    fn count(&mut self, piece: &[u8]) -> bool {
+        if self.summary.size == 0 && matches!(piece.first(), Some(b' ' | b'\t')) {
+            self.in_header = false;
+        }
+        self.summary.size += piece.len() as u64;
         if self.summary.header_length == u64::MAX {
             self.summary.header_length = self.summary.size;
         }
         if self.summary.size > self.size_max {
             self.summary.too_large = true;
         }
-        if self.summary.too_large {
-            return kept;
-        }
-        if kept != from {
-            fresh.copy_within(from..to, kept);
-        }
-        kept + length
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Scans `input` cut at `split`; the body, the summary, and what was left over.
-    fn scan(input: &[u8], split: usize) -> Option<(Vec<u8>, Summary, Vec<u8>)> {
-        let mut scanner = Scanner::new(1_000_000);
-        let mut body = Vec::new();
-        let mut consumed = 0;
-        for range in [0..split, split..input.len()] {
-            let mut piece = input[range].to_vec();
-            let scanned = scanner.scan(&mut piece);
-            body.extend_from_slice(&piece[..scanned.kept]);
-            consumed += scanned.consumed;
-            if scanned.done {
-                return Some((body, scanner.summary(), input[consumed..].to_vec()));
-            }
-        }
-        None
-    }
-
-    #[test]
-    fn bodies_at_every_split() {
-        for (input, body, rest) in [
-            (&b".\r\n"[..], &b""[..], &b""[..]),
-            (b"a\r\n.\r\nQUIT\r\n", b"a\r\n", b"QUIT\r\n"),
-            (b"..\r\n.\r\n", b".\r\n", b""),
-            (b"...x\r\n.\r\n", b"..x\r\n", b""),
-            (b".x\r\n.\r\n", b"x\r\n", b""),
-            (b"\r\n\r\n.\r\n", b"\r\n\r\n", b""),
-            (
-                b"Received: x\r\nSubject: y\r\n\r\nReceived: no\r\n.\r\n",
-                b"Received: x\r\nSubject: y\r\n\r\nReceived: no\r\n",
-                b"",
-            ),
-        ] {
-            for split in 0..=input.len() {
-                // A split after the end leaves the rest in the second piece.
-                let Some((got, summary, left)) = scan(input, split) else {
-                    panic!("no end at split {split}")
-                };
-                assert_eq!(got, body, "split {split}");
-                assert!(!summary.bare_line_end);
-                assert_eq!(summary.size, body.len() as u64);
-                assert_eq!(summary.needs_stuffing, body.starts_with(b"."));
-                assert_eq!(left, rest, "split {split}");
-            }
-        }
-    }
-
-    #[test]
-    fn header_is_measured() {
-        let input = b"Received: a\r\nrECEIVED: b\r\nX: Received: c\r\n\r\nbody\r\n.\r\n";
-        for split in 0..input.len() {
-            let (_, summary, _) = scan(input, split).unwrap();
-            assert_eq!(summary.hops, 2, "split {split}");
-            assert_eq!(summary.header_length, 44, "split {split}");
-        }
-        let (_, summary, _) = scan(b"X: y\r\n.\r\n", 0).unwrap();
-        assert_eq!(summary.header_length, 6);
-    }
-
-    /// Every ending that some server takes for the end of the data and another does not.
-    #[test]
-    fn smuggling_endings_do_not_end() {
-        for ending in [
-            &b"\n.\n"[..],
-            b"\n.\r\n",
-            b"\r.\r",
-            b"\r\n.\r",
-            b"\r\n.\n",
-            b"\r.\r\n",
-            b"\n.\r",
-            b"\r\n\x00.\r\n",
-            b"\r\n.\x00\r\n",
-            b"\r\r\n.\r\r\n",
-            b"\n\r\n.\n\r\n",
-            b"\r\n.\r\r\n",
-            b"\r.\n",
-            b"\n\n.\n\n",
-        ] {
-            let mut input = b"a".to_vec();
-            input.extend_from_slice(ending);
-            input.extend_from_slice(b"MAIL FROM:<x@y>\r\n.\r\n");
-            for split in 0..input.len() {
-                let (body, summary, _) = scan(&input, split).unwrap();
-                let harmless = ending.contains(&0);
-                assert!(summary.bare_line_end || harmless, "{ending:?} split {split}");
-                assert!(body.windows(4).any(|window| window == b"MAIL"), "{ending:?} ended the data");
-            }
-        }
-    }
-
-    /// A message with a bare CR or LF is refused, and even so nothing that is said of it depends on the cut.
-    #[test]
-    fn bare_line_ends_are_the_same_at_every_split() {
-        for input in [
-            &b"\r\r\nx\r\n.\r\n"[..],
-            b"\nReceived\r:x\r\n.\r\n",
-            b"Rec\reived:x\r\n\r\n.\r\n",
-            b".\rReceived:\r\n.\r\n",
-        ] {
-            let whole = scan(input, 0);
-            assert!(whole.as_ref().is_some_and(|(_, summary, _)| summary.bare_line_end));
-            for split in 0..input.len() {
-                assert_eq!(scan(input, split), whole, "{} split {split}", input.escape_ascii());
-            }
-        }
-    }
-
-    /// Whole blocks and single bytes say the same of any body.
-    #[test]
-    fn a_body_is_the_same_in_one_piece_and_in_bytes() {
-        let mut seed = 7u64;
-        let mut next = |below: usize| {
-            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (seed >> 33) as usize % below
-        };
-        let pieces: [&[u8]; 10] =
-            [b"\r\n", b"\r\n", b"text", b"\r\n.", b"\r\n..", b".", b"x", b"\r\n\r\n", b"\r", b"\n"];
-        for round in 0..3000 {
-            // A bare CR or LF in some rounds only.
-            let kinds = if round % 3 == 0 { 10 } else { 8 };
-            let mut input = b"Subject: x\r\n\r\n".to_vec();
-            for _ in 0..next(60) {
-                input.extend_from_slice(pieces[next(kinds)]);
-            }
-            input.extend_from_slice(b"\r\n.\r\nQUIT\r\n");
-            let whole = scan(&input, 0);
-            let mut scanner = Scanner::new(1_000_000);
-            let (mut body, mut consumed) = (Vec::new(), 0);
-            for byte in &input {
-                let mut piece = [*byte];
-                let scanned = scanner.scan(&mut piece);
-                body.extend_from_slice(&piece[..scanned.kept]);
-                consumed += scanned.consumed;
-                if scanned.done {
-                    break;
-                }
-            }
-            let rest = input[consumed..].to_vec();
-            assert_eq!(whole, Some((body, scanner.summary(), rest)), "{}", input.escape_ascii());
-        }
-    }
-
-    #[test]
-    fn limits_hold() {
-        let mut scanner = Scanner::new(4);
-        let mut input = b"12345678\r\n.\r\nrest".to_vec();
-        let scanned = scanner.scan(&mut input);
-        assert!(scanned.done && scanner.summary().too_large);
-        assert_eq!((scanned.kept, scanned.consumed), (0, 13));
-        let mut long = vec![b'x'; limits::TEXT_LINE_MAX + 1];
-        long.extend_from_slice(b"\r\n.\r\n");
-        assert!(scan(&long, 100).unwrap().1.line_too_long);
-        assert!(scan("é\r\n.\r\n".as_bytes(), 1).unwrap().1.eight_bit);
+        self.summary.too_large
     }
 }

@@ -41,10 +41,16 @@ pub mod words {
     pub const MAIL_LOOP: &str = "554 5.4.6 Too many hops: mail loop\r\n";
     pub const NO_SPACE: &str = "452 4.3.1 Insufficient system storage\r\n";
     pub const QUEUE_FULL: &str = "452 4.3.1 Queue is full, try again later\r\n";
+    pub const NO_MEMORY: &str = "452 4.3.1 Insufficient memory, try again later\r\n";
     pub const NOT_STORED: &str = "451 4.3.0 The message could not be stored, try again later\r\n";
     pub const SHUTTING_DOWN: &str = "421 4.3.2 Shutting down\r\n";
     pub const TIMED_OUT: &str = "421 4.4.2 Timeout\r\n";
+    pub const NO_MESSAGE: &str = "421 4.7.0 No message for too long\r\n";
+    pub const TOO_MANY_COMMANDS: &str = "421 4.7.0 Too many commands without a message\r\n";
+    pub const ENDLESS_LINE: &str = "421 4.7.0 Line without an end\r\n";
+    pub const SESSION_OVER: &str = "421 4.3.2 The session has lasted long enough, connect again\r\n";
     pub const TOO_BUSY: &str = "421 4.3.2 Too many connections\r\n";
+    pub const TOO_MANY_OF_CLIENT: &str = "421 4.7.0 Too many connections from your address\r\n";
     pub const TOO_MANY_ERRORS: &str = "421 4.7.0 Too many errors\r\n";
 }
 

@@ -6,9 +6,10 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use crate::config::BareNewlines;
 use crate::limits;
 use crate::mail::address::Path;
-use crate::mail::envelope::{Address, Envelope, Envelopes, Protocol, Recipient};
+use crate::mail::envelope::{Envelope, Envelopes, Protocol};
 use crate::smtp::command::{self, Command, MailParameters};
 use crate::smtp::data::{Scanner, Summary};
 use crate::smtp::extensions;
@@ -16,9 +17,12 @@ use crate::smtp::reply::{self, words};
 use crate::spool::{Durable, MessageId};
 use crate::time::UnixMillis;
 
+use transaction::{Taken, Transaction};
+
 mod auth;
 #[cfg(test)]
 mod tests;
+mod transaction;
 
 /// What holds for every session of a listener.
 #[derive(Clone, Debug)]
@@ -33,6 +37,8 @@ pub struct Rules {
     pub starttls: bool,
     /// There are accounts, so AUTH is offered under TLS.
     pub accounts: bool,
+    /// What becomes of a bare CR or LF in a message.
+    pub bare_newlines: BareNewlines,
     /// Where envelopes come from.
     pub envelopes: Envelopes,
 }
@@ -46,6 +52,10 @@ pub enum Gate {
     NoSpace,
     /// The queue is at its bound.
     QueueFull,
+    /// What clients make the node keep in memory is at its bound: no transaction begins, and none grows.
+    NoMemory,
+    /// The session is as old as one may be: it ends where its next message would begin.
+    Aged,
     /// The node shuts down: sessions end where the next message would begin.
     Closing,
 }
@@ -95,6 +105,17 @@ pub enum BodyEnd {
     },
 }
 
+/// What a client let pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overdue {
+    /// The next command, the rest of one, or the rest of a body.
+    Command,
+    /// A message: the session did all kinds of things but deliver mail.
+    Message,
+    /// The end of a session that is as old as one may be.
+    Session,
+}
+
 /// One client's session.
 #[derive(Debug)]
 pub struct Session {
@@ -105,10 +126,15 @@ pub struct Session {
     tls: Option<Rc<str>>,
     account: Option<Rc<str>>,
     transaction: Option<Transaction>,
+    /// Errors since the last message.
     errors: u32,
+    /// Commands since the last message that brought none nearer.
+    commands: u32,
     auth_failures: u32,
-    /// A line is being skipped up to its end because it was too long.
-    skipping: bool,
+    /// Lines handled so far.
+    lines: u32,
+    /// A line is being skipped up to its end because it was too long: so many bytes of it. 0: none is.
+    skipped: u32,
     /// An AUTH PLAIN without initial response waits for its line.
     awaiting_credentials: bool,
 }
@@ -117,16 +143,6 @@ pub struct Session {
 struct Hello {
     name: Rc<str>,
     extended: bool,
-}
-
-#[derive(Debug)]
-struct Transaction {
-    /// Sender and recipients so far.
-    envelope: Box<Envelope>,
-    eight_bit: bool,
-    /// Some RCPT was refused: DATA without any recipient is then 554 rather than 503.
-    refused: bool,
-    scanner: Option<Scanner>,
 }
 
 impl Session {
@@ -141,8 +157,10 @@ impl Session {
             account: None,
             transaction: None,
             errors: 0,
+            commands: 0,
             auth_failures: 0,
-            skipping: false,
+            lines: 0,
+            skipped: 0,
             awaiting_credentials: false,
         }
     }
@@ -164,6 +182,27 @@ impl Session {
         self.account.as_deref()
     }
 
+    /// Lines handled so far; the number wraps.
+    pub fn lines(&self) -> u32 {
+        self.lines
+    }
+
+    /// Whether the start of a line was thrown away and its end is still to come.
+    pub fn is_skipping(&self) -> bool {
+        self.skipped > 0
+    }
+
+    /// Whether a transaction is open, and whether it has a recipient.
+    pub fn transaction(&self) -> (bool, bool) {
+        let recipients = self.transaction.as_ref().map(|transaction| transaction.envelope.recipients.len());
+        (recipients.is_some(), recipients.is_some_and(|count| count > 0))
+    }
+
+    /// Bytes of the open transaction's envelope.
+    pub fn held(&self) -> usize {
+        self.transaction.as_ref().map_or(0, Transaction::held)
+    }
+
     /// Handles the complete lines of `input`, replies gathered in `out`; returns how much it used and what comes next.
     pub fn handle(&mut self, input: &[u8], gate: Gate, out: &mut Vec<u8>) -> (usize, Step) {
         let mut used = 0;
@@ -177,16 +216,12 @@ impl Session {
                 };
             };
             used += end + 1;
-            if std::mem::take(&mut self.skipping) {
-                if let Some(step) = self.complain(words::LINE_TOO_LONG, out) {
-                    return (used, step);
-                }
-                continue;
-            }
+            self.lines = self.lines.wrapping_add(1);
+            let before = std::mem::take(&mut self.skipped);
             // A bare LF ends a command line for us, as for every server; only in DATA it matters.
             let line = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
-            let step = if end >= self.line_max() {
-                self.complain(words::LINE_TOO_LONG, out)
+            let step = if before > 0 || end >= self.line_max() {
+                self.long_line(before as usize + end, out)
             } else {
                 self.line(line, gate, out)
             };
@@ -207,13 +242,28 @@ impl Session {
         }
     }
 
+    /// So many bytes without a line end are there.
     fn partial_line(&mut self, length: usize, out: &mut Vec<u8>) -> Option<Step> {
-        let _ = out;
-        if self.skipping || length >= self.line_max() {
-            self.skipping = true;
-            return Some(Step::NeedInput);
+        if self.skipped == 0 && length < self.line_max() {
+            return None;
         }
-        None
+        let skipped = self.skipped as usize + length;
+        if skipped > limits::LINE_SKIPPED_MAX {
+            self.say(words::ENDLESS_LINE, out);
+            return Some(Step::Close);
+        }
+        self.skipped = skipped as u32;
+        Some(Step::NeedInput)
+    }
+
+    fn long_line(&mut self, length: usize, out: &mut Vec<u8>) -> Option<Step> {
+        if length > limits::LINE_SKIPPED_MAX {
+            self.say(words::ENDLESS_LINE, out);
+            return Some(Step::Close);
+        }
+        // What was to be the response is none, whatever it was.
+        self.awaiting_credentials = false;
+        self.complain(words::LINE_TOO_LONG, out)
     }
 
     /// One line. None: go on with the next.
@@ -224,20 +274,31 @@ impl Session {
         }
         let command = match command::parse(line) {
             Ok(command) => command,
+            Err(error) if self.transaction.is_some() && command::is_recipient(line) => {
+                return self.refuse_recipient(reply::of_error(error), out);
+            }
             Err(error) => return self.complain(reply::of_error(error), out),
         };
+        if !matches!(command, Command::Rcpt(_) | Command::Data | Command::Quit) {
+            self.commands += 1;
+            if self.commands > limits::COMMANDS_WITHOUT_MAIL_MAX {
+                self.say(words::TOO_MANY_COMMANDS, out);
+                return Some(Step::Close);
+            }
+        }
         match command {
             Command::Mail(path, parameters) => self.mail(&path, parameters, gate, out),
-            Command::Rcpt(path) => self.rcpt(&path, out),
+            Command::Rcpt(path) => self.rcpt(&path, gate, out),
             Command::Data => self.data(out),
             Command::Ehlo(name) => self.say_hello(name, true, out),
             Command::Helo(name) => self.say_hello(name, false, out),
             Command::Rset => {
-                self.transaction = None;
-                self.say(words::OK, out)
+                self.say(words::OK, out);
+                self.forget(out)
             }
             Command::Noop => self.say(words::OK, out),
             Command::Vrfy => self.say(words::VRFY, out),
+            Command::Expn => self.complain(words::NOT_OFFERED, out),
             Command::Help => self.say(words::HELP, out),
             Command::Quit => {
                 self.say(words::BYE, out);
@@ -253,9 +314,14 @@ impl Session {
         None
     }
 
-    /// Says what is wrong, and ends a session that does little else.
+    /// Says what is wrong, and ends a session that does nothing else.
     fn complain(&mut self, words: &str, out: &mut Vec<u8>) -> Option<Step> {
         self.say(words, out);
+        self.errs(out)
+    }
+
+    /// One more error; ends the session with the last that it may have.
+    fn errs(&mut self, out: &mut Vec<u8>) -> Option<Step> {
         self.errors += 1;
         if self.errors < limits::COMMAND_ERRORS_MAX {
             return None;
@@ -264,9 +330,55 @@ impl Session {
         Some(Step::Close)
     }
 
+    /// Every refusal of a recipient. Beside recipients that are taken it is no error: a list has bad addresses.
+    fn refuse_recipient(&mut self, words: &str, out: &mut Vec<u8>) -> Option<Step> {
+        let may_relay = self.may_relay();
+        let Some(transaction) = &mut self.transaction else { return self.complain(words, out) };
+        transaction.refused += 1;
+        if !transaction.envelope.recipients.is_empty() {
+            return self.offered(words, out);
+        }
+        if !may_relay {
+            return self.complain(words, out);
+        }
+        let enough = transaction.refused >= limits::RECIPIENTS_REFUSED_MAX;
+        self.say(words, out);
+        if !enough {
+            return None;
+        }
+        self.say(words::TOO_MANY_ERRORS, out);
+        Some(Step::Close)
+    }
+
+    /// Answers a RCPT, unless it was one too many of a transaction.
+    fn offered(&mut self, words: &str, out: &mut Vec<u8>) -> Option<Step> {
+        self.say(words, out);
+        let transaction = self.transaction.as_mut()?;
+        transaction.offered += 1;
+        if transaction.offered < limits::RECIPIENTS_OFFERED_MAX {
+            return None;
+        }
+        self.say(words::TOO_MANY_COMMANDS, out);
+        Some(Step::Close)
+    }
+
+    /// Ends a transaction that comes to nothing. What was refused in it counts as one error.
+    fn forget(&mut self, out: &mut Vec<u8>) -> Option<Step> {
+        let transaction = self.transaction.take()?;
+        let failed = transaction.refused > 0 && transaction.envelope.recipients.is_empty();
+        if failed && self.may_relay() { self.errs(out) } else { None }
+    }
+
+    fn may_relay(&self) -> bool {
+        self.may_relay || self.account.is_some()
+    }
+
     fn say_hello(&mut self, name: &str, extended: bool, out: &mut Vec<u8>) -> Option<Step> {
         // 4.1.4: EHLO in mid-session clears as RSET does.
-        self.transaction = None;
+        let ended = self.transaction.is_some() && self.forget(out).is_some();
+        if ended {
+            return Some(Step::Close);
+        }
         self.hello = Some(Box::new(Hello { name: name.into(), extended }));
         if extended {
             let rules = &self.rules;
@@ -298,6 +410,11 @@ impl Session {
             Gate::Open => {}
             Gate::NoSpace => return self.say(words::NO_SPACE, out),
             Gate::QueueFull => return self.say(words::QUEUE_FULL, out),
+            Gate::NoMemory => return self.say(words::NO_MEMORY, out),
+            Gate::Aged => {
+                self.overdue(Overdue::Session, out);
+                return Some(Step::Close);
+            }
             Gate::Closing => {
                 self.say(words::SHUTTING_DOWN, out);
                 return Some(Step::Close);
@@ -307,40 +424,26 @@ impl Session {
         if parameters.size.is_some_and(|size| size > self.rules.message_size_max) {
             return self.say(words::TOO_LARGE, out);
         }
-        let mut envelope = self.rules.envelopes.take();
-        envelope.sender.extend_from_slice(path.address);
-        let eight_bit = parameters.eight_bit;
-        self.transaction = Some(Transaction { envelope, eight_bit, refused: false, scanner: None });
+        let envelope = self.rules.envelopes.take();
+        self.transaction = Some(Transaction::new(envelope, path.address, parameters.eight_bit));
         self.say(words::SENDER_OK, out)
     }
 
-    fn rcpt(&mut self, path: &Path<'_>, out: &mut Vec<u8>) -> Option<Step> {
-        let allowed = self.may_relay || self.account.is_some();
-        let recipients_max = self.rules.recipients_max;
+    fn rcpt(&mut self, path: &Path<'_>, gate: Gate, out: &mut Vec<u8>) -> Option<Step> {
+        let allowed = self.may_relay();
+        let (hostname, most) = (&self.rules.hostname, self.rules.recipients_max);
         let Some(transaction) = &mut self.transaction else { return self.complain(words::NEED_MAIL, out) };
         // We are nobody's final destination: a client that may not relay has no recipient to give us, in whatever form
         // (`u%x@us`, `x!u@us`, `"u@x"@us`, a source route).
         if !allowed {
-            transaction.refused = true;
-            return self.complain(words::RELAY_DENIED, out);
+            return self.refuse_recipient(words::RELAY_DENIED, out);
         }
-        let known =
-            transaction.envelope.recipients.iter().any(|recipient| recipient.address[..] == *path.address);
-        if !known && transaction.envelope.recipients.len() >= recipients_max {
-            return self.say(words::TOO_MANY_RECIPIENTS, out);
-        }
-        if !known {
-            // RFC 5321 4.5.1: `postmaster` without a domain is ours; it travels as postmaster of our own name.
-            let (address, domain_at) = if path.domain().is_empty() {
-                let address = [path.address, b"@", self.rules.hostname.as_bytes()].concat();
-                (Address::from_vec(address), path.address.len() + 1)
-            } else {
-                (Address::from_slice(path.address), path.domain_at)
-            };
-            let domain_at = u16::try_from(domain_at).unwrap_or(u16::MAX);
-            transaction.envelope.recipients.push(Recipient { address, domain_at });
-        }
-        self.say(words::RECIPIENT_OK, out)
+        let words = match transaction.take(path, hostname, most, gate != Gate::NoMemory) {
+            Taken::Yes => words::RECIPIENT_OK,
+            Taken::Full => words::TOO_MANY_RECIPIENTS,
+            Taken::NoMemory => words::NO_MEMORY,
+        };
+        self.offered(words, out)
     }
 
     fn data(&mut self, out: &mut Vec<u8>) -> Option<Step> {
@@ -348,10 +451,10 @@ impl Session {
         let Some(transaction) = &mut self.transaction else { return self.complain(words::NEED_MAIL, out) };
         if transaction.envelope.recipients.is_empty() {
             // RFC 2920 section 3.1: the client may have sent DATA before it saw that every RCPT was refused.
-            let words = if transaction.refused { words::NO_VALID_RECIPIENTS } else { words::NEED_RCPT };
+            let words = if transaction.refused > 0 { words::NO_VALID_RECIPIENTS } else { words::NEED_RCPT };
             return self.complain(words, out);
         }
-        transaction.scanner = Some(Scanner::new(size_max));
+        transaction.scanner = Some(Scanner::new(size_max, self.rules.bare_newlines));
         self.say(words::GO_AHEAD, out);
         Some(Step::Body)
     }
@@ -398,9 +501,11 @@ impl Session {
             None
         };
         if let Some(words) = refusal {
-            self.say(words, out);
-            return BodyEnd::Refused { close: summary.bare_line_end };
+            let enough = self.complain(words, out).is_some();
+            return BodyEnd::Refused { close: enough || summary.bare_line_end };
         }
+        // A client that delivers may err as well.
+        (self.errors, self.commands) = (0, 0);
         let mut envelope = transaction.envelope;
         if envelope.recipients.len() > 1 {
             envelope.recipients.sort_by_cached_key(|recipient| recipient.domain().to_ascii_lowercase());
@@ -447,8 +552,13 @@ impl Session {
         self.say(words::SHUTTING_DOWN, out);
     }
 
-    /// The client was silent for too long (RFC 5321 4.5.3.2.7).
-    pub fn timed_out(&self, out: &mut Vec<u8>) {
-        self.say(words::TIMED_OUT, out);
+    /// The client let something pass (RFC 5321 4.5.3.2.7 and what goes beyond it).
+    pub fn overdue(&self, what: Overdue, out: &mut Vec<u8>) {
+        let words = match what {
+            Overdue::Command => words::TIMED_OUT,
+            Overdue::Message => words::NO_MESSAGE,
+            Overdue::Session => words::SESSION_OVER,
+        };
+        self.say(words, out);
     }
 }

@@ -9,6 +9,7 @@ fn rules() -> Rc<Rules> {
         recipients_max: 3,
         starttls: true,
         accounts: true,
+        bare_newlines: BareNewlines::Refuse,
         envelopes: Envelopes::default(),
     })
 }

@@ -25,6 +25,8 @@ use super::relay::{Launch, Relay};
 use ledger::{Ending, Ledger};
 use plan::{End, HostState, Plan};
 
+/// Bytes that its clients may make it keep.
+const MEMORY: usize = 64 << 20;
 /// The relay's node.
 const NODE: u32 = 1;
 
@@ -243,7 +245,12 @@ impl<'a> Day<'a> {
             node: NODE,
             shards: shards[life.min(shards.len() - 1)],
             lanes: numbers.max().map_or(0, |highest| highest + 1),
-            room: Room { handoffs: self.plan.inbox, credits: self.plan.credits, lend_at: self.plan.lend_at },
+            room: Room {
+                handoffs: self.plan.inbox,
+                credits: self.plan.credits,
+                lend_at: self.plan.lend_at,
+                memory: MEMORY,
+            },
             configuration: &self.plan.configuration(),
         };
         // A start or two may find a segment that cannot be opened now.
@@ -293,7 +300,7 @@ impl<'a> Day<'a> {
         for shard in &relay.instruments {
             let of = &shard.counters;
             // Over the budget, each session stores the piece it has.
-            let bodies = limits::BODY_BUDGET + self.plan.clients.len() * limits::BODY_GATHER_MAX;
+            let bodies = MEMORY + self.plan.clients.len() * limits::BODY_GATHER_MAX;
             level("bytes of bodies", of.bodies_gathered.get(), bodies);
             level("client connections", of.connections_inbound.get(), limits::INBOUND_CONNECTIONS_MAX);
             level("connections to hops", of.connections_outbound.get(), limits::OUTBOUND_CONNECTIONS_MAX);

@@ -1,0 +1,176 @@
+//! One mail transaction (RFC 5321 3.3): its envelope as it grows, and what of it is kept in memory.
+
+use std::cmp::Ordering;
+
+use crate::limits;
+use crate::mail::address::Path;
+use crate::mail::envelope::{Address, Envelope, Recipient};
+use crate::smtp::data::Scanner;
+
+/// Recipients that are looked through one by one for a new one; above, an order is kept, or a thousand long ones would cost a
+/// million comparisons.
+const LOOKED_THROUGH: usize = 32;
+/// Bytes of a transaction without sender and recipients: envelope, scanner, and what the allocator adds.
+const FRAME: usize = 512;
+/// Bytes the allocator adds to an address with memory of its own.
+const EACH: usize = 16;
+
+#[derive(Debug)]
+pub(super) struct Transaction {
+    /// Sender and recipients so far.
+    pub(super) envelope: Box<Envelope>,
+    pub(super) eight_bit: bool,
+    /// Recipients refused.
+    pub(super) refused: u32,
+    /// RCPT commands, whatever became of them.
+    pub(super) offered: u32,
+    pub(super) scanner: Option<Scanner>,
+    /// Bytes of addresses that have memory of their own.
+    heap: u32,
+    /// Ordinals in the order of their addresses, once there are more than [`LOOKED_THROUGH`].
+    order: Vec<u16>,
+}
+
+/// What becomes of a recipient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// It is in the envelope, now or before.
+    Yes,
+    /// There is no room in this transaction.
+    Full,
+    /// There is no memory for it.
+    NoMemory,
+}
+
+impl Transaction {
+    pub(super) fn new(mut envelope: Box<Envelope>, sender: &[u8], eight_bit: bool) -> Transaction {
+        envelope.sender.extend_from_slice(sender);
+        Transaction { envelope, eight_bit, refused: 0, offered: 0, scanner: None, heap: 0, order: Vec::new() }
+    }
+
+    /// Takes a recipient, unless it is there already.
+    pub(super) fn take(&mut self, path: &Path<'_>, hostname: &str, most: usize, memory: bool) -> Taken {
+        // RFC 5321 4.5.1: `postmaster` without a domain is ours; it travels as postmaster of our own name.
+        let ours;
+        let (address, domain_at) = if path.domain().is_empty() {
+            ours = [path.address, b"@", hostname.as_bytes()].concat();
+            (&ours[..], path.address.len() + 1)
+        } else {
+            (path.address, path.domain_at)
+        };
+        let place = match self.find(address) {
+            Ok(()) => return Taken::Yes,
+            Err(place) => place,
+        };
+        let recipients = &mut self.envelope.recipients;
+        if recipients.len() >= most {
+            return Taken::Full;
+        }
+        if !memory {
+            return Taken::NoMemory;
+        }
+        let address = Address::from_slice(address);
+        if address.spilled() {
+            self.heap += (address.len() + EACH) as u32;
+        }
+        let domain_at = u16::try_from(domain_at).unwrap_or(u16::MAX);
+        recipients.push(Recipient { address, domain_at });
+        if let Some(place) = place {
+            self.order.insert(place, (recipients.len() - 1) as u16);
+        } else if recipients.len() > LOOKED_THROUGH {
+            self.order = (0..recipients.len() as u16).collect();
+            self.order.sort_unstable_by(|one, other| {
+                recipients[usize::from(*one)].address.cmp(&recipients[usize::from(*other)].address)
+            });
+        }
+        Taken::Yes
+    }
+
+    /// Ok: it is there. Else its place in the order, if one is kept.
+    fn find(&self, address: &[u8]) -> Result<(), Option<usize>> {
+        let recipients = &self.envelope.recipients;
+        if self.order.is_empty() {
+            let known = recipients.iter().any(|recipient| recipient.address[..] == *address);
+            return if known { Ok(()) } else { Err(None) };
+        }
+        let compare = |ordinal: &u16| -> Ordering {
+            recipients.get(usize::from(*ordinal)).map_or(Ordering::Less, |one| one.address[..].cmp(address))
+        };
+        self.order.binary_search_by(compare).map(|_| ()).map_err(Some)
+    }
+
+    /// Bytes in memory.
+    pub(super) fn held(&self) -> usize {
+        FRAME
+            + self.envelope.sender.capacity()
+            + self.envelope.recipients.capacity() * size_of::<Recipient>()
+            + self.heap as usize
+            + self.order.capacity() * 2
+    }
+}
+
+const _: () = assert!(limits::RECIPIENTS_MAX * (limits::PATH_MAX + EACH) < u32::MAX as usize);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mail::address;
+    use crate::mail::envelope::Envelopes;
+
+    fn transaction() -> Transaction {
+        Transaction::new(Envelopes::default().take(), b"a@b", false)
+    }
+
+    fn take(transaction: &mut Transaction, text: &str) -> Taken {
+        let path = format!("<{text}>");
+        let path = address::parse_path(path.as_bytes(), false).expect("a path");
+        transaction.take(&path, "relay.example", 1000, true)
+    }
+
+    /// Each address stands there once, in the order of the client, however many there are.
+    #[test]
+    fn each_address_is_taken_once() {
+        let mut transaction = transaction();
+        let mut expected: Vec<String> = Vec::new();
+        let mut seed = 1u64;
+        for round in 0..3000 {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let text = format!("{}u{}@d.example", "x".repeat((seed >> 60) as usize), (seed >> 33) % 700);
+            assert_eq!(take(&mut transaction, &text), Taken::Yes);
+            if !expected.contains(&text) && expected.len() < 1000 {
+                expected.push(text);
+            }
+            if round % 500 == 0 {
+                take(&mut transaction, "postmaster");
+                if !expected.iter().any(|one| one == "postmaster@relay.example") {
+                    expected.push("postmaster@relay.example".to_owned());
+                }
+            }
+            if expected.len() == 1000 {
+                break;
+            }
+        }
+        let found: Vec<_> =
+            transaction.envelope.recipients.iter().map(|one| String::from_utf8_lossy(&one.address)).collect();
+        assert_eq!(found, expected);
+        assert!(expected.len() > 300);
+    }
+
+    #[test]
+    fn what_is_held_is_counted() {
+        let mut transaction = transaction();
+        let before = transaction.held();
+        assert!(before < 4096, "{before}");
+        for number in 0..1000 {
+            let text = format!("{number:03}{}@d.example", "l".repeat(252));
+            assert_eq!(take(&mut transaction, &text), Taken::Yes);
+        }
+        let held = transaction.held();
+        assert!((1000 * (265 + size_of::<Recipient>())..450_000).contains(&held), "{held}");
+        let path = address::parse_path(b"<one@more.example>", false).expect("a path");
+        assert_eq!(transaction.take(&path, "h", 1000, true), Taken::Full);
+        assert_eq!(transaction.take(&path, "h", 1001, false), Taken::NoMemory);
+        assert_eq!(transaction.take(&path, "h", 1001, true), Taken::Yes);
+        assert_eq!(transaction.take(&path, "h", 1001, false), Taken::Yes, "it is there already");
+    }
+}
