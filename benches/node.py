@@ -65,7 +65,7 @@ class Relay:
         with open(f"{directory}/relevo.toml", "w") as file:
             file.write(
                 f'[node]\nhostname = "bench.example"\ndata_dir = "{directory}/spool"\nshards = {shards}\n'
-                f'[[listener]]\naddress = "127.0.0.1:{self.port}"\n{listener}[[route]]\ndomain = "*"\nto = "smtp://127.0.0.1:{to}"\n'
+                f'[[listener]]\naddress = "127.0.0.1:{self.port}"\nconnections_per_client = 100000\n{listener}[[route]]\ndomain = "*"\nto = "smtp://127.0.0.1:{to}"\n'
                 f'[log]\npath = "{directory}/accounting.jsonl"\n[control]\nhttp = "127.0.0.1:{self.http}"\n{more}'
             )
         self.start()

@@ -56,6 +56,7 @@ data_dir = "$scratch/spool"
 shards = $shards
 [[listener]]
 address = "127.0.0.1:$relay"
+connections_per_client = 100000
 [[route]]
 domain = "*"
 to = "smtp://127.0.0.1:$sink"

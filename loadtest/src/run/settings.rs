@@ -25,7 +25,7 @@ pub(super) fn relevo(
          [dns]\nservers = [\"{dns}\"]\ntimeout = \"1s\"\n\
          [delivery]\nmx_port = {mx_port}\nallow_loopback_mx = true\n\
          [log]\npath = {:?}\n[control]\nhttp = \"\"\n\
-         [[listener]]\naddress = \"{listen}\"\n",
+         [[listener]]\naddress = \"{listen}\"\nconnections_per_client = 100000\n",
         path("spool"),
         path("accounting.jsonl"),
     );

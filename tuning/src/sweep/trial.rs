@@ -204,7 +204,7 @@ fn quoted(path: &Path) -> String {
 fn configure(home: &Path, settings: &Settings, listen: SocketAddr, sink: SocketAddr) -> io::Result<PathBuf> {
     let place = |name: &str| home.join(name).to_string_lossy().into_owned();
     let mut table: Table = format!(
-        "[node]\nhostname = \"tune.example\"\ndata_dir = {:?}\n[[listener]]\naddress = \"{listen}\"\n\
+        "[node]\nhostname = \"tune.example\"\ndata_dir = {:?}\n[[listener]]\naddress = \"{listen}\"\nconnections_per_client = 100000\n\
          [[route]]\ndomain = \"*\"\nto = \"smtp://{sink}\"\n[log]\npath = {:?}\n[control]\nhttp = \"\"\n",
         place("spool"),
         place("accounting.jsonl"),
