@@ -22,9 +22,11 @@ use crate::runtime::os::{self, Compute, ShardThread, probe};
 use crate::runtime::process::{self, DirectoryLock, LockError};
 use crate::runtime::{Bell, epoll, files, glommio};
 use crate::shard::deal::Deal;
-use crate::shard::mesh::Mesh;
+use crate::shard::mesh::{Mesh, Room};
 use crate::shard::start::{self, Report, Setup};
 use crate::spool::segment::Birthplace;
+
+pub mod room;
 
 /// How long shards may take to read their lanes before the start is given up.
 const START_MAX: Duration = Duration::from_secs(3600);
@@ -70,8 +72,10 @@ impl Node {
         let settings = Arc::new(config);
         let instruments = Instruments::of(shards);
         let bells: Vec<_> = (0..shards).map(|_| Arc::new(Bell::new())).collect();
-        let particulars = settings.particulars(shards);
-        let mesh = Arc::new(Mesh::new(bells.clone(), deal(&particulars, &data_dir)));
+        let particulars = fitted(&settings, shards)?;
+        let machine = room::client_memory(process::memory_max());
+        let room = Room { memory: machine, ..Room::of(shards) };
+        let mesh = Arc::new(Mesh::with_room(bells.clone(), deal(&particulars, &data_dir), room));
         let health = Arc::new(Health::default());
         let control = control::start(control_setup(&settings, &instruments, &health, engine))?;
         let watchdog = engine.watch(&bells)?;
@@ -239,6 +243,17 @@ fn judge(config: &Config, shards: usize, cores: &[usize]) -> Result<Engine, Stri
     }
     probe::check_files().map_err(in_words)?;
     choose(config.tuning.runtime, shards)
+}
+
+/// What holds for each shard, as far as there are open files for it.
+fn fitted(config: &Config, shards: usize) -> Result<Vec<Particulars>, String> {
+    let allowed = room::files_allowed();
+    let shares = room::share(&config.node.data_dir, shards, allowed)?;
+    let mut particulars = config.particulars(shards);
+    if let Some(words) = room::fit(&mut particulars, shares, allowed) {
+        eprintln!("relevo: {words}");
+    }
+    Ok(particulars)
 }
 
 /// Which shard keeps which of the lanes there are.
@@ -443,31 +458,7 @@ fn lane_birthplaces(data_dir: &Path) -> Result<BTreeMap<u16, Birthplace>, String
 fn origins(data_dir: &Path) -> Result<(u64, Arc<BTreeMap<u16, Birthplace>>), String> {
     let id = node_id(data_dir)?;
     let birthplaces = Arc::new(lane_birthplaces(data_dir)?);
-    check_descriptors(data_dir, process::open_files_max())?;
     Ok((id, birthplaces))
-}
-
-/// Segments stay open for the life of the process.
-fn check_descriptors(data_dir: &Path, allowed: u64) -> Result<(), String> {
-    /// Descriptors of one segment: for the map, for writing, and the runtime's.
-    const EACH: u64 = 3;
-    /// What sockets, logs and clients need at the least.
-    const OTHERS: u64 = 64;
-    let names = |lane: usize| {
-        let directory = start::lane_directory(data_dir, u16::try_from(lane).unwrap_or(u16::MAX));
-        files::list(&directory).unwrap_or_default()
-    };
-    let lanes = lanes(data_dir);
-    let segments = (0..lanes).flat_map(names).filter(|name| name.ends_with(".seg")).count() as u64;
-    let needed = segments * EACH + OTHERS;
-    if needed <= allowed {
-        return Ok(());
-    }
-    Err(format!(
-        "{}: {segments} spool segments need {needed} open files and more for connections, and only {allowed} are allowed \
-         (RLIMIT_NOFILE); raise it: `ulimit -n 65536`, or LimitNOFILE=65536 in the systemd unit",
-        data_dir.display()
-    ))
 }
 
 /// Lanes there are on disk: the highest number plus one.
@@ -476,22 +467,4 @@ fn lanes(data_dir: &Path) -> usize {
     let numbers =
         entries.filter_map(|entry| entry.file_name().to_str()?.strip_prefix("lane-")?.parse::<usize>().ok());
     numbers.filter(|number| *number < limits::SHARDS_MAX).max().map_or(0, |highest| highest + 1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn segments_need_descriptors() {
-        let scratch = tempfile::tempdir().unwrap();
-        let lane = scratch.path().join("lane-001");
-        std::fs::create_dir(&lane).unwrap();
-        for slot in 0..20 {
-            std::fs::write(lane.join(format!("{slot:05}.seg")), b"").unwrap();
-        }
-        check_descriptors(scratch.path(), 124).unwrap();
-        let words = check_descriptors(scratch.path(), 123).unwrap_err();
-        assert!(words.contains("20 spool segments need 124") && words.contains("LimitNOFILE"), "{words}");
-    }
 }

@@ -56,6 +56,8 @@ pub struct Particulars {
     pub connections_inbound_max: usize,
     /// Connections to next hops open at one time.
     pub connections_outbound_max: usize,
+    /// Questions to name servers on their way at one time.
+    pub questions_max: usize,
     /// How long it looks for work before it sleeps.
     pub spin: Duration,
     /// How long a commit of it waits for more clients.
@@ -234,6 +236,7 @@ impl Config {
             connections_outbound_max: shard
                 .and_then(|shard| shard.connections_outbound_max)
                 .unwrap_or(limits::OUTBOUND_CONNECTIONS_MAX),
+            questions_max: limits::DNS_INFLIGHT_MAX,
             spin: shard.and_then(|shard| shard.spin).unwrap_or(self.tuning.spin),
             commit_delay: shard.and_then(|shard| shard.commit_delay).unwrap_or(self.tuning.commit_delay),
         }
@@ -289,6 +292,7 @@ mod tests {
             lanes: Some(vec![2, 5]),
             connections_inbound_max: 100,
             connections_outbound_max: 50,
+            questions_max: limits::DNS_INFLIGHT_MAX,
             spin: Duration::from_micros(20),
             commit_delay: Duration::from_millis(1),
         };

@@ -8,8 +8,10 @@ const SHARD: u64 = 24;
 const SEGMENT: u64 = 3;
 /// Segments that each lane may grow by before it eats into what connections have.
 const GROWTH: u64 = 8;
-/// The part of the rest (in percent) for connections to next hops and questions to name servers: mail that was taken must leave.
+/// The part of the rest (in percent) for connections to next hops: mail that was taken must leave.
 const OUTBOUND: u64 = 25;
+/// The part for questions to name servers, each of which has a socket of its own.
+const QUESTIONS: u64 = 10;
 /// Fewest connections of a shard, of each kind.
 const LEAST: u64 = 8;
 
@@ -20,6 +22,8 @@ pub struct Shares {
     pub inbound: usize,
     /// To next hops.
     pub outbound: usize,
+    /// Questions to name servers.
+    pub questions: usize,
 }
 
 /// What each of `shards` may have of `allowed` open files, with so many segments there are. Err: how many are needed.
@@ -32,8 +36,9 @@ pub fn share(allowed: u64, shards: u64, segments: u64) -> Result<Shares, u64> {
     }
     // A start with many segments and few files still works; its lanes grow at the cost of connections that are not there.
     let rest = allowed.saturating_sub(reserve).max(shards * 4 * LEAST) / shards;
-    let outbound = rest * OUTBOUND / 100;
-    Ok(Shares { inbound: (rest - outbound) as usize, outbound: outbound as usize })
+    let part = |percent: u64| (rest * percent / 100) as usize;
+    let (outbound, questions) = (part(OUTBOUND), part(QUESTIONS));
+    Ok(Shares { inbound: rest as usize - outbound - questions, outbound, questions })
 }
 
 #[cfg(test)]
@@ -43,18 +48,18 @@ mod tests {
     #[test]
     fn clients_get_what_is_left() {
         let shares = share(1024, 2, 4).expect("enough");
-        assert_eq!(shares, Shares { inbound: 320, outbound: 106 });
-        let all = 2 * (shares.inbound + shares.outbound) as u64;
+        assert_eq!(shares, Shares { inbound: 278, outbound: 106, questions: 42 });
+        let all = 2 * (shares.inbound + shares.outbound + shares.questions) as u64;
         assert!(all + CONTROL + 2 * SHARD + (4 + 2 * GROWTH) * SEGMENT <= 1024, "{all}");
         let many = share(1 << 20, 8, 1000).expect("enough");
-        assert!(many.inbound > 90_000 && many.outbound > 30_000, "{many:?}");
+        assert!(many.inbound > 80_000 && many.outbound > 30_000, "{many:?}");
     }
 
     #[test]
     fn too_few_are_said_before_they_are_missing() {
         let needed = share(10, 1, 20).expect_err("too few");
         assert_eq!(needed, 64 + 24 + 32 + 60);
-        assert_eq!(share(needed, 1, 20), Ok(Shares { inbound: 24, outbound: 8 }));
+        assert_eq!(share(needed, 1, 20), Ok(Shares { inbound: 21, outbound: 8, questions: 3 }));
         assert_eq!(share(needed - 1, 1, 20), Err(needed));
     }
 }

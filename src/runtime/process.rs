@@ -197,6 +197,34 @@ pub fn open_files_max() -> u64 {
     rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
+/// Asks for as many as this process may have without more rights.
+pub fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let now = getrlimit(Resource::Nofile);
+    if now.current != now.maximum {
+        // If that is refused, there are as many as before.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: now.maximum, maximum: now.maximum });
+    }
+}
+
+/// Bytes of memory this process may have: the machine's, or its control group's if that is less. None where neither is told.
+pub fn memory_max() -> Option<u64> {
+    let read = |path: &Path| std::fs::read_to_string(path).ok();
+    let number = |text: String| text.trim().parse::<u64>().ok();
+    let machine = read(Path::new("/proc/meminfo")).and_then(|text| {
+        let line =
+            text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB"))?;
+        Some(line.trim().parse::<u64>().ok()? * 1024)
+    });
+    let group = read(Path::new("/proc/self/cgroup")).unwrap_or_default();
+    let group = group.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default().to_owned();
+    let root = Path::new("/sys/fs/cgroup");
+    let of_groups =
+        Path::new(&group).ancestors().filter_map(|group| number(read(&root.join(group).join("memory.max"))?));
+    let older = read(&root.join("memory/memory.limit_in_bytes")).and_then(number);
+    of_groups.chain(older).chain(machine).min()
+}
+
 /// Random bytes of the kernel, for salts.
 pub fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];

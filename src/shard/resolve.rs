@@ -77,6 +77,8 @@ pub struct Resolver<R: Runtime> {
     /// Who else waits for a question that is being asked.
     waiters: RefCell<Waiters>,
     asking: Cell<usize>,
+    /// Questions on their way at one time.
+    asking_max: usize,
 }
 
 impl<R: Runtime> Resolver<R> {
@@ -103,7 +105,13 @@ impl<R: Runtime> Resolver<R> {
             cache: RefCell::new(Cache::new(limits::DNS_CACHE_MAX, bytes)),
             waiters: RefCell::default(),
             asking: Cell::new(0),
+            asking_max: limits::DNS_INFLIGHT_MAX,
         }
+    }
+
+    /// There are open files for so many questions at one time.
+    pub fn limit_questions(&mut self, most: usize) {
+        self.asking_max = most.clamp(1, limits::DNS_INFLIGHT_MAX);
     }
 
     /// The machine's addresses, as they are now. What was known stays where nobody can say.
@@ -300,7 +308,7 @@ impl<R: Runtime> Resolver<R> {
     /// Asks, and follows aliases that lead out of an answer.
     async fn ask(&self, kind: Kind, name: &str) -> Found {
         const PAUSE: Duration = Duration::from_millis(20);
-        while self.asking.get() >= limits::DNS_INFLIGHT_MAX {
+        while self.asking.get() >= self.asking_max {
             self.timers.sleep_until(self.runtime.now() + PAUSE).await;
         }
         self.asking.set(self.asking.get() + 1);

@@ -205,7 +205,8 @@ fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>, String> {
     let uncounted = u32::from(runtime.planted("credits are not counted"));
     let credits = mesh.credits() + 1000 * uncounted;
     let table = (Table::new(&settings.routes), mesh.shards());
-    let resolver = Resolver::new(runtime.clone(), timers.clone(), &settings, table);
+    let mut resolver = Resolver::new(runtime.clone(), timers.clone(), &settings, table);
+    resolver.limit_questions(setup.particulars.questions_max);
     Ok(Rc::new(Shard {
         index: setup.index,
         timers,

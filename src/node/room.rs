@@ -1,0 +1,116 @@
+//! What the machine lets the process have, shared out: open files and memory.
+
+use std::path::Path;
+
+use crate::config::Particulars;
+use crate::limits;
+use crate::policy::descriptors::{self, Shares};
+use crate::runtime::{files, process};
+use crate::shard::start;
+
+const FIX: &str = "raise it: `ulimit -n 65536`, or LimitNOFILE=65536 in the systemd unit";
+
+/// What each shard may have of so many open files. Segments stay open for the life of the process.
+pub fn share(data_dir: &Path, shards: usize, allowed: u64) -> Result<Shares, String> {
+    let names = |lane: usize| {
+        let directory = start::lane_directory(data_dir, u16::try_from(lane).unwrap_or(u16::MAX));
+        files::list(&directory).unwrap_or_default()
+    };
+    let lanes = super::lanes(data_dir);
+    let segments = (0..lanes).flat_map(names).filter(|name| name.ends_with(".seg")).count() as u64;
+    descriptors::share(allowed, shards as u64, segments).map_err(|needed| {
+        format!(
+            "{}: {segments} spool segments and {shards} shards need {needed} open files, and only {allowed} are allowed (RLIMIT_NOFILE); {FIX}",
+            data_dir.display()
+        )
+    })
+}
+
+/// Lowers what is configured to what there is; in words, if that is less.
+pub fn fit(particulars: &mut [Particulars], shares: Shares, allowed: u64) -> Option<String> {
+    let mut less = false;
+    for one in particulars.iter_mut() {
+        for (wanted, share) in [
+            (&mut one.connections_inbound_max, shares.inbound),
+            (&mut one.connections_outbound_max, shares.outbound),
+            (&mut one.questions_max, shares.questions),
+        ] {
+            less |= *wanted > share;
+            *wanted = share.min(*wanted);
+        }
+    }
+    let sum = |of: fn(&Particulars) -> usize| particulars.iter().map(of).sum::<usize>();
+    less.then(|| {
+        format!(
+            "{allowed} open files are allowed (RLIMIT_NOFILE): that makes at most {} clients and {} connections to next hops at one \
+             time, with the rest for the spool, the log and control; for more {FIX}",
+            sum(|one| one.connections_inbound_max),
+            sum(|one| one.connections_outbound_max),
+        )
+    })
+}
+
+/// Bytes that clients may make the node keep: a part of the memory there is.
+pub fn client_memory(machine: Option<u64>) -> usize {
+    let share = machine.map_or(limits::CLIENT_MEMORY_MAX as u64, |all| {
+        (all / limits::CLIENT_MEMORY_SHARE).max(limits::CLIENT_MEMORY_MIN)
+    });
+    usize::try_from(share).unwrap_or(usize::MAX)
+}
+
+/// The open files this process may have, once it asked for as many as it can get.
+pub fn files_allowed() -> u64 {
+    process::raise_open_files();
+    process::open_files_max()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn segments_need_descriptors() {
+        let scratch = tempfile::tempdir().unwrap();
+        let lane = scratch.path().join("lane-001");
+        std::fs::create_dir(&lane).unwrap();
+        for slot in 0..20 {
+            std::fs::write(lane.join(format!("{slot:05}.seg")), b"").unwrap();
+        }
+        share(scratch.path(), 1, 180).unwrap();
+        let words = share(scratch.path(), 1, 179).unwrap_err();
+        assert!(
+            words.contains("20 spool segments")
+                && words.contains("need 180")
+                && words.contains("LimitNOFILE"),
+            "{words}"
+        );
+    }
+
+    #[test]
+    fn connections_fit_the_files_there_are() {
+        let scratch = tempfile::tempdir().unwrap();
+        let configured = || Config::embedded().particulars(2);
+        let mut some = configured();
+        some[1].connections_inbound_max = 5;
+        let shares = share(scratch.path(), 2, 1024).unwrap();
+        let words = fit(&mut some, shares, 1024).expect("less than configured");
+        assert_eq!(some[0].connections_inbound_max, shares.inbound);
+        assert_eq!(some[1].connections_inbound_max, 5, "what is less stays");
+        assert!(
+            words.contains(&format!("at most {} clients and {} ", shares.inbound + 5, 2 * shares.outbound)),
+            "{words}"
+        );
+        let mut all = configured();
+        let plenty = share(scratch.path(), 2, 1 << 20).unwrap();
+        assert_eq!(fit(&mut all, plenty, 1 << 20), None);
+        assert_eq!(all, configured());
+    }
+
+    #[test]
+    fn clients_have_a_part_of_the_memory() {
+        assert_eq!(client_memory(None), limits::CLIENT_MEMORY_MAX);
+        assert_eq!(client_memory(Some(512 << 20)), 128 << 20);
+        assert_eq!(client_memory(Some(1 << 20)), 32 << 20);
+    }
+}
