@@ -83,7 +83,8 @@ impl<R: Runtime> Shard<R> {
             Gate::NoSpace if lane.is_bounded() => Shut::SizeMax,
             Gate::NoSpace => Shut::NoSegment,
             Gate::QueueFull => Shut::QueueFull,
-            Gate::Open | Gate::Closing => Shut::No,
+            // The others are of one session, or pass at once.
+            Gate::Open | Gate::Closing | Gate::NoMemory | Gate::Aged => Shut::No,
         });
     }
 }
