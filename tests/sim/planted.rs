@@ -126,6 +126,33 @@ fn a_retry_that_comes_late_is_found() {
     Defect { days, plant, words: &["starved"], ..NONE }.is_found();
 }
 
+/// The clock is set forward while much waits for its next try, and the process starts anew.
+fn clocks(plan: &mut Plan, dice: &mut Dice) {
+    plan.clock = vec![(dice.between(3, 6), 400 * 86_400_000)];
+    plan.ends = vec![(10_000 + dice.below(3_000), End::Kill)];
+    // Nothing else makes mail wait.
+    plan.sites.iter_mut().for_each(|site| site.manners[DOT] = Manner::default());
+}
+
+#[test]
+fn a_wait_by_the_wall_clock_is_found() {
+    let days = |plan: &mut Plan, _: &mut Dice| plan.clock = vec![(4, -400 * 86_400_000)];
+    let plant = |_: &mut Day<'_>, world: &World| world.plant("a wait follows the wall clock", 1.0);
+    Defect { days, plant, words: &["starved", "does not end"], ..NONE }.is_found();
+}
+
+#[test]
+fn mail_given_up_without_a_last_try_is_found() {
+    let plant = |_: &mut Day<'_>, world: &World| world.plant("mail expires without a last try", 1.0);
+    Defect { days: clocks, plant, words: &["without a last try"], ..NONE }.is_found();
+}
+
+#[test]
+fn a_log_without_order_is_found() {
+    let plant = |_: &mut Day<'_>, world: &World| world.plant("the log has no order", 1.0);
+    Defect { plant, words: &["before it was received"], ..NONE }.is_found();
+}
+
 #[test]
 fn a_credit_nobody_counts_is_found() {
     let days = |plan: &mut Plan, dice: &mut Dice| {

@@ -76,11 +76,10 @@ impl<'a> Relay<'a> {
         let deal = Deal::chosen(&wishes, launch.lanes);
         let mesh = Arc::new(Mesh::with_room(bells.clone(), deal, launch.room));
         let (sender, reports) = unbounded();
-        let (mut runtimes, mut instruments) = (Vec::new(), Vec::new());
+        let (mut runtimes, instruments) = (Vec::new(), Instruments::of(launch.shards));
         let ended = Rc::new(Cell::new(0));
         for (index, bell) in bells.into_iter().enumerate() {
             let runtime = world.shard_with_bell(launch.node, index as u16, bell);
-            instruments.push(Arc::new(Instruments::default()));
             let setup = Setup {
                 index,
                 settings: settings.clone(),
@@ -150,6 +149,18 @@ impl<'a> Relay<'a> {
     /// The sum of a level or count over all shards.
     pub fn sum(&self, what: impl Fn(&Counters) -> &Counter) -> u64 {
         self.instruments.iter().map(|one| what(&one.counters).get()).sum()
+    }
+
+    /// What the log's writer finds now: the lines of the accounting, in order.
+    pub fn log(&self) -> Vec<serde_json::Value> {
+        let mut lines = Vec::new();
+        let chunks = &self.instruments[0].chunks;
+        while let Some(chunk) = chunks.take() {
+            let records = serde_json::Deserializer::from_slice(&chunk).into_iter();
+            lines.extend(records.map(|record| record.expect("a record of the log is JSON")));
+            chunks.give_back(chunk);
+        }
+        lines
     }
 
     /// Lanes of its data directory.

@@ -84,6 +84,13 @@ pub struct Ledger {
     pub damage: RefCell<Vec<(u16, Option<MessageId>)>>,
     /// How often the relay said so of a message that it was to read, notifications of its own among them.
     pub laments: Cell<u64>,
+    /// When the wall clock was set, and by how many milliseconds.
+    pub clock: RefCell<Vec<(Instant, i64)>>,
+    /// Ids whose `received` the log has, and those of which it told something else before.
+    logged: RefCell<BTreeSet<String>>,
+    early: RefCell<BTreeSet<String>>,
+    /// Recipients that the log says have their end.
+    ended: RefCell<BTreeSet<String>>,
     /// What is still in the spool though the day is over: not lost, and the log has it.
     pub kept: RefCell<BTreeSet<MessageId>>,
 }
@@ -269,6 +276,56 @@ impl Ledger {
         }
     }
 
+    /// A record of the accounting, as the log has it.
+    pub fn log(&self, record: &serde_json::Value) {
+        let Some(id) = record["id"].as_str() else { return };
+        let event = record["event"].as_str().unwrap_or_default();
+        if event == "received" {
+            if self.early.borrow().contains(id) {
+                self.complain(format!("{id}: the log tells of it before it was received"));
+            }
+            self.logged.borrow_mut().insert(id.to_owned());
+        } else if !self.logged.borrow().contains(id) {
+            self.early.borrow_mut().insert(id.to_owned());
+        }
+        if matches!(event, "delivered" | "bounced" | "expired") {
+            let recipients = record["recipients"].as_array().into_iter().flatten();
+            self.ended.borrow_mut().extend(recipients.filter_map(|one| one.as_str().map(str::to_owned)));
+        }
+    }
+
+    /// At the end of the only life, of which nothing was cut off: the log has all that was taken, and how it ended.
+    pub fn judge_log(&self, dropped: u64) {
+        if dropped > 0 {
+            self.complain(format!("{dropped} records were dropped"));
+        }
+        let (logged, ended) = (self.logged.borrow(), self.ended.borrow());
+        for one in self.tries.borrow().iter().filter(|one| one.ending.get() == Ending::Taken) {
+            if one.id.get().is_some_and(|id| !logged.contains(&id.to_string())) {
+                self.complain(format!("{:?} is not in the log", one.id.get()));
+            }
+            for recipient in one.recipients.iter().filter(|recipient| recipient.accepted.get()) {
+                if !ended.contains(&recipient.address) {
+                    self.complain(format!("{}: its end is not in the log", recipient.address));
+                }
+            }
+        }
+    }
+
+    /// When the relay may give up what began then, by the wall clock of one of its starts; and that start.
+    fn expires(&self, plan: &Plan, began: Instant) -> Option<(Instant, Instant)> {
+        let clock = self.clock.borrow();
+        let ahead = |at: Instant| clock.iter().filter(|(set, _)| *set <= at).map(|(_, by)| by).sum::<i64>();
+        let lives = (plan.expire as i64 - 2) * 1000;
+        let starts = self.crashes.borrow();
+        let given_up = starts.iter().filter(|start| **start >= began).filter_map(|start| {
+            let age = start.since(began).as_millis() as i64 + ahead(*start) - ahead(began);
+            (age > start.since(began).as_millis() as i64)
+                .then(|| (*start + Duration::from_millis((lives - age).max(0) as u64), *start))
+        });
+        given_up.min()
+    }
+
     /// All that is wrong at the end of the day.
     pub fn verdict(&self, plan: &Plan) -> Vec<String> {
         let mut wrong = self.wrong.borrow().clone();
@@ -363,8 +420,11 @@ impl Ledger {
         let crashes = self.crashes.borrow();
         let late = crashes.len() as u64 * 60;
         let lied = plan.dns_lies > 0.0 && !site.origin;
-        let may_be_returned =
-            |at: Instant| recipient.refused.get() || lied || site.is_permanent_failure() || at >= expires;
+        let early = self.expires(plan, one.began);
+        let may_be_returned = |at: Instant| {
+            let expired = at >= expires || early.is_some_and(|(expires, _)| at >= expires);
+            recipient.refused.get() || lied || site.is_permanent_failure() || expired
+        };
         if deliveries.is_empty() && bounces.is_empty() {
             let may_end_unseen = one.null_sender
                 && may_be_returned(Instant::FAR)
@@ -372,6 +432,12 @@ impl Ledger {
                     || lied
                     || site.is_permanent_failure()
                     || plan.sites_until + late >= plan.expire);
+            // The clock went forward and the relay started anew: what then failed its last try is given up, notifications too.
+            let given_up = early.is_some_and(|(_, start)| {
+                let logged = self.ended.borrow().contains(&recipient.address);
+                one.null_sender || logged || crashes.iter().any(|crash| *crash > start)
+            });
+            let may_end_unseen = may_end_unseen || given_up;
             // Nobody was promised what was refused: after a failed sync it may stand in memory for one life, and be gone in the next.
             let promised = one.ending.get() == Ending::Taken;
             if !may_end_unseen && (promised || !plan.has_disk_faults()) {
@@ -386,6 +452,13 @@ impl Ledger {
         for (unique, seen) in bounces.iter() {
             if one.null_sender {
                 wrong.push(format!("{address}: a notification to the null sender ({unique})"));
+            }
+            if let Some((_, start)) = early
+                && !(recipient.refused.get() || lied || site.is_permanent_failure() || seen.at >= expires)
+                && plan.neglect_max(recipient.site).is_some_and(|(from, _)| from <= start)
+                && !recipient.attempts.borrow().iter().any(|at| (start..=seen.began).contains(at))
+            {
+                wrong.push(format!("{address}: given up at {:?} without a last try", seen.at));
             }
             if !may_be_returned(seen.at) {
                 wrong.push(format!("{address}: returned for no reason at {:?}", seen.at));

@@ -118,6 +118,7 @@ impl<'a> Day<'a> {
             self.weather();
             if let Some(relay) = &relay {
                 self.bounds(relay);
+                relay.log().iter().for_each(|record| self.ledger.log(record));
                 let laments = relay.sum(|of| &of.messages_unreadable);
                 self.ledger.laments.set(self.ledger.laments.get().max(laments));
             }
@@ -156,6 +157,9 @@ impl<'a> Day<'a> {
             let armed = self.world.disk_faults(NODE).crash_in.is_some();
             let step = Duration::from_millis(if armed { 20 } else { 1000 });
             self.world.run_until(next.min(self.world.now() + step));
+        }
+        if let Some(relay) = relay.as_ref().filter(|_| life == 0) {
+            self.ledger.judge_log(relay.sum(|of| &of.accounting_dropped));
         }
         self.close(relay, life);
     }
@@ -269,6 +273,11 @@ impl<'a> Day<'a> {
     /// Sets what goes wrong now.
     fn weather(&self) {
         let now = self.world.now();
+        let set = self.ledger.clock.borrow().len();
+        for (_, milliseconds) in self.plan.clock[set..].iter().take_while(|(at, _)| seconds(*at) <= now) {
+            self.world.move_wall(*milliseconds);
+            self.ledger.clock.borrow_mut().push((now, *milliseconds));
+        }
         let bad = now < seconds(self.plan.network_until);
         let mut faults = if bad { self.plan.network.clone() } else { Faults::default() };
         if now < seconds(self.plan.sites_until) {

@@ -192,6 +192,8 @@ pub struct Plan {
     pub sites_until: u64,
     /// Milliseconds, in order.
     pub ends: Vec<(u64, End)>,
+    /// Seconds in which the wall clock is set, in order, and by how many milliseconds.
+    pub clock: Vec<(u64, i64)>,
 }
 
 impl Plan {
@@ -244,6 +246,7 @@ impl Plan {
             network_until,
             sites_until,
             ends,
+            clock: Vec::new(),
             sites,
             clients,
         };
@@ -257,6 +260,7 @@ impl Plan {
         }
         plan.odd = Dice::new(seed, 9).pick(&[0.0, 0.0, 0.1, 0.5]);
         plan.dns_lies = Dice::new(seed, 10).pick(&[0.0, 0.0, 0.0, 0.1, 0.3]);
+        plan.clock = clock(&mut Dice::new(seed, 11), plan.network_until);
         plan.unopened = Dice::new(seed, 8).pick(&[0.0, 0.0, 0.02, 0.1]);
         plan
     }
@@ -322,6 +326,7 @@ impl Plan {
             network_until: 450,
             sites_until: 450,
             ends: Vec::new(),
+            clock: Vec::new(),
             sites,
             clients,
         }
@@ -386,6 +391,24 @@ impl Plan {
 
 /// How long a conversation, or what waits for it, may hang after bad weather.
 const HANGS_MAX: Duration = Duration::from_secs(1200);
+
+/// By how much the wall clock is set: by minutes, or by what a dead battery or a wrong year does.
+fn clock(dice: &mut Dice, until: u64) -> Vec<(u64, i64)> {
+    const HOUR: i64 = 3_600_000;
+    if dice.chance(0.5) {
+        return Vec::new();
+    }
+    let times = dice.between(1, 3);
+    let mut set: Vec<(u64, i64)> = (0..times)
+        .map(|_| {
+            let span = dice.pick(&[HOUR / 30, HOUR, 24 * HOUR, 6 * 24 * HOUR, 400 * 24 * HOUR]);
+            let at = if dice.chance(0.5) { dice.below(10) } else { dice.below(until * 2) };
+            (at, if dice.chance(0.5) { span } else { -span })
+        })
+        .collect();
+    set.sort_unstable();
+    set
+}
 
 /// Most lives end while there is much to do.
 fn end_time(dice: &mut Dice, until: u64) -> u64 {
