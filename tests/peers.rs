@@ -64,6 +64,13 @@ stories!("spool_tools.py", None;
     wrong_usage_changes_nothing,
 );
 
+stories!("accounting.py", None;
+    nothing_is_logged_before_its_received,
+    a_hop_that_cannot_be_reached_is_seen,
+    a_notification_names_its_parent,
+    the_wall_clock_is_set,
+);
+
 /// Once more, on the runtime that needs no io_uring.
 mod epoll {
     stories!("stories.py", Some("epoll");
@@ -77,6 +84,9 @@ mod epoll {
         a_drain_finishes_what_is_under_way,
         mx_answers_of_a_real_name_server,
         nothing_acknowledged_is_lost_by_kills,
+    );
+    stories!("accounting.py", Some("epoll");
+        nothing_is_logged_before_its_received,
     );
     stories!("spool_tools.py", Some("epoll");
         a_running_relay_is_not_disturbed,
