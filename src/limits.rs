@@ -209,6 +209,29 @@ pub const ACCOUNT_WORK_MAX: u32 = 4 * ACCOUNT_MEMORY_MAX;
 /// Lanes of one password check.
 pub const ACCOUNT_LANES_MAX: u32 = 16;
 
+/// Failed logins of one client address (IPv6: one /64) before its AUTH is refused unheard: enough for a person, and for a program that has
+/// an old password and is set right within minutes.
+pub const GUESSES_MAX: u64 = 10;
+/// How many times as many of the network around it (a /24, a /48), in which others live too.
+pub const GUESSES_NETWORK: u64 = 10;
+/// Failed logins of a client at an account that it has been before, before they count like those of any other.
+pub const GUESSES_KNOWN_MAX: u64 = 5;
+/// After so long one of them is forgotten: a guesser has some 1,400 guesses a day and address.
+pub const GUESS_FORGOTTEN: Duration = Duration::from_secs(60);
+/// Passwords of one client address that are checked at one time.
+pub const GUESSES_AT_ONCE: u32 = 16;
+/// How long the first failed login waits for its 535, doubled with each further one of that network.
+pub const GUESS_DELAY: Duration = Duration::from_secs(1);
+/// The longest it waits: above this a guesser opens more connections instead.
+pub const GUESS_DELAY_MAX: Duration = Duration::from_secs(4);
+/// Sessions of one shard that wait so at one time; one more is ended instead.
+pub const GUESSERS_DELAYED_MAX: usize = 1_000;
+/// Client addresses and networks whose failures are remembered: 2 MiB of the node.
+pub const GUESSERS_MAX: usize = 65_536;
+/// Pairs of account and address that are remembered for having succeeded: 2 MiB of the node.
+pub const KNOWN_CLIENTS_MAX: usize = 65_536;
+/// Verified credentials that nobody has used for this long are checked anew. A changed accounts file forgets all of them at once.
+pub const VERIFIED_KEPT: Duration = Duration::from_secs(24 * 3600);
 /// Most threads of the node that compute password hashes for clients that are known; half as many for others, and one for guessers. Each
 /// takes the memory of one hash at a time, and gives it back when it has been idle.
 pub const COMPUTE_THREADS_MAX: usize = 4;

@@ -21,6 +21,7 @@ use crate::runtime::glommio::Watchdog;
 use crate::runtime::os::{self, Compute, ShardThread, probe};
 use crate::runtime::process::{self, DirectoryLock, LockError};
 use crate::runtime::{Bell, epoll, files, glommio};
+use crate::shard::authenticate::Logins;
 use crate::shard::deal::Deal;
 use crate::shard::mesh::{Mesh, Room};
 use crate::shard::start::{self, Report, Setup};
@@ -66,7 +67,9 @@ impl Node {
         let lock = take(&data_dir)?;
         let (id, birthplaces) = origins(&data_dir)?;
         let certificates = probe_listeners(&mut config)?;
-        let accounts = config.accounts.as_deref().map(read_accounts).transpose()?.map(Arc::new);
+        let accounts = config.accounts.as_deref().map(read_accounts).transpose()?;
+        let keys = [process::random_bytes(), process::random_bytes()];
+        let accounts = accounts.map(|accounts| Arc::new(Logins::new(accounts, &keys)));
         find_name_servers(&mut config);
         find_hosts(&mut config)?;
         let settings = Arc::new(config);

@@ -113,22 +113,22 @@ impl Accounts {
     /// The check of one password. It takes as long for a name nobody has as for one somebody has, so that nobody learns names by
     /// the clock.
     pub fn check(&self, name: &str) -> Check {
-        let (hash, known) = self.hash_for(name);
-        let hash = PasswordHash::new(hash).ok();
+        let (hash, place) = self.stored(name);
+        let (hash, known) = (PasswordHash::new(hash).ok(), place.is_some());
         let params = hash.as_ref().and_then(|hash| Params::try_from(hash).ok()).unwrap_or_default();
         Check { hash, params, known }
     }
 
-    /// The hash to check a password against, and whether it is the account's own. An unknown name gets the hash of some
+    /// The hash to check a password against, and the place of the account whose own it is. An unknown name gets the hash of some
     /// account, always the same for the same name: its costs are then spread as those of the accounts are, even where
     /// these differ.
-    fn hash_for(&self, name: &str) -> (&str, bool) {
+    pub fn stored(&self, name: &str) -> (&str, Option<usize>) {
         if let Some(place) = self.places.get(name) {
-            return (&self.hashes[*place], true);
+            return (&self.hashes[*place], Some(*place));
         }
         let count = self.hashes.len() as u64;
         let hash = fingerprint(name).checked_rem(count).and_then(|place| self.hashes.get(place as usize));
-        (hash.map_or(NOBODY, |hash| hash), false)
+        (hash.map_or(NOBODY, |hash| hash), None)
     }
 }
 
@@ -320,15 +320,15 @@ mod tests {
         let mut met = [0; 2];
         for number in 0..200 {
             let name = format!("stranger{number}");
-            let (hash, known) = accounts.hash_for(&name);
-            assert!(!known);
-            assert_eq!(accounts.hash_for(&name).0, hash);
+            let (hash, place) = accounts.stored(&name);
+            assert_eq!(place, None);
+            assert_eq!(accounts.stored(&name).0, hash);
             met[accounts.hashes.iter().position(|other| **other == *hash).unwrap()] += 1;
             assert!(!verify(&accounts, &name, b"secret"));
         }
         assert!(met.iter().all(|count| *count > 50), "{met:?}");
-        assert_eq!(accounts.hash_for("bob"), (&*accounts.hashes[0], true));
-        assert_eq!(Accounts::default().hash_for("bob"), (NOBODY, false));
+        assert_eq!(accounts.stored("bob"), (&*accounts.hashes[0], Some(0)));
+        assert_eq!(Accounts::default().stored("bob"), (NOBODY, None));
         assert_eq!(check_hash(NOBODY), Ok(()));
     }
 

@@ -3,7 +3,9 @@
 pub mod accounts;
 pub mod clients;
 pub mod descriptors;
+pub mod guesses;
 pub mod relay;
 pub mod tls;
+pub mod verified;
 
 pub use accounts::Accounts;

@@ -6,7 +6,7 @@
 pub mod start;
 
 pub mod accept;
-mod authenticate;
+pub mod authenticate;
 pub mod connect;
 pub mod deliver;
 pub mod dispatch;
@@ -44,7 +44,6 @@ use crate::observe::Instruments;
 use crate::observe::accounting::Journal;
 use crate::observe::diagnostics::Level;
 use crate::observe::latency::Latencies;
-use crate::policy::accounts::Accounts;
 use crate::policy::tls;
 use crate::queue::destinations::{Destinations, DomainKey, SiteKey};
 use crate::queue::{Clock, Group};
@@ -53,6 +52,7 @@ use crate::smtp::server::Gate;
 use crate::spool::{Durable, MessageId};
 use crate::time::UnixMillis;
 
+use authenticate::Logins;
 use dispatch::Site;
 use memory::Memory;
 use mesh::{Job, Mesh};
@@ -86,7 +86,8 @@ pub struct Shard<R: Runtime> {
     /// TLS towards next hops.
     pub tls_client: tls::Client,
     /// Accounts that may relay.
-    pub accounts: Option<Arc<Accounts>>,
+    pub accounts: Option<Arc<Logins>>,
+    checks: authenticate::Checks,
     /// Client connections open now.
     pub inbound: Cell<usize>,
     /// Connections to next hops open now.
@@ -263,6 +264,9 @@ impl<R: Runtime> Shard<R> {
         counters.spool_segments_free.set(free as u64);
         counters.spool_bytes_live.set(live);
         counters.longest_turn_microseconds.set(self.turns.longest(&self.runtime).as_micros() as u64);
+        if self.index == 0 {
+            counters.hashes_waiting.set(self.runtime.computing_later() as u64);
+        }
         let gate = self.gate();
         counters.spool_open.set(u64::from(gate == Gate::Open));
         self.publish_room(gate);

@@ -129,13 +129,17 @@ impl<R: Runtime> Visit<R> {
             Step::StartTls => self.start_tls().await?,
             Step::Authenticate(credentials) => {
                 self.flush().await?;
-                let close = match self.shard.authenticate(&credentials).await {
+                let close = match self.shard.authenticate(&credentials, self.session.peer().ip()).await {
                     Login::Right => {
                         self.session.authenticated(&credentials.name, &mut self.out);
                         false
                     }
                     Login::Wrong => self.session.authentication_failed(&mut self.out),
                     Login::Unavailable => self.session.authentication_unavailable(&mut self.out),
+                    Login::Cut => {
+                        self.session.authentication_cut(&mut self.out);
+                        true
+                    }
                 };
                 return Ok(!close);
             }

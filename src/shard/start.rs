@@ -16,11 +16,11 @@ use crate::mail::envelope::Envelopes;
 use crate::observe::Instruments;
 use crate::observe::accounting::Journal;
 use crate::observe::diagnostics::Level;
-use crate::policy::accounts::Accounts;
 use crate::policy::tls;
 use crate::queue::destinations::Destinations;
 use crate::route::Table;
 use crate::runtime::{Runtime, Segment};
+use crate::shard::authenticate::{Checks, Logins};
 use crate::shard::handoff::Backlog;
 use crate::shard::lend::Lending;
 use crate::shard::load::{self, Source};
@@ -61,7 +61,7 @@ pub struct Setup {
     /// What control reads.
     pub instruments: Arc<Instruments>,
     /// Accounts that may relay.
-    pub accounts: Option<Arc<Accounts>>,
+    pub accounts: Option<Arc<Logins>>,
     /// Certificates, one for each listener that has one.
     pub certificates: Vec<Option<Arc<rustls::ServerConfig>>>,
     /// TLS towards next hops.
@@ -216,6 +216,7 @@ fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>, String> {
         latencies: RefCell::default(),
         tls_client: setup.tls_client.clone(),
         accounts: setup.accounts.clone(),
+        checks: Checks::default(),
         inbound: Cell::new(0),
         outbound: Cell::new(0),
         settling: Cell::new(0),

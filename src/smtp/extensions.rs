@@ -12,7 +12,7 @@ pub fn write_ehlo(out: &mut Vec<u8>, hostname: &str, size_max: u64, starttls: bo
     }
     if auth {
         // RFC 4954, RFC 4616
-        out.extend_from_slice(b"250-AUTH PLAIN\r\n");
+        out.extend_from_slice(b"250-AUTH PLAIN LOGIN\r\n");
     }
     // RFC 1870; last, so that the line without a hyphen is always there.
     out.extend_from_slice(format!("250 SIZE {size_max}\r\n").as_bytes());

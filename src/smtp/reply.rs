@@ -19,6 +19,10 @@ pub mod words {
     pub const HELP: &str = "214 2.0.0 See RFC 5321\r\n";
     pub const AUTH_OK: &str = "235 2.7.0 Authentication successful\r\n";
     pub const AUTH_CONTINUE: &str = "334 \r\n";
+    /// `Username:` in base64, as every client of AUTH LOGIN expects it.
+    pub const AUTH_USERNAME: &str = "334 VXNlcm5hbWU6\r\n";
+    /// `Password:`
+    pub const AUTH_PASSWORD: &str = "334 UGFzc3dvcmQ6\r\n";
     pub const AUTH_FAILED: &str = "535 5.7.8 Authentication credentials invalid\r\n";
     pub const AUTH_UNAVAILABLE: &str = "454 4.7.0 Temporary authentication failure\r\n";
     pub const AUTH_CANCELLED: &str = "501 5.7.0 Authentication cancelled\r\n";

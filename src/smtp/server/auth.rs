@@ -1,4 +1,4 @@
-//! AUTH PLAIN (RFC 4954, RFC 4616), only under TLS.
+//! AUTH PLAIN (RFC 4954, RFC 4616) and AUTH LOGIN (no RFC: the draft draft-murchison-sasl-login), only under TLS.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -6,6 +6,17 @@ use base64::engine::general_purpose::STANDARD;
 use super::{Credentials, Session, Step};
 use crate::limits;
 use crate::smtp::reply::words;
+
+/// What the next line of an AUTH exchange is to bring.
+#[derive(Debug)]
+pub(super) enum Awaited {
+    /// All of PLAIN.
+    Plain,
+    /// LOGIN's name.
+    LoginName,
+    /// LOGIN's password, for this name.
+    LoginPassword(String),
+}
 
 impl Session {
     pub(super) fn auth(&mut self, mechanism: &str, initial: Option<&str>, out: &mut Vec<u8>) -> Option<Step> {
@@ -22,25 +33,51 @@ impl Session {
         if self.account.is_some() || self.transaction.is_some() {
             return self.complain(words::BAD_SEQUENCE, out);
         }
-        if !mechanism.eq_ignore_ascii_case("PLAIN") {
+        let awaited = if mechanism.eq_ignore_ascii_case("PLAIN") {
+            Awaited::Plain
+        } else if mechanism.eq_ignore_ascii_case("LOGIN") {
+            Awaited::LoginName
+        } else {
             return self.complain(words::AUTH_MECHANISM, out);
-        }
+        };
         match initial {
-            Some(response) => self.credentials(response.as_bytes(), out),
-            None => {
-                self.awaiting_credentials = true;
-                self.say(words::AUTH_CONTINUE, out);
-                Some(Step::Flush)
-            }
+            Some(response) => self.auth_line(awaited, response.as_bytes(), out),
+            None => self.prompt(awaited, out),
         }
     }
 
-    /// `authzid NUL authcid NUL passwd`, base64.
-    pub(super) fn credentials(&mut self, response: &[u8], out: &mut Vec<u8>) -> Option<Step> {
-        if response == b"*" {
+    /// Asks for the next line of the exchange.
+    fn prompt(&mut self, awaited: Awaited, out: &mut Vec<u8>) -> Option<Step> {
+        let words = match awaited {
+            Awaited::Plain => words::AUTH_CONTINUE,
+            Awaited::LoginName => words::AUTH_USERNAME,
+            Awaited::LoginPassword(_) => words::AUTH_PASSWORD,
+        };
+        self.awaiting = Some(Box::new(awaited));
+        self.say(words, out);
+        Some(Step::Flush)
+    }
+
+    /// A line of the exchange, base64. RFC 4954 section 4: `*` alone cancels it, `=` alone is an initial response of no bytes.
+    pub(super) fn auth_line(&mut self, awaited: Awaited, line: &[u8], out: &mut Vec<u8>) -> Option<Step> {
+        if line == b"*" {
             return self.complain(words::AUTH_CANCELLED, out);
         }
-        match decode(response) {
+        let Ok(response) = STANDARD.decode(line) else {
+            return self.complain(words::AUTH_MALFORMED, out);
+        };
+        let credentials = match awaited {
+            Awaited::Plain => plain(&response),
+            Awaited::LoginName => match login_name(response) {
+                Some(name) => return self.prompt(Awaited::LoginPassword(name), out),
+                None => None,
+            },
+            // A NUL is what no password can hold, here as in PLAIN.
+            Awaited::LoginPassword(name) => {
+                (!response.contains(&0)).then_some(Credentials { name, password: response })
+            }
+        };
+        match credentials {
             Some(credentials) => Some(Step::Authenticate(credentials)),
             None => self.complain(words::AUTH_MALFORMED, out),
         }
@@ -64,6 +101,11 @@ impl Session {
         self.refuse(words::AUTH_UNAVAILABLE, out)
     }
 
+    /// Too many like this client wait already: the session ends.
+    pub fn authentication_cut(&mut self, out: &mut Vec<u8>) {
+        self.say(words::TOO_MANY_ERRORS, out);
+    }
+
     fn refuse(&mut self, words: &str, out: &mut Vec<u8>) -> bool {
         self.say(words, out);
         self.auth_failures += 1;
@@ -75,13 +117,18 @@ impl Session {
     }
 }
 
-fn decode(response: &[u8]) -> Option<Credentials> {
-    let plain = STANDARD.decode(response).ok()?;
-    let mut parts = plain.splitn(3, |byte| *byte == 0);
+/// `authzid NUL authcid NUL passwd`.
+fn plain(response: &[u8]) -> Option<Credentials> {
+    let mut parts = response.splitn(3, |byte| *byte == 0);
     let (identity, name, password) = (parts.next()?, parts.next()?, parts.next()?);
     // Acting for somebody else is not offered; naming oneself is allowed.
-    if name.is_empty() || password.contains(&0) || !(identity.is_empty() || identity == name) {
+    if password.contains(&0) || !(identity.is_empty() || identity == name) {
         return None;
     }
-    Some(Credentials { name: String::from_utf8(name.to_vec()).ok()?, password: password.to_vec() })
+    Some(Credentials { name: login_name(name.to_vec())?, password: password.to_vec() })
+}
+
+fn login_name(name: Vec<u8>) -> Option<String> {
+    let name = String::from_utf8(name).ok()?;
+    (!name.is_empty() && !name.contains('\0')).then_some(name)
 }

@@ -78,7 +78,7 @@ pub enum Step {
     Close,
 }
 
-/// Name and password of AUTH PLAIN.
+/// Name and password that a client authenticates with.
 #[derive(PartialEq, Eq)]
 pub struct Credentials {
     /// The account's name.
@@ -135,8 +135,8 @@ pub struct Session {
     lines: u32,
     /// A line is being skipped up to its end because it was too long: so many bytes of it. 0: none is.
     skipped: u32,
-    /// An AUTH PLAIN without initial response waits for its line.
-    awaiting_credentials: bool,
+    /// The next line is one of an AUTH exchange.
+    awaiting: Option<Box<auth::Awaited>>,
 }
 
 #[derive(Debug)]
@@ -161,7 +161,7 @@ impl Session {
             auth_failures: 0,
             lines: 0,
             skipped: 0,
-            awaiting_credentials: false,
+            awaiting: None,
         }
     }
 
@@ -235,7 +235,7 @@ impl Session {
     }
 
     fn line_max(&self) -> usize {
-        if self.awaiting_credentials || self.tls.is_some() {
+        if self.awaiting.is_some() || self.tls.is_some() {
             limits::AUTH_LINE_MAX
         } else {
             limits::COMMAND_LINE_MAX
@@ -268,9 +268,8 @@ impl Session {
 
     /// One line. None: go on with the next.
     fn line(&mut self, line: &[u8], gate: Gate, out: &mut Vec<u8>) -> Option<Step> {
-        if self.awaiting_credentials {
-            self.awaiting_credentials = false;
-            return self.credentials(line, out);
+        if let Some(awaited) = self.awaiting.take() {
+            return self.auth_line(*awaited, line, out);
         }
         let command = match command::parse(line) {
             Ok(command) => command,
