@@ -226,10 +226,12 @@ pub const GUESS_DELAY: Duration = Duration::from_secs(1);
 pub const GUESS_DELAY_MAX: Duration = Duration::from_secs(4);
 /// Sessions of one shard that wait so at one time; one more is ended instead.
 pub const GUESSERS_DELAYED_MAX: usize = 1_000;
-/// Client addresses and networks whose failures are remembered: 2 MiB of the node.
+/// Client addresses and networks whose failures are remembered: 4 MiB of the node.
 pub const GUESSERS_MAX: usize = 65_536;
+/// Names of accounts at which failures are remembered: 1 MiB of the node.
+pub const GUESSED_ACCOUNTS_MAX: usize = 16_384;
 /// Pairs of account and address that are remembered for having succeeded: 2 MiB of the node.
-pub const KNOWN_CLIENTS_MAX: usize = 65_536;
+pub const KNOWN_CLIENTS_MAX: usize = 32_768;
 /// Verified credentials that nobody has used for this long are checked anew. A changed accounts file forgets all of them at once.
 pub const VERIFIED_KEPT: Duration = Duration::from_secs(24 * 3600);
 /// Most threads of the node that compute password hashes for clients that are known; half as many for others, and one for guessers. Each

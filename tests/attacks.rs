@@ -43,3 +43,9 @@ stories!("addresses.py";
     no_name_leads_back_to_us,
     a_hosts_file_names_hosts_of_routes,
 );
+
+stories!("auth.py";
+    guesses_from_one_network,
+    guesses_from_a_thousand_networks,
+    guesses_move_no_mail,
+);

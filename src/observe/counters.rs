@@ -54,6 +54,7 @@ counters! {
         connections_closed "Client connections ended",
         tls_sessions "Client sessions protected by STARTTLS",
         auth_failures "Failed AUTH attempts",
+        auth_checked "Passwords that were checked against their hash",
         auth_cached "Logins whose credentials had been verified of late",
         auth_refused "AUTH attempts answered 454 because their network had guessed too often",
         auth_shed "AUTH attempts answered 454 because too many waited for their password to be checked",

@@ -267,11 +267,11 @@ impl std::error::Error for AccountsError {}
 impl std::error::Error for PasswordError {}
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// Cheap hashes, as strong as a test needs.
-    fn cheap(password: &str, memory: u32) -> String {
+    pub(crate) fn cheap(password: &str, memory: u32) -> String {
         let params = Params::new(memory, 1, 1, None).unwrap();
         Argon2::from(params).hash_password_with_salt(password.as_bytes(), &[7; 16]).unwrap().to_string()
     }

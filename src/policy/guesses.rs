@@ -1,13 +1,14 @@
 //! Who has guessed passwords of late, by network: what they may try still, and before whom others go.
 //!
-//! Nothing here ever counts against an account, so that nobody can lock its owner out: what fails counts against the client's
-//! address, the wider network around it, and the pair of account and network. A pair that has succeeded is *known*: it is not
-//! subject to what others of its network do, only to what fails for the pair itself.
+//! No account is ever closed, so that nobody can lock its owner out: what fails counts against the client's address, the wider network
+//! around it, and the pair of account and address. A pair that has succeeded is *known*: it is not subject to what others of its
+//! network do, only to what fails for the pair itself. What fails at an account, from wherever, only lets strangers at other accounts
+//! go first: guesses at one account, of ever new networks, do not hold up the first login of another.
 //!
 //! The tables have a fixed number of places. Where a row is full, the entry goes that is soonest forgotten anyway. What is kept of names
 //! and addresses are keyed hashes: nobody can aim at a row without the key.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use ring::hmac;
@@ -29,11 +30,20 @@ const NETWORK: Allowance = Allowance {
     most: limits::GUESSES_MAX * limits::GUESSES_NETWORK,
     each: Duration::from_nanos(limits::GUESS_FORGOTTEN.as_nanos() as u64 / limits::GUESSES_NETWORK),
 };
+/// Of an account: it is closed for nobody by that.
+const ACCOUNT: Allowance = Allowance { most: 1000, each: Duration::from_secs(6) };
 /// Of a pair that is known.
 const PAIR: Allowance = Allowance { most: limits::GUESSES_KNOWN_MAX, each: limits::GUESS_FORGOTTEN };
 
+/// Wrong credentials of one address that are remembered.
+const WRONG: usize = 4;
 /// Entries of one row.
 const ROW: usize = 8;
+
+/// How much of a client's address a name is made of: all that is one client, what is around it, nothing.
+const ONE: u8 = 1;
+const AROUND: u8 = 2;
+const ANYWHERE: u8 = 3;
 
 /// What a client is to its network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,8 +70,11 @@ pub enum Verdict {
     },
     /// Not even that: its network has failed too often. It hears so after this long.
     Refuse(Duration),
-    /// Its network has too much under way already.
-    Busy,
+    /// These credentials were wrong before, and are so still. A program with an old password repeats it for ever, and that is no guess. It
+    /// hears so after this long.
+    Again(Duration),
+    /// Its network has too much under way already. It hears so after this long.
+    Busy(Duration),
 }
 
 /// An attempt that was let through.
@@ -71,6 +84,8 @@ pub struct Attempt {
     address: u64,
     network: u64,
     pair: u64,
+    account: u64,
+    credentials: u64,
     known: bool,
 }
 
@@ -79,6 +94,8 @@ pub struct Guesses {
     key: hmac::Key,
     /// Addresses and networks that have failed or are trying.
     clients: Table,
+    /// Accounts, or what was taken for one, at which something failed or is under way.
+    accounts: Table,
     /// Pairs of account and network that have succeeded.
     pairs: Table,
 }
@@ -93,6 +110,8 @@ struct Entry {
     succeeded: Instant,
     /// Attempts under way.
     trying: u32,
+    /// Credentials that were wrong, newest first.
+    wrong: [u64; WRONG],
 }
 
 impl Entry {
@@ -118,41 +137,51 @@ impl Guesses {
         Guesses {
             key: hmac::Key::new(hmac::HMAC_SHA256, key),
             clients: Table::new(limits::GUESSERS_MAX),
+            accounts: Table::new(limits::GUESSED_ACCOUNTS_MAX),
             pairs: Table::new(limits::KNOWN_CLIENTS_MAX),
         }
     }
 
-    /// A client asks whether it may try to be `account`.
-    pub fn ask(&mut self, client: IpAddr, account: &str, now: Instant) -> Verdict {
-        let (address, network) = (self.name(1, client, ""), self.name(2, client, ""));
-        let pair = self.name(3, client, account);
+    /// A client asks whether it may try to be `account`, with credentials that have this fingerprint.
+    pub fn ask(&mut self, client: IpAddr, account: &str, credentials: u64, now: Instant) -> Verdict {
+        let (address, network) = (self.name(ONE, client, ""), self.name(AROUND, client, ""));
+        let (pair, anywhere) = (self.name(ONE, client, account), self.name(ANYWHERE, client, account));
+        let mut attempt = Attempt { address, network, pair, account: anywhere, credentials, known: true };
+        if let Some(entry) = self.clients.find(address)
+            && entry.wrong.contains(&credentials)
+        {
+            return Verdict::Again(delay(entry.failures(now, ADDRESS)));
+        }
         if let Some(entry) = self.pairs.find(pair) {
             let failures = entry.failures(now, PAIR);
             if failures < PAIR.most && entry.trying < limits::GUESSES_AT_ONCE {
                 let rank = rank(failures + u64::from(entry.trying));
                 entry.trying += 1;
-                let attempt = Attempt { address, network, pair, known: true };
                 return Verdict::Try { standing: Standing::Known, rank, attempt };
             }
         }
-        let (failures, trying) =
-            self.clients.find(address).map_or((0, 0), |entry| (entry.failures(now, ADDRESS), entry.trying));
-        let around = self.clients.find(network).map_or(0, |entry| entry.failures(now, NETWORK));
+        let (failures, trying) = self.clients.state(address, now, ADDRESS);
+        let (around, _) = self.clients.state(network, now, NETWORK);
+        let around_here = around / limits::GUESSES_NETWORK;
         if failures >= ADDRESS.most || around >= NETWORK.most {
-            return Verdict::Refuse(delay(failures.max(around / limits::GUESSES_NETWORK)));
+            return Verdict::Refuse(delay(failures.max(around_here)));
         }
-        if trying >= limits::GUESSES_AT_ONCE {
-            return Verdict::Busy;
+        // What is under way may fail, too.
+        if trying >= limits::GUESSES_AT_ONCE || failures > 0 && failures + u64::from(trying) >= ADDRESS.most {
+            return Verdict::Busy(if failures == 0 { Duration::ZERO } else { delay(failures) });
         }
+        let (at_account, trying_account) = self.accounts.state(anywhere, now, ACCOUNT);
         self.clients.place(address).trying += 1;
-        let against = failures + around / limits::GUESSES_NETWORK;
+        self.accounts.place(anywhere).trying += 1;
+        let against = failures + around_here;
         let standing = if against == 0 && trying < limits::GUESSES_AT_ONCE / 2 {
             Standing::New
         } else {
             Standing::Suspect
         };
-        let attempt = Attempt { address, network, pair, known: false };
-        Verdict::Try { standing, rank: rank(against + u64::from(trying)), attempt }
+        attempt.known = false;
+        let rank = rank(against + u64::from(trying) + at_account + u64::from(trying_account));
+        Verdict::Try { standing, rank, attempt }
     }
 
     /// The password was wrong. How long the client waits until it hears so.
@@ -161,9 +190,13 @@ impl Guesses {
             entry.fail(now, allowance);
             entry.failures(now, allowance)
         };
-        let mut most = failures(self.clients.place(attempt.address), ADDRESS);
+        let entry = self.clients.place(attempt.address);
+        entry.wrong.rotate_right(1);
+        entry.wrong[0] = attempt.credentials;
+        let mut most = failures(entry, ADDRESS);
         let around = failures(self.clients.place(attempt.network), NETWORK);
         most = most.max(around / limits::GUESSES_NETWORK);
+        self.accounts.place(attempt.account).fail(now, ACCOUNT);
         if let Some(entry) = self.pairs.find(attempt.pair) {
             most = most.max(failures(entry, PAIR));
         }
@@ -179,7 +212,7 @@ impl Guesses {
 
     /// The same, of an attempt that nobody had to be asked about.
     pub fn recognised(&mut self, client: IpAddr, account: &str, now: Instant) {
-        let pair = self.name(3, client, account);
+        let pair = self.name(ONE, client, account);
         self.pairs.place(pair).succeeded = now;
     }
 
@@ -189,13 +222,17 @@ impl Guesses {
     }
 
     fn ended(&mut self, attempt: Attempt) {
-        let entry = match attempt.known {
-            true => self.pairs.find(attempt.pair),
-            false => self.clients.find(attempt.address),
-        };
         // One that had to go meanwhile has nothing under way any more.
-        if let Some(entry) = entry {
-            entry.trying = entry.trying.saturating_sub(1);
+        let over = |entry: Option<&mut Entry>| {
+            if let Some(entry) = entry {
+                entry.trying = entry.trying.saturating_sub(1);
+            }
+        };
+        if attempt.known {
+            over(self.pairs.find(attempt.pair));
+        } else {
+            over(self.clients.find(attempt.address));
+            over(self.accounts.find(attempt.account));
         }
     }
 
@@ -203,11 +240,12 @@ impl Guesses {
     fn name(&self, kind: u8, client: IpAddr, account: &str) -> u64 {
         let mut text = [0; 17];
         text[0] = kind;
+        let client = if kind == ANYWHERE { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { client };
         // Others of a /64 are the same client, and others of a /48 or a /24 its neighbours.
         let kept = match (client.to_canonical(), kind) {
-            (IpAddr::V4(address), 2) => (u128::from(address.to_bits()) | 0xFFFF << 32) & !0xFF,
+            (IpAddr::V4(address), AROUND) => (u128::from(address.to_bits()) | 0xFFFF << 32) & !0xFF,
             (IpAddr::V4(address), _) => u128::from(address.to_bits()) | 0xFFFF << 32,
-            (IpAddr::V6(address), 2) => address.to_bits() & !0 << 80,
+            (IpAddr::V6(address), AROUND) => address.to_bits() & !0 << 80,
             (IpAddr::V6(address), _) => address.to_bits() & !0 << 64,
         };
         text[1..].copy_from_slice(&kept.to_be_bytes());
@@ -247,6 +285,11 @@ impl Table {
         self.row(name).iter_mut().find(|entry| entry.name == name)
     }
 
+    /// Failures and attempts under way of that name.
+    fn state(&mut self, name: u64, now: Instant, allowance: Allowance) -> (u64, u32) {
+        self.find(name).map_or((0, 0), |entry| (entry.failures(now, allowance), entry.trying))
+    }
+
     /// The entry of that name, a fresh one if there is none.
     fn place(&mut self, name: u64) -> &mut Entry {
         let row = self.row(name);
@@ -270,6 +313,14 @@ mod tests {
         Guesses::new(&[7; 32])
     }
 
+    /// Credentials nobody tried before.
+    fn fresh() -> u64 {
+        use std::cell::Cell;
+        thread_local!(static LAST: Cell<u64> = const { Cell::new(0) });
+        LAST.set(LAST.get() + 1);
+        LAST.get()
+    }
+
     fn at(client: &str) -> IpAddr {
         client.parse().expect("an address")
     }
@@ -281,15 +332,15 @@ mod tests {
         account: &str,
         now: Instant,
     ) -> Option<(Standing, Duration)> {
-        match guesses.ask(at(client), account, now) {
+        match guesses.ask(at(client), account, fresh(), now) {
             Verdict::Try { standing, attempt, .. } => Some((standing, guesses.failed(attempt, now))),
             Verdict::Refuse(_) => None,
-            Verdict::Busy => panic!("nothing is under way"),
+            other => panic!("nothing is under way, and no guess made twice: {other:?}"),
         }
     }
 
     fn succeed(guesses: &mut Guesses, client: &str, account: &str, now: Instant) -> Standing {
-        let Verdict::Try { standing, attempt, .. } = guesses.ask(at(client), account, now) else {
+        let Verdict::Try { standing, attempt, .. } = guesses.ask(at(client), account, fresh(), now) else {
             panic!("{client} may not try")
         };
         guesses.succeeded(attempt, now);
@@ -306,7 +357,7 @@ mod tests {
         assert_eq!(met[0].expect("not refused").0, Standing::New);
         assert_eq!(met[1].expect("not refused").0, Standing::Suspect);
         // Another account makes no difference.
-        let refused = guesses.ask(at("192.0.2.1"), "alice", START);
+        let refused = guesses.ask(at("192.0.2.1"), "alice", fresh(), START);
         assert!(matches!(refused, Verdict::Refuse(delay) if delay == limits::GUESS_DELAY_MAX), "{refused:?}");
         // One guess comes back after a while, and no more than one.
         let later = START + limits::GUESS_FORGOTTEN;
@@ -316,6 +367,22 @@ mod tests {
         // However long the clock says it took, nothing overflows.
         assert!(guess(&mut guesses, "192.0.2.1", "bob", Instant(u64::MAX - 1)).is_some());
         assert!(guess(&mut guesses, "192.0.9.9", "bob", Instant(0)).is_some());
+    }
+
+    /// An old password that a program repeats for ever: it keeps nobody out, and is not computed again.
+    #[test]
+    fn the_same_mistake_is_one_guess() {
+        let mut guesses = guesses();
+        let old = fresh();
+        let Verdict::Try { attempt, .. } = guesses.ask(at("192.0.2.1"), "bob", old, START) else { panic!() };
+        assert_eq!(guesses.failed(attempt, START), limits::GUESS_DELAY);
+        for _ in 0..1000 {
+            let again = guesses.ask(at("192.0.2.1"), "bob", old, START);
+            assert!(matches!(again, Verdict::Again(delay) if delay == limits::GUESS_DELAY), "{again:?}");
+        }
+        // Elsewhere it is a guess like any other; here, others may try still.
+        assert_eq!(succeed(&mut guesses, "192.0.2.1", "alice", START), Standing::Suspect);
+        assert!(matches!(guesses.ask(at("192.0.3.1"), "bob", old, START), Verdict::Try { .. }));
     }
 
     /// Others of the address, of the /64, of the wider network.
@@ -374,19 +441,59 @@ mod tests {
         let mut guesses = guesses();
         let mut under_way = Vec::new();
         for number in 0..limits::GUESSES_AT_ONCE {
-            match guesses.ask(at("192.0.2.1"), "bob", START) {
+            match guesses.ask(at("192.0.2.1"), "bob", fresh(), START) {
                 Verdict::Try { standing, rank, attempt } => {
-                    assert_eq!(rank, number);
+                    // Its own, and those at the same account.
+                    assert_eq!(rank, 2 * number);
                     assert_eq!(standing == Standing::New, number < limits::GUESSES_AT_ONCE / 2);
                     under_way.push(attempt);
                 }
                 other => panic!("{other:?}"),
             }
         }
-        assert!(matches!(guesses.ask(at("192.0.2.1"), "bob", START), Verdict::Busy));
-        assert!(matches!(guesses.ask(at("192.0.2.2"), "bob", START), Verdict::Try { .. }));
+        assert!(matches!(guesses.ask(at("192.0.2.1"), "bob", fresh(), START), Verdict::Busy(Duration::ZERO)));
+        assert!(matches!(guesses.ask(at("192.0.2.2"), "bob", fresh(), START), Verdict::Try { .. }));
         under_way.into_iter().for_each(|attempt| guesses.withdrawn(attempt));
         assert_eq!(succeed(&mut guesses, "192.0.2.1", "bob", START), Standing::New);
+    }
+
+    /// A guesser has no more guesses for making them all at one time.
+    #[test]
+    fn what_is_under_way_may_fail() {
+        let mut guesses = guesses();
+        assert!(guess(&mut guesses, "192.0.2.1", "bob", START).is_some());
+        let mut under_way = Vec::new();
+        let busy = loop {
+            match guesses.ask(at("192.0.2.1"), "bob", fresh(), START) {
+                Verdict::Try { attempt, .. } => under_way.push(attempt),
+                other => break other,
+            }
+        };
+        assert!(matches!(busy, Verdict::Busy(delay) if delay == limits::GUESS_DELAY), "{busy:?}");
+        assert_eq!(under_way.len() as u64, limits::GUESSES_MAX - 1);
+    }
+
+    /// Guesses at one account, each of a new network: a first login at another goes before them, and the account is closed for nobody.
+    #[test]
+    fn guesses_at_an_account_hold_up_no_other() {
+        let mut guesses = guesses();
+        let rank = |guesses: &mut Guesses, client: &str, account: &str| match guesses.ask(
+            at(client),
+            account,
+            fresh(),
+            START,
+        ) {
+            Verdict::Try { standing: Standing::New, rank, .. } => rank,
+            other => panic!("{other:?}"),
+        };
+        for network in 0..=255 {
+            rank(&mut guesses, &format!("10.0.{network}.1"), "bob");
+            assert!(guess(&mut guesses, &format!("10.1.{network}.1"), "bob", START).is_some());
+        }
+        assert_eq!(rank(&mut guesses, "192.0.2.1", "bob"), 512);
+        assert_eq!(rank(&mut guesses, "192.0.3.1", "alice"), 0);
+        guesses.recognised(at("192.0.4.1"), "bob", START);
+        assert_eq!(succeed(&mut guesses, "192.0.4.1", "bob", START), Standing::Known);
     }
 
     /// More networks than there is room for: the table does not grow, and those that guessed most are not forgotten for them.
@@ -399,7 +506,7 @@ mod tests {
         let places = (guesses.clients.0.len(), guesses.pairs.0.len());
         for number in 0..2 * limits::GUESSERS_MAX as u32 {
             let client = IpAddr::from((0x0A00_0000 + number).to_be_bytes());
-            if let Verdict::Try { attempt, .. } = guesses.ask(client, "bob", START) {
+            if let Verdict::Try { attempt, .. } = guesses.ask(client, "bob", fresh(), START) {
                 guesses.failed(attempt, START);
             }
         }

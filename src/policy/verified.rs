@@ -15,6 +15,14 @@ use crate::time::Instant;
 #[derive(Clone, Copy, Eq, PartialEq, Hash)]
 pub struct Mark([u8; 32]);
 
+impl Mark {
+    /// A few bytes of it.
+    pub fn fingerprint(&self) -> u64 {
+        // 0 stands for none elsewhere.
+        u64::from_be_bytes(self.0.first_chunk().copied().unwrap_or_default()).max(1)
+    }
+}
+
 /// Makes marks.
 pub struct Marker(hmac::Key);
 

@@ -118,16 +118,18 @@ impl<R: Runtime> Shard<R> {
     ) -> Outcome {
         let counters = &self.instruments.counters;
         let unavailable = |delay| Outcome { login: Login::Unavailable, delay };
-        let verdict = lock(&logins.guesses).ask(client, &credentials.name, self.runtime.now());
+        let verdict =
+            lock(&logins.guesses).ask(client, &credentials.name, mark.fingerprint(), self.runtime.now());
         let (standing, rank, attempt) = match verdict {
             Verdict::Try { standing, rank, attempt } => (standing, rank, attempt),
             Verdict::Refuse(delay) => {
                 counters.auth_refused.add(1);
                 return unavailable(delay);
             }
-            Verdict::Busy => {
+            Verdict::Again(delay) => return Outcome { login: Login::Wrong, delay },
+            Verdict::Busy(delay) => {
                 counters.auth_shed.add(1);
-                return unavailable(Duration::ZERO);
+                return unavailable(delay);
             }
         };
         let mut trying = Trying { logins, attempt: Some(attempt) };
@@ -143,6 +145,7 @@ impl<R: Runtime> Shard<R> {
             check.verify(&password, workspace.blocks(check.blocks()).ok()?)
         });
         let (verified, now) = (verify.await, self.runtime.now());
+        counters.auth_checked.add(u64::from(verified.is_ok()));
         match (verified, trying.attempt.take()) {
             (Ok(Some(true)), Some(attempt)) => {
                 lock(&logins.guesses).succeeded(attempt, now);
@@ -252,3 +255,6 @@ impl Drop for Counted<'_> {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

@@ -192,7 +192,7 @@ async fn replay<R: Runtime>(shard: Rc<Shard<R>>, keeper: Rc<Keeper<R>>) {
 }
 
 /// Reads the lanes and builds the shard.
-fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>, String> {
+pub(super) fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>, String> {
     let settings = setup.settings.clone();
     let mesh = setup.mesh.clone();
     let mut keepers = Vec::new();

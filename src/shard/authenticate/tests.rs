@@ -1,0 +1,155 @@
+//! Logins of a simulated shard, without the sessions around them.
+
+use std::cell::RefCell;
+use std::path::Path;
+
+use crossbeam::channel::unbounded;
+
+use super::*;
+use crate::config::Config;
+use crate::policy::tls;
+use crate::runtime::Bell;
+use crate::runtime::sim::{SimRuntime, World};
+use crate::shard::deal::Deal;
+use crate::shard::mesh::Mesh;
+use crate::shard::start::{self, Setup};
+
+fn shard(world: &World) -> Rc<Shard<SimRuntime>> {
+    let text = "[node]\nhostname = \"relay.example\"\ndata_dir = \"/spool\"\nshards = 1\n[spool]\nsegment_size = \"4MiB\"\n";
+    let settings = Arc::new(Config::parse(text, Path::new("test")).expect("a valid configuration"));
+    let bell = Arc::new(Bell::new());
+    let particulars = settings.particulars(1);
+    let line = |name: &str| format!("{name}:{}\n", crate::policy::accounts::tests::cheap("secret", 8));
+    let accounts = Accounts::parse(&["bob", "alice", "carol"].map(line).concat()).expect("sound lines");
+    let setup = Setup {
+        index: 0,
+        settings: settings.clone(),
+        particulars: particulars[0].clone(),
+        node: 7,
+        birthplaces: Arc::default(),
+        mesh: Arc::new(Mesh::new(vec![bell.clone()], Deal::chosen(&[None], 1))),
+        instruments: Arc::default(),
+        accounts: Some(Arc::new(Logins::new(accounts, &[[1; 32], [2; 32]]))),
+        certificates: Vec::new(),
+        tls_client: tls::Client::new().expect("the built-in TLS settings are sound"),
+        reports: unbounded().0,
+    };
+    let shard = start::open(world.shard_with_bell(1, 0, bell), &setup).expect("an empty spool");
+    shard.runtime.spawn_vital("timers", shard.timers.clone().run(shard.runtime.clone()));
+    shard
+}
+
+async fn login(shard: &Shard<SimRuntime>, client: &str, name: &str, password: &str) -> (Login, Duration) {
+    let credentials = Credentials { name: name.into(), password: password.into() };
+    let begun = shard.runtime.now();
+    let login = shard.authenticate(&credentials, client.parse().expect("an address")).await;
+    (login, shard.runtime.now().since(begun))
+}
+
+/// Counters: checked, cached, failures, refused.
+fn told(shard: &Shard<SimRuntime>) -> [u64; 4] {
+    let counters = &shard.instruments.counters;
+    [&counters.auth_checked, &counters.auth_cached, &counters.auth_failures, &counters.auth_refused]
+        .map(|counter| counter.get())
+}
+
+/// Five thousand logins of a known client are one hash.
+#[test]
+fn a_client_that_comes_again_costs_no_hash() {
+    let world = World::new(1);
+    let shard = shard(&world);
+    world.block_on(async {
+        for number in 0..5000 {
+            // Also from elsewhere: what was verified are the credentials.
+            let client = format!("192.0.2.{}", number % 100);
+            assert_eq!(login(&shard, &client, "bob", "secret").await.0, Login::Right);
+        }
+    });
+    assert_eq!(told(&shard), [1, 4999, 0, 0]);
+    assert_eq!(world.block_on(login(&shard, "192.0.2.1", "bob", "Secret")).0, Login::Wrong);
+    assert_eq!(world.block_on(login(&shard, "192.0.2.1", "nobody", "secret")).0, Login::Wrong);
+    assert_eq!(told(&shard), [3, 4999, 2, 0]);
+}
+
+/// All connections of a client that starts come at once: one hash, and none of them is one too many.
+#[test]
+fn the_same_at_one_time_is_checked_once() {
+    let world = World::new(2);
+    let shard = shard(&world);
+    for (password, login_wanted) in [("secret", Login::Right), ("wrong", Login::Wrong)] {
+        let heard = Rc::new(RefCell::new(Vec::new()));
+        for _ in 0..200 {
+            let (shard, heard) = (shard.clone(), heard.clone());
+            shard.clone().runtime.spawn(async move {
+                let one = login(&shard, "192.0.2.1", "bob", password).await;
+                heard.borrow_mut().push(one.0);
+            });
+        }
+        world.run_for(Duration::from_secs(10));
+        assert_eq!(*heard.borrow(), [login_wanted; 200]);
+    }
+    assert_eq!(told(&shard), [2, 0, 200, 0]);
+    assert!(shard.checks.under_way.borrow().is_empty());
+}
+
+/// Guesses hear of it later and later, and are then refused unheard; the owner goes in and out meanwhile.
+#[test]
+fn guesses_are_slowed_and_refused_and_lock_nobody_out() {
+    let world = World::new(3);
+    let shard = shard(&world);
+    world.block_on(async {
+        assert_eq!(login(&shard, "192.0.2.1", "bob", "secret").await.0, Login::Right);
+        let mut waits = Vec::new();
+        for number in 0..limits::GUESSES_MAX {
+            let (login, waited) = login(&shard, "192.0.2.1", "alice", &format!("guess {number}")).await;
+            assert_eq!(login, Login::Wrong);
+            waits.push(waited.as_secs());
+        }
+        // Deadlines are looked at once a second.
+        assert!(
+            matches!(waits[..3], [1 | 2, 2 | 3, 4 | 5]) && waits[3..].iter().all(|wait| *wait <= 5),
+            "{waits:?}"
+        );
+        let before = told(&shard)[0];
+        let (refused, waited) = login(&shard, "192.0.2.1", "alice", "secret").await;
+        assert!(refused == Login::Unavailable && waited >= limits::GUESS_DELAY_MAX, "{refused:?} {waited:?}");
+        assert_eq!(told(&shard)[0], before, "it was computed all the same");
+        // From the same network, and from another.
+        assert_eq!(login(&shard, "192.0.2.1", "bob", "secret").await.0, Login::Right);
+        assert_eq!(login(&shard, "198.51.100.1", "alice", "secret").await.0, Login::Right);
+        // The program that never learns counts once.
+        for _ in 0..2 * limits::GUESSES_MAX {
+            assert_eq!(login(&shard, "203.0.113.1", "carol", "old").await.0, Login::Wrong);
+        }
+        assert_eq!(login(&shard, "203.0.113.1", "carol", "secret").await.0, Login::Right);
+    });
+    let [_, _, failures, refused] = told(&shard);
+    assert_eq!((failures, refused), (3 * limits::GUESSES_MAX, 1));
+}
+
+/// Sessions that wait for their answer are bounded, and a drain waits for none of them.
+#[test]
+fn delayed_sessions_are_bounded_and_end_with_the_node() {
+    let world = World::new(4);
+    let shard = shard(&world);
+    let heard = Rc::new(RefCell::new(Vec::new()));
+    let most = limits::GUESSERS_DELAYED_MAX;
+    for number in 0..most + 5 {
+        let (own, heard) = (shard.clone(), heard.clone());
+        shard.runtime.spawn(async move {
+            let client = format!("10.{}.{}.1", number / 250, number % 250);
+            let one = login(&own, &client, "bob", "guess").await;
+            heard.borrow_mut().push(one.0);
+        });
+    }
+    world.run_for(Duration::from_millis(500));
+    assert_eq!(*heard.borrow(), [Login::Cut; 5]);
+    assert_eq!(shard.checks.delayed.get(), most);
+    shard.draining.set(true);
+    shard.timers.expire_idle();
+    world.run_for(Duration::from_millis(200));
+    assert_eq!(heard.borrow().len(), most + 5);
+    assert_eq!(shard.checks.delayed.get(), 0);
+    let (_, waited) = world.block_on(login(&shard, "192.0.2.1", "bob", "guess"));
+    assert!(waited < Duration::from_millis(100), "a node that drains delays nobody: {waited:?}");
+}

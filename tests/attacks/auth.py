@@ -1,0 +1,210 @@
+"""Guessed passwords: from one network and from a thousand, while others log in and mail goes on.
+
+Right logins are taken with both relays in turn under the same attack, as `neighbour.py` does with mail: what is compared is the same login, with the
+attack in the relay it talks to and with the attack beside it.
+"""
+import base64
+import multiprocessing
+import ssl
+import statistics
+import subprocess
+import tempfile
+import threading
+import time
+import urllib.request
+
+import neighbour
+from neighbour import BINARY, Pair, Target, percentile
+
+NAMES, GUESSED = 400, 20
+TLS = ssl.create_default_context()
+TLS.check_hostname, TLS.verify_mode = False, ssl.CERT_NONE
+
+
+class Session:
+    """A session under TLS, from an address of 127.0.0.0/8."""
+
+    def __init__(self, target, source):
+        self.socket = target.connect(source)
+        self.say(b"EHLO client.example")
+        assert self.say(b"STARTTLS") == 220
+        self.socket = TLS.wrap_socket(self.socket)
+        self.say(b"EHLO client.example")
+
+    def say(self, line):
+        self.socket.sendall(line + b"\r\n")
+        answer = b""
+        while True:
+            piece = self.socket.recv(4096)
+            if not piece:
+                return 0
+            answer += piece
+            last = answer.split(b"\r\n")[-2] if answer.endswith(b"\r\n") else b"-" * 4
+            if last[3:4] != b"-":
+                return int(last[:3])
+
+    def login(self, name, password):
+        """The code, and the seconds from the command to it."""
+        begun = time.monotonic()
+        plain = base64.b64encode(b"\0" + name.encode() + b"\0" + password.encode())
+        return self.say(b"AUTH PLAIN " + plain), time.monotonic() - begun
+
+    def close(self):
+        self.socket.close()
+
+
+def accounts(directory, binary=BINARY):
+    """Many accounts with one password, and a certificate: (listener, more)."""
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+        + ["-subj", "/CN=relay.example", "-keyout", f"{directory}/key.pem", "-out", f"{directory}/chain.pem"],
+        check=True,
+        stderr=subprocess.DEVNULL,
+    )
+    hashed = subprocess.run([binary, "hash-password"], input=b"secret\n", stdout=subprocess.PIPE, check=True).stdout
+    with open(f"{directory}/accounts", "wb") as file:
+        for number in range(NAMES):
+            file.write(b"user%d:" % number + hashed)
+    listener = f'tls_certificate = "{directory}/chain.pem"\ntls_key = "{directory}/key.pem"\n'
+    return listener, f'[auth]\naccounts = "{directory}/accounts"\n'
+
+
+def counter(relay, name):
+    with urllib.request.urlopen(f"http://127.0.0.1:{relay.http}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    found = [line.rsplit(" ", 1)[1] for line in lines if line.startswith((f"relevo_{name}", name)) and "#" not in line]
+    assert found, f"no counter {name}"
+    return sum(int(float(value)) for value in found)
+
+
+def resident(relay):
+    with open(f"/proc/{relay.process.pid}/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) // 1024
+
+
+def guess(target, stop, sources, guessers):
+    """So many guessers, each a guess a connection, from the next of the sources."""
+    number, lock = [0], threading.Lock()
+
+    def guesser(_):
+        while not stop.is_set():
+            with lock:
+                number[0] += 1
+                mine = number[0]
+            try:
+                session = Session(target, sources[mine % len(sources)])
+                session.login(f"user{mine % GUESSED}", f"guess {mine}")
+                session.close()
+            except (OSError, AssertionError, ValueError):
+                time.sleep(0.05)
+
+    neighbour.threads(guessers, guesser)
+
+
+def one_network(target, stop):
+    guess(target, stop, ["127.0.0.1"], 40)
+
+
+def a_thousand_networks(target, stop):
+    guess(target, stop, [f"127.{number // 250 + 1}.{number % 250}.1" for number in range(1000)], 40)
+
+
+def right_logins(target, fresh, seconds):
+    """Times of right logins: of a client that has been here before, and of others, each for the first time."""
+    times, end = {"known": [], "fresh": []}, time.monotonic() + seconds
+    while time.monotonic() < end:
+        number = next(fresh)
+        for kind, name, source in (
+            ("known", "user0", "127.0.0.1"),
+            ("fresh", f"user{number}", f"127.200.{number // 200}.{number % 200 + 1}"),
+        ):
+            session = Session(target, source)
+            code, took = session.login(name, "secret")
+            session.close()
+            assert code == 235, f"a right login of a {kind} client was answered {code}"
+            times[kind].append(took)
+        time.sleep(0.05)
+    return times
+
+
+def attack_logins(attack, rounds=2, seconds=4):
+    with tempfile.TemporaryDirectory() as directory:
+        listener, more = accounts(directory)
+        pair = Pair(listener=listener, more=more)
+        target = Target(pair.attacked)
+        # A first login makes the client known, and says what a hash takes here.
+        session = Session(target, "127.0.0.1")
+        code, hash_time = session.login("user0", "secret")
+        assert code == 235, code
+        before = resident(pair.attacked)
+        fresh = iter(range(GUESSED, NAMES))
+        met = {where: {"known": [], "fresh": []} for where in ("beside", "attacked")}
+        for _ in range(rounds):
+            for where, relay in (("beside", pair.beside), ("attacked", pair.attacked)):
+                stop = multiprocessing.Event()
+                attacker = multiprocessing.Process(target=attack, args=(Target(relay), stop), daemon=True)
+                attacker.start()
+                time.sleep(1)
+                for kind, times in right_logins(target, fresh, seconds).items():
+                    met[where][kind] += times
+                failed_early = attacker.exitcode is not None
+                stop.set()
+                attacker.join(15)
+                if attacker.is_alive():
+                    attacker.kill()
+                assert not failed_early, "the attack itself failed"
+        for kind in ("known", "fresh"):
+            median, worst = (
+                {where: share(met[where][kind]) for where in met} for share in (statistics.median, percentile)
+            )
+            print(f"{kind}: median {median}, p99 {worst}, a hash {hash_time:.3f} s, of {len(met['attacked'][kind])}")
+            assert median["attacked"] < median["beside"] + 0.1, kind
+            assert median["attacked"] < hash_time + 0.1 or median["beside"] > hash_time, kind
+        told = {name: counter(pair.attacked, f"auth_{name}") for name in ("failures", "refused", "shed", "cached", "faults")}
+        # Idle threads give back what they hashed in.
+        time.sleep(3)
+        after = resident(pair.attacked)
+        print(f"{told}, resident {before} -> {after} MiB")
+        assert after < before + 30, f"guesses left memory behind: {before} -> {after} MiB"
+        assert told["faults"] == 0 and told["cached"] >= len(met["attacked"]["known"]), told
+        pair.stop()
+        return told
+
+
+def guesses_from_one_network():
+    told = attack_logins(one_network)
+    # Ten guesses, and one or two that were forgotten meanwhile; the rest was refused unheard.
+    assert told["failures"] <= 12 and told["refused"] > 0, told
+
+
+def guesses_from_a_thousand_networks():
+    told = attack_logins(a_thousand_networks)
+    assert told["failures"] > 13, told
+
+
+def guesses_move_no_mail():
+    """Small mail of another client, and a large message, whose reads and segments had waited behind the hashes."""
+    with tempfile.TemporaryDirectory() as directory:
+        listener, more = accounts(directory)
+        pair = Pair(listener=listener, more=more)
+        result = neighbour.measure(pair, a_thousand_networks, seconds=3, rounds=2)
+        result.judge()
+        stop = multiprocessing.Event()
+        attacker = multiprocessing.Process(target=a_thousand_networks, args=(Target(pair.attacked), stop), daemon=True)
+        attacker.start()
+        time.sleep(1)
+        begun = time.monotonic()
+        for _ in range(8):
+            pair.attacked.send("a@b.example", [f"large@{neighbour.GOOD}"], "Subject: large\r\n\r\n" + ("x" * 76 + "\r\n") * 13_000)
+        took = time.monotonic() - begun
+        print(f"8 messages of 1 MB: {took:.2f} s")
+        # New segments among them: a segment holds four of these.
+        assert took < 8, took
+        stop.set()
+        attacker.join(15)
+        attacker.kill()
+        pair.stop()
+
+
+if __name__ == "__main__":
+    neighbour.main(globals())
