@@ -262,7 +262,7 @@ impl Session {
             return Some(Step::Close);
         }
         // What was to be the response is none, whatever it was.
-        self.awaiting_credentials = false;
+        self.awaiting = None;
         self.complain(words::LINE_TOO_LONG, out)
     }
 
