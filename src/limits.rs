@@ -264,6 +264,15 @@ pub const ACCOUNTING_CHUNK: usize = 64 * 1024;
 /// are dropped and counted, never waited for.
 pub const ACCOUNTING_QUEUE: usize = 64;
 
+/// Refusals recorded in one second on one shard, on average: enough to see who attacks, and 2 GB a day at the very most.
+pub const REJECTED_A_SECOND: u64 = 100;
+/// And at once.
+pub const REJECTED_BURST: u64 = 1_000;
+/// Refusals that a session keeps from one receive; more are counted.
+pub const REFUSALS_HELD: usize = 16;
+/// Bytes of a refused path that are recorded: more than RFC 5321 4.5.3.1.3 gives a path.
+pub const REFUSED_PATH_MAX: usize = 320;
+
 /// Words to the operator that wait to be written; more are dropped and counted, never waited for.
 pub const DIAGNOSTICS_QUEUE: usize = 1024;
 /// Longest of them, bytes: who reads them reads lines.

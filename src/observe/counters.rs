@@ -60,6 +60,8 @@ counters! {
         auth_shed "AUTH attempts answered 454 because too many waited for their password to be checked",
         auth_faults "AUTH attempts answered 454 because a password could not be checked",
         messages_received "Messages answered 250",
+        rejections "Refusals of recipients, senders, logins, bodies and sessions of clients",
+        rejections_left_out "Those of them that were too many for the accounting",
         messages_refused "Messages refused after their data",
         bytes_received "Body bytes of messages answered 250",
         recipients_received "Recipients of messages answered 250",

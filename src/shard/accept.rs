@@ -11,6 +11,7 @@ use crate::policy::clients::{Client, Full};
 use crate::runtime::{Listener, Runtime, Stream};
 use crate::shard::Shard;
 use crate::shard::receive::{self, Door};
+use crate::shard::reject;
 use crate::smtp::reply::words;
 use crate::time::Instant;
 
@@ -28,7 +29,7 @@ pub async fn accept<R: Runtime>(shard: Rc<Shard<R>>, listener: R::Listener, door
                     Ok(open) => {
                         shard.runtime.spawn(receive::receive(shard.clone(), stream, peer, door.clone(), open))
                     }
-                    Err(full) => turn_away(&shard, &stream, full),
+                    Err(full) => turn_away(&shard, &stream, peer, full),
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -59,7 +60,7 @@ pub async fn accept<R: Runtime>(shard: Rc<Shard<R>>, listener: R::Listener, door
 }
 
 /// Every connection that is refused is refused here: no session comes of it.
-fn turn_away<R: Runtime>(shard: &Shard<R>, stream: &R::Stream, full: Full) {
+fn turn_away<R: Runtime>(shard: &Shard<R>, stream: &R::Stream, peer: SocketAddr, full: Full) {
     let counters = &shard.instruments.counters;
     let words = match full {
         Full::Listener => {
@@ -71,6 +72,7 @@ fn turn_away<R: Runtime>(shard: &Shard<R>, stream: &R::Stream, full: Full) {
             words::TOO_MANY_OF_CLIENT
         }
     };
+    reject::of_connection(shard, peer, words);
     let _ = stream.try_send(&[io::IoSlice::new(words.as_bytes())]);
 }
 

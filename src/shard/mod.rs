@@ -15,6 +15,7 @@ pub mod handoff;
 pub mod lend;
 pub mod persist;
 pub mod receive;
+pub mod reject;
 pub mod resolve;
 mod secure;
 pub mod settle;
@@ -79,6 +80,8 @@ pub struct Shard<R: Runtime> {
     pub instruments: Arc<Instruments>,
     /// Times not yet published.
     pub latencies: RefCell<Latencies>,
+    /// Refusals that may still be recorded.
+    pub(self) allowance: reject::Allowance,
     /// Accounting.
     pub journal: RefCell<Journal>,
     /// Where domains lead.

@@ -13,12 +13,12 @@ use crate::config::Network;
 use crate::limits;
 use crate::policy::relay;
 use crate::runtime::Runtime;
-use crate::shard::Shard;
 use crate::shard::accept::Open;
 use crate::shard::authenticate::Login;
 use crate::shard::persist::Persisted;
 use crate::shard::upload::Upload;
 use crate::shard::wire::{Wire, WireError};
+use crate::shard::{Shard, reject};
 use crate::smtp::server::{BodyEnd, Gate, Overdue, Rules, Session, Step};
 use crate::time::Instant;
 
@@ -91,6 +91,11 @@ pub async fn receive<R: Runtime>(
             visit.session.drain(&mut visit.out);
         } else {
             visit.session.overdue(overdue, &mut visit.out);
+            // Who brought mail and then was silent is no intruder.
+            if visit.since.message == visit.since.began {
+                visit.session.refused(&visit.out, None, None);
+                visit.record_refusals();
+            }
         }
         visit.wire.send_last(&visit.out);
     }
@@ -141,6 +146,10 @@ impl<R: Runtime> Visit<R> {
                         true
                     }
                 };
+                if matches!(self.out.first(), Some(b'4' | b'5')) {
+                    self.session.refused(&self.out, None, Some(&credentials.name));
+                    self.record_refusals();
+                }
                 return Ok(!close);
             }
             Step::Body => {
@@ -235,7 +244,14 @@ impl<R: Runtime> Visit<R> {
         let (used, step) = self.session.handle(&self.input, self.gate(), &mut self.out);
         self.input.drain(..used);
         self.mark();
+        self.record_refusals();
         step
+    }
+
+    fn record_refusals(&mut self) {
+        if let Some(refusals) = self.session.take_refusals() {
+            reject::of_session(&self.shard, &self.session, &refusals);
+        }
     }
 
     /// Receives into the shard's buffer and handles it there. None: the client closed.
@@ -257,6 +273,7 @@ impl<R: Runtime> Visit<R> {
         let (used, step) = self.session.handle(&scratch[..received], self.gate(), &mut self.out);
         self.input.extend_from_slice(&scratch[used..received]);
         self.mark();
+        self.record_refusals();
         Ok(Some(step))
     }
 
@@ -289,6 +306,7 @@ impl<R: Runtime> Visit<R> {
             BodyEnd::Refused { close } => {
                 self.shard.instruments.counters.messages_refused.add(1);
                 upload.abandon(&self.shard);
+                self.record_refusals();
                 Ok(!close)
             }
             BodyEnd::Accept(envelope, summary) => {

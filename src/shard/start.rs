@@ -211,6 +211,7 @@ pub(super) fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>
         index: setup.index,
         timers,
         resolver,
+        allowance: Default::default(),
         journal: RefCell::new(Journal::new(setup.instruments.chunks.clone())),
         instruments: setup.instruments.clone(),
         latencies: RefCell::default(),

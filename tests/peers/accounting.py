@@ -115,6 +115,74 @@ def a_notification_names_its_parent():
     relay.stop()
 
 
+# The filter of the README.
+FAIL2BAN = r'^\{.*"event":"rejected".*"client":"\[?(?P<addr>[0-9a-f.:]+?)\]?:\d+".*"reason":"(?:auth_failed|relay_denied|too_many_errors)"'
+
+
+def refusals_are_recorded():
+    import re
+
+    sink = Sink()
+    relay = Relay(BINARY, sink, listener='relay_from = ["127.0.0.1/32"]\nconnections_per_client = 3\nmessage_size_max = 10000\n')
+
+    def connect(source="127.0.0.2"):
+        return smtplib.SMTP("127.0.0.1", relay.port, local_hostname="evil.example", timeout=30, source_address=(source, 0))
+
+    client = connect()
+    client.ehlo()
+    client.mail("x@y.example")
+    # Whoever writes quotes writes no fields.
+    assert client.rcpt('"\\","client":"9.9.9.9:1","reason":"auth_failed"@z.example')[0] >= 500
+    assert client.rcpt("c@d.example")[0] == 550
+    client.close()
+    client = connect()
+    for _ in range(20):
+        client.docmd("FROB")
+    assert client.getreply()[0] == 421
+    held = [connect("127.0.0.3") for _ in range(3)]
+    try:
+        connect("127.0.0.3")
+        raise AssertionError("a connection too many")
+    except smtplib.SMTPConnectError as error:
+        assert error.smtp_code == 421
+    client = connect("127.0.0.1")
+    try:
+        client.sendmail("big@y.example", ["c@d.example"], TEXT + b"line\r\n" * 5000)
+        raise AssertionError("too large, and taken")
+    except smtplib.SMTPResponseException as error:
+        assert error.smtp_code == 552
+    client.sendmail("a@b.example", ["c@d.example"], TEXT)
+    sink.wait(1)
+    relay.wait_log("delivered")
+    rejected = relay.wait_log("rejected", 5)
+    reasons = {}
+    for record in rejected:
+        reasons.setdefault(record["reason"], []).append(record)
+        assert record["time"] and record["reply"] and record["enhanced"] and "id" not in record, record
+    [denied] = [record for record in reasons["relay_denied"] if record.get("recipients") == ["c@d.example"]]
+    assert denied["client"].startswith("127.0.0.2:") and denied["helo"] == "evil.example", denied
+    assert denied["sender"] == "x@y.example" and denied["reply"] == "550 5.7.1 Relay access denied", denied
+    assert reasons["too_many_errors"][0]["client"].startswith("127.0.0.2:"), rejected
+    assert reasons["too_many_connections"][0]["client"].startswith("127.0.0.3:"), rejected
+    assert reasons["too_large"][0]["client"].startswith("127.0.0.1:"), rejected
+    with open(f"{relay.directory}/log.jsonl") as file:
+        banned = [found["addr"] for line in file if (found := re.search(FAIL2BAN, line))]
+    assert set(banned) == {"127.0.0.2"}, banned
+    [one.close() for one in held]
+    # A flood is bounded, and counted.
+    for _ in range(30):
+        client = connect()
+        client.ehlo()
+        try:
+            for _ in range(4):
+                client.sock.sendall(b"MAIL FROM:<x@y.example>\r\n" + b"RCPT TO:<c@d.example>\r\n" * 90)
+                client.getreply()
+        except (OSError, smtplib.SMTPServerDisconnected):
+            pass
+        client.close()
+    relay.stop()
+
+
 FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
 
 

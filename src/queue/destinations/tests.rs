@@ -144,6 +144,63 @@ fn a_closed_site_waits_and_expires_its_mail() {
 }
 
 #[test]
+fn what_waits_for_a_closed_site_is_told_once_and_goes_out_when_it_opens() {
+    let mut queue = Destinations::new(vec![4]);
+    let site = push_resolved(&mut queue, "a.example", "mx", 1);
+    for offset in 2..=6 {
+        push_resolved(&mut queue, if offset % 2 == 0 { "b.example" } else { "a.example" }, "mx", offset);
+    }
+    queue.close_site(site, 70);
+    let next = |attempts: u16| 40 * u32::from(attempts);
+    let told = |queue: &mut Destinations, now: u32, looks: usize, told: usize| -> Vec<u32> {
+        let round = &mut Round { looks, told };
+        queue.tell(site, now, round, next).into_iter().map(|(_, group)| group.key).collect()
+    };
+    // Round by round it goes on where it was, in looks and in records.
+    assert_eq!(told(&mut queue, 10, 2, 9), [1, 3]);
+    assert_eq!(told(&mut queue, 11, 9, 1), [5]);
+    // One credit is left, and comes home.
+    assert_eq!(told(&mut queue, 12, 99, 9), [2]);
+    assert_eq!(told(&mut queue, 12, 99, 9), Vec::<u32>::new());
+    queue.credit(0, 4);
+    assert_eq!(told(&mut queue, 13, 99, 9), [4, 6]);
+    assert_eq!(told(&mut queue, 14, 99, 9), Vec::<u32>::new(), "nobody twice");
+    queue.credit(0, 2);
+    // Who comes late is told behind all others; those that are given up are not.
+    push_resolved(&mut queue, "a.example", "mx", 7);
+    assert_eq!(told(&mut queue, 15, 99, 9), [7]);
+    queue.credit(0, 1);
+    // Not before the site is tried, and then by its own schedule; the site is still closed by then.
+    queue.close_site(site, 500);
+    assert_eq!(told(&mut queue, 69, 99, 9), Vec::<u32>::new());
+    assert_eq!(told(&mut queue, 70, 99, 3).len(), 3);
+    // Whatever was said: when the site opens all of it may go.
+    queue.open_site(site);
+    assert_eq!(queue.ready(site, 71), 7);
+    let (_, group) = job(&mut queue, site, 71).unwrap();
+    assert_eq!(group.attempts, 2);
+}
+
+#[test]
+fn what_was_found_past_its_time_is_tried_once() {
+    let mut queue = Destinations::new(vec![9]);
+    let late = |offset| Group { last_try: true, expiry: 5, ..group(offset, 1) };
+    let Some(Effect::Resolve(key, _)) = queue.push("a.example", late(1), 10) else { panic!() };
+    let site = site_of(queue.resolved(key, "mx"));
+    let (key, tried) = job(&mut queue, site, 10).expect("a last try");
+    queue.attempted(key, &tried, &[Group { last_try: false, not_before: 5, ..tried }], 10);
+    queue.tick(12, 9);
+    let _ = queue.resolved(key, "mx");
+    assert!(matches!(queue.take(site, 12), Take::Expired(..)));
+    // A site that takes no connection: to be told so is the last try.
+    queue.push("a.example", late(2), 12);
+    queue.close_site(site, 70);
+    assert_eq!(queue.expire(site, 13, 9), []);
+    assert_eq!(queue.tell(site, 13, &mut Round { looks: 9, told: 9 }, |_| 20).len(), 1);
+    assert_eq!(queue.expire(site, 13, 9).len(), 1);
+}
+
+#[test]
 fn a_tick_is_bounded() {
     let mut queue = Destinations::new(vec![10]);
     for offset in 0..20 {

@@ -20,9 +20,12 @@ use crate::time::UnixMillis;
 use transaction::{Taken, Transaction};
 
 mod auth;
+mod refusals;
 #[cfg(test)]
 mod tests;
 mod transaction;
+
+pub use refusals::{Refusal, Refusals};
 
 /// What holds for every session of a listener.
 #[derive(Clone, Debug)]
@@ -137,6 +140,8 @@ pub struct Session {
     skipped: u32,
     /// The next line is one of an AUTH exchange.
     awaiting: Option<Box<auth::Awaited>>,
+    /// What was refused and is not recorded yet.
+    refusals: Refusals,
 }
 
 #[derive(Debug)]
@@ -162,6 +167,7 @@ impl Session {
             lines: 0,
             skipped: 0,
             awaiting: None,
+            refusals: Refusals::default(),
         }
     }
 
@@ -220,11 +226,15 @@ impl Session {
             let before = std::mem::take(&mut self.skipped);
             // A bare LF ends a command line for us, as for every server; only in DATA it matters.
             let line = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
+            let said = out.len();
             let step = if before > 0 || end >= self.line_max() {
                 self.long_line(before as usize + end, out)
             } else {
                 self.line(line, gate, out)
             };
+            if matches!(out.get(said), Some(b'4' | b'5')) {
+                self.note_refusal(line, &out[said..]);
+            }
             if let Some(step) = step {
                 return (used, step);
             }
@@ -250,6 +260,7 @@ impl Session {
         let skipped = self.skipped as usize + length;
         if skipped > limits::LINE_SKIPPED_MAX {
             self.say(words::ENDLESS_LINE, out);
+            self.refused(words::ENDLESS_LINE.as_bytes(), None, None);
             return Some(Step::Close);
         }
         self.skipped = skipped as u32;
@@ -500,7 +511,9 @@ impl Session {
             None
         };
         if let Some(words) = refusal {
+            let said = out.len();
             let enough = self.complain(words, out).is_some();
+            self.refused(&out[said..], Some(std::mem::take(&mut transaction.envelope.sender)), None);
             return BodyEnd::Refused { close: enough || summary.bare_line_end };
         }
         // A client that delivers may err as well.

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn rules() -> Rc<Rules> {
+pub(super) fn rules() -> Rc<Rules> {
     Rc::new(Rules {
         hostname: "relay.example".into(),
         message_size_max: 1000,

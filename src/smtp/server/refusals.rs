@@ -1,0 +1,192 @@
+//! What was refused to a client, kept for a moment until the driver records it.
+
+use super::Session;
+use crate::limits;
+
+/// A command, a login, a body or a session that was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What was said, without the line end.
+    pub reply: String,
+    /// The reverse path of the transaction, if it had one.
+    pub sender: Option<Vec<u8>>,
+    /// The forward path that was refused.
+    pub recipient: Option<Vec<u8>>,
+    /// The account that a login named.
+    pub account: Option<String>,
+}
+
+impl Refusal {
+    /// Why, in a word that stays the same whatever the reply says. 421 is the end of a session.
+    pub fn reason(&self) -> &'static str {
+        let (code, rest) = self.reply.split_once(' ').unwrap_or((&self.reply, ""));
+        let enhanced = rest.split(' ').next().unwrap_or_default();
+        match (code, enhanced) {
+            ("421", _) if rest.contains("connections") => "too_many_connections",
+            ("421", "4.4.2") => "timeout",
+            ("421", "4.3.2") => "session_over",
+            ("421", _) => "too_many_errors",
+            ("535", _) => "auth_failed",
+            ("454", "4.7.0") => "auth_unavailable",
+            (_, "5.7.11" | "5.7.0" | "5.5.4") if code == "538" || code == "501" || code == "504" => {
+                "auth_refused"
+            }
+            ("550", "5.7.1") => "relay_denied",
+            (_, "4.5.3") => "too_many_recipients",
+            (_, "5.3.4") => "too_large",
+            ("450" | "451" | "452", _) => "no_room",
+            (_, "5.6.11") => "bare_newline",
+            (_, "5.6.0") => "line_too_long",
+            (_, "5.4.6") => "loop",
+            (_, "5.6.7") => "bad_address",
+            (_, enhanced) if enhanced.starts_with("5.1.") => "bad_address",
+            _ => "protocol",
+        }
+    }
+}
+
+/// Refusals of a moment, and how many more there were.
+#[derive(Debug, Default)]
+pub struct Refusals {
+    /// The first few.
+    pub held: Vec<Refusal>,
+    /// The others.
+    pub left_out: u64,
+}
+
+impl Session {
+    /// A command was answered with `said`. Kept is what refuses mail, a login or the session; who errs otherwise is told, and that is
+    /// that.
+    #[cold]
+    pub(super) fn note_refusal(&mut self, line: &[u8], said: &[u8]) {
+        let verb = line.get(..4).unwrap_or_default().to_ascii_uppercase();
+        for reply in said.split(|byte| *byte == b'\n').filter(|reply| !reply.is_empty()) {
+            // 4.3.2 is said to whoever comes at the wrong time.
+            let ends = reply.starts_with(b"421") && !reply.starts_with(b"421 4.3.2");
+            let refuses = !reply.starts_with(b"421") && matches!(&verb[..], b"MAIL" | b"RCPT" | b"AUTH");
+            if !ends && !refuses {
+                continue;
+            }
+            let path = || path_in(line).map(<[u8]>::to_vec);
+            let (sender, recipient) = match &verb[..] {
+                b"MAIL" => (path(), None),
+                b"RCPT" => (self.sender(), path()),
+                _ => (self.sender(), None),
+            };
+            self.keep_refusal(reply, sender, recipient, None);
+        }
+    }
+
+    /// A body, a login or the whole session was answered with `said`.
+    #[cold]
+    pub fn refused(&mut self, said: &[u8], sender: Option<Vec<u8>>, account: Option<&str>) {
+        for reply in said.split(|byte| *byte == b'\n').filter(|reply| !reply.is_empty()) {
+            self.keep_refusal(reply, sender.clone(), None, account);
+        }
+    }
+
+    /// What was refused since this was last asked; None: nothing.
+    pub fn take_refusals(&mut self) -> Option<Refusals> {
+        (!self.refusals.held.is_empty()).then(|| std::mem::take(&mut self.refusals))
+    }
+
+    /// The reverse path of the open transaction.
+    pub fn sender(&self) -> Option<Vec<u8>> {
+        self.transaction.as_ref().map(|transaction| transaction.envelope.sender.clone())
+    }
+
+    /// What the client called itself.
+    pub fn helo(&self) -> Option<&str> {
+        self.hello.as_ref().map(|hello| &*hello.name)
+    }
+
+    fn keep_refusal(
+        &mut self,
+        reply: &[u8],
+        sender: Option<Vec<u8>>,
+        recipient: Option<Vec<u8>>,
+        account: Option<&str>,
+    ) {
+        if self.refusals.held.len() >= limits::REFUSALS_HELD {
+            self.refusals.left_out += 1;
+            return;
+        }
+        let reply = String::from_utf8_lossy(reply.strip_suffix(b"\r").unwrap_or(reply)).into_owned();
+        let account = account.map(|name| name.chars().take(limits::ACCOUNT_NAME_MAX).collect());
+        self.refusals.held.push(Refusal { reply, sender, recipient, account });
+    }
+}
+
+/// What stands between angle brackets, cut to what a path may have.
+fn path_in(line: &[u8]) -> Option<&[u8]> {
+    let from = memchr::memchr(b'<', line)? + 1;
+    let to = memchr::memrchr(b'>', line).filter(|to| *to >= from).unwrap_or(line.len());
+    Some(&line[from..to.min(from + limits::REFUSED_PATH_MAX)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons() {
+        for (reply, reason) in [
+            ("550 5.7.1 Relay access denied", "relay_denied"),
+            ("452 4.5.3 Too many recipients", "too_many_recipients"),
+            ("452 4.3.1 Insufficient system storage", "no_room"),
+            ("552 5.3.4 Message size exceeds fixed limit", "too_large"),
+            ("535 5.7.8 Authentication credentials invalid", "auth_failed"),
+            ("538 5.7.11 Encryption required for this authentication mechanism", "auth_refused"),
+            ("501 5.1.3 Bad address syntax", "bad_address"),
+            ("503 5.5.1 Send EHLO first", "protocol"),
+            ("421 4.7.0 Too many errors", "too_many_errors"),
+            ("421 4.3.2 Too many connections", "too_many_connections"),
+            ("421 4.4.2 Timeout", "timeout"),
+            ("550 5.6.11 Bare CR or LF in the message; lines end with CRLF", "bare_newline"),
+            ("554 5.4.6 Too many hops: mail loop", "loop"),
+        ] {
+            let refusal = Refusal { reply: reply.into(), sender: None, recipient: None, account: None };
+            assert_eq!(refusal.reason(), reason, "{reply}");
+        }
+    }
+
+    /// What a session keeps of these lines: replies, and paths.
+    fn kept(may_relay: bool, lines: &str) -> Vec<(String, String, String)> {
+        let peer = "192.0.2.1:1".parse().unwrap();
+        let mut session = Session::new(crate::smtp::server::tests::rules(), peer, may_relay);
+        let mut out = Vec::new();
+        let _ = session.handle(lines.as_bytes(), crate::smtp::server::Gate::Open, &mut out);
+        let text = |path: Option<Vec<u8>>| String::from_utf8(path.unwrap_or_default()).unwrap();
+        let refusals = session.take_refusals().unwrap_or_default();
+        assert!(session.take_refusals().is_none());
+        refusals.held.into_iter().map(|one| (one.reply, text(one.sender), text(one.recipient))).collect()
+    }
+
+    #[test]
+    fn what_refuses_mail_is_kept_and_nothing_else() {
+        let one = |reply: &str, sender: &str, recipient: &str| {
+            vec![(reply.to_owned(), sender.to_owned(), recipient.to_owned())]
+        };
+        let hello = "EHLO x\r\nNOOP\r\nFROB\r\n";
+        assert_eq!(kept(true, &format!("{hello}MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n")), []);
+        let denied = kept(false, &format!("{hello}MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n"));
+        assert_eq!(denied, one("550 5.7.1 Relay access denied", "a@b", "c@d"));
+        let early = kept(true, "MAIL FROM:<a@b>\r\n");
+        assert_eq!(early, one("503 5.5.1 Send EHLO first", "a@b", ""));
+        let errors = kept(true, &"FROB\r\n".repeat(limits::COMMAND_ERRORS_MAX as usize));
+        assert_eq!(errors, one("421 4.7.0 Too many errors", "", ""));
+        // A list of a thousand bad recipients in one packet is bounded.
+        let many = format!("{hello}MAIL FROM:<a@b>\r\n{}", "RCPT TO:<c@\u{e4}>\r\n".repeat(90));
+        assert_eq!(kept(true, &many).len(), limits::REFUSALS_HELD);
+    }
+
+    #[test]
+    fn paths_are_cut_and_may_be_broken() {
+        assert_eq!(path_in(b"RCPT TO:<a@b> X=1"), Some(&b"a@b"[..]));
+        assert_eq!(path_in(b"RCPT TO:<a>b@c>"), Some(&b"a>b@c"[..]));
+        assert_eq!(path_in(b"RCPT TO:>a<"), Some(&b""[..]));
+        assert_eq!(path_in(b"RCPT TO:a@b"), None);
+        let long = [&b"RCPT TO:<"[..], &[b'x'; 5000]].concat();
+        assert_eq!(path_in(&long).map(<[u8]>::len), Some(limits::REFUSED_PATH_MAX));
+    }
+}
