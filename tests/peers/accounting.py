@@ -123,7 +123,7 @@ def refusals_are_recorded():
     import re
 
     sink = Sink()
-    relay = Relay(BINARY, sink, listener='relay_from = ["127.0.0.1/32"]\nconnections_per_client = 3\nmessage_size_max = 10000\n')
+    relay = Relay(BINARY, sink, listener='relay_from = ["127.0.0.1/32"]\nconnections_per_client = 3\nmessage_size_max = "64KiB"\n')
 
     def connect(source="127.0.0.2"):
         return smtplib.SMTP("127.0.0.1", relay.port, local_hostname="evil.example", timeout=30, source_address=(source, 0))
@@ -147,7 +147,7 @@ def refusals_are_recorded():
         assert error.smtp_code == 421
     client = connect("127.0.0.1")
     try:
-        client.sendmail("big@y.example", ["c@d.example"], TEXT + b"line\r\n" * 5000)
+        client.sendmail("big@y.example", ["c@d.example"], TEXT + b"line\r\n" * 20000)
         raise AssertionError("too large, and taken")
     except smtplib.SMTPResponseException as error:
         assert error.smtp_code == 552
@@ -169,17 +169,6 @@ def refusals_are_recorded():
         banned = [found["addr"] for line in file if (found := re.search(FAIL2BAN, line))]
     assert set(banned) == {"127.0.0.2"}, banned
     [one.close() for one in held]
-    # A flood is bounded, and counted.
-    for _ in range(30):
-        client = connect()
-        client.ehlo()
-        try:
-            for _ in range(4):
-                client.sock.sendall(b"MAIL FROM:<x@y.example>\r\n" + b"RCPT TO:<c@d.example>\r\n" * 90)
-                client.getreply()
-        except (OSError, smtplib.SMTPServerDisconnected):
-            pass
-        client.close()
     relay.stop()
 
 
