@@ -206,6 +206,12 @@ def tls_both_ways_and_accounts():
             assert sink.taken[0].without_trace() == body
             assert sink.taken[0].protected == protected
             assert b"with ESMTPSA" in sink.taken[0].body
+            [delivered] = relay.wait_log("delivered")
+            assert ("TLSv1.3" in delivered.get("tls", "")) == protected, delivered
+            [received] = relay.wait_log("received")
+            assert received["account"] == "news" and "TLSv1.3" in received["tls"], received
+            [refused] = [record for record in relay.wait_log("rejected", 2) if record["reason"] == "auth_failed"]
+            assert refused["account"] == "news" and refused["client"] and refused["enhanced"] == "5.7.8", refused
             relay.stop()
 
 
