@@ -49,6 +49,11 @@ pub const LAST_WORDS_MAX: usize = 64;
 pub const REPLY_LINES_MAX: usize = 128;
 /// Bytes of a next hop's reply text kept in records, logs and bounces.
 pub const REPLY_TEXT_MAX: usize = 512;
+/// Hosts kept in mind, on each shard, because TLS broke there; beyond it the oldest is forgotten and tried again.
+pub const TLS_FAILURES_MAX: usize = 10_000;
+/// How long a host is spoken to in plain text after TLS broke there: a listener on the line gains no more by breaking it once, and
+/// mail is not held up by a time-out more often.
+pub const TLS_FAILURE_KEPT: Duration = Duration::from_secs(3600);
 /// Bytes of replies held for a client that pipelines and does not read.
 pub const REPLY_BACKLOG_MAX: usize = 64 * 1024;
 
@@ -315,20 +320,29 @@ pub mod client {
     pub const CONNECT: Duration = Duration::from_secs(30);
     /// 4.5.3.2.1 initial 220.
     pub const GREETING: Duration = Duration::from_secs(300);
-    /// EHLO, STARTTLS and RSET; the RFC is silent.
+    /// EHLO and RSET; the RFC is silent.
     pub const HELLO: Duration = Duration::from_secs(300);
-    /// The TLS handshake.
-    pub const HANDSHAKE: Duration = Duration::from_secs(60);
+    /// Each answer from STARTTLS to the EHLO under TLS. Plain text is tried next, so mail must not wait for long.
+    pub const STARTTLS: Duration = Duration::from_secs(60);
+    /// The opportunistic handshake: a few round trips and a signature. As above.
+    pub const HANDSHAKE: Duration = Duration::from_secs(30);
     /// 4.5.3.2.2 MAIL.
     pub const MAIL: Duration = Duration::from_secs(300);
     /// 4.5.3.2.3 RCPT.
     pub const RCPT: Duration = Duration::from_secs(300);
     /// 4.5.3.2.4 the 354 after DATA.
     pub const DATA: Duration = Duration::from_secs(120);
-    /// 4.5.3.2.5 each block of the body.
+    /// 4.5.3.2.5 each block of the body: no byte of it is taken for so long.
     pub const BLOCK: Duration = Duration::from_secs(180);
+    /// The whole of a small body, however slowly it is taken. A hop that takes a byte now and then would hold its connection for ever.
+    pub const BODY: Duration = Duration::from_secs(600);
+    /// Bytes a second that a hop must take of what is larger: half of what the slowest lines of our time carry.
+    pub const BODY_RATE: u64 = 4096;
     /// 4.5.3.2.6 the reply after the final dot.
     pub const DOT: Duration = Duration::from_secs(600);
+    /// How long it is believed that a hop takes fewer recipients in a transaction than it was asked to: the reply may have meant something
+    /// else.
+    pub const FEW_RECIPIENTS: Duration = Duration::from_secs(3600);
     /// A hop that answers a body within this gets the commands of the next message together with a body: what waits behind a
     /// slower one could be delivered elsewhere meanwhile.
     pub const PROMPT: Duration = Duration::from_secs(1);

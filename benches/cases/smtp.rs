@@ -6,7 +6,7 @@ use std::rc::Rc;
 use relevo::config::BareNewlines;
 use relevo::limits;
 use relevo::mail::envelope::Envelopes;
-use relevo::smtp::client::{self, Capabilities, Next, Recipients, Transaction};
+use relevo::smtp::client::{self, Body, Capabilities, Next, Recipients, Transaction};
 use relevo::smtp::command;
 use relevo::smtp::data::Scanner;
 use relevo::smtp::reply::ReplyReader;
@@ -192,8 +192,9 @@ impl Routine for Delivery {
         for _ in 0..16 {
             let recipients = Recipients::from_slice(&[b"ada.example@mail.example"]);
             let sender = b"bounce+4711@news.shop.example";
-            let mut transaction = Transaction::new(&self.capabilities, sender, recipients, BODY, false)
-                .expect("the hop can take it");
+            let mut transaction =
+                Transaction::new(&self.capabilities, sender, recipients, BODY, Body::SevenBit)
+                    .expect("the hop can take it");
             self.out.clear();
             transaction.write_commands(&mut self.out);
             assert_eq!(self.answered(&mut transaction, ANSWERS), Next::SendBody);

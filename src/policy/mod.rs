@@ -6,6 +6,7 @@ pub mod descriptors;
 pub mod guesses;
 pub mod relay;
 pub mod tls;
+pub mod tls_failures;
 pub mod verified;
 
 pub use accounts::Accounts;

@@ -2,6 +2,7 @@
 
 use std::io::IoSlice;
 use std::rc::Rc;
+use std::time::Duration;
 
 use smallvec::SmallVec;
 
@@ -12,7 +13,10 @@ use crate::shard::connect::{Connection, HopError};
 use crate::shard::load;
 use crate::smtp::client;
 use crate::spool::record::{Extent, MessageView};
+use crate::time::Instant;
 
+/// The end of the data.
+const DOT: &[u8] = b".\r\n";
 /// Slices of one vectored write.
 const SLICES: usize = 32;
 
@@ -26,27 +30,35 @@ pub(super) async fn send<R: Runtime>(
     headers: &[u8],
     behind: &[u8],
 ) -> Result<(), HopError> {
+    let until = shard.timers.recent() + patience(view.size);
+    // What lies behind the final dot.
+    let ahead = behind.len().saturating_sub(DOT.len());
     let mut extents = view.extents().peekable();
     let mut line_start = true;
     let mut front = headers;
     if extents.peek().is_none() {
-        return connection.send(shard, &[headers, behind].concat(), limits::client::BLOCK).await;
+        let mut parts = [IoSlice::new(headers), IoSlice::new(behind)];
+        return connection.send_body(shard, &mut parts, ahead, until).await;
     }
     while let Some(extent) = extents.next() {
         let piece = piece(shard, lane, extent, resident).await?;
         let bytes = piece.bytes()?;
-        let back: &[u8] = if extents.peek().is_none() { behind } else { b"" };
+        let (back, ahead): (&[u8], _) = if extents.peek().is_none() { (behind, ahead) } else { (b"", 0) };
         if view.needs_stuffing {
-            send_stuffed(shard, connection, front, bytes, line_start, back).await?;
+            send_stuffed(shard, connection, [front, bytes, back], line_start, (ahead, until)).await?;
         } else {
-            connection.wire.limit(&shard.timers, limits::client::BLOCK);
             let mut parts = [IoSlice::new(front), IoSlice::new(bytes), IoSlice::new(back)];
-            connection.wire.send_parts(&mut parts).await?;
+            connection.send_body(shard, &mut parts, ahead, until).await?;
         }
         front = b"";
         line_start = bytes.last() == Some(&b'\n');
     }
     Ok(())
+}
+
+/// How long all of a body may take.
+fn patience(size: u64) -> Duration {
+    limits::client::BODY + Duration::from_secs(size / limits::client::BODY_RATE)
 }
 
 /// A piece of a body, in the map or read.
@@ -86,20 +98,21 @@ async fn piece<R: Runtime>(
 async fn send_stuffed<R: Runtime>(
     shard: &Rc<Shard<R>>,
     connection: &mut Connection<R>,
-    front: &[u8],
-    body: &[u8],
+    [front, body, back]: [&[u8]; 3],
     line_start: bool,
-    back: &[u8],
+    (ahead, until): (usize, Instant),
 ) -> Result<(), HopError> {
-    let mut pieces =
-        std::iter::once(front).chain(client::stuff(body, line_start)).chain(std::iter::once(back));
-    loop {
+    let mut pieces = std::iter::once(front)
+        .chain(client::stuff(body, line_start))
+        .chain(std::iter::once(back))
+        .filter(|piece| !piece.is_empty())
+        .peekable();
+    while pieces.peek().is_some() {
         let mut slices = SmallVec::<[IoSlice<'_>; SLICES]>::new();
         slices.extend(pieces.by_ref().take(SLICES).map(IoSlice::new));
-        if slices.is_empty() {
-            return Ok(());
-        }
-        connection.wire.limit(&shard.timers, limits::client::BLOCK);
-        connection.wire.send_parts(&mut slices).await?;
+        // Only the last of them has the dot.
+        let ahead = if pieces.peek().is_none() { ahead } else { 0 };
+        connection.send_body(shard, &mut slices, ahead, until).await?;
     }
+    Ok(())
 }

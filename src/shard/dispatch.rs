@@ -15,6 +15,7 @@ use crate::route::NextHop;
 use crate::runtime::Runtime;
 use crate::shard::mesh::{Failure, Fate, Job, Slots};
 use crate::shard::resolve::Unroutable;
+use crate::shard::transact::Shown;
 use crate::shard::{Shard, deliver, lend, settle};
 use crate::time::Instant;
 
@@ -59,6 +60,8 @@ pub struct Site {
     pub pipelines: Cell<bool>,
     /// Why the last connection failed.
     pub last_error: RefCell<String>,
+    /// What its hop showed of late.
+    pub shown: Shown,
     /// Jobs of other shards.
     pub borrowed: lend::Borrowed,
 }
@@ -104,6 +107,7 @@ impl Site {
             hold_until: Cell::new(Instant(0)),
             pipelines: Cell::new(false),
             last_error: RefCell::default(),
+            shown: Shown::default(),
             borrowed: lend::Borrowed::default(),
         }
     }

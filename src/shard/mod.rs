@@ -6,6 +6,7 @@
 pub mod start;
 
 pub mod accept;
+pub mod attempt;
 pub mod authenticate;
 pub mod connect;
 pub mod deliver;
@@ -18,7 +19,9 @@ pub mod receive;
 pub mod reject;
 pub mod resolve;
 mod secure;
+pub mod session;
 pub mod settle;
+pub mod transact;
 
 pub mod body;
 pub mod compact;
@@ -46,6 +49,7 @@ use crate::observe::accounting::Journal;
 use crate::observe::diagnostics::Level;
 use crate::observe::latency::Latencies;
 use crate::policy::tls;
+use crate::policy::tls_failures::TlsFailures;
 use crate::queue::destinations::{Destinations, DomainKey, SiteKey};
 use crate::queue::{Clock, Group};
 use crate::runtime::{Runtime, SegmentMap};
@@ -88,6 +92,8 @@ pub struct Shard<R: Runtime> {
     pub resolver: Resolver<R>,
     /// TLS towards next hops.
     pub tls_client: tls::Client,
+    /// Where that broke of late.
+    pub tls_failures: RefCell<TlsFailures>,
     /// Accounts that may relay.
     pub accounts: Option<Arc<Logins>>,
     checks: authenticate::Checks,

@@ -7,6 +7,7 @@ use crate::mail::dsn;
 use crate::observe::accounting::{Event, Kind};
 use crate::queue::Group;
 use crate::runtime::Runtime;
+use crate::shard::attempt::Span;
 use crate::shard::compact::Pinned;
 use crate::shard::load::{self, Source};
 use crate::shard::mesh::{Failure, Fate, Job, Letter, Outcomes, RangeOutcome, Settled};
@@ -35,7 +36,7 @@ pub(super) fn whole<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, fate: Fate) {
         let place = Pinned::new(&own, job.group.key, job.group.location);
         let source = Source::read(&own, place.location).await;
         let view = source.as_ref().ok().and_then(|source| source.view().ok());
-        report(&own, &job, outcomes, view.as_ref().map(Scene::without_hop).as_ref());
+        report(&own, &job, outcomes, &[], view.as_ref().map(Scene::without_hop).as_ref());
         own.settling.set(own.settling.get() - 1);
     });
 }
@@ -91,11 +92,12 @@ impl<'a> Scene<'a> {
 }
 
 /// The outcomes of an attempt, from the shard that made it: the home shard's queues, counts, accounting, and on to the shard
-/// of the lane.
+/// of the lane. Recipients that are `left` were not attempted: they are to be, as soon as may be.
 pub(super) fn report<R: Runtime>(
     shard: &Rc<Shard<R>>,
     job: &Job,
     outcomes: Outcomes,
+    left: &[Span],
     scene: Option<&Scene<'_>>,
 ) {
     let group = &job.group;
@@ -128,6 +130,12 @@ pub(super) fn report<R: Runtime>(
             account(shard, job, scene, outcome);
         }
     }
+    again.extend(left.iter().map(|(first, count)| Group {
+        first: *first,
+        count: *count,
+        not_before: 0,
+        ..*group
+    }));
     lend::attempted(shard, job, again);
     hand_in(shard, job, outcomes);
 }

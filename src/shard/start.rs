@@ -216,6 +216,7 @@ pub(super) fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>
         instruments: setup.instruments.clone(),
         latencies: RefCell::default(),
         tls_client: setup.tls_client.clone(),
+        tls_failures: RefCell::default(),
         accounts: setup.accounts.clone(),
         checks: Checks::default(),
         inbound: Cell::new(0),

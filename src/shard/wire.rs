@@ -102,7 +102,11 @@ impl<R: Runtime> Wire<R> {
     pub async fn readable(&mut self) -> Result<(), WireError> {
         // Replies to a renegotiation or key update are owed before waiting.
         if self.tls.as_ref().is_some_and(|tls| tls.wants_write()) {
-            self.flush_tls().await?;
+            match self.flush_tls().await {
+                // What the peer said before it went away is still to be received.
+                Ok(()) | Err(WireError::Lost(_)) => {}
+                Err(error) => return Err(error),
+            }
         }
         // What came with the last record of a handshake is decrypted already, and no edge will tell of it; nor of what was wrong
         // behind the last bytes that were good, nor of an end that came with them.
@@ -147,6 +151,25 @@ impl<R: Runtime> Wire<R> {
         .await
     }
 
+    /// Waits until the stream takes bytes. Ready with true when something came from the peer before that.
+    pub async fn writable_or_disturbed(&self) -> Result<bool, WireError> {
+        poll_fn(|context| {
+            if self.stream.poll_readable(context).is_ready() {
+                return Poll::Ready(Ok(true));
+            }
+            if self.stream.poll_writable(context).is_ready() {
+                return Poll::Ready(Ok(false));
+            }
+            self.deadline.poll_passed(context).map(|()| Err(WireError::TimedOut))
+        })
+        .await
+    }
+
+    /// Whether something came from the peer that was not received, as far as is known without asking the kernel.
+    pub async fn is_disturbed(&self) -> bool {
+        poll_fn(|context| Poll::Ready(self.stream.poll_readable(context).is_ready())).await
+    }
+
     /// Sends everything.
     pub async fn send(&mut self, bytes: &[u8]) -> Result<(), WireError> {
         self.send_parts(&mut [IoSlice::new(bytes)]).await
@@ -154,30 +177,46 @@ impl<R: Runtime> Wire<R> {
 
     /// Sends the concatenation of `parts`, in one system call where the socket takes it.
     pub async fn send_parts(&mut self, mut parts: &mut [IoSlice<'_>]) -> Result<(), WireError> {
-        if self.tls.is_some() {
-            return self.send_parts_tls(parts).await;
-        }
-        while parts.iter().any(|part| !part.is_empty()) {
-            match self.stream.try_send(parts) {
-                Ok(sent) => IoSlice::advance_slices(&mut parts, sent),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable().await?,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
-            }
+        while !self.try_send_parts(&mut parts)? {
+            self.writable().await?;
         }
         Ok(())
     }
 
-    /// The parts share records, and all that rustls takes at once (64 KiB) goes out in one system call: a large body is never held twice.
-    async fn send_parts_tls(&mut self, mut parts: &mut [IoSlice<'_>]) -> Result<(), WireError> {
-        while parts.iter().any(|part| !part.is_empty()) {
-            if let Some(tls) = &mut self.tls {
-                let taken = tls.writer().write_vectored(parts)?;
-                IoSlice::advance_slices(&mut parts, taken);
-            }
-            self.flush_tls().await?;
+    /// Sends what the socket takes now: true when that was all. `parts` is left with what rustls (or the socket) has not taken.
+    pub fn try_send_parts(&mut self, parts: &mut &mut [IoSlice<'_>]) -> Result<bool, WireError> {
+        if self.tls.is_some() {
+            return self.try_send_parts_tls(parts);
         }
-        Ok(())
+        while parts.iter().any(|part| !part.is_empty()) {
+            match self.stream.try_send(parts) {
+                Ok(sent) => IoSlice::advance_slices(parts, sent),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(true)
+    }
+
+    /// The parts share records, and all that rustls takes at once (64 KiB) goes out in one system call: a large body is never held twice.
+    fn try_send_parts_tls(&mut self, parts: &mut &mut [IoSlice<'_>]) -> Result<bool, WireError> {
+        let Some(tls) = &mut self.tls else { return Ok(true) };
+        loop {
+            while tls.wants_write() {
+                match tls.write_tls(&mut Outgoing(&self.stream)) {
+                    Ok(_) => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            if parts.iter().all(|part| part.is_empty()) {
+                return Ok(true);
+            }
+            let taken = tls.writer().write_vectored(parts)?;
+            IoSlice::advance_slices(parts, taken);
+        }
     }
 
     async fn flush_tls(&mut self) -> Result<(), WireError> {

@@ -155,6 +155,11 @@ impl ReplyReader {
         self.terse = true;
     }
 
+    /// Whether a reply has begun and is not complete.
+    pub fn is_midway(&self) -> bool {
+        !self.line.is_empty() || self.skipped > 0 || self.code.is_some()
+    }
+
     /// Reads from `input`: how many bytes it used, and a reply if one is complete. Call again with the rest.
     pub fn read(&mut self, input: &[u8]) -> Result<(usize, Option<Reply>), HostileReply> {
         let mut used = 0;

@@ -1,5 +1,8 @@
 //! The client side of a session (RFC 5321), sans IO: what to send next, what a reply means.
 
+mod blame;
+mod capabilities;
+
 use std::time::Duration;
 
 use smallvec::{SmallVec, smallvec};
@@ -8,40 +11,7 @@ use crate::limits;
 use crate::smtp::reply::Reply;
 use crate::time::write_decimal;
 
-/// What a next hop offers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Capabilities {
-    /// RFC 2920
-    pub pipelining: bool,
-    /// RFC 6152
-    pub eight_bit: bool,
-    /// RFC 3207
-    pub starttls: bool,
-    /// RFC 1870: announced, with a bound unless it is 0.
-    pub size: Option<u64>,
-}
-
-impl Capabilities {
-    /// Reads the EHLO reply; what is unknown is ignored (RFC 5321 4.1.1.1).
-    pub fn of_ehlo(reply: &Reply) -> Capabilities {
-        let mut capabilities = Capabilities::default();
-        // The first line is the greeting and its name.
-        for line in reply.lines.iter().skip(1) {
-            let mut words = line.split(' ');
-            let keyword = words.next().unwrap_or_default();
-            if keyword.eq_ignore_ascii_case("PIPELINING") {
-                capabilities.pipelining = true;
-            } else if keyword.eq_ignore_ascii_case("8BITMIME") {
-                capabilities.eight_bit = true;
-            } else if keyword.eq_ignore_ascii_case("STARTTLS") {
-                capabilities.starttls = true;
-            } else if keyword.eq_ignore_ascii_case("SIZE") {
-                capabilities.size = Some(words.next().and_then(|size| size.parse().ok()).unwrap_or(0));
-            }
-        }
-        capabilities
-    }
-}
+pub use capabilities::Capabilities;
 
 /// What the driver does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +35,8 @@ pub enum Verdict {
     Delivered(usize),
     /// To be tried again.
     Deferred(usize),
+    /// The hop takes no more recipients in this transaction: to be named in the next one, at once (RFC 5321 4.5.3.1.10).
+    Later(usize),
     /// Refused for good.
     Failed(usize),
 }
@@ -86,6 +58,17 @@ const FEW: usize = 4;
 
 /// Recipients of a transaction.
 pub type Recipients<'a> = SmallVec<[&'a [u8]; FEW]>;
+
+/// What the body is like on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// Pure ASCII.
+    SevenBit,
+    /// It has bytes above 127, whatever a client declared.
+    EightBit,
+    /// It had, and its parts are encoded on the way: nobody knows yet how long it will be.
+    Converted,
+}
 
 /// What MAIL says.
 #[derive(Clone, Copy, Debug)]
@@ -128,6 +111,8 @@ pub struct Transaction<'a> {
     accepted: usize,
     must_close: bool,
     unbegun: bool,
+    /// MAIL was refused, and yet a RCPT was not: either the hop is sloppy, or its replies are not those to our commands.
+    suspicious: bool,
     sent: bool,
     /// What followed a 354 was answered: the hop has no transaction any more (RFC 5321 4.1.1.4).
     finished: bool,
@@ -140,16 +125,18 @@ impl<'a> Transaction<'a> {
         sender: &'a [u8],
         recipients: Recipients<'a>,
         size: u64,
-        eight_bit: bool,
+        body: Body,
     ) -> Result<Transaction<'a>, Reply> {
-        if eight_bit && !capabilities.eight_bit {
-            // RFC 6152 section 3: convert or bounce; converting would break signatures.
+        if body == Body::EightBit && !capabilities.eight_bit {
+            // RFC 6152 section 3: convert or bounce; whoever could convert it has tried.
             return Err(local(554, (5, 6, 3), "the next hop does not take 8-bit text (no 8BITMIME)"));
         }
         if capabilities.size.is_some_and(|limit| limit != 0 && size > limit) {
             return Err(local(552, (5, 3, 4), "the message is larger than the next hop takes (SIZE)"));
         }
-        let mail = Mail { sender, size: capabilities.size.map(|_| size), eight_bit };
+        // RFC 1870 section 6: nothing is better than a wrong number.
+        let size = capabilities.size.filter(|_| body != Body::Converted).map(|_| size);
+        let mail = Mail { sender, size, eight_bit: body == Body::EightBit };
         let decided = smallvec![None; recipients.len()];
         Ok(Transaction {
             pipelining: capabilities.pipelining,
@@ -161,34 +148,37 @@ impl<'a> Transaction<'a> {
             accepted: 0,
             must_close: false,
             unbegun: false,
+            suspicious: false,
             sent: false,
             finished: false,
         })
     }
 
-    /// Writes all that may be sent now: everything up to DATA with PIPELINING, else one command.
-    pub fn write_commands(&mut self, out: &mut Vec<u8>) {
+    /// Writes all that may be sent now: everything up to DATA with PIPELINING, else one command. Returns how many commands that are,
+    /// each of which will have a reply.
+    pub fn write_commands(&mut self, out: &mut Vec<u8>) -> usize {
         if self.pipelining {
-            if !self.sent {
-                self.sent = true;
-                self.mail.write(out);
-                for recipient in &self.recipients {
-                    write_rcpt(recipient, out);
-                }
-                out.extend_from_slice(b"DATA\r\n");
+            if self.sent {
+                return 0;
             }
-            return;
+            self.sent = true;
+            self.mail.write(out);
+            for recipient in &self.recipients {
+                write_rcpt(recipient, out);
+            }
+            out.extend_from_slice(b"DATA\r\n");
+            return self.recipients.len() + 2;
         }
         match self.phase {
             Phase::Mail => self.mail.write(out),
-            Phase::Rcpt(place) => {
-                if let Some(recipient) = self.recipients.get(place) {
-                    write_rcpt(recipient, out);
-                }
-            }
+            Phase::Rcpt(place) => match self.recipients.get(place) {
+                Some(recipient) => write_rcpt(recipient, out),
+                None => return 0,
+            },
             Phase::Data => out.extend_from_slice(b"DATA\r\n"),
-            Phase::Dot | Phase::LoneDot | Phase::Over => {}
+            Phase::Dot | Phase::LoneDot | Phase::Over => return 0,
         }
+        1
     }
 
     /// Takes the next reply.
@@ -200,33 +190,12 @@ impl<'a> Transaction<'a> {
             self.decide_rest(reply);
             return self.over();
         }
+        if !self.fits(&reply) {
+            return self.misfit(&reply);
+        }
         match self.phase {
-            Phase::Mail => {
-                if !reply.is_positive() {
-                    let bad = self.keep(reply);
-                    self.decide_all_by(bad);
-                    // With PIPELINING the replies to RCPT and DATA still come; they decide nothing.
-                    if !self.pipelining {
-                        return self.over();
-                    }
-                }
-                self.phase = Phase::Rcpt(0);
-                self.step()
-            }
-            Phase::Rcpt(place) => {
-                if reply.is_positive() && self.decided[place].is_none() {
-                    self.accepted += 1;
-                } else if self.decided[place].is_none() {
-                    let bad = self.keep(reply);
-                    self.decided[place] = Some(self.class(bad, true));
-                }
-                self.phase =
-                    if place + 1 < self.recipients.len() { Phase::Rcpt(place + 1) } else { Phase::Data };
-                if self.phase == Phase::Data && self.accepted == 0 && !self.pipelining {
-                    return self.over();
-                }
-                self.step()
-            }
+            Phase::Mail => self.on_mail(reply),
+            Phase::Rcpt(place) => self.on_rcpt(place, reply),
             Phase::Data if reply.code == 354 => {
                 if self.accepted == 0 {
                     self.phase = Phase::LoneDot;
@@ -234,12 +203,6 @@ impl<'a> Transaction<'a> {
                 }
                 self.phase = Phase::Dot;
                 Next::SendBody
-            }
-            Phase::Data if reply.is_positive() => {
-                // A 2xx to DATA is no answer we can go on from.
-                self.must_close = true;
-                self.decide_rest(local(451, (4, 5, 0), "the next hop answered DATA with a 2xx reply"));
-                self.over()
             }
             Phase::Data | Phase::Dot => {
                 self.finished = self.phase == Phase::Dot;
@@ -252,6 +215,133 @@ impl<'a> Transaction<'a> {
             }
             Phase::Over => self.over(),
         }
+    }
+
+    fn on_mail(&mut self, reply: Reply) -> Next {
+        if !reply.is_positive() {
+            let bad = self.keep(reply);
+            self.decide_all_by(bad);
+            // With PIPELINING the replies to RCPT and DATA still come; they decide nothing.
+            if !self.pipelining {
+                return self.over();
+            }
+        }
+        self.phase = Phase::Rcpt(0);
+        self.step()
+    }
+
+    fn on_rcpt(&mut self, place: usize, reply: Reply) -> Next {
+        match (reply.is_positive(), self.decided[place].is_none()) {
+            (true, true) => self.accepted += 1,
+            (true, false) => self.suspicious = true,
+            (false, true) => {
+                let bad = self.keep(reply);
+                self.decided[place] = Some(self.class(bad, true));
+            }
+            (false, false) => {}
+        }
+        self.phase = if place + 1 < self.recipients.len() { Phase::Rcpt(place + 1) } else { Phase::Data };
+        if self.phase == Phase::Data && self.accepted == 0 && !self.pipelining {
+            return self.over();
+        }
+        self.step()
+    }
+
+    /// Whether a reply can be one to what we asked (RFC 5321 4.3.2): 3yz belongs to DATA alone, and there only 354 lets us go on.
+    fn fits(&self, reply: &Reply) -> bool {
+        match (self.phase, reply.code / 100) {
+            (Phase::Data, 3) => reply.code == 354,
+            (Phase::Data, 2) => false,
+            // Where MAIL was refused and RCPT not, a hop that means it opens the data; else the replies are out of step.
+            (Phase::Data, _) => !self.suspicious,
+            (Phase::Over, _) => true,
+            (_, class) => class != 3,
+        }
+    }
+
+    /// A reply that answers nothing we said. Up to DATA nothing decided so far can be trusted either: each reply may have been that to
+    /// another command, and to return mail for it would be wrong. No further command is sent: it might become part of a message.
+    fn misfit(&mut self, reply: &Reply) -> Next {
+        let words = format!("the next hop answered {} with: {}", self.awaiting(), reply.describe());
+        self.doubt(&words);
+        self.over()
+    }
+
+    fn doubt(&mut self, words: &str) {
+        let in_step = matches!(self.phase, Phase::Dot | Phase::LoneDot) || self.finished;
+        self.must_close = true;
+        let reply = self.keep(local(451, (4, 5, 0), words));
+        for decided in &mut self.decided {
+            if decided.is_none() || !in_step {
+                *decided = Some(Verdict::Deferred(reply));
+            }
+        }
+    }
+
+    /// A reply came that nobody asked for, when the transaction was over: what was delivered is, but unless the data was answered,
+    /// the replies before may have been to other commands than ours.
+    pub fn on_surplus(&mut self) {
+        self.doubt("the next hop sent more replies than it was sent commands");
+    }
+
+    /// A reply came while the message was being sent, before its end was. A refusal is the answer to the message, which is not ended any
+    /// more; anything else answers nothing (RFC 5321 4.1.1.4: the hop answers when it has the end of data).
+    pub fn on_early(&mut self, reply: Reply) {
+        self.must_close = true;
+        if matches!(reply.code / 100, 4 | 5) {
+            self.decide_rest(reply);
+        } else {
+            let words = format!("the next hop answered before the end of data: {}", reply.describe());
+            self.decide_rest(local(451, (4, 5, 0), &words));
+        }
+        self.phase = Phase::Over;
+    }
+
+    /// Whether the transaction decided anything for good.
+    pub fn made_progress(&self) -> bool {
+        self.decided.iter().any(|decided| matches!(decided, Some(Verdict::Delivered(_) | Verdict::Failed(_))))
+    }
+
+    /// Whether recipients are left for another transaction.
+    pub fn has_later(&self) -> bool {
+        self.decided.iter().any(|decided| matches!(decided, Some(Verdict::Later(_))))
+    }
+
+    /// How many recipients the hop takes in one transaction, where its replies say that it takes no more.
+    pub fn recipients_taken(&self) -> Option<usize> {
+        let later = |decided: &Option<Verdict>| matches!(decided, Some(Verdict::Later(_)));
+        let first = self.decided.iter().position(later)?;
+        if !self.decided[first..].iter().all(later) {
+            return None;
+        }
+        let (_, reply) = self.verdict(first)?;
+        // One full mailbox at the end must not make every transaction smaller.
+        let says_so = reply.enhanced.is_some_and(|(_, subject, detail)| (subject, detail) == (5, 3));
+        (first > 0 && (says_so || self.decided.len() - first > 1)).then_some(first)
+    }
+
+    /// If the hop refused for good, and its words are about us and not about the recipients: what it refused is to be tried again, and
+    /// its words. `routed`: the operator sends mail there, so it should relay for us.
+    pub fn forgive(&mut self, routed: bool) -> Option<&Reply> {
+        let refusal = |decided: &Option<Verdict>| match decided {
+            Some(Verdict::Failed(reply)) => Some(*reply),
+            _ => None,
+        };
+        // Relaying is denied to us only if it is for every recipient.
+        let relaying = routed
+            && self.decided.iter().all(|decided| {
+                refusal(decided).is_some_and(|reply| blame::denies_relaying(&self.replies[reply]))
+            });
+        let mut about_us = None;
+        for place in 0..self.decided.len() {
+            let Some(reply) = refusal(&self.decided[place]) else { continue };
+            if relaying || blame::speaks_of_us(&self.replies[reply]) {
+                self.decided[place] = Some(Verdict::Deferred(reply));
+                about_us = Some(reply);
+            }
+        }
+        self.must_close |= about_us.is_some();
+        self.replies.get(about_us?)
     }
 
     /// The connection failed: what is undecided is tried again. `why` goes into logs and records.
@@ -273,7 +363,10 @@ impl<'a> Transaction<'a> {
     /// The verdict on the recipient at `place` and the reply that decided it. None only before [`Next::Done`].
     pub fn verdict(&self, place: usize) -> Option<(&Verdict, &Reply)> {
         let verdict = self.decided.get(place)?.as_ref()?;
-        let (Verdict::Delivered(reply) | Verdict::Deferred(reply) | Verdict::Failed(reply)) = verdict;
+        let (Verdict::Delivered(reply)
+        | Verdict::Deferred(reply)
+        | Verdict::Later(reply)
+        | Verdict::Failed(reply)) = verdict;
         Some((verdict, self.replies.get(*reply)?))
     }
 
@@ -281,6 +374,11 @@ impl<'a> Transaction<'a> {
     /// this says something about the connection only.
     pub fn is_unbegun(&self) -> bool {
         self.unbegun
+    }
+
+    /// The connection cannot carry another one; what is decided stays.
+    pub fn close(&mut self) {
+        self.must_close = true;
     }
 
     /// The connection is of no further use.
@@ -331,8 +429,10 @@ impl<'a> Transaction<'a> {
         let answer = &self.replies[reply];
         if answer.is_positive() {
             Verdict::Delivered(reply)
+        } else if at_rcpt && self.accepted > 0 && is_too_many(answer) {
+            Verdict::Later(reply)
         // RFC 5321 4.5.3.1.10: a 552 to RCPT means too many recipients and is to be taken as 452.
-        } else if answer.is_permanent() && !(at_rcpt && answer.code == 552) {
+        } else if answer.is_permanent() && !(at_rcpt && (answer.code == 552 || is_too_many(answer))) {
             Verdict::Failed(reply)
         } else {
             Verdict::Deferred(reply)
@@ -349,6 +449,16 @@ impl<'a> Transaction<'a> {
         for decided in &mut self.decided {
             decided.get_or_insert_with(|| verdict.clone());
         }
+    }
+}
+
+/// Whether a reply to RCPT says that the transaction has recipients enough (RFC 5321 4.5.3.1.10, RFC 3463 X.5.3). The same codes without
+/// it also tell of a full disk, so mailboxes, addresses and policy are left out.
+fn is_too_many(reply: &Reply) -> bool {
+    match reply.enhanced {
+        Some((_, 5, 3)) => true,
+        Some((_, 1 | 2 | 7, _)) => false,
+        _ => matches!(reply.code, 452 | 552),
     }
 }
 

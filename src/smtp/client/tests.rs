@@ -6,15 +6,28 @@ fn reply(code: u16) -> Reply {
     Reply { code, enhanced: None, text: format!("r{code}"), lines: Vec::new() }
 }
 
-const PIPELINING: Capabilities =
-    Capabilities { pipelining: true, eight_bit: true, starttls: false, size: None };
-const PLAIN: Capabilities =
-    Capabilities { pipelining: false, eight_bit: false, starttls: false, size: Some(0) };
+const PIPELINING: Capabilities = Capabilities {
+    pipelining: true,
+    eight_bit: true,
+    starttls: false,
+    size: None,
+    recipients_max: None,
+    messages_max: None,
+};
+const PLAIN: Capabilities = Capabilities {
+    pipelining: false,
+    eight_bit: false,
+    starttls: false,
+    size: Some(0),
+    recipients_max: None,
+    messages_max: None,
+};
 
 /// Runs a transaction of two recipients; the commands sent, the steps, the letters D(elivered) d(eferred) F(ailed).
 fn run(capabilities: &Capabilities, codes: &[u16]) -> (String, Vec<Next>, String, bool) {
     let recipients = smallvec![&b"x@z"[..], &b"y@z"[..]];
-    let mut transaction = Transaction::new(capabilities, b"a@b", recipients, 10, false).expect("fits");
+    let mut transaction =
+        Transaction::new(capabilities, b"a@b", recipients, 10, Body::SevenBit).expect("fits");
     let (mut out, mut steps) = (Vec::new(), Vec::new());
     transaction.write_commands(&mut out);
     for code in codes {
@@ -31,6 +44,7 @@ fn run(capabilities: &Capabilities, codes: &[u16]) -> (String, Vec<Next>, String
         .map(|place| match transaction.verdict(place).expect("decided").0 {
             Verdict::Delivered(_) => 'D',
             Verdict::Deferred(_) => 'd',
+            Verdict::Later(_) => 'l',
             Verdict::Failed(_) => 'F',
         })
         .collect();
@@ -59,6 +73,9 @@ fn verdicts_are_per_recipient() {
         (&[250, 550, 250, 354, 250][..], "FD"),
         (&[250, 450, 250, 354, 554], "dF"),
         (&[250, 552, 250, 354, 250], "dD"),
+        (&[250, 250, 552, 354, 250], "Dl"),
+        (&[250, 250, 452, 354, 250], "Dl"),
+        (&[250, 250, 450, 354, 250], "Dd"),
         (&[250, 250, 250, 451], "dd"),
         (&[250, 250, 250, 354, 452], "dd"),
         (&[250, 550, 550, 554], "FF"),
@@ -96,7 +113,8 @@ fn reset_is_owed_until_the_data_was_answered() {
         (&[450, 503, 503, 503], true),
     ] {
         let recipients = smallvec![&b"x@z"[..], &b"y@z"[..]];
-        let mut transaction = Transaction::new(&PIPELINING, b"a@b", recipients, 10, false).expect("fits");
+        let mut transaction =
+            Transaction::new(&PIPELINING, b"a@b", recipients, 10, Body::SevenBit).expect("fits");
         for code in codes {
             transaction.on_reply(reply(*code));
         }
@@ -107,11 +125,12 @@ fn reset_is_owed_until_the_data_was_answered() {
 
 #[test]
 fn what_cannot_go_is_known_before_asking() {
-    let refused = Transaction::new(&PLAIN, b"", smallvec![&b"x@y"[..]], 10, true).expect_err("8-bit");
+    let refused =
+        Transaction::new(&PLAIN, b"", smallvec![&b"x@y"[..]], 10, Body::EightBit).expect_err("8-bit");
     assert_eq!(refused.status(), "5.6.3");
     let small = Capabilities { size: Some(5), ..PIPELINING };
     assert_eq!(
-        Transaction::new(&small, b"", smallvec![&b"x@y"[..]], 10, false).expect_err("size").status(),
+        Transaction::new(&small, b"", smallvec![&b"x@y"[..]], 10, Body::SevenBit).expect_err("size").status(),
         "5.3.4"
     );
 }
@@ -120,7 +139,13 @@ fn what_cannot_go_is_known_before_asking() {
 fn ehlo_is_read() {
     let lines = ["hop.example hello", "pipelining", "SIZE 1000", "8BITMIME", "X-NEW thing", "STARTTLS"];
     let reply = Reply { lines: lines.iter().map(|line| (*line).to_owned()).collect(), ..reply(250) };
-    let expected = Capabilities { pipelining: true, eight_bit: true, starttls: true, size: Some(1000) };
+    let expected = Capabilities {
+        pipelining: true,
+        eight_bit: true,
+        starttls: true,
+        size: Some(1000),
+        ..Capabilities::default()
+    };
     assert_eq!(Capabilities::of_ehlo(&reply), expected);
 }
 
@@ -139,10 +164,184 @@ fn dots_are_stuffed() {
 fn a_hop_that_has_had_enough_says_so_at_mail() {
     for (codes, unbegun) in [(&[421][..], true), (&[250, 421], false), (&[451], false)] {
         let mut transaction =
-            Transaction::new(&PIPELINING, b"a@b", smallvec![&b"x@z"[..]], 10, false).expect("fits");
+            Transaction::new(&PIPELINING, b"a@b", smallvec![&b"x@z"[..]], 10, Body::SevenBit).expect("fits");
         for code in codes {
             transaction.on_reply(reply(*code));
         }
         assert_eq!(transaction.is_unbegun(), unbegun, "{codes:?}");
     }
+}
+
+/// RFC 5321 4.2.1 and 4.3.2: 3yz belongs to DATA, and to DATA belongs no 2yz. Whatever does not fit ends the connection, and nothing is sent
+/// that could become part of a message, and nobody is returned for it.
+#[test]
+fn codes_that_do_not_fit_the_state() {
+    let sane = [250, 250, 250, 354, 250];
+    for capabilities in [&PIPELINING, &PLAIN] {
+        for place in 0..sane.len() {
+            for code in [200, 250, 299, 300, 334, 354, 399, 450, 550] {
+                let mut codes = sane;
+                codes[place] = code;
+                let fits = match place {
+                    3 => code == 354 || code >= 400,
+                    _ => code / 100 != 3,
+                };
+                let (sent, steps, verdicts, close) = run(capabilities, &codes[..=place]);
+                let told = format!("{place} {code} {capabilities:?}: {sent} {steps:?} {verdicts}");
+                if !fits {
+                    assert_eq!((steps[place], verdicts.as_str(), close), (Next::Done, "dd", true), "{told}");
+                }
+                if !fits && !capabilities.pipelining {
+                    // Nothing but what was said before.
+                    assert_eq!(sent.matches("\r\n").count(), (place + 1).min(4), "{told}");
+                }
+                assert!(fits || steps.iter().take(place).all(|step| *step != Next::Done), "{told}");
+            }
+        }
+    }
+    assert_eq!(run(&PIPELINING, &[250, 550, 334]).2, "dd", "what was said before is not trusted either");
+    assert_eq!(run(&PIPELINING, &[250, 550, 250, 354, 354]).2, "Fd", "but once DATA was opened, it is");
+    assert_eq!(run(&PIPELINING, &[250, 550, 550, 354, 354]).2, "FF");
+}
+
+/// A reply too many in front of them makes each reply that to the command before: nobody is returned for another's refusal.
+#[test]
+fn replies_out_of_step_decide_nothing() {
+    for extra in [250, 550, 450] {
+        for rcpt in [[250, 250], [550, 250], [250, 450], [450, 250]] {
+            let recipients = smallvec![&b"x@z"[..], &b"y@z"[..]];
+            let mut transaction =
+                Transaction::new(&PIPELINING, b"a@b", recipients, 10, Body::SevenBit).expect("fits");
+            let steps = [extra, 250, rcpt[0], rcpt[1]].map(|code| transaction.on_reply(reply(code)));
+            assert_eq!(steps[3], Next::Done, "{extra} {rcpt:?}");
+            // The answer to DATA is still to come, and is the one too many.
+            if !transaction.must_close() {
+                transaction.on_surplus();
+            }
+            let failed = (0..2).any(|place| matches!(transaction.decided[place], Some(Verdict::Failed(_))));
+            assert!(!failed && transaction.must_close(), "{extra} {rcpt:?}");
+        }
+    }
+    // A hop that refuses MAIL and takes RCPT is sloppy, and means it.
+    let (_, steps, verdicts, close) = run(&PIPELINING, &[550, 250, 250, 354, 250]);
+    assert_eq!((steps[3], verdicts.as_str(), close), (Next::SendDot, "FF", false));
+}
+
+fn recipients_of(count: usize) -> Vec<String> {
+    (0..count).map(|place| format!("r{place}@z")).collect()
+}
+
+#[test]
+fn surplus_replies_undo_what_was_not_answered_in_step() {
+    let names = recipients_of(2);
+    let begin = || {
+        let names = names.iter().map(|name| name.as_bytes()).collect();
+        Transaction::new(&PIPELINING, b"a@b", names, 10, Body::SevenBit).expect("fits")
+    };
+    let mut refused = begin();
+    let _ = [250, 550, 550, 554].map(|code| refused.on_reply(reply(code)));
+    refused.on_surplus();
+    assert!(matches!(refused.verdict(1), Some((Verdict::Deferred(_), reply)) if reply.status() == "4.5.0"));
+    let mut taken = begin();
+    let _ = [250, 550, 250, 354, 250].map(|code| taken.on_reply(reply(code)));
+    taken.on_surplus();
+    assert!(matches!(taken.verdict(0), Some((Verdict::Failed(_), _))));
+    assert!(matches!(taken.verdict(1), Some((Verdict::Delivered(_), _))));
+    assert!(taken.must_close());
+}
+
+/// What is said before the final dot: a refusal is the answer, anything else is none.
+#[test]
+fn early_replies() {
+    for (code, expected) in [(250, "4.5.0"), (354, "4.5.0"), (421, "4.0.0"), (451, "4.0.0"), (552, "5.0.0")] {
+        let mut transaction =
+            Transaction::new(&PIPELINING, b"a@b", smallvec![&b"x@z"[..]], 10, Body::SevenBit).expect("fits");
+        let _ = [250, 250, 354].map(|code| transaction.on_reply(reply(code)));
+        transaction.on_early(reply(code));
+        let (verdict, words) = transaction.verdict(0).expect("decided");
+        assert_eq!(words.status(), expected, "{code}");
+        assert_eq!(matches!(verdict, Verdict::Failed(_)), code == 552);
+        assert!(!matches!(verdict, Verdict::Delivered(_)) && transaction.must_close());
+    }
+}
+
+/// RFC 5321 4.5.3.1.10: the rest is asked for in the next transaction.
+#[test]
+fn a_hop_takes_few_recipients() {
+    let answered = |codes: &[(u16, Option<(u8, u16, u16)>)]| {
+        let names = recipients_of(codes.len());
+        let names = names.iter().map(|name| name.as_bytes()).collect();
+        let mut transaction = Transaction::new(&PIPELINING, b"a@b", names, 10, Body::SevenBit).expect("fits");
+        transaction.on_reply(reply(250));
+        for (code, enhanced) in codes {
+            transaction.on_reply(Reply { enhanced: *enhanced, ..reply(*code) });
+        }
+        let later = (0..codes.len())
+            .map(
+                |place| if matches!(transaction.decided[place], Some(Verdict::Later(_))) { 'l' } else { '.' },
+            )
+            .collect::<String>();
+        (later, transaction.recipients_taken(), transaction.has_later())
+    };
+    let (ok, many) = ((250, None), (452, None));
+    assert_eq!(answered(&[ok, ok, many, many]), ("..ll".into(), Some(2), true));
+    assert_eq!(answered(&[ok, ok, many]), ("..l".into(), None, true), "one may be a full mailbox");
+    assert_eq!(answered(&[ok, (452, Some((4, 5, 3)))]), (".l".into(), Some(1), true));
+    assert_eq!(answered(&[ok, (550, Some((5, 5, 3)))]), (".l".into(), Some(1), true));
+    assert_eq!(answered(&[ok, (552, None), many]), (".ll".into(), Some(1), true));
+    assert_eq!(answered(&[ok, many, ok, many]), (".l.l".into(), None, true));
+    assert_eq!(answered(&[many, many, many]), ("...".into(), None, false), "not one was taken");
+    assert_eq!(
+        answered(&[ok, (452, Some((4, 2, 2))), (450, None)]),
+        ("...".into(), None, false),
+        "a mailbox is full"
+    );
+}
+
+/// What a hop says of us is no reason to return mail.
+#[test]
+fn refusals_that_speak_of_us() {
+    let say = |code: u16, text: &str| Reply { code, enhanced: None, text: text.into(), lines: Vec::new() };
+    let denied = || say(550, "Relay access denied");
+    let unknown = || say(550, "User unknown");
+    let ask = |routed: bool, first: Reply, second: Reply| {
+        let recipients = smallvec![&b"x@z"[..], &b"y@z"[..]];
+        let mut transaction =
+            Transaction::new(&PIPELINING, b"a@b", recipients, 10, Body::SevenBit).expect("fits");
+        let _ = [reply(250), first, second, reply(554)].map(|reply| transaction.on_reply(reply));
+        let forgiven = transaction.forgive(routed).is_some();
+        let deferred =
+            (0..2).map(|place| matches!(transaction.decided[place], Some(Verdict::Deferred(_)))).collect();
+        assert_eq!(transaction.must_close(), forgiven);
+        (forgiven, deferred)
+    };
+    assert_eq!(ask(true, denied(), denied()), (true, vec![true, true]));
+    assert_eq!(
+        ask(false, denied(), denied()),
+        (false, vec![false, false]),
+        "an MX that does not know the domain"
+    );
+    assert_eq!(ask(true, denied(), unknown()), (false, vec![false, false]), "not everybody");
+    let blocked = || say(550, "Client host [192.0.2.1] blocked using zen.spamhaus.org");
+    assert_eq!(ask(false, blocked(), unknown()), (true, vec![true, false]));
+    assert_eq!(ask(false, say(530, "who are you"), say(530, "who are you")), (true, vec![true, true]));
+    assert_eq!(ask(true, unknown(), unknown()), (false, vec![false, false]));
+    let mut at_mail =
+        Transaction::new(&PLAIN, b"a@b", smallvec![&b"x@z"[..]], 10, Body::SevenBit).expect("fits");
+    at_mail.on_reply(denied());
+    assert!(at_mail.forgive(true).is_some());
+}
+
+/// RFC 9422 section 4.
+#[test]
+fn limits_are_read() {
+    let read = |line: &str| {
+        let reply = Reply { lines: vec!["hop".into(), line.into()], ..reply(250) };
+        let read = Capabilities::of_ehlo(&reply);
+        (read.recipients_max, read.messages_max)
+    };
+    assert_eq!(read("LIMITS RCPTMAX=5 MAILMAX=20 RCPTDOMAINMAX=1"), (Some(5), Some(20)));
+    assert_eq!(read("limits rcptmax=5"), (Some(5), None));
+    assert_eq!(read("LIMITS RCPTMAX=0 MAILMAX=x FOO BAR=1"), (None, None));
+    assert_eq!(read("LIMITS"), (None, None));
 }

@@ -1,0 +1,249 @@
+//! An attempt on a group: its recipients in one transaction, or in as many as the hop wants.
+
+use std::cell::Cell;
+use std::io;
+use std::rc::Rc;
+
+use smallvec::SmallVec;
+
+use crate::limits;
+use crate::queue::{Group, schedule};
+use crate::runtime::Runtime;
+use crate::shard::compact::Pinned;
+use crate::shard::connect::Connection;
+use crate::shard::deliver::{After, Next, Run};
+use crate::shard::dispatch::Site;
+use crate::shard::load::{self, Source};
+use crate::shard::mesh::{Failure, Fate, Job, Outcomes, RangeOutcome};
+use crate::shard::transact::{How, Part, transact};
+use crate::shard::{Shard, lend, settle};
+use crate::smtp::client::{self, Verdict};
+use crate::smtp::reply::Reply;
+use crate::spool::Location;
+use crate::spool::record::MessageView;
+
+/// Some recipients in a row: the first and how many.
+pub(super) type Span = (u16, u16);
+
+/// What came of a group so far.
+#[derive(Default)]
+pub(super) struct Tally {
+    /// Outcomes; nearly always there is one.
+    ranges: SmallVec<[RangeOutcome; 1]>,
+    /// Recipients still to be asked for, the next at the end.
+    left: SmallVec<[Span; 1]>,
+}
+
+impl Tally {
+    /// Adds a recipient's fate, to its neighbours' if it is the same.
+    pub(super) fn merge(&mut self, first: u16, count: u16, fate: Fate) {
+        if let Some(last) = self.ranges.last_mut()
+            && last.first + last.count == first
+            && same(&last.fate, &fate)
+        {
+            last.count += count;
+            return;
+        }
+        self.ranges.push(RangeOutcome { first, count, fate });
+    }
+
+    /// These are to be asked for in another transaction.
+    pub(super) fn later(&mut self, first: u16, count: u16) {
+        if let Some((begin, length)) = self.left.last_mut()
+            && *begin + *length == first
+        {
+            *length += count;
+            return;
+        }
+        self.left.push((first, count));
+    }
+}
+
+/// A group under way. If its task panics it goes back to its queue: a bug costs a connection, not mail.
+pub(super) struct UnderWay<'a, R: Runtime> {
+    pub(super) shard: Rc<Shard<R>>,
+    site: &'a Site,
+    pub(super) job: Job,
+    settled: Cell<bool>,
+}
+
+impl<'a, R: Runtime> UnderWay<'a, R> {
+    pub(super) fn new(shard: &Rc<Shard<R>>, site: &'a Site, job: Job) -> UnderWay<'a, R> {
+        UnderWay { shard: shard.clone(), site, job, settled: Cell::new(false) }
+    }
+}
+
+impl<R: Runtime> Drop for UnderWay<'_, R> {
+    fn drop(&mut self) {
+        // The pump that follows the end of the connection finds it.
+        if self.settled.get() {
+        } else if usize::from(self.job.home) != self.shard.index {
+            lend::put_back(&self.shard, self.site, self.job);
+        } else if let Ok(mut destinations) = self.shard.destinations.try_borrow_mut() {
+            let _ = destinations.put_back(self.job.domain, self.job.group);
+        }
+    }
+}
+
+/// One group over this connection.
+pub(super) async fn attempt<R: Runtime>(
+    run: &mut Run<'_, R>,
+    connection: &mut Connection<R>,
+    Next { under_way, opened }: Next<'_, R>,
+) -> After {
+    let shard = run.shard;
+    let job = &under_way.job.clone();
+    let group = &job.group;
+    let resident = is_resident(shard, group);
+    let place = Pinned::new(shard, group.key, group.location);
+    let source = if resident {
+        Source::mapped(shard, place.location)
+    } else {
+        Source::read(shard, place.location).await
+    };
+    let view = source.as_ref().map(Source::view);
+    let view = match view {
+        Ok(Ok(view)) => view,
+        Ok(Err(error)) => {
+            under_way.settled.set(true);
+            return unreadable(shard, job, place.location, &error).await;
+        }
+        Err(error) => {
+            under_way.settled.set(true);
+            return unreadable(shard, job, place.location, error).await;
+        }
+    };
+    let mut tally = Tally::default();
+    tally.left.push((group.first, group.count));
+    let Some(after) = all(run, connection, &view, (group, resident), opened, &mut tally).await else {
+        // Dropping `under_way` puts the group back.
+        return After::Stale;
+    };
+    let outcomes = if tally.ranges.len() == 1 {
+        Outcomes::One(tally.ranges.remove(0))
+    } else {
+        Outcomes::Many(tally.ranges.into_vec().into_boxed_slice())
+    };
+    under_way.settled.set(true);
+    let scene = settle::Scene { view: &view, hop: &connection.hop, tls: &connection.tls, reply: "" };
+    settle::report(shard, job, outcomes, &tally.left, Some(&scene));
+    after
+}
+
+/// As many transactions as the group takes. None: nothing was attempted, for the connection had ended. Recipients that are left are to
+/// be tried again without a wait: each attempt leaves fewer.
+async fn all<R: Runtime>(
+    run: &mut Run<'_, R>,
+    connection: &mut Connection<R>,
+    view: &MessageView<'_>,
+    (group, resident): (&Group, bool),
+    mut opened: bool,
+    tally: &mut Tally,
+) -> Option<After> {
+    let reused = run.done > 0;
+    let mut begun = false;
+    let (mut after, mut got_on) = (After::Keep, true);
+    while let Some((first, count)) = tally.left.pop() {
+        if begun && !(after == After::Keep && run.goes_on()) {
+            tally.left.push((first, count));
+            break;
+        }
+        let most = recipients_max(run, connection);
+        if count > most {
+            tally.left.push((first + most, count - most));
+        }
+        let part = Part { first, count: count.min(most), group, resident };
+        let how = How {
+            reused: reused && !begun,
+            last: tally.left.is_empty(),
+            opened: std::mem::take(&mut opened),
+        };
+        (after, got_on) = transact(run, connection, view, &part, how, tally).await;
+        if after == After::Stale {
+            if !begun {
+                return None;
+            }
+            tally.later(first, part.count);
+            return Some(After::Close);
+        }
+        begun = true;
+    }
+    if after == After::Close && !got_on {
+        // The connection broke; nobody knows whether the rest would fare better.
+        let reply = client::local(451, (4, 4, 2), &run.site.last_error.borrow());
+        for (first, count) in std::mem::take(&mut tally.left) {
+            let part = Part { first, count, group, resident };
+            let fate = fate(run.shard, &Verdict::Deferred(0), &reply, &part, &connection.hop);
+            tally.merge(first, count, fate);
+        }
+    }
+    Some(after)
+}
+
+/// Recipients of one transaction with a hop: what it offers (RFC 9422 RCPTMAX), or what it took when it was asked for more.
+pub(super) fn recipients_max<R: Runtime>(run: &Run<'_, R>, connection: &Connection<R>) -> u16 {
+    let offered = connection.capabilities.recipients_max.unwrap_or(u32::MAX);
+    let offered = usize::try_from(offered).unwrap_or(usize::MAX);
+    let taken = run.site.shown.recipients(run.shard.timers.recent());
+    offered.min(taken).clamp(1, limits::TRANSACTION_RECIPIENTS_MAX) as u16
+}
+
+/// Whether the message's pages are surely still in memory: it came in a moment ago. A page that is not would stall the shard.
+pub(super) fn is_resident<R: Runtime>(shard: &Shard<R>, group: &Group) -> bool {
+    const FRESH: u32 = 60;
+    let expire = u32::try_from(shard.settings.retry.expire.as_secs()).unwrap_or(u32::MAX);
+    let arrival = group.expiry.saturating_sub(expire);
+    group.resident && shard.seconds().saturating_sub(arrival) < FRESH
+}
+
+/// The spool cannot give the message back: it is kept, and tried again.
+async fn unreadable<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    job: &Job,
+    place: Location,
+    error: &io::Error,
+) -> After {
+    let group = &job.group;
+    load::lament(shard, load::name(shard, place).await, place, &format!("cannot be delivered: {error}"));
+    let attempts = group.attempts.saturating_add(1);
+    let now = shard.seconds_up();
+    let next = schedule::next_attempt(&shard.settings.retry, attempts, now, shard.runtime.random());
+    let reply = format!("451 4.3.0 {error}").into();
+    settle::whole(shard, job, Fate::Deferred { attempts, next, reply });
+    After::Keep
+}
+
+/// What a verdict means for the queue.
+pub(super) fn fate<R: Runtime>(
+    shard: &Shard<R>,
+    verdict: &Verdict,
+    reply: &Reply,
+    part: &Part<'_>,
+    hop: &str,
+) -> Fate {
+    match verdict {
+        Verdict::Delivered(_) => Fate::Delivered,
+        Verdict::Deferred(_) | Verdict::Later(_) => {
+            let attempts = part.group.attempts.saturating_add(1);
+            let now = shard.seconds_up();
+            let next = schedule::next_attempt(&shard.settings.retry, attempts, now, shard.runtime.random());
+            Fate::Deferred { attempts, next: next.min(part.group.expiry), reply: reply.describe().into() }
+        }
+        Verdict::Failed(_) => Fate::Failed(Box::new(Failure {
+            expired: false,
+            status: reply.enhanced,
+            remote: Some(hop.to_owned()),
+            diagnostic: reply.describe(),
+        })),
+    }
+}
+
+/// Jitter apart, deferrals with one reply are the same.
+fn same(one: &Fate, other: &Fate) -> bool {
+    match (one, other) {
+        (Fate::Deferred { attempts: a, reply: x, .. }, Fate::Deferred { attempts: b, reply: y, .. }) => {
+            a == b && x == y
+        }
+        _ => one == other,
+    }
+}

@@ -1,0 +1,324 @@
+//! A session with a next hop: what is sent, and the replies to it. Each command has one reply (RFC 5321 4.2), and what the hop
+//! says besides is noticed before it can be taken for an answer.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::limits;
+use crate::runtime::Runtime;
+use crate::shard::Shard;
+use crate::shard::wire::{Wire, WireError};
+use crate::smtp::client::Capabilities;
+use crate::smtp::reply::{HostileReply, Reply, ReplyReader};
+use crate::time::Instant;
+
+/// A session that is ready for MAIL.
+pub struct Connection<R: Runtime> {
+    /// Its bytes.
+    pub wire: Wire<R>,
+    /// What the hop offered in its last EHLO; nothing if it knows only HELO.
+    pub capabilities: Capabilities,
+    /// Name and address of the hop, for records.
+    pub hop: String,
+    /// Version and cipher suite of its TLS, for records; empty: there is none.
+    pub tls: String,
+    /// Memory for the next messages.
+    pub spare: Spare,
+    /// STARTTLS was said in this session, and since then no command of a transaction was answered.
+    pub unproven: bool,
+    reader: ReplyReader,
+    /// Bytes received behind the last reply.
+    input: Vec<u8>,
+    /// Replies that commands under way will have.
+    owed: usize,
+    /// A send failed, of which the receiving side is to be told when all is read that came before.
+    broken: Option<WireError>,
+    /// When the body was sent whose answer is awaited.
+    body_at: Option<Instant>,
+    /// How long the last one took to be answered.
+    body_took: Duration,
+}
+
+/// Buffers that one message after the other uses.
+#[derive(Debug, Default)]
+pub struct Spare {
+    /// The header fields that are added.
+    pub headers: Vec<u8>,
+    /// The same of a message whose commands are sent early.
+    pub next: Vec<u8>,
+    /// Commands.
+    pub out: Vec<u8>,
+}
+
+/// Why no session came up, or an open one failed.
+#[derive(Debug)]
+pub enum HopError {
+    /// No connection came up.
+    Connect(SocketAddr, io::Error),
+    /// The connection failed.
+    Wire(WireError),
+    /// The hop does not speak SMTP.
+    Hostile(HostileReply),
+    /// The hop refused the session.
+    Refused(Reply),
+    /// The hop said something while the message was being sent.
+    Early(Reply),
+    /// The hop said something before it was asked.
+    Unasked,
+    /// What came of STARTTLS, when plain text is to be tried next.
+    BrokenTls(String),
+    /// No host of the hop has an address.
+    NoAddress(String),
+    /// Not the hop's fault: the message cannot be read from our disk.
+    Spool(io::Error),
+}
+
+impl std::fmt::Display for HopError {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            HopError::Connect(to, error) => write!(formatter, "cannot connect to {to}: {error}"),
+            HopError::Wire(error) => write!(formatter, "{error}"),
+            HopError::Hostile(error) => write!(formatter, "the next hop does not speak SMTP: {error:?}"),
+            HopError::Refused(reply) => {
+                write!(formatter, "the next hop refused the session: {}", reply.describe())
+            }
+            HopError::Early(reply) => {
+                write!(formatter, "the next hop answered before the end of data: {}", reply.describe())
+            }
+            HopError::Unasked => {
+                formatter.write_str("the next hop sent a reply before it was asked anything")
+            }
+            HopError::BrokenTls(words) | HopError::NoAddress(words) => formatter.write_str(words),
+            HopError::Spool(error) => write!(formatter, "{error}"),
+        }
+    }
+}
+
+impl From<WireError> for HopError {
+    fn from(error: WireError) -> HopError {
+        HopError::Wire(error)
+    }
+}
+
+impl<R: Runtime> Connection<R> {
+    /// Over a connection that just came up.
+    pub fn new(wire: Wire<R>, hop: String) -> Connection<R> {
+        Connection {
+            wire,
+            capabilities: Capabilities::default(),
+            hop,
+            tls: String::new(),
+            spare: Spare::default(),
+            unproven: false,
+            reader: ReplyReader::default(),
+            input: Vec::new(),
+            owed: 0,
+            broken: None,
+            body_at: None,
+            body_took: Duration::ZERO,
+        }
+    }
+
+    /// From now on replies are those of transactions: of the good ones only the code is kept.
+    pub fn be_terse(&mut self) {
+        self.reader.be_terse();
+    }
+
+    /// Forgets what came so far: it is not part of what follows.
+    pub fn discard(&mut self) {
+        self.input.clear();
+        self.reader = ReplyReader::default();
+    }
+
+    /// A body is about to be sent.
+    pub fn body_begins(&mut self, shard: &Shard<R>) {
+        self.body_at = Some(shard.timers.recent());
+    }
+
+    /// It was answered, or the transaction ended before.
+    pub fn body_answered(&mut self, shard: &Shard<R>) {
+        if let Some(begun) = self.body_at.take() {
+            self.body_took = shard.timers.recent().since(begun);
+        }
+    }
+
+    /// Whether the hop answered the last body soon enough for a message to wait behind the next one.
+    pub fn is_prompt(&self) -> bool {
+        self.body_took < limits::client::PROMPT
+    }
+
+    /// So many more replies are awaited.
+    pub fn owe(&mut self, replies: usize) {
+        self.owed += replies;
+    }
+
+    /// Sends commands that have so many replies, within a deadline. Where that fails but the hop said something before, the replies are
+    /// read first, and then the failure is told.
+    pub async fn send(
+        &mut self,
+        shard: &Shard<R>,
+        bytes: &[u8],
+        replies: usize,
+        patience: Duration,
+    ) -> Result<(), HopError> {
+        if let Some(error) = self.broken.take() {
+            return Err(error.into());
+        }
+        self.owed += replies;
+        self.wire.limit(&shard.timers, patience);
+        match self.wire.send_parts(&mut [IoSlice::new(bytes)]).await {
+            Err(error @ WireError::Lost(_)) => {
+                self.collect(shard);
+                self.broken = Some(error);
+                Ok(())
+            }
+            result => Ok(result?),
+        }
+    }
+
+    /// Sends a piece of a body, or all of it. The last `behind` bytes are behind the final dot. Each wait ends when nothing is taken for
+    /// too long, and all of them at `until`. A reply that is there before the dot is sent is an error: [`HopError::Early`].
+    pub async fn send_body(
+        &mut self,
+        shard: &Shard<R>,
+        mut parts: &mut [IoSlice<'_>],
+        behind: usize,
+        until: Instant,
+    ) -> Result<(), HopError> {
+        self.hear_early(shard).await?;
+        loop {
+            match self.wire.try_send_parts(&mut parts) {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(error) => {
+                    self.collect(shard);
+                    return match self.next_reply() {
+                        Ok(Some(reply)) => Err(HopError::Early(reply)),
+                        _ => Err(error.into()),
+                    };
+                }
+            }
+            self.wire.limit_at(until.min(shard.timers.recent() + limits::client::BLOCK));
+            // When the dot is out the hop may answer. Under TLS nobody knows when that is, once rustls has it and something behind it.
+            let left: usize = parts.iter().map(|part| part.len()).sum();
+            let dot_is_out = behind > 0 && left <= behind;
+            if dot_is_out {
+                self.wire.writable().await?;
+            } else if self.wire.writable_or_disturbed().await? {
+                self.hear_early(shard).await?;
+            }
+        }
+    }
+
+    /// What the hop has said, or begun to say, before it was given the end of the data: an error.
+    pub async fn hear_early(&mut self, shard: &Shard<R>) -> Result<(), HopError> {
+        if shard.runtime.planted("an early reply is taken for the answer") {
+            return Ok(());
+        }
+        if self.is_surplus() || (self.wire.is_disturbed().await && self.take_waiting(shard)?) {
+            return Err(HopError::Early(self.reply(shard, limits::client::BLOCK).await?));
+        }
+        Ok(())
+    }
+
+    /// The next reply, within a deadline.
+    pub async fn reply(&mut self, shard: &Shard<R>, patience: Duration) -> Result<Reply, HopError> {
+        self.wire.limit(&shard.timers, patience);
+        loop {
+            if let Some(reply) = self.next_reply()? {
+                self.owed = self.owed.saturating_sub(1);
+                return Ok(reply);
+            }
+            self.receive(shard).await?;
+        }
+    }
+
+    /// One that came already.
+    fn next_reply(&mut self) -> Result<Option<Reply>, HopError> {
+        if self.input.is_empty() {
+            return Ok(None);
+        }
+        let (used, reply) = self.reader.read(&self.input).map_err(HopError::Hostile)?;
+        self.input.drain(..used);
+        Ok(reply)
+    }
+
+    fn is_surplus(&self) -> bool {
+        !self.input.is_empty() || self.reader.is_midway()
+    }
+
+    /// Whether something came, as far as is known without asking the kernel, that is no reply to any command.
+    pub async fn is_out_of_step(&mut self, shard: &Shard<R>) -> bool {
+        if self.owed > 0 || shard.runtime.planted("a reply nobody asked for is kept") {
+            return false;
+        }
+        // An end is as good as a word: nothing can be asked any more.
+        self.is_surplus() || (self.wire.is_disturbed().await && self.take_waiting(shard).unwrap_or(true))
+    }
+
+    /// Receives what is there, without a wait: whether anything was.
+    fn take_waiting(&mut self, shard: &Shard<R>) -> Result<bool, HopError> {
+        let mut scratch = shard.scratch.borrow_mut();
+        match self.wire.try_recv(&mut scratch) {
+            Ok(0) => Err(HopError::Wire(WireError::Lost(io::ErrorKind::UnexpectedEof.into()))),
+            Ok(received) => {
+                self.input.extend_from_slice(&scratch[..received]);
+                Ok(true)
+            }
+            Err(WireError::Lost(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A send failed: what the hop said before that lies in the socket, also behind a reset.
+    fn collect(&mut self, shard: &Shard<R>) {
+        for _ in 0..limits::LAST_WORDS_MAX {
+            if !self.take_waiting(shard).unwrap_or(false) {
+                break;
+            }
+        }
+    }
+
+    async fn receive(&mut self, shard: &Shard<R>) -> Result<(), HopError> {
+        if let Some(error) = self.broken.take() {
+            return Err(error.into());
+        }
+        loop {
+            // A reply is hardly ever there when it is asked for.
+            self.wire.readable().await?;
+            if self.take_waiting(shard)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Says QUIT and waits a moment for the hop to close, so that the hop never counts more connections of ours than
+    /// we do. What it says changes nothing.
+    pub async fn quit(&mut self, shard: &Shard<R>) {
+        self.wire.limit(&shard.timers, limits::client::QUIT);
+        let said = self.wire.send(b"QUIT\r\n").await;
+        if said.is_ok() {
+            self.outlast(shard).await;
+        }
+        self.wire.close();
+    }
+
+    /// Closes a conversation that went wrong, and waits a moment for the hop to close too, as [`Connection::quit`] does.
+    pub async fn leave(&mut self, shard: &Shard<R>) {
+        self.wire.limit(&shard.timers, limits::client::QUIT);
+        self.wire.close();
+        self.outlast(shard).await;
+    }
+
+    /// Waits for the hop's end, through what little it may still say.
+    async fn outlast(&mut self, shard: &Shard<R>) {
+        for _ in 0..limits::LAST_WORDS_MAX {
+            self.input.clear();
+            if self.receive(shard).await.is_err() {
+                break;
+            }
+        }
+        self.input.clear();
+    }
+}

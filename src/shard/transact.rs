@@ -1,0 +1,331 @@
+//! One transaction with a next hop: what is sent, what is heard, and what that means for its recipients.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use crate::limits;
+use crate::mail::trace;
+use crate::observe::diagnostics::Level;
+use crate::queue::Group;
+use crate::route::gate::Source as Named;
+use crate::runtime::Runtime;
+use crate::shard::attempt::{Tally, UnderWay, fate, is_resident, recipients_max};
+use crate::shard::compact::Pinned;
+use crate::shard::connect::{self, Connection, HopError};
+use crate::shard::deliver::{self, After, Run};
+use crate::shard::load::{self, Source};
+use crate::shard::{Shard, body};
+use crate::smtp::client::{self, Body, Transaction, Verdict};
+use crate::smtp::reply::Reply;
+use crate::spool::record::MessageView;
+use crate::time::Instant;
+
+/// What a site showed of late.
+#[derive(Debug)]
+pub struct Shown {
+    /// It takes so many recipients in a transaction; until when that is believed.
+    recipients: Cell<(usize, Instant)>,
+    /// It took a message.
+    took_at: Cell<Option<Instant>>,
+}
+
+impl Default for Shown {
+    fn default() -> Shown {
+        Shown { recipients: Cell::new((0, Instant(0))), took_at: Cell::new(None) }
+    }
+}
+
+impl Shown {
+    /// Recipients it takes in a transaction, as far as is known.
+    pub fn recipients(&self, now: Instant) -> usize {
+        let (most, until) = self.recipients.get();
+        if now < until { most } else { usize::MAX }
+    }
+
+    /// It takes mail, a moment ago at least.
+    fn takes_mail(&self, now: Instant) -> bool {
+        self.took_at.get().is_some_and(|at| now.since(at) < limits::SITE_PAUSE_MIN)
+    }
+}
+
+/// The recipients of one transaction.
+pub(super) struct Part<'a> {
+    pub(super) first: u16,
+    pub(super) count: u16,
+    pub(super) group: &'a Group,
+    pub(super) resident: bool,
+}
+
+/// How a transaction stands to those before and after it on its connection.
+#[derive(Clone, Copy)]
+pub(super) struct How {
+    /// The connection carried mail before.
+    pub(super) reused: bool,
+    /// No other part of the group follows.
+    pub(super) last: bool,
+    /// Its commands were sent already.
+    pub(super) opened: bool,
+}
+
+/// The transaction of a part; the header it adds is written to `headers`. `Err`: the reply of a failure that needs no question.
+fn begin<'a, R: Runtime>(
+    shard: &Shard<R>,
+    connection: &Connection<R>,
+    view: &MessageView<'a>,
+    part: &Part<'_>,
+    headers: &mut Vec<u8>,
+) -> Result<Transaction<'a>, Reply> {
+    let recipients: client::Recipients<'a> = view
+        .recipients()
+        .skip(usize::from(part.first))
+        .take(usize::from(part.count))
+        .map(|(address, _)| address)
+        .collect();
+    headers.clear();
+    let single = if view.count == 1 { recipients.first().copied() } else { None };
+    let hostname = &shard.settings.node.hostname;
+    trace::write_received(headers, view.origin(), hostname, view.id, view.arrival, single);
+    if view.header_length == 0 && view.size > 0 {
+        // It begins with white space: without an empty line that would be read as more of our field (RFC 5322 2.2.3).
+        headers.extend_from_slice(b"\r\n");
+    }
+    let size = view.size + headers.len() as u64;
+    let body = if view.eight_bit { Body::EightBit } else { Body::SevenBit };
+    Transaction::new(&connection.capabilities, view.sender, recipients, size, body)
+}
+
+/// Writes the commands of a message whose record is surely in memory and that goes in one transaction, to be sent behind the body of
+/// the one before.
+pub(super) fn write_ahead<R: Runtime>(
+    run: &Run<'_, R>,
+    under_way: &UnderWay<'_, R>,
+    connection: &mut Connection<R>,
+    out: &mut Vec<u8>,
+) -> Option<()> {
+    let (shard, group) = (&under_way.shard, &under_way.job.group);
+    if group.count > recipients_max(run, connection) || !is_resident(shard, group) {
+        return None;
+    }
+    let place = Pinned::new(shard, group.key, group.location);
+    let source = Source::mapped(shard, place.location).ok()?;
+    let view = source.view().ok()?;
+    let part = Part { first: group.first, count: group.count, group, resident: true };
+    let mut headers = std::mem::take(&mut connection.spare.next);
+    let begun = begin(shard, connection, &view, &part, &mut headers);
+    connection.spare.next = headers;
+    let replies = begun.ok()?.write_commands(out);
+    connection.owe(replies);
+    Some(())
+}
+
+/// One transaction. Whether it decided anything for good comes with what is to become of the connection.
+pub(super) async fn transact<R: Runtime>(
+    run: &mut Run<'_, R>,
+    connection: &mut Connection<R>,
+    view: &MessageView<'_>,
+    part: &Part<'_>,
+    how: How,
+    tally: &mut Tally,
+) -> (After, bool) {
+    let (shard, site, reused) = (run.shard, run.site, how.reused);
+    if !how.opened && run.done > 0 && connection.is_out_of_step(shard).await {
+        unasked(shard);
+        return (After::Stale, false);
+    }
+    let mut headers = std::mem::take(&mut connection.spare.headers);
+    let mut transaction = match begin(shard, connection, view, part, &mut headers) {
+        Ok(begun) => begun,
+        Err(reply) => {
+            let failed = fate(shard, &Verdict::Failed(0), &reply, part, &connection.hop);
+            tally.merge(part.first, part.count, failed);
+            return (After::Keep, true);
+        }
+    };
+    run.done += 1;
+    let ended = converse(run, connection, view, part, how, &headers, &mut transaction).await;
+    connection.spare.headers = headers;
+    if let Err((error, heard)) = ended {
+        let lost = matches!(error, HopError::Wire(_) | HopError::Hostile(_));
+        // TLS that breaks at the first command it carries, or a hop that goes away after it refused TLS.
+        if lost && !heard && connection.unproven {
+            connect::tls_broke(shard, &connection.hop, &format!("before the first answer under it: {error}"));
+            return (After::Stale, false);
+        }
+        // A hop may close an idle session at any time, just when we begin: that is not the message's fault.
+        if reused && !heard && matches!(error, HopError::Wire(_)) {
+            return (After::Stale, false);
+        }
+        if let HopError::Spool(error) = error {
+            let words = format!("the spool: {error}");
+            load::lament(shard, Some(view.id), part.group.location, &format!("cannot be delivered: {error}"));
+            transaction.on_trouble(&words);
+        } else {
+            let words = format!("{error} (waiting for the answer to {})", transaction.awaiting());
+            site.last_error.borrow_mut().clone_from(&words);
+            transaction.on_failure(&words);
+        }
+    }
+    // Many hops take so many messages on a connection and no more; the next one is welcome on a new connection.
+    if reused && transaction.is_unbegun() {
+        return (After::Stale, false);
+    }
+    if transaction.needs_reset() {
+        reset(shard, connection, &mut transaction).await;
+    }
+    refused(run, &mut transaction);
+    count(run, connection, part, &transaction, tally);
+    let after = if transaction.must_close() { After::Close } else { After::Keep };
+    (after, transaction.made_progress())
+}
+
+/// If the hop refused us rather than the recipients: nobody is returned for it, the operator hears of it, and the site rests unless it
+/// takes other mail.
+fn refused<R: Runtime>(run: &Run<'_, R>, transaction: &mut Transaction<'_>) {
+    let (shard, site) = (run.shard, run.site);
+    let routed = site.hop.borrow().hosts.iter().all(|host| host.source == Named::Operator);
+    let Some(reply) = transaction.forgive(routed) else { return };
+    shard.instruments.counters.hop_refuses_us.add(1);
+    let words = format!("the next hop refuses this relay, not the recipient: {}", reply.describe());
+    site.last_error.borrow_mut().clone_from(&words);
+    if !site.shown.takes_mail(shard.timers.recent()) {
+        deliver::rest(shard, run.key, site, Level::Error, &words);
+    }
+}
+
+/// Notes what became of each recipient.
+fn count<R: Runtime>(
+    run: &Run<'_, R>,
+    connection: &Connection<R>,
+    part: &Part<'_>,
+    transaction: &Transaction<'_>,
+    tally: &mut Tally,
+) {
+    let (shard, shown) = (run.shard, &run.site.shown);
+    let now = shard.timers.recent();
+    let got_on = transaction.made_progress();
+    if let Some(taken) = transaction.recipients_taken() {
+        shown.recipients.set((taken, now + limits::client::FEW_RECIPIENTS));
+    }
+    for place in 0..part.count {
+        let Some((verdict, reply)) = transaction.verdict(usize::from(place)) else { continue };
+        match verdict {
+            Verdict::Later(_) if got_on => {
+                tally.later(part.first + place, 1);
+                continue;
+            }
+            Verdict::Delivered(_) => shown.took_at.set(Some(now)),
+            _ => {}
+        }
+        tally.merge(part.first + place, 1, fate(shard, verdict, reply, part, &connection.hop));
+    }
+}
+
+/// RSET, before anybody is told what the transaction brought: an answer that is none to RSET shows that those before were not in step.
+async fn reset<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    connection: &mut Connection<R>,
+    transaction: &mut Transaction<'_>,
+) {
+    let reply = match connection.send(shard, b"RSET\r\n", 1, limits::client::HELLO).await {
+        Ok(()) => connection.reply(shard, limits::client::HELLO).await,
+        Err(error) => Err(error),
+    };
+    match reply {
+        Ok(reply) if reply.is_positive() => {}
+        // It knows no RSET, or closes.
+        Ok(reply) if matches!(reply.code, 421 | 500 | 502) => transaction.close(),
+        Ok(_) => {
+            unasked(shard);
+            transaction.on_surplus();
+        }
+        Err(_) => transaction.close(),
+    }
+}
+
+fn unasked<R: Runtime>(shard: &Shard<R>) {
+    shard.instruments.counters.replies_unasked.add(1);
+}
+
+/// Drives a transaction to its end. An error comes with whether the hop had said anything in it.
+async fn converse<R: Runtime>(
+    run: &mut Run<'_, R>,
+    connection: &mut Connection<R>,
+    view: &MessageView<'_>,
+    part: &Part<'_>,
+    how: How,
+    headers: &[u8],
+    transaction: &mut Transaction<'_>,
+) -> Result<(), (HopError, bool)> {
+    let shard = run.shard;
+    let mut heard = false;
+    let mut out = std::mem::take(&mut connection.spare.out);
+    out.clear();
+    let replies = transaction.write_commands(&mut out);
+    if !how.opened {
+        let patience = transaction.patience();
+        connection.send(shard, &out, replies, patience).await.map_err(|error| (error, heard))?;
+    }
+    loop {
+        let reply = connection.reply(shard, transaction.patience()).await.map_err(|error| (error, heard))?;
+        heard = true;
+        connection.unproven = false;
+        match transaction.on_reply(reply) {
+            client::Next::AwaitReply => {}
+            client::Next::WriteCommands => {
+                out.clear();
+                let replies = transaction.write_commands(&mut out);
+                let patience = transaction.patience();
+                connection.send(shard, &out, replies, patience).await.map_err(|error| (error, heard))?;
+            }
+            client::Next::SendBody => {
+                out.clear();
+                out.extend_from_slice(b".\r\n");
+                match send_body(run, connection, view, part, how, (headers, &mut out), transaction).await {
+                    Err(HopError::Early(reply)) => {
+                        shard.instruments.counters.replies_early.add(1);
+                        transaction.on_early(reply);
+                        connection.spare.out = out;
+                        return Ok(());
+                    }
+                    sent => sent.map_err(|error| (error, heard))?,
+                }
+            }
+            client::Next::SendDot => {
+                connection
+                    .send(shard, b".\r\n", 1, limits::client::BLOCK)
+                    .await
+                    .map_err(|error| (error, heard))?;
+            }
+            client::Next::Done => {
+                connection.body_answered(shard);
+                connection.spare.out = out;
+                // What is there behind the last answer would be taken for that to the next command.
+                if !transaction.must_close() && connection.is_out_of_step(shard).await {
+                    unasked(shard);
+                    transaction.on_surplus();
+                }
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// The body, and behind it perhaps the commands of the next message.
+async fn send_body<R: Runtime>(
+    run: &mut Run<'_, R>,
+    connection: &mut Connection<R>,
+    view: &MessageView<'_>,
+    part: &Part<'_>,
+    how: How,
+    (headers, out): (&[u8], &mut Vec<u8>),
+    transaction: &Transaction<'_>,
+) -> Result<(), HopError> {
+    let shard = run.shard;
+    connection.hear_early(shard).await?;
+    if how.last && !transaction.has_later() {
+        run.open_next(connection, out);
+    }
+    connection.owe(1);
+    connection.body_begins(shard);
+    body::send(shard, connection, view, (part.group.location.lane, part.resident), headers, out).await
+}

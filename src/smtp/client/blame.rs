@@ -1,0 +1,202 @@
+//! Whose fault a refusal is: a 5xx that speaks of us (our address, our credentials, our right to relay) says nothing about the
+//! recipient. To return mail for it would return thousands that another hour, or an operator, would have delivered.
+//!
+//! Conservative: a refusal that is not surely about us is about the message or the recipient, and those bounce.
+
+use crate::smtp::reply::Reply;
+
+/// Codes that ask who we are, whoever says them (RFC 4954 section 6, RFC 3207 section 4, RFC 7504).
+const OF_AUTHENTICATION: [u16; 4] = [530, 534, 535, 538];
+
+/// What receivers say of a client's address, its name or its pace.
+const OF_OUR_STANDING: [&str; 31] = [
+    "blocked using",
+    "blocked by rbl",
+    "banned sending ip",
+    "client host rejected",
+    "client host blocked",
+    "connections will not be accepted from",
+    "is on our block list",
+    "is on our blocklist",
+    "our block list",
+    "ip is blocked",
+    "ip address is blocked",
+    "ip blocked",
+    "ip has been blocked",
+    "ip address has been blocked",
+    "ip is listed",
+    "ip address is listed",
+    "ip is blacklisted",
+    "ip address is blacklisted",
+    "your ip is in",
+    "your server is blocked",
+    "mail server is blocked",
+    "sending ip",
+    "ip reputation",
+    "poor reputation",
+    "not authorized to send email directly",
+    "frequency limited",
+    "does not have a ptr",
+    "reverse dns",
+    "no ptr record",
+    "too many connections",
+    "ipcheck.",
+];
+
+/// Words that make a refusal one of the content, or of what one recipient wants, though it speaks of lists or reputation too.
+const OF_THE_MESSAGE: [&str; 17] = [
+    " url",
+    " link to",
+    " links",
+    "attachment",
+    "virus",
+    "malware",
+    "content",
+    "message body",
+    "phish",
+    "recipient has blocked",
+    "blocked by recipient",
+    "blocked by the recipient",
+    "blocked your address",
+    "blocked sender",
+    "user unknown",
+    "unknown user",
+    "no such user",
+];
+
+/// How hosts say that they do not relay for us.
+const OF_RELAYING: [&str; 16] = [
+    "relay access denied",
+    "relaying denied",
+    "relay denied",
+    "relay not permitted",
+    "relaying not permitted",
+    "relaying not allowed",
+    "relay not allowed",
+    "relaying is prohibited",
+    "relaying prohibited",
+    "permitted to relay",
+    "allowed to relay",
+    "unable to relay",
+    "not relay",
+    "authentication required",
+    "authentication is required",
+    "not logged in",
+];
+
+/// The relay words of a reply, whole: nothing else in it.
+const OF_RELAYING_BARE: [&str; 3] = ["relaying", "relay", "must authenticate"];
+
+/// The hop refuses us, whoever the recipient is.
+pub fn speaks_of_us(reply: &Reply) -> bool {
+    if !reply.is_permanent() {
+        return false;
+    }
+    if OF_AUTHENTICATION.contains(&reply.code) {
+        return true;
+    }
+    // RFC 7372: the client's address has no reverse name.
+    if reply.enhanced == Some((5, 7, 25)) {
+        return true;
+    }
+    let text = reply.text.to_ascii_lowercase();
+    has(&text, &OF_OUR_STANDING) && !has(&text, &OF_THE_MESSAGE)
+}
+
+/// The hop does not relay for us. Where an operator's route leads there, it should: what is wrong is with it, or with us.
+pub fn denies_relaying(reply: &Reply) -> bool {
+    if !reply.is_permanent() {
+        return false;
+    }
+    let text = reply.text.to_ascii_lowercase();
+    has(&text, &OF_RELAYING) || (reply.enhanced == Some((5, 7, 1)) && has(&text, &OF_RELAYING_BARE))
+}
+
+fn has(text: &str, words: &[&str]) -> bool {
+    words.iter().any(|word| text.contains(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::smtp::reply::ReplyReader;
+
+    fn reply(line: &str) -> Reply {
+        ReplyReader::default().read(format!("{line}\r\n").as_bytes()).unwrap().1.unwrap()
+    }
+
+    #[test]
+    fn refusals_of_us() {
+        for line in [
+            "530 5.7.0 Must issue a STARTTLS command first",
+            "530 Authentication required",
+            "535 5.7.8 Error: authentication failed",
+            "538 5.7.11 Encryption required for requested authentication mechanism",
+            "554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org",
+            "550 5.7.1 Client host rejected: cannot find your hostname, [192.0.2.1]",
+            "550 5.7.606 Access denied, banned sending IP [192.0.2.1]",
+            "553 5.7.1 [BL21] Connections will not be accepted from 192.0.2.1, because the ip is in Spamhaus's list",
+            "550 5.7.25 [192.0.2.1] The IP address sending this message does not have a PTR record setup",
+            "550 5.7.1 part of their network is on our block list (S3140)",
+            "550 5.7.1 [192.0.2.1] Our system has detected that this message is suspicious due to the very low IP reputation of \
+             the sender",
+            "550 5.7.1 The IP you're using to send mail is not authorized to send email directly to our servers",
+            "550 Connection frequency limited",
+            "550 Ip frequency limited",
+            "554 Blocked - see https://ipcheck.proofpoint.com/?ip=192.0.2.1",
+            "554 5.7.1 Your access has been rejected due to the sending MTA's poor reputation",
+            "550 5.7.1 Fix reverse DNS for 192.0.2.1",
+        ] {
+            assert!(speaks_of_us(&reply(line)), "{line}");
+        }
+    }
+
+    #[test]
+    fn refusals_of_the_recipient_or_the_message() {
+        for line in [
+            "550 5.1.1 User unknown",
+            "550 5.1.1 <x@y>: Recipient address rejected: User unknown in virtual mailbox table",
+            "552 5.2.2 Mailbox full",
+            "550 5.7.1 Message rejected as spam by content filtering",
+            "554 5.7.1 Message contains a URL that is listed in dbl.spamhaus.org, blocked using SURBL",
+            "550 5.7.1 This message contains a virus",
+            "550 5.7.1 The recipient has blocked you",
+            "550 5.7.1 You are blacklisted by this user",
+            "554 5.7.9 Message not accepted for policy reasons",
+            "550 5.7.26 This message does not have authentication information",
+            "552 5.3.4 Message too large",
+            "550 5.7.1 Relay access denied",
+            "521 5.3.2 host does not accept mail",
+            "451 4.7.1 Client host rejected: try later",
+            "250 blocked using nothing",
+        ] {
+            assert!(!speaks_of_us(&reply(line)), "{line}");
+        }
+    }
+
+    #[test]
+    fn relaying_denied() {
+        for line in [
+            "554 5.7.1 <x@y>: Relay access denied",
+            "550 5.7.1 Relaying denied",
+            "550 relay not permitted",
+            "550 5.7.1 Unable to relay for x@y",
+            "550 5.7.54 SMTP; Unable to relay recipient in non-accepted domain",
+            "553 sorry, that domain isn't allowed to be relayed thru this MTA: we do not relay",
+            "550 5.7.1 Authentication required",
+            "550 not permitted to relay through this server",
+            "553 5.7.1 <a@b>: Sender address rejected: not logged in",
+            "550 5.7.1 no relaying for you",
+        ] {
+            assert!(denies_relaying(&reply(line)), "{line}");
+        }
+        for line in [
+            "550 5.1.1 User unknown",
+            "450 4.7.1 Relaying denied",
+            "550 5.7.1 Message refused",
+            "552 Mailbox full",
+        ] {
+            assert!(!denies_relaying(&reply(line)), "{line}");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! What a next hop offers.
+
+use crate::smtp::reply::Reply;
+
+/// What a next hop offers: those of its last EHLO, none after a HELO.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    /// RFC 2920
+    pub pipelining: bool,
+    /// RFC 6152
+    pub eight_bit: bool,
+    /// RFC 3207
+    pub starttls: bool,
+    /// RFC 1870: announced, with a bound unless it is 0.
+    pub size: Option<u64>,
+    /// RFC 9422 RCPTMAX: recipients of one transaction.
+    pub recipients_max: Option<u32>,
+    /// RFC 9422 MAILMAX: transactions of one session.
+    pub messages_max: Option<u32>,
+}
+
+impl Capabilities {
+    /// Reads the EHLO reply; what is unknown is ignored (RFC 5321 4.1.1.1).
+    pub fn of_ehlo(reply: &Reply) -> Capabilities {
+        let mut capabilities = Capabilities::default();
+        // The first line is the greeting and its name.
+        for line in reply.lines.iter().skip(1) {
+            let mut words = line.split(' ');
+            let keyword = words.next().unwrap_or_default();
+            if keyword.eq_ignore_ascii_case("PIPELINING") {
+                capabilities.pipelining = true;
+            } else if keyword.eq_ignore_ascii_case("8BITMIME") {
+                capabilities.eight_bit = true;
+            } else if keyword.eq_ignore_ascii_case("STARTTLS") {
+                capabilities.starttls = true;
+            } else if keyword.eq_ignore_ascii_case("SIZE") {
+                capabilities.size = Some(words.next().and_then(|size| size.parse().ok()).unwrap_or(0));
+            } else if keyword.eq_ignore_ascii_case("LIMITS") {
+                words.for_each(|word| capabilities.limit(word));
+            }
+        }
+        capabilities
+    }
+
+    /// One `NAME=value` of LIMITS; what is unknown or no number is ignored (RFC 9422 section 4).
+    fn limit(&mut self, word: &str) {
+        let Some((name, value)) = word.split_once('=') else { return };
+        let Some(value) = value.parse().ok().filter(|value| *value > 0) else { return };
+        if name.eq_ignore_ascii_case("RCPTMAX") {
+            self.recipients_max = Some(value);
+        } else if name.eq_ignore_ascii_case("MAILMAX") {
+            self.messages_max = Some(value);
+        }
+    }
+}
