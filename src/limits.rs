@@ -196,6 +196,14 @@ pub const CLOCK_JUMP: Duration = Duration::from_secs(60);
 pub const TELL_LOOKS: usize = 50_000;
 /// Of these, told in one second: each is a record in the spool and one in the log, as a refused attempt makes them.
 pub const TOLD_AT_ONCE: usize = 1_000;
+/// Parts of a message that is encoded for a hop without 8BITMIME; one with more is returned as it would be without the encoding.
+pub const PARTS_MAX: usize = 1_000;
+/// Parts and messages inside each other, in such a message.
+pub const PARTS_DEPTH_MAX: usize = 32;
+/// Bytes of a Content-Type field that are read there, and of the start of any line.
+pub const MIME_FIELD_MAX: usize = 16 * 1024;
+/// Bytes that are encoded before they are sent and others have a turn.
+pub const ENCODED_AT_ONCE: usize = 16 * 1024;
 
 /// Failed recipients a bounce lists in its part for humans; the part for machines lists all of them.
 pub const BOUNCE_LISTED_MAX: usize = 100;

@@ -1,6 +1,6 @@
 //! The real binary among real peers: Python's smtplib and a sink of its own, smtp-source, smtp-sink, swaks, unbound.
 //!
-//! The stories are in `tests/peers/stories.py` and `tests/peers/spool_tools.py`, one test each; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
+//! The stories are in `stories.py`, `hops.py` (next hops that break the rules) and `spool_tools.py` of `tests/peers`, one test each; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
 //! one with the kills.
 
 use std::path::Path;
@@ -50,6 +50,20 @@ stories!("stories.py", None;
     a_machine_without_io_uring,
     nothing_acknowledged_is_lost_by_kills,
     real_tools_pass,
+);
+
+stories!("hops.py", None;
+    tls_that_breaks_anywhere_falls_back,
+    tls_that_is_refused_is_done_without,
+    a_refusal_in_the_middle_of_a_body_is_the_answer,
+    nothing_before_the_dot_is_its_answer,
+    replies_nobody_asked_for_end_the_connection,
+    codes_that_do_not_fit_end_the_session,
+    the_rest_of_many_recipients_goes_at_once,
+    refusals_of_us_return_nobody,
+    eight_bit_is_what_the_bytes_are,
+    messages_are_encoded_for_hops_without_8bitmime,
+    what_cannot_be_encoded_comes_back_by_any_hop,
 );
 
 stories!("spool_tools.py", None;

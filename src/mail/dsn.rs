@@ -2,12 +2,13 @@
 //!
 //! [`owed`] says whether anybody is to be told; [`compose`] writes the message. It has three parts: words for a human,
 //! fields for a machine, and the header section of the message that failed. Next hops and the original sender wrote
-//! much of what goes in, so everything from outside is reduced to printable ASCII, but for the returned header section,
-//! which keeps its 8-bit text between CRLFs of ours and behind a boundary nobody could know.
+//! much of what goes in, so everything from outside is reduced to printable ASCII, but for the returned header section:
+//! where that has 8-bit text it is quoted-printable. So a bounce is 7-bit whatever it is about, and any next hop takes it.
 
 use std::time::Duration;
 
 use crate::limits;
+use crate::mail::encoding::QuotedPrintable;
 use crate::mail::envelope::{Envelope, Origin, Protocol, Recipient};
 use crate::mail::trace::{Folded, append, is_plain_path, write_date, write_name};
 use crate::spool::MessageId;
@@ -75,8 +76,6 @@ pub struct Bounce {
     pub recipient: Recipient,
     /// Header and body, canonical: every line ends with CRLF, nothing is dot-stuffed.
     pub body: Vec<u8>,
-    /// The returned header section holds bytes above 127, and the parts declare `8bit`.
-    pub eight_bit: bool,
     /// Some line begins with a dot.
     pub needs_stuffing: bool,
 }
@@ -91,7 +90,7 @@ impl Bounce {
             expiry,
             origin: Origin { client: None, helo: "".into(), protocol: Protocol::Smtp, tls: None },
             account: None,
-            eight_bit: self.eight_bit,
+            eight_bit: false,
             needs_stuffing: self.needs_stuffing,
         }
     }
@@ -111,19 +110,17 @@ pub fn compose(notice: &Notice<'_>) -> Option<Bounce> {
     let domain_at = domain_at(notice.sender)?;
     let mut header = Vec::with_capacity(notice.header.len().min(limits::HEADER_MAX));
     copy_header(&mut header, notice.header);
-    let eight_bit = !header.is_ascii();
 
     let mut body = Vec::with_capacity(2048 + header.len() + notice.failures.len().saturating_mul(512));
-    write_head(&mut body, notice, message_id(&header), eight_bit);
+    write_head(&mut body, notice, message_id(&header));
     write_words(&mut body, notice);
     write_status(&mut body, notice);
-    begin_part(&mut body, notice.unique, "text/rfc822-headers", eight_bit);
-    body.extend_from_slice(&header);
+    write_returned(&mut body, notice.unique, &header);
     append(&mut body, format_args!("\r\n--{}--\r\n", Boundary(notice.unique)));
 
     let needs_stuffing = body.starts_with(b".") || memchr::memmem::find(&body, b"\r\n.").is_some();
     let recipient = Recipient { address: notice.sender.into(), domain_at };
-    Some(Bounce { recipient, body, eight_bit, needs_stuffing })
+    Some(Bounce { recipient, body, needs_stuffing })
 }
 
 /// Where the domain begins; a domain holds no `@`, a quoted local part may.
@@ -141,21 +138,26 @@ impl std::fmt::Display for Boundary {
     }
 }
 
-fn begin_part(out: &mut Vec<u8>, unique: u64, content_type: &str, eight_bit: bool) {
-    append(out, format_args!("\r\n--{}\r\nContent-Type: {content_type}\r\n", Boundary(unique)));
-    write_encoding(out, eight_bit);
-    out.extend_from_slice(b"\r\n");
+fn begin_part(out: &mut Vec<u8>, unique: u64, content_type: &str) {
+    append(out, format_args!("\r\n--{}\r\nContent-Type: {content_type}\r\n\r\n", Boundary(unique)));
 }
 
-/// RFC 6152: 8-bit text is declared, on its part and on what holds the part (RFC 2045 6.4).
-fn write_encoding(out: &mut Vec<u8>, eight_bit: bool) {
-    if eight_bit {
-        out.extend_from_slice(b"Content-Transfer-Encoding: 8bit\r\n");
+/// The third part: the header section of what failed. RFC 6152 section 3: a hop without 8BITMIME takes no 8-bit text, and a bounce must
+/// reach its sender by any hop.
+fn write_returned(out: &mut Vec<u8>, unique: u64, header: &[u8]) {
+    if header.is_ascii() {
+        begin_part(out, unique, "text/rfc822-headers");
+        out.extend_from_slice(header);
+        return;
     }
+    begin_part(out, unique, "text/rfc822-headers\r\nContent-Transfer-Encoding: quoted-printable");
+    let mut encoder = QuotedPrintable::default();
+    encoder.write(header, out);
+    encoder.finish(out);
 }
 
 /// The header of the bounce itself.
-fn write_head(out: &mut Vec<u8>, notice: &Notice<'_>, answered: Option<&[u8]>, eight_bit: bool) {
+fn write_head(out: &mut Vec<u8>, notice: &Notice<'_>, answered: Option<&[u8]>) {
     out.extend_from_slice(b"Date: ");
     write_date(out, notice.now);
     out.extend_from_slice(b"\r\nFrom: Mail Delivery System <MAILER-DAEMON@");
@@ -180,7 +182,6 @@ fn write_head(out: &mut Vec<u8>, notice: &Notice<'_>, answered: Option<&[u8]>, e
     };
     // RFC 3834 section 5: no responder is to answer this.
     append(out, format_args!("Subject: {subject}\r\nAuto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n"));
-    write_encoding(out, eight_bit);
     append(
         out,
         format_args!(
@@ -197,7 +198,7 @@ fn count(notice: &Notice<'_>, cause: Cause) -> usize {
 
 /// The first part: words for a human.
 fn write_words(out: &mut Vec<u8>, notice: &Notice<'_>) {
-    begin_part(out, notice.unique, "text/plain; charset=us-ascii", false);
+    begin_part(out, notice.unique, "text/plain; charset=us-ascii");
     out.extend_from_slice(b"This is the mail relay at ");
     write_name(out, notice.hostname);
     out.extend_from_slice(b".\r\n\r\n");
@@ -259,7 +260,7 @@ fn write_list(out: &mut Vec<u8>, notice: &Notice<'_>, cause: Cause, room: &mut u
 
 /// The second part: fields for a machine (RFC 3464 section 2).
 fn write_status(out: &mut Vec<u8>, notice: &Notice<'_>) {
-    begin_part(out, notice.unique, "message/delivery-status", false);
+    begin_part(out, notice.unique, "message/delivery-status");
     out.extend_from_slice(b"Reporting-MTA: dns; ");
     write_name(out, notice.hostname);
     append(out, format_args!("\r\nX-Relevo-Message: {}\r\nArrival-Date: ", notice.id));

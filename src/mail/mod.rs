@@ -2,5 +2,7 @@
 
 pub mod address;
 pub mod dsn;
+pub mod encoding;
 pub mod envelope;
+pub mod seven_bit;
 pub mod trace;

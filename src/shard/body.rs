@@ -7,6 +7,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use crate::limits;
+use crate::mail::seven_bit::{Plan, Rewriter, Survey, Unfit};
 use crate::runtime::{Runtime, SegmentMap};
 use crate::shard::Shard;
 use crate::shard::connect::{Connection, HopError};
@@ -54,6 +55,54 @@ pub(super) async fn send<R: Runtime>(
         line_start = bytes.last() == Some(&b'\n');
     }
     Ok(())
+}
+
+/// What must be done to a body for a hop that takes no 8-bit text; nothing if it has none after all.
+pub(super) async fn survey<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    view: &MessageView<'_>,
+    (lane, resident): (u16, bool),
+) -> Result<Result<Plan, Unfit>, HopError> {
+    let mut survey = Survey::default();
+    for extent in view.extents() {
+        let piece = piece(shard, lane, extent, resident).await?;
+        for bytes in piece.bytes()?.chunks(limits::ENCODED_AT_ONCE) {
+            survey.read(bytes);
+            shard.runtime.yield_now().await;
+        }
+    }
+    Ok(survey.finish())
+}
+
+/// The same as [`send`], with the body encoded on the way.
+pub(super) async fn send_encoded<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    connection: &mut Connection<R>,
+    view: &MessageView<'_>,
+    (lane, resident): (u16, bool),
+    headers: &[u8],
+    (behind, plan): (&[u8], &Plan),
+) -> Result<(), HopError> {
+    // Base64 makes four bytes of three, quoted-printable three of one.
+    let until = shard.timers.recent() + patience(view.size * 3);
+    let mut rewriter = Rewriter::new(plan);
+    let (mut out, mut line_start) = (Vec::new(), true);
+    let mut front = headers;
+    for extent in view.extents() {
+        let piece = piece(shard, lane, extent, resident).await?;
+        for bytes in piece.bytes()?.chunks(limits::ENCODED_AT_ONCE) {
+            out.clear();
+            rewriter.write(bytes, &mut out);
+            send_stuffed(shard, connection, [front, &out, b""], line_start, (0, until)).await?;
+            front = b"";
+            line_start = out.last().map_or(line_start, |last| *last == b'\n');
+            shard.runtime.yield_now().await;
+        }
+    }
+    out.clear();
+    rewriter.finish(&mut out);
+    let ahead = behind.len().saturating_sub(DOT.len());
+    send_stuffed(shard, connection, [front, &out, behind], line_start, (ahead, until)).await
 }
 
 /// How long all of a body may take.

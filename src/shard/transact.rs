@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use crate::limits;
+use crate::mail::seven_bit::Plan;
 use crate::mail::trace;
 use crate::observe::diagnostics::Level;
 use crate::queue::Group;
@@ -56,6 +57,16 @@ pub(super) struct Part<'a> {
     pub(super) resident: bool,
 }
 
+/// A message on its way out.
+struct Outgoing<'a> {
+    view: &'a MessageView<'a>,
+    part: &'a Part<'a>,
+    /// The header fields that are added.
+    headers: &'a [u8],
+    /// What is encoded of it.
+    plan: &'a Plan,
+}
+
 /// How a transaction stands to those before and after it on its connection.
 #[derive(Clone, Copy)]
 pub(super) struct How {
@@ -73,6 +84,7 @@ fn begin<'a, R: Runtime>(
     connection: &Connection<R>,
     view: &MessageView<'a>,
     part: &Part<'_>,
+    body: Body,
     headers: &mut Vec<u8>,
 ) -> Result<Transaction<'a>, Reply> {
     let recipients: client::Recipients<'a> = view
@@ -90,8 +102,42 @@ fn begin<'a, R: Runtime>(
         headers.extend_from_slice(b"\r\n");
     }
     let size = view.size + headers.len() as u64;
-    let body = if view.eight_bit { Body::EightBit } else { Body::SevenBit };
     Transaction::new(&connection.capabilities, view.sender, recipients, size, body)
+}
+
+fn as_stored(view: &MessageView<'_>) -> Body {
+    if view.eight_bit { Body::EightBit } else { Body::SevenBit }
+}
+
+/// How the body goes out, and what is to be encoded of it if the hop does not take it as it is (RFC 6152 section 3). `Err`: the reply of
+/// a failure that needs no question, and whether it is for good.
+async fn prepare<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    connection: &Connection<R>,
+    view: &MessageView<'_>,
+    part: &Part<'_>,
+) -> Result<(Body, Plan), (Reply, bool)> {
+    if !view.eight_bit || connection.capabilities.eight_bit {
+        return Ok((as_stored(view), Plan::default()));
+    }
+    match body::survey(shard, view, (part.group.location.lane, part.resident)).await {
+        Ok(Ok(plan)) if plan.is_empty() => Ok((Body::SevenBit, plan)),
+        Ok(Ok(plan)) => {
+            shard.instruments.counters.bodies_converted.add(1);
+            Ok((Body::Converted, plan))
+        }
+        Ok(Err(why)) => {
+            let words = format!(
+                "the next hop takes no 8-bit text (no 8BITMIME), and the message cannot be encoded: {}",
+                why.0
+            );
+            Err((client::local(554, (5, 6, 3), &words), true))
+        }
+        Err(error) => {
+            load::lament(shard, Some(view.id), part.group.location, &format!("cannot be delivered: {error}"));
+            Err((client::local(451, (4, 3, 0), &format!("the spool: {error}")), false))
+        }
+    }
 }
 
 /// Writes the commands of a message whose record is surely in memory and that goes in one transaction, to be sent behind the body of
@@ -111,7 +157,7 @@ pub(super) fn write_ahead<R: Runtime>(
     let view = source.view().ok()?;
     let part = Part { first: group.first, count: group.count, group, resident: true };
     let mut headers = std::mem::take(&mut connection.spare.next);
-    let begun = begin(shard, connection, &view, &part, &mut headers);
+    let begun = begin(shard, connection, &view, &part, as_stored(&view), &mut headers);
     connection.spare.next = headers;
     let replies = begun.ok()?.write_commands(out);
     connection.owe(replies);
@@ -133,16 +179,23 @@ pub(super) async fn transact<R: Runtime>(
         return (After::Stale, false);
     }
     let mut headers = std::mem::take(&mut connection.spare.headers);
-    let mut transaction = match begin(shard, connection, view, part, &mut headers) {
+    let prepared = prepare(shard, connection, view, part).await;
+    let begun = prepared.and_then(|(body, plan)| {
+        let begun = begin(shard, connection, view, part, body, &mut headers);
+        begun.map(|begun| (begun, plan)).map_err(|reply| (reply, true))
+    });
+    let (mut transaction, plan) = match begun {
         Ok(begun) => begun,
-        Err(reply) => {
-            let failed = fate(shard, &Verdict::Failed(0), &reply, part, &connection.hop);
-            tally.merge(part.first, part.count, failed);
+        Err((reply, for_good)) => {
+            let verdict = if for_good { Verdict::Failed(0) } else { Verdict::Deferred(0) };
+            tally.merge(part.first, part.count, fate(shard, &verdict, &reply, part, &connection.hop));
+            connection.spare.headers = headers;
             return (After::Keep, true);
         }
     };
     run.done += 1;
-    let ended = converse(run, connection, view, part, how, &headers, &mut transaction).await;
+    let message = Outgoing { view, part, headers: &headers, plan: &plan };
+    let ended = converse(run, connection, &message, how, &mut transaction).await;
     connection.spare.headers = headers;
     if let Err((error, heard)) = ended {
         let lost = matches!(error, HopError::Wire(_) | HopError::Hostile(_));
@@ -250,10 +303,8 @@ fn unasked<R: Runtime>(shard: &Shard<R>) {
 async fn converse<R: Runtime>(
     run: &mut Run<'_, R>,
     connection: &mut Connection<R>,
-    view: &MessageView<'_>,
-    part: &Part<'_>,
+    message: &Outgoing<'_>,
     how: How,
-    headers: &[u8],
     transaction: &mut Transaction<'_>,
 ) -> Result<(), (HopError, bool)> {
     let shard = run.shard;
@@ -280,7 +331,8 @@ async fn converse<R: Runtime>(
             client::Next::SendBody => {
                 out.clear();
                 out.extend_from_slice(b".\r\n");
-                match send_body(run, connection, view, part, how, (headers, &mut out), transaction).await {
+                let alone = !how.last || transaction.has_later();
+                match send_body(run, connection, message, alone, &mut out).await {
                     Err(HopError::Early(reply)) => {
                         shard.instruments.counters.replies_early.add(1);
                         transaction.on_early(reply);
@@ -310,22 +362,26 @@ async fn converse<R: Runtime>(
     }
 }
 
-/// The body, and behind it perhaps the commands of the next message.
+/// The body, and behind it, unless it is to go alone, perhaps the commands of the next message.
 async fn send_body<R: Runtime>(
     run: &mut Run<'_, R>,
     connection: &mut Connection<R>,
-    view: &MessageView<'_>,
-    part: &Part<'_>,
-    how: How,
-    (headers, out): (&[u8], &mut Vec<u8>),
-    transaction: &Transaction<'_>,
+    message: &Outgoing<'_>,
+    alone: bool,
+    out: &mut Vec<u8>,
 ) -> Result<(), HopError> {
     let shard = run.shard;
+    let Outgoing { view, part, headers, plan } = message;
     connection.hear_early(shard).await?;
-    if how.last && !transaction.has_later() {
+    if !alone {
         run.open_next(connection, out);
     }
     connection.owe(1);
     connection.body_begins(shard);
-    body::send(shard, connection, view, (part.group.location.lane, part.resident), headers, out).await
+    let from = (part.group.location.lane, part.resident);
+    if plan.is_empty() {
+        body::send(shard, connection, view, from, headers, out).await
+    } else {
+        body::send_encoded(shard, connection, view, from, headers, (out, plan)).await
+    }
 }

@@ -435,7 +435,7 @@ impl Session {
             return self.say(words::TOO_LARGE, out);
         }
         let envelope = self.rules.envelopes.take();
-        self.transaction = Some(Transaction::new(envelope, path.address, parameters.eight_bit));
+        self.transaction = Some(Transaction::new(envelope, path.address));
         self.say(words::SENDER_OK, out)
     }
 
@@ -525,7 +525,8 @@ impl Session {
         envelope.arrival = now;
         envelope.expiry = expiry;
         envelope.account = self.account.clone();
-        envelope.eight_bit = transaction.eight_bit || summary.eight_bit;
+        // What the bytes are, not what MAIL declared: a hop without 8BITMIME takes what is 7-bit in fact.
+        envelope.eight_bit = summary.eight_bit;
         envelope.needs_stuffing = summary.needs_stuffing;
         let origin = &mut envelope.origin;
         origin.client = Some(self.peer);

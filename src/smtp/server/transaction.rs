@@ -19,7 +19,6 @@ const EACH: usize = 16;
 pub(super) struct Transaction {
     /// Sender and recipients so far.
     pub(super) envelope: Box<Envelope>,
-    pub(super) eight_bit: bool,
     /// Recipients refused.
     pub(super) refused: u32,
     /// RCPT commands, whatever became of them.
@@ -43,9 +42,9 @@ pub(super) enum Taken {
 }
 
 impl Transaction {
-    pub(super) fn new(mut envelope: Box<Envelope>, sender: &[u8], eight_bit: bool) -> Transaction {
+    pub(super) fn new(mut envelope: Box<Envelope>, sender: &[u8]) -> Transaction {
         envelope.sender.extend_from_slice(sender);
-        Transaction { envelope, eight_bit, refused: 0, offered: 0, scanner: None, heap: 0, order: Vec::new() }
+        Transaction { envelope, refused: 0, offered: 0, scanner: None, heap: 0, order: Vec::new() }
     }
 
     /// Takes a recipient, unless it is there already.

@@ -1,0 +1,633 @@
+"""Next hops that break the rules, and the real binary: `hops.py STORY BINARY`. Called by tests/peers.rs, one test a story."""
+import email
+import email.policy
+import os
+import random
+import socket
+import ssl
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+
+from relay import Relay
+from sink import path
+
+BINARY = os.path.abspath(sys.argv[2])
+FAST = '[retry]\nfirst = "1s"\nmax = "1s"\n'
+ALONE = "[delivery]\nmessages_per_connection = 1\nconnections_per_destination = 1\n"
+TEXT = b"Subject: hello\r\n\r\nA line.\r\n"
+PIPELINING = ("PIPELINING", "8BITMIME")
+
+
+class Gone(Exception):
+    pass
+
+
+class Talk:
+    """One connection, from the hop's side."""
+
+    def __init__(self, hop, connection, number):
+        self.hop, self.socket, self.number, self.input = hop, connection, number, b""
+        self.protected = False
+
+    def say(self, words):
+        self.socket.sendall(words)
+
+    def line(self):
+        while b"\n" not in self.input:
+            self.more()
+        line, self.input = self.input.split(b"\n", 1)
+        self.hop.heard.append((self.number, line.strip()))
+        return line + b"\n"
+
+    def more(self):
+        piece = self.socket.recv(65536)
+        if not piece:
+            raise Gone
+        self.input += piece
+
+    def body(self):
+        while not (b"\r\n" + self.input).count(b"\r\n.\r\n"):
+            self.more()
+        text, self.input = (b"\r\n" + self.input).split(b"\r\n.\r\n", 1)
+        return (text + b"\r\n")[2:].replace(b"\r\n..", b"\r\n.")
+
+    def secure(self):
+        self.socket = self.hop.context.wrap_socket(self.socket, server_side=True)
+        self.input, self.protected = b"", True
+
+    def reset(self):
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.socket.close()
+        raise Gone
+
+    def rest(self):
+        """Whatever else comes until the other end goes."""
+        try:
+            while True:
+                self.line()
+        except (Gone, OSError):
+            pass
+
+
+class Hop:
+    """Asks `act(talk, verb, line)` at each command (and at `connect` and `dot`): None is the right answer, bytes are said instead."""
+
+    def __init__(self, act=None, extensions=PIPELINING, context=None):
+        self.act = act or (lambda talk, verb, line: None)
+        self.extensions, self.context = extensions, context
+        self.heard, self.taken, self.talks = [], [], 0
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=100)
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            connection, _ = self.listener.accept()
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.talks += 1
+            threading.Thread(target=self.serve, args=(Talk(self, connection, self.talks),), daemon=True).start()
+
+    def serve(self, talk):
+        try:
+            self.converse(talk)
+        except (Gone, OSError):
+            pass
+        finally:
+            talk.socket.close()
+
+    def converse(self, talk):
+        talk.say(self.act(talk, "connect", b"") or b"220 hop.example ESMTP\r\n")
+        sender, recipients, last = None, [], None
+        while True:
+            line = talk.line()
+            verb = line.split(b" ")[0].strip().upper().split(b":")[0].decode("ascii", "replace")
+            said = self.act(talk, verb, line)
+            if said is not None:
+                talk.say(said)
+                if said[:1] != b"2" or verb == "DATA":
+                    continue
+            if verb == "EHLO":
+                words = ["hop.example", *self.extensions, *(["STARTTLS"] if self.context and not talk.protected else [])]
+                text = "".join(f"250{'-' if word is not words[-1] else ' '}{word}\r\n" for word in words)
+                said or talk.say(text.encode())
+            elif verb == "STARTTLS":
+                said or talk.say(b"220 go on\r\n")
+                talk.secure()
+            elif verb == "MAIL":
+                sender, recipients = path(line), []
+                said or talk.say(b"250 2.1.0 ok\r\n")
+            elif verb == "RCPT":
+                recipients.append(path(line))
+                said or talk.say(b"250 2.1.5 ok\r\n")
+            elif verb == "DATA" and not recipients:
+                talk.say(b"554 5.5.1 no valid recipients\r\n")
+            elif verb == "DATA":
+                talk.say(b"354 go on\r\n")
+                text = talk.body()
+                said = self.act(talk, "dot", text) or b"250 2.0.0 taken\r\n"
+                if said[:1] == b"2":
+                    self.taken.append((sender, recipients, text, talk))
+                recipients = []
+                talk.say(said)
+            elif verb == "QUIT":
+                talk.say(b"221 2.0.0 bye\r\n")
+                return
+            else:
+                said or talk.say(b"250 2.0.0 ok\r\n")
+
+    def commands(self, verb):
+        return [line for _, line in list(self.heard) if line.upper().startswith(verb)]
+
+    def wait(self, count, seconds=30):
+        end = time.monotonic() + seconds
+        while sum(len(recipients) for _, recipients, _, _ in list(self.taken)) < count:
+            assert time.monotonic() < end, f"{len(self.taken)} messages of {count} in {seconds} s: {self.heard[-20:]}"
+            time.sleep(0.02)
+
+
+def routes(hops):
+    return "".join(f'[[route]]\ndomain = "{name}.example"\nto = "smtp://127.0.0.1:{hop.port}"\n' for name, hop in hops.items())
+
+
+def start(hop, more=FAST, **others):
+    return Relay(BINARY, hop, more, **others)
+
+
+def metric(relay, name):
+    with urllib.request.urlopen(f"http://127.0.0.1:{relay.http}/metrics", timeout=10) as answer:
+        lines = [line for line in answer.read().decode().splitlines() if not line.startswith("#")]
+    return sum(float(line.split()[-1]) for line in lines if name in line.split("{")[0].split()[0])
+
+
+def wait_metric(relay, name, least):
+    end = time.monotonic() + 10
+    while metric(relay, name) < least:
+        assert time.monotonic() < end, f"{name} is {metric(relay, name)}, not {least}"
+        time.sleep(0.2)
+
+
+def certificate(directory):
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=hop.example"]
+        + ["-keyout", f"{directory}/key.pem", "-out", f"{directory}/chain.pem"],
+        check=True,
+        stderr=subprocess.DEVNULL,
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(f"{directory}/chain.pem", f"{directory}/key.pem")
+    return context
+
+
+def leave(talk):
+    talk.socket.close()
+    raise Gone
+
+
+def tls_that_breaks_anywhere_falls_back():
+    """RFC 3207 and RFC 7435: no way of breaking STARTTLS keeps mail from going, and the second message does not try it again."""
+
+    def at_starttls(what):
+        def act(talk, verb, line):
+            return what(talk) if verb == "STARTTLS" else None
+
+        return act
+
+    def under_tls(wanted, what):
+        def act(talk, verb, line):
+            return what(talk) if verb == wanted and talk.protected else None
+
+        return act
+
+    def say_and_leave(words):
+        def say(talk):
+            talk.say(words)
+            leave(talk)
+
+        return say
+
+    def say_and_hang(talk):
+        talk.say(b"220 go on\r\n")
+        talk.rest()
+        raise Gone
+
+    def shake_and_leave(talk):
+        talk.say(b"220 go on\r\n")
+        talk.secure()
+        leave(talk)
+
+    with tempfile.TemporaryDirectory() as directory:
+        context = certificate(directory)
+        modes = {
+            "closed": at_starttls(leave),
+            "reset": at_starttls(lambda talk: talk.reset()),
+            "shut": at_starttls(say_and_leave(b"421 4.3.0 not now\r\n")),
+            "refused": at_starttls(say_and_leave(b"454 4.7.0 no TLS now\r\n")),
+            "odd": at_starttls(say_and_leave(b"354 what\r\n")),
+            "nonsense": at_starttls(say_and_leave(b"yes please\r\n")),
+            "silent": at_starttls(say_and_hang),
+            "left": at_starttls(say_and_leave(b"220 go on\r\n")),
+            "garbage": at_starttls(say_and_leave(b"220 go on\r\n" + b"this is not TLS\r\n" * 20)),
+            "shaken": at_starttls(shake_and_leave),
+            "ehlo": under_tls("EHLO", leave),
+            "ehlo421": under_tls("EHLO", say_and_leave(b"421 4.3.0 no\r\n")),
+            "ehlo5": under_tls("EHLO", lambda talk: b"502 5.5.1 no\r\n"),
+            "mail": under_tls("MAIL", leave),
+        }
+        helo = lambda act: lambda talk, verb, line: b"502 5.5.1 no\r\n" if verb == "HELO" else act(talk, verb, line)
+        hops = {name: Hop(helo(act) if name == "ehlo5" else act, context=context) for name, act in modes.items()}
+        relay = start(None, ALONE + FAST, route=routes(hops))
+        for name in hops:
+            relay.send("a@b.example", [f"first@{name}.example"], TEXT)
+        for name, hop in hops.items():
+            hop.wait(1, 60 if name == "silent" else 20)
+            assert not hop.taken[0][3].protected, name
+        # Each shard learns for itself; a domain has one.
+        before, begun = {name: hop.talks for name, hop in hops.items()}, time.monotonic()
+        assert metric(relay, "tls_fallbacks") == len(hops), metric(relay, "tls_fallbacks")
+        for name in hops:
+            relay.send("a@b.example", [f"second@{name}.example"], TEXT)
+        for name, hop in hops.items():
+            hop.wait(2)
+            assert hop.talks == before[name] + 1, f"{name}: {hop.talks - before[name]} connections for the second message"
+            assert len(hop.commands(b"STARTTLS")) == 1, f"{name}: STARTTLS was tried again"
+        assert time.monotonic() - begun < 10
+        wait_metric(relay, "tls_avoided", len(hops))
+        assert not [record for record in relay.log() if record["event"] == "deferred"], "an attempt was lost by it"
+        for name in hops:
+            assert sum("TLS broke" in words for words in relay.words) == len(hops), relay.words
+        relay.stop()
+
+
+def tls_that_is_refused_is_done_without():
+    """A 454 by a hop that goes on: plain text in the same session, and capabilities are those of the last EHLO or HELO."""
+    with tempfile.TemporaryDirectory() as directory:
+        context = certificate(directory)
+        polite = Hop(lambda talk, verb, line: b"454 4.7.0 no TLS now\r\n" if verb == "STARTTLS" else None, context=context)
+
+        def narrower(talk, verb, line):
+            # Under TLS, or when it knows only HELO, it offers less: no PIPELINING, no SIZE, no 8BITMIME.
+            if verb == "EHLO":
+                return b"250 hop.example\r\n" if talk.protected else b"250-hop.example\r\n250-PIPELINING\r\n250-SIZE 9\r\n250-8BITMIME\r\n250 STARTTLS\r\n"
+            if verb == "MAIL":
+                talk.socket.settimeout(1)
+                try:
+                    more = talk.socket.recv(100) if not talk.input else talk.input
+                except TimeoutError:
+                    more = b""
+                talk.socket.settimeout(None)
+                assert not more, more
+                assert b"SIZE" not in line and b"BODY" not in line, line
+            return None
+
+        narrow = Hop(narrower, context=context)
+
+        def only_helo(talk, verb, line):
+            if verb == "EHLO":
+                return b"502-5.5.1 PIPELINING\r\n502 5.5.1 SIZE 1\r\n"
+            return narrower(talk, verb, line)
+
+        old = Hop(only_helo)
+        relay = start(None, FAST, route=routes({"polite": polite, "narrow": narrow, "old": old}))
+        for name, hop in (("polite", polite), ("narrow", narrow), ("old", old)):
+            relay.send("a@b.example", [f"c@{name}.example"], TEXT * 10)
+            hop.wait(1)
+            assert hop.talks == 1, name
+        assert narrow.taken[0][3].protected and not polite.taken[0][3].protected
+        wait_metric(relay, "tls_refused", 1)
+        assert metric(relay, "tls_fallbacks") == 0
+        relay.stop()
+
+
+def a_refusal_in_the_middle_of_a_body_is_the_answer():
+    big = b"Subject: big\r\n\r\n" + b"x" * 70 + b"\r\n"
+    big += (b"y" * 70 + b"\r\n") * 200000
+
+    def act(talk, verb, line):
+        if verb == "DATA" and talk.hop.taken == []:
+            talk.say(b"354 go on\r\n")
+            talk.more()
+            talk.say(talk.hop.words)
+            if talk.hop.then == "reset":
+                talk.reset()
+            if talk.hop.then == "wait":
+                time.sleep(3)
+            leave(talk)
+        return None
+
+    hops = {}
+    for code in (552, 554, 451, 421):
+        for then in ("reset", "leave", "wait"):
+            hop = hops[f"{then}{code}"] = Hop(act)
+            hop.words, hop.then = b"%d %d.3.4 enough of this\r\n" % (code, code // 100), then
+    # Retried late, so that the first answer is what is looked at.
+    relay = start(None, '[retry]\nfirst = "1h"\nmax = "1h"\n', route=routes(hops) + '[[route]]\ndomain = "b.example"\nto = "smtp://127.0.0.1:1"\n')
+    for name in hops:
+        relay.send_raw("a@b.example", [f"c@{name}.example"], big)
+    end, seen = time.monotonic() + 60, {}
+    while len(seen) < len(hops):
+        assert time.monotonic() < end, f"{set(hops) - set(seen)}: {relay.log()[-5:]}"
+        for record in relay.log():
+            for to in record.get("recipients", record.get("to", [])) if record["event"] in ("bounced", "deferred", "delivered") else []:
+                if to.startswith("c@"):
+                    seen[to[2:-8]] = record
+        time.sleep(0.2)
+    for name, record in seen.items():
+        code = name[-3:]
+        assert record["event"] == ("bounced" if code[0] == "5" else "deferred"), (name, record)
+        assert record["reply"].startswith(f"{code} {code[0]}.3.4 enough of this"), (name, record)
+    wait_metric(relay, "replies_early", len(hops))
+    relay.stop()
+
+
+def nothing_before_the_dot_is_its_answer():
+    for extensions in (PIPELINING, ()):
+        for early in (b"250 2.0.0 taken\r\n", b"354 again\r\n", b"250-2.0.0 tak"):
+
+            def act(talk, verb, line, early=early):
+                if verb == "DATA" and talk.number == 1:
+                    talk.say(b"354 go on\r\n" + early)
+                    if early.endswith(b"tak"):
+                        time.sleep(0.5)
+                        talk.say(b"en\r\n250 2.0.0 taken\r\n")
+                    try:
+                        talk.body()
+                        talk.say(b"550 5.7.1 never\r\n")
+                    finally:
+                        talk.rest()
+                    raise Gone
+                return None
+
+            hop = Hop(act, extensions=extensions)
+            relay = start(hop)
+            relay.send("a@b.example", ["c@d.example"], TEXT)
+            hop.wait(1)
+            assert hop.talks == 2 and len(hop.taken) == 1
+            deferred = relay.wait_log("deferred")
+            assert deferred[0]["reply"].startswith("451 4.5.0 the next hop answered before the end of data"), deferred
+            assert (1, b".") not in hop.heard
+            relay.wait_log("delivered")
+            relay.stop()
+
+
+def replies_nobody_asked_for_end_the_connection():
+    for extensions in (PIPELINING, ()):
+        for extra in (b"250 2.0.0 taken\r\n", b"550 5.1.1 no such user\r\n", b"250 hal"):
+            hop = Hop(lambda talk, verb, line, extra=extra: b"250 2.0.0 taken\r\n" + extra if verb == "dot" else None, extensions=extensions)
+            relay = start(hop, '[delivery]\nconnections_per_destination = 1\n' + FAST)
+            for number in range(12):
+                relay.send("a@b.example", [f"u{number}@d.example"], TEXT)
+            hop.wait(12)
+            relay.wait_log("delivered", 12)
+            time.sleep(0.5)
+            assert not [record for record in relay.log() if record["event"] == "bounced"], "returned for a reply to nothing"
+            assert sorted(to for _, recipients, _, _ in hop.taken for to in recipients) == sorted(f"u{n}@d.example" for n in range(12))
+            wait_metric(relay, "replies_unasked", 1)
+            relay.stop()
+
+    # Words between messages, and right behind the EHLO reply.
+    def chatty(talk, verb, line):
+        if verb == "dot":
+            threading.Timer(0.3, lambda: talk.say(b"250 2.0.0 still here\r\n")).start()
+        return None
+
+    hop = Hop(chatty)
+    relay = start(hop)
+    for number in range(3):
+        relay.send("a@b.example", [f"u{number}@d.example"], TEXT)
+        time.sleep(1)
+    hop.wait(3)
+    assert hop.talks == 3 and not [record for record in relay.log() if record["event"] != "received" and record["event"] != "delivered"]
+    relay.stop()
+    greeting = Hop(lambda talk, verb, line: b"250-hop\r\n250 PIPELINING\r\n250 ok\r\n" if verb == "EHLO" and talk.number < 3 else None)
+    relay = start(greeting)
+    relay.send("a@b.example", ["c@d.example"], TEXT)
+    greeting.wait(1, 60)
+    assert not [line for number, line in greeting.heard if number < 3 and line.upper().startswith(b"MAIL")], greeting.heard
+    relay.stop()
+
+
+def codes_that_do_not_fit_end_the_session():
+    cases = [("MAIL", b"354 go\r\n"), ("MAIL", b"334 \r\n"), ("RCPT", b"354 go\r\n"), ("RCPT", b"300 hm\r\n"), ("DATA", b"250 ok\r\n")]
+    cases += [("DATA", b"334 \r\n"), ("dot", b"354 go\r\n"), ("EHLO", b"354 go\r\n"), ("connect", b"354 go\r\n"), ("RSET", b"354 go\r\n")]
+    for extensions in (PIPELINING, ()):
+        for wanted, words in cases:
+
+            def act(talk, verb, line):
+                if wanted == "RSET" and verb == "RCPT" and talk.number == 1:
+                    return b"450 4.2.0 later\r\n"
+                if verb == wanted and talk.number == 1:
+                    talk.say(words)
+                    talk.hop.after = len(talk.hop.heard)
+                    if wanted == "connect":
+                        talk.rest()
+                        raise Gone
+                    raise_after(talk, extensions, verb)
+                return None
+
+            def raise_after(talk, extensions, verb):
+                talk.rest()
+                raise Gone
+
+            hop = Hop(act, extensions=extensions)
+            relay = start(hop)
+            relay.send("a@b.example", ["c@d.example"], TEXT)
+            hop.wait(1, 60)
+            after = [line for number, line in hop.heard[hop.after :] if number == 1]
+            # What was pipelined was said before it was heard.
+            group = {"MAIL": 2, "RCPT": 1}.get(wanted, 0) if extensions else 0
+            assert len(after) <= group and not any(line in (b"RSET", b"QUIT", b".") for line in after), (wanted, words, after)
+            assert not [record for record in relay.log() if record["event"] == "bounced"]
+            relay.stop()
+
+
+def the_rest_of_many_recipients_goes_at_once():
+    def few(words, count, close=False):
+        def act(talk, verb, line):
+            if verb == "MAIL":
+                talk.asked = 0
+            if verb == "RCPT":
+                talk.asked += 1
+                if talk.asked > count:
+                    return words
+            if verb == "dot" and close:
+                talk.say(b"250 2.0.0 taken\r\n")
+                talk.hop.taken.append(("", list(talk.named), line, talk))
+                leave(talk)
+            return None
+
+        return act
+
+    cases = {
+        "many": (Hop(few(b"452 4.5.3 too many recipients\r\n", 5)), 150),
+        "old": (Hop(few(b"552 too many\r\n", 5), extensions=()), 150),
+        "bare": (Hop(few(b"452 enough\r\n", 7)), 150),
+        "five": (Hop(few(b"550 5.5.3 too many recipients\r\n", 20)), 150),
+        "one": (Hop(few(b"452 4.5.3 one at a time\r\n", 1)), 40),
+        "limits": (Hop(few(b"421 4.5.3 not what we agreed\r\n", 10), extensions=("PIPELINING", "LIMITS RCPTMAX=10 MAILMAX=20")), 150),
+    }
+    relay = start(None, '[retry]\nfirst = "1h"\nmax = "1h"\n', route=routes({name: hop for name, (hop, _) in cases.items()}))
+    begun = time.monotonic()
+    for name, (hop, count) in cases.items():
+        relay.send("a@b.example", [f"u{number}@{name}.example" for number in range(count)], TEXT)
+    for name, (hop, count) in cases.items():
+        hop.wait(count, 20)
+        named = [to for _, recipients, _, _ in hop.taken for to in recipients]
+        assert sorted(named) == sorted(f"u{number}@{name}.example" for number in range(count)), name
+        # It is asked for no more than it takes, once that is known.
+        refused = len(hop.commands(b"RCPT")) - count
+        assert refused <= count, f"{name}: {refused} refused"
+    assert time.monotonic() - begun < 25
+    time.sleep(0.5)
+    assert not [record for record in relay.log() if record["event"] in ("deferred", "bounced")], relay.log()[-3:]
+    relay.stop()
+    # Not one is taken: that is a deferral, once.
+    hop = Hop(few(b"452 4.5.3 too many recipients\r\n", 0))
+    relay = start(hop, '[retry]\nfirst = "1h"\nmax = "1h"\n')
+    relay.send("a@b.example", [f"u{number}@d.example" for number in range(10)], TEXT)
+    relay.wait_log("deferred")
+    time.sleep(1)
+    assert len(hop.commands(b"RCPT")) == 10, hop.heard
+    relay.stop()
+
+
+def refusals_of_us_return_nobody():
+    relaying = lambda talk, verb, line: b"554 5.7.1 <x>: Relay access denied\r\n" if verb == "RCPT" and not talk.hop.good else None
+    listed = b"554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org\r\n"
+    cases = {
+        "relaying": relaying,
+        "sign": lambda talk, verb, line: b"530 5.7.0 Authentication required\r\n" if verb == "MAIL" and not talk.hop.good else None,
+        "listed": lambda talk, verb, line: listed if verb == "RCPT" and not talk.hop.good else None,
+        "dot": lambda talk, verb, line: b"550 5.7.1 poor reputation of your address\r\n" if verb == "dot" and not talk.hop.good else None,
+        "greeting": lambda talk, verb, line: b"554 5.7.1 no mail from you\r\n" if verb == "connect" and not talk.hop.good else None,
+        "hello": lambda talk, verb, line: b"550 5.7.1 bad HELO\r\n" if verb in ("EHLO", "HELO") and not talk.hop.good else None,
+    }
+    hops = {name: Hop(act) for name, act in cases.items()}
+    for hop in hops.values():
+        hop.good = False
+    back = Hop()
+    relay = start(None, FAST, route=routes({**hops, "b": back}))
+    for name in hops:
+        for number in range(3):
+            relay.send("a@b.example", [f"u{number}@{name}.example", f"v{number}@{name}.example"], TEXT)
+    wait_metric(relay, "hop_refuses_us", len(hops))
+    time.sleep(2)
+    assert not [record for record in relay.log() if record["event"] == "bounced"], relay.log()
+    assert len([words for words in relay.words if " error " in words]) >= len(hops), relay.words
+    replies = {record["reply"] for record in relay.log() if record["event"] == "deferred"}
+    assert "554 5.7.1 <x>: Relay access denied" in replies and any("zen.spamhaus.org" in reply for reply in replies), replies
+    for hop in hops.values():
+        hop.good = True
+    for hop in hops.values():
+        hop.wait(6, 60)
+    assert not back.taken
+    relay.stop()
+    # What is about the recipient is returned, and about one of several is about that one.
+    hop = Hop(lambda talk, verb, line: b"550 5.1.1 User unknown\r\n" if verb == "RCPT" and b"bad" in line else None)
+    relay = start(None, FAST, route=routes({"d": hop, "b": back}))
+    relay.send("a@b.example", ["bad@d.example", "good@d.example"], TEXT)
+    relay.wait_log("bounced")
+    relay.wait_log("delivered")
+    relay.stop()
+
+
+# What is 8-bit in fact.
+
+
+def eight_bit_is_what_the_bytes_are():
+    old, new = Hop(extensions=("PIPELINING",)), Hop()
+    relay = start(None, FAST, route=routes({"old": old, "new": new}))
+    client = relay.client()
+    client.ehlo()
+    for body, options in ((TEXT, ["BODY=8BITMIME"]), (TEXT + b"\xe4\r\n", [])):
+        client.mail("a@b.example", options)
+        client.rcpt("c@old.example")
+        client.rcpt("c@new.example")
+        assert client.data(body)[0] == 250
+    client.quit()
+    old.wait(2)
+    new.wait(2)
+    told = lambda hop: [b"BODY=8BITMIME" in line for line in hop.commands(b"MAIL")]
+    assert told(old) == [False, False] and sorted(told(new)) == [False, True], (old.heard, new.heard)
+    assert all(text.isascii() for _, _, text, _ in old.taken)
+    assert any(text.endswith(TEXT + b"\xe4\r\n") for _, _, text, _ in new.taken)
+    relay.stop()
+
+
+def decoded(text):
+    """Every leaf of a message: type and decoded bytes, in Python's eyes."""
+    parts = []
+    for part in email.message_from_bytes(text, policy=email.policy.compat32).walk():
+        if not part.is_multipart():
+            parts.append((part.get_content_type(), part.get_payload(decode=True)))
+    return parts
+
+
+def samples(dice):
+    raw = lambda size: b"\r\n".join(
+        bytes(dice.choice([dice.randrange(1, 10), dice.randrange(32, 127), dice.randrange(128, 256)]) for _ in range(dice.randrange(60)))
+        for _ in range(size // 30)
+    )
+    yield b"Subject: x\r\n\r\nGr\xfc\xdfe\r\n.\r\n..\r\n--x\r\nFrom here\r\n \t \r\n=3D\r\n"
+    yield b"MIME-Version: 1.0\r\nContent-Type: text/html; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n" + b"\xc3\xa9" * 900 + b"\r\n"
+    head = b"MIME-Version: 1.0\r\nSubject: y\r\nContent-Type: multipart/mixed; boundary=\"--=_one\"\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
+    inner = b"From: a@b\r\nSubject: inner\r\nMIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary=two\r\n\r\n"
+    for size in (100, 5000, 300000, 1500000):
+        yield (
+            head + b"preamble\r\n----=_one\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
+            + "Zeile\u00e4 \r\n----=_on\r\n".encode() + raw(size)
+            + b"\r\n----=_one\r\nContent-Type: application/x-thing\r\nContent-Transfer-Encoding: binary\r\n\r\n" + raw(size)
+            + b"\r\n----=_one\r\nContent-Type: message/rfc822\r\nContent-Transfer-Encoding: 8bit\r\n\r\n" + inner
+            + b"--two\r\n\r\nplain\r\n--two\r\nContent-Type: text/x-y\r\n\r\n" + raw(size) + b"\r\n--two--\r\n"
+            + b"\r\n----=_one\r\nContent-Type: image/x\r\nContent-Transfer-Encoding: base64\r\n\r\nAAAA\r\n----=_one--\r\nepilogue\r\n"
+        )
+
+
+def messages_are_encoded_for_hops_without_8bitmime():
+    dice = random.Random(int(os.environ.get("RELEVO_SEED", "1")))
+    hop = Hop(extensions=("PIPELINING", "SIZE 0"))
+    relay = start(hop)
+    texts = list(samples(dice))
+    for number, text in enumerate(texts):
+        relay.send_raw("a@b.example", [f"u{number}@d.example"], text)
+    hop.wait(len(texts), 60)
+    for _, recipients, text, _ in hop.taken:
+        number = int(recipients[0].split("@")[0][1:])
+        assert text.isascii(), f"message {number} has 8-bit text"
+        assert all(len(line) <= 998 for line in text.split(b"\r\n")), number
+        before, after = decoded(texts[number]), decoded(text)
+        assert [kind for kind, _ in before] == [kind for kind, _ in after], number
+        for (kind, one), (_, other) in zip(before, after):
+            assert one == other, f"message {number}, {kind}: {len(one)} bytes became {len(other)}"
+        assert b"Subject: " in text and b"8bit" not in text.replace(b"unknown-8bit", b"")
+    assert metric(relay, "bodies_converted") == len(texts)
+    relay.stop()
+
+
+def what_cannot_be_encoded_comes_back_by_any_hop():
+    """A message with raw 8-bit header fields is returned (5.6.3), and its notification goes by a hop without 8BITMIME, 7-bit."""
+    hop = Hop(extensions=("PIPELINING",))
+    relay = start(hop)
+    header = b"Subject: Gr\xc3\xbc\xc3\x9fe " + b"\xe4" * 2000 + b"\r\nMessage-ID: <x@b.example>\r\nX: =\r\n"
+    relay.send_raw("a@b.example", ["c@d.example"], header + b"\r\n\xe4\r\n")
+    hop.wait(1)
+    sender, recipients, text, _ = hop.taken[0]
+    assert sender == "" and recipients == ["a@b.example"] and text.isascii(), hop.taken
+    bounced = relay.wait_log("bounced")
+    assert bounced[0]["reply"].startswith("554 5.6.3"), bounced
+    report = email.message_from_bytes(text, policy=email.policy.compat32)
+    assert report.get_content_type() == "multipart/report"
+    words, status, returned = report.get_payload()
+    assert b"Status: 5.6.3" in text and "8BITMIME" in words.get_payload()
+    assert returned.get_content_type() == "text/rfc822-headers"
+    body = returned.get_payload(decode=True)
+    assert b"Subject: Gr\xc3\xbc\xc3\x9fe" in body and body.count(b"\xe4") == 2000 and b"X: =\r\n" in body, body
+    relay.stop()
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]]()
