@@ -603,7 +603,8 @@ def messages_are_encoded_for_hops_without_8bitmime():
         assert [kind for kind, _ in before] == [kind for kind, _ in after], number
         for (kind, one), (_, other) in zip(before, after):
             assert one == other, f"message {number}, {kind}: {len(one)} bytes became {len(other)}"
-        assert b"Subject: " in text and b"8bit" not in text.replace(b"unknown-8bit", b"")
+        left = [line for line in text.split(b"\r\n") if line.lower().endswith((b": 8bit", b": binary"))]
+        assert not left, (number, left)
     assert metric(relay, "bodies_converted") == len(texts)
     relay.stop()
 
