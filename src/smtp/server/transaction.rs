@@ -117,7 +117,7 @@ mod tests {
     use crate::mail::envelope::Envelopes;
 
     fn transaction() -> Transaction {
-        Transaction::new(Envelopes::default().take(), b"a@b", false)
+        Transaction::new(Envelopes::default().take(), b"a@b")
     }
 
     fn take(transaction: &mut Transaction, text: &str) -> Taken {
