@@ -48,4 +48,23 @@ stories!("auth.py";
     guesses_from_one_network,
     guesses_from_a_thousand_networks,
     guesses_move_no_mail,
+
+// Standard error, the log, the disk and control's HTTP.
+stories!("surroundings.py";
+    nobody_reads_standard_error,
+    nobody_reads_a_socket_either,
+    standard_error_is_closed_or_full,
+    a_storm_is_told_as_a_number,
+    a_log_that_is_a_pipe,
+    a_log_that_cannot_be,
+    a_log_on_a_full_disk_has_no_torn_lines,
+    what_a_full_disk_loses_is_counted,
+    the_log_is_opened_again_by_a_signal,
+    descriptors_used_up,
+    no_room_is_said,
+    half_requests,
+    a_body_that_never_comes,
+    names_of_others_are_refused,
+    modes_whatever_the_umask,
+    stops_whatever_hangs,
 );

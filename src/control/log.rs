@@ -95,6 +95,11 @@ impl Log {
         }
     }
 
+    /// Whether it is a file on a disk.
+    pub(super) fn is_a_file(&self) -> bool {
+        self.output.regular().is_some()
+    }
+
     /// Gathers records up to the bound. Whether there are more.
     fn take(&mut self, instruments: &[Arc<Instruments>]) -> bool {
         if self.at > 0 {
@@ -121,10 +126,25 @@ impl Log {
                 self.torn = false;
             }
             let rest = &self.held[self.at..];
-            let piece = if self.output.regular().is_some() { rest } else { atomic(rest) };
+            let piece = match self.output.regular() {
+                Some(file) if self.failing > 0 => {
+                    // Who reads along must not see half a record at every try.
+                    let piece = whole(rest, limits::ACCOUNTING_CHUNK);
+                    set_aside(file, piece.len() as u64)?;
+                    piece
+                }
+                Some(_) => rest,
+                None => whole(rest, ATOMIC),
+            };
             match self.output.write(piece) {
                 Ok(written) if written == piece.len() => self.at += written,
-                Ok(written) => self.cut(written),
+                Ok(written) => {
+                    self.cut(written);
+                    if self.output.regular().is_some() {
+                        // It would take as much again, for ever.
+                        return Err(rustix::io::Errno::NOSPC.into());
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
@@ -226,13 +246,23 @@ fn open_file(path: &Path) -> io::Result<Output> {
     Output::open(path)
 }
 
-/// As many whole records as a pipe takes at once, or one that is longer.
-fn atomic(records: &[u8]) -> &[u8] {
-    if records.len() <= ATOMIC {
+/// As many whole records as fit into so many bytes, or one that is longer.
+fn whole(records: &[u8], most: usize) -> &[u8] {
+    if records.len() <= most {
         return records;
     }
-    let end = memchr::memrchr(b'\n', &records[..ATOMIC]).or_else(|| memchr::memchr(b'\n', records));
+    let end = memchr::memrchr(b'\n', &records[..most]).or_else(|| memchr::memchr(b'\n', records));
     &records[..end.map_or(records.len(), |end| end + 1)]
+}
+
+/// Asks the disk for room behind the end of a file, which does not become longer by that. A file system that cannot is not asked.
+fn set_aside(file: &File, bytes: u64) -> io::Result<()> {
+    use rustix::io::Errno;
+    let end = file.metadata()?.len();
+    match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::KEEP_SIZE, end, bytes) {
+        Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 /// Whether a file ends in the middle of a line: a process that wrote it was killed there, or had no more room.
@@ -340,9 +370,9 @@ mod tests {
     #[test]
     fn pieces_for_a_pipe_end_with_a_record() {
         let long = [vec![b'x'; ATOMIC + 10], b"\n".to_vec(), b"y\n".to_vec()].concat();
-        assert_eq!(atomic(&long).len(), ATOMIC + 11);
+        assert_eq!(whole(&long, ATOMIC).len(), ATOMIC + 11);
         let many = b"0123456\n".repeat(ATOMIC);
-        assert_eq!(atomic(&many).len(), ATOMIC);
-        assert_eq!(atomic(b"y\n"), b"y\n");
+        assert_eq!(whole(&many, ATOMIC).len(), ATOMIC);
+        assert_eq!(whole(b"y\n", ATOMIC), b"y\n");
     }
 }

@@ -99,6 +99,8 @@ impl Words {
 #[expect(clippy::disallowed_methods, reason = "control is an ordinary thread with ordinary sockets")]
 pub fn start(setup: Setup) -> Result<Control, String> {
     let reserve = Arc::new(Reserve::new(limits::DESCRIPTORS_RESERVED));
+    // It keeps what it needs open.
+    process::usage();
     let log = log::Log::open(setup.log.clone(), reserve.clone()).map_err(|error| {
         let path = setup.log.as_deref().unwrap_or("-".as_ref()).display();
         format!(
@@ -154,8 +156,7 @@ fn write_log(mut log: log::Log, instruments: &[Arc<Instruments>], wanted: &Atomi
             turn.pause(ROUND);
         } else {
             log.await_room(ROUND);
-            // A disk that is full does not become empty at once.
-            turn.pause(ROUND / 10);
+            turn.pause(if log.is_a_file() { ROUND } else { ROUND / 10 });
         }
     }
 }

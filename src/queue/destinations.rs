@@ -394,6 +394,12 @@ impl Destinations {
         true
     }
 
+    /// The domain whose mail is next at a site, and how many others have mail there.
+    pub fn waiting_at(&self, site: SiteKey) -> Option<(&str, usize)> {
+        let ring = &self.sites.get(site.0 as usize)?.ring;
+        ring.front().map(|first| (self.name(*first), ring.len() - 1))
+    }
+
     /// Groups that a connection could take now.
     pub fn ready(&self, site: SiteKey, now: u32) -> usize {
         let site = &self.sites[site.0 as usize];

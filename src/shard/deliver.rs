@@ -107,7 +107,13 @@ pub(super) fn rest<R: Runtime>(
             as u32;
     let now = shard.seconds();
     if destinations.ready(key, now) > 0 {
-        shard.say(level, format_args!("{}: {why}; next try in {pause} s", site.hop.borrow().label));
+        let label = &site.hop.borrow().label;
+        let (domain, others) = destinations.waiting_at(key).unwrap_or_default();
+        let more = if others > 0 { format!(" (and {others} more)") } else { String::new() };
+        shard.say(
+            level,
+            format_args!("mail for {domain}{more} waits: {label}: {why}; next try in {pause} s"),
+        );
     }
     destinations.close_site(key, now + pause);
     drop(destinations);
