@@ -204,7 +204,7 @@ async fn look_after(setup: &Setup, reserve: &Reserve, turn: &thread::Turn) {
             let (mut standstill, mut shut) = (String::new(), String::new());
             if setup.health.is_open() {
                 standstill = pulse.look(&setup.instruments);
-                free.ask(&setup.data_dir, &setup.instruments);
+                free.ask(&setup.data_dir, &setup.instruments).await;
                 shut = refusals.look(&setup.instruments, &setup.data_dir, |_| free.bytes());
             }
             setup.health.look(clock().as_secs(), standstill, shut);
@@ -223,19 +223,20 @@ struct Free {
 }
 
 impl Free {
-    /// Asks anew if a shard takes no mail, and the last question was answered.
-    fn ask(self: &Arc<Free>, data_dir: &Path, instruments: &[Arc<Instruments>]) {
+    /// Asks anew if a shard takes no mail, and the last question was answered. Waits a moment for the answer.
+    async fn ask(self: &Arc<Free>, data_dir: &Path, instruments: &[Arc<Instruments>]) {
         use crate::observe::room::Shut;
         let shut = instruments.iter().any(|shard| shard.room.shut() == Shut::NoSegment);
         if !shut || self.asking.swap(true, Ordering::SeqCst) {
             return;
         }
         let (answer, data_dir) = (self.clone(), data_dir.to_owned());
-        tokio::task::spawn_blocking(move || {
+        let asked = tokio::task::spawn_blocking(move || {
             let bytes = files::free_bytes(&data_dir).map_or(0, |(ours, _)| ours.saturating_add(1));
             answer.bytes.store(bytes, Ordering::SeqCst);
             answer.asking.store(false, Ordering::SeqCst);
         });
+        let _ = tokio::time::timeout(ROUND, asked).await;
     }
 
     fn bytes(&self) -> Option<u64> {
