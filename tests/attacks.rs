@@ -48,6 +48,7 @@ stories!("auth.py";
     guesses_from_one_network,
     guesses_from_a_thousand_networks,
     guesses_move_no_mail,
+);
 
 // Standard error, the log, the disk and control's HTTP.
 stories!("surroundings.py";
