@@ -110,10 +110,8 @@ pub(super) fn rest<R: Runtime>(
         let label = &site.hop.borrow().label;
         let (domain, others) = destinations.waiting_at(key).unwrap_or_default();
         let more = if others > 0 { format!(" (and {others} more)") } else { String::new() };
-        shard.say(
-            level,
-            format_args!("mail for {domain}{more} waits: {label}: {why}; next try in {pause} s"),
-        );
+        shard
+            .say(level, format_args!("mail for {domain}{more} waits: {label}: {why}; next try in {pause} s"));
     }
     destinations.close_site(key, now + pause);
     drop(destinations);
