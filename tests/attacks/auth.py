@@ -5,6 +5,7 @@ attack in the relay it talks to and with the attack beside it.
 """
 import base64
 import multiprocessing
+import os
 import ssl
 import statistics
 import subprocess
@@ -93,7 +94,7 @@ def guess(target, stop, sources, guessers):
                 mine = number[0]
             try:
                 session = Session(target, sources[mine % len(sources)])
-                session.login(f"user{mine % GUESSED}", f"guess {mine}")
+                session.login(f"user{mine % GUESSED}", f"guess {os.getpid()} {mine}")
                 session.close()
             except (OSError, AssertionError, ValueError):
                 time.sleep(0.05)
@@ -173,8 +174,8 @@ def attack_logins(attack, rounds=2, seconds=4):
 
 def guesses_from_one_network():
     told = attack_logins(one_network)
-    # Ten guesses, and one or two that were forgotten meanwhile; the rest was refused unheard.
-    assert told["failures"] <= 12 and told["refused"] > 0, told
+    # Sixteen at one time, or ten one by one, and one or two that were forgotten meanwhile; the rest was refused unheard.
+    assert told["failures"] <= 18 and told["refused"] > 0, told
 
 
 def guesses_from_a_thousand_networks():
