@@ -161,7 +161,8 @@ impl<R: Runtime> Shard<R> {
             (Err(Uncomputed::Full), attempt) => {
                 trying.attempt = attempt;
                 counters.auth_shed.add(1);
-                unavailable(Duration::ZERO)
+                // A stranger who could come again at once would only come more often.
+                unavailable(if standing == Standing::Known { Duration::ZERO } else { limits::GUESS_DELAY })
             }
             (_, attempt) => {
                 trying.attempt = attempt;
