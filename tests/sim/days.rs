@@ -123,6 +123,18 @@ fn days_of_failed_ends() {
     tell_all(&fresh(3), failed_writes, |_| true);
 }
 
+/// A plain day, and clients that bring no mail.
+fn hostile_clients(seed: u64) -> Plan {
+    let mut plan = Plan::plain(seed);
+    super::planted::hostile_clients(&mut plan, &mut Dice::new(seed, 4));
+    plan
+}
+
+#[test]
+fn days_of_hostile_clients() {
+    tell_all(&fresh(3), hostile_clients, |_| true);
+}
+
 #[test]
 fn days_of_seeds_that_failed_once() {
     let seeds = |kind: &str| -> Vec<u64> {

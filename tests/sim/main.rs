@@ -10,6 +10,7 @@ mod lend;
 mod peers;
 mod planted;
 mod relay;
+mod sessions;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;

@@ -271,3 +271,14 @@ fn an_end_that_is_not_secured_is_found() {
     }
     .is_found();
 }
+
+/// Clients that bring no mail and try to stay.
+pub fn hostile_clients(plan: &mut Plan, dice: &mut Dice) {
+    plan.hostile = dice.between(8, 24) as usize;
+}
+
+#[test]
+fn a_session_without_an_end_is_found() {
+    let plant = |_: &mut Day<'_>, world: &World| world.plant("a session has no end", 1.0);
+    Defect { days: hostile_clients, plant, words: &["was kept for", "does not end"], ..NONE }.is_found();
+}

@@ -4,6 +4,7 @@
 
 pub mod clients;
 pub mod dice;
+mod hostile;
 mod kept;
 pub mod ledger;
 pub mod names;
@@ -51,6 +52,7 @@ pub struct Day<'a> {
     plan: &'a Plan,
     ledger: Rc<Ledger>,
     clients: Rc<std::cell::Cell<usize>>,
+    hostile: Rc<std::cell::Cell<usize>>,
     /// Starts that came to nothing.
     refused: std::cell::Cell<u32>,
     /// Of each site: what is counted of its connections, for each set of hosts its names ever mean.
@@ -73,6 +75,7 @@ pub fn tell(plan: &Plan, before: impl FnOnce(&mut Day<'_>, &World)) -> Told {
     sites::start(&world, plan, &ledger);
     names::start(&world, plan);
     let clients = clients::start(&world, plan, &ledger);
+    let hostile = hostile::start(&world, plan, &ledger);
     let watch = |hosts: &[plan::Host]| world.watch_connections(NODE, hosts.iter().map(plan::Host::socket));
     let mut watches = Vec::new();
     for (number, site) in plan.sites.iter().enumerate() {
@@ -87,6 +90,7 @@ pub fn tell(plan: &Plan, before: impl FnOnce(&mut Day<'_>, &World)) -> Told {
         plan,
         ledger: ledger.clone(),
         clients,
+        hostile,
         refused: Default::default(),
         watches,
         two_at_once: false,
@@ -319,9 +323,11 @@ impl<'a> Day<'a> {
     /// Every client is done, every recipient has its end, and the relay is at rest.
     fn is_over(&self, relay: &Relay<'_>) -> bool {
         self.clients.get() == 0
+            && self.hostile.get() == 0
             && relay.sum(|of| &of.spool_messages) == 0
             && relay.sum(|of| &of.queued_recipients) == 0
             && relay.sum(|of| &of.bodies_gathered) == 0
+            && relay.sum(|of| &of.client_memory) == 0
             && relay.sum(|of| &of.credits_out) == 0
             && relay.sum(|of| &of.connections_outbound) == 0
             && relay.sum(|of| &of.connections_inbound) == 0

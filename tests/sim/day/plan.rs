@@ -169,6 +169,8 @@ pub struct Plan {
     pub spool_max: u64,
     pub sites: Vec<SitePlan>,
     pub clients: Vec<Vec<MessagePlan>>,
+    /// Clients that bring no mail and try to stay.
+    pub hostile: usize,
     pub network: Faults,
     /// How often hops say what they say in odd words.
     pub odd: f64,
@@ -249,6 +251,7 @@ impl Plan {
             clock: Vec::new(),
             sites,
             clients,
+            hostile: 0,
         };
         // Dice of their own, so that a seed means what it meant before there were these.
         let dice = &mut Dice::new(seed, 6);
@@ -329,6 +332,7 @@ impl Plan {
             clock: Vec::new(),
             sites,
             clients,
+            hostile: 0,
         }
     }
 
