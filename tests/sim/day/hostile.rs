@@ -15,11 +15,15 @@ use super::ledger::Ledger;
 use super::plan::Plan;
 use super::talk::Talk;
 
-/// What a session without mail may last: the longest of its bounds, a body's apart, and what the last wait adds.
-const KEPT_MAX: Duration = Duration::from_secs(1800 + 120);
+/// What a session without mail may last: the longest of its bounds, a body's apart, and the pause after which the client finds out.
+const KEPT_MAX: Duration = Duration::from_secs(1800 + 300);
 const _: () = assert!(server::TRANSACTION.as_secs() + 60 <= KEPT_MAX.as_secs());
 /// As long as any of them tries.
 const TRIES: Duration = Duration::from_secs(3 * 3600);
+/// Times that each of them comes.
+const ROUNDS: u64 = 3;
+/// What all of it may last, the pauses included.
+pub const LASTS: Duration = KEPT_MAX.saturating_mul(ROUNDS as u32 + 1);
 const LOOPS: [&str; 6] = [
     "NOOP\r\n",
     "RSET\r\n",
@@ -39,7 +43,7 @@ pub fn start(world: &World, plan: &Plan, ledger: &Rc<Ledger>) -> Rc<Cell<usize>>
         runtime.spawn(async move {
             own.sleep_until(own.now() + Duration::from_secs(dice.below(600))).await;
             let kind = dice.below(5);
-            for _ in 0..dice.between(1, 4) {
+            for _ in 0..dice.between(1, ROUNDS) {
                 let began = own.now();
                 // However it ends is good, if it does.
                 let _ = stay(&own, kind, &mut dice).await;

@@ -337,7 +337,8 @@ impl<'a> Day<'a> {
     /// When the last mail must have its end: clients give up in time, and then comes good weather.
     fn deadline(&self) -> Instant {
         let clients = self.plan.network_until + 3600;
-        seconds(clients.max(self.plan.sites_until)) + self.plan.patience()
+        let hostile = if self.plan.hostile > 0 { hostile::LASTS } else { Duration::ZERO };
+        seconds(clients.max(self.plan.sites_until)) + self.plan.patience() + hostile
     }
 
     fn limits(&self) -> Vec<String> {
