@@ -37,6 +37,11 @@ macro_rules! stories {
 
 stories!("sessions.py";
     command_loops_move_nobody,
+    drips_move_nobody,
+    endless_lines_move_nobody,
+    idle_clients_use_up_no_descriptors,
+    one_client_has_so_many_connections,
+    long_recipients_are_given_back,
 );
 
 stories!("addresses.py";

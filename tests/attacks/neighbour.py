@@ -210,4 +210,4 @@ def main(names):
     names[sys.argv[1]]()
 
 
-__all__ = ["BINARY", "GOOD", "Pair", "Relay", "Sink", "Target", "free_port", "main", "measure", "percentile", "rss", "threads"]
+__all__ = ["BINARY", "GOOD", "Arrivals", "Neighbour", "Pair", "Relay", "Sink", "Target", "free_port", "main", "measure", "percentile", "rss", "threads"]

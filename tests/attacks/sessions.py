@@ -1,7 +1,13 @@
 """Sessions that talk and hand in nothing: `sessions.py STORY BINARY`."""
+import resource
 import selectors
+import socket
+import time
+import urllib.request
 
-from neighbour import Pair, main, measure
+from neighbour import BINARY, GOOD, Arrivals, Neighbour, Pair, Relay, main, measure, rss
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
 
 
 def command_loops(target, stop):
@@ -36,6 +42,154 @@ def command_loops_move_nobody():
     pair = Pair()
     measure(pair, command_loops).judge()
     pair.stop()
+
+
+def sources(count, each=100):
+    """An address for each of so many connections, of a hundred at most."""
+    return (f"127.0.{2 + number // each // 250}.{1 + number // each % 250}" for number in range(count))
+
+
+def drips(target, stop):
+    """Two thousand lines that come byte by byte."""
+    clients = []
+    for source in sources(2000):
+        client = target.connect(source)
+        client.setblocking(False)
+        clients.append(client)
+    while not stop.is_set():
+        for client in clients:
+            try:
+                client.send(b"N")
+            except OSError:
+                pass
+        stop.wait(0.5)
+
+
+def drips_move_nobody():
+    pair = Pair()
+    measure(pair, drips, rounds=2, warm=3.0).judge()
+    pair.stop()
+
+
+def endless_lines(target, stop):
+    """Lines without an end, as fast as they are taken; who is sent away comes again."""
+    while not stop.is_set():
+        with target.connect("127.0.1.1") as client:
+            try:
+                for _ in range(1000):
+                    client.sendall(b"x" * 65536)
+            except OSError:
+                pass
+
+
+def endless_lines_move_nobody():
+    pair = Pair()
+    measure(pair, endless_lines, rounds=2).judge()
+    pair.stop()
+
+
+def read(port, path):
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+        return answer.read().decode()
+
+
+def idle_clients_use_up_no_descriptors():
+    """1,300 of them where 1,024 files may be open: mail comes in, goes out, gets new segments and is logged, and control answers."""
+    sink = Arrivals()
+    relay = Relay(BINARY, sink, wrap=("sh", "-c", 'ulimit -n 1024; exec "$@"', "sh"))
+    assert any("1024 open files are allowed" in word for word in relay.words), relay.words
+    good = Neighbour(relay.port)
+    good.open()
+    idle, welcome = [], 0
+    for source in sources(1300):
+        client = socket.create_connection(("127.0.0.1", relay.port), 10, (source, 0))
+        idle.append(client)
+        client.settimeout(5)
+        welcome += client.recv(512).startswith(b"220")
+    print(f"{welcome} of 1300 idle clients are served")
+    assert 300 <= welcome < 900, welcome
+    for number in range(40):
+        good.ask(b"MAIL FROM:<a@b.example>\r\n")
+        good.ask(b"RCPT TO:<b@%s>\r\n" % GOOD.encode())
+        good.ask(b"DATA\r\n", b"3")
+        good.ask(b"Message-ID: <big.%d>\r\n\r\n" % number + b"x" * 78 + (b"\r\n" + b"y" * 78) * 6000 + b"\r\n.\r\n")
+    end = time.monotonic() + 60
+    while len(sink.times) < 40 and time.monotonic() < end:
+        time.sleep(0.1)
+    assert len(sink.times) == 40, f"{len(sink.times)} of 40 were delivered"
+    assert "ok" in read(relay.http, "/healthz").lower()
+    metrics = read(relay.http, "/metrics")
+    segments = sum(int(float(line.split()[-1])) for line in metrics.splitlines() if line.startswith("relevo_spool_segments{"))
+    print(f"{segments} segments")
+    assert segments >= 4, "no new segment was made"
+    with open(f"{relay.directory}/log.jsonl") as log:
+        assert sum('"delivered"' in line for line in log) >= 40
+    for client in idle:
+        client.close()
+    time.sleep(1)
+    relay.send("a@b.example", [f"c@{GOOD}"], b"Subject: again\r\n\r\nthere is room\r\n")
+    relay.stop()
+
+
+def one_client_has_so_many_connections():
+    sink = Arrivals()
+    relay = Relay(BINARY, sink)
+
+    def greeting(source):
+        client = socket.create_connection(("127.0.0.1", relay.port), 10, (source, 0))
+        client.settimeout(10)
+        return client, client.recv(512)
+
+    clients = [greeting("127.0.0.1") for _ in range(130)]
+    refused = [words for _, words in clients if not words.startswith(b"220")]
+    assert len(refused) == 30, len(refused)
+    assert set(refused) == {b"421 4.7.0 Too many connections from your address\r\n"}, set(refused)
+    assert greeting("127.0.0.2")[1].startswith(b"220"), "others are served"
+    for client, _ in clients[:50]:
+        client.close()
+    time.sleep(0.5)
+    again = [greeting("127.0.0.1") for _ in range(60)]
+    assert sum(words.startswith(b"220") for _, words in again) == 50
+    metrics = read(relay.http, "/metrics")
+    counted = sum(int(float(line.split()[-1])) for line in metrics.splitlines() if line.startswith("relevo_connections_refused_client_total{"))
+    assert counted == 40, counted
+    for client, _ in clients + again:
+        client.close()
+    relay.stop()
+
+
+def long_recipients_are_given_back():
+    """200 transactions of 1,000 recipients of 300 octets: counted while they are there, and gone with their sessions."""
+    relay = Relay(BINARY, Arrivals(), listener="connections_per_client = 1000")
+    held = lambda: sum(  # noqa: E731
+        int(float(line.split()[-1])) for line in read(relay.http, "/metrics").splitlines() if line.startswith("relevo_client_memory{")
+    )
+    before, clients = rss(relay.process.pid), []
+    for _ in range(200):
+        client = socket.create_connection(("127.0.0.1", relay.port), 30)
+        lines = client.makefile("rb")
+        client.sendall(b"EHLO x.example\r\nMAIL FROM:<a@b.example>\r\n")
+        group = b"".join(b"RCPT TO:<%04d%s@d.example>\r\n" % (number, b"l" * 250) for number in range(1000))
+        for at in range(0, len(group), 1 << 15):
+            client.sendall(group[at : at + (1 << 15)])
+        taken = 0
+        while taken < 1002:
+            line = lines.readline()
+            assert line.startswith(b"2"), line
+            taken += line.startswith((b"250 2.1.5", b"250 2.1.0", b"250 SIZE"))
+        clients.append(client)
+        lines.close()
+    time.sleep(1.5)
+    there, counted = rss(relay.process.pid) - before, held()
+    print(f"{there >> 20} MiB there, {counted >> 20} MiB counted")
+    assert counted > 0.7 * there, "not all of it is counted"
+    for client in clients:
+        client.close()
+    time.sleep(3)
+    left = rss(relay.process.pid) - before
+    print(f"{left >> 20} MiB left, {held()} bytes counted")
+    assert held() == 0 and left < there / 3, f"{left} of {there} bytes stayed"
+    relay.stop()
 
 
 if __name__ == "__main__":
