@@ -6,6 +6,7 @@ mod health;
 mod http;
 mod log;
 mod metrics;
+mod spare;
 mod thread;
 mod watch;
 mod words;
@@ -196,7 +197,7 @@ fn run(setup: Setup, listener: Option<std::net::TcpListener>, reserve: &Arc<Rese
 async fn look_after(setup: &Setup, reserve: &Reserve, turn: &thread::Turn) {
     let clock = turn.clock();
     let (mut pulse, mut refusals) = (watch::Pulse::new(setup.instruments.len()), watch::Refusals::default());
-    let free = Arc::new(Free::default());
+    let (free, mut spare) = (Arc::new(Free::default()), spare::Spare::default());
     let mut next = Duration::ZERO;
     while !turn.is_over() {
         if clock() >= next {
@@ -209,6 +210,7 @@ async fn look_after(setup: &Setup, reserve: &Reserve, turn: &thread::Turn) {
             }
             setup.health.look(clock().as_secs(), standstill, shut);
             reserve.refill();
+            spare.look(&setup.instruments, clock());
         }
         tokio::time::sleep(ROUND).await;
     }
