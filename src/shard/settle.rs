@@ -54,6 +54,8 @@ pub(super) fn told<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, words: &str, hop
     let group = &job.group;
     shard.instruments.counters.recipients_deferred.add(u64::from(group.count));
     let (attempts, next) = (group.attempts, group.not_before.min(group.expiry));
+    let cut = words.char_indices().nth(limits::REPLY_TEXT_MAX).map_or(words.len(), |(at, _)| at);
+    let words = &words[..cut];
     // RFC 3463: no answer from the host.
     let reply = client::local(451, (4, 4, 1), words).describe().into();
     let fate = Fate::Deferred { attempts, next, reply };

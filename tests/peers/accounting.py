@@ -52,6 +52,8 @@ def nothing_is_logged_before_its_received():
         delivered = [record for record in records if record["event"] == "delivered"]
         assert sorted(sum((record["recipients"] for record in delivered), [])) == sorted(records[0]["recipients"]), records
         assert all(record["attempts"] == 1 and record["hop"] for record in delivered), records
+        said = {(record["reply"], record["enhanced"]) for record in delivered}
+        assert said == {("250 2.0.0 taken", "2.0.0")}, records
 
 
 def spool(*arguments):
