@@ -125,7 +125,8 @@ pub(super) async fn attempt<R: Runtime>(
         Outcomes::Many(tally.ranges.into_vec().into_boxed_slice())
     };
     under_way.settled.set(true);
-    let scene = settle::Scene { view: &view, hop: &connection.hop, tls: &connection.tls, reply: "" };
+    let Connection { hop, tls, .. } = &*connection;
+    let scene = settle::Scene { view: &view, hop, tls, reply: connection.said() };
     settle::report(shard, job, outcomes, &tally.left, Some(&scene));
     after
 }

@@ -134,6 +134,12 @@ impl<R: Runtime> Connection<R> {
     /// A body is about to be sent.
     pub fn body_begins(&mut self, shard: &Shard<R>) {
         self.body_at = Some(shard.timers.recent());
+        self.reader.body_begins();
+    }
+
+    /// What the hop said when it took the last body.
+    pub fn said(&self) -> &str {
+        self.reader.said()
     }
 
     /// It was answered, or the transaction ended before.

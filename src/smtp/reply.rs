@@ -144,6 +144,10 @@ pub struct ReplyReader {
     skipped: usize,
     /// Keep no text of positive replies.
     terse: bool,
+    /// The next reply is that to a body.
+    after_body: bool,
+    /// What the last one said, if it was positive.
+    said: String,
     /// Lines of the reply that is being read, whether kept or not.
     count: usize,
 }
@@ -153,6 +157,17 @@ impl ReplyReader {
     /// would cost its memory.
     pub fn be_terse(&mut self) {
         self.terse = true;
+    }
+
+    /// The next reply is that to a body: if it is positive, its last line is kept, in memory that the next one uses again.
+    pub fn body_begins(&mut self) {
+        self.after_body = true;
+        self.said.clear();
+    }
+
+    /// What a hop said when it took the last body, code and all: what its operator finds in a log of theirs. Empty if it did not.
+    pub fn said(&self) -> &str {
+        &self.said
     }
 
     /// Whether a reply has begun and is not complete.
@@ -214,6 +229,10 @@ impl ReplyReader {
         if !last {
             return Ok(None);
         }
+        if std::mem::take(&mut self.after_body) && code / 100 == 2 {
+            let kept = &line[..line.len().min(limits::REPLY_TEXT_MAX)];
+            self.said.extend(kept.iter().copied().map(printable_byte));
+        }
         self.code = None;
         self.count = 0;
         Ok(Some(assemble(code, std::mem::take(&mut self.lines))))
@@ -222,7 +241,11 @@ impl ReplyReader {
 
 /// Remote text ends up in logs, headers and bounces: only printable ASCII passes.
 fn printable(text: &[u8]) -> String {
-    text.iter().map(|byte| if (32..127).contains(byte) { *byte as char } else { '?' }).collect()
+    text.iter().copied().map(printable_byte).collect()
+}
+
+fn printable_byte(byte: u8) -> char {
+    if (32..127).contains(&byte) { byte as char } else { '?' }
 }
 
 fn assemble(code: u16, lines: Vec<String>) -> Reply {
@@ -312,6 +335,29 @@ mod tests {
         for none in ["", "550", "550 no", "550 4.1.1 odd", "the domain does not exist", "\u{e4} 5.1.1"] {
             assert_eq!(enhanced(none), None, "{none}");
         }
+    }
+
+    #[test]
+    fn what_is_said_after_a_body_is_kept() {
+        let mut reader = ReplyReader::default();
+        reader.be_terse();
+        let read = |reader: &mut ReplyReader, input: &[u8]| {
+            reader.read(input).unwrap().1.unwrap();
+            reader.said().to_owned()
+        };
+        assert_eq!(read(&mut reader, b"250 2.1.0 sender ok\r\n"), "");
+        reader.body_begins();
+        assert_eq!(
+            read(&mut reader, b"250-first\r\n250 2.0.0 queued as \x1b7\r\n"),
+            "250 2.0.0 queued as ?7"
+        );
+        assert_eq!(read(&mut reader, b"250 2.1.0 the next sender\r\n"), "250 2.0.0 queued as ?7");
+        reader.body_begins();
+        assert_eq!(read(&mut reader, b"451 4.3.0 no\r\n"), "");
+        assert_eq!(read(&mut reader, b"250 2.0.0 of RSET\r\n"), "");
+        reader.body_begins();
+        let long = format!("250 {}\r\n", "x".repeat(limits::REPLY_LINE_MAX));
+        assert_eq!(read(&mut reader, long.as_bytes()).len(), limits::REPLY_TEXT_MAX);
     }
 
     #[test]
