@@ -127,7 +127,6 @@ impl Node {
             node.stop();
             return Err(problem);
         }
-        node.health.open();
         Ok(node)
     }
 
@@ -170,7 +169,10 @@ impl Node {
         self.started.store(true, Ordering::SeqCst);
         match inbox.try_recv() {
             Ok(Report::Failed(problem)) => Err(problem),
-            _ => Ok(()),
+            _ => {
+                self.health.open();
+                Ok(())
+            }
         }
     }
 
@@ -470,4 +472,41 @@ fn lanes(data_dir: &Path) -> usize {
     let numbers =
         entries.filter_map(|entry| entry.file_name().to_str()?.strip_prefix("lane-")?.parse::<usize>().ok());
     numbers.filter(|number| *number < limits::SHARDS_MAX).max().map_or(0, |highest| highest + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Plays the process that ends; started by the test below.
+    #[test]
+    #[ignore = "ends the process"]
+    fn shard_victim() {
+        let scratch = tempfile::tempdir().unwrap();
+        let text = format!(
+            "[node]\nhostname = \"mx1.example.net\"\ndata_dir = \"{0}\"\nshards = 1\n[[listener]]\naddress = \"127.0.0.1:0\"\n\
+             [spool]\nsegment_size = \"4MiB\"\n[log]\npath = \"{0}.log\"\n[control]\nhttp = \"\"\n[tuning]\nruntime = \"epoll\"\n",
+            scratch.path().join("spool").display()
+        );
+        let node = Node::start(Config::parse(&text, Path::new("relevo.toml")).unwrap()).unwrap();
+        let (reports, inbox) = unbounded();
+        node.started.store(false, Ordering::SeqCst);
+        drop(node.ending(0, reports.clone()));
+        assert!(matches!(inbox.try_recv(), Ok(Report::Failed(_))), "the start fails, and says why");
+        node.started.store(true, Ordering::SeqCst);
+        // `runtime::ending` has the ways in which it comes to this.
+        drop(node.ending(7, reports));
+        node.stop();
+    }
+
+    #[test]
+    fn a_shard_that_ends_ends_the_process() {
+        let done = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact", "node::tests::shard_victim", "--nocapture"])
+            .output()
+            .unwrap();
+        let words = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert_eq!(done.status.code(), Some(1), "{words}");
+        assert!(words.contains("relevo: shard 7 ended though nobody stopped it"), "{words}");
+    }
 }

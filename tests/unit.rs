@@ -1,0 +1,40 @@
+//! The systemd unit that is shipped: how exposed it leaves the machine, and whether the relay runs under it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Tenths: the exposure that `systemd-analyze security` finds is to be under 2.0.
+const EXPOSURE_MAX: &str = "19";
+
+fn unit() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/relevo.service")
+}
+
+#[test]
+fn the_unit_leaves_little_exposed() {
+    let done = Command::new("systemd-analyze")
+        .args(["security", "--no-pager", "--offline=true", "--threshold", EXPOSURE_MAX])
+        .arg(unit())
+        .output()
+        .expect("systemd is installed by tests/run");
+    let words = String::from_utf8_lossy(&done.stdout);
+    assert!(done.status.success(), "{words}\n{}", String::from_utf8_lossy(&done.stderr));
+    assert!(words.contains("Overall exposure level"), "{words}");
+}
+
+/// Under a systemd of its own, which sees the machine read-only: `tests/unit/systemd.py`.
+#[test]
+fn the_relay_runs_under_systemd() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/unit/systemd.py");
+    let done = Command::new("timeout")
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .args(["--kill-after=5", "180", "python3"])
+        .arg(script)
+        .arg(env!("CARGO_BIN_EXE_relevo"))
+        .arg(unit())
+        .output()
+        .expect("python3 is installed by tests/run");
+    let words = [done.stdout, done.stderr].concat();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&words));
+    println!("{}", String::from_utf8_lossy(&words));
+}

@@ -1,0 +1,260 @@
+"""The unit under a real systemd, in namespaces of its own: `systemd.py BINARY UNIT`.
+
+systemd is process 1 of a namespace with its own mounts and network. It finds the shipped unit as it is, a configuration that leaves all but
+the next hop and the name at its default, and a story beside it, which asks systemd, the kernel and the relay what they see.
+
+It must not touch the machine: before it runs, every mounted file system is read-only to it, what it writes to is its own and in memory, and
+there is no unit but these. `contained` looks whether that is so; if not, nothing is run.
+"""
+import fcntl
+import os
+import re
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+HERE = os.path.abspath(__file__)
+TIME = 90
+UNITS = "/usr/lib/systemd/system"
+OWN = ("/tmp", "/run", "/var", "/root", "/home", "/dev/shm", "/usr/local/bin", UNITS, "/etc/systemd", "/sys/fs/cgroup")
+
+BARE = "[Unit]\nDefaultDependencies=no\n"
+TARGET = BARE + "AllowIsolate=yes\nWants=relevo.service story.service\n"
+STORY = BARE + """[Service]
+Type=oneshot
+StandardOutput=file:/run/scratch/out
+StandardError=file:/run/scratch/out
+ExecStart=/run/python {here} story /run/scratch/verdict
+"""
+
+
+def cgroup():
+    """Where the unified hierarchy is."""
+    with open("/proc/self/mounts") as file:
+        found = [line.split()[1] for line in file if line.split()[2] == "cgroup2"]
+    return found[0] if found else None
+
+
+def main(binary, unit):
+    if os.geteuid() != 0 or cgroup() is None:
+        return print("skipped: a systemd of its own needs root and a unified hierarchy of control groups")
+    if not os.path.exists("/usr/lib/systemd/systemd"):
+        sys.exit("systemd is not installed: tests/run does that")
+    scratch = tempfile.mkdtemp(prefix="relevo-systemd-")
+    shutil.copytree("/etc", f"{scratch}/etc", symlinks=True)
+    for name, text in (("passwd", "relevo:x:983:983::/var/lib/relevo:/usr/sbin/nologin\n"), ("group", "relevo:x:983:\n")):
+        with open(f"{scratch}/etc/{name}", "a") as file:
+            file.write(text)
+    os.makedirs(f"{scratch}/etc/relevo", exist_ok=True)
+    with open(f"{scratch}/etc/relevo/relevo.toml", "w") as file:
+        file.write(
+            '[node]\nhostname = "relay.example"\ndata_dir = "/var/lib/relevo"\nshards = 1\n'
+            '[[listener]]\naddress = "127.0.0.1:25"\n[[route]]\ndomain = "*"\nto = "smtp://127.0.0.1:2525"\n'
+            '[spool]\nsegment_size = "4MiB"\n'
+        )
+    for source, name in ((binary, "relevo"), (unit, "relevo.service"), (HERE, "systemd.py")):
+        shutil.copy(source, f"{scratch}/{name}")
+    group = f"{cgroup()}/relevo-unit-test-{os.getpid()}"
+    os.mkdir(group)
+
+    def enter():
+        with open(f"{group}/cgroup.procs", "w") as file:
+            file.write(str(os.getpid()))
+
+    namespaces = ["unshare", "--mount", "--pid", "--uts", "--ipc", "--cgroup", "--net", "--fork", "--kill-child"]
+    verdict = f"{scratch}/verdict"
+    try:
+        with open(f"{scratch}/log", "wb") as log:
+            command = [*namespaces, sys.executable, HERE, "init", scratch]
+            init = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, preexec_fn=enter)
+            end = time.monotonic() + TIME
+            while not os.path.exists(verdict) and time.monotonic() < end and init.poll() is None:
+                time.sleep(0.1)
+            init.kill()
+            init.wait()
+    finally:
+        leave(group)
+    words = "".join(open(path, errors="replace").read() for path in (f"{scratch}/log", f"{scratch}/out") if os.path.exists(path))
+    assert os.path.exists(verdict), f"no verdict: {words}"
+    with open(verdict) as file:
+        answer = file.read()
+    assert answer == "well\n", f"{answer}\n{words}"
+    print(words)
+    shutil.rmtree(scratch)
+
+
+def leave(group):
+    """Its processes end with process 1; then the groups go."""
+    end = time.monotonic() + 10
+    while os.path.exists(group):
+        for path, _, _ in os.walk(group, topdown=False):
+            try:
+                os.rmdir(path)
+            except OSError:
+                assert time.monotonic() < end, f"{path} is still in use"
+        time.sleep(0.1)
+
+
+def mount(*arguments):
+    subprocess.run(["mount", *arguments], check=True)
+
+
+def init(scratch):
+    """Process 1 to be: closes the machine to itself, and becomes systemd."""
+    mount("--make-rprivate", "/")
+    mount("-t", "proc", "proc", "/proc")
+    python = os.path.realpath(sys.executable)
+    prefix = os.path.realpath(sys.prefix)
+    hold = f"{scratch}/hold"
+    os.mkdir(hold)
+    # What it writes to, before all else becomes read-only; the interpreter may lie below one of the places that are covered.
+    mount("-t", "tmpfs", "-o", "mode=755", "own", hold)
+    for name in ("scratch", "prefix"):
+        os.mkdir(f"{hold}/{name}")
+    mount("--bind", scratch, f"{hold}/scratch")
+    mount("--bind", prefix, f"{hold}/prefix")
+    mount("--bind", f"{scratch}/etc", "/etc")
+    mount("--rbind", hold, "/run")
+    kept = {"/etc", "/run", "/run/scratch"}
+    with open("/proc/self/mounts") as file:
+        places = {line.split()[1].encode().decode("unicode_escape") for line in file}
+    for place in sorted(places - kept):
+        if not place.startswith((hold, "/proc")):
+            mount("-o", "remount,bind,ro", place)
+    mount("--bind", "/proc/sys", "/proc/sys")
+    mount("-o", "remount,bind,ro", "/proc/sys")
+    for place in OWN:
+        if place in ("/run", "/sys/fs/cgroup") or not os.path.isdir(place):
+            continue
+        mount("-t", "tmpfs", "-o", f"mode={'1777' if place in ('/tmp', '/dev/shm') else '755'}", "own", place)
+    mount("-t", "cgroup2", "own", "/sys/fs/cgroup")
+    for place in ("/var/lib", "/var/log", "/var/tmp", "/run/lock"):
+        os.makedirs(place, exist_ok=True)
+    shutil.copy("/run/scratch/relevo", "/usr/local/bin/relevo")
+    os.chmod("/usr/local/bin/relevo", 0o755)
+    with open("/run/python", "w") as file:
+        file.write(f'#!/bin/sh\nexport PYTHONHOME=/run/prefix\nexec /run/prefix/{os.path.relpath(python, prefix)} "$@"\n')
+    os.chmod("/run/python", 0o755)
+    shutil.copy("/run/scratch/relevo.service", UNITS)
+    units = {"test.target": TARGET, "story.service": STORY.format(here="/run/scratch/systemd.py")}
+    # What units hang on by default is there, and empty.
+    for name in ("sysinit", "basic", "shutdown", "network-online", "multi-user", "umount", "final"):
+        units[f"{name}.target"] = BARE
+    for name, text in units.items():
+        with open(f"{UNITS}/{name}", "w") as file:
+            file.write(text)
+    with socket.socket() as any_socket:
+        fcntl.ioctl(any_socket, 0x8914, struct.pack("16sH", b"lo", 1))  # SIOCSIFFLAGS, IFF_UP
+    contained()
+    environment = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "container": "relevo-test"}
+    arguments = ["systemd", "--system", "--unit=test.target", "--log-target=console", "--log-level=warning", "--show-status=0"]
+    os.chdir("/")
+    os.execve("/usr/lib/systemd/systemd", arguments, environment)
+
+
+def contained():
+    """Nothing of the machine can be written, and no unit of the machine is there."""
+    for place in ("/", "/usr", "/opt", "/srv", "/boot", "/dev", "/sys", "/proc/sys"):
+        if os.path.isdir(place):
+            assert os.statvfs(place).f_flag & os.ST_RDONLY, f"{place} can be written"
+    tops = {}
+    with open("/proc/self/mountinfo") as file:
+        for line in file:
+            fields = line.split(" - ")[0].split()
+            # One that is mounted over another hides it.
+            tops[fields[4]] = fields[5].split(",")
+    for place, flags in tops.items():
+        assert "ro" in flags or place.startswith(OWN + ("/etc", "/proc")), f"{place} can be written"
+    for place in ("/tmp", "/var", "/dev/shm", "/etc/systemd"):
+        assert not [name for name in os.listdir(place) if name not in ("lib", "log", "tmp")], f"{place} is not ours"
+    here = os.listdir(UNITS)
+    assert len(here) == 10 and not any(os.path.isdir(f"{UNITS}/{name}") for name in here), here
+
+
+def ask(path):
+    with urllib.request.urlopen(f"http://127.0.0.1:8025{path}", timeout=5) as answer:
+        return answer.read().decode()
+
+
+def show(name):
+    done = subprocess.run(["systemctl", "show", "-P", name, "relevo.service"], capture_output=True, text=True, timeout=10)
+    return done.stdout.strip()
+
+
+def wait(what, words, seconds=30):
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            if value := what():
+                return value
+        except (OSError, ValueError):
+            pass
+        assert time.monotonic() < end, f"waited in vain for {words}: {show('Result')} {show('ExecMainStatus')}"
+        time.sleep(0.1)
+
+
+def status_of(pid):
+    with open(f"/proc/{pid}/status") as file:
+        return dict(re.split(r":\s*", line.rstrip("\n"), maxsplit=1) for line in file)
+
+
+def send():
+    client = socket.create_connection(("127.0.0.1", 25), 10)
+    lines = client.makefile("rb")
+    lines.readline()
+    for command in ("HELO c.example", "MAIL FROM:<a@c.example>", "RCPT TO:<b@d.example>", "DATA", "Subject: x\r\n\r\nx\r\n."):
+        client.sendall(command.encode() + b"\r\n")
+        answer = lines.readline()
+        assert answer[:1] in (b"2", b"3"), (command, answer)
+
+
+def look():
+    wait(lambda: "ok" in ask("/readyz"), "the relay")
+    pid = int(show("MainPID"))
+    status = status_of(pid)
+    print({key: status[key] for key in ("Uid", "Seccomp", "NoNewPrivs", "CapEff", "Umask")})
+    assert status["Seccomp"] == "2" and status["NoNewPrivs"] == "1" and status["Umask"] == "0077"
+    assert status["Uid"].split()[0] == "983" and int(status["CapEff"], 16) == 1 << 10
+    metrics = ask("/metrics")
+    print("the shards run on", re.search(r'relevo_runtime_info\{name="(\w+)"\}', metrics).group(1))
+    assert float(re.search(r"(?m)^relevo_process_resident_bytes (\S+)", metrics).group(1)) > 0
+    send()
+    for path, _, names in [*os.walk("/var/lib/relevo"), *os.walk("/var/log/relevo")]:
+        assert os.stat(path).st_mode & 0o777 == 0o700, path
+        for name in names:
+            assert os.stat(f"{path}/{name}").st_mode & 0o777 == 0o600, name
+    wait(lambda: "received" in open("/var/log/relevo/relevo.jsonl").read(), "the log")
+    # A crash is followed by a start, and that by an end in order.
+    os.kill(pid, 9)
+    wait(lambda: int(show("MainPID")) not in (0, pid), "another start")
+    wait(lambda: "ok" in ask("/readyz"), "the relay after a crash")
+    wait(lambda: 'relevo_spool_messages{shard="0"} 1' in ask("/metrics"), "what was taken")
+    subprocess.run(["systemctl", "stop", "relevo.service"], check=True, timeout=60)
+    assert show("Result") == "success", show("Result")
+
+
+def story(verdict):
+    words = "well\n"
+    try:
+        look()
+    except BaseException as error:
+        words = f"{type(error).__name__}: {error}\n"
+        raise
+    finally:
+        sys.stdout.flush()
+        with open(verdict + ".new", "w") as file:
+            file.write(words)
+        os.rename(verdict + ".new", verdict)
+
+
+if __name__ == "__main__":
+    commands = {"init": init, "story": story}
+    if sys.argv[1] in commands:
+        commands[sys.argv[1]](sys.argv[2])
+    else:
+        main(sys.argv[1], sys.argv[2])
