@@ -268,6 +268,8 @@ pub const DNS_CACHE_BYTES: usize = 64 * 1024 * 1024;
 pub const DNS_CACHE_BYTES_LEAST: usize = 4 * 1024 * 1024;
 /// DNS questions in flight on one shard.
 pub const DNS_INFLIGHT_MAX: usize = 1_000;
+/// Longest time that one try of a DNS question may be given: a message waits for it behind each dead name server.
+pub const DNS_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 /// Longest CNAME chain followed.
 pub const DNS_CNAME_MAX: usize = 12;
 

@@ -34,11 +34,7 @@ impl Config {
                 "  at most {} clients at one time, {} of one address",
                 listener.connections_max, listener.connections_per_client
             )?;
-            let networks: Vec<_> = listener
-                .relay_from
-                .iter()
-                .map(|network| format!("{}/{}", network.address, network.bits))
-                .collect();
+            let networks: Vec<_> = listener.relay_from.iter().map(ToString::to_string).collect();
             if !networks.is_empty() {
                 writeln!(out, "  relays for {}", networks.join(", "))?;
             }

@@ -4,12 +4,17 @@
 //! still has to be understood. An error names file, line, key and the fix ([`ConfigError`]).
 
 mod describe;
+mod guess;
+pub mod judge;
+mod literal;
 pub mod parse;
+mod read;
 pub mod shard;
+mod syntax;
 pub mod tuning;
 pub mod value;
 
-pub use parse::ConfigError;
+pub use parse::{ConfigError, Places};
 pub use shard::{Particulars, ShardConfig};
 pub use tuning::{RuntimeChoice, Tuning};
 
@@ -46,6 +51,8 @@ pub struct Config {
     pub tuning: Tuning,
     /// `[[shard]]`
     pub shards: Vec<ShardConfig>,
+    /// Where its keys stand in the file.
+    pub places: Places,
 }
 
 /// `[node]`
@@ -215,6 +222,12 @@ pub struct SpoolConfig {
 pub struct Control {
     /// `http`: metrics and health; None switches it off (`http = ""`).
     pub http: Option<SocketAddr>,
+}
+
+impl std::fmt::Display for Network {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{}/{}", self.address, self.bits)
+    }
 }
 
 impl Network {

@@ -1,30 +1,26 @@
-//! TOML to [`Config`]: every error found at once, each with file, line, key, problem and fix.
+//! TOML to [`Config`]: every error found at once, in the order of the lines, each with file, line, key, value, problem and fix.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
 
-use crate::config::{
-    BareNewlines, Config, Control, Delivery, DnsConfig, ListenerConfig, Network, Node, PrivateNetworks,
-    Retry, RouteConfig, SpoolConfig, TlsFiles, shard, tuning, value,
-};
-use crate::limits;
-use crate::mail::address;
+use crate::config::literal::{Fix, Wrong, assignment};
+use crate::config::{Config, read, syntax};
 
-/// One thing that is wrong in a configuration.
+/// One thing that is wrong, or doubtful, in a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
     /// The file.
     pub file: PathBuf,
-    /// Line, from 1.
+    /// Line, from 1; 0 when it is about something the file does not say.
     pub line: usize,
     /// The key, as in `listener[0].address`; empty when the file is no TOML.
     pub key: String,
+    /// What stands there, as TOML; empty when nothing does.
+    pub value: String,
     /// What is wrong.
     pub problem: String,
     /// What to do.
@@ -33,7 +29,11 @@ pub struct ConfigError {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}:{}: ", self.file.display(), self.line)?;
+        write!(formatter, "{}:", self.file.display())?;
+        if self.line > 0 {
+            write!(formatter, "{}:", self.line)?;
+        }
+        formatter.write_str(" ")?;
         if !self.key.is_empty() {
             write!(formatter, "{}: ", self.key)?;
         }
@@ -41,11 +41,65 @@ impl fmt::Display for ConfigError {
     }
 }
 
+/// Where each key of the file stands, for what is found out later: by `check`, or at the start.
+#[derive(Clone, Default)]
+pub struct Places {
+    file: PathBuf,
+    lines: BTreeMap<String, (usize, String)>,
+}
+
+impl fmt::Debug for Places {
+    /// Two configurations that mean the same look the same.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Places")
+    }
+}
+
+impl Places {
+    /// Whether the file has this key.
+    pub fn has(&self, key: &str) -> bool {
+        self.lines.contains_key(key)
+    }
+
+    /// Something that is wrong with a key. It is told of the section where the key is not there.
+    pub fn remark(&self, key: &str, problem: impl Into<String>, fix: impl Into<String>) -> ConfigError {
+        let above = key.rsplit_once('.').map_or("", |(section, _)| section);
+        let (line, value) = match self.lines.get(key) {
+            Some((line, value)) => (*line, value.clone()),
+            None => (self.lines.get(above).map_or(0, |(line, _)| *line), String::new()),
+        };
+        let (problem, fix) = (on_one_line(&problem.into()), on_one_line(&fix.into()));
+        ConfigError { file: self.file.clone(), line, key: key.to_owned(), value, problem, fix }
+    }
+
+    /// The same, with the line to write: `write` in place of the one that is there, `add` where there is none.
+    pub fn propose(&self, key: &str, problem: impl Into<String>, literal: &str, more: &str) -> ConfigError {
+        let verb = if self.has(key) { "write" } else { "add" };
+        let name = key.rsplit_once('.').map_or(key, |(_, name)| name);
+        self.remark(key, problem, format!("{verb} {}{more}", assignment(name, literal)))
+    }
+}
+
 /// The file being read, and what was found wrong in it.
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     text: &'a str,
     file: &'a Path,
     errors: RefCell<Vec<ConfigError>>,
+    places: RefCell<BTreeMap<String, (usize, String)>>,
+    /// Sections that were read, each with the keys it knows.
+    sections: RefCell<Vec<(String, BTreeSet<&'static str>)>>,
+    unknown: RefCell<Vec<Unknown>>,
+}
+
+/// A key that nobody asked for.
+struct Unknown {
+    at: usize,
+    section: String,
+    key: String,
+    value: String,
+    is_table: bool,
+    /// Keys that are there already.
+    beside: BTreeSet<String>,
 }
 
 impl Reader<'_> {
@@ -53,23 +107,66 @@ impl Reader<'_> {
         self.text.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count() + 1
     }
 
-    fn fail(&self, at: usize, key: &str, problem: impl Into<String>, fix: impl Into<String>) {
-        let line = self.line(at);
-        self.errors.borrow_mut().push(ConfigError {
+    fn fail(&self, at: usize, key: &str, value: &str, problem: impl Into<String>, fix: impl Into<String>) {
+        let error = ConfigError {
             file: self.file.to_owned(),
-            line,
+            line: self.line(at),
             key: on_one_line(key),
+            value: value.to_owned(),
             problem: on_one_line(&problem.into()),
-            fix: fix.into(),
-        });
+            fix: on_one_line(&fix.into()),
+        };
+        self.errors.borrow_mut().push(error);
     }
+
+    /// A piece of the file as one short line.
+    fn source(&self, span: std::ops::Range<usize>) -> String {
+        let text = self.text.get(span).unwrap_or_default();
+        let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(200).collect();
+        on_one_line(&line)
+    }
+
+    /// Says of each unknown key which one was meant, or where it belongs. All sections are known by now.
+    fn explain_unknown(&self) {
+        let sections = self.sections.borrow();
+        for unknown in self.unknown.borrow().iter() {
+            let known = sections.iter().find(|(path, _)| *path == unknown.section).map(|(_, keys)| keys);
+            let known = known.into_iter().flatten().copied();
+            let path = if unknown.section.is_empty() {
+                unknown.key.clone()
+            } else {
+                format!("{}.{}", unknown.section, unknown.key)
+            };
+            let home = sections.iter().find(|(path, keys)| {
+                !path.is_empty() && *path != unknown.section && keys.contains(&*unknown.key)
+            });
+            let fix = match (nearest(&unknown.key, known.clone(), 2), home) {
+                (Some(close), _) if unknown.is_table => format!("did you mean {}?", header(close)),
+                (Some(close), _) if unknown.beside.contains(close) => {
+                    format!("remove it: {close} is there already")
+                }
+                (Some(close), _) => format!("did you mean {}?", assignment(close, &unknown.value)),
+                (None, Some((section, _))) => format!("it belongs in {}", header(section)),
+                (None, None) => format!("known here: {}", known.collect::<Vec<_>>().join(", ")),
+            };
+            self.fail(unknown.at, &path, &unknown.value, "unknown key", fix);
+        }
+    }
+}
+
+/// How a section begins.
+fn header(path: &str) -> String {
+    let name = path.split('[').next().unwrap_or(path);
+    if matches!(name, "listener" | "route" | "shard") { format!("[[{name}]]") } else { format!("[{name}]") }
 }
 
 /// What a file says may hold line ends and terminal controls; an error is one plain line.
 fn on_one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for letter in text.chars() {
-        if letter.is_control() { line.extend(letter.escape_default()) } else { line.push(letter) }
+        let steers =
+            matches!(letter, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if letter.is_control() || steers { line.extend(letter.escape_default()) } else { line.push(letter) }
     }
     line
 }
@@ -83,12 +180,18 @@ pub(super) struct Section<'a> {
     known: RefCell<BTreeSet<&'static str>>,
 }
 
-/// What is wrong with a value, and the fix.
-pub(super) type Wrong = (String, String);
-
 impl<'a> Section<'a> {
     fn new(reader: &'a Reader<'a>, table: Option<&'a DeTable<'a>>, path: String, at: usize) -> Section<'a> {
+        if table.is_some() {
+            let line = reader.line(at);
+            reader.places.borrow_mut().insert(path.clone(), (line, String::new()));
+        }
         Section { reader, table, path, at, known: RefCell::default() }
+    }
+
+    /// A section that the file does not have.
+    pub(super) fn absent(&self, path: &str) -> Section<'a> {
+        Section::new(self.reader, None, path.to_owned(), 0)
     }
 
     /// Where it stands: file, path as in `shard[0]`, and line.
@@ -98,21 +201,51 @@ impl<'a> Section<'a> {
 
     /// The line of a key.
     pub(super) fn line(&self, key: &'static str) -> Option<usize> {
-        self.get(key).map(|(_, at)| self.reader.line(at))
+        self.get(key).map(|(_, span)| self.reader.line(span.start))
     }
 
-    /// Says what is wrong with the whole of it.
-    pub(super) fn fail(&self, key: &str, problem: &str, fix: &str) {
-        self.reader.fail(self.at, &self.key(key), problem, fix);
+    /// Whether it is there, and has no such key.
+    pub(super) fn lacks(&self, key: &str) -> bool {
+        self.table.is_some_and(|table| !table.contains_key(key))
+    }
+
+    /// What was found wrong so far in the whole file.
+    pub(super) fn errors(&self) -> &RefCell<Vec<ConfigError>> {
+        &self.reader.errors
+    }
+
+    /// Where each key stands that was asked for so far.
+    pub(super) fn places(&self) -> Places {
+        Places { file: self.reader.file.to_owned(), lines: self.reader.places.borrow().clone() }
+    }
+
+    /// Says what is wrong with a key that was read already, or is not there. Told of `beside` where only that is there.
+    pub(super) fn fail(&self, key: &str, beside: &str, problem: &str, fix: Fix) {
+        let found = |key: &str| self.table.and_then(|table| table.get(key));
+        let at = found(key).or(found(beside)).map_or(self.at, |value| value.span().start);
+        let value = found(key).map(|value| self.reader.source(value.span())).unwrap_or_default();
+        let fix = match fix {
+            Fix::Do(words) => words,
+            Fix::Write(literal, more) => {
+                let verb = if found(key).is_some() { "write" } else { "add" };
+                format!("{verb} {}{more}", assignment(key, literal))
+            }
+        };
+        self.reader.fail(at, &self.key(key), &value, problem, fix);
     }
 
     fn key(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
-    fn get(&self, key: &'static str) -> Option<(&'a DeValue<'a>, usize)> {
+    fn get(&self, key: &'static str) -> Option<(&'a DeValue<'a>, std::ops::Range<usize>)> {
         self.known.borrow_mut().insert(key);
-        self.table?.get(key).map(|value| (value.get_ref(), value.span().start))
+        let value = self.table?.get(key)?;
+        if !value.get_ref().is_table() {
+            let place = (self.reader.line(value.span().start), self.reader.source(value.span()));
+            self.reader.places.borrow_mut().insert(self.key(key), place);
+        }
+        Some((value.get_ref(), value.span()))
     }
 
     /// A value, read by `parse`; `default` where there is none or it is wrong.
@@ -122,43 +255,41 @@ impl<'a> Section<'a> {
         default: T,
         parse: impl FnOnce(&'a DeValue<'a>) -> Result<T, Wrong>,
     ) -> T {
-        let Some((value, at)) = self.get(key) else { return default };
+        let Some((value, span)) = self.get(key) else { return default };
         match parse(value) {
             Ok(value) => value,
-            Err((problem, fix)) => {
-                self.reader.fail(at, &self.key(key), problem, fix);
+            Err(Wrong { problem, fix }) => {
+                let fix = match fix {
+                    Fix::Write(literal, more) => format!("write {}{more}", assignment(key, literal)),
+                    Fix::Do(words) => words,
+                };
+                let source = self.reader.source(span.clone());
+                self.reader.fail(span.start, &self.key(key), &source, problem, fix);
                 default
             }
         }
     }
 
-    fn section(&self, key: &'static str) -> Section<'a> {
+    pub(super) fn section(&self, key: &'static str) -> Section<'a> {
         let path = self.key(key);
         match self.get(key) {
-            Some((DeValue::Table(table), at)) => Section::new(self.reader, Some(table), path, at),
-            Some((_, at)) => {
-                self.reader.fail(
-                    at,
-                    &path,
-                    "this is a section",
-                    format!("write it as [{path}] with its keys below"),
-                );
-                Section::new(self.reader, None, path, at)
+            Some((DeValue::Table(table), span)) => Section::new(self.reader, Some(table), path, span.start),
+            Some((_, span)) => {
+                let fix = format!("write it as [{path}] with its keys below");
+                let value = self.reader.source(span.clone());
+                self.reader.fail(span.start, &path, &value, "this is a section", fix);
+                Section::new(self.reader, None, path, span.start)
             }
             None => Section::new(self.reader, None, path, 0),
         }
     }
 
-    fn sections(&self, key: &'static str) -> Vec<Section<'a>> {
-        let Some((value, at)) = self.get(key) else { return Vec::new() };
+    pub(super) fn sections(&self, key: &'static str) -> Vec<Section<'a>> {
+        let Some((value, span)) = self.get(key) else { return Vec::new() };
         let tables = value.as_array().map(|array| array.iter().collect::<Vec<_>>()).unwrap_or_default();
         if tables.is_empty() || tables.iter().any(|table| !table.get_ref().is_table()) {
-            self.reader.fail(
-                at,
-                key,
-                "this is a list of sections",
-                format!("write each as [[{key}]] with its keys below"),
-            );
+            let fix = format!("write each as [[{key}]] with its keys below");
+            self.reader.fail(span.start, key, "", "this is a list of sections", fix);
             return Vec::new();
         }
         let tables = tables.into_iter().enumerate();
@@ -172,18 +303,46 @@ impl<'a> Section<'a> {
 
     pub(super) fn finish(&self) {
         let known = self.known.borrow();
-        for (key, _) in self.table.into_iter().flatten() {
+        let beside: BTreeSet<String> =
+            self.table.into_iter().flatten().map(|(key, _)| key.get_ref().to_string()).collect();
+        for (key, value) in self.table.into_iter().flatten() {
             if known.contains(&**key.get_ref()) {
                 continue;
             }
-            let close = known.iter().find(|known| distance(known, key.get_ref()) <= 2);
-            let fix = match close {
-                Some(close) => format!("did you mean \"{close}\"?"),
-                None => format!("known here: {}", known.iter().copied().collect::<Vec<_>>().join(", ")),
+            let unknown = Unknown {
+                at: key.span().start,
+                section: self.path.clone(),
+                key: key.get_ref().to_string(),
+                value: self.reader.source(value.span()),
+                is_table: value.get_ref().is_table()
+                    || value
+                        .get_ref()
+                        .as_array()
+                        .is_some_and(|all| all.iter().any(|one| one.get_ref().is_table())),
+                beside: beside.clone(),
             };
-            self.reader.fail(key.span().start, &self.key(key.get_ref()), "unknown key", fix);
+            self.reader.unknown.borrow_mut().push(unknown);
         }
+        self.reader.sections.borrow_mut().push((self.path.clone(), known.clone()));
     }
+}
+
+/// The word that is most like another one, if one is at all: at most so many letters to change, or the same parts in another order.
+pub(super) fn nearest(
+    word: &str,
+    known: impl Iterator<Item = &'static str>,
+    most: usize,
+) -> Option<&'static str> {
+    let word = word.to_ascii_lowercase().replace('-', "_");
+    let parts = |word: &str| {
+        let mut parts: Vec<String> = word.split('_').map(str::to_owned).collect();
+        parts.sort();
+        parts
+    };
+    let mine = parts(&word);
+    let far = |known: &&str| if parts(known) == mine { 0 } else { distance(&word, known) };
+    let best = known.map(|known| (far(&known), known)).min_by_key(|(far, _)| *far)?;
+    (best.0 <= most && best.0 * 2 < word.chars().count().max(2)).then_some(best.1)
 }
 
 /// Letters to change to make one word the other.
@@ -201,383 +360,49 @@ fn distance(one: &str, other: &str) -> usize {
     row[other.len()]
 }
 
-pub(super) fn text<'a>(value: &'a DeValue<'a>) -> Result<&'a str, Wrong> {
-    value.as_str().ok_or_else(|| (format!("this is a {}", value.type_str()), "write it in quotes".to_owned()))
-}
-
-pub(super) fn parsed<T>(
-    value: &DeValue<'_>,
-    parse: impl FnOnce(&str) -> Result<T, &'static str>,
-) -> Result<T, Wrong> {
-    let words = text(value)?;
-    parse(words).map_err(|fix| (format!("\"{words}\" cannot be understood"), fix.to_owned()))
-}
-
-pub(super) fn integer(value: &DeValue<'_>, least: u64, most: u64) -> Result<u64, Wrong> {
-    let fix = || format!("write a number from {least} to {most}");
-    let number = value.as_integer().filter(|number| number.radix() == 10);
-    let number = number.ok_or_else(|| (format!("this is a {}", value.type_str()), fix()))?;
-    let number: u64 =
-        number.as_str().parse().map_err(|_| (format!("{} is no such number", number.as_str()), fix()))?;
-    if (least..=most).contains(&number) {
-        Ok(number)
-    } else {
-        Err((format!("{number} is out of range"), fix()))
-    }
-}
-
-/// One of a few words.
-fn word<T: Copy, const N: usize>(value: &DeValue<'_>, words: [(&'static str, T); N]) -> Result<T, Wrong> {
-    let found = text(value)?;
-    let known = words.iter().find(|(word, _)| *word == found).map(|(_, meaning)| *meaning);
-    known.ok_or_else(|| {
-        let all: Vec<_> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
-        (format!("\"{found}\" cannot be understood"), format!("write {}", all.join(" or ")))
-    })
-}
-
-fn boolean(value: &DeValue<'_>) -> Result<bool, Wrong> {
-    value
-        .as_bool()
-        .ok_or_else(|| (format!("this is a {}", value.type_str()), "write true or false".to_owned()))
-}
-
-fn bytes(value: &DeValue<'_>, least: u64, most: u64) -> Result<u64, Wrong> {
-    let size = if value.is_integer() { integer(value, 0, u64::MAX)? } else { parsed(value, value::size)? };
-    if (least..=most).contains(&size) {
-        Ok(size)
-    } else {
-        let range = format!("write a size from {} to {}", value::show_size(least), value::show_size(most));
-        Err((format!("{} is out of range", value::show_size(size)), range))
-    }
-}
-
-fn span(value: &DeValue<'_>, least: Duration) -> Result<Duration, Wrong> {
-    let span = parsed(value, value::duration)?;
-    if span >= least {
-        Ok(span)
-    } else {
-        Err((
-            format!("{} is too short", value::show_duration(span)),
-            format!("write at least {}", value::show_duration(least)),
-        ))
-    }
-}
-
-pub(super) fn list<T>(
-    value: &DeValue<'_>,
-    parse: impl Fn(&str) -> Result<T, &'static str>,
-) -> Result<Vec<T>, Wrong> {
-    let array = value.as_array();
-    let array = array.ok_or_else(|| {
-        (format!("this is a {}", value.type_str()), "write a list: [\"…\", \"…\"]".to_owned())
-    })?;
-    array.iter().map(|value| parsed(value.get_ref(), &parse)).collect()
-}
-
 impl Config {
     /// Reads a configuration. All errors are reported, not only the first.
     pub fn parse(text: &str, file: &Path) -> Result<Config, Vec<ConfigError>> {
-        let reader = Reader { text, file, errors: RefCell::default() };
-        let table = match DeTable::parse(text) {
-            Ok(table) => table,
-            Err(error) => {
-                let at = error.span().map_or(0, |span| span.start);
-                let problem = error.message().trim().replace('\n', ", ");
-                reader.fail(at, "", problem, "write valid TOML (see deploy/relevo.toml)");
-                return Err(reader.errors.into_inner());
-            }
+        let (config, errors) = Config::examine(text, file);
+        match config {
+            Some(config) if errors.is_empty() => Ok(config),
+            _ => Err(errors),
+        }
+    }
+
+    /// Reads what can be read, with defaults in place of what is wrong: what else may be wrong can be looked for all the same.
+    /// No configuration: the file is no TOML.
+    pub fn examine(text: &str, file: &Path) -> (Option<Config>, Vec<ConfigError>) {
+        let reader = Reader {
+            text,
+            file,
+            errors: RefCell::default(),
+            places: RefCell::default(),
+            sections: RefCell::default(),
+            unknown: RefCell::default(),
         };
-        let root = Section::new(&reader, Some(table.get_ref()), String::new(), 0);
-        let config = read(&root);
-        root.finish();
-        let errors = reader.errors.take();
-        if errors.is_empty() { Ok(config) } else { Err(errors) }
+        let config = DeTable::parse(text).ok().map(|table| {
+            let root = Section::new(&reader, Some(table.get_ref()), String::new(), 0);
+            let mut config = read::config(&root);
+            root.finish();
+            reader.explain_unknown();
+            config.places = root.places();
+            config
+        });
+        if config.is_none() {
+            for error in syntax::errors(text) {
+                reader.fail(error.at, "", "", error.problem, error.fix);
+            }
+        }
+        let mut errors = reader.errors.into_inner();
+        errors.sort_by_key(|error| error.line);
+        (config, errors)
     }
 
     /// What an empty file means.
     pub fn embedded() -> Config {
         Config::parse("", Path::new("(built-in defaults)")).expect("an empty configuration is valid")
     }
-}
-
-fn read(root: &Section<'_>) -> Config {
-    let auth = root.section("auth");
-    let accounts = auth.read("accounts", None, |value| Ok(Some(PathBuf::from(text(value)?))));
-    auth.finish();
-    let log = root.section("log");
-    let path = log.read("path", Some("/var/log/relevo/relevo.jsonl".into()), |value| {
-        Ok(Some(text(value)?).filter(|path| *path != "-").map(PathBuf::from))
-    });
-    log.finish();
-    let node = node(&root.section("node"));
-    let listeners = listeners(root, accounts.is_some());
-    let config = Config {
-        node,
-        shards: shard::read(&root.sections("shard"), &listeners),
-        listeners,
-        routes: routes(root),
-        dns: dns(&root.section("dns")),
-        delivery: delivery(&root.section("delivery")),
-        retry: retry(&root.section("retry")),
-        spool: spool(&root.section("spool")),
-        accounts,
-        log: path,
-        control: control(&root.section("control")),
-        tuning: tuning::read(&root.section("tuning")),
-    };
-    if config.node.shards > 0 && root.reader.errors.borrow().is_empty() {
-        // Else only the start knows how many there are; and one wrong key should not look like several.
-        root.reader.errors.borrow_mut().extend(config.judge_shards(config.node.shards, None));
-    }
-    config
-}
-
-fn node(section: &Section<'_>) -> Node {
-    let hostname = section.read("hostname", host_name(), |value| {
-        let name = text(value)?;
-        if address::is_domain(name.as_bytes()) {
-            Ok(name.to_owned())
-        } else {
-            Err((
-                format!("\"{name}\" is no host name"),
-                "write the name clients and next hops know: relay.example.net".to_owned(),
-            ))
-        }
-    });
-    let data_dir =
-        section.read("data_dir", "/var/lib/relevo".into(), |value| Ok(PathBuf::from(text(value)?)));
-    let shards = section.read("shards", 0, |value| integer(value, 0, limits::SHARDS_MAX as u64)) as usize;
-    section.finish();
-    Node { hostname, data_dir, shards }
-}
-
-/// The machine's own name, if it can be used.
-fn host_name() -> String {
-    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    if address::is_domain(name.as_bytes()) { name } else { "localhost".to_owned() }
-}
-
-/// Who may relay unless said otherwise: this machine.
-fn loopback() -> Vec<Network> {
-    ["127.0.0.0/8", "::1"].iter().filter_map(|network| value::network(network).ok()).collect()
-}
-
-fn listeners(root: &Section<'_>, accounts: bool) -> Vec<ListenerConfig> {
-    let mut listeners: Vec<ListenerConfig> = Vec::new();
-    let sections = root.sections("listener");
-    for section in &sections {
-        let listener = listener(section, accounts);
-        if listeners.iter().any(|other| other.address == listener.address && listener.address.port() != 0) {
-            let problem = format!("{} is listened on twice", listener.address);
-            section.reader.fail(
-                section.at,
-                &section.key("address"),
-                problem,
-                "give each listener its own address",
-            );
-        }
-        listeners.push(listener);
-    }
-    if listeners.is_empty() {
-        listeners.push(listener(&Section::new(root.reader, None, "listener[0]".to_owned(), 0), accounts));
-    }
-    listeners
-}
-
-fn listener(section: &Section<'_>, accounts: bool) -> ListenerConfig {
-    let default = value::socket("127.0.0.1:2525", None).expect("a constant");
-    let address = section.read("address", default, |value| parsed(value, |text| value::socket(text, None)));
-    let relay_from = section.read("relay_from", loopback(), |value| list(value, value::network));
-    let message_size_max = section.read("message_size_max", limits::MESSAGE_SIZE_DEFAULT, |value| {
-        bytes(value, 64 * 1024, 2 * 1024 * 1024 * 1024)
-    });
-    let recipients_max = section.read("recipients_max", limits::RECIPIENTS_MAX as u64, |value| {
-        integer(value, 100, limits::RECIPIENTS_MAX as u64)
-    });
-    let bare_newlines = section.read("bare_newlines", BareNewlines::Refuse, |value| {
-        word(value, [("refuse", BareNewlines::Refuse), ("normalise", BareNewlines::Normalise)])
-    });
-    let connections_max = section.read("connections_max", limits::INBOUND_CONNECTIONS_MAX as u64, |value| {
-        integer(value, 1, limits::INBOUND_CONNECTIONS_LIMIT)
-    });
-    let per_client = limits::CONNECTIONS_PER_CLIENT_DEFAULT;
-    let connections_per_client = section.read("connections_per_client", per_client, |value| {
-        integer(value, 1, limits::INBOUND_CONNECTIONS_LIMIT)
-    });
-    let certificate = section.read("tls_certificate", None, |value| Ok(Some(PathBuf::from(text(value)?))));
-    let key = section.read("tls_key", None, |value| Ok(Some(PathBuf::from(text(value)?))));
-    let tls = match (certificate, key) {
-        (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
-        (None, None) => None,
-        (Some(_), None) => {
-            section.reader.fail(
-                section.at,
-                &section.key("tls_key"),
-                "the key of tls_certificate is missing",
-                "add tls_key = \"/path/key.pem\"",
-            );
-            None
-        }
-        (None, Some(_)) => {
-            section.reader.fail(
-                section.at,
-                &section.key("tls_certificate"),
-                "the certificate of tls_key is missing",
-                "add tls_certificate = \"/path/chain.pem\"",
-            );
-            None
-        }
-    };
-    // Nobody could ever relay here: surely not what was meant.
-    if relay_from.is_empty() && !(accounts && tls.is_some()) {
-        section.reader.fail(
-            section.at,
-            &section.key("relay_from"),
-            "nobody may relay here",
-            "name networks, or set auth.accounts and a certificate so that accounts may",
-        );
-    }
-    section.finish();
-    ListenerConfig {
-        address,
-        relay_from,
-        message_size_max,
-        recipients_max: recipients_max as usize,
-        tls,
-        bare_newlines,
-        connections_max: connections_max as usize,
-        connections_per_client: connections_per_client as usize,
-    }
-}
-
-fn routes(root: &Section<'_>) -> Vec<RouteConfig> {
-    let mut routes: Vec<RouteConfig> = Vec::new();
-    for section in root.sections("route") {
-        let any = crate::config::DomainPattern::Any;
-        let domain = section.read("domain", any, |value| parsed(value, value::pattern));
-        let to = section.read("to", crate::config::RouteTarget::Mx, |value| parsed(value, value::target));
-        for key in ["domain", "to"] {
-            if section.table.is_some_and(|table| !table.contains_key(key)) {
-                section.reader.fail(
-                    section.at,
-                    &section.key(key),
-                    "this key is missing",
-                    "a route needs domain and to",
-                );
-            }
-        }
-        if routes.iter().any(|other| other.domain == domain) {
-            section.reader.fail(
-                section.at,
-                &section.key("domain"),
-                "there is a route for this already",
-                "remove one of the two",
-            );
-        }
-        section.finish();
-        routes.push(RouteConfig { domain, to });
-    }
-    routes
-}
-
-fn dns(section: &Section<'_>) -> DnsConfig {
-    let servers =
-        section.read("servers", Vec::new(), |value| list(value, |text| value::socket(text, Some(53))));
-    let timeout =
-        section.read("timeout", Duration::from_secs(5), |value| span(value, Duration::from_millis(100)));
-    let attempts = section.read("attempts", 3, |value| integer(value, 1, 20));
-    let hosts = section.read("hosts", Some("/etc/hosts".into()), |value| {
-        Ok(Some(text(value)?).filter(|path| !path.is_empty()).map(PathBuf::from))
-    });
-    section.finish();
-    DnsConfig { servers, timeout, attempts: attempts as u32, hosts, known: Arc::default() }
-}
-
-fn delivery(section: &Section<'_>) -> Delivery {
-    let connections = limits::DESTINATION_CONNECTIONS_DEFAULT as u64;
-    let connections =
-        section.read("connections_per_destination", connections, |value| integer(value, 1, 10_000));
-    let delivery = Delivery {
-        connections_per_destination: connections as usize,
-        connections_per_address: section
-            .read("connections_per_address", connections, |value| integer(value, 1, 10_000))
-            as usize,
-        private_networks: section.read("private_networks", PrivateNetworks::Refuse, |value| {
-            word(value, [("refuse", PrivateNetworks::Refuse), ("allow", PrivateNetworks::Allow)])
-        }),
-        messages_per_connection: section
-            .read("messages_per_connection", 0, |value| integer(value, 0, 1_000_000))
-            as usize,
-        pipeline_messages: section.read("pipeline_messages", true, boolean),
-        mx_port: section.read("mx_port", 25, |value| integer(value, 1, 65_535)) as u16,
-        starttls: section.read("starttls", true, boolean),
-        allow_loopback_mx: section.read("allow_loopback_mx", false, boolean),
-    };
-    section.finish();
-    delivery
-}
-
-fn retry(section: &Section<'_>) -> Retry {
-    let second = Duration::from_secs(1);
-    let first = section.read("first", Duration::from_secs(60), |value| span(value, second));
-    let factor = section.read("factor", 2.0, |value| {
-        let text = value
-            .as_float()
-            .map(|float| float.as_str())
-            .or(value.as_integer().map(|integer| integer.as_str()));
-        let factor =
-            text.and_then(|text| text.parse::<f64>().ok()).filter(|factor| (1.0..=100.0).contains(factor));
-        factor.ok_or_else(|| ("not a factor".to_owned(), "write a number from 1.0 to 100.0".to_owned()))
-    });
-    let max = section.read("max", Duration::from_secs(7200), |value| span(value, second));
-    let expire = section.read("expire", Duration::from_secs(432_000), |value| span(value, second));
-    if max < first {
-        let problem = format!(
-            "max ({}) is shorter than first ({})",
-            value::show_duration(max),
-            value::show_duration(first)
-        );
-        section.reader.fail(section.at, &section.key("max"), problem, "make it at least as long");
-    }
-    section.finish();
-    Retry { first, factor, max, expire }
-}
-
-fn spool(section: &Section<'_>) -> SpoolConfig {
-    let segment_size = section.read("segment_size", limits::SEGMENT_SIZE_DEFAULT, |value| {
-        let size = bytes(value, limits::SEGMENT_SIZE_MIN, limits::SEGMENT_SIZE_MAX)?;
-        if size.is_multiple_of(limits::BLOCK) {
-            Ok(size)
-        } else {
-            Err((format!("{size} is no multiple of 4096"), "write whole MiB".to_owned()))
-        }
-    });
-    let size_max = section.read("size_max", 0, |value| bytes(value, 0, 1 << 50));
-    if size_max != 0 && size_max < segment_size * 8 {
-        let least = value::show_size(segment_size * 8);
-        section.reader.fail(
-            section.at,
-            &section.key("size_max"),
-            "too small to work with",
-            format!("write at least {least}, or 0 for no bound"),
-        );
-    }
-    section.finish();
-    SpoolConfig { segment_size, size_max }
-}
-
-fn control(section: &Section<'_>) -> Control {
-    let default = value::socket("127.0.0.1:8025", None).ok();
-    let http = section.read("http", default, |value| {
-        if text(value)?.is_empty() {
-            Ok(None)
-        } else {
-            parsed(value, |text| value::socket(text, None)).map(Some)
-        }
-    });
-    section.finish();
-    Control { http }
 }
 
 #[cfg(test)]

@@ -8,8 +8,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::parse::{Section, Wrong, integer, list};
-use crate::config::{Config, ConfigError, ListenerConfig, tuning, value};
+use crate::config::literal::{Fix, Wrong, addresses, integer, list, numbers};
+use crate::config::parse::Section;
+use crate::config::{Config, ConfigError, ListenerConfig, guess, tuning, value};
 use crate::limits;
 
 /// `[[shard]]`
@@ -74,27 +75,23 @@ pub(super) fn read(sections: &[Section<'_>], listeners: &[ListenerConfig]) -> Ve
 fn one(section: &Section<'_>, listeners: &[ListenerConfig]) -> ShardConfig {
     let most = limits::SHARDS_MAX as u64 - 1;
     if section.line("index").is_none() {
-        let fix = "say which shard this is about: index = 0";
-        section.fail("index", "this key is missing", fix);
+        let fix = Fix::Write("0".to_owned(), ": which shard this is about".to_owned());
+        section.fail("index", "", "this key is missing", fix);
     }
     let (file, path, line) = section.place();
     let number =
-        |key, most| section.read(key, None, |value| integer(value, 1, most).map(|n| Some(n as usize)));
+        |key, most| section.read(key, None, |value| integer(value, 1..=most, most).map(|n| Some(n as usize)));
     let shard = ShardConfig {
-        index: section.read("index", 0, |value| integer(value, 0, most)) as usize,
-        core: section.read("core", None, |value| integer(value, 0, 65_535).map(|core| Some(core as usize))),
+        index: section.read("index", 0, |value| integer(value, 0..=most, 0)) as usize,
+        core: section
+            .read("core", None, |value| integer(value, 0..=65_535, 0).map(|core| Some(core as usize))),
         listeners: section.read("listeners", None, |value| {
-            let addresses = list(value, |text| value::socket(text, None))?;
-            places(&addresses, listeners).map(Some)
+            let usual = listeners.first().map(|listener| listener.address.to_string()).unwrap_or_default();
+            let listed = list(value, |text| value::socket(text, None), guess::listening, &usual)?;
+            places(&listed, listeners).map(Some)
         }),
         lanes: section.read("lanes", None, |value| {
-            let numbers = value.as_array().ok_or_else(|| {
-                (format!("this is a {}", value.type_str()), "write a list of numbers: [4, 5]".to_owned())
-            })?;
-            let lane = |value: &toml::Spanned<toml::de::DeValue<'_>>| {
-                integer(value.get_ref(), 0, most).map(|lane| lane as u16)
-            };
-            numbers.iter().map(lane).collect::<Result<Vec<_>, Wrong>>().map(Some)
+            numbers(value, 0..=most).map(|lanes| Some(lanes.into_iter().map(|lane| lane as u16).collect()))
         }),
         connections_inbound_max: number("connections_inbound_max", limits::INBOUND_CONNECTIONS_LIMIT),
         connections_outbound_max: number("connections_outbound_max", limits::OUTBOUND_CONNECTIONS_LIMIT),
@@ -113,18 +110,30 @@ fn one(section: &Section<'_>, listeners: &[ListenerConfig]) -> ShardConfig {
 }
 
 /// Addresses as places in the list of listeners.
-fn places(addresses: &[SocketAddr], listeners: &[ListenerConfig]) -> Result<Vec<usize>, Wrong> {
+fn places(listed: &[SocketAddr], listeners: &[ListenerConfig]) -> Result<Vec<usize>, Wrong> {
     let mut found = Vec::new();
-    for address in addresses {
-        let place = listeners.iter().position(|listener| listener.address == *address);
-        let Some(place) = place else {
-            let known: Vec<_> =
-                listeners.iter().map(|listener| format!("\"{}\"", listener.address)).collect();
-            let fix = format!("write addresses of [[listener]] sections: {}", known.join(", "));
-            return Err((format!("no [[listener]] has the address {address}"), fix));
+    let place = |address: &SocketAddr| listeners.iter().position(|listener| listener.address == *address);
+    // Those that exist, each once; all where there are none.
+    let right = || {
+        let mut right: Vec<&SocketAddr> = Vec::new();
+        for address in listed.iter().filter(|address| place(address).is_some()) {
+            if !right.contains(&address) {
+                right.push(address);
+            }
+        }
+        if right.is_empty() {
+            right.extend(listeners.iter().map(|listener| &listener.address));
+        }
+        addresses(right.into_iter())
+    };
+    for address in listed {
+        let Some(place) = place(address) else {
+            let known = addresses(listeners.iter().map(|listener| &listener.address));
+            let problem = format!("no [[listener]] has the address {address}");
+            return Err(Wrong::write(problem, right(), &format!("; there are {known}")));
         };
         if found.contains(&place) {
-            return Err((format!("{address} is listed twice"), "write it once".to_owned()));
+            return Err(Wrong::write(format!("{address} is listed twice"), right(), ""));
         }
         found.push(place);
     }
@@ -137,6 +146,7 @@ impl ShardConfig {
             file: self.place.file.clone(),
             line: self.place.lines.get(key).copied().unwrap_or(self.place.line),
             key: format!("{}.{key}", self.place.path),
+            value: String::new(),
             problem,
             fix: fix.into(),
         }
@@ -309,7 +319,7 @@ mod tests {
     #[test]
     fn every_error_names_line_key_and_fix() {
         for (text, wanted) in [
-            ("core = 1", "7: shard[0].index: this key is missing; say which shard"),
+            ("core = 1", "7: shard[0].index: this key is missing; add index = 0: which shard"),
             ("index = 2", "8: shard[0].index: there is no shard 2: they are 0 to 1; write one of these"),
             (
                 "index = 0\n[[shard]]\nindex = 0",
@@ -322,7 +332,10 @@ mod tests {
                 "index = 0\nlanes = [2]\n[[shard]]\nindex = 1\nlanes = [2]",
                 "12: shard[1].lanes: lane 2 is kept by shard 0",
             ),
-            ("index = 0\nlanes = 2", "9: shard[0].lanes: this is a integer; write a list of numbers"),
+            (
+                "index = 0\nlanes = 2",
+                "9: shard[0].lanes: this is a number, not a list of numbers; write lanes = [2]",
+            ),
             ("index = 0\nlanes = [256]", "9: shard[0].lanes: 256 is out of range"),
             (
                 "index = 0\nlisteners = [\"127.0.0.1:27\"]",
@@ -336,8 +349,8 @@ mod tests {
                 "index = 0\nconnections_inbound_max = 0",
                 "9: shard[0].connections_inbound_max: 0 is out of range",
             ),
-            ("index = 0\nspin = \"1s\"", "9: shard[0].spin: 1s is too long"),
-            ("index = 0\ncores = 1", "9: shard[0].cores: unknown key; did you mean \"core\"?"),
+            ("index = 0\nspin = \"1s\"", "9: shard[0].spin: \"1s\" is too long; write spin = \"1ms\""),
+            ("index = 0\ncores = 1", "9: shard[0].cores: unknown key; did you mean core = 1?"),
         ] {
             let found = parse(&format!("[[shard]]\n{text}\n")).expect_err(text);
             assert_eq!(found.len(), 1, "{text}: {found:#?}");

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use crate::config::parse::{Section, Wrong, integer, parsed, text};
-use crate::config::value;
+use crate::config::literal::{Wrong, integer, span, word};
+use crate::config::parse::Section;
 use crate::limits;
 
 /// `[tuning]`
@@ -44,7 +44,10 @@ impl RuntimeChoice {
 }
 
 pub(super) fn read(section: &Section<'_>) -> Tuning {
-    let runtime = section.read("runtime", RuntimeChoice::Auto, |value| parsed(value, runtime));
+    let runtime = section.read("runtime", RuntimeChoice::Auto, |value| {
+        let all = [RuntimeChoice::Auto, RuntimeChoice::Glommio, RuntimeChoice::Epoll];
+        word(value, all.map(|choice| (choice.name(), choice)))
+    });
     let spin = section.read("spin", Duration::ZERO, |value| at_most(value, limits::SPIN_MAX));
     let ring_depth = section.read("ring_depth", limits::RING_DEPTH_DEFAULT, ring_depth) as usize;
     let commit_delay =
@@ -53,28 +56,21 @@ pub(super) fn read(section: &Section<'_>) -> Tuning {
     Tuning { runtime, spin, ring_depth, commit_delay }
 }
 
-fn runtime(text: &str) -> Result<RuntimeChoice, &'static str> {
-    let all = [RuntimeChoice::Auto, RuntimeChoice::Glommio, RuntimeChoice::Epoll];
-    let found = all.into_iter().find(|choice| choice.name() == text);
-    found.ok_or("write \"auto\", \"glommio\" or \"epoll\"")
-}
-
 pub(super) fn at_most(value: &DeValue<'_>, most: Duration) -> Result<Duration, Wrong> {
-    let span = parsed(value, value::duration)?;
-    if span <= most {
-        Ok(span)
-    } else {
-        let fix = format!("write at most {}, 0ms for none", value::show_duration(most));
-        Err((format!("{} is too long", text(value)?), fix))
+    if value.as_integer().is_some_and(|number| number.as_str() == "0") || value.as_str() == Some("0") {
+        return Ok(Duration::ZERO);
     }
+    span(value, Duration::ZERO..=most, most / 2)
 }
 
 fn ring_depth(value: &DeValue<'_>) -> Result<u64, Wrong> {
-    let depth = integer(value, limits::RING_DEPTH_MIN, limits::RING_DEPTH_MAX)?;
+    let range = limits::RING_DEPTH_MIN..=limits::RING_DEPTH_MAX;
+    let depth = integer(value, range, limits::RING_DEPTH_DEFAULT)?;
     if depth.is_power_of_two() {
         Ok(depth)
     } else {
-        Err((format!("{depth} is no power of two"), format!("write {}", depth.next_power_of_two())))
+        let problem = format!("{depth} is no power of two");
+        Err(Wrong::write(problem, depth.next_power_of_two().to_string(), ""))
     }
 }
 
@@ -99,13 +95,25 @@ mod tests {
     #[test]
     fn what_is_out_of_bounds_has_a_fix() {
         for (line, wanted) in [
-            ("runtime = \"tokio\"", "tuning.runtime: \"tokio\" cannot be understood; write \"auto\""),
-            ("spin = \"2ms\"", "tuning.spin: 2ms is too long; write at most 1ms"),
-            ("spin = 20", "tuning.spin: this is a integer; write it in quotes"),
-            ("ring_depth = 100", "tuning.ring_depth: 100 is no power of two; write 128"),
-            ("ring_depth = 16", "tuning.ring_depth: 16 is out of range; write a number from 32 to 4096"),
-            ("commit_delay = \"51ms\"", "tuning.commit_delay: 51ms is too long; write at most 50ms"),
-            ("spinn = \"1us\"", "tuning.spinn: unknown key; did you mean \"spin\"?"),
+            (
+                "runtime = \"tokio\"",
+                "tuning.runtime: \"tokio\" cannot be understood; write runtime = \"auto\", or \"glommio\"",
+            ),
+            (
+                "spin = \"2ms\"",
+                "tuning.spin: \"2ms\" is too long; write spin = \"2us\", or another time from 0ms to 1ms",
+            ),
+            ("spin = 20", "tuning.spin: 20 has no unit: ms, s, m, h or d, in quotes; write spin = \"20us\""),
+            ("ring_depth = 100", "tuning.ring_depth: 100 is no power of two; write ring_depth = 128"),
+            (
+                "ring_depth = 16",
+                "tuning.ring_depth: 16 is out of range; write ring_depth = 32, or another number from 32 to 4096",
+            ),
+            (
+                "commit_delay = \"51ms\"",
+                "tuning.commit_delay: \"51ms\" is too long; write commit_delay = \"51us\"",
+            ),
+            ("spinn = \"1us\"", "tuning.spinn: unknown key; did you mean spin = \"1us\"?"),
         ] {
             let errors = Config::parse(&format!("[tuning]\n{line}\n"), Path::new("relevo.toml"));
             let errors: Vec<_> = errors.expect_err(line).iter().map(ToString::to_string).collect();

@@ -41,18 +41,34 @@ pub fn duration(text: &str) -> Result<Duration, &'static str> {
     if total <= LONGEST { Ok(total) } else { Err(TOO_LONG) }
 }
 
-/// The shortest way to write a duration.
+/// The shortest way to write a duration: one unit where that is exact, else several: `1h30m`. Below a microsecond nothing is said.
 pub fn show_duration(span: Duration) -> String {
-    let millis = span.as_millis();
-    if !span.subsec_micros().is_multiple_of(1000) && millis < 1000 {
-        return format!("{}us", span.as_micros());
+    let mut left = span.as_micros() as u64;
+    let units: [(u64, &str); 6] = [
+        (86_400_000_000, "d"),
+        (3_600_000_000, "h"),
+        (60_000_000, "m"),
+        (1_000_000, "s"),
+        (1000, "ms"),
+        (1, "us"),
+    ];
+    if left == 0 {
+        return "0ms".to_owned();
     }
-    for (unit, name) in [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s")] {
-        if millis >= unit && millis.is_multiple_of(unit) {
-            return format!("{}{name}", millis / unit);
+    // Above a few of the larger unit, or where one unit alone says it.
+    if left < 60_000_000
+        && let Some((unit, name)) = units[3..].iter().find(|(unit, _)| left.is_multiple_of(*unit))
+    {
+        return format!("{}{name}", left / unit);
+    }
+    let mut shown = String::new();
+    for (unit, name) in units {
+        if left >= unit {
+            shown += &format!("{}{name}", left / unit);
+            left %= unit;
         }
     }
-    if millis > 60_000 { format!("{:.1}m", millis as f64 / 60_000.0) } else { format!("{millis}ms") }
+    shown
 }
 
 /// Bytes: `64MiB`, `50MB`, `10k`, `4096`.
@@ -61,7 +77,7 @@ pub fn size(text: &str) -> Result<u64, &'static str> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let number: u64 = text[..digits].parse().map_err(|_| FIX)?;
-    let unit = match text[digits..].trim() {
+    let unit = match text[digits..].trim_start() {
         "" | "B" => 1,
         "k" | "K" | "KiB" => 1 << 10,
         "kB" | "KB" => 1000,
@@ -78,7 +94,12 @@ pub fn size(text: &str) -> Result<u64, &'static str> {
 
 /// The shortest way to write a size.
 pub fn show_size(bytes: u64) -> String {
-    for (unit, name) in [(1u64 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")] {
+    for (unit, name) in [(1u64 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")] {
+        if bytes >= unit && bytes.is_multiple_of(unit) {
+            return format!("{}{name}", bytes / unit);
+        }
+    }
+    for (unit, name) in [(1_000_000_000u64, "GB"), (1_000_000, "MB")] {
         if bytes >= unit && bytes.is_multiple_of(unit) {
             return format!("{}{name}", bytes / unit);
         }

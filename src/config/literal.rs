@@ -1,0 +1,332 @@
+//! Values of TOML as what they stand for, and for each that is wrong the line that would be right.
+//!
+//! A fix is a line that can be copied (`write first = "5m"`): it keeps what was meant where that can be guessed, and is always accepted
+//! in place of the wrong one. The tests of this module obey every one of them.
+
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use toml::de::DeValue;
+
+use crate::config::parse::nearest;
+use crate::config::{guess, value};
+
+/// What is wrong with a value, and the fix.
+pub(super) struct Wrong {
+    pub problem: String,
+    pub fix: Fix,
+}
+
+/// What to do about it.
+pub(super) enum Fix {
+    /// Write this value, as TOML; and what else could be said.
+    Write(String, String),
+    /// Something that is no value.
+    Do(String),
+}
+
+impl Wrong {
+    /// A value would be right: `more` goes on behind it.
+    pub(super) fn write(problem: impl Into<String>, literal: impl Into<String>, more: &str) -> Wrong {
+        Wrong { problem: problem.into(), fix: Fix::Write(literal.into(), more.to_owned()) }
+    }
+
+    /// Words say what to do.
+    pub(super) fn act(problem: impl Into<String>, fix: impl Into<String>) -> Wrong {
+        Wrong { problem: problem.into(), fix: Fix::Do(fix.into()) }
+    }
+}
+
+/// A string as TOML.
+pub(super) fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for letter in text.chars() {
+        match letter {
+            '"' | '\\' => out.extend(['\\', letter]),
+            '\n' => out.push_str("\\n"),
+            '\t' => out.push_str("\\t"),
+            letter if letter.is_control() => out.push_str(&format!("\\u{:04X}", u32::from(letter))),
+            letter => out.push(letter),
+        }
+    }
+    out + "\""
+}
+
+/// A list of strings as TOML.
+pub(super) fn quoted_list<T: AsRef<str>>(items: &[T]) -> String {
+    let items: Vec<_> = items.iter().map(|item| quoted(item.as_ref())).collect();
+    format!("[{}]", items.join(", "))
+}
+
+/// What kind of value it is, with its article.
+pub(super) fn kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) => "a number",
+        DeValue::Float(_) => "a number with a fraction",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a section",
+    }
+}
+
+/// A number as it stands there, for what wants a text.
+fn bare(value: &DeValue<'_>) -> Option<String> {
+    match value {
+        DeValue::Integer(number) if number.radix() == 10 => Some(number.as_str().to_owned()),
+        DeValue::Float(number) => Some(number.as_str().to_owned()),
+        _ => None,
+    }
+}
+
+/// A text; `usual` is written where it is another kind of value.
+pub(super) fn text<'a>(value: &'a DeValue<'a>, usual: &str) -> Result<&'a str, Wrong> {
+    value
+        .as_str()
+        .ok_or_else(|| Wrong::write(format!("this is {}, not a text", kind(value)), quoted(usual), ""))
+}
+
+/// A path; an empty one is none.
+pub(super) fn path(value: &DeValue<'_>, usual: &str) -> Result<Option<PathBuf>, Wrong> {
+    Ok(Some(text(value, usual)?).filter(|path| !path.trim().is_empty()).map(PathBuf::from))
+}
+
+/// A path that there must be.
+pub(super) fn some_path(value: &DeValue<'_>, usual: &str) -> Result<PathBuf, Wrong> {
+    path(value, usual)?.ok_or_else(|| Wrong::write("this is empty", quoted(usual), ""))
+}
+
+/// A small language in a text. Where it is not understood, `guess` says what may be meant; what that gives is tried, and `usual` is written
+/// where it is no better.
+pub(super) fn parsed<T>(
+    value: &DeValue<'_>,
+    parse: impl Fn(&str) -> Result<T, &'static str>,
+    guess: fn(&str) -> Option<String>,
+    usual: &str,
+) -> Result<T, Wrong> {
+    let meant =
+        |words: &str| guess(words).filter(|meant| parse(meant).is_ok()).unwrap_or_else(|| usual.to_owned());
+    let Some(words) = value.as_str() else {
+        let meant = bare(value).map_or(usual.to_owned(), |words| meant(&words));
+        return Err(Wrong::write(format!("this is {}, not a text", kind(value)), quoted(&meant), ""));
+    };
+    parse(words).map_err(|grammar| {
+        let more = grammar.strip_prefix("write ").unwrap_or(grammar);
+        Wrong::write(
+            format!("{} cannot be understood", quoted(words)),
+            quoted(&meant(words)),
+            &format!(" ({more})"),
+        )
+    })
+}
+
+/// A whole number in a range.
+pub(super) fn integer(value: &DeValue<'_>, range: RangeInclusive<u64>, usual: u64) -> Result<u64, Wrong> {
+    let (least, most) = (*range.start(), *range.end());
+    let more = format!(", or another number from {least} to {most}");
+    let words = match value {
+        DeValue::Integer(number) if number.radix() == 10 => number.as_str(),
+        DeValue::String(text) => {
+            let meant = guess::number(text).filter(|meant| range.contains(meant)).unwrap_or(usual);
+            let problem = format!("{} is in quotes, and this is a number", quoted(text));
+            return Err(Wrong::write(problem, meant.to_string(), &more));
+        }
+        DeValue::Float(number) => {
+            let meant = number.as_str().parse::<f64>().map_or(usual, |number| number as u64);
+            let problem = format!("{} is no whole number", number.as_str());
+            return Err(Wrong::write(problem, meant.clamp(least, most).to_string(), &more));
+        }
+        _ => {
+            let problem = format!("this is {}, not a number from {least} to {most}", kind(value));
+            return Err(Wrong::write(problem, usual.to_string(), &more));
+        }
+    };
+    let number = words.parse::<u64>().ok();
+    number.filter(|number| range.contains(number)).ok_or_else(|| {
+        let nearest = number.unwrap_or(if words.starts_with('-') { least } else { most }).clamp(least, most);
+        Wrong::write(format!("{words} is out of range"), nearest.to_string(), &more)
+    })
+}
+
+/// One of a few words.
+pub(super) fn word<T: Copy, const N: usize>(
+    value: &DeValue<'_>,
+    words: [(&'static str, T); N],
+) -> Result<T, Wrong> {
+    let all: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+    let found = text(value, all[0])?;
+    let known = words.iter().find(|(word, _)| *word == found).map(|(_, meaning)| *meaning);
+    known.ok_or_else(|| {
+        let close = nearest(&found.to_ascii_lowercase(), all.iter().copied(), 3).unwrap_or(all[0]);
+        let others: Vec<_> = all.iter().filter(|word| **word != close).map(|word| quoted(word)).collect();
+        let more = format!(", or {}", others.join(" or "));
+        Wrong::write(format!("{} cannot be understood", quoted(found)), quoted(close), &more)
+    })
+}
+
+/// `true` or `false`.
+pub(super) fn boolean(value: &DeValue<'_>) -> Result<bool, Wrong> {
+    value.as_bool().ok_or_else(|| {
+        let yes =
+            value.as_str().is_some_and(|word| ["yes", "on", "true", "1"].contains(&&*word.to_lowercase()))
+                || bare(value).is_some_and(|number| number != "0");
+        Wrong::write(format!("this is {}, not true or false", kind(value)), yes.to_string(), "")
+    })
+}
+
+/// A number from 1.0 to 100.0.
+pub(super) fn factor(value: &DeValue<'_>, usual: f64) -> Result<f64, Wrong> {
+    let number = bare(value).and_then(|text| text.parse::<f64>().ok());
+    number.filter(|factor| (1.0..=100.0).contains(factor)).ok_or_else(|| {
+        let quoted = value.as_str().and_then(|text| text.trim().parse::<f64>().ok());
+        let meant = number.or(quoted).filter(|number| number.is_finite()).unwrap_or(usual).clamp(1.0, 100.0);
+        let problem = match bare(value) {
+            Some(number) => format!("{number} is out of range"),
+            None => format!("this is {}, not a factor", kind(value)),
+        };
+        Wrong::write(problem, format!("{meant:?}"), ", or another number from 1.0 to 100.0")
+    })
+}
+
+/// Bytes, as a number or with a unit.
+pub(super) fn bytes(value: &DeValue<'_>, range: RangeInclusive<u64>, usual: u64) -> Result<u64, Wrong> {
+    let words = match value {
+        DeValue::String(text) => text.to_string(),
+        _ => bare(value).ok_or_else(|| {
+            let problem = format!("this is {}, not a size", kind(value));
+            Wrong::write(problem, quoted(&value::show_size(usual)), "")
+        })?,
+    };
+    let read = value::size(&words);
+    if let Ok(size) = read
+        && range.contains(&size)
+    {
+        return Ok(size);
+    }
+    let meant = guess::size(&words, &range, usual);
+    let (least, most) = (value::show_size(*range.start()), value::show_size(*range.end()));
+    let more = format!(", or another size from {least} to {most}");
+    let problem = match read {
+        Ok(_) if words.trim().bytes().all(|byte| byte.is_ascii_digit()) => {
+            format!("{} bytes is out of range", words.trim())
+        }
+        Ok(_) => format!("{} is out of range", quoted(&words)),
+        Err(_) => format!("{} is no size", quoted(&words)),
+    };
+    Err(Wrong::write(problem, quoted(&value::show_size(meant)), &more))
+}
+
+/// A time with its unit, in a range.
+pub(super) fn span(
+    value: &DeValue<'_>,
+    range: RangeInclusive<Duration>,
+    usual: Duration,
+) -> Result<Duration, Wrong> {
+    let (least, most) = (value::show_duration(*range.start()), value::show_duration(*range.end()));
+    let more = format!(", or another time from {least} to {most}");
+    let wrong = |problem: String, words: &str| {
+        let meant = guess::duration(words, &range, usual);
+        Wrong::write(problem, quoted(&value::show_duration(meant)), &more)
+    };
+    let Some(words) = value.as_str() else {
+        return Err(match bare(value) {
+            Some(number) => wrong(format!("{number} has no unit: ms, s, m, h or d, in quotes"), &number),
+            None => wrong(format!("this is {}, not a time", kind(value)), ""),
+        });
+    };
+    let problem = match value::duration(words) {
+        Ok(span) if range.contains(&span) => return Ok(span),
+        Ok(span) if span > *range.end() => format!("{} is too long", quoted(words)),
+        Ok(_) => format!("{} is too short", quoted(words)),
+        Err(_) if words.trim().parse::<f64>().is_ok() => format!("{} has no unit", quoted(words)),
+        Err(_) => format!("{} is no time", quoted(words)),
+    };
+    Err(wrong(problem, words))
+}
+
+/// A list of texts in a small language.
+pub(super) fn list<T>(
+    value: &DeValue<'_>,
+    parse: impl Fn(&str) -> Result<T, &'static str>,
+    guess: fn(&str) -> Option<String>,
+    usual: &str,
+) -> Result<Vec<T>, Wrong> {
+    let meant = |words: &str| {
+        if parse(words).is_ok() {
+            return words.to_owned();
+        }
+        guess(words).filter(|meant| parse(meant).is_ok()).unwrap_or_else(|| usual.to_owned())
+    };
+    let Some(array) = value.as_array() else {
+        // One, or several as other programs write them.
+        let words = value.as_str().unwrap_or_default();
+        let items: Vec<_> = words.split([',', ' ']).filter(|item| !item.is_empty()).map(meant).collect();
+        let items = if items.is_empty() { vec![usual.to_owned()] } else { items };
+        return Err(Wrong::write(format!("this is {}, not a list", kind(value)), quoted_list(&items), ""));
+    };
+    let mut found = Vec::new();
+    let mut first: Option<(String, &'static str)> = None;
+    let mut instead: Vec<String> = Vec::new();
+    for item in array.iter() {
+        let words = item.get_ref().as_str().map(str::to_owned).or_else(|| bare(item.get_ref()));
+        let read = words.as_deref().map(&parse);
+        let fit = match (&read, item.get_ref().as_str()) {
+            (Some(Ok(_)), Some(words)) => words.to_owned(),
+            _ => meant(words.as_deref().unwrap_or_default()),
+        };
+        if !instead.contains(&fit) {
+            instead.push(fit);
+        }
+        match (read, item.get_ref().as_str()) {
+            (Some(Ok(value)), Some(_)) => found.push(value),
+            (Some(Err(grammar)), Some(words)) => {
+                let problem = format!("{} cannot be understood", quoted(words));
+                first.get_or_insert((problem, grammar));
+            }
+            _ => {
+                let problem = format!("{} in the list, not a text", kind(item.get_ref()));
+                first.get_or_insert((problem, ""));
+            }
+        }
+    }
+    let Some((problem, grammar)) = first else { return Ok(found) };
+    let grammar = grammar.strip_prefix("write ").unwrap_or(grammar);
+    let more = if grammar.is_empty() { String::new() } else { format!(" ({grammar})") };
+    Err(Wrong::write(problem, quoted_list(&instead), &more))
+}
+
+/// A list of whole numbers.
+pub(super) fn numbers(value: &DeValue<'_>, range: RangeInclusive<u64>) -> Result<Vec<u64>, Wrong> {
+    let Some(array) = value.as_array() else {
+        let literal = match value {
+            DeValue::Integer(number) => format!("[{}]", number.as_str()),
+            _ => format!("[{}]", range.end()),
+        };
+        return Err(Wrong::write(format!("this is {}, not a list of numbers", kind(value)), literal, ""));
+    };
+    let mut found = Vec::new();
+    for item in array.iter() {
+        found.push(integer(item.get_ref(), range.clone(), *range.start()).map_err(|wrong| {
+            let (least, most) = (range.start(), range.end());
+            Wrong::act(wrong.problem, format!("write numbers from {least} to {most}, as in [{most}]"))
+        })?);
+    }
+    Ok(found)
+}
+
+/// Addresses as TOML.
+pub(super) fn addresses<'a>(all: impl Iterator<Item = &'a SocketAddr>) -> String {
+    quoted_list(&all.map(ToString::to_string).collect::<Vec<_>>())
+}
+
+/// A key and a value in words: `write first = "5m"`.
+pub(super) fn assignment(key: &str, literal: impl Display) -> String {
+    format!("{key} = {literal}")
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

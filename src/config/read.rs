@@ -1,0 +1,284 @@
+//! The sections of a configuration, each key with what it may be and what it is by default.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use toml::de::DeValue;
+
+use crate::config::literal::{
+    Fix, Wrong, boolean, bytes, factor, integer, list, parsed, path, quoted, some_path, span, text, word,
+};
+use crate::config::parse::{Places, Section};
+use crate::config::{
+    BareNewlines, Config, Control, Delivery, DnsConfig, DomainPattern, ListenerConfig, Network, Node,
+    PrivateNetworks, Retry, RouteConfig, RouteTarget, SpoolConfig, TlsFiles, guess, shard, tuning, value,
+};
+use crate::limits;
+use crate::mail::address;
+
+const SECOND: Duration = Duration::from_secs(1);
+const YEAR: Duration = Duration::from_secs(366 * 86_400);
+
+pub(super) fn config(root: &Section<'_>) -> Config {
+    let auth = root.section("auth");
+    let accounts = auth.read("accounts", None, |value| path(value, "/etc/relevo/accounts"));
+    auth.finish();
+    let log = root.section("log");
+    let usual = "/var/log/relevo/relevo.jsonl";
+    let log_path = log.read("path", Some(usual.into()), |value| {
+        Ok(Some(some_path(value, usual)?).filter(|path| path.as_os_str() != "-"))
+    });
+    log.finish();
+    let node = node(&root.section("node"));
+    let listeners = listeners(root, accounts.is_some());
+    let config = Config {
+        node,
+        shards: shard::read(&root.sections("shard"), &listeners),
+        listeners,
+        routes: routes(root),
+        dns: dns(&root.section("dns")),
+        delivery: delivery(&root.section("delivery")),
+        retry: retry(&root.section("retry")),
+        spool: spool(&root.section("spool")),
+        accounts,
+        log: log_path,
+        control: control(&root.section("control")),
+        tuning: tuning::read(&root.section("tuning")),
+        places: Places::default(),
+    };
+    if config.node.shards > 0 && root.errors().borrow().is_empty() {
+        // Else only the start knows how many there are; and one wrong key should not look like several.
+        root.errors().borrow_mut().extend(config.judge_shards(config.node.shards, None));
+    }
+    config
+}
+
+fn node(section: &Section<'_>) -> Node {
+    const USUAL: &str = "relay.example.net";
+    let hostname = section.read("hostname", host_name(), |value| {
+        let name = text(value, USUAL)?;
+        if address::is_domain(name.as_bytes()) {
+            Ok(name.to_owned())
+        } else {
+            let meant = guess::hostname(name).unwrap_or_else(|| USUAL.to_owned());
+            let problem = format!("{} is no host name", quoted(name));
+            Err(Wrong::write(problem, quoted(&meant), ", the name clients and next hops know"))
+        }
+    });
+    let usual = "/var/lib/relevo";
+    let data_dir = section.read("data_dir", usual.into(), |value| some_path(value, usual));
+    let shards = section.read("shards", 0, |value| integer(value, 0..=limits::SHARDS_MAX as u64, 0)) as usize;
+    section.finish();
+    Node { hostname, data_dir, shards }
+}
+
+/// The machine's own name, if it can be used.
+fn host_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    if address::is_domain(name.as_bytes()) { name } else { "localhost".to_owned() }
+}
+
+/// Who may relay unless said otherwise: this machine.
+fn loopback() -> Vec<Network> {
+    ["127.0.0.0/8", "::1"].iter().filter_map(|network| value::network(network).ok()).collect()
+}
+
+fn listeners(root: &Section<'_>, accounts: bool) -> Vec<ListenerConfig> {
+    let mut listeners: Vec<ListenerConfig> = Vec::new();
+    let sections = root.sections("listener");
+    for section in &sections {
+        let listener = listener(section, accounts);
+        let taken = |address: &SocketAddr| listeners.iter().any(|other| other.address == *address);
+        if taken(&listener.address) && listener.address.port() != 0 {
+            let problem = format!("{} is listened on twice", listener.address);
+            let mut other = listener.address;
+            while taken(&other) {
+                other.set_port(other.port().wrapping_add(1).max(1));
+            }
+            let more = ", an address of its own";
+            section.fail("address", "", &problem, Fix::Write(quoted(&other.to_string()), more.to_owned()));
+        }
+        listeners.push(listener);
+    }
+    if listeners.is_empty() {
+        listeners.push(listener(&root.absent("listener[0]"), accounts));
+    }
+    listeners
+}
+
+fn listener(section: &Section<'_>, accounts: bool) -> ListenerConfig {
+    const HERE: &str = "127.0.0.1:2525";
+    let default = value::socket(HERE, None).expect("a constant");
+    let address = section.read("address", default, |value| {
+        parsed(value, |text| value::socket(text, None), guess::listening, HERE)
+    });
+    let relay_from = section
+        .read("relay_from", loopback(), |value| list(value, value::network, guess::network, "10.0.0.0/8"));
+    let message_size_max = section.read("message_size_max", limits::MESSAGE_SIZE_DEFAULT, |value| {
+        bytes(value, 64 * 1024..=2 * 1024 * 1024 * 1024, limits::MESSAGE_SIZE_DEFAULT)
+    });
+    let recipients = limits::RECIPIENTS_MAX as u64;
+    let recipients_max =
+        section.read("recipients_max", recipients, |value| integer(value, 100..=recipients, recipients));
+    let bare_newlines = section.read("bare_newlines", BareNewlines::Refuse, |value| {
+        word(value, [("refuse", BareNewlines::Refuse), ("normalise", BareNewlines::Normalise)])
+    });
+    let inbound = 1..=limits::INBOUND_CONNECTIONS_LIMIT;
+    let most = limits::INBOUND_CONNECTIONS_MAX as u64;
+    let connections_max =
+        section.read("connections_max", most, |value| integer(value, inbound.clone(), most));
+    let most = limits::CONNECTIONS_PER_CLIENT_DEFAULT;
+    let connections_per_client =
+        section.read("connections_per_client", most, |value| integer(value, inbound, most));
+    let tls = tls_files(section);
+    // Nobody could ever relay here: surely not what was meant.
+    if relay_from.is_empty() && !(accounts && tls.is_some()) {
+        let more = ", or set auth.accounts and a certificate so that accounts may";
+        let fix = Fix::Write("[\"127.0.0.0/8\", \"::1\"]".to_owned(), more.to_owned());
+        section.fail("relay_from", "", "nobody may relay here", fix);
+    }
+    section.finish();
+    ListenerConfig {
+        address,
+        relay_from,
+        message_size_max,
+        recipients_max: recipients_max as usize,
+        tls,
+        bare_newlines,
+        connections_max: connections_max as usize,
+        connections_per_client: connections_per_client as usize,
+    }
+}
+
+/// Both or neither.
+fn tls_files(section: &Section<'_>) -> Option<TlsFiles> {
+    let certificate: Option<PathBuf> =
+        section.read("tls_certificate", None, |value| path(value, "/etc/relevo/chain.pem"));
+    let key: Option<PathBuf> = section.read("tls_key", None, |value| path(value, "/etc/relevo/key.pem"));
+    let missing = |key: &str, beside: &str, what: &str, usual: &str| {
+        let problem = format!("the {what} of {beside} is missing");
+        let more = ", the path of a PEM file";
+        section.fail(key, beside, &problem, Fix::Write(quoted(usual), more.to_owned()));
+    };
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => return Some(TlsFiles { certificate, key }),
+        (None, None) => {}
+        (Some(_), None) => missing("tls_key", "tls_certificate", "key", "/etc/relevo/key.pem"),
+        (None, Some(_)) => missing("tls_certificate", "tls_key", "certificate", "/etc/relevo/chain.pem"),
+    }
+    None
+}
+
+fn routes(root: &Section<'_>) -> Vec<RouteConfig> {
+    let mut routes: Vec<RouteConfig> = Vec::new();
+    for section in root.sections("route") {
+        let domain = section.read("domain", DomainPattern::Any, |value| {
+            parsed(value, value::pattern, guess::pattern, "example.com")
+        });
+        let to =
+            section.read("to", RouteTarget::Mx, |value| parsed(value, value::target, guess::target, "mx"));
+        for (key, usual) in [("domain", "*"), ("to", "mx")] {
+            if section.lacks(key) {
+                let fix = Fix::Write(quoted(usual), "; a route needs domain and to".to_owned());
+                section.fail(key, "", "this key is missing", fix);
+            }
+        }
+        if !section.lacks("domain") && routes.iter().any(|other| other.domain == domain) {
+            let fix = Fix::Do("remove one of the two".to_owned());
+            section.fail("domain", "", "there is a route for this already", fix);
+        }
+        section.finish();
+        routes.push(RouteConfig { domain, to });
+    }
+    routes
+}
+
+fn dns(section: &Section<'_>) -> DnsConfig {
+    let servers = section.read("servers", Vec::new(), |value| {
+        list(value, |text| value::socket(text, Some(53)), guess::name_server, "127.0.0.1")
+    });
+    let usual = Duration::from_secs(5);
+    let timeout = section.read("timeout", usual, |value| {
+        span(value, Duration::from_millis(100)..=limits::DNS_TIMEOUT_MAX, usual)
+    });
+    let attempts = section.read("attempts", 3, |value| integer(value, 1..=20, 3));
+    let hosts = section.read("hosts", Some("/etc/hosts".into()), |value| path(value, "/etc/hosts"));
+    section.finish();
+    DnsConfig { servers, timeout, attempts: attempts as u32, hosts, known: Arc::default() }
+}
+
+fn delivery(section: &Section<'_>) -> Delivery {
+    let usual = limits::DESTINATION_CONNECTIONS_DEFAULT as u64;
+    let connections =
+        section.read("connections_per_destination", usual, |value| integer(value, 1..=10_000, usual));
+    let delivery = Delivery {
+        connections_per_destination: connections as usize,
+        connections_per_address: section
+            .read("connections_per_address", connections, |value| integer(value, 1..=10_000, connections))
+            as usize,
+        private_networks: section.read("private_networks", PrivateNetworks::Refuse, |value| {
+            word(value, [("refuse", PrivateNetworks::Refuse), ("allow", PrivateNetworks::Allow)])
+        }),
+        messages_per_connection: section
+            .read("messages_per_connection", 0, |value| integer(value, 0..=1_000_000, 0))
+            as usize,
+        pipeline_messages: section.read("pipeline_messages", true, boolean),
+        mx_port: section.read("mx_port", 25, |value| integer(value, 1..=65_535, 25)) as u16,
+        starttls: section.read("starttls", true, boolean),
+        allow_loopback_mx: section.read("allow_loopback_mx", false, boolean),
+    };
+    section.finish();
+    delivery
+}
+
+fn retry(section: &Section<'_>) -> Retry {
+    let time = |key, seconds| {
+        let usual = Duration::from_secs(seconds);
+        section.read(key, usual, |value| span(value, SECOND..=YEAR, usual))
+    };
+    let (first, max, expire) = (time("first", 60), time("max", 7200), time("expire", 432_000));
+    let factor = section.read("factor", 2.0, |value| factor(value, 2.0));
+    if max < first {
+        let shown = value::show_duration(first);
+        let problem = format!("max ({}) is shorter than first ({shown})", value::show_duration(max));
+        section.fail("max", "first", &problem, Fix::Write(quoted(&shown), " or longer".to_owned()));
+    }
+    section.finish();
+    Retry { first, factor, max, expire }
+}
+
+fn segment_size(value: &DeValue<'_>) -> Result<u64, Wrong> {
+    let range = limits::SEGMENT_SIZE_MIN..=limits::SEGMENT_SIZE_MAX;
+    let size = bytes(value, range.clone(), limits::SEGMENT_SIZE_DEFAULT)?;
+    if size.is_multiple_of(limits::BLOCK) {
+        return Ok(size);
+    }
+    let whole = size.next_multiple_of(1 << 20).min(*range.end());
+    let problem = format!("{size} is no multiple of 4096");
+    Err(Wrong::write(problem, quoted(&value::show_size(whole)), ", or other whole MiB"))
+}
+
+fn spool(section: &Section<'_>) -> SpoolConfig {
+    let segment_size = section.read("segment_size", limits::SEGMENT_SIZE_DEFAULT, segment_size);
+    // Zero has no unit, and 50 has: a spool of 50 bytes is none.
+    let size_max = section.read("size_max", 0, |value| {
+        if value.as_integer().is_some_and(|number| number.as_str() == "0") || value.as_str() == Some("0") {
+            return Ok(0);
+        }
+        bytes(value, segment_size * 8..=1 << 50, segment_size * 256)
+    });
+    section.finish();
+    SpoolConfig { segment_size, size_max }
+}
+
+fn control(section: &Section<'_>) -> Control {
+    const USUAL: &str = "127.0.0.1:8025";
+    let http = section.read("http", value::socket(USUAL, None).ok(), |value| match value.as_str() {
+        Some("") => Ok(None),
+        _ => parsed(value, |text| value::socket(text, None), guess::http, USUAL).map(Some),
+    });
+    section.finish();
+    Control { http }
+}
