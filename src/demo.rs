@@ -9,7 +9,9 @@ use relevo::config::{Config, DomainPattern, RouteConfig, RouteTarget};
 use relevo::node::Node;
 use relevo::runtime::process;
 use relevo_load::demo::{Live, Load, LoadConfig, Report};
-use relevo_load::{Until, demo::quantiles};
+use relevo_load::{Until, demo::quantiles, units};
+
+use crate::commands::output::{self, Failure};
 
 /// How long deliveries may take after the last message was sent.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -28,43 +30,72 @@ impl Drop for Scratch {
     }
 }
 
+/// How long mail is to be sent.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let duration = units::time(text)?;
+    let fits = (Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&duration);
+    if fits { Ok(duration) } else { Err("from 1s to 1h".to_owned()) }
+}
+
+/// Standard output. What cannot be written any more stops nothing here: the relay is stopped in order first.
+#[derive(Default)]
+struct Printer(Option<std::io::Error>);
+
+impl Printer {
+    fn line(&mut self, words: std::fmt::Arguments<'_>) {
+        if self.0.is_none() {
+            self.0 = output::print(format_args!("{words}\n")).err();
+        }
+    }
+
+    /// Whether all of it was written.
+    fn end(&mut self) -> std::io::Result<()> {
+        self.0.take().map_or(Ok(()), Err)
+    }
+}
+
 /// Runs the demonstration. An error if it could not run, or if mail was lost.
-pub fn run(seconds: u64) -> Result<(), String> {
+pub fn run(duration: Duration) -> Result<(), Failure> {
     let scratch = Scratch(std::env::temp_dir().join(format!("relevo-demo-{}", std::process::id())));
     process::hold_signals();
     let mut config = LoadConfig::default();
-    config.until = Until::Time(Duration::from_secs(seconds));
+    config.until = Until::Time(duration);
     config.connections = CONNECTIONS;
     let mut load = Load::start(config).map_err(|error| format!("cannot open the sink: {error}"))?;
-    let sink = *load.sink_addresses().first().ok_or("the sink has no address")?;
-    println!(
-        "relevo demo: a relay on this machine, {seconds} seconds of bulk mail through it, every message on disk before its 250"
-    );
-    println!("  spool in {}{}", scratch.0.display(), disk_words(&scratch.0));
+    let sink = *load.sink_addresses().first().ok_or("the sink has no address".to_owned())?;
+    let mut out = Printer::default();
+    out.line(format_args!(
+        "relevo demo: a relay on this machine, {} of bulk mail through it, every message on disk before its 250",
+        units::time_words(duration)
+    ));
+    out.line(format_args!("  spool in {}{}", scratch.0.display(), disk_words(&scratch.0)));
+    out.end()?;
     let node = Node::start(settings(&scratch.0, sink))?;
     let relay = node.settings.listeners[0].address;
-    println!("  {} shards, relay on {relay}, sink on {sink}", node.instruments.len());
-    load.send_to(relay).map_err(|error| format!("cannot send: {error}"))?;
+    out.line(format_args!("  {} shards, relay on {relay}, sink on {sink}", node.instruments.len()));
     let before = process::usage();
-    let report = watch(load, seconds)?;
+    let report = load
+        .send_to(relay)
+        .map_err(|error| format!("cannot send: {error}"))
+        .and_then(|()| watch(load, duration));
     let after = process::usage();
-    let cpu = (after.cpu - before.cpu - report.load_cpu.as_secs_f64()).max(0.0);
-    print_report(&report, cpu, after.anonymous);
     let stopped = node.stop();
+    let report = report?;
+    let cpu = (after.cpu - before.cpu - report.load_cpu.as_secs_f64()).max(0.0);
+    print_report(&report, cpu, after.anonymous, &mut out);
     if !report.verdict.is_clean() {
-        return Err(
-            "mail was lost, altered or misrouted: please report this with the output above".to_owned()
-        );
+        let words = "mail was lost, altered or misrouted: please report this with the output above";
+        return Err(words.to_owned().into());
     }
     if !stopped {
-        return Err("a shard did not end well".to_owned());
+        return Err("a shard did not end well".to_owned().into());
     }
-    println!(
+    out.line(format_args!(
         "\nHow to go on: write a configuration (every key with its default is in deploy/relevo.toml), then"
-    );
-    println!("  relevo check --config FILE    say what it means");
-    println!("  relevo run --config FILE      run it");
-    Ok(())
+    ));
+    out.line(format_args!("  relevo check --config FILE    say what it means"));
+    out.line(format_args!("  relevo run --config FILE      run it"));
+    Ok(out.end()?)
 }
 
 /// The embedded defaults, on free ports and in a scratch directory.
@@ -97,8 +128,8 @@ fn disk_words(directory: &Path) -> &'static str {
 }
 
 /// Shows progress until the load is over.
-fn watch(load: Load, seconds: u64) -> Result<Report, String> {
-    let bar = ProgressBar::new(seconds * 10);
+fn watch(load: Load, duration: Duration) -> Result<Report, String> {
+    let bar = ProgressBar::new((duration.as_millis() / 100) as u64);
     let style =
         ProgressStyle::with_template("  {bar:24} {msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
     bar.set_style(style);
@@ -121,21 +152,27 @@ fn watch(load: Load, seconds: u64) -> Result<Report, String> {
     report.map_err(|error| format!("the load failed: {error}"))
 }
 
-fn print_report(report: &Report, cpu: f64, memory: u64) {
+fn print_report(report: &Report, cpu: f64, memory: u64, out: &mut Printer) {
     let per_message = cpu / (report.messages.max(1) as f64) * 1e6;
-    println!();
-    println!("  messages/s           {:>10.0}   accepted, each on disk before its 250", report.rate);
-    println!("  recipients/s         {:>10.0}   delivered to the sink", report.delivery_rate);
-    println!("  CPU per message      {per_message:>7.0} us   of the relay, all of its threads");
-    println!(
+    out.line(format_args!(""));
+    out.line(format_args!(
+        "  messages/s           {:>10.0}   accepted, each on disk before its 250",
+        report.rate
+    ));
+    out.line(format_args!("  recipients/s         {:>10.0}   delivered to the sink", report.delivery_rate));
+    out.line(format_args!("  CPU per message      {per_message:>7.0} us   of the relay, all of its threads"));
+    out.line(format_args!(
         "  memory               {:>6} MiB   of the whole process, load and sink included, the mapped spool not",
         memory >> 20
-    );
-    println!("  accept               {}", quantiles(&report.accept_latency));
-    println!("  accept to delivery   {}", quantiles(&report.delivery_latency));
-    println!("  acknowledged         {:>10}   messages, {} recipients", report.messages, report.recipients);
-    println!("  lost                 {:>10}", report.verdict.lost);
-    println!("  duplicated           {:>10}", report.verdict.duplicated);
-    println!("  corrupted            {:>10}", report.verdict.corrupted);
-    println!("  misrouted            {:>10}", report.verdict.misrouted);
+    ));
+    out.line(format_args!("  accept               {}", quantiles(&report.accept_latency)));
+    out.line(format_args!("  accept to delivery   {}", quantiles(&report.delivery_latency)));
+    out.line(format_args!(
+        "  acknowledged         {:>10}   messages, {} recipients",
+        report.messages, report.recipients
+    ));
+    out.line(format_args!("  lost                 {:>10}", report.verdict.lost));
+    out.line(format_args!("  duplicated           {:>10}", report.verdict.duplicated));
+    out.line(format_args!("  corrupted            {:>10}", report.verdict.corrupted));
+    out.line(format_args!("  misrouted            {:>10}", report.verdict.misrouted));
 }

@@ -15,6 +15,7 @@ pub mod route;
 pub mod smtp;
 pub mod spool;
 
+pub mod check;
 pub mod control;
 pub mod inspect;
 pub mod node;

@@ -5,6 +5,9 @@
 
 use std::time::Duration;
 
+/// Bytes of a configuration file: a few thousand routes, and not whatever `--config /dev/zero` would give.
+pub const CONFIG_MAX: u64 = 4 * 1024 * 1024;
+
 /// Longest command line, CRLF included (RFC 5321 4.5.3.1.4 asks for 512; parameters of extensions add to it).
 pub const COMMAND_LINE_MAX: usize = 2048;
 /// Longest line in an AUTH exchange, CRLF included (RFC 4954 section 4).

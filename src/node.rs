@@ -252,13 +252,20 @@ fn judge(config: &Config, shards: usize, cores: &[usize]) -> Result<Engine, Stri
 
 /// What holds for each shard, as far as there are open files for it.
 fn fitted(config: &Config, shards: usize) -> Result<Vec<Particulars>, String> {
+    let (particulars, words) = fitting(config, shards)?;
+    if let Some(words) = words {
+        say(Level::Warning, format_args!("{words}"));
+    }
+    Ok(particulars)
+}
+
+/// The same, with words about what had to be made smaller.
+pub(crate) fn fitting(config: &Config, shards: usize) -> Result<(Vec<Particulars>, Option<String>), String> {
     let allowed = room::files_allowed();
     let shares = room::share(&config.node.data_dir, shards, allowed)?;
     let mut particulars = config.particulars(shards);
-    if let Some(words) = room::fit(&mut particulars, shares, allowed) {
-        eprintln!("relevo: {words}");
-    }
-    Ok(particulars)
+    let words = room::fit(&mut particulars, shares, allowed);
+    Ok((particulars, words))
 }
 
 /// Which shard keeps which of the lanes there are.
@@ -389,7 +396,7 @@ fn node_id(data_dir: &Path) -> Result<u64, String> {
     process::node_id(data_dir).map_err(fail)
 }
 
-fn port_fix(error: &std::io::Error) -> &'static str {
+pub(crate) fn port_fix(error: &std::io::Error) -> &'static str {
     match error.kind() {
         std::io::ErrorKind::AddrInUse => {
             "another process listens there: stop it, or change the listener's address"
@@ -404,7 +411,7 @@ fn port_fix(error: &std::io::Error) -> &'static str {
     }
 }
 
-fn read_accounts(path: &Path) -> Result<Accounts, String> {
+pub(crate) fn read_accounts(path: &Path) -> Result<Accounts, String> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| format!("{}: {error}; set auth.accounts to a readable file", path.display()))?;
     Accounts::parse(&text).map_err(|error| format!("{}: {error}", path.display()))
@@ -413,13 +420,17 @@ fn read_accounts(path: &Path) -> Result<Accounts, String> {
 /// The machine's name servers, unless others are configured.
 fn find_name_servers(config: &mut Config) {
     if config.dns.servers.is_empty() {
-        let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-        config.dns.servers = value::name_servers(&text);
+        config.dns.servers = value::name_servers(&resolv_conf());
     }
 }
 
+/// What the machine says about its name servers.
+pub(crate) fn resolv_conf() -> String {
+    std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default()
+}
+
 /// The hosts that the operator named by hand. The usual file need not be there; one that was asked for must.
-fn find_hosts(config: &mut Config) -> Result<(), String> {
+pub(crate) fn find_hosts(config: &mut Config) -> Result<(), String> {
     let Some(path) = config.dns.hosts.clone() else { return Ok(()) };
     let read = || {
         let file = files::ReadFile::open(&path)?;

@@ -22,6 +22,7 @@ pub mod journal;
 pub mod ledger;
 pub mod message;
 pub mod mix;
+pub mod output;
 pub mod random;
 pub mod report;
 pub mod run;

@@ -9,11 +9,12 @@ use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
 use clap::{Parser, Subcommand};
-use relevo_load::{DnsServer, Zone, sys};
+use relevo_load::{DnsServer, Zone, output, say, sys};
 
 /// Sends mail to a relay, receives it behind the relay, and says what was lost on the way.
 #[derive(Parser)]
-#[command(name = "relevo-load", version)]
+#[command(name = "relevo-load", version = env!("RELEVO_VERSION"), arg_required_else_help = true, max_term_width = 100)]
+#[command(after_help = "Start here: relevo-load scenarios, then relevo-load run steady.")]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -22,10 +23,17 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Receives mail and remembers what arrived; ends with Ctrl-C.
+    #[command(
+        after_help = "Example: relevo-load sink --listen 127.0.0.1:2600 --behaviour rcpt=450@0.1,delay=50ms"
+    )]
     Sink(cli::sink::Arguments),
     /// Sends mail.
+    #[command(
+        after_help = "Examples:\n  relevo-load send --to 127.0.0.1:2525 --duration 30s\n  relevo-load send --to 127.0.0.1:2525 --rate 100..5000/30s --count 100000 --json"
+    )]
     Send(cli::send::Arguments),
     /// Answers for the names of a simulated internet, UDP and TCP; ends with Ctrl-C.
+    #[command(after_help = "Example: relevo-load dns --zone names.txt --listen 127.0.0.1:5353")]
     Dns {
         /// Where to listen.
         #[arg(long, default_value = "127.0.0.1:5353", value_name = "ADDRESS")]
@@ -37,8 +45,12 @@ enum Command {
     },
     /// Plays a scenario: a simulated internet, a relay it starts (and kills), mail, a report. Exit code 1 when mail was lost,
     /// altered, misrouted or repeated without a reason, or is still queued.
+    #[command(
+        after_help = "Examples:\n  relevo-load run steady\n  relevo-load run bulk --peer postfix=loadtest/peers/postfix.sh --rounds 3 --output report"
+    )]
     Run(Box<cli::run::Arguments>),
     /// Prints the ratios of two reports of the same scenario: report.json files or their directories.
+    #[command(after_help = "Example: relevo-load compare before/ after/")]
     Compare {
         /// The first: ratios are of its figures to those of the other.
         one: PathBuf,
@@ -46,11 +58,13 @@ enum Command {
         other: PathBuf,
     },
     /// Lists the shipped scenarios, or prints one, to start from.
+    #[command(after_help = "Example: relevo-load scenarios bulk > mine.toml")]
     Scenarios {
         /// Which to print.
         name: Option<String>,
     },
     /// Compares the ledgers of `send` and `sink`; exit code 1 when mail was lost, corrupted or misrouted.
+    #[command(after_help = "Example: relevo-load verdict sent.txt received.txt")]
     Verdict {
         /// Written by `send --ledger`.
         sent: PathBuf,
@@ -63,7 +77,11 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let result = match Arguments::parse().command {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return output::end_of_arguments("relevo-load", &error),
+    };
+    let result = match arguments.command {
         Command::Sink(arguments) => cli::sink::run(arguments),
         Command::Send(arguments) => cli::send::run(arguments),
         Command::Dns { listen, zone } => dns(listen, &zone),
@@ -72,10 +90,7 @@ fn main() -> ExitCode {
         Command::Scenarios { name } => cli::run::scenarios(name.as_deref()),
         Command::Verdict { sent, received, json } => cli::send::verdict(&sent, &received, json),
     };
-    result.unwrap_or_else(|error| {
-        eprintln!("relevo-load: {error}");
-        ExitCode::from(2)
-    })
+    output::end("relevo-load", result)
 }
 
 fn dns(listen: SocketAddr, path: &Path) -> io::Result<ExitCode> {
@@ -85,14 +100,16 @@ fn dns(listen: SocketAddr, path: &Path) -> io::Result<ExitCode> {
     let interrupted = sys::catch_interrupts();
     let names = zone.len();
     let server = DnsServer::start(listen, zone)?;
-    println!("{names} names on {}", server.address());
+    say!("{names} names on {}", server.address());
     while !interrupted.load(Ordering::Relaxed) {
         std::thread::sleep(cli::TICK);
     }
     let counts = server.counts();
-    println!(
+    say!(
         "{} questions over UDP, {} over TCP, {} left without an answer",
-        counts.udp, counts.tcp, counts.silent
+        counts.udp,
+        counts.tcp,
+        counts.silent
     );
     Ok(ExitCode::SUCCESS)
 }

@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use crate::ledger::RECIPIENTS_MAX;
 use crate::random::Random;
+use crate::units;
 
 /// How large messages are, header section included, before dot-stuffing.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,16 +51,18 @@ impl FromStr for Sizes {
             return Ok(Sizes::Mix);
         }
         if text.contains('=') {
-            let list = shares::<usize>(text)?;
+            let list = shares(text, |item| units::size(item).ok())?;
             return if list.iter().all(|(size, _)| *size <= SIZE_MAX) {
                 Ok(Sizes::Shares(list))
             } else {
                 Err(format!("`{text}`: a message has up to {SIZE_MAX} bytes"))
             };
         }
-        match text.parse() {
+        match units::size(text) {
             Ok(size) if size <= SIZE_MAX => Ok(Sizes::Fixed(size)),
-            _ => Err(format!("`{text}` is neither `mix` nor a number of bytes up to {SIZE_MAX}")),
+            _ => Err(format!(
+                "`{text}` is neither `mix` nor a size up to {SIZE_MAX} bytes: `4096`, `10KiB`, `1MiB`"
+            )),
         }
     }
 }
@@ -73,12 +76,12 @@ pub struct Domains {
 }
 
 /// Things with shares, `THING=SHARE,...`: the smallest first, with the running sums of their shares.
-fn shares<T: FromStr + Copy + Ord>(text: &str) -> Result<Vec<(T, f64)>, String> {
+fn shares<T: Copy + Ord>(text: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Vec<(T, f64)>, String> {
     let error = || format!("`{text}`: write NUMBER=SHARE,..., as in `1=90,50=10`");
     let pair = |item: &str| {
         let (thing, share) = item.split_once('=')?;
         let share = share.trim().parse().ok().filter(|share: &f64| share.is_finite() && *share > 0.0)?;
-        Some((thing.trim().parse().ok()?, share))
+        Some((parse(thing.trim())?, share))
     };
     let mut list: Vec<(T, f64)> = text.split(',').map(pair).collect::<Option<_>>().ok_or_else(error)?;
     list.sort_by_key(|(thing, _)| *thing);
@@ -132,7 +135,7 @@ impl FromStr for Recipients {
     /// `1`, `1-3` or `1=90,50=10`.
     fn from_str(text: &str) -> Result<Recipients, String> {
         if text.contains('=') {
-            let list = shares::<u32>(text)?;
+            let list = shares(text, |item| item.parse::<u32>().ok())?;
             return if list.iter().all(|(count, _)| (1..=RECIPIENTS_MAX).contains(count)) {
                 Ok(Recipients::Shares(list))
             } else {

@@ -20,11 +20,30 @@ pub fn time(text: &str) -> Result<Duration, String> {
         "" | "s" => 1.0,
         "m" => 60.0,
         "h" => 3600.0,
+        "d" => 86_400.0,
         _ => return Err(format!("`{text}` is no time: `250us`, `20ms`, `30s`, `5m`, `2h`")),
     };
     let number: f64 = digits.parse().map_err(|_| format!("`{text}` does not begin with a number"))?;
     let time = Duration::try_from_secs_f64(number * factor).ok().filter(|time| *time <= TIME_MAX);
     time.ok_or_else(|| format!("`{text}` is longer than a week"))
+}
+
+/// `4096`, `10KiB`, `1MiB`, `50MB`: bytes.
+pub fn size(text: &str) -> Result<usize, String> {
+    let wrong = || format!("`{text}` is no size: `4096`, `10KiB`, `1MiB`, `50MB`");
+    let text = text.trim();
+    let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let factor: usize = match unit.trim() {
+        "" | "B" => 1,
+        "k" | "K" | "KiB" => 1 << 10,
+        "kB" | "KB" => 1000,
+        "M" | "MiB" => 1 << 20,
+        "MB" => 1_000_000,
+        "G" | "GiB" => 1 << 30,
+        "GB" => 1_000_000_000,
+        _ => return Err(wrong()),
+    };
+    digits.parse::<usize>().ok().and_then(|number| number.checked_mul(factor)).ok_or_else(wrong)
 }
 
 /// Writes a time the way [`time`] reads it.

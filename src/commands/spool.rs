@@ -3,7 +3,6 @@
 use std::fs::OpenOptions;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use relevo::inspect::adopt::adopt;
@@ -15,6 +14,7 @@ use relevo::spool::index::{Entry, LiveRange};
 use relevo::spool::inspect::{self, Found, Placed};
 use relevo::spool::record::MessageView;
 
+use super::output::{Failure, NO as DAMAGE, WRONG_USE as UNUSABLE, complain};
 use super::words::{self, Listed, Shown};
 
 /// Recipients named in a list.
@@ -29,9 +29,9 @@ pub struct Arguments {
 
 /// Whose spool.
 #[derive(Args)]
-#[group(required = true, multiple = false)]
+#[group(multiple = false)]
 struct Place {
-    /// The configuration of the node.
+    /// The configuration of the node [default: /etc/relevo/relevo.toml].
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Its data directory.
@@ -109,62 +109,36 @@ fn message_id(text: &str) -> Result<MessageId, String> {
     text.parse().map_err(|_| "a message id has 16 letters and digits, like 00000000G0000102".to_owned())
 }
 
-/// Why a tool ended early: exit code and words.
-struct Failure(u8, String);
-
-/// What was asked for is damaged, or not there.
-const DAMAGE: u8 = 1;
-/// Wrong usage, or a file that cannot be read or written.
-const UNUSABLE: u8 = 2;
-
 impl From<SpoolError> for Failure {
     fn from(error: SpoolError) -> Failure {
         Failure(UNUSABLE, error.to_string())
     }
 }
 
-impl From<io::Error> for Failure {
-    /// Of standard output. Whoever closed it has read enough.
-    fn from(error: io::Error) -> Failure {
-        if error.kind() == io::ErrorKind::BrokenPipe {
-            Failure(0, String::new())
-        } else {
-            Failure(UNUSABLE, format!("standard output: {error}"))
-        }
-    }
-}
-
-/// Runs one tool.
-pub fn run(arguments: Arguments) -> ExitCode {
-    let result = match arguments.tool {
+/// Runs one tool. Exit 1: what was asked for is damaged, or not there; 2: wrong use, or a file that cannot be read or written.
+pub fn run(arguments: Arguments) -> Result<(), Failure> {
+    let done = match arguments.tool {
         Tool::Verify { place, json } => verify(&place, json),
         Tool::List { place, domain, limit, json } => list(&place, domain.as_deref(), limit, json),
         Tool::Show { message, json } => show(&message, json),
         Tool::Export { message, output } => export(&message, output.as_deref()),
         Tool::Adopt { from, place, damaged } => take_over(&place, &from, damaged),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure(code, words)) => {
-            if !words.is_empty() {
-                eprintln!("relevo: {words}");
-            }
-            ExitCode::from(code)
-        }
-    }
+    // What could not be written is no word about damage.
+    done.map_err(|failure| if failure.is_unwritten() { Failure(UNUSABLE, failure.1) } else { failure })
 }
 
 impl Place {
     /// The data directory, and the shards a configuration asks for.
     fn resolve(&self) -> Result<(PathBuf, Option<usize>), Failure> {
-        match (&self.config, &self.data_dir) {
-            (Some(config), _) => {
-                let config = crate::load(config).map_err(|words| Failure(UNUSABLE, words))?;
-                Ok((config.node.data_dir, Some(config.node.shards)))
-            }
-            (None, Some(data_dir)) => Ok((data_dir.clone(), None)),
-            (None, None) => Err(Failure(UNUSABLE, "give --config or --data-dir".to_owned())),
+        if let Some(data_dir) = &self.data_dir {
+            return Ok((data_dir.clone(), None));
         }
+        let default = Path::new(relevo::check::DEFAULT_PATH);
+        let config = super::check::load(self.config.as_deref().unwrap_or(default));
+        let hint = if self.config.is_none() { "; or give --data-dir DIR" } else { "" };
+        let config = config.map_err(|words| Failure(UNUSABLE, words + hint))?;
+        Ok((config.node.data_dir, Some(config.node.shards)))
     }
 
     fn open(&self) -> Result<Spool, Failure> {
@@ -219,18 +193,16 @@ fn list(place: &Place, domain: Option<&str>, limit: Option<u64>, json: bool) -> 
     let mut sound = true;
     for number in spool.lanes()? {
         if left == 0 {
-            eprintln!(
-                "relevo: that is all that was asked for; lane-{number:03} and what follows was not looked at"
-            );
+            complain!("that is all that was asked for; lane-{number:03} and what follows was not looked at");
             break;
         }
         let look = spool.lane(number)?.look()?;
         for damage in &look.folded.damage {
-            eprintln!("relevo: lane-{number:03}: {damage}; `relevo spool verify` says more");
+            complain!("lane-{number:03}: {damage}; `relevo spool verify` says more");
             sound = false;
         }
         if look.unsettled {
-            eprintln!("relevo: lane-{number:03}: the relay is busy; some of this may be settled by now");
+            complain!("lane-{number:03}: the relay is busy; some of this may be settled by now");
         }
         let mut current: Option<&Found> = None;
         for (_, entry) in look.folded.lane.entries() {
@@ -271,7 +243,7 @@ fn listed(look: &Look, found: &Found, entry: &Entry, domain: Option<&str>) -> Op
                     offset: 0,
                 };
                 let id = MessageId { lane, sequence, offset: entry.offset };
-                eprintln!("relevo: message {id} {fault}; `relevo spool verify` says more");
+                complain!("message {id} {fault}; `relevo spool verify` says more");
             }
             return None;
         }

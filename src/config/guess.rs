@@ -58,11 +58,12 @@ pub(super) fn duration(text: &str, range: &RangeInclusive<Duration>, usual: Dura
     if let Some(span) = spelt.filter(|span| range.contains(span)) {
         return span;
     }
-    // With a unit it is one unit off, most likely: 5000s for 5000ms.
+    // A little too much is too much; with a unit it is one unit off, most likely: 5000s for 5000ms.
     const UNITS: [u64; 6] = [1, 1000, 1_000_000, 60_000_000, 3_600_000_000, 86_400_000_000];
     let written = UNITS.iter().position(|unit| Some(*unit) == unit_of_time(word));
     let fits = |unit: &u64| of(*unit).filter(|span| range.contains(span));
     let found = match written {
+        Some(_) if spelt.is_some_and(|span| span > *range.end() && span <= *range.end() * 10) => None,
         Some(at) if spelt.is_some_and(|span| span > *range.end()) => UNITS[..at].iter().rev().find_map(fits),
         Some(at) => UNITS[at..].iter().find_map(fits),
         None if word.is_empty() => {
@@ -97,6 +98,9 @@ pub(super) fn size(text: &str, range: &RangeInclusive<u64>, usual: u64) -> u64 {
     let of = |power: i32| (number * step.powi(power)) as u64;
     if range.contains(&of(power)) {
         return of(power);
+    }
+    if of(power) > *range.end() && of(power) / 10 <= *range.end() {
+        return *range.end();
     }
     if number == 0.0 {
         return (*range.start()).max(usual.min(*range.end()));
@@ -135,6 +139,12 @@ pub(super) fn network(text: &str) -> Option<String> {
         None if parts < 4 && address.is_ipv4() => parts as u8 * 8,
         None => widest as u8,
     };
+    if let IpAddr::V4(inner) = address.to_canonical()
+        && address.is_ipv6()
+        && bits >= 104
+    {
+        return network(&format!("{inner}/{}", bits - 96));
+    }
     let first = match address {
         IpAddr::V4(address) => {
             IpAddr::V4((address.to_bits() & u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0)).into())

@@ -106,19 +106,6 @@ impl Config {
             let more = " with the networks of your own clients, or give them accounts";
             found.push(self.places.propose(&key, problem, &super::literal::quoted_list(&kept), more));
         }
-        let mapped = |network: &&Network| match network.address {
-            IpAddr::V6(address) => network.bits >= 96 && address.to_ipv4_mapped().is_some(),
-            IpAddr::V4(_) => false,
-        };
-        if let Some(network) = listener.relay_from.iter().find(mapped) {
-            let v4 = Network { address: network.address.to_canonical(), bits: network.bits - 96 };
-            let fix = format!("write it as {v4}");
-            found.push(self.places.remark(
-                &key,
-                format!("{network} matches nobody: IPv4 clients have IPv4 addresses here"),
-                fix,
-            ));
-        }
         let here = listener.relay_from.iter().all(|network| is_loopback(network));
         let accounts = self.accounts.is_some() && listener.tls.is_some();
         if reachable && here && !accounts {

@@ -101,7 +101,7 @@ mod tests {
             ),
             (
                 "spin = \"2ms\"",
-                "tuning.spin: \"2ms\" is too long; write spin = \"2us\", or another time from 0ms to 1ms",
+                "tuning.spin: \"2ms\" is too long; write spin = \"1ms\", or another time from 0ms to 1ms",
             ),
             ("spin = 20", "tuning.spin: 20 has no unit: ms, s, m, h or d, in quotes; write spin = \"20us\""),
             ("ring_depth = 100", "tuning.ring_depth: 100 is no power of two; write ring_depth = 128"),
@@ -111,7 +111,7 @@ mod tests {
             ),
             (
                 "commit_delay = \"51ms\"",
-                "tuning.commit_delay: \"51ms\" is too long; write commit_delay = \"51us\"",
+                "tuning.commit_delay: \"51ms\" is too long; write commit_delay = \"50ms\"",
             ),
             ("spinn = \"1us\"", "tuning.spinn: unknown key; did you mean spin = \"1us\"?"),
         ] {

@@ -94,7 +94,7 @@ pub fn size(text: &str) -> Result<u64, &'static str> {
 
 /// The shortest way to write a size.
 pub fn show_size(bytes: u64) -> String {
-    for (unit, name) in [(1u64 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")] {
+    for (unit, name) in [(1u64 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")] {
         if bytes >= unit && bytes.is_multiple_of(unit) {
             return format!("{}{name}", bytes / unit);
         }
@@ -115,6 +115,9 @@ pub fn network(text: &str) -> Result<Network, &'static str> {
         None => (text, None),
     };
     let address: IpAddr = address.parse().map_err(|_| FIX)?;
+    if address.is_ipv6() && address.to_canonical().is_ipv4() {
+        return Err("write IPv4 networks as such: 10.0.0.0/8");
+    }
     let widest = if address.is_ipv4() { 32 } else { 128 };
     let bits = bits.unwrap_or(widest);
     if bits > widest {

@@ -1,6 +1,7 @@
 //! Who may relay and under what name: networks, accounts, and the TLS we speak.
 
 pub mod accounts;
+pub mod certificate;
 pub mod clients;
 pub mod descriptors;
 pub mod guesses;

@@ -29,6 +29,7 @@ pub mod os;
 pub mod output;
 pub mod process;
 pub mod sim;
+pub mod terminal;
 mod workspace;
 
 pub use bell::Bell;

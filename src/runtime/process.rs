@@ -10,6 +10,8 @@ use std::sync::OnceLock;
 use crate::runtime::{files, output};
 use crate::time::UnixMillis;
 
+use crate::time::UnixMillis;
+
 /// A directory that is ours until this is dropped.
 #[derive(Debug)]
 pub struct DirectoryLock {
@@ -244,9 +246,32 @@ pub fn random_bytes<const N: usize>() -> [u8; N] {
 }
 
 /// Whether the address can be listened on; port 0 becomes a free port. SO_REUSEPORT would hide another process there.
-#[expect(clippy::disallowed_methods, reason = "a probe at start, before any shard runs")]
 pub fn probe_port(address: SocketAddr) -> io::Result<SocketAddr> {
-    std::net::TcpListener::bind(address)?.local_addr()
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+    // As the listeners themselves: what waits of earlier connections is not in the way, and IPv6 is IPv6 alone.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(1)?;
+    socket.local_addr()?.as_socket().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+}
+
+/// Whether this process may write a file, or in a directory.
+pub fn may_write(path: &Path) -> io::Result<()> {
+    let wanted = if path.is_dir() {
+        rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK
+    } else {
+        rustix::fs::Access::WRITE_OK
+    };
+    Ok(rustix::fs::access(path, wanted)?)
+}
+
+/// The time of day, for commands; shards are told theirs.
+pub fn wall() -> UnixMillis {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    UnixMillis(now.tv_sec.max(0) as u64 * 1000 + now.tv_nsec as u64 / 1_000_000)
 }
 
 /// Signals that are waited for.

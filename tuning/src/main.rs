@@ -5,10 +5,12 @@ mod cli;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use relevo_load::output;
 
 /// Says what this machine offers a mail relay, and gets more of it.
 #[derive(Parser)]
-#[command(name = "relevo-tune", version)]
+#[command(name = "relevo-tune", version = env!("RELEVO_VERSION"), arg_required_else_help = true, max_term_width = 100)]
+#[command(after_help = "Start here: relevo-tune check.")]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -17,26 +19,37 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Prints each limit that matters, what it should be, and the command that changes it. Changes nothing. Exit code 1: something is low.
+    #[command(
+        after_help = "Examples:\n  relevo-tune check\n  relevo-tune check --data-dir /var/lib/relevo --json"
+    )]
     Check(cli::Check),
     /// Measures the disk's flush, the loopback, and TLS on one core.
+    #[command(after_help = "Example: relevo-tune probe --data-dir /var/lib/relevo --duration 30s")]
     Probe(cli::Probe),
     /// Runs the relay with one setting after the other changed, beside itself unchanged, and writes down what clearly helps.
+    #[command(
+        after_help = "Examples:\n  relevo-tune sweep --data-dir /var/lib\n  relevo-tune sweep --only spin=50us/200us,shards --goal latency"
+    )]
     Sweep(Box<cli::sweep::Arguments>),
     /// Writes the kernel settings and limits that `check` asks for, or takes them back.
+    #[command(
+        after_help = "Examples:\n  relevo-tune apply --dry-run\n  relevo-tune apply --yes\n  relevo-tune apply --undo"
+    )]
     Apply(cli::Apply),
 }
 
 fn main() -> ExitCode {
-    let result = match Arguments::parse().command {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return output::end_of_arguments("relevo-tune", &error),
+    };
+    let result = match arguments.command {
         Command::Check(arguments) => cli::check(&arguments),
         Command::Probe(arguments) => cli::probe(&arguments),
         Command::Sweep(arguments) => cli::sweep::run(*arguments),
         Command::Apply(arguments) => cli::apply(&arguments),
     };
-    result.unwrap_or_else(|error| {
-        eprintln!("relevo-tune: {error}");
-        ExitCode::from(2)
-    })
+    output::end("relevo-tune", result)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::io;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use relevo_load::sys;
+use relevo_load::{complain, say, sys};
 
 /// How often the live line changes.
 pub const TICK: Duration = Duration::from_millis(200);
@@ -16,7 +16,7 @@ pub const TICK: Duration = Duration::from_millis(200);
 /// Many connections need many descriptors.
 pub fn prepare() {
     if let Err(error) = sys::raise_open_files() {
-        eprintln!("relevo-load: the limit on open files stays as it is: {error}");
+        complain!("relevo-load: the limit on open files stays as it is: {error}");
     }
 }
 
@@ -37,10 +37,11 @@ pub fn per_tick(count: u64, before: &mut u64) -> u64 {
     more * 1000 / TICK.as_millis() as u64
 }
 
-pub fn table(rows: &[(&str, u64)]) {
+pub fn table(rows: &[(&str, u64)]) -> io::Result<()> {
     for (name, value) in rows {
-        println!("{name:<16}{value:>12}");
+        say!("{name:<16}{value:>12}");
     }
+    Ok(())
 }
 
 /// An error of what was asked for, with the word that is wrong.

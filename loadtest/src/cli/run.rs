@@ -12,7 +12,7 @@ use clap::Args;
 use relevo_load::report::{Report, compare, html, text};
 use relevo_load::run::scenario::{Kills, SHIPPED};
 use relevo_load::run::{Plan, RelayKind, Scenario, Target, conduct};
-use relevo_load::{Tls, sys, units};
+use relevo_load::{Tls, output, say, sys, units};
 
 use super::{invalid, live_line, prepare};
 
@@ -58,11 +58,11 @@ pub struct Arguments {
     #[arg(long, value_name = "BOOLEAN")]
     tls: Option<bool>,
     /// Where report.json and report.html go.
-    #[arg(long, default_value = "relevo-load-report", value_name = "DIRECTORY")]
-    out: PathBuf,
+    #[arg(long, alias = "out", default_value = "relevo-load-report", value_name = "DIR")]
+    output: PathBuf,
     /// Where relays get their directories; should be a disk, not memory.
-    #[arg(long, value_name = "DIRECTORY")]
-    scratch: Option<PathBuf>,
+    #[arg(long, alias = "scratch", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
     /// What chance is drawn from.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -130,10 +130,17 @@ pub fn run(arguments: Arguments) -> io::Result<ExitCode> {
     prepare();
     let (scenario, settings) = scenario(&arguments)?;
     let relays = relays(&arguments)?;
-    let scratch = arguments.scratch.clone().unwrap_or_else(std::env::temp_dir);
-    fs::create_dir_all(&arguments.out).map_err(|error| invalid(&arguments.out.to_string_lossy(), error))?;
+    let scratch = arguments.data_dir.clone().unwrap_or_else(std::env::temp_dir);
+    if !scratch.is_dir() {
+        return Err(invalid(
+            &scratch.to_string_lossy(),
+            "no such directory; give --data-dir one that exists",
+        ));
+    }
+    fs::create_dir_all(&arguments.output)
+        .map_err(|error| invalid(&arguments.output.to_string_lossy(), error))?;
     let interrupted = sys::catch_interrupts();
-    println!("{}: {}", scenario.name, scenario.about);
+    say!("{}: {}", scenario.name, scenario.about);
     let mut report = Report::default();
     for round in 0..arguments.rounds.max(1) {
         for (label, target) in &relays {
@@ -151,7 +158,10 @@ pub fn run(arguments: Arguments) -> io::Result<ExitCode> {
             let run = conduct(&plan, |live| {
                 if let Some((dns, port)) = live.internet.filter(|_| runs_already) {
                     line.suspend(|| {
-                        println!("{label} is to ask the name server {dns}, and to deliver to port {port}");
+                        // Who cannot read this can read nothing later either; a relay is running, and ends in order.
+                        let _ = output::print(format_args!(
+                            "{label} is to ask the name server {dns}, and to deliver to port {port}\n"
+                        ));
                     });
                 }
                 line.set_message(format!(
@@ -167,19 +177,19 @@ pub fn run(arguments: Arguments) -> io::Result<ExitCode> {
             });
             line.finish_and_clear();
             let run = run.map_err(|error| io::Error::new(error.kind(), format!("{label}: {error}")))?;
-            println!("\n{}", text::table(&run));
+            say!("\n{}", text::table(&run));
             report.runs.push(run);
             // After each run, so that a long series that is cut short has what it got.
-            write(&arguments.out, &report)?;
+            write(&arguments.output, &report)?;
         }
     }
     let labels = report.labels();
     for other in labels.iter().skip(1) {
         if let (Some(one), Some(other)) = (report.median(labels[0]), report.median(other)) {
-            println!("{}", compare::table(one, other));
+            say!("{}", compare::table(one, other));
         }
     }
-    println!("{}", arguments.out.join("report.html").display());
+    say!("{}", arguments.output.join("report.html").display());
     let own = report.runs_of(&arguments.label).all(relevo_load::report::Run::is_clean);
     Ok(if own { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -201,7 +211,7 @@ pub fn compare(one: &Path, other: &Path) -> io::Result<ExitCode> {
     };
     let (one, other) = (read(one)?, read(other)?);
     let table = compare::reports(&one, &other);
-    println!("{}", table.ok_or_else(|| io::Error::other("the two reports are of different scenarios"))?);
+    say!("{}", table.ok_or_else(|| io::Error::other("the two reports are of different scenarios"))?);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -210,11 +220,14 @@ pub fn scenarios(name: Option<&str>) -> io::Result<ExitCode> {
     let Some(name) = name else {
         for (name, text) in SHIPPED {
             let about = Scenario::parse(text).map(|scenario| scenario.about).unwrap_or_default();
-            println!("{name:<16}{about}");
+            say!("{name:<16}{about}");
         }
         return Ok(ExitCode::SUCCESS);
     };
     let found = SHIPPED.iter().find(|(other, _)| *other == name);
-    print!("{}", found.ok_or_else(|| invalid(name, "no shipped scenario has this name"))?.1);
+    output::print(format_args!(
+        "{}",
+        found.ok_or_else(|| invalid(name, "no shipped scenario has this name"))?.1
+    ))?;
     Ok(ExitCode::SUCCESS)
 }

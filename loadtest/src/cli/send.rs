@@ -10,7 +10,9 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use relevo_load::demo::quantiles;
 use relevo_load::units::{self, Plan};
-use relevo_load::{Domains, Outcome, Recipients, SendConfig, Sender, Sizes, Slow, Tls, Until, Verdict, sys};
+use relevo_load::{
+    Domains, Outcome, Recipients, SendConfig, Sender, Sizes, Slow, Tls, Until, Verdict, complain, say, sys,
+};
 
 use super::{TICK, invalid, live_line, per_tick, prepare, table};
 
@@ -39,17 +41,18 @@ pub struct Arguments {
     #[arg(long, short = 'n', conflicts_with = "duration")]
     count: Option<u64>,
     /// Stop after this time: `30`, `30s`, `5m`, `2h`. Without either, Ctrl-C stops.
-    #[arg(long, value_parser = units::time)]
+    #[arg(long, alias = "seconds", value_name = "TIME", value_parser = units::time)]
     duration: Option<Duration>,
     /// Messages a second, whatever the relay does (open loop): `500`, `100..5000/30s` for a ramp, or several, as in
     /// `500/10s,5000/2s,500`. Without it, each connection sends its next message when the last was answered.
     #[arg(long)]
     rate: Option<Plan>,
-    /// Bytes of a message; `mix`: 2 to 60 KiB, half of it below 12 KiB; or `SIZE=SHARE,...`, as in `2000=9,1000000=1`.
-    #[arg(long, default_value = "mix")]
+    /// Size of a message: `10KiB` or a number of bytes; `mix`: 2 to 60 KiB, half of it below 12 KiB; or `SIZE=SHARE,...`, as in
+    /// `2KiB=9,1MiB=1`.
+    #[arg(long, alias = "sizes", default_value = "mix")]
     size: Sizes,
     /// Send the .eml files of this directory in place of made messages.
-    #[arg(long, value_name = "DIRECTORY")]
+    #[arg(long, value_name = "DIR")]
     messages: Option<PathBuf>,
     /// Recipients of a message: a number, a range as in `1-3`, or `COUNT=SHARE,...`, as in `1=90,50=10`.
     #[arg(long, default_value = "1")]
@@ -82,7 +85,7 @@ pub struct Arguments {
     #[arg(long, value_name = "COUNT")]
     per_connection: Option<u64>,
     /// Longest wait for a server that says nothing.
-    #[arg(long, default_value = "60s", value_parser = units::time)]
+    #[arg(long, default_value = "60s", value_name = "TIME", value_parser = units::time)]
     timeout: Duration,
     /// Write every acknowledgement to this file before it counts.
     #[arg(long, value_name = "FILE")]
@@ -138,7 +141,7 @@ pub fn run(arguments: Arguments) -> io::Result<ExitCode> {
     let interrupted = sys::catch_interrupts();
     let sender = Sender::start(config)?;
     if sender.messages_skipped() > 0 {
-        eprintln!(
+        complain!(
             "relevo-load: {} files are no messages SMTP can carry and are left out",
             sender.messages_skipped()
         );
@@ -164,17 +167,17 @@ pub fn run(arguments: Arguments) -> io::Result<ExitCode> {
     let run = sender.ledger().run();
     let outcome = sender.finish()?;
     if arguments.json {
-        println!("{}", json(run, &outcome));
+        say!("{}", json(run, &outcome));
     } else {
-        print(run, &outcome);
+        print(run, &outcome)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn print(run: u64, outcome: &Outcome) {
+fn print(run: u64, outcome: &Outcome) -> io::Result<()> {
     let progress = &outcome.progress;
     let seconds = outcome.elapsed.as_secs_f64().max(1e-9);
-    println!("run             {run:016x}");
+    say!("run             {run:016x}");
     let rows = [
         ("sent", progress.sent),
         ("acknowledged", progress.acknowledged),
@@ -186,13 +189,14 @@ fn print(run: u64, outcome: &Outcome) {
         ("connections", progress.connects),
         ("  failed", progress.connects_failed),
     ];
-    table(&rows);
-    println!("{:<16}{seconds:>12.2} s", "time");
-    println!("{:<16}{:>12.2} s", "processor time", outcome.cpu.as_secs_f64());
-    println!("{:<16}{:>12.0} messages/s", "rate", progress.acknowledged as f64 / seconds);
-    println!("{:<16}{:>12.1} MB/s", "", progress.bytes as f64 / seconds / 1e6);
-    println!("{:<16}{}", "connect", quantiles(&outcome.connect));
-    println!("{:<16}{}", "accept", quantiles(&outcome.latency));
+    table(&rows)?;
+    say!("{:<16}{seconds:>12.2} s", "time");
+    say!("{:<16}{:>12.2} s", "processor time", outcome.cpu.as_secs_f64());
+    say!("{:<16}{:>12.0} messages/s", "rate", progress.acknowledged as f64 / seconds);
+    say!("{:<16}{:>12.1} MB/s", "", progress.bytes as f64 / seconds / 1e6);
+    say!("{:<16}{}", "connect", quantiles(&outcome.connect));
+    say!("{:<16}{}", "accept", quantiles(&outcome.latency));
+    Ok(())
 }
 
 fn json(run: u64, outcome: &Outcome) -> serde_json::Value {
@@ -215,9 +219,9 @@ fn json(run: u64, outcome: &Outcome) -> serde_json::Value {
 pub fn verdict(sent: &std::path::Path, received: &std::path::Path, json: bool) -> io::Result<ExitCode> {
     let verdict = Verdict::of_files(sent, received)?;
     if json {
-        println!("{}", serde_json::to_string(&verdict)?);
+        say!("{}", serde_json::to_string(&verdict)?);
     } else {
-        println!("{verdict}");
+        say!("{verdict}");
     }
     Ok(if verdict.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

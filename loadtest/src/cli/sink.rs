@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use clap::Args;
 use relevo_load::demo::quantiles;
 use relevo_load::tls::Authority;
-use relevo_load::{Behaviour, Sink, SinkConfig, Site, sys};
+use relevo_load::{Behaviour, Sink, SinkConfig, Site, complain, say, sys};
 
 use super::{TICK, invalid, live_line, per_tick, prepare, table};
 
@@ -83,7 +83,7 @@ pub fn run(arguments: Arguments) -> io::Result<ExitCode> {
     let interrupted = sys::catch_interrupts();
     let sink = Sink::start(config)?;
     for address in sink.addresses() {
-        eprintln!("listening on {address}");
+        complain!("listening on {address}");
     }
     let (line, mut before) = (live_line(), 0);
     while !interrupted.load(Ordering::Relaxed) {
@@ -108,7 +108,7 @@ fn report(sink: Sink, names: &[String], json: bool) -> io::Result<ExitCode> {
         (0..names.len()).map(|at| (sink.site_counters(at), sink.site_connections_peak(at))).collect();
     let counts = sink.stop();
     if json {
-        println!("{}", serde_json::to_string(&counts)?);
+        say!("{}", serde_json::to_string(&counts)?);
         return Ok(ExitCode::SUCCESS);
     }
     let rows = [
@@ -123,16 +123,16 @@ fn report(sink: Sink, names: &[String], json: bool) -> io::Result<ExitCode> {
         ("disconnected", counts.disconnects),
         ("errors of peers", counts.protocol_errors),
     ];
-    table(&rows);
-    println!("{:<16}{:>12.2} s", "processor time", cpu.as_secs_f64());
+    table(&rows)?;
+    say!("{:<16}{:>12.2} s", "processor time", cpu.as_secs_f64());
     if names.len() > 1 {
         for (name, (counts, peak)) in names.iter().zip(sites) {
-            println!("{name:<16}{:>12} recipients, at most {peak} connections", counts.recipients);
+            say!("{name:<16}{:>12} recipients, at most {peak} connections", counts.recipients);
         }
     }
     for ledger in ledgers {
         let sums = ledger.sums();
-        println!(
+        say!(
             "run {:016x}: {} delivered, {} duplicated, {} corrupted, {} misrouted, {} refused",
             ledger.run(),
             sums.delivered,
@@ -141,7 +141,7 @@ fn report(sink: Sink, names: &[String], json: bool) -> io::Result<ExitCode> {
             sums.misrouted,
             sums.refused
         );
-        println!("  {}", quantiles(&ledger.latency()));
+        say!("  {}", quantiles(&ledger.latency()));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -147,7 +147,7 @@ impl Worker {
         while !self.own.shared.stop.load(Ordering::Acquire) {
             match self.poll.poll(&mut events, Some(self.timeout())) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => {
-                    eprintln!("sink: poll: {error}");
+                    crate::complain!("sink: poll: {error}");
                     break;
                 }
                 _ => {}
@@ -204,7 +204,7 @@ impl Worker {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
                     // Edge-triggered: nothing would wake this listener again for those waiting, so come back.
-                    eprintln!("sink: accept: {error}; raise the limit on open files");
+                    crate::complain!("sink: accept: {error}; raise the limit on open files");
                     std::thread::sleep(Duration::from_millis(10));
                     let _ = self.waker.wake();
                     return;
@@ -224,7 +224,7 @@ impl Worker {
         let _ = stream.set_nodelay(true);
         let interest = Interest::READABLE | Interest::WRITABLE;
         if let Err(error) = self.poll.registry().register(&mut stream, Token(CONNECTIONS + slot), interest) {
-            eprintln!("sink: register: {error}");
+            crate::complain!("sink: register: {error}");
             self.free.push(slot);
             return;
         }
@@ -444,7 +444,7 @@ impl Own {
         let Some(journal) = &mut self.journal else { return true };
         let result = journal.flush();
         if let Err(error) = &result {
-            eprintln!("sink: journal: {error}");
+            crate::complain!("sink: journal: {error}");
         }
         result.is_ok()
     }

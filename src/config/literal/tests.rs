@@ -86,6 +86,12 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("[listener]", "relay_from = [\"192.168/16\"]", "cannot", "relay_from = [\"192.168.0.0/16\"]"),
     ("[listener]", "relay_from = [\"10.\"]", "cannot", "relay_from = [\"10.0.0.0/8\"]"),
     ("[listener]", "relay_from = [\"192.0.2.7/33\"]", "cannot", "relay_from = [\"192.0.2.7/32\"]"),
+    (
+        "[listener]",
+        "relay_from = [\"::ffff:10.0.0.0/104\"]",
+        "IPv4 networks",
+        "relay_from = [\"10.0.0.0/8\"]",
+    ),
     ("[listener]", "relay_from = [\"any\"]", "\"any\" cannot", "relay_from = [\"10.0.0.0/8\"]"),
     ("[listener]", "relay_from = [\"1.2.3.4/0\"]", "cannot", "relay_from = [\"10.0.0.0/8\"]"),
     ("[listener]", "relay_from = [10]", "in the list, not a text", "relay_from = [\"10.0.0.0/8\"]"),

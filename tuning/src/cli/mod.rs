@@ -8,6 +8,7 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use clap::Args;
+use relevo_load::{complain, output, say, units};
 use relevo_tune::apply::{self, Failure, Plan};
 use relevo_tune::machine::Machine;
 use relevo_tune::{check, probe};
@@ -15,11 +16,30 @@ use relevo_tune::{check, probe};
 /// Where the spool is unless said otherwise.
 const DATA_DIR: &str = "/var/lib/relevo";
 
+/// What was named has to be there; what was not named may come later.
+fn data_dir(named: Option<&PathBuf>) -> io::Result<PathBuf> {
+    match named {
+        Some(path) if !path.is_dir() => {
+            let words = format!("{}: no such directory; give --data-dir one that exists", path.display());
+            Err(io::Error::new(io::ErrorKind::NotFound, words))
+        }
+        Some(path) => Ok(path.clone()),
+        None => Ok(PathBuf::from(DATA_DIR)),
+    }
+}
+
+fn probing(text: &str) -> Result<Duration, String> {
+    let duration = units::time(text)?;
+    let fits = (Duration::from_secs(1)..=Duration::from_secs(600)).contains(&duration);
+    if fits { Ok(duration) } else { Err("from 1s to 10m".to_owned()) }
+}
+
 #[derive(Args)]
 pub struct Check {
     /// Where the spool is or will be: its disk is looked at, and a flush tried.
-    #[arg(long, default_value = DATA_DIR, value_name = "DIRECTORY")]
-    data_dir: PathBuf,
+    /// [default: /var/lib/relevo, or the disk it would be on]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
     /// Look at files below another root, for tests.
     #[arg(long, hide = true, default_value = "/", value_name = "DIRECTORY")]
     root: PathBuf,
@@ -29,11 +49,11 @@ pub struct Check {
 }
 
 pub fn check(arguments: &Check) -> io::Result<ExitCode> {
-    let findings = check::all(&Machine::at(&arguments.root), Some(&arguments.data_dir));
+    let findings = check::all(&Machine::at(&arguments.root), Some(&data_dir(arguments.data_dir.as_ref())?));
     if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&findings)?);
+        say!("{}", serde_json::to_string_pretty(&findings)?);
     } else {
-        print!("{}", check::text(&findings));
+        output::print(format_args!("{}", check::text(&findings)))?;
     }
     Ok(ExitCode::from(u8::from(!check::is_fine(&findings))))
 }
@@ -41,23 +61,24 @@ pub fn check(arguments: &Check) -> io::Result<ExitCode> {
 #[derive(Args)]
 pub struct Probe {
     /// Where the flush is measured: the directory of the spool, or one on the same disk.
-    #[arg(long, default_value = DATA_DIR, value_name = "DIRECTORY")]
-    data_dir: PathBuf,
+    /// [default: /var/lib/relevo]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
     /// How long all of it takes, about.
-    #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=600))]
-    seconds: u64,
+    #[arg(long, alias = "seconds", default_value = "10s", value_name = "TIME", value_parser = probing)]
+    duration: Duration,
     /// Print JSON.
     #[arg(long)]
     json: bool,
 }
 
 pub fn probe(arguments: &Probe) -> io::Result<ExitCode> {
-    let time = Duration::from_secs(arguments.seconds);
-    let measured = probe::all(&arguments.data_dir, time, |stage| eprintln!("measuring: {stage}"))?;
+    let data_dir = data_dir(arguments.data_dir.as_ref())?;
+    let measured = probe::all(&data_dir, arguments.duration, |stage| complain!("measuring: {stage}"))?;
     if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&measured)?);
+        say!("{}", serde_json::to_string_pretty(&measured)?);
     } else {
-        print!("{}", probe::text(&measured));
+        output::print(format_args!("{}", probe::text(&measured)))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -83,31 +104,31 @@ pub fn apply(arguments: &Apply) -> io::Result<ExitCode> {
     if arguments.undo {
         let (done, failures) = apply::undo(&machine);
         for line in &done {
-            println!("{line}");
+            say!("{line}");
         }
         if done.is_empty() && failures.is_empty() {
-            println!("there is nothing to undo");
+            say!("there is nothing to undo");
         } else {
             reload(&machine);
         }
         return Ok(report(&failures));
     }
     let plan = Plan::of(&machine);
-    print!("{}", plan.script(&machine));
+    output::print(format_args!("{}", plan.script(&machine)))?;
     if arguments.dry_run {
         return Ok(ExitCode::SUCCESS);
     }
     let failures = plan.carry_out(&machine);
     reload(&machine);
     if failures.is_empty() {
-        println!("# done; `relevo-tune apply --undo` takes it back");
+        say!("# done; `relevo-tune apply --undo` takes it back");
     }
     Ok(report(&failures))
 }
 
 fn report(failures: &[Failure]) -> ExitCode {
     for failure in failures {
-        eprintln!("relevo-tune: {failure}");
+        complain!("relevo-tune: {failure}");
     }
     if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(2) }
 }
@@ -118,6 +139,6 @@ fn reload(machine: &Machine) {
         && machine.path("/run/systemd/system").exists()
         && let Err(error) = Command::new("systemctl").arg("daemon-reload").status()
     {
-        eprintln!("relevo-tune: systemctl daemon-reload: {error}; run it by hand");
+        complain!("relevo-tune: systemctl daemon-reload: {error}; run it by hand");
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use relevo_load::{Behaviour, Recipients, Sizes, report, sys, units};
+use relevo_load::{Behaviour, Recipients, Sizes, complain, output, report, say, sys, units};
 use relevo_tune::machine::Machine;
 use relevo_tune::sweep::search::Candidates;
 use relevo_tune::sweep::setting::{Key, Settings};
@@ -19,20 +19,20 @@ use relevo_tune::table::number;
 #[derive(Args)]
 pub struct Arguments {
     /// The relay to try; default: the one beside this program.
-    #[arg(long, value_name = "FILE")]
-    relay: Option<PathBuf>,
+    #[arg(long, alias = "relay", value_name = "FILE")]
+    relevo: Option<PathBuf>,
     /// Where the relays get their spools: a directory on the disk that is to hold the mail.
-    #[arg(long, default_value = "/var/tmp", value_name = "DIRECTORY")]
+    #[arg(long, default_value = "/var/tmp", value_name = "DIR")]
     data_dir: PathBuf,
     /// How long mail is sent in one measurement.
-    #[arg(long, default_value_t = 5.0, value_name = "SECONDS")]
-    seconds_per_step: f64,
+    #[arg(long, alias = "seconds-per-step", default_value = "5s", value_name = "TIME", value_parser = units::time)]
+    duration: Duration,
     /// Rounds of each comparison, at most: fewer when a change cannot win any more.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(2..=99))]
     rounds: u64,
     /// Where the page, the figures and the settings go.
-    #[arg(long, default_value = "relevo-tune-sweep", value_name = "DIRECTORY")]
-    out: PathBuf,
+    #[arg(long, alias = "out", default_value = "relevo-tune-sweep", value_name = "DIR")]
+    output: PathBuf,
     /// Try only these settings: shards, cores, runtime, commit_delay, spin, ring_depth, segment_size, connections_per_destination. With
     /// `=`, only these values: `spin=50us/200us`.
     #[arg(long, value_delimiter = ',', value_name = "KEY[=VALUE/…],…")]
@@ -43,9 +43,9 @@ pub struct Arguments {
     /// Connections of the sender.
     #[arg(long, default_value_t = 50)]
     connections: usize,
-    /// Bytes of the messages: `mix`, a number, or `SIZE=SHARE,…`.
-    #[arg(long, default_value = "mix")]
-    sizes: Sizes,
+    /// Size of a message: `10KiB` or a number of bytes, `mix`, or `SIZE=SHARE,…`.
+    #[arg(long, alias = "sizes", default_value = "mix")]
+    size: Sizes,
     /// Recipients of a message: a number, `1..3`, or `NUMBER=SHARE,…`.
     #[arg(long, default_value = "1")]
     recipients: Recipients,
@@ -112,24 +112,30 @@ fn load_words(mail: &Mail, behaviour: &str, step: Duration) -> String {
 
 pub fn run(arguments: Arguments) -> io::Result<ExitCode> {
     let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidInput, text);
-    let step = Duration::try_from_secs_f64(arguments.seconds_per_step).ok();
-    let step = step.filter(|step| (0.2..=600.0).contains(&step.as_secs_f64()));
-    let step = step.ok_or_else(|| invalid("--seconds-per-step: write 0.2 to 600".to_owned()))?;
+    let step = arguments.duration;
+    if !(0.2..=600.0).contains(&step.as_secs_f64()) {
+        return Err(invalid("--duration: write 200ms to 10m".to_owned()));
+    }
+    if !arguments.data_dir.is_dir() {
+        let words =
+            format!("{}: no such directory; give --data-dir one that exists", arguments.data_dir.display());
+        return Err(invalid(words));
+    }
     let effort = Effort { step, rounds: arguments.rounds as usize };
     let candidates = candidates(&arguments.only, &Machine::default()).map_err(invalid)?;
     let interrupted = sys::catch_interrupts();
     let _ = sys::raise_open_files();
     let mail = Mail {
         connections: arguments.connections,
-        sizes: arguments.sizes,
+        sizes: arguments.size,
         recipients: arguments.recipients,
         behaviour: arguments.behaviour.parse::<Behaviour>().map_err(invalid)?,
     };
     let load = load_words(&mail, &arguments.behaviour, step);
-    fs::create_dir_all(&arguments.out)?;
-    let relay = arguments.relay.unwrap_or_else(beside);
+    fs::create_dir_all(&arguments.output)?;
+    let relay = arguments.relevo.unwrap_or_else(beside);
     let estimate = effort.estimate(candidates.0.len() + 2);
-    println!(
+    say!(
         "{} values of {} settings with {}; at most about {}",
         candidates.0.len(),
         candidates.0.iter().map(|(key, _)| key).collect::<std::collections::BTreeSet<_>>().len(),
@@ -153,11 +159,11 @@ pub fn run(arguments: Arguments) -> io::Result<ExitCode> {
     match result {
         Ok(outcome) => {
             let outcome = Outcome { load, machine: machine_words(), ..outcome };
-            write(&outcome, &arguments.out)?;
+            write(&outcome, &arguments.output)?;
             Ok(ExitCode::SUCCESS)
         }
         Err(failure @ Failure::Interrupted) => {
-            eprintln!("relevo-tune: {failure}");
+            complain!("relevo-tune: {failure}");
             Ok(ExitCode::from(130))
         }
         Err(failure) => Err(io::Error::other(failure.to_string())),
@@ -187,7 +193,12 @@ fn show(bar: &ProgressBar, event: Event<'_>, rounds: usize, compared: &mut usize
         Event::Compared(comparison) => {
             *compared += 1;
             // Without a terminal there is no bar, and the lines are all there is.
-            if bar.is_hidden() { println!("{}", line(comparison)) } else { bar.println(line(comparison)) }
+            if bar.is_hidden() {
+                // Relays are running, and end in order: who cannot read this line cannot read the last one either.
+                let _ = output::print(format_args!("{}\n", line(comparison)));
+            } else {
+                bar.println(line(comparison))
+            }
         }
     }
 }
@@ -209,8 +220,8 @@ fn write(outcome: &Outcome, out: &Path) -> io::Result<()> {
     fs::write(out.join("tuned.toml"), &settings)?;
     fs::write(out.join("sweep.json"), serde_json::to_string_pretty(outcome)?)?;
     fs::write(out.join("sweep.html"), page::page(outcome))?;
-    println!("\n{settings}");
-    println!("written: {0}/tuned.toml, {0}/sweep.json, {0}/sweep.html", out.display());
+    say!("\n{settings}");
+    say!("written: {0}/tuned.toml, {0}/sweep.json, {0}/sweep.html", out.display());
     Ok(())
 }
 

@@ -50,7 +50,7 @@ struct Scratch(PathBuf);
 impl Drop for Scratch {
     fn drop(&mut self) {
         if let Err(error) = fs::remove_dir_all(&self.0) {
-            eprintln!("relevo-tune: {}: {error}; it can be removed by hand", self.0.display());
+            relevo_load::complain!("relevo-tune: {}: {error}; it can be removed by hand", self.0.display());
         }
     }
 }

@@ -1,0 +1,426 @@
+//! `relevo check`: what `relevo run` would say of a configuration on this machine, up to the moment it opens for service. Files are read
+//! as a start reads them, ports are tried and let go of again, the data directory is locked for a moment and given back as it was.
+//!
+//! A relay that runs already is not in the way: what it holds is told as such.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use serde::Serialize;
+
+use crate::config::{Config, ConfigError, RuntimeChoice, TlsFiles, value};
+use crate::inspect::{self, state};
+use crate::limits;
+use crate::node;
+use crate::policy::certificate::Certificate;
+use crate::policy::tls;
+use crate::runtime::os::probe;
+use crate::runtime::process::{self, LockError};
+use crate::time::UnixMillis;
+
+/// A certificate that ends within this is told: renewals are made weeks before.
+const SOON: Duration = Duration::from_secs(14 * 86_400);
+
+/// What came of a check.
+#[derive(Debug)]
+pub struct Checked {
+    /// What could be understood, defaults in place of what is wrong; None: the file is no TOML.
+    pub config: Option<Config>,
+    /// Why the relay would not start, in the order of the lines.
+    pub errors: Vec<ConfigError>,
+    /// With what it would start, and should not, in the order of the lines.
+    pub warnings: Vec<ConfigError>,
+}
+
+/// Checks a configuration: the file alone, or (`machine`) also what it names and asks for on this machine.
+pub fn check(text: &str, file: &Path, machine: bool) -> Checked {
+    let (config, mut errors) = Config::examine(text, file);
+    let Some(config) = config else { return Checked { config: None, errors, warnings: Vec::new() } };
+    let cores = probe::cores();
+    let shards = config.shard_count(cores.len());
+    // What is wrong was replaced by a default; what that would do here is nobody's question.
+    let wrong: Vec<String> = errors.iter().map(|error| error.key.clone()).collect();
+    let mut findings = Findings { errors: Vec::new(), warnings: config.judge(shards) };
+    findings.errors.extend(config.clashes());
+    if machine {
+        look(&config, &cores, &mut findings);
+        if errors.is_empty() {
+            findings.errors.extend(config.judge_shards(shards, Some(&cores)));
+        }
+    }
+    let Findings { errors: mut found, mut warnings } = findings;
+    found.retain(|error| !wrong.contains(&error.key));
+    warnings.retain(|warning| !wrong.contains(&warning.key));
+    errors.extend(found);
+    errors.sort_by_key(|error| error.line);
+    errors.dedup();
+    warnings.sort_by_key(|warning| warning.line);
+    Checked { config: Some(config), errors, warnings }
+}
+
+struct Findings {
+    errors: Vec<ConfigError>,
+    warnings: Vec<ConfigError>,
+}
+
+fn look(config: &Config, cores: &[usize], found: &mut Findings) {
+    let places = &config.places;
+    for words in config.shard_warnings(cores) {
+        found.warnings.push(places.remark("shard", words, "pin each to a core of its own"));
+    }
+    limits_of_process(config, cores, found);
+    let running = data_dir(config, found);
+    if let Some(words) = state::room(config, config.shard_count(cores.len())) {
+        found.warnings.push(split(config, "node.data_dir", &words));
+    }
+    ports(config, running, found);
+    for (at, listener) in config.listeners.iter().enumerate() {
+        if let Some(files) = &listener.tls {
+            certificates(config, at, files, found);
+        }
+    }
+    if let Some(path) = &config.accounts {
+        match node::read_accounts(path) {
+            Ok(accounts) if accounts.is_empty() => {
+                let problem = format!("{}: there is no account in it", path.display());
+                let fix = "add lines name:hash, with hashes of `relevo hash-password`";
+                found.warnings.push(places.remark("auth.accounts", problem, fix));
+            }
+            Ok(_) => {}
+            Err(words) => found.errors.push(split(config, "auth.accounts", &words)),
+        }
+    }
+    if config.dns.servers.is_empty() && value::name_servers(&node::resolv_conf()).is_empty() {
+        let problem = "there is no name server: /etc/resolv.conf names none";
+        found.warnings.push(places.propose(
+            "dns.servers",
+            problem,
+            "[\"127.0.0.1\"]",
+            ", the address of a resolver",
+        ));
+    }
+    if let Err(words) = node::find_hosts(&mut config.clone()) {
+        found.errors.push(split(config, "dns.hosts", &words));
+    }
+    log(config, found);
+}
+
+/// An error of the start as one of the configuration: what is wrong, and behind the last semicolon what to do.
+fn split(config: &Config, key: &str, words: &str) -> ConfigError {
+    let (problem, fix) = words.rsplit_once("; ").or(words.rsplit_once(": ")).unwrap_or((words, "mend it"));
+    config.places.remark(key, problem, fix)
+}
+
+fn limits_of_process(config: &Config, cores: &[usize], found: &mut Findings) {
+    let places = &config.places;
+    if let Err(refusal) = probe::check_files() {
+        found.errors.push(places.remark("", refusal.problem, refusal.fix));
+    } else {
+        match node::fitting(config, config.shard_count(cores.len())) {
+            Ok((_, Some(words))) => found.warnings.push(split(config, "", &words)),
+            Ok((_, None)) => {}
+            Err(words) => found.errors.push(split(config, "node.data_dir", &words)),
+        }
+    }
+    if config.tuning.runtime == RuntimeChoice::Epoll {
+        return;
+    }
+    if let Err(refusal) = probe::check_ring(config.shard_count(cores.len())) {
+        let probe::Refusal { problem, fix } = refusal;
+        match config.tuning.runtime {
+            RuntimeChoice::Auto => {
+                found.warnings.push(places.remark(
+                    "tuning.runtime",
+                    format!("{problem}; it runs on epoll instead"),
+                    fix,
+                ));
+            }
+            _ => found.errors.push(places.remark("tuning.runtime", problem, fix)),
+        }
+    }
+}
+
+/// Looks at the data directory. Whether a relay runs on it now.
+fn data_dir(config: &Config, found: &mut Findings) -> bool {
+    const KEY: &str = "node.data_dir";
+    let (places, directory) = (&config.places, &config.node.data_dir);
+    let at = directory.display();
+    let mut fail = |problem: String, fix: &str| found.errors.push(places.remark(KEY, problem, fix));
+    let writable = "make it a directory that this user may write, or check as the user that runs the relay";
+    if !directory.exists() {
+        let above =
+            directory.ancestors().find(|above| above.exists()).map_or(PathBuf::from("."), Path::to_owned);
+        if !above.is_dir() {
+            fail(format!("{at}: {} is no directory", above.display()), "name another directory");
+        } else if let Err(error) = process::may_write(&above) {
+            fail(format!("{at} is not there, and cannot be made in {}: {error}", above.display()), writable);
+        }
+        memory(config, &above, found);
+        return false;
+    }
+    let running = match process::lock_existing(directory) {
+        Ok(lock) => {
+            lock.undo();
+            false
+        }
+        Err(LockError::Taken) => true,
+        Err(LockError::Io(error)) => {
+            fail(format!("{at}: {error}"), writable);
+            return false;
+        }
+    };
+    match process::read_node_id(directory) {
+        Err(error) => fail(format!("{at}: {error}"), "restore it from a copy, or name another directory"),
+        Ok(Some(_)) => {}
+        Ok(None) => {
+            if let Ok(Some(words)) = inspect::lost_node(directory) {
+                found.errors.push(split(config, KEY, &words));
+            }
+        }
+    }
+    for words in state::modes(directory, false).words(directory, false) {
+        found.warnings.push(split(config, KEY, &words));
+    }
+    memory(config, directory, found);
+    running
+}
+
+fn memory(config: &Config, directory: &Path, found: &mut Findings) {
+    if process::is_memory_file_system(directory) {
+        let problem = format!(
+            "{} is in memory: accepted mail is lost with the power, and every sync is a lie",
+            config.node.data_dir.display()
+        );
+        let warning =
+            config.places.propose("node.data_dir", problem, "\"/var/lib/relevo\"", ", a directory on a disk");
+        found.warnings.retain(|other| other.key != "node.data_dir");
+        found.warnings.push(warning);
+    }
+}
+
+/// Tries each port. One that a running relay has is as it should be.
+fn ports(config: &Config, running: bool, found: &mut Findings) {
+    let listeners = config.listeners.iter().enumerate();
+    let all = listeners.map(|(at, listener)| (format!("listener[{at}].address"), listener.address));
+    let http = config.control.http.map(|http| ("control.http".to_owned(), http));
+    let mut held = 0;
+    for (key, address) in all.chain(http) {
+        let Err(error) = process::probe_port(address) else { continue };
+        if error.kind() == io::ErrorKind::AddrInUse && running {
+            held += 1;
+            continue;
+        }
+        found.errors.push(config.places.remark(&key, refused(address, &error), node::port_fix(&error)));
+    }
+    if running {
+        let which = if held > 0 { " and listens there" } else { "" };
+        let problem = format!("a relay runs on {} now{which}", config.node.data_dir.display());
+        let fix = "a second one would not start; what is checked here is for its next start";
+        found.warnings.push(config.places.remark("node.data_dir", problem, fix));
+    }
+}
+
+fn refused(address: SocketAddr, error: &io::Error) -> String {
+    format!("cannot listen on {address}: {error}")
+}
+
+/// Reads certificate and key as a start does, and looks at what the certificate says.
+fn certificates(config: &Config, at: usize, files: &TlsFiles, found: &mut Findings) {
+    let places = &config.places;
+    if let Err(words) = tls::server(files) {
+        let of_key = words.starts_with(&format!("{}: ", files.key.display()));
+        let key = if of_key { "tls_key" } else { "tls_certificate" };
+        let words = if words.contains("; ") {
+            words
+        } else {
+            format!("{words}; give the key that belongs to the certificate")
+        };
+        found.errors.push(split(config, &format!("listener[{at}].{key}"), &words));
+        return;
+    }
+    let chain: Vec<CertificateDer<'static>> =
+        CertificateDer::pem_file_iter(&files.certificate).and_then(Iterator::collect).unwrap_or_default();
+    let Some(certificate) = Certificate::of(&chain) else { return };
+    let host = Certificate::is_for(&chain, &config.node.hostname);
+    let now = process::wall();
+    for (problem, fix) in doubts(&certificate, host, &config.node.hostname, now) {
+        let problem = format!("{}: {problem}", files.certificate.display());
+        found.warnings.push(places.remark(&format!("listener[{at}].tls_certificate"), problem, fix));
+    }
+}
+
+/// What is doubtful about a certificate at a time, each with what to do.
+fn doubts(
+    certificate: &Certificate,
+    for_host: bool,
+    host: &str,
+    now: UnixMillis,
+) -> Vec<(String, &'static str)> {
+    let mut doubts = Vec::new();
+    let seconds = now.0 / 1000;
+    let day = |seconds: u64| {
+        let mut out = Vec::new();
+        UnixMillis(seconds.min(253_402_300_799) * 1000).write_iso(&mut out);
+        String::from_utf8_lossy(out.get(..10).unwrap_or_default()).into_owned()
+    };
+    let days = |seconds: u64| match seconds / 86_400 {
+        1 => "1 day".to_owned(),
+        days => format!("{days} days"),
+    };
+    let (from, until) = (certificate.not_before, certificate.not_after);
+    if until < seconds {
+        let problem = format!(
+            "EXPIRED on {}, {} ago: clients that verify it refuse STARTTLS",
+            day(until),
+            days(seconds - until)
+        );
+        doubts.push((problem, "renew it now"));
+    } else if until - seconds < SOON.as_secs() {
+        doubts.push((
+            format!("expires on {}, in {}", day(until), days(until - seconds)),
+            "renew it, and see why that was not done by itself",
+        ));
+    }
+    if from > seconds {
+        doubts.push((
+            format!("does not hold before {}", day(from)),
+            "set this machine's clock, or use the earlier certificate until then",
+        ));
+    }
+    if !for_host {
+        let names = match &certificate.names[..] {
+            [] => "no host name".to_owned(),
+            names => names.iter().take(3).cloned().collect::<Vec<_>>().join(", "),
+        };
+        let problem =
+            format!("is for {names}, not for {host} (node.hostname): clients that verify it refuse STARTTLS");
+        doubts.push((problem, "get one with that name, or set node.hostname to the name clients connect to"));
+    }
+    if !certificate.chained {
+        let problem =
+            "the second certificate in it did not issue the first: clients cannot build the chain".to_owned();
+        doubts.push((problem, "put the host's certificate first, its issuer's second, and so on"));
+    }
+    doubts
+}
+
+/// Whether the log can be written, without making it.
+fn log(config: &Config, found: &mut Findings) {
+    const KEY: &str = "log.path";
+    let Some(path) = &config.log else { return };
+    let at = path.display();
+    let mut fail = |problem: String, fix: &str| found.errors.push(config.places.remark(KEY, problem, fix));
+    let writable = "name a file that this user may write, or check as the user that runs the relay";
+    match std::fs::metadata(path).map(|found| found.file_type()) {
+        Ok(kind) if kind.is_dir() => fail(format!("{at} is a directory"), "name a file in it"),
+        Ok(kind) if kind.is_file() => {
+            if let Err(error) = process::may_write(path) {
+                fail(format!("{at}: {error}"), writable);
+            }
+        }
+        Ok(_) => {
+            let problem = format!("{at} is no file: what nobody reads from it in time is dropped");
+            let fix = "name a file, or \"-\" for standard output";
+            found.warnings.push(config.places.remark(KEY, problem, fix));
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let Some(above) = path.ancestors().skip(1).find(|above| above.exists()) else { return };
+            if !above.is_dir() {
+                fail(format!("{at}: {} is no directory", above.display()), "name another file");
+            } else if let Err(error) = process::may_write(above) {
+                fail(format!("{at} cannot be made in {}: {error}", above.display()), writable);
+            }
+        }
+        Err(error) => fail(format!("{at}: {error}"), writable),
+    }
+}
+
+/// One finding as JSON.
+#[derive(Debug, Serialize)]
+pub struct Told<'a> {
+    file: String,
+    /// None: about something the file does not say.
+    line: Option<usize>,
+    key: &'a str,
+    value: &'a str,
+    problem: &'a str,
+    fix: &'a str,
+}
+
+impl<'a> From<&'a ConfigError> for Told<'a> {
+    fn from(error: &'a ConfigError) -> Told<'a> {
+        let ConfigError { file, line, key, value, problem, fix } = error;
+        let line = Some(*line).filter(|line| *line > 0);
+        Told { file: file.to_string_lossy().into_owned(), line, key, value, problem, fix }
+    }
+}
+
+/// A whole check as JSON.
+#[derive(Debug, Serialize)]
+pub struct Summary<'a> {
+    /// Whether the relay would start.
+    pub ok: bool,
+    /// Why not.
+    pub errors: Vec<Told<'a>>,
+    /// What should not be so.
+    pub warnings: Vec<Told<'a>>,
+    /// What the configuration means, a sentence each; empty where it has errors.
+    pub summary: Vec<String>,
+}
+
+impl Checked {
+    /// Whether the relay would start.
+    pub fn is_fine(&self) -> bool {
+        self.errors.is_empty()
+    }
+
+    /// The configuration in sentences; nothing where it has errors.
+    pub fn description(&self) -> String {
+        self.config.as_ref().filter(|_| self.is_fine()).map(Config::describe).unwrap_or_default()
+    }
+
+    /// All of it, to be written as JSON.
+    pub fn summary(&self) -> Summary<'_> {
+        Summary {
+            ok: self.is_fine(),
+            errors: self.errors.iter().map(Told::from).collect(),
+            warnings: self.warnings.iter().map(Told::from).collect(),
+            summary: self.description().lines().map(|line| line.trim().to_owned()).collect(),
+        }
+    }
+}
+
+/// A file that is named on a command line or is the default, as text.
+pub fn read(path: &Path) -> Result<String, String> {
+    let at = path.display();
+    let file = std::fs::File::open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound if path == Path::new(DEFAULT_PATH) => {
+            format!("{at} is not there; give the path of a configuration file (--config FILE), or start from deploy/relevo.toml")
+        }
+        _ => format!("{at}: {error}; give the path of a configuration file"),
+    })?;
+    let mut bytes = Vec::new();
+    io::Read::read_to_end(&mut io::Read::take(file, limits::CONFIG_MAX + 1), &mut bytes)
+        .map_err(|error| format!("{at}: {error}; give the path of a configuration file"))?;
+    if bytes.len() as u64 > limits::CONFIG_MAX {
+        return Err(format!(
+            "{at}: more than {}; give the path of a configuration file",
+            value::show_size(limits::CONFIG_MAX)
+        ));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let at_byte = error.utf8_error().valid_up_to();
+        let line = error.as_bytes()[..at_byte].iter().filter(|byte| **byte == b'\n').count() + 1;
+        format!("{at}:{line}: this is not UTF-8; save the file as UTF-8")
+    })
+}
+
+/// Where the configuration is unless said otherwise.
+pub const DEFAULT_PATH: &str = "/etc/relevo/relevo.toml";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,198 @@
+use std::fs;
+use std::path::Path;
+
+use super::*;
+
+/// A configuration that is right wherever the tests run, and what stands behind it.
+struct Scratch(tempfile::TempDir);
+
+impl Scratch {
+    fn new() -> Scratch {
+        let scratch =
+            Scratch(tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR").to_owned() + "/target").unwrap());
+        let parameters = rcgen::CertificateParams::new(vec!["relay.example.net".to_owned()]).unwrap();
+        scratch.certificate(parameters);
+        scratch
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.path().join(name).to_string_lossy().into_owned()
+    }
+
+    fn certificate(&self, parameters: rcgen::CertificateParams) {
+        let key = rcgen::KeyPair::generate().unwrap();
+        fs::write(self.path("chain.pem"), parameters.self_signed(&key).unwrap().pem()).unwrap();
+        fs::write(self.path("key.pem"), key.serialize_pem()).unwrap();
+    }
+
+    /// Lines: 2 host name, 3 data_dir, 4 shards, 6 address, 7 and 8 certificate and key, 10 accounts, 12 log, 14 http, 16 servers.
+    fn text(&self) -> String {
+        let hash = crate::policy::accounts::hash(b"secret", &[7; 16]).unwrap();
+        let accounts = self.path("accounts");
+        if !Path::new(&accounts).exists() {
+            fs::write(&accounts, format!("shop:{hash}\n")).unwrap();
+        }
+        format!(
+            "[node]\nhostname = \"relay.example.net\"\ndata_dir = \"{}\"\nshards = 1\n[[listener]]\naddress = \"127.0.0.1:39255\"\n\
+             tls_certificate = \"{}\"\ntls_key = \"{}\"\n[auth]\naccounts = \"{accounts}\"\n[log]\npath = \"{}\"\n[control]\nhttp = \"\"\n\
+             [dns]\nservers = [\"127.0.0.1\"]\n[tuning]\nruntime = \"epoll\"\n",
+            self.path("spool"),
+            self.path("chain.pem"),
+            self.path("key.pem"),
+            self.path("log.jsonl"),
+        )
+    }
+
+    fn check(&self, change: impl Fn(String) -> String) -> Checked {
+        check(&change(self.text()), Path::new("relevo.toml"), true)
+    }
+}
+
+fn lines(found: &[ConfigError]) -> String {
+    found.iter().map(|one| format!("{one}\n")).collect()
+}
+
+#[test]
+fn what_is_right_is_said_nothing_about_and_nothing_is_left_behind() {
+    let scratch = Scratch::new();
+    let found = scratch.check(|text| text);
+    assert!(
+        found.is_fine() && found.warnings.is_empty(),
+        "{}{}",
+        lines(&found.errors),
+        lines(&found.warnings)
+    );
+    assert!(found.description().contains("relay.example.net"));
+    for name in ["spool", "log.jsonl"] {
+        assert!(!Path::new(&scratch.path(name)).exists(), "{name} was made");
+    }
+    fs::create_dir(scratch.path("spool")).unwrap();
+    assert!(scratch.check(|text| text).is_fine());
+    assert_eq!(fs::read_dir(scratch.path("spool")).unwrap().count(), 0);
+}
+
+/// Each with the line it is told of; what a start would refuse is refused here, with the same words.
+#[test]
+fn what_a_start_would_refuse_is_an_error_of_its_line() {
+    let scratch = Scratch::new();
+    fs::write(scratch.path("file"), "no PEM").unwrap();
+    fs::write(scratch.path("other.pem"), rcgen::KeyPair::generate().unwrap().serialize_pem()).unwrap();
+    fs::write(scratch.path("bad accounts"), "# one\nshop:secret\n").unwrap();
+    let replaced = |from: &str, to: &str| {
+        let (from, to) = (scratch.path(from), scratch.path(to));
+        scratch.check(move |text| text.replace(&format!("\"{from}\""), &format!("\"{to}\"")))
+    };
+    for (found, line, wanted) in [
+        (replaced("chain.pem", "none.pem"), 7, "tls_certificate: "),
+        (replaced("chain.pem", "file"), 7, "there is no certificate in it"),
+        (replaced("key.pem", "file"), 8, "tls_key: "),
+        (replaced("key.pem", "none.pem"), 8, "No such file"),
+        (replaced("key.pem", "other.pem"), 7, "give the key that belongs to the certificate"),
+        (replaced("accounts", "none"), 10, "auth.accounts: "),
+        (replaced("accounts", "bad accounts"), 10, "line 2: this is no password hash"),
+        (replaced("spool", "file/spool"), 3, "is no directory"),
+        (replaced("spool", "file"), 3, "data_dir: "),
+        (replaced("log.jsonl", ""), 12, "is a directory"),
+        (replaced("log.jsonl", "file/log"), 12, "log.path: "),
+        (
+            scratch.check(|text| text.replace("127.0.0.1:39255", "192.0.2.1:39255")),
+            6,
+            "cannot listen on 192.0.2.1:39255",
+        ),
+        (
+            scratch.check(|text| text.replace("http = \"\"", "http = \"192.0.2.1:1\"")),
+            14,
+            "control.http: cannot listen",
+        ),
+        (
+            scratch.check(|text| text.replace("http = \"\"", "http = \"127.0.0.1:39255\"")),
+            14,
+            "is wanted by listener[0]",
+        ),
+        (scratch.check(|text| text + "[[shard]]\nindex = 0\ncore = 60000\n"), 21, "may not use core 60000"),
+        (scratch.check(|text| text.replace("[dns]", "[dns]\nhosts = \"/nowhere\"")), 16, "dns.hosts: "),
+    ] {
+        let told = lines(&found.errors);
+        assert_eq!(found.errors.len(), 1, "{wanted}: {told}");
+        assert!(found.errors[0].line == line && told.contains(wanted), "{wanted}: {told}");
+        assert!(!found.is_fine() && found.description().is_empty());
+    }
+}
+
+#[test]
+fn one_wrong_key_is_one_error_and_the_others_are_looked_at_all_the_same() {
+    let scratch = Scratch::new();
+    let found = scratch.check(|text| {
+        text.replace("127.0.0.1:39255", "foo")
+            .replace("shards = 1", "shards = \"1\"")
+            .replace("key.pem", "none.pem")
+    });
+    let keys: Vec<_> = found.errors.iter().map(|error| (error.line, error.key.as_str())).collect();
+    assert_eq!(keys, [(4, "node.shards"), (6, "listener[0].address"), (8, "listener[0].tls_key")]);
+    assert_eq!(found.errors[1].value, "\"foo\"");
+    let json = serde_json::to_value(found.summary()).unwrap();
+    assert_eq!((&json["ok"], &json["errors"][2]["line"]), (&false.into(), &8.into()));
+    assert!(json["errors"][1]["fix"].as_str().unwrap().starts_with("write address = "), "{json}");
+}
+
+#[test]
+fn a_relay_that_runs_is_not_in_the_way_and_a_stranger_is() {
+    let scratch = Scratch::new();
+    let taken = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    taken.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    taken.listen(1).unwrap();
+    let address = taken.local_addr().unwrap().as_socket().unwrap().to_string();
+    let there = |text: String| text.replace("127.0.0.1:39255", &address);
+    let found = scratch.check(there);
+    assert!(lines(&found.errors).contains("another process listens there"), "{}", lines(&found.errors));
+    let lock = process::lock_directory(Path::new(&scratch.path("spool"))).unwrap();
+    let found = scratch.check(there);
+    assert!(found.is_fine(), "{}", lines(&found.errors));
+    assert!(
+        lines(&found.warnings).contains("a relay runs on")
+            && lines(&found.warnings).contains("listens there")
+    );
+    drop(lock);
+}
+
+#[test]
+fn certificates_that_clients_refuse_are_told() {
+    let scratch = Scratch::new();
+    let mut parameters = rcgen::CertificateParams::new(vec!["other.example".to_owned()]).unwrap();
+    parameters.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    parameters.not_after = rcgen::date_time_ymd(2021, 1, 1);
+    scratch.certificate(parameters);
+    let found = scratch.check(|text| text);
+    let told = lines(&found.warnings);
+    assert!(found.is_fine() && found.warnings.iter().all(|warning| warning.line == 7), "{told}");
+    assert!(
+        told.contains("EXPIRED on 2021-01-01")
+            && told.contains("is for other.example, not for relay.example.net"),
+        "{told}"
+    );
+    let certificate = |from: u64, until: u64| Certificate {
+        not_before: from,
+        not_after: until,
+        names: Vec::new(),
+        chained: true,
+    };
+    const DAY: u64 = 86_400;
+    let told = |from: u64, until: u64| {
+        doubts(&certificate(from * DAY, until * DAY), true, "a", UnixMillis(1000 * DAY * 1000))
+    };
+    assert_eq!(told(900, 1015), []);
+    assert!(told(900, 1013)[0].0.contains("in 13 days") && told(900, 1001)[0].0.contains("in 1 day"));
+    assert!(
+        told(900, 999)[0].0.contains("EXPIRED") && told(1001, 2000)[0].0.contains("does not hold before")
+    );
+}
+
+#[test]
+fn a_file_is_read_within_bounds_and_with_words() {
+    let scratch = Scratch::new();
+    assert!(read(Path::new("/dev/zero")).unwrap_err().contains("more than 4MiB"));
+    fs::write(scratch.path("latin"), b"# one\nhostname = \"b\xfccher\"\n").unwrap();
+    assert!(read(Path::new(&scratch.path("latin"))).unwrap_err().contains("latin:2: this is not UTF-8"));
+    assert!(read(scratch.0.path()).unwrap_err().contains("give the path of a configuration file"));
+    assert_eq!(Path::new(DEFAULT_PATH).exists(), read(Path::new(DEFAULT_PATH)).is_ok());
+}

@@ -1,0 +1,83 @@
+//! `relevo check`.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use relevo::check::{self, Checked};
+use relevo::config::{Config, ConfigError};
+use serde_json::json;
+
+use super::output::{Failure, NO, say};
+
+/// Which configuration.
+#[derive(Args, Clone, Debug)]
+pub struct Configuration {
+    /// The configuration (TOML; every key is in deploy/relevo.toml).
+    #[arg(long, value_name = "FILE", default_value = check::DEFAULT_PATH)]
+    pub config: PathBuf,
+}
+
+/// `relevo check`
+#[derive(Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    place: Configuration,
+    /// Look at the file alone: not at what it names on this machine (certificates, addresses, directories).
+    #[arg(long)]
+    file_only: bool,
+    /// Print a JSON object: ok, errors, warnings, summary.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Errors and warnings in the order of the lines, then what it means. Exit 1: the relay would not start.
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let path = &arguments.place.config;
+    let text = match check::read(path) {
+        Ok(text) => text,
+        Err(problem) if arguments.json => {
+            let error =
+                json!({ "file": path, "line": null, "key": "", "value": "", "problem": problem, "fix": "" });
+            say!("{}", json!({ "ok": false, "errors": [error], "warnings": [], "summary": [] }));
+            return Err(Failure(NO, String::new()));
+        }
+        Err(problem) => return Err(problem.into()),
+    };
+    let checked = check::check(&text, path, !arguments.file_only);
+    if arguments.json {
+        say!("{}", serde_json::to_string_pretty(&checked.summary()).map_err(|error| error.to_string())?);
+        return if checked.is_fine() { Ok(()) } else { Err(Failure(NO, String::new())) };
+    }
+    if checked.is_fine() {
+        super::output::print(format_args!("{}", checked.description()))?;
+    }
+    for warning in &checked.warnings {
+        say!("warning: {warning}");
+    }
+    if checked.is_fine() {
+        say!("{}: {}", path.display(), verdict(&checked));
+        return Ok(());
+    }
+    Err(Failure(NO, format!("{}\nrelevo: {}: {}", lines(&checked.errors), path.display(), verdict(&checked))))
+}
+
+fn verdict(checked: &Checked) -> String {
+    let count = |number: usize, noun: &str| super::words::count(number as u64, noun);
+    let (errors, warnings) = (checked.errors.len(), checked.warnings.len());
+    match (errors, warnings) {
+        (0, 0) => "fine".to_owned(),
+        (0, _) => format!("fine, with {}", count(warnings, "warning")),
+        (_, 0) => format!("not usable: {}", count(errors, "error")),
+        _ => format!("not usable: {}, {}", count(errors, "error"), count(warnings, "warning")),
+    }
+}
+
+/// A configuration to work with. The error has a line for each thing that is wrong.
+pub fn load(path: &Path) -> Result<Config, String> {
+    Config::parse(&check::read(path)?, path).map_err(|errors| lines(&errors))
+}
+
+fn lines(errors: &[ConfigError]) -> String {
+    let lines: Vec<String> = errors.iter().map(ConfigError::to_string).collect();
+    lines.join("\nrelevo: ")
+}

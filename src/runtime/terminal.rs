@@ -1,0 +1,51 @@
+//! A secret typed at a terminal: nothing of it is shown, and the terminal is as before afterwards, also when Ctrl-C ends it.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+
+/// The terminal with its modes changed; they are put back when this goes.
+struct Quiet {
+    terminal: File,
+    before: Termios,
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        let _ = tcsetattr(&self.terminal, OptionalActions::Now, &self.before);
+        let _ = self.terminal.write_all(b"\n");
+    }
+}
+
+/// Asks for one line of at most so many bytes; what is more is dropped. None: it was broken off by Ctrl-C, or by the end of the input.
+pub fn secret(prompt: &str, most: usize) -> io::Result<Option<Vec<u8>>> {
+    const CTRL_C: u8 = 3;
+    const CTRL_D: u8 = 4;
+    const CTRL_U: u8 = 21;
+    let mut terminal = OpenOptions::new().read(true).write(true).open("/dev/tty")?;
+    let before = tcgetattr(&terminal)?;
+    let mut modes = before.clone();
+    // Bytes come one by one, so that signals can be handled here: the modes are put back first.
+    modes.local_modes &= !(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
+    terminal.write_all(prompt.as_bytes())?;
+    tcsetattr(&terminal, OptionalActions::Now, &modes)?;
+    let mut quiet = Quiet { terminal, before };
+    let mut secret = Vec::new();
+    loop {
+        let mut byte = [0];
+        if quiet.terminal.read(&mut byte)? == 0 {
+            return Ok(None);
+        }
+        match byte[0] {
+            b'\n' | b'\r' => return Ok(Some(secret)),
+            CTRL_C => return Ok(None),
+            CTRL_D if secret.is_empty() => return Ok(None),
+            CTRL_U => secret.clear(),
+            // One character, however many bytes it has.
+            8 | 127 => while secret.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {},
+            byte if secret.len() < most => secret.push(byte),
+            _ => {}
+        }
+    }
+}
