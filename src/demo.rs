@@ -65,7 +65,7 @@ pub fn run(duration: Duration) -> Result<(), Failure> {
     let sink = *load.sink_addresses().first().ok_or("the sink has no address".to_owned())?;
     let mut out = Printer::default();
     out.line(format_args!(
-        "relevo demo: a relay on this machine, {} of bulk mail through it, every message on disk before its 250",
+        "relevo demo: a relay here, {} of bulk mail through it, every message on disk before its 250",
         units::time_words(duration)
     ));
     out.line(format_args!("  spool in {}{}", scratch.0.display(), disk_words(&scratch.0)));
@@ -162,7 +162,7 @@ fn print_report(report: &Report, cpu: f64, memory: u64, out: &mut Printer) {
     out.line(format_args!("  recipients/s         {:>10.0}   delivered to the sink", report.delivery_rate));
     out.line(format_args!("  CPU per message      {per_message:>7.0} us   of the relay, all of its threads"));
     out.line(format_args!(
-        "  memory               {:>6} MiB   of the whole process, load and sink included, the mapped spool not",
+        "  memory               {:>6} MiB   of this process, load and sink included, the mapped spool not",
         memory >> 20
     ));
     out.line(format_args!("  accept               {}", quantiles(&report.accept_latency)));

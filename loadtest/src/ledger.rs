@@ -133,6 +133,8 @@ struct Counters {
     delayed: AtomicU64,
     duplicated: AtomicU64,
     repeated: AtomicU64,
+    reply_lost: AtomicU64,
+    killed: AtomicU64,
     corrupted: AtomicU64,
     misrouted: AtomicU64,
     reordered: AtomicU64,
@@ -161,6 +163,10 @@ pub struct Sums {
     pub duplicated: u64,
     /// Those among them that neither a kill nor a lost reply explains.
     pub repeated: u64,
+    /// Those of which the first delivery's reply was lost with its connection.
+    pub reply_lost: u64,
+    /// Those of which the relay was killed before it could write down the first delivery.
+    pub killed: u64,
     /// Deliveries with a body other than the one sent.
     pub corrupted: u64,
     /// Deliveries with the content of another message, or to a recipient the message does not have.
@@ -171,6 +177,28 @@ pub struct Sums {
     pub contradicted: u64,
     /// When the last delivery came, on the clock of [`crate::sys::now`]; 0 before the first.
     pub last_delivery: u64,
+}
+
+/// What became of the acknowledged recipients, each counted once: the four add up to all of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+pub struct Settled {
+    /// Reached.
+    pub delivered: u64,
+    /// Not reached: refused for good by their receiver.
+    pub refused: u64,
+    /// Neither: given up by the relay, with a bounce.
+    pub bounced: u64,
+    /// None of these.
+    pub lost: u64,
+}
+
+/// Why a recipient may be reached twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reason {
+    /// The reply to the first delivery was lost with its connection.
+    ReplyLost,
+    /// The relay was killed before the first delivery was on its disk.
+    Killed,
 }
 
 impl Ledger {
@@ -236,10 +264,14 @@ impl Ledger {
             Some(false) => {
                 self.counts.duplicated.fetch_add(1, Ordering::Relaxed);
                 self.note(|examples| &mut examples.duplicated, n, ordinal);
-                if !self.is_explained(n, ordinal, now) {
-                    self.counts.repeated.fetch_add(1, Ordering::Relaxed);
-                    self.note(|examples| &mut examples.repeated, n, ordinal);
-                }
+                match self.reason(n, ordinal, now) {
+                    Some(Reason::ReplyLost) => self.counts.reply_lost.fetch_add(1, Ordering::Relaxed),
+                    Some(Reason::Killed) => self.counts.killed.fetch_add(1, Ordering::Relaxed),
+                    None => {
+                        self.note(|examples| &mut examples.repeated, n, ordinal);
+                        self.counts.repeated.fetch_add(1, Ordering::Relaxed)
+                    }
+                };
             }
             Some(true) => {
                 self.reach(n);
@@ -284,7 +316,7 @@ impl Ledger {
         if self.bit(n, ordinal).and_then(|bit| self.bounced.set_bit(bit)) == Some(true) {
             self.reach(n);
             self.counts.bounced.fetch_add(1, Ordering::Relaxed);
-            if self.has(&self.delivered, n, ordinal) && !self.is_explained(n, ordinal, crate::sys::now()) {
+            if self.has(&self.delivered, n, ordinal) && self.reason(n, ordinal, crate::sys::now()).is_none() {
                 self.counts.contradicted.fetch_add(1, Ordering::Relaxed);
             }
         }
@@ -301,25 +333,24 @@ impl Ledger {
         self.note(|examples| &mut examples.reordered, n, ordinal);
     }
 
-    /// Whether a second delivery is one a relay may make (RFC 5321 4.5.3.2.6).
-    fn is_explained(&self, n: u64, ordinal: u32, now: u64) -> bool {
-        let Some(bit) = self.bit(n, ordinal) else { return false };
+    /// Why a second delivery is one a relay may make (RFC 5321 4.5.3.2.6), if it is.
+    fn reason(&self, n: u64, ordinal: u32, now: u64) -> Option<Reason> {
+        let bit = self.bit(n, ordinal)?;
         if self.has(&self.unsure, n, ordinal) {
-            return true;
+            return Some(Reason::ReplyLost);
         }
         let times = self.times.value(bit / 2) >> (bit % 2 * 32);
         let (came, answered) = (times & 0xFFFF, times >> 16 & 0xFFFF);
         if came == 0 {
-            return false;
+            return None;
         }
         // A kill between the two took the reply's reader away, however long the sink let it wait.
         let from = ((came - 1) * STEP).saturating_sub(UNSURE_AROUND_KILL);
         let until = (answered + 1) * STEP + UNSURE_AROUND_KILL;
         let kills = locked(&self.kills);
-        kills
-            .iter()
-            .map(|kill| kill.saturating_sub(self.born))
-            .any(|kill| (from..until).contains(&kill) && kill <= now.saturating_sub(self.born))
+        let mut kills = kills.iter().map(|kill| kill.saturating_sub(self.born));
+        let near = kills.any(|kill| (from..until).contains(&kill) && kill <= now.saturating_sub(self.born));
+        near.then_some(Reason::Killed)
     }
 
     fn has(&self, table: &Words, n: u64, ordinal: u32) -> bool {
@@ -363,6 +394,8 @@ impl Ledger {
             delayed: read(&self.counts.delayed),
             duplicated: read(&self.counts.duplicated),
             repeated: read(&self.counts.repeated),
+            reply_lost: read(&self.counts.reply_lost),
+            killed: read(&self.counts.killed),
             corrupted: read(&self.counts.corrupted),
             misrouted: read(&self.counts.misrouted),
             reordered: read(&self.counts.reordered),
@@ -385,6 +418,22 @@ impl Ledger {
         let stride = u64::from(self.stride);
         let place = |bit| Place { run: self.run, n: bit / stride, ordinal: (bit % stride) as u32 };
         bits.take(count).map(place).collect()
+    }
+
+    /// What became of each acknowledged recipient, each counted in one place.
+    pub fn settled(&self) -> Settled {
+        let mut settled = Settled::default();
+        for at in 0..self.words() {
+            let acknowledged = self.acknowledged.value(at);
+            let delivered = acknowledged & self.delivered.value(at);
+            let refused = acknowledged & self.refused.value(at) & !delivered;
+            let bounced = acknowledged & self.bounced.value(at) & !delivered & !refused;
+            settled.delivered += u64::from(delivered.count_ones());
+            settled.refused += u64::from(refused.count_ones());
+            settled.bounced += u64::from(bounced.count_ones());
+            settled.lost += u64::from((acknowledged & !delivered & !refused & !bounced).count_ones());
+        }
+        settled
     }
 
     /// Recipients reached without an acknowledgement: the reply was lost on the way, or is still coming.

@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 
 use crate::journal::{self, Line, Receipt};
-use crate::ledger::{EXAMPLES_MAX, Examples, Ledger, Place};
+use crate::ledger::{EXAMPLES_MAX, Examples, Ledger, Place, Settled};
 
 /// Runs in one pair of files; more means that the file is not one of ours.
 const RUNS_MAX: usize = 4096;
@@ -31,6 +31,15 @@ pub struct Verdict {
     /// Those among them that nothing explains: the first delivery was answered, and not within a second of the moment the relay was
     /// killed, if it was, nor did that come before its answer. Files know neither replies that were lost nor kills: from them it is 0.
     pub repeated: u64,
+    /// Those of which the first delivery's reply was lost with its connection.
+    #[serde(default)]
+    pub reply_lost: u64,
+    /// Those of which the relay was killed before the first delivery was on its disk.
+    #[serde(default)]
+    pub killed: u64,
+    /// What became of the recipients acknowledged, each counted once.
+    #[serde(default)]
+    pub settled: Settled,
     /// Deliveries with a body other than the one sent.
     pub corrupted: u64,
     /// Deliveries to a recipient that the message does not have.
@@ -85,6 +94,7 @@ impl Verdict {
         runs.sort_by_key(|ledger| ledger.run());
         runs.into_iter().for_each(|ledger| verdict.add(ledger));
         (verdict.repeated, verdict.contradicted) = (0, 0);
+        (verdict.reply_lost, verdict.killed) = (0, 0);
         Ok(verdict)
     }
 
@@ -98,6 +108,13 @@ impl Verdict {
         self.contradicted += sums.contradicted;
         self.unreported += ledger.unreported();
         self.repeated += sums.repeated;
+        self.reply_lost += sums.reply_lost;
+        self.killed += sums.killed;
+        let settled = ledger.settled();
+        self.settled.delivered += settled.delivered;
+        self.settled.refused += settled.refused;
+        self.settled.bounced += settled.bounced;
+        self.settled.lost += settled.lost;
         self.reordered += sums.reordered;
         self.lost += ledger.missing();
         self.duplicated += sums.duplicated;
@@ -119,6 +136,69 @@ impl Verdict {
         let faults =
             [self.lost, self.repeated, self.corrupted, self.misrouted, self.reordered, self.contradicted];
         faults.iter().all(|count| *count == 0)
+    }
+}
+
+/// A number with what it is a number of.
+fn count(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+impl Verdict {
+    /// The answer in a sentence.
+    pub fn sentence(&self) -> String {
+        let recipients = count(self.recipients, "recipient");
+        if self.recipients == 0 {
+            return "nothing was accepted".to_owned();
+        }
+        if self.is_clean() {
+            return format!("clean: {recipients} accepted, and each settled in one way");
+        }
+        let faults = [
+            (self.lost, "lost"),
+            (self.repeated, "repeated without a reason"),
+            (self.corrupted, "corrupted"),
+            (self.misrouted, "misrouted"),
+            (self.reordered, "with their header fields changed"),
+            (self.contradicted, "both delivered and bounced"),
+        ];
+        let faults = faults.iter().filter(|(number, _)| *number > 0);
+        let faults: Vec<_> = faults.map(|(number, what)| format!("{number} {what}")).collect();
+        format!("NOT CLEAN: of {recipients} accepted {}", faults.join(", "))
+    }
+
+    /// Where the recipients accepted went: parts, and their sum.
+    pub fn balance(&self) -> String {
+        let Settled { delivered, refused, bounced, lost } = self.settled;
+        let recipients = self.recipients;
+        format!(
+            "{recipients} accepted = {delivered} delivered + {refused} refused by their receivers + {bounced} bounced + {lost} lost"
+        )
+    }
+
+    /// Why recipients were reached twice: how many of each reason.
+    pub fn duplicates(&self) -> String {
+        let mut parts = Vec::new();
+        if self.killed > 0 {
+            parts.push(format!(
+                "{} because the relay was killed before the first was on its disk",
+                self.killed
+            ));
+        }
+        if self.reply_lost > 0 {
+            parts.push(format!(
+                "{} because the reply to the first was lost with its connection",
+                self.reply_lost
+            ));
+        }
+        if self.repeated > 0 {
+            parts.push(format!("{} WITHOUT A REASON", self.repeated));
+        }
+        let told = self.killed + self.reply_lost + self.repeated;
+        if self.duplicated > told {
+            parts.push(format!("{} of which ledgers alone do not tell the reason", self.duplicated - told));
+        }
+        parts.join(", ")
     }
 }
 
@@ -148,35 +228,48 @@ fn extend(list: &mut Vec<Place>, more: Vec<Place>) {
 impl fmt::Display for Verdict {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(out, "acknowledged    {:>12} messages, {} recipients", self.messages, self.recipients)?;
-        writeln!(out, "delivered       {:>12} recipients", self.delivered)?;
+        let Settled { delivered, refused, bounced, lost } = self.settled;
+        // The parts of the recipients, and nothing else, so that they add up.
+        writeln!(out, "  delivered     {delivered:>12}")?;
+        writeln!(out, "  refused       {refused:>12}   for good, by their receivers")?;
+        writeln!(out, "  bounced       {bounced:>12}")?;
+        writeln!(out, "  lost          {lost:>12}{}", listed(&self.lost_places))?;
         let lines = [
-            ("lost", self.lost, &self.lost_places[..]),
-            ("duplicated", self.duplicated, &self.places.duplicated),
+            ("duplicated", self.duplicated, &self.places.duplicated[..]),
             ("corrupted", self.corrupted, &self.places.corrupted),
             ("misrouted", self.misrouted, &self.places.misrouted),
             ("reordered", self.reordered, &self.places.reordered),
             ("repeated", self.repeated, &self.places.repeated),
             ("contradicted", self.contradicted, &[]),
-            ("refused", self.refused, &[]),
-            ("bounced", self.bounced, &[]),
             ("unreported", self.unreported, &[]),
             ("unacknowledged", self.unacknowledged, &[]),
             ("foreign", self.foreign, &[]),
             ("unreadable", self.unreadable, &[]),
         ];
         for (at, (name, count, places)) in lines.into_iter().enumerate() {
-            // The first four faults are always told, the rest when there is something to tell.
-            if at > 3 && count == 0 {
+            // The first three faults are always told, the rest when there is something to tell.
+            if at > 2 && count == 0 {
                 continue;
             }
-            write!(out, "{name:<15} {count:>12}")?;
-            for (at, place) in places.iter().enumerate() {
-                write!(out, "{}{place}", if at == 0 { "   " } else { " " })?;
+            writeln!(out, "{name:<15} {count:>12}{}", listed(places))?;
+            if name == "duplicated" && count > 0 {
+                for reason in self.duplicates().split(", ") {
+                    writeln!(out, "  {reason}")?;
+                }
             }
-            writeln!(out)?;
         }
         write!(out, "verdict         {:>12}", if self.is_clean() { "clean" } else { "NOT CLEAN" })
     }
+}
+
+/// Examples behind a number: as many as fit on its line.
+fn listed(places: &[Place]) -> String {
+    let mut text = String::new();
+    for place in places.iter().take(3) {
+        text += if text.is_empty() { "   " } else { " " };
+        text += &place.to_string();
+    }
+    text
 }
 
 #[cfg(test)]
@@ -207,7 +300,9 @@ mod tests {
     #[test]
     fn all_is_well() {
         let verdict = judge("well", |receipts| receipts.reverse());
-        let wanted = Verdict { messages: 100, recipients: 200, delivered: 200, ..Verdict::default() };
+        let settled = Settled { delivered: 200, ..Settled::default() };
+        let wanted =
+            Verdict { messages: 100, recipients: 200, delivered: 200, settled, ..Verdict::default() };
         assert_eq!(verdict, wanted);
         assert!(verdict.is_clean());
     }
@@ -252,6 +347,42 @@ mod tests {
         });
         assert_eq!((verdict.refused, verdict.unacknowledged, verdict.lost), (1, 1, 0));
         assert!(verdict.is_clean());
+    }
+
+    #[test]
+    fn the_parts_add_up_and_duplicates_have_reasons() {
+        let ledger = Ledger::new(RUN);
+        ledger.expect_kills();
+        (0..10).for_each(|n| ledger.acknowledge(n, 0..2));
+        (0..6).for_each(|n| ledger.deliver(n, 0, 0, crate::sys::now(), 0));
+        ledger.refuse(6, 0);
+        ledger.bounce(6, 0);
+        ledger.bounce(7, 0);
+        ledger.deliver(20, 0, 0, crate::sys::now(), 0);
+        ledger.lose_reply(0, 0);
+        ledger.deliver(0, 0, 0, crate::sys::now(), 0);
+        ledger.deliver(1, 0, 0, crate::sys::now(), 0);
+        ledger.kill(crate::sys::now());
+        ledger.deliver(2, 0, 0, crate::sys::now(), 0);
+        ledger.deliver(3, 0, 0, crate::sys::now(), 0);
+        let verdict = Verdict::of(&ledger);
+        let Settled { delivered, refused, bounced, lost } = verdict.settled;
+        assert_eq!((delivered, refused, bounced, lost), (6, 1, 1, 12));
+        assert_eq!(delivered + refused + bounced + lost, verdict.recipients);
+        assert_eq!((lost, verdict.unacknowledged), (verdict.lost, 1));
+        assert_eq!((verdict.duplicated, verdict.repeated, verdict.reply_lost, verdict.killed), (4, 1, 1, 2));
+        assert!(
+            verdict.balance().starts_with("20 accepted = 6 delivered + 1 refused"),
+            "{}",
+            verdict.balance()
+        );
+        let words = verdict.to_string();
+        assert!(
+            words.contains("\n  2 because the relay was killed") && words.contains("\n  1 WITHOUT A REASON"),
+            "{words}"
+        );
+        assert!(words.lines().all(|line| line.chars().count() <= 100), "{words}");
+        assert!(verdict.sentence().starts_with("NOT CLEAN: of 20 recipients accepted 12 lost, 1 repeated"));
     }
 
     #[test]

@@ -44,7 +44,10 @@ impl Scratch {
     }
 
     fn check(&self, change: impl Fn(String) -> String) -> Checked {
-        check(&change(self.text()), Path::new("relevo.toml"), true)
+        let mut found = check(&change(self.text()), Path::new("relevo.toml"), true);
+        // How many files may be open is the machine's affair.
+        found.warnings.retain(|warning| !warning.key.is_empty());
+        found
     }
 }
 

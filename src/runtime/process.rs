@@ -10,8 +10,6 @@ use std::sync::OnceLock;
 use crate::runtime::{files, output};
 use crate::time::UnixMillis;
 
-use crate::time::UnixMillis;
-
 /// A directory that is ours until this is dropped.
 #[derive(Debug)]
 pub struct DirectoryLock {
@@ -266,12 +264,6 @@ pub fn may_write(path: &Path) -> io::Result<()> {
         rustix::fs::Access::WRITE_OK
     };
     Ok(rustix::fs::access(path, wanted)?)
-}
-
-/// The time of day, for commands; shards are told theirs.
-pub fn wall() -> UnixMillis {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-    UnixMillis(now.tv_sec.max(0) as u64 * 1000 + now.tv_nsec as u64 / 1_000_000)
 }
 
 /// Signals that are waited for.

@@ -7,25 +7,32 @@ use super::{Latency, Report, Run, Sample, compare};
 
 /// How pages of this kind look.
 pub const STYLE: &str = "\
-:root{color-scheme:light dark;--ink:#1b1f24;--soft:#667;--line:#dde;--card:#fff;--page:#f5f6f9;--good:#087f5b;--bad:#c92a2a}\
-@media(prefers-color-scheme:dark){:root{--ink:#e8eaf0;--soft:#99a;--line:#334;--card:#1b1e26;--page:#12141a;--good:#38d9a9;--bad:#ff8787}}\
-body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--page);margin:0;padding:2rem;max-width:1400px;margin:auto}\
-h1{margin:0;font-size:1.7rem}h2{font-size:1.1rem;margin:2rem 0 .7rem}p{margin:.3rem 0;color:var(--soft)}\
-.cards{display:flex;flex-wrap:wrap;gap:1rem;margin:1.4rem 0}\
-.card{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:.9rem 1.2rem;min-width:9rem}\
-.card b{display:block;font-size:1.6rem;font-variant-numeric:tabular-nums}.card span{color:var(--soft);font-size:.85rem}\
+:root{color-scheme:light dark;--ink:#1b1f24;--soft:#5a6370;--line:#dde;--card:#fff;--page:#f5f6f9;--good:#087f5b;--bad:#c92a2a;--mark:#c00}\
+@media(prefers-color-scheme:dark){:root{--ink:#e8eaf0;--soft:#a4abbb;--line:#334;--card:#1b1e26;--page:#12141a;--good:#38d9a9;--bad:#ff8787;--mark:#f66}}\
+*{box-sizing:border-box}\
+body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--page);max-width:1400px;margin:auto;padding:clamp(.8rem,3vw,2rem);overflow-wrap:anywhere}\
+h1{margin:0;font-size:1.6rem;line-height:1.25}h2{font-size:1.1rem;margin:2rem 0 .7rem}p{margin:.3rem 0;color:var(--soft)}\
+.verdict{border:1px solid var(--line);border-left:6px solid var(--good);border-radius:10px;background:var(--card);padding:.8rem 1.1rem;margin:.9rem 0}\
+.verdict b{font-size:1.15rem;color:var(--good)}.verdict.bad{border-left-color:var(--bad)}.verdict.bad b{color:var(--bad)}\
+.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,9.5rem),1fr));gap:.8rem;margin:1.2rem 0}\
+.card{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:.8rem 1rem;display:flex;flex-direction:column}\
+.card b{display:block;font-size:1.45rem;line-height:1.3;font-variant-numeric:tabular-nums;white-space:nowrap}.card span{color:var(--soft);font-size:.85rem}\
 .good b{color:var(--good)}.bad b{color:var(--bad)}\
-.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(460px,1fr));gap:1rem}\
-figure{background:var(--card);border:1px solid var(--line);border-radius:10px;margin:0;padding:.8rem}\
-figcaption{font-weight:600;margin-bottom:.3rem}svg{width:100%;height:auto}\
-svg text{font-size:11px;fill:var(--soft)}svg .grid{stroke:var(--line)}svg .mark{stroke:#d00;stroke-width:1.2}\
+.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,440px),1fr));gap:1rem}\
+figure{background:var(--card);border:1px solid var(--line);border-radius:10px;margin:0;padding:.8rem;min-width:0}\
+figcaption{font-weight:600;margin-bottom:.3rem}svg{display:block;width:100%;height:auto}\
+svg text{font-size:11px;fill:var(--soft)}svg .grid{stroke:var(--line)}svg .mark{stroke:var(--mark);stroke-width:1.2}\
 svg path{fill:none;stroke-width:1.8;stroke-linejoin:round}\
+@media(max-width:640px){svg text{font-size:19px}}\
 .legend{display:flex;flex-wrap:wrap;gap:.2rem 1.2rem;font-size:.85rem;color:var(--soft)}\
 .legend i{display:inline-block;width:22px;margin-right:.4rem;vertical-align:middle}\
-table{border-collapse:collapse;background:var(--card);border:1px solid var(--line);border-radius:10px;font-variant-numeric:tabular-nums}\
-th,td{padding:.3rem .8rem;text-align:right;border-bottom:1px solid var(--line)}th:first-child,td:first-child{text-align:left}\
-.bar{display:flex;height:12px;width:220px;border-radius:6px;overflow:hidden;background:var(--line)}\
-.bar i{display:block;height:100%}pre{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:1rem;overflow:auto}";
+.wide{overflow-x:auto;background:var(--card);border:1px solid var(--line);border-radius:10px}\
+table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;white-space:nowrap}\
+th,td{padding:.3rem .8rem;text-align:right;border-bottom:1px solid var(--line)}tr:last-child>*{border-bottom:0}\
+th{font-weight:600;color:var(--soft)}th:first-child,td:first-child{text-align:left}tr.sum td{font-weight:600}\
+.bar{display:flex;height:12px;width:clamp(80px,16vw,220px);border-radius:6px;overflow:hidden;background:var(--line)}\
+.bar i{display:block;height:100%}\
+pre{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:1rem;overflow:auto;font-size:.85rem}";
 
 /// The page.
 pub fn page(report: &Report) -> String {
@@ -44,13 +51,19 @@ fn write_page(report: &Report, out: &mut String) -> std::fmt::Result {
     let relays: Vec<String> = shown.iter().map(|run| escape(&run.label)).collect();
     writeln!(
         out,
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
          <title>{scenario}: {}</title><style>{STYLE}</style>",
         relays.join(" and ")
     )?;
     writeln!(out, "<h1>{scenario}: {}</h1><p>{}</p>", relays.join(" and "), escape(&first.about))?;
+    for run in &shown {
+        answer(run, shown.len() > 1, out)?;
+    }
+    cards(first, shown.len() > 1, out)?;
     machine(first, out)?;
-    cards(first, out)?;
+    for run in &shown {
+        balance(run, shown.len() > 1, out)?;
+    }
     if shown.len() > 1 {
         ratios(&shown, report, out)?;
     }
@@ -84,38 +97,83 @@ fn machine(run: &Run, out: &mut String) -> std::fmt::Result {
     )
 }
 
-fn cards(run: &Run, out: &mut String) -> std::fmt::Result {
+/// The verdict, before any number. The word says it, not the colour alone.
+fn answer(run: &Run, several: bool, out: &mut String) -> std::fmt::Result {
+    let (class, sign) = if run.is_clean() { ("", "\u{2713}") } else { ("bad", "\u{2717}") };
+    let whose = if several { format!("{}: ", escape(&run.label)) } else { String::new() };
+    let words = run.answer();
+    let (first, rest) = words.split_once(": ").unwrap_or((&words, ""));
+    let mut letters = first.chars();
+    let first: String = letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();
+    write!(out, "<div class=\"verdict {class}\"><b>{sign} {whose}{}</b>", escape(&first))?;
+    if !rest.is_empty() {
+        write!(out, "<p>{}.</p>", escape(rest))?;
+    }
+    if run.verdict.duplicated > 0 {
+        let (number, reasons) = (run.verdict.duplicated, run.verdict.duplicates());
+        write!(
+            out,
+            "<p>{number} delivered once more: {}. RFC 5321 4.5.3.2.6 allows that where the first reply was lost.</p>",
+            escape(&reasons)
+        )?;
+    }
+    out.push_str("</div>\n");
+    Ok(())
+}
+
+/// Where each recipient went. The parts are of the accepted ones alone, so they add up.
+fn balance(run: &Run, several: bool, out: &mut String) -> std::fmt::Result {
     let verdict = &run.verdict;
-    let ms = |microseconds: u64| format!("{} ms", compare::number(microseconds as f64 / 1000.0));
-    let judged = |count: u64| if count == 0 { "good" } else { "bad" };
-    let cards = [
-        ("", compare::number(run.load.rate), "messages/s accepted".to_owned()),
-        ("", compare::number(run.delivery.rate), "recipients/s delivered".to_owned()),
-        ("", ms(run.load.accept.p99), "accept, 99 of 100".to_owned()),
-        ("", ms(run.delivery.latency.p99), "delivery, 99 of 100".to_owned()),
-        ("", format!("{} us", compare::number(run.cost.cpu_us_per_message)), "CPU a message".to_owned()),
-        (
-            judged(verdict.lost),
-            verdict.lost.to_string(),
-            format!("lost of {} recipients", verdict.recipients),
-        ),
-        (
-            judged(verdict.repeated),
-            verdict.repeated.to_string(),
-            format!(
-                "repeated without a reason, {} with",
-                verdict.duplicated - verdict.repeated.min(verdict.duplicated)
-            ),
-        ),
-        (
-            judged(verdict.corrupted + verdict.misrouted + verdict.reordered),
-            (verdict.corrupted + verdict.misrouted + verdict.reordered).to_string(),
-            "altered or misrouted".to_owned(),
-        ),
+    let settled = verdict.settled;
+    let parts = [
+        ("delivered", settled.delivered),
+        ("refused for good by their receivers", settled.refused),
+        ("bounced", settled.bounced),
+        ("lost, or still queued", settled.lost),
     ];
+    // A report of an earlier program has no parts.
+    if parts.iter().all(|(_, number)| *number == 0) {
+        return Ok(());
+    }
+    let whose = if several { format!(" of {}", escape(&run.label)) } else { String::new() };
+    write!(out, "<h2>What became of the recipients{whose}</h2><div class=\"wide\"><table>")?;
+    for (name, number) in parts {
+        let share = number as f64 / verdict.recipients.max(1) as f64 * 100.0;
+        write!(out, "<tr><td>{name}</td><td>{number}</td><td>{share:.2} %</td></tr>")?;
+    }
+    let sum: u64 = parts.iter().map(|(_, number)| number).sum();
+    write!(
+        out,
+        "<tr class=\"sum\"><td>accepted, of {} messages</td><td>{sum}</td><td>100.00 %</td></tr>",
+        verdict.messages
+    )?;
+    out.push_str("</table></div>\n");
+    if verdict.unacknowledged > 0 {
+        let number = verdict.unacknowledged;
+        writeln!(
+            out,
+            "<p>Besides these {number} reached whose 250 did not come back: their sender may send them again.</p>"
+        )?;
+    }
+    Ok(())
+}
+
+fn cards(run: &Run, several: bool, out: &mut String) -> std::fmt::Result {
+    let ms = |microseconds: u64| format!("{} ms", compare::number(microseconds as f64 / 1000.0));
+    let cards = [
+        (compare::number(run.load.rate), "messages/s accepted"),
+        (compare::number(run.delivery.rate), "recipients/s delivered"),
+        (ms(run.load.accept.p99), "to the 250, 99 of 100"),
+        (ms(run.delivery.latency.p99), "to delivery, 99 of 100"),
+        (format!("{} us", compare::number(run.cost.cpu_us_per_message)), "CPU a message"),
+        (format!("{} MiB", run.cost.anonymous_peak >> 20), "memory at most"),
+    ];
+    if several {
+        writeln!(out, "<p>Figures of {}:</p>", escape(&run.label))?;
+    }
     out.push_str("<div class=\"cards\">");
-    for (class, value, name) in cards {
-        write!(out, "<div class=\"card {class}\"><b>{value}</b><span>{}</span></div>", escape(&name))?;
+    for (value, name) in cards {
+        write!(out, "<div class=\"card\"><b>{value}</b><span>{}</span></div>", escape(name))?;
     }
     out.push_str("</div>\n");
     Ok(())
@@ -125,7 +183,7 @@ fn ratios(shown: &[&Run], report: &Report, out: &mut String) -> std::fmt::Result
     let rounds = report.runs_of(&shown[0].label).count();
     writeln!(
         out,
-        "<h2>Side by side</h2><p>{rounds} round(s), alternating; the run with the median rate of each.</p><table><tr><th></th>"
+        "<h2>Side by side</h2><p>{rounds} round(s), alternating; the run with the median rate of each.</p><div class=\"wide\"><table><tr><th></th>"
     )?;
     for run in shown {
         write!(out, "<th>{}</th>", escape(&run.label))?;
@@ -145,7 +203,7 @@ fn ratios(shown: &[&Run], report: &Report, out: &mut String) -> std::fmt::Result
         }
         out.push_str("</tr>");
     }
-    out.push_str("</table>\n");
+    out.push_str("</table></div>\n");
     Ok(())
 }
 
@@ -251,7 +309,7 @@ fn percentiles(shown: &[&Run]) -> Plot {
 fn sites(run: &Run, out: &mut String) -> std::fmt::Result {
     writeln!(
         out,
-        "<h2>Receivers of {}</h2><table><tr><th>site</th><th>share</th><th>outcomes</th><th>taken</th><th>4xx</th><th>5xx</th>\
+        "<h2>Receivers of {}</h2><div class=\"wide\"><table><tr><th>site</th><th>share</th><th>outcomes</th><th>taken</th><th>4xx</th><th>5xx</th>\
          <th>cut off</th><th>connections, most at once</th><th>delivery p50</th><th>p99</th></tr>",
         escape(&run.label)
     )?;
@@ -276,7 +334,7 @@ fn sites(run: &Run, out: &mut String) -> std::fmt::Result {
         let (p50, p99) = (ms(site.latency.p50), ms(site.latency.p99));
         writeln!(out, "<td>{}</td><td>{p50} ms</td><td>{p99} ms</td></tr>", site.connections_peak)?;
     }
-    out.push_str("</table>\n");
+    out.push_str("</table></div>\n");
     Ok(())
 }
 

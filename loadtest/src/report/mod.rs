@@ -256,6 +256,13 @@ impl Report {
 }
 
 impl Run {
+    /// Whether all is well, in a sentence.
+    pub fn answer(&self) -> String {
+        let sentence = self.verdict.sentence();
+        let undrained = self.verdict.recipients > 0 && !self.drained;
+        if undrained { format!("NOT DRAINED, and so far {sentence}") } else { sentence }
+    }
+
     /// Whether it took mail, lost, repeated and altered nothing, and settled all.
     pub fn is_clean(&self) -> bool {
         self.verdict.recipients > 0 && self.drained && self.verdict.is_clean()

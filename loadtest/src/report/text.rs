@@ -24,6 +24,7 @@ fn latency(latency: &Latency) -> String {
 fn write_table(run: &Run, out: &mut String) -> std::fmt::Result {
     let (load, delivery) = (&run.load, &run.delivery);
     writeln!(out, "{} through {}{}", run.scenario, run.label, run.settings)?;
+    writeln!(out, "{}", run.answer())?;
     writeln!(out, "accepted        {:>12.0} messages/s over {:.1} s", load.rate, load.seconds)?;
     writeln!(out, "  connect       {}", latency(&load.connect))?;
     writeln!(out, "  accept        {}", latency(&load.accept))?;
@@ -34,7 +35,7 @@ fn write_table(run: &Run, out: &mut String) -> std::fmt::Result {
         let (us, seconds) = (run.cost.cpu_us_per_message, run.cost.cpu_seconds);
         writeln!(
             out,
-            "relay           {us:>12.0} us of CPU a message, {seconds:.1} s in all, {mebibytes} MiB of its own at most"
+            "relay           {us:>12.0} us of CPU a message, {seconds:.1} s in all, {mebibytes} MiB at most"
         )?;
     }
     let refused = load.progress.tempfails + load.progress.rejects;
@@ -82,15 +83,15 @@ fn write_table(run: &Run, out: &mut String) -> std::fmt::Result {
 fn sites(run: &Run, out: &mut String) -> std::fmt::Result {
     writeln!(
         out,
-        "{:<16}{:>7}{:>12}{:>10}{:>10}{:>10}{:>12}{:>13}",
+        "{:<16}{:>7}{:>12}{:>10}{:>10}{:>9}{:>13}{:>13}",
         "site", "share", "recipients", "4xx", "5xx", "cut off", "connections", "p99"
     )?;
     for site in &run.sites {
         let counts = &site.counts;
         writeln!(
             out,
-            "{:<16}{:>6.1}%{:>12}{:>10}{:>10}{:>10}{:>12}{:>10} ms",
-            site.name,
+            "{:<16}{:>6.1}%{:>12}{:>10}{:>10}{:>9}{:>13}{:>10} ms",
+            site.name.chars().take(16).collect::<String>(),
             site.share * 100.0,
             counts.recipients,
             counts.tempfails,

@@ -1,7 +1,8 @@
 //! What `check` asks for, written where it lasts, with what was there before kept for the way back.
 //!
 //! Three things change: `/etc/sysctl.d/90-relevo.conf` for the next boot, the same settings below `/proc/sys` for now, and a
-//! drop-in for the unit. The earlier values are synced to `/var/lib/relevo-tune/undo.json` before anything else is written, and what
+//! drop-in for the unit. Only what is not yet as it should be is written: a file that is there keeps its other lines, and one in which nothing
+//! would change is not touched. The earlier values are synced to `/var/lib/relevo-tune/undo.json` before anything else is written, and what
 //! is there already is never written over: the oldest values are the ones to go back to.
 
 mod undo;
@@ -22,8 +23,19 @@ pub const DROP_IN: &str = "/etc/systemd/system/relevo.service.d/limits.conf";
 /// Where the earlier values are.
 pub const UNDO_FILE: &str = "/var/lib/relevo-tune/undo.json";
 
-const DROP_IN_TEXT: &str = "# Written by relevo-tune apply; `relevo-tune apply --undo` takes it back.\n\
-    [Service]\nLimitNOFILE=1048576\nLimitMEMLOCK=infinity\n";
+const HEAD: &str = "# Written by relevo-tune apply; `relevo-tune apply --undo` takes it back.\n";
+
+/// Where the unit may be, the one that counts first (systemd.unit(5)).
+const UNITS: [&str; 4] = [
+    "/etc/systemd/system/relevo.service",
+    "/run/systemd/system/relevo.service",
+    "/usr/lib/systemd/system/relevo.service",
+    "/lib/systemd/system/relevo.service",
+];
+
+/// Limits of the unit: name, what is written, and from which number on it is enough.
+const LIMITS: [(&str, &str, u64); 2] =
+    [("LimitNOFILE", "1048576", 1_048_576), ("LimitMEMLOCK", "infinity", u64::MAX)];
 
 /// Something that could not be read or written.
 #[derive(Debug)]
@@ -69,21 +81,87 @@ fn wanted(setting: &Setting, now: &str) -> String {
     }
 }
 
+/// A file as it is; nothing where there is none.
+fn earlier(machine: &Machine, path: &str) -> String {
+    std::fs::read_to_string(machine.path(path)).unwrap_or_default()
+}
+
+/// The text with a setting in it: in place of the line that sets it, or behind the others.
+fn with_setting(text: &str, setting: &Setting, value: &str) -> String {
+    let line = format!("{} = {value}", setting.name);
+    let sets = |line: &str| line.split_once('=').is_some_and(|(name, _)| name.trim() == setting.name);
+    if text.lines().any(sets) {
+        let lines: Vec<_> =
+            text.lines().map(|found| if sets(found) { line.as_str() } else { found }).collect();
+        return lines.join("\n") + "\n";
+    }
+    let head = if text.is_empty() { HEAD } else { "" };
+    let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+    format!("{text}{end}{head}# {}\n{line}\n", setting.why)
+}
+
+/// What a unit or a drop-in sets a limit to, as a number; the last line counts.
+fn limit_in(text: &str, name: &str) -> Option<u64> {
+    let lines =
+        text.lines().filter_map(|line| line.trim().strip_prefix(name)?.trim_start().strip_prefix('='));
+    let value = lines.last()?.trim().rsplit(':').next()?.trim().to_owned();
+    if value == "infinity" { Some(u64::MAX) } else { value.parse().ok() }
+}
+
+/// The drop-in with the limits that the unit and it do not have yet. Without a unit all are: one may be installed later.
+fn drop_in(machine: &Machine) -> String {
+    let unit = UNITS.iter().find_map(|path| machine.read(path)).unwrap_or_default();
+    let mut text = earlier(machine, DROP_IN);
+    for (name, value, enough) in LIMITS {
+        let now = limit_in(&text, name).or_else(|| limit_in(&unit, name));
+        if now.is_some_and(|now| now >= enough) {
+            continue;
+        }
+        let line = format!("{name}={value}");
+        let sets = |found: &str| {
+            found.trim().strip_prefix(name).is_some_and(|rest| rest.trim_start().starts_with('='))
+        };
+        if text.lines().any(sets) {
+            let lines: Vec<_> =
+                text.lines().map(|found| if sets(found) { line.as_str() } else { found }).collect();
+            text = lines.join("\n") + "\n";
+        } else if let Some(at) = text.find("[Service]") {
+            text.insert_str(at + "[Service]".len(), &format!("\n{line}"));
+        } else {
+            let head = if text.is_empty() { HEAD } else { "" };
+            text += &format!("{head}[Service]\n{line}\n");
+        }
+    }
+    text
+}
+
+/// Lines that go and lines that come, as comments. Nothing of a file that is new: all of it comes.
+fn difference(before: &str, after: &str) -> String {
+    if before.is_empty() {
+        return String::new();
+    }
+    let (old, new): (Vec<_>, Vec<_>) = (before.lines().collect(), after.lines().collect());
+    let gone = old.iter().filter(|line| !new.contains(line)).map(|line| format!("#  - {line}\n"));
+    let come = new.iter().filter(|line| !old.contains(line)).map(|line| format!("#  + {line}\n"));
+    gone.chain(come).collect()
+}
+
 impl Plan {
-    /// What this machine needs. Settings this kernel does not have are left out.
+    /// What this machine needs. Settings this kernel does not have are left out, and so is what is right already.
     pub fn of(machine: &Machine) -> Plan {
-        let mut text =
-            "# Written by relevo-tune apply; `relevo-tune apply --undo` takes it back.\n".to_owned();
+        let mut text = earlier(machine, SYSCTL_FILE);
         let mut sysctls = Vec::new();
         for setting in &SETTINGS {
             let Some(now) = machine.sysctl(setting.name) else { continue };
             let value = wanted(setting, &now);
-            text += &format!("# {}\n{} = {value}\n", setting.why, setting.name);
             if value != now {
+                text = with_setting(&text, setting, &value);
                 sysctls.push((setting.name, now, value));
             }
         }
-        Plan { files: vec![(SYSCTL_FILE, text), (DROP_IN, DROP_IN_TEXT.to_owned())], sysctls }
+        let files = vec![(SYSCTL_FILE, text), (DROP_IN, drop_in(machine))];
+        // A file that is not there and would be empty is none.
+        Plan { files: files.into_iter().filter(|(_, text)| !text.is_empty()).collect(), sysctls }
     }
 
     /// Files whose text differs from what is there.
@@ -98,7 +176,11 @@ impl Plan {
         let mut out = String::new();
         for (path, text) in self.changed(machine) {
             let path = machine.path(path);
-            out += &format!("mkdir -p {}\n", path.parent().unwrap_or(Path::new("/")).display());
+            let before = std::fs::read_to_string(&path).unwrap_or_default();
+            if before.is_empty() {
+                out += &format!("mkdir -p {}\n", path.parent().unwrap_or(Path::new("/")).display());
+            }
+            out += &difference(&before, text);
             out += &format!("cat > {} <<'END'\n{text}END\n", path.display());
         }
         for (name, now, value) in &self.sysctls {

@@ -57,9 +57,8 @@ fn there_and_back() {
     assert!(plan.carry_out(&machine).is_empty());
     assert_eq!(machine.sysctl("net.core.somaxconn").as_deref(), Some("4096"));
     let text = machine.read(SYSCTL_FILE).unwrap();
-    assert!(
-        text.contains("net.ipv4.tcp_tw_reuse = 1\n") && text.contains("fs.file-max = 9223372036854775807")
-    );
+    assert!(text.contains("net.ipv4.tcp_tw_reuse = 1\n"), "{text}");
+    assert!(!text.contains("fs.file-max"), "what is fine is nobody's to write: {text}");
     let after = everything(directory.path());
 
     let again = Plan::of(&machine);
@@ -130,4 +129,51 @@ fn what_is_no_undo_is_not_obeyed() {
     assert!(machine.path("/etc/passwd").exists());
     fs::write(&place, "{}").unwrap();
     assert!(undo(&machine).1[0].to_string().contains("undo.json: missing field"));
+}
+
+#[test]
+fn only_what_changes_is_written() {
+    let (directory, machine) = machine();
+    let put = |path: &str, text: &str| {
+        let path = machine.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    // The unit has one of the limits already, and somebody's file keeps its own lines.
+    put(UNITS[2], "[Service]\nLimitNOFILE=2000000\nLimitMEMLOCK=8388608\n");
+    put(SYSCTL_FILE, "# ours\nvm.swappiness = 1\nnet.core.somaxconn=200\n");
+    let plan = Plan::of(&machine);
+    let script = plan.script(&machine);
+    assert!(
+        script.contains("#  - net.core.somaxconn=200\n")
+            && script.contains("#  + net.core.somaxconn = 4096\n"),
+        "{script}"
+    );
+    assert!(!script.contains("#  - vm.swappiness"), "{script}");
+    assert!(plan.carry_out(&machine).is_empty());
+    let text = machine.read(SYSCTL_FILE).unwrap();
+    assert!(text.starts_with("# ours\nvm.swappiness = 1\nnet.core.somaxconn = 4096\n"), "{text}");
+    let text = machine.read(DROP_IN).unwrap();
+    assert!(text.contains("LimitMEMLOCK=infinity") && !text.contains("LimitNOFILE"), "{text}");
+    assert!(undo(&machine).1.is_empty());
+    assert_eq!(machine.read(SYSCTL_FILE).unwrap(), "# ours\nvm.swappiness = 1\nnet.core.somaxconn=200");
+    // A unit that has both, and a machine on which all is right: nothing at all.
+    put(UNITS[0], "[Service]\nLimitNOFILE=infinity\nLimitMEMLOCK=infinity\n");
+    fs::remove_file(machine.path(SYSCTL_FILE)).unwrap();
+    for (name, now, value) in Plan::of(&machine).sysctls {
+        assert_ne!(now, value);
+        machine.set_sysctl(name, &value).unwrap();
+    }
+    let before = everything(directory.path());
+    let plan = Plan::of(&machine);
+    assert_eq!((plan.files.len(), plan.sysctls.len()), (0, 0), "{plan:?}");
+    assert!(plan.carry_out(&machine).is_empty());
+    assert_eq!(everything(directory.path()), before);
+    // A drop-in with other lines keeps them.
+    fs::remove_file(machine.path(UNITS[0])).unwrap();
+    put(UNITS[2], "[Service]\n");
+    put(DROP_IN, "[Service]\nNice=5\nLimitNOFILE=1024:4096\n");
+    assert!(Plan::of(&machine).carry_out(&machine).is_empty());
+    let text = machine.read(DROP_IN).unwrap();
+    assert_eq!(text, "[Service]\nLimitMEMLOCK=infinity\nNice=5\nLimitNOFILE=1048576");
 }
