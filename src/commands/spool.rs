@@ -42,6 +42,9 @@ struct Place {
 #[derive(Subcommand)]
 enum Tool {
     /// Read every byte and say whether it is sound. Exit 0: it is; 1: damage; 2: it could not be read.
+    #[command(
+        after_help = "Examples:\n  relevo spool verify\n  relevo spool verify --data-dir /var/lib/relevo --json"
+    )]
     Verify {
         #[command(flatten)]
         place: Place,
@@ -50,6 +53,9 @@ enum Tool {
         json: bool,
     },
     /// List the messages that are still to be delivered. Exit 1: there is damage, and some may be missing.
+    #[command(
+        after_help = "Examples:\n  relevo spool list --limit 20\n  relevo spool list --domain example.org --json"
+    )]
     List {
         #[command(flatten)]
         place: Place,
@@ -64,6 +70,7 @@ enum Tool {
         json: bool,
     },
     /// Show all about one message: envelope, recipients, where it lies, its header section.
+    #[command(after_help = "Example: relevo spool show 00000000G0000102")]
     Show {
         #[command(flatten)]
         message: Message,
@@ -72,6 +79,7 @@ enum Tool {
         json: bool,
     },
     /// Write one message, byte for byte as it was accepted, to standard output or a new file.
+    #[command(after_help = "Example: relevo spool export 00000000G0000102 --output message.eml")]
     Export {
         #[command(flatten)]
         message: Message,
@@ -80,6 +88,7 @@ enum Tool {
         output: Option<PathBuf>,
     },
     /// Move the mail of another stopped node into this stopped one, whose next start delivers it.
+    #[command(after_help = "Example: relevo spool adopt /mnt/old/relevo --data-dir /var/lib/relevo")]
     Adopt {
         /// The other node's data directory, on the same file system.
         #[arg(value_name = "DIR")]

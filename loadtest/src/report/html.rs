@@ -29,7 +29,7 @@ svg path{fill:none;stroke-width:1.8;stroke-linejoin:round}\
 .wide{overflow-x:auto;background:var(--card);border:1px solid var(--line);border-radius:10px}\
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;white-space:nowrap}\
 th,td{padding:.3rem .8rem;text-align:right;border-bottom:1px solid var(--line)}tr:last-child>*{border-bottom:0}\
-th{font-weight:600;color:var(--soft)}th:first-child,td:first-child{text-align:left}tr.sum td{font-weight:600}\
+th{font-weight:600;color:var(--soft)}th:first-child,td:first-child{text-align:left;white-space:normal;min-width:5rem}tr.sum td{font-weight:600}\
 .bar{display:flex;height:12px;width:clamp(80px,16vw,220px);border-radius:6px;overflow:hidden;background:var(--line)}\
 .bar i{display:block;height:100%}\
 pre{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:1rem;overflow:auto;font-size:.85rem}";
@@ -87,7 +87,7 @@ fn machine(run: &Run, out: &mut String) -> std::fmt::Result {
     let machine = &run.machine;
     writeln!(
         out,
-        "<p>{} cores ({}), {} GiB, Linux {}; relay, sender and receivers share them. {} {}</p>",
+        "<p>{} cores ({}), {} GiB, Linux {}; relay, sender and receivers share them. {}; {}</p>",
         machine.cores,
         escape(&machine.processor),
         machine.memory >> 30,
@@ -335,6 +335,8 @@ fn sites(run: &Run, out: &mut String) -> std::fmt::Result {
         writeln!(out, "<td>{}</td><td>{p50} ms</td><td>{p99} ms</td></tr>", site.connections_peak)?;
     }
     out.push_str("</table></div>\n");
+    let words = "Taken counts every delivery: second ones too, and bounces that came back to a sender.";
+    writeln!(out, "<p>{words}</p>")?;
     Ok(())
 }
 
