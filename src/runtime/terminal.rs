@@ -23,14 +23,15 @@ pub fn secret(prompt: &str, most: usize) -> io::Result<Option<Vec<u8>>> {
     const CTRL_C: u8 = 3;
     const CTRL_D: u8 = 4;
     const CTRL_U: u8 = 21;
-    let mut terminal = OpenOptions::new().read(true).write(true).open("/dev/tty")?;
+    let terminal = OpenOptions::new().read(true).write(true).open("/dev/tty")?;
     let before = tcgetattr(&terminal)?;
     let mut modes = before.clone();
     // Bytes come one by one, so that signals can be handled here: the modes are put back first.
     modes.local_modes &= !(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
-    terminal.write_all(prompt.as_bytes())?;
     tcsetattr(&terminal, OptionalActions::Now, &modes)?;
     let mut quiet = Quiet { terminal, before };
+    // Only now: what is typed at once must find nothing shown either.
+    quiet.terminal.write_all(prompt.as_bytes())?;
     let mut secret = Vec::new();
     loop {
         let mut byte = [0];
