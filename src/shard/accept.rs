@@ -25,9 +25,9 @@ pub async fn accept<R: Runtime>(shard: Rc<Shard<R>>, listener: R::Listener, door
         match listener.try_accept() {
             Ok((stream, peer)) => {
                 shard.instruments.counters.connections_accepted.add(1);
-                match Open::enter(&shard, &door, peer) {
-                    Ok(open) => {
-                        shard.runtime.spawn(receive::receive(shard.clone(), stream, peer, door.clone(), open))
+                match enter(&shard, &door, peer) {
+                    Ok(()) => {
+                        shard.runtime.spawn(receive::receive(shard.clone(), stream, peer, door.clone()))
                     }
                     Err(full) => turn_away(&shard, &stream, peer, full),
                 }
@@ -76,34 +76,21 @@ fn turn_away<R: Runtime>(shard: &Shard<R>, stream: &R::Stream, peer: SocketAddr,
     let _ = stream.try_send(&[io::IoSlice::new(words.as_bytes())]);
 }
 
-/// A connection that counts as open until this is dropped, also when its task panics.
-pub struct Open<R: Runtime> {
-    shard: Rc<Shard<R>>,
-    listener: u16,
-    client: Client,
+/// Counts a connection as open, or says why it is one too many.
+fn enter<R: Runtime>(shard: &Shard<R>, door: &Door, peer: SocketAddr) -> Result<(), Full> {
+    if shard.inbound.get() >= shard.particulars.connections_inbound_max {
+        return Err(Full::Listener);
+    }
+    let client = Client::from(peer.ip());
+    let (most, most_each) = (door.connections_max, door.connections_per_client);
+    shard.mesh.clients().enter(door.listener, client, most, most_each)?;
+    shard.inbound.set(shard.inbound.get() + 1);
+    Ok(())
 }
 
-impl<R: Runtime> Open<R> {
-    fn enter(shard: &Rc<Shard<R>>, door: &Door, peer: SocketAddr) -> Result<Open<R>, Full> {
-        if shard.inbound.get() >= shard.particulars.connections_inbound_max {
-            return Err(Full::Listener);
-        }
-        let client = Client::from(peer.ip());
-        shard.mesh.clients().enter(
-            door.listener,
-            client,
-            door.connections_max,
-            door.connections_per_client,
-        )?;
-        shard.inbound.set(shard.inbound.get() + 1);
-        Ok(Open { shard: shard.clone(), listener: door.listener, client })
-    }
-}
-
-impl<R: Runtime> Drop for Open<R> {
-    fn drop(&mut self) {
-        self.shard.inbound.set(self.shard.inbound.get() - 1);
-        self.shard.instruments.counters.connections_closed.add(1);
-        self.shard.mesh.clients().leave(self.listener, self.client);
-    }
+/// Counts it out.
+pub(super) fn leave<R: Runtime>(shard: &Shard<R>, door: &Door, peer: SocketAddr) {
+    shard.inbound.set(shard.inbound.get() - 1);
+    shard.instruments.counters.connections_closed.add(1);
+    shard.mesh.clients().leave(door.listener, Client::from(peer.ip()));
 }

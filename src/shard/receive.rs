@@ -13,12 +13,11 @@ use crate::config::Network;
 use crate::limits;
 use crate::policy::relay;
 use crate::runtime::Runtime;
-use crate::shard::accept::Open;
 use crate::shard::authenticate::Login;
 use crate::shard::persist::Persisted;
 use crate::shard::upload::Upload;
 use crate::shard::wire::{Wire, WireError};
-use crate::shard::{Shard, reject};
+use crate::shard::{Shard, accept, reject};
 use crate::smtp::server::{BodyEnd, Gate, Overdue, Rules, Session, Step};
 use crate::time::Instant;
 
@@ -51,64 +50,67 @@ struct Visit<R: Runtime> {
     /// What it is too late for when the deadline passes. None: the client does not read, so nothing is said to it.
     overdue: Option<Overdue>,
     /// Bytes this connection holds, as they were counted.
-    held: usize,
-    _open: Open<R>,
+    held: u32,
 }
 
 /// Since when a session is in the middle of something.
 struct Since {
     began: Instant,
-    /// The last message.
-    message: Instant,
-    /// The client has the word: to begin a line, or to end the one it began.
-    line: Instant,
+    /// The last message, in seconds after that; 0: there was none.
+    message: u32,
+    /// The client has the word, to begin a line or to end the one it began; in the same seconds.
+    line: u32,
     /// Lines handled then.
     lines: u32,
     /// The line had begun.
     within: bool,
 }
 
-/// Serves one connection to its end.
-pub async fn receive<R: Runtime>(
+/// Serves one connection, which was counted as open, to its end. No `async fn`: its arguments would lie in every session twice.
+pub fn receive<R: Runtime>(
     shard: Rc<Shard<R>>,
     stream: R::Stream,
     peer: SocketAddr,
     door: Rc<Door>,
-    open: Open<R>,
-) {
+) -> impl Future<Output = ()> {
     let may_relay = relay::may_relay(&door.relay_from, peer.ip());
     let wire = Wire::new(stream, &shard.timers);
     let session = Session::new(door.rules.clone(), peer, may_relay);
     let now = shard.timers.recent();
-    let since = Since { began: now, message: now, line: now, lines: 0, within: false };
+    let since = Since { began: now, message: 0, line: 0, lines: 0, within: false };
     let (input, out) = (Vec::new(), Vec::new());
-    let mut visit =
-        Visit { shard, door, wire, session, input, out, since, overdue: None, held: 0, _open: open };
-    let ended = visit.serve().await;
-    if let (Err(WireError::TimedOut), Some(overdue)) = (ended, visit.overdue) {
-        visit.out.clear();
-        if visit.shard.draining.get() {
-            visit.session.drain(&mut visit.out);
-        } else {
-            visit.session.overdue(overdue, &mut visit.out);
-            // Who brought mail and then was silent is no intruder.
-            if visit.since.message == visit.since.began {
-                visit.session.refused(&visit.out, None, None);
-                visit.record_refusals();
-            }
-        }
-        visit.wire.send_last(&visit.out);
-    }
-    visit.wire.close();
+    let mut visit = Visit { shard, door, wire, session, input, out, since, overdue: None, held: 0 };
+    async move { visit.run().await }
 }
 
+/// Counts the connection out, and what it held, also when its task panics.
 impl<R: Runtime> Drop for Visit<R> {
     fn drop(&mut self) {
-        self.shard.memory.release(self.shard.mesh.memory(), self.held);
+        accept::leave(&self.shard, &self.door, self.session.peer());
+        self.shard.memory.release(self.shard.mesh.memory(), self.held as usize);
     }
 }
 
 impl<R: Runtime> Visit<R> {
+    async fn run(&mut self) {
+        let ended = self.serve().await;
+        if let (Err(WireError::TimedOut), Some(overdue)) = (ended, self.overdue) {
+            self.out.clear();
+            if self.shard.draining.get() {
+                self.session.drain(&mut self.out);
+            } else {
+                self.session.overdue(overdue, &mut self.out);
+                // Who brought mail and then was silent is no intruder.
+                if self.since.message == 0 {
+                    self.session.refused(&self.out, None, None);
+                    self.record_refusals();
+                }
+            }
+            self.wire.send_last(&self.out);
+        }
+        self.wire.close();
+    }
+
     async fn serve(&mut self) -> Result<(), WireError> {
         self.session.greet(&mut self.out);
         loop {
@@ -120,7 +122,7 @@ impl<R: Runtime> Visit<R> {
                     return self.flush().await;
                 }
                 // It was our turn meanwhile.
-                self.since.line = self.shard.timers.recent();
+                self.since.line = self.seconds();
                 step = self.handle_pending();
             }
         }
@@ -192,6 +194,7 @@ impl<R: Runtime> Visit<R> {
     fn deadline(&self) -> (Instant, Overdue) {
         use limits::server;
         let Since { began, message, line, .. } = self.since;
+        let after = |seconds: u32| began + Duration::from_secs(seconds.into());
         if self.shard.runtime.planted("a session has no end") {
             return (self.shard.timers.recent() + server::COMMAND, Overdue::Command);
         }
@@ -199,11 +202,17 @@ impl<R: Runtime> Visit<R> {
         let patience = if has_recipients { server::TRANSACTION } else { server::WITHOUT_MAIL };
         let whole = if open { Instant::FAR } else { began + server::SESSION };
         let deadlines = [
-            (line + server::COMMAND, Overdue::Command),
-            (message + patience, Overdue::Message),
+            (after(line) + server::COMMAND, Overdue::Command),
+            (after(message) + patience, Overdue::Message),
             (whole, Overdue::Session),
         ];
         deadlines.into_iter().min_by_key(|(at, _)| *at).unwrap_or(deadlines[0])
+    }
+
+    /// Seconds of the session so far, rounded up: no patience is shorter than it should be.
+    fn seconds(&self) -> u32 {
+        let age = self.shard.timers.recent().since(self.since.began).as_millis().div_ceil(1000);
+        u32::try_from(age).unwrap_or(u32::MAX)
     }
 
     /// Whether new mail may come in over this connection.
@@ -220,7 +229,7 @@ impl<R: Runtime> Visit<R> {
     fn mark(&mut self) {
         let (lines, within) = (self.session.lines(), !self.input.is_empty() || self.session.is_skipping());
         if lines != self.since.lines || (within && !self.since.within) {
-            self.since.line = self.shard.timers.recent();
+            self.since.line = self.seconds();
         }
         (self.since.lines, self.since.within) = (lines, within);
         self.count();
@@ -230,13 +239,13 @@ impl<R: Runtime> Visit<R> {
     fn count(&mut self) {
         let tls = if self.wire.is_protected() { limits::TLS_SESSION_MEMORY } else { 0 };
         let held = self.session.held() + self.input.capacity() + self.out.capacity() + tls;
-        let (shard, before) = (&self.shard, self.held);
+        let (shard, before) = (&self.shard, self.held as usize);
         if held > before {
             shard.memory.hold(shard.mesh.memory(), held - before);
         } else if held < before {
             shard.memory.release(shard.mesh.memory(), before - held);
         }
-        self.held = held;
+        self.held = held as u32;
     }
 
     /// Handles what is left from before.
@@ -312,7 +321,7 @@ impl<R: Runtime> Visit<R> {
             BodyEnd::Accept(envelope, summary) => {
                 let stored = self.shard.persist(Persisted { envelope, summary }, upload).await;
                 // What became of it on the disk is not the client's fault.
-                self.since.message = self.shard.timers.recent();
+                self.since.message = self.seconds();
                 match stored {
                     Ok(id) => self.session.accepted(&id, &mut self.out),
                     Err(_) => self.session.not_stored(&mut self.out),

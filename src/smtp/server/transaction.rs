@@ -27,8 +27,12 @@ pub(super) struct Transaction {
     /// Bytes of addresses that have memory of their own.
     heap: u32,
     /// Ordinals in the order of their addresses, once there are more than [`LOOKED_THROUGH`].
-    order: Vec<u16>,
+    order: Option<Box<Order>>,
 }
+
+/// Behind a box, for it is seldom there, and room for it in every idle session would be too much.
+#[derive(Debug)]
+struct Order(Vec<u16>);
 
 /// What becomes of a recipient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +48,7 @@ pub(super) enum Taken {
 impl Transaction {
     pub(super) fn new(mut envelope: Box<Envelope>, sender: &[u8]) -> Transaction {
         envelope.sender.extend_from_slice(sender);
-        Transaction { envelope, refused: 0, offered: 0, scanner: None, heap: 0, order: Vec::new() }
+        Transaction { envelope, refused: 0, offered: 0, scanner: None, heap: 0, order: None }
     }
 
     /// Takes a recipient, unless it is there already.
@@ -74,13 +78,14 @@ impl Transaction {
         }
         let domain_at = u16::try_from(domain_at).unwrap_or(u16::MAX);
         recipients.push(Recipient { address, domain_at });
-        if let Some(place) = place {
-            self.order.insert(place, (recipients.len() - 1) as u16);
+        if let (Some(place), Some(order)) = (place, &mut self.order) {
+            order.0.insert(place, (recipients.len() - 1) as u16);
         } else if recipients.len() > LOOKED_THROUGH {
-            self.order = (0..recipients.len() as u16).collect();
-            self.order.sort_unstable_by(|one, other| {
+            let mut order: Vec<u16> = (0..recipients.len() as u16).collect();
+            order.sort_unstable_by(|one, other| {
                 recipients[usize::from(*one)].address.cmp(&recipients[usize::from(*other)].address)
             });
+            self.order = Some(Box::new(Order(order)));
         }
         Taken::Yes
     }
@@ -88,14 +93,14 @@ impl Transaction {
     /// Ok: it is there. Else its place in the order, if one is kept.
     fn find(&self, address: &[u8]) -> Result<(), Option<usize>> {
         let recipients = &self.envelope.recipients;
-        if self.order.is_empty() {
+        let Some(order) = &self.order else {
             let known = recipients.iter().any(|recipient| recipient.address[..] == *address);
             return if known { Ok(()) } else { Err(None) };
-        }
+        };
         let compare = |ordinal: &u16| -> Ordering {
             recipients.get(usize::from(*ordinal)).map_or(Ordering::Less, |one| one.address[..].cmp(address))
         };
-        self.order.binary_search_by(compare).map(|_| ()).map_err(Some)
+        order.0.binary_search_by(compare).map(|_| ()).map_err(Some)
     }
 
     /// Bytes in memory.
@@ -104,7 +109,7 @@ impl Transaction {
             + self.envelope.sender.capacity()
             + self.envelope.recipients.capacity() * size_of::<Recipient>()
             + self.heap as usize
-            + self.order.capacity() * 2
+            + self.order.as_ref().map_or(0, |order| order.0.capacity() * 2)
     }
 }
 
