@@ -174,8 +174,9 @@ def attack_logins(attack, rounds=2, seconds=4):
 
 def guesses_from_one_network():
     told = attack_logins(one_network)
-    # Sixteen at one time, or ten one by one, and one or two that were forgotten meanwhile; the rest was refused unheard.
-    assert told["failures"] <= 18 and told["refused"] > 0, told
+    # Sixteen at one time, or ten one by one, five at the account that has been here before, and one or two that were forgotten
+    # meanwhile; the rest was refused unheard.
+    assert told["failures"] <= 24 and told["refused"] > 0, told
 
 
 def guesses_from_a_thousand_networks():
