@@ -14,6 +14,7 @@ mod mail;
 mod record;
 mod reply;
 mod server;
+mod seven_bit;
 
 pub use command::command;
 pub use config::config;
@@ -24,6 +25,7 @@ pub use mail::{address, bounce};
 pub use record::record;
 pub use reply::{client, reply};
 pub use server::server;
+pub use seven_bit::seven_bit;
 
 /// A target: its name, which is also that of its corpus directory and its binary; its body; and how many mutated inputs the
 /// ordinary test run tries (what a few seconds allow without optimisation).
@@ -31,7 +33,7 @@ pub type Target = (&'static str, fn(&[u8]), u32);
 
 /// All targets.
 #[allow(dead_code, reason = "the binaries name their one target; the table is for tests/corpora.rs")]
-pub const ALL: [Target; 12] = [
+pub const ALL: [Target; 13] = [
     ("record", record, 2000),
     ("fold", fold, 400),
     ("command", command, 4000),
@@ -44,4 +46,5 @@ pub const ALL: [Target; 12] = [
     ("config", config, 2000),
     ("address", address, 4000),
     ("bounce", bounce, 2000),
+    ("seven_bit", seven_bit, 3000),
 ];

@@ -285,6 +285,8 @@ def tls_that_is_refused_is_done_without():
             return None
 
         narrow = Hop(narrower, context=context)
+        # Under TLS it knows no EHLO any more: nothing of the first one counts.
+        fallen = Hop(lambda talk, verb, line: b"502 5.5.1 no\r\n" if verb == "EHLO" and talk.protected else narrower(talk, verb, line), context=context)
 
         def only_helo(talk, verb, line):
             if verb == "EHLO":
@@ -292,12 +294,12 @@ def tls_that_is_refused_is_done_without():
             return narrower(talk, verb, line)
 
         old = Hop(only_helo)
-        relay = start(None, FAST, route=routes({"polite": polite, "narrow": narrow, "old": old}))
-        for name, hop in (("polite", polite), ("narrow", narrow), ("old", old)):
+        relay = start(None, FAST, route=routes({"polite": polite, "narrow": narrow, "fallen": fallen, "old": old}))
+        for name, hop in (("polite", polite), ("narrow", narrow), ("fallen", fallen), ("old", old)):
             relay.send("a@b.example", [f"c@{name}.example"], TEXT * 10)
             hop.wait(1)
             assert hop.talks == 1, name
-        assert narrow.taken[0][3].protected and not polite.taken[0][3].protected
+        assert narrow.taken[0][3].protected and fallen.taken[0][3].protected and not polite.taken[0][3].protected
         wait_metric(relay, "tls_refused", 1)
         assert metric(relay, "tls_fallbacks") == 0
         relay.stop()

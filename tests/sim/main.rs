@@ -11,6 +11,7 @@ mod peers;
 mod planted;
 mod relay;
 mod sessions;
+mod slow_hops;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;

@@ -134,6 +134,37 @@ fn clocks(plan: &mut Plan, dice: &mut Dice) {
     plan.sites.iter_mut().for_each(|site| site.manners[DOT] = Manner::default());
 }
 
+/// Hops that break the rules at every turn.
+fn rule_breakers(plan: &mut Plan, change: fn(&mut super::day::plan::SitePlan)) {
+    for site in plan.sites.iter_mut().filter(|site| !site.origin) {
+        site.manners = [Manner::default(); VERBS];
+        change(site);
+    }
+}
+
+#[test]
+fn an_early_reply_taken_for_the_answer_is_found() {
+    let days = |plan: &mut Plan, _: &mut Dice| rule_breakers(plan, |site| site.early = 0.3);
+    let plant = |_: &mut Day<'_>, world: &World| world.plant("an early reply is taken for the answer", 1.0);
+    Defect { days, plant, words: LOST, ..NONE }.is_found();
+}
+
+#[test]
+fn a_reply_nobody_asked_for_that_is_kept_is_found() {
+    let days = |plan: &mut Plan, _: &mut Dice| {
+        rule_breakers(plan, |site| (site.twice, site.pipelining) = (0.5, false));
+    };
+    let plant = |_: &mut Day<'_>, world: &World| world.plant("a reply nobody asked for is kept", 1.0);
+    Defect { days, plant, words: &["returned for no reason", "delivered and returned"], ..NONE }.is_found();
+}
+
+#[test]
+fn recipients_forgotten_by_a_hop_that_takes_few_are_found() {
+    let days = |plan: &mut Plan, _: &mut Dice| rule_breakers(plan, |site| site.few = 1);
+    let plant = |_: &mut Day<'_>, world: &World| world.plant("what a hop takes too few of is forgotten", 1.0);
+    Defect { days, plant, words: &["lost (", "does not end"], ..NONE }.is_found();
+}
+
 #[test]
 fn a_wait_by_the_wall_clock_is_found() {
     let days = |plan: &mut Plan, _: &mut Dice| plan.clock = vec![(4, -400 * 86_400_000)];

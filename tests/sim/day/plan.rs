@@ -66,6 +66,13 @@ pub struct SitePlan {
     pub origin: bool,
     /// Its names mean the first host until they move, and the others from then on.
     pub moves: bool,
+    /// Recipients it takes in a transaction, 0: any number.
+    pub few: usize,
+    /// How often, in bad weather, it says 250 before it has the end of a message, which it then does not take; says two things to one end;
+    /// and refuses in the middle of a body.
+    pub early: f64,
+    pub twice: f64,
+    pub midway: f64,
 }
 
 impl SitePlan {
@@ -83,6 +90,8 @@ impl SitePlan {
         let quick = |manner: &Manner| manner.shut + manner.cut + manner.mute + manner.late == 0.0;
         let calm = |verb: usize| self.manners[verb].soft + self.manners[verb].hard == 0.0;
         !self.is_permanent_failure()
+            && self.few == 0
+            && self.early + self.twice + self.midway == 0.0
             && self.manners.iter().all(quick)
             && [BANNER, HELLO, MAIL, OTHER].into_iter().all(calm)
             && self.hosts.iter().all(|host| host.state == HostState::Up)
@@ -261,11 +270,23 @@ impl Plan {
         for site in plan.sites.iter_mut().filter(|site| site.lookup == Lookup::Mx && site.hosts.len() > 1) {
             site.moves = dice.chance(0.3);
         }
+        plan.break_rules(&mut Dice::new(seed, 12));
         plan.odd = Dice::new(seed, 9).pick(&[0.0, 0.0, 0.1, 0.5]);
         plan.dns_lies = Dice::new(seed, 10).pick(&[0.0, 0.0, 0.0, 0.1, 0.3]);
         plan.clock = clock(&mut Dice::new(seed, 11), plan.network_until);
         plan.unopened = Dice::new(seed, 8).pick(&[0.0, 0.0, 0.02, 0.1]);
         plan
+    }
+
+    /// Hops that say too much, too early, or that they take few recipients.
+    fn break_rules(&mut self, dice: &mut Dice) {
+        // What is sent together may arrive apart there, and then nobody can tell that it came too early.
+        let whole = self.network.short + self.network.delay == 0.0;
+        for site in self.sites.iter_mut().filter(|site| !site.origin) {
+            site.few = dice.pick(&[0, 0, 0, 1, 2, 5]);
+            let [early, twice, midway] = [0, 1, 2].map(|_| dice.pick(&[0.0, 0.0, 0.0, 0.1, 0.5]));
+            (site.early, site.twice, site.midway) = (if whole { early } else { 0.0 }, twice, midway);
+        }
     }
 
     /// A day at random with power failures, in each of which bits of the disk flip.
@@ -516,6 +537,10 @@ fn site(dice: &mut Dice, number: u64) -> SitePlan {
         pipelining: dice.chance(0.7),
         origin: false,
         moves: false,
+        few: 0,
+        early: 0.0,
+        twice: 0.0,
+        midway: 0.0,
     }
 }
 

@@ -263,6 +263,9 @@ impl Session {
         }
         let address = path(line);
         self.site.ledger.attempt(self.talk.runtime.now(), &address);
+        if self.site.plan.few > 0 && self.recipients.len() >= self.site.plan.few {
+            return self.talk.send(b"452 4.5.3 too many recipients\r\n").await;
+        }
         let mut act = self.act(RCPT).await?;
         if self.site.is_unknown(&address) {
             act = Act::Hard;
@@ -283,9 +286,22 @@ impl Session {
         }
         let act = self.act(DATA).await?;
         self.refuse_on(&act);
+        if matches!(act, Act::Yes) && self.breaks(self.site.plan.early) {
+            // No 250 that comes before the end of the message is one to it.
+            self.talk.send(b"354 go\r\n250 2.0.0 taken\r\n").await?;
+            let _ = self.talk.until_dot().await?;
+            self.talk.send(b"451 4.3.0 not now\r\n").await?;
+            return Err(gone());
+        }
         self.say(&act, "354 go\r\n").await?;
         if !matches!(act, Act::Yes) {
             return Ok((false, None));
+        }
+        if self.breaks(self.site.plan.midway) {
+            let _ = self.talk.line().await?;
+            self.refuse_on(&Act::Hard);
+            self.talk.send(b"552 5.3.4 enough of this\r\n").await?;
+            return Err(gone());
         }
         if self.site.is_bad(&self.talk) && self.site.chance(self.site.odd / 8.0) {
             let _ = self.talk.line().await?;
@@ -312,11 +328,25 @@ impl Session {
         let seen = matches!(act, Act::Yes).then(|| self.take(now, &text));
         self.recipients.clear();
         self.sender = None;
-        self.say(&act, "250 2.0.0 taken\r\n").await?;
+        if matches!(act, Act::Yes) && self.breaks(self.site.plan.twice) {
+            let more = self.site.dice.borrow_mut().pick(&[
+                "550 5.1.1 who\r\n",
+                "250 2.0.0 taken\r\n",
+                "451 4.3.0 hm\r\n",
+            ]);
+            self.talk.send(format!("250 2.0.0 taken\r\n{more}").as_bytes()).await?;
+        } else {
+            self.say(&act, "250 2.0.0 taken\r\n").await?;
+        }
         if let Some(seen) = &seen {
             seen.answered(self.talk.runtime.now());
         }
         Ok((true, seen))
+    }
+
+    /// Whether it breaks a rule now.
+    fn breaks(&self, often: f64) -> bool {
+        self.site.is_bad(&self.talk) && self.site.chance(often)
     }
 
     fn refuse_on(&self, act: &Act) {
