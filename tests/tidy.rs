@@ -318,6 +318,28 @@ fn the_machine_is_reached_through_the_runtime() {
     assert_tidy("src", machine_names);
 }
 
+/// The macros wait for whoever reads, and panic where nobody can: the relay says things through its diagnostics.
+#[test]
+fn only_commands_print() {
+    const MAY: [&str; 4] = ["src/main.rs", "src/demo.rs", "src/commands/", "src/runtime/sim/"];
+    let prints = |source: &Source| {
+        if MAY.iter().any(|may| source.place.starts_with(may)) {
+            return Vec::new();
+        }
+        let names = ["eprintln", "eprint", "println", "print", "dbg"];
+        let called = |name: &&str| {
+            let after = |at: &usize| source.code[at + name.len()..].starts_with('!');
+            words(&source.code, name).filter(after).collect::<Vec<_>>()
+        };
+        let found = names.iter().flat_map(called);
+        found
+            .map(|at| source.complaint(at, "say it (`control::say`, `shard.say`), or `last_words`"))
+            .collect()
+    };
+    assert!(prints(&Source::new("src/node.rs", "fn f() { eprintln!(); }")).len() == 1);
+    assert_tidy("src", prints);
+}
+
 #[test]
 fn unsafe_code_is_in_the_runtime() {
     assert_tidy("src", unsafe_code);
