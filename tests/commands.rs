@@ -1,6 +1,5 @@
 //! The manners of `relevo`: what it does when nobody can read what it prints, how it is asked for help, and where it looks for what it is
 //! not told.
-#![expect(clippy::disallowed_methods, reason = "real processes and real time")]
 
 mod manners;
 

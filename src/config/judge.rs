@@ -106,7 +106,7 @@ impl Config {
             let more = " with the networks of your own clients, or give them accounts";
             found.push(self.places.propose(&key, problem, &super::literal::quoted_list(&kept), more));
         }
-        let here = listener.relay_from.iter().all(|network| is_loopback(network));
+        let here = listener.relay_from.iter().all(is_loopback);
         let accounts = self.accounts.is_some() && listener.tls.is_some();
         if reachable && here && !accounts {
             let problem = format!(

@@ -548,7 +548,7 @@ mod tests {
             ("count = 5", "coumt = 5", "coumt"),
             ("count = 5", "", "`count` or `time`"),
             ("count = 5", "count = 5\nrate = 'fast'", "load.rate: `fast`"),
-            ("count = 5", "count = 5\nsize = '1x'", "load.size: `1k`"),
+            ("count = 5", "count = 5\nsize = '1x'", "load.size: `1x`"),
             ("connections = 1", "connections = 0", "connections"),
             ("share = 1", "share = 0", "share"),
             ("share = 1", "share = 'much'", "line 8"),

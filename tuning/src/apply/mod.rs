@@ -102,9 +102,9 @@ fn with_setting(text: &str, setting: &Setting, value: &str) -> String {
 
 /// What a unit or a drop-in sets a limit to, as a number; the last line counts.
 fn limit_in(text: &str, name: &str) -> Option<u64> {
-    let lines =
+    let mut lines =
         text.lines().filter_map(|line| line.trim().strip_prefix(name)?.trim_start().strip_prefix('='));
-    let value = lines.last()?.trim().rsplit(':').next()?.trim().to_owned();
+    let value = lines.next_back()?.trim().rsplit(':').next()?.trim().to_owned();
     if value == "infinity" { Some(u64::MAX) } else { value.parse().ok() }
 }
 
