@@ -160,6 +160,8 @@ pub const SHARDS_MAX: usize = 256;
 pub const TRANSACTION_RECIPIENTS_MAX: usize = 100;
 /// Default connections of the node to one destination.
 pub const DESTINATION_CONNECTIONS_DEFAULT: usize = 20;
+/// Messages a connection carries before its place goes to another site that waits for the same address.
+pub const ADDRESS_TURN: usize = 20;
 /// Outbound connections of one shard.
 pub const OUTBOUND_CONNECTIONS_MAX: usize = 4_000;
 /// Inbound connections of one shard.
@@ -269,10 +271,20 @@ pub const DNS_CACHE_MAX: usize = 100_000;
 pub const DNS_CACHE_BYTES: usize = 64 * 1024 * 1024;
 /// Some tens of thousands of usual answers.
 pub const DNS_CACHE_BYTES_LEAST: usize = 4 * 1024 * 1024;
-/// DNS questions in flight on one shard.
+/// DNS questions in flight on one shard, each of which is a socket.
 pub const DNS_INFLIGHT_MAX: usize = 1_000;
 /// Longest time that one try of a DNS question may be given: a message waits for it behind each dead name server.
 pub const DNS_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+/// Domains a shard resolves at one time, of those it has asked for since [`RESOLVE_PROMPT`] at most. Each is one question at a time.
+pub const RESOLVES_PROMPT: usize = 400;
+/// Domains whose resolution begins before other tasks have a turn; an answer that is known already is worked on at once.
+pub const RESOLVES_AT_ONCE: usize = 32;
+/// How long a domain may take before it counts as slow: a name server far away that answers takes less.
+pub const RESOLVE_PROMPT: Duration = Duration::from_millis(1_000);
+/// Slow ones at one time.
+pub const RESOLVES_SLOW: usize = 400;
+/// Domains asked for at one time while no name server answers.
+pub const RESOLVES_DEAF: usize = 8;
 /// Longest CNAME chain followed.
 pub const DNS_CNAME_MAX: usize = 12;
 
@@ -407,6 +419,10 @@ const _: () = {
     assert!(COMMIT_ITEMS_MAX + 8 <= 1024, "IOV_MAX");
     assert!(HOPS_MAX >= 100, "RFC 5321 6.3");
     assert!(INBOX_BATCH <= HANDOFF_INBOX);
+    assert!(
+        RESOLVES_PROMPT + RESOLVES_SLOW < DNS_INFLIGHT_MAX,
+        "some are left for hosts that are connected to"
+    );
     assert!(MX_HOSTS_KEPT >= MX_HOSTS_MAX && MX_HOSTS_MAX >= 2, "RFC 5321 5.1 asks for at least two");
     assert!(MX_NAMES_MAX >= DOMAIN_MAX, "one host is always kept");
     assert!(DRAIN_MAX.as_secs() + LAST_WRITES.as_secs() < STOP_MAX.as_secs(), "a stop in order must fit");

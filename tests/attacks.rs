@@ -47,6 +47,9 @@ stories!("sessions.py";
 stories!("addresses.py";
     no_name_leads_back_to_us,
     a_hosts_file_names_hosts_of_routes,
+    made_up_domains_at_one_address_take_turns,
+    silent_name_servers_hold_up_nobody,
+    three_thousand_hosts_fit_in_little_memory,
 );
 
 stories!("auth.py";

@@ -52,7 +52,11 @@ struct Handoffs(Mesh);
 impl Routine for Handoffs {
     fn run(&mut self) {
         for number in 0..1_000 {
-            let handoff = Handoff { domain: black_box(&b"mail.example"[..]).into(), group: group(number, 0) };
+            let handoff = Handoff {
+                domain: black_box(&b"mail.example"[..]).into(),
+                group: group(number, 0),
+                client: 1,
+            };
             assert!(self.0.offer(1, handoff).is_ok());
         }
         while let Some(handoff) = self.0.next_handoff(1) {

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use crate::limits;
 use crate::observe::diagnostics::Level;
-use crate::route::gate::Admitted;
+use crate::route::gate::{Admitted, Source};
 use crate::route::{Host, NextHop};
 use crate::runtime::{Runtime, Stream};
 use crate::shard::Shard;
+use crate::shard::address::Place;
 pub use crate::shard::session::{Connection, HopError};
 use crate::shard::wire::{Wire, WireError};
 use crate::smtp::client::Capabilities;
@@ -19,6 +20,7 @@ pub async fn connect<R: Runtime>(shard: &Rc<Shard<R>>, hop: &NextHop) -> Result<
     let mut last = HopError::NoAddress(format!("no host of {} has an address", hop.label));
     let mut tried = 0;
     let mut worst = u16::MAX;
+    let mut full = Vec::new();
     for host in hop.hosts.iter().take(limits::MX_HOSTS_MAX) {
         if host.rank > worst {
             break;
@@ -37,14 +39,30 @@ pub async fn connect<R: Runtime>(shard: &Rc<Shard<R>>, hop: &NextHop) -> Result<
             if tried >= limits::MX_ADDRESSES_MAX {
                 return Err(last);
             }
+            // What an operator names has the limit of its site alone.
+            let place = match host.source {
+                Source::Operator => None,
+                Source::Stranger => match Place::take(shard, address.address().ip()) {
+                    Some(place) => Some(place),
+                    None => {
+                        full.push(address.address().ip());
+                        continue;
+                    }
+                },
+            };
             tried += 1;
             match open(shard, host, address).await {
-                Ok(connection) => return Ok(connection),
+                Ok(mut connection) => {
+                    connection.place = place;
+                    return Ok(connection);
+                }
                 Err(error) => last = error,
             }
         }
     }
-    Err(last)
+    // Any of those that were full will do.
+    let chosen = shard.runtime.random() as usize % full.len().max(1);
+    Err(full.get(chosen).map_or(last, |address| HopError::Full(*address)))
 }
 
 /// One address: with STARTTLS if offered, and if anything goes wrong with that, once more in plain text. RFC 3207 section 4.1 leaves that to

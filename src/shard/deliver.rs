@@ -1,6 +1,6 @@
 //! Stage 7: one task for each connection to a next hop. It takes work from the site's queue until there is none.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
@@ -10,9 +10,11 @@ use crate::observe::diagnostics::Level;
 use crate::queue::destinations::SiteKey;
 use crate::queue::schedule;
 use crate::runtime::Runtime;
+use crate::shard::address::{self, Place};
 use crate::shard::attempt::{UnderWay, attempt};
 use crate::shard::connect::{self, Connection, HopError};
 use crate::shard::dispatch::{self, Nap, Site, Take};
+use crate::shard::opening::{self, Unproven};
 use crate::shard::transact::write_ahead;
 use crate::shard::{Shard, lend, settle};
 use crate::time::Instant;
@@ -27,8 +29,18 @@ pub(super) enum After {
 }
 
 /// Opens a connection and works until there is nothing to do.
-pub async fn deliver<R: Runtime>(shard: Rc<Shard<R>>, key: SiteKey, site: Rc<Site>) {
-    let lease = Lease { shard: shard.clone(), site: site.clone(), opening: Cell::new(true) };
+pub async fn deliver<R: Runtime>(
+    shard: Rc<Shard<R>>,
+    key: SiteKey,
+    site: Rc<Site>,
+    unproven: Option<Unproven<R>>,
+) {
+    let lease = Lease {
+        shard: shard.clone(),
+        site: site.clone(),
+        opening: Cell::new(true),
+        unproven: RefCell::new(unproven),
+    };
     let hop = site.hop.borrow().clone();
     let connected = connect::connect(&shard, &hop).await;
     lease.opened();
@@ -36,12 +48,17 @@ pub async fn deliver<R: Runtime>(shard: Rc<Shard<R>>, key: SiteKey, site: Rc<Sit
         Ok(mut connection) => {
             shard.instruments.counters.outbound_connections_opened.add(1);
             shard.destinations.borrow_mut().open_site(key);
-            if work(&shard, key, &site, &mut connection).await {
+            let place = connection.place.take();
+            if work(&shard, key, (&site, place.as_ref(), &lease), &mut connection).await {
                 connection.quit(&shard).await;
             } else {
                 connection.leave(&shard).await;
             }
+            // Its place is free when the connection is gone, not before.
+            drop(connection);
+            drop(place);
         }
+        Err(HopError::Full(address)) => address::park(&shard, key, &site, address),
         Err(error) => {
             shard.instruments.counters.outbound_connections_failed.add(1);
             failed(&shard, key, &site, &error);
@@ -49,6 +66,7 @@ pub async fn deliver<R: Runtime>(shard: Rc<Shard<R>>, key: SiteKey, site: Rc<Sit
     }
     drop(lease);
     dispatch::pump(&shard, key);
+    opening::admit(&shard);
 }
 
 /// The connection's place in the counts, given back when its task ends or panics.
@@ -56,6 +74,7 @@ struct Lease<R: Runtime> {
     shard: Rc<Shard<R>>,
     site: Rc<Site>,
     opening: Cell<bool>,
+    unproven: RefCell<Option<Unproven<R>>>,
 }
 
 impl<R: Runtime> Lease<R> {
@@ -63,6 +82,14 @@ impl<R: Runtime> Lease<R> {
     fn opened(&self) {
         if self.opening.replace(false) {
             self.site.opening.set(self.site.opening.get() - 1);
+        }
+    }
+
+    /// A message was answered over it.
+    fn proven(&self) {
+        self.site.proven.set(true);
+        if self.unproven.take().is_some() {
+            opening::admit(&self.shard);
         }
     }
 }
@@ -84,6 +111,7 @@ fn failed<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site, error: &H
     if refuses_us {
         shard.instruments.counters.hop_refuses_us.add(1);
     }
+    site.proven.set(false);
     if site.connections.get() > site.opening.get() + 1 {
         site.hold(shard.runtime.now());
         return;
@@ -122,7 +150,7 @@ pub(super) fn rest<R: Runtime>(
 async fn work<R: Runtime>(
     shard: &Rc<Shard<R>>,
     key: SiteKey,
-    site: &Rc<Site>,
+    (site, place, lease): (&Rc<Site>, Option<&Place<R>>, &Lease<R>),
     connection: &mut Connection<R>,
 ) -> bool {
     let mut most = shard.settings.delivery.messages_per_connection;
@@ -134,7 +162,7 @@ async fn work<R: Runtime>(
         let max = usize::try_from(max).unwrap_or(usize::MAX);
         most = if most == 0 { max } else { most.min(max) };
     }
-    let mut run = Run { shard, key, site, most, done: 0, ahead: None, idle_since: None };
+    let mut run = Run { shard, key, site, place, most, done: 0, ahead: None, idle_since: None };
     let nap = Rc::default();
     loop {
         if run.ahead.is_none() && !run.goes_on() {
@@ -143,14 +171,16 @@ async fn work<R: Runtime>(
         let next = run.ahead.take().or_else(|| run.take());
         let Some(next) = next else {
             let since = *run.idle_since.get_or_insert(shard.timers.recent());
-            if gives_up(shard, site, since) || !idle(shard, site, connection, &nap, since).await {
+            if gives_up(shard, (site, place), since)
+                || !idle(shard, (site, place), connection, &nap, since).await
+            {
                 return true;
             }
             continue;
         };
         run.idle_since = None;
         match attempt(&mut run, connection, next).await {
-            After::Keep => {}
+            After::Keep => lease.proven(),
             // What went ahead is put back when it is dropped: its body was never sent.
             After::Close | After::Stale => return false,
         }
@@ -162,6 +192,7 @@ pub(super) struct Run<'a, R: Runtime> {
     pub(super) shard: &'a Rc<Shard<R>>,
     pub(super) key: SiteKey,
     pub(super) site: &'a Rc<Site>,
+    place: Option<&'a Place<R>>,
     /// Transactions a connection may carry; 0: any number.
     most: usize,
     /// Transactions begun.
@@ -182,7 +213,8 @@ impl<'a, R: Runtime> Run<'a, R> {
     /// Whether another transaction may be begun now.
     pub(super) fn goes_on(&self) -> bool {
         let Run { shard, site, most, done, .. } = self;
-        !shard.draining.get() && (*most == 0 || done < most) && !must_yield(shard, site, *done)
+        let yields = must_yield(shard, site, *done) || address::must_yield(self.place, *done);
+        !shard.draining.get() && (*most == 0 || done < most) && !yields
     }
 
     /// The next group of the site's queue; what is too old is settled.
@@ -234,7 +266,14 @@ fn must_yield<R: Runtime>(shard: &Shard<R>, site: &Site, done: usize) -> bool {
 
 /// Another shard waits for a slot, and this one has more than its share or has had no work for a while: a connection that is closed
 /// at the first empty moment would have to be opened again in the next.
-fn gives_up<R: Runtime>(shard: &Shard<R>, site: &Site, idle_since: Instant) -> bool {
+fn gives_up<R: Runtime>(
+    shard: &Shard<R>,
+    (site, place): (&Site, Option<&Place<R>>),
+    idle_since: Instant,
+) -> bool {
+    if place.is_some_and(Place::is_wanted) {
+        return true;
+    }
     site.slots.wanted_by_others(shard.index)
         && (site.connections.get() > lend::share(shard)
             || shard.timers.recent().since(idle_since) >= limits::IDLE_KEPT)
@@ -243,16 +282,18 @@ fn gives_up<R: Runtime>(shard: &Shard<R>, site: &Site, idle_since: Instant) -> b
 /// Waits for work. False: the hop closed, or nothing came for long.
 async fn idle<R: Runtime>(
     shard: &Rc<Shard<R>>,
-    site: &Rc<Site>,
+    (site, place): (&Rc<Site>, Option<&Place<R>>),
     connection: &mut Connection<R>,
     nap: &Rc<Nap>,
     since: Instant,
 ) -> bool {
     connection.wire.limit_idle(&shard.timers, limits::client::IDLE);
+    nap.address.set(place.map(Place::address));
+    place.inspect(|place| place.set_idle(true));
     site.nap(nap, shard.index);
     let alive = poll_fn(|context| {
         // Who was refused a slot before this nap was seen asked nobody.
-        if nap.woken.get() || gives_up(shard, site, since) {
+        if nap.woken.get() || gives_up(shard, (site, place), since) {
             return Poll::Ready(true);
         }
         // Whatever comes from an idle hop is a goodbye, or the end.
@@ -264,5 +305,6 @@ async fn idle<R: Runtime>(
     })
     .await;
     site.risen(nap, shard.index);
+    place.inspect(|place| place.set_idle(false));
     alive
 }

@@ -1,6 +1,7 @@
 //! Stage 5: the home shard's queues, and which connection works on what.
 
 use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
@@ -10,13 +11,15 @@ use crate::limits;
 use crate::observe::diagnostics::Level;
 use crate::queue::Group;
 use crate::queue::destinations::{self as queue, DomainKey, Effect, Round, SiteKey};
+use crate::queue::fair::{self, Behalf};
 use crate::queue::schedule;
 use crate::route::NextHop;
 use crate::runtime::Runtime;
 use crate::shard::mesh::{Failure, Fate, Job, Slots};
+use crate::shard::opening::{self, Unproven};
 use crate::shard::resolve::Unroutable;
 use crate::shard::transact::Shown;
-use crate::shard::{Shard, deliver, lend, settle};
+use crate::shard::{Shard, address, asking, deliver, lend, settle};
 use crate::time::Instant;
 
 /// How often due retries are looked for.
@@ -62,6 +65,14 @@ pub struct Site {
     pub last_error: RefCell<String>,
     /// What its hop showed of late.
     pub shown: Shown,
+    /// The address it waits for a place at; until then it opens no connection.
+    pub parked: Cell<Option<IpAddr>>,
+    /// It waits to be let open one.
+    pub queued: Cell<bool>,
+    /// It took mail, and no connection to it failed since.
+    pub proven: Cell<bool>,
+    /// On whose behalf it was last asked for.
+    pub behalf: Cell<Behalf>,
     /// Jobs of other shards.
     pub borrowed: lend::Borrowed,
 }
@@ -73,6 +84,8 @@ pub struct Nap {
     pub woken: Cell<bool>,
     /// Who sleeps.
     pub waker: RefCell<Option<Waker>>,
+    /// The address of the connection, where that is counted.
+    pub address: Cell<Option<IpAddr>>,
 }
 
 impl Site {
@@ -108,18 +121,45 @@ impl Site {
             pipelines: Cell::new(false),
             last_error: RefCell::default(),
             shown: Shown::default(),
+            parked: Cell::new(None),
+            queued: Cell::new(false),
+            proven: Cell::new(false),
+            behalf: Cell::default(),
             borrowed: lend::Borrowed::default(),
+        }
+    }
+
+    /// Whether it waits to be let connect.
+    pub fn is_waiting(&self) -> bool {
+        self.parked.get().is_some() || self.queued.get()
+    }
+
+    /// Whether a connection to this address has nothing to do.
+    pub fn is_idle_at(&self, address: IpAddr) -> bool {
+        self.idle.borrow().iter().any(|nap| nap.address.get() == Some(address))
+    }
+
+    /// Wakes one that has not.
+    pub fn wake_at(&self, address: IpAddr) {
+        let mut idle = self.idle.borrow_mut();
+        let place = idle.iter().position(|nap| nap.address.get() == Some(address));
+        if let Some(nap) = place.map(|place| idle.remove(place)) {
+            self.wake(&nap);
         }
     }
 
     fn wake_one(&self) -> bool {
         let Some(nap) = self.idle.borrow_mut().pop() else { return false };
+        self.wake(&nap);
+        true
+    }
+
+    fn wake(&self, nap: &Nap) {
         nap.woken.set(true);
         self.waking.set(self.waking.get() + 1);
         if let Some(waker) = nap.waker.borrow_mut().take() {
             waker.wake();
         }
-        true
     }
 
     /// Jobs that will be taken without anybody being woken for them.
@@ -140,32 +180,50 @@ impl Site {
 }
 
 /// Queues a group of this shard's own domain.
-pub(super) fn enqueue<R: Runtime>(shard: &Rc<Shard<R>>, domain: &str, group: Group) {
+/// `client` is who brought it, a hash; 0 where it was tried before.
+pub(super) fn enqueue<R: Runtime>(shard: &Rc<Shard<R>>, domain: &str, group: Group, client: u32) {
     let now = shard.seconds();
     let effect = shard.destinations.borrow_mut().push(domain, group, now);
-    if let Some(effect) = effect {
-        carry_out(shard, effect);
+    match effect {
+        Some(Effect::Resolve(key, name)) => {
+            let message = group.key ^ u32::from(group.location.lane) << 22;
+            let behalf = Behalf::new(client, message, &name);
+            asking::ask(shard, key, name, behalf);
+        }
+        Some(effect) => carry_out(shard, effect),
+        None => {}
     }
 }
 
 /// Carries out what the queues ask for.
 pub(super) fn carry_out<R: Runtime>(shard: &Rc<Shard<R>>, effect: Effect) {
     match effect {
-        Effect::Resolve(key, name) => shard.runtime.spawn(resolve(shard.clone(), key, name)),
-        Effect::Pump(site) => pump(shard, site),
+        Effect::Resolve(key, name) => {
+            // Nobody in particular asks again: each domain speaks for itself.
+            let behalf = Behalf::new(0, fair::hash(name.as_bytes()), &name);
+            asking::ask(shard, key, name, behalf);
+        }
+        Effect::Pump(site) => drop(pump(shard, site)),
     }
 }
 
-async fn resolve<R: Runtime>(shard: Rc<Shard<R>>, key: DomainKey, name: Rc<str>) {
-    match shard.resolver.next_hop(&name).await {
+/// It is known where a domain leads, or that it leads nowhere.
+pub(super) fn resolved<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    key: DomainKey,
+    behalf: Behalf,
+    found: Result<Rc<NextHop>, Unroutable>,
+) {
+    match found {
         Ok(hop) => {
-            site(&shard, hop.clone());
+            let (_, site) = site(shard, hop.clone());
+            site.behalf.set(behalf);
             let effect = shard.destinations.borrow_mut().resolved(key, &hop.site);
             if let Some(effect) = effect {
-                carry_out(&shard, effect);
+                carry_out(shard, effect);
             }
         }
-        Err(unroutable) => unroutable_domain(&shard, key, &unroutable),
+        Err(unroutable) => unroutable_domain(shard, key, &unroutable),
     }
 }
 
@@ -206,34 +264,37 @@ fn unroutable_domain<R: Runtime>(shard: &Rc<Shard<R>>, key: DomainKey, why: &Unr
     }
 }
 
-/// Sees to it that somebody works on what the site has ready.
-pub(super) fn pump<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) {
+/// Sees to it that somebody works on what the site has ready. True: a connection was begun.
+pub(super) fn pump<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) -> bool {
     if shard.draining.get() {
-        return;
+        return false;
     }
     let now = shard.seconds();
     let mut ready = shard.destinations.borrow().ready(key, now);
-    let Some(site) = shard.sites.borrow().get(&key).cloned() else { return };
+    let Some(site) = shard.sites.borrow().get(&key).cloned() else { return false };
     if ready >= shard.mesh.lend_at() {
         lend::lend(shard, key, &site);
         ready = shard.destinations.borrow().ready(key, now);
     }
     ready += site.borrowed.waiting();
     if ready <= site.hands(lend::is_busy(shard)) || site.wake_one() {
-        return;
+        return false;
     }
     let holds = site.connections.get() > 0 && shard.timers.recent() < site.hold_until.get();
-    if holds || shard.outbound.get() >= shard.particulars.connections_outbound_max {
-        return;
+    if holds || site.parked.get().is_some() {
+        return false;
     }
     // As many again as are open, and a few: a site that answers gets all it may have within a few round trips, and neither it
     // nor this core is run over before that is known. Each job taken pumps again.
     let open = site.connections.get() - site.opening.get();
     if site.opening.get() >= OPENING_MIN + open || lend::leaves_room(shard, &site) {
-        return;
+        return false;
     }
     if site.borrowed.waiting() == 0 && shard.destinations.borrow_mut().is_starved(key) {
-        return;
+        return false;
+    }
+    if !opening::may_open(shard, key, &site) {
+        return false;
     }
     if !site.slots.take(shard.settings.delivery.connections_per_destination, shard.index) {
         shard.mesh.ask_for_slot(shard.index, &site.slots);
@@ -241,12 +302,14 @@ pub(super) fn pump<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) {
         if !refused.contains(&key) {
             refused.push(key);
         }
-        return;
+        return false;
     }
     site.connections.set(site.connections.get() + 1);
     site.opening.set(site.opening.get() + 1);
     shard.outbound.set(shard.outbound.get() + 1);
-    shard.runtime.spawn(deliver::deliver(shard.clone(), key, site));
+    let unproven = (!site.proven.get()).then(|| Unproven::new(shard, site.behalf.get()));
+    shard.runtime.spawn(deliver::deliver(shard.clone(), key, site, unproven));
+    true
 }
 
 /// Work for a connection of this site: the shard's own and what it borrowed, in turn.
@@ -283,6 +346,7 @@ pub(super) fn retry_refused<R: Runtime>(shard: &Rc<Shard<R>>) {
     for site in refused {
         pump(shard, site);
     }
+    address::unpark(shard);
 }
 
 /// The immortal task behind retries, expiry, levels and the journal's flush.
@@ -300,11 +364,16 @@ pub async fn tick<R: Runtime>(shard: Rc<Shard<R>>) {
             carry_out(&shard, effect);
         }
         lend::tick(&shard);
+        // Whoever was asked may have gone elsewhere meanwhile.
+        address::unpark(&shard);
+        opening::tick(&shard);
+        asking::tick(&shard);
         if shard.asked.get() {
             give_up_idle(&shard);
         }
         if round.is_multiple_of(4) {
             tend_closed(&shard, now, round as usize / 4);
+            expire_waiting(&shard, now);
             shard.publish();
         }
         if round.is_multiple_of(SWEEP_ROUNDS) {
@@ -352,6 +421,7 @@ pub(super) fn give_up_idle<R: Runtime>(shard: &Shard<R>) {
     let mut asked: Vec<_> = sites.iter().filter(|(_, site)| asked(site)).collect();
     // Not in the order of the map, which no seed knows.
     asked.sort_by_key(|(key, _)| **key);
+    address::give_up_idle(shard);
     shard.asked.set(!asked.is_empty());
     for (_, site) in asked {
         // It finds no work, and then that somebody waits.
@@ -368,6 +438,22 @@ fn forget_idle_sites<R: Runtime>(shard: &Rc<Shard<R>>, now: u32) {
     let forgotten = shard.destinations.borrow_mut().forget_idle_sites(now, busy);
     for key in forgotten {
         sites.remove(&key);
+    }
+}
+
+/// Mail for a site that waits to be let connect is not looked at either: what is too old is found here.
+fn expire_waiting<R: Runtime>(shard: &Rc<Shard<R>>, now: u32) {
+    let mut waiting: Vec<SiteKey> = {
+        let sites = shard.sites.borrow();
+        sites.iter().filter(|(_, site)| site.is_waiting()).map(|(key, _)| *key).collect()
+    };
+    // Not in the order of the map, which no seed knows.
+    waiting.sort_unstable();
+    for key in waiting {
+        let expired = shard.destinations.borrow_mut().expire(key, now, EXPIRE_GROUPS);
+        for (domain, group) in expired {
+            settle::expired(shard, &shard.own_job(domain, group), "");
+        }
     }
 }
 

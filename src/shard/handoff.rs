@@ -1,12 +1,13 @@
 //! Stage 4: recipients go to the home shard of their domain, as references.
 
 use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
 use crate::limits;
 use crate::mail::envelope::Envelope;
-use crate::queue::{Clock, Group};
+use crate::queue::{Clock, Group, fair};
 use crate::route::home_shard;
 use crate::runtime::Runtime;
 use crate::shard::mesh::{Handoff, Letter};
@@ -19,6 +20,7 @@ pub(super) fn stored<R: Runtime>(shard: &Rc<Shard<R>>, location: Location, key: 
     // By its age, which is none: the wall clock may just have been set.
     let lives = envelope.expiry.0.saturating_sub(envelope.arrival.0);
     let expiry = shard.clock.read(shard.timers.recent()).after(Duration::from_millis(lives)).seconds();
+    let client = client(envelope.account.as_deref(), envelope.origin.client);
     let domains = record::group_by_domain(envelope.recipients.iter().map(|recipient| recipient.domain()));
     for (first, count, domain) in domains {
         let group = Group {
@@ -32,8 +34,19 @@ pub(super) fn stored<R: Runtime>(shard: &Rc<Shard<R>>, location: Location, key: 
             not_before: 0,
             expiry,
         };
-        hand_off(shard, domain, group);
+        hand_off(shard, domain, group, client);
     }
+}
+
+/// Who brought a message, for whoever is to be fair: the account, or else the client's network (a /64 of IPv6). Never 0.
+fn client(account: Option<&str>, client: Option<SocketAddr>) -> u32 {
+    let hash = match (account, client.map(|client| client.ip().to_canonical())) {
+        (Some(account), _) => fair::hash(account.as_bytes()),
+        (None, Some(IpAddr::V4(address))) => fair::hash(&address.octets()),
+        (None, Some(IpAddr::V6(address))) => fair::hash(&address.octets()[..8]),
+        (None, None) => 0,
+    };
+    hash.max(1)
 }
 
 /// A message was found at start: its live recipients go home.
@@ -65,14 +78,15 @@ pub(super) fn recovered<R: Runtime>(
                     not_before,
                     expiry,
                 };
-                hand_off(shard, domain, group);
+                let client = if range.attempts > 0 { 0 } else { client(None, view.origin().client) };
+                hand_off(shard, domain, group, client);
             }
         }
     }
 }
 
 /// Sends one group home. What finds no room waits here.
-fn hand_off<R: Runtime>(shard: &Rc<Shard<R>>, domain: &[u8], group: Group) {
+fn hand_off<R: Runtime>(shard: &Rc<Shard<R>>, domain: &[u8], group: Group, client: u32) {
     // `<postmaster>` without a domain is ours (RFC 5321 4.5.1).
     let domain = if domain.is_empty() { shard.settings.node.hostname.as_bytes() } else { domain };
     let mut lower = [0; limits::DOMAIN_MAX + 1];
@@ -83,10 +97,10 @@ fn hand_off<R: Runtime>(shard: &Rc<Shard<R>>, domain: &[u8], group: Group) {
     let domain = std::str::from_utf8(lower).unwrap_or_default();
     let home = home_shard(lower, shard.mesh.shards());
     if home == shard.index {
-        dispatch::enqueue(shard, domain, group);
+        dispatch::enqueue(shard, domain, group, client);
         return;
     }
-    let handoff = Handoff { domain: domain.as_bytes().into(), group };
+    let handoff = Handoff { domain: domain.as_bytes().into(), group, client };
     let mut backlog = shard.backlog.borrow_mut();
     if !backlog.homes[home].is_empty() {
         backlog.push(home, handoff);
@@ -138,7 +152,7 @@ pub async fn exchange<R: Runtime>(shard: Rc<Shard<R>>) {
         for _ in 0..limits::INBOX_BATCH {
             let Some(handoff) = shard.mesh.next_handoff(shard.index) else { break };
             let domain = std::str::from_utf8(&handoff.domain).unwrap_or_default();
-            dispatch::enqueue(&shard, domain, handoff.group);
+            dispatch::enqueue(&shard, domain, handoff.group, handoff.client);
             busy = true;
         }
         shard.mesh.announce_room(shard.index);

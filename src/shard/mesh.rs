@@ -5,6 +5,7 @@
 //! backlog and asks for a ring when there is room.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -164,6 +165,8 @@ pub struct Handoff {
     pub domain: Address,
     /// The recipients.
     pub group: Group,
+    /// Who brought them, a hash; 0 where they were tried before.
+    pub client: u32,
 }
 
 /// One shard's inbox.
@@ -178,8 +181,30 @@ struct Inbox {
     bell: Arc<Bell>,
 }
 
-/// Sites whose counts are kept before unused ones are dropped.
-const SITES_KEPT: usize = 10_000;
+/// Counts that are kept, of sites and of addresses each, before unused ones are dropped.
+const COUNTS_KEPT: usize = 10_000;
+
+/// Counts by what they are of. One that nobody holds is zero, and dropped in time.
+#[derive(Debug)]
+struct Counts<K>(Mutex<(HashMap<K, Arc<Slots>>, usize)>);
+
+impl<K> Default for Counts<K> {
+    fn default() -> Counts<K> {
+        Counts(Mutex::new((HashMap::new(), COUNTS_KEPT)))
+    }
+}
+
+impl<K: Eq + std::hash::Hash> Counts<K> {
+    fn get(&self, key: K) -> Arc<Slots> {
+        let (counts, room) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if counts.len() > *room {
+            counts.retain(|_, slots| Arc::strong_count(slots) > 1);
+            // Looked through again when there are twice as many: so it costs little for each that comes.
+            *room = COUNTS_KEPT.max(2 * counts.len());
+        }
+        counts.entry(key).or_default().clone()
+    }
+}
 
 /// All shards' inboxes and all lanes' maps.
 #[derive(Debug)]
@@ -188,7 +213,8 @@ pub struct Mesh {
     deal: Deal,
     lanes: Vec<LaneMaps>,
     places: Vec<Places>,
-    sites: Mutex<HashMap<Box<str>, Arc<Slots>>>,
+    sites: Counts<Box<str>>,
+    addresses: Counts<IpAddr>,
     open: AtomicBool,
     stop: AtomicBool,
     /// Shards that have nothing in flight, while the node drains.
@@ -231,7 +257,7 @@ impl Room {
     }
 }
 
-/// The connections of the node to one site: a count that all shards share. It is touched when a connection opens or closes,
+/// The connections of the node to one site, or to one address: a count that all shards share. It is touched when a connection opens or closes,
 /// never for a message, so the limit is exact and costs nothing in between.
 #[derive(Debug, Default)]
 pub struct Slots {
@@ -245,17 +271,34 @@ pub struct Slots {
 impl Slots {
     /// Takes a slot if fewer than `limit` are used; else the shard is put on the waiting list.
     pub fn take(&self, limit: usize, shard: usize) -> bool {
-        let take = || {
-            self.used
-                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |used| (used < limit).then_some(used + 1))
-                .is_ok()
-        };
-        if take() {
+        if self.try_take(limit) {
             return true;
         }
         self.waiting[shard / 64].fetch_or(1 << (shard % 64), Ordering::SeqCst);
         // One may have been given back between the two lines above.
-        take()
+        self.try_take(limit)
+    }
+
+    /// Takes a slot if fewer than `limit` are used, and waits for none.
+    pub fn try_take(&self, limit: usize) -> bool {
+        let more = |used| (used < limit).then_some(used + 1);
+        self.used.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_ok()
+    }
+
+    /// Puts a shard on the waiting list. How many slots are free after that: whoever gives one back later sees the shard.
+    pub fn want(&self, limit: usize, shard: usize) -> usize {
+        self.waiting[shard / 64].fetch_or(1 << (shard % 64), Ordering::SeqCst);
+        self.free(limit)
+    }
+
+    /// Slots that are free.
+    pub fn free(&self, limit: usize) -> usize {
+        limit.saturating_sub(self.used.load(Ordering::SeqCst))
+    }
+
+    /// Whether any shard waits for a slot, the asking one included.
+    pub fn is_wanted(&self) -> bool {
+        self.waiting.iter().any(|waiting| waiting.load(Ordering::Relaxed) != 0)
     }
 
     /// A shard has a connection with nothing to do, or has none any more.
@@ -315,7 +358,8 @@ impl Mesh {
             inboxes,
             lanes: (0..lanes).map(|_| LaneMaps::default()).collect(),
             places: (0..lanes).map(|lane| Places::new(lane as u16, shards)).collect(),
-            sites: Mutex::default(),
+            sites: Counts::default(),
+            addresses: Counts::default(),
             open: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             credits: u32::try_from(credits).unwrap_or(u32::MAX),
@@ -458,12 +502,12 @@ impl Mesh {
 
     /// The connection count of a site, by its canonical name.
     pub fn slots(&self, site: &str) -> Arc<Slots> {
-        let mut sites = self.sites.lock().unwrap_or_else(PoisonError::into_inner);
-        if sites.len() > SITES_KEPT {
-            // Sites nobody holds any more; their counts are zero.
-            sites.retain(|_, slots| Arc::strong_count(slots) > 1);
-        }
-        sites.entry(site.into()).or_default().clone()
+        self.sites.get(site.into())
+    }
+
+    /// The connection count of an address, over all sites.
+    pub fn address_slots(&self, address: IpAddr) -> Arc<Slots> {
+        self.addresses.get(address)
     }
 
     /// A shard was refused a slot: others that hold one for nothing are asked for it.

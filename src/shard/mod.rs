@@ -6,6 +6,8 @@
 pub mod start;
 
 pub mod accept;
+pub mod address;
+pub mod asking;
 pub mod attempt;
 pub mod authenticate;
 pub mod connect;
@@ -14,6 +16,7 @@ pub mod dispatch;
 mod grow;
 pub mod handoff;
 pub mod lend;
+pub mod opening;
 pub mod persist;
 pub mod receive;
 pub mod reject;
@@ -127,6 +130,12 @@ pub struct Shard<R: Runtime> {
     pub sites: RefCell<HashMap<SiteKey, Rc<Site>>>,
     /// Sites that found no free connection slot.
     pub refused: RefCell<Vec<SiteKey>>,
+    /// Domains it resolves.
+    pub asking: asking::Asking,
+    /// Connections that have carried nothing yet.
+    pub openings: opening::Openings,
+    /// Addresses it is connected to, and who waits for one.
+    pub addresses: address::Addresses,
     /// Others want slots that idle connections here hold.
     pub asked: Cell<bool>,
     /// Handoffs that found no room.
@@ -258,6 +267,9 @@ impl<R: Runtime> Shard<R> {
         counters.panics.set(self.runtime.panics());
         counters.accounting_dropped.set(self.journal.borrow().dropped());
         counters.client_memory.set(self.memory.held() as u64);
+        let (waiting, resolving) = self.asking.levels();
+        counters.domains_waiting.set(waiting as u64);
+        counters.domains_resolving.set(resolving as u64);
         counters.bodies_gathered.set(self.gathered.get() as u64);
         counters.credits_out.set(self.destinations.borrow().credits_out(self.mesh.credits()).into());
         let (mut messages, mut segments, mut free, mut live) = (0, 0, 0, 0);

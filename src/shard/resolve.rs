@@ -21,6 +21,7 @@ use crate::runtime::{Datagram, Runtime};
 use crate::shard::promise::{Fulfil, promise};
 use crate::shard::timers::Timers;
 use crate::shard::wire::{Wire, WireError};
+use crate::time::Instant;
 
 /// Why a domain or a host leads nowhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +46,7 @@ fn never(detail: (u16, u16), text: String) -> Unroutable {
     Unroutable { permanent: true, status: (5, detail.0, detail.1), text, loops: false }
 }
 
-fn not_now(text: String) -> Unroutable {
+pub(super) fn not_now(text: String) -> Unroutable {
     Unroutable { permanent: false, status: (4, 4, 3), text, loops: false }
 }
 
@@ -76,9 +77,12 @@ pub struct Resolver<R: Runtime> {
     cache: RefCell<Cache>,
     /// Who else waits for a question that is being asked.
     waiters: RefCell<Waiters>,
+    /// Questions on their way, and how many there may be.
     asking: Cell<usize>,
-    /// Questions on their way at one time.
     asking_max: usize,
+    /// Questions without an answer since the last answer, and when that was.
+    unanswered: Cell<u32>,
+    heard_at: Cell<Instant>,
 }
 
 impl<R: Runtime> Resolver<R> {
@@ -106,6 +110,8 @@ impl<R: Runtime> Resolver<R> {
             waiters: RefCell::default(),
             asking: Cell::new(0),
             asking_max: limits::DNS_INFLIGHT_MAX,
+            unanswered: Cell::new(0),
+            heard_at: Cell::new(Instant(0)),
         }
     }
 
@@ -119,6 +125,28 @@ impl<R: Runtime> Resolver<R> {
         let own = self.runtime.own_addresses().await?;
         self.gate.borrow_mut().learn(own);
         Ok(())
+    }
+
+    /// Questions since the last answer, and when the first of them was asked.
+    pub fn silence(&self) -> (u32, Instant) {
+        (self.unanswered.get(), self.heard_at.get())
+    }
+
+    /// Whether some name server answers for the root, whatever it says.
+    pub async fn ask_for_the_root(&self) -> bool {
+        let _ = self.ask_servers(Kind::A, ".").await;
+        self.unanswered.get() == 0
+    }
+
+    /// Whether [`Resolver::next_hop`] asks nobody.
+    pub fn needs_no_question(&self, domain: &str) -> bool {
+        match self.table.target(domain) {
+            RouteTarget::Smtp { host, port } => {
+                let hop = route::fixed(host, *port);
+                hop.hosts[0].address.is_some() || self.known(&hop.hosts[0]).is_some()
+            }
+            RouteTarget::Mx => domain.starts_with('[') || gate::is_numeric(domain),
+        }
     }
 
     /// Where the mail of a domain (lower case) goes.
@@ -308,10 +336,11 @@ impl<R: Runtime> Resolver<R> {
     /// Asks, and follows aliases that lead out of an answer.
     async fn ask(&self, kind: Kind, name: &str) -> Found {
         const PAUSE: Duration = Duration::from_millis(20);
+        // Domains that wait do it elsewhere, in fair order; this is about those that are being connected to.
         while self.asking.get() >= self.asking_max {
             self.timers.sleep_until(self.runtime.now() + PAUSE).await;
         }
-        self.asking.set(self.asking.get() + 1);
+        let _counted = Counted::new(&self.asking);
         let mut name = name.to_owned();
         let mut bound = crate::dns::TTL_MAX;
         let mut result = Err("the name's aliases do not end".to_owned());
@@ -332,7 +361,6 @@ impl<R: Runtime> Resolver<R> {
                 }
             }
         }
-        self.asking.set(self.asking.get() - 1);
         result.unwrap_or_else(|why| Found { answer: Err(why), ttl: FAILURE_TTL })
     }
 
@@ -351,9 +379,16 @@ impl<R: Runtime> Resolver<R> {
             let Some(question) = message::write_question(id, name, kind, edns) else {
                 return Err("the name is no DNS name".to_owned());
             };
+            if self.unanswered.get() == 0 {
+                self.heard_at.set(self.runtime.now());
+            }
+            self.unanswered.set(self.unanswered.get().saturating_add(1));
             let mut reading = self.ask_udp(server, &question, id, name, kind).await;
             if matches!(reading, Ok(Reading::Truncated)) {
                 reading = self.ask_tcp(server, &question, id, name, kind).await;
+            }
+            if reading.is_ok() {
+                self.unanswered.set(0);
             }
             match reading {
                 Ok(Reading::Plain) if edns => edns = false,
@@ -440,6 +475,22 @@ impl<R: Runtime> Resolver<R> {
     }
 }
 
+/// One of a count, as long as it is kept.
+struct Counted<'a>(&'a Cell<usize>);
+
+impl<'a> Counted<'a> {
+    fn new(count: &'a Cell<usize>) -> Counted<'a> {
+        count.set(count.get() + 1);
+        Counted(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
 /// Who asks a question for all that want to know.
 struct Asker<'a, R: Runtime> {
     resolver: &'a Resolver<R>,
@@ -454,6 +505,11 @@ impl<R: Runtime> Asker<'_, R> {
         self.asked.set(true);
         let Asker { resolver, kind, name, .. } = *self;
         resolver.cache.borrow_mut().put(kind, name, found.clone(), resolver.runtime.now());
+        self.pass_on(found);
+    }
+
+    fn pass_on(&self, found: &Rc<Found>) {
+        let Asker { resolver, kind, name, .. } = *self;
         let waiters = resolver.waiters.borrow_mut().remove(&(kind, Box::from(name)));
         for waiter in waiters.into_iter().flatten() {
             waiter.fulfil(found.clone());
@@ -466,7 +522,7 @@ impl<R: Runtime> Drop for Asker<'_, R> {
     fn drop(&mut self) {
         if !self.asked.get() {
             let why = "the name servers take too long".to_owned();
-            self.tell(&Rc::new(Found { answer: Err(why), ttl: FAILURE_TTL }));
+            self.pass_on(&Rc::new(Found { answer: Err(why), ttl: FAILURE_TTL }));
         }
     }
 }

@@ -2,12 +2,13 @@
 //! says besides is noticed before it can be taken for an answer.
 
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::limits;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
+use crate::shard::address::Place;
 use crate::shard::wire::{Wire, WireError};
 use crate::smtp::client::Capabilities;
 use crate::smtp::reply::{HostileReply, Reply, ReplyReader};
@@ -19,6 +20,8 @@ pub struct Connection<R: Runtime> {
     pub wire: Wire<R>,
     /// What the hop offered in its last EHLO; nothing if it knows only HELO.
     pub capabilities: Capabilities,
+    /// Its place at its address, where that is counted.
+    pub place: Option<Place<R>>,
     /// Name and address of the hop, for records.
     pub hop: String,
     /// Version and cipher suite of its TLS, for records; empty: there is none.
@@ -70,6 +73,8 @@ pub enum HopError {
     BrokenTls(String),
     /// No host of the hop has an address.
     NoAddress(String),
+    /// This address has all the connections it may have: no failure, it is waited for.
+    Full(IpAddr),
     /// Not the hop's fault: the message cannot be read from our disk.
     Spool(io::Error),
 }
@@ -90,6 +95,7 @@ impl std::fmt::Display for HopError {
                 formatter.write_str("the next hop sent a reply before it was asked anything")
             }
             HopError::BrokenTls(words) | HopError::NoAddress(words) => formatter.write_str(words),
+            HopError::Full(address) => write!(formatter, "{address} has all the connections it may have"),
             HopError::Spool(error) => write!(formatter, "{error}"),
         }
     }
@@ -107,6 +113,7 @@ impl<R: Runtime> Connection<R> {
         Connection {
             wire,
             capabilities: Capabilities::default(),
+            place: None,
             hop,
             tls: String::new(),
             spare: Spare::default(),

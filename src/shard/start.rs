@@ -32,7 +32,7 @@ use crate::shard::receive::Door;
 use crate::shard::resolve::Resolver;
 use crate::shard::timers::Timers;
 use crate::shard::turns::Turns;
-use crate::shard::{Shard, accept, compact, dispatch, handoff, persist};
+use crate::shard::{Shard, accept, address, asking, compact, dispatch, handoff, opening, persist};
 use crate::smtp::server::Rules;
 use crate::spool::fold::{self, Damage, Files, Folded};
 use crate::spool::index::Entry;
@@ -236,6 +236,9 @@ pub(super) fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>
         destinations: RefCell::new(Destinations::new(vec![credits; mesh.lanes()])),
         sites: RefCell::new(HashMap::new()),
         refused: RefCell::default(),
+        addresses: address::Addresses::default(),
+        asking: asking::Asking::new(runtime.random(), setup.particulars.questions_max),
+        openings: opening::Openings::new(runtime.random()),
         backlog: RefCell::new(Backlog::new(mesh.shards())),
         lending: Lending::new(mesh.shards()),
         turns: Turns::default(),

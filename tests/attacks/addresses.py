@@ -1,10 +1,10 @@
 """Where strangers' names lead: `addresses.py STORY BINARY`."""
-import os
+import smtplib
 import tempfile
 import time
 
-from names import A, AAAA, MX, Names
-from neighbour import BINARY, Relay, Sink, main
+from names import A, AAAA, MX, SILENCE, Names
+from neighbour import BINARY, Pair, Relay, Sink, free_port, main, measure, rss
 
 FAST = '[retry]\nfirst = "1s"\nmax = "1s"\n'
 TEXT = b"Subject: hello\r\n\r\nA line.\r\n"
@@ -93,6 +93,93 @@ def a_hosts_file_names_hosts_of_routes():
             relay.send("", [f"u@{name}.test"], TEXT)
         sink.wait(3)
         relay.stop()
+
+
+def flood(port, name, count=1_000, number=0):
+    """One message for so many domains."""
+    client = smtplib.SMTP("127.0.0.1", port, local_hostname="client.example", timeout=60)
+    client.sendmail("", [f"u@{name}{number * count + place}.test" for place in range(count)], TEXT)
+    client.quit()
+
+
+class Crowd:
+    """What is thrown at a relay whose names come from `names`: messages for a thousand made-up domains, one after the other."""
+
+    def __init__(self, name, pause):
+        self.name, self.pause = name, pause
+
+    def __call__(self, target, stop):
+        number = target.port % 1000 * 1000
+        while not stop.is_set():
+            flood(target.port, self.name, number=number)
+            number += 1
+            stop.wait(self.pause)
+
+
+def made_up_domains_at_one_address_take_turns():
+    """Each is a site of its own; at their address there are never more connections than an address may have."""
+    slow = Sink(lambda point, _: time.sleep(0.05) if point == "dot" else None)
+
+    def records(name, kind):
+        if kind == MX and name.startswith("made"):
+            return [(10, f"mx.{name}")]
+        return ["127.0.0.1"] if kind == A and name.startswith("mx.made") else []
+
+    names = Names(records)
+    more = f'[dns]\nservers = ["127.0.0.1:{names.port}"]\n'
+    more += f"[delivery]\nmx_port = {slow.port}\nallow_loopback_mx = true\n"
+    pair = Pair(more=more)
+    measure(pair, Crowd("made", 1), seconds=4, rounds=2).judge()
+    # Both relays send there.
+    assert 5 <= slow.most_open <= 40, f"{slow.most_open} connections to one address"
+    assert len(slow.taken) > 500, f"only {len(slow.taken)} came"
+    assert not any(line["event"] in ("deferred", "bounced") for line in pair.attacked.log())
+    for relay in pair.relays:
+        relay.process.kill()
+
+
+def silent_name_servers_hold_up_nobody():
+    def records(name, kind):
+        return SILENCE if "quiet" in name else []
+
+    names = Names(records)
+    pair = Pair(more=f'[dns]\nservers = ["127.0.0.1:{names.port}"]\n')
+    measure(pair, Crowd("quiet", 1), seconds=4, rounds=2).judge()
+    for relay in pair.relays:
+        relay.process.kill()
+
+
+def three_thousand_hosts_fit_in_little_memory():
+    """A thousand domains of one zone, each with 3,000 MX hosts that differ: in the queue, and at the next start."""
+    hosts = [f"m{number}.hosts" for number in range(2_000)]
+
+    def records(name, kind):
+        if kind == MX and name.startswith("wide"):
+            return [(1 + place, f"{host}.{name}") for place, host in enumerate(hosts)]
+        # The first twenty have no address, and none of the others answers.
+        return [] if kind != A or name.split(".")[0][1:] in map(str, range(12)) else ["127.0.0.2"]
+
+    names, closed = Names(records), free_port()
+    more = f'[dns]\nservers = ["127.0.0.1:{names.port}"]\n[delivery]\nmx_port = {closed}\nallow_loopback_mx = true\n'
+    sink = Sink()
+    relay = Relay(BINARY, sink, more, route="")
+    before = rss(relay.process.pid)
+    flood(relay.port, "wide")
+    highest = []
+    for _ in range(2):
+        end, top = time.monotonic() + 12, 0
+        while time.monotonic() < end:
+            top = max(top, rss(relay.process.pid))
+            time.sleep(0.1)
+        highest.append(top)
+        relay.kill()
+        relay.start()
+    print(f"before {before >> 10} KiB, then {highest[0] >> 10} KiB, after a start {highest[1] >> 10} KiB")
+    assert max(highest) - before < 60 << 20, highest
+    events = relay.log()
+    assert not any(line["event"] == "bounced" for line in events), "returned for the hosts without an address"
+    assert max(map(len, relay.words), default=0) < 2_000, "a line as long as all names"
+    relay.kill()
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
 //! `SIM_SEED=n` repeats one run of every story.
 
 mod compaction;
+mod crowds;
 mod day;
 mod days;
 mod lend;

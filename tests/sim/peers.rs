@@ -301,3 +301,32 @@ fn check(text: &str) -> String {
     assert_eq!(body.len(), lines * (length + 1), "the body of {id} was cut or grew");
     id.to_owned()
 }
+
+/// Hands in one message with this number for these recipients, from a client of its own.
+pub fn hand_in(world: &World, client: u16, number: usize, recipients: Vec<String>) {
+    let runtime = world.shard(200, client);
+    let own = runtime.clone();
+    runtime.spawn(async move {
+        let told = async {
+            let stream = own.connect(None, "10.0.0.1:25".parse().expect("an address"))?;
+            poll_fn(|context| stream.poll_writable(context)).await;
+            let mut peer = Lines::new(stream);
+            peer.line().await?;
+            peer.ask("EHLO client.example\r\n").await?;
+            peer.ask("MAIL FROM:<sender@origin.example>\r\n").await?;
+            for recipient in &recipients {
+                assert_eq!(peer.ask(&format!("RCPT TO:<{recipient}>\r\n")).await?, '2', "{recipient}");
+            }
+            assert_eq!(peer.ask("DATA\r\n").await?, '3');
+            let body = "x".repeat(14);
+            peer.send(&format!(
+                "Message-Id: <0-{number}-1-14>\r\nSubject: test\r\n\r\n..dot\r\n{body}\r\n.\r\n"
+            ))
+            .await?;
+            assert_eq!(peer.ask("").await?, '2');
+            peer.ask("QUIT\r\n").await
+        };
+        let told: io::Result<char> = told.await;
+        told.expect("the message is taken");
+    });
+}

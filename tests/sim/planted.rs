@@ -10,7 +10,7 @@ use relevo::runtime::sim::World;
 
 use super::day::Day;
 use super::day::dice::Dice;
-use super::day::plan::{DOT, End, Manner, Plan, VERBS};
+use super::day::plan::{DOT, End, Lookup, Manner, Plan, VERBS};
 use super::days::wrong;
 
 /// Seeds within which a defect must be found.
@@ -249,6 +249,21 @@ fn two_processes_on_one_lane_are_found() {
 fn one_connection_too_many_is_found() {
     let words = &["connections to site"];
     Defect { plan: |plan| plan.limit_exceeded = 1, words, ..NONE }.is_found();
+}
+
+#[test]
+fn an_address_nobody_counts_is_found() {
+    let days = |plan: &mut Plan, _: &mut Dice| (plan.limit, plan.address_limit) = (5, 1);
+    let plant =
+        |_: &mut Day<'_>, world: &World| world.plant("connections to an address are not counted", 1.0);
+    Defect { days, plant, words: &["connections to address"], ..NONE }.is_found();
+}
+
+#[test]
+fn an_address_that_skips_the_gate_is_found() {
+    let days = |plan: &mut Plan, _: &mut Dice| plan.sites[0].lookup = Lookup::Ours;
+    let plant = |_: &mut Day<'_>, world: &World| world.plant("an address skips the gate", 1.0);
+    Defect { days, plant, words: &["went round"], ..NONE }.is_found();
 }
 
 #[test]

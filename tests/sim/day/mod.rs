@@ -57,6 +57,10 @@ pub struct Day<'a> {
     refused: std::cell::Cell<u32>,
     /// Of each site: what is counted of its connections, for each set of hosts its names ever mean.
     watches: Vec<(usize, usize)>,
+    /// Of each address the same.
+    address_watches: Vec<(std::net::SocketAddr, usize)>,
+    /// Of the relay's own listener.
+    own_watch: usize,
     /// A planted defect of the start: the old process is not ended before the new one begins.
     pub two_at_once: bool,
 }
@@ -85,6 +89,9 @@ pub fn tell(plan: &Plan, before: impl FnOnce(&mut Day<'_>, &World)) -> Told {
             watches.push((number, watch(after)));
         }
     }
+    let addresses = plan.sites.iter().flat_map(|site| &site.hosts).map(plan::Host::socket);
+    let address_watches =
+        addresses.map(|address| (address, world.watch_connections(NODE, std::iter::once(address)))).collect();
     let mut day = Day {
         world: &world,
         plan,
@@ -93,6 +100,8 @@ pub fn tell(plan: &Plan, before: impl FnOnce(&mut Day<'_>, &World)) -> Told {
         hostile,
         refused: Default::default(),
         watches,
+        address_watches,
+        own_watch: world.watch_connections(NODE, ["10.0.0.1:25".parse().expect("an address")]),
         two_at_once: false,
     };
     before(&mut day, &world);
@@ -342,6 +351,24 @@ impl<'a> Day<'a> {
     }
 
     fn limits(&self) -> Vec<String> {
+        let peaks = self
+            .address_watches
+            .iter()
+            .map(|(address, watch)| (*address, self.world.connections_peak(*watch)));
+        let over = peaks.filter(|(_, peak)| *peak > self.plan.address_limit);
+        let mut wrong: Vec<String> = over
+            .map(|(address, peak)| {
+                format!("{peak} connections to address {address} of {}", self.plan.address_limit)
+            })
+            .collect();
+        wrong.extend(self.site_limits());
+        if self.world.connections_peak(self.own_watch) > 0 {
+            wrong.push("mail went round: the relay connected to itself".to_owned());
+        }
+        wrong
+    }
+
+    fn site_limits(&self) -> Vec<String> {
         // A site is a set of hosts: who is told another set, by a name server that lies, has another site at some of the same hosts.
         if self.plan.dns_lies > 0.0 {
             return Vec::new();

@@ -91,6 +91,8 @@ fn records(plan: &Plan, moved: bool) -> BTreeMap<String, Vec<RData>> {
                 Lookup::Null => add(domain, RData::MX(MX::new(0, Name::root()))),
                 Lookup::NoHost => add(domain, RData::MX(MX::new(10, name("nohost.example")))),
                 Lookup::Loopback => add(domain, RData::MX(MX::new(10, name("loop.example")))),
+                Lookup::Ours => add(domain, RData::MX(MX::new(10, name("ours.example")))),
+                Lookup::Written => add(domain, RData::MX(MX::new(10, name("10.0.0.1")))),
                 Lookup::Mx => {
                     let (before, after) = site.halves();
                     for host in if moved { after } else { before } {
@@ -104,6 +106,7 @@ fn records(plan: &Plan, moved: bool) -> BTreeMap<String, Vec<RData>> {
         }
     }
     add("loop.example", RData::A(loopback));
+    add("ours.example", RData::A(A("10.0.0.1".parse().expect("an address"))));
     records
 }
 

@@ -50,6 +50,10 @@ pub enum Lookup {
     NoHost,
     /// An MX on the loopback.
     Loopback,
+    /// An MX at the relay's own listener.
+    Ours,
+    /// An address where the name of an MX should be.
+    Written,
 }
 
 /// Some hosts that share their mail.
@@ -163,6 +167,8 @@ pub struct Plan {
     pub limit: usize,
     /// A planted defect: so many more are opened.
     pub limit_exceeded: usize,
+    /// Connections to an address, over all sites.
+    pub address_limit: usize,
     pub messages_per_connection: u64,
     /// Handoffs an inbox takes, and outcome credits of a lane: the bound on what a crash may repeat.
     pub inbox: usize,
@@ -233,6 +239,7 @@ impl Plan {
             seed,
             shards: (0..=lives).map(|_| dice.between(1, 4) as usize).collect(),
             limit_exceeded: 0,
+            address_limit: 20,
             limit: dice.pick(&[1, 1, 2, 3, 5, 20]),
             messages_per_connection: dice.pick(&[0, 0, 1, 2, 10]),
             inbox: dice.pick(&[1, 2, 7, 64, 4096]),
@@ -271,6 +278,10 @@ impl Plan {
             site.moves = dice.chance(0.3);
         }
         plan.break_rules(&mut Dice::new(seed, 12));
+        for site in plan.sites.iter_mut().filter(|site| site.lookup == Lookup::Loopback) {
+            site.lookup = Dice::new(seed, 13).pick(&[Lookup::Loopback, Lookup::Ours, Lookup::Written]);
+        }
+        plan.address_limit = Dice::new(seed, 14).pick(&[1, 2, 5, 20]);
         plan.odd = Dice::new(seed, 9).pick(&[0.0, 0.0, 0.1, 0.5]);
         plan.dns_lies = Dice::new(seed, 10).pick(&[0.0, 0.0, 0.0, 0.1, 0.3]);
         plan.clock = clock(&mut Dice::new(seed, 11), plan.network_until);
@@ -328,6 +339,7 @@ impl Plan {
             shards: vec![2],
             limit: 3,
             limit_exceeded: 0,
+            address_limit: 20,
             messages_per_connection: 0,
             inbox: 64,
             credits: 4096,
@@ -363,10 +375,11 @@ impl Plan {
             "[node]\nhostname = \"relay.example\"\ndata_dir = \"/spool\"\n\
              [[listener]]\naddress = \"10.0.0.1:25\"\nrelay_from = [\"10.0.0.0/8\"]\n\
              [dns]\nservers = [\"10.0.9.53\", \"10.0.9.54\"]\ntimeout = \"2s\"\n\
-             [delivery]\nconnections_per_destination = {}\nmessages_per_connection = {}\nstarttls = false\nprivate_networks = \"allow\"\n\
+             [delivery]\nconnections_per_destination = {}\nconnections_per_address = {}\nmessages_per_connection = {}\nstarttls = false\nprivate_networks = \"allow\"\n\
              [retry]\nfirst = \"{}s\"\nmax = \"{}s\"\nexpire = \"{}s\"\n\
              [spool]\nsegment_size = \"4MiB\"\n{}",
             self.limit + self.limit_exceeded,
+            self.address_limit,
             self.messages_per_connection,
             self.retry_first,
             self.retry_max,

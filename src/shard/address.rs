@@ -1,0 +1,227 @@
+//! Beside stage 7: connections of the node to one address, over all the sites that lead there.
+//!
+//! Whoever makes up domains can make as many sites as he likes, and each has its own limit; what he cannot make is addresses of others. So
+//! each connection to an address out of the DNS takes a place of that address. A site that finds none waits here, with nothing
+//! counted against it or its mail, and is asked to connect again when a place is free, in fair order. While others wait, a
+//! connection there is given up when it has nothing to do, and after a turn when it has.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::limits;
+use crate::queue::destinations::SiteKey;
+use crate::queue::fair::FairQueue;
+use crate::runtime::Runtime;
+use crate::shard::Shard;
+use crate::shard::dispatch::{self, Site};
+use crate::shard::mesh::Slots;
+
+/// What a shard knows of the addresses it is connected to or waits for.
+#[derive(Default)]
+pub struct Addresses {
+    known: RefCell<BTreeMap<IpAddr, Known>>,
+    /// Sites that wait, at all addresses: nearly always none.
+    waiting: Cell<usize>,
+    /// Sites are asked just now. A connection that is begun may run, and find its address full, before its spawn returns.
+    asking: Cell<bool>,
+}
+
+struct Known {
+    slots: Arc<Slots>,
+    /// Connections of this shard, connecting ones included, and those of them that have nothing to do.
+    connections: usize,
+    idle: usize,
+    /// Sites of this shard that wait for a place.
+    parked: FairQueue<SiteKey>,
+}
+
+impl Known {
+    fn is_unused(&self) -> bool {
+        self.connections == 0 && self.parked.is_empty()
+    }
+}
+
+/// A connection's place at its address, given back when it is dropped.
+pub struct Place<R: Runtime> {
+    shard: Rc<Shard<R>>,
+    address: IpAddr,
+    slots: Arc<Slots>,
+}
+
+impl<R: Runtime> Place<R> {
+    /// Takes a place; None where all are taken.
+    pub fn take(shard: &Rc<Shard<R>>, address: IpAddr) -> Option<Place<R>> {
+        let uncounted = usize::from(shard.runtime.planted("connections to an address are not counted"));
+        let limit = shard.settings.delivery.connections_per_address + 1000 * uncounted;
+        let mut known = shard.addresses.known.borrow_mut();
+        let entry = entry(shard, &mut known, address);
+        if !entry.slots.try_take(limit) {
+            if entry.is_unused() {
+                known.remove(&address);
+            }
+            return None;
+        }
+        entry.connections += 1;
+        let slots = entry.slots.clone();
+        Some(Place { shard: shard.clone(), address, slots })
+    }
+
+    /// Where it is.
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// Whether another site waits for a place here.
+    pub fn is_wanted(&self) -> bool {
+        self.slots.is_wanted()
+    }
+
+    /// The connection has nothing to do, or has again.
+    pub fn set_idle(&self, idle: bool) {
+        if let Some(known) = self.shard.addresses.known.borrow_mut().get_mut(&self.address) {
+            if idle {
+                known.idle += 1;
+            } else {
+                known.idle -= 1;
+            }
+            self.slots.set_idle(self.shard.index, known.idle > 0);
+        }
+    }
+}
+
+impl<R: Runtime> Drop for Place<R> {
+    fn drop(&mut self) {
+        if let Ok(mut known) = self.shard.addresses.known.try_borrow_mut()
+            && let Some(entry) = known.get_mut(&self.address)
+        {
+            entry.connections -= 1;
+            if entry.is_unused() {
+                known.remove(&self.address);
+            }
+        }
+        self.shard.mesh.release(&self.slots);
+    }
+}
+
+fn entry<'a, R: Runtime>(
+    shard: &Shard<R>,
+    known: &'a mut BTreeMap<IpAddr, Known>,
+    address: IpAddr,
+) -> &'a mut Known {
+    known.entry(address).or_insert_with(|| Known {
+        slots: shard.mesh.address_slots(address),
+        connections: 0,
+        idle: 0,
+        parked: FairQueue::new(shard.runtime.random()),
+    })
+}
+
+/// The site waits for a place at this address.
+pub(super) fn park<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site, address: IpAddr) {
+    if site.parked.replace(Some(address)).is_some() {
+        return;
+    }
+    shard.instruments.counters.address_waits.add(1);
+    let slots = {
+        let mut known = shard.addresses.known.borrow_mut();
+        let entry = entry(shard, &mut known, address);
+        entry.parked.push(site.behalf.get(), key);
+        shard.addresses.waiting.set(shard.addresses.waiting.get() + 1);
+        entry.slots.clone()
+    };
+    // One may have been given back since it was refused.
+    if slots.want(shard.settings.delivery.connections_per_address, shard.index) > 0 {
+        unpark_at(shard, address);
+        return;
+    }
+    wake_idle(shard, address);
+    shard.mesh.ask_for_slot(shard.index, &slots);
+}
+
+/// Places may be free again: whoever waits for one is asked to connect.
+pub(super) fn unpark<R: Runtime>(shard: &Rc<Shard<R>>) {
+    if shard.addresses.waiting.get() == 0 {
+        return;
+    }
+    let waited: Vec<IpAddr> = {
+        let known = shard.addresses.known.borrow();
+        let waited = known.iter().filter(|(_, entry)| !entry.parked.is_empty());
+        waited.map(|(address, _)| *address).collect()
+    };
+    for address in waited {
+        unpark_at(shard, address);
+    }
+}
+
+fn unpark_at<R: Runtime>(shard: &Rc<Shard<R>>, address: IpAddr) {
+    // Who is passed over here is asked in the next tick.
+    if !shard.addresses.asking.replace(true) {
+        ask_parked(shard, address);
+        shard.addresses.asking.set(false);
+    }
+}
+
+fn ask_parked<R: Runtime>(shard: &Rc<Shard<R>>, address: IpAddr) {
+    let limit = shard.settings.delivery.connections_per_address;
+    let mut begun = 0;
+    loop {
+        let next = {
+            let mut known = shard.addresses.known.borrow_mut();
+            let Some(entry) = known.get_mut(&address) else { return };
+            if entry.parked.is_empty() {
+                if entry.is_unused() {
+                    known.remove(&address);
+                }
+                return;
+            }
+            // Those that were asked have not taken theirs yet.
+            if entry.slots.free(limit) <= begun && entry.slots.want(limit, shard.index) <= begun {
+                return;
+            }
+            entry.parked.pop()
+        };
+        let Some((_, key)) = next else { return };
+        shard.addresses.waiting.set(shard.addresses.waiting.get() - 1);
+        let site = shard.sites.borrow().get(&key).cloned();
+        if let Some(site) = site
+            && site.parked.get() == Some(address)
+        {
+            site.parked.set(None);
+            begun += usize::from(dispatch::pump(shard, key));
+        }
+    }
+}
+
+/// Connections to an address others wait for, and that have nothing to do, end.
+pub(super) fn give_up_idle<R: Runtime>(shard: &Shard<R>) {
+    let wanted: Vec<IpAddr> = {
+        let known = shard.addresses.known.borrow();
+        let wanted = known.iter().filter(|(_, entry)| entry.idle > 0 && entry.slots.is_wanted());
+        wanted.map(|(address, _)| *address).collect()
+    };
+    for address in wanted {
+        wake_idle(shard, address);
+    }
+}
+
+/// Wakes a connection to this address that has nothing to do; it finds that others wait.
+fn wake_idle<R: Runtime>(shard: &Shard<R>, address: IpAddr) {
+    if shard.addresses.known.borrow().get(&address).is_none_or(|entry| entry.idle == 0) {
+        return;
+    }
+    let sites = shard.sites.borrow();
+    // Not in the order of the map, which no seed knows.
+    let mut idle: Vec<_> = sites.iter().filter(|(_, site)| site.is_idle_at(address)).collect();
+    idle.sort_by_key(|(key, _)| **key);
+    if let Some((_, site)) = idle.first() {
+        site.wake_at(address);
+    }
+}
+
+/// Whether a connection ends its turn, as another site waits for its place.
+pub(super) fn must_yield<R: Runtime>(place: Option<&Place<R>>, done: usize) -> bool {
+    done >= limits::ADDRESS_TURN && place.is_some_and(Place::is_wanted)
+}

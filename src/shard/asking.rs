@@ -1,0 +1,255 @@
+//! In front of stage 6: which domains are resolved now.
+//!
+//! A name server that does not answer costs fifteen seconds, and whoever makes up names makes up thousands. So domains wait in a fair
+//! queue, a few bytes each, and so many are asked for at one time. One that takes longer than [`limits::RESOLVE_PROMPT`] is slow: slow ones
+//! have places of their own, of which one message, one zone and one client get a part; where these are taken it is given up for
+//! now. So a domain that just came finds a place after [`limits::RESOLVES_PROMPT`] others at most each [`limits::RESOLVE_PROMPT`], however many are
+//! silent, and the fair queue says who these are.
+//!
+//! If the name servers do not even answer for the root, they are deaf, and it is not the domains' fault: then a few are asked for to
+//! find out when that ends, and all others wait with nothing counted against them.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use crate::limits;
+use crate::queue::destinations::DomainKey;
+use crate::queue::fair::{Behalf, FairQueue, Tally};
+use crate::route::NextHop;
+use crate::runtime::Runtime;
+use crate::shard::resolve::{Unroutable, not_now};
+use crate::shard::{Shard, dispatch};
+
+/// How long the name servers may take for the root before they are deaf.
+const PROBE_PATIENCE: Duration = Duration::from_secs(2);
+/// Questions without any answer, and the time since the last one, after which it is asked whether they are.
+const SUSPICIOUS: u32 = 32;
+const SUSPICIOUS_AFTER: Duration = Duration::from_secs(1);
+
+/// Domains that are resolved, and that wait for it.
+pub struct Asking {
+    waiting: RefCell<FairQueue<(DomainKey, Rc<str>)>>,
+    prompt_max: usize,
+    slow_max: usize,
+    /// Those asked for since a moment, and those that are slow.
+    prompt: Cell<usize>,
+    slow: Cell<usize>,
+    /// Who has how many of the slow ones, by message and zone, and by client.
+    slow_of: RefCell<(Tally, Tally)>,
+    admitting: Cell<bool>,
+    probing: Cell<bool>,
+    deaf: Cell<bool>,
+}
+
+impl Asking {
+    /// Nothing is asked for. `secret` is what nobody outside can know.
+    /// There are open files for so many questions at one time.
+    pub fn new(secret: u64, questions: usize) -> Asking {
+        let share = |most: usize| (most * questions / limits::DNS_INFLIGHT_MAX).clamp(1, most);
+        Asking {
+            prompt_max: share(limits::RESOLVES_PROMPT),
+            slow_max: share(limits::RESOLVES_SLOW),
+            waiting: RefCell::new(FairQueue::new(secret)),
+            prompt: Cell::new(0),
+            slow: Cell::new(0),
+            slow_of: RefCell::new((Tally::new(secret), Tally::new(!secret))),
+            admitting: Cell::new(false),
+            probing: Cell::new(false),
+            deaf: Cell::new(false),
+        }
+    }
+
+    /// Domains that wait to be asked for, and that are asked for.
+    pub fn levels(&self) -> (usize, usize) {
+        (self.waiting.borrow().len(), self.prompt.get() + self.slow.get())
+    }
+
+    fn has_room(&self) -> bool {
+        if self.deaf.get() {
+            return self.prompt.get() + self.slow.get() < limits::RESOLVES_DEAF;
+        }
+        self.prompt.get() < self.prompt_max
+    }
+}
+
+/// A domain is to be resolved, when it is its turn.
+pub(super) fn ask<R: Runtime>(shard: &Rc<Shard<R>>, key: DomainKey, name: Rc<str>, behalf: Behalf) {
+    if shard.resolver.needs_no_question(&name) {
+        shard.runtime.spawn(answer_at_once(shard.clone(), key, name, behalf));
+        return;
+    }
+    shard.asking.waiting.borrow_mut().push(behalf, (key, name));
+    admit(shard);
+}
+
+/// Asks for those that have a place. A task may run, and even end, before its spawn returns, and then asks for others: not
+/// inside this.
+fn admit<R: Runtime>(shard: &Rc<Shard<R>>) {
+    if shard.asking.admitting.replace(true) {
+        return;
+    }
+    if admit_some(shard) {
+        let own = shard.clone();
+        shard.runtime.spawn(async move {
+            own.runtime.yield_now().await;
+            while admit_some(&own) {
+                own.runtime.yield_now().await;
+            }
+            own.asking.admitting.set(false);
+        });
+    } else {
+        shard.asking.admitting.set(false);
+    }
+}
+
+/// A few of them. True: there may be more.
+fn admit_some<R: Runtime>(shard: &Rc<Shard<R>>) -> bool {
+    for _ in 0..limits::RESOLVES_AT_ONCE {
+        if !shard.asking.has_room() {
+            return false;
+        }
+        let next = shard.asking.waiting.borrow_mut().pop();
+        let Some((behalf, (key, name))) = next else { return false };
+        shard.asking.prompt.set(shard.asking.prompt.get() + 1);
+        let place = Place { shard: shard.clone(), behalf, slow: Cell::new(false) };
+        shard.runtime.spawn(resolve(place, key, name));
+    }
+    true
+}
+
+async fn answer_at_once<R: Runtime>(shard: Rc<Shard<R>>, key: DomainKey, name: Rc<str>, behalf: Behalf) {
+    let found = shard.resolver.next_hop(&name).await;
+    dispatch::resolved(&shard, key, behalf, found);
+}
+
+async fn resolve<R: Runtime>(place: Place<R>, key: DomainKey, name: Rc<str>) {
+    let (shard, behalf) = (place.shard.clone(), place.behalf);
+    let found = find(&shard, &place, &name).await;
+    drop(place);
+    match found {
+        Some(found) => dispatch::resolved(&shard, key, behalf, found),
+        None => shard.asking.waiting.borrow_mut().push(behalf, (key, name)),
+    }
+    admit(&shard);
+}
+
+/// None: it is asked for again when the name servers are heard.
+async fn find<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    place: &Place<R>,
+    name: &str,
+) -> Option<Result<Rc<NextHop>, Unroutable>> {
+    let mut hop = pin!(shard.resolver.next_hop(name));
+    let mut moment = shard.timers.sleep_until(shard.runtime.now() + limits::RESOLVE_PROMPT);
+    let soon = poll_fn(|context| {
+        if let Poll::Ready(found) = hop.as_mut().poll(context) {
+            return Poll::Ready(Some(found));
+        }
+        Pin::new(&mut moment).poll(context).map(|()| None)
+    });
+    match soon.await {
+        Some(found) => Some(found),
+        None if place.grows_slow() => {
+            admit(shard);
+            Some(hop.await)
+        }
+        None if shard.asking.deaf.get() || is_suspicious(shard) => None,
+        None => {
+            shard.instruments.counters.resolves_given_up.add(1);
+            Some(Err(not_now(format!(
+                "the name servers of {name} take too long, as do those of many others"
+            ))))
+        }
+    }
+}
+
+/// The place of a domain that is asked for.
+struct Place<R: Runtime> {
+    shard: Rc<Shard<R>>,
+    behalf: Behalf,
+    slow: Cell<bool>,
+}
+
+impl<R: Runtime> Place<R> {
+    fn client(&self) -> Behalf {
+        Behalf { client: self.behalf.client, message: 0, zone: 0 }
+    }
+
+    /// It takes long: it gets a place among the slow, if one is left for the like of it.
+    fn grows_slow(&self) -> bool {
+        let asking = &self.shard.asking;
+        let (message, client) = &mut *asking.slow_of.borrow_mut();
+        let unfair = message.most(self.behalf) as usize >= asking.slow_max.div_ceil(4)
+            || client.most(self.client()) as usize >= asking.slow_max.div_ceil(2);
+        if asking.slow.get() >= asking.slow_max || unfair {
+            return self.shard.runtime.planted("slow names keep their places");
+        }
+        message.add(self.behalf);
+        client.add(self.client());
+        self.slow.set(true);
+        asking.prompt.set(asking.prompt.get() - 1);
+        asking.slow.set(asking.slow.get() + 1);
+        true
+    }
+}
+
+impl<R: Runtime> Drop for Place<R> {
+    fn drop(&mut self) {
+        let asking = &self.shard.asking;
+        if !self.slow.get() {
+            asking.prompt.set(asking.prompt.get() - 1);
+            return;
+        }
+        asking.slow.set(asking.slow.get() - 1);
+        if let Ok(mut slow_of) = asking.slow_of.try_borrow_mut() {
+            slow_of.0.remove(self.behalf);
+            slow_of.1.remove(self.client());
+        }
+    }
+}
+
+/// Four times a second: whether the name servers hear us.
+pub(super) fn tick<R: Runtime>(shard: &Rc<Shard<R>>) {
+    if (is_suspicious(shard) || shard.asking.deaf.get()) && !shard.asking.probing.replace(true) {
+        shard.runtime.spawn(probe(shard.clone()));
+    }
+    admit(shard);
+}
+
+/// Nothing at all was answered for a while, and much was asked.
+fn is_suspicious<R: Runtime>(shard: &Shard<R>) -> bool {
+    let (unanswered, since) = shard.resolver.silence();
+    unanswered >= SUSPICIOUS && shard.runtime.now().since(since) >= SUSPICIOUS_AFTER
+}
+
+async fn probe<R: Runtime>(shard: Rc<Shard<R>>) {
+    let heard = {
+        let mut answer = pin!(shard.resolver.ask_for_the_root());
+        let mut patience = shard.timers.sleep_until(shard.runtime.now() + PROBE_PATIENCE);
+        poll_fn(|context| {
+            if let Poll::Ready(heard) = answer.as_mut().poll(context) {
+                return Poll::Ready(heard);
+            }
+            // Any other answer counts as well.
+            if shard.resolver.silence().0 == 0 {
+                return Poll::Ready(true);
+            }
+            Pin::new(&mut patience).poll(context).map(|()| false)
+        })
+        .await
+    };
+    if shard.asking.deaf.replace(!heard) == heard {
+        let words = if heard {
+            "the name servers answer again"
+        } else {
+            "no name server answers, not even for the root: domains wait until one does; look at dns.servers"
+        };
+        shard.say(crate::observe::diagnostics::Level::Warning, format_args!("{words}"));
+    }
+    shard.asking.probing.set(false);
+    admit(&shard);
+}

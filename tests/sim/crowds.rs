@@ -1,0 +1,187 @@
+//! One client brings thousands of domains that lead to silence, to holes or all to one address: others notice nothing.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
+use hickory_proto::rr::rdata::{A, MX};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use relevo::runtime::sim::World;
+
+use super::peers::{Sink, hand_in};
+use super::relay::{Launch, Relay, run_until_true};
+use super::story;
+use relevo::shard::mesh::Room;
+
+const SERVER: &str = "10.0.9.53:53";
+
+/// `good*.test` and what `lead` names lead to the addresses it says, `quiet` names to no answer; nothing else is there.
+fn names(world: &World, deaf: &Rc<Cell<bool>>, lead: impl Fn(&str) -> Option<[u8; 4]> + 'static) {
+    let deaf = deaf.clone();
+    world.serve_datagrams(SERVER.parse().expect("an address"), move |question| {
+        let asked = Message::from_vec(question).ok()?;
+        let query = asked.queries.first()?.clone();
+        let text = query.name.to_ascii().trim_end_matches('.').to_owned();
+        if deaf.get() || text.contains("quiet") {
+            return None;
+        }
+        let mut answer = Message::new(asked.metadata.id, MessageType::Response, OpCode::Query);
+        answer.add_query(query.clone());
+        let host = text.strip_prefix("mx.").unwrap_or(&text);
+        match (lead(host), query.query_type) {
+            (None, _) => answer.metadata.response_code = ResponseCode::NXDomain,
+            (Some(_), RecordType::MX) => {
+                let host = Name::from_ascii(format!("mx.{text}.")).expect("a name");
+                answer.add_answer(Record::from_rdata(query.name.clone(), 600, RData::MX(MX::new(10, host))));
+            }
+            (Some(address), RecordType::A) => {
+                answer.add_answer(Record::from_rdata(query.name.clone(), 600, RData::A(A(address.into()))));
+            }
+            _ => {}
+        }
+        answer.to_vec().ok()
+    });
+}
+
+fn launch<'a>(world: &'a World, shards: usize, more: &str) -> Relay<'a> {
+    let configuration = &format!(
+        "[node]\nhostname = \"relay.example\"\ndata_dir = \"/spool\"\n\
+         [[listener]]\naddress = \"10.0.0.1:25\"\nrelay_from = [\"10.0.0.0/8\"]\nrecipients_max = 1000\n\
+         [dns]\nservers = [\"10.0.9.53\"]\n\
+         [[route]]\ndomain = \"origin.example\"\nto = \"smtp://10.0.0.9:25\"\n\
+         [delivery]\nprivate_networks = \"allow\"\nstarttls = false\n\
+         [spool]\nsegment_size = \"4MiB\"\n{more}"
+    );
+    let room = Room::of(shards);
+    Relay::launch(world, &Launch { node: 1, shards, lanes: shards, room, configuration }).expect("it starts")
+}
+
+fn flood(world: &World, messages: usize, domain: impl Fn(usize) -> String) {
+    for message in 0..messages {
+        let to = (0..1_000).map(|place| format!("u@{}", domain(message * 1_000 + place))).collect();
+        hand_in(world, 100 + message as u16, message, to);
+    }
+}
+
+/// Hands in a message for each of some fresh domains, now and then, and says how long the slowest took to come to the sink.
+fn slowest(world: &World, sink: &Sink, count: usize, patience: Duration) -> Duration {
+    let mut slowest = Duration::ZERO;
+    for number in 0..count {
+        let (begun, before) = (world.now(), sink.received.borrow().len());
+        hand_in(world, 50, 5_000 + number, vec![format!("u@good{number}.test")]);
+        assert!(
+            run_until_true(world, patience, || sink.received.borrow().len() > before),
+            "good mail {number} did not come in {patience:?}"
+        );
+        slowest = slowest.max(world.now().since(begun));
+    }
+    slowest
+}
+
+fn silent_names(seed: u64, plant: bool) -> Result<Duration, String> {
+    let told = std::panic::catch_unwind(|| {
+        let world = World::new(seed);
+        if plant {
+            world.plant("slow names keep their places", 1.0);
+        }
+        let sink = Sink::start(&world, "10.0.0.2:25");
+        names(&world, &Rc::default(), |host| host.starts_with("good").then_some([10, 0, 0, 2]));
+        let relay = launch(&world, 2, "");
+        // Each in a zone of its own: nothing but time tells that they are silent.
+        flood(&world, 10, |number| format!("quiet{number}.test"));
+        assert!(run_until_true(&world, Duration::from_secs(60), || {
+            relay.sum(|of| &of.domains_waiting) + relay.sum(|of| &of.domains_resolving) > 5_000
+        }));
+        let slowest = slowest(&world, &sink, 8, Duration::from_secs(30));
+        drop(relay);
+        slowest
+    });
+    told.map_err(|panic| super::days::words(&*panic))
+}
+
+#[test]
+fn ten_thousand_silent_names_hold_up_nobody() {
+    story(2, |seed| {
+        let slowest = silent_names(seed, false).expect("good mail comes");
+        assert!(slowest < Duration::from_millis(2_500), "{slowest:?}");
+    });
+}
+
+#[test]
+fn silent_names_that_keep_their_places_are_found() {
+    let slowest = silent_names(1, true);
+    assert!(
+        slowest.as_ref().is_err() || slowest.as_ref().is_ok_and(|took| *took > Duration::from_millis(2_500)),
+        "{slowest:?}"
+    );
+}
+
+#[test]
+fn a_thousand_domains_at_one_address_take_turns() {
+    story(2, |seed| {
+        let world = World::new(seed);
+        let (sink, crowded) = (Sink::start(&world, "10.0.0.2:25"), Sink::start(&world, "10.0.0.3:25"));
+        let watch = world.watch_connections(1, ["10.0.0.3:25".parse().expect("an address")]);
+        names(&world, &Rc::default(), |host| {
+            let good = host.starts_with("good").then_some([10, 0, 0, 2]);
+            good.or(host.starts_with("made-up").then_some([10, 0, 0, 3]))
+        });
+        let relay = launch(&world, 2, "");
+        flood(&world, 1, |number| format!("made-up{number}.test"));
+        world.run_for(Duration::from_millis(500));
+        let slowest = slowest(&world, &sink, 10, Duration::from_secs(30));
+        assert!(slowest < Duration::from_millis(500), "{slowest:?}");
+        let all =
+            run_until_true(&world, Duration::from_secs(120), || crowded.received.borrow().len() == 1_000);
+        assert!(all, "{} of 1000 came", crowded.received.borrow().len());
+        let peak = world.connections_peak(watch);
+        assert!((10..=20).contains(&peak), "{peak} connections to one address");
+        assert_eq!(relay.sum(|of| &of.recipients_deferred), 0, "to wait for a place is no failure");
+        relay.drain();
+    });
+}
+
+#[test]
+fn hosts_that_never_answer_leave_places_for_others() {
+    story(2, |seed| {
+        let world = World::new(seed);
+        let sink = Sink::start(&world, "10.0.0.2:25");
+        let hole = |number: usize| [10, 9, (number / 250) as u8, (number % 250) as u8 + 1];
+        for number in 0..2_000 {
+            world.faults().blackhole.insert(
+                format!("{}:25", std::net::Ipv4Addr::from(hole(number))).parse().expect("an address"),
+            );
+        }
+        names(&world, &Rc::default(), move |host| {
+            let number = host.strip_prefix("hole").and_then(|rest| rest.strip_suffix(".test")?.parse().ok());
+            host.starts_with("good").then_some([10, 0, 0, 2]).or(number.map(hole))
+        });
+        let relay = launch(&world, 1, "[[shard]]\nindex = 0\nconnections_outbound_max = 60\n");
+        flood(&world, 2, |number| format!("hole{number}.test"));
+        world.run_for(Duration::from_secs(2));
+        let slowest = slowest(&world, &sink, 8, Duration::from_secs(60));
+        assert!(slowest < Duration::from_millis(500), "{slowest:?}");
+        drop(relay);
+    });
+}
+
+/// While no name server answers, mail waits and nothing is counted against it; when one does, all of it goes.
+#[test]
+fn deaf_name_servers_cost_no_attempts() {
+    story(2, |seed| {
+        let world = World::new(seed);
+        let sink = Sink::start(&world, "10.0.0.2:25");
+        let deaf = Rc::new(Cell::new(true));
+        names(&world, &deaf, |host| host.starts_with("good").then_some([10, 0, 0, 2]));
+        let relay = launch(&world, 2, "[retry]\nfirst = \"10s\"\nmax = \"10s\"\n");
+        flood(&world, 4, |number| format!("good{number}.test"));
+        world.run_for(Duration::from_secs(120));
+        let deferred = relay.sum(|of| &of.recipients_deferred);
+        assert!(deferred < 1_200, "{deferred} attempts were counted in two minutes");
+        deaf.set(false);
+        let all = run_until_true(&world, Duration::from_secs(60), || sink.received.borrow().len() >= 4_000);
+        assert!(all, "{} of 4000 came", sink.received.borrow().len());
+        relay.drain();
+    });
+}
