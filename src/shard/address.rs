@@ -121,9 +121,11 @@ fn entry<'a, R: Runtime>(
 
 /// The site waits for a place at this address.
 pub(super) fn park<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site, address: IpAddr) {
-    if site.parked.replace(Some(address)).is_some() {
+    // Another connection of it may have found another address full: it waits in one line only, the one it is in.
+    if site.parked.get().is_some() {
         return;
     }
+    site.parked.set(Some(address));
     shard.instruments.counters.address_waits.add(1);
     let slots = {
         let mut known = shard.addresses.known.borrow_mut();

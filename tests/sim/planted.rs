@@ -259,6 +259,16 @@ fn an_address_nobody_counts_is_found() {
     Defect { days, plant, words: &["connections to address"], ..NONE }.is_found();
 }
 
+/// Sites with several hosts of one place each: whoever waits for one of them gets his turn.
+#[test]
+fn addresses_of_one_place_starve_nobody() {
+    for seed in 1..=4 {
+        let mut plan = Plan::plain(seed);
+        (plan.limit, plan.address_limit) = (5, 1);
+        assert_eq!(wrong(&plan, |_, _| {}), Vec::<String>::new(), "seed {seed}");
+    }
+}
+
 #[test]
 fn an_address_that_skips_the_gate_is_found() {
     let days = |plan: &mut Plan, _: &mut Dice| plan.sites[0].lookup = Lookup::Ours;
