@@ -22,9 +22,14 @@ fn the_unit_leaves_little_exposed() {
     assert!(words.contains("Overall exposure level"), "{words}");
 }
 
-/// Under a systemd of its own, which sees the machine read-only: `tests/unit/systemd.py`.
+/// Under a systemd of its own, which sees the machine read-only: `tests/unit/systemd.py`. Only where it is asked for: to start a systemd is
+/// more than who runs a test expects of it.
 #[test]
 fn the_relay_runs_under_systemd() {
+    if std::env::var("RELEVO_SYSTEMD").as_deref() != Ok("require") {
+        println!("skipped: set RELEVO_SYSTEMD=require, as root");
+        return;
+    }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/unit/systemd.py");
     let done = Command::new("timeout")
         .env("PYTHONDONTWRITEBYTECODE", "1")

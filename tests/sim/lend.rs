@@ -64,7 +64,7 @@ fn rate(shards: usize, messages: usize, hot: usize, lend_at: usize) -> (u64, u64
     let sinks = [Sink::start(&world, "10.0.0.2:25"), Sink::start(&world, "10.0.0.3:25")];
     let configuration = &format!(
         "[node]\nhostname = \"relay.example\"\ndata_dir = \"/spool\"\n\
-         [[listener]]\naddress = \"10.0.0.1:25\"\nrelay_from = [\"10.0.0.0/8\"]\n\
+         [[listener]]\naddress = \"10.0.0.1:25\"\nrelay_from = [\"10.0.0.0/8\"]\nconnections_per_client = 1000\n\
          [[route]]\ndomain = \"hot.example\"\nto = \"smtp://10.0.0.3:25\"\n\
          [[route]]\ndomain = \"*.odd.example\"\nto = \"smtp://10.0.0.3:25\"\n\
          [[route]]\ndomain = \"*\"\nto = \"smtp://10.0.0.2:25\"\n\

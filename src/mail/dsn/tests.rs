@@ -268,7 +268,7 @@ fn unquote(text: &str) -> String {
     let mut out = pieces.next().unwrap().as_bytes().to_vec();
     for piece in pieces {
         out.push(u8::from_str_radix(&piece[..2], 16).unwrap());
-        out.extend_from_slice(piece[2..].as_bytes());
+        out.extend_from_slice(&piece.as_bytes()[2..]);
     }
     String::from_utf8_lossy(&out).into_owned()
 }

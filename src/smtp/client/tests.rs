@@ -268,7 +268,8 @@ fn early_replies() {
 /// RFC 5321 4.5.3.1.10: the rest is asked for in the next transaction.
 #[test]
 fn a_hop_takes_few_recipients() {
-    let answered = |codes: &[(u16, Option<(u8, u16, u16)>)]| {
+    type Answer = (u16, Option<(u8, u16, u16)>);
+    let answered = |codes: &[Answer]| {
         let names = recipients_of(codes.len());
         let names = names.iter().map(|name| name.as_bytes()).collect();
         let mut transaction = Transaction::new(&PIPELINING, b"a@b", names, 10, Body::SevenBit).expect("fits");
