@@ -122,7 +122,9 @@ pub const BARREN_MAX: usize = 256 * 1024;
 /// Messages of damaged segments that are kept in mind at start though their records are gone.
 pub const GHOSTS_MAX: usize = 10_000;
 /// Letters taken from an inbox in one turn before other tasks run.
-pub const INBOX_BATCH: usize = 1024;
+pub const INBOX_BATCH: usize = 256;
+/// Domains of one message that go to their queues before other tasks have a turn.
+pub const DOMAINS_AT_ONCE: usize = 64;
 /// Jobs of one home shard that another shard has on loan, at most: enough to keep it busy while the next loan is on its way.
 pub const LOANED_MAX: usize = 128;
 /// Jobs of a site that wait before a shard that has no time lends some of them.

@@ -67,6 +67,44 @@ fn dead_domains_are_reported_and_hold_up_nobody() {
     assert!(run.delivery.latency.p99 < 3_000_000, "the living do not wait: {}", text::table(&run));
 }
 
+fn site<'a>(run: &'a Run, name: &str) -> &'a relevo_load::report::SiteOutcome {
+    run.sites.iter().find(|site| site.name == name).expect("a site of the scenario")
+}
+
+#[test]
+fn hostile_clients_cost_no_mail() {
+    let mut plan = plan("attack-clients", 60.0, 5);
+    for attack in &mut plan.scenario.attacks {
+        attack.connections = attack.connections.min(60);
+        attack.after = attack.after.min(Duration::from_secs(1));
+    }
+    let run = run(&plan);
+    assert_clean(&run);
+    assert_eq!(run.attacks.len(), 8);
+    assert!(run.attacks.iter().all(|attack| attack.opened > 0), "{}", text::table(&run));
+    assert_eq!(run.load.progress.broken, 0, "{}", text::table(&run));
+}
+
+#[test]
+fn made_up_names_hold_up_nobody() {
+    let mut plan = plan("attack-names", 60.0, 5);
+    plan.scenario.relay = "[retry]\nfirst = \"1s\"\nmax = \"2s\"\nexpire = \"4s\"\n".parse().expect("sound");
+    let run = run(&plan);
+    assert_clean(&run);
+    assert!(site(&run, "good").latency.p99 < 5_000_000, "{}", text::table(&run));
+    assert!(site(&run, "one-address").connections_peak <= 20, "{}", text::table(&run));
+}
+
+#[test]
+fn hops_that_break_the_rules_lose_nothing() {
+    let run = run(&plan("attack-hops", 60.0, 5));
+    assert_clean(&run);
+    assert!(run.verdict.bounced > 0 && run.verdict.unreported == 0, "{}", text::table(&run));
+    for name in ["early", "cut"] {
+        assert!(site(&run, name).counts.rejects > 0, "{name}: {}", text::table(&run));
+    }
+}
+
 #[test]
 fn tls_on_both_sides() {
     let run = run(&plan("tls", 60.0, 2));

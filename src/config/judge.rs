@@ -70,8 +70,6 @@ impl Config {
             "is a name nobody else can resolve: receivers refuse or distrust it in EHLO"
         } else if name.contains('_') {
             "has an underscore, which no host name has: receivers with strict checks refuse it in EHLO"
-        } else if name.len() > 253 {
-            "is longer than the 253 letters the DNS carries"
         } else if labels.iter().any(|label| label.starts_with('-') || label.ends_with('-')) {
             "has a hyphen at an end of a part, which no host name has"
         } else {

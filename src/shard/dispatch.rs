@@ -478,7 +478,7 @@ fn tend_closed<R: Runtime>(shard: &Rc<Shard<R>>, now: u32, turn: usize) {
         let next =
             |attempts| schedule::next_attempt(&shard.settings.retry, attempts, now, shard.runtime.random());
         let told = shard.destinations.borrow_mut().tell(key, now, &mut round, next);
-        let hop = site.map(|site| site.hop.borrow().site.clone()).unwrap_or_default();
+        let hop = site.map(|site| site.hop.borrow().label.clone()).unwrap_or_default();
         for (domain, group) in told {
             settle::told(shard, &shard.own_job(domain, group), &words, &hop);
         }

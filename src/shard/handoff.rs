@@ -22,7 +22,8 @@ pub(super) fn stored<R: Runtime>(shard: &Rc<Shard<R>>, location: Location, key: 
     let expiry = shard.clock.read(shard.timers.recent()).after(Duration::from_millis(lives)).seconds();
     let client = client(envelope.account.as_deref(), envelope.origin.client);
     let domains = record::group_by_domain(envelope.recipients.iter().map(|recipient| recipient.domain()));
-    for (first, count, domain) in domains {
+    let mut waits = false;
+    for (number, (first, count, domain)) in domains.into_iter().enumerate() {
         let group = Group {
             location,
             key,
@@ -34,7 +35,16 @@ pub(super) fn stored<R: Runtime>(shard: &Rc<Shard<R>>, location: Location, key: 
             not_before: 0,
             expiry,
         };
-        hand_off(shard, domain, group, client);
+        // A thousand new domains at once would hold up everybody else: the inbox takes them a few at a time.
+        if number < limits::DOMAINS_AT_ONCE {
+            hand_off(shard, domain, group, client);
+        } else {
+            waits = true;
+            put_off(shard, domain, group, client);
+        }
+    }
+    if waits {
+        shard.runtime.bell().ring();
     }
 }
 
@@ -85,15 +95,32 @@ pub(super) fn recovered<R: Runtime>(
     }
 }
 
-/// Sends one group home. What finds no room waits here.
-fn hand_off<R: Runtime>(shard: &Rc<Shard<R>>, domain: &[u8], group: Group, client: u32) {
-    // `<postmaster>` without a domain is ours (RFC 5321 4.5.1).
+/// A domain in lower case; `<postmaster>` without a domain is ours (RFC 5321 4.5.1).
+fn lower<'a, R: Runtime>(
+    shard: &Shard<R>,
+    domain: &[u8],
+    room: &'a mut [u8; limits::DOMAIN_MAX + 1],
+) -> &'a [u8] {
     let domain = if domain.is_empty() { shard.settings.node.hostname.as_bytes() } else { domain };
-    let mut lower = [0; limits::DOMAIN_MAX + 1];
-    let lower = &mut lower[..domain.len().min(limits::DOMAIN_MAX + 1)];
+    let lower = &mut room[..domain.len().min(limits::DOMAIN_MAX + 1)];
     for (to, from) in lower.iter_mut().zip(domain) {
         *to = from.to_ascii_lowercase();
     }
+    lower
+}
+
+/// One group goes home when those before it have.
+fn put_off<R: Runtime>(shard: &Shard<R>, domain: &[u8], group: Group, client: u32) {
+    let mut room = [0; limits::DOMAIN_MAX + 1];
+    let lower = lower(shard, domain, &mut room);
+    let home = home_shard(lower, shard.mesh.shards());
+    shard.backlog.borrow_mut().push(home, Handoff { domain: lower.into(), group, client });
+}
+
+/// Sends one group home. What finds no room waits here.
+fn hand_off<R: Runtime>(shard: &Rc<Shard<R>>, domain: &[u8], group: Group, client: u32) {
+    let mut room = [0; limits::DOMAIN_MAX + 1];
+    let lower = lower(shard, domain, &mut room);
     let domain = std::str::from_utf8(lower).unwrap_or_default();
     let home = home_shard(lower, shard.mesh.shards());
     if home == shard.index {

@@ -109,7 +109,6 @@ fn what_is_meant_has_none() {
 
 #[test]
 fn names_that_receivers_refuse() {
-    let long = vec!["abcdefghij".repeat(6); 5].join(".").replace("abcdefghij.", "a.")[..254].to_owned();
     for (name, wanted) in [
         ("localhost", "not fully qualified"),
         ("mail", "not fully qualified"),
@@ -122,7 +121,6 @@ fn names_that_receivers_refuse() {
         ("a.invalid", "nobody else can resolve"),
         ("mail_relay.example.org", "underscore"),
         ("-relay.example.org", "hyphen"),
-        (&*long, "longer than the 253"),
     ] {
         let found = warnings(&format!("[node]\nhostname = \"{name}\"\n"));
         assert_eq!(found.len(), 1, "{name}: {found:?}");
