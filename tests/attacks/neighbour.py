@@ -29,6 +29,10 @@ from sink import Sink  # noqa: E402
 BINARY = os.path.abspath(sys.argv[2]) if len(sys.argv) > 2 else None
 GOOD = "good.example"
 RATE = 50  # messages a second
+# RELEVO_STRICT=1, on a quiet machine and with a release build, holds each story to the goal. Without it a debug build on whatever machine
+# there is must not fail for its noise: then only attacks that hold others up for seconds are found.
+STRICT = bool(os.environ.get("RELEVO_STRICT"))
+SLACK = 0.010 if STRICT else 1.5
 
 
 class Target:
@@ -154,8 +158,8 @@ class Result:
             found[name] = (beside, attacked, attacked / beside)
         return found
 
-    def judge(self, limit=1.2, slack=0.150):
-        """Fails where a p99 is over `limit` times that beside, and over it by more than the noise of a busy machine of two cores, `slack`."""
+    def judge(self, limit=1.2, slack=SLACK):
+        """Fails where a p99 is over `limit` times that beside, and over that by more than the noise, `slack` seconds."""
         assert not self.failures, self.failures[:5]
         for name, (beside, attacked, ratio) in self.figures().items():
             print(f"{name}: p99 {attacked * 1000:.1f} ms attacked, {beside * 1000:.1f} ms beside: {ratio:.2f}")

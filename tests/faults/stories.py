@@ -74,7 +74,10 @@ class Load:
                 except (OSError, smtplib.SMTPException) as error:
                     with self.lock:
                         self.failures[number] = self.failures.get(number, 0) + 1
-                        self.refused.append(error)
+                        # What it holds would keep the connection open.
+                        self.refused.append(error.with_traceback(None))
+                    if client:
+                        client.close()
                     client = None
                     time.sleep(0.02)
 
