@@ -94,7 +94,7 @@ fn look(config: &Config, cores: &[usize], found: &mut Findings) {
             Err(words) => found.errors.push(split(config, "auth.accounts", &words)),
         }
     }
-    if config.dns.servers.is_empty() && value::name_servers(&node::resolv_conf()).is_empty() {
+    if config.dns.servers.is_empty() && node::machines_name_servers().is_empty() {
         let problem = "there is no name server: /etc/resolv.conf names none";
         found.warnings.push(places.propose(
             "dns.servers",

@@ -1,6 +1,7 @@
 //! One relay process: checks, control, shards; started all or nothing, stopped in order.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -420,13 +421,14 @@ pub(crate) fn read_accounts(path: &Path) -> Result<Accounts, String> {
 /// The machine's name servers, unless others are configured.
 fn find_name_servers(config: &mut Config) {
     if config.dns.servers.is_empty() {
-        config.dns.servers = value::name_servers(&resolv_conf());
+        config.dns.servers = machines_name_servers();
     }
 }
 
 /// What the machine says about its name servers.
-pub(crate) fn resolv_conf() -> String {
-    std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default()
+pub(crate) fn machines_name_servers() -> Vec<SocketAddr> {
+    let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    value::name_servers(&text, process::interface_number)
 }
 
 /// The hosts that the operator named by hand. The usual file need not be there; one that was asked for must.

@@ -3,7 +3,7 @@
 //! Each parser answers with the fix to print: what the value should look like.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
 
 use crate::config::{DomainPattern, Network, RouteTarget};
@@ -184,13 +184,17 @@ pub fn socket(text: &str, port: Option<u16>) -> Result<SocketAddr, &'static str>
     }
 }
 
-/// Name servers in the text of a resolv.conf.
-pub fn name_servers(text: &str) -> Vec<SocketAddr> {
+/// Name servers in the text of a resolv.conf. `interface` gives the number of an interface by its name, for addresses of one link
+/// (`fe80::1%eth0`, RFC 4007 section 11); one whose link is not known is passed over, as nothing can be sent to it.
+pub fn name_servers(text: &str, interface: impl Fn(&str) -> Option<u32>) -> Vec<SocketAddr> {
     let lines = text.lines().filter_map(|line| line.trim().strip_prefix("nameserver"));
     let addresses = lines.filter_map(|rest| rest.split_whitespace().next());
-    addresses
-        .filter_map(|address| socket(address.split('%').next().unwrap_or(address), Some(53)).ok())
-        .collect()
+    let server = |address: &str| {
+        let Some((address, zone)) = address.split_once('%') else { return socket(address, Some(53)).ok() };
+        let scope = zone.parse().ok().or_else(|| interface(zone))?;
+        Some(SocketAddrV6::new(address.parse().ok()?, 53, 0, scope).into())
+    };
+    addresses.filter_map(server).collect()
 }
 
 /// Hosts in the text of a hosts file (hosts(5)): all addresses of each name, names in lower case. What is no address, as an IPv6
@@ -253,7 +257,10 @@ mod tests {
         assert_eq!(pattern("*.Example.com"), Ok(DomainPattern::Suffix("example.com".into())));
         assert!(pattern("*x").is_err());
         let text = "search a\nnameserver 192.0.2.1\n nameserver fe80::1%eth0\n#nameserver 1.1.1.1";
-        assert_eq!(name_servers(text), ["192.0.2.1:53".parse().unwrap(), "[fe80::1]:53".parse().unwrap()]);
+        let interface = |name: &str| (name == "eth0").then_some(2);
+        let servers: Vec<_> = name_servers(text, interface).iter().map(ToString::to_string).collect();
+        assert_eq!(servers, ["192.0.2.1:53", "[fe80::1%2]:53"]);
+        assert!(name_servers("nameserver fe80::1%wlan7\n", interface).is_empty());
     }
 
     #[test]

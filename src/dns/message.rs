@@ -38,13 +38,23 @@ fn record_type(kind: Kind) -> RecordType {
     }
 }
 
+/// A name as the DNS has it: any labels (RFC 2181 section 11), also those that no host may have. Whether there is such a domain is its
+/// answer to give.
+fn dns_name(name: &str) -> Option<Name> {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let mut name = match name {
+        "" => Name::root(),
+        name => Name::from_labels(name.split('.').map(str::as_bytes)).ok()?,
+    };
+    name.set_fqdn(true);
+    Some(name)
+}
+
 /// Writes a question. None: the name cannot be one of the DNS.
 pub fn write_question(id: u16, name: &str, kind: Kind, edns: bool) -> Option<Vec<u8>> {
     let mut message = Message::new(id, MessageType::Query, OpCode::Query);
     message.metadata.recursion_desired = true;
-    let mut name = Name::from_ascii(name).ok()?;
-    name.set_fqdn(true);
-    message.add_query(Query::query(name, record_type(kind)));
+    message.add_query(Query::query(dns_name(name)?, record_type(kind)));
     if edns {
         let mut edns = Edns::new();
         edns.set_max_payload(PAYLOAD);
@@ -56,10 +66,9 @@ pub fn write_question(id: u16, name: &str, kind: Kind, edns: bool) -> Option<Vec
 /// Reads a datagram (or a TCP message) that should answer the question.
 pub fn read_answer(bytes: &[u8], id: u16, name: &str, kind: Kind) -> Reading {
     let Ok(message) = Message::from_vec(bytes) else { return Reading::NotOurs };
-    let (Ok(mut asked), wanted) = (Name::from_ascii(name), record_type(kind)) else {
+    let (Some(asked), wanted) = (dns_name(name), record_type(kind)) else {
         return Reading::Failed("the name is no DNS name".to_owned());
     };
-    asked.set_fqdn(true);
     let echoes = match message.queries.first() {
         Some(query) => {
             query.name.eq_ignore_root(&asked)
@@ -243,6 +252,22 @@ mod tests {
             message.add_authority(soa.clone());
         });
         assert_eq!(read(&empty, Kind::A), found(Answer::NoData, 60));
+    }
+
+    #[test]
+    fn names_no_host_may_have_are_asked_for() {
+        for asked in ["-d.example", "d-.example", "_a.b_.example", ".", "d.example."] {
+            assert!(write_question(7, asked, Kind::Mx, true).is_some(), "{asked}");
+        }
+        for none in ["a..example", &format!("{}.example", "d".repeat(64))] {
+            assert!(write_question(7, none, Kind::Mx, true).is_none(), "{none}");
+        }
+        let odd = Name::from_labels([&b"-d"[..], b"example"]).unwrap();
+        let mut message = Message::new(7, MessageType::Response, OpCode::Query);
+        message.add_query(Query::query(odd, RecordType::MX));
+        message.metadata.response_code = ResponseCode::NXDomain;
+        let reading = read_answer(&message.to_vec().unwrap(), 7, "-d.example", Kind::Mx);
+        assert!(matches!(reading, Reading::Found(Found { answer: Ok(Answer::NoDomain), .. })), "{reading:?}");
     }
 
     #[test]

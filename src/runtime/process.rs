@@ -235,6 +235,14 @@ pub fn give_back_memory() {
     }
 }
 
+/// The number of an interface by its name.
+pub fn interface_number(name: &str) -> Option<u32> {
+    // A name out of a file is no path.
+    let sound = !name.is_empty() && !name.contains('/') && !name.starts_with('.');
+    let text = sound.then(|| std::fs::read_to_string(format!("/sys/class/net/{name}/ifindex")))?;
+    text.ok()?.trim().parse().ok()
+}
+
 /// Random bytes of the kernel, for salts.
 pub fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];

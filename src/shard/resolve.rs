@@ -373,7 +373,8 @@ impl<R: Runtime> Resolver<R> {
         let start = self.runtime.random() as usize % servers.len();
         let mut edns = true;
         let mut last = String::new();
-        for attempt in 0..self.dns.attempts as usize {
+        let mut attempt = 0;
+        while attempt < self.dns.attempts as usize {
             let server = servers[(start + attempt) % servers.len()];
             let id = self.runtime.random() as u16;
             let Some(question) = message::write_question(id, name, kind, edns) else {
@@ -391,13 +392,18 @@ impl<R: Runtime> Resolver<R> {
                 self.unanswered.set(0);
             }
             match reading {
-                Ok(Reading::Plain) if edns => edns = false,
+                // Once more without, which is no other try: the server did answer (RFC 6891 section 7).
+                Ok(Reading::Plain) if edns => {
+                    edns = false;
+                    continue;
+                }
                 Ok(Reading::Plain) => last = format!("{server} does not understand the question"),
                 Ok(Reading::Failed(why)) => last = format!("{server}: {why}"),
                 Ok(Reading::Truncated | Reading::NotOurs) => last = format!("{server} gave no whole answer"),
                 Ok(reading) => return Ok(reading),
                 Err(error) => last = format!("{server}: {error}"),
             }
+            attempt += 1;
         }
         Err(last)
     }

@@ -96,6 +96,16 @@ pub fn parse(line: &[u8]) -> Result<Command<'_>, CommandError> {
     }
 }
 
+/// Whether a line that is no command is one of HTTP. Who sends such a line relays what somebody else wrote (a browser, a server that
+/// fetches what it is told to), and somewhere behind it stands SMTP in the body.
+pub fn is_http(line: &[u8]) -> bool {
+    const METHODS: [&[u8]; 8] =
+        [b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"CONNECT"];
+    let verb = line.split(|byte| *byte == b' ').next().unwrap_or_default();
+    let host = line.get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"Host:"));
+    host || METHODS.iter().any(|method| verb.eq_ignore_ascii_case(method))
+}
+
 /// Whether a line that is no command was to be a RCPT.
 pub fn is_recipient(line: &[u8]) -> bool {
     line.get(..5).is_some_and(|verb| verb.eq_ignore_ascii_case(b"RCPT "))

@@ -270,93 +270,97 @@ fn targets_are_guessed() {
     }
 }
 
+/// Sections and their keys.
+const KEYS: &[(&str, &[&str])] = &[
+    ("node", &["hostname", "data_dir", "shards"]),
+    (
+        "[listener]",
+        &[
+            "address",
+            "relay_from",
+            "message_size_max",
+            "recipients_max",
+            "bare_newlines",
+            "connections_max",
+            "connections_per_client",
+        ],
+    ),
+    ("dns", &["servers", "timeout", "attempts", "hosts"]),
+    (
+        "delivery",
+        &[
+            "connections_per_destination",
+            "connections_per_address",
+            "private_networks",
+            "messages_per_connection",
+            "pipeline_messages",
+            "mx_port",
+            "starttls",
+            "allow_loopback_mx",
+        ],
+    ),
+    ("retry", &["first", "factor", "max", "expire"]),
+    ("spool", &["segment_size", "size_max"]),
+    ("control", &["http"]),
+    ("tuning", &["runtime", "spin", "ring_depth", "commit_delay"]),
+];
+
+/// What may be written in place of a value.
+const VALUES: &[&str] = &[
+    "0",
+    "1",
+    "-1",
+    "7",
+    "50",
+    "4096",
+    "99999",
+    "1e3",
+    "0.5",
+    "nan",
+    "true",
+    "[]",
+    "[1]",
+    "[\"x\"]",
+    "{}",
+    "2026-01-01",
+    "\"\"",
+    "\" \"",
+    "\"x\"",
+    "\"0\"",
+    "\"7\"",
+    "\"5m\"",
+    "\"5 m\"",
+    "\"5min\"",
+    "\"5MB\"",
+    "\"5 MB\"",
+    "\"1G\"",
+    "\"1.5h\"",
+    "\"1.5GiB\"",
+    "\"5000s\"",
+    "\"99d\"",
+    "\"1us\"",
+    "\"10.0.0.1\"",
+    "\"::1\"",
+    "\"a\\nb\"",
+    "\"9999999999999999999999\"",
+    "'\"'",
+    "\"relay.example.net\"",
+    "5m",
+    "5 MiB",
+    "yes",
+    "off",
+    "0x1F",
+    "1_000",
+];
+
 /// What a careless hand leaves behind: every value of the shipped file with its quotes, its unit, its sign or its kind changed. Whatever the
 /// error is, a line it says to write is right.
 #[test]
 fn fixes_hold_for_every_key_and_every_kind_of_value() {
-    let keys = [
-        ("node", &["hostname", "data_dir", "shards"][..]),
-        (
-            "[listener]",
-            &[
-                "address",
-                "relay_from",
-                "message_size_max",
-                "recipients_max",
-                "bare_newlines",
-                "connections_max",
-                "connections_per_client",
-            ],
-        ),
-        ("dns", &["servers", "timeout", "attempts", "hosts"]),
-        (
-            "delivery",
-            &[
-                "connections_per_destination",
-                "connections_per_address",
-                "private_networks",
-                "messages_per_connection",
-                "pipeline_messages",
-                "mx_port",
-                "starttls",
-                "allow_loopback_mx",
-            ],
-        ),
-        ("retry", &["first", "factor", "max", "expire"]),
-        ("spool", &["segment_size", "size_max"]),
-        ("control", &["http"]),
-        ("tuning", &["runtime", "spin", "ring_depth", "commit_delay"]),
-    ];
-    let values = [
-        "0",
-        "1",
-        "-1",
-        "7",
-        "50",
-        "4096",
-        "99999",
-        "1e3",
-        "0.5",
-        "nan",
-        "true",
-        "[]",
-        "[1]",
-        "[\"x\"]",
-        "{}",
-        "2026-01-01",
-        "\"\"",
-        "\" \"",
-        "\"x\"",
-        "\"0\"",
-        "\"7\"",
-        "\"5m\"",
-        "\"5 m\"",
-        "\"5min\"",
-        "\"5MB\"",
-        "\"5 MB\"",
-        "\"1G\"",
-        "\"1.5h\"",
-        "\"1.5GiB\"",
-        "\"5000s\"",
-        "\"99d\"",
-        "\"1us\"",
-        "\"10.0.0.1\"",
-        "\"::1\"",
-        "\"a\\nb\"",
-        "\"9999999999999999999999\"",
-        "'\"'",
-        "\"relay.example.net\"",
-        "5m",
-        "5 MiB",
-        "yes",
-        "off",
-        "0x1F",
-        "1_000",
-    ];
     let (mut told, mut lines) = (0, 0);
-    for (section, names) in keys {
-        for key in names {
-            for value in values {
+    for (section, names) in KEYS {
+        for key in *names {
+            for value in VALUES {
                 let text = format!("[{section}]\n{key} = {value}\n");
                 for error in errors(&text) {
                     told += 1;

@@ -10,7 +10,7 @@ use crate::config::BareNewlines;
 use crate::limits;
 use crate::mail::address::Path;
 use crate::mail::envelope::{Envelope, Envelopes, Protocol};
-use crate::smtp::command::{self, Command, MailParameters};
+use crate::smtp::command::{self, Command, CommandError, MailParameters};
 use crate::smtp::data::{Scanner, Summary};
 use crate::smtp::extensions;
 use crate::smtp::reply::{self, words};
@@ -286,6 +286,10 @@ impl Session {
             Ok(command) => command,
             Err(error) if self.transaction.is_some() && command::is_recipient(line) => {
                 return self.refuse_recipient(reply::of_error(error), out);
+            }
+            Err(CommandError::Unknown) if command::is_http(line) => {
+                self.say(words::NOT_HTTP, out);
+                return Some(Step::Close);
             }
             Err(error) => return self.complain(reply::of_error(error), out),
         };
