@@ -41,6 +41,8 @@ pub fn hash(bytes: &[u8]) -> u32 {
 
 /// Places of the table of counts: some tens of thousands of messages and zones apart.
 const COUNTS: usize = 1 << 14;
+/// The same of a queue of which there may be thousands: four kilobytes.
+const COUNTS_SMALL: usize = 1 << 10;
 
 /// How much of something each message and each zone has now.
 #[derive(Debug)]
@@ -52,14 +54,18 @@ pub struct Tally {
 impl Tally {
     /// Nobody has any. `secret` is what nobody outside can know.
     pub fn new(secret: u64) -> Tally {
-        Tally { counts: vec![0; COUNTS], secret }
+        Tally::of(COUNTS, secret)
+    }
+
+    fn of(counts: usize, secret: u64) -> Tally {
+        Tally { counts: vec![0; counts], secret }
     }
 
     fn place(&self, kind: u64, client: u32, which: u32) -> usize {
         let key = (u64::from(client) << 32 | u64::from(which)) ^ self.secret ^ kind << 61;
         let key = (key ^ key >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         let key = (key ^ key >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (key >> 40) as usize % COUNTS
+        (key >> 40) as usize % self.counts.len()
     }
 
     fn places(&self, behalf: Behalf) -> [usize; 2] {
@@ -131,13 +137,16 @@ pub struct FairQueue<T> {
 impl<T> FairQueue<T> {
     /// Nothing waits. `secret` is what nobody outside can know.
     pub fn new(secret: u64) -> FairQueue<T> {
-        FairQueue {
-            clients: BTreeMap::new(),
-            ring: VecDeque::new(),
-            tally: Tally::new(secret),
-            number: 0,
-            length: 0,
-        }
+        FairQueue::of(Tally::new(secret))
+    }
+
+    /// The same, for one of many: it counts in a small table.
+    pub fn small(secret: u64) -> FairQueue<T> {
+        FairQueue::of(Tally::of(COUNTS_SMALL, secret))
+    }
+
+    fn of(tally: Tally) -> FairQueue<T> {
+        FairQueue { clients: BTreeMap::new(), ring: VecDeque::new(), tally, number: 0, length: 0 }
     }
 
     /// How much waits.

@@ -34,13 +34,23 @@ struct Known {
     /// Connections of this shard, connecting ones included, and those of them that have nothing to do.
     connections: usize,
     idle: usize,
-    /// Sites of this shard that wait for a place.
-    parked: FairQueue<SiteKey>,
+    /// Sites of this shard that wait for a place. Nobody waits at most addresses, and there may be thousands: none without.
+    parked: Option<Box<FairQueue<SiteKey>>>,
 }
 
 impl Known {
     fn is_unused(&self) -> bool {
-        self.connections == 0 && self.parked.is_empty()
+        self.connections == 0 && self.parked.is_none()
+    }
+
+    /// The next of those that wait.
+    fn pop(&mut self) -> Option<SiteKey> {
+        let line = self.parked.as_mut()?;
+        let next = line.pop();
+        if line.is_empty() {
+            self.parked = None;
+        }
+        next.map(|(_, key)| key)
     }
 }
 
@@ -75,8 +85,33 @@ impl<R: Runtime> Place<R> {
     }
 
     /// Whether another site waits for a place here.
-    pub fn is_wanted(&self) -> bool {
-        self.slots.is_wanted()
+    pub fn is_wanted(&self, site: &Site) -> bool {
+        self.slots.is_wanted() && (self.slots.wanted_by_others(self.shard.index) || self.has_others(site))
+    }
+
+    /// Whether another site of this shard waits.
+    fn has_others(&self, site: &Site) -> bool {
+        let own = usize::from(site.parked.get() == Some(self.address));
+        let known = self.shard.addresses.known.borrow();
+        let line = known.get(&self.address).and_then(|entry| entry.parked.as_ref());
+        line.is_some_and(|line| line.len() > own)
+    }
+
+    /// Gives the place back. Where another site waits for it, this one goes to the end of the line if it has more to send: to connect
+    /// again at once would be to keep it.
+    pub(super) fn pass_on(self, key: SiteKey, site: &Site) {
+        let Place { shard, address, .. } = &self;
+        let (shard, address) = (shard.clone(), *address);
+        let wanted = self.is_wanted(site);
+        let elsewhere = self.slots.wanted_by_others(shard.index);
+        drop(self);
+        if wanted && site.parked.get().is_none() && dispatch::needs_hands(&shard, key, site) {
+            stand_in_line(&shard, key, site, address);
+            // Who waits on another shard hears of it in a moment; this one looks again at the next tick.
+            if !elsewhere {
+                unpark_at(&shard, address);
+            }
+        }
     }
 
     /// The connection has nothing to do, or has again.
@@ -115,7 +150,7 @@ fn entry<'a, R: Runtime>(
         slots: shard.mesh.address_slots(address),
         connections: 0,
         idle: 0,
-        parked: FairQueue::new(shard.runtime.random()),
+        parked: None,
     })
 }
 
@@ -125,22 +160,27 @@ pub(super) fn park<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site, 
     if site.parked.get().is_some() {
         return;
     }
-    site.parked.set(Some(address));
-    shard.instruments.counters.address_waits.add(1);
-    let slots = {
-        let mut known = shard.addresses.known.borrow_mut();
-        let entry = entry(shard, &mut known, address);
-        entry.parked.push(site.behalf.get(), key);
-        shard.addresses.waiting.set(shard.addresses.waiting.get() + 1);
-        entry.slots.clone()
-    };
+    let slots = stand_in_line(shard, key, site, address);
     // One may have been given back since it was refused.
-    if slots.want(shard.settings.delivery.connections_per_address, shard.index) > 0 {
+    if slots.free(shard.settings.delivery.connections_per_address) > 0 {
         unpark_at(shard, address);
         return;
     }
     wake_idle(shard, address);
     shard.mesh.ask_for_slot(shard.index, &slots);
+}
+
+/// The site is the last of its kind in the line of this address, and whoever gives a place back sees that.
+fn stand_in_line<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site, address: IpAddr) -> Arc<Slots> {
+    site.parked.set(Some(address));
+    shard.instruments.counters.address_waits.add(1);
+    let mut known = shard.addresses.known.borrow_mut();
+    let entry = entry(shard, &mut known, address);
+    let line = entry.parked.get_or_insert_with(|| Box::new(FairQueue::small(shard.runtime.random())));
+    line.push(site.behalf.get(), key);
+    shard.addresses.waiting.set(shard.addresses.waiting.get() + 1);
+    entry.slots.want(shard.settings.delivery.connections_per_address, shard.index);
+    entry.slots.clone()
 }
 
 /// Places may be free again: whoever waits for one is asked to connect.
@@ -150,7 +190,7 @@ pub(super) fn unpark<R: Runtime>(shard: &Rc<Shard<R>>) {
     }
     let waited: Vec<IpAddr> = {
         let known = shard.addresses.known.borrow();
-        let waited = known.iter().filter(|(_, entry)| !entry.parked.is_empty());
+        let waited = known.iter().filter(|(_, entry)| entry.parked.is_some());
         waited.map(|(address, _)| *address).collect()
     };
     for address in waited {
@@ -173,7 +213,7 @@ fn ask_parked<R: Runtime>(shard: &Rc<Shard<R>>, address: IpAddr) {
         let next = {
             let mut known = shard.addresses.known.borrow_mut();
             let Some(entry) = known.get_mut(&address) else { return };
-            if entry.parked.is_empty() {
+            if entry.parked.is_none() {
                 if entry.is_unused() {
                     known.remove(&address);
                 }
@@ -183,9 +223,9 @@ fn ask_parked<R: Runtime>(shard: &Rc<Shard<R>>, address: IpAddr) {
             if entry.slots.free(limit) <= begun && entry.slots.want(limit, shard.index) <= begun {
                 return;
             }
-            entry.parked.pop()
+            entry.pop()
         };
-        let Some((_, key)) = next else { return };
+        let Some(key) = next else { return };
         shard.addresses.waiting.set(shard.addresses.waiting.get() - 1);
         let site = shard.sites.borrow().get(&key).cloned();
         if let Some(site) = site
@@ -224,6 +264,9 @@ fn wake_idle<R: Runtime>(shard: &Shard<R>, address: IpAddr) {
 }
 
 /// Whether a connection ends its turn, as another site waits for its place.
-pub(super) fn must_yield<R: Runtime>(place: Option<&Place<R>>, done: usize) -> bool {
-    done >= limits::ADDRESS_TURN && place.is_some_and(Place::is_wanted)
+pub(super) fn must_yield<R: Runtime>(place: Option<&Place<R>>, site: &Site, done: usize) -> bool {
+    done >= limits::ADDRESS_TURN
+        && place.is_some_and(|place| {
+            place.is_wanted(site) && !place.shard.runtime.planted("a place is kept after its turn")
+        })
 }

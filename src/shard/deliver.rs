@@ -43,6 +43,7 @@ pub async fn deliver<R: Runtime>(
     };
     let hop = site.hop.borrow().clone();
     let connected = connect::connect(&shard, &hop).await;
+    let mut given_up = None;
     lease.opened();
     match connected {
         Ok(mut connection) => {
@@ -56,7 +57,7 @@ pub async fn deliver<R: Runtime>(
             }
             // Its place is free when the connection is gone, not before.
             drop(connection);
-            drop(place);
+            given_up = place;
         }
         Err(HopError::Full(address)) => address::park(&shard, key, &site, address),
         Err(error) => {
@@ -65,6 +66,9 @@ pub async fn deliver<R: Runtime>(
         }
     }
     drop(lease);
+    if let Some(place) = given_up {
+        place.pass_on(key, &site);
+    }
     dispatch::pump(&shard, key);
     opening::admit(&shard);
 }
@@ -213,7 +217,7 @@ impl<'a, R: Runtime> Run<'a, R> {
     /// Whether another transaction may be begun now.
     pub(super) fn goes_on(&self) -> bool {
         let Run { shard, site, most, done, .. } = self;
-        let yields = must_yield(shard, site, *done) || address::must_yield(self.place, *done);
+        let yields = must_yield(shard, site, *done) || address::must_yield(self.place, site, *done);
         !shard.draining.get() && (*most == 0 || done < most) && !yields
     }
 
@@ -271,7 +275,7 @@ fn gives_up<R: Runtime>(
     (site, place): (&Site, Option<&Place<R>>),
     idle_since: Instant,
 ) -> bool {
-    if place.is_some_and(Place::is_wanted) {
+    if place.is_some_and(|place| place.is_wanted(site)) {
         return true;
     }
     site.slots.wanted_by_others(shard.index)

@@ -312,6 +312,12 @@ pub(super) fn pump<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) -> bool {
     true
 }
 
+/// Whether more waits for the site than the connections it has will take without being asked.
+pub(super) fn needs_hands<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site) -> bool {
+    let ready = shard.destinations.borrow().ready(key, shard.seconds()) + site.borrowed.waiting();
+    ready > site.hands(lend::is_busy(shard))
+}
+
 /// Work for a connection of this site: the shard's own and what it borrowed, in turn.
 pub(super) fn take<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site) -> Take {
     let now = shard.seconds();

@@ -9,7 +9,7 @@ use hickory_proto::rr::rdata::{A, MX};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use relevo::runtime::sim::World;
 
-use super::peers::{Sink, hand_in};
+use super::peers::{Sink, hand_in, hand_in_some};
 use super::relay::{Launch, Relay, run_until_true};
 use super::story;
 use relevo::shard::mesh::Room;
@@ -140,6 +140,60 @@ fn a_thousand_domains_at_one_address_take_turns() {
         assert_eq!(relay.sum(|of| &of.recipients_deferred), 0, "to wait for a place is no failure");
         relay.drain();
     });
+}
+
+/// Messages of a long queue that came before one message for another domain at the same address, all of whose places the queue held.
+fn before_a_newcomer(seed: u64, shards: usize, plant: bool) -> Result<usize, String> {
+    let told = std::panic::catch_unwind(|| {
+        let world = World::new(seed);
+        if plant {
+            world.plant("a place is kept after its turn", 1.0);
+        }
+        names(&world, &Rc::default(), |_| Some([10, 0, 0, 3]));
+        let relay = launch(&world, shards, "");
+        let number_of = 3_000;
+        for first in (0..number_of).step_by(50) {
+            let to = vec!["u@made0.test".to_owned()];
+            hand_in_some(&world, 100 + (first / 50) as u16, first..first + 50, to);
+        }
+        // All of it waits before anything can go.
+        assert!(run_until_true(&world, Duration::from_secs(30), || {
+            relay.sum(|of| &of.messages_received) == number_of as u64
+        }));
+        let sink = Sink::start(&world, "10.0.0.3:25");
+        let watch = world.watch_connections(1, ["10.0.0.3:25".parse().expect("an address")]);
+        assert!(run_until_true(&world, Duration::from_secs(120), || {
+            world.connections_peak(watch) >= 20 && sink.received.borrow().len() > 20
+        }));
+        let before = sink.received.borrow().len();
+        assert!(before < number_of / 2, "{before} have come already");
+        hand_in(&world, 50, 5_000, vec!["u@good0.test".to_owned()]);
+        let good = || sink.received.borrow().iter().position(|id| id.contains("0-5000-"));
+        assert!(run_until_true(&world, Duration::from_secs(60), || good().is_some()));
+        let place = good().expect("it came");
+        let all =
+            run_until_true(&world, Duration::from_secs(120), || sink.received.borrow().len() > number_of);
+        assert!(all, "{} came", sink.received.borrow().len());
+        relay.drain();
+        place - before
+    });
+    told.map_err(|panic| super::days::words(&*panic))
+}
+
+#[test]
+fn a_long_queue_at_one_address_lets_others_in() {
+    story(2, |seed| {
+        for shards in [1, 2] {
+            let before = before_a_newcomer(seed, shards, false).expect("good mail comes");
+            assert!(before < 1_000, "{before} messages of the long queue came first");
+        }
+    });
+}
+
+#[test]
+fn a_place_that_is_kept_after_its_turn_is_found() {
+    let before = before_a_newcomer(1, 1, true);
+    assert!(before.as_ref().is_err() || before.as_ref().is_ok_and(|before| *before >= 1_000), "{before:?}");
 }
 
 #[test]

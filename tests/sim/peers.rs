@@ -304,6 +304,11 @@ fn check(text: &str) -> String {
 
 /// Hands in one message with this number for these recipients, from a client of its own.
 pub fn hand_in(world: &World, client: u16, number: usize, recipients: Vec<String>) {
+    hand_in_some(world, client, number..number + 1, recipients);
+}
+
+/// The same for some messages, one after the other.
+pub fn hand_in_some(world: &World, client: u16, numbers: std::ops::Range<usize>, recipients: Vec<String>) {
     let runtime = world.shard(200, client);
     let own = runtime.clone();
     runtime.spawn(async move {
@@ -313,17 +318,19 @@ pub fn hand_in(world: &World, client: u16, number: usize, recipients: Vec<String
             let mut peer = Lines::new(stream);
             peer.line().await?;
             peer.ask("EHLO client.example\r\n").await?;
-            peer.ask("MAIL FROM:<sender@origin.example>\r\n").await?;
-            for recipient in &recipients {
-                assert_eq!(peer.ask(&format!("RCPT TO:<{recipient}>\r\n")).await?, '2', "{recipient}");
+            for number in numbers {
+                peer.ask("MAIL FROM:<sender@origin.example>\r\n").await?;
+                for recipient in &recipients {
+                    assert_eq!(peer.ask(&format!("RCPT TO:<{recipient}>\r\n")).await?, '2', "{recipient}");
+                }
+                assert_eq!(peer.ask("DATA\r\n").await?, '3');
+                let body = "x".repeat(14);
+                peer.send(&format!(
+                    "Message-Id: <0-{number}-1-14>\r\nSubject: test\r\n\r\n..dot\r\n{body}\r\n.\r\n"
+                ))
+                .await?;
+                assert_eq!(peer.ask("").await?, '2');
             }
-            assert_eq!(peer.ask("DATA\r\n").await?, '3');
-            let body = "x".repeat(14);
-            peer.send(&format!(
-                "Message-Id: <0-{number}-1-14>\r\nSubject: test\r\n\r\n..dot\r\n{body}\r\n.\r\n"
-            ))
-            .await?;
-            assert_eq!(peer.ask("").await?, '2');
             peer.ask("QUIT\r\n").await
         };
         let told: io::Result<char> = told.await;
