@@ -236,6 +236,11 @@ pub const GUESSES_MAX: u64 = 10;
 pub const GUESSES_NETWORK: u64 = 10;
 /// Failed logins of a client at an account that it has been before, before they count like those of any other.
 pub const GUESSES_KNOWN_MAX: u64 = 5;
+/// Failed logins of one client address that nobody holds against it, as long as its neighbours have no more of them: somebody mistyped.
+pub const GUESSES_FORGIVEN: u64 = 2;
+/// Failed logins of the whole node above which somebody is guessing, one a second not counted: of a thousand clients that come after a
+/// restart some have an old password, and guesses come as fast as they can be checked.
+pub const GUESSES_CALM: u64 = 30;
 /// After so long one of them is forgotten: a guesser has some 1,400 guesses a day and address.
 pub const GUESS_FORGOTTEN: Duration = Duration::from_secs(60);
 /// Passwords of one client address that are checked at one time.
@@ -252,18 +257,24 @@ pub const GUESSERS_MAX: usize = 65_536;
 pub const GUESSED_ACCOUNTS_MAX: usize = 16_384;
 /// Pairs of account and address that are remembered for having succeeded: 2 MiB of the node.
 pub const KNOWN_CLIENTS_MAX: usize = 32_768;
-/// Verified credentials that nobody has used for this long are checked anew. A changed accounts file forgets all of them at once.
+/// Verified credentials that nobody has used for this long are checked anew. A restart forgets all of them at once.
 pub const VERIFIED_KEPT: Duration = Duration::from_secs(24 * 3600);
 /// Most threads of the node that compute password hashes for clients that are known; half as many for others, and one for guessers. Each
 /// takes the memory of one hash at a time, and gives it back when it has been idle.
 pub const COMPUTE_THREADS_MAX: usize = 4;
-/// Logins of known clients that wait for such a thread: seconds of work, and after a restart they come at once.
-pub const COMPUTE_PROMPT_MAX: usize = 256;
-/// Logins of others that wait, and those of guessers: a second or two of work. Where more come, those least likely to be right
-/// are told to come again.
+/// Logins of known clients that wait for such a thread, and of others while nobody guesses: after a restart nobody is known, and a thousand
+/// clients come at once. Each is a name and a password, so a few MiB at the very most.
+pub const COMPUTE_PROMPT_MAX: usize = 1_024;
+/// Logins of others that wait while somebody guesses, and those of guessers: a second or two of work. Where more come, those least
+/// likely to be right are told to come again.
 pub const COMPUTE_WAITING_MAX: usize = 64;
-/// Longest a login waits for its turn before it is told to come again.
+/// Longest a login waits for its turn before it is told to come again, while somebody guesses.
 pub const COMPUTE_WAIT_MAX: Duration = Duration::from_secs(5);
+/// The same while nobody does: clients wait for minutes for a reply, and to come again costs both sides more.
+pub const COMPUTE_PATIENCE: Duration = Duration::from_secs(25);
+/// Longest a session waits for its password to be checked, its turn and the check itself: on a core that is always wanted elsewhere a
+/// check that has begun may take minutes. It goes on, and who comes again hears of it.
+pub const AUTH_WAIT_MAX: Duration = Duration::from_secs(30);
 /// Segments that one shard has waiting to be made: more than its lanes ask for at one time.
 pub const FILLS_WAITING_MAX: usize = 4 * SHARDS_MAX;
 

@@ -32,6 +32,8 @@ const NETWORK: Allowance = Allowance {
 };
 /// Of an account: it is closed for nobody by that.
 const ACCOUNT: Allowance = Allowance { most: 1000, each: Duration::from_secs(6) };
+/// Of the whole node.
+const NODE: Allowance = Allowance { most: 2 * limits::GUESSES_CALM, each: Duration::from_secs(1) };
 /// Of a pair that is known.
 const PAIR: Allowance = Allowance { most: limits::GUESSES_KNOWN_MAX, each: limits::GUESS_FORGOTTEN };
 
@@ -52,7 +54,7 @@ pub enum Standing {
     Known,
     /// Nothing is known against it.
     New,
-    /// Its network has guessed of late, or tries much at one time.
+    /// Its network has guessed of late, or tries much at one time while somebody guesses.
     Suspect,
 }
 
@@ -98,6 +100,8 @@ pub struct Guesses {
     accounts: Table,
     /// Pairs of account and network that have succeeded.
     pairs: Table,
+    /// All that failed at this node.
+    node: Entry,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -139,7 +143,13 @@ impl Guesses {
             clients: Table::new(limits::GUESSERS_MAX),
             accounts: Table::new(limits::GUESSED_ACCOUNTS_MAX),
             pairs: Table::new(limits::KNOWN_CLIENTS_MAX),
+            node: Entry::default(),
         }
+    }
+
+    /// Whether nobody guesses, wherever: who comes is let wait for a turn then.
+    pub fn calm(&self, now: Instant) -> bool {
+        self.node.failures(now, NODE) <= limits::GUESSES_CALM
     }
 
     /// A client asks whether it may try to be `account`, with credentials that have this fingerprint.
@@ -174,11 +184,9 @@ impl Guesses {
         self.clients.place(address).trying += 1;
         self.accounts.place(anywhere).trying += 1;
         let against = failures + around_here;
-        let standing = if against == 0 && trying < limits::GUESSES_AT_ONCE / 2 {
-            Standing::New
-        } else {
-            Standing::Suspect
-        };
+        let forgiven = failures <= limits::GUESSES_FORGIVEN && around_here == 0;
+        let few = trying < limits::GUESSES_AT_ONCE / 2 || self.calm(now);
+        let standing = if forgiven && few { Standing::New } else { Standing::Suspect };
         attempt.known = false;
         let rank = rank(against + u64::from(trying) + at_account + u64::from(trying_account));
         Verdict::Try { standing, rank, attempt }
@@ -197,6 +205,7 @@ impl Guesses {
         let around = failures(self.clients.place(attempt.network), NETWORK);
         most = most.max(around / limits::GUESSES_NETWORK);
         self.accounts.place(attempt.account).fail(now, ACCOUNT);
+        self.node.fail(now, NODE);
         if let Some(entry) = self.pairs.find(attempt.pair) {
             most = most.max(failures(entry, PAIR));
         }
@@ -355,7 +364,9 @@ mod tests {
         let seconds: Vec<_> = met.iter().map(|met| met.expect("not refused").1.as_secs()).collect();
         assert_eq!(seconds[..5], [1, 2, 4, 4, 4]);
         assert_eq!(met[0].expect("not refused").0, Standing::New);
-        assert_eq!(met[1].expect("not refused").0, Standing::Suspect);
+        // Who mistyped once or twice is no suspect.
+        let standings: Vec<_> = met.iter().map(|met| met.expect("not refused").0).collect();
+        assert_eq!(standings[..4], [Standing::New, Standing::New, Standing::New, Standing::Suspect]);
         // Another account makes no difference.
         let refused = guesses.ask(at("192.0.2.1"), "alice", fresh(), START);
         assert!(matches!(refused, Verdict::Refuse(delay) if delay == limits::GUESS_DELAY_MAX), "{refused:?}");
@@ -381,7 +392,7 @@ mod tests {
             assert!(matches!(again, Verdict::Again(delay) if delay == limits::GUESS_DELAY), "{again:?}");
         }
         // Elsewhere it is a guess like any other; here, others may try still.
-        assert_eq!(succeed(&mut guesses, "192.0.2.1", "alice", START), Standing::Suspect);
+        assert_eq!(succeed(&mut guesses, "192.0.2.1", "alice", START), Standing::New);
         assert!(matches!(guesses.ask(at("192.0.3.1"), "bob", old, START), Verdict::Try { .. }));
     }
 
@@ -440,6 +451,12 @@ mod tests {
     fn attempts_at_one_time_are_bounded_and_given_back() {
         let mut guesses = guesses();
         let mut under_way = Vec::new();
+        // Somebody guesses: a client that tries much at one time is suspect then.
+        for number in 0..=limits::GUESSES_CALM {
+            assert!(guesses.calm(START), "{number}");
+            assert!(guess(&mut guesses, &format!("10.0.{number}.1"), "alice", START).is_some());
+        }
+        assert!(!guesses.calm(START) && guesses.calm(START + NODE.each));
         for number in 0..limits::GUESSES_AT_ONCE {
             match guesses.ask(at("192.0.2.1"), "bob", fresh(), START) {
                 Verdict::Try { standing, rank, attempt } => {

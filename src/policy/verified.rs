@@ -1,8 +1,7 @@
 //! Passwords that were found right of late, so that a client that logs in again costs no hash.
 //!
 //! What is kept is no password but a keyed hash of name, password and the stored hash it was right for, one an account, so as many as
-//! there are accounts. The key is random and dies with the process. A changed file makes new [`Accounts`](super::accounts::Accounts),
-//! and these begin with nothing verified.
+//! there are accounts. The key is random and dies with the process, and what was verified is forgotten with it.
 
 use std::collections::HashMap;
 

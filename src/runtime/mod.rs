@@ -126,19 +126,29 @@ pub trait Runtime: Clone + 'static {
 pub enum Urgency {
     /// For those who are known: first come, first served.
     Prompt,
-    /// For those who are not.
+    /// For those who are not. While all is calm, threads of the above take it too when they are idle.
     Ordinary,
-    /// For what is probably in vain: on cores that nobody else wants just now.
+    /// For what is probably in vain: on cores that nobody else wants just now, or by idle threads of the above.
     Spare,
 }
 
 impl Urgency {
     pub(in crate::runtime) const COUNT: usize = 3;
 
-    pub(in crate::runtime) fn waiting_max(self) -> usize {
+    pub(in crate::runtime) fn waiting_max(self, calm: bool) -> usize {
         match self {
             Urgency::Prompt => limits::COMPUTE_PROMPT_MAX,
+            Urgency::Ordinary if calm => limits::COMPUTE_PROMPT_MAX,
             Urgency::Ordinary | Urgency::Spare => limits::COMPUTE_WAITING_MAX,
+        }
+    }
+
+    /// Whose work its threads do when they have none of their own.
+    pub(in crate::runtime) fn helps(self, calm: bool) -> Option<Urgency> {
+        match self {
+            Urgency::Prompt => calm.then_some(Urgency::Ordinary),
+            Urgency::Ordinary => Some(Urgency::Spare),
+            Urgency::Spare => None,
         }
     }
 }
@@ -150,6 +160,9 @@ pub struct Priority {
     pub urgency: Urgency,
     /// The lowest that waits for these is next. Where too many do, the highest is refused.
     pub rank: u32,
+    /// Nobody attacks: more may wait, for longer, and it is done in the order in which it came, whatever its rank. The latest word
+    /// holds for all that waits.
+    pub calm: bool,
 }
 
 /// Why something was not computed.

@@ -22,9 +22,11 @@ use crate::policy::guesses::{Attempt, Guesses, Standing, Verdict};
 use crate::policy::verified::{Mark, Marker, Verified};
 use crate::runtime::{Priority, Runtime, Uncomputed, Urgency};
 use crate::shard::Shard;
+use crate::shard::timers::Deadline;
 use crate::smtp::server::Credentials;
 
-/// The accounts of the node, and what is remembered of those who logged in or tried to. A changed file makes a new one.
+/// The accounts of the node, and what is remembered of those who logged in or tried to. It lasts as long as the process: a changed file is
+/// read by a restart, and clients are strangers then.
 pub struct Logins {
     accounts: Accounts,
     marker: Marker,
@@ -39,8 +41,10 @@ pub enum Login {
     Right,
     /// They are not.
     Wrong,
-    /// We do not tell now: their network guessed too often, too many want to know, or it is our fault.
+    /// We do not tell now: their network guessed too often.
     Unavailable,
+    /// Nor now: too many want to know, or it is our fault.
+    Postponed,
     /// As before, or wrong, and too many sessions wait for their answer already: this one ends.
     Cut,
 }
@@ -67,6 +71,9 @@ struct Outcome {
     delay: Duration,
 }
 
+/// For now nobody can tell, and that is ours.
+const POSTPONED: Outcome = Outcome { login: Login::Postponed, delay: Duration::ZERO };
+
 impl Logins {
     /// With nothing remembered. `keys`: bytes nobody knows, drawn once a process.
     pub fn new(accounts: Accounts, keys: &[[u8; 32]; 2]) -> Logins {
@@ -81,7 +88,7 @@ impl Logins {
 
 impl<R: Runtime> Shard<R> {
     /// Whether the credentials are an account's, when the client may hear so.
-    pub async fn authenticate(&self, credentials: &Credentials, client: IpAddr) -> Login {
+    pub async fn authenticate(self: &Rc<Self>, credentials: &Credentials, client: IpAddr) -> Login {
         let Some(logins) = self.accounts.clone() else { return Login::Wrong };
         let (name, now) = (&credentials.name, self.runtime.now());
         let (hash, place) = logins.accounts.stored(name);
@@ -93,17 +100,24 @@ impl<R: Runtime> Shard<R> {
         }
         let key = (mark, client);
         let running = self.checks.under_way.borrow().get(&key).cloned();
-        let outcome = match running {
-            Some(check) => check.outcome().await,
-            None => {
-                let check = Rc::<Check>::default();
-                self.checks.under_way.borrow_mut().insert(key, check.clone());
-                let told = Told { checks: &self.checks, key, check };
-                let outcome = self.check(&logins, credentials, client, mark).await;
+        // Not in the session's task: a check that has begun goes on when the session has waited too long or is gone, counts for its
+        // client, and answers who comes again.
+        let check = running.unwrap_or_else(|| {
+            let check = Rc::<Check>::default();
+            self.checks.under_way.borrow_mut().insert(key, check.clone());
+            let told = Told { shard: self.clone(), key, check: check.clone() };
+            let credentials = Credentials { name: name.clone(), password: credentials.password.clone() };
+            self.runtime.spawn(async move {
+                let outcome = told.shard.check(&logins, credentials, client, mark).await;
                 told.check.outcome.set(Some(outcome));
-                outcome
-            }
-        };
+            });
+            check
+        });
+        let deadline = self.timers.deadline();
+        // A drain ends it, too.
+        deadline.set_idle(now + limits::AUTH_WAIT_MAX);
+        let outcome = check.outcome(&deadline).await;
+        drop(deadline);
         self.rejected(outcome.login);
         if self.delay(outcome.delay).await { outcome.login } else { Login::Cut }
     }
@@ -112,24 +126,27 @@ impl<R: Runtime> Shard<R> {
     async fn check(
         &self,
         logins: &Arc<Logins>,
-        credentials: &Credentials,
+        credentials: Credentials,
         client: IpAddr,
         mark: Mark,
     ) -> Outcome {
         let counters = &self.instruments.counters;
-        let unavailable = |delay| Outcome { login: Login::Unavailable, delay };
-        let verdict =
-            lock(&logins.guesses).ask(client, &credentials.name, mark.fingerprint(), self.runtime.now());
+        let (verdict, calm) = {
+            let (mut guesses, now) = (lock(&logins.guesses), self.runtime.now());
+            (guesses.ask(client, &credentials.name, mark.fingerprint(), now), guesses.calm(now))
+        };
         let (standing, rank, attempt) = match verdict {
             Verdict::Try { standing, rank, attempt } => (standing, rank, attempt),
             Verdict::Refuse(delay) => {
                 counters.auth_refused.add(1);
-                return unavailable(delay);
+                return Outcome { login: Login::Unavailable, delay };
             }
             Verdict::Again(delay) => return Outcome { login: Login::Wrong, delay },
             Verdict::Busy(delay) => {
                 counters.auth_shed.add(1);
-                return unavailable(delay);
+                // Many clients behind one address come at once, too.
+                let login = if delay.is_zero() { Login::Postponed } else { Login::Unavailable };
+                return Outcome { login, delay: delay.max(limits::GUESS_DELAY) };
             }
         };
         let mut trying = Trying { logins, attempt: Some(attempt) };
@@ -139,8 +156,8 @@ impl<R: Runtime> Shard<R> {
             Standing::Suspect => Urgency::Spare,
         };
         let theirs = logins.clone();
-        let (name, password) = (credentials.name.clone(), credentials.password.clone());
-        let verify = self.runtime.compute(Priority { urgency, rank }, move |workspace| {
+        let (name, password) = (credentials.name.clone(), credentials.password);
+        let verify = self.runtime.compute(Priority { urgency, rank, calm }, move |workspace| {
             let check = theirs.accounts.check(&name);
             check.verify(&password, workspace.blocks(check.blocks()).ok()?)
         });
@@ -161,8 +178,8 @@ impl<R: Runtime> Shard<R> {
             (Err(Uncomputed::Full), attempt) => {
                 trying.attempt = attempt;
                 counters.auth_shed.add(1);
-                // A stranger who could come again at once would only come more often.
-                unavailable(if standing == Standing::Known { Duration::ZERO } else { limits::GUESS_DELAY })
+                // Who could come again at once would only come more often.
+                Outcome { login: Login::Postponed, delay: limits::GUESS_DELAY }
             }
             (_, attempt) => {
                 trying.attempt = attempt;
@@ -171,7 +188,7 @@ impl<R: Runtime> Shard<R> {
                     Level::Error,
                     format_args!("a password could not be checked: no memory for it, or a fault of ours"),
                 );
-                unavailable(Duration::ZERO)
+                POSTPONED
             }
         }
     }
@@ -202,12 +219,16 @@ impl<R: Runtime> Shard<R> {
 }
 
 impl Check {
-    async fn outcome(&self) -> Outcome {
+    /// What became of it, or that this is not known in time.
+    async fn outcome(&self, deadline: &Deadline) -> Outcome {
         poll_fn(|context| match self.outcome.get() {
             Some(outcome) => Poll::Ready(outcome),
             None => {
-                self.waiting.borrow_mut().push(context.waker().clone());
-                Poll::Pending
+                let mut waiting = self.waiting.borrow_mut();
+                if !waiting.iter().any(|waker| waker.will_wake(context.waker())) {
+                    waiting.push(context.waker().clone());
+                }
+                deadline.poll_passed(context).map(|()| POSTPONED)
             }
         })
         .await
@@ -215,17 +236,16 @@ impl Check {
 }
 
 /// Tells those who wait for a check, also when its task panics.
-struct Told<'a> {
-    checks: &'a Checks,
+struct Told<R: Runtime> {
+    shard: Rc<Shard<R>>,
     key: (Mark, IpAddr),
     check: Rc<Check>,
 }
 
-impl Drop for Told<'_> {
+impl<R: Runtime> Drop for Told<R> {
     fn drop(&mut self) {
-        self.checks.under_way.borrow_mut().remove(&self.key);
-        let fault = Outcome { login: Login::Unavailable, delay: Duration::ZERO };
-        self.check.outcome.set(self.check.outcome.get().or(Some(fault)));
+        self.shard.checks.under_way.borrow_mut().remove(&self.key);
+        self.check.outcome.set(self.check.outcome.get().or(Some(POSTPONED)));
         self.check.waiting.take().into_iter().for_each(Waker::wake);
     }
 }

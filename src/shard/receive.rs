@@ -143,6 +143,10 @@ impl<R: Runtime> Visit<R> {
                     }
                     Login::Wrong => self.session.authentication_failed(&mut self.out),
                     Login::Unavailable => self.session.authentication_unavailable(&mut self.out),
+                    Login::Postponed => {
+                        self.session.authentication_postponed(&mut self.out);
+                        false
+                    }
                     Login::Cut => {
                         self.session.authentication_cut(&mut self.out);
                         true

@@ -41,9 +41,10 @@ struct Shared {
 struct Queues {
     waiting: [BTreeMap<Place, Waiting>; Urgency::COUNT],
     serial: u64,
+    calm: bool,
 }
 
-/// Lowest first: the rank, then how late it came, or how early.
+/// The rank, and which piece it was of all that ever came.
 type Place = (u32, u64);
 
 struct Waiting {
@@ -109,7 +110,7 @@ impl Compute {
                 workers.push(Worker { urgency, slot: Mutex::new(Slot::Idle), thread: OnceLock::new() });
             }
         }
-        let queues = Queues { waiting: Default::default(), serial: 0 };
+        let queues = Queues { waiting: Default::default(), serial: 0, calm: true };
         let shared = Arc::new(Shared {
             queues: Mutex::new(queues),
             workers,
@@ -140,9 +141,8 @@ impl Compute {
     ) -> Result<T, Uncomputed> {
         let promised = Arc::new(Promised::open());
         let piece = Piece { work, promised: promised.clone(), done };
-        if let Some(displaced) = lock(&self.0.queues).give(priority, Box::new(piece)) {
-            displaced.refuse();
-        }
+        let displaced = lock(&self.0.queues).give(priority, Box::new(piece));
+        displaced.into_iter().for_each(|work| work.refuse());
         self.0.call_dispatcher();
         poll_fn(|context| promised.poll(context)).await.unwrap_or(Err(Uncomputed::Failed))
     }
@@ -162,34 +162,57 @@ impl Drop for Compute {
 }
 
 impl Queues {
-    /// Takes work in. What has to go for it, if it or the last of its kind is one too many.
-    fn give(&mut self, priority: Priority, work: Box<dyn Work>) -> Option<Box<dyn Work>> {
+    /// Takes work in. What has to go for it: itself or the last of its kind, if that is one too many; more when the calm ends.
+    fn give(&mut self, priority: Priority, work: Box<dyn Work>) -> Vec<Box<dyn Work>> {
         self.serial += 1;
-        // Work nobody vouches for is taken newest first: where more comes than can be done, some then waits hardly at all, and
-        // the other way round all of it would wait for as long as it may.
-        let order = if priority.urgency == Urgency::Prompt { self.serial } else { u64::MAX - self.serial };
-        let line = &mut self.waiting[priority.urgency as usize];
-        let place = (priority.rank, order);
-        let mut displaced = None;
-        if line.len() >= priority.urgency.waiting_max() {
-            if line.last_key_value().is_none_or(|(last, _)| *last < place) {
-                return Some(work);
-            }
-            displaced = line.pop_last().map(|(_, last)| last.work);
-        }
+        self.calm = priority.calm;
+        let urgency = priority.urgency;
         #[expect(clippy::disallowed_methods, reason = "the runtime is where clocks come from")]
         let since = std::time::Instant::now();
-        line.insert(place, Waiting { work, since });
+        let place = (priority.rank, self.serial);
+        self.waiting[urgency as usize].insert(place, Waiting { work, since });
+        let mut displaced = Vec::new();
+        while self.waiting[urgency as usize].len() > urgency.waiting_max(self.calm) {
+            displaced.extend(self.take(urgency, false));
+        }
         displaced
+    }
+
+    /// Work nobody vouches for is taken newest first where more comes than can be done: some then waits hardly at all, and the other way
+    /// round all of it would wait for as long as it may. In the calm it all gets done.
+    fn newest_first(&self, urgency: Urgency) -> bool {
+        !self.calm && urgency != Urgency::Prompt
+    }
+
+    /// The first piece of that urgency, or the last.
+    fn take(&mut self, urgency: Urgency, first: bool) -> Option<Box<dyn Work>> {
+        let newest_first = self.newest_first(urgency);
+        let line = &mut self.waiting[urgency as usize];
+        let place = if self.calm {
+            let arrivals = line.keys().copied();
+            if first { arrivals.min_by_key(|place| place.1) } else { arrivals.max_by_key(|place| place.1) }
+        } else {
+            let end = if first { line.first_key_value() } else { line.last_key_value() };
+            let rank = end?.0.0;
+            let mut equals = line.range((rank, 0)..=(rank, u64::MAX));
+            let end = if first != newest_first { equals.next() } else { equals.next_back() };
+            end.map(|(place, _)| *place)
+        };
+        line.remove(&place?).map(|waiting| waiting.work)
+    }
+
+    /// What a worker does next.
+    fn next(&mut self, urgency: Urgency) -> Option<Box<dyn Work>> {
+        self.take(urgency, true).or_else(|| self.take(urgency.helps(self.calm)?, true))
     }
 
     /// What has waited too long.
     fn take_stale(&mut self) -> Vec<Box<dyn Work>> {
         let mut stale = Vec::new();
+        let most = if self.calm { limits::COMPUTE_PATIENCE } else { limits::COMPUTE_WAIT_MAX };
         for line in &mut self.waiting {
-            let old = |(place, waiting): (&Place, &Waiting)| {
-                (waiting.since.elapsed() > limits::COMPUTE_WAIT_MAX).then_some(*place)
-            };
+            let old =
+                |(place, waiting): (&Place, &Waiting)| (waiting.since.elapsed() > most).then_some(*place);
             let places: Vec<Place> = line.iter().filter_map(old).collect();
             stale.extend(places.iter().filter_map(|place| line.remove(place)).map(|waiting| waiting.work));
         }
@@ -242,8 +265,8 @@ impl Shared {
                 return true;
             }
         }
-        if let Some((_, next)) = lock(&self.queues).waiting[worker.urgency as usize].pop_first() {
-            *slot = Slot::Given(next.work);
+        if let Some(next) = lock(&self.queues).next(worker.urgency) {
+            *slot = Slot::Given(next);
         }
         let given = matches!(*slot, Slot::Given(_));
         drop(slot);

@@ -72,6 +72,7 @@ macro_rules! ground {
                 segments_are_made_written_synced_and_read,
                 no_kind_of_work_waits_for_another,
                 what_is_too_much_is_refused,
+                idle_threads_help,
                 the_best_placed_are_computed_first
             );
 
@@ -324,7 +325,7 @@ fn segments_are_made_written_synced_and_read<G: Ground>() {
 const URGENCIES: [Urgency; 3] = [Urgency::Prompt, Urgency::Ordinary, Urgency::Spare];
 
 fn now(urgency: Urgency) -> Priority {
-    Priority { urgency, rank: 0 }
+    Priority { urgency, rank: 0, calm: false }
 }
 
 /// Work that takes until it is let go.
@@ -418,17 +419,19 @@ fn what_is_too_much_is_refused<G: Ground>() {
         runtime.sleep_until(runtime.now() + Duration::from_millis(20)).await;
         let refused = G::helpers(&runtime).fills.run(|| ()).await.expect_err("no room");
         assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
-        for (urgency, bound) in [
-            (Urgency::Prompt, limits::COMPUTE_PROMPT_MAX),
-            (Urgency::Ordinary, limits::COMPUTE_WAITING_MAX),
-            (Urgency::Spare, limits::COMPUTE_WAITING_MAX),
+        let told = Rc::new(RefCell::new(Vec::new()));
+        // In the calm, as many strangers may wait as are known; when it ends, those above the bound are told so.
+        for (urgency, calm, bound, refused) in [
+            (Urgency::Prompt, false, limits::COMPUTE_PROMPT_MAX, 2),
+            (Urgency::Ordinary, true, limits::COMPUTE_PROMPT_MAX, 2),
+            (Urgency::Ordinary, false, 0, limits::COMPUTE_PROMPT_MAX - limits::COMPUTE_WAITING_MAX + 3),
+            (Urgency::Spare, false, limits::COMPUTE_WAITING_MAX, 2),
         ] {
-            let told = Rc::new(RefCell::new(Vec::new()));
             for number in 0..bound + 3 {
                 let (own, work, told) = (runtime.clone(), stall.work(), told.clone());
                 let rank = number as u32;
                 runtime.spawn(async move {
-                    let priority = Priority { urgency, rank };
+                    let priority = Priority { urgency, rank, calm };
                     let answer = own.compute(priority, move |_| work()).await;
                     told.borrow_mut().push(answer);
                 });
@@ -437,7 +440,7 @@ fn what_is_too_much_is_refused<G: Ground>() {
                 }
             }
             runtime.sleep_until(runtime.now() + Duration::from_millis(20)).await;
-            assert_eq!(*told.borrow(), [Err(Uncomputed::Full); 2], "{urgency:?}");
+            assert_eq!(told.take(), vec![Err(Uncomputed::Full); refused], "{urgency:?}, calm: {calm}");
             assert!(runtime.computing_later() >= bound);
         }
         // A task that waits for too long is told so, too.
@@ -453,24 +456,63 @@ fn what_is_too_much_is_refused<G: Ground>() {
     });
 }
 
-/// Those with the lowest rank first; among equals that nobody knows the newest, and it takes the place of the oldest.
+/// A stranger's work is done by the threads of those who are known while nobody attacks, and a suspect's by those of strangers.
+fn idle_threads_help<G: Ground>() {
+    on_shard::<G, _, _>(|runtime| async move {
+        for (urgency, calm, helped) in [
+            (Urgency::Spare, false, true),
+            (Urgency::Ordinary, true, true),
+            (Urgency::Ordinary, false, false),
+            (Urgency::Prompt, true, false),
+        ] {
+            let (stall, ended) = (Stalled::default(), Rc::new(Cell::new(0)));
+            for work in [Some(stall.work()), None] {
+                let (own, ended) = (runtime.clone(), ended.clone());
+                runtime.spawn(async move {
+                    let work = move |_: &mut _| work.map_or((), |work| work());
+                    own.compute(Priority { urgency, rank: 0, calm }, work).await.expect("room");
+                    ended.set(ended.get() + 1);
+                });
+                runtime.sleep_until(runtime.now() + Duration::from_millis(50)).await;
+            }
+            assert_eq!(ended.get() == 1, helped, "{urgency:?}, calm: {calm}");
+            stall.go();
+            while ended.get() < 2 {
+                runtime.sleep_until(runtime.now() + Duration::from_millis(1)).await;
+            }
+        }
+    });
+}
+
+/// Those with the lowest rank first; among equals that nobody knows the newest, and it takes the place of the oldest. While nobody attacks,
+/// in the order in which they came.
 fn the_best_placed_are_computed_first<G: Ground>() {
-    for (urgency, expected) in
-        [(Urgency::Prompt, "befacd"), (Urgency::Ordinary, "ebfdca"), (Urgency::Spare, "ebfdca")]
-    {
+    for (urgency, calm, expected) in [
+        (Urgency::Prompt, false, "befacd"),
+        (Urgency::Ordinary, false, "ebfdca"),
+        (Urgency::Spare, false, "ebfdca"),
+        (Urgency::Prompt, true, "abcdef"),
+        (Urgency::Ordinary, true, "abcdef"),
+        (Urgency::Spare, true, "abcdef"),
+    ] {
         let done = on_shard::<G, _, _>(move |runtime| async move {
             let (stall, done) = (Stalled::default(), Arc::new(Mutex::new(String::new())));
-            let (own, work) = (runtime.clone(), stall.work());
-            runtime.spawn(async move {
-                let _ = own.compute(now(urgency), move |_| work()).await;
-            });
-            runtime.sleep_until(runtime.now() + Duration::from_millis(20)).await;
+            // Threads that would help are busy, and longer.
+            let helpers = Stalled::default();
+            for busy in URGENCIES {
+                let own = runtime.clone();
+                let work = if busy == urgency { stall.work() } else { helpers.work() };
+                runtime.spawn(async move {
+                    let _ = own.compute(now(busy), move |_| work()).await;
+                });
+                runtime.sleep_until(runtime.now() + Duration::from_millis(20)).await;
+            }
             let ended = Rc::new(Cell::new(0));
             for (name, rank) in [('a', 2), ('b', 0), ('c', 2), ('d', 2), ('e', 0), ('f', 1)] {
                 let (own, done, ended) = (runtime.clone(), done.clone(), ended.clone());
                 runtime.spawn(async move {
                     let work = move |_: &mut _| done.lock().unwrap().push(name);
-                    own.compute(Priority { urgency, rank }, work).await.expect("room");
+                    own.compute(Priority { urgency, rank, calm }, work).await.expect("room");
                     ended.set(ended.get() + 1);
                 });
             }
@@ -479,8 +521,9 @@ fn the_best_placed_are_computed_first<G: Ground>() {
             while ended.get() < 6 {
                 runtime.sleep_until(runtime.now() + Duration::from_millis(1)).await;
             }
+            helpers.go();
             done.lock().unwrap().clone()
         });
-        assert_eq!(done, expected, "{urgency:?}");
+        assert_eq!(done, expected, "{urgency:?}, calm: {calm}");
     }
 }

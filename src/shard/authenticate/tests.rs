@@ -39,7 +39,7 @@ fn shard(world: &World) -> Rc<Shard<SimRuntime>> {
     shard
 }
 
-async fn login(shard: &Shard<SimRuntime>, client: &str, name: &str, password: &str) -> (Login, Duration) {
+async fn login(shard: &Rc<Shard<SimRuntime>>, client: &str, name: &str, password: &str) -> (Login, Duration) {
     let credentials = Credentials { name: name.into(), password: password.into() };
     let begun = shard.runtime.now();
     let login = shard.authenticate(&credentials, client.parse().expect("an address")).await;
@@ -152,4 +152,45 @@ fn delayed_sessions_are_bounded_and_end_with_the_node() {
     assert_eq!(shard.checks.delayed.get(), 0);
     let (_, waited) = world.block_on(login(&shard, "192.0.2.1", "bob", "guess"));
     assert!(waited < Duration::from_millis(100), "a node that drains delays nobody: {waited:?}");
+}
+
+/// A check that has begun may take for ever where others want the core: the session hears so, and may ask again as often as it likes.
+#[test]
+fn no_session_waits_for_ever() {
+    let world = World::new(5);
+    let shard = shard(&world);
+    let logins = shard.accounts.clone().expect("accounts");
+    let (hash, _) = logins.accounts.stored("bob");
+    let key = (logins.marker.mark("bob", b"secret", hash), "192.0.2.1".parse().expect("an address"));
+    let check = Rc::<Check>::default();
+    shard.checks.under_way.borrow_mut().insert(key, check.clone());
+    let (met, waited) = world.block_on(login(&shard, "192.0.2.1", "bob", "secret"));
+    assert_eq!(met, Login::Postponed);
+    assert!(
+        waited >= limits::AUTH_WAIT_MAX && waited.as_secs() <= limits::AUTH_WAIT_MAX.as_secs() + 1,
+        "{waited:?}"
+    );
+    check.outcome.set(Some(Outcome { login: Login::Right, delay: Duration::ZERO }));
+    assert_eq!(world.block_on(login(&shard, "192.0.2.1", "bob", "secret")).0, Login::Right);
+}
+
+/// A guess counts, and a check is remembered, also when nobody waits for its answer.
+#[test]
+fn a_check_goes_on_without_its_session() {
+    let world = World::new(6);
+    let shard = shard(&world);
+    for (password, expected) in [("guess", [1, 0, 0, 0]), ("secret", [2, 0, 0, 0])] {
+        let credentials = Credentials { name: "bob".into(), password: password.into() };
+        world.block_on(async {
+            let mut session =
+                Box::pin(shard.authenticate(&credentials, "192.0.2.1".parse().expect("an address")));
+            poll_fn(|context| Poll::Ready(assert!(session.as_mut().poll(context).is_pending()))).await;
+        });
+        world.run_for(Duration::from_secs(1));
+        assert_eq!(told(&shard), expected, "{password}");
+    }
+    assert!(shard.checks.under_way.borrow().is_empty());
+    assert_eq!(world.block_on(login(&shard, "192.0.2.1", "bob", "guess")).0, Login::Wrong);
+    assert_eq!(world.block_on(login(&shard, "192.0.2.1", "bob", "secret")).0, Login::Right);
+    assert_eq!(told(&shard), [2, 1, 1, 0]);
 }

@@ -101,6 +101,11 @@ impl Session {
         self.refuse(words::AUTH_UNAVAILABLE, out)
     }
 
+    /// The same, where we had no time for it: the session may ask again for as long as it may say anything.
+    pub fn authentication_postponed(&mut self, out: &mut Vec<u8>) {
+        self.say(words::AUTH_UNAVAILABLE, out);
+    }
+
     /// Too many like this client wait already: the session ends.
     pub fn authentication_cut(&mut self, out: &mut Vec<u8>) {
         self.say(words::TOO_MANY_ERRORS, out);

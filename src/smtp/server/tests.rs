@@ -202,3 +202,18 @@ fn a_full_spool_closes_mail() {
 fn an_idle_session_is_small() {
     assert!(size_of::<Session>() <= 256, "{}", size_of::<Session>());
 }
+
+/// Who is told that we have no time for its password did nothing wrong, however often; who guesses is cut off.
+#[test]
+fn only_failed_logins_end_a_session() {
+    let mut session = Session::new(rules(), peer(), true);
+    let mut out = Vec::new();
+    for _ in 0..10 * limits::AUTH_FAILURES_MAX {
+        out.clear();
+        session.authentication_postponed(&mut out);
+        assert!(out.starts_with(b"454 4.7.0 ") && codes(std::str::from_utf8(&out).unwrap()).len() == 1);
+    }
+    for number in 1..=limits::AUTH_FAILURES_MAX {
+        assert_eq!(session.authentication_unavailable(&mut out), number == limits::AUTH_FAILURES_MAX);
+    }
+}

@@ -108,7 +108,7 @@ fn a_panic_costs_its_task_and_is_counted() {
     assert!(world.run_until_idle(Duration::from_secs(1)));
     assert_eq!((runtime.panics(), world.panics(1), world.tasks(1)), (1, 1, 0));
     assert!(runtime.bell().is_rung());
-    let priority = Priority { urgency: Urgency::Ordinary, rank: 0 };
+    let priority = Priority { urgency: Urgency::Ordinary, rank: 0, calm: true };
     let failed = world.block_on(runtime.compute(priority, |_| -> u8 { panic!("on purpose") }));
     assert_eq!(failed, Err(Uncomputed::Failed));
     assert_eq!(world.block_on(runtime.compute(priority, |_| 7)), Ok(7));
