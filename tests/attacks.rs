@@ -56,6 +56,7 @@ stories!("auth.py";
     guesses_from_one_network,
     guesses_from_a_thousand_networks,
     guesses_move_no_mail,
+    first_logins_after_a_restart,
 );
 
 // Standard error, the log, the disk and control's HTTP.
