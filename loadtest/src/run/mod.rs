@@ -131,7 +131,9 @@ pub fn conduct(plan: &Plan, mut tell: impl FnMut(&Live) -> bool) -> io::Result<R
     let after = relay.usage();
     let load_cpu = sys::process_cpu().saturating_sub(load_before).as_secs_f64();
     let Stage { watch, kills, attacks, .. } = stage;
-    let attacks: Vec<_> = attacks.iter().map(Attack::outcome).collect();
+    let outcomes: Vec<_> = attacks.iter().map(Attack::outcome).collect();
+    // They end before the relay is asked to: how long a drain waits for hostile clients is not what is measured.
+    drop(attacks);
     tell(&Live { stage: "stopping", ..Live::default() });
     let ending = match relay.stop() {
         Ok(None) => String::new(),
@@ -142,7 +144,7 @@ pub fn conduct(plan: &Plan, mut tell: impl FnMut(&Live) -> bool) -> io::Result<R
     };
     let mut run = assemble(plan, &internet, &ledger, sender, load_cpu)?;
     (run.began, run.kills, run.drained, run.ending) = (began, kills, drained, ending);
-    run.attacks = attacks;
+    run.attacks = outcomes;
     run.cost = cost(used, after, &watch, run.load.progress.acknowledged);
     run.samples = watch.samples;
     drop(relay);
