@@ -141,20 +141,30 @@ impl Destinations {
         self.domains.get_mut(key.0 as usize)?.as_mut()
     }
 
-    /// Queues a group. `name` is lower case.
+    /// Who brought mail for the domain last, a hash; whatever is asked for it again is asked on his behalf.
+    pub fn client(&self, domain: DomainKey) -> u32 {
+        self.domain(domain).map_or(0, |domain| domain.client)
+    }
+
+    /// Queues a group of nobody in particular. `name` is lower case.
     pub fn push(&mut self, name: &str, group: Group, now: u32) -> Option<Effect> {
+        self.push_for(name, group, now, 0)
+    }
+
+    /// Queues a group that `client` brought.
+    pub fn push_for(&mut self, name: &str, group: Group, now: u32, client: u32) -> Option<Effect> {
         self.queued += usize::from(group.count);
         self.now = now;
         let key = match self.by_name.get(name) {
             Some(key) => *key,
             None => self.new_domain(name),
         };
-        if let Some(domain) = self.domain_mut(key)
-            && domain.active == 0
-            && !domain.in_ring
-            && domain.resolved_at.saturating_add(RESOLVED_FOR) <= now
-        {
-            domain.site = None;
+        if let Some(domain) = self.domain_mut(key) {
+            domain.client = client;
+            let rests = domain.active == 0 && !domain.in_ring;
+            if rests && domain.resolved_at.saturating_add(RESOLVED_FOR) <= now {
+                domain.site = None;
+            }
         }
         self.enqueue(key, group, now)
     }
@@ -169,6 +179,7 @@ impl Destinations {
             wakes: 0,
             active: 0,
             resolved_at: 0,
+            client: 0,
             resolving: false,
             in_ring: false,
             leaving: false,

@@ -13,23 +13,37 @@ use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 /// On whose behalf something waits. Numbers are hashes; equal ones are taken for the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Behalf {
-    /// The account or the client's network; 0: what was tried before.
+    /// The account or the client's network; 0: nobody knows.
     pub client: u32,
     /// The message.
     pub message: u32,
-    /// The parent zone of the domain: its last two labels.
+    /// The parent zone of the domain: what its owner registered, as far as the name tells.
     pub zone: u32,
 }
 
 impl Behalf {
     /// What stands behind the domain of a message of a client.
     pub fn new(client: u32, message: u32, domain: &str) -> Behalf {
-        let bytes = domain.as_bytes();
-        let dots = bytes.iter().enumerate().rev().filter(|(_, byte)| **byte == b'.');
-        let from = dots.map(|(place, _)| place + 1).nth(1).unwrap_or(0);
-        Behalf { client, message, zone: hash(&bytes[from..]) }
+        Behalf { client, message, zone: hash(zone(domain).as_bytes()) }
     }
 }
+
+/// Second levels under which countries register names for anybody: `co.uk`, `com.br`, `ne.jp`.
+const FOR_ANYBODY: [&str; 14] =
+    ["ac", "co", "com", "edu", "go", "gob", "gov", "mil", "ne", "net", "nom", "or", "org", "web"];
+
+/// The last two labels, or three where a country registers names below a second level of its own. Not a whole list of such places: one
+/// that is missed is a little less than fair to its owners, and nothing else.
+fn zone(domain: &str) -> &str {
+    let mut ends = domain.rsplit('.');
+    let country = ends.next().is_some_and(|top| top.len() == 2)
+        && ends.next().is_some_and(|second| FOR_ANYBODY.contains(&second));
+    let dots = domain.rmatch_indices('.').nth(if country { 2 } else { 1 });
+    dots.map_or(domain, |(place, _)| &domain[place + 1..])
+}
+
+/// Stands for the message of all that a client brought and that was tried before.
+pub const TRIED_BEFORE: u32 = 0xA6A1_4E57;
 
 /// Thirty-two bits of anything.
 pub fn hash(bytes: &[u8]) -> u32 {
@@ -210,12 +224,19 @@ mod tests {
     }
 
     #[test]
-    fn zones_are_the_last_two_labels() {
+    fn zones_are_what_an_owner_registers() {
         let zone = |domain| behalf(0, 0, domain).zone;
         assert_eq!(zone("a.b.evil.example"), zone("evil.example"));
         assert_eq!(zone("x.evil.example"), zone("y.evil.example"));
         assert_ne!(zone("a.example"), zone("b.example"));
         assert_ne!(zone("example"), zone(""));
+        for (one, other) in [("a.co.uk", "b.co.uk"), ("x.a.com.br", "x.b.com.br"), ("a.ne.jp", "b.ne.jp")] {
+            assert_ne!(zone(one), zone(other));
+        }
+        assert_eq!(zone("x.evil.co.uk"), zone("y.z.evil.co.uk"));
+        assert_eq!(zone("x.evil.uk"), zone("y.evil.uk"));
+        assert_eq!(zone("x.co.example"), zone("y.co.example"));
+        assert_eq!(zone("x.evl.de"), zone("y.evl.de"));
     }
 
     #[test]

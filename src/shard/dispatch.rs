@@ -180,10 +180,10 @@ impl Site {
 }
 
 /// Queues a group of this shard's own domain.
-/// `client` is who brought it, a hash; 0 where it was tried before.
+/// `client` is who brought it, a hash.
 pub(super) fn enqueue<R: Runtime>(shard: &Rc<Shard<R>>, domain: &str, group: Group, client: u32) {
     let now = shard.seconds();
-    let effect = shard.destinations.borrow_mut().push(domain, group, now);
+    let effect = shard.destinations.borrow_mut().push_for(domain, group, now, client);
     match effect {
         Some(Effect::Resolve(key, name)) => {
             let message = group.key ^ u32::from(group.location.lane) << 22;
@@ -199,8 +199,9 @@ pub(super) fn enqueue<R: Runtime>(shard: &Rc<Shard<R>>, domain: &str, group: Gro
 pub(super) fn carry_out<R: Runtime>(shard: &Rc<Shard<R>>, effect: Effect) {
     match effect {
         Effect::Resolve(key, name) => {
-            // Nobody in particular asks again: each domain speaks for itself.
-            let behalf = Behalf::new(0, fair::hash(name.as_bytes()), &name);
+            // What was tried before is the client's as ever, and all of it one message: what is new goes before it.
+            let client = shard.destinations.borrow().client(key);
+            let behalf = Behalf::new(client, fair::TRIED_BEFORE, &name);
             asking::ask(shard, key, name, behalf);
         }
         Effect::Pump(site) => drop(pump(shard, site)),

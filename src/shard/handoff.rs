@@ -88,7 +88,7 @@ pub(super) fn recovered<R: Runtime>(
                     not_before,
                     expiry,
                 };
-                let client = if range.attempts > 0 { 0 } else { client(None, view.origin().client) };
+                let client = client(view.account, view.origin().client);
                 hand_off(shard, domain, group, client);
             }
         }

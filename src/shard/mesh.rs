@@ -165,7 +165,7 @@ pub struct Handoff {
     pub domain: Address,
     /// The recipients.
     pub group: Group,
-    /// Who brought them, a hash; 0 where they were tried before.
+    /// Who brought them, a hash.
     pub client: u32,
 }
 

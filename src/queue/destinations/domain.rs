@@ -49,6 +49,8 @@ pub(super) struct Domain {
     pub(super) active: u32,
     /// When its site was found (Unix seconds).
     pub(super) resolved_at: u32,
+    /// Who brought mail for it last, a hash.
+    pub(super) client: u32,
     pub(super) resolving: bool,
     /// In its site's ring of domains with ready groups.
     pub(super) in_ring: bool,
@@ -56,7 +58,7 @@ pub(super) struct Domain {
     pub(super) leaving: bool,
 }
 
-const _: () = assert!(size_of::<Option<Domain>>() <= 96, "one of these for each domain with mail");
+const _: () = assert!(size_of::<Option<Domain>>() <= 104, "one of these for each domain with mail");
 
 impl Domain {
     /// Nothing of it waits or is under way.

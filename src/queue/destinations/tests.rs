@@ -39,6 +39,16 @@ fn job(queue: &mut Destinations, site: SiteKey, now: u32) -> Option<(DomainKey, 
 }
 
 #[test]
+fn what_is_tried_again_is_its_clients() {
+    let mut queue = Destinations::new(vec![10]);
+    let Some(Effect::Resolve(key, _)) = queue.push_for("a.example", group(1, 1), 10, 7) else { panic!() };
+    let failed = queue.unresolved(key, 10, 5);
+    queue.attempted(key, &failed[0], &[Group { not_before: 20, attempts: 1, ..failed[0] }], 10);
+    assert!(matches!(queue.tick(20, 10)[..], [Effect::Resolve(again, _)] if again == key));
+    assert_eq!(queue.client(key), 7);
+}
+
+#[test]
 fn a_domain_is_resolved_once_and_served() {
     let mut queue = Destinations::new(vec![10]);
     let Some(Effect::Resolve(key, name)) = queue.push("a.example", group(1, 2), 10) else { panic!() };
