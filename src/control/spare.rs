@@ -6,10 +6,11 @@ use std::time::Duration;
 use crate::observe::Instruments;
 use crate::runtime::process;
 
-/// Bytes that came free before it is worth the work, which stops the shards' allocators for a moment each.
-const WORTH: u64 = 16 * 1024 * 1024;
+/// The part of what transactions may hold that is an excess. What comes and goes below that the allocator keeps: it is needed again, and
+/// to give it back stops the shards' allocators for a moment each.
+const EXCESS: u64 = 2;
 /// Shortest time between two times.
-const PAUSE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_secs(120);
 
 /// What clients held at the most since memory was given back last.
 #[derive(Debug, Default)]
@@ -19,17 +20,18 @@ pub(super) struct Spare {
 }
 
 impl Spare {
-    /// Gives back what came free, if it is much; `now` is the time of this thread's clock.
+    /// Gives back what came free, if it was an excess; `now` is the time of this thread's clock.
     pub(super) fn look(&mut self, instruments: &[Arc<Instruments>], now: Duration) {
         let held = instruments.iter().map(|one| one.counters.client_memory.get()).sum();
-        if self.is_due(held, now) {
+        let most = instruments.iter().map(|one| one.room.memory_max.get()).max().unwrap_or(u64::MAX);
+        if self.is_due(held, most / EXCESS, now) {
             process::give_back_memory();
         }
     }
 
-    fn is_due(&mut self, held: u64, now: Duration) -> bool {
+    fn is_due(&mut self, held: u64, excess: u64, now: Duration) -> bool {
         self.most = self.most.max(held);
-        if now < self.next || self.most - held < WORTH {
+        if now < self.next || self.most < excess || held > self.most / 2 {
             return false;
         }
         (self.most, self.next) = (held, now + PAUSE);
@@ -42,13 +44,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn much_that_came_free_is_given_back_now_and_then() {
+    fn an_excess_that_came_free_is_given_back_now_and_then() {
         let mut spare = Spare::default();
-        let at = Duration::from_secs;
-        assert!(!spare.is_due(0, at(1)) && !spare.is_due(100 << 20, at(2)));
-        assert!(!spare.is_due(90 << 20, at(3)), "not worth it");
-        assert!(spare.is_due(80 << 20, at(4)));
-        assert!(!spare.is_due(0, at(5)), "too soon");
-        assert!(spare.is_due(0, at(10)) && !spare.is_due(0, at(20)));
+        let mut is_due = |held: u64, second| spare.is_due(held << 20, 100 << 20, Duration::from_secs(second));
+        assert!(!is_due(0, 1) && !is_due(90, 2) && !is_due(0, 3), "any bulk load does that");
+        assert!(!is_due(100, 4) && !is_due(60, 5), "half of it is still there");
+        assert!(is_due(40, 6) && !is_due(0, 7));
+        assert!(!is_due(200, 20) && !is_due(0, 21), "too soon");
+        assert!(is_due(0, 126) && !is_due(0, 300));
     }
 }

@@ -58,7 +58,12 @@ impl Pulse {
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
     rounds: u64,
+    /// Looks in a row at which transactions had all the memory they may.
+    full: u64,
 }
+
+/// So many of them before it is told: bodies go to the spool then, and it may pass at once.
+const FULL: u64 = 3;
 
 impl Refusals {
     /// One look; `free` tells how many bytes are free in a directory. The words are empty if all shards take mail.
@@ -68,7 +73,13 @@ impl Refusals {
         data_dir: &Path,
         free: impl Fn(&Path) -> Option<u64>,
     ) -> String {
-        let words: Vec<String> = instruments.iter().filter_map(|shard| why(shard, data_dir, &free)).collect();
+        let mut words: Vec<String> =
+            instruments.iter().filter_map(|shard| why(shard, data_dir, &free)).collect();
+        let is_full = instruments.iter().any(|shard| shard.room.shut() == Shut::NoMemory);
+        self.full = if is_full { self.full + 1 } else { 0 };
+        if self.full >= FULL {
+            words.push(no_memory(instruments));
+        }
         if words.is_empty() {
             if self.rounds > 0 {
                 say(Level::Info, format_args!("mail is taken again, after about {} s", self.rounds));
@@ -91,7 +102,8 @@ fn why(shard: &Instruments, data_dir: &Path, free: &impl Fn(&Path) -> Option<u64
     let lane = u16::try_from(room.lane.get()).unwrap_or(u16::MAX);
     let (directory, segment) = (lane_directory(data_dir, lane), room.wanted.get());
     match room.shut() {
-        Shut::No => None,
+        // Memory is all shards' together.
+        Shut::No | Shut::NoMemory => None,
         Shut::NoSegment => {
             let wanted = show_size(segment);
             let problem = room.problem();
@@ -123,6 +135,21 @@ fn why(shard: &Instruments, data_dir: &Path, free: &impl Fn(&Path) -> Option<u64
             shard.counters.queued_recipients.get()
         )),
     }
+}
+
+/// How much clients hold, and how much they may.
+fn no_memory(instruments: &[Arc<Instruments>]) -> String {
+    let held = |shard: &Arc<Instruments>| {
+        shard.counters.client_memory.get().saturating_sub(shard.counters.session_memory.get())
+    };
+    let most = instruments.iter().map(|shard| shard.room.memory_max.get()).max().unwrap_or(0);
+    format!(
+        "clients hold {} in open transactions, of {} that they may (one {}th of the machine's or control group's memory); find who leaves \
+         them open, lower connections_per_client, or give the relay more memory",
+        exact(instruments.iter().map(held).sum()),
+        exact(most),
+        2 * limits::CLIENT_MEMORY_SHARE
+    )
 }
 
 /// Bytes, for eyes: to a tenth of a MiB.
@@ -171,6 +198,18 @@ mod tests {
         room.set(Shut::SizeMax);
         let words = refusals.look(&shards, Path::new("/d"), free);
         assert!(words.contains("all the 4 segments of 64MiB that spool.size_max allows"), "{words}");
+        room.set(Shut::NoMemory);
+        shards[0].counters.client_memory.set(9 << 20);
+        shards[0].counters.session_memory.set(5 << 20);
+        shards[1].counters.client_memory.set(60 << 20);
+        shards.iter().for_each(|shard| shard.room.memory_max.set(64 << 20));
+        let mut look = || refusals.look(&shards, Path::new("/d"), free);
+        assert_eq!([look(), look()], ["", ""], "it may pass at once");
+        let words = look();
+        assert!(
+            words.starts_with("mail is refused with 452: clients hold 64.0 MiB in open transactions, of 64.0 MiB that they may"),
+            "{words}"
+        );
         room.set(Shut::No);
         assert_eq!((refusals.look(&shards, Path::new("/d"), free), refusals.rounds), (String::new(), 0));
     }

@@ -109,6 +109,8 @@ counters! {
         spool_segments_free "Segments of these that are free",
         spool_bytes_live "Bytes of the live messages in the lanes of this shard",
         client_memory "Bytes that clients make the relay keep now: bodies, envelopes, input, replies, TLS",
+        tls_put_off "1 while sessions hold all the memory they may, and STARTTLS is answered 454",
+        session_memory "Of them, those of sessions whatever they are for: input, replies, TLS",
         bodies_gathered "Bytes of message bodies in memory now",
         credits_out "Attempts whose outcome is not on disk yet",
         hashes_waiting "Passwords of the node that wait to be checked; shard 0 tells",

@@ -17,6 +17,8 @@ pub enum Shut {
     SizeMax,
     /// More is queued than may be.
     QueueFull,
+    /// Clients hold all the memory that transactions may have.
+    NoMemory,
 }
 
 /// Written by the shard, read by control.
@@ -29,6 +31,8 @@ pub struct Room {
     pub wanted: Counter,
     /// Segments the lane may have.
     pub segments_max: Counter,
+    /// Bytes that clients may hold in transactions, on all shards together.
+    pub memory_max: Counter,
     /// Why a segment could not be made, the last time. Touched when that fails and when it is read, never for a message.
     problem: Mutex<String>,
 }
@@ -45,6 +49,7 @@ impl Room {
             1 => Shut::NoSegment,
             2 => Shut::SizeMax,
             3 => Shut::QueueFull,
+            4 => Shut::NoMemory,
             _ => Shut::No,
         }
     }
@@ -72,7 +77,7 @@ mod tests {
     #[test]
     fn what_was_set_is_read() {
         let room = Room::default();
-        for shut in [Shut::NoSegment, Shut::SizeMax, Shut::QueueFull, Shut::No] {
+        for shut in [Shut::NoSegment, Shut::SizeMax, Shut::QueueFull, Shut::NoMemory, Shut::No] {
             room.set(shut);
             assert_eq!(room.shut(), shut);
         }

@@ -201,7 +201,7 @@ async fn protect<R: Runtime>(
     let client =
         shard.tls_client.connection(name).map_err(|error| handshake(WireError::Tls(error).into()))?;
     connection.wire.limit(&shard.timers, limits::client::HANDSHAKE);
-    connection.wire.protect(client).await.map_err(|error| handshake(error.into()))?;
+    connection.wire.protect(client, usize::MAX).await.map_err(|error| handshake(error.into()))?;
     shard.instruments.counters.tls_outbound.add(1);
     connection.tls = connection.wire.describe_tls();
     hello(shard, connection, PATIENCE).await.map_err(at("after the handshake"))

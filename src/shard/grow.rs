@@ -79,10 +79,12 @@ impl<R: Runtime> Shard<R> {
         room.lane.set(lane.number().into());
         room.wanted.set(self.settings.spool.segment_size);
         room.segments_max.set(lane.segments_max() as u64);
+        room.memory_max.set(self.mesh.memory().most() as u64);
         room.set(match gate {
             Gate::NoSpace if lane.is_bounded() => Shut::SizeMax,
             Gate::NoSpace => Shut::NoSegment,
             Gate::QueueFull => Shut::QueueFull,
+            Gate::Open if self.memory.is_full(self.mesh.memory()) => Shut::NoMemory,
             // The others are of one session, or pass at once.
             Gate::Open | Gate::Closing | Gate::NoMemory | Gate::Aged => Shut::No,
         });

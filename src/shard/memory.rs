@@ -1,5 +1,6 @@
-//! What clients make the node keep in memory: bodies on their way in, envelopes, input that is not handled, replies that are not
-//! read, TLS. One bound for all shards; a shard takes its part in steps, so that a byte that comes and goes costs no atomic.
+//! What clients make the node keep in memory: transactions (bodies on their way in, envelopes), and what sessions hold beside them
+//! (input that is not handled, replies that are not read, TLS). One bound of each for all shards; a shard takes its part in steps, so
+//! that a byte that comes and goes costs no atomic.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,6 +24,11 @@ impl Pool {
         Pool { taken: AtomicUsize::new(0), most }
     }
 
+    /// All of it.
+    pub fn most(&self) -> usize {
+        self.most
+    }
+
     fn take(&self) -> bool {
         let more = |taken: usize| (taken + STEP <= self.most).then_some(taken + STEP);
         self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
@@ -41,6 +47,17 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// What held so many bytes now holds others.
+    pub fn change(&self, pool: &Pool, before: &mut u32, now: usize) {
+        let was = *before as usize;
+        if now > was {
+            self.hold(pool, now - was);
+        } else if now < was {
+            self.release(pool, was - now);
+        }
+        *before = now as u32;
+    }
+
     /// So many bytes more are held.
     pub fn hold(&self, pool: &Pool, bytes: usize) {
         self.held.set(self.held.get() + bytes);

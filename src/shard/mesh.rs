@@ -228,6 +228,7 @@ pub struct Mesh {
     /// Client connections, by client. The lock is taken when one opens or closes, never for a message.
     clients: Mutex<Clients>,
     memory: Pool,
+    session_memory: Pool,
     /// Jobs that wait for a connection on each shard, about a quarter of a second ago; the lowest bit: it is busy.
     crowds: Vec<AtomicU32>,
 }
@@ -367,7 +368,8 @@ impl Mesh {
             told: (0..shards).map(|_| AtomicU64::new(0)).collect(),
             clock: OnceLock::new(),
             clients: Mutex::default(),
-            memory: Pool::new(room.memory),
+            memory: Pool::new(room.memory / 2),
+            session_memory: Pool::new(room.memory / 2),
             crowds: (0..shards).map(|_| AtomicU32::new(0)).collect(),
         }
     }
@@ -409,9 +411,14 @@ impl Mesh {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What clients may make the node keep.
+    /// What clients may make the node keep in transactions: envelopes and bodies.
     pub fn memory(&self) -> &Pool {
         &self.memory
+    }
+
+    /// What they may in sessions, whatever these are for. It is a bound of its own: who is only connected keeps nobody's mail out.
+    pub fn session_memory(&self) -> &Pool {
+        &self.session_memory
     }
 
     /// Outcome credits of a lane at each home shard.

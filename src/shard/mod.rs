@@ -110,6 +110,8 @@ pub struct Shard<R: Runtime> {
     pub gathered: Cell<usize>,
     /// All that clients make this shard keep, these bodies included.
     pub memory: Memory,
+    /// What their sessions hold beside that.
+    pub session_memory: Memory,
     /// Memory for the next messages.
     pub envelopes: Envelopes,
     pub(self) bodies: RefCell<Vec<Vec<u8>>>,
@@ -266,7 +268,10 @@ impl<R: Runtime> Shard<R> {
         counters.queued_recipients.set(self.destinations.borrow().queued() as u64);
         counters.panics.set(self.runtime.panics());
         counters.accounting_dropped.set(self.journal.borrow().dropped());
-        counters.client_memory.set(self.memory.held() as u64);
+        let sessions = self.session_memory.held();
+        counters.client_memory.set((self.memory.held() + sessions) as u64);
+        counters.session_memory.set(sessions as u64);
+        counters.tls_put_off.set(self.session_memory.is_full(self.mesh.session_memory()).into());
         let (waiting, resolving) = self.asking.levels();
         counters.domains_waiting.set(waiting as u64);
         counters.domains_resolving.set(resolving as u64);

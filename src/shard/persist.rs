@@ -385,7 +385,7 @@ fn committed<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>, batch: Ba
             (Done::Message { id, location, key, message }, ticket) => {
                 let parent = if let Ticket::Bounce(parent) = &ticket { Some(*parent) } else { None };
                 received(shard, *id.get(), &message, parent);
-                shard.ungather(message.body.len());
+                shard.ungather(message.body.capacity());
                 shard.mesh.places(lane).born(key);
                 if shard.runtime.planted("a segment is recycled early") {
                     let of_nobody = Extent { sequence: 0, slot: location.slot, offset: 0, length: 0, crc: 0 };
@@ -506,14 +506,14 @@ impl<R: Runtime> Shard<R> {
     /// Stores a message: ends when it is on stable storage, or will not be.
     pub async fn persist(&self, message: Persisted, upload: Upload) -> Result<Durable<MessageId>, NotStored> {
         if upload.failed {
-            self.ungather(upload.body.len());
+            self.ungather(upload.body.capacity());
             self.own().lane.borrow_mut().drop_chunks(&upload.chunks);
             return Err(NotStored::Disk);
         }
         let (fulfil, stored) = self.promises.make();
         let header_length = u32::try_from(message.summary.header_length).unwrap_or(u32::MAX);
         let size = message.summary.size;
-        let length = upload.body.len();
+        let length = upload.body.capacity();
         let chunks = upload.chunks.clone();
         let message = NewMessage {
             envelope: message.envelope,
@@ -533,7 +533,7 @@ impl<R: Runtime> Shard<R> {
 
     /// Queues a bounce on the lane of the message it is about.
     pub(super) fn persist_bounce(&self, keeper: &Keeper<R>, message: NewMessage, parent: MessageId) {
-        self.gather(message.body.len());
+        self.gather(message.body.capacity());
         keeper.push(self.runtime.now(), Item::Message(message), Ticket::Bounce(parent));
     }
 

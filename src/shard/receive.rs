@@ -49,8 +49,10 @@ struct Visit<R: Runtime> {
     since: Since,
     /// What it is too late for when the deadline passes. None: the client does not read, so nothing is said to it.
     overdue: Option<Overdue>,
-    /// Bytes this connection holds, as they were counted.
+    /// Bytes of its transaction, but for the body, as they were counted.
     held: u32,
+    /// Bytes of the session beside that.
+    carried: u32,
 }
 
 /// Since when a session is in the middle of something.
@@ -79,7 +81,8 @@ pub fn receive<R: Runtime>(
     let now = shard.timers.recent();
     let since = Since { began: now, message: 0, line: 0, lines: 0, within: false };
     let (input, out) = (Vec::new(), Vec::new());
-    let mut visit = Visit { shard, door, wire, session, input, out, since, overdue: None, held: 0 };
+    let mut visit =
+        Visit { shard, door, wire, session, input, out, since, overdue: None, held: 0, carried: 0 };
     async move { visit.run().await }
 }
 
@@ -88,6 +91,7 @@ impl<R: Runtime> Drop for Visit<R> {
     fn drop(&mut self) {
         accept::leave(&self.shard, &self.door, self.session.peer());
         self.shard.memory.release(self.shard.mesh.memory(), self.held as usize);
+        self.shard.session_memory.release(self.shard.mesh.session_memory(), self.carried as usize);
     }
 }
 
@@ -242,18 +246,26 @@ impl<R: Runtime> Visit<R> {
     /// Counts what this connection holds.
     fn count(&mut self) {
         let tls = if self.wire.is_protected() { limits::TLS_SESSION_MEMORY } else { 0 };
-        let held = self.session.held() + self.input.capacity() + self.out.capacity() + tls;
-        let (shard, before) = (&self.shard, self.held as usize);
-        if held > before {
-            shard.memory.hold(shard.mesh.memory(), held - before);
-        } else if held < before {
-            shard.memory.release(shard.mesh.memory(), before - held);
-        }
-        self.held = held as u32;
+        self.count_with(tls);
+    }
+
+    fn count_with(&mut self, tls: usize) {
+        let carried = self.session.carried() + self.input.capacity() + self.out.capacity() + tls;
+        let shard = &self.shard;
+        shard.memory.change(shard.mesh.memory(), &mut self.held, self.session.held());
+        shard.session_memory.change(shard.mesh.session_memory(), &mut self.carried, carried);
+    }
+
+    /// Before input is handled: no TLS begins while sessions hold all they may.
+    fn look_at_memory(&mut self) {
+        let shard = &self.shard;
+        let later = shard.session_memory.is_full(shard.mesh.session_memory());
+        self.session.put_off_tls(later && !self.wire.is_protected());
     }
 
     /// Handles what is left from before.
     fn handle_pending(&mut self) -> Step {
+        self.look_at_memory();
         let (used, step) = self.session.handle(&self.input, self.gate(), &mut self.out);
         self.input.drain(..used);
         self.mark();
@@ -283,6 +295,7 @@ impl<R: Runtime> Visit<R> {
             self.input.extend_from_slice(&scratch[..received]);
             return Ok(Some(self.handle_pending()));
         }
+        self.look_at_memory();
         let (used, step) = self.session.handle(&scratch[..received], self.gate(), &mut self.out);
         self.input.extend_from_slice(&scratch[used..received]);
         self.mark();
@@ -293,16 +306,18 @@ impl<R: Runtime> Visit<R> {
     async fn start_tls(&mut self) -> Result<(), WireError> {
         self.flush().await?;
         // What was pipelined in plain text behind STARTTLS is never read as part of the protected session.
-        self.input.clear();
+        self.input = Vec::new();
         let Some(config) = self.door.tls.clone() else {
             return Err(WireError::Lost(io::ErrorKind::Unsupported.into()));
         };
         let connection = rustls::ServerConnection::new(config).map_err(WireError::Tls)?;
         self.overdue = None;
         self.wire.limit(&self.shard.timers, limits::server::HANDSHAKE);
-        self.wire.protect(connection.into()).await?;
+        self.count_with(limits::TLS_SESSION_MEMORY + limits::HANDSHAKE_MAX);
+        self.wire.protect(connection.into(), limits::HANDSHAKE_MAX).await?;
         self.session.tls_established(self.wire.describe_tls());
         self.shard.instruments.counters.tls_sessions.add(1);
+        self.count();
         Ok(())
     }
 

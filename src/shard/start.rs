@@ -224,6 +224,7 @@ pub(super) fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>
         settling: Cell::new(0),
         gathered: Cell::new(0),
         memory: Memory::default(),
+        session_memory: Memory::default(),
         asked: Cell::new(false),
         envelopes: Envelopes::default(),
         bodies: RefCell::default(),

@@ -34,23 +34,35 @@ impl Upload {
         if self.failed {
             return;
         }
-        shard.gather(bytes.len());
-        if self.body.capacity() == 0 {
+        let before = self.body.capacity();
+        if before == 0 {
             self.body = shard.body_buffer();
         }
         self.body.extend_from_slice(bytes);
+        // What is allocated counts, not what of it is used.
+        let grown = self.body.capacity() - before;
+        if grown > 0 {
+            shard.gather(grown);
+        }
     }
 
     /// Whether what is gathered must go to the spool before more is read.
     pub fn wants_chunk<R: Runtime>(&self, shard: &Shard<R>) -> bool {
-        let short = self.body.len() >= limits::SCRATCH / 4 && shard.memory.is_short(shard.mesh.memory());
-        self.body.len() + self.piece > limits::BODY_GATHER_MAX || short
+        let (length, pool) = (self.body.len(), shard.mesh.memory());
+        if length < limits::CHUNK_MIN {
+            return false;
+        }
+        let large = limits::SCRATCH / 4;
+        let least = (self.size / limits::CHUNKS_OF_SMALL).clamp(limits::CHUNK_MIN as u64, large as u64);
+        length + self.piece > limits::BODY_GATHER_MAX
+            || (length >= large && shard.memory.is_short(pool))
+            || (length as u64 >= least && shard.memory.is_full(pool))
     }
 
     /// Stores what is gathered as a chunk. After a failure nothing more is kept.
     pub async fn store_chunk<R: Runtime>(&mut self, shard: &Shard<R>) {
         let body = std::mem::take(&mut self.body);
-        let length = body.len();
+        let length = body.capacity();
         let (fulfil, stored) = promise();
         shard.own().push_urgent(Item::Chunk(body), Ticket::Chunk(fulfil));
         let stored = stored.await;
@@ -63,7 +75,7 @@ impl Upload {
 
     /// The message was refused, or its client went away.
     pub fn abandon<R: Runtime>(&mut self, shard: &Shard<R>) {
-        shard.ungather(self.body.len());
+        shard.ungather(self.body.capacity());
         shard.own().lane.borrow_mut().drop_chunks(&self.chunks);
         self.body = Vec::new();
         self.chunks = Vec::new();

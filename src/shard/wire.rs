@@ -233,9 +233,11 @@ impl<R: Runtime> Wire<R> {
         }
     }
 
-    /// Puts TLS on and shakes hands. What the peer sent in plain text before is the caller's to discard.
-    pub async fn protect(&mut self, connection: rustls::Connection) -> Result<(), WireError> {
+    /// Puts TLS on and shakes hands, for which the peer may send `most` bytes: rustls keeps an incomplete message of a handshake. What
+    /// the peer sent in plain text before is the caller's to discard.
+    pub async fn protect(&mut self, connection: rustls::Connection, most: usize) -> Result<(), WireError> {
         self.tls = Some(Box::new(connection));
+        let mut left = most;
         loop {
             self.flush_tls().await?;
             let Some(tls) = &mut self.tls else { return Ok(()) };
@@ -244,10 +246,14 @@ impl<R: Runtime> Wire<R> {
             }
             match tls.read_tls(&mut Incoming(&self.stream)) {
                 Ok(0) => return Err(WireError::Lost(io::ErrorKind::UnexpectedEof.into())),
-                Ok(_) => {
+                Ok(came) => {
                     if let Err(error) = tls.process_new_packets() {
                         let _ = tls.write_tls(&mut Outgoing(&self.stream));
                         return Err(WireError::Tls(error));
+                    }
+                    left = left.saturating_sub(came);
+                    if left == 0 && tls.is_handshaking() {
+                        return Err(WireError::Tls(rustls::Error::General("an endless handshake".into())));
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable().await?,

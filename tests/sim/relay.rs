@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam::channel::{Receiver, unbounded};
-use relevo::config::Config;
+use relevo::config::{Config, ListenerConfig};
 use relevo::observe::Instruments;
 use relevo::observe::counters::{Counter, Counters};
 use relevo::policy::tls;
@@ -89,7 +89,7 @@ impl<'a> Relay<'a> {
                 mesh: mesh.clone(),
                 instruments: instruments[index].clone(),
                 accounts: None,
-                certificates: vec![None],
+                certificates: settings.listeners.iter().map(certificate).collect(),
                 tls_client: tls::Client::new().expect("the built-in TLS settings are sound"),
                 reports: sender.clone(),
             };
@@ -199,4 +199,9 @@ pub fn run_until_true(world: &World, limit: Duration, mut done: impl FnMut() -> 
         world.run_for(Duration::from_millis(10));
     }
     done()
+}
+
+/// Of this listener.
+fn certificate(listener: &ListenerConfig) -> Option<Arc<rustls::ServerConfig>> {
+    listener.tls.as_ref().map(|files| tls::server(files).expect("a certificate and its key"))
 }

@@ -413,3 +413,106 @@ fn a_client_has_so_many_connections_over_all_shards() {
     open(8, 6, 1);
     assert_eq!((count(8, "220"), count(8, "421 4.7.0")), (5, 1));
 }
+
+/// Nobody's mail is kept out by sessions that are only there: sessions have a bound of their own, at which STARTTLS is put off.
+#[test]
+fn strangers_in_handshakes_keep_no_mail_out() {
+    let world = World::new(1);
+    let made = rcgen::generate_simple_self_signed(["mx.example".to_owned()]).expect("a certificate");
+    let files = tempfile::tempdir().expect("a directory");
+    let (certificate, key) = (files.path().join("chain.pem"), files.path().join("key.pem"));
+    std::fs::write(&certificate, made.cert.pem()).expect("written");
+    std::fs::write(&key, made.signing_key.serialize_pem()).expect("written");
+    let tls = format!("tls_certificate = {certificate:?}\ntls_key = {key:?}\n");
+    let configuration = super::relay::configuration("")
+        .replace("[\"10.0.0.0/8\"]\n", &format!("[\"10.0.0.0/8\"]\nconnections_per_client = 1000\n{tls}"));
+    let room = relevo::shard::mesh::Room { memory: 4 << 20, ..relevo::shard::mesh::Room::of(1) };
+    let launch = super::relay::Launch { node: 1, shards: 1, lanes: 1, room, configuration: &configuration };
+    let relay = Relay::launch(&world, &launch).expect("a relay");
+    let told = Rc::new(RefCell::new(Vec::new()));
+    for number in 0..200u16 {
+        let runtime = world.shard(8, number);
+        let (own, told) = (runtime.clone(), told.clone());
+        runtime.spawn(async move {
+            let stream = own.connect(None, RELAY.parse().expect("an address")).expect("a socket");
+            let mut talk = Talk::new(own, stream, Duration::from_secs(3600));
+            talk.connected().await.expect("a connection");
+            greeted(&mut talk).await;
+            let code = talk.ask("STARTTLS\r\n").await.unwrap_or(0);
+            told.borrow_mut().push(code);
+            talk.pause(Duration::from_secs(40)).await;
+        });
+    }
+    world.run_for(Duration::from_secs(10));
+    let most = (2 << 20) / (limits::TLS_SESSION_MEMORY + limits::HANDSHAKE_MAX);
+    let begun = told.borrow().iter().filter(|code| **code == 220).count();
+    let put_off = told.borrow().iter().filter(|code| **code == 454).count();
+    assert!((most / 2..=most + 1).contains(&begun) && begun + put_off == 200, "{begun} and {put_off}");
+    assert!(relay.sum(|of| &of.session_memory) as usize > begun * limits::TLS_SESSION_MEMORY);
+    let codes = play(&world, 9, async |mut talk| {
+        greeted(&mut talk).await;
+        (message(&mut talk).await, talk.ask("STARTTLS\r\n").await.ok())
+    });
+    assert_eq!(codes, (250, Some(454)));
+    world.run_for(Duration::from_secs(60));
+    assert_eq!(relay.sum(|of| &of.client_memory), 0);
+    // A ClientHello without an end is not waited for, for rustls keeps all of it.
+    let (code, sent) = play(&world, 9, async |mut talk| {
+        greeted(&mut talk).await;
+        let code = talk.ask("STARTTLS\r\n").await.ok();
+        let mut sent = 0;
+        let record = [&[22, 3, 1, 8, 0][..], &[1, 0, 0xff, 0], &[0; 2044]].concat();
+        while sent < 60 * 1024 && talk.send(&record).await.is_ok() {
+            sent += record.len();
+            talk.pause(Duration::from_millis(100)).await;
+        }
+        (code, sent)
+    });
+    assert_eq!(code, Some(220));
+    assert!((limits::HANDSHAKE_MAX..limits::HANDSHAKE_MAX + 3 * 2053).contains(&sent), "{sent}");
+}
+
+/// At the bound even a small body goes to the spool as it comes.
+#[test]
+fn small_bodies_that_come_slowly_stay_within_the_bound() {
+    const CLIENTS: u16 = 200;
+    let world = World::new(1);
+    let configuration = super::relay::configuration("")
+        .replace("[\"10.0.0.0/8\"]\n", "[\"10.0.0.0/8\"]\nconnections_per_client = 1000\n");
+    let room = relevo::shard::mesh::Room { memory: 2 << 20, ..relevo::shard::mesh::Room::of(1) };
+    let launch = super::relay::Launch { node: 1, shards: 1, lanes: 1, room, configuration: &configuration };
+    let relay = Relay::launch(&world, &launch).expect("a relay");
+    let taken = Rc::new(RefCell::new(Vec::new()));
+    for number in 0..CLIENTS {
+        let runtime = world.shard(9, number);
+        let (own, taken) = (runtime.clone(), taken.clone());
+        runtime.spawn(async move {
+            let stream = own.connect(None, RELAY.parse().expect("an address")).expect("a socket");
+            let mut talk = Talk::new(own, stream, Duration::from_secs(3600));
+            talk.connected().await.expect("a connection");
+            greeted(&mut talk).await;
+            for command in ["MAIL FROM:<a@b.example>\r\n", "RCPT TO:<x@y.example>\r\n", "DATA\r\n"] {
+                talk.ask(command).await.expect("an answer");
+            }
+            talk.pause(Duration::from_secs(5)).await;
+            let line = [&[b'x'; 498][..], b"\r\n"].concat();
+            for _ in 0..31 {
+                talk.send(&line).await.expect("sent");
+                talk.pause(Duration::from_secs(1)).await;
+            }
+            talk.pause(Duration::from_secs(30)).await;
+            let code = talk.ask(".\r\n").await.unwrap_or(0);
+            taken.borrow_mut().push(code);
+        });
+    }
+    let mut most = 0;
+    for _ in 0..60 {
+        world.run_for(Duration::from_secs(1));
+        most = most.max(relay.sum(|of| &of.client_memory));
+    }
+    let each = 3 * limits::CHUNK_MIN as u64;
+    assert!((1 << 19..(1 << 20) + u64::from(CLIENTS) * each).contains(&most), "{most}");
+    world.run_for(Duration::from_secs(60));
+    assert_eq!(*taken.borrow(), [250; CLIENTS as usize]);
+    assert_eq!(relay.sum(|of| &of.client_memory), 0);
+}

@@ -18,6 +18,13 @@ pub(super) enum Awaited {
     LoginPassword(String),
 }
 
+impl Awaited {
+    /// Bytes in memory of its own.
+    pub(super) fn held(&self) -> usize {
+        if let Awaited::LoginPassword(name) = self { name.len() } else { 0 }
+    }
+}
+
 impl Session {
     pub(super) fn auth(&mut self, mechanism: &str, initial: Option<&str>, out: &mut Vec<u8>) -> Option<Step> {
         if !self.rules.accounts {
@@ -134,6 +141,11 @@ fn plain(response: &[u8]) -> Option<Credentials> {
 }
 
 fn login_name(name: Vec<u8>) -> Option<String> {
-    let name = String::from_utf8(name).ok()?;
+    // No account has a longer one, and LOGIN keeps it for as long as the client is silent.
+    if name.len() > limits::ACCOUNT_NAME_MAX {
+        return None;
+    }
+    let mut name = String::from_utf8(name).ok()?;
+    name.shrink_to_fit();
     (!name.is_empty() && !name.contains('\0')).then_some(name)
 }

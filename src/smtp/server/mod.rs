@@ -138,11 +138,16 @@ pub struct Session {
     lines: u32,
     /// A line is being skipped up to its end because it was too long: so many bytes of it. 0: none is.
     skipped: u32,
+    /// No TLS begins now.
+    tls_put_off: bool,
     /// The next line is one of an AUTH exchange.
     awaiting: Option<Box<auth::Awaited>>,
     /// What was refused and is not recorded yet.
     refusals: Refusals,
 }
+
+/// Bytes of a name beside its text, and what the allocator adds.
+const NAME: usize = 64;
 
 #[derive(Debug)]
 struct Hello {
@@ -166,6 +171,7 @@ impl Session {
             auth_failures: 0,
             lines: 0,
             skipped: 0,
+            tls_put_off: false,
             awaiting: None,
             refusals: Refusals::default(),
         }
@@ -207,6 +213,17 @@ impl Session {
     /// Bytes of the open transaction's envelope.
     pub fn held(&self) -> usize {
         self.transaction.as_ref().map_or(0, Transaction::held)
+    }
+
+    /// Bytes of the session beside its transaction: names that its client gave.
+    pub fn carried(&self) -> usize {
+        let hello = self.hello.as_ref().map_or(0, |hello| NAME + hello.name.len());
+        hello + self.awaiting.as_ref().map_or(0, |awaited| NAME + awaited.held())
+    }
+
+    /// Whether STARTTLS is to be tried again later: there is no memory for more sessions under TLS.
+    pub fn put_off_tls(&mut self, later: bool) {
+        self.tls_put_off = later;
     }
 
     /// Handles the complete lines of `input`, replies gathered in `out`; returns how much it used and what comes next.
@@ -479,6 +496,9 @@ impl Session {
         }
         if self.tls.is_some() {
             return self.complain(words::BAD_SEQUENCE, out);
+        }
+        if self.tls_put_off {
+            return self.say(words::TLS_PUT_OFF, out);
         }
         self.say(words::READY_FOR_TLS, out);
         Some(Step::StartTls)

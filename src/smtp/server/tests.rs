@@ -198,6 +198,38 @@ fn a_full_spool_closes_mail() {
     assert_eq!(codes(std::str::from_utf8(&out).unwrap()), ["250", "452"]);
 }
 
+/// RFC 3207 section 4: 454 where TLS cannot be had for now. Mail may come in all the same, and it is no error of the client's.
+#[test]
+fn tls_may_be_put_off() {
+    let mut session = Session::new(rules(), peer(), true);
+    session.put_off_tls(true);
+    let input = format!("EHLO c\r\n{}MAIL FROM:<a@b>\r\n", "STARTTLS\r\n".repeat(30));
+    let (replies, steps, _) = converse(&mut session, input.as_bytes(), 0);
+    assert!(codes(&replies)[1..31].iter().all(|code| *code == "454") && steps.is_empty(), "{replies}");
+    assert!(replies.ends_with("250 2.1.0 Ok\r\n"), "{replies}");
+    session.put_off_tls(false);
+    assert_eq!(converse(&mut session, b"STARTTLS\r\n", 0).1, [Step::StartTls]);
+}
+
+/// What a silent client makes us keep of a login is counted, and no longer than a name.
+#[test]
+fn a_name_of_login_has_a_bound_and_counts() {
+    let mut session = Session::new(rules(), peer(), true);
+    session.tls_established("TLSv1.3 x".into());
+    converse(&mut session, b"EHLO c\r\n", 0);
+    let before = session.carried();
+    assert!(before > 0, "the name in EHLO counts");
+    // base64 of so many times three bytes
+    let ask = |session: &mut Session, triples: usize| {
+        let line = format!("AUTH LOGIN {}\r\n", "eHh4".repeat(triples));
+        codes(&converse(session, line.as_bytes(), 0).0).join(" ")
+    };
+    assert_eq!(ask(&mut session, 86), "501");
+    assert_eq!(session.carried(), before);
+    assert_eq!(ask(&mut session, 85), "334");
+    assert!(session.carried() >= before + 255);
+}
+
 #[test]
 fn an_idle_session_is_small() {
     assert!(size_of::<Session>() <= 256, "{}", size_of::<Session>());
