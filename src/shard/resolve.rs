@@ -145,8 +145,35 @@ impl<R: Runtime> Resolver<R> {
                 let hop = route::fixed(host, *port);
                 hop.hosts[0].address.is_some() || self.known(&hop.hosts[0]).is_some()
             }
-            RouteTarget::Mx => domain.starts_with('[') || gate::is_numeric(domain),
+            RouteTarget::Mx => domain.starts_with('[') || gate::is_numeric(domain) || self.is_cached(domain),
         }
+    }
+
+    /// Whether the MX of a domain is remembered, and all that is asked of its preferred hosts: those behind them are asked for only if
+    /// none of these can be reached.
+    fn is_cached(&self, domain: &str) -> bool {
+        let now = self.runtime.now();
+        let cache = &mut *self.cache.borrow_mut();
+        let Some(found) = cache.get(Kind::Mx, domain, now) else { return false };
+        let hosts = match &found.answer {
+            Ok(Answer::Mx { hosts, .. }) => &hosts[..],
+            Ok(Answer::NoDomain) | Err(_) => return true,
+            Ok(_) => &[],
+        };
+        let Ok(hop) = route::order_mx(domain, hosts, &self.own_name, self.mx_port, 0) else { return true };
+        let best = hop.hosts.first().map(|host| host.rank);
+        let gate = self.gate.borrow();
+        let mut reached = false;
+        for host in hop.hosts.iter().filter(|host| Some(host.rank) == best) {
+            for kind in [Kind::A, Kind::Aaaa] {
+                let Some(found) = cache.get(kind, &host.name, now) else { return false };
+                let addresses = if let Ok(Answer::Addresses(some)) = &found.answer { &some[..] } else { &[] };
+                let admits =
+                    |address: &IpAddr| gate.admit(SocketAddr::new(*address, host.port), host.source).is_ok();
+                reached |= found.answer.is_err() || addresses.iter().any(admits);
+            }
+        }
+        reached
     }
 
     /// Where the mail of a domain (lower case) goes.

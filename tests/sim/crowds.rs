@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
-use hickory_proto::rr::rdata::{A, MX};
+use hickory_proto::rr::rdata::{A, MX, SOA};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use relevo::runtime::sim::World;
 
@@ -38,7 +38,11 @@ fn names(world: &World, deaf: &Rc<Cell<bool>>, lead: impl Fn(&str) -> Option<[u8
             (Some(address), RecordType::A) => {
                 answer.add_answer(Record::from_rdata(query.name.clone(), 600, RData::A(A(address.into()))));
             }
-            _ => {}
+            _ => {
+                let (zone, root) = (query.name.clone(), Name::root());
+                let data = RData::SOA(SOA::new(root.clone(), root, 1, 600, 600, 600, 600));
+                answer.add_authority(Record::from_rdata(zone, 600, data));
+            }
         }
         answer.to_vec().ok()
     });
@@ -216,6 +220,32 @@ fn hosts_that_never_answer_leave_places_for_others() {
         world.run_for(Duration::from_secs(2));
         let slowest = slowest(&world, &sink, 8, Duration::from_secs(60));
         assert!(slowest < Duration::from_millis(500), "{slowest:?}");
+        drop(relay);
+    });
+}
+
+/// What the resolver remembers does not wait behind silent names, not even where these are all of its own client's.
+#[test]
+fn a_domain_that_is_remembered_waits_in_no_line() {
+    story(2, |seed| {
+        let world = World::new(seed);
+        let sink = Sink::start(&world, "10.0.0.2:25");
+        let deaf = Rc::new(Cell::new(false));
+        names(&world, &deaf, |host| host.starts_with("good").then_some([10, 0, 0, 2]));
+        let relay = launch(&world, 1, "");
+        let send = |number, patience| {
+            let before = sink.received.borrow().len();
+            hand_in(&world, 50, number, vec!["u@good0.test".to_owned()]);
+            run_until_true(&world, patience, || sink.received.borrow().len() > before)
+        };
+        assert!(send(0, Duration::from_secs(5)));
+        // Longer than its site is kept without mail.
+        world.run_for(Duration::from_secs(10));
+        deaf.set(true);
+        flood(&world, 4, |number| format!("good-{number}.test"));
+        world.run_for(Duration::from_secs(20));
+        assert!(relay.sum(|of| &of.domains_waiting) > 1_000);
+        assert!(send(1, Duration::from_millis(500)), "it is remembered");
         drop(relay);
     });
 }
