@@ -55,6 +55,10 @@ stories!("stories.py", None;
 stories!("hops.py", None;
     tls_that_breaks_anywhere_falls_back,
     tls_that_is_refused_is_done_without,
+    what_fails_after_refused_tls_is_not_tls,
+    a_refusal_stands_though_the_hop_closes,
+    an_answer_to_rset_is_no_surplus,
+    an_end_between_commands_is_an_end,
     a_refusal_in_the_middle_of_a_body_is_the_answer,
     nothing_before_the_dot_is_its_answer,
     replies_nobody_asked_for_end_the_connection,

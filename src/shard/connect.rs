@@ -11,6 +11,7 @@ use crate::route::{Host, NextHop};
 use crate::runtime::{Runtime, Stream};
 use crate::shard::Shard;
 use crate::shard::address::Place;
+use crate::shard::session::{Behind, Starttls};
 pub use crate::shard::session::{Connection, HopError};
 use crate::shard::wire::{Wire, WireError};
 use crate::smtp::client::Capabilities;
@@ -82,21 +83,36 @@ async fn open<R: Runtime>(
     }
     match greet(shard, host, to, named, protect).await {
         Err(HopError::BrokenTls(why)) => {
-            tls_broke(shard, &name(), &why);
+            do_without_tls(shard, &name(), &why);
             greet(shard, host, to, name(), false).await
         }
         result => result,
     }
 }
 
-/// TLS broke at a host: counted, and kept in mind.
-pub(super) fn tls_broke<R: Runtime>(shard: &Shard<R>, named: &str, why: &str) {
+/// What to say if a failure, before any command of a transaction was answered, may have come of STARTTLS: then plain text is tried, at
+/// once. None: it is a failure as any other.
+pub(super) fn blame_tls(starttls: Starttls, error: &HopError) -> Option<String> {
+    match (starttls, error) {
+        (Starttls::Begun, HopError::Wire(_) | HopError::Hostile(_)) => {
+            Some(format!("TLS broke (before the first answer under it: {error})"))
+        }
+        // A hop that is silent now was so in plain text, and would be so again.
+        (Starttls::Refused, HopError::Wire(WireError::Lost(_))) => {
+            Some(format!("it refused STARTTLS, and left the session then ({error})"))
+        }
+        _ => None,
+    }
+}
+
+/// A host is better off without STARTTLS: counted, and kept in mind.
+pub(super) fn do_without_tls<R: Runtime>(shard: &Shard<R>, named: &str, why: &str) {
     shard.instruments.counters.tls_fallbacks.add(1);
     if shard.tls_failures.borrow_mut().note(named, shard.timers.recent()) {
         let minutes = limits::TLS_FAILURE_KEPT.as_secs() / 60;
         shard.say(
             Level::Warning,
-            format_args!("{named}: TLS broke ({why}); its mail goes in plain text for {minutes} minutes"),
+            format_args!("{named}: {why}; its mail goes in plain text for {minutes} minutes"),
         );
     }
 }
@@ -139,18 +155,25 @@ async fn introduce<R: Runtime>(
     }
     hello(shard, connection, limits::client::HELLO).await?;
     if starttls && connection.capabilities.starttls {
-        connection.unproven = true;
-        protect(shard, connection, host).await.map_err(|(step, error)| match error {
-            HopError::Wire(WireError::Tls(error)) => HopError::BrokenTls(format!("{step}: {error}")),
-            error => HopError::BrokenTls(format!("{step}: {error}")),
-        })?;
+        connection.starttls = Starttls::Begun;
+        let protected = protect(shard, connection, host).await;
+        protected.map_err(|(step, error)| HopError::BrokenTls(words(connection.starttls, step, &error)))?;
     }
     connection.be_terse();
-    // A hop that says more than it was asked for from the start will not be in step later.
-    if connection.is_out_of_step(shard).await {
-        return Err(HopError::Unasked);
+    match connection.behind(shard).await {
+        Behind::Nothing => Ok(()),
+        // A hop that says more than it was asked for from the start will not be in step later.
+        Behind::Words => Err(HopError::Unasked),
+        Behind::End(error) => Err(blame_tls(connection.starttls, &error).map_or(error, HopError::BrokenTls)),
     }
-    Ok(())
+}
+
+fn words(starttls: Starttls, step: &str, error: &HopError) -> String {
+    match (starttls, error) {
+        (Starttls::Refused, _) => format!("it refused STARTTLS, and the session failed then ({error})"),
+        (_, HopError::Wire(WireError::Tls(error))) => format!("TLS broke ({step}: {error})"),
+        _ => format!("TLS broke ({step}: {error})"),
+    }
 }
 
 /// EHLO, or HELO to a hop that refuses it (RFC 5321 3.2). What an earlier EHLO offered is void (RFC 3207 section 4.2).
@@ -189,6 +212,7 @@ async fn protect<R: Runtime>(
     let reply = connection.reply(shard, PATIENCE).await.map_err(starttls)?;
     if matches!(reply.code / 100, 4 | 5) && reply.code != 421 {
         shard.instruments.counters.tls_refused.add(1);
+        connection.starttls = Starttls::Refused;
         // Some say 454 and close. Whether this one goes on is known before a message depends on it.
         return hello(shard, connection, PATIENCE).await.map_err(at("after STARTTLS was refused"));
     }

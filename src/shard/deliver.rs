@@ -166,7 +166,8 @@ async fn work<R: Runtime>(
         let max = usize::try_from(max).unwrap_or(usize::MAX);
         most = if most == 0 { max } else { most.min(max) };
     }
-    let mut run = Run { shard, key, site, place, most, done: 0, ahead: None, idle_since: None };
+    let mut run =
+        Run { shard, key, site, place, most, done: 0, took: Cell::new(false), ahead: None, idle_since: None };
     let nap = Rc::default();
     loop {
         if run.ahead.is_none() && !run.goes_on() {
@@ -186,7 +187,13 @@ async fn work<R: Runtime>(
         match attempt(&mut run, connection, next).await {
             After::Keep => lease.proven(),
             // What went ahead is put back when it is dropped: its body was never sent.
-            After::Close | After::Stale => return false,
+            After::Close | After::Stale => {
+                // Many hops close after each message; those that took it are no holes.
+                if run.took.get() {
+                    lease.proven();
+                }
+                return false;
+            }
         }
     }
 }
@@ -201,6 +208,8 @@ pub(super) struct Run<'a, R: Runtime> {
     most: usize,
     /// Transactions begun.
     pub(super) done: usize,
+    /// A message was taken over it.
+    pub(super) took: Cell<bool>,
     ahead: Option<Next<'a, R>>,
     /// Since when there was nothing to do.
     idle_since: Option<Instant>,

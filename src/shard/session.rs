@@ -28,8 +28,8 @@ pub struct Connection<R: Runtime> {
     pub tls: String,
     /// Memory for the next messages.
     pub spare: Spare,
-    /// STARTTLS was said in this session, and since then no command of a transaction was answered.
-    pub unproven: bool,
+    /// What came of STARTTLS, until a command of a transaction was answered behind it.
+    pub starttls: Starttls,
     reader: ReplyReader,
     /// Bytes received behind the last reply.
     input: Vec<u8>,
@@ -52,6 +52,29 @@ pub struct Spare {
     pub next: Vec<u8>,
     /// Commands.
     pub out: Vec<u8>,
+}
+
+/// How a session stands to TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Starttls {
+    /// It was never said, or what came of it has carried a command.
+    Settled,
+    /// It was said, or TLS is up; a failure may be that of TLS.
+    Begun,
+    /// The hop refused it, and the session went on in plain text.
+    Refused,
+}
+
+/// What lies behind the last reply that was awaited.
+#[derive(Debug)]
+pub enum Behind {
+    /// As far as is known, nothing: the hop waits for a command.
+    Nothing,
+    /// Words that answer no command: the replies before may not have been to the commands they were taken for.
+    Words,
+    /// The hop closed or reset the connection, or said that it does (421: it may say that at any time, RFC 5321 3.8). What it answered
+    /// before stands.
+    End(HopError),
 }
 
 /// Why no session came up, or an open one failed.
@@ -117,7 +140,7 @@ impl<R: Runtime> Connection<R> {
             hop,
             tls: String::new(),
             spare: Spare::default(),
-            unproven: false,
+            starttls: Starttls::Settled,
             reader: ReplyReader::default(),
             input: Vec::new(),
             owed: 0,
@@ -261,13 +284,25 @@ impl<R: Runtime> Connection<R> {
         !self.input.is_empty() || self.reader.is_midway()
     }
 
-    /// Whether something came, as far as is known without asking the kernel, that is no reply to any command.
-    pub async fn is_out_of_step(&mut self, shard: &Shard<R>) -> bool {
+    /// What came, as far as is known without asking the kernel, that is no reply to any command. If anything did, the session is over.
+    pub async fn behind(&mut self, shard: &Shard<R>) -> Behind {
         if self.owed > 0 || shard.runtime.planted("a reply nobody asked for is kept") {
-            return false;
+            return Behind::Nothing;
         }
-        // An end is as good as a word: nothing can be asked any more.
-        self.is_surplus() || (self.wire.is_disturbed().await && self.take_waiting(shard).unwrap_or(true))
+        if !self.is_surplus() {
+            if !self.wire.is_disturbed().await {
+                return Behind::Nothing;
+            }
+            match self.take_waiting(shard) {
+                Ok(false) => return Behind::Nothing,
+                Ok(true) => {}
+                Err(error) => return Behind::End(error),
+            }
+        }
+        match self.next_reply() {
+            Ok(Some(goodbye)) if goodbye.code == 421 => Behind::End(HopError::Refused(goodbye)),
+            _ => Behind::Words,
+        }
     }
 
     /// Receives what is there, without a wait: whether anything was.

@@ -15,6 +15,7 @@ use crate::shard::compact::Pinned;
 use crate::shard::connect::{self, Connection, HopError};
 use crate::shard::deliver::{self, After, Run};
 use crate::shard::load::{self, Source};
+use crate::shard::session::{Behind, Starttls};
 use crate::shard::{Shard, body};
 use crate::smtp::client::{self, Body, Transaction, Verdict};
 use crate::smtp::reply::Reply;
@@ -174,9 +175,16 @@ pub(super) async fn transact<R: Runtime>(
     tally: &mut Tally,
 ) -> (After, bool) {
     let (shard, site, reused) = (run.shard, run.site, how.reused);
-    if !how.opened && run.done > 0 && connection.is_out_of_step(shard).await {
-        unasked(shard);
-        return (After::Stale, false);
+    if !how.opened && run.done > 0 {
+        match connection.behind(shard).await {
+            Behind::Nothing => {}
+            // A hop may close between two messages.
+            Behind::End(_) => return (After::Stale, false),
+            Behind::Words => {
+                unasked(shard);
+                return (After::Stale, false);
+            }
+        }
     }
     let mut headers = std::mem::take(&mut connection.spare.headers);
     let prepared = prepare(shard, connection, view, part).await;
@@ -198,10 +206,8 @@ pub(super) async fn transact<R: Runtime>(
     let ended = converse(run, connection, &message, how, &mut transaction).await;
     connection.spare.headers = headers;
     if let Err((error, heard)) = ended {
-        let lost = matches!(error, HopError::Wire(_) | HopError::Hostile(_));
-        // TLS that breaks at the first command it carries, or a hop that goes away after it refused TLS.
-        if lost && !heard && connection.unproven {
-            connect::tls_broke(shard, &connection.hop, &format!("before the first answer under it: {error}"));
+        if !heard && let Some(words) = connect::blame_tls(connection.starttls, &error) {
+            connect::do_without_tls(shard, &connection.hop, &words);
             return (After::Stale, false);
         }
         // A hop may close an idle session at any time, just when we begin: that is not the message's fault.
@@ -266,7 +272,10 @@ fn count<R: Runtime>(
                 tally.later(part.first + place, 1);
                 continue;
             }
-            Verdict::Delivered(_) => shown.took_at.set(Some(now)),
+            Verdict::Delivered(_) => {
+                shown.took_at.set(Some(now));
+                run.took.set(true);
+            }
             _ => {}
         }
         tally.merge(part.first + place, 1, fate(shard, verdict, reply, part, &connection.hop));
@@ -284,14 +293,35 @@ async fn reset<R: Runtime>(
         Err(error) => Err(error),
     };
     match reply {
-        Ok(reply) if reply.is_positive() => {}
-        // It knows no RSET, or closes.
-        Ok(reply) if matches!(reply.code, 421 | 500 | 502) => transaction.close(),
-        Ok(_) => {
+        Ok(reply) if reply.code / 100 == 3 => {
             unasked(shard);
             transaction.on_surplus();
         }
+        Ok(reply) => {
+            // It knows no RSET, or has had enough of us: what it said before was said in step.
+            if !reply.is_positive() {
+                transaction.close();
+            }
+            look_behind(shard, connection, transaction).await;
+        }
         Err(_) => transaction.close(),
+    }
+}
+
+/// Words behind the last answer would be taken for that to the next command, and show that those before may have been, too. An end
+/// there says nothing of what was answered: many hops refuse and close.
+async fn look_behind<R: Runtime>(
+    shard: &Shard<R>,
+    connection: &mut Connection<R>,
+    transaction: &mut Transaction<'_>,
+) {
+    match connection.behind(shard).await {
+        Behind::Nothing => {}
+        Behind::End(_) => transaction.close(),
+        Behind::Words => {
+            unasked(shard);
+            transaction.on_surplus();
+        }
     }
 }
 
@@ -319,7 +349,7 @@ async fn converse<R: Runtime>(
     loop {
         let reply = connection.reply(shard, transaction.patience()).await.map_err(|error| (error, heard))?;
         heard = true;
-        connection.unproven = false;
+        connection.starttls = Starttls::Settled;
         match transaction.on_reply(reply) {
             client::Next::AwaitReply => {}
             client::Next::WriteCommands => {
@@ -351,10 +381,8 @@ async fn converse<R: Runtime>(
             client::Next::Done => {
                 connection.body_answered(shard);
                 connection.spare.out = out;
-                // What is there behind the last answer would be taken for that to the next command.
-                if !transaction.must_close() && connection.is_out_of_step(shard).await {
-                    unasked(shard);
-                    transaction.on_surplus();
+                if !transaction.must_close() {
+                    look_behind(shard, connection, transaction).await;
                 }
                 return Ok(());
             }

@@ -1,6 +1,7 @@
 """Next hops that break the rules, and the real binary: `hops.py STORY BINARY`. Called by tests/peers.rs, one test a story."""
 import email
 import email.policy
+import json
 import os
 import random
 import socket
@@ -188,6 +189,14 @@ def leave(talk):
     raise Gone
 
 
+def say_and_end(talk, words, end=leave):
+    """The end comes with the words, in one segment; a reset, which would take them along, right behind them."""
+    if end is leave:
+        talk.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+    talk.say(words)
+    end(talk)
+
+
 def tls_that_breaks_anywhere_falls_back():
     """RFC 3207 and RFC 7435: no way of breaking STARTTLS keeps mail from going, and the second message does not try it again."""
 
@@ -258,8 +267,10 @@ def tls_that_breaks_anywhere_falls_back():
         assert time.monotonic() - begun < 10
         wait_metric(relay, "tls_avoided", len(hops))
         assert not [record for record in relay.log() if record["event"] == "deferred"], "an attempt was lost by it"
-        for name in hops:
-            assert sum("TLS broke" in words for words in relay.words) == len(hops), relay.words
+        said = {name: [words for words in relay.words if f"]:{hop.port}: " in words] for name, hop in hops.items()}
+        for name, words in said.items():
+            right = "it refused STARTTLS" if name == "refused" else "TLS broke"
+            assert len(words) == 1 and right in words[0] and words[0].count("TLS") == 1, (name, words)
         relay.stop()
 
 
@@ -303,6 +314,123 @@ def tls_that_is_refused_is_done_without():
         wait_metric(relay, "tls_refused", 1)
         assert metric(relay, "tls_fallbacks") == 0
         relay.stop()
+
+
+def what_fails_after_refused_tls_is_not_tls():
+    """A hop that refuses STARTTLS and goes is spoken to in plain text, and nobody is told that TLS broke there."""
+    with tempfile.TemporaryDirectory() as directory:
+        context = certificate(directory)
+
+        def going(talk, verb, line):
+            if verb == "STARTTLS":
+                talk.refused = True
+                return b"454 4.7.0 no TLS now\r\n"
+            if getattr(talk, "refused", False):
+                if verb == talk.hop.at:
+                    talk.hop.end(talk)
+            return None
+
+        hops = {}
+        end_of_hello = lambda talk: say_and_end(talk, b"250 hop.example\r\n")
+        for name, at, end in (("mail", "MAIL", leave), ("reset", "MAIL", Talk.reset), ("hello", "EHLO", end_of_hello)):
+            hop = hops[name] = Hop(going, context=context)
+            hop.at, hop.end = at, end
+        relay = start(None, ALONE + FAST, route=routes(hops))
+        for name, hop in hops.items():
+            relay.send("a@b.example", [f"c@{name}.example"], TEXT)
+            hop.wait(1)
+            assert not [record for record in relay.log() if record["event"] == "deferred"], name
+        assert not any("TLS broke" in words for words in relay.words), relay.words
+        assert sum("it refused STARTTLS, and left the session then" in words for words in relay.words) == len(hops), relay.words
+        relay.stop()
+
+
+def a_refusal_stands_though_the_hop_closes():
+    """5xx and the end of the connection in one segment (or a reset behind it): one bounce with the hop's words, and no retry."""
+    points = {"MAIL": b"550 5.7.1 go away\r\n", "RCPT": b"550 5.1.1 no such user\r\n", "DATA": b"554 5.6.0 not that\r\n"}
+    points["dot"] = b"554 5.6.0 not this text\r\n"
+    for extensions in (PIPELINING, ()):
+
+        def act(talk, verb, line):
+            if verb != talk.hop.at:
+                return None
+            words = points[verb]
+            if extensions and talk.hop.whole:
+                # All that the group is owed, at once.
+                later = {"MAIL": 2, "RCPT": 1}.get(verb, 0)
+                for _ in range(later):
+                    talk.line()
+                words += b"554 5.5.1 no valid recipients\r\n" * later
+            say_and_end(talk, words + talk.hop.more, talk.hop.end)
+
+        hops = {}
+        for at in points:
+            for end, how in (("left", leave), ("reset", Talk.reset)):
+                for more in (b"", b"421 4.7.0 bye\r\n"):
+                    for whole in (True, False) if extensions and not more else (True,):
+                        hop = hops[f"{at}-{end}-{len(more)}-{whole}".lower()] = Hop(act, extensions=extensions)
+                        hop.at, hop.end, hop.more, hop.whole = at, how, more, whole
+        relay = start(None, FAST, route=routes(hops) + '[[route]]\ndomain = "b.example"\nto = "smtp://127.0.0.1:1"\n')
+        for name in hops:
+            relay.send("a@b.example", [f"c@{name}.example"], TEXT)
+        end = time.monotonic() + 20
+        seen = lambda: [record for record in relay.log() if "c@" in json.dumps(record) and record["event"] in ("bounced", "deferred", "delivered")]
+        while len(seen()) < len(hops) and time.monotonic() < end:
+            time.sleep(0.1)
+        # As long as a retry would take.
+        time.sleep(2.5)
+        assert sorted(record["event"] for record in seen()) == ["bounced"] * len(hops), [record for record in seen() if record["event"] != "bounced"]
+        for name, hop in hops.items():
+            (record,) = [record for record in seen() if f"c@{name}.example" in json.dumps(record)]
+            assert record["reply"].startswith(points[hop.at].decode().strip()), (name, record)
+            assert hop.talks == 1, (name, hop.heard)
+        assert metric(relay, "replies_unasked") == 0
+        relay.stop()
+
+
+def an_answer_to_rset_is_no_surplus():
+    """A refused RSET ends the session and changes nothing; words behind its answer show that nothing was in step."""
+    for answer, event in ((b"550 5.7.1 no\r\n", "bounced"), (b"451 4.3.0 no\r\n", "bounced"), (b"503 5.5.1 no\r\n", "bounced"),
+                          (b"421 4.3.0 no\r\n", "bounced"), (b"354 go\r\n", "deferred"), (b"250 ok\r\n250 ok\r\n", "deferred")):
+
+        def act(talk, verb, line):
+            if verb == "RCPT":
+                return b"550 5.1.1 no such user\r\n"
+            return answer if verb == "RSET" else None
+
+        hop = Hop(act)
+        relay = start(None, '[retry]\nfirst = "1h"\nmax = "1h"\n', route=routes({"d": hop}) + '[[route]]\ndomain = "b.example"\nto = "smtp://127.0.0.1:1"\n')
+        relay.send("a@b.example", ["c@d.example"], TEXT)
+        told = relay.wait_log(event)
+        assert "c@d.example" in json.dumps(told[0]), (answer, told)
+        assert event == "deferred" or told[0]["reply"].startswith("550 5.1.1 no such user"), (answer, told)
+        assert metric(relay, "replies_unasked") == (event == "deferred"), answer
+        relay.stop()
+
+
+def an_end_between_commands_is_an_end():
+    """Close right behind EHLO or a taken message: a lost connection, and no reply that nobody asked for."""
+    hop = Hop(lambda talk, verb, line: say_and_end(talk, b"250 hop\r\n") if verb == "EHLO" and talk.number == 1 else None)
+    relay = start(hop)
+    relay.send("a@b.example", ["c@d.example"], TEXT)
+    hop.wait(1)
+    assert not any("before it was asked" in words for words in relay.words), relay.words
+    relay.stop()
+
+    def once(talk, verb, line):
+        if verb == "dot":
+            talk.hop.taken.append((None, ["c"], line, talk))
+            say_and_end(talk, b"250 2.0.0 taken\r\n")
+        return None
+
+    hop = Hop(once)
+    relay = start(hop, "[delivery]\nconnections_per_destination = 1\n" + FAST)
+    for number in range(6):
+        relay.send("a@b.example", [f"u{number}@d.example"], TEXT)
+    relay.wait_log("delivered", 6)
+    assert len(hop.taken) == 6 and metric(relay, "replies_unasked") == 0
+    assert not [record for record in relay.log() if record["event"] == "deferred"], relay.log()
+    relay.stop()
 
 
 def a_refusal_in_the_middle_of_a_body_is_the_answer():

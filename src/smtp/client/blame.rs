@@ -8,8 +8,41 @@ use crate::smtp::reply::Reply;
 /// Codes that ask who we are, whoever says them (RFC 4954 section 6, RFC 3207 section 4, RFC 7504).
 const OF_AUTHENTICATION: [u16; 4] = [530, 534, 535, 538];
 
-/// What receivers say of a client's address, its name or its pace.
-const OF_OUR_STANDING: [&str; 31] = [
+/// Details of X.7 that are about the client: no encryption (RFC 5248: X.7.10, X.7.11), no reverse name (RFC 7372: X.7.25).
+const OF_OUR_SESSION: [u16; 3] = [10, 11, 25];
+
+/// Details of X.7 that are about the domains a message claims: DKIM, SPF, several of them (RFC 7372), ARC (RFC 8617).
+const OF_AUTHORSHIP: [u16; 7] = [20, 21, 22, 23, 24, 26, 29];
+
+/// What receivers say of a client's address, its name, its pace, or of what it left out: AUTH, STARTTLS.
+const OF_OUR_STANDING: [&str; 58] = [
+    "helo command rejected",
+    "ehlo command rejected",
+    "invalid helo",
+    "invalid ehlo",
+    "bad helo",
+    "bad ehlo",
+    "helo name",
+    "ehlo name",
+    "helo hostname",
+    "must issue a starttls",
+    "must use starttls",
+    "starttls is required",
+    "starttls required",
+    "starttls command first",
+    "must authenticate",
+    "authentication required",
+    "authentication is required",
+    "authenticate first",
+    "not allowed to connect",
+    "not permitted to connect",
+    "not authorized to connect",
+    "from your ip",
+    "from your host",
+    "from your server",
+    "dynamic ip",
+    "ip name lookup failed",
+    "client address rejected",
     "blocked using",
     "blocked by rbl",
     "banned sending ip",
@@ -43,8 +76,13 @@ const OF_OUR_STANDING: [&str; 31] = [
     "ipcheck.",
 ];
 
-/// Words that make a refusal one of the content, or of what one recipient wants, though it speaks of lists or reputation too.
-const OF_THE_MESSAGE: [&str; 17] = [
+/// Words that make a refusal one of the content, of the domain it claims to be from, or of what one recipient wants, though it speaks of
+/// lists or reputation too.
+const OF_THE_MESSAGE: [&str; 21] = [
+    "spf",
+    "dkim",
+    "dmarc",
+    "sender address rejected",
     " url",
     " link to",
     " links",
@@ -95,9 +133,13 @@ pub fn speaks_of_us(reply: &Reply) -> bool {
     if OF_AUTHENTICATION.contains(&reply.code) {
         return true;
     }
-    // RFC 7372: the client's address has no reverse name.
-    if reply.enhanced == Some((5, 7, 25)) {
-        return true;
+    if let Some((5, 7, detail)) = reply.enhanced {
+        if OF_OUR_SESSION.contains(&detail) {
+            return true;
+        }
+        if OF_AUTHORSHIP.contains(&detail) {
+            return false;
+        }
     }
     let text = reply.text.to_ascii_lowercase();
     has(&text, &OF_OUR_STANDING) && !has(&text, &OF_THE_MESSAGE)
@@ -146,6 +188,27 @@ mod tests {
             "554 Blocked - see https://ipcheck.proofpoint.com/?ip=192.0.2.1",
             "554 5.7.1 Your access has been rejected due to the sending MTA's poor reputation",
             "550 5.7.1 Fix reverse DNS for 192.0.2.1",
+            "550 5.7.1 <relay.example>: Helo command rejected: Host not found",
+            "504 5.5.2 <relay>: Helo command rejected: need fully-qualified hostname",
+            "501 5.5.2 <x_y>: Helo command rejected: Invalid name",
+            "550 Access denied - Invalid HELO name (See RFC2821 4.1.1.1)",
+            "550 5.7.10 Encryption needed",
+            "554 5.7.11 Encryption required",
+            "550 5.7.0 Must issue a STARTTLS command first",
+            "554 5.7.1 STARTTLS is required to send mail here",
+            "554 5.7.1 You are not allowed to connect",
+            "554 5.7.1 You are not allowed to connect.",
+            "550 5.7.0 Must authenticate",
+            "550 5.7.1 Authentication required",
+            "550 5.7.0 Authentication Required",
+            "554 5.7.0 You must authenticate first",
+            "554 5.7.1 <unknown[192.0.2.1]>: Client host rejected: Access denied",
+            "554 5.7.1 <relay.example[192.0.2.1]>: Client host rejected: Access denied",
+            "550 5.7.1 too many messages from your IP",
+            "550 We do not accept mail from your IP address",
+            "554 Mail from your server is not welcome here",
+            "550 5.7.1 Mail from dynamic IP addresses is not accepted",
+            "550 5.7.1 IP name lookup failed [192.0.2.1]",
         ] {
             assert!(speaks_of_us(&reply(line)), "{line}");
         }
@@ -168,7 +231,25 @@ mod tests {
             "550 5.7.1 Relay access denied",
             "521 5.3.2 host does not accept mail",
             "451 4.7.1 Client host rejected: try later",
+            "421 4.7.0 too many messages from your IP",
+            "450 4.7.1 <relay>: Helo command rejected: Host not found",
             "250 blocked using nothing",
+            "550 5.7.1 SPF check failed: sending IP 192.0.2.1 is not allowed to send for b.example",
+            "550 SPF: mail from your server is not permitted by the sender's domain",
+            "550 5.7.23 The message was refused: sending IP fails the policy of its sender",
+            "550 5.7.20 No passing signature: authentication required",
+            "550 5.7.26 This mail is unauthenticated: senders must authenticate",
+            "550 5.7.1 All senders must authenticate with SPF or DKIM",
+            "554 5.7.5 Rejected by the DMARC policy of b.example: authentication is required",
+            "553 5.7.1 <a@b>: Sender address rejected: not logged in",
+            "550 5.7.1 <a@b>: Sender address rejected: authentication required",
+            "550 5.7.1 <x@y>: Recipient address rejected: Access denied",
+            "550 5.4.1 Recipient address rejected: Access denied",
+            "550 5.7.133 Sender not authenticated for group",
+            "550 5.7.1 The recipient only takes encrypted messages",
+            "554 5.7.1 Message from your server contains a virus",
+            "550 5.1.1 <helo@y>: no such user here",
+            "550 5.7.1 You are not allowed to send to this list",
         ] {
             assert!(!speaks_of_us(&reply(line)), "{line}");
         }

@@ -321,14 +321,16 @@ impl<'a> Transaction<'a> {
     }
 
     /// If the hop refused for good, and its words are about us and not about the recipients: what it refused is to be tried again, and
-    /// its words. `routed`: the operator sends mail there, so it should relay for us.
+    /// its words. `routed`: the operator sends mail there, so it should relay for us, be it for one recipient.
     pub fn forgive(&mut self, routed: bool) -> Option<&Reply> {
         let refusal = |decided: &Option<Verdict>| match decided {
             Some(Verdict::Failed(reply)) => Some(*reply),
             _ => None,
         };
-        // Relaying is denied to us only if it is for every recipient.
-        let relaying = routed
+        // Relaying is denied to us only if it is for every recipient. An MX that says so of one has a domain it does not serve: that
+        // domain's DNS is wrong, and its sender is to know. Of all of several, more likely it has lost its tables or takes us for a
+        // client of its own: nobody's address is wrong, and a wait costs less than many returns.
+        let relaying = (routed || self.decided.len() > 1)
             && self.decided.iter().all(|decided| {
                 refusal(decided).is_some_and(|reply| blame::denies_relaying(&self.replies[reply]))
             });

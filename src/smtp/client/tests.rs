@@ -317,20 +317,21 @@ fn refusals_that_speak_of_us() {
         (forgiven, deferred)
     };
     assert_eq!(ask(true, denied(), denied()), (true, vec![true, true]));
-    assert_eq!(
-        ask(false, denied(), denied()),
-        (false, vec![false, false]),
-        "an MX that does not know the domain"
-    );
-    assert_eq!(ask(true, denied(), unknown()), (false, vec![false, false]), "not everybody");
+    assert_eq!(ask(false, denied(), denied()), (true, vec![true, true]), "an MX that lost its tables");
+    for routed in [true, false] {
+        assert_eq!(ask(routed, denied(), unknown()), (false, vec![false, false]), "not everybody");
+        assert_eq!(ask(routed, denied(), reply(250)), (false, vec![false, false]), "not everybody");
+    }
     let blocked = || say(550, "Client host [192.0.2.1] blocked using zen.spamhaus.org");
     assert_eq!(ask(false, blocked(), unknown()), (true, vec![true, false]));
     assert_eq!(ask(false, say(530, "who are you"), say(530, "who are you")), (true, vec![true, true]));
     assert_eq!(ask(true, unknown(), unknown()), (false, vec![false, false]));
-    let mut at_mail =
-        Transaction::new(&PLAIN, b"a@b", smallvec![&b"x@z"[..]], 10, Body::SevenBit).expect("fits");
-    at_mail.on_reply(denied());
-    assert!(at_mail.forgive(true).is_some());
+    for routed in [true, false] {
+        let mut alone =
+            Transaction::new(&PLAIN, b"a@b", smallvec![&b"x@z"[..]], 10, Body::SevenBit).expect("fits");
+        alone.on_reply(denied());
+        assert_eq!(alone.forgive(routed).is_some(), routed, "an MX that does not know the domain");
+    }
 }
 
 /// RFC 9422 section 4.
