@@ -212,6 +212,10 @@ pub const CLOCK_JUMP: Duration = Duration::from_secs(60);
 pub const TELL_LOOKS: usize = 50_000;
 /// Of these, told in one second: each is a record in the spool and one in the log, as a refused attempt makes them.
 pub const TOLD_AT_ONCE: usize = 1_000;
+/// Looks of one turn, some 0.1 ms where each is a domain that is in no cache; then all others have theirs.
+pub const TEND_TURN: usize = 1_024;
+/// What is told or given up counts as so many looks: it is written, logged and sent on. 16 a turn.
+pub const TEND_SETTLED: usize = 64;
 /// Parts of a message that is encoded for a hop without 8BITMIME; one with more is returned as it would be without the encoding.
 pub const PARTS_MAX: usize = 1_000;
 /// Parts and messages inside each other, in such a message.

@@ -11,7 +11,6 @@ use crate::queue::Group;
 
 mod closed;
 mod domain;
-pub use closed::Round;
 #[cfg(test)]
 use domain::LEAVING_MAX;
 use domain::{Deferred, Domain, RESOLVED_FOR};
@@ -55,6 +54,8 @@ struct Site {
     failures: u32,
     /// While it is closed: which of its groups is looked at next, by the places of domain and group.
     looked: (usize, usize),
+    /// And at which domain of the ring it is looked next for what is too old.
+    aged: usize,
 }
 
 /// A site that failed is remembered so long (seconds) after it was to be tried again, so that its pauses grow.
@@ -324,29 +325,31 @@ impl Destinations {
         if ready == 0 { None } else { self.activate(key, ready) }
     }
 
-    /// The domain does not resolve (yet): its ready groups, each with a credit taken where there is one, so that the caller
-    /// settles them. Those without a credit stay and the domain is asked for again by [`Destinations::tick`].
-    pub fn unresolved(&mut self, key: DomainKey, now: u32, retry_in: u32) -> Vec<Group> {
-        let credits = &mut self.credits;
-        let Some(Some(domain)) = self.domains.get_mut(key.0 as usize) else { return Vec::new() };
+    /// Groups that wait to hear where their domain leads.
+    pub fn unrouted(&self, key: DomainKey) -> usize {
+        self.domain(key).map_or(0, |domain| domain.ready.len())
+    }
+
+    /// The domain does not resolve (yet): the first of its ready groups, its credit taken, so that the caller settles it. None: there
+    /// is none, or no credit for it. To be ended with [`Destinations::unresolved`].
+    pub fn take_unresolved(&mut self, key: DomainKey) -> Option<Group> {
+        let domain = self.domains.get_mut(key.0 as usize)?.as_mut()?;
+        let group = *domain.ready.front()?;
+        let credit = self.credits.get_mut(usize::from(group.location.lane)).filter(|credit| **credit > 0)?;
+        *credit -= 1;
+        domain.active += 1;
+        domain.ready.pop_front()
+    }
+
+    /// That is all for now: for what is left of its groups the domain is asked for again by [`Destinations::tick`].
+    pub fn unresolved(&mut self, key: DomainKey, now: u32, retry_in: u32) {
+        let Some(domain) = self.domain_mut(key) else { return };
         domain.resolving = false;
-        let mut taken = Vec::new();
-        let mut kept = VecDeque::new();
-        for group in domain.ready.drain(..) {
-            match credits.get_mut(usize::from(group.location.lane)) {
-                Some(credit) if *credit > 0 => {
-                    *credit -= 1;
-                    domain.active += 1;
-                    taken.push(group);
-                }
-                _ => kept.push_back(group),
-            }
-        }
-        domain.ready = kept;
         if !domain.ready.is_empty() {
             self.wake(key, now + retry_in.max(1));
         }
-        taken
+        self.rest(key);
+        self.release_if_empty(key);
     }
 
     /// Work for a connection of this site.

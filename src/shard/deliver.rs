@@ -236,7 +236,7 @@ impl<'a, R: Runtime> Run<'a, R> {
         loop {
             match dispatch::take(shard, key, site) {
                 // The site is reached now: what it once failed of is not what this message was told last.
-                Take::Expired(job) => settle::expired(shard, &job, ""),
+                Take::Expired(job) => settle::expired(shard, &job),
                 Take::Job(job) => {
                     let under_way = UnderWay::new(shard, site, job);
                     // More work than hands: one more connection, if the limits let it.

@@ -10,16 +10,15 @@ use std::time::Duration;
 use crate::limits;
 use crate::observe::diagnostics::Level;
 use crate::queue::Group;
-use crate::queue::destinations::{self as queue, DomainKey, Effect, Round, SiteKey};
+use crate::queue::destinations::{self as queue, DomainKey, Effect, SiteKey};
 use crate::queue::fair::{self, Behalf};
-use crate::queue::schedule;
 use crate::route::NextHop;
 use crate::runtime::Runtime;
-use crate::shard::mesh::{Failure, Fate, Job, Slots};
+use crate::shard::mesh::{Job, Slots};
 use crate::shard::opening::{self, Unproven};
 use crate::shard::resolve::Unroutable;
 use crate::shard::transact::Shown;
-use crate::shard::{Shard, address, asking, deliver, lend, settle};
+use crate::shard::{Shard, address, asking, deliver, lend, tend};
 use crate::time::Instant;
 
 /// How often due retries are looked for.
@@ -28,8 +27,6 @@ const TICK: Duration = Duration::from_millis(250);
 const TICK_GROUPS: usize = 2_000;
 /// Ticks between sweeps for sites without mail: a minute.
 const SWEEP_ROUNDS: u32 = 240;
-/// Groups of a closed site looked at for expiry in one round.
-const EXPIRE_GROUPS: usize = 256;
 /// Connections to one site that this shard opens at one time while none is open.
 const OPENING_MIN: usize = 4;
 /// How long no further connection is tried after one failed while others work.
@@ -224,7 +221,7 @@ pub(super) fn resolved<R: Runtime>(
                 carry_out(shard, effect);
             }
         }
-        Err(unroutable) => unroutable_domain(shard, key, &unroutable),
+        Err(unroutable) => tend::unroutable(shard, key, unroutable),
     }
 }
 
@@ -236,33 +233,6 @@ pub(super) fn site<R: Runtime>(shard: &Shard<R>, hop: Rc<NextHop>) -> (SiteKey, 
         sites.entry(key).or_insert_with(|| Rc::new(Site::new(hop.clone(), shard.mesh.slots(&hop.site))));
     *site.hop.borrow_mut() = hop;
     (key, site.clone())
-}
-
-/// Settles what waits for a domain that leads nowhere (now, or for good).
-fn unroutable_domain<R: Runtime>(shard: &Rc<Shard<R>>, key: DomainKey, why: &Unroutable) {
-    let now = shard.seconds();
-    let groups = shard.destinations.borrow_mut().unresolved(key, now, 5);
-    for group in groups {
-        let expired = group.expiry <= now;
-        let fate = if why.permanent || expired {
-            Fate::Failed(Box::new(Failure {
-                expired: expired && !why.permanent,
-                status: Some(why.status),
-                remote: None,
-                diagnostic: why.text.clone(),
-            }))
-        } else {
-            let attempts = group.attempts.saturating_add(1);
-            let next = schedule::next_attempt(
-                &shard.settings.retry,
-                attempts,
-                now.saturating_add(1),
-                shard.runtime.random(),
-            );
-            Fate::Deferred { attempts, next: next.min(group.expiry), reply: why.text.as_str().into() }
-        };
-        settle::whole(shard, &shard.own_job(key, group), fate);
-    }
 }
 
 /// Sees to it that somebody works on what the site has ready. True: a connection was begun.
@@ -379,8 +349,7 @@ pub async fn tick<R: Runtime>(shard: Rc<Shard<R>>) {
             give_up_idle(&shard);
         }
         if round.is_multiple_of(4) {
-            tend_closed(&shard, now, round as usize / 4);
-            expire_waiting(&shard, now);
+            tend::tick(&shard);
             shard.publish();
         }
         if round.is_multiple_of(SWEEP_ROUNDS) {
@@ -445,49 +414,5 @@ fn forget_idle_sites<R: Runtime>(shard: &Rc<Shard<R>>, now: u32) {
     let forgotten = shard.destinations.borrow_mut().forget_idle_sites(now, busy);
     for key in forgotten {
         sites.remove(&key);
-    }
-}
-
-/// Mail for a site that waits to be let connect is not looked at either: what is too old is found here.
-fn expire_waiting<R: Runtime>(shard: &Rc<Shard<R>>, now: u32) {
-    let mut waiting: Vec<SiteKey> = {
-        let sites = shard.sites.borrow();
-        sites.iter().filter(|(_, site)| site.is_waiting()).map(|(key, _)| *key).collect()
-    };
-    // Not in the order of the map, which no seed knows.
-    waiting.sort_unstable();
-    for key in waiting {
-        let expired = shard.destinations.borrow_mut().expire(key, now, EXPIRE_GROUPS);
-        for (domain, group) in expired {
-            settle::expired(shard, &shard.own_job(domain, group), "");
-        }
-    }
-}
-
-/// Mail for a site that takes no connection is not looked at by any connection: what is too old is found here, and the rest is told
-/// why it waits, so that the log and the spool tell it. Not the same sites first every time.
-fn tend_closed<R: Runtime>(shard: &Rc<Shard<R>>, now: u32, turn: usize) {
-    let mut closed = shard.destinations.borrow().closed_sites(now);
-    if closed.is_empty() || shard.draining.get() {
-        return;
-    }
-    let first = turn % closed.len();
-    closed.rotate_left(first);
-    let room = limits::TOLD_AT_ONCE.saturating_sub(shard.settling.get());
-    let mut round = Round { looks: limits::TELL_LOOKS, told: room };
-    for key in closed {
-        let expired = shard.destinations.borrow_mut().expire(key, now, EXPIRE_GROUPS);
-        let site = shard.sites.borrow().get(&key).cloned();
-        let words = site.as_ref().map(|site| site.last_error.borrow().clone()).unwrap_or_default();
-        for (domain, group) in expired {
-            settle::expired(shard, &shard.own_job(domain, group), &words);
-        }
-        let next =
-            |attempts| schedule::next_attempt(&shard.settings.retry, attempts, now, shard.runtime.random());
-        let told = shard.destinations.borrow_mut().tell(key, now, &mut round, next);
-        let hop = site.map(|site| site.hop.borrow().label.clone()).unwrap_or_default();
-        for (domain, group) in told {
-            settle::told(shard, &shard.own_job(domain, group), &words, &hop);
-        }
     }
 }

@@ -169,7 +169,7 @@ fn grant<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site, borrower: 
         let taken = shard.destinations.borrow_mut().take(key, now);
         match taken {
             Taken::Job(domain, group) => jobs.push(shard.own_job(domain, group)),
-            Taken::Expired(domain, group) => settle::expired(shard, &shard.own_job(domain, group), ""),
+            Taken::Expired(domain, group) => settle::expired(shard, &shard.own_job(domain, group)),
             Taken::Nothing => break,
         }
     }

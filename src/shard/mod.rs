@@ -4,6 +4,7 @@
 //! only: no borrow is ever held across one.
 
 pub mod start;
+mod tend;
 
 pub mod accept;
 pub mod address;
@@ -132,6 +133,8 @@ pub struct Shard<R: Runtime> {
     pub sites: RefCell<HashMap<SiteKey, Rc<Site>>>,
     /// Sites that found no free connection slot.
     pub refused: RefCell<Vec<SiteKey>>,
+    /// What waits to be told, or given up.
+    tending: tend::Tending,
     /// Domains it resolves.
     pub asking: asking::Asking,
     /// Connections that have carried nothing yet.

@@ -58,7 +58,13 @@ pub(super) fn of_session<R: Runtime>(shard: &Shard<R>, session: &Session, refusa
 /// Records a connection that was turned away.
 pub(super) fn of_connection<R: Runtime>(shard: &Shard<R>, peer: SocketAddr, words: &str) {
     let reply = words.trim_end().to_owned();
-    record(shard, peer, None, None, &Refusal { reply, sender: None, recipient: None, account: None });
+    record(
+        shard,
+        peer,
+        None,
+        None,
+        &Refusal { reply, sender: None, recipient: None, account: None, login: false },
+    );
 }
 
 fn record<R: Runtime>(

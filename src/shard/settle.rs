@@ -27,30 +27,42 @@ pub(super) fn credited<R: Runtime>(shard: &Rc<Shard<R>>, lane: u16, count: u32) 
 }
 
 /// One fate for a whole group that no connection worked on. Its record is read first, so that the accounting can tell of it.
-pub(super) fn whole<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, fate: Fate) {
+pub(super) async fn whole_now<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, fate: Fate) {
     let group = &job.group;
     let outcomes = Outcomes::One(RangeOutcome { first: group.first, count: group.count, fate });
+    shard.settling.set(shard.settling.get() + 1);
+    let place = Pinned::new(shard, group.key, group.location);
+    let source = Source::read(shard, place.location).await;
+    let view = source.as_ref().ok().and_then(|source| source.view().ok());
+    report(shard, job, outcomes, &[], view.as_ref().map(Scene::without_hop).as_ref());
+    shard.settling.set(shard.settling.get() - 1);
+}
+
+/// The same, for who does not wait for it.
+pub(super) fn whole<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, fate: Fate) {
     let (own, job) = (shard.clone(), *job);
     shard.settling.set(shard.settling.get() + 1);
     shard.runtime.spawn_vital("settle", async move {
-        let place = Pinned::new(&own, job.group.key, job.group.location);
-        let source = Source::read(&own, place.location).await;
-        let view = source.as_ref().ok().and_then(|source| source.view().ok());
-        report(&own, &job, outcomes, &[], view.as_ref().map(Scene::without_hop).as_ref());
+        whole_now(&own, &job, fate).await;
         own.settling.set(own.settling.get() - 1);
     });
 }
 
-/// A group nobody could deliver in time.
-pub(super) fn expired<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, last: &str) {
+/// The fate of a group nobody could deliver in time.
+pub(super) fn too_late(last: &str) -> Fate {
     let diagnostic = if last.is_empty() { "the message could not be delivered in time" } else { last };
     let failure = Failure { expired: true, status: None, remote: None, diagnostic: diagnostic.to_owned() };
-    whole(shard, job, Fate::Failed(Box::new(failure)));
+    Fate::Failed(Box::new(failure))
+}
+
+/// A group nobody could deliver in time.
+pub(super) fn expired<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job) {
+    whole(shard, job, too_late(""));
 }
 
 /// A group heard that its site cannot be reached. It stays in its queue; what is recorded holds until the site opens, or until this
 /// is said again.
-pub(super) fn told<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, words: &str, hop: &str) {
+pub(super) async fn told<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, words: &str, hop: &str) {
     let group = &job.group;
     shard.instruments.counters.recipients_deferred.add(u64::from(group.count));
     let (attempts, next) = (group.attempts, group.not_before.min(group.expiry));
@@ -60,19 +72,17 @@ pub(super) fn told<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, words: &str, hop
     let reply = client::local(451, (4, 4, 1), words).describe().into();
     let fate = Fate::Deferred { attempts, next, reply };
     let outcome = RangeOutcome { first: group.first, count: group.count, fate };
-    // Whoever delivers it meanwhile reads it behind this, and has a hop to speak to before there is more to tell.
-    let (own, job, hop, told) = (shard.clone(), *job, hop.to_owned(), outcome.clone());
+    // Handed in before anything is waited for: who delivers it meanwhile hands in a later outcome.
+    let place = Pinned::new(shard, group.key, group.location);
+    hand_in(shard, job, Outcomes::One(outcome.clone()));
     shard.settling.set(shard.settling.get() + 1);
-    let place = Pinned::new(shard, job.group.key, job.group.location);
-    shard.runtime.spawn_vital("tell", async move {
-        if let Ok(source) = Source::read(&own, place.location).await
-            && let Ok(view) = source.view()
-        {
-            account(&own, &job, &Scene { hop: &hop, ..Scene::without_hop(&view) }, &told);
-        }
-        own.settling.set(own.settling.get() - 1);
-    });
-    hand_in(shard, &job, Outcomes::One(outcome));
+    // Whoever delivers it meanwhile reads it behind this, and has a hop to speak to before there is more to tell.
+    if let Ok(source) = Source::read(shard, place.location).await
+        && let Ok(view) = source.view()
+    {
+        account(shard, job, &Scene { hop, ..Scene::without_hop(&view) }, &outcome);
+    }
+    shard.settling.set(shard.settling.get() - 1);
 }
 
 /// What the accounting says of an attempt besides its outcomes.

@@ -32,7 +32,7 @@ use crate::shard::receive::Door;
 use crate::shard::resolve::Resolver;
 use crate::shard::timers::Timers;
 use crate::shard::turns::Turns;
-use crate::shard::{Shard, accept, address, asking, compact, dispatch, handoff, opening, persist};
+use crate::shard::{Shard, accept, address, asking, compact, dispatch, handoff, opening, persist, tend};
 use crate::smtp::server::Rules;
 use crate::spool::fold::{self, Damage, Files, Folded};
 use crate::spool::index::Entry;
@@ -222,6 +222,7 @@ pub(super) fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>
         inbound: Cell::new(0),
         outbound: Cell::new(0),
         settling: Cell::new(0),
+        tending: tend::Tending::default(),
         gathered: Cell::new(0),
         memory: Memory::default(),
         session_memory: Memory::default(),

@@ -142,14 +142,14 @@ fn a_closed_site_waits_and_expires_its_mail() {
     assert_eq!(queue.forget_idle_sites(0, |_| false), []);
     queue.close_site(site, 100);
     assert_eq!((queue.take(site, 10), queue.ready(site, 10)), (Take::Nothing, 0));
-    assert_eq!(queue.expire(site, 999, 10), []);
+    assert_eq!(queue.expire(site, 999, &mut 10), None);
     let effects = queue.tick(100, 10);
     let [Effect::Resolve(key, _), Effect::Pump(_)] = effects[..] else { panic!("{effects:?}") };
     assert_eq!(queue.ready(site, 100), 0);
     let again = site_of(queue.resolved(key, "mx"));
     assert_eq!((again, queue.ready(site, 100)), (site, 1));
     queue.close_site(site, 2000);
-    assert_eq!(queue.expire(site, 1000, 10).len(), 1);
+    assert_eq!(expire(&mut queue, site, 1000).len(), 1);
     assert_eq!(queue.failures(site), 2);
 }
 
@@ -163,8 +163,12 @@ fn what_waits_for_a_closed_site_is_told_once_and_goes_out_when_it_opens() {
     queue.close_site(site, 70);
     let next = |attempts: u16| 40 * u32::from(attempts);
     let told = |queue: &mut Destinations, now: u32, looks: usize, told: usize| -> Vec<u32> {
-        let round = &mut Round { looks, told };
-        queue.tell(site, now, round, next).into_iter().map(|(_, group)| group.key).collect()
+        let (mut looks, mut keys) = (looks, Vec::new());
+        while keys.len() < told {
+            let Some((_, group)) = queue.tell(site, now, &mut looks, next) else { break };
+            keys.push(group.key);
+        }
+        keys
     };
     // Round by round it goes on where it was, in looks and in records.
     assert_eq!(told(&mut queue, 10, 2, 9), [1, 3]);
@@ -205,9 +209,9 @@ fn what_was_found_past_its_time_is_tried_once() {
     // A site that takes no connection: to be told so is the last try.
     queue.push("a.example", late(2), 12);
     queue.close_site(site, 70);
-    assert_eq!(queue.expire(site, 13, 9), []);
-    assert_eq!(queue.tell(site, 13, &mut Round { looks: 9, told: 9 }, |_| 20).len(), 1);
-    assert_eq!(queue.expire(site, 13, 9).len(), 1);
+    assert_eq!(queue.expire(site, 13, &mut 9), None);
+    assert!(queue.tell(site, 13, &mut 9, |_| 20).is_some());
+    assert_eq!(expire(&mut queue, site, 13).len(), 1);
 }
 
 #[test]
@@ -238,7 +242,7 @@ fn unresolved_groups_are_handed_over_as_far_as_credits_go() {
     let mut queue = Destinations::new(vec![1]);
     let Some(Effect::Resolve(key, _)) = queue.push("x.example", group(1, 1), 10) else { panic!() };
     queue.push("x.example", group(2, 1), 10);
-    let taken = queue.unresolved(key, 10, 5);
+    let taken = unresolved(&mut queue, key, 10);
     assert_eq!(taken.len(), 1);
     queue.attempted(key, &taken[0], &[], 10);
     queue.credit(0, 1);
@@ -264,7 +268,7 @@ fn sites_without_mail_are_forgotten_and_their_keys_used_again() {
 fn a_retry_that_is_due_at_once_is_not_forgotten() {
     let mut queue = Destinations::new(vec![10]);
     let Some(Effect::Resolve(key, _)) = queue.push("a.example", group(1, 1), 10) else { panic!() };
-    let taken = queue.unresolved(key, 999, 5);
+    let taken = unresolved(&mut queue, key, 999);
     // Deferred until its expiry, and reported when that has come.
     let again = Group { not_before: 1000, attempts: 1, ..taken[0] };
     queue.attempted(key, &taken[0], &[again], 1000);
@@ -280,7 +284,7 @@ fn an_attempt_put_back_while_its_site_is_tried_again_is_found_by_the_pump() {
     let (key, first) = job(&mut queue, site, 10).unwrap();
     queue.close_site(site, 1001);
     // The domain is still in the ring, with nothing ready in it.
-    assert_eq!(queue.expire(site, 1000, 10).len(), 1);
+    assert_eq!(expire(&mut queue, site, 1000).len(), 1);
     queue.tick(1001, 100);
     assert_eq!(queue.put_back(key, first), Some(Effect::Pump(site)));
     assert_eq!(queue.ready(site, 1001), 1);
@@ -315,7 +319,7 @@ fn a_domain_that_waits_holds_no_site_and_no_room() {
     // One that failed is remembered, or its pauses would never grow.
     let site = push_resolved(&mut queue, "b.example", "dead", 2);
     queue.close_site(site, 100);
-    let (key, group) = queue.expire(site, 1000, 10)[0];
+    let (key, group) = expire(&mut queue, site, 1000)[0];
     queue.attempted(key, &group, &[], 1000);
     queue.tick(1000, 10);
     queue.tick(1000 + RESOLVED_FOR, 10);
@@ -326,4 +330,59 @@ fn a_domain_that_waits_holds_no_site_and_no_room() {
 
 fn late(offset: u32) -> Group {
     Group { expiry: 1_000_000, ..group(offset, 1) }
+}
+
+/// All that is too old at a site.
+fn expire(queue: &mut Destinations, site: SiteKey, now: u32) -> Vec<(DomainKey, Group)> {
+    std::iter::from_fn(|| queue.expire(site, now, &mut 99)).collect()
+}
+
+/// All that can be settled of a domain that leads nowhere.
+fn unresolved(queue: &mut Destinations, key: DomainKey, now: u32) -> Vec<Group> {
+    let taken = std::iter::from_fn(|| queue.take_unresolved(key)).collect();
+    queue.unresolved(key, now, 5);
+    taken
+}
+
+#[test]
+fn no_look_at_a_closed_site_is_long() {
+    let mut queue = Destinations::new(vec![2000]);
+    let domains =
+        (0..1000).map(|number| push_resolved(&mut queue, &format!("d{number}.example"), "mx", number + 1));
+    let site = domains.last().unwrap();
+    queue.close_site(site, 5000);
+    // Ten looks at a time, all of the ring is looked at, by each from where it was.
+    for now in [10, 1000] {
+        let (mut found, mut calls) = (0, 0);
+        while found < 1000 {
+            let mut looks = 10;
+            let one = if now == 10 {
+                queue.tell(site, now, &mut looks, |_| 2000)
+            } else {
+                queue.expire(site, now, &mut looks)
+            };
+            found += usize::from(one.is_some());
+            calls += 1;
+            assert!(calls <= 2_100, "{found} found");
+        }
+        let mut looks = 10;
+        assert_eq!(queue.expire(site, 11, &mut looks), None);
+    }
+    // Domains with nothing ready count as well: nothing is taken out of the ring meanwhile.
+    let mut looks = 10;
+    assert_eq!((queue.expire(site, 1000, &mut looks), looks), (None, 0));
+    assert_eq!(queue.tell(site, 1000, &mut looks, |_| 2000), None);
+    let mut looks = 10;
+    assert_eq!((queue.tell(site, 1000, &mut looks, |_| 2000), looks), (None, 0));
+}
+
+#[test]
+fn a_domain_that_led_nowhere_is_forgotten_when_its_mail_was_settled_first() {
+    let mut queue = Destinations::new(vec![1]);
+    let Some(Effect::Resolve(key, _)) = queue.push("x.example", group(1, 1), 10) else { panic!() };
+    let taken = queue.take_unresolved(key).unwrap();
+    queue.attempted(key, &taken, &[], 10);
+    queue.unresolved(key, 10, 5);
+    queue.tick(10 + RESOLVED_FOR, 10);
+    assert!(queue.domain(key).is_none());
 }

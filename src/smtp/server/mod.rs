@@ -243,14 +243,15 @@ impl Session {
             let before = std::mem::take(&mut self.skipped);
             // A bare LF ends a command line for us, as for every server; only in DATA it matters.
             let line = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
-            let said = out.len();
+            let (said, login) = (out.len(), self.awaiting.is_some());
             let step = if before > 0 || end >= self.line_max() {
                 self.long_line(before as usize + end, out)
             } else {
                 self.line(line, gate, out)
             };
-            if matches!(out.get(said), Some(b'4' | b'5')) {
-                self.note_refusal(line, &out[said..]);
+            // An end may stand behind a reply that refuses nothing.
+            if matches!(out.get(said), Some(b'4' | b'5')) || step == Some(Step::Close) {
+                self.note_refusal(line, login, &out[said..]);
             }
             if let Some(step) = step {
                 return (used, step);

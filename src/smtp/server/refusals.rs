@@ -14,6 +14,8 @@ pub struct Refusal {
     pub recipient: Option<Vec<u8>>,
     /// The account that a login named.
     pub account: Option<String>,
+    /// It was an attempt to log in.
+    pub login: bool,
 }
 
 impl Refusal {
@@ -28,9 +30,7 @@ impl Refusal {
             ("421", _) => "too_many_errors",
             ("535", _) => "auth_failed",
             ("454", "4.7.0") => "auth_unavailable",
-            (_, "5.7.11" | "5.7.0" | "5.5.4") if code == "538" || code == "501" || code == "504" => {
-                "auth_refused"
-            }
+            _ if self.login => "auth_refused",
             ("550", "5.7.1") => "relay_denied",
             (_, "4.5.3") => "too_many_recipients",
             (_, "5.3.4") => "too_large",
@@ -56,11 +56,11 @@ pub struct Refusals {
 
 impl Session {
     /// A command was answered with `said`. Kept is what refuses mail, a login or the session; who errs otherwise is told, and that is
-    /// that.
+    /// that. `login`: it was no command but a line of an AUTH exchange, whatever it looks like; nothing of it is kept.
     #[cold]
-    pub(super) fn note_refusal(&mut self, line: &[u8], said: &[u8]) {
-        let verb = line.get(..4).unwrap_or_default().to_ascii_uppercase();
-        for reply in said.split(|byte| *byte == b'\n').filter(|reply| !reply.is_empty()) {
+    pub(super) fn note_refusal(&mut self, line: &[u8], login: bool, said: &[u8]) {
+        let verb = if login { b"AUTH" } else { line.get(..4).unwrap_or_default() }.to_ascii_uppercase();
+        for reply in said.split(|byte| *byte == b'\n').filter(|reply| matches!(reply, [b'4' | b'5', ..])) {
             // 4.3.2 is said to whoever comes at the wrong time.
             let ends = reply.starts_with(b"421") && !reply.starts_with(b"421 4.3.2");
             let refuses = !reply.starts_with(b"421") && matches!(&verb[..], b"MAIL" | b"RCPT" | b"AUTH");
@@ -73,15 +73,19 @@ impl Session {
                 b"RCPT" => (self.sender(), path()),
                 _ => (self.sender(), None),
             };
-            self.keep_refusal(reply, sender, recipient, None);
+            let reply = text(reply);
+            self.keep_refusal(Refusal { reply, sender, recipient, account: None, login: verb == b"AUTH" });
         }
     }
 
     /// A body, a login or the whole session was answered with `said`.
     #[cold]
     pub fn refused(&mut self, said: &[u8], sender: Option<Vec<u8>>, account: Option<&str>) {
-        for reply in said.split(|byte| *byte == b'\n').filter(|reply| !reply.is_empty()) {
-            self.keep_refusal(reply, sender.clone(), None, account);
+        let account = account.map(|name| name.chars().take(limits::ACCOUNT_NAME_MAX).collect::<String>());
+        for reply in said.split(|byte| *byte == b'\n').filter(|reply| matches!(reply, [b'4' | b'5', ..])) {
+            let (reply, sender, account) = (text(reply), sender.clone(), account.clone());
+            let login = account.is_some();
+            self.keep_refusal(Refusal { reply, sender, recipient: None, account, login });
         }
     }
 
@@ -100,21 +104,17 @@ impl Session {
         self.hello.as_ref().map(|hello| &*hello.name)
     }
 
-    fn keep_refusal(
-        &mut self,
-        reply: &[u8],
-        sender: Option<Vec<u8>>,
-        recipient: Option<Vec<u8>>,
-        account: Option<&str>,
-    ) {
+    fn keep_refusal(&mut self, refusal: Refusal) {
         if self.refusals.held.len() >= limits::REFUSALS_HELD {
             self.refusals.left_out += 1;
             return;
         }
-        let reply = String::from_utf8_lossy(reply.strip_suffix(b"\r").unwrap_or(reply)).into_owned();
-        let account = account.map(|name| name.chars().take(limits::ACCOUNT_NAME_MAX).collect());
-        self.refusals.held.push(Refusal { reply, sender, recipient, account });
+        self.refusals.held.push(refusal);
     }
+}
+
+fn text(reply: &[u8]) -> String {
+    String::from_utf8_lossy(reply.strip_suffix(b"\r").unwrap_or(reply)).into_owned()
 }
 
 /// What stands between angle brackets, cut to what a path may have.
@@ -128,6 +128,10 @@ fn path_in(line: &[u8]) -> Option<&[u8]> {
 mod tests {
     use super::*;
 
+    fn refusal(reply: &str, login: bool) -> Refusal {
+        Refusal { reply: reply.into(), sender: None, recipient: None, account: None, login }
+    }
+
     #[test]
     fn reasons() {
         for (reply, reason) in [
@@ -136,7 +140,7 @@ mod tests {
             ("452 4.3.1 Insufficient system storage", "no_room"),
             ("552 5.3.4 Message size exceeds fixed limit", "too_large"),
             ("535 5.7.8 Authentication credentials invalid", "auth_failed"),
-            ("538 5.7.11 Encryption required for this authentication mechanism", "auth_refused"),
+            ("501 5.5.2 Cannot decode the response", "protocol"),
             ("501 5.1.3 Bad address syntax", "bad_address"),
             ("503 5.5.1 Send EHLO first", "protocol"),
             ("421 4.7.0 Too many errors", "too_many_errors"),
@@ -145,17 +149,39 @@ mod tests {
             ("550 5.6.11 Bare CR or LF in the message; lines end with CRLF", "bare_newline"),
             ("554 5.4.6 Too many hops: mail loop", "loop"),
         ] {
-            let refusal = Refusal { reply: reply.into(), sender: None, recipient: None, account: None };
-            assert_eq!(refusal.reason(), reason, "{reply}");
+            assert_eq!(refusal(reply, false).reason(), reason, "{reply}");
+        }
+        for (reply, reason) in [
+            ("535 5.7.8 Authentication credentials invalid", "auth_failed"),
+            ("454 4.7.0 Temporary authentication failure", "auth_unavailable"),
+            ("538 5.7.11 Encryption required for this authentication mechanism", "auth_refused"),
+            ("501 5.7.0 Authentication cancelled", "auth_refused"),
+            ("501 5.5.2 Cannot decode the response", "auth_refused"),
+            ("501 5.5.4 Syntax error in arguments", "auth_refused"),
+            ("500 5.5.2 Line too long", "auth_refused"),
+            ("503 5.5.1 Bad sequence of commands", "auth_refused"),
+            ("421 4.7.0 Too many errors", "too_many_errors"),
+        ] {
+            assert_eq!(refusal(reply, true).reason(), reason, "{reply}");
         }
     }
 
     /// What a session keeps of these lines: replies, and paths.
     fn kept(may_relay: bool, lines: &str) -> Vec<(String, String, String)> {
         let peer = "192.0.2.1:1".parse().unwrap();
-        let mut session = Session::new(crate::smtp::server::tests::rules(), peer, may_relay);
-        let mut out = Vec::new();
-        let _ = session.handle(lines.as_bytes(), crate::smtp::server::Gate::Open, &mut out);
+        handled(Session::new(crate::smtp::server::tests::rules(), peer, may_relay), lines)
+    }
+
+    fn handled(mut session: Session, lines: &str) -> Vec<(String, String, String)> {
+        let (mut out, mut used) = (Vec::new(), 0);
+        while used < lines.len() {
+            let (more, step) =
+                session.handle(&lines.as_bytes()[used..], crate::smtp::server::Gate::Open, &mut out);
+            used += more;
+            if step == crate::smtp::server::Step::Close {
+                break;
+            }
+        }
         let text = |path: Option<Vec<u8>>| String::from_utf8(path.unwrap_or_default()).unwrap();
         let refusals = session.take_refusals().unwrap_or_default();
         assert!(session.take_refusals().is_none());
@@ -178,6 +204,34 @@ mod tests {
         // A list of a thousand bad recipients in one packet is bounded.
         let many = format!("{hello}MAIL FROM:<a@b>\r\n{}", "RCPT TO:<c@\u{e4}>\r\n".repeat(90));
         assert_eq!(kept(true, &many).len(), limits::REFUSALS_HELD);
+    }
+
+    #[test]
+    fn an_end_behind_a_positive_reply_is_kept() {
+        // Each round of a client that may relay ends with RSET, or EHLO, and one error more.
+        let hello = "EHLO x\r\n";
+        for end in ["RSET\r\n", hello] {
+            let round = format!("MAIL FROM:<a@b>\r\nRCPT TO:<c@\u{e4}>\r\n{end}");
+            let before = limits::COMMAND_ERRORS_MAX as usize - 1;
+            let lines = format!("{hello}{}{round}", "FROB\r\n".repeat(before));
+            let kept = kept(true, &lines);
+            assert_eq!(kept.last().map(|one| &*one.0), Some("421 4.7.0 Too many errors"), "{end}: {kept:?}");
+        }
+        let quit = kept(true, "EHLO x\r\nQUIT\r\n");
+        assert_eq!(quit, []);
+    }
+
+    #[test]
+    fn each_line_of_a_login_that_is_refused_is_kept_without_what_it_said() {
+        let (peer, rules) = ("192.0.2.1:1".parse().unwrap(), crate::smtp::server::tests::rules());
+        let rules = crate::smtp::server::Rules { accounts: true, ..(*rules).clone() };
+        let mut session = Session::new(rules.into(), peer, false);
+        session.tls_established("TLS".into());
+        let lines = "EHLO x\r\nAUTH PLAIN\r\n!\r\nAUTH LOGIN\r\nMAIL FROM:<a@b>\r\nAUTH PLAIN\r\n*\r\nAUTH X\r\nAUTH\r\n";
+        let kept = handled(session, lines);
+        let codes: Vec<_> = kept.iter().map(|one| (one.0.get(..9).unwrap(), &*one.1, &*one.2)).collect();
+        let wanted = ["501 5.5.2", "501 5.5.2", "501 5.7.0", "504 5.5.4", "501 5.5.4"];
+        assert_eq!(codes, wanted.map(|code| (code, "", "")));
     }
 
     #[test]

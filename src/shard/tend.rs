@@ -1,0 +1,200 @@
+//! Beside stage 5: what becomes of mail that no connection takes. It is told that its site is closed, given up in time, or settled as its
+//! domain leads nowhere.
+//!
+//! Two tasks a shard at most, each while there is something to do. Each does a little at a time, so that no turn is long, and reads one
+//! record at a time, so that no delivery waits for its own behind many of these.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use crate::limits;
+use crate::queue::Group;
+use crate::queue::destinations::{DomainKey, SiteKey};
+use crate::queue::schedule;
+use crate::runtime::Runtime;
+use crate::shard::mesh::{Failure, Fate};
+use crate::shard::resolve::Unroutable;
+use crate::shard::{Shard, settle};
+
+/// A domain that led nowhere is asked for again after so many seconds, if not all of its mail could be settled.
+const ASKED_AGAIN: u32 = 5;
+
+/// What waits to be seen to.
+#[derive(Default)]
+pub struct Tending {
+    /// The sites are being gone through.
+    tends: Cell<bool>,
+    /// Which is next.
+    place: Cell<usize>,
+    /// Domains that lead nowhere, each once: none is asked for again before it was seen to.
+    unroutable: RefCell<VecDeque<(DomainKey, Unroutable)>>,
+    /// They are being seen to.
+    settles: Cell<bool>,
+}
+
+/// How much may still be done, in this turn and in all.
+struct Pace {
+    turn: usize,
+    looks: usize,
+    settled: usize,
+}
+
+impl Pace {
+    fn new(looks: usize, settled: usize) -> Pace {
+        Pace { turn: limits::TEND_TURN, looks, settled }
+    }
+
+    fn looked(&mut self, looks: usize) {
+        self.turn = self.turn.saturating_sub(looks);
+        self.looks = self.looks.saturating_sub(looks);
+    }
+
+    fn settled(&mut self) {
+        self.turn = self.turn.saturating_sub(limits::TEND_SETTLED);
+        self.settled = self.settled.saturating_sub(1);
+    }
+
+    fn is_over(&self) -> bool {
+        self.looks == 0 || self.settled == 0
+    }
+
+    /// Where the turn was long enough, it is that of others.
+    async fn rest<R: Runtime>(&mut self, runtime: &R) {
+        if self.turn == 0 {
+            runtime.yield_now().await;
+            self.turn = limits::TEND_TURN;
+        }
+    }
+}
+
+/// A second is over: the sites are gone through, unless they are still.
+pub(super) fn tick<R: Runtime>(shard: &Rc<Shard<R>>) {
+    if shard.draining.get() || shard.sites.borrow().is_empty() || shard.tending.tends.replace(true) {
+        return;
+    }
+    let own = shard.clone();
+    shard.runtime.spawn_vital("tend", async move {
+        tend(&own).await;
+        own.tending.tends.set(false);
+    });
+}
+
+/// Goes through the sites, on from where it was, for those whose mail no connection looks at.
+async fn tend<R: Runtime>(shard: &Rc<Shard<R>>) {
+    let room = limits::TOLD_AT_ONCE.saturating_sub(shard.settling.get());
+    let mut pace = Pace::new(limits::TELL_LOOKS, room);
+    let slots = shard.destinations.borrow().site_slots();
+    for _ in 0..slots {
+        pace.rest(&shard.runtime).await;
+        if pace.is_over() || shard.draining.get() {
+            return;
+        }
+        let place = shard.tending.place.get() % slots;
+        shard.tending.place.set(place + 1);
+        pace.looked(1);
+        let key = shard.destinations.borrow().site_at(place);
+        let closed = shard.destinations.borrow().is_closed(key, shard.seconds());
+        if closed || shard.sites.borrow().get(&key).is_some_and(|site| site.is_waiting()) {
+            visit(shard, key, &mut pace).await;
+        }
+    }
+}
+
+/// What is too old is given up. Where the site is closed the rest is told why it waits, so that the log and the spool tell it.
+async fn visit<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, pace: &mut Pace) {
+    for tells in [false, true] {
+        while !pace.is_over() {
+            pace.rest(&shard.runtime).await;
+            let now = shard.seconds();
+            let closed = shard.destinations.borrow().is_closed(key, now);
+            if shard.draining.get() || (tells && !closed) {
+                return;
+            }
+            let given = pace.turn.min(pace.looks);
+            let mut looks = given;
+            let next = |attempts| {
+                schedule::next_attempt(&shard.settings.retry, attempts, now, shard.runtime.random())
+            };
+            let found = if tells {
+                shard.destinations.borrow_mut().tell(key, now, &mut looks, next)
+            } else {
+                shard.destinations.borrow_mut().expire(key, now, &mut looks)
+            };
+            pace.looked(given - looks);
+            let Some((domain, group)) = found else {
+                if looks > 0 {
+                    break;
+                }
+                continue;
+            };
+            pace.settled();
+            let site = shard.sites.borrow().get(&key).cloned();
+            let words = match &site {
+                Some(site) if closed => site.last_error.borrow().clone(),
+                _ => String::new(),
+            };
+            let job = shard.own_job(domain, group);
+            if tells {
+                let hop = site.map(|site| site.hop.borrow().label.clone()).unwrap_or_default();
+                settle::told(shard, &job, &words, &hop).await;
+            } else {
+                settle::whole_now(shard, &job, settle::too_late(&words)).await;
+            }
+        }
+    }
+}
+
+/// Mail for this domain leads nowhere (now, or for good).
+pub(super) fn unroutable<R: Runtime>(shard: &Rc<Shard<R>>, key: DomainKey, why: Unroutable) {
+    shard.tending.unroutable.borrow_mut().push_back((key, why));
+    if shard.tending.settles.replace(true) {
+        return;
+    }
+    let own = shard.clone();
+    shard.settling.set(shard.settling.get() + 1);
+    shard.runtime.spawn_vital("unroutable", async move {
+        settle_unroutable(&own).await;
+        own.tending.settles.set(false);
+        own.settling.set(own.settling.get() - 1);
+    });
+}
+
+async fn settle_unroutable<R: Runtime>(shard: &Rc<Shard<R>>) {
+    let mut pace = Pace::new(usize::MAX, usize::MAX);
+    loop {
+        let first = shard.tending.unroutable.borrow_mut().pop_front();
+        let Some((key, why)) = first else { return };
+        // What comes meanwhile asks anew.
+        for _ in 0..shard.destinations.borrow().unrouted(key) {
+            pace.rest(&shard.runtime).await;
+            if shard.draining.get() {
+                shard.tending.unroutable.borrow_mut().clear();
+                return;
+            }
+            let group = shard.destinations.borrow_mut().take_unresolved(key);
+            let Some(group) = group else { break };
+            pace.settled();
+            let fate = fate_of(shard, &group, &why);
+            settle::whole_now(shard, &shard.own_job(key, group), fate).await;
+        }
+        shard.destinations.borrow_mut().unresolved(key, shard.seconds(), ASKED_AGAIN);
+    }
+}
+
+fn fate_of<R: Runtime>(shard: &Shard<R>, group: &Group, why: &Unroutable) -> Fate {
+    let now = shard.seconds();
+    let expired = group.expiry <= now;
+    if why.permanent || expired {
+        return Fate::Failed(Box::new(Failure {
+            expired: expired && !why.permanent,
+            status: Some(why.status),
+            remote: None,
+            diagnostic: why.text.clone(),
+        }));
+    }
+    let attempts = group.attempts.saturating_add(1);
+    let random = shard.runtime.random();
+    let next = schedule::next_attempt(&shard.settings.retry, attempts, now.saturating_add(1), random);
+    Fate::Deferred { attempts, next: next.min(group.expiry), reply: why.text.as_str().into() }
+}
