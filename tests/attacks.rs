@@ -50,6 +50,7 @@ stories!("addresses.py";
     made_up_domains_at_one_address_take_turns,
     silent_name_servers_hold_up_nobody,
     three_thousand_hosts_fit_in_little_memory,
+    no_turn_is_long_for_domains_that_take_no_mail,
 );
 
 stories!("auth.py";

@@ -1,10 +1,12 @@
 """Where strangers' names lead: `addresses.py STORY BINARY`."""
 import smtplib
+import subprocess
 import tempfile
 import time
+import urllib.request
 
 from names import A, AAAA, MX, SILENCE, Names
-from neighbour import BINARY, Pair, Relay, Sink, free_port, main, measure, rss
+from neighbour import BINARY, STRICT, Pair, Relay, Sink, free_port, main, measure, rss
 
 FAST = '[retry]\nfirst = "1s"\nmax = "1s"\n'
 TEXT = b"Subject: hello\r\n\r\nA line.\r\n"
@@ -180,6 +182,45 @@ def three_thousand_hosts_fit_in_little_memory():
     assert not any(line["event"] == "bounced" for line in events), "returned for the hosts without an address"
     assert max(map(len, relay.words), default=0) < 2_000, "a line as long as all names"
     relay.kill()
+
+
+def longest_turn(relay):
+    """Milliseconds."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{relay.http}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    return max(int(line.split()[-1]) for line in lines if line.startswith("relevo_longest_turn_microseconds")) / 1000
+
+
+def no_turn_is_long_for_domains_that_take_no_mail():
+    """Thousands of made-up domains: the host of each refuses connections, or there is no such name. Their mail is told so, a little at a time."""
+
+    def records(name, kind):
+        if name.startswith("shut"):
+            return [(10, f"mx.{name}")] if kind == MX else []
+        return ["127.0.0.1"] if kind == A and name.startswith("mx.shut") else None
+
+    names, closed = Names(records), free_port()
+    more = f'[dns]\nservers = ["127.0.0.1:{names.port}"]\n[delivery]\nmx_port = {closed}\nallow_loopback_mx = true\n'
+    relay = Relay(BINARY, Sink(), more, route="", shards=1)
+    for number in range(3):
+        flood(relay.port, "shut", number=number)
+        flood(relay.port, "none", number=number)
+    end, longest, told = time.monotonic() + 60, 0, 0
+    while told < 3_000 and time.monotonic() < end:
+        time.sleep(1)
+        longest = max(longest, longest_turn(relay))
+        log = relay.log()
+        told = sum(line["event"] == "deferred" and line["recipients"][0].startswith("u@shut") for line in log)
+    print(f"{told} told, the longest turn {longest:.1f} ms")
+    assert told >= 3_000, "not all were told"
+    assert sum(line["event"] == "bounced" for line in log) == 3_000, "not all that lead nowhere were given up"
+    listed = subprocess.run(
+        [BINARY, "spool", "list", "--config", f"{relay.directory}/relevo.toml"], capture_output=True, text=True, timeout=30
+    )
+    print(listed.stdout[:1000], listed.stderr[:500])
+    # Of a debug build on a busy machine.
+    assert longest < (5 if STRICT else 50), f"a turn took {longest:.1f} ms"
+    relay.stop()
 
 
 if __name__ == "__main__":
