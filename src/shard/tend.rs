@@ -95,7 +95,8 @@ async fn tend<R: Runtime>(shard: &Rc<Shard<R>>) {
         pace.looked(1);
         let key = shard.destinations.borrow().site_at(place);
         let closed = shard.destinations.borrow().is_closed(key, shard.seconds());
-        if closed || shard.sites.borrow().get(&key).is_some_and(|site| site.is_waiting()) {
+        let waits = shard.sites.borrow().get(&key).is_some_and(|site| site.is_waiting());
+        if closed || waits {
             visit(shard, key, &mut pace).await;
         }
     }
@@ -166,7 +167,8 @@ async fn settle_unroutable<R: Runtime>(shard: &Rc<Shard<R>>) {
         let first = shard.tending.unroutable.borrow_mut().pop_front();
         let Some((key, why)) = first else { return };
         // What comes meanwhile asks anew.
-        for _ in 0..shard.destinations.borrow().unrouted(key) {
+        let waiting = shard.destinations.borrow().unrouted(key);
+        for _ in 0..waiting {
             pace.rest(&shard.runtime).await;
             if shard.draining.get() {
                 shard.tending.unroutable.borrow_mut().clear();

@@ -212,6 +212,7 @@ def no_turn_is_long_for_domains_that_take_no_mail():
         log = relay.log()
         told = sum(line["event"] == "deferred" and line["recipients"][0].startswith("u@shut") for line in log)
     print(f"{told} told, the longest turn {longest:.1f} ms")
+    assert relay.process.poll() is None, "".join(relay.words)
     assert told >= 3_000, "not all were told"
     assert sum(line["event"] == "bounced" for line in log) == 3_000, "not all that lead nowhere were given up"
     listed = subprocess.run(
