@@ -42,7 +42,7 @@ fn job(queue: &mut Destinations, site: SiteKey, now: u32) -> Option<(DomainKey, 
 fn what_is_tried_again_is_its_clients() {
     let mut queue = Destinations::new(vec![10]);
     let Some(Effect::Resolve(key, _)) = queue.push_for("a.example", group(1, 1), 10, 7) else { panic!() };
-    let failed = queue.unresolved(key, 10, 5);
+    let failed = unresolved(&mut queue, key, 10);
     queue.attempted(key, &failed[0], &[Group { not_before: 20, attempts: 1, ..failed[0] }], 10);
     assert!(matches!(queue.tick(20, 10)[..], [Effect::Resolve(again, _)] if again == key));
     assert_eq!(queue.client(key), 7);
