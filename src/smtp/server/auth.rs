@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{Credentials, Session, Step};
+use super::{Credentials, NAME, Session, Step};
 use crate::limits;
 use crate::smtp::reply::words;
 
@@ -26,6 +26,12 @@ impl Awaited {
 }
 
 impl Session {
+    /// Bytes of the session beside its transaction: names that its client gave.
+    pub fn carried(&self) -> usize {
+        let hello = self.hello.as_ref().map_or(0, |hello| NAME + hello.name.len());
+        hello + self.awaiting.as_ref().map_or(0, |awaited| NAME + awaited.held())
+    }
+
     pub(super) fn auth(&mut self, mechanism: &str, initial: Option<&str>, out: &mut Vec<u8>) -> Option<Step> {
         if !self.rules.accounts {
             return self.complain(words::NOT_OFFERED, out);

@@ -215,12 +215,6 @@ impl Session {
         self.transaction.as_ref().map_or(0, Transaction::held)
     }
 
-    /// Bytes of the session beside its transaction: names that its client gave.
-    pub fn carried(&self) -> usize {
-        let hello = self.hello.as_ref().map_or(0, |hello| NAME + hello.name.len());
-        hello + self.awaiting.as_ref().map_or(0, |awaited| NAME + awaited.held())
-    }
-
     /// Whether STARTTLS is to be tried again later: there is no memory for more sessions under TLS.
     pub fn put_off_tls(&mut self, later: bool) {
         self.tls_put_off = later;
