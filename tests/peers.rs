@@ -66,6 +66,8 @@ stories!("hops.py", None;
     the_rest_of_many_recipients_goes_at_once,
     refusals_of_us_return_nobody,
     eight_bit_is_what_the_bytes_are,
+    the_next_host_is_asked_where_the_best_takes_no_mail,
+    a_host_that_says_421_to_every_mail_is_left_alone,
     messages_are_encoded_for_hops_without_8bitmime,
     what_cannot_be_encoded_comes_back_by_any_hop,
 );

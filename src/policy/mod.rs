@@ -4,10 +4,10 @@ pub mod accounts;
 pub mod certificate;
 pub mod clients;
 pub mod descriptors;
+pub mod failures;
 pub mod guesses;
 pub mod relay;
 pub mod tls;
-pub mod tls_failures;
 pub mod verified;
 
 pub use accounts::Accounts;

@@ -1,6 +1,7 @@
 //! Opening a session to a next hop: addresses in order, connect, greeting, EHLO, STARTTLS where it is offered.
 
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -18,12 +19,13 @@ use crate::smtp::client::Capabilities;
 
 /// Tries the hosts of a hop in order, each address of each, until one gives a session. `Err`: words on the last failure.
 pub async fn connect<R: Runtime>(shard: &Rc<Shard<R>>, hop: &NextHop) -> Result<Connection<R>, HopError> {
-    let mut last = HopError::NoAddress(format!("no host of {} has an address", hop.label));
-    let mut tried = 0;
+    let last = HopError::NoAddress(format!("no host of {} has an address", hop.label));
+    let mut search = Search { shard, last, tried: 0, full: Vec::new() };
     let mut worst = u16::MAX;
-    let mut full = Vec::new();
+    // Hosts that take connections and no mail, asked when no other is left: with EHLO answered the next one would never be (RFC 5321 5.1).
+    let mut failing = Vec::new();
     for host in hop.hosts.iter().take(limits::MX_HOSTS_MAX) {
-        if host.rank > worst {
+        if host.rank > worst || search.tried >= limits::MX_ADDRESSES_MAX {
             break;
         }
         let addresses = match shard.resolver.addresses(host).await {
@@ -32,38 +34,80 @@ pub async fn connect<R: Runtime>(shard: &Rc<Shard<R>>, hop: &NextHop) -> Result<
                 if error.loops {
                     worst = host.rank;
                 }
-                last = HopError::NoAddress(error.to_string());
+                search.last = HopError::NoAddress(error.to_string());
                 continue;
             }
         };
         for address in addresses {
-            if tried >= limits::MX_ADDRESSES_MAX {
-                return Err(last);
-            }
-            // What an operator names has the limit of its site alone.
-            let place = match host.source {
-                Source::Operator => None,
-                Source::Stranger => match Place::take(shard, address.address().ip()) {
-                    Some(place) => Some(place),
-                    None => {
-                        full.push(address.address().ip());
-                        continue;
-                    }
-                },
-            };
-            tried += 1;
-            match open(shard, host, address).await {
-                Ok(mut connection) => {
-                    connection.place = place;
-                    return Ok(connection);
-                }
-                Err(error) => last = error,
+            if is_failing(shard, host, address) {
+                failing.push((host, address));
+            } else if let Some(connection) = search.attempt(host, address).await {
+                return Ok(connection);
             }
         }
     }
+    for (host, address) in failing {
+        if let Some(connection) = search.attempt(host, address).await {
+            return Ok(connection);
+        }
+    }
     // Any of those that were full will do.
+    let Search { last, tried, full, .. } = search;
     let chosen = shard.runtime.random() as usize % full.len().max(1);
-    Err(full.get(chosen).map_or(last, |address| HopError::Full(*address)))
+    match full.get(chosen) {
+        Some(address) if tried < limits::MX_ADDRESSES_MAX => Err(HopError::Full(*address)),
+        _ => Err(last),
+    }
+}
+
+/// What trying one address after the other has brought.
+struct Search<'a, R: Runtime> {
+    shard: &'a Rc<Shard<R>>,
+    last: HopError,
+    tried: usize,
+    full: Vec<IpAddr>,
+}
+
+impl<R: Runtime> Search<'_, R> {
+    /// A session with this address, unless it has all the connections it may have, or enough were tried.
+    async fn attempt(&mut self, host: &Host, address: Admitted) -> Option<Connection<R>> {
+        if self.tried >= limits::MX_ADDRESSES_MAX {
+            return None;
+        }
+        let ip = address.address().ip();
+        // What an operator names has the limit of its site alone.
+        let place = match host.source {
+            Source::Operator => None,
+            Source::Stranger => match Place::take(self.shard, ip) {
+                Some(place) => Some(place),
+                None => {
+                    self.full.push(ip);
+                    return None;
+                }
+            },
+        };
+        self.tried += 1;
+        match open(self.shard, host, address).await {
+            Ok(mut connection) => {
+                connection.place = place;
+                Some(connection)
+            }
+            Err(error) => {
+                self.last = error;
+                None
+            }
+        }
+    }
+}
+
+/// A host's name and address, for records and to know it again.
+fn name(host: &Host, at: SocketAddr) -> String {
+    format!("{} [{}]:{}", host.name, at.ip(), at.port())
+}
+
+fn is_failing<R: Runtime>(shard: &Shard<R>, host: &Host, address: Admitted) -> bool {
+    let failures = shard.hop_failures.borrow();
+    !failures.is_empty() && failures.is_known(&name(host, address.address()), shard.timers.recent())
 }
 
 /// One address: with STARTTLS if offered, and if anything goes wrong with that, once more in plain text. RFC 3207 section 4.1 leaves that to
@@ -74,8 +118,7 @@ async fn open<R: Runtime>(
     to: Admitted,
 ) -> Result<Connection<R>, HopError> {
     let at = to.address();
-    let name = || format!("{} [{}]:{}", host.name, at.ip(), at.port());
-    let named = name();
+    let named = name(host, at);
     let mut protect = shard.settings.delivery.starttls;
     if protect && shard.tls_failures.borrow().is_known(&named, shard.timers.recent()) {
         shard.instruments.counters.tls_avoided.add(1);
@@ -83,8 +126,8 @@ async fn open<R: Runtime>(
     }
     match greet(shard, host, to, named, protect).await {
         Err(HopError::BrokenTls(why)) => {
-            do_without_tls(shard, &name(), &why);
-            greet(shard, host, to, name(), false).await
+            do_without_tls(shard, &name(host, at), &why);
+            greet(shard, host, to, name(host, at), false).await
         }
         result => result,
     }

@@ -38,7 +38,9 @@ pub async fn deliver<R: Runtime>(
     let lease = Lease {
         shard: shard.clone(),
         site: site.clone(),
+        key,
         opening: Cell::new(true),
+        answered: Cell::new(false),
         unproven: RefCell::new(unproven),
     };
     let hop = site.hop.borrow().clone();
@@ -48,7 +50,6 @@ pub async fn deliver<R: Runtime>(
     match connected {
         Ok(mut connection) => {
             shard.instruments.counters.outbound_connections_opened.add(1);
-            shard.destinations.borrow_mut().open_site(key);
             let place = connection.place.take();
             if work(&shard, key, (&site, place.as_ref(), &lease), &mut connection).await {
                 connection.quit(&shard).await;
@@ -77,7 +78,9 @@ pub async fn deliver<R: Runtime>(
 struct Lease<R: Runtime> {
     shard: Rc<Shard<R>>,
     site: Rc<Site>,
+    key: SiteKey,
     opening: Cell<bool>,
+    answered: Cell<bool>,
     unproven: RefCell<Option<Unproven<R>>>,
 }
 
@@ -91,6 +94,10 @@ impl<R: Runtime> Lease<R> {
 
     /// A message was answered over it.
     fn proven(&self) {
+        // Not when the session comes up: a host may refuse every MAIL, and its site rests longer each time.
+        if !self.answered.replace(true) {
+            self.shard.destinations.borrow_mut().open_site(self.key);
+        }
         self.site.proven.set(true);
         if self.unproven.take().is_some() {
             opening::admit(&self.shard);

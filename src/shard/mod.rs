@@ -53,7 +53,7 @@ use crate::observe::accounting::Journal;
 use crate::observe::diagnostics::Level;
 use crate::observe::latency::Latencies;
 use crate::policy::tls;
-use crate::policy::tls_failures::TlsFailures;
+use crate::policy::failures::Failures;
 use crate::queue::destinations::{Destinations, DomainKey, SiteKey};
 use crate::queue::{Clock, Group};
 use crate::runtime::{Runtime, SegmentMap};
@@ -97,7 +97,9 @@ pub struct Shard<R: Runtime> {
     /// TLS towards next hops.
     pub tls_client: tls::Client,
     /// Where that broke of late.
-    pub tls_failures: RefCell<TlsFailures>,
+    pub tls_failures: RefCell<Failures>,
+    /// Hosts that took no message of late.
+    pub hop_failures: RefCell<Failures>,
     /// Accounts that may relay.
     pub accounts: Option<Arc<Logins>>,
     checks: authenticate::Checks,

@@ -16,6 +16,7 @@ use crate::mail::envelope::Envelopes;
 use crate::observe::Instruments;
 use crate::observe::accounting::Journal;
 use crate::observe::diagnostics::Level;
+use crate::policy::failures::Failures;
 use crate::policy::tls;
 use crate::queue::destinations::Destinations;
 use crate::route::Table;
@@ -216,7 +217,8 @@ pub(super) fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>
         instruments: setup.instruments.clone(),
         latencies: RefCell::default(),
         tls_client: setup.tls_client.clone(),
-        tls_failures: RefCell::default(),
+        tls_failures: Failures::new(limits::TLS_FAILURE_KEPT, limits::TLS_FAILURES_MAX).into(),
+        hop_failures: Failures::new(limits::HOP_FAILURE_KEPT, limits::HOP_FAILURES_MAX).into(),
         accounts: setup.accounts.clone(),
         checks: Checks::default(),
         inbound: Cell::new(0),

@@ -205,6 +205,7 @@ pub(super) async fn transact<R: Runtime>(
     let message = Outgoing { view, part, headers: &headers, plan: &plan };
     let ended = converse(run, connection, &message, how, &mut transaction).await;
     connection.spare.headers = headers;
+    let mut broke = false;
     if let Err((error, heard)) = ended {
         if !heard && let Some(words) = connect::blame_tls(connection.starttls, &error) {
             connect::do_without_tls(shard, &connection.hop, &words);
@@ -222,11 +223,15 @@ pub(super) async fn transact<R: Runtime>(
             let words = format!("{error} (waiting for the answer to {})", transaction.awaiting());
             site.last_error.borrow_mut().clone_from(&words);
             transaction.on_failure(&words);
+            broke = matches!(error, HopError::Wire(_) | HopError::Hostile(_));
         }
     }
     // Many hops take so many messages on a connection and no more; the next one is welcome on a new connection.
     if reused && transaction.is_unbegun() {
         return (After::Stale, false);
+    }
+    if broke || (!reused && transaction.is_put_off()) {
+        host_failed(run, connection, &mut transaction);
     }
     if transaction.needs_reset() {
         reset(shard, connection, &mut transaction).await;
@@ -235,6 +240,26 @@ pub(super) async fn transact<R: Runtime>(
     count(run, connection, part, &transaction, tally);
     let after = if transaction.must_close() { After::Close } else { After::Keep };
     (after, transaction.made_progress())
+}
+
+/// A host took the session and no mail: the other hosts of its site are asked before it for a while (RFC 5321 5.1). Where all were,
+/// a host that says 421 to the first MAIL takes no session in fact: each message would cost a connection.
+fn host_failed<R: Runtime>(
+    run: &Run<'_, R>,
+    connection: &Connection<R>,
+    transaction: &mut Transaction<'_>,
+) {
+    let (shard, site) = (run.shard, run.site);
+    let now = shard.timers.recent();
+    let news = shard.hop_failures.borrow_mut().note(&connection.hop, now);
+    let others = site.hop.borrow().hosts.len() > 1;
+    if news && others {
+        transaction.close();
+    } else if transaction.is_unbegun() && !site.shown.takes_mail(now) {
+        let reply = transaction.verdict(0).map(|(_, reply)| reply.describe()).unwrap_or_default();
+        let words = format!("the next hop takes no mail: {reply}");
+        deliver::rest(shard, run.key, site, Level::Warning, &words);
+    }
 }
 
 /// If the hop refused us rather than the recipients: nobody is returned for it, the operator hears of it, and the site rests unless it
@@ -275,6 +300,10 @@ fn count<R: Runtime>(
             Verdict::Delivered(_) => {
                 shown.took_at.set(Some(now));
                 run.took.set(true);
+                let mut failures = shard.hop_failures.borrow_mut();
+                if !failures.is_empty() {
+                    failures.forget(&connection.hop);
+                }
             }
             _ => {}
         }

@@ -14,6 +14,8 @@ import threading
 import time
 import urllib.request
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "attacks"))
+from names import Names
 from relay import Relay
 from sink import path
 
@@ -78,11 +80,11 @@ class Talk:
 class Hop:
     """Asks `act(talk, verb, line)` at each command (and at `connect` and `dot`): None is the right answer, bytes are said instead."""
 
-    def __init__(self, act=None, extensions=PIPELINING, context=None):
+    def __init__(self, act=None, extensions=PIPELINING, context=None, host="127.0.0.1", port=0):
         self.act = act or (lambda talk, verb, line: None)
         self.extensions, self.context = extensions, context
         self.heard, self.taken, self.talks = [], [], 0
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=100)
+        self.listener = socket.create_server((host, port), backlog=100)
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self.accept, daemon=True).start()
 
@@ -195,6 +197,11 @@ def say_and_end(talk, words, end=leave):
         talk.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
     talk.say(words)
     end(talk)
+
+
+def leave_after(talk, words):
+    talk.say(words)
+    leave(talk)
 
 
 def tls_that_breaks_anywhere_falls_back():
@@ -662,6 +669,43 @@ def refusals_of_us_return_nobody():
     relay.send("a@b.example", ["bad@d.example", "good@d.example"], TEXT)
     relay.wait_log("bounced")
     relay.wait_log("delivered")
+    relay.stop()
+
+
+def the_next_host_is_asked_where_the_best_takes_no_mail():
+    """RFC 5321 5.1, after EHLO too: a host that drops a transaction, or puts MAIL off, is asked after the others for a while."""
+
+    def act_of(wanted, words):
+        def act(talk, verb, line):
+            if verb == wanted and words[:3] == b"452":
+                return words
+            return leave_after(talk, words) if verb == wanted else None
+
+        return act
+
+    cases = [("MAIL", b""), ("DATA", b""), ("dot", b""), ("MAIL", b"452 4.3.1 disk full\r\n"), ("MAIL", b"421 4.3.2 busy\r\n")]
+    for wanted, words in cases:
+        for extensions in (PIPELINING, ()):
+            best = Hop(act_of(wanted, words), extensions=extensions, host="127.0.0.2")
+            second = Hop(host="127.0.0.3", port=best.port)
+            names = {("d.example", 15): [(10, "one.example"), (20, "two.example")], ("one.example", 1): ["127.0.0.2"], ("two.example", 1): ["127.0.0.3"]}
+            server = Names(lambda name, kind: names.get((name, kind), []))
+            settings = f'[dns]\nservers = ["127.0.0.1:{server.port}"]\n[delivery]\nmx_port = {best.port}\nallow_loopback_mx = true\n'
+            relay = start(None, FAST + settings, route='[[route]]\ndomain = "*"\nto = "mx"\n', shards=1)
+            for number in range(3):
+                relay.send("a@b.example", [f"u{number}@d.example"], TEXT)
+            second.wait(3, 15)
+            assert 1 <= best.talks <= 3 and not best.taken, (wanted, words, best.heard)
+            relay.stop()
+
+
+def a_host_that_says_421_to_every_mail_is_left_alone():
+    hop = Hop(lambda talk, verb, line: leave_after(talk, b"421 4.7.0 try later\r\n") if verb == "MAIL" else None)
+    relay = start(hop, '[retry]\nfirst = "60s"\nmax = "60s"\n')
+    for number in range(50):
+        relay.send("a@b.example", [f"u{number}@d.example"], TEXT)
+    time.sleep(4)
+    assert 1 <= hop.talks <= 15, f"{hop.talks} connections for 50 messages"
     relay.stop()
 
 

@@ -111,6 +111,8 @@ pub struct Transaction<'a> {
     accepted: usize,
     must_close: bool,
     unbegun: bool,
+    /// MAIL was answered with a 4yz.
+    put_off: bool,
     /// MAIL was refused, and yet a RCPT was not: either the hop is sloppy, or its replies are not those to our commands.
     suspicious: bool,
     sent: bool,
@@ -148,6 +150,7 @@ impl<'a> Transaction<'a> {
             accepted: 0,
             must_close: false,
             unbegun: false,
+            put_off: false,
             suspicious: false,
             sent: false,
             finished: false,
@@ -187,6 +190,7 @@ impl<'a> Transaction<'a> {
             // RFC 5321 3.8: the hop closes; what is undecided is tried again elsewhere.
             self.must_close = true;
             self.unbegun = self.phase == Phase::Mail;
+            self.put_off = self.unbegun;
             self.decide_rest(reply);
             return self.over();
         }
@@ -218,6 +222,7 @@ impl<'a> Transaction<'a> {
     }
 
     fn on_mail(&mut self, reply: Reply) -> Next {
+        self.put_off = reply.code / 100 == 4;
         if !reply.is_positive() {
             let bad = self.keep(reply);
             self.decide_all_by(bad);
@@ -376,6 +381,11 @@ impl<'a> Transaction<'a> {
     /// this says something about the connection only.
     pub fn is_unbegun(&self) -> bool {
         self.unbegun
+    }
+
+    /// MAIL was answered with a 4yz: the host takes no mail now, whoever it is for.
+    pub fn is_put_off(&self) -> bool {
+        self.put_off
     }
 
     /// The connection cannot carry another one; what is decided stays.
