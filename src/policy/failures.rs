@@ -88,9 +88,7 @@ mod tests {
         for _ in 0..3 * MOST {
             failures.note("again", Instant(9_999_999));
         }
-        assert!(
-            failures.order.len() <= MOST && failures.until.len() <= failures.order.len()
-        );
+        assert!(failures.order.len() <= MOST && failures.until.len() <= failures.order.len());
         assert!(
             failures.is_known("again", Instant(10_000_000)) && !failures.is_known("3", Instant(10_000_000))
         );

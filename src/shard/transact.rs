@@ -216,9 +216,8 @@ pub(super) async fn transact<R: Runtime>(
             return (After::Stale, false);
         }
         if let HopError::Spool(error) = error {
-            let words = format!("the spool: {error}");
             load::lament(shard, Some(view.id), part.group.location, &format!("cannot be delivered: {error}"));
-            transaction.on_trouble(&words);
+            transaction.on_trouble(&format!("the spool: {error}"));
         } else {
             let words = format!("{error} (waiting for the answer to {})", transaction.awaiting());
             site.last_error.borrow_mut().clone_from(&words);
@@ -230,8 +229,8 @@ pub(super) async fn transact<R: Runtime>(
     if reused && transaction.is_unbegun() {
         return (After::Stale, false);
     }
-    if broke || (!reused && transaction.is_put_off()) {
-        host_failed(run, connection, &mut transaction);
+    if broke || transaction.is_put_off() {
+        host_failed(run, connection, reused, &mut transaction);
     }
     if transaction.needs_reset() {
         reset(shard, connection, &mut transaction).await;
@@ -242,20 +241,28 @@ pub(super) async fn transact<R: Runtime>(
     (after, transaction.made_progress())
 }
 
-/// A host took the session and no mail: the other hosts of its site are asked before it for a while (RFC 5321 5.1). Where all were,
-/// a host that says 421 to the first MAIL takes no session in fact: each message would cost a connection.
+/// A host took the session and no mail: the other hosts of its site are asked before it for a while, on other connections (RFC 5321 5.1).
+/// Where they were, or there is none and the host says 421 to the first MAIL, the site rests: each message would cost a connection.
 fn host_failed<R: Runtime>(
     run: &Run<'_, R>,
     connection: &Connection<R>,
+    reused: bool,
     transaction: &mut Transaction<'_>,
 ) {
     let (shard, site) = (run.shard, run.site);
     let now = shard.timers.recent();
-    let news = shard.hop_failures.borrow_mut().note(&connection.hop, now);
+    let mut failures = shard.hop_failures.borrow_mut();
+    // One MAIL that is put off after others went well says nothing of the host.
+    if reused && transaction.is_put_off() && !failures.is_known(&connection.hop, now) {
+        return;
+    }
+    let news = failures.note(&connection.hop, now);
     let others = site.hop.borrow().hosts.len() > 1;
-    if news && others {
+    if others {
         transaction.close();
-    } else if transaction.is_unbegun() && !site.shown.takes_mail(now) {
+    }
+    let asked = if others { transaction.is_put_off() && !news } else { transaction.is_unbegun() };
+    if asked && !site.shown.takes_mail(now) {
         let reply = transaction.verdict(0).map(|(_, reply)| reply.describe()).unwrap_or_default();
         let words = format!("the next hop takes no mail: {reply}");
         deliver::rest(shard, run.key, site, Level::Warning, &words);

@@ -95,6 +95,8 @@ pub struct Reply {
     pub text: String,
     /// Text of each line, for EHLO: the lines' own bounds hold.
     pub lines: Vec<String>,
+    /// It has a meaning, and breaks the rules all the same: what comes next on the connection cannot be trusted.
+    pub odd: bool,
 }
 
 impl Reply {
@@ -128,14 +130,26 @@ impl Reply {
 }
 
 /// What a next hop said is no SMTP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostileReply {
-    /// Not three digits and a separator, or a code out of range.
-    Malformed,
-    /// Lines of one reply with different codes.
-    Mixed,
+    /// Not three digits and a separator, or a code out of range: this line.
+    Malformed(String),
+    /// Lines of one reply with different codes, none of them a refusal: the last one.
+    Mixed(String),
     /// More lines than REPLY_LINES_MAX, or a line that never ends.
     Endless,
+}
+
+impl std::fmt::Display for HostileReply {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            HostileReply::Malformed(line) => write!(formatter, "a line is no reply: {line}"),
+            HostileReply::Mixed(line) => {
+                write!(formatter, "the lines of a reply have different codes: {line}")
+            }
+            HostileReply::Endless => formatter.write_str("a reply without an end"),
+        }
+    }
 }
 
 /// Puts replies together from whatever the connection brings. Bounded.
@@ -143,7 +157,10 @@ pub enum HostileReply {
 pub struct ReplyReader {
     line: Vec<u8>,
     lines: Vec<String>,
+    /// Of the lines so far, the one that counts.
     code: Option<u16>,
+    /// They do not all have one code, or not all have one.
+    odd: bool,
     skipped: usize,
     /// Keep no text of positive replies.
     terse: bool,
@@ -207,39 +224,64 @@ impl ReplyReader {
     }
 
     fn line_done(&mut self, line: &[u8]) -> Result<Option<Reply>, HostileReply> {
-        let digits = line.get(..3).filter(|digits| digits.iter().all(u8::is_ascii_digit));
-        let digits = digits.ok_or(HostileReply::Malformed)?;
-        let code = digits.iter().fold(0, |code, digit| code * 10 + u16::from(digit - b'0'));
-        if !(200..600).contains(&code) {
-            return Err(HostileReply::Malformed);
-        }
-        if self.code.is_some_and(|first| first != code) {
-            return Err(HostileReply::Mixed);
-        }
-        self.code = Some(code);
-        let last = match line.get(3) {
-            None | Some(b' ') => true,
-            Some(b'-') => false,
-            Some(_) => return Err(HostileReply::Malformed),
-        };
         if self.count >= limits::REPLY_LINES_MAX {
             return Err(HostileReply::Endless);
         }
         self.count += 1;
+        let Some(code) = code(line) else {
+            // Within an answer that takes the message, words without a code change nothing: the code of the lines around them counts.
+            if self.after_body && self.code.is_some_and(|code| code / 100 == 2) {
+                self.odd = true;
+                return Ok(None);
+            }
+            return Err(HostileReply::Malformed(excerpt(line)));
+        };
+        let last = match line.get(3) {
+            None | Some(b' ') => true,
+            Some(b'-') => false,
+            // RFC 5321 4.3.2 lets the first digit decide, and a message that was taken must not be sent again.
+            Some(_) if self.after_body && code / 100 == 2 => {
+                self.odd = true;
+                true
+            }
+            Some(_) => return Err(HostileReply::Malformed(excerpt(line))),
+        };
+        self.odd |= self.code.is_some_and(|before| before != code);
+        // The last line decides among those of a class, and the class that is worse for the message.
+        let code = self.code.map_or(code, |before| if before / 100 > code / 100 { before } else { code });
+        self.code = Some(code);
         if !(self.terse && code < 400) {
             self.lines.push(printable(line.get(4..).unwrap_or_default()));
         }
         if !last {
             return Ok(None);
         }
-        if std::mem::take(&mut self.after_body) && code / 100 == 2 {
+        let after_body = std::mem::take(&mut self.after_body);
+        let odd = std::mem::take(&mut self.odd);
+        // Only a refusal is believed of a reply with several codes, and that a message was taken if all of them say so.
+        if odd && code < 400 && !(after_body && code / 100 == 2) {
+            return Err(HostileReply::Mixed(excerpt(line)));
+        }
+        if after_body && code / 100 == 2 {
             let kept = &line[..line.len().min(limits::REPLY_TEXT_MAX)];
             self.said.extend(kept.iter().copied().map(printable_byte));
         }
         self.code = None;
         self.count = 0;
-        Ok(Some(assemble(code, std::mem::take(&mut self.lines))))
+        Ok(Some(assemble(code, std::mem::take(&mut self.lines), odd)))
     }
+}
+
+/// The code that a line begins with.
+fn code(line: &[u8]) -> Option<u16> {
+    let digits = line.get(..3).filter(|digits| digits.iter().all(u8::is_ascii_digit))?;
+    let code = digits.iter().fold(0, |code, digit| code * 10 + u16::from(digit - b'0'));
+    (200..600).contains(&code).then_some(code)
+}
+
+/// The start of a line, to show what is wrong with it.
+fn excerpt(line: &[u8]) -> String {
+    printable(&line[..line.len().min(limits::REPLY_TEXT_MAX)])
 }
 
 /// Remote text ends up in logs, headers and bounces: only printable ASCII passes.
@@ -251,7 +293,7 @@ fn printable_byte(byte: u8) -> char {
     if (32..127).contains(&byte) { byte as char } else { '?' }
 }
 
-fn assemble(code: u16, lines: Vec<String>) -> Reply {
+fn assemble(code: u16, lines: Vec<String>, odd: bool) -> Reply {
     let enhanced = lines
         .first()
         .and_then(|line| parse_enhanced(line))
@@ -272,7 +314,7 @@ fn assemble(code: u16, lines: Vec<String>) -> Reply {
             break;
         }
     }
-    Reply { code, enhanced, text, lines }
+    Reply { code, enhanced, text, lines, odd }
 }
 
 /// The RFC 3463 code in words like those of [`Reply::describe`]: `550 5.1.1 no such user`.
@@ -364,9 +406,59 @@ mod tests {
     }
 
     #[test]
+    fn refusals_with_several_codes() {
+        for (input, code) in [
+            ("220-x\r\n521 blocked\r\n", 521),
+            ("550-a\r\n553 b\r\n", 553),
+            ("550-a\r\n250 b\r\n", 550),
+            ("450-a\r\n451-b\r\n250 c\r\n", 451),
+            ("451-a\r\n550 b\r\n", 550),
+        ] {
+            let reply = one(input).unwrap().unwrap();
+            assert_eq!((reply.code, reply.odd), (code, true), "{input}");
+            assert!(reply.text.contains(' '), "{input}: {}", reply.text);
+        }
+        assert!(!one("550-a\r\n550 b\r\n").unwrap().unwrap().odd);
+    }
+
+    /// RFC 5321 4.3.2: the first digit says whether a message was taken, and one that was is not sent again.
+    #[test]
+    fn odd_answers_to_a_body() {
+        let answer = |input: &str| {
+            let mut reader = ReplyReader::default();
+            reader.be_terse();
+            reader.body_begins();
+            let read =
+                reader.read(input.as_bytes()).map(|(_, reply)| reply.map(|reply| (reply.code, reply.odd)));
+            // The next one is read by the rules again.
+            if matches!(read, Ok(Some(_))) {
+                assert!(reader.read(b"250OK\r\n").is_err());
+            }
+            read
+        };
+        for taken in [
+            "250OK\r\n",
+            "250\tok\r\n",
+            "250-a\r\n251 b\r\n",
+            "250-a\r\nwords\r\n250 b\r\n",
+            "250-a\r\n\r\n250 b\r\n",
+        ] {
+            assert!(matches!(answer(taken), Ok(Some((250 | 251, true)))), "{taken}");
+        }
+        assert_eq!(answer("250-a\r\n250 b\r\n"), Ok(Some((250, false))));
+        assert_eq!(answer("250-a\r\n550 b\r\n"), Ok(Some((550, true))));
+        assert_eq!(answer("250-a\r\n451 b\r\n"), Ok(Some((451, true))));
+        for bad in ["550no\r\n", "354-a\r\n250 b\r\n", "250-a\r\n354 b\r\n", "ok\r\n", "550-a\r\nwords\r\n"] {
+            assert!(answer(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn hostile_replies() {
-        assert_eq!(one("hello\r\n"), Err(HostileReply::Malformed));
-        assert_eq!(one("250-a\r\n550 b\r\n"), Err(HostileReply::Mixed));
+        assert_eq!(one("hello\r\n"), Err(HostileReply::Malformed("hello".into())));
+        assert_eq!(one("250-a\r\n251 b\r\n"), Err(HostileReply::Mixed("251 b".into())));
+        assert_eq!(one("250OK\r\n"), Err(HostileReply::Malformed("250OK".into())));
+        assert_eq!(one("250-a\r\n\r\n250 b\r\n"), Err(HostileReply::Malformed(String::new())));
         assert_eq!(one(&"220-x\r\n".repeat(limits::REPLY_LINES_MAX + 1)), Err(HostileReply::Endless));
         assert_eq!(one(&format!("220 {}", "x".repeat(100_000))), Err(HostileReply::Endless));
         let long = one(&format!("550 {}\r\n", "x".repeat(5000))).unwrap().unwrap();

@@ -127,7 +127,7 @@ const OF_RELAYING_BARE: [&str; 3] = ["relaying", "relay", "must authenticate"];
 
 /// The hop refuses us, whoever the recipient is.
 pub fn speaks_of_us(reply: &Reply) -> bool {
-    if !reply.is_permanent() {
+    if !reply.is_permanent() || of_an_address(reply) {
         return false;
     }
     if OF_AUTHENTICATION.contains(&reply.code) {
@@ -147,11 +147,16 @@ pub fn speaks_of_us(reply: &Reply) -> bool {
 
 /// The hop does not relay for us. Where an operator's route leads there, it should: what is wrong is with it, or with us.
 pub fn denies_relaying(reply: &Reply) -> bool {
-    if !reply.is_permanent() {
+    if !reply.is_permanent() || of_an_address(reply) {
         return false;
     }
     let text = reply.text.to_ascii_lowercase();
     has(&text, &OF_RELAYING) || (reply.enhanced == Some((5, 7, 1)) && has(&text, &OF_RELAYING_BARE))
+}
+
+/// RFC 3463 3.2 and 3.3: the status of an address or a mailbox is none of ours, whatever the words.
+fn of_an_address(reply: &Reply) -> bool {
+    matches!(reply.enhanced, Some((_, 1 | 2, _)))
 }
 
 fn has(text: &str, words: &[&str]) -> bool {
@@ -220,6 +225,8 @@ mod tests {
             "550 5.1.1 User unknown",
             "550 5.1.1 <x@y>: Recipient address rejected: User unknown in virtual mailbox table",
             "552 5.2.2 Mailbox full",
+            "550 5.1.1 mailbox unavailable (reverse dns ok)",
+            "550 5.2.1 mailbox disabled, blocked using policy",
             "550 5.7.1 Message rejected as spam by content filtering",
             "554 5.7.1 Message contains a URL that is listed in dbl.spamhaus.org, blocked using SURBL",
             "550 5.7.1 This message contains a virus",

@@ -113,6 +113,10 @@ pub struct Transaction<'a> {
     unbegun: bool,
     /// MAIL was answered with a 4yz.
     put_off: bool,
+    /// It was answered with a 5yz.
+    mail_failed: bool,
+    /// The connection ended at this RCPT, when others had been taken.
+    cut_at: Option<usize>,
     /// MAIL was refused, and yet a RCPT was not: either the hop is sloppy, or its replies are not those to our commands.
     suspicious: bool,
     sent: bool,
@@ -151,6 +155,8 @@ impl<'a> Transaction<'a> {
             must_close: false,
             unbegun: false,
             put_off: false,
+            mail_failed: false,
+            cut_at: None,
             suspicious: false,
             sent: false,
             finished: false,
@@ -186,11 +192,13 @@ impl<'a> Transaction<'a> {
 
     /// Takes the next reply.
     pub fn on_reply(&mut self, reply: Reply) -> Next {
+        self.must_close |= reply.odd;
         if reply.code == 421 {
             // RFC 5321 3.8: the hop closes; what is undecided is tried again elsewhere.
             self.must_close = true;
             self.unbegun = self.phase == Phase::Mail;
             self.put_off = self.unbegun;
+            self.cut();
             self.decide_rest(reply);
             return self.over();
         }
@@ -223,6 +231,7 @@ impl<'a> Transaction<'a> {
 
     fn on_mail(&mut self, reply: Reply) -> Next {
         self.put_off = reply.code / 100 == 4;
+        self.mail_failed = reply.is_permanent();
         if !reply.is_positive() {
             let bad = self.keep(reply);
             self.decide_all_by(bad);
@@ -257,7 +266,9 @@ impl<'a> Transaction<'a> {
         match (self.phase, reply.code / 100) {
             (Phase::Data, 3) => reply.code == 354,
             (Phase::Data, 2) => false,
-            // Where MAIL was refused and RCPT not, a hop that means it opens the data; else the replies are out of step.
+            // Where MAIL was refused and RCPT not, a hop that means it opens the data, or refuses it for good as it did MAIL: then nothing
+            // can have been taken. Else the replies are out of step.
+            (Phase::Data, 5) => !self.suspicious || self.mail_failed,
             (Phase::Data, _) => !self.suspicious,
             (Phase::Over, _) => true,
             (_, class) => class != 3,
@@ -314,6 +325,9 @@ impl<'a> Transaction<'a> {
 
     /// How many recipients the hop takes in one transaction, where its replies say that it takes no more.
     pub fn recipients_taken(&self) -> Option<usize> {
+        if self.cut_at.is_some() {
+            return self.cut_at;
+        }
         let later = |decided: &Option<Verdict>| matches!(decided, Some(Verdict::Later(_)));
         let first = self.decided.iter().position(later)?;
         if !self.decided[first..].iter().all(later) {
@@ -351,8 +365,19 @@ impl<'a> Transaction<'a> {
         self.replies.get(about_us?)
     }
 
+    /// The hop ends the connection at a RCPT: where it took others before, it may want no more of them at once. To ask for all of them
+    /// each time would deliver to none of them ever.
+    fn cut(&mut self) {
+        if let Phase::Rcpt(place) = self.phase
+            && self.accepted > 0
+        {
+            self.cut_at = Some(place);
+        }
+    }
+
     /// The connection failed: what is undecided is tried again. `why` goes into logs and records.
     pub fn on_failure(&mut self, why: &str) {
+        self.cut();
         self.give_up(local(451, (4, 4, 2), why));
     }
 
@@ -482,7 +507,7 @@ fn write_rcpt(recipient: &[u8], out: &mut Vec<u8>) {
 
 /// A reply of our own making, for what the next hop never said.
 pub fn local(code: u16, enhanced: (u8, u16, u16), text: &str) -> Reply {
-    Reply { code, enhanced: Some(enhanced), text: text.to_owned(), lines: Vec::new() }
+    Reply { code, enhanced: Some(enhanced), text: text.to_owned(), lines: Vec::new(), odd: false }
 }
 
 /// Cuts a canonical body into pieces with the dots that RFC 5321 4.5.2 wants before lines that begin with one. Nothing is

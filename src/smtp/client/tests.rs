@@ -3,7 +3,7 @@
 use super::*;
 
 fn reply(code: u16) -> Reply {
-    Reply { code, enhanced: None, text: format!("r{code}"), lines: Vec::new() }
+    Reply { code, enhanced: None, text: format!("r{code}"), lines: Vec::new(), odd: false }
 }
 
 const PIPELINING: Capabilities = Capabilities {
@@ -225,6 +225,36 @@ fn replies_out_of_step_decide_nothing() {
     // A hop that refuses MAIL and takes RCPT is sloppy, and means it.
     let (_, steps, verdicts, close) = run(&PIPELINING, &[550, 250, 250, 354, 250]);
     assert_eq!((steps[3], verdicts.as_str(), close), (Next::SendDot, "FF", false));
+    // And one that refuses DATA for good as well took nothing.
+    for data in [503, 554] {
+        let (_, steps, verdicts, close) = run(&PIPELINING, &[550, 250, 250, data]);
+        assert_eq!((steps[3], verdicts.as_str(), close), (Next::Done, "FF", false));
+    }
+    let (_, _, verdicts, close) = run(&PIPELINING, &[450, 250, 250, 554]);
+    assert_eq!((verdicts.as_str(), close), ("dd", true));
+}
+
+/// A hop that ends the connection at a RCPT has its recipients in smaller parts.
+#[test]
+fn a_hop_that_leaves_at_a_recipient() {
+    let after = |codes: &[u16], lost: bool| {
+        let names = recipients_of(5);
+        let names = names.iter().map(|name| name.as_bytes()).collect();
+        let mut transaction = Transaction::new(&PIPELINING, b"a@b", names, 10, Body::SevenBit).expect("fits");
+        for code in codes {
+            transaction.on_reply(reply(*code));
+        }
+        if lost {
+            transaction.on_failure("gone");
+        }
+        transaction.recipients_taken()
+    };
+    assert_eq!(after(&[250, 250, 250, 421], false), Some(2));
+    assert_eq!(after(&[250, 250, 250, 250], true), Some(3));
+    assert_eq!(after(&[250, 421], false), None);
+    assert_eq!(after(&[250, 550, 421], false), None, "none was taken");
+    assert_eq!(after(&[250], true), None);
+    assert_eq!(after(&[250, 250, 250, 250, 250, 250, 421], false), None, "at DATA");
 }
 
 fn recipients_of(count: usize) -> Vec<String> {
@@ -248,6 +278,16 @@ fn surplus_replies_undo_what_was_not_answered_in_step() {
     assert!(matches!(taken.verdict(0), Some((Verdict::Failed(_), _))));
     assert!(matches!(taken.verdict(1), Some((Verdict::Delivered(_), _))));
     assert!(taken.must_close());
+}
+
+/// What a reply that breaks the rules says counts, and the connection ends with it.
+#[test]
+fn an_odd_reply_ends_the_connection() {
+    let mut transaction =
+        Transaction::new(&PIPELINING, b"a@b", smallvec![&b"x@z"[..]], 10, Body::SevenBit).expect("fits");
+    let _ = [250, 250, 354].map(|code| transaction.on_reply(reply(code)));
+    assert_eq!(transaction.on_reply(Reply { odd: true, ..reply(250) }), Next::Done);
+    assert!(matches!(transaction.verdict(0), Some((Verdict::Delivered(_), _))) && transaction.must_close());
 }
 
 /// What is said before the final dot: a refusal is the answer, anything else is none.
@@ -302,7 +342,13 @@ fn a_hop_takes_few_recipients() {
 /// What a hop says of us is no reason to return mail.
 #[test]
 fn refusals_that_speak_of_us() {
-    let say = |code: u16, text: &str| Reply { code, enhanced: None, text: text.into(), lines: Vec::new() };
+    let say = |code: u16, text: &str| Reply {
+        code,
+        enhanced: None,
+        text: text.into(),
+        lines: Vec::new(),
+        odd: false,
+    };
     let denied = || say(550, "Relay access denied");
     let unknown = || say(550, "User unknown");
     let ask = |routed: bool, first: Reply, second: Reply| {
