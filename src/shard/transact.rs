@@ -174,7 +174,7 @@ pub(super) async fn transact<R: Runtime>(
     how: How,
     tally: &mut Tally,
 ) -> (After, bool) {
-    let (shard, site, reused) = (run.shard, run.site, how.reused);
+    let (shard, reused) = (run.shard, how.reused);
     if !how.opened && run.done > 0 {
         match connection.behind(shard).await {
             Behind::Nothing => {}
@@ -215,15 +215,7 @@ pub(super) async fn transact<R: Runtime>(
         if reused && !heard && matches!(error, HopError::Wire(_)) {
             return (After::Stale, false);
         }
-        if let HopError::Spool(error) = error {
-            load::lament(shard, Some(view.id), part.group.location, &format!("cannot be delivered: {error}"));
-            transaction.on_trouble(&format!("the spool: {error}"));
-        } else {
-            let words = format!("{error} (waiting for the answer to {})", transaction.awaiting());
-            site.last_error.borrow_mut().clone_from(&words);
-            transaction.on_failure(&words);
-            broke = matches!(error, HopError::Wire(_) | HopError::Hostile(_));
-        }
+        broke = break_off(run, view, part, error, &mut transaction);
     }
     // Many hops take so many messages on a connection and no more; the next one is welcome on a new connection.
     if reused && transaction.is_unbegun() {
@@ -239,6 +231,26 @@ pub(super) async fn transact<R: Runtime>(
     count(run, connection, part, &transaction, tally);
     let after = if transaction.must_close() { After::Close } else { After::Keep };
     (after, transaction.made_progress())
+}
+
+/// A transaction ends early. Whether that is the host's doing.
+fn break_off<R: Runtime>(
+    run: &Run<'_, R>,
+    view: &MessageView<'_>,
+    part: &Part<'_>,
+    error: HopError,
+    transaction: &mut Transaction<'_>,
+) -> bool {
+    let Run { shard, site, .. } = *run;
+    if let HopError::Spool(error) = error {
+        load::lament(shard, Some(view.id), part.group.location, &format!("cannot be delivered: {error}"));
+        transaction.on_trouble(&format!("the spool: {error}"));
+        return false;
+    }
+    let words = format!("{error} (waiting for the answer to {})", transaction.awaiting());
+    site.last_error.borrow_mut().clone_from(&words);
+    transaction.on_failure(&words);
+    matches!(error, HopError::Wire(_) | HopError::Hostile(_))
 }
 
 /// A host took the session and no mail: the other hosts of its site are asked before it for a while, on other connections (RFC 5321 5.1).
