@@ -101,11 +101,6 @@ fn hops_that_break_the_rules_lose_nothing() {
     assert_clean(&run);
     assert!(run.verdict.refused > 0 && run.verdict.unreported == 0, "{}", text::table(&run));
     assert_eq!(site(&run, "cut").counts.rejects, run.verdict.refused, "{}", text::table(&run));
-    assert_eq!(
-        site(&run, "early").counts.recipients,
-        site(&run, "early").counts.messages,
-        "none was called taken"
-    );
 }
 
 #[test]
