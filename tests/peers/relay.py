@@ -63,6 +63,13 @@ class Relay:
         assert listening.wait(30), "the relay did not start"
         assert self.process.poll() is None, "".join(self.words)
 
+    def told(self, *parts, seconds=5):
+        """Whether a line for the operator holds all of these: it is written a moment after what it tells of."""
+        end = time.monotonic() + seconds
+        while not (found := any(all(part in line for part in parts) for line in list(self.words))) and time.monotonic() < end:
+            time.sleep(0.05)
+        return found
+
     def kill(self):
         self.process.kill()
         self.process.wait()

@@ -43,11 +43,15 @@ impl Defect {
     }
 
     fn is_found(&self) {
+        self.is_found_within(SEEDS);
+    }
+
+    fn is_found_within(&self, seeds: u64) {
         if let Some(days) = std::env::var("SIM_SEEDS").ok().and_then(|days| days.parse().ok()) {
             return self.is_clean(days);
         }
         let mut seen = Vec::new();
-        for seed in 1..=SEEDS {
+        for seed in 1..=seeds {
             let mut plan = Plan::plain(seed);
             (self.days)(&mut plan, &mut Dice::new(seed, 4));
             assert_eq!(wrong(&plan, |_, _| {}), Vec::<String>::new(), "without the defect, seed {seed}");
@@ -60,7 +64,7 @@ impl Defect {
             }
             seen.extend(found);
         }
-        panic!("not found in {SEEDS} days, but: {:?}", &seen[..seen.len().min(10)]);
+        panic!("not found in {seeds} days, but: {:?}", &seen[..seen.len().min(10)]);
     }
 }
 
@@ -298,7 +302,8 @@ fn a_failed_segment_taken_for_a_full_one_is_found() {
     let plant =
         |_: &mut Day<'_>, world: &World| world.plant("a segment that failed is taken for a full one", 1.0);
     let words = &["refused, yet sent", "delivered again", "lost ("];
-    Defect { days, plant, words, ..NONE }.is_found();
+    // It shows where a segment is used again soon after: on few days.
+    Defect { days, plant, words, ..NONE }.is_found_within(30);
 }
 
 #[test]
