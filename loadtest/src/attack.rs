@@ -1,7 +1,7 @@
 //! Hostile clients beside the load: connections that cost a relay something and bring it nothing.
 //!
 //! Each attack is one thread with an `epoll` set of its own. What it does is bounded in connections, bytes a moment and time; a connection
-//! that the relay closes is opened again after [`PAUSE`], so a relay that defends itself is attacked for as long.
+//! that the relay closes is opened again after a tenth of a second, so a relay that defends itself is attacked for as long.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -2,7 +2,7 @@
 //!
 //! Only CRLF.CRLF ends it. A bare CR or LF anywhere is remembered, the scan goes on to the real end, and the message is
 //! refused there: whatever the client meant by it, nobody downstream will read two messages where we read one. Where the
-//! listener says so it becomes CRLF instead ([`normalise`]), and still ends nothing.
+//! listener says so it becomes CRLF instead (`normalise`), and still ends nothing.
 
 use crate::config::BareNewlines;
 use crate::limits;
