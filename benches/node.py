@@ -4,20 +4,18 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, f"{ROOT}/tests/peers")
+from ports import free_port  # noqa: E402
+
 LOAD = f"{ROOT}/target/release/relevo-load"
 RELEVO = f"{ROOT}/target/release/relevo"
 started = []
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def run(command, **more):

@@ -39,6 +39,7 @@ stories!("stories.py", None;
     permanent_refusals_are_returned_once,
     old_mail_is_given_up_with_the_last_reply,
     a_line_cut_anywhere_delays_and_loses_nothing,
+    a_port_is_given_once_and_free_everywhere,
     a_hop_that_is_down_at_first,
     connections_are_limited_over_the_node,
     tls_both_ways_and_accounts,

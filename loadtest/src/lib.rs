@@ -23,6 +23,7 @@ pub mod ledger;
 pub mod message;
 pub mod mix;
 pub mod output;
+pub mod port;
 pub mod random;
 pub mod report;
 pub mod run;

@@ -1,10 +1,11 @@
 //! Sender straight into sink: nothing between them, so whatever the verdict says is about themselves.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use relevo_load::port;
 use relevo_load::tls::Authority;
 use relevo_load::units::Plan;
 use relevo_load::{
@@ -178,7 +179,7 @@ fn journals_are_written_before_anything_is_promised() {
 
 #[test]
 fn a_server_that_is_not_there_is_an_error() {
-    let closed = TcpListener::bind(LOOPBACK).unwrap().local_addr().unwrap();
+    let closed = port::free().unwrap();
     let mut config = SendConfig::new(vec![closed]);
     config.timeout = Duration::from_millis(300);
     let error = Sender::start(config).unwrap().finish().err().expect("nothing listens there");
@@ -189,8 +190,8 @@ fn a_server_that_is_not_there_is_an_error() {
 /// A server that dies and comes back, as in a crash test: the sender goes on where it is.
 #[test]
 fn the_sender_outlives_its_server() {
-    let first = Sink::start(SinkConfig::new(vec![LOOPBACK])).unwrap();
-    let addresses = first.addresses().to_vec();
+    let addresses = vec![port::free().unwrap()];
+    let first = Sink::start(SinkConfig::new(addresses.clone())).unwrap();
     let mut config = SendConfig::new(addresses.clone());
     config.sizes = Sizes::Fixed(1000);
     let ledger = config.ledger();

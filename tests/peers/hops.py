@@ -16,6 +16,7 @@ import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "attacks"))
 from names import Names
+from ports import free_port
 from relay import Relay
 from sink import path
 
@@ -691,8 +692,9 @@ def the_next_host_is_asked_where_the_best_takes_no_mail():
     cases = [("MAIL", b""), ("DATA", b""), ("dot", b""), ("MAIL", b"452 4.3.1 disk full\r\n"), ("MAIL", b"421 4.3.2 busy\r\n")]
     for wanted, words in cases:
         for extensions in (PIPELINING, ()):
-            best = Hop(act_of(wanted, words), extensions=extensions, host="127.0.0.2")
-            second = Hop(host="127.0.0.3", port=best.port)
+            port = free_port()
+            best = Hop(act_of(wanted, words), extensions=extensions, host="127.0.0.2", port=port)
+            second = Hop(host="127.0.0.3", port=port)
             names = {("d.example", 15): [(10, "one.example"), (20, "two.example")], ("one.example", 1): ["127.0.0.2"], ("two.example", 1): ["127.0.0.3"]}
             server = Names(lambda name, kind: names.get((name, kind), []))
             settings = f'[dns]\nservers = ["127.0.0.1:{server.port}"]\n[delivery]\nmx_port = {best.port}\nallow_loopback_mx = true\n'

@@ -10,6 +10,7 @@ import threading
 import time
 import urllib.request
 
+import ports
 from relay import Relay, free_port, run_and_fail
 from sink import Sink
 
@@ -124,6 +125,25 @@ def a_line_cut_anywhere_delays_and_loses_nothing():
         sink.wait(2 if point == "lose" else 1)
         assert all(message.without_trace() == TEXT for message in sink.taken), point
         relay.stop()
+
+
+def a_port_is_given_once_and_free_everywhere():
+    """What the stories stand on: nobody else has it between the choice and the start, and every address has it."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range") as file:
+        low, high = map(int, file.read().split())
+    port = free_port()
+    # Another process that draws the same one first, and one that somebody has, is given another.
+    taken = socket.create_server(("127.0.0.7", free_port()))
+    draw = f"import sys, random; sys.path.insert(0, {os.path.dirname(os.path.abspath(ports.__file__))!r})\nimport ports\n"
+    draw += f"drawn = iter([{port}, {taken.getsockname()[1]}, {low}])\n"
+    draw += "class Dice:\n    def choice(self, them):\n        want = next(drawn)\n        return want if want in them else them[0]\n"
+    draw += "random.SystemRandom = Dice\nprint(ports.free_port())"
+    other = int(subprocess.run([sys.executable, "-c", draw], stdout=subprocess.PIPE, check=True, timeout=30).stdout)
+    assert other not in (port, taken.getsockname()[1])
+    if not (low <= 10_000 and high >= 32_000):
+        assert not low <= port <= high and not low <= other <= high, (port, other)
+    for address in ("127.0.0.1", "127.0.0.3", "0.0.0.0"):
+        socket.create_server((address, port)).close()
 
 
 def a_hop_that_is_down_at_first():

@@ -7,7 +7,7 @@ mod settings;
 mod watch;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,6 +21,7 @@ pub use scenario::{Scenario, ScenarioError};
 
 use crate::attack::Attack;
 use crate::ledger::Ledger;
+use crate::port;
 use crate::report::{Cost, Delivery, Kill, Latency, Load, Machine, Run, SiteOutcome};
 use crate::send::{SendConfig, Sender, Until};
 use crate::sys;
@@ -286,7 +287,7 @@ impl Plan {
         std::fs::create_dir_all(&directory)
             .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", directory.display())))?;
         // Freed at once: somebody else may take it before the relay does, which then says so.
-        let listen = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))?.local_addr()?;
+        let listen = port::free()?;
         let surroundings = Surroundings {
             listen,
             dns: internet.dns.address(),

@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use relevo_load::port;
 use relevo_load::run::{Relay, Surroundings, Target};
 use relevo_load::{Behaviour, Load, LoadConfig, Recipients, Sizes, Until};
 use toml::{Table, Value};
@@ -104,7 +105,7 @@ impl Relays {
         config.behaviour = self.mail.behaviour.clone();
         config.until = Until::Time(time);
         let mut load = Load::start(config).map_err(Failure::io("the sink"))?;
-        let listen = free_port().map_err(Failure::io("a free port"))?;
+        let listen = port::free().map_err(Failure::io("a free port"))?;
         let path = configure(home, settings, listen, load.sink_addresses()[0])
             .map_err(Failure::io("the configuration"))?;
         let target = Target::Command(format!("exec {} run --config {}", quoted(&self.relay), quoted(&path)));
@@ -190,10 +191,6 @@ impl Bench for Relays {
             }
         }
     }
-}
-
-fn free_port() -> io::Result<SocketAddr> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
 fn quoted(path: &Path) -> String {
