@@ -331,6 +331,8 @@ pub const REJECTED_A_SECOND: u64 = 100;
 pub const REJECTED_BURST: u64 = 1_000;
 /// Refusals that a session keeps from one receive; more are counted.
 pub const REFUSALS_HELD: usize = 16;
+/// Recipients of a refused message that are recorded: enough to find it by.
+pub const REFUSED_RECIPIENTS_MAX: usize = 20;
 /// Bytes of a refused path that are recorded: more than RFC 5321 4.5.3.1.3 gives a path.
 pub const REFUSED_PATH_MAX: usize = 320;
 

@@ -44,6 +44,9 @@ pub fn run(config: Config) -> Result<(), String> {
                 node.reopen_logs();
                 say(Level::Info, format_args!("SIGUSR1: the log is opened again"));
             }
+            Ok(Signal::Nothing) => {
+                say(Level::Warning, format_args!("SIGUSR2: nothing to do; SIGUSR1 opens the log again"));
+            }
             Err(_) => return Err("the thread that waits for signals ended".to_owned()),
         }
     }

@@ -72,6 +72,7 @@ stories!("surroundings.py";
     what_a_full_disk_loses_is_counted,
     the_log_is_opened_again_by_a_signal,
     descriptors_used_up,
+    signals_of_others_end_nothing,
     no_room_is_said,
     half_requests,
     a_body_that_never_comes,

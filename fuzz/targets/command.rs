@@ -2,7 +2,7 @@
 
 use relevo::limits;
 use relevo::mail::address::Path;
-use relevo::smtp::command::{Command, CommandError, parse};
+use relevo::smtp::command::{self, Command, CommandError, parse};
 use relevo::smtp::reply;
 
 use super::mail::assert_path;
@@ -37,10 +37,8 @@ fn assert_command(line: &[u8], command: Command<'_>) {
     match command {
         Command::Ehlo(name) | Command::Helo(name) => {
             assert!((1..=limits::DOMAIN_MAX).contains(&name.len()));
-            assert!(
-                name.bytes()
-                    .all(|byte| byte.is_ascii_graphic() && !b"()<>@,;:\\\"".contains(&byte) || byte == b':')
-            );
+            assert!(!name.iter().any(u8::is_ascii_control));
+            assert!(!command::name_text(name).chars().any(char::is_control));
         }
         Command::Mail(path, parameters) => {
             assert_inside(line, path);

@@ -7,7 +7,7 @@ use relevo::config::BareNewlines;
 use relevo::limits;
 use relevo::mail::address::{is_domain, is_literal};
 use relevo::mail::envelope::{Envelope, Envelopes};
-use relevo::smtp::server::{BodyEnd, Gate, Rules, Session, Step};
+use relevo::smtp::server::{BodyEnd, Gate, NotStored, Rules, Session, Step};
 use relevo::spool::{Durable, MessageId};
 use relevo::time::UnixMillis;
 
@@ -140,7 +140,7 @@ impl Talk {
                 self.hear();
                 self.heard.extend_from_slice(format!("{envelope:?} {summary:?} {body:?}\r\n").as_bytes());
                 if self.setting.disk_fails {
-                    self.session.not_stored(&mut self.replies);
+                    self.session.not_stored(NotStored::Disk, &mut self.replies);
                 } else {
                     self.session.accepted(&self.message, &mut self.replies);
                 }
@@ -174,7 +174,7 @@ impl Talk {
 fn assert_envelope(envelope: &Envelope, protected: bool) {
     assert!((1..=RECIPIENTS_MAX).contains(&envelope.recipients.len()));
     let clean = |bytes: &[u8]| bytes.iter().all(|byte| (32..127).contains(byte));
-    assert!(clean(&envelope.sender) && clean(envelope.origin.helo.as_bytes()));
+    assert!(clean(&envelope.sender) && !envelope.origin.helo.chars().any(char::is_control));
     assert!(!envelope.origin.helo.is_empty());
     for recipient in &envelope.recipients {
         assert!(clean(&recipient.address));

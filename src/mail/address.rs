@@ -69,6 +69,9 @@ pub fn parse_path(input: &[u8], null: bool) -> Result<Path<'_>, AddressError> {
     if address.get(at) != Some(&b'@') {
         return Err(AddressError::NoDomain);
     }
+    // The dot of the root at its end is no part of a domain here (RFC 5321 4.1.2), and does no harm: it is dropped.
+    let rooted = address.ends_with(b".") && address.len() > at + 2;
+    let address = &address[..address.len() - usize::from(rooted)];
     let domain = &address[at + 1..];
     if domain.is_empty() {
         return Err(AddressError::NoDomain);
@@ -79,7 +82,7 @@ pub fn parse_path(input: &[u8], null: bool) -> Result<Path<'_>, AddressError> {
     {
         return Err(AddressError::TooLong);
     }
-    if !is_domain(domain) && !is_literal(domain) {
+    if !is_domain(domain) && (rooted || !is_literal(domain)) {
         return Err(AddressError::Syntax);
     }
     Ok(Path { address, domain_at: at + 1, routed, length })
@@ -108,7 +111,7 @@ fn drop_source_route(inner: &[u8]) -> Result<(&[u8], bool), AddressError> {
     let colon = inner.iter().position(|byte| *byte == b':').ok_or(AddressError::Syntax)?;
     for hop in inner[..colon].split(|byte| *byte == b',') {
         let Some((b'@', domain)) = hop.split_first() else { return Err(AddressError::Syntax) };
-        if !is_domain(domain) {
+        if !is_domain(domain.strip_suffix(b".").unwrap_or(domain)) {
             return Err(AddressError::Syntax);
         }
     }
@@ -182,6 +185,8 @@ mod tests {
         assert_eq!(address("<\"a b>c\\\"\"@b>"), Ok("\"a b>c\\\"\"@b"));
         assert_eq!(address("<a@[127.0.0.1]>"), Ok("a@[127.0.0.1]"));
         assert_eq!(address("<a@[IPv6:::1]>"), Ok("a@[IPv6:::1]"));
+        assert_eq!(address("<a@b.example.>"), Ok("a@b.example"));
+        assert_eq!(address("<@x.:a.@b.>"), Ok("a.@b"));
         for (wrong, error) in [
             ("a@b", AddressError::Syntax),
             ("<a@b", AddressError::Syntax),
@@ -191,6 +196,11 @@ mod tests {
             ("<@b>", AddressError::Syntax),
             ("<a@b..c>", AddressError::Syntax),
             ("<a@[1.2.3]>", AddressError::Syntax),
+            ("<a@.>", AddressError::Syntax),
+            ("<a@b..>", AddressError::Syntax),
+            ("<a@b.example..>", AddressError::Syntax),
+            ("<a@[127.0.0.1].>", AddressError::Syntax),
+            ("<a.>", AddressError::NoDomain),
             ("<a@b\u{e9}>", AddressError::NotAscii),
         ] {
             assert_eq!(address(wrong), Err(error), "{wrong}");
@@ -214,6 +224,7 @@ mod tests {
             path("SRS0=Zx1y=AB=origin.example=a.long.name+tag", &domain(253)),
             path(&local(244), &domain(253)),
             path(&local(255), &domain(252)[10..]),
+            path("a", &format!("{}.", domain(253))),
             format!("<@{}:{}@b>", domain(253), local(255)),
         ] {
             assert!(address(&good).is_ok(), "{good}");

@@ -305,6 +305,9 @@ mod tests {
         assert!(!plain.contains(" for ") && plain.contains("with ESMTP\r\n"), "{plain}");
         let mapped = received("c", "[::ffff:192.0.2.1]:25", None, None);
         assert!(mapped.starts_with("Received: from c ([192.0.2.1])\r\n"), "{mapped}");
+        // What such a name means is nobody's to guess, but it is there to be seen.
+        let shown = received("B\u{fc}ro (2. Stock)", "192.0.2.1:25", None, None);
+        assert!(shown.starts_with("Received: from [192.0.2.1] (helo=B??ro ?2. Stock?)\r\n"), "{shown}");
     }
 
     #[test]

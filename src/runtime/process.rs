@@ -275,10 +275,24 @@ pub fn may_write(path: &Path) -> io::Result<()> {
 }
 
 /// Signals that are waited for.
-const HELD: [libc::c_int; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGUSR1];
+const HELD: [libc::c_int; 5] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2];
 
-/// Holds back SIGTERM, SIGINT, SIGHUP and SIGUSR1 from every thread started later, so that [`wait_for_signal`] gets them. A file that
-/// grew to its limit is an error of the write, and no end of the process.
+/// Signals that mean nothing here and would end the process, or stop it where standard error is a terminal of somebody else: a slip of the
+/// operator, or of a program of theirs, is no reason to stop relaying. A file that grew to its limit (SIGXFSZ) is an error of the write. What a
+/// fault raises, and SIGQUIT, which leaves a core, do what they always do.
+const IGNORED: [libc::c_int; 9] = [
+    libc::SIGXFSZ,
+    libc::SIGALRM,
+    libc::SIGVTALRM,
+    libc::SIGPROF,
+    libc::SIGIO,
+    libc::SIGPWR,
+    libc::SIGSTKFLT,
+    libc::SIGTTOU,
+    libc::SIGTTIN,
+];
+
+/// Holds back the signals that have a meaning from every thread started later, so that [`wait_for_signal`] gets them.
 pub fn hold_signals() {
     // SAFETY: the set is initialised by sigemptyset before it is read; the calls touch nothing else.
     unsafe {
@@ -288,7 +302,9 @@ pub fn hold_signals() {
             libc::sigaddset(&mut set, signal);
         }
         libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
-        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+        for signal in IGNORED.into_iter().chain(libc::SIGRTMIN()..=libc::SIGRTMAX()) {
+            libc::signal(signal, libc::SIG_IGN);
+        }
     }
 }
 
@@ -315,6 +331,8 @@ pub enum Signal {
     Reload,
     /// The log was moved away: open it again.
     Reopen,
+    /// Nothing, and they should know.
+    Nothing,
 }
 
 /// Waits for a signal held back by [`hold_signals`], at most until `milliseconds` have passed.
@@ -336,6 +354,7 @@ pub fn wait_for_signal(milliseconds: u64) -> Option<Signal> {
         libc::SIGTERM | libc::SIGINT => Some(Signal::Stop),
         libc::SIGHUP => Some(Signal::Reload),
         libc::SIGUSR1 => Some(Signal::Reopen),
+        libc::SIGUSR2 => Some(Signal::Nothing),
         _ => None,
     }
 }

@@ -57,7 +57,7 @@ use crate::policy::tls;
 use crate::queue::destinations::{Destinations, DomainKey, SiteKey};
 use crate::queue::{Clock, Group};
 use crate::runtime::{Runtime, SegmentMap};
-use crate::smtp::server::Gate;
+use crate::smtp::server::{Gate, NotStored};
 use crate::spool::{Durable, MessageId};
 use crate::time::UnixMillis;
 
@@ -65,7 +65,7 @@ use authenticate::Logins;
 use dispatch::Site;
 use memory::Memory;
 use mesh::{Job, Mesh};
-use persist::{Keeper, NotStored};
+use persist::Keeper;
 use promise::Promises;
 use resolve::Resolver;
 use timers::Timers;

@@ -23,8 +23,9 @@ use crate::shard::mesh::Letter;
 use crate::shard::promise::Fulfil;
 use crate::shard::timers::Sleep;
 use crate::shard::upload::Upload;
-use crate::shard::{Shard, grow, handoff, secure, settle};
+use crate::shard::{Shard, grow, handoff, reject, secure, settle};
 use crate::smtp::data::Summary;
+use crate::smtp::server::NotStored;
 use crate::spool::batch::{Batch, Item, NewMessage, Outcome};
 use crate::spool::fold::Unsure;
 use crate::spool::lane::{Begin, Done, Lane};
@@ -38,15 +39,6 @@ pub struct Persisted {
     pub envelope: Box<Envelope>,
     /// What the scanner found.
     pub summary: Summary,
-}
-
-/// Why a message was not stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotStored {
-    /// No segment is left.
-    NoSpace,
-    /// The disk failed.
-    Disk,
 }
 
 /// Who waits for an item.
@@ -284,8 +276,8 @@ pub async fn persist<R: Runtime>(shard: Rc<Shard<R>>, keeper: Rc<Keeper<R>>) {
             Begin::Nothing => rest(&shard, &keeper).await,
             Begin::Stalled => keeper.stalled.set(true),
             Begin::Refused(items) => {
-                for (_, ticket) in items {
-                    refuse(ticket, NotStored::NoSpace);
+                for (item, ticket) in items {
+                    refuse(&shard, item, ticket, NotStored::NoSpace);
                 }
             }
             Begin::Held(items) => keeper.held.borrow_mut().extend(items),
@@ -312,9 +304,14 @@ async fn rest<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>) {
     keeper.closing.set(None);
 }
 
-pub(super) fn refuse(ticket: Ticket, why: NotStored) {
+pub(super) fn refuse<R: Runtime>(shard: &Shard<R>, item: Item, ticket: Ticket, why: NotStored) {
     match ticket {
-        Ticket::Message(session) => session.fulfil(Err(why)),
+        Ticket::Message(session) => {
+            if let Item::Message(message) = item {
+                reject::of_message(shard, &message.envelope, why);
+            }
+            session.fulfil(Err(why));
+        }
         Ticket::Chunk(session) => session.fulfil(Err(why)),
         Ticket::Bounce(_) | Ticket::Credit(_) | Ticket::Moves(_) | Ticket::Nobody => {}
     }
@@ -351,7 +348,7 @@ async fn commit<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>, batch:
             let mut queue = keeper.queue.borrow_mut();
             for (item, ticket) in items.into_iter().rev() {
                 match ticket {
-                    Ticket::Message(_) | Ticket::Chunk(_) => refuse(ticket, NotStored::Disk),
+                    Ticket::Message(_) | Ticket::Chunk(_) => refuse(shard, item, ticket, NotStored::Disk),
                     ticket => queue.push_front((item, ticket)),
                 }
             }
@@ -505,10 +502,11 @@ async fn housekeep<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>) {
 impl<R: Runtime> Shard<R> {
     /// Stores a message: ends when it is on stable storage, or will not be.
     pub async fn persist(&self, message: Persisted, upload: Upload) -> Result<Durable<MessageId>, NotStored> {
-        if upload.failed {
+        if let Some(why) = upload.failed {
+            reject::of_message(self, &message.envelope, why);
             self.ungather(upload.body.capacity());
             self.own().lane.borrow_mut().drop_chunks(&upload.chunks);
-            return Err(NotStored::Disk);
+            return Err(why);
         }
         let (fulfil, stored) = self.promises.make();
         let header_length = u32::try_from(message.summary.header_length).unwrap_or(u32::MAX);

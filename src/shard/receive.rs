@@ -104,9 +104,9 @@ impl<R: Runtime> Visit<R> {
                 self.session.drain(&mut self.out);
             } else {
                 self.session.overdue(overdue, &mut self.out);
-                // Who brought mail and then was silent is no intruder.
-                if self.since.message == 0 {
-                    self.session.refused(&self.out, None, None);
+                // Who brought mail and then was silent is no intruder, unless there was more to come.
+                if self.since.message == 0 || self.session.transaction().0 {
+                    self.session.refused(&self.out, None);
                     self.record_refusals();
                 }
             }
@@ -157,7 +157,7 @@ impl<R: Runtime> Visit<R> {
                     }
                 };
                 if matches!(self.out.first(), Some(b'4' | b'5')) {
-                    self.session.refused(&self.out, None, Some(&credentials.name));
+                    self.session.refused(&self.out, Some(&credentials.name));
                     self.record_refusals();
                 }
                 return Ok(!close);
@@ -343,7 +343,7 @@ impl<R: Runtime> Visit<R> {
                 self.since.message = self.seconds();
                 match stored {
                     Ok(id) => self.session.accepted(&id, &mut self.out),
-                    Err(_) => self.session.not_stored(&mut self.out),
+                    Err(why) => self.session.not_stored(why, &mut self.out),
                 }
                 Ok(true)
             }

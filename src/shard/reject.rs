@@ -4,11 +4,12 @@ use std::cell::Cell;
 use std::net::SocketAddr;
 
 use crate::limits;
+use crate::mail::envelope::Envelope;
 use crate::observe::accounting::{Event, Kind};
 use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::smtp::reply;
-use crate::smtp::server::{Refusal, Refusals, Session};
+use crate::smtp::server::{NotStored, Refusal, Refusals, Session};
 use crate::time::Instant;
 
 /// How many records of refusals may still be made, and how many were left out since the last.
@@ -58,13 +59,17 @@ pub(super) fn of_session<R: Runtime>(shard: &Shard<R>, session: &Session, refusa
 /// Records a connection that was turned away.
 pub(super) fn of_connection<R: Runtime>(shard: &Shard<R>, peer: SocketAddr, words: &str) {
     let reply = words.trim_end().to_owned();
-    record(
-        shard,
-        peer,
-        None,
-        None,
-        &Refusal { reply, sender: None, recipient: None, account: None, login: false },
-    );
+    record(shard, peer, None, None, &Refusal { reply, ..Refusal::default() });
+}
+
+/// Records a message that came whole and could not be stored.
+#[cold]
+pub(super) fn of_message<R: Runtime>(shard: &Shard<R>, envelope: &Envelope, why: NotStored) {
+    if let Some(peer) = envelope.origin.client {
+        let refusal = Refusal::of_message(why.words(), envelope);
+        let (helo, account) = (&*envelope.origin.helo, envelope.account.as_deref());
+        record(shard, peer, (!helo.is_empty()).then_some(helo), account, &refusal);
+    }
 }
 
 fn record<R: Runtime>(
@@ -80,13 +85,13 @@ fn record<R: Runtime>(
         counters.rejections_left_out.add(1);
         return;
     };
-    let recipient = refusal.recipient.as_deref();
+    let recipients: Vec<&[u8]> = refusal.recipients.iter().map(|path| &path[..]).collect();
     let event = Event {
         client: Some(peer),
         helo,
         account: refusal.account.as_deref().or(account),
         sender: refusal.sender.as_deref(),
-        recipients: recipient.as_slice(),
+        recipients: &recipients,
         reply: Some(&refusal.reply),
         enhanced: reply::enhanced(&refusal.reply),
         reason: Some(refusal.reason()),

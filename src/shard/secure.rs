@@ -10,7 +10,8 @@ use crate::limits;
 use crate::observe::diagnostics::Level;
 use crate::runtime::{Runtime, Segment};
 use crate::shard::Shard;
-use crate::shard::persist::{Keeper, NotStored, Ticket, refuse};
+use crate::shard::persist::{Keeper, Ticket, refuse};
+use crate::smtp::server::NotStored;
 
 /// How long a lane waits between two tries.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -34,8 +35,8 @@ pub(super) async fn secure<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<
         let mut queue = keeper.queue.borrow_mut();
         for _ in 0..queue.len() {
             match queue.pop_front() {
-                Some((_, ticket @ (Ticket::Message(_) | Ticket::Chunk(_)))) => {
-                    refuse(ticket, NotStored::Disk)
+                Some((item, ticket @ (Ticket::Message(_) | Ticket::Chunk(_)))) => {
+                    refuse(shard, item, ticket, NotStored::Disk)
                 }
                 Some(other) => queue.push_back(other),
                 None => break,

@@ -6,6 +6,7 @@ use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::shard::persist::Ticket;
 use crate::shard::promise::promise;
+use crate::smtp::server::NotStored;
 use crate::spool::batch::Item;
 use crate::spool::record::Extent;
 
@@ -18,7 +19,8 @@ pub struct Upload {
     pub(super) size: u64,
     pub(super) body: Vec<u8>,
     pub(super) chunks: Vec<Extent>,
-    pub(super) failed: bool,
+    /// Why what came is not kept.
+    pub(super) failed: Option<NotStored>,
 }
 
 impl Upload {
@@ -31,7 +33,7 @@ impl Upload {
     /// More canonical bytes.
     pub fn push<R: Runtime>(&mut self, shard: &Shard<R>, bytes: &[u8]) {
         self.size += bytes.len() as u64;
-        if self.failed {
+        if self.failed.is_some() {
             return;
         }
         let before = self.body.capacity();
@@ -69,7 +71,7 @@ impl Upload {
         shard.ungather(length);
         match stored {
             Ok(extent) => self.chunks.push(extent),
-            Err(_) => self.failed = true,
+            Err(why) => self.failed = Some(why),
         }
     }
 

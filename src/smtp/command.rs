@@ -1,15 +1,17 @@
 //! Commands of the client (RFC 5321 4.1.1), parsed without copying.
 
+use std::borrow::Cow;
+
 use crate::limits;
 use crate::mail::address::{self, AddressError, Path};
 
 /// One command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command<'a> {
-    /// EHLO with the client's name.
-    Ehlo(&'a str),
-    /// HELO with the client's name.
-    Helo(&'a str),
+    /// EHLO with the client's name, as it came.
+    Ehlo(&'a [u8]),
+    /// HELO with the client's name, as it came.
+    Helo(&'a [u8]),
     /// MAIL FROM.
     Mail(Path<'a>, MailParameters),
     /// RCPT TO.
@@ -52,9 +54,11 @@ pub enum CommandError {
     Arguments,
     /// A parameter we do not know (RFC 5321 4.1.1.11).
     Parameter,
-    /// The address is wrong.
-    Address(AddressError),
-    /// The EHLO or HELO name is not a name.
+    /// The reverse path is wrong.
+    Sender(AddressError),
+    /// The forward path is wrong.
+    Recipient(AddressError),
+    /// There is no EHLO or HELO name, or one that cannot be shown.
     Name,
 }
 
@@ -111,12 +115,23 @@ pub fn is_recipient(line: &[u8]) -> bool {
     line.get(..5).is_some_and(|verb| verb.eq_ignore_ascii_case(b"RCPT "))
 }
 
-/// The name goes into our Received field, so it is held to printable ASCII without the field's own syntax.
-fn parse_name(rest: &[u8]) -> Result<&str, CommandError> {
-    let text = std::str::from_utf8(rest).map_err(|_| CommandError::Name)?;
-    let fits = !text.is_empty() && text.len() <= limits::DOMAIN_MAX;
-    let clean = text.bytes().all(|byte| byte.is_ascii_graphic() && !b"()<>\\\"@,;".contains(&byte));
-    if fits && clean { Ok(text) } else { Err(CommandError::Name) }
+/// RFC 5321 4.1.1.1 wants a domain or a literal. Printers, Windows hosts and mail programs send what their owner called them, with blanks,
+/// umlauts and more, and the name decides nothing: it is taken if it can be shown. What a Received field has no room for stands in a comment
+/// there (`mail::trace`).
+fn parse_name(rest: &[u8]) -> Result<&[u8], CommandError> {
+    let fits = !rest.is_empty() && rest.len() <= limits::DOMAIN_MAX;
+    if fits && !rest.iter().any(u8::is_ascii_control) { Ok(rest) } else { Err(CommandError::Name) }
+}
+
+/// The name as text: UTF-8, else the Latin-1 of older hosts. What neither of them can show is replaced.
+pub fn name_text(name: &[u8]) -> Cow<'_, str> {
+    let shown =
+        |character: char| if character.is_control() { char::REPLACEMENT_CHARACTER } else { character };
+    match std::str::from_utf8(name) {
+        Ok(text) if text.is_ascii() => Cow::Borrowed(text),
+        Ok(text) => text.chars().map(shown).collect(),
+        Err(_) => name.iter().map(|byte| shown(char::from(*byte))).collect(),
+    }
 }
 
 /// After `keyword:`; blanks around the colon are forgiven, as every large server does.
@@ -131,7 +146,7 @@ fn after_keyword<'a>(rest: &'a [u8], keyword: &[u8]) -> Result<&'a [u8], Command
 
 fn parse_mail(rest: &[u8]) -> Result<Command<'_>, CommandError> {
     let rest = after_keyword(rest, b"FROM")?;
-    let path = address::parse_path(rest, true).map_err(CommandError::Address)?;
+    let path = address::parse_path(rest, true).map_err(CommandError::Sender)?;
     let mut parameters = MailParameters::default();
     for word in parameters_of(rest, path.length)? {
         let (key, value) = split_parameter(word);
@@ -162,7 +177,7 @@ fn parse_mail(rest: &[u8]) -> Result<Command<'_>, CommandError> {
 
 fn parse_rcpt(rest: &[u8]) -> Result<Command<'_>, CommandError> {
     let rest = after_keyword(rest, b"TO")?;
-    let path = address::parse_path(rest, false).map_err(CommandError::Address)?;
+    let path = address::parse_path(rest, false).map_err(CommandError::Recipient)?;
     match parameters_of(rest, path.length)?.next() {
         Some(_) => Err(CommandError::Parameter),
         None => Ok(Command::Rcpt(path)),
@@ -196,14 +211,36 @@ fn parse_auth(rest: &[u8]) -> Result<Command<'_>, CommandError> {
 mod tests {
     use super::*;
 
+    /// Names that real clients give.
+    #[test]
+    fn names_are_shown_as_they_came() {
+        for (name, text) in [
+            (&b"Empfang Drucker"[..], "Empfang Drucker"),
+            (b"win_host", "win_host"),
+            (b"(none)", "(none)"),
+            ("b\u{fc}ro.example".as_bytes(), "b\u{fc}ro.example"),
+            (b"b\xfcro", "b\u{fc}ro"),
+            (b"\x9b31m", "\u{fffd}31m"),
+            ("\u{9b}31m".as_bytes(), "\u{fffd}31m"),
+        ] {
+            assert_eq!(parse(&[b"EHLO ", name, b" "].concat()), Ok(Command::Ehlo(name)));
+            assert_eq!(name_text(name), text);
+        }
+    }
+
     #[test]
     fn commands() {
-        assert_eq!(parse(b"ehlo me.example"), Ok(Command::Ehlo("me.example")));
-        assert_eq!(parse(b"EHLO [127.0.0.1]"), Ok(Command::Ehlo("[127.0.0.1]")));
+        assert_eq!(parse(b"ehlo me.example"), Ok(Command::Ehlo(b"me.example")));
+        assert_eq!(parse(b"EHLO [127.0.0.1]"), Ok(Command::Ehlo(b"[127.0.0.1]")));
         assert_eq!(parse(b"DATA "), Ok(Command::Data));
         assert_eq!(parse(b"DATA x"), Err(CommandError::Arguments));
         assert_eq!(parse(b"EHLO"), Err(CommandError::Name));
-        assert_eq!(parse(b"EHLO a\rb"), Err(CommandError::Name));
+        let long = [b"HELO ", &b"n".repeat(limits::DOMAIN_MAX)[..]].concat();
+        assert!(matches!(parse(&long), Ok(Command::Helo(name)) if name.len() == limits::DOMAIN_MAX));
+        assert_eq!(parse(&[&long[..], b"n"].concat()), Err(CommandError::Name));
+        for control in (0..32).chain([127]) {
+            assert_eq!(parse(&[b"EHLO a", &[control][..], b"b"].concat()), Err(CommandError::Name));
+        }
         assert_eq!(parse(b"FROB"), Err(CommandError::Unknown));
         assert_eq!(parse(b"AUTH PLAIN AGEAYg=="), Ok(Command::Auth("PLAIN", Some("AGEAYg=="))));
         let Ok(Command::Mail(path, parameters)) = parse(b"MAIL FROM:<a@b> SIZE=10 BODY=8BITMIME") else {

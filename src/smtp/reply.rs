@@ -67,13 +67,20 @@ pub fn of_error(error: CommandError) -> &'static str {
         CommandError::Unknown => "500 5.5.2 Command not recognized\r\n",
         CommandError::Arguments => "501 5.5.4 Syntax error in arguments\r\n",
         CommandError::Parameter => "555 5.5.4 Parameter not recognized\r\n",
-        CommandError::Name => "501 5.5.4 Invalid host name\r\n",
-        CommandError::Address(AddressError::Syntax) => "501 5.1.3 Bad address syntax\r\n",
-        CommandError::Address(AddressError::TooLong) => "501 5.1.3 Address too long\r\n",
-        CommandError::Address(AddressError::NotAscii) => {
+        CommandError::Name => "501 5.5.4 Your host name is due here, printable and at most 253 bytes\r\n",
+        CommandError::Sender(AddressError::Syntax) => "501 5.1.7 Bad sender address syntax\r\n",
+        CommandError::Sender(AddressError::TooLong) => "501 5.1.7 Sender address too long\r\n",
+        CommandError::Sender(AddressError::NoDomain) => {
+            "553 5.1.7 The sender address has no domain: send it as <user@host.example>\r\n"
+        }
+        CommandError::Recipient(AddressError::Syntax) => "501 5.1.3 Bad address syntax\r\n",
+        CommandError::Recipient(AddressError::TooLong) => "501 5.1.3 Address too long\r\n",
+        CommandError::Recipient(AddressError::NoDomain) => {
+            "553 5.1.3 The recipient address has no domain: send it as <user@host.example>\r\n"
+        }
+        CommandError::Sender(AddressError::NotAscii) | CommandError::Recipient(AddressError::NotAscii) => {
             "553 5.6.7 Non-ASCII addresses are not supported\r\n"
         }
-        CommandError::Address(AddressError::NoDomain) => "550 5.7.1 Address needs a domain\r\n",
     }
 }
 

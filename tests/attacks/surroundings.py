@@ -340,6 +340,22 @@ def the_log_is_opened_again_by_a_signal():
     relay.stop()
 
 
+def signals_of_others_end_nothing():
+    """A slip of the operator ends no relay; SIGUSR2 is answered, SIGHUP too."""
+    relay = Plain().wait_ready()
+    no_slip = {signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM, signal.SIGINT}
+    # What a fault raises, and SIGQUIT, end with a core; these stop a job of a terminal.
+    no_slip |= {signal.SIGQUIT, signal.SIGILL, signal.SIGTRAP, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGSEGV, signal.SIGSYS}
+    no_slip |= {signal.SIGXCPU, signal.SIGTSTP}
+    for slip in sorted(signal.valid_signals() - no_slip):
+        relay.process.send_signal(slip)
+        time.sleep(0.02)
+        assert relay.process.poll() is None, f"signal {slip} ended it"
+    relay.send()
+    relay.wait_delivered(1)
+    relay.stop()
+
+
 def descriptors_used_up():
     """With none left, questions are answered and the log is rotated."""
     relay = Plain(stderr=subprocess.DEVNULL, shell="2>/dev/null").wait_ready()

@@ -260,6 +260,10 @@ def failures_at_commit(verb):
     assert disk.ask(verb, 0) == "0", "not all failures were met"
     assert relay.process.poll() is None, "".join(relay.words)
     assert relay.told("commit failed", "451"), relay.words
+    records = [record for record in relay.wait_log("rejected", len(refused)) if record["reason"] == "not_stored"]
+    lost = sorted((record["sender"], *record["recipients"]) for record in records)
+    assert lost == sorted(("a@b.example", f"u{number}@d.example") for number in refused), records
+    assert all(record["client"].startswith("127.0.0.1:") and record["reply"].startswith("451 4.3.0") for record in records), records
     disk.ask("slow", 1)
     # In a fresh segment it goes on at once, and what was on disk before can be read.
     after = list(range(30, 50))

@@ -148,15 +148,23 @@ def refusals_are_recorded():
     except smtplib.SMTPConnectError as error:
         assert error.smtp_code == 421
     client = connect("127.0.0.1")
+    # No SIZE: it is refused behind its body.
+    client.helo()
     try:
         client.sendmail("big@y.example", ["c@d.example"], TEXT + b"line\r\n" * 20000)
         raise AssertionError("too large, and taken")
     except smtplib.SMTPResponseException as error:
         assert error.smtp_code == 552
+    client = connect("127.0.0.1")
+    try:
+        client.sendmail("loop@y.example", [f"u{number}@d.example" for number in range(30)], b"Received: x\r\n" * 101 + TEXT)
+        raise AssertionError("a loop, and taken")
+    except smtplib.SMTPResponseException as error:
+        assert error.smtp_code == 554
     client.sendmail("a@b.example", ["c@d.example"], TEXT)
     sink.wait(1)
     relay.wait_log("delivered")
-    rejected = relay.wait_log("rejected", 5)
+    rejected = relay.wait_log("rejected", 6)
     reasons = {}
     for record in rejected:
         reasons.setdefault(record["reason"], []).append(record)
@@ -166,7 +174,10 @@ def refusals_are_recorded():
     assert denied["sender"] == "x@y.example" and denied["reply"] == "550 5.7.1 Relay access denied", denied
     assert reasons["too_many_errors"][0]["client"].startswith("127.0.0.2:"), rejected
     assert reasons["too_many_connections"][0]["client"].startswith("127.0.0.3:"), rejected
-    assert reasons["too_large"][0]["client"].startswith("127.0.0.1:"), rejected
+    for reason, sender, recipients in (("too_large", "big", ["c@d.example"]), ("loop", "loop", [f"u{number}@d.example" for number in range(20)])):
+        [record] = reasons[reason]
+        assert record["client"].startswith("127.0.0.1:") and record["sender"] == f"{sender}@y.example", record
+        assert record["recipients"] == recipients, record
     with open(f"{relay.directory}/log.jsonl") as file:
         banned = [found["addr"] for line in file if (found := re.search(FAIL2BAN, line))]
     assert set(banned) == {"127.0.0.2"}, banned

@@ -8,23 +8,23 @@ use std::rc::Rc;
 
 use crate::config::BareNewlines;
 use crate::limits;
-use crate::mail::address::Path;
-use crate::mail::envelope::{Envelope, Envelopes, Protocol};
+use crate::mail::address::{AddressError, Path};
+use crate::mail::envelope::Envelopes;
 use crate::smtp::command::{self, Command, CommandError, MailParameters};
-use crate::smtp::data::{Scanner, Summary};
+use crate::smtp::data::Scanner;
 use crate::smtp::extensions;
 use crate::smtp::reply::{self, words};
-use crate::spool::{Durable, MessageId};
-use crate::time::UnixMillis;
 
 use transaction::{Taken, Transaction};
 
 mod auth;
+mod body;
 mod refusals;
 #[cfg(test)]
 mod tests;
 mod transaction;
 
+pub use body::{BodyEnd, NotStored};
 pub use refusals::{Refusal, Refusals};
 
 /// What holds for every session of a listener.
@@ -94,18 +94,6 @@ impl std::fmt::Debug for Credentials {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Credentials").field("name", &self.name).finish_non_exhaustive()
     }
-}
-
-/// How a body ended.
-#[derive(Debug)]
-pub enum BodyEnd {
-    /// Persist it, then call [`Session::accepted`] or [`Session::not_stored`].
-    Accept(Box<Envelope>, Summary),
-    /// Refused; the reply is written. `close`: what follows cannot be trusted and must not be read.
-    Refused {
-        /// Close after sending.
-        close: bool,
-    },
 }
 
 /// What a client let pass.
@@ -272,7 +260,7 @@ impl Session {
         let skipped = self.skipped as usize + length;
         if skipped > limits::LINE_SKIPPED_MAX {
             self.say(words::ENDLESS_LINE, out);
-            self.refused(words::ENDLESS_LINE.as_bytes(), None, None);
+            self.refused(words::ENDLESS_LINE.as_bytes(), None);
             return Some(Step::Close);
         }
         self.skipped = skipped as u32;
@@ -297,7 +285,10 @@ impl Session {
         let command = match command::parse(line) {
             Ok(command) => command,
             Err(error) if self.transaction.is_some() && command::is_recipient(line) => {
-                return self.refuse_recipient(reply::of_error(error), out);
+                // Whatever a stranger's recipient lacks, it is one of somebody else.
+                let denied = error == CommandError::Recipient(AddressError::NoDomain) && !self.may_relay();
+                let words = if denied { words::RELAY_DENIED } else { reply::of_error(error) };
+                return self.refuse_recipient(words, out);
             }
             Err(CommandError::Unknown) if command::is_http(line) => {
                 self.say(words::NOT_HTTP, out);
@@ -399,13 +390,13 @@ impl Session {
         self.may_relay || self.account.is_some()
     }
 
-    fn say_hello(&mut self, name: &str, extended: bool, out: &mut Vec<u8>) -> Option<Step> {
+    fn say_hello(&mut self, name: &[u8], extended: bool, out: &mut Vec<u8>) -> Option<Step> {
         // 4.1.4: EHLO in mid-session clears as RSET does.
         let ended = self.transaction.is_some() && self.forget(out).is_some();
         if ended {
             return Some(Step::Close);
         }
-        self.hello = Some(Box::new(Hello { name: name.into(), extended }));
+        self.hello = Some(Box::new(Hello { name: command::name_text(name).into(), extended }));
         if extended {
             let rules = &self.rules;
             let tls = self.tls.is_some();
@@ -509,74 +500,6 @@ impl Session {
     /// The scanner of the body that is coming in. None outside of [`Step::Body`].
     pub fn scanner(&mut self) -> Option<&mut Scanner> {
         self.transaction.as_mut()?.scanner.as_mut()
-    }
-
-    /// The final dot was seen.
-    pub fn body_end(&mut self, now: UnixMillis, expiry: UnixMillis, out: &mut Vec<u8>) -> BodyEnd {
-        let Some(mut transaction) = self.transaction.take() else {
-            self.say(words::BAD_SEQUENCE, out);
-            return BodyEnd::Refused { close: true };
-        };
-        let summary = transaction.scanner.take().map(|scanner| scanner.summary()).unwrap_or_default();
-        let refusal = if summary.bare_line_end {
-            Some(words::BARE_LINE_END)
-        } else if summary.too_large {
-            Some(words::TOO_LARGE)
-        } else if summary.line_too_long {
-            Some(words::TEXT_LINE_TOO_LONG)
-        } else if summary.hops > limits::HOPS_MAX {
-            Some(words::MAIL_LOOP)
-        } else {
-            None
-        };
-        if let Some(words) = refusal {
-            let said = out.len();
-            let enough = self.complain(words, out).is_some();
-            self.refused(&out[said..], Some(std::mem::take(&mut transaction.envelope.sender)), None);
-            return BodyEnd::Refused { close: enough || summary.bare_line_end };
-        }
-        // A client that delivers may err as well.
-        (self.errors, self.commands) = (0, 0);
-        let mut envelope = transaction.envelope;
-        if envelope.recipients.len() > 1 {
-            envelope.recipients.sort_by_cached_key(|recipient| recipient.domain().to_ascii_lowercase());
-        }
-        envelope.arrival = now;
-        envelope.expiry = expiry;
-        envelope.account = self.account.clone();
-        // What the bytes are, not what MAIL declared: a hop without 8BITMIME takes what is 7-bit in fact.
-        envelope.eight_bit = summary.eight_bit;
-        envelope.needs_stuffing = summary.needs_stuffing;
-        let origin = &mut envelope.origin;
-        origin.client = Some(self.peer);
-        origin.protocol = self.protocol();
-        origin.tls = self.tls.clone();
-        if let Some(hello) = &self.hello {
-            origin.helo = hello.name.clone();
-        }
-        BodyEnd::Accept(envelope, summary)
-    }
-
-    fn protocol(&self) -> Protocol {
-        let extended = self.hello.as_ref().is_some_and(|hello| hello.extended);
-        match (extended, self.tls.is_some(), self.account.is_some()) {
-            (false, ..) => Protocol::Smtp,
-            (true, false, false) => Protocol::Esmtp,
-            (true, false, true) => Protocol::Esmtpa,
-            (true, true, false) => Protocol::Esmtps,
-            (true, true, true) => Protocol::Esmtpsa,
-        }
-    }
-
-    /// The message is safe: the 250.
-    pub fn accepted(&mut self, message: &Durable<MessageId>, out: &mut Vec<u8>) {
-        reply::write_queued(out, message);
-    }
-
-    /// The message could not be stored.
-    pub fn not_stored(&mut self, out: &mut Vec<u8>) {
-        self.transaction = None;
-        self.say(words::NOT_STORED, out);
     }
 
     /// The node shuts down (RFC 5321 3.8).

@@ -2,16 +2,18 @@
 
 use super::Session;
 use crate::limits;
+use crate::mail::envelope::Envelope;
+use crate::smtp::reply::words;
 
 /// A command, a login, a body or a session that was refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Refusal {
     /// What was said, without the line end.
     pub reply: String,
     /// The reverse path of the transaction, if it had one.
     pub sender: Option<Vec<u8>>,
-    /// The forward path that was refused.
-    pub recipient: Option<Vec<u8>>,
+    /// The forward path that was refused, or the first few of a message.
+    pub recipients: Vec<Vec<u8>>,
     /// The account that a login named.
     pub account: Option<String>,
     /// It was an attempt to log in.
@@ -19,6 +21,17 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// Of a whole message.
+    pub fn of_message(said: &str, envelope: &Envelope) -> Refusal {
+        let recipients = envelope.recipients.iter().take(limits::REFUSED_RECIPIENTS_MAX);
+        Refusal {
+            reply: text(said.trim_end().as_bytes()),
+            sender: Some(cut(&envelope.sender).to_vec()),
+            recipients: recipients.map(|recipient| cut(&recipient.address).to_vec()).collect(),
+            ..Refusal::default()
+        }
+    }
+
     /// Why, in a word that stays the same whatever the reply says. 421 is the end of a session.
     pub fn reason(&self) -> &'static str {
         let (code, rest) = self.reply.split_once(' ').unwrap_or((&self.reply, ""));
@@ -29,12 +42,13 @@ impl Refusal {
             ("421", "4.3.2") => "session_over",
             ("421", _) => "too_many_errors",
             ("535", _) => "auth_failed",
-            ("454", "4.7.0") => "auth_unavailable",
+            ("454", "4.7.0") if self.login => "auth_unavailable",
             _ if self.login => "auth_refused",
             ("550", "5.7.1") => "relay_denied",
             (_, "4.5.3") => "too_many_recipients",
             (_, "5.3.4") => "too_large",
-            ("450" | "451" | "452", _) => "no_room",
+            ("451", "4.3.0") => "not_stored",
+            ("450" | "451" | "452" | "454", _) => "no_room",
             (_, "5.6.11") => "bare_newline",
             (_, "5.6.0") => "line_too_long",
             (_, "5.4.6") => "loop",
@@ -55,15 +69,18 @@ pub struct Refusals {
 }
 
 impl Session {
-    /// A command was answered with `said`. Kept is what refuses mail, a login or the session; who errs otherwise is told, and that is
-    /// that. `login`: it was no command but a line of an AUTH exchange, whatever it looks like; nothing of it is kept.
+    /// A command was answered with `said`. Kept is what refuses mail, a login, TLS or the session. Nothing is kept of commands that are
+    /// unknown, malformed or out of order (they refuse no mail, and their number ends the session), of DATA without a recipient (each RCPT is
+    /// recorded), and of 421 4.3.2 (the node drains, or the session is old: the client connects again and is served). `login`: it was no
+    /// command but a line of an AUTH exchange, whatever it looks like; nothing of it is kept.
     #[cold]
     pub(super) fn note_refusal(&mut self, line: &[u8], login: bool, said: &[u8]) {
         let verb = if login { b"AUTH" } else { line.get(..4).unwrap_or_default() }.to_ascii_uppercase();
         for reply in said.split(|byte| *byte == b'\n').filter(|reply| matches!(reply, [b'4' | b'5', ..])) {
             // 4.3.2 is said to whoever comes at the wrong time.
             let ends = reply.starts_with(b"421") && !reply.starts_with(b"421 4.3.2");
-            let refuses = !reply.starts_with(b"421") && matches!(&verb[..], b"MAIL" | b"RCPT" | b"AUTH");
+            let refuses = !reply.starts_with(b"421") && matches!(&verb[..], b"MAIL" | b"RCPT" | b"AUTH")
+                || reply.starts_with(words::TLS_PUT_OFF.trim_end().as_bytes());
             if !ends && !refuses {
                 continue;
             }
@@ -73,19 +90,29 @@ impl Session {
                 b"RCPT" => (self.sender(), path()),
                 _ => (self.sender(), None),
             };
-            let reply = text(reply);
-            self.keep_refusal(Refusal { reply, sender, recipient, account: None, login: verb == b"AUTH" });
+            let (reply, recipients) = (text(reply), recipient.into_iter().collect());
+            let login = verb == b"AUTH";
+            self.keep_refusal(Refusal { reply, sender, recipients, account: None, login });
         }
     }
 
-    /// A body, a login or the whole session was answered with `said`.
+    /// A login or the whole session was answered with `said`, and with it the transaction that is open.
     #[cold]
-    pub fn refused(&mut self, said: &[u8], sender: Option<Vec<u8>>, account: Option<&str>) {
+    pub fn refused(&mut self, said: &[u8], account: Option<&str>) {
         let account = account.map(|name| name.chars().take(limits::ACCOUNT_NAME_MAX).collect::<String>());
-        for reply in said.split(|byte| *byte == b'\n').filter(|reply| matches!(reply, [b'4' | b'5', ..])) {
-            let (reply, sender, account) = (text(reply), sender.clone(), account.clone());
-            let login = account.is_some();
-            self.keep_refusal(Refusal { reply, sender, recipient: None, account, login });
+        for reply in refusals_in(said) {
+            let open = self.transaction.as_ref();
+            let refusal = open.map(|open| Refusal::of_message(&reply, &open.envelope)).unwrap_or_default();
+            let (account, login) = (account.clone(), account.is_some());
+            self.keep_refusal(Refusal { reply, account, login, ..refusal });
+        }
+    }
+
+    /// A message was answered with `said` behind its body.
+    #[cold]
+    pub(super) fn refused_message(&mut self, said: &[u8], envelope: &Envelope) {
+        for reply in refusals_in(said) {
+            self.keep_refusal(Refusal::of_message(&reply, envelope));
         }
     }
 
@@ -113,6 +140,14 @@ impl Session {
     }
 }
 
+fn refusals_in(said: &[u8]) -> impl Iterator<Item = String> {
+    said.split(|byte| *byte == b'\n').filter(|reply| matches!(reply, [b'4' | b'5', ..])).map(text)
+}
+
+fn cut(path: &[u8]) -> &[u8] {
+    &path[..path.len().min(limits::REFUSED_PATH_MAX)]
+}
+
 fn text(reply: &[u8]) -> String {
     String::from_utf8_lossy(reply.strip_suffix(b"\r").unwrap_or(reply)).into_owned()
 }
@@ -121,7 +156,7 @@ fn text(reply: &[u8]) -> String {
 fn path_in(line: &[u8]) -> Option<&[u8]> {
     let from = memchr::memchr(b'<', line)? + 1;
     let to = memchr::memrchr(b'>', line).filter(|to| *to >= from).unwrap_or(line.len());
-    Some(&line[from..to.min(from + limits::REFUSED_PATH_MAX)])
+    Some(cut(&line[from..to]))
 }
 
 #[cfg(test)]
@@ -129,7 +164,7 @@ mod tests {
     use super::*;
 
     fn refusal(reply: &str, login: bool) -> Refusal {
-        Refusal { reply: reply.into(), sender: None, recipient: None, account: None, login }
+        Refusal { reply: reply.into(), login, ..Refusal::default() }
     }
 
     #[test]
@@ -148,6 +183,8 @@ mod tests {
             ("421 4.4.2 Timeout", "timeout"),
             ("550 5.6.11 Bare CR or LF in the message; lines end with CRLF", "bare_newline"),
             ("554 5.4.6 Too many hops: mail loop", "loop"),
+            ("451 4.3.0 The message could not be stored, try again later", "not_stored"),
+            ("454 4.7.0 TLS not available due to temporary reason", "no_room"),
         ] {
             assert_eq!(refusal(reply, false).reason(), reason, "{reply}");
         }
@@ -173,6 +210,10 @@ mod tests {
     }
 
     fn handled(mut session: Session, lines: &str) -> Vec<(String, String, String)> {
+        handled_by(&mut session, lines)
+    }
+
+    fn handled_by(session: &mut Session, lines: &str) -> Vec<(String, String, String)> {
         let (mut out, mut used) = (Vec::new(), 0);
         while used < lines.len() {
             let (more, step) =
@@ -185,7 +226,11 @@ mod tests {
         let text = |path: Option<Vec<u8>>| String::from_utf8(path.unwrap_or_default()).unwrap();
         let refusals = session.take_refusals().unwrap_or_default();
         assert!(session.take_refusals().is_none());
-        refusals.held.into_iter().map(|one| (one.reply, text(one.sender), text(one.recipient))).collect()
+        refusals
+            .held
+            .into_iter()
+            .map(|mut one| (one.reply, text(one.sender), text(one.recipients.pop())))
+            .collect()
     }
 
     #[test]
@@ -204,6 +249,28 @@ mod tests {
         // A list of a thousand bad recipients in one packet is bounded.
         let many = format!("{hello}MAIL FROM:<a@b>\r\n{}", "RCPT TO:<c@\u{e4}>\r\n".repeat(90));
         assert_eq!(kept(true, &many).len(), limits::REFUSALS_HELD);
+    }
+
+    /// What a client hears in the middle of a transaction is told with the mail it was about.
+    #[test]
+    fn a_refused_message_is_kept_with_its_first_recipients() {
+        let rules = crate::smtp::server::Rules {
+            recipients_max: 100,
+            ..(*crate::smtp::server::tests::rules()).clone()
+        };
+        let mut session = Session::new(rules.into(), "192.0.2.1:1".parse().unwrap(), true);
+        let mut lines = "EHLO x\r\nMAIL FROM:<a@b>\r\n".to_owned();
+        (0..50).for_each(|number| lines += &format!("RCPT TO:<{number}@d>\r\n"));
+        assert_eq!(handled_by(&mut session, &lines), []);
+        session.refused(words::TIMED_OUT.as_bytes(), None);
+        let refusals = session.take_refusals().unwrap().held;
+        let [one] = &refusals[..] else { panic!("{refusals:?}") };
+        assert_eq!((one.reason(), one.sender.as_deref()), ("timeout", Some(&b"a@b"[..])));
+        assert_eq!(one.recipients.len(), limits::REFUSED_RECIPIENTS_MAX);
+        assert_eq!((&one.recipients[0][..], one.login), (&b"0@d"[..], false));
+        // TLS that is put off is service refused.
+        session.put_off_tls(true);
+        assert_eq!(handled_by(&mut session, "STARTTLS\r\n").len(), 1);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Sessions as stories: what the client says, what it hears.
 
 use super::*;
+use crate::mail::envelope::{Envelope, Protocol};
+use crate::time::UnixMillis;
 
 pub(super) fn rules() -> Rc<Rules> {
     Rc::new(Rules {
