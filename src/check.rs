@@ -77,6 +77,9 @@ fn look(config: &Config, cores: &[usize], found: &mut Findings) {
     if let Some(words) = state::room(config, config.shard_count(cores.len())) {
         found.warnings.push(split(config, "node.data_dir", &words));
     }
+    if let Some(words) = state::bound(config, config.shard_count(cores.len())) {
+        found.warnings.push(split(config, "spool.size_max", &words));
+    }
     ports(config, running, found);
     for (at, listener) in config.listeners.iter().enumerate() {
         if let Some(files) = &listener.tls {

@@ -316,6 +316,8 @@ pub const RESOLVE_PROMPT: Duration = Duration::from_millis(1_000);
 pub const RESOLVES_SLOW: usize = 400;
 /// Domains asked for at one time while no name server answers.
 pub const RESOLVES_DEAF: usize = 8;
+/// How long a domain waits to be looked up before its mail is told so, at the least: twice what dead name servers take to be found dead.
+pub const RESOLVE_PATIENCE: Duration = Duration::from_secs(30);
 /// Longest CNAME chain followed.
 pub const DNS_CNAME_MAX: usize = 12;
 

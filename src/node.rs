@@ -65,7 +65,7 @@ impl Node {
         let shards = config.shard_count(cores.len());
         let engine = judge(&config, shards, &cores)?;
         let data_dir = config.node.data_dir.clone();
-        let lock = take(&data_dir)?;
+        let lock = take(&config, shards)?;
         let (id, birthplaces) = origins(&data_dir)?;
         let certificates = probe_listeners(&mut config)?;
         let accounts = config.accounts.as_deref().map(read_accounts).transpose()?;
@@ -352,9 +352,11 @@ fn probe_listeners(config: &mut Config) -> Result<Vec<Option<Arc<rustls::ServerC
 }
 
 /// Locks the data directory, and closes it to others.
-fn take(data_dir: &Path) -> Result<DirectoryLock, String> {
+fn take(config: &Config, shards: usize) -> Result<DirectoryLock, String> {
+    let data_dir = &config.node.data_dir;
     let lock = lock(data_dir)?;
-    for words in state::modes(data_dir, true).words(data_dir, true) {
+    let modes = state::modes(data_dir, true).words(data_dir, true);
+    for words in modes.into_iter().chain(state::bound(config, shards)) {
         say(Level::Warning, format_args!("{words}"));
     }
     Ok(lock)

@@ -1,6 +1,6 @@
 //! The real binary among real peers: Python's smtplib and a sink of its own, smtp-source, smtp-sink, swaks, unbound.
 //!
-//! The stories are in `stories.py`, `hops.py` (next hops that break the rules) and `spool_tools.py` of `tests/peers`, one test each; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
+//! The stories are in `stories.py`, `hops.py` (next hops that break the rules), `room.py` and `spool_tools.py` of `tests/peers`, one test each; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
 //! one with the kills.
 
 use std::path::Path;
@@ -71,6 +71,10 @@ stories!("hops.py", None;
     a_host_that_says_421_to_every_mail_is_left_alone,
     messages_are_encoded_for_hops_without_8bitmime,
     what_cannot_be_encoded_comes_back_by_any_hop,
+);
+
+stories!("room.py", None;
+    the_bound_counts_every_file,
 );
 
 stories!("spool_tools.py", None;

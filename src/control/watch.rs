@@ -122,10 +122,10 @@ fn why(shard: &Instruments, data_dir: &Path, free: &impl Fn(&Path) -> Option<u64
             ))
         }
         Shut::SizeMax => {
-            let count = room.segments_max.get();
             Some(format!(
-                "lane {lane} has in {} all the {count} segments of {} that spool.size_max allows it, full of mail that is still \
-                 queued; raise spool.size_max, or let the queue go out",
+                "lane {lane} has {} in {}, as much as spool.size_max allows it, full of mail that is still queued, and would need {} more; \
+                 raise spool.size_max, or let the queue go out",
+                exact(room.bytes.get()),
                 directory.display(),
                 show_size(segment)
             ))
@@ -186,7 +186,7 @@ mod tests {
         let room = &shards[1].room;
         room.lane.set(1);
         room.wanted.set(64 << 20);
-        room.segments_max.set(4);
+        room.bytes.set(4 << 26);
         room.set(Shut::NoSegment);
         room.set_problem("No space left on device");
         let words = refusals.look(&shards, Path::new("/d"), free);
@@ -197,7 +197,8 @@ mod tests {
         );
         room.set(Shut::SizeMax);
         let words = refusals.look(&shards, Path::new("/d"), free);
-        assert!(words.contains("all the 4 segments of 64MiB that spool.size_max allows"), "{words}");
+        assert!(words.contains("has 256.0 MiB in /d/lane-001, as much as spool.size_max allows it"), "{words}");
+        assert!(words.contains("would need 64MiB more"), "{words}");
         room.set(Shut::NoMemory);
         shards[0].counters.client_memory.set(9 << 20);
         shards[0].counters.session_memory.set(5 << 20);

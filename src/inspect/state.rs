@@ -116,6 +116,37 @@ pub fn room(config: &Config, shards: usize) -> Option<String> {
     })
 }
 
+/// Says how much the lanes have, or will in any case, where that is more than `spool.size_max`: files are never deleted.
+pub fn bound(config: &Config, shards: usize) -> Option<String> {
+    let (data_dir, spool) = (&config.node.data_dir, &config.spool);
+    let least = AT_START * spool.segment_size;
+    let (mut there, mut wanted) = (0, least * shards as u64);
+    // Shards alone that want more are told by the configuration.
+    if spool.size_max == 0 || wanted > spool.size_max {
+        return None;
+    }
+    for number in 0..limits::SHARDS_MAX {
+        let lane = lane_directory(data_dir, number as u16);
+        let files = files::list(&lane).unwrap_or_default();
+        let segments = files.iter().filter(|name| name.ends_with(".seg"));
+        let size = |name: &String| std::fs::metadata(lane.join(name)).map_or(0, |file| file.len());
+        let bytes = segments.map(size).sum::<u64>();
+        there += bytes;
+        wanted += bytes.saturating_sub(if number < shards { least } else { 0 });
+    }
+    (wanted > spool.size_max).then(|| {
+        format!(
+            "{}: its lanes have {} and will have {}, which is more than spool.size_max {}: files are never deleted, and each of {shards} \
+             shards needs a few; raise spool.size_max to {} at least",
+            data_dir.display(),
+            exact(there),
+            exact(wanted),
+            show_size(spool.size_max),
+            show_size(wanted.next_multiple_of(1 << 20))
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,5 +201,33 @@ mod tests {
         let words = room(&config, 256).expect("nobody has a TiB of memory here");
         assert!(words.contains("256 lanes want 1024GiB") && words.contains("free "), "{words}");
         assert_eq!(room(&config, 0), None);
+    }
+
+    #[test]
+    fn lanes_that_exceed_their_bound_are_told() {
+        let scratch = tempfile::tempdir().unwrap();
+        let config = |most: &str| {
+            let text = format!(
+                "[node]\nhostname = \"mx1.example.net\"\ndata_dir = \"{}\"\n[[listener]]\naddress = \"127.0.0.1:0\"\n\
+                 [spool]\nsegment_size = \"4MiB\"\nsize_max = \"{most}\"\n",
+                scratch.path().display()
+            );
+            Config::parse(&text, Path::new("relevo.toml")).unwrap()
+        };
+        assert_eq!(bound(&config("32MiB"), 2), None);
+        assert_eq!(bound(&config("16MiB"), 2), None, "the configuration alone tells this");
+        // A shard that is gone, and one that has more than its share.
+        for (lane, segments) in [("lane-000", 5), ("lane-002", 1)] {
+            fs::create_dir(scratch.path().join(lane)).unwrap();
+            for slot in 0..segments {
+                let file = fs::File::create(scratch.path().join(lane).join(format!("{slot:05}.seg"))).unwrap();
+                file.set_len(4 << 20).unwrap();
+            }
+        }
+        let words = bound(&config("32MiB"), 2).expect("36 MiB and 4");
+        assert!(words.contains("have 24.0 MiB and will have 40.0 MiB"), "{words}");
+        assert!(words.ends_with("; raise spool.size_max to 40MiB at least"), "{words}");
+        assert_eq!(bound(&config("40MiB"), 2), None);
+        assert_eq!(bound(&config("32MiB"), 1), None);
     }
 }

@@ -13,7 +13,7 @@ pub enum Shut {
     No,
     /// Its lane has no free segment, and none could be made.
     NoSegment,
-    /// Its lane has all the segments that `spool.size_max` allows, and they are full.
+    /// Its lane has all the bytes that `spool.size_max` allows, and they are full.
     SizeMax,
     /// More is queued than may be.
     QueueFull,
@@ -29,8 +29,8 @@ pub struct Room {
     pub lane: Counter,
     /// Bytes of the segment that the lane would need.
     pub wanted: Counter,
-    /// Segments the lane may have.
-    pub segments_max: Counter,
+    /// Bytes of the files of that lane.
+    pub bytes: Counter,
     /// Bytes that clients may hold in transactions, on all shards together.
     pub memory_max: Counter,
     /// Why a segment could not be made, the last time. Touched when that fails and when it is read, never for a message.

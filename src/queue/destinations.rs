@@ -11,9 +11,11 @@ use crate::queue::Group;
 
 mod closed;
 mod domain;
+mod unanswered;
 #[cfg(test)]
 use domain::LEAVING_MAX;
 use domain::{Deferred, Domain, RESOLVED_FOR};
+pub use unanswered::Unanswered;
 
 /// Names a domain of this shard while it has mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,6 +84,8 @@ pub struct Destinations {
     starved: Vec<SiteKey>,
     /// Domains that were found without mail, and when: mail of the next moment finds their site.
     leaving: VecDeque<(u32, DomainKey)>,
+    /// Which group is looked at next of those whose domain is asked for, by the places of domain and group.
+    listened: (usize, usize),
     now: u32,
     queued: usize,
     /// Groups a connection could take now, those of closed sites included.
@@ -103,6 +107,7 @@ impl Destinations {
             credits,
             starved: Vec::new(),
             leaving: VecDeque::new(),
+            listened: (0, 0),
             now: 0,
             queued: 0,
             crowd: 0,
@@ -163,7 +168,7 @@ impl Destinations {
         if let Some(domain) = self.domain_mut(key) {
             domain.client = client;
             let rests = domain.active == 0 && !domain.in_ring;
-            if rests && domain.resolved_at.saturating_add(RESOLVED_FOR) <= now {
+            if rests && domain.since.saturating_add(RESOLVED_FOR) <= now {
                 domain.site = None;
             }
         }
@@ -179,7 +184,7 @@ impl Destinations {
             site: None,
             wakes: 0,
             active: 0,
-            resolved_at: 0,
+            since: 0,
             client: 0,
             resolving: false,
             in_ring: false,
@@ -254,9 +259,10 @@ impl Destinations {
 
     /// A domain got ready groups: into its site's ring, or to the resolver.
     fn activate(&mut self, key: DomainKey, groups: usize) -> Option<Effect> {
+        let now = self.now;
         let domain = self.domain_mut(key)?;
         let Some(site) = domain.site else {
-            if std::mem::replace(&mut domain.resolving, true) {
+            if !domain.is_first_asked(now) {
                 return None;
             }
             return Some(Effect::Resolve(key, domain.name.clone()));
@@ -320,9 +326,13 @@ impl Destinations {
         let domain = self.domain_mut(key)?;
         domain.resolving = false;
         domain.site = Some(site);
-        domain.resolved_at = now;
+        domain.since = now;
         let ready = domain.ready.len();
-        if ready == 0 { None } else { self.activate(key, ready) }
+        if ready == 0 {
+            self.release_if_empty(key);
+            return None;
+        }
+        self.activate(key, ready)
     }
 
     /// Groups that wait to hear where their domain leads.
@@ -536,7 +546,7 @@ impl Destinations {
             }
             domain.in_ring = false;
             domain.site = None;
-            if !std::mem::replace(&mut domain.resolving, true) {
+            if domain.is_first_asked(self.now) {
                 effects.push(Effect::Resolve(key, domain.name.clone()));
             }
         }

@@ -32,6 +32,16 @@ impl Group {
         self.expiry <= now && !self.last_try
     }
 
+    /// It is told that it waits for somebody who cannot be reached, and again at `next`. A last try lasts until then: who cannot be reached
+    /// now may be in a moment, as after a boot that is faster than the network.
+    pub fn told(&mut self, next: u32) {
+        self.attempts = self.attempts.saturating_add(1);
+        self.not_before = next;
+        if std::mem::take(&mut self.last_try) {
+            self.expiry = self.expiry.max(next);
+        }
+    }
+
     /// The next time something is to be done about it while it waits.
     pub fn due(&self) -> u32 {
         self.not_before.min(self.expiry)

@@ -23,6 +23,7 @@ use crate::route::NextHop;
 use crate::runtime::Runtime;
 use crate::shard::resolve::{Unroutable, not_now};
 use crate::shard::{Shard, dispatch};
+use crate::time::Instant;
 
 /// How long the name servers may take for the root before they are deaf.
 const PROBE_PATIENCE: Duration = Duration::from_secs(2);
@@ -43,6 +44,10 @@ pub struct Asking {
     admitting: Cell<bool>,
     probing: Cell<bool>,
     deaf: Cell<bool>,
+    /// Since when there is always somebody who waits; None: nobody does.
+    waits_since: Cell<Option<Instant>>,
+    /// Those who wait for long are being told so.
+    pub(super) tells: Cell<bool>,
 }
 
 impl Asking {
@@ -60,7 +65,19 @@ impl Asking {
             admitting: Cell::new(false),
             probing: Cell::new(false),
             deaf: Cell::new(false),
+            waits_since: Cell::new(None),
+            tells: Cell::new(false),
         }
+    }
+
+    /// Since when somebody has always waited to be asked for, as far as looks four times a second show it.
+    pub(super) fn waits_since(&self) -> Option<Instant> {
+        self.waits_since.get()
+    }
+
+    /// No name server answers.
+    pub(super) fn is_deaf(&self) -> bool {
+        self.deaf.get()
     }
 
     /// Domains that wait to be asked for, and that are asked for.
@@ -218,6 +235,8 @@ pub(super) fn tick<R: Runtime>(shard: &Rc<Shard<R>>) {
         shard.runtime.spawn(probe(shard.clone()));
     }
     admit(shard);
+    let since = shard.asking.waits_since.get().unwrap_or(shard.runtime.now());
+    shard.asking.waits_since.set((!shard.asking.waiting.borrow().is_empty()).then_some(since));
 }
 
 /// Nothing at all was answered for a while, and much was asked.

@@ -18,7 +18,7 @@ use crate::shard::mesh::{Job, Slots};
 use crate::shard::opening::{self, Unproven};
 use crate::shard::resolve::Unroutable;
 use crate::shard::transact::Shown;
-use crate::shard::{Shard, address, asking, deliver, lend, tend};
+use crate::shard::{Shard, address, asking, deliver, lend, tend, unanswered};
 use crate::time::Instant;
 
 /// How often due retries are looked for.
@@ -350,6 +350,7 @@ pub async fn tick<R: Runtime>(shard: Rc<Shard<R>>) {
         }
         if round.is_multiple_of(4) {
             tend::tick(&shard);
+            unanswered::tick(&shard);
             shard.publish();
         }
         if round.is_multiple_of(SWEEP_ROUNDS) {

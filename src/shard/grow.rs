@@ -78,7 +78,7 @@ impl<R: Runtime> Shard<R> {
         let lane = keeper.lane.borrow();
         room.lane.set(lane.number().into());
         room.wanted.set(self.settings.spool.segment_size);
-        room.segments_max.set(lane.segments_max() as u64);
+        room.bytes.set(lane.bytes());
         room.memory_max.set(self.mesh.memory().most() as u64);
         room.set(match gate {
             Gate::NoSpace if lane.is_bounded() => Shut::SizeMax,

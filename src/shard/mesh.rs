@@ -21,6 +21,7 @@ use crate::route::NextHop;
 use crate::runtime::{Bell, SegmentMap};
 use crate::shard::deal::Deal;
 use crate::shard::memory::Pool;
+use crate::shard::maps::LaneMaps;
 use crate::shard::places::Places;
 use crate::spool::Location;
 use crate::time::{Instant, UnixMillis};
@@ -324,10 +325,6 @@ impl Slots {
     }
 }
 
-/// The maps of one lane's segments, by slot. Shards keep copies; this is where they get them.
-#[derive(Debug, Default)]
-struct LaneMaps(Mutex<Vec<Option<SegmentMap>>>);
-
 impl Mesh {
     /// A mesh of as many shards as bells, over the lanes of the deal.
     pub fn new(bells: Vec<Arc<Bell>>, deal: Deal) -> Mesh {
@@ -489,11 +486,12 @@ impl Mesh {
 
     /// Publishes the map of a segment file.
     pub fn publish_map(&self, lane: u16, slot: u16, map: SegmentMap) {
-        let mut maps = self.lanes[usize::from(lane)].0.lock().unwrap_or_else(PoisonError::into_inner);
-        if maps.len() <= usize::from(slot) {
-            maps.resize(usize::from(slot) + 1, None);
-        }
-        maps[usize::from(slot)] = Some(map);
+        self.lanes[usize::from(lane)].publish(slot, map);
+    }
+
+    /// Bytes of the segment files of each lane.
+    pub fn lane_bytes(&self) -> Vec<u64> {
+        self.lanes.iter().map(LaneMaps::bytes).collect()
     }
 
     /// Where the moved messages of a lane lie, and where they are read.
@@ -503,8 +501,7 @@ impl Mesh {
 
     /// The map of a segment file, for a shard's own copy.
     pub fn map(&self, lane: u16, slot: u16) -> Option<SegmentMap> {
-        let maps = self.lanes.get(usize::from(lane))?.0.lock().unwrap_or_else(PoisonError::into_inner);
-        maps.get(usize::from(slot)).cloned().flatten()
+        self.lanes.get(usize::from(lane))?.of(slot)
     }
 
     /// The connection count of a site, by its canonical name.

@@ -26,11 +26,13 @@ mod secure;
 pub mod session;
 pub mod settle;
 pub mod transact;
+mod unanswered;
 
 pub mod body;
 pub mod compact;
 pub mod deal;
 pub mod load;
+mod maps;
 pub mod memory;
 pub mod mesh;
 pub mod places;

@@ -48,10 +48,14 @@ pub(super) fn whole<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, fate: Fate) {
     });
 }
 
+/// RFC 3463 3.5: delivery time expired; each attempt failed for the time being only.
+pub(super) const TIME_EXPIRED: (u8, u16, u16) = (4, 4, 7);
+
 /// The fate of a group nobody could deliver in time.
 pub(super) fn too_late(last: &str) -> Fate {
     let diagnostic = if last.is_empty() { "the message could not be delivered in time" } else { last };
-    let failure = Failure { expired: true, status: None, remote: None, diagnostic: diagnostic.to_owned() };
+    let status = Some(TIME_EXPIRED);
+    let failure = Failure { expired: true, status, remote: None, diagnostic: diagnostic.to_owned() };
     Fate::Failed(Box::new(failure))
 }
 
@@ -60,16 +64,20 @@ pub(super) fn expired<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job) {
     whole(shard, job, too_late(""));
 }
 
-/// A group heard that its site cannot be reached. It stays in its queue; what is recorded holds until the site opens, or until this
-/// is said again.
-pub(super) async fn told<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, words: &str, hop: &str) {
+/// A group heard that its site cannot be reached, or that nobody says where its domain leads (an RFC 3463 status and words). It stays in
+/// its queue; what is recorded holds until that changes, or until this is said again.
+pub(super) async fn told<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    job: &Job,
+    (status, words): ((u8, u16, u16), &str),
+    hop: &str,
+) {
     let group = &job.group;
     shard.instruments.counters.recipients_deferred.add(u64::from(group.count));
     let (attempts, next) = (group.attempts, group.not_before.min(group.expiry));
     let cut = words.char_indices().nth(limits::REPLY_TEXT_MAX).map_or(words.len(), |(at, _)| at);
     let words = &words[..cut];
-    // RFC 3463: no answer from the host.
-    let reply = client::local(451, (4, 4, 1), words).describe().into();
+    let reply = client::local(451, status, words).describe().into();
     let fate = Fate::Deferred { attempts, next, reply };
     let outcome = RangeOutcome { first: group.first, count: group.count, fate };
     // Handed in before anything is waited for: who delivers it meanwhile hands in a later outcome.

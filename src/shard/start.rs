@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crossbeam::channel::Sender;
 
+use crate::config::value::show_size;
 use crate::config::{Config, ListenerConfig, Particulars};
 use crate::limits;
 use crate::mail::envelope::Envelopes;
@@ -35,6 +36,7 @@ use crate::shard::timers::Timers;
 use crate::shard::turns::Turns;
 use crate::shard::{Shard, accept, address, asking, compact, dispatch, handoff, opening, persist, tend};
 use crate::smtp::server::Rules;
+use crate::spool::allot;
 use crate::spool::fold::{self, Damage, Files, Folded};
 use crate::spool::index::Entry;
 use crate::spool::lane::Shape;
@@ -116,6 +118,7 @@ pub async fn run<R: Runtime>(runtime: R, setup: Setup) -> io::Result<()> {
         return Ok(());
     }
     dispatch::learn_own_addresses(shard.clone()).await;
+    allot(&shard);
     serve(&shard);
     await_segments(&shard).await;
     match listen(&shard, &setup) {
@@ -129,6 +132,35 @@ pub async fn run<R: Runtime>(runtime: R, setup: Setup) -> io::Result<()> {
     }
     drain(&shard).await;
     Ok(())
+}
+
+/// How large its lanes may grow. All lanes are read now, and none grows before all shards know.
+fn allot<R: Runtime>(shard: &Shard<R>) {
+    let most = shard.settings.spool.size_max;
+    if most == 0 {
+        return;
+    }
+    let there = shard.mesh.lane_bytes();
+    let shares = allot::allot(most, shard.mesh.shards(), &there);
+    for keeper in shard.keepers.borrow().iter() {
+        let mut lane = keeper.lane.borrow_mut();
+        let share = shares[usize::from(lane.number())];
+        lane.limit(share);
+        let (least, aside) = lane.bytes_least();
+        if aside > 0 && least > share {
+            shard.say(
+                Level::Warning,
+                format_args!(
+                    "lane {} needs {}, and spool.size_max leaves it {}: {} of that are damaged files; copy what `relevo spool verify` names of \
+                     them, and raise spool.size_max",
+                    lane.number(),
+                    show_size(least),
+                    show_size(share),
+                    show_size(aside)
+                ),
+            );
+        }
+    }
 }
 
 /// Starts the tasks a shard cannot live without.
@@ -294,16 +326,11 @@ fn open_lane<R: Runtime>(runtime: &R, setup: &Setup, lane: u16) -> Result<Keeper
         setup.mesh.publish_map(lane, slot, segment.map().clone());
         segments[usize::from(slot)] = Some(segment);
     }
-    let share = if spool.size_max == 0 {
-        limits::SEGMENTS_MAX
-    } else {
-        (spool.size_max / spool.segment_size) as usize / setup.mesh.shards()
-    };
     let shape = Shape {
         lane,
         birthplace: setup.birthplaces.get(&lane).copied().unwrap_or(Birthplace { node: setup.node, lane }),
         segment_size: spool.segment_size,
-        segments_max: share.clamp(limits::SEGMENTS_RESERVED + 2, limits::SEGMENTS_MAX),
+        segments_max: limits::SEGMENTS_MAX,
     };
     let files = OpenFiles { runtime, segments };
     let mut folded = fold::fold(shape, &files).map_err(|refusal| fail(&refusal))?;

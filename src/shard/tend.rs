@@ -16,6 +16,7 @@ use crate::runtime::Runtime;
 use crate::shard::mesh::{Failure, Fate};
 use crate::shard::resolve::Unroutable;
 use crate::shard::{Shard, settle};
+use crate::smtp::client;
 
 /// A domain that led nowhere is asked for again after so many seconds, if not all of its mail could be settled.
 const ASKED_AGAIN: u32 = 5;
@@ -34,33 +35,38 @@ pub struct Tending {
 }
 
 /// How much may still be done, in this turn and in all.
-struct Pace {
+pub(super) struct Pace {
     turn: usize,
     looks: usize,
     settled: usize,
 }
 
 impl Pace {
-    fn new(looks: usize, settled: usize) -> Pace {
+    pub(super) fn new(looks: usize, settled: usize) -> Pace {
         Pace { turn: limits::TEND_TURN, looks, settled }
     }
 
-    fn looked(&mut self, looks: usize) {
+    /// So many looks that may be taken now.
+    pub(super) fn left(&self) -> usize {
+        self.turn.min(self.looks)
+    }
+
+    pub(super) fn looked(&mut self, looks: usize) {
         self.turn = self.turn.saturating_sub(looks);
         self.looks = self.looks.saturating_sub(looks);
     }
 
-    fn settled(&mut self) {
+    pub(super) fn settled(&mut self) {
         self.turn = self.turn.saturating_sub(limits::TEND_SETTLED);
         self.settled = self.settled.saturating_sub(1);
     }
 
-    fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         self.looks == 0 || self.settled == 0
     }
 
     /// Where the turn was long enough, it is that of others.
-    async fn rest<R: Runtime>(&mut self, runtime: &R) {
+    pub(super) async fn rest<R: Runtime>(&mut self, runtime: &R) {
         if self.turn == 0 {
             runtime.yield_now().await;
             self.turn = limits::TEND_TURN;
@@ -112,7 +118,7 @@ async fn visit<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, pace: &mut Pace) 
             if shard.draining.get() || (tells && !closed) {
                 return;
             }
-            let given = pace.turn.min(pace.looks);
+            let given = pace.left();
             let mut looks = given;
             let next = |attempts| {
                 schedule::next_attempt(&shard.settings.retry, attempts, now, shard.runtime.random())
@@ -138,7 +144,7 @@ async fn visit<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, pace: &mut Pace) 
             let job = shard.own_job(domain, group);
             if tells {
                 let hop = site.map(|site| site.hop.borrow().label.clone()).unwrap_or_default();
-                settle::told(shard, &job, &words, &hop).await;
+                settle::told(shard, &job, ((4, 4, 1), &words), &hop).await;
             } else {
                 settle::whole_now(shard, &job, settle::too_late(&words)).await;
             }
@@ -190,7 +196,7 @@ fn fate_of<R: Runtime>(shard: &Shard<R>, group: &Group, why: &Unroutable) -> Fat
     if why.permanent || expired {
         return Fate::Failed(Box::new(Failure {
             expired: expired && !why.permanent,
-            status: Some(why.status),
+            status: Some(if why.permanent { why.status } else { settle::TIME_EXPIRED }),
             remote: None,
             diagnostic: why.text.clone(),
         }));
@@ -198,5 +204,6 @@ fn fate_of<R: Runtime>(shard: &Shard<R>, group: &Group, why: &Unroutable) -> Fat
     let attempts = group.attempts.saturating_add(1);
     let random = shard.runtime.random();
     let next = schedule::next_attempt(&shard.settings.retry, attempts, now.saturating_add(1), random);
-    Fate::Deferred { attempts, next: next.min(group.expiry), reply: why.text.as_str().into() }
+    let reply = client::local(451, why.status, &why.text).describe().into();
+    Fate::Deferred { attempts, next: next.min(group.expiry), reply }
 }

@@ -94,8 +94,7 @@ impl Lane {
 
     /// The reserve is all that is left, and no file can be made.
     fn is_short(&self) -> bool {
-        let exist = self.slots.iter().filter(|slot| slot.state != State::Absent).count();
-        self.pool.len() <= limits::SEGMENTS_RESERVED && (self.cramped || exist >= self.shape.segments_max)
+        self.pool.len() <= limits::SEGMENTS_RESERVED && (self.cramped || self.is_at_bound())
     }
 
     /// Picks the segments to empty, those with the least live bytes first. False: nothing is to be done.

@@ -162,9 +162,6 @@ pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, Refusal> {
     lane.last = last;
     fold.name_ghosts();
     fold.finish(&mut lane);
-    // What is kept aside takes no room from the mail: else a few damaged files would stop a bounded lane for ever.
-    let aside = lane.slots.iter().filter(|slot| slot.state == State::Quarantined).count();
-    lane.shape.segments_max = (shape.segments_max + aside).min(limits::SEGMENTS_MAX);
     let mut clean = true;
     if let (Some(tail), Some(last)) = (tail, found.last()) {
         clean = fold.mark(last, u64::from(tail.from)).is_some_and(|mark| mark.clean);

@@ -31,6 +31,9 @@ pub struct Shape {
     pub segments_max: usize,
 }
 
+/// Segments that a lane may have whatever the bound on its bytes: the reserve, the one it writes, and the next.
+pub const LEAST: usize = limits::SEGMENTS_RESERVED + 2;
+
 /// How often a segment is tried to be freed in one life of the process.
 const FREE_TRIES: u8 = 8;
 
@@ -58,6 +61,8 @@ pub struct Lane {
     pub(in crate::spool) compaction: Compaction,
     /// Memory of the next commit.
     spare: Spare,
+    /// Bytes that its files may have, those kept aside included.
+    bytes_max: u64,
 }
 
 /// What [`Lane::begin`] found.
@@ -129,7 +134,13 @@ impl Lane {
             cramped: false,
             compaction: Compaction::default(),
             spare: Spare::default(),
+            bytes_max: u64::MAX,
         }
+    }
+
+    /// Its files may have so many bytes, those kept aside included; a few it has in any case ([`LEAST`]).
+    pub fn limit(&mut self, bytes_max: u64) {
+        self.bytes_max = bytes_max;
     }
 
     /// Its number.
@@ -179,9 +190,17 @@ impl Lane {
         self.pool.len() > limits::SEGMENTS_RESERVED + 1 || self.is_at_bound()
     }
 
-    /// Segments it may have, those that are kept aside included.
-    pub fn segments_max(&self) -> usize {
-        self.shape.segments_max
+    /// Bytes that its files have or will have whatever it is limited to, and those of them that are kept aside.
+    pub fn bytes_least(&self) -> (u64, u64) {
+        let aside = self.slots.iter().filter(|slot| slot.state == State::Quarantined);
+        let aside = aside.map(|slot| slot.size).sum();
+        (self.bytes().max(aside + LEAST as u64 * self.shape.segment_size), aside)
+    }
+
+    /// Bytes of its files, those kept aside and those being made included.
+    pub fn bytes(&self) -> u64 {
+        let size = |slot: &Slot| if slot.state == State::Creating { self.shape.segment_size } else { slot.size };
+        self.slots.iter().filter(|slot| slot.state != State::Absent).map(size).sum()
     }
 
     /// Whether it has all the segments it may have, and not because one cannot be made.
@@ -189,9 +208,14 @@ impl Lane {
         !self.cramped && self.is_at_bound()
     }
 
-    fn is_at_bound(&self) -> bool {
-        let exist = self.slots.iter().filter(|slot| slot.state != State::Absent).count();
-        exist >= self.shape.segments_max
+    pub(in crate::spool) fn is_at_bound(&self) -> bool {
+        let exist = self.slots.iter().filter(|slot| slot.state != State::Absent);
+        let (count, usable) = exist.fold((0, 0), |(count, usable), slot| {
+            (count + 1, usable + usize::from(slot.state != State::Quarantined))
+        });
+        // A few damaged files must not stop a bounded lane for ever.
+        count >= self.shape.segments_max
+            || (usable >= LEAST && self.bytes() + self.shape.segment_size > self.bytes_max)
     }
 
     /// Whether a segment is being made, and nothing says that it will not be. Mail that comes faster than that waits for it.

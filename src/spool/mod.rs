@@ -6,6 +6,7 @@
 //! A message exists when the commit that holds its record is synced. [`Durable`] is the proof, and
 //! the reply 250 can be made from nothing else.
 
+pub mod allot;
 pub mod batch;
 mod commit;
 pub mod compact;

@@ -1,6 +1,7 @@
 //! One client brings thousands of domains that lead to silence, to holes or all to one address: others notice nothing.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::{A, MX, SOA};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use relevo::runtime::sim::World;
+use relevo::time::Instant;
 
 use super::peers::{Sink, hand_in, hand_in_some};
 use super::relay::{Launch, Relay, run_until_true};
@@ -250,22 +252,82 @@ fn a_domain_that_is_remembered_waits_in_no_line() {
     });
 }
 
-/// While no name server answers, mail waits and nothing is counted against it; when one does, all of it goes.
+/// Recipients that records of a kind tell of, and those records that do not hold what they must.
+fn told(log: &[serde_json::Value], event: &str, holds: impl Fn(&serde_json::Value) -> bool) -> BTreeSet<String> {
+    let mut told = BTreeSet::new();
+    for record in log.iter().filter(|record| record["event"] == event) {
+        assert!(holds(record), "{record}");
+        let recipients = record["recipients"].as_array().expect("a list");
+        told.extend(recipients.iter().filter_map(|one| one.as_str().map(str::to_owned)));
+    }
+    told
+}
+
+/// While no name server answers, mail waits and is told so, by its own schedule; when one does, all of it goes at once, whatever was told.
 #[test]
-fn deaf_name_servers_cost_no_attempts() {
+fn mail_waits_for_deaf_name_servers_and_is_told_so() {
     story(2, |seed| {
         let world = World::new(seed);
         let sink = Sink::start(&world, "10.0.0.2:25");
         let deaf = Rc::new(Cell::new(true));
         names(&world, &deaf, |host| host.starts_with("good").then_some([10, 0, 0, 2]));
-        let relay = launch(&world, 2, "[retry]\nfirst = \"10s\"\nmax = \"10s\"\n");
+        let relay = launch(&world, 2, "[retry]\nfirst = \"10m\"\nmax = \"10m\"\n");
         flood(&world, 4, |number| format!("good{number}.test"));
-        world.run_for(Duration::from_secs(120));
+        let mut log = Vec::new();
+        let mut run_for = |seconds| {
+            (0..seconds).for_each(|_| {
+                world.run_for(Duration::from_secs(1));
+                log.extend(relay.log());
+            });
+            log.clone()
+        };
+        run_for(40);
         let deferred = relay.sum(|of| &of.recipients_deferred);
-        assert!(deferred < 1_200, "{deferred} attempts were counted in two minutes");
+        assert!(deferred < 500, "{deferred} of the 4000 were told before they had waited for long");
+        let log = run_for(80);
+        let deferred = told(&log, "deferred", |record| {
+            // A few are also looked up, to find out whether the servers answer.
+            record["reply"].as_str().is_some_and(|words| words.starts_with("451 4.4.3 "))
+                && record["enhanced"].as_str() == Some("4.4.3")
+                && record["next"].as_str() > record["time"].as_str()
+                && record["attempts"].as_u64().is_some_and(|made| made <= 2)
+        });
+        assert_eq!(deferred.len(), 4_000, "those that wait are told why");
+        assert!(relay.sum(|of| &of.recipients_deferred) < 4_200, "once, by their own schedule");
         deaf.set(false);
-        let all = run_until_true(&world, Duration::from_secs(60), || sink.received.borrow().len() >= 4_000);
+        let all = run_until_true(&world, Duration::from_secs(60), || sink.received.borrow().len() >= 3_400);
+        assert!(all, "{} of 4000 came at once", sink.received.borrow().len());
+        let all = run_until_true(&world, Duration::from_secs(900), || sink.received.borrow().len() >= 4_000);
         assert!(all, "{} of 4000 came", sink.received.borrow().len());
+        relay.drain();
+    });
+}
+
+/// What nobody can look up is given up in time like all other mail, and its sender hears why.
+#[test]
+fn mail_for_deaf_name_servers_expires() {
+    story(2, |seed| {
+        let world = World::new(seed);
+        names(&world, &Rc::new(Cell::new(true)), |_| None);
+        let relay = launch(&world, 2, "[retry]\nfirst = \"2m\"\nmax = \"2m\"\nexpire = \"10m\"\n");
+        flood(&world, 2, |number| format!("good{number}.test"));
+        let mut log = Vec::new();
+        let gone = run_until_true(&world, Duration::from_secs(700), || {
+            world.run_for(Duration::from_secs(1));
+            log.extend(relay.log());
+            relay.sum(|of| &of.recipients_expired) >= 2_000
+        });
+        assert!(gone, "{} of 2000 were given up", relay.sum(|of| &of.recipients_expired));
+        assert!(world.now() >= Instant(0) + Duration::from_secs(600), "not before their time");
+        world.run_for(Duration::from_secs(20));
+        log.extend(relay.log());
+        let expired = told(&log, "expired", |record| {
+            record["attempts"].as_u64().is_some_and(|made| (2..12).contains(&made))
+                && record["enhanced"].as_str() == Some("4.4.7")
+                && record["reply"].as_str().is_some_and(|words| words.contains("look"))
+        });
+        assert_eq!(expired.len(), 2_000);
+        assert_eq!(relay.sum(|of| &of.bounces_made), 2_000, "senders hear of it");
         relay.drain();
     });
 }

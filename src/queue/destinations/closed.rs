@@ -59,9 +59,8 @@ impl Destinations {
                 within += 1;
                 let Some(credit) = credit.filter(|_| wants) else { continue };
                 *credit -= 1;
-                group.attempts = group.attempts.saturating_add(1);
-                group.not_before = next(group.attempts).max(state.closed_until).max(now.saturating_add(1));
-                group.last_try = false;
+                let next = next(group.attempts.saturating_add(1));
+                group.told(next.max(state.closed_until).max(now.saturating_add(1)));
                 state.looked = (place, within);
                 return Some((state.ring[place], *group));
             }

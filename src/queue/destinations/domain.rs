@@ -47,8 +47,8 @@ pub(super) struct Domain {
     pub(super) wakes: u32,
     /// Groups being attempted.
     pub(super) active: u32,
-    /// When its site was found (Unix seconds).
-    pub(super) resolved_at: u32,
+    /// When its site was found, or since when it is asked for (seconds of the queues' clock).
+    pub(super) since: u32,
     /// Who brought mail for it last, a hash.
     pub(super) client: u32,
     pub(super) resolving: bool,
@@ -61,6 +61,15 @@ pub(super) struct Domain {
 const _: () = assert!(size_of::<Option<Domain>>() <= 104, "one of these for each domain with mail");
 
 impl Domain {
+    /// It is asked for. False: it is already.
+    pub(super) fn is_first_asked(&mut self, now: u32) -> bool {
+        let first = !std::mem::replace(&mut self.resolving, true);
+        if first {
+            self.since = now;
+        }
+        first
+    }
+
     /// Nothing of it waits or is under way.
     fn is_empty(&self) -> bool {
         self.active == 0

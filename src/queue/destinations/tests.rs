@@ -206,12 +206,59 @@ fn what_was_found_past_its_time_is_tried_once() {
     queue.tick(12, 9);
     let _ = queue.resolved(key, "mx");
     assert!(matches!(queue.take(site, 12), Take::Expired(..)));
-    // A site that takes no connection: to be told so is the last try.
+    // A site that takes no connection: the last try goes on until it is told so again, after the site was tried.
     queue.push("a.example", late(2), 12);
     queue.close_site(site, 70);
     assert_eq!(queue.expire(site, 13, &mut 9), None);
     assert!(queue.tell(site, 13, &mut 9, |_| 20).is_some());
-    assert_eq!(expire(&mut queue, site, 13).len(), 1);
+    assert_eq!(expire(&mut queue, site, 69).len(), 0);
+    assert_eq!(expire(&mut queue, site, 70).len(), 1);
+}
+
+#[test]
+fn what_waits_for_an_answer_is_told_and_given_up_in_time() {
+    let mut queue = Destinations::new(vec![6]);
+    let mut of = |name: &str, group| queue.push(name, group, 10).is_some();
+    assert!(of("a.example", group(1, 1)) && of("b.example", Group { expiry: 50, ..group(2, 1) }));
+    assert!(!of("b.example", group(3, 1)) && !of("b.example", Group { expiry: 60, ..group(4, 1) }));
+    // One that waits for its time, and one whose site is known, wait for no answer.
+    of("c.example", Group { not_before: 900, ..group(5, 1) });
+    push_resolved(&mut queue, "d.example", "mx", 6);
+    let all = |queue: &mut Destinations, now: u32, mut looks: usize| {
+        let mut told = Vec::new();
+        while let Some(what) = queue.unanswered(now, 30, &mut looks, |attempts| now + 100 * u32::from(attempts)) {
+            told.push(match what {
+                Unanswered::Waits(_, group) => (group.key, group.attempts),
+                Unanswered::Expired(key, group) => {
+                    queue.attempted(key, &group, &[], now);
+                    (group.key, 1000)
+                }
+            });
+        }
+        told
+    };
+    assert_eq!(all(&mut queue, 39, 99), [], "it takes a while to look a name up");
+    // Where the looks end it goes on the next time.
+    assert_eq!(all(&mut queue, 40, 2), [(1, 1)]);
+    assert_eq!(all(&mut queue, 40, 99), [(2, 1), (3, 1), (4, 1)]);
+    assert_eq!(all(&mut queue, 50, 99), [(2, 1000)], "and nobody is told twice");
+    assert_eq!(all(&mut queue, 60, 99), [(4, 1000)], "behind one that has time left");
+    assert_eq!(all(&mut queue, 140, 99), [], "all credits are out");
+    queue.credit(0, 9);
+    assert_eq!(all(&mut queue, 141, 99), [(1, 2), (3, 2)], "again by their own schedule");
+    // A last try goes on until it is told again.
+    queue.push("e.example", Group { last_try: true, expiry: 5, ..group(7, 1) }, 141);
+    assert_eq!(all(&mut queue, 180, 99), [(7, 1)]);
+    assert_eq!(all(&mut queue, 279, 99), []);
+    assert_eq!(all(&mut queue, 280, 99), [(7, 1000)]);
+    // With the answer all of it may go, whatever was told; a domain that lost its last mail meanwhile is forgotten.
+    let key = queue.by_name["b.example"];
+    let site = site_of(queue.resolved(key, "mx"));
+    assert_eq!(queue.ready(site, 281), 2);
+    let key = queue.by_name["e.example"];
+    assert_eq!(queue.resolved(key, "mx"), None);
+    queue.tick(281 + RESOLVED_FOR, 9);
+    assert!(!queue.by_name.contains_key("e.example"));
 }
 
 #[test]
