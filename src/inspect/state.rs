@@ -215,7 +215,7 @@ mod tests {
             Config::parse(&text, Path::new("relevo.toml")).unwrap()
         };
         assert_eq!(bound(&config("32MiB"), 2), None);
-        assert_eq!(bound(&config("16MiB"), 2), None, "the configuration alone tells this");
+        assert_eq!(bound(&config("32MiB"), 16), None, "the configuration alone tells this");
         // A shard that is gone, and one that has more than its share.
         for (lane, segments) in [("lane-000", 5), ("lane-002", 1)] {
             fs::create_dir(scratch.path().join(lane)).unwrap();
