@@ -121,15 +121,13 @@ fn why(shard: &Instruments, data_dir: &Path, free: &impl Fn(&Path) -> Option<u64
                 directory.display()
             ))
         }
-        Shut::SizeMax => {
-            Some(format!(
-                "lane {lane} has {} in {}, as much as spool.size_max allows it, full of mail that is still queued, and would need {} more; \
+        Shut::SizeMax => Some(format!(
+            "lane {lane} has {} in {}, as much as spool.size_max allows it, full of mail that is still queued, and would need {} more; \
                  raise spool.size_max, or let the queue go out",
-                exact(room.bytes.get()),
-                directory.display(),
-                show_size(segment)
-            ))
-        }
+            exact(room.bytes.get()),
+            directory.display(),
+            show_size(segment)
+        )),
         Shut::QueueFull => Some(format!(
             "lane {lane} has {} recipients queued, as many as may be; let the queue go out",
             shard.counters.queued_recipients.get()
@@ -197,7 +195,10 @@ mod tests {
         );
         room.set(Shut::SizeMax);
         let words = refusals.look(&shards, Path::new("/d"), free);
-        assert!(words.contains("has 256.0 MiB in /d/lane-001, as much as spool.size_max allows it"), "{words}");
+        assert!(
+            words.contains("has 256.0 MiB in /d/lane-001, as much as spool.size_max allows it"),
+            "{words}"
+        );
         assert!(words.contains("would need 64MiB more"), "{words}");
         room.set(Shut::NoMemory);
         shards[0].counters.client_memory.set(9 << 20);

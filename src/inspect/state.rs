@@ -220,7 +220,8 @@ mod tests {
         for (lane, segments) in [("lane-000", 5), ("lane-002", 1)] {
             fs::create_dir(scratch.path().join(lane)).unwrap();
             for slot in 0..segments {
-                let file = fs::File::create(scratch.path().join(lane).join(format!("{slot:05}.seg"))).unwrap();
+                let file =
+                    fs::File::create(scratch.path().join(lane).join(format!("{slot:05}.seg"))).unwrap();
                 file.set_len(4 << 20).unwrap();
             }
         }

@@ -41,7 +41,10 @@ mod tests {
         for most in [0, 7, 99, 1000] {
             for there in [[0, 0, 0], [9, 1, 0], [50, 50, 50]] {
                 let shares = allot(most, 2, &there);
-                assert!(shares.iter().sum::<u64>() <= most.max(there.iter().sum()), "{most} {there:?}: {shares:?}");
+                assert!(
+                    shares.iter().sum::<u64>() <= most.max(there.iter().sum()),
+                    "{most} {there:?}: {shares:?}"
+                );
                 assert!(shares.iter().zip(there).all(|(share, there)| *share >= there));
             }
         }

@@ -199,7 +199,8 @@ impl Lane {
 
     /// Bytes of its files, those kept aside and those being made included.
     pub fn bytes(&self) -> u64 {
-        let size = |slot: &Slot| if slot.state == State::Creating { self.shape.segment_size } else { slot.size };
+        let size =
+            |slot: &Slot| if slot.state == State::Creating { self.shape.segment_size } else { slot.size };
         self.slots.iter().filter(|slot| slot.state != State::Absent).map(size).sum()
     }
 

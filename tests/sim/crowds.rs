@@ -253,7 +253,11 @@ fn a_domain_that_is_remembered_waits_in_no_line() {
 }
 
 /// Recipients that records of a kind tell of, and those records that do not hold what they must.
-fn told(log: &[serde_json::Value], event: &str, holds: impl Fn(&serde_json::Value) -> bool) -> BTreeSet<String> {
+fn told(
+    log: &[serde_json::Value],
+    event: &str,
+    holds: impl Fn(&serde_json::Value) -> bool,
+) -> BTreeSet<String> {
     let mut told = BTreeSet::new();
     for record in log.iter().filter(|record| record["event"] == event) {
         assert!(holds(record), "{record}");

@@ -226,7 +226,9 @@ fn what_waits_for_an_answer_is_told_and_given_up_in_time() {
     push_resolved(&mut queue, "d.example", "mx", 6);
     let all = |queue: &mut Destinations, now: u32, mut looks: usize| {
         let mut told = Vec::new();
-        while let Some(what) = queue.unanswered(now, 30, &mut looks, |attempts| now + 100 * u32::from(attempts)) {
+        while let Some(what) =
+            queue.unanswered(now, 30, &mut looks, |attempts| now + 100 * u32::from(attempts))
+        {
             told.push(match what {
                 Unanswered::Waits(_, group) => (group.key, group.attempts),
                 Unanswered::Expired(key, group) => {
