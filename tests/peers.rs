@@ -93,6 +93,8 @@ stories!("accounting.py", None;
     nothing_is_logged_before_its_received,
     a_hop_that_cannot_be_reached_is_seen,
     a_notification_names_its_parent,
+    every_end_of_a_recipient_is_recorded_once,
+    what_expires_is_recorded_once,
     refusals_are_recorded,
     the_wall_clock_is_set,
 );

@@ -81,7 +81,7 @@ pub struct Event<'a> {
     pub enhanced: Option<(u8, u16, u16)>,
     /// Why it was rejected, in one word.
     pub reason: Option<&'a str>,
-    /// Attempts so far; 0 leaves it out.
+    /// Attempts so far; 0 leaves it out, but of what expired: that was never tried then.
     pub attempts: u16,
     /// From arrival to now, for what happens later.
     pub delay_ms: Option<u64>,
@@ -197,7 +197,7 @@ impl<'a> Event<'a> {
     }
 
     fn encode_numbers(&self, out: &mut Vec<u8>) {
-        if self.attempts > 0 {
+        if self.attempts > 0 || self.kind == Kind::Expired {
             number("attempts", u64::from(self.attempts), out);
         }
         if let Some(delay) = self.delay_ms {
@@ -313,6 +313,24 @@ impl Journal {
         }
     }
 
+    /// Adds records of [`Event::encode`] of messages that this shard received, and to each the notification that was made of it.
+    pub fn record_encoded(&mut self, records: &[u8], notification: Option<MessageId>) {
+        for record in records.split_inclusive(|byte| *byte == b'\n') {
+            self.own.buffer.extend_from_slice(record.strip_suffix(b"}\n").unwrap_or(record));
+            if let Some(id) = notification {
+                field("notification", &mut self.own.buffer);
+                self.own.buffer.push(b'"');
+                self.own.buffer.extend_from_slice(&id.to_text());
+                self.own.buffer.push(b'"');
+            }
+            self.own.buffer.extend_from_slice(b"}\n");
+            self.own.records += 1;
+        }
+        if self.own.buffer.len() >= limits::ACCOUNTING_CHUNK {
+            self.flush();
+        }
+    }
+
     /// Adds a record of a message that another shard received: it is held back until that shard has told so.
     pub fn record_of_another(&mut self, event: &Event<'_>) {
         event.encode(&mut self.others.buffer);
@@ -421,6 +439,27 @@ mod tests {
         assert_eq!((&value["enhanced"], &value["tls"]), (&"2.1.50".into(), &"TLSv1.3 X".into()));
         assert_eq!(value["next"], "2023-11-14T22:13:21.000Z");
         assert_ne!(value["parent"], value["id"]);
+    }
+
+    #[test]
+    fn a_record_names_the_notification_that_came_of_it() {
+        let chunks = Arc::new(Chunks::default());
+        let mut journal = Journal::new(chunks.clone());
+        let mut records = Vec::new();
+        for recipient in [&b"b@y"[..], b"c@\n}y"] {
+            Event::new(Kind::Bounced, UnixMillis(0), ID, b"a@x", &[recipient]).encode(&mut records);
+        }
+        journal.record_encoded(&records, Some(MessageId { offset: 4, ..ID }));
+        journal.record_encoded(&records, None);
+        journal.record_encoded(b"", Some(ID));
+        journal.flush();
+        let text = String::from_utf8(chunks.take().unwrap()).unwrap();
+        let values: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(values.len(), 4);
+        let named: Vec<_> = values.iter().map(|value| value.get("notification").is_some()).collect();
+        assert_eq!(named, [true, true, false, false]);
+        assert_ne!(values[0]["notification"], values[0]["id"]);
+        assert_eq!(values[1]["recipients"][0], "c@\n}y");
     }
 
     #[test]

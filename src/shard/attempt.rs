@@ -238,6 +238,7 @@ pub(super) fn fate<R: Runtime>(
             status: reply.enhanced,
             remote: Some(hop.to_owned()),
             diagnostic: reply.describe(),
+            record: Vec::new(),
         })),
     }
 }

@@ -66,6 +66,8 @@ pub struct Failure {
     pub remote: Option<String>,
     /// Its reply, or our own words.
     pub diagnostic: String,
+    /// The record of the accounting, which waits for the id of the notification.
+    pub record: Vec<u8>,
 }
 
 /// Outcomes of one attempt; most attempts have one range.

@@ -47,14 +47,22 @@ pub(super) enum Ticket {
     Message(Fulfil<Result<Durable<MessageId>, NotStored>>),
     /// A session in the middle of a large body.
     Chunk(Fulfil<Result<Extent, NotStored>>),
-    /// Nobody: a bounce of this message.
-    Bounce(MessageId),
+    /// Nobody: a notification.
+    Bounce(Box<About>),
     /// The home shard that gets its credit back.
     Credit(u16),
     /// The compactor: these moves, the last of which this is, are done.
     Moves(Fulfil<()>),
     /// Nobody: a census, or one of several ranges that share a credit.
     Nobody,
+}
+
+/// What a notification is about.
+pub(super) struct About {
+    /// The message.
+    pub(super) parent: MessageId,
+    /// Records of what failed, which are to name the notification.
+    pub(super) records: Vec<u8>,
 }
 
 /// Outcomes that start a commit before their delay is over.
@@ -380,8 +388,7 @@ fn committed<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>, batch: Ba
     for (item, ticket) in done.drain(..) {
         match (item, ticket) {
             (Done::Message { id, location, key, message }, ticket) => {
-                let parent = if let Ticket::Bounce(parent) = &ticket { Some(*parent) } else { None };
-                received(shard, *id.get(), &message, parent);
+                received(shard, *id.get(), &message, &ticket);
                 shard.ungather(message.body.capacity());
                 shard.mesh.places(lane).born(key);
                 if shard.runtime.planted("a segment is recycled early") {
@@ -421,7 +428,9 @@ fn committed<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>, batch: Ba
 }
 
 /// Counts and records a message that is on disk.
-fn received<R: Runtime>(shard: &Shard<R>, id: MessageId, message: &NewMessage, parent: Option<MessageId>) {
+fn received<R: Runtime>(shard: &Shard<R>, id: MessageId, message: &NewMessage, ticket: &Ticket) {
+    let about = if let Ticket::Bounce(about) = ticket { Some(about) } else { None };
+    let parent = about.map(|about| about.parent);
     let counters = &shard.instruments.counters;
     let envelope = &message.envelope;
     if parent.is_some() {
@@ -437,6 +446,9 @@ fn received<R: Runtime>(shard: &Shard<R>, id: MessageId, message: &NewMessage, p
     } else {
         let recipients: Vec<&[u8]> = envelope.recipients.iter().map(|one| &one.address[..]).collect();
         journal.record(&event(id, message, parent, &recipients));
+    }
+    if let Some(about) = about {
+        journal.record_encoded(&about.records, Some(id));
     }
 }
 
@@ -530,9 +542,9 @@ impl<R: Runtime> Shard<R> {
     }
 
     /// Queues a bounce on the lane of the message it is about.
-    pub(super) fn persist_bounce(&self, keeper: &Keeper<R>, message: NewMessage, parent: MessageId) {
+    pub(super) fn persist_bounce(&self, keeper: &Keeper<R>, message: NewMessage, about: Box<About>) {
         self.gather(message.body.capacity());
-        keeper.push(self.runtime.now(), Item::Message(message), Ticket::Bounce(parent));
+        keeper.push(self.runtime.now(), Item::Message(message), Ticket::Bounce(about));
     }
 
     /// Queues outcomes of one attempt; the credit of `home` comes back with the last.

@@ -11,6 +11,7 @@ use crate::shard::attempt::Span;
 use crate::shard::compact::Pinned;
 use crate::shard::load::{self, Source};
 use crate::shard::mesh::{Failure, Fate, Job, Letter, Outcomes, RangeOutcome, Settled};
+use crate::shard::persist::About;
 use crate::shard::{Shard, dispatch, lend};
 use crate::smtp::{client, reply};
 use crate::spool::MessageId;
@@ -55,7 +56,8 @@ pub(super) const TIME_EXPIRED: (u8, u16, u16) = (4, 4, 7);
 pub(super) fn too_late(last: &str) -> Fate {
     let diagnostic = if last.is_empty() { "the message could not be delivered in time" } else { last };
     let status = Some(TIME_EXPIRED);
-    let failure = Failure { expired: true, status, remote: None, diagnostic: diagnostic.to_owned() };
+    let diagnostic = diagnostic.to_owned();
+    let failure = Failure { expired: true, status, remote: None, diagnostic, record: Vec::new() };
     Fate::Failed(Box::new(failure))
 }
 
@@ -88,7 +90,7 @@ pub(super) async fn told<R: Runtime>(
     if let Ok(source) = Source::read(shard, place.location).await
         && let Ok(view) = source.view()
     {
-        account(shard, job, &Scene { hop, ..Scene::without_hop(&view) }, &outcome);
+        let _ = account(shard, job, &Scene { hop, ..Scene::without_hop(&view) }, &outcome);
     }
     shard.settling.set(shard.settling.get() - 1);
 }
@@ -116,14 +118,14 @@ impl<'a> Scene<'a> {
 pub(super) fn report<R: Runtime>(
     shard: &Rc<Shard<R>>,
     job: &Job,
-    outcomes: Outcomes,
+    mut outcomes: Outcomes,
     left: &[Span],
     scene: Option<&Scene<'_>>,
 ) {
     let group = &job.group;
     let counters = &shard.instruments.counters;
     let mut again = Vec::new();
-    for outcome in outcomes.ranges() {
+    for outcome in outcomes.ranges_mut() {
         let count = u64::from(outcome.count);
         match &outcome.fate {
             Fate::Delivered => counters.recipients_delivered.add(count),
@@ -147,7 +149,10 @@ pub(super) fn report<R: Runtime>(
             }
         }
         if let Some(scene) = scene {
-            account(shard, job, scene, outcome);
+            let record = account(shard, job, scene, outcome);
+            if let Fate::Failed(failure) = &mut outcome.fate {
+                failure.record = record;
+            }
         }
     }
     again.extend(left.iter().map(|(first, count)| Group {
@@ -172,7 +177,14 @@ fn hand_in<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, outcomes: Outcomes) {
     }
 }
 
-fn account<R: Runtime>(shard: &Shard<R>, job: &Job, scene: &Scene<'_>, outcome: &RangeOutcome) {
+/// Records an outcome. What comes back of a failure is recorded by the shard of the lane, with the notification that is made of it.
+fn account<R: Runtime>(
+    shard: &Shard<R>,
+    job: &Job,
+    scene: &Scene<'_>,
+    outcome: &RangeOutcome,
+) -> Vec<u8> {
+    let mut later = Vec::new();
     let (wall, now) = (shard.runtime.wall(), shard.runtime.now());
     let Scene { view, hop, tls, reply } = *scene;
     let made = job.group.attempts.saturating_add(1);
@@ -191,7 +203,7 @@ fn account<R: Runtime>(shard: &Shard<R>, job: &Job, scene: &Scene<'_>, outcome: 
     if kind == Kind::Delivered {
         let _ = shard.latencies.borrow_mut().delivered.record(delay.max(1) * 1000);
     }
-    let event = |recipients: &[&[u8]]| {
+    let mut event = |recipients: &[&[u8]]| {
         let event = Event {
             hop: (!hop.is_empty()).then_some(hop),
             tls: (!tls.is_empty()).then_some(tls),
@@ -202,6 +214,10 @@ fn account<R: Runtime>(shard: &Shard<R>, job: &Job, scene: &Scene<'_>, outcome: 
             next,
             ..Event::new(kind, wall, view.id, view.sender, recipients)
         };
+        if matches!(outcome.fate, Fate::Failed(_)) {
+            event.encode(&mut later);
+            return;
+        }
         let mut journal = shard.journal.borrow_mut();
         let received_here = shard.mesh.keeper(job.group.location.lane) == shard.index;
         if received_here || shard.runtime.planted("the log has no order") {
@@ -220,6 +236,7 @@ fn account<R: Runtime>(shard: &Shard<R>, job: &Job, scene: &Scene<'_>, outcome: 
     } else {
         event(&recipients.collect::<Vec<_>>());
     }
+    later
 }
 
 /// Milliseconds since the message came. Where the wall clock was set since, to the second by the queues' clock.
@@ -276,9 +293,10 @@ async fn bounce<R: Runtime>(shard: Rc<Shard<R>>, mut settled: Settled) {
     }
     match compose(&shard, &settled).await {
         Ok(Some((message, parent))) => {
-            shard.persist_bounce(&shard.keeper(settled.location.lane), message, parent);
+            let about = Box::new(About { parent, records: records(&mut settled) });
+            shard.persist_bounce(&shard.keeper(settled.location.lane), message, about);
         }
-        Ok(None) => {}
+        Ok(None) => shard.journal.borrow_mut().record_encoded(&records(&mut settled), None),
         Err(error) => {
             let id = shard.keeper(settled.location.lane).lane.borrow().id(settled.key);
             let words =
@@ -291,6 +309,17 @@ async fn bounce<R: Runtime>(shard: Rc<Shard<R>>, mut settled: Settled) {
         write_down(&shard, &settled);
     }
     shard.settling.set(shard.settling.get() - 1);
+}
+
+/// The records of what failed.
+fn records(settled: &mut Settled) -> Vec<u8> {
+    let mut records = Vec::new();
+    for outcome in settled.outcomes.ranges_mut() {
+        if let Fate::Failed(failure) = &mut outcome.fate {
+            records.append(&mut failure.record);
+        }
+    }
+    records
 }
 
 /// Its sender cannot be told now: what failed stays in the spool.

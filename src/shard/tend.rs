@@ -199,6 +199,7 @@ fn fate_of<R: Runtime>(shard: &Shard<R>, group: &Group, why: &Unroutable) -> Fat
             status: Some(if why.permanent { why.status } else { settle::TIME_EXPIRED }),
             remote: None,
             diagnostic: why.text.clone(),
+            record: Vec::new(),
         }));
     }
     let attempts = group.attempts.saturating_add(1);

@@ -1,17 +1,34 @@
 """Stories of what the operator sees: the log, and the spool of a running relay. Called by tests/peers.rs, one test a story."""
 import json
 import os
+import shutil
 import smtplib
+import ssl
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "attacks"))
+from names import A, MX, SILENCE, Names
 from relay import Relay, free_port
 from sink import Sink
 
 BINARY = os.path.abspath(sys.argv[2])
 TEXT = b"Subject: hello\r\n\r\nA line.\r\n"
+
+
+def certificate(directory):
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=hop.example"]
+        + ["-keyout", f"{directory}/key.pem", "-out", f"{directory}/chain.pem"],
+        check=True,
+        stderr=subprocess.DEVNULL,
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(f"{directory}/chain.pem", f"{directory}/key.pem")
+    return context
 
 
 def by_id(records):
@@ -114,6 +131,149 @@ def a_notification_names_its_parent():
     [original, notice] = [record for record in records if record["event"] == "received"]
     assert original["id"] == bounced["id"] and "parent" not in original and original["client"], original
     assert notice["parent"] == original["id"] and "client" not in notice and notice["sender"] == "", notice
+    relay.stop()
+
+
+def ended(point, words):
+    """A hop that says this at a point of each transaction for us, and takes what others are told."""
+    return Sink(lambda at, _: words if at == point else None)
+
+
+def every_end_of_a_recipient_is_recorded_once():
+    """Each way in which a recipient ends or waits: one record, behind the `received`, with all that is known of it."""
+    scratch = tempfile.mkdtemp(prefix="relevo-test-")
+    context = certificate(scratch)
+    home = Sink()
+    hops = {
+        "plain.example": Sink(),
+        "tls.example": Sink(lambda at, data: b"550 5.1.1 no such user\r\n" if at == "RCPT" and b"bad" in data else None, tls=context),
+        "mail.example": ended("MAIL", b"550 5.1.8 bad sender\r\n"),
+        "rcpt.example": ended("RCPT", b"550 5.1.1 no such user\r\n"),
+        "bare.example": ended("RCPT", b"553 no\r\n"),
+        "data.example": ended("DATA", b"554 5.6.0 not that\r\n"),
+        "dot.example": ended("dot", b"554 5.7.1 spam\r\n"),
+        "later.example": ended("RCPT", b"450 4.2.0 later\r\n"),
+        "full.example": ended("dot", b"452 4.3.1 full\r\n"),
+        "gone.example": ended("dot", "drop"),
+        "busy.example": ended("EHLO", b"421 4.3.2 busy\r\n"),
+        "small.example": Sink(extensions=("SIZE 20",)),
+        "seven.example": Sink(extensions=()),
+        "b.example": home,
+    }
+    routes = "".join(f'[[route]]\ndomain = "{name}"\nto = "smtp://127.0.0.1:{sink.port}"\n' for name, sink in hops.items())
+    dead = free_port()
+    routes += f'[[route]]\ndomain = "dead.example"\nto = "smtp://127.0.0.1:{dead}"\n'
+    zone = {
+        ("null.test", MX): [(0, ".")],
+        ("empty.test", MX): [(10, "nothing.test")],
+        ("ours.test", MX): [(10, "here.test")],
+        ("here.test", A): ["127.0.0.1"],
+        ("private.test", A): ["10.1.2.3"],
+    }
+    known = {name for name, _ in zone} | {"nothing.test"}
+    names = Names(lambda name, kind: SILENCE if name == "silent.test" else zone.get((name, kind), []) if name in known else None)
+    relay = Relay(BINARY, home, route=routes)
+    relay.kill()
+    relay.more = f'[dns]\nservers = ["127.0.0.1:{names.port}"]\ntimeout = "1s"\n[delivery]\nmx_port = {relay.port}\n'
+    relay.more += '[retry]\nfirst = "10m"\nmax = "1h"\n'
+    relay.write()
+    relay.start()
+    raw = b"Subject: Gr\xc3\xbc\xc3\x9fe " + b"\xe4" * 2000 + b"\r\nMessage-ID: <x@b.example>\r\nX: =\r\n\r\n\xe4\r\n"
+    # Recipient, what becomes of it, enhanced code, words, and what else is there: its hop, its TLS; and the text.
+    cases = [
+        ("c@plain.example", "delivered", "2.0.0", "250 2.0.0 taken", "hop", TEXT),
+        ("c@tls.example", "delivered", "2.0.0", "250 2.0.0 taken", "hop tls", TEXT),
+        ("bad@tls.example", "bounced", "5.1.1", "550 5.1.1 no such user", "hop tls", TEXT),
+        ("c@mail.example", "bounced", "5.1.8", "550 5.1.8 bad sender", "hop", TEXT),
+        ("c@rcpt.example", "bounced", "5.1.1", "550 5.1.1 no such user", "hop", TEXT),
+        ("c@bare.example", "bounced", None, "553 no", "hop", TEXT),
+        ("c@data.example", "bounced", "5.6.0", "554 5.6.0 not that", "hop", TEXT),
+        ("c@dot.example", "bounced", "5.7.1", "554 5.7.1 spam", "hop", TEXT),
+        ("c@later.example", "deferred", "4.2.0", "450 4.2.0 later", "hop", TEXT),
+        ("c@full.example", "deferred", "4.3.1", "452 4.3.1 full", "hop", TEXT),
+        ("c@gone.example", "deferred", "4.4.2", "451 4.4.2 ", "hop", TEXT),
+        ("c@busy.example", "deferred", "4.4.1", "421 4.3.2 busy", "hop", TEXT),
+        ("c@dead.example", "deferred", "4.4.1", "cannot connect", "hop", TEXT),
+        ("c@small.example", "bounced", "5.3.4", "552 5.3.4 ", "hop", TEXT),
+        ("c@seven.example", "bounced", "5.6.3", "554 5.6.3 ", "hop", raw),
+        ("c@null.test", "bounced", "5.1.10", "null MX", "", TEXT),
+        ("c@void.test", "bounced", "5.1.2", "does not exist", "", TEXT),
+        ("c@empty.test", "bounced", "5.4.4", "has no address", "", TEXT),
+        ("c@ours.test", "bounced", "5.4.6", "here.test", "", TEXT),
+        ("c@private.test", "bounced", "5.4.4", "10.1.2.3", "", TEXT),
+        ("c@127.0.0.1", "bounced", "5.1.2", "is no domain", "", TEXT),
+        ("c@[127.0.0.1]", "bounced", "5.4.6", "127.0.0.1", "", TEXT),
+        ("c@silent.test", "deferred", "4.4.3", "cannot look up the MX of silent.test", "", TEXT),
+    ]
+    for recipient, *_, text in cases:
+        relay.send_raw("a@b.example", [recipient], text)
+    # Nobody is told of what became of a notification.
+    relay.send_raw("", ["nobody@rcpt.example"], TEXT)
+    returned = sum(case[1] == "bounced" for case in cases)
+    end = time.monotonic() + 30
+    while True:
+        told = {tuple(record["recipients"]): record for record in relay.log() if record["event"] not in ("received", "rejected")}
+        if len(told) == len(cases) + 2 and len(home.recipients()) == returned or time.monotonic() > end:
+            break
+        time.sleep(0.2)
+    # What comes twice comes soon.
+    time.sleep(1.5)
+    records = relay.log()
+    messages = by_id(records)
+    of = {record["recipients"][0]: record["id"] for record in records if record["event"] == "received" and "parent" not in record}
+    notices = {record["id"]: record["parent"] for record in records if record["event"] == "received" and "parent" in record}
+    wrong = []
+    for recipient, event, enhanced, words, there, _ in cases:
+        [received, *ends] = messages.get(of.get(recipient), [{}])
+        facts = received.get("event") == "received" and received.get("size") and [one["event"] for one in ends] == [event]
+        if facts:
+            [one] = ends
+            wanted = {"time", "event", "id", "sender", "recipients", "reply", "attempts", "delay_ms", *there.split()}
+            wanted |= {"enhanced"} if enhanced else set()
+            wanted |= {"next"} if event == "deferred" else {"notification"} if event == "bounced" else set()
+            facts = set(one) == wanted and one.get("enhanced") == enhanced and words in one["reply"] and one["attempts"] == 1
+            facts = facts and one["sender"] == "a@b.example" and one["recipients"] == [recipient]
+            facts = facts and (event != "bounced" or notices.get(one["notification"]) == one["id"])
+            facts = facts and ("hop" not in there or "127.0.0.1" in one["hop"])
+        if not facts:
+            wrong.append((recipient, event, enhanced, words, there, received, ends))
+    assert not wrong, "\n".join(map(str, wrong))
+    [_, silent] = messages[of["nobody@rcpt.example"]]
+    assert silent["event"] == "bounced" and silent["sender"] == "" and "notification" not in silent, silent
+    assert len(notices) == returned, notices
+    for notice in notices:
+        [received, delivered] = messages[notice]
+        assert received["sender"] == "" and delivered["event"] == "delivered", messages[notice]
+        place = [record.get("notification") for record in records].index(notice)
+        assert records.index(received) < place, "it is named before there is one"
+    relay.stop()
+    shutil.rmtree(scratch)
+
+
+def what_expires_is_recorded_once():
+    later = Sink(lambda at, data: b"450 4.2.0 later\r\n" if at == "RCPT" and b"c@" in data else None)
+    names = Names(lambda name, kind: SILENCE)
+    routes = f'[[route]]\ndomain = "later.example"\nto = "smtp://127.0.0.1:{later.port}"\n'
+    routes += f'[[route]]\ndomain = "b.example"\nto = "smtp://127.0.0.1:{later.port}"\n'
+    routes += f'[[route]]\ndomain = "dead.example"\nto = "smtp://127.0.0.1:{free_port()}"\n'
+    more = f'[dns]\nservers = ["127.0.0.1:{names.port}"]\ntimeout = "1s"\nattempts = 1\n'
+    relay = Relay(BINARY, later, more + '[retry]\nfirst = "1s"\nmax = "1s"\nexpire = "4s"\n', route=routes)
+    for domain in ("later.example", "dead.example", "silent.test"):
+        relay.send("a@b.example", [f"c@{domain}"], TEXT)
+    later.wait(3, 40)
+    relay.wait_log("expired", 3)
+    records = relay.log()
+    messages = by_id(records)
+    for domain, words in (("later.example", "450 4.2.0 later"), ("dead.example", "cannot connect"), ("silent.test", "cannot look up")):
+        [mail] = [found for found in messages.values() if found[0]["recipients"] == [f"c@{domain}"]]
+        events = [record["event"] for record in mail]
+        assert events[0] == "received" and events[-1] == "expired" and set(events[1:-1]) == {"deferred"}, mail
+        [*_, last, expired] = mail
+        assert words in last["reply"] and last["next"] and expired["attempts"] == last["attempts"] >= 1, mail
+        assert expired["enhanced"] == "4.4.7" and expired["reply"] and expired["delay_ms"] >= 3000, expired
+        [notice] = [record for record in records if record["id"] == expired["notification"] and record["event"] == "received"]
+        assert notice["parent"] == expired["id"], notice
+        assert any(b"Status: 4.4.7" in message.body and words.encode() in message.body.replace(b"\r\n\t", b" ") for message in later.taken), words
     relay.stop()
 
 
