@@ -79,12 +79,13 @@ def the_bound_counts_every_file():
     # A damaged file stays, and counts.
     relay.process.terminate()
     assert relay.process.wait(45) == 0
-    path = min(glob.glob(f"{data}/lane-000/*.seg"), key=os.path.getmtime)
+    path = next(path for path in glob.glob(f"{data}/lane-000/*.seg") if open(path, "rb").read(8) == b"RELEVOSG")
     with open(path, "r+b") as file:
         whole = file.read(4096)
         file.seek(0)
         file.write(bytes(4096))
     relay.start()
+    assert relay.told("kept aside") or relay.told("header is damaged"), relay.words
     sent += fill(relay, 1000)
     holds(most - 2 * SEGMENT)
     relay.kill()
