@@ -454,7 +454,8 @@ mod tests {
         journal.record_encoded(b"", Some(ID));
         journal.flush();
         let text = String::from_utf8(chunks.take().unwrap()).unwrap();
-        let values: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let values: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(values.len(), 4);
         let named: Vec<_> = values.iter().map(|value| value.get("notification").is_some()).collect();
         assert_eq!(named, [true, true, false, false]);

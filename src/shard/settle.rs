@@ -178,12 +178,7 @@ fn hand_in<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, outcomes: Outcomes) {
 }
 
 /// Records an outcome. What comes back of a failure is recorded by the shard of the lane, with the notification that is made of it.
-fn account<R: Runtime>(
-    shard: &Shard<R>,
-    job: &Job,
-    scene: &Scene<'_>,
-    outcome: &RangeOutcome,
-) -> Vec<u8> {
+fn account<R: Runtime>(shard: &Shard<R>, job: &Job, scene: &Scene<'_>, outcome: &RangeOutcome) -> Vec<u8> {
     let mut later = Vec::new();
     let (wall, now) = (shard.runtime.wall(), shard.runtime.now());
     let Scene { view, hop, tls, reply } = *scene;
