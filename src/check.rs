@@ -18,6 +18,7 @@ use crate::limits;
 use crate::node;
 use crate::policy::certificate::Certificate;
 use crate::policy::tls;
+use crate::runtime::files;
 use crate::runtime::os::probe;
 use crate::runtime::process::{self, LockError};
 use crate::time::UnixMillis;
@@ -234,7 +235,8 @@ fn refused(address: SocketAddr, error: &io::Error) -> String {
 /// Reads certificate and key as a start does, and looks at what the certificate says.
 fn certificates(config: &Config, at: usize, files: &TlsFiles, found: &mut Findings) {
     let places = &config.places;
-    if let Err(words) = tls::server(files) {
+    let server = tls::server(files, node::read_pem);
+    if let Err(words) = server {
         let of_key = words.starts_with(&format!("{}: ", files.key.display()));
         let key = if of_key { "tls_key" } else { "tls_certificate" };
         let words = if words.contains("; ") {
@@ -245,8 +247,9 @@ fn certificates(config: &Config, at: usize, files: &TlsFiles, found: &mut Findin
         found.errors.push(split(config, &format!("listener[{at}].{key}"), &words));
         return;
     }
+    let chain = node::read_pem(&files.certificate).unwrap_or_default();
     let chain: Vec<CertificateDer<'static>> =
-        CertificateDer::pem_file_iter(&files.certificate).and_then(Iterator::collect).unwrap_or_default();
+        CertificateDer::pem_slice_iter(&chain).collect::<Result<_, _>>().unwrap_or_default();
     let Some(certificate) = Certificate::of(&chain) else { return };
     let host = Certificate::is_for(&chain, &config.node.hostname);
     let now = process::wall();
@@ -400,21 +403,16 @@ impl Checked {
 /// A file that is named on a command line or is the default, as text.
 pub fn read(path: &Path) -> Result<String, String> {
     let at = path.display();
-    let file = std::fs::File::open(path).map_err(|error| match error.kind() {
+    let bytes = files::read_whole(path, limits::CONFIG_MAX).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound if path == Path::new(DEFAULT_PATH) => {
             format!("{at} is not there; give the path of a configuration file (--config FILE), or start from deploy/relevo.toml")
         }
-        _ => format!("{at}: {error}; give the path of a configuration file"),
-    })?;
-    let mut bytes = Vec::new();
-    io::Read::read_to_end(&mut io::Read::take(file, limits::CONFIG_MAX + 1), &mut bytes)
-        .map_err(|error| format!("{at}: {error}; give the path of a configuration file"))?;
-    if bytes.len() as u64 > limits::CONFIG_MAX {
-        return Err(format!(
+        io::ErrorKind::FileTooLarge => format!(
             "{at}: more than {}; give the path of a configuration file",
             value::show_size(limits::CONFIG_MAX)
-        ));
-    }
+        ),
+        _ => format!("{at}: {error}; give the path of a configuration file"),
+    })?;
     String::from_utf8(bytes).map_err(|error| {
         let at_byte = error.utf8_error().valid_up_to();
         let line = error.as_bytes()[..at_byte].iter().filter(|byte| **byte == b'\n').count() + 1;

@@ -235,6 +235,10 @@ pub const BOUNCE_LISTED_MAX: usize = 100;
 
 /// Accounts of one file.
 pub const ACCOUNTS_MAX: usize = 100_000;
+/// Bytes of their file: each a name and a hash of any length that is in use.
+pub const ACCOUNTS_FILE_MAX: u64 = 64 * 1024 * 1024;
+/// Bytes of a file with certificates or a key: a chain has a few KiB.
+pub const PEM_FILE_MAX: u64 = 1024 * 1024;
 /// Longest account name, bytes.
 pub const ACCOUNT_NAME_MAX: usize = 255;
 /// Longest password, bytes: what a line of AUTH can carry is more than anybody types.

@@ -348,7 +348,11 @@ fn probe_listeners(config: &mut Config) -> Result<Vec<Option<Arc<rustls::ServerC
             format!("cannot listen on {}: {error}; {}", listener.address, port_fix(&error))
         })?;
     }
-    config.listeners.iter().map(|listener| listener.tls.as_ref().map(tls::server).transpose()).collect()
+    config
+        .listeners
+        .iter()
+        .map(|listener| listener.tls.as_ref().map(|files| tls::server(files, read_pem)).transpose())
+        .collect()
 }
 
 /// Locks the data directory, and closes it to others.
@@ -414,9 +418,17 @@ pub(crate) fn port_fix(error: &std::io::Error) -> &'static str {
     }
 }
 
+/// A file with certificates or a key.
+pub(crate) fn read_pem(path: &Path) -> std::io::Result<Vec<u8>> {
+    files::read_whole(path, limits::PEM_FILE_MAX)
+}
+
 pub(crate) fn read_accounts(path: &Path) -> Result<Accounts, String> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| format!("{}: {error}; set auth.accounts to a readable file", path.display()))?;
+    let fix = "set auth.accounts to a readable file";
+    let bytes = files::read_whole(path, limits::ACCOUNTS_FILE_MAX)
+        .map_err(|error| format!("{}: {error}; {fix}", path.display()))?;
+    let text =
+        String::from_utf8(bytes).map_err(|_| format!("{}: this is not UTF-8; {fix}", path.display()))?;
     Accounts::parse(&text).map_err(|error| format!("{}: {error}", path.display()))
 }
 
@@ -429,22 +441,14 @@ fn find_name_servers(config: &mut Config) {
 
 /// What the machine says about its name servers.
 pub(crate) fn machines_name_servers() -> Vec<SocketAddr> {
-    let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-    value::name_servers(&text, process::interface_number)
+    let bytes = files::read_whole(Path::new("/etc/resolv.conf"), limits::HOSTS_FILE_MAX).unwrap_or_default();
+    value::name_servers(&String::from_utf8_lossy(&bytes), process::interface_number)
 }
 
 /// The hosts that the operator named by hand. The usual file need not be there; one that was asked for must.
 pub(crate) fn find_hosts(config: &mut Config) -> Result<(), String> {
     let Some(path) = config.dns.hosts.clone() else { return Ok(()) };
-    let read = || {
-        let file = files::ReadFile::open(&path)?;
-        let size = file.size()?;
-        if size > limits::HOSTS_FILE_MAX {
-            return Err(std::io::Error::other(format!("{size} bytes are too many")));
-        }
-        file.read(0, usize::try_from(size).unwrap_or(0))
-    };
-    match read() {
+    match files::read_whole(&path, limits::HOSTS_FILE_MAX) {
         Ok(bytes) => config.dns.known = Arc::new(value::hosts(&String::from_utf8_lossy(&bytes))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && path == Path::new("/etc/hosts") => {}
         Err(error) => {

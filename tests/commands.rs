@@ -69,6 +69,50 @@ impl Scratch {
     }
 }
 
+/// A pipe nobody writes to is no file to wait for, whatever names it.
+#[test]
+fn no_command_waits_for_a_pipe() {
+    let scratch = Scratch::new();
+    let (good, pipe) = (scratch.path("good.toml"), scratch.path("pipe"));
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
+    let text = fs::read_to_string(&good).expect("the file");
+    let tls = |chain: &str, key: &str| {
+        format!("address = \"127.0.0.1:39257\"\ntls_certificate = \"{chain}\"\ntls_key = \"{key}\"")
+    };
+    let address = "address = \"127.0.0.1:39257\"";
+    let chain = scratch.path("chain.pem");
+    let made = rcgen::generate_simple_self_signed(["relay.example.net".to_owned()]).expect("a certificate");
+    fs::write(&chain, made.cert.pem()).expect("a file");
+    let variants = [
+        text.replace(address, &tls(&pipe, &pipe)),
+        text.replace(address, &tls(&chain, &pipe)),
+        text.replace("[dns]", &format!("[dns]\nhosts = \"{pipe}\"")),
+        format!("{text}[auth]\naccounts = \"{pipe}\"\n"),
+    ];
+    let mut configs = vec![pipe.clone()];
+    for (number, variant) in variants.into_iter().enumerate() {
+        assert_ne!(variant, text, "{number}");
+        configs.push(scratch.path(&format!("pipe{number}.toml")));
+        fs::write(configs.last().expect("one"), variant).expect("a file");
+    }
+    for config in &configs {
+        for command in ["check", "run"] {
+            let begun = std::time::Instant::now();
+            let mut line = Command::new("timeout");
+            let output =
+                line.args(["20", RELEVO, command, "--config", config]).output().expect("timeout runs");
+            let words = [output.stdout, output.stderr].concat();
+            let words = String::from_utf8_lossy(&words);
+            assert_eq!(output.status.code(), Some(1), "{command} {config}: {words}");
+            assert!(
+                words.contains(&format!("{pipe}: a pipe that nobody writes to; ")),
+                "{command} {config}: {words}"
+            );
+            assert!(begun.elapsed().as_secs() < 10, "{command} {config}");
+        }
+    }
+}
+
 #[test]
 fn output_that_nobody_reads_ends_every_command_quietly() {
     manners::assert_quiet(Path::new(RELEVO), &Scratch::new().lines());

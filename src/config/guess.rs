@@ -164,12 +164,12 @@ fn socket_with(text: &str, port: u16) -> Option<String> {
     if let Ok(address) = text.trim_matches(['[', ']']).parse::<IpAddr>()
         && (address.is_ipv4() || text.starts_with('['))
     {
-        return Some(SocketAddr::new(address, port).to_string());
+        return Some(SocketAddr::new(address.to_canonical(), port).to_string());
     }
     let named = |host: &str| match host.trim_matches(['[', ']']) {
         "" | "*" => Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
         "localhost" => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-        host => host.parse().ok(),
+        host => host.parse().ok().map(|host: IpAddr| host.to_canonical()),
     };
     if let Some((host, port)) = text.rsplit_once(':')
         && let (Some(host), Ok(port)) = (named(host), port.trim().parse::<u16>())

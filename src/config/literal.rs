@@ -117,11 +117,16 @@ pub(super) fn parsed<T>(
     parse(words).map_err(|grammar| {
         let more = grammar.strip_prefix("write ").unwrap_or(grammar);
         Wrong::write(
-            format!("{} cannot be understood", quoted(words)),
+            format!("{} cannot be {}", quoted(words), verb(grammar)),
             quoted(&meant(words)),
             &format!(" ({more})"),
         )
     })
+}
+
+/// A grammar that says what to write did not understand; another says why it will not do.
+fn verb(grammar: &str) -> &'static str {
+    if grammar.starts_with("write ") { "understood" } else { "used" }
 }
 
 /// A whole number in a range.
@@ -284,7 +289,7 @@ pub(super) fn list<T>(
         match (read, item.get_ref().as_str()) {
             (Some(Ok(value)), Some(_)) => found.push(value),
             (Some(Err(grammar)), Some(words)) => {
-                let problem = format!("{} cannot be understood", quoted(words));
+                let problem = format!("{} cannot be {}", quoted(words), verb(grammar));
                 first.get_or_insert((problem, grammar));
             }
             _ => {

@@ -111,9 +111,8 @@ fn listeners(root: &Section<'_>, accounts: bool) -> Vec<ListenerConfig> {
 fn listener(section: &Section<'_>, accounts: bool) -> ListenerConfig {
     const HERE: &str = "127.0.0.1:2525";
     let default = value::socket(HERE, None).expect("a constant");
-    let address = section.read("address", default, |value| {
-        parsed(value, |text| value::socket(text, None), guess::listening, HERE)
-    });
+    let address =
+        section.read("address", default, |value| parsed(value, value::listening, guess::listening, HERE));
     let relay_from = section
         .read("relay_from", loopback(), |value| list(value, value::network, guess::network, "10.0.0.0/8"));
     let message_size_max = section.read("message_size_max", limits::MESSAGE_SIZE_DEFAULT, |value| {
@@ -197,7 +196,7 @@ fn routes(root: &Section<'_>) -> Vec<RouteConfig> {
 
 fn dns(section: &Section<'_>) -> DnsConfig {
     let servers = section.read("servers", Vec::new(), |value| {
-        list(value, |text| value::socket(text, Some(53)), guess::name_server, "127.0.0.1")
+        list(value, value::name_server, guess::name_server, "127.0.0.1")
     });
     let usual = Duration::from_secs(5);
     let timeout = section.read("timeout", usual, |value| {
@@ -277,7 +276,7 @@ fn control(section: &Section<'_>) -> Control {
     const USUAL: &str = "127.0.0.1:8025";
     let http = section.read("http", value::socket(USUAL, None).ok(), |value| match value.as_str() {
         Some("") => Ok(None),
-        _ => parsed(value, |text| value::socket(text, None), guess::http, USUAL).map(Some),
+        _ => parsed(value, value::http, guess::http, USUAL).map(Some),
     });
     section.finish();
     Control { http }

@@ -3,7 +3,7 @@
 //! Each parser answers with the fix to print: what the value should look like.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
 
 use crate::config::{DomainPattern, Network, RouteTarget};
@@ -166,10 +166,59 @@ pub fn target(text: &str) -> Result<RouteTarget, &'static str> {
         None => place.split_once(':').unwrap_or((place, "25")),
     };
     let port = port.parse::<u16>().ok().filter(|port| *port > 0).ok_or(FIX)?;
+    if host.parse().is_ok_and(is_nobodys) {
+        return Err(NOBODYS);
+    }
     if host.parse::<IpAddr>().is_ok() || address::is_domain(host.as_bytes()) {
         Ok(RouteTarget::Smtp { host: host.to_ascii_lowercase(), port })
     } else {
         Err(FIX)
+    }
+}
+
+/// What no host answers at.
+const NOBODYS: &str = "no host has this address; write that of one host";
+
+fn is_nobodys(address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    address.is_unspecified() || is_shared(address)
+}
+
+/// Groups and broadcast: no connection comes of them.
+fn is_shared(address: IpAddr) -> bool {
+    address.is_multicast() || address == IpAddr::V4(Ipv4Addr::BROADCAST)
+}
+
+/// Where to listen: port 0 is any that is free.
+pub fn listening(text: &str) -> Result<SocketAddr, &'static str> {
+    match socket(text, None)? {
+        address if is_shared(address.ip().to_canonical()) => {
+            Err("nobody can connect to a group or broadcast address; write an address of this machine")
+        }
+        // Its socket is for IPv6 alone.
+        address if address.ip().to_canonical() != address.ip() => {
+            Err("IPv4 has listeners of its own; write the IPv4 address as such")
+        }
+        address => Ok(address),
+    }
+}
+
+/// Where HTTP is served: somewhere its clients can know of.
+pub fn http(text: &str) -> Result<SocketAddr, &'static str> {
+    let address = listening(text)?;
+    if address.port() == 0 {
+        Err("nobody finds port 0; write address:port, or \"\" for none")
+    } else {
+        Ok(address)
+    }
+}
+
+/// A name server, its port 53 unless it is given.
+pub fn name_server(text: &str) -> Result<SocketAddr, &'static str> {
+    match socket(text, Some(53))? {
+        server if server.port() == 0 => Err("nobody answers at port 0; name servers do at 53"),
+        server if is_nobodys(server.ip()) => Err(NOBODYS),
+        server => Ok(server),
     }
 }
 

@@ -97,7 +97,6 @@ impl Words {
 }
 
 /// Opens the log and the HTTP port, then starts the threads. An error says what is wrong and what to do.
-#[expect(clippy::disallowed_methods, reason = "control is an ordinary thread with ordinary sockets")]
 pub fn start(setup: Setup) -> Result<Control, String> {
     let reserve = Arc::new(Reserve::new(limits::DESCRIPTORS_RESERVED));
     // It keeps what it needs open.
@@ -108,7 +107,7 @@ pub fn start(setup: Setup) -> Result<Control, String> {
             "cannot write the log {path}: {error}; make its directory writable, or set log.path to a file that this user may write"
         )
     })?;
-    let listener = setup.http.map(std::net::TcpListener::bind).transpose().map_err(|error| {
+    let listener = setup.http.map(process::listen_alone).transpose().map_err(|error| {
         let address = setup.http.map(|address| address.to_string()).unwrap_or_default();
         format!("cannot serve HTTP on {address}: {error}; set control.http to a free address, or to \"\"")
     })?;

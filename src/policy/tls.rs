@@ -1,5 +1,7 @@
 //! The TLS we speak: with a certificate from files towards clients, opportunistic towards next hops.
 
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -26,19 +28,26 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(provider)
 }
 
-/// Reads a certificate chain and its key. The error says which file and what to do.
-pub fn server(files: &TlsFiles) -> Result<Arc<ServerConfig>, String> {
-    let named = |path: &std::path::Path, what: &str, error: &dyn std::fmt::Display| {
+/// A certificate chain and its key, from files that `read` reads. The error says which file and what to do.
+pub fn server(
+    files: &TlsFiles,
+    read: impl Fn(&Path) -> io::Result<Vec<u8>>,
+) -> Result<Arc<ServerConfig>, String> {
+    let named = |path: &Path, what: &str, error: &dyn std::fmt::Display| {
         format!("{}: {error}; give a PEM file with the {what}", path.display())
     };
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&files.certificate)
-        .and_then(Iterator::collect)
-        .map_err(|error| named(&files.certificate, "certificate chain", &error))?;
+    let chain = read(&files.certificate)
+        .map_err(|error| named(&files.certificate, "certificate chain", &error))
+        .and_then(|text| {
+            let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+            chain.map_err(|error| named(&files.certificate, "certificate chain", &error))
+        })?;
     if chain.is_empty() {
         return Err(named(&files.certificate, "certificate chain", &"there is no certificate in it"));
     }
+    let key = read(&files.key).map_err(|error| named(&files.key, "private key", &error))?;
     let key =
-        PrivateKeyDer::from_pem_file(&files.key).map_err(|error| named(&files.key, "private key", &error))?;
+        PrivateKeyDer::from_pem_slice(&key).map_err(|error| named(&files.key, "private key", &error))?;
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))

@@ -1,10 +1,13 @@
 //! Files for tools: opened for reading only and never mapped, and directories that move whole.
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{DirBuilderExt, FileExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// Who may read and write what the relay makes: its own user.
 pub const FILE_MODE: u32 = 0o600;
@@ -79,6 +82,38 @@ pub fn free_bytes(directory: &Path) -> Option<(u64, u64)> {
     let found = rustix::fs::statvfs(directory).ok().filter(|found| found.f_blocks > 0)?;
     let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
     Some((bytes(found.f_bavail), bytes(found.f_bfree)))
+}
+
+/// How long a file that is none (a pipe, a terminal) may take to be read: what writes into it was started together with us.
+const READ_PATIENCE: Duration = Duration::from_secs(2);
+
+/// All of a file that an operator named, at most so many bytes. Whatever the name leads to, nobody is waited for: a pipe may be one that
+/// nobody ever writes to.
+pub fn read_whole(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let is_pipe = file.metadata()?.file_type().is_fifo();
+    #[expect(clippy::disallowed_methods, reason = "the runtime is where clocks come from")]
+    let begun = Instant::now();
+    let mut bytes = Vec::new();
+    let mut rest = io::Read::take(&file, most + 1);
+    while let Err(error) = rest.read_to_end(&mut bytes) {
+        let left = READ_PATIENCE.saturating_sub(begun.elapsed());
+        if error.kind() != io::ErrorKind::WouldBlock {
+            return Err(error);
+        }
+        let patience = Timespec { tv_sec: left.as_secs() as _, tv_nsec: left.subsec_nanos().into() };
+        if left.is_zero() || poll(&mut [PollFd::new(&file, PollFlags::IN)], Some(&patience))? == 0 {
+            return Err(io::Error::other("no file, and nobody writes to it"));
+        }
+    }
+    if is_pipe && bytes.is_empty() {
+        return Err(io::Error::other("a pipe that nobody writes to"));
+    }
+    if bytes.len() as u64 > most {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("more than {most} bytes")));
+    }
+    Ok(bytes)
 }
 
 /// Descriptors that are kept for when all others are taken: the log must be rotated and questions be answered then too.
@@ -258,5 +293,30 @@ mod tests {
         let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
         rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
         assert!(ReadFile::open(&pipe).is_err(), "nobody ever writes to it");
+        assert!(read_whole(&pipe, 10).is_err(), "nor did anybody");
+        assert_eq!(read_whole(&path, 10).unwrap(), b"0123456789");
+        assert!(read_whole(&path, 9).is_err() && read_whole(scratch.path(), 9).is_err());
+        assert!(
+            read_whole(Path::new("/dev/zero"), 9).is_err() && read_whole(Path::new("/dev/null"), 9).is_ok()
+        );
+    }
+
+    /// As `--config <(program)` gives one: its writer may take a moment, and not for ever.
+    #[test]
+    fn a_pipe_is_read_while_somebody_writes() {
+        let (reader, mut writer) = io::pipe().unwrap();
+        let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&reader));
+        let read = std::thread::scope(|scope| {
+            let read = scope.spawn(|| read_whole(Path::new(&path), 100));
+            io::Write::write_all(&mut writer, b"one ").unwrap();
+            crate::runtime::process::pause(Duration::from_millis(50));
+            io::Write::write_all(&mut writer, b"two").unwrap();
+            drop(writer);
+            read.join().unwrap()
+        });
+        assert_eq!(read.unwrap(), b"one two");
+        let (reader, _writer) = io::pipe().unwrap();
+        let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&reader));
+        assert!(read_whole(Path::new(&path), 100).unwrap_err().to_string().contains("nobody writes"));
     }
 }

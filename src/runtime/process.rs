@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -253,15 +253,21 @@ pub fn random_bytes<const N: usize>() -> [u8; N] {
 
 /// Whether the address can be listened on; port 0 becomes a free port. SO_REUSEPORT would hide another process there.
 pub fn probe_port(address: SocketAddr) -> io::Result<SocketAddr> {
+    listen_alone(address)?.local_addr()
+}
+
+/// A listener of an ordinary thread, the only one of its address. As those of shards: what waits of earlier connections is not in the way,
+/// and IPv6 is IPv6 alone, so that `[::]` takes nothing from `0.0.0.0`.
+pub fn listen_alone(address: SocketAddr) -> io::Result<TcpListener> {
+    const BACKLOG: i32 = 128;
     let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
-    // As the listeners themselves: what waits of earlier connections is not in the way, and IPv6 is IPv6 alone.
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
     socket.bind(&address.into())?;
-    socket.listen(1)?;
-    socket.local_addr()?.as_socket().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
 /// Whether this process may write a file, or in a directory.

@@ -431,7 +431,7 @@ mod tests {
         std::fs::write(&certificate, made.cert.pem()).unwrap();
         std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
         let files = crate::config::TlsFiles { certificate, key };
-        let config = crate::policy::tls::server(&files).unwrap();
+        let config = crate::policy::tls::server(&files, |path| std::fs::read(path)).unwrap();
         let mut server = rustls::Connection::from(rustls::ServerConnection::new(config).unwrap());
         let mut client = Client::new().unwrap().connection("mx.example").unwrap();
         for _ in 0..4 {
