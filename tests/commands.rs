@@ -97,6 +97,7 @@ fn no_command_waits_for_a_pipe() {
     }
     for config in &configs {
         for command in ["check", "run"] {
+            #[expect(clippy::disallowed_methods, reason = "real processes and real time")]
             let begun = std::time::Instant::now();
             let mut line = Command::new("timeout");
             let output =

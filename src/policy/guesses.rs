@@ -171,7 +171,7 @@ impl Guesses {
             }
         }
         let (failures, trying) = self.clients.state(address, now, ADDRESS);
-        let (around, _) = self.clients.state(network, now, NETWORK);
+        let (around, trying_around) = self.clients.state(network, now, NETWORK);
         let around_here = around / limits::GUESSES_NETWORK;
         if failures >= ADDRESS.most || around >= NETWORK.most {
             return Verdict::Refuse(delay(failures.max(around_here)));
@@ -182,13 +182,16 @@ impl Guesses {
         }
         let (at_account, trying_account) = self.accounts.state(anywhere, now, ACCOUNT);
         self.clients.place(address).trying += 1;
+        self.clients.place(network).trying += 1;
         self.accounts.place(anywhere).trying += 1;
         let against = failures + around_here;
         let forgiven = failures <= limits::GUESSES_FORGIVEN && around_here == 0;
         let few = trying < limits::GUESSES_AT_ONCE / 2 || self.calm(now);
         let standing = if forgiven && few { Standing::New } else { Standing::Suspect };
         attempt.known = false;
-        let rank = rank(against + u64::from(trying) + at_account + u64::from(trying_account));
+        // A network with many addresses has one turn before all of them have one.
+        let under_way = u64::from(trying) + u64::from(trying_around) + u64::from(trying_account);
+        let rank = rank(against + at_account + under_way);
         Verdict::Try { standing, rank, attempt }
     }
 
@@ -241,6 +244,7 @@ impl Guesses {
             over(self.pairs.find(attempt.pair));
         } else {
             over(self.clients.find(attempt.address));
+            over(self.clients.find(attempt.network));
             over(self.accounts.find(attempt.account));
         }
     }
@@ -460,8 +464,8 @@ mod tests {
         for number in 0..limits::GUESSES_AT_ONCE {
             match guesses.ask(at("192.0.2.1"), "bob", fresh(), START) {
                 Verdict::Try { standing, rank, attempt } => {
-                    // Its own, and those at the same account.
-                    assert_eq!(rank, 2 * number);
+                    // Its own, those around it, and those at the same account.
+                    assert_eq!(rank, 3 * number);
                     assert_eq!(standing == Standing::New, number < limits::GUESSES_AT_ONCE / 2);
                     under_way.push(attempt);
                 }
@@ -472,6 +476,29 @@ mod tests {
         assert!(matches!(guesses.ask(at("192.0.2.2"), "bob", fresh(), START), Verdict::Try { .. }));
         under_way.into_iter().for_each(|attempt| guesses.withdrawn(attempt));
         assert_eq!(succeed(&mut guesses, "192.0.2.1", "bob", START), Standing::New);
+    }
+
+    /// However many addresses a network has, a quiet one goes before its second attempt, and is not after it either.
+    #[test]
+    fn networks_take_turns() {
+        let mut guesses = guesses();
+        let mut under_way = Vec::new();
+        let mut ask = |client: &str, account: &str| match guesses.ask(at(client), account, fresh(), START) {
+            Verdict::Try { rank, attempt, .. } => {
+                under_way.push(attempt);
+                rank
+            }
+            other => panic!("{other:?}"),
+        };
+        for number in 0..200 {
+            assert_eq!(ask(&format!("192.0.2.{number}"), &format!("user{number}")), number);
+        }
+        assert_eq!(ask("192.0.3.1", "bob"), 0);
+        under_way.into_iter().for_each(|attempt| guesses.withdrawn(attempt));
+        let Verdict::Try { rank, .. } = guesses.ask(at("192.0.2.250"), "carol", fresh(), START) else {
+            panic!()
+        };
+        assert_eq!(rank, 0, "what is over counts no more");
     }
 
     /// A guesser has no more guesses for making them all at one time.

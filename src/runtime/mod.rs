@@ -126,7 +126,7 @@ pub trait Runtime: Clone + 'static {
 pub enum Urgency {
     /// For those who are known: first come, first served.
     Prompt,
-    /// For those who are not. While all is calm, threads of the above take it too when they are idle.
+    /// For those who are not. While all is calm, threads of the above take it too when they are idle; else only now and then one of rank 0.
     Ordinary,
     /// For what is probably in vain: on cores that nobody else wants just now, or by idle threads of the above.
     Spare,

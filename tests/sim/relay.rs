@@ -203,5 +203,8 @@ pub fn run_until_true(world: &World, limit: Duration, mut done: impl FnMut() -> 
 
 /// Of this listener.
 fn certificate(listener: &ListenerConfig) -> Option<Arc<rustls::ServerConfig>> {
-    listener.tls.as_ref().map(|files| tls::server(files, |path| std::fs::read(path)).expect("a certificate and its key"))
+    listener
+        .tls
+        .as_ref()
+        .map(|files| tls::server(files, |path| std::fs::read(path)).expect("a certificate and its key"))
 }

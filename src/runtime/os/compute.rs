@@ -167,8 +167,7 @@ impl Queues {
         self.serial += 1;
         self.calm = priority.calm;
         let urgency = priority.urgency;
-        #[expect(clippy::disallowed_methods, reason = "the runtime is where clocks come from")]
-        let since = std::time::Instant::now();
+        let since = now();
         let place = (priority.rank, self.serial);
         self.waiting[urgency as usize].insert(place, Waiting { work, since });
         let mut displaced = Vec::new();
@@ -201,9 +200,18 @@ impl Queues {
         line.remove(&place?).map(|waiting| waiting.work)
     }
 
-    /// What a worker does next.
-    fn next(&mut self, urgency: Urgency) -> Option<Box<dyn Work>> {
-        self.take(urgency, true).or_else(|| self.take(urgency.helps(self.calm)?, true))
+    /// What a worker does next, and whether that aids a stranger.
+    fn next(&mut self, urgency: Urgency, may_aid: bool) -> Option<(Box<dyn Work>, bool)> {
+        if let Some(work) = self.take(urgency, true).or_else(|| self.take(urgency.helps(self.calm)?, true)) {
+            return Some((work, false));
+        }
+        // Nothing at all speaks against it.
+        let unblemished =
+            self.waiting[Urgency::Ordinary as usize].first_key_value().is_some_and(|one| one.0.0 == 0);
+        if urgency != Urgency::Prompt || !may_aid || !unblemished {
+            return None;
+        }
+        self.take(Urgency::Ordinary, true).map(|work| (work, true))
     }
 
     /// What has waited too long.
@@ -220,6 +228,41 @@ impl Queues {
     }
 }
 
+/// What a thread for those who are known does for strangers while somebody guesses.
+#[derive(Clone, Copy)]
+enum Aid {
+    /// It may.
+    Ready,
+    /// It does, since then.
+    Since(std::time::Instant),
+    /// It did, and does no more until then.
+    Until(std::time::Instant),
+}
+
+impl Aid {
+    /// Whether it may. `finished`: it has just done what it was given.
+    fn is_ready(&mut self, finished: bool) -> bool {
+        match *self {
+            Aid::Since(since) if finished => {
+                *self = Aid::Until(now() + since.elapsed() * limits::COMPUTE_AID_REST)
+            }
+            Aid::Until(until) if until <= now() => *self = Aid::Ready,
+            _ => {}
+        }
+        matches!(self, Aid::Ready)
+    }
+
+    /// How long it rests still.
+    fn rest(&self) -> Option<Duration> {
+        if let Aid::Until(until) = self { Some(until.saturating_duration_since(now())) } else { None }
+    }
+}
+
+fn now() -> std::time::Instant {
+    #[expect(clippy::disallowed_methods, reason = "the runtime is where clocks come from")]
+    std::time::Instant::now()
+}
+
 impl Shared {
     fn call_dispatcher(&self) {
         if let Some(dispatcher) = self.dispatcher.get() {
@@ -229,10 +272,11 @@ impl Shared {
 
     /// The life of the dispatcher.
     fn dispatch(&self) {
+        let mut aids: Vec<Aid> = self.workers.iter().map(|_| Aid::Ready).collect();
         while !self.ending.load(Ordering::SeqCst) {
             let mut sure = true;
-            for worker in &self.workers {
-                sure &= self.serve(worker);
+            for (worker, aid) in self.workers.iter().zip(&mut aids) {
+                sure &= self.serve(worker, aid);
             }
             let (stale, empty) = {
                 let mut queues = lock(&self.queues);
@@ -241,7 +285,9 @@ impl Shared {
             stale.into_iter().for_each(|work| work.refuse());
             match (sure, empty) {
                 (false, _) => thread::park_timeout(LOOK_AGAIN),
-                (true, false) => thread::park_timeout(LOOK),
+                (true, false) => {
+                    thread::park_timeout(aids.iter().filter_map(Aid::rest).fold(LOOK, Duration::min))
+                }
                 (true, true) => thread::park(),
             }
         }
@@ -250,7 +296,7 @@ impl Shared {
     }
 
     /// Passes on what the worker has done, and gives it more. False: it could not be looked at just now.
-    fn serve(&self, worker: &Worker) -> bool {
+    fn serve(&self, worker: &Worker, aid: &mut Aid) -> bool {
         let mut slot = match worker.slot.try_lock() {
             Ok(slot) => slot,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
@@ -265,8 +311,12 @@ impl Shared {
                 return true;
             }
         }
-        if let Some(next) = lock(&self.queues).next(worker.urgency) {
+        let may_aid = aid.is_ready(finish.is_some());
+        if let Some((next, aids)) = lock(&self.queues).next(worker.urgency, may_aid) {
             *slot = Slot::Given(next);
+            if aids {
+                *aid = Aid::Since(now());
+            }
         }
         let given = matches!(*slot, Slot::Given(_));
         drop(slot);
@@ -307,8 +357,7 @@ impl Shared {
                 }
                 None if workspace.held() == 0 => thread::park(),
                 None => {
-                    #[expect(clippy::disallowed_methods, reason = "the runtime is where clocks come from")]
-                    let parked = std::time::Instant::now();
+                    let parked = now();
                     thread::park_timeout(MEMORY_KEPT);
                     if parked.elapsed() >= MEMORY_KEPT {
                         workspace.give_back();

@@ -73,6 +73,7 @@ macro_rules! ground {
                 no_kind_of_work_waits_for_another,
                 what_is_too_much_is_refused,
                 idle_threads_help,
+                aid_is_bounded,
                 the_best_placed_are_computed_first
             );
 
@@ -459,29 +460,92 @@ fn what_is_too_much_is_refused<G: Ground>() {
 /// A stranger's work is done by the threads of those who are known while nobody attacks, and a suspect's by those of strangers.
 fn idle_threads_help<G: Ground>() {
     on_shard::<G, _, _>(|runtime| async move {
-        for (urgency, calm, helped) in [
-            (Urgency::Spare, false, true),
-            (Urgency::Ordinary, true, true),
-            (Urgency::Ordinary, false, false),
-            (Urgency::Prompt, true, false),
+        for (urgency, rank, calm, helped) in [
+            (Urgency::Spare, 1, false, true),
+            (Urgency::Ordinary, 1, true, true),
+            (Urgency::Ordinary, 1, false, false),
+            // One whom nothing speaks against, now and then.
+            (Urgency::Ordinary, 0, false, true),
+            (Urgency::Prompt, 0, true, false),
         ] {
             let (stall, ended) = (Stalled::default(), Rc::new(Cell::new(0)));
             for work in [Some(stall.work()), None] {
                 let (own, ended) = (runtime.clone(), ended.clone());
                 runtime.spawn(async move {
                     let work = move |_: &mut _| work.map_or((), |work| work());
-                    own.compute(Priority { urgency, rank: 0, calm }, work).await.expect("room");
+                    own.compute(Priority { urgency, rank, calm }, work).await.expect("room");
                     ended.set(ended.get() + 1);
                 });
                 runtime.sleep_until(runtime.now() + Duration::from_millis(50)).await;
             }
-            assert_eq!(ended.get() == 1, helped, "{urgency:?}, calm: {calm}");
+            assert_eq!(ended.get() == 1, helped, "{urgency:?} {rank}, calm: {calm}");
             stall.go();
             while ended.get() < 2 {
                 runtime.sleep_until(runtime.now() + Duration::from_millis(1)).await;
             }
         }
     });
+}
+
+/// Of strangers whom nothing speaks against a thread of those who are known takes a fifth of its time while somebody guesses.
+fn aid_is_bounded<G: Ground>() {
+    on_shard::<G, _, _>(|runtime| async move {
+        let stall = Stalled::default();
+        // The thread of their own is busy.
+        let (own, work) = (runtime.clone(), stall.work());
+        let behind = Priority { rank: 1, ..now(Urgency::Ordinary) };
+        runtime.spawn(async move {
+            let _ = own.compute(behind, move |_| work()).await;
+        });
+        runtime.sleep_until(runtime.now() + Duration::from_millis(50)).await;
+        let (begun, mut rests) = (runtime.now(), Vec::new());
+        for _ in 0..3 {
+            let work = |_: &mut _| process::pause(Duration::from_millis(40));
+            runtime.compute(now(Urgency::Ordinary), work).await.expect("room");
+            rests.push(runtime.now().since(begun));
+        }
+        assert!(rests[0] < Duration::from_millis(150), "{rests:?}");
+        assert!(
+            rests[1] >= Duration::from_millis(40 * 6) && rests[2] >= Duration::from_millis(40 * 11),
+            "{rests:?}"
+        );
+        stall.go();
+    });
+}
+
+/// Threads that hash for strangers never have a core before a shard that wants it; nor do those of guessers before anybody.
+#[test]
+fn hashing_threads_stand_back() {
+    let compute = super::compute::Compute::start(8).expect("threads");
+    let told = || {
+        let tasks = std::fs::read_dir("/proc/self/task").expect("Linux");
+        let stats = tasks.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("stat")).ok());
+        let hashing = stats.filter(|stat| stat.contains("(relevo-hash-"));
+        let fields = |stat: String| -> Vec<String> {
+            stat.rsplit(')').next().unwrap_or_default().split_whitespace().map(str::to_owned).collect()
+        };
+        // proc(5): nice is field 19, the policy 41; 3 is the first behind the name.
+        let mut found: Vec<_> =
+            hashing.map(fields).map(|fields| (fields[16].clone(), fields[38].clone())).collect();
+        found.sort();
+        found
+    };
+    let has = |found: &[(String, String)], nice: &str, policy: libc::c_int| {
+        found.iter().any(|one| one.0 == nice && one.1 == policy.to_string())
+    };
+    let give_up = 200;
+    for round in 0..=give_up {
+        let found = told();
+        if has(&found, "0", libc::SCHED_OTHER)
+            && has(&found, "10", libc::SCHED_OTHER)
+            && has(&found, "0", libc::SCHED_IDLE)
+        {
+            break;
+        }
+        assert!(round < give_up, "{found:?}");
+        process::pause(Duration::from_millis(10));
+    }
+    drop(compute);
 }
 
 /// Those with the lowest rank first; among equals that nobody knows the newest, and it takes the place of the oldest. While nobody attacks,
