@@ -290,9 +290,10 @@ pub const COMPUTE_PROMPT_MAX: usize = 1_024;
 /// Logins of others that wait while somebody guesses, and those of guessers: a second or two of work. Where more come, those least
 /// likely to be right are told to come again.
 pub const COMPUTE_WAITING_MAX: usize = 64;
-/// While somebody guesses, a thread for those who are known that was idle and checked a login of a stranger (the first of late at its account
-/// and of its network) does no more of that for so many times as long: it runs as shards do, and mail has the cores first.
-pub const COMPUTE_AID_REST: u32 = 4;
+/// While somebody guesses, an idle thread that checked a login for others than its own (one of those who are known for a stranger, the first of
+/// late at its account and of its network; one of strangers for a suspect) does no more of that for so many times as long: its own wait for
+/// it, and mail has the cores first.
+pub const COMPUTE_AID_REST: u32 = 3;
 /// Longest a login waits for its turn before it is told to come again, while somebody guesses.
 pub const COMPUTE_WAIT_MAX: Duration = Duration::from_secs(5);
 /// The same while nobody does: clients wait for minutes for a reply, and to come again costs both sides more.

@@ -126,9 +126,9 @@ pub trait Runtime: Clone + 'static {
 pub enum Urgency {
     /// For those who are known: first come, first served.
     Prompt,
-    /// For those who are not. While all is calm, threads of the above take it too when they are idle; else only now and then one of rank 0.
+    /// For those who are not. Threads of the above take it too when they are idle: while all is calm, or else now and then one of rank 0.
     Ordinary,
-    /// For what is probably in vain: on cores that nobody else wants just now, or by idle threads of the above.
+    /// For what is probably in vain: on cores that nobody else wants just now, or, now and then, by idle threads of the above.
     Spare,
 }
 
@@ -144,9 +144,9 @@ impl Urgency {
     }
 
     /// Whose work its threads do when they have none of their own.
-    pub(in crate::runtime) fn helps(self, calm: bool) -> Option<Urgency> {
+    pub(in crate::runtime) fn helps(self) -> Option<Urgency> {
         match self {
-            Urgency::Prompt => calm.then_some(Urgency::Ordinary),
+            Urgency::Prompt => Some(Urgency::Ordinary),
             Urgency::Ordinary => Some(Urgency::Spare),
             Urgency::Spare => None,
         }

@@ -200,18 +200,19 @@ impl Queues {
         line.remove(&place?).map(|waiting| waiting.work)
     }
 
-    /// What a worker does next, and whether that aids a stranger.
+    /// What a worker does next, and whether that is aid for others while somebody attacks.
     fn next(&mut self, urgency: Urgency, may_aid: bool) -> Option<(Box<dyn Work>, bool)> {
-        if let Some(work) = self.take(urgency, true).or_else(|| self.take(urgency.helps(self.calm)?, true)) {
+        if let Some(work) = self.take(urgency, true) {
             return Some((work, false));
         }
-        // Nothing at all speaks against it.
-        let unblemished =
-            self.waiting[Urgency::Ordinary as usize].first_key_value().is_some_and(|one| one.0.0 == 0);
-        if urgency != Urgency::Prompt || !may_aid || !unblemished {
-            return None;
+        let others = urgency.helps()?;
+        if self.calm {
+            return self.take(others, true).map(|work| (work, false));
         }
-        self.take(Urgency::Ordinary, true).map(|work| (work, true))
+        let first = self.waiting[others as usize].first_key_value()?.0.0;
+        // Those who are known wait only for one whom nothing speaks against.
+        let worthy = urgency != Urgency::Prompt || first == 0;
+        if may_aid && worthy { self.take(others, true).map(|work| (work, true)) } else { None }
     }
 
     /// What has waited too long.
@@ -228,7 +229,7 @@ impl Queues {
     }
 }
 
-/// What a thread for those who are known does for strangers while somebody guesses.
+/// What a thread does for others than its own while somebody attacks.
 #[derive(Clone, Copy)]
 enum Aid {
     /// It may.
