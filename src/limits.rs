@@ -77,8 +77,11 @@ pub const CLIENT_MEMORY_MAX: usize = 256 * 1024 * 1024;
 pub const CLIENT_MEMORY_SHARE: u64 = 4;
 /// What it is at the least: some hundred transactions of any size.
 pub const CLIENT_MEMORY_MIN: u64 = 32 * 1024 * 1024;
-/// Bytes that a session under TLS holds beside what it carries: 8 KiB where it is idle, three times that with an incomplete record.
+/// Bytes that a session under TLS holds where it is idle, twice what was measured; what came and is not complete (`shard::records`) is counted
+/// beside it.
 pub const TLS_SESSION_MEMORY: usize = 16 * 1024;
+/// Bytes of a message of TLS itself that rustls gathers from several records, also behind the handshake.
+pub const TLS_MESSAGE_MAX: usize = 64 * 1024;
 /// Bytes that a client may send for a handshake: a ClientHello with a key share that withstands quantum computers has 2 KiB, and we ask
 /// for no certificate.
 pub const HANDSHAKE_MAX: usize = 16 * 1024;

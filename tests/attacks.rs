@@ -58,6 +58,7 @@ stories!("auth.py";
     guesses_from_a_thousand_networks,
     guesses_move_no_mail,
     first_logins_after_a_restart,
+    what_sessions_under_tls_hold_is_counted,
 );
 
 // Standard error, the log, the disk and control's HTTP.

@@ -37,6 +37,7 @@ pub mod memory;
 pub mod mesh;
 pub mod places;
 pub mod promise;
+mod records;
 pub mod timers;
 mod turns;
 mod upload;

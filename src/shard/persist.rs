@@ -516,13 +516,15 @@ impl<R: Runtime> Shard<R> {
     pub async fn persist(&self, message: Persisted, upload: Upload) -> Result<Durable<MessageId>, NotStored> {
         if let Some(why) = upload.failed {
             reject::of_message(self, &message.envelope, why);
-            self.ungather(upload.body.capacity());
+            self.ungather(upload.body.capacity() + upload.places());
             self.own().lane.borrow_mut().drop_chunks(&upload.chunks);
             return Err(why);
         }
         let (fulfil, stored) = self.promises.make();
         let header_length = u32::try_from(message.summary.header_length).unwrap_or(u32::MAX);
         let size = message.summary.size;
+        // The lane has them next, for a moment.
+        self.ungather(upload.places());
         let length = upload.body.capacity();
         let chunks = upload.chunks.clone();
         let message = NewMessage {

@@ -37,6 +37,9 @@ pub struct Door {
     pub tls: Option<Arc<rustls::ServerConfig>>,
 }
 
+/// Replies up to this are not worth a count.
+const REPLIES_SMALL: usize = 4096;
+
 struct Visit<R: Runtime> {
     shard: Rc<Shard<R>>,
     door: Rc<Door>,
@@ -140,6 +143,8 @@ impl<R: Runtime> Visit<R> {
             Step::StartTls => self.start_tls().await?,
             Step::Authenticate(credentials) => {
                 self.flush().await?;
+                // Here, and where they are checked.
+                self.count_with(self.wire.held() + 2 * credentials.held());
                 let close = match self.shard.authenticate(&credentials, self.session.peer().ip()).await {
                     Login::Right => {
                         self.session.authenticated(&credentials.name, &mut self.out);
@@ -176,6 +181,10 @@ impl<R: Runtime> Visit<R> {
             let out = std::mem::take(&mut self.out);
             self.overdue = None;
             self.wire.limit(&self.shard.timers, limits::server::SEND);
+            if self.wire.is_protected() && out.len() > REPLIES_SMALL {
+                // Once as they are, and once encrypted.
+                self.count_with(self.wire.held() + out.capacity() + out.len());
+            }
             self.wire.send(&out).await?;
             self.out = out;
             self.out.clear();
@@ -245,8 +254,7 @@ impl<R: Runtime> Visit<R> {
 
     /// Counts what this connection holds.
     fn count(&mut self) {
-        let tls = if self.wire.is_protected() { limits::TLS_SESSION_MEMORY } else { 0 };
-        self.count_with(tls);
+        self.count_with(self.wire.held());
     }
 
     fn count_with(&mut self, tls: usize) {
@@ -359,6 +367,9 @@ impl<R: Runtime> Visit<R> {
             let whole = most + Duration::from_secs(upload.size / limits::server::DATA_RATE);
             self.wire.limit_at(whole.min(now + limits::server::DATA_BLOCK));
             let done = if self.input.is_empty() {
+                if self.wire.is_protected() {
+                    self.count();
+                }
                 // Mostly nothing is there yet, and a look at what is known costs no system call.
                 self.wire.readable().await?;
                 match self.scan_received(upload)? {

@@ -70,14 +70,23 @@ impl Upload {
         let stored = stored.await;
         shard.ungather(length);
         match stored {
-            Ok(extent) => self.chunks.push(extent),
+            Ok(extent) => {
+                let before = self.places();
+                self.chunks.push(extent);
+                shard.gather(self.places() - before);
+            }
             Err(why) => self.failed = Some(why),
         }
     }
 
+    /// Bytes of what is known of its chunks.
+    pub(super) fn places(&self) -> usize {
+        self.chunks.capacity() * size_of::<Extent>()
+    }
+
     /// The message was refused, or its client went away.
     pub fn abandon<R: Runtime>(&mut self, shard: &Shard<R>) {
-        shard.ungather(self.body.capacity());
+        shard.ungather(self.body.capacity() + self.places());
         shard.own().lane.borrow_mut().drop_chunks(&self.chunks);
         self.body = Vec::new();
         self.chunks = Vec::new();

@@ -6,11 +6,13 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
+use std::ops::{Deref, DerefMut};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::limits;
 use crate::runtime::{Runtime, Stream};
+use crate::shard::records::Records;
 use crate::shard::timers::{Deadline, Timers};
 use crate::time::Instant;
 
@@ -44,12 +46,31 @@ impl From<io::Error> for WireError {
 /// A connection.
 pub struct Wire<R: Runtime> {
     stream: R::Stream,
-    tls: Option<Box<rustls::Connection>>,
+    tls: Option<Box<Tls>>,
     /// The peer said the end of TLS; its own end may never come.
     ended: bool,
     deadline: Deadline,
     /// Times in a row that something was there at once.
     streak: u32,
+}
+
+/// The layer of TLS.
+struct Tls {
+    connection: rustls::Connection,
+    records: Records,
+}
+
+impl Deref for Tls {
+    type Target = rustls::Connection;
+    fn deref(&self) -> &rustls::Connection {
+        &self.connection
+    }
+}
+
+impl DerefMut for Tls {
+    fn deref_mut(&mut self) -> &mut rustls::Connection {
+        &mut self.connection
+    }
 }
 
 impl<R: Runtime> Wire<R> {
@@ -96,6 +117,11 @@ impl<R: Runtime> Wire<R> {
             Some(tls) => CIPHERTEXT
                 .with_borrow_mut(|scratch| recv_tls(tls, &self.stream, &mut self.ended, scratch, buffer)),
         }
+    }
+
+    /// Bytes that TLS holds, as far as the peer decides it.
+    pub fn held(&self) -> usize {
+        self.tls.as_ref().map_or(0, |tls| limits::TLS_SESSION_MEMORY + tls.records.held())
     }
 
     /// Waits until [`Wire::try_recv`] may bring something, or the deadline passes.
@@ -236,7 +262,7 @@ impl<R: Runtime> Wire<R> {
     /// Puts TLS on and shakes hands, for which the peer may send `most` bytes: rustls keeps an incomplete message of a handshake. What
     /// the peer sent in plain text before is the caller's to discard.
     pub async fn protect(&mut self, connection: rustls::Connection, most: usize) -> Result<(), WireError> {
-        self.tls = Some(Box::new(connection));
+        self.tls = Some(Box::new(Tls { connection, records: Records::default() }));
         let mut left = most;
         loop {
             self.flush_tls().await?;
@@ -244,7 +270,8 @@ impl<R: Runtime> Wire<R> {
             if !tls.is_handshaking() {
                 return Ok(());
             }
-            match tls.read_tls(&mut Incoming(&self.stream)) {
+            let Tls { connection, records } = &mut **tls;
+            match connection.read_tls(&mut Incoming(&self.stream, records)) {
                 Ok(0) => return Err(WireError::Lost(io::ErrorKind::UnexpectedEof.into())),
                 Ok(came) => {
                     if let Err(error) = tls.process_new_packets() {
@@ -252,6 +279,9 @@ impl<R: Runtime> Wire<R> {
                         return Err(WireError::Tls(error));
                     }
                     left = left.saturating_sub(came);
+                    if !tls.is_handshaking() {
+                        tls.records.brought();
+                    }
                     if left == 0 && tls.is_handshaking() {
                         return Err(WireError::Tls(rustls::Error::General("an endless handshake".into())));
                     }
@@ -302,7 +332,7 @@ thread_local! {
 }
 
 fn recv_tls(
-    tls: &mut rustls::Connection,
+    tls: &mut Tls,
     stream: &impl Stream,
     ended: &mut bool,
     scratch: &mut [u8],
@@ -311,7 +341,10 @@ fn recv_tls(
     let mut barren = 0;
     loop {
         match tls.reader().read(buffer) {
-            Ok(received) => return Ok(received),
+            Ok(received) => {
+                tls.records.brought();
+                return Ok(received);
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             // The peer vanished without close_notify. SMTP frames its own messages, so this is a plain end.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
@@ -326,6 +359,7 @@ fn recv_tls(
             }
             Err(error) => return Err(error.into()),
         };
+        tls.records.follow(&scratch[..came]);
         let (mut rest, mut filled) = (&scratch[..came], 0);
         while !rest.is_empty() {
             // Behind a close_notify nothing counts, and rustls takes nothing.
@@ -345,6 +379,7 @@ fn recv_tls(
             }
         }
         if filled > 0 {
+            tls.records.brought();
             return Ok(filled);
         }
         // Key updates and empty records without end would hold the shard.
@@ -357,11 +392,13 @@ fn recv_tls(
     }
 }
 
-struct Incoming<'a, S>(&'a S);
+struct Incoming<'a, S>(&'a S, &'a mut Records);
 
 impl<S: Stream> Read for Incoming<'_, S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.try_recv(buffer)
+        let came = self.0.try_recv(buffer)?;
+        self.1.follow(&buffer[..came]);
+        Ok(came)
     }
 }
 
@@ -469,6 +506,8 @@ mod tests {
         bytes: &[u8],
         step: usize,
     ) -> (Vec<u8>, bool, Result<bool, WireError>) {
+        let server =
+            &mut Tls { connection: std::mem::replace(server, pair().1), records: Records::default() };
         let sent = Sent(RefCell::new(bytes.iter().copied().collect()), Cell::new(step));
         let (mut scratch, mut buffer) = (vec![0; limits::CIPHERTEXT], vec![0; limits::SCRATCH]);
         let (mut text, mut ended) = (Vec::new(), false);

@@ -248,5 +248,59 @@ def first_logins_after_a_restart():
         pair.stop()
 
 
+def what_sessions_under_tls_hold_is_counted():
+    """Half records, and passwords while their answer is held back: each byte counts, and is given back at once."""
+    with tempfile.TemporaryDirectory() as directory:
+        listener, more = accounts(directory)
+        relay = neighbour.Relay(BINARY, neighbour.Sink(), more, listener, "", 1)
+        target, clients = Target(relay), 20
+
+        def held(wanted, seconds=10):
+            """What is held, once it is as wanted, or in the end."""
+            end = time.monotonic() + seconds
+            while not wanted(now := counter(relay, "session_memory{")) and time.monotonic() < end:
+                time.sleep(0.1)
+            return now
+
+        sessions = []
+        for _ in range(clients):
+            # TLS beside the socket, so that half a record can be sent.
+            plain = target.connect()
+            plain.sendall(b"EHLO c\r\n")
+            plain.recv(4096)
+            plain.sendall(b"STARTTLS\r\n")
+            plain.recv(4096)
+            incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+            tls = TLS.wrap_bio(incoming, outgoing)
+            while True:
+                try:
+                    tls.do_handshake()
+                    break
+                except ssl.SSLWantReadError:
+                    plain.sendall(outgoing.read())
+                    incoming.write(plain.recv(16384))
+            plain.sendall(outgoing.read())
+            sessions.append(plain)
+        idle = held(lambda now: now >= clients * 16_000)
+        assert clients * 16_000 <= idle < clients * 18_000, idle
+        for plain in sessions:
+            plain.sendall(b"\x17\x03\x03\x40\x00" + b"x" * 15_000)
+        half = held(lambda now: now >= idle + clients * 15_000)
+        assert idle + clients * 15_000 <= half < idle + clients * 16_000, (idle, half)
+        [plain.close() for plain in sessions]
+        assert held(lambda now: now == 0) == 0
+
+        session = Session(target, "127.0.0.1")
+        before = held(lambda now: now > 0)
+        guess = threading.Thread(target=session.login, args=("user1", "wrong" * 1600))
+        guess.start()
+        most = held(lambda now: now >= before + 16_000, 3)
+        guess.join(20)
+        assert before + 16_000 <= most < before + 40_000, (before, most)
+        session.close()
+        assert held(lambda now: now == 0) == 0
+        relay.stop()
+
+
 if __name__ == "__main__":
     neighbour.main(globals())

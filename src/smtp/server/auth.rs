@@ -29,7 +29,11 @@ impl Session {
     /// Bytes of the session beside its transaction: names that its client gave.
     pub fn carried(&self) -> usize {
         let hello = self.hello.as_ref().map_or(0, |hello| NAME + hello.name.len());
-        hello + self.awaiting.as_ref().map_or(0, |awaited| NAME + awaited.held())
+        let text = |text: &Option<std::rc::Rc<str>>| text.as_ref().map_or(0, |text| NAME + text.len());
+        hello
+            + text(&self.tls)
+            + text(&self.account)
+            + self.awaiting.as_ref().map_or(0, |awaited| NAME + awaited.held())
     }
 
     pub(super) fn auth(&mut self, mechanism: &str, initial: Option<&str>, out: &mut Vec<u8>) -> Option<Step> {

@@ -90,6 +90,13 @@ pub struct Credentials {
     pub password: Vec<u8>,
 }
 
+impl Credentials {
+    /// Bytes in memory.
+    pub fn held(&self) -> usize {
+        2 * NAME + self.name.capacity() + self.password.capacity()
+    }
+}
+
 impl std::fmt::Debug for Credentials {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Credentials").field("name", &self.name).finish_non_exhaustive()
