@@ -5,6 +5,7 @@
 
 mod behaviour;
 mod content;
+mod context;
 mod receive;
 mod replies;
 mod session;

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::content::Content;
-use super::session::{Context, Envelope};
+use super::context::{Context, Envelope};
 use super::{Action, Tally};
 use crate::journal::Receipt;
 use crate::ledger::{Ledger, locked};

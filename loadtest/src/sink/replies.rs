@@ -72,90 +72,108 @@ pub(super) fn refusal(texts: Texts, why: Why, client: IpAddr) -> (u16, Vec<u8>) 
 type Lines = Vec<(&'static str, String)>;
 
 fn words(texts: Texts, why: Why, client: IpAddr) -> (u16, Lines) {
-    let same = |status: &'static str, lines: &[&str]| -> Lines {
-        lines.iter().map(|line| (status, line.replace("{client}", &client.to_string()))).collect()
+    let known = match texts {
+        Texts::Plain => None,
+        Texts::Gmail => gmail(why),
+        Texts::Yahoo => yahoo(why),
+        Texts::Outlook => outlook(why),
+        Texts::Icloud => icloud(why),
     };
-    match (texts, why) {
-        (Texts::Gmail, Why::Rate) => (
+    let Some((code, status, lines)) = known else { return plain(why) };
+    let client = client.to_string();
+    (code, lines.iter().map(|line| (status, line.replace("{client}", &client))).collect())
+}
+
+/// What a receiver is known to say: code, enhanced code, lines; None where it says nothing of its own.
+type Known = Option<(u16, &'static str, &'static [&'static str])>;
+
+fn gmail(why: Why) -> Known {
+    match why {
+        Why::Rate => Some((
             421,
-            same(
-                "4.7.28",
-                &[
-                    "Gmail has detected an unusual rate of unsolicited mail originating",
-                    "from your IP address [{client}]. To protect our users from spam, mail",
-                    "sent from your IP address has been temporarily rate limited. For more",
-                    "information, go to",
-                    "https://support.google.com/mail/?p=UnsolicitedRateLimitError - gsmtp",
-                ],
-            ),
-        ),
-        (Texts::Gmail, Why::Recipient(code @ 500..)) => (
+            "4.7.28",
+            &[
+                "Gmail has detected an unusual rate of unsolicited mail originating",
+                "from your IP address [{client}]. To protect our users from spam, mail",
+                "sent from your IP address has been temporarily rate limited. For more",
+                "information, go to",
+                "https://support.google.com/mail/?p=UnsolicitedRateLimitError - gsmtp",
+            ],
+        )),
+        Why::Recipient(code @ 500..) => Some((
             code,
-            same(
-                "5.1.1",
-                &[
-                    "The email account that you tried to reach does not exist. Please try",
-                    "double-checking the recipient's email address for typos or",
-                    "unnecessary spaces. For more information, go to",
-                    "https://support.google.com/mail/?p=NoSuchUser - gsmtp",
-                ],
-            ),
-        ),
-        (Texts::Gmail, Why::Recipient(code)) => (
+            "5.1.1",
+            &[
+                "The email account that you tried to reach does not exist. Please try",
+                "double-checking the recipient's email address for typos or",
+                "unnecessary spaces. For more information, go to",
+                "https://support.google.com/mail/?p=NoSuchUser - gsmtp",
+            ],
+        )),
+        Why::Recipient(code) => Some((
             code,
-            same(
-                "4.2.1",
-                &[
-                    "The user you are trying to contact is receiving mail at a rate that",
-                    "prevents additional messages from being delivered. Please resend your",
-                    "message at a later time. For more information, go to",
-                    "https://support.google.com/mail/?p=ReceivingRate - gsmtp",
-                ],
-            ),
-        ),
-        (Texts::Yahoo, Why::Rate | Why::Connections) => (
+            "4.2.1",
+            &[
+                "The user you are trying to contact is receiving mail at a rate that",
+                "prevents additional messages from being delivered. Please resend your",
+                "message at a later time. For more information, go to",
+                "https://support.google.com/mail/?p=ReceivingRate - gsmtp",
+            ],
+        )),
+        _ => None,
+    }
+}
+
+fn yahoo(why: Why) -> Known {
+    match why {
+        Why::Rate | Why::Connections => Some((
             421,
-            same(
-                "4.7.0",
-                &["[TSS04] Messages from {client} temporarily deferred due to unexpected volume or user \
-                   complaints - 4.16.55.1; see https://postmaster.yahooinc.com/error-codes"],
-            ),
-        ),
-        (Texts::Yahoo, Why::Recipient(code @ 500..)) => (
+            "4.7.0",
+            &["[TSS04] Messages from {client} temporarily deferred due to unexpected volume or user \
+               complaints - 4.16.55.1; see https://postmaster.yahooinc.com/error-codes"],
+        )),
+        Why::Recipient(code @ 500..) => Some((
             code,
-            same("", &["delivery error: dd This user doesn't have a yahoo.com account (user@yahoo.com) [0]"]),
-        ),
-        (Texts::Outlook, Why::Rate) => (
+            "",
+            &["delivery error: dd This user doesn't have a yahoo.com account (user@yahoo.com) [0]"],
+        )),
+        _ => None,
+    }
+}
+
+fn outlook(why: Why) -> Known {
+    match why {
+        Why::Rate => Some((
             451,
-            same(
-                "4.7.650",
-                &["The mail server [{client}] has been temporarily rate limited due to IP reputation. For \
-                   e-mail delivery information, see https://postmaster.live.com (S775)"],
-            ),
-        ),
-        (Texts::Outlook, Why::Connections) => (
+            "4.7.650",
+            &["The mail server [{client}] has been temporarily rate limited due to IP reputation. For \
+               e-mail delivery information, see https://postmaster.live.com (S775)"],
+        )),
+        Why::Connections => Some((
             421,
-            same(
-                "4.3.2",
-                &["The maximum number of concurrent connections has exceeded a limit, closing \
-                             transmission channel"],
-            ),
-        ),
-        (Texts::Outlook, Why::Recipient(code @ 500..)) => {
-            (code, same("5.5.0", &["Requested action not taken: mailbox unavailable (S2017062302)."]))
+            "4.3.2",
+            &["The maximum number of concurrent connections has exceeded a limit, closing \
+               transmission channel"],
+        )),
+        Why::Recipient(code @ 500..) => {
+            Some((code, "5.5.0", &["Requested action not taken: mailbox unavailable (S2017062302)."]))
         }
-        (Texts::Icloud, Why::Rate) => {
-            (450, same("4.2.2", &["[TRX05] Too many messages from {client}, please try again later"]))
+        _ => None,
+    }
+}
+
+fn icloud(why: Why) -> Known {
+    match why {
+        Why::Rate => {
+            Some((450, "4.2.2", &["[TRX05] Too many messages from {client}, please try again later"]))
         }
-        (Texts::Icloud, Why::Rule(code @ 500..)) => (
+        Why::Rule(code @ 500..) => Some((
             code,
-            same(
-                "5.7.1",
-                &["[CS01] Message rejected due to local policy. Please visit \
-                             https://support.apple.com/en-us/HT204137"],
-            ),
-        ),
-        (_, why) => plain(why),
+            "5.7.1",
+            &["[CS01] Message rejected due to local policy. Please visit \
+               https://support.apple.com/en-us/HT204137"],
+        )),
+        _ => None,
     }
 }
 

@@ -1,8 +1,6 @@
 //! One SMTP session of the sink: bytes in, replies and counts out. It owns no socket.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use base64::Engine;
@@ -10,14 +8,11 @@ use memchr::memchr;
 
 use super::behaviour::Security;
 use super::content::Content;
+use super::context::{Context, Envelope};
 use super::receive;
 use super::replies::{Why, refusal};
-use super::sites::{Gate, Responsible};
 use super::{Action, Behaviour, Point, Tally};
-use crate::journal::Journal;
-use crate::ledger::Ledger;
 use crate::message::Recipient;
-use crate::random::Random;
 use crate::wire::DotReader;
 
 /// Longest command line (RFC 5321 4.5.3.1.4 asks for 512; extensions add parameters).
@@ -42,31 +37,6 @@ pub(super) enum Flow {
     Secure,
     /// Send `out`, if it goes, and close.
     Close,
-}
-
-/// What a session needs of its thread, for the length of one call.
-pub(super) struct Context<'a> {
-    pub(super) behaviour: &'a Behaviour,
-    pub(super) random: &'a mut Random,
-    pub(super) tally: &'a Tally,
-    /// The ledger of a run, if there is one.
-    pub(super) ledgers: &'a mut dyn FnMut(u64) -> Option<Arc<Ledger>>,
-    pub(super) journal: Option<&'a mut Journal>,
-    pub(super) gate: &'a Gate,
-    pub(super) responsible: &'a Responsible,
-    /// The site, by position.
-    pub(super) site: usize,
-    pub(super) client: IpAddr,
-    pub(super) now: u64,
-    pub(super) lane: usize,
-}
-
-/// A recipient of the transaction under way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Envelope {
-    pub(super) recipient: Recipient,
-    /// Its domain belongs to another site.
-    pub(super) elsewhere: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,15 @@
+use std::net::IpAddr;
+use std::sync::Arc;
+
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::super::sites::Site;
 use super::*;
+use crate::ledger::Ledger;
 use crate::ledger::Sums;
+use crate::random::Random;
+use crate::sink::sites::{Gate, Responsible};
 
 const GOOD: &[u8] = b"EHLO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<r0.7.1@b>\r\nDATA\r\n\
     X-Relevo-Load: 0001-7 0 1 00 00 00\r\nSubject: x\r\n\r\nbody\r\n..\r\n.\r\nQUIT\r\n";

@@ -13,7 +13,8 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use rustls::ServerConnection;
 
-use super::session::{Context, Flow, Session};
+use super::context::Context;
+use super::session::{Flow, Session};
 use super::{Behaviour, Security, Shared, Tally};
 use crate::journal::Journal;
 use crate::ledger::{Ledger, locked};

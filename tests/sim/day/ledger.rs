@@ -464,6 +464,19 @@ impl Ledger {
                 wrong.push(format!("{address}: returned for no reason at {:?}", seen.at));
             }
         }
+        self.judge_repeats(plan, address, &deliveries, &bounces, wrong);
+    }
+
+    /// What came more than once, and why it may have.
+    fn judge_repeats(
+        &self,
+        plan: &Plan,
+        address: &str,
+        deliveries: &[Rc<Seen>],
+        bounces: &[(String, Rc<Seen>)],
+        wrong: &mut Vec<String>,
+    ) {
+        let crashes = self.crashes.borrow();
         let excused = |seen: &Seen| self.excused(plan, seen);
         let last = if bounces.is_empty() { deliveries.len() - 1 } else { deliveries.len() };
         if let Some(seen) = deliveries[..last].iter().find(|seen| !excused(seen)) {

@@ -1,9 +1,10 @@
 //! A day of mail: a whole relay in a world that a seed makes, until every recipient has its end; and what must hold then.
 //!
-//! [`plan`] says what a seed means, [`ledger`] what must hold.
+//! [`plan`] says what a seed means (drawn by [`draw`]), [`ledger`] what must hold.
 
 pub mod clients;
 pub mod dice;
+mod draw;
 mod hostile;
 mod kept;
 pub mod ledger;

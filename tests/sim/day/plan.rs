@@ -7,6 +7,7 @@ use relevo::runtime::sim::{DiskFaults, Faults};
 use relevo::time::Instant;
 
 use super::dice::Dice;
+use super::draw;
 
 /// Commands a hop may answer badly.
 pub const BANNER: usize = 0;
@@ -222,18 +223,18 @@ impl Plan {
         let expire = dice.between(1800, 3000);
         let network_until = expire / 4;
         let sites_until = if dice.chance(0.2) { expire * 11 / 10 } else { network_until };
-        let sites = sites(dice);
-        let clients = clients(dice, &sites);
+        let sites = draw::sites(dice);
+        let clients = draw::clients(dice, &sites);
         let calm = dice.chance(0.2);
         let lives = if dice.chance(0.3) { 1 } else { dice.between(1, 4) };
         let mut ends: Vec<(u64, End)> =
-            (1..lives).map(|_| (end_time(dice, network_until), end(dice))).collect();
+            (1..lives).map(|_| (draw::end_time(dice, network_until), draw::end(dice))).collect();
         ends.sort_by_key(|(at, _)| *at);
         let full = dice.chance(0.15).then(|| {
             let from = dice.between(0, 20_000);
             (from, from + dice.between(5_000, 120_000))
         });
-        let disk = if calm || dice.chance(0.5) { quick(dice) } else { disk(dice) };
+        let disk = if calm || dice.chance(0.5) { draw::quick(dice) } else { draw::disk(dice) };
         let failing = disk.append_error + disk.append_short + disk.sync_error > 0.0;
         let mut plan = Plan {
             seed,
@@ -252,7 +253,7 @@ impl Plan {
             expire,
             // A segment that failed is not used again in this life: bounded and failing, a lane stops.
             spool_max: if failing { 0 } else { dice.pick(&[0, 0, 0, 64, 128]) },
-            network: if calm { Faults::default() } else { network(dice) },
+            network: if calm { Faults::default() } else { draw::network(dice) },
             odd: 0.0,
             dns_lies: 0.0,
             dns: if calm || dice.chance(0.3) { 0.0 } else { dice.pick(&[0.05, 0.2, 0.6]) },
@@ -269,24 +270,28 @@ impl Plan {
             clients,
             hostile: 0,
         };
-        // Dice of their own, so that a seed means what it meant before there were these.
-        let dice = &mut Dice::new(seed, 6);
-        plan.credits = dice.pick(&[8, 64, 4096]);
-        plan.names_move = dice.between(1, plan.network_until);
-        (plan.lend_at, plan.busy) = (dice.pick(&[1, 3, 10]), dice.chance(0.5));
-        for site in plan.sites.iter_mut().filter(|site| site.lookup == Lookup::Mx && site.hosts.len() > 1) {
+        plan.draw_more();
+        plan
+    }
+
+    /// What was thought of later, with dice of its own, so that a seed means what it meant before there were these.
+    fn draw_more(&mut self) {
+        let dice = &mut Dice::new(self.seed, 6);
+        self.credits = dice.pick(&[8, 64, 4096]);
+        self.names_move = dice.between(1, self.network_until);
+        (self.lend_at, self.busy) = (dice.pick(&[1, 3, 10]), dice.chance(0.5));
+        for site in self.sites.iter_mut().filter(|site| site.lookup == Lookup::Mx && site.hosts.len() > 1) {
             site.moves = dice.chance(0.3);
         }
-        plan.break_rules(&mut Dice::new(seed, 12));
-        for site in plan.sites.iter_mut().filter(|site| site.lookup == Lookup::Loopback) {
-            site.lookup = Dice::new(seed, 13).pick(&[Lookup::Loopback, Lookup::Ours, Lookup::Written]);
+        self.break_rules(&mut Dice::new(self.seed, 12));
+        for site in self.sites.iter_mut().filter(|site| site.lookup == Lookup::Loopback) {
+            site.lookup = Dice::new(self.seed, 13).pick(&[Lookup::Loopback, Lookup::Ours, Lookup::Written]);
         }
-        plan.address_limit = Dice::new(seed, 14).pick(&[1, 2, 5, 20]);
-        plan.odd = Dice::new(seed, 9).pick(&[0.0, 0.0, 0.1, 0.5]);
-        plan.dns_lies = Dice::new(seed, 10).pick(&[0.0, 0.0, 0.0, 0.1, 0.3]);
-        plan.clock = clock(&mut Dice::new(seed, 11), plan.network_until);
-        plan.unopened = Dice::new(seed, 8).pick(&[0.0, 0.0, 0.02, 0.1]);
-        plan
+        self.address_limit = Dice::new(self.seed, 14).pick(&[1, 2, 5, 20]);
+        self.odd = Dice::new(self.seed, 9).pick(&[0.0, 0.0, 0.1, 0.5]);
+        self.dns_lies = Dice::new(self.seed, 10).pick(&[0.0, 0.0, 0.0, 0.1, 0.3]);
+        self.clock = draw::clock(&mut Dice::new(self.seed, 11), self.network_until);
+        self.unopened = Dice::new(self.seed, 8).pick(&[0.0, 0.0, 0.02, 0.1]);
     }
 
     /// Hops that say too much, too early, or that they take few recipients.
@@ -313,8 +318,8 @@ impl Plan {
     /// A day with much mail and hops that defer and refuse, on which nothing breaks: the ground for planted defects.
     pub fn plain(seed: u64) -> Plan {
         let dice = &mut Dice::new(seed, 2);
-        let mut sites: Vec<SitePlan> = (0..4).map(|number| site(dice, number)).collect();
-        sites.push(origin(dice, 4));
+        let mut sites: Vec<SitePlan> = (0..4).map(|number| draw::site(dice, number)).collect();
+        sites.push(draw::origin(dice, 4));
         for site in &mut sites {
             site.lookup = Lookup::Mx;
             site.hosts.iter_mut().for_each(|host| host.state = HostState::Up);
@@ -326,7 +331,7 @@ impl Plan {
             }
         }
         let clients = (0..6).map(|_| {
-            let mut messages: Vec<MessagePlan> = (0..6).map(|_| message(dice, &sites)).collect();
+            let mut messages: Vec<MessagePlan> = (0..6).map(|_| draw::message(dice, &sites)).collect();
             for message in &mut messages {
                 message.at %= 3_000;
                 message.flavour = Flavour::Pipelined;
@@ -429,176 +434,3 @@ impl Plan {
 
 /// How long a conversation, or what waits for it, may hang after bad weather.
 const HANGS_MAX: Duration = Duration::from_secs(1200);
-
-/// By how much the wall clock is set: by minutes, or by what a dead battery or a wrong year does.
-fn clock(dice: &mut Dice, until: u64) -> Vec<(u64, i64)> {
-    const HOUR: i64 = 3_600_000;
-    if dice.chance(0.5) {
-        return Vec::new();
-    }
-    let times = dice.between(1, 3);
-    let mut set: Vec<(u64, i64)> = (0..times)
-        .map(|_| {
-            let span = dice.pick(&[HOUR / 30, HOUR, 24 * HOUR, 6 * 24 * HOUR, 400 * 24 * HOUR]);
-            let at = if dice.chance(0.5) { dice.below(10) } else { dice.below(until * 2) };
-            (at, if dice.chance(0.5) { span } else { -span })
-        })
-        .collect();
-    set.sort_unstable();
-    set
-}
-
-/// Most lives end while there is much to do.
-fn end_time(dice: &mut Dice, until: u64) -> u64 {
-    let bound = dice.pick(&[3_000, 30_000, 90_000, until * 1000]);
-    dice.below(bound)
-}
-
-fn end(dice: &mut Dice) -> End {
-    match dice.below(3) {
-        0 => End::Power,
-        1 => End::Kill,
-        _ => End::InWrite(dice.between(1, 40) as u32),
-    }
-}
-
-fn network(dice: &mut Dice) -> Faults {
-    Faults {
-        latency_max: Duration::from_micros(dice.pick(&[500, 5_000, 100_000])),
-        cut: dice.pick(&[0.0, 0.05, 0.4]),
-        half_open: dice.pick(&[0.0, 0.0, 0.03]),
-        delay: dice.pick(&[0.0, 0.01]),
-        short: dice.pick(&[0.0, 0.1, 0.5]),
-        spurious: dice.pick(&[0.0, 0.05]),
-        datagram_loss: dice.pick(&[0.0, 0.1]),
-        datagram_reorder: dice.pick(&[0.0, 0.1]),
-        datagram_duplicate: dice.pick(&[0.0, 0.1]),
-        ..Faults::default()
-    }
-}
-
-fn quick(dice: &mut Dice) -> DiskFaults {
-    DiskFaults { sync_max: Duration::from_micros(dice.pick(&[500, 2_000, 50_000])), ..DiskFaults::default() }
-}
-
-fn disk(dice: &mut Dice) -> DiskFaults {
-    DiskFaults {
-        append_error: dice.pick(&[0.0, 0.005, 0.05]),
-        append_short: dice.pick(&[0.0, 0.005, 0.05]),
-        sync_error: dice.pick(&[0.0, 0.01, 0.05]),
-        ..quick(dice)
-    }
-}
-
-fn sites(dice: &mut Dice) -> Vec<SitePlan> {
-    let mut sites: Vec<SitePlan> = (0..dice.between(3, 9)).map(|number| site(dice, number)).collect();
-    sites.push(origin(dice, sites.len() as u64));
-    sites
-}
-
-/// The senders' own.
-fn origin(dice: &mut Dice, number: u64) -> SitePlan {
-    let mut origin = site(dice, number);
-    origin.origin = true;
-    origin.lookup = Lookup::Mx;
-    origin.unknown_users = 0;
-    origin.domains = vec!["origin.example".to_owned()];
-    for manner in &mut origin.manners {
-        *manner = Manner { hard: 0.0, mute: 0.0, ..*manner };
-    }
-    for host in &mut origin.hosts {
-        host.state = HostState::Up;
-    }
-    origin
-}
-
-fn site(dice: &mut Dice, number: u64) -> SitePlan {
-    let lookup = if dice.chance(0.15) {
-        dice.pick(&[Lookup::Nowhere, Lookup::Null, Lookup::NoHost, Lookup::Loopback])
-    } else {
-        dice.pick(&[Lookup::Mx, Lookup::Mx, Lookup::Mx, Lookup::Address])
-    };
-    let domains = if lookup == Lookup::Address { 1 } else { dice.pick(&[1, 1, 3, 12]) };
-    let domains: Vec<String> = (0..domains).map(|place| format!("d{place}.s{number}.example")).collect();
-    let good = dice.chance(0.3);
-    let hosts = if lookup == Lookup::Address { 1 } else { dice.between(1, 3) };
-    let hosts = (0..hosts).map(|place| Host {
-        name: if lookup == Lookup::Address {
-            domains[0].clone()
-        } else {
-            format!("mx{place}.s{number}.example")
-        },
-        address: Ipv4Addr::new(10, 1, number as u8, place as u8 + 1),
-        preference: dice.pick(&[10, 10, 20]),
-        state: if good || dice.chance(0.8) {
-            HostState::Up
-        } else {
-            dice.pick(&[HostState::Refuses, HostState::Silent])
-        },
-    });
-    let hosts = hosts.collect();
-    let mut manners = [Manner::default(); VERBS];
-    for _ in 0..dice.below(4) {
-        manners[dice.below(VERBS as u64) as usize] = manner(dice);
-    }
-    SitePlan {
-        lookup,
-        hosts,
-        domains,
-        manners: if good { [Manner::default(); VERBS] } else { manners },
-        unknown_users: if good { 0 } else { dice.pick(&[0, 0, 1_000, 5_000]) },
-        pipelining: dice.chance(0.7),
-        origin: false,
-        moves: false,
-        few: 0,
-        early: 0.0,
-        twice: 0.0,
-        midway: 0.0,
-    }
-}
-
-fn manner(dice: &mut Dice) -> Manner {
-    let often = dice.pick(&[0.1, 0.3, 1.0]);
-    let mut manner = Manner::default();
-    match dice.below(6) {
-        0 => manner.soft = often,
-        1 => manner.hard = often,
-        2 => manner.shut = often,
-        3 => manner.cut = often,
-        4 => manner.mute = often,
-        _ => manner.late = often,
-    }
-    if dice.chance(0.3) {
-        manner = Manner { soft: 0.1, hard: 0.05, shut: 0.05, cut: 0.1, mute: 0.02, late: 0.1 };
-    }
-    manner
-}
-
-fn clients(dice: &mut Dice, sites: &[SitePlan]) -> Vec<Vec<MessagePlan>> {
-    let each = dice.between(1, 12);
-    (0..dice.between(1, 10)).map(|_| (0..each).map(|_| message(dice, sites)).collect()).collect()
-}
-
-fn message(dice: &mut Dice, sites: &[SitePlan]) -> MessagePlan {
-    let size = match dice.below(40) {
-        0 => dice.between(256 * 1024, 2 * 1024 * 1024),
-        1..8 => dice.between(8 * 1024, 300 * 1024),
-        _ => dice.between(200, 8 * 1024),
-    };
-    let most = if size > 100 * 1024 { 3 } else { dice.pick(&[1, 1, 1, 3, 10, 50]) };
-    let recipients = (0..dice.between(1, most)).map(|_| {
-        // The last site is the senders' own.
-        let site = dice.below(sites.len() as u64 - 1) as usize;
-        (site, dice.pick(&sites[site].domains))
-    });
-    let recipients = recipients.collect();
-    let flavour = match dice.below(10) {
-        0 => Flavour::Aborts,
-        1 => Flavour::Resets,
-        2..6 => Flavour::Pipelined,
-        _ => Flavour::Plain,
-    };
-    let at = if dice.chance(0.8) { dice.below(3_000) } else { dice.below(120_000) };
-    let (null_sender, reuses) = (dice.chance(0.1), dice.chance(0.7));
-    MessagePlan { at, size: size as usize, recipients, flavour, null_sender, reuses }
-}

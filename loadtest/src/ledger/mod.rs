@@ -4,11 +4,17 @@
 //! recipient, and four bytes more where the times of first deliveries are to excuse repeats. Tables grow in blocks, so that a run needs no
 //! length given beforehand.
 
-use std::fmt;
+mod sums;
+mod table;
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hdrhistogram::Histogram;
+
+use self::table::{BLOCK, BLOCKS, Words};
+
+pub use self::sums::{Examples, Place, Settled, Sums};
 
 /// Messages of one run.
 pub const MESSAGES_MAX: u64 = (BLOCKS * BLOCK) as u64;
@@ -19,8 +25,6 @@ pub const DELIVERIES_MAX: u64 = MESSAGES_MAX * 64;
 /// Faults of each kind a ledger remembers by name; all of them are counted.
 pub const EXAMPLES_MAX: usize = 10;
 
-const BLOCK: usize = 1 << 16;
-const BLOCKS: usize = 1 << 10;
 /// Histograms a ledger spreads its deliveries over, so that sink threads do not wait for each other.
 const LANES: usize = 8;
 const RECIPIENT_BITS: u32 = 10;
@@ -34,53 +38,6 @@ const STEP: u64 = 100_000_000;
 /// meets a message of the run knows how large its tables are.
 pub fn run_number(random: u64, recipients: u32) -> u64 {
     random << RECIPIENT_BITS | u64::from(recipients.clamp(1, RECIPIENTS_MAX))
-}
-
-/// One recipient of one message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize, serde::Serialize)]
-pub struct Place {
-    /// The run.
-    pub run: u64,
-    /// The message.
-    pub n: u64,
-    /// The recipient, from 0.
-    pub ordinal: u32,
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{:016x}-{}/{}", self.run, self.n, self.ordinal)
-    }
-}
-
-/// A growing table of 64-bit words, all zero at first.
-struct Words(Box<[OnceLock<Box<[AtomicU64]>>]>);
-
-impl Words {
-    fn new() -> Words {
-        Words((0..BLOCKS).map(|_| OnceLock::new()).collect())
-    }
-
-    /// The word at `index`, None past the bound.
-    fn at(&self, index: u64) -> Option<&AtomicU64> {
-        let index = usize::try_from(index).ok()?;
-        let block = self.0.get(index / BLOCK)?;
-        let words = block.get_or_init(|| (0..BLOCK).map(|_| AtomicU64::new(0)).collect());
-        words.get(index % BLOCK)
-    }
-
-    /// The value at `index`, without growing the table.
-    fn value(&self, index: u64) -> u64 {
-        let index = index as usize;
-        let block = self.0.get(index / BLOCK).and_then(OnceLock::get);
-        block.map_or(0, |words| words[index % BLOCK].load(Ordering::Relaxed))
-    }
-
-    /// Sets a bit; None past the bound, otherwise whether it was clear.
-    fn set_bit(&self, bit: u64) -> Option<bool> {
-        let mask = 1 << (bit % 64);
-        Some(self.at(bit / 64)?.fetch_or(mask, Ordering::Relaxed) & mask == 0)
-    }
 }
 
 /// The record of one run, shared by its sender and the sinks that receive it.
@@ -107,21 +64,6 @@ pub struct Ledger {
     latency: [Mutex<Histogram<u64>>; LANES],
 }
 
-/// The first few faults of each kind that a sink sees by itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
-pub struct Examples {
-    /// Delivered again.
-    pub duplicated: Vec<Place>,
-    /// Delivered again though neither a kill nor a lost reply explains it.
-    pub repeated: Vec<Place>,
-    /// Delivered with a body other than the one sent.
-    pub corrupted: Vec<Place>,
-    /// Delivered with the content of another message, or to a recipient the message does not have.
-    pub misrouted: Vec<Place>,
-    /// Delivered with its header fields changed or in another order.
-    pub reordered: Vec<Place>,
-}
-
 #[derive(Default)]
 struct Counters {
     sent: AtomicU64,
@@ -140,56 +82,6 @@ struct Counters {
     reordered: AtomicU64,
     contradicted: AtomicU64,
     last_delivery: AtomicU64,
-}
-
-/// The sums of a [`Ledger`] at one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
-pub struct Sums {
-    /// Messages whose transaction was begun.
-    pub sent: u64,
-    /// Messages answered with a 250 after the final dot.
-    pub acknowledged: u64,
-    /// Recipients those 250s covered.
-    pub acknowledged_recipients: u64,
-    /// Recipients reached, each counted once.
-    pub delivered: u64,
-    /// Recipients the sink refused for good, each counted once: reaching them is not the relay's duty any more.
-    pub refused: u64,
-    /// Recipients a bounce gave up, each counted once.
-    pub bounced: u64,
-    /// Times a notification said that a recipient still waits.
-    pub delayed: u64,
-    /// Deliveries to a recipient already reached.
-    pub duplicated: u64,
-    /// Those among them that neither a kill nor a lost reply explains.
-    pub repeated: u64,
-    /// Those of which the first delivery's reply was lost with its connection.
-    pub reply_lost: u64,
-    /// Those of which the relay was killed before it could write down the first delivery.
-    pub killed: u64,
-    /// Deliveries with a body other than the one sent.
-    pub corrupted: u64,
-    /// Deliveries with the content of another message, or to a recipient the message does not have.
-    pub misrouted: u64,
-    /// Deliveries with header fields changed or in another order.
-    pub reordered: u64,
-    /// Recipients both reached and given up by a bounce, without a reason: one of the two is a lie.
-    pub contradicted: u64,
-    /// When the last delivery came, on the clock of [`crate::sys::now`]; 0 before the first.
-    pub last_delivery: u64,
-}
-
-/// What became of the acknowledged recipients, each counted once: the four add up to all of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
-pub struct Settled {
-    /// Reached.
-    pub delivered: u64,
-    /// Not reached: refused for good by their receiver.
-    pub refused: u64,
-    /// Neither: given up by the relay, with a bounce.
-    pub bounced: u64,
-    /// None of these.
-    pub lost: u64,
 }
 
 /// Why a recipient may be reached twice.
