@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -94,7 +95,7 @@ fn look(config: &Config, cores: &[usize], found: &mut Findings) {
                 let fix = "add lines name:hash, with hashes of `relevo hash-password`";
                 found.warnings.push(places.remark("auth.accounts", problem, fix));
             }
-            Ok(_) => {}
+            Ok(_) => secret(config, "auth.accounts", path, found),
             Err(words) => found.errors.push(split(config, "auth.accounts", &words)),
         }
     }
@@ -250,12 +251,27 @@ fn certificates(config: &Config, at: usize, files: &TlsFiles, found: &mut Findin
     let chain = node::read_pem(&files.certificate).unwrap_or_default();
     let chain: Vec<CertificateDer<'static>> =
         CertificateDer::pem_slice_iter(&chain).collect::<Result<_, _>>().unwrap_or_default();
+    secret(config, &format!("listener[{at}].tls_key"), &files.key, found);
     let Some(certificate) = Certificate::of(&chain) else { return };
     let host = Certificate::is_for(&chain, &config.node.hostname);
     let now = process::wall();
     for (problem, fix) in doubts(&certificate, host, &config.node.hostname, now) {
         let problem = format!("{}: {problem}", files.certificate.display());
         found.warnings.push(places.remark(&format!("listener[{at}].tls_certificate"), problem, fix));
+    }
+}
+
+/// A file that others should not read: keys, hashes. A group that root gave it to is meant to.
+fn secret(config: &Config, key: &str, path: &Path, found: &mut Findings) {
+    let Ok(file) = std::fs::metadata(path) else { return };
+    let group_is_meant = file.uid() == 0 && file.gid() != 0;
+    let too_wide = if group_is_meant { 0o027 } else { 0o077 };
+    if file.is_file() && file.mode() & too_wide != 0 {
+        let at = path.display();
+        let problem =
+            format!("{at} has mode {:04o}: others than the relay can read it", file.mode() & 0o7777);
+        let mode = if group_is_meant { "640" } else { "600" };
+        found.warnings.push(config.places.remark(key, problem, &format!("chmod {mode} {at}")));
     }
 }
 

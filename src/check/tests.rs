@@ -1,4 +1,5 @@
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::*;
@@ -22,7 +23,14 @@ impl Scratch {
     fn certificate(&self, parameters: rcgen::CertificateParams) {
         let key = rcgen::KeyPair::generate().unwrap();
         fs::write(self.path("chain.pem"), parameters.self_signed(&key).unwrap().pem()).unwrap();
-        fs::write(self.path("key.pem"), key.serialize_pem()).unwrap();
+        self.write("key.pem", &key.serialize_pem());
+    }
+
+    /// A file for its owner alone.
+    fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     }
 
     /// Lines: 2 host name, 3 data_dir, 4 shards, 6 address, 7 and 8 certificate and key, 10 accounts, 12 log, 14 http, 16 servers.
@@ -30,7 +38,7 @@ impl Scratch {
         let hash = crate::policy::accounts::hash(b"secret", &[7; 16]).unwrap();
         let accounts = self.path("accounts");
         if !Path::new(&accounts).exists() {
-            fs::write(&accounts, format!("shop:{hash}\n")).unwrap();
+            self.write("accounts", &format!("shop:{hash}\n"));
         }
         format!(
             "[node]\nhostname = \"relay.example.net\"\ndata_dir = \"{}\"\nshards = 1\n[[listener]]\naddress = \"127.0.0.1:39255\"\n\
@@ -95,6 +103,11 @@ fn what_a_start_would_refuse_is_an_error_of_its_line() {
         (replaced("accounts", "bad accounts"), 10, "line 2: this is no password hash"),
         (replaced("spool", "file/spool"), 3, "is no directory"),
         (replaced("spool", "file"), 3, "data_dir: "),
+        (
+            scratch.check(|text| text.replace(&scratch.path("spool"), "/proc/relevo")),
+            3,
+            "cannot be made in /proc",
+        ),
         (replaced("log.jsonl", ""), 12, "is a directory"),
         (replaced("log.jsonl", "file/log"), 12, "log.path: "),
         (
@@ -120,6 +133,25 @@ fn what_a_start_would_refuse_is_an_error_of_its_line() {
         assert!(found.errors[0].line == line && told.contains(wanted), "{wanted}: {told}");
         assert!(!found.is_fine() && found.description().is_empty());
     }
+}
+
+#[test]
+fn keys_and_hashes_that_others_can_read_are_told() {
+    let scratch = Scratch::new();
+    let text = scratch.text();
+    for (name, line) in [("key.pem", 8), ("accounts", 10)] {
+        for mode in [0o604, 0o660, 0o777] {
+            fs::set_permissions(scratch.path(name), fs::Permissions::from_mode(mode)).unwrap();
+            let found = check(&text, Path::new("relevo.toml"), true);
+            let told = lines(&found.warnings);
+            assert!(told.contains(&format!("relevo.toml:{line}: ")), "{told}");
+            assert!(told.contains(&format!("{name} has mode {mode:04o}")), "{told}");
+            assert!(told.contains(&format!("chmod 600 {}", scratch.path(name))), "{told}");
+            assert!(found.is_fine());
+        }
+        fs::set_permissions(scratch.path(name), fs::Permissions::from_mode(0o400)).unwrap();
+    }
+    assert!(scratch.check(|text| text).warnings.is_empty());
 }
 
 #[test]

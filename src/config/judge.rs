@@ -89,8 +89,9 @@ impl Config {
         if reachable && !wide.is_empty() {
             let names: Vec<_> = wide.iter().map(ToString::to_string).collect();
             let problem = format!(
-                "OPEN RELAY: {} lets strangers relay through {}; spammers find such a relay within hours, and then receivers block its address",
+                "OPEN RELAY: {} {} strangers relay through {}; spammers find such a relay within hours, and then receivers block its address",
                 names.join(" and "),
+                if names.len() == 1 { "lets" } else { "let" },
                 listener.address
             );
             let kept = listener.relay_from.iter().filter(|network| !is_everybody(network));
@@ -384,12 +385,18 @@ impl Config {
 
     /// Paths that mean something else in another directory.
     fn judge_places(&self, found: &mut Vec<ConfigError>) {
-        let paths = [
-            ("node.data_dir", Some(&self.node.data_dir)),
-            ("log.path", self.log.as_ref()),
-            ("auth.accounts", self.accounts.as_ref()),
+        let mut paths = vec![
+            ("node.data_dir".to_owned(), Some(&self.node.data_dir)),
+            ("log.path".to_owned(), self.log.as_ref()),
+            ("auth.accounts".to_owned(), self.accounts.as_ref()),
+            ("dns.hosts".to_owned(), self.dns.hosts.as_ref()),
         ];
-        for (key, path) in paths {
+        for (at, listener) in self.listeners.iter().enumerate() {
+            let Some(files) = &listener.tls else { continue };
+            paths.push((format!("listener[{at}].tls_certificate"), Some(&files.certificate)));
+            paths.push((format!("listener[{at}].tls_key"), Some(&files.key)));
+        }
+        for (key, path) in &paths {
             if let Some(path) = path.filter(|path| !path.is_absolute()) {
                 let problem =
                     format!("{} is below whatever directory the relay is started in", path.display());

@@ -12,8 +12,8 @@ use crate::config::literal::{
 };
 use crate::config::parse::{Places, Section};
 use crate::config::{
-    BareNewlines, Config, Control, Delivery, DnsConfig, DomainPattern, ListenerConfig, Network, Node,
-    PrivateNetworks, Retry, RouteConfig, RouteTarget, SpoolConfig, TlsFiles, guess, shard, tuning, value,
+    BareNewlines, Config, Control, Delivery, DnsConfig, ListenerConfig, Network, Node, PrivateNetworks,
+    Retry, RouteConfig, RouteTarget, SpoolConfig, TlsFiles, guess, shard, tuning, value,
 };
 use crate::limits;
 use crate::mail::address;
@@ -173,8 +173,9 @@ fn tls_files(section: &Section<'_>) -> Option<TlsFiles> {
 fn routes(root: &Section<'_>) -> Vec<RouteConfig> {
     let mut routes: Vec<RouteConfig> = Vec::new();
     for section in root.sections("route") {
-        let domain = section.read("domain", DomainPattern::Any, |value| {
-            parsed(value, value::pattern, guess::pattern, "example.com")
+        // None: it could not be understood, and then it is not another's double either.
+        let domain = section.read("domain", None, |value| {
+            parsed(value, value::pattern, guess::pattern, "example.com").map(Some)
         });
         let to =
             section.read("to", RouteTarget::Mx, |value| parsed(value, value::target, guess::target, "mx"));
@@ -184,12 +185,14 @@ fn routes(root: &Section<'_>) -> Vec<RouteConfig> {
                 section.fail(key, "", "this key is missing", fix);
             }
         }
-        if !section.lacks("domain") && routes.iter().any(|other| other.domain == domain) {
+        if domain.is_some() && routes.iter().any(|other| Some(&other.domain) == domain.as_ref()) {
             let fix = Fix::Do("remove one of the two".to_owned());
             section.fail("domain", "", "there is a route for this already", fix);
         }
         section.finish();
-        routes.push(RouteConfig { domain, to });
+        if let Some(domain) = domain {
+            routes.push(RouteConfig { domain, to });
+        }
     }
     routes
 }

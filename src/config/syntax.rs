@@ -67,6 +67,8 @@ fn helps(text: &str, start: usize, line: &str, better: &str) -> bool {
 fn shape(line: &str) -> &'static str {
     if line.trim_start().starts_with('[') {
         "write a section as [name], one of several as [[name]] (see deploy/relevo.toml)"
+    } else if line.split('=').nth(1).is_none_or(|value| value.trim().is_empty()) {
+        "add a value, as in key = \"text\" or key = 10, or remove the line (see deploy/relevo.toml)"
     } else {
         "write each line as key = value, texts in double quotes (see deploy/relevo.toml)"
     }
@@ -99,7 +101,7 @@ fn candidates(line: &str) -> Vec<String> {
     let value = rest.trim_start_matches([' ', '\t', '=', ':']).trim();
     let bare = value.split(" #").next().unwrap_or_default().trim().trim_end_matches([';', ',']);
     if value.is_empty() {
-        found.push(format!("{key} = \"\""));
+        // Nothing says what it was to be.
         return found;
     }
     match bare.to_ascii_lowercase().as_str() {
@@ -115,6 +117,12 @@ fn candidates(line: &str) -> Vec<String> {
         let items = items.trim_end_matches(']').split(',').map(|item| item.trim().trim_matches(['"', '\'']));
         let items: Vec<_> = items.filter(|item| !item.is_empty()).map(quoted).collect();
         found.push(format!("{key} = [{}]", items.join(", ")));
+    }
+    // Text in quotes that ends before the line does: the rest is none of it.
+    if let Some((inner, rest)) = bare.strip_prefix('"').and_then(|rest| rest.split_once('"'))
+        && !rest.is_empty()
+    {
+        found.push(format!("{key} = \"{inner}\""));
     }
     found.push(format!("{key} = {}", quoted(unquoted)));
     found

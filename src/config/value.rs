@@ -229,7 +229,10 @@ pub fn socket(text: &str, port: Option<u16>) -> Result<SocketAddr, &'static str>
     }
     match (text.parse(), port) {
         (Ok(address), Some(port)) => Ok(SocketAddr::new(address, port)),
-        _ => Err("write address:port, as in 127.0.0.1:2525, 0.0.0.0:25 or [::]:25"),
+        (_, Some(_)) => Err(
+            "write an address, with a port where it is not the usual one: 192.0.2.53, [2001:db8::53]:5353",
+        ),
+        (_, None) => Err("write address:port, as in 127.0.0.1:2525, 0.0.0.0:25 or [::]:25"),
     }
 }
 

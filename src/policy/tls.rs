@@ -51,7 +51,13 @@ pub fn server(
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
-        .map_err(|error| format!("{} and {}: {error}", files.certificate.display(), files.key.display()))?;
+        .map_err(|error| {
+            let words = match error {
+                rustls::Error::InconsistentKeys(_) => "the key is not the certificate's".to_owned(),
+                error => error.to_string(),
+            };
+            format!("{} and {}: {words}", files.certificate.display(), files.key.display())
+        })?;
     config.ignore_client_order = true;
     // A client that comes again needs one ticket, and no memory of ours: whichever shard it comes to can read it.
     config.ticketer =

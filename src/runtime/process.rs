@@ -272,6 +272,12 @@ pub fn listen_alone(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Whether this process may write a file, or in a directory.
 pub fn may_write(path: &Path) -> io::Result<()> {
+    // The kernel's own trees let root write, and take no file.
+    const PROC: u64 = 0x9FA0;
+    const SYSFS: u64 = 0x6265_6572;
+    if rustix::fs::statfs(path).is_ok_and(|found| matches!(found.f_type as u64, PROC | SYSFS)) {
+        return Err(rustix::io::Errno::ROFS.into());
+    }
     let wanted = if path.is_dir() {
         rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK
     } else {

@@ -73,6 +73,15 @@ const DOUBTFUL: &[(&str, &str)] = &[
     ("[retry]\nexpire = \"90m\"\n", "given up after 1h30m, and the longest wait"),
     ("[retry]\nexpire = \"60d\"\n", "only after 60d"),
     ("[log]\npath = \"relevo.jsonl\"\n", "below whatever directory"),
+    ("[dns]\nhosts = \"hosts\"\n", "below whatever directory"),
+    (
+        "[[listener]]\naddress = \"127.0.0.1:25\"\ntls_certificate = \"/etc/chain.pem\"\ntls_key = \"key.pem\"\n",
+        "key.pem is below whatever directory",
+    ),
+    (
+        "[[listener]]\naddress = \"0.0.0.0:25\"\nrelay_from = [\"0.0.0.0/1\", \"128.0.0.0/1\"]\n",
+        "0.0.0.0/1 and 128.0.0.0/1 let strangers relay",
+    ),
 ];
 
 #[test]

@@ -214,6 +214,7 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("retry", "expire: 5d", "no TOML", "expire = \"5d\""),
     ("retry", "expire \"5d\"", "no TOML", "expire = \"5d\""),
     ("retry", "expire = \"5d", "no TOML", "expire = \"5d\""),
+    ("retry", "expire = \"5d\" from now on", "no TOML", "expire = \"5d\""),
     ("retry", "expire = “5d”", "no TOML", "expire = \"5d\""),
     ("retry", "expire = \"5d\";", "no TOML", "expire = \"5d\""),
     ("delivery", "starttls = yes", "no TOML", "starttls = true"),
