@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use clap::{Parser, Subcommand};
 use relevo_load::{DnsServer, Zone, output, say, sys};
 
-/// Sends mail to a relay, receives it behind the relay, and says what was lost on the way.
+/// Send mail to a relay, receive it behind the relay, and say what was lost on the way.
 #[derive(Parser)]
 #[command(name = "relevo-load", version = env!("RELEVO_VERSION"), arg_required_else_help = true, max_term_width = 100)]
 #[command(after_help = "Start here: relevo-load scenarios, then relevo-load run steady.")]
@@ -22,17 +22,17 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Receives mail and remembers what arrived; ends with Ctrl-C.
+    /// Receive mail and remember what arrived; ends with Ctrl-C.
     #[command(
         after_help = "Example: relevo-load sink --listen 127.0.0.1:2600 --behaviour rcpt=450@0.1,delay=50ms"
     )]
     Sink(cli::sink::Arguments),
-    /// Sends mail.
+    /// Send mail. Exit 1: nothing could be sent.
     #[command(
         after_help = "Examples:\n  relevo-load send --to 127.0.0.1:2525 --duration 30s\n  relevo-load send --to 127.0.0.1:2525 --rate 100..5000/30s --count 100000 --json"
     )]
     Send(cli::send::Arguments),
-    /// Answers for the names of a simulated internet, UDP and TCP; ends with Ctrl-C.
+    /// Answer for the names of a simulated internet, UDP and TCP; ends with Ctrl-C.
     #[command(after_help = "Example: relevo-load dns --zone names.txt --listen 127.0.0.1:5353")]
     Dns {
         /// Where to listen.
@@ -43,13 +43,13 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         zone: PathBuf,
     },
-    /// Plays a scenario: a simulated internet, a relay it starts (and kills), mail, a report. Exit code 1 when mail was lost,
-    /// altered, misrouted or repeated without a reason, or is still queued.
+    /// Play a scenario: a simulated internet, a relay it starts (and kills), mail, a report. Exit 1: mail was lost, altered,
+    /// misrouted or repeated without a reason, or is still queued.
     #[command(
         after_help = "Examples:\n  relevo-load run steady\n  relevo-load run bulk --peer postfix=loadtest/peers/postfix.sh --rounds 3 --output report"
     )]
     Run(Box<cli::run::Arguments>),
-    /// Prints the ratios of two reports of the same scenario: report.json files or their directories.
+    /// Print the ratios of two reports of the same scenario: report.json files or their directories.
     #[command(after_help = "Example: relevo-load compare before/ after/")]
     Compare {
         /// The first: ratios are of its figures to those of the other.
@@ -57,13 +57,13 @@ enum Command {
         /// The other.
         other: PathBuf,
     },
-    /// Lists the shipped scenarios, or prints one, to start from.
+    /// List the shipped scenarios, or print one, to start from.
     #[command(after_help = "Example: relevo-load scenarios bulk > mine.toml")]
     Scenarios {
         /// Which to print.
         name: Option<String>,
     },
-    /// Compares the ledgers of `send` and `sink`; exit code 1 when mail was lost, corrupted or misrouted.
+    /// Compare the ledgers of `send` and `sink`. Exit 1: mail was lost, corrupted or misrouted, or none was sent.
     #[command(after_help = "Example: relevo-load verdict sent.txt received.txt")]
     Verdict {
         /// Written by `send --ledger`.

@@ -132,7 +132,7 @@ impl Recipients {
 impl FromStr for Recipients {
     type Err = String;
 
-    /// `1`, `1-3` or `1=90,50=10`.
+    /// `1`, `1-3` (or `1..3`, as other ranges are written) or `1=90,50=10`.
     fn from_str(text: &str) -> Result<Recipients, String> {
         if text.contains('=') {
             let list = shares(text, |item| item.parse::<u32>().ok())?;
@@ -142,7 +142,7 @@ impl FromStr for Recipients {
                 Err(format!("`{text}`: a message has 1 to {RECIPIENTS_MAX} recipients"))
             };
         }
-        let (least, most) = text.split_once('-').unwrap_or((text, text));
+        let (least, most) = text.split_once("..").or(text.split_once('-')).unwrap_or((text, text));
         match (least.trim().parse::<u32>(), most.trim().parse::<u32>()) {
             (Ok(least), Ok(most)) if 1 <= least && least <= most && most <= RECIPIENTS_MAX => {
                 Ok(Recipients::Between(least, most))

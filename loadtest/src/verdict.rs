@@ -89,6 +89,10 @@ impl Verdict {
             },
             _ => unreadable += 1,
         })?;
+        if ledgers.is_empty() && unreadable > 0 {
+            let problem = format!("{}: no ledger that `send --ledger` wrote", sent.display());
+            return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+        }
         verdict.unreadable = unreadable;
         let mut runs: Vec<_> = ledgers.values().collect();
         runs.sort_by_key(|ledger| ledger.run());
@@ -181,7 +185,7 @@ impl Verdict {
         let mut parts = Vec::new();
         if self.killed > 0 {
             parts.push(format!(
-                "{} because the relay was killed before the first was on its disk",
+                "{} because the relay was killed before it had written down the first",
                 self.killed
             ));
         }
@@ -258,7 +262,12 @@ impl fmt::Display for Verdict {
                 }
             }
         }
-        write!(out, "verdict         {:>12}", if self.is_clean() { "clean" } else { "NOT CLEAN" })
+        let word = match self.is_clean() {
+            _ if self.recipients == 0 => "NOTHING SENT",
+            true => "clean",
+            false => "NOT CLEAN",
+        };
+        write!(out, "verdict         {word:>12}")
     }
 }
 
@@ -305,6 +314,19 @@ mod tests {
             Verdict { messages: 100, recipients: 200, delivered: 200, settled, ..Verdict::default() };
         assert_eq!(verdict, wanted);
         assert!(verdict.is_clean());
+    }
+
+    #[test]
+    fn no_ledger_is_no_verdict() {
+        let (sent, received) = (Scratch::new("none-s"), Scratch::new("none-r"));
+        std::fs::write(&received.0, "").unwrap();
+        for text in ["ledger\n", "0000000000001402-31/1 intact\n"] {
+            std::fs::write(&sent.0, text).unwrap();
+            assert!(Verdict::of_files(&sent.0, &received.0).is_err(), "{text}");
+        }
+        std::fs::write(&sent.0, "").unwrap();
+        let verdict = Verdict::of_files(&sent.0, &received.0).unwrap();
+        assert!(verdict.to_string().ends_with("NOTHING SENT"), "{verdict}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ const LOAD: &str = env!("CARGO_BIN_EXE_relevo-load");
 
 fn lines(directory: &Path) -> Vec<String> {
     let (sent, received) = (directory.join("sent"), directory.join("received"));
-    std::fs::write(&sent, "0000000000000401-0 0\n").expect("a file");
+    std::fs::write(&sent, "0000000000000401-0 0 taken\n").expect("a file");
     std::fs::write(&received, "0000000000000401-0/0 intact\n").expect("a file");
     let (sent, received) = (sent.display(), received.display());
     let mut lines = manners::questions(&["sink", "send", "dns", "run", "compare", "scenarios", "verdict"]);

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use relevo_load::output;
 
-/// Says what this machine offers a mail relay, and gets more of it.
+/// Say what this machine offers a mail relay, and get more of it.
 #[derive(Parser)]
 #[command(name = "relevo-tune", version = env!("RELEVO_VERSION"), arg_required_else_help = true, max_term_width = 100)]
 #[command(after_help = "Start here: relevo-tune check.")]
@@ -18,20 +18,20 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Prints each limit that matters, what it should be, and the command that changes it. Changes nothing. Exit code 1: something is low.
+    /// Print each limit that matters, what it should be, and the command that changes it. Nothing is changed. Exit 1: something is low.
     #[command(
         after_help = "Examples:\n  relevo-tune check\n  relevo-tune check --data-dir /var/lib/relevo --json"
     )]
     Check(cli::Check),
-    /// Measures the disk's flush, the loopback, and TLS on one core.
+    /// Measure the disk's flush, the loopback, and TLS on one core.
     #[command(after_help = "Example: relevo-tune probe --data-dir /var/lib/relevo --duration 30s")]
     Probe(cli::Probe),
-    /// Runs the relay with one setting after the other changed, beside itself unchanged, and writes down what clearly helps.
+    /// Run the relay with one setting after the other changed, beside itself unchanged, and write down what clearly helps.
     #[command(
         after_help = "Examples:\n  relevo-tune sweep --data-dir /var/lib\n  relevo-tune sweep --only spin=50us/200us,shards --goal latency"
     )]
     Sweep(Box<cli::sweep::Arguments>),
-    /// Writes the kernel settings and limits that `check` asks for, or takes them back.
+    /// Write the kernel settings and limits that `check` asks for, or take them back.
     #[command(
         after_help = "Examples:\n  relevo-tune apply --dry-run\n  relevo-tune apply --yes\n  relevo-tune apply --undo"
     )]

@@ -80,17 +80,11 @@ fn load(name: &str) -> io::Result<Scenario> {
     Scenario::parse(&text).map_err(|error| invalid(name, error))
 }
 
-/// The binary beside this one, or whatever PATH has.
-fn relevo() -> PathBuf {
-    let beside = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.join("relevo")));
-    beside.filter(|path| path.exists()).unwrap_or_else(|| PathBuf::from("relevo"))
-}
-
 fn relays(arguments: &Arguments) -> io::Result<Vec<(String, RelayKind)>> {
     let first = match (&arguments.command, arguments.to, &arguments.relevo) {
         (Some(command), ..) => RelayKind::Other(Target::Command(command.clone())),
         (_, Some(address), _) => RelayKind::Other(Target::Running(address, arguments.pid)),
-        (_, _, binary) => RelayKind::Relevo(binary.clone().unwrap_or_else(relevo)),
+        (_, _, binary) => RelayKind::Relevo(binary.clone().unwrap_or_else(sys::relevo)),
     };
     let mut relays = vec![(arguments.label.clone(), first)];
     for peer in &arguments.peer {

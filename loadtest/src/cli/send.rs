@@ -223,7 +223,7 @@ pub fn verdict(sent: &std::path::Path, received: &std::path::Path, json: bool) -
     } else {
         say!("{verdict}");
     }
-    Ok(if verdict.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if verdict.recipients > 0 && verdict.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 pub fn resolve(names: &[String]) -> io::Result<Vec<SocketAddr>> {

@@ -87,12 +87,13 @@ fn machine(run: &Run, out: &mut String) -> std::fmt::Result {
     let machine = &run.machine;
     writeln!(
         out,
-        "<p>{} cores ({}), {} GiB, Linux {}; relay, sender and receivers share them. {}; {}</p>",
+        "<p>{} cores ({}), {} GiB, Linux {}; relay, sender and receivers share them. {}{}{}</p>",
         machine.cores,
         escape(&machine.processor),
         machine.memory >> 30,
         escape(&machine.kernel),
         crate::message::date(run.began),
+        if run.settings.is_empty() { "" } else { "; " },
         escape(run.settings.trim_start_matches(", "))
     )
 }
@@ -149,10 +150,13 @@ fn balance(run: &Run, several: bool, out: &mut String) -> std::fmt::Result {
     )?;
     out.push_str("</table></div>\n");
     if verdict.unacknowledged > 0 {
-        let number = verdict.unacknowledged;
+        let reached = match verdict.unacknowledged {
+            1 => "1 recipient was reached whose 250".to_owned(),
+            number => format!("{number} recipients were reached whose 250"),
+        };
         writeln!(
             out,
-            "<p>Besides these {number} reached whose 250 did not come back: their sender may send them again.</p>"
+            "<p>Besides these, {reached} did not come back: their sender may send them again.</p>"
         )?;
     }
     Ok(())
@@ -330,14 +334,21 @@ fn sites(run: &Run, out: &mut String) -> std::fmt::Result {
         for part in parts {
             write!(out, "<td>{part}</td>")?;
         }
-        let ms = |microseconds: u64| compare::number(microseconds as f64 / 1000.0);
-        let (p50, p99) = (ms(site.latency.p50), ms(site.latency.p99));
-        writeln!(out, "<td>{}</td><td>{p50} ms</td><td>{p99} ms</td></tr>", site.connections_peak)?;
+        let (p50, p99) = (waited_for(site.latency.p50), waited_for(site.latency.p99));
+        writeln!(out, "<td>{}</td><td>{p50}</td><td>{p99}</td></tr>", site.connections_peak)?;
     }
     out.push_str("</table></div>\n");
-    let words = "Taken counts every delivery: second ones too, and bounces that came back to a sender.";
+    let words = "Taken counts every delivery: also those of the warm-up before the run, second ones, and bounces that came back to a sender (return).";
     writeln!(out, "<p>{words}</p>")?;
     Ok(())
+}
+
+/// Milliseconds, or a dash where nothing that has a time came.
+fn waited_for(microseconds: u64) -> String {
+    match microseconds {
+        0 => "\u{2013}".to_owned(),
+        _ => format!("{} ms", compare::number(microseconds as f64 / 1000.0)),
+    }
 }
 
 #[cfg(test)]
@@ -361,5 +372,6 @@ mod tests {
         }
         assert_eq!(text.matches("<svg").count(), 6);
         assert!(page(&Report::default()).contains("No run"));
+        assert!(!text.contains("; </p>") && !text.contains("<td>0 ms</td>"), "{text}");
     }
 }

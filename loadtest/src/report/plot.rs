@@ -203,9 +203,11 @@ impl Plot {
         };
         for (value, name) in ticks {
             let (x, name) = (frame.x(value), escape(&name));
+            // The last one ends where the plot ends.
+            let anchor = if x > right - 1.0 { "end" } else { "middle" };
             writeln!(
                 out,
-                "<text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{name}</text>",
+                "<text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{name}</text>",
                 bottom + 15.0
             )?;
         }

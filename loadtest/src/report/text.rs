@@ -84,13 +84,13 @@ fn sites(run: &Run, out: &mut String) -> std::fmt::Result {
     writeln!(
         out,
         "{:<16}{:>7}{:>12}{:>10}{:>10}{:>9}{:>13}{:>13}",
-        "site", "share", "recipients", "4xx", "5xx", "cut off", "connections", "p99"
+        "site", "share", "taken", "4xx", "5xx", "cut off", "connections", "p99"
     )?;
     for site in &run.sites {
         let counts = &site.counts;
         writeln!(
             out,
-            "{:<16}{:>6.1}%{:>12}{:>10}{:>10}{:>9}{:>13}{:>10} ms",
+            "{:<16}{:>6.1}%{:>12}{:>10}{:>10}{:>9}{:>13}{:>13}",
             site.name.chars().take(16).collect::<String>(),
             site.share * 100.0,
             counts.recipients,
@@ -98,7 +98,10 @@ fn sites(run: &Run, out: &mut String) -> std::fmt::Result {
             counts.rejects,
             counts.disconnects,
             site.connections_peak,
-            compare::number(site.latency.p99 as f64 / 1000.0)
+            match site.latency.p99 {
+                0 => "-".to_owned(),
+                waited => format!("{} ms", compare::number(waited as f64 / 1000.0)),
+            }
         )?;
     }
     Ok(())

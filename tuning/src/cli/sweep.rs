@@ -18,7 +18,7 @@ use relevo_tune::table::number;
 
 #[derive(Args)]
 pub struct Arguments {
-    /// The relay to try; default: the one beside this program.
+    /// The relay to try; default: the one beside this program, or in PATH.
     #[arg(long, alias = "relay", value_name = "FILE")]
     relevo: Option<PathBuf>,
     /// Where the relays get their spools: a directory on the disk that is to hold the mail.
@@ -35,7 +35,7 @@ pub struct Arguments {
     output: PathBuf,
     /// Try only these settings: shards, cores, runtime, commit_delay, spin, ring_depth, segment_size, connections_per_destination. With
     /// `=`, only these values: `spin=50us/200us`.
-    #[arg(long, value_delimiter = ',', value_name = "KEY[=VALUE/…],…")]
+    #[arg(long, value_delimiter = ',', value_name = "KEY[=VALUE/...],...")]
     only: Vec<String>,
     /// What the relay is to be good at: rate, cpu (little of it a message) or latency (of the 250, 99 of 100).
     #[arg(long, default_value = "rate")]
@@ -43,14 +43,14 @@ pub struct Arguments {
     /// Connections of the sender.
     #[arg(long, default_value_t = 50)]
     connections: usize,
-    /// Size of a message: `10KiB` or a number of bytes, `mix`, or `SIZE=SHARE,…`.
+    /// Size of a message: `10KiB` or a number of bytes, `mix`, or `SIZE=SHARE,...`.
     #[arg(long, alias = "sizes", default_value = "mix")]
     size: Sizes,
-    /// Recipients of a message: a number, `1..3`, or `NUMBER=SHARE,…`.
+    /// Recipients of a message: a number, a range as in `1-3`, or `COUNT=SHARE,...`, as in `1=90,50=10`.
     #[arg(long, default_value = "1")]
     recipients: Recipients,
     /// What the receiving side does, as in `relevo-load sink --behaviour`: `delay=50ms~800ms`.
-    #[arg(long, default_value = "", value_name = "RULES")]
+    #[arg(long, default_value = "accept", value_name = "BEHAVIOUR")]
     behaviour: String,
 }
 
@@ -75,12 +75,6 @@ fn candidates(only: &[String], machine: &Machine) -> Result<Candidates, String> 
     }
 }
 
-/// The binary beside this one.
-fn beside() -> PathBuf {
-    let beside = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.join("relevo")));
-    beside.unwrap_or_else(|| "relevo".into())
-}
-
 fn machine_words() -> String {
     let machine = report::Machine::this();
     format!(
@@ -102,7 +96,7 @@ fn load_words(mail: &Mail, behaviour: &str, step: Duration) -> String {
         Recipients::Between(1, 1) => "one recipient".to_owned(),
         several => format!("up to {} recipients", several.most()),
     };
-    let behaviour = if behaviour.is_empty() { String::new() } else { format!(", receivers {behaviour}") };
+    let behaviour = if behaviour == "accept" { String::new() } else { format!(", receivers {behaviour}") };
     format!(
         "{} connections, {sizes} to {recipients}{behaviour}; {} a measurement",
         mail.connections,
@@ -133,7 +127,7 @@ pub fn run(arguments: Arguments) -> io::Result<ExitCode> {
     };
     let load = load_words(&mail, &arguments.behaviour, step);
     fs::create_dir_all(&arguments.output)?;
-    let relay = arguments.relevo.unwrap_or_else(beside);
+    let relay = arguments.relevo.unwrap_or_else(sys::relevo);
     let estimate = effort.estimate(candidates.0.len() + 2);
     say!(
         "{} values of {} settings with {}; at most about {}",
