@@ -104,22 +104,25 @@ fn answer(run: &Run, several: bool, out: &mut String) -> std::fmt::Result {
     let whose = if several { format!("{}: ", escape(&run.label)) } else { String::new() };
     let words = run.answer();
     let (first, rest) = words.split_once(": ").unwrap_or((&words, ""));
-    let mut letters = first.chars();
-    let first: String = letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();
-    write!(out, "<div class=\"verdict {class}\"><b>{sign} {whose}{}</b>", escape(&first))?;
+    write!(out, "<div class=\"verdict {class}\"><b>{sign} {whose}{}</b>", escape(&capital(first)))?;
     if !rest.is_empty() {
-        write!(out, "<p>{}.</p>", escape(rest))?;
+        write!(out, "<p>{}.</p>", escape(&capital(rest)))?;
     }
     if run.verdict.duplicated > 0 {
         let (number, reasons) = (run.verdict.duplicated, run.verdict.duplicates());
-        write!(
-            out,
-            "<p>{number} delivered once more: {}. RFC 5321 4.5.3.2.6 allows that where the first reply was lost.</p>",
-            escape(&reasons)
-        )?;
+        write!(out, "<p>{number} delivered once more: {}.", escape(&reasons))?;
+        if run.verdict.killed + run.verdict.reply_lost > 0 {
+            out.push_str(" RFC 5321 4.5.3.2.6 allows that where the reply to the first was lost.");
+        }
+        out.push_str("</p>");
     }
     out.push_str("</div>\n");
     Ok(())
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect()
 }
 
 /// Where each recipient went. The parts are of the accepted ones alone, so they add up.
@@ -372,6 +375,9 @@ mod tests {
         }
         assert_eq!(text.matches("<svg").count(), 6);
         assert!(page(&Report::default()).contains("No run"));
-        assert!(!text.contains("; </p>") && !text.contains("<td>0 ms</td>"), "{text}");
+        assert!(
+            !text.contains("RFC 5321") && !text.contains("; </p>") && !text.contains("<td>0 ms</td>"),
+            "{text}"
+        );
     }
 }
