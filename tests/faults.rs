@@ -92,7 +92,9 @@ stories!(
         failing_syncs_cost_a_451_and_a_segment,
         failing_writes_cost_a_451_and_a_segment,
         a_dead_disk_is_survived_and_left_behind;
-    Root: a_full_disk_refuses_and_drains;
+    Root:
+        a_full_disk_refuses_and_drains,
+        no_room_is_told_and_soon_over;
     Nothing:
         flipped_bytes_are_found_and_the_rest_is_delivered,
         a_data_directory_has_one_master,

@@ -92,26 +92,43 @@ impl Modes {
 /// Segments a lane makes before it takes mail: its reserve, the one it writes, and the next.
 const AT_START: u64 = limits::SEGMENTS_RESERVED as u64 + 2;
 
-/// Says how much room a start wants where there is less. Every shard's lane wants a few segments before it takes mail.
+/// Says how much room is wanted where there is less. Every shard's lane wants a few segments before it takes mail, and one more whenever these
+/// are full.
 pub fn room(config: &Config, shards: usize) -> Option<String> {
     let (data_dir, size) = (&config.node.data_dir, config.spool.segment_size);
-    let missing = |shard: usize| {
-        let lane = lane_directory(data_dir, u16::try_from(shard).unwrap_or(u16::MAX));
-        let there =
-            files::list(&lane).unwrap_or_default().iter().filter(|name| name.ends_with(".seg")).count();
-        AT_START.saturating_sub(there as u64)
-    };
-    let wanted = (0..shards).map(missing).sum::<u64>() * size;
+    let there: Vec<u64> = (0..shards)
+        .map(|shard| {
+            let lane = lane_directory(data_dir, u16::try_from(shard).unwrap_or(u16::MAX));
+            let files = files::list(&lane).unwrap_or_default();
+            files.iter().filter(|name| name.ends_with(".seg")).count() as u64
+        })
+        .collect();
+    let missing: u64 = there.iter().map(|there| AT_START.saturating_sub(*there)).sum();
     let place = data_dir.ancestors().find(|place| place.is_dir())?;
     let (free, _) = files::free_bytes(place)?;
-    (free < wanted).then(|| {
-        format!(
-            "{}: {shards} lanes want {} for their first segments before all of them take mail, and {} are free; free {} more, or \
+    let may_grow = config.spool.size_max == 0 || (there.iter().sum::<u64>() + 1) * size <= config.spool.size_max;
+    let (at, inodes) = (data_dir.display(), files::free_inodes(place).unwrap_or(u64::MAX));
+    // Files that are no segments: the lanes, the lock, and what a file is called before it is whole.
+    if inodes < (if missing > 0 { missing + shards as u64 + 3 } else { u64::from(may_grow) }) {
+        return Some(format!(
+            "{at}: the file system has {inodes} inodes free, too few for the next segments; remove files there, or give it more inodes"
+        ));
+    }
+    if missing > 0 && free < missing * size {
+        return Some(format!(
+            "{at}: {shards} lanes want {} for their first segments before all of them take mail, and {} are free; free {} more, or \
              set spool.segment_size or node.shards lower",
-            data_dir.display(),
-            show_size(wanted),
+            show_size(missing * size),
             exact(free),
-            exact(wanted - free)
+            exact(missing * size - free)
+        ));
+    }
+    (missing == 0 && may_grow && free < size).then(|| {
+        format!(
+            "{at}: a lane whose segments are full wants {} for the next one, and {} are free: it refuses mail with 452 then; free {} more there",
+            show_size(size),
+            exact(free),
+            exact(size - free)
         )
     })
 }

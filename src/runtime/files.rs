@@ -116,6 +116,12 @@ pub fn read_whole(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Files that may still be made in the file system of a directory. None: it has no bound, or nobody can say.
+pub fn free_inodes(directory: &Path) -> Option<u64> {
+    let found = rustix::fs::statvfs(directory).ok().filter(|found| found.f_files > 0)?;
+    Some(found.f_favail)
+}
+
 /// Descriptors that are kept for when all others are taken: the log must be rotated and questions be answered then too.
 #[derive(Debug, Default)]
 pub struct Reserve {

@@ -67,6 +67,11 @@ fn remedy(error: &io::Error) -> &'static str {
         Some(libc::EMFILE | libc::ENFILE) => "raise RLIMIT_NOFILE (LimitNOFILE in the systemd unit)",
         Some(libc::EDQUOT) => "raise the quota, or free some disk space",
         Some(libc::ENOSPC) => "free some disk space",
+        Some(libc::EROFS) => "the file system is read-only: look why, mend it, and mount it writable again",
+        Some(libc::EIO) => "the disk fails: look at the kernel's log",
+        None if error.kind() == io::ErrorKind::StorageFull => {
+            "remove files there, or give the file system more inodes"
+        }
         _ => "mend what keeps the relay from writing there",
     }
 }
@@ -88,5 +93,21 @@ impl<R: Runtime> Shard<R> {
             // The others are of one session, or pass at once.
             Gate::Open | Gate::Closing | Gate::NoMemory | Gate::Aged => Shut::No,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_trouble_has_its_remedy() {
+        let of = |code| remedy(&io::Error::from_raw_os_error(code));
+        let codes = [libc::ENOSPC, libc::EDQUOT, libc::EROFS, libc::EIO, libc::EMFILE, libc::EACCES];
+        let mut words: Vec<&str> = codes.into_iter().map(of).collect();
+        words.push(remedy(&io::Error::new(io::ErrorKind::StorageFull, "no inode is free there")));
+        for (place, part) in ["space", "quota", "read-only", "kernel's log", "NOFILE", "writing there", "inodes"].iter().enumerate() {
+            assert!(words[place].contains(part), "{}", words[place]);
+        }
     }
 }

@@ -11,6 +11,8 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.error
+import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../peers"))
 
@@ -354,6 +356,61 @@ def a_full_disk_refuses_and_drains():
     await_all(sink, {9999})
     assert repeats(sink, {}) == 0, "repeated without a crash"
     relay.stop()
+
+
+def answer(url):
+    try:
+        with urllib.request.urlopen(url, timeout=10) as found:
+            return found.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.read().decode()
+
+
+def no_room_is_told_and_soon_over():
+    """How much is wanted and where, of space and of inodes; and mail is taken within seconds of room."""
+    body = b"Subject: large\r\n\r\n" + (b"q" * 76 + b"\r\n") * 3000
+    for kind in ("space", "inodes"):
+        disk = tempfile.mkdtemp()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=60m,nr_inodes=60", "none", disk], check=True)
+        sink = Sink(lambda point, _: b"450 4.2.0 later\r\n" if point == "RCPT" else None)
+        relay = Relay(BINARY, sink, '[retry]\nfirst = "1h"\nmax = "1h"\n', data_dir=f"{disk}/spool", shards=1)
+        time.sleep(1)
+        check = lambda: subprocess.run([BINARY, "check", "--config", f"{relay.directory}/relevo.toml"], capture_output=True).stdout.decode()
+        assert "free" not in check(), check()
+        if kind == "space":
+            with open(f"{disk}/ballast", "wb") as file:
+                os.posix_fallocate(file.fileno(), 0, os.statvfs(disk).f_bavail * os.statvfs(disk).f_bsize - (3 << 20))
+        else:
+            os.mkdir(f"{disk}/ballast")
+            for number in range(os.statvfs(disk).f_favail):
+                open(f"{disk}/ballast/{number}", "w").close()
+        sent = 0
+        while sent < 100:
+            try:
+                relay.send("a@b.example", [f"u{sent}@d.example"], body)
+                sent += 1
+            except (smtplib.SMTPSenderRefused, smtplib.SMTPDataError) as error:
+                assert error.smtp_code == 452, error
+                break
+        assert 5 < sent < 100, sent
+        where, end = f"{disk}/spool/lane-000", time.monotonic() + 5
+        wanted = [f"needs a new segment of 4MiB in {where}, where "]
+        wanted += ["3.0 MiB are free", "free 1.0 MiB more there"] if kind == "space" else ["no inode is free there"]
+        while not all(part in (said := answer(f"http://127.0.0.1:{relay.http}/readyz")) for part in wanted):
+            assert time.monotonic() < end, said
+            time.sleep(0.1)
+        assert relay.told("mail is refused with 452", *wanted), relay.words
+        fix = "free some disk space" if kind == "space" else "remove files there, or give the file system more inodes"
+        assert relay.told("cannot make the spool segment", fix), relay.words
+        assert f"{disk}/spool" in check() and ("free 1.0 MiB more there" if kind == "space" else "0 inodes free") in check(), check()
+        subprocess.run(["rm", "-r", f"{disk}/ballast"], check=True)
+        begun = time.monotonic()
+        send_when_there_is_room(relay, sent, body)
+        took = time.monotonic() - begun
+        assert took < 4, f"mail was taken {took:.1f} s after there was room"
+        assert relay.told("mail is taken again"), relay.words
+        print(f"{kind}: {sent} messages, taken again after {took:.1f} s")
+        relay.stop()
 
 
 def early_in(line, early):

@@ -116,6 +116,10 @@ fn write_zeroes(path: &Path, size: u64) -> io::Result<()> {
     if free.is_some_and(|(_, free)| free < size) {
         return Err(rustix::io::Errno::NOSPC.into());
     }
+    if path.parent().and_then(files::free_inodes) == Some(0) {
+        // The error of the system speaks of space, of which there is enough.
+        return Err(io::Error::new(io::ErrorKind::StorageFull, "no inode is free there"));
+    }
     let file = files::make_file(path)?;
     rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, size)?;
     let zeroes = vec![0; ZERO_BLOCK];
