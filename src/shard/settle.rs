@@ -49,6 +49,9 @@ pub(super) fn whole<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, fate: Fate) {
     });
 }
 
+/// How long what is tried for the last time may wait for its look-up and its connection, seconds.
+const LAST_TRY: u32 = 300;
+
 /// RFC 3463 3.5: delivery time expired; each attempt failed for the time being only.
 pub(super) const TIME_EXPIRED: (u8, u16, u16) = (4, 4, 7);
 
@@ -136,6 +139,9 @@ pub(super) fn report<R: Runtime>(
                 if shard.runtime.planted("a retry is forgotten") {
                     continue;
                 }
+                // A last try that goes on, and a moment to be taken up.
+                let goes_on = group.last_try && *next > group.expiry;
+                let expiry = if goes_on { next.saturating_add(LAST_TRY) } else { group.expiry };
                 let late = 600 * u32::from(shard.runtime.planted("a retry comes late"));
                 again.push(Group {
                     first: outcome.first,
@@ -144,6 +150,7 @@ pub(super) fn report<R: Runtime>(
                     not_before: *next + late,
                     resident: false,
                     last_try: false,
+                    expiry,
                     ..*group
                 });
             }

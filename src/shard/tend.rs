@@ -192,7 +192,7 @@ async fn settle_unroutable<R: Runtime>(shard: &Rc<Shard<R>>) {
 
 fn fate_of<R: Runtime>(shard: &Shard<R>, group: &Group, why: &Unroutable) -> Fate {
     let now = shard.seconds();
-    let expired = group.expiry <= now;
+    let expired = group.is_expired(now);
     if why.permanent || expired {
         return Fate::Failed(Box::new(Failure {
             expired: expired && !why.permanent,
@@ -206,5 +206,7 @@ fn fate_of<R: Runtime>(shard: &Shard<R>, group: &Group, why: &Unroutable) -> Fat
     let random = shard.runtime.random();
     let next = schedule::next_attempt(&shard.settings.retry, attempts, now.saturating_add(1), random);
     let reply = client::local(451, why.status, &why.text).describe().into();
-    Fate::Deferred { attempts, next: next.min(group.expiry), reply }
+    // A last try that could not even be looked up goes on for one wait.
+    let next = if group.last_try { next } else { next.min(group.expiry) };
+    Fate::Deferred { attempts, next, reply }
 }

@@ -19,7 +19,7 @@ use relevo::shard::mesh::Room;
 const SERVER: &str = "10.0.9.53:53";
 
 /// `good*.test` and what `lead` names lead to the addresses it says, `quiet` names to no answer; nothing else is there.
-fn names(world: &World, deaf: &Rc<Cell<bool>>, lead: impl Fn(&str) -> Option<[u8; 4]> + 'static) {
+pub fn names(world: &World, deaf: &Rc<Cell<bool>>, lead: impl Fn(&str) -> Option<[u8; 4]> + 'static) {
     let deaf = deaf.clone();
     world.serve_datagrams(SERVER.parse().expect("an address"), move |question| {
         let asked = Message::from_vec(question).ok()?;
@@ -50,7 +50,7 @@ fn names(world: &World, deaf: &Rc<Cell<bool>>, lead: impl Fn(&str) -> Option<[u8
     });
 }
 
-fn launch<'a>(world: &'a World, shards: usize, more: &str) -> Relay<'a> {
+pub fn launch<'a>(world: &'a World, shards: usize, more: &str) -> Relay<'a> {
     let configuration = &format!(
         "[node]\nhostname = \"relay.example\"\ndata_dir = \"/spool\"\n\
          [[listener]]\naddress = \"10.0.0.1:25\"\nrelay_from = [\"10.0.0.0/8\"]\nrecipients_max = 1000\n\
@@ -63,7 +63,7 @@ fn launch<'a>(world: &'a World, shards: usize, more: &str) -> Relay<'a> {
     Relay::launch(world, &Launch { node: 1, shards, lanes: shards, room, configuration }).expect("it starts")
 }
 
-fn flood(world: &World, messages: usize, domain: impl Fn(usize) -> String) {
+pub fn flood(world: &World, messages: usize, domain: impl Fn(usize) -> String) {
     for message in 0..messages {
         let to = (0..1_000).map(|place| format!("u@{}", domain(message * 1_000 + place))).collect();
         hand_in(world, 100 + message as u16, message, to);
