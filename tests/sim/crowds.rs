@@ -11,7 +11,7 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 use relevo::runtime::sim::World;
 use relevo::time::Instant;
 
-use super::peers::{Sink, hand_in, hand_in_some};
+use super::peers::{Sink, hand_in, hand_in_from, hand_in_some};
 use super::relay::{Launch, Relay, run_until_true};
 use super::story;
 use relevo::shard::mesh::Room;
@@ -248,6 +248,44 @@ fn a_domain_that_is_remembered_waits_in_no_line() {
         world.run_for(Duration::from_secs(20));
         assert!(relay.sum(|of| &of.domains_waiting) > 1_000);
         assert!(send(1, Duration::from_millis(500)), "it is remembered");
+        drop(relay);
+    });
+}
+
+/// Mail that a start finds is its client's as before: whose mail is little does not wait behind that of one who brought much.
+#[test]
+fn a_start_knows_whose_mail_it_finds() {
+    story(2, |seed| {
+        let world = World::new(seed);
+        let sink = Sink::start(&world, "10.0.0.2:25");
+        let deaf = Rc::new(Cell::new(true));
+        names(&world, &deaf, |host| host.starts_with("good").then_some([10, 0, 0, 2]));
+        let relay = launch(&world, 1, "");
+        // A message each, for a zone each: nothing but the client is the same.
+        let many = 2_400;
+        for first in (0..many).step_by(100) {
+            let client = (100 + first as u16, None);
+            hand_in_from(&world, client, first..first + 100, |number| vec![format!("u@quiet{number}.test")]);
+        }
+        assert!(run_until_true(&world, Duration::from_secs(20), || {
+            relay.sum(|of| &of.messages_received) == many as u64
+        }));
+        let other = (50, Some("10.0.0.77".parse().expect("an address")));
+        hand_in_from(&world, other, many..many + 1, |_| vec!["u@good.test".to_owned()]);
+        assert!(run_until_true(&world, Duration::from_secs(5), || {
+            relay.sum(|of| &of.messages_received) > many as u64
+        }));
+        world.run_for(Duration::from_secs(2));
+        world.kill(1);
+        drop(relay);
+        deaf.set(false);
+        let relay = launch(&world, 1, "");
+        assert_eq!(relay.found, many + 1);
+        let begun = world.now();
+        assert!(run_until_true(&world, Duration::from_secs(30), || !sink.received.borrow().is_empty()));
+        // Some hundred others are asked for at one time, for a second each.
+        let took = world.now().since(begun);
+        assert!(took < Duration::from_millis(2_500), "{took:?} behind the mail of another client");
         drop(relay);
     });
 }

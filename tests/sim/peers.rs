@@ -309,18 +309,28 @@ pub fn hand_in(world: &World, client: u16, number: usize, recipients: Vec<String
 
 /// The same for some messages, one after the other.
 pub fn hand_in_some(world: &World, client: u16, numbers: std::ops::Range<usize>, recipients: Vec<String>) {
+    hand_in_from(world, (client, None), numbers, move |_| recipients.clone());
+}
+
+/// The same from an address of the client's own, each to others.
+pub fn hand_in_from(
+    world: &World,
+    (client, source): (u16, Option<std::net::IpAddr>),
+    numbers: std::ops::Range<usize>,
+    recipients: impl Fn(usize) -> Vec<String> + 'static,
+) {
     let runtime = world.shard(200, client);
     let own = runtime.clone();
     runtime.spawn(async move {
         let told = async {
-            let stream = own.connect(None, "10.0.0.1:25".parse().expect("an address"))?;
+            let stream = own.connect(source, "10.0.0.1:25".parse().expect("an address"))?;
             poll_fn(|context| stream.poll_writable(context)).await;
             let mut peer = Lines::new(stream);
             peer.line().await?;
             peer.ask("EHLO client.example\r\n").await?;
             for number in numbers {
                 peer.ask("MAIL FROM:<sender@origin.example>\r\n").await?;
-                for recipient in &recipients {
+                for recipient in recipients(number) {
                     assert_eq!(peer.ask(&format!("RCPT TO:<{recipient}>\r\n")).await?, '2', "{recipient}");
                 }
                 assert_eq!(peer.ask("DATA\r\n").await?, '3');
