@@ -106,7 +106,8 @@ pub fn room(config: &Config, shards: usize) -> Option<String> {
     let missing: u64 = there.iter().map(|there| AT_START.saturating_sub(*there)).sum();
     let place = data_dir.ancestors().find(|place| place.is_dir())?;
     let (free, _) = files::free_bytes(place)?;
-    let may_grow = config.spool.size_max == 0 || (there.iter().sum::<u64>() + 1) * size <= config.spool.size_max;
+    let may_grow =
+        config.spool.size_max == 0 || (there.iter().sum::<u64>() + 1) * size <= config.spool.size_max;
     let (at, inodes) = (data_dir.display(), files::free_inodes(place).unwrap_or(u64::MAX));
     // Files that are no segments: the lanes, the lock, and what a file is called before it is whole.
     if inodes < (if missing > 0 { missing + shards as u64 + 3 } else { u64::from(may_grow) }) {

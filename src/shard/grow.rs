@@ -106,7 +106,11 @@ mod tests {
         let codes = [libc::ENOSPC, libc::EDQUOT, libc::EROFS, libc::EIO, libc::EMFILE, libc::EACCES];
         let mut words: Vec<&str> = codes.into_iter().map(of).collect();
         words.push(remedy(&io::Error::new(io::ErrorKind::StorageFull, "no inode is free there")));
-        for (place, part) in ["space", "quota", "read-only", "kernel's log", "NOFILE", "writing there", "inodes"].iter().enumerate() {
+        for (place, part) in
+            ["space", "quota", "read-only", "kernel's log", "NOFILE", "writing there", "inodes"]
+                .iter()
+                .enumerate()
+        {
             assert!(words[place].contains(part), "{}", words[place]);
         }
     }

@@ -79,7 +79,8 @@ fn passes(seed: u64, first: i64, steps: &[Set]) {
     sink.defer.set(false);
     world.faults().blackhole.remove(&hole);
     let others = [Sink::start(&world, "10.0.0.7:25"), Sink::start(&world, "10.0.0.8:25")];
-    let all = || sink.received.borrow().len() + others.iter().map(|one| one.received.borrow().len()).sum::<usize>();
+    let all =
+        || sink.received.borrow().len() + others.iter().map(|one| one.received.borrow().len()).sum::<usize>();
     // The flood is one message to each of its domains.
     let arrived = run_until_true(&world, Duration::from_secs(1_500), || all() >= 1_003);
     check(&relay);
