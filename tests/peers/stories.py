@@ -132,11 +132,17 @@ def a_port_is_given_once_and_free_everywhere():
     with open("/proc/sys/net/ipv4/ip_local_port_range") as file:
         low, high = map(int, file.read().split())
     port = free_port()
-    # Another process that draws the same one first, and one that somebody has, is given another.
-    taken = socket.create_server(("127.0.0.7", free_port()))
+    # Another process that draws the same one first, and one that somebody has at another address, is given a third.
+    taken = socket.socket()
+    while True:
+        try:
+            taken.bind(("127.0.0.7", random.randrange(10_000, 32_000)))
+            break
+        except OSError:
+            pass
     draw = f"import sys, random; sys.path.insert(0, {os.path.dirname(os.path.abspath(ports.__file__))!r})\nimport ports\n"
-    draw += f"drawn = iter([{port}, {taken.getsockname()[1]}, {low}])\n"
-    draw += "class Dice:\n    def choice(self, them):\n        want = next(drawn)\n        return want if want in them else them[0]\n"
+    draw += f"drawn = [{port}, {taken.getsockname()[1]}]\n"
+    draw += "class Dice:\n    def choice(self, them):\n        return drawn.pop(0) if drawn else random.choice(them)\n"
     draw += "random.SystemRandom = Dice\nprint(ports.free_port())"
     other = int(subprocess.run([sys.executable, "-c", draw], stdout=subprocess.PIPE, check=True, timeout=30).stdout)
     assert other not in (port, taken.getsockname()[1])
