@@ -272,9 +272,7 @@ fn write_status(out: &mut Vec<u8>, notice: &Notice<'_>) {
         let (class, subject, detail) = status(failure);
         append(out, format_args!("\r\nAction: failed\r\nStatus: {class}.{subject}.{detail}\r\n"));
         if let Some(remote) = remote(failure) {
-            out.extend_from_slice(b"Remote-MTA: dns; ");
-            write_printable(out, remote.as_bytes(), NAME_MAX);
-            out.extend_from_slice(b"\r\n");
+            write_remote(out, remote);
         }
         if !failure.text.trim().is_empty() {
             // RFC 3464 2.3.6: the type says whose words these are.
@@ -290,6 +288,25 @@ fn write_status(out: &mut Vec<u8>, notice: &Notice<'_>) {
             out.extend_from_slice(b"\r\n");
         }
     }
+}
+
+/// A name of the DNS, or an address literal, and nothing else (RFC 3464 2.3.5, RFC 5321 4.1.3); where that was is a comment
+/// (RFC 3464 2.1.1), which nobody takes for part of the name.
+fn write_remote(out: &mut Vec<u8>, remote: &str) {
+    let (name, place) = remote.split_once(' ').map_or((remote, ""), |(name, place)| (name, place.trim()));
+    out.extend_from_slice(b"Remote-MTA: dns; ");
+    match name.parse() {
+        Ok(std::net::IpAddr::V6(address)) => append(out, format_args!("[IPv6:{address}]")),
+        Ok(std::net::IpAddr::V4(address)) => append(out, format_args!("[{address}]")),
+        Err(_) => write_printable(out, name.as_bytes(), NAME_MAX),
+    }
+    // A parenthesis or a backslash would end the comment, or hide its end.
+    if !place.is_empty() && !place.contains(['(', ')', '\\']) {
+        out.extend_from_slice(b" (");
+        write_printable(out, place.as_bytes(), NAME_MAX);
+        out.push(b')');
+    }
+    out.extend_from_slice(b"\r\n");
 }
 
 fn remote<'a>(failure: &Failure<'a>) -> Option<&'a str> {

@@ -84,7 +84,7 @@ pub enum HopError {
     Connect(SocketAddr, io::Error),
     /// The connection failed.
     Wire(WireError),
-    /// The hop does not speak SMTP.
+    /// What the hop said is no reply.
     Hostile(HostileReply),
     /// The hop refused the session.
     Refused(Reply),
@@ -107,7 +107,7 @@ impl std::fmt::Display for HopError {
         match self {
             HopError::Connect(to, error) => write!(formatter, "cannot connect to {to}: {error}"),
             HopError::Wire(error) => write!(formatter, "{error}"),
-            HopError::Hostile(error) => write!(formatter, "the next hop does not speak SMTP: {error}"),
+            HopError::Hostile(error) => write!(formatter, "the next hop broke the rules of SMTP: {error}"),
             HopError::Refused(reply) => {
                 write!(formatter, "the next hop refused the session: {}", reply.describe())
             }

@@ -150,6 +150,10 @@ pub enum HostileReply {
 impl std::fmt::Display for HostileReply {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            // Some servers say one before a reply. Which command it belongs to nobody knows, so nothing is taken for an answer behind it.
+            HostileReply::Malformed(line) if line.trim().is_empty() => {
+                formatter.write_str("an empty line came where a reply was due")
+            }
             HostileReply::Malformed(line) => write!(formatter, "a line is no reply: {line}"),
             HostileReply::Mixed(line) => {
                 write!(formatter, "the lines of a reply have different codes: {line}")
@@ -465,6 +469,14 @@ mod tests {
         assert_eq!(one("hello\r\n"), Err(HostileReply::Malformed("hello".into())));
         assert_eq!(one("250-a\r\n251 b\r\n"), Err(HostileReply::Mixed("251 b".into())));
         assert_eq!(one("250OK\r\n"), Err(HostileReply::Malformed("250OK".into())));
+        for (input, words) in [
+            ("\r\n250 ok\r\n", "an empty line came"),
+            ("  \r\n", "an empty line came"),
+            ("x\r\n", "no reply: x"),
+        ] {
+            let said = one(input).unwrap_err().to_string();
+            assert!(said.contains(words), "{input:?}: {said}");
+        }
         assert_eq!(one("250-a\r\n\r\n250 b\r\n"), Err(HostileReply::Malformed(String::new())));
         assert_eq!(one(&"220-x\r\n".repeat(limits::REPLY_LINES_MAX + 1)), Err(HostileReply::Endless));
         assert_eq!(one(&format!("220 {}", "x".repeat(100_000))), Err(HostileReply::Endless));

@@ -165,6 +165,25 @@ fn no_bounce_answers_a_bounce() {
     assert_eq!(compose(&notice(&[], HEADER)), None);
 }
 
+/// RFC 3464 2.3.5: the type `dns` is a name, or the literal of an address.
+#[test]
+fn the_remote_host_is_a_name() {
+    for (remote, field) in [
+        ("mx.b.example", "mx.b.example"),
+        ("mx.b.example [192.0.2.1]:25", "mx.b.example ([192.0.2.1]:25)"),
+        ("mx.b.example [2001:db8::1]:25", "mx.b.example ([2001:db8::1]:25)"),
+        ("192.0.2.1 [192.0.2.1]:2525", "[192.0.2.1] ([192.0.2.1]:2525)"),
+        ("2001:db8::1 [2001:db8::1]:25", "[IPv6:2001:db8::1] ([2001:db8::1]:25)"),
+        ("mx.b.example ", "mx.b.example"),
+        ("mx.b.example at) home", "mx.b.example"),
+        ("mx.b.example \\", "mx.b.example"),
+    ] {
+        let failures = [Failure { remote: Some(remote), ..refused(b"a@b.example", "550 no") }];
+        let [_, _, fields, _] = parts(&notice(&failures, HEADER));
+        assert!(fields.contains(&format!("\r\nRemote-MTA: dns; {field}\r\n")), "{remote}: {fields}");
+    }
+}
+
 #[test]
 fn nothing_from_outside_makes_a_line() {
     let evil = "550 5.1.1 a\r\n\r\n--=_relevo_0123456789abcdef\r\n.\r\nBcc: x\u{e9}\u{0}";
@@ -176,7 +195,7 @@ fn nothing_from_outside_makes_a_line() {
     for part in [&head, &words, &fields] {
         assert!(!part.lines().any(|line| line.starts_with("Evil") || line.starts_with("Bcc")), "{part}");
     }
-    assert!(fields.contains("Remote-MTA: dns; mx??Evil: 1\r\n"), "{fields}");
+    assert!(fields.contains("Remote-MTA: dns; mx??Evil: (1)\r\n"), "{fields}");
 }
 
 #[test]
