@@ -62,6 +62,10 @@ pub const HOP_FAILURES_MAX: usize = 10_000;
 /// How long a host that broke a transaction is asked after the others of its site: longer than the first retries are apart, so that these
 /// reach another host, and short enough for the best host to have its mail again soon after it recovered.
 pub const HOP_FAILURE_KEPT: Duration = Duration::from_secs(600);
+/// Hosts kept in mind, on each shard, because they hang up on EHLO, and as many because they lose commands that are sent together.
+pub const MANNERS_MAX: usize = 10_000;
+/// How long such a host is spared them: what is lost by it is some round trips, and TLS where EHLO is not said.
+pub const MANNERS_KEPT: Duration = Duration::from_secs(3600);
 /// Bytes of replies held for a client that pipelines and does not read.
 pub const REPLY_BACKLOG_MAX: usize = 64 * 1024;
 
@@ -401,6 +405,9 @@ pub mod client {
     pub const MAIL: Duration = Duration::from_secs(300);
     /// 4.5.3.2.3 RCPT.
     pub const RCPT: Duration = Duration::from_secs(300);
+    /// A hop that ends the session after so long a silence, with commands unanswered that were sent together, waited for the next of them:
+    /// those behind the first were lost in it.
+    pub const GROUP_LOST: Duration = Duration::from_secs(5);
     /// 4.5.3.2.4 the 354 after DATA.
     pub const DATA: Duration = Duration::from_secs(120);
     /// 4.5.3.2.5 each block of the body: no byte of it is taken for so long.

@@ -1,5 +1,6 @@
 //! Hosts that failed in some way of late, kept in mind for a while: one that offers STARTTLS and cannot do it is spoken to in plain text
-//! at once, and one that took no message is asked after the others of its site (RFC 5321 5.1).
+//! at once, one that hangs up on EHLO or loses commands sent together is spared these, and one that cannot be reached or took no message
+//! is asked after the others of its site (RFC 5321 5.1).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -29,7 +30,12 @@ impl Failures {
 
     /// Whether this host failed, not long ago.
     pub fn is_known(&self, host: &str, now: Instant) -> bool {
-        self.until.get(host).is_some_and(|until| *until > now)
+        self.until(host, now).is_some()
+    }
+
+    /// Until when this is kept in mind: the later, the later it failed.
+    pub fn until(&self, host: &str, now: Instant) -> Option<Instant> {
+        self.until.get(host).copied().filter(|until| *until > now)
     }
 
     /// It does well again.

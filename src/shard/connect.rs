@@ -1,5 +1,6 @@
 //! Opening a session to a next hop: addresses in order, connect, greeting, EHLO, STARTTLS where it is offered.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -7,22 +8,25 @@ use std::time::Duration;
 
 use crate::limits;
 use crate::observe::diagnostics::Level;
+use crate::policy::failures::Failures;
 use crate::route::gate::{Admitted, Source};
 use crate::route::{Host, NextHop};
 use crate::runtime::{Runtime, Stream};
 use crate::shard::Shard;
 use crate::shard::address::Place;
-use crate::shard::session::{Behind, Starttls};
+use crate::shard::session::{Behind, Choice, Starttls};
 pub use crate::shard::session::{Connection, HopError};
 use crate::shard::wire::{Wire, WireError};
 use crate::smtp::client::Capabilities;
+use crate::time::Instant;
 
 /// Tries the hosts of a hop in order, each address of each, until one gives a session. `Err`: words on the last failure.
 pub async fn connect<R: Runtime>(shard: &Rc<Shard<R>>, hop: &NextHop) -> Result<Connection<R>, HopError> {
     let last = HopError::NoAddress(format!("no host of {} has an address", hop.label));
     let mut search = Search { shard, last, tried: 0, full: Vec::new() };
     let mut worst = u16::MAX;
-    // Hosts that take connections and no mail, asked when no other is left: with EHLO answered the next one would never be (RFC 5321 5.1).
+    // Hosts that took no connection, or no mail over it, asked when no other is left: each message would wait for them again, or never
+    // come to the next one (RFC 5321 5.1). The one that failed last comes last.
     let mut failing = Vec::new();
     for host in hop.hosts.iter().take(limits::MX_HOSTS_MAX) {
         if host.rank > worst || search.tried >= limits::MX_ADDRESSES_MAX {
@@ -38,16 +42,19 @@ pub async fn connect<R: Runtime>(shard: &Rc<Shard<R>>, hop: &NextHop) -> Result<
                 continue;
             }
         };
+        let choice = if hop.hosts.len() > 1 || addresses.len() > 1 { Choice::First } else { Choice::Only };
         for address in addresses {
-            if is_failing(shard, host, address) {
-                failing.push((host, address));
-            } else if let Some(connection) = search.attempt(host, address).await {
+            if let Some(until) = failed_until(shard, host, address) {
+                let choice = if choice == Choice::Only { choice } else { Choice::Last };
+                failing.push((until, host, address, choice));
+            } else if let Some(connection) = search.attempt(host, address, choice).await {
                 return Ok(connection);
             }
         }
     }
-    for (host, address) in failing {
-        if let Some(connection) = search.attempt(host, address).await {
+    failing.sort_by_key(|(until, ..)| *until);
+    for (_, host, address, choice) in failing {
+        if let Some(connection) = search.attempt(host, address, choice).await {
             return Ok(connection);
         }
     }
@@ -70,7 +77,7 @@ struct Search<'a, R: Runtime> {
 
 impl<R: Runtime> Search<'_, R> {
     /// A session with this address, unless it has all the connections it may have, or enough were tried.
-    async fn attempt(&mut self, host: &Host, address: Admitted) -> Option<Connection<R>> {
+    async fn attempt(&mut self, host: &Host, address: Admitted, choice: Choice) -> Option<Connection<R>> {
         if self.tried >= limits::MX_ADDRESSES_MAX {
             return None;
         }
@@ -90,13 +97,31 @@ impl<R: Runtime> Search<'_, R> {
         match open(self.shard, host, address).await {
             Ok(mut connection) => {
                 connection.place = place;
+                connection.choice = choice;
                 Some(connection)
             }
             Err(error) => {
+                // One that answers, be it with a refusal, costs the next message no wait.
+                if choice != Choice::Only && is_silence(&error) {
+                    let now = self.shard.timers.recent();
+                    self.shard.hop_failures.borrow_mut().note(&name(host, address.address()), now);
+                }
                 self.last = error;
                 None
             }
         }
+    }
+}
+
+/// Nothing came of an address, and that took its time: nobody there answers a SYN, or greets.
+fn is_silence(error: &HopError) -> bool {
+    match error {
+        HopError::Connect(_, error) => matches!(
+            error.kind(),
+            io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable
+        ),
+        HopError::Wire(WireError::TimedOut) => true,
+        _ => false,
     }
 }
 
@@ -105,32 +130,76 @@ fn name(host: &Host, at: SocketAddr) -> String {
     format!("{} [{}]:{}", host.name, at.ip(), at.port())
 }
 
-fn is_failing<R: Runtime>(shard: &Shard<R>, host: &Host, address: Admitted) -> bool {
+fn failed_until<R: Runtime>(shard: &Shard<R>, host: &Host, address: Admitted) -> Option<Instant> {
     let failures = shard.hop_failures.borrow();
-    !failures.is_empty() && failures.is_known(&name(host, address.address()), shard.timers.recent())
+    if failures.is_empty() {
+        return None;
+    }
+    failures.until(&name(host, address.address()), shard.timers.recent())
+}
+
+/// What a host is asked for in a session.
+#[derive(Clone, Copy)]
+struct Manners {
+    ehlo: bool,
+    starttls: bool,
 }
 
 /// One address: with STARTTLS if offered, and if anything goes wrong with that, once more in plain text. RFC 3207 section 4.1 leaves that to
-/// the client; opportunistic TLS asks for nothing better than what mail had before (RFC 7435).
+/// the client; opportunistic TLS asks for nothing better than what mail had before (RFC 7435). A host that hangs up on EHLO is told HELO.
 async fn open<R: Runtime>(
     shard: &Rc<Shard<R>>,
     host: &Host,
     to: Admitted,
 ) -> Result<Connection<R>, HopError> {
-    let at = to.address();
-    let named = name(host, at);
-    let mut protect = shard.settings.delivery.starttls;
-    if protect && shard.tls_failures.borrow().is_known(&named, shard.timers.recent()) {
+    let named = || name(host, to.address());
+    let now = shard.timers.recent();
+    let is_known = |failures: &RefCell<Failures>| failures.borrow().is_known(&named(), now);
+    let mut manners =
+        Manners { ehlo: !is_known(&shard.ehlo_failures), starttls: shard.settings.delivery.starttls };
+    if manners.starttls && is_known(&shard.tls_failures) {
         shard.instruments.counters.tls_avoided.add(1);
-        protect = false;
+        manners.starttls = false;
     }
-    match greet(shard, host, to, named, protect).await {
+    let greeted = match greet(shard, host, to, manners).await {
         Err(HopError::BrokenTls(why)) => {
-            do_without_tls(shard, &name(host, at), &why);
-            greet(shard, host, to, name(host, at), false).await
+            do_without_tls(shard, &named(), &why);
+            greet(shard, host, to, Manners { starttls: false, ..manners }).await
+        }
+        Err(HopError::BrokenEhlo(error)) => {
+            let greeted = greet(shard, host, to, Manners { ehlo: false, ..manners }).await;
+            // A host that hangs up on everything is no host of HELO.
+            if greeted.is_ok() {
+                let why = format!("it hung up on EHLO ({error})");
+                keep_in_mind(shard, &shard.ehlo_failures, &named(), &why, "it is told HELO");
+            }
+            greeted
         }
         result => result,
+    };
+    let mut connection = greeted?;
+    connection.capabilities.pipelining &= !is_known(&shard.pipelining_failures);
+    Ok(connection)
+}
+
+/// A host has a flaw that is worked round for a while.
+fn keep_in_mind<R: Runtime>(
+    shard: &Shard<R>,
+    failures: &RefCell<Failures>,
+    named: &str,
+    why: &str,
+    what: &str,
+) {
+    if failures.borrow_mut().note(named, shard.timers.recent()) {
+        let minutes = limits::MANNERS_KEPT.as_secs() / 60;
+        shard.say(Level::Warning, format_args!("{named}: {why}; {what} for {minutes} minutes"));
     }
+}
+
+/// A host lost commands that were sent together.
+pub(super) fn do_without_pipelining<R: Runtime>(shard: &Shard<R>, named: &str) {
+    let why = "it offers PIPELINING, and answered only some of the commands sent together";
+    keep_in_mind(shard, &shard.pipelining_failures, named, why, "it is sent one at a time");
 }
 
 /// What to say if a failure, before any command of a transaction was answered, may have come of STARTTLS: then plain text is tried, at
@@ -164,8 +233,7 @@ async fn greet<R: Runtime>(
     shard: &Rc<Shard<R>>,
     host: &Host,
     to: Admitted,
-    named: String,
-    protect: bool,
+    manners: Manners,
 ) -> Result<Connection<R>, HopError> {
     let to = to.address();
     let refused = |error| HopError::Connect(to, error);
@@ -174,8 +242,8 @@ async fn greet<R: Runtime>(
     wire.limit(&shard.timers, limits::client::CONNECT);
     wire.writable().await.map_err(|_| refused(io::ErrorKind::TimedOut.into()))?;
     wire.stream().take_error().map_err(refused)?;
-    let mut connection = Connection::new(wire, named);
-    match introduce(shard, &mut connection, &host.name, protect).await {
+    let mut connection = Connection::new(wire, name(host, to));
+    match introduce(shard, &mut connection, &host.name, manners).await {
         Ok(()) => Ok(connection),
         Err(error) => {
             connection.leave(shard).await;
@@ -189,15 +257,22 @@ async fn introduce<R: Runtime>(
     shard: &Rc<Shard<R>>,
     connection: &mut Connection<R>,
     host: &str,
-    starttls: bool,
+    manners: Manners,
 ) -> Result<(), HopError> {
     connection.owe(1);
     let greeting = connection.reply(shard, limits::client::GREETING).await?;
     if greeting.code != 220 {
         return Err(HopError::Refused(greeting));
     }
-    hello(shard, connection, limits::client::HELLO).await?;
-    if starttls && connection.capabilities.starttls {
+    if manners.ehlo {
+        hello(shard, connection, limits::client::HELLO).await.map_err(|error| match error {
+            HopError::Wire(error @ WireError::Lost(_)) => HopError::BrokenEhlo(error),
+            error => error,
+        })?;
+    } else {
+        helo(shard, connection, limits::client::HELLO).await?;
+    }
+    if manners.starttls && connection.capabilities.starttls {
         connection.starttls = Starttls::Begun;
         let protected = protect(shard, connection, host).await;
         protected.map_err(|(step, error)| HopError::BrokenTls(words(connection.starttls, step, &error)))?;
@@ -229,16 +304,26 @@ async fn hello<R: Runtime>(
     let ours = &shard.settings.node.hostname;
     connection.send(shard, format!("EHLO {ours}\r\n").as_bytes(), 1, patience).await?;
     let reply = connection.reply(shard, patience).await?;
-    if reply.is_positive() {
+    if reply.is_done() {
         connection.capabilities = Capabilities::of_ehlo(&reply);
         return Ok(());
     }
     if !reply.is_permanent() {
         return Err(HopError::Refused(reply));
     }
+    helo(shard, connection, patience).await
+}
+
+/// HELO, which offers nothing.
+async fn helo<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    connection: &mut Connection<R>,
+    patience: Duration,
+) -> Result<(), HopError> {
+    let ours = &shard.settings.node.hostname;
     connection.send(shard, format!("HELO {ours}\r\n").as_bytes(), 1, patience).await?;
     let reply = connection.reply(shard, patience).await?;
-    if reply.is_positive() { Ok(()) } else { Err(HopError::Refused(reply)) }
+    if reply.is_done() { Ok(()) } else { Err(HopError::Refused(reply)) }
 }
 
 /// STARTTLS and what follows it. A refusal leaves the session in plain text, if the hop goes on with it. An error comes with the step that

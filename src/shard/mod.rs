@@ -103,6 +103,10 @@ pub struct Shard<R: Runtime> {
     pub tls_failures: RefCell<Failures>,
     /// Hosts that took no message of late.
     pub hop_failures: RefCell<Failures>,
+    /// Hosts that hang up on EHLO and know HELO.
+    pub ehlo_failures: RefCell<Failures>,
+    /// Hosts that lose commands which are sent together, though they offer PIPELINING.
+    pub pipelining_failures: RefCell<Failures>,
     /// Accounts that may relay.
     pub accounts: Option<Arc<Logins>>,
     checks: authenticate::Checks,

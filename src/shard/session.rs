@@ -24,6 +24,8 @@ pub struct Connection<R: Runtime> {
     pub place: Option<Place<R>>,
     /// Name and address of the hop, for records.
     pub hop: String,
+    /// Which others there were to ask.
+    pub choice: Choice,
     /// Version and cipher suite of its TLS, for records; empty: there is none.
     pub tls: String,
     /// Memory for the next messages.
@@ -65,6 +67,17 @@ pub enum Starttls {
     Refused,
 }
 
+/// How an address that was connected to stands to the others of its site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// There is no other.
+    Only,
+    /// There are others, that were not asked.
+    First,
+    /// There are others, and it comes behind them: each of them was tried, or it failed before.
+    Last,
+}
+
 /// What lies behind the last reply that was awaited.
 #[derive(Debug)]
 pub enum Behind {
@@ -94,6 +107,8 @@ pub enum HopError {
     Unasked,
     /// What came of STARTTLS, when plain text is to be tried next.
     BrokenTls(String),
+    /// The hop hung up on EHLO: HELO is to be tried next.
+    BrokenEhlo(WireError),
     /// No host of the hop has an address.
     NoAddress(String),
     /// This address has all the connections it may have: no failure, it is waited for.
@@ -118,6 +133,7 @@ impl std::fmt::Display for HopError {
                 formatter.write_str("the next hop sent a reply before it was asked anything")
             }
             HopError::BrokenTls(words) | HopError::NoAddress(words) => formatter.write_str(words),
+            HopError::BrokenEhlo(error) => write!(formatter, "the next hop hung up on EHLO: {error}"),
             HopError::Full(address) => write!(formatter, "{address} has all the connections it may have"),
             HopError::Spool(error) => write!(formatter, "{error}"),
         }
@@ -138,6 +154,7 @@ impl<R: Runtime> Connection<R> {
             capabilities: Capabilities::default(),
             place: None,
             hop,
+            choice: Choice::Only,
             tls: String::new(),
             spare: Spare::default(),
             starttls: Starttls::Settled,

@@ -251,6 +251,8 @@ pub(super) fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>
         tls_client: setup.tls_client.clone(),
         tls_failures: Failures::new(limits::TLS_FAILURE_KEPT, limits::TLS_FAILURES_MAX).into(),
         hop_failures: Failures::new(limits::HOP_FAILURE_KEPT, limits::HOP_FAILURES_MAX).into(),
+        ehlo_failures: Failures::new(limits::MANNERS_KEPT, limits::MANNERS_MAX).into(),
+        pipelining_failures: Failures::new(limits::MANNERS_KEPT, limits::MANNERS_MAX).into(),
         accounts: setup.accounts.clone(),
         checks: Checks::default(),
         inbound: Cell::new(0),

@@ -15,7 +15,7 @@ use crate::shard::compact::Pinned;
 use crate::shard::connect::{self, Connection, HopError};
 use crate::shard::deliver::{self, After, Run};
 use crate::shard::load::{self, Source};
-use crate::shard::session::{Behind, Starttls};
+use crate::shard::session::{Behind, Choice, Starttls};
 use crate::shard::{Shard, body};
 use crate::smtp::client::{self, Body, Transaction, Verdict};
 use crate::smtp::reply::Reply;
@@ -202,6 +202,7 @@ pub(super) async fn transact<R: Runtime>(
         }
     };
     run.done += 1;
+    let begun_at = shard.timers.recent();
     let message = Outgoing { view, part, headers: &headers, plan: &plan };
     let ended = converse(run, connection, &message, how, &mut transaction).await;
     connection.spare.headers = headers;
@@ -217,20 +218,42 @@ pub(super) async fn transact<R: Runtime>(
         }
         broke = break_off(run, view, part, error, &mut transaction);
     }
-    // Many hops take so many messages on a connection and no more; the next one is welcome on a new connection.
-    if reused && transaction.is_unbegun() {
+    // It answered some of the commands that were sent together, and then nothing for a while: it never had the others.
+    if transaction.is_cut_short() && shard.timers.recent().since(begun_at) >= limits::client::GROUP_LOST {
+        connect::do_without_pipelining(shard, &connection.hop);
+    }
+    if moves_on(run, connection, (reused, broke), &mut transaction).await {
         return (After::Stale, false);
-    }
-    if broke || transaction.is_put_off() {
-        host_failed(run, connection, reused, &mut transaction);
-    }
-    if transaction.needs_reset() {
-        reset(shard, connection, &mut transaction).await;
     }
     refused(run, &mut transaction);
     count(run, connection, part, &transaction, tally);
     let after = if transaction.must_close() { After::Close } else { After::Keep };
     (after, transaction.made_progress())
+}
+
+/// Whether the message goes over another connection at once, with nothing counted against it; else this one is made ready for the next.
+async fn moves_on<R: Runtime>(
+    run: &Run<'_, R>,
+    connection: &mut Connection<R>,
+    (reused, broke): (bool, bool),
+    transaction: &mut Transaction<'_>,
+) -> bool {
+    let put_off = transaction.is_put_off();
+    let in_trouble = put_off || transaction.blames_host();
+    // Many hops take so many messages on a connection and no more, and say so in whatever words before they go: whether it goes is known
+    // behind RSET.
+    let may_be_leaving = reused && put_off;
+    if (broke || in_trouble)
+        && !may_be_leaving
+        && host_failed(run, connection, (reused, in_trouble), transaction)
+    {
+        return true;
+    }
+    if transaction.needs_reset() {
+        reset(run.shard, connection, transaction).await;
+    }
+    may_be_leaving
+        && (transaction.must_close() || host_failed(run, connection, (reused, in_trouble), transaction))
 }
 
 /// A transaction ends early. Whether that is the host's doing.
@@ -254,31 +277,53 @@ fn break_off<R: Runtime>(
 }
 
 /// A host took the session and no mail: the other hosts of its site are asked before it for a while, on other connections (RFC 5321 5.1).
-/// Where they were, or there is none and the host says 421 to the first MAIL, the site rests: each message would cost a connection.
+/// True: they are to be asked for this message at once, with nothing counted against it. Where they were, or there is none and the host
+/// says 421 to the first MAIL, the site rests: each message would cost a connection.
 fn host_failed<R: Runtime>(
     run: &Run<'_, R>,
     connection: &Connection<R>,
-    reused: bool,
+    (reused, in_trouble): (bool, bool),
     transaction: &mut Transaction<'_>,
-) {
+) -> bool {
     let (shard, site) = (run.shard, run.site);
     let now = shard.timers.recent();
     let mut failures = shard.hop_failures.borrow_mut();
-    // One MAIL that is put off after others went well says nothing of the host.
-    if reused && transaction.is_put_off() && !failures.is_known(&connection.hop, now) {
-        return;
+    // One MAIL that is put off after others went well says nothing of the host, unless its words do.
+    if reused
+        && !transaction.blames_host()
+        && transaction.is_put_off()
+        && !failures.is_known(&connection.hop, now)
+    {
+        return false;
     }
     let news = failures.note(&connection.hop, now);
-    let others = site.hop.borrow().hosts.len() > 1;
+    let others = connection.choice != Choice::Only;
     if others {
         transaction.close();
     }
-    let asked = if others { transaction.is_put_off() && !news } else { transaction.is_unbegun() };
+    let why = || transaction.verdict(0).map(|(_, reply)| reply.describe()).unwrap_or_default();
+    if news && others {
+        let minutes = limits::HOP_FAILURE_KEPT.as_secs() / 60;
+        shard.say(
+            Level::Warning,
+            format_args!(
+                "{}: it takes no mail ({}); the others of its site are asked before it for {minutes} minutes",
+                connection.hop,
+                why()
+            ),
+        );
+    }
+    // Each address is left so once, until it is known no more: to those that are known mail comes when no other is left.
+    if in_trouble && connection.choice == Choice::First && !transaction.made_progress() {
+        return true;
+    }
+    let asked =
+        if others { in_trouble && connection.choice == Choice::Last } else { transaction.is_unbegun() };
     if asked && !site.shown.takes_mail(now) {
-        let reply = transaction.verdict(0).map(|(_, reply)| reply.describe()).unwrap_or_default();
-        let words = format!("the next hop takes no mail: {reply}");
+        let words = format!("the next hop takes no mail: {}", why());
         deliver::rest(shard, run.key, site, Level::Warning, &words);
     }
+    false
 }
 
 /// If the hop refused us rather than the recipients: nobody is returned for it, the operator hears of it, and the site rests unless it
@@ -341,13 +386,15 @@ async fn reset<R: Runtime>(
         Err(error) => Err(error),
     };
     match reply {
-        Ok(reply) if reply.code / 100 == 3 => {
+        Ok(reply)
+            if reply.code / 100 == 3 || (reply.is_positive() && !reply.is_done() && reply.code != 221) =>
+        {
             unasked(shard);
             transaction.on_surplus();
         }
         Ok(reply) => {
             // It knows no RSET, or has had enough of us: what it said before was said in step.
-            if !reply.is_positive() {
+            if !reply.is_done() {
                 transaction.close();
             }
             look_behind(shard, connection, transaction).await;

@@ -112,6 +112,12 @@ impl Reply {
         self.code / 100 == 2
     }
 
+    /// What was asked for is done. RFC 5321 4.2.1: the second digit tells information (1) and connections (2) from the transfer of mail,
+    /// and RFC 4954 answers AUTH with a 3; a hop that says 214, 220, 221 or 235 answers something else. 200 and 252 are loose, and mean it.
+    pub fn is_done(&self) -> bool {
+        self.is_positive() && !matches!(self.code / 10 % 10, 1..=3)
+    }
+
     /// 5xx
     pub fn is_permanent(&self) -> bool {
         self.code / 100 == 5

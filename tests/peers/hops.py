@@ -557,6 +557,9 @@ def replies_nobody_asked_for_end_the_connection():
 def codes_that_do_not_fit_end_the_session():
     cases = [("MAIL", b"354 go\r\n"), ("MAIL", b"334 \r\n"), ("RCPT", b"354 go\r\n"), ("RCPT", b"300 hm\r\n"), ("DATA", b"250 ok\r\n")]
     cases += [("DATA", b"334 \r\n"), ("dot", b"354 go\r\n"), ("EHLO", b"354 go\r\n"), ("connect", b"354 go\r\n"), ("RSET", b"354 go\r\n")]
+    # What answers other commands: QUIT, AUTH, HELP, a connection.
+    cases += [("MAIL", b"221 bye\r\n"), ("MAIL", b"220 hello\r\n"), ("RCPT", b"235 yes\r\n"), ("dot", b"221 bye\r\n"), ("dot", b"214 help\r\n")]
+    cases += [("EHLO", b"220 hello\r\n"), ("connect", b"250 ok\r\n"), ("RSET", b"220 hello\r\n")]
     for extensions in (PIPELINING, ()):
         for wanted, words in cases:
 
@@ -704,6 +707,235 @@ def the_next_host_is_asked_where_the_best_takes_no_mail():
             second.wait(3, 25)
             assert 1 <= best.talks <= 3, (wanted, words, best.heard)
             relay.stop()
+
+
+def in_words(words):
+    """An act: what it says at a verb; a goodbye, and words that end with an end, close."""
+
+    def act(talk, verb, line):
+        if verb not in words or not getattr(talk.hop, "bad", True):
+            return None
+        said = words[verb]
+        if said[:3] == b"421":
+            talk.say(said)
+            leave(talk)
+        return said
+
+    return act
+
+
+class Sites:
+    """Domains with two MX hosts each, at addresses of their own and one port."""
+
+    def __init__(self):
+        self.port, self.names, self.count = free_port(), {}, 0
+        self.server = Names(lambda name, kind: self.names.get((name, kind), []))
+        self.settings = f'[dns]\nservers = ["127.0.0.1:{self.server.port}"]\n'
+        self.delivery = f'[delivery]\nmx_port = {self.port}\nallow_loopback_mx = true\n'
+
+    def add(self, *acts, **others):
+        """The hops of a new domain, dN.example."""
+        number, hops = self.count, []
+        self.count += 1
+        for place, act in enumerate(acts):
+            address = f"127.2.{number}.{place + 1}"
+            host = f"mx{place}.d{number}.example"
+            self.names.setdefault((f"d{number}.example", 15), []).append((10 * place + 10, host))
+            self.names[(host, 1)] = [address]
+            hops.append(act if isinstance(act, socket.socket) else Hop(act, host=address, port=self.port, **others))
+        return hops
+
+    def start(self, more="", delivery="", shards=1):
+        return start(None, self.settings + self.delivery + delivery + more, route='[[route]]\ndomain = "*"\nto = "mx"\n', shards=shards)
+
+
+LATE = '[retry]\nfirst = "1h"\nmax = "1h"\n'
+
+
+def another_host_takes_at_once_what_one_cannot():
+    """RFC 5321 5.1: what a host says of itself (no room, shutting down) is an answer of that host, and costs no attempt."""
+    full, ends = b"452 4.3.1 Insufficient system storage\r\n", b"421 4.3.2 shutting down\r\n"
+    cases = [{verb: words} for verb in ("MAIL", "RCPT", "DATA", "dot") for words in (full, ends)]
+    cases += [{"RCPT": b"452 disk full\r\n"}, {"dot": b"451 4.3.0 queue file write error\r\n"}, {"dot": b"450 4.4.1 the store does not answer\r\n"}]
+    sites, known = Sites(), []
+    for extensions in (PIPELINING, ()):
+        for words in cases:
+            known.append((words, sites.add(in_words(words), None, extensions=extensions)))
+    both = sites.add(in_words({"RCPT": full}), in_words({"dot": full}))
+    relay = sites.start(LATE)
+    for number in range(sites.count):
+        relay.send("a@b.example", [f"u@d{number}.example", f"v@d{number}.example"], TEXT)
+    for number, (words, (best, second)) in enumerate(known):
+        second.wait(2, 30)
+        assert len(best.commands(b"MAIL")) == 1 and len(second.commands(b"MAIL")) == 1, (words, best.heard, second.heard)
+        # Nothing but, perhaps, the lone dot of RFC 2920 section 3.1.
+        assert not any(text for _, _, text, _ in best.taken), words
+        # Of many lines that are alike some are only counted.
+        assert number > 5 or relay.told(f"mx0.d{number}.example", "it takes no mail"), words
+    # It is left alone for a while, and where no host is better off that is one attempt.
+    for number, (words, (best, second)) in enumerate(known):
+        relay.send("a@b.example", [f"w@d{number}.example"], TEXT)
+        second.wait(3, 30)
+        assert len(best.commands(b"MAIL")) == 1, (words, best.heard)
+    deferred = relay.wait_log("deferred", 1)
+    time.sleep(1)
+    assert len(deferred) == 1 and deferred[0]["attempts"] == 1 and len(deferred[0]["recipients"]) == 2, deferred
+    assert f"@d{sites.count - 1}.example" in deferred[0]["recipients"][0], deferred
+    assert [len(hop.commands(b"MAIL")) for hop in both] in ([1, 1], [2, 1]), [hop.heard for hop in both]
+    assert {record["event"] for record in relay.log()} == {"received", "delivered", "deferred"}, relay.log()
+    relay.stop()
+
+
+def what_is_said_of_a_recipient_goes_to_no_other_host():
+    """Greylisting wants the same host again, and a mailbox that is full is full at each of them."""
+    cases = [{"RCPT": b"450 4.2.0 Greylisted\r\n"}, {"RCPT": b"451 4.7.1 Greylisting in action\r\n"}, {"dot": b"451 Greylisted, try again\r\n"}]
+    cases += [{"RCPT": b"452 4.2.2 mailbox full\r\n"}, {"dot": b"450 4.7.1 not now\r\n"}]
+    sites = Sites()
+    known = [sites.add(in_words(words), None) for words in cases]
+    relay = sites.start(FAST)
+    for number in range(sites.count):
+        relay.send("a@b.example", [f"u@d{number}.example"], TEXT)
+    relay.wait_log("deferred", len(cases))
+    for best, _ in known:
+        best.bad = False
+    for words, (best, second) in zip(cases, known):
+        best.wait(1)
+        assert not second.talks, (words, second.heard)
+    relay.stop()
+
+
+def a_kept_connection_that_ends_costs_no_attempt():
+    """Whatever a hop says when it has had enough messages on a connection: the next one goes at once, on a new one, and once only."""
+
+    def goodbye(words, delay=0):
+        def act(talk, verb, line):
+            if verb == "dot":
+                talk.full = True
+            if verb == "MAIL" and getattr(talk, "full", False) or talk.hop.bad and verb == "MAIL":
+                talk.say(words)
+                # RSET may cross the end.
+                time.sleep(delay)
+                leave(talk)
+            return None
+
+        return act
+
+    words = [b"421 4.7.0 enough\r\n", b"451 4.7.0 too many messages\r\n", b"221 2.0.0 bye\r\n", b"450 enough\r\n", b"421 enough\r\n"]
+    hops = {}
+    for number, said in enumerate(words):
+        for extensions in (PIPELINING, ()):
+            hop = hops[f"d{len(hops)}"] = Hop(goodbye(said, delay=0.4 * (number % 2)), extensions=extensions)
+            hop.bad = False
+    relay = start(None, LATE + ALONE.replace("messages_per_connection = 1\n", ""), route=routes(hops))
+    for number in range(3):
+        for name in hops:
+            relay.send("a@b.example", [f"u{number}@{name}.example"], TEXT)
+        for name, hop in hops.items():
+            hop.wait(number + 1)
+            assert hop.talks == number + 1, (name, hop.heard)
+    assert {record["event"] for record in relay.log()} == {"received", "delivered"}, relay.log()
+    # On a new connection it is an answer.
+    for hop in hops.values():
+        hop.bad = True
+    for name in hops:
+        relay.send("a@b.example", [f"w@{name}.example"], TEXT)
+    relay.wait_log("deferred", len(hops))
+    for name, hop in hops.items():
+        assert hop.talks == 4, (name, hop.talks)
+    relay.stop()
+
+
+def a_hop_that_hangs_up_on_ehlo_is_told_helo():
+    def act(end):
+        return lambda talk, verb, line: end(talk) if verb == "EHLO" else None
+
+    refuse = lambda talk: say_and_end(talk, b"500 5.5.1 what\r\n")
+    ends = {"left": act(leave), "reset": act(Talk.reset), "refused": act(refuse)}
+    hops = {name: Hop(what) for name, what in ends.items()}
+    nothing = hops["nothing"] = Hop(lambda talk, verb, line: leave(talk) if verb in ("EHLO", "HELO") and talk.hop.bad else None)
+    nothing.bad = True
+    relay = start(None, ALONE + FAST, route=routes(hops))
+    for name in hops:
+        relay.send("a@b.example", [f"c@{name}.example"], TEXT)
+    for name in ends:
+        hops[name].wait(1)
+        assert hops[name].talks == 2 and len(hops[name].commands(b"HELO")) == 1, (name, hops[name].heard)
+    for name in ends:
+        relay.send("a@b.example", [f"d@{name}.example"], TEXT)
+        hops[name].wait(2)
+        # It is remembered.
+        assert hops[name].talks == 3 and len(hops[name].commands(b"EHLO")) == 1, (name, hops[name].heard)
+        assert relay.told(f":{hops[name].port}: it hung up on EHLO", "it is told HELO"), relay.words
+    assert not [record for record in relay.log() if record["recipients"][0].split("@")[1] != "nothing.example" and record["event"] == "deferred"]
+    # Who hangs up on everything is told EHLO again.
+    nothing.bad = False
+    before = len(nothing.commands(b"HELO"))
+    nothing.wait(1)
+    assert len(nothing.commands(b"HELO")) == before and not relay.told(f":{nothing.port}: it hung up", seconds=0.5), nothing.heard
+    relay.stop()
+
+
+def a_hop_that_loses_commands_sent_together():
+    """It offers PIPELINING, throws away what came with a command, and waits for the next until it has had enough: from then on it gets one
+    command at a time."""
+
+    def loses(words):
+        def act(talk, verb, line):
+            together = bool(talk.input)
+            if verb == "MAIL" and not together:
+                talk.socket.settimeout(0.5)
+                try:
+                    talk.more()
+                    together = True
+                except TimeoutError:
+                    pass
+                talk.socket.settimeout(None)
+            if verb == "MAIL" and together:
+                talk.say(b"250 2.1.0 ok\r\n")
+                time.sleep(5.5)
+                say_and_end(talk, words)
+            return None
+
+        return act
+
+    hops = {"left": Hop(loses(b"")), "told": Hop(loses(b"421 4.4.2 timeout\r\n"))}
+    prompt = hops["prompt"] = Hop(lambda talk, verb, line: leave(talk) if verb == "RCPT" and talk.number == 1 else None)
+    relay = start(None, ALONE + FAST, route=routes(hops))
+    for number in range(2):
+        for name in hops:
+            relay.send("a@b.example", [f"u{number}@{name}.example"], TEXT)
+        for name, hop in hops.items():
+            hop.wait(number + 1)
+    for name in ("left", "told"):
+        assert hops[name].talks == 3, hops[name].heard
+        assert relay.told(f":{hops[name].port}: ", "it is sent one at a time"), relay.words
+    # An end that comes at once has other reasons.
+    assert not relay.told(f":{prompt.port}: it offers", seconds=0.5), relay.words
+    relay.stop()
+
+
+def an_address_that_swallows_syns_is_waited_for_once():
+    sites, clog = Sites(), []
+    deaf = socket.socket()
+    deaf.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    deaf.bind(("127.2.0.1", sites.port))
+    deaf.listen(0)
+    # What does not fit in the queue of a listener gets no answer.
+    for _ in range(4):
+        clog.append(socket.socket())
+        clog[-1].setblocking(False)
+        clog[-1].connect_ex(("127.2.0.1", sites.port))
+    _, second = sites.add(deaf, None)
+    relay = sites.start(LATE, "messages_per_connection = 1\n")
+    relay.send("a@b.example", ["u0@d0.example"], TEXT)
+    second.wait(1, 60)
+    begun = time.monotonic()
+    for number in range(1, 4):
+        relay.send("a@b.example", [f"u{number}@d0.example"], TEXT)
+    second.wait(4, 60)
+    assert time.monotonic() - begun < 10
+    assert not [record for record in relay.log() if record["event"] == "deferred"]
+    relay.stop()
 
 
 def a_host_that_says_421_to_every_mail_is_left_alone():

@@ -122,6 +122,9 @@ const OF_RELAYING: [&str; 16] = [
     "not logged in",
 ];
 
+/// Words that make a 452 one of recipients.
+const OF_A_RECIPIENT: [&str; 5] = ["recipient", "mailbox", "quota", "user", "rcpt"];
+
 /// The relay words of a reply, whole: nothing else in it.
 const OF_RELAYING_BARE: [&str; 3] = ["relaying", "relay", "must authenticate"];
 
@@ -152,6 +155,28 @@ pub fn denies_relaying(reply: &Reply) -> bool {
     }
     let text = reply.text.to_ascii_lowercase();
     has(&text, &OF_RELAYING) || (reply.enhanced == Some((5, 7, 1)) && has(&text, &OF_RELAYING_BARE))
+}
+
+/// A 4yz that another host of the site need not say (RFC 5321 5.1 wants the next one asked): the host shuts down, has no room, is not
+/// served by what is behind it (RFC 3463 3.4 and 3.5). What is said of an address, a mailbox or a policy, as greylisting is, holds for
+/// the site, and the same host may be the one that is to hear it again.
+pub fn speaks_of_the_host(reply: &Reply) -> bool {
+    if reply.code / 100 != 4 {
+        return false;
+    }
+    match reply.enhanced {
+        // A feature or a size that the system does not have: of the message.
+        Some((_, 3, detail)) => !matches!(detail, 3 | 4),
+        Some((_, 4, _)) => true,
+        Some((_, 1 | 2 | 6 | 7, _)) | Some((_, 5, 3)) => false,
+        Some(_) => reply.code == 421,
+        // 4.2.2: "insufficient system storage", which is said of too many recipients too (4.5.3.1.10), and of mailboxes.
+        None => match reply.code {
+            421 => true,
+            452 => !has(&reply.text.to_ascii_lowercase(), &OF_A_RECIPIENT),
+            _ => false,
+        },
+    }
 }
 
 /// RFC 3463 3.2 and 3.3: the status of an address or a mailbox is none of ours, whatever the words.
@@ -259,6 +284,53 @@ mod tests {
             "550 5.7.1 You are not allowed to send to this list",
         ] {
             assert!(!speaks_of_us(&reply(line)), "{line}");
+        }
+    }
+
+    #[test]
+    fn troubles_of_the_host() {
+        for line in [
+            "421 4.3.2 Service shutting down",
+            "421 closing transmission channel",
+            "421 4.4.2 timeout exceeded",
+            "421 4.5.0 what",
+            "450 4.3.2 System not accepting network messages",
+            "451 4.3.0 Temporary lookup failure",
+            "451 4.3.0 queue file write error",
+            "451 4.3.5 Server configuration error",
+            "452 4.3.1 Insufficient system storage",
+            "452 Insufficient system storage",
+            "452 disk full",
+            "451 4.4.0 the store does not answer",
+            "450 4.4.1 No answer from the mailbox server",
+            "450 4.4.3 directory server failure",
+        ] {
+            assert!(speaks_of_the_host(&reply(line)), "{line}");
+        }
+        for line in [
+            "450 4.2.0 <x@y>: Recipient address rejected: Greylisted",
+            "450 4.2.1 mailbox busy",
+            "450 4.2.2 over quota",
+            "450 mailbox unavailable",
+            "451 4.7.1 Greylisting in action, please come back later",
+            "451 4.7.0 try later",
+            "451 Greylisted, please try again in 300 seconds",
+            "451 Local error in processing",
+            "421 4.7.0 too many messages from your IP",
+            "421 4.7.28 Our system has detected an unusual rate of unsolicited mail",
+            "450 4.1.8 <a@b>: Sender address rejected: Domain not found",
+            "452 4.2.2 mailbox full",
+            "452 4.5.3 too many recipients",
+            "452 too many recipients",
+            "452 mailbox full",
+            "452 user over quota",
+            "451 4.3.4 message too big for now",
+            "451 4.6.0 what a message",
+            "454 4.7.0 TLS not available",
+            "550 5.3.0 no",
+            "250 4.3.2 ok",
+        ] {
+            assert!(!speaks_of_the_host(&reply(line)), "{line}");
         }
     }
 

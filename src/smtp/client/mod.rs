@@ -113,6 +113,12 @@ pub struct Transaction<'a> {
     unbegun: bool,
     /// MAIL was answered with a 4yz.
     put_off: bool,
+    /// A reply deferred something.
+    deferred: bool,
+    /// What is undecided was given up without a reply.
+    given_up: bool,
+    /// The end came behind the answers to some of the commands that were sent together.
+    cut_short: bool,
     /// It was answered with a 5yz.
     mail_failed: bool,
     /// The connection ended at this RCPT, when others had been taken.
@@ -155,6 +161,9 @@ impl<'a> Transaction<'a> {
             must_close: false,
             unbegun: false,
             put_off: false,
+            deferred: false,
+            given_up: false,
+            cut_short: false,
             mail_failed: false,
             cut_at: None,
             suspicious: false,
@@ -193,14 +202,8 @@ impl<'a> Transaction<'a> {
     /// Takes the next reply.
     pub fn on_reply(&mut self, reply: Reply) -> Next {
         self.must_close |= reply.odd;
-        if reply.code == 421 {
-            // RFC 5321 3.8: the hop closes; what is undecided is tried again elsewhere.
-            self.must_close = true;
-            self.unbegun = self.phase == Phase::Mail;
-            self.put_off = self.unbegun;
-            self.cut();
-            self.decide_rest(reply);
-            return self.over();
+        if matches!(reply.code, 221 | 421) {
+            return self.on_goodbye(reply);
         }
         if !self.fits(&reply) {
             return self.misfit(&reply);
@@ -229,6 +232,22 @@ impl<'a> Transaction<'a> {
         }
     }
 
+    /// RFC 5321 3.8: the hop closes; what is undecided is tried again elsewhere. The answer to QUIT, unasked for, means that as well, and
+    /// takes no message.
+    fn on_goodbye(&mut self, reply: Reply) -> Next {
+        self.must_close = true;
+        self.unbegun = self.phase == Phase::Mail;
+        self.put_off = self.unbegun;
+        self.cut();
+        if reply.is_positive() {
+            let words = format!("the next hop answered {} with: {}", self.awaiting(), reply.describe());
+            self.decide_rest(local(451, (4, 4, 2), &words));
+        } else {
+            self.decide_rest(reply);
+        }
+        self.over()
+    }
+
     fn on_mail(&mut self, reply: Reply) -> Next {
         self.put_off = reply.code / 100 == 4;
         self.mail_failed = reply.is_permanent();
@@ -250,7 +269,9 @@ impl<'a> Transaction<'a> {
             (true, false) => self.suspicious = true,
             (false, true) => {
                 let bad = self.keep(reply);
-                self.decided[place] = Some(self.class(bad, true));
+                let verdict = self.class(bad, true);
+                self.deferred |= matches!(verdict, Verdict::Deferred(_));
+                self.decided[place] = Some(verdict);
             }
             (false, false) => {}
         }
@@ -261,7 +282,8 @@ impl<'a> Transaction<'a> {
         self.step()
     }
 
-    /// Whether a reply can be one to what we asked (RFC 5321 4.3.2): 3yz belongs to DATA alone, and there only 354 lets us go on.
+    /// Whether a reply can be one to what we asked (RFC 5321 4.3.2): 3yz belongs to DATA alone, and there only 354 lets us go on. Of the
+    /// 2yz those of other commands do not fit.
     fn fits(&self, reply: &Reply) -> bool {
         match (self.phase, reply.code / 100) {
             (Phase::Data, 3) => reply.code == 354,
@@ -271,6 +293,7 @@ impl<'a> Transaction<'a> {
             (Phase::Data, 5) => !self.suspicious || self.mail_failed,
             (Phase::Data, _) => !self.suspicious,
             (Phase::Over, _) => true,
+            (_, 2) => reply.is_done(),
             (_, class) => class != 3,
         }
     }
@@ -368,6 +391,7 @@ impl<'a> Transaction<'a> {
     /// The hop ends the connection at a RCPT: where it took others before, it may want no more of them at once. To ask for all of them
     /// each time would deliver to none of them ever.
     fn cut(&mut self) {
+        self.cut_short = self.pipelining && matches!(self.phase, Phase::Rcpt(_) | Phase::Data);
         if let Phase::Rcpt(place) = self.phase
             && self.accepted > 0
         {
@@ -388,6 +412,7 @@ impl<'a> Transaction<'a> {
 
     fn give_up(&mut self, reply: Reply) {
         self.must_close = true;
+        self.given_up = true;
         self.decide_rest(reply);
         self.phase = Phase::Over;
     }
@@ -411,6 +436,22 @@ impl<'a> Transaction<'a> {
     /// MAIL was answered with a 4yz: the host takes no mail now, whoever it is for.
     pub fn is_put_off(&self) -> bool {
         self.put_off
+    }
+
+    /// The hop said that its host is in trouble, whoever the mail is for, and took none of it: of all that is to be tried again that was
+    /// said, at MAIL, at each RCPT, at DATA or at the dot.
+    pub fn blames_host(&self) -> bool {
+        let speaks = |decided: &Option<Verdict>| match decided {
+            Some(Verdict::Deferred(reply)) => blame::speaks_of_the_host(&self.replies[*reply]),
+            Some(Verdict::Failed(_)) => true,
+            _ => false,
+        };
+        self.deferred && !self.given_up && self.decided.iter().all(speaks)
+    }
+
+    /// The connection ended when the hop had answered some commands, and not all, of those sent together.
+    pub fn is_cut_short(&self) -> bool {
+        self.cut_short
     }
 
     /// The connection cannot carry another one; what is decided stays.
@@ -483,6 +524,7 @@ impl<'a> Transaction<'a> {
 
     fn decide_all_by(&mut self, reply: usize) {
         let verdict = self.class(reply, false);
+        self.deferred |= matches!(verdict, Verdict::Deferred(_));
         for decided in &mut self.decided {
             decided.get_or_insert_with(|| verdict.clone());
         }

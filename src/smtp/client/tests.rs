@@ -393,3 +393,65 @@ fn limits_are_read() {
     assert_eq!(read("LIMITS RCPTMAX=0 MAILMAX=x FOO BAR=1"), (None, None));
     assert_eq!(read("LIMITS"), (None, None));
 }
+
+/// RFC 5321 4.3.2: what answers other commands takes nothing, and 221 is a goodbye wherever it is said.
+#[test]
+fn a_2yz_of_another_command_takes_nothing() {
+    for code in [211, 214, 220, 221, 235] {
+        for (before, place) in
+            [(&[][..], 0), (&[250], 1), (&[250, 250], 2), (&[250, 250, 250], 3), (&[250, 250, 250, 354], 4)]
+        {
+            for capabilities in [&PIPELINING, &PLAIN] {
+                let (_, steps, verdicts, close) = run(capabilities, &[before, &[code]].concat());
+                assert_eq!((verdicts.as_str(), close), ("dd", true), "{code} at {place}");
+                assert_eq!(steps.last(), Some(&Next::Done), "{code} at {place}");
+            }
+        }
+    }
+    for code in [200, 250, 251, 252] {
+        assert_eq!(run(&PLAIN, &[code, code, code, 354, code]).2, "DD", "{code}");
+    }
+    for (codes, unbegun) in [(&[221][..], true), (&[421], true), (&[220], false), (&[250, 221], false)] {
+        let mut transaction =
+            Transaction::new(&PLAIN, b"a@b", smallvec![&b"x@z"[..]], 10, Body::SevenBit).expect("fits");
+        for code in codes {
+            transaction.on_reply(reply(*code));
+        }
+        assert_eq!(transaction.is_unbegun(), unbegun, "{codes:?}");
+    }
+}
+
+/// RFC 5321 5.1: what one host cannot take now another may, and what is said of a recipient holds for all of them.
+#[test]
+fn a_host_is_blamed_when_all_of_it_is_its_own_trouble() {
+    let storage = |code| Reply { code, enhanced: Some((4, 3, 1)), ..reply(code) };
+    let grey = |code| Reply { enhanced: Some((4, 2, 0)), ..reply(code) };
+    for (replies, blamed) in [
+        (vec![storage(452)], true),
+        (vec![reply(250), storage(452), storage(452)], true),
+        (vec![reply(250), storage(452), grey(450)], false),
+        (vec![reply(250), grey(450), grey(450)], false),
+        (vec![reply(250), storage(452), reply(550)], true),
+        (vec![reply(250), reply(550), reply(550)], false),
+        (vec![reply(250), reply(250), storage(452), reply(354), reply(250)], false),
+        (vec![reply(250), reply(250), reply(250), storage(451)], true),
+        (vec![reply(250), reply(250), reply(250), reply(354), storage(451)], true),
+        (vec![reply(250), reply(250), reply(250), reply(354), reply(421)], true),
+        (vec![reply(250), reply(250), reply(250), reply(354), grey(451)], false),
+        (vec![reply(250), reply(250), reply(250), reply(354), reply(250)], false),
+        (vec![reply(250), reply(421)], true),
+        (vec![reply(250), reply(250), reply(250), reply(354)], false),
+    ] {
+        let words: Vec<_> = replies.iter().map(Reply::describe).collect();
+        let recipients = smallvec![&b"x@z"[..], &b"y@z"[..]];
+        let mut transaction = Transaction::new(&PLAIN, b"a@b", recipients, 10, Body::SevenBit).expect("fits");
+        let mut next = Next::WriteCommands;
+        for reply in replies {
+            next = transaction.on_reply(reply);
+        }
+        if next != Next::Done {
+            transaction.on_failure("lost");
+        }
+        assert_eq!(transaction.blames_host(), blamed, "{words:?}");
+    }
+}
