@@ -74,6 +74,7 @@ stories!("hops.py", None;
     a_hop_that_hangs_up_on_ehlo_is_told_helo,
     a_hop_that_loses_commands_sent_together,
     an_address_that_swallows_syns_is_waited_for_once,
+    a_host_that_greets_with_our_name_is_a_loop,
     a_host_that_says_421_to_every_mail_is_left_alone,
     messages_are_encoded_for_hops_without_8bitmime,
     what_cannot_be_encoded_comes_back_by_any_hop,

@@ -14,10 +14,11 @@ use crate::route::{Host, NextHop};
 use crate::runtime::{Runtime, Stream};
 use crate::shard::Shard;
 use crate::shard::address::Place;
-use crate::shard::session::{Behind, Choice, Starttls};
+use crate::shard::session::{Behind, Choice, Starttls, loops};
 pub use crate::shard::session::{Connection, HopError};
 use crate::shard::wire::{Wire, WireError};
 use crate::smtp::client::Capabilities;
+use crate::smtp::reply::Reply;
 use crate::time::Instant;
 
 /// Tries the hosts of a hop in order, each address of each, until one gives a session. `Err`: words on the last failure.
@@ -44,17 +45,25 @@ pub async fn connect<R: Runtime>(shard: &Rc<Shard<R>>, hop: &NextHop) -> Result<
         };
         let choice = if hop.hosts.len() > 1 || addresses.len() > 1 { Choice::First } else { Choice::Only };
         for address in addresses {
+            if host.rank > worst {
+                break;
+            }
             if let Some(until) = failed_until(shard, host, address) {
                 let choice = if choice == Choice::Only { choice } else { Choice::Last };
                 failing.push((until, host, address, choice));
-            } else if let Some(connection) = search.attempt(host, address, choice).await {
+            } else if let Some(connection) = search.attempt(host, address, choice).await
+                && !search.leads_back(&connection, host, hop, &mut worst)
+            {
                 return Ok(connection);
             }
         }
     }
     failing.sort_by_key(|(until, ..)| *until);
     for (_, host, address, choice) in failing {
-        if let Some(connection) = search.attempt(host, address, choice).await {
+        if host.rank <= worst
+            && let Some(connection) = search.attempt(host, address, choice).await
+            && !search.leads_back(&connection, host, hop, &mut worst)
+        {
             return Ok(connection);
         }
     }
@@ -110,6 +119,27 @@ impl<R: Runtime> Search<'_, R> {
                 None
             }
         }
+    }
+}
+
+impl<R: Runtime> Search<'_, R> {
+    /// Whether a host is this relay and others are preferred to it, which mail is left for; those preferred less lead there too, sooner or
+    /// later (RFC 5321 5.1). Where none is preferred its mail is returned over this connection.
+    fn leads_back(
+        &mut self,
+        connection: &Connection<R>,
+        host: &Host,
+        hop: &NextHop,
+        worst: &mut u16,
+    ) -> bool {
+        let preferred = hop.hosts.iter().any(|other| other.rank < host.rank);
+        if !(connection.loops && preferred) {
+            return false;
+        }
+        // Not its equals either: they are as far from the mail's end as we are.
+        *worst = host.rank.saturating_sub(1).min(*worst);
+        self.last = HopError::NoAddress(loops(&connection.hop));
+        true
     }
 }
 
@@ -178,6 +208,15 @@ async fn open<R: Runtime>(
         result => result,
     };
     let mut connection = greeted?;
+    // At other ports of ours there may be others of our name, a filter beside us above all.
+    let own_port = || shard.settings.listeners.iter().any(|listener| listener.address.port() == host.port);
+    if connection.loops && host.source == Source::Operator {
+        connection.loops = false;
+        if own_port() {
+            connection.leave(shard).await;
+            return Err(HopError::Ourselves(connection.hop.clone()));
+        }
+    }
     connection.capabilities.pipelining &= !is_known(&shard.pipelining_failures);
     Ok(connection)
 }
@@ -306,6 +345,7 @@ async fn hello<R: Runtime>(
     let reply = connection.reply(shard, patience).await?;
     if reply.is_done() {
         connection.capabilities = Capabilities::of_ehlo(&reply);
+        connection.loops = names(&reply, ours);
         return Ok(());
     }
     if !reply.is_permanent() {
@@ -323,7 +363,14 @@ async fn helo<R: Runtime>(
     let ours = &shard.settings.node.hostname;
     connection.send(shard, format!("HELO {ours}\r\n").as_bytes(), 1, patience).await?;
     let reply = connection.reply(shard, patience).await?;
+    connection.loops = names(&reply, ours);
     if reply.is_done() { Ok(()) } else { Err(HopError::Refused(reply)) }
+}
+
+/// Whether the server says that this is its name (RFC 5321 4.1.1.1: the first word of its answer).
+fn names(reply: &Reply, host: &str) -> bool {
+    let first = reply.lines.first().and_then(|line| line.split(' ').next()).unwrap_or_default();
+    first.strip_suffix('.').unwrap_or(first).eq_ignore_ascii_case(host)
 }
 
 /// STARTTLS and what follows it. A refusal leaves the session in plain text, if the hop goes on with it. An error comes with the step that

@@ -127,7 +127,8 @@ fn failed<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site, error: &H
         site.hold(shard.runtime.now());
         return;
     }
-    let level = if refuses_us { Level::Error } else { Level::Warning };
+    let level =
+        if refuses_us || matches!(error, HopError::Ourselves(_)) { Level::Error } else { Level::Warning };
     rest(shard, key, site, level, error);
 }
 

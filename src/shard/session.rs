@@ -24,6 +24,8 @@ pub struct Connection<R: Runtime> {
     pub place: Option<Place<R>>,
     /// Name and address of the hop, for records.
     pub hop: String,
+    /// It greets with our own name: mail that goes there comes back.
+    pub loops: bool,
     /// Which others there were to ask.
     pub choice: Choice,
     /// Version and cipher suite of its TLS, for records; empty: there is none.
@@ -109,6 +111,8 @@ pub enum HopError {
     BrokenTls(String),
     /// The hop hung up on EHLO: HELO is to be tried next.
     BrokenEhlo(WireError),
+    /// A host that the operator names greets with our own name.
+    Ourselves(String),
     /// No host of the hop has an address.
     NoAddress(String),
     /// This address has all the connections it may have: no failure, it is waited for.
@@ -132,12 +136,18 @@ impl std::fmt::Display for HopError {
             HopError::Unasked => {
                 formatter.write_str("the next hop sent a reply before it was asked anything")
             }
+            HopError::Ourselves(hop) => formatter.write_str(&loops(hop)),
             HopError::BrokenTls(words) | HopError::NoAddress(words) => formatter.write_str(words),
             HopError::BrokenEhlo(error) => write!(formatter, "the next hop hung up on EHLO: {error}"),
             HopError::Full(address) => write!(formatter, "{address} has all the connections it may have"),
             HopError::Spool(error) => write!(formatter, "{error}"),
         }
     }
+}
+
+/// What is said of mail that would come back.
+pub fn loops(hop: &str) -> String {
+    format!("the mail loops back to this relay: {hop} greets with its name")
 }
 
 impl From<WireError> for HopError {
@@ -154,6 +164,7 @@ impl<R: Runtime> Connection<R> {
             capabilities: Capabilities::default(),
             place: None,
             hop,
+            loops: false,
             choice: Choice::Only,
             tls: String::new(),
             spare: Spare::default(),

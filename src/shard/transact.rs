@@ -16,7 +16,7 @@ use crate::shard::connect::{self, Connection, HopError};
 use crate::shard::deliver::{self, After, Run};
 use crate::shard::load::{self, Source};
 use crate::shard::session::{Behind, Choice, Starttls};
-use crate::shard::{Shard, body};
+use crate::shard::{Shard, body, session};
 use crate::smtp::client::{self, Body, Transaction, Verdict};
 use crate::smtp::reply::Reply;
 use crate::spool::record::MessageView;
@@ -187,7 +187,12 @@ pub(super) async fn transact<R: Runtime>(
         }
     }
     let mut headers = std::mem::take(&mut connection.spare.headers);
-    let prepared = prepare(shard, connection, view, part).await;
+    let prepared = if connection.loops {
+        // RFC 3463: 5.4.6, a routing loop.
+        Err((client::local(554, (5, 4, 6), &session::loops(&connection.hop)), true))
+    } else {
+        prepare(shard, connection, view, part).await
+    };
     let begun = prepared.and_then(|(body, plan)| {
         let begun = begin(shard, connection, view, part, body, &mut headers);
         begun.map(|begun| (begun, plan)).map_err(|reply| (reply, true))

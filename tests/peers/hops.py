@@ -938,6 +938,57 @@ def an_address_that_swallows_syns_is_waited_for_once():
     relay.stop()
 
 
+def a_host_that_greets_with_our_name_is_a_loop():
+    """RFC 5321 5.1: an address that is not ours, behind which a translator leads back to us."""
+
+    def ours(words):
+        return lambda talk, verb, line: words if verb in ("EHLO", "HELO") else None
+
+    def only_helo(talk, verb, line):
+        return {"EHLO": b"502 5.5.1 no\r\n", "HELO": b"250 relay.example.\r\n"}.get(verb)
+
+    loop = ours(b"250-RELAY.Example hello\r\n250 PIPELINING\r\n")
+    shut = lambda talk, verb, line: say_and_end(talk, b"421 4.3.2 not now\r\n") if verb == "connect" and talk.hop.bad else None
+    sites = Sites()
+    best = [sites.add(loop, None), sites.add(only_helo), sites.add(ours(b"250 relay.example\r\n"), loop)]
+    behind = sites.add(shut, loop, None)
+    other = sites.add(ours(b"250-relay.example.net\r\n250 PIPELINING\r\n"))[0]
+    behind[0].bad = True
+    relay = sites.start(FAST)
+    for number in range(sites.count):
+        relay.send("a@b.example", [f"u@d{number}.example"], TEXT)
+    other.wait(1)
+    bounced = [record for record in relay.wait_log("bounced", 3) if record["recipients"][0].split("@")[1] != "b.example"]
+    assert {record["recipients"][0] for record in bounced} == {f"u@d{number}.example" for number in range(3)}, bounced
+    for record in bounced:
+        assert record["enhanced"] == "5.4.6" and record["attempts"] == 1 and "loops back to this relay" in record["reply"], record
+    for hops in best:
+        assert not any(hop.commands(b"MAIL") for hop in hops) and not any(hop.talks for hop in hops[1:]), [hop.heard for hop in hops]
+    # Of several, those preferred to us are waited for, and no other is asked.
+    end = time.monotonic() + 10
+    while not behind[1].talks and time.monotonic() < end:
+        time.sleep(0.1)
+    time.sleep(1)
+    behind[0].bad = False
+    behind[0].wait(1)
+    assert behind[1].talks and not behind[1].commands(b"MAIL") and not behind[2].talks, [hop.heard for hop in behind]
+    relay.stop()
+    # A filter beside us may have our name; at a port of ours it is a route that leads back, which the operator is to mend.
+    beside = Hop(loop)
+    relay = start(None, FAST, route=routes({"d": beside}))
+    relay.send("a@b.example", ["u@d.example"], TEXT)
+    beside.wait(1)
+    back = Hop(loop, host="127.0.0.5", port=relay.port)
+    relay.route = f'[[route]]\ndomain = "*"\nto = "smtp://127.0.0.5:{relay.port}"\n'
+    relay.write()
+    relay.kill()
+    relay.start()
+    relay.send("a@b.example", ["u@d.example"], TEXT)
+    assert relay.told(" error ", "the mail loops back to this relay", "127.0.0.5"), relay.words
+    assert not back.commands(b"MAIL") and not [record for record in relay.log() if record["event"] == "bounced"]
+    relay.stop()
+
+
 def a_host_that_says_421_to_every_mail_is_left_alone():
     hop = Hop(lambda talk, verb, line: leave_after(talk, b"421 4.7.0 try later\r\n") if verb == "MAIL" else None)
     relay = start(hop, '[retry]\nfirst = "60s"\nmax = "60s"\n')
