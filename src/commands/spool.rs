@@ -199,7 +199,7 @@ fn list(place: &Place, domain: Option<&str>, limit: Option<u64>, json: bool) -> 
         writeln!(out, "{}", Listed::head())?;
     }
     let mut left = limit.unwrap_or(u64::MAX);
-    let mut sound = true;
+    let (mut sound, mut empty) = (true, true);
     for number in spool.lanes()? {
         if left == 0 {
             complain!("that is all that was asked for; lane-{number:03} and what follows was not looked at");
@@ -228,13 +228,17 @@ fn list(place: &Place, domain: Option<&str>, limit: Option<u64>, json: bool) -> 
             } else {
                 writeln!(out, "{}", listed.row())?;
             }
-            left -= 1;
+            (empty, left) = (false, left - 1);
             if left == 0 {
                 break;
             }
         }
     }
     out.flush()?;
+    if empty && sound && !json && left > 0 {
+        let whose = domain.map_or(String::new(), |domain| format!(" to {domain}"));
+        complain!("no message{whose} is still to be delivered");
+    }
     let words = || format!("{}: damaged, so mail may be missing in the list", spool.data_dir.display());
     if sound { Ok(()) } else { Err(Failure(DAMAGE, words())) }
 }

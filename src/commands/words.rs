@@ -93,28 +93,35 @@ pub struct Listed {
 impl Listed {
     /// The heads of the columns of [`Listed::row`].
     pub fn head() -> &'static str {
-        "ID                LANE  ACCEPTED                       SIZE  LIVE/ALL  TRIES  NEXT                      FROM > TO"
+        "ID                LANE  ACCEPTED                   SIZE  LIVE/ALL  TRIES  NEXT"
     }
 
-    /// One line.
+    /// A line of columns that fits any terminal, and below it from whom to whom, and what the last try said.
     pub fn row(&self) -> String {
         let more = u64::from(self.live).saturating_sub(self.first.len() as u64);
         let to: Vec<String> = self.first.iter().map(|one| plain(one.as_bytes())).collect();
         format!(
-            "{}  {:>4}  {}  {:>9}  {:>8}  {:>5}  {:<24}  <{}> > {}{}{}",
+            "{}  {:>4}  {:<20}  {:>9}  {:>8}  {:>5}  {}\n  <{}> > {}{}{}",
             self.id,
             self.lane,
-            self.accepted,
+            to_the_second(&self.accepted),
             self.size,
             format!("{}/{}", self.live, self.recipients),
             self.attempts,
-            self.next_attempt.as_deref().unwrap_or("now"),
+            self.next_attempt.as_deref().map_or("now".to_owned(), to_the_second),
             plain(self.sender.as_bytes()),
             to.join(", "),
             if more > 0 { format!(" and {more} more") } else { String::new() },
-            self.last_reply.as_ref().map_or(String::new(), |reply| format!(" ({})", plain(reply.as_bytes()))),
+            self.last_reply
+                .as_ref()
+                .map_or(String::new(), |reply| format!("\n  {}", plain(reply.as_bytes()))),
         )
     }
+}
+
+/// An RFC 3339 time in UTC without its fraction.
+fn to_the_second(time: &str) -> String {
+    time.split_once('.').map_or_else(|| time.to_owned(), |(seconds, _)| format!("{seconds}Z"))
 }
 
 /// A lane's report as text.

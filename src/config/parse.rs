@@ -66,6 +66,8 @@ impl Places {
         let above = key.rsplit_once('.').map_or("", |(section, _)| section);
         let (line, value) = match self.lines.get(key) {
             Some((line, value)) => (*line, value.clone()),
+            // Of the machine, not of a line.
+            None if key.is_empty() => (0, String::new()),
             None => (self.lines.get(above).map_or(0, |(line, _)| *line), String::new()),
         };
         let (problem, fix) = (on_one_line(&problem.into()), on_one_line(&fix.into()));

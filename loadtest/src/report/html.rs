@@ -374,6 +374,14 @@ mod tests {
             assert!(!text.contains(foreign), "{foreign}");
         }
         assert_eq!(text.matches("<svg").count(), 6);
+        // The rule allows what has a reason only.
+        let twice = |reasons: (u64, u64)| {
+            let mut run = Run { label: "a".into(), ..Run::default() };
+            (run.verdict.duplicated, run.verdict.repeated, run.verdict.reply_lost) =
+                (1, reasons.0, reasons.1);
+            page(&Report { runs: vec![run] })
+        };
+        assert!(!twice((1, 0)).contains("RFC 5321") && twice((0, 1)).contains("RFC 5321"));
         assert!(page(&Report::default()).contains("No run"));
         assert!(
             !text.contains("RFC 5321") && !text.contains("; </p>") && !text.contains("<td>0 ms</td>"),

@@ -42,6 +42,17 @@ fn an_error_is_one_line_without_controls() {
     assert!(found[1].contains("listener[0].c\\nd: unknown key"), "{}", found[1]);
 }
 
+/// What could not be understood is not the double of anything, and nothing is its double.
+#[test]
+fn only_routes_that_were_understood_are_doubles() {
+    let found = errors(
+        "[[route]]\ndomain = \"a b\"\nto = \"mx\"\n[[route]]\ndomain = \"*\"\nto = \"mx\"\n[[route]]\ndomain = \"c d\"\nto = \"mx\"\n",
+    );
+    assert!(found.len() == 2 && found.iter().all(|one| one.contains("cannot be understood")), "{found:#?}");
+    let found = errors("[[route]]\ndomain = \"*\"\nto = \"mx\"\n[[route]]\ndomain = \"*\"\nto = \"mx\"\n");
+    assert!(found.len() == 1 && found[0].contains("a route for this already"), "{found:#?}");
+}
+
 #[test]
 fn broken_files_of_each_kind() {
     for (text, wanted) in [

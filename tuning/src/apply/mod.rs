@@ -81,9 +81,35 @@ fn wanted(setting: &Setting, now: &str) -> String {
     }
 }
 
+/// What is said of a file that is left alone.
+const STRANGE: &str = "cannot be read as UTF-8 text, so it stays as it is; move it away, or mend it";
+
+/// The section of a unit that limits stand in.
+const SERVICE: &str = "[Service]";
+
 /// A file as it is; nothing where there is none.
 fn earlier(machine: &Machine, path: &str) -> String {
     std::fs::read_to_string(machine.path(path)).unwrap_or_default()
+}
+
+/// Whether there is a file that is not understood, and which is left alone for that: what is in it would be lost.
+fn is_strange(machine: &Machine, path: &str) -> bool {
+    let path = machine.path(path);
+    path.exists() && std::fs::read_to_string(path).is_err()
+}
+
+/// How the lines of a text end.
+fn line_end(text: &str) -> &'static str {
+    if text.contains("\r\n") { "\r\n" } else { "\n" }
+}
+
+/// The text with a line in place of those that set the same; all others, and the ends of all, stay as they are.
+fn with_line(text: &str, sets: impl Fn(&str) -> bool, line: &str) -> String {
+    let replaced = text.split_inclusive('\n').map(|whole| {
+        let found = whole.trim_end_matches(['\r', '\n']);
+        if sets(found) { format!("{line}{}", &whole[found.len()..]) } else { whole.to_owned() }
+    });
+    replaced.collect()
 }
 
 /// The text with a setting in it: in place of the line that sets it, or behind the others.
@@ -91,13 +117,11 @@ fn with_setting(text: &str, setting: &Setting, value: &str) -> String {
     let line = format!("{} = {value}", setting.name);
     let sets = |line: &str| line.split_once('=').is_some_and(|(name, _)| name.trim() == setting.name);
     if text.lines().any(sets) {
-        let lines: Vec<_> =
-            text.lines().map(|found| if sets(found) { line.as_str() } else { found }).collect();
-        return lines.join("\n") + "\n";
+        return with_line(text, sets, &line);
     }
-    let head = if text.is_empty() { HEAD } else { "" };
-    let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
-    format!("{text}{end}{head}# {}\n{line}\n", setting.why)
+    let (head, new) = (if text.is_empty() { HEAD } else { "" }, line_end(text));
+    let end = if text.is_empty() || text.ends_with('\n') { "" } else { new };
+    format!("{text}{end}{head}# {}{new}{line}{new}", setting.why)
 }
 
 /// What a unit or a drop-in sets a limit to, as a number; the last line counts.
@@ -121,15 +145,15 @@ fn drop_in(machine: &Machine) -> String {
         let sets = |found: &str| {
             found.trim().strip_prefix(name).is_some_and(|rest| rest.trim_start().starts_with('='))
         };
+        let new = line_end(&text);
         if text.lines().any(sets) {
-            let lines: Vec<_> =
-                text.lines().map(|found| if sets(found) { line.as_str() } else { found }).collect();
-            text = lines.join("\n") + "\n";
-        } else if let Some(at) = text.find("[Service]") {
-            text.insert_str(at + "[Service]".len(), &format!("\n{line}"));
+            text = with_line(&text, sets, &line);
+        } else if text.lines().any(|line| line.trim() == SERVICE) {
+            text = with_line(&text, |line| line.trim() == SERVICE, &format!("{SERVICE}{new}{line}"));
         } else {
             let head = if text.is_empty() { HEAD } else { "" };
-            text += &format!("{head}[Service]\n{line}\n");
+            let end = if text.is_empty() || text.ends_with('\n') { "" } else { new };
+            text += &format!("{end}{head}{SERVICE}{new}{line}{new}");
         }
     }
     text
@@ -167,7 +191,8 @@ impl Plan {
     /// Files whose text differs from what is there.
     fn changed<'a>(&'a self, machine: &'a Machine) -> impl Iterator<Item = &'a (&'static str, String)> {
         self.files.iter().filter(|(path, text)| {
-            std::fs::read_to_string(machine.path(path)).ok().as_deref() != Some(text.as_str())
+            !is_strange(machine, path)
+                && std::fs::read_to_string(machine.path(path)).ok().as_deref() != Some(text.as_str())
         })
     }
 
@@ -183,6 +208,9 @@ impl Plan {
             out += &difference(&before, text);
             out += &format!("cat > {} <<'END'\n{text}END\n", path.display());
         }
+        for (path, _) in self.files.iter().filter(|(path, _)| is_strange(machine, path)) {
+            out += &format!("# {}: {STRANGE}\n", machine.path(path).display());
+        }
         for (name, now, value) in &self.sysctls {
             out += &format!("sysctl -w {name}=\"{value}\"   # was {now}\n");
         }
@@ -194,15 +222,17 @@ impl Plan {
 
     /// Writes it all. What fails is returned; the rest is done.
     pub fn carry_out(&self, machine: &Machine) -> Vec<Failure> {
+        let strange = self.files.iter().filter(|(path, _)| is_strange(machine, path));
+        let mut failures: Vec<_> =
+            strange.map(|(path, _)| Failure::new(&machine.path(path), STRANGE)).collect();
         let changed: Vec<_> = self.changed(machine).collect();
         if changed.is_empty() && self.sysctls.is_empty() {
-            return Vec::new();
+            return failures;
         }
         if let Err(failure) = undo::remember(machine, self, &changed) {
             // Without a way back nothing is changed.
             return vec![failure];
         }
-        let mut failures = Vec::new();
         for (path, text) in changed {
             let path = machine.path(path);
             if let Err(error) = write(&path, text) {

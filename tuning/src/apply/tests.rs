@@ -131,6 +131,34 @@ fn what_is_no_undo_is_not_obeyed() {
     assert!(undo(&machine).1[0].to_string().contains("undo.json: missing field"));
 }
 
+/// Line ends, odd spacing, comments that look like sections, a missing last line end: all stay.
+#[test]
+fn files_of_others_keep_their_form() {
+    let (_directory, machine) = machine();
+    let put = |path: &str, text: &[u8]| {
+        let path = machine.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    put(UNITS[2], b"[Service]\nLimitNOFILE=2000000\nLimitMEMLOCK=8388608\n");
+    put(SYSCTL_FILE, b"# ours\r\n\tvm.swappiness   =1\r\n net.core.somaxconn=200\r\n;end");
+    put(DROP_IN, b"# the [Service] part is below\r\n[Service]\r\n  Nice = 5");
+    let plan = Plan::of(&machine);
+    assert!(plan.carry_out(&machine).is_empty());
+    let text = fs::read_to_string(machine.path(SYSCTL_FILE)).unwrap();
+    let kept = "# ours\r\n\tvm.swappiness   =1\r\nnet.core.somaxconn = 4096\r\n;end\r\n";
+    assert!(text.starts_with(kept) && !text.replace("\r\n", "").contains('\n'), "{text:?}");
+    let text = fs::read_to_string(machine.path(DROP_IN)).unwrap();
+    assert_eq!(text, "# the [Service] part is below\r\n[Service]\r\nLimitMEMLOCK=infinity\r\n  Nice = 5");
+    // What is no text is not written over.
+    put(DROP_IN, b"[Service]\n# caf\xe9\n");
+    let plan = Plan::of(&machine);
+    assert!(plan.script(&machine).contains("cannot be read as UTF-8 text"));
+    let failures = plan.carry_out(&machine);
+    assert!(failures.len() == 1 && failures[0].to_string().contains("stays as it is"), "{failures:?}");
+    assert_eq!(fs::read(machine.path(DROP_IN)).unwrap(), b"[Service]\n# caf\xe9\n");
+}
+
 #[test]
 fn only_what_changes_is_written() {
     let (directory, machine) = machine();
