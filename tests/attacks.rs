@@ -3,7 +3,8 @@
 //! The stories are in `tests/attacks/*.py`, one test each; `neighbour.py` there says how the well-behaved session is compared. One story at a
 //! time, whatever the number of test threads: each compares times.
 
-use std::path::Path;
+mod stories;
+
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
@@ -12,18 +13,9 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 /// Runs one story; its words are shown when it fails.
 fn tell(book: &str, story: &str) {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/attacks").join(book);
-    // No attack takes long; one that hangs is a failure, not a wait.
-    let done = Command::new("timeout")
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .args(["--kill-after=5", "240", "python3"])
-        .arg(script)
-        .args([story, env!("CARGO_BIN_EXE_relevo")])
-        .output()
-        .expect("python3 is installed by tests/run");
-    let words = [done.stdout, done.stderr].concat();
-    assert!(done.status.success(), "{story}: {}", String::from_utf8_lossy(&words));
-    println!("{}", String::from_utf8_lossy(&words));
+    let book = format!("attacks/{book}");
+    let bound = &mut Command::new("timeout");
+    stories::tell(bound.args(["--kill-after=5", "240"]), &book, &[story, env!("CARGO_BIN_EXE_relevo")]);
 }
 
 macro_rules! stories {

@@ -10,6 +10,7 @@
 mod disk;
 #[path = "faults/fuse.rs"]
 mod fuse;
+mod stories;
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -53,26 +54,15 @@ fn tell(story: &str, need: Need) {
         return;
     }
     let scratch = tempfile::Builder::new().prefix("relevo-faults-").tempdir().expect("a scratch directory");
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults/stories.py");
-    // No story takes long; one that hangs is a failure, not a wait.
-    let mut command = Command::new("timeout");
-    command.args(["--signal=KILL", "120"]);
-    if need != Need::Nothing {
-        command.args(APART);
-    }
-    let done = command
-        .env("PYTHONDONTWRITEBYTECODE", "1")
+    let mut bound = Command::new("timeout");
+    bound
+        .args(["--signal=KILL", "120"])
         .env("TMPDIR", scratch.path())
-        .env("RELEVO_FAULTS_PROGRAM", std::env::current_exe().expect("this program"))
-        .arg("python3")
-        .arg(script)
-        .args([story, env!("CARGO_BIN_EXE_relevo")])
-        .output()
-        .expect("python3 is installed by tests/run");
-    let words = [done.stdout, done.stderr].concat();
-    assert!(done.status.success(), "{story}: {}", String::from_utf8_lossy(&words));
-    // Shown with --nocapture: seeds and counts.
-    println!("{story}: {}", String::from_utf8_lossy(&words));
+        .env("RELEVO_FAULTS_PROGRAM", std::env::current_exe().expect("this program"));
+    if need != Need::Nothing {
+        bound.args(APART);
+    }
+    stories::tell(&mut bound, "faults/stories.py", &[story, env!("CARGO_BIN_EXE_relevo")]);
 }
 
 macro_rules! stories {

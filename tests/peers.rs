@@ -3,23 +3,16 @@
 //! The stories are in `stories.py`, `hops.py` (next hops that break the rules), `room.py` and `spool_tools.py` of `tests/peers`, one test each; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
 //! one with the kills.
 
-use std::path::Path;
+mod stories;
+
 use std::process::Command;
 
 /// Runs one story; its words are shown when it fails.
 fn tell(book: &str, story: &str, runtime: Option<&str>) {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers").join(book);
-    // No story takes long; one that hangs is a failure, not a wait.
-    let done = Command::new("timeout")
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .envs(runtime.map(|name| ("RELEVO_RUNTIME", name)))
-        .args(["--kill-after=5", "300", "python3"])
-        .arg(script)
-        .args([story, env!("CARGO_BIN_EXE_relevo")])
-        .output()
-        .expect("python3 is installed by tests/run");
-    let words = [done.stdout, done.stderr].concat();
-    assert!(done.status.success(), "{story}: {}", String::from_utf8_lossy(&words));
+    let book = format!("peers/{book}");
+    let mut bound = Command::new("timeout");
+    bound.envs(runtime.map(|name| ("RELEVO_RUNTIME", name))).args(["--kill-after=5", "300"]);
+    stories::tell(&mut bound, &book, &[story, env!("CARGO_BIN_EXE_relevo")]);
 }
 
 macro_rules! stories {

@@ -1,5 +1,7 @@
 //! The systemd unit that is shipped: how exposed it leaves the machine, and whether the relay runs under it.
 
+mod stories;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -30,16 +32,7 @@ fn the_relay_runs_under_systemd() {
         println!("skipped: set RELEVO_SYSTEMD=require, as root");
         return;
     }
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/unit/systemd.py");
-    let done = Command::new("timeout")
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .args(["--kill-after=5", "180", "python3"])
-        .arg(script)
-        .arg(env!("CARGO_BIN_EXE_relevo"))
-        .arg(unit())
-        .output()
-        .expect("python3 is installed by tests/run");
-    let words = [done.stdout, done.stderr].concat();
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&words));
-    println!("{}", String::from_utf8_lossy(&words));
+    let unit = unit();
+    let arguments = [env!("CARGO_BIN_EXE_relevo"), unit.to_str().expect("a path in UTF-8")];
+    stories::tell(Command::new("timeout").args(["--kill-after=5", "180"]), "unit/systemd.py", &arguments);
 }

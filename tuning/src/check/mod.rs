@@ -45,11 +45,10 @@ pub fn text(findings: &[Finding]) -> String {
     for Finding { name, value, grade, wanted, .. } in findings {
         rows.push(vec![mark(*grade).to_owned(), name.clone(), value.clone(), wanted.clone()]);
     }
-    let lines = table::columns(&rows);
-    let mut lines = lines.lines();
-    let mut out = format!("{}\n", lines.next().unwrap_or_default());
+    let mut lines = table::aligned(&rows).into_iter();
+    let mut out = lines.next().unwrap_or_default();
     for (finding, line) in findings.iter().zip(lines) {
-        out += &format!("{line}\n");
+        out += &line;
         if finding.grade == Grade::Low {
             out += &format!("       {}\n", finding.why);
             for fix in finding.fix.lines() {
