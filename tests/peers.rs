@@ -53,6 +53,7 @@ stories!("hops.py", None;
     a_refusal_stands_though_the_hop_closes,
     an_answer_to_rset_is_no_surplus,
     an_end_between_commands_is_an_end,
+    a_hop_that_closes_after_each_message_is_no_hole,
     a_refusal_in_the_middle_of_a_body_is_the_answer,
     nothing_before_the_dot_is_its_answer,
     replies_nobody_asked_for_end_the_connection,

@@ -102,7 +102,8 @@ impl<R: Runtime> Place<R> {
     pub(super) fn pass_on(self, key: SiteKey, site: &Site) {
         let Place { shard, address, .. } = &self;
         let (shard, address) = (shard.clone(), *address);
-        let wanted = self.is_wanted(site);
+        let wanted =
+            self.is_wanted(site) && !shard.runtime.planted("a place is taken again by who gave it back");
         let elsewhere = self.slots.wanted_by_others(shard.index);
         drop(self);
         if wanted && site.parked.get().is_none() && dispatch::needs_hands(&shard, key, site) {

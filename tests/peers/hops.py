@@ -446,6 +446,33 @@ def an_end_between_commands_is_an_end():
     relay.stop()
 
 
+def a_hop_that_closes_after_each_message_is_no_hole():
+    """Connections that carried nothing yet have few places of a shard; a hop that takes mail and says goodbye gets the others too."""
+    under_way, most = [], [0]
+
+    def act(talk, verb, line):
+        if verb == "connect":
+            under_way.append(talk)
+            most[0] = max(most[0], len(under_way))
+        if verb == "dot":
+            time.sleep(0.2)
+            under_way.remove(talk)
+            # In one segment: the relay knows of the end before it would begin another message.
+            talk.hop.taken.append((None, ["c"], line, talk))
+            say_and_end(talk, b"250 2.0.0 taken\r\n421 4.7.0 one message each\r\n")
+        return None
+
+    # Without PIPELINING: no commands of the next message are under way when it says that.
+    hop = Hop(act, extensions=())
+    relay = start(hop, FAST + "[[shard]]\nindex = 0\nconnections_outbound_max = 8\n", shards=1)
+    for number in range(30):
+        relay.send("a@b.example", [f"u{number}@d.example"], TEXT)
+    relay.wait_log("delivered", 30)
+    # Of one message's connections that have carried nothing there is one.
+    assert most[0] > 2, f"{most[0]} connections at a time"
+    relay.stop()
+
+
 def a_refusal_in_the_middle_of_a_body_is_the_answer():
     big = b"Subject: big\r\n\r\n" + b"x" * 70 + b"\r\n"
     big += (b"y" * 70 + b"\r\n") * 200000
