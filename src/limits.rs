@@ -342,6 +342,10 @@ pub const ACCOUNTING_CHUNK: usize = 64 * 1024;
 /// are dropped and counted, never waited for.
 pub const ACCOUNTING_QUEUE: usize = 64;
 
+/// How long after a message was received its record is in the log, at the most, unless the log is not taken: shards pass theirs on four times a
+/// second.
+pub const LOG_BEHIND: Duration = Duration::from_secs(5);
+
 /// Refusals recorded in one second on one shard, on average: enough to see who attacks, and 2 GB a day at the very most.
 pub const REJECTED_A_SECOND: u64 = 100;
 /// And at once.

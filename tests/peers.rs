@@ -95,6 +95,7 @@ stories!("accounting.py", None;
     a_hop_that_cannot_be_reached_is_seen,
     a_notification_names_its_parent,
     every_end_of_a_recipient_is_recorded_once,
+    the_log_has_its_order_over_kills_and_rotation,
     what_expires_is_recorded_once,
     refusals_are_recorded,
     the_wall_clock_is_set,

@@ -89,6 +89,8 @@ pub struct Event<'a> {
     pub next: Option<UnixMillis>,
     /// Records like this that were left out since the last one; 0 leaves it out.
     pub left_out: u64,
+    /// It may have been told before: the process was killed soon after.
+    pub again: bool,
 }
 
 impl<'a> Event<'a> {
@@ -125,6 +127,7 @@ impl<'a> Event<'a> {
             delay_ms: None,
             next: None,
             left_out: 0,
+            again: false,
         }
     }
 
@@ -210,6 +213,9 @@ impl<'a> Event<'a> {
         }
         if self.left_out > 0 {
             number("left_out", self.left_out, out);
+        }
+        if self.again {
+            out.extend_from_slice(b",\"again\":true");
         }
     }
 }

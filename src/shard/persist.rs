@@ -87,6 +87,8 @@ pub struct Keeper<R: Runtime> {
     stalled: Cell<bool>,
     /// What was found at start, until it is surely on the disk.
     pub(super) unsure: RefCell<Unsure>,
+    /// The node was not stopped in order: what the log was told last may not be in it.
+    pub(super) tells_again: Cell<bool>,
     /// When segments may be freed again.
     free_from: Cell<Instant>,
     writing: Cell<bool>,
@@ -124,6 +126,7 @@ impl<R: Runtime> Keeper<R> {
             oldest: Cell::new(None),
             stalled: Cell::new(false),
             unsure: RefCell::new(unsure),
+            tells_again: Cell::new(false),
             free_from: Cell::new(Instant(0)),
             writing: Cell::new(false),
             committed: Cell::new(Instant(0)),

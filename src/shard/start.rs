@@ -15,7 +15,7 @@ use crate::config::{Config, ListenerConfig, Particulars};
 use crate::limits;
 use crate::mail::envelope::Envelopes;
 use crate::observe::Instruments;
-use crate::observe::accounting::Journal;
+use crate::observe::accounting::{Event, Journal, Kind};
 use crate::observe::diagnostics::Level;
 use crate::policy::failures::Failures;
 use crate::policy::tls;
@@ -40,8 +40,10 @@ use crate::spool::allot;
 use crate::spool::fold::{self, Damage, Files, Folded};
 use crate::spool::index::Entry;
 use crate::spool::lane::Shape;
+use crate::spool::record::MessageView;
 use crate::spool::segment::Birthplace;
 use crate::spool::{Location, MessageId};
+use crate::time::UnixMillis;
 
 /// How long a start waits for its first segments to be zero-written.
 const SEGMENTS_MAX_WAIT: Duration = Duration::from_secs(10);
@@ -195,11 +197,15 @@ async fn replay<R: Runtime>(shard: Rc<Shard<R>>, keeper: Rc<Keeper<R>>) {
         .entries()
         .map(|(key, entry)| (key, Location { lane, slot: entry.slot, offset: entry.offset }))
         .collect();
+    let again_from = keeper.tells_again.get().then(|| again_from(&shard, &keeper, &found)).flatten();
     for some in found.chunks(limits::REPLAYED_AT_ONCE) {
         for (key, location) in some {
             let read = Source::read_now(&shard, shard.mesh.places(lane).now(*key, *location));
             match read.as_ref().map_err(|error| error.to_string()).and_then(|source| {
                 let view = source.view().map_err(|error| error.to_string())?;
+                if again_from.is_some_and(|from| view.arrival >= from) {
+                    received_again(&shard, &view);
+                }
                 handoff::recovered(&shard, *location, *key, &view);
                 Ok(())
             }) {
@@ -222,6 +228,36 @@ async fn replay<R: Runtime>(shard: Rc<Shard<R>>, keeper: Rc<Keeper<R>>) {
             shard.timers.sleep_until(shard.runtime.now() + Duration::from_millis(1)).await;
         }
     }
+}
+
+/// What came from this time on may have been received and not be in the log. Nobody knows when the process was killed, but not before the last
+/// message came; and the log has what was told a few seconds before.
+fn again_from<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    keeper: &Keeper<R>,
+    found: &[(u32, Location)],
+) -> Option<UnixMillis> {
+    let lane = keeper.lane.borrow();
+    let born = |key| lane.id(key).map(|id| (id.sequence, id.offset));
+    let (key, location) = found.iter().max_by_key(|(key, _)| born(*key)).copied()?;
+    let source = Source::read_now(shard, shard.mesh.places(lane.number()).now(key, location)).ok()?;
+    let last = source.view().ok()?.arrival;
+    Some(UnixMillis(last.0.saturating_sub(limits::LOG_BEHIND.as_millis() as u64)))
+}
+
+fn received_again<R: Runtime>(shard: &Shard<R>, view: &MessageView<'_>) {
+    if shard.runtime.planted("what a kill took of the log is not told again") {
+        return;
+    }
+    let recipients: Vec<&[u8]> = view.recipients().map(|(address, _)| address).collect();
+    shard.journal.borrow_mut().record(&Event {
+        size: view.size,
+        client: view.client,
+        tls: view.tls,
+        account: view.account,
+        again: true,
+        ..Event::new(Kind::Received, view.arrival, view.id, view.sender, &recipients)
+    });
 }
 
 /// Reads the lanes and builds the shard.
@@ -340,7 +376,10 @@ fn open_lane<R: Runtime>(runtime: &R, setup: &Setup, lane: u16) -> Result<Keeper
         folded.lane.plant_forgetful();
     }
     report(runtime, setup, lane, &folded);
-    Ok(Keeper::new(folded.lane, directory, spool.segment_size, files.segments, folded.unsure))
+    let keeper =
+        Keeper::new(folded.lane, directory, spool.segment_size, files.segments, folded.unsure);
+    keeper.tells_again.set(!folded.clean);
+    Ok(keeper)
 }
 
 /// What recovery found, for the operator.

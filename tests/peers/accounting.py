@@ -2,6 +2,7 @@
 import json
 import os
 import shutil
+import signal
 import smtplib
 import ssl
 import subprocess
@@ -71,6 +72,57 @@ def nothing_is_logged_before_its_received():
         assert all(record["attempts"] == 1 and record["hop"] for record in delivered), records
         said = {(record["reply"], record["enhanced"]) for record in delivered}
         assert said == {("250 2.0.0 taken", "2.0.0")}, records
+
+
+def the_log_has_its_order_over_kills_and_rotation():
+    """A kill takes what was told last, and the next start tells of mail that it found; SIGUSR1 loses and tears nothing."""
+    sink = Sink()
+    relay = Relay(BINARY, sink, '[retry]\nfirst = "1s"\nmax = "1s"\n', shards=4)
+    log, parts, sent = f"{relay.directory}/log.jsonl", [], [0]
+
+    def hand_in(count):
+        client = relay.client()
+        for _ in range(count):
+            sent[0] += 1
+            client.sendmail("a@b.example", [f"c{sent[0]}@d{sent[0]}.example"], TEXT)
+        client.close()
+
+    def rotate():
+        parts.append(f"{log}.{len(parts)}")
+        os.rename(log, parts[-1])
+        relay.process.send_signal(signal.SIGUSR1)
+
+    for life in range(6):
+        held = sink.behave
+        sink.behave = lambda point, _: b"450 4.2.0 later\r\n" if point == "RCPT" else None
+        hand_in(20)
+        if life % 2:
+            rotate()
+        hand_in(20)
+        # Less than the log is behind.
+        relay.kill()
+        sink.behave = held
+        relay.start()
+        hand_in(10)
+        sink.wait(sent[0], 40)
+        if not life % 2:
+            rotate()
+    relay.process.terminate()
+    assert relay.process.wait(45) == 0
+    records = []
+    for part in [*parts, log]:
+        with open(part) as file:
+            records += [json.loads(line) for line in file]
+    messages = by_id(records)
+    assert len({record["recipients"][0] for record in records}) == sent[0], (len(messages), sent)
+    for told in messages.values():
+        assert told[0]["event"] == "received", told
+        assert all(record.get("again") for record in told[1:] if record["event"] == "received"), told
+    again = sum(record.get("again", False) for record in records)
+    lost = sum(1 for told in messages.values() if told[0].get("again"))
+    print(f"{sent[0]} messages, {again} told again, {lost} of them had been lost")
+    assert 0 < again <= 6 * 60, again
+    shutil.rmtree(relay.directory)
 
 
 def spool(*arguments):
