@@ -48,4 +48,4 @@ impl Group {
     }
 }
 
-const _: () = assert!(size_of::<Group>() <= 32, "one of these for each queued recipient");
+const _: () = assert!(size_of::<Group>() <= 28, "one of these for each queued recipient");

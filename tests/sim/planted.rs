@@ -189,6 +189,14 @@ fn a_log_without_order_is_found() {
 }
 
 #[test]
+fn a_log_that_a_kill_cut_is_found() {
+    let plant = |_: &mut Day<'_>, world: &World| {
+        world.plant("what a kill took of the log is not told again", 1.0);
+    };
+    Defect { days: kills, plant, words: &["before it was received"], ..NONE }.is_found();
+}
+
+#[test]
 fn a_credit_nobody_counts_is_found() {
     let days = |plan: &mut Plan, dice: &mut Dice| {
         power_failures(plan, dice);

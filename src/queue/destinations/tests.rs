@@ -263,6 +263,28 @@ fn what_waits_for_an_answer_is_told_and_given_up_in_time() {
     assert!(!queue.by_name.contains_key("e.example"));
 }
 
+/// With the 40 bytes that the lane keeps of a message (`spool::index`): what a deferred recipient costs, at ten a domain.
+#[test]
+fn a_deferred_recipient_takes_few_bytes() {
+    const DOMAINS: usize = 20_000;
+    let mut queue = Destinations::new(vec![10]);
+    for number in 0..10 * DOMAINS {
+        let name = format!("domain{}.example", number % DOMAINS);
+        queue.push(&name, Group { not_before: 500, ..group(number as u32, 1) }, 10);
+    }
+    let of_domain = |domain: &Domain| {
+        // Beside the text two counts; the queues' memory comes in whole words.
+        let queues = (domain.deferred.capacity() + domain.ready.capacity()) * size_of::<Group>();
+        domain.name.len() + 2 * size_of::<usize>() + queues.next_multiple_of(16)
+    };
+    let domains: usize = queue.domains.iter().flatten().map(of_domain).sum();
+    let tables = queue.domains.capacity() * size_of::<Option<Domain>>()
+        + queue.by_name.capacity() * 8 / 7 * (size_of::<(Rc<str>, DomainKey)>() + 1)
+        + queue.due.capacity() * size_of::<(u32, DomainKey)>();
+    let each = (domains + tables) / (10 * DOMAINS);
+    assert!(each <= 60, "{each} bytes");
+}
+
 #[test]
 fn a_tick_is_bounded() {
     let mut queue = Destinations::new(vec![10]);

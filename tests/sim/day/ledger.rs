@@ -281,12 +281,10 @@ impl Ledger {
         let Some(id) = record["id"].as_str() else { return };
         let event = record["event"].as_str().unwrap_or_default();
         if event == "received" {
-            if self.early.borrow().contains(id) {
-                self.complain(format!("{id}: the log tells of it before it was received"));
-            }
             self.logged.borrow_mut().insert(id.to_owned());
-        } else if !self.logged.borrow().contains(id) {
-            self.early.borrow_mut().insert(id.to_owned());
+        } else if !self.logged.borrow().contains(id) && self.early.borrow_mut().insert(id.to_owned()) {
+            // In every life: what a kill took is told again at the start.
+            self.complain(format!("{id}: the log tells of it before it was received"));
         }
         if matches!(event, "delivered" | "bounced" | "expired") {
             let recipients = record["recipients"].as_array().into_iter().flatten();
