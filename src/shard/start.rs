@@ -376,8 +376,7 @@ fn open_lane<R: Runtime>(runtime: &R, setup: &Setup, lane: u16) -> Result<Keeper
         folded.lane.plant_forgetful();
     }
     report(runtime, setup, lane, &folded);
-    let keeper =
-        Keeper::new(folded.lane, directory, spool.segment_size, files.segments, folded.unsure);
+    let keeper = Keeper::new(folded.lane, directory, spool.segment_size, files.segments, folded.unsure);
     keeper.tells_again.set(!folded.clean);
     Ok(keeper)
 }
