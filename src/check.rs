@@ -271,7 +271,7 @@ fn secret(config: &Config, key: &str, path: &Path, found: &mut Findings) {
         let problem =
             format!("{at} has mode {:04o}: others than the relay can read it", file.mode() & 0o7777);
         let mode = if group_is_meant { "640" } else { "600" };
-        found.warnings.push(config.places.remark(key, problem, &format!("chmod {mode} {at}")));
+        found.warnings.push(config.places.remark(key, problem, format!("chmod {mode} {at}")));
     }
 }
 

@@ -206,14 +206,22 @@ fn a_check_says_all_at_once_and_as_json() {
 
 #[test]
 fn a_password_is_read_where_there_is_no_terminal() {
-    let mut child = manners::command(Path::new(RELEVO), "hash-password")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("it runs");
-    child.stdin.take().expect("stdin").write_all(b"correct horse\n").expect("a password");
-    let output = child.wait_with_output().expect("it ends");
+    let hash = |typed: &[u8]| {
+        let mut child = manners::command(Path::new(RELEVO), "hash-password")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it runs");
+        child.stdin.take().expect("stdin").write_all(typed).expect("a password");
+        child.wait_with_output().expect("it ends")
+    };
+    let output = hash(b"correct horse\n");
     assert!(output.status.success() && output.stdout.starts_with(b"$argon2id$"));
+    // Which of two would be meant, or both?
+    let output = hash(b"correct horse\nbattery\n");
+    assert!(!output.status.success() && output.stdout.is_empty());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("several lines"));
 }
 
 /// With a terminal it is asked for twice, and never shown. Python's pty plays the terminal.

@@ -43,5 +43,8 @@ fn read() -> Result<Vec<u8>, Failure> {
     if password.is_empty() {
         return Err("the password is empty; write it to standard input".to_owned().into());
     }
+    if password.contains(&b'\n') {
+        return Err("standard input has several lines; write the one password to it".to_owned().into());
+    }
     Ok(password)
 }
