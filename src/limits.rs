@@ -136,6 +136,8 @@ pub const HANDOFF_INBOX: usize = 4096;
 pub const REPLAYED_AT_ONCE: usize = 128;
 /// Times in a row that a connection is received from without a wait before other tasks have a turn.
 pub const RECEIVES_AT_ONCE: u32 = 16;
+/// Records of TLS that cost as much as a receive: one of a single byte is decrypted like any other.
+pub const RECORDS_OF_RECEIVE: u32 = 64;
 /// Bytes of ciphertext taken from a socket at once: two records and their frames.
 pub const CIPHERTEXT: usize = 33 * 1024;
 /// Bytes of ciphertext that may bring no data before the peer is taken for hostile.

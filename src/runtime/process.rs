@@ -417,4 +417,23 @@ mod tests {
         lock_existing(scratch.path()).unwrap().undo();
         assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0);
     }
+
+    /// What one client after the other filled, with something that lives behind it, is the system's again.
+    #[test]
+    fn memory_that_was_freed_is_given_back() {
+        let resident = || {
+            let status = std::fs::read_to_string("/proc/self/status").unwrap();
+            let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+            line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+        };
+        let mut pieces: Vec<Vec<u8>> = (0..128 * 1024).map(|_| vec![1; 1000]).collect();
+        let last = pieces.pop();
+        let before = resident();
+        pieces.clear();
+        super::give_back_memory();
+        let after = resident();
+        // Other tests run beside it.
+        assert!(after + 80 < before, "{before} MiB, then {after} MiB");
+        drop(last);
+    }
 }

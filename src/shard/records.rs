@@ -14,6 +14,8 @@ pub(super) struct Records {
     partial: u32,
     /// Bytes of complete records since the last that brought data.
     barren: u32,
+    /// Complete records that nobody asked about yet.
+    complete: u32,
 }
 
 impl Records {
@@ -30,6 +32,7 @@ impl Records {
             bytes = rest;
             if self.partial as usize >= HEADER && self.partial as usize == self.length() {
                 self.barren = self.barren.saturating_add(self.partial);
+                self.complete += 1;
                 self.partial = 0;
             }
         }
@@ -38,6 +41,11 @@ impl Records {
     /// Of the record that has begun, with its header.
     fn length(&self) -> usize {
         HEADER + usize::from(u16::from_be_bytes([self.header[3], self.header[4]]))
+    }
+
+    /// What the records since the last call cost, in receives: each is decrypted by itself, and a peer may send a byte in each.
+    pub(super) fn take_cost(&mut self) -> u32 {
+        std::mem::take(&mut self.complete) / limits::RECORDS_OF_RECEIVE
     }
 
     /// What came was data.
@@ -79,6 +87,19 @@ mod tests {
             }
             assert_eq!(records.held(), 0);
         }
+    }
+
+    #[test]
+    fn small_records_cost_as_many_receives_as_they_take() {
+        let mut records = Records::default();
+        records.follow(&[record(16_401), record(16_401)].concat());
+        assert_eq!(records.take_cost(), 0);
+        let smallest = record(18);
+        let most = limits::CIPHERTEXT / smallest.len();
+        records.follow(&smallest.repeat(most));
+        let cost = records.take_cost();
+        assert!(cost >= limits::RECEIVES_AT_ONCE, "a turn ends with them: {cost}");
+        assert_eq!(records.take_cost(), 0);
     }
 
     #[test]

@@ -114,8 +114,12 @@ impl<R: Runtime> Wire<R> {
     pub fn try_recv(&mut self, buffer: &mut [u8]) -> Result<usize, WireError> {
         match &mut self.tls {
             None => Ok(self.stream.try_recv(buffer)?),
-            Some(tls) => CIPHERTEXT
-                .with_borrow_mut(|scratch| recv_tls(tls, &self.stream, &mut self.ended, scratch, buffer)),
+            Some(tls) => {
+                let received = CIPHERTEXT
+                    .with_borrow_mut(|scratch| recv_tls(tls, &self.stream, &mut self.ended, scratch, buffer));
+                self.streak += tls.records.take_cost();
+                received
+            }
         }
     }
 
