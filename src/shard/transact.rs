@@ -29,11 +29,17 @@ pub struct Shown {
     recipients: Cell<(usize, Instant)>,
     /// It took a message.
     took_at: Cell<Option<Instant>>,
+    /// So many messages went from one of its hosts to another with nothing counted; until when that is remembered.
+    moved: Cell<(u32, Instant)>,
 }
 
 impl Default for Shown {
     fn default() -> Shown {
-        Shown { recipients: Cell::new((0, Instant(0))), took_at: Cell::new(None) }
+        Shown {
+            recipients: Cell::new((0, Instant(0))),
+            took_at: Cell::new(None),
+            moved: Cell::new((0, Instant(0))),
+        }
     }
 }
 
@@ -42,6 +48,14 @@ impl Shown {
     pub fn recipients(&self, now: Instant) -> usize {
         let (most, until) = self.recipients.get();
         if now < until { most } else { usize::MAX }
+    }
+
+    /// Whether one more message may go from one host to another so.
+    fn may_move(&self, now: Instant) -> bool {
+        let (moved, until) = self.moved.get();
+        let (moved, until) = if now < until { (moved, until) } else { (0, now + limits::HOP_FAILURE_KEPT) };
+        self.moved.set((moved.saturating_add(1), until));
+        moved < limits::MOVES_MAX
     }
 
     /// It takes mail, a moment ago at least.
@@ -318,8 +332,9 @@ fn host_failed<R: Runtime>(
             ),
         );
     }
-    // Each address is left so once, until it is known no more: to those that are known mail comes when no other is left.
-    if in_trouble && connection.choice == Choice::First && !transaction.made_progress() {
+    // Once it is known, mail comes to it when no other is left.
+    let leaves = in_trouble && connection.choice == Choice::First && !transaction.made_progress();
+    if leaves && site.shown.may_move(now) {
         return true;
     }
     let asked =
@@ -369,8 +384,9 @@ fn count<R: Runtime>(
             Verdict::Delivered(_) => {
                 shown.took_at.set(Some(now));
                 run.took.set(true);
+                // What one takes that was opened before the trouble began does not end it.
                 let mut failures = shard.hop_failures.borrow_mut();
-                if !failures.is_empty() {
+                if !failures.is_empty() && connection.choice != Choice::First {
                     failures.forget(&connection.hop);
                 }
             }
@@ -511,5 +527,19 @@ async fn send_body<R: Runtime>(
         body::send(shard, connection, view, from, headers, out).await
     } else {
         body::send_encoded(shard, connection, view, from, headers, (out, plan)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_move_a_bounded_number_of_times() {
+        let (shown, begin) = (Shown::default(), Instant(7));
+        let moves = |now| (0..3 * limits::MOVES_MAX).filter(|_| shown.may_move(now)).count();
+        assert_eq!(moves(begin), limits::MOVES_MAX as usize);
+        assert_eq!(moves(begin + limits::HOP_FAILURE_KEPT / 2), 0);
+        assert_eq!(moves(begin + limits::HOP_FAILURE_KEPT), limits::MOVES_MAX as usize);
     }
 }

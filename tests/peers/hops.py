@@ -813,6 +813,32 @@ def another_host_takes_at_once_what_one_cannot():
     relay.stop()
 
 
+def one_sick_recipient_moves_few_times():
+    """Its domain's hosts all say 4.3.0 for it and take other mail: it is put off, and does not go from one to the other without end."""
+
+    def act(talk, verb, line):
+        if verb == "dot":
+            time.sleep(0.02)
+        return b"451 4.3.0 <x>: Temporary lookup failure\r\n" if verb == "RCPT" and b"sick" in line else None
+
+    closed = socket.socket()
+    for second in (act, closed):
+        sites = Sites()
+        hops = sites.add(act, second)
+        relay = sites.start(LATE, "connections_per_destination = 5\nmessages_per_connection = 3\n")
+        client = relay.client()
+        sick = [50, 51, 52]
+        for number in range(300):
+            name = "sick" if number in sick else f"u{number}"
+            client.sendmail("a@b.example", [f"{name}@d0.example"], TEXT)
+        client.quit()
+        relay.wait_log("delivered", 300 - len(sick), 60)
+        deferred = relay.wait_log("deferred", len(sick))
+        asked = sum(b"sick" in line for hop in hops if hop is not closed for line in hop.commands(b"RCPT"))
+        assert len(deferred) == len(sick) and asked <= 12 * len(sick), (asked, deferred)
+        relay.stop()
+
+
 def what_is_said_of_a_recipient_goes_to_no_other_host():
     """Greylisting wants the same host again, and a mailbox that is full is full at each of them."""
     cases = [{"RCPT": b"450 4.2.0 Greylisted\r\n"}, {"RCPT": b"451 4.7.1 Greylisting in action\r\n"}, {"dot": b"451 Greylisted, try again\r\n"}]
