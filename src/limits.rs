@@ -229,6 +229,9 @@ pub const CLOCK_JUMP: Duration = Duration::from_secs(60);
 pub const TELL_LOOKS: usize = 50_000;
 /// Of these, told in one second: each is a record in the spool and one in the log, as a refused attempt makes them.
 pub const TOLD_AT_ONCE: usize = 1_000;
+/// How long a task that has much to do keeps a shard before all others have a turn: longer than a commit's work for what
+/// is handed to us in one, and short enough that what is begun within it ends within a millisecond.
+pub const TURN: Duration = Duration::from_micros(400);
 /// Looks of one turn, some 0.1 ms where each is a domain that is in no cache; then all others have theirs.
 pub const TEND_TURN: usize = 1_024;
 /// What is told or given up counts as so many looks: it is written, logged and sent on. 16 a turn.

@@ -150,6 +150,10 @@ impl Runtime for PipeRuntime {
     fn panics(&self) -> u64 {
         0
     }
+    fn outstays(&self) -> bool {
+        false
+    }
+
     fn longest_turn(&self) -> Duration {
         Duration::ZERO
     }

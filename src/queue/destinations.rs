@@ -5,6 +5,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::ops::Range;
 use std::rc::Rc;
 
 use crate::queue::Group;
@@ -51,6 +52,10 @@ struct Site {
     /// Domains with ready groups, served in turn.
     ring: VecDeque<DomainKey>,
     ready: usize,
+    /// Domains that lead here.
+    domains: u32,
+    /// It is in the list of those that found no credit.
+    starved: bool,
     /// No attempt before this time (seconds of the queues' clock): the site as a whole failed.
     closed_until: u32,
     failures: u32,
@@ -64,7 +69,7 @@ struct Site {
 const FAILURES_REMEMBERED: u32 = 900;
 
 /// Domains of a failed site asked for again in one tick; the others wait for its next turn.
-const RESOLVED_AGAIN_MAX: usize = 1_000;
+const RESOLVED_AGAIN_MAX: usize = 500;
 
 /// All queues of one shard.
 #[derive(Debug)]
@@ -169,7 +174,7 @@ impl Destinations {
             domain.client = client;
             let rests = domain.active == 0 && !domain.in_ring;
             if rests && domain.since.saturating_add(RESOLVED_FOR) <= now {
-                domain.site = None;
+                self.lead(key, None);
             }
         }
         self.enqueue(key, group, now)
@@ -244,7 +249,19 @@ impl Destinations {
         let waits = domain.active == 0 && domain.ready.is_empty() && !domain.resolving && !domain.in_ring;
         if waits && !domain.deferred.is_empty() {
             domain.ready = VecDeque::new();
-            domain.site = None;
+            self.lead(key, None);
+        }
+    }
+
+    /// The domain leads there now.
+    fn lead(&mut self, key: DomainKey, site: Option<SiteKey>) {
+        let Some(domain) = self.domain_mut(key) else { return };
+        let before = std::mem::replace(&mut domain.site, site);
+        if let Some(before) = before {
+            self.sites[before.0 as usize].domains -= 1;
+        }
+        if let Some(site) = site {
+            self.sites[site.0 as usize].domains += 1;
         }
     }
 
@@ -298,17 +315,20 @@ impl Destinations {
         new
     }
 
-    /// Forgets sites no domain belongs to and nobody is `busy` with, so that memory follows the queue.
-    pub fn forget_idle_sites(&mut self, now: u32, busy: impl Fn(SiteKey) -> bool) -> Vec<SiteKey> {
-        let mut used = vec![false; self.sites.len()];
-        for site in self.domains.iter().flatten().filter_map(|domain| domain.site) {
-            used[site.0 as usize] = true;
-        }
+    /// Forgets sites no domain belongs to and nobody is `busy` with, so that memory follows the queue: of these slots, as not all are
+    /// looked at in one turn.
+    pub fn forget_idle_sites(
+        &mut self,
+        now: u32,
+        slots: Range<usize>,
+        busy: impl Fn(SiteKey) -> bool,
+    ) -> Vec<SiteKey> {
         let mut forgotten = Vec::new();
-        for (slot, site) in self.sites.iter_mut().enumerate() {
+        for slot in slots.start..slots.end.min(self.sites.len()) {
+            let site = &mut self.sites[slot];
             let key = SiteKey(slot as u32);
             let until = site.closed_until + if site.failures > 0 { FAILURES_REMEMBERED } else { 0 };
-            let idle = !used[slot] && site.ring.is_empty() && until <= now;
+            let idle = site.domains == 0 && site.ring.is_empty() && until <= now;
             if idle && self.by_site.get(&site.name) == Some(&key) && !busy(key) {
                 self.by_site.remove(&site.name);
                 *site = Site::default();
@@ -323,9 +343,9 @@ impl Destinations {
     pub fn resolved(&mut self, key: DomainKey, site: &str) -> Option<Effect> {
         let site = self.site(site);
         let now = self.now;
+        self.lead(key, Some(site));
         let domain = self.domain_mut(key)?;
         domain.resolving = false;
-        domain.site = Some(site);
         domain.since = now;
         let ready = domain.ready.len();
         if ready == 0 {
@@ -380,7 +400,7 @@ impl Destinations {
             let credit = self.credits.get_mut(usize::from(group.location.lane)).filter(|credit| **credit > 0);
             let Some(credit) = credit else {
                 state.ring.push_back(key);
-                if !self.starved.contains(&site) {
+                if !std::mem::replace(&mut state.starved, true) {
                     self.starved.push(site);
                 }
                 continue;
@@ -412,7 +432,7 @@ impl Destinations {
         if self.sites[site.0 as usize].ring.iter().take(LOOKED_AT).any(takes) {
             return false;
         }
-        if !self.starved.contains(&site) {
+        if !std::mem::replace(&mut self.sites[site.0 as usize].starved, true) {
             self.starved.push(site);
         }
         true
@@ -460,12 +480,15 @@ impl Destinations {
         self.activate(key, 1)
     }
 
-    /// Synced outcomes bring credits home.
-    pub fn credit(&mut self, lane: u16, count: u32) -> Vec<Effect> {
+    /// Synced outcomes bring credits home: sites that found none, to be pumped.
+    pub fn credit(&mut self, lane: u16, count: u32) -> Vec<SiteKey> {
         if let Some(credit) = self.credits.get_mut(usize::from(lane)) {
             *credit += count;
         }
-        self.starved.drain(..).map(Effect::Pump).collect()
+        for site in &self.starved {
+            self.sites[site.0 as usize].starved = false;
+        }
+        std::mem::take(&mut self.starved)
     }
 
     /// Attempts whose outcome is not synced yet, given how many credits there were at first.
@@ -485,13 +508,13 @@ impl Destinations {
         self.sites[site.0 as usize].failures
     }
 
-    /// Moves what is due to where it can be taken, at most `bound` groups; the rest follows at the next tick.
+    /// Moves what is due to where it can be taken, at most `bound` groups and sites; the rest follows at the next call.
     pub fn tick(&mut self, now: u32, bound: usize) -> Vec<Effect> {
         self.now = now;
         self.forget_left(now);
         let mut effects = Vec::new();
-        let mut moved = 0;
-        while moved < bound {
+        let (mut moved, mut looked) = (0, 0);
+        while moved < bound && looked < bound {
             let Some(Reverse((due, key))) = self.due.peek().copied() else { break };
             if due > now {
                 break;
@@ -499,6 +522,7 @@ impl Destinations {
             self.due.pop();
             let Some(domain) = self.domain_mut(key).filter(|domain| domain.wakes == due) else { continue };
             domain.wakes = 0;
+            looked += 1;
             let before = moved;
             while moved < bound && domain.deferred.peek().is_some_and(|first| first.0.due() <= now) {
                 domain.ready.extend(domain.deferred.pop().map(|first| first.0));
@@ -507,11 +531,12 @@ impl Destinations {
             if domain.deferred.len() < domain.deferred.capacity() / 4 {
                 domain.deferred.shrink_to_fit();
             }
+            let next = domain.deferred.peek().map(|first| first.0.due());
             // Mail that waited may find its domain elsewhere; the resolver's cache knows how long an answer holds.
             if moved > before && !domain.in_ring && domain.active == 0 {
-                domain.site = None;
+                self.lead(key, None);
             }
-            if let Some(next) = domain.deferred.peek().map(|first| first.0.due()) {
+            if let Some(next) = next {
                 self.wake(key, next);
             }
             let waits_for_resolver =
@@ -520,20 +545,21 @@ impl Destinations {
                 effects.extend(self.activate(key, moved - before));
             }
         }
-        while let Some(Reverse((due, site))) = self.site_due.peek().copied() {
-            if due > now {
-                break;
-            }
+        while moved < bound
+            && let Some(Reverse((due, site))) = self.site_due.peek().copied()
+            && due <= now
+        {
             self.site_due.pop();
-            self.resolve_again(site, &mut effects);
+            moved += 1 + self.resolve_again(site, &mut effects);
             effects.push(Effect::Pump(site));
         }
         effects
     }
 
-    /// A site that failed is tried again: its domains may have moved meanwhile.
-    fn resolve_again(&mut self, site: SiteKey, effects: &mut Vec<Effect>) {
-        for _ in 0..self.sites[site.0 as usize].ring.len().min(RESOLVED_AGAIN_MAX) {
+    /// A site that failed is tried again: its domains may have moved meanwhile. How many were looked at.
+    fn resolve_again(&mut self, site: SiteKey, effects: &mut Vec<Effect>) -> usize {
+        let looks = self.sites[site.0 as usize].ring.len().min(RESOLVED_AGAIN_MAX);
+        for _ in 0..looks {
             let state = &mut self.sites[site.0 as usize];
             let Some(key) = state.ring.pop_front() else { break };
             let Some(Some(domain)) = self.domains.get_mut(key.0 as usize) else { continue };
@@ -545,11 +571,12 @@ impl Destinations {
                 continue;
             }
             domain.in_ring = false;
-            domain.site = None;
             if domain.is_first_asked(self.now) {
                 effects.push(Effect::Resolve(key, domain.name.clone()));
             }
+            self.lead(key, None);
         }
+        looks
     }
 
     /// When [`Destinations::tick`] has something to do next (seconds of the queues' clock).

@@ -66,6 +66,9 @@ pub trait Runtime: Clone + 'static {
     fn panics(&self) -> u64;
     /// How long the shard's thread has worked so far, rather than waited for something to do.
     fn worked(&self) -> Duration;
+    /// Whether the running task has kept the others waiting for long, some [`limits::TURN`]: where it can go on later, it yields. Costs
+    /// next to nothing, so a loop may ask at each step.
+    fn outstays(&self) -> bool;
     /// The longest time one task kept the others waiting since this was asked last; zero where that is not measured.
     fn longest_turn(&self) -> Duration;
     /// Waits until `at`. For a few immortal tasks; everything else hangs on the shard's timer wheel.

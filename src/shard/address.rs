@@ -25,15 +25,18 @@ pub struct Addresses {
     known: RefCell<BTreeMap<IpAddr, Known>>,
     /// Sites that wait, at all addresses: nearly always none.
     waiting: Cell<usize>,
+    /// The address of which sites were asked last.
+    asked: Cell<Option<IpAddr>>,
     /// Sites are asked just now. A connection that is begun may run, and find its address full, before its spawn returns.
     asking: Cell<bool>,
 }
 
 struct Known {
     slots: Arc<Slots>,
-    /// Connections of this shard, connecting ones included, and those of them that have nothing to do.
+    /// Connections of this shard, connecting ones included.
     connections: usize,
-    idle: usize,
+    /// The sites of those that have nothing to do, the longest first.
+    idle: Vec<SiteKey>,
     /// Sites of this shard that wait for a place. Nobody waits at most addresses, and there may be thousands: none without.
     parked: Option<Box<FairQueue<SiteKey>>>,
 }
@@ -116,14 +119,15 @@ impl<R: Runtime> Place<R> {
     }
 
     /// The connection has nothing to do, or has again.
-    pub fn set_idle(&self, idle: bool) {
-        if let Some(known) = self.shard.addresses.known.borrow_mut().get_mut(&self.address) {
+    pub fn set_idle(&self, key: SiteKey, idle: bool) {
+        let addresses = &self.shard.addresses;
+        if let Some(known) = addresses.known.borrow_mut().get_mut(&self.address) {
             if idle {
-                known.idle += 1;
-            } else {
-                known.idle -= 1;
+                known.idle.push(key);
+            } else if let Some(place) = known.idle.iter().position(|other| *other == key) {
+                known.idle.remove(place);
             }
-            self.slots.set_idle(self.shard.index, known.idle > 0);
+            self.slots.set_idle(self.shard.index, !known.idle.is_empty());
         }
     }
 }
@@ -150,7 +154,7 @@ fn entry<'a, R: Runtime>(
     known.entry(address).or_insert_with(|| Known {
         slots: shard.mesh.address_slots(address),
         connections: 0,
-        idle: 0,
+        idle: Vec::new(),
         parked: None,
     })
 }
@@ -189,12 +193,20 @@ pub(super) fn unpark<R: Runtime>(shard: &Rc<Shard<R>>) {
     if shard.addresses.waiting.get() == 0 {
         return;
     }
-    let waited: Vec<IpAddr> = {
-        let known = shard.addresses.known.borrow();
+    let addresses = &shard.addresses;
+    let mut waited: Vec<IpAddr> = {
+        let known = addresses.known.borrow();
         let waited = known.iter().filter(|(_, entry)| entry.parked.is_some());
         waited.map(|(address, _)| *address).collect()
     };
+    // On from where it ended: no turn is long, and each address has its own.
+    let next = waited.partition_point(|address| Some(*address) <= addresses.asked.get());
+    waited.rotate_left(next);
     for address in waited {
+        if shard.runtime.outstays() {
+            return;
+        }
+        addresses.asked.set(Some(address));
         unpark_at(shard, address);
     }
 }
@@ -224,6 +236,10 @@ fn ask_parked<R: Runtime>(shard: &Rc<Shard<R>>, address: IpAddr) {
             if entry.slots.free(limit) <= begun && entry.slots.want(limit, shard.index) <= begun {
                 return;
             }
+            // The others are asked in the next tick.
+            if begun > 0 && shard.runtime.outstays() {
+                return;
+            }
             entry.pop()
         };
         let Some(key) = next else { return };
@@ -242,7 +258,7 @@ fn ask_parked<R: Runtime>(shard: &Rc<Shard<R>>, address: IpAddr) {
 pub(super) fn give_up_idle<R: Runtime>(shard: &Shard<R>) {
     let wanted: Vec<IpAddr> = {
         let known = shard.addresses.known.borrow();
-        let wanted = known.iter().filter(|(_, entry)| entry.idle > 0 && entry.slots.is_wanted());
+        let wanted = known.iter().filter(|(_, entry)| !entry.idle.is_empty() && entry.slots.is_wanted());
         wanted.map(|(address, _)| *address).collect()
     };
     for address in wanted {
@@ -252,16 +268,11 @@ pub(super) fn give_up_idle<R: Runtime>(shard: &Shard<R>) {
 
 /// Wakes a connection to this address that has nothing to do; it finds that others wait.
 fn wake_idle<R: Runtime>(shard: &Shard<R>, address: IpAddr) {
-    if shard.addresses.known.borrow().get(&address).is_none_or(|entry| entry.idle == 0) {
-        return;
-    }
-    let sites = shard.sites.borrow();
-    // Not in the order of the map, which no seed knows.
-    let mut idle: Vec<_> = sites.iter().filter(|(_, site)| site.is_idle_at(address)).collect();
-    idle.sort_by_key(|(key, _)| **key);
-    if let Some((_, site)) = idle.first() {
-        site.wake_at(address);
-    }
+    let known = shard.addresses.known.borrow();
+    let Some(entry) = known.get(&address) else { return };
+    let resting = shard.resting.borrow();
+    // One that was woken already is in the list until it had its turn.
+    entry.idle.iter().any(|key| resting.get(key).is_some_and(|site| site.wake_at(address)));
 }
 
 /// Whether a connection ends its turn, as another site waits for its place.

@@ -129,6 +129,9 @@ fn admit_some<R: Runtime>(shard: &Rc<Shard<R>>) -> bool {
         if !shard.asking.has_room() {
             return false;
         }
+        if shard.runtime.outstays() {
+            return true;
+        }
         let next = shard.asking.waiting.borrow_mut().pop();
         let Some((behalf, (key, name))) = next else { return false };
         shard.asking.prompt.set(shard.asking.prompt.get() + 1);

@@ -185,7 +185,7 @@ async fn work<R: Runtime>(
         let Some(next) = next else {
             let since = *run.idle_since.get_or_insert(shard.timers.recent());
             if gives_up(shard, (site, place), since)
-                || !idle(shard, (site, place), connection, &nap, since).await
+                || !idle(shard, key, (site, place), connection, &nap, since).await
             {
                 return true;
             }
@@ -303,6 +303,7 @@ fn gives_up<R: Runtime>(
 /// Waits for work. False: the hop closed, or nothing came for long.
 async fn idle<R: Runtime>(
     shard: &Rc<Shard<R>>,
+    key: SiteKey,
     (site, place): (&Rc<Site>, Option<&Place<R>>),
     connection: &mut Connection<R>,
     nap: &Rc<Nap>,
@@ -310,8 +311,8 @@ async fn idle<R: Runtime>(
 ) -> bool {
     connection.wire.limit_idle(&shard.timers, limits::client::IDLE);
     nap.address.set(place.map(Place::address));
-    place.inspect(|place| place.set_idle(true));
-    site.nap(nap, shard.index);
+    place.inspect(|place| place.set_idle(key, true));
+    dispatch::nap(shard, key, site, nap);
     let alive = poll_fn(|context| {
         // Who was refused a slot before this nap was seen asked nobody.
         if nap.woken.get() || gives_up(shard, (site, place), since) {
@@ -325,7 +326,7 @@ async fn idle<R: Runtime>(
         Poll::Pending
     })
     .await;
-    site.risen(nap, shard.index);
-    place.inspect(|place| place.set_idle(false));
+    dispatch::risen(shard, key, site, nap);
+    place.inspect(|place| place.set_idle(key, false));
     alive
 }

@@ -23,8 +23,11 @@ use crate::time::Instant;
 
 /// How often due retries are looked for.
 const TICK: Duration = Duration::from_millis(250);
-/// Groups moved from waiting to ready in one tick.
+/// Groups moved from waiting to ready in one tick, and in one turn.
 const TICK_GROUPS: usize = 2_000;
+const TURN_GROUPS: usize = 100;
+/// Sites looked at in one turn of a sweep.
+const TURN_SITES: usize = 500;
 /// Ticks between sweeps for sites without mail: a minute.
 const SWEEP_ROUNDS: u32 = 240;
 /// Connections to one site that this shard opens at one time while none is open.
@@ -66,6 +69,8 @@ pub struct Site {
     pub parked: Cell<Option<IpAddr>>,
     /// It waits to be let open one.
     pub queued: Cell<bool>,
+    /// It is in the line of those to be pumped.
+    refused: Cell<bool>,
     /// It took mail, and no connection to it failed since.
     pub proven: Cell<bool>,
     /// On whose behalf it was last asked for.
@@ -85,26 +90,31 @@ pub struct Nap {
     pub address: Cell<Option<IpAddr>>,
 }
 
+/// A connection of the site has nothing to do.
+pub(super) fn nap<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Rc<Site>, nap: &Rc<Nap>) {
+    nap.woken.set(false);
+    let mut idle = site.idle.borrow_mut();
+    if idle.is_empty() {
+        shard.resting.borrow_mut().insert(key, site.clone());
+    }
+    idle.push(nap.clone());
+    site.slots.set_idle(shard.index, true);
+}
+
+/// It has again, woken or by itself.
+pub(super) fn risen<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site, nap: &Rc<Nap>) {
+    if nap.woken.get() {
+        site.waking.set(site.waking.get().saturating_sub(1));
+    } else {
+        site.idle.borrow_mut().retain(|other| !Rc::ptr_eq(other, nap));
+    }
+    if site.idle.borrow().is_empty() {
+        shard.resting.borrow_mut().remove(&key);
+        site.slots.set_idle(shard.index, false);
+    }
+}
+
 impl Site {
-    /// Lies down.
-    pub fn nap(&self, nap: &Rc<Nap>, shard: usize) {
-        nap.woken.set(false);
-        self.idle.borrow_mut().push(nap.clone());
-        self.slots.set_idle(shard, true);
-    }
-
-    /// Up again, by itself or woken.
-    pub fn risen(&self, nap: &Rc<Nap>, shard: usize) {
-        if nap.woken.get() {
-            self.waking.set(self.waking.get().saturating_sub(1));
-        } else {
-            self.idle.borrow_mut().retain(|other| !Rc::ptr_eq(other, nap));
-        }
-        if self.idle.borrow().is_empty() {
-            self.slots.set_idle(shard, false);
-        }
-    }
-
     /// A site no connection goes to yet.
     pub fn new(hop: Rc<NextHop>, slots: Arc<Slots>) -> Site {
         Site {
@@ -120,6 +130,7 @@ impl Site {
             shown: Shown::default(),
             parked: Cell::new(None),
             queued: Cell::new(false),
+            refused: Cell::new(false),
             proven: Cell::new(false),
             behalf: Cell::default(),
             borrowed: lend::Borrowed::default(),
@@ -131,18 +142,13 @@ impl Site {
         self.parked.get().is_some() || self.queued.get()
     }
 
-    /// Whether a connection to this address has nothing to do.
-    pub fn is_idle_at(&self, address: IpAddr) -> bool {
-        self.idle.borrow().iter().any(|nap| nap.address.get() == Some(address))
-    }
-
-    /// Wakes one that has not.
-    pub fn wake_at(&self, address: IpAddr) {
+    /// Wakes a connection to this address that has nothing to do. False: there is none.
+    pub fn wake_at(&self, address: IpAddr) -> bool {
         let mut idle = self.idle.borrow_mut();
         let place = idle.iter().position(|nap| nap.address.get() == Some(address));
-        if let Some(nap) = place.map(|place| idle.remove(place)) {
-            self.wake(&nap);
-        }
+        let Some(nap) = place.map(|place| idle.remove(place)) else { return false };
+        self.wake(&nap);
+        true
     }
 
     fn wake_one(&self) -> bool {
@@ -269,9 +275,8 @@ pub(super) fn pump<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) -> bool {
     }
     if !site.slots.take(shard.settings.delivery.connections_per_destination, shard.index) {
         shard.mesh.ask_for_slot(shard.index, &site.slots);
-        let mut refused = shard.refused.borrow_mut();
-        if !refused.contains(&key) {
-            refused.push(key);
+        if !site.refused.replace(true) {
+            shard.refused.borrow_mut().push_back(key);
         }
         return false;
     }
@@ -317,13 +322,57 @@ pub(super) fn is_crowded<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site
     ready > site.opening.get() + site.waking.get()
 }
 
-/// A slot may be free again somewhere.
-pub(super) fn retry_refused<R: Runtime>(shard: &Rc<Shard<R>>) {
-    let refused = std::mem::take(&mut *shard.refused.borrow_mut());
-    for site in refused {
-        pump(shard, site);
+/// Pumps these sites: at once as long as this turn is short, the others in the turns of the inbox.
+pub(super) fn pump_all<R: Runtime>(shard: &Rc<Shard<R>>, sites: Vec<SiteKey>) {
+    let mut later = false;
+    for key in sites {
+        if !shard.runtime.outstays() {
+            pump(shard, key);
+        } else if shard.sites.borrow().get(&key).is_some_and(|site| !site.refused.replace(true)) {
+            shard.refused.borrow_mut().push_back(key);
+            later = true;
+        }
+    }
+    if later {
+        shard.runtime.bell().ring();
+    }
+}
+
+/// A slot may be free again somewhere. True: not all that wait were asked, as this turn is long enough.
+pub(super) fn retry_refused<R: Runtime>(shard: &Rc<Shard<R>>) -> bool {
+    let waiting = shard.refused.borrow().len();
+    for number in 0..waiting {
+        if number > 0 && shard.runtime.outstays() {
+            return true;
+        }
+        let Some(key) = shard.refused.borrow_mut().pop_front() else { break };
+        let site = shard.sites.borrow().get(&key).cloned();
+        if let Some(site) = site
+            && site.refused.replace(false)
+        {
+            pump(shard, key);
+        }
     }
     address::unpark(shard);
+    false
+}
+
+/// Mail that waited is due; a little at a time, as there may be much.
+async fn begin_due<R: Runtime>(shard: &Rc<Shard<R>>) {
+    let now = shard.seconds();
+    for _ in 0..TICK_GROUPS / TURN_GROUPS {
+        let effects = shard.destinations.borrow_mut().tick(now, TURN_GROUPS);
+        if effects.is_empty() {
+            return;
+        }
+        for effect in effects {
+            if shard.runtime.outstays() {
+                shard.runtime.yield_now().await;
+            }
+            carry_out(shard, effect);
+        }
+        shard.runtime.yield_now().await;
+    }
 }
 
 /// The immortal task behind retries, expiry, levels and the journal's flush.
@@ -335,11 +384,7 @@ pub async fn tick<R: Runtime>(shard: Rc<Shard<R>>) {
         round = round.wrapping_add(1);
         shard.instruments.beat.add(1);
         notice_the_clock(&shard);
-        let now = shard.seconds();
-        let effects = shard.destinations.borrow_mut().tick(now, TICK_GROUPS);
-        for effect in effects {
-            carry_out(&shard, effect);
-        }
+        begin_due(&shard).await;
         lend::tick(&shard);
         // Whoever was asked may have gone elsewhere meanwhile.
         address::unpark(&shard);
@@ -354,7 +399,7 @@ pub async fn tick<R: Runtime>(shard: Rc<Shard<R>>) {
             shard.publish();
         }
         if round.is_multiple_of(SWEEP_ROUNDS) {
-            forget_idle_sites(&shard, now);
+            shard.runtime.spawn_vital("site sweep", forget_idle_sites(shard.clone()));
             shard.runtime.spawn(learn_own_addresses(shard.clone()));
         }
         let mut journal = shard.journal.borrow_mut();
@@ -393,27 +438,32 @@ fn notice_the_clock<R: Runtime>(shard: &Shard<R>) {
 /// Another shard wants a slot: connections that have been without work for a while give theirs back. Asked again at every tick
 /// until none is wanted.
 pub(super) fn give_up_idle<R: Runtime>(shard: &Shard<R>) {
-    let sites = shard.sites.borrow();
-    let asked = |site: &Site| !site.idle.borrow().is_empty() && site.slots.wanted_by_others(shard.index);
-    let mut asked: Vec<_> = sites.iter().filter(|(_, site)| asked(site)).collect();
-    // Not in the order of the map, which no seed knows.
-    asked.sort_by_key(|(key, _)| **key);
     address::give_up_idle(shard);
-    shard.asked.set(!asked.is_empty());
-    for (_, site) in asked {
+    let resting = shard.resting.borrow();
+    let mut asked = false;
+    for site in resting.values().filter(|site| site.slots.wanted_by_others(shard.index)) {
         // It finds no work, and then that somebody waits.
-        site.wake_one();
+        asked |= site.wake_one();
     }
+    shard.asked.set(asked);
 }
 
 /// Sites nobody has mail for are forgotten, so that memory follows the queue and not all that was ever mailed to.
-fn forget_idle_sites<R: Runtime>(shard: &Rc<Shard<R>>, now: u32) {
-    let mut sites = shard.sites.borrow_mut();
-    let busy = |key: SiteKey| {
-        sites.get(&key).is_some_and(|site| site.connections.get() > 0 || site.borrowed.waiting() > 0)
-    };
-    let forgotten = shard.destinations.borrow_mut().forget_idle_sites(now, busy);
-    for key in forgotten {
-        sites.remove(&key);
+async fn forget_idle_sites<R: Runtime>(shard: Rc<Shard<R>>) {
+    let slots = shard.destinations.borrow().site_slots();
+    for first in (0..slots).step_by(TURN_SITES) {
+        {
+            let mut sites = shard.sites.borrow_mut();
+            let busy = |key: SiteKey| {
+                sites.get(&key).is_some_and(|site| site.connections.get() > 0 || site.borrowed.waiting() > 0)
+            };
+            let now = shard.seconds();
+            let forgotten =
+                shard.destinations.borrow_mut().forget_idle_sites(now, first..first + TURN_SITES, busy);
+            for key in forgotten {
+                sites.remove(&key);
+            }
+        }
+        shard.runtime.yield_now().await;
     }
 }

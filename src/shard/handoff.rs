@@ -36,7 +36,7 @@ pub(super) fn stored<R: Runtime>(shard: &Rc<Shard<R>>, location: Location, key: 
             expiry,
         };
         // A thousand new domains at once would hold up everybody else: the inbox takes them a few at a time.
-        if number < limits::DOMAINS_AT_ONCE {
+        if number < limits::DOMAINS_AT_ONCE && (number == 0 || !shard.runtime.outstays()) {
             hand_off(shard, domain, group, client);
         } else {
             waits = true;
@@ -136,6 +136,9 @@ fn hand_off<R: Runtime>(shard: &Rc<Shard<R>>, domain: &[u8], group: Group, clien
     }
 }
 
+/// Handoffs that are taken in a turn that outcomes made long.
+const HANDOFFS_LEAST: usize = 4;
+
 /// Handoffs that found no room, by home shard: a hot one must not hold up the others.
 pub struct Backlog {
     homes: Vec<VecDeque<Handoff>>,
@@ -168,15 +171,20 @@ impl Backlog {
 pub async fn exchange<R: Runtime>(shard: Rc<Shard<R>>) {
     loop {
         let mut busy = false;
-        while let Some(letter) = shard.mesh.next_letter(shard.index) {
+        while !busy && let Some(letter) = shard.mesh.next_letter(shard.index) {
             match letter {
                 Letter::Settled(settled) => settle::settle(&shard, settled),
                 Letter::Credits { lane, count } => settle::credited(&shard, lane, count),
                 Letter::Loan(loan) => lend::borrow(&shard, *loan),
                 Letter::Returned { from, what } => lend::returned(&shard, from, *what),
             }
+            busy = shard.runtime.outstays();
         }
-        for _ in 0..limits::INBOX_BATCH {
+        for number in 0..limits::INBOX_BATCH {
+            // Some in each turn, however many outcomes come.
+            if number >= HANDOFFS_LEAST && shard.runtime.outstays() {
+                break;
+            }
             let Some(handoff) = shard.mesh.next_handoff(shard.index) else { break };
             let domain = std::str::from_utf8(&handoff.domain).unwrap_or_default();
             dispatch::enqueue(&shard, domain, handoff.group, handoff.client);
@@ -184,7 +192,7 @@ pub async fn exchange<R: Runtime>(shard: Rc<Shard<R>>) {
         }
         shard.mesh.announce_room(shard.index);
         busy |= send_backlog(&shard);
-        dispatch::retry_refused(&shard);
+        busy |= dispatch::retry_refused(&shard);
         if shard.mesh.is_asked(shard.index) {
             dispatch::give_up_idle(&shard);
         }

@@ -44,7 +44,7 @@ mod upload;
 pub mod wire;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -141,7 +141,9 @@ pub struct Shard<R: Runtime> {
     /// Sites of the queues.
     pub sites: RefCell<HashMap<SiteKey, Rc<Site>>>,
     /// Sites that found no free connection slot.
-    pub refused: RefCell<Vec<SiteKey>>,
+    pub refused: RefCell<VecDeque<SiteKey>>,
+    /// Sites with connections that have nothing to do.
+    pub resting: RefCell<BTreeMap<SiteKey, Rc<Site>>>,
     /// What waits to be told, or given up.
     tending: tend::Tending,
     /// Domains it resolves.

@@ -108,6 +108,10 @@ fn look<R: Runtime>(shard: &Rc<Shard<R>>, most: usize) {
     }
     let most = most.min(openings.waiting.borrow().len());
     for _ in 0..most {
+        // The others are asked in the next tick at the latest.
+        if shard.runtime.outstays() {
+            break;
+        }
         if shard.outbound.get() >= shard.particulars.connections_outbound_max {
             break;
         }

@@ -21,10 +21,8 @@ use crate::time::UnixMillis;
 
 /// Synced outcomes of a lane brought credits home.
 pub(super) fn credited<R: Runtime>(shard: &Rc<Shard<R>>, lane: u16, count: u32) {
-    let effects = shard.destinations.borrow_mut().credit(lane, count);
-    for effect in effects {
-        dispatch::carry_out(shard, effect);
-    }
+    let starved = shard.destinations.borrow_mut().credit(lane, count);
+    dispatch::pump_all(shard, starved);
 }
 
 /// One fate for a whole group that no connection worked on. Its record is read first, so that the accounting can tell of it.

@@ -310,6 +310,7 @@ pub(super) fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>
         destinations: RefCell::new(Destinations::new(vec![credits; mesh.lanes()])),
         sites: RefCell::new(HashMap::new()),
         refused: RefCell::default(),
+        resting: RefCell::default(),
         addresses: address::Addresses::default(),
         asking: asking::Asking::new(runtime.random(), setup.particulars.questions_max),
         openings: opening::Openings::new(runtime.random()),

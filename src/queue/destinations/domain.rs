@@ -105,6 +105,7 @@ impl Destinations {
         let Some(domain) = self.domain_mut(key) else { return };
         domain.leaving = false;
         if domain.is_empty() {
+            self.lead(key, None);
             if let Some(domain) = self.domains[key.0 as usize].take() {
                 self.by_name.remove(&domain.name);
             }

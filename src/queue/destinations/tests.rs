@@ -105,7 +105,7 @@ fn without_a_credit_nothing_starts() {
     assert!(job(&mut queue, site, 10).is_some());
     assert_eq!(queue.take(site, 10), Take::Nothing);
     assert_eq!(queue.credits_out(1), 1);
-    assert_eq!(queue.credit(0, 1), [Effect::Pump(site)]);
+    assert_eq!(queue.credit(0, 1), [site]);
     assert!(job(&mut queue, site, 10).is_some());
 }
 
@@ -139,7 +139,7 @@ fn expiry_comes_before_a_later_retry() {
 fn a_closed_site_waits_and_expires_its_mail() {
     let mut queue = Destinations::new(vec![10]);
     let site = push_resolved(&mut queue, "a.example", "mx", 1);
-    assert_eq!(queue.forget_idle_sites(0, |_| false), []);
+    assert_eq!(queue.forget_idle_sites(0, 0..usize::MAX, |_| false), []);
     queue.close_site(site, 100);
     assert_eq!((queue.take(site, 10), queue.ready(site, 10)), (Take::Nothing, 0));
     assert_eq!(queue.expire(site, 999, &mut 10), None);
@@ -325,13 +325,21 @@ fn sites_without_mail_are_forgotten_and_their_keys_used_again() {
     let mut queue = Destinations::new(vec![10]);
     let site = push_resolved(&mut queue, "a.example", "mx", 1);
     let (key, first) = job(&mut queue, site, 10).unwrap();
-    assert_eq!(queue.forget_idle_sites(10, |_| false), [], "its domain is still being worked on");
+    assert_eq!(
+        queue.forget_idle_sites(10, 0..usize::MAX, |_| false),
+        [],
+        "its domain is still being worked on"
+    );
     queue.attempted(key, &first, &[], 10);
-    assert_eq!(queue.forget_idle_sites(10, |_| false), [], "more of its mail may come in a moment");
+    assert_eq!(
+        queue.forget_idle_sites(10, 0..usize::MAX, |_| false),
+        [],
+        "more of its mail may come in a moment"
+    );
     queue.tick(10 + RESOLVED_FOR, 10);
-    assert_eq!(queue.forget_idle_sites(10, |_| true), [], "a connection is open");
-    assert_eq!(queue.forget_idle_sites(10, |_| false), [site]);
-    assert_eq!(queue.forget_idle_sites(10, |_| false), []);
+    assert_eq!(queue.forget_idle_sites(10, 0..usize::MAX, |_| true), [], "a connection is open");
+    assert_eq!(queue.forget_idle_sites(10, 0..usize::MAX, |_| false), [site]);
+    assert_eq!(queue.forget_idle_sites(10, 0..usize::MAX, |_| false), []);
     assert_eq!(push_resolved(&mut queue, "b.example", "other", 2), site);
 }
 
@@ -386,7 +394,7 @@ fn a_domain_that_waits_holds_no_site_and_no_room() {
     queue.attempted(key, &first, &[Group { not_before: 70, attempts: 1, ..first }], 10);
     let domain = queue.domain(key).unwrap();
     assert_eq!((domain.ready.capacity(), domain.deferred.capacity()), (0, 1));
-    assert_eq!(queue.forget_idle_sites(10, |_| false), [site]);
+    assert_eq!(queue.forget_idle_sites(10, 0..usize::MAX, |_| false), [site]);
     // One that failed is remembered, or its pauses would never grow.
     let site = push_resolved(&mut queue, "b.example", "dead", 2);
     queue.close_site(site, 100);
@@ -394,9 +402,9 @@ fn a_domain_that_waits_holds_no_site_and_no_room() {
     queue.attempted(key, &group, &[], 1000);
     queue.tick(1000, 10);
     queue.tick(1000 + RESOLVED_FOR, 10);
-    assert_eq!(queue.forget_idle_sites(999, |_| false), []);
+    assert_eq!(queue.forget_idle_sites(999, 0..usize::MAX, |_| false), []);
     assert_eq!(queue.failures(site), 1);
-    assert_eq!(queue.forget_idle_sites(1000, |_| false), [site]);
+    assert_eq!(queue.forget_idle_sites(1000, 0..usize::MAX, |_| false), [site]);
 }
 
 fn late(offset: u32) -> Group {

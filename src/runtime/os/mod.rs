@@ -233,7 +233,7 @@ impl<F: Future<Output = ()>> Future for Guarded<F> {
         // SAFETY: as above.
         let task = unsafe { Pin::new_unchecked(&mut this.task) };
         this.tally.poll();
-        let begun = turn::ticks();
+        let begun = this.tally.turns.begin();
         let polled = catch_unwind(AssertUnwindSafe(|| task.poll(context)));
         this.tally.turns.over(begun);
         match polled {
@@ -286,6 +286,11 @@ impl<E: Engine> Runtime for OsRuntime<E> {
 
     fn panics(&self) -> u64 {
         self.0.tally.panics.get()
+    }
+
+    #[inline]
+    fn outstays(&self) -> bool {
+        self.0.tally.turns.outstays()
     }
 
     fn longest_turn(&self) -> Duration {

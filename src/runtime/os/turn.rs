@@ -6,30 +6,66 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
+use crate::limits;
+
 /// Polls shorter than this many ticks are not looked at any closer: 30 to 100 us.
 const SHORT: u64 = 100_000;
 
 /// The longest poll of a thread's tasks.
 pub(super) struct Turns {
     longest: Cell<u64>,
+    /// When the running poll began; 0: none runs. A task may be polled inside another's poll: it is the outer one's time.
+    begun: Cell<u64>,
+    /// Ticks of [`limits::TURN`], as far as that is known.
+    turn: Cell<u64>,
     /// Times the thread was put off its core, when that was last looked at.
     switches: Cell<i64>,
     /// Ticks and time of the start, for the length of a tick.
     start: (u64, Instant),
 }
 
+/// A poll that began.
+pub(super) struct Begun {
+    now: u64,
+    outer: u64,
+}
+
 impl Default for Turns {
     #[expect(clippy::disallowed_methods, reason = "the runtime is where clocks come from")]
     fn default() -> Turns {
-        Turns { longest: Cell::new(0), switches: Cell::new(0), start: (ticks(), Instant::now()) }
+        Turns {
+            longest: Cell::new(0),
+            begun: Cell::new(0),
+            turn: Cell::new(8 * SHORT),
+            switches: Cell::new(0),
+            start: (ticks(), Instant::now()),
+        }
     }
 }
 
 impl Turns {
-    /// A poll that began at `begun` (of [`ticks`]) is over.
+    /// A poll begins. To be ended with [`Turns::over`], which is given what this returns.
     #[inline]
-    pub(super) fn over(&self, begun: u64) {
-        let took = ticks().saturating_sub(begun);
+    pub(super) fn begin(&self) -> Begun {
+        let (now, outer) = (ticks(), self.begun.get());
+        if outer == 0 {
+            self.begun.set(now);
+        }
+        Begun { now, outer }
+    }
+
+    /// Whether the running poll has lasted long.
+    #[inline]
+    pub(super) fn outstays(&self) -> bool {
+        let begun = self.begun.get();
+        begun != 0 && ticks().saturating_sub(begun) > self.turn.get()
+    }
+
+    /// A poll is over.
+    #[inline]
+    pub(super) fn over(&self, begun: Begun) {
+        self.begun.set(begun.outer);
+        let took = ticks().saturating_sub(begun.now);
         if took > SHORT && took > self.longest.get() {
             self.note(took);
         }
@@ -49,7 +85,9 @@ impl Turns {
         let (since, started) = self.start;
         let passed = ticks().saturating_sub(since).max(1);
         let took = self.longest.replace(0);
-        Duration::from_secs_f64(started.elapsed().as_secs_f64() * took as f64 / passed as f64)
+        let tick = started.elapsed().as_secs_f64() / passed as f64;
+        self.turn.set((limits::TURN.as_secs_f64() / tick) as u64);
+        Duration::from_secs_f64(tick * took as f64)
     }
 }
 
@@ -86,11 +124,11 @@ mod tests {
     fn the_longest_counts_once() {
         let turns = Turns::default();
         turns.take();
-        turns.over(ticks());
+        turns.over(turns.begin());
         assert_eq!(turns.take(), Duration::ZERO, "a short one does not count");
         // On a busy machine the thread may be put off its core in any of these.
         let found = (0..50).find_map(|_| {
-            let begun = ticks();
+            let begun = turns.begin();
             let since = turns.start.1.elapsed();
             while turns.start.1.elapsed() - since < Duration::from_millis(2) {}
             turns.over(begun);
@@ -99,5 +137,28 @@ mod tests {
         let found = found.expect("one of fifty is not put off");
         assert!(found > Duration::from_micros(1_500) && found < Duration::from_millis(20), "{found:?}");
         assert_eq!(turns.take(), Duration::ZERO);
+    }
+
+    /// A task polled inside another's poll has what is left of that one's turn.
+    #[test]
+    fn a_turn_is_that_of_the_outermost_poll() {
+        let turns = Turns::default();
+        assert!(!turns.outstays(), "nothing runs");
+        std::thread::sleep(Duration::from_millis(2));
+        turns.take();
+        let outer = turns.begin();
+        assert!(!turns.outstays());
+        let since = turns.start.1.elapsed();
+        while turns.start.1.elapsed() - since < limits::TURN * 3 / 2 {}
+        assert!(turns.outstays());
+        let inner = turns.begin();
+        assert!(turns.outstays());
+        turns.over(inner);
+        assert!(turns.outstays());
+        turns.over(outer);
+        assert!(!turns.outstays());
+        let next = turns.begin();
+        assert!(!turns.outstays());
+        turns.over(next);
     }
 }

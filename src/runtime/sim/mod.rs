@@ -85,6 +85,8 @@ struct State {
     cores: RefCell<Option<Cores>>,
     /// What the running task spent so far.
     spent: Cell<u64>,
+    /// Questions whether a task has lasted long.
+    outstayed: Cell<u64>,
     /// A defect of the node's own that the test planted, and how often it shows.
     planted: Cell<Option<(&'static str, f64)>>,
 }
@@ -338,6 +340,14 @@ impl Runtime for SimRuntime {
 
     fn panics(&self) -> u64 {
         self.0.panics.get()
+    }
+
+    /// Time stands still while a task runs. Every few questions it has lasted long, so that every yield is played.
+    fn outstays(&self) -> bool {
+        const EVERY: u64 = 7;
+        let asked = &self.0.state.outstayed;
+        asked.set(asked.get() + 1);
+        asked.get().is_multiple_of(EVERY)
     }
 
     fn longest_turn(&self) -> Duration {

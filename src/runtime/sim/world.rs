@@ -42,6 +42,7 @@ impl World {
                 busy: Cell::new(false),
                 cores: RefCell::new(None),
                 spent: Cell::new(0),
+                outstayed: Cell::new(0),
                 planted: Cell::new(None),
             }),
         }
