@@ -110,6 +110,7 @@ impl Look {
                 turn().await;
             } else if quiet {
                 self.wait(&mut events, next);
+                self.tally.rested();
             } else {
                 self.reactor.poll(&mut events, Some(Duration::ZERO));
             }

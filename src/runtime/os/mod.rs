@@ -211,6 +211,11 @@ impl Tally {
         self.polls.get()
     }
 
+    /// The thread slept within a poll: that kept nobody waiting.
+    pub(super) fn rested(&self) {
+        self.turns.rested();
+    }
+
     /// A task is polled.
     pub(super) fn poll(&self) {
         self.polls.set(self.polls.get() + 1);
