@@ -96,11 +96,59 @@ impl Live {
         }
     }
 
+    /// Gives back memory, if it is worth a copy of the rest.
     fn trim(&mut self) {
-        if let Live::Many(ranges) = self {
+        if let Live::Many(ranges) = self
+            && ranges.capacity() > ranges.len() + ranges.len() / 8
+        {
             ranges.shrink_to_fit();
         }
     }
+}
+
+/// What an outcome `about` these ordinals (the first, and the one behind the last) leaves of ranges, in their order. How many it touched.
+fn cut(
+    ranges: &[LiveRange],
+    (start, end): (u16, u16),
+    fate: &Fate,
+    replies: &mut Replies,
+    mut keep: impl FnMut(LiveRange),
+) -> u16 {
+    let mut touched = 0;
+    for range in ranges.iter().copied() {
+        let (from, to) = (range.first, range.first + range.count);
+        let (cut_from, cut_to) = (from.max(start), to.min(end));
+        if cut_from >= cut_to {
+            keep(range);
+            continue;
+        }
+        touched += cut_to - cut_from;
+        let mut pieces = 0;
+        if from < cut_from {
+            keep(LiveRange { count: cut_from - from, ..range });
+            pieces += 1;
+        }
+        if let Fate::Deferred { attempts, next, reply } = fate {
+            let reply = replies.keep(reply);
+            let (first, count) = (cut_from, cut_to - cut_from);
+            keep(LiveRange { first, count, attempts: *attempts, reply, next: *next });
+        }
+        if cut_to < to {
+            keep(LiveRange { first: cut_to, count: to - cut_to, ..range });
+            pieces += 1;
+        }
+        match pieces {
+            0 => replies.release(range.reply),
+            2 => {
+                // One range became two that share its text.
+                if let Some((_, uses)) = replies.texts.get_mut(usize::from(range.reply)) {
+                    *uses += 1;
+                }
+            }
+            _ => {}
+        }
+    }
+    touched
 }
 
 /// The live ranges of a message: a slice, without an allocation.
@@ -228,49 +276,28 @@ impl Entry {
     /// Takes note of an outcome. Ordinals that are not live (any more) are passed over, so that an outcome read twice counts
     /// once. Returns how many recipients are finally settled by it.
     pub fn apply(&mut self, first: u16, count: u16, fate: &Fate, replies: &mut Replies) -> u16 {
-        let (start, end) = (first, first.saturating_add(count));
-        let before = std::mem::replace(&mut self.live, Live::None);
-        let kept = &mut self.live;
-        let mut touched = 0;
-        for range in Entry::ranges(&before, self.total).iter().copied() {
-            let (from, to) = (range.first, range.first + range.count);
-            let (cut_from, cut_to) = (from.max(start), to.min(end));
-            if cut_from >= cut_to {
-                kept.push(range);
-                continue;
-            }
-            touched += cut_to - cut_from;
-            let mut pieces = 0;
-            if from < cut_from {
-                kept.push(LiveRange { count: cut_from - from, ..range });
-                pieces += 1;
-            }
-            if let Fate::Deferred { attempts, next, reply } = fate {
-                let reply = replies.keep(reply);
-                kept.push(LiveRange {
-                    first: cut_from,
-                    count: cut_to - cut_from,
-                    attempts: *attempts,
-                    reply,
-                    next: *next,
-                });
-            }
-            if cut_to < to {
-                kept.push(LiveRange { first: cut_to, count: to - cut_to, ..range });
-                pieces += 1;
-            }
-            match pieces {
-                0 => replies.release(range.reply),
-                2 => {
-                    // One range became two that share its text.
-                    if let Some((_, uses)) = replies.texts.get_mut(usize::from(range.reply)) {
-                        *uses += 1;
-                    }
+        let about = (first, first.saturating_add(count));
+        let touched = match &mut self.live {
+            Live::Many(ranges) => {
+                // Only these: a message may have thousands, and hears of each in an outcome of its own.
+                let from = ranges.partition_point(|range| range.first + range.count <= about.0);
+                let to = ranges.partition_point(|range| range.first < about.1).max(from);
+                let mut kept = Vec::new();
+                let touched = cut(&ranges[from..to], about, fate, replies, |range| kept.push(range));
+                ranges.splice(from..to, kept);
+                match ranges[..] {
+                    [] => self.live = Live::None,
+                    [one] => self.live = Live::One(one),
+                    _ => self.live.trim(),
                 }
-                _ => {}
+                touched
             }
-        }
-        kept.trim();
+            _ => {
+                let before = std::mem::replace(&mut self.live, Live::None);
+                let ranges = Entry::ranges(&before, self.total);
+                cut(&ranges, about, fate, replies, |range| self.live.push(range))
+            }
+        };
         if matches!(fate, Fate::Deferred { .. }) { 0 } else { touched }
     }
 
@@ -401,6 +428,44 @@ mod tests {
         assert_eq!(entry.apply(0, u16::MAX, &Fate::Expired, &mut replies), 4);
         assert!(entry.is_dead());
         assert!(replies.by_text.is_empty(), "texts go with their last user");
+    }
+
+    /// Against a list of all recipients: whatever is cut out of whatever, each has the history that was its own last.
+    #[test]
+    fn any_outcomes_leave_what_a_list_would_say() {
+        const TOTAL: u16 = 300;
+        let mut seed = 1u64;
+        let mut random = |below: u16| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 33) as u16 % below
+        };
+        for _ in 0..200 {
+            let (mut entry, mut replies) = (Entry::new(0, 0, TOTAL, 0, Vec::new()), Replies::default());
+            let mut list = vec![Some(0); usize::from(TOTAL)];
+            for attempts in 1..200 {
+                let first = random(TOTAL);
+                let count = 1 + random(if attempts % 5 == 0 { 80 } else { 3 });
+                let last = (first + count).min(TOTAL);
+                let settles = random(3) == 0;
+                let fate =
+                    if settles { Fate::Delivered } else { deferred(attempts, &format!("45{}", random(9))) };
+                let touched =
+                    list[usize::from(first)..usize::from(last)].iter_mut().filter(|one| one.is_some());
+                let touched = touched.map(|one| *one = (!settles).then_some(attempts)).count();
+                let settled = entry.apply(first, count, &fate, &mut replies);
+                assert_eq!(usize::from(settled), if settles { touched } else { 0 });
+                let live = entry.live();
+                let said = live.iter().flat_map(|range| {
+                    (range.first..range.first + range.count).map(|place| (place, range.attempts))
+                });
+                let listed =
+                    (0..).zip(&list).filter_map(|(place, one)| one.map(|attempts| (place, attempts)));
+                assert!(said.eq(listed), "after {first} + {count}: {live:?}");
+                assert_eq!(entry.is_dead(), list.iter().all(Option::is_none));
+            }
+            entry.forget(&mut replies);
+            assert!(replies.by_text.is_empty(), "texts of nobody: {:?}", replies.by_text);
+        }
     }
 
     #[test]
