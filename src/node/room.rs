@@ -61,6 +61,7 @@ pub fn client_memory(machine: Option<u64>) -> usize {
 /// The open files this process may have, once it asked for as many as it can get.
 pub fn files_allowed() -> u64 {
     process::raise_open_files();
+    process::reserve_open_files();
     process::open_files_max()
 }
 

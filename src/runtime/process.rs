@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::RawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -207,6 +208,21 @@ pub fn raise_open_files() {
     }
 }
 
+/// Files for which the kernel is to have a table at once: half a megabyte of its memory.
+const TABLE: u64 = 1 << 16;
+
+/// Has the kernel make its table of open files as large as it may become. It grows by doubling otherwise, and where threads
+/// share it, whoever opens the file that is one too many waits until every core has passed through the scheduler: 20 ms and more, for a
+/// shard with all its connections.
+pub fn reserve_open_files() {
+    let highest = open_files_max().min(TABLE).saturating_sub(1);
+    let Ok(highest) = RawFd::try_from(highest) else { return };
+    // Where that is refused the table grows later.
+    if let Ok(file) = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC) {
+        let _ = rustix::io::fcntl_dupfd_cloexec(&file, highest);
+    }
+}
+
 /// Bytes of memory this process may have: the machine's, or its control group's if that is less. None where neither is told.
 pub fn memory_max() -> Option<u64> {
     let read = |path: &Path| std::fs::read_to_string(path).ok();
@@ -404,6 +420,14 @@ pub fn usage() -> Usage {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_table_of_open_files_is_as_large_as_it_becomes() {
+        reserve_open_files();
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let size = status.lines().find_map(|line| line.strip_prefix("FDSize:")).expect("Linux tells it");
+        assert!(size.trim().parse::<u64>().unwrap() >= open_files_max().min(TABLE), "{size}");
+    }
 
     #[test]
     fn a_directory_is_locked_once_and_given_back_as_it_was() {

@@ -22,7 +22,7 @@ use crate::queue::fair::{Behalf, FairQueue, Tally};
 use crate::route::NextHop;
 use crate::runtime::Runtime;
 use crate::shard::resolve::{Unroutable, not_now};
-use crate::shard::{Shard, dispatch};
+use crate::shard::{Shard, background, dispatch};
 use crate::time::Instant;
 
 /// How long the name servers may take for the root before they are deaf.
@@ -136,7 +136,8 @@ fn admit_some<R: Runtime>(shard: &Rc<Shard<R>>) -> bool {
         let Some((behalf, (key, name))) = next else { return false };
         shard.asking.prompt.set(shard.asking.prompt.get() + 1);
         let place = Place { shard: shard.clone(), behalf, slow: Cell::new(false) };
-        shard.runtime.spawn(resolve(place, key, name));
+        let own = shard.clone();
+        shard.runtime.spawn(async move { background::steps(&own, resolve(place, key, name)).await });
     }
     true
 }

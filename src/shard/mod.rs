@@ -11,6 +11,7 @@ pub mod address;
 pub mod asking;
 pub mod attempt;
 pub mod authenticate;
+pub mod background;
 pub mod connect;
 pub mod deliver;
 pub mod dispatch;
@@ -142,6 +143,8 @@ pub struct Shard<R: Runtime> {
     pub sites: RefCell<HashMap<SiteKey, Rc<Site>>>,
     /// Sites that found no free connection slot.
     pub refused: RefCell<VecDeque<SiteKey>>,
+    /// What is done between all else.
+    pub background: background::Background,
     /// Sites with connections that have nothing to do.
     pub resting: RefCell<BTreeMap<SiteKey, Rc<Site>>>,
     /// What waits to be told, or given up.

@@ -23,6 +23,7 @@ use crate::queue::destinations::Destinations;
 use crate::route::Table;
 use crate::runtime::{Runtime, Segment};
 use crate::shard::authenticate::{Checks, Logins};
+use crate::shard::background::Background;
 use crate::shard::handoff::Backlog;
 use crate::shard::lend::Lending;
 use crate::shard::load::{self, Source};
@@ -310,6 +311,7 @@ pub(super) fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>
         destinations: RefCell::new(Destinations::new(vec![credits; mesh.lanes()])),
         sites: RefCell::new(HashMap::new()),
         refused: RefCell::default(),
+        background: Background::default(),
         resting: RefCell::default(),
         addresses: address::Addresses::default(),
         asking: asking::Asking::new(runtime.random(), setup.particulars.questions_max),

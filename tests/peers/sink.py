@@ -23,6 +23,8 @@ class Sink:
     def accept(self):
         while True:
             connection, _ = self.listener.accept()
+            # Each reply goes out at once: with commands in groups, a reply would otherwise wait for the ACK of the one before.
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
 
     def serve(self, connection):

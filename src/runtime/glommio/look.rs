@@ -82,7 +82,7 @@ impl Look {
         let mut events = Events::new();
         self.bell.awake();
         bell::hold();
-        let (mut rounds, mut turns) = (0, 0);
+        let (mut rounds, mut turns, mut held) = (0, 0, self.tally.ticks());
         while !self.pending.ended.get() {
             let mut quiet = self.let_run().await;
             self.bell.beat();
@@ -93,8 +93,9 @@ impl Look {
             }
             quiet &= fired == 0;
             turns += 1;
-            if quiet || turns >= HELD_MAX {
+            if quiet || turns >= HELD_MAX || self.tally.is_long_since(held) {
                 turns = 0;
+                held = self.tally.ticks();
                 bell::let_go();
             }
             if self.must_park() {

@@ -211,6 +211,16 @@ impl Tally {
         self.polls.get()
     }
 
+    /// The processor's counter of time.
+    pub(super) fn ticks(&self) -> u64 {
+        turn::ticks()
+    }
+
+    /// Whether a few long turns would have passed since then.
+    pub(super) fn is_long_since(&self, then: u64) -> bool {
+        self.turns.is_long_since(then)
+    }
+
     /// The thread slept within a poll: that kept nobody waiting.
     pub(super) fn rested(&self) {
         self.turns.rested();

@@ -61,6 +61,11 @@ impl Turns {
         begun != 0 && ticks().saturating_sub(begun) > self.turn.get()
     }
 
+    /// Whether five long turns would have passed since then.
+    pub(super) fn is_long_since(&self, then: u64) -> bool {
+        ticks().saturating_sub(then) > 5 * self.turn.get()
+    }
+
     /// The thread slept: the turn begins now.
     pub(super) fn rested(&self) {
         self.begun.set(ticks());

@@ -1,0 +1,78 @@
+//! Work that nobody in particular waits for: a step at a time, between everything else that is ready.
+//!
+//! A message for a thousand new domains is a thousand look-ups, each a few steps of a socket or two. If they were all polled as their
+//! answers come, a session that asks for the next reply would wait behind hundreds of them, at each of its commands. So each step waits in a
+//! line, and the line moves on when all that is ready had its turn: by one step, or by a share of the time that took, so that a busy
+//! shard resolves as well.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use crate::runtime::Runtime;
+use crate::shard::Shard;
+
+/// About what a step takes, twice: the line gets a third of a busy shard.
+const STEP: Duration = Duration::from_micros(100);
+/// Steps of one round at most.
+const STEPS: u128 = 32;
+
+/// The line.
+#[derive(Default)]
+pub struct Background {
+    waiting: RefCell<VecDeque<(Rc<Cell<Place>>, Waker)>>,
+    moves: Cell<bool>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Elsewhere,
+    InLine,
+    Next,
+}
+
+/// Does `work`, each step of it in its turn.
+pub(super) async fn steps<R: Runtime, F: Future>(shard: &Rc<Shard<R>>, work: F) -> F::Output {
+    let mut work = pin!(work);
+    let place = Rc::new(Cell::new(Place::Elsewhere));
+    poll_fn(|context| match place.get() {
+        Place::Next => {
+            place.set(Place::Elsewhere);
+            work.as_mut().poll(context)
+        }
+        Place::InLine => Poll::Pending,
+        Place::Elsewhere => {
+            place.set(Place::InLine);
+            shard.background.waiting.borrow_mut().push_back((place.clone(), context.waker().clone()));
+            if !shard.background.moves.replace(true) {
+                shard.runtime.spawn_vital("background", move_on(shard.clone()));
+            }
+            Poll::Pending
+        }
+    })
+    .await
+}
+
+async fn move_on<R: Runtime>(shard: Rc<Shard<R>>) {
+    let background = &shard.background;
+    let mut since = shard.runtime.now();
+    loop {
+        shard.runtime.yield_now().await;
+        let now = shard.runtime.now();
+        let steps = (now.since(since).as_micros() / STEP.as_micros()).clamp(1, STEPS);
+        since = now;
+        for _ in 0..steps {
+            let next = background.waiting.borrow_mut().pop_front();
+            let Some((place, waker)) = next else {
+                background.moves.set(false);
+                return;
+            };
+            place.set(Place::Next);
+            waker.wake();
+        }
+    }
+}
