@@ -41,7 +41,7 @@ impl Scratch {
             self.write("accounts", &format!("shop:{hash}\n"));
         }
         format!(
-            "[node]\nhostname = \"relay.example.net\"\ndata_dir = \"{}\"\nshards = 1\n[[listener]]\naddress = \"127.0.0.1:39255\"\n\
+            "[node]\nhostname = \"relay.example.net\"\ndata_dir = \"{}\"\nshards = 1\n[[listener]]\naddress = \"127.0.0.1:7255\"\n\
              tls_certificate = \"{}\"\ntls_key = \"{}\"\n[auth]\naccounts = \"{accounts}\"\n[log]\npath = \"{}\"\n[control]\nhttp = \"\"\n\
              [dns]\nservers = [\"127.0.0.1\"]\n[tuning]\nruntime = \"epoll\"\n",
             self.path("spool"),
@@ -53,8 +53,12 @@ impl Scratch {
 
     fn check(&self, change: impl Fn(String) -> String) -> Checked {
         let mut found = check(&change(self.text()), Path::new("relevo.toml"), true);
-        // How many files may be open is the machine's affair.
-        found.warnings.retain(|warning| !warning.key.is_empty());
+        // How many files may be open is the machine's affair, and where the project lies that of whoever cloned it.
+        let passing = self.0.path().starts_with("/tmp");
+        let ours = |one: &ConfigError| {
+            !one.key.is_empty() && !(passing && one.to_string().contains("is emptied by the system"))
+        };
+        found.warnings.retain(ours);
         found
     }
 }
@@ -111,9 +115,9 @@ fn what_a_start_would_refuse_is_an_error_of_its_line() {
         (replaced("log.jsonl", ""), 12, "is a directory"),
         (replaced("log.jsonl", "file/log"), 12, "log.path: "),
         (
-            scratch.check(|text| text.replace("127.0.0.1:39255", "192.0.2.1:39255")),
+            scratch.check(|text| text.replace("127.0.0.1:7255", "192.0.2.1:7255")),
             6,
-            "cannot listen on 192.0.2.1:39255",
+            "cannot listen on 192.0.2.1:7255",
         ),
         (
             scratch.check(|text| text.replace("http = \"\"", "http = \"192.0.2.1:1\"")),
@@ -121,7 +125,7 @@ fn what_a_start_would_refuse_is_an_error_of_its_line() {
             "control.http: cannot listen",
         ),
         (
-            scratch.check(|text| text.replace("http = \"\"", "http = \"127.0.0.1:39255\"")),
+            scratch.check(|text| text.replace("http = \"\"", "http = \"127.0.0.1:7255\"")),
             14,
             "is wanted by listener[0]",
         ),
@@ -158,7 +162,7 @@ fn keys_and_hashes_that_others_can_read_are_told() {
 fn one_wrong_key_is_one_error_and_the_others_are_looked_at_all_the_same() {
     let scratch = Scratch::new();
     let found = scratch.check(|text| {
-        text.replace("127.0.0.1:39255", "foo")
+        text.replace("127.0.0.1:7255", "foo")
             .replace("shards = 1", "shards = \"1\"")
             .replace("key.pem", "none.pem")
     });
@@ -177,7 +181,7 @@ fn a_relay_that_runs_is_not_in_the_way_and_a_stranger_is() {
     taken.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
     taken.listen(1).unwrap();
     let address = taken.local_addr().unwrap().as_socket().unwrap().to_string();
-    let there = |text: String| text.replace("127.0.0.1:39255", &address);
+    let there = |text: String| text.replace("127.0.0.1:7255", &address);
     let found = scratch.check(there);
     assert!(lines(&found.errors).contains("another process listens there"), "{}", lines(&found.errors));
     let lock = process::lock_directory(Path::new(&scratch.path("spool"))).unwrap();
