@@ -545,12 +545,14 @@ impl Destinations {
                 effects.extend(self.activate(key, moved - before));
             }
         }
-        while moved < bound
+        // With a bound of their own: no mail that is due for long keeps sites closed.
+        let mut tried = 0;
+        while tried < bound
             && let Some(Reverse((due, site))) = self.site_due.peek().copied()
             && due <= now
         {
             self.site_due.pop();
-            moved += 1 + self.resolve_again(site, &mut effects);
+            tried += 1 + self.resolve_again(site, &mut effects);
             effects.push(Effect::Pump(site));
         }
         effects

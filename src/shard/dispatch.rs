@@ -340,11 +340,18 @@ pub(super) fn pump_all<R: Runtime>(shard: &Rc<Shard<R>>, sites: Vec<SiteKey>) {
 
 /// A slot may be free again somewhere. True: not all that wait were asked, as this turn is long enough.
 pub(super) fn retry_refused<R: Runtime>(shard: &Rc<Shard<R>>) -> bool {
-    let waiting = shard.refused.borrow().len();
-    for number in 0..waiting {
-        if number > 0 && shard.runtime.outstays() {
+    // Each once, in however many turns: those that find no slot again are last in the line.
+    let left = &shard.refused_left;
+    if left.get() == 0 {
+        left.set(shard.refused.borrow().len());
+    }
+    let mut asked = 0;
+    while left.get() > 0 {
+        if asked > 0 && shard.runtime.outstays() {
             return true;
         }
+        asked += 1;
+        left.set(left.get() - 1);
         let Some(key) = shard.refused.borrow_mut().pop_front() else { break };
         let site = shard.sites.borrow().get(&key).cloned();
         if let Some(site) = site
@@ -362,14 +369,15 @@ async fn begin_due<R: Runtime>(shard: &Rc<Shard<R>>) {
     let now = shard.seconds();
     for _ in 0..TICK_GROUPS / TURN_GROUPS {
         let effects = shard.destinations.borrow_mut().tick(now, TURN_GROUPS);
-        if effects.is_empty() {
-            return;
-        }
+        let more = shard.destinations.borrow().next_due().is_some_and(|due| due <= now);
         for effect in effects {
             if shard.runtime.outstays() {
                 shard.runtime.yield_now().await;
             }
             carry_out(shard, effect);
+        }
+        if !more {
+            return;
         }
         shard.runtime.yield_now().await;
     }
@@ -388,6 +396,9 @@ pub async fn tick<R: Runtime>(shard: Rc<Shard<R>>) {
         lend::tick(&shard);
         // Whoever was asked may have gone elsewhere meanwhile.
         address::unpark(&shard);
+        if shard.runtime.outstays() {
+            shard.runtime.yield_now().await;
+        }
         opening::tick(&shard);
         asking::tick(&shard);
         if shard.asked.get() {

@@ -143,6 +143,8 @@ pub struct Shard<R: Runtime> {
     pub sites: RefCell<HashMap<SiteKey, Rc<Site>>>,
     /// Sites that found no free connection slot.
     pub refused: RefCell<VecDeque<SiteKey>>,
+    /// How many of them were not asked yet since a slot may be free.
+    pub refused_left: Cell<usize>,
     /// What is done between all else.
     pub background: background::Background,
     /// Sites with connections that have nothing to do.

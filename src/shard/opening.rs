@@ -107,9 +107,9 @@ fn look<R: Runtime>(shard: &Rc<Shard<R>>, most: usize) {
         return;
     }
     let most = most.min(openings.waiting.borrow().len());
-    for _ in 0..most {
+    for number in 0..most {
         // The others are asked in the next tick at the latest.
-        if shard.runtime.outstays() {
+        if number > 0 && shard.runtime.outstays() {
             break;
         }
         if shard.outbound.get() >= shard.particulars.connections_outbound_max {

@@ -311,6 +311,7 @@ pub(super) fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>
         destinations: RefCell::new(Destinations::new(vec![credits; mesh.lanes()])),
         sites: RefCell::new(HashMap::new()),
         refused: RefCell::default(),
+        refused_left: Cell::default(),
         background: Background::default(),
         resting: RefCell::default(),
         addresses: address::Addresses::default(),

@@ -263,6 +263,38 @@ fn what_waits_for_an_answer_is_told_and_given_up_in_time() {
     assert!(!queue.by_name.contains_key("e.example"));
 }
 
+/// None of those that are too old is passed over, though the last takes the place of each that goes.
+#[test]
+fn all_that_wait_in_vain_are_given_up_in_one_pass() {
+    let mut queue = Destinations::new(vec![9]);
+    for key in 0..5 {
+        queue.push("a.example", Group { expiry: if key == 1 { 900 } else { 50 }, ..group(key, 1) }, 10);
+    }
+    let (mut told, mut looks) = (Vec::new(), 6);
+    while let Some(what) = queue.unanswered(60, 30, &mut looks, |_| 200) {
+        told.push(match what {
+            Unanswered::Waits(_, group) => (group.key, false),
+            Unanswered::Expired(_, group) => (group.key, true),
+        });
+    }
+    told.sort_unstable();
+    assert_eq!(told, [(0, true), (1, false), (2, true), (3, true), (4, true)]);
+}
+
+/// A domain with much that is due, and that nobody answers for, keeps no site closed.
+#[test]
+fn sites_open_whatever_is_due() {
+    let mut queue = Destinations::new(vec![9]);
+    let site = push_resolved(&mut queue, "a.example", "mx", 1);
+    queue.close_site(site, 20);
+    let silent = queue.push("b.example", group(2, 1), 10);
+    assert!(matches!(silent, Some(Effect::Resolve(..))));
+    for key in 3..30 {
+        queue.push("b.example", Group { not_before: 12, ..group(key, 1) }, 10);
+    }
+    assert!(queue.tick(20, 9).contains(&Effect::Pump(site)));
+}
+
 /// With the 40 bytes that the lane keeps of a message (`spool::index`): what a deferred recipient costs, at ten a domain.
 #[test]
 fn a_deferred_recipient_takes_few_bytes() {

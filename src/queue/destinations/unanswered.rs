@@ -47,10 +47,10 @@ impl Destinations {
                 self.listened = (slot, within);
                 return Some(Unanswered::Waits(key, *group));
             }
-            // The first takes its place; it was looked at before.
+            // The first takes its place, which was looked at before, and all stand one place further in front then.
             let group = domain.ready.swap_remove_front(within - 1)?;
             domain.active += 1;
-            self.listened = (slot, within);
+            self.listened = (slot, within - 1);
             return Some(Unanswered::Expired(key, group));
         }
         self.listened = (0, 0);

@@ -13,6 +13,7 @@ use rustix::event::epoll::EventFlags;
 
 use super::waker::{Queue, TASKS_MAX};
 use crate::runtime::bell::{self, Bell, HELD_MAX};
+use crate::runtime::os::Tally;
 use crate::runtime::os::reactor::{Events, Reactor, Source};
 use crate::runtime::os::rest::Rest;
 
@@ -32,10 +33,16 @@ pub(super) struct Executor {
     _called: Rc<Source>,
     bell: Arc<Bell>,
     rest: Rest,
+    tally: Rc<Tally>,
 }
 
 impl Executor {
-    pub(super) fn new(reactor: Rc<Reactor>, bell: Arc<Bell>, rest: Rest) -> io::Result<Executor> {
+    pub(super) fn new(
+        reactor: Rc<Reactor>,
+        bell: Arc<Bell>,
+        rest: Rest,
+        tally: Rc<Tally>,
+    ) -> io::Result<Executor> {
         let queue = Queue::new()?;
         let called = reactor.register(queue.eventfd()?, EventFlags::IN, false)?;
         Ok(Executor {
@@ -46,6 +53,7 @@ impl Executor {
             _called: called,
             bell,
             rest,
+            tally,
         })
     }
 
@@ -71,7 +79,7 @@ impl Executor {
         let mut events = Events::new();
         self.bell.awake();
         bell::hold();
-        let mut turns = 0;
+        let (mut turns, mut held) = (0, self.tally.ticks());
         let result = loop {
             for _ in 0..BATCH {
                 let Some((slot, waker)) = self.queue.next() else { break };
@@ -86,12 +94,14 @@ impl Executor {
             self.queue.take_foreign();
             let (_, timeout) = self.rest.sleepers.fire();
             turns += 1;
-            if self.queue.is_empty() || turns >= HELD_MAX {
+            if self.queue.is_empty() || turns >= HELD_MAX || self.tally.is_long_since(held) {
                 turns = 0;
+                held = self.tally.ticks();
                 bell::let_go();
             }
             if self.queue.is_empty() {
                 self.rest(&mut events, timeout);
+                held = self.tally.ticks();
             } else {
                 self.reactor.poll(&mut events, Some(Duration::ZERO));
             }

@@ -70,9 +70,10 @@ where
     let clock = Clock::start();
     let reactor = Rc::new(Reactor::new()?);
     let rest = Rest::new(clock, settings.spin);
-    let executor = Rc::new(Executor::new(reactor.clone(), bell.clone(), rest.clone())?);
+    let tally = Rc::default();
+    let executor = Rc::new(Executor::new(reactor.clone(), bell.clone(), rest.clone(), Rc::clone(&tally))?);
     let engine = EpollEngine { executor: executor.clone(), rest, syncs };
-    let runtime = OsRuntime::new(engine, helpers, reactor, bell, clock, Rc::default());
+    let runtime = OsRuntime::new(engine, helpers, reactor, bell, clock, tally);
     executor.run(async move { body(runtime).await })
 }
 

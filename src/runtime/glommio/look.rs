@@ -112,6 +112,7 @@ impl Look {
             } else if quiet {
                 self.wait(&mut events, next);
                 self.tally.rested();
+                held = self.tally.ticks();
             } else {
                 self.reactor.poll(&mut events, Some(Duration::ZERO));
             }

@@ -255,7 +255,9 @@ impl Aid {
 
     /// How long it rests still.
     fn rest(&self) -> Option<Duration> {
-        if let Aid::Until(until) = self { Some(until.saturating_duration_since(now())) } else { None }
+        let Aid::Until(until) = self else { return None };
+        // Whose rest is over and who is busy is asked again when it is done, not over and over until then.
+        Some(until.saturating_duration_since(now())).filter(|left| !left.is_zero())
     }
 }
 
@@ -366,5 +368,19 @@ impl Shared {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A rest that is over is nothing to wake for: whoever is busy calls when he is done.
+    #[test]
+    fn who_rested_long_enough_is_not_waited_for() {
+        let (before, later) = (now() - Duration::from_secs(1), now() + Duration::from_secs(60));
+        assert_eq!(Aid::Until(before).rest(), None);
+        assert!(Aid::Until(later).rest().is_some_and(|rest| rest > Duration::from_secs(50)));
+        assert_eq!(Aid::Since(before).rest(), None);
     }
 }
