@@ -12,6 +12,7 @@ use crate::queue::Group;
 
 mod closed;
 mod domain;
+mod put_back;
 mod unanswered;
 #[cfg(test)]
 use domain::LEAVING_MAX;
@@ -468,18 +469,6 @@ impl Destinations {
         self.release_if_empty(key);
     }
 
-    /// The attempt never began (the connection was stale, or never came up): the group goes back to the front with
-    /// its credit.
-    pub fn put_back(&mut self, key: DomainKey, group: Group) -> Option<Effect> {
-        if let Some(credit) = self.credits.get_mut(usize::from(group.location.lane)) {
-            *credit += 1;
-        }
-        let domain = self.domain_mut(key)?;
-        domain.active -= 1;
-        domain.ready.push_front(group);
-        self.activate(key, 1)
-    }
-
     /// Synced outcomes bring credits home: sites that found none, to be pumped.
     pub fn credit(&mut self, lane: u16, count: u32) -> Vec<SiteKey> {
         if let Some(credit) = self.credits.get_mut(usize::from(lane)) {
@@ -539,9 +528,9 @@ impl Destinations {
             if let Some(next) = next {
                 self.wake(key, next);
             }
-            let waits_for_resolver =
-                self.domain(key).is_some_and(|domain| domain.site.is_none() && !domain.ready.is_empty());
-            if moved > before || waits_for_resolver {
+            // What did not lead anywhere, or was put back when nobody listened.
+            let waits = self.domain(key).is_some_and(|domain| !domain.ready.is_empty());
+            if moved > before || waits {
                 effects.extend(self.activate(key, moved - before));
             }
         }

@@ -62,25 +62,25 @@ impl Tally {
 /// A group under way. If its task panics it goes back to its queue: a bug costs a connection, not mail.
 pub(super) struct UnderWay<'a, R: Runtime> {
     pub(super) shard: Rc<Shard<R>>,
-    site: &'a Site,
+    site: &'a Rc<Site>,
     pub(super) job: Job,
     settled: Cell<bool>,
 }
 
 impl<'a, R: Runtime> UnderWay<'a, R> {
-    pub(super) fn new(shard: &Rc<Shard<R>>, site: &'a Site, job: Job) -> UnderWay<'a, R> {
+    pub(super) fn new(shard: &Rc<Shard<R>>, site: &'a Rc<Site>, job: Job) -> UnderWay<'a, R> {
         UnderWay { shard: shard.clone(), site, job, settled: Cell::new(false) }
     }
 }
 
 impl<R: Runtime> Drop for UnderWay<'_, R> {
     fn drop(&mut self) {
-        // The pump that follows the end of the connection finds it.
+        // The pump that follows the end of the connection finds it, or the next tick where its domain leads elsewhere by now.
         if self.settled.get() {
         } else if usize::from(self.job.home) != self.shard.index {
             lend::put_back(&self.shard, self.site, self.job);
         } else if let Ok(mut destinations) = self.shard.destinations.try_borrow_mut() {
-            let _ = destinations.put_back(self.job.domain, self.job.group);
+            destinations.put_back_unheard(self.job.domain, self.job.group);
         }
     }
 }

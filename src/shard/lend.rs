@@ -71,6 +71,14 @@ impl Lending {
             next_look: Cell::new(Instant(0)),
         }
     }
+
+    /// What the site borrowed goes home if nobody gets to it.
+    fn watch(&self, site: &Rc<Site>) {
+        let mut borrowing = self.borrowing.borrow_mut();
+        if !borrowing.iter().any(|other| Rc::ptr_eq(other, site)) {
+            borrowing.push(site.clone());
+        }
+    }
 }
 
 /// Jobs of other shards for one site, in the order they came.
@@ -234,12 +242,7 @@ pub(super) fn borrow<R: Runtime>(shard: &Rc<Shard<R>>, loan: Loan) {
     }
     site.borrowed.jobs.borrow_mut().extend(loan.jobs);
     lending.waiting.set(lending.waiting.get() + count);
-    {
-        let mut borrowing = lending.borrowing.borrow_mut();
-        if !borrowing.iter().any(|other| Rc::ptr_eq(other, &site)) {
-            borrowing.push(site.clone());
-        }
-    }
+    lending.watch(&site);
     if shard.destinations.borrow().is_closed(key, shard.seconds()) {
         give_back(shard, &site);
         return;
@@ -259,9 +262,11 @@ pub(super) fn take<R: Runtime>(shard: &Shard<R>, site: &Site) -> Option<Take> {
 }
 
 /// The attempt never began: another connection makes it.
-pub(super) fn put_back<R: Runtime>(shard: &Shard<R>, site: &Site, job: Job) {
+pub(super) fn put_back<R: Runtime>(shard: &Shard<R>, site: &Rc<Site>, job: Job) {
     shard.lending.waiting.set(shard.lending.waiting.get() + 1);
     site.borrowed.jobs.borrow_mut().push_front(job);
+    // All of it may have been under way, and the site no longer watched.
+    shard.lending.watch(site);
 }
 
 /// An attempt ended, and these parts are to be tried again: the home shard's queue hears of it.

@@ -336,7 +336,7 @@ fn what_never_began_goes_back_to_the_front() {
     push_resolved(&mut queue, "a.example", "mx", 1);
     let site = push_resolved(&mut queue, "a.example", "mx", 2);
     let (key, first) = job(&mut queue, site, 10).unwrap();
-    queue.put_back(key, first);
+    assert_eq!(queue.put_back(key, first), Some(Effect::Pump(site)));
     assert_eq!(job(&mut queue, site, 10).unwrap().1.key, 1);
 }
 
@@ -496,4 +496,51 @@ fn a_domain_that_led_nowhere_is_forgotten_when_its_mail_was_settled_first() {
     queue.unresolved(key, 10, 5);
     queue.tick(10 + RESOLVED_FOR, 10);
     assert!(queue.domain(key).is_none());
+}
+
+/// A group is under way when its site rests and its domain is asked for again; then its connection turns out stale. Whatever came of the
+/// question, somebody works on the group or asks where it goes.
+#[test]
+fn what_is_put_back_unheard_is_seen_to_by_the_next_tick() {
+    enum Came {
+        Nowhere,
+        To(&'static str),
+        Later(&'static str),
+    }
+    for came in [Came::Nowhere, Came::To("two"), Came::To("one"), Came::Later("two"), Came::Later("one")] {
+        let mut queue = Destinations::new(vec![10]);
+        let one = push_resolved(&mut queue, "a.example", "one", 1);
+        push_resolved(&mut queue, "a.example", "one", 2);
+        let (key, under_way) = job(&mut queue, one, 10).expect("a job");
+        queue.close_site(one, 20);
+        let effects = queue.tick(20, 99);
+        assert!(matches!(effects[..], [Effect::Resolve(again, _), Effect::Pump(_)] if again == key));
+        let mut settled = 0;
+        match came {
+            Came::Nowhere => {
+                for group in unresolved(&mut queue, key, 20) {
+                    queue.attempted(key, &group, &[], 20);
+                    settled += 1;
+                }
+                queue.put_back_unheard(key, under_way);
+            }
+            Came::To(site) => {
+                site_of(queue.resolved(key, site));
+                queue.put_back_unheard(key, under_way);
+            }
+            Came::Later(site) => {
+                queue.put_back_unheard(key, under_way);
+                site_of(queue.resolved(key, site));
+            }
+        }
+        let site = match &queue.tick(21, 99)[..] {
+            [Effect::Resolve(again, _)] if *again == key => site_of(queue.resolved(key, "three")),
+            [Effect::Pump(site)] => *site,
+            other => panic!("nobody sees to it: {other:?}"),
+        };
+        let taken: Vec<_> =
+            std::iter::from_fn(|| job(&mut queue, site, 21)).map(|(_, group)| group.key).collect();
+        assert_eq!(taken, if settled == 1 { vec![1] } else { vec![1, 2] });
+        assert_eq!((queue.ready(site, 21), queue.crowd(), queue.credits_out(10)), (0, 0, 2));
+    }
 }
