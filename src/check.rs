@@ -261,17 +261,54 @@ fn certificates(config: &Config, at: usize, files: &TlsFiles, found: &mut Findin
     }
 }
 
-/// A file that others should not read: keys, hashes. A group that root gave it to is meant to.
+/// A file that others should not read: keys, hashes.
 fn secret(config: &Config, key: &str, path: &Path, found: &mut Findings) {
     let Ok(file) = std::fs::metadata(path) else { return };
-    let group_is_meant = file.uid() == 0 && file.gid() != 0;
-    let too_wide = if group_is_meant { 0o027 } else { 0o077 };
-    if file.is_file() && file.mode() & too_wide != 0 {
-        let at = path.display();
-        let problem =
-            format!("{at} has mode {:04o}: others than the relay can read it", file.mode() & 0o7777);
-        let mode = if group_is_meant { "640" } else { "600" };
-        found.warnings.push(config.places.remark(key, problem, format!("chmod {mode} {at}")));
+    if !file.is_file() {
+        return;
+    }
+    let reader = Reader {
+        ids: process::user(),
+        has_list: files::has_access_list(path),
+        at: path.display().to_string(),
+    };
+    if let Some((problem, fix)) = reader.doubt((file.uid(), file.gid()), file.mode()) {
+        found.warnings.push(config.places.remark(key, problem, fix));
+    }
+}
+
+/// Who looks at a secret, and how else than by its mode it is given to others.
+struct Reader {
+    /// User and group of this process. The relay's may be others: nobody knows them here.
+    ids: (u32, u32),
+    /// Single users or groups may read it too; the bits of the group are then what all of these may have at most.
+    has_list: bool,
+    at: String,
+}
+
+impl Reader {
+    /// Whether a mode is too wide, and what to do. A group that may read is meant, unless it is just that of the user who looks, at a
+    /// file of theirs. No advice may take the file from a relay that runs as somebody else.
+    fn doubt(&self, owner: (u32, u32), mode: u32) -> Option<(String, String)> {
+        let (ours, at) = (owner.0 == self.ids.0, &self.at);
+        let too_wide = match (self.has_list, owner == self.ids) {
+            (true, _) => 0o007,
+            (false, true) => 0o077,
+            (false, false) => 0o027,
+        };
+        if mode & too_wide == 0 {
+            return None;
+        }
+        let what = if mode & too_wide & 0o055 != 0 { "read" } else { "write" };
+        let problem = format!("{at} has mode {:04o}: others than the relay can {what} it", mode & 0o7777);
+        let shared =
+            format!("chown root:GROUP {at} and chmod 640 {at}, with a group of the user that runs the relay");
+        let fix = if ours && !self.has_list {
+            format!("chmod 600 {at} if the relay runs as this user too, else {shared}")
+        } else {
+            shared
+        };
+        Some((problem, fix))
     }
 }
 

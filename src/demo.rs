@@ -7,7 +7,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use relevo::config::{Config, DomainPattern, RouteConfig, RouteTarget};
 use relevo::node::Node;
-use relevo::runtime::process;
+use relevo::runtime::process::{self, Signal};
 use relevo_load::demo::{Live, Load, LoadConfig, Report};
 use relevo_load::{Until, demo::quantiles, units};
 
@@ -146,10 +146,15 @@ fn watch(load: Load, duration: Duration) -> Result<Report, String> {
             ));
             last = *live;
         }
-        process::wait_for_signal(0).is_none()
+        goes_on(process::wait_for_signal(0))
     });
     bar.finish();
     report.map_err(|error| format!("the load failed: {error}"))
+}
+
+/// Whether a signal leaves the demonstration to its time: there is no log to open again and nothing to reload.
+fn goes_on(signal: Option<Signal>) -> bool {
+    signal != Some(Signal::Stop)
 }
 
 fn print_report(report: &Report, cpu: f64, memory: u64, out: &mut Printer) {
@@ -175,4 +180,17 @@ fn print_report(report: &Report, cpu: f64, memory: u64, out: &mut Printer) {
     out.line(format_args!("  duplicated           {:>10}", report.verdict.duplicated));
     out.line(format_args!("  corrupted            {:>10}", report.verdict.corrupted));
     out.line(format_args!("  misrouted            {:>10}", report.verdict.misrouted));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_stop_ends_the_demonstration() {
+        for signal in [None, Some(Signal::Reload), Some(Signal::Reopen), Some(Signal::Nothing)] {
+            assert!(goes_on(signal), "{signal:?}");
+        }
+        assert!(!goes_on(Some(Signal::Stop)));
+    }
 }

@@ -158,6 +158,41 @@ fn keys_and_hashes_that_others_can_read_are_told() {
     assert!(scratch.check(|text| text).warnings.is_empty());
 }
 
+/// The relay may run as somebody else than who looks: no advice takes a file from it, and a group that may read is meant.
+#[test]
+fn advice_on_secrets_does_not_lock_the_relay_out() {
+    let (root, deploy, relevo) = (0, 1000, 990);
+    let doubt = |looks: u32, has_list: bool, owner: (u32, u32), mode: u32| {
+        Reader { ids: (looks, looks), has_list, at: "/key".into() }.doubt(owner, mode)
+    };
+    for (looks, has_list, owner, mode) in [
+        (root, false, (deploy, relevo), 0o640),
+        (deploy, false, (deploy, relevo), 0o640),
+        (relevo, false, (deploy, relevo), 0o440),
+        (relevo, false, (root, relevo), 0o640),
+        (root, true, (root, root), 0o640),
+        (root, true, (root, root), 0o670),
+        (relevo, false, (relevo, relevo), 0o600),
+    ] {
+        assert_eq!(doubt(looks, has_list, owner, mode), None, "{looks} {owner:?} {mode:o}");
+    }
+    let shared = "chown root:GROUP /key and chmod 640 /key";
+    for (looks, has_list, owner, mode, own) in [
+        (relevo, false, (root, root), 0o644, false),
+        (root, false, (deploy, relevo), 0o644, false),
+        (root, false, (deploy, relevo), 0o660, false),
+        (root, true, (root, root), 0o644, false),
+        (root, false, (root, root), 0o644, true),
+        (relevo, false, (relevo, relevo), 0o640, true),
+        (deploy, false, (deploy, relevo), 0o644, true),
+    ] {
+        let (_, fix) = doubt(looks, has_list, owner, mode).unwrap();
+        assert!(fix.contains(shared), "{fix}");
+        assert_eq!(fix.starts_with("chmod 600 /key if the relay runs as this user"), own, "{fix}");
+        assert!(own || !fix.contains("600"), "{fix}");
+    }
+}
+
 #[test]
 fn one_wrong_key_is_one_error_and_the_others_are_looked_at_all_the_same() {
     let scratch = Scratch::new();

@@ -20,17 +20,22 @@ pub fn seconds(at: u32) -> String {
     time(UnixMillis(u64::from(at) * 1000))
 }
 
-/// Bytes from outside as one line of text: nothing in it can move a cursor or end the line.
+/// Bytes from outside as one line of text: nothing in it can move a cursor, end the line or turn the order of what follows.
 pub fn plain(bytes: &[u8]) -> String {
     let mut text = String::new();
     for character in String::from_utf8_lossy(bytes).chars() {
-        if character.is_control() || matches!(character, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}') {
+        if character.is_control() || steers(character) {
             text.extend(character.escape_default());
         } else {
             text.push(character);
         }
     }
     text
+}
+
+/// Separators of lines and paragraphs, and what sets the direction of text (UAX 9, 2.1 to 2.6): no controls by Unicode's category.
+fn steers(character: char) -> bool {
+    matches!(character, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Bytes as text, for JSON, which escapes by itself.
@@ -334,6 +339,13 @@ mod tests {
     fn a_stranger_cannot_steer_the_terminal() {
         assert_eq!(plain(b"a\x1b[2J\r\nb\x07"), "a\\u{1b}[2J\\r\\nb\\u{7}");
         assert_eq!(plain("ü <ok>\u{202e}".as_bytes()), "ü <ok>\\u{202e}");
+        for steering in ('\u{2028}'..='\u{202e}')
+            .chain('\u{2066}'..='\u{2069}')
+            .chain(['\u{61c}', '\u{200e}', '\u{200f}'])
+        {
+            let text = plain(format!("a{steering}b").as_bytes());
+            assert_eq!(text, format!("a\\u{{{:x}}}b", u32::from(steering)));
+        }
         assert_eq!(plain(b"\xff\x9b"), "\u{fffd}\u{fffd}");
     }
 

@@ -58,7 +58,11 @@ impl Config {
             None => writeln!(out, "accounting to standard output")?,
         }
         match self.control.http {
-            Some(address) => writeln!(out, "metrics at http://{address}/metrics, health at /healthz")?,
+            Some(address) => {
+                let alone =
+                    if address.is_ipv6() && address.ip().is_unspecified() { " (IPv6 alone)" } else { "" };
+                writeln!(out, "metrics at http://{address}/metrics, health at /healthz{alone}")?;
+            }
             None => writeln!(out, "no HTTP")?,
         }
         self.write_tuning(out)?;

@@ -43,6 +43,11 @@ pub fn make_file(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// Whether a file is given to single users or groups too (acl(5)).
+pub fn has_access_list(path: &Path) -> bool {
+    rustix::fs::getxattr(path, "system.posix_acl_access", &mut [0; 0]).is_ok_and(|size| size > 0)
+}
+
 /// What [`mend`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mended {
@@ -84,27 +89,40 @@ pub fn free_bytes(directory: &Path) -> Option<(u64, u64)> {
     Some((bytes(found.f_bavail), bytes(found.f_bfree)))
 }
 
-/// How long a file that is none (a pipe, a terminal) may take to be read: what writes into it was started together with us.
-const READ_PATIENCE: Duration = Duration::from_secs(2);
+/// How long what is neither a file nor a pipe (a terminal) may say nothing.
+const STRANGE_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a pipe's writer may take for its next byte: a program that asks a service for a secret needs seconds, and says nothing meanwhile.
+const WRITER_PATIENCE: Duration = Duration::from_secs(30);
 
-/// All of a file that an operator named, at most so many bytes. Whatever the name leads to, nobody is waited for: a pipe may be one that
-/// nobody ever writes to.
+/// All of a file that an operator named, at most so many bytes. Whatever the name leads to, nobody is waited for without a bound: a pipe
+/// may be one that nobody ever writes to, or whose writer sleeps.
 pub fn read_whole(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    read_patiently(path, most, WRITER_PATIENCE)
+}
+
+fn read_patiently(path: &Path, most: u64, for_writer: Duration) -> io::Result<Vec<u8>> {
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     let is_pipe = file.metadata()?.file_type().is_fifo();
-    #[expect(clippy::disallowed_methods, reason = "the runtime is where clocks come from")]
-    let begun = Instant::now();
+    let patience = if is_pipe { for_writer } else { STRANGE_PATIENCE };
     let mut bytes = Vec::new();
+    let mut last = instant();
     let mut rest = io::Read::take(&file, most + 1);
-    while let Err(error) = rest.read_to_end(&mut bytes) {
-        let left = READ_PATIENCE.saturating_sub(begun.elapsed());
-        if error.kind() != io::ErrorKind::WouldBlock {
-            return Err(error);
+    loop {
+        let before = bytes.len();
+        // Of a pipe that nobody has open to write, this is the end; where somebody has, it would block.
+        match rest.read_to_end(&mut bytes) {
+            Ok(_) => break,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
         }
-        let patience = Timespec { tv_sec: left.as_secs() as _, tv_nsec: left.subsec_nanos().into() };
-        if left.is_zero() || poll(&mut [PollFd::new(&file, PollFlags::IN)], Some(&patience))? == 0 {
-            return Err(io::Error::other("no file, and nobody writes to it"));
+        if bytes.len() > before {
+            last = instant();
+        }
+        if !is_readable_within(&file, patience.saturating_sub(last.elapsed()))? {
+            let silent = format!("its writer sent nothing for {} s", patience.as_secs());
+            let problem = if is_pipe { silent } else { "no file, and nobody writes to it".to_owned() };
+            return Err(io::Error::new(io::ErrorKind::TimedOut, problem));
         }
     }
     if is_pipe && bytes.is_empty() {
@@ -114,6 +132,20 @@ pub fn read_whole(path: &Path, most: u64) -> io::Result<Vec<u8>> {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("more than {most} bytes")));
     }
     Ok(bytes)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the runtime is where clocks come from")]
+fn instant() -> Instant {
+    Instant::now()
+}
+
+/// Whether there is something to read, or an end, within a time. True also where a signal came: the caller looks again, and at the time.
+fn is_readable_within(file: &File, left: Duration) -> io::Result<bool> {
+    let patience = Timespec { tv_sec: left.as_secs() as _, tv_nsec: left.subsec_nanos().into() };
+    match poll(&mut [PollFd::new(file, PollFlags::IN)], Some(&patience)) {
+        Err(rustix::io::Errno::INTR) => Ok(true),
+        ready => Ok(ready? > 0),
+    }
 }
 
 /// Files that may still be made in the file system of a directory. None: it has no bound, or nobody can say.
@@ -321,8 +353,26 @@ mod tests {
             read.join().unwrap()
         });
         assert_eq!(read.unwrap(), b"one two");
-        let (reader, _writer) = io::pipe().unwrap();
+        // A writer that is there and says nothing is told as one; its time counts from its last byte.
+        let (reader, mut writer) = io::pipe().unwrap();
         let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&reader));
+        let (pause, patience) = (Duration::from_millis(600), Duration::from_secs(1));
+        let (begun, read) = std::thread::scope(|scope| {
+            let begun = instant();
+            let read = scope.spawn(|| read_patiently(Path::new(&path), 100, patience));
+            for _ in 0..3 {
+                crate::runtime::process::pause(pause);
+                io::Write::write_all(&mut writer, b"x").unwrap();
+            }
+            (begun, read.join().unwrap())
+        });
+        assert_eq!(read.unwrap_err().to_string(), "its writer sent nothing for 1 s");
+        assert!(begun.elapsed() >= 3 * pause + patience);
+        assert_eq!(WRITER_PATIENCE, Duration::from_secs(30));
+        // Who ended without a word is no writer any more.
+        let (reader, writer) = io::pipe().unwrap();
+        let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&reader));
+        drop(writer);
         assert!(read_whole(Path::new(&path), 100).unwrap_err().to_string().contains("nobody writes"));
     }
 }

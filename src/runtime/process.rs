@@ -286,6 +286,11 @@ pub fn listen_alone(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
+/// User and group that this process runs as.
+pub fn user() -> (u32, u32) {
+    (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
+}
+
 /// Whether this process may write a file, or in a directory.
 pub fn may_write(path: &Path) -> io::Result<()> {
     // The kernel's own trees let root write, and take no file.

@@ -75,6 +75,7 @@ impl Session {
     /// command but a line of an AUTH exchange, whatever it looks like; nothing of it is kept.
     #[cold]
     pub(super) fn note_refusal(&mut self, line: &[u8], login: bool, said: &[u8]) {
+        let mut told = false;
         let verb = if login { b"AUTH" } else { line.get(..4).unwrap_or_default() }.to_ascii_uppercase();
         for reply in said.split(|byte| *byte == b'\n').filter(|reply| matches!(reply, [b'4' | b'5', ..])) {
             // 4.3.2 is said to whoever comes at the wrong time.
@@ -86,12 +87,15 @@ impl Session {
             }
             let path = || path_in(line).map(<[u8]>::to_vec);
             let (sender, recipient) = match &verb[..] {
+                // The end of the session behind a refusal: what was refused is told once.
+                _ if told => (None, None),
                 b"MAIL" => (path(), None),
                 b"RCPT" => (self.sender(), path()),
                 _ => (self.sender(), None),
             };
             let (reply, recipients) = (text(reply), recipient.into_iter().collect());
             let login = verb == b"AUTH";
+            told = true;
             self.keep_refusal(Refusal { reply, sender, recipients, account: None, login });
         }
     }
@@ -100,19 +104,23 @@ impl Session {
     #[cold]
     pub fn refused(&mut self, said: &[u8], account: Option<&str>) {
         let account = account.map(|name| name.chars().take(limits::ACCOUNT_NAME_MAX).collect::<String>());
-        for reply in refusals_in(said) {
-            let open = self.transaction.as_ref();
+        for (at, reply) in refusals_in(said).enumerate() {
+            let open = self.transaction.as_ref().filter(|_| at == 0);
             let refusal = open.map(|open| Refusal::of_message(&reply, &open.envelope)).unwrap_or_default();
             let (account, login) = (account.clone(), account.is_some());
             self.keep_refusal(Refusal { reply, account, login, ..refusal });
         }
     }
 
-    /// A message was answered with `said` behind its body.
+    /// A message was answered with `said` behind its body. The first reply is about it; one behind that is the session's end.
     #[cold]
     pub(super) fn refused_message(&mut self, said: &[u8], envelope: &Envelope) {
-        for reply in refusals_in(said) {
+        let mut replies = refusals_in(said);
+        if let Some(reply) = replies.next() {
             self.keep_refusal(Refusal::of_message(&reply, envelope));
+        }
+        for reply in replies {
+            self.keep_refusal(Refusal { reply, ..Refusal::default() });
         }
     }
 
@@ -271,6 +279,31 @@ mod tests {
         // TLS that is put off is service refused.
         session.put_off_tls(true);
         assert_eq!(handled_by(&mut session, "STARTTLS\r\n").len(), 1);
+    }
+
+    /// What is refused and ends the session with it is two replies, and one piece of mail.
+    #[test]
+    fn mail_that_is_refused_is_told_once() {
+        let mut session =
+            Session::new(crate::smtp::server::tests::rules(), "192.0.2.1:1".parse().unwrap(), true);
+        let mut out = Vec::new();
+        let lines = "EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n";
+        assert_eq!(handled_by(&mut session, lines), []);
+        session.errors = limits::COMMAND_ERRORS_MAX - 1;
+        session.scanner().unwrap().scan(&mut b"a\nb\r\n.\r\n".to_vec());
+        session.body_end(crate::time::UnixMillis(5), crate::time::UnixMillis(9), &mut out);
+        let kept: Vec<_> = session.take_refusals().unwrap().held;
+        let told = |one: &Refusal| (one.reason(), one.sender.is_some(), one.recipients.len());
+        let told: Vec<_> = kept.iter().map(told).collect();
+        assert_eq!(told, [("bare_newline", true, 1), ("too_many_errors", false, 0)]);
+        // The same of a recipient.
+        let mut session =
+            Session::new(crate::smtp::server::tests::rules(), "192.0.2.1:1".parse().unwrap(), false);
+        assert_eq!(handled_by(&mut session, "EHLO x\r\nMAIL FROM:<a@b>\r\n"), []);
+        session.errors = limits::COMMAND_ERRORS_MAX - 1;
+        let kept = handled_by(&mut session, "RCPT TO:<c@d>\r\n");
+        let about: Vec<_> = kept.iter().map(|one| (&one.0[..3], &*one.1, &*one.2)).collect();
+        assert_eq!(about, [("550", "a@b", "c@d"), ("421", "", "")]);
     }
 
     #[test]
