@@ -439,14 +439,15 @@ impl<'a> Transaction<'a> {
     }
 
     /// The hop said that its host is in trouble, whoever the mail is for, and took none of it: of all that is to be tried again that was
-    /// said, at MAIL, at each RCPT, at DATA or at the dot.
+    /// said, at MAIL, at each RCPT, at DATA or at the dot. One that leaves when it took some recipients may only want no more of them: that
+    /// is told by the next transaction, which names fewer.
     pub fn blames_host(&self) -> bool {
         let speaks = |decided: &Option<Verdict>| match decided {
             Some(Verdict::Deferred(reply)) => blame::speaks_of_the_host(&self.replies[*reply]),
             Some(Verdict::Failed(_)) => true,
             _ => false,
         };
-        self.deferred && !self.given_up && self.decided.iter().all(speaks)
+        self.deferred && !self.given_up && self.cut_at.is_none() && self.decided.iter().all(speaks)
     }
 
     /// The connection ended when the hop had answered some commands, and not all, of those sent together.
