@@ -50,6 +50,11 @@ fn nanos(span: Duration) -> u64 {
 }
 
 impl State {
+    /// Whether work costs time.
+    pub(super) fn counts_cores(&self) -> bool {
+        self.cores.borrow().is_some()
+    }
+
     /// A call that moves so many bytes.
     pub(super) fn charge(&self, bytes: usize) {
         if let Some(cores) = &*self.cores.borrow() {

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use crate::limits;
 use crate::runtime::{Bell, Priority, Runtime, SegmentMap, Uncomputed, Workspace};
 use crate::time::{Instant, UnixMillis};
 
@@ -342,10 +343,14 @@ impl Runtime for SimRuntime {
         self.0.panics.get()
     }
 
-    /// Time stands still while a task runs. Every few questions it has lasted long, so that every yield is played.
+    /// Where work costs nothing time stands still while a task runs: every few questions it has lasted long, so that every yield is played.
     fn outstays(&self) -> bool {
         const EVERY: u64 = 7;
-        let asked = &self.0.state.outstayed;
+        let state = &self.0.state;
+        if state.counts_cores() {
+            return u128::from(state.spent.get()) > limits::TURN.as_nanos();
+        }
+        let asked = &state.outstayed;
         asked.set(asked.get() + 1);
         asked.get().is_multiple_of(EVERY)
     }
