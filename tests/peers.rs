@@ -64,6 +64,7 @@ stories!("hops.py", None;
     the_next_host_is_asked_where_the_best_takes_no_mail,
     another_host_takes_at_once_what_one_cannot,
     one_sick_recipient_moves_few_times,
+    trouble_with_one_message_rests_no_site,
     what_is_said_of_a_recipient_goes_to_no_other_host,
     a_kept_connection_that_ends_costs_no_attempt,
     a_hop_that_hangs_up_on_ehlo_is_told_helo,

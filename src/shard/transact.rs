@@ -296,8 +296,8 @@ fn break_off<R: Runtime>(
 }
 
 /// A host took the session and no mail: the other hosts of its site are asked before it for a while, on other connections (RFC 5321 5.1).
-/// True: they are to be asked for this message at once, with nothing counted against it. Where they were, or there is none and the host
-/// says 421 to the first MAIL, the site rests: each message would cost a connection.
+/// True: they are to be asked for this message at once, with nothing counted against it. Where they were and the last puts MAIL off, or there
+/// is none and the host says 421 to the first MAIL, the site rests: each message would cost a connection.
 fn host_failed<R: Runtime>(
     run: &Run<'_, R>,
     connection: &Connection<R>,
@@ -337,13 +337,22 @@ fn host_failed<R: Runtime>(
     if leaves && site.shown.may_move(now) {
         return true;
     }
-    let asked =
-        if others { in_trouble && connection.choice == Choice::Last } else { transaction.is_unbegun() };
-    if asked && !site.shown.takes_mail(now) {
+    if refuses_all(connection.choice, transaction) && !site.shown.takes_mail(now) {
         let words = format!("the next hop takes no mail: {}", why());
+        site.last_error.borrow_mut().clone_from(&words);
         deliver::rest(shard, run.key, site, Level::Warning, &words);
     }
     false
+}
+
+/// Whether a host, and all others of its site, would refuse any other mail as well. What is said at RCPT, DATA or the dot may be about one
+/// recipient or one message, whatever its status says: the mail of others is not to wait for it.
+fn refuses_all(choice: Choice, transaction: &Transaction<'_>) -> bool {
+    match choice {
+        Choice::Only => transaction.is_unbegun(),
+        Choice::First => false,
+        Choice::Last => transaction.is_put_off(),
+    }
 }
 
 /// If the hop refused us rather than the recipients: nobody is returned for it, the operator hears of it, and the site rests unless it
@@ -533,6 +542,36 @@ async fn send_body<R: Runtime>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::smtp::client::{Capabilities, local};
+
+    #[test]
+    fn a_site_rests_for_what_is_said_of_any_mail() {
+        let sick = |code| local(code, (4, 3, 0), "no");
+        let fine = |code| local(code, (2, 0, 0), "yes");
+        for (replies, last, only) in [
+            (vec![sick(451)], true, false),
+            (vec![sick(421)], true, true),
+            (vec![fine(250), sick(451)], false, false),
+            (vec![fine(250), sick(421)], false, false),
+            (vec![fine(250), fine(250), sick(451)], false, false),
+            (vec![fine(250), fine(250), fine(354), sick(451)], false, false),
+            (vec![fine(250), fine(250), fine(354), sick(421)], false, false),
+        ] {
+            let words: Vec<_> = replies.iter().map(Reply::describe).collect();
+            let mut recipients = client::Recipients::new();
+            recipients.push(b"x@z");
+            let plain = Capabilities::default();
+            let mut transaction =
+                Transaction::new(&plain, b"a@b", recipients, 10, Body::SevenBit).expect("fits");
+            for reply in replies {
+                transaction.on_reply(reply);
+            }
+            assert!(transaction.blames_host(), "the next host is asked: {words:?}");
+            let rests =
+                [Choice::Last, Choice::Only, Choice::First].map(|choice| refuses_all(choice, &transaction));
+            assert_eq!(rests, [last, only, false], "{words:?}");
+        }
+    }
 
     #[test]
     fn messages_move_a_bounded_number_of_times() {

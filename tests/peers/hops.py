@@ -839,6 +839,34 @@ def one_sick_recipient_moves_few_times():
         relay.stop()
 
 
+def trouble_with_one_message_rests_no_site():
+    """All hosts of a site say 4.3.0 of one recipient or one message, or 421 behind the tenth recipient: that waits, and other mail does not."""
+
+    def act(talk, verb, line):
+        talk.asked = 0 if verb == "MAIL" else getattr(talk, "asked", 0) + (verb == "RCPT")
+        if talk.asked > 10:
+            return leave_after(talk, b"421 too many\r\n")
+        return b"451 4.3.0 not this one\r\n" if verb in ("RCPT", "dot") and b"sick" in line else None
+
+    cases = [(["sick"], TEXT), (["u"], TEXT + b"sick\r\n"), ([f"u{number}" for number in range(25)], TEXT)]
+    sites = Sites()
+    known = [sites.add(act, act) for _ in cases]
+    relay = sites.start(LATE)
+    for number, (names, text) in enumerate(cases):
+        relay.send("a@b.example", [f"{name}@d{number}.example" for name in names], text)
+    relay.wait_log("deferred", len(cases))
+    for number in range(len(cases)):
+        relay.send("a@b.example", [f"well@d{number}.example"], TEXT)
+    # Less than the shortest rest of a site.
+    relay.wait_log("delivered", len(cases), 4)
+    assert not relay.told("mail for", "waits", seconds=0.2), relay.words
+    assert not relay.told("d2.example", "it takes no mail", seconds=0.2), relay.words
+    # How many it takes is known from the first that was cut.
+    relay.send("a@b.example", [f"v{number}@d2.example" for number in range(25)], TEXT)
+    known[2][0].wait(26, 10)
+    relay.stop()
+
+
 def what_is_said_of_a_recipient_goes_to_no_other_host():
     """Greylisting wants the same host again, and a mailbox that is full is full at each of them."""
     cases = [{"RCPT": b"450 4.2.0 Greylisted\r\n"}, {"RCPT": b"451 4.7.1 Greylisting in action\r\n"}, {"dot": b"451 Greylisted, try again\r\n"}]
