@@ -5,7 +5,7 @@
 //! a relay. Each line ends in a word, so that one cut short by a crash is told from a whole one.
 //!
 //! ```text
-//! sent      RUN-N ORDINAL,ORDINAL... taken
+//! sent      RUN-N ORDINAL,ORDINAL... taken | RUN-0 untaken
 //! received  RUN-N/ORDINAL intact | altered | misrouted | reordered | refused | bounced | unsure
 //! ```
 
@@ -13,6 +13,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Arc;
+
+use crate::input::Input;
 
 /// Longest line read; the longest written has 1000 ordinals of four bytes.
 const LINE_MAX: u64 = 8 * 1024;
@@ -22,6 +24,7 @@ const LINE_MAX: u64 = 8 * 1024;
 pub struct Journal {
     file: Arc<File>,
     buffer: Vec<u8>,
+    untaken: bool,
 }
 
 /// What became of one recipient at the sink.
@@ -58,6 +61,8 @@ const WORDS: [(Receipt, &str); 7] = [
 pub enum Line {
     /// Of the sender: run, message, the recipients taken.
     Sent(u64, u64, Vec<u32>),
+    /// Of the sender: the run sent mail that was not taken. Told once, so that "nothing was taken" is not read as "nothing was sent".
+    Untaken(u64),
     /// Of the sink: run, message, recipient.
     Received(u64, u64, u32, Receipt),
     /// Cut short by a crash, or not from here.
@@ -77,7 +82,7 @@ impl Journal {
             // The line a killed process was writing must not swallow ours.
             file.write_all(b"\n").map_err(name)?;
         }
-        Ok(Journal { file: Arc::new(file), buffer: Vec::new() })
+        Ok(Journal { file: Arc::new(file), buffer: Vec::new(), untaken: false })
     }
 
     /// Adds that these recipients of a message were acknowledged.
@@ -88,6 +93,13 @@ impl Journal {
             let _ = write!(self.buffer, "{}{ordinal}", if at == 0 { "" } else { "," });
         }
         self.buffer.extend_from_slice(b" taken\n");
+    }
+
+    /// Adds, the first time, that a message of the run was not taken.
+    pub fn untaken(&mut self, run: u64) {
+        if !std::mem::replace(&mut self.untaken, true) {
+            let _ = writeln!(self.buffer, "{run:016x}-0 untaken");
+        }
     }
 
     /// Adds what became of a recipient.
@@ -110,14 +122,14 @@ impl Journal {
 
 impl Clone for Journal {
     fn clone(&self) -> Journal {
-        Journal { file: Arc::clone(&self.file), buffer: Vec::new() }
+        Journal { file: Arc::clone(&self.file), buffer: Vec::new(), untaken: false }
     }
 }
 
 /// Calls `each` with every line of a file. A last line without its end is passed over: it was never acted on.
 pub fn read(path: &Path, mut each: impl FnMut(Line)) -> io::Result<()> {
     let name = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-    let mut reader = BufReader::with_capacity(1 << 16, File::open(path).map_err(name)?);
+    let mut reader = BufReader::with_capacity(1 << 16, Input::open(path).map_err(name)?);
     let mut line = Vec::new();
     loop {
         line.clear();
@@ -140,6 +152,9 @@ fn parse(line: &[u8]) -> Option<Line> {
     if let Some((n, ordinal)) = n.split_once('/') {
         let receipt = WORDS.iter().find(|(_, word)| *word == rest)?.0;
         return Some(Line::Received(run, n.parse().ok()?, ordinal.parse().ok()?, receipt));
+    }
+    if rest == "untaken" {
+        return Some(Line::Untaken(run));
     }
     let ordinals = rest.strip_suffix(" taken")?.split(',').map(|ordinal| ordinal.parse().ok());
     Some(Line::Sent(run, n.parse().ok()?, ordinals.collect::<Option<_>>()?))
@@ -184,6 +199,10 @@ pub(crate) mod tests {
         assert_eq!(lines(&scratch.0), [], "not flushed yet");
         journal.flush().unwrap();
         assert_eq!(lines(&scratch.0), wanted);
+        (0..2).for_each(|_| journal.untaken(0xAB));
+        journal.flush().unwrap();
+        wanted.push(Line::Untaken(0xAB));
+        assert_eq!(lines(&scratch.0), wanted, "told once");
         let mut again = Journal::open(&scratch.0).unwrap();
         again.sent(0xAB, 9, &[1]);
         again.flush().unwrap();
@@ -193,7 +212,11 @@ pub(crate) mod tests {
     #[test]
     fn a_line_cut_short_is_never_another() {
         let scratch = Scratch::new("cut");
-        let whole = [&b"00000000000000ab-7123 0,12,3 taken\n"[..], b"00000000000000ab-7123/12 intact\n"];
+        let whole = [
+            &b"00000000000000ab-7123 0,12,3 taken\n"[..],
+            b"00000000000000ab-7123/12 intact\n",
+            b"00000000000000ab-0 untaken\n",
+        ];
         for text in whole {
             for cut in 1..text.len() {
                 std::fs::write(&scratch.0, &text[..cut]).unwrap();

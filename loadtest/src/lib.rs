@@ -18,6 +18,7 @@ pub mod attack;
 pub mod checksum;
 pub mod demo;
 pub mod dns;
+pub mod input;
 pub mod journal;
 pub mod ledger;
 pub mod message;

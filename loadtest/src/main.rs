@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
 use clap::{Parser, Subcommand};
-use relevo_load::{DnsServer, Zone, output, say, sys};
+use relevo_load::{DnsServer, Zone, input, output, say, sys};
 
 /// Send mail to a relay, receive it behind the relay, and say what was lost on the way.
 #[derive(Parser)]
@@ -63,7 +63,7 @@ enum Command {
         /// Which to print.
         name: Option<String>,
     },
-    /// Compare the ledgers of `send` and `sink`. Exit 1: mail was lost, corrupted or misrouted, or none was sent.
+    /// Compare the ledgers of `send` and `sink`. Exit 1: mail was lost, corrupted or misrouted, or none was accepted.
     #[command(after_help = "Example: relevo-load verdict sent.txt received.txt")]
     Verdict {
         /// Written by `send --ledger`.
@@ -95,7 +95,7 @@ fn main() -> ExitCode {
 
 fn dns(listen: SocketAddr, path: &Path) -> io::Result<ExitCode> {
     let named = |error: &dyn std::fmt::Display| io::Error::other(format!("{}: {error}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|error| named(&error))?;
+    let text = input::read_text(path).map_err(|error| named(&error))?;
     let zone = Zone::parse(&text).map_err(|error| named(&error))?;
     let interrupted = sys::catch_interrupts();
     let names = zone.len();

@@ -51,6 +51,18 @@ pub fn raise_open_files() -> io::Result<u64> {
     Ok(limit.rlim_cur)
 }
 
+/// Whether there is something to read, or an end, within a time. True also where a signal came: the caller looks again.
+pub fn is_readable_within(file: &impl AsRawFd, time: Duration) -> io::Result<bool> {
+    let mut poll = libc::pollfd { fd: file.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let milliseconds = libc::c_int::try_from(time.as_millis()).unwrap_or(libc::c_int::MAX);
+    // SAFETY: `poll` is one valid pollfd for the length of the call, and the descriptor is open.
+    match unsafe { libc::poll(&mut poll, 1, milliseconds) } {
+        -1 if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => Ok(true),
+        -1 => Err(io::Error::last_os_error()),
+        ready => Ok(ready > 0),
+    }
+}
+
 /// The kernel is to choose this socket's port when it knows the target, not at `bind`: then each source address has
 /// all ports for each target.
 pub fn bind_address_without_port(socket: &impl AsRawFd) -> io::Result<()> {

@@ -103,7 +103,8 @@ pub fn trusting_client() -> io::Result<Arc<ClientConfig>> {
 pub fn strict_client(authorities: &Path) -> io::Result<Arc<ClientConfig>> {
     let named = |error: &dyn std::fmt::Display| failed(format!("{}: {error}", authorities.display()));
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(authorities).map_err(|error| named(&error))? {
+    let text = crate::input::read(authorities).map_err(|error| named(&error))?;
+    for certificate in CertificateDer::pem_slice_iter(&text) {
         roots.add(certificate.map_err(|error| named(&error))?).map_err(|error| named(&error))?;
     }
     if roots.is_empty() {

@@ -14,6 +14,9 @@ const RUNS_MAX: usize = 4096;
 /// The judgement over one run or several.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 pub struct Verdict {
+    /// Whether anything was sent, accepted or not.
+    #[serde(default)]
+    pub tried: bool,
     /// Messages acknowledged.
     pub messages: u64,
     /// Recipients acknowledged.
@@ -80,6 +83,11 @@ impl Verdict {
                 let ledger = ledgers.entry(run).or_insert_with(|| Ledger::new(run));
                 ledger.acknowledge(n, ordinals.into_iter());
             }
+            Line::Untaken(run) if ledgers.len() < RUNS_MAX => {
+                ledgers.entry(run).or_insert_with(|| Ledger::new(run));
+                verdict.tried = true;
+            }
+            Line::Untaken(_) => verdict.tried = true,
             _ => unreadable += 1,
         })?;
         journal::read(received, |line| match line {
@@ -104,6 +112,7 @@ impl Verdict {
 
     fn add(&mut self, ledger: &Ledger) {
         let sums = ledger.sums();
+        self.tried |= sums.sent > 0 || sums.acknowledged > 0;
         self.messages += sums.acknowledged;
         self.recipients += sums.acknowledged_recipients;
         self.delivered += sums.delivered;
@@ -153,7 +162,7 @@ impl Verdict {
     pub fn sentence(&self) -> String {
         let recipients = count(self.recipients, "recipient");
         if self.recipients == 0 {
-            return "nothing was accepted".to_owned();
+            return if self.tried { "nothing was accepted" } else { "nothing was sent" }.to_owned();
         }
         if self.is_clean() {
             return format!("clean: {recipients} accepted, and each settled in one way");
@@ -263,6 +272,7 @@ impl fmt::Display for Verdict {
             }
         }
         let word = match self.is_clean() {
+            _ if self.recipients == 0 && self.tried => "NOTHING ACCEPTED",
             _ if self.recipients == 0 => "NOTHING SENT",
             true => "clean",
             false => "NOT CLEAN",
@@ -310,8 +320,14 @@ mod tests {
     fn all_is_well() {
         let verdict = judge("well", |receipts| receipts.reverse());
         let settled = Settled { delivered: 200, ..Settled::default() };
-        let wanted =
-            Verdict { messages: 100, recipients: 200, delivered: 200, settled, ..Verdict::default() };
+        let wanted = Verdict {
+            tried: true,
+            messages: 100,
+            recipients: 200,
+            delivered: 200,
+            settled,
+            ..Verdict::default()
+        };
         assert_eq!(verdict, wanted);
         assert!(verdict.is_clean());
     }
@@ -327,6 +343,14 @@ mod tests {
         std::fs::write(&sent.0, "").unwrap();
         let verdict = Verdict::of_files(&sent.0, &received.0).unwrap();
         assert!(verdict.to_string().ends_with("NOTHING SENT"), "{verdict}");
+        assert_eq!(verdict.sentence(), "nothing was sent");
+        // Sent, and not taken.
+        let mut journal = Journal::open(&sent.0).unwrap();
+        journal.untaken(RUN);
+        journal.flush().unwrap();
+        let verdict = Verdict::of_files(&sent.0, &received.0).unwrap();
+        assert!(verdict.to_string().ends_with("NOTHING ACCEPTED"), "{verdict}");
+        assert_eq!((verdict.sentence(), verdict.unreadable), ("nothing was accepted".to_owned(), 0));
     }
 
     #[test]

@@ -38,3 +38,30 @@ fn its_manners_are_those_of_all() {
     assert!(code == Some(2) && errors.contains("/nowhere"), "{errors}");
     std::fs::remove_dir_all(&directory).expect("removed");
 }
+
+/// A pipe nobody writes to is no file to wait for, whatever names it.
+#[test]
+fn no_command_waits_for_a_pipe() {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("pipes-{}", std::process::id()));
+    let messages = directory.join("messages");
+    std::fs::create_dir_all(&messages).expect("a directory");
+    let (pipe, message) = (directory.join("pipe"), messages.join("one.eml"));
+    for path in [&pipe, &message] {
+        assert!(std::process::Command::new("mkfifo").arg(path).status().expect("mkfifo").success());
+    }
+    let (pipe, messages) = (pipe.display(), messages.display());
+    for line in [
+        format!("run {pipe}"),
+        format!("compare {pipe} {pipe}"),
+        format!("dns --listen 127.0.0.1:0 --zone {pipe}"),
+        format!("verdict {pipe} {pipe}"),
+        format!("send --to 127.0.0.1:1 -n 1 --messages {messages}"),
+        format!("send --to 127.0.0.1:1 -n 1 --tls starttls --ca {pipe}"),
+    ] {
+        let mut command = std::process::Command::new("timeout");
+        let output = command.args(["20", LOAD]).args(line.split(' ')).output().expect("timeout runs");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(errors.contains("a pipe that nobody writes to"), "{line}: {errors}");
+    }
+    std::fs::remove_dir_all(&directory).expect("removed");
+}

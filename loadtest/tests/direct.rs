@@ -147,6 +147,35 @@ fn journals_say_the_same_as_memory() {
     }
 }
 
+/// Mail that was sent and not taken is not mail that was not sent, in memory and in files.
+#[test]
+fn nothing_accepted_is_not_nothing_sent() {
+    for (name, point, action) in [
+        ("refused", Point::Mail, Action::Refuse(550)),
+        ("put-off", Point::Body, Action::Refuse(421)),
+        ("cut", Point::Body, Action::Disconnect),
+    ] {
+        let path =
+            |end: &str| std::env::temp_dir().join(format!("relevo-load-{name}-{}-{end}", std::process::id()));
+        let (sent, received): (PathBuf, PathBuf) = (path("sent"), path("received"));
+        std::fs::write(&received, "").unwrap();
+        let mut config = SinkConfig::new(vec![LOOPBACK]);
+        config.sites[0].behaviour = Behaviour::default().with(point, action, 1.0);
+        let sink = Sink::start(config).unwrap();
+        let mut config = SendConfig::new(sink.addresses().to_vec());
+        (config.until, config.journal) = (Until::Count(3), Some(sent.clone()));
+        let ledger = config.ledger();
+        Sender::start(config).unwrap().finish().unwrap();
+        for verdict in [Verdict::of(&ledger), Verdict::of_files(&sent, &received).unwrap()] {
+            assert!(verdict.to_string().ends_with("NOTHING ACCEPTED"), "{name}: {verdict}");
+            assert_eq!(verdict.sentence(), "nothing was accepted");
+        }
+        for path in [sent, received] {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
 /// Whatever the sender counts is in its file by then, and in the sink's file too, since the sink said 250.
 #[test]
 fn journals_are_written_before_anything_is_promised() {

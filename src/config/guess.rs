@@ -233,6 +233,7 @@ pub(super) fn target(text: &str) -> Option<String> {
     };
     let port = port.parse::<u16>().ok().filter(|port| *port > 0).unwrap_or(25);
     let host = host.trim_end_matches('.');
+    let host = host.parse().map_or(host.to_owned(), |host: IpAddr| host.to_canonical().to_string());
     Some(if host.contains(':') { format!("smtp://[{host}]:{port}") } else { format!("smtp://{host}:{port}") })
 }
 

@@ -166,6 +166,9 @@ pub fn target(text: &str) -> Result<RouteTarget, &'static str> {
         None => place.split_once(':').unwrap_or((place, "25")),
     };
     let port = port.parse::<u16>().ok().filter(|port| *port > 0).ok_or(FIX)?;
+    if host.parse().is_ok_and(is_mapped) {
+        return Err(MAPPED);
+    }
     if host.parse().is_ok_and(is_nobodys) {
         return Err(NOBODYS);
     }
@@ -184,6 +187,13 @@ fn is_nobodys(address: IpAddr) -> bool {
     address.is_unspecified() || is_shared(address)
 }
 
+/// What an IPv6 socket does not reach: it is for IPv6 alone.
+const MAPPED: &str = "this is an IPv4 address within an IPv6 one; write the IPv4 address as such";
+
+fn is_mapped(address: IpAddr) -> bool {
+    address.to_canonical() != address
+}
+
 /// Groups and broadcast: no connection comes of them.
 fn is_shared(address: IpAddr) -> bool {
     address.is_multicast() || address == IpAddr::V4(Ipv4Addr::BROADCAST)
@@ -195,8 +205,7 @@ pub fn listening(text: &str) -> Result<SocketAddr, &'static str> {
         address if is_shared(address.ip().to_canonical()) => {
             Err("nobody can connect to a group or broadcast address; write an address of this machine")
         }
-        // Its socket is for IPv6 alone.
-        address if address.ip().to_canonical() != address.ip() => {
+        address if is_mapped(address.ip()) => {
             Err("IPv4 has listeners of its own; write the IPv4 address as such")
         }
         address => Ok(address),
@@ -217,6 +226,7 @@ pub fn http(text: &str) -> Result<SocketAddr, &'static str> {
 pub fn name_server(text: &str) -> Result<SocketAddr, &'static str> {
     match socket(text, Some(53))? {
         server if server.port() == 0 => Err("nobody answers at port 0; name servers do at 53"),
+        server if is_mapped(server.ip()) => Err(MAPPED),
         server if is_nobodys(server.ip()) => Err(NOBODYS),
         server => Ok(server),
     }

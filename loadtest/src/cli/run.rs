@@ -12,7 +12,7 @@ use clap::Args;
 use relevo_load::report::{Report, compare, html, text};
 use relevo_load::run::scenario::{Kills, SHIPPED};
 use relevo_load::run::{Plan, RelayKind, Scenario, Target, conduct};
-use relevo_load::{Tls, output, say, sys, units};
+use relevo_load::{Tls, input, output, say, sys, units};
 
 use super::{invalid, live_line, prepare};
 
@@ -73,7 +73,7 @@ fn load(name: &str) -> io::Result<Scenario> {
     if let Some(shipped) = Scenario::shipped(name) {
         return shipped.map_err(|error| invalid(name, error));
     }
-    let text = fs::read_to_string(name).map_err(|error| {
+    let text = input::read_text(Path::new(name)).map_err(|error| {
         let names: Vec<_> = SHIPPED.iter().map(|(name, _)| *name).collect();
         invalid(name, format!("no shipped scenario ({}), and as a file: {error}", names.join(", ")))
     })?;
@@ -200,7 +200,7 @@ pub fn compare(one: &Path, other: &Path) -> io::Result<ExitCode> {
     let read = |path: &Path| -> io::Result<Report> {
         let path = if path.is_dir() { path.join("report.json") } else { path.to_owned() };
         let named = |error: &dyn std::fmt::Display| invalid(&path.to_string_lossy(), error);
-        let text = fs::read_to_string(&path).map_err(|error| named(&error))?;
+        let text = input::read_text(&path).map_err(|error| named(&error))?;
         serde_json::from_str(&text).map_err(|error| named(&error))
     };
     let (one, other) = (read(one)?, read(other)?);

@@ -74,7 +74,7 @@ impl Templates {
         paths.sort();
         let (mut templates, mut bytes) = (Templates { all: Vec::new(), skipped: 0 }, 0);
         for path in paths {
-            let text = fs::read(&path).map_err(|error| named(&path, &error))?;
+            let text = crate::input::read(&path).map_err(|error| named(&path, &error))?;
             bytes += text.len();
             if templates.all.len() >= FILES_MAX || bytes > BYTES_MAX {
                 let text = format!("more than {FILES_MAX} messages or {} MiB in it", BYTES_MAX >> 20);

@@ -372,6 +372,7 @@ impl Worker {
         }
         if connection.session.in_transaction() {
             Tally::add(&tally.broken, 1);
+            note_untaken(&mut self.journal, &self.shared)?;
         }
         let mut wait = connection.rest.saturating_sub(now);
         if !connection.greeted {
@@ -504,6 +505,7 @@ impl Worker {
                 self.shared.ledger.acknowledge(session.n, session.accepted.iter().copied());
             }
             Event::Refused(code) => {
+                note_untaken(&mut self.journal, &self.shared)?;
                 Tally::add(if code < 500 { &tally.tempfails } else { &tally.rejects }, 1);
                 if code < 500 {
                     connection.rest = now + PATIENCE;
@@ -573,4 +575,11 @@ impl Connection {
         }
         stream.flush().map(|_| ())
     }
+}
+
+/// For the verdict on its file: that mail was sent is to be known also where none was taken.
+fn note_untaken(journal: &mut Option<Journal>, shared: &Shared) -> io::Result<()> {
+    let Some(journal) = journal else { return Ok(()) };
+    journal.untaken(shared.ledger.run());
+    journal.flush()
 }

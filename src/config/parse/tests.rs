@@ -21,6 +21,16 @@ fn the_shipped_file_is_the_defaults() {
 }
 
 #[test]
+fn http_at_all_of_ipv6_is_said_to_be_ipv6_alone() {
+    for (address, alone) in [("[::]:8025", true), ("[::1]:8025", false), ("0.0.0.0:8025", false)] {
+        let config = Config::parse(&format!("[control]\nhttp = \"{address}\"\n"), Path::new("relevo.toml"));
+        let words = config.unwrap().describe();
+        assert!(words.contains(&format!("http://{address}/metrics")), "{words}");
+        assert_eq!(words.contains("/healthz (IPv6 alone)"), alone, "{words}");
+    }
+}
+
+#[test]
 fn every_error_names_line_key_and_fix() {
     let found = errors(
         "[node]\nshards = 9999\nhostnam = \"x\"\n\n[[listener]]\naddress = \"foo\"\n[retry]\nfirst = \"3h\"\n",

@@ -81,7 +81,7 @@ fn wanted(setting: &Setting, now: &str) -> String {
     }
 }
 
-/// What is said of a file that is left alone.
+/// What is said of a file that is no text, and is left alone for that.
 const STRANGE: &str = "cannot be read as UTF-8 text, so it stays as it is; move it away, or mend it";
 
 /// The section of a unit that limits stand in.
@@ -92,10 +92,18 @@ fn earlier(machine: &Machine, path: &str) -> String {
     std::fs::read_to_string(machine.path(path)).unwrap_or_default()
 }
 
-/// Whether there is a file that is not understood, and which is left alone for that: what is in it would be lost.
-fn is_strange(machine: &Machine, path: &str) -> bool {
-    let path = machine.path(path);
-    path.exists() && std::fs::read_to_string(path).is_err()
+/// What is said of a file that is there and cannot be read, and which is left alone for that: what is in it would be lost.
+fn strange(machine: &Machine, path: &str) -> Option<String> {
+    unread(&std::fs::read_to_string(machine.path(path)).err()?)
+}
+
+fn unread(error: &io::Error) -> Option<String> {
+    match error.kind() {
+        // There is none, or its directory is no directory: who writes will hear of that.
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => None,
+        io::ErrorKind::InvalidData => Some(STRANGE.to_owned()),
+        _ => Some(format!("cannot be read ({error}), so it stays as it is{}", hint(error))),
+    }
 }
 
 /// How the lines of a text end.
@@ -191,9 +199,14 @@ impl Plan {
     /// Files whose text differs from what is there.
     fn changed<'a>(&'a self, machine: &'a Machine) -> impl Iterator<Item = &'a (&'static str, String)> {
         self.files.iter().filter(|(path, text)| {
-            !is_strange(machine, path)
+            strange(machine, path).is_none()
                 && std::fs::read_to_string(machine.path(path)).ok().as_deref() != Some(text.as_str())
         })
+    }
+
+    /// Files that are left alone, with what is said of them.
+    fn strange<'a>(&'a self, machine: &'a Machine) -> impl Iterator<Item = (PathBuf, String)> + 'a {
+        self.files.iter().filter_map(|(path, _)| Some((machine.path(path), strange(machine, path)?)))
     }
 
     /// The files and commands, as somebody would do it by hand.
@@ -208,8 +221,8 @@ impl Plan {
             out += &difference(&before, text);
             out += &format!("cat > {} <<'END'\n{text}END\n", path.display());
         }
-        for (path, _) in self.files.iter().filter(|(path, _)| is_strange(machine, path)) {
-            out += &format!("# {}: {STRANGE}\n", machine.path(path).display());
+        for (path, words) in self.strange(machine) {
+            out += &format!("# {}: {words}\n", path.display());
         }
         for (name, now, value) in &self.sysctls {
             out += &format!("sysctl -w {name}=\"{value}\"   # was {now}\n");
@@ -222,9 +235,8 @@ impl Plan {
 
     /// Writes it all. What fails is returned; the rest is done.
     pub fn carry_out(&self, machine: &Machine) -> Vec<Failure> {
-        let strange = self.files.iter().filter(|(path, _)| is_strange(machine, path));
-        let mut failures: Vec<_> =
-            strange.map(|(path, _)| Failure::new(&machine.path(path), STRANGE)).collect();
+        let strange = self.strange(machine);
+        let mut failures: Vec<_> = strange.map(|(path, words)| Failure::new(&path, words)).collect();
         let changed: Vec<_> = self.changed(machine).collect();
         if changed.is_empty() && self.sysctls.is_empty() {
             return failures;

@@ -159,6 +159,22 @@ fn files_of_others_keep_their_form() {
     assert_eq!(fs::read(machine.path(DROP_IN)).unwrap(), b"[Service]\n# caf\xe9\n");
 }
 
+/// What stands in the way of reading a file is told as itself.
+#[test]
+fn a_file_that_may_not_be_read_is_told_so() {
+    let of = |code: i32| unread(&io::Error::from_raw_os_error(code));
+    let words = of(libc::EACCES).unwrap();
+    assert!(words.contains("Permission denied") && words.ends_with("; run it as root"), "{words}");
+    assert_eq!((of(libc::ENOENT), of(libc::ENOTDIR)), (None, None));
+    let (_directory, machine) = machine();
+    fs::create_dir_all(machine.path(DROP_IN)).unwrap();
+    let plan = Plan::of(&machine);
+    let script = plan.script(&machine);
+    assert!(script.contains("limits.conf: cannot be read (Is a directory"), "{script}");
+    let failures = plan.carry_out(&machine);
+    assert!(failures.len() == 1 && !failures[0].to_string().contains("UTF-8"), "{failures:?}");
+}
+
 #[test]
 fn only_what_changes_is_written() {
     let (directory, machine) = machine();
