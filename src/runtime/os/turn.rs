@@ -129,6 +129,7 @@ fn switches() -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::process;
 
     fn spin(span: Duration, turns: &Turns) {
         let since = turns.start.1.elapsed();
@@ -138,7 +139,7 @@ mod tests {
     /// On a busy machine the thread may be put off its core at any point: then it is tried again.
     fn one_of_fifty(holds: impl Fn(&Turns) -> Result<(), &'static str>) {
         let turns = Turns::default();
-        std::thread::sleep(Duration::from_millis(2));
+        process::pause(Duration::from_millis(2));
         let tries = (0..50).map(|_| {
             turns.take();
             turns.begun.set(0);
@@ -195,7 +196,7 @@ mod tests {
     fn nobody_waits_for_a_thread_that_sleeps() {
         one_of_fifty(|turns| {
             let begun = turns.begin();
-            std::thread::sleep(Duration::from_millis(2));
+            process::pause(Duration::from_millis(2));
             turns.rested();
             let outstays = turns.outstays();
             turns.over(begun);
