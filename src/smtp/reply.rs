@@ -216,13 +216,20 @@ impl ReplyReader {
     pub fn read(&mut self, input: &[u8]) -> Result<(usize, Option<Reply>), HostileReply> {
         let mut used = 0;
         while let Some(end) = memchr::memchr(b'\n', &input[used..]) {
-            self.push(&input[used..used + end])?;
+            let piece = &input[used..used + end];
             used += end + 1;
-            let line = std::mem::take(&mut self.line);
-            let done = self.line_done(line.strip_suffix(b"\r").unwrap_or(&line));
-            self.line = line;
-            self.line.clear();
-            self.skipped = 0;
+            // A line that came whole, as nearly all do, is read where it lies.
+            let done = if self.line.is_empty() && self.skipped == 0 && piece.len() <= limits::REPLY_LINE_MAX {
+                self.line_done(piece.strip_suffix(b"\r").unwrap_or(piece))
+            } else {
+                self.push(piece)?;
+                let line = std::mem::take(&mut self.line);
+                let done = self.line_done(line.strip_suffix(b"\r").unwrap_or(&line));
+                self.line = line;
+                self.line.clear();
+                self.skipped = 0;
+                done
+            };
             if let Some(reply) = done? {
                 return Ok((used, Some(reply)));
             }
