@@ -275,6 +275,7 @@ def tls_that_breaks_anywhere_falls_back():
         assert time.monotonic() - begun < 10
         wait_metric(relay, "tls_avoided", len(hops))
         assert not [record for record in relay.log() if record["event"] == "deferred"], "an attempt was lost by it"
+        assert all(relay.told(f"]:{hop.port}: ") for hop in hops.values())
         said = {name: [words for words in relay.words if f"]:{hop.port}: " in words] for name, hop in hops.items()}
         for name, words in said.items():
             right = "it refused STARTTLS" if name == "refused" else "TLS broke"
