@@ -4,7 +4,6 @@ import os
 import shutil
 import signal
 import smtplib
-import ssl
 import subprocess
 import sys
 import tempfile
@@ -13,23 +12,12 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "attacks"))
 from names import A, MX, SILENCE, Names
+from certificate import certificate
 from relay import Relay, free_port
 from sink import Sink
 
 BINARY = os.path.abspath(sys.argv[2])
 TEXT = b"Subject: hello\r\n\r\nA line.\r\n"
-
-
-def certificate(directory):
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=hop.example"]
-        + ["-keyout", f"{directory}/key.pem", "-out", f"{directory}/chain.pem"],
-        check=True,
-        stderr=subprocess.DEVNULL,
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(f"{directory}/chain.pem", f"{directory}/key.pem")
-    return context
 
 
 def by_id(records):

@@ -5,9 +5,7 @@ import json
 import os
 import random
 import socket
-import ssl
 import struct
-import subprocess
 import sys
 import tempfile
 import threading
@@ -17,6 +15,7 @@ import urllib.request
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "attacks"))
 from names import Names
 from ports import free_port
+from certificate import certificate
 from relay import Relay
 from sink import path
 
@@ -173,18 +172,6 @@ def wait_metric(relay, name, least):
     while metric(relay, name) < least:
         assert time.monotonic() < end, f"{name} is {metric(relay, name)}, not {least}"
         time.sleep(0.2)
-
-
-def certificate(directory):
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=hop.example"]
-        + ["-keyout", f"{directory}/key.pem", "-out", f"{directory}/chain.pem"],
-        check=True,
-        stderr=subprocess.DEVNULL,
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(f"{directory}/chain.pem", f"{directory}/key.pem")
-    return context
 
 
 def leave(talk):

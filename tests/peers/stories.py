@@ -11,6 +11,7 @@ import time
 import urllib.request
 
 import ports
+from certificate import certificate
 from relay import Relay, free_port, run_and_fail
 from sink import Sink
 
@@ -183,23 +184,11 @@ def connections_are_limited_over_the_node():
     relay.stop()
 
 
-def certificate(directory):
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=relay.example"]
-        + ["-keyout", f"{directory}/key.pem", "-out", f"{directory}/chain.pem"],
-        check=True,
-        stderr=subprocess.DEVNULL,
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(f"{directory}/chain.pem", f"{directory}/key.pem")
-    return context
-
-
 def tls_both_ways_and_accounts():
     import tempfile
 
     with tempfile.TemporaryDirectory() as directory:
-        context = certificate(directory)
+        context = certificate(directory, "relay.example")
         hashed = subprocess.run([BINARY, "hash-password"], input=b"secret\n", stdout=subprocess.PIPE, check=True)
         with open(f"{directory}/accounts", "wb") as file:
             file.write(b"# who may relay\nnews:" + hashed.stdout)
@@ -247,7 +236,7 @@ def the_end_of_tls_behind_the_last_command():
     import tempfile
 
     with tempfile.TemporaryDirectory() as directory:
-        certificate(directory)
+        certificate(directory, "relay.example")
         listener = f'tls_certificate = "{directory}/chain.pem"\ntls_key = "{directory}/key.pem"\n'
         sink = Sink()
         relay = Relay(BINARY, sink, "", listener)
