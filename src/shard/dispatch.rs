@@ -386,6 +386,8 @@ async fn begin_due<R: Runtime>(shard: &Rc<Shard<R>>) {
 /// The immortal task behind retries, expiry, levels and the journal's flush.
 pub async fn tick<R: Runtime>(shard: Rc<Shard<R>>) {
     let mut round = 0u32;
+    // Who looks in the first second sees the spool as it was opened, not zeros.
+    shard.publish();
     loop {
         let until = shard.runtime.now() + TICK;
         shard.timers.sleep_until(until).await;
