@@ -270,6 +270,11 @@ impl ReplyReader {
             }
             Some(_) => return Err(HostileReply::Malformed(excerpt(line))),
         };
+        if last && code < 400 && self.terse && !self.after_body && self.count == 1 {
+            // As nearly all replies of a transaction are: one line, and its code says all.
+            self.count = 0;
+            return Ok(Some(Reply { code, enhanced: None, text: String::new(), lines: Vec::new(), odd: false }));
+        }
         self.odd |= self.code.is_some_and(|before| before != code);
         // The last line decides among those of a class, and the class that is worse for the message.
         let code = self.code.map_or(code, |before| if before / 100 > code / 100 { before } else { code });
@@ -298,9 +303,8 @@ impl ReplyReader {
 
 /// The code that a line begins with.
 fn code(line: &[u8]) -> Option<u16> {
-    let digits = line.get(..3).filter(|digits| digits.iter().all(u8::is_ascii_digit))?;
-    let code = digits.iter().fold(0, |code, digit| code * 10 + u16::from(digit - b'0'));
-    (200..600).contains(&code).then_some(code)
+    let &[b'2'..=b'5', b'0'..=b'9', b'0'..=b'9', ..] = line else { return None };
+    Some(line[..3].iter().fold(0, |code, digit| code * 10 + u16::from(digit - b'0')))
 }
 
 /// The start of a line, to show what is wrong with it.
