@@ -1,4 +1,6 @@
 """Where strangers' names lead: `addresses.py STORY BINARY`."""
+import multiprocessing
+import os
 import smtplib
 import subprocess
 import tempfile
@@ -118,23 +120,48 @@ class Crowd:
             stop.wait(self.pause)
 
 
+class Elsewhere:
+    """The attacker's name server and his host for all mail, on a machine of his own: in a process that gets what nobody else wants of the cores,
+    and not beside the well-behaved session in one interpreter, which it would hold up."""
+
+    def __init__(self, records, policy=None):
+        fork = multiprocessing.get_context("fork")
+        self.pipe, theirs = fork.Pipe()
+        fork.Process(target=self.serve, args=(records, policy, theirs), daemon=True).start()
+        self.names_port, self.sink_port = self.pipe.recv()
+
+    @staticmethod
+    def serve(records, policy, pipe):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        names, sink = Names(records), Sink(policy)
+        pipe.send((names.port, sink.port))
+        while True:
+            pipe.recv()
+            pipe.send((sink.most_open, len(sink.taken)))
+
+    def seen(self):
+        """The most connections that were open at once, and how many messages came."""
+        self.pipe.send(None)
+        return self.pipe.recv()
+
+
 def made_up_domains_at_one_address_take_turns():
     """Each is a site of its own; at their address there are never more connections than an address may have."""
-    slow = Sink(lambda point, _: time.sleep(0.05) if point == "dot" else None)
 
     def records(name, kind):
         if kind == MX and name.startswith("made"):
             return [(10, f"mx.{name}")]
         return ["127.0.0.1"] if kind == A and name.startswith("mx.made") else []
 
-    names = Names(records)
-    more = f'[dns]\nservers = ["127.0.0.1:{names.port}"]\n'
-    more += f"[delivery]\nmx_port = {slow.port}\nallow_loopback_mx = true\n"
+    elsewhere = Elsewhere(records, lambda point, _: time.sleep(0.05) if point == "dot" else None)
+    more = f'[dns]\nservers = ["127.0.0.1:{elsewhere.names_port}"]\n'
+    more += f"[delivery]\nmx_port = {elsewhere.sink_port}\nallow_loopback_mx = true\n"
     pair = Pair(more=more)
     measure(pair, Crowd("made", 1), seconds=4, rounds=2).judge()
     # Both relays send there.
-    assert 5 <= slow.most_open <= 40, f"{slow.most_open} connections to one address"
-    assert len(slow.taken) > 500, f"only {len(slow.taken)} came"
+    most_open, taken = elsewhere.seen()
+    assert 5 <= most_open <= 40, f"{most_open} connections to one address"
+    assert taken > 500, f"only {taken} came"
     assert not any(line["event"] in ("deferred", "bounced") for line in pair.attacked.log())
     for relay in pair.relays:
         relay.process.kill()
@@ -144,8 +171,8 @@ def silent_name_servers_hold_up_nobody():
     def records(name, kind):
         return SILENCE if "quiet" in name else []
 
-    names = Names(records)
-    pair = Pair(more=f'[dns]\nservers = ["127.0.0.1:{names.port}"]\n')
+    elsewhere = Elsewhere(records)
+    pair = Pair(more=f'[dns]\nservers = ["127.0.0.1:{elsewhere.names_port}"]\n')
     measure(pair, Crowd("quiet", 1), seconds=4, rounds=2).judge()
     for relay in pair.relays:
         relay.process.kill()
