@@ -355,10 +355,13 @@ fn refuses_all(choice: Choice, transaction: &Transaction<'_>) -> bool {
     }
 }
 
-/// If the hop refused us rather than the recipients: nobody is returned for it, the operator hears of it, and the site rests unless it
-/// takes other mail.
+/// Which refusals do not count. If the hop refused us rather than the recipients: nobody is returned for it, the operator hears of it, and the
+/// site rests unless it takes other mail.
 fn refused<R: Runtime>(run: &Run<'_, R>, transaction: &mut Transaction<'_>) {
     let (shard, site) = (run.shard, run.site);
+    if run.done > 1 {
+        transaction.end_behind_another();
+    }
     let routed = site.hop.borrow().hosts.iter().all(|host| host.source == Named::Operator);
     let Some(reply) = transaction.forgive(routed) else { return };
     shard.instruments.counters.hop_refuses_us.add(1);
@@ -424,7 +427,9 @@ async fn reset<R: Runtime>(
         }
         Ok(reply) => {
             // It knows no RSET, or has had enough of us: what it said before was said in step.
-            if !reply.is_done() {
+            if reply.is_done() {
+                transaction.on_reset();
+            } else {
                 transaction.close();
             }
             look_behind(shard, connection, transaction).await;

@@ -273,7 +273,13 @@ impl ReplyReader {
         if last && code < 400 && self.terse && !self.after_body && self.count == 1 {
             // As nearly all replies of a transaction are: one line, and its code says all.
             self.count = 0;
-            return Ok(Some(Reply { code, enhanced: None, text: String::new(), lines: Vec::new(), odd: false }));
+            return Ok(Some(Reply {
+                code,
+                enhanced: None,
+                text: String::new(),
+                lines: Vec::new(),
+                odd: false,
+            }));
         }
         self.odd |= self.code.is_some_and(|before| before != code);
         // The last line decides among those of a class, and the class that is worse for the message.

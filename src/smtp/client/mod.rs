@@ -2,6 +2,7 @@
 
 mod blame;
 mod capabilities;
+mod stuffing;
 
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use crate::smtp::reply::Reply;
 use crate::time::write_decimal;
 
 pub use capabilities::Capabilities;
+pub use stuffing::stuff;
 
 /// What the driver does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,6 +128,8 @@ pub struct Transaction<'a> {
     /// MAIL was refused, and yet a RCPT was not: either the hop is sloppy, or its replies are not those to our commands.
     suspicious: bool,
     sent: bool,
+    /// 354 came, or RSET was answered: the replies before were those to our commands.
+    in_step: bool,
     /// What followed a 354 was answered: the hop has no transaction any more (RFC 5321 4.1.1.4).
     finished: bool,
 }
@@ -168,6 +172,7 @@ impl<'a> Transaction<'a> {
             cut_at: None,
             suspicious: false,
             sent: false,
+            in_step: false,
             finished: false,
         })
     }
@@ -212,6 +217,7 @@ impl<'a> Transaction<'a> {
             Phase::Mail => self.on_mail(reply),
             Phase::Rcpt(place) => self.on_rcpt(place, reply),
             Phase::Data if reply.code == 354 => {
+                self.in_step = true;
                 if self.accepted == 0 {
                     self.phase = Phase::LoneDot;
                     return Next::SendDot;
@@ -321,6 +327,28 @@ impl<'a> Transaction<'a> {
     /// the replies before may have been to other commands than ours.
     pub fn on_surplus(&mut self) {
         self.doubt("the next hop sent more replies than it was sent commands");
+    }
+
+    /// RSET behind it was answered as it should be.
+    pub fn on_reset(&mut self) {
+        self.in_step = true;
+    }
+
+    /// The end, on a connection that answered a body before. One reply too many behind that answer is taken for the one to MAIL, and each that
+    /// follows for the one to the next command; where the connection ends before that shows, nobody is returned for what was said. A lone
+    /// recipient whose MAIL was accepted is: by one reply more or less, what refused it was the answer to its own RCPT.
+    pub fn end_behind_another(&mut self) {
+        if self.in_step || (self.recipients.len() == 1 && !self.mail_failed) {
+            return;
+        }
+        for place in 0..self.decided.len() {
+            let Some(Verdict::Failed(reply)) = self.decided[place] else { continue };
+            self.must_close = true;
+            let said = self.replies[reply].describe();
+            let words =
+                format!("the connection ended before it was sure what the next hop answered with: {said}");
+            self.decided[place] = Some(Verdict::Deferred(self.keep(local(451, (4, 5, 0), &words))));
+        }
     }
 
     /// A reply came while the message was being sent, before its end was. A refusal is the answer to the message, which is not ended any
@@ -551,33 +579,6 @@ fn write_rcpt(recipient: &[u8], out: &mut Vec<u8>) {
 /// A reply of our own making, for what the next hop never said.
 pub fn local(code: u16, enhanced: (u8, u16, u16), text: &str) -> Reply {
     Reply { code, enhanced: Some(enhanced), text: text.to_owned(), lines: Vec::new(), odd: false }
-}
-
-/// Cuts a canonical body into pieces with the dots that RFC 5321 4.5.2 wants before lines that begin with one. Nothing is
-/// copied: pieces of the body and `"."`. `line_start`: what went before ended a line, or nothing did.
-pub fn stuff(body: &[u8], line_start: bool) -> impl Iterator<Item = &[u8]> {
-    let first = (line_start && body.first() == Some(&b'.')).then_some(&b"."[..]);
-    let mut from = 0;
-    let mut dot = false;
-    let mut ends = memchr::memmem::find_iter(body, b"\n.");
-    let rest = std::iter::from_fn(move || {
-        if std::mem::take(&mut dot) {
-            return Some(&b"."[..]);
-        }
-        if from >= body.len() {
-            return None;
-        }
-        let start = from;
-        match ends.next() {
-            Some(end) => {
-                from = end + 1;
-                dot = true;
-            }
-            None => from = body.len(),
-        }
-        Some(&body[start..from])
-    });
-    first.into_iter().chain(rest)
 }
 
 #[cfg(test)]

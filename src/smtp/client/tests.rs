@@ -234,6 +234,39 @@ fn replies_out_of_step_decide_nothing() {
     assert_eq!((verdicts.as_str(), close), ("dd", true));
 }
 
+/// As above, and the connection ends before the replies are known to be out of step; or they were in step, and that is known.
+#[test]
+fn an_end_behind_another_message_leaves_no_doubtful_refusal() {
+    let ended = |names: usize, codes: &[u16], known: bool| {
+        let names = recipients_of(names);
+        let count = names.len();
+        let names = names.iter().map(|name| name.as_bytes()).collect();
+        let mut transaction = Transaction::new(&PIPELINING, b"a@b", names, 10, Body::SevenBit).expect("fits");
+        let over = codes.iter().map(|code| transaction.on_reply(reply(*code))).last() == Some(Next::Done);
+        if known {
+            transaction.on_reset();
+        } else if !over {
+            transaction.on_failure("gone");
+        }
+        transaction.end_behind_another();
+        (0..count).filter(|&place| matches!(transaction.decided[place], Some(Verdict::Failed(_)))).count()
+    };
+    for codes in [&[550][..], &[550, 250], &[550, 250, 421], &[550, 250, 550], &[550, 503, 421]] {
+        assert_eq!(ended(1, codes, false), 0, "{codes:?}");
+    }
+    // 250, once more, and then the answers to MAIL and the first RCPT: the second was not refused.
+    for codes in [&[250, 250, 550][..], &[250, 250, 550, 421], &[250, 250, 250, 550]] {
+        assert_eq!(ended(2, codes, false), 0, "{codes:?}");
+    }
+    // Whichever reply to this one's MAIL or RCPT that is, it refuses it.
+    assert_eq!(ended(1, &[250, 550], false), 1);
+    assert_eq!(ended(1, &[250, 250, 550], false), 1);
+    for codes in [&[550, 503, 503][..], &[250, 550, 550]] {
+        assert_eq!(ended(1, codes, true), 1, "RSET was answered: {codes:?}");
+    }
+    assert_eq!(ended(2, &[250, 550, 250, 354], false), 1, "DATA was opened");
+}
+
 /// A hop that ends the connection at a RCPT has its recipients in smaller parts.
 #[test]
 fn a_hop_that_leaves_at_a_recipient() {
