@@ -10,7 +10,7 @@ use relevo::runtime::sim::World;
 
 use super::day::Day;
 use super::day::dice::Dice;
-use super::day::plan::{DOT, End, Lookup, Manner, Plan, VERBS};
+use super::day::plan::{DOT, End, Lookup, Manner, Plan, RCPT, VERBS};
 use super::days::wrong;
 
 /// Seeds within which a defect must be found.
@@ -155,6 +155,20 @@ fn a_reply_nobody_asked_for_that_is_kept_is_found() {
         rule_breakers(plan, |site| (site.twice, site.pipelining) = (0.5, false));
     };
     let plant = |_: &mut Day<'_>, world: &World| world.plant("a reply nobody asked for is kept", 1.0);
+    Defect { days, plant, words: &["returned for no reason", "delivered and returned"], ..NONE }.is_found();
+}
+
+#[test]
+fn a_refusal_out_of_step_that_is_believed_is_found() {
+    // What they say twice comes when the commands of the next message are under way already; and then they leave.
+    let days = |plan: &mut Plan, _: &mut Dice| {
+        plan.limit = 1;
+        rule_breakers(plan, |site| {
+            (site.twice, site.pipelining) = (0.5, true);
+            site.manners[RCPT] = Manner { shut: 0.3, ..Manner::default() };
+        });
+    };
+    let plant = |_: &mut Day<'_>, world: &World| world.plant("a refusal out of step is believed", 1.0);
     Defect { days, plant, words: &["returned for no reason", "delivered and returned"], ..NONE }.is_found();
 }
 
