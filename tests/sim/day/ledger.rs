@@ -310,16 +310,23 @@ impl Ledger {
         }
     }
 
-    /// When the relay may give up what began then, by the wall clock of one of its starts; and that start.
-    fn expires(&self, plan: &Plan, began: Instant) -> Option<(Instant, Instant)> {
+    /// When the relay may give up a message, by the wall clock of one of its starts; and that start.
+    fn expires(&self, plan: &Plan, one: &Try) -> Option<(Instant, Instant)> {
         let clock = self.clock.borrow();
         let ahead = |at: Instant| clock.iter().filter(|(set, _)| *set <= at).map(|(_, by)| by).sum::<i64>();
+        // The relay dates it when it has its end, and a client that goes away does not see when that is.
+        let (began, mut ended) = (one.began, one.ended.get());
+        if one.ending.get() == Ending::Unsure {
+            ended = ended + plan.network.delay_max;
+        }
+        let set = clock.iter().map(|(set, _)| *set).filter(|set| (began..=ended).contains(set));
+        let dated = std::iter::once(began).chain(set).map(ahead).min().unwrap_or(0);
         let lives = (plan.expire as i64 - 2) * 1000;
         let starts = self.crashes.borrow();
         let given_up = starts.iter().filter(|start| **start >= began).filter_map(|start| {
-            let age = start.since(began).as_millis() as i64 + ahead(*start) - ahead(began);
-            (age > start.since(began).as_millis() as i64)
-                .then(|| (*start + Duration::from_millis((lives - age).max(0) as u64), *start))
+            let passed = start.since(began).as_millis() as i64;
+            let age = passed + ahead(*start) - dated;
+            (age > passed).then(|| (*start + Duration::from_millis((lives - age).max(0) as u64), *start))
         });
         given_up.min()
     }
@@ -418,7 +425,7 @@ impl Ledger {
         let crashes = self.crashes.borrow();
         let late = crashes.len() as u64 * 60;
         let lied = plan.dns_lies > 0.0 && !site.origin;
-        let early = self.expires(plan, one.began);
+        let early = self.expires(plan, one);
         let may_be_returned = |at: Instant| {
             let expired = at >= expires || early.is_some_and(|(expires, _)| at >= expires);
             recipient.refused.get() || lied || site.is_permanent_failure() || expired
