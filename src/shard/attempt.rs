@@ -152,7 +152,8 @@ async fn all<R: Runtime>(
             tally.left.push((first, count));
             break;
         }
-        let most = recipients_max(run, connection);
+        // What went ahead names all of the group, however few the site has shown to take since then on another connection.
+        let most = if opened { count } else { recipients_max(run, connection) };
         if count > most {
             tally.left.push((first + most, count - most));
         }

@@ -3,6 +3,7 @@
 //! Told by hand here, one fault each; at random in [`days`], and with defects planted on purpose in [`planted`].
 //! `SIM_SEED=n` repeats one run of every story.
 
+mod ahead;
 mod clocks;
 mod compaction;
 mod crowds;
