@@ -8,6 +8,7 @@ use std::time::Duration;
 use relevo::spool::MessageId;
 use relevo::time::Instant;
 
+use super::notices::Notices;
 use super::plan::Plan;
 
 /// How a client's attempt to hand in a message ended, as the client knows.
@@ -91,6 +92,7 @@ pub struct Ledger {
     early: RefCell<BTreeSet<String>>,
     /// Recipients that the log says have their end.
     ended: RefCell<BTreeSet<String>>,
+    notices: Notices,
     /// What is still in the spool though the day is over: not lost, and the log has it.
     pub kept: RefCell<BTreeSet<MessageId>>,
 }
@@ -277,7 +279,8 @@ impl Ledger {
     }
 
     /// A record of the accounting, as the log has it.
-    pub fn log(&self, record: &serde_json::Value) {
+    pub fn log(&self, now: Instant, record: &serde_json::Value) {
+        self.notices.log(now, record);
         let Some(id) = record["id"].as_str() else { return };
         let event = record["event"].as_str().unwrap_or_default();
         if event == "received" {
@@ -310,10 +313,15 @@ impl Ledger {
         }
     }
 
+    /// How far the wall clock was ahead, in milliseconds.
+    fn ahead(&self, at: Instant) -> i64 {
+        self.clock.borrow().iter().filter(|(set, _)| *set <= at).map(|(_, by)| by).sum()
+    }
+
     /// When the relay may give up a message, by the wall clock of one of its starts; and that start.
     fn expires(&self, plan: &Plan, one: &Try) -> Option<(Instant, Instant)> {
         let clock = self.clock.borrow();
-        let ahead = |at: Instant| clock.iter().filter(|(set, _)| *set <= at).map(|(_, by)| by).sum::<i64>();
+        let ahead = |at| self.ahead(at);
         // The relay dates it when it has its end, and a client that goes away does not see when that is.
         let (began, mut ended) = (one.began, one.ended.get());
         if one.ending.get() == Ending::Unsure {
@@ -437,12 +445,13 @@ impl Ledger {
                     || lied
                     || site.is_permanent_failure()
                     || plan.sites_until + late >= plan.expire);
-            // The clock went forward and the relay started anew: what then failed its last try is given up, notifications too.
-            let given_up = early.is_some_and(|(_, start)| {
-                let logged = self.ended.borrow().contains(&recipient.address);
-                one.null_sender || logged || crashes.iter().any(|crash| *crash > start)
-            });
-            let may_end_unseen = may_end_unseen || given_up;
+            // The clock went forward and the relay started anew: what then failed its last try is given up, notifications too, which are
+            // dated when they are made. The log may not have it if there was another start.
+            let given_up =
+                early.is_some_and(|(_, start)| one.null_sender || crashes.iter().any(|crash| *crash > start));
+            let lives = (plan.expire as i64 - 2) * 1000;
+            let no_notice = self.notices.was_given_up(address, lives, &crashes, |at| self.ahead(at));
+            let may_end_unseen = may_end_unseen || given_up || no_notice;
             // Nobody was promised what was refused: after a failed sync it may stand in memory for one life, and be gone in the next.
             let promised = one.ending.get() == Ending::Taken;
             if !may_end_unseen && (promised || !plan.has_disk_faults()) {

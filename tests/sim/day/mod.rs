@@ -9,6 +9,7 @@ mod hostile;
 mod kept;
 pub mod ledger;
 pub mod names;
+pub mod notices;
 pub mod plan;
 pub mod sites;
 pub mod talk;
@@ -132,7 +133,7 @@ impl<'a> Day<'a> {
             self.weather();
             if let Some(relay) = &relay {
                 self.bounds(relay);
-                relay.log().iter().for_each(|record| self.ledger.log(record));
+                relay.log().iter().for_each(|record| self.ledger.log(self.world.now(), record));
                 let laments = relay.sum(|of| &of.messages_unreadable);
                 self.ledger.laments.set(self.ledger.laments.get().max(laments));
             }
