@@ -217,6 +217,11 @@ impl<R: Runtime> Connection<R> {
         self.owed += replies;
     }
 
+    /// Whether commands are to be answered yet.
+    pub fn is_owed(&self) -> bool {
+        self.owed > 0
+    }
+
     /// Sends commands that have so many replies, within a deadline. Where that fails but the hop said something before, the replies are
     /// read first, and then the failure is told.
     pub async fn send(

@@ -191,9 +191,10 @@ pub(super) async fn transact<R: Runtime>(
     let (shard, reused) = (run.shard, how.reused);
     if !how.opened && run.done > 0 {
         match connection.behind(shard).await {
-            Behind::Nothing => {}
-            // A hop may close between two messages.
-            Behind::End(_) => return (After::Stale, false),
+            Behind::Nothing if !connection.is_owed() => {}
+            // A message whose commands went ahead could not follow them: what is sent now might become its text. Or the hop closed, as it may
+            // between two messages.
+            Behind::Nothing | Behind::End(_) => return (After::Stale, false),
             Behind::Words => {
                 unasked(shard);
                 return (After::Stale, false);

@@ -12,16 +12,29 @@ use super::day::talk::Talk;
 use super::peers::hand_in;
 use super::relay::{Relay, run_until_true};
 
+/// Recipients and text of all that a hop took.
+type Taken = Rc<RefCell<Vec<(String, String)>>>;
+
+/// What came for a recipient.
+fn texts(taken: &Taken, name: &str) -> Vec<String> {
+    let taken = taken.borrow();
+    let of = taken.iter().filter(|(line, _)| line.contains(&format!("<{name}@")));
+    of.map(|(_, text)| text.clone()).collect()
+}
+
+fn to(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| format!("{name}@d.example")).collect()
+}
+
 /// A hop that takes one recipient of a transaction, knows none whose name begins with `no`, and is slow with the
-/// messages for `slow` and `a`.
+/// messages for `slow`, `slower` and `a`.
 struct Hop {
     talk: Talk,
-    /// Recipients and text of all that it took.
-    taken: Rc<RefCell<Vec<(String, String)>>>,
+    taken: Taken,
 }
 
 impl Hop {
-    fn start(world: &World) -> Rc<RefCell<Vec<(String, String)>>> {
+    fn start(world: &World) -> Taken {
         let taken = Rc::default();
         let runtime = world.shard(2, 0);
         let listener = runtime.listen("10.0.0.2:25".parse().expect("an address")).expect("a free address");
@@ -61,11 +74,13 @@ impl Hop {
     }
 
     async fn take(&mut self, recipient: String) -> io::Result<()> {
-        let waits = |(name, seconds)| if recipient.contains(name) { seconds } else { 0 };
-        self.talk.pause(Duration::from_secs([("<slow", 2), ("<a@", 3)].map(waits).iter().sum())).await;
+        let waits = [("<slow", 2, 5), ("<slower", 0, 65), ("<a@", 3, 0)];
+        let waits = waits.iter().filter(|(name, ..)| recipient.contains(name));
+        let (data, dot) = waits.fold((0, 0), |(data, dot), wait| (data + wait.1, dot + wait.2));
+        self.talk.pause(Duration::from_secs(data)).await;
         self.talk.send(b"354 go\r\n").await?;
         let text = self.talk.until_dot().await?;
-        self.talk.pause(Duration::from_secs(waits(("<slow", 5)))).await;
+        self.talk.pause(Duration::from_secs(dot)).await;
         self.taken.borrow_mut().push((recipient, String::from_utf8_lossy(&text).into_owned()));
         self.talk.send(b"250 2.0.0 taken\r\n").await
     }
@@ -78,24 +93,48 @@ fn what_went_ahead_is_one_transaction_whatever_is_learned_meanwhile() {
         let taken = Hop::start(&world);
         let more = "[delivery]\nconnections_per_destination = 2\nprivate_networks = \"allow\"\n";
         let relay = Relay::start(&world, 1, 1, more);
-        let to = |names: &[&str]| names.iter().map(|name| format!("{name}@d.example")).collect();
         // Both connections are busy when the third message comes: it goes behind the body for `slow`, and while that is taken the message for
         // `a` shows that the hop takes one recipient at a time.
         hand_in(&world, 0, 0, to(&["slow"]));
         hand_in(&world, 1, 1, to(&["a", "b", "c"]));
         hand_in(&world, 2, 2, to(&["no1", "no2", "x", "y", "z"]));
-        let texts = |name: &str| -> Vec<String> {
-            let taken = taken.borrow();
-            let of = taken.iter().filter(|(line, _)| line.contains(&format!("<{name}@")));
-            of.map(|(_, text)| text.clone()).collect()
-        };
         let all = ["slow", "a", "b", "c", "x", "y", "z"];
-        let done = || all.iter().all(|name| !texts(name).is_empty());
+        let done = || all.iter().all(|name| !texts(&taken, name).is_empty());
         assert!(run_until_true(&world, Duration::from_secs(100), done), "{:?}", taken.borrow());
         for name in all {
-            let texts = texts(name);
+            let texts = texts(&taken, name);
             assert!(texts.len() == 1 && texts[0].contains("Subject: test"), "{name} got {texts:?}");
         }
+        world.run_for(Duration::from_secs(10));
+        relay.drain();
+    });
+}
+
+#[test]
+fn a_connection_ends_where_the_message_of_commands_that_went_ahead_cannot_be_read() {
+    super::story(5, |seed| {
+        let world = World::new(seed);
+        let taken = Hop::start(&world);
+        let more = "[delivery]\nconnections_per_destination = 1\nprivate_networks = \"allow\"\n";
+        let relay = Relay::start(&world, 1, 1, more);
+        hand_in(&world, 0, 0, to(&["slower"]));
+        world.run_for(Duration::from_secs(1));
+        hand_in(&world, 1, 1, to(&["lost"]));
+        world.run_for(Duration::from_secs(5));
+        // By the time the body before it is taken, nobody knows any more whether its pages are in memory: they are read, and cannot be.
+        for lane in ["lane-000", "lane-001"] {
+            for page in 0..256 {
+                let _ = world.spoil(1, format!("/spool/{lane}/00000.seg"), page * 4096);
+            }
+        }
+        let unreadable = || relay.sum(|of| &of.messages_unreadable) > 0;
+        assert!(run_until_true(&world, Duration::from_secs(100), unreadable));
+        hand_in(&world, 2, 2, to(&["b"]));
+        let done = || !texts(&taken, "b").is_empty();
+        assert!(run_until_true(&world, Duration::from_secs(100), done), "{:?}", taken.borrow());
+        let [slower, b] = ["slower", "b"].map(|name| texts(&taken, name));
+        assert!(slower.len() == 1 && b.len() == 1 && b[0].contains("<0-2-1-14>"), "{b:?}");
+        assert_eq!(texts(&taken, "lost"), Vec::<String>::new());
         world.run_for(Duration::from_secs(10));
         relay.drain();
     });
