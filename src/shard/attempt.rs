@@ -57,6 +57,23 @@ impl Tally {
         }
         self.left.push((first, count));
     }
+
+    /// Takes out what was delivered.
+    fn take_delivered(&mut self) -> SmallVec<[RangeOutcome; 1]> {
+        let mut delivered = SmallVec::new();
+        self.ranges.retain(|range| {
+            let stays = range.fate != Fate::Delivered;
+            if !stays {
+                delivered.push(range.clone());
+            }
+            stays
+        });
+        delivered
+    }
+
+    fn has_delivered(&self) -> bool {
+        self.ranges.iter().any(|range| range.fate == Fate::Delivered)
+    }
 }
 
 /// A group under way. If its task panics it goes back to its queue: a bug costs a connection, not mail.
@@ -115,23 +132,51 @@ pub(super) async fn attempt<R: Runtime>(
     };
     let mut tally = Tally::default();
     tally.left.push((group.first, group.count));
-    let Some(after) = all(run, connection, &view, (group, resident), opened, &mut tally).await else {
+    let Some(after) = all(run, connection, &view, (job, resident), opened, &mut tally).await else {
         // Dropping `under_way` puts the group back.
         return After::Stale;
     };
-    let outcomes = if tally.ranges.len() == 1 {
-        Outcomes::One(tally.ranges.remove(0))
-    } else {
-        Outcomes::Many(tally.ranges.into_vec().into_boxed_slice())
-    };
+    let outcomes = outcomes(tally.ranges);
     under_way.settled.set(true);
     if shard.runtime.planted("what a hop takes too few of is forgotten") {
         tally.left.clear();
     }
-    let Connection { hop, tls, .. } = &*connection;
-    let scene = settle::Scene { view: &view, hop, tls, reply: connection.said() };
-    settle::report(shard, job, outcomes, &tally.left, Some(&scene));
+    settle::report(shard, job, outcomes, &tally.left, Some(&scene(&view, connection)));
     after
+}
+
+fn outcomes(mut ranges: SmallVec<[RangeOutcome; 1]>) -> Outcomes {
+    if ranges.len() == 1 {
+        Outcomes::One(ranges.remove(0))
+    } else {
+        Outcomes::Many(ranges.into_vec().into_boxed_slice())
+    }
+}
+
+fn scene<'a, R: Runtime>(view: &'a MessageView<'a>, connection: &'a Connection<R>) -> settle::Scene<'a> {
+    settle::Scene { view, hop: &connection.hop, tls: &connection.tls, reply: connection.said() }
+}
+
+/// What was delivered so far is written down before the next transaction, which may hang for minutes: a node that ends meanwhile
+/// would deliver it again. That takes a credit more. False: there is none here, and the attempt is to end with what it has.
+fn report_delivered<R: Runtime>(
+    run: &Run<'_, R>,
+    connection: &Connection<R>,
+    view: &MessageView<'_>,
+    job: &Job,
+    tally: &mut Tally,
+) -> bool {
+    let shard = run.shard;
+    if !tally.has_delivered() || shard.runtime.planted("what was delivered is told when all is over") {
+        return true;
+    }
+    let lane = job.group.location.lane;
+    if usize::from(job.home) != shard.index || !shard.destinations.borrow_mut().take_credit(lane) {
+        return false;
+    }
+    let delivered = outcomes(tally.take_delivered());
+    settle::report_part(shard, job, delivered, &scene(view, connection));
+    true
 }
 
 /// As many transactions as the group takes. None: nothing was attempted, for the connection had ended. Recipients that are left are to
@@ -140,15 +185,19 @@ async fn all<R: Runtime>(
     run: &mut Run<'_, R>,
     connection: &mut Connection<R>,
     view: &MessageView<'_>,
-    (group, resident): (&Group, bool),
+    (job, resident): (&Job, bool),
     mut opened: bool,
     tally: &mut Tally,
 ) -> Option<After> {
+    let group = &job.group;
     let reused = run.done > 0;
     let mut begun = false;
     let (mut after, mut got_on) = (After::Keep, true);
     while let Some((first, count)) = tally.left.pop() {
-        if begun && !(after == After::Keep && run.goes_on()) {
+        let goes_on = |tally: &mut Tally| {
+            after == After::Keep && run.goes_on() && report_delivered(run, connection, view, job, tally)
+        };
+        if begun && !goes_on(tally) {
             tally.left.push((first, count));
             break;
         }

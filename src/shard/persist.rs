@@ -19,7 +19,6 @@ use crate::mail::envelope::Envelope;
 use crate::observe::accounting::{Event, Kind};
 use crate::observe::diagnostics::Level;
 use crate::runtime::{Runtime, Segment, Synced};
-use crate::shard::mesh::Letter;
 use crate::shard::promise::Fulfil;
 use crate::shard::timers::Sleep;
 use crate::shard::upload::Upload;
@@ -422,11 +421,7 @@ fn committed<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>, batch: Ba
     }
     *keeper.done.borrow_mut() = done;
     for (home, count) in credits.iter().copied().enumerate().filter(|(_, count)| *count > 0) {
-        if home == shard.index {
-            settle::credited(shard, lane, count);
-        } else {
-            shard.mesh.send(home, Letter::Credits { lane, count });
-        }
+        settle::give_credit(shard, home, lane, count);
     }
 }
 

@@ -19,6 +19,15 @@ use crate::spool::batch::{NewMessage, Outcome};
 use crate::spool::record::{self, MessageView};
 use crate::time::UnixMillis;
 
+/// Credits of a lane go home.
+pub(super) fn give_credit<R: Runtime>(shard: &Rc<Shard<R>>, home: usize, lane: u16, count: u32) {
+    if home == shard.index {
+        credited(shard, lane, count);
+    } else {
+        shard.mesh.send(home, Letter::Credits { lane, count });
+    }
+}
+
 /// Synced outcomes of a lane brought credits home.
 pub(super) fn credited<R: Runtime>(shard: &Rc<Shard<R>>, lane: u16, count: u32) {
     let starved = shard.destinations.borrow_mut().credit(lane, count);
@@ -167,7 +176,26 @@ pub(super) fn report<R: Runtime>(
         ..*group
     }));
     lend::attempted(shard, job, again);
+    if outcomes.ranges().is_empty() {
+        // All it brought was told before, and the credit it had for more is of no use: nothing is written that would bring it home.
+        give_credit(shard, usize::from(job.home), group.location.lane, 1);
+        return;
+    }
     hand_in(shard, job, outcomes);
+}
+
+/// What an attempt delivered that goes on, under a credit of its own.
+pub(super) fn report_part<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    job: &Job,
+    delivered: Outcomes,
+    scene: &Scene<'_>,
+) {
+    for outcome in delivered.ranges() {
+        shard.instruments.counters.recipients_delivered.add(u64::from(outcome.count));
+        let _ = account(shard, job, scene, outcome);
+    }
+    hand_in(shard, job, delivered);
 }
 
 /// On to the shard of the lane.

@@ -179,6 +179,29 @@ fn recipients_forgotten_by_a_hop_that_takes_few_are_found() {
     Defect { days, plant, words: &["lost (", "does not end"], ..NONE }.is_found();
 }
 
+/// Kills while hops that take one recipient a transaction take their time over the next.
+fn kills_amid_parts(plan: &mut Plan, dice: &mut Dice) {
+    rule_breakers(plan, |site| {
+        site.few = 1;
+        site.manners[DOT] = Manner { late: 0.5, ..Manner::default() };
+    });
+    plan.ends = (1..5).map(|life| (life * 5_000 + dice.below(800), End::Kill)).collect();
+}
+
+#[test]
+fn parts_told_when_all_is_over_are_found() {
+    let plant = |_: &mut Day<'_>, world: &World| {
+        world.plant("what was delivered is told when all is over", 1.0);
+    };
+    Defect { days: kills_amid_parts, plant, words: &["delivered again"], ..NONE }.is_found();
+    // With few credits, and where others deliver for a shard.
+    let days = |plan: &mut Plan, dice: &mut Dice| {
+        kills_amid_parts(plan, dice);
+        (plan.credits, plan.busy, plan.lend_at) = (4, true, 1);
+    };
+    Defect { days, plant, words: &["delivered again"], ..NONE }.is_found();
+}
+
 #[test]
 fn a_wait_by_the_wall_clock_is_found() {
     let days = |plan: &mut Plan, _: &mut Dice| plan.clock = vec![(4, -400 * 86_400_000)];

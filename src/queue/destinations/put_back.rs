@@ -1,4 +1,4 @@
-//! Attempts that never began: their groups go back to where they came from.
+//! Attempts that never began: their groups go back to where they came from. Those that report in parts.
 
 use super::{Destinations, DomainKey, Effect};
 use crate::queue::Group;
@@ -21,6 +21,13 @@ impl Destinations {
             self.activate(key, 1);
         }
         self.wake(key, self.now);
+    }
+
+    /// One more credit of a lane, for an attempt that goes on when what it brought so far went out with the one it had. False: all
+    /// are out.
+    pub fn take_credit(&mut self, lane: u16) -> bool {
+        let credit = self.credits.get_mut(usize::from(lane)).filter(|credit| **credit > 0);
+        credit.map(|credit| *credit -= 1).is_some()
     }
 
     fn take_back(&mut self, key: DomainKey, group: Group) {

@@ -341,6 +341,20 @@ fn what_never_began_goes_back_to_the_front() {
 }
 
 #[test]
+fn an_attempt_that_reports_in_parts_has_a_credit_for_each() {
+    let mut queue = Destinations::new(vec![2]);
+    let site = push_resolved(&mut queue, "a.example", "mx", 1);
+    push_resolved(&mut queue, "a.example", "mx", 2);
+    let (key, first) = job(&mut queue, site, 10).unwrap();
+    assert!(queue.take_credit(0));
+    assert!(!queue.take_credit(0) && !queue.take_credit(1), "none is left, and there is no such lane");
+    assert_eq!((queue.credits_out(2), queue.take(site, 10)), (2, Take::Nothing));
+    queue.attempted(key, &first, &[], 10);
+    assert_eq!(queue.credit(0, 1), [site]);
+    assert_eq!(job(&mut queue, site, 10).unwrap().1.key, 2);
+}
+
+#[test]
 fn unresolved_groups_are_handed_over_as_far_as_credits_go() {
     let mut queue = Destinations::new(vec![1]);
     let Some(Effect::Resolve(key, _)) = queue.push("x.example", group(1, 1), 10) else { panic!() };
