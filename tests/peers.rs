@@ -59,6 +59,7 @@ stories!("hops.py", None;
     replies_nobody_asked_for_end_the_connection,
     codes_that_do_not_fit_end_the_session,
     the_rest_of_many_recipients_goes_at_once,
+    what_one_transaction_took_is_kept_while_the_next_hangs,
     refusals_of_us_return_nobody,
     eight_bit_is_what_the_bytes_are,
     the_next_host_is_asked_where_the_best_takes_no_mail,

@@ -656,6 +656,38 @@ def the_rest_of_many_recipients_goes_at_once():
     relay.stop()
 
 
+def what_one_transaction_took_is_kept_while_the_next_hangs():
+    """A hop takes one recipient a transaction, then says nothing to a body for long: a kill meanwhile repeats none of those it took."""
+    hangs = True
+
+    def act(talk, verb, line):
+        if verb == "MAIL":
+            talk.asked = 0
+        if verb == "RCPT":
+            talk.asked += 1
+            if talk.asked > 1:
+                return b"452 4.5.3 one at a time\r\n"
+        if verb == "dot" and hangs and len(talk.hop.taken) == 4:
+            talk.rest()
+            raise Gone
+        return None
+
+    hop = Hop(act)
+    relay = start(hop)
+    relay.send("a@b.example", [f"u{number}@d.example" for number in range(10)], TEXT)
+    hop.wait(4, 20)
+    # The outcome waits 100 ms for a commit to ride on.
+    time.sleep(1)
+    relay.kill()
+    hangs = False
+    relay.start()
+    hop.wait(10, 20)
+    time.sleep(1)
+    named = [to for _, recipients, _, _ in hop.taken for to in recipients]
+    assert sorted(named) == sorted(f"u{number}@d.example" for number in range(10)), named
+    relay.stop()
+
+
 def refusals_of_us_return_nobody():
     relaying = lambda talk, verb, line: b"554 5.7.1 <x>: Relay access denied\r\n" if verb == "RCPT" and not talk.hop.good else None
     listed = b"554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org\r\n"
