@@ -131,6 +131,9 @@ fn limits_of_process(config: &Config, cores: &[usize], found: &mut Findings) {
             Err(words) => found.errors.push(split(config, "node.data_dir", &words)),
         }
     }
+    if let Err(probe::Refusal { problem, fix }) = probe::check_patience() {
+        found.warnings.push(places.remark("", problem, fix));
+    }
     if config.tuning.runtime == RuntimeChoice::Epoll {
         return;
     }

@@ -248,6 +248,9 @@ fn judge(config: &Config, shards: usize, cores: &[usize]) -> Result<Engine, Stri
         return Err(error.to_string());
     }
     probe::check_files().map_err(in_words)?;
+    if let Err(refusal) = probe::check_patience() {
+        say(Level::Warning, format_args!("{}", in_words(refusal)));
+    }
     choose(config.tuning.runtime, shards)
 }
 

@@ -38,6 +38,7 @@ stories!("sessions.py";
 
 stories!("addresses.py";
     no_name_leads_back_to_us,
+    nothing_leads_here_where_the_list_of_addresses_is_refused,
     a_hosts_file_names_hosts_of_routes,
     made_up_domains_at_one_address_take_turns,
     silent_name_servers_hold_up_nobody,

@@ -42,6 +42,7 @@ stories!("stories.py", None;
     mx_answers_of_a_real_name_server,
     starts_are_all_or_nothing,
     a_machine_without_io_uring,
+    threads_that_cannot_stand_back_are_told,
     nothing_acknowledged_is_lost_by_kills,
     real_tools_pass,
 );

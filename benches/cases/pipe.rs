@@ -191,6 +191,9 @@ impl Runtime for PipeRuntime {
     async fn own_addresses(&self) -> io::Result<Vec<IpAddr>> {
         Ok(Vec::new())
     }
+    fn leads_here(&self, _: IpAddr) -> io::Result<bool> {
+        Ok(false)
+    }
 
     fn list(&self, _: &Path) -> io::Result<Vec<String>> {
         Err(absent())

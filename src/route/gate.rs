@@ -76,6 +76,8 @@ impl Admitted {
 pub struct Gate {
     /// The machine's addresses, sorted.
     own: Vec<IpAddr>,
+    /// These are all of them.
+    complete: bool,
     listeners: Vec<SocketAddr>,
     allow_own: bool,
     private: PrivateNetworks,
@@ -102,6 +104,7 @@ impl Gate {
     pub fn new(settings: &Config) -> Gate {
         Gate {
             own: Vec::new(),
+            complete: false,
             listeners: settings.listeners.iter().map(|listener| canonical(listener.address)).collect(),
             allow_own: settings.delivery.allow_loopback_mx,
             private: settings.delivery.private_networks,
@@ -111,11 +114,40 @@ impl Gate {
 
     /// The machine's addresses are these now.
     pub fn learn(&mut self, mut own: Vec<IpAddr>) {
+        self.complete = own.len() < limits::OWN_ADDRESSES_MAX;
         own.iter_mut().for_each(|address| *address = address.to_canonical());
         own.sort_unstable();
         own.dedup();
         own.truncate(limits::OWN_ADDRESSES_MAX);
         self.own = own;
+    }
+
+    /// Whether all of the machine's addresses are known. If not, each that is to be judged is first asked for, with what it may stand for
+    /// ([`Gate::in_question`]), and told by [`Gate::learn_one`] if it is the machine's.
+    pub fn knows_all(&self) -> bool {
+        self.complete
+    }
+
+    /// An address and those it may stand for, as far as they are not known to be the machine's.
+    pub fn in_question(&self, address: IpAddr) -> Vec<IpAddr> {
+        let address = address.to_canonical();
+        let inner = match address {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(address) => Some(embedded(address)),
+        };
+        let inner = inner.into_iter().flatten().map(IpAddr::V4);
+        [address].into_iter().chain(inner).filter(|one| !self.is_own(*one)).collect()
+    }
+
+    /// This address is the machine's, among others that nobody knows.
+    pub fn learn_one(&mut self, address: IpAddr) {
+        let address = address.to_canonical();
+        if self.own.len() >= limits::OWN_ADDRESSES_MAX {
+            self.own.pop();
+        }
+        if let Err(place) = self.own.binary_search(&address) {
+            self.own.insert(place, address);
+        }
     }
 
     /// For a test that proves that its like would be noticed: everything passes.

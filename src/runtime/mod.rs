@@ -96,6 +96,8 @@ pub trait Runtime: Clone + 'static {
 
     /// The addresses of this machine's interfaces, at most [`crate::limits::OWN_ADDRESSES_MAX`]. Asked away from this core.
     fn own_addresses(&self) -> impl Future<Output = io::Result<Vec<IpAddr>>>;
+    /// Whether what is sent to an address stays on this machine. For where the list of its addresses cannot be had.
+    fn leads_here(&self, address: IpAddr) -> io::Result<bool>;
 
     /// Names of the entries of a directory. Blocks: start-up only.
     fn list(&self, directory: &Path) -> io::Result<Vec<String>>;

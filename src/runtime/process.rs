@@ -223,22 +223,31 @@ pub fn reserve_open_files() {
     }
 }
 
+/// Bytes of memory the machine has. The kernel is asked itself: a unit may hide all of /proc but processes.
+fn memory_of_machine() -> u64 {
+    let found = rustix::system::sysinfo();
+    (found.totalram as u64).saturating_mul(found.mem_unit.into())
+}
+
+/// The same by the table of the machine, which a container may have of its own.
+fn memory_in_table() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB"))?;
+    Some(line.trim().parse::<u64>().ok()? * 1024)
+}
+
 /// Bytes of memory this process may have: the machine's, or its control group's if that is less. None where neither is told.
 pub fn memory_max() -> Option<u64> {
     let read = |path: &Path| std::fs::read_to_string(path).ok();
     let number = |text: String| text.trim().parse::<u64>().ok();
-    let machine = read(Path::new("/proc/meminfo")).and_then(|text| {
-        let line =
-            text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB"))?;
-        Some(line.trim().parse::<u64>().ok()? * 1024)
-    });
+    let machine = [Some(memory_of_machine()).filter(|bytes| *bytes > 0), memory_in_table()];
     let group = read(Path::new("/proc/self/cgroup")).unwrap_or_default();
     let group = group.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default().to_owned();
     let root = Path::new("/sys/fs/cgroup");
     let of_groups =
         Path::new(&group).ancestors().filter_map(|group| number(read(&root.join(group).join("memory.max"))?));
     let older = read(&root.join("memory/memory.limit_in_bytes")).and_then(number);
-    of_groups.chain(older).chain(machine).min()
+    of_groups.chain(older).chain(machine.into_iter().flatten()).min()
 }
 
 /// Gives memory that was freed back to the system. The allocator keeps it otherwise, once a small piece that lives lies behind it.
@@ -445,6 +454,14 @@ mod tests {
         std::fs::remove_file(scratch.path().join("lock")).unwrap();
         lock_existing(scratch.path()).unwrap().undo();
         assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn the_machines_memory_needs_no_table() {
+        let (asked, table) = (memory_of_machine(), memory_in_table().expect("Linux"));
+        // A container's own table may tell less.
+        assert!(asked >= table && memory_max().unwrap() <= table, "{asked} and {table}");
+        assert!(asked < 1 << 50, "{asked} in bytes");
     }
 
     /// What one client after the other filled, with something that lives behind it, is the system's again.

@@ -422,10 +422,18 @@ pub async fn tick<R: Runtime>(shard: Rc<Shard<R>>) {
     }
 }
 
-/// The machine may have other addresses now: mail to them would come back.
+/// The machine may have other addresses now: mail to them would come back. All shards find the same; one says it.
 pub(super) async fn learn_own_addresses<R: Runtime>(shard: Rc<Shard<R>>) {
-    if let Err(error) = shard.resolver.learn_own_addresses().await {
-        shard.say(Level::Warning, format_args!("cannot read this machine's addresses: {error}"));
+    if let Err(error) = shard.resolver.learn_own_addresses().await
+        && shard.index == 0
+    {
+        shard.say(
+            Level::Warning,
+            format_args!(
+                "cannot read this machine's addresses: {error}; the kernel is asked for each address that mail goes to instead. Under systemd, \
+                 RestrictAddressFamilies= wants AF_NETLINK"
+            ),
+        );
     }
 }
 

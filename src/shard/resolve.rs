@@ -274,6 +274,7 @@ impl<R: Runtime> Resolver<R> {
                 None => self.look_up_addresses(&host.name).await?,
             },
         };
+        self.ask_which_are_ours(&found)?;
         let gate = self.gate.borrow();
         let mut admitted = Vec::new();
         let mut why = None;
@@ -295,6 +296,29 @@ impl<R: Runtime> Resolver<R> {
             Some((address, refusal)) if admitted.is_empty() => Err(refused(host, address, refusal)),
             _ => Ok(admitted),
         }
+    }
+
+    /// Where the list of the machine's addresses cannot be had, the kernel is asked for each address before the gate judges it. Where it
+    /// does not say either, nothing is sent there.
+    fn ask_which_are_ours(&self, found: &[IpAddr]) -> Result<(), Unroutable> {
+        if self.gate.borrow().knows_all() {
+            return Ok(());
+        }
+        for address in found {
+            let asked = self.gate.borrow().in_question(*address);
+            for address in asked {
+                match self.runtime.leads_here(address) {
+                    Ok(true) => self.gate.borrow_mut().learn_one(address),
+                    Ok(false) => {}
+                    Err(error) => {
+                        return Err(not_now(format!(
+                            "cannot tell whether {address} is this machine: {error}"
+                        )));
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// What the machine's own table says of a host that a route names. Strangers' names are not looked up there.

@@ -2,7 +2,9 @@
 import multiprocessing
 import os
 import smtplib
+import socket
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
@@ -79,6 +81,38 @@ def no_name_leads_back_to_us():
         received = relay.log()
         assert sum(line["event"] == "received" for line in received) == 2 * len(wanted), "mail went round"
         assert not any(line["event"] == "deferred" for line in received)
+        relay.stop()
+
+
+def own_address():
+    """One of this machine's that is no loopback; None: it has none. Nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as there:
+        try:
+            there.connect(("192.0.2.1", 9))
+        except OSError:
+            return None
+        return there.getsockname()[0]
+
+
+def nothing_leads_here_where_the_list_of_addresses_is_refused():
+    """As a unit without AF_NETLINK does it: it is the same as where the list can be had."""
+    own = own_address()
+    if own is None:
+        return print("skipped: this machine has no address but the loopback")
+    names = Names(of({"own.example": {MX: [(10, "mx.own.example")]}, "mx.own.example": {A: [own]}}))
+    refused = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "peers", "refused.py")
+    more = f'[dns]\nservers = ["127.0.0.1:{names.port}"]\n{FAST}[delivery]\nprivate_networks = "allow"\nmx_port = {free_port()}\n'
+    for wrap in ((sys.executable, refused, "netlink"), ()):
+        relay = Relay(BINARY, Sink(), more, route="", wrap=wrap)
+        assert relay.told("cannot read this machine's addresses", "AF_NETLINK") or not wrap, relay.words
+        nat64 = "64:ff9b::" + own
+        recipients = [f"u@[{own}]", "u@own.example", f"u@[IPv6:{nat64}]", f"u@[IPv6:::ffff:{own}]"]
+        for recipient in recipients:
+            relay.send("", [recipient], TEXT)
+        found = relay.wait_log("bounced", len(recipients))
+        assert sorted(line["recipients"][0] for line in found) == sorted(recipients), found
+        assert all("5.4.6" in str(line) and "is this machine" in str(line) for line in found), found
+        assert not any(line["event"] == "deferred" for line in relay.log())
         relay.stop()
 
 

@@ -365,7 +365,7 @@ def mx_answers_of_a_real_name_server():
 
 
 def a_machine_without_io_uring():
-    wrap = (sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)), "no_ring.py"))
+    wrap = (sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)), "refused.py"), "ring")
     sink = Sink()
     relay = Relay(BINARY, sink, wrap=wrap)
     said = "".join(relay.words)
@@ -381,6 +381,21 @@ def a_machine_without_io_uring():
     said = run_and_fail(" ".join([*wrap, BINARY]), "run", "--config", f"{relay.directory}/relevo.toml")
     assert "refuses io_uring" in said and 'runtime = "epoll"' in said, said
     relay.stop()
+
+
+def threads_that_cannot_stand_back_are_told():
+    wrap = (sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)), "refused.py"), "patience")
+    words = ("the kernel refuses setpriority: Operation not permitted", "SystemCallFilter=")
+    relay = Relay(BINARY, Sink(), wrap=wrap)
+    assert relay.told(*words), relay.words
+    assert sum("refuses setpriority" in line for line in relay.words) == 1, relay.words
+    relay.process.terminate()
+    assert relay.process.wait(45) == 0
+    for wrap, expected in ((wrap, True), ((), False)):
+        command = [*wrap, BINARY, "check", "--config", f"{relay.directory}/relevo.toml"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        said = done.stdout + done.stderr
+        assert done.returncode == 0 and all(part in said for part in words) == expected, said
 
 
 def starts_are_all_or_nothing():

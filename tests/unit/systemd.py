@@ -20,6 +20,8 @@ import urllib.request
 
 HERE = os.path.abspath(__file__)
 TIME = 90
+# Of the machine in the namespace, besides the loopback.
+OWN_ADDRESS = "192.0.2.2"
 UNITS = "/usr/lib/systemd/system"
 OWN = ("/tmp", "/run", "/var", "/root", "/home", "/dev/shm", "/usr/local/bin", UNITS, "/etc/systemd", "/sys/fs/cgroup")
 
@@ -54,7 +56,7 @@ def main(binary, unit):
     with open(f"{scratch}/etc/relevo/relevo.toml", "w") as file:
         file.write(
             '[node]\nhostname = "relay.example"\ndata_dir = "/var/lib/relevo"\nshards = 1\n'
-            '[[listener]]\naddress = "127.0.0.1:25"\n[[route]]\ndomain = "*"\nto = "smtp://127.0.0.1:2525"\n'
+            '[[listener]]\naddress = "127.0.0.1:25"\n[[route]]\ndomain = "d.example"\nto = "smtp://127.0.0.1:2525"\n'
             '[spool]\nsegment_size = "4MiB"\n'
         )
     for source, name in ((binary, "relevo"), (unit, "relevo.service"), (HERE, "systemd.py")):
@@ -148,8 +150,14 @@ def init(scratch):
     for name, text in units.items():
         with open(f"{UNITS}/{name}", "w") as file:
             file.write(text)
+    # What it says to the operator, which there is no journal for.
+    os.mkdir(f"{UNITS}/relevo.service.d")
+    with open(f"{UNITS}/relevo.service.d/words.conf", "w") as file:
+        file.write("[Service]\nStandardError=append:/run/scratch/words\n")
     with socket.socket() as any_socket:
         fcntl.ioctl(any_socket, 0x8914, struct.pack("16sH", b"lo", 1))  # SIOCSIFFLAGS, IFF_UP
+        address = struct.pack("16sHH4s8x", b"lo:1", socket.AF_INET, 0, socket.inet_aton(OWN_ADDRESS))
+        fcntl.ioctl(any_socket, 0x8916, address)  # SIOCSIFADDR
     contained()
     environment = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "container": "relevo-test"}
     arguments = ["systemd", "--system", "--unit=test.target", "--log-target=console", "--log-level=warning", "--show-status=0"]
@@ -173,7 +181,7 @@ def contained():
     for place in ("/tmp", "/var", "/dev/shm", "/etc/systemd"):
         assert not [name for name in os.listdir(place) if name not in ("lib", "log", "tmp")], f"{place} is not ours"
     here = os.listdir(UNITS)
-    assert len(here) == 10 and not any(os.path.isdir(f"{UNITS}/{name}") for name in here), here
+    assert len(here) == 11 and [name for name in here if os.path.isdir(f"{UNITS}/{name}")] == ["relevo.service.d"], here
 
 
 def ask(path):
@@ -203,11 +211,16 @@ def status_of(pid):
         return dict(re.split(r":\s*", line.rstrip("\n"), maxsplit=1) for line in file)
 
 
-def send():
+def named(pid, task):
+    with open(f"/proc/{pid}/task/{task}/comm") as file:
+        return file.read().strip()
+
+
+def send(sender="a@c.example", recipient="b@d.example"):
     client = socket.create_connection(("127.0.0.1", 25), 10)
     lines = client.makefile("rb")
     lines.readline()
-    for command in ("HELO c.example", "MAIL FROM:<a@c.example>", "RCPT TO:<b@d.example>", "DATA", "Subject: x\r\n\r\nx\r\n."):
+    for command in ("HELO c.example", f"MAIL FROM:<{sender}>", f"RCPT TO:<{recipient}>", "DATA", "Subject: x\r\n\r\nx\r\n."):
         client.sendall(command.encode() + b"\r\n")
         answer = lines.readline()
         assert answer[:1] in (b"2", b"3"), (command, answer)
@@ -229,6 +242,12 @@ def look():
         for name in names:
             assert os.stat(f"{path}/{name}").st_mode & 0o777 == 0o600, name
     wait(lambda: "received" in open("/var/log/relevo/relevo.jsonl").read(), "the log")
+    # It knows its own addresses, and sends nothing there that a stranger asks for.
+    send("", f"u@[{OWN_ADDRESS}]")
+    wait(lambda: "is this machine" in open("/var/log/relevo/relevo.jsonl").read(), "mail to this machine itself to come back")
+    # Its threads may stand back.
+    shards = [task for task in os.listdir(f"/proc/{pid}/task") if named(pid, task).startswith("relevo-shard")]
+    assert any(os.sched_getscheduler(int(task)) == os.SCHED_BATCH for task in shards), shards
     # A crash is followed by a start, and that by an end in order.
     os.kill(pid, 9)
     wait(lambda: int(show("MainPID")) not in (0, pid), "another start")
@@ -236,6 +255,11 @@ def look():
     wait(lambda: 'relevo_spool_messages{shard="0"} 1' in ask("/metrics"), "what was taken")
     subprocess.run(["systemctl", "stop", "relevo.service"], check=True, timeout=60)
     assert show("Result") == "success", show("Result")
+    with open("/run/scratch/words") as file:
+        words = file.read()
+    # Nothing that it wants is refused.
+    refused = [word for word in ("kernel refuses", "cannot read", "not permitted", "not supported") if word in words]
+    assert "listening on" in words and not refused, words
 
 
 def story(verdict):

@@ -122,6 +122,28 @@ fn what_strangers_say() {
     }
 }
 
+/// A gate that was given no list, and is told of each address as it comes, judges as one with the list.
+#[test]
+fn without_a_list_each_address_is_asked_for() {
+    let (knows, mut asks) = (gate(""), Gate { own: Vec::new(), complete: false, ..gate("") });
+    assert!(knows.knows_all() && !asks.knows_all());
+    for (address, expected) in TABLE {
+        for own in asks.in_question(address.parse().unwrap()) {
+            if knows.is_own(own) {
+                asks.learn_one(own);
+            }
+        }
+        assert_eq!(judge(&asks, address, 25, Source::Stranger), *expected, "{address}");
+    }
+    asks.learn(
+        (0..limits::OWN_ADDRESSES_MAX as u32).map(|number| Ipv4Addr::from_bits(number).into()).collect(),
+    );
+    assert!(!asks.knows_all(), "there may be more");
+    let one = "203.0.113.9".parse().unwrap();
+    asks.learn_one(one);
+    assert!(asks.is_own(one) && asks.own.len() == limits::OWN_ADDRESSES_MAX && asks.own.is_sorted());
+}
+
 #[test]
 fn private_networks_may_be_allowed_and_nothing_else_is() {
     let gate = gate("private_networks = \"allow\"");

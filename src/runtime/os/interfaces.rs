@@ -1,7 +1,10 @@
 //! The addresses of the machine's network interfaces.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use rustix::io::Errno;
+use rustix::net;
 
 use crate::limits;
 
@@ -26,6 +29,30 @@ pub(super) fn addresses() -> io::Result<Vec<IpAddr>> {
     // SAFETY: made above, and nothing points into it any more.
     unsafe { libc::freeifaddrs(list) };
     Ok(found)
+}
+
+/// Whether what is sent to an address stays on this machine, by the table that the kernel would send it by: of its own addresses it takes the
+/// same for both ends. Nothing is sent.
+pub(super) fn leads_here(address: IpAddr) -> io::Result<bool> {
+    // Any port: nothing goes there.
+    const PORT: u16 = 9;
+    let to = SocketAddr::new(address, PORT);
+    let family = if to.is_ipv4() { net::AddressFamily::INET } else { net::AddressFamily::INET6 };
+    let flags = net::SocketFlags::CLOEXEC;
+    let socket = match net::socket_with(family, net::SocketType::DGRAM, flags, None) {
+        // A machine without this family has no such address.
+        Err(Errno::AFNOSUPPORT) => return Ok(false),
+        socket => socket?,
+    };
+    match net::connect(&socket, &to) {
+        Ok(()) => {}
+        // Of the machine's resources, not of the way there.
+        Err(error @ (Errno::NOMEM | Errno::NOBUFS | Errno::AGAIN)) => return Err(error.into()),
+        // There is no way there, or a rule forbids it: a connection would not come up.
+        Err(_) => return Ok(false),
+    }
+    let from = SocketAddr::try_from(net::getsockname(&socket)?)?;
+    Ok(from.ip().to_canonical() == address.to_canonical())
 }
 
 /// # Safety
@@ -56,5 +83,18 @@ mod tests {
     fn the_loopback_is_among_them() {
         let found = addresses().unwrap();
         assert!(found.contains(&IpAddr::V4(Ipv4Addr::LOCALHOST)), "{found:?}");
+    }
+
+    #[test]
+    fn what_stays_here_is_told_by_the_kernel() {
+        // Those of one link would need its number.
+        let one_link =
+            |address: &IpAddr| matches!(address, IpAddr::V6(v6) if v6.segments()[0] & 0xffc0 == 0xfe80);
+        for address in addresses().unwrap().into_iter().filter(|address| !one_link(address)) {
+            assert!(leads_here(address).unwrap(), "{address}");
+        }
+        for elsewhere in ["192.0.2.1", "8.8.8.8", "2001:db8::1", "255.255.255.255"] {
+            assert!(!leads_here(elsewhere.parse().unwrap()).unwrap(), "{elsewhere}");
+        }
     }
 }

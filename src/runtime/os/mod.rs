@@ -358,6 +358,10 @@ impl<E: Engine> Runtime for OsRuntime<E> {
         self.0.helpers.reads.run(interfaces::addresses).await?
     }
 
+    fn leads_here(&self, address: IpAddr) -> io::Result<bool> {
+        interfaces::leads_here(address)
+    }
+
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in std::fs::read_dir(directory)? {

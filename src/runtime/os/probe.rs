@@ -2,6 +2,8 @@
 
 use std::io;
 
+use super::patience;
+
 /// io_uring needs about this much locked memory for a shard's rings on older kernels.
 const MEMLOCK_PER_SHARD: u64 = 512 * 1024;
 /// Descriptors one shard needs before any connection.
@@ -34,6 +36,21 @@ pub fn check_files() -> Result<(), Refusal> {
         });
     }
     Ok(())
+}
+
+/// Looks whether threads may stand back for others.
+pub fn check_patience() -> Result<(), Refusal> {
+    match patience::refusal() {
+        None => Ok(()),
+        Some((call, error)) => Err(Refusal {
+            problem: format!(
+                "the kernel refuses {call}: {error}; passwords are hashed at the cost of mail where cores are short"
+            ),
+            fix: "allow sched_setscheduler and setpriority: SystemCallFilter= of deploy/relevo.service does, and in a container a seccomp \
+                  profile that permits them"
+                .into(),
+        }),
+    }
 }
 
 fn check_memlock(shards: usize) -> Result<(), Refusal> {

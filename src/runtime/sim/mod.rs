@@ -411,6 +411,11 @@ impl Runtime for SimRuntime {
         Ok(vec![World::address(self.0.node), IpAddr::from([127, 0, 0, 1])])
     }
 
+    fn leads_here(&self, address: IpAddr) -> io::Result<bool> {
+        self.alive()?;
+        Ok(address == World::address(self.0.node) || address.is_loopback())
+    }
+
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
         self.alive()?;
         self.0.state.disks.borrow_mut().list(self.0.node, directory)
