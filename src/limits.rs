@@ -433,6 +433,9 @@ pub mod client {
     /// How long it is believed that a hop takes fewer recipients in a transaction than it was asked to: the reply may have meant something
     /// else.
     pub const FEW_RECIPIENTS: Duration = Duration::from_secs(3600);
+    /// How long no commands go behind the bodies of a site that left when it had refused some that did: whether it refused them cannot be
+    /// told then, and without a body before them it can.
+    pub const AHEAD_DOUBTED: Duration = Duration::from_secs(600);
     /// A hop that answers a body within this gets the commands of the next message together with a body: what waits behind a
     /// slower one could be delivered elsewhere meanwhile.
     pub const PROMPT: Duration = Duration::from_secs(1);

@@ -264,7 +264,8 @@ impl<'a, R: Runtime> Run<'a, R> {
         site.pipelines.set(
             shard.settings.delivery.pipeline_messages
                 && connection.capabilities.pipelining
-                && connection.is_prompt(),
+                && connection.is_prompt()
+                && site.shown.takes_ahead(shard.timers.recent()),
         );
         if !(site.pipelines.get() && self.goes_on() && dispatch::is_crowded(shard, key, site)) {
             return;

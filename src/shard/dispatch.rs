@@ -17,7 +17,7 @@ use crate::runtime::Runtime;
 use crate::shard::mesh::{Job, Slots};
 use crate::shard::opening::{self, Unproven};
 use crate::shard::resolve::Unroutable;
-use crate::shard::transact::Shown;
+use crate::shard::shown::Shown;
 use crate::shard::{Shard, address, asking, deliver, lend, tend, unanswered};
 use crate::time::Instant;
 

@@ -26,6 +26,7 @@ pub mod resolve;
 mod secure;
 pub mod session;
 pub mod settle;
+pub mod shown;
 pub mod transact;
 mod unanswered;
 

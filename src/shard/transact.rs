@@ -1,6 +1,5 @@
 //! One transaction with a next hop: what is sent, what is heard, and what that means for its recipients.
 
-use std::cell::Cell;
 use std::rc::Rc;
 
 use crate::limits;
@@ -20,49 +19,6 @@ use crate::shard::{Shard, body, session};
 use crate::smtp::client::{self, Body, Transaction, Verdict};
 use crate::smtp::reply::Reply;
 use crate::spool::record::MessageView;
-use crate::time::Instant;
-
-/// What a site showed of late.
-#[derive(Debug)]
-pub struct Shown {
-    /// It takes so many recipients in a transaction; until when that is believed.
-    recipients: Cell<(usize, Instant)>,
-    /// It took a message.
-    took_at: Cell<Option<Instant>>,
-    /// So many messages went from one of its hosts to another with nothing counted; until when that is remembered.
-    moved: Cell<(u32, Instant)>,
-}
-
-impl Default for Shown {
-    fn default() -> Shown {
-        Shown {
-            recipients: Cell::new((0, Instant(0))),
-            took_at: Cell::new(None),
-            moved: Cell::new((0, Instant(0))),
-        }
-    }
-}
-
-impl Shown {
-    /// Recipients it takes in a transaction, as far as is known.
-    pub fn recipients(&self, now: Instant) -> usize {
-        let (most, until) = self.recipients.get();
-        if now < until { most } else { usize::MAX }
-    }
-
-    /// Whether one more message may go from one host to another so.
-    fn may_move(&self, now: Instant) -> bool {
-        let (moved, until) = self.moved.get();
-        let (moved, until) = if now < until { (moved, until) } else { (0, now + limits::HOP_FAILURE_KEPT) };
-        self.moved.set((moved.saturating_add(1), until));
-        moved < limits::MOVES_MAX
-    }
-
-    /// It takes mail, a moment ago at least.
-    fn takes_mail(&self, now: Instant) -> bool {
-        self.took_at.get().is_some_and(|at| now.since(at) < limits::SITE_PAUSE_MIN)
-    }
-}
 
 /// The recipients of one transaction.
 pub(super) struct Part<'a> {
@@ -242,7 +198,7 @@ pub(super) async fn transact<R: Runtime>(
     if transaction.is_cut_short() && shard.timers.recent().since(begun_at) >= limits::client::GROUP_LOST {
         connect::do_without_pipelining(shard, &connection.hop);
     }
-    if moves_on(run, connection, (reused, broke), &mut transaction).await {
+    if moves_on(run, connection, (how, broke), &mut transaction).await {
         return (After::Stale, false);
     }
     refused(run, &mut transaction);
@@ -255,9 +211,10 @@ pub(super) async fn transact<R: Runtime>(
 async fn moves_on<R: Runtime>(
     run: &Run<'_, R>,
     connection: &mut Connection<R>,
-    (reused, broke): (bool, bool),
+    (how, broke): (How, bool),
     transaction: &mut Transaction<'_>,
 ) -> bool {
+    let reused = how.reused;
     let put_off = transaction.is_put_off();
     let in_trouble = put_off || transaction.blames_host();
     // Many hops take so many messages on a connection and no more, and say so in whatever words before they go: whether it goes is known
@@ -271,6 +228,13 @@ async fn moves_on<R: Runtime>(
     }
     if transaction.needs_reset() {
         reset(run.shard, connection, transaction).await;
+    }
+    // Nobody is returned for what may have been a second answer to the body before. At once it is asked for where none is before it; then
+    // what is said stands.
+    let doubts = how.opened && transaction.is_doubtful();
+    if doubts && !run.shard.runtime.planted("a refusal out of step is believed") {
+        run.site.shown.doubt(run.shard.timers.recent());
+        return true;
     }
     may_be_leaving
         && (transaction.must_close() || host_failed(run, connection, (reused, in_trouble), transaction))
@@ -356,13 +320,10 @@ fn refuses_all(choice: Choice, transaction: &Transaction<'_>) -> bool {
     }
 }
 
-/// Which refusals do not count. If the hop refused us rather than the recipients: nobody is returned for it, the operator hears of it, and the
-/// site rests unless it takes other mail.
+/// If the hop refused us rather than the recipients: nobody is returned for it, the operator hears of it, and the site rests unless it
+/// takes other mail.
 fn refused<R: Runtime>(run: &Run<'_, R>, transaction: &mut Transaction<'_>) {
     let (shard, site) = (run.shard, run.site);
-    if run.done > 1 && !shard.runtime.planted("a refusal out of step is believed") {
-        transaction.end_behind_another();
-    }
     let routed = site.hop.borrow().hosts.iter().all(|host| host.source == Named::Operator);
     let Some(reply) = transaction.forgive(routed) else { return };
     shard.instruments.counters.hop_refuses_us.add(1);
@@ -577,14 +538,5 @@ mod tests {
                 [Choice::Last, Choice::Only, Choice::First].map(|choice| refuses_all(choice, &transaction));
             assert_eq!(rests, [last, only, false], "{words:?}");
         }
-    }
-
-    #[test]
-    fn messages_move_a_bounded_number_of_times() {
-        let (shown, begin) = (Shown::default(), Instant(7));
-        let moves = |now| (0..3 * limits::MOVES_MAX).filter(|_| shown.may_move(now)).count();
-        assert_eq!(moves(begin), limits::MOVES_MAX as usize);
-        assert_eq!(moves(begin + limits::HOP_FAILURE_KEPT / 2), 0);
-        assert_eq!(moves(begin + limits::HOP_FAILURE_KEPT), limits::MOVES_MAX as usize);
     }
 }

@@ -334,21 +334,12 @@ impl<'a> Transaction<'a> {
         self.in_step = true;
     }
 
-    /// The end, on a connection that answered a body before. One reply too many behind that answer is taken for the one to MAIL, and each that
-    /// follows for the one to the next command; where the connection ends before that shows, nobody is returned for what was said. A lone
-    /// recipient whose MAIL was accepted is: by one reply more or less, what refused it was the answer to its own RCPT.
-    pub fn end_behind_another(&mut self) {
-        if self.in_step || (self.recipients.len() == 1 && !self.mail_failed) {
-            return;
-        }
-        for place in 0..self.decided.len() {
-            let Some(Verdict::Failed(reply)) = self.decided[place] else { continue };
-            self.must_close = true;
-            let said = self.replies[reply].describe();
-            let words =
-                format!("the connection ended before it was sure what the next hop answered with: {said}");
-            self.decided[place] = Some(Verdict::Deferred(self.keep(local(451, (4, 5, 0), &words))));
-        }
+    /// Somebody is refused, and nothing shows that this was said to our commands. Where they went behind a body, one reply too many behind the
+    /// answer to that is taken for the one to MAIL, and each that follows for the one to the next command. A lone recipient whose MAIL was
+    /// accepted is refused: by one reply more or less, what refused it was the answer to its own RCPT.
+    pub fn is_doubtful(&self) -> bool {
+        let failed = |decided: &Option<Verdict>| matches!(decided, Some(Verdict::Failed(_)));
+        !self.in_step && (self.recipients.len() > 1 || self.mail_failed) && self.decided.iter().any(failed)
     }
 
     /// A reply came while the message was being sent, before its end was. A refusal is the answer to the message, which is not ended any

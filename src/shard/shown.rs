@@ -1,0 +1,75 @@
+//! What the transactions of a site showed, for those that follow.
+
+use std::cell::Cell;
+
+use crate::limits;
+use crate::time::Instant;
+
+/// What a site showed of late.
+#[derive(Debug)]
+pub struct Shown {
+    /// It takes so many recipients in a transaction; until when that is believed.
+    pub(super) recipients: Cell<(usize, Instant)>,
+    /// It took a message.
+    pub(super) took_at: Cell<Option<Instant>>,
+    /// So many messages went from one of its hosts to another with nothing counted; until when that is remembered.
+    moved: Cell<(u32, Instant)>,
+    /// Until when no commands go behind a body.
+    alone_until: Cell<Instant>,
+}
+
+impl Default for Shown {
+    fn default() -> Shown {
+        Shown {
+            recipients: Cell::new((0, Instant(0))),
+            took_at: Cell::new(None),
+            moved: Cell::new((0, Instant(0))),
+            alone_until: Cell::new(Instant(0)),
+        }
+    }
+}
+
+impl Shown {
+    /// Recipients it takes in a transaction, as far as is known.
+    pub fn recipients(&self, now: Instant) -> usize {
+        let (most, until) = self.recipients.get();
+        if now < until { most } else { usize::MAX }
+    }
+
+    /// It could not be told what it answered to commands behind a body.
+    pub(super) fn doubt(&self, now: Instant) {
+        self.alone_until.set(now + limits::client::AHEAD_DOUBTED);
+    }
+
+    /// Whether commands may go behind a body.
+    pub fn takes_ahead(&self, now: Instant) -> bool {
+        now >= self.alone_until.get()
+    }
+
+    /// Whether one more message may go from one host to another so.
+    pub(super) fn may_move(&self, now: Instant) -> bool {
+        let (moved, until) = self.moved.get();
+        let (moved, until) = if now < until { (moved, until) } else { (0, now + limits::HOP_FAILURE_KEPT) };
+        self.moved.set((moved.saturating_add(1), until));
+        moved < limits::MOVES_MAX
+    }
+
+    /// It takes mail, a moment ago at least.
+    pub(super) fn takes_mail(&self, now: Instant) -> bool {
+        self.took_at.get().is_some_and(|at| now.since(at) < limits::SITE_PAUSE_MIN)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_move_a_bounded_number_of_times() {
+        let (shown, begin) = (Shown::default(), Instant(7));
+        let moves = |now| (0..3 * limits::MOVES_MAX).filter(|_| shown.may_move(now)).count();
+        assert_eq!(moves(begin), limits::MOVES_MAX as usize);
+        assert_eq!(moves(begin + limits::HOP_FAILURE_KEPT / 2), 0);
+        assert_eq!(moves(begin + limits::HOP_FAILURE_KEPT), limits::MOVES_MAX as usize);
+    }
+}
