@@ -2,6 +2,7 @@
 
 pub mod cache;
 pub mod message;
+pub mod servers;
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -17,6 +17,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::limits;
+use crate::observe::diagnostics::Level;
 use crate::queue::destinations::DomainKey;
 use crate::queue::fair::{Behalf, FairQueue, Tally};
 use crate::route::NextHop;
@@ -25,8 +26,6 @@ use crate::shard::resolve::{Unroutable, not_now};
 use crate::shard::{Shard, background, dispatch};
 use crate::time::Instant;
 
-/// How long the name servers may take for the root before they are deaf.
-const PROBE_PATIENCE: Duration = Duration::from_secs(2);
 /// Questions without any answer, and the time since the last one, after which it is asked whether they are.
 const SUSPICIOUS: u32 = 32;
 const SUSPICIOUS_AFTER: Duration = Duration::from_secs(1);
@@ -235,7 +234,8 @@ impl<R: Runtime> Drop for Place<R> {
 
 /// Four times a second: whether the name servers hear us.
 pub(super) fn tick<R: Runtime>(shard: &Rc<Shard<R>>) {
-    if (is_suspicious(shard) || shard.asking.deaf.get()) && !shard.asking.probing.replace(true) {
+    let doubtful = is_suspicious(shard) || shard.asking.deaf.get() || shard.resolver.servers().is_doubtful();
+    if doubtful && !shard.asking.probing.replace(true) {
         shard.runtime.spawn(probe(shard.clone()));
     }
     admit(shard);
@@ -245,33 +245,24 @@ pub(super) fn tick<R: Runtime>(shard: &Rc<Shard<R>>) {
 
 /// Nothing at all was answered for a while, and much was asked.
 fn is_suspicious<R: Runtime>(shard: &Shard<R>) -> bool {
-    let (unanswered, since) = shard.resolver.silence();
+    let (unanswered, since) = shard.resolver.servers().silence();
     unanswered >= SUSPICIOUS && shard.runtime.now().since(since) >= SUSPICIOUS_AFTER
 }
 
 async fn probe<R: Runtime>(shard: Rc<Shard<R>>) {
-    let heard = {
-        let mut answer = pin!(shard.resolver.ask_for_the_root());
-        let mut patience = shard.timers.sleep_until(shard.runtime.now() + PROBE_PATIENCE);
-        poll_fn(|context| {
-            if let Poll::Ready(heard) = answer.as_mut().poll(context) {
-                return Poll::Ready(heard);
-            }
-            // Any other answer counts as well.
-            if shard.resolver.silence().0 == 0 {
-                return Poll::Ready(true);
-            }
-            Pin::new(&mut patience).poll(context).map(|()| false)
-        })
-        .await
-    };
+    let (heard, changes) = shard.resolver.servers().ask_for_the_root().await;
+    for (server, hears) in changes {
+        let words =
+            if hears { "answers again" } else { "does not answer: it is asked after the others for a while" };
+        shard.say(Level::Warning, format_args!("the name server {server} {words}"));
+    }
     if shard.asking.deaf.replace(!heard) == heard {
         let words = if heard {
             "the name servers answer again"
         } else {
             "no name server answers, not even for the root: domains wait until one does; look at dns.servers"
         };
-        shard.say(crate::observe::diagnostics::Level::Warning, format_args!("{words}"));
+        shard.say(Level::Warning, format_args!("{words}"));
     }
     shard.asking.probing.set(false);
     admit(&shard);

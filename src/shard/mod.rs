@@ -24,6 +24,7 @@ pub mod receive;
 pub mod reject;
 pub mod resolve;
 mod secure;
+pub mod servers;
 pub mod session;
 pub mod settle;
 pub mod shown;

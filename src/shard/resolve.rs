@@ -2,26 +2,22 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
 use std::time::Duration;
 
 use crate::config::{Config, DnsConfig, RouteTarget};
 use crate::dns::cache::Cache;
-use crate::dns::message::{self, Reading};
+use crate::dns::message::Reading;
 use crate::dns::{Answer, FAILURE_TTL, Found, Kind};
 use crate::limits;
 use crate::route::gate::{self, Admitted, Gate, Refusal, Source};
 use crate::route::{self, Host, NextHop, NoRoute, Table};
-use crate::runtime::{Datagram, Runtime};
+use crate::runtime::Runtime;
 use crate::shard::promise::{Fulfil, promise};
+use crate::shard::servers::NameServers;
 use crate::shard::timers::Timers;
-use crate::shard::wire::{Wire, WireError};
-use crate::time::Instant;
 
 /// Why a domain or a host leads nowhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +66,7 @@ pub struct Resolver<R: Runtime> {
     runtime: R,
     timers: Timers,
     table: Table,
+    servers: NameServers<R>,
     dns: DnsConfig,
     own_name: String,
     mx_port: u16,
@@ -80,9 +77,6 @@ pub struct Resolver<R: Runtime> {
     /// Questions on their way, and how many there may be.
     asking: Cell<usize>,
     asking_max: usize,
-    /// Questions without an answer since the last answer, and when that was.
-    unanswered: Cell<u32>,
-    heard_at: Cell<Instant>,
 }
 
 impl<R: Runtime> Resolver<R> {
@@ -99,6 +93,7 @@ impl<R: Runtime> Resolver<R> {
         }
         let bytes = (limits::DNS_CACHE_BYTES / shards.max(1)).max(limits::DNS_CACHE_BYTES_LEAST);
         Resolver {
+            servers: NameServers::new(runtime.clone(), timers.clone(), &settings.dns),
             runtime,
             timers,
             table,
@@ -110,8 +105,6 @@ impl<R: Runtime> Resolver<R> {
             waiters: RefCell::default(),
             asking: Cell::new(0),
             asking_max: limits::DNS_INFLIGHT_MAX,
-            unanswered: Cell::new(0),
-            heard_at: Cell::new(Instant(0)),
         }
     }
 
@@ -127,15 +120,9 @@ impl<R: Runtime> Resolver<R> {
         Ok(())
     }
 
-    /// Questions since the last answer, and when the first of them was asked.
-    pub fn silence(&self) -> (u32, Instant) {
-        (self.unanswered.get(), self.heard_at.get())
-    }
-
-    /// Whether some name server answers for the root, whatever it says.
-    pub async fn ask_for_the_root(&self) -> bool {
-        let _ = self.ask_servers(Kind::A, ".").await;
-        self.unanswered.get() == 0
+    /// Those who are asked.
+    pub fn servers(&self) -> &NameServers<R> {
+        &self.servers
     }
 
     /// Whether [`Resolver::next_hop`] asks nobody.
@@ -396,7 +383,7 @@ impl<R: Runtime> Resolver<R> {
         let mut bound = crate::dns::TTL_MAX;
         let mut result = Err("the name's aliases do not end".to_owned());
         for _ in 0..limits::DNS_CNAME_MAX {
-            match self.ask_servers(kind, &name).await {
+            match self.servers.ask(kind, &name).await {
                 Ok(Reading::Alias(target, ttl)) => {
                     bound = bound.min(ttl);
                     name = target;
@@ -413,122 +400,6 @@ impl<R: Runtime> Resolver<R> {
             }
         }
         result.unwrap_or_else(|why| Found { answer: Err(why), ttl: FAILURE_TTL })
-    }
-
-    /// Asks one server after the other until one answers.
-    async fn ask_servers(&self, kind: Kind, name: &str) -> Result<Reading, String> {
-        let servers = &self.dns.servers;
-        if servers.is_empty() {
-            return Err("there is no name server; set dns.servers".to_owned());
-        }
-        let start = self.runtime.random() as usize % servers.len();
-        let mut edns = true;
-        let mut last = String::new();
-        let mut attempt = 0;
-        while attempt < self.dns.attempts as usize {
-            let server = servers[(start + attempt) % servers.len()];
-            let id = self.runtime.random() as u16;
-            let Some(question) = message::write_question(id, name, kind, edns) else {
-                return Err("the name is no DNS name".to_owned());
-            };
-            if self.unanswered.get() == 0 {
-                self.heard_at.set(self.runtime.now());
-            }
-            self.unanswered.set(self.unanswered.get().saturating_add(1));
-            let mut reading = self.ask_udp(server, &question, id, name, kind).await;
-            if matches!(reading, Ok(Reading::Truncated)) {
-                reading = self.ask_tcp(server, &question, id, name, kind).await;
-            }
-            if reading.is_ok() {
-                self.unanswered.set(0);
-            }
-            match reading {
-                // Once more without, which is no other try: the server did answer (RFC 6891 section 7).
-                Ok(Reading::Plain) if edns => {
-                    edns = false;
-                    continue;
-                }
-                Ok(Reading::Plain) => last = format!("{server} does not understand the question"),
-                Ok(Reading::Failed(why)) => last = format!("{server}: {why}"),
-                Ok(Reading::Truncated | Reading::NotOurs) => last = format!("{server} gave no whole answer"),
-                Ok(reading) => return Ok(reading),
-                Err(error) => last = format!("{server}: {error}"),
-            }
-            attempt += 1;
-        }
-        Err(last)
-    }
-
-    /// One question over UDP, from a fresh port each time: an answer must guess port and id.
-    async fn ask_udp(
-        &self,
-        server: SocketAddr,
-        question: &[u8],
-        id: u16,
-        name: &str,
-        kind: Kind,
-    ) -> io::Result<Reading> {
-        let socket = self.runtime.datagram(server)?;
-        socket.try_send(question)?;
-        let mut timeout = self.timers.sleep_until(self.runtime.now() + self.dns.timeout);
-        let mut buffer = [0; 4096];
-        loop {
-            match socket.try_recv(&mut buffer) {
-                Ok(length) => match message::read_answer(&buffer[..length], id, name, kind) {
-                    Reading::NotOurs => continue,
-                    reading => return Ok(reading),
-                },
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
-            }
-            poll_fn(|context| {
-                if socket.poll_readable(context).is_ready() {
-                    return Poll::Ready(Ok(()));
-                }
-                Pin::new(&mut timeout).poll(context).map(|()| Err(io::Error::from(io::ErrorKind::TimedOut)))
-            })
-            .await?;
-        }
-    }
-
-    /// The same over TCP (RFC 7766): the length goes before the message.
-    async fn ask_tcp(
-        &self,
-        server: SocketAddr,
-        question: &[u8],
-        id: u16,
-        name: &str,
-        kind: Kind,
-    ) -> io::Result<Reading> {
-        let stream = self.runtime.connect(None, server)?;
-        let mut wire = Wire::<R>::new(stream, &self.timers);
-        wire.limit(&self.timers, self.dns.timeout);
-        let exchanged = async {
-            wire.writable().await?;
-            let length = u16::try_from(question.len()).unwrap_or(0).to_be_bytes();
-            wire.send(&[&length[..], question].concat()).await?;
-            let mut answer = Vec::new();
-            let mut buffer = [0; 4096];
-            loop {
-                if let Some((length, rest)) = answer.split_first_chunk::<2>() {
-                    let length = usize::from(u16::from_be_bytes(*length));
-                    if rest.len() >= length {
-                        return Ok(rest[..length].to_vec());
-                    }
-                }
-                match wire.try_recv(&mut buffer) {
-                    Ok(0) => return Err(WireError::Lost(io::ErrorKind::UnexpectedEof.into())),
-                    Ok(received) => answer.extend_from_slice(&buffer[..received]),
-                    Err(WireError::Lost(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                        wire.readable().await?
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
-        }
-        .await;
-        let answer = exchanged.map_err(|error| io::Error::other(error.to_string()))?;
-        Ok(message::read_answer(&answer, id, name, kind))
     }
 }
 

@@ -1,0 +1,218 @@
+//! Questions to name servers: over UDP, or TCP where an answer is too long for that; one server after the other.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use crate::config::DnsConfig;
+use crate::dns::Kind;
+use crate::dns::message::{self, Reading};
+use crate::dns::servers::Servers;
+use crate::limits;
+use crate::runtime::{Datagram, Runtime};
+use crate::shard::timers::Timers;
+use crate::shard::wire::{Wire, WireError};
+use crate::time::Instant;
+
+/// The name servers, as one shard knows them.
+pub struct NameServers<R: Runtime> {
+    runtime: R,
+    timers: Timers,
+    list: RefCell<Servers>,
+    timeout: Duration,
+    attempts: usize,
+    /// Questions without an answer since the last answer, and when that was.
+    unanswered: Cell<u32>,
+    heard_at: Cell<Instant>,
+}
+
+impl<R: Runtime> NameServers<R> {
+    /// Those of a configuration.
+    pub fn new(runtime: R, timers: Timers, settings: &DnsConfig) -> NameServers<R> {
+        NameServers {
+            runtime,
+            timers,
+            list: RefCell::new(Servers::new(&settings.servers)),
+            timeout: settings.timeout,
+            attempts: settings.attempts as usize,
+            unanswered: Cell::new(0),
+            heard_at: Cell::new(Instant(0)),
+        }
+    }
+
+    /// Questions since the last answer, and when the first of them was asked.
+    pub fn silence(&self) -> (u32, Instant) {
+        (self.unanswered.get(), self.heard_at.get())
+    }
+
+    /// Whether one of them is to be asked for the root, to see whether it hears.
+    pub fn is_doubtful(&self) -> bool {
+        self.list.borrow().is_doubtful(self.runtime.now())
+    }
+
+    /// Asks all of them for the root at one time, whatever they say to it. Whether any answers, and those of which that is new: they
+    /// were deaf and hear, or the other way round. Where none answers it is no question of their order.
+    pub async fn ask_for_the_root(&self) -> (bool, Vec<(SocketAddr, bool)>) {
+        let until = self.runtime.now() + limits::DNS_ROOT_PATIENCE;
+        let order = self.list.borrow().order();
+        let ask = |server: SocketAddr| async move {
+            let id = self.runtime.random() as u16;
+            let Some(question) = message::write_question(id, ".", Kind::A, false) else { return false };
+            self.ask_udp(server, &question, (id, ".", Kind::A), until).await.is_ok()
+        };
+        let mut asked: Vec<_> = order.iter().map(|server| (Box::pin(ask(*server)), None)).collect();
+        poll_fn(|context| {
+            for (answer, heard) in asked.iter_mut().filter(|(_, heard)| heard.is_none()) {
+                if let Poll::Ready(some) = answer.as_mut().poll(context) {
+                    *heard = Some(some);
+                }
+            }
+            if asked.iter().all(|(_, heard)| heard.is_some()) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        let heard: Vec<bool> = asked.into_iter().map(|(_, heard)| heard == Some(true)).collect();
+        let mut list = self.list.borrow_mut();
+        let mut changes = Vec::new();
+        let any = heard.contains(&true);
+        for (server, heard) in order.into_iter().zip(heard) {
+            let new = match (heard, any) {
+                (true, _) => list.heard(server),
+                (false, true) => list.deaf(server, self.runtime.now()),
+                (false, false) => false,
+            };
+            if new {
+                changes.push((server, heard));
+            }
+        }
+        if any {
+            self.unanswered.set(0);
+        }
+        (any, changes)
+    }
+
+    /// Asks one server after the other until one answers.
+    pub async fn ask(&self, kind: Kind, name: &str) -> Result<Reading, String> {
+        let order = self.list.borrow().order();
+        if order.is_empty() {
+            return Err("there is no name server; set dns.servers".to_owned());
+        }
+        let mut edns = true;
+        let mut last = String::new();
+        let mut attempt = 0;
+        while attempt < self.attempts {
+            let server = order[attempt % order.len()];
+            let id = self.runtime.random() as u16;
+            let Some(question) = message::write_question(id, name, kind, edns) else {
+                return Err("the name is no DNS name".to_owned());
+            };
+            if self.unanswered.get() == 0 {
+                self.heard_at.set(self.runtime.now());
+            }
+            self.unanswered.set(self.unanswered.get().saturating_add(1));
+            let until = self.runtime.now() + self.timeout;
+            let mut reading = self.ask_udp(server, &question, (id, name, kind), until).await;
+            if matches!(reading, Ok(Reading::Truncated)) {
+                reading = self.ask_tcp(server, &question, id, name, kind).await;
+            }
+            match &reading {
+                Ok(_) => {
+                    self.unanswered.set(0);
+                    self.list.borrow_mut().heard(server);
+                }
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                    self.list.borrow_mut().silent(server)
+                }
+                Err(_) => {}
+            }
+            match reading {
+                // Once more without, which is no other try: the server did answer (RFC 6891 section 7).
+                Ok(Reading::Plain) if edns => {
+                    edns = false;
+                    continue;
+                }
+                Ok(Reading::Plain) => last = format!("{server} does not understand the question"),
+                Ok(Reading::Failed(why)) => last = format!("{server}: {why}"),
+                Ok(Reading::Truncated | Reading::NotOurs) => last = format!("{server} gave no whole answer"),
+                Ok(reading) => return Ok(reading),
+                Err(error) => last = format!("{server}: {error}"),
+            }
+            attempt += 1;
+        }
+        Err(last)
+    }
+
+    /// One question over UDP, from a fresh port each time: an answer must guess port and id.
+    async fn ask_udp(
+        &self,
+        server: SocketAddr,
+        question: &[u8],
+        (id, name, kind): (u16, &str, Kind),
+        until: Instant,
+    ) -> io::Result<Reading> {
+        let socket = self.runtime.datagram(server)?;
+        socket.try_send(question)?;
+        let mut timeout = self.timers.sleep_until(until);
+        let mut buffer = [0; 4096];
+        loop {
+            match socket.try_recv(&mut buffer) {
+                Ok(length) => match message::read_answer(&buffer[..length], id, name, kind) {
+                    Reading::NotOurs => continue,
+                    reading => return Ok(reading),
+                },
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+            poll_fn(|context| {
+                if socket.poll_readable(context).is_ready() {
+                    return Poll::Ready(Ok(()));
+                }
+                Pin::new(&mut timeout).poll(context).map(|()| Err(io::Error::from(io::ErrorKind::TimedOut)))
+            })
+            .await?;
+        }
+    }
+
+    /// The same over TCP (RFC 7766): the length goes before the message.
+    async fn ask_tcp(
+        &self,
+        server: SocketAddr,
+        question: &[u8],
+        id: u16,
+        name: &str,
+        kind: Kind,
+    ) -> io::Result<Reading> {
+        let stream = self.runtime.connect(None, server)?;
+        let mut wire = Wire::<R>::new(stream, &self.timers);
+        wire.limit(&self.timers, self.timeout);
+        let exchanged = async {
+            wire.writable().await?;
+            let length = u16::try_from(question.len()).unwrap_or(0).to_be_bytes();
+            wire.send(&[&length[..], question].concat()).await?;
+            let mut answer = Vec::new();
+            let mut buffer = [0; 4096];
+            loop {
+                if let Some((length, rest)) = answer.split_first_chunk::<2>() {
+                    let length = usize::from(u16::from_be_bytes(*length));
+                    if rest.len() >= length {
+                        return Ok(rest[..length].to_vec());
+                    }
+                }
+                match wire.try_recv(&mut buffer) {
+                    Ok(0) => return Err(WireError::Lost(io::ErrorKind::UnexpectedEof.into())),
+                    Ok(received) => answer.extend_from_slice(&buffer[..received]),
+                    Err(WireError::Lost(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                        wire.readable().await?
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        .await;
+        let answer = exchanged.map_err(|error| io::Error::other(error.to_string()))?;
+        Ok(message::read_answer(&answer, id, name, kind))
+    }
+}
