@@ -327,13 +327,17 @@ pub const DNS_CACHE_BYTES: usize = 64 * 1024 * 1024;
 pub const DNS_CACHE_BYTES_LEAST: usize = 4 * 1024 * 1024;
 /// DNS questions in flight on one shard, each of which is a socket.
 pub const DNS_INFLIGHT_MAX: usize = 1_000;
-/// Questions in a row that a name server leaves unanswered before it is asked for the root, which it has at hand: names whose own servers
-/// are silent may be met a few at a time.
-pub const DNS_SILENT_MAX: u32 = 3;
 /// How long a name server that does not answer for the root is asked after the others.
 pub const DNS_DEAF_KEPT: Duration = Duration::from_secs(30);
 /// How long name servers may take for the root before they are deaf.
 pub const DNS_ROOT_PATIENCE: Duration = Duration::from_secs(2);
+/// How long the addresses of MX hosts of one preference are waited for together, to see whether one of them is this relay: a few slow
+/// answers. One that is not known by then is another's.
+pub const EQUALS_PATIENCE: Duration = Duration::from_secs(3);
+/// How long the IPv6 addresses of a host are waited for that has IPv4 addresses: these are tried first.
+pub const MORE_ADDRESSES_PATIENCE: Duration = Duration::from_secs(1);
+/// How long they are not asked for again where they did not come by then.
+pub const MORE_ADDRESSES_FAILED: Duration = Duration::from_secs(300);
 /// Longest time that one try of a DNS question may be given: a message waits for it behind each dead name server.
 pub const DNS_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 /// Domains a shard resolves at one time, of those it has asked for since [`RESOLVE_PROMPT`] at most. Each is one question at a time.

@@ -152,7 +152,7 @@ pub enum RouteTarget {
 /// `[dns]`
 #[derive(Clone, Debug)]
 pub struct DnsConfig {
-    /// Resolvers; empty in the file means those of /etc/resolv.conf, read at start.
+    /// Resolvers, asked in this order; empty in the file means those of /etc/resolv.conf, read at start.
     pub servers: Vec<SocketAddr>,
     /// One try's timeout.
     pub timeout: Duration,

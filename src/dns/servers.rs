@@ -14,8 +14,8 @@ pub struct Servers(Vec<Server>);
 #[derive(Clone, Debug)]
 struct Server {
     address: SocketAddr,
-    /// Questions it did not answer in time since it answered the last one.
-    unanswered: u32,
+    /// It did not answer a question in time, and none since.
+    silent: bool,
     /// It did not even answer for the root, and is asked for it again then.
     deaf_until: Option<Instant>,
 }
@@ -23,7 +23,7 @@ struct Server {
 impl Servers {
     /// These, of which nothing is known.
     pub fn new(addresses: &[SocketAddr]) -> Servers {
-        let unknown = |address: &SocketAddr| Server { address: *address, unanswered: 0, deaf_until: None };
+        let unknown = |address: &SocketAddr| Server { address: *address, silent: false, deaf_until: None };
         Servers(addresses.iter().map(unknown).collect())
     }
 
@@ -41,14 +41,14 @@ impl Servers {
     /// This one answered. True: it had been deaf.
     pub fn heard(&mut self, address: SocketAddr) -> bool {
         let Some(server) = self.0.iter_mut().find(|server| server.address == address) else { return false };
-        server.unanswered = 0;
+        server.silent = false;
         server.deaf_until.take().is_some()
     }
 
     /// It did not answer a question in time: the name servers of that name may be to blame.
     pub fn silent(&mut self, address: SocketAddr) {
         if let Some(server) = self.0.iter_mut().find(|server| server.address == address) {
-            server.unanswered = server.unanswered.saturating_add(1);
+            server.silent = true;
         }
     }
 
@@ -58,13 +58,13 @@ impl Servers {
         server.deaf_until.replace(now + limits::DNS_DEAF_KEPT).is_none()
     }
 
-    /// Whether they are to be asked for the root: one was silent a few times, or it is time to ask one again that was deaf. A single one
+    /// Whether they are to be asked for the root: one was silent, or it is time to ask one again that was deaf. A single one
     /// is asked in any case.
     pub fn is_doubtful(&self, now: Instant) -> bool {
         self.0.len() > 1
             && self.0.iter().any(|server| match server.deaf_until {
                 Some(until) => until <= now,
-                None => server.unanswered >= limits::DNS_SILENT_MAX,
+                None => server.silent,
             })
     }
 }
@@ -96,7 +96,7 @@ mod tests {
         assert!(servers.heard(one));
         assert_eq!(servers.order(), [one, two, three]);
         let mut alone = Servers::new(&[one]);
-        (0..100).for_each(|_| alone.silent(one));
+        alone.silent(one);
         assert!(!alone.is_doubtful(now));
     }
 }

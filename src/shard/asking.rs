@@ -251,6 +251,8 @@ fn is_suspicious<R: Runtime>(shard: &Shard<R>) -> bool {
 
 async fn probe<R: Runtime>(shard: Rc<Shard<R>>) {
     let (heard, changes) = shard.resolver.servers().ask_for_the_root().await;
+    // Any other answer counts as well.
+    let heard = heard || shard.resolver.servers().silence().0 == 0;
     for (server, hears) in changes {
         let words =
             if hears { "answers again" } else { "does not answer: it is asked after the others for a while" };

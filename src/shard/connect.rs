@@ -25,19 +25,30 @@ use crate::time::Instant;
 pub async fn connect<R: Runtime>(shard: &Rc<Shard<R>>, hop: &NextHop) -> Result<Connection<R>, HopError> {
     let last = HopError::NoAddress(format!("no host of {} has an address", hop.label));
     let mut search = Search { shard, last, tried: 0, full: Vec::new() };
-    let mut worst = u16::MAX;
+    // The preference that this relay has itself: what has it too, or is preferred less, leads back here (RFC 5321 5.1).
+    let mut ours: Option<u16> = None;
+    let mut looked_at = None;
     // Hosts that took no connection, or no mail over it, asked when no other is left: each message would wait for them again, or never
     // come to the next one (RFC 5321 5.1). The one that failed last comes last.
     let mut failing = Vec::new();
-    for host in hop.hosts.iter().take(limits::MX_HOSTS_MAX) {
-        if host.rank > worst || search.tried >= limits::MX_ADDRESSES_MAX {
+    for (place, host) in hop.hosts.iter().enumerate().take(limits::MX_HOSTS_MAX) {
+        if search.tried >= limits::MX_ADDRESSES_MAX {
+            break;
+        }
+        if looked_at.replace(host.rank) != Some(host.rank)
+            && let Some(why) = shard.resolver.leads_back(&hop.hosts[place..]).await
+        {
+            ours = Some(host.rank);
+            search.last = HopError::NoAddress(why.to_string());
+        }
+        if is_beyond(ours, host) {
             break;
         }
         let addresses = match shard.resolver.addresses(host).await {
             Ok(addresses) => addresses,
             Err(error) => {
                 if error.loops {
-                    worst = host.rank;
+                    ours = Some(host.rank);
                 }
                 search.last = HopError::NoAddress(error.to_string());
                 continue;
@@ -45,14 +56,14 @@ pub async fn connect<R: Runtime>(shard: &Rc<Shard<R>>, hop: &NextHop) -> Result<
         };
         let choice = if hop.hosts.len() > 1 || addresses.len() > 1 { Choice::First } else { Choice::Only };
         for address in addresses {
-            if host.rank > worst {
+            if is_beyond(ours, host) {
                 break;
             }
             if let Some(until) = failed_until(shard, host, address) {
                 let choice = if choice == Choice::Only { choice } else { Choice::Last };
                 failing.push((until, host, address, choice));
             } else if let Some(connection) = search.attempt(host, address, choice).await
-                && !search.leads_back(&connection, host, hop, &mut worst)
+                && !search.leads_back(&connection, host, hop, &mut ours)
             {
                 return Ok(connection);
             }
@@ -60,9 +71,9 @@ pub async fn connect<R: Runtime>(shard: &Rc<Shard<R>>, hop: &NextHop) -> Result<
     }
     failing.sort_by_key(|(until, ..)| *until);
     for (_, host, address, choice) in failing {
-        if host.rank <= worst
+        if !is_beyond(ours, host)
             && let Some(connection) = search.attempt(host, address, choice).await
-            && !search.leads_back(&connection, host, hop, &mut worst)
+            && !search.leads_back(&connection, host, hop, &mut ours)
         {
             return Ok(connection);
         }
@@ -130,17 +141,22 @@ impl<R: Runtime> Search<'_, R> {
         connection: &Connection<R>,
         host: &Host,
         hop: &NextHop,
-        worst: &mut u16,
+        ours: &mut Option<u16>,
     ) -> bool {
         let preferred = hop.hosts.iter().any(|other| other.rank < host.rank);
         if !(connection.loops && preferred) {
             return false;
         }
         // Not its equals either: they are as far from the mail's end as we are.
-        *worst = host.rank.saturating_sub(1).min(*worst);
+        *ours = Some(ours.map_or(host.rank, |ours| ours.min(host.rank)));
         self.last = HopError::NoAddress(loops(&connection.hop));
         true
     }
+}
+
+/// Whether a host is preferred no more than this relay.
+fn is_beyond(ours: Option<u16>, host: &Host) -> bool {
+    ours.is_some_and(|ours| host.rank >= ours)
 }
 
 /// Nothing came of an address, and that took its time: nobody there answers a SYN, or greets.

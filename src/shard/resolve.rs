@@ -2,9 +2,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use crate::config::{Config, DnsConfig, RouteTarget};
@@ -18,6 +21,7 @@ use crate::runtime::Runtime;
 use crate::shard::promise::{Fulfil, promise};
 use crate::shard::servers::NameServers;
 use crate::shard::timers::Timers;
+use crate::time::Instant;
 
 /// Why a domain or a host leads nowhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -214,16 +218,15 @@ impl<R: Runtime> Resolver<R> {
     async fn reachable(&self, mut hop: NextHop, cut: bool) -> Result<NextHop, Unroutable> {
         let mut last: Option<Unroutable> = None;
         for place in 0..hop.hosts.len() {
-            let host = &hop.hosts[place];
-            match self.addresses(host).await {
-                Err(why) if why.loops => {
-                    // What is preferred less than we are is ours to reach by our own MX only (RFC 5321 section 5.1).
-                    let rank = host.rank;
-                    hop.hosts.retain(|host| host.rank <= rank);
-                    return self.beside(hop, place + 1, why).await;
-                }
+            match self.addresses(&hop.hosts[place]).await {
+                // What is preferred as much as we are, or less, leads back to us sooner or later: RFC 5321 section 5.1 discards it. What is
+                // preferred to us cannot be reached.
+                Err(why) if why.loops => return Err(why),
                 Err(why) if why.permanent => last = Some(why),
                 _ => {
+                    if let Some(why) = self.leads_back(&hop.hosts[place..]).await {
+                        return Err(why);
+                    }
                     hop.hosts.drain(..place);
                     hop.hosts.truncate(limits::MX_HOSTS_MAX);
                     return Ok(hop);
@@ -240,19 +243,45 @@ impl<R: Runtime> Resolver<R> {
         }
     }
 
-    /// The hop by hosts that are preferred as much as one that led back to us.
-    async fn beside(&self, mut hop: NextHop, from: usize, why: Unroutable) -> Result<NextHop, Unroutable> {
-        for place in from..hop.hosts.len() {
-            if !self.addresses(&hop.hosts[place]).await.is_err_and(|why| why.permanent) {
-                hop.hosts.drain(..place);
-                hop.hosts.truncate(limits::MX_HOSTS_MAX);
-                return Ok(hop);
+    /// Whether one of these that is preferred as much as the first one is this relay: then none of them is to be tried (RFC 5321 section
+    /// 5.1), whichever comes first.
+    pub async fn leads_back(&self, hosts: &[Host]) -> Option<Unroutable> {
+        let (first, others) = hosts.split_first()?;
+        let until = self.runtime.now() + limits::EQUALS_PATIENCE;
+        for other in others.iter().take_while(|other| other.rank == first.rank) {
+            let addresses = self.until(until, self.addresses(other)).await;
+            if addresses.is_none() {
+                // The next connection does not wait for it again.
+                self.remember_failure(Kind::A, &other.name, FAILURE_TTL);
+            }
+            if let Some(Err(why)) = addresses
+                && why.loops
+            {
+                return Some(why);
             }
         }
-        Err(why)
+        None
     }
 
-    /// Where a host may be connected to, IPv4 first: the addresses it has that pass the gate.
+    /// What a question brings, if it does so in time.
+    async fn until<T>(&self, at: Instant, question: impl Future<Output = T>) -> Option<T> {
+        let mut question = pin!(question);
+        let mut late = self.timers.sleep_until(at);
+        poll_fn(|context| match question.as_mut().poll(context) {
+            Poll::Ready(found) => Poll::Ready(Some(found)),
+            Poll::Pending => Pin::new(&mut late).poll(context).map(|()| None),
+        })
+        .await
+    }
+
+    /// What was waited for in vain is not asked for again at once.
+    fn remember_failure(&self, kind: Kind, name: &str, ttl: Duration) {
+        let found = Found { answer: Err("the name servers take too long".to_owned()), ttl };
+        self.cache.borrow_mut().put(kind, name, Rc::new(found), self.runtime.now());
+    }
+
+    /// Where a host may be connected to, IPv4 first: the addresses it has that pass the gate. An MX host one of whose addresses is ours is
+    /// this relay, whatever others it has: they are no further on.
     pub async fn addresses(&self, host: &Host) -> Result<Vec<Admitted>, Unroutable> {
         let found = match host.address {
             Some(address) => vec![address],
@@ -271,6 +300,9 @@ impl<R: Runtime> Resolver<R> {
                     if !admitted.contains(&address) && admitted.len() < limits::MX_ADDRESSES_MAX {
                         admitted.push(address);
                     }
+                }
+                Err(Refusal::Loop) if host.source == Source::Stranger => {
+                    return Err(refused(host, address, Refusal::Loop));
                 }
                 Err(refusal) => {
                     if why.is_none() || refusal == Refusal::Loop {
@@ -330,7 +362,20 @@ impl<R: Runtime> Resolver<R> {
         let mut addresses = Vec::new();
         let mut trouble = None;
         for kind in [Kind::A, Kind::Aaaa] {
-            match &self.lookup(kind, name).await.answer {
+            let found = if addresses.is_empty() {
+                self.lookup(kind, name).await
+            } else {
+                // Some name servers never answer questions for IPv6 addresses: where there are others these are not waited for.
+                let until = self.runtime.now() + limits::MORE_ADDRESSES_PATIENCE;
+                match self.until(until, self.lookup(kind, name)).await {
+                    Some(found) => found,
+                    None => {
+                        self.remember_failure(kind, name, limits::MORE_ADDRESSES_FAILED);
+                        break;
+                    }
+                }
+            };
+            match &found.answer {
                 Ok(Answer::Addresses(some)) => addresses.extend_from_slice(some),
                 Ok(_) => {}
                 Err(why) => trouble = Some(not_now(format!("cannot look up the address of {name}: {why}"))),
