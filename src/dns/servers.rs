@@ -83,12 +83,7 @@ mod tests {
             assert_eq!(servers.order(), [one, two, three], "resolv.conf(5): in the order listed");
         }
         servers.silent(one);
-        assert!(
-            !servers.is_doubtful(now) && servers.order()[0] == one,
-            "a slow zone is not the server's fault"
-        );
-        (1..limits::DNS_SILENT_MAX).for_each(|_| servers.silent(one));
-        assert!(servers.is_doubtful(now));
+        assert!(servers.is_doubtful(now) && servers.order()[0] == one, "the names may be to blame");
         assert!(!servers.heard(one) && !servers.is_doubtful(now));
         assert!(servers.deaf(one, now) && !servers.deaf(one, now));
         assert_eq!(servers.order(), [two, three, one]);
