@@ -24,6 +24,14 @@ fn the_unit_leaves_little_exposed() {
     assert!(words.contains("Overall exposure level"), "{words}");
 }
 
+/// The rotation that is shipped moves the log away, and tells the relay so.
+#[test]
+fn the_log_is_rotated() {
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/relevo.logrotate");
+    let arguments = [env!("CARGO_BIN_EXE_relevo"), deploy.to_str().expect("a path in UTF-8")];
+    stories::tell(Command::new("timeout").args(["--kill-after=5", "120"]), "unit/rotation.py", &arguments);
+}
+
 /// Under a systemd of its own, which sees the machine read-only: `tests/unit/systemd.py`. Only where it is asked for: to start a systemd is
 /// more than who runs a test expects of it.
 #[test]
