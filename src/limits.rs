@@ -410,6 +410,8 @@ pub const ROOM_SAID: Duration = Duration::from_secs(60);
 pub const LAST_WRITES: Duration = Duration::from_secs(3);
 /// How long a stop takes at the most; a shard that hangs longer is left, and the process ends.
 pub const STOP_MAX: Duration = Duration::from_secs(45);
+/// A stop that is told again within this is the same one: `timeout`, process managers and terminals signal a process and its group.
+pub const STOP_REPEATED: Duration = Duration::from_secs(1);
 
 /// Deadlines of the client side (RFC 5321 4.5.3.2).
 pub mod client {

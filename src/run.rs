@@ -66,24 +66,26 @@ fn listen(stage: Arc<AtomicU8>) -> Result<Receiver<Signal>, String> {
 
 fn hear(stage: &AtomicU8, tell: &Sender<Signal>) {
     const LOOK: Duration = Duration::from_millis(500);
-    let mut stopping = Duration::ZERO;
+    let mut stop_at = None;
     loop {
         let looks = if stage.load(Ordering::SeqCst) == STOPPING { LOOK } else { Duration::from_secs(60) };
         let signal = process::wait_for_signal(looks.as_millis() as u64);
+        let stopping = stop_at.map_or(Duration::ZERO, |at| process::since_boot().saturating_sub(at));
         match (signal, stage.load(Ordering::SeqCst)) {
             (Some(Signal::Stop), STARTING) => {
                 process::end(0, "relevo: stopped before the start was over");
             }
+            (Some(Signal::Stop), STOPPING) if stopping < limits::STOP_REPEATED => {}
             (Some(Signal::Stop), STOPPING) => {
                 process::end(1, "relevo: told to stop once more: ending at once, a start recovers");
             }
             (Some(signal), _) => {
                 if signal == Signal::Stop {
                     stage.store(STOPPING, Ordering::SeqCst);
+                    stop_at = Some(process::since_boot());
                 }
                 let _ = tell.send(signal);
             }
-            (None, STOPPING) => stopping += LOOK,
             (None, _) => {}
         }
         if stopping >= limits::STOP_MAX {

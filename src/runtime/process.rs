@@ -357,6 +357,12 @@ pub fn wall() -> UnixMillis {
     UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
+/// How long the machine runs, for waits of the process as a whole: nobody sets it.
+pub fn since_boot() -> std::time::Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    std::time::Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0))
+}
+
 /// Ends the process now, with these words if anybody listens: nothing is waited for, flushed or dropped.
 pub fn end(code: u8, words: &str) -> ! {
     output::last_words(words);
