@@ -218,6 +218,12 @@ fn a_password_is_read_where_there_is_no_terminal() {
     };
     let output = hash(b"correct horse\n");
     assert!(output.status.success() && output.stdout.starts_with(b"$argon2id$"));
+    // A mark of the file that it comes from is no part of it.
+    let output = hash(b"\xef\xbb\xbfcorrect horse\r\n");
+    let text = format!("shop:{}", String::from_utf8(output.stdout).expect("a hash"));
+    let check = relevo::policy::accounts::Accounts::parse(&text).expect("an account").check("shop");
+    let mut memory = vec![Default::default(); check.blocks()];
+    assert_eq!(check.verify(b"correct horse", &mut memory), Some(true));
     // Which of two would be meant, or both?
     let output = hash(b"correct horse\nbattery\n");
     assert!(!output.status.success() && output.stdout.is_empty());

@@ -193,6 +193,31 @@ fn advice_on_secrets_does_not_lock_the_relay_out() {
     }
 }
 
+/// Editors of other systems put a byte order mark in front.
+#[test]
+fn a_mark_in_front_is_no_part_of_a_file() {
+    let scratch = Scratch::new();
+    let text = format!(
+        "{}hosts = \"{}\"\n",
+        scratch.text().replace("[tuning]\nruntime = \"epoll\"\n", ""),
+        scratch.path("hosts")
+    );
+    scratch.write("hosts", "192.0.2.7 smart.example\n");
+    scratch.write("relevo.toml", &text);
+    for name in ["hosts", "accounts", "chain.pem", "key.pem", "relevo.toml"] {
+        let bytes = fs::read(scratch.path(name)).unwrap();
+        fs::write(scratch.path(name), [b"\xef\xbb\xbf", &bytes[..]].concat()).unwrap();
+    }
+    let text = read(Path::new(&scratch.path("relevo.toml"))).unwrap();
+    let found = check(&text, Path::new("relevo.toml"), true);
+    assert!(found.is_fine(), "{}", lines(&found.errors));
+    let accounts = node::read_accounts(Path::new(&scratch.path("accounts"))).unwrap();
+    assert!(accounts.stored("shop").1.is_some());
+    let mut config = found.config.unwrap();
+    node::find_hosts(&mut config).unwrap();
+    assert!(config.dns.known.contains_key("smart.example"));
+}
+
 #[test]
 fn one_wrong_key_is_one_error_and_the_others_are_looked_at_all_the_same() {
     let scratch = Scratch::new();

@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Read};
 
 use relevo::limits;
 use relevo::policy::accounts;
-use relevo::runtime::{process, terminal};
+use relevo::runtime::{files, process, terminal};
 
 use super::output::{Failure, NO, say};
 
@@ -35,9 +35,10 @@ fn ask() -> Result<Vec<u8>, Failure> {
 
 fn read() -> Result<Vec<u8>, Failure> {
     let mut password = Vec::new();
-    let most = limits::PASSWORD_MAX as u64 + 3;
+    let most = (limits::PASSWORD_MAX + b"\xef\xbb\xbf\r\n\0".len()) as u64;
     let read = std::io::stdin().take(most).read_to_end(&mut password);
     read.map_err(|error| Failure(NO, format!("standard input: {error}")))?;
+    files::without_mark(&mut password);
     let end = password.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r')).map_or(0, |last| last + 1);
     password.truncate(end);
     if password.is_empty() {

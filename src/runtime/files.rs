@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 /// Who may read and write what the relay makes: its own user.
 pub const FILE_MODE: u32 = 0o600;
@@ -94,7 +95,17 @@ const STRANGE_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a pipe's writer may take for its next byte: a program that asks a service for a secret needs seconds, and says nothing meanwhile.
 const WRITER_PATIENCE: Duration = Duration::from_secs(30);
 
-/// All of a file that an operator named, at most so many bytes. Whatever the name leads to, nobody is waited for without a bound: a pipe
+/// What editors of other systems put in front of UTF-8: it is no part of the text.
+const MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// Takes it away.
+pub fn without_mark(text: &mut Vec<u8>) {
+    if text.starts_with(MARK) {
+        text.drain(..MARK.len());
+    }
+}
+
+/// All of a text file that an operator named, at most so many bytes, without a byte order mark. Whatever the name leads to, nobody is waited for without a bound: a pipe
 /// may be one that nobody ever writes to, or whose writer sleeps.
 pub fn read_whole(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     read_patiently(path, most, WRITER_PATIENCE)
@@ -131,6 +142,7 @@ fn read_patiently(path: &Path, most: u64, for_writer: Duration) -> io::Result<Ve
     if bytes.len() as u64 > most {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("more than {most} bytes")));
     }
+    without_mark(&mut bytes);
     Ok(bytes)
 }
 
@@ -143,7 +155,7 @@ fn instant() -> Instant {
 fn is_readable_within(file: &File, left: Duration) -> io::Result<bool> {
     let patience = Timespec { tv_sec: left.as_secs() as _, tv_nsec: left.subsec_nanos().into() };
     match poll(&mut [PollFd::new(file, PollFlags::IN)], Some(&patience)) {
-        Err(rustix::io::Errno::INTR) => Ok(true),
+        Err(Errno::INTR) => Ok(true),
         ready => Ok(ready? > 0),
     }
 }
@@ -247,10 +259,29 @@ pub fn device_of_directory(path: &Path) -> io::Result<u64> {
     Ok(metadata.dev())
 }
 
+/// Renames within one file system, over nothing.
+pub fn rename_over_nothing(from: &Path, to: &Path) -> io::Result<()> {
+    let here = rustix::fs::CWD;
+    let tried = rustix::fs::renameat_with(here, from, here, to, rustix::fs::RenameFlags::NOREPLACE);
+    or_after_a_look(tried, from, to)
+}
+
+/// Not every file system can rename over nothing (NFS, 9p, FUSE): there one looks first. Nobody else makes what is named so in a directory that
+/// this process has locked.
+fn or_after_a_look(tried: Result<(), Errno>, from: &Path, to: &Path) -> io::Result<()> {
+    match tried {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => match std::fs::symlink_metadata(to) {
+            Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => std::fs::rename(from, to),
+            Err(error) => Err(error),
+        },
+        done => Ok(done?),
+    }
+}
+
 /// Renames a directory within one file system, over nothing, in one step, and syncs both parents.
 pub fn move_directory(from: &Path, to: &Path) -> io::Result<()> {
-    let here = rustix::fs::CWD;
-    rustix::fs::renameat_with(here, from, here, to, rustix::fs::RenameFlags::NOREPLACE)?;
+    rename_over_nothing(from, to)?;
     for path in [to, from] {
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             File::open(parent)?.sync_all()?;
@@ -276,6 +307,28 @@ mod tests {
         std::os::unix::fs::symlink(path("b"), path("link")).unwrap();
         assert!(device_of_directory(&path("link")).is_err());
         assert_eq!(device_of_directory(&path("b")).unwrap(), device_of_directory(&path("c")).unwrap());
+    }
+
+    #[test]
+    fn where_the_file_system_cannot_rename_over_nothing_one_looks() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = |name: &str| scratch.path().join(name);
+        for name in ["a", "b", "c"] {
+            std::fs::create_dir(path(name)).unwrap();
+        }
+        std::os::unix::fs::symlink("nowhere", path("link")).unwrap();
+        for (error, from, to) in
+            [(Errno::INVAL, "a", "d"), (Errno::NOSYS, "b", "e"), (Errno::NOTSUP, "c", "f")]
+        {
+            for taken in ["link", from] {
+                let kept = or_after_a_look(Err(error), &path(from), &path(taken)).unwrap_err();
+                assert_eq!(kept.kind(), io::ErrorKind::AlreadyExists);
+            }
+            or_after_a_look(Err(error), &path(from), &path(to)).unwrap();
+        }
+        assert_eq!(list(scratch.path()).unwrap(), ["d", "e", "f", "link"]);
+        let error = or_after_a_look(Err(Errno::XDEV), &path("d"), &path("g")).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(Errno::XDEV.raw_os_error()));
     }
 
     #[test]
@@ -334,6 +387,8 @@ mod tests {
         assert!(read_whole(&pipe, 10).is_err(), "nor did anybody");
         assert_eq!(read_whole(&path, 10).unwrap(), b"0123456789");
         assert!(read_whole(&path, 9).is_err() && read_whole(scratch.path(), 9).is_err());
+        std::fs::write(&path, b"\xef\xbb\xbfshop:\xef\xbb\xbf\n").unwrap();
+        assert_eq!(read_whole(&path, 20).unwrap(), b"shop:\xef\xbb\xbf\n", "a mark in front is no text");
         assert!(
             read_whole(Path::new("/dev/zero"), 9).is_err() && read_whole(Path::new("/dev/null"), 9).is_ok()
         );

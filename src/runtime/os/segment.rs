@@ -84,7 +84,7 @@ fn write_all(file: &File, mut offset: u64, parts: &[IoSlice<'_>]) -> io::Result<
 pub(super) fn create(path: &Path, size: u64) -> io::Result<()> {
     let unfinished = path.with_extension("new");
     let result = write_zeroes(&unfinished, size).and_then(|()| {
-        rename_over_nothing(&unfinished, path)?;
+        files::rename_over_nothing(&unfinished, path)?;
         match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
             _ => Ok(()),
@@ -95,19 +95,6 @@ pub(super) fn create(path: &Path, size: u64) -> io::Result<()> {
         let _ = std::fs::remove_file(&unfinished);
     }
     result
-}
-
-fn rename_over_nothing(from: &Path, to: &Path) -> io::Result<()> {
-    use rustix::io::Errno;
-    let here = rustix::fs::CWD;
-    match rustix::fs::renameat_with(here, from, here, to, rustix::fs::RenameFlags::NOREPLACE) {
-        // Not every file system can; nobody else makes files in a lane that this process has locked.
-        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) if std::fs::symlink_metadata(to).is_err() => {
-            std::fs::rename(from, to)
-        }
-        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => Err(io::ErrorKind::AlreadyExists.into()),
-        done => Ok(done?),
-    }
 }
 
 fn write_zeroes(path: &Path, size: u64) -> io::Result<()> {
