@@ -49,6 +49,7 @@ stories!("stories.py", None;
 
 stories!("hops.py", None;
     tls_that_breaks_anywhere_falls_back,
+    a_busy_host_and_a_hiccup_are_not_broken_tls,
     tls_that_is_refused_is_done_without,
     what_fails_after_refused_tls_is_not_tls,
     a_refusal_stands_though_the_hop_closes,
@@ -71,6 +72,7 @@ stories!("hops.py", None;
     a_kept_connection_that_ends_costs_no_attempt,
     a_hop_that_hangs_up_on_ehlo_is_told_helo,
     a_hop_that_loses_commands_sent_together,
+    who_refuses_a_recipient_and_goes_is_in_no_trouble,
     an_address_that_swallows_syns_is_waited_for_once,
     a_host_that_greets_with_our_name_is_a_loop,
     a_host_that_says_421_to_every_mail_is_left_alone,

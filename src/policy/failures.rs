@@ -38,6 +38,11 @@ impl Failures {
         self.until.get(host).copied().filter(|until| *until > now)
     }
 
+    /// How long ago it failed last, if it is known.
+    pub fn since(&self, host: &str, now: Instant) -> Option<Duration> {
+        Some(self.kept.saturating_sub(self.until(host, now)?.since(now)))
+    }
+
     /// It does well again.
     pub fn forget(&mut self, host: &str) {
         self.until.remove(host);
@@ -81,7 +86,9 @@ mod tests {
         assert!(failures.is_known("a", begin + KEPT));
         assert!(!failures.is_known("a", begin + half + KEPT));
         assert!(failures.note("a", begin + half + KEPT));
+        assert_eq!(failures.since("a", begin + half + KEPT + half), Some(half));
         failures.forget("a");
+        assert_eq!(failures.since("a", begin + half + KEPT), None);
         assert!(!failures.is_known("a", begin + half + KEPT) && failures.note("a", begin + half + KEPT));
     }
 

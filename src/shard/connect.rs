@@ -17,7 +17,7 @@ use crate::shard::address::Place;
 use crate::shard::session::{Behind, Choice, Starttls, loops};
 pub use crate::shard::session::{Connection, HopError};
 use crate::shard::wire::{Wire, WireError};
-use crate::smtp::client::Capabilities;
+use crate::smtp::client::{Capabilities, Transaction};
 use crate::smtp::reply::Reply;
 use crate::time::Instant;
 
@@ -203,14 +203,19 @@ async fn open<R: Runtime>(
     let is_known = |failures: &RefCell<Failures>| failures.borrow().is_known(&named(), now);
     let mut manners =
         Manners { ehlo: !is_known(&shard.ehlo_failures), starttls: shard.settings.delivery.starttls };
-    if manners.starttls && is_known(&shard.tls_failures) {
+    let avoids_tls = manners.starttls && is_known(&shard.tls_failures);
+    if avoids_tls {
         shard.instruments.counters.tls_avoided.add(1);
         manners.starttls = false;
     }
     let greeted = match greet(shard, host, to, manners).await {
         Err(HopError::BrokenTls(why)) => {
-            do_without_tls(shard, &named(), &why);
-            greet(shard, host, to, Manners { starttls: false, ..manners }).await
+            let greeted = greet(shard, host, to, Manners { starttls: false, ..manners }).await;
+            // One that takes no plain text either has some other trouble.
+            if greeted.is_ok() {
+                do_without_tls(shard, &named(), &why);
+            }
+            greeted
         }
         Err(HopError::BrokenEhlo(error)) => {
             let greeted = greet(shard, host, to, Manners { ehlo: false, ..manners }).await;
@@ -220,6 +225,12 @@ async fn open<R: Runtime>(
                 keep_in_mind(shard, &shard.ehlo_failures, &named(), &why, "it is told HELO");
             }
             greeted
+        }
+        Err(error) => {
+            if avoids_tls {
+                shard.tls_failures.borrow_mut().forget(&named());
+            }
+            Err(error)
         }
         result => result,
     };
@@ -284,6 +295,38 @@ pub(super) fn do_without_tls<R: Runtime>(shard: &Shard<R>, named: &str, why: &st
     }
 }
 
+/// A host that was spoken to in plain text asks for TLS: what broke of that once is tried again, or no mail would go for as long as it is
+/// kept in mind.
+pub(super) fn heed_call_for_tls<R: Runtime>(
+    shard: &Shard<R>,
+    connection: &Connection<R>,
+    transaction: &Transaction<'_>,
+) {
+    let mut failures = shard.tls_failures.borrow_mut();
+    if !failures.is_empty() && connection.tls.is_empty() && transaction.asks_for_tls() {
+        failures.forget(&connection.hop);
+    }
+}
+
+/// What a reply between STARTTLS and the end of EHLO under TLS says: a 421, or a refusal under TLS, is that of a host that is busy or does
+/// not want us, now, whatever we speak. One that cannot follow (50z) has lost its way, and one that goes on for long has no working TLS.
+fn is_load<R: Runtime>(shard: &Shard<R>, connection: &Connection<R>, reply: &Reply) -> bool {
+    let under_tls = !connection.tls.is_empty();
+    if connection.starttls == Starttls::Refused
+        || reply.code / 10 == 50
+        || !(reply.code == 421 || (under_tls && reply.code >= 400))
+    {
+        return false;
+    }
+    let now = shard.timers.recent();
+    let mut loads = shard.tls_loads.borrow_mut();
+    let since = loads.since(&connection.hop, now);
+    if since.is_none() {
+        loads.note(&connection.hop, now);
+    }
+    since.is_none_or(|since| since < limits::TLS_LOAD_MAX)
+}
+
 async fn greet<R: Runtime>(
     shard: &Rc<Shard<R>>,
     host: &Host,
@@ -330,7 +373,10 @@ async fn introduce<R: Runtime>(
     if manners.starttls && connection.capabilities.starttls {
         connection.starttls = Starttls::Begun;
         let protected = protect(shard, connection, host).await;
-        protected.map_err(|(step, error)| HopError::BrokenTls(words(connection.starttls, step, &error)))?;
+        protected.map_err(|(step, error)| match error {
+            HopError::Refused(reply) if is_load(shard, connection, &reply) => HopError::Refused(reply),
+            error => HopError::BrokenTls(words(connection.starttls, step, &error)),
+        })?;
     }
     connection.be_terse();
     match connection.behind(shard).await {

@@ -104,6 +104,8 @@ pub struct Shard<R: Runtime> {
     pub tls_client: tls::Client,
     /// Where that broke of late.
     pub tls_failures: RefCell<Failures>,
+    /// Hosts that were too busy when TLS was up, or asked for.
+    pub tls_loads: RefCell<Failures>,
     /// Hosts that took no message of late.
     pub hop_failures: RefCell<Failures>,
     /// Hosts that hang up on EHLO and know HELO.

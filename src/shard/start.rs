@@ -286,6 +286,7 @@ pub(super) fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>
         instruments: setup.instruments.clone(),
         latencies: RefCell::default(),
         tls_client: setup.tls_client.clone(),
+        tls_loads: Failures::new(limits::TLS_FAILURE_KEPT, limits::TLS_FAILURES_MAX).into(),
         tls_failures: Failures::new(limits::TLS_FAILURE_KEPT, limits::TLS_FAILURES_MAX).into(),
         hop_failures: Failures::new(limits::HOP_FAILURE_KEPT, limits::HOP_FAILURES_MAX).into(),
         ehlo_failures: Failures::new(limits::MANNERS_KEPT, limits::MANNERS_MAX).into(),

@@ -201,6 +201,7 @@ pub(super) async fn transact<R: Runtime>(
     if moves_on(run, connection, (how, broke), &mut transaction).await {
         return (After::Stale, false);
     }
+    connect::heed_call_for_tls(shard, connection, &transaction);
     refused(run, &mut transaction);
     count(run, connection, part, &transaction, tally);
     let after = if transaction.must_close() { After::Close } else { After::Keep };
@@ -256,8 +257,10 @@ fn break_off<R: Runtime>(
     }
     let words = format!("{error} (waiting for the answer to {})", transaction.awaiting());
     site.last_error.borrow_mut().clone_from(&words);
+    // One that answered for every recipient and goes has no trouble.
+    let answered = transaction.is_decided() && matches!(error, HopError::Wire(_));
     transaction.on_failure(&words);
-    matches!(error, HopError::Wire(_) | HopError::Hostile(_))
+    !answered && matches!(error, HopError::Wire(_) | HopError::Hostile(_))
 }
 
 /// A host took the session and no mail: the other hosts of its site are asked before it for a while, on other connections (RFC 5321 5.1).

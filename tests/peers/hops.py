@@ -229,7 +229,6 @@ def tls_that_breaks_anywhere_falls_back():
         modes = {
             "closed": at_starttls(leave),
             "reset": at_starttls(lambda talk: talk.reset()),
-            "shut": at_starttls(say_and_leave(b"421 4.3.0 not now\r\n")),
             "refused": at_starttls(say_and_leave(b"454 4.7.0 no TLS now\r\n")),
             "odd": at_starttls(say_and_leave(b"354 what\r\n")),
             "nonsense": at_starttls(say_and_leave(b"yes please\r\n")),
@@ -238,7 +237,6 @@ def tls_that_breaks_anywhere_falls_back():
             "garbage": at_starttls(say_and_leave(b"220 go on\r\n" + b"this is not TLS\r\n" * 20)),
             "shaken": at_starttls(shake_and_leave),
             "ehlo": under_tls("EHLO", leave),
-            "ehlo421": under_tls("EHLO", say_and_leave(b"421 4.3.0 no\r\n")),
             "ehlo5": under_tls("EHLO", lambda talk: b"502 5.5.1 no\r\n"),
             "mail": under_tls("MAIL", leave),
         }
@@ -267,6 +265,49 @@ def tls_that_breaks_anywhere_falls_back():
         for name, words in said.items():
             right = "it refused STARTTLS" if name == "refused" else "TLS broke"
             assert len(words) == 1 and right in words[0], (name, words)
+        relay.stop()
+
+
+def a_busy_host_and_a_hiccup_are_not_broken_tls():
+    """A 421 or a refusal while TLS is set up is the host's load (RFC 5321 3.8), and one hiccup of a host that takes mail by TLS alone is
+    forgotten when it asks for TLS."""
+    with tempfile.TemporaryDirectory() as directory:
+        context = certificate(directory)
+
+        def once(verb, protected, what):
+            def act(talk, said, line):
+                if said == verb and talk.protected == protected and not talk.hop.met:
+                    talk.hop.met = True
+                    return what(talk)
+                # It takes mail by TLS alone.
+                return b"530 5.7.0 Must issue a STARTTLS command first\r\n" if said == "MAIL" and not talk.protected else None
+
+            return act
+
+        go_and_leave = lambda talk: leave_after(talk, b"220 go on\r\n")
+        modes = {
+            "shut": once("STARTTLS", False, lambda talk: leave_after(talk, b"421 4.3.2 shutting down\r\n")),
+            "busy": once("EHLO", True, lambda talk: leave_after(talk, b"421 4.3.2 too busy\r\n")),
+            "later": once("EHLO", True, lambda talk: leave_after(talk, b"451 4.7.1 later\r\n")),
+            "hiccup": once("STARTTLS", False, go_and_leave),
+            "mail": once("MAIL", True, leave),
+        }
+        hops = {name: Hop(act, context=context) for name, act in modes.items()}
+        for hop in hops.values():
+            hop.met = False
+        relay = start(None, ALONE + FAST, route=routes(hops))
+        for number, name in enumerate(hops):
+            relay.send("a@b.example", [f"c@{name}.example"], TEXT)
+        for name, hop in hops.items():
+            hop.wait(1)
+            assert hop.taken[0][3].protected, name
+            if name in ("shut", "busy", "later"):
+                assert hop.talks == 2 and not relay.told(f":{hop.port}: TLS", seconds=0.1), (name, hop.heard)
+        for name, hop in hops.items():
+            relay.send("a@b.example", [f"d@{name}.example"], TEXT)
+            hop.wait(2)
+            assert hop.taken[1][3].protected, name
+        assert not [record for record in relay.log() if record["event"] == "bounced"]
         relay.stop()
 
 
@@ -1015,6 +1056,33 @@ def a_hop_that_loses_commands_sent_together():
         assert relay.told(f":{hops[name].port}: ", "it is sent one at a time"), relay.words
     # An end that comes at once has other reasons.
     assert not relay.told(f":{prompt.port}: it offers", seconds=0.5), relay.words
+    relay.stop()
+
+
+def who_refuses_a_recipient_and_goes_is_in_no_trouble():
+    """The next message goes to the same host, and not to the second of its site."""
+    unknown = b"550 5.1.1 no such user\r\n"
+    bad = lambda verb, line: verb == "RCPT" and b"bad" in line
+    gone = lambda talk, verb, line: leave_after(talk, unknown) if bad(verb, line) else None
+    reset = lambda talk, verb, line: say_and_end(talk, unknown, Talk.reset) if bad(verb, line) else None
+    enough = lambda talk, verb, line: leave_after(talk, unknown + b"421 4.7.0 too many errors\r\n") if bad(verb, line) else None
+    sites, known = Sites(), {}
+    for extensions in (PIPELINING, ()):
+        for act in (gone, reset, enough):
+            known[sites.count] = sites.add(act, None, extensions=extensions)
+    relay = sites.start(LATE)
+    for number in known:
+        relay.send("a@b.example", [f"bad@d{number}.example"], TEXT)
+    bounced = lambda: [record for record in relay.log() if record["event"] == "bounced" and "bad@" in record["recipients"][0]]
+    end = time.monotonic() + 20
+    while len(bounced()) < len(known) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert len(bounced()) == len(known), relay.log()
+    for number, (best, second) in known.items():
+        relay.send("a@b.example", [f"u@d{number}.example"], TEXT)
+        best.wait(1)
+        assert not second.talks, (number, best.heard)
+    assert not relay.told("it takes no mail", seconds=0.5), relay.words
     relay.stop()
 
 

@@ -128,6 +128,18 @@ const OF_A_RECIPIENT: [&str; 5] = ["recipient", "mailbox", "quota", "user", "rcp
 /// The relay words of a reply, whole: nothing else in it.
 const OF_RELAYING_BARE: [&str; 3] = ["relaying", "relay", "must authenticate"];
 
+/// How hosts say that they want TLS, besides RFC 3207's 530.
+const OF_TLS: [&str; 6] =
+    ["starttls", "tls required", "tls is required", "require tls", "requires tls", "encryption required"];
+
+/// The hop takes no mail without TLS.
+pub fn asks_for_tls(reply: &Reply) -> bool {
+    // RFC 5248: X.7.10, encryption needed; X.7.11, encryption required.
+    reply.code >= 400
+        && (matches!(reply.enhanced, Some((_, 7, 10 | 11)))
+            || has(&reply.text.to_ascii_lowercase(), &OF_TLS))
+}
+
 /// The hop refuses us, whoever the recipient is.
 pub fn speaks_of_us(reply: &Reply) -> bool {
     if !reply.is_permanent() || of_an_address(reply) {

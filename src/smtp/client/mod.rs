@@ -355,6 +355,16 @@ impl<'a> Transaction<'a> {
         self.phase = Phase::Over;
     }
 
+    /// Whether every recipient was answered for.
+    pub fn is_decided(&self) -> bool {
+        self.decided.iter().all(Option::is_some)
+    }
+
+    /// Whether the hop wants TLS before it takes mail (RFC 3207 section 4).
+    pub fn asks_for_tls(&self) -> bool {
+        self.replies.iter().any(blame::asks_for_tls)
+    }
+
     /// Whether the transaction decided anything for good.
     pub fn made_progress(&self) -> bool {
         self.decided.iter().any(|decided| matches!(decided, Some(Verdict::Delivered(_) | Verdict::Failed(_))))
@@ -410,6 +420,9 @@ impl<'a> Transaction<'a> {
     /// The hop ends the connection at a RCPT: where it took others before, it may want no more of them at once. To ask for all of them
     /// each time would deliver to none of them ever.
     fn cut(&mut self) {
+        if self.is_decided() {
+            return;
+        }
         self.cut_short = self.pipelining && matches!(self.phase, Phase::Rcpt(_) | Phase::Data);
         if let Phase::Rcpt(place) = self.phase
             && self.accepted > 0
@@ -420,6 +433,12 @@ impl<'a> Transaction<'a> {
 
     /// The connection failed: what is undecided is tried again. `why` goes into logs and records.
     pub fn on_failure(&mut self, why: &str) {
+        // A hop that has said all there is to say may go.
+        if self.is_decided() {
+            self.must_close = true;
+            self.phase = Phase::Over;
+            return;
+        }
         self.cut();
         self.give_up(local(451, (4, 4, 2), why));
     }
@@ -544,7 +563,8 @@ impl<'a> Transaction<'a> {
 
     fn decide_all_by(&mut self, reply: usize) {
         let verdict = self.class(reply, false);
-        self.deferred |= matches!(verdict, Verdict::Deferred(_));
+        // What is said when all is decided is said of nobody: a 421 behind the refusals, say.
+        self.deferred |= matches!(verdict, Verdict::Deferred(_)) && !self.is_decided();
         for decided in &mut self.decided {
             decided.get_or_insert_with(|| verdict.clone());
         }
