@@ -125,6 +125,23 @@ const OF_RELAYING: [&str; 16] = [
 /// Words that make a 452 one of recipients.
 const OF_A_RECIPIENT: [&str; 5] = ["recipient", "mailbox", "quota", "user", "rcpt"];
 
+/// How hosts say that a transaction has recipients enough.
+const OF_TOO_MANY: [&str; 8] = [
+    "too many recipients",
+    "too many rcpt",
+    "too many to",
+    "many recipients",
+    "number of recipients",
+    "recipient limit",
+    "recipients limit",
+    "recipients per",
+];
+
+/// Words that make a 452 one of the mailbox it answers for, or of the host's disk.
+const OF_ROOM: [&str; 11] = [
+    "mailbox", "mail box", "quota", "user", "account", "inbox", "storage", "space", "disk", "full", "memory",
+];
+
 /// The relay words of a reply, whole: nothing else in it.
 const OF_RELAYING_BARE: [&str; 3] = ["relaying", "relay", "must authenticate"];
 
@@ -189,6 +206,25 @@ pub fn speaks_of_the_host(reply: &Reply) -> bool {
             _ => false,
         },
     }
+}
+
+/// A reply to RCPT that says that the transaction has recipients enough (RFC 3463 X.5.3).
+pub fn says_too_many(reply: &Reply) -> bool {
+    match reply.enhanced {
+        Some((_, 5, 3)) => true,
+        Some((_, 1 | 2 | 7, _)) => false,
+        _ => reply.code >= 400 && has(&reply.text.to_ascii_lowercase(), &OF_TOO_MANY),
+    }
+}
+
+/// The same, or a code that stands for it unless its enhanced code or its words say what else is meant (RFC 5321 4.5.3.1.10: 452, and
+/// 552 of old): a mailbox or a disk without room.
+pub fn means_too_many(reply: &Reply) -> bool {
+    if !matches!(reply.enhanced, None | Some((_, 0 | 5, _))) {
+        return says_too_many(reply);
+    }
+    let bare = matches!(reply.code, 452 | 552) && !has(&reply.text.to_ascii_lowercase(), &OF_ROOM);
+    bare || says_too_many(reply)
 }
 
 /// RFC 3463 3.2 and 3.3: the status of an address or a mailbox is none of ours, whatever the words.
@@ -343,6 +379,53 @@ mod tests {
             "250 4.3.2 ok",
         ] {
             assert!(!speaks_of_the_host(&reply(line)), "{line}");
+        }
+    }
+
+    #[test]
+    fn too_many_recipients() {
+        for (line, says, means) in [
+            ("452 4.5.3 Error: too many recipients", true, true),
+            ("452-4.5.3 Your message has too many recipients. For more information regarding", true, true),
+            ("550 5.5.3 limit", true, true),
+            ("452 Too many recipients", true, true),
+            ("451 too many recipients, send the rest later", true, true),
+            ("452 4.3.1 too many recipients for now", true, true),
+            ("550 Number of recipients exceeds the limit", true, true),
+            ("452 try the next one later", false, true),
+            ("552 no", false, true),
+            ("452 4.0.0 no", false, true),
+            ("452 user over quota", false, false),
+            ("452 The mailbox is full", false, false),
+            ("452 account over limit", false, false),
+            ("452 Insufficient system storage", false, false),
+            ("452 Out of disk space", false, false),
+            ("552 Requested mail action aborted: exceeded storage allocation", false, false),
+            ("452 4.3.1 no", false, false),
+            ("452 4.2.2 over it", false, false),
+            ("450 4.7.1 Error: too many recipients from 192.0.2.1", false, false),
+            ("450 try later", false, false),
+            ("550 no such user", false, false),
+        ] {
+            let reply = reply(&line.replace("452-", "452 "));
+            assert_eq!((says_too_many(&reply), means_too_many(&reply)), (says, means), "{line}");
+        }
+    }
+
+    /// RFC 3207 section 4 says 530, and hosts say much else.
+    #[test]
+    fn calls_for_tls() {
+        for line in [
+            "530 5.7.0 Must issue a STARTTLS command first",
+            "550 5.7.10 Encryption needed",
+            "454 4.7.0 TLS required for your domain",
+            "451 4.7.11 what",
+            "554 5.7.1 STARTTLS is required to send mail here",
+        ] {
+            assert!(asks_for_tls(&reply(line)), "{line}");
+        }
+        for line in ["530 5.7.0 Authentication required", "550 5.1.1 User unknown", "250 starttls"] {
+            assert!(!asks_for_tls(&reply(line)), "{line}");
         }
     }
 

@@ -387,8 +387,7 @@ impl<'a> Transaction<'a> {
         }
         let (_, reply) = self.verdict(first)?;
         // One full mailbox at the end must not make every transaction smaller.
-        let says_so = reply.enhanced.is_some_and(|(_, subject, detail)| (subject, detail) == (5, 3));
-        (first > 0 && (says_so || self.decided.len() - first > 1)).then_some(first)
+        (first > 0 && (blame::says_too_many(reply) || self.decided.len() - first > 1)).then_some(first)
     }
 
     /// If the hop refused for good, and its words are about us and not about the recipients: what it refused is to be tried again, and
@@ -546,10 +545,10 @@ impl<'a> Transaction<'a> {
         let answer = &self.replies[reply];
         if answer.is_positive() {
             Verdict::Delivered(reply)
-        } else if at_rcpt && self.accepted > 0 && is_too_many(answer) {
+        } else if at_rcpt && self.accepted > 0 && blame::means_too_many(answer) {
             Verdict::Later(reply)
         // RFC 5321 4.5.3.1.10: a 552 to RCPT means too many recipients and is to be taken as 452.
-        } else if answer.is_permanent() && !(at_rcpt && (answer.code == 552 || is_too_many(answer))) {
+        } else if answer.is_permanent() && !(at_rcpt && (answer.code == 552 || blame::means_too_many(answer))) {
             Verdict::Failed(reply)
         } else {
             Verdict::Deferred(reply)
@@ -568,16 +567,6 @@ impl<'a> Transaction<'a> {
         for decided in &mut self.decided {
             decided.get_or_insert_with(|| verdict.clone());
         }
-    }
-}
-
-/// Whether a reply to RCPT says that the transaction has recipients enough (RFC 5321 4.5.3.1.10, RFC 3463 X.5.3). The same codes without
-/// it also tell of a full disk, so mailboxes, addresses and policy are left out.
-fn is_too_many(reply: &Reply) -> bool {
-    match reply.enhanced {
-        Some((_, 5, 3)) => true,
-        Some((_, 1 | 2 | 7, _)) => false,
-        _ => matches!(reply.code, 452 | 552),
     }
 }
 

@@ -368,6 +368,16 @@ fn a_hop_takes_few_recipients() {
     assert_eq!(answered(&[ok, (550, Some((5, 5, 3)))]), (".l".into(), Some(1), true));
     assert_eq!(answered(&[ok, (552, None), many]), (".ll".into(), Some(1), true));
     assert_eq!(answered(&[ok, many, ok, many]), (".l.l".into(), None, true));
+    let quota = |words: &str| {
+        let names = recipients_of(4);
+        let names = names.iter().map(|name| name.as_bytes()).collect();
+        let mut transaction = Transaction::new(&PIPELINING, b"a@b", names, 10, Body::SevenBit).expect("fits");
+        let _ = [250, 250, 250].map(|code| transaction.on_reply(reply(code)));
+        let _ = [0, 1].map(|_| transaction.on_reply(Reply { text: words.into(), ..reply(452) }));
+        (transaction.recipients_taken(), transaction.has_later())
+    };
+    assert_eq!(quota("user over quota"), (None, false), "two full mailboxes at the end");
+    assert_eq!(quota("too many recipients"), (Some(2), true));
     assert_eq!(answered(&[many, many, many]), ("...".into(), None, false), "not one was taken");
     assert_eq!(
         answered(&[ok, (452, Some((4, 2, 2))), (450, None)]),
@@ -455,6 +465,28 @@ fn a_2yz_of_another_command_takes_nothing() {
             transaction.on_reply(reply(*code));
         }
         assert_eq!(transaction.is_unbegun(), unbegun, "{codes:?}");
+    }
+}
+
+/// Refused recipients are the hop's last word: what ends the connection behind it says nothing of the host.
+#[test]
+fn a_hop_that_answered_for_all_may_go() {
+    for refusal in [550, 450] {
+        for codes in [&[250, refusal][..], &[250, refusal, 421], &[550, 421], &[250, refusal, 451]] {
+            for capabilities in [&PIPELINING, &PLAIN] {
+                let recipients = smallvec![&b"x@z"[..]];
+                let mut transaction =
+                    Transaction::new(capabilities, b"a@b", recipients, 10, Body::SevenBit).expect("fits");
+                for code in codes {
+                    transaction.on_reply(reply(*code));
+                }
+                transaction.on_failure("gone");
+                let (_, said) = transaction.verdict(0).expect("decided");
+                assert!(said.code == refusal || said.code == 550, "{codes:?}");
+                assert!(transaction.must_close() && transaction.is_decided());
+                assert!(!transaction.is_cut_short() && !transaction.blames_host(), "{codes:?}");
+            }
+        }
     }
 }
 
