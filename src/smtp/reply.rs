@@ -328,10 +328,11 @@ fn printable_byte(byte: u8) -> char {
 }
 
 fn assemble(code: u16, lines: Vec<String>, odd: bool) -> Reply {
+    // RFC 2034 section 4 puts it on every line; some put it on the last one only.
     let enhanced = lines
-        .first()
-        .and_then(|line| parse_enhanced(line))
-        .filter(|(class, ..)| u16::from(*class) == code / 100);
+        .iter()
+        .filter_map(|line| parse_enhanced(line))
+        .find(|(class, ..)| u16::from(*class) == code / 100);
     let mut text = String::new();
     for line in &lines {
         let line = match enhanced {
@@ -406,6 +407,12 @@ mod tests {
         let reply = one("550 5.1.1 no such user\r\n").unwrap().unwrap();
         assert_eq!((reply.enhanced, reply.text.as_str()), (Some((5, 1, 1)), "no such user"));
         assert_eq!(reply.describe(), "550 5.1.1 no such user");
+        // One line that has it is enough, whichever that is.
+        for input in ["550-no\r\n550 5.1.1 such user\r\n", "550-4.4.4 no\r\n550-5.1.1 such\r\n550 user\r\n"] {
+            let reply = one(input).unwrap().unwrap();
+            assert_eq!(reply.enhanced, Some((5, 1, 1)), "{input}");
+            assert!(reply.text.ends_with("such user") && !reply.text.contains("5.1.1"), "{}", reply.text);
+        }
         let reply = one("550 4.1.1 odd\r\n").unwrap().unwrap();
         assert_eq!((reply.enhanced, reply.text.as_str()), (None, "4.1.1 odd"));
         assert_eq!(one("250\r\n").unwrap().unwrap().text, "");

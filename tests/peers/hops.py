@@ -280,7 +280,7 @@ def a_busy_host_and_a_hiccup_are_not_broken_tls():
                     talk.hop.met = True
                     return what(talk)
                 # It takes mail by TLS alone.
-                return b"530 5.7.0 Must issue a STARTTLS command first\r\n" if said == "MAIL" and not talk.protected else None
+                return b"530 5.7.0 Must issue a STARTTLS command first\r\n" if said in ("MAIL", "RCPT", "DATA") and not talk.protected else None
 
             return act
 
@@ -1069,7 +1069,8 @@ def who_refuses_a_recipient_and_goes_is_in_no_trouble():
     sites, known = Sites(), {}
     for extensions in (PIPELINING, ()):
         for act in (gone, reset, enough):
-            known[sites.count] = sites.add(act, None, extensions=extensions)
+            number = sites.count
+            known[number] = sites.add(act, None, extensions=extensions)
     relay = sites.start(LATE)
     for number in known:
         relay.send("a@b.example", [f"bad@d{number}.example"], TEXT)
