@@ -3,6 +3,9 @@
 //!
 //! Conservative: a refusal that is not surely about us is about the message or the recipient, and those bounce.
 
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+
 use crate::smtp::reply::Reply;
 
 /// Codes that ask who we are, whoever says them (RFC 4954 section 6, RFC 3207 section 4, RFC 7504).
@@ -11,11 +14,14 @@ const OF_AUTHENTICATION: [u16; 4] = [530, 534, 535, 538];
 /// Details of X.7 that are about the client: no encryption (RFC 5248: X.7.10, X.7.11), no reverse name (RFC 7372: X.7.25).
 const OF_OUR_SESSION: [u16; 3] = [10, 11, 25];
 
+/// The same as a large receiver counts them: banned addresses, and one of which it takes no traffic.
+const OF_OUR_ADDRESS: [RangeInclusive<u16>; 3] = [511..=511, 606..=649, 708..=708];
+
 /// Details of X.7 that are about the domains a message claims: DKIM, SPF, several of them (RFC 7372), ARC (RFC 8617).
 const OF_AUTHORSHIP: [u16; 7] = [20, 21, 22, 23, 24, 26, 29];
 
 /// What receivers say of a client's address, its name, its pace, or of what it left out: AUTH, STARTTLS.
-const OF_OUR_STANDING: [&str; 58] = [
+const OF_OUR_STANDING: [&str; 90] = [
     "helo command rejected",
     "ehlo command rejected",
     "invalid helo",
@@ -74,11 +80,64 @@ const OF_OUR_STANDING: [&str; 58] = [
     "no ptr record",
     "too many connections",
     "ipcheck.",
+    "dnsbl-lookup",
+    "dnsbl:rbl",
+    "your helo",
+    "your ehlo",
+    "blocked by spam block list",
+    "spam block list",
+    "blocked mailhost",
+    "host is blacklisted",
+    "server is blacklisted",
+    "host is listed",
+    "host is blocked",
+    "banned sender[",
+    "from this ip",
+    "mail from ip",
+    "bad reputation",
+    "low reputation",
+    "reputation of your",
+    "reputation of the sending",
+    "too many messages from",
+    "too many mails from",
+    "too much mail from",
+    "rate limit",
+    "rate-limit",
+    "ratelimit",
+    "throttled",
+    "throttling",
+    "daily quota",
+    "daily message quota",
+    "sending quota",
+    "sending limit",
+    "hourly limit",
+    "daily limit",
+];
+
+/// Lists of addresses: a refusal that names one of them and an address speaks of ours, in whatever words.
+const OF_LISTS: [&str; 17] = [
+    "is listed",
+    "listed at",
+    "listed on",
+    "listed in",
+    "listed by",
+    "blacklist",
+    "black list",
+    "black-list",
+    "blocklist",
+    "block list",
+    "block-list",
+    "denylist",
+    "dnsbl",
+    "rbl",
+    "spamhaus.",
+    "spamcop.",
+    "barracudacentral.",
 ];
 
 /// Words that make a refusal one of the content, of the domain it claims to be from, or of what one recipient wants, though it speaks of
 /// lists or reputation too.
-const OF_THE_MESSAGE: [&str; 21] = [
+const OF_THE_MESSAGE: [&str; 28] = [
     "spf",
     "dkim",
     "dmarc",
@@ -100,6 +159,13 @@ const OF_THE_MESSAGE: [&str; 21] = [
     "user unknown",
     "unknown user",
     "no such user",
+    "surbl",
+    "uribl",
+    "dbl.spamhaus",
+    "domain is listed",
+    "domain is on",
+    "listed domain",
+    "blocked domain",
 ];
 
 /// How hosts say that they do not relay for us.
@@ -153,8 +219,7 @@ const OF_TLS: [&str; 6] =
 pub fn asks_for_tls(reply: &Reply) -> bool {
     // RFC 5248: X.7.10, encryption needed; X.7.11, encryption required.
     reply.code >= 400
-        && (matches!(reply.enhanced, Some((_, 7, 10 | 11)))
-            || has(&reply.text.to_ascii_lowercase(), &OF_TLS))
+        && (matches!(reply.enhanced, Some((_, 7, 10 | 11))) || has(&reply.text.to_ascii_lowercase(), &OF_TLS))
 }
 
 /// The hop refuses us, whoever the recipient is.
@@ -166,7 +231,7 @@ pub fn speaks_of_us(reply: &Reply) -> bool {
         return true;
     }
     if let Some((5, 7, detail)) = reply.enhanced {
-        if OF_OUR_SESSION.contains(&detail) {
+        if OF_OUR_SESSION.contains(&detail) || OF_OUR_ADDRESS.iter().any(|range| range.contains(&detail)) {
             return true;
         }
         if OF_AUTHORSHIP.contains(&detail) {
@@ -174,7 +239,17 @@ pub fn speaks_of_us(reply: &Reply) -> bool {
         }
     }
     let text = reply.text.to_ascii_lowercase();
-    has(&text, &OF_OUR_STANDING) && !has(&text, &OF_THE_MESSAGE)
+    // RFC 3463 3.5: X.4.5 is congestion, for which large receivers say how much they take of us in a day.
+    let of_us = reply.enhanced == Some((5, 4, 5))
+        || has(&text, &OF_OUR_STANDING)
+        || (has(&text, &OF_LISTS) && names_an_address(&text));
+    of_us && !has(&text, &OF_THE_MESSAGE)
+}
+
+/// Whether an IP address stands in it, in whatever brackets.
+fn names_an_address(text: &str) -> bool {
+    text.split(|other: char| !(other.is_ascii_hexdigit() || matches!(other, '.' | ':')))
+        .any(|word| word.trim_matches(['.', ':']).parse::<IpAddr>().is_ok())
 }
 
 /// The hop does not relay for us. Where an operator's route leads there, it should: what is wrong is with it, or with us.
@@ -287,6 +362,27 @@ mod tests {
             "554 Mail from your server is not welcome here",
             "550 5.7.1 Mail from dynamic IP addresses is not accepted",
             "550 5.7.1 IP name lookup failed [192.0.2.1]",
+            "553 5.3.0 alpd681 DNSBL:RBL 521< 192.0.2.1 >_is_blocked.For assistance forward this error to abuse_rbl@abuse-att.net",
+            "554 5.7.0 Blocked - see https://support.proofpoint.com/dnsbl-lookup.cgi?ip=192.0.2.1",
+            "550 \"JunkMail rejected - relay.example [192.0.2.1]:4321 is in an RBL on zen.spamhaus.org, see https://x\"",
+            "550 5.7.511 Access denied, banned sender[192.0.2.1]. To request removal from this list",
+            "550 5.7.708 Service unavailable. Access denied, traffic not accepted from this IP.",
+            "550 5.7.1 Client host [192.0.2.1] is listed at zen.spamhaus.org",
+            "550 5.7.1 Your IP 192.0.2.1 is listed on bl.spamcop.net",
+            "554 5.7.1 Rejected 192.0.2.1 found in dnsbl.sorbs.net",
+            "554 5.7.1 Rejected: 2001:db8::1 found in dnsbl",
+            "550 rejected because 192.0.2.1 is in a black list at zen.spamhaus.org",
+            "550 5.7.1 Message rejected because [192.0.2.1] is blacklisted at bl.spamcop.net",
+            "550 5.7.1 Service unavailable, Client host [192.0.2.1] blocked by Spam Block List (S3140)",
+            "550 5.7.1 Blocked, see http://www.barracudacentral.org/reputation?ip=192.0.2.1",
+            "550 Sorry, your helo has been denied.",
+            "554 5.7.1 This email from IP 192.0.2.1 has been rejected",
+            "550 5.4.5 Daily SMTP relay sending limit exceeded",
+            "550 5.4.5 Daily user quota exceeded",
+            "554 Throttling failure: Daily message quota exceeded.",
+            "554 5.7.1 Sending rate limit exceeded, try later",
+            "550 Rate limit exceeded",
+            "550 5.7.1 Delivery not authorized, message refused: Message originated from a blocked mailhost",
         ] {
             assert!(speaks_of_us(&reply(line)), "{line}");
         }
@@ -330,6 +426,14 @@ mod tests {
             "554 5.7.1 Message from your server contains a virus",
             "550 5.1.1 <helo@y>: no such user here",
             "550 5.7.1 You are not allowed to send to this list",
+            "550 5.7.1 You are not allowed to send to this list; it is listed on our site",
+            "550 5.7.1 Message from 192.0.2.1 refused: the domain b.example is listed in dbl.spamhaus.org",
+            "554 5.7.1 Message from 192.0.2.1 contains a blocklisted URL",
+            "554 5.7.1 192.0.2.1: listed by multi.surbl.org",
+            "550 5.7.1 Message from 192.0.2.1 refused as spam",
+            "552 5.2.2 The daily quota of the mailbox is used up",
+            "550 5.4.4 no route to 192.0.2.1",
+            "550 5.1.1 192.0.2.1 is listed",
         ] {
             assert!(!speaks_of_us(&reply(line)), "{line}");
         }
