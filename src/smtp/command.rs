@@ -115,6 +115,11 @@ pub fn is_recipient(line: &[u8]) -> bool {
     line.get(..5).is_some_and(|verb| verb.eq_ignore_ascii_case(b"RCPT "))
 }
 
+/// Whether a line that is no command was to be a MAIL.
+pub fn is_mail(line: &[u8]) -> bool {
+    line.get(..5).is_some_and(|verb| verb.eq_ignore_ascii_case(b"MAIL "))
+}
+
 /// RFC 5321 4.1.1.1 wants a domain or a literal. Printers, Windows hosts and mail programs send what their owner called them, with blanks,
 /// umlauts and more, and the name decides nothing: it is taken if it can be shown. What a Received field has no room for stands in a comment
 /// there (`mail::trace`).

@@ -56,6 +56,7 @@ pub mod words {
     pub const ENDLESS_LINE: &str = "421 4.7.0 Line without an end\r\n";
     pub const SESSION_OVER: &str = "421 4.3.2 The session has lasted long enough, connect again\r\n";
     pub const TOO_BUSY: &str = "421 4.3.2 Too many connections\r\n";
+    pub const TOO_MANY_LOGINS: &str = "421 4.3.2 Too many logins wait for their answer, try again later\r\n";
     pub const TOO_MANY_OF_CLIENT: &str = "421 4.7.0 Too many connections from your address\r\n";
     pub const NOT_HTTP: &str = "421 4.7.0 This is no HTTP server\r\n";
     pub const TOO_MANY_ERRORS: &str = "421 4.7.0 Too many errors\r\n";

@@ -109,31 +109,31 @@ impl Session {
     /// They were not. True: the session is to be closed.
     #[must_use]
     pub fn authentication_failed(&mut self, out: &mut Vec<u8>) -> bool {
-        self.refuse(words::AUTH_FAILED, out)
+        self.refuse(words::AUTH_FAILED, words::TOO_MANY_ERRORS, out)
     }
 
     /// Whether they were cannot be told now, and is not the client's fault (RFC 4954 section 6). True: the session is to be closed.
     #[must_use]
     pub fn authentication_unavailable(&mut self, out: &mut Vec<u8>) -> bool {
-        self.refuse(words::AUTH_UNAVAILABLE, out)
+        self.refuse(words::AUTH_UNAVAILABLE, words::SESSION_OVER, out)
     }
 
     /// The same, where we had no time for it: the session may ask again for as long as it may say anything.
     pub fn authentication_postponed(&mut self, out: &mut Vec<u8>) {
-        self.say(words::AUTH_UNAVAILABLE, out);
+        self.turn_away(words::AUTH_UNAVAILABLE, out);
     }
 
     /// Too many like this client wait already: the session ends.
     pub fn authentication_cut(&mut self, out: &mut Vec<u8>) {
-        self.say(words::TOO_MANY_ERRORS, out);
+        self.say(words::TOO_MANY_LOGINS, out);
     }
 
-    fn refuse(&mut self, words: &str, out: &mut Vec<u8>) -> bool {
+    fn refuse(&mut self, words: &str, end: &str, out: &mut Vec<u8>) -> bool {
         self.say(words, out);
         self.auth_failures += 1;
         let enough = self.auth_failures >= limits::AUTH_FAILURES_MAX;
         if enough {
-            self.say(words::TOO_MANY_ERRORS, out);
+            self.say(end, out);
         }
         enough
     }

@@ -65,7 +65,7 @@ impl Session {
             return BodyEnd::Refused { close: enough || summary.bare_line_end };
         }
         // A client that delivers may err as well.
-        (self.errors, self.commands) = (0, 0);
+        (self.errors, self.commands, self.turned_away) = (0, 0, false);
         let mut envelope = transaction.envelope;
         if envelope.recipients.len() > 1 {
             envelope.recipients.sort_by_cached_key(|recipient| recipient.domain().to_ascii_lowercase());
@@ -105,6 +105,6 @@ impl Session {
     /// The message could not be stored.
     pub fn not_stored(&mut self, why: NotStored, out: &mut Vec<u8>) {
         self.transaction = None;
-        self.say(why.words(), out);
+        self.turn_away(why.words(), out);
     }
 }

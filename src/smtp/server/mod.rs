@@ -133,8 +133,12 @@ pub struct Session {
     lines: u32,
     /// A line is being skipped up to its end because it was too long: so many bytes of it. 0: none is.
     skipped: u32,
+    /// MAIL was refused, and so many commands less one were sent behind it; 0: it was not.
+    unopened: u32,
     /// No TLS begins now.
     tls_put_off: bool,
+    /// Since the last message something was refused to the client for a reason of ours.
+    turned_away: bool,
     /// The next line is one of an AUTH exchange.
     awaiting: Option<Box<auth::Awaited>>,
     /// What was refused and is not recorded yet.
@@ -166,7 +170,9 @@ impl Session {
             auth_failures: 0,
             lines: 0,
             skipped: 0,
+            unopened: 0,
             tls_put_off: false,
+            turned_away: false,
             awaiting: None,
             refusals: Refusals::default(),
         }
@@ -301,13 +307,12 @@ impl Session {
                 self.say(words::NOT_HTTP, out);
                 return Some(Step::Close);
             }
-            Err(error) => return self.complain(reply::of_error(error), out),
+            Err(error) => return self.malformed(line, error, out),
         };
         if !matches!(command, Command::Rcpt(_) | Command::Data | Command::Quit) {
             self.commands += 1;
             if self.commands > limits::COMMANDS_WITHOUT_MAIL_MAX {
-                self.say(words::TOO_MANY_COMMANDS, out);
-                return Some(Step::Close);
+                return self.enough(out);
             }
         }
         match command {
@@ -318,6 +323,7 @@ impl Session {
             Command::Helo(name) => self.say_hello(name, false, out),
             Command::Rset => {
                 self.say(words::OK, out);
+                self.unopened = 0;
                 self.forget(out)
             }
             Command::Noop => self.say(words::OK, out),
@@ -331,6 +337,18 @@ impl Session {
             Command::StartTls => self.starttls(out),
             Command::Auth(mechanism, initial) => self.auth(mechanism, initial, out),
         }
+    }
+
+    /// A line that cannot be obeyed, whatever the state.
+    #[cold]
+    fn malformed(&mut self, line: &[u8], error: CommandError, out: &mut Vec<u8>) -> Option<Step> {
+        if self.unopened > 0 && command::is_recipient(line) {
+            return self.behind_refused_mail(out);
+        }
+        if command::is_mail(line) {
+            return self.complain_of_mail(reply::of_error(error), out);
+        }
+        self.complain(reply::of_error(error), out)
     }
 
     fn say(&self, words: &str, out: &mut Vec<u8>) -> Option<Step> {
@@ -352,6 +370,39 @@ impl Session {
         }
         self.say(words::TOO_MANY_ERRORS, out);
         Some(Step::Close)
+    }
+
+    /// Refuses what is asked for a reason of ours: no error of the client.
+    fn turn_away(&mut self, words: &str, out: &mut Vec<u8>) -> Option<Step> {
+        self.turned_away = true;
+        self.say(words, out)
+    }
+
+    /// Ends a session that came to no message. One that we turned away did nothing wrong.
+    fn enough(&mut self, out: &mut Vec<u8>) -> Option<Step> {
+        self.say(if self.turned_away { words::SESSION_OVER } else { words::TOO_MANY_COMMANDS }, out);
+        Some(Step::Close)
+    }
+
+    /// An error in MAIL, or with it. What a client that may relay pipelined behind it is none.
+    fn complain_of_mail(&mut self, words: &str, out: &mut Vec<u8>) -> Option<Step> {
+        self.unopened = u32::from(self.may_relay());
+        self.complain(words, out)
+    }
+
+    /// RCPT or DATA where MAIL was refused: sent before the client could know (RFC 2920 section 3.1).
+    fn behind_refused_mail(&mut self, out: &mut Vec<u8>) -> Option<Step> {
+        self.say(words::NEED_MAIL, out);
+        self.unopened += 1;
+        if self.unopened <= limits::RECIPIENTS_OFFERED_MAX { None } else { self.enough(out) }
+    }
+
+    /// RCPT or DATA without a transaction.
+    fn need_mail(&mut self, out: &mut Vec<u8>) -> Option<Step> {
+        if self.unopened > 0 {
+            return self.behind_refused_mail(out);
+        }
+        self.complain(words::NEED_MAIL, out)
     }
 
     /// Every refusal of a recipient. Beside recipients that are taken it is no error: a list has bad addresses.
@@ -382,8 +433,7 @@ impl Session {
         if transaction.offered < limits::RECIPIENTS_OFFERED_MAX {
             return None;
         }
-        self.say(words::TOO_MANY_COMMANDS, out);
-        Some(Step::Close)
+        self.enough(out)
     }
 
     /// Ends a transaction that comes to nothing. What was refused in it counts as one error.
@@ -403,6 +453,7 @@ impl Session {
         if ended {
             return Some(Step::Close);
         }
+        self.unopened = 0;
         self.hello = Some(Box::new(Hello { name: command::name_text(name).into(), extended }));
         if extended {
             let rules = &self.rules;
@@ -425,16 +476,18 @@ impl Session {
         out: &mut Vec<u8>,
     ) -> Option<Step> {
         if self.hello.is_none() {
-            return self.complain(words::NEED_HELLO, out);
+            return self.complain_of_mail(words::NEED_HELLO, out);
         }
         if self.transaction.is_some() {
             return self.complain(words::NESTED_MAIL, out);
         }
+        // Until it is taken.
+        self.unopened = 1;
         match gate {
             Gate::Open => {}
-            Gate::NoSpace => return self.say(words::NO_SPACE, out),
-            Gate::QueueFull => return self.say(words::QUEUE_FULL, out),
-            Gate::NoMemory => return self.say(words::NO_MEMORY, out),
+            Gate::NoSpace => return self.turn_away(words::NO_SPACE, out),
+            Gate::QueueFull => return self.turn_away(words::QUEUE_FULL, out),
+            Gate::NoMemory => return self.turn_away(words::NO_MEMORY, out),
             Gate::Aged => {
                 self.overdue(Overdue::Session, out);
                 return Some(Step::Close);
@@ -448,6 +501,7 @@ impl Session {
         if parameters.size.is_some_and(|size| size > self.rules.message_size_max) {
             return self.say(words::TOO_LARGE, out);
         }
+        self.unopened = 0;
         let envelope = self.rules.envelopes.take();
         self.transaction = Some(Transaction::new(envelope, path.address));
         self.say(words::SENDER_OK, out)
@@ -456,7 +510,7 @@ impl Session {
     fn rcpt(&mut self, path: &Path<'_>, gate: Gate, out: &mut Vec<u8>) -> Option<Step> {
         let allowed = self.may_relay();
         let (hostname, most) = (&self.rules.hostname, self.rules.recipients_max);
-        let Some(transaction) = &mut self.transaction else { return self.complain(words::NEED_MAIL, out) };
+        let Some(transaction) = &mut self.transaction else { return self.need_mail(out) };
         // We are nobody's final destination: a client that may not relay has no recipient to give us, in whatever form
         // (`u%x@us`, `x!u@us`, `"u@x"@us`, a source route).
         if !allowed {
@@ -465,15 +519,22 @@ impl Session {
         let words = match transaction.take(path, hostname, most, gate != Gate::NoMemory) {
             Taken::Yes => words::RECIPIENT_OK,
             Taken::Full => words::TOO_MANY_RECIPIENTS,
-            Taken::NoMemory => words::NO_MEMORY,
+            Taken::NoMemory => {
+                self.turned_away = true;
+                words::NO_MEMORY
+            }
         };
         self.offered(words, out)
     }
 
     fn data(&mut self, out: &mut Vec<u8>) -> Option<Step> {
         let size_max = self.rules.message_size_max;
-        let Some(transaction) = &mut self.transaction else { return self.complain(words::NEED_MAIL, out) };
+        let Some(transaction) = &mut self.transaction else { return self.need_mail(out) };
         if transaction.envelope.recipients.is_empty() {
+            if transaction.offered > 0 {
+                // There was no memory for a good one, and it may come again.
+                return self.offered(words::NO_MEMORY, out);
+            }
             // RFC 2920 section 3.1: the client may have sent DATA before it saw that every RCPT was refused.
             let words = if transaction.refused > 0 { words::NO_VALID_RECIPIENTS } else { words::NEED_RCPT };
             return self.complain(words, out);
@@ -491,7 +552,7 @@ impl Session {
             return self.complain(words::BAD_SEQUENCE, out);
         }
         if self.tls_put_off {
-            return self.say(words::TLS_PUT_OFF, out);
+            return self.turn_away(words::TLS_PUT_OFF, out);
         }
         self.say(words::READY_FOR_TLS, out);
         Some(Step::StartTls)
@@ -501,6 +562,7 @@ impl Session {
     pub fn tls_established(&mut self, description: String) {
         self.hello = None;
         self.transaction = None;
+        self.unopened = 0;
         self.tls = Some(description.into());
     }
 
@@ -518,6 +580,7 @@ impl Session {
     pub fn overdue(&self, what: Overdue, out: &mut Vec<u8>) {
         let words = match what {
             Overdue::Command => words::TIMED_OUT,
+            Overdue::Message if self.turned_away => words::SESSION_OVER,
             Overdue::Message => words::NO_MESSAGE,
             Overdue::Session => words::SESSION_OVER,
         };

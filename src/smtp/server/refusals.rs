@@ -39,6 +39,7 @@ impl Refusal {
         match (code, enhanced) {
             ("421", _) if rest.contains("connections") => "too_many_connections",
             ("421", "4.4.2") => "timeout",
+            ("421", "4.3.2") if rest.contains("logins") => "auth_unavailable",
             ("421", "4.3.2") => "session_over",
             ("421", _) => "too_many_errors",
             ("535", _) => "auth_failed",
@@ -62,7 +63,7 @@ impl Refusal {
 /// Refusals of a moment, and how many more there were.
 #[derive(Debug, Default)]
 pub struct Refusals {
-    /// The first few.
+    /// The first few, and the end of the session.
     pub held: Vec<Refusal>,
     /// The others.
     pub left_out: u64,
@@ -71,7 +72,7 @@ pub struct Refusals {
 impl Session {
     /// A command was answered with `said`. Kept is what refuses mail, a login, TLS or the session. Nothing is kept of commands that are
     /// unknown, malformed or out of order (they refuse no mail, and their number ends the session), of DATA without a recipient (each RCPT is
-    /// recorded), and of 421 4.3.2 (the node drains, or the session is old: the client connects again and is served). `login`: it was no
+    /// recorded), of RCPT behind a MAIL that was refused (that is recorded), and of 421 4.3.2 (the node drains, or the session is old: the client connects again and is served). `login`: it was no
     /// command but a line of an AUTH exchange, whatever it looks like; nothing of it is kept.
     #[cold]
     pub(super) fn note_refusal(&mut self, line: &[u8], login: bool, said: &[u8]) {
@@ -80,8 +81,10 @@ impl Session {
         for reply in said.split(|byte| *byte == b'\n').filter(|reply| matches!(reply, [b'4' | b'5', ..])) {
             // 4.3.2 is said to whoever comes at the wrong time.
             let ends = reply.starts_with(b"421") && !reply.starts_with(b"421 4.3.2");
-            let refuses = !reply.starts_with(b"421") && matches!(&verb[..], b"MAIL" | b"RCPT" | b"AUTH")
-                || reply.starts_with(words::TLS_PUT_OFF.trim_end().as_bytes());
+            let behind = verb == b"RCPT" && self.unopened > 1;
+            let refuses =
+                !behind && !reply.starts_with(b"421") && matches!(&verb[..], b"MAIL" | b"RCPT" | b"AUTH")
+                    || reply.starts_with(words::TLS_PUT_OFF.trim_end().as_bytes());
             if !ends && !refuses {
                 continue;
             }
@@ -140,7 +143,9 @@ impl Session {
     }
 
     fn keep_refusal(&mut self, refusal: Refusal) {
-        if self.refusals.held.len() >= limits::REFUSALS_HELD {
+        // What ends the session is the last, and has a place of its own.
+        let most = limits::REFUSALS_HELD + usize::from(refusal.reply.starts_with("421"));
+        if self.refusals.held.len() >= most {
             self.refusals.left_out += 1;
             return;
         }
@@ -189,6 +194,8 @@ mod tests {
             ("421 4.7.0 Too many errors", "too_many_errors"),
             ("421 4.3.2 Too many connections", "too_many_connections"),
             ("421 4.4.2 Timeout", "timeout"),
+            (words::SESSION_OVER, "session_over"),
+            (words::TOO_MANY_LOGINS, "auth_unavailable"),
             ("550 5.6.11 Bare CR or LF in the message; lines end with CRLF", "bare_newline"),
             ("554 5.4.6 Too many hops: mail loop", "loop"),
             ("451 4.3.0 The message could not be stored, try again later", "not_stored"),
@@ -332,6 +339,18 @@ mod tests {
         let codes: Vec<_> = kept.iter().map(|one| (one.0.get(..9).unwrap(), &*one.1, &*one.2)).collect();
         let wanted = ["501 5.5.2", "501 5.5.2", "501 5.7.0", "504 5.5.4", "501 5.5.4"];
         assert_eq!(codes, wanted.map(|code| (code, "", "")));
+    }
+
+    /// However much was refused in the burst that ended the session.
+    #[test]
+    fn the_end_of_a_session_has_a_place_of_its_own() {
+        let most = limits::RECIPIENTS_REFUSED_MAX as usize;
+        for may_relay in [false, true] {
+            let burst = "RCPT TO:<c@\u{e4}>\r\n".repeat(most);
+            let kept = kept(may_relay, &format!("EHLO x\r\nMAIL FROM:<a@b>\r\n{burst}"));
+            assert_eq!(kept.last().map(|one| &*one.0), Some("421 4.7.0 Too many errors"));
+            assert_eq!(kept.len(), limits::REFUSALS_HELD + 1);
+        }
     }
 
     #[test]

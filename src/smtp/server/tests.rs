@@ -251,3 +251,100 @@ fn only_failed_logins_end_a_session() {
         assert_eq!(session.authentication_unavailable(&mut out), number == limits::AUTH_FAILURES_MAX);
     }
 }
+
+/// What one receive of `input` brings with this gate: codes, whether the session is over, and the reasons of what is recorded.
+fn behind(gate: Gate, may_relay: bool, input: &str) -> (Vec<String>, bool, Vec<&'static str>) {
+    let mut session = Session::new(rules(), peer(), may_relay);
+    behind_of(&mut session, gate, input)
+}
+
+fn behind_of(session: &mut Session, gate: Gate, input: &str) -> (Vec<String>, bool, Vec<&'static str>) {
+    let (mut out, mut used, mut closed) = (Vec::new(), 0, false);
+    while used < input.len() && !closed {
+        let (more, step) = session.handle(&input.as_bytes()[used..], gate, &mut out);
+        used += more;
+        closed = step == Step::Close;
+    }
+    let replies = String::from_utf8(out).unwrap();
+    let recorded = session.take_refusals().unwrap_or_default().held;
+    let reasons = recorded.iter().map(Refusal::reason).collect();
+    (codes(&replies).into_iter().map(str::to_owned).collect(), closed, reasons)
+}
+
+/// RFC 2920 section 3.1: the group was sent before the client could hear that MAIL is refused.
+#[test]
+fn what_was_pipelined_behind_a_refused_mail_is_no_error() {
+    let many = limits::COMMAND_ERRORS_MAX as usize * 3;
+    let group = format!("{}RCPT TO:<c@\u{e4}>\r\nDATA\r\n", "RCPT TO:<x@y.example>\r\n".repeat(many));
+    let (good, large, bad) = ("MAIL FROM:<a@b>", "MAIL FROM:<a@b> SIZE=1000000", "MAIL FROM:<a@\u{e4}>");
+    for (gate, may_relay, mail, reason) in [
+        (Gate::NoSpace, true, good, "no_room"),
+        (Gate::QueueFull, true, good, "no_room"),
+        (Gate::NoMemory, true, good, "no_room"),
+        (Gate::NoSpace, false, good, "no_room"),
+        (Gate::Open, true, large, "too_large"),
+        (Gate::Open, true, bad, "bad_address"),
+        (Gate::Open, true, "MAIL FROM:<a@b> FOO=1", "protocol"),
+    ] {
+        let (codes, closed, reasons) =
+            behind(gate, may_relay, &format!("EHLO c\r\n{mail}\r\n{group}RSET\r\n"));
+        assert!(!closed, "{mail}: {codes:?}");
+        assert!(codes[2..codes.len() - 1].iter().all(|code| code == "503"), "{mail}: {codes:?}");
+        assert_eq!((codes.len(), codes.last().map(|code| &**code)), (many + 5, Some("250")), "{mail}");
+        assert_eq!(reasons, [reason], "{mail}");
+    }
+    let early = behind(Gate::Open, true, &format!("{good}\r\n{group}"));
+    assert_eq!((early.1, early.2), (false, vec!["protocol"]));
+    // After RSET or EHLO they are errors again, and those of a stranger behind an error of its own always were.
+    for (may_relay, input) in [
+        (true, format!("EHLO c\r\n{bad}\r\nRSET\r\n{group}")),
+        (true, format!("EHLO c\r\n{bad}\r\nEHLO c\r\n{group}")),
+        (false, format!("EHLO c\r\n{bad}\r\n{group}")),
+    ] {
+        let (codes, closed, reasons) = behind(Gate::Open, may_relay, &input);
+        assert_eq!((closed, reasons.last()), (true, Some(&"too_many_errors")), "{codes:?}");
+    }
+    // And it has an end.
+    let endless = "RCPT TO:<x@y.example>\r\n".repeat(limits::RECIPIENTS_OFFERED_MAX as usize);
+    assert!(behind(Gate::Open, true, &format!("EHLO c\r\n{large}\r\n{endless}")).1);
+}
+
+#[test]
+fn recipients_that_we_have_no_memory_for_are_no_errors() {
+    let mut session = Session::new(rules(), peer(), true);
+    let _ = behind_of(&mut session, Gate::Open, "EHLO c\r\nMAIL FROM:<a@b>\r\n");
+    for _ in 0..limits::COMMAND_ERRORS_MAX * 2 {
+        let group = "RCPT TO:<x@y.example>\r\nDATA\r\nRSET\r\nMAIL FROM:<a@b>\r\n";
+        session.commands = 0;
+        let (codes, closed, _) = behind_of(&mut session, Gate::NoMemory, group);
+        assert_eq!((&codes[..3], closed), (&["452".to_owned(), "452".into(), "250".into()][..], false));
+        let _ = behind_of(&mut session, Gate::Open, "MAIL FROM:<a@b>\r\n");
+    }
+}
+
+/// However long it goes on: who was turned away is sent away without a word that a filter bans for.
+#[test]
+fn who_is_turned_away_for_long_is_no_intruder() {
+    let rounds = "MAIL FROM:<a@b>\r\nRSET\r\n".repeat(limits::COMMANDS_WITHOUT_MAIL_MAX as usize);
+    for (gate, ours) in [(Gate::NoSpace, true), (Gate::Open, false)] {
+        let mut session = Session::new(rules(), peer(), true);
+        let (_, closed, reasons) = behind_of(&mut session, gate, &format!("EHLO c\r\n{rounds}"));
+        assert_eq!((closed, reasons.contains(&"too_many_errors")), (true, !ours));
+        let mut out = Vec::new();
+        session.overdue(Overdue::Message, &mut out);
+        assert_eq!(out.starts_with(b"421 4.3.2"), ours);
+    }
+    // Nor one whose login we could not look at.
+    for (unavailable, end) in [(true, words::SESSION_OVER), (false, words::TOO_MANY_ERRORS)] {
+        let (mut session, mut out) = (Session::new(rules(), peer(), false), Vec::new());
+        for _ in 0..limits::AUTH_FAILURES_MAX {
+            out.clear();
+            let _ = if unavailable {
+                session.authentication_unavailable(&mut out)
+            } else {
+                session.authentication_failed(&mut out)
+            };
+        }
+        assert!(out.ends_with(end.as_bytes()));
+    }
+}
