@@ -5,7 +5,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -192,6 +192,10 @@ fn data_dir(config: &Config, found: &mut Findings) -> bool {
     }
     for words in state::modes(directory, false).words(directory, false) {
         found.warnings.push(split(config, KEY, &words));
+    }
+    let lanes = node::lanes(directory).max(config.shard_count(probe::cores().len()));
+    for words in inspect::unopened_lanes(directory, lanes) {
+        found.errors.push(split(config, KEY, &words));
     }
     memory(config, directory, found);
     running
@@ -383,6 +387,13 @@ fn log(config: &Config, found: &mut Findings) {
             if let Err(error) = process::may_write(path) {
                 fail(format!("{at}: {error}"), writable);
             }
+        }
+        Ok(kind) if kind.is_socket() || kind.is_block_device() => {
+            let what = if kind.is_socket() { "a socket" } else { "a disk" };
+            fail(
+                format!("{at} is {what}, not a file"),
+                "name a file, or \"-\" for standard output, be it a socket",
+            );
         }
         Ok(_) => {
             let problem = format!("{at} is no file: what nobody reads from it in time is dropped");

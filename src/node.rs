@@ -472,9 +472,7 @@ fn lane_birthplaces(data_dir: &Path) -> Result<BTreeMap<u16, Birthplace>, String
         let lane = u16::try_from(lane).map_err(|_| "too many lanes".to_owned())?;
         let directory = start::lane_directory(data_dir, lane);
         let birthplace = process::read_birthplace(&directory);
-        if let Some((node, lane_there)) =
-            birthplace.map_err(|error| format!("{}: {error}", directory.display()))?
-        {
+        if let Some((node, lane_there)) = birthplace.map_err(|error| start::unopened(&directory, &error))? {
             birthplaces.insert(lane, Birthplace { node, lane: lane_there });
         }
     }
@@ -489,7 +487,7 @@ fn origins(data_dir: &Path) -> Result<(u64, Arc<BTreeMap<u16, Birthplace>>), Str
 }
 
 /// Lanes there are on disk: the highest number plus one.
-fn lanes(data_dir: &Path) -> usize {
+pub(crate) fn lanes(data_dir: &Path) -> usize {
     let entries = std::fs::read_dir(data_dir).into_iter().flatten().flatten();
     let numbers =
         entries.filter_map(|entry| entry.file_name().to_str()?.strip_prefix("lane-")?.parse::<usize>().ok());

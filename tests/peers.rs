@@ -41,6 +41,7 @@ stories!("stories.py", None;
     a_drain_finishes_what_is_under_way,
     mx_answers_of_a_real_name_server,
     starts_are_all_or_nothing,
+    standard_output_is_a_socket,
     a_machine_without_io_uring,
     threads_that_cannot_stand_back_are_told,
     nothing_acknowledged_is_lost_by_kills,

@@ -92,6 +92,7 @@ fn what_a_start_would_refuse_is_an_error_of_its_line() {
     let scratch = Scratch::new();
     fs::write(scratch.path("file"), "no PEM").unwrap();
     fs::write(scratch.path("other.pem"), rcgen::KeyPair::generate().unwrap().serialize_pem()).unwrap();
+    let _socket = std::os::unix::net::UnixDatagram::bind(scratch.path("socket")).unwrap();
     fs::write(scratch.path("bad accounts"), "# one\nshop:secret\n").unwrap();
     let replaced = |from: &str, to: &str| {
         let (from, to) = (scratch.path(from), scratch.path(to));
@@ -113,6 +114,7 @@ fn what_a_start_would_refuse_is_an_error_of_its_line() {
             "cannot be made in /proc",
         ),
         (replaced("log.jsonl", ""), 12, "is a directory"),
+        (replaced("log.jsonl", "socket"), 12, "is a socket"),
         (replaced("log.jsonl", "file/log"), 12, "log.path: "),
         (
             scratch.check(|text| text.replace("127.0.0.1:7255", "192.0.2.1:7255")),
@@ -137,6 +139,69 @@ fn what_a_start_would_refuse_is_an_error_of_its_line() {
         assert!(found.errors[0].line == line && told.contains(wanted), "{wanted}: {told}");
         assert!(!found.is_fine() && found.description().is_empty());
     }
+}
+
+/// A spool as a start leaves it, of one lane with two segments: whatever keeps a start from opening one of its files keeps it from starting.
+#[test]
+fn a_lane_that_a_start_could_not_open_is_an_error() {
+    let later = |header: &mut Vec<u8>| {
+        header[8..12].copy_from_slice(&99u32.to_le_bytes());
+        let crc = crc32c::crc32c(&header[..60]);
+        header[60..64].copy_from_slice(&crc.to_le_bytes());
+    };
+    let spool = || {
+        let scratch = Scratch::new();
+        let directory = scratch.0.path().join("spool");
+        fs::create_dir_all(directory.join("lane-000")).unwrap();
+        let node = process::node_id(&directory).unwrap();
+        for slot in 0..2u16 {
+            let birthplace = crate::spool::segment::Birthplace { node, lane: 0 };
+            let mut bytes = crate::spool::segment::Header {
+                birthplace,
+                slot,
+                life: crate::spool::segment::Life::Free,
+                sequence: 1 + u32::from(slot),
+                salt: 7,
+                predecessor: 0,
+                predecessor_end: 0,
+            }
+            .encode();
+            bytes.resize(8192, 0);
+            fs::write(directory.join(format!("lane-000/{slot:05}.seg")), bytes).unwrap();
+        }
+        (scratch, directory)
+    };
+    let (scratch, directory) = spool();
+    assert!(scratch.check(|text| text).is_fine(), "{}", lines(&scratch.check(|text| text).errors));
+    let segment = directory.join("lane-000/00001.seg");
+    let whole = fs::read(&segment).unwrap();
+    let mut newer = whole.clone();
+    later(&mut newer);
+    fs::write(&segment, newer).unwrap();
+    let told = |words: &[&str]| {
+        let found = scratch.check(|text| text);
+        let told = lines(&found.errors);
+        assert!(found.errors.len() == 1 && found.errors[0].line == 3, "{told}");
+        assert!(words.iter().all(|word| told.contains(word)), "{words:?}: {told}");
+    };
+    told(&["segment 1 has version 99", "use the relevo that wrote it"]);
+    fs::remove_file(&segment).unwrap();
+    fs::create_dir(&segment).unwrap();
+    told(&["00001.seg", "not a regular file"]);
+    fs::remove_dir(&segment).unwrap();
+    std::os::unix::fs::symlink("/nowhere", &segment).unwrap();
+    told(&["00001.seg", "a link to nothing"]);
+    fs::remove_file(&segment).unwrap();
+    // A program that runs is read by anybody and written by nobody.
+    std::os::unix::fs::symlink(std::env::current_exe().unwrap(), &segment).unwrap();
+    told(&["00001.seg", "Text file busy"]);
+    fs::remove_file(&segment).unwrap();
+    fs::write(&segment, &whole).unwrap();
+    fs::write(directory.join("lane-000/birthplace"), "nonsense\n").unwrap();
+    told(&["birthplace is damaged"]);
+    fs::remove_file(directory.join("lane-000/birthplace")).unwrap();
+    fs::write(directory.join("lane-001"), "x").unwrap();
+    told(&["lane-001: it is no directory", "move it away"]);
 }
 
 #[test]

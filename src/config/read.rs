@@ -1,6 +1,7 @@
 //! The sections of a configuration, each key with what it may be and what it is by default.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,11 @@ use crate::mail::address;
 const SECOND: Duration = Duration::from_secs(1);
 const YEAR: Duration = Duration::from_secs(366 * 86_400);
 
+/// By one of its names. It may be a socket, the journal's for one, and those cannot be opened by name.
+fn is_standard_output(path: &Path) -> bool {
+    ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"].iter().any(|name| path == Path::new(name))
+}
+
 pub(super) fn config(root: &Section<'_>) -> Config {
     let auth = root.section("auth");
     let accounts = auth.read("accounts", None, |value| path(value, "/etc/relevo/accounts"));
@@ -28,7 +34,7 @@ pub(super) fn config(root: &Section<'_>) -> Config {
     let log = root.section("log");
     let usual = "/var/log/relevo/relevo.jsonl";
     let log_path = log.read("path", Some(usual.into()), |value| {
-        Ok(Some(some_path(value, usual)?).filter(|path| path.as_os_str() != "-"))
+        Ok(Some(some_path(value, usual)?).filter(|path| !is_standard_output(path)))
     });
     log.finish();
     let node = node(&root.section("node"));

@@ -104,7 +104,8 @@ pub fn start(setup: Setup) -> Result<Control, String> {
     let log = log::Log::open(setup.log.clone(), reserve.clone()).map_err(|error| {
         let path = setup.log.as_deref().unwrap_or("-".as_ref()).display();
         format!(
-            "cannot write the log {path}: {error}; make its directory writable, or set log.path to a file that this user may write"
+            "cannot write the log {path}: {error}; make its directory writable, or set log.path to a file that this user may write, or to \"-\" for standard \
+             output"
         )
     })?;
     let listener = setup.http.map(process::listen_alone).transpose().map_err(|error| {

@@ -16,7 +16,7 @@ use crate::limits;
 use crate::runtime::files::{self, ReadFile};
 use crate::runtime::process;
 use crate::shard::persist::segment_path;
-use crate::shard::start::lane_directory;
+use crate::shard::start::{lane_directory, unopened};
 use crate::spool::MessageId;
 use crate::spool::fold::{self, Files, Folded, Refusal};
 use crate::spool::inspect::{self, Fault, LaneReport, Placed, Survey};
@@ -65,6 +65,14 @@ impl fmt::Display for SpoolError {
     }
 }
 
+/// What keeps a start from opening the first so many lanes, each with what to do.
+pub fn unopened_lanes(data_dir: &Path, lanes: usize) -> Vec<String> {
+    // What is wrong with the directory itself is told elsewhere.
+    let Ok(spool) = Spool::open(data_dir) else { return Vec::new() };
+    let numbers = (0..lanes).filter_map(|lane| u16::try_from(lane).ok());
+    numbers.filter_map(|lane| spool.try_to_open(lane).err()).filter(|words| !words.is_empty()).collect()
+}
+
 /// A data directory.
 #[derive(Clone, Debug)]
 pub struct Spool {
@@ -109,6 +117,36 @@ impl Spool {
             number,
             Birthplace { node: self.node, lane: number },
         )
+    }
+
+    /// Whether a start could open one lane: the words of the one thing that keeps it from that, with what to do. Segments are opened to write as
+    /// a start does it, and only their headers are read.
+    fn try_to_open(&self, number: u16) -> Result<(), String> {
+        let directory = lane_directory(&self.data_dir, number);
+        match std::fs::metadata(&directory) {
+            Ok(found) if !found.is_dir() => {
+                return Err(format!(
+                    "{}: it is no directory; move it away, or bring back the lane",
+                    directory.display()
+                ));
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(unopened(&directory, &error)),
+        }
+        let in_words = |error| match error {
+            // A running relay took it away meanwhile.
+            SpoolError::Io(path, _) if std::fs::symlink_metadata(&path).is_err() => String::new(),
+            SpoolError::Io(path, error) => unopened(&path, &error),
+            error => error.to_string(),
+        };
+        let lane = self.lane(number).map_err(in_words)?;
+        for (slot, _) in &lane.slots {
+            let path = segment_path(&directory, *slot);
+            files::try_to_write(&path).map_err(|error| in_words(SpoolError::Io(path, error)))?;
+        }
+        inspect::survey(&lane, lane.birthplace).map_err(|refusal| in_words(lane.refused(refusal)))?;
+        Ok(())
     }
 
     /// Verifies one lane. Damage that a second look does not find was a commit just being written.

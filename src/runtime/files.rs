@@ -240,6 +240,11 @@ impl ReadFile {
     }
 }
 
+/// Whether a file that is there can be opened for writing. Nothing is written.
+pub fn try_to_write(path: &Path) -> io::Result<()> {
+    OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path).map(drop)
+}
+
 /// Names of the entries of a directory, sorted. Names that are not UTF-8 are none of ours.
 pub fn list(directory: &Path) -> io::Result<Vec<String>> {
     let mut names = Vec::new();

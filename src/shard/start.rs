@@ -431,10 +431,12 @@ fn repeats(folded: &Folded, credits: usize) -> u64 {
     counts.iter().sum()
 }
 
-fn unopened(path: &Path, error: &io::Error) -> String {
+/// A file of a lane that cannot be opened, with what to do.
+pub(crate) fn unopened(path: &Path, error: &io::Error) -> String {
     let fix = match error.kind() {
         io::ErrorKind::PermissionDenied => "let the relay's user read and write it",
         io::ErrorKind::NotFound => "it is a link to nothing: bring back what it names",
+        io::ErrorKind::NotADirectory => "move it away, or bring back the lane",
         _ if error.raw_os_error() == Some(libc::EMFILE) => {
             "raise RLIMIT_NOFILE: `ulimit -n 65536`, or LimitNOFILE=65536 in the systemd unit"
         }

@@ -398,6 +398,30 @@ def threads_that_cannot_stand_back_are_told():
         assert done.returncode == 0 and all(part in said for part in words) == expected, said
 
 
+def standard_output_is_a_socket():
+    """As under systemd, where it is the journal's: by whatever name it is called."""
+    for name in ("-", "/dev/stdout", "/proc/self/fd/1"):
+        ours, theirs = socket.socketpair()
+        relay = Relay(BINARY, Sink())
+        relay.kill()
+        with open(f"{relay.directory}/relevo.toml") as file:
+            text = file.read()
+        with open(f"{relay.directory}/relevo.toml", "w") as file:
+            file.write(text.replace(f"{relay.directory}/log.jsonl", name))
+        command = [BINARY, "check", "--config", f"{relay.directory}/relevo.toml"]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=30)
+        assert done.returncode == 0 and "accounting to standard output" in done.stdout and "log.path" not in done.stdout, done
+        command[1] = "run"
+        process = subprocess.Popen(command, stdout=theirs, stderr=subprocess.PIPE, text=True)
+        try:
+            assert any("listening" in line for line in process.stderr), "it did not start"
+            relay.send("a@b.example", ["c@d.example"], TEXT)
+            ours.settimeout(10)
+            assert b'"event":"received"' in ours.recv(65536)
+        finally:
+            process.kill()
+
+
 def starts_are_all_or_nothing():
     import tempfile
 
