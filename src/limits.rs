@@ -341,6 +341,8 @@ pub const EQUALS_PATIENCE: Duration = Duration::from_secs(3);
 pub const MORE_ADDRESSES_PATIENCE: Duration = Duration::from_secs(1);
 /// How long they are not asked for again where they did not come by then.
 pub const MORE_ADDRESSES_FAILED: Duration = Duration::from_secs(300);
+/// A domain whose mail goes on without a pause is asked for again so often (seconds); what is remembered within its TTL costs no question.
+pub const RESOLVED_AGAIN: u32 = 60;
 /// Longest time that one try of a DNS question may be given: a message waits for it behind each dead name server.
 pub const DNS_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 /// Domains a shard resolves at one time, of those it has asked for since [`RESOLVE_PROMPT`] at most. Each is one question at a time.
@@ -457,6 +459,9 @@ pub mod client {
     pub const PROMPT: Duration = Duration::from_secs(1);
     /// How long QUIT may take; its outcome changes nothing.
     pub const QUIT: Duration = Duration::from_secs(2);
+    /// A connection carries one message after the other for so long, a quarter less or not at all, so that not all of a site end together:
+    /// then its host is looked up and chosen anew.
+    pub const REUSE: Duration = Duration::from_secs(300);
     /// An idle connection is kept this long for more mail.
     pub const IDLE: Duration = Duration::from_secs(10);
 }

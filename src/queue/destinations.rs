@@ -12,6 +12,7 @@ use crate::queue::Group;
 
 mod closed;
 mod domain;
+mod moved;
 mod put_back;
 mod unanswered;
 #[cfg(test)]
@@ -344,6 +345,13 @@ impl Destinations {
     pub fn resolved(&mut self, key: DomainKey, site: &str) -> Option<Effect> {
         let site = self.site(site);
         let now = self.now;
+        if self.site_of(key) == Some(site) {
+            // It was asked for again while its mail was under way.
+            self.domain_mut(key)?.since = now;
+            self.goes_on(key);
+            return None;
+        }
+        self.leave_site(key);
         self.lead(key, Some(site));
         let domain = self.domain_mut(key)?;
         domain.resolving = false;

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
 use crate::limits;
 use crate::observe::diagnostics::Level;
@@ -174,8 +175,19 @@ async fn work<R: Runtime>(
         let max = usize::try_from(max).unwrap_or(usize::MAX);
         most = if most == 0 { max } else { most.min(max) };
     }
-    let mut run =
-        Run { shard, key, site, place, most, done: 0, took: Cell::new(false), ahead: None, idle_since: None };
+    let ends = shard.timers.recent() + reuse(shard);
+    let mut run = Run {
+        shard,
+        key,
+        site,
+        place,
+        most,
+        ends,
+        done: 0,
+        took: Cell::new(false),
+        ahead: None,
+        idle_since: None,
+    };
     let nap = Rc::default();
     loop {
         if run.ahead.is_none() && !run.goes_on() {
@@ -206,6 +218,12 @@ async fn work<R: Runtime>(
     }
 }
 
+/// How long a connection is used.
+fn reuse<R: Runtime>(shard: &Shard<R>) -> Duration {
+    const REUSE: u64 = limits::client::REUSE.as_secs();
+    Duration::from_secs(REUSE - shard.runtime.random() % (REUSE / 4))
+}
+
 /// The messages of one connection, one after the other.
 pub(super) struct Run<'a, R: Runtime> {
     pub(super) shard: &'a Rc<Shard<R>>,
@@ -214,6 +232,8 @@ pub(super) struct Run<'a, R: Runtime> {
     place: Option<&'a Place<R>>,
     /// Transactions a connection may carry; 0: any number.
     most: usize,
+    /// When it is no longer used for another: its host may have other addresses by then, or others are preferred to it.
+    ends: Instant,
     /// Transactions begun.
     pub(super) done: usize,
     /// A message was taken over it.
@@ -233,9 +253,10 @@ pub(super) struct Next<'a, R: Runtime> {
 impl<'a, R: Runtime> Run<'a, R> {
     /// Whether another transaction may be begun now.
     pub(super) fn goes_on(&self) -> bool {
-        let Run { shard, site, most, done, .. } = self;
+        let Run { shard, site, most, ends, done, .. } = self;
+        let old = *done > 0 && shard.timers.recent() >= *ends;
         let yields = must_yield(shard, site, *done) || address::must_yield(self.place, site, *done);
-        !shard.draining.get() && (*most == 0 || done < most) && !yields
+        !shard.draining.get() && (*most == 0 || done < most) && !old && !yields
     }
 
     /// The next group of the site's queue; what is too old is settled.

@@ -227,7 +227,12 @@ pub(super) fn resolved<R: Runtime>(
                 carry_out(shard, effect);
             }
         }
-        Err(unroutable) => tend::unroutable(shard, key, unroutable),
+        // Mail that is under way goes on as it did; what leads nowhere for good is returned.
+        Err(why) if !why.permanent && shard.destinations.borrow_mut().goes_on(key) => {}
+        Err(unroutable) => {
+            shard.destinations.borrow_mut().leave_site(key);
+            tend::unroutable(shard, key, unroutable);
+        }
     }
 }
 
@@ -410,6 +415,7 @@ pub async fn tick<R: Runtime>(shard: Rc<Shard<R>>) {
             tend::tick(&shard);
             unanswered::tick(&shard);
             shard.publish();
+            shard.runtime.spawn_vital("busy domains", resolve_busy(shard.clone()));
         }
         if round.is_multiple_of(SWEEP_ROUNDS) {
             shard.runtime.spawn_vital("site sweep", forget_idle_sites(shard.clone()));
@@ -419,6 +425,26 @@ pub async fn tick<R: Runtime>(shard: Rc<Shard<R>>) {
         let told = shard.runtime.now();
         journal.flush();
         journal.turn(told, shard.mesh.told(shard.index, told));
+    }
+}
+
+/// Domains whose mail never pauses may lead elsewhere by now. All of them are looked at within the time after which one is asked for
+/// again.
+async fn resolve_busy<R: Runtime>(shard: Rc<Shard<R>>) {
+    let slots = shard.destinations.borrow().domain_slots();
+    let share = slots.div_ceil(limits::RESOLVED_AGAIN as usize);
+    let first = shard.busy_looked.get();
+    shard.busy_looked.set(if first + share < slots { first + share } else { 0 });
+    for from in (first..slots.min(first + share)).step_by(TURN_SITES) {
+        let to = (from + TURN_SITES).min(first + share);
+        let effects = shard.destinations.borrow_mut().resolve_busy(shard.seconds(), from..to);
+        for effect in effects {
+            if shard.runtime.outstays() {
+                shard.runtime.yield_now().await;
+            }
+            carry_out(&shard, effect);
+        }
+        shard.runtime.yield_now().await;
     }
 }
 

@@ -161,6 +161,8 @@ pub struct Shard<R: Runtime> {
     pub openings: opening::Openings,
     /// Addresses it is connected to, and who waits for one.
     pub addresses: address::Addresses,
+    /// Where it is looked next for domains that are asked for again while their mail goes on.
+    pub(self) busy_looked: Cell<usize>,
     /// Others want slots that idle connections here hold.
     pub asked: Cell<bool>,
     /// Handoffs that found no room.

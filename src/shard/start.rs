@@ -300,6 +300,7 @@ pub(super) fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>
         gathered: Cell::new(0),
         memory: Memory::default(),
         session_memory: Memory::default(),
+        busy_looked: Cell::new(0),
         asked: Cell::new(false),
         envelopes: Envelopes::default(),
         bodies: RefCell::default(),

@@ -207,3 +207,37 @@ fn no_answer_for_ipv6_holds_up_nobody() {
         assert!(took < Duration::from_millis(500), "{took:?}");
     });
 }
+
+/// Another address of the same host, and another host, are found while mail comes all the time and connections are kept.
+#[test]
+fn names_that_change_are_noticed_while_mail_comes_all_the_time() {
+    story(3, |seed| {
+        let world = World::new(seed);
+        let sinks = ["10.0.0.2:25", "10.0.0.3:25"].map(|at| Sink::start(&world, at));
+        let moved = Rc::new(Cell::new(false));
+        let own = moved.clone();
+        serve(&world, FIRST, move |text, _, _| {
+            let last = if own.get() { 3 } else { 2 };
+            plain(text, [10, 0, 0, last])
+        });
+        let _relay = start(&world, "");
+        let feed = |numbers: std::ops::Range<usize>| {
+            for number in numbers {
+                hand_in(&world, 1_000 + number as u16, number, vec!["u@d.test".to_owned()]);
+                world.run_for(Duration::from_secs(2));
+            }
+        };
+        feed(0..10);
+        assert_eq!(sinks[0].received.borrow().len(), 10);
+        moved.set(true);
+        // The TTL of a minute, and the longest that a connection is kept.
+        feed(10..200);
+        let before = sinks[0].received.borrow().len();
+        assert!((30..195).contains(&before), "{before}");
+        feed(200..210);
+        assert_eq!(
+            (sinks[0].received.borrow().len(), sinks[1].received.borrow().len()),
+            (before, 210 - before)
+        );
+    });
+}

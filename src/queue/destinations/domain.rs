@@ -51,6 +51,7 @@ pub(super) struct Domain {
     pub(super) since: u32,
     /// Who brought mail for it last, a hash.
     pub(super) client: u32,
+    /// It is asked where it leads; while its mail goes on to the site it has, if it has one.
     pub(super) resolving: bool,
     /// In its site's ring of domains with ready groups.
     pub(super) in_ring: bool,

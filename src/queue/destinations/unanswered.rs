@@ -29,7 +29,7 @@ impl Destinations {
                 return None;
             }
             *looks -= 1;
-            let domain = place.as_mut().filter(|domain| domain.resolving);
+            let domain = place.as_mut().filter(|domain| domain.resolving && domain.site.is_none());
             let Some(domain) = domain.filter(|domain| within < domain.ready.len()) else {
                 (slot, within) = (slot + 1, 0);
                 continue;
