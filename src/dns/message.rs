@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::op::{Edns, Header, HeaderCounts, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::MX;
-use hickory_proto::rr::{DNSClass, Name, RData, RecordType};
+use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
+use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 
 use crate::dns::{Answer, FAILURE_TTL, Found, Kind, NEGATIVE_TTL_MAX, TTL_MAX, TTL_MIN};
 use crate::limits;
@@ -63,35 +64,89 @@ pub fn write_question(id: u16, name: &str, kind: Kind, edns: bool) -> Option<Vec
     message.to_vec().ok()
 }
 
-/// Reads a datagram (or a TCP message) that should answer the question.
+/// Reads a datagram (or a TCP message) that should answer the question. Header and question tell whether it does; what of the rest can be
+/// read, and is of use, is believed.
 pub fn read_answer(bytes: &[u8], id: u16, name: &str, kind: Kind) -> Reading {
-    let Ok(message) = Message::from_vec(bytes) else { return Reading::NotOurs };
     let (Some(asked), wanted) = (dns_name(name), record_type(kind)) else {
         return Reading::Failed("the name is no DNS name".to_owned());
     };
-    let echoes = match message.queries.first() {
+    let mut decoder = BinDecoder::new(bytes);
+    let Ok(Header { metadata, counts }) = Header::read(&mut decoder) else { return Reading::NotOurs };
+    if metadata.id != id || metadata.message_type != MessageType::Response {
+        return Reading::NotOurs;
+    }
+    let mut queries = (0..counts.queries).map_while(|_| Query::read(&mut decoder).ok());
+    let echoes = match queries.next() {
         Some(query) => {
             query.name.eq_ignore_root(&asked)
                 && query.query_type == wanted
                 && query.query_class == DNSClass::IN
         }
         // Some servers leave the question out of an error.
-        None => message.metadata.response_code != ResponseCode::NoError,
+        None => metadata.response_code != ResponseCode::NoError,
     };
-    if message.metadata.id != id || message.metadata.message_type != MessageType::Response || !echoes {
+    let whole = echoes && queries.count() + 1 == usize::from(counts.queries);
+    if !echoes {
         return Reading::NotOurs;
     }
-    if message.metadata.truncation {
+    // RFC 2181 section 9: what there is may end in the middle of a record.
+    if metadata.truncation {
         return Reading::Truncated;
     }
-    match message.metadata.response_code {
+    let mut message = Message::new(id, MessageType::Response, metadata.op_code);
+    message.metadata = metadata;
+    let damaged = match read_sections(&mut decoder, counts, &mut message) {
+        Damage::None if whole || metadata.response_code != ResponseCode::NoError => false,
+        Damage::Authority => true,
+        Damage::None | Damage::Answer => {
+            // That it fails stands in the header.
+            message.answers.clear();
+            true
+        }
+    };
+    let found = match message.metadata.response_code {
         ResponseCode::NoError => read_records(&message, asked, wanted),
         ResponseCode::NXDomain => {
             Reading::Found(Found { answer: Ok(Answer::NoDomain), ttl: negative_ttl(&message) })
         }
-        ResponseCode::FormErr | ResponseCode::NotImp => Reading::Plain,
+        // RFC 6891 section 7, and section 6.1.3 of a version it does not know: 16, which is BADSIG in a TSIG record alone.
+        ResponseCode::FormErr | ResponseCode::NotImp | ResponseCode::BADVERS | ResponseCode::BADSIG => {
+            Reading::Plain
+        }
         code => Reading::Failed(format!("the name server answers {code}")),
+    };
+    match found {
+        // Not that there is nothing: it may have been in what cannot be read.
+        Reading::Found(Found { answer: Ok(Answer::NoData), .. }) | Reading::Alias(..) if damaged => {
+            Reading::Failed("the name server's answer is damaged".to_owned())
+        }
+        found => found,
     }
+}
+
+/// The first section that cannot be read, of those that matter.
+enum Damage {
+    None,
+    Answer,
+    Authority,
+}
+
+/// Reads the records behind the question. Of the additional ones only EDNS is of use, which may change the code in the header.
+fn read_sections(decoder: &mut BinDecoder<'_>, counts: HeaderCounts, message: &mut Message) -> Damage {
+    let code = message.metadata.op_code;
+    let mut section =
+        |count: u16| Message::read_records(decoder, count.into(), false, code).map(|(records, ..)| records);
+    let Ok(answers) = section(counts.answers) else { return Damage::Answer };
+    message.answers = answers;
+    let Ok(authorities) = section(counts.authorities) else { return Damage::Authority };
+    message.authorities = authorities;
+    for _ in 0..counts.additionals {
+        let Ok(record) = Record::<RData>::read(decoder) else { break };
+        if record.record_type() == RecordType::OPT {
+            message.metadata.merge_response_code((record.ttl >> 24) as u8);
+        }
+    }
+    Damage::None
 }
 
 /// Follows aliases through the answer section, then takes what is at the end of the chain.
@@ -188,7 +243,6 @@ fn host_name(name: &Name) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hickory_proto::rr::Record;
     use hickory_proto::rr::rdata::{A, CNAME, SOA};
 
     fn name(text: &str) -> Name {
@@ -316,6 +370,60 @@ mod tests {
         assert_eq!(read(&partial, Kind::A), Reading::Alias("t.example".into(), Duration::from_secs(30)));
         let circle = vec![alias("d.example.", "t.example."), alias("t.example.", "d.example.")];
         assert!(matches!(read(&reply(Kind::A, circle, |_| {}), Kind::A), Reading::Failed(_)));
+    }
+
+    /// Header, `d.example.`, type and class.
+    const QUESTION_END: usize = 12 + 11 + 4;
+
+    /// RFC 2181 section 9: what is cut says so in its header, wherever the cut is.
+    #[test]
+    fn an_answer_cut_in_a_record_is_asked_for_by_tcp() {
+        let hosts = vec![mx(10, "a.example."), mx(20, "b.example.")];
+        let whole = reply(Kind::Mx, hosts, |message| message.metadata.truncation = true);
+        for cut in QUESTION_END..whole.len() {
+            assert_eq!(read(&whole[..cut], Kind::Mx), Reading::Truncated, "{cut}");
+        }
+    }
+
+    /// What nobody needs may be damaged; that there is nothing is not believed of an answer that cannot be read.
+    #[test]
+    fn damage_counts_where_it_matters() {
+        let good = reply(Kind::Mx, vec![mx(10, "a.example.")], |_| {});
+        let host = Answer::Mx { hosts: vec![(10, "a.example".to_owned())], cut: false };
+        let none = reply(Kind::Mx, vec![], |_| {});
+        // An A record of three octets.
+        let bad = [&[0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 3][..], b"abc"].concat();
+        let with = |bytes: &[u8], section: usize| {
+            let mut bytes = [bytes, &bad[..]].concat();
+            bytes[5 + 2 * section] += 1;
+            bytes
+        };
+        let damaged = |bytes: &[u8]| matches!(read(bytes, Kind::Mx), Reading::Failed(_));
+        let (answer, authority, additional) = (1, 2, 3);
+        assert_eq!(read(&with(&good, additional), Kind::Mx), found(host.clone(), 300));
+        assert_eq!(read(&with(&good, authority), Kind::Mx), found(host.clone(), 300));
+        assert_eq!(read(&[&good[..], b"more"].concat(), Kind::Mx), found(host, 300));
+        assert!(damaged(&with(&good, answer)));
+        assert!(damaged(&with(&none, answer)) && damaged(&with(&none, authority)));
+        assert_eq!(read(&with(&none, additional), Kind::Mx), found(Answer::NoData, FAILURE_TTL.as_secs()));
+        assert!(
+            (QUESTION_END..good.len()).all(|cut| damaged(&good[..cut])),
+            "at once, and not after a time-out"
+        );
+        // A failure has no need of a body, nor of a question.
+        let failed = |code| reply(Kind::Mx, vec![], |message| message.metadata.response_code = code);
+        let header = |code| failed(code)[..12].to_vec();
+        assert!(matches!(read(&header(ResponseCode::ServFail), Kind::Mx), Reading::Failed(_)));
+        assert_eq!(read(&header(ResponseCode::FormErr), Kind::Mx), Reading::Plain);
+    }
+
+    /// RFC 6891 section 6.1.3: half of the code is in the OPT record.
+    #[test]
+    fn a_version_of_edns_that_is_not_known_is_done_without() {
+        let none = reply(Kind::Mx, vec![], |_| {});
+        let mut bytes = [&none[..], &[0, 0, 41, 4, 208, 1, 0, 0, 0, 0, 0]].concat();
+        bytes[11] += 1;
+        assert_eq!(read(&bytes, Kind::Mx), Reading::Plain);
     }
 
     #[test]

@@ -102,9 +102,13 @@ impl<R: Runtime> NameServers<R> {
         }
         let mut edns = true;
         let mut last = String::new();
-        let mut attempt = 0;
+        let (mut attempt, mut silences) = (0, 0);
         while attempt < self.attempts {
             let server = order[attempt % order.len()];
+            // Some name servers, and firewalls before them, drop questions with EDNS.
+            if silences > 0 && silences + 1 == self.attempts {
+                edns = false;
+            }
             let id = self.runtime.random() as u16;
             let Some(question) = message::write_question(id, name, kind, edns) else {
                 return Err("the name is no DNS name".to_owned());
@@ -124,7 +128,8 @@ impl<R: Runtime> NameServers<R> {
                     self.list.borrow_mut().heard(server);
                 }
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                    self.list.borrow_mut().silent(server)
+                    silences += 1;
+                    self.list.borrow_mut().silent(server);
                 }
                 Err(_) => {}
             }

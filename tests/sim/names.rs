@@ -241,3 +241,20 @@ fn names_that_change_are_noticed_while_mail_comes_all_the_time() {
         );
     });
 }
+
+#[test]
+fn name_servers_that_drop_edns_are_asked_without() {
+    story(3, |seed| {
+        let world = World::new(seed);
+        let sink = Sink::start(&world, "10.0.0.2:25");
+        for server in [FIRST, SECOND] {
+            serve(
+                &world,
+                server,
+                |text, _, edns| if edns { Says::Silence } else { plain(text, [10, 0, 0, 2]) },
+            );
+        }
+        let _relay = start(&world, "");
+        took(&world, &sink, 0, "d.test");
+    });
+}
