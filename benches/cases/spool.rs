@@ -49,6 +49,7 @@ pub fn message(body: Vec<u8>) -> Item {
         account: None,
         eight_bit: false,
         needs_stuffing: true,
+        mailbox_line: false,
     };
     let size = body.len() as u64;
     Item::Message(NewMessage {

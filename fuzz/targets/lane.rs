@@ -171,6 +171,7 @@ pub fn message(sender: &[u8], count: usize, body: Vec<u8>) -> NewMessage {
         account: None,
         eight_bit: false,
         needs_stuffing: false,
+        mailbox_line: false,
     };
     let size = body.len() as u64;
     NewMessage { envelope: Box::new(envelope), size, header_length: 0, chunks: Vec::new(), body }

@@ -107,6 +107,7 @@ fn envelope(input: &mut Input<'_>) -> Envelope {
         account: (flags & 8 != 0).then(|| input.text(64).into()),
         eight_bit: flags & 16 != 0,
         needs_stuffing: flags & 32 != 0,
+        mailbox_line: flags & 64 != 0,
     }
 }
 
@@ -146,7 +147,10 @@ fn round_trip(data: &[u8]) {
         (view.sender, view.arrival, view.expiry, view.size, view.header_length),
         (&*envelope.sender, envelope.arrival, envelope.expiry, body.len() as u64, header_length)
     );
-    assert_eq!((view.eight_bit, view.needs_stuffing), (envelope.eight_bit, envelope.needs_stuffing));
+    assert_eq!(
+        (view.eight_bit, view.needs_stuffing, view.mailbox_line),
+        (envelope.eight_bit, envelope.needs_stuffing, envelope.mailbox_line)
+    );
     assert_eq!(view.origin(), (&envelope.origin).into());
     assert_eq!(view.account, envelope.account.as_deref());
     let extents: Vec<_> = view.extents().collect();

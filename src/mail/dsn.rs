@@ -92,6 +92,7 @@ impl Bounce {
             account: None,
             eight_bit: false,
             needs_stuffing: self.needs_stuffing,
+            mailbox_line: false,
         }
     }
 }

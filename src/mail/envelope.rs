@@ -28,6 +28,8 @@ pub struct Envelope {
     pub eight_bit: bool,
     /// Some line of the body begins with a dot, so that it must be dot-stuffed on the way out.
     pub needs_stuffing: bool,
+    /// The body begins with the `From ` line of a mailbox file, which is no header field.
+    pub mailbox_line: bool,
 }
 
 /// An address. Nearly all of them need no memory of their own.
@@ -131,6 +133,7 @@ impl Envelope {
             account: None,
             eight_bit: false,
             needs_stuffing: false,
+            mailbox_line: false,
         }
     }
 }

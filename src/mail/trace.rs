@@ -12,6 +12,8 @@ use crate::mail::envelope::{OriginRef, Protocol};
 use crate::spool::MessageId;
 use crate::time::{Civil, UnixMillis};
 
+/// Put in front of the `From ` line of a mailbox file, as others do.
+pub const MAILBOX_FIELD: &[u8] = b"X-Mailbox-Line: ";
 /// Lines are folded to this many characters where a blank allows it (RFC 5322 2.1.1).
 const LINE_WIDTH: usize = 78;
 /// Bytes kept of a text from outside that goes into a comment.

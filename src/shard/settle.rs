@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::limits;
-use crate::mail::dsn;
+use crate::mail::{dsn, trace};
 use crate::observe::accounting::{Event, Kind};
 use crate::queue::Group;
 use crate::runtime::Runtime;
@@ -373,7 +373,11 @@ async fn compose<R: Runtime>(
         return Ok(None);
     }
     let wanted = (view.header_length as usize).min(limits::HEADER_MAX);
-    let header = source.body_prefix(shard, settled.location.lane, &view, wanted).await.unwrap_or_default();
+    let mut header =
+        source.body_prefix(shard, settled.location.lane, &view, wanted).await.unwrap_or_default();
+    if view.mailbox_line {
+        header.splice(..0, trace::MAILBOX_FIELD.iter().copied());
+    }
     let now = shard.runtime.wall();
     let texts = failure_texts(shard, settled);
     let mut failures = Vec::new();

@@ -69,8 +69,11 @@ fn begin<'a, R: Runtime>(
     let hostname = &shard.settings.node.hostname;
     trace::write_received(headers, view.origin(), hostname, view.id, view.arrival, single);
     if view.header_length == 0 && view.size > 0 {
-        // It begins with white space: without an empty line that would be read as more of our field (RFC 5322 2.2.3).
+        // It begins with white space, which would be read as more of our field (RFC 5322 2.2.3), or with another line that is no field.
         headers.extend_from_slice(b"\r\n");
+    } else if view.mailbox_line {
+        // What is a line of a mailbox file becomes a field, for it stands in front of a header section.
+        headers.extend_from_slice(trace::MAILBOX_FIELD);
     }
     let size = view.size + headers.len() as u64;
     Transaction::new(&connection.capabilities, view.sender, recipients, size, body)

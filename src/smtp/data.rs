@@ -43,8 +43,11 @@ pub struct Summary {
     /// Received fields.
     pub hops: u32,
     /// Bytes of the header section, the empty line included; the whole size if there is no empty line. 0: there is none, for
-    /// the message begins with white space, which would continue a field that is put in front of it (RFC 5322 2.2.3).
+    /// the message begins with white space, which would continue a field that is put in front of it (RFC 5322 2.2.3), or with another
+    /// line that is no field.
     pub header_length: u64,
+    /// The first line is the `From ` of a mailbox file, perhaps quoted with `>`; the header section is around it.
+    pub mailbox_line: bool,
     /// A CR without LF, or LF without CR, where these are refused.
     pub bare_line_end: bool,
     /// A line over TEXT_LINE_MAX.
@@ -66,6 +69,20 @@ enum At {
 }
 
 const RECEIVED: &[u8] = b"received:";
+/// How a message begins in a mailbox file.
+const MAILBOX: &[u8] = b"From ";
+
+/// How far the first line is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Opening {
+    Start,
+    /// In what may be the name of a field.
+    Name,
+    /// In blanks behind it, which older mail has (RFC 5322 4.5).
+    Blanks,
+    /// It is a field, or is not.
+    Known,
+}
 
 /// Bytes looked at in one go; no line in them is too long.
 const PLAIN_MAX: usize = 32 * 1024;
@@ -90,6 +107,9 @@ pub struct Scanner {
     /// Start of the current header line, as far as it can still be a Received field.
     prefix: u8,
     in_header: bool,
+    opening: Opening,
+    /// Bytes that the first line has of [`MAILBOX`].
+    mailbox: u8,
     bare: BareNewlines,
 }
 
@@ -104,6 +124,8 @@ impl Scanner {
             line_length: 0,
             prefix: 0,
             in_header: true,
+            opening: Opening::Start,
+            mailbox: 0,
         }
     }
 
@@ -272,6 +294,34 @@ impl Scanner {
         }
     }
 
+    /// Looks at the first line as far as it tells whether it is a field: printable ASCII, then a colon (RFC 5322 2.2). If not, the message
+    /// has no header section, unless the line is a mailbox file's, which stands in front of one.
+    fn open(&mut self, piece: &[u8]) {
+        for byte in piece {
+            if let Some(wanted) = MAILBOX.get(usize::from(self.mailbox)) {
+                match *byte {
+                    b'>' if self.mailbox == 0 => {}
+                    byte if byte == *wanted => self.mailbox += 1,
+                    _ => self.mailbox = u8::MAX,
+                }
+            }
+            self.opening = match (self.opening, *byte) {
+                (Opening::Start, b'\r' | b'\n') => Opening::Known,
+                (Opening::Name | Opening::Blanks, b':') => Opening::Known,
+                (Opening::Name | Opening::Blanks, b' ' | b'\t') => Opening::Blanks,
+                (Opening::Start | Opening::Name, b'!'..=b'9' | b';'..=b'~') => Opening::Name,
+                _ => {
+                    self.summary.mailbox_line = usize::from(self.mailbox) == MAILBOX.len();
+                    self.in_header = self.summary.mailbox_line;
+                    Opening::Known
+                }
+            };
+            if self.opening == Opening::Known {
+                return;
+            }
+        }
+    }
+
     /// Compares the line's first bytes with "Received:", over any number of calls.
     fn match_prefix(&mut self, text: &[u8]) {
         for byte in text {
@@ -305,8 +355,8 @@ impl Scanner {
 
     /// Counts canonical bytes; true: the message is too large and they are not kept.
     fn count(&mut self, piece: &[u8]) -> bool {
-        if self.summary.size == 0 && matches!(piece.first(), Some(b' ' | b'\t')) {
-            self.in_header = false;
+        if self.opening != Opening::Known {
+            self.open(piece);
         }
         self.summary.size += piece.len() as u64;
         if self.summary.header_length == u64::MAX {

@@ -77,6 +77,7 @@ mod tag {
 
 const EIGHT_BIT: u8 = 1;
 const NEEDS_STUFFING: u8 = 2;
+const MAILBOX_LINE: u8 = 4;
 
 /// Starts a record at the end of `out`; returns where.
 pub(in crate::spool) fn start(out: &mut Vec<u8>, kind: Kind) -> usize {
@@ -170,7 +171,8 @@ pub(in crate::spool) fn write_message(
     core[16..24].copy_from_slice(&size.to_le_bytes());
     core[24..28].copy_from_slice(&header_length.to_le_bytes());
     core[28] = if envelope.eight_bit { EIGHT_BIT } else { 0 }
-        | if envelope.needs_stuffing { NEEDS_STUFFING } else { 0 };
+        | if envelope.needs_stuffing { NEEDS_STUFFING } else { 0 }
+        | if envelope.mailbox_line { MAILBOX_LINE } else { 0 };
     core[29] = envelope.origin.protocol as u8;
     let count = u16::try_from(envelope.recipients.len()).expect("recipients are bounded");
     core[30..32].copy_from_slice(&count.to_le_bytes());
@@ -300,6 +302,8 @@ pub struct MessageView<'a> {
     pub eight_bit: bool,
     /// Dots must be doubled on the way out.
     pub needs_stuffing: bool,
+    /// It begins with the `From ` line of a mailbox file.
+    pub mailbox_line: bool,
     /// Recipients.
     pub count: u16,
     /// EHLO name of the client.
@@ -329,6 +333,7 @@ impl<'a> MessageView<'a> {
             header_length: 0,
             eight_bit: false,
             needs_stuffing: false,
+            mailbox_line: false,
             count: 0,
             helo: "",
             client: None,
@@ -378,6 +383,7 @@ impl<'a> MessageView<'a> {
         let flags = value.u8()?;
         self.eight_bit = flags & EIGHT_BIT != 0;
         self.needs_stuffing = flags & NEEDS_STUFFING != 0;
+        self.mailbox_line = flags & MAILBOX_LINE != 0;
         self.protocol = match value.u8()? {
             1 => Protocol::Esmtp,
             2 => Protocol::Esmtps,
@@ -483,6 +489,7 @@ mod tests {
             account: Some("news".into()),
             eight_bit: true,
             needs_stuffing: false,
+            mailbox_line: false,
         }
     }
 

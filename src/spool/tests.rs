@@ -167,6 +167,7 @@ fn message(sender: &str, recipients: u16, body: Vec<u8>) -> NewMessage {
         account: None,
         eight_bit: false,
         needs_stuffing: false,
+        mailbox_line: false,
     };
     NewMessage {
         envelope: Box::new(envelope),

@@ -33,14 +33,28 @@ def bodies_pass_byte_for_byte():
         b"Subject: 8bit\r\n\r\n" + bytes(range(128, 256)) * 100 + b"\r\n",
         b"Subject: dots\r\n\r\n" + b"".join(b".%d\r\n" % number for number in range(60000)),
         b"Subject: large\r\n\r\n" + (b"q" * 76 + b"\r\n") * 40000,
+        b"hello world\r\nSubject: none\r\n\r\nx\r\n",
+        b" folded\r\n\r\nx\r\n",
+        b"From joe@x Mon Jan  1 00:00:00 2024\r\nSubject: hello\r\n\r\nx\r\n",
+        b">From joe@x\r\nSubject: hello\r\n\r\n" + (b"q" * 76 + b"\r\n") * 40000,
+        b"Subject : old\r\n\r\nx\r\n",
     ]
+    # What is no field would be read as a part of ours, but for an empty line; that of a mailbox file is made one (RFC 5322 2.2).
+    fronts = {2: b"\r\n", 3: b"\r\n", 9: b"\r\n", 10: b"\r\n", 11: b"X-Mailbox-Line: ", 12: b"X-Mailbox-Line: "}
     for number, body in enumerate(bodies):
         relay.send_raw("a@b.example", [f"u{number}@d.example"], body)
     sink.wait(len(bodies))
     for message in sink.taken:
         number = int(message.recipients[0].split("@")[0][1:])
-        assert message.without_trace() == bodies[number], f"body {number} was changed"
+        assert message.without_trace() == fronts.get(number, b"") + bodies[number], f"body {number} was changed"
         assert b"for <u%d@d.example>" % number in message.body
+    relay.stop()
+    # So it is in what is returned.
+    sink = Sink(lambda point, line: b"550 5.1.1 no\r\n" if point == "RCPT" and "c@d" in str(line) else None)
+    relay = Relay(BINARY, sink)
+    relay.send_raw("a@b.example", ["c@d.example"], bodies[11])
+    sink.wait(1)
+    assert b"\r\n\r\nX-Mailbox-Line: From joe@x" in sink.taken[0].body, sink.taken[0].body
     relay.stop()
 
 

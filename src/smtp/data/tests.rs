@@ -186,6 +186,46 @@ fn white_space_first_is_no_header() {
     }
 }
 
+/// RFC 5322 2.2: a field is a name of printable ASCII, and a colon. What else stands first would be read as a broken part of the header.
+#[test]
+fn a_first_line_that_is_no_field_begins_the_body() {
+    for (input, header_length, mailbox, hops) in [
+        (&b"hello world\r\nReceived: x\r\n\r\n.\r\n"[..], 0, false, 0),
+        (b"hello\r\n\r\nx\r\n.\r\n", 0, false, 0),
+        (b": x\r\n\r\n.\r\n", 0, false, 0),
+        (b"n\xc3\xa4: x\r\n\r\n.\r\n", 0, false, 0),
+        (b"a\0: x\r\n\r\n.\r\n", 0, false, 0),
+        (b"a b: x\r\n\r\n.\r\n", 0, false, 0),
+        (b"-----BEGIN\r\na: b\r\n\r\n.\r\n", 0, false, 0),
+        (b"From x@y Mon\r\na: b\r\nReceived: x\r\n\r\nbody\r\n.\r\n", 35, true, 1),
+        (b">From x@y\r\na: b\r\n\r\n.\r\n", 19, true, 0),
+        (b"From \r\n\r\n.\r\n", 9, true, 0),
+        (b"from x@y\r\n\r\n.\r\n", 0, false, 0),
+        (b"Fromage x\r\n\r\n.\r\n", 0, false, 0),
+        // Fields, those of older mail with blanks in front of the colon too.
+        (b"From: x\r\n\r\n.\r\n", 11, false, 0),
+        (b"From : x\r\n\r\n.\r\n", 12, false, 0),
+        (b"From \t: x\r\n\r\n.\r\n", 13, false, 0),
+        (b"!#~: x\r\n y\r\n\r\nz\r\n.\r\n", 14, false, 0),
+        (b"a:\r\n.\r\n", 4, false, 0),
+        (b"..a: x\r\n\r\n.\r\n", 9, false, 0),
+        (b"\r\nhello\r\n.\r\n", 2, false, 0),
+        (b".\r\n", 0, false, 0),
+    ] {
+        for bare in [BareNewlines::Refuse, BareNewlines::Normalise] {
+            for split in 0..input.len() {
+                let (_, summary, _) = scan_as(bare, input, split).unwrap();
+                assert_eq!(
+                    (summary.header_length, summary.mailbox_line, summary.hops),
+                    (header_length, mailbox, hops),
+                    "{} at {split}",
+                    input.escape_ascii()
+                );
+            }
+        }
+    }
+}
+
 /// Bare line ends become CRLF, and end nothing: body, and whether a dot of it must be doubled.
 #[test]
 fn bare_line_ends_are_normalised_at_every_split() {

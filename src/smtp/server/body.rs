@@ -76,6 +76,7 @@ impl Session {
         // What the bytes are, not what MAIL declared: a hop without 8BITMIME takes what is 7-bit in fact.
         envelope.eight_bit = summary.eight_bit;
         envelope.needs_stuffing = summary.needs_stuffing;
+        envelope.mailbox_line = summary.mailbox_line;
         let origin = &mut envelope.origin;
         origin.client = Some(self.peer);
         origin.protocol = self.protocol();
