@@ -334,6 +334,8 @@ pub const DNS_INFLIGHT_MAX: usize = 1_000;
 pub const DNS_DEAF_KEPT: Duration = Duration::from_secs(30);
 /// How long name servers may take for the root before they are deaf.
 pub const DNS_ROOT_PATIENCE: Duration = Duration::from_secs(2);
+/// How often it is looked whether the machine's resolv.conf or hosts file changed: mail waits no longer for a network that moved.
+pub const NAMES_LOOKED_AT: Duration = Duration::from_secs(5);
 /// How long the addresses of MX hosts of one preference are waited for together, to see whether one of them is this relay: a few slow
 /// answers. One that is not known by then is another's.
 pub const EQUALS_PATIENCE: Duration = Duration::from_secs(3);

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crossbeam::channel::{Receiver, Sender, unbounded};
 
 use crate::config::{Config, Particulars, RuntimeChoice, value};
+use crate::control::names::{Files, RESOLV_CONF};
 use crate::control::{self, Control, Health, say};
 use crate::inspect::{self, state};
 use crate::limits;
@@ -71,6 +72,7 @@ impl Node {
         let accounts = config.accounts.as_deref().map(read_accounts).transpose()?;
         let keys = [process::random_bytes(), process::random_bytes()];
         let accounts = accounts.map(|accounts| Arc::new(Logins::new(accounts, &keys)));
+        let own_servers = config.dns.servers.is_empty();
         find_name_servers(&mut config);
         find_hosts(&mut config)?;
         let settings = Arc::new(config);
@@ -81,7 +83,7 @@ impl Node {
         let room = Room { memory: machine, ..Room::of(shards) };
         let mesh = Arc::new(Mesh::with_room(bells.clone(), deal(&particulars, &data_dir), room));
         let health = Arc::new(Health::default());
-        let control = control::start(control_setup(&settings, &instruments, &health, engine))?;
+        let control = control::start(control_setup(&settings, &instruments, &health, engine, own_servers))?;
         let watchdog = engine.watch(&bells)?;
         let compute = accounts.is_some().then(|| Compute::start(cores.len())).transpose();
         let compute = compute.map_err(|error| format!("cannot start a thread: {error}"))?.map(Arc::new);
@@ -230,6 +232,7 @@ fn control_setup(
     instruments: &[Arc<Instruments>],
     health: &Arc<Health>,
     engine: Engine,
+    own_servers: bool,
 ) -> control::Setup {
     control::Setup {
         instruments: instruments.to_vec(),
@@ -239,6 +242,7 @@ fn control_setup(
         runtime: engine.name(),
         hostname: settings.node.hostname.clone(),
         data_dir: settings.node.data_dir.clone(),
+        names: Some(Files::new(&settings.dns, own_servers.then_some(Path::new(RESOLV_CONF)))),
     }
 }
 
@@ -444,7 +448,7 @@ fn find_name_servers(config: &mut Config) {
 
 /// What the machine says about its name servers.
 pub(crate) fn machines_name_servers() -> Vec<SocketAddr> {
-    let bytes = files::read_whole(Path::new("/etc/resolv.conf"), limits::HOSTS_FILE_MAX).unwrap_or_default();
+    let bytes = files::read_whole(Path::new(RESOLV_CONF), limits::HOSTS_FILE_MAX).unwrap_or_default();
     value::name_servers(&String::from_utf8_lossy(&bytes), process::interface_number)
 }
 

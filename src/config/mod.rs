@@ -24,6 +24,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::dns::latest::Latest;
+
 /// A whole configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -152,7 +154,7 @@ pub enum RouteTarget {
 /// `[dns]`
 #[derive(Clone, Debug)]
 pub struct DnsConfig {
-    /// Resolvers, asked in this order; empty in the file means those of /etc/resolv.conf, read at start.
+    /// Resolvers, asked in this order; empty in the file means those of /etc/resolv.conf, also when they change.
     pub servers: Vec<SocketAddr>,
     /// One try's timeout.
     pub timeout: Duration,
@@ -162,6 +164,8 @@ pub struct DnsConfig {
     pub hosts: Option<PathBuf>,
     /// What that file says, by name in lower case; read at start.
     pub known: Arc<HashMap<Box<str>, Vec<IpAddr>>>,
+    /// What that file and /etc/resolv.conf say when they change later.
+    pub latest: Arc<Latest>,
 }
 
 /// `[delivery]`

@@ -214,7 +214,14 @@ fn dns(section: &Section<'_>) -> DnsConfig {
     let attempts = section.read("attempts", 3, |value| integer(value, 1..=20, 3));
     let hosts = section.read("hosts", Some("/etc/hosts".into()), |value| path(value, "/etc/hosts"));
     section.finish();
-    DnsConfig { servers, timeout, attempts: attempts as u32, hosts, known: Arc::default() }
+    DnsConfig {
+        servers,
+        timeout,
+        attempts: attempts as u32,
+        hosts,
+        known: Arc::default(),
+        latest: Arc::default(),
+    }
 }
 
 fn delivery(section: &Section<'_>) -> Delivery {

@@ -6,6 +6,7 @@ mod health;
 mod http;
 mod log;
 mod metrics;
+pub(crate) mod names;
 mod spare;
 mod thread;
 mod watch;
@@ -57,6 +58,8 @@ pub struct Setup {
     pub hostname: String,
     /// Where its lanes are.
     pub data_dir: PathBuf,
+    /// The machine's files of names, where they are looked at.
+    pub names: Option<names::Files>,
 }
 
 /// The running threads.
@@ -162,7 +165,12 @@ fn write_log(mut log: log::Log, instruments: &[Arc<Instruments>], wanted: &Atomi
     }
 }
 
-fn run(setup: Setup, listener: Option<std::net::TcpListener>, reserve: &Arc<Reserve>, turn: &thread::Turn) {
+fn run(
+    mut setup: Setup,
+    listener: Option<std::net::TcpListener>,
+    reserve: &Arc<Reserve>,
+    turn: &thread::Turn,
+) {
     let built = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(2).build();
     let runtime = match built {
         Ok(runtime) => runtime,
@@ -183,7 +191,8 @@ fn run(setup: Setup, listener: Option<std::net::TcpListener>, reserve: &Arc<Rese
             let listener = tokio::net::TcpListener::from_std(listener)?;
             tokio::spawn(http::serve(listener, served, reserve.clone()));
         }
-        look_after(&setup, reserve, turn).await;
+        let names = setup.names.take().map(names::Looks::new);
+        look_after(&setup, names, reserve, turn).await;
         Ok::<(), io::Error>(())
     });
     if let Err(error) = done {
@@ -194,7 +203,7 @@ fn run(setup: Setup, listener: Option<std::net::TcpListener>, reserve: &Arc<Rese
 }
 
 /// Looks after the shards until the node stops.
-async fn look_after(setup: &Setup, reserve: &Reserve, turn: &thread::Turn) {
+async fn look_after(setup: &Setup, mut names: Option<names::Looks>, reserve: &Reserve, turn: &thread::Turn) {
     let clock = turn.clock();
     let (mut pulse, mut refusals) = (watch::Pulse::new(setup.instruments.len()), watch::Refusals::default());
     let (free, mut spare) = (Arc::new(Free::default()), spare::Spare::default());
@@ -209,6 +218,7 @@ async fn look_after(setup: &Setup, reserve: &Reserve, turn: &thread::Turn) {
                 shut = refusals.look(&setup.instruments, &setup.data_dir, |_| free.bytes());
             }
             setup.health.look(clock().as_secs(), standstill, shut);
+            names.iter_mut().for_each(|names| names.look(clock()));
             reserve.refill();
             spare.look(&setup.instruments, clock());
         }

@@ -31,6 +31,7 @@ fn setup(instruments: Vec<Arc<Instruments>>, log: Option<PathBuf>, health: Arc<H
         health,
         runtime: "epoll",
         hostname: "mx1.example.net".into(),
+        names: None,
         data_dir: "/nowhere".into(),
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use hickory_proto::op::{Edns, Header, HeaderCounts, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::MX;
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
-use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
+use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, EncodedSize};
 
 use crate::dns::{Answer, FAILURE_TTL, Found, Kind, NEGATIVE_TTL_MAX, TTL_MAX, TTL_MIN};
 use crate::limits;
@@ -83,7 +83,10 @@ pub fn read_answer(bytes: &[u8], id: u16, name: &str, kind: Kind) -> Reading {
                 && query.query_class == DNSClass::IN
         }
         // Some servers leave the question out of an error.
-        None => metadata.response_code != ResponseCode::NoError,
+        None => {
+            let none = counts.queries == 0 || bytes.len() == Header::LEN;
+            none && metadata.response_code != ResponseCode::NoError
+        }
     };
     let whole = echoes && queries.count() + 1 == usize::from(counts.queries);
     if !echoes {

@@ -1,6 +1,7 @@
 //! The DNS as a mail relay needs it: questions, what answers mean, and a cache by TTL. Pure; `shard::resolve` does the asking.
 
 pub mod cache;
+pub mod latest;
 pub mod message;
 pub mod servers;
 

@@ -44,6 +44,17 @@ pub fn make_file(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// What tells that a file is not as it was: which one it is, its size, and when it and its name were changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp([i64; 6]);
+
+/// The stamp of a regular file that is there.
+pub fn stamp(path: &Path) -> Option<Stamp> {
+    let of = std::fs::metadata(path).ok().filter(|of| of.is_file())?;
+    let (inode, size) = (of.ino().cast_signed(), of.size().cast_signed());
+    Some(Stamp([inode, size, of.mtime(), of.mtime_nsec(), of.ctime(), of.ctime_nsec()]))
+}
+
 /// Whether a file is given to single users or groups too (acl(5)).
 pub fn has_access_list(path: &Path) -> bool {
     rustix::fs::getxattr(path, "system.posix_acl_access", &mut [0; 0]).is_ok_and(|size| size > 0)

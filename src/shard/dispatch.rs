@@ -414,6 +414,7 @@ pub async fn tick<R: Runtime>(shard: Rc<Shard<R>>) {
         if round.is_multiple_of(4) {
             tend::tick(&shard);
             unanswered::tick(&shard);
+            shard.resolver.look_at_files();
             shard.publish();
             shard.runtime.spawn_vital("busy domains", resolve_busy(shard.clone()));
         }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::config::{Config, DnsConfig, RouteTarget};
 use crate::dns::cache::Cache;
+use crate::dns::latest::Known;
 use crate::dns::message::Reading;
 use crate::dns::{Answer, FAILURE_TTL, Found, Kind};
 use crate::limits;
@@ -71,6 +72,8 @@ pub struct Resolver<R: Runtime> {
     timers: Timers,
     table: Table,
     servers: NameServers<R>,
+    /// What the machine's files say, and which of their changes that is.
+    files: RefCell<(u64, Known)>,
     dns: DnsConfig,
     own_name: String,
     mx_port: u16,
@@ -101,6 +104,7 @@ impl<R: Runtime> Resolver<R> {
             runtime,
             timers,
             table,
+            files: RefCell::new((0, Known { servers: Vec::new(), hosts: settings.dns.known.clone() })),
             dns: settings.dns.clone(),
             own_name: settings.node.hostname.clone(),
             mx_port: settings.delivery.mx_port,
@@ -122,6 +126,15 @@ impl<R: Runtime> Resolver<R> {
         let own = self.runtime.own_addresses().await?;
         self.gate.borrow_mut().learn(own);
         Ok(())
+    }
+
+    /// Looks whether the machine's files say something else by now.
+    pub fn look_at_files(&self) {
+        let mut files = self.files.borrow_mut();
+        if let Some(newer) = self.dns.latest.newer(files.0) {
+            *files = newer;
+            self.servers.replace(&files.1.servers);
+        }
     }
 
     /// Those who are asked.
@@ -346,7 +359,7 @@ impl<R: Runtime> Resolver<R> {
             return None;
         }
         let name = host.name.strip_suffix('.').unwrap_or(&host.name).to_ascii_lowercase();
-        let mut known = match self.dns.known.get(&*name) {
+        let mut known = match self.files.borrow().1.hosts.get(&*name) {
             Some(known) => known.clone(),
             None if name == "localhost" => {
                 vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)]

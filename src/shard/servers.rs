@@ -44,6 +44,11 @@ impl<R: Runtime> NameServers<R> {
         }
     }
 
+    /// They are others now, of which nothing is known.
+    pub fn replace(&self, servers: &[SocketAddr]) {
+        *self.list.borrow_mut() = Servers::new(servers);
+    }
+
     /// Questions since the last answer, and when the first of them was asked.
     pub fn silence(&self) -> (u32, Instant) {
         (self.unanswered.get(), self.heard_at.get())

@@ -7,6 +7,7 @@ use std::time::Duration;
 use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::{A, MX};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
+use relevo::dns::latest::Known;
 use relevo::runtime::sim::World;
 
 use super::peers::{Sink, hand_in};
@@ -256,5 +257,26 @@ fn name_servers_that_drop_edns_are_asked_without() {
         }
         let _relay = start(&world, "");
         took(&world, &sink, 0, "d.test");
+    });
+}
+
+/// A network that moves has other name servers: resolv.conf is read again.
+#[test]
+fn other_name_servers_are_asked_when_the_machine_has_others() {
+    story(2, |seed| {
+        let world = World::new(seed);
+        let sink = Sink::start(&world, "10.0.0.2:25");
+        for server in [FIRST, SECOND] {
+            serve(&world, server, |_, _, _| Says::Silence);
+        }
+        serve(&world, "10.0.9.55:53", |text, _, _| plain(text, [10, 0, 0, 2]));
+        let relay = start(&world, "");
+        hand_in(&world, 50, 0, vec!["u@d.test".to_owned()]);
+        world.run_for(Duration::from_secs(60));
+        assert!(sink.received.borrow().is_empty());
+        let servers = vec!["10.0.9.55:53".parse().expect("an address")];
+        relay.latest.publish(Known { servers, ..Known::default() });
+        took(&world, &sink, 1, "e.test");
+        assert!(run_until_true(&world, Duration::from_secs(300), || sink.received.borrow().len() == 2));
     });
 }

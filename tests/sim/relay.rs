@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crossbeam::channel::{Receiver, unbounded};
 use relevo::config::{Config, ListenerConfig};
+use relevo::dns::latest::Latest;
 use relevo::observe::Instruments;
 use relevo::observe::counters::{Counter, Counters};
 use relevo::policy::tls;
@@ -27,6 +28,8 @@ pub struct Relay<'a> {
     reports: Receiver<Report>,
     /// What its shards count.
     pub instruments: Vec<Arc<Instruments>>,
+    /// What the machine's files say of names.
+    pub latest: Arc<Latest>,
     /// Live messages found in the spool.
     pub found: usize,
     /// What its start said of damage: the lane, and the message if one is named.
@@ -103,8 +106,18 @@ impl<'a> Relay<'a> {
             runtimes.push(runtime);
         }
         let node = launch.node;
-        let mut relay =
-            Relay { world, node, mesh, runtimes, reports, instruments, found: 0, damage: Vec::new(), ended };
+        let mut relay = Relay {
+            world,
+            node,
+            latest: settings.dns.latest.clone(),
+            mesh,
+            runtimes,
+            reports,
+            instruments,
+            found: 0,
+            damage: Vec::new(),
+            ended,
+        };
         if !relay.await_reports() {
             return None;
         }

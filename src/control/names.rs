@@ -1,0 +1,167 @@
+//! The machine's files that say where names are: read again when they change, as a network that comes and goes rewrites them.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::config::{DnsConfig, value};
+use crate::control::say;
+use crate::dns::latest::{Known, Latest};
+use crate::limits;
+use crate::observe::diagnostics::Level;
+use crate::runtime::files::{self, Stamp};
+use crate::runtime::process;
+
+/// Where the machine names its name servers.
+pub(crate) const RESOLV_CONF: &str = "/etc/resolv.conf";
+
+/// The files, and what they said.
+#[derive(Debug)]
+pub struct Files {
+    /// Name servers; None: others are configured.
+    servers: Option<Watched>,
+    hosts: Option<Watched>,
+    known: Known,
+    latest: Arc<Latest>,
+}
+
+#[derive(Debug)]
+struct Watched {
+    path: PathBuf,
+    /// As it was when it was read; None: it was not read here.
+    stamp: Option<Stamp>,
+}
+
+impl Watched {
+    /// Its text, if it is not as it was when it was read last.
+    fn changed(&mut self) -> Option<String> {
+        let stamp = files::stamp(&self.path)?;
+        if self.stamp == Some(stamp) {
+            return None;
+        }
+        let bytes = files::read_whole(&self.path, limits::HOSTS_FILE_MAX).ok()?;
+        self.stamp = Some(stamp);
+        Some(String::from_utf8_lossy(&bytes).into_owned())
+    }
+}
+
+impl Files {
+    /// Those that a node goes by which has read them; `servers` is the file of the name servers, if they are the machine's.
+    pub fn new(settings: &DnsConfig, servers: Option<&Path>) -> Files {
+        let watched = |path: &Path| Watched { path: path.to_owned(), stamp: None };
+        Files {
+            servers: servers.map(watched),
+            hosts: settings.hosts.as_deref().map(watched),
+            known: Known { servers: settings.servers.clone(), hosts: settings.known.clone() },
+            latest: settings.latest.clone(),
+        }
+    }
+
+    /// One look. A file that is not there or cannot be read, or names no server, changes nothing: it may be about to be written.
+    pub(super) fn look(&mut self) {
+        let before = self.known.clone();
+        if let Some(file) = &mut self.servers
+            && let Some(text) = file.changed()
+        {
+            let servers = value::name_servers(&text, process::interface_number);
+            if !servers.is_empty() && servers != before.servers {
+                let list: Vec<_> = servers.iter().map(ToString::to_string).collect();
+                let path = file.path.display();
+                say(
+                    Level::Info,
+                    format_args!("{path} changed: the name servers are {} now", list.join(", ")),
+                );
+                self.known.servers = servers;
+            }
+        }
+        if let Some(file) = &mut self.hosts
+            && let Some(text) = file.changed()
+        {
+            let hosts = value::hosts(&text);
+            if hosts != *before.hosts {
+                let (path, names) = (file.path.display(), hosts.len());
+                say(Level::Info, format_args!("{path} changed: it has {names} names of hosts now"));
+                self.known.hosts = Arc::new(hosts);
+            }
+        }
+        if self.known != before {
+            self.latest.publish(self.known.clone());
+        }
+    }
+}
+
+/// Looks now and then, where a file system that hangs holds up nobody.
+#[derive(Debug)]
+pub(super) struct Looks {
+    files: Arc<Mutex<Files>>,
+    next: Duration,
+}
+
+impl Looks {
+    pub(super) fn new(files: Files) -> Looks {
+        Looks { files: Arc::new(Mutex::new(files)), next: Duration::ZERO }
+    }
+
+    pub(super) fn look(&mut self, now: Duration) {
+        if now < self.next {
+            return;
+        }
+        self.next = now + limits::NAMES_LOOKED_AT;
+        let files = self.files.clone();
+        tokio::task::spawn_blocking(move || {
+            // One that still hangs is not joined by others.
+            if let Ok(mut files) = files.try_lock() {
+                files.look();
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn what_changes_is_read_again() {
+        let scratch = tempfile::tempdir().unwrap();
+        let [resolv, hosts] = ["resolv.conf", "hosts"].map(|name| scratch.path().join(name));
+        let text = "[node]\nhostname = \"mx1.example.net\"\n[[listener]]\naddress = \"127.0.0.1:0\"\n[dns]\nhosts = \"";
+        let text = format!("{text}{}\"\n", hosts.display());
+        let mut dns = Config::parse(&text, Path::new("relevo.toml")).unwrap().dns;
+        dns.servers = vec!["192.0.2.1:53".parse().unwrap()];
+        let mut files = Files::new(&dns, Some(&resolv));
+        let mut seen = 0;
+        let mut told = |files: &mut Files| {
+            files.look();
+            let (changes, known) = dns.latest.newer(seen)?;
+            seen = changes;
+            Some((
+                known.servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+                known.hosts.len(),
+            ))
+        };
+        assert_eq!(told(&mut files), None, "there are none");
+        std::fs::write(&resolv, "nameserver 192.0.2.1\n").unwrap();
+        assert_eq!(told(&mut files), None, "as it was");
+        std::fs::write(&resolv, "nameserver 192.0.2.2\nnameserver 192.0.2.1\n").unwrap();
+        std::fs::write(&hosts, "192.0.2.9 smart.example\n").unwrap();
+        assert_eq!(told(&mut files), Some(("192.0.2.2:53 192.0.2.1:53".to_owned(), 1)));
+        assert_eq!(told(&mut files), None);
+        // Written anew beside it, and moved there, as resolvers do; of the same length.
+        std::fs::write(scratch.path().join("new"), "nameserver 192.0.2.3\nnameserver 192.0.2.1\n").unwrap();
+        std::fs::rename(scratch.path().join("new"), &resolv).unwrap();
+        assert_eq!(told(&mut files), Some(("192.0.2.3:53 192.0.2.1:53".to_owned(), 1)));
+        std::fs::write(&resolv, "# about to be written\n").unwrap();
+        assert_eq!(told(&mut files), None);
+        std::fs::remove_file(&resolv).unwrap();
+        std::fs::remove_file(&hosts).unwrap();
+        assert_eq!(told(&mut files), None);
+        std::fs::write(&hosts, "").unwrap();
+        assert_eq!(told(&mut files), Some(("192.0.2.3:53 192.0.2.1:53".to_owned(), 0)));
+        // Name servers of the configuration are the operator's.
+        std::fs::write(&resolv, "nameserver 192.0.2.7\n").unwrap();
+        let mut files = Files::new(&dns, None);
+        assert_eq!(told(&mut files), None);
+    }
+}
