@@ -72,8 +72,7 @@ impl Node {
         let accounts = config.accounts.as_deref().map(read_accounts).transpose()?;
         let keys = [process::random_bytes(), process::random_bytes()];
         let accounts = accounts.map(|accounts| Arc::new(Logins::new(accounts, &keys)));
-        let own_servers = config.dns.servers.is_empty();
-        find_name_servers(&mut config);
+        let own_servers = find_name_servers(&mut config);
         find_hosts(&mut config)?;
         let settings = Arc::new(config);
         let instruments = Instruments::of(shards);
@@ -439,11 +438,13 @@ pub(crate) fn read_accounts(path: &Path) -> Result<Accounts, String> {
     Accounts::parse(&text).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// The machine's name servers, unless others are configured.
-fn find_name_servers(config: &mut Config) {
-    if config.dns.servers.is_empty() {
+/// The machine's name servers, unless others are configured. Whether they are the machine's.
+fn find_name_servers(config: &mut Config) -> bool {
+    let none = config.dns.servers.is_empty();
+    if none {
         config.dns.servers = machines_name_servers();
     }
+    none
 }
 
 /// What the machine says about its name servers.
