@@ -7,10 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use serde::Serialize;
 
 use crate::config::{Config, ConfigError, RuntimeChoice, TlsFiles, value};
@@ -22,10 +19,6 @@ use crate::policy::tls;
 use crate::runtime::files;
 use crate::runtime::os::probe;
 use crate::runtime::process::{self, LockError};
-use crate::time::UnixMillis;
-
-/// A certificate that ends within this is told: renewals are made weeks before.
-const SOON: Duration = Duration::from_secs(14 * 86_400);
 
 /// What came of a check.
 #[derive(Debug)]
@@ -243,26 +236,16 @@ fn refused(address: SocketAddr, error: &io::Error) -> String {
 /// Reads certificate and key as a start does, and looks at what the certificate says.
 fn certificates(config: &Config, at: usize, files: &TlsFiles, found: &mut Findings) {
     let places = &config.places;
-    let server = tls::server(files, node::read_pem);
-    if let Err(words) = server {
-        let of_key = words.starts_with(&format!("{}: ", files.key.display()));
+    if let Err(tls::Unusable { of_key, words }) = tls::server(files, node::read_pem) {
         let key = if of_key { "tls_key" } else { "tls_certificate" };
-        let words = if words.contains("; ") {
-            words
-        } else {
-            format!("{words}; give the key that belongs to the certificate")
-        };
         found.errors.push(split(config, &format!("listener[{at}].{key}"), &words));
         return;
     }
-    let chain = node::read_pem(&files.certificate).unwrap_or_default();
-    let chain: Vec<CertificateDer<'static>> =
-        CertificateDer::pem_slice_iter(&chain).collect::<Result<_, _>>().unwrap_or_default();
+    let chain = tls::chain(&node::read_pem(&files.certificate).unwrap_or_default());
     secret(config, &format!("listener[{at}].tls_key"), &files.key, found);
     let Some(certificate) = Certificate::of(&chain) else { return };
     let host = Certificate::is_for(&chain, &config.node.hostname);
-    let now = process::wall();
-    for (problem, fix) in doubts(&certificate, host, &config.node.hostname, now) {
+    for (problem, fix) in certificate.doubts(host, &config.node.hostname, process::wall()) {
         let problem = format!("{}: {problem}", files.certificate.display());
         found.warnings.push(places.remark(&format!("listener[{at}].tls_certificate"), problem, fix));
     }
@@ -317,61 +300,6 @@ impl Reader {
         };
         Some((problem, fix))
     }
-}
-
-/// What is doubtful about a certificate at a time, each with what to do.
-fn doubts(
-    certificate: &Certificate,
-    for_host: bool,
-    host: &str,
-    now: UnixMillis,
-) -> Vec<(String, &'static str)> {
-    let mut doubts = Vec::new();
-    let seconds = now.0 / 1000;
-    let day = |seconds: u64| {
-        let mut out = Vec::new();
-        UnixMillis(seconds.min(253_402_300_799) * 1000).write_iso(&mut out);
-        String::from_utf8_lossy(out.get(..10).unwrap_or_default()).into_owned()
-    };
-    let days = |seconds: u64| match seconds / 86_400 {
-        1 => "1 day".to_owned(),
-        days => format!("{days} days"),
-    };
-    let (from, until) = (certificate.not_before, certificate.not_after);
-    if until < seconds {
-        let problem = format!(
-            "EXPIRED on {}, {} ago: clients that verify it refuse STARTTLS",
-            day(until),
-            days(seconds - until)
-        );
-        doubts.push((problem, "renew it now"));
-    } else if until - seconds < SOON.as_secs() {
-        doubts.push((
-            format!("expires on {}, in {}", day(until), days(until - seconds)),
-            "renew it, and see why that was not done by itself",
-        ));
-    }
-    if from > seconds {
-        doubts.push((
-            format!("does not hold before {}", day(from)),
-            "set this machine's clock, or use the earlier certificate until then",
-        ));
-    }
-    if !for_host {
-        let names = match &certificate.names[..] {
-            [] => "no host name".to_owned(),
-            names => names.iter().take(3).cloned().collect::<Vec<_>>().join(", "),
-        };
-        let problem =
-            format!("is for {names}, not for {host} (node.hostname): clients that verify it refuse STARTTLS");
-        doubts.push((problem, "get one with that name, or set node.hostname to the name clients connect to"));
-    }
-    if !certificate.chained {
-        let problem =
-            "the second certificate in it did not issue the first: clients cannot build the chain".to_owned();
-        doubts.push((problem, "put the host's certificate first, its issuer's second, and so on"));
-    }
-    doubts
 }
 
 /// Whether the log can be written, without making it.

@@ -417,6 +417,10 @@ pub const ROOM_SAID: Duration = Duration::from_secs(60);
 pub const LAST_WRITES: Duration = Duration::from_secs(3);
 /// How long a stop takes at the most; a shard that hangs longer is left, and the process ends.
 pub const STOP_MAX: Duration = Duration::from_secs(45);
+/// A certificate that ends within this is told: renewals are made weeks before.
+pub const CERTIFICATE_SOON: Duration = Duration::from_secs(14 * 86_400);
+/// What is doubtful about a certificate in use is said again after this: it is to be seen in each day's log.
+pub const CERTIFICATE_SAID: Duration = Duration::from_secs(86_400);
 /// A stop that is told again within this is the same one: `timeout`, process managers and terminals signal a process and its group.
 pub const STOP_REPEATED: Duration = Duration::from_secs(1);
 

@@ -17,6 +17,7 @@ use crate::limits;
 use crate::observe::Instruments;
 use crate::observe::diagnostics::Level;
 use crate::policy::accounts::Accounts;
+use crate::policy::certificate::Certificate;
 use crate::policy::tls;
 use crate::runtime::ending::Ending;
 use crate::runtime::glommio::Watchdog;
@@ -239,6 +240,7 @@ fn control_setup(
         log: settings.log.clone(),
         health: health.clone(),
         runtime: engine.name(),
+        certificates: shown(settings).into(),
         hostname: settings.node.hostname.clone(),
         data_dir: settings.node.data_dir.clone(),
         names: Some(Files::new(&settings.dns, own_servers.then_some(Path::new(RESOLV_CONF)))),
@@ -358,7 +360,26 @@ fn probe_listeners(config: &mut Config) -> Result<Vec<Option<Arc<rustls::ServerC
         .listeners
         .iter()
         .map(|listener| listener.tls.as_ref().map(|files| tls::server(files, read_pem)).transpose())
-        .collect()
+        .collect::<Result<_, _>>()
+        .map_err(|unusable| unusable.to_string())
+}
+
+/// What the certificates say that listeners show, each file once. It was read a moment ago, and is no reason not to start.
+fn shown(config: &Config) -> Vec<control::Shown> {
+    let mut shown: Vec<control::Shown> = Vec::new();
+    let host = &config.node.hostname;
+    for files in config.listeners.iter().filter_map(|listener| listener.tls.as_ref()) {
+        let file = files.certificate.display().to_string();
+        if shown.iter().any(|other| other.file == file) {
+            continue;
+        }
+        let chain = read_pem(&files.certificate).map(|text| tls::chain(&text)).unwrap_or_default();
+        if let Some(certificate) = Certificate::of(&chain) {
+            let for_host = Certificate::is_for(&chain, host);
+            shown.push(control::Shown { file, certificate, for_host, host: host.clone() });
+        }
+    }
+    shown
 }
 
 /// Locks the data directory, and closes it to others.

@@ -3,6 +3,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::*;
+use crate::time::UnixMillis;
 
 /// A configuration that is right wherever the tests run, and what stands behind it.
 struct Scratch(tempfile::TempDir);
@@ -204,6 +205,46 @@ fn a_lane_that_a_start_could_not_open_is_an_error() {
     told(&["lane-001: it is no directory", "move it away"]);
 }
 
+/// What is wrong with a key or a certificate is said in words, of the file that it is wrong with, also where both are in one.
+#[test]
+fn keys_and_certificates_that_cannot_be_used_are_told_apart() {
+    let scratch = Scratch::new();
+    let (chain, key) = (
+        fs::read_to_string(scratch.path("chain.pem")).unwrap(),
+        fs::read_to_string(scratch.path("key.pem")).unwrap(),
+    );
+    let encrypted = key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
+    let older =
+        key.replacen("KEY-----\n", "KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\n", 1);
+    // As P-521 and RSA of 1024 bits: whole, and of no kind that is known.
+    let weak = "-----BEGIN PRIVATE KEY-----\nMAUCAQAwAA==\n-----END PRIVATE KEY-----\n";
+    let both = |one: &str, other: &str| format!("{one}{other}");
+    for (one_file, certificate, key, line, wanted) in [
+        (false, &chain[..], &encrypted[..], 8, "key.pem: the key is encrypted"),
+        (false, &chain, &older, 8, "key.pem: the key is encrypted"),
+        (false, &chain, &chain, 8, "there is a certificate in it and no key"),
+        (false, &chain, "", 8, "there is no private key in it"),
+        (false, &chain, weak, 8, "RSA of 2048 bits or more, ECDSA on P-256 or P-384"),
+        (true, &both(&key, &chain[..60]), "", 7, "tls_certificate: "),
+        (true, &key, "", 7, "there is no certificate in it"),
+        (true, &chain, "", 8, "there is a certificate in it and no key"),
+        (true, &both(&chain, &encrypted), "", 8, "the key is encrypted"),
+        (true, &both(&chain, weak), "", 8, "ECDSA on P-256"),
+    ] {
+        scratch.write("chain.pem", certificate);
+        scratch.write("key.pem", key);
+        let found = scratch.check(|text| match one_file {
+            true => text.replace("key.pem", "chain.pem"),
+            false => text,
+        });
+        let told = lines(&found.errors);
+        assert!(
+            found.errors.len() == 1 && found.errors[0].line == line && told.contains(wanted),
+            "{wanted}: {told}"
+        );
+    }
+}
+
 #[test]
 fn keys_and_hashes_that_others_can_read_are_told() {
     let scratch = Scratch::new();
@@ -342,9 +383,11 @@ fn certificates_that_clients_refuse_are_told() {
     };
     const DAY: u64 = 86_400;
     let told = |from: u64, until: u64| {
-        doubts(&certificate(from * DAY, until * DAY), true, "a", UnixMillis(1000 * DAY * 1000))
+        certificate(from * DAY, until * DAY).doubts(true, "a", UnixMillis(1000 * DAY * 1000))
     };
     assert_eq!(told(900, 1015), []);
+    let left = |until: u64| certificate(900 * DAY, until).days_left(UnixMillis(1000 * DAY * 1000));
+    assert_eq!((left(1003 * DAY), left(1000 * DAY), left(1000 * DAY - 1), left(998 * DAY)), (3, 0, -1, -2));
     assert!(told(900, 1013)[0].0.contains("in 13 days") && told(900, 1001)[0].0.contains("in 1 day"));
     assert!(
         told(900, 999)[0].0.contains("EXPIRED") && told(1001, 2000)[0].0.contains("does not hold before")

@@ -17,6 +17,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
 
+use crate::control::Shown;
 use crate::control::health::Health;
 use crate::control::metrics;
 use crate::limits;
@@ -30,6 +31,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Served {
     pub instruments: Vec<Arc<Instruments>>,
     pub runtime: &'static str,
+    pub certificates: Arc<[Shown]>,
     pub health: Arc<Health>,
     pub hosts: Hosts,
     /// The second of control's clock.
@@ -71,8 +73,8 @@ async fn answer(stream: TcpStream, router: Router) {
 }
 
 fn router(served: Served) -> Router {
-    let Served { instruments, runtime, health, hosts, second } = served;
-    let registry = Arc::new(metrics::registry(instruments, runtime));
+    let Served { instruments, runtime, certificates, health, hosts, second } = served;
+    let registry = Arc::new(metrics::registry(instruments, runtime, certificates));
     let metrics = move || {
         let registry = registry.clone();
         async move {

@@ -9,17 +9,28 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::control::Shown;
 use crate::observe::Instruments;
 use crate::runtime::process;
 
 #[derive(Debug)]
 struct Shards(Vec<Arc<Instruments>>);
 
+#[derive(Debug)]
+struct Certificates(Arc<[Shown]>);
+
 /// Everything under the prefix `relevo`.
-pub fn registry(instruments: Vec<Arc<Instruments>>, runtime: &'static str) -> Registry {
+pub fn registry(
+    instruments: Vec<Arc<Instruments>>,
+    runtime: &'static str,
+    certificates: Arc<[Shown]>,
+) -> Registry {
     let mut registry = Registry::with_prefix("relevo");
     registry.register("runtime", "What the shards run on", Info::new(vec![("name", runtime)]));
     registry.register_collector(Box::new(Shards(instruments)));
+    if !certificates.is_empty() {
+        registry.register_collector(Box::new(Certificates(certificates)));
+    }
     registry
 }
 
@@ -28,6 +39,23 @@ pub fn render(registry: &Registry) -> Result<String, fmt::Error> {
     let mut out = String::new();
     text::encode(&mut out, registry)?;
     Ok(out)
+}
+
+impl Collector for Certificates {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let days = Unit::Other("days".into());
+        let mut metric = encoder.encode_descriptor(
+            "certificate_left",
+            "How long the certificate that was read from a file still holds; negative where it has ended",
+            Some(&days),
+            MetricType::Gauge,
+        )?;
+        for shown in self.0.iter() {
+            let labels = [("file", shown.file.clone())];
+            metric.encode_family(&labels)?.encode_gauge(&shown.certificate.days_left(process::wall()))?;
+        }
+        Ok(())
+    }
 }
 
 impl Collector for Shards {

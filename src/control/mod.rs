@@ -2,6 +2,7 @@
 //! writes the accounting and `relevo-words` standard error, because a disk or a reader may keep each of these waiting.
 //! A thread of these that ends without being told to ends the process.
 
+mod certificates;
 mod health;
 mod http;
 mod log;
@@ -26,6 +27,7 @@ use crate::observe::diagnostics::{self, Level};
 use crate::runtime::files::{self, Reserve};
 use crate::runtime::process;
 
+pub use certificates::Shown;
 pub use health::Health;
 use thread::Worker;
 pub(crate) use watch::exact;
@@ -50,6 +52,8 @@ pub struct Setup {
     pub http: Option<SocketAddr>,
     /// The accounting log; None is standard output.
     pub log: Option<PathBuf>,
+    /// The certificates that listeners show, one for each file.
+    pub certificates: Arc<[Shown]>,
     /// What `/healthz` and `/readyz` say.
     pub health: Arc<Health>,
     /// What the shards run on.
@@ -184,6 +188,7 @@ fn run(
             let served = http::Served {
                 instruments: setup.instruments.clone(),
                 runtime: setup.runtime,
+                certificates: setup.certificates.clone(),
                 health: setup.health.clone(),
                 hosts: http::Hosts { own: vec![setup.hostname.clone()], loopback },
                 second: Arc::new(move || clock().as_secs()),
@@ -207,6 +212,7 @@ async fn look_after(setup: &Setup, mut names: Option<names::Looks>, reserve: &Re
     let clock = turn.clock();
     let (mut pulse, mut refusals) = (watch::Pulse::new(setup.instruments.len()), watch::Refusals::default());
     let (free, mut spare) = (Arc::new(Free::default()), spare::Spare::default());
+    let mut certificates = certificates::Certificates::new(setup.certificates.clone());
     let mut next = Duration::ZERO;
     while !turn.is_over() {
         if clock() >= next {
@@ -221,6 +227,7 @@ async fn look_after(setup: &Setup, mut names: Option<names::Looks>, reserve: &Re
             names.iter_mut().for_each(|names| names.look(clock()));
             reserve.refill();
             spare.look(&setup.instruments, clock());
+            certificates.look(clock(), process::wall());
         }
         tokio::time::sleep(ROUND).await;
     }

@@ -30,6 +30,7 @@ fn setup(instruments: Vec<Arc<Instruments>>, log: Option<PathBuf>, health: Arc<H
         log,
         health,
         runtime: "epoll",
+        certificates: Arc::default(),
         hostname: "mx1.example.net".into(),
         names: None,
         data_dir: "/nowhere".into(),

@@ -5,6 +5,9 @@ use std::time::Duration;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use webpki::{EndEntityCert, Error, KeyUsage};
 
+use crate::limits;
+use crate::time::UnixMillis;
+
 /// The first certificate of a chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
@@ -42,6 +45,67 @@ impl Certificate {
         let chained = issuer.is_none_or(|subject| subject == first.issuer());
         let names = first.valid_dns_names().map(str::to_owned).collect();
         Some(Certificate { not_before, not_after, names, chained })
+    }
+
+    /// Whole days it still holds; negative where it has ended.
+    pub fn days_left(&self, now: UnixMillis) -> i64 {
+        let (until, now) = (self.not_after.min(1 << 40) as i64, (now.0 / 1000).min(1 << 40) as i64);
+        (until - now).div_euclid(86_400)
+    }
+
+    /// What is doubtful about it at a time, each with what to do.
+    pub fn doubts(&self, for_host: bool, host: &str, now: UnixMillis) -> Vec<(String, &'static str)> {
+        let mut doubts = Vec::new();
+        let seconds = now.0 / 1000;
+        let day = |seconds: u64| {
+            let mut out = Vec::new();
+            UnixMillis(seconds.min(253_402_300_799) * 1000).write_iso(&mut out);
+            String::from_utf8_lossy(out.get(..10).unwrap_or_default()).into_owned()
+        };
+        let days = |seconds: u64| match seconds / 86_400 {
+            1 => "1 day".to_owned(),
+            days => format!("{days} days"),
+        };
+        let (from, until) = (self.not_before, self.not_after);
+        if until < seconds {
+            let problem = format!(
+                "EXPIRED on {}, {} ago: clients that verify it refuse STARTTLS",
+                day(until),
+                days(seconds - until)
+            );
+            doubts.push((problem, "renew it now"));
+        } else if until - seconds < limits::CERTIFICATE_SOON.as_secs() {
+            doubts.push((
+                format!("expires on {}, in {}", day(until), days(until - seconds)),
+                "renew it, and see why that was not done by itself",
+            ));
+        }
+        if from > seconds {
+            doubts.push((
+                format!("does not hold before {}", day(from)),
+                "set this machine's clock, or use the earlier certificate until then",
+            ));
+        }
+        if !for_host {
+            let names = match &self.names[..] {
+                [] => "no host name".to_owned(),
+                names => names.iter().take(3).cloned().collect::<Vec<_>>().join(", "),
+            };
+            let problem = format!(
+                "is for {names}, not for {host} (node.hostname): clients that verify it refuse STARTTLS"
+            );
+            doubts.push((
+                problem,
+                "get one with that name, or set node.hostname to the name clients connect to",
+            ));
+        }
+        if !self.chained {
+            let problem =
+                "the second certificate in it did not issue the first: clients cannot build the chain"
+                    .to_owned();
+            doubts.push((problem, "put the host's certificate first, its issuer's second, and so on"));
+        }
+        doubts
     }
 
     /// Whether it is for this host, wildcards included (RFC 6125).

@@ -1,0 +1,87 @@
+//! The certificates that listeners show: what is doubtful about them is said at the start and once a day, and how long they hold is a metric.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::control::say;
+use crate::limits;
+use crate::observe::diagnostics::Level;
+use crate::policy::certificate::Certificate;
+use crate::time::UnixMillis;
+
+/// One that was read at the start. What lies in its file now is not looked at: it is not what clients are shown.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// The file it was in.
+    pub file: String,
+    /// What it says.
+    pub certificate: Certificate,
+    /// Whether it is for `host`.
+    pub for_host: bool,
+    /// The name of this relay.
+    pub host: String,
+}
+
+/// When they were last told about.
+#[derive(Debug)]
+pub(super) struct Certificates {
+    all: Arc<[Shown]>,
+    next: Duration,
+}
+
+impl Certificates {
+    pub(super) fn new(all: Arc<[Shown]>) -> Certificates {
+        Certificates { all, next: Duration::ZERO }
+    }
+
+    /// One look, at this time of control's clock.
+    pub(super) fn look(&mut self, clock: Duration, now: UnixMillis) {
+        if clock < self.next {
+            return;
+        }
+        self.next = clock + limits::CERTIFICATE_SAID;
+        for words in self.words(now) {
+            say(Level::Warning, format_args!("{words}"));
+        }
+    }
+
+    fn words(&self, now: UnixMillis) -> Vec<String> {
+        let all = self.all.iter().flat_map(|shown| {
+            let doubts = shown.certificate.doubts(shown.for_host, &shown.host, now);
+            doubts.into_iter().map(|(problem, fix)| {
+                format!("{}: {problem}; {fix}, and restart: it is read at a start", shown.file)
+            })
+        });
+        all.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::diagnostics;
+
+    #[test]
+    fn doubts_are_said_at_the_start_and_daily() {
+        const DAY: u64 = 86_400;
+        let certificate =
+            Certificate { not_before: 0, not_after: 1020 * DAY, names: Vec::new(), chained: true };
+        let shown = Shown { file: "daily.pem".into(), certificate, for_host: true, host: "a".into() };
+        let mut all = Certificates::new([shown].into());
+        let at = |day: u64| UnixMillis(day * DAY * 1000);
+        let mut said = |seconds: u64, day: u64| {
+            all.look(Duration::from_secs(seconds), at(day));
+            let mut found = Vec::new();
+            while let Some(one) = diagnostics::process().take() {
+                found.push(one.words);
+            }
+            found.retain(|words| words.contains("daily.pem"));
+            found
+        };
+        assert_eq!(said(0, 1000), Vec::<String>::new());
+        assert_eq!(said(DAY - 1, 1010), Vec::<String>::new(), "not yet");
+        assert!(said(DAY, 1010)[0].contains("in 10 days"));
+        assert!(said(2 * DAY, 1022)[0].contains("EXPIRED"));
+        assert_eq!(said(2 * DAY + 5, 1022), Vec::<String>::new());
+    }
+}
