@@ -60,6 +60,9 @@ pub const TLS_FAILURE_KEPT: Duration = Duration::from_secs(3600);
 /// For so long a host that says under TLS, or to STARTTLS, that it is busy is believed: load passes sooner, and beyond it plain text is
 /// tried.
 pub const TLS_LOAD_MAX: Duration = Duration::from_secs(600);
+/// What cannot be encoded for a hop without 8BITMIME is kept at least so long, or as long as retries are apart at most, and tried again:
+/// beyond the half hour for which hosts put off strangers, to whom they offer less.
+pub const EIGHT_BIT_KEPT: Duration = Duration::from_secs(3600);
 /// Hosts kept in mind, on each shard, because they took no message; beyond it the oldest is forgotten and asked first again.
 pub const HOP_FAILURES_MAX: usize = 10_000;
 /// How long a host that broke a transaction is asked after the others of its site: longer than the first retries are apart, so that these

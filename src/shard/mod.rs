@@ -15,6 +15,7 @@ pub mod background;
 pub mod connect;
 pub mod deliver;
 pub mod dispatch;
+mod eight_bit;
 mod grow;
 pub mod handoff;
 pub mod lend;

@@ -13,9 +13,10 @@ use crate::shard::attempt::{Tally, UnderWay, fate, is_resident, recipients_max};
 use crate::shard::compact::Pinned;
 use crate::shard::connect::{self, Connection, HopError};
 use crate::shard::deliver::{self, After, Run};
+use crate::shard::eight_bit::{self, Ready};
 use crate::shard::load::{self, Source};
 use crate::shard::session::{Behind, Choice, Starttls};
-use crate::shard::{Shard, body, session};
+use crate::shard::{Shard, body};
 use crate::smtp::client::{self, Body, Transaction, Verdict};
 use crate::smtp::reply::Reply;
 use crate::spool::record::MessageView;
@@ -79,39 +80,17 @@ fn begin<'a, R: Runtime>(
     Transaction::new(&connection.capabilities, view.sender, recipients, size, body)
 }
 
-fn as_stored(view: &MessageView<'_>) -> Body {
-    if view.eight_bit { Body::EightBit } else { Body::SevenBit }
-}
-
-/// How the body goes out, and what is to be encoded of it if the hop does not take it as it is (RFC 6152 section 3). `Err`: the reply of
-/// a failure that needs no question, and whether it is for good.
-async fn prepare<R: Runtime>(
-    shard: &Rc<Shard<R>>,
+/// The same, with what is encoded of it; or the reply, and whether it is for good.
+fn begin_ready<'a, R: Runtime>(
+    shard: &Shard<R>,
     connection: &Connection<R>,
-    view: &MessageView<'_>,
+    view: &MessageView<'a>,
     part: &Part<'_>,
-) -> Result<(Body, Plan), (Reply, bool)> {
-    if !view.eight_bit || connection.capabilities.eight_bit {
-        return Ok((as_stored(view), Plan::default()));
-    }
-    match body::survey(shard, view, (part.group.location.lane, part.resident)).await {
-        Ok(Ok(plan)) if plan.is_empty() => Ok((Body::SevenBit, plan)),
-        Ok(Ok(plan)) => {
-            shard.instruments.counters.bodies_converted.add(1);
-            Ok((Body::Converted, plan))
-        }
-        Ok(Err(why)) => {
-            let words = format!(
-                "the next hop takes no 8-bit text (no 8BITMIME), and the message cannot be encoded: {}",
-                why.0
-            );
-            Err((client::local(554, (5, 6, 3), &words), true))
-        }
-        Err(error) => {
-            load::lament(shard, Some(view.id), part.group.location, &format!("cannot be delivered: {error}"));
-            Err((client::local(451, (4, 3, 0), &format!("the spool: {error}")), false))
-        }
-    }
+    Ready { body, plan, withheld }: Ready,
+    headers: &mut Vec<u8>,
+) -> Result<(Transaction<'a>, Plan), (Reply, bool)> {
+    let begun = begin(shard, connection, view, part, body, headers).map_err(|reply| (reply, true))?;
+    Ok((if let Some(reply) = withheld { begun.withhold(reply) } else { begun }, plan))
 }
 
 /// Writes the commands of a message whose record is surely in memory and that goes in one transaction, to be sent behind the body of
@@ -131,7 +110,7 @@ pub(super) fn write_ahead<R: Runtime>(
     let view = source.view().ok()?;
     let part = Part { first: group.first, count: group.count, group, resident: true };
     let mut headers = std::mem::take(&mut connection.spare.next);
-    let begun = begin(shard, connection, &view, &part, as_stored(&view), &mut headers);
+    let begun = begin(shard, connection, &view, &part, eight_bit::as_stored(&view), &mut headers);
     connection.spare.next = headers;
     let replies = begun.ok()?.write_commands(out);
     connection.owe(replies);
@@ -161,16 +140,13 @@ pub(super) async fn transact<R: Runtime>(
         }
     }
     let mut headers = std::mem::take(&mut connection.spare.headers);
-    let prepared = if connection.loops {
-        // RFC 3463: 5.4.6, a routing loop.
-        Err((client::local(554, (5, 4, 6), &session::loops(&connection.hop)), true))
-    } else {
-        prepare(shard, connection, view, part).await
-    };
-    let begun = prepared.and_then(|(body, plan)| {
-        let begun = begin(shard, connection, view, part, body, &mut headers);
-        begun.map(|begun| (begun, plan)).map_err(|reply| (reply, true))
-    });
+    let prepared = eight_bit::prepare(shard, connection, view, part).await;
+    let withheld = prepared.as_ref().is_ok_and(|ready| ready.withheld.is_some());
+    if withheld && eight_bit::asks_another(run, connection) {
+        connection.spare.headers = headers;
+        return (After::Stale, false);
+    }
+    let begun = prepared.and_then(|ready| begin_ready(shard, connection, view, part, ready, &mut headers));
     let (mut transaction, plan) = match begun {
         Ok(begun) => begun,
         Err((reply, for_good)) => {

@@ -215,6 +215,10 @@ const OF_RELAYING_BARE: [&str; 3] = ["relaying", "relay", "must authenticate"];
 const OF_TLS: [&str; 6] =
     ["starttls", "tls required", "tls is required", "require tls", "requires tls", "encryption required"];
 
+/// What a 521 says that is about a client.
+const OF_WHO_ASKS: [&str; 9] =
+    ["block", "denied", "reject", "list", "spam", "abuse", "policy", "your", "not allowed"];
+
 /// The hop takes no mail without TLS.
 pub fn asks_for_tls(reply: &Reply) -> bool {
     // RFC 5248: X.7.10, encryption needed; X.7.11, encryption required.
@@ -300,6 +304,15 @@ pub fn means_too_many(reply: &Reply) -> bool {
     }
     let bare = matches!(reply.code, 452 | 552) && !has(&reply.text.to_ascii_lowercase(), &OF_ROOM);
     bare || says_too_many(reply)
+}
+
+/// RFC 7504: 521 instead of a greeting is that of a host that never takes mail, unless its words are about who asks.
+pub fn never_takes_mail(reply: &Reply) -> bool {
+    reply.code == 521
+        && match reply.enhanced {
+            Some(enhanced) => enhanced == (5, 3, 2),
+            None => !speaks_of_us(reply) && !has(&reply.text.to_ascii_lowercase(), &OF_WHO_ASKS),
+        }
 }
 
 /// RFC 3463 3.2 and 3.3: the status of an address or a mailbox is none of ours, whatever the words.
@@ -513,6 +526,25 @@ mod tests {
         ] {
             let reply = reply(&line.replace("452-", "452 "));
             assert_eq!((says_too_many(&reply), means_too_many(&reply)), (says, means), "{line}");
+        }
+    }
+
+    #[test]
+    fn hosts_that_never_take_mail() {
+        for line in
+            ["521 5.3.2 host does not accept mail", "521 relay.example does not accept mail", "521 no"]
+        {
+            assert!(never_takes_mail(&reply(line)), "{line}");
+        }
+        for line in [
+            "521 5.7.1 no",
+            "521 5.2.1 :  (DYN:T1) https://postmaster.example/",
+            "521 192.0.2.1 is blocked",
+            "521 Service not available, access denied",
+            "554 5.3.2 host does not accept mail",
+            "554 no SMTP service here",
+        ] {
+            assert!(!never_takes_mail(&reply(line)), "{line}");
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod blame;
 mod capabilities;
+mod commands;
 mod stuffing;
 
 use std::time::Duration;
@@ -10,9 +11,11 @@ use smallvec::{SmallVec, smallvec};
 
 use crate::limits;
 use crate::smtp::reply::Reply;
-use crate::time::write_decimal;
 
+pub use blame::never_takes_mail;
 pub use capabilities::Capabilities;
+pub use commands::Body;
+use commands::{Mail, write_rcpt};
 pub use stuffing::stuff;
 
 /// What the driver does next.
@@ -61,42 +64,6 @@ const FEW: usize = 4;
 /// Recipients of a transaction.
 pub type Recipients<'a> = SmallVec<[&'a [u8]; FEW]>;
 
-/// What the body is like on its way out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Body {
-    /// Pure ASCII.
-    SevenBit,
-    /// It has bytes above 127, whatever a client declared.
-    EightBit,
-    /// It had, and its parts are encoded on the way: nobody knows yet how long it will be.
-    Converted,
-}
-
-/// What MAIL says.
-#[derive(Clone, Copy, Debug)]
-struct Mail<'a> {
-    sender: &'a [u8],
-    /// Where the hop offers SIZE.
-    size: Option<u64>,
-    eight_bit: bool,
-}
-
-impl Mail<'_> {
-    fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"MAIL FROM:<");
-        out.extend_from_slice(self.sender);
-        out.push(b'>');
-        if let Some(size) = self.size {
-            out.extend_from_slice(b" SIZE=");
-            write_decimal(size, 1, out);
-        }
-        if self.eight_bit {
-            out.extend_from_slice(b" BODY=8BITMIME");
-        }
-        out.extend_from_slice(b"\r\n");
-    }
-}
-
 /// One transaction: a sender, its recipients at this hop, one body.
 ///
 /// Call order: [`Transaction::new`]; [`Transaction::write_commands`], then [`Transaction::on_reply`] for each reply until `Done`; then
@@ -132,6 +99,8 @@ pub struct Transaction<'a> {
     in_step: bool,
     /// What followed a 354 was answered: the hop has no transaction any more (RFC 5321 4.1.1.4).
     finished: bool,
+    /// What those are told that the hop would take a message for which it is not given.
+    withheld: Option<Box<Reply>>,
 }
 
 impl<'a> Transaction<'a> {
@@ -174,7 +143,14 @@ impl<'a> Transaction<'a> {
             sent: false,
             in_step: false,
             finished: false,
+            withheld: None,
         })
+    }
+
+    /// The message cannot go as the hop wants it: its recipients are named, so that the hop says what it has to say of each, and those it
+    /// takes have this reply instead of the data.
+    pub fn withhold(self, reply: Reply) -> Transaction<'a> {
+        Transaction { withheld: Some(Box::new(reply)), ..self }
     }
 
     /// Writes all that may be sent now: everything up to DATA with PIPELINING, else one command. Returns how many commands that are,
@@ -188,6 +164,9 @@ impl<'a> Transaction<'a> {
             self.mail.write(out);
             for recipient in &self.recipients {
                 write_rcpt(recipient, out);
+            }
+            if self.withheld.is_some() {
+                return self.recipients.len() + 1;
             }
             out.extend_from_slice(b"DATA\r\n");
             return self.recipients.len() + 2;
@@ -282,8 +261,16 @@ impl<'a> Transaction<'a> {
             (false, false) => {}
         }
         self.phase = if place + 1 < self.recipients.len() { Phase::Rcpt(place + 1) } else { Phase::Data };
-        if self.phase == Phase::Data && self.accepted == 0 && !self.pipelining {
-            return self.over();
+        if self.phase == Phase::Data {
+            if let Some(reply) = self.withheld.take() {
+                // The next session may offer what this one does not.
+                self.must_close |= !reply.is_permanent();
+                self.decide_rest(*reply);
+                return self.over();
+            }
+            if self.accepted == 0 && !self.pipelining {
+                return self.over();
+            }
         }
         self.step()
     }
@@ -569,12 +556,6 @@ impl<'a> Transaction<'a> {
             decided.get_or_insert_with(|| verdict.clone());
         }
     }
-}
-
-fn write_rcpt(recipient: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(b"RCPT TO:<");
-    out.extend_from_slice(recipient);
-    out.extend_from_slice(b">\r\n");
 }
 
 /// A reply of our own making, for what the next hop never said.

@@ -135,6 +135,36 @@ fn what_cannot_go_is_known_before_asking() {
     );
 }
 
+/// The hop is asked of each recipient, and has no data.
+#[test]
+fn a_message_that_is_withheld() {
+    for capabilities in [&PIPELINING, &PLAIN] {
+        for (codes, expected) in [
+            (&[250, 250, 450][..], ["5.6.3", "4.0.0"]),
+            (&[250, 550, 250], ["5.0.0", "5.6.3"]),
+            (&[250, 550, 450], ["5.0.0", "4.0.0"]),
+            (&[250, 250, 250], ["5.6.3", "5.6.3"]),
+        ] {
+            let recipients = smallvec![&b"x@z"[..], &b"y@z"[..]];
+            let begun = Transaction::new(capabilities, b"a@b", recipients, 10, Body::SevenBit).expect("fits");
+            let mut transaction = begun.withhold(local(554, (5, 6, 3), "no"));
+            let (mut out, mut sent) = (Vec::new(), transaction.write_commands(&mut Vec::new()));
+            let mut next = Next::AwaitReply;
+            for code in codes {
+                assert_ne!(next, Next::Done);
+                next = transaction.on_reply(reply(*code));
+                if next == Next::WriteCommands {
+                    sent += transaction.write_commands(&mut out);
+                }
+            }
+            assert_eq!((next, sent), (Next::Done, 3), "{codes:?}");
+            let told = [0, 1].map(|place| transaction.verdict(place).expect("decided").1.status());
+            assert_eq!(told, expected, "{codes:?}");
+            assert!(transaction.needs_reset() && !out.windows(4).any(|word| word == b"DATA"));
+        }
+    }
+}
+
 #[test]
 fn ehlo_is_read() {
     let lines = ["hop.example hello", "pipelining", "SIZE 1000", "8BITMIME", "X-NEW thing", "STARTTLS"];

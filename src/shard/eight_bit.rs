@@ -1,0 +1,109 @@
+//! How the body of a message goes out, and what becomes of one with 8-bit text at a hop that takes none (RFC 6152 section 3).
+
+use std::rc::Rc;
+
+use crate::limits;
+use crate::mail::seven_bit::Plan;
+use crate::observe::diagnostics::Level;
+use crate::queue::Group;
+use crate::runtime::Runtime;
+use crate::shard::connect::Connection;
+use crate::shard::deliver::Run;
+use crate::shard::session::Choice;
+use crate::shard::transact::Part;
+use crate::shard::{Shard, body, load, session};
+use crate::smtp::client::{self, Body};
+use crate::smtp::reply::Reply;
+use crate::spool::record::MessageView;
+
+/// A message that may be offered to a hop.
+pub(super) struct Ready {
+    pub(super) body: Body,
+    /// What is encoded of it.
+    pub(super) plan: Plan,
+    /// It cannot go there: what those are told whom the hop would take it for.
+    pub(super) withheld: Option<Reply>,
+}
+
+impl Ready {
+    fn new(body: Body, plan: Plan) -> Ready {
+        Ready { body, plan, withheld: None }
+    }
+}
+
+/// The body as it lies in the spool.
+pub(super) fn as_stored(view: &MessageView<'_>) -> Body {
+    if view.eight_bit { Body::EightBit } else { Body::SevenBit }
+}
+
+/// How the body goes out, and what is to be encoded of it if the hop does not take it as it is. `Err`: the reply of a failure that needs
+/// no question, and whether it is for good.
+pub(super) async fn prepare<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    connection: &Connection<R>,
+    view: &MessageView<'_>,
+    part: &Part<'_>,
+) -> Result<Ready, (Reply, bool)> {
+    if connection.loops {
+        // RFC 3463: 5.4.6, a routing loop.
+        return Err((client::local(554, (5, 4, 6), &session::loops(&connection.hop)), true));
+    }
+    if !view.eight_bit || connection.capabilities.eight_bit {
+        return Ok(Ready::new(as_stored(view), Plan::default()));
+    }
+    match body::survey(shard, view, (part.group.location.lane, part.resident)).await {
+        Ok(Ok(plan)) if plan.is_empty() => Ok(Ready::new(Body::SevenBit, plan)),
+        Ok(Ok(plan)) => {
+            shard.instruments.counters.bodies_converted.add(1);
+            Ok(Ready::new(Body::Converted, plan))
+        }
+        Ok(Err(why)) => {
+            let words = format!(
+                "the next hop takes no 8-bit text (no 8BITMIME), and the message cannot be encoded: {}",
+                why.0
+            );
+            let withheld = if is_final(shard, part.group) {
+                client::local(554, (5, 6, 3), &words)
+            } else {
+                // One that hung up on EHLO once may offer it when it is told EHLO again.
+                shard.ehlo_failures.borrow_mut().forget(&connection.hop);
+                client::local(451, (4, 6, 3), &words)
+            };
+            Ok(Ready { withheld: Some(withheld), ..Ready::new(Body::SevenBit, Plan::default()) })
+        }
+        Err(error) => {
+            load::lament(shard, Some(view.id), part.group.location, &format!("cannot be delivered: {error}"));
+            Err((client::local(451, (4, 3, 0), &format!("the spool: {error}")), false))
+        }
+    }
+}
+
+/// Whether a message was kept long enough for a hop that takes 8-bit text. Those that put off whom they do not know offer nothing until
+/// they do, and a backup may offer less than the host it stands in for.
+fn is_final<R: Runtime>(shard: &Shard<R>, group: &Group) -> bool {
+    let retry = &shard.settings.retry;
+    let expire = u32::try_from(retry.expire.as_secs()).unwrap_or(u32::MAX);
+    let age = shard.seconds().saturating_sub(group.expiry.saturating_sub(expire));
+    group.attempts > 0 && u64::from(age) >= limits::EIGHT_BIT_KEPT.min(retry.max).as_secs()
+}
+
+/// Whether other hosts of the site are asked at once for what cannot go to this one (RFC 5321 5.1).
+pub(super) fn asks_another<R: Runtime>(run: &Run<'_, R>, connection: &Connection<R>) -> bool {
+    let shard = run.shard;
+    let now = shard.timers.recent();
+    if connection.choice != Choice::First || !run.site.shown.may_move(now) {
+        return false;
+    }
+    if shard.hop_failures.borrow_mut().note(&connection.hop, now) {
+        let minutes = limits::HOP_FAILURE_KEPT.as_secs() / 60;
+        shard.say(
+            Level::Warning,
+            format_args!(
+                "{}: it takes no 8-bit text (no 8BITMIME), and mail for it cannot be encoded; the others of its site are asked before \
+                 it for {minutes} minutes",
+                connection.hop
+            ),
+        );
+    }
+    true
+}
