@@ -51,6 +51,7 @@ stories!("stories.py", None;
 stories!("hops.py", None;
     tls_that_breaks_anywhere_falls_back,
     a_busy_host_and_a_hiccup_are_not_broken_tls,
+    any_certificate_will_do,
     tls_that_is_refused_is_done_without,
     what_fails_after_refused_tls_is_not_tls,
     a_refusal_stands_though_the_hop_closes,
@@ -78,6 +79,8 @@ stories!("hops.py", None;
     a_host_that_greets_with_our_name_is_a_loop,
     a_host_that_says_421_to_every_mail_is_left_alone,
     messages_are_encoded_for_hops_without_8bitmime,
+    what_cannot_be_encoded_waits_for_a_hop_that_takes_it,
+    hosts_that_never_take_mail_return_it,
     what_cannot_be_encoded_comes_back_by_any_hop,
 );
 

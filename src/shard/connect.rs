@@ -17,14 +17,14 @@ use crate::shard::address::Place;
 use crate::shard::session::{Behind, Choice, Starttls, loops};
 pub use crate::shard::session::{Connection, HopError};
 use crate::shard::wire::{Wire, WireError};
-use crate::smtp::client::{Capabilities, Transaction};
+use crate::smtp::client::{self, Capabilities, Transaction};
 use crate::smtp::reply::Reply;
 use crate::time::Instant;
 
 /// Tries the hosts of a hop in order, each address of each, until one gives a session. `Err`: words on the last failure.
 pub async fn connect<R: Runtime>(shard: &Rc<Shard<R>>, hop: &NextHop) -> Result<Connection<R>, HopError> {
     let last = HopError::NoAddress(format!("no host of {} has an address", hop.label));
-    let mut search = Search { shard, last, tried: 0, full: Vec::new() };
+    let mut search = Search { shard, last, tried: 0, full: Vec::new(), none: None, hope: false };
     // The preference that this relay has itself: what has it too, or is preferred less, leads back here (RFC 5321 5.1).
     let mut ours: Option<u16> = None;
     let mut looked_at = None;
@@ -50,6 +50,7 @@ pub async fn connect<R: Runtime>(shard: &Rc<Shard<R>>, hop: &NextHop) -> Result<
                 if error.loops {
                     ours = Some(host.rank);
                 }
+                search.hope = true;
                 search.last = HopError::NoAddress(error.to_string());
                 continue;
             }
@@ -78,13 +79,7 @@ pub async fn connect<R: Runtime>(shard: &Rc<Shard<R>>, hop: &NextHop) -> Result<
             return Ok(connection);
         }
     }
-    // Any of those that were full will do.
-    let Search { last, tried, full, .. } = search;
-    let chosen = shard.runtime.random() as usize % full.len().max(1);
-    match full.get(chosen) {
-        Some(address) if tried < limits::MX_ADDRESSES_MAX => Err(HopError::Full(*address)),
-        _ => Err(last),
-    }
+    Err(search.end())
 }
 
 /// What trying one address after the other has brought.
@@ -93,9 +88,30 @@ struct Search<'a, R: Runtime> {
     last: HopError,
     tried: usize,
     full: Vec<IpAddr>,
+    /// A host that never takes mail, and what it said.
+    none: Option<(Reply, String)>,
+    /// Another one may.
+    hope: bool,
 }
 
 impl<R: Runtime> Search<'_, R> {
+    /// What to say where none gave a session.
+    fn end(self) -> HopError {
+        let Search { shard, last, tried, full, none, hope } = self;
+        if let Some((reply, named)) = none
+            && !hope
+            && full.is_empty()
+        {
+            return HopError::TakesNone(reply, named);
+        }
+        // Any of those that were full will do.
+        let chosen = shard.runtime.random() as usize % full.len().max(1);
+        match full.get(chosen) {
+            Some(address) if tried < limits::MX_ADDRESSES_MAX => HopError::Full(*address),
+            _ => last,
+        }
+    }
+
     /// A session with this address, unless it has all the connections it may have, or enough were tried.
     async fn attempt(&mut self, host: &Host, address: Admitted, choice: Choice) -> Option<Connection<R>> {
         if self.tried >= limits::MX_ADDRESSES_MAX {
@@ -126,7 +142,19 @@ impl<R: Runtime> Search<'_, R> {
                     let now = self.shard.timers.recent();
                     self.shard.hop_failures.borrow_mut().note(&name(host, address.address()), now);
                 }
-                self.last = error;
+                match error {
+                    // The operator's host should take mail, so that is no last word.
+                    HopError::Refused(reply)
+                        if host.source == Source::Stranger && client::never_takes_mail(&reply) =>
+                    {
+                        self.none = Some((reply.clone(), name(host, address.address())));
+                        self.last = HopError::Refused(reply);
+                    }
+                    error => {
+                        self.hope = true;
+                        self.last = error;
+                    }
+                }
                 None
             }
         }
@@ -149,6 +177,7 @@ impl<R: Runtime> Search<'_, R> {
         }
         // Not its equals either: they are as far from the mail's end as we are.
         *ours = Some(ours.map_or(host.rank, |ours| ours.min(host.rank)));
+        self.hope = true;
         self.last = HopError::NoAddress(loops(&connection.hop));
         true
     }

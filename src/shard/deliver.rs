@@ -15,9 +15,11 @@ use crate::shard::address::{self, Place};
 use crate::shard::attempt::{UnderWay, attempt};
 use crate::shard::connect::{self, Connection, HopError};
 use crate::shard::dispatch::{self, Nap, Site, Take};
+use crate::shard::mesh::{Failure, Fate};
 use crate::shard::opening::{self, Unproven};
 use crate::shard::transact::write_ahead;
 use crate::shard::{Shard, lend, settle};
+use crate::smtp::reply::Reply;
 use crate::time::Instant;
 
 /// What is to become of a connection after an attempt.
@@ -62,6 +64,10 @@ pub async fn deliver<R: Runtime>(
             given_up = place;
         }
         Err(HopError::Full(address)) => address::park(&shard, key, &site, address),
+        Err(HopError::TakesNone(reply, named)) => {
+            shard.instruments.counters.outbound_connections_failed.add(1);
+            return_all(&shard, key, &site, (&reply, &named)).await;
+        }
         Err(error) => {
             shard.instruments.counters.outbound_connections_failed.add(1);
             failed(&shard, key, &site, &error);
@@ -112,6 +118,31 @@ impl<R: Runtime> Drop for Lease<R> {
         self.site.connections.set(self.site.connections.get() - 1);
         self.shard.outbound.set(self.shard.outbound.get() - 1);
         self.shard.mesh.release(&self.site.slots);
+    }
+}
+
+/// Nobody takes mail there, ever (RFC 7504 section 4): what is ready is returned, and what comes later asks again.
+async fn return_all<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    key: SiteKey,
+    site: &Site,
+    (reply, named): (&Reply, &str),
+) {
+    while !shard.draining.get() {
+        match dispatch::take(shard, key, site) {
+            Take::Expired(job) => settle::expired(shard, &job),
+            Take::Job(job) => {
+                let failure = Failure {
+                    expired: false,
+                    status: reply.enhanced.or(Some((5, 3, 2))),
+                    remote: Some(named.to_owned()),
+                    diagnostic: reply.describe(),
+                    record: Vec::new(),
+                };
+                settle::whole_by(shard, &job, Fate::Failed(Box::new(failure)), named).await;
+            }
+            Take::Nothing => return,
+        }
     }
 }
 

@@ -103,6 +103,8 @@ pub enum HopError {
     Hostile(HostileReply),
     /// The hop refused the session.
     Refused(Reply),
+    /// All hosts of the hop say that they never take mail (RFC 7504): what one said, and which.
+    TakesNone(Reply, String),
     /// The hop said something while the message was being sent.
     Early(Reply),
     /// The hop said something before it was asked.
@@ -127,7 +129,7 @@ impl std::fmt::Display for HopError {
             HopError::Connect(to, error) => write!(formatter, "cannot connect to {to}: {error}"),
             HopError::Wire(error) => write!(formatter, "{error}"),
             HopError::Hostile(error) => write!(formatter, "the next hop broke the rules of SMTP: {error}"),
-            HopError::Refused(reply) => {
+            HopError::Refused(reply) | HopError::TakesNone(reply, _) => {
                 write!(formatter, "the next hop refused the session: {}", reply.describe())
             }
             HopError::Early(reply) => {

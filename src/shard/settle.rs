@@ -36,13 +36,19 @@ pub(super) fn credited<R: Runtime>(shard: &Rc<Shard<R>>, lane: u16, count: u32) 
 
 /// One fate for a whole group that no connection worked on. Its record is read first, so that the accounting can tell of it.
 pub(super) async fn whole_now<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, fate: Fate) {
+    whole_by(shard, job, fate, "").await;
+}
+
+/// The same, for what a hop said of all mail.
+pub(super) async fn whole_by<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, fate: Fate, hop: &str) {
     let group = &job.group;
     let outcomes = Outcomes::One(RangeOutcome { first: group.first, count: group.count, fate });
     shard.settling.set(shard.settling.get() + 1);
     let place = Pinned::new(shard, group.key, group.location);
     let source = Source::read(shard, place.location).await;
     let view = source.as_ref().ok().and_then(|source| source.view().ok());
-    report(shard, job, outcomes, &[], view.as_ref().map(Scene::without_hop).as_ref());
+    let scene = view.as_ref().map(|view| Scene { hop, ..Scene::without_hop(view) });
+    report(shard, job, outcomes, &[], scene.as_ref());
     shard.settling.set(shard.settling.get() - 1);
 }
 

@@ -5,6 +5,7 @@ import json
 import os
 import random
 import socket
+import ssl
 import struct
 import sys
 import tempfile
@@ -15,7 +16,7 @@ import urllib.request
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "attacks"))
 from names import Names
 from ports import free_port
-from certificate import certificate
+from certificate import certificate, weak_certificates
 from relay import Relay
 from sink import path
 
@@ -308,6 +309,22 @@ def a_busy_host_and_a_hiccup_are_not_broken_tls():
             hop.wait(2)
             assert hop.taken[1][3].protected, name
         assert not [record for record in relay.log() if record["event"] == "bounced"]
+        relay.stop()
+
+
+def any_certificate_will_do():
+    """RFC 7435: what nobody verifies is no reason for plain text, in either version of TLS."""
+    with tempfile.TemporaryDirectory() as directory:
+        hops = {}
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            for name, context in weak_certificates(directory):
+                context.minimum_version = context.maximum_version = version
+                hops[f"{name}{version.value}"] = Hop(context=context)
+        relay = start(None, ALONE + FAST, route=routes(hops))
+        for name, hop in hops.items():
+            relay.send("a@b.example", [f"c@{name}.example"], TEXT)
+            hop.wait(1)
+            assert hop.taken[0][3].protected and hop.talks == 1, (name, relay.words)
         relay.stop()
 
 
@@ -1246,8 +1263,76 @@ def messages_are_encoded_for_hops_without_8bitmime():
     relay.stop()
 
 
+RAW = b"Subject: Gr\xc3\xbc\xc3\x9fe\r\n\r\n\xe4\r\n"
+
+
+def what_cannot_be_encoded_waits_for_a_hop_that_takes_it():
+    """Another host of the site is asked at once; one that puts off strangers offers them less, and is to hear of each recipient."""
+    plain = lambda talk, verb, line: b"250 old.example\r\n" if verb == "EHLO" else None
+
+    def grey(talk, verb, line):
+        if talk.hop.met and verb == "connect":
+            talk.known = True
+        if getattr(talk, "known", False):
+            return None
+        if verb == "RCPT":
+            talk.hop.met = True
+            return b"451 4.7.1 who are you\r\n"
+        return plain(talk, verb, line)
+
+    def shy(talk, verb, line):
+        """It hangs up on the first EHLO, and is told HELO then."""
+        if verb == "EHLO" and not talk.hop.met:
+            talk.hop.met = True
+            leave(talk)
+
+    sites = Sites()
+    old, new = sites.add(plain, None)
+    (late,), (once,) = sites.add(grey), sites.add(shy)
+    late.met = once.met = False
+    relay = sites.start('[retry]\nfirst = "1s"\nmax = "3s"\nfactor = 3.0\n')
+    for number in range(sites.count):
+        relay.send_raw("a@b.example", [f"c@d{number}.example"], RAW)
+    for hop in (new, late, once):
+        hop.wait(1)
+        assert hop.taken[0][2].endswith(RAW), hop.taken
+    assert not old.commands(b"MAIL") and late.talks == 2, (old.heard, late.heard)
+    log = relay.log()
+    assert not [record for record in log if record["event"] == "bounced"], log
+    (told,) = [record for record in log if record["event"] == "deferred" and "c@d1.example" in record["recipients"]]
+    assert told["reply"] == "451 4.7.1 who are you", told
+    relay.stop()
+
+
+def hosts_that_never_take_mail_return_it():
+    """RFC 7504: 521 sends to the next host, and where all say it the mail is returned at once."""
+    never = lambda talk, verb, line: leave_after(talk, b"521 nomail.example does not accept mail\r\n") if verb == "connect" else None
+    blocked = lambda talk, verb, line: leave_after(talk, b"521 192.0.2.1 is blocked\r\n") if verb == "connect" else None
+    away = lambda talk, verb, line: leave_after(talk, b"421 4.3.2 not now\r\n") if verb == "connect" else None
+    sites = Sites()
+    sites.add(never, never)
+    second = sites.add(never, None)[1]
+    for pair in ((never, away), (away, never), (blocked, blocked), (never, blocked)):
+        sites.add(*pair)
+    relay = sites.start(FAST)
+    for number in range(sites.count):
+        for name in "uvw":
+            relay.send("a@b.example", [f"{name}@d{number}.example"], TEXT)
+    second.wait(3)
+    seen = lambda: [record for record in relay.log() if record["event"] == "bounced" and "b.example" not in record["recipients"][0]]
+    end = time.monotonic() + 20
+    while len(seen()) < 3 and time.monotonic() < end:
+        time.sleep(0.1)
+    time.sleep(2)
+    assert sorted(record["recipients"][0] for record in seen()) == [f"{name}@d0.example" for name in "uvw"], seen()
+    for record in seen():
+        assert record["enhanced"] == "5.3.2" and record["reply"].startswith("521 nomail.example"), record
+        assert record["hop"].startswith("mx1.d0.example"), record
+    relay.stop()
+
+
 def what_cannot_be_encoded_comes_back_by_any_hop():
-    """A message with raw 8-bit header fields is returned (5.6.3), and its notification goes by a hop without 8BITMIME, 7-bit."""
+    """A message with raw 8-bit header fields is returned (5.6.3) when it was tried again, and its notification goes by a hop without 8BITMIME, 7-bit."""
     hop = Hop(extensions=("PIPELINING",))
     relay = start(hop)
     header = b"Subject: Gr\xc3\xbc\xc3\x9fe " + b"\xe4" * 2000 + b"\r\nMessage-ID: <x@b.example>\r\nX: =\r\n"
