@@ -108,6 +108,7 @@ stories!("accounting.py", None;
     the_log_has_its_order_over_kills_and_rotation,
     what_expires_is_recorded_once,
     refusals_are_recorded,
+    connections_that_break_are_recorded,
     the_wall_clock_is_set,
 );
 

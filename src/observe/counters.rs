@@ -53,6 +53,7 @@ counters! {
         connections_refused_client "Client connections turned away because their client had as many as it may",
         connections_closed "Client connections ended",
         tls_sessions "Client sessions protected by STARTTLS",
+        tls_failed "Client sessions that ended because TLS did not come about or broke",
         auth_failures "Failed AUTH attempts",
         auth_checked "Passwords that were checked against their hash",
         auth_cached "Logins whose credentials had been verified of late",

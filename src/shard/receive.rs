@@ -101,7 +101,7 @@ impl<R: Runtime> Drop for Visit<R> {
 impl<R: Runtime> Visit<R> {
     async fn run(&mut self) {
         let ended = self.serve().await;
-        if let (Err(WireError::TimedOut), Some(overdue)) = (ended, self.overdue) {
+        if let (Err(WireError::TimedOut), Some(overdue)) = (&ended, self.overdue) {
             self.out.clear();
             if self.shard.draining.get() {
                 self.session.drain(&mut self.out);
@@ -114,8 +114,21 @@ impl<R: Runtime> Visit<R> {
                 }
             }
             self.wire.send_last(&self.out);
+        } else if let Err(error) = ended {
+            self.broke(&error);
         }
         self.wire.close();
+    }
+
+    /// Records a connection that broke, where TLS did or mail with a recipient was on its way. Who just goes is nobody's concern.
+    #[cold]
+    fn broke(&mut self, error: &WireError) {
+        let tls = matches!(error, WireError::Tls(_));
+        self.shard.instruments.counters.tls_failed.add(tls.into());
+        if tls || self.session.transaction().1 {
+            self.session.broke(&error.to_string());
+            self.record_refusals();
+        }
     }
 
     async fn serve(&mut self) -> Result<(), WireError> {
@@ -123,7 +136,9 @@ impl<R: Runtime> Visit<R> {
         loop {
             self.flush().await?;
             self.await_input().await?;
-            let Some(mut step) = self.handle_received()? else { return Ok(()) };
+            let Some(mut step) = self.handle_received()? else {
+                return Err(WireError::Lost(io::ErrorKind::UnexpectedEof.into()));
+            };
             while step != Step::NeedInput {
                 if !self.act(step).await? {
                     return self.flush().await;
@@ -322,7 +337,12 @@ impl<R: Runtime> Visit<R> {
         self.overdue = None;
         self.wire.limit(&self.shard.timers, limits::server::HANDSHAKE);
         self.count_with(limits::TLS_SESSION_MEMORY + limits::HANDSHAKE_MAX);
-        self.wire.protect(connection.into(), limits::HANDSHAKE_MAX).await?;
+        // However a handshake ends early, it is TLS that failed.
+        let shaken = self.wire.protect(connection.into(), limits::HANDSHAKE_MAX).await;
+        shaken.map_err(|error| match error {
+            WireError::Tls(_) => error,
+            other => WireError::Tls(rustls::Error::General(other.to_string())),
+        })?;
         self.session.tls_established(self.wire.describe_tls());
         self.shard.instruments.counters.tls_sessions.add(1);
         self.count();

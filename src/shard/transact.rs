@@ -183,8 +183,7 @@ pub(super) async fn transact<R: Runtime>(
     connect::heed_call_for_tls(shard, connection, &transaction);
     refused(run, &mut transaction);
     count(run, connection, part, &transaction, tally);
-    let after = if transaction.must_close() { After::Close } else { After::Keep };
-    (after, transaction.made_progress())
+    (if transaction.must_close() { After::Close } else { After::Keep }, transaction.made_progress())
 }
 
 /// Whether the message goes over another connection at once, with nothing counted against it; else this one is made ready for the next.

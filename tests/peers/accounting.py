@@ -5,6 +5,8 @@ import os
 import shutil
 import signal
 import smtplib
+import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -405,6 +407,54 @@ def refusals_are_recorded():
         assert all(abs(when - time.time()) < 300 for _, when in banned), banned
     [one.close() for one in held]
     relay.stop()
+
+
+def connections_that_break_are_recorded():
+    with tempfile.TemporaryDirectory() as directory:
+        certificate(directory, "relay.example")
+        sink = Sink()
+        relay = Relay(BINARY, sink, listener=f'tls_certificate = "{directory}/chain.pem"\ntls_key = "{directory}/key.pem"\n')
+
+        def begun(*lines):
+            client = socket.create_connection(("127.0.0.1", relay.port), 10)
+            client.sendall(b"".join(line + b"\r\n" for line in (b"EHLO c.example", *lines)))
+            received = b""
+            while received.count(b"\n250 ") + received.count(b"\n220 ") + received.count(b"\n354 ") < 1 + len(lines):
+                more = client.recv(4096)
+                assert more, received
+                received += more
+            return client
+
+        mail = (b"MAIL FROM:<a@b.example>", b"RCPT TO:<c@d.example>")
+        # Nobody's concern.
+        begun().close()
+        begun(b"RSET").close()
+        begun(*mail, b"RSET").close()
+        begun(mail[0]).close()
+        body = begun(*mail, b"DATA")
+        body.sendall(b"Subject: half\r\n\r\nhal")
+        body.close()
+        begun(*mail).close()
+        garbage = begun(b"STARTTLS")
+        garbage.sendall(b"EHLO this is no TLS\r\n")
+        garbage.close()
+        begun(b"STARTTLS").close()
+        untrusting = begun(b"STARTTLS")
+        try:
+            ssl.create_default_context().wrap_socket(untrusting, server_hostname="other.example")
+            raise AssertionError("it trusts whoever comes")
+        except ssl.SSLError:
+            pass
+        rejected = relay.wait_log("rejected", 5)
+        time.sleep(0.5)
+        rejected = [record for record in relay.log() if record["event"] == "rejected"]
+        reasons = sorted(record["reason"] for record in rejected)
+        assert reasons == ["connection_lost"] * 2 + ["tls_failed"] * 3, rejected
+        for record in rejected:
+            assert record["client"].startswith("127.0.0.1:") and record["reply"], record
+            if record["reason"] == "connection_lost":
+                assert (record["sender"], record["recipients"]) == ("a@b.example", ["c@d.example"]), record
+        relay.stop()
 
 
 FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"

@@ -42,6 +42,8 @@ impl Refusal {
             ("421", "4.3.2") if rest.contains("logins") => "auth_unavailable",
             ("421", "4.3.2") => "session_over",
             ("421", _) => "too_many_errors",
+            ("TLS:", _) => "tls_failed",
+            ("connection" | "timed", _) => "connection_lost",
             ("535", _) => "auth_failed",
             ("454", "4.7.0") if self.login => "auth_unavailable",
             _ if self.login => "auth_refused",
@@ -127,6 +129,14 @@ impl Session {
         }
     }
 
+    /// The connection broke, for the reason in `words`: those of the driver, no reply. With it goes the transaction that is open.
+    #[cold]
+    pub fn broke(&mut self, words: &str) {
+        let open = self.transaction.as_ref().map(|open| Refusal::of_message(words, &open.envelope));
+        let refusal = open.unwrap_or_else(|| Refusal { reply: words.to_owned(), ..Refusal::default() });
+        self.keep_refusal(refusal);
+    }
+
     /// What was refused since this was last asked; None: nothing.
     pub fn take_refusals(&mut self) -> Option<Refusals> {
         (!self.refusals.held.is_empty()).then(|| std::mem::take(&mut self.refusals))
@@ -194,6 +204,9 @@ mod tests {
             ("421 4.7.0 Too many errors", "too_many_errors"),
             ("421 4.3.2 Too many connections", "too_many_connections"),
             ("421 4.4.2 Timeout", "timeout"),
+            ("TLS: received fatal alert: UnknownCA", "tls_failed"),
+            ("connection lost: unexpected end of file", "connection_lost"),
+            ("timed out waiting for the peer", "connection_lost"),
             (words::SESSION_OVER, "session_over"),
             (words::TOO_MANY_LOGINS, "auth_unavailable"),
             ("550 5.6.11 Bare CR or LF in the message; lines end with CRLF", "bare_newline"),
