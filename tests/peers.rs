@@ -81,6 +81,7 @@ stories!("hops.py", None;
     messages_are_encoded_for_hops_without_8bitmime,
     what_cannot_be_encoded_waits_for_a_hop_that_takes_it,
     hosts_that_never_take_mail_return_it,
+    words_of_our_own_are_told_as_ours,
     what_cannot_be_encoded_comes_back_by_any_hop,
 );
 

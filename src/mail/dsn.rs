@@ -51,7 +51,7 @@ pub struct Failure<'a> {
     pub cause: Cause,
     /// The RFC 3463 code, if the caller knows better than `text`.
     pub status: Option<(u8, u16, u16)>,
-    /// The host that said `text`; None if the relay itself found the fault.
+    /// The host that said `text`; None if the relay itself found the fault, or time ran out: then a reply is one if it begins with a code.
     pub remote: Option<&'a str>,
     /// What was said last: a reply as `smtp::reply::Reply::describe` gives it (`550 5.1.1 no such user`), or words of
     /// our own. May be empty.
@@ -277,7 +277,8 @@ fn write_status(out: &mut Vec<u8>, notice: &Notice<'_>) {
         }
         if !failure.text.trim().is_empty() {
             // RFC 3464 2.3.6: the type says whose words these are.
-            let kind = if reply_code(failure.text).is_some() { "smtp;" } else { "x-relevo;" };
+            let theirs = remote(failure).is_some() || failure.cause == Cause::Expired;
+            let kind = if theirs && reply_code(failure.text).is_some() { "smtp;" } else { "x-relevo;" };
             let mut field = Folded::begin(out, "Diagnostic-Code:");
             field.word(|out| out.extend_from_slice(kind.as_bytes()));
             write_text(&mut field, failure.text);

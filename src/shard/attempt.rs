@@ -263,7 +263,7 @@ async fn unreadable<R: Runtime>(
     let now = shard.seconds_up();
     let next = schedule::next_attempt(&shard.settings.retry, attempts, now, shard.runtime.random());
     let reply = format!("451 4.3.0 {error}").into();
-    settle::whole(shard, job, Fate::Deferred { attempts, next, reply });
+    settle::whole(shard, job, Fate::Deferred { attempts, next, reply, ours: true });
     After::Keep
 }
 
@@ -281,12 +281,14 @@ pub(super) fn fate<R: Runtime>(
             let attempts = part.group.attempts.saturating_add(1);
             let now = shard.seconds_up();
             let next = schedule::next_attempt(&shard.settings.retry, attempts, now, shard.runtime.random());
-            Fate::Deferred { attempts, next: next.min(part.group.expiry), reply: reply.describe().into() }
+            let (next, ours) = (next.min(part.group.expiry), reply.ours);
+            Fate::Deferred { attempts, next, reply: reply.describe().into(), ours }
         }
         Verdict::Failed(_) => Fate::Failed(Box::new(Failure {
             expired: false,
             status: reply.enhanced,
-            remote: Some(hop.to_owned()),
+            // RFC 3464 2.3.5: a host that said nothing of it is not reported.
+            remote: (!reply.ours).then(|| hop.to_owned()),
             diagnostic: reply.describe(),
             record: Vec::new(),
         })),

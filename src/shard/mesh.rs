@@ -50,6 +50,8 @@ pub enum Fate {
         next: u32,
         /// The last reply or error.
         reply: Box<str>,
+        /// The hop never said that.
+        ours: bool,
     },
     /// It is returned to its sender.
     Failed(Box<Failure>),

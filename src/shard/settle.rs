@@ -96,7 +96,7 @@ pub(super) async fn told<R: Runtime>(
     let cut = words.char_indices().nth(limits::REPLY_TEXT_MAX).map_or(words.len(), |(at, _)| at);
     let words = &words[..cut];
     let reply = client::local(451, status, words).describe().into();
-    let fate = Fate::Deferred { attempts, next, reply };
+    let fate = Fate::Deferred { attempts, next, reply, ours: true };
     let outcome = RangeOutcome { first: group.first, count: group.count, fate };
     // Handed in before anything is waited for: who delivers it meanwhile hands in a later outcome.
     let place = Pinned::new(shard, group.key, group.location);
@@ -305,9 +305,11 @@ fn write_down<R: Runtime>(shard: &Rc<Shard<R>>, settled: &Settled) {
         count: outcome.count,
         fate: match &outcome.fate {
             Fate::Delivered => record::Fate::Delivered,
-            Fate::Deferred { attempts, next, reply } => {
+            Fate::Deferred { attempts, next, reply, ours } => {
                 let next = shard.wall_of(*next).seconds();
-                record::Fate::Deferred { attempts: *attempts, next, reply: reply.clone() }
+                // Whoever gives up on it tells a hop's words from ours by the code.
+                let code = if *ours { reply.find(' ').map_or(0, |end| end + 1) } else { 0 };
+                record::Fate::Deferred { attempts: *attempts, next, reply: reply[code..].into() }
             }
             Fate::Failed(failure) if failure.expired => record::Fate::Expired,
             Fate::Failed(_) => record::Fate::Bounced,
@@ -362,7 +364,7 @@ fn keep<R: Runtime>(shard: &Shard<R>, settled: &mut Settled) {
     for outcome in settled.outcomes.ranges_mut() {
         if matches!(outcome.fate, Fate::Failed(_)) {
             let reply = "451 4.3.0 the message cannot be read to return it".into();
-            outcome.fate = Fate::Deferred { attempts: 1, next, reply };
+            outcome.fate = Fate::Deferred { attempts: 1, next, reply, ours: true };
         }
     }
 }

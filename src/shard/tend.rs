@@ -208,5 +208,5 @@ fn fate_of<R: Runtime>(shard: &Shard<R>, group: &Group, why: &Unroutable) -> Fat
     let reply = client::local(451, why.status, &why.text).describe().into();
     // A last try that could not even be looked up goes on for one wait.
     let next = if group.last_try { next } else { next.min(group.expiry) };
-    Fate::Deferred { attempts, next, reply }
+    Fate::Deferred { attempts, next, reply, ours: true }
 }

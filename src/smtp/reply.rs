@@ -105,6 +105,8 @@ pub struct Reply {
     pub lines: Vec<String>,
     /// It has a meaning, and breaks the rules all the same: what comes next on the connection cannot be trusted.
     pub odd: bool,
+    /// The hop never said it: the words are those of this relay.
+    pub ours: bool,
 }
 
 impl Reply {
@@ -280,6 +282,7 @@ impl ReplyReader {
                 text: String::new(),
                 lines: Vec::new(),
                 odd: false,
+                ours: false,
             }));
         }
         self.odd |= self.code.is_some_and(|before| before != code);
@@ -350,7 +353,7 @@ fn assemble(code: u16, lines: Vec<String>, odd: bool) -> Reply {
             break;
         }
     }
-    Reply { code, enhanced, text, lines, odd }
+    Reply { code, enhanced, text, lines, odd, ours: false }
 }
 
 /// The RFC 3463 code in words like those of [`Reply::describe`]: `550 5.1.1 no such user`.

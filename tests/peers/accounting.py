@@ -240,7 +240,7 @@ def every_end_of_a_recipient_is_recorded_once():
         ("c@busy.example", "deferred", "4.4.1", "421 4.3.2 busy", "hop", TEXT),
         ("c@dead.example", "deferred", "4.4.1", "cannot connect", "hop", TEXT),
         ("c@small.example", "bounced", "5.3.4", "552 5.3.4 ", "hop", TEXT),
-        ("c@seven.example", "bounced", "5.6.3", "554 5.6.3 ", "hop", raw),
+        ("c@seven.example", "deferred", "4.6.3", "451 4.6.3 ", "hop", raw),
         ("c@null.test", "bounced", "5.1.10", "null MX", "", TEXT),
         ("c@void.test", "bounced", "5.1.2", "does not exist", "", TEXT),
         ("c@empty.test", "bounced", "5.4.4", "has no address", "", TEXT),

@@ -1331,6 +1331,17 @@ def hosts_that_never_take_mail_return_it():
     relay.stop()
 
 
+def words_of_our_own_are_told_as_ours():
+    """RFC 3464 2.3.6: time ran out for a host that nobody ever reached, so no reply of SMTP was heard."""
+    hop = Hop()
+    relay = start(None, '[retry]\nfirst = "1s"\nmax = "1s"\nexpire = "3s"\n', route=routes({"b": hop}) + '[[route]]\ndomain = "d.example"\nto = "smtp://127.0.0.1:1"\n')
+    relay.send("a@b.example", ["c@d.example"], TEXT)
+    hop.wait(1)
+    text = hop.taken[0][2]
+    assert b"x-relevo;" in text and b"cannot connect" in text and b"smtp;" not in text and b"Status: 4.4.7" in text, text
+    relay.stop()
+
+
 def what_cannot_be_encoded_comes_back_by_any_hop():
     """A message with raw 8-bit header fields is returned (5.6.3) when it was tried again, and its notification goes by a hop without 8BITMIME, 7-bit."""
     hop = Hop(extensions=("PIPELINING",))
@@ -1346,6 +1357,8 @@ def what_cannot_be_encoded_comes_back_by_any_hop():
     assert report.get_content_type() == "multipart/report"
     words, status, returned = report.get_payload()
     assert b"Status: 5.6.3" in text and "8BITMIME" in words.get_payload()
+    # RFC 3464 2.3.5 and 2.3.6: the hop said nothing of it.
+    assert b"Diagnostic-Code: x-relevo; 554 5.6.3" in text and b"Remote-MTA" not in text, text
     assert returned.get_content_type() == "text/rfc822-headers"
     body = returned.get_payload(decode=True)
     assert b"Subject: Gr\xc3\xbc\xc3\x9fe" in body and body.count(b"\xe4") == 2000 and b"X: =\r\n" in body, body

@@ -118,7 +118,7 @@ def old_mail_is_given_up_with_the_last_reply():
     relay = Relay(BINARY, sink, '[retry]\nfirst = "1s"\nmax = "1s"\nexpire = "3s"\n')
     relay.send("a@b.example", ["c@d.example"], TEXT)
     sink.wait(1)
-    assert b"Status: 4.4.7" in sink.taken[0].body and b"greylisted" in sink.taken[0].body, sink.taken[0].body
+    assert b"Status: 4.4.7" in sink.taken[0].body and b"smtp; 451 4.7.1 greylisted" in sink.taken[0].body, sink.taken[0].body
     relay.wait_log("expired")
     relay.stop()
 

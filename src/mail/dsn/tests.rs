@@ -107,6 +107,19 @@ fn a_refused_recipient() {
     );
 }
 
+/// RFC 3464 2.3.6: what no host said is not told as SMTP, whatever it looks like.
+#[test]
+fn words_of_our_own_are_not_the_hops() {
+    let ours =
+        Failure { remote: None, ..refused(b"x@b.example", "552 5.3.4 too large for the next hop (SIZE)") };
+    let timed_out = Failure { cause: Cause::Expired, text: "4.4.1 cannot connect", ..ours };
+    for (failure, told) in [(ours, "x-relevo; 552 5.3.4 too large"), (timed_out, "x-relevo; 4.4.1 cannot")] {
+        let [_, words, fields, _] = parts(&notice(&[failure], HEADER));
+        assert!(fields.contains(told) && !fields.contains("Remote-MTA"), "{fields}");
+        assert!(!words.contains("The host"), "{words}");
+    }
+}
+
 #[test]
 fn an_expired_recipient_reads_differently() {
     let failures = [expired(b"x@b.example", "451 4.2.0 try later")];

@@ -3,7 +3,7 @@
 use super::*;
 
 fn reply(code: u16) -> Reply {
-    Reply { code, enhanced: None, text: format!("r{code}"), lines: Vec::new(), odd: false }
+    Reply { code, enhanced: None, text: format!("r{code}"), lines: Vec::new(), odd: false, ours: false }
 }
 
 const PIPELINING: Capabilities = Capabilities {
@@ -425,6 +425,7 @@ fn refusals_that_speak_of_us() {
         text: text.into(),
         lines: Vec::new(),
         odd: false,
+        ours: false,
     };
     let denied = || say(550, "Relay access denied");
     let unknown = || say(550, "User unknown");
