@@ -48,6 +48,8 @@ pub(super) async fn prepare<R: Runtime>(
         // RFC 3463: 5.4.6, a routing loop.
         return Err((client::local(554, (5, 4, 6), &session::loops(&connection.hop)), true));
     }
+    // A 7-bit message goes as it came, lines beyond 998 octets included (RFC 5322 2.1.1): to encode them would break its signatures, and
+    // most hops take them.
     if !view.eight_bit || connection.capabilities.eight_bit {
         return Ok(Ready::new(as_stored(view), Plan::default()));
     }
