@@ -375,6 +375,10 @@ pub const ACCOUNTING_QUEUE: usize = 64;
 /// second.
 pub const LOG_BEHIND: Duration = Duration::from_secs(5);
 
+/// How often the clock may be set in that time for all to be told again after a kill. A pause between messages looks the same: then some are
+/// told once more than they need be.
+pub const LOG_LEAPS: u32 = 1;
+
 /// Refusals recorded in one second on one shard, on average: enough to see who attacks, and 2 GB a day at the very most.
 pub const REJECTED_A_SECOND: u64 = 100;
 /// And at once.

@@ -204,7 +204,7 @@ async fn replay<R: Runtime>(shard: Rc<Shard<R>>, keeper: Rc<Keeper<R>>) {
             let read = Source::read_now(&shard, shard.mesh.places(lane).now(*key, *location));
             match read.as_ref().map_err(|error| error.to_string()).and_then(|source| {
                 let view = source.view().map_err(|error| error.to_string())?;
-                if again_from.is_some_and(|from| view.arrival >= from) {
+                if again_from.is_some_and(|from| (view.id.sequence, view.id.offset) >= from) {
                     received_again(&shard, &view);
                 }
                 handoff::recovered(&shard, *location, *key, &view);
@@ -231,19 +231,44 @@ async fn replay<R: Runtime>(shard: Rc<Shard<R>>, keeper: Rc<Keeper<R>>) {
     }
 }
 
-/// What came from this time on may have been received and not be in the log. Nobody knows when the process was killed, but not before the last
-/// message came; and the log has what was told a few seconds before.
+/// What was born from here on may have been received and not be in the log.
 fn again_from<R: Runtime>(
     shard: &Rc<Shard<R>>,
     keeper: &Keeper<R>,
     found: &[(u32, Location)],
-) -> Option<UnixMillis> {
+) -> Option<(u32, u32)> {
     let lane = keeper.lane.borrow();
-    let born = |key| lane.id(key).map(|id| (id.sequence, id.offset));
-    let (key, location) = found.iter().max_by_key(|(key, _)| born(*key)).copied()?;
-    let source = Source::read_now(shard, shard.mesh.places(lane.number()).now(key, location)).ok()?;
-    let last = source.view().ok()?.arrival;
-    Some(UnixMillis(last.0.saturating_sub(limits::LOG_BEHIND.as_millis() as u64)))
+    let places = shard.mesh.places(lane.number());
+    let mut births: Vec<_> = found
+        .iter()
+        .filter_map(|(key, location)| lane.id(*key).map(|id| ((id.sequence, id.offset), *key, *location)))
+        .collect();
+    births.sort_unstable_by_key(|(born, ..)| std::cmp::Reverse(*born));
+    first_untold(births.into_iter().filter_map(|(born, key, location)| {
+        let source = Source::read_now(shard, places.now(key, location)).ok()?;
+        Some((born, source.view().ok()?.arrival))
+    }))
+}
+
+/// The first of these births, told from the last on, that may not be in the log. Nobody knows when the process was killed, but not before the
+/// last message came; and the log has what was told a few seconds before. Where the clock was set forward in these seconds, what came just
+/// before looks long past: after a leap the seconds are counted once more.
+fn first_untold(births: impl IntoIterator<Item = ((u32, u32), UnixMillis)>) -> Option<(u32, u32)> {
+    let mut leaps = limits::LOG_LEAPS;
+    let mut last: Option<UnixMillis> = None;
+    let mut first = None;
+    for (born, arrival) in births {
+        let from = last.get_or_insert(arrival);
+        if from.0.saturating_sub(arrival.0) > limits::LOG_BEHIND.as_millis() as u64 {
+            if leaps == 0 {
+                break;
+            }
+            leaps -= 1;
+            *from = arrival;
+        }
+        first = Some(born);
+    }
+    first
 }
 
 fn received_again<R: Runtime>(shard: &Shard<R>, view: &MessageView<'_>) {
@@ -511,4 +536,25 @@ async fn drain<R: Runtime>(shard: &Rc<Shard<R>>) {
     }
     shard.journal.borrow_mut().end();
     shard.publish();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_clock_set_forward_makes_look_old_is_told_again() {
+        let at = |seconds: &[u64]| {
+            let births = seconds.iter().enumerate().rev();
+            let births = births.map(|(place, seconds)| ((1, place as u32), UnixMillis(seconds * 1000)));
+            first_untold(births).map(|(_, place)| place)
+        };
+        assert_eq!(at(&[]), None);
+        assert_eq!(at(&[7]), Some(0));
+        // Forward by two minutes, and by a year; what waits for long is in the log.
+        assert_eq!(at(&[1, 99, 100, 220, 221]), Some(1));
+        assert_eq!(at(&[1, 50, 99, 100, 31_536_100]), Some(2));
+        // Back by an hour.
+        assert_eq!(at(&[5000, 5001, 1400, 1401]), Some(0));
+    }
 }
