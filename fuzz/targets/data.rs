@@ -68,7 +68,8 @@ fn meaning(input: &[u8], bare: BareNewlines) -> Option<Meaning> {
         }
         found.body.extend_from_slice(b"\r\n");
     }
-    let mut in_header = !found.body.starts_with(b" ") && !found.body.starts_with(b"\t");
+    let first = found.body.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let mut in_header = first.is_empty() || is_field(first) || is_of_mailbox(first);
     let mut rest = &found.body[..];
     while let Some(end) = rest.windows(2).position(|pair| pair == b"\r\n") {
         let line = &rest[..end];
@@ -82,6 +83,20 @@ fn meaning(input: &[u8], bare: BareNewlines) -> Option<Meaning> {
         rest = &rest[end + 2..];
     }
     Some(found)
+}
+
+/// RFC 5322 2.2, and blanks before the colon (4.5).
+fn is_field(line: &[u8]) -> bool {
+    let Some(colon) = line.iter().position(|byte| *byte == b':') else { return false };
+    let blanks = line[..colon].iter().rev().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    let name = &line[..colon - blanks];
+    !name.is_empty() && name.iter().all(u8::is_ascii_graphic)
+}
+
+/// The line that stands before each message in a mailbox file.
+fn is_of_mailbox(line: &[u8]) -> bool {
+    let quoted = line.iter().take_while(|byte| **byte == b'>').count();
+    line[quoted..].starts_with(b"From ")
 }
 
 /// What is found does not depend on the cuts, is what the input means, and survives the way to the next hop.
