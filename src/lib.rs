@@ -4,22 +4,25 @@
 //! Core modules (`smtp` … `dns`) are pure: bytes, events and `now` in; bytes, events and decisions out.
 //! `runtime` owns every system call and knows no mail. `shard` is where the two meet.
 
-pub mod config;
+pub mod id;
+pub mod time;
 pub mod limits;
+pub mod config;
 
-pub mod dns;
+pub mod smtp;
 pub mod mail;
 pub mod policy;
 pub mod queue;
 pub mod route;
-pub mod smtp;
+pub mod dns;
 pub mod spool;
 
-pub mod check;
+pub mod runtime;
+pub mod observe;
+
+pub mod shard;
+
 pub mod control;
 pub mod inspect;
+pub mod check;
 pub mod node;
-pub mod observe;
-pub mod runtime;
-pub mod shard;
-pub mod time;

@@ -261,6 +261,16 @@ fn unsafe_code(source: &Source) -> Vec<String> {
     words(&source.code, "unsafe").map(|at| source.complaint(at, "`unsafe` belongs in src/runtime")).collect()
 }
 
+/// Only the lane has the proof of a sync in hand when it says that something is durable.
+fn mints(source: &Source) -> Vec<String> {
+    if matches!(source.place.as_str(), "src/spool/lane.rs" | "src/id.rs") {
+        return Vec::new();
+    }
+    words(&source.code, "mint")
+        .map(|at| source.complaint(at, "`Durable` is made in spool/lane.rs alone, from a `Synced`"))
+        .collect()
+}
+
 fn too_long(source: &Source) -> Vec<String> {
     let mut complaints = Vec::new();
     let lines = source.code.lines().count();
@@ -346,6 +356,12 @@ fn only_commands_print() {
 #[test]
 fn unsafe_code_is_in_the_runtime() {
     assert_tidy("src", unsafe_code);
+}
+
+#[test]
+fn only_the_lane_says_that_something_is_durable() {
+    assert_eq!(mints(&Source::new("src/shard/a.rs", "fn f() { Durable::mint(3) }")).len(), 1);
+    assert_tidy("src", mints);
 }
 
 #[test]

@@ -11,13 +11,13 @@ use std::time::Duration;
 use relevo::config::Retry;
 use relevo::dns::cache::Cache;
 use relevo::dns::{Answer, Found, Kind};
+use relevo::id::Location;
 use relevo::queue::destinations::{Destinations, Effect, Take};
 use relevo::queue::{Group, schedule};
 use relevo::runtime::Bell;
 use relevo::shard::deal::Deal;
 use relevo::shard::mesh::{Fate, Handoff, Letter, Mesh, Outcomes, RangeOutcome, Settled};
 use relevo::shard::timers::{Deadline, Sleep, Timers};
-use relevo::spool::Location;
 use relevo::time::Instant;
 
 use super::Routine;

@@ -4,6 +4,7 @@ use std::hint::black_box;
 use std::rc::Rc;
 
 use relevo::config::BareNewlines;
+use relevo::id::{Durable, MessageId};
 use relevo::limits;
 use relevo::mail::envelope::Envelopes;
 use relevo::smtp::client::{self, Body, Capabilities, Next, Recipients, Transaction};
@@ -11,7 +12,6 @@ use relevo::smtp::command;
 use relevo::smtp::data::Scanner;
 use relevo::smtp::reply::ReplyReader;
 use relevo::smtp::server::{BodyEnd, Gate, Rules, Session, Step};
-use relevo::spool::{Durable, MessageId};
 
 use super::Routine;
 use super::inputs::{self, BODY, LARGE};

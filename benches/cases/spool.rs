@@ -7,6 +7,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use relevo::id::{Durable, Location, MessageId};
 use relevo::mail::envelope::{Envelope, Origin, Protocol, Recipient};
 use relevo::runtime::sim::{SimSegment, World};
 use relevo::runtime::{Runtime, Segment, Synced};
@@ -15,7 +16,6 @@ use relevo::spool::fate::Fate;
 use relevo::spool::fold::{self, Files, Folded};
 use relevo::spool::lane::{Begin, Done, Lane, Shape};
 use relevo::spool::segment::Birthplace;
-use relevo::spool::{Durable, Location, MessageId};
 use relevo::time::UnixMillis;
 
 use super::Routine;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use relevo::spool::Location;
+use relevo::id::Location;
 use relevo::spool::batch::{Item, Outcome};
 use relevo::spool::fold::{Folded, fold as recover};
 use relevo::spool::lane::{Done, Lane};

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::Path;
 
+use relevo::id::{Durable, MessageId};
 use relevo::mail::envelope::{Envelope, Origin, Protocol, Recipient};
 use relevo::runtime::sim::{SimSegment, World};
 use relevo::runtime::{Runtime, Segment, Synced};
@@ -12,7 +13,6 @@ use relevo::spool::batch::{Batch, Item, NewMessage};
 use relevo::spool::fold::Files;
 use relevo::spool::lane::{Begin, Done, Lane, Shape};
 use relevo::spool::segment::Birthplace;
-use relevo::spool::{Durable, MessageId};
 use relevo::time::UnixMillis;
 
 /// Small segments, so that short histories go round them.

@@ -1,11 +1,11 @@
 //! Paths, Received fields, bounces: strangers' bytes on their way into headers.
 
+use relevo::id::MessageId;
 use relevo::limits;
 use relevo::mail::address::{self, AddressError, Path};
 use relevo::mail::dsn::{self, Cause, Failure, Notice};
 use relevo::mail::envelope::{Origin, Protocol};
 use relevo::mail::trace::write_received;
-use relevo::spool::MessageId;
 use relevo::time::UnixMillis;
 
 use super::input::Input;

@@ -1,7 +1,7 @@
 //! The bytes of the spool: whatever is read is read without harm, and what is written is read again.
 
+use relevo::id::MessageId;
 use relevo::mail::envelope::{Envelope, Origin, Protocol, Recipient};
-use relevo::spool::MessageId;
 use relevo::spool::batch::{Item, NewMessage};
 use relevo::spool::record::{self, CRITICAL, HEADER, Kind, MessageView, RecordError};
 use relevo::spool::segment::{FIRST_COMMIT, Header, HeaderError, MARK, Mark};

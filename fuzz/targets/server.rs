@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use relevo::config::BareNewlines;
+use relevo::id::{Durable, MessageId};
 use relevo::limits;
 use relevo::mail::address::{is_domain, is_literal};
 use relevo::mail::envelope::{Envelope, Envelopes};
 use relevo::smtp::server::{BodyEnd, Gate, NotStored, Rules, Session, Step};
-use relevo::spool::{Durable, MessageId};
 use relevo::time::UnixMillis;
 
 use super::input::{Input, splits};

@@ -5,11 +5,11 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use relevo::id::MessageId;
 use relevo::inspect::adopt::adopt;
 use relevo::inspect::{Look, Snapshot, Spool, SpoolError};
 use relevo::limits;
 use relevo::runtime::os::probe;
-use relevo::spool::MessageId;
 use relevo::spool::index::{Entry, LiveRange};
 use relevo::spool::inspect::{self, Found, Placed};
 use relevo::spool::record::MessageView;

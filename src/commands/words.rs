@@ -1,7 +1,7 @@
 //! What the spool tools print: times, and bytes of strangers that must not steer a terminal.
 
+use relevo::id::MessageId;
 use relevo::mail::envelope::Protocol;
-use relevo::spool::MessageId;
 use relevo::spool::inspect::{LaneReport, RecipientState};
 use relevo::spool::record::MessageView;
 use relevo::time::UnixMillis;

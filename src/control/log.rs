@@ -287,8 +287,8 @@ mod tests {
     use super::*;
     use std::io::Read;
 
+    use crate::id::MessageId;
     use crate::observe::accounting::{Event, Journal, Kind};
-    use crate::spool::MessageId;
     use crate::time::UnixMillis;
 
     fn with_records(count: usize) -> Vec<Arc<Instruments>> {

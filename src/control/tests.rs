@@ -4,8 +4,8 @@ use super::*;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
+use crate::id::MessageId;
 use crate::observe::accounting::{Event, Journal, Kind};
-use crate::spool::MessageId;
 use crate::time::UnixMillis;
 
 #[expect(clippy::disallowed_methods, reason = "a test client")]

@@ -12,12 +12,12 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::id::MessageId;
 use crate::limits;
 use crate::runtime::files::{self, ReadFile};
 use crate::runtime::process;
 use crate::shard::persist::segment_path;
 use crate::shard::start::{lane_directory, unopened};
-use crate::spool::MessageId;
 use crate::spool::fold::{self, Files, Folded, Refusal};
 use crate::spool::inspect::{self, Fault, LaneReport, Placed, Survey};
 use crate::spool::lane::Shape;

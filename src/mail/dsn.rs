@@ -7,11 +7,11 @@
 
 use std::time::Duration;
 
+use crate::id::MessageId;
 use crate::limits;
 use crate::mail::encoding::QuotedPrintable;
 use crate::mail::envelope::{Envelope, Origin, Protocol, Recipient};
 use crate::mail::trace::{Folded, append, is_plain_path, write_date, write_name};
-use crate::spool::MessageId;
 use crate::time::UnixMillis;
 
 /// Longest line of a returned header section, CRLF excluded (RFC 5322 2.1.1).

@@ -6,10 +6,10 @@
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 
+use crate::id::MessageId;
 use crate::limits;
 use crate::mail::address;
 use crate::mail::envelope::{OriginRef, Protocol};
-use crate::spool::MessageId;
 use crate::time::{Civil, UnixMillis};
 
 /// Put in front of the `From ` line of a mailbox file, as others do.

@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 use crossbeam::queue::ArrayQueue;
 
+use crate::id::MessageId;
 use crate::limits;
-use crate::spool::MessageId;
 use crate::time::{Instant, UnixMillis};
 
 /// What happened.

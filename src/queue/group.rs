@@ -1,6 +1,6 @@
 //! The unit of queueing: the recipients of one message at one domain.
 
-use crate::spool::Location;
+use crate::id::Location;
 
 /// A group of recipients of one message that share a domain and a fate so far: a reference, never a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use smallvec::SmallVec;
 
+use crate::id::Location;
 use crate::limits;
 use crate::queue::{Group, schedule};
 use crate::runtime::Runtime;
@@ -19,7 +20,6 @@ use crate::shard::transact::{How, Part, transact};
 use crate::shard::{Shard, lend, settle};
 use crate::smtp::client::{self, Verdict};
 use crate::smtp::reply::Reply;
-use crate::spool::Location;
 use crate::spool::record::MessageView;
 
 /// Some recipients in a row: the first and how many.

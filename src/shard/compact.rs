@@ -7,13 +7,13 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::id::Location;
 use crate::limits;
 use crate::runtime::{Runtime, Segment};
 use crate::shard::load::{self, Source};
 use crate::shard::persist::{Keeper, Ticket};
 use crate::shard::promise::{Promise, promise};
 use crate::shard::{Shard, places::Places};
-use crate::spool::Location;
 use crate::spool::batch::{Item, Moved};
 use crate::spool::compact::Candidate;
 use crate::spool::record::Extent;

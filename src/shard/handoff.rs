@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::id::Location;
 use crate::limits;
 use crate::mail::envelope::Envelope;
 use crate::queue::{Clock, Group, fair};
@@ -12,7 +13,6 @@ use crate::route::home_shard;
 use crate::runtime::Runtime;
 use crate::shard::mesh::{Handoff, Letter};
 use crate::shard::{Shard, dispatch, lend, settle};
-use crate::spool::Location;
 use crate::spool::record::{self, MessageView};
 
 /// A message is durable: its recipients go home.

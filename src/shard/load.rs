@@ -3,13 +3,13 @@
 use std::io;
 use std::rc::Rc;
 
+use crate::id::{Location, MessageId};
 use crate::limits;
 use crate::observe::diagnostics::Level;
 use crate::runtime::{Runtime, SegmentMap};
 use crate::shard::Shard;
 use crate::spool::record::{self, Extent, MessageView};
 use crate::spool::segment::Header;
-use crate::spool::{Location, MessageId};
 
 /// A message record, in the map or read.
 pub enum Source {

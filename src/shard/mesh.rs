@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crossbeam::queue::ArrayQueue;
 
+use crate::id::Location;
 use crate::limits;
 use crate::mail::envelope::Address;
 use crate::policy::clients::Clients;
@@ -23,7 +24,6 @@ use crate::shard::deal::Deal;
 use crate::shard::maps::LaneMaps;
 use crate::shard::memory::Pool;
 use crate::shard::places::Places;
-use crate::spool::Location;
 use crate::time::{Instant, UnixMillis};
 
 /// How an attempt ended for a range of recipients.

@@ -53,6 +53,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::config::{Config, Particulars};
+use crate::id::{Durable, MessageId};
 use crate::limits;
 use crate::mail::envelope::Envelopes;
 use crate::observe::Instruments;
@@ -65,7 +66,6 @@ use crate::queue::destinations::{Destinations, DomainKey, SiteKey};
 use crate::queue::{Clock, Group};
 use crate::runtime::{Runtime, SegmentMap};
 use crate::smtp::server::{Gate, NotStored};
-use crate::spool::{Durable, MessageId};
 use crate::time::UnixMillis;
 
 use authenticate::Logins;

@@ -14,6 +14,7 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use crate::id::{Durable, MessageId};
 use crate::limits;
 use crate::mail::envelope::Envelope;
 use crate::observe::accounting::{Event, Kind};
@@ -29,7 +30,6 @@ use crate::spool::batch::{Batch, Item, NewMessage, Outcome};
 use crate::spool::fold::Unsure;
 use crate::spool::lane::{Begin, Done, Lane};
 use crate::spool::record::Extent;
-use crate::spool::{Durable, MessageId};
 use crate::time::Instant;
 
 /// A message that ended well and is to be stored.

@@ -8,8 +8,8 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use crate::id::Location;
 use crate::limits;
-use crate::spool::Location;
 
 /// Keys of one block of the table. A block is made when the first of its messages moves.
 const BLOCK: usize = 4096;

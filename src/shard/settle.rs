@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use crate::id::MessageId;
 use crate::limits;
 use crate::mail::{dsn, trace};
 use crate::observe::accounting::{Event, Kind};
@@ -14,7 +15,6 @@ use crate::shard::mesh::{Failure, Fate, Job, Letter, Outcomes, RangeOutcome, Set
 use crate::shard::persist::About;
 use crate::shard::{Shard, dispatch, lend};
 use crate::smtp::{client, reply};
-use crate::spool::MessageId;
 use crate::spool::batch::{NewMessage, Outcome};
 use crate::spool::record::{self, MessageView};
 use crate::time::UnixMillis;

@@ -12,6 +12,7 @@ use crossbeam::channel::Sender;
 
 use crate::config::value::show_size;
 use crate::config::{Config, ListenerConfig, Particulars};
+use crate::id::{Location, MessageId};
 use crate::limits;
 use crate::mail::envelope::Envelopes;
 use crate::observe::Instruments;
@@ -43,7 +44,6 @@ use crate::spool::index::Entry;
 use crate::spool::lane::Shape;
 use crate::spool::record::MessageView;
 use crate::spool::segment::Birthplace;
-use crate::spool::{Location, MessageId};
 use crate::time::UnixMillis;
 
 /// How long a start waits for its first segments to be zero-written.

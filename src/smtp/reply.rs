@@ -1,9 +1,9 @@
 //! Replies: the words we say, in one place, and the reader of what next hops say.
 
+use crate::id::{Durable, MessageId};
 use crate::limits;
 use crate::mail::address::AddressError;
 use crate::smtp::command::CommandError;
-use crate::spool::{Durable, MessageId};
 
 /// Everything the server side says besides greeting, EHLO and the 250 after the dot. Each has its enhanced code
 /// (RFC 2034, RFC 3463), whose class matches the reply's.

@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
+use crate::id::{Location, MessageId};
 use crate::limits;
 use crate::mail::envelope::Envelope;
 use crate::spool::record::{self, Extent, Fate, Kind, MessageView, RecordError};
 use crate::spool::segment::{MARK, Mark};
-use crate::spool::{Location, MessageId};
 
 /// A message to be stored.
 #[derive(Clone, Debug)]

@@ -11,8 +11,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use crate::id::Location;
 use crate::limits;
-use crate::spool::Location;
 use crate::spool::batch::{self, Census, Moved, Place};
 use crate::spool::index::{Entry, Part};
 use crate::spool::lane::{Done, Lane, Slot, State};

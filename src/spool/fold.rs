@@ -8,8 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 
+use crate::id::MessageId;
 use crate::limits;
-use crate::spool::MessageId;
 use crate::spool::commit::Commit;
 use crate::spool::compact;
 use crate::spool::index::{Entry, Replies};

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::spool::Location;
+use crate::id::Location;
 use crate::spool::record::Fate;
 
 /// Texts of last replies, each kept once: thousands of deferrals share a few of them.

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use crate::id::{Durable, Location, MessageId};
 use crate::limits;
 use crate::runtime::Synced;
 use crate::spool::batch::{
@@ -16,7 +17,6 @@ use crate::spool::index::{Entry, Index, Replies};
 use crate::spool::record::{self, Extent, Fate, Kind};
 use crate::spool::segment::{self, Birthplace, Header, Life};
 pub(in crate::spool) use crate::spool::slot::{Slot, State};
-use crate::spool::{Durable, Location, MessageId};
 
 /// What a lane is told at its start.
 #[derive(Clone, Copy, Debug)]

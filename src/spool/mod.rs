@@ -3,17 +3,15 @@
 //! Pure: it lays out bytes, mints ids, keeps the index and folds a lane's records at start-up. `shard::persist` does the
 //! writing and the waiting.
 //!
-//! A message exists when the commit that holds its record is synced. [`Durable`] is the proof, and
+//! A message exists when the commit that holds its record is synced. [`Durable`](crate::id::Durable) is the proof, and
 //! the reply 250 can be made from nothing else.
 
 pub mod allot;
 pub mod batch;
 mod commit;
 pub mod compact;
-pub mod durable;
 pub mod fate;
 pub mod fold;
-pub mod id;
 pub mod index;
 pub mod inspect;
 pub mod lane;
@@ -27,6 +25,4 @@ mod survey;
 mod tests;
 mod trouble;
 
-pub use durable::Durable;
-pub use id::{Location, MessageId};
 pub use lane::Lane;

@@ -6,8 +6,8 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+use crate::id::MessageId;
 use crate::mail::envelope::{Envelope, OriginRef, Protocol};
-use crate::spool::MessageId;
 pub use crate::spool::fate::Fate;
 pub(in crate::spool) use crate::spool::fate::{FATE, RangeFate, read_fate, write_fate, write_outcome};
 use crate::spool::segment::Cursor;

@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use memchr::memmem::Finder;
 
+use crate::id::MessageId;
 use crate::limits;
-use crate::spool::MessageId;
 use crate::spool::fold::{Files, Fold, Found, Refusal, Spot};
 use crate::spool::record::{self, Fate, Kind, MessageView};
 use crate::spool::segment::{MARK, Mark};

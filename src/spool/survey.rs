@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::id::MessageId;
 use crate::limits;
-use crate::spool::MessageId;
 use crate::spool::fold::{Files, Refusal};
 use crate::spool::record::{self, Extent, Kind, MessageView};
 use crate::spool::segment::{self, Birthplace, Cursor, Header, HeaderError, Life, MARK, Mark};

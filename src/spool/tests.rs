@@ -9,9 +9,9 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 
+use crate::id::Location;
 use crate::mail::envelope::{Envelope, Origin, Protocol, Recipient};
 use crate::runtime::Synced;
-use crate::spool::Location;
 use crate::spool::batch::{Batch, Item, NewMessage, Outcome};
 use crate::spool::fold::{self, Files, Refusal};
 use crate::spool::lane::{Begin, Done, Lane, Shape};

@@ -1,6 +1,6 @@
 //! What may be wrong with a lane, in words for the operator.
 
-use crate::spool::MessageId;
+use crate::id::MessageId;
 
 /// Why a lane cannot be opened at all.
 #[derive(Clone, Debug, PartialEq, Eq)]

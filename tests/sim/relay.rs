@@ -9,6 +9,7 @@ use std::time::Duration;
 use crossbeam::channel::{Receiver, unbounded};
 use relevo::config::{Config, ListenerConfig};
 use relevo::dns::latest::Latest;
+use relevo::id::MessageId;
 use relevo::observe::Instruments;
 use relevo::observe::counters::{Counter, Counters};
 use relevo::policy::tls;
@@ -17,7 +18,6 @@ use relevo::runtime::{Bell, Runtime};
 use relevo::shard::deal::Deal;
 use relevo::shard::mesh::{Mesh, Room};
 use relevo::shard::start::{self, Report, Setup};
-use relevo::spool::MessageId;
 
 /// A running relay, all of its shards on one node of the world.
 pub struct Relay<'a> {

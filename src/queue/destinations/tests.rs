@@ -1,7 +1,7 @@
 //! The queues of a shard, driven by hand.
 
 use super::*;
-use crate::spool::Location;
+use crate::id::Location;
 
 mod moved;
 

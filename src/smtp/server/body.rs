@@ -1,11 +1,11 @@
 //! The end of a body: what it is refused for, and what becomes of its envelope.
 
 use super::{Session, words};
+use crate::id::{Durable, MessageId};
 use crate::limits;
 use crate::mail::envelope::{Envelope, Protocol};
 use crate::smtp::data::Summary;
 use crate::smtp::reply;
-use crate::spool::{Durable, MessageId};
 use crate::time::UnixMillis;
 
 /// How a body ended.

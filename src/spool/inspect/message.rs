@@ -2,8 +2,8 @@
 
 use std::io;
 
+use crate::id::MessageId;
 use crate::limits;
-use crate::spool::MessageId;
 use crate::spool::fold::Files;
 use crate::spool::inspect::{Found, Salvage, Step, Survey, walk};
 use crate::spool::record::{self, Extent, Fate, Kind, MessageView, Record};

@@ -13,8 +13,8 @@ pub use walk::{Salvage, Step, walk};
 
 use std::collections::HashMap;
 
+use crate::id::MessageId;
 use crate::limits;
-use crate::spool::MessageId;
 use crate::spool::fold::{Files, Refusal};
 use crate::spool::segment::{Birthplace, Header};
 use crate::spool::survey::{self, Lookout, MISSING, Said, Seen, UNKNOWN};

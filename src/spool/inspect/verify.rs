@@ -1,7 +1,7 @@
 //! Is a lane sound? Every header, mark, record and body is read, and everything that names something else is looked up.
 
+use crate::id::MessageId;
 use crate::limits;
-use crate::spool::MessageId;
 use crate::spool::fold::{self, Damage, Files, Refusal};
 use crate::spool::inspect::message::{self, Fault};
 use crate::spool::inspect::walk::{self, Salvage, Step};

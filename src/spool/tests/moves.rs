@@ -5,8 +5,8 @@ mod story;
 use std::collections::HashMap;
 
 use super::*;
+use crate::id::MessageId;
 use crate::limits;
-use crate::spool::MessageId;
 use crate::spool::batch::Moved;
 use crate::spool::inspect::{self, RecipientState};
 use story::Story;

@@ -275,7 +275,7 @@ fn rot_in_the_last_commit_of_a_lane_at_rest_is_reported() {
             bench.disk.write(slot, offset + place, &[0xFF; 8]);
             let folded = bench.refold();
             assert_eq!((folded.lane.messages(), folded.torn), (left, 0));
-            let id = crate::spool::MessageId { lane: 3, sequence: 1, offset: offset + 48 };
+            let id = crate::id::MessageId { lane: 3, sequence: 1, offset: offset + 48 };
             let names: Vec<_> = folded.damage.iter().filter_map(|damage| damage.message).collect();
             assert_eq!(names, if named { vec![id] } else { vec![] }, "{:?}", folded.damage);
             assert!(!folded.damage.is_empty() && !bench.verify().is_sound());

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use relevo::id::MessageId;
 use relevo::runtime::sim::{SimRuntime, World};
 use relevo::runtime::{Runtime, Segment};
-use relevo::spool::MessageId;
 use relevo::spool::fold::{Files, fold};
 use relevo::spool::lane::Shape;
 use relevo::spool::segment::Birthplace;

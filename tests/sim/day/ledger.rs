@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
-use relevo::spool::MessageId;
+use relevo::id::MessageId;
 use relevo::time::Instant;
 
 use super::notices::Notices;

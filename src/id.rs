@@ -1,4 +1,5 @@
-//! Names of messages: the id, which is forever, and the location, which is where it lies now.
+//! What everybody may know of a stored message: its id, which is forever, its location, which is where it lies now, and the proof that
+//! something is on stable storage.
 
 use std::fmt;
 use std::str::FromStr;
@@ -63,6 +64,22 @@ impl FromStr for MessageId {
             bits = bits << 5 | digit as u128;
         }
         Ok(MessageId { lane: (bits >> 64) as u16, sequence: (bits >> 32) as u32, offset: bits as u32 })
+    }
+}
+
+/// A value whose record is synced. Only `spool::lane` makes one, and only from a runtime's `Synced`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Durable<T>(T);
+
+impl<T> Durable<T> {
+    /// For `spool::lane` alone, which has the runtime's `Synced` in hand; tests/tidy.rs looks.
+    pub(crate) fn mint(value: T) -> Durable<T> {
+        Durable(value)
+    }
+
+    /// The value.
+    pub fn get(&self) -> &T {
+        &self.0
     }
 }
 
