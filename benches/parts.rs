@@ -15,6 +15,7 @@ use relevo::spool::Lane;
 use relevo::spool::batch::Item;
 use relevo::spool::fate::Fate;
 use relevo::spool::lane::{Begin, Done};
+use relevo::spool::layout;
 
 mod cases;
 
@@ -58,7 +59,7 @@ impl Store {
             self.lane.freed(slot, Some(segment.sync().await.expect("a working disk")));
         }
         while let Some(slot) = self.lane.wants_segment() {
-            let path = self.directory.join(format!("{slot:05}.seg"));
+            let path = layout::segment_path(&self.directory, slot);
             let made = self.runtime.create_segment(&path, SHAPE.segment_size).await;
             self.segments.push(made.expect("room for segments"));
             self.lane.segment_created(slot, true);

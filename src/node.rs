@@ -28,6 +28,7 @@ use crate::shard::authenticate::Logins;
 use crate::shard::deal::Deal;
 use crate::shard::mesh::{Mesh, Room};
 use crate::shard::start::{self, Report, Setup};
+use crate::spool::layout;
 use crate::spool::segment::Birthplace;
 
 pub mod room;
@@ -496,7 +497,7 @@ fn lane_birthplaces(data_dir: &Path) -> Result<BTreeMap<u16, Birthplace>, String
     let mut birthplaces = BTreeMap::new();
     for lane in 0..lanes(data_dir) {
         let lane = u16::try_from(lane).map_err(|_| "too many lanes".to_owned())?;
-        let directory = start::lane_directory(data_dir, lane);
+        let directory = layout::lane_directory(data_dir, lane);
         let birthplace = process::read_birthplace(&directory);
         if let Some((node, lane_there)) = birthplace.map_err(|error| start::unopened(&directory, &error))? {
             birthplaces.insert(lane, Birthplace { node, lane: lane_there });
@@ -514,10 +515,8 @@ fn origins(data_dir: &Path) -> Result<(u64, Arc<BTreeMap<u16, Birthplace>>), Str
 
 /// Lanes there are on disk: the highest number plus one.
 pub(crate) fn lanes(data_dir: &Path) -> usize {
-    let entries = std::fs::read_dir(data_dir).into_iter().flatten().flatten();
-    let numbers =
-        entries.filter_map(|entry| entry.file_name().to_str()?.strip_prefix("lane-")?.parse::<usize>().ok());
-    numbers.filter(|number| *number < limits::SHARDS_MAX).max().map_or(0, |highest| highest + 1)
+    let names = files::list(data_dir).unwrap_or_default();
+    layout::lanes(&names).last().map_or(0, |highest| usize::from(*highest) + 1)
 }
 
 #[cfg(test)]

@@ -364,6 +364,32 @@ fn only_the_lane_says_that_something_is_durable() {
     assert_tidy("src", mints);
 }
 
+/// Names of lanes and segments in literals outside the tests of a file; of its whole text, since `Source` blanks literals.
+fn names_files_of_lanes(place: &str, text: &str) -> Vec<String> {
+    const MAY: [&str; 2] = ["src/spool/layout.rs", "src/runtime/"];
+    let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+    if MAY.iter().any(|may| place.starts_with(may)) || place.contains("/tests") {
+        return Vec::new();
+    }
+    let lines = code.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"));
+    let named = lines.filter(|(_, line)| line.contains(".seg\"") || line.contains("\"lane-"));
+    named
+        .map(|(at, _)| format!("{place}:{}: spool/layout.rs says where lanes and segments lie", at + 1))
+        .collect()
+}
+
+#[test]
+fn one_module_says_where_segments_lie() {
+    assert_eq!(names_files_of_lanes("src/a.rs", "f(\"lane-{}\");\n// \"lane-\n\ng(\".seg\")").len(), 2);
+    let read = |path: &PathBuf| fs::read_to_string(path).expect("a readable file");
+    let place =
+        |path: &Path| path.strip_prefix(root()).expect("below the root").to_string_lossy().into_owned();
+    let files = rust_files(&root().join("src"));
+    let complaints: Vec<_> =
+        files.iter().flat_map(|path| names_files_of_lanes(&place(path), &read(path))).collect();
+    assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+}
+
 #[test]
 fn files_and_functions_are_short() {
     let all = ["src", "loadtest", "tuning", "tests", "benches", "fuzz"];

@@ -12,6 +12,7 @@ use relevo::limits;
 use relevo::runtime::os::probe;
 use relevo::spool::index::{Entry, LiveRange};
 use relevo::spool::inspect::{self, Found, Placed};
+use relevo::spool::layout::lane_name;
 use relevo::spool::record::MessageView;
 
 use super::output::{Failure, NO as DAMAGE, WRONG_USE as UNUSABLE, complain};
@@ -202,16 +203,19 @@ fn list(place: &Place, domain: Option<&str>, limit: Option<u64>, json: bool) -> 
     let (mut sound, mut empty) = (true, true);
     for number in spool.lanes()? {
         if left == 0 {
-            complain!("that is all that was asked for; lane-{number:03} and what follows was not looked at");
+            complain!(
+                "that is all that was asked for; {} and what follows was not looked at",
+                lane_name(number)
+            );
             break;
         }
         let look = spool.lane(number)?.look()?;
         for damage in &look.folded.damage {
-            complain!("lane-{number:03}: {damage}; `relevo spool verify` says more");
+            complain!("{}: {damage}; `relevo spool verify` says more", lane_name(number));
             sound = false;
         }
         if look.unsettled {
-            complain!("lane-{number:03}: the relay is busy; some of this may be settled by now");
+            complain!("{}: the relay is busy; some of this may be settled by now", lane_name(number));
         }
         let mut current: Option<&Found> = None;
         for (_, entry) in look.folded.lane.entries() {
@@ -402,12 +406,12 @@ fn take_over(place: &Place, from: &Path, damaged: bool) -> Result<(), Failure> {
     let mut messages = 0;
     for lane in &adopted {
         let Some(to) = lane.to else {
-            writeln!(out, "lane-{:03}: nothing live in it, left where it is", lane.from)?;
+            writeln!(out, "{}: nothing live in it, left where it is", lane_name(lane.from))?;
             continue;
         };
         messages += lane.messages as u64;
         let live = words::count(lane.messages as u64, "live message");
-        writeln!(out, "lane-{:03}: {live}, now lane-{to:03} of {}", lane.from, into.display())?;
+        writeln!(out, "{}: {live}, now {} of {}", lane_name(lane.from), lane_name(to), into.display())?;
     }
     writeln!(out, "{} adopted; the next start delivers them", words::count(messages, "message"))?;
     Ok(out.flush()?)

@@ -3,6 +3,7 @@
 use relevo::id::MessageId;
 use relevo::mail::envelope::Protocol;
 use relevo::spool::inspect::{LaneReport, RecipientState};
+use relevo::spool::layout::lane_name;
 use relevo::spool::record::MessageView;
 use relevo::time::UnixMillis;
 use serde::Serialize;
@@ -132,7 +133,8 @@ fn to_the_second(time: &str) -> String {
 /// A lane's report as text.
 pub fn lane_report(lane: u16, report: &LaneReport) -> String {
     let mut text = format!(
-        "lane-{lane:03}: {} ({} in use, {} free), {}; {} to {} live; {} of bodies checked; {}\n",
+        "{}: {} ({} in use, {} free), {}; {} to {} live; {} of bodies checked; {}\n",
+        lane_name(lane),
         count((report.active + report.free) as u64, "segment"),
         report.active,
         report.free,
@@ -232,13 +234,13 @@ impl Shown<'_> {
             format!("{client} ({}), {}", plain(view.helo.as_bytes()), protocol(view.protocol))
         });
         let mut text = format!(
-            "id        {}\nstate     {}, {} of {} live\nlies in   lane-{:03}, segment {:05}, offset {}\n\
+            "id        {}\nstate     {}, {} of {} live\nlies in   {}, segment {:05}, offset {}\n\
              accepted  {}\nexpires   {}\nsize      {} bytes, {} of them header\nsender    <{}>\nclient    {client}\n",
             view.id,
             self.state(),
             self.live(),
             count(u64::from(view.count), "recipient"),
-            self.lane,
+            lane_name(self.lane),
             self.slot,
             view.id.offset,
             time(view.arrival),

@@ -9,7 +9,7 @@ use crate::limits;
 use crate::observe::Instruments;
 use crate::observe::diagnostics::Level;
 use crate::observe::room::Shut;
-use crate::shard::start::lane_directory;
+use crate::spool::layout::lane_directory;
 
 /// Which shards move. Time is counted in control's own rounds of a second: while the whole machine or process stood still nobody
 /// looked, and nothing is held against anyone.

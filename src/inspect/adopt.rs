@@ -13,7 +13,7 @@ use crate::inspect::{Spool, SpoolError};
 use crate::limits;
 use crate::runtime::files;
 use crate::runtime::process::{self, DirectoryLock, LockError};
-use crate::shard::start::lane_directory;
+use crate::spool::layout::lane_directory;
 
 /// One lane that was taken over, or left.
 #[derive(Clone, Debug, PartialEq, Eq)]

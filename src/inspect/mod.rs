@@ -16,11 +16,11 @@ use crate::id::MessageId;
 use crate::limits;
 use crate::runtime::files::{self, ReadFile};
 use crate::runtime::process;
-use crate::shard::persist::segment_path;
-use crate::shard::start::{lane_directory, unopened};
+use crate::shard::start::unopened;
 use crate::spool::fold::{self, Files, Folded, Refusal};
 use crate::spool::inspect::{self, Fault, LaneReport, Placed, Survey};
 use crate::spool::lane::Shape;
+use crate::spool::layout::{self, lane_directory, segment_path};
 use crate::spool::segment::{Birthplace, Header};
 
 /// Looks at a lane that changes under us before it is taken as it is.
@@ -100,14 +100,7 @@ impl Spool {
     pub fn lanes(&self) -> Result<Vec<u16>, SpoolError> {
         let names =
             files::list(&self.data_dir).map_err(|error| SpoolError::Io(self.data_dir.clone(), error))?;
-        let numbers = names.iter().filter_map(|name| name.strip_prefix("lane-")?.parse::<u16>().ok());
-        let mut lanes: Vec<u16> = numbers
-            .filter(|lane| usize::from(*lane) < limits::SHARDS_MAX)
-            .filter(|lane| names.binary_search(&format!("lane-{lane:03}")).is_ok())
-            .collect();
-        lanes.sort_unstable();
-        lanes.dedup();
-        Ok(lanes)
+        Ok(layout::lanes(&names))
     }
 
     /// The files of a lane as they are now.
@@ -185,16 +178,16 @@ impl Spool {
 pub fn lost_node(data_dir: &Path) -> Result<Option<String>, SpoolError> {
     let fail = |error| SpoolError::Io(data_dir.to_owned(), error);
     let (mut nodes, mut segments) = (BTreeSet::new(), 0);
-    for name in files::list(data_dir).map_err(fail)?.iter().filter(|name| name.starts_with("lane-")) {
+    for name in files::list(data_dir).map_err(fail)?.iter().filter(|name| layout::resembles_lane(name)) {
         let lane = data_dir.join(name);
         // The lanes of others are marked, and say nothing of this node.
-        if lane.join("birthplace").exists() {
+        if lane.join(layout::BIRTHPLACE).exists() {
             segments += 1;
             continue;
         }
-        for name in files::list(&lane).map_err(fail)?.iter().filter(|name| name.ends_with(".seg")) {
-            let block =
-                ReadFile::open(&lane.join(name)).and_then(|file| file.read(0, limits::BLOCK as usize));
+        for slot in layout::segments(&files::list(&lane).map_err(fail)?) {
+            let block = ReadFile::open(&segment_path(&lane, slot))
+                .and_then(|file| file.read(0, limits::BLOCK as usize));
             // One that was never used is nobody's.
             segments += usize::from(!block.as_ref().is_ok_and(|block| block.iter().all(|byte| *byte == 0)));
             let header = block.ok().and_then(|block| Header::decode(&block).ok());
@@ -259,14 +252,8 @@ impl LaneFiles {
         let birthplace = process::read_birthplace(&directory).map_err(fail)?;
         let birthplace = birthplace.map_or(own, |(node, lane)| Birthplace { node, lane });
         let mut slots = Vec::new();
-        for name in files::list(&directory).map_err(fail)? {
-            let Some(slot) = name.strip_suffix(".seg").and_then(|slot| slot.parse::<u16>().ok()) else {
-                continue;
-            };
+        for slot in layout::segments(&files::list(&directory).map_err(fail)?) {
             let path = segment_path(&directory, slot);
-            if path.file_name().is_none_or(|file| file != name.as_str()) {
-                continue;
-            }
             let size = ReadFile::open(&path).and_then(|file| file.size());
             let size = size.map_err(|error| SpoolError::Io(path, error))?;
             slots.push((slot, size));

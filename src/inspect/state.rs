@@ -6,7 +6,7 @@ use crate::config::{Config, value::show_size};
 use crate::control::exact;
 use crate::limits;
 use crate::runtime::files::{self, Mended};
-use crate::shard::start::lane_directory;
+use crate::spool::layout::{self, lane_directory};
 
 /// Who may read what is in a data directory besides its owner.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -27,7 +27,7 @@ const OURS: [&str; 3] = ["node", "node.new", "lock"];
 pub fn modes(data_dir: &Path, mend: bool) -> Modes {
     let mut found = Modes::default();
     let Ok(names) = files::list(data_dir) else { return found };
-    let is_lane = |name: &str| name.starts_with("lane-");
+    let is_lane = layout::resembles_lane;
     let ours = |name: &String| is_lane(name) || OURS.contains(&name.as_str());
     let foreign = |name: &&String| !ours(name) && !name.starts_with('.') && *name != "lost+found";
     found.shared = names.iter().find(foreign).cloned();
@@ -42,7 +42,7 @@ pub fn modes(data_dir: &Path, mend: bool) -> Modes {
             continue;
         }
         for name in files::list(&path).unwrap_or_default() {
-            if name.ends_with(".seg") || name.ends_with(".new") || name == "birthplace" {
+            if layout::is_segment_or_unfinished(&name) || name == layout::BIRTHPLACE {
                 found.look(&path.join(name), mend);
             }
         }
@@ -100,7 +100,7 @@ pub fn room(config: &Config, shards: usize) -> Option<String> {
         .map(|shard| {
             let lane = lane_directory(data_dir, u16::try_from(shard).unwrap_or(u16::MAX));
             let files = files::list(&lane).unwrap_or_default();
-            files.iter().filter(|name| name.ends_with(".seg")).count() as u64
+            layout::segments(&files).count() as u64
         })
         .collect();
     let missing: u64 = there.iter().map(|there| AT_START.saturating_sub(*there)).sum();
@@ -146,9 +146,8 @@ pub fn bound(config: &Config, shards: usize) -> Option<String> {
     for number in 0..limits::SHARDS_MAX {
         let lane = lane_directory(data_dir, number as u16);
         let files = files::list(&lane).unwrap_or_default();
-        let segments = files.iter().filter(|name| name.ends_with(".seg"));
-        let size = |name: &String| std::fs::metadata(lane.join(name)).map_or(0, |file| file.len());
-        let bytes = segments.map(size).sum::<u64>();
+        let size = |slot| std::fs::metadata(layout::segment_path(&lane, slot)).map_or(0, |file| file.len());
+        let bytes = layout::segments(&files).map(size).sum::<u64>();
         there += bytes;
         wanted += bytes.saturating_sub(if number < shards { least } else { 0 });
     }

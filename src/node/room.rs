@@ -6,18 +6,19 @@ use crate::config::Particulars;
 use crate::limits;
 use crate::policy::descriptors::{self, Shares};
 use crate::runtime::{files, process};
-use crate::shard::start;
+use crate::spool::layout;
 
 const FIX: &str = "raise it: `ulimit -n 65536`, or LimitNOFILE=65536 in the systemd unit";
 
 /// What each shard may have of so many open files. Segments stay open for the life of the process.
 pub fn share(data_dir: &Path, shards: usize, allowed: u64) -> Result<Shares, String> {
     let names = |lane: usize| {
-        let directory = start::lane_directory(data_dir, u16::try_from(lane).unwrap_or(u16::MAX));
+        let directory = layout::lane_directory(data_dir, u16::try_from(lane).unwrap_or(u16::MAX));
         files::list(&directory).unwrap_or_default()
     };
     let lanes = super::lanes(data_dir);
-    let segments = (0..lanes).flat_map(names).filter(|name| name.ends_with(".seg")).count() as u64;
+    let segments =
+        (0..lanes).flat_map(names).filter(|name| layout::segment_slot(name).is_some()).count() as u64;
     descriptors::share(allowed, shards as u64, segments).map_err(|needed| {
         format!(
             "{}: {segments} spool segments and {shards} shards need {needed} open files, and only {allowed} are allowed (RLIMIT_NOFILE); {FIX}",
@@ -73,10 +74,10 @@ mod tests {
     #[test]
     fn segments_need_descriptors() {
         let scratch = tempfile::tempdir().unwrap();
-        let lane = scratch.path().join("lane-001");
+        let lane = layout::lane_directory(scratch.path(), 1);
         std::fs::create_dir(&lane).unwrap();
         for slot in 0..20 {
-            std::fs::write(lane.join(format!("{slot:05}.seg")), b"").unwrap();
+            std::fs::write(layout::segment_path(&lane, slot), b"").unwrap();
         }
         share(scratch.path(), 1, 180).unwrap();
         let words = share(scratch.path(), 1, 179).unwrap_err();

@@ -8,8 +8,9 @@ use crate::observe::diagnostics::Level;
 use crate::observe::room::Shut;
 use crate::runtime::{Runtime, Segment};
 use crate::shard::Shard;
-use crate::shard::persist::{Keeper, segment_path};
+use crate::shard::persist::Keeper;
 use crate::smtp::server::Gate;
+use crate::spool::layout::segment_path;
 
 /// How long a lane that could not make a segment waits before it tries again: clients that got 452 come back, and find the room that
 /// was made meanwhile.

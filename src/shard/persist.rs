@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
@@ -257,11 +257,6 @@ impl<R: Runtime> Keeper<R> {
     pub(super) fn segment(&self, slot: u16) -> Option<R::Segment> {
         self.segments.borrow().get(usize::from(slot)).cloned().flatten()
     }
-}
-
-/// The file of a slot.
-pub fn segment_path(directory: &Path, slot: u16) -> PathBuf {
-    directory.join(format!("{slot:05}.seg"))
 }
 
 /// The committer: the one writer of a lane.

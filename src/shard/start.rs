@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +30,7 @@ use crate::shard::lend::Lending;
 use crate::shard::load::{self, Source};
 use crate::shard::memory::Memory;
 use crate::shard::mesh::Mesh;
-use crate::shard::persist::{Keeper, segment_path};
+use crate::shard::persist::Keeper;
 use crate::shard::promise::Promises;
 use crate::shard::receive::Door;
 use crate::shard::resolve::Resolver;
@@ -42,6 +42,7 @@ use crate::spool::allot;
 use crate::spool::fold::{self, Damage, Files, Folded};
 use crate::spool::index::Entry;
 use crate::spool::lane::Shape;
+use crate::spool::layout::{self, lane_directory, segment_path};
 use crate::spool::record::MessageView;
 use crate::spool::segment::Birthplace;
 use crate::time::UnixMillis;
@@ -94,11 +95,6 @@ pub enum Report {
     Listening,
     /// It cannot start, in words that name the fix.
     Failed(String),
-}
-
-/// The directory of a lane.
-pub fn lane_directory(data_dir: &Path, lane: u16) -> PathBuf {
-    data_dir.join(format!("lane-{lane:03}"))
 }
 
 /// Runs a shard from its start to the end of its drain.
@@ -379,14 +375,8 @@ fn open_lane<R: Runtime>(runtime: &R, setup: &Setup, lane: u16) -> Result<Keeper
     let fail = |error: &dyn std::fmt::Display| format!("{}: {error}", directory.display());
     runtime.create_directory(&directory).map_err(|error| fail(&error))?;
     let mut segments: Vec<Option<R::Segment>> = Vec::new();
-    for name in runtime.list(&directory).map_err(|error| fail(&error))? {
-        let Some(slot) = name.strip_suffix(".seg").and_then(|slot| slot.parse::<u16>().ok()) else {
-            continue;
-        };
+    for slot in layout::segments(&runtime.list(&directory).map_err(|error| fail(&error))?) {
         let path = segment_path(&directory, slot);
-        if path.file_name().is_none_or(|file| file != name.as_str()) {
-            continue;
-        }
         if segments.len() <= usize::from(slot) {
             segments.resize(usize::from(slot) + 1, None);
         }

@@ -15,6 +15,7 @@ pub mod fold;
 pub mod index;
 pub mod inspect;
 pub mod lane;
+pub mod layout;
 mod planted;
 pub mod record;
 mod salvage;

@@ -1,6 +1,7 @@
 //! What may be wrong with a lane, in words for the operator.
 
 use crate::id::MessageId;
+use crate::spool::layout;
 
 /// Why a lane cannot be opened at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +22,8 @@ impl std::fmt::Display for Refusal {
         match self {
             Refusal::ForeignNode { slot, node } => write!(
                 formatter,
-                "{slot:05}.seg belongs to another node ({node:016x}); if it alone does, move it out of this directory"
+                "{} belongs to another node ({node:016x}); if it alone does, move it out of this directory",
+                layout::segment_name(*slot)
             ),
             Refusal::Newer(what) => write!(formatter, "this spool was written by a later version: {what}"),
         }

@@ -9,6 +9,7 @@ use relevo::runtime::sim::{SimRuntime, World};
 use relevo::runtime::{Runtime, Segment};
 use relevo::spool::fold::{Files, fold};
 use relevo::spool::lane::Shape;
+use relevo::spool::layout;
 use relevo::spool::segment::Birthplace;
 
 struct Lane {
@@ -18,15 +19,14 @@ struct Lane {
 
 impl Lane {
     fn path(&self, slot: u16) -> PathBuf {
-        self.directory.join(format!("{slot:05}.seg"))
+        layout::segment_path(&self.directory, slot)
     }
 }
 
 impl Files for Lane {
     fn slots(&self) -> Vec<(u16, u64)> {
         let names = self.disk.list(&self.directory).unwrap_or_default();
-        let slots = names.iter().filter_map(|name| name.strip_suffix(".seg")?.parse().ok());
-        let sized = slots.filter_map(|slot| {
+        let sized = layout::segments(&names).filter_map(|slot| {
             let segment = self.disk.open_segment(&self.path(slot)).ok()?;
             Some((slot, segment.map().len() as u64))
         });
@@ -44,9 +44,8 @@ impl Files for Lane {
 pub fn ids(world: &World, node: u32) -> BTreeSet<MessageId> {
     let disk = world.shard(node, 997);
     let names = disk.list(Path::new("/spool")).unwrap_or_default();
-    let lanes = names.iter().filter_map(|name| name.strip_prefix("lane-")?.parse().ok());
     let held = |lane: u16| {
-        let directory = Path::new("/spool").join(format!("lane-{lane:03}"));
+        let directory = layout::lane_directory(Path::new("/spool"), lane);
         let shape = Shape {
             lane,
             birthplace: Birthplace { node: 7, lane },
@@ -58,5 +57,5 @@ pub fn ids(world: &World, node: u32) -> BTreeSet<MessageId> {
             folded.map(|of| of.lane.entries().filter_map(|(key, _)| of.lane.id(key)).collect());
         ids.unwrap_or_default()
     };
-    lanes.flat_map(held).collect()
+    layout::lanes(&names).into_iter().flat_map(held).collect()
 }

@@ -23,6 +23,7 @@ use relevo::time::Instant;
 
 use relevo::limits;
 use relevo::shard::mesh::Room;
+use relevo::spool::layout;
 
 use super::relay::{Launch, Relay};
 use ledger::{Ending, Ledger};
@@ -259,11 +260,10 @@ impl<'a> Day<'a> {
         let shards = &self.plan.shards;
         // As the relay's own start counts them.
         let names = self.world.shard(NODE, 999).list(std::path::Path::new("/spool")).unwrap_or_default();
-        let numbers = names.iter().filter_map(|name| name.strip_prefix("lane-")?.parse::<usize>().ok());
         let launch = Launch {
             node: NODE,
             shards: shards[life.min(shards.len() - 1)],
-            lanes: numbers.max().map_or(0, |highest| highest + 1),
+            lanes: layout::lanes(&names).last().map_or(0, |highest| usize::from(*highest) + 1),
             room: Room {
                 handoffs: self.plan.inbox,
                 credits: self.plan.credits,
