@@ -13,10 +13,11 @@ use relevo::dns::cache::Cache;
 use relevo::dns::{Answer, Found, Kind};
 use relevo::id::Location;
 use relevo::queue::destinations::{Destinations, Effect, Take};
+use relevo::queue::outcome::{Fate, Outcomes, RangeOutcome, Settled};
 use relevo::queue::{Group, schedule};
 use relevo::runtime::Bell;
 use relevo::shard::deal::Deal;
-use relevo::shard::mesh::{Fate, Handoff, Letter, Mesh, Outcomes, RangeOutcome, Settled};
+use relevo::shard::mesh::{Handoff, Letter, Mesh};
 use relevo::shard::timers::{Deadline, Sleep, Timers};
 use relevo::time::Instant;
 

@@ -4,6 +4,7 @@ pub mod clock;
 pub mod destinations;
 pub mod fair;
 pub mod group;
+pub mod outcome;
 pub mod schedule;
 
 pub use clock::Clock;

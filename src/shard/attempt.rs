@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use crate::id::Location;
 use crate::limits;
+use crate::queue::outcome::{Failure, Fate, Outcomes, RangeOutcome};
 use crate::queue::{Group, schedule};
 use crate::runtime::Runtime;
 use crate::shard::compact::Pinned;
@@ -15,7 +16,7 @@ use crate::shard::connect::Connection;
 use crate::shard::deliver::{After, Next, Run};
 use crate::shard::dispatch::Site;
 use crate::shard::load::{self, Source};
-use crate::shard::mesh::{Failure, Fate, Job, Outcomes, RangeOutcome};
+use crate::shard::mesh::Job;
 use crate::shard::transact::{How, Part, transact};
 use crate::shard::{Shard, lend, settle};
 use crate::smtp::client::{self, Verdict};
