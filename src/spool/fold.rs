@@ -6,26 +6,18 @@
 //! bodies from passing for them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::io;
 
 use crate::id::MessageId;
 use crate::limits;
 use crate::spool::commit::Commit;
 use crate::spool::compact;
+pub use crate::spool::files::Files;
 use crate::spool::index::{Entry, Replies};
 use crate::spool::lane::{Lane, Shape, Slot, State};
 use crate::spool::record::{self, Extent, Fate, Kind, MessageView, RecordError};
 use crate::spool::segment::{self, Cursor, Header, MARK, Mark};
 use crate::spool::survey::{self, Lookout, MISSING, Said, Seen, UNKNOWN};
 pub use crate::spool::trouble::{Damage, Refusal};
-
-/// Reads the lane's files; the fold touches nothing else.
-pub trait Files {
-    /// Slots that have a file, and its size.
-    fn slots(&self) -> Vec<(u16, u64)>;
-    /// Bytes of a file.
-    fn read(&self, slot: u16, offset: u64, length: usize) -> io::Result<Vec<u8>>;
-}
 
 /// What the fold found.
 #[derive(Debug)]

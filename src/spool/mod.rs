@@ -11,6 +11,7 @@ pub mod batch;
 mod commit;
 pub mod compact;
 pub mod fate;
+pub mod files;
 pub mod fold;
 pub mod index;
 pub mod inspect;

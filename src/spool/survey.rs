@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::id::MessageId;
 use crate::limits;
-use crate::spool::fold::{Files, Refusal};
+use crate::spool::files::Files;
 use crate::spool::record::{self, Extent, Kind, MessageView};
 use crate::spool::segment::{self, Birthplace, Cursor, Header, HeaderError, Life, MARK, Mark};
+use crate::spool::trouble::Refusal;
 
 /// The predecessor of a segment whose header is lost: nobody's number.
 pub(in crate::spool) const UNKNOWN: u32 = u32::MAX;

@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, OnceLock, TryLockError};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use super::helper::{Promised, lock};
 use super::patience;
+use super::promise::{Promised, lock};
 use crate::limits;
 use crate::runtime::{Priority, Uncomputed, Urgency, Workspace};
 

@@ -16,12 +16,15 @@ use std::time::Duration;
 use crate::runtime::{Bell, Priority, Runtime, SegmentMap, Uncomputed, Workspace, ending, files, output};
 use crate::time::{Instant, UnixMillis};
 
+mod clock;
 mod compute;
 mod effort;
+mod engine;
 pub(super) mod helper;
 mod interfaces;
 pub(super) mod patience;
 pub mod probe;
+mod promise;
 pub(super) mod reactor;
 pub(super) mod rest;
 mod segment;
@@ -30,14 +33,15 @@ mod socket;
 mod tests;
 mod turn;
 
+pub(super) use clock::Clock;
 pub use compute::Compute;
+pub use engine::{Engine, Syncer};
 pub use segment::FileSegment;
 pub use socket::{SocketDatagram, SocketListener, SocketStream};
 
 use effort::Effort;
 use helper::Helpers;
 use reactor::Reactor;
-use rest::Rest;
 
 /// What a shard's thread is told.
 #[derive(Clone)]
@@ -87,25 +91,6 @@ pub fn join_within(threads: Vec<ShardThread>, at_most: Duration) -> Vec<Option<i
         .collect()
 }
 
-/// What runs the tasks of one shard.
-pub trait Engine: 'static {
-    /// How it syncs a file.
-    type Syncer: Syncer;
-
-    /// Starts a task that is never cancelled and never panics.
-    fn spawn(&self, task: impl Future<Output = ()> + 'static);
-    /// What will sync this file.
-    fn syncer(&self, file: &std::fs::File) -> io::Result<Self::Syncer>;
-    /// What its thread waits for when it has nothing to run.
-    fn rest(&self) -> &Rest;
-}
-
-/// Syncs one file.
-pub trait Syncer: 'static {
-    /// One fdatasync. Awaited to its end; at most one at a time.
-    fn fdatasync(&self) -> impl Future<Output = io::Result<()>>;
-}
-
 /// One core's runtime. Cloning is a reference count.
 pub struct OsRuntime<E: Engine>(Rc<Core<E>>);
 
@@ -151,22 +136,6 @@ impl<E: Engine> OsRuntime<E> {
     #[cfg(test)]
     pub(super) fn helpers(&self) -> &Helpers {
         &self.0.helpers
-    }
-}
-
-/// The monotonic clock, from an arbitrary start that all shards of the process share: what one noted another may compare with.
-#[derive(Clone, Copy)]
-pub(super) struct Clock(std::time::Instant);
-
-impl Clock {
-    #[expect(clippy::disallowed_methods, reason = "the runtime is where clocks come from")]
-    pub(super) fn start() -> Clock {
-        static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
-        Clock(*START.get_or_init(std::time::Instant::now))
-    }
-
-    pub(super) fn now(self) -> Instant {
-        Instant(u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX - 1))
     }
 }
 

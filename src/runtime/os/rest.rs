@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::Clock;
+use super::clock::Clock;
 use crate::time::Instant;
 
 /// What a thread with nothing to run waits for. Cloning is two reference counts.

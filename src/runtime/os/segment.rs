@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::rc::Rc;
 
-use crate::runtime::os::{Engine, Syncer};
+use crate::runtime::os::engine::{Engine, Syncer};
 use crate::runtime::{Segment, SegmentMap, Synced, files};
 
 /// Bytes zeroed in one write.

@@ -1,112 +1,14 @@
 //! Looking at a spool from outside: what lies in a lane, whether it is sound, what became of one message.
 //!
-//! Pure, as the fold is, over the same [`Files`]. The fold asks what to deliver and stops at the first doubt; what is here asks
+//! Pure, as the fold is, over the same [`Files`](crate::spool::files::Files). The fold asks what to deliver and stops at the first doubt; what is here asks
 //! what there is, reads every byte, and goes on behind damage as far as salts and CRCs allow.
 
+mod survey;
+mod walk;
 mod message;
 mod verify;
-mod walk;
 
 pub use message::{Fault, History, Placed, RecipientState, find, history, read_extent, read_message};
+pub use survey::{Found, Survey, Unsound, is_current, survey};
 pub use verify::{LaneReport, Rot, TornTail, verify};
 pub use walk::{Salvage, Step, walk};
-
-use std::collections::HashMap;
-
-use crate::id::MessageId;
-use crate::limits;
-use crate::spool::fold::{Files, Refusal};
-use crate::spool::segment::{Birthplace, Header};
-use crate::spool::survey::{self, Lookout, MISSING, Said, Seen, UNKNOWN};
-
-/// A segment in use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Found {
-    /// Its file.
-    pub slot: u16,
-    /// Its header.
-    pub header: Header,
-    /// Bytes of the file.
-    pub size: u64,
-    /// Where it ends: what lies behind is void, or was never written.
-    pub end: u64,
-    /// A successor's header says so: all before `end` was synced.
-    pub sealed: bool,
-    /// Its header is lost; this one was found out.
-    pub lost: bool,
-}
-
-/// The segments of a lane, by their headers.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Survey {
-    /// In use, oldest first.
-    pub active: Vec<Found>,
-    /// Emptied, or never used.
-    pub free: usize,
-    /// Bytes of all files.
-    pub bytes: u64,
-    /// Files that are not what was written. Of some all mail can be read: these are among the active ones too.
-    pub damaged: Vec<Unsound>,
-}
-
-/// A file that is not what was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unsound {
-    /// The file.
-    pub slot: u16,
-    /// What is wrong with it.
-    pub what: String,
-    /// Messages in it that are out of reach.
-    pub messages: Vec<MessageId>,
-}
-
-impl Survey {
-    /// The segment in a file.
-    pub fn at(&self, slot: u16) -> Option<&Found> {
-        self.active.iter().find(|found| found.slot == slot)
-    }
-
-    /// The segment with a sequence number.
-    pub fn by_sequence(&self, sequence: u32) -> Option<&Found> {
-        self.active.iter().find(|found| found.header.sequence == sequence)
-    }
-}
-
-/// Reads the headers of a lane. `birthplace` is what they must say.
-pub fn survey(files: &impl Files, birthplace: Birthplace) -> Result<Survey, Refusal> {
-    let Lookout { seen, missing } = survey::look(files, birthplace, limits::SEGMENT_SIZE_MIN)?;
-    let mut survey = Survey::default();
-    let damaged = |slot, what: String| Unsound { slot, what, messages: Vec::new() };
-    survey.damaged.extend(missing.into_iter().map(|slot| damaged(slot, MISSING.to_owned())));
-    for Seen { slot, size, said } in seen {
-        survey.bytes += size;
-        let found = |header, lost| Found { slot, header, size, end: size, sealed: false, lost };
-        match said {
-            Said::Free(_) | Said::Unused | Said::Torn(_) => survey.free += 1,
-            Said::Active(header) => survey.active.push(found(header, header.predecessor == UNKNOWN)),
-            Said::Damaged { what, header, messages } => {
-                survey.damaged.push(Unsound { slot, what, messages });
-                survey.active.extend(header.map(|header| found(header, true)));
-            }
-        }
-    }
-    survey.active.sort_by_key(|found| found.header.sequence);
-    let headers = survey.active.iter().map(|found| found.header);
-    let ends: HashMap<u32, u32> =
-        headers.map(|header| (header.predecessor, header.predecessor_end)).collect();
-    for found in &mut survey.active {
-        if let Some(end) = ends.get(&found.header.sequence) {
-            found.end = u64::from(*end).min(found.size);
-            found.sealed = true;
-        }
-    }
-    Ok(survey)
-}
-
-/// Whether a segment still lives the life it had when it was surveyed: a running relay recycles segments.
-pub fn is_current(files: &impl Files, found: &Found) -> bool {
-    files.read(found.slot, 0, limits::BLOCK as usize).is_ok_and(|block| match Header::decode(&block) {
-        Ok(header) => header == found.header,
-        Err(_) => found.lost,
-    })
-}
