@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::control::say;
+use crate::control::say::say;
 use crate::limits;
 use crate::observe::Instruments;
 use crate::observe::diagnostics::Level;

@@ -8,12 +8,12 @@ mod http;
 mod log;
 mod metrics;
 pub(crate) mod names;
+mod say;
 mod spare;
 mod thread;
 mod watch;
 mod words;
 
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -23,12 +23,13 @@ use std::time::Duration;
 
 use crate::limits;
 use crate::observe::Instruments;
-use crate::observe::diagnostics::{self, Level};
+use crate::observe::diagnostics::Level;
 use crate::runtime::files::{self, Reserve};
 use crate::runtime::process;
 
 pub use certificates::Shown;
 pub use health::Health;
+pub use say::say;
 use thread::Worker;
 pub(crate) use watch::exact;
 pub use words::tell_panics;
@@ -37,12 +38,6 @@ pub use words::tell_panics;
 const ROUND: Duration = Duration::from_millis(100);
 /// How often control looks after the shards.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// Says something that no shard says.
-#[track_caller]
-pub fn say(level: Level, words: fmt::Arguments<'_>) {
-    diagnostics::process().say(process::wall(), level, words);
-}
 
 /// What control is given.
 pub struct Setup {

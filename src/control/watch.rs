@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::value::show_size;
-use crate::control::say;
+use crate::control::say::say;
 use crate::limits;
 use crate::observe::Instruments;
 use crate::observe::diagnostics::Level;
