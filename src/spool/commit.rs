@@ -1,9 +1,9 @@
 //! One commit as it stands in a file: whole, or not.
 
 use crate::limits;
-use crate::spool::fold::{Files, Fold, Found};
+use crate::spool::files::Files;
 use crate::spool::record::{self, Kind, MessageView, RecordError};
-use crate::spool::segment::{MARK, Mark};
+use crate::spool::segment::{Header, MARK, Mark};
 use crate::spool::survey;
 
 /// A commit that is whole.
@@ -16,33 +16,56 @@ pub(in crate::spool) struct Commit {
     pub(in crate::spool) next: u64,
 }
 
-impl<F: Files> Fold<'_, F> {
+/// Why there is no whole commit at a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::spool) enum NoCommit {
+    /// No header of one stands there.
+    Absent,
+    /// One was begun, and this is wrong with it.
+    Unsound(RecordError),
+}
+
+/// Reads the commits of one segment.
+pub(in crate::spool) struct CommitReader<'a, F> {
+    files: &'a F,
+    slot: u16,
+    salt: u64,
+    sequence: u32,
+    size: u64,
+}
+
+impl<'a, F: Files> CommitReader<'a, F> {
+    /// Of a file of so many bytes with this header.
+    pub(in crate::spool) fn new(files: &'a F, slot: u16, header: &Header, size: u64) -> CommitReader<'a, F> {
+        CommitReader { files, slot, salt: header.salt, sequence: header.sequence, size }
+    }
+
     /// The valid mark that stands there.
-    pub(in crate::spool) fn mark(&self, found: &Found, offset: u64) -> Option<Mark> {
-        let mark = self.files.read(found.slot, offset, MARK).ok()?;
-        Mark::read(&mark, found.header.salt, offset)
+    pub(in crate::spool) fn mark(&self, offset: u64) -> Option<Mark> {
+        let mark = self.files.read(self.slot, offset, MARK).ok()?;
+        Mark::read(&mark, self.salt, offset)
     }
 
     /// Whether a commit of this life was begun there: its mark stands, or its first record.
-    pub(in crate::spool) fn has_traces(&self, found: &Found, offset: u64) -> bool {
+    pub(in crate::spool) fn has_traces(&self, offset: u64) -> bool {
         let record = offset + MARK as u64;
-        self.mark(found, offset).is_some()
+        self.mark(offset).is_some()
             || self
                 .files
-                .read(found.slot, record, record::HEADER)
-                .is_ok_and(|bytes| record::stands_at(&bytes, found.header.salt, record))
+                .read(self.slot, record, record::HEADER)
+                .is_ok_and(|bytes| record::stands_at(&bytes, self.salt, record))
     }
 
     /// The next valid mark from `from` on.
-    pub(in crate::spool) fn next_mark(&self, found: &Found, from: u64, end: u64) -> Option<u64> {
+    pub(in crate::spool) fn next_mark(&self, from: u64, end: u64) -> Option<u64> {
         const STRIDE: u64 = 1 << 20;
         let mut at = from;
         while at < end {
             let length = STRIDE.min(end - at);
-            let bytes = survey::read_patchy(self.files, found.slot, at, length);
+            let bytes = survey::read_patchy(self.files, self.slot, at, length);
             for (place, block) in bytes.chunks(limits::BLOCK as usize).enumerate() {
                 let offset = at + place as u64 * limits::BLOCK;
-                if Mark::read(block, found.header.salt, offset).is_some() {
+                if Mark::read(block, self.salt, offset).is_some() {
                     return Some(offset);
                 }
             }
@@ -52,23 +75,17 @@ impl<F: Files> Fold<'_, F> {
     }
 
     /// Reads and checks the commit at `at`.
-    pub(in crate::spool) fn whole_commit(
-        &self,
-        found: &Found,
-        at: u64,
-        end: u64,
-        sealed: bool,
-    ) -> Result<Commit, Option<RecordError>> {
-        let read = |offset: u64, length: usize| self.files.read(found.slot, offset, length);
+    pub(in crate::spool) fn whole(&self, at: u64, end: u64, sealed: bool) -> Result<Commit, NoCommit> {
+        let read = |offset: u64, length: usize| self.files.read(self.slot, offset, length);
         let first = ((64 * 1024).min(end - at)) as usize;
-        let mut bytes = read(at, first).map_err(|_| Some(RecordError::Damaged))?;
-        let mark = Mark::read(&bytes, found.header.salt, at).ok_or(None)?;
+        let mut bytes = read(at, first).map_err(|_| NoCommit::Unsound(RecordError::Damaged))?;
+        let mark = Mark::read(&bytes, self.salt, at).ok_or(NoCommit::Absent)?;
         if mark.end() > end {
-            return Err(Some(RecordError::Damaged));
+            return Err(NoCommit::Unsound(RecordError::Damaged));
         }
         let length = MARK + mark.records_length as usize;
         if bytes.len() < length {
-            bytes = read(at, length).map_err(|_| Some(RecordError::Damaged))?;
+            bytes = read(at, length).map_err(|_| NoCommit::Unsound(RecordError::Damaged))?;
         }
         bytes.truncate(length);
         bytes.drain(..MARK);
@@ -77,31 +94,28 @@ impl<F: Files> Fold<'_, F> {
         // The last commit's bodies may not have reached the disk; any later mark vouches for them, and any later segment, which is
         // the same to us: else what one start finds would be lost to the next.
         let next = mark.end();
-        let vouched = sealed || (next < end && self.mark(found, next).is_some());
-        if !vouched
-            && !self.bodies_whole(found, records, &offsets, at)
-            && self.next_mark(found, next, end).is_none()
-        {
-            return Err(Some(RecordError::Damaged));
+        let vouched = sealed || (next < end && self.mark(next).is_some());
+        if !vouched && !self.bodies_whole(records, &offsets, at) && self.next_mark(next, end).is_none() {
+            return Err(NoCommit::Unsound(RecordError::Damaged));
         }
         Ok(Commit { records: bytes, offsets, next })
     }
 
-    fn bodies_whole(&self, found: &Found, records: &[u8], offsets: &[usize], at: u64) -> bool {
+    fn bodies_whole(&self, records: &[u8], offsets: &[usize], at: u64) -> bool {
         for place in offsets {
             let offset = at + (MARK + place) as u64;
-            let Ok(record) = record::read(&records[*place..], found.header.salt, offset) else {
+            let Ok(record) = record::read(&records[*place..], self.salt, offset) else {
                 return false;
             };
             if record.kind != Kind::Message as u8 {
                 continue;
             }
             let Ok(view) = MessageView::parse(record.payload) else { continue };
-            for extent in view.extents().filter(|extent| extent.sequence == found.header.sequence) {
-                if u64::from(extent.offset) + u64::from(extent.length) > found.size {
+            for extent in view.extents().filter(|extent| extent.sequence == self.sequence) {
+                if u64::from(extent.offset) + u64::from(extent.length) > self.size {
                     return false;
                 }
-                let body = self.files.read(found.slot, u64::from(extent.offset), extent.length as usize);
+                let body = self.files.read(self.slot, u64::from(extent.offset), extent.length as usize);
                 if !body.is_ok_and(|body| crc32c::crc32c(&body) == extent.crc) {
                     return false;
                 }
@@ -112,7 +126,7 @@ impl<F: Files> Fold<'_, F> {
 }
 
 /// Where each record begins in those of a commit. All or nothing: every one is checked before the first one counts.
-fn offsets(records: &[u8], mark: &Mark) -> Result<Vec<usize>, Option<RecordError>> {
+fn offsets(records: &[u8], mark: &Mark) -> Result<Vec<usize>, NoCommit> {
     let mut offsets = Vec::new();
     let mut place = 0;
     while place < records.len() {
@@ -122,8 +136,12 @@ fn offsets(records: &[u8], mark: &Mark) -> Result<Vec<usize>, Option<RecordError
                 offsets.push(place);
                 place += record.length;
             }
-            Err(error) => return Err(Some(error)),
+            Err(error) => return Err(NoCommit::Unsound(error)),
         }
     }
-    if offsets.len() == mark.records as usize { Ok(offsets) } else { Err(Some(RecordError::Damaged)) }
+    if offsets.len() == mark.records as usize {
+        Ok(offsets)
+    } else {
+        Err(NoCommit::Unsound(RecordError::Damaged))
+    }
 }

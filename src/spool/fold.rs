@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::id::MessageId;
 use crate::limits;
-use crate::spool::commit::Commit;
+use crate::spool::commit::{Commit, CommitReader, NoCommit};
 use crate::spool::compact;
 pub use crate::spool::files::Files;
 use crate::spool::index::{Entry, Replies};
@@ -79,6 +79,11 @@ struct Survey {
 pub(in crate::spool) type Spot = (u32, u32);
 
 impl Found {
+    /// Its commits.
+    fn commits<'a, F: Files>(&self, files: &'a F) -> CommitReader<'a, F> {
+        CommitReader::new(files, self.slot, &self.header, self.size)
+    }
+
     /// Where this segment validly ends by the header of the next one that there is. A header that names an older predecessor
     /// says that no commit between the two succeeded. None: the one that knew is gone, or this one was out of reach when the next
     /// was written, which the numbers passed over tell.
@@ -156,9 +161,9 @@ pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, Refusal> {
     fold.finish(&mut lane);
     let mut clean = true;
     if let (Some(tail), Some(last)) = (tail, found.last()) {
-        clean = fold.mark(last, u64::from(tail.from)).is_some_and(|mark| mark.clean);
+        clean = last.commits(files).mark(u64::from(tail.from)).is_some_and(|mark| mark.clean);
         // A commit that does not count: the next header will say so.
-        lane.loose = fold.has_traces(last, u64::from(tail.to)).then_some(last.header.sequence);
+        lane.loose = last.commits(files).has_traces(u64::from(tail.to)).then_some(last.header.sequence);
     }
     Ok(Folded {
         lane,
@@ -266,7 +271,8 @@ impl<F: Files> Fold<'_, F> {
             // A commit that failed left its traces behind the valid end. Or the header is lost, and the next one may be all that
             // tells its number.
             if let Some(end) = end
-                && (segment.header.predecessor == UNKNOWN || self.has_traces(segment, u64::from(end)))
+                && (segment.header.predecessor == UNKNOWN
+                    || segment.commits(self.files).has_traces(u64::from(end)))
             {
                 // Each later header that says so: any one of them may stand in memory only.
                 let own = segment.header.sequence;
@@ -299,9 +305,12 @@ impl<F: Files> Fold<'_, F> {
         let end = end.map_or(found.size, u64::from).min(found.size);
         let mut at = segment::FIRST_COMMIT;
         let (mut from, mut valid) = (at, at);
+        let commits = found.commits(self.files);
         while at < end {
-            match self.commit(found, at, end, sealed)? {
-                Ok(next) => {
+            match commits.whole(at, end, sealed) {
+                Ok(commit) => {
+                    let next = commit.next;
+                    self.commit(found, at, commit)?;
                     (from, valid) = (at, next);
                     at = next;
                 }
@@ -309,10 +318,10 @@ impl<F: Files> Fold<'_, F> {
                     // A later mark says that all of this was synced, and so does the next segment's header, up to the end it states.
                     // If that segment was recycled, no commit had failed here, or it would have been kept: so traces of a commit
                     // are rot too.
-                    let was_there = why.is_some() || self.has_traces(found, at);
+                    let was_there = why != NoCommit::Absent || commits.has_traces(at);
                     let vouched = stated || (sealed && was_there);
-                    let proof = self.next_mark(found, at + limits::BLOCK, end).or(vouched.then_some(end));
-                    if why.is_none()
+                    let proof = commits.next_mark(at + limits::BLOCK, end).or(vouched.then_some(end));
+                    if why == NoCommit::Absent
                         && let Ok(mark) = self.files.read(found.slot, at, MARK)
                         && let Some(version) = Mark::later(&mark, found.header.salt, at)
                     {
@@ -345,23 +354,13 @@ impl<F: Files> Fold<'_, F> {
         Ok((offset(from), offset(valid)))
     }
 
-    /// Folds the commit at `at`: where the next one begins, or what is wrong (None: nothing was ever there).
-    fn commit(
-        &mut self,
-        found: &Found,
-        at: u64,
-        end: u64,
-        sealed: bool,
-    ) -> Result<Result<u64, Option<RecordError>>, Refusal> {
-        let Commit { records, offsets, next } = match self.whole_commit(found, at, end, sealed) {
-            Ok(commit) => commit,
-            Err(why) => return Ok(Err(why)),
-        };
-        for place in offsets {
+    /// Folds the whole commit at `at`.
+    fn commit(&mut self, found: &Found, at: u64, commit: Commit) -> Result<(), Refusal> {
+        for place in commit.offsets {
             let offset = u32::try_from(at + (MARK + place) as u64).unwrap_or(u32::MAX);
-            self.record(found, &records[place..], offset)?;
+            self.record(found, &commit.records[place..], offset)?;
         }
-        Ok(Ok(next))
+        Ok(())
     }
 
     /// One whole record counts.

@@ -3,7 +3,8 @@
 use memchr::memmem::Finder;
 
 use crate::limits;
-use crate::spool::fold::Files;
+use crate::spool::commit::CommitReader;
+use crate::spool::files::Files;
 use crate::spool::inspect::Found;
 use crate::spool::record::{self, Kind, MessageView, Record};
 use crate::spool::segment::{self, MARK, Mark};
@@ -69,7 +70,9 @@ pub fn walk(files: &impl Files, found: &Found, mut visit: impl FnMut(Step<'_>)) 
                 valid = at;
             }
             Err(()) => {
-                let next = next_mark(files, found, at + limits::BLOCK).or(found.sealed.then_some(found.end));
+                let commits = CommitReader::new(files, found.slot, &found.header, found.size);
+                let next =
+                    commits.next_mark(at + limits::BLOCK, found.end).or(found.sealed.then_some(found.end));
                 let records = salvage(files, found, at, next);
                 match next {
                     Some(to) => {
@@ -147,24 +150,6 @@ fn bodies_whole(files: &impl Files, found: &Found, record: &Record<'_>) -> bool 
 /// The message in a record, if it is one and makes sense.
 pub(super) fn message<'a>(record: &Record<'a>) -> Option<MessageView<'a>> {
     if record.kind == Kind::Message as u8 { MessageView::parse(record.payload).ok() } else { None }
-}
-
-/// The next valid mark from `from` on.
-fn next_mark(files: &impl Files, found: &Found, from: u64) -> Option<u64> {
-    const STRIDE: u64 = 1 << 20;
-    let mut at = from;
-    while at < found.end {
-        let length = STRIDE.min(found.end - at);
-        let bytes = read_patchy(files, found.slot, at, length);
-        for (place, block) in bytes.chunks(limits::BLOCK as usize).enumerate() {
-            let offset = at + place as u64 * limits::BLOCK;
-            if Mark::read(block, found.header.salt, offset).is_some() {
-                return Some(offset);
-            }
-        }
-        at += STRIDE;
-    }
-    None
 }
 
 /// What can still be told of the records of a commit that is not whole. It is looked for by the salt, which no client has ever
