@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use crate::config::parse::nearest;
+use crate::config::nearest::nearest;
 use crate::config::{guess, value};
 
 /// What is wrong with a value, and the fix.
@@ -251,6 +251,13 @@ pub(super) fn span(
         Err(_) => format!("{} is no time", quoted(words)),
     };
     Err(wrong(problem, words))
+}
+
+pub(super) fn at_most(value: &DeValue<'_>, most: Duration) -> Result<Duration, Wrong> {
+    if value.as_integer().is_some_and(|number| number.as_str() == "0") || value.as_str() == Some("0") {
+        return Ok(Duration::ZERO);
+    }
+    span(value, Duration::ZERO..=most, most / 2)
 }
 
 /// A list of texts in a small language.

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
+use crate::config::error::Places;
 use crate::config::literal::{
     Fix, Wrong, boolean, bytes, factor, integer, list, parsed, path, quoted, some_path, span, text, word,
 };
-use crate::config::parse::{Places, Section};
+use crate::config::section::Section;
 use crate::config::{
     BareNewlines, Config, Control, Delivery, DnsConfig, ListenerConfig, Network, Node, PrivateNetworks,
     Retry, RouteConfig, RouteTarget, SpoolConfig, TlsFiles, guess, shard, tuning, value,
@@ -39,9 +40,10 @@ pub(super) fn config(root: &Section<'_>) -> Config {
     log.finish();
     let node = node(&root.section("node"));
     let listeners = listeners(root, accounts.is_some());
+    let addresses: Vec<SocketAddr> = listeners.iter().map(|listener| listener.address).collect();
     let config = Config {
         node,
-        shards: shard::read(&root.sections("shard"), &listeners),
+        shards: shard::read(&root.sections("shard"), &addresses),
         listeners,
         routes: routes(root),
         dns: dns(&root.section("dns")),

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use crate::config::literal::{Wrong, integer, span, word};
-use crate::config::parse::Section;
+use crate::config::literal::{Wrong, at_most, integer, word};
+use crate::config::section::Section;
 use crate::limits;
 
 /// `[tuning]`
@@ -54,13 +54,6 @@ pub(super) fn read(section: &Section<'_>) -> Tuning {
         section.read("commit_delay", Duration::ZERO, |value| at_most(value, limits::COMMIT_DELAY_MAX));
     section.finish();
     Tuning { runtime, spin, ring_depth, commit_delay }
-}
-
-pub(super) fn at_most(value: &DeValue<'_>, most: Duration) -> Result<Duration, Wrong> {
-    if value.as_integer().is_some_and(|number| number.as_str() == "0") || value.as_str() == Some("0") {
-        return Ok(Duration::ZERO);
-    }
-    span(value, Duration::ZERO..=most, most / 2)
 }
 
 fn ring_depth(value: &DeValue<'_>) -> Result<u64, Wrong> {

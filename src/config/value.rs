@@ -6,9 +6,85 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
 
-use crate::config::{DomainPattern, Network, RouteTarget};
 use crate::limits;
 use crate::mail::address;
+
+/// An address prefix, as in `127.0.0.0/8` or `::1`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// The prefix; bits past `bits` are zero.
+    pub address: IpAddr,
+    /// Length of the prefix.
+    pub bits: u8,
+}
+
+impl std::fmt::Display for Network {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{}/{}", self.address, self.bits)
+    }
+}
+
+impl Network {
+    /// Whether `address` is inside. An IPv4-mapped IPv6 address is judged as the IPv4 address.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(network), IpAddr::V4(address)) => {
+                let mask = u32::MAX.checked_shl(32 - u32::from(self.bits)).unwrap_or(0);
+                network.to_bits() == address.to_bits() & mask
+            }
+            (IpAddr::V6(network), IpAddr::V6(address)) => {
+                let mask = u128::MAX.checked_shl(128 - u32::from(self.bits)).unwrap_or(0);
+                network.to_bits() == address.to_bits() & mask
+            }
+            _ => false,
+        }
+    }
+}
+
+/// A pattern of recipient domains. Exact beats suffix, a longer suffix beats a shorter one, `*` comes last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DomainPattern {
+    /// `example.com`, lower case.
+    Exact(String),
+    /// `*.example.com` (stored as `example.com`): every name below it, not itself.
+    Suffix(String),
+    /// `*`
+    Any,
+}
+
+/// Where a route sends its mail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RouteTarget {
+    /// The MX hosts of the domain (RFC 5321 section 5).
+    Mx,
+    /// `smtp://host:port`: one host, by name or address literal (`smtp://[::1]:2525`).
+    Smtp {
+        /// Name or address, without brackets.
+        host: String,
+        /// Port, 25 unless given.
+        port: u16,
+    },
+}
+
+/// `bare_newlines` of a listener: a CR or LF in a message that is not part of a CRLF. Either way only CRLF.CRLF ends a message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BareNewlines {
+    /// 550 5.6.11 after the dot.
+    #[default]
+    Refuse,
+    /// Stored, and sent on, as CRLF.
+    Normalise,
+}
+
+/// `private_networks` of `[delivery]`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PrivateNetworks {
+    /// An MX there is no host to deliver to.
+    #[default]
+    Refuse,
+    /// An MX there is as good as any.
+    Allow,
+}
 
 /// `30s`, `1m`, `2h`, `5d`, `100ms`, `20us`, or several in a row: `1h30m`.
 pub fn duration(text: &str) -> Result<Duration, &'static str> {
