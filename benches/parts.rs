@@ -66,7 +66,7 @@ impl Store {
         }
     }
 
-    /// Makes one commit of these, as `shard::persist` does: the time it took, and the messages in it.
+    /// Makes one commit of these, as `shard::store::persist` does: the time it took, and the messages in it.
     async fn commit(&mut self, items: impl Iterator<Item = Item>) -> (Duration, Vec<Done>) {
         let mut queue = items.map(|item| (item, ())).collect();
         let begun = self.runtime.now();

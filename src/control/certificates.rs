@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::control::say;
+use crate::control::say::say;
 use crate::limits;
 use crate::observe::diagnostics::Level;
 use crate::policy::certificate::Certificate;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::config::{DnsConfig, value};
-use crate::control::say;
+use crate::control::say::say;
 use crate::dns::latest::{Known, Latest};
 use crate::limits;
 use crate::observe::diagnostics::Level;

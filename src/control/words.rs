@@ -99,7 +99,7 @@ impl Words {
         if all > self.said && self.pending.is_empty() {
             let news = all - self.said;
             self.said = all;
-            super::say(
+            super::say::say(
                 Level::Warning,
                 format_args!(
                     "{news} lines for standard error were dropped: it was not read, or not to be written"
@@ -166,7 +166,7 @@ impl Floods {
 /// Panics go to the queue of the process from now on: a hook that writes to standard error itself may wait there.
 pub fn tell_panics() {
     crate::runtime::ending::on_panic(|words| {
-        super::say(Level::Error, words);
+        super::say::say(Level::Error, words);
     });
 }
 

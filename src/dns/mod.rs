@@ -1,4 +1,4 @@
-//! The DNS as a mail relay needs it: questions, what answers mean, and a cache by TTL. Pure; `shard::resolve` does the asking.
+//! The DNS as a mail relay needs it: questions, what answers mean, and a cache by TTL. Pure; `shard::outbound::resolve` does the asking.
 
 pub mod cache;
 pub mod latest;

@@ -1,7 +1,7 @@
 //! The queues of one shard: groups wait in their domain, domains in their site.
 //!
 //! Pure. A *domain* is what the home-shard hash routes; a *site* is the set of hosts it resolves to, and what limits and
-//! back-off apply to. The driver (`shard::dispatch`) carries out the [`Effect`]s.
+//! back-off apply to. The driver (`shard::outbound::dispatch`) carries out the [`Effect`]s.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};

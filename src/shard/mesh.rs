@@ -21,9 +21,9 @@ use crate::queue::outcome::Settled;
 use crate::route::NextHop;
 use crate::runtime::{Bell, SegmentMap};
 use crate::shard::deal::Deal;
-use crate::shard::maps::LaneMaps;
 use crate::shard::memory::Pool;
-use crate::shard::places::Places;
+use crate::shard::store::maps::LaneMaps;
+use crate::shard::store::places::Places;
 use crate::time::{Instant, UnixMillis};
 
 /// A group to deliver, and whose queue it is from.

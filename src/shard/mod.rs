@@ -4,48 +4,20 @@
 //! only: no borrow is ever held across one.
 
 pub mod start;
-mod tend;
 
-pub mod accept;
-pub mod address;
-pub mod asking;
-pub mod attempt;
-pub mod authenticate;
-pub mod background;
-pub mod connect;
-pub mod deliver;
-pub mod dispatch;
-mod eight_bit;
-mod grow;
-pub mod handoff;
-pub mod lend;
-pub mod opening;
-pub mod persist;
-pub mod receive;
-pub mod reject;
-pub mod resolve;
-mod secure;
-pub mod servers;
-pub mod session;
-pub mod settle;
-pub mod shown;
-pub mod transact;
-mod unanswered;
+pub mod inbound;
+pub mod store;
+pub mod outbound;
 
-pub mod body;
-pub mod compact;
-pub mod deal;
-pub mod load;
-mod maps;
-pub mod memory;
 pub mod mesh;
-pub mod places;
-pub mod promise;
+pub mod deal;
+pub mod wire;
 mod records;
 pub mod timers;
+pub mod promise;
+pub mod background;
+pub mod memory;
 mod turns;
-mod upload;
-pub mod wire;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -68,13 +40,13 @@ use crate::runtime::{Runtime, SegmentMap};
 use crate::smtp::server::{Gate, NotStored};
 use crate::time::UnixMillis;
 
-use authenticate::Logins;
-use dispatch::Site;
+use inbound::authenticate::Logins;
 use memory::Memory;
 use mesh::{Job, Mesh};
-use persist::Keeper;
+use outbound::dispatch::Site;
+use outbound::resolve::Resolver;
 use promise::Promises;
-use resolve::Resolver;
+use store::persist::Keeper;
 use timers::Timers;
 
 /// All of one shard. Shared by its tasks, never by threads.
@@ -96,7 +68,7 @@ pub struct Shard<R: Runtime> {
     /// Times not yet published.
     pub latencies: RefCell<Latencies>,
     /// Refusals that may still be recorded.
-    pub(self) allowance: reject::Allowance,
+    pub(self) allowance: inbound::reject::Allowance,
     /// Accounting.
     pub journal: RefCell<Journal>,
     /// Where domains lead.
@@ -115,7 +87,7 @@ pub struct Shard<R: Runtime> {
     pub pipelining_failures: RefCell<Failures>,
     /// Accounts that may relay.
     pub accounts: Option<Arc<Logins>>,
-    checks: authenticate::Checks,
+    checks: inbound::authenticate::Checks,
     /// Client connections open now.
     pub inbound: Cell<usize>,
     /// Connections to next hops open now.
@@ -155,21 +127,21 @@ pub struct Shard<R: Runtime> {
     /// Sites with connections that have nothing to do.
     pub resting: RefCell<BTreeMap<SiteKey, Rc<Site>>>,
     /// What waits to be told, or given up.
-    tending: tend::Tending,
+    tending: outbound::tend::Tending,
     /// Domains it resolves.
-    pub asking: asking::Asking,
+    pub asking: outbound::asking::Asking,
     /// Connections that have carried nothing yet.
-    pub openings: opening::Openings,
+    pub openings: outbound::opening::Openings,
     /// Addresses it is connected to, and who waits for one.
-    pub addresses: address::Addresses,
+    pub addresses: outbound::address::Addresses,
     /// Where it is looked next for domains that are asked for again while their mail goes on.
     pub(self) busy_looked: Cell<usize>,
     /// Others want slots that idle connections here hold.
     pub asked: Cell<bool>,
     /// Handoffs that found no room.
-    pub backlog: RefCell<handoff::Backlog>,
+    pub backlog: RefCell<outbound::handoff::Backlog>,
     /// Work lent and borrowed.
-    pub lending: lend::Lending,
+    pub lending: outbound::lend::Lending,
     /// How long tasks kept it.
     turns: turns::Turns,
     /// Copies of the maps, by lane and slot.

@@ -1,6 +1,6 @@
 //! The spool of one lane: an append-only log of messages and outcomes in preallocated, recycled segments.
 //!
-//! Pure: it lays out bytes, mints ids, keeps the index and folds a lane's records at start-up. `shard::persist` does the
+//! Pure: it lays out bytes, mints ids, keeps the index and folds a lane's records at start-up. `shard::store::persist` does the
 //! writing and the waiting.
 //!
 //! A message exists when the commit that holds its record is synced. [`Durable`](crate::id::Durable) is the proof, and

@@ -11,7 +11,7 @@ use crate::queue::destinations::SiteKey;
 use crate::queue::fair::{Behalf, FairQueue, Tally};
 use crate::runtime::Runtime;
 use crate::shard::Shard;
-use crate::shard::dispatch::{self, Site};
+use crate::shard::outbound::dispatch::{self, Site};
 
 /// Sites looked at when a place is free, and in a tick.
 const LOOKED_AT: usize = 16;
@@ -39,7 +39,7 @@ impl Openings {
 }
 
 /// Whether a site may open a connection; else it waits and is asked again.
-pub(super) fn may_open<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site) -> bool {
+pub(in crate::shard) fn may_open<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site) -> bool {
     let most = shard.particulars.connections_outbound_max;
     let openings = &shard.openings;
     let behalf = site.behalf.get();
@@ -92,12 +92,12 @@ impl<R: Runtime> Drop for Unproven<R> {
 }
 
 /// A place may be free: sites that wait are asked.
-pub(super) fn admit<R: Runtime>(shard: &Rc<Shard<R>>) {
+pub(in crate::shard) fn admit<R: Runtime>(shard: &Rc<Shard<R>>) {
     look(shard, LOOKED_AT);
 }
 
 /// The same, four times a second, for whoever was passed over.
-pub(super) fn tick<R: Runtime>(shard: &Rc<Shard<R>>) {
+pub(in crate::shard) fn tick<R: Runtime>(shard: &Rc<Shard<R>>) {
     look(shard, LOOKED_AT_TICK);
 }
 

@@ -12,19 +12,20 @@ use crate::queue::destinations::SiteKey;
 use crate::queue::outcome::{Failure, Fate};
 use crate::queue::schedule;
 use crate::runtime::Runtime;
-use crate::shard::address::{self, Place};
-use crate::shard::attempt::{UnderWay, attempt};
-use crate::shard::connect::{self, Connection, HopError};
-use crate::shard::dispatch::{self, Nap, Site, Take};
-use crate::shard::opening::{self, Unproven};
-use crate::shard::transact::write_ahead;
-use crate::shard::{Shard, lend, settle};
+use crate::shard::Shard;
+use crate::shard::outbound::address::{self, Place};
+use crate::shard::outbound::attempt::{UnderWay, attempt};
+use crate::shard::outbound::connect::{self, Connection, HopError};
+use crate::shard::outbound::dispatch::{self, Nap, Site, Take};
+use crate::shard::outbound::opening::{self, Unproven};
+use crate::shard::outbound::transact::write_ahead;
+use crate::shard::outbound::{lend, settle};
 use crate::smtp::reply::Reply;
 use crate::time::Instant;
 
 /// What is to become of a connection after an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum After {
+pub(in crate::shard) enum After {
     Keep,
     Close,
     /// It had been closed by the hop while it was idle; nothing was attempted.
@@ -165,7 +166,7 @@ fn failed<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site, error: &H
 }
 
 /// Nothing is begun at a site for a while, longer each time; `why` is said if mail waits for it.
-pub(super) fn rest<R: Runtime>(
+pub(in crate::shard) fn rest<R: Runtime>(
     shard: &Rc<Shard<R>>,
     key: SiteKey,
     site: &Site,
@@ -256,34 +257,34 @@ fn reuse<R: Runtime>(shard: &Shard<R>) -> Duration {
 }
 
 /// The messages of one connection, one after the other.
-pub(super) struct Run<'a, R: Runtime> {
-    pub(super) shard: &'a Rc<Shard<R>>,
-    pub(super) key: SiteKey,
-    pub(super) site: &'a Rc<Site>,
+pub(in crate::shard) struct Run<'a, R: Runtime> {
+    pub(in crate::shard) shard: &'a Rc<Shard<R>>,
+    pub(in crate::shard) key: SiteKey,
+    pub(in crate::shard) site: &'a Rc<Site>,
     place: Option<&'a Place<R>>,
     /// Transactions a connection may carry; 0: any number.
     most: usize,
     /// When it is no longer used for another: its host may have other addresses by then, or others are preferred to it.
     ends: Instant,
     /// Transactions begun.
-    pub(super) done: usize,
+    pub(in crate::shard) done: usize,
     /// A message was taken over it.
-    pub(super) took: Cell<bool>,
+    pub(in crate::shard) took: Cell<bool>,
     ahead: Option<Next<'a, R>>,
     /// Since when there was nothing to do.
     idle_since: Option<Instant>,
 }
 
 /// A group that is next on a connection.
-pub(super) struct Next<'a, R: Runtime> {
-    pub(super) under_way: UnderWay<'a, R>,
+pub(in crate::shard) struct Next<'a, R: Runtime> {
+    pub(in crate::shard) under_way: UnderWay<'a, R>,
     /// Its MAIL, RCPT and DATA went out behind the body of the message before.
-    pub(super) opened: bool,
+    pub(in crate::shard) opened: bool,
 }
 
 impl<'a, R: Runtime> Run<'a, R> {
     /// Whether another transaction may be begun now.
-    pub(super) fn goes_on(&self) -> bool {
+    pub(in crate::shard) fn goes_on(&self) -> bool {
         let Run { shard, site, most, ends, done, .. } = self;
         let old = *done > 0 && shard.timers.recent() >= *ends;
         let yields = must_yield(shard, site, *done) || address::must_yield(self.place, site, *done);
@@ -311,7 +312,7 @@ impl<'a, R: Runtime> Run<'a, R> {
     /// Writes the commands of the next message, to be sent behind the body of this one (RFC 2920 section 3.1 lets a body
     /// be the first of a group): one round trip a message instead of two. Only where every hand is busy and more waits, and
     /// while the hop answers bodies promptly, so that nothing waits behind a slow answer that could go elsewhere.
-    pub(super) fn open_next(&mut self, connection: &mut Connection<R>, out: &mut Vec<u8>) {
+    pub(in crate::shard) fn open_next(&mut self, connection: &mut Connection<R>, out: &mut Vec<u8>) {
         let Run { shard, key, site, .. } = *self;
         site.pipelines.set(
             shard.settings.delivery.pipeline_messages

@@ -13,11 +13,12 @@ use crate::config::Network;
 use crate::limits;
 use crate::policy::relay;
 use crate::runtime::Runtime;
-use crate::shard::authenticate::Login;
-use crate::shard::persist::Persisted;
-use crate::shard::upload::Upload;
+use crate::shard::Shard;
+use crate::shard::inbound::authenticate::Login;
+use crate::shard::inbound::upload::Upload;
+use crate::shard::inbound::{accept, reject};
+use crate::shard::store::persist::Persisted;
 use crate::shard::wire::{Wire, WireError};
-use crate::shard::{Shard, accept, reject};
 use crate::smtp::server::{BodyEnd, Gate, Overdue, Rules, Session, Step};
 use crate::time::Instant;
 

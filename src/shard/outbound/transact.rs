@@ -9,24 +9,25 @@ use crate::observe::diagnostics::Level;
 use crate::queue::Group;
 use crate::route::gate::Source as Named;
 use crate::runtime::Runtime;
-use crate::shard::attempt::{Tally, UnderWay, fate, is_resident, recipients_max};
-use crate::shard::compact::Pinned;
-use crate::shard::connect::{self, Connection, HopError};
-use crate::shard::deliver::{self, After, Run};
-use crate::shard::eight_bit::{self, Ready};
-use crate::shard::load::{self, Source};
-use crate::shard::session::{Behind, Choice, Starttls};
-use crate::shard::{Shard, body};
+use crate::shard::Shard;
+use crate::shard::outbound::attempt::{Tally, UnderWay, fate, is_resident, recipients_max};
+use crate::shard::outbound::body;
+use crate::shard::outbound::connect::{self, Connection, HopError};
+use crate::shard::outbound::deliver::{self, After, Run};
+use crate::shard::outbound::eight_bit::{self, Ready};
+use crate::shard::outbound::session::{Behind, Choice, Starttls};
+use crate::shard::store::compact::Pinned;
+use crate::shard::store::load::{self, Source};
 use crate::smtp::client::{self, Body, Transaction, Verdict};
 use crate::smtp::reply::Reply;
 use crate::spool::record::MessageView;
 
 /// The recipients of one transaction.
-pub(super) struct Part<'a> {
-    pub(super) first: u16,
-    pub(super) count: u16,
-    pub(super) group: &'a Group,
-    pub(super) resident: bool,
+pub(in crate::shard) struct Part<'a> {
+    pub(in crate::shard) first: u16,
+    pub(in crate::shard) count: u16,
+    pub(in crate::shard) group: &'a Group,
+    pub(in crate::shard) resident: bool,
 }
 
 /// A message on its way out.
@@ -41,13 +42,13 @@ struct Outgoing<'a> {
 
 /// How a transaction stands to those before and after it on its connection.
 #[derive(Clone, Copy)]
-pub(super) struct How {
+pub(in crate::shard) struct How {
     /// The connection carried mail before.
-    pub(super) reused: bool,
+    pub(in crate::shard) reused: bool,
     /// No other part of the group follows.
-    pub(super) last: bool,
+    pub(in crate::shard) last: bool,
     /// Its commands were sent already.
-    pub(super) opened: bool,
+    pub(in crate::shard) opened: bool,
 }
 
 /// The transaction of a part; the header it adds is written to `headers`. `Err`: the reply of a failure that needs no question.
@@ -95,7 +96,7 @@ fn begin_ready<'a, R: Runtime>(
 
 /// Writes the commands of a message whose record is surely in memory and that goes in one transaction, to be sent behind the body of
 /// the one before.
-pub(super) fn write_ahead<R: Runtime>(
+pub(in crate::shard) fn write_ahead<R: Runtime>(
     run: &Run<'_, R>,
     under_way: &UnderWay<'_, R>,
     connection: &mut Connection<R>,
@@ -118,7 +119,7 @@ pub(super) fn write_ahead<R: Runtime>(
 }
 
 /// One transaction. Whether it decided anything for good comes with what is to become of the connection.
-pub(super) async fn transact<R: Runtime>(
+pub(in crate::shard) async fn transact<R: Runtime>(
     run: &mut Run<'_, R>,
     connection: &mut Connection<R>,
     view: &MessageView<'_>,

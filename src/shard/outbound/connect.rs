@@ -13,9 +13,9 @@ use crate::route::gate::{Admitted, Source};
 use crate::route::{Host, NextHop};
 use crate::runtime::{Runtime, Stream};
 use crate::shard::Shard;
-use crate::shard::address::Place;
-use crate::shard::session::{Behind, Choice, Starttls, loops};
-pub use crate::shard::session::{Connection, HopError};
+use crate::shard::outbound::address::Place;
+use crate::shard::outbound::session::{Behind, Choice, Starttls, loops};
+pub use crate::shard::outbound::session::{Connection, HopError};
 use crate::shard::wire::{Wire, WireError};
 use crate::smtp::client::{self, Capabilities, Transaction};
 use crate::smtp::reply::Reply;
@@ -292,14 +292,14 @@ fn keep_in_mind<R: Runtime>(
 }
 
 /// A host lost commands that were sent together.
-pub(super) fn do_without_pipelining<R: Runtime>(shard: &Shard<R>, named: &str) {
+pub(in crate::shard) fn do_without_pipelining<R: Runtime>(shard: &Shard<R>, named: &str) {
     let why = "it offers PIPELINING, and answered only some of the commands sent together";
     keep_in_mind(shard, &shard.pipelining_failures, named, why, "it is sent one at a time");
 }
 
 /// What to say if a failure, before any command of a transaction was answered, may have come of STARTTLS: then plain text is tried, at
 /// once. None: it is a failure as any other.
-pub(super) fn blame_tls(starttls: Starttls, error: &HopError) -> Option<String> {
+pub(in crate::shard) fn blame_tls(starttls: Starttls, error: &HopError) -> Option<String> {
     match (starttls, error) {
         (Starttls::Begun, HopError::Wire(_) | HopError::Hostile(_)) => {
             Some(format!("TLS broke (before the first answer under it: {error})"))
@@ -313,7 +313,7 @@ pub(super) fn blame_tls(starttls: Starttls, error: &HopError) -> Option<String> 
 }
 
 /// A host is better off without STARTTLS: counted, and kept in mind.
-pub(super) fn do_without_tls<R: Runtime>(shard: &Shard<R>, named: &str, why: &str) {
+pub(in crate::shard) fn do_without_tls<R: Runtime>(shard: &Shard<R>, named: &str, why: &str) {
     shard.instruments.counters.tls_fallbacks.add(1);
     if shard.tls_failures.borrow_mut().note(named, shard.timers.recent()) {
         let minutes = limits::TLS_FAILURE_KEPT.as_secs() / 60;
@@ -326,7 +326,7 @@ pub(super) fn do_without_tls<R: Runtime>(shard: &Shard<R>, named: &str, why: &st
 
 /// A host that was spoken to in plain text asks for TLS: what broke of that once is tried again, or no mail would go for as long as it is
 /// kept in mind.
-pub(super) fn heed_call_for_tls<R: Runtime>(
+pub(in crate::shard) fn heed_call_for_tls<R: Runtime>(
     shard: &Shard<R>,
     connection: &Connection<R>,
     transaction: &Transaction<'_>,

@@ -22,8 +22,9 @@ use crate::queue::destinations::DomainKey;
 use crate::queue::fair::{Behalf, FairQueue, Tally};
 use crate::route::NextHop;
 use crate::runtime::Runtime;
-use crate::shard::resolve::{Unroutable, not_now};
-use crate::shard::{Shard, background, dispatch};
+use crate::shard::outbound::dispatch;
+use crate::shard::outbound::resolve::{Unroutable, not_now};
+use crate::shard::{Shard, background};
 use crate::time::Instant;
 
 /// Questions without any answer, and the time since the last one, after which it is asked whether they are.
@@ -46,7 +47,7 @@ pub struct Asking {
     /// Since when there is always somebody who waits; None: nobody does.
     waits_since: Cell<Option<Instant>>,
     /// Those who wait for long are being told so.
-    pub(super) tells: Cell<bool>,
+    pub(in crate::shard) tells: Cell<bool>,
 }
 
 impl Asking {
@@ -70,12 +71,12 @@ impl Asking {
     }
 
     /// Since when somebody has always waited to be asked for, as far as looks four times a second show it.
-    pub(super) fn waits_since(&self) -> Option<Instant> {
+    pub(in crate::shard) fn waits_since(&self) -> Option<Instant> {
         self.waits_since.get()
     }
 
     /// No name server answers.
-    pub(super) fn is_deaf(&self) -> bool {
+    pub(in crate::shard) fn is_deaf(&self) -> bool {
         self.deaf.get()
     }
 
@@ -93,7 +94,7 @@ impl Asking {
 }
 
 /// A domain is to be resolved, when it is its turn.
-pub(super) fn ask<R: Runtime>(shard: &Rc<Shard<R>>, key: DomainKey, name: Rc<str>, behalf: Behalf) {
+pub(in crate::shard) fn ask<R: Runtime>(shard: &Rc<Shard<R>>, key: DomainKey, name: Rc<str>, behalf: Behalf) {
     if shard.resolver.needs_no_question(&name) {
         shard.runtime.spawn(answer_at_once(shard.clone(), key, name, behalf));
         return;
@@ -233,7 +234,7 @@ impl<R: Runtime> Drop for Place<R> {
 }
 
 /// Four times a second: whether the name servers hear us.
-pub(super) fn tick<R: Runtime>(shard: &Rc<Shard<R>>) {
+pub(in crate::shard) fn tick<R: Runtime>(shard: &Rc<Shard<R>>) {
     let doubtful = is_suspicious(shard) || shard.asking.deaf.get() || shard.resolver.servers().is_doubtful();
     if doubtful && !shard.asking.probing.replace(true) {
         shard.runtime.spawn(probe(shard.clone()));

@@ -19,8 +19,8 @@ use crate::limits;
 use crate::route::gate::{self, Admitted, Gate, Refusal, Source};
 use crate::route::{self, Host, NextHop, NoRoute, Table};
 use crate::runtime::Runtime;
+use crate::shard::outbound::servers::NameServers;
 use crate::shard::promise::{Fulfil, promise};
-use crate::shard::servers::NameServers;
 use crate::shard::timers::Timers;
 use crate::time::Instant;
 
@@ -47,7 +47,7 @@ fn never(detail: (u16, u16), text: String) -> Unroutable {
     Unroutable { permanent: true, status: (5, detail.0, detail.1), text, loops: false }
 }
 
-pub(super) fn not_now(text: String) -> Unroutable {
+pub(in crate::shard) fn not_now(text: String) -> Unroutable {
     Unroutable { permanent: false, status: (4, 4, 3), text, loops: false }
 }
 

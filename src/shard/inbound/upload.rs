@@ -4,8 +4,8 @@ use crate::config::BareNewlines;
 use crate::limits;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
-use crate::shard::persist::Ticket;
 use crate::shard::promise::promise;
+use crate::shard::store::persist::Ticket;
 use crate::smtp::server::NotStored;
 use crate::spool::batch::Item;
 use crate::spool::record::Extent;
@@ -16,11 +16,11 @@ pub struct Upload {
     /// The most that one look at the input brings.
     piece: usize,
     /// Bytes that came.
-    pub(super) size: u64,
-    pub(super) body: Vec<u8>,
-    pub(super) chunks: Vec<Extent>,
+    pub(in crate::shard) size: u64,
+    pub(in crate::shard) body: Vec<u8>,
+    pub(in crate::shard) chunks: Vec<Extent>,
     /// Why what came is not kept.
-    pub(super) failed: Option<NotStored>,
+    pub(in crate::shard) failed: Option<NotStored>,
 }
 
 impl Upload {
@@ -80,7 +80,7 @@ impl Upload {
     }
 
     /// Bytes of what is known of its chunks.
-    pub(super) fn places(&self) -> usize {
+    pub(in crate::shard) fn places(&self) -> usize {
         self.chunks.capacity() * size_of::<Extent>()
     }
 

@@ -46,7 +46,7 @@ impl Allowance {
 }
 
 /// Records what was refused in a session.
-pub(super) fn of_session<R: Runtime>(shard: &Shard<R>, session: &Session, refusals: &Refusals) {
+pub(in crate::shard) fn of_session<R: Runtime>(shard: &Shard<R>, session: &Session, refusals: &Refusals) {
     let counters = &shard.instruments.counters;
     for refusal in &refusals.held {
         record(shard, session.peer(), session.helo(), session.account(), refusal);
@@ -57,14 +57,14 @@ pub(super) fn of_session<R: Runtime>(shard: &Shard<R>, session: &Session, refusa
 }
 
 /// Records a connection that was turned away.
-pub(super) fn of_connection<R: Runtime>(shard: &Shard<R>, peer: SocketAddr, words: &str) {
+pub(in crate::shard) fn of_connection<R: Runtime>(shard: &Shard<R>, peer: SocketAddr, words: &str) {
     let reply = words.trim_end().to_owned();
     record(shard, peer, None, None, &Refusal { reply, ..Refusal::default() });
 }
 
 /// Records a message that came whole and could not be stored.
 #[cold]
-pub(super) fn of_message<R: Runtime>(shard: &Shard<R>, envelope: &Envelope, why: NotStored) {
+pub(in crate::shard) fn of_message<R: Runtime>(shard: &Shard<R>, envelope: &Envelope, why: NotStored) {
     if let Some(peer) = envelope.origin.client {
         let refusal = Refusal::of_message(why.words(), envelope);
         let (helo, account) = (&*envelope.origin.helo, envelope.account.as_deref());

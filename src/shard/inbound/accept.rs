@@ -10,8 +10,8 @@ use std::time::Duration;
 use crate::policy::clients::{Client, Full};
 use crate::runtime::{Listener, Runtime, Stream};
 use crate::shard::Shard;
-use crate::shard::receive::{self, Door};
-use crate::shard::reject;
+use crate::shard::inbound::receive::{self, Door};
+use crate::shard::inbound::reject;
 use crate::smtp::reply::words;
 use crate::time::Instant;
 
@@ -89,7 +89,7 @@ fn enter<R: Runtime>(shard: &Shard<R>, door: &Door, peer: SocketAddr) -> Result<
 }
 
 /// Counts it out.
-pub(super) fn leave<R: Runtime>(shard: &Shard<R>, door: &Door, peer: SocketAddr) {
+pub(in crate::shard) fn leave<R: Runtime>(shard: &Shard<R>, door: &Door, peer: SocketAddr) {
     shard.inbound.set(shard.inbound.get() - 1);
     shard.instruments.counters.connections_closed.add(1);
     shard.mesh.clients().leave(door.listener, Client::from(peer.ip()));

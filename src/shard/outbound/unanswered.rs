@@ -9,11 +9,12 @@ use crate::limits;
 use crate::queue::destinations::Unanswered;
 use crate::queue::schedule;
 use crate::runtime::Runtime;
-use crate::shard::tend::Pace;
-use crate::shard::{Shard, settle};
+use crate::shard::Shard;
+use crate::shard::outbound::settle;
+use crate::shard::outbound::tend::Pace;
 
 /// A second is over.
-pub(super) fn tick<R: Runtime>(shard: &Rc<Shard<R>>) {
+pub(in crate::shard) fn tick<R: Runtime>(shard: &Rc<Shard<R>>) {
     let waits = shard.asking.waits_since();
     let patience = patience(shard);
     let long = waits.is_some_and(|since| shard.runtime.now().since(since).as_secs() >= patience.into());

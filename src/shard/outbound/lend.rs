@@ -17,9 +17,10 @@ use crate::limits;
 use crate::queue::Group;
 use crate::queue::destinations::{SiteKey, Take as Taken};
 use crate::runtime::Runtime;
-use crate::shard::dispatch::{self, Site, Take};
+use crate::shard::Shard;
 use crate::shard::mesh::{Job, Letter, Loan, Returned};
-use crate::shard::{Shard, settle};
+use crate::shard::outbound::dispatch::{self, Site, Take};
+use crate::shard::outbound::settle;
 use crate::time::Instant;
 
 /// How often a site with much to do is looked at for what could be lent.
@@ -111,7 +112,7 @@ impl Borrowed {
 // What the home shard does.
 
 /// Lends what a site has more than this shard gets to, if it has more to do than time.
-pub(super) fn lend<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Rc<Site>) {
+pub(in crate::shard) fn lend<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Rc<Site>) {
     let lending = &shard.lending;
     let now = shard.timers.recent();
     if now < lending.next_look.get() || shard.draining.get() {
@@ -131,12 +132,12 @@ pub(super) fn lend<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Rc<Sit
 }
 
 /// Whether this shard works most of its time.
-pub(super) fn is_busy<R: Runtime>(shard: &Shard<R>) -> bool {
+pub(in crate::shard) fn is_busy<R: Runtime>(shard: &Shard<R>) -> bool {
     shard.lending.busy.get()
 }
 
 /// Whether this shard should leave further connections to those who have work of it.
-pub(super) fn leaves_room<R: Runtime>(shard: &Shard<R>, site: &Site) -> bool {
+pub(in crate::shard) fn leaves_room<R: Runtime>(shard: &Shard<R>, site: &Site) -> bool {
     is_lending(shard) && site.connections.get() >= share(shard).max(1)
 }
 
@@ -147,7 +148,7 @@ fn is_lending<R: Runtime>(shard: &Shard<R>) -> bool {
 
 /// Connections to a site this shard may hold when others want some: half of its share while others work for it, as it has the
 /// queue to keep besides.
-pub(super) fn share<R: Runtime>(shard: &Shard<R>) -> usize {
+pub(in crate::shard) fn share<R: Runtime>(shard: &Shard<R>) -> usize {
     let share = shard.settings.delivery.connections_per_destination / shard.mesh.shards();
     if is_lending(shard) { share / 2 } else { share }
 }
@@ -192,7 +193,7 @@ fn grant<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site, borrower: 
 }
 
 /// Lent jobs come home; a borrower that worked them off gets more.
-pub(super) fn returned<R: Runtime>(shard: &Rc<Shard<R>>, from: u16, what: Returned) {
+pub(in crate::shard) fn returned<R: Runtime>(shard: &Rc<Shard<R>>, from: u16, what: Returned) {
     let from = usize::from(from);
     let now = shard.timers.recent();
     let seconds = shard.seconds();
@@ -233,7 +234,7 @@ pub(super) fn returned<R: Runtime>(shard: &Rc<Shard<R>>, from: u16, what: Return
 // What the borrower does.
 
 /// Jobs of another shard: they are delivered as if they were this shard's own.
-pub(super) fn borrow<R: Runtime>(shard: &Rc<Shard<R>>, loan: Loan) {
+pub(in crate::shard) fn borrow<R: Runtime>(shard: &Rc<Shard<R>>, loan: Loan) {
     let (key, site) = dispatch::site(shard, Rc::new(loan.hop));
     let count = loan.jobs.len();
     let lending = &shard.lending;
@@ -253,7 +254,7 @@ pub(super) fn borrow<R: Runtime>(shard: &Rc<Shard<R>>, loan: Loan) {
 }
 
 /// The next borrowed job of a site.
-pub(super) fn take<R: Runtime>(shard: &Shard<R>, site: &Site) -> Option<Take> {
+pub(in crate::shard) fn take<R: Runtime>(shard: &Shard<R>, site: &Site) -> Option<Take> {
     let job = site.borrowed.jobs.borrow_mut().pop_front()?;
     site.borrowed.touched.set(shard.timers.recent());
     shard.lending.waiting.set(shard.lending.waiting.get() - 1);
@@ -262,7 +263,7 @@ pub(super) fn take<R: Runtime>(shard: &Shard<R>, site: &Site) -> Option<Take> {
 }
 
 /// The attempt never began: another connection makes it.
-pub(super) fn put_back<R: Runtime>(shard: &Shard<R>, site: &Rc<Site>, job: Job) {
+pub(in crate::shard) fn put_back<R: Runtime>(shard: &Shard<R>, site: &Rc<Site>, job: Job) {
     shard.lending.waiting.set(shard.lending.waiting.get() + 1);
     site.borrowed.jobs.borrow_mut().push_front(job);
     // All of it may have been under way, and the site no longer watched.
@@ -270,7 +271,7 @@ pub(super) fn put_back<R: Runtime>(shard: &Shard<R>, site: &Rc<Site>, job: Job) 
 }
 
 /// An attempt ended, and these parts are to be tried again: the home shard's queue hears of it.
-pub(super) fn attempted<R: Runtime>(shard: &Shard<R>, job: &Job, again: Vec<Group>) {
+pub(in crate::shard) fn attempted<R: Runtime>(shard: &Shard<R>, job: &Job, again: Vec<Group>) {
     let home = usize::from(job.home);
     if home == shard.index {
         let now = shard.seconds();
@@ -288,7 +289,7 @@ pub(super) fn attempted<R: Runtime>(shard: &Shard<R>, job: &Job, again: Vec<Grou
 }
 
 /// Nobody can work on what a site borrowed.
-pub(super) fn give_back<R: Runtime>(shard: &Shard<R>, site: &Site) {
+pub(in crate::shard) fn give_back<R: Runtime>(shard: &Shard<R>, site: &Site) {
     let jobs = std::mem::take(&mut *site.borrowed.jobs.borrow_mut());
     if jobs.is_empty() {
         return;
@@ -329,7 +330,7 @@ fn measure<R: Runtime>(shard: &Shard<R>) {
 }
 
 /// Four times a second: how busy this shard is, and what it has borrowed in vain.
-pub(super) fn tick<R: Runtime>(shard: &Shard<R>) {
+pub(in crate::shard) fn tick<R: Runtime>(shard: &Shard<R>) {
     measure(shard);
     let lending = &shard.lending;
     let now = shard.runtime.now();

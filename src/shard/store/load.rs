@@ -22,7 +22,7 @@ pub enum Source {
 /// Bytes read at first: nearly every record is shorter.
 const FIRST_READ: usize = 4096;
 
-pub(super) fn damaged() -> io::Error {
+pub(in crate::shard) fn damaged() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "the spool record is damaged")
 }
 
@@ -118,7 +118,7 @@ pub async fn read_extent<R: Runtime>(shard: &Shard<R>, lane: u16, extent: Extent
 }
 
 /// Whether these bytes are that piece as it was written.
-pub(super) fn check(bytes: &[u8], extent: Extent) -> io::Result<()> {
+pub(in crate::shard) fn check(bytes: &[u8], extent: Extent) -> io::Result<()> {
     if crc32c::crc32c(bytes) == extent.crc {
         return Ok(());
     }
@@ -127,7 +127,12 @@ pub(super) fn check(bytes: &[u8], extent: Extent) -> io::Result<()> {
 
 /// A word for the operator about a stored message that is not what was written. Called by its id, or by its place where that
 /// cannot be told.
-pub(super) fn lament<R: Runtime>(shard: &Shard<R>, id: Option<MessageId>, place: Location, words: &str) {
+pub(in crate::shard) fn lament<R: Runtime>(
+    shard: &Shard<R>,
+    id: Option<MessageId>,
+    place: Location,
+    words: &str,
+) {
     shard.instruments.counters.messages_unreadable.add(1);
     let Location { lane, slot, offset } = place;
     let place = format!("lane {lane} segment {slot:05} offset {offset}");
@@ -139,7 +144,7 @@ pub(super) fn lament<R: Runtime>(shard: &Shard<R>, id: Option<MessageId>, place:
 
 /// The id of a message of any lane whose record cannot be read: what is left of it may say so, else the place does where it was
 /// born.
-pub(super) async fn name<R: Runtime>(shard: &Shard<R>, place: Location) -> Option<MessageId> {
+pub(in crate::shard) async fn name<R: Runtime>(shard: &Shard<R>, place: Location) -> Option<MessageId> {
     let map = shard.map(place.lane, place.slot)?;
     let block = shard.runtime.read(&map, 0, limits::BLOCK as usize).await.ok()?;
     let header = Header::decode(&block).ok()?;

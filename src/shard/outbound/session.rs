@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::limits;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
-use crate::shard::address::Place;
+use crate::shard::outbound::address::Place;
 use crate::shard::wire::{Wire, WireError};
 use crate::smtp::client::Capabilities;
 use crate::smtp::reply::{HostileReply, Reply, ReplyReader};

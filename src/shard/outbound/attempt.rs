@@ -11,24 +11,25 @@ use crate::limits;
 use crate::queue::outcome::{Failure, Fate, Outcomes, RangeOutcome};
 use crate::queue::{Group, schedule};
 use crate::runtime::Runtime;
-use crate::shard::compact::Pinned;
-use crate::shard::connect::Connection;
-use crate::shard::deliver::{After, Next, Run};
-use crate::shard::dispatch::Site;
-use crate::shard::load::{self, Source};
+use crate::shard::Shard;
 use crate::shard::mesh::Job;
-use crate::shard::transact::{How, Part, transact};
-use crate::shard::{Shard, lend, settle};
+use crate::shard::outbound::connect::Connection;
+use crate::shard::outbound::deliver::{After, Next, Run};
+use crate::shard::outbound::dispatch::Site;
+use crate::shard::outbound::transact::{How, Part, transact};
+use crate::shard::outbound::{lend, settle};
+use crate::shard::store::compact::Pinned;
+use crate::shard::store::load::{self, Source};
 use crate::smtp::client::{self, Verdict};
 use crate::smtp::reply::Reply;
 use crate::spool::record::MessageView;
 
 /// Some recipients in a row: the first and how many.
-pub(super) type Span = (u16, u16);
+pub(in crate::shard) type Span = (u16, u16);
 
 /// What came of a group so far.
 #[derive(Default)]
-pub(super) struct Tally {
+pub(in crate::shard) struct Tally {
     /// Outcomes; nearly always there is one.
     ranges: SmallVec<[RangeOutcome; 1]>,
     /// Recipients still to be asked for, the next at the end.
@@ -37,7 +38,7 @@ pub(super) struct Tally {
 
 impl Tally {
     /// Adds a recipient's fate, to its neighbours' if it is the same.
-    pub(super) fn merge(&mut self, first: u16, count: u16, fate: Fate) {
+    pub(in crate::shard) fn merge(&mut self, first: u16, count: u16, fate: Fate) {
         if let Some(last) = self.ranges.last_mut()
             && last.first + last.count == first
             && same(&last.fate, &fate)
@@ -49,7 +50,7 @@ impl Tally {
     }
 
     /// These are to be asked for in another transaction.
-    pub(super) fn later(&mut self, first: u16, count: u16) {
+    pub(in crate::shard) fn later(&mut self, first: u16, count: u16) {
         if let Some((begin, length)) = self.left.last_mut()
             && *begin + *length == first
         {
@@ -78,15 +79,15 @@ impl Tally {
 }
 
 /// A group under way. If its task panics it goes back to its queue: a bug costs a connection, not mail.
-pub(super) struct UnderWay<'a, R: Runtime> {
-    pub(super) shard: Rc<Shard<R>>,
+pub(in crate::shard) struct UnderWay<'a, R: Runtime> {
+    pub(in crate::shard) shard: Rc<Shard<R>>,
     site: &'a Rc<Site>,
-    pub(super) job: Job,
+    pub(in crate::shard) job: Job,
     settled: Cell<bool>,
 }
 
 impl<'a, R: Runtime> UnderWay<'a, R> {
-    pub(super) fn new(shard: &Rc<Shard<R>>, site: &'a Rc<Site>, job: Job) -> UnderWay<'a, R> {
+    pub(in crate::shard) fn new(shard: &Rc<Shard<R>>, site: &'a Rc<Site>, job: Job) -> UnderWay<'a, R> {
         UnderWay { shard: shard.clone(), site, job, settled: Cell::new(false) }
     }
 }
@@ -104,7 +105,7 @@ impl<R: Runtime> Drop for UnderWay<'_, R> {
 }
 
 /// One group over this connection.
-pub(super) async fn attempt<R: Runtime>(
+pub(in crate::shard) async fn attempt<R: Runtime>(
     run: &mut Run<'_, R>,
     connection: &mut Connection<R>,
     Next { under_way, opened }: Next<'_, R>,
@@ -236,7 +237,7 @@ async fn all<R: Runtime>(
 }
 
 /// Recipients of one transaction with a hop: what it offers (RFC 9422 RCPTMAX), or what it took when it was asked for more.
-pub(super) fn recipients_max<R: Runtime>(run: &Run<'_, R>, connection: &Connection<R>) -> u16 {
+pub(in crate::shard) fn recipients_max<R: Runtime>(run: &Run<'_, R>, connection: &Connection<R>) -> u16 {
     let offered = connection.capabilities.recipients_max.unwrap_or(u32::MAX);
     let offered = usize::try_from(offered).unwrap_or(usize::MAX);
     let taken = run.site.shown.recipients(run.shard.timers.recent());
@@ -244,7 +245,7 @@ pub(super) fn recipients_max<R: Runtime>(run: &Run<'_, R>, connection: &Connecti
 }
 
 /// Whether the message's pages are surely still in memory: it came in a moment ago. A page that is not would stall the shard.
-pub(super) fn is_resident<R: Runtime>(shard: &Shard<R>, group: &Group) -> bool {
+pub(in crate::shard) fn is_resident<R: Runtime>(shard: &Shard<R>, group: &Group) -> bool {
     const FRESH: u32 = 60;
     let expire = u32::try_from(shard.settings.retry.expire.as_secs()).unwrap_or(u32::MAX);
     let arrival = group.expiry.saturating_sub(expire);
@@ -269,7 +270,7 @@ async fn unreadable<R: Runtime>(
 }
 
 /// What a verdict means for the queue.
-pub(super) fn fate<R: Runtime>(
+pub(in crate::shard) fn fate<R: Runtime>(
     shard: &Shard<R>,
     verdict: &Verdict,
     reply: &Reply,

@@ -9,19 +9,20 @@ use crate::observe::accounting::{Event, Kind};
 use crate::queue::Group;
 use crate::queue::outcome::{Failure, Fate, Outcomes, RangeOutcome, Settled};
 use crate::runtime::Runtime;
-use crate::shard::attempt::Span;
-use crate::shard::compact::Pinned;
-use crate::shard::load::{self, Source};
+use crate::shard::Shard;
 use crate::shard::mesh::{Job, Letter};
-use crate::shard::persist::About;
-use crate::shard::{Shard, dispatch, lend};
+use crate::shard::outbound::attempt::Span;
+use crate::shard::outbound::{dispatch, lend};
+use crate::shard::store::compact::Pinned;
+use crate::shard::store::load::{self, Source};
+use crate::shard::store::persist::About;
 use crate::smtp::{client, reply};
 use crate::spool::batch::{NewMessage, Outcome};
 use crate::spool::record::{self, MessageView};
 use crate::time::UnixMillis;
 
 /// Credits of a lane go home.
-pub(super) fn give_credit<R: Runtime>(shard: &Rc<Shard<R>>, home: usize, lane: u16, count: u32) {
+pub(in crate::shard) fn give_credit<R: Runtime>(shard: &Rc<Shard<R>>, home: usize, lane: u16, count: u32) {
     if home == shard.index {
         credited(shard, lane, count);
     } else {
@@ -30,18 +31,18 @@ pub(super) fn give_credit<R: Runtime>(shard: &Rc<Shard<R>>, home: usize, lane: u
 }
 
 /// Synced outcomes of a lane brought credits home.
-pub(super) fn credited<R: Runtime>(shard: &Rc<Shard<R>>, lane: u16, count: u32) {
+pub(in crate::shard) fn credited<R: Runtime>(shard: &Rc<Shard<R>>, lane: u16, count: u32) {
     let starved = shard.destinations.borrow_mut().credit(lane, count);
     dispatch::pump_all(shard, starved);
 }
 
 /// One fate for a whole group that no connection worked on. Its record is read first, so that the accounting can tell of it.
-pub(super) async fn whole_now<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, fate: Fate) {
+pub(in crate::shard) async fn whole_now<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, fate: Fate) {
     whole_by(shard, job, fate, "").await;
 }
 
 /// The same, for what a hop said of all mail.
-pub(super) async fn whole_by<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, fate: Fate, hop: &str) {
+pub(in crate::shard) async fn whole_by<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, fate: Fate, hop: &str) {
     let group = &job.group;
     let outcomes = Outcomes::One(RangeOutcome { first: group.first, count: group.count, fate });
     shard.settling.set(shard.settling.get() + 1);
@@ -54,7 +55,7 @@ pub(super) async fn whole_by<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, fate: 
 }
 
 /// The same, for who does not wait for it.
-pub(super) fn whole<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, fate: Fate) {
+pub(in crate::shard) fn whole<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, fate: Fate) {
     let (own, job) = (shard.clone(), *job);
     shard.settling.set(shard.settling.get() + 1);
     shard.runtime.spawn_vital("settle", async move {
@@ -67,10 +68,10 @@ pub(super) fn whole<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, fate: Fate) {
 const LAST_TRY: u32 = 300;
 
 /// RFC 3463 3.5: delivery time expired; each attempt failed for the time being only.
-pub(super) const TIME_EXPIRED: (u8, u16, u16) = (4, 4, 7);
+pub(in crate::shard) const TIME_EXPIRED: (u8, u16, u16) = (4, 4, 7);
 
 /// The fate of a group nobody could deliver in time.
-pub(super) fn too_late(last: &str) -> Fate {
+pub(in crate::shard) fn too_late(last: &str) -> Fate {
     let diagnostic = if last.is_empty() { "the message could not be delivered in time" } else { last };
     let status = Some(TIME_EXPIRED);
     let diagnostic = diagnostic.to_owned();
@@ -79,13 +80,13 @@ pub(super) fn too_late(last: &str) -> Fate {
 }
 
 /// A group nobody could deliver in time.
-pub(super) fn expired<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job) {
+pub(in crate::shard) fn expired<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job) {
     whole(shard, job, too_late(""));
 }
 
 /// A group heard that its site cannot be reached, or that nobody says where its domain leads (an RFC 3463 status and words). It stays in
 /// its queue; what is recorded holds until that changes, or until this is said again.
-pub(super) async fn told<R: Runtime>(
+pub(in crate::shard) async fn told<R: Runtime>(
     shard: &Rc<Shard<R>>,
     job: &Job,
     (status, words): ((u8, u16, u16), &str),
@@ -113,7 +114,7 @@ pub(super) async fn told<R: Runtime>(
 }
 
 /// What the accounting says of an attempt besides its outcomes.
-pub(super) struct Scene<'a> {
+pub(in crate::shard) struct Scene<'a> {
     /// The message.
     pub view: &'a MessageView<'a>,
     /// The hop; empty: there was none.
@@ -132,7 +133,7 @@ impl<'a> Scene<'a> {
 
 /// The outcomes of an attempt, from the shard that made it: the home shard's queues, counts, accounting, and on to the shard
 /// of the lane. Recipients that are `left` were not attempted: they are to be, as soon as may be.
-pub(super) fn report<R: Runtime>(
+pub(in crate::shard) fn report<R: Runtime>(
     shard: &Rc<Shard<R>>,
     job: &Job,
     mut outcomes: Outcomes,
@@ -192,7 +193,7 @@ pub(super) fn report<R: Runtime>(
 }
 
 /// What an attempt delivered that goes on, under a credit of its own.
-pub(super) fn report_part<R: Runtime>(
+pub(in crate::shard) fn report_part<R: Runtime>(
     shard: &Rc<Shard<R>>,
     job: &Job,
     delivered: Outcomes,
@@ -285,7 +286,7 @@ fn delay(read: UnixMillis, wall: UnixMillis, view: &MessageView<'_>, group: &Gro
 }
 
 /// The shard of the lane writes it down; failures are first returned to the sender.
-pub(super) fn settle<R: Runtime>(shard: &Rc<Shard<R>>, settled: Settled) {
+pub(in crate::shard) fn settle<R: Runtime>(shard: &Rc<Shard<R>>, settled: Settled) {
     if settled.outcomes.ranges().iter().any(|outcome| matches!(outcome.fate, Fate::Failed(_))) {
         shard.settling.set(shard.settling.get() + 1);
         shard.runtime.spawn_vital("bounce", bounce(shard.clone(), settled));

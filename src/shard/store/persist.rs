@@ -20,10 +20,13 @@ use crate::mail::envelope::Envelope;
 use crate::observe::accounting::{Event, Kind};
 use crate::observe::diagnostics::Level;
 use crate::runtime::{Runtime, Segment, Synced};
+use crate::shard::Shard;
+use crate::shard::inbound::reject;
+use crate::shard::inbound::upload::Upload;
+use crate::shard::outbound::{handoff, settle};
 use crate::shard::promise::Fulfil;
+use crate::shard::store::{grow, secure};
 use crate::shard::timers::Sleep;
-use crate::shard::upload::Upload;
-use crate::shard::{Shard, grow, handoff, reject, secure, settle};
 use crate::smtp::data::Summary;
 use crate::smtp::server::NotStored;
 use crate::spool::batch::{Batch, Item, NewMessage, Outcome};
@@ -41,7 +44,7 @@ pub struct Persisted {
 }
 
 /// Who waits for an item.
-pub(super) enum Ticket {
+pub(in crate::shard) enum Ticket {
     /// A session, for its 250.
     Message(Fulfil<Result<Durable<MessageId>, NotStored>>),
     /// A session in the middle of a large body.
@@ -57,11 +60,11 @@ pub(super) enum Ticket {
 }
 
 /// What a notification is about.
-pub(super) struct About {
+pub(in crate::shard) struct About {
     /// The message.
-    pub(super) parent: MessageId,
+    pub(in crate::shard) parent: MessageId,
     /// Records of what failed, which are to name the notification.
-    pub(super) records: Vec<u8>,
+    pub(in crate::shard) records: Vec<u8>,
 }
 
 /// Outcomes that start a commit before their delay is over.
@@ -72,29 +75,29 @@ const FREES_AT_ONCE: usize = 4;
 const FREE_PAUSE: Duration = Duration::from_secs(1);
 /// A lane this shard writes.
 pub struct Keeper<R: Runtime> {
-    pub(super) lane: RefCell<Lane>,
-    pub(super) directory: PathBuf,
-    pub(super) segment_size: u64,
-    pub(super) segments: RefCell<Vec<Option<R::Segment>>>,
-    pub(super) queue: RefCell<VecDeque<(Item, Ticket)>>,
+    pub(in crate::shard) lane: RefCell<Lane>,
+    pub(in crate::shard) directory: PathBuf,
+    pub(in crate::shard) segment_size: u64,
+    pub(in crate::shard) segments: RefCell<Vec<Option<R::Segment>>>,
+    pub(in crate::shard) queue: RefCell<VecDeque<(Item, Ticket)>>,
     /// Items that wait for a segment which is being made.
     held: RefCell<Vec<(Item, Ticket)>>,
     /// Items a client waits for.
-    pub(super) urgent: Cell<usize>,
+    pub(in crate::shard) urgent: Cell<usize>,
     /// When the oldest waiting outcome came.
     oldest: Cell<Option<Instant>>,
     stalled: Cell<bool>,
     /// What was found at start, until it is surely on the disk.
-    pub(super) unsure: RefCell<Unsure>,
+    pub(in crate::shard) unsure: RefCell<Unsure>,
     /// The node was not stopped in order: what the log was told last may not be in it.
-    pub(super) tells_again: Cell<bool>,
+    pub(in crate::shard) tells_again: Cell<bool>,
     /// When segments may be freed again.
     free_from: Cell<Instant>,
     writing: Cell<bool>,
     /// When the last commit began.
     committed: Cell<Instant>,
     /// Segments whose pages are in the memory of this process, and when they were written last.
-    pub(super) mapped: RefCell<BTreeMap<u16, Instant>>,
+    pub(in crate::shard) mapped: RefCell<BTreeMap<u16, Instant>>,
     /// A commit of nothing is wanted; true: the node stops.
     closing: Cell<Option<bool>>,
     /// More waited than the commit before could take.
@@ -139,7 +142,7 @@ impl<R: Runtime> Keeper<R> {
     }
 
     /// Queues an item a client waits for.
-    pub(super) fn push_urgent(&self, item: Item, ticket: Ticket) {
+    pub(in crate::shard) fn push_urgent(&self, item: Item, ticket: Ticket) {
         self.queue.borrow_mut().push_back((item, ticket));
         self.urgent.set(self.urgent.get() + 1);
         if self.urgent.get() == 1 {
@@ -148,7 +151,7 @@ impl<R: Runtime> Keeper<R> {
     }
 
     /// Queues an item that may wait for others.
-    pub(super) fn push(&self, now: Instant, item: Item, ticket: Ticket) {
+    pub(in crate::shard) fn push(&self, now: Instant, item: Item, ticket: Ticket) {
         let mut queue = self.queue.borrow_mut();
         queue.push_back((item, ticket));
         if self.oldest.get().is_none() {
@@ -160,7 +163,7 @@ impl<R: Runtime> Keeper<R> {
     }
 
     /// Queues an item before all that waits.
-    pub(super) fn push_first(&self, now: Instant, item: Item, ticket: Ticket) {
+    pub(in crate::shard) fn push_first(&self, now: Instant, item: Item, ticket: Ticket) {
         self.queue.borrow_mut().push_front((item, ticket));
         if self.oldest.get().is_none() {
             self.oldest.set(Some(now));
@@ -169,13 +172,13 @@ impl<R: Runtime> Keeper<R> {
     }
 
     /// Wakes the committer through a round in which it looks after its segments, whether anything is to be written or not.
-    pub(super) fn nudge(&self) {
+    pub(in crate::shard) fn nudge(&self) {
         self.stalled.set(false);
         self.urgent.set(self.urgent.get().max(1));
         self.wake();
     }
 
-    pub(super) fn wake(&self) {
+    pub(in crate::shard) fn wake(&self) {
         if let Some(waker) = self.waker.borrow_mut().take() {
             waker.wake();
         }
@@ -187,7 +190,7 @@ impl<R: Runtime> Keeper<R> {
     }
 
     /// A lane that came to rest says on the disk that its last commit was synced: whatever is found damaged later was not cut off.
-    pub(super) fn vouch(&self, now: Instant) {
+    pub(in crate::shard) fn vouch(&self, now: Instant) {
         const REST: Duration = Duration::from_secs(1);
         if self.lane.borrow().may_free() && now >= self.free_from.get() {
             self.nudge();
@@ -199,13 +202,13 @@ impl<R: Runtime> Keeper<R> {
     }
 
     /// The node stops: the next commit says so.
-    pub(super) fn close(&self) {
+    pub(in crate::shard) fn close(&self) {
         self.closing.set(Some(true));
         self.nudge();
     }
 
     /// That was done, or cannot be.
-    pub(super) fn is_closed(&self) -> bool {
+    pub(in crate::shard) fn is_closed(&self) -> bool {
         self.closing.get().is_none() && self.is_quiet()
     }
 
@@ -215,7 +218,7 @@ impl<R: Runtime> Keeper<R> {
     }
 
     /// The segment that items waited for was made, or could not be: they are first in the queue again.
-    pub(super) fn resume(&self) {
+    pub(in crate::shard) fn resume(&self) {
         self.stalled.set(false);
         let mut queue = self.queue.borrow_mut();
         for item in self.held.borrow_mut().drain(..).rev() {
@@ -254,7 +257,7 @@ impl<R: Runtime> Keeper<R> {
         }
     }
 
-    pub(super) fn segment(&self, slot: u16) -> Option<R::Segment> {
+    pub(in crate::shard) fn segment(&self, slot: u16) -> Option<R::Segment> {
         self.segments.borrow().get(usize::from(slot)).cloned().flatten()
     }
 }
@@ -309,7 +312,7 @@ async fn rest<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>) {
     keeper.closing.set(None);
 }
 
-pub(super) fn refuse<R: Runtime>(shard: &Shard<R>, item: Item, ticket: Ticket, why: NotStored) {
+pub(in crate::shard) fn refuse<R: Runtime>(shard: &Shard<R>, item: Item, ticket: Ticket, why: NotStored) {
     match ticket {
         Ticket::Message(session) => {
             if let Item::Message(message) = item {
@@ -537,13 +540,18 @@ impl<R: Runtime> Shard<R> {
     }
 
     /// Queues a bounce on the lane of the message it is about.
-    pub(super) fn persist_bounce(&self, keeper: &Keeper<R>, message: NewMessage, about: Box<About>) {
+    pub(in crate::shard) fn persist_bounce(
+        &self,
+        keeper: &Keeper<R>,
+        message: NewMessage,
+        about: Box<About>,
+    ) {
         self.gather(message.body.capacity());
         keeper.push(self.runtime.now(), Item::Message(message), Ticket::Bounce(about));
     }
 
     /// Queues outcomes of one attempt; the credit of `home` comes back with the last.
-    pub(super) fn persist_outcomes(
+    pub(in crate::shard) fn persist_outcomes(
         &self,
         keeper: &Keeper<R>,
         home: u16,

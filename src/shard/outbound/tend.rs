@@ -14,8 +14,9 @@ use crate::queue::destinations::{DomainKey, SiteKey};
 use crate::queue::outcome::{Failure, Fate};
 use crate::queue::schedule;
 use crate::runtime::Runtime;
-use crate::shard::resolve::Unroutable;
-use crate::shard::{Shard, settle};
+use crate::shard::Shard;
+use crate::shard::outbound::resolve::Unroutable;
+use crate::shard::outbound::settle;
 use crate::smtp::client;
 
 /// A domain that led nowhere is asked for again after so many seconds, if not all of its mail could be settled.
@@ -35,38 +36,38 @@ pub struct Tending {
 }
 
 /// How much may still be done, in this turn and in all.
-pub(super) struct Pace {
+pub(in crate::shard) struct Pace {
     turn: usize,
     looks: usize,
     settled: usize,
 }
 
 impl Pace {
-    pub(super) fn new(looks: usize, settled: usize) -> Pace {
+    pub(in crate::shard) fn new(looks: usize, settled: usize) -> Pace {
         Pace { turn: limits::TEND_TURN, looks, settled }
     }
 
     /// So many looks that may be taken now.
-    pub(super) fn left(&self) -> usize {
+    pub(in crate::shard) fn left(&self) -> usize {
         self.turn.min(self.looks)
     }
 
-    pub(super) fn looked(&mut self, looks: usize) {
+    pub(in crate::shard) fn looked(&mut self, looks: usize) {
         self.turn = self.turn.saturating_sub(looks);
         self.looks = self.looks.saturating_sub(looks);
     }
 
-    pub(super) fn settled(&mut self) {
+    pub(in crate::shard) fn settled(&mut self) {
         self.turn = self.turn.saturating_sub(limits::TEND_SETTLED);
         self.settled = self.settled.saturating_sub(1);
     }
 
-    pub(super) fn is_over(&self) -> bool {
+    pub(in crate::shard) fn is_over(&self) -> bool {
         self.looks == 0 || self.settled == 0
     }
 
     /// Where the turn was long enough, it is that of others.
-    pub(super) async fn rest<R: Runtime>(&mut self, runtime: &R) {
+    pub(in crate::shard) async fn rest<R: Runtime>(&mut self, runtime: &R) {
         if self.turn == 0 {
             runtime.yield_now().await;
             self.turn = limits::TEND_TURN;
@@ -75,7 +76,7 @@ impl Pace {
 }
 
 /// A second is over: the sites are gone through, unless they are still.
-pub(super) fn tick<R: Runtime>(shard: &Rc<Shard<R>>) {
+pub(in crate::shard) fn tick<R: Runtime>(shard: &Rc<Shard<R>>) {
     if shard.draining.get() || shard.sites.borrow().is_empty() || shard.tending.tends.replace(true) {
         return;
     }
@@ -153,7 +154,7 @@ async fn visit<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, pace: &mut Pace) 
 }
 
 /// Mail for this domain leads nowhere (now, or for good).
-pub(super) fn unroutable<R: Runtime>(shard: &Rc<Shard<R>>, key: DomainKey, why: Unroutable) {
+pub(in crate::shard) fn unroutable<R: Runtime>(shard: &Rc<Shard<R>>, key: DomainKey, why: Unroutable) {
     shard.tending.unroutable.borrow_mut().push_back((key, why));
     if shard.tending.settles.replace(true) {
         return;

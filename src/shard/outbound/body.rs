@@ -10,8 +10,8 @@ use crate::limits;
 use crate::mail::seven_bit::{Plan, Rewriter, Survey, Unfit};
 use crate::runtime::{Runtime, SegmentMap};
 use crate::shard::Shard;
-use crate::shard::connect::{Connection, HopError};
-use crate::shard::load;
+use crate::shard::outbound::connect::{Connection, HopError};
+use crate::shard::store::load;
 use crate::smtp::client;
 use crate::spool::record::{Extent, MessageView};
 use crate::time::Instant;
@@ -23,7 +23,7 @@ const SLICES: usize = 32;
 
 /// The new header, the body as it lies in the spool, and what goes behind it: the final dot, and perhaps the next message's
 /// commands.
-pub(super) async fn send<R: Runtime>(
+pub(in crate::shard) async fn send<R: Runtime>(
     shard: &Rc<Shard<R>>,
     connection: &mut Connection<R>,
     view: &MessageView<'_>,
@@ -58,7 +58,7 @@ pub(super) async fn send<R: Runtime>(
 }
 
 /// What must be done to a body for a hop that takes no 8-bit text; nothing if it has none after all.
-pub(super) async fn survey<R: Runtime>(
+pub(in crate::shard) async fn survey<R: Runtime>(
     shard: &Rc<Shard<R>>,
     view: &MessageView<'_>,
     (lane, resident): (u16, bool),
@@ -75,7 +75,7 @@ pub(super) async fn survey<R: Runtime>(
 }
 
 /// The same as [`send`], with the body encoded on the way.
-pub(super) async fn send_encoded<R: Runtime>(
+pub(in crate::shard) async fn send_encoded<R: Runtime>(
     shard: &Rc<Shard<R>>,
     connection: &mut Connection<R>,
     view: &MessageView<'_>,

@@ -16,8 +16,8 @@ use crate::queue::destinations::SiteKey;
 use crate::queue::fair::FairQueue;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
-use crate::shard::dispatch::{self, Site};
 use crate::shard::mesh::Slots;
+use crate::shard::outbound::dispatch::{self, Site};
 
 /// What a shard knows of the addresses it is connected to or waits for.
 #[derive(Default)]
@@ -102,7 +102,7 @@ impl<R: Runtime> Place<R> {
 
     /// Gives the place back. Where another site waits for it, this one goes to the end of the line if it has more to send: to connect
     /// again at once would be to keep it.
-    pub(super) fn pass_on(self, key: SiteKey, site: &Site) {
+    pub(in crate::shard) fn pass_on(self, key: SiteKey, site: &Site) {
         let Place { shard, address, .. } = &self;
         let (shard, address) = (shard.clone(), *address);
         let wanted =
@@ -160,7 +160,7 @@ fn entry<'a, R: Runtime>(
 }
 
 /// The site waits for a place at this address.
-pub(super) fn park<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site, address: IpAddr) {
+pub(in crate::shard) fn park<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site, address: IpAddr) {
     // Another connection of it may have found another address full: it waits in one line only, the one it is in.
     if site.parked.get().is_some() {
         return;
@@ -189,7 +189,7 @@ fn stand_in_line<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site, addres
 }
 
 /// Places may be free again: whoever waits for one is asked to connect.
-pub(super) fn unpark<R: Runtime>(shard: &Rc<Shard<R>>) {
+pub(in crate::shard) fn unpark<R: Runtime>(shard: &Rc<Shard<R>>) {
     if shard.addresses.waiting.get() == 0 {
         return;
     }
@@ -255,7 +255,7 @@ fn ask_parked<R: Runtime>(shard: &Rc<Shard<R>>, address: IpAddr) {
 }
 
 /// Connections to an address others wait for, and that have nothing to do, end.
-pub(super) fn give_up_idle<R: Runtime>(shard: &Shard<R>) {
+pub(in crate::shard) fn give_up_idle<R: Runtime>(shard: &Shard<R>) {
     let wanted: Vec<IpAddr> = {
         let known = shard.addresses.known.borrow();
         let wanted = known.iter().filter(|(_, entry)| !entry.idle.is_empty() && entry.slots.is_wanted());
@@ -276,7 +276,7 @@ fn wake_idle<R: Runtime>(shard: &Shard<R>, address: IpAddr) {
 }
 
 /// Whether a connection ends its turn, as another site waits for its place.
-pub(super) fn must_yield<R: Runtime>(place: Option<&Place<R>>, site: &Site, done: usize) -> bool {
+pub(in crate::shard) fn must_yield<R: Runtime>(place: Option<&Place<R>>, site: &Site, done: usize) -> bool {
     done >= limits::ADDRESS_TURN
         && place.is_some_and(|place| {
             place.is_wanted(site) && !place.shard.runtime.planted("a place is kept after its turn")

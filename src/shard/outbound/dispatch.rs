@@ -14,11 +14,12 @@ use crate::queue::destinations::{self as queue, DomainKey, Effect, SiteKey};
 use crate::queue::fair::{self, Behalf};
 use crate::route::NextHop;
 use crate::runtime::Runtime;
+use crate::shard::Shard;
 use crate::shard::mesh::{Job, Slots};
-use crate::shard::opening::{self, Unproven};
-use crate::shard::resolve::Unroutable;
-use crate::shard::shown::Shown;
-use crate::shard::{Shard, address, asking, deliver, lend, tend, unanswered};
+use crate::shard::outbound::opening::{self, Unproven};
+use crate::shard::outbound::resolve::Unroutable;
+use crate::shard::outbound::shown::Shown;
+use crate::shard::outbound::{address, asking, deliver, lend, tend, unanswered};
 use crate::time::Instant;
 
 /// How often due retries are looked for.
@@ -91,7 +92,7 @@ pub struct Nap {
 }
 
 /// A connection of the site has nothing to do.
-pub(super) fn nap<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Rc<Site>, nap: &Rc<Nap>) {
+pub(in crate::shard) fn nap<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Rc<Site>, nap: &Rc<Nap>) {
     nap.woken.set(false);
     let mut idle = site.idle.borrow_mut();
     if idle.is_empty() {
@@ -102,7 +103,7 @@ pub(super) fn nap<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Rc<Site>, n
 }
 
 /// It has again, woken or by itself.
-pub(super) fn risen<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site, nap: &Rc<Nap>) {
+pub(in crate::shard) fn risen<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site, nap: &Rc<Nap>) {
     if nap.woken.get() {
         site.waking.set(site.waking.get().saturating_sub(1));
     } else {
@@ -184,7 +185,7 @@ impl Site {
 
 /// Queues a group of this shard's own domain.
 /// `client` is who brought it, a hash.
-pub(super) fn enqueue<R: Runtime>(shard: &Rc<Shard<R>>, domain: &str, group: Group, client: u32) {
+pub(in crate::shard) fn enqueue<R: Runtime>(shard: &Rc<Shard<R>>, domain: &str, group: Group, client: u32) {
     let now = shard.seconds();
     let effect = shard.destinations.borrow_mut().push_for(domain, group, now, client);
     match effect {
@@ -199,7 +200,7 @@ pub(super) fn enqueue<R: Runtime>(shard: &Rc<Shard<R>>, domain: &str, group: Gro
 }
 
 /// Carries out what the queues ask for.
-pub(super) fn carry_out<R: Runtime>(shard: &Rc<Shard<R>>, effect: Effect) {
+pub(in crate::shard) fn carry_out<R: Runtime>(shard: &Rc<Shard<R>>, effect: Effect) {
     match effect {
         Effect::Resolve(key, name) => {
             // What was tried before is the client's as ever, and all of it one message: what is new goes before it.
@@ -212,7 +213,7 @@ pub(super) fn carry_out<R: Runtime>(shard: &Rc<Shard<R>>, effect: Effect) {
 }
 
 /// It is known where a domain leads, or that it leads nowhere.
-pub(super) fn resolved<R: Runtime>(
+pub(in crate::shard) fn resolved<R: Runtime>(
     shard: &Rc<Shard<R>>,
     key: DomainKey,
     behalf: Behalf,
@@ -237,7 +238,7 @@ pub(super) fn resolved<R: Runtime>(
 }
 
 /// The site of a next hop; where it is may have changed.
-pub(super) fn site<R: Runtime>(shard: &Shard<R>, hop: Rc<NextHop>) -> (SiteKey, Rc<Site>) {
+pub(in crate::shard) fn site<R: Runtime>(shard: &Shard<R>, hop: Rc<NextHop>) -> (SiteKey, Rc<Site>) {
     let key = shard.destinations.borrow_mut().site(&hop.site);
     let mut sites = shard.sites.borrow_mut();
     let site =
@@ -247,7 +248,7 @@ pub(super) fn site<R: Runtime>(shard: &Shard<R>, hop: Rc<NextHop>) -> (SiteKey, 
 }
 
 /// Sees to it that somebody works on what the site has ready. True: a connection was begun.
-pub(super) fn pump<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) -> bool {
+pub(in crate::shard) fn pump<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) -> bool {
     if shard.draining.get() {
         return false;
     }
@@ -294,13 +295,13 @@ pub(super) fn pump<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) -> bool {
 }
 
 /// Whether more waits for the site than the connections it has will take without being asked.
-pub(super) fn needs_hands<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site) -> bool {
+pub(in crate::shard) fn needs_hands<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site) -> bool {
     let ready = shard.destinations.borrow().ready(key, shard.seconds()) + site.borrowed.waiting();
     ready > site.hands(lend::is_busy(shard))
 }
 
 /// Work for a connection of this site: the shard's own and what it borrowed, in turn.
-pub(super) fn take<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site) -> Take {
+pub(in crate::shard) fn take<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site) -> Take {
     let now = shard.seconds();
     if site.borrowed.waiting() > 0
         && site.borrowed.is_next()
@@ -318,7 +319,7 @@ pub(super) fn take<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site) 
 
 /// Whether more waits for the site than the hands that are free or on their way will take. A busy shard spares itself the
 /// wakes of those that are free.
-pub(super) fn is_crowded<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site) -> bool {
+pub(in crate::shard) fn is_crowded<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site) -> bool {
     if !lend::is_busy(shard) && !site.idle.borrow().is_empty() {
         return false;
     }
@@ -328,7 +329,7 @@ pub(super) fn is_crowded<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site
 }
 
 /// Pumps these sites: at once as long as this turn is short, the others in the turns of the inbox.
-pub(super) fn pump_all<R: Runtime>(shard: &Rc<Shard<R>>, sites: Vec<SiteKey>) {
+pub(in crate::shard) fn pump_all<R: Runtime>(shard: &Rc<Shard<R>>, sites: Vec<SiteKey>) {
     let mut later = false;
     for key in sites {
         if !shard.runtime.outstays() {
@@ -344,7 +345,7 @@ pub(super) fn pump_all<R: Runtime>(shard: &Rc<Shard<R>>, sites: Vec<SiteKey>) {
 }
 
 /// A slot may be free again somewhere. True: not all that wait were asked, as this turn is long enough.
-pub(super) fn retry_refused<R: Runtime>(shard: &Rc<Shard<R>>) -> bool {
+pub(in crate::shard) fn retry_refused<R: Runtime>(shard: &Rc<Shard<R>>) -> bool {
     // Each once, in however many turns: those that find no slot again are last in the line.
     let left = &shard.refused_left;
     if left.get() == 0 {
@@ -450,7 +451,7 @@ async fn resolve_busy<R: Runtime>(shard: Rc<Shard<R>>) {
 }
 
 /// The machine may have other addresses now: mail to them would come back. All shards find the same; one says it.
-pub(super) async fn learn_own_addresses<R: Runtime>(shard: Rc<Shard<R>>) {
+pub(in crate::shard) async fn learn_own_addresses<R: Runtime>(shard: Rc<Shard<R>>) {
     if let Err(error) = shard.resolver.learn_own_addresses().await
         && shard.index == 0
     {
@@ -485,7 +486,7 @@ fn notice_the_clock<R: Runtime>(shard: &Shard<R>) {
 
 /// Another shard wants a slot: connections that have been without work for a while give theirs back. Asked again at every tick
 /// until none is wanted.
-pub(super) fn give_up_idle<R: Runtime>(shard: &Shard<R>) {
+pub(in crate::shard) fn give_up_idle<R: Runtime>(shard: &Shard<R>) {
     address::give_up_idle(shard);
     let resting = shard.resting.borrow();
     let mut asked = false;

@@ -11,12 +11,18 @@ use crate::mail::envelope::Envelope;
 use crate::queue::{Clock, Group, fair};
 use crate::route::home_shard;
 use crate::runtime::Runtime;
+use crate::shard::Shard;
 use crate::shard::mesh::{Handoff, Letter};
-use crate::shard::{Shard, dispatch, lend, settle};
+use crate::shard::outbound::{dispatch, lend, settle};
 use crate::spool::record::{self, MessageView};
 
 /// A message is durable: its recipients go home.
-pub(super) fn stored<R: Runtime>(shard: &Rc<Shard<R>>, location: Location, key: u32, envelope: &Envelope) {
+pub(in crate::shard) fn stored<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    location: Location,
+    key: u32,
+    envelope: &Envelope,
+) {
     // By its age, which is none: the wall clock may just have been set.
     let lives = envelope.expiry.0.saturating_sub(envelope.arrival.0);
     let expiry = shard.clock.read(shard.timers.recent()).after(Duration::from_millis(lives)).seconds();
@@ -60,7 +66,7 @@ fn client(account: Option<&str>, client: Option<SocketAddr>) -> u32 {
 }
 
 /// A message was found at start: its live recipients go home.
-pub(super) fn recovered<R: Runtime>(
+pub(in crate::shard) fn recovered<R: Runtime>(
     shard: &Rc<Shard<R>>,
     location: Location,
     key: u32,

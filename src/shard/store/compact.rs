@@ -10,10 +10,11 @@ use std::time::Duration;
 use crate::id::Location;
 use crate::limits;
 use crate::runtime::{Runtime, Segment};
-use crate::shard::load::{self, Source};
-use crate::shard::persist::{Keeper, Ticket};
+use crate::shard::Shard;
 use crate::shard::promise::{Promise, promise};
-use crate::shard::{Shard, places::Places};
+use crate::shard::store::load::{self, Source};
+use crate::shard::store::persist::{Keeper, Ticket};
+use crate::shard::store::places::Places;
 use crate::spool::batch::{Item, Moved};
 use crate::spool::compact::Candidate;
 use crate::spool::record::Extent;
@@ -27,7 +28,7 @@ const MAPPED: Duration = Duration::from_secs(90);
 const MOVES_MAX: usize = limits::COMMIT_ITEMS_MAX / 2;
 
 /// The right to read a message: while it is held, its bytes stay where they are.
-pub(super) struct Pinned<R: Runtime> {
+pub(in crate::shard) struct Pinned<R: Runtime> {
     shard: Rc<Shard<R>>,
     /// Where the message lies.
     pub location: Location,

@@ -10,14 +10,14 @@ use crate::limits;
 use crate::observe::diagnostics::Level;
 use crate::runtime::{Runtime, Segment};
 use crate::shard::Shard;
-use crate::shard::persist::{Keeper, Ticket, refuse};
+use crate::shard::store::persist::{Keeper, Ticket, refuse};
 use crate::smtp::server::NotStored;
 
 /// How long a lane waits between two tries.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Ends when all of it is synced. Meanwhile clients are refused: their mail could not be kept.
-pub(super) async fn secure<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>) {
+pub(in crate::shard) async fn secure<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>) {
     if shard.runtime.planted("the end found at start is not secured") {
         return;
     }

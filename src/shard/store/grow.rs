@@ -8,7 +8,7 @@ use crate::observe::diagnostics::Level;
 use crate::observe::room::Shut;
 use crate::runtime::{Runtime, Segment};
 use crate::shard::Shard;
-use crate::shard::persist::Keeper;
+use crate::shard::store::persist::Keeper;
 use crate::smtp::server::Gate;
 use crate::spool::layout::segment_path;
 
@@ -16,7 +16,11 @@ use crate::spool::layout::segment_path;
 /// was made meanwhile.
 const SEGMENT_PAUSE: Duration = Duration::from_secs(1);
 
-pub(super) async fn make_segment<R: Runtime>(shard: Rc<Shard<R>>, keeper: Rc<Keeper<R>>, slot: u16) {
+pub(in crate::shard) async fn make_segment<R: Runtime>(
+    shard: Rc<Shard<R>>,
+    keeper: Rc<Keeper<R>>,
+    slot: u16,
+) {
     let path = segment_path(&keeper.directory, slot);
     let made = shard.runtime.create_segment(&path, keeper.segment_size).await;
     match made {
@@ -79,7 +83,7 @@ fn remedy(error: &io::Error) -> &'static str {
 
 impl<R: Runtime> Shard<R> {
     /// Whether mail is taken, and what that would need, for control to say.
-    pub(super) fn publish_room(&self, gate: Gate) {
+    pub(in crate::shard) fn publish_room(&self, gate: Gate) {
         let (keeper, room) = (self.own(), &self.instruments.room);
         let lane = keeper.lane.borrow();
         room.lane.set(lane.number().into());

@@ -1,0 +1,9 @@
+//! The lane: what writes it, reads it and keeps it small.
+
+pub mod persist;
+pub mod grow;
+pub mod secure;
+pub mod compact;
+pub mod places;
+pub mod maps;
+pub mod load;
