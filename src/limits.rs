@@ -348,6 +348,8 @@ pub const MORE_ADDRESSES_PATIENCE: Duration = Duration::from_secs(1);
 pub const MORE_ADDRESSES_FAILED: Duration = Duration::from_secs(300);
 /// A domain whose mail goes on without a pause is asked for again so often (seconds); what is remembered within its TTL costs no question.
 pub const RESOLVED_AGAIN: u32 = 60;
+/// Domains that are asked for again for that in a second, about: new ones must not wait behind them.
+pub const RESOLVED_AGAIN_MAX: usize = 500;
 /// Longest time that one try of a DNS question may be given: a message waits for it behind each dead name server.
 pub const DNS_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 /// Domains a shard resolves at one time, of those it has asked for since [`RESOLVE_PROMPT`] at most. Each is one question at a time.

@@ -345,13 +345,16 @@ impl Destinations {
     pub fn resolved(&mut self, key: DomainKey, site: &str) -> Option<Effect> {
         let site = self.site(site);
         let now = self.now;
-        if self.site_of(key) == Some(site) {
+        match self.domain_mut(key)?.site {
+            None => {}
             // It was asked for again while its mail was under way.
-            self.domain_mut(key)?.since = now;
-            self.goes_on(key);
-            return None;
+            Some(before) if before == site => {
+                self.domain_mut(key)?.since = now;
+                self.goes_on(key);
+                return None;
+            }
+            Some(_) => self.leave_site(key),
         }
-        self.leave_site(key);
         self.lead(key, Some(site));
         let domain = self.domain_mut(key)?;
         domain.resolving = false;

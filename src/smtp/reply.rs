@@ -364,6 +364,8 @@ pub fn enhanced(described: &str) -> Option<(u8, u16, u16)> {
 }
 
 fn parse_enhanced(line: &str) -> Option<(u8, u16, u16)> {
+    // Most lines have none, and show it at once.
+    let [b'2' | b'4' | b'5', b'.', ..] = line.as_bytes() else { return None };
     let word = line.split(' ').next()?;
     let mut parts = word.split('.');
     let class = parts.next()?.parse().ok().filter(|class| matches!(class, 2 | 4 | 5))?;

@@ -137,14 +137,17 @@ mod tests {
     }
 
     /// On a busy machine the thread may be put off its core at any point: then it is tried again.
-    fn one_of_fifty(holds: impl Fn(&Turns) -> Result<(), &'static str>) {
+    fn one_of_many(holds: impl Fn(&Turns) -> Result<(), &'static str>) {
         let turns = Turns::default();
         process::pause(Duration::from_millis(2));
-        let tries = (0..50).map(|_| {
-            turns.take();
-            turns.begun.set(0);
-            holds(&turns)
-        });
+        let begun = std::time::Instant::now();
+        let tries = (0..2000)
+            .take_while(|tried| *tried < 50 || begun.elapsed() < Duration::from_secs(20))
+            .map(|_| {
+                turns.take();
+                turns.begun.set(0);
+                holds(&turns)
+            });
         let mut last = Ok(());
         for held in tries {
             if held.is_ok() {
@@ -157,7 +160,7 @@ mod tests {
 
     #[test]
     fn the_longest_counts_once() {
-        one_of_fifty(|turns| {
+        one_of_many(|turns| {
             turns.over(turns.begin());
             turns.take().is_zero().then_some(()).ok_or("a short one counts")?;
             let begun = turns.begin();
@@ -172,7 +175,7 @@ mod tests {
     /// A task polled inside another's poll has what is left of that one's turn.
     #[test]
     fn a_turn_is_that_of_the_outermost_poll() {
-        one_of_fifty(|turns| {
+        one_of_many(|turns| {
             let mut stays = vec![turns.outstays()];
             let outer = turns.begin();
             stays.push(turns.outstays());
@@ -194,7 +197,7 @@ mod tests {
 
     #[test]
     fn nobody_waits_for_a_thread_that_sleeps() {
-        one_of_fifty(|turns| {
+        one_of_many(|turns| {
             let begun = turns.begin();
             process::pause(Duration::from_millis(2));
             turns.rested();

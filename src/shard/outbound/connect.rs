@@ -144,10 +144,12 @@ impl<R: Runtime> Search<'_, R> {
                 }
                 match error {
                     // The operator's host should take mail, so that is no last word.
-                    HopError::Refused(reply)
-                        if host.source == Source::Stranger && client::never_takes_mail(&reply) =>
-                    {
+                    HopError::TakesNone(reply, _) if host.source == Source::Stranger => {
                         self.none = Some((reply.clone(), name(host, address.address())));
+                        self.last = HopError::Refused(reply);
+                    }
+                    HopError::TakesNone(reply, _) => {
+                        self.hope = true;
                         self.last = HopError::Refused(reply);
                     }
                     error => {
@@ -389,7 +391,11 @@ async fn introduce<R: Runtime>(
     connection.owe(1);
     let greeting = connection.reply(shard, limits::client::GREETING).await?;
     if greeting.code != 220 {
-        return Err(HopError::Refused(greeting));
+        // Only in place of a greeting does 521 speak of all mail.
+        return Err(match client::never_takes_mail(&greeting) {
+            true => HopError::TakesNone(greeting, String::new()),
+            false => HopError::Refused(greeting),
+        });
     }
     if manners.ehlo {
         hello(shard, connection, limits::client::HELLO).await.map_err(|error| match error {
@@ -402,6 +408,9 @@ async fn introduce<R: Runtime>(
     if manners.starttls && connection.capabilities.starttls {
         connection.starttls = Starttls::Begun;
         let protected = protect(shard, connection, host).await;
+        if protected.is_ok() {
+            shard.tls_loads.borrow_mut().forget(&connection.hop);
+        }
         protected.map_err(|(step, error)| match error {
             HopError::Refused(reply) if is_load(shard, connection, &reply) => HopError::Refused(reply),
             error => HopError::BrokenTls(words(connection.starttls, step, &error)),

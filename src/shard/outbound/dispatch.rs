@@ -402,6 +402,9 @@ pub async fn tick<R: Runtime>(shard: Rc<Shard<R>>) {
         notice_the_clock(&shard);
         begin_due(&shard).await;
         lend::tick(&shard);
+        if shard.runtime.outstays() {
+            shard.runtime.yield_now().await;
+        }
         // Whoever was asked may have gone elsewhere meanwhile.
         address::unpark(&shard);
         if shard.runtime.outstays() {
@@ -437,9 +440,16 @@ async fn resolve_busy<R: Runtime>(shard: Rc<Shard<R>>) {
     let share = slots.div_ceil(limits::RESOLVED_AGAIN as usize);
     let first = shard.busy_looked.get();
     shard.busy_looked.set(if first + share < slots { first + share } else { 0 });
+    let mut asked = 0;
     for from in (first..slots.min(first + share)).step_by(TURN_SITES) {
+        if asked >= limits::RESOLVED_AGAIN_MAX {
+            // The others have their turn a little later, when fewer are under way.
+            shard.busy_looked.set(from);
+            return;
+        }
         let to = (from + TURN_SITES).min(first + share);
         let effects = shard.destinations.borrow_mut().resolve_busy(shard.seconds(), from..to);
+        asked += effects.len();
         for effect in effects {
             if shard.runtime.outstays() {
                 shard.runtime.yield_now().await;

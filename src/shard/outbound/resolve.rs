@@ -264,8 +264,12 @@ impl<R: Runtime> Resolver<R> {
         for other in others.iter().take_while(|other| other.rank == first.rank) {
             let addresses = self.until(until, self.addresses(other)).await;
             if addresses.is_none() {
-                // The next connection does not wait for it again.
-                self.remember_failure(Kind::A, &other.name, FAILURE_TTL);
+                // The next connection does not wait for it again. What is known of it stays, and those behind it had no time.
+                let now = self.runtime.now();
+                if self.cache.borrow_mut().get(Kind::A, &other.name, now).is_none() {
+                    self.remember_failure(Kind::A, &other.name, FAILURE_TTL);
+                }
+                return None;
             }
             if let Some(Err(why)) = addresses
                 && why.loops

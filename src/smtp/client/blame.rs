@@ -306,12 +306,19 @@ pub fn means_too_many(reply: &Reply) -> bool {
     bare || says_too_many(reply)
 }
 
-/// RFC 7504: 521 instead of a greeting is that of a host that never takes mail, unless its words are about who asks.
+/// What a host says that never takes mail.
+const OF_NO_MAIL: [&str; 6] =
+    ["accept mail", "no mail", "accept any mail", "receive mail", "accept email", "take mail"];
+
+/// RFC 7504: 521 instead of a greeting is that of a host that never takes mail, if it says so and its words are not about who asks.
 pub fn never_takes_mail(reply: &Reply) -> bool {
     reply.code == 521
         && match reply.enhanced {
             Some(enhanced) => enhanced == (5, 3, 2),
-            None => !speaks_of_us(reply) && !has(&reply.text.to_ascii_lowercase(), &OF_WHO_ASKS),
+            None => {
+                let text = reply.text.to_ascii_lowercase();
+                !speaks_of_us(reply) && has(&text, &OF_NO_MAIL) && !has(&text, &OF_WHO_ASKS)
+            }
         }
 }
 
@@ -531,13 +538,18 @@ mod tests {
 
     #[test]
     fn hosts_that_never_take_mail() {
-        for line in
-            ["521 5.3.2 host does not accept mail", "521 relay.example does not accept mail", "521 no"]
-        {
+        for line in [
+            "521 5.3.2 host does not accept mail",
+            "521 relay.example does not accept mail",
+            "521 no mail here",
+        ] {
             assert!(never_takes_mail(&reply(line)), "{line}");
         }
         for line in [
             "521 5.7.1 no",
+            "521 no",
+            "521 Connection refused",
+            "521 try again later",
             "521 5.2.1 :  (DYN:T1) https://postmaster.example/",
             "521 192.0.2.1 is blocked",
             "521 Service not available, access denied",

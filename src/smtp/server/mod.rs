@@ -499,6 +499,8 @@ impl Session {
         }
         // RFC 1870 section 6.1
         if parameters.size.is_some_and(|size| size > self.rules.message_size_max) {
+            // A stranger's commands behind its own mistake count.
+            self.unopened = u32::from(self.may_relay());
             return self.say(words::TOO_LARGE, out);
         }
         self.unopened = 0;

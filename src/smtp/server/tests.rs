@@ -300,6 +300,7 @@ fn what_was_pipelined_behind_a_refused_mail_is_no_error() {
         (true, format!("EHLO c\r\n{bad}\r\nRSET\r\n{group}")),
         (true, format!("EHLO c\r\n{bad}\r\nEHLO c\r\n{group}")),
         (false, format!("EHLO c\r\n{bad}\r\n{group}")),
+        (false, format!("EHLO c\r\n{large}\r\n{group}")),
     ] {
         let (codes, closed, reasons) = behind(Gate::Open, may_relay, &input);
         assert_eq!((closed, reasons.last()), (true, Some(&"too_many_errors")), "{codes:?}");
