@@ -266,7 +266,8 @@ def no_turn_is_long_for_domains_that_take_no_mail():
     for number in range(3):
         flood(relay.port, "shut", number=number)
         flood(relay.port, "none", number=number)
-    end, longest, told, lost = time.monotonic() + 60, 0, 0, 0
+    # A debug build gets through few of them in a turn, and fewer on a busy machine.
+    end, longest, told, lost = time.monotonic() + (30 if STRICT else 180), 0, 0, 0
     while min(told, lost) < 3_000 and time.monotonic() < end:
         time.sleep(1)
         longest = max(longest, longest_turn(relay))
