@@ -72,7 +72,7 @@ impl FromStr for MessageId {
 pub struct Durable<T>(T);
 
 impl<T> Durable<T> {
-    /// For `spool::lane` alone, which has the runtime's `Synced` in hand; tests/tidy.rs looks.
+    /// For `spool::lane` alone, which has the runtime's `Synced` in hand; tests/tidy looks.
     pub(crate) fn mint(value: T) -> Durable<T> {
         Durable(value)
     }

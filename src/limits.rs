@@ -333,6 +333,8 @@ pub const DNS_CACHE_BYTES: usize = 64 * 1024 * 1024;
 pub const DNS_CACHE_BYTES_LEAST: usize = 4 * 1024 * 1024;
 /// DNS questions in flight on one shard, each of which is a socket.
 pub const DNS_INFLIGHT_MAX: usize = 1_000;
+/// Name servers taken from resolv.conf, which a probe asks all at once; resolv.conf(5) itself knows three.
+pub const NAME_SERVERS_MAX: usize = 8;
 /// How long a name server that does not answer for the root is asked after the others.
 pub const DNS_DEAF_KEPT: Duration = Duration::from_secs(30);
 /// How long name servers may take for the root before they are deaf.

@@ -323,7 +323,7 @@ pub fn socket(text: &str, port: Option<u16>) -> Result<SocketAddr, &'static str>
 }
 
 /// Name servers in the text of a resolv.conf. `interface` gives the number of an interface by its name, for addresses of one link
-/// (`fe80::1%eth0`, RFC 4007 section 11); one whose link is not known is passed over, as nothing can be sent to it.
+/// (`fe80::1%eth0`, RFC 4007 section 11); one whose link is not known is passed over, as nothing can be sent to it. The first few count.
 pub fn name_servers(text: &str, interface: impl Fn(&str) -> Option<u32>) -> Vec<SocketAddr> {
     let lines = text.lines().filter_map(|line| line.trim().strip_prefix("nameserver"));
     let addresses = lines.filter_map(|rest| rest.split_whitespace().next());
@@ -332,7 +332,7 @@ pub fn name_servers(text: &str, interface: impl Fn(&str) -> Option<u32>) -> Vec<
         let scope = zone.parse().ok().or_else(|| interface(zone))?;
         Some(SocketAddrV6::new(address.parse().ok()?, 53, 0, scope).into())
     };
-    addresses.filter_map(server).collect()
+    addresses.filter_map(server).take(limits::NAME_SERVERS_MAX).collect()
 }
 
 /// Hosts in the text of a hosts file (hosts(5)): all addresses of each name, names in lower case. What is no address, as an IPv6
@@ -399,6 +399,8 @@ mod tests {
         let servers: Vec<_> = name_servers(text, interface).iter().map(ToString::to_string).collect();
         assert_eq!(servers, ["192.0.2.1:53", "[fe80::1%2]:53"]);
         assert!(name_servers("nameserver fe80::1%wlan7\n", interface).is_empty());
+        let many: String = (0..200).map(|number| format!("nameserver 192.0.2.{number}\n")).collect();
+        assert_eq!(name_servers(&many, interface).len(), limits::NAME_SERVERS_MAX);
     }
 
     #[test]
