@@ -110,7 +110,8 @@ measure() { # kept|new CHAIN: until the last message is delivered
   cpu[$kind $chain]+=" $(echo "($(ticks "$pid") - $c) * 10000 / $number" | bc)"
 }
 median() { printf '%s\n' "$@" | sort -n | awk '{v[NR] = $1} END {print v[int((NR + 1) / 2)]}'; }
-ratio() { printf '%-52s %6s   %s\n' "$1" "$(echo "scale=2; $2 / ($3)" | bc)" "$4"; }
+# Rounded: bc cuts off, and 0.999 would read .99.
+ratio() { printf "%-52s %6.2f   %s\n" "$1" "$(echo "scale=4; $2 / ($3)" | bc)" "$4"; }
 table() { # kept|new GOAL-OF-RATE GOAL-OF-CPU
   local kind=$1 chain name
   declare -A r c
