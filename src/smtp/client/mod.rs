@@ -4,10 +4,11 @@ mod blame;
 mod capabilities;
 mod commands;
 mod stuffing;
+mod verdicts;
 
 use std::time::Duration;
 
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 use crate::limits;
 use crate::smtp::reply::Reply;
@@ -17,6 +18,8 @@ pub use capabilities::Capabilities;
 pub use commands::Body;
 use commands::{Mail, write_rcpt};
 pub use stuffing::stuff;
+pub use verdicts::Verdict;
+use verdicts::Verdicts;
 
 /// What the driver does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,19 +34,6 @@ pub enum Next {
     SendDot,
     /// The transaction is over; read [`Transaction::verdict`].
     Done,
-}
-
-/// What became of one recipient.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// The next hop took responsibility.
-    Delivered(usize),
-    /// To be tried again.
-    Deferred(usize),
-    /// The hop takes no more recipients in this transaction: to be named in the next one, at once (RFC 5321 4.5.3.1.10).
-    Later(usize),
-    /// Refused for good.
-    Failed(usize),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,9 +64,7 @@ pub struct Transaction<'a> {
     mail: Mail<'a>,
     recipients: Recipients<'a>,
     phase: Phase,
-    /// Per recipient: index into `replies` of what decided it, and its class once decided.
-    decided: SmallVec<[Option<Verdict>; FEW]>,
-    replies: SmallVec<[Reply; 1]>,
+    decided: Verdicts,
     accepted: usize,
     must_close: bool,
     unbegun: bool,
@@ -122,14 +110,13 @@ impl<'a> Transaction<'a> {
         // RFC 1870 section 6: nothing is better than a wrong number.
         let size = capabilities.size.filter(|_| body != Body::Converted).map(|_| size);
         let mail = Mail { sender, size, eight_bit: body == Body::EightBit };
-        let decided = smallvec![None; recipients.len()];
+        let decided = Verdicts::new(recipients.len());
         Ok(Transaction {
             pipelining: capabilities.pipelining,
             mail,
             recipients,
             phase: Phase::Mail,
             decided,
-            replies: SmallVec::new(),
             accepted: 0,
             must_close: false,
             unbegun: false,
@@ -237,8 +224,7 @@ impl<'a> Transaction<'a> {
         self.put_off = reply.code / 100 == 4;
         self.mail_failed = reply.is_permanent();
         if !reply.is_positive() {
-            let bad = self.keep(reply);
-            self.decide_all_by(bad);
+            self.decide_rest(reply);
             // With PIPELINING the replies to RCPT and DATA still come; they decide nothing.
             if !self.pipelining {
                 return self.over();
@@ -249,14 +235,11 @@ impl<'a> Transaction<'a> {
     }
 
     fn on_rcpt(&mut self, place: usize, reply: Reply) -> Next {
-        match (reply.is_positive(), self.decided[place].is_none()) {
+        match (reply.is_positive(), self.decided.at(place).is_none()) {
             (true, true) => self.accepted += 1,
             (true, false) => self.suspicious = true,
             (false, true) => {
-                let bad = self.keep(reply);
-                let verdict = self.class(bad, true);
-                self.deferred |= matches!(verdict, Verdict::Deferred(_));
-                self.decided[place] = Some(verdict);
+                self.decide(place, reply, Some(self.accepted));
             }
             (false, false) => {}
         }
@@ -302,11 +285,10 @@ impl<'a> Transaction<'a> {
     fn doubt(&mut self, words: &str) {
         let in_step = matches!(self.phase, Phase::Dot | Phase::LoneDot) || self.finished;
         self.must_close = true;
-        let reply = self.keep(local(451, (4, 5, 0), words));
-        for decided in &mut self.decided {
-            if decided.is_none() || !in_step {
-                *decided = Some(Verdict::Deferred(reply));
-            }
+        let verdict = Verdict::Deferred(self.decided.keep(local(451, (4, 5, 0), words)));
+        self.decided.set_rest(&verdict);
+        if !in_step {
+            (0..self.decided.len()).for_each(|place| self.decided.set(place, verdict.clone()));
         }
     }
 
@@ -325,8 +307,8 @@ impl<'a> Transaction<'a> {
     /// answer to that is taken for the one to MAIL, and each that follows for the one to the next command. A lone recipient whose MAIL was
     /// accepted is refused: by one reply more or less, what refused it was the answer to its own RCPT.
     pub fn is_doubtful(&self) -> bool {
-        let failed = |decided: &Option<Verdict>| matches!(decided, Some(Verdict::Failed(_)));
-        !self.in_step && (self.recipients.len() > 1 || self.mail_failed) && self.decided.iter().any(failed)
+        let failed = |verdict: &Verdict| matches!(verdict, Verdict::Failed(_));
+        !self.in_step && (self.recipients.len() > 1 || self.mail_failed) && self.decided.any(failed)
     }
 
     /// A reply came while the message was being sent, before its end was. A refusal is the answer to the message, which is not ended any
@@ -344,63 +326,35 @@ impl<'a> Transaction<'a> {
 
     /// Whether every recipient was answered for.
     pub fn is_decided(&self) -> bool {
-        self.decided.iter().all(Option::is_some)
+        self.decided.are_complete()
     }
 
     /// Whether the hop wants TLS before it takes mail (RFC 3207 section 4).
     pub fn asks_for_tls(&self) -> bool {
-        self.replies.iter().any(blame::asks_for_tls)
+        self.decided.any_reply(blame::asks_for_tls)
     }
 
     /// Whether the transaction decided anything for good.
     pub fn made_progress(&self) -> bool {
-        self.decided.iter().any(|decided| matches!(decided, Some(Verdict::Delivered(_) | Verdict::Failed(_))))
+        self.decided.any(|verdict| matches!(verdict, Verdict::Delivered(_) | Verdict::Failed(_)))
     }
 
     /// Whether recipients are left for another transaction.
     pub fn has_later(&self) -> bool {
-        self.decided.iter().any(|decided| matches!(decided, Some(Verdict::Later(_))))
+        self.decided.any(|verdict| matches!(verdict, Verdict::Later(_)))
     }
 
     /// How many recipients the hop takes in one transaction, where its replies say that it takes no more.
     pub fn recipients_taken(&self) -> Option<usize> {
-        if self.cut_at.is_some() {
-            return self.cut_at;
-        }
-        let later = |decided: &Option<Verdict>| matches!(decided, Some(Verdict::Later(_)));
-        let first = self.decided.iter().position(later)?;
-        if !self.decided[first..].iter().all(later) {
-            return None;
-        }
-        let (_, reply) = self.verdict(first)?;
-        // One full mailbox at the end must not make every transaction smaller.
-        (first > 0 && (blame::says_too_many(reply) || self.decided.len() - first > 1)).then_some(first)
+        self.cut_at.or_else(|| self.decided.taken_at_most())
     }
 
     /// If the hop refused for good, and its words are about us and not about the recipients: what it refused is to be tried again, and
     /// its words. `routed`: the operator sends mail there, so it should relay for us, be it for one recipient.
     pub fn forgive(&mut self, routed: bool) -> Option<&Reply> {
-        let refusal = |decided: &Option<Verdict>| match decided {
-            Some(Verdict::Failed(reply)) => Some(*reply),
-            _ => None,
-        };
-        // Relaying is denied to us only if it is for every recipient. An MX that says so of one has a domain it does not serve: that
-        // domain's DNS is wrong, and its sender is to know. Of all of several, more likely it has lost its tables or takes us for a
-        // client of its own: nobody's address is wrong, and a wait costs less than many returns.
-        let relaying = (routed || self.decided.len() > 1)
-            && self.decided.iter().all(|decided| {
-                refusal(decided).is_some_and(|reply| blame::denies_relaying(&self.replies[reply]))
-            });
-        let mut about_us = None;
-        for place in 0..self.decided.len() {
-            let Some(reply) = refusal(&self.decided[place]) else { continue };
-            if relaying || blame::speaks_of_us(&self.replies[reply]) {
-                self.decided[place] = Some(Verdict::Deferred(reply));
-                about_us = Some(reply);
-            }
-        }
-        self.must_close |= about_us.is_some();
-        self.replies.get(about_us?)
+        let words = self.decided.forgive(routed);
+        self.must_close |= words.is_some();
+        words
     }
 
     /// The hop ends the connection at a RCPT: where it took others before, it may want no more of them at once. To ask for all of them
@@ -443,12 +397,7 @@ impl<'a> Transaction<'a> {
 
     /// The verdict on the recipient at `place` and the reply that decided it. None only before [`Next::Done`].
     pub fn verdict(&self, place: usize) -> Option<(&Verdict, &Reply)> {
-        let verdict = self.decided.get(place)?.as_ref()?;
-        let (Verdict::Delivered(reply)
-        | Verdict::Deferred(reply)
-        | Verdict::Later(reply)
-        | Verdict::Failed(reply)) = verdict;
-        Some((verdict, self.replies.get(*reply)?))
+        self.decided.with_reply(place)
     }
 
     /// The hop closed the connection (421) before it looked at the message: on a connection that carried mail before,
@@ -466,12 +415,7 @@ impl<'a> Transaction<'a> {
     /// said, at MAIL, at each RCPT, at DATA or at the dot. One that leaves when it took some recipients may only want no more of them: that
     /// is told by the next transaction, which names fewer.
     pub fn blames_host(&self) -> bool {
-        let speaks = |decided: &Option<Verdict>| match decided {
-            Some(Verdict::Deferred(reply)) => blame::speaks_of_the_host(&self.replies[*reply]),
-            Some(Verdict::Failed(_)) => true,
-            _ => false,
-        };
-        self.deferred && !self.given_up && self.cut_at.is_none() && self.decided.iter().all(speaks)
+        self.deferred && !self.given_up && self.cut_at.is_none() && self.decided.blame_host()
     }
 
     /// The connection ended when the hop had answered some commands, and not all, of those sent together.
@@ -523,38 +467,20 @@ impl<'a> Transaction<'a> {
         Next::Done
     }
 
-    fn keep(&mut self, reply: Reply) -> usize {
-        self.replies.push(reply);
-        self.replies.len() - 1
-    }
-
-    fn class(&self, reply: usize, at_rcpt: bool) -> Verdict {
-        let answer = &self.replies[reply];
-        if answer.is_positive() {
-            Verdict::Delivered(reply)
-        } else if at_rcpt && self.accepted > 0 && blame::means_too_many(answer) {
-            Verdict::Later(reply)
-        // RFC 5321 4.5.3.1.10: a 552 to RCPT means too many recipients and is to be taken as 452.
-        } else if answer.is_permanent() && !(at_rcpt && (answer.code == 552 || blame::means_too_many(answer)))
-        {
-            Verdict::Failed(reply)
-        } else {
-            Verdict::Deferred(reply)
-        }
+    /// A reply decides one recipient; `after`: recipients taken before, where it is the answer to its RCPT.
+    fn decide(&mut self, place: usize, reply: Reply, after: Option<usize>) {
+        let reply = self.decided.keep(reply);
+        let verdict = self.decided.class(reply, after);
+        self.deferred |= matches!(verdict, Verdict::Deferred(_));
+        self.decided.set(place, verdict);
     }
 
     fn decide_rest(&mut self, reply: Reply) {
-        let reply = self.keep(reply);
-        self.decide_all_by(reply);
-    }
-
-    fn decide_all_by(&mut self, reply: usize) {
-        let verdict = self.class(reply, false);
+        let reply = self.decided.keep(reply);
+        let verdict = self.decided.class(reply, None);
         // What is said when all is decided is said of nobody: a 421 behind the refusals, say.
         self.deferred |= matches!(verdict, Verdict::Deferred(_)) && !self.is_decided();
-        for decided in &mut self.decided {
-            decided.get_or_insert_with(|| verdict.clone());
-        }
+        self.decided.set_rest(&verdict);
     }
 }
 

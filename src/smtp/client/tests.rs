@@ -1,12 +1,14 @@
 //! Transactions against scripted replies.
 
+use smallvec::smallvec;
+
 use super::*;
 
-fn reply(code: u16) -> Reply {
+pub(super) fn reply(code: u16) -> Reply {
     Reply { code, enhanced: None, text: format!("r{code}"), lines: Vec::new(), odd: false, ours: false }
 }
 
-const PIPELINING: Capabilities = Capabilities {
+pub(super) const PIPELINING: Capabilities = Capabilities {
     pipelining: true,
     eight_bit: true,
     starttls: false,
@@ -14,7 +16,7 @@ const PIPELINING: Capabilities = Capabilities {
     recipients_max: None,
     messages_max: None,
 };
-const PLAIN: Capabilities = Capabilities {
+pub(super) const PLAIN: Capabilities = Capabilities {
     pipelining: false,
     eight_bit: false,
     starttls: false,
@@ -248,7 +250,7 @@ fn replies_out_of_step_decide_nothing() {
             if !transaction.must_close() {
                 transaction.on_surplus();
             }
-            let failed = (0..2).any(|place| matches!(transaction.decided[place], Some(Verdict::Failed(_))));
+            let failed = (0..2).any(|place| matches!(transaction.decided.at(place), Some(Verdict::Failed(_))));
             assert!(!failed && transaction.must_close(), "{extra} {rcpt:?}");
         }
     }
@@ -281,7 +283,7 @@ fn an_end_behind_another_message_leaves_no_doubtful_refusal() {
         if transaction.is_doubtful() {
             return 0;
         }
-        (0..count).filter(|&place| matches!(transaction.decided[place], Some(Verdict::Failed(_)))).count()
+        (0..count).filter(|&place| matches!(transaction.decided.at(place), Some(Verdict::Failed(_)))).count()
     };
     for codes in [&[550][..], &[550, 250], &[550, 250, 421], &[550, 250, 550], &[550, 503, 421]] {
         assert_eq!(ended(1, codes, false), 0, "{codes:?}");
@@ -386,7 +388,7 @@ fn a_hop_takes_few_recipients() {
         }
         let later = (0..codes.len())
             .map(
-                |place| if matches!(transaction.decided[place], Some(Verdict::Later(_))) { 'l' } else { '.' },
+                |place| if matches!(transaction.decided.at(place), Some(Verdict::Later(_))) { 'l' } else { '.' },
             )
             .collect::<String>();
         (later, transaction.recipients_taken(), transaction.has_later())
@@ -436,7 +438,7 @@ fn refusals_that_speak_of_us() {
         let _ = [reply(250), first, second, reply(554)].map(|reply| transaction.on_reply(reply));
         let forgiven = transaction.forgive(routed).is_some();
         let deferred =
-            (0..2).map(|place| matches!(transaction.decided[place], Some(Verdict::Deferred(_)))).collect();
+            (0..2).map(|place| matches!(transaction.decided.at(place), Some(Verdict::Deferred(_)))).collect();
         assert_eq!(transaction.must_close(), forgiven);
         (forgiven, deferred)
     };

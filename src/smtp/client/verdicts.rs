@@ -1,0 +1,161 @@
+//! What became of each recipient of a transaction, and which reply decided it.
+
+use smallvec::{SmallVec, smallvec};
+
+use super::{FEW, blame};
+use crate::smtp::reply::Reply;
+
+/// What became of one recipient, and the number of the reply that decided it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The next hop took responsibility.
+    Delivered(usize),
+    /// To be tried again.
+    Deferred(usize),
+    /// The hop takes no more recipients in this transaction: to be named in the next one, at once (RFC 5321 4.5.3.1.10).
+    Later(usize),
+    /// Refused for good.
+    Failed(usize),
+}
+
+impl Verdict {
+    fn reply(&self) -> usize {
+        let (Verdict::Delivered(reply)
+        | Verdict::Deferred(reply)
+        | Verdict::Later(reply)
+        | Verdict::Failed(reply)) = self;
+        *reply
+    }
+}
+
+/// Of all recipients.
+#[derive(Debug)]
+pub(super) struct Verdicts {
+    of: SmallVec<[Option<Verdict>; FEW]>,
+    replies: SmallVec<[Reply; 1]>,
+}
+
+impl Verdicts {
+    /// Of so many recipients, none decided.
+    pub(super) fn new(recipients: usize) -> Verdicts {
+        Verdicts { of: smallvec![None; recipients], replies: SmallVec::new() }
+    }
+
+    /// Recipients.
+    pub(super) fn len(&self) -> usize {
+        self.of.len()
+    }
+
+    /// Keeps a reply: its number.
+    pub(super) fn keep(&mut self, reply: Reply) -> usize {
+        self.replies.push(reply);
+        self.replies.len() - 1
+    }
+
+    /// What a reply means for whom it is about; `after`: recipients taken before, where it is the answer to a RCPT.
+    pub(super) fn class(&self, reply: usize, after: Option<usize>) -> Verdict {
+        let answer = &self.replies[reply];
+        let (at_rcpt, accepted) = (after.is_some(), after.unwrap_or_default());
+        if answer.is_positive() {
+            Verdict::Delivered(reply)
+        } else if accepted > 0 && blame::means_too_many(answer) {
+            Verdict::Later(reply)
+        // RFC 5321 4.5.3.1.10: a 552 to RCPT means too many recipients and is to be taken as 452.
+        } else if answer.is_permanent() && !(at_rcpt && (answer.code == 552 || blame::means_too_many(answer)))
+        {
+            Verdict::Failed(reply)
+        } else {
+            Verdict::Deferred(reply)
+        }
+    }
+
+    /// Decides one, whatever was said before.
+    pub(super) fn set(&mut self, place: usize, verdict: Verdict) {
+        self.of[place] = Some(verdict);
+    }
+
+    /// Decides all that are undecided.
+    pub(super) fn set_rest(&mut self, verdict: &Verdict) {
+        for decided in &mut self.of {
+            decided.get_or_insert_with(|| verdict.clone());
+        }
+    }
+
+    /// The verdict on the recipient at `place`.
+    pub(super) fn at(&self, place: usize) -> Option<&Verdict> {
+        self.of.get(place)?.as_ref()
+    }
+
+    /// The same with the reply that decided it.
+    pub(super) fn with_reply(&self, place: usize) -> Option<(&Verdict, &Reply)> {
+        let verdict = self.at(place)?;
+        Some((verdict, self.replies.get(verdict.reply())?))
+    }
+
+    /// Places of the undecided.
+    pub(super) fn undecided(&self) -> impl Iterator<Item = usize> {
+        self.of.iter().enumerate().filter(|(_, decided)| decided.is_none()).map(|(place, _)| place)
+    }
+
+    /// Whether all are decided.
+    pub(super) fn are_complete(&self) -> bool {
+        self.of.iter().all(Option::is_some)
+    }
+
+    /// Whether somebody's is such.
+    pub(super) fn any(&self, such: impl Fn(&Verdict) -> bool) -> bool {
+        self.of.iter().flatten().any(such)
+    }
+
+    /// Whether a reply that decided something, or might have, is such.
+    pub(super) fn any_reply(&self, such: impl Fn(&Reply) -> bool) -> bool {
+        self.replies.iter().any(such)
+    }
+
+    /// How many were taken before the hop wanted no more of them, if that is what its refusals mean.
+    pub(super) fn taken_at_most(&self) -> Option<usize> {
+        let later = |decided: &Option<Verdict>| matches!(decided, Some(Verdict::Later(_)));
+        let first = self.of.iter().position(later)?;
+        if !self.of[first..].iter().all(later) {
+            return None;
+        }
+        let (_, reply) = self.with_reply(first)?;
+        // One full mailbox at the end must not make every transaction smaller.
+        (first > 0 && (blame::says_too_many(reply) || self.of.len() - first > 1)).then_some(first)
+    }
+
+    /// What was refused for good in words about us is to be tried again: those words. `routed`: the operator sends mail there, so it should
+    /// relay for us, be it for one recipient.
+    pub(super) fn forgive(&mut self, routed: bool) -> Option<&Reply> {
+        let refusal = |decided: &Option<Verdict>| match decided {
+            Some(Verdict::Failed(reply)) => Some(*reply),
+            _ => None,
+        };
+        // Relaying is denied to us only if it is for every recipient. An MX that says so of one has a domain it does not serve: that
+        // domain's DNS is wrong, and its sender is to know. Of all of several, more likely it has lost its tables or takes us for a
+        // client of its own: nobody's address is wrong, and a wait costs less than many returns.
+        let relaying = (routed || self.of.len() > 1)
+            && self.of.iter().all(|decided| {
+                refusal(decided).is_some_and(|reply| blame::denies_relaying(&self.replies[reply]))
+            });
+        let mut about_us = None;
+        for place in 0..self.of.len() {
+            let Some(reply) = refusal(&self.of[place]) else { continue };
+            if relaying || blame::speaks_of_us(&self.replies[reply]) {
+                self.of[place] = Some(Verdict::Deferred(reply));
+                about_us = Some(reply);
+            }
+        }
+        self.replies.get(about_us?)
+    }
+
+    /// Whether all that is to be tried again was put off in words about the hop's host, and nobody was taken.
+    pub(super) fn blame_host(&self) -> bool {
+        let speaks = |decided: &Option<Verdict>| match decided {
+            Some(Verdict::Deferred(reply)) => blame::speaks_of_the_host(&self.replies[*reply]),
+            Some(Verdict::Failed(_)) => true,
+            _ => false,
+        };
+        self.of.iter().all(speaks)
+    }
+}
