@@ -3,6 +3,7 @@
 mod blame;
 mod capabilities;
 mod commands;
+pub mod lmtp;
 mod stuffing;
 mod verdicts;
 
@@ -17,9 +18,10 @@ pub use blame::never_takes_mail;
 pub use capabilities::Capabilities;
 pub use commands::Body;
 use commands::{Mail, write_rcpt};
+use lmtp::Answers;
 pub use stuffing::stuff;
 pub use verdicts::Verdict;
-use verdicts::Verdicts;
+use verdicts::{FEW, Verdicts};
 
 /// What the driver does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,9 +49,6 @@ enum Phase {
     LoneDot,
     Over,
 }
-
-/// Recipients, and what is known of each, that need no memory of their own.
-const FEW: usize = 4;
 
 /// Recipients of a transaction.
 pub type Recipients<'a> = SmallVec<[&'a [u8]; FEW]>;
@@ -89,6 +88,8 @@ pub struct Transaction<'a> {
     finished: bool,
     /// What those are told that the hop would take a message for which it is not given.
     withheld: Option<Box<Reply>>,
+    /// The replies behind the dot, where each recipient has its own.
+    answers: Option<Box<Answers>>,
 }
 
 impl<'a> Transaction<'a> {
@@ -131,7 +132,13 @@ impl<'a> Transaction<'a> {
             in_step: false,
             finished: false,
             withheld: None,
+            answers: None,
         })
+    }
+
+    /// The hop speaks LMTP: behind the dot it answers for each recipient that it took (RFC 2033 section 4.2).
+    pub fn with_answers(self) -> Transaction<'a> {
+        Transaction { answers: Some(Box::default()), ..self }
     }
 
     /// The message cannot go as the hop wants it: its recipients are named, so that the hop says what it has to say of each, and those it
@@ -185,12 +192,15 @@ impl<'a> Transaction<'a> {
             Phase::Data if reply.code == 354 => {
                 self.in_step = true;
                 if self.accepted == 0 {
-                    self.phase = Phase::LoneDot;
-                    return Next::SendDot;
+                    return self.on_data_for_nobody();
                 }
                 self.phase = Phase::Dot;
+                if let Some(answers) = &mut self.answers {
+                    answers.expect(self.decided.undecided());
+                }
                 Next::SendBody
             }
+            Phase::Dot if self.answers.is_some() => self.on_answer(reply),
             Phase::Data | Phase::Dot => {
                 self.finished = self.phase == Phase::Dot;
                 self.decide_rest(reply);
@@ -202,6 +212,42 @@ impl<'a> Transaction<'a> {
             }
             Phase::Over => self.over(),
         }
+    }
+
+    /// 354 came, and nobody is left to receive.
+    fn on_data_for_nobody(&mut self) -> Next {
+        if self.answers.is_some() {
+            // RFC 2033 section 4.2: DATA must fail then, and how many replies a dot would have is not said.
+            self.must_close = true;
+            return self.over();
+        }
+        self.phase = Phase::LoneDot;
+        Next::SendDot
+    }
+
+    /// The next of those who were taken is answered for.
+    fn on_answer(&mut self, reply: Reply) -> Next {
+        if let Some(place) = self.answers.as_mut().and_then(|answers| answers.next()) {
+            self.decide(place, reply, None);
+        }
+        if self.replies_due() > 0 {
+            return Next::AwaitReply;
+        }
+        self.finished = true;
+        self.over()
+    }
+
+    /// Replies to the body that have not come yet.
+    pub fn replies_due(&self) -> usize {
+        self.answers.as_ref().map_or(1, |answers| answers.due())
+    }
+
+    /// Whether somebody is refused by one of several replies behind the dot. Had one reply too many come before it, it would be another's:
+    /// before anybody is returned, an answer that is none of these is to show that it is not.
+    pub fn doubts_answers(&self) -> bool {
+        let failed = |place: usize| matches!(self.decided.at(place), Some(Verdict::Failed(_)));
+        let Some(answers) = &self.answers else { return false };
+        !self.must_close && self.recipients.len() > 1 && answers.given().any(failed)
     }
 
     /// RFC 5321 3.8: the hop closes; what is undecided is tried again elsewhere. The answer to QUIT, unasked for, means that as well, and
@@ -289,6 +335,11 @@ impl<'a> Transaction<'a> {
         self.decided.set_rest(&verdict);
         if !in_step {
             (0..self.decided.len()).for_each(|place| self.decided.set(place, verdict.clone()));
+        }
+        let delivered = |place: usize| matches!(self.decided.at(place), Some(Verdict::Delivered(_)));
+        // Which reply behind the dot was whose nobody knows now. That does not matter where all were delivered.
+        if let Some(answers) = self.answers.as_ref().filter(|answers| !answers.given().all(delivered)) {
+            answers.given().for_each(|place| self.decided.set(place, verdict.clone()));
         }
     }
 

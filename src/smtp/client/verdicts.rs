@@ -2,8 +2,11 @@
 
 use smallvec::{SmallVec, smallvec};
 
-use super::{FEW, blame};
+use super::blame;
 use crate::smtp::reply::Reply;
+
+/// Recipients, and what is known of each, that need no memory of their own.
+pub(super) const FEW: usize = 4;
 
 /// What became of one recipient, and the number of the reply that decided it.
 #[derive(Clone, Debug, PartialEq, Eq)]
