@@ -185,6 +185,9 @@ impl Runtime for PipeRuntime {
     fn connect(&self, _: Option<IpAddr>, _: SocketAddr) -> io::Result<Pipe> {
         Err(absent())
     }
+    fn connect_path(&self, _: &Path) -> io::Result<Pipe> {
+        Err(absent())
+    }
     fn datagram(&self, _: SocketAddr) -> io::Result<Absent> {
         Err(absent())
     }

@@ -91,6 +91,8 @@ pub trait Runtime: Clone + 'static {
     fn listen(&self, address: SocketAddr) -> io::Result<Self::Listener>;
     /// Begins a connection; it is made when [`Stream::poll_writable`] is ready and [`Stream::take_error`] is clean.
     fn connect(&self, source: Option<IpAddr>, to: SocketAddr) -> io::Result<Self::Stream>;
+    /// Connects to the Unix socket at this path: at once, or not at all.
+    fn connect_path(&self, path: &Path) -> io::Result<Self::Stream>;
     /// Opens a datagram socket connected to `to`.
     fn datagram(&self, to: SocketAddr) -> io::Result<Self::Datagram>;
 

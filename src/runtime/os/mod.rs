@@ -319,6 +319,10 @@ impl<E: Engine> Runtime for OsRuntime<E> {
         SocketStream::connect(&self.0.reactor, source, to)
     }
 
+    fn connect_path(&self, path: &Path) -> io::Result<SocketStream> {
+        SocketStream::connect_path(&self.0.reactor, path)
+    }
+
     fn datagram(&self, to: SocketAddr) -> io::Result<SocketDatagram> {
         SocketDatagram::connect(&self.0.reactor, to)
     }

@@ -3,6 +3,7 @@
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -48,7 +49,7 @@ fn new_socket(address: &SocketAddr, kind: net::SocketType) -> io::Result<OwnedFd
     Ok(net::socket_with(family, kind, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC, None)?)
 }
 
-/// A TCP connection.
+/// A connection over TCP or a Unix socket.
 pub struct SocketStream(Registered);
 
 impl SocketStream {
@@ -64,6 +65,18 @@ impl SocketStream {
         }
         match net::connect(&fd, &to) {
             Ok(()) | Err(Errno::INPROGRESS) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(SocketStream(Registered::new(reactor, fd, duplex(), false)?))
+    }
+
+    pub(super) fn connect_path(reactor: &Rc<Reactor>, path: &Path) -> io::Result<SocketStream> {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let fd = net::socket_with(net::AddressFamily::UNIX, net::SocketType::STREAM, flags, None)?;
+        match net::connect(&fd, &net::SocketAddrUnix::new(path)?) {
+            Ok(()) => {}
+            // unix(7): it would have to wait for a place in the queue, and nothing tells when there is one.
+            Err(Errno::AGAIN) => return Err(io::Error::other("too many connections wait to be accepted")),
             Err(error) => return Err(error.into()),
         }
         Ok(SocketStream(Registered::new(reactor, fd, duplex(), false)?))

@@ -9,6 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+mod paths;
+
+use paths::{a_unix_socket_connects_at_once_or_not_at_all, a_unix_socket_is_a_stream};
+
 use super::helper::{Helper, Helpers};
 use super::{Compute, Settings, ShardThread, probe};
 use crate::limits;
@@ -74,7 +78,9 @@ macro_rules! ground {
                 what_is_too_much_is_refused,
                 idle_threads_help,
                 aid_is_bounded,
-                the_best_placed_are_computed_first
+                the_best_placed_are_computed_first,
+                a_unix_socket_is_a_stream,
+                a_unix_socket_connects_at_once_or_not_at_all
             );
 
             /// Plays the process that ends; started by the test below.

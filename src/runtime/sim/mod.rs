@@ -401,6 +401,10 @@ impl Runtime for SimRuntime {
         SimStream::connect(&self.0.state, self.0.node, source, to)
     }
 
+    fn connect_path(&self, path: &Path) -> io::Result<SimStream> {
+        self.connect(None, World::socket(self.0.node, path))
+    }
+
     fn datagram(&self, to: SocketAddr) -> io::Result<SimDatagram> {
         self.alive()?;
         Ok(SimDatagram::connect(&self.0.state, self.0.node, to))

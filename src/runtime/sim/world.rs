@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell, RefMut};
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::pin::pin;
 use std::rc::Rc;
@@ -88,6 +88,13 @@ impl World {
     pub fn address(node: u32) -> IpAddr {
         let [_, a, b, c] = node.to_be_bytes();
         IpAddr::V4(Ipv4Addr::new(10, a, b, c))
+    }
+
+    /// Where whoever listens on a Unix socket of a node does so: paths have addresses of their own, which nothing else has.
+    pub fn socket(node: u32, path: &Path) -> SocketAddr {
+        let hash = crc32c::crc32c(path.as_os_str().as_encoded_bytes());
+        let [a, b] = [node, hash].map(|word| [(word >> 16) as u16, word as u16]);
+        SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0xfdff, 0, 0, 0, a[0], a[1], b[0], b[1])), 1)
     }
 
     /// Runs until virtual time `at`.

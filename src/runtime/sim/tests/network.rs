@@ -299,3 +299,24 @@ fn only_what_was_planted_shows() {
     world.plant("one", 1.0);
     assert!(runtime.planted("one") && !runtime.planted("other"));
 }
+
+/// Who listens where a path leads is reached by that path, from its own node only.
+#[test]
+fn a_path_leads_to_its_node() {
+    seeds(5, |world| {
+        let path = std::path::Path::new("/run/store/lmtp");
+        let listener = world.shard(3, 0).listen(World::socket(2, path)).unwrap();
+        let (near, far) = (world.shard(2, 0), world.shard(1, 0));
+        world.block_on(async {
+            let one = near.connect_path(path).unwrap();
+            one.connected().await.unwrap();
+            let (other, _) = listener.accept().await.unwrap();
+            one.send(b"LHLO").await.unwrap();
+            assert_eq!(other.recv_until(b"O", 10).await.unwrap(), b"LHLO");
+            let refused = far.connect_path(path).unwrap().connected().await;
+            assert_eq!(refused.unwrap_err().kind(), ErrorKind::ConnectionRefused);
+            let elsewhere = near.connect_path(std::path::Path::new("/run/store/other"));
+            assert!(elsewhere.unwrap().connected().await.is_err());
+        });
+    });
+}
