@@ -250,7 +250,8 @@ fn replies_out_of_step_decide_nothing() {
             if !transaction.must_close() {
                 transaction.on_surplus();
             }
-            let failed = (0..2).any(|place| matches!(transaction.decided.at(place), Some(Verdict::Failed(_))));
+            let failed =
+                (0..2).any(|place| matches!(transaction.decided.at(place), Some(Verdict::Failed(_))));
             assert!(!failed && transaction.must_close(), "{extra} {rcpt:?}");
         }
     }
@@ -388,7 +389,9 @@ fn a_hop_takes_few_recipients() {
         }
         let later = (0..codes.len())
             .map(
-                |place| if matches!(transaction.decided.at(place), Some(Verdict::Later(_))) { 'l' } else { '.' },
+                |place| {
+                    if matches!(transaction.decided.at(place), Some(Verdict::Later(_))) { 'l' } else { '.' }
+                },
             )
             .collect::<String>();
         (later, transaction.recipients_taken(), transaction.has_later())
