@@ -341,6 +341,8 @@ pub const DNS_DEAF_KEPT: Duration = Duration::from_secs(30);
 pub const DNS_ROOT_PATIENCE: Duration = Duration::from_secs(2);
 /// How often it is looked whether the machine's resolv.conf or hosts file changed: mail waits no longer for a network that moved.
 pub const NAMES_LOOKED_AT: Duration = Duration::from_secs(5);
+/// How long one of them that changed is to be as it is before it is read: whoever writes it is done by then.
+pub const NAMES_SETTLE: Duration = Duration::from_secs(1);
 /// How long the addresses of MX hosts of one preference are waited for together, to see whether one of them is this relay: a few slow
 /// answers. One that is not known by then is another's.
 pub const EQUALS_PATIENCE: Duration = Duration::from_secs(3);
@@ -348,6 +350,8 @@ pub const EQUALS_PATIENCE: Duration = Duration::from_secs(3);
 pub const MORE_ADDRESSES_PATIENCE: Duration = Duration::from_secs(1);
 /// How long they are not asked for again where they did not come by then.
 pub const MORE_ADDRESSES_FAILED: Duration = Duration::from_secs(300);
+/// Hosts kept in mind, on each shard, because their addresses came too late; beyond it the oldest is forgotten and waited for again.
+pub const LATE_HOSTS_MAX: usize = 10_000;
 /// A domain whose mail goes on without a pause is asked for again so often (seconds); what is remembered within its TTL costs no question.
 pub const RESOLVED_AGAIN: u32 = 60;
 /// Domains that are asked for again for that in a second, about: new ones must not wait behind them.
@@ -382,6 +386,10 @@ pub const LOG_BEHIND: Duration = Duration::from_secs(5);
 /// How often the clock may be set in that time for all to be told again after a kill. A pause between messages looks the same: then some are
 /// told once more than they need be.
 pub const LOG_LEAPS: u32 = 1;
+
+/// Messages of a lane that a start looks at for that, the last ones: more than a shard takes in so long, 20,000 a second, and again in as long
+/// before each leap.
+pub const UNTOLD_MAX: usize = 20_000 * LOG_BEHIND.as_secs() as usize * (1 + LOG_LEAPS as usize);
 
 /// Refusals recorded in one second on one shard, on average: enough to see who attacks, and 2 GB a day at the very most.
 pub const REJECTED_A_SECOND: u64 = 100;

@@ -68,6 +68,12 @@ impl Cache {
         self.young.insert(key, (expires, found));
     }
 
+    /// Forgets all of it.
+    pub fn clear(&mut self) {
+        (self.young, self.old) = (Entries::new(), Entries::new());
+        (self.young_bytes, self.old_bytes) = (0, 0);
+    }
+
     /// Bytes held, about, and never more than are counted.
     pub fn bytes(&self) -> usize {
         self.young_bytes + self.old_bytes
@@ -108,6 +114,9 @@ mod tests {
         assert!(cache.get(Kind::A, "kept.example", start).is_none());
         assert!(cache.get(Kind::A, "h1.example", start).is_none());
         assert!(cache.get(Kind::Mx, "kept.example", start + Duration::from_secs(10)).is_none());
+        cache.clear();
+        assert!(cache.get(Kind::Mx, "kept.example", start).is_none());
+        assert_eq!((cache.len(), cache.bytes()), (0, 0));
     }
     /// However large answers are, what is held stays within the bytes.
     #[test]

@@ -48,6 +48,12 @@ impl Failures {
         self.until.remove(host);
     }
 
+    /// All of them may do well again.
+    pub fn clear(&mut self) {
+        self.until.clear();
+        self.order.clear();
+    }
+
     /// It failed. Whether that is news.
     pub fn note(&mut self, host: &str, now: Instant) -> bool {
         while let Some((until, oldest)) = self.order.front() {

@@ -280,3 +280,61 @@ fn other_name_servers_are_asked_when_the_machine_has_others() {
         assert!(run_until_true(&world, Duration::from_secs(300), || sink.received.borrow().len() == 2));
     });
 }
+
+/// What other name servers said, those of another network above all, says nothing of the names that these know.
+#[test]
+fn what_other_name_servers_said_is_forgotten() {
+    story(3, |seed| {
+        let world = World::new(seed);
+        let sink = Sink::start(&world, "10.0.0.2:25");
+        let late = Rc::new(Cell::new(false));
+        let own = late.clone();
+        serve(&world, FIRST, move |text, _, _| {
+            if own.get() && text.ends_with("e.test") { Says::Silence } else { Says::NoName }
+        });
+        serve(&world, SECOND, |_, _, _| Says::NoName);
+        serve(&world, "10.0.9.55:53", |text, _, _| plain(text, [10, 0, 0, 2]));
+        let relay = start(&world, "");
+        hand_in(&world, 50, 0, vec!["u@d.test".to_owned()]);
+        assert!(
+            run_until_true(&world, Duration::from_secs(5), || relay.sum(|of| &of.recipients_bounced) == 1)
+        );
+        // Two that still wait for an answer when the servers change; what comes then is that of the old ones.
+        late.set(true);
+        hand_in(&world, 60, 1, vec!["u@e.test".to_owned()]);
+        hand_in(&world, 61, 2, vec!["v@e.test".to_owned()]);
+        world.run_for(Duration::from_millis(500));
+        let servers = vec!["10.0.9.55:53".parse().expect("an address")];
+        relay.latest.publish(Known { servers, ..Known::default() });
+        world.run_for(Duration::from_millis(1_500));
+        let took = took(&world, &sink, 3, "d.test");
+        assert!(took < Duration::from_secs(1), "{took:?}");
+        assert!(run_until_true(&world, Duration::from_secs(30), || sink.received.borrow().len() == 3));
+        assert_eq!(relay.sum(|of| &of.recipients_bounced), 1, "what the old ones said late returned nothing");
+    });
+}
+
+/// A host that is looked for only to see whether it is this relay is not waited for by those; who has no other host waits for it.
+#[test]
+fn whoever_needs_a_slow_answer_waits_for_it() {
+    story(8, |seed| {
+        let world = World::new(seed);
+        let sink = Sink::start(&world, "10.0.0.2:25");
+        let says = |text: &str| match text {
+            "slow.test" | "other.test" => Says::Records(vec![address([10, 0, 0, 2])]),
+            "only.test" => Says::Records(vec![mx(10, "slow.test")]),
+            _ => Says::Records(vec![mx(10, "other.test"), mx(10, "slow.test")]),
+        };
+        // The first never answers for that host, so that the second is asked for it long after.
+        serve(&world, FIRST, move |text, _, _| if text == "slow.test" { Says::Silence } else { says(text) });
+        serve(&world, SECOND, move |text, _, _| says(text));
+        let relay = start(&world, "");
+        for number in 0..8 {
+            hand_in(&world, 50 + number, number.into(), vec![format!("u@equal{number}.test")]);
+        }
+        world.run_for(Duration::from_millis(100));
+        hand_in(&world, 70, 8, vec!["u@only.test".to_owned()]);
+        assert!(run_until_true(&world, Duration::from_secs(20), || sink.received.borrow().len() == 9));
+        assert_eq!(relay.sum(|of| &of.recipients_deferred), 0);
+    });
+}

@@ -16,11 +16,12 @@ use crate::dns::latest::Known;
 use crate::dns::message::Reading;
 use crate::dns::{Answer, FAILURE_TTL, Found, Kind};
 use crate::limits;
+use crate::policy::failures::Failures;
 use crate::route::gate::{self, Admitted, Gate, Refusal, Source};
 use crate::route::{self, Host, NextHop, NoRoute, Table};
 use crate::runtime::Runtime;
 use crate::shard::outbound::servers::NameServers;
-use crate::shard::promise::{Fulfil, promise};
+use crate::shard::promise::{Fulfil, Promise, promise};
 use crate::shard::timers::Timers;
 use crate::time::Instant;
 
@@ -64,7 +65,11 @@ fn refused(host: &Host, address: IpAddr, refusal: Refusal) -> Unroutable {
     Unroutable { permanent, status: (class, subject, detail), text, loops: refusal == Refusal::Loop }
 }
 
-type Waiters = HashMap<(Kind, Box<str>), Vec<Fulfil<Rc<Found>>>>;
+/// A question to the name servers of a time, and its name.
+type Question = (u64, Kind, Box<str>);
+
+/// Who else waits for it. None: nobody asks it any more.
+type Waiters = HashMap<Question, Vec<Fulfil<Option<Rc<Found>>>>>;
 
 /// The resolver of one shard.
 pub struct Resolver<R: Runtime> {
@@ -79,8 +84,14 @@ pub struct Resolver<R: Runtime> {
     mx_port: u16,
     gate: RefCell<Gate>,
     cache: RefCell<Cache>,
+    /// How often there were other name servers: what those before say counts for nothing.
+    replaced: Cell<u64>,
     /// Who else waits for a question that is being asked.
     waiters: RefCell<Waiters>,
+    /// Hosts whose addresses were waited for in vain, those of any kind and those of IPv6: whoever can do without them does not wait again
+    /// at once. Whoever cannot asks.
+    late: RefCell<Failures>,
+    late_ipv6: RefCell<Failures>,
     /// Questions on their way, and how many there may be.
     asking: Cell<usize>,
     asking_max: usize,
@@ -104,13 +115,19 @@ impl<R: Runtime> Resolver<R> {
             runtime,
             timers,
             table,
-            files: RefCell::new((0, Known { servers: Vec::new(), hosts: settings.dns.known.clone() })),
+            files: RefCell::new((
+                0,
+                Known { servers: settings.dns.servers.clone(), hosts: settings.dns.known.clone() },
+            )),
             dns: settings.dns.clone(),
             own_name: settings.node.hostname.clone(),
             mx_port: settings.delivery.mx_port,
             gate: RefCell::new(gate),
             cache: RefCell::new(Cache::new(limits::DNS_CACHE_MAX, bytes)),
+            replaced: Cell::new(0),
             waiters: RefCell::default(),
+            late: Failures::new(FAILURE_TTL, limits::LATE_HOSTS_MAX).into(),
+            late_ipv6: Failures::new(limits::MORE_ADDRESSES_FAILED, limits::LATE_HOSTS_MAX).into(),
             asking: Cell::new(0),
             asking_max: limits::DNS_INFLIGHT_MAX,
         }
@@ -128,12 +145,19 @@ impl<R: Runtime> Resolver<R> {
         Ok(())
     }
 
-    /// Looks whether the machine's files say something else by now.
+    /// Looks whether the machine's files say something else by now. Other name servers may know other names, as those of another network
+    /// do: nothing that was said before holds.
     pub fn look_at_files(&self) {
         let mut files = self.files.borrow_mut();
-        if let Some(newer) = self.dns.latest.newer(files.0) {
-            *files = newer;
+        let Some(newer) = self.dns.latest.newer(files.0) else { return };
+        let others = newer.1.servers != files.1.servers;
+        *files = newer;
+        if others {
             self.servers.replace(&files.1.servers);
+            self.replaced.set(self.replaced.get() + 1);
+            self.cache.borrow_mut().clear();
+            self.late.borrow_mut().clear();
+            self.late_ipv6.borrow_mut().clear();
         }
     }
 
@@ -169,8 +193,16 @@ impl<R: Runtime> Resolver<R> {
         let gate = self.gate.borrow();
         let mut reached = false;
         for host in hop.hosts.iter().filter(|host| Some(host.rank) == best) {
+            let mut has_ipv4 = false;
             for kind in [Kind::A, Kind::Aaaa] {
-                let Some(found) = cache.get(kind, &host.name, now) else { return false };
+                let Some(found) = cache.get(kind, &host.name, now) else {
+                    let skipped = has_ipv4 && self.late_ipv6.borrow().is_known(&host.name, now);
+                    if skipped {
+                        continue;
+                    }
+                    return false;
+                };
+                has_ipv4 |= matches!(&found.answer, Ok(Answer::Addresses(some)) if !some.is_empty());
                 let addresses = if let Ok(Answer::Addresses(some)) = &found.answer { &some[..] } else { &[] };
                 let admits =
                     |address: &IpAddr| gate.admit(SocketAddr::new(*address, host.port), host.source).is_ok();
@@ -262,13 +294,13 @@ impl<R: Runtime> Resolver<R> {
         let (first, others) = hosts.split_first()?;
         let until = self.runtime.now() + limits::EQUALS_PATIENCE;
         for other in others.iter().take_while(|other| other.rank == first.rank) {
+            if self.is_late(&self.late, Kind::A, &other.name) {
+                continue;
+            }
             let addresses = self.until(until, self.addresses(other)).await;
             if addresses.is_none() {
-                // The next connection does not wait for it again. What is known of it stays, and those behind it had no time.
-                let now = self.runtime.now();
-                if self.cache.borrow_mut().get(Kind::A, &other.name, now).is_none() {
-                    self.remember_failure(Kind::A, &other.name, FAILURE_TTL);
-                }
+                // The next connection does not wait for it again, and those behind it had no time.
+                self.late.borrow_mut().note(&other.name, self.runtime.now());
                 return None;
             }
             if let Some(Err(why)) = addresses
@@ -291,10 +323,10 @@ impl<R: Runtime> Resolver<R> {
         .await
     }
 
-    /// What was waited for in vain is not asked for again at once.
-    fn remember_failure(&self, kind: Kind, name: &str, ttl: Duration) {
-        let found = Found { answer: Err("the name servers take too long".to_owned()), ttl };
-        self.cache.borrow_mut().put(kind, name, Rc::new(found), self.runtime.now());
+    /// Whether it was waited for in vain, and is not known by now.
+    fn is_late(&self, late: &RefCell<Failures>, kind: Kind, name: &str) -> bool {
+        let now = self.runtime.now();
+        late.borrow().is_known(name, now) && self.cache.borrow_mut().get(kind, name, now).is_none()
     }
 
     /// Where a host may be connected to, IPv4 first: the addresses it has that pass the gate. An MX host one of whose addresses is ours is
@@ -383,11 +415,14 @@ impl<R: Runtime> Resolver<R> {
                 self.lookup(kind, name).await
             } else {
                 // Some name servers never answer questions for IPv6 addresses: where there are others these are not waited for.
+                if self.is_late(&self.late_ipv6, kind, name) {
+                    break;
+                }
                 let until = self.runtime.now() + limits::MORE_ADDRESSES_PATIENCE;
                 match self.until(until, self.lookup(kind, name)).await {
                     Some(found) => found,
                     None => {
-                        self.remember_failure(kind, name, limits::MORE_ADDRESSES_FAILED);
+                        self.late_ipv6.borrow_mut().note(name, self.runtime.now());
                         break;
                     }
                 }
@@ -405,32 +440,37 @@ impl<R: Runtime> Resolver<R> {
         }
     }
 
-    /// From the cache, or asked for, once however many want it.
+    /// From the cache, or asked for, once however many want it. Where whoever asks gives up half way, or the name servers are others by then,
+    /// one of those who wait asks in his place.
     async fn lookup(&self, kind: Kind, name: &str) -> Rc<Found> {
-        if let Some(found) = self.cache.borrow_mut().get(kind, name, self.runtime.now()) {
-            return found;
-        }
-        let joined = {
-            let mut waiters = self.waiters.borrow_mut();
-            match waiters.get_mut(&(kind, Box::from(name))) {
-                Some(others) => {
-                    let (fulfil, found) = promise();
-                    others.push(fulfil);
-                    Some(found)
-                }
-                None => {
-                    waiters.insert((kind, name.into()), Vec::new());
-                    None
-                }
+        loop {
+            if let Some(found) = self.cache.borrow_mut().get(kind, name, self.runtime.now()) {
+                return found;
             }
-        };
-        if let Some(found) = joined {
-            return found.await;
+            let found = match self.join(kind, name) {
+                Ok(joined) => joined.await,
+                Err(asker) => {
+                    let found = Rc::new(self.ask(kind, name).await);
+                    asker.tell(&found).then_some(found)
+                }
+            };
+            if let Some(found) = found {
+                return found;
+            }
         }
-        let asker = Asker { resolver: self, kind, name, asked: Cell::new(false) };
-        let found = Rc::new(self.ask(kind, name).await);
-        asker.tell(&found);
-        found
+    }
+
+    /// Waits with others for a question that is being asked; or is who asks it.
+    fn join(&self, kind: Kind, name: &str) -> Result<Promise<Option<Rc<Found>>>, Asker<'_, R>> {
+        let question = (self.replaced.get(), kind, Box::from(name));
+        let mut waiters = self.waiters.borrow_mut();
+        if let Some(others) = waiters.get_mut(&question) {
+            let (fulfil, found) = promise();
+            others.push(fulfil);
+            return Ok(found);
+        }
+        waiters.insert(question.clone(), Vec::new());
+        Err(Asker { resolver: self, question })
     }
 
     /// Asks, and follows aliases that lead out of an answer.
@@ -484,35 +524,32 @@ impl Drop for Counted<'_> {
 /// Who asks a question for all that want to know.
 struct Asker<'a, R: Runtime> {
     resolver: &'a Resolver<R>,
-    kind: Kind,
-    name: &'a str,
-    asked: Cell<bool>,
+    question: Question,
 }
 
 impl<R: Runtime> Asker<'_, R> {
-    /// The answer is remembered, and the others hear it.
-    fn tell(&self, found: &Rc<Found>) {
-        self.asked.set(true);
-        let Asker { resolver, kind, name, .. } = *self;
-        resolver.cache.borrow_mut().put(kind, name, found.clone(), resolver.runtime.now());
-        self.pass_on(found);
+    /// The answer is remembered, and the others hear it. False: it comes from name servers that are not asked any more.
+    fn tell(self, found: &Rc<Found>) -> bool {
+        let Asker { resolver, question: (servers, kind, name) } = &self;
+        if *servers != resolver.replaced.get() {
+            return false;
+        }
+        resolver.cache.borrow_mut().put(*kind, name, found.clone(), resolver.runtime.now());
+        self.pass_on(Some(found));
+        true
     }
 
-    fn pass_on(&self, found: &Rc<Found>) {
-        let Asker { resolver, kind, name, .. } = *self;
-        let waiters = resolver.waiters.borrow_mut().remove(&(kind, Box::from(name)));
+    fn pass_on(&self, found: Option<&Rc<Found>>) {
+        let waiters = self.resolver.waiters.borrow_mut().remove(&self.question);
         for waiter in waiters.into_iter().flatten() {
-            waiter.fulfil(found.clone());
+            waiter.fulfil(found.cloned());
         }
     }
 }
 
 impl<R: Runtime> Drop for Asker<'_, R> {
-    /// It gave up half way: nobody waits for ever.
+    /// It may have given up half way: nobody waits for ever.
     fn drop(&mut self) {
-        if !self.asked.get() {
-            let why = "the name servers take too long".to_owned();
-            self.pass_on(&Rc::new(Found { answer: Err(why), ttl: FAILURE_TTL }));
-        }
+        self.pass_on(None);
     }
 }
