@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
 use rustix::net;
@@ -32,18 +33,13 @@ pub(super) fn addresses() -> io::Result<Vec<IpAddr>> {
 }
 
 /// Whether what is sent to an address stays on this machine, by the table that the kernel would send it by: of its own addresses it takes the
-/// same for both ends. Nothing is sent.
+/// same for both ends. Nothing is sent. For a second address of a network it takes the first one for the other end; but that it is ours it
+/// says to who would have it for his own.
 pub(super) fn leads_here(address: IpAddr) -> io::Result<bool> {
     // Any port: nothing goes there.
     const PORT: u16 = 9;
     let to = SocketAddr::new(address, PORT);
-    let family = if to.is_ipv4() { net::AddressFamily::INET } else { net::AddressFamily::INET6 };
-    let flags = net::SocketFlags::CLOEXEC;
-    let socket = match net::socket_with(family, net::SocketType::DGRAM, flags, None) {
-        // A machine without this family has no such address.
-        Err(Errno::AFNOSUPPORT) => return Ok(false),
-        socket => socket?,
-    };
+    let Some(socket) = socket_for(address)? else { return Ok(false) };
     match net::connect(&socket, &to) {
         Ok(()) => {}
         // Of the machine's resources, not of the way there.
@@ -52,7 +48,35 @@ pub(super) fn leads_here(address: IpAddr) -> io::Result<bool> {
         Err(_) => return Ok(false),
     }
     let from = SocketAddr::try_from(net::getsockname(&socket)?)?;
-    Ok(from.ip().to_canonical() == address.to_canonical())
+    if from.ip().to_canonical() == address.to_canonical() {
+        return Ok(true);
+    }
+    Ok(may_be_ours(address)? && !may_be_ours(NOBODYS)?)
+}
+
+/// Of class E: no machine has it, and the kernel lets it be bound to only where it does so for any address (net.ipv4.ip_nonlocal_bind).
+const NOBODYS: IpAddr = IpAddr::V4(Ipv4Addr::new(255, 255, 255, 254));
+
+/// Whether the kernel lets somebody here have an IPv4 address, a unicast one: these alone have a first and a second.
+fn may_be_ours(address: IpAddr) -> io::Result<bool> {
+    let IpAddr::V4(v4) = address.to_canonical() else { return Ok(false) };
+    let Some(socket) = socket_for(IpAddr::V4(v4))?.filter(|_| !v4.is_multicast()) else { return Ok(false) };
+    match net::bind(&socket, &SocketAddr::new(IpAddr::V4(v4), 0)) {
+        Ok(()) => Ok(true),
+        // No port is free: it has ports, so it is ours.
+        Err(Errno::ADDRINUSE) => Ok(true),
+        Err(error @ (Errno::NOMEM | Errno::NOBUFS | Errno::AGAIN)) => Err(error.into()),
+        Err(_) => Ok(false),
+    }
+}
+
+/// A socket of the address's family; none on a machine without it, which has no such address.
+fn socket_for(address: IpAddr) -> io::Result<Option<OwnedFd>> {
+    let family = if address.is_ipv4() { net::AddressFamily::INET } else { net::AddressFamily::INET6 };
+    match net::socket_with(family, net::SocketType::DGRAM, net::SocketFlags::CLOEXEC, None) {
+        Err(Errno::AFNOSUPPORT) => Ok(None),
+        socket => Ok(Some(socket?)),
+    }
 }
 
 /// # Safety
@@ -95,6 +119,13 @@ mod tests {
         }
         for elsewhere in ["192.0.2.1", "8.8.8.8", "2001:db8::1", "255.255.255.255"] {
             assert!(!leads_here(elsewhere.parse().unwrap()).unwrap(), "{elsewhere}");
+        }
+        // What is sent to these comes from 127.0.0.1, as it comes from the first address of a network that has several here.
+        for second in ["127.0.0.5", "127.255.255.254", "::ffff:127.0.0.5"] {
+            assert!(leads_here(second.parse().unwrap()).unwrap(), "{second}");
+        }
+        for neither in ["224.0.0.1", "240.0.0.1", "2001:db8::1"] {
+            assert!(!may_be_ours(neither.parse().unwrap()).unwrap(), "{neither}");
         }
     }
 }
