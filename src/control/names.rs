@@ -1,6 +1,7 @@
 //! The machine's files that say where names are: read again when they change, as a network that comes and goes rewrites them.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -30,16 +31,37 @@ struct Watched {
     path: PathBuf,
     /// As it was when it was read; None: it was not read here.
     stamp: Option<Stamp>,
+    /// As it was at the last look.
+    seen: Option<Stamp>,
+    /// It is not as it was when it was read, and may be half written.
+    unsettled: bool,
 }
 
 impl Watched {
-    /// Its text, if it is not as it was when it was read last.
+    fn new(path: &Path) -> Watched {
+        Watched { path: path.to_owned(), stamp: None, seen: None, unsettled: false }
+    }
+
+    /// Its text, if it is not as it was when it was read last, and was left alone from one look to the next and while it was read: what
+    /// somebody is writing says less than it will.
     fn changed(&mut self) -> Option<String> {
+        self.unsettled = false;
         let stamp = files::stamp(&self.path)?;
         if self.stamp == Some(stamp) {
             return None;
         }
-        let bytes = files::read_whole(&self.path, limits::HOSTS_FILE_MAX).ok()?;
+        self.unsettled = true;
+        if self.seen.replace(stamp) != Some(stamp) {
+            return None;
+        }
+        let bytes = files::read_whole(&self.path, limits::HOSTS_FILE_MAX).ok();
+        let after = files::stamp(&self.path);
+        if after != Some(stamp) {
+            self.seen = after;
+            return None;
+        }
+        self.unsettled = false;
+        let bytes = bytes?;
         self.stamp = Some(stamp);
         Some(String::from_utf8_lossy(&bytes).into_owned())
     }
@@ -48,17 +70,17 @@ impl Watched {
 impl Files {
     /// Those that a node goes by which has read them; `servers` is the file of the name servers, if they are the machine's.
     pub fn new(settings: &DnsConfig, servers: Option<&Path>) -> Files {
-        let watched = |path: &Path| Watched { path: path.to_owned(), stamp: None };
         Files {
-            servers: servers.map(watched),
-            hosts: settings.hosts.as_deref().map(watched),
+            servers: servers.map(Watched::new),
+            hosts: settings.hosts.as_deref().map(Watched::new),
             known: Known { servers: settings.servers.clone(), hosts: settings.known.clone() },
             latest: settings.latest.clone(),
         }
     }
 
-    /// One look. A file that is not there or cannot be read, or names no server, changes nothing: it may be about to be written.
-    pub(super) fn look(&mut self) {
+    /// One look. A file that is not there or cannot be read, or names no server, changes nothing: it may be about to be written. True: one
+    /// changed and may be half written, so that the next look should be soon.
+    pub(super) fn look(&mut self) -> bool {
         let before = self.known.clone();
         if let Some(file) = &mut self.servers
             && let Some(text) = file.changed()
@@ -87,6 +109,7 @@ impl Files {
         if self.known != before {
             self.latest.publish(self.known.clone());
         }
+        [&self.servers, &self.hosts].into_iter().flatten().any(|file| file.unsettled)
     }
 }
 
@@ -94,24 +117,32 @@ impl Files {
 #[derive(Debug)]
 pub(super) struct Looks {
     files: Arc<Mutex<Files>>,
-    next: Duration,
+    /// A file is to be looked at again soon.
+    soon: Arc<AtomicBool>,
+    last: Duration,
 }
 
 impl Looks {
     pub(super) fn new(files: Files) -> Looks {
-        Looks { files: Arc::new(Mutex::new(files)), next: Duration::ZERO }
+        Looks {
+            files: Arc::new(Mutex::new(files)),
+            soon: Arc::new(AtomicBool::new(true)),
+            last: Duration::ZERO,
+        }
     }
 
     pub(super) fn look(&mut self, now: Duration) {
-        if now < self.next {
+        let soon = self.soon.load(Ordering::Relaxed);
+        let apart = if soon { limits::NAMES_SETTLE } else { limits::NAMES_LOOKED_AT };
+        if now < self.last + apart {
             return;
         }
-        self.next = now + limits::NAMES_LOOKED_AT;
-        let files = self.files.clone();
+        self.last = now;
+        let (files, soon) = (self.files.clone(), self.soon.clone());
         tokio::task::spawn_blocking(move || {
             // One that still hangs is not joined by others.
             if let Ok(mut files) = files.try_lock() {
-                files.look();
+                soon.store(files.look(), Ordering::Relaxed);
             }
         });
     }
@@ -133,7 +164,8 @@ mod tests {
         let mut files = Files::new(&dns, Some(&resolv));
         let mut seen = 0;
         let mut told = |files: &mut Files| {
-            files.look();
+            // What changed is read at the next look.
+            while files.look() {}
             let (changes, known) = dns.latest.newer(seen)?;
             seen = changes;
             Some((
@@ -159,8 +191,21 @@ mod tests {
         assert_eq!(told(&mut files), None);
         std::fs::write(&hosts, "").unwrap();
         assert_eq!(told(&mut files), Some(("192.0.2.3:53 192.0.2.1:53".to_owned(), 0)));
+        let before = dns.latest.newer(0).unwrap().0;
+        // Somebody is still writing: at each look there is more of it.
+        for text in [
+            "192.0.2.9 smart.exam",
+            "192.0.2.9 smart.example\n192.0.2.8 o",
+            "192.0.2.9 smart.example\n192.0.2.8 other\n",
+        ] {
+            std::fs::write(&hosts, text).unwrap();
+            assert!(files.look(), "to be looked at again");
+            assert_eq!(dns.latest.newer(before), None, "it may be half written");
+        }
+        assert_eq!(told(&mut files).map(|(_, names)| names), Some(2));
         // Name servers of the configuration are the operator's.
         std::fs::write(&resolv, "nameserver 192.0.2.7\n").unwrap();
+        std::fs::write(&hosts, "").unwrap();
         let mut files = Files::new(&dns, None);
         assert_eq!(told(&mut files), None);
     }
