@@ -19,7 +19,7 @@ use tokio::task::AbortHandle;
 
 use crate::control::Shown;
 use crate::control::health::Health;
-use crate::control::metrics;
+use crate::control::metrics::{self, Form};
 use crate::limits;
 use crate::observe::Instruments;
 use crate::runtime::files::Reserve;
@@ -75,14 +75,16 @@ async fn answer(stream: TcpStream, router: Router) {
 fn router(served: Served) -> Router {
     let Served { instruments, runtime, certificates, health, hosts, second } = served;
     let registry = Arc::new(metrics::registry(instruments, runtime, certificates));
-    let metrics = move || {
+    let metrics = move |fields: HeaderMap| {
         let registry = registry.clone();
         async move {
-            let kind = [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
-            match metrics::render(&registry) {
-                Ok(text) => (StatusCode::OK, kind, text),
-                Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, kind, error.to_string()),
-            }
+            let accepts = fields.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+            let form = Form::asked_for(&accepts.collect::<Vec<_>>().join(","));
+            let (status, text) = match metrics::render(&registry, form) {
+                Ok(text) => (StatusCode::OK, text),
+                Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+            };
+            (status, [(header::CONTENT_TYPE, form.media_type()), (header::VARY, "accept")], text)
         }
     };
     let (lives, now) = (health.clone(), second.clone());

@@ -1,4 +1,4 @@
-//! The shards' instruments as OpenMetrics text.
+//! The shards' instruments as text: that of OpenMetrics, or that of Prometheus before it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -34,11 +34,80 @@ pub fn registry(
     registry
 }
 
+/// A form of the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// That of Prometheus before OpenMetrics, which whatever reads metrics understands.
+    Classic,
+    /// OpenMetrics, for who asks for it.
+    Open,
+}
+
+impl Form {
+    /// The one that the Accept field of a request asks for (RFC 9110 section 12.5.1): who takes either gets the older one, unless he likes
+    /// OpenMetrics as much.
+    pub fn asked_for(accept: &str) -> Form {
+        let (mut open, mut classic) = (0, 0);
+        for range in accept.split(',') {
+            let mut parts = range.split(';').map(str::trim);
+            let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
+            let weight = parts.filter_map(|part| weight(&part.to_ascii_lowercase())).next().unwrap_or(1000);
+            match &*kind {
+                "application/openmetrics-text" => open = open.max(weight),
+                "text/plain" => classic = classic.max(weight),
+                _ => {}
+            }
+        }
+        if open > 0 && open >= classic { Form::Open } else { Form::Classic }
+    }
+
+    /// Its media type.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Form::Classic => "text/plain; version=0.0.4; charset=utf-8",
+            Form::Open => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
+
+/// A `q` parameter in thousandths; one that is malformed is the least.
+fn weight(parameter: &str) -> Option<u32> {
+    let value = parameter.strip_prefix("q=")?;
+    let thousandths = value.parse::<f32>().ok().filter(|value| (0.0..=1.0).contains(value));
+    Some(thousandths.map_or(0, |value| (value * 1000.0) as u32))
+}
+
 /// The text.
-pub fn render(registry: &Registry) -> Result<String, fmt::Error> {
+pub fn render(registry: &Registry, form: Form) -> Result<String, fmt::Error> {
     let mut out = String::new();
     text::encode(&mut out, registry)?;
-    Ok(out)
+    Ok(match form {
+        Form::Classic => classic(&out),
+        Form::Open => out,
+    })
+}
+
+/// OpenMetrics as the text before it: there a metric is described by the name that its samples have, and is of one of four types.
+fn classic(open: &str) -> String {
+    let mut out = String::with_capacity(open.len());
+    let mut help = "";
+    for line in open.lines() {
+        let words = line.strip_prefix("# ").unwrap_or_default();
+        if let Some(described) = words.strip_prefix("HELP ") {
+            help = described.split_once(' ').map_or("", |(_, help)| help);
+        } else if let Some((name, kind)) = words.strip_prefix("TYPE ").and_then(|named| named.split_once(' '))
+        {
+            let (suffix, kind) = match kind {
+                "counter" => ("_total", "counter"),
+                "info" => ("_info", "gauge"),
+                kind => ("", kind),
+            };
+            out.extend(["# HELP ", name, suffix, " ", help, "\n# TYPE ", name, suffix, " ", kind, "\n"]);
+        } else if words.is_empty() {
+            out.extend([line, "\n"]);
+        }
+    }
+    out
 }
 
 impl Collector for Certificates {
@@ -124,5 +193,62 @@ impl Shards {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn open_metrics_are_for_who_asks_for_them() {
+        for accept in [
+            "application/openmetrics-text",
+            "Application/OpenMetrics-Text; version=1.0.0",
+            // Prometheus 2 and 3.
+            "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,\
+             text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+            "text/plain;q=0.5, application/openmetrics-text;q=0.5",
+        ] {
+            assert_eq!(Form::asked_for(accept), Form::Open, "{accept}");
+        }
+        for accept in [
+            "",
+            "*/*",
+            "text/plain",
+            "text/html,application/xhtml+xml,*/*;q=0.8",
+            "application/openmetrics-text;q=0",
+            "application/openmetrics-text;q=0.000, */*",
+            "application/openmetrics-text;q=high",
+            "text/plain;version=0.0.4;q=0.9,application/openmetrics-text;q=0.4",
+        ] {
+            assert_eq!(Form::asked_for(accept), Form::Classic, "{accept}");
+        }
+    }
+
+    /// Every sample is of a metric that is described, once, before it.
+    #[test]
+    fn the_older_text_describes_what_it_has() {
+        let registry = registry(vec![Arc::default(), Arc::default()], "epoll", Arc::default());
+        let text = render(&registry, Form::Classic).expect("it is written");
+        let mut described = "";
+        let mut names = std::collections::BTreeSet::new();
+        for line in text.lines() {
+            if let Some(rest) = line.strip_prefix("# TYPE ") {
+                let (name, kind) = rest.split_once(' ').expect("a type");
+                assert!(matches!(kind, "counter" | "gauge") && names.insert(name), "{line}");
+                described = name;
+            } else if !line.starts_with("# HELP ") {
+                assert_eq!(line.split(['{', ' ']).next(), Some(described), "{line}");
+            }
+        }
+        assert!(text.contains("# TYPE relevo_recipients_delivered_total counter\n"), "{text}");
+        assert!(
+            text.contains("# TYPE relevo_runtime_info gauge\nrelevo_runtime_info{name=\"epoll\"} 1\n"),
+            "{text}"
+        );
+        assert!(!text.contains("EOF") && !text.contains("UNIT"), "{text}");
+        let open = render(&registry, Form::Open).expect("it is written");
+        assert!(open.ends_with("# EOF\n") && open.contains("# TYPE relevo_recipients_delivered counter\n"));
     }
 }

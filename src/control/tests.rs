@@ -16,8 +16,13 @@ fn connect(address: SocketAddr) -> TcpStream {
 }
 
 fn fetch(address: SocketAddr, path: &str) -> String {
+    fetch_as(address, path, "")
+}
+
+/// With these further fields.
+fn fetch_as(address: SocketAddr, path: &str, fields: &str) -> String {
     let mut stream = connect(address);
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\n{fields}\r\n").unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     text
@@ -58,6 +63,14 @@ fn metrics_health_and_log() {
     assert!(metrics.contains("relevo_recipients_delivered_total{shard=\"1\"} 7\n"), "{metrics}");
     assert!(metrics.contains("relevo_runtime_info{name=\"epoll\"} 1\n"), "{metrics}");
     assert!(metrics.contains("relevo_process_resident_bytes"), "{metrics}");
+    assert!(
+        metrics.contains("content-type: text/plain; version=0.0.4"),
+        "nobody asked for another: {metrics}"
+    );
+    let open =
+        fetch_as(address, "/metrics", "Accept: application/openmetrics-text;version=1.0.0,*/*;q=0.1\r\n");
+    assert!(open.contains("content-type: application/openmetrics-text; version=1.0.0"), "{open}");
+    assert!(open.ends_with("# EOF\n"), "{open}");
     assert!(fetch(address, "/healthz").starts_with("HTTP/1.1 503"), "nothing listens yet");
     health.open();
     assert!(fetch(address, "/healthz").ends_with("ok\n") && fetch(address, "/readyz").ends_with("ok\n"));
