@@ -250,15 +250,15 @@ fn again_from<R: Runtime>(
 }
 
 /// The first of these births, told from the last on, that may not be in the log. Nobody knows when the process was killed, but not before the
-/// last message came; and the log has what was told a few seconds before. Where the clock was set forward in these seconds, what came just
-/// before looks long past: after a leap the seconds are counted once more.
+/// last message came; and the log has what was told a few seconds before. Where the clock was set in these seconds, what came just before looks
+/// long past, or yet to come: after a leap the seconds are counted once more. Each is read, so no more are looked at than came in that time.
 fn first_untold(births: impl IntoIterator<Item = ((u32, u32), UnixMillis)>) -> Option<(u32, u32)> {
     let mut leaps = limits::LOG_LEAPS;
     let mut last: Option<UnixMillis> = None;
     let mut first = None;
-    for (born, arrival) in births {
+    for (born, arrival) in births.into_iter().take(limits::UNTOLD_MAX) {
         let from = last.get_or_insert(arrival);
-        if from.0.saturating_sub(arrival.0) > limits::LOG_BEHIND.as_millis() as u64 {
+        if from.0.abs_diff(arrival.0) > limits::LOG_BEHIND.as_millis() as u64 {
             if leaps == 0 {
                 break;
             }
@@ -547,7 +547,20 @@ mod tests {
         // Forward by two minutes, and by a year; what waits for long is in the log.
         assert_eq!(at(&[1, 99, 100, 220, 221]), Some(1));
         assert_eq!(at(&[1, 50, 99, 100, 31_536_100]), Some(2));
-        // Back by an hour.
+        // Back by an hour; what came long before that is in the log.
         assert_eq!(at(&[5000, 5001, 1400, 1401]), Some(0));
+        assert_eq!(at(&[4000, 5000, 5001, 1400, 1401]), Some(1));
+    }
+
+    /// Whatever the times say: a million messages are not read before the first is queued.
+    #[test]
+    fn no_more_are_looked_at_than_came_in_that_time() {
+        let looked = Cell::new(0);
+        let births = (0..10 * limits::UNTOLD_MAX as u32).rev().map(|place| {
+            looked.set(looked.get() + 1);
+            ((1, place), UnixMillis(7_000))
+        });
+        let first = first_untold(births);
+        assert_eq!((looked.get(), first), (limits::UNTOLD_MAX, Some((1, 9 * limits::UNTOLD_MAX as u32))));
     }
 }
