@@ -14,10 +14,12 @@ mod closed;
 mod domain;
 mod moved;
 mod put_back;
+mod ring;
 mod unanswered;
 #[cfg(test)]
 use domain::LEAVING_MAX;
 use domain::{Deferred, Domain, RESOLVED_FOR};
+use ring::{Ring, Turn};
 pub use unanswered::Unanswered;
 
 /// Names a domain of this shard while it has mail.
@@ -52,7 +54,7 @@ pub enum Take {
 struct Site {
     name: Rc<str>,
     /// Domains with ready groups, served in turn.
-    ring: VecDeque<DomainKey>,
+    ring: Ring<DomainKey>,
     ready: usize,
     /// Domains that lead here.
     domains: u32,
@@ -93,6 +95,8 @@ pub struct Destinations {
     leaving: VecDeque<(u32, DomainKey)>,
     /// Which group is looked at next of those whose domain is asked for, by the places of domain and group.
     listened: (usize, usize),
+    /// The last number of a turn in a ring.
+    turns: u32,
     now: u32,
     queued: usize,
     /// Groups a connection could take now, those of closed sites included.
@@ -115,6 +119,7 @@ impl Destinations {
             starved: Vec::new(),
             leaving: VecDeque::new(),
             listened: (0, 0),
+            turns: 0,
             now: 0,
             queued: 0,
             crowd: 0,
@@ -184,19 +189,7 @@ impl Destinations {
 
     fn new_domain(&mut self, name: &str) -> DomainKey {
         let name: Rc<str> = name.into();
-        let domain = Domain {
-            name: name.clone(),
-            ready: VecDeque::new(),
-            deferred: BinaryHeap::new(),
-            site: None,
-            wakes: 0,
-            active: 0,
-            since: 0,
-            client: 0,
-            resolving: false,
-            in_ring: false,
-            leaving: false,
-        };
+        let domain = Domain::new(name.clone());
         let key = match self.free_domains.pop() {
             Some(slot) => {
                 self.domains[slot as usize] = Some(domain);
@@ -279,19 +272,20 @@ impl Destinations {
     /// A domain got ready groups: into its site's ring, or to the resolver.
     fn activate(&mut self, key: DomainKey, groups: usize) -> Option<Effect> {
         let now = self.now;
-        let domain = self.domain_mut(key)?;
+        let domain = self.domains.get_mut(key.0 as usize)?.as_mut()?;
         let Some(site) = domain.site else {
             if !domain.is_first_asked(now) {
                 return None;
             }
             return Some(Effect::Resolve(key, domain.name.clone()));
         };
-        let enters = !std::mem::replace(&mut domain.in_ring, true);
         let state = &mut self.sites[site.0 as usize];
         state.ready += groups;
         self.crowd += groups;
-        if enters {
-            state.ring.push_back(key);
+        if !domain.in_ring {
+            self.turns = self.turns.wrapping_add(1);
+            (domain.in_ring, domain.turn) = (true, self.turns);
+            state.ring.push(Turn { key, number: self.turns });
         }
         Some(Effect::Pump(site))
     }
@@ -401,17 +395,20 @@ impl Destinations {
             return Take::Nothing;
         }
         // Each domain of the ring is looked at once at most: one whose lane has no credit is passed over.
-        for _ in 0..state.ring.len() {
+        for _ in 0..state.ring.places() {
             let state = &mut self.sites[site.0 as usize];
-            let Some(key) = state.ring.pop_front() else { break };
-            let Some(Some(domain)) = self.domains.get_mut(key.0 as usize) else { continue };
+            let Some(turn) = state.ring.pop() else { break };
+            let (key, Some(domain)) = (turn.key, domain::at_mut(&mut self.domains, turn)) else {
+                state.ring.met();
+                continue;
+            };
             let Some(group) = domain.ready.front().copied() else {
                 self.left_ring(key);
                 continue;
             };
             let credit = self.credits.get_mut(usize::from(group.location.lane)).filter(|credit| **credit > 0);
             let Some(credit) = credit else {
-                state.ring.push_back(key);
+                state.ring.push(turn);
                 if !std::mem::replace(&mut state.starved, true) {
                     self.starved.push(site);
                 }
@@ -425,7 +422,7 @@ impl Destinations {
             if domain.ready.is_empty() {
                 domain.in_ring = false;
             } else {
-                state.ring.push_back(key);
+                state.ring.push(turn);
             }
             return if group.is_expired(now) { Take::Expired(key, group) } else { Take::Job(key, group) };
         }
@@ -436,15 +433,17 @@ impl Destinations {
     /// when some come home.
     pub fn is_starved(&mut self, site: SiteKey) -> bool {
         const LOOKED_AT: usize = 64;
-        let takes = |key: &DomainKey| {
-            let domain = self.domains.get(key.0 as usize).and_then(Option::as_ref);
-            let lane = domain.and_then(|domain| domain.ready.front()).map(|group| group.location.lane);
+        let takes = |turn| {
+            // Behind one that left there may be others.
+            let Some(domain) = domain::at(&self.domains, turn) else { return true };
+            let lane = domain.ready.front().map(|group| group.location.lane);
             lane.is_some_and(|lane| self.credits.get(usize::from(lane)).is_some_and(|credits| *credits > 0))
         };
-        if self.sites[site.0 as usize].ring.iter().take(LOOKED_AT).any(takes) {
+        let state = &mut self.sites[site.0 as usize];
+        if state.ring.iter().take(LOOKED_AT).any(takes) {
             return false;
         }
-        if !std::mem::replace(&mut self.sites[site.0 as usize].starved, true) {
+        if !std::mem::replace(&mut state.starved, true) {
             self.starved.push(site);
         }
         true
@@ -453,7 +452,8 @@ impl Destinations {
     /// The domain whose mail is next at a site, and how many others have mail there.
     pub fn waiting_at(&self, site: SiteKey) -> Option<(&str, usize)> {
         let ring = &self.sites.get(site.0 as usize)?.ring;
-        ring.front().map(|first| (self.name(*first), ring.len() - 1))
+        let first = ring.iter().find_map(|turn| domain::at(&self.domains, turn))?;
+        Some((&*first.name, ring.len() - 1))
     }
 
     /// Groups that a connection could take now.
@@ -560,11 +560,14 @@ impl Destinations {
 
     /// A site that failed is tried again: its domains may have moved meanwhile. How many were looked at.
     fn resolve_again(&mut self, site: SiteKey, effects: &mut Vec<Effect>) -> usize {
-        let looks = self.sites[site.0 as usize].ring.len().min(RESOLVED_AGAIN_MAX);
+        let looks = self.sites[site.0 as usize].ring.places().min(RESOLVED_AGAIN_MAX);
         for _ in 0..looks {
             let state = &mut self.sites[site.0 as usize];
-            let Some(key) = state.ring.pop_front() else { break };
-            let Some(Some(domain)) = self.domains.get_mut(key.0 as usize) else { continue };
+            let Some(turn) = state.ring.pop() else { break };
+            let (key, Some(domain)) = (turn.key, domain::at_mut(&mut self.domains, turn)) else {
+                state.ring.met();
+                continue;
+            };
             state.ready -= domain.ready.len();
             self.crowd -= domain.ready.len();
             if domain.ready.is_empty() {

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use super::{Destinations, DomainKey, SiteKey};
+use super::{Destinations, DomainKey, SiteKey, domain};
 use crate::queue::Group;
 
 impl Destinations {
@@ -38,16 +38,17 @@ impl Destinations {
     ) -> Option<(DomainKey, Group)> {
         let state = &mut self.sites[site.0 as usize];
         let (mut place, mut within) = state.looked;
-        for _ in 0..=state.ring.len() {
-            let domain = state.ring.get(place).and_then(|key| self.domains.get_mut(key.0 as usize)?.as_mut());
-            let Some(domain) = domain else {
+        for _ in 0..=state.ring.places() {
+            let Some(turn) = state.ring.get(place) else {
                 (place, within) = (0, 0);
                 continue;
             };
-            if domain.ready.is_empty() {
+            let domain = domain::at_mut(&mut self.domains, turn);
+            if domain.as_ref().is_none_or(|domain| domain.ready.is_empty()) {
                 *looks = looks.saturating_sub(1);
             }
-            while let Some(group) = domain.ready.get_mut(within) {
+            let mut waiting = domain.map(|domain| &mut domain.ready);
+            while let Some(group) = waiting.as_mut().and_then(|ready| ready.get_mut(within)) {
                 let credit = self.credits.get_mut(usize::from(group.location.lane));
                 let credit = credit.filter(|credit| **credit > 0);
                 let wants = group.not_before <= now && !group.is_expired(now);
@@ -62,7 +63,7 @@ impl Destinations {
                 let next = next(group.attempts.saturating_add(1));
                 group.told(next.max(state.closed_until).max(now.saturating_add(1)));
                 state.looked = (place, within);
-                return Some((state.ring[place], *group));
+                return Some((turn.key, *group));
             }
             (place, within) = (place + 1, 0);
             if *looks == 0 {
@@ -78,13 +79,12 @@ impl Destinations {
     /// was last, to the end of the ring at most, with no more than `looks`.
     pub fn expire(&mut self, site: SiteKey, now: u32, looks: &mut usize) -> Option<(DomainKey, Group)> {
         let state = &mut self.sites[site.0 as usize];
-        while let Some(key) = state.ring.get(state.aged).copied() {
+        while let Some(turn) = state.ring.get(state.aged) {
             if *looks == 0 {
                 return None;
             }
             *looks -= 1;
-            let domain = self.domains.get_mut(key.0 as usize).and_then(Option::as_mut);
-            if let Some(domain) = domain
+            if let Some(domain) = domain::at_mut(&mut self.domains, turn)
                 && let Some(group) = domain.ready.front().copied()
                 && group.is_expired(now)
                 && let Some(credit) = self.credits.get_mut(usize::from(group.location.lane))
@@ -95,7 +95,7 @@ impl Destinations {
                 domain.active += 1;
                 state.ready -= 1;
                 self.crowd -= 1;
-                return Some((key, group));
+                return Some((turn.key, group));
             }
             state.aged += 1;
         }

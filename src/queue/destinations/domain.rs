@@ -3,6 +3,7 @@
 use std::collections::{BinaryHeap, VecDeque};
 use std::rc::Rc;
 
+use super::ring::Turn;
 use super::{Destinations, DomainKey, SiteKey};
 use crate::queue::Group;
 
@@ -55,13 +56,47 @@ pub(super) struct Domain {
     pub(super) resolving: bool,
     /// In its site's ring of domains with ready groups.
     pub(super) in_ring: bool,
+    /// Which of the turns of a ring is its own.
+    pub(super) turn: u32,
     /// In the line of those that were without mail.
     pub(super) leaving: bool,
 }
 
 const _: () = assert!(size_of::<Option<Domain>>() <= 104, "one of these for each domain with mail");
 
+/// The domain that has this turn in a ring, unless it left.
+pub(super) fn at(domains: &[Option<Domain>], turn: Turn<DomainKey>) -> Option<&Domain> {
+    domains.get(turn.key.0 as usize)?.as_ref().filter(|domain| domain.has(turn))
+}
+
+/// The same, to be changed.
+pub(super) fn at_mut(domains: &mut [Option<Domain>], turn: Turn<DomainKey>) -> Option<&mut Domain> {
+    domains.get_mut(turn.key.0 as usize)?.as_mut().filter(|domain| domain.has(turn))
+}
+
 impl Domain {
+    fn has(&self, turn: Turn<DomainKey>) -> bool {
+        self.in_ring && self.turn == turn.number
+    }
+
+    /// One without mail, that leads nowhere yet.
+    pub(super) fn new(name: Rc<str>) -> Domain {
+        Domain {
+            name,
+            ready: VecDeque::new(),
+            deferred: BinaryHeap::new(),
+            site: None,
+            wakes: 0,
+            active: 0,
+            since: 0,
+            client: 0,
+            resolving: false,
+            in_ring: false,
+            turn: 0,
+            leaving: false,
+        }
+    }
+
     /// It is asked for. False: it is already.
     pub(super) fn is_first_asked(&mut self, now: u32) -> bool {
         let first = !std::mem::replace(&mut self.resolving, true);

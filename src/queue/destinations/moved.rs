@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Destinations, DomainKey, Effect};
+use super::{Destinations, DomainKey, Effect, domain};
 use crate::limits;
 
 impl Destinations {
@@ -50,10 +50,9 @@ impl Destinations {
             let state = &mut self.sites[site.0 as usize];
             state.ready -= domain.ready.len();
             self.crowd -= domain.ready.len();
-            // All of the ring, but only when hosts of a domain with waiting mail changed.
-            state.ring.retain(|other| *other != key);
-            state.looked = (0, 0);
-            state.aged = 0;
+            if state.ring.leave(|turn| domain::at(&self.domains, turn).is_some()) {
+                (state.looked, state.aged) = ((0, 0), 0);
+            }
         }
         self.lead(key, None);
     }

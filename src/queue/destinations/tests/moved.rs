@@ -48,3 +48,64 @@ fn a_busy_domain_is_asked_for_again_and_its_mail_goes_on() {
     assert_eq!((queue.ready(old, later + 500), queue.unrouted(key), queue.crowd()), (0, 1, 0));
     assert_eq!(queue.take_unresolved(key).unwrap().key, 6);
 }
+
+/// A provider with many domains moves them all: each leaves the ring in a time of its own, however many there are.
+#[test]
+fn many_domains_leave_a_site_one_by_one() {
+    const DOMAINS: u32 = 100_000;
+    let mut queue = Destinations::new(vec![u32::MAX]);
+    let mut old = None;
+    for number in 0..DOMAINS {
+        old = Some(push_resolved(&mut queue, &format!("d{number}.example"), "mx", number));
+    }
+    let old = old.unwrap();
+    // From the last on: the whole ring stands before each of them.
+    for number in (0..DOMAINS).rev() {
+        let key = queue.by_name[&*format!("d{number}.example")];
+        assert!(queue.resolved(key, "mx2").is_some());
+        assert!(queue.sites[old.0 as usize].ring.places() <= 65 + 2 * number as usize);
+    }
+    // One by one it is 5,000,000,000.
+    let looked_at = queue.sites[old.0 as usize].ring.looked_at;
+    assert!(looked_at <= 2 * DOMAINS as usize, "{looked_at}");
+    let new = queue.by_site["mx2"];
+    assert_eq!(
+        (queue.ready(old, 10), queue.ready(new, 10), queue.crowd()),
+        (0, DOMAINS as usize, DOMAINS as usize)
+    );
+    assert_eq!(queue.take(old, 10), Take::Nothing);
+    assert_eq!(job(&mut queue, new, 10).unwrap().1.key, DOMAINS - 1);
+}
+
+/// Those that left are passed over wherever the ring is looked at, and one that comes back has one turn, at the end.
+#[test]
+fn who_left_a_ring_is_not_met_there() {
+    let mut queue = Destinations::new(vec![100]);
+    let names: Vec<_> = (0..6).map(|number| format!("d{number}.example")).collect();
+    for (number, name) in names.iter().enumerate() {
+        push_resolved(&mut queue, name, "mx", 1 + 2 * number as u32);
+        push_resolved(&mut queue, name, "mx", 2 + 2 * number as u32);
+    }
+    let keys: Vec<_> = names.iter().map(|name| queue.by_name[&**name]).collect();
+    let site = queue.by_site["mx"];
+    for key in [keys[0], keys[1], keys[3]] {
+        assert!(queue.resolved(key, "mx2").is_some());
+    }
+    assert!(queue.resolved(keys[1], "mx").is_some());
+    assert_eq!(queue.waiting_at(site), Some((&*names[2], 3)));
+    assert!(!queue.is_starved(site));
+    queue.close_site(site, 50);
+    let told: Vec<_> =
+        std::iter::from_fn(|| queue.tell(site, 20, &mut 100, |_| 900)).map(|(key, _)| key).collect();
+    let each_twice: Vec<_> = [2, 4, 5, 1].into_iter().flat_map(|place| [keys[place]; 2]).collect();
+    assert_eq!(told, each_twice);
+    queue.open_site(site);
+    let served: Vec<_> = std::iter::from_fn(|| job(&mut queue, site, 60)).map(|(key, _)| key).collect();
+    let each_in_turn: Vec<_> = [2, 4, 5, 1, 2, 4, 5, 1].map(|place| keys[place]).to_vec();
+    assert_eq!(served, each_in_turn);
+    assert!(queue.sites[site.0 as usize].ring.is_empty());
+    // What is too old is found behind one that left, too.
+    let other = queue.by_site["mx2"];
+    assert!(queue.resolved(keys[0], "mx3").is_some());
+    assert_eq!(queue.expire(other, 2_000, &mut 100).map(|(key, _)| key), Some(keys[3]));
+}
