@@ -246,7 +246,7 @@ fn note(live: &mut BTreeMap<Place, Recipients>, lane: &Lane, outcome: &Outcome, 
         let Some(tried) = recipient else { continue };
         match &outcome.fate {
             Fate::Deferred { attempts, next, reply } => *tried = (*attempts, *next, reply.to_string()),
-            Fate::Delivered | Fate::Bounced | Fate::Expired => {
+            Fate::Delivered | Fate::Bounced | Fate::Expired | Fate::Discarded => {
                 *recipient = None;
                 finally += 1;
             }

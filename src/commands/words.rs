@@ -319,6 +319,7 @@ fn state_name(state: &RecipientState) -> &'static str {
         RecipientState::Delivered => "delivered",
         RecipientState::Bounced => "bounced",
         RecipientState::Expired => "expired",
+        RecipientState::Discarded => "discarded",
         RecipientState::Settled => "settled",
     }
 }

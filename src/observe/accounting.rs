@@ -31,6 +31,8 @@ pub enum Kind {
     Bounced,
     /// It was given up for age.
     Expired,
+    /// It was thrown away, as the operator wants it.
+    Discarded,
     /// A client was refused: a session, a login, a sender, a recipient or a body.
     Rejected,
 }
@@ -43,6 +45,7 @@ impl Kind {
             Kind::Deferred => "deferred",
             Kind::Bounced => "bounced",
             Kind::Expired => "expired",
+            Kind::Discarded => "discarded",
             Kind::Rejected => "rejected",
         }
     }

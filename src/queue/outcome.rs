@@ -31,6 +31,8 @@ pub enum Fate {
     },
     /// It is returned to its sender.
     Failed(Box<Failure>),
+    /// It is thrown away, as the operator wants it: nobody is told.
+    Discarded,
 }
 
 /// Why a recipient is returned.

@@ -373,7 +373,7 @@ fn write(item: &Item, front: &mut Vec<u8>, target: Target, names: &impl Names) -
         Item::Outcome(outcome) => {
             // A message that is not live any more needs no outcome.
             let (sequence, offset) = names.name(outcome)?;
-            record::start(front, Kind::Outcome);
+            record::start(front, Kind::of_outcome(&outcome.fate));
             record::write_outcome(front, sequence, offset, outcome.first, outcome.count, &outcome.fate);
             None
         }

@@ -11,6 +11,8 @@ pub enum Fate {
     Bounced,
     /// Given up for age; the same holds for its bounce.
     Expired,
+    /// Thrown away, as the operator wants it.
+    Discarded,
     /// To be tried again.
     Deferred {
         /// Attempts so far.
@@ -45,6 +47,7 @@ pub(in crate::spool) fn write_fate(out: &mut Vec<u8>, first: u16, count: u16, fa
         Fate::Delivered => (1, 0, 0, ""),
         Fate::Bounced => (2, 0, 0, ""),
         Fate::Expired => (3, 0, 0, ""),
+        Fate::Discarded => (5, 0, 0, ""),
         Fate::Deferred { attempts, next, reply } => (4, *attempts, *next, &**reply),
     };
     out.extend_from_slice(&first.to_le_bytes());
@@ -66,6 +69,7 @@ pub(in crate::spool) fn read_fate(value: &mut Cursor<'_>) -> Option<RangeFate> {
         1 => Fate::Delivered,
         2 => Fate::Bounced,
         3 => Fate::Expired,
+        5 => Fate::Discarded,
         4 => Fate::Deferred { attempts, next, reply: String::from_utf8_lossy(reply).into() },
         _ => return None,
     };
@@ -82,7 +86,7 @@ mod tests {
     #[test]
     fn fates_survive() {
         let deferred = Fate::Deferred { attempts: 3, next: 1_700_000_000, reply: "451 4.7.1 later".into() };
-        for fate in [Fate::Delivered, Fate::Bounced, Fate::Expired, deferred] {
+        for fate in [Fate::Delivered, Fate::Bounced, Fate::Expired, Fate::Discarded, deferred] {
             let mut out = Vec::new();
             write_fate(&mut out, 4, 2, &fate);
             assert_eq!(read_fate(&mut Cursor(&out)), Some((4, 2, fate)));

@@ -382,7 +382,7 @@ impl<F: Files> Fold<'_, F> {
                 }
                 Err(RecordError::Damaged) => true,
             },
-            kind if kind == Kind::Outcome as u8 => self.outcome(sequence, Cursor(record.payload)).is_none(),
+            kind if Kind::is_outcome(kind) => self.outcome(sequence, Cursor(record.payload)).is_none(),
             kind if kind == Kind::Census as u8 => {
                 self.census(sequence, Cursor(record.payload), false).is_none()
             }

@@ -34,6 +34,24 @@ pub enum Kind {
     /// The same of a segment that is damaged: of messages it does not list it says nothing, for they could not be read when it was
     /// written, and perhaps can be one day.
     PartialCensus = 0x85,
+    /// An outcome, laid out as such, of an end that the first version of the format did not know: that version would take its number for
+    /// damage, and says of this record that it is of a later one.
+    LaterOutcome = 0x86,
+}
+
+impl Kind {
+    /// The kind of a record of this outcome.
+    pub(in crate::spool) fn of_outcome(fate: &Fate) -> Kind {
+        match fate {
+            Fate::Delivered | Fate::Bounced | Fate::Expired | Fate::Deferred { .. } => Kind::Outcome,
+            Fate::Discarded => Kind::LaterOutcome,
+        }
+    }
+
+    /// Whether a record of this kind is an outcome.
+    pub(in crate::spool) fn is_outcome(kind: u8) -> bool {
+        kind == Kind::Outcome as u8 || kind == Kind::LaterOutcome as u8
+    }
 }
 
 /// Why bytes are not a record.

@@ -156,8 +156,8 @@ impl<F: Files> Fold<'_, F> {
 
     fn damaged_record(&mut self, found: &Found, bytes: &[u8], offset: u32) {
         let (slot, kind) = (found.slot, bytes[0]);
-        let tells_state =
-            [Kind::Outcome, Kind::Census, Kind::PartialCensus].iter().any(|of| *of as u8 == kind);
+        let lists_state = [Kind::Census, Kind::PartialCensus].iter().any(|of| *of as u8 == kind);
+        let tells_state = lists_state || Kind::is_outcome(kind);
         let (message, what) = if tells_state {
             (None, "what became of some mail is forgotten, it may be delivered again".to_owned())
         } else if kind == Kind::Chunk as u8 {

@@ -1,5 +1,6 @@
 //! A lane over files in memory: what the fold finds is what the lane knew, however the last write was cut.
 
+mod discarded;
 mod failures;
 mod moves;
 mod room;

@@ -149,6 +149,7 @@ pub(in crate::shard) fn report<R: Runtime>(
             Fate::Delivered => counters.recipients_delivered.add(count),
             Fate::Failed(failure) if failure.expired => counters.recipients_expired.add(count),
             Fate::Failed(_) => counters.recipients_bounced.add(count),
+            Fate::Discarded => counters.recipients_discarded.add(count),
             Fate::Deferred { attempts, next, .. } => {
                 counters.recipients_deferred.add(count);
                 if shard.runtime.planted("a retry is forgotten") {
@@ -229,11 +230,12 @@ fn account<R: Runtime>(shard: &Shard<R>, job: &Job, scene: &Scene<'_>, outcome: 
         Fate::Deferred { attempts, reply, .. } => (Kind::Deferred, &**reply, *attempts),
         Fate::Failed(failure) if failure.expired => (Kind::Expired, &*failure.diagnostic, job.group.attempts),
         Fate::Failed(failure) => (Kind::Bounced, &*failure.diagnostic, made),
+        Fate::Discarded => (Kind::Discarded, "", job.group.attempts),
     };
     let (enhanced, next) = match &outcome.fate {
         Fate::Failed(failure) => (failure.status.or_else(|| reply::enhanced(reply)), None),
         Fate::Deferred { next, .. } => (reply::enhanced(reply), Some(shard.clock.to_wall(*next, now, wall))),
-        Fate::Delivered => (reply::enhanced(reply), None),
+        Fate::Delivered | Fate::Discarded => (reply::enhanced(reply), None),
     };
     let delay = delay(shard.clock.read(now), wall, view, &job.group);
     if kind == Kind::Delivered {
@@ -315,6 +317,7 @@ fn write_down<R: Runtime>(shard: &Rc<Shard<R>>, settled: &Settled) {
             }
             Fate::Failed(failure) if failure.expired => record::Fate::Expired,
             Fate::Failed(_) => record::Fate::Bounced,
+            Fate::Discarded => record::Fate::Discarded,
         },
     });
     let keeper = shard.keeper(settled.location.lane);

@@ -150,6 +150,8 @@ pub enum RecipientState {
     Bounced,
     /// Given up for age.
     Expired,
+    /// Thrown away, as the operator wants it.
+    Discarded,
     /// Done with; the record that said how is recycled.
     Settled,
 }
@@ -190,7 +192,7 @@ pub fn history(files: &impl Files, survey: &Survey, id: MessageId, count: u16) -
                         history.list(&state);
                     }
                 }
-                kind if kind == Kind::Outcome as u8 => {
+                kind if Kind::is_outcome(kind) => {
                     let about = (payload.u32(), payload.u32());
                     if about == (Some(born.0), Some(born.1)) {
                         history.outcome(&mut payload);
@@ -258,6 +260,7 @@ fn of_fate(fate: &Fate) -> RecipientState {
         Fate::Delivered => RecipientState::Delivered,
         Fate::Bounced => RecipientState::Bounced,
         Fate::Expired => RecipientState::Expired,
+        Fate::Discarded => RecipientState::Discarded,
         Fate::Deferred { attempts: 0, .. } => RecipientState::Waiting,
         Fate::Deferred { attempts, next, reply } => {
             RecipientState::Deferred { attempts: *attempts, next: *next, reply: reply.clone() }

@@ -238,7 +238,7 @@ impl<F: Files> Verifier<'_, F> {
                 Err(_) => None,
             },
             kind if kind == Kind::Chunk as u8 => self.chunk(found, payload),
-            kind if kind == Kind::Outcome as u8 => self.outcome(found, at, &mut payload),
+            kind if Kind::is_outcome(kind) => self.outcome(found, at, &mut payload),
             kind if kind == Kind::Census as u8 || kind == Kind::PartialCensus as u8 => {
                 self.census(found, at, &mut payload)
             }

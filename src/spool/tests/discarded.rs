@@ -1,0 +1,53 @@
+//! Ends that the first version of the format did not know.
+
+use super::*;
+use crate::spool::inspect::{self, RecipientState};
+use crate::spool::record::Kind;
+
+/// The kind of the first record of the last commit.
+fn kind_written(bench: &Bench) -> u8 {
+    let (slot, offset, _) = bench.last;
+    let files = bench.disk.0.borrow();
+    // What began a segment has its header before it.
+    let commit = (offset as usize).max(segment::FIRST_COMMIT as usize);
+    files[&slot][commit + segment::MARK]
+}
+
+/// An older version must not take what it does not know for damage, and deliver what was thrown away: it is to say that the spool is
+/// of a later one. What it knows stays as it was.
+#[test]
+fn an_unknown_end_has_a_record_of_its_own() {
+    let mut bench = Bench::new();
+    let key = bench.store(message("a@x.example", 3, b"body".to_vec()));
+    bench.settle(key, 1, 1, Fate::Delivered);
+    bench.commit();
+    assert_eq!(kind_written(&bench), Kind::Outcome as u8);
+    bench.settle(key, 0, 1, Fate::Discarded);
+    bench.commit();
+    assert_eq!(kind_written(&bench), 0x86);
+    assert_ne!(kind_written(&bench) & record::CRITICAL, 0);
+}
+
+#[test]
+fn what_was_discarded_is_done_with() {
+    let mut bench = Bench::new();
+    let key = bench.store(message("a@x.example", 3, b"body".to_vec()));
+    bench.settle(key, 0, 2, Fate::Discarded);
+    bench.commit();
+    let folded = bench.refold();
+    assert!(folded.damage.is_empty(), "{:?}", folded.damage);
+    assert_eq!(state(&folded.lane), state(&bench.lane));
+    let live: Vec<_> = folded.lane.entries().flat_map(|(_, entry)| entry.live().to_vec()).collect();
+    assert_eq!(live.iter().map(|range| (range.first, range.count)).collect::<Vec<_>>(), [(2, 1)]);
+    // Whoever looks from outside sees the same.
+    let id = bench.lane.id(key).expect("it is live");
+    let survey = inspect::survey(&bench.disk, BIRTHPLACE).unwrap();
+    let [discarded, waiting] = [RecipientState::Discarded, RecipientState::Waiting];
+    let history = inspect::history(&bench.disk, &survey, id, 3);
+    assert_eq!(history.recipients, [discarded.clone(), discarded, waiting]);
+    let report = inspect::verify(&bench.disk, SHAPE.lane, BIRTHPLACE).unwrap();
+    assert!(report.rot.is_empty(), "{:?}", report.rot);
+    bench.settle(key, 2, 1, Fate::Discarded);
+    bench.commit();
+    assert_eq!(bench.refold().lane.entries().count(), 0);
+}
