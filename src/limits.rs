@@ -152,7 +152,7 @@ pub const CIPHERTEXT: usize = 33 * 1024;
 /// Bytes of ciphertext that may bring no data before the peer is taken for hostile.
 pub const BARREN_MAX: usize = 256 * 1024;
 /// Messages of damaged segments that are kept in mind at start though their records are gone.
-pub const GHOSTS_MAX: usize = 10_000;
+pub const MISSING_MAX: usize = 10_000;
 /// Letters taken from an inbox in one turn before other tasks run.
 pub const INBOX_BATCH: usize = 256;
 /// Domains of one message that go to their queues before other tasks have a turn.

@@ -3,20 +3,21 @@
 //! A *census* sets segments free that hold nothing live, but outcomes about older mail. A *move* writes a live message again,
 //! with all that is known of its recipients, so that the sparse segment it lies in can be freed.
 //!
-//! Call order of a compaction: [`Lane::compaction_begin`] picks the segments to empty; [`Lane::compaction_scan`] until it is
-//! done; then for each of [`Lane::compaction_next`] read the message, and queue an [`Item::Piece`](super::batch::Item::Piece)
-//! for each [`Lane::compaction_takes`] of its pieces, and an [`Item::Move`](super::batch::Item::Move);
-//! [`Lane::compaction_end`]. Whoever was told the old place of a message may still read there until the driver says with
-//! [`Lane::left`] that nobody does.
+//! Call order of a compaction: [`Compaction::begin`] picks the segments to empty; [`Compaction::scan`] until it is
+//! done; then for each of [`Compaction::next`] read the message, and queue an [`Item::Piece`](super::batch::Item::Piece)
+//! for each [`Compaction::takes`] of its pieces, and an [`Item::Move`](super::batch::Item::Move);
+//! [`Compaction::end`]. Whoever was told the old place of a message may still read there until the driver says with
+//! [`Compaction::left`] that nobody does.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::id::Location;
 use crate::limits;
 use crate::spool::batch::{self, Census, Moved, Place};
-use crate::spool::index::{Entry, Part};
-use crate::spool::lane::{Done, Lane, Slot, State};
-use crate::spool::record::{self, Extent};
+use crate::spool::index::{self, Entry, Index, Part, Replies};
+use crate::spool::record::{self, Extent, Fate, Kind};
+use crate::spool::segments::Segments;
+use crate::spool::slot::{Slot, State};
 
 /// Compaction starts when the sealed segments hold more than this many tenths of the live bytes, and two segments. Twice the live
 /// bytes is what they may grow to; the rest is the time compaction has.
@@ -53,112 +54,94 @@ pub struct Candidate {
     pub sequence: u32,
 }
 
-/// Bytes of a message in the segment of its record, and elsewhere.
-pub(in crate::spool) fn parts(
-    slot: u16,
-    record: u32,
-    extents: impl Iterator<Item = Extent>,
-) -> (u32, Vec<Part>) {
-    let mut own = record;
-    let mut elsewhere: BTreeMap<u16, u32> = BTreeMap::new();
-    for extent in extents {
-        let bytes = if extent.slot == slot { &mut own } else { elsewhere.entry(extent.slot).or_default() };
-        *bytes = bytes.saturating_add(extent.length);
-    }
-    (own, elsewhere.into_iter().collect())
+/// The lane takes much more room than what is live in it.
+fn is_sparse(segments: &Segments) -> bool {
+    let slack = SLACK * 10 * segments.shape().segment_size;
+    segments.sealed_bytes() * 10 > segments.live_bytes() * TENTHS + slack
 }
 
-impl Slot {
-    /// Nothing in it is live, but outcomes in it are about older mail that is.
-    fn is_held(&self) -> bool {
-        self.state == State::Sealed && self.live == 0 && !self.about.is_empty()
-    }
+/// Sealed segments with something live in them that was not found immovable before, and their live bytes.
+fn movable(segments: &Segments) -> impl Iterator<Item = (u64, u16)> {
+    let sealed = segments.iter().filter(|(_, slot)| {
+        slot.state == State::Sealed && slot.bytes > 0 && slot.stuck_at != Some(slot.live)
+    });
+    sealed.map(|(place, slot)| (slot.bytes, place))
 }
 
-impl Lane {
-    /// Bytes of all that is live.
-    pub fn live_bytes(&self) -> u64 {
-        self.slots.iter().map(|slot| slot.bytes).sum()
-    }
+/// The segment with the least live bytes that holds others and has too many messages for a census: to move them frees
+/// all it holds.
+fn holder(segments: &Segments) -> Option<(u64, u16)> {
+    let about = held_about(segments);
+    let holds = |(_, slot): &(u64, u16)| {
+        let slot = segments.slot(*slot);
+        slot.large_at.is_some() && about.contains(&slot.sequence)
+    };
+    movable(segments).filter(holds).min()
+}
 
-    /// Bytes of the segments that are full and matter to anyone.
-    pub fn sealed_bytes(&self) -> u64 {
-        let sealed = self.slots.iter().filter(|slot| slot.state == State::Sealed && !slot.is_needless());
-        sealed.map(|slot| slot.size).sum()
-    }
+/// Sequence numbers of the segments that hold others.
+fn held_about(segments: &Segments) -> BTreeSet<u32> {
+    let held = segments.iter().filter(|(_, slot)| slot.is_held());
+    held.flat_map(|(_, slot)| slot.about.iter().copied()).collect()
+}
 
-    /// The lane takes much more room than what is live in it.
-    fn is_sparse(&self) -> bool {
-        self.sealed_bytes() * 10 > self.live_bytes() * TENTHS + SLACK * 10 * self.shape.segment_size
-    }
+fn lies<'a>(
+    segments: &Segments,
+    index: &'a Index,
+    (key, location, sequence): (u32, Location, u32),
+) -> Option<&'a Entry> {
+    let entry = index.get(key).filter(|entry| entry.lies_at(location))?;
+    (segments.slot(location.slot).sequence == sequence).then_some(entry)
+}
 
-    /// The reserve is all that is left, and no file can be made.
-    fn is_short(&self) -> bool {
-        self.pool.len() <= limits::SEGMENTS_RESERVED && (self.cramped || self.is_at_bound())
-    }
+/// Whether the message still lies where it was found: what was read there was read from its segment's own life.
+pub(in crate::spool) fn is_still(segments: &Segments, index: &Index, candidate: &Candidate) -> bool {
+    let Candidate { key, location, sequence } = *candidate;
+    lies(segments, index, (key, location, sequence)).is_some()
+}
 
+/// The entry of a message that moves, if it is still live where it was read.
+fn to_move<'a>(segments: &Segments, index: &'a Index, moved: &Moved) -> Option<&'a Entry> {
+    lies(segments, index, (moved.key, moved.from, moved.sequence))
+}
+
+impl Compaction {
     /// Picks the segments to empty, those with the least live bytes first. False: nothing is to be done.
-    pub fn compaction_begin(&mut self) -> bool {
-        let sparse = self.is_sparse();
-        if !sparse && !self.is_short() {
+    pub fn begin(&mut self, segments: &Segments) -> bool {
+        let sparse = is_sparse(segments);
+        if !sparse && !segments.is_short() {
             return false;
         }
         // A victim is freed only when all of it is out, so its bytes must fit, and leave a segment for outcomes.
-        let segment = self.shape.segment_size;
-        let mut room = (self.pool.len() as u64).saturating_sub(1) * segment + self.room() as u64 / 2;
+        let segment = segments.shape().segment_size;
+        let mut room = (segments.free() as u64).saturating_sub(1) * segment + segments.room() as u64 / 2;
         room = room.min(segment);
         // More than this and next to nothing is gained.
         let most = if sparse { segment / 10 * 6 } else { segment / 10 * 8 };
-        let mut candidates: Vec<(u64, u16)> = self.movable().filter(|(bytes, _)| *bytes <= most).collect();
+        let mut candidates: Vec<(u64, u16)> = movable(segments).filter(|(bytes, _)| *bytes <= most).collect();
         candidates.sort_unstable();
         if candidates.is_empty() && sparse {
-            candidates.extend(self.holder());
+            candidates.extend(holder(segments));
         }
-        let victims = &mut self.compaction.victims;
-        victims.clear();
+        self.victims.clear();
         for (bytes, slot) in candidates.into_iter().take(VICTIMS_MAX) {
             let Some(rest) = room.checked_sub(bytes) else { break };
             room = rest;
-            victims.insert(slot);
+            self.victims.insert(slot);
         }
-        self.compaction.cursor = 0;
-        self.compaction.found.clear();
-        !self.compaction.victims.is_empty()
-    }
-
-    /// Sealed segments with something live in them that was not found immovable before, and their live bytes.
-    fn movable(&self) -> impl Iterator<Item = (u64, u16)> + '_ {
-        let sealed = self.slots.iter().enumerate().filter(|(_, slot)| {
-            slot.state == State::Sealed && slot.bytes > 0 && slot.stuck_at != Some(slot.live)
-        });
-        sealed.map(|(place, slot)| (slot.bytes, place as u16))
-    }
-
-    /// The segment with the least live bytes that holds others and has too many messages for a census: to move them frees
-    /// all it holds.
-    fn holder(&self) -> Option<(u64, u16)> {
-        let about = self.held_about();
-        let holds = |(_, slot): &(u64, u16)| {
-            let slot = &self.slots[usize::from(*slot)];
-            slot.large_at.is_some() && about.contains(&slot.sequence)
-        };
-        self.movable().filter(holds).min()
-    }
-
-    /// Sequence numbers of the segments that hold others.
-    fn held_about(&self) -> BTreeSet<u32> {
-        let held = self.slots.iter().filter(|slot| slot.is_held());
-        held.flat_map(|slot| slot.about.iter().copied()).collect()
+        self.cursor = 0;
+        self.found.clear();
+        !self.victims.is_empty()
     }
 
     /// Looks through the next `most` entries for messages of the segments to empty; true when all are seen.
-    pub fn compaction_scan(&mut self, most: u32) -> bool {
-        let Compaction { victims, cursor, found, .. } = &mut self.compaction;
+    pub fn scan(&mut self, index: &Index, most: u32) -> bool {
+        let Compaction { victims, cursor, found, .. } = self;
         // Messages stored meanwhile lie in the open segment.
-        let end = self.index.places();
+        let end = index.places();
         let stop = cursor.saturating_add(most).min(end);
         for key in *cursor..stop {
-            let Some(entry) = self.index.get(key) else { continue };
+            let Some(entry) = index.get(key) else { continue };
             if key < limits::MOVABLE_KEYS && entry.parts().any(|(slot, _)| victims.contains(&slot)) {
                 found.push_back(key);
             }
@@ -168,168 +151,180 @@ impl Lane {
     }
 
     /// The next message to move. It may be settled at any time from now on.
-    pub fn compaction_next(&mut self) -> Option<Candidate> {
+    pub fn next(&mut self, segments: &Segments, index: &Index) -> Option<Candidate> {
         loop {
-            let key = self.compaction.found.pop_front()?;
-            let Some(entry) = self.index.get(key) else { continue };
-            if entry.parts().any(|(slot, _)| self.compaction.victims.contains(&slot)) {
-                let location = Location { lane: self.number(), slot: entry.slot, offset: entry.offset };
-                let sequence = self.slots[usize::from(entry.slot)].sequence;
+            let key = self.found.pop_front()?;
+            let Some(entry) = index.get(key) else { continue };
+            if entry.parts().any(|(slot, _)| self.victims.contains(&slot)) {
+                let lane = segments.shape().lane;
+                let location = Location { lane, slot: entry.slot, offset: entry.offset };
+                let sequence = segments.slot(entry.slot).sequence;
                 return Some(Candidate { key, location, sequence });
             }
         }
     }
 
     /// Whether a piece of a message lies in a segment that is to be emptied.
-    pub fn compaction_takes(&self, piece: &Extent) -> bool {
-        self.compaction.victims.contains(&piece.slot)
+    pub fn takes(&self, piece: &Extent) -> bool {
+        self.victims.contains(&piece.slot)
     }
 
     /// Whether a message moves with all of its body in one piece, which then needs no
     /// [`Item::Piece`](super::batch::Item::Piece).
-    pub fn compaction_takes_whole(
-        &self,
-        candidate: &Candidate,
-        pieces: impl Iterator<Item = Extent>,
-    ) -> bool {
+    pub fn takes_whole(&self, candidate: &Candidate, pieces: impl Iterator<Item = Extent>) -> bool {
         let mut bytes = 0;
         for piece in pieces {
             bytes += piece.length as usize;
-            if piece.slot != candidate.location.slot && !self.compaction_takes(&piece) {
+            if piece.slot != candidate.location.slot && !self.takes(&piece) {
                 return false;
             }
         }
         bytes <= limits::BODY_GATHER_MAX
     }
 
-    /// Whether the message still lies where it was found: what was read there was read from its segment's own life.
-    pub fn is_still(&self, candidate: &Candidate) -> bool {
-        let Candidate { key, location, sequence } = candidate;
-        self.lies(*key, *location, *sequence).is_some()
-    }
-
-    fn lies(&self, key: u32, location: Location, sequence: u32) -> Option<&Entry> {
-        let entry = self.index.get(key).filter(|entry| entry.lies_at(location))?;
-        (self.slots[usize::from(location.slot)].sequence == sequence).then_some(entry)
-    }
-
-    /// The entry of a message that moves, if it is still live where it was read.
-    pub(in crate::spool) fn to_move(&self, moved: &Moved) -> Option<&Entry> {
-        self.lies(moved.key, moved.from, moved.sequence)
-    }
-
     /// All that was found has moved, or could not.
-    pub fn compaction_end(&mut self) {
-        for victim in std::mem::take(&mut self.compaction.victims) {
-            let slot = &mut self.slots[usize::from(victim)];
-            if slot.bytes > 0 {
-                // A piece of an upload under way, or what cannot be read: no use trying before something changes.
-                slot.stuck_at = Some(slot.live);
-            }
+    pub fn end(&mut self, segments: &mut Segments) {
+        for victim in std::mem::take(&mut self.victims) {
+            // A piece of an upload under way, or what cannot be read: no use trying before something changes.
+            segments.gave_up(victim);
         }
-        self.compaction.found = VecDeque::new();
+        self.found = VecDeque::new();
     }
 
-    /// Where a message was born: its name in outcome records.
-    pub(in crate::spool) fn birth(&self, entry: &Entry) -> (u32, u32) {
-        entry.birth().unwrap_or((self.slots[usize::from(entry.slot)].sequence, entry.offset))
-    }
-
-    pub(in crate::spool) fn move_done(&mut self, slot: u16, place: Place, moved: Moved) -> Done {
-        self.drop_chunks(&moved.fresh);
-        let key = moved.key;
-        let birth = match self.to_move(&moved) {
-            Some(entry) if place.length > 0 => self.birth(entry),
-            _ => return Done::Moved { key, to: None },
-        };
+    /// A message was written to a new place in `slot`: where it lies now, and the bytes that were written. None: it was settled meanwhile.
+    pub fn moved(
+        &mut self,
+        segments: &mut Segments,
+        index: &mut Index,
+        (slot, place): (u16, Place),
+        moved: &Moved,
+    ) -> Option<(Location, u64)> {
+        moved.fresh.iter().for_each(|piece| segments.unpin(piece.slot, piece.length));
+        let entry = to_move(segments, index, moved).filter(|_| place.length > 0)?;
+        let origin = segments.origin(entry);
         let extents = moved.pieces.iter().copied().chain(place.extent);
-        let (bytes, elsewhere) = parts(slot, place.length, extents);
-        let Some(entry) = self.index.get_mut(key) else { return Done::Moved { key, to: None } };
+        let (bytes, elsewhere) = index::parts(slot, place.length, extents);
+        let entry = index.get_mut(moved.key)?;
         let old: Vec<Part> = entry.parts().collect();
-        entry.move_to((slot, place.offset), bytes, elsewhere, birth);
-        let new: Vec<Part> = entry.parts().collect();
-        new.into_iter().for_each(|(slot, bytes)| self.pin(slot, bytes));
-        for (slot, bytes) in &old {
-            // Not live there any more, but perhaps being read: `live` counts it until it is left.
-            let slot = &mut self.slots[usize::from(*slot)];
-            slot.bytes = slot.bytes.saturating_sub(u64::from(*bytes));
-        }
+        entry.move_to((slot, place.offset), bytes, elsewhere, origin);
+        entry.parts().for_each(|(slot, bytes)| segments.pin(slot, bytes));
+        old.iter().for_each(|(slot, bytes)| segments.moves_out(*slot, *bytes));
         let from = moved.from.slot;
-        self.compaction.leaving.push((from, old.into_iter().map(|(slot, _)| slot).collect()));
-        if from != slot {
-            // While the old record can be found by a fold, this one must be found too.
-            let about = self.slots[usize::from(from)].sequence;
-            self.slots[usize::from(slot)].about.insert(about);
-        }
-        let location = Location { lane: self.number(), slot, offset: place.offset };
+        self.leaving.push((from, old.into_iter().map(|(slot, _)| slot).collect()));
+        // While the old record can be found by a fold, this one must be found too.
+        segments.tells_about(slot, from);
+        let location = Location { lane: segments.shape().lane, slot, offset: place.offset };
         let inline = place.extent.map_or(0, |extent| extent.length);
-        Done::Moved { key, to: Some((location, u64::from(place.length) + u64::from(inline))) }
+        Some((location, u64::from(place.length) + u64::from(inline)))
     }
 
     /// Segments whose records moved and may still be read there, each once.
     pub fn leaving(&self) -> BTreeSet<u16> {
-        self.compaction.leaving.iter().map(|(slot, _)| *slot).collect()
+        self.leaving.iter().map(|(slot, _)| *slot).collect()
     }
 
     /// Nobody reads the old places of messages that moved out of this segment any more.
-    pub fn left(&mut self, slot: u16) {
-        let mut leaving = std::mem::take(&mut self.compaction.leaving);
-        leaving.retain(|(from, parts)| {
+    pub fn left(&mut self, segments: &mut Segments, slot: u16) {
+        self.leaving.retain(|(from, parts)| {
             if *from == slot {
-                parts.iter().for_each(|part| self.unpin(*part, 0));
+                parts.iter().for_each(|part| segments.unpin(*part, 0));
             }
             *from != slot
         });
-        self.compaction.leaving = leaving;
     }
+}
 
-    /// Old segments whose few live messages keep newer ones from being freed, because outcomes about them lie there. A census
-    /// of each sets these free.
-    pub fn census_due(&mut self) -> Vec<Census> {
-        let held = self.slots.iter().filter(|slot| slot.is_held()).count();
-        // With few segments left there is no waiting for more to come together.
-        let hurry = || self.pool.len() <= limits::SEGMENTS_RESERVED || self.is_sparse();
-        if held == 0 || (held < CENSUS_AT && !hurry()) {
-            return Vec::new();
-        }
-        let about = self.held_about();
-        // What was too large is measured again when half of it is gone.
-        let worth = |slot: &Slot| slot.large_at.is_none_or(|large| slot.live <= large / 2);
-        let mut lengths: BTreeMap<u16, usize> = self
-            .slots
-            .iter()
-            .enumerate()
-            .filter(|(_, slot)| {
-                // One without live mail that is itself held, and by more than what is just being freed.
-                let matters = slot.live > 0 || slot.settled.is_some() || (slot.is_held() && !self.look);
-                !slot.is_asked && matters && about.contains(&slot.sequence) && worth(slot)
-            })
-            .take(CENSUSES_MAX)
-            .map(|(slot, of)| (slot as u16, 64 + 6 * of.settled.as_ref().map_or(0, Vec::len)))
-            .collect();
-        if lengths.is_empty() {
-            return Vec::new();
-        }
-        for (_, entry) in self.index.iter() {
-            if let Some(length) = lengths.get_mut(&entry.slot) {
-                *length += 6 + self.state_length(entry);
-            }
-        }
-        for (slot, length) in &lengths {
-            let slot = &mut self.slots[usize::from(*slot)];
-            slot.large_at = (*length >= batch::CENSUS_MAX).then_some(slot.live);
-        }
-        lengths.retain(|_, length| *length < batch::CENSUS_MAX);
-        let mut due = Vec::new();
-        for slot in lengths.into_keys() {
-            let of = &mut self.slots[usize::from(slot)];
-            of.is_asked = true;
-            due.push(Census { slot, sequence: of.sequence });
-        }
-        due
+/// Old segments whose few live messages keep newer ones from being freed, because outcomes about them lie there. A census
+/// of each sets these free.
+pub(in crate::spool) fn census_due(segments: &mut Segments, index: &Index, replies: &Replies) -> Vec<Census> {
+    let held = segments.iter().filter(|(_, slot)| slot.is_held()).count();
+    // With few segments left there is no waiting for more to come together.
+    let hurry = || segments.free() <= limits::SEGMENTS_RESERVED || is_sparse(segments);
+    if held == 0 || (held < CENSUS_AT && !hurry()) {
+        return Vec::new();
     }
+    let about = held_about(segments);
+    // What was too large is measured again when half of it is gone.
+    let worth = |slot: &Slot| slot.large_at.is_none_or(|large| slot.live <= large / 2);
+    let freeing = segments.may_free();
+    let mut lengths: BTreeMap<u16, usize> = segments
+        .iter()
+        .filter(|(_, slot)| {
+            // One without live mail that is itself held, and by more than what is just being freed.
+            let matters = slot.live > 0 || slot.settled.is_some() || (slot.is_held() && !freeing);
+            !slot.is_asked && matters && about.contains(&slot.sequence) && worth(slot)
+        })
+        .take(CENSUSES_MAX)
+        .map(|(slot, of)| (slot, 64 + 6 * of.settled.as_ref().map_or(0, Vec::len)))
+        .collect();
+    if lengths.is_empty() {
+        return Vec::new();
+    }
+    for (_, entry) in index.iter() {
+        if let Some(length) = lengths.get_mut(&entry.slot) {
+            *length += 6 + state_length(entry, replies);
+        }
+    }
+    for (slot, length) in &lengths {
+        segments.measured(*slot, *length >= batch::CENSUS_MAX);
+    }
+    lengths.retain(|_, length| *length < batch::CENSUS_MAX);
+    lengths.into_keys().map(|slot| Census { slot, sequence: segments.census_asked(slot) }).collect()
+}
 
-    fn state_length(&self, entry: &Entry) -> usize {
-        entry.live().iter().map(|range| record::FATE + self.replies.text(range.reply).len()).sum()
+fn state_length(entry: &Entry, replies: &Replies) -> usize {
+    entry.live().iter().map(|range| record::FATE + replies.text(range.reply).len()).sum()
+}
+
+/// Writes a census.
+pub(in crate::spool) fn write_census(
+    segments: &Segments,
+    index: &Index,
+    replies: &Replies,
+    of: Census,
+    out: &mut Vec<u8>,
+) -> Option<Kind> {
+    // It may have been freed meanwhile, and perhaps is in use again.
+    let segment = segments.get(of.slot).filter(|slot| slot.sequence == of.sequence)?;
+    let settled = segment.settled.as_deref();
+    out.extend_from_slice(&of.sequence.to_le_bytes());
+    let entries: Vec<_> = index.iter().filter(|(_, entry)| entry.slot == of.slot).collect();
+    let count = entries.len() + settled.map_or(0, <[u32]>::len);
+    out.extend_from_slice(&(count as u32).to_le_bytes());
+    for offset in settled.into_iter().flatten() {
+        out.extend_from_slice(&offset.to_le_bytes());
+        out.extend_from_slice(&[0; 2]);
     }
+    for (_, entry) in entries {
+        let ranges = entry.live();
+        out.extend_from_slice(&entry.offset.to_le_bytes());
+        out.extend_from_slice(&(ranges.len() as u16).to_le_bytes());
+        for range in ranges.iter() {
+            let reply = replies.text(range.reply).into();
+            let fate = Fate::Deferred { attempts: range.attempts, next: range.next, reply };
+            record::write_fate(out, range.first, range.count, &fate);
+        }
+    }
+    Some(if settled.is_some() { Kind::PartialCensus } else { Kind::Census })
+}
+
+/// Writes what is live of a message that moves; false if it is not live any more where it was read.
+pub(in crate::spool) fn write_state(
+    segments: &Segments,
+    index: &Index,
+    replies: &Replies,
+    moved: &Moved,
+    out: &mut Vec<u8>,
+) -> bool {
+    let Some(entry) = to_move(segments, index, moved) else { return false };
+    for range in entry.live().iter() {
+        let mut reply = replies.text(range.reply);
+        while reply.len() > batch::REPLY_MOVED_MAX {
+            let end = reply.char_indices().next_back().map_or(0, |(at, _)| at);
+            reply = &reply[..end];
+        }
+        let fate = Fate::Deferred { attempts: range.attempts, next: range.next, reply: reply.into() };
+        record::write_fate(out, range.first, range.count, &fate);
+    }
+    true
 }

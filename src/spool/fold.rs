@@ -5,17 +5,20 @@
 //! mark of the last segment is a torn tail: a commit nobody was told about. Marks are looked for on block boundaries only; their salt keeps the bytes of
 //! bodies from passing for them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::id::MessageId;
 use crate::limits;
 use crate::spool::commit::{Commit, CommitReader, NoCommit};
-use crate::spool::compact;
 pub use crate::spool::files::Files;
-use crate::spool::index::{Entry, Replies};
-use crate::spool::lane::{Lane, Shape, Slot, State};
+use crate::spool::index::{self, Entry, Index, Replies};
+use crate::spool::lane::{Lane, Shape};
+use crate::spool::missing::{Missing, Spot};
 use crate::spool::record::{self, Extent, Fate, Kind, MessageView, RecordError};
+use crate::spool::salvage::{self, Piece};
 use crate::spool::segment::{self, Cursor, Header, MARK, Mark};
+use crate::spool::segments::Segments;
+use crate::spool::slot::{Slot, State};
 use crate::spool::survey::{self, Lookout, MISSING, Said, Seen, UNKNOWN};
 pub use crate::spool::trouble::{Damage, Refusal};
 
@@ -60,10 +63,10 @@ pub struct Tail {
 }
 
 /// A segment as its header has it.
-pub(in crate::spool) struct Found {
-    pub(in crate::spool) slot: u16,
-    pub(in crate::spool) header: Header,
-    pub(in crate::spool) size: u64,
+struct Found {
+    slot: u16,
+    header: Header,
+    size: u64,
 }
 
 /// What the headers say.
@@ -74,9 +77,6 @@ struct Survey {
     /// Sequence number.
     highest: u32,
 }
-
-/// Where a record of a message lies: sequence number of its segment and offset.
-pub(in crate::spool) type Spot = (u32, u32);
 
 impl Found {
     /// Its commits.
@@ -108,18 +108,17 @@ struct Remains {
     about: BTreeSet<u32>,
 }
 
-pub(in crate::spool) struct Fold<'a, F> {
-    pub(in crate::spool) files: &'a F,
-    pub(in crate::spool) shape: Shape,
+struct Fold<'a, F> {
+    files: &'a F,
+    shape: Shape,
     /// By sequence number.
     segments: BTreeMap<u32, Remains>,
     /// Where messages lie now that moved, by where they were born.
     moved: HashMap<Spot, Spot>,
     replies: Replies,
-    /// Births that outcomes name as deferred and no record tells of, in damaged segments: which of their recipients.
-    pub(in crate::spool) ghosts: BTreeMap<Spot, BTreeSet<u16>>,
-    pub(in crate::spool) found_damage: Vec<Damage>,
-    pub(in crate::spool) quarantined: Vec<u16>,
+    missing: Missing,
+    found_damage: Vec<Damage>,
+    quarantined: Vec<u16>,
     torn: u32,
     torn_messages: Vec<MessageId>,
     unsure: Unsure,
@@ -136,7 +135,7 @@ pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, Refusal> {
         segments: BTreeMap::new(),
         moved: HashMap::new(),
         replies: Replies::default(),
-        ghosts: BTreeMap::new(),
+        missing: Missing::default(),
         found_damage: Vec::new(),
         quarantined: Vec::new(),
         torn: 0,
@@ -150,21 +149,20 @@ pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, Refusal> {
         let bytes = files.read(tail.slot, tail.from.into(), (tail.to - tail.from) as usize);
         tail.crc = bytes.ok().map(|bytes| crc32c::crc32c(&bytes));
     }
-    let mut lane = Lane::new(shape);
-    lane.slots = slots;
-    lane.pool = pool.into();
     // A header that cannot be read may hold a higher number, and none is used twice.
     let gap = if fold.quarantined.is_empty() { 0 } else { UNREADABLE_GAP };
-    lane.next_sequence = u32::saturating_add(highest, 1 + gap);
-    lane.last = last;
-    fold.name_ghosts();
-    fold.finish(&mut lane);
-    let mut clean = true;
-    if let (Some(tail), Some(last)) = (tail, found.last()) {
-        clean = last.commits(files).mark(u64::from(tail.from)).is_some_and(|mark| mark.clean);
+    let next_sequence = u32::saturating_add(highest, 1 + gap);
+    fold.name_missing();
+    let index = fold.finish(&mut slots);
+    let (mut clean, mut loose) = (true, None);
+    if let (Some(tail), Some(segment)) = (tail, found.last()) {
+        clean = segment.commits(files).mark(u64::from(tail.from)).is_some_and(|mark| mark.clean);
         // A commit that does not count: the next header will say so.
-        lane.loose = last.commits(files).has_traces(u64::from(tail.to)).then_some(last.header.sequence);
+        let torn = segment.commits(files).has_traces(u64::from(tail.to));
+        loose = torn.then_some(segment.header.sequence);
     }
+    let segments = Segments::found(shape, slots, pool, next_sequence, last, loose);
+    let lane = Lane::found(segments, index, fold.replies);
     Ok(Folded {
         lane,
         damage: fold.found_damage,
@@ -235,24 +233,12 @@ impl<F: Files> Fold<'_, F> {
     }
 
     /// The file of a segment.
-    pub(in crate::spool) fn slot_of(&self, sequence: u32) -> Option<u16> {
+    fn slot_of(&self, sequence: u32) -> Option<u16> {
         self.segments.get(&sequence).map(|segment| segment.slot)
     }
 
-    /// Whether a message that should lie there was neither found nor moved away.
-    pub(in crate::spool) fn is_gone(&self, (sequence, offset): Spot) -> bool {
-        let is_there = |of: &Remains| of.messages.contains_key(&offset) || of.left.contains(&offset);
-        self.segments.get(&sequence).is_some_and(|segment| !is_there(segment))
-    }
-
     /// Damage is never passed over in silence.
-    pub(in crate::spool) fn damage(
-        &mut self,
-        slot: u16,
-        offset: u64,
-        message: Option<MessageId>,
-        what: impl Into<String>,
-    ) {
+    fn damage(&mut self, slot: u16, offset: u64, message: Option<MessageId>, what: impl Into<String>) {
         self.found_damage.push(Damage { slot, offset, message, what: what.into() });
     }
 
@@ -339,7 +325,9 @@ impl<F: Files> Fold<'_, F> {
                             self.quarantined.push(found.slot);
                         } else if was_there {
                             self.torn += 1;
-                            let names = self.torn_names(found, at, end);
+                            let lane = self.shape.birthplace.lane;
+                            let (slot, header) = (found.slot, &found.header);
+                            let names = salvage::torn_messages(self.files, slot, header, lane, (at, end));
                             self.torn_messages.extend(names);
                         }
                         break;
@@ -354,6 +342,27 @@ impl<F: Files> Fold<'_, F> {
         Ok((offset(from), offset(valid)))
     }
 
+    /// Rot in the commit at `at`, which was synced: what is whole of it counts, what is not is named. Returns where to go on, at most `next`.
+    fn salvage(&mut self, found: &Found, at: u64, next: u64) -> Result<u64, Refusal> {
+        let slot = found.slot;
+        self.quarantined.push(slot);
+        salvage::salvage(self.files, (slot, found.header.salt), (at, next), |piece| match piece {
+            Piece::Unknown => {
+                let what = format!("damaged between {at} and {next}; some mail there may be lost");
+                self.damage(slot, at, None, what);
+                Ok(())
+            }
+            Piece::Whole { bytes, offset } => self.record(found, bytes, offset),
+            Piece::Damaged { bytes, offset } => {
+                let lane = self.shape.birthplace.lane;
+                let (message, what) = salvage::lost(&found.header, lane, bytes, offset);
+                let what = format!("the record at {offset} is damaged: {what}");
+                self.damage(slot, offset.into(), message, what);
+                Ok(())
+            }
+        })
+    }
+
     /// Folds the whole commit at `at`.
     fn commit(&mut self, found: &Found, at: u64, commit: Commit) -> Result<(), Refusal> {
         for place in commit.offsets {
@@ -364,12 +373,7 @@ impl<F: Files> Fold<'_, F> {
     }
 
     /// One whole record counts.
-    pub(in crate::spool) fn record(
-        &mut self,
-        found: &Found,
-        bytes: &[u8],
-        offset: u32,
-    ) -> Result<(), Refusal> {
+    fn record(&mut self, found: &Found, bytes: &[u8], offset: u32) -> Result<(), Refusal> {
         let Ok(record) = record::read(bytes, found.header.salt, u64::from(offset)) else { return Ok(()) };
         let (slot, sequence) = (found.slot, found.header.sequence);
         let damaged = match record.kind {
@@ -422,7 +426,7 @@ impl<F: Files> Fold<'_, F> {
         let known = |extent: &Extent| {
             self.segments.get(&extent.sequence).is_some_and(|other| other.slot == extent.slot)
         };
-        let (bytes, elsewhere) = compact::parts(slot, length, view.extents().filter(known));
+        let (bytes, elsewhere) = index::parts(slot, length, view.extents().filter(known));
         let mut entry = Entry::new(slot, offset, view.count, bytes, elsewhere);
         if let Some(state) = view.state()? {
             if !in_order(&state, view.count) {
@@ -434,7 +438,7 @@ impl<F: Files> Fold<'_, F> {
             // The record it was moved from does not count any more. Where that one is gone and an older one is still found,
             // a census has it dead; this record brings it back.
             let (from, at) = self.moved.insert(birth, (sequence, offset)).unwrap_or(birth);
-            self.ghosts.remove(&birth);
+            self.missing.found(birth);
             if let Some(old) = self.segments.get_mut(&from) {
                 old.left.push(at);
                 if let Some(mut entry) = old.messages.remove(&at) {
@@ -458,7 +462,7 @@ impl<F: Files> Fold<'_, F> {
         if let Some(entry) = segment.messages.get_mut(&offset) {
             entry.apply(first, count, &fate, &mut self.replies);
         } else if self.quarantined.contains(&segment.slot) {
-            self.haunt(birth, first, count, &fate);
+            self.missing.outcome(birth, first, count, &fate);
         }
         if about != sequence {
             self.segments.entry(sequence).or_default().about.insert(about);
@@ -491,7 +495,8 @@ impl<F: Files> Fold<'_, F> {
             }
         }
         if self.quarantined.contains(&segment.slot) {
-            self.count_ghosts(about, &listed, partial);
+            let is_there = |at: &u32| segment.messages.contains_key(at) || segment.left.contains(at);
+            self.missing.census(about, &listed, partial, |offset| !is_there(&offset));
         }
         for other in self.segments.values_mut() {
             other.about.remove(&about);
@@ -500,14 +505,32 @@ impl<F: Files> Fold<'_, F> {
         Some(())
     }
 
-    /// Puts what is live into the lane.
-    fn finish(&mut self, lane: &mut Lane) {
+    /// Names the messages that only their outcomes still know of.
+    fn name_missing(&mut self) {
+        let lane = self.shape.birthplace.lane;
+        let named: HashSet<MessageId> =
+            self.found_damage.iter().filter_map(|damage| damage.message).collect();
+        let missing = std::mem::take(&mut self.missing);
+        let more = if missing.is_full() { "; there may be more like it than are counted" } else { "" };
+        for ((sequence, offset), count) in missing.all() {
+            let id = MessageId { lane, sequence, offset };
+            let Some(slot) = self.slot_of(sequence).filter(|_| !named.contains(&id)) else { continue };
+            let what = format!(
+                "message {id} had {count} recipients left and its record is gone: it cannot be delivered{more}"
+            );
+            self.damage(slot, offset.into(), Some(id), what);
+        }
+    }
+
+    /// The entries of what is live, which pin its segments.
+    fn finish(&mut self, slots: &mut [Slot]) -> Index {
+        let mut index = Index::default();
         for slot in &self.quarantined {
-            lane.slots[usize::from(*slot)].state = State::Quarantined;
+            slots[usize::from(*slot)].state = State::Quarantined;
         }
         let known: BTreeSet<u32> = self.segments.keys().copied().collect();
         for segment in std::mem::take(&mut self.segments).into_values() {
-            let slot = &mut lane.slots[usize::from(segment.slot)];
+            let slot = &mut slots[usize::from(segment.slot)];
             slot.about = segment.about.intersection(&known).copied().collect();
             let mut messages: Vec<_> = segment.messages.into_iter().collect();
             messages.sort_unstable_by_key(|(offset, _)| *offset);
@@ -522,14 +545,14 @@ impl<F: Files> Fold<'_, F> {
                 }
                 for (part, bytes) in entry.parts() {
                     // A slot without a file is damage that was reported, or will be when the body is read.
-                    if usize::from(part) < lane.slots.len() {
-                        lane.pin(part, bytes);
+                    if let Some(slot) = slots.get_mut(usize::from(part)) {
+                        slot.pin(bytes);
                     }
                 }
-                lane.index.insert(entry);
+                index.insert(entry);
             }
         }
-        lane.replies = std::mem::take(&mut self.replies);
+        index
     }
 }
 

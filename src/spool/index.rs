@@ -1,10 +1,10 @@
 //! The lane's memory of its live messages: one small entry each, never an envelope.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use crate::id::Location;
-use crate::spool::record::Fate;
+use crate::spool::record::{Extent, Fate};
 
 /// Texts of last replies, each kept once: thousands of deferrals share a few of them.
 #[derive(Debug, Default)]
@@ -177,7 +177,7 @@ pub struct Entry {
     pub total: u16,
     live: Live,
     /// Bytes of its record and of its body in that file.
-    pub(in crate::spool) bytes: u32,
+    bytes: u32,
     /// What few messages have.
     more: Option<Box<More>>,
 }
@@ -186,6 +186,21 @@ const _: () = assert!(size_of::<Option<Entry>>() <= 40, "one of these for each m
 
 /// A file, and the bytes in it that belong to a message.
 pub(in crate::spool) type Part = (u16, u32);
+
+/// Bytes of a message in the segment of its record, and elsewhere.
+pub(in crate::spool) fn parts(
+    slot: u16,
+    record: u32,
+    extents: impl Iterator<Item = Extent>,
+) -> (u32, Vec<Part>) {
+    let mut own = record;
+    let mut elsewhere: BTreeMap<u16, u32> = BTreeMap::new();
+    for extent in extents {
+        let bytes = if extent.slot == slot { &mut own } else { elsewhere.entry(extent.slot).or_default() };
+        *bytes = bytes.saturating_add(extent.length);
+    }
+    (own, elsewhere.into_iter().collect())
+}
 
 /// What only large and moved messages have.
 #[derive(Clone, Debug, Default)]

@@ -17,10 +17,11 @@ pub mod index;
 pub mod inspect;
 pub mod lane;
 pub mod layout;
-mod planted;
+mod missing;
 pub mod record;
 mod salvage;
 pub mod segment;
+mod segments;
 mod slot;
 mod survey;
 #[cfg(test)]

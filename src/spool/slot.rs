@@ -69,7 +69,18 @@ impl Slot {
 
 impl Slot {
     /// Nothing in it matters to anyone.
-    pub(in crate::spool) fn is_needless(&self) -> bool {
+    pub fn is_needless(&self) -> bool {
         self.live == 0 && self.about.is_empty() && self.cuts.is_empty()
+    }
+
+    /// Nothing in it is live, but outcomes in it are about older mail that is.
+    pub fn is_held(&self) -> bool {
+        self.state == State::Sealed && self.live == 0 && !self.about.is_empty()
+    }
+
+    /// Something in it is live.
+    pub fn pin(&mut self, bytes: u32) {
+        self.live += 1;
+        self.bytes += u64::from(bytes);
     }
 }

@@ -72,8 +72,8 @@ pub(in crate::spool) fn look(
     let slots = files.slots();
     for &(slot, size) in &slots {
         let said = match header(files, slot, size, birthplace)? {
-            Ok(said) => said,
-            Err(block) => {
+            HeaderRead::Said(said) => said,
+            HeaderRead::Lost(block) => {
                 lost.push((seen.len(), block));
                 Said::Torn(None)
             }
@@ -129,33 +129,36 @@ fn cut_off(one: &mut Seen, least: u64) {
     }
 }
 
-/// What the header says, or the block of one that is lost.
-fn header(
-    files: &impl Files,
-    slot: u16,
-    size: u64,
-    birthplace: Birthplace,
-) -> Result<Result<Said, Vec<u8>>, Refusal> {
+/// What comes of reading a header.
+enum HeaderRead {
+    /// This is what it says.
+    Said(Said),
+    /// It is lost; this is the block it should stand in.
+    Lost(Vec<u8>),
+}
+
+fn header(files: &impl Files, slot: u16, size: u64, birthplace: Birthplace) -> Result<HeaderRead, Refusal> {
     let block = match files.read(slot, 0, limits::BLOCK.min(size) as usize) {
         Ok(block) => block,
         // As good as one that rotted.
-        Err(_) => return Ok(Err(vec![0xFF; segment::HEADER])),
+        Err(_) => return Ok(HeaderRead::Lost(vec![0xFF; segment::HEADER])),
     };
     match Header::decode(&block) {
         Ok(header) if header.birthplace.node != birthplace.node => {
             Err(Refusal::ForeignNode { slot, node: header.birthplace.node })
         }
-        Ok(header) if !header.belongs(birthplace, slot) => Ok(Ok(damaged(format!(
-            "its header is that of segment {} of lane {}; its mail is kept aside",
-            header.slot, header.birthplace.lane
-        )))),
-        Ok(header) if header.life == Life::Free => Ok(Ok(Said::Free(header))),
-        Ok(header) => Ok(Ok(Said::Active(header))),
+        Ok(header) if !header.belongs(birthplace, slot) => {
+            let (slot, lane) = (header.slot, header.birthplace.lane);
+            let what = format!("its header is that of segment {slot} of lane {lane}; its mail is kept aside");
+            Ok(HeaderRead::Said(damaged(what)))
+        }
+        Ok(header) if header.life == Life::Free => Ok(HeaderRead::Said(Said::Free(header))),
+        Ok(header) => Ok(HeaderRead::Said(Said::Active(header))),
         Err(HeaderError::Version(version)) => {
             Err(Refusal::Newer(format!("segment {slot} has version {version}")))
         }
-        Err(HeaderError::Blank) if is_blank(files, slot, size) => Ok(Ok(Said::Unused)),
-        Err(HeaderError::Blank | HeaderError::Damaged) => Ok(Err(block)),
+        Err(HeaderError::Blank) if is_blank(files, slot, size) => Ok(HeaderRead::Said(Said::Unused)),
+        Err(HeaderError::Blank | HeaderError::Damaged) => Ok(HeaderRead::Lost(block)),
     }
 }
 

@@ -73,9 +73,9 @@ fn a_segment_found_free_is_to_be_secured() {
     fill(&mut bench);
     let life = Header::decode(&bench.disk.read(home, 0, 4096).unwrap()).unwrap().life;
     assert_eq!(life, Life::Free);
-    let folded = bench.refold();
+    let mut folded = bench.refold();
     assert!(folded.unsure.free.contains(&home), "{:?}", folded.unsure);
-    assert!(folded.lane.pool.contains(&home), "it is used again afterwards");
+    assert!(folded.lane.inner().is_in_pool(home), "it is used again afterwards");
 }
 
 /// What a start is to write again and sync before it vouches for it: the last commit.

@@ -167,14 +167,14 @@ fn assert_looks(story: &Story, id: MessageId, (slot, offset): (u16, u32), delive
 
 /// Segments full of mail that is delivered at once.
 fn fill(story: &mut Story, segments: usize) {
-    let start = story.bench.lane.next_sequence;
-    while story.bench.lane.next_sequence < start + segments as u32 {
+    let start = story.bench.lane.inner().next_sequence();
+    while story.bench.lane.inner().next_sequence() < start + segments as u32 {
         let new = story.new_message(1, 200_000);
         let sender = String::from_utf8(new.envelope.sender.clone()).unwrap();
         story.bench.queue.push_back((Item::Message(new), 0));
         story.commit();
         let (key, location) = story.told[&sender];
-        if story.bench.lane.next_sequence > start {
+        if story.bench.lane.inner().next_sequence() > start {
             let keep = story.new_message(1, 1_000);
             story.bench.queue.push_back((Item::Message(keep), 0));
         }

@@ -295,9 +295,9 @@ fn a_full_segment_has_room_for_its_last_mark() {
         bench.store(message("one@x.example", 1, vec![1; 10]));
         let first = bench.last.0;
         while bench.last.0 == first {
-            let before = bench.lane.room();
+            let before = bench.lane.inner().room();
             bench.store(message("more@x.example", 1, vec![1; size]));
-            assert!(bench.lane.room() >= 4096, "{before} before, none after a message of {size}");
+            assert!(bench.lane.inner().room() >= 4096, "{before} before, none after a message of {size}");
         }
     }
 }
@@ -362,7 +362,7 @@ fn a_damaged_segment_does_not_hold_all_later_ones() {
     let folded = bench.refold();
     assert_eq!(folded.damage.len(), 1, "{:?}", folded.damage);
     bench.lane = folded.lane;
-    bench.lane.shape.segments_max = 9;
+    bench.lane.inner().reshape(9);
     bench.housekeep();
     let left: Vec<u32> = bench.lane.entries().map(|(key, _)| key).collect();
     left.into_iter().for_each(|key| bench.settle(key, 0, 1, Fate::Delivered));
