@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::base::{Base, Event};
 use super::executor::TaskWaker;
-use super::{Event, State};
+use super::random::nanos;
 
 /// What a shard's core spends.
 #[derive(Clone, Copy, Debug)]
@@ -23,9 +24,11 @@ pub struct Costs {
 
 /// The cores of a node.
 pub(super) struct Cores {
-    pub(super) node: u32,
+    node: u32,
     costs: Costs,
     shards: BTreeMap<u16, Core>,
+    /// What the running task spent so far.
+    spent: u64,
 }
 
 #[derive(Default)]
@@ -40,77 +43,64 @@ struct Core {
 }
 
 impl Cores {
-    pub(super) fn new(node: u32, costs: Costs) -> Cores {
-        Cores { node, costs, shards: BTreeMap::new() }
+    pub fn new(node: u32, costs: Costs) -> Cores {
+        Cores { node, costs, shards: BTreeMap::new(), spent: 0 }
     }
-}
 
-fn nanos(span: Duration) -> u64 {
-    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
-}
-
-impl State {
-    /// Whether work costs time.
-    pub(super) fn counts_cores(&self) -> bool {
-        self.cores.borrow().is_some()
+    /// Whose they are.
+    pub fn node(&self) -> u32 {
+        self.node
     }
 
     /// A call that moves so many bytes.
-    pub(super) fn charge(&self, bytes: usize) {
-        if let Some(cores) = &*self.cores.borrow() {
-            let cost = nanos(cores.costs.call) + nanos(cores.costs.kibibyte) * bytes as u64 / 1024;
-            self.spent.set(self.spent.get() + cost);
-        }
+    pub fn charge(&mut self, bytes: usize) {
+        self.spent += nanos(self.costs.call) + nanos(self.costs.kibibyte) * bytes as u64 / 1024;
     }
 
-    /// How long a shard has worked, if that is counted.
-    pub(super) fn worked(&self, node: u32, shard: u16) -> Option<u64> {
-        let cores = self.cores.borrow();
-        let cores = cores.as_ref().filter(|cores| cores.node == node)?;
-        Some(cores.shards.get(&shard).map_or(0, |core| core.worked))
+    /// What the running task spent so far, nanoseconds.
+    pub fn spent(&self) -> u64 {
+        self.spent
     }
 
-    /// A task is ready: it runs now, or after what its core is busy with. None: it has to wait.
-    pub(super) fn enter(&self, waker: Arc<TaskWaker>) -> Option<Arc<TaskWaker>> {
-        let mut cores = self.cores.borrow_mut();
-        let Some(cores) = &mut *cores else { return Some(waker) };
-        let Some(shard) = self.executor.shard_of(waker.id, cores.node) else { return Some(waker) };
-        let core = cores.shards.entry(shard).or_default();
-        if core.free_at <= self.clock.get() && core.waiting.is_empty() {
+    /// How long a shard has worked, if it is one of these.
+    pub fn worked(&self, node: u32, shard: u16) -> Option<u64> {
+        let worked = || self.shards.get(&shard).map_or(0, |core| core.worked);
+        (self.node == node).then(worked)
+    }
+
+    /// A task of a shard is ready: it runs now, or after what its core is busy with. None: it has to wait.
+    pub fn enter(&mut self, shard: u16, waker: Arc<TaskWaker>, base: &Base) -> Option<Arc<TaskWaker>> {
+        let core = self.shards.entry(shard).or_default();
+        if core.free_at <= base.now() && core.waiting.is_empty() {
             return Some(waker);
         }
         core.waiting.push_back(waker);
         if !std::mem::replace(&mut core.armed, true) {
-            self.schedule(core.free_at.max(self.clock.get()), Event::Core(shard));
+            base.schedule(core.free_at.max(base.now()), Event::Core(shard));
         }
         None
     }
 
     /// A core is free for the next task.
-    pub(super) fn next_on_core(&self, shard: u16) -> Option<Arc<TaskWaker>> {
-        let mut cores = self.cores.borrow_mut();
-        let core = cores.as_mut()?.shards.get_mut(&shard)?;
+    pub fn next(&mut self, shard: u16) -> Option<Arc<TaskWaker>> {
+        let core = self.shards.get_mut(&shard)?;
         core.armed = false;
         core.waiting.pop_front()
     }
 
-    /// A task ran: its core is busy for as long as that costs.
-    pub(super) fn leave(&self, shard: Option<u16>) {
-        let spent = self.spent.replace(0);
-        let mut cores = self.cores.borrow_mut();
-        let (Some(cores), Some(shard)) = (&mut *cores, shard) else { return };
-        let cost = nanos(cores.costs.poll) + spent;
-        let Some(core) = cores.shards.get_mut(&shard) else { return };
-        core.free_at = self.clock.get() + cost;
-        core.worked += cost;
-        if !core.waiting.is_empty() && !std::mem::replace(&mut core.armed, true) {
-            self.schedule(core.free_at, Event::Core(shard));
-        }
+    /// A task begins to run.
+    pub fn begin(&mut self) {
+        self.spent = 0;
     }
 
-    /// The shard whose core a task runs on, if cores are counted.
-    pub(super) fn core_of(&self, id: u64) -> Option<u16> {
-        let cores = self.cores.borrow();
-        self.executor.shard_of(id, cores.as_ref()?.node)
+    /// It ran: its core is busy for as long as that costs.
+    pub fn leave(&mut self, shard: Option<u16>, base: &Base) {
+        let cost = nanos(self.costs.poll) + std::mem::take(&mut self.spent);
+        let Some(core) = shard.and_then(|shard| self.shards.get_mut(&shard)) else { return };
+        core.free_at = base.now() + cost;
+        core.worked += cost;
+        if !core.waiting.is_empty() && !std::mem::replace(&mut core.armed, true) {
+            base.schedule(core.free_at, Event::Core(shard.unwrap_or_default()));
+        }
     }
 }

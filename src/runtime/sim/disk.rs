@@ -7,25 +7,18 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, IoSlice};
+use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::network::gather;
 use super::random::Random;
-use super::trace::digest;
-use super::{SimRuntime, Sleep};
-use crate::runtime::{Segment, SegmentMap, Synced};
+use crate::runtime::SegmentMap;
 
 /// What the kernel writes back as one.
 const PAGE: usize = 4096;
 /// What a disk writes whole or not at all.
 const SECTOR: usize = 512;
-/// What a read away from the map costs.
-pub(super) const READ_COST: (Duration, Duration) = (Duration::from_micros(20), Duration::from_micros(300));
-/// What creating a segment costs a MiB.
-const CREATE_COST: Duration = Duration::from_micros(500);
 
 /// What goes wrong on one node's disk. Probabilities are between 0 and 1, and 0 in a new world.
 #[derive(Clone, Debug)]
@@ -77,6 +70,41 @@ impl Default for DiskFaults {
     }
 }
 
+impl DiskFaults {
+    /// How an append fails, if it does: having written nothing (false), or a prefix (true).
+    pub(super) fn append_fails(&mut self, random: &mut Random) -> Option<bool> {
+        if self.fail_appends > 0 {
+            self.fail_appends -= 1;
+            return Some(random.below(2) == 0);
+        }
+        if random.chance(self.append_error) {
+            return Some(false);
+        }
+        random.chance(self.append_short).then_some(true)
+    }
+
+    /// Whether this append or sync is the node's last.
+    pub(super) fn is_last(&mut self) -> bool {
+        self.crash_in = self.crash_in.map(|left| left.saturating_sub(1));
+        self.crash_in.take_if(|left| *left == 0).is_some()
+    }
+
+    pub(super) fn sync_fails(&mut self, random: &mut Random) -> bool {
+        if self.fail_syncs > 0 {
+            self.fail_syncs -= 1;
+            return true;
+        }
+        random.chance(self.sync_error)
+    }
+
+    /// Whether a sync lies: it did nothing (false), or it failed (true).
+    pub(super) fn sync_deceives(&self, random: &mut Random) -> Option<bool> {
+        let lies = random.chance(self.sync_lies);
+        let hides = random.chance(self.sync_hides);
+        (lies || hides).then_some(hides)
+    }
+}
+
 /// What a node's end takes with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Loss {
@@ -102,9 +130,10 @@ struct Disk {
     faults: DiskFaults,
 }
 
-type Shared = Rc<RefCell<File>>;
+/// A file that others may have open.
+pub(super) type Shared = Rc<RefCell<File>>;
 
-struct File {
+pub(super) struct File {
     size: u64,
     /// Whether its zeroes, size and directory entry are on stable storage.
     created: bool,
@@ -166,7 +195,7 @@ impl Disks {
         &mut self.disk(node).faults
     }
 
-    fn file(&self, node: u32, path: &Path) -> io::Result<Shared> {
+    pub(super) fn file(&self, node: u32, path: &Path) -> io::Result<Shared> {
         let found = self.nodes.get(&node).and_then(|disk| disk.files.get(&plain(path)));
         found.cloned().ok_or_else(|| os(libc::ENOENT))
     }
@@ -199,7 +228,7 @@ impl Disks {
     }
 
     /// Makes the entry of a file that is not yet there for good.
-    fn begin_file(&mut self, node: u32, path: &Path, size: u64) -> io::Result<Shared> {
+    pub(super) fn begin_file(&mut self, node: u32, path: &Path, size: u64) -> io::Result<Shared> {
         let path = plain(path);
         let disk = self.disk(node);
         if disk.files.contains_key(&path) || disk.directories.contains(&path) {
@@ -226,8 +255,13 @@ impl Disks {
         Ok(file)
     }
 
+    /// Its directory entry is gone: it could not be opened.
+    pub(super) fn forget(&mut self, node: u32, path: &Path) {
+        self.disk(node).files.remove(&plain(path));
+    }
+
     /// The map of a file: one for all who open it in a life.
-    fn map(&mut self, file: &Shared) -> io::Result<SegmentMap> {
+    pub(super) fn map(&mut self, file: &Shared) -> io::Result<SegmentMap> {
         let inner = &mut *file.borrow_mut();
         if let Some(map) = &inner.map {
             return Ok(map.clone());
@@ -331,8 +365,13 @@ impl File {
         self.stable.entry(page).or_insert_with(|| Box::new([0; PAGE]))
     }
 
+    /// Its zeroes, size and directory entry are on stable storage.
+    pub(super) fn is_made(&mut self) {
+        self.created = true;
+    }
+
     /// Writes to the page cache, and remembers what stable storage does not know yet.
-    fn write(&mut self, offset: u64, bytes: &[u8]) {
+    pub(super) fn write(&mut self, offset: u64, bytes: &[u8]) {
         if let Some(map) = &self.map {
             map.write_memory(offset, bytes);
         }
@@ -380,168 +419,31 @@ impl File {
             }
         }
     }
-}
 
-/// A segment file of a simulated disk. As with a real descriptor, its appends after a failed sync go on and its next
-/// sync succeeds, without the pages of the failed one.
-#[derive(Clone)]
-pub struct SimSegment(Rc<Handle>);
-
-struct Handle {
-    runtime: SimRuntime,
-    file: Shared,
-    map: SegmentMap,
-}
-
-impl SimSegment {
-    pub(super) fn open(runtime: &SimRuntime, path: &Path) -> io::Result<SimSegment> {
-        let disks = &mut *runtime.0.state.disks.borrow_mut();
-        let file = disks.file(runtime.0.node, path)?;
-        let chance = disks.faults(runtime.0.node).open_error;
-        if chance > 0.0 && runtime.0.state.random.borrow_mut().chance(chance) {
-            return Err(os(libc::EMFILE));
-        }
-        let map = disks.map(&file)?;
-        Ok(SimSegment(Rc::new(Handle { runtime: runtime.clone(), file, map })))
+    /// A sync begins: what was appended before is part of it.
+    pub(super) fn sync_begins(&mut self) {
+        assert!(self.syncing.is_none(), "at most one sync of a segment at a time, awaited to its end");
+        self.syncing = Some(std::mem::take(&mut self.dirty));
     }
 
-    pub(super) async fn create(runtime: &SimRuntime, path: &Path, size: u64) -> io::Result<SimSegment> {
-        let state = &runtime.0.state;
-        let file = state.disks.borrow_mut().begin_file(runtime.0.node, path, size)?;
-        let mebibytes = u32::try_from(size >> 20).unwrap_or(u32::MAX);
-        let least = CREATE_COST.saturating_mul(mebibytes.saturating_add(1));
-        runtime.sleep(least, least * 2).await;
-        runtime.alive()?;
-        file.borrow_mut().created = true;
-        state.note("segment", u64::from(runtime.0.node), size);
-        SimSegment::open(runtime, path).inspect_err(|_| {
-            state.disks.borrow_mut().disk(runtime.0.node).files.remove(&plain(path));
-        })
+    /// It ended well.
+    pub(super) fn synced(&mut self) {
+        let pages = self.syncing.take().unwrap_or_default();
+        self.keep(pages);
     }
 
-    fn append_error(&self) -> Option<bool> {
-        let state = &self.0.runtime.0.state;
-        let mut disks = state.disks.borrow_mut();
-        let faults = disks.faults(self.0.runtime.0.node);
-        let random = &mut *state.random.borrow_mut();
-        if faults.fail_appends > 0 {
-            faults.fail_appends -= 1;
-            return Some(random.below(2) == 0);
-        }
-        if random.chance(faults.append_error) {
-            return Some(false);
-        }
-        random.chance(faults.append_short).then_some(true)
+    /// It failed: its pages count as clean, whether they reached the disk or not.
+    pub(super) fn sync_failed(&mut self, random: &mut Random) {
+        let pages = self.syncing.take().unwrap_or_default();
+        self.settle(pages, |random| random.below(3), random);
     }
 
-    /// Whether this append or sync is the node's last.
-    fn is_last(&self) -> bool {
-        let mut disks = self.0.runtime.0.state.disks.borrow_mut();
-        let left = &mut disks.faults(self.0.runtime.0.node).crash_in;
-        *left = left.map(|left| left.saturating_sub(1));
-        left.take_if(|left| *left == 0).is_some()
-    }
-
-    fn fall(&self) -> io::Error {
-        self.0.runtime.0.state.fall(self.0.runtime.0.node);
-        os(libc::EIO)
-    }
-
-    /// Whether this sync lies: it did nothing (false), or it failed (true).
-    fn deceit(&self) -> Option<bool> {
-        let state = &self.0.runtime.0.state;
-        let mut disks = state.disks.borrow_mut();
-        let faults = disks.faults(self.0.runtime.0.node);
-        let random = &mut *state.random.borrow_mut();
-        let lies = random.chance(faults.sync_lies);
-        let hides = random.chance(faults.sync_hides);
-        (lies || hides).then_some(hides)
-    }
-
-    fn sync_fails(&self) -> bool {
-        let state = &self.0.runtime.0.state;
-        let mut disks = state.disks.borrow_mut();
-        let faults = disks.faults(self.0.runtime.0.node);
-        if faults.fail_syncs > 0 {
-            faults.fail_syncs -= 1;
-            return true;
+    /// It did nothing.
+    pub(super) fn sync_skipped(&mut self) {
+        let pages = self.syncing.take().unwrap_or_default();
+        let later = std::mem::replace(&mut self.dirty, pages);
+        for (page, fragments) in later {
+            self.dirty.entry(page).or_default().extend(fragments);
         }
-        state.random.borrow_mut().chance(faults.sync_error)
-    }
-}
-
-impl Segment for SimSegment {
-    fn map(&self) -> &SegmentMap {
-        &self.0.map
-    }
-
-    fn append(&self, offset: u64, parts: &[IoSlice<'_>]) -> io::Result<()> {
-        self.0.runtime.alive()?;
-        let total: usize = parts.iter().map(|part| part.len()).sum();
-        let end = usize::try_from(offset).ok().and_then(|start| start.checked_add(total));
-        if end.is_none_or(|end| end > self.0.map.len()) {
-            return Err(io::Error::other("an append past the end of its segment"));
-        }
-        let state = &self.0.runtime.0.state;
-        state.charge(total);
-        let failure = self.append_error();
-        let count = match failure {
-            None => total,
-            Some(false) => 0,
-            Some(true) => state.random.borrow_mut().index(total.max(1)),
-        };
-        let bytes = gather(parts, count);
-        self.0.file.borrow_mut().write(offset, &bytes);
-        state.note("append", self.0.map.tag() << 32 | offset, count as u64);
-        state.trace.borrow_mut().mix(digest(&bytes));
-        if self.is_last() {
-            return Err(self.fall());
-        }
-        if failure.is_some() { Err(os(libc::EIO)) } else { Ok(()) }
-    }
-
-    async fn sync(&self) -> io::Result<Synced> {
-        let runtime = &self.0.runtime;
-        runtime.alive()?;
-        let state = &runtime.0.state;
-        {
-            let file = &mut *self.0.file.borrow_mut();
-            assert!(file.syncing.is_none(), "at most one sync of a segment at a time, awaited to its end");
-            file.syncing = Some(std::mem::take(&mut file.dirty));
-        }
-        let is_last = self.is_last();
-        if is_last && state.random.borrow_mut().below(2) == 0 {
-            return Err(self.fall());
-        }
-        let (least, most) = {
-            let mut disks = state.disks.borrow_mut();
-            let faults = disks.faults(runtime.0.node);
-            (faults.sync_min, faults.sync_max)
-        };
-        let span = state.random.borrow_mut().between(least, most);
-        Sleep::new(state, state.clock.get().saturating_add(span)).await;
-        // The crash has settled the fate of these pages meanwhile.
-        runtime.alive()?;
-        let failed = self.sync_fails();
-        state.note("sync", self.0.map.tag(), u64::from(failed));
-        {
-            let file = &mut *self.0.file.borrow_mut();
-            let pages = file.syncing.take().unwrap_or_default();
-            if failed {
-                file.settle(pages, |random| random.below(3), &mut state.random.borrow_mut());
-                return Err(os(libc::EIO));
-            }
-            match self.deceit() {
-                None => file.keep(pages),
-                Some(true) => file.settle(pages, |random| random.below(3), &mut state.random.borrow_mut()),
-                Some(false) => {
-                    let later = std::mem::replace(&mut file.dirty, pages);
-                    for (page, fragments) in later {
-                        file.dirty.entry(page).or_default().extend(fragments);
-                    }
-                }
-            }
-        }
-        if is_last { Err(self.fall()) } else { Ok(Synced(())) }
     }
 }

@@ -6,9 +6,13 @@ use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use super::State;
-use super::network::EndId;
+use super::network::{Conditions, Connection, EndId};
+use super::state::State;
 use crate::runtime::{Datagram, Listener, Stream};
+
+fn os(code: i32) -> io::Error {
+    io::Error::from_raw_os_error(code)
+}
 
 /// One end of a simulated connection.
 pub struct SimStream {
@@ -23,7 +27,14 @@ impl SimStream {
         source: Option<IpAddr>,
         to: SocketAddr,
     ) -> io::Result<SimStream> {
-        Ok(SimStream { end: state.net_connect(node, source, to)?, state: state.clone() })
+        Ok(SimStream { end: state.network().connect(node, source, to, state.base())?, state: state.clone() })
+    }
+
+    /// Asks the connection something, if it is still known.
+    fn on_connection<T>(&self, ask: impl FnOnce(&mut Connection, usize, Conditions<'_>) -> T) -> Option<T> {
+        let mut network = self.state.network();
+        let (connection, at) = network.connection(self.end.connection, self.state.base())?;
+        Some(ask(connection, self.end.side, at))
     }
 
     /// Waits until the connection attempt has ended, and tells how.
@@ -71,41 +82,46 @@ impl SimStream {
 
 impl Drop for SimStream {
     fn drop(&mut self) {
-        self.state.net_close(self.end);
+        self.state.network().close(self.end, self.state.base());
     }
 }
 
 impl Stream for SimStream {
     fn try_recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let received = self.state.net_recv(self.end, buffer);
+        let received = self
+            .on_connection(|one, side, at| one.recv(side, buffer, at))
+            .unwrap_or_else(|| Err(os(libc::ENOTCONN)));
         self.state.charge(*received.as_ref().unwrap_or(&0));
         received
     }
 
     fn try_send(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        let sent = self.state.net_send(self.end, parts);
+        let sent = self
+            .on_connection(|one, side, at| one.send(side, parts, at))
+            .unwrap_or_else(|| Err(os(libc::EPIPE)));
         self.state.charge(*sent.as_ref().unwrap_or(&0));
         sent
     }
 
     fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
-        ready(self.state.net_poll_readable(self.end, context))
+        ready(self.on_connection(|one, side, at| one.poll_readable(side, context, at)).unwrap_or(true))
     }
 
     fn poll_writable(&self, context: &mut Context<'_>) -> Poll<()> {
-        ready(self.state.net_poll_writable(self.end, context))
+        ready(self.on_connection(|one, side, at| one.poll_writable(side, context, at)).unwrap_or(true))
     }
 
     fn take_error(&self) -> io::Result<()> {
-        self.state.net_take_error(self.end)
+        self.on_connection(|one, side, _| one.take_error(side)).unwrap_or_else(|| Err(os(libc::ENOTCONN)))
     }
 
     fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.state.net_shutdown(self.end, how)
+        self.on_connection(|one, side, at| one.shutdown(side, how, at))
+            .unwrap_or_else(|| Err(os(libc::ENOTCONN)))
     }
 
     fn local_address(&self) -> io::Result<SocketAddr> {
-        self.state.net_address(self.end)
+        self.on_connection(|one, side, _| one.address(side)).ok_or_else(|| os(libc::ENOTCONN))
     }
 }
 
@@ -117,7 +133,7 @@ pub struct SimListener {
 
 impl SimListener {
     pub(super) fn bind(state: &Rc<State>, node: u32, address: SocketAddr) -> io::Result<SimListener> {
-        Ok(SimListener { id: state.net_listen(node, address)?, state: state.clone() })
+        Ok(SimListener { id: state.network().listen(node, address, state.base())?, state: state.clone() })
     }
 
     /// Waits for a connection.
@@ -135,7 +151,7 @@ impl SimListener {
 
 impl Drop for SimListener {
     fn drop(&mut self) {
-        self.state.net_close_listener(self.id);
+        self.state.network().close_listener(self.id, self.state.base());
     }
 }
 
@@ -144,16 +160,16 @@ impl Listener for SimListener {
 
     fn try_accept(&self) -> io::Result<(SimStream, SocketAddr)> {
         self.state.charge(0);
-        let (end, peer) = self.state.net_accept(self.id)?;
+        let (end, peer) = self.state.network().accept(self.id, self.state.base())?;
         Ok((SimStream { state: self.state.clone(), end }, peer))
     }
 
     fn poll_acceptable(&self, context: &mut Context<'_>) -> Poll<()> {
-        ready(self.state.net_poll_acceptable(self.id, context))
+        ready(self.state.network().poll_acceptable(self.id, context, self.state.base()))
     }
 
     fn local_address(&self) -> io::Result<SocketAddr> {
-        self.state.net_listener_address(self.id)
+        self.state.network().listener_address(self.id)
     }
 }
 
@@ -165,27 +181,31 @@ pub struct SimDatagram {
 
 impl SimDatagram {
     pub(super) fn connect(state: &Rc<State>, node: u32, to: SocketAddr) -> SimDatagram {
-        SimDatagram { id: state.net_datagram(node, to), state: state.clone() }
+        SimDatagram { id: state.network().open_datagram(node, to), state: state.clone() }
     }
 }
 
 impl Drop for SimDatagram {
     fn drop(&mut self) {
-        self.state.net_close_datagram(self.id);
+        self.state.network().datagrams(self.state.base()).0.close(self.id);
     }
 }
 
 impl Datagram for SimDatagram {
     fn try_send(&self, datagram: &[u8]) -> io::Result<()> {
-        self.state.net_send_datagram(self.id, datagram)
+        let mut network = self.state.network();
+        let (datagrams, at) = network.datagrams(self.state.base());
+        datagrams.send(self.id, datagram, at)
     }
 
     fn try_recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.state.net_recv_datagram(self.id, buffer)
+        self.state.network().datagrams(self.state.base()).0.recv(self.id, buffer)
     }
 
     fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
-        ready(self.state.net_poll_datagram(self.id, context))
+        let mut network = self.state.network();
+        let (datagrams, at) = network.datagrams(self.state.base());
+        ready(datagrams.poll(self.id, context, at))
     }
 }
 

@@ -1,12 +1,18 @@
 //! What the tests share.
 
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::io::{ErrorKind, IoSlice};
-use std::net::{Ipv4Addr, Shutdown};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
 
 use super::*;
-use crate::runtime::{Datagram, Listener, Segment, Stream};
+use crate::runtime::{Datagram, Listener, Priority, Runtime, Segment, Stream, Uncomputed};
+use crate::time::{Instant, UnixMillis};
 
 mod disk;
 mod network;

@@ -1,9 +1,9 @@
 //! The test's side of a simulated world: making it, driving it, breaking it.
 
-use std::cell::{Cell, RefCell, RefMut};
+use std::cell::{RefCell, RefMut};
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::pin::pin;
 use std::rc::Rc;
@@ -11,56 +11,43 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::cores::{Cores, Costs};
+use super::base::Event;
+use super::cores::Costs;
 use super::disk::{DiskFaults, Loss};
-use super::executor::Executor;
-use super::network::{Faults, Network};
-use super::random::Random;
-use super::trace::Trace;
-use super::{BLOCK_ON_MAX, Core, Event, SimRuntime, State, Turn, World};
+use super::handle::SimRuntime;
+use super::network::{self, Faults, Network};
+use super::shard::Shard;
+use super::state::{State, Turn};
 use crate::runtime::Bell;
 use crate::time::Instant;
+
+/// Virtual time after which [`World::block_on`] gives a future up for hung.
+pub const BLOCK_ON_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// A simulated world: any number of nodes, their network and their disks. Dropping it drops every task.
+pub struct World {
+    state: Rc<State>,
+}
 
 impl World {
     /// A world at time zero, without nodes. Everything that follows is decided by `seed` and by what the test does.
     pub fn new(seed: u64) -> World {
-        World {
-            state: Rc::new(State {
-                seed,
-                clock: Cell::new(0),
-                wall_shift: Cell::new(0),
-                running: Cell::new(false),
-                schedule: RefCell::new(Random::new(seed, 1)),
-                random: RefCell::new(Random::new(seed, 2)),
-                executor: Executor::new(),
-                events: RefCell::default(),
-                network: RefCell::new(Network::new()),
-                faults: RefCell::default(),
-                disks: RefCell::default(),
-                nodes: RefCell::default(),
-                trace: RefCell::new(Trace::new(seed)),
-                busy: Cell::new(false),
-                cores: RefCell::new(None),
-                spent: Cell::new(0),
-                outstayed: Cell::new(0),
-                planted: Cell::new(None),
-            }),
-        }
+        World { state: Rc::new(State::new(seed)) }
     }
 
     /// The seed, for a test to print.
     pub fn seed(&self) -> u64 {
-        self.state.seed
+        self.state.base().seed()
     }
 
     /// Virtual time.
     pub fn now(&self) -> Instant {
-        Instant(self.state.clock.get())
+        Instant(self.state.base().now())
     }
 
     /// 64 bits for the test's own choices, from the world's seed.
     pub fn random(&self) -> u64 {
-        self.state.random.borrow_mut().next()
+        self.state.base().random().next()
     }
 
     /// A shard of the present life of a node, with a bell of its own. Taken once for each shard and life.
@@ -70,39 +57,25 @@ impl World {
 
     /// The same with a bell that was made before.
     pub fn shard_with_bell(&self, node: u32, shard: u16, bell: Arc<Bell>) -> SimRuntime {
-        let life = self.state.life(node);
-        self.state.note("shard", u64::from(node), u64::from(shard));
-        let label = u64::from(node) << 48 | u64::from(shard) << 32 | u64::from(life) << 8 | 0xff;
-        SimRuntime(Rc::new(Core {
-            state: self.state.clone(),
-            node,
-            shard,
-            life,
-            bell,
-            random: RefCell::new(Random::new(self.state.seed, label)),
-            panics: Rc::default(),
-        }))
+        SimRuntime::new(Shard::new(&self.state, node, shard, bell))
     }
 
     /// The address a node connects from, and what it means by listening on 0.0.0.0.
     pub fn address(node: u32) -> IpAddr {
-        let [_, a, b, c] = node.to_be_bytes();
-        IpAddr::V4(Ipv4Addr::new(10, a, b, c))
+        network::address(node)
     }
 
     /// Where whoever listens on a Unix socket of a node does so: paths have addresses of their own, which nothing else has.
     pub fn socket(node: u32, path: &Path) -> SocketAddr {
-        let hash = crc32c::crc32c(path.as_os_str().as_encoded_bytes());
-        let [a, b] = [node, hash].map(|word| [(word >> 16) as u16, word as u16]);
-        SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0xfdff, 0, 0, 0, a[0], a[1], b[0], b[1])), 1)
+        network::socket(node, path)
     }
 
     /// Runs until virtual time `at`.
     pub fn run_until(&self, at: Instant) {
-        let _running = Running::start(&self.state);
-        while self.state.clock.get() < at.0 {
+        let _running = self.state.start();
+        while self.state.base().now() < at.0 {
             if let Turn::Idle = self.state.turn(at.0) {
-                self.state.clock.set(at.0);
+                self.state.base().set_now(at.0);
             }
         }
     }
@@ -115,14 +88,14 @@ impl World {
     /// Runs until nothing is ready and nothing is scheduled, at most for `limit`. False: the limit was reached (as it always
     /// is while a task sleeps again and again, like a shard's timers).
     pub fn run_until_idle(&self, limit: Duration) -> bool {
-        let _running = Running::start(&self.state);
+        let _running = self.state.start();
         let end = (self.now() + limit).0;
-        while self.state.clock.get() < end {
+        while self.state.base().now() < end {
             if let Turn::Idle = self.state.turn(end) {
-                if self.state.events.borrow().heap.is_empty() {
+                if self.state.base().next_at().is_none() {
                     return true;
                 }
-                self.state.clock.set(end);
+                self.state.base().set_now(end);
             }
         }
         false
@@ -131,7 +104,7 @@ impl World {
     /// The smallest step: fires what is due and polls one task, or jumps to the next event. False if nothing is left to do.
     /// For a test that crashes a node at any point of its work.
     pub fn step(&self) -> bool {
-        let _running = Running::start(&self.state);
+        let _running = self.state.start();
         !matches!(self.state.turn(u64::MAX), Turn::Idle)
     }
 
@@ -140,19 +113,20 @@ impl World {
     /// # Panics
     /// If nothing can ever wake it, or [`BLOCK_ON_MAX`] of virtual time has passed.
     pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
-        self.block_on_within(BLOCK_ON_MAX, future)
-            .unwrap_or_else(|| panic!("the future hangs (seed {}, {:?})", self.state.seed, self.now()))
+        self.block_on_within(BLOCK_ON_MAX, future).unwrap_or_else(|| {
+            panic!("the future hangs (seed {}, {:?})", self.state.base().seed(), self.now())
+        })
     }
 
     /// The same for a span of virtual time at most; None if it passed, or nothing could wake the future any more.
     pub fn block_on_within<T>(&self, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
         let end = (self.now() + limit).0;
         let mut future = pin!(future);
-        let outsider = self.state.executor.outsider();
+        let outsider = self.state.executor().outsider();
         let waker = Waker::from(outsider.clone());
         let mut context = Context::from_waker(&waker);
-        let _running = Running::start(&self.state);
-        while self.state.clock.get() < end {
+        let _running = self.state.start();
+        while self.state.base().now() < end {
             match self.state.turn(end) {
                 Turn::Outsider(id) if id == outsider.id => {
                     outsider.start();
@@ -161,8 +135,8 @@ impl World {
                     }
                 }
                 Turn::Ran | Turn::Outsider(_) => {}
-                Turn::Idle if self.state.events.borrow().heap.is_empty() => return None,
-                Turn::Idle => self.state.clock.set(end),
+                Turn::Idle if self.state.base().next_at().is_none() => return None,
+                Turn::Idle => self.state.base().set_now(end),
             }
         }
         None
@@ -181,40 +155,40 @@ impl World {
 
     /// [`World::crash`] at a point in virtual time.
     pub fn crash_at(&self, node: u32, at: Instant) {
-        self.state.schedule(at.0, Event::Down(node, Loss::PageCache));
+        self.state.base().schedule(at.0, Event::Down(node, Loss::PageCache));
     }
 
     /// Panics caught in tasks of a node, all its lives together.
     pub fn panics(&self, node: u32) -> u64 {
-        self.state.nodes.borrow().get(&node).map_or(0, |node| node.panics)
+        self.state.panics(node)
     }
 
     /// Tasks a node has at this moment.
     pub fn tasks(&self, node: u32) -> usize {
-        self.state.executor.count(node)
+        self.state.executor().count(node)
     }
 
     /// What goes wrong on the network. Changes count from now on; not to be held while the world runs.
     pub fn faults(&self) -> RefMut<'_, Faults> {
-        self.state.faults.borrow_mut()
+        RefMut::map(self.state.network(), Network::faults)
     }
 
     /// What goes wrong on a node's disk. Changes count from now on; not to be held while the world runs.
     pub fn disk_faults(&self, node: u32) -> RefMut<'_, DiskFaults> {
-        RefMut::map(self.state.disks.borrow_mut(), |disks| disks.faults(node))
+        RefMut::map(self.state.disks(), |disks| disks.faults(node))
     }
 
     /// Flips a bit of a byte on a node's disk, as media decay does. Readers see it too.
     pub fn rot(&self, node: u32, path: impl AsRef<Path>, offset: u64) -> io::Result<()> {
-        let bit = self.state.random.borrow_mut().below(8);
-        self.state.note("rot", u64::from(node), offset);
-        self.state.disks.borrow_mut().rot(node, path.as_ref(), offset, 1 << bit)
+        let bit = self.state.base().random().below(8);
+        self.state.base().note("rot", u64::from(node), offset);
+        self.state.disks().rot(node, path.as_ref(), offset, 1 << bit)
     }
 
     /// Makes the page that holds `offset` unreadable for good: [`crate::runtime::Runtime::read`] of it fails.
     pub fn spoil(&self, node: u32, path: impl AsRef<Path>, offset: u64) -> io::Result<()> {
-        self.state.note("spoil", u64::from(node), offset);
-        self.state.disks.borrow_mut().spoil(node, path.as_ref(), offset)
+        self.state.base().note("spoil", u64::from(node), offset);
+        self.state.disks().spoil(node, path.as_ref(), offset)
     }
 
     /// What a crash could not take away: bytes on stable storage, zero where nothing was ever written back.
@@ -225,7 +199,7 @@ impl World {
         offset: u64,
         length: usize,
     ) -> io::Result<Vec<u8>> {
-        self.state.disks.borrow().stable(node, path.as_ref(), offset, length)
+        self.state.disks().stable(node, path.as_ref(), offset, length)
     }
 
     /// Registers what answers datagrams sent to `address`; None is silence. Without a handler the sender gets an ICMP error.
@@ -234,54 +208,62 @@ impl World {
         address: SocketAddr,
         handler: impl FnMut(&[u8]) -> Option<Vec<u8>> + 'static,
     ) {
-        self.state.network.borrow_mut().serve(address, Rc::new(RefCell::new(handler)));
+        let handler = Rc::new(RefCell::new(handler));
+        self.state.network().datagrams(self.state.base()).0.serve(address, handler);
     }
 
     /// Plants a defect in every node: [`crate::runtime::Runtime::planted`] answers true for this name with this probability.
     pub fn plant(&self, defect: &'static str, probability: f64) {
-        self.state.planted.set(Some((defect, probability)));
+        self.state.plant(defect, probability);
     }
 
     /// From now on the work of this node's shards takes time, on a core for each.
     pub fn count_cores(&self, node: u32, costs: Costs) {
-        *self.state.cores.borrow_mut() = Some(Cores::new(node, costs));
+        self.state.count_cores(node, costs);
     }
 
     /// From now on every shard says that it works all the time ([`crate::runtime::Runtime::worked`]).
     pub fn pretend_busy(&self) {
-        self.state.busy.set(true);
+        self.state.pretend_busy();
     }
 
     /// From now on, counts the connections a node has open (or opens) to any of these addresses at one time. Gives the
     /// number to ask [`World::connections_peak`] with.
     pub fn watch_connections(&self, node: u32, to: impl IntoIterator<Item = SocketAddr>) -> usize {
-        self.state.network.borrow_mut().watch(node, to.into_iter().collect())
+        self.state.network().watch(node, to.into_iter().collect())
     }
 
     /// The most connections a watch saw at one time.
     pub fn connections_peak(&self, watch: usize) -> usize {
-        self.state.network.borrow().peak(watch)
+        self.state.network().peak(watch)
     }
 
     /// Moves the wall clock (not the monotonic one), as a time daemon would.
     pub fn move_wall(&self, milliseconds: i64) {
-        self.state.wall_shift.set(self.state.wall_shift.get().saturating_add(milliseconds));
+        self.state.move_wall(milliseconds);
     }
 
     /// A hash over everything that happened so far: equal for equal seeds and equal tests.
     pub fn fingerprint(&self) -> u64 {
-        self.state.trace.borrow().fingerprint()
+        self.state.base().trace().fingerprint()
     }
 
     /// How often something happened so far: `connect`, `arrive`, `accept`, `send`, `recv`, `reset`, `cut`, `deaf`, `close`,
     /// `datagram`, `append`, `sync`, `segment`, `down`, `panic` ... (the words of [`World::recent_events`]).
     pub fn count(&self, what: &str) -> u64 {
-        self.state.trace.borrow().count(what)
+        self.state.base().trace().count(what)
     }
 
     /// The last few hundred events in words, oldest first.
     pub fn recent_events(&self) -> Vec<String> {
-        self.state.trace.borrow().recent()
+        self.state.base().trace().recent()
+    }
+}
+
+#[cfg(test)]
+impl World {
+    pub(super) fn state(&self) -> &Rc<State> {
+        &self.state
     }
 }
 
@@ -291,36 +273,19 @@ impl Drop for World {
             // The one thing a failed test of a seeded world must say.
             eprintln!(
                 "simulated world: seed {}, virtual time {} ns",
-                self.state.seed,
-                self.state.clock.get()
+                self.state.base().seed(),
+                self.state.base().now()
             );
-            if let Ok(trace) = self.state.trace.try_borrow() {
+            if let Ok(trace) = self.state.base().trace_if_free() {
                 let recent = trace.recent();
                 recent[recent.len().saturating_sub(20)..].iter().for_each(|line| eprintln!("{line}"));
             }
         }
         // Tasks hold handles, and handles hold the state: taken apart here, or nothing would ever be freed.
-        drop(self.state.executor.take_tasks(|_| true));
-        let events = std::mem::take(&mut *self.state.events.borrow_mut());
-        drop(events);
-        let handlers = self.state.network.borrow_mut().take_handlers();
+        drop(self.state.executor().take_tasks(|_| true));
+        self.state.base().clear();
+        let handlers = self.state.network().datagrams(self.state.base()).0.take_handlers();
         drop(handlers);
-        self.state.executor.clear();
-    }
-}
-
-/// Refuses a run inside a run.
-struct Running<'a>(&'a Cell<bool>);
-
-impl Running<'_> {
-    fn start(state: &State) -> Running<'_> {
-        assert!(!state.running.replace(true), "a world is driven from one place at a time");
-        Running(&state.running)
-    }
-}
-
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        self.0.set(false);
+        self.state.executor().clear();
     }
 }

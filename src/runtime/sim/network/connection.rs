@@ -1,57 +1,181 @@
-//! The two ends of a connection: what its handles ask for, and how parcels leave.
+//! One connection: two ends, the parcels between them, and what its handles ask for.
 
+use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
+use std::net::{Shutdown, SocketAddr};
 use std::task::Context;
 use std::time::Duration;
 
-use super::{BREAK_BITS, CONNECT_TIMEOUT, Connection, End, EndId, NetworkEvent, Parcel, gather, os};
+use super::event::{EndId, NetworkEvent};
+use super::faults::Conditions;
+use crate::runtime::sim::base::Event;
 use crate::runtime::sim::random::nanos;
-use crate::runtime::sim::{Event, State, Waiter, World};
+use crate::runtime::sim::waiter::Waiter;
 
-impl State {
-    pub(in crate::runtime::sim) fn net_connect(
-        &self,
-        node: u32,
-        source: Option<IpAddr>,
-        to: SocketAddr,
-    ) -> io::Result<EndId> {
-        if source.is_some_and(|source| source.is_ipv4() != to.is_ipv4()) {
-            return Err(os(libc::EINVAL));
+/// Bytes one direction of a connection holds, under way and received together: the window.
+const PIPE_BYTES: usize = 64 * 1024;
+/// How long a connection attempt goes unanswered (Linux: six retries of a SYN).
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(127);
+/// A connection that breaks does so within 2^20 bytes.
+const BREAK_BITS: u64 = 20;
+
+/// One connection, and the attempt to make it.
+pub(in crate::runtime::sim) struct Connection {
+    id: u64,
+    ends: [End; 2],
+    to: SocketAddr,
+    /// Nanoseconds, one way.
+    latency: u64,
+    /// When the attempt is given up.
+    deadline: u64,
+    /// Whether the attempt has ended, as the connecting end knows it.
+    made: bool,
+    /// Bytes sent in both directions, and after how many the connection goes deaf.
+    moved: u64,
+    deaf_after: Option<u64>,
+    deaf: bool,
+}
+
+enum Parcel {
+    Bytes(Vec<u8>),
+    End,
+    Reset,
+}
+
+struct End {
+    node: u32,
+    address: SocketAddr,
+    /// Parcels on their way here, when the last of them arrives, and their bytes.
+    flight: VecDeque<Parcel>,
+    flight_until: u64,
+    flight_bytes: usize,
+    received: VecDeque<u8>,
+    /// The peer's end of stream has arrived.
+    ended: bool,
+    /// The pending error of the socket.
+    error: Option<i32>,
+    /// Nothing is sent or received any more: reset, or never connected.
+    dead: bool,
+    send_shut: bool,
+    recv_shut: bool,
+    /// The handle was dropped (or not made yet).
+    closed: bool,
+    sent: u64,
+    cut_after: Option<u64>,
+    reader: Waiter,
+    writer: Waiter,
+}
+
+fn os(code: i32) -> io::Error {
+    io::Error::from_raw_os_error(code)
+}
+
+impl End {
+    fn new(node: u32, address: SocketAddr, closed: bool) -> End {
+        End {
+            node,
+            address,
+            flight: VecDeque::new(),
+            flight_until: 0,
+            flight_bytes: 0,
+            received: VecDeque::new(),
+            ended: false,
+            error: None,
+            dead: false,
+            send_shut: false,
+            recv_shut: false,
+            closed,
+            sent: 0,
+            cut_after: None,
+            reader: Waiter::default(),
+            writer: Waiter::default(),
         }
-        let source = source.unwrap_or_else(|| source_towards(node, to.ip()));
-        let network = &mut *self.network.borrow_mut();
-        let random = &mut *self.random.borrow_mut();
-        let faults = self.faults.borrow();
-        let id = network.id();
-        let latency = random.between(faults.latency_min, faults.latency_max);
-        let from = SocketAddr::new(source, network.ephemeral());
+    }
+
+    /// Bytes the peer may send.
+    fn room(&self) -> usize {
+        PIPE_BYTES.saturating_sub(self.flight_bytes + self.received.len())
+    }
+
+    fn die(&mut self, error: i32) {
+        // As in Linux: what was received stays readable, then comes the error once, then the end.
+        self.error = Some(error);
+        self.dead = true;
+        self.flight.clear();
+        self.flight_bytes = 0;
+        self.reader.wake();
+        self.writer.wake();
+    }
+}
+
+impl Connection {
+    /// An attempt of a node to connect.
+    pub fn new(id: u64, node: u32, (from, to): (SocketAddr, SocketAddr), at: Conditions<'_>) -> Connection {
+        let random = &mut *at.base.random();
+        let latency = random.between(at.faults.latency_min, at.faults.latency_max);
         let mut ends = [End::new(node, from, false), End::new(node, to, true)];
-        if random.chance(faults.cut) {
+        if random.chance(at.faults.cut) {
             ends[random.index(2)].cut_after = Some(random.magnitude(BREAK_BITS));
         }
-        let deaf_after = random.chance(faults.half_open).then(|| random.magnitude(BREAK_BITS));
-        let now = self.clock.get();
-        let deadline = now.saturating_add(nanos(CONNECT_TIMEOUT));
-        network.connections.insert(
-            id,
-            Connection { ends, to, latency, deadline, made: false, moved: 0, deaf_after, deaf: false },
-        );
-        network.look(node, to);
-        self.note("connect", id, u64::from(node) << 16 | u64::from(to.port()));
-        self.schedule(now + latency, Event::Network(NetworkEvent::Arrive(id)));
-        Ok(EndId { connection: id, side: 0 })
+        let deaf_after = random.chance(at.faults.half_open).then(|| random.magnitude(BREAK_BITS));
+        let deadline = at.base.now().saturating_add(nanos(CONNECT_TIMEOUT));
+        Connection { id, ends, to, latency, deadline, made: false, moved: 0, deaf_after, deaf: false }
+    }
+
+    /// Where it leads.
+    pub fn to(&self) -> SocketAddr {
+        self.to
+    }
+
+    /// Nanoseconds, one way, and when the attempt is given up.
+    pub fn times(&self) -> (u64, u64) {
+        (self.latency, self.deadline)
+    }
+
+    /// Whether a node has the connecting end of it, and open.
+    pub fn is_open_from(&self, node: u32) -> bool {
+        self.ends[0].node == node && !self.ends[0].closed
+    }
+
+    /// Whether nobody has an end of it any more.
+    pub fn is_over(&self) -> bool {
+        self.ends.iter().all(|end| end.closed)
+    }
+
+    /// The attempt reached a listener of a node.
+    pub fn arrived(&mut self, node: u32, now: u64) {
+        self.ends[1].node = node;
+        self.ends[1].closed = false;
+        // Nothing of the acceptor's overtakes the confirmation.
+        self.ends[0].flight_until = now + self.latency;
+    }
+
+    /// The attempt succeeded, as the connecting end hears now.
+    pub fn made(&mut self) {
+        self.made = true;
+        self.ends[0].writer.wake();
+    }
+
+    /// The attempt failed, as the connecting end hears now.
+    pub fn failed(&mut self, error: i32) {
+        self.made = true;
+        self.ends[0].die(error);
+    }
+
+    /// The listener is gone that never accepted it.
+    pub fn never_accepted(&mut self, at: Conditions<'_>) {
+        self.ends[1].closed = true;
+        self.ends[1].dead = true;
+        self.dispatch(0, Parcel::Reset, at);
     }
 
     /// Sends at most what the window takes.
-    pub(in crate::runtime::sim) fn net_send(&self, id: EndId, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        let network = &mut *self.network.borrow_mut();
-        let connection = network.connections.get_mut(&id.connection).ok_or_else(|| os(libc::EPIPE))?;
-        if !connection.made && id.side == 0 {
+    pub fn send(&mut self, side: usize, parts: &[IoSlice<'_>], at: Conditions<'_>) -> io::Result<usize> {
+        if !self.made && side == 0 {
             return Err(os(libc::EAGAIN));
         }
-        let room = connection.ends[1 - id.side].room();
-        let end = &mut connection.ends[id.side];
+        let room = self.ends[1 - side].room();
+        let end = &mut self.ends[side];
         if let Some(error) = end.error.take() {
             return Err(os(error));
         }
@@ -65,47 +189,45 @@ impl State {
         if room == 0 {
             return Err(os(libc::EAGAIN));
         }
-        let count = self.shorten(total.min(room));
+        let count = at.shorten(total.min(room));
         let before = end.sent;
         end.sent += count as u64;
-        connection.moved += count as u64;
+        self.moved += count as u64;
         // The sender is told that all was sent: what breaks, breaks behind its back.
         let cut = end.cut_after.filter(|after| end.sent > *after);
         let passed = cut.map_or(count, |after| (after - before) as usize);
         if passed > 0 {
-            self.dispatch(connection, id.peer(), Parcel::Bytes(gather(parts, passed)));
+            self.dispatch(1 - side, Parcel::Bytes(gather(parts, passed)), at);
         }
-        if connection.deaf_after.is_some_and(|after| connection.moved > after) && !connection.deaf {
-            connection.deaf = true;
-            self.note("deaf", id.connection, connection.moved);
+        if self.deaf_after.is_some_and(|after| self.moved > after) && !self.deaf {
+            self.deaf = true;
+            at.base.note("deaf", self.id, self.moved);
         }
         if cut.is_some() {
-            self.note("cut", id.connection, connection.moved);
-            self.dispatch(connection, id.peer(), Parcel::Reset);
-            self.dispatch(connection, id, Parcel::Reset);
-            connection.ends[id.side].cut_after = None;
+            at.base.note("cut", self.id, self.moved);
+            self.dispatch(1 - side, Parcel::Reset, at);
+            self.dispatch(side, Parcel::Reset, at);
+            self.ends[side].cut_after = None;
         }
-        self.note("send", id.connection << 1 | id.side as u64, count as u64);
+        at.base.note("send", self.id << 1 | side as u64, count as u64);
         Ok(count)
     }
 
-    pub(in crate::runtime::sim) fn net_recv(&self, id: EndId, buffer: &mut [u8]) -> io::Result<usize> {
-        let network = &mut *self.network.borrow_mut();
-        let connection = network.connections.get_mut(&id.connection).ok_or_else(|| os(libc::ENOTCONN))?;
+    pub fn recv(&mut self, side: usize, buffer: &mut [u8], at: Conditions<'_>) -> io::Result<usize> {
         if buffer.is_empty() {
             return Ok(0);
         }
-        if !connection.made && id.side == 0 {
+        if !self.made && side == 0 {
             return Err(os(libc::EAGAIN));
         }
-        let end = &mut connection.ends[id.side];
+        let end = &mut self.ends[side];
         if !end.received.is_empty() {
-            let count = self.shorten(buffer.len().min(end.received.len()));
+            let count = at.shorten(buffer.len().min(end.received.len()));
             for (to, from) in buffer.iter_mut().zip(end.received.drain(..count)) {
                 *to = from;
             }
-            connection.ends[1 - id.side].writer.wake();
-            self.note("recv", id.connection << 1 | id.side as u64, count as u64);
+            self.ends[1 - side].writer.wake();
+            at.base.note("recv", self.id << 1 | side as u64, count as u64);
             return Ok(count);
         }
         if end.ended {
@@ -117,18 +239,11 @@ impl State {
         if end.dead || end.recv_shut { Ok(0) } else { Err(os(libc::EAGAIN)) }
     }
 
-    fn shorten(&self, count: usize) -> usize {
-        let random = &mut *self.random.borrow_mut();
-        if random.chance(self.faults.borrow().short) { 1 + random.index(count) } else { count }
-    }
-
     /// Whether a receive may bring something; if not, the task is woken when it may.
-    pub(in crate::runtime::sim) fn net_poll_readable(&self, id: EndId, context: &Context<'_>) -> bool {
-        let network = &mut *self.network.borrow_mut();
-        let Some(connection) = network.connections.get_mut(&id.connection) else { return true };
-        let end = &mut connection.ends[id.side];
+    pub fn poll_readable(&mut self, side: usize, context: &Context<'_>, at: Conditions<'_>) -> bool {
+        let end = &mut self.ends[side];
         let ready = !end.received.is_empty() || end.ended || end.error.is_some() || end.dead || end.recv_shut;
-        if ready || self.spurious() {
+        if ready || at.spurious() {
             return true;
         }
         end.reader.register(context);
@@ -136,14 +251,12 @@ impl State {
     }
 
     /// Whether a send may take something or the attempt has ended; if not, the task is woken when so.
-    pub(in crate::runtime::sim) fn net_poll_writable(&self, id: EndId, context: &Context<'_>) -> bool {
-        let network = &mut *self.network.borrow_mut();
-        let Some(connection) = network.connections.get_mut(&id.connection) else { return true };
-        let made = connection.made || id.side == 1;
-        let room = connection.ends[1 - id.side].room();
-        let end = &mut connection.ends[id.side];
+    pub fn poll_writable(&mut self, side: usize, context: &Context<'_>, at: Conditions<'_>) -> bool {
+        let made = self.made || side == 1;
+        let room = self.ends[1 - side].room();
+        let end = &mut self.ends[side];
         // Never spurious before the attempt has ended: readiness is how its end is told.
-        let ready = room > 0 || end.error.is_some() || end.dead || end.send_shut || (made && self.spurious());
+        let ready = room > 0 || end.error.is_some() || end.dead || end.send_shut || (made && at.spurious());
         if made && ready {
             return true;
         }
@@ -151,23 +264,13 @@ impl State {
         false
     }
 
-    pub(super) fn spurious(&self) -> bool {
-        let probability = self.faults.borrow().spurious;
-        // Never certain, or nothing else would ever run the clock forward for long.
-        self.random.borrow_mut().chance(probability.min(0.9))
+    pub fn take_error(&mut self, side: usize) -> io::Result<()> {
+        self.ends[side].error.take().map_or(Ok(()), |error| Err(os(error)))
     }
 
-    pub(in crate::runtime::sim) fn net_take_error(&self, id: EndId) -> io::Result<()> {
-        let network = &mut *self.network.borrow_mut();
-        let connection = network.connections.get_mut(&id.connection).ok_or_else(|| os(libc::ENOTCONN))?;
-        connection.ends[id.side].error.take().map_or(Ok(()), |error| Err(os(error)))
-    }
-
-    pub(in crate::runtime::sim) fn net_shutdown(&self, id: EndId, how: Shutdown) -> io::Result<()> {
-        let network = &mut *self.network.borrow_mut();
-        let connection = network.connections.get_mut(&id.connection).ok_or_else(|| os(libc::ENOTCONN))?;
-        let end = &mut connection.ends[id.side];
-        if end.dead || (id.side == 0 && !connection.made) {
+    pub fn shutdown(&mut self, side: usize, how: Shutdown, at: Conditions<'_>) -> io::Result<()> {
+        let end = &mut self.ends[side];
+        if end.dead || (side == 0 && !self.made) {
             return Err(os(libc::ENOTCONN));
         }
         if how != Shutdown::Write {
@@ -177,16 +280,14 @@ impl State {
         if how != Shutdown::Read && !end.send_shut {
             end.send_shut = true;
             end.writer.wake();
-            self.dispatch(connection, id.peer(), Parcel::End);
+            self.dispatch(1 - side, Parcel::End, at);
         }
         Ok(())
     }
 
-    /// The handle is gone. Bytes nobody read turn the goodbye into a reset, as in Linux.
-    pub(in crate::runtime::sim) fn net_close(&self, id: EndId) {
-        let network = &mut *self.network.borrow_mut();
-        let Some(connection) = network.connections.get_mut(&id.connection) else { return };
-        let end = &mut connection.ends[id.side];
+    /// The handle is gone. Bytes nobody read turn the end of the stream into a reset, as in Linux.
+    pub fn close(&mut self, side: usize, at: Conditions<'_>) {
+        let end = &mut self.ends[side];
         if end.closed {
             return;
         }
@@ -199,88 +300,100 @@ impl State {
             if unread {
                 end.dead = true;
                 end.received.clear();
-                self.dispatch(connection, id.peer(), Parcel::Reset);
+                self.dispatch(1 - side, Parcel::Reset, at);
             } else if !said {
-                self.dispatch(connection, id.peer(), Parcel::End);
+                self.dispatch(1 - side, Parcel::End, at);
             }
         }
-        self.note("close", id.connection << 1 | id.side as u64, 0);
-        if connection.ends.iter().all(|end| end.closed) {
-            network.connections.remove(&id.connection);
-        }
+        at.base.note("close", self.id << 1 | side as u64, 0);
     }
 
-    pub(in crate::runtime::sim) fn net_address(&self, id: EndId) -> io::Result<SocketAddr> {
-        let network = self.network.borrow();
-        let connection = network.connections.get(&id.connection).ok_or_else(|| os(libc::ENOTCONN))?;
-        Ok(connection.ends[id.side].address)
+    pub fn address(&self, side: usize) -> SocketAddr {
+        self.ends[side].address
+    }
+
+    /// The next parcel reaches an end.
+    pub fn deliver(&mut self, side: usize, at: Conditions<'_>) {
+        let end = &mut self.ends[side];
+        match end.flight.pop_front() {
+            None => {}
+            Some(Parcel::Bytes(bytes)) => {
+                end.flight_bytes -= bytes.len();
+                if end.closed {
+                    end.dead = true;
+                    self.dispatch(1 - side, Parcel::Reset, at);
+                } else {
+                    end.received.extend(bytes);
+                    end.reader.wake();
+                }
+            }
+            Some(Parcel::End) => {
+                end.ended = true;
+                end.reader.wake();
+            }
+            Some(Parcel::Reset) => {
+                let error = if end.ended { libc::EPIPE } else { libc::ECONNRESET };
+                end.die(error);
+                at.base.note("reset", self.id << 1 | side as u64, 0);
+            }
+        }
     }
 
     /// Puts a parcel on its way to an end. Parcels of one direction never overtake each other.
-    pub(super) fn dispatch(&self, connection: &mut Connection, to: EndId, parcel: Parcel) {
-        let deaf = connection.deaf;
-        let latency = connection.latency;
-        let end = &mut connection.ends[to.side];
+    fn dispatch(&mut self, side: usize, parcel: Parcel, at: Conditions<'_>) {
+        let end = &mut self.ends[side];
         if end.dead {
             return;
         }
         if let Parcel::Bytes(bytes) = &parcel {
             end.flight_bytes += bytes.len();
         }
-        if deaf {
+        if self.deaf {
             // Its bytes fill the window for ever.
             return;
         }
-        let mut at = self.clock.get() + latency;
-        let random = &mut *self.random.borrow_mut();
-        let faults = self.faults.borrow();
-        if random.chance(faults.delay) {
-            at += random.between(Duration::ZERO, faults.delay_max);
+        let mut arrival = at.base.now() + self.latency;
+        let random = &mut *at.base.random();
+        if random.chance(at.faults.delay) {
+            arrival += random.between(Duration::ZERO, at.faults.delay_max);
         }
-        at = at.max(end.flight_until);
-        end.flight_until = at;
+        arrival = arrival.max(end.flight_until);
+        end.flight_until = arrival;
         end.flight.push_back(parcel);
-        self.schedule(at, Event::Network(NetworkEvent::Deliver(to)));
+        let to = EndId { connection: self.id, side };
+        at.base.schedule(arrival, Event::Network(NetworkEvent::Deliver(to)));
     }
 
-    /// Takes a crashed node off the network: its listeners are gone, its peers hear resets after some of what was under way.
-    pub(in crate::runtime::sim) fn cut_node(&self, node: u32) {
-        let network = &mut *self.network.borrow_mut();
-        network.listeners.retain(|_, one| one.node != node);
-        network.sockets.retain(|_, one| one.node != node);
-        for (id, connection) in &mut network.connections {
-            for side in 0..2 {
-                let end = &mut connection.ends[side];
-                if end.node != node || end.dead || end.closed {
-                    continue;
-                }
-                // Whoever still holds a handle of this end is told.
-                connection.made |= side == 0;
-                end.closed = true;
-                end.received.clear();
-                end.die(libc::ECONNRESET);
-                let peer = &mut connection.ends[1 - side];
-                let kept = self.random.borrow_mut().index(peer.flight.len() + 1);
-                for lost in peer.flight.drain(kept..) {
-                    if let Parcel::Bytes(bytes) = lost {
-                        peer.flight_bytes -= bytes.len();
-                    }
-                }
-                self.dispatch(connection, EndId { connection: *id, side: 1 - side }, Parcel::Reset);
+    /// A node crashed that may have an end of it: the other one hears a reset after some of what was under way.
+    pub fn cut_off(&mut self, node: u32, at: Conditions<'_>) {
+        for side in 0..2 {
+            let end = &mut self.ends[side];
+            if end.node != node || end.dead || end.closed {
+                continue;
             }
+            // Whoever still holds a handle of this end is told.
+            self.made |= side == 0;
+            end.closed = true;
+            end.received.clear();
+            end.die(libc::ECONNRESET);
+            let peer = &mut self.ends[1 - side];
+            let kept = at.base.random().index(peer.flight.len() + 1);
+            for lost in peer.flight.drain(kept..) {
+                if let Parcel::Bytes(bytes) = lost {
+                    peer.flight_bytes -= bytes.len();
+                }
+            }
+            self.dispatch(1 - side, Parcel::Reset, at);
         }
-        network.connections.retain(|_, connection| !connection.ends.iter().all(|end| end.closed));
     }
 }
 
-/// The address a node uses towards another, if it is not told one.
-fn source_towards(node: u32, to: IpAddr) -> IpAddr {
-    match (to, to.is_loopback()) {
-        (IpAddr::V4(_), true) => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        (IpAddr::V4(_), false) => World::address(node),
-        (IpAddr::V6(_), true) => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        (IpAddr::V6(_), false) => {
-            IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, (node >> 16) as u16, node as u16))
-        }
+/// The first `count` bytes of the concatenation of `parts`.
+pub(in crate::runtime::sim) fn gather(parts: &[IoSlice<'_>], count: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(count);
+    for part in parts {
+        let take = part.len().min(count - bytes.len());
+        bytes.extend_from_slice(&part[..take]);
     }
+    bytes
 }

@@ -1,48 +1,93 @@
 //! Datagram sockets, and the handlers that answer them.
 
-use std::collections::VecDeque;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::task::Context;
 use std::time::Duration;
 
-use super::{DATAGRAM_BYTES, DATAGRAMS, NetworkEvent, Socket, os};
-use crate::runtime::sim::{Event, State, Waiter};
+use super::event::NetworkEvent;
+use super::faults::{Conditions, Faults};
+use crate::runtime::sim::base::Event;
+use crate::runtime::sim::waiter::Waiter;
 
-impl State {
-    pub(in crate::runtime::sim) fn net_datagram(&self, node: u32, to: SocketAddr) -> u64 {
-        let network = &mut *self.network.borrow_mut();
-        let id = network.id();
+/// Datagrams a socket queues; more are lost.
+const DATAGRAMS: usize = 128;
+/// Largest UDP payload over IPv4.
+const DATAGRAM_BYTES: usize = 65_507;
+
+/// What answers datagrams.
+pub(in crate::runtime::sim) type DatagramHandler = Rc<RefCell<dyn FnMut(&[u8]) -> Option<Vec<u8>>>>;
+
+/// All datagram sockets, and who answers them.
+#[derive(Default)]
+pub(in crate::runtime::sim) struct Datagrams {
+    sockets: BTreeMap<u64, Socket>,
+    handlers: BTreeMap<SocketAddr, DatagramHandler>,
+}
+
+struct Socket {
+    node: u32,
+    to: SocketAddr,
+    received: VecDeque<Vec<u8>>,
+    error: Option<i32>,
+    waiter: Waiter,
+}
+
+/// Where a datagram comes to.
+pub(in crate::runtime::sim) enum Reached {
+    /// Nowhere: nobody is told.
+    Nothing,
+    /// Nobody listens there: an ICMP error.
+    Nobody,
+    /// This one answers it, while no part of the world is borrowed.
+    Handler(DatagramHandler),
+}
+
+fn os(code: i32) -> io::Error {
+    io::Error::from_raw_os_error(code)
+}
+
+impl Datagrams {
+    pub fn serve(&mut self, address: SocketAddr, handler: DatagramHandler) {
+        self.handlers.insert(address, handler);
+    }
+
+    pub fn take_handlers(&mut self) -> BTreeMap<SocketAddr, DatagramHandler> {
+        std::mem::take(&mut self.handlers)
+    }
+
+    pub fn open(&mut self, id: u64, node: u32, to: SocketAddr) {
         let socket = Socket { node, to, received: VecDeque::new(), error: None, waiter: Waiter::default() };
-        network.sockets.insert(id, socket);
-        id
+        self.sockets.insert(id, socket);
     }
 
-    pub(in crate::runtime::sim) fn net_close_datagram(&self, socket: u64) {
-        self.network.borrow_mut().sockets.remove(&socket);
+    pub fn close(&mut self, socket: u64) {
+        self.sockets.remove(&socket);
     }
 
-    pub(in crate::runtime::sim) fn net_send_datagram(&self, socket: u64, datagram: &[u8]) -> io::Result<()> {
-        let network = &mut *self.network.borrow_mut();
-        let state = network.sockets.get_mut(&socket).ok_or_else(|| os(libc::ENETDOWN))?;
+    /// A node crashed.
+    pub fn cut_off(&mut self, node: u32) {
+        self.sockets.retain(|_, one| one.node != node);
+    }
+
+    pub fn send(&mut self, socket: u64, datagram: &[u8], at: Conditions<'_>) -> io::Result<()> {
+        let state = self.sockets.get_mut(&socket).ok_or_else(|| os(libc::ENETDOWN))?;
         if let Some(error) = state.error.take() {
             return Err(os(error));
         }
         if datagram.len() > DATAGRAM_BYTES {
             return Err(os(libc::EMSGSIZE));
         }
-        self.note("datagram", socket, datagram.len() as u64);
-        self.launch(|| NetworkEvent::DatagramThere(socket, datagram.to_vec()));
+        at.base.note("datagram", socket, datagram.len() as u64);
+        launch(at, || NetworkEvent::DatagramThere(socket, datagram.to_vec()));
         Ok(())
     }
 
-    pub(in crate::runtime::sim) fn net_recv_datagram(
-        &self,
-        socket: u64,
-        buffer: &mut [u8],
-    ) -> io::Result<usize> {
-        let network = &mut *self.network.borrow_mut();
-        let socket = network.sockets.get_mut(&socket).ok_or_else(|| os(libc::ENETDOWN))?;
+    pub fn recv(&mut self, socket: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let socket = self.sockets.get_mut(&socket).ok_or_else(|| os(libc::ENETDOWN))?;
         if let Some(error) = socket.error.take() {
             return Err(os(error));
         }
@@ -52,42 +97,28 @@ impl State {
         Ok(count)
     }
 
-    pub(in crate::runtime::sim) fn net_poll_datagram(&self, socket: u64, context: &Context<'_>) -> bool {
-        let network = &mut *self.network.borrow_mut();
-        let Some(socket) = network.sockets.get_mut(&socket) else { return true };
-        if !socket.received.is_empty() || socket.error.is_some() || self.spurious() {
+    pub fn poll(&mut self, socket: u64, context: &Context<'_>, at: Conditions<'_>) -> bool {
+        let Some(socket) = self.sockets.get_mut(&socket) else { return true };
+        if !socket.received.is_empty() || socket.error.is_some() || at.spurious() {
             return true;
         }
         socket.waiter.register(context);
         false
     }
 
-    pub(super) fn datagram_there(&self, socket: u64, bytes: &[u8]) {
-        let (refused, handler) = {
-            let network = self.network.borrow();
-            let Some(state) = network.sockets.get(&socket) else { return };
-            let faults = self.faults.borrow();
-            if faults.blackhole.contains(&state.to) {
-                return;
-            }
-            (faults.refuse.contains(&state.to), network.handlers.get(&state.to).cloned())
-        };
-        // The handler is the test's: no part of the world is borrowed while it runs.
-        match handler {
-            Some(handler) if !refused => {
-                let answer = (handler.borrow_mut())(bytes);
-                if let Some(answer) = answer {
-                    self.launch(|| NetworkEvent::DatagramBack(socket, answer.clone()));
-                }
-            }
-            _ => self.launch(|| NetworkEvent::Unreachable(socket)),
+    /// Where a datagram of this socket comes to.
+    pub fn reached(&self, socket: u64, faults: &Faults) -> Reached {
+        let Some(state) = self.sockets.get(&socket) else { return Reached::Nothing };
+        if faults.blackhole.contains(&state.to) {
+            return Reached::Nothing;
         }
+        let handler = self.handlers.get(&state.to).filter(|_| !faults.refuse.contains(&state.to));
+        handler.cloned().map_or(Reached::Nobody, Reached::Handler)
     }
 
     /// A datagram or an ICMP error reaches the socket.
-    pub(super) fn datagram_back(&self, socket: u64, what: Result<Vec<u8>, i32>) {
-        let network = &mut *self.network.borrow_mut();
-        let Some(socket) = network.sockets.get_mut(&socket) else { return };
+    pub fn back(&mut self, socket: u64, what: Result<Vec<u8>, i32>) {
+        let Some(socket) = self.sockets.get_mut(&socket) else { return };
         match what {
             Ok(bytes) if socket.received.len() < DATAGRAMS => socket.received.push_back(bytes),
             Ok(_) => {}
@@ -95,22 +126,22 @@ impl State {
         }
         socket.waiter.wake();
     }
+}
 
-    /// Schedules the arrival of a datagram: once, twice or never.
-    fn launch(&self, event: impl Fn() -> NetworkEvent) {
-        let random = &mut *self.random.borrow_mut();
-        let faults = self.faults.borrow();
-        let copies = if random.chance(faults.datagram_duplicate) { 2 } else { 1 };
-        for _ in 0..copies {
-            if random.chance(faults.datagram_loss) {
-                self.note("datagram lost", 0, 0);
-                continue;
-            }
-            let mut at = self.clock.get() + random.between(faults.latency_min, faults.latency_max);
-            if random.chance(faults.datagram_reorder) {
-                at += random.between(Duration::ZERO, faults.delay_max);
-            }
-            self.schedule(at, Event::Network(event()));
+/// Schedules the arrival of a datagram: once, twice or never.
+pub(super) fn launch(at: Conditions<'_>, event: impl Fn() -> NetworkEvent) {
+    let random = &mut *at.base.random();
+    let faults = at.faults;
+    let copies = if random.chance(faults.datagram_duplicate) { 2 } else { 1 };
+    for _ in 0..copies {
+        if random.chance(faults.datagram_loss) {
+            at.base.note("datagram lost", 0, 0);
+            continue;
         }
+        let mut arrival = at.base.now() + random.between(faults.latency_min, faults.latency_max);
+        if random.chance(faults.datagram_reorder) {
+            arrival += random.between(Duration::ZERO, faults.delay_max);
+        }
+        at.base.schedule(arrival, Event::Network(event()));
     }
 }

@@ -45,7 +45,7 @@ fn a_pipe_keeps_order_and_its_bound() {
         });
         assert!(world.run_until_idle(Duration::from_secs(3600)));
         assert_eq!((world.panics(1), world.panics(2), world.tasks(2)), (0, 0, 0));
-        assert!(world.state.network.borrow().is_quiet(), "closed connections are forgotten");
+        assert!(world.state().network().is_quiet(), "closed connections are forgotten");
     });
 }
 

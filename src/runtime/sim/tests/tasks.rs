@@ -168,7 +168,7 @@ fn dropping_a_world_drops_its_tasks() {
         drop(inside);
     });
     world.run_until(at(1));
-    let state = Rc::downgrade(&world.state);
+    let state = Rc::downgrade(world.state());
     drop(world);
     assert_eq!((Rc::strong_count(&held), state.strong_count()), (1, 0));
 }
