@@ -63,6 +63,7 @@ stories!("hops.py", None;
     replies_nobody_asked_for_end_the_connection,
     codes_that_do_not_fit_end_the_session,
     the_rest_of_many_recipients_goes_at_once,
+    the_rest_is_told_what_ended_the_session,
     what_one_transaction_took_is_kept_while_the_next_hangs,
     refusals_of_us_return_nobody,
     eight_bit_is_what_the_bytes_are,

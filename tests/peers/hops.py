@@ -714,6 +714,23 @@ def the_rest_of_many_recipients_goes_at_once():
     relay.stop()
 
 
+def the_rest_is_told_what_ended_the_session():
+    """A hop that takes one recipient a transaction and no 8-bit text, and one that leaves: nobody is told that the connection broke."""
+    goes = lambda talk, verb, line: leave_after(talk, b"421 4.3.2 going down\r\n") if verb == "MAIL" else None
+    hops = {"seven": Hop(extensions=("PIPELINING", "LIMITS RCPTMAX=1")), "gone": Hop(goes, extensions=("PIPELINING", "LIMITS RCPTMAX=1", "8BITMIME"))}
+    relay = start(None, '[retry]\nfirst = "1h"\nmax = "1h"\n', route=routes(hops))
+    raw = b"Subject: " + b"\xe4" * 2000 + b"\r\nMessage-ID: <x@b.example>\r\n\r\n\xe4\r\n"
+    for name, words in (("seven", "451 4.6.3 "), ("gone", "421 4.3.2 going down")):
+        relay.send_raw("a@b.example", [f"u{number}@{name}.example" for number in range(3)], raw)
+        told = lambda: [record for record in relay.log() if record["event"] == "deferred" and name in record["recipients"][0]]
+        end = time.monotonic() + 20
+        while sum(len(record["recipients"]) for record in told()) < 3 and time.monotonic() < end:
+            time.sleep(0.1)
+        assert sum(len(record["recipients"]) for record in told()) == 3, told()
+        assert all(record["reply"].startswith(words) for record in told()), told()
+    relay.stop()
+
+
 def what_one_transaction_took_is_kept_while_the_next_hangs():
     """A hop takes one recipient a transaction, then says nothing to a body for long: a kill meanwhile repeats none of those it took."""
     hangs = True

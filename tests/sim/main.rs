@@ -14,6 +14,7 @@ mod names;
 mod peers;
 mod planted;
 mod relay;
+mod returns;
 mod sessions;
 mod slow_hops;
 

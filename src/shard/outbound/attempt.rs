@@ -34,6 +34,8 @@ pub(in crate::shard) struct Tally {
     ranges: SmallVec<[RangeOutcome; 1]>,
     /// Recipients still to be asked for, the next at the end.
     left: SmallVec<[Span; 1]>,
+    /// What ended the session for all mail, if a transaction told that nothing further goes over it.
+    pub(in crate::shard) ended_by: Option<Box<Reply>>,
 }
 
 impl Tally {
@@ -83,19 +85,24 @@ pub(in crate::shard) struct UnderWay<'a, R: Runtime> {
     pub(in crate::shard) shard: Rc<Shard<R>>,
     site: &'a Rc<Site>,
     pub(in crate::shard) job: Job,
-    settled: Cell<bool>,
+    is_settled: Cell<bool>,
 }
 
 impl<'a, R: Runtime> UnderWay<'a, R> {
     pub(in crate::shard) fn new(shard: &Rc<Shard<R>>, site: &'a Rc<Site>, job: Job) -> UnderWay<'a, R> {
-        UnderWay { shard: shard.clone(), site, job, settled: Cell::new(false) }
+        UnderWay { shard: shard.clone(), site, job, is_settled: Cell::new(false) }
+    }
+
+    /// What became of it is told now.
+    pub(in crate::shard) fn settled(&self) {
+        self.is_settled.set(true);
     }
 }
 
 impl<R: Runtime> Drop for UnderWay<'_, R> {
     fn drop(&mut self) {
         // The pump that follows the end of the connection finds it, or the next tick where its domain leads elsewhere by now.
-        if self.settled.get() {
+        if self.is_settled.get() {
         } else if usize::from(self.job.home) != self.shard.index {
             lend::put_back(&self.shard, self.site, self.job);
         } else if let Ok(mut destinations) = self.shard.destinations.try_borrow_mut() {
@@ -123,14 +130,8 @@ pub(in crate::shard) async fn attempt<R: Runtime>(
     let view = source.as_ref().map(Source::view);
     let view = match view {
         Ok(Ok(view)) => view,
-        Ok(Err(error)) => {
-            under_way.settled.set(true);
-            return unreadable(shard, job, place.location, &error).await;
-        }
-        Err(error) => {
-            under_way.settled.set(true);
-            return unreadable(shard, job, place.location, error).await;
-        }
+        Ok(Err(error)) => return unreadable(&under_way, place.location, &error).await,
+        Err(error) => return unreadable(&under_way, place.location, error).await,
     };
     let mut tally = Tally::default();
     tally.left.push((group.first, group.count));
@@ -139,10 +140,10 @@ pub(in crate::shard) async fn attempt<R: Runtime>(
         return After::Stale;
     };
     let outcomes = outcomes(tally.ranges);
-    under_way.settled.set(true);
     if shard.runtime.planted("what a hop takes too few of is forgotten") {
         tally.left.clear();
     }
+    under_way.settled();
     settle::report(shard, job, outcomes, &tally.left, Some(&scene(&view, connection)));
     after
 }
@@ -160,7 +161,8 @@ fn scene<'a, R: Runtime>(view: &'a MessageView<'a>, connection: &'a Connection<R
 }
 
 /// What was delivered so far is written down before the next transaction, which may hang for minutes: a node that ends meanwhile
-/// would deliver it again. That takes a credit more. False: there is none here, and the attempt is to end with what it has.
+/// would deliver it again. That takes a credit more, of this shard's own also where another one's domain is delivered for it. False: there is
+/// none here, and the attempt is to end with what it has.
 fn report_delivered<R: Runtime>(
     run: &Run<'_, R>,
     connection: &Connection<R>,
@@ -173,7 +175,7 @@ fn report_delivered<R: Runtime>(
         return true;
     }
     let lane = job.group.location.lane;
-    if usize::from(job.home) != shard.index || !shard.destinations.borrow_mut().take_credit(lane) {
+    if !shard.destinations.borrow_mut().take_credit(lane) {
         return false;
     }
     let delivered = outcomes(tally.take_delivered());
@@ -225,8 +227,11 @@ async fn all<R: Runtime>(
         begun = true;
     }
     if after == After::Close && !got_on {
-        // The connection broke; nobody knows whether the rest would fare better.
-        let reply = client::local(451, (4, 4, 2), &run.site.last_error.borrow());
+        // Nobody knows whether the rest would fare better.
+        let reply = tally.ended_by.take().unwrap_or_else(|| {
+            let words = "the session with the next hop ended before this recipient was asked for";
+            Box::new(client::local(451, (4, 4, 2), words))
+        });
         for (first, count) in std::mem::take(&mut tally.left) {
             let part = Part { first, count, group, resident };
             let fate = fate(run.shard, &Verdict::Deferred(0), &reply, &part, &connection.hop);
@@ -253,19 +258,15 @@ pub(in crate::shard) fn is_resident<R: Runtime>(shard: &Shard<R>, group: &Group)
 }
 
 /// The spool cannot give the message back: it is kept, and tried again.
-async fn unreadable<R: Runtime>(
-    shard: &Rc<Shard<R>>,
-    job: &Job,
-    place: Location,
-    error: &io::Error,
-) -> After {
-    let group = &job.group;
+async fn unreadable<R: Runtime>(under_way: &UnderWay<'_, R>, place: Location, error: &io::Error) -> After {
+    let shard = &under_way.shard;
     load::lament(shard, load::name(shard, place).await, place, &format!("cannot be delivered: {error}"));
-    let attempts = group.attempts.saturating_add(1);
+    let attempts = under_way.job.group.attempts.saturating_add(1);
     let now = shard.seconds_up();
     let next = schedule::next_attempt(&shard.settings.retry, attempts, now, shard.runtime.random());
     let reply = format!("451 4.3.0 {error}").into();
-    settle::whole(shard, job, Fate::Deferred { attempts, next, reply, ours: true });
+    under_way.settled();
+    settle::whole(shard, &under_way.job, Fate::Deferred { attempts, next, reply, ours: true });
     After::Keep
 }
 

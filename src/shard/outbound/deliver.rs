@@ -126,13 +126,14 @@ impl<R: Runtime> Drop for Lease<R> {
 async fn return_all<R: Runtime>(
     shard: &Rc<Shard<R>>,
     key: SiteKey,
-    site: &Site,
+    site: &Rc<Site>,
     (reply, named): (&Reply, &str),
 ) {
     while !shard.draining.get() {
         match dispatch::take(shard, key, site) {
             Take::Expired(job) => settle::expired(shard, &job),
             Take::Job(job) => {
+                let under_way = UnderWay::new(shard, site, job);
                 let failure = Failure {
                     expired: false,
                     status: reply.enhanced.or(Some((5, 3, 2))),
@@ -140,7 +141,12 @@ async fn return_all<R: Runtime>(
                     diagnostic: reply.describe(),
                     record: Vec::new(),
                 };
-                settle::whole_by(shard, &job, Fate::Failed(Box::new(failure)), named).await;
+                let fate = Fate::Failed(Box::new(failure));
+                let told = || {
+                    assert!(!shard.runtime.planted("a task panics over what it returns"), "as planted");
+                    under_way.settled();
+                };
+                settle::whole_by(shard, &job, fate, (named, told)).await;
             }
             Take::Nothing => return,
         }

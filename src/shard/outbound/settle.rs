@@ -38,20 +38,41 @@ pub(in crate::shard) fn credited<R: Runtime>(shard: &Rc<Shard<R>>, lane: u16, co
 
 /// One fate for a whole group that no connection worked on. Its record is read first, so that the accounting can tell of it.
 pub(in crate::shard) async fn whole_now<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, fate: Fate) {
-    whole_by(shard, job, fate, "").await;
+    whole_by(shard, job, fate, ("", || {})).await;
 }
 
-/// The same, for what a hop said of all mail.
-pub(in crate::shard) async fn whole_by<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, fate: Fate, hop: &str) {
+/// The same, for what a hop said of all mail; `told` is called when it is, so that until then a task that panics gives the group back.
+pub(in crate::shard) async fn whole_by<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    job: &Job,
+    fate: Fate,
+    (hop, told): (&str, impl FnOnce()),
+) {
     let group = &job.group;
     let outcomes = Outcomes::One(RangeOutcome { first: group.first, count: group.count, fate });
-    shard.settling.set(shard.settling.get() + 1);
+    let _counted = Settling::new(shard);
     let place = Pinned::new(shard, group.key, group.location);
     let source = Source::read(shard, place.location).await;
     let view = source.as_ref().ok().and_then(|source| source.view().ok());
     let scene = view.as_ref().map(|view| Scene { hop, ..Scene::without_hop(view) });
+    told();
     report(shard, job, outcomes, &[], scene.as_ref());
-    shard.settling.set(shard.settling.get() - 1);
+}
+
+/// What is being settled counts until it is, or its task panics: a drain waits for it.
+struct Settling<'a, R: Runtime>(&'a Shard<R>);
+
+impl<'a, R: Runtime> Settling<'a, R> {
+    fn new(shard: &'a Shard<R>) -> Settling<'a, R> {
+        shard.settling.set(shard.settling.get() + 1);
+        Settling(shard)
+    }
+}
+
+impl<R: Runtime> Drop for Settling<'_, R> {
+    fn drop(&mut self) {
+        self.0.settling.set(self.0.settling.get() - 1);
+    }
 }
 
 /// The same, for who does not wait for it.
@@ -193,7 +214,7 @@ pub(in crate::shard) fn report<R: Runtime>(
     hand_in(shard, job, outcomes);
 }
 
-/// What an attempt delivered that goes on, under a credit of its own.
+/// What an attempt delivered that goes on, under a credit of its own: one of this shard's, whatever the home shard of the job.
 pub(in crate::shard) fn report_part<R: Runtime>(
     shard: &Rc<Shard<R>>,
     job: &Job,
@@ -204,7 +225,7 @@ pub(in crate::shard) fn report_part<R: Runtime>(
         shard.instruments.counters.recipients_delivered.add(u64::from(outcome.count));
         let _ = account(shard, job, scene, outcome);
     }
-    hand_in(shard, job, delivered);
+    hand_in(shard, &Job { home: shard.index as u16, ..*job }, delivered);
 }
 
 /// On to the shard of the lane.

@@ -327,6 +327,9 @@ fn count<R: Runtime>(
     let (shard, shown) = (run.shard, &run.site.shown);
     let now = shard.timers.recent();
     let got_on = transaction.made_progress();
+    if transaction.must_close() && !got_on {
+        tally.ended_by = transaction.ended_by().cloned().map(Box::new);
+    }
     if let Some(taken) = transaction.recipients_taken() {
         shown.recipients.set((taken, now + limits::client::FEW_RECIPIENTS));
     }

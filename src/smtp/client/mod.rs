@@ -385,6 +385,15 @@ impl<'a> Transaction<'a> {
         self.decided.any_reply(blame::asks_for_tls)
     }
 
+    /// What was said last that is about no recipient alone: that the session is over (421), that the host is in trouble, or wants nothing of
+    /// us; or our own words, where the hop did not have the last ones. Of a session that is over when nobody was decided on for good.
+    pub fn ended_by(&self) -> Option<&Reply> {
+        let of_all = |reply: &Reply| {
+            reply.ours || reply.code == 421 || blame::speaks_of_us(reply) || blame::speaks_of_the_host(reply)
+        };
+        self.decided.last_reply(|reply| of_all(reply) || self.put_off)
+    }
+
     /// Whether the transaction decided anything for good.
     pub fn made_progress(&self) -> bool {
         self.decided.any(|verdict| matches!(verdict, Verdict::Delivered(_) | Verdict::Failed(_)))

@@ -167,6 +167,36 @@ fn a_message_that_is_withheld() {
     }
 }
 
+/// Recipients that were not asked for are told what ended the session, and nothing that was said of others.
+#[test]
+fn what_ends_a_session_is_told_apart() {
+    let begin = || {
+        let recipients = smallvec![&b"x@z"[..], &b"y@z"[..]];
+        Transaction::new(&PLAIN, b"a@b", recipients, 10, Body::SevenBit).expect("fits")
+    };
+    let mut withheld = begin().withhold(local(451, (4, 6, 3), "no 8-bit text"));
+    for code in [250, 450, 250] {
+        withheld.on_reply(reply(code));
+    }
+    assert!(withheld.must_close() && !withheld.made_progress());
+    assert_eq!(withheld.ended_by().map(Reply::status).as_deref(), Some("4.6.3"));
+    let told = |codes: &[u16], lost: bool| {
+        let mut transaction = begin();
+        for code in codes {
+            transaction.on_reply(reply(*code));
+        }
+        if lost {
+            transaction.on_failure("gone");
+        }
+        transaction.ended_by().map(Reply::describe)
+    };
+    let described = |code| Some(reply(code).describe());
+    assert_eq!(told(&[250, 450, 421], false), described(421));
+    assert_eq!(told(&[451], false), described(451), "no mail of this sender");
+    assert_eq!(told(&[250, 450], true).as_deref(), Some("451 4.4.2 gone"));
+    assert_eq!(told(&[250, 450, 450], false), None, "two full mailboxes");
+}
+
 #[test]
 fn ehlo_is_read() {
     let lines = ["hop.example hello", "pipelining", "SIZE 1000", "8BITMIME", "X-NEW thing", "STARTTLS"];

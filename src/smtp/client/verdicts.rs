@@ -115,6 +115,11 @@ impl Verdicts {
         self.replies.iter().any(such)
     }
 
+    /// The last such reply.
+    pub(super) fn last_reply(&self, such: impl Fn(&Reply) -> bool) -> Option<&Reply> {
+        self.replies.iter().rev().find(|reply| such(reply))
+    }
+
     /// How many were taken before the hop wanted no more of them, if that is what its refusals mean.
     pub(super) fn taken_at_most(&self) -> Option<usize> {
         let later = |decided: &Option<Verdict>| matches!(decided, Some(Verdict::Later(_)));
