@@ -1,0 +1,79 @@
+//! Records as they are written and read.
+
+use super::*;
+use crate::mail::envelope::{Origin, Recipient};
+
+fn envelope() -> Envelope {
+    let recipient = |address: &str| Recipient {
+        address: address.as_bytes().into(),
+        domain_at: address.find('@').unwrap() as u16 + 1,
+    };
+    Envelope {
+        sender: b"a@b.example".to_vec(),
+        recipients: vec![recipient("x@one.example"), recipient("y@ONE.example"), recipient("z@two.example")],
+        arrival: UnixMillis(1_700_000_000_123),
+        expiry: UnixMillis(1_700_000_999_000),
+        origin: Origin {
+            client: Some("192.0.2.7:4321".parse().unwrap()),
+            helo: "client.example".into(),
+            protocol: Protocol::Esmtps,
+            tls: Some("TLSv1.3 X".into()),
+        },
+        account: Some("news".into()),
+        eight_bit: true,
+        needs_stuffing: false,
+        mailbox_line: false,
+    }
+}
+
+fn encoded() -> Vec<u8> {
+    let mut out = vec![0xEE; 10];
+    let id = MessageId { lane: 2, sequence: 3, offset: 4106 };
+    let at = start(&mut out, Kind::Message);
+    let place = write_message(&mut out, &envelope(), id, 9_999, 42, &[], true).unwrap();
+    patch_extent(&mut out, place, &Extent { sequence: 3, slot: 1, offset: 5000, length: 9_999, crc: 77 });
+    let end = out.len();
+    finish(&mut out, at, end, 99, 4106);
+    out.split_off(at)
+}
+
+#[test]
+fn message_survives() {
+    let bytes = encoded();
+    let record = read(&bytes, 99, 4106).unwrap();
+    assert_eq!((record.kind, record.length), (Kind::Message as u8, bytes.len()));
+    let view = MessageView::parse(record.payload).unwrap();
+    assert_eq!(view.id, MessageId { lane: 2, sequence: 3, offset: 4106 });
+    assert_eq!((view.sender, view.size, view.header_length, view.count), (&b"a@b.example"[..], 9_999, 42, 3));
+    assert_eq!(view.client, Some("192.0.2.7:4321".parse().unwrap()));
+    assert_eq!((view.helo, view.tls, view.account), ("client.example", Some("TLSv1.3 X"), Some("news")));
+    assert!(view.eight_bit && !view.needs_stuffing && view.protocol == Protocol::Esmtps);
+    let extents: Vec<_> = view.extents().collect();
+    assert_eq!(extents, [Extent { sequence: 3, slot: 1, offset: 5000, length: 9_999, crc: 77 }]);
+    let domains: Vec<_> = view.domains().collect();
+    assert_eq!(domains, [(0, 2, &b"one.example"[..]), (2, 1, b"two.example")]);
+}
+
+#[test]
+fn no_damage_passes_and_no_cut_panics() {
+    let bytes = encoded();
+    for at in 0..bytes.len() {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 0x10;
+        assert!(read(&damaged, 99, 4106).is_err(), "byte {at}");
+        assert!(read(&bytes[..at], 99, 4106).is_err(), "cut at {at}");
+        let _ = MessageView::parse(&damaged[HEADER.min(at)..]);
+        let _ = MessageView::parse(&bytes[at..]);
+    }
+    assert!(read(&bytes, 98, 4106).is_err(), "another life");
+    assert!(read(&bytes, 99, 4107).is_err(), "another place");
+}
+
+#[test]
+fn unknown_fields_refuse_only_when_critical() {
+    let mut payload = encoded().split_off(HEADER);
+    field(&mut payload, 77, b"from the future");
+    assert!(MessageView::parse(&payload).is_ok());
+    field(&mut payload, 77 | CRITICAL_TAG, b"from the future");
+    assert_eq!(MessageView::parse(&payload).unwrap_err(), RecordError::Unknown(77 | CRITICAL_TAG));
+}
