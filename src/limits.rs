@@ -29,6 +29,12 @@ pub const PATH_MAX: usize = 500;
 pub const HOPS_MAX: u32 = 100;
 /// Bytes of header section examined for trace fields and kept for a bounce.
 pub const HEADER_MAX: usize = 256 * 1024;
+/// Bytes of a parameter of a message (tenant, campaign, pool): names, which stand in every event.
+pub const PARAMETER_MAX: usize = 256;
+/// Bytes of the metadata of a message, which come back in every event of it.
+pub const METADATA_MAX: usize = 16 * 1024;
+/// Bytes of all parameters of one message, those that some of its recipients have in place of it included.
+pub const PARAMETERS_BYTES_MAX: usize = 64 * 1024;
 /// Errors in a row, with no message delivered between them, before a session is closed with 421.
 pub const COMMAND_ERRORS_MAX: u32 = 20;
 /// Commands without a message between them (NOOP, RSET, VRFY, HELP, EHLO, MAIL) before a session is closed with 421: far more than
@@ -525,6 +531,11 @@ const _: () = {
     assert!(AUTH_LINE_MAX <= SCRATCH, "a whole line must fit in what one receive brings");
     assert!(BODY_GATHER_MAX <= COMMIT_BYTES_MAX / 4, "a few whole bodies must fit in one commit");
     assert!(BODY_GATHER_MAX <= COMPACTION_BYTES_MAX, "a body that lies in one piece moves in one piece");
+    assert!(PARAMETERS_BYTES_MAX >= METADATA_MAX + 6 * (PARAMETER_MAX + 3) + 3, "a whole set always fits");
+    assert!(
+        PARAMETERS_BYTES_MAX <= COMMIT_BYTES_MAX / 4,
+        "they are in the record of each message, also when it moves"
+    );
     assert!((COMMIT_BYTES_MAX as u64) < SEGMENT_SIZE_MIN, "a commit must fit in an empty segment");
     assert!(SEGMENT_SIZE_MAX <= u32::MAX as u64, "offsets are 32 bits");
     assert!(SEGMENTS_MAX <= u16::MAX as usize, "slots are 16 bits");

@@ -91,6 +91,7 @@ stories!("room.py", None;
 );
 
 stories!("spool_tools.py", None;
+    mail_of_an_older_version_is_delivered,
     stored_mail_can_be_listed_shown_and_exported,
     large_bodies_are_exported_whole,
     damage_is_found_and_named,

@@ -37,7 +37,7 @@ pub fn message(body: Vec<u8>) -> Item {
     let domain_at = "ada.example@".len() as u16;
     let envelope = Envelope {
         sender: b"bounce+4711@news.shop.example".to_vec(),
-        recipients: vec![Recipient { address: b"ada.example@mail.example"[..].into(), domain_at }],
+        recipients: vec![Recipient::new(b"ada.example@mail.example"[..].into(), domain_at)],
         arrival: NOW,
         expiry: NOW.after(Duration::from_secs(5 * 86_400)),
         origin: Origin {
@@ -50,6 +50,7 @@ pub fn message(body: Vec<u8>) -> Item {
         eight_bit: false,
         needs_stuffing: true,
         mailbox_line: false,
+        parameters: None,
     };
     let size = body.len() as u64;
     Item::Message(NewMessage {

@@ -159,7 +159,7 @@ impl Bench {
 /// A client's message to `count` recipients.
 pub fn message(sender: &[u8], count: usize, body: Vec<u8>) -> NewMessage {
     let recipients = (0..count)
-        .map(|number| Recipient { address: format!("r{number}@x.example").into_bytes().into(), domain_at: 3 })
+        .map(|number| Recipient::new(format!("r{number}@x.example").into_bytes().into(), 3))
         .collect();
     let client = Some("127.0.0.1:1".parse().expect("an address"));
     let envelope = Envelope {
@@ -172,6 +172,7 @@ pub fn message(sender: &[u8], count: usize, body: Vec<u8>) -> NewMessage {
         eight_bit: false,
         needs_stuffing: false,
         mailbox_line: false,
+        parameters: None,
     };
     let size = body.len() as u64;
     NewMessage { envelope: Box::new(envelope), size, header_length: 0, chunks: Vec::new(), body }

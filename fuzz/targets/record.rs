@@ -2,6 +2,7 @@
 
 use relevo::id::MessageId;
 use relevo::mail::envelope::{Envelope, Origin, Protocol, Recipient};
+use relevo::mail::parameters::{Key, MessageParameters, Parameters};
 use relevo::spool::batch::{Item, NewMessage};
 use relevo::spool::record::{self, CRITICAL, HEADER, Kind, MessageView, RecordError};
 use relevo::spool::segment::{FIRST_COMMIT, Header, HeaderError, MARK, Mark};
@@ -74,17 +75,21 @@ fn view(payload: &[u8]) {
     }
     assert_eq!(next, view.count);
     assert!(view.extents().count() <= payload.len() / 18);
+    for ordinal in [0, view.count - 1, u16::MAX] {
+        assert!(view.named_parameters(ordinal).len() <= Key::ALL.len() && view.alike_from(ordinal) > 0);
+    }
+    assert!(view.discarded().count() <= payload.len() / 4);
     let origin = view.origin();
     assert!(origin.helo.len() + origin.tls.map_or(0, str::len) <= payload.len());
 }
 
 fn envelope(input: &mut Input<'_>) -> Envelope {
     let flags = input.byte();
-    let recipients = (0..=input.below(8))
+    let mut recipients: Vec<Recipient> = (0..=input.below(8))
         .map(|_| {
             let address = [input.piece(20), b"@", input.piece(20)].concat();
             let domain_at = input.below(address.len() + 2) as u16;
-            Recipient { address: address.into(), domain_at }
+            Recipient::new(address.into(), domain_at)
         })
         .collect();
     let client = match flags & 3 {
@@ -93,6 +98,7 @@ fn envelope(input: &mut Input<'_>) -> Envelope {
         _ => Some(([0x2001, 0xdb8, 0, 0, 0, 0, 0, input.word()], input.word()).into()),
     };
     let protocols = [Protocol::Smtp, Protocol::Esmtp, Protocol::Esmtps, Protocol::Esmtpa, Protocol::Esmtpsa];
+    let parameters = (flags & 128 != 0).then(|| Box::new(parameters(input, &mut recipients)));
     Envelope {
         sender: input.piece(300).to_vec(),
         recipients,
@@ -108,7 +114,24 @@ fn envelope(input: &mut Input<'_>) -> Envelope {
         eight_bit: flags & 16 != 0,
         needs_stuffing: flags & 32 != 0,
         mailbox_line: flags & 64 != 0,
+        parameters,
     }
+}
+
+/// Some of the message's, and what some recipients have of their own.
+fn parameters(input: &mut Input<'_>, recipients: &mut [Recipient]) -> MessageParameters {
+    let mut found = MessageParameters::default();
+    for key in Key::ALL {
+        // What cannot be one is not set.
+        let _ = found.message.set(key, &input.text(300));
+    }
+    for one in recipients {
+        let mut own = Parameters::default();
+        let _ = own.set(Key::ALL[input.below(Key::ALL.len())], &input.text(40));
+        one.parameters = found.number(own.borrowed()).unwrap_or_default();
+        one.discarded = input.byte() & 1 == 1;
+    }
+    found
 }
 
 /// An envelope and a body through a commit of a lane.
@@ -153,6 +176,13 @@ fn round_trip(data: &[u8]) {
     );
     assert_eq!(view.origin(), (&envelope.origin).into());
     assert_eq!(view.account, envelope.account.as_deref());
+    for (ordinal, one) in (0..).zip(&envelope.recipients) {
+        let expected = envelope.parameters.as_ref().map(|of| of.of(one.parameters)).unwrap_or_default();
+        assert_eq!(view.parameters_of(ordinal), expected);
+        let discarded = view.discarded().any(|(first, count)| (first..first + count).contains(&ordinal));
+        assert_eq!(discarded, envelope.parameters.is_some() && one.discarded);
+        assert!(view.alike_from(ordinal) > 0);
+    }
     let extents: Vec<_> = view.extents().collect();
     assert_eq!(extents.len(), usize::from(!body.is_empty()));
     for extent in extents {

@@ -2,6 +2,7 @@
 
 use relevo::id::MessageId;
 use relevo::mail::envelope::Protocol;
+use relevo::mail::parameters::Key;
 use relevo::spool::inspect::{LaneReport, RecipientState};
 use relevo::spool::layout::lane_name;
 use relevo::spool::record::MessageView;
@@ -254,6 +255,9 @@ impl Shown<'_> {
                 text += &format!("{name:<9} {}\n", plain(value.as_bytes()));
             }
         }
+        for (name, value) in view.parameters().named() {
+            text += &format!("{name:<9} {}\n", plain(value.as_bytes()));
+        }
         for extent in view.extents() {
             text += &format!(
                 "body      segment {:05}, offset {}, {} bytes\n",
@@ -261,8 +265,13 @@ impl Shown<'_> {
             );
         }
         text += "recipients\n";
-        for ((address, _), state) in view.recipients().zip(self.states) {
-            text += &format!("  <{}> {}\n", plain(address), state_words(state));
+        for (ordinal, ((address, _), state)) in (0..).zip(view.recipients().zip(self.states)) {
+            let own: String = own_parameters(view, ordinal)
+                .iter()
+                .map(|(name, value)| format!("; {name} {}", plain(value.as_bytes())))
+                .collect();
+            let discarded = if is_discarded(view, ordinal) { "; a rule discards it" } else { "" };
+            text += &format!("  <{}> {}{own}{discarded}\n", plain(address), state_words(state));
         }
         match &self.header {
             Ok(header) => {
@@ -279,16 +288,20 @@ impl Shown<'_> {
     /// As JSON.
     pub fn json(&self) -> Value {
         let view = &self.view;
-        let recipients: Vec<Value> = view
-            .recipients()
-            .zip(self.states)
-            .map(|((address, _), state)| state_json(address, state))
-            .collect();
+        let recipient = |(ordinal, ((address, _), state)): (u16, ((&[u8], _), &_))| {
+            let mut value = state_json(address, state);
+            own_parameters(view, ordinal).iter().for_each(|(name, text)| value[name] = json!(text));
+            if is_discarded(view, ordinal) {
+                value["discarded"] = json!(true);
+            }
+            value
+        };
+        let recipients: Vec<Value> = (0..).zip(view.recipients().zip(self.states)).map(recipient).collect();
         let body: Vec<Value> = view
             .extents()
             .map(|extent| json!({ "segment": extent.slot, "offset": extent.offset, "length": extent.length }))
             .collect();
-        json!({
+        let mut value = json!({
             "id": view.id.to_string(), "state": self.state(), "lane": self.lane, "segment": self.slot,
             "offset": view.id.offset, "accepted": time(view.arrival), "expires": time(view.expiry),
             "size": view.size, "header_length": view.header_length, "sender": lossy(view.sender),
@@ -297,8 +310,27 @@ impl Shown<'_> {
             "eight_bit": view.eight_bit, "live": self.live(), "recipients": recipients, "body": body,
             "header": self.header.as_ref().ok().map(|header| lossy(header)),
             "problem": self.header.as_ref().err(),
-        })
+        });
+        let parameters = view.parameters();
+        for key in Key::ALL {
+            value[key.name()] = match parameters.get(key) {
+                Some(text) if key == Key::Metadata => serde_json::from_str(text).unwrap_or(json!(text)),
+                text => json!(text),
+            };
+        }
+        value
     }
+}
+
+/// What a recipient has in place of the message's parameters.
+fn own_parameters<'a>(view: &MessageView<'a>, ordinal: u16) -> Vec<(&'static str, &'a str)> {
+    let (own, message) = (view.parameters_of(ordinal), view.parameters());
+    let differs = |key: &Key| own.value(*key).filter(|text| message.value(*key) != Some(text));
+    Key::ALL.iter().filter_map(|key| Some((key.name(), differs(key)?))).collect()
+}
+
+fn is_discarded(view: &MessageView<'_>, ordinal: u16) -> bool {
+    view.discarded().any(|(first, count)| (first..first.saturating_add(count)).contains(&ordinal))
 }
 
 fn state_words(state: &RecipientState) -> String {

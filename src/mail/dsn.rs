@@ -93,6 +93,7 @@ impl Bounce {
             eight_bit: false,
             needs_stuffing: self.needs_stuffing,
             mailbox_line: false,
+            parameters: None,
         }
     }
 }
@@ -120,7 +121,7 @@ pub fn compose(notice: &Notice<'_>) -> Option<Bounce> {
     append(&mut body, format_args!("\r\n--{}--\r\n", Boundary(notice.unique)));
 
     let needs_stuffing = body.starts_with(b".") || memchr::memmem::find(&body, b"\r\n.").is_some();
-    let recipient = Recipient { address: notice.sender.into(), domain_at };
+    let recipient = Recipient::new(notice.sender.into(), domain_at);
     Some(Bounce { recipient, body, needs_stuffing })
 }
 

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use smallvec::SmallVec;
 
 use crate::limits;
+use crate::mail::parameters::MessageParameters;
 use crate::time::UnixMillis;
 
 /// Everything about an accepted message but its body. Built by `smtp::server`, written by `spool::record`.
@@ -30,6 +31,8 @@ pub struct Envelope {
     pub needs_stuffing: bool,
     /// The body begins with the `From ` line of a mailbox file, which is no header field.
     pub mailbox_line: bool,
+    /// Its parameters; None: it has none, and neither has a recipient, and none is discarded.
+    pub parameters: Option<Box<MessageParameters>>,
 }
 
 /// An address. Nearly all of them need no memory of their own.
@@ -42,7 +45,13 @@ pub struct Recipient {
     pub address: Address,
     /// Where the domain begins in `address` (the byte after the last `@`).
     pub domain_at: u16,
+    /// Which of [`MessageParameters::recipients`] are its own, counted from 1; 0: it has none.
+    pub parameters: u16,
+    /// A rule takes it and delivers nothing.
+    pub discarded: bool,
 }
+
+const _: () = assert!(size_of::<Recipient>() <= 80, "a thousand of these in a transaction");
 
 /// How a message came in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,10 +117,7 @@ impl Envelopes {
     pub fn give(&self, mut envelope: Box<Envelope>) {
         let mut spare = self.0.borrow_mut();
         if spare.len() < limits::SPARE_BUFFERS && envelope.recipients.capacity() <= RECIPIENTS_KEPT {
-            envelope.sender.clear();
-            envelope.recipients.clear();
-            envelope.account = None;
-            envelope.origin.tls = None;
+            envelope.reset();
             spare.push(envelope);
         }
     }
@@ -134,11 +140,40 @@ impl Envelope {
             eight_bit: false,
             needs_stuffing: false,
             mailbox_line: false,
+            parameters: None,
         }
+    }
+
+    /// As [`Envelope::blank`], with the memory it has. Every field is named, so that a new one cannot be forgotten here and go from one
+    /// client's message into another's. What `Session::body_end` always sets, and the name of the client, which is shared, stays.
+    fn reset(&mut self) {
+        let Envelope {
+            sender,
+            recipients,
+            arrival: _,
+            expiry: _,
+            origin: Origin { client, helo: _, protocol: _, tls },
+            account,
+            eight_bit: _,
+            needs_stuffing: _,
+            mailbox_line: _,
+            parameters,
+        } = self;
+        sender.clear();
+        recipients.clear();
+        *client = None;
+        *tls = None;
+        *account = None;
+        *parameters = None;
     }
 }
 
 impl Recipient {
+    /// An address whose domain begins there.
+    pub fn new(address: Address, domain_at: u16) -> Recipient {
+        Recipient { address, domain_at, parameters: 0, discarded: false }
+    }
+
     /// The domain as the client wrote it.
     pub fn domain(&self) -> &[u8] {
         self.address.get(usize::from(self.domain_at)..).unwrap_or_default()

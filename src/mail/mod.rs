@@ -4,5 +4,6 @@ pub mod address;
 pub mod dsn;
 pub mod encoding;
 pub mod envelope;
+pub mod parameters;
 pub mod seven_bit;
 pub mod trace;

@@ -74,6 +74,8 @@ pub struct Event<'a> {
     pub helo: Option<&'a str>,
     /// The account that sent it, or that a login named.
     pub account: Option<&'a str>,
+    /// The message's parameters, or those of these recipients: names and texts; `metadata` is JSON already.
+    pub parameters: &'a [(&'a str, &'a str)],
     /// The next hop: name, address and port.
     pub hop: Option<&'a str>,
     /// Version and cipher suite, where TLS was on.
@@ -121,6 +123,7 @@ impl<'a> Event<'a> {
             client: None,
             helo: None,
             account: None,
+            parameters: &[],
             hop: None,
             tls: None,
             reply: None,
@@ -177,6 +180,14 @@ impl<'a> Event<'a> {
             if let Some(value) = value {
                 field(name, out);
                 string(value.as_bytes(), out);
+            }
+        }
+        for (name, value) in self.parameters {
+            field(name, out);
+            if *name == "metadata" {
+                out.extend_from_slice(value.as_bytes())
+            } else {
+                string(value.as_bytes(), out)
             }
         }
         if let Some((class, subject, detail)) = self.enhanced {
@@ -430,6 +441,7 @@ mod tests {
             enhanced: Some((2, 1, 50)),
             tls: Some("TLSv1.3 X"),
             parent: Some(MessageId { offset: 4, ..ID }),
+            parameters: &[("tenant", "sh\"op"), ("metadata", "{\"a\": [1]}")],
             attempts: 2,
             delay_ms: Some(0),
             next: Some(UnixMillis(1_700_000_001_000)),
@@ -444,6 +456,7 @@ mod tests {
         assert_eq!(value["sender"], "a\"\\\u{1}\u{fffd}\r\n@x");
         assert_eq!(value["recipients"][0], "b@y");
         assert_eq!(value["reply"], "250 \u{e4} \"ok\"");
+        assert_eq!((&value["tenant"], &value["metadata"]["a"][0]), (&"sh\"op".into(), &1.into()));
         assert_eq!((value["size"].as_u64(), value["delay_ms"].as_u64()), (Some(10), Some(0)));
         assert_eq!((&value["enhanced"], &value["tls"]), (&"2.1.50".into(), &"TLSv1.3 X".into()));
         assert_eq!(value["next"], "2023-11-14T22:13:21.000Z");

@@ -276,6 +276,7 @@ fn received_again<R: Runtime>(shard: &Shard<R>, view: &MessageView<'_>) {
     }
     let recipients: Vec<&[u8]> = view.recipients().map(|(address, _)| address).collect();
     shard.journal.borrow_mut().record(&Event {
+        parameters: &view.parameters().to_named(),
         size: view.size,
         client: view.client,
         tls: view.tls,

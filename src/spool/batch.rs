@@ -6,6 +6,7 @@ use std::io::IoSlice;
 use crate::id::{Location, MessageId};
 use crate::limits;
 use crate::mail::envelope::Envelope;
+use crate::spool::parameters;
 use crate::spool::record::{self, Extent, Fate, Kind, MessageView, RecordError};
 use crate::spool::segment::{MARK, Mark};
 
@@ -139,6 +140,7 @@ impl Item {
                 512 + envelope.sender.len()
                     + recipients
                     + words
+                    + parameters::bound(envelope)
                     + 20 * message.chunks.len()
                     + message.body.len()
             }

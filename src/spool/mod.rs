@@ -18,6 +18,7 @@ pub mod inspect;
 pub mod lane;
 pub mod layout;
 mod missing;
+mod parameters;
 pub mod record;
 mod salvage;
 pub mod segment;

@@ -8,8 +8,10 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use crate::id::MessageId;
 use crate::mail::envelope::{Envelope, OriginRef, Protocol};
+use crate::mail::parameters::{Named, Parameters};
 pub use crate::spool::fate::Fate;
 pub(in crate::spool) use crate::spool::fate::{FATE, RangeFate, read_fate, write_fate, write_outcome};
+use crate::spool::parameters::{self, Tags};
 use crate::spool::segment::Cursor;
 use crate::time::UnixMillis;
 
@@ -91,7 +93,14 @@ mod tag {
     pub const TLS: u16 = 7;
     pub const ACCOUNT: u16 = 8;
     pub const STATE: u16 = 9 | CRITICAL_TAG;
+    pub const PARAMETERS: u16 = 10;
+    // 11 and 12 are for what the next hop must be told of a message and of a recipient, both critical; 14 for signatures, as well.
+    pub const RECIPIENT_PARAMETERS: u16 = 13;
+    pub const DISCARDED: u16 = 15 | CRITICAL_TAG;
 }
+
+const PARAMETERS: Tags =
+    Tags { message: tag::PARAMETERS, recipients: tag::RECIPIENT_PARAMETERS, discarded: tag::DISCARDED };
 
 const EIGHT_BIT: u8 = 1;
 const NEEDS_STUFFING: u8 = 2;
@@ -227,6 +236,9 @@ pub(in crate::spool) fn write_message(
     if let Some(account) = &envelope.account {
         field(out, tag::ACCOUNT, account.as_bytes());
     }
+    if let Some(parameters) = &envelope.parameters {
+        parameters::write(out, envelope, parameters, &PARAMETERS, field);
+    }
     write_extents(out, extents, inline)
 }
 
@@ -337,6 +349,9 @@ pub struct MessageView<'a> {
     recipients: &'a [u8],
     extents: &'a [u8],
     state: Option<&'a [u8]>,
+    parameters: &'a [u8],
+    recipient_parameters: &'a [u8],
+    discarded: &'a [u8],
 }
 
 impl<'a> MessageView<'a> {
@@ -361,6 +376,9 @@ impl<'a> MessageView<'a> {
             recipients: b"",
             extents: b"",
             state: None,
+            parameters: b"",
+            recipient_parameters: b"",
+            discarded: b"",
         };
         let mut rest = Cursor(payload);
         while !rest.0.is_empty() {
@@ -387,6 +405,14 @@ impl<'a> MessageView<'a> {
             tag::TLS => self.tls = Some(text()?),
             tag::ACCOUNT => self.account = Some(text()?),
             tag::STATE => self.state = Some(value),
+            tag::PARAMETERS | tag::RECIPIENT_PARAMETERS | tag::DISCARDED => {
+                parameters::is_whole(&PARAMETERS, tag, value).then_some(()).ok_or(RecordError::Damaged)?;
+                match tag {
+                    tag::PARAMETERS => self.parameters = value,
+                    tag::RECIPIENT_PARAMETERS => self.recipient_parameters = value,
+                    _ => self.discarded = value,
+                }
+            }
             unknown if unknown & CRITICAL_TAG != 0 => return Err(RecordError::Unknown(unknown)),
             _ => {}
         }
@@ -427,6 +453,37 @@ impl<'a> MessageView<'a> {
             let domain_at = rest.u16()?;
             Some((rest.bytes(usize::from(length))?, usize::from(domain_at)))
         })
+    }
+
+    /// The parameters of the message.
+    pub fn parameters(&self) -> Parameters<&'a str> {
+        Parameters::read(self.parameters).unwrap_or_default()
+    }
+
+    /// What holds for a recipient, as events tell it. Of mail without parameters nothing is looked up.
+    pub fn named_parameters(&self, ordinal: u16) -> Named<'a> {
+        if self.parameters.is_empty() && self.recipient_parameters.is_empty() {
+            return Named::new();
+        }
+        self.parameters_of(ordinal).to_named()
+    }
+
+    /// How many recipients from this one on have the same parameters, it included; all there could be where none has its own.
+    pub fn alike_from(&self, ordinal: u16) -> u16 {
+        parameters::alike_from(self.recipient_parameters, ordinal)
+    }
+
+    /// What holds for a recipient: the message's, with its own in place of those.
+    pub fn parameters_of(&self, ordinal: u16) -> Parameters<&'a str> {
+        let message = self.parameters();
+        let mut runs = parameters::own_runs(self.recipient_parameters);
+        let own = runs.find(|(first, count, _)| (*first..first.saturating_add(*count)).contains(&ordinal));
+        own.and_then(|(.., own)| own).map_or(message, |own| message.with(own))
+    }
+
+    /// Ranges of recipients that a rule took to deliver nothing: first ordinal, count.
+    pub fn discarded(&self) -> impl Iterator<Item = (u16, u16)> + use<'a> {
+        parameters::discarded_runs(self.discarded)
     }
 
     /// The pieces of the body, in order.

@@ -3,6 +3,7 @@
 mod discarded;
 mod failures;
 mod moves;
+mod older;
 mod room;
 mod rot;
 
@@ -152,7 +153,7 @@ impl Bench {
 
 fn message(sender: &str, recipients: u16, body: Vec<u8>) -> NewMessage {
     let recipients = (0..recipients)
-        .map(|number| Recipient { address: format!("r{number}@x.example").into_bytes().into(), domain_at: 0 })
+        .map(|number| Recipient::new(format!("r{number}@x.example").into_bytes().into(), 0))
         .collect();
     let envelope = Envelope {
         sender: sender.as_bytes().to_vec(),
@@ -169,6 +170,7 @@ fn message(sender: &str, recipients: u16, body: Vec<u8>) -> NewMessage {
         eight_bit: false,
         needs_stuffing: false,
         mailbox_line: false,
+        parameters: None,
     };
     NewMessage {
         envelope: Box::new(envelope),

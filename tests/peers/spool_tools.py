@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -72,6 +73,45 @@ def filled(messages=5, shards=1, sink=None):
         relay.send_raw(f"s{number}@b.example", [f"one@d{number}.example", f"two@d{number}.example"], BODY % number)
     relay.wait_log("received", messages)
     return relay
+
+
+def unpacked(path, directory):
+    """Writes the files of a packed spool; src/spool/tests/older.rs says how they lie in it."""
+    with open(path, "rb") as file:
+        count = int.from_bytes(file.read(4), "little")
+        blocks = [file.read(4096) for _ in range(count)]
+        while length := int.from_bytes(file.read(2), "little"):
+            name = os.path.join(directory, file.read(length).decode())
+            size, runs = (int.from_bytes(file.read(4), "little") for _ in range(2))
+            os.makedirs(os.path.dirname(name), exist_ok=True)
+            with open(name, "wb") as out:
+                for _ in range(runs):
+                    block, times = (int.from_bytes(file.read(2), "little") for _ in range(2))
+                    out.write(blocks[block] * times)
+                out.truncate(size)
+
+
+def mail_of_an_older_version_is_delivered():
+    directory = tempfile.mkdtemp(prefix="relevo-test-")
+    unpacked(os.path.join(os.path.dirname(__file__), "../spools/2026-11.spool"), directory)
+    found = listed("--data-dir", directory)
+    assert [one["recipients"] for one in found] == [1, 5, 1, 1, 1], found
+    shown = json.loads(spool("show", found[1]["id"], "--json", "--data-dir", directory)[0])
+    assert shown["sender"] == "m2@sender.example" and shown["live"] == 3, shown
+    assert shown["tenant"] is None and shown["metadata"] is None, shown
+    sink = Sink()
+    relay = Relay(BINARY, sink, FAST, shards=1, data_dir=directory)
+    delivered = relay.wait_log("delivered", 7)
+    assert len(delivered) == 7, delivered
+    taken = sorted(recipient for message in sink.taken for recipient in message.recipients)
+    # What had its end before has it still.
+    wanted = ["a@nobody.example", "b@soft.example", "c@nobody.example", "e@soft.example"]
+    assert taken == sorted(wanted + ["m2@sender.example", "m5@sender.example", "x@soft.example"]), taken
+    large = next(message for message in sink.taken if message.recipients == ["x@soft.example"])
+    assert large.body.endswith(b"a line of the large message".ljust(62) + b"\r\n"), large.body[-80:]
+    relay.stop()
+    assert listed("--data-dir", directory) == []
+    shutil.rmtree(directory)
 
 
 def stored_mail_can_be_listed_shown_and_exported():

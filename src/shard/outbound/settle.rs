@@ -262,8 +262,10 @@ fn account<R: Runtime>(shard: &Shard<R>, job: &Job, scene: &Scene<'_>, outcome: 
     if kind == Kind::Delivered {
         let _ = shard.latencies.borrow_mut().delivered.record(delay.max(1) * 1000);
     }
-    let mut event = |recipients: &[&[u8]]| {
+    let mut event = |first: u16, recipients: &[&[u8]]| {
         let event = Event {
+            account: view.account,
+            parameters: &view.named_parameters(first),
             hop: (!hop.is_empty()).then_some(hop),
             tls: (!tls.is_empty()).then_some(tls),
             reply: (!reply.is_empty()).then_some(reply),
@@ -291,9 +293,17 @@ fn account<R: Runtime>(shard: &Shard<R>, job: &Job, scene: &Scene<'_>, outcome: 
         .take(usize::from(outcome.count))
         .map(|(address, _)| address);
     if outcome.count == 1 {
-        event(&[recipients.next().unwrap_or_default()]);
-    } else {
-        event(&recipients.collect::<Vec<_>>());
+        event(outcome.first, &[recipients.next().unwrap_or_default()]);
+        return later;
+    }
+    let recipients = recipients.collect::<Vec<_>>();
+    let mut at = 0;
+    // One record for all, unless they have parameters of their own.
+    while at < recipients.len() {
+        let first = outcome.first + at as u16;
+        let alike = view.alike_from(first).min((recipients.len() - at) as u16);
+        event(first, &recipients[at..at + usize::from(alike)]);
+        at += usize::from(alike);
     }
     later
 }

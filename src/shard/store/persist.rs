@@ -437,11 +437,12 @@ fn received<R: Runtime>(shard: &Shard<R>, id: MessageId, message: &NewMessage, t
         counters.bytes_received.add(message.size);
     }
     let mut journal = shard.journal.borrow_mut();
+    let parameters = envelope.parameters.as_deref().map(|of| of.message.named()).unwrap_or_default();
     if let [one] = &envelope.recipients[..] {
-        journal.record(&event(id, message, parent, &[&one.address]));
+        journal.record(&Event { parameters: &parameters, ..event(id, message, parent, &[&one.address]) });
     } else {
         let recipients: Vec<&[u8]> = envelope.recipients.iter().map(|one| &one.address[..]).collect();
-        journal.record(&event(id, message, parent, &recipients));
+        journal.record(&Event { parameters: &parameters, ..event(id, message, parent, &recipients) });
     }
     if let Some(about) = about {
         journal.record_encoded(&about.records, Some(id));

@@ -77,7 +77,7 @@ impl Transaction {
             self.heap += (address.len() + EACH) as u32;
         }
         let domain_at = u16::try_from(domain_at).unwrap_or(u16::MAX);
-        recipients.push(Recipient { address, domain_at });
+        recipients.push(Recipient::new(address, domain_at));
         if let (Some(place), Some(order)) = (place, &mut self.order) {
             order.0.insert(place, (recipients.len() - 1) as u16);
         } else if recipients.len() > LOOKED_THROUGH {

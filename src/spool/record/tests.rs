@@ -4,10 +4,8 @@ use super::*;
 use crate::mail::envelope::{Origin, Recipient};
 
 fn envelope() -> Envelope {
-    let recipient = |address: &str| Recipient {
-        address: address.as_bytes().into(),
-        domain_at: address.find('@').unwrap() as u16 + 1,
-    };
+    let recipient =
+        |address: &str| Recipient::new(address.as_bytes().into(), address.find('@').unwrap() as u16 + 1);
     Envelope {
         sender: b"a@b.example".to_vec(),
         recipients: vec![recipient("x@one.example"), recipient("y@ONE.example"), recipient("z@two.example")],
@@ -23,6 +21,7 @@ fn envelope() -> Envelope {
         eight_bit: true,
         needs_stuffing: false,
         mailbox_line: false,
+        parameters: None,
     }
 }
 

@@ -390,7 +390,7 @@ impl Bench {
         piece
     }
 
-    pub(super) fn payload_at(&self, location: Location) -> Vec<u8> {
+    pub(in crate::spool::tests) fn payload_at(&self, location: Location) -> Vec<u8> {
         let files = self.disk.0.borrow();
         let bytes = &files[&location.slot][location.offset as usize..];
         record::read_known(bytes, u64::from(location.offset)).unwrap().payload.to_vec()

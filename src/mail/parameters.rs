@@ -1,0 +1,423 @@
+//! What a message is to be treated by beside its envelope: whose it is, which campaign it belongs to, how urgent it is. Set by rules and by
+//! instructions of trusted clients, kept in the spool, told in every event.
+//!
+//! One type for all who need it: [`Parameters`] owns its texts in an envelope and borrows them in a spool record.
+
+use std::fmt;
+
+use crate::limits;
+
+/// Which parameter. The numbers are those of the spool's records and never change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Key {
+    /// Whose mail it is.
+    Tenant = 1,
+    /// What it is sent for; campaigns of a tenant share its part evenly.
+    Campaign = 2,
+    /// What it is filed under.
+    Category = 3,
+    /// The sources it leaves by.
+    Pool = 4,
+    /// `high`, `normal` or `low`.
+    Priority = 5,
+    /// The sender's own name for it.
+    Envid = 6,
+    /// A JSON object that comes back in every event.
+    Metadata = 7,
+}
+
+impl Key {
+    /// All of them, by number.
+    pub const ALL: [Key; 7] =
+        [Key::Tenant, Key::Campaign, Key::Category, Key::Pool, Key::Priority, Key::Envid, Key::Metadata];
+
+    /// As rules, events and `relevo spool show` call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Key::Tenant => "tenant",
+            Key::Campaign => "campaign",
+            Key::Category => "category",
+            Key::Pool => "pool",
+            Key::Priority => "priority",
+            Key::Envid => "envid",
+            Key::Metadata => "metadata",
+        }
+    }
+
+    fn of(number: u8) -> Option<Key> {
+        Key::ALL.get(usize::from(number).checked_sub(1)?).copied()
+    }
+
+    fn place(self) -> usize {
+        self as usize - 1
+    }
+
+    /// Bytes that its value may have.
+    pub fn most(self) -> usize {
+        if self == Key::Metadata { limits::METADATA_MAX } else { limits::PARAMETER_MAX }
+    }
+}
+
+/// How urgent mail is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Priority {
+    /// Before all else.
+    High,
+    /// As it comes.
+    #[default]
+    Normal,
+    /// When there is nothing else.
+    Low,
+}
+
+impl Priority {
+    /// The words for it.
+    pub const WORDS: [(&'static str, Priority); 3] =
+        [("high", Priority::High), ("normal", Priority::Normal), ("low", Priority::Low)];
+
+    fn of(word: &str) -> Option<Priority> {
+        Priority::WORDS.iter().find(|(known, _)| *known == word).map(|(_, priority)| *priority)
+    }
+}
+
+/// Why a value cannot be a parameter's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// There is nothing.
+    Empty,
+    /// It has more than [`Key::most`] bytes.
+    TooLong(usize),
+    /// A control character is in it.
+    Control,
+    /// It is no priority.
+    NoPriority,
+    /// It is no JSON object.
+    NoObject,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Problem::Empty => write!(formatter, "is empty"),
+            Problem::TooLong(most) => write!(formatter, "is longer than {most} bytes"),
+            Problem::Control => write!(formatter, "has a control character in it"),
+            Problem::NoPriority => write!(formatter, "must be high, normal or low"),
+            Problem::NoObject => write!(formatter, "must be a JSON object"),
+        }
+    }
+}
+
+/// Parameters by name. Without any it needs no memory.
+pub type Named<'a> = Vec<(&'a str, &'a str)>;
+
+/// The parameters of a message, or those that some of its recipients have in place of the message's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parameters<Text = Box<str>> {
+    /// By [`Key::place`].
+    values: [Option<Text>; Key::ALL.len()],
+}
+
+impl<Text> Default for Parameters<Text> {
+    fn default() -> Parameters<Text> {
+        Parameters { values: [const { None }; Key::ALL.len()] }
+    }
+}
+
+impl<Text: AsRef<str>> Parameters<Text> {
+    /// Whether none is set.
+    pub fn is_empty(&self) -> bool {
+        self.values.iter().all(Option::is_none)
+    }
+
+    /// A value.
+    pub fn get(&self, key: Key) -> Option<&str> {
+        self.values[key.place()].as_ref().map(AsRef::as_ref)
+    }
+
+    /// The priority, also where none is set.
+    pub fn priority(&self) -> Priority {
+        self.get(Key::Priority).and_then(Priority::of).unwrap_or_default()
+    }
+
+    /// Those that are set, in the order of their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = (Key, &str)> {
+        Key::ALL.into_iter().filter_map(|key| Some((key, self.get(key)?)))
+    }
+
+    /// As events tell them: name and text.
+    pub fn named(&self) -> Named<'_> {
+        self.borrowed().to_named()
+    }
+
+    /// The same, borrowed.
+    pub fn borrowed(&self) -> Parameters<&str> {
+        Parameters { values: Key::ALL.map(|key| self.get(key)) }
+    }
+
+    /// Bytes of what [`Parameters::write`] writes.
+    pub fn length(&self) -> usize {
+        self.iter().map(|(_, value)| FIELD + value.len()).sum()
+    }
+
+    /// As they are in a record: number, length, text of each.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        for (key, value) in self.iter() {
+            let length = u16::try_from(value.len()).expect("parameters are bounded");
+            out.push(key as u8);
+            out.extend_from_slice(&length.to_le_bytes());
+            out.extend_from_slice(value.as_bytes());
+        }
+    }
+}
+
+/// Bytes of a parameter in a record beside its text.
+const FIELD: usize = 3;
+const _: () =
+    assert!(limits::METADATA_MAX <= u16::MAX as usize && limits::PARAMETER_MAX <= u16::MAX as usize);
+
+impl<'a> Parameters<&'a str> {
+    /// Reads what [`Parameters::write`] wrote; keys of later versions are passed over. None: it is cut off, or no text.
+    pub fn read(mut bytes: &'a [u8]) -> Option<Parameters<&'a str>> {
+        let mut found = Parameters::default();
+        while let [number, low, high, rest @ ..] = bytes {
+            let (value, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes([*low, *high])))?;
+            if let Some(key) = Key::of(*number) {
+                found.values[key.place()] = Some(std::str::from_utf8(value).ok()?);
+            }
+            bytes = rest;
+        }
+        bytes.is_empty().then_some(found)
+    }
+
+    /// As events tell them, for as long as what they were read from lives.
+    pub fn to_named(self) -> Named<'a> {
+        Key::ALL.iter().filter_map(|key| Some((key.name(), self.value(*key)?))).collect()
+    }
+
+    /// A value, which lives as long as what it was read from.
+    pub fn value(self, key: Key) -> Option<&'a str> {
+        self.values[key.place()]
+    }
+
+    /// These with `own` in place of what that sets: what holds for a recipient that has some of its own.
+    pub fn with(mut self, own: Parameters<&'a str>) -> Parameters<&'a str> {
+        for (value, own) in self.values.iter_mut().zip(own.values) {
+            *value = own.or(*value);
+        }
+        self
+    }
+
+    /// Of these, what differs from the message's.
+    pub fn unlike(mut self, message: Parameters<&str>) -> Parameters<&'a str> {
+        for (value, message) in self.values.iter_mut().zip(message.values) {
+            *value = value.filter(|value| Some(*value) != message);
+        }
+        self
+    }
+
+    /// A copy that owns its texts.
+    pub fn to_owned(self) -> Parameters {
+        Parameters { values: self.values.map(|value| value.map(Into::into)) }
+    }
+}
+
+impl Parameters {
+    /// Sets one, in place of what it was.
+    pub fn set(&mut self, key: Key, value: &str) -> Result<(), Problem> {
+        check(key, value)?;
+        self.values[key.place()] = Some(value.into());
+        Ok(())
+    }
+
+    /// Bytes of the texts in memory.
+    pub fn held(&self) -> usize {
+        self.iter().map(|(_, value)| ALLOCATED + value.len()).sum()
+    }
+}
+
+/// Bytes the allocator adds to a text.
+const ALLOCATED: usize = 16;
+
+/// Whether a value can be a parameter's.
+pub fn check(key: Key, value: &str) -> Result<(), Problem> {
+    if value.is_empty() {
+        return Err(Problem::Empty);
+    }
+    if value.len() > key.most() {
+        return Err(Problem::TooLong(key.most()));
+    }
+    if value.chars().any(char::is_control) {
+        return Err(Problem::Control);
+    }
+    match key {
+        Key::Priority if Priority::of(value).is_none() => Err(Problem::NoPriority),
+        Key::Metadata if !is_object(value) => Err(Problem::NoObject),
+        _ => Ok(()),
+    }
+}
+
+/// Whether it is one JSON object and nothing else. Nothing is built of it, and how deep it may go is serde_json's bound.
+fn is_object(text: &str) -> bool {
+    text.trim_start().starts_with('{') && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
+}
+
+/// What an envelope has of them. Nearly all mail has none, and pays one word.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MessageParameters {
+    /// Of the message.
+    pub message: Parameters,
+    /// What recipients have in place of it; [`Recipient::parameters`](super::envelope::Recipient::parameters) says who has which.
+    pub recipients: Vec<Parameters>,
+}
+
+impl MessageParameters {
+    /// What holds for recipients that have these of their own; 0: none.
+    pub fn of(&self, own: u16) -> Parameters<&str> {
+        let message = self.message.borrowed();
+        let own = usize::from(own).checked_sub(1).and_then(|place| self.recipients.get(place));
+        own.map_or(message, |own| message.with(own.borrowed()))
+    }
+
+    /// The number of these parameters, which are kept once. None: there are too many already.
+    pub fn number(&mut self, own: Parameters<&str>) -> Option<u16> {
+        if own.is_empty() {
+            return Some(0);
+        }
+        let found = self.recipients.iter().position(|known| known.borrowed() == own);
+        let place = match found {
+            Some(place) => place,
+            None => {
+                let bytes: usize = self.recipients.iter().map(Parameters::length).sum();
+                if self.message.length() + bytes + own.length() > limits::PARAMETERS_BYTES_MAX {
+                    return None;
+                }
+                self.recipients.push(own.to_owned());
+                self.recipients.len() - 1
+            }
+        };
+        u16::try_from(place + 1).ok()
+    }
+
+    /// Bytes in memory.
+    pub fn held(&self) -> usize {
+        size_of::<MessageParameters>()
+            + ALLOCATED
+            + self.recipients.capacity() * size_of::<Parameters>()
+            + self.message.held()
+            + self.recipients.iter().map(Parameters::held).sum::<usize>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn some() -> Parameters {
+        let mut parameters = Parameters::default();
+        for (key, value) in [
+            (Key::Tenant, "shop"),
+            (Key::Campaign, "promo-é"),
+            (Key::Priority, "low"),
+            (Key::Metadata, "{\"a\": [1, {}]}"),
+        ] {
+            parameters.set(key, value).unwrap();
+        }
+        parameters
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_no_cut_is_taken() {
+        let mut bytes = Vec::new();
+        some().write(&mut bytes);
+        assert_eq!(bytes.len(), some().length());
+        assert_eq!(Parameters::read(&bytes), Some(some().borrowed()));
+        assert_eq!(Parameters::read(&bytes).unwrap().to_owned(), some());
+        let whole: Vec<usize> =
+            (0..bytes.len()).filter(|cut| Parameters::read(&bytes[..*cut]).is_some()).collect();
+        assert_eq!(whole.len(), 4, "only between two of them");
+        // A key of a later version.
+        let mut later = vec![200, 2, 0, 0xff, 0xff];
+        later.extend_from_slice(&bytes);
+        assert_eq!(Parameters::read(&later), Some(some().borrowed()));
+        assert_eq!(Parameters::read(&[1, 1, 0, 0xff]), None, "no text");
+        assert_eq!(Parameters::read(b""), Some(Parameters::default()));
+    }
+
+    #[test]
+    fn the_numbers_are_those_of_the_disk() {
+        let numbers: Vec<(u8, &str)> = Key::ALL.iter().map(|key| (*key as u8, key.name())).collect();
+        assert_eq!(
+            numbers,
+            [
+                (1, "tenant"),
+                (2, "campaign"),
+                (3, "category"),
+                (4, "pool"),
+                (5, "priority"),
+                (6, "envid"),
+                (7, "metadata")
+            ]
+        );
+        assert!(Key::ALL.iter().all(|key| Key::of(*key as u8) == Some(*key)));
+        assert_eq!((Key::of(0), Key::of(8)), (None, None));
+    }
+
+    #[test]
+    fn values_are_checked() {
+        let long = "x".repeat(limits::PARAMETER_MAX + 1);
+        let object = format!("{{\"a\":\"{}\"}}", "x".repeat(limits::METADATA_MAX - 8));
+        assert_eq!(object.len(), limits::METADATA_MAX);
+        for (key, value, result) in [
+            (Key::Tenant, "a b", Ok(())),
+            (Key::Tenant, "", Err(Problem::Empty)),
+            (Key::Tenant, &long[1..], Ok(())),
+            (Key::Tenant, &long, Err(Problem::TooLong(limits::PARAMETER_MAX))),
+            (Key::Envid, "a\x1b[2J", Err(Problem::Control)),
+            (Key::Priority, "high", Ok(())),
+            (Key::Priority, "urgent", Err(Problem::NoPriority)),
+            (Key::Metadata, &object, Ok(())),
+            (Key::Metadata, &format!("{object} "), Err(Problem::TooLong(limits::METADATA_MAX))),
+            (Key::Metadata, "[1]", Err(Problem::NoObject)),
+            (Key::Metadata, "{\"a\":1} x", Err(Problem::NoObject)),
+            (Key::Metadata, &format!("{{\"a\":{}1", "[".repeat(5000)), Err(Problem::NoObject)),
+        ] {
+            let mut parameters = Parameters::default();
+            assert_eq!(parameters.set(key, value), result, "{key:?} {value}");
+            assert_eq!(parameters.get(key), result.ok().map(|()| value));
+        }
+        assert_eq!(
+            (some().priority(), Parameters::<&str>::default().priority()),
+            (Priority::Low, Priority::Normal)
+        );
+    }
+
+    #[test]
+    fn recipients_have_what_differs() {
+        let mut of = MessageParameters { message: some(), recipients: Vec::new() };
+        let mut own = some();
+        own.set(Key::Campaign, "other").unwrap();
+        own.set(Key::Pool, "bulk").unwrap();
+        let message = of.message.clone();
+        assert_eq!(of.number(own.borrowed().unlike(message.borrowed())), Some(1));
+        assert_eq!(of.number(own.borrowed().unlike(message.borrowed())), Some(1), "kept once");
+        assert_eq!(of.number(message.borrowed().unlike(message.borrowed())), Some(0));
+        assert_eq!(
+            of.recipients[0].iter().collect::<Vec<_>>(),
+            [(Key::Campaign, "other"), (Key::Pool, "bulk")]
+        );
+        assert_eq!((of.of(1), of.of(0), of.of(7)), (own.borrowed(), message.borrowed(), message.borrowed()));
+        let held = of.held();
+        assert!(held > 200, "{held}");
+        for number in 0u32.. {
+            let mut own = Parameters::default();
+            own.set(Key::Pool, &format!("{number:0250}")).unwrap();
+            if of.number(own.borrowed()).is_none() {
+                break;
+            }
+            assert!(number < 1000, "they are bounded");
+        }
+        let bytes: usize = of.recipients.iter().map(Parameters::length).sum();
+        assert!(bytes <= limits::PARAMETERS_BYTES_MAX && of.held() > held + bytes);
+    }
+}

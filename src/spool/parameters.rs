@@ -1,0 +1,258 @@
+//! The fields of a message record for its parameters. They are written only where there are any: the record of plain mail is byte for
+//! byte what versions without them wrote.
+//!
+//! ```text
+//! PARAMETERS             key u8, length u16, text      for each of the message's
+//! RECIPIENT_PARAMETERS   first u16, count u16, length u16, parameters as above      what these have in place of the message's
+//! DISCARDED              first u16, count u16          critical: a version that does not know it would deliver to them
+//! ```
+
+use crate::mail::envelope::{Envelope, Recipient};
+use crate::mail::parameters::{MessageParameters, Parameters};
+use crate::spool::segment::Cursor;
+
+/// The tags, in this order.
+pub(in crate::spool) struct Tags {
+    pub message: u16,
+    pub recipients: u16,
+    pub discarded: u16,
+}
+
+/// At most so many bytes are written of this envelope.
+pub(in crate::spool) fn bound(envelope: &Envelope) -> usize {
+    let Some(parameters) = &envelope.parameters else { return 0 };
+    let runs = runs(&envelope.recipients, |one| (one.parameters, one.discarded));
+    // Both kinds of run for each, and its parameters as often as it has some of its own.
+    let recipients: usize =
+        runs.map(|(first, ..)| 12 + own(parameters, &envelope.recipients, first).length()).sum();
+    3 * 8 + parameters.message.length() + recipients
+}
+
+/// Writes the fields of an envelope that has parameters; `field` writes one.
+pub(in crate::spool) fn write(
+    out: &mut Vec<u8>,
+    envelope: &Envelope,
+    parameters: &MessageParameters,
+    tags: &Tags,
+    field: fn(&mut Vec<u8>, u16, &[u8]),
+) {
+    let mut value = Vec::new();
+    let mut put = |tag, value: &mut Vec<u8>| {
+        if !value.is_empty() {
+            field(out, tag, value);
+            value.clear();
+        }
+    };
+    parameters.message.write(&mut value);
+    put(tags.message, &mut value);
+    let range = |value: &mut Vec<u8>, first: u16, count: u16| {
+        value.extend_from_slice(&first.to_le_bytes());
+        value.extend_from_slice(&count.to_le_bytes());
+    };
+    for (first, count, which) in runs(&envelope.recipients, |one| one.parameters) {
+        if which > 0 {
+            let own = own(parameters, &envelope.recipients, first);
+            range(&mut value, first, count);
+            let length = u16::try_from(own.length()).expect("parameters are bounded");
+            value.extend_from_slice(&length.to_le_bytes());
+            own.write(&mut value);
+        }
+    }
+    put(tags.recipients, &mut value);
+    for (first, count, discarded) in runs(&envelope.recipients, |one| one.discarded) {
+        if discarded {
+            range(&mut value, first, count);
+        }
+    }
+    put(tags.discarded, &mut value);
+}
+
+/// What a recipient has of its own.
+fn own<'a>(parameters: &'a MessageParameters, recipients: &[Recipient], ordinal: u16) -> Parameters<&'a str> {
+    let number = recipients.get(usize::from(ordinal)).map_or(0, |one| usize::from(one.parameters));
+    let own = number.checked_sub(1).and_then(|place| parameters.recipients.get(place));
+    own.map(Parameters::borrowed).unwrap_or_default()
+}
+
+/// Runs of neighbours that are alike: first ordinal, count, and in what.
+fn runs<T: PartialEq>(
+    recipients: &[Recipient],
+    what: impl Fn(&Recipient) -> T,
+) -> impl Iterator<Item = (u16, u16, T)> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let alike = what(recipients.get(at)?);
+        let count = recipients[at..].iter().take_while(|one| what(one) == alike).count();
+        let first = at as u16;
+        at += count;
+        Some((first, count as u16, alike))
+    })
+}
+
+/// Reads what is written for RECIPIENT_PARAMETERS. None behind a run that is cut off.
+pub(in crate::spool) fn own_runs<'a>(
+    value: &'a [u8],
+) -> impl Iterator<Item = (u16, u16, Option<Parameters<&'a str>>)> {
+    let mut rest = Cursor(value);
+    std::iter::from_fn(move || {
+        if rest.0.is_empty() {
+            return None;
+        }
+        let head = (|| Some((rest.u16()?, rest.u16()?, rest.u16()?)))();
+        let bytes = head.and_then(|(.., length)| rest.bytes(usize::from(length)));
+        let (Some((first, count, _)), Some(bytes)) = (head, bytes) else {
+            rest = Cursor(b"");
+            return Some((0, 0, None));
+        };
+        Some((first, count, Parameters::read(bytes)))
+    })
+}
+
+/// How many recipients from this one on are in one run, or in none.
+pub(in crate::spool) fn alike_from(value: &[u8], ordinal: u16) -> u16 {
+    let mut end = u16::MAX;
+    for (first, count, _) in own_runs(value) {
+        let behind = first.saturating_add(count);
+        if (first..behind).contains(&ordinal) {
+            return behind - ordinal;
+        }
+        if first > ordinal {
+            end = end.min(first);
+        }
+    }
+    end - ordinal.min(end - 1)
+}
+
+/// Reads what is written for DISCARDED. Stops where it is cut off.
+pub(in crate::spool) fn discarded_runs(value: &[u8]) -> impl Iterator<Item = (u16, u16)> {
+    let mut rest = Cursor(value);
+    std::iter::from_fn(move || Some((rest.u16()?, rest.u16()?)))
+}
+
+/// Whether a field with one of these tags is whole.
+pub(in crate::spool) fn is_whole(tags: &Tags, tag: u16, value: &[u8]) -> bool {
+    if tag == tags.message {
+        Parameters::read(value).is_some()
+    } else if tag == tags.recipients {
+        own_runs(value).all(|(.., own)| own.is_some())
+    } else {
+        value.len().is_multiple_of(4)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::MessageId;
+    use crate::mail::envelope::{Envelope, Origin, Protocol};
+    use crate::mail::parameters::Key;
+    use crate::spool::record::{self, MessageView, RecordError};
+    use crate::time::UnixMillis;
+
+    const ID: MessageId = MessageId { lane: 2, sequence: 3, offset: 4096 };
+
+    fn plain() -> Envelope {
+        let recipient = |text: &str| Recipient::new(text.as_bytes().into(), 2);
+        Envelope {
+            sender: b"a@b".to_vec(),
+            recipients: ["u@x", "v@x", "w@x", "x@x", "y@x"].map(recipient).to_vec(),
+            arrival: UnixMillis(1),
+            expiry: UnixMillis(2),
+            origin: Origin { client: None, helo: "".into(), protocol: Protocol::Esmtp, tls: None },
+            account: None,
+            eight_bit: false,
+            needs_stuffing: true,
+            mailbox_line: false,
+            parameters: None,
+        }
+    }
+
+    /// The second and third have a pool of their own, the third and fourth are discarded.
+    fn rich() -> Envelope {
+        let mut envelope = plain();
+        let mut parameters = MessageParameters::default();
+        parameters.message.set(Key::Tenant, "shop").unwrap();
+        parameters.message.set(Key::Pool, "usual").unwrap();
+        parameters.message.set(Key::Metadata, "{\"order\":7}").unwrap();
+        let mut own = Parameters::default();
+        own.set(Key::Pool, "bulk").unwrap();
+        let number = parameters.number(own.borrowed()).unwrap();
+        envelope.recipients[1..3].iter_mut().for_each(|one| one.parameters = number);
+        envelope.recipients[2..4].iter_mut().for_each(|one| one.discarded = true);
+        envelope.parameters = Some(Box::new(parameters));
+        envelope
+    }
+
+    fn payload(envelope: &Envelope) -> Vec<u8> {
+        let mut out = Vec::new();
+        record::write_message(&mut out, envelope, ID, 10, 5, &[], true);
+        out
+    }
+
+    #[test]
+    fn a_plain_record_is_what_it_always_was() {
+        #[rustfmt::skip]
+        let expected = [
+            &[1, 0x80, 42, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0, 0, 0,
+              5, 0, 0, 0, 2, 1, 5, 0, 2, 0, 3, 0, 0, 0, 0, 0x10, 0, 0][..],
+            b"\x02\x80\x03\0\0\0a@b",
+            b"\x03\x80\x23\0\0\0\x03\0\x02\0u@x\x03\0\x02\0v@x\x03\0\x02\0w@x\x03\0\x02\0x@x\x03\0\x02\0y@x",
+            b"\x04\x80\x12\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+        ].concat();
+        assert_eq!(payload(&plain()), expected);
+        let mut empty = plain();
+        empty.parameters = Some(Box::default());
+        assert_eq!(payload(&empty), expected, "nothing is written for none");
+    }
+
+    #[test]
+    fn parameters_survive_and_move() {
+        let written = payload(&rich());
+        assert!(written.len() <= payload(&plain()).len() + bound(&rich()));
+        let mut moved = record::lasting_fields(&written).unwrap();
+        let fields = std::mem::take(&mut moved);
+        record::write_moved(&mut moved, &fields, b"", &[], true);
+        for payload in [written, moved] {
+            let view = MessageView::parse(&payload).unwrap();
+            let parameters = view.parameters();
+            let all: Vec<_> = parameters.iter().collect();
+            assert_eq!(all, [(Key::Tenant, "shop"), (Key::Pool, "usual"), (Key::Metadata, "{\"order\":7}")]);
+            let pool = |one| view.parameters_of(one).get(Key::Pool).map(str::to_owned);
+            let pools: Vec<_> = (0..6).filter_map(pool).collect();
+            assert_eq!(pools, ["usual", "bulk", "bulk", "usual", "usual", "usual"]);
+            assert_eq!(view.parameters_of(1).get(Key::Tenant), Some("shop"));
+            assert_eq!(view.discarded().collect::<Vec<_>>(), [(2, 2)]);
+        }
+        let written = payload(&rich());
+        let view = MessageView::parse(&written).unwrap();
+        assert_eq!([0, 1, 2, 3].map(|one| view.alike_from(one)), [1, 2, 1, u16::MAX - 3]);
+        let written = payload(&plain());
+        assert_eq!(MessageView::parse(&written).unwrap().alike_from(0), u16::MAX);
+    }
+
+    /// What a bound promises holds for sets of every kind.
+    #[test]
+    fn the_bound_holds() {
+        for pattern in 0u32..1 << 10 {
+            let mut envelope = rich();
+            for (place, one) in envelope.recipients.iter_mut().enumerate() {
+                one.parameters = (pattern >> place & 1) as u16;
+                one.discarded = pattern >> (place + 5) & 1 > 0;
+            }
+            let more = payload(&envelope).len() - payload(&plain()).len();
+            assert!(more <= bound(&envelope), "{pattern:b}: {more}");
+        }
+        assert_eq!(bound(&plain()), 0);
+    }
+
+    #[test]
+    fn fields_that_are_cut_off_are_damage() {
+        let tags = [10u16, 13, 0x800f];
+        for tag in tags {
+            let mut payload = payload(&plain());
+            payload.extend_from_slice(&tag.to_le_bytes());
+            payload.extend_from_slice(&[5, 0, 0, 0, 1, 9, 0, 9, 0]);
+            assert_eq!(MessageView::parse(&payload).err(), Some(RecordError::Damaged), "{tag}");
+        }
+    }
+}
