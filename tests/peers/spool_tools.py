@@ -107,7 +107,7 @@ def mail_of_an_older_version_is_delivered():
     wanted = ["a@nobody.example", "b@soft.example", "c@nobody.example", "e@soft.example"]
     assert taken == sorted(wanted + ["m2@sender.example", "m5@sender.example", "x@soft.example"]), taken
     large = next(message for message in sink.taken if message.recipients == ["x@soft.example"])
-    assert large.body.endswith(b"a line of the large message".ljust(62) + b"\r\n"), large.body[-80:]
+    assert large.body.endswith(b"a line of the large message".ljust(62) + b"\r\n\r\n"), large.body[-80:]
     relay.stop()
     assert listed("--data-dir", directory) == []
     shutil.rmtree(directory)
