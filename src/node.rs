@@ -24,7 +24,7 @@ use crate::runtime::glommio::Watchdog;
 use crate::runtime::os::{self, Compute, ShardThread, probe};
 use crate::runtime::process::{self, DirectoryLock, LockError};
 use crate::runtime::{Bell, epoll, files, glommio};
-use crate::shard::deal::Deal;
+use crate::shard::assignment::Assignment;
 use crate::shard::inbound::authenticate::Logins;
 use crate::shard::mesh::{Mesh, Room};
 use crate::shard::start::{self, Report, Setup};
@@ -82,7 +82,7 @@ impl Node {
         let particulars = fitted(&settings, shards)?;
         let machine = room::client_memory(process::memory_max());
         let room = Room { memory: machine, ..Room::of(shards) };
-        let mesh = Arc::new(Mesh::with_room(bells.clone(), deal(&particulars, &data_dir), room));
+        let mesh = Arc::new(Mesh::with_room(bells.clone(), assignment(&particulars, &data_dir), room));
         let health = Arc::new(Health::default());
         let control = control::start(control_setup(&settings, &instruments, &health, engine, own_servers))?;
         let watchdog = engine.watch(&bells)?;
@@ -279,9 +279,9 @@ pub(crate) fn fitting(config: &Config, shards: usize) -> Result<(Vec<Particulars
 }
 
 /// Which shard keeps which of the lanes there are.
-fn deal(particulars: &[Particulars], data_dir: &Path) -> Deal {
-    let wishes: Vec<_> = particulars.iter().map(|one| one.lanes.clone()).collect();
-    Deal::chosen(&wishes, lanes(data_dir))
+fn assignment(particulars: &[Particulars], data_dir: &Path) -> Assignment {
+    let chosen: Vec<_> = particulars.iter().map(|one| one.lanes.clone()).collect();
+    Assignment::chosen(&chosen, lanes(data_dir))
 }
 
 /// What the shards run on.

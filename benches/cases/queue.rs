@@ -16,8 +16,9 @@ use relevo::queue::destinations::{Destinations, Effect, Take};
 use relevo::queue::outcome::{Fate, Outcomes, RangeOutcome, Settled};
 use relevo::queue::{Group, schedule};
 use relevo::runtime::Bell;
-use relevo::shard::deal::Deal;
-use relevo::shard::mesh::{Handoff, Letter, Mesh};
+use relevo::shard::assignment::Assignment;
+use relevo::shard::mesh::Mesh;
+use relevo::shard::message::{Handoff, Letter};
 use relevo::shard::timers::{Deadline, Sleep, Timers};
 use relevo::time::Instant;
 
@@ -45,7 +46,7 @@ fn group(number: u32, not_before: u32) -> Group {
 }
 
 fn mesh() -> Mesh {
-    Mesh::new(vec![Arc::new(Bell::new()), Arc::new(Bell::new())], Deal::in_turn(2, 2))
+    Mesh::new(vec![Arc::new(Bell::new()), Arc::new(Bell::new())], Assignment::in_turn(2, 2))
 }
 
 struct Handoffs(Mesh);

@@ -1,93 +1,26 @@
-//! What shards send each other: bounded queues and bells, no locks and no bodies.
+//! How shards reach each other: bounded queues and bells, no locks and no bodies.
 //!
 //! Each shard has one inbox of two queues. Letters are drained first, and their queue is as large as all the credits and
 //! loans that can be out, so sending one never fails. Handoffs may find their queue full: the sender keeps them in its lane's
 //! backlog and asks for a ring when there is room.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crossbeam::queue::ArrayQueue;
 
 use crate::limits;
-use crate::mail::envelope::Address;
 use crate::policy::clients::Clients;
 use crate::queue::Clock;
-use crate::queue::Group;
-use crate::queue::destinations::DomainKey;
-use crate::queue::outcome::Settled;
-use crate::route::NextHop;
 use crate::runtime::{Bell, SegmentMap};
-use crate::shard::deal::Deal;
+use crate::shard::assignment::Assignment;
+use crate::shard::counts::{Counts, Slots};
 use crate::shard::memory::Pool;
+use crate::shard::message::{Handoff, Letter};
 use crate::shard::store::maps::LaneMaps;
 use crate::shard::store::places::Places;
 use crate::time::{Instant, UnixMillis};
-
-/// A group to deliver, and whose queue it is from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Job {
-    /// The home shard of its domain; its credit is taken there.
-    pub home: u16,
-    /// Its domain, as the home shard calls it.
-    pub domain: DomainKey,
-    /// The group.
-    pub group: Group,
-}
-
-/// From a home shard to one that has more time: jobs of one site.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Loan {
-    /// Where they go.
-    pub hop: NextHop,
-    /// The jobs, in the order of their queue.
-    pub jobs: Vec<Job>,
-}
-
-/// From the borrower to the home shard: what became of lent jobs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Returned {
-    /// Attempted, with the parts that are to be tried again. Their outcomes went to the shards of their lanes.
-    pub attempted: Vec<(Job, Vec<Group>)>,
-    /// Not attempted.
-    pub untouched: Vec<Job>,
-}
-
-/// A letter of the class that never waits.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Letter {
-    /// An attempt ended.
-    Settled(Settled),
-    /// Work from the home shard of a hot destination.
-    Loan(Box<Loan>),
-    /// Such work comes back.
-    Returned {
-        /// The borrower.
-        from: u16,
-        /// What became of it.
-        what: Box<Returned>,
-    },
-    /// Outcomes of this lane are synced: so many credits come home.
-    Credits {
-        /// The lane.
-        lane: u16,
-        /// How many.
-        count: u32,
-    },
-}
-
-/// From the accepting shard to the home shard of a domain: recipients, by reference.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Handoff {
-    /// The domain, in lower case.
-    pub domain: Address,
-    /// The recipients.
-    pub group: Group,
-    /// Who brought them, a hash.
-    pub client: u32,
-}
 
 /// One shard's inbox.
 #[derive(Debug)]
@@ -101,36 +34,11 @@ struct Inbox {
     bell: Arc<Bell>,
 }
 
-/// Counts that are kept, of sites and of addresses each, before unused ones are dropped.
-const COUNTS_KEPT: usize = 10_000;
-
-/// Counts by what they are of. One that nobody holds is zero, and dropped in time.
-#[derive(Debug)]
-struct Counts<K>(Mutex<(HashMap<K, Arc<Slots>>, usize)>);
-
-impl<K> Default for Counts<K> {
-    fn default() -> Counts<K> {
-        Counts(Mutex::new((HashMap::new(), COUNTS_KEPT)))
-    }
-}
-
-impl<K: Eq + std::hash::Hash> Counts<K> {
-    fn get(&self, key: K) -> Arc<Slots> {
-        let (counts, room) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if counts.len() > *room {
-            counts.retain(|_, slots| Arc::strong_count(slots) > 1);
-            // Looked through again when there are twice as many: so it costs little for each that comes.
-            *room = COUNTS_KEPT.max(2 * counts.len());
-        }
-        counts.entry(key).or_default().clone()
-    }
-}
-
 /// All shards' inboxes and all lanes' maps.
 #[derive(Debug)]
 pub struct Mesh {
     inboxes: Vec<Inbox>,
-    deal: Deal,
+    assignment: Assignment,
     lanes: Vec<LaneMaps>,
     places: Vec<Places>,
     sites: Counts<Box<str>>,
@@ -178,85 +86,19 @@ impl Room {
     }
 }
 
-/// The connections of the node to one site, or to one address: a count that all shards share. It is touched when a connection opens or closes,
-/// never for a message, so the limit is exact and costs nothing in between.
-#[derive(Debug, Default)]
-pub struct Slots {
-    used: AtomicUsize,
-    /// Shards that were refused a connection and want to hear when one is free.
-    waiting: [AtomicU64; limits::SHARDS_MAX / 64],
-    /// Shards with a connection that has nothing to do.
-    idle: [AtomicU64; limits::SHARDS_MAX / 64],
-}
-
-impl Slots {
-    /// Takes a slot if fewer than `limit` are used; else the shard is put on the waiting list.
-    pub fn take(&self, limit: usize, shard: usize) -> bool {
-        if self.try_take(limit) {
-            return true;
-        }
-        self.waiting[shard / 64].fetch_or(1 << (shard % 64), Ordering::SeqCst);
-        // One may have been given back between the two lines above.
-        self.try_take(limit)
-    }
-
-    /// Takes a slot if fewer than `limit` are used, and waits for none.
-    pub fn try_take(&self, limit: usize) -> bool {
-        let more = |used| (used < limit).then_some(used + 1);
-        self.used.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_ok()
-    }
-
-    /// Puts a shard on the waiting list. How many slots are free after that: whoever gives one back later sees the shard.
-    pub fn want(&self, limit: usize, shard: usize) -> usize {
-        self.waiting[shard / 64].fetch_or(1 << (shard % 64), Ordering::SeqCst);
-        self.free(limit)
-    }
-
-    /// Slots that are free.
-    pub fn free(&self, limit: usize) -> usize {
-        limit.saturating_sub(self.used.load(Ordering::SeqCst))
-    }
-
-    /// Whether any shard waits for a slot, the asking one included.
-    pub fn is_wanted(&self) -> bool {
-        self.waiting.iter().any(|waiting| waiting.load(Ordering::Relaxed) != 0)
-    }
-
-    /// A shard has a connection with nothing to do, or has none any more.
-    pub fn set_idle(&self, shard: usize, idle: bool) {
-        let (word, bit) = (&self.idle[shard / 64], 1 << (shard % 64));
-        // Mostly it is so already, and a look costs less than a write.
-        if (word.load(Ordering::SeqCst) & bit != 0) != idle {
-            if idle {
-                word.fetch_or(bit, Ordering::SeqCst)
-            } else {
-                word.fetch_and(!bit, Ordering::SeqCst)
-            };
-        }
-    }
-
-    /// Whether another shard waits for a slot.
-    pub fn wanted_by_others(&self, own: usize) -> bool {
-        self.waiting.iter().enumerate().any(|(word, waiting)| {
-            let own = if own / 64 == word { 1 << (own % 64) } else { 0 };
-            waiting.load(Ordering::SeqCst) & !own != 0
-        })
-    }
-}
-
 impl Mesh {
-    /// A mesh of as many shards as bells, over the lanes of the deal.
-    pub fn new(bells: Vec<Arc<Bell>>, deal: Deal) -> Mesh {
+    /// A mesh of as many shards as bells, over the lanes of the assignment.
+    pub fn new(bells: Vec<Arc<Bell>>, assignment: Assignment) -> Mesh {
         let room = Room::of(bells.len());
-        Mesh::with_room(bells, deal, room)
+        Mesh::with_room(bells, assignment, room)
     }
 
     /// The same with other bounds.
-    pub fn with_room(bells: Vec<Arc<Bell>>, deal: Deal, room: Room) -> Mesh {
+    pub fn with_room(bells: Vec<Arc<Bell>>, assignment: Assignment, room: Room) -> Mesh {
         let credits = (room.credits / bells.len().max(1)).max(1);
         // All that one inbox can hold: an outcome for each credit of the lanes kept here, a letter of credits for each credit
         // that is to come home here, a letter for each job lent to this shard or by it.
-        let (shards, kept, lanes) = (bells.len(), deal.most(), deal.lanes());
+        let (shards, kept, lanes) = (bells.len(), assignment.most(), assignment.lanes());
         let letters = credits * (shards * kept + lanes) + 2 * limits::LOANED_MAX * shards;
         let inboxes: Vec<Inbox> = bells
             .into_iter()
@@ -270,7 +112,7 @@ impl Mesh {
             .collect();
         let shards = inboxes.len();
         Mesh {
-            deal,
+            assignment,
             quiet: inboxes.iter().map(|_| AtomicBool::new(false)).collect(),
             inboxes,
             lanes: (0..lanes).map(|_| LaneMaps::default()).collect(),
@@ -353,13 +195,13 @@ impl Mesh {
     }
 
     /// Which shard writes which lane.
-    pub fn deal(&self) -> &Deal {
-        &self.deal
+    pub fn assignment(&self) -> &Assignment {
+        &self.assignment
     }
 
     /// The shard that writes a lane.
     pub fn keeper(&self, lane: u16) -> usize {
-        self.deal.keeper(lane)
+        self.assignment.keeper(lane)
     }
 
     /// Sends a letter. Its queue holds all that can be out, so a full one is a broken invariant.
@@ -435,15 +277,10 @@ impl Mesh {
 
     /// A shard was refused a slot: others that hold one for nothing are asked for it.
     pub fn ask_for_slot(&self, own: usize, slots: &Slots) {
-        for (word, idle) in slots.idle.iter().enumerate() {
-            let mut bits = idle.load(Ordering::SeqCst);
-            while bits != 0 {
-                let shard = word * 64 + bits.trailing_zeros() as usize;
-                bits &= bits - 1;
-                if let Some(inbox) = self.inboxes.get(shard).filter(|_| shard != own) {
-                    inbox.asked.store(true, Ordering::SeqCst);
-                    inbox.bell.ring();
-                }
+        for shard in slots.idle().filter(|shard| *shard != own) {
+            if let Some(inbox) = self.inboxes.get(shard) {
+                inbox.asked.store(true, Ordering::SeqCst);
+                inbox.bell.ring();
             }
         }
     }
@@ -456,15 +293,9 @@ impl Mesh {
 
     /// Gives a connection's slot back and wakes the shards that wait for one.
     pub fn release(&self, slots: &Slots) {
-        slots.used.fetch_sub(1, Ordering::SeqCst);
-        for (word, waiting) in slots.waiting.iter().enumerate() {
-            let mut bits = waiting.swap(0, Ordering::SeqCst);
-            while bits != 0 {
-                let shard = word * 64 + bits.trailing_zeros() as usize;
-                bits &= bits - 1;
-                if let Some(inbox) = self.inboxes.get(shard) {
-                    inbox.bell.ring();
-                }
+        for shard in slots.give_back() {
+            if let Some(inbox) = self.inboxes.get(shard) {
+                inbox.bell.ring();
             }
         }
     }

@@ -9,8 +9,10 @@ pub mod inbound;
 pub mod store;
 pub mod outbound;
 
+pub mod message;
+pub mod counts;
 pub mod mesh;
-pub mod deal;
+pub mod assignment;
 pub mod wire;
 mod records;
 pub mod timers;
@@ -42,7 +44,8 @@ use crate::time::UnixMillis;
 
 use inbound::authenticate::Logins;
 use memory::Memory;
-use mesh::{Job, Mesh};
+use mesh::Mesh;
+use message::Job;
 use outbound::dispatch::Site;
 use outbound::resolve::Resolver;
 use promise::Promises;
@@ -156,7 +159,7 @@ impl<R: Runtime> Shard<R> {
 
     /// A lane this shard writes.
     pub(self) fn keeper(&self, lane: u16) -> Rc<Keeper<R>> {
-        self.keepers.borrow()[self.mesh.deal().place(lane)].clone()
+        self.keepers.borrow()[self.mesh.assignment().place(lane)].clone()
     }
 
     /// Memory for a body.

@@ -291,7 +291,7 @@ pub(super) fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>
     let settings = setup.settings.clone();
     let mesh = setup.mesh.clone();
     let mut keepers = Vec::new();
-    for lane in mesh.deal().kept(setup.index) {
+    for lane in mesh.assignment().kept(setup.index) {
         keepers.push(Rc::new(open_lane(&runtime, setup, lane)?));
     }
     let timers = Timers::new();

@@ -15,7 +15,7 @@ use relevo::observe::counters::{Counter, Counters};
 use relevo::policy::tls;
 use relevo::runtime::sim::{SimRuntime, World};
 use relevo::runtime::{Bell, Runtime};
-use relevo::shard::deal::Deal;
+use relevo::shard::assignment::Assignment;
 use relevo::shard::mesh::{Mesh, Room};
 use relevo::shard::start::{self, Report, Setup};
 
@@ -75,9 +75,9 @@ impl<'a> Relay<'a> {
         let settings = Arc::new(settings.expect("a valid configuration"));
         let bells: Vec<_> = (0..launch.shards).map(|_| Arc::new(Bell::new())).collect();
         let particulars = settings.particulars(launch.shards);
-        let wishes: Vec<_> = particulars.iter().map(|one| one.lanes.clone()).collect();
-        let deal = Deal::chosen(&wishes, launch.lanes);
-        let mesh = Arc::new(Mesh::with_room(bells.clone(), deal, launch.room));
+        let chosen: Vec<_> = particulars.iter().map(|one| one.lanes.clone()).collect();
+        let assignment = Assignment::chosen(&chosen, launch.lanes);
+        let mesh = Arc::new(Mesh::with_room(bells.clone(), assignment, launch.room));
         let (sender, reports) = unbounded();
         let (mut runtimes, instruments) = (Vec::new(), Instruments::of(launch.shards));
         let ended = Rc::new(Cell::new(0));

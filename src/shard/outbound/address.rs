@@ -16,7 +16,7 @@ use crate::queue::destinations::SiteKey;
 use crate::queue::fair::FairQueue;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
-use crate::shard::mesh::Slots;
+use crate::shard::counts::Slots;
 use crate::shard::outbound::dispatch::{self, Site};
 
 /// What a shard knows of the addresses it is connected to or waits for.

@@ -12,7 +12,7 @@ use crate::queue::outcome::{Failure, Fate, Outcomes, RangeOutcome};
 use crate::queue::{Group, schedule};
 use crate::runtime::Runtime;
 use crate::shard::Shard;
-use crate::shard::mesh::Job;
+use crate::shard::message::Job;
 use crate::shard::outbound::connect::Connection;
 use crate::shard::outbound::deliver::{After, Next, Run};
 use crate::shard::outbound::dispatch::Site;

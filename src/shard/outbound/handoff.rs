@@ -12,7 +12,7 @@ use crate::queue::{Clock, Group, fair};
 use crate::route::home_shard;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
-use crate::shard::mesh::{Handoff, Letter};
+use crate::shard::message::{Handoff, Letter};
 use crate::shard::outbound::{dispatch, lend, settle};
 use crate::spool::record::{self, MessageView};
 

@@ -18,7 +18,7 @@ use crate::queue::Group;
 use crate::queue::destinations::{SiteKey, Take as Taken};
 use crate::runtime::Runtime;
 use crate::shard::Shard;
-use crate::shard::mesh::{Job, Letter, Loan, Returned};
+use crate::shard::message::{Job, Letter, Loan, Returned};
 use crate::shard::outbound::dispatch::{self, Site, Take};
 use crate::shard::outbound::settle;
 use crate::time::Instant;

@@ -10,7 +10,7 @@ use crate::queue::Group;
 use crate::queue::outcome::{Failure, Fate, Outcomes, RangeOutcome, Settled};
 use crate::runtime::Runtime;
 use crate::shard::Shard;
-use crate::shard::mesh::{Job, Letter};
+use crate::shard::message::{Job, Letter};
 use crate::shard::outbound::attempt::Span;
 use crate::shard::outbound::{dispatch, lend};
 use crate::shard::store::compact::Pinned;

@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::policy::tls;
 use crate::runtime::Bell;
 use crate::runtime::sim::{SimRuntime, World};
-use crate::shard::deal::Deal;
+use crate::shard::assignment::Assignment;
 use crate::shard::mesh::Mesh;
 use crate::shard::start::{self, Setup};
 
@@ -27,7 +27,7 @@ fn shard(world: &World) -> Rc<Shard<SimRuntime>> {
         particulars: particulars[0].clone(),
         node: 7,
         birthplaces: Arc::default(),
-        mesh: Arc::new(Mesh::new(vec![bell.clone()], Deal::chosen(&[None], 1))),
+        mesh: Arc::new(Mesh::new(vec![bell.clone()], Assignment::chosen(&[None], 1))),
         instruments: Arc::default(),
         accounts: Some(Arc::new(Logins::new(accounts, &[[1; 32], [2; 32]]))),
         certificates: Vec::new(),

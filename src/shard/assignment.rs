@@ -1,11 +1,11 @@
 //! Which shard keeps which lane: made once at the start, looked up ever after.
 //!
 //! Lane *i* is the own lane of shard *i* and takes its new mail. Lanes beyond the number of shards are left from a time with more of
-//! them, or were adopted; they are dealt in turn, unless the configuration says who keeps them.
+//! them, or were adopted; they are assigned in turn, unless the configuration says who keeps them.
 
 /// The table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Deal {
+pub struct Assignment {
     lanes: Box<[Kept]>,
     shards: usize,
 }
@@ -18,35 +18,35 @@ struct Kept {
     place: u16,
 }
 
-impl Deal {
-    /// So many lanes (at least one a shard), those beyond the own ones dealt in turn.
-    pub fn in_turn(shards: usize, lanes: usize) -> Deal {
-        Deal::chosen(&vec![None; shards], lanes)
+impl Assignment {
+    /// So many lanes (at least one a shard), those beyond the own ones assigned in turn.
+    pub fn in_turn(shards: usize, lanes: usize) -> Assignment {
+        Assignment::chosen(&vec![None; shards], lanes)
     }
 
     /// One entry a shard: the lanes it is to keep besides its own, or None for its part of those that nobody asked for. Where all shards
-    /// say what they keep, the rest is dealt to all. Of what is asked for twice the first has it; lanes that are not there
+    /// say what they keep, the rest is shared out among all. Of what is asked for twice the first has it; lanes that are not there
     /// are passed over.
-    pub fn chosen(wishes: &[Option<Vec<u16>>], lanes: usize) -> Deal {
-        let shards = wishes.len().max(1);
+    pub fn chosen(chosen: &[Option<Vec<u16>>], lanes: usize) -> Assignment {
+        let shards = chosen.len().max(1);
         let lanes = lanes.max(shards);
-        let wisher = |lane: usize| {
+        let chooser = |lane: usize| {
             let has =
-                |wish: &Option<Vec<u16>>| wish.iter().flatten().any(|wished| usize::from(*wished) == lane);
-            wishes.iter().position(has)
+                |chosen: &Option<Vec<u16>>| chosen.iter().flatten().any(|chosen| usize::from(*chosen) == lane);
+            chosen.iter().position(has)
         };
         let mut open: Vec<usize> =
-            (0..shards).filter(|shard| !matches!(wishes.get(*shard), Some(Some(_)))).collect();
+            (0..shards).filter(|shard| !matches!(chosen.get(*shard), Some(Some(_)))).collect();
         if open.is_empty() {
             open = (0..shards).collect();
         }
         let mut count = vec![0u16; shards];
         let mut next = 0;
-        let mut deal = |lane: usize| {
+        let mut assign = |lane: usize| {
             let shard = if lane < shards {
                 lane
-            } else if let Some(wisher) = wisher(lane) {
-                wisher
+            } else if let Some(chooser) = chooser(lane) {
+                chooser
             } else {
                 next += 1;
                 open[(next - 1) % open.len()]
@@ -54,7 +54,7 @@ impl Deal {
             count[shard] += 1;
             Kept { shard: shard as u16, place: count[shard] - 1 }
         };
-        Deal { lanes: (0..lanes).map(&mut deal).collect(), shards }
+        Assignment { lanes: (0..lanes).map(&mut assign).collect(), shards }
     }
 
     /// Shards.
@@ -95,33 +95,33 @@ mod tests {
 
     /// Every lane is kept once, its place is where its shard's list has it, and own lanes come first.
     #[track_caller]
-    fn check(deal: &Deal, expected: &[&[u16]]) {
-        let kept: Vec<Vec<u16>> = (0..deal.shards()).map(|shard| deal.kept(shard).collect()).collect();
+    fn check(assignment: &Assignment, expected: &[&[u16]]) {
+        let kept: Vec<Vec<u16>> = (0..assignment.shards()).map(|shard| assignment.kept(shard).collect()).collect();
         assert_eq!(kept, expected);
-        assert_eq!(kept.iter().map(Vec::len).sum::<usize>(), deal.lanes());
-        assert_eq!(deal.most(), kept.iter().map(Vec::len).max().unwrap());
+        assert_eq!(kept.iter().map(Vec::len).sum::<usize>(), assignment.lanes());
+        assert_eq!(assignment.most(), kept.iter().map(Vec::len).max().unwrap());
         for (shard, lanes) in kept.iter().enumerate() {
             assert_eq!(usize::from(lanes[0]), shard);
             for (place, lane) in lanes.iter().enumerate() {
-                assert_eq!((deal.keeper(*lane), deal.place(*lane)), (shard, place));
+                assert_eq!((assignment.keeper(*lane), assignment.place(*lane)), (shard, place));
             }
         }
     }
 
     #[test]
-    fn lanes_are_dealt_in_turn() {
-        check(&Deal::in_turn(2, 2), &[&[0], &[1]]);
-        check(&Deal::in_turn(2, 5), &[&[0, 2, 4], &[1, 3]]);
-        check(&Deal::in_turn(3, 0), &[&[0], &[1], &[2]]);
+    fn lanes_are_assigned_in_turn() {
+        check(&Assignment::in_turn(2, 2), &[&[0], &[1]]);
+        check(&Assignment::in_turn(2, 5), &[&[0, 2, 4], &[1, 3]]);
+        check(&Assignment::in_turn(3, 0), &[&[0], &[1], &[2]]);
     }
 
     #[test]
     fn a_shard_keeps_what_it_asks_for() {
-        check(&Deal::chosen(&[Some(vec![3, 2]), None], 5), &[&[0, 2, 3], &[1, 4]]);
-        check(&Deal::chosen(&[Some(vec![]), None, None], 7), &[&[0], &[1, 3, 5], &[2, 4, 6]]);
+        check(&Assignment::chosen(&[Some(vec![3, 2]), None], 5), &[&[0, 2, 3], &[1, 4]]);
+        check(&Assignment::chosen(&[Some(vec![]), None, None], 7), &[&[0], &[1, 3, 5], &[2, 4, 6]]);
         // Nobody is left who says nothing.
-        check(&Deal::chosen(&[Some(vec![4]), Some(vec![])], 6), &[&[0, 2, 4, 5], &[1, 3]]);
+        check(&Assignment::chosen(&[Some(vec![4]), Some(vec![])], 6), &[&[0, 2, 4, 5], &[1, 3]]);
         // What is not there, and another's own, is passed over; a configuration that says so was refused before.
-        check(&Deal::chosen(&[Some(vec![9, 1]), Some(vec![2])], 4), &[&[0, 3], &[1, 2]]);
+        check(&Assignment::chosen(&[Some(vec![9, 1]), Some(vec![2])], 4), &[&[0, 3], &[1, 2]]);
     }
 }

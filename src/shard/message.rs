@@ -1,0 +1,70 @@
+//! What shards send each other.
+
+use crate::mail::envelope::Address;
+use crate::queue::Group;
+use crate::queue::destinations::DomainKey;
+use crate::queue::outcome::Settled;
+use crate::route::NextHop;
+
+/// A group to deliver, and whose queue it is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// The home shard of its domain; its credit is taken there.
+    pub home: u16,
+    /// Its domain, as the home shard calls it.
+    pub domain: DomainKey,
+    /// The group.
+    pub group: Group,
+}
+
+/// From a home shard to one that has more time: jobs of one site.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loan {
+    /// Where they go.
+    pub hop: NextHop,
+    /// The jobs, in the order of their queue.
+    pub jobs: Vec<Job>,
+}
+
+/// From the borrower to the home shard: what became of lent jobs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Returned {
+    /// Attempted, with the parts that are to be tried again. Their outcomes went to the shards of their lanes.
+    pub attempted: Vec<(Job, Vec<Group>)>,
+    /// Not attempted.
+    pub untouched: Vec<Job>,
+}
+
+/// A letter of the class that never waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Letter {
+    /// An attempt ended.
+    Settled(Settled),
+    /// Work from the home shard of a hot destination.
+    Loan(Box<Loan>),
+    /// Such work comes back.
+    Returned {
+        /// The borrower.
+        from: u16,
+        /// What became of it.
+        what: Box<Returned>,
+    },
+    /// Outcomes of this lane are synced: so many credits come home.
+    Credits {
+        /// The lane.
+        lane: u16,
+        /// How many.
+        count: u32,
+    },
+}
+
+/// From the accepting shard to the home shard of a domain: recipients, by reference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Handoff {
+    /// The domain, in lower case.
+    pub domain: Address,
+    /// The recipients.
+    pub group: Group,
+    /// Who brought them, a hash.
+    pub client: u32,
+}
