@@ -49,7 +49,7 @@ use message::Job;
 use outbound::dispatch::Site;
 use outbound::resolve::Resolver;
 use promise::Promises;
-use store::persist::Keeper;
+use store::writer::Keeper;
 use timers::Timers;
 
 /// All of one shard. Shared by its tasks, never by threads.

@@ -36,7 +36,7 @@ use crate::shard::outbound::resolve::Resolver;
 use crate::shard::outbound::{address, asking, dispatch, handoff, opening, tend};
 use crate::shard::promise::Promises;
 use crate::shard::store::load::{self, Source};
-use crate::shard::store::persist::Keeper;
+use crate::shard::store::writer::Keeper;
 use crate::shard::store::{compact, persist};
 use crate::shard::timers::Timers;
 use crate::shard::turns::Turns;

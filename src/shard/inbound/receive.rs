@@ -15,9 +15,8 @@ use crate::policy::relay;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::shard::inbound::authenticate::Login;
-use crate::shard::inbound::upload::Upload;
+use crate::shard::inbound::upload::{Persisted, Upload};
 use crate::shard::inbound::{accept, reject};
-use crate::shard::store::persist::Persisted;
 use crate::shard::wire::{Wire, WireError};
 use crate::smtp::server::{BodyEnd, Gate, Overdue, Rules, Session, Step};
 use crate::time::Instant;
@@ -367,7 +366,7 @@ impl<R: Runtime> Visit<R> {
                 Ok(!close)
             }
             BodyEnd::Accept(envelope, summary) => {
-                let stored = self.shard.persist(Persisted { envelope, summary }, upload).await;
+                let stored = upload.store(&self.shard, Persisted { envelope, summary }).await;
                 // What became of it on the disk is not the client's fault.
                 self.since.message = self.seconds();
                 match stored {

@@ -1,14 +1,26 @@
 //! Stage 2 to 3: a body that is still coming in. What is gathered in memory is bounded; large bodies go to the spool in pieces.
 
 use crate::config::BareNewlines;
+use crate::id::{Durable, MessageId};
 use crate::limits;
+use crate::mail::envelope::Envelope;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
+use crate::shard::inbound::reject;
 use crate::shard::promise::promise;
-use crate::shard::store::persist::Ticket;
+use crate::shard::store::writer::Ticket;
+use crate::smtp::data::Summary;
 use crate::smtp::server::NotStored;
-use crate::spool::batch::Item;
+use crate::spool::batch::{Item, NewMessage};
 use crate::spool::record::Extent;
+
+/// A message that ended well and is to be stored.
+pub struct Persisted {
+    /// Its envelope.
+    pub envelope: Box<Envelope>,
+    /// What the scanner found.
+    pub summary: Summary,
+}
 
 /// A body on its way in.
 #[derive(Default)]
@@ -16,11 +28,11 @@ pub struct Upload {
     /// The most that one look at the input brings.
     piece: usize,
     /// Bytes that came.
-    pub(in crate::shard) size: u64,
-    pub(in crate::shard) body: Vec<u8>,
-    pub(in crate::shard) chunks: Vec<Extent>,
+    pub(super) size: u64,
+    body: Vec<u8>,
+    chunks: Vec<Extent>,
     /// Why what came is not kept.
-    pub(in crate::shard) failed: Option<NotStored>,
+    failed: Option<NotStored>,
 }
 
 impl Upload {
@@ -80,7 +92,7 @@ impl Upload {
     }
 
     /// Bytes of what is known of its chunks.
-    pub(in crate::shard) fn places(&self) -> usize {
+    fn places(&self) -> usize {
         self.chunks.capacity() * size_of::<Extent>()
     }
 
@@ -90,5 +102,40 @@ impl Upload {
         shard.own().lane.borrow_mut().drop_chunks(&self.chunks);
         self.body = Vec::new();
         self.chunks = Vec::new();
+    }
+
+    /// Stores the message: ends when it is on stable storage, or will not be.
+    pub async fn store<R: Runtime>(
+        self,
+        shard: &Shard<R>,
+        message: Persisted,
+    ) -> Result<Durable<MessageId>, NotStored> {
+        if let Some(why) = self.failed {
+            reject::of_message(shard, &message.envelope, why);
+            shard.ungather(self.body.capacity() + self.places());
+            shard.own().lane.borrow_mut().drop_chunks(&self.chunks);
+            return Err(why);
+        }
+        let (fulfil, stored) = shard.promises.make();
+        let header_length = u32::try_from(message.summary.header_length).unwrap_or(u32::MAX);
+        let size = message.summary.size;
+        // The lane has them next, for a moment.
+        shard.ungather(self.places());
+        let length = self.body.capacity();
+        let chunks = self.chunks.clone();
+        let message = NewMessage {
+            envelope: message.envelope,
+            size,
+            header_length,
+            chunks: self.chunks,
+            body: self.body,
+        };
+        shard.own().push_urgent(Item::Message(message), Ticket::Message(fulfil));
+        let result = shard.promises.wait(stored).await;
+        if result.is_err() {
+            shard.ungather(length);
+            shard.own().lane.borrow_mut().drop_chunks(&chunks);
+        }
+        result
     }
 }

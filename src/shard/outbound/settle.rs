@@ -15,7 +15,7 @@ use crate::shard::outbound::attempt::Span;
 use crate::shard::outbound::{dispatch, lend};
 use crate::shard::store::compact::Pinned;
 use crate::shard::store::load::{self, Source};
-use crate::shard::store::persist::About;
+use crate::shard::store::writer::About;
 use crate::smtp::{client, reply};
 use crate::spool::batch::{NewMessage, Outcome};
 use crate::spool::record::{self, MessageView};
@@ -352,7 +352,7 @@ fn write_down<R: Runtime>(shard: &Rc<Shard<R>>, settled: &Settled) {
         },
     });
     let keeper = shard.keeper(settled.location.lane);
-    shard.persist_outcomes(&keeper, settled.home, outcomes);
+    keeper.push_outcomes(shard.runtime.now(), settled.home, outcomes);
 }
 
 /// Makes the DSN (unless none is owed) and queues it before the outcome: both go to the same lane in this order, so a crash
@@ -366,7 +366,8 @@ async fn bounce<R: Runtime>(shard: Rc<Shard<R>>, mut settled: Settled) {
     match compose(&shard, &settled).await {
         Ok(Some((message, parent))) => {
             let about = Box::new(About { parent, records: records(&mut settled) });
-            shard.persist_bounce(&shard.keeper(settled.location.lane), message, about);
+            shard.gather(message.body.capacity());
+            shard.keeper(settled.location.lane).push_bounce(shard.runtime.now(), message, about);
         }
         Ok(None) => shard.journal.borrow_mut().record_encoded(&records(&mut settled), None),
         Err(error) => {

@@ -8,7 +8,7 @@ use crate::observe::diagnostics::Level;
 use crate::observe::room::Shut;
 use crate::runtime::{Runtime, Segment};
 use crate::shard::Shard;
-use crate::shard::store::persist::Keeper;
+use crate::shard::store::writer::Keeper;
 use crate::smtp::server::Gate;
 use crate::spool::layout::segment_path;
 

@@ -1,5 +1,7 @@
 //! The lane: what writes it, reads it and keeps it small.
 
+pub mod writer;
+pub mod refuse;
 pub mod persist;
 pub mod grow;
 pub mod secure;

@@ -4,270 +4,40 @@
 //! client waits, or its `commit_delay` later; outcomes ride along, or force a commit of their own after
 //! [`limits::OUTCOME_DELAY_MAX`].
 
-use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::io;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::task::Poll;
 use std::time::Duration;
 
-use crate::id::{Durable, MessageId};
+use crate::id::MessageId;
 use crate::limits;
-use crate::mail::envelope::Envelope;
 use crate::observe::accounting::{Event, Kind};
 use crate::observe::diagnostics::Level;
 use crate::runtime::{Runtime, Segment, Synced};
 use crate::shard::Shard;
-use crate::shard::inbound::reject;
-use crate::shard::inbound::upload::Upload;
 use crate::shard::outbound::{handoff, settle};
-use crate::shard::promise::Fulfil;
+use crate::shard::store::refuse::refuse;
+use crate::shard::store::writer::{Keeper, OUTCOMES_AT, Ticket};
 use crate::shard::store::{grow, secure};
 use crate::shard::timers::Sleep;
-use crate::smtp::data::Summary;
 use crate::smtp::server::NotStored;
-use crate::spool::batch::{Batch, Item, NewMessage, Outcome};
-use crate::spool::fold::Unsure;
-use crate::spool::lane::{Begin, Done, Lane};
+use crate::spool::batch::{Batch, Item, NewMessage};
+use crate::spool::lane::{Begin, Done};
 use crate::spool::record::Extent;
-use crate::time::Instant;
 
-/// A message that ended well and is to be stored.
-pub struct Persisted {
-    /// Its envelope.
-    pub envelope: Box<Envelope>,
-    /// What the scanner found.
-    pub summary: Summary,
-}
-
-/// Who waits for an item.
-pub(in crate::shard) enum Ticket {
-    /// A session, for its 250.
-    Message(Fulfil<Result<Durable<MessageId>, NotStored>>),
-    /// A session in the middle of a large body.
-    Chunk(Fulfil<Result<Extent, NotStored>>),
-    /// Nobody: a notification.
-    Bounce(Box<About>),
-    /// The home shard that gets its credit back.
-    Credit(u16),
-    /// The compactor: these moves, the last of which this is, are done.
-    Moves(Fulfil<()>),
-    /// Nobody: a census, or one of several ranges that share a credit.
-    Nobody,
-}
-
-/// What a notification is about.
-pub(in crate::shard) struct About {
-    /// The message.
-    pub(in crate::shard) parent: MessageId,
-    /// Records of what failed, which are to name the notification.
-    pub(in crate::shard) records: Vec<u8>,
-}
-
-/// Outcomes that start a commit before their delay is over.
-const OUTCOMES_AT: usize = 256;
 /// Segments freed between two commits: each costs a sync.
 const FREES_AT_ONCE: usize = 4;
 /// How long a lane waits before it tries again to free segments, when it could not.
 const FREE_PAUSE: Duration = Duration::from_secs(1);
-/// A lane this shard writes.
-pub struct Keeper<R: Runtime> {
-    pub(in crate::shard) lane: RefCell<Lane>,
-    pub(in crate::shard) directory: PathBuf,
-    pub(in crate::shard) segment_size: u64,
-    pub(in crate::shard) segments: RefCell<Vec<Option<R::Segment>>>,
-    pub(in crate::shard) queue: RefCell<VecDeque<(Item, Ticket)>>,
-    /// Items that wait for a segment which is being made.
-    held: RefCell<Vec<(Item, Ticket)>>,
-    /// Items a client waits for.
-    pub(in crate::shard) urgent: Cell<usize>,
-    /// When the oldest waiting outcome came.
-    oldest: Cell<Option<Instant>>,
-    stalled: Cell<bool>,
-    /// What was found at start, until it is surely on the disk.
-    pub(in crate::shard) unsure: RefCell<Unsure>,
-    /// The node was not stopped in order: what the log was told last may not be in it.
-    pub(in crate::shard) tells_again: Cell<bool>,
-    /// When segments may be freed again.
-    free_from: Cell<Instant>,
-    writing: Cell<bool>,
-    /// When the last commit began.
-    committed: Cell<Instant>,
-    /// Segments whose pages are in the memory of this process, and when they were written last.
-    pub(in crate::shard) mapped: RefCell<BTreeMap<u16, Instant>>,
-    /// A commit of nothing is wanted; true: the node stops.
-    closing: Cell<Option<bool>>,
-    /// More waited than the commit before could take.
-    crowded: Cell<bool>,
-    waker: RefCell<Option<Waker>>,
-    /// Memory for the end of each commit.
-    done: RefCell<Vec<(Done, Ticket)>>,
-    credits: RefCell<Vec<u32>>,
-}
-
-impl<R: Runtime> Keeper<R> {
-    /// A lane that was just folded, and its open files by slot.
-    pub fn new(
-        lane: Lane,
-        directory: PathBuf,
-        segment_size: u64,
-        segments: Vec<Option<R::Segment>>,
-        unsure: Unsure,
-    ) -> Keeper<R> {
-        Keeper {
-            lane: RefCell::new(lane),
-            directory,
-            segment_size,
-            segments: RefCell::new(segments),
-            queue: RefCell::default(),
-            held: RefCell::default(),
-            urgent: Cell::new(0),
-            oldest: Cell::new(None),
-            stalled: Cell::new(false),
-            unsure: RefCell::new(unsure),
-            tells_again: Cell::new(false),
-            free_from: Cell::new(Instant(0)),
-            writing: Cell::new(false),
-            committed: Cell::new(Instant(0)),
-            mapped: RefCell::default(),
-            closing: Cell::new(None),
-            crowded: Cell::new(false),
-            waker: RefCell::new(None),
-            done: RefCell::default(),
-            credits: RefCell::default(),
-        }
-    }
-
-    /// Queues an item a client waits for.
-    pub(in crate::shard) fn push_urgent(&self, item: Item, ticket: Ticket) {
-        self.queue.borrow_mut().push_back((item, ticket));
-        self.urgent.set(self.urgent.get() + 1);
-        if self.urgent.get() == 1 {
-            self.wake();
-        }
-    }
-
-    /// Queues an item that may wait for others.
-    pub(in crate::shard) fn push(&self, now: Instant, item: Item, ticket: Ticket) {
-        let mut queue = self.queue.borrow_mut();
-        queue.push_back((item, ticket));
-        if self.oldest.get().is_none() {
-            self.oldest.set(Some(now));
-            self.wake();
-        } else if queue.len() == OUTCOMES_AT {
-            self.wake();
-        }
-    }
-
-    /// Queues an item before all that waits.
-    pub(in crate::shard) fn push_first(&self, now: Instant, item: Item, ticket: Ticket) {
-        self.queue.borrow_mut().push_front((item, ticket));
-        if self.oldest.get().is_none() {
-            self.oldest.set(Some(now));
-            self.wake();
-        }
-    }
-
-    /// Wakes the committer through a round in which it looks after its segments, whether anything is to be written or not.
-    pub(in crate::shard) fn nudge(&self) {
-        self.stalled.set(false);
-        self.urgent.set(self.urgent.get().max(1));
-        self.wake();
-    }
-
-    pub(in crate::shard) fn wake(&self) {
-        if let Some(waker) = self.waker.borrow_mut().take() {
-            waker.wake();
-        }
-    }
-
-    /// Nothing waits and nothing is being written.
-    pub fn is_quiet(&self) -> bool {
-        self.waiting() == 0 && !self.writing.get()
-    }
-
-    /// A lane that came to rest says on the disk that its last commit was synced: whatever is found damaged later was not cut off.
-    pub(in crate::shard) fn vouch(&self, now: Instant) {
-        const REST: Duration = Duration::from_secs(1);
-        if self.lane.borrow().may_free() && now >= self.free_from.get() {
-            self.nudge();
-        }
-        if self.is_quiet() && self.lane.borrow().is_unvouched() && now > self.committed.get() + REST {
-            self.closing.set(Some(false));
-            self.nudge();
-        }
-    }
-
-    /// The node stops: the next commit says so.
-    pub(in crate::shard) fn close(&self) {
-        self.closing.set(Some(true));
-        self.nudge();
-    }
-
-    /// That was done, or cannot be.
-    pub(in crate::shard) fn is_closed(&self) -> bool {
-        self.closing.get().is_none() && self.is_quiet()
-    }
-
-    /// Items waiting.
-    pub fn waiting(&self) -> usize {
-        self.queue.borrow().len() + self.held.borrow().len()
-    }
-
-    /// The segment that items waited for was made, or could not be: they are first in the queue again.
-    pub(in crate::shard) fn resume(&self) {
-        self.stalled.set(false);
-        let mut queue = self.queue.borrow_mut();
-        for item in self.held.borrow_mut().drain(..).rev() {
-            queue.push_front(item);
-        }
-        drop(queue);
-        // Whoever waits also asks for the next segment.
-        self.nudge();
-    }
-
-    /// Waits until a commit is due.
-    async fn due(&self, shard: &Shard<R>) {
-        let mut delay: Option<Sleep> = None;
-        poll_fn(|context| {
-            let waiting = self.queue.borrow().len();
-            if !self.stalled.get() {
-                if self.urgent.get() > 0 || waiting >= OUTCOMES_AT || (waiting > 0 && shard.draining.get()) {
-                    return Poll::Ready(());
-                }
-                if let Some(oldest) = self.oldest.get() {
-                    let at = oldest + limits::OUTCOME_DELAY_MAX;
-                    let delay = delay.get_or_insert_with(|| shard.timers.sleep_until(at));
-                    if Pin::new(delay).poll(context).is_ready() {
-                        return Poll::Ready(());
-                    }
-                }
-            }
-            *self.waker.borrow_mut() = Some(context.waker().clone());
-            Poll::Pending
-        })
-        .await;
-        // What did not fit into the commit before is more than enough for one: it waits no longer.
-        let delay = shard.particulars.commit_delay;
-        if !delay.is_zero() && self.urgent.get() > 0 && !self.crowded.get() && !shard.draining.get() {
-            shard.runtime.sleep_until(shard.runtime.now() + delay).await;
-        }
-    }
-
-    pub(in crate::shard) fn segment(&self, slot: u16) -> Option<R::Segment> {
-        self.segments.borrow().get(usize::from(slot)).cloned().flatten()
-    }
-}
 
 /// The committer: the one writer of a lane.
 pub async fn persist<R: Runtime>(shard: Rc<Shard<R>>, keeper: Rc<Keeper<R>>) {
     secure::secure(&shard, &keeper).await;
     loop {
         housekeep(&shard, &keeper).await;
-        keeper.due(&shard).await;
+        due(&shard, &keeper).await;
         let begin = {
             let mut queue = keeper.queue.borrow_mut();
             keeper.urgent.set(0);
@@ -300,6 +70,34 @@ pub async fn persist<R: Runtime>(shard: Rc<Shard<R>>, keeper: Rc<Keeper<R>>) {
     }
 }
 
+/// Waits until a commit is due.
+async fn due<R: Runtime>(shard: &Shard<R>, keeper: &Keeper<R>) {
+    let mut delay: Option<Sleep> = None;
+    poll_fn(|context| {
+        let waiting = keeper.queue.borrow().len();
+        if !keeper.stalled.get() {
+            if keeper.urgent.get() > 0 || waiting >= OUTCOMES_AT || (waiting > 0 && shard.draining.get()) {
+                return Poll::Ready(());
+            }
+            if let Some(oldest) = keeper.oldest.get() {
+                let at = oldest + limits::OUTCOME_DELAY_MAX;
+                let delay = delay.get_or_insert_with(|| shard.timers.sleep_until(at));
+                if Pin::new(delay).poll(context).is_ready() {
+                    return Poll::Ready(());
+                }
+            }
+        }
+        *keeper.waker.borrow_mut() = Some(context.waker().clone());
+        Poll::Pending
+    })
+    .await;
+    // What did not fit into the commit before is more than enough for one: it waits no longer.
+    let delay = shard.particulars.commit_delay;
+    if !delay.is_zero() && keeper.urgent.get() > 0 && !keeper.crowded.get() && !shard.draining.get() {
+        shard.runtime.sleep_until(shard.runtime.now() + delay).await;
+    }
+}
+
 /// Nothing is to be written; perhaps it is to be said that all is.
 async fn rest<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>) {
     let Some(clean) = keeper.closing.get() else { return };
@@ -310,19 +108,6 @@ async fn rest<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>) {
         keeper.writing.set(false);
     }
     keeper.closing.set(None);
-}
-
-pub(in crate::shard) fn refuse<R: Runtime>(shard: &Shard<R>, item: Item, ticket: Ticket, why: NotStored) {
-    match ticket {
-        Ticket::Message(session) => {
-            if let Item::Message(message) = item {
-                reject::of_message(shard, &message.envelope, why);
-            }
-            session.fulfil(Err(why));
-        }
-        Ticket::Chunk(session) => session.fulfil(Err(why)),
-        Ticket::Bounce(_) | Ticket::Credit(_) | Ticket::Moves(_) | Ticket::Nobody => {}
-    }
 }
 
 async fn commit<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>, batch: Batch<Ticket>) {
@@ -505,64 +290,5 @@ async fn housekeep<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>) {
     let wanted = keeper.lane.borrow_mut().wants_segment();
     if let Some(slot) = wanted {
         shard.runtime.spawn_vital("segment maker", grow::make_segment(shard.clone(), keeper.clone(), slot));
-    }
-}
-
-impl<R: Runtime> Shard<R> {
-    /// Stores a message: ends when it is on stable storage, or will not be.
-    pub async fn persist(&self, message: Persisted, upload: Upload) -> Result<Durable<MessageId>, NotStored> {
-        if let Some(why) = upload.failed {
-            reject::of_message(self, &message.envelope, why);
-            self.ungather(upload.body.capacity() + upload.places());
-            self.own().lane.borrow_mut().drop_chunks(&upload.chunks);
-            return Err(why);
-        }
-        let (fulfil, stored) = self.promises.make();
-        let header_length = u32::try_from(message.summary.header_length).unwrap_or(u32::MAX);
-        let size = message.summary.size;
-        // The lane has them next, for a moment.
-        self.ungather(upload.places());
-        let length = upload.body.capacity();
-        let chunks = upload.chunks.clone();
-        let message = NewMessage {
-            envelope: message.envelope,
-            size,
-            header_length,
-            chunks: upload.chunks,
-            body: upload.body,
-        };
-        self.own().push_urgent(Item::Message(message), Ticket::Message(fulfil));
-        let result = self.promises.wait(stored).await;
-        if result.is_err() {
-            self.ungather(length);
-            self.own().lane.borrow_mut().drop_chunks(&chunks);
-        }
-        result
-    }
-
-    /// Queues a bounce on the lane of the message it is about.
-    pub(in crate::shard) fn persist_bounce(
-        &self,
-        keeper: &Keeper<R>,
-        message: NewMessage,
-        about: Box<About>,
-    ) {
-        self.gather(message.body.capacity());
-        keeper.push(self.runtime.now(), Item::Message(message), Ticket::Bounce(about));
-    }
-
-    /// Queues outcomes of one attempt; the credit of `home` comes back with the last.
-    pub(in crate::shard) fn persist_outcomes(
-        &self,
-        keeper: &Keeper<R>,
-        home: u16,
-        outcomes: impl ExactSizeIterator<Item = Outcome>,
-    ) {
-        let last = outcomes.len().saturating_sub(1);
-        let now = self.runtime.now();
-        for (place, outcome) in outcomes.enumerate() {
-            let ticket = if place == last { Ticket::Credit(home) } else { Ticket::Nobody };
-            keeper.push(now, Item::Outcome(outcome), ticket);
-        }
     }
 }

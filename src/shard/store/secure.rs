@@ -10,7 +10,8 @@ use crate::limits;
 use crate::observe::diagnostics::Level;
 use crate::runtime::{Runtime, Segment};
 use crate::shard::Shard;
-use crate::shard::store::persist::{Keeper, Ticket, refuse};
+use crate::shard::store::refuse::refuse;
+use crate::shard::store::writer::{Keeper, Ticket};
 use crate::smtp::server::NotStored;
 
 /// How long a lane waits between two tries.

@@ -1,0 +1,225 @@
+//! A lane this shard writes: what waits for its next commit, and who waits for that.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::task::Waker;
+use std::time::Duration;
+
+use crate::id::{Durable, MessageId};
+use crate::runtime::Runtime;
+use crate::shard::promise::Fulfil;
+use crate::smtp::server::NotStored;
+use crate::spool::batch::{Item, NewMessage, Outcome};
+use crate::spool::fold::Unsure;
+use crate::spool::lane::{Done, Lane};
+use crate::spool::record::Extent;
+use crate::time::Instant;
+
+/// Who waits for an item.
+pub(in crate::shard) enum Ticket {
+    /// A session, for its 250.
+    Message(Fulfil<Result<Durable<MessageId>, NotStored>>),
+    /// A session in the middle of a large body.
+    Chunk(Fulfil<Result<Extent, NotStored>>),
+    /// Nobody: a notification.
+    Bounce(Box<About>),
+    /// The home shard that gets its credit back.
+    Credit(u16),
+    /// The compactor: these moves, the last of which this is, are done.
+    Moves(Fulfil<()>),
+    /// Nobody: a census, or one of several ranges that share a credit.
+    Nobody,
+}
+
+/// What a notification is about.
+pub(in crate::shard) struct About {
+    /// The message.
+    pub(in crate::shard) parent: MessageId,
+    /// Records of what failed, which are to name the notification.
+    pub(in crate::shard) records: Vec<u8>,
+}
+
+/// Outcomes that start a commit before their delay is over.
+pub(super) const OUTCOMES_AT: usize = 256;
+
+/// A lane this shard writes.
+pub struct Keeper<R: Runtime> {
+    pub(in crate::shard) lane: RefCell<Lane>,
+    pub(in crate::shard) directory: PathBuf,
+    pub(in crate::shard) segment_size: u64,
+    pub(in crate::shard) segments: RefCell<Vec<Option<R::Segment>>>,
+    pub(in crate::shard) queue: RefCell<VecDeque<(Item, Ticket)>>,
+    /// Items that wait for a segment which is being made.
+    pub(super) held: RefCell<Vec<(Item, Ticket)>>,
+    /// Items a client waits for.
+    pub(in crate::shard) urgent: Cell<usize>,
+    /// When the oldest waiting outcome came.
+    pub(super) oldest: Cell<Option<Instant>>,
+    pub(super) stalled: Cell<bool>,
+    /// What was found at start, until it is surely on the disk.
+    pub(in crate::shard) unsure: RefCell<Unsure>,
+    /// The node was not stopped in order: what the log was told last may not be in it.
+    pub(in crate::shard) tells_again: Cell<bool>,
+    /// When segments may be freed again.
+    pub(super) free_from: Cell<Instant>,
+    pub(super) writing: Cell<bool>,
+    /// When the last commit began.
+    pub(super) committed: Cell<Instant>,
+    /// Segments whose pages are in the memory of this process, and when they were written last.
+    pub(in crate::shard) mapped: RefCell<BTreeMap<u16, Instant>>,
+    /// A commit of nothing is wanted; true: the node stops.
+    pub(super) closing: Cell<Option<bool>>,
+    /// More waited than the commit before could take.
+    pub(super) crowded: Cell<bool>,
+    pub(super) waker: RefCell<Option<Waker>>,
+    /// Memory for the end of each commit.
+    pub(super) done: RefCell<Vec<(Done, Ticket)>>,
+    pub(super) credits: RefCell<Vec<u32>>,
+}
+
+impl<R: Runtime> Keeper<R> {
+    /// A lane that was just folded, and its open files by slot.
+    pub fn new(
+        lane: Lane,
+        directory: PathBuf,
+        segment_size: u64,
+        segments: Vec<Option<R::Segment>>,
+        unsure: Unsure,
+    ) -> Keeper<R> {
+        Keeper {
+            lane: RefCell::new(lane),
+            directory,
+            segment_size,
+            segments: RefCell::new(segments),
+            queue: RefCell::default(),
+            held: RefCell::default(),
+            urgent: Cell::new(0),
+            oldest: Cell::new(None),
+            stalled: Cell::new(false),
+            unsure: RefCell::new(unsure),
+            tells_again: Cell::new(false),
+            free_from: Cell::new(Instant(0)),
+            writing: Cell::new(false),
+            committed: Cell::new(Instant(0)),
+            mapped: RefCell::default(),
+            closing: Cell::new(None),
+            crowded: Cell::new(false),
+            waker: RefCell::new(None),
+            done: RefCell::default(),
+            credits: RefCell::default(),
+        }
+    }
+
+    /// Queues an item a client waits for.
+    pub(in crate::shard) fn push_urgent(&self, item: Item, ticket: Ticket) {
+        self.queue.borrow_mut().push_back((item, ticket));
+        self.urgent.set(self.urgent.get() + 1);
+        if self.urgent.get() == 1 {
+            self.wake();
+        }
+    }
+
+    /// Queues an item that may wait for others.
+    pub(in crate::shard) fn push(&self, now: Instant, item: Item, ticket: Ticket) {
+        let mut queue = self.queue.borrow_mut();
+        queue.push_back((item, ticket));
+        if self.oldest.get().is_none() {
+            self.oldest.set(Some(now));
+            self.wake();
+        } else if queue.len() == OUTCOMES_AT {
+            self.wake();
+        }
+    }
+
+    /// Queues an item before all that waits.
+    pub(in crate::shard) fn push_first(&self, now: Instant, item: Item, ticket: Ticket) {
+        self.queue.borrow_mut().push_front((item, ticket));
+        if self.oldest.get().is_none() {
+            self.oldest.set(Some(now));
+            self.wake();
+        }
+    }
+
+    /// Wakes the committer through a round in which it looks after its segments, whether anything is to be written or not.
+    pub(in crate::shard) fn nudge(&self) {
+        self.stalled.set(false);
+        self.urgent.set(self.urgent.get().max(1));
+        self.wake();
+    }
+
+    pub(in crate::shard) fn wake(&self) {
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+
+    /// Nothing waits and nothing is being written.
+    pub fn is_quiet(&self) -> bool {
+        self.waiting() == 0 && !self.writing.get()
+    }
+
+    /// A lane that came to rest says on the disk that its last commit was synced: whatever is found damaged later was not cut off.
+    pub(in crate::shard) fn vouch(&self, now: Instant) {
+        const REST: Duration = Duration::from_secs(1);
+        if self.lane.borrow().may_free() && now >= self.free_from.get() {
+            self.nudge();
+        }
+        if self.is_quiet() && self.lane.borrow().is_unvouched() && now > self.committed.get() + REST {
+            self.closing.set(Some(false));
+            self.nudge();
+        }
+    }
+
+    /// The node stops: the next commit says so.
+    pub(in crate::shard) fn close(&self) {
+        self.closing.set(Some(true));
+        self.nudge();
+    }
+
+    /// That was done, or cannot be.
+    pub(in crate::shard) fn is_closed(&self) -> bool {
+        self.closing.get().is_none() && self.is_quiet()
+    }
+
+    /// Items waiting.
+    pub fn waiting(&self) -> usize {
+        self.queue.borrow().len() + self.held.borrow().len()
+    }
+
+    /// The segment that items waited for was made, or could not be: they are first in the queue again.
+    pub(in crate::shard) fn resume(&self) {
+        self.stalled.set(false);
+        let mut queue = self.queue.borrow_mut();
+        for item in self.held.borrow_mut().drain(..).rev() {
+            queue.push_front(item);
+        }
+        drop(queue);
+        // Whoever waits also asks for the next segment.
+        self.nudge();
+    }
+
+    pub(in crate::shard) fn segment(&self, slot: u16) -> Option<R::Segment> {
+        self.segments.borrow().get(usize::from(slot)).cloned().flatten()
+    }
+
+    /// Queues a bounce, to the lane of the message it is about.
+    pub(in crate::shard) fn push_bounce(&self, now: Instant, message: NewMessage, about: Box<About>) {
+        self.push(now, Item::Message(message), Ticket::Bounce(about));
+    }
+
+    /// Queues outcomes of one attempt; the credit of `home` comes back with the last.
+    pub(in crate::shard) fn push_outcomes(
+        &self,
+        now: Instant,
+        home: u16,
+        outcomes: impl ExactSizeIterator<Item = Outcome>,
+    ) {
+        let last = outcomes.len().saturating_sub(1);
+        for (place, outcome) in outcomes.enumerate() {
+            let ticket = if place == last { Ticket::Credit(home) } else { Ticket::Nobody };
+            self.push(now, Item::Outcome(outcome), ticket);
+        }
+    }
+}
