@@ -25,7 +25,7 @@ use crate::runtime::os::{self, Compute, ShardThread, probe};
 use crate::runtime::process::{self, DirectoryLock, LockError};
 use crate::runtime::{Bell, epoll, files, glommio};
 use crate::shard::assignment::Assignment;
-use crate::shard::inbound::authenticate::Logins;
+use crate::shard::inbound::logins::Logins;
 use crate::shard::mesh::{Mesh, Room};
 use crate::shard::start::{self, Report, Setup};
 use crate::spool::layout;

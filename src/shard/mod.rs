@@ -42,7 +42,7 @@ use crate::runtime::{Runtime, SegmentMap};
 use crate::smtp::server::{Gate, NotStored};
 use crate::time::UnixMillis;
 
-use inbound::authenticate::Logins;
+use inbound::logins::Logins;
 use memory::Memory;
 use mesh::Mesh;
 use message::Job;
@@ -71,7 +71,7 @@ pub struct Shard<R: Runtime> {
     /// Times not yet published.
     pub latencies: RefCell<Latencies>,
     /// Refusals that may still be recorded.
-    pub(self) allowance: inbound::reject::Allowance,
+    pub(self) allowance: inbound::allowance::Allowance,
     /// Accounting.
     pub journal: RefCell<Journal>,
     /// Where domains lead.
@@ -90,7 +90,7 @@ pub struct Shard<R: Runtime> {
     pub pipelining_failures: RefCell<Failures>,
     /// Accounts that may relay.
     pub accounts: Option<Arc<Logins>>,
-    checks: inbound::authenticate::Checks,
+    checks: inbound::logins::Checks,
     /// Client connections open now.
     pub inbound: Cell<usize>,
     /// Connections to next hops open now.

@@ -7,11 +7,11 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::policy::clients::{Client, Full};
+use crate::policy::clients::Full;
 use crate::runtime::{Listener, Runtime, Stream};
 use crate::shard::Shard;
-use crate::shard::inbound::receive::{self, Door};
-use crate::shard::inbound::reject;
+use crate::shard::inbound::listener::{Door, enter};
+use crate::shard::inbound::{receive, reject};
 use crate::smtp::reply::words;
 use crate::time::Instant;
 
@@ -76,21 +76,3 @@ fn turn_away<R: Runtime>(shard: &Shard<R>, stream: &R::Stream, peer: SocketAddr,
     let _ = stream.try_send(&[io::IoSlice::new(words.as_bytes())]);
 }
 
-/// Counts a connection as open, or says why it is one too many.
-fn enter<R: Runtime>(shard: &Shard<R>, door: &Door, peer: SocketAddr) -> Result<(), Full> {
-    if shard.inbound.get() >= shard.particulars.connections_inbound_max {
-        return Err(Full::Listener);
-    }
-    let client = Client::from(peer.ip());
-    let (most, most_each) = (door.connections_max, door.connections_per_client);
-    shard.mesh.clients().enter(door.listener, client, most, most_each)?;
-    shard.inbound.set(shard.inbound.get() + 1);
-    Ok(())
-}
-
-/// Counts it out.
-pub(in crate::shard) fn leave<R: Runtime>(shard: &Shard<R>, door: &Door, peer: SocketAddr) {
-    shard.inbound.set(shard.inbound.get() - 1);
-    shard.instruments.counters.connections_closed.add(1);
-    shard.mesh.clients().leave(door.listener, Client::from(peer.ip()));
-}

@@ -1,7 +1,10 @@
 //! The way in: from a connection to a message on disk.
 
+pub mod listener;
 pub mod accept;
 pub mod receive;
+pub mod logins;
 pub mod authenticate;
+pub mod allowance;
 pub mod reject;
 pub mod upload;

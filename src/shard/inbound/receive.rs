@@ -6,36 +6,20 @@
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::Network;
 use crate::limits;
 use crate::policy::relay;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
-use crate::shard::inbound::authenticate::Login;
+use crate::shard::inbound::authenticate::authenticate;
+use crate::shard::inbound::listener::{self, Door};
+use crate::shard::inbound::logins::Login;
+use crate::shard::inbound::reject;
 use crate::shard::inbound::upload::{Persisted, Upload};
-use crate::shard::inbound::{accept, reject};
 use crate::shard::wire::{Wire, WireError};
-use crate::smtp::server::{BodyEnd, Gate, Overdue, Rules, Session, Step};
+use crate::smtp::server::{BodyEnd, Gate, Overdue, Session, Step};
 use crate::time::Instant;
-
-/// What one listener's sessions share.
-pub struct Door {
-    /// Protocol limits and offers.
-    pub rules: Rc<Rules>,
-    /// Its number among the listeners.
-    pub listener: u16,
-    /// Connections at one time, over all shards.
-    pub connections_max: usize,
-    /// Of them, those of one client.
-    pub connections_per_client: usize,
-    /// Networks that may relay.
-    pub relay_from: Vec<Network>,
-    /// The certificate, when STARTTLS is offered.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
-}
 
 /// Replies up to this are not worth a count.
 const REPLIES_SMALL: usize = 4096;
@@ -92,7 +76,7 @@ pub fn receive<R: Runtime>(
 /// Counts the connection out, and what it held, also when its task panics.
 impl<R: Runtime> Drop for Visit<R> {
     fn drop(&mut self) {
-        accept::leave(&self.shard, &self.door, self.session.peer());
+        listener::leave(&self.shard, &self.door, self.session.peer());
         self.shard.memory.release(self.shard.mesh.memory(), self.held as usize);
         self.shard.session_memory.release(self.shard.mesh.session_memory(), self.carried as usize);
     }
@@ -160,7 +144,7 @@ impl<R: Runtime> Visit<R> {
                 self.flush().await?;
                 // Here, and where they are checked.
                 self.count_with(self.wire.held() + 2 * credentials.held());
-                let close = match self.shard.authenticate(&credentials, self.session.peer().ip()).await {
+                let close = match authenticate(&self.shard, &credentials, self.session.peer().ip()).await {
                     Login::Right => {
                         self.session.authenticated(&credentials.name, &mut self.out);
                         false

@@ -7,6 +7,7 @@ use crossbeam::channel::unbounded;
 
 use super::*;
 use crate::config::Config;
+use crate::policy::accounts::Accounts;
 use crate::policy::tls;
 use crate::runtime::Bell;
 use crate::runtime::sim::{SimRuntime, World};
@@ -42,7 +43,7 @@ fn shard(world: &World) -> Rc<Shard<SimRuntime>> {
 async fn login(shard: &Rc<Shard<SimRuntime>>, client: &str, name: &str, password: &str) -> (Login, Duration) {
     let credentials = Credentials { name: name.into(), password: password.into() };
     let begun = shard.runtime.now();
-    let login = shard.authenticate(&credentials, client.parse().expect("an address")).await;
+    let login = authenticate(&shard, &credentials, client.parse().expect("an address")).await;
     (login, shard.runtime.now().since(begun))
 }
 
@@ -183,7 +184,7 @@ fn a_check_goes_on_without_its_session() {
         let credentials = Credentials { name: "bob".into(), password: password.into() };
         world.block_on(async {
             let mut session =
-                Box::pin(shard.authenticate(&credentials, "192.0.2.1".parse().expect("an address")));
+                Box::pin(authenticate(&shard, &credentials, "192.0.2.1".parse().expect("an address")));
             let waits = poll_fn(|context| Poll::Ready(session.as_mut().poll(context).is_pending())).await;
             assert!(waits, "{password}");
         });

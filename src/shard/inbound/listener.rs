@@ -1,0 +1,46 @@
+//! A listener of the node: what its sessions share, and the count of its connections.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::config::Network;
+use crate::policy::clients::{Client, Full};
+use crate::runtime::Runtime;
+use crate::shard::Shard;
+use crate::smtp::server::Rules;
+
+/// What one listener's sessions share.
+pub struct Door {
+    /// Protocol limits and offers.
+    pub rules: Rc<Rules>,
+    /// Its number among the listeners.
+    pub listener: u16,
+    /// Connections at one time, over all shards.
+    pub connections_max: usize,
+    /// Of them, those of one client.
+    pub connections_per_client: usize,
+    /// Networks that may relay.
+    pub relay_from: Vec<Network>,
+    /// The certificate, when STARTTLS is offered.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+}
+
+/// Counts a connection as open, or says why it is one too many.
+pub(super) fn enter<R: Runtime>(shard: &Shard<R>, door: &Door, peer: SocketAddr) -> Result<(), Full> {
+    if shard.inbound.get() >= shard.particulars.connections_inbound_max {
+        return Err(Full::Listener);
+    }
+    let client = Client::from(peer.ip());
+    let (most, most_each) = (door.connections_max, door.connections_per_client);
+    shard.mesh.clients().enter(door.listener, client, most, most_each)?;
+    shard.inbound.set(shard.inbound.get() + 1);
+    Ok(())
+}
+
+/// Counts it out.
+pub(super) fn leave<R: Runtime>(shard: &Shard<R>, door: &Door, peer: SocketAddr) {
+    shard.inbound.set(shard.inbound.get() - 1);
+    shard.instruments.counters.connections_closed.add(1);
+    shard.mesh.clients().leave(door.listener, Client::from(peer.ip()));
+}

@@ -1,0 +1,99 @@
+//! What is known of those who log in: the accounts of the node, and the passwords that this shard has checked just now.
+//!
+//! What is remembered is the node's, behind locks: they are held for a look into a table, by shards alone, and only at AUTH.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use crate::policy::accounts::Accounts;
+use crate::policy::guesses::Guesses;
+use crate::policy::verified::{Mark, Marker, Verified};
+use crate::shard::timers::Deadline;
+
+/// The accounts of the node, and what is remembered of those who logged in or tried to. It lasts as long as the process: a changed file is
+/// read by a restart, and clients are strangers then.
+pub struct Logins {
+    pub(super) accounts: Accounts,
+    pub(super) marker: Marker,
+    pub(super) verified: Mutex<Verified>,
+    pub(super) guesses: Mutex<Guesses>,
+}
+
+impl Logins {
+    /// With nothing remembered. `keys`: bytes nobody knows, drawn once a process.
+    pub fn new(accounts: Accounts, keys: &[[u8; 32]; 2]) -> Logins {
+        Logins {
+            accounts,
+            marker: Marker::new(&keys[0]),
+            verified: Mutex::default(),
+            guesses: Mutex::new(Guesses::new(&keys[1])),
+        }
+    }
+}
+
+/// What became of a login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Login {
+    /// The credentials are an account's.
+    Right,
+    /// They are not.
+    Wrong,
+    /// We do not tell now: their network guessed too often.
+    Unavailable,
+    /// Nor now: too many want to know, or it is our fault.
+    Postponed,
+    /// As before, or wrong, and too many sessions wait for their answer already: this one ends.
+    Cut,
+}
+
+/// Passwords that are being checked for sessions of this shard.
+#[derive(Default)]
+pub struct Checks {
+    pub(super) under_way: RefCell<HashMap<(Mark, IpAddr), Rc<Check>>>,
+    /// Sessions that wait for their answer though it is known.
+    pub(super) delayed: Cell<usize>,
+}
+
+/// One of them. All who come with the same credentials meanwhile hear the same: a client that opens many connections at once costs one hash.
+#[derive(Default)]
+pub(super) struct Check {
+    pub(super) outcome: Cell<Option<Outcome>>,
+    pub(super) waiting: RefCell<Vec<Waker>>,
+}
+
+impl Check {
+    /// What became of it, or that this is not known in time.
+    pub(super) async fn outcome(&self, deadline: &Deadline) -> Outcome {
+        poll_fn(|context| match self.outcome.get() {
+            Some(outcome) => Poll::Ready(outcome),
+            None => {
+                let mut waiting = self.waiting.borrow_mut();
+                if !waiting.iter().any(|waker| waker.will_wake(context.waker())) {
+                    waiting.push(context.waker().clone());
+                }
+                deadline.poll_passed(context).map(|()| POSTPONED)
+            }
+        })
+        .await
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outcome {
+    pub(super) login: Login,
+    /// How long the client waits until it hears of it.
+    pub(super) delay: Duration,
+}
+
+/// For now nobody can tell, and that is ours.
+pub(super) const POSTPONED: Outcome = Outcome { login: Login::Postponed, delay: Duration::ZERO };
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
