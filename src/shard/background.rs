@@ -14,16 +14,18 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use crate::runtime::Runtime;
-use crate::shard::Shard;
 
 /// About what a step takes, twice: the line gets a third of a busy shard.
 const STEP: Duration = Duration::from_micros(100);
 /// Steps of one round at most.
 const STEPS: u128 = 32;
 
-/// The line.
+/// The line. Cloning is a reference count.
+#[derive(Clone, Default)]
+pub struct Background(Rc<Line>);
+
 #[derive(Default)]
-pub struct Background {
+struct Line {
     waiting: RefCell<VecDeque<(Rc<Cell<Place>>, Waker)>>,
     moves: Cell<bool>,
 }
@@ -35,40 +37,41 @@ enum Place {
     Next,
 }
 
-/// Does `work`, each step of it in its turn.
-pub(super) async fn steps<R: Runtime, F: Future>(shard: &Rc<Shard<R>>, work: F) -> F::Output {
-    let mut work = pin!(work);
-    let place = Rc::new(Cell::new(Place::Elsewhere));
-    poll_fn(|context| match place.get() {
-        Place::Next => {
-            place.set(Place::Elsewhere);
-            work.as_mut().poll(context)
-        }
-        Place::InLine => Poll::Pending,
-        Place::Elsewhere => {
-            place.set(Place::InLine);
-            shard.background.waiting.borrow_mut().push_back((place.clone(), context.waker().clone()));
-            if !shard.background.moves.replace(true) {
-                shard.runtime.spawn_vital("background", move_on(shard.clone()));
+impl Background {
+    /// Does `work`, each step of it in its turn.
+    pub async fn steps<R: Runtime, F: Future>(&self, runtime: &R, work: F) -> F::Output {
+        let mut work = pin!(work);
+        let place = Rc::new(Cell::new(Place::Elsewhere));
+        poll_fn(|context| match place.get() {
+            Place::Next => {
+                place.set(Place::Elsewhere);
+                work.as_mut().poll(context)
             }
-            Poll::Pending
-        }
-    })
-    .await
+            Place::InLine => Poll::Pending,
+            Place::Elsewhere => {
+                place.set(Place::InLine);
+                self.0.waiting.borrow_mut().push_back((place.clone(), context.waker().clone()));
+                if !self.0.moves.replace(true) {
+                    runtime.spawn_vital("background", move_on(runtime.clone(), self.0.clone()));
+                }
+                Poll::Pending
+            }
+        })
+        .await
+    }
 }
 
-async fn move_on<R: Runtime>(shard: Rc<Shard<R>>) {
-    let background = &shard.background;
-    let mut since = shard.runtime.now();
+async fn move_on<R: Runtime>(runtime: R, line: Rc<Line>) {
+    let mut since = runtime.now();
     loop {
-        shard.runtime.yield_now().await;
-        let now = shard.runtime.now();
+        runtime.yield_now().await;
+        let now = runtime.now();
         let steps = (now.since(since).as_micros() / STEP.as_micros()).clamp(1, STEPS);
         since = now;
         for _ in 0..steps {
-            let next = background.waiting.borrow_mut().pop_front();
+            let next = line.waiting.borrow_mut().pop_front();
             let Some((place, waker)) = next else {
-                background.moves.set(false);
+                line.moves.set(false);
                 return;
             };
             place.set(Place::Next);

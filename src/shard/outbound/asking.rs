@@ -22,9 +22,9 @@ use crate::queue::destinations::DomainKey;
 use crate::queue::fair::{Behalf, FairQueue, Tally};
 use crate::route::NextHop;
 use crate::runtime::Runtime;
+use crate::shard::Shard;
 use crate::shard::outbound::dispatch;
 use crate::shard::outbound::resolve::{Unroutable, not_now};
-use crate::shard::{Shard, background};
 use crate::time::Instant;
 
 /// Questions without any answer, and the time since the last one, after which it is asked whether they are.
@@ -137,7 +137,7 @@ fn admit_some<R: Runtime>(shard: &Rc<Shard<R>>) -> bool {
         shard.asking.prompt.set(shard.asking.prompt.get() + 1);
         let place = Place { shard: shard.clone(), behalf, slow: Cell::new(false) };
         let own = shard.clone();
-        shard.runtime.spawn(async move { background::steps(&own, resolve(place, key, name)).await });
+        shard.runtime.spawn(async move { own.background.steps(&own.runtime, resolve(place, key, name)).await });
     }
     true
 }
