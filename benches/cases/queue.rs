@@ -123,14 +123,14 @@ impl Dispatch {
 
     /// The domain is resolved, its mail taken and tried: the rest of it is queued again.
     fn carry_out(&mut self, effect: Effect, now: u32, again: impl Fn(&mut Numbers, Group) -> Option<Group>) {
-        let effect = match effect {
+        let site = match effect {
             Effect::Resolve(key, name) => {
                 let site = name.bytes().fold(0, |sum, byte| sum * 31 + usize::from(byte)) % self.sites.len();
                 self.queues.resolved(key, &self.sites[site])
             }
-            pump => Some(pump),
+            Effect::Pump(site) => Some(site),
         };
-        let Some(Effect::Pump(site)) = effect else { panic!("nothing to do") };
+        let Some(site) = site else { panic!("nothing to do") };
         while let Take::Job(key, group) = self.queues.take(site, now) {
             match again(&mut self.numbers, group) {
                 Some(again) => self.queues.attempted(key, &group, &[again], now),

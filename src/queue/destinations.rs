@@ -336,7 +336,8 @@ impl Destinations {
     }
 
     /// The domain resolves to the site of this name (a canonical one: equal sites have equal names).
-    pub fn resolved(&mut self, key: DomainKey, site: &str) -> Option<Effect> {
+    /// The site, if it has something to do now.
+    pub fn resolved(&mut self, key: DomainKey, site: &str) -> Option<SiteKey> {
         let site = self.site(site);
         let now = self.now;
         match self.domain_mut(key)?.site {
@@ -358,7 +359,8 @@ impl Destinations {
             self.release_if_empty(key);
             return None;
         }
-        self.activate(key, ready)
+        self.activate(key, ready);
+        Some(site)
     }
 
     /// Groups that wait to hear where their domain leads.

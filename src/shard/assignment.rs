@@ -31,8 +31,9 @@ impl Assignment {
         let shards = chosen.len().max(1);
         let lanes = lanes.max(shards);
         let chooser = |lane: usize| {
-            let has =
-                |chosen: &Option<Vec<u16>>| chosen.iter().flatten().any(|chosen| usize::from(*chosen) == lane);
+            let has = |chosen: &Option<Vec<u16>>| {
+                chosen.iter().flatten().any(|chosen| usize::from(*chosen) == lane)
+            };
             chosen.iter().position(has)
         };
         let mut open: Vec<usize> =
@@ -96,7 +97,8 @@ mod tests {
     /// Every lane is kept once, its place is where its shard's list has it, and own lanes come first.
     #[track_caller]
     fn check(assignment: &Assignment, expected: &[&[u16]]) {
-        let kept: Vec<Vec<u16>> = (0..assignment.shards()).map(|shard| assignment.kept(shard).collect()).collect();
+        let kept: Vec<Vec<u16>> =
+            (0..assignment.shards()).map(|shard| assignment.kept(shard).collect()).collect();
         assert_eq!(kept, expected);
         assert_eq!(kept.iter().map(Vec::len).sum::<usize>(), assignment.lanes());
         assert_eq!(assignment.most(), kept.iter().map(Vec::len).max().unwrap());

@@ -104,7 +104,10 @@ impl Slots {
     /// Gives a slot back. The shards that wait for one, which are taken off the list as they are told.
     pub(super) fn give_back(&self) -> impl Iterator<Item = usize> {
         self.used.fetch_sub(1, Ordering::SeqCst);
-        self.waiting.iter().enumerate().flat_map(|(word, waiting)| shards(word, waiting.swap(0, Ordering::SeqCst)))
+        self.waiting
+            .iter()
+            .enumerate()
+            .flat_map(|(word, waiting)| shards(word, waiting.swap(0, Ordering::SeqCst)))
     }
 }
 

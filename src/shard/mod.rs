@@ -12,6 +12,8 @@ pub mod outbound;
 pub mod message;
 pub mod counts;
 pub mod mesh;
+pub mod inbox;
+pub mod tick;
 pub mod assignment;
 pub mod wire;
 mod records;
@@ -46,8 +48,8 @@ use inbound::logins::Logins;
 use memory::Memory;
 use mesh::Mesh;
 use message::Job;
-use outbound::dispatch::Site;
 use outbound::resolve::Resolver;
+use outbound::site::Site;
 use promise::Promises;
 use store::writer::Keeper;
 use timers::Timers;
@@ -130,21 +132,23 @@ pub struct Shard<R: Runtime> {
     /// Sites with connections that have nothing to do.
     pub resting: RefCell<BTreeMap<SiteKey, Rc<Site>>>,
     /// What waits to be told, or given up.
-    tending: outbound::tend::Tending,
+    tending: outbound::state::Tending,
     /// Domains it resolves.
-    pub asking: outbound::asking::Asking,
+    pub asking: outbound::state::Asking,
     /// Connections that have carried nothing yet.
-    pub openings: outbound::opening::Openings,
+    pub openings: Rc<outbound::opening::Openings>,
+    /// Connections that are to be opened.
+    pub(self) begun: RefCell<VecDeque<outbound::opening::Begun>>,
     /// Addresses it is connected to, and who waits for one.
-    pub addresses: outbound::address::Addresses,
+    pub addresses: Rc<outbound::address::Addresses>,
     /// Where it is looked next for domains that are asked for again while their mail goes on.
     pub(self) busy_looked: Cell<usize>,
     /// Others want slots that idle connections here hold.
     pub asked: Cell<bool>,
     /// Handoffs that found no room.
-    pub backlog: RefCell<outbound::handoff::Backlog>,
+    pub backlog: RefCell<outbound::state::Backlog>,
     /// Work lent and borrowed.
-    pub lending: outbound::lend::Lending,
+    pub lending: outbound::state::Lending,
     /// How long tasks kept it.
     turns: turns::Turns,
     /// Copies of the maps, by lane and slot.

@@ -30,16 +30,18 @@ use crate::shard::inbound::listener::Door;
 use crate::shard::inbound::logins::{Checks, Logins};
 use crate::shard::memory::Memory;
 use crate::shard::mesh::Mesh;
-use crate::shard::outbound::handoff::Backlog;
-use crate::shard::outbound::lend::Lending;
+use crate::shard::outbound::address::Addresses;
+use crate::shard::outbound::handoff;
+use crate::shard::outbound::opening::Openings;
 use crate::shard::outbound::resolve::Resolver;
-use crate::shard::outbound::{address, asking, dispatch, handoff, opening, tend};
+use crate::shard::outbound::state::{Asking, Backlog, Lending, Tending};
 use crate::shard::promise::Promises;
 use crate::shard::store::load::{self, Source};
 use crate::shard::store::writer::Keeper;
 use crate::shard::store::{compact, persist};
 use crate::shard::timers::Timers;
 use crate::shard::turns::Turns;
+use crate::shard::{inbox, tick};
 use crate::smtp::server::Rules;
 use crate::spool::allot;
 use crate::spool::fold::{self, Damage, Files, Folded};
@@ -119,7 +121,7 @@ pub async fn run<R: Runtime>(runtime: R, setup: Setup) -> io::Result<()> {
     if setup.mesh.stopping() {
         return Ok(());
     }
-    dispatch::learn_own_addresses(shard.clone()).await;
+    tick::learn_own_addresses(shard.clone()).await;
     allot(&shard);
     serve(&shard);
     await_segments(&shard).await;
@@ -174,8 +176,8 @@ fn serve<R: Runtime>(shard: &Rc<Shard<R>>) {
         runtime.spawn_vital("replay", replay(shard.clone(), keeper.clone()));
         runtime.spawn_vital("compactor", compact::compact(shard.clone(), keeper.clone()));
     }
-    runtime.spawn_vital("inbox", handoff::exchange(shard.clone()));
-    runtime.spawn_vital("dispatcher", dispatch::tick(shard.clone()));
+    runtime.spawn_vital("inbox", inbox::exchange(shard.clone()));
+    runtime.spawn_vital("dispatcher", tick::tick(shard.clone()));
 }
 
 /// Waits until there are segments to take mail into, within a bound: without them every client would get 452. The second one counts
@@ -321,7 +323,7 @@ pub(super) fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>
         inbound: Cell::new(0),
         outbound: Cell::new(0),
         settling: Cell::new(0),
-        tending: tend::Tending::default(),
+        tending: Tending::default(),
         gathered: Cell::new(0),
         memory: Memory::default(),
         session_memory: Memory::default(),
@@ -341,9 +343,10 @@ pub(super) fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>
         refused_left: Cell::default(),
         background: Background::default(),
         resting: RefCell::default(),
-        addresses: address::Addresses::default(),
-        asking: asking::Asking::new(runtime.random(), setup.particulars.questions_max),
-        openings: opening::Openings::new(runtime.random()),
+        addresses: Rc::new(Addresses::new(mesh.clone(), setup.index)),
+        asking: Asking::new(runtime.random(), setup.particulars.questions_max),
+        openings: Rc::new(Openings::new(runtime.random())),
+        begun: RefCell::default(),
         backlog: RefCell::new(Backlog::new(mesh.shards())),
         lending: Lending::new(mesh.shards()),
         turns: Turns::default(),

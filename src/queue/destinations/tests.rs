@@ -28,7 +28,7 @@ fn site_of(effect: Option<Effect>) -> SiteKey {
 
 fn push_resolved(queue: &mut Destinations, name: &str, site: &str, offset: u32) -> SiteKey {
     match queue.push(name, group(offset, 1), 10) {
-        Some(Effect::Resolve(key, _)) => site_of(queue.resolved(key, site)),
+        Some(Effect::Resolve(key, _)) => queue.resolved(key, site).expect("a site"),
         effect => site_of(effect),
     }
 }
@@ -56,7 +56,7 @@ fn a_domain_is_resolved_once_and_served() {
     let Some(Effect::Resolve(key, name)) = queue.push("a.example", group(1, 2), 10) else { panic!() };
     assert_eq!(&*name, "a.example");
     assert_eq!(queue.push("a.example", group(2, 1), 10), None);
-    let site = site_of(queue.resolved(key, "mx"));
+    let site = queue.resolved(key, "mx").expect("a site");
     assert_eq!((queue.queued(), queue.ready(site, 10)), (3, 2));
     let (key, first) = job(&mut queue, site, 10).unwrap();
     assert_eq!(first.key, 1);
@@ -121,7 +121,7 @@ fn deferred_groups_come_back_in_their_time() {
     assert_eq!(queue.tick(69, 10), []);
     // It asks for its domain again: the mail may go elsewhere by now.
     assert_eq!(queue.tick(70, 10), [Effect::Resolve(key, "a.example".into())]);
-    let site = site_of(queue.resolved(key, "mx2"));
+    let site = queue.resolved(key, "mx2").expect("a site");
     assert_eq!(job(&mut queue, site, 70).unwrap().1.attempts, 1);
 }
 
@@ -133,7 +133,7 @@ fn expiry_comes_before_a_later_retry() {
     queue.attempted(key, &first, &[Group { not_before: 5000, ..first }], 10);
     assert_eq!(queue.next_due(), Some(1000));
     queue.tick(1000, 10);
-    let site = site_of(queue.resolved(key, "mx"));
+    let site = queue.resolved(key, "mx").expect("a site");
     assert!(matches!(queue.take(site, 1000), Take::Expired(..)));
 }
 
@@ -148,7 +148,7 @@ fn a_closed_site_waits_and_expires_its_mail() {
     let effects = queue.tick(100, 10);
     let [Effect::Resolve(key, _), Effect::Pump(_)] = effects[..] else { panic!("{effects:?}") };
     assert_eq!(queue.ready(site, 100), 0);
-    let again = site_of(queue.resolved(key, "mx"));
+    let again = queue.resolved(key, "mx").expect("a site");
     assert_eq!((again, queue.ready(site, 100)), (site, 1));
     queue.close_site(site, 2000);
     assert_eq!(expire(&mut queue, site, 1000).len(), 1);
@@ -202,7 +202,7 @@ fn what_was_found_past_its_time_is_tried_once() {
     let mut queue = Destinations::new(vec![9]);
     let late = |offset| Group { last_try: true, expiry: 5, ..group(offset, 1) };
     let Some(Effect::Resolve(key, _)) = queue.push("a.example", late(1), 10) else { panic!() };
-    let site = site_of(queue.resolved(key, "mx"));
+    let site = queue.resolved(key, "mx").expect("a site");
     let (key, tried) = job(&mut queue, site, 10).expect("a last try");
     queue.attempted(key, &tried, &[Group { last_try: false, not_before: 5, ..tried }], 10);
     queue.tick(12, 9);
@@ -257,7 +257,7 @@ fn what_waits_for_an_answer_is_told_and_given_up_in_time() {
     assert_eq!(all(&mut queue, 280, 99), [(7, 1000)]);
     // With the answer all of it may go, whatever was told; a domain that lost its last mail meanwhile is forgotten.
     let key = queue.by_name["b.example"];
-    let site = site_of(queue.resolved(key, "mx"));
+    let site = queue.resolved(key, "mx").expect("a site");
     assert_eq!(queue.ready(site, 281), 2);
     let key = queue.by_name["e.example"];
     assert_eq!(queue.resolved(key, "mx"), None);
@@ -326,7 +326,7 @@ fn a_tick_is_bounded() {
         queue.push("a.example", Group { not_before: 50, ..group(offset, 1) }, 10);
     }
     let Some(Effect::Resolve(key, _)) = queue.tick(60, 5).pop() else { panic!() };
-    let site = site_of(queue.resolved(key, "mx"));
+    let site = queue.resolved(key, "mx").expect("a site");
     assert_eq!(queue.ready(site, 60), 5);
     queue.tick(60, 100);
     assert_eq!(queue.ready(site, 60), 20);
@@ -541,16 +541,16 @@ fn what_is_put_back_unheard_is_seen_to_by_the_next_tick() {
                 queue.put_back_unheard(key, under_way);
             }
             Came::To(site) => {
-                site_of(queue.resolved(key, site));
+                queue.resolved(key, site).expect("a site");
                 queue.put_back_unheard(key, under_way);
             }
             Came::Later(site) => {
                 queue.put_back_unheard(key, under_way);
-                site_of(queue.resolved(key, site));
+                queue.resolved(key, site).expect("a site");
             }
         }
         let site = match &queue.tick(21, 99)[..] {
-            [Effect::Resolve(again, _)] if *again == key => site_of(queue.resolved(key, "three")),
+            [Effect::Resolve(again, _)] if *again == key => queue.resolved(key, "three").expect("a site"),
             [Effect::Pump(site)] => *site,
             other => panic!("nobody sees to it: {other:?}"),
         };

@@ -75,4 +75,3 @@ fn turn_away<R: Runtime>(shard: &Shard<R>, stream: &R::Stream, peer: SocketAddr,
     reject::of_connection(shard, peer, words);
     let _ = stream.try_send(&[io::IoSlice::new(words.as_bytes())]);
 }
-

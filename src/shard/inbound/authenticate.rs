@@ -22,7 +22,11 @@ use crate::shard::inbound::logins::{Check, Login, Logins, Outcome, POSTPONED, lo
 use crate::smtp::server::Credentials;
 
 /// Whether the credentials are an account's, when the client may hear so.
-pub(super) async fn authenticate<R: Runtime>(shard: &Rc<Shard<R>>, credentials: &Credentials, client: IpAddr) -> Login {
+pub(super) async fn authenticate<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    credentials: &Credentials,
+    client: IpAddr,
+) -> Login {
     let Some(logins) = shard.accounts.clone() else { return Login::Wrong };
     let (name, now) = (&credentials.name, shard.runtime.now());
     let (hash, place) = logins.accounts.stored(name);

@@ -10,7 +10,7 @@ use crate::smtp::reply;
 use crate::smtp::server::{NotStored, Refusal, Refusals, Session};
 
 /// Records what was refused in a session.
-pub(in crate::shard) fn of_session<R: Runtime>(shard: &Shard<R>, session: &Session, refusals: &Refusals) {
+pub(super) fn of_session<R: Runtime>(shard: &Shard<R>, session: &Session, refusals: &Refusals) {
     let counters = &shard.instruments.counters;
     for refusal in &refusals.held {
         record(shard, session.peer(), session.helo(), session.account(), refusal);
@@ -21,7 +21,7 @@ pub(in crate::shard) fn of_session<R: Runtime>(shard: &Shard<R>, session: &Sessi
 }
 
 /// Records a connection that was turned away.
-pub(in crate::shard) fn of_connection<R: Runtime>(shard: &Shard<R>, peer: SocketAddr, words: &str) {
+pub(super) fn of_connection<R: Runtime>(shard: &Shard<R>, peer: SocketAddr, words: &str) {
     let reply = words.trim_end().to_owned();
     record(shard, peer, None, None, &Refusal { reply, ..Refusal::default() });
 }

@@ -9,7 +9,7 @@
 //! If the name servers do not even answer for the root, they are deaf, and it is not the domains' fault: then a few are asked for to
 //! find out when that ends, and all others wait with nothing counted against them.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -19,82 +19,20 @@ use std::time::Duration;
 use crate::limits;
 use crate::observe::diagnostics::Level;
 use crate::queue::destinations::DomainKey;
-use crate::queue::fair::{Behalf, FairQueue, Tally};
+use crate::queue::fair::Behalf;
 use crate::route::NextHop;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
-use crate::shard::outbound::dispatch;
+use crate::shard::outbound::pump::pump;
 use crate::shard::outbound::resolve::{Unroutable, not_now};
-use crate::time::Instant;
+use crate::shard::outbound::{sites, tend};
 
 /// Questions without any answer, and the time since the last one, after which it is asked whether they are.
 const SUSPICIOUS: u32 = 32;
 const SUSPICIOUS_AFTER: Duration = Duration::from_secs(1);
 
-/// Domains that are resolved, and that wait for it.
-pub struct Asking {
-    waiting: RefCell<FairQueue<(DomainKey, Rc<str>)>>,
-    prompt_max: usize,
-    slow_max: usize,
-    /// Those asked for since a moment, and those that are slow.
-    prompt: Cell<usize>,
-    slow: Cell<usize>,
-    /// Who has how many of the slow ones, by message and zone, and by client.
-    slow_of: RefCell<(Tally, Tally)>,
-    admitting: Cell<bool>,
-    probing: Cell<bool>,
-    deaf: Cell<bool>,
-    /// Since when there is always somebody who waits; None: nobody does.
-    waits_since: Cell<Option<Instant>>,
-    /// Those who wait for long are being told so.
-    pub(in crate::shard) tells: Cell<bool>,
-}
-
-impl Asking {
-    /// Nothing is asked for. `secret` is what nobody outside can know.
-    /// There are open files for so many questions at one time.
-    pub fn new(secret: u64, questions: usize) -> Asking {
-        let share = |most: usize| (most * questions / limits::DNS_INFLIGHT_MAX).clamp(1, most);
-        Asking {
-            prompt_max: share(limits::RESOLVES_PROMPT),
-            slow_max: share(limits::RESOLVES_SLOW),
-            waiting: RefCell::new(FairQueue::new(secret)),
-            prompt: Cell::new(0),
-            slow: Cell::new(0),
-            slow_of: RefCell::new((Tally::new(secret), Tally::new(!secret))),
-            admitting: Cell::new(false),
-            probing: Cell::new(false),
-            deaf: Cell::new(false),
-            waits_since: Cell::new(None),
-            tells: Cell::new(false),
-        }
-    }
-
-    /// Since when somebody has always waited to be asked for, as far as looks four times a second show it.
-    pub(in crate::shard) fn waits_since(&self) -> Option<Instant> {
-        self.waits_since.get()
-    }
-
-    /// No name server answers.
-    pub(in crate::shard) fn is_deaf(&self) -> bool {
-        self.deaf.get()
-    }
-
-    /// Domains that wait to be asked for, and that are asked for.
-    pub fn levels(&self) -> (usize, usize) {
-        (self.waiting.borrow().len(), self.prompt.get() + self.slow.get())
-    }
-
-    fn has_room(&self) -> bool {
-        if self.deaf.get() {
-            return self.prompt.get() + self.slow.get() < limits::RESOLVES_DEAF;
-        }
-        self.prompt.get() < self.prompt_max
-    }
-}
-
 /// A domain is to be resolved, when it is its turn.
-pub(in crate::shard) fn ask<R: Runtime>(shard: &Rc<Shard<R>>, key: DomainKey, name: Rc<str>, behalf: Behalf) {
+pub(super) fn ask<R: Runtime>(shard: &Rc<Shard<R>>, key: DomainKey, name: Rc<str>, behalf: Behalf) {
     if shard.resolver.needs_no_question(&name) {
         shard.runtime.spawn(answer_at_once(shard.clone(), key, name, behalf));
         return;
@@ -137,14 +75,16 @@ fn admit_some<R: Runtime>(shard: &Rc<Shard<R>>) -> bool {
         shard.asking.prompt.set(shard.asking.prompt.get() + 1);
         let place = Place { shard: shard.clone(), behalf, slow: Cell::new(false) };
         let own = shard.clone();
-        shard.runtime.spawn(async move { own.background.steps(&own.runtime, resolve(place, key, name)).await });
+        shard
+            .runtime
+            .spawn(async move { own.background.steps(&own.runtime, resolve(place, key, name)).await });
     }
     true
 }
 
 async fn answer_at_once<R: Runtime>(shard: Rc<Shard<R>>, key: DomainKey, name: Rc<str>, behalf: Behalf) {
     let found = shard.resolver.next_hop(&name).await;
-    dispatch::resolved(&shard, key, behalf, found);
+    resolved(&shard, key, behalf, found);
 }
 
 async fn resolve<R: Runtime>(place: Place<R>, key: DomainKey, name: Rc<str>) {
@@ -152,10 +92,35 @@ async fn resolve<R: Runtime>(place: Place<R>, key: DomainKey, name: Rc<str>) {
     let found = find(&shard, &place, &name).await;
     drop(place);
     match found {
-        Some(found) => dispatch::resolved(&shard, key, behalf, found),
+        Some(found) => resolved(&shard, key, behalf, found),
         None => shard.asking.waiting.borrow_mut().push(behalf, (key, name)),
     }
     admit(&shard);
+}
+
+/// It is known where a domain leads, or that it leads nowhere.
+fn resolved<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    key: DomainKey,
+    behalf: Behalf,
+    found: Result<Rc<NextHop>, Unroutable>,
+) {
+    match found {
+        Ok(hop) => {
+            let (_, site) = sites::site(shard, hop.clone());
+            site.behalf.set(behalf);
+            let ready = shard.destinations.borrow_mut().resolved(key, &hop.site);
+            if let Some(site) = ready {
+                pump(shard, site);
+            }
+        }
+        // Mail that is under way goes on as it did; what leads nowhere for good is returned.
+        Err(why) if !why.permanent && shard.destinations.borrow_mut().goes_on(key) => {}
+        Err(unroutable) => {
+            shard.destinations.borrow_mut().leave_site(key);
+            tend::unroutable(shard, key, unroutable);
+        }
+    }
 }
 
 /// None: it is asked for again when the name servers are heard.

@@ -10,7 +10,7 @@ use crate::limits;
 use crate::mail::seven_bit::{Plan, Rewriter, Survey, Unfit};
 use crate::runtime::{Runtime, SegmentMap};
 use crate::shard::Shard;
-use crate::shard::outbound::connect::{Connection, HopError};
+use crate::shard::outbound::session::{Connection, HopError};
 use crate::shard::store::load;
 use crate::smtp::client;
 use crate::spool::record::{Extent, MessageView};
@@ -23,7 +23,7 @@ const SLICES: usize = 32;
 
 /// The new header, the body as it lies in the spool, and what goes behind it: the final dot, and perhaps the next message's
 /// commands.
-pub(in crate::shard) async fn send<R: Runtime>(
+pub(super) async fn send<R: Runtime>(
     shard: &Rc<Shard<R>>,
     connection: &mut Connection<R>,
     view: &MessageView<'_>,
@@ -58,7 +58,7 @@ pub(in crate::shard) async fn send<R: Runtime>(
 }
 
 /// What must be done to a body for a hop that takes no 8-bit text; nothing if it has none after all.
-pub(in crate::shard) async fn survey<R: Runtime>(
+pub(super) async fn survey<R: Runtime>(
     shard: &Rc<Shard<R>>,
     view: &MessageView<'_>,
     (lane, resident): (u16, bool),
@@ -75,7 +75,7 @@ pub(in crate::shard) async fn survey<R: Runtime>(
 }
 
 /// The same as [`send`], with the body encoded on the way.
-pub(in crate::shard) async fn send_encoded<R: Runtime>(
+pub(super) async fn send_encoded<R: Runtime>(
     shard: &Rc<Shard<R>>,
     connection: &mut Connection<R>,
     view: &MessageView<'_>,

@@ -7,17 +7,15 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::limits;
-use crate::observe::diagnostics::Level;
 use crate::policy::failures::Failures;
 use crate::route::gate::{Admitted, Source};
 use crate::route::{Host, NextHop};
 use crate::runtime::{Runtime, Stream};
 use crate::shard::Shard;
-use crate::shard::outbound::address::Place;
-use crate::shard::outbound::session::{Behind, Choice, Starttls, loops};
-pub use crate::shard::outbound::session::{Connection, HopError};
+use crate::shard::outbound::manners::{blame_tls, do_without_tls, keep_in_mind};
+use crate::shard::outbound::session::{Behind, Choice, Connection, HopError, Starttls, loops};
 use crate::shard::wire::{Wire, WireError};
-use crate::smtp::client::{self, Capabilities, Transaction};
+use crate::smtp::client::{self, Capabilities};
 use crate::smtp::reply::Reply;
 use crate::time::Instant;
 
@@ -118,10 +116,12 @@ impl<R: Runtime> Search<'_, R> {
             return None;
         }
         let ip = address.address().ip();
+        let uncounted = usize::from(self.shard.runtime.planted("connections to an address are not counted"));
+        let most = self.shard.settings.delivery.connections_per_address + 1000 * uncounted;
         // What an operator names has the limit of its site alone.
         let place = match host.source {
             Source::Operator => None,
-            Source::Stranger => match Place::take(self.shard, ip) {
+            Source::Stranger => match self.shard.addresses.take(ip, most) {
                 Some(place) => Some(place),
                 None => {
                     self.full.push(ip);
@@ -277,66 +277,6 @@ async fn open<R: Runtime>(
     }
     connection.capabilities.pipelining &= !is_known(&shard.pipelining_failures);
     Ok(connection)
-}
-
-/// A host has a flaw that is worked round for a while.
-fn keep_in_mind<R: Runtime>(
-    shard: &Shard<R>,
-    failures: &RefCell<Failures>,
-    named: &str,
-    why: &str,
-    what: &str,
-) {
-    if failures.borrow_mut().note(named, shard.timers.recent()) {
-        let minutes = limits::MANNERS_KEPT.as_secs() / 60;
-        shard.say(Level::Warning, format_args!("{named}: {why}; {what} for {minutes} minutes"));
-    }
-}
-
-/// A host lost commands that were sent together.
-pub(in crate::shard) fn do_without_pipelining<R: Runtime>(shard: &Shard<R>, named: &str) {
-    let why = "it offers PIPELINING, and answered only some of the commands sent together";
-    keep_in_mind(shard, &shard.pipelining_failures, named, why, "it is sent one at a time");
-}
-
-/// What to say if a failure, before any command of a transaction was answered, may have come of STARTTLS: then plain text is tried, at
-/// once. None: it is a failure as any other.
-pub(in crate::shard) fn blame_tls(starttls: Starttls, error: &HopError) -> Option<String> {
-    match (starttls, error) {
-        (Starttls::Begun, HopError::Wire(_) | HopError::Hostile(_)) => {
-            Some(format!("TLS broke (before the first answer under it: {error})"))
-        }
-        // A hop that is silent now was so in plain text, and would be so again.
-        (Starttls::Refused, HopError::Wire(WireError::Lost(_))) => {
-            Some(format!("it refused STARTTLS, and left the session then ({error})"))
-        }
-        _ => None,
-    }
-}
-
-/// A host is better off without STARTTLS: counted, and kept in mind.
-pub(in crate::shard) fn do_without_tls<R: Runtime>(shard: &Shard<R>, named: &str, why: &str) {
-    shard.instruments.counters.tls_fallbacks.add(1);
-    if shard.tls_failures.borrow_mut().note(named, shard.timers.recent()) {
-        let minutes = limits::TLS_FAILURE_KEPT.as_secs() / 60;
-        shard.say(
-            Level::Warning,
-            format_args!("{named}: {why}; its mail goes in plain text for {minutes} minutes"),
-        );
-    }
-}
-
-/// A host that was spoken to in plain text asks for TLS: what broke of that once is tried again, or no mail would go for as long as it is
-/// kept in mind.
-pub(in crate::shard) fn heed_call_for_tls<R: Runtime>(
-    shard: &Shard<R>,
-    connection: &Connection<R>,
-    transaction: &Transaction<'_>,
-) {
-    let mut failures = shard.tls_failures.borrow_mut();
-    if !failures.is_empty() && connection.tls.is_empty() && transaction.asks_for_tls() {
-        failures.forget(&connection.hop);
-    }
 }
 
 /// What a reply between STARTTLS and the end of EHLO under TLS says: a 421, or a refusal under TLS, is that of a host that is busy or does

@@ -10,35 +10,31 @@ use crate::limits;
 use crate::observe::diagnostics::Level;
 use crate::queue::destinations::SiteKey;
 use crate::queue::outcome::{Failure, Fate};
-use crate::queue::schedule;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
-use crate::shard::outbound::address::{self, Place};
-use crate::shard::outbound::attempt::{UnderWay, attempt};
-use crate::shard::outbound::connect::{self, Connection, HopError};
-use crate::shard::outbound::dispatch::{self, Nap, Site, Take};
-use crate::shard::outbound::opening::{self, Unproven};
-use crate::shard::outbound::transact::write_ahead;
-use crate::shard::outbound::{lend, settle};
+use crate::shard::outbound::address::Place;
+use crate::shard::outbound::attempt::attempt;
+use crate::shard::outbound::opening::{Begun, Unproven};
+use crate::shard::outbound::session::{Connection, HopError};
+use crate::shard::outbound::site::{Nap, Site, Take};
+use crate::shard::outbound::work::{After, Run, UnderWay};
+use crate::shard::outbound::{borrow, connect, line, pump, settle, sites};
 use crate::smtp::reply::Reply;
 use crate::time::Instant;
 
-/// What is to become of a connection after an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::shard) enum After {
-    Keep,
-    Close,
-    /// It had been closed by the hop while it was idle; nothing was attempted.
-    Stale,
+/// Connections that were begun are opened, each by a task of its own. True: perhaps not all of them, as this turn is long enough.
+pub(in crate::shard) fn open_begun<R: Runtime>(shard: &Rc<Shard<R>>) -> bool {
+    loop {
+        let Some(begun) = shard.begun.borrow_mut().pop_front() else { return false };
+        shard.runtime.spawn(deliver(shard.clone(), begun));
+        if shard.runtime.outstays() {
+            return true;
+        }
+    }
 }
 
 /// Opens a connection and works until there is nothing to do.
-pub async fn deliver<R: Runtime>(
-    shard: Rc<Shard<R>>,
-    key: SiteKey,
-    site: Rc<Site>,
-    unproven: Option<Unproven<R>>,
-) {
+async fn deliver<R: Runtime>(shard: Rc<Shard<R>>, Begun { key, site, unproven }: Begun) {
     let lease = Lease {
         shard: shard.clone(),
         site: site.clone(),
@@ -64,7 +60,7 @@ pub async fn deliver<R: Runtime>(
             drop(connection);
             given_up = place;
         }
-        Err(HopError::Full(address)) => address::park(&shard, key, &site, address),
+        Err(HopError::Full(address)) => line::park(&shard, key, &site, address),
         Err(HopError::TakesNone(reply, named)) => {
             shard.instruments.counters.outbound_connections_failed.add(1);
             return_all(&shard, key, &site, (&reply, &named)).await;
@@ -76,10 +72,10 @@ pub async fn deliver<R: Runtime>(
     }
     drop(lease);
     if let Some(place) = given_up {
-        place.pass_on(key, &site);
+        line::pass_on(&shard, place, key, &site);
     }
-    dispatch::pump(&shard, key);
-    opening::admit(&shard);
+    pump::pump(&shard, key);
+    line::admit(&shard);
 }
 
 /// The connection's place in the counts, given back when its task ends or panics.
@@ -89,7 +85,7 @@ struct Lease<R: Runtime> {
     key: SiteKey,
     opening: Cell<bool>,
     answered: Cell<bool>,
-    unproven: RefCell<Option<Unproven<R>>>,
+    unproven: RefCell<Option<Unproven>>,
 }
 
 impl<R: Runtime> Lease<R> {
@@ -108,7 +104,7 @@ impl<R: Runtime> Lease<R> {
         }
         self.site.proven.set(true);
         if self.unproven.take().is_some() {
-            opening::admit(&self.shard);
+            line::admit(&self.shard);
         }
     }
 }
@@ -130,7 +126,7 @@ async fn return_all<R: Runtime>(
     (reply, named): (&Reply, &str),
 ) {
     while !shard.draining.get() {
-        match dispatch::take(shard, key, site) {
+        match pump::take(shard, key, site) {
             Take::Expired(job) => settle::expired(shard, &job),
             Take::Job(job) => {
                 let under_way = UnderWay::new(shard, site, job);
@@ -168,40 +164,14 @@ fn failed<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site, error: &H
     }
     let level =
         if refuses_us || matches!(error, HopError::Ourselves(_)) { Level::Error } else { Level::Warning };
-    rest(shard, key, site, level, error);
-}
-
-/// Nothing is begun at a site for a while, longer each time; `why` is said if mail waits for it.
-pub(in crate::shard) fn rest<R: Runtime>(
-    shard: &Rc<Shard<R>>,
-    key: SiteKey,
-    site: &Site,
-    level: Level,
-    why: &dyn std::fmt::Display,
-) {
-    let mut destinations = shard.destinations.borrow_mut();
-    let failures = destinations.failures(key);
-    let pause =
-        schedule::site_pause(failures, shard.runtime.random()).min(shard.settings.retry.max).as_secs().max(1)
-            as u32;
-    let now = shard.seconds();
-    if destinations.ready(key, now) > 0 {
-        let label = &site.hop.borrow().label;
-        let (domain, others) = destinations.waiting_at(key).unwrap_or_default();
-        let more = if others > 0 { format!(" (and {others} more)") } else { String::new() };
-        shard
-            .say(level, format_args!("mail for {domain}{more} waits: {label}: {why}; next try in {pause} s"));
-    }
-    destinations.close_site(key, now + pause);
-    drop(destinations);
-    lend::give_back(shard, site);
+    sites::rest(shard, key, site, level, error);
 }
 
 /// Works until told to stop. False: the connection is broken already.
 async fn work<R: Runtime>(
     shard: &Rc<Shard<R>>,
     key: SiteKey,
-    (site, place, lease): (&Rc<Site>, Option<&Place<R>>, &Lease<R>),
+    (site, place, lease): (&Rc<Site>, Option<&Place>, &Lease<R>),
     connection: &mut Connection<R>,
 ) -> bool {
     let mut most = shard.settings.delivery.messages_per_connection;
@@ -262,101 +232,18 @@ fn reuse<R: Runtime>(shard: &Shard<R>) -> Duration {
     Duration::from_secs(REUSE - shard.runtime.random() % (REUSE / 4))
 }
 
-/// The messages of one connection, one after the other.
-pub(in crate::shard) struct Run<'a, R: Runtime> {
-    pub(in crate::shard) shard: &'a Rc<Shard<R>>,
-    pub(in crate::shard) key: SiteKey,
-    pub(in crate::shard) site: &'a Rc<Site>,
-    place: Option<&'a Place<R>>,
-    /// Transactions a connection may carry; 0: any number.
-    most: usize,
-    /// When it is no longer used for another: its host may have other addresses by then, or others are preferred to it.
-    ends: Instant,
-    /// Transactions begun.
-    pub(in crate::shard) done: usize,
-    /// A message was taken over it.
-    pub(in crate::shard) took: Cell<bool>,
-    ahead: Option<Next<'a, R>>,
-    /// Since when there was nothing to do.
-    idle_since: Option<Instant>,
-}
-
-/// A group that is next on a connection.
-pub(in crate::shard) struct Next<'a, R: Runtime> {
-    pub(in crate::shard) under_way: UnderWay<'a, R>,
-    /// Its MAIL, RCPT and DATA went out behind the body of the message before.
-    pub(in crate::shard) opened: bool,
-}
-
-impl<'a, R: Runtime> Run<'a, R> {
-    /// Whether another transaction may be begun now.
-    pub(in crate::shard) fn goes_on(&self) -> bool {
-        let Run { shard, site, most, ends, done, .. } = self;
-        let old = *done > 0 && shard.timers.recent() >= *ends;
-        let yields = must_yield(shard, site, *done) || address::must_yield(self.place, site, *done);
-        !shard.draining.get() && (*most == 0 || done < most) && !old && !yields
-    }
-
-    /// The next group of the site's queue; what is too old is settled.
-    fn take(&self) -> Option<Next<'a, R>> {
-        let Run { shard, key, site, .. } = *self;
-        loop {
-            match dispatch::take(shard, key, site) {
-                // The site is reached now: what it once failed of is not what this message was told last.
-                Take::Expired(job) => settle::expired(shard, &job),
-                Take::Job(job) => {
-                    let under_way = UnderWay::new(shard, site, job);
-                    // More work than hands: one more connection, if the limits let it.
-                    dispatch::pump(shard, key);
-                    return Some(Next { under_way, opened: false });
-                }
-                Take::Nothing => return None,
-            }
-        }
-    }
-
-    /// Writes the commands of the next message, to be sent behind the body of this one (RFC 2920 section 3.1 lets a body
-    /// be the first of a group): one round trip a message instead of two. Only where every hand is busy and more waits, and
-    /// while the hop answers bodies promptly, so that nothing waits behind a slow answer that could go elsewhere.
-    pub(in crate::shard) fn open_next(&mut self, connection: &mut Connection<R>, out: &mut Vec<u8>) {
-        let Run { shard, key, site, .. } = *self;
-        site.pipelines.set(
-            shard.settings.delivery.pipeline_messages
-                && connection.capabilities.pipelining
-                && connection.is_prompt()
-                && site.shown.takes_ahead(shard.timers.recent()),
-        );
-        if !(site.pipelines.get() && self.goes_on() && dispatch::is_crowded(shard, key, site)) {
-            return;
-        }
-        let Some(mut next) = self.take() else { return };
-        next.opened = write_ahead(self, &next.under_way, connection, out).is_some();
-        self.ahead = Some(next);
-    }
-}
-
-/// Another shard waits for a slot and this one has more than its share, or had its turn.
-fn must_yield<R: Runtime>(shard: &Shard<R>, site: &Site, done: usize) -> bool {
-    const TURN: usize = 100;
-    if done == 0 || !site.slots.wanted_by_others(shard.index) {
-        return false;
-    }
-    let share = lend::share(shard);
-    site.connections.get() > share && (share > 0 || done >= TURN)
-}
-
 /// Another shard waits for a slot, and this one has more than its share or has had no work for a while: a connection that is closed
 /// at the first empty moment would have to be opened again in the next.
 fn gives_up<R: Runtime>(
     shard: &Shard<R>,
-    (site, place): (&Site, Option<&Place<R>>),
+    (site, place): (&Site, Option<&Place>),
     idle_since: Instant,
 ) -> bool {
     if place.is_some_and(|place| place.is_wanted(site)) {
         return true;
     }
     site.slots.wanted_by_others(shard.index)
-        && (site.connections.get() > lend::share(shard)
+        && (site.connections.get() > borrow::share(shard)
             || shard.timers.recent().since(idle_since) >= limits::IDLE_KEPT)
 }
 
@@ -364,7 +251,7 @@ fn gives_up<R: Runtime>(
 async fn idle<R: Runtime>(
     shard: &Rc<Shard<R>>,
     key: SiteKey,
-    (site, place): (&Rc<Site>, Option<&Place<R>>),
+    (site, place): (&Rc<Site>, Option<&Place>),
     connection: &mut Connection<R>,
     nap: &Rc<Nap>,
     since: Instant,
@@ -372,7 +259,7 @@ async fn idle<R: Runtime>(
     connection.wire.limit_idle(&shard.timers, limits::client::IDLE);
     nap.address.set(place.map(Place::address));
     place.inspect(|place| place.set_idle(key, true));
-    dispatch::nap(shard, key, site, nap);
+    sites::nap(shard, key, site, nap);
     let alive = poll_fn(|context| {
         // Who was refused a slot before this nap was seen asked nobody.
         if nap.woken.get() || gives_up(shard, (site, place), since) {
@@ -386,7 +273,7 @@ async fn idle<R: Runtime>(
         Poll::Pending
     })
     .await;
-    dispatch::risen(shard, key, site, nap);
+    sites::risen(shard, key, site, nap);
     place.inspect(|place| place.set_idle(key, false));
     alive
 }

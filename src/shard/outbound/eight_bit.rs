@@ -8,10 +8,9 @@ use crate::observe::diagnostics::Level;
 use crate::queue::Group;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
-use crate::shard::outbound::connect::Connection;
-use crate::shard::outbound::deliver::Run;
-use crate::shard::outbound::session::Choice;
-use crate::shard::outbound::transact::Part;
+use crate::shard::outbound::session::{Choice, Connection};
+use crate::shard::outbound::tally::Part;
+use crate::shard::outbound::work::Run;
 use crate::shard::outbound::{body, session};
 use crate::shard::store::load;
 use crate::smtp::client::{self, Body};
@@ -19,12 +18,12 @@ use crate::smtp::reply::Reply;
 use crate::spool::record::MessageView;
 
 /// A message that may be offered to a hop.
-pub(in crate::shard) struct Ready {
-    pub(in crate::shard) body: Body,
+pub(super) struct Ready {
+    pub(super) body: Body,
     /// What is encoded of it.
-    pub(in crate::shard) plan: Plan,
+    pub(super) plan: Plan,
     /// It cannot go there: what those are told whom the hop would take it for.
-    pub(in crate::shard) withheld: Option<Reply>,
+    pub(super) withheld: Option<Reply>,
 }
 
 impl Ready {
@@ -34,13 +33,13 @@ impl Ready {
 }
 
 /// The body as it lies in the spool.
-pub(in crate::shard) fn as_stored(view: &MessageView<'_>) -> Body {
+pub(super) fn as_stored(view: &MessageView<'_>) -> Body {
     if view.eight_bit { Body::EightBit } else { Body::SevenBit }
 }
 
 /// How the body goes out, and what is to be encoded of it if the hop does not take it as it is. `Err`: the reply of a failure that needs
 /// no question, and whether it is for good.
-pub(in crate::shard) async fn prepare<R: Runtime>(
+pub(super) async fn prepare<R: Runtime>(
     shard: &Rc<Shard<R>>,
     connection: &Connection<R>,
     view: &MessageView<'_>,
@@ -92,7 +91,7 @@ fn is_final<R: Runtime>(shard: &Shard<R>, group: &Group) -> bool {
 }
 
 /// Whether other hosts of the site are asked at once for what cannot go to this one (RFC 5321 5.1).
-pub(in crate::shard) fn asks_another<R: Runtime>(run: &Run<'_, R>, connection: &Connection<R>) -> bool {
+pub(super) fn asks_another<R: Runtime>(run: &Run<'_, R>, connection: &Connection<R>) -> bool {
     let shard = run.shard;
     let now = shard.timers.recent();
     if connection.choice != Choice::First || !run.site.shown.may_move(now) {

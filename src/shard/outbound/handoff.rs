@@ -12,8 +12,8 @@ use crate::queue::{Clock, Group, fair};
 use crate::route::home_shard;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
-use crate::shard::message::{Handoff, Letter};
-use crate::shard::outbound::{dispatch, lend, settle};
+use crate::shard::message::Handoff;
+use crate::shard::outbound::dispatch;
 use crate::spool::record::{self, MessageView};
 
 /// A message is durable: its recipients go home.
@@ -142,80 +142,8 @@ fn hand_off<R: Runtime>(shard: &Rc<Shard<R>>, domain: &[u8], group: Group, clien
     }
 }
 
-/// Handoffs that are taken in a turn that outcomes made long.
-const HANDOFFS_LEAST: usize = 4;
-
-/// Handoffs that found no room, by home shard: a hot one must not hold up the others.
-pub struct Backlog {
-    homes: Vec<VecDeque<Handoff>>,
-    length: usize,
-}
-
-impl Backlog {
-    /// Nothing waits, among so many shards.
-    pub fn new(shards: usize) -> Backlog {
-        Backlog { homes: vec![VecDeque::new(); shards], length: 0 }
-    }
-
-    /// Handoffs that wait.
-    pub fn len(&self) -> usize {
-        self.length
-    }
-
-    /// Whether none waits.
-    pub fn is_empty(&self) -> bool {
-        self.length == 0
-    }
-
-    fn push(&mut self, home: usize, handoff: Handoff) {
-        self.homes[home].push_back(handoff);
-        self.length += 1;
-    }
-}
-
-/// The inbox: outcomes and credits first, then handoffs; then what waits for room elsewhere.
-pub async fn exchange<R: Runtime>(shard: Rc<Shard<R>>) {
-    loop {
-        let mut busy = false;
-        while !busy && let Some(letter) = shard.mesh.next_letter(shard.index) {
-            match letter {
-                Letter::Settled(settled) => settle::settle(&shard, settled),
-                Letter::Credits { lane, count } => settle::credited(&shard, lane, count),
-                Letter::Loan(loan) => lend::borrow(&shard, *loan),
-                Letter::Returned { from, what } => lend::returned(&shard, from, *what),
-            }
-            busy = shard.runtime.outstays();
-        }
-        for number in 0..limits::INBOX_BATCH {
-            // Some in each turn, however many outcomes come.
-            if number >= HANDOFFS_LEAST && shard.runtime.outstays() {
-                break;
-            }
-            let Some(handoff) = shard.mesh.next_handoff(shard.index) else { break };
-            let domain = std::str::from_utf8(&handoff.domain).unwrap_or_default();
-            dispatch::enqueue(&shard, domain, handoff.group, handoff.client);
-            busy = true;
-        }
-        shard.mesh.announce_room(shard.index);
-        busy |= send_backlog(&shard);
-        busy |= dispatch::retry_refused(&shard);
-        if shard.mesh.is_asked(shard.index) {
-            dispatch::give_up_idle(&shard);
-        }
-        if shard.mesh.stopping() && !shard.draining.replace(true) {
-            shard.timers.expire_idle();
-            shard.wake_keepers();
-        }
-        if busy {
-            shard.runtime.yield_now().await;
-        } else {
-            std::future::poll_fn(|context| shard.runtime.bell().poll_rung(context)).await;
-        }
-    }
-}
-
 /// Sends some of what waits. True: more may go at once, and nobody will ring for it, as no inbox was found full.
-fn send_backlog<R: Runtime>(shard: &Shard<R>) -> bool {
+pub(in crate::shard) fn send_backlog<R: Runtime>(shard: &Shard<R>) -> bool {
     let backlog = &mut *shard.backlog.borrow_mut();
     if backlog.is_empty() {
         return false;

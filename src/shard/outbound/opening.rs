@@ -9,13 +9,17 @@ use std::rc::Rc;
 
 use crate::queue::destinations::SiteKey;
 use crate::queue::fair::{Behalf, FairQueue, Tally};
-use crate::runtime::Runtime;
-use crate::shard::Shard;
-use crate::shard::outbound::dispatch::{self, Site};
+use crate::shard::outbound::site::Site;
 
-/// Sites looked at when a place is free, and in a tick.
-const LOOKED_AT: usize = 16;
-const LOOKED_AT_TICK: usize = 256;
+/// A connection that is to be opened: it has its slot and is counted.
+pub struct Begun {
+    /// Of which site.
+    pub key: SiteKey,
+    /// The same.
+    pub site: Rc<Site>,
+    /// Where the site took no mail of late.
+    pub unproven: Option<Unproven>,
+}
 
 /// Connections that have carried nothing yet, and sites that wait to open one.
 pub struct Openings {
@@ -23,7 +27,6 @@ pub struct Openings {
     /// Who has how many of them, by message and zone, and by client.
     of: RefCell<(Tally, Tally)>,
     waiting: RefCell<FairQueue<SiteKey>>,
-    admitting: Cell<bool>,
 }
 
 impl Openings {
@@ -33,29 +36,40 @@ impl Openings {
             unproven: Cell::new(0),
             of: RefCell::new((Tally::new(secret), Tally::new(!secret))),
             waiting: RefCell::new(FairQueue::new(secret)),
-            admitting: Cell::new(false),
         }
     }
-}
 
-/// Whether a site may open a connection; else it waits and is asked again.
-pub(in crate::shard) fn may_open<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site) -> bool {
-    let most = shard.particulars.connections_outbound_max;
-    let openings = &shard.openings;
-    let behalf = site.behalf.get();
-    let fair = || {
-        let of = openings.of.borrow();
-        openings.unproven.get() < (most * 3 / 4).max(1)
+    /// Whether one more that has carried nothing yet may be opened on this behalf, of so many connections in all.
+    pub(super) fn has_room(&self, behalf: Behalf, most: usize) -> bool {
+        let of = self.of.borrow();
+        self.unproven.get() < (most * 3 / 4).max(1)
             && (of.0.most(behalf) as usize) < (most / 8).max(1)
             && (of.1.most(client(behalf)) as usize) < (most / 2).max(1)
-    };
-    if shard.outbound.get() < most && (site.proven.get() || fair()) {
-        return true;
     }
-    if !site.queued.replace(true) {
-        openings.waiting.borrow_mut().push(behalf, key);
+
+    /// A connection that has carried nothing yet.
+    pub(super) fn begin(self: &Rc<Self>, behalf: Behalf) -> Unproven {
+        self.unproven.set(self.unproven.get() + 1);
+        let of = &mut *self.of.borrow_mut();
+        of.0.add(behalf);
+        of.1.add(client(behalf));
+        Unproven { openings: self.clone(), behalf }
     }
-    false
+
+    /// The site waits.
+    pub(super) fn wait(&self, behalf: Behalf, key: SiteKey) {
+        self.waiting.borrow_mut().push(behalf, key);
+    }
+
+    /// Sites that wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.borrow().len()
+    }
+
+    /// The next of them.
+    pub(super) fn next(&self) -> Option<SiteKey> {
+        self.waiting.borrow_mut().pop().map(|(_, key)| key)
+    }
 }
 
 fn client(behalf: Behalf) -> Behalf {
@@ -63,66 +77,17 @@ fn client(behalf: Behalf) -> Behalf {
 }
 
 /// A connection that has carried nothing yet; counted until it has, or is gone.
-pub struct Unproven<R: Runtime> {
-    shard: Rc<Shard<R>>,
+pub struct Unproven {
+    openings: Rc<Openings>,
     behalf: Behalf,
 }
 
-impl<R: Runtime> Unproven<R> {
-    /// One more.
-    pub fn new(shard: &Rc<Shard<R>>, behalf: Behalf) -> Unproven<R> {
-        let openings = &shard.openings;
-        openings.unproven.set(openings.unproven.get() + 1);
-        let of = &mut *openings.of.borrow_mut();
-        of.0.add(behalf);
-        of.1.add(client(behalf));
-        Unproven { shard: shard.clone(), behalf }
-    }
-}
-
-impl<R: Runtime> Drop for Unproven<R> {
+impl Drop for Unproven {
     fn drop(&mut self) {
-        let openings = &self.shard.openings;
-        openings.unproven.set(openings.unproven.get() - 1);
-        if let Ok(mut of) = openings.of.try_borrow_mut() {
+        self.openings.unproven.set(self.openings.unproven.get() - 1);
+        if let Ok(mut of) = self.openings.of.try_borrow_mut() {
             of.0.remove(self.behalf);
             of.1.remove(client(self.behalf));
         }
     }
-}
-
-/// A place may be free: sites that wait are asked.
-pub(in crate::shard) fn admit<R: Runtime>(shard: &Rc<Shard<R>>) {
-    look(shard, LOOKED_AT);
-}
-
-/// The same, four times a second, for whoever was passed over.
-pub(in crate::shard) fn tick<R: Runtime>(shard: &Rc<Shard<R>>) {
-    look(shard, LOOKED_AT_TICK);
-}
-
-fn look<R: Runtime>(shard: &Rc<Shard<R>>, most: usize) {
-    let openings = &shard.openings;
-    if openings.waiting.borrow().is_empty() || openings.admitting.replace(true) {
-        return;
-    }
-    let most = most.min(openings.waiting.borrow().len());
-    for number in 0..most {
-        // The others are asked in the next tick at the latest.
-        if number > 0 && shard.runtime.outstays() {
-            break;
-        }
-        if shard.outbound.get() >= shard.particulars.connections_outbound_max {
-            break;
-        }
-        let next = openings.waiting.borrow_mut().pop();
-        let Some((_, key)) = next else { break };
-        let site = shard.sites.borrow().get(&key).cloned();
-        if let Some(site) = site
-            && site.queued.replace(false)
-        {
-            dispatch::pump(shard, key);
-        }
-    }
-    openings.admitting.set(false);
 }

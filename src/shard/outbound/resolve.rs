@@ -48,7 +48,7 @@ fn never(detail: (u16, u16), text: String) -> Unroutable {
     Unroutable { permanent: true, status: (5, detail.0, detail.1), text, loops: false }
 }
 
-pub(in crate::shard) fn not_now(text: String) -> Unroutable {
+pub(super) fn not_now(text: String) -> Unroutable {
     Unroutable { permanent: false, status: (4, 4, 3), text, loops: false }
 }
 

@@ -21,7 +21,7 @@ pub struct Connection<R: Runtime> {
     /// What the hop offered in its last EHLO; nothing if it knows only HELO.
     pub capabilities: Capabilities,
     /// Its place at its address, where that is counted.
-    pub place: Option<Place<R>>,
+    pub place: Option<Place>,
     /// Name and address of the hop, for records.
     pub hop: String,
     /// It greets with our own name: mail that goes there comes back.

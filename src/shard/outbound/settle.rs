@@ -11,8 +11,8 @@ use crate::queue::outcome::{Failure, Fate, Outcomes, RangeOutcome, Settled};
 use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::shard::message::{Job, Letter};
-use crate::shard::outbound::attempt::Span;
-use crate::shard::outbound::{dispatch, lend};
+use crate::shard::outbound::tally::Span;
+use crate::shard::outbound::{borrow, sites};
 use crate::shard::store::compact::Pinned;
 use crate::shard::store::load::{self, Source};
 use crate::shard::store::writer::About;
@@ -21,28 +21,13 @@ use crate::spool::batch::{NewMessage, Outcome};
 use crate::spool::record::{self, MessageView};
 use crate::time::UnixMillis;
 
-/// Credits of a lane go home.
-pub(in crate::shard) fn give_credit<R: Runtime>(shard: &Rc<Shard<R>>, home: usize, lane: u16, count: u32) {
-    if home == shard.index {
-        credited(shard, lane, count);
-    } else {
-        shard.mesh.send(home, Letter::Credits { lane, count });
-    }
-}
-
-/// Synced outcomes of a lane brought credits home.
-pub(in crate::shard) fn credited<R: Runtime>(shard: &Rc<Shard<R>>, lane: u16, count: u32) {
-    let starved = shard.destinations.borrow_mut().credit(lane, count);
-    dispatch::pump_all(shard, starved);
-}
-
 /// One fate for a whole group that no connection worked on. Its record is read first, so that the accounting can tell of it.
-pub(in crate::shard) async fn whole_now<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, fate: Fate) {
+pub(super) async fn whole_now<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, fate: Fate) {
     whole_by(shard, job, fate, ("", || {})).await;
 }
 
 /// The same, for what a hop said of all mail; `told` is called when it is, so that until then a task that panics gives the group back.
-pub(in crate::shard) async fn whole_by<R: Runtime>(
+pub(super) async fn whole_by<R: Runtime>(
     shard: &Rc<Shard<R>>,
     job: &Job,
     fate: Fate,
@@ -76,7 +61,7 @@ impl<R: Runtime> Drop for Settling<'_, R> {
 }
 
 /// The same, for who does not wait for it.
-pub(in crate::shard) fn whole<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, fate: Fate) {
+pub(super) fn whole<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, fate: Fate) {
     let (own, job) = (shard.clone(), *job);
     shard.settling.set(shard.settling.get() + 1);
     shard.runtime.spawn_vital("settle", async move {
@@ -89,10 +74,10 @@ pub(in crate::shard) fn whole<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, fate:
 const LAST_TRY: u32 = 300;
 
 /// RFC 3463 3.5: delivery time expired; each attempt failed for the time being only.
-pub(in crate::shard) const TIME_EXPIRED: (u8, u16, u16) = (4, 4, 7);
+pub(super) const TIME_EXPIRED: (u8, u16, u16) = (4, 4, 7);
 
 /// The fate of a group nobody could deliver in time.
-pub(in crate::shard) fn too_late(last: &str) -> Fate {
+pub(super) fn too_late(last: &str) -> Fate {
     let diagnostic = if last.is_empty() { "the message could not be delivered in time" } else { last };
     let status = Some(TIME_EXPIRED);
     let diagnostic = diagnostic.to_owned();
@@ -101,13 +86,13 @@ pub(in crate::shard) fn too_late(last: &str) -> Fate {
 }
 
 /// A group nobody could deliver in time.
-pub(in crate::shard) fn expired<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job) {
+pub(super) fn expired<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job) {
     whole(shard, job, too_late(""));
 }
 
 /// A group heard that its site cannot be reached, or that nobody says where its domain leads (an RFC 3463 status and words). It stays in
 /// its queue; what is recorded holds until that changes, or until this is said again.
-pub(in crate::shard) async fn told<R: Runtime>(
+pub(super) async fn told<R: Runtime>(
     shard: &Rc<Shard<R>>,
     job: &Job,
     (status, words): ((u8, u16, u16), &str),
@@ -135,7 +120,7 @@ pub(in crate::shard) async fn told<R: Runtime>(
 }
 
 /// What the accounting says of an attempt besides its outcomes.
-pub(in crate::shard) struct Scene<'a> {
+pub(super) struct Scene<'a> {
     /// The message.
     pub view: &'a MessageView<'a>,
     /// The hop; empty: there was none.
@@ -154,7 +139,7 @@ impl<'a> Scene<'a> {
 
 /// The outcomes of an attempt, from the shard that made it: the home shard's queues, counts, accounting, and on to the shard
 /// of the lane. Recipients that are `left` were not attempted: they are to be, as soon as may be.
-pub(in crate::shard) fn report<R: Runtime>(
+pub(super) fn report<R: Runtime>(
     shard: &Rc<Shard<R>>,
     job: &Job,
     mut outcomes: Outcomes,
@@ -205,17 +190,27 @@ pub(in crate::shard) fn report<R: Runtime>(
         not_before: 0,
         ..*group
     }));
-    lend::attempted(shard, job, again);
+    borrow::attempted(shard, job, again);
     if outcomes.ranges().is_empty() {
         // All it brought was told before, and the credit it had for more is of no use: nothing is written that would bring it home.
-        give_credit(shard, usize::from(job.home), group.location.lane, 1);
+        return_credit(shard, usize::from(job.home), group.location.lane);
         return;
     }
     hand_in(shard, job, outcomes);
 }
 
+/// A credit is not used. Who waited for it has it soon: nothing is begun from here.
+fn return_credit<R: Runtime>(shard: &Shard<R>, home: usize, lane: u16) {
+    if home == shard.index {
+        let starved = shard.destinations.borrow_mut().credit(lane, 1);
+        sites::later(shard, starved);
+    } else {
+        shard.mesh.send(home, Letter::Credits { lane, count: 1 });
+    }
+}
+
 /// What an attempt delivered that goes on, under a credit of its own: one of this shard's, whatever the home shard of the job.
-pub(in crate::shard) fn report_part<R: Runtime>(
+pub(super) fn report_part<R: Runtime>(
     shard: &Rc<Shard<R>>,
     job: &Job,
     delivered: Outcomes,

@@ -9,9 +9,9 @@ use crate::time::Instant;
 #[derive(Debug)]
 pub struct Shown {
     /// It takes so many recipients in a transaction; until when that is believed.
-    pub(in crate::shard) recipients: Cell<(usize, Instant)>,
+    pub(super) recipients: Cell<(usize, Instant)>,
     /// It took a message.
-    pub(in crate::shard) took_at: Cell<Option<Instant>>,
+    pub(super) took_at: Cell<Option<Instant>>,
     /// So many messages went from one of its hosts to another with nothing counted; until when that is remembered.
     moved: Cell<(u32, Instant)>,
     /// Until when no commands go behind a body.
@@ -37,7 +37,7 @@ impl Shown {
     }
 
     /// It could not be told what it answered to commands behind a body.
-    pub(in crate::shard) fn doubt(&self, now: Instant) {
+    pub(super) fn doubt(&self, now: Instant) {
         self.alone_until.set(now + limits::client::AHEAD_DOUBTED);
     }
 
@@ -47,7 +47,7 @@ impl Shown {
     }
 
     /// Whether one more message may go from one host to another so.
-    pub(in crate::shard) fn may_move(&self, now: Instant) -> bool {
+    pub(super) fn may_move(&self, now: Instant) -> bool {
         let (moved, until) = self.moved.get();
         let (moved, until) = if now < until { (moved, until) } else { (0, now + limits::HOP_FAILURE_KEPT) };
         self.moved.set((moved.saturating_add(1), until));
@@ -55,7 +55,7 @@ impl Shown {
     }
 
     /// It takes mail, a moment ago at least.
-    pub(in crate::shard) fn takes_mail(&self, now: Instant) -> bool {
+    pub(super) fn takes_mail(&self, now: Instant) -> bool {
         self.took_at.get().is_some_and(|at| now.since(at) < limits::SITE_PAUSE_MIN)
     }
 }

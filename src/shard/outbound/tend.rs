@@ -4,8 +4,6 @@
 //! Two tasks a shard at most, each while there is something to do. Each does a little at a time, so that no turn is long, and reads one
 //! record at a time, so that no delivery waits for its own behind many of these.
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::rc::Rc;
 
 use crate::limits;
@@ -22,52 +20,39 @@ use crate::smtp::client;
 /// A domain that led nowhere is asked for again after so many seconds, if not all of its mail could be settled.
 const ASKED_AGAIN: u32 = 5;
 
-/// What waits to be seen to.
-#[derive(Default)]
-pub struct Tending {
-    /// The sites are being gone through.
-    tends: Cell<bool>,
-    /// Which is next.
-    place: Cell<usize>,
-    /// Domains that lead nowhere, each once: none is asked for again before it was seen to.
-    unroutable: RefCell<VecDeque<(DomainKey, Unroutable)>>,
-    /// They are being seen to.
-    settles: Cell<bool>,
-}
-
 /// How much may still be done, in this turn and in all.
-pub(in crate::shard) struct Pace {
+pub(super) struct Pace {
     turn: usize,
     looks: usize,
     settled: usize,
 }
 
 impl Pace {
-    pub(in crate::shard) fn new(looks: usize, settled: usize) -> Pace {
+    pub(super) fn new(looks: usize, settled: usize) -> Pace {
         Pace { turn: limits::TEND_TURN, looks, settled }
     }
 
     /// So many looks that may be taken now.
-    pub(in crate::shard) fn left(&self) -> usize {
+    pub(super) fn left(&self) -> usize {
         self.turn.min(self.looks)
     }
 
-    pub(in crate::shard) fn looked(&mut self, looks: usize) {
+    pub(super) fn looked(&mut self, looks: usize) {
         self.turn = self.turn.saturating_sub(looks);
         self.looks = self.looks.saturating_sub(looks);
     }
 
-    pub(in crate::shard) fn settled(&mut self) {
+    pub(super) fn settled(&mut self) {
         self.turn = self.turn.saturating_sub(limits::TEND_SETTLED);
         self.settled = self.settled.saturating_sub(1);
     }
 
-    pub(in crate::shard) fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         self.looks == 0 || self.settled == 0
     }
 
     /// Where the turn was long enough, it is that of others.
-    pub(in crate::shard) async fn rest<R: Runtime>(&mut self, runtime: &R) {
+    pub(super) async fn rest<R: Runtime>(&mut self, runtime: &R) {
         if self.turn == 0 {
             runtime.yield_now().await;
             self.turn = limits::TEND_TURN;
@@ -154,7 +139,7 @@ async fn visit<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, pace: &mut Pace) 
 }
 
 /// Mail for this domain leads nowhere (now, or for good).
-pub(in crate::shard) fn unroutable<R: Runtime>(shard: &Rc<Shard<R>>, key: DomainKey, why: Unroutable) {
+pub(super) fn unroutable<R: Runtime>(shard: &Rc<Shard<R>>, key: DomainKey, why: Unroutable) {
     shard.tending.unroutable.borrow_mut().push_back((key, why));
     if shard.tending.settles.replace(true) {
         return;

@@ -6,29 +6,19 @@ use crate::limits;
 use crate::mail::seven_bit::Plan;
 use crate::mail::trace;
 use crate::observe::diagnostics::Level;
-use crate::queue::Group;
 use crate::route::gate::Source as Named;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
-use crate::shard::outbound::attempt::{Tally, UnderWay, fate, is_resident, recipients_max};
-use crate::shard::outbound::body;
-use crate::shard::outbound::connect::{self, Connection, HopError};
-use crate::shard::outbound::deliver::{self, After, Run};
 use crate::shard::outbound::eight_bit::{self, Ready};
-use crate::shard::outbound::session::{Behind, Choice, Starttls};
+use crate::shard::outbound::session::{Behind, Choice, Connection, HopError, Starttls};
+use crate::shard::outbound::tally::{Part, Tally, fate};
+use crate::shard::outbound::work::{After, How, Run, UnderWay, is_resident, recipients_max};
+use crate::shard::outbound::{body, manners, pump, sites};
 use crate::shard::store::compact::Pinned;
 use crate::shard::store::load::{self, Source};
 use crate::smtp::client::{self, Body, Transaction, Verdict};
 use crate::smtp::reply::Reply;
 use crate::spool::record::MessageView;
-
-/// The recipients of one transaction.
-pub(in crate::shard) struct Part<'a> {
-    pub(in crate::shard) first: u16,
-    pub(in crate::shard) count: u16,
-    pub(in crate::shard) group: &'a Group,
-    pub(in crate::shard) resident: bool,
-}
 
 /// A message on its way out.
 struct Outgoing<'a> {
@@ -38,17 +28,6 @@ struct Outgoing<'a> {
     headers: &'a [u8],
     /// What is encoded of it.
     plan: &'a Plan,
-}
-
-/// How a transaction stands to those before and after it on its connection.
-#[derive(Clone, Copy)]
-pub(in crate::shard) struct How {
-    /// The connection carried mail before.
-    pub(in crate::shard) reused: bool,
-    /// No other part of the group follows.
-    pub(in crate::shard) last: bool,
-    /// Its commands were sent already.
-    pub(in crate::shard) opened: bool,
 }
 
 /// The transaction of a part; the header it adds is written to `headers`. `Err`: the reply of a failure that needs no question.
@@ -96,7 +75,7 @@ fn begin_ready<'a, R: Runtime>(
 
 /// Writes the commands of a message whose record is surely in memory and that goes in one transaction, to be sent behind the body of
 /// the one before.
-pub(in crate::shard) fn write_ahead<R: Runtime>(
+fn write_ahead<R: Runtime>(
     run: &Run<'_, R>,
     under_way: &UnderWay<'_, R>,
     connection: &mut Connection<R>,
@@ -118,8 +97,27 @@ pub(in crate::shard) fn write_ahead<R: Runtime>(
     Some(())
 }
 
+/// Writes the commands of the next message, to be sent behind the body of this one (RFC 2920 section 3.1 lets a body
+/// be the first of a group): one round trip a message instead of two. Only where every hand is busy and more waits, and
+/// while the hop answers bodies promptly, so that nothing waits behind a slow answer that could go elsewhere.
+fn open_next<R: Runtime>(run: &mut Run<'_, R>, connection: &mut Connection<R>, out: &mut Vec<u8>) {
+    let Run { shard, key, site, .. } = *run;
+    site.pipelines.set(
+        shard.settings.delivery.pipeline_messages
+            && connection.capabilities.pipelining
+            && connection.is_prompt()
+            && site.shown.takes_ahead(shard.timers.recent()),
+    );
+    if !(site.pipelines.get() && run.goes_on() && pump::is_crowded(shard, key, site)) {
+        return;
+    }
+    let Some(mut next) = run.take() else { return };
+    next.opened = write_ahead(run, &next.under_way, connection, out).is_some();
+    run.ahead = Some(next);
+}
+
 /// One transaction. Whether it decided anything for good comes with what is to become of the connection.
-pub(in crate::shard) async fn transact<R: Runtime>(
+pub(super) async fn transact<R: Runtime>(
     run: &mut Run<'_, R>,
     connection: &mut Connection<R>,
     view: &MessageView<'_>,
@@ -164,8 +162,8 @@ pub(in crate::shard) async fn transact<R: Runtime>(
     connection.spare.headers = headers;
     let mut broke = false;
     if let Err((error, heard)) = ended {
-        if !heard && let Some(words) = connect::blame_tls(connection.starttls, &error) {
-            connect::do_without_tls(shard, &connection.hop, &words);
+        if !heard && let Some(words) = manners::blame_tls(connection.starttls, &error) {
+            manners::do_without_tls(shard, &connection.hop, &words);
             return (After::Stale, false);
         }
         // A hop may close an idle session at any time, just when we begin: that is not the message's fault.
@@ -176,12 +174,12 @@ pub(in crate::shard) async fn transact<R: Runtime>(
     }
     // It answered some of the commands that were sent together, and then nothing for a while: it never had the others.
     if transaction.is_cut_short() && shard.timers.recent().since(begun_at) >= limits::client::GROUP_LOST {
-        connect::do_without_pipelining(shard, &connection.hop);
+        manners::do_without_pipelining(shard, &connection.hop);
     }
     if moves_on(run, connection, (how, broke), &mut transaction).await {
         return (After::Stale, false);
     }
-    connect::heed_call_for_tls(shard, connection, &transaction);
+    manners::heed_call_for_tls(shard, connection, &transaction);
     refused(run, &mut transaction);
     count(run, connection, part, &transaction, tally);
     (if transaction.must_close() { After::Close } else { After::Keep }, transaction.made_progress())
@@ -287,7 +285,7 @@ fn host_failed<R: Runtime>(
     if refuses_all(connection.choice, transaction) && !site.shown.takes_mail(now) {
         let words = format!("the next hop takes no mail: {}", why());
         site.last_error.borrow_mut().clone_from(&words);
-        deliver::rest(shard, run.key, site, Level::Warning, &words);
+        sites::rest(shard, run.key, site, Level::Warning, &words);
     }
     false
 }
@@ -312,7 +310,7 @@ fn refused<R: Runtime>(run: &Run<'_, R>, transaction: &mut Transaction<'_>) {
     let words = format!("the next hop refuses this relay, not the recipient: {}", reply.describe());
     site.last_error.borrow_mut().clone_from(&words);
     if !site.shown.takes_mail(shard.timers.recent()) {
-        deliver::rest(shard, run.key, site, Level::Error, &words);
+        sites::rest(shard, run.key, site, Level::Error, &words);
     }
 }
 
@@ -479,7 +477,7 @@ async fn send_body<R: Runtime>(
     let Outgoing { view, part, headers, plan } = message;
     connection.hear_early(shard).await?;
     if !alone {
-        run.open_next(connection, out);
+        open_next(run, connection, out);
     }
     connection.owe(1);
     connection.body_begins(shard);

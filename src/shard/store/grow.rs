@@ -16,11 +16,7 @@ use crate::spool::layout::segment_path;
 /// was made meanwhile.
 const SEGMENT_PAUSE: Duration = Duration::from_secs(1);
 
-pub(in crate::shard) async fn make_segment<R: Runtime>(
-    shard: Rc<Shard<R>>,
-    keeper: Rc<Keeper<R>>,
-    slot: u16,
-) {
+pub(super) async fn make_segment<R: Runtime>(shard: Rc<Shard<R>>, keeper: Rc<Keeper<R>>, slot: u16) {
     let path = segment_path(&keeper.directory, slot);
     let made = shard.runtime.create_segment(&path, keeper.segment_size).await;
     match made {

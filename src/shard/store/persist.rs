@@ -17,7 +17,8 @@ use crate::observe::accounting::{Event, Kind};
 use crate::observe::diagnostics::Level;
 use crate::runtime::{Runtime, Segment, Synced};
 use crate::shard::Shard;
-use crate::shard::outbound::{handoff, settle};
+use crate::shard::outbound::handoff;
+use crate::shard::outbound::pump::give_credit;
 use crate::shard::store::refuse::refuse;
 use crate::shard::store::writer::{Keeper, OUTCOMES_AT, Ticket};
 use crate::shard::store::{grow, secure};
@@ -204,7 +205,7 @@ fn committed<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>, batch: Ba
     }
     *keeper.done.borrow_mut() = done;
     for (home, count) in credits.iter().copied().enumerate().filter(|(_, count)| *count > 0) {
-        settle::give_credit(shard, home, lane, count);
+        give_credit(shard, home, lane, count);
     }
 }
 

@@ -8,7 +8,7 @@ use crate::smtp::server::NotStored;
 use crate::spool::batch::Item;
 
 /// An item of the queue is given up.
-pub(in crate::shard) fn refuse<R: Runtime>(shard: &Shard<R>, item: Item, ticket: Ticket, why: NotStored) {
+pub(super) fn refuse<R: Runtime>(shard: &Shard<R>, item: Item, ticket: Ticket, why: NotStored) {
     match ticket {
         Ticket::Message(session) => {
             if let Item::Message(message) = item {

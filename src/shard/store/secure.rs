@@ -18,7 +18,7 @@ use crate::smtp::server::NotStored;
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Ends when all of it is synced. Meanwhile clients are refused: their mail could not be kept.
-pub(in crate::shard) async fn secure<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>) {
+pub(super) async fn secure<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>) {
     if shard.runtime.planted("the end found at start is not secured") {
         return;
     }

@@ -3,7 +3,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
-use std::rc::Rc;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -47,19 +46,19 @@ pub(super) const OUTCOMES_AT: usize = 256;
 /// A lane this shard writes.
 pub struct Keeper<R: Runtime> {
     pub(in crate::shard) lane: RefCell<Lane>,
-    pub(in crate::shard) directory: PathBuf,
-    pub(in crate::shard) segment_size: u64,
-    pub(in crate::shard) segments: RefCell<Vec<Option<R::Segment>>>,
-    pub(in crate::shard) queue: RefCell<VecDeque<(Item, Ticket)>>,
+    pub(super) directory: PathBuf,
+    pub(super) segment_size: u64,
+    pub(super) segments: RefCell<Vec<Option<R::Segment>>>,
+    pub(super) queue: RefCell<VecDeque<(Item, Ticket)>>,
     /// Items that wait for a segment which is being made.
     pub(super) held: RefCell<Vec<(Item, Ticket)>>,
     /// Items a client waits for.
-    pub(in crate::shard) urgent: Cell<usize>,
+    pub(super) urgent: Cell<usize>,
     /// When the oldest waiting outcome came.
     pub(super) oldest: Cell<Option<Instant>>,
     pub(super) stalled: Cell<bool>,
     /// What was found at start, until it is surely on the disk.
-    pub(in crate::shard) unsure: RefCell<Unsure>,
+    pub(super) unsure: RefCell<Unsure>,
     /// The node was not stopped in order: what the log was told last may not be in it.
     pub(in crate::shard) tells_again: Cell<bool>,
     /// When segments may be freed again.
@@ -68,7 +67,7 @@ pub struct Keeper<R: Runtime> {
     /// When the last commit began.
     pub(super) committed: Cell<Instant>,
     /// Segments whose pages are in the memory of this process, and when they were written last.
-    pub(in crate::shard) mapped: RefCell<BTreeMap<u16, Instant>>,
+    pub(super) mapped: RefCell<BTreeMap<u16, Instant>>,
     /// A commit of nothing is wanted; true: the node stops.
     pub(super) closing: Cell<Option<bool>>,
     /// More waited than the commit before could take.
@@ -122,7 +121,7 @@ impl<R: Runtime> Keeper<R> {
     }
 
     /// Queues an item that may wait for others.
-    pub(in crate::shard) fn push(&self, now: Instant, item: Item, ticket: Ticket) {
+    pub(super) fn push(&self, now: Instant, item: Item, ticket: Ticket) {
         let mut queue = self.queue.borrow_mut();
         queue.push_back((item, ticket));
         if self.oldest.get().is_none() {
@@ -134,7 +133,7 @@ impl<R: Runtime> Keeper<R> {
     }
 
     /// Queues an item before all that waits.
-    pub(in crate::shard) fn push_first(&self, now: Instant, item: Item, ticket: Ticket) {
+    pub(super) fn push_first(&self, now: Instant, item: Item, ticket: Ticket) {
         self.queue.borrow_mut().push_front((item, ticket));
         if self.oldest.get().is_none() {
             self.oldest.set(Some(now));
@@ -143,7 +142,7 @@ impl<R: Runtime> Keeper<R> {
     }
 
     /// Wakes the committer through a round in which it looks after its segments, whether anything is to be written or not.
-    pub(in crate::shard) fn nudge(&self) {
+    pub(super) fn nudge(&self) {
         self.stalled.set(false);
         self.urgent.set(self.urgent.get().max(1));
         self.wake();
@@ -161,7 +160,7 @@ impl<R: Runtime> Keeper<R> {
     }
 
     /// A lane that came to rest says on the disk that its last commit was synced: whatever is found damaged later was not cut off.
-    pub(in crate::shard) fn vouch(&self, now: Instant) {
+    pub(super) fn vouch(&self, now: Instant) {
         const REST: Duration = Duration::from_secs(1);
         if self.lane.borrow().may_free() && now >= self.free_from.get() {
             self.nudge();
@@ -189,7 +188,7 @@ impl<R: Runtime> Keeper<R> {
     }
 
     /// The segment that items waited for was made, or could not be: they are first in the queue again.
-    pub(in crate::shard) fn resume(&self) {
+    pub(super) fn resume(&self) {
         self.stalled.set(false);
         let mut queue = self.queue.borrow_mut();
         for item in self.held.borrow_mut().drain(..).rev() {
@@ -200,7 +199,7 @@ impl<R: Runtime> Keeper<R> {
         self.nudge();
     }
 
-    pub(in crate::shard) fn segment(&self, slot: u16) -> Option<R::Segment> {
+    pub(super) fn segment(&self, slot: u16) -> Option<R::Segment> {
         self.segments.borrow().get(usize::from(slot)).cloned().flatten()
     }
 

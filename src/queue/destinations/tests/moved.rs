@@ -32,7 +32,7 @@ fn a_busy_domain_is_asked_for_again_and_its_mail_goes_on() {
     assert_eq!((queue.resolved(key, "mx"), queue.ready(old, later)), (None, 4));
     let later = later + crate::limits::RESOLVED_AGAIN;
     assert_eq!(asked(&mut queue, later), 1);
-    let new = site_of(queue.resolved(key, "mx2"));
+    let new = queue.resolved(key, "mx2").expect("a site");
     assert_eq!((queue.ready(old, later), queue.ready(new, later), queue.crowd()), (1, 3, 4));
     queue.put_back_unheard(key, first);
     assert_eq!((queue.ready(old, later), queue.ready(new, later), queue.crowd()), (1, 4, 5));

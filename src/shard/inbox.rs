@@ -1,0 +1,59 @@
+//! The inbox of a shard: what others sent it, and what waits for a turn that nobody else has.
+
+use std::rc::Rc;
+
+use crate::limits;
+use crate::runtime::Runtime;
+use crate::shard::Shard;
+use crate::shard::message::Letter;
+use crate::shard::outbound::deliver::open_begun;
+use crate::shard::outbound::dispatch::enqueue;
+use crate::shard::outbound::handoff::send_backlog;
+use crate::shard::outbound::pump::credited;
+use crate::shard::outbound::settle::settle;
+use crate::shard::outbound::{line, loan};
+
+/// Handoffs that are taken in a turn that outcomes made long.
+const HANDOFFS_LEAST: usize = 4;
+
+/// Outcomes and credits first, then handoffs; then what waits for room elsewhere, and connections that were begun.
+pub async fn exchange<R: Runtime>(shard: Rc<Shard<R>>) {
+    loop {
+        let mut busy = false;
+        while !busy && let Some(letter) = shard.mesh.next_letter(shard.index) {
+            match letter {
+                Letter::Settled(settled) => settle(&shard, settled),
+                Letter::Credits { lane, count } => credited(&shard, lane, count),
+                Letter::Loan(loan) => loan::borrow(&shard, *loan),
+                Letter::Returned { from, what } => loan::returned(&shard, from, *what),
+            }
+            busy = shard.runtime.outstays();
+        }
+        for number in 0..limits::INBOX_BATCH {
+            // Some in each turn, however many outcomes come.
+            if number >= HANDOFFS_LEAST && shard.runtime.outstays() {
+                break;
+            }
+            let Some(handoff) = shard.mesh.next_handoff(shard.index) else { break };
+            let domain = std::str::from_utf8(&handoff.domain).unwrap_or_default();
+            enqueue(&shard, domain, handoff.group, handoff.client);
+            busy = true;
+        }
+        shard.mesh.announce_room(shard.index);
+        busy |= send_backlog(&shard);
+        busy |= line::retry_refused(&shard);
+        busy |= open_begun(&shard);
+        if shard.mesh.is_asked(shard.index) {
+            line::give_up_idle(&shard);
+        }
+        if shard.mesh.stopping() && !shard.draining.replace(true) {
+            shard.timers.expire_idle();
+            shard.wake_keepers();
+        }
+        if busy {
+            shard.runtime.yield_now().await;
+        } else {
+            std::future::poll_fn(|context| shard.runtime.bell().poll_rung(context)).await;
+        }
+    }
+}

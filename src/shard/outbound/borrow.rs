@@ -1,0 +1,135 @@
+//! How busy this shard is, and what it borrowed of others: what becomes of it here and on the way home.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::limits;
+use crate::queue::Group;
+use crate::runtime::Runtime;
+use crate::shard::Shard;
+use crate::shard::message::{Job, Letter};
+use crate::shard::outbound::site::{Site, Take};
+
+/// The span over which it is measured how busy a shard is, at least.
+const MEASURE: Duration = Duration::from_millis(20);
+/// Attempted jobs that go home in one letter, unless the borrower has nothing left to do.
+const RETURN_AT: usize = 16;
+
+/// Whether this shard works most of its time.
+pub(super) fn is_busy<R: Runtime>(shard: &Shard<R>) -> bool {
+    shard.lending.busy.get()
+}
+
+/// Whether this shard should leave further connections to those who have work of it.
+pub(super) fn leaves_room<R: Runtime>(shard: &Shard<R>, site: &Site) -> bool {
+    is_lending(shard) && site.connections.get() >= share(shard).max(1)
+}
+
+fn is_lending<R: Runtime>(shard: &Shard<R>) -> bool {
+    // Not by what is out just now: connections would go to and fro with every batch.
+    shard.lending.busy.get() && shard.timers.recent() < shard.lending.lent_until.get()
+}
+
+/// Connections to a site this shard may hold when others want some: half of its share while others work for it, as it has the
+/// queue to keep besides.
+pub(super) fn share<R: Runtime>(shard: &Shard<R>) -> usize {
+    let share = shard.settings.delivery.connections_per_destination / shard.mesh.shards();
+    if is_lending(shard) { share / 2 } else { share }
+}
+
+/// The next borrowed job of a site.
+pub(super) fn take<R: Runtime>(shard: &Shard<R>, site: &Site) -> Option<Take> {
+    let job = site.borrowed.jobs.borrow_mut().pop_front()?;
+    site.borrowed.touched.set(shard.timers.recent());
+    shard.lending.waiting.set(shard.lending.waiting.get() - 1);
+    let expired = job.group.is_expired(shard.seconds());
+    Some(if expired { Take::Expired(job) } else { Take::Job(job) })
+}
+
+/// The attempt never began: another connection makes it.
+pub(super) fn put_back<R: Runtime>(shard: &Shard<R>, site: &Rc<Site>, job: Job) {
+    shard.lending.waiting.set(shard.lending.waiting.get() + 1);
+    site.borrowed.jobs.borrow_mut().push_front(job);
+    // All of it may have been under way, and the site no longer watched.
+    shard.lending.watch(site);
+}
+
+/// An attempt ended, and these parts are to be tried again: the home shard's queue hears of it.
+pub(super) fn attempted<R: Runtime>(shard: &Shard<R>, job: &Job, again: Vec<Group>) {
+    let home = usize::from(job.home);
+    if home == shard.index {
+        let now = shard.seconds();
+        shard.destinations.borrow_mut().attempted(job.domain, &job.group, &again, now);
+        return;
+    }
+    let full = {
+        let attempted = &mut shard.lending.returns.borrow_mut()[home].attempted;
+        attempted.push((*job, again));
+        attempted.len() >= RETURN_AT
+    };
+    if full || shard.lending.waiting.get() == 0 {
+        send_home(shard, home);
+    }
+}
+
+/// Nobody can work on what a site borrowed.
+pub(super) fn give_back<R: Runtime>(shard: &Shard<R>, site: &Site) {
+    let jobs = std::mem::take(&mut *site.borrowed.jobs.borrow_mut());
+    if jobs.is_empty() {
+        return;
+    }
+    let lending = &shard.lending;
+    lending.waiting.set(lending.waiting.get() - jobs.len());
+    shard.instruments.counters.jobs_given_back.add(jobs.len() as u64);
+    for job in jobs {
+        lending.returns.borrow_mut()[usize::from(job.home)].untouched.push(job);
+    }
+    for home in 0..shard.mesh.shards() {
+        send_home(shard, home);
+    }
+}
+
+fn send_home<R: Runtime>(shard: &Shard<R>, home: usize) {
+    let what = std::mem::take(&mut shard.lending.returns.borrow_mut()[home]);
+    if !what.attempted.is_empty() || !what.untouched.is_empty() {
+        shard.mesh.send(home, Letter::Returned { from: shard.index as u16, what: Box::new(what) });
+    }
+}
+
+/// How much of its time the shard has worked of late.
+pub(super) fn measure<R: Runtime>(shard: &Shard<R>) {
+    let lending = &shard.lending;
+    let (now, worked) = (shard.runtime.now(), shard.runtime.worked());
+    let (since, before) = lending.measured.get();
+    let span = now.since(since);
+    if span < MEASURE {
+        return;
+    }
+    lending.measured.set((now, worked));
+    let share = (worked.saturating_sub(before).as_micros() * 100 / span.as_micros().max(1)) as u64;
+    shard.instruments.counters.worked_percent.set(share);
+    lending.busy.set(share >= limits::LEND_LOAD);
+    let crowd = shard.destinations.borrow().crowd() + lending.waiting.get();
+    shard.mesh.set_crowd(shard.index, crowd, lending.busy.get());
+}
+
+/// Four times a second: how busy this shard is, and what it has borrowed in vain.
+pub(in crate::shard) fn tick<R: Runtime>(shard: &Shard<R>) {
+    measure(shard);
+    let lending = &shard.lending;
+    let now = shard.runtime.now();
+    for home in 0..shard.mesh.shards() {
+        send_home(shard, home);
+    }
+    let borrowing = std::mem::take(&mut *lending.borrowing.borrow_mut());
+    for site in borrowing {
+        if site.borrowed.waiting() == 0 {
+            continue;
+        }
+        if site.borrowed.touched.get() + limits::LOAN_IDLE < now {
+            give_back(shard, &site);
+        } else {
+            lending.borrowing.borrow_mut().push(site);
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Sites that found no place to connect, and are asked again when one is free: for a slot of their own, at an address, or among the
+//! connections that have carried nothing yet.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::queue::destinations::SiteKey;
+use crate::runtime::Runtime;
+use crate::shard::Shard;
+use crate::shard::counts::Slots;
+use crate::shard::outbound::address::Place;
+use crate::shard::outbound::pump::{needs_hands, pump};
+use crate::shard::outbound::site::Site;
+
+/// A slot may be free again somewhere. True: not all that wait were asked, as this turn is long enough.
+pub(in crate::shard) fn retry_refused<R: Runtime>(shard: &Rc<Shard<R>>) -> bool {
+    // Each once, in however many turns: those that find no slot again are last in the line.
+    let left = &shard.refused_left;
+    if left.get() == 0 {
+        left.set(shard.refused.borrow().len());
+    }
+    let mut asked = 0;
+    while left.get() > 0 {
+        if asked > 0 && shard.runtime.outstays() {
+            return true;
+        }
+        asked += 1;
+        left.set(left.get() - 1);
+        let Some(key) = shard.refused.borrow_mut().pop_front() else { break };
+        let site = shard.sites.borrow().get(&key).cloned();
+        if let Some(site) = site
+            && site.refused.replace(false)
+        {
+            pump(shard, key);
+        }
+    }
+    unpark(shard);
+    false
+}
+
+/// Another shard wants a slot: connections that have been without work for a while give theirs back. Asked again at every tick
+/// until none is wanted.
+pub(in crate::shard) fn give_up_idle<R: Runtime>(shard: &Shard<R>) {
+    for address in shard.addresses.idle_and_wanted() {
+        wake_idle(shard, address);
+    }
+    let resting = shard.resting.borrow();
+    let mut asked = false;
+    for site in resting.values().filter(|site| site.slots.wanted_by_others(shard.index)) {
+        // It finds no work, and then that somebody waits.
+        asked |= site.wake_one();
+    }
+    shard.asked.set(asked);
+}
+
+/// The site waits for a place at this address.
+pub(super) fn park<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site, address: IpAddr) {
+    // Another connection of it may have found another address full: it waits in one line only, the one it is in.
+    if site.parked.get().is_some() {
+        return;
+    }
+    let slots = stand_in_line(shard, key, site, address);
+    // One may have been given back since it was refused.
+    if slots.free(shard.settings.delivery.connections_per_address) > 0 {
+        unpark_at(shard, address);
+        return;
+    }
+    wake_idle(shard, address);
+    shard.mesh.ask_for_slot(shard.index, &slots);
+}
+
+/// The site is the last of its kind in the line of this address, and whoever gives a place back sees that.
+fn stand_in_line<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site, address: IpAddr) -> Arc<Slots> {
+    site.parked.set(Some(address));
+    shard.instruments.counters.address_waits.add(1);
+    let at = (address, shard.settings.delivery.connections_per_address);
+    shard.addresses.stand_in_line(at, (key, site.behalf.get()), || shard.runtime.random())
+}
+
+/// A connection gives its place back. Where another site waits for it, this one goes to the end of the line if it has more to send: to
+/// connect again at once would be to keep it.
+pub(super) fn pass_on<R: Runtime>(shard: &Rc<Shard<R>>, place: Place, key: SiteKey, site: &Site) {
+    let address = place.address();
+    let wanted =
+        place.is_wanted(site) && !shard.runtime.planted("a place is taken again by who gave it back");
+    let elsewhere = place.is_wanted_elsewhere();
+    drop(place);
+    if wanted && site.parked.get().is_none() && needs_hands(shard, key, site) {
+        stand_in_line(shard, key, site, address);
+        // Who waits on another shard hears of it in a moment; this one looks again at the next tick.
+        if !elsewhere {
+            unpark_at(shard, address);
+        }
+    }
+}
+
+/// Places may be free again: whoever waits for one is asked to connect.
+pub(in crate::shard) fn unpark<R: Runtime>(shard: &Rc<Shard<R>>) {
+    for address in shard.addresses.waited_for() {
+        if shard.runtime.outstays() {
+            return;
+        }
+        shard.addresses.asked(address);
+        unpark_at(shard, address);
+    }
+}
+
+fn unpark_at<R: Runtime>(shard: &Rc<Shard<R>>, address: IpAddr) {
+    let at = (address, shard.settings.delivery.connections_per_address);
+    let mut begun = 0;
+    while let Some(key) = shard.addresses.next(at, begun, || shard.runtime.outstays()) {
+        let site = shard.sites.borrow().get(&key).cloned();
+        if let Some(site) = site
+            && site.parked.get() == Some(address)
+        {
+            site.parked.set(None);
+            begun += usize::from(pump(shard, key));
+        }
+    }
+}
+
+/// Wakes a connection to this address that has nothing to do; it finds that others wait.
+fn wake_idle<R: Runtime>(shard: &Shard<R>, address: IpAddr) {
+    let resting = shard.resting.borrow();
+    // One that was woken already is in the list until it had its turn.
+    shard.addresses.any_idle(address, |key| resting.get(key).is_some_and(|site| site.wake_at(address)));
+}
+
+/// Sites looked at when a place is free, and in a tick.
+const LOOKED_AT: usize = 16;
+const LOOKED_AT_TICK: usize = 256;
+
+/// A place may be free: sites that wait are asked.
+pub(super) fn admit<R: Runtime>(shard: &Rc<Shard<R>>) {
+    look(shard, LOOKED_AT);
+}
+
+/// The same, four times a second, for whoever was passed over.
+pub(in crate::shard) fn tick<R: Runtime>(shard: &Rc<Shard<R>>) {
+    look(shard, LOOKED_AT_TICK);
+}
+
+fn look<R: Runtime>(shard: &Rc<Shard<R>>, most: usize) {
+    let openings = &shard.openings;
+    for number in 0..most.min(openings.waiting()) {
+        // The others are asked in the next tick at the latest.
+        if number > 0 && shard.runtime.outstays() {
+            break;
+        }
+        if shard.outbound.get() >= shard.particulars.connections_outbound_max {
+            break;
+        }
+        let Some(key) = openings.next() else { break };
+        let site = shard.sites.borrow().get(&key).cloned();
+        if let Some(site) = site
+            && site.queued.replace(false)
+        {
+            pump(shard, key);
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Flaws of hosts that are worked round: TLS that breaks, EHLO that is hung up on, commands that are lost.
+
+use std::cell::RefCell;
+
+use crate::limits;
+use crate::observe::diagnostics::Level;
+use crate::policy::failures::Failures;
+use crate::runtime::Runtime;
+use crate::shard::Shard;
+use crate::shard::outbound::session::{Connection, HopError, Starttls};
+use crate::shard::wire::WireError;
+use crate::smtp::client::Transaction;
+
+/// A host has a flaw that is worked round for a while.
+pub(super) fn keep_in_mind<R: Runtime>(
+    shard: &Shard<R>,
+    failures: &RefCell<Failures>,
+    named: &str,
+    why: &str,
+    what: &str,
+) {
+    if failures.borrow_mut().note(named, shard.timers.recent()) {
+        let minutes = limits::MANNERS_KEPT.as_secs() / 60;
+        shard.say(Level::Warning, format_args!("{named}: {why}; {what} for {minutes} minutes"));
+    }
+}
+
+/// A host lost commands that were sent together.
+pub(super) fn do_without_pipelining<R: Runtime>(shard: &Shard<R>, named: &str) {
+    let why = "it offers PIPELINING, and answered only some of the commands sent together";
+    keep_in_mind(shard, &shard.pipelining_failures, named, why, "it is sent one at a time");
+}
+
+/// What to say if a failure, before any command of a transaction was answered, may have come of STARTTLS: then plain text is tried, at
+/// once. None: it is a failure as any other.
+pub(super) fn blame_tls(starttls: Starttls, error: &HopError) -> Option<String> {
+    match (starttls, error) {
+        (Starttls::Begun, HopError::Wire(_) | HopError::Hostile(_)) => {
+            Some(format!("TLS broke (before the first answer under it: {error})"))
+        }
+        // A hop that is silent now was so in plain text, and would be so again.
+        (Starttls::Refused, HopError::Wire(WireError::Lost(_))) => {
+            Some(format!("it refused STARTTLS, and left the session then ({error})"))
+        }
+        _ => None,
+    }
+}
+
+/// A host is better off without STARTTLS: counted, and kept in mind.
+pub(super) fn do_without_tls<R: Runtime>(shard: &Shard<R>, named: &str, why: &str) {
+    shard.instruments.counters.tls_fallbacks.add(1);
+    if shard.tls_failures.borrow_mut().note(named, shard.timers.recent()) {
+        let minutes = limits::TLS_FAILURE_KEPT.as_secs() / 60;
+        shard.say(
+            Level::Warning,
+            format_args!("{named}: {why}; its mail goes in plain text for {minutes} minutes"),
+        );
+    }
+}
+
+/// A host that was spoken to in plain text asks for TLS: what broke of that once is tried again, or no mail would go for as long as it is
+/// kept in mind.
+pub(super) fn heed_call_for_tls<R: Runtime>(
+    shard: &Shard<R>,
+    connection: &Connection<R>,
+    transaction: &Transaction<'_>,
+) {
+    let mut failures = shard.tls_failures.borrow_mut();
+    if !failures.is_empty() && connection.tls.is_empty() && transaction.asks_for_tls() {
+        failures.forget(&connection.hop);
+    }
+}

@@ -1,0 +1,136 @@
+//! Beside stage 5: who works on what a site has ready. A connection that is wanted is begun; one that asks gets its next group.
+
+use std::rc::Rc;
+
+use crate::queue::destinations::{self as queue, SiteKey};
+use crate::runtime::Runtime;
+use crate::shard::Shard;
+use crate::shard::message::Letter;
+use crate::shard::outbound::lend::lend;
+use crate::shard::outbound::opening::Begun;
+use crate::shard::outbound::site::{Site, Take};
+use crate::shard::outbound::{borrow, sites};
+
+/// Connections to one site that this shard opens at one time while none is open.
+const OPENING_MIN: usize = 4;
+
+/// Sees to it that somebody works on what the site has ready. True: a connection was begun.
+pub(super) fn pump<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) -> bool {
+    if shard.draining.get() {
+        return false;
+    }
+    let now = shard.seconds();
+    let mut ready = shard.destinations.borrow().ready(key, now);
+    let Some(site) = shard.sites.borrow().get(&key).cloned() else { return false };
+    if ready >= shard.mesh.lend_at() {
+        lend(shard, key, &site);
+        ready = shard.destinations.borrow().ready(key, now);
+    }
+    ready += site.borrowed.waiting();
+    if ready <= site.hands(borrow::is_busy(shard)) || site.wake_one() {
+        return false;
+    }
+    let holds = site.connections.get() > 0 && shard.timers.recent() < site.hold_until.get();
+    if holds || site.parked.get().is_some() {
+        return false;
+    }
+    // As many again as are open, and a few: a site that answers gets all it may have within a few round trips, and neither it
+    // nor this core is run over before that is known. Each job taken pumps again.
+    let open = site.connections.get() - site.opening.get();
+    if site.opening.get() >= OPENING_MIN + open || borrow::leaves_room(shard, &site) {
+        return false;
+    }
+    if site.borrowed.waiting() == 0 && shard.destinations.borrow_mut().is_starved(key) {
+        return false;
+    }
+    if !may_open(shard, key, &site) {
+        return false;
+    }
+    if !site.slots.take(shard.settings.delivery.connections_per_destination, shard.index) {
+        shard.mesh.ask_for_slot(shard.index, &site.slots);
+        if !site.refused.replace(true) {
+            shard.refused.borrow_mut().push_back(key);
+        }
+        return false;
+    }
+    site.connections.set(site.connections.get() + 1);
+    site.opening.set(site.opening.get() + 1);
+    shard.outbound.set(shard.outbound.get() + 1);
+    let unproven = (!site.proven.get()).then(|| shard.openings.begin(site.behalf.get()));
+    // It is opened in the next turn of the inbox.
+    shard.begun.borrow_mut().push_back(Begun { key, site, unproven });
+    shard.runtime.bell().ring();
+    true
+}
+
+/// Whether more waits for the site than the connections it has will take without being asked.
+pub(super) fn needs_hands<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site) -> bool {
+    let ready = shard.destinations.borrow().ready(key, shard.seconds()) + site.borrowed.waiting();
+    ready > site.hands(borrow::is_busy(shard))
+}
+
+/// Work for a connection of this site: the shard's own and what it borrowed, in turn.
+pub(super) fn take<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site) -> Take {
+    let now = shard.seconds();
+    if site.borrowed.waiting() > 0
+        && site.borrowed.is_next()
+        && let Some(job) = borrow::take(shard, site)
+    {
+        return job;
+    }
+    let own = shard.destinations.borrow_mut().take(key, now);
+    match own {
+        queue::Take::Job(domain, group) => Take::Job(shard.own_job(domain, group)),
+        queue::Take::Expired(domain, group) => Take::Expired(shard.own_job(domain, group)),
+        queue::Take::Nothing => borrow::take(shard, site).unwrap_or(Take::Nothing),
+    }
+}
+
+/// Whether more waits for the site than the hands that are free or on their way will take. A busy shard spares itself the
+/// wakes of those that are free.
+pub(super) fn is_crowded<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site) -> bool {
+    if !borrow::is_busy(shard) && !site.idle.borrow().is_empty() {
+        return false;
+    }
+    let now = shard.seconds();
+    let ready = shard.destinations.borrow().ready(key, now) + site.borrowed.waiting();
+    ready > site.opening.get() + site.waking.get()
+}
+
+/// Pumps these sites: at once as long as this turn is short, the others in the turns of the inbox.
+pub(super) fn pump_all<R: Runtime>(shard: &Rc<Shard<R>>, sites: Vec<SiteKey>) {
+    let mut sites = sites.into_iter();
+    while !shard.runtime.outstays() {
+        let Some(key) = sites.next() else { return };
+        pump(shard, key);
+    }
+    sites::later(shard, sites);
+}
+
+/// Credits of a lane go home.
+pub(in crate::shard) fn give_credit<R: Runtime>(shard: &Rc<Shard<R>>, home: usize, lane: u16, count: u32) {
+    if home == shard.index {
+        credited(shard, lane, count);
+    } else {
+        shard.mesh.send(home, Letter::Credits { lane, count });
+    }
+}
+
+/// Synced outcomes of a lane brought credits home.
+pub(in crate::shard) fn credited<R: Runtime>(shard: &Rc<Shard<R>>, lane: u16, count: u32) {
+    let starved = shard.destinations.borrow_mut().credit(lane, count);
+    pump_all(shard, starved);
+}
+
+/// Whether a site may open a connection; else it waits and is asked again.
+fn may_open<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site) -> bool {
+    let most = shard.particulars.connections_outbound_max;
+    let behalf = site.behalf.get();
+    if shard.outbound.get() < most && (site.proven.get() || shard.openings.has_room(behalf, most)) {
+        return true;
+    }
+    if !site.queued.replace(true) {
+        shard.openings.wait(behalf, key);
+    }
+    false
+}

@@ -1,0 +1,170 @@
+//! A site of this shard, as its connections see it: how many there are, which of them have nothing to do, and what it showed of late.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use crate::limits;
+use crate::queue::fair::Behalf;
+use crate::route::NextHop;
+use crate::shard::counts::Slots;
+use crate::shard::message::Job;
+use crate::shard::outbound::shown::Shown;
+use crate::time::Instant;
+
+/// How long no further connection is tried after one failed while others work.
+const WIDEN_PAUSE: Duration = Duration::from_secs(5);
+
+/// What a connection that asks for work gets.
+pub enum Take {
+    /// A group to deliver.
+    Job(Job),
+    /// A group that is past its expiry: settle it as expired.
+    Expired(Job),
+    /// Nothing may be started now.
+    Nothing,
+}
+
+/// A site of this shard, as its connections see it.
+pub struct Site {
+    /// Where it is.
+    pub hop: RefCell<Rc<NextHop>>,
+    /// The node's connections to it.
+    pub slots: Arc<Slots>,
+    /// This shard's, connecting ones included.
+    pub connections: Cell<usize>,
+    /// Those that are still connecting.
+    pub opening: Cell<usize>,
+    /// Connections that were woken and have not looked yet.
+    pub(super) waking: Cell<usize>,
+    pub(super) idle: RefCell<Vec<Rc<Nap>>>,
+    pub(super) hold_until: Cell<Instant>,
+    /// Its connections send the next message's commands behind a body.
+    pub pipelines: Cell<bool>,
+    /// Why the last connection failed.
+    pub last_error: RefCell<String>,
+    /// What its hop showed of late.
+    pub shown: Shown,
+    /// The address it waits for a place at; until then it opens no connection.
+    pub parked: Cell<Option<IpAddr>>,
+    /// It waits to be let open one.
+    pub queued: Cell<bool>,
+    /// It is in the line of those to be pumped.
+    pub(super) refused: Cell<bool>,
+    /// It took mail, and no connection to it failed since.
+    pub proven: Cell<bool>,
+    /// On whose behalf it was last asked for.
+    pub behalf: Cell<Behalf>,
+    /// Jobs of other shards.
+    pub borrowed: Borrowed,
+}
+
+impl Site {
+    /// A site no connection goes to yet.
+    pub fn new(hop: Rc<NextHop>, slots: Arc<Slots>) -> Site {
+        Site {
+            slots,
+            hop: RefCell::new(hop),
+            connections: Cell::new(0),
+            opening: Cell::new(0),
+            waking: Cell::new(0),
+            idle: RefCell::default(),
+            hold_until: Cell::new(Instant(0)),
+            pipelines: Cell::new(false),
+            last_error: RefCell::default(),
+            shown: Shown::default(),
+            parked: Cell::new(None),
+            queued: Cell::new(false),
+            refused: Cell::new(false),
+            proven: Cell::new(false),
+            behalf: Cell::default(),
+            borrowed: Borrowed::default(),
+        }
+    }
+
+    /// Whether it waits to be let connect.
+    pub fn is_waiting(&self) -> bool {
+        self.parked.get().is_some() || self.queued.get()
+    }
+
+    /// Wakes a connection to this address that has nothing to do. False: there is none.
+    pub fn wake_at(&self, address: IpAddr) -> bool {
+        let mut idle = self.idle.borrow_mut();
+        let place = idle.iter().position(|nap| nap.address.get() == Some(address));
+        let Some(nap) = place.map(|place| idle.remove(place)) else { return false };
+        self.wake(&nap);
+        true
+    }
+
+    pub(super) fn wake_one(&self) -> bool {
+        let Some(nap) = self.idle.borrow_mut().pop() else { return false };
+        self.wake(&nap);
+        true
+    }
+
+    fn wake(&self, nap: &Nap) {
+        nap.woken.set(true);
+        self.waking.set(self.waking.get() + 1);
+        if let Some(waker) = nap.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+
+    /// Jobs that will be taken without anybody being woken for them.
+    pub(super) fn hands(&self, busy: bool) -> usize {
+        // Those on their way will take one each at least.
+        let coming = self.opening.get() + self.waking.get();
+        if !busy || !self.pipelines.get() {
+            return coming;
+        }
+        let working = self.connections.get().saturating_sub(coming + self.idle.borrow().len());
+        coming * limits::JOBS_A_CONNECTION + working * (limits::JOBS_A_CONNECTION - 1)
+    }
+
+    /// No wider for a while.
+    pub fn hold(&self, now: Instant) {
+        self.hold_until.set(now + WIDEN_PAUSE);
+    }
+}
+
+/// An idle connection's sleep.
+#[derive(Default)]
+pub struct Nap {
+    /// Woken for work.
+    pub woken: Cell<bool>,
+    /// Who sleeps.
+    pub waker: RefCell<Option<Waker>>,
+    /// The address of the connection, where that is counted.
+    pub address: Cell<Option<IpAddr>>,
+}
+
+/// Jobs of other shards for one site, in the order they came.
+pub struct Borrowed {
+    pub(super) jobs: RefCell<VecDeque<Job>>,
+    /// Whether a borrowed job is next, or one of the shard's own.
+    turn: Cell<bool>,
+    /// When one was last taken, or came to an empty queue.
+    pub(super) touched: Cell<Instant>,
+}
+
+impl Default for Borrowed {
+    fn default() -> Borrowed {
+        Borrowed { jobs: RefCell::default(), turn: Cell::new(false), touched: Cell::new(Instant(0)) }
+    }
+}
+
+impl Borrowed {
+    /// Jobs that wait.
+    pub fn waiting(&self) -> usize {
+        self.jobs.borrow().len()
+    }
+
+    /// Borrowed jobs and the shard's own are served in turn.
+    pub fn is_next(&self) -> bool {
+        !self.turn.replace(!self.turn.get())
+    }
+}

@@ -1,0 +1,86 @@
+//! The sites of a shard: which there are, which have connections with nothing to do, and which rest.
+
+use std::rc::Rc;
+
+use crate::observe::diagnostics::Level;
+use crate::queue::destinations::SiteKey;
+use crate::queue::schedule;
+use crate::route::NextHop;
+use crate::runtime::Runtime;
+use crate::shard::Shard;
+use crate::shard::outbound::borrow;
+use crate::shard::outbound::site::{Nap, Site};
+
+/// A connection of the site has nothing to do.
+pub(super) fn nap<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Rc<Site>, nap: &Rc<Nap>) {
+    nap.woken.set(false);
+    let mut idle = site.idle.borrow_mut();
+    if idle.is_empty() {
+        shard.resting.borrow_mut().insert(key, site.clone());
+    }
+    idle.push(nap.clone());
+    site.slots.set_idle(shard.index, true);
+}
+
+/// It has again, woken or by itself.
+pub(super) fn risen<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site, nap: &Rc<Nap>) {
+    if nap.woken.get() {
+        site.waking.set(site.waking.get().saturating_sub(1));
+    } else {
+        site.idle.borrow_mut().retain(|other| !Rc::ptr_eq(other, nap));
+    }
+    if site.idle.borrow().is_empty() {
+        shard.resting.borrow_mut().remove(&key);
+        site.slots.set_idle(shard.index, false);
+    }
+}
+
+/// The site of a next hop; where it is may have changed.
+pub(super) fn site<R: Runtime>(shard: &Shard<R>, hop: Rc<NextHop>) -> (SiteKey, Rc<Site>) {
+    let key = shard.destinations.borrow_mut().site(&hop.site);
+    let mut sites = shard.sites.borrow_mut();
+    let site =
+        sites.entry(key).or_insert_with(|| Rc::new(Site::new(hop.clone(), shard.mesh.slots(&hop.site))));
+    *site.hop.borrow_mut() = hop;
+    (key, site.clone())
+}
+
+/// Nothing is begun at a site for a while, longer each time; `why` is said if mail waits for it.
+pub(super) fn rest<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    key: SiteKey,
+    site: &Site,
+    level: Level,
+    why: &dyn std::fmt::Display,
+) {
+    let mut destinations = shard.destinations.borrow_mut();
+    let failures = destinations.failures(key);
+    let pause =
+        schedule::site_pause(failures, shard.runtime.random()).min(shard.settings.retry.max).as_secs().max(1)
+            as u32;
+    let now = shard.seconds();
+    if destinations.ready(key, now) > 0 {
+        let label = &site.hop.borrow().label;
+        let (domain, others) = destinations.waiting_at(key).unwrap_or_default();
+        let more = if others > 0 { format!(" (and {others} more)") } else { String::new() };
+        shard
+            .say(level, format_args!("mail for {domain}{more} waits: {label}: {why}; next try in {pause} s"));
+    }
+    destinations.close_site(key, now + pause);
+    drop(destinations);
+    borrow::give_back(shard, site);
+}
+
+/// These sites are pumped in the turns of the inbox.
+pub(super) fn later<R: Runtime>(shard: &Shard<R>, sites: impl IntoIterator<Item = SiteKey>) {
+    let mut later = false;
+    for key in sites {
+        if shard.sites.borrow().get(&key).is_some_and(|site| !site.refused.replace(true)) {
+            shard.refused.borrow_mut().push_back(key);
+            later = true;
+        }
+    }
+    if later {
+        shard.runtime.bell().ring();
+    }
+}

@@ -1,0 +1,174 @@
+//! What a shard keeps for the way out.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::config::{Config, Particulars};
+use crate::limits;
+use crate::policy::failures::Failures;
+use crate::policy::tls;
+use crate::queue::destinations::{Destinations, DomainKey, SiteKey};
+use crate::queue::fair::{FairQueue, Tally};
+use crate::runtime::Runtime;
+use crate::shard::background::Background;
+use crate::shard::message::{Handoff, Returned};
+use crate::shard::outbound::address::Addresses;
+use crate::shard::outbound::opening::Openings;
+use crate::shard::outbound::resolve::{Resolver, Unroutable};
+use crate::shard::outbound::site::Site;
+use crate::time::Instant;
+
+/// What a shard lent and borrowed.
+pub struct Lending {
+    pub(super) lent: RefCell<Vec<Lent>>,
+    /// What is to go home, by home shard.
+    pub(super) returns: RefCell<Vec<Returned>>,
+    /// Sites with borrowed jobs.
+    pub(super) borrowing: RefCell<Vec<Rc<Site>>>,
+    /// Borrowed jobs that wait for a connection.
+    pub(super) waiting: Cell<usize>,
+    /// This shard works most of its time.
+    pub(super) busy: Cell<bool>,
+    /// It counts as a lender until then.
+    pub(super) lent_until: Cell<Instant>,
+    /// When that was last looked at, and how long it had worked until then.
+    pub(super) measured: Cell<(Instant, Duration)>,
+    pub(super) next_look: Cell<Instant>,
+}
+
+/// What another shard has of ours.
+#[derive(Clone, Copy)]
+pub(super) struct Lent {
+    pub(super) jobs: usize,
+    /// It gave something back; it is not asked before this.
+    pub(super) rests_until: Instant,
+}
+
+impl Lending {
+    /// Nothing is lent, among so many shards.
+    pub fn new(shards: usize) -> Lending {
+        Lending {
+            lent: RefCell::new(vec![Lent { jobs: 0, rests_until: Instant(0) }; shards]),
+            returns: RefCell::new(vec![Returned::default(); shards]),
+            borrowing: RefCell::default(),
+            waiting: Cell::new(0),
+            busy: Cell::new(false),
+            lent_until: Cell::new(Instant(0)),
+            measured: Cell::new((Instant(0), Duration::ZERO)),
+            next_look: Cell::new(Instant(0)),
+        }
+    }
+
+    /// What the site borrowed goes home if nobody gets to it.
+    pub(super) fn watch(&self, site: &Rc<Site>) {
+        let mut borrowing = self.borrowing.borrow_mut();
+        if !borrowing.iter().any(|other| Rc::ptr_eq(other, site)) {
+            borrowing.push(site.clone());
+        }
+    }
+}
+
+/// Handoffs that found no room, by home shard: a hot one must not hold up the others.
+pub struct Backlog {
+    pub(super) homes: Vec<VecDeque<Handoff>>,
+    pub(super) length: usize,
+}
+
+impl Backlog {
+    /// Nothing waits, among so many shards.
+    pub fn new(shards: usize) -> Backlog {
+        Backlog { homes: vec![VecDeque::new(); shards], length: 0 }
+    }
+
+    /// Handoffs that wait.
+    pub fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    pub(super) fn push(&mut self, home: usize, handoff: Handoff) {
+        self.homes[home].push_back(handoff);
+        self.length += 1;
+    }
+}
+
+/// What waits to be seen to.
+#[derive(Default)]
+pub struct Tending {
+    /// The sites are being gone through.
+    pub(super) tends: Cell<bool>,
+    /// Which is next.
+    pub(super) place: Cell<usize>,
+    /// Domains that lead nowhere, each once: none is asked for again before it was seen to.
+    pub(super) unroutable: RefCell<VecDeque<(DomainKey, Unroutable)>>,
+    /// They are being seen to.
+    pub(super) settles: Cell<bool>,
+}
+
+/// Domains that are resolved, and that wait for it.
+pub struct Asking {
+    pub(super) waiting: RefCell<FairQueue<(DomainKey, Rc<str>)>>,
+    pub(super) prompt_max: usize,
+    pub(super) slow_max: usize,
+    /// Those asked for since a moment, and those that are slow.
+    pub(super) prompt: Cell<usize>,
+    pub(super) slow: Cell<usize>,
+    /// Who has how many of the slow ones, by message and zone, and by client.
+    pub(super) slow_of: RefCell<(Tally, Tally)>,
+    pub(super) admitting: Cell<bool>,
+    pub(super) probing: Cell<bool>,
+    pub(super) deaf: Cell<bool>,
+    /// Since when there is always somebody who waits; None: nobody does.
+    pub(super) waits_since: Cell<Option<Instant>>,
+    /// Those who wait for long are being told so.
+    pub(super) tells: Cell<bool>,
+}
+
+impl Asking {
+    /// Nothing is asked for. `secret` is what nobody outside can know.
+    /// There are open files for so many questions at one time.
+    pub fn new(secret: u64, questions: usize) -> Asking {
+        let share = |most: usize| (most * questions / limits::DNS_INFLIGHT_MAX).clamp(1, most);
+        Asking {
+            prompt_max: share(limits::RESOLVES_PROMPT),
+            slow_max: share(limits::RESOLVES_SLOW),
+            waiting: RefCell::new(FairQueue::new(secret)),
+            prompt: Cell::new(0),
+            slow: Cell::new(0),
+            slow_of: RefCell::new((Tally::new(secret), Tally::new(!secret))),
+            admitting: Cell::new(false),
+            probing: Cell::new(false),
+            deaf: Cell::new(false),
+            waits_since: Cell::new(None),
+            tells: Cell::new(false),
+        }
+    }
+
+    /// Since when somebody has always waited to be asked for, as far as looks four times a second show it.
+    pub(super) fn waits_since(&self) -> Option<Instant> {
+        self.waits_since.get()
+    }
+
+    /// No name server answers.
+    pub(super) fn is_deaf(&self) -> bool {
+        self.deaf.get()
+    }
+
+    /// Domains that wait to be asked for, and that are asked for.
+    pub fn levels(&self) -> (usize, usize) {
+        (self.waiting.borrow().len(), self.prompt.get() + self.slow.get())
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        if self.deaf.get() {
+            return self.prompt.get() + self.slow.get() < limits::RESOLVES_DEAF;
+        }
+        self.prompt.get() < self.prompt_max
+    }
+}

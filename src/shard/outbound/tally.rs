@@ -1,0 +1,121 @@
+//! What came of the recipients of a group so far, transaction by transaction.
+
+use smallvec::SmallVec;
+
+use crate::queue::outcome::{Failure, Fate, Outcomes, RangeOutcome};
+use crate::queue::{Group, schedule};
+use crate::runtime::Runtime;
+use crate::shard::Shard;
+use crate::smtp::client::Verdict;
+use crate::smtp::reply::Reply;
+
+/// Some recipients in a row: the first and how many.
+pub(super) type Span = (u16, u16);
+
+/// What came of a group so far.
+#[derive(Default)]
+pub(super) struct Tally {
+    /// Outcomes; nearly always there is one.
+    pub(super) ranges: SmallVec<[RangeOutcome; 1]>,
+    /// Recipients still to be asked for, the next at the end.
+    pub(super) left: SmallVec<[Span; 1]>,
+    /// What ended the session for all mail, if a transaction told that nothing further goes over it.
+    pub(super) ended_by: Option<Box<Reply>>,
+}
+
+impl Tally {
+    /// Adds a recipient's fate, to its neighbours' if it is the same.
+    pub(super) fn merge(&mut self, first: u16, count: u16, fate: Fate) {
+        if let Some(last) = self.ranges.last_mut()
+            && last.first + last.count == first
+            && same(&last.fate, &fate)
+        {
+            last.count += count;
+            return;
+        }
+        self.ranges.push(RangeOutcome { first, count, fate });
+    }
+
+    /// These are to be asked for in another transaction.
+    pub(super) fn later(&mut self, first: u16, count: u16) {
+        if let Some((begin, length)) = self.left.last_mut()
+            && *begin + *length == first
+        {
+            *length += count;
+            return;
+        }
+        self.left.push((first, count));
+    }
+
+    /// Takes out what was delivered.
+    pub(super) fn take_delivered(&mut self) -> SmallVec<[RangeOutcome; 1]> {
+        let mut delivered = SmallVec::new();
+        self.ranges.retain(|range| {
+            let stays = range.fate != Fate::Delivered;
+            if !stays {
+                delivered.push(range.clone());
+            }
+            stays
+        });
+        delivered
+    }
+
+    pub(super) fn has_delivered(&self) -> bool {
+        self.ranges.iter().any(|range| range.fate == Fate::Delivered)
+    }
+}
+
+/// Outcomes in a row.
+pub(super) fn outcomes(mut ranges: SmallVec<[RangeOutcome; 1]>) -> Outcomes {
+    if ranges.len() == 1 {
+        Outcomes::One(ranges.remove(0))
+    } else {
+        Outcomes::Many(ranges.into_vec().into_boxed_slice())
+    }
+}
+
+/// The recipients of one transaction.
+pub(super) struct Part<'a> {
+    pub(super) first: u16,
+    pub(super) count: u16,
+    pub(super) group: &'a Group,
+    pub(super) resident: bool,
+}
+
+/// What a verdict means for the queue.
+pub(super) fn fate<R: Runtime>(
+    shard: &Shard<R>,
+    verdict: &Verdict,
+    reply: &Reply,
+    part: &Part<'_>,
+    hop: &str,
+) -> Fate {
+    match verdict {
+        Verdict::Delivered(_) => Fate::Delivered,
+        Verdict::Deferred(_) | Verdict::Later(_) => {
+            let attempts = part.group.attempts.saturating_add(1);
+            let now = shard.seconds_up();
+            let next = schedule::next_attempt(&shard.settings.retry, attempts, now, shard.runtime.random());
+            let (next, ours) = (next.min(part.group.expiry), reply.ours);
+            Fate::Deferred { attempts, next, reply: reply.describe().into(), ours }
+        }
+        Verdict::Failed(_) => Fate::Failed(Box::new(Failure {
+            expired: false,
+            status: reply.enhanced,
+            // RFC 3464 2.3.5: a host that said nothing of it is not reported.
+            remote: (!reply.ours).then(|| hop.to_owned()),
+            diagnostic: reply.describe(),
+            record: Vec::new(),
+        })),
+    }
+}
+
+/// Jitter apart, deferrals with one reply are the same.
+fn same(one: &Fate, other: &Fate) -> bool {
+    match (one, other) {
+        (Fate::Deferred { attempts: a, reply: x, .. }, Fate::Deferred { attempts: b, reply: y, .. }) => {
+            a == b && x == y
+        }
+        _ => one == other,
+    }
+}

@@ -1,0 +1,155 @@
+//! The messages of one connection: what is under way, what is next, and when it ends.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use crate::limits;
+use crate::queue::Group;
+use crate::queue::destinations::SiteKey;
+use crate::runtime::Runtime;
+use crate::shard::Shard;
+use crate::shard::message::Job;
+use crate::shard::outbound::address::Place;
+use crate::shard::outbound::session::Connection;
+use crate::shard::outbound::site::{Site, Take};
+use crate::shard::outbound::{borrow, pump, settle};
+use crate::time::Instant;
+
+/// What is to become of a connection after an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum After {
+    Keep,
+    Close,
+    /// It had been closed by the hop while it was idle; nothing was attempted.
+    Stale,
+}
+
+/// The messages of one connection, one after the other.
+pub(super) struct Run<'a, R: Runtime> {
+    pub(super) shard: &'a Rc<Shard<R>>,
+    pub(super) key: SiteKey,
+    pub(super) site: &'a Rc<Site>,
+    pub(super) place: Option<&'a Place>,
+    /// Transactions a connection may carry; 0: any number.
+    pub(super) most: usize,
+    /// When it is no longer used for another: its host may have other addresses by then, or others are preferred to it.
+    pub(super) ends: Instant,
+    /// Transactions begun.
+    pub(super) done: usize,
+    /// A message was taken over it.
+    pub(super) took: Cell<bool>,
+    pub(super) ahead: Option<Next<'a, R>>,
+    /// Since when there was nothing to do.
+    pub(super) idle_since: Option<Instant>,
+}
+
+/// A group that is next on a connection.
+pub(super) struct Next<'a, R: Runtime> {
+    pub(super) under_way: UnderWay<'a, R>,
+    /// Its MAIL, RCPT and DATA went out behind the body of the message before.
+    pub(super) opened: bool,
+}
+
+impl<'a, R: Runtime> Run<'a, R> {
+    /// Whether another transaction may be begun now.
+    pub(super) fn goes_on(&self) -> bool {
+        let Run { shard, site, most, ends, done, .. } = self;
+        let old = *done > 0 && shard.timers.recent() >= *ends;
+        let yields = must_yield(shard, site, *done) || must_pass_on(shard, self.place, site, *done);
+        !shard.draining.get() && (*most == 0 || done < most) && !old && !yields
+    }
+
+    /// The next group of the site's queue; what is too old is settled.
+    pub(super) fn take(&self) -> Option<Next<'a, R>> {
+        let Run { shard, key, site, .. } = *self;
+        loop {
+            match pump::take(shard, key, site) {
+                // The site is reached now: what it once failed of is not what this message was told last.
+                Take::Expired(job) => settle::expired(shard, &job),
+                Take::Job(job) => {
+                    let under_way = UnderWay::new(shard, site, job);
+                    // More work than hands: one more connection, if the limits let it.
+                    pump::pump(shard, key);
+                    return Some(Next { under_way, opened: false });
+                }
+                Take::Nothing => return None,
+            }
+        }
+    }
+}
+
+/// Another shard waits for a slot and this one has more than its share, or had its turn.
+fn must_yield<R: Runtime>(shard: &Shard<R>, site: &Site, done: usize) -> bool {
+    const TURN: usize = 100;
+    if done == 0 || !site.slots.wanted_by_others(shard.index) {
+        return false;
+    }
+    let share = borrow::share(shard);
+    site.connections.get() > share && (share > 0 || done >= TURN)
+}
+
+/// A group under way. If its task panics it goes back to its queue: a bug costs a connection, not mail.
+pub(super) struct UnderWay<'a, R: Runtime> {
+    pub(super) shard: Rc<Shard<R>>,
+    pub(super) site: &'a Rc<Site>,
+    pub(super) job: Job,
+    is_settled: Cell<bool>,
+}
+
+impl<'a, R: Runtime> UnderWay<'a, R> {
+    pub(super) fn new(shard: &Rc<Shard<R>>, site: &'a Rc<Site>, job: Job) -> UnderWay<'a, R> {
+        UnderWay { shard: shard.clone(), site, job, is_settled: Cell::new(false) }
+    }
+
+    /// What became of it is told now.
+    pub(super) fn settled(&self) {
+        self.is_settled.set(true);
+    }
+}
+
+impl<R: Runtime> Drop for UnderWay<'_, R> {
+    fn drop(&mut self) {
+        // The pump that follows the end of the connection finds it, or the next tick where its domain leads elsewhere by now.
+        if self.is_settled.get() {
+        } else if usize::from(self.job.home) != self.shard.index {
+            borrow::put_back(&self.shard, self.site, self.job);
+        } else if let Ok(mut destinations) = self.shard.destinations.try_borrow_mut() {
+            destinations.put_back_unheard(self.job.domain, self.job.group);
+        }
+    }
+}
+
+/// Recipients of one transaction with a hop: what it offers (RFC 9422 RCPTMAX), or what it took when it was asked for more.
+pub(super) fn recipients_max<R: Runtime>(run: &Run<'_, R>, connection: &Connection<R>) -> u16 {
+    let offered = connection.capabilities.recipients_max.unwrap_or(u32::MAX);
+    let offered = usize::try_from(offered).unwrap_or(usize::MAX);
+    let taken = run.site.shown.recipients(run.shard.timers.recent());
+    offered.min(taken).clamp(1, limits::TRANSACTION_RECIPIENTS_MAX) as u16
+}
+
+/// Whether the message's pages are surely still in memory: it came in a moment ago. A page that is not would stall the shard.
+pub(super) fn is_resident<R: Runtime>(shard: &Shard<R>, group: &Group) -> bool {
+    const FRESH: u32 = 60;
+    let expire = u32::try_from(shard.settings.retry.expire.as_secs()).unwrap_or(u32::MAX);
+    let arrival = group.expiry.saturating_sub(expire);
+    group.resident && shard.seconds().saturating_sub(arrival) < FRESH
+}
+
+/// How a transaction stands to those before and after it on its connection.
+#[derive(Clone, Copy)]
+pub(super) struct How {
+    /// The connection carried mail before.
+    pub(super) reused: bool,
+    /// No other part of the group follows.
+    pub(super) last: bool,
+    /// Its commands were sent already.
+    pub(super) opened: bool,
+}
+
+/// Whether a connection ends its turn, as another site waits for its place.
+fn must_pass_on<R: Runtime>(shard: &Shard<R>, place: Option<&Place>, site: &Site, done: usize) -> bool {
+    done >= limits::ADDRESS_TURN
+        && place.is_some_and(|place| {
+            place.is_wanted(site) && !shard.runtime.planted("a place is kept after its turn")
+        })
+}

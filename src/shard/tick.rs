@@ -1,0 +1,166 @@
+//! What a shard does four times a second, every second and every minute.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::limits;
+use crate::observe::diagnostics::Level;
+use crate::queue::destinations::SiteKey;
+use crate::runtime::Runtime;
+use crate::shard::Shard;
+use crate::shard::outbound::dispatch::carry_out;
+use crate::shard::outbound::{asking, borrow, line, tend, unanswered};
+
+/// How often due retries are looked for.
+const TICK: Duration = Duration::from_millis(250);
+/// Groups moved from waiting to ready in one tick, and in one turn.
+const TICK_GROUPS: usize = 2_000;
+const TURN_GROUPS: usize = 100;
+/// Sites looked at in one turn of a sweep.
+const TURN_SITES: usize = 500;
+/// Ticks between sweeps for sites without mail: a minute.
+const SWEEP_ROUNDS: u32 = 240;
+
+/// The immortal task behind retries, expiry, levels and the journal's flush.
+pub async fn tick<R: Runtime>(shard: Rc<Shard<R>>) {
+    let mut round = 0u32;
+    // Who looks in the first second sees the spool as it was opened, not zeros.
+    shard.publish();
+    loop {
+        let until = shard.runtime.now() + TICK;
+        shard.timers.sleep_until(until).await;
+        round = round.wrapping_add(1);
+        shard.instruments.beat.add(1);
+        notice_the_clock(&shard);
+        begin_due(&shard).await;
+        borrow::tick(&shard);
+        if shard.runtime.outstays() {
+            shard.runtime.yield_now().await;
+        }
+        // Whoever was asked may have gone elsewhere meanwhile.
+        line::unpark(&shard);
+        if shard.runtime.outstays() {
+            shard.runtime.yield_now().await;
+        }
+        line::tick(&shard);
+        asking::tick(&shard);
+        if shard.asked.get() {
+            line::give_up_idle(&shard);
+        }
+        if round.is_multiple_of(4) {
+            tend::tick(&shard);
+            unanswered::tick(&shard);
+            shard.resolver.look_at_files();
+            shard.publish();
+            shard.runtime.spawn_vital("busy domains", resolve_busy(shard.clone()));
+        }
+        if round.is_multiple_of(SWEEP_ROUNDS) {
+            shard.runtime.spawn_vital("site sweep", forget_idle_sites(shard.clone()));
+            shard.runtime.spawn(learn_own_addresses(shard.clone()));
+        }
+        let mut journal = shard.journal.borrow_mut();
+        let told = shard.runtime.now();
+        journal.flush();
+        journal.turn(told, shard.mesh.told(shard.index, told));
+    }
+}
+
+/// Mail that waited is due; a little at a time, as there may be much.
+async fn begin_due<R: Runtime>(shard: &Rc<Shard<R>>) {
+    let now = shard.seconds();
+    for _ in 0..TICK_GROUPS / TURN_GROUPS {
+        let effects = shard.destinations.borrow_mut().tick(now, TURN_GROUPS);
+        let more = shard.destinations.borrow().next_due().is_some_and(|due| due <= now);
+        for effect in effects {
+            if shard.runtime.outstays() {
+                shard.runtime.yield_now().await;
+            }
+            carry_out(shard, effect);
+        }
+        if !more {
+            return;
+        }
+        shard.runtime.yield_now().await;
+    }
+}
+
+/// Domains whose mail never pauses may lead elsewhere by now. All of them are looked at within the time after which one is asked for
+/// again.
+async fn resolve_busy<R: Runtime>(shard: Rc<Shard<R>>) {
+    let slots = shard.destinations.borrow().domain_slots();
+    let share = slots.div_ceil(limits::RESOLVED_AGAIN as usize);
+    let first = shard.busy_looked.get();
+    shard.busy_looked.set(if first + share < slots { first + share } else { 0 });
+    let mut asked = 0;
+    for from in (first..slots.min(first + share)).step_by(TURN_SITES) {
+        if asked >= limits::RESOLVED_AGAIN_MAX {
+            // The others have their turn a little later, when fewer are under way.
+            shard.busy_looked.set(from);
+            return;
+        }
+        let to = (from + TURN_SITES).min(first + share);
+        let effects = shard.destinations.borrow_mut().resolve_busy(shard.seconds(), from..to);
+        asked += effects.len();
+        for effect in effects {
+            if shard.runtime.outstays() {
+                shard.runtime.yield_now().await;
+            }
+            carry_out(&shard, effect);
+        }
+        shard.runtime.yield_now().await;
+    }
+}
+
+/// Sites nobody has mail for are forgotten, so that memory follows the queue and not all that was ever mailed to.
+async fn forget_idle_sites<R: Runtime>(shard: Rc<Shard<R>>) {
+    let slots = shard.destinations.borrow().site_slots();
+    for first in (0..slots).step_by(TURN_SITES) {
+        {
+            let mut sites = shard.sites.borrow_mut();
+            let busy = |key: SiteKey| {
+                sites.get(&key).is_some_and(|site| site.connections.get() > 0 || site.borrowed.waiting() > 0)
+            };
+            let now = shard.seconds();
+            let forgotten =
+                shard.destinations.borrow_mut().forget_idle_sites(now, first..first + TURN_SITES, busy);
+            for key in forgotten {
+                sites.remove(&key);
+            }
+        }
+        shard.runtime.yield_now().await;
+    }
+}
+
+/// The machine may have other addresses now: mail to them would come back. All shards find the same; one says it.
+pub(in crate::shard) async fn learn_own_addresses<R: Runtime>(shard: Rc<Shard<R>>) {
+    if let Err(error) = shard.resolver.learn_own_addresses().await
+        && shard.index == 0
+    {
+        shard.say(
+            Level::Warning,
+            format_args!(
+                "cannot read this machine's addresses: {error}; the kernel is asked for each address that mail goes to instead. Under systemd, \
+                 RestrictAddressFamilies= wants AF_NETLINK"
+            ),
+        );
+    }
+}
+
+/// The wall clock may be set. Waits do not follow it; it is said, as much that is told by wall time looks odd then.
+fn notice_the_clock<R: Runtime>(shard: &Shard<R>) {
+    let ahead = shard.clock.wall_ahead(shard.runtime.now(), shard.runtime.wall());
+    let jump = ahead.saturating_sub(shard.wall_ahead.replace(ahead));
+    if jump.unsigned_abs() < limits::CLOCK_JUMP.as_millis() as u64 || shard.index != 0 {
+        return;
+    }
+    shard.instruments.counters.clock_jumps.add(1);
+    let (seconds, way) = (jump.unsigned_abs() / 1000, if jump > 0 { "forward" } else { "back" });
+    let (days, hours) = (seconds / 86_400, seconds % 86_400 / 3600);
+    shard.say(
+        Level::Warning,
+        format_args!(
+            "the clock was set {way} by {seconds} s ({days} d {hours} h): retries and expiry go on as they were; dates in logs and \
+             notifications follow the clock"
+        ),
+    );
+}
