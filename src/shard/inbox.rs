@@ -41,8 +41,8 @@ pub async fn exchange<R: Runtime>(shard: Rc<Shard<R>>) {
         }
         shard.mesh.announce_room(shard.index);
         busy |= send_backlog(&shard);
-        busy |= line::retry_refused(&shard);
         busy |= open_begun(&shard);
+        busy |= line::retry_refused(&shard);
         if shard.mesh.is_asked(shard.index) {
             line::give_up_idle(&shard);
         }

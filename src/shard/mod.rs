@@ -36,6 +36,7 @@ use crate::observe::Instruments;
 use crate::observe::accounting::Journal;
 use crate::observe::diagnostics::Level;
 use crate::observe::latency::Latencies;
+use crate::observe::room::Shut;
 use crate::policy::failures::Failures;
 use crate::policy::tls;
 use crate::queue::destinations::{Destinations, DomainKey, SiteKey};
@@ -302,6 +303,24 @@ impl<R: Runtime> Shard<R> {
         counters.spool_open.set(u64::from(gate == Gate::Open));
         self.publish_room(gate);
         self.latencies.borrow_mut().publish(&self.instruments.latencies);
+    }
+
+    /// Whether mail is taken, and what that would need, for control to say.
+    fn publish_room(&self, gate: Gate) {
+        let (keeper, room) = (self.own(), &self.instruments.room);
+        let lane = keeper.lane.borrow();
+        room.lane.set(lane.number().into());
+        room.wanted.set(self.settings.spool.segment_size);
+        room.bytes.set(lane.bytes());
+        room.memory_max.set(self.mesh.memory().most() as u64);
+        room.set(match gate {
+            Gate::NoSpace if lane.is_bounded() => Shut::SizeMax,
+            Gate::NoSpace => Shut::NoSegment,
+            Gate::QueueFull => Shut::QueueFull,
+            Gate::Open if self.memory.is_full(self.mesh.memory()) => Shut::NoMemory,
+            // The others are of one session, or pass at once.
+            Gate::Open | Gate::Closing | Gate::NoMemory | Gate::Aged => Shut::No,
+        });
     }
 
     /// Nothing is in flight: every attempt is settled and every record is on disk.

@@ -76,6 +76,8 @@ async fn deliver<R: Runtime>(shard: Rc<Shard<R>>, Begun { key, site, unproven }:
     }
     pump::pump(&shard, key);
     line::admit(&shard);
+    // Not in the inbox's next turn: before that others may have the place.
+    open_begun(&shard);
 }
 
 /// The connection's place in the counts, given back when its task ends or panics.

@@ -1,22 +1,15 @@
 //! What a shard keeps for the way out.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::config::{Config, Particulars};
 use crate::limits;
-use crate::policy::failures::Failures;
-use crate::policy::tls;
-use crate::queue::destinations::{Destinations, DomainKey, SiteKey};
+use crate::queue::destinations::DomainKey;
 use crate::queue::fair::{FairQueue, Tally};
-use crate::runtime::Runtime;
-use crate::shard::background::Background;
 use crate::shard::message::{Handoff, Returned};
-use crate::shard::outbound::address::Addresses;
-use crate::shard::outbound::opening::Openings;
-use crate::shard::outbound::resolve::{Resolver, Unroutable};
+use crate::shard::outbound::resolve::Unroutable;
 use crate::shard::outbound::site::Site;
 use crate::time::Instant;
 

@@ -5,11 +5,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::observe::diagnostics::Level;
-use crate::observe::room::Shut;
 use crate::runtime::{Runtime, Segment};
 use crate::shard::Shard;
 use crate::shard::store::writer::Keeper;
-use crate::smtp::server::Gate;
 use crate::spool::layout::segment_path;
 
 /// How long a lane that could not make a segment waits before it tries again: clients that got 452 come back, and find the room that
@@ -74,26 +72,6 @@ fn remedy(error: &io::Error) -> &'static str {
             "remove files there, or give the file system more inodes"
         }
         _ => "mend what keeps the relay from writing there",
-    }
-}
-
-impl<R: Runtime> Shard<R> {
-    /// Whether mail is taken, and what that would need, for control to say.
-    pub(in crate::shard) fn publish_room(&self, gate: Gate) {
-        let (keeper, room) = (self.own(), &self.instruments.room);
-        let lane = keeper.lane.borrow();
-        room.lane.set(lane.number().into());
-        room.wanted.set(self.settings.spool.segment_size);
-        room.bytes.set(lane.bytes());
-        room.memory_max.set(self.mesh.memory().most() as u64);
-        room.set(match gate {
-            Gate::NoSpace if lane.is_bounded() => Shut::SizeMax,
-            Gate::NoSpace => Shut::NoSegment,
-            Gate::QueueFull => Shut::QueueFull,
-            Gate::Open if self.memory.is_full(self.mesh.memory()) => Shut::NoMemory,
-            // The others are of one session, or pass at once.
-            Gate::Open | Gate::Closing | Gate::NoMemory | Gate::Aged => Shut::No,
-        });
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::path::Path;
+use std::task::Poll;
 
 use crossbeam::channel::unbounded;
 
