@@ -1,13 +1,11 @@
 //! An attempt on a group: its recipients in one transaction, or in as many as the hop wants.
 
 use std::io;
-use std::rc::Rc;
 
 use crate::id::Location;
 use crate::queue::outcome::Fate;
 use crate::queue::schedule;
 use crate::runtime::Runtime;
-use crate::shard::Shard;
 use crate::shard::message::Job;
 use crate::shard::outbound::session::Connection;
 use crate::shard::outbound::settle;
