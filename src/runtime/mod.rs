@@ -20,6 +20,7 @@ use std::time::Duration;
 use crate::time::{Instant, UnixMillis};
 
 pub mod bell;
+mod defect;
 pub mod ending;
 pub mod epoll;
 pub mod files;
@@ -33,6 +34,7 @@ pub mod terminal;
 mod workspace;
 
 pub use bell::Bell;
+pub use defect::Defect;
 pub use map::SegmentMap;
 pub use workspace::Workspace;
 
@@ -123,7 +125,7 @@ pub trait Runtime: Clone + 'static {
     /// Whether a test planted this defect, and it shows now. False wherever mail is real: a constant, of which the compiler
     /// leaves nothing. Only the simulator answers otherwise, to prove that its tests would find such a defect.
     #[inline(always)]
-    fn planted(&self, _defect: &'static str) -> bool {
+    fn planted(&self, _defect: Defect) -> bool {
         false
     }
 }

@@ -41,7 +41,7 @@ use crate::policy::failures::Failures;
 use crate::policy::tls;
 use crate::queue::destinations::{Destinations, DomainKey, SiteKey};
 use crate::queue::{Clock, Group};
-use crate::runtime::{Runtime, SegmentMap};
+use crate::runtime::{Defect, Runtime, SegmentMap};
 use crate::smtp::server::{Gate, NotStored};
 use crate::time::UnixMillis;
 
@@ -184,7 +184,7 @@ impl<R: Runtime> Shard<R> {
 
     /// The time of the queues' clock.
     pub(self) fn seconds(&self) -> u32 {
-        if self.runtime.planted("a wait follows the wall clock") {
+        if self.runtime.planted(Defect::WaitByWallClock) {
             return self.runtime.wall().seconds();
         }
         self.clock.read(self.runtime.now()).seconds()
@@ -192,7 +192,7 @@ impl<R: Runtime> Shard<R> {
 
     /// The same, rounded up: what a wait is counted from that must not end early.
     pub(self) fn seconds_up(&self) -> u32 {
-        if self.runtime.planted("a wait follows the wall clock") {
+        if self.runtime.planted(Defect::WaitByWallClock) {
             return self.runtime.wall().seconds_up();
         }
         self.clock.read(self.runtime.now()).seconds_up()

@@ -22,7 +22,7 @@ use crate::policy::failures::Failures;
 use crate::policy::tls;
 use crate::queue::destinations::Destinations;
 use crate::route::Table;
-use crate::runtime::{Runtime, Segment};
+use crate::runtime::{Defect, Runtime, Segment};
 use crate::shard::Shard;
 use crate::shard::background::Background;
 use crate::shard::inbound::accept;
@@ -273,7 +273,7 @@ fn first_untold(births: impl IntoIterator<Item = ((u32, u32), UnixMillis)>) -> O
 }
 
 fn received_again<R: Runtime>(shard: &Shard<R>, view: &MessageView<'_>) {
-    if shard.runtime.planted("what a kill took of the log is not told again") {
+    if shard.runtime.planted(Defect::LogCutByKill) {
         return;
     }
     let recipients: Vec<&[u8]> = view.recipients().map(|(address, _)| address).collect();
@@ -299,7 +299,7 @@ pub(super) fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>
     let timers = Timers::new();
     let (wall, now) = (runtime.wall(), runtime.now());
     let clock = mesh.clock(wall, now);
-    let uncounted = u32::from(runtime.planted("credits are not counted"));
+    let uncounted = u32::from(runtime.planted(Defect::CreditsUncounted));
     let credits = mesh.credits() + 1000 * uncounted;
     let table = (Table::new(&settings.routes), mesh.shards());
     let mut resolver = Resolver::new(runtime.clone(), timers.clone(), &settings, table);
@@ -400,7 +400,7 @@ fn open_lane<R: Runtime>(runtime: &R, setup: &Setup, lane: u16) -> Result<Keeper
     };
     let files = OpenFiles { runtime, segments };
     let mut folded = fold::fold(shape, &files).map_err(|refusal| fail(&refusal))?;
-    if runtime.planted("what outcomes are about is forgotten") {
+    if runtime.planted(Defect::AboutForgotten) {
         folded.lane.plant_forgetful();
     }
     report(runtime, setup, lane, &folded);

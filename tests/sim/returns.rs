@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
-use relevo::runtime::Runtime;
 use relevo::runtime::sim::{Costs, SimStream, World};
+use relevo::runtime::{Defect, Runtime};
 use relevo::shard::mesh::Room;
 
 use super::peers::{Sink, hand_in, hand_in_from};
@@ -30,15 +30,14 @@ fn listen<F: Future<Output = ()> + 'static>(
 }
 
 /// RFC 7504: a host that never takes mail has it returned, all of it, also what a task panics over.
-#[test]
-fn a_panic_over_mail_that_is_returned_loses_none() {
+pub fn loses_none(defect: Defect) {
     story(6, |seed| {
         let world = World::new(seed);
         let sink = Sink::start(&world, "10.0.0.9:25");
         listen(&world, "10.0.0.2:25", |stream| async move {
             let _ = stream.send(b"521 hop.example does not accept mail\r\n").await;
         });
-        world.plant("a task panics over what it returns", 0.5);
+        world.plant(defect, 0.5);
         let configuration = &"[node]\nhostname = \"relay.example\"\ndata_dir = \"/spool\"\n\
              [[listener]]\naddress = \"10.0.0.1:25\"\nrelay_from = [\"10.0.0.0/8\"]\n\
              [[route]]\ndomain = \"origin.example\"\nto = \"smtp://10.0.0.9:25\"\n\

@@ -15,7 +15,7 @@ use super::shard::Shard;
 use super::sleep::{Sleep, YieldNow};
 use super::socket::{SimDatagram, SimListener, SimStream};
 use crate::limits;
-use crate::runtime::{Bell, Priority, Runtime, SegmentMap, Uncomputed, Workspace};
+use crate::runtime::{Bell, Defect, Priority, Runtime, SegmentMap, Uncomputed, Workspace};
 use crate::time::{Instant, UnixMillis};
 
 /// Wall-clock time at the start of every world: 2026-01-01T00:00:00Z.
@@ -177,7 +177,7 @@ impl Runtime for SimRuntime {
         self.0.state().disks().read(segment, offset, length)
     }
 
-    fn planted(&self, defect: &'static str) -> bool {
+    fn planted(&self, defect: Defect) -> bool {
         self.0.state().shows(defect, self.0.node(), self.0.number())
     }
 }

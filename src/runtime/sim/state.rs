@@ -10,6 +10,7 @@ use super::disk::{Disks, Loss};
 use super::executor::{Executor, Owner, Panicked, TaskWaker};
 use super::network::{Network, NetworkEvent, Reached};
 use super::random::Random;
+use crate::runtime::Defect;
 
 /// What one poll of a task costs, nanoseconds: least, and the span above it.
 const POLL_COST: (u64, u64) = (200, 1000);
@@ -32,7 +33,7 @@ pub(super) struct State {
     /// Questions whether a task has lasted long.
     outstayed: Cell<u64>,
     /// A defect of the node's own that the test planted, and how often it shows.
-    planted: Cell<Option<(&'static str, f64)>>,
+    planted: Cell<Option<(Defect, f64)>>,
 }
 
 #[derive(Default)]
@@ -104,12 +105,12 @@ impl State {
         self.nodes.borrow().get(&node).map_or(0, |node| node.panics)
     }
 
-    pub fn plant(&self, defect: &'static str, probability: f64) {
+    pub fn plant(&self, defect: Defect, probability: f64) {
         self.planted.set(Some((defect, probability)));
     }
 
     /// Whether a planted defect shows now, in a shard of a node.
-    pub fn shows(&self, defect: &'static str, node: u32, shard: u16) -> bool {
+    pub fn shows(&self, defect: Defect, node: u32, shard: u16) -> bool {
         let Some((planted, probability)) = self.planted.get() else { return false };
         let shows = planted == defect && self.base.random().chance(probability);
         if shows {

@@ -18,7 +18,7 @@ use super::handle::SimRuntime;
 use super::network::{self, Faults, Network};
 use super::shard::Shard;
 use super::state::{State, Turn};
-use crate::runtime::Bell;
+use crate::runtime::{Bell, Defect};
 use crate::time::Instant;
 
 /// Virtual time after which [`World::block_on`] gives a future up for hung.
@@ -212,8 +212,8 @@ impl World {
         self.state.network().datagrams(self.state.base()).0.serve(address, handler);
     }
 
-    /// Plants a defect in every node: [`crate::runtime::Runtime::planted`] answers true for this name with this probability.
-    pub fn plant(&self, defect: &'static str, probability: f64) {
+    /// Plants a defect in every node: [`crate::runtime::Runtime::planted`] answers true for it with this probability.
+    pub fn plant(&self, defect: Defect, probability: f64) {
         self.state.plant(defect, probability);
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::limits;
 use crate::policy::relay;
-use crate::runtime::Runtime;
+use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::inbound::authenticate::authenticate;
 use crate::shard::inbound::listener::{self, Door};
@@ -211,7 +211,7 @@ impl<R: Runtime> Visit<R> {
         use limits::server;
         let Since { began, message, line, .. } = self.since;
         let after = |seconds: u32| began + Duration::from_secs(seconds.into());
-        if self.shard.runtime.planted("a session has no end") {
+        if self.shard.runtime.planted(Defect::SessionWithoutEnd) {
             return (self.shard.timers.recent() + server::COMMAND, Overdue::Command);
         }
         let (open, has_recipients) = self.session.transaction();

@@ -21,7 +21,7 @@ use crate::observe::diagnostics::Level;
 use crate::queue::destinations::DomainKey;
 use crate::queue::fair::Behalf;
 use crate::route::NextHop;
-use crate::runtime::Runtime;
+use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::outbound::pump::pump;
 use crate::shard::outbound::resolve::{Unroutable, not_now};
@@ -172,7 +172,7 @@ impl<R: Runtime> Place<R> {
         let unfair = message.most(self.behalf) as usize >= asking.slow_max.div_ceil(4)
             || client.most(self.client()) as usize >= asking.slow_max.div_ceil(2);
         if asking.slow.get() >= asking.slow_max || unfair {
-            return self.shard.runtime.planted("slow names keep their places");
+            return self.shard.runtime.planted(Defect::SlowNamesKeepPlaces);
         }
         message.add(self.behalf);
         client.add(self.client());

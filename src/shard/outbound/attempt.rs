@@ -5,7 +5,7 @@ use std::io;
 use crate::id::Location;
 use crate::queue::outcome::Fate;
 use crate::queue::schedule;
-use crate::runtime::Runtime;
+use crate::runtime::{Defect, Runtime};
 use crate::shard::message::Job;
 use crate::shard::outbound::session::Connection;
 use crate::shard::outbound::settle;
@@ -46,7 +46,7 @@ pub(super) async fn attempt<R: Runtime>(
         return After::Stale;
     };
     let outcomes = outcomes(tally.ranges);
-    if shard.runtime.planted("what a hop takes too few of is forgotten") {
+    if shard.runtime.planted(Defect::FewForgotten) {
         tally.left.clear();
     }
     under_way.settled();
@@ -69,7 +69,7 @@ fn report_delivered<R: Runtime>(
     tally: &mut Tally,
 ) -> bool {
     let shard = run.shard;
-    if !tally.has_delivered() || shard.runtime.planted("what was delivered is told when all is over") {
+    if !tally.has_delivered() || shard.runtime.planted(Defect::PartsToldLate) {
         return true;
     }
     let lane = job.group.location.lane;

@@ -10,7 +10,7 @@ use crate::limits;
 use crate::policy::failures::Failures;
 use crate::route::gate::{Admitted, Source};
 use crate::route::{Host, NextHop};
-use crate::runtime::{Runtime, Stream};
+use crate::runtime::{Defect, Runtime, Stream};
 use crate::shard::Shard;
 use crate::shard::outbound::manners::{blame_tls, do_without_tls, keep_in_mind};
 use crate::shard::outbound::session::{Behind, Choice, Connection, HopError, Starttls, loops};
@@ -116,7 +116,7 @@ impl<R: Runtime> Search<'_, R> {
             return None;
         }
         let ip = address.address().ip();
-        let uncounted = usize::from(self.shard.runtime.planted("connections to an address are not counted"));
+        let uncounted = usize::from(self.shard.runtime.planted(Defect::AddressUncounted));
         let most = self.shard.settings.delivery.connections_per_address + 1000 * uncounted;
         // What an operator names has the limit of its site alone.
         let place = match host.source {

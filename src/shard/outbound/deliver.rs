@@ -10,7 +10,7 @@ use crate::limits;
 use crate::observe::diagnostics::Level;
 use crate::queue::destinations::SiteKey;
 use crate::queue::outcome::{Failure, Fate};
-use crate::runtime::Runtime;
+use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::outbound::address::Place;
 use crate::shard::outbound::attempt::attempt;
@@ -141,7 +141,7 @@ async fn return_all<R: Runtime>(
                 };
                 let fate = Fate::Failed(Box::new(failure));
                 let told = || {
-                    assert!(!shard.runtime.planted("a task panics over what it returns"), "as planted");
+                    assert!(!shard.runtime.planted(Defect::PanicOverReturn), "as planted");
                     under_way.settled();
                 };
                 settle::whole_by(shard, &job, fate, (named, told)).await;
@@ -177,7 +177,7 @@ async fn work<R: Runtime>(
     connection: &mut Connection<R>,
 ) -> bool {
     let mut most = shard.settings.delivery.messages_per_connection;
-    if shard.runtime.planted("messages of a connection are not counted") {
+    if shard.runtime.planted(Defect::MessagesUncounted) {
         most = 0;
     }
     // RFC 9422 MAILMAX.

@@ -10,7 +10,7 @@ use crate::limits;
 use crate::mail::envelope::Envelope;
 use crate::queue::{Clock, Group, fair};
 use crate::route::home_shard;
-use crate::runtime::Runtime;
+use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::message::Handoff;
 use crate::shard::outbound::dispatch;
@@ -90,7 +90,7 @@ pub(in crate::shard) fn recovered<R: Runtime>(
                     count: to - from,
                     attempts: range.attempts,
                     resident: false,
-                    last_try: expiry <= now && !shard.runtime.planted("mail expires without a last try"),
+                    last_try: expiry <= now && !shard.runtime.planted(Defect::ExpiredUntried),
                     not_before,
                     expiry,
                 };
@@ -153,7 +153,7 @@ pub(in crate::shard) fn send_backlog<R: Runtime>(shard: &Shard<R>) -> bool {
         let mut full = false;
         for _ in 0..limits::INBOX_BATCH {
             let Some(handoff) = waiting.pop_front() else { break };
-            let copy = shard.runtime.planted("a handoff is repeated").then(|| handoff.clone());
+            let copy = shard.runtime.planted(Defect::HandoffRepeated).then(|| handoff.clone());
             if let Err(handoff) = shard.mesh.offer(home, handoff) {
                 waiting.push_front(handoff);
                 full = true;

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::queue::destinations::SiteKey;
-use crate::runtime::Runtime;
+use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::counts::Slots;
 use crate::shard::outbound::address::Place;
@@ -82,8 +82,7 @@ fn stand_in_line<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site, addres
 /// connect again at once would be to keep it.
 pub(super) fn pass_on<R: Runtime>(shard: &Rc<Shard<R>>, place: Place, key: SiteKey, site: &Site) {
     let address = place.address();
-    let wanted =
-        place.is_wanted(site) && !shard.runtime.planted("a place is taken again by who gave it back");
+    let wanted = place.is_wanted(site) && !shard.runtime.planted(Defect::PlaceTakenBack);
     let elsewhere = place.is_wanted_elsewhere();
     drop(place);
     if wanted && site.parked.get().is_none() && needs_hands(shard, key, site) {

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::limits;
-use crate::runtime::Runtime;
+use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::message::{Loan, Returned};
 use crate::shard::outbound::dispatch::carry_out;
@@ -44,7 +44,7 @@ pub(in crate::shard) fn returned<R: Runtime>(shard: &Rc<Shard<R>>, from: u16, wh
         }
     }
     for (job, again) in what.attempted {
-        if shard.runtime.planted("what was lent is done again") {
+        if shard.runtime.planted(Defect::LentDoneTwice) {
             let _ = shard.destinations.borrow_mut().put_back(job.domain, job.group);
             continue;
         }

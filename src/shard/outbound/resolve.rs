@@ -19,7 +19,7 @@ use crate::limits;
 use crate::policy::failures::Failures;
 use crate::route::gate::{self, Admitted, Gate, Refusal, Source};
 use crate::route::{self, Host, NextHop, NoRoute, Table};
-use crate::runtime::Runtime;
+use crate::runtime::{Defect, Runtime};
 use crate::shard::outbound::servers::NameServers;
 use crate::shard::promise::{Fulfil, Promise, promise};
 use crate::shard::timers::Timers;
@@ -106,7 +106,7 @@ impl<R: Runtime> Resolver<R> {
         (table, shards): (Table, usize),
     ) -> Resolver<R> {
         let mut gate = Gate::new(settings);
-        if runtime.planted("an address skips the gate") {
+        if runtime.planted(Defect::GateSkipped) {
             gate.plant_open();
         }
         let bytes = (limits::DNS_CACHE_BYTES / shards.max(1)).max(limits::DNS_CACHE_BYTES_LEAST);

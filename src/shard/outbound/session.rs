@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::limits;
-use crate::runtime::Runtime;
+use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::outbound::address::Place;
 use crate::shard::wire::{Wire, WireError};
@@ -284,7 +284,7 @@ impl<R: Runtime> Connection<R> {
 
     /// What the hop has said, or begun to say, before it was given the end of the data: an error.
     pub async fn hear_early(&mut self, shard: &Shard<R>) -> Result<(), HopError> {
-        if shard.runtime.planted("an early reply is taken for the answer") {
+        if shard.runtime.planted(Defect::EarlyReplyBelieved) {
             return Ok(());
         }
         if self.is_surplus() || (self.wire.is_disturbed().await && self.take_waiting(shard)?) {
@@ -321,7 +321,7 @@ impl<R: Runtime> Connection<R> {
 
     /// What came, as far as is known without asking the kernel, that is no reply to any command. If anything did, the session is over.
     pub async fn behind(&mut self, shard: &Shard<R>) -> Behind {
-        if self.owed > 0 || shard.runtime.planted("a reply nobody asked for is kept") {
+        if self.owed > 0 || shard.runtime.planted(Defect::StrayReplyKept) {
             return Behind::Nothing;
         }
         if !self.is_surplus() {

@@ -8,7 +8,7 @@ use crate::mail::{dsn, trace};
 use crate::observe::accounting::{Event, Kind};
 use crate::queue::Group;
 use crate::queue::outcome::{Failure, Fate, Outcomes, RangeOutcome, Settled};
-use crate::runtime::Runtime;
+use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::message::{Job, Letter};
 use crate::shard::outbound::tally::Span;
@@ -158,13 +158,13 @@ pub(super) fn report<R: Runtime>(
             Fate::Discarded => counters.recipients_discarded.add(count),
             Fate::Deferred { attempts, next, .. } => {
                 counters.recipients_deferred.add(count);
-                if shard.runtime.planted("a retry is forgotten") {
+                if shard.runtime.planted(Defect::RetryForgotten) {
                     continue;
                 }
                 // A last try that goes on, and a moment to be taken up.
                 let goes_on = group.last_try && *next > group.expiry;
                 let expiry = if goes_on { next.saturating_add(LAST_TRY) } else { group.expiry };
-                let late = 600 * u32::from(shard.runtime.planted("a retry comes late"));
+                let late = 600 * u32::from(shard.runtime.planted(Defect::RetryLate));
                 again.push(Group {
                     first: outcome.first,
                     count: outcome.count,
@@ -276,7 +276,7 @@ fn account<R: Runtime>(shard: &Shard<R>, job: &Job, scene: &Scene<'_>, outcome: 
         }
         let mut journal = shard.journal.borrow_mut();
         let received_here = shard.mesh.keeper(job.group.location.lane) == shard.index;
-        if received_here || shard.runtime.planted("the log has no order") {
+        if received_here || shard.runtime.planted(Defect::LogWithoutOrder) {
             journal.record(&event);
         } else {
             journal.record_of_another(&event);
@@ -324,10 +324,10 @@ pub(in crate::shard) fn settle<R: Runtime>(shard: &Rc<Shard<R>>, settled: Settle
 }
 
 fn write_down<R: Runtime>(shard: &Rc<Shard<R>>, settled: &Settled) {
-    if shard.runtime.planted("an outcome is lost") {
+    if shard.runtime.planted(Defect::OutcomeLost) {
         return;
     }
-    let astray = u16::from(shard.runtime.planted("an outcome goes to another recipient"));
+    let astray = u16::from(shard.runtime.planted(Defect::OutcomeAstray));
     let outcomes = settled.outcomes.ranges().iter().map(|outcome| Outcome {
         key: settled.key,
         location: settled.location,
@@ -353,7 +353,7 @@ fn write_down<R: Runtime>(shard: &Rc<Shard<R>>, settled: &Settled) {
 /// Makes the DSN (unless none is owed) and queues it before the outcome: both go to the same lane in this order, so a crash
 /// may repeat a bounce and never lose one.
 async fn bounce<R: Runtime>(shard: Rc<Shard<R>>, mut settled: Settled) {
-    let late = shard.runtime.planted("a bounce comes after its outcome");
+    let late = shard.runtime.planted(Defect::BounceAfterOutcome);
     if late {
         write_down(&shard, &settled);
         shard.timers.sleep_until(shard.runtime.now() + limits::OUTCOME_DELAY_MAX * 10).await;

@@ -7,7 +7,7 @@ use crate::mail::seven_bit::Plan;
 use crate::mail::trace;
 use crate::observe::diagnostics::Level;
 use crate::route::gate::Source as Named;
-use crate::runtime::Runtime;
+use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::outbound::eight_bit::{self, Ready};
 use crate::shard::outbound::session::{Behind, Choice, Connection, HopError, Starttls};
@@ -210,7 +210,7 @@ async fn moves_on<R: Runtime>(
     // Nobody is returned for what may have been a second answer to the body before. At once it is asked for where none is before it; then
     // what is said stands.
     let doubts = how.opened && transaction.is_doubtful();
-    if doubts && !run.shard.runtime.planted("a refusal out of step is believed") {
+    if doubts && !run.shard.runtime.planted(Defect::RefusalOutOfStep) {
         run.site.shown.doubt(run.shard.timers.recent());
         return true;
     }

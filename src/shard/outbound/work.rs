@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::limits;
 use crate::queue::Group;
 use crate::queue::destinations::SiteKey;
-use crate::runtime::Runtime;
+use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::message::Job;
 use crate::shard::outbound::address::Place;
@@ -149,7 +149,5 @@ pub(super) struct How {
 /// Whether a connection ends its turn, as another site waits for its place.
 fn must_pass_on<R: Runtime>(shard: &Shard<R>, place: Option<&Place>, site: &Site, done: usize) -> bool {
     done >= limits::ADDRESS_TURN
-        && place.is_some_and(|place| {
-            place.is_wanted(site) && !shard.runtime.planted("a place is kept after its turn")
-        })
+        && place.is_some_and(|place| place.is_wanted(site) && !shard.runtime.planted(Defect::PlaceKept))
 }

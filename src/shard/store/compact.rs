@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::id::Location;
 use crate::limits;
-use crate::runtime::{Runtime, Segment};
+use crate::runtime::{Defect, Runtime, Segment};
 use crate::shard::Shard;
 use crate::shard::promise::{Promise, promise};
 use crate::shard::store::load::{self, Source};
@@ -117,7 +117,7 @@ async fn gather<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>) -> Vec
         let Some(candidate) = next else { break };
         match read(shard, keeper, &candidate).await {
             Ok(moved) => {
-                if shard.runtime.planted("a moved message is freed early") {
+                if shard.runtime.planted(Defect::MovedFreedEarly) {
                     let slot = candidate.location.slot;
                     let of_nobody = Extent { sequence: 0, slot, offset: 0, length: 0, crc: 0 };
                     keeper.lane.borrow_mut().drop_chunks(&[of_nobody]);

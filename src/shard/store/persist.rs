@@ -15,7 +15,7 @@ use crate::id::MessageId;
 use crate::limits;
 use crate::observe::accounting::{Event, Kind};
 use crate::observe::diagnostics::Level;
-use crate::runtime::{Runtime, Segment, Synced};
+use crate::runtime::{Defect, Runtime, Segment, Synced};
 use crate::shard::Shard;
 use crate::shard::outbound::handoff;
 use crate::shard::outbound::pump::give_credit;
@@ -136,7 +136,7 @@ async fn commit<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>, batch:
             );
             let slot = batch.slot;
             let items = keeper.lane.borrow_mut().failed(batch);
-            if shard.runtime.planted("a segment that failed is taken for a full one") {
+            if shard.runtime.planted(Defect::FailedSegmentSealed) {
                 keeper.lane.borrow_mut().plant_sealed(slot);
             }
             let mut queue = keeper.queue.borrow_mut();
@@ -177,7 +177,7 @@ fn committed<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>, batch: Ba
                 received(shard, *id.get(), &message, &ticket);
                 shard.ungather(message.body.capacity());
                 shard.mesh.places(lane).born(key);
-                if shard.runtime.planted("a segment is recycled early") {
+                if shard.runtime.planted(Defect::SegmentRecycledEarly) {
                     let of_nobody = Extent { sequence: 0, slot: location.slot, offset: 0, length: 0, crc: 0 };
                     keeper.lane.borrow_mut().drop_chunks(&[of_nobody]);
                 }

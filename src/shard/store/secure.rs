@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::limits;
 use crate::observe::diagnostics::Level;
-use crate::runtime::{Runtime, Segment};
+use crate::runtime::{Defect, Runtime, Segment};
 use crate::shard::Shard;
 use crate::shard::store::refuse::refuse;
 use crate::shard::store::writer::{Keeper, Ticket};
@@ -19,7 +19,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Ends when all of it is synced. Meanwhile clients are refused: their mail could not be kept.
 pub(super) async fn secure<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>) {
-    if shard.runtime.planted("the end found at start is not secured") {
+    if shard.runtime.planted(Defect::EndNotSecured) {
         return;
     }
     let mut said = false;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::runtime::Defect;
 
 #[test]
 fn a_pipe_keeps_order_and_its_bound() {
@@ -295,9 +296,9 @@ fn a_watch_knows_the_most_connections_at_one_time() {
 fn only_what_was_planted_shows() {
     let world = World::new(1);
     let runtime = world.shard(1, 0);
-    assert!(!runtime.planted("one"));
-    world.plant("one", 1.0);
-    assert!(runtime.planted("one") && !runtime.planted("other"));
+    assert!(!runtime.planted(Defect::OutcomeLost));
+    world.plant(Defect::OutcomeLost, 1.0);
+    assert!(runtime.planted(Defect::OutcomeLost) && !runtime.planted(Defect::RetryLate));
 }
 
 /// Who listens where a path leads is reached by that path, from its own node only.

@@ -1,0 +1,66 @@
+//! Defects that a test can plant in the relay, to prove that the simulator would find them.
+
+/// One of them. `tests/sim/planted.rs` plays each: one that it does not know does not compile, and one that nothing asks for is not found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Defect {
+    /// An outcome is lost.
+    OutcomeLost,
+    /// An outcome goes to another recipient.
+    OutcomeAstray,
+    /// A bounce comes after its outcome.
+    BounceAfterOutcome,
+    /// A handoff is repeated.
+    HandoffRepeated,
+    /// A moved message is freed early.
+    MovedFreedEarly,
+    /// A place is kept after its turn.
+    PlaceKept,
+    /// A place is taken again by who gave it back.
+    PlaceTakenBack,
+    /// A refusal out of step is believed.
+    RefusalOutOfStep,
+    /// A reply nobody asked for is kept.
+    StrayReplyKept,
+    /// An early reply is taken for the answer.
+    EarlyReplyBelieved,
+    /// A retry comes late.
+    RetryLate,
+    /// A retry is forgotten.
+    RetryForgotten,
+    /// A segment is recycled early.
+    SegmentRecycledEarly,
+    /// A segment that failed is taken for a full one.
+    FailedSegmentSealed,
+    /// A session has no end.
+    SessionWithoutEnd,
+    /// A wait follows the wall clock.
+    WaitByWallClock,
+    /// An address skips the gate.
+    GateSkipped,
+    /// Connections to an address are not counted.
+    AddressUncounted,
+    /// Credits are not counted.
+    CreditsUncounted,
+    /// Messages of a connection are not counted.
+    MessagesUncounted,
+    /// Mail expires without a last try.
+    ExpiredUntried,
+    /// Slow names keep their places.
+    SlowNamesKeepPlaces,
+    /// The end found at start is not secured.
+    EndNotSecured,
+    /// The log has no order.
+    LogWithoutOrder,
+    /// What a kill took of the log is not told again.
+    LogCutByKill,
+    /// What a hop takes too few of is forgotten.
+    FewForgotten,
+    /// What outcomes are about is forgotten.
+    AboutForgotten,
+    /// What was delivered is told when all is over.
+    PartsToldLate,
+    /// A task panics over what it returns: what it was at must not be lost.
+    PanicOverReturn,
+    /// What was lent is done again.
+    LentDoneTwice,
+}
