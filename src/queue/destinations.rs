@@ -3,32 +3,28 @@
 //! Pure. A *domain* is what the home-shard hash routes; a *site* is the set of hosts it resolves to, and what limits and
 //! back-off apply to. The driver (`shard::outbound::dispatch`) carries out the [`Effect`]s.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::rc::Rc;
 
+use crate::limits;
 use crate::queue::Group;
 
 mod closed;
+mod credits;
 mod domain;
-mod moved;
-mod put_back;
+mod domains;
+mod keys;
 mod ring;
+mod sites;
 mod unanswered;
-#[cfg(test)]
-use domain::LEAVING_MAX;
-use domain::{Deferred, Domain, RESOLVED_FOR};
-use ring::{Ring, Turn};
+
+use credits::Credits;
+use domain::RESOLVED_FOR;
+use domains::Domains;
+pub use keys::{DomainKey, SiteKey};
+use sites::Sites;
 pub use unanswered::Unanswered;
-
-/// Names a domain of this shard while it has mail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DomainKey(u32);
-
-/// Names a site of this shard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SiteKey(u32);
 
 /// What the driver is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,79 +46,31 @@ pub enum Take {
     Nothing,
 }
 
-#[derive(Debug, Default)]
-struct Site {
-    name: Rc<str>,
-    /// Domains with ready groups, served in turn.
-    ring: Ring<DomainKey>,
-    ready: usize,
-    /// Domains that lead here.
-    domains: u32,
-    /// It is in the list of those that found no credit.
-    starved: bool,
-    /// No attempt before this time (seconds of the queues' clock): the site as a whole failed.
-    closed_until: u32,
-    failures: u32,
-    /// While it is closed: which of its groups is looked at next, by the places of domain and group.
-    looked: (usize, usize),
-    /// And at which domain of the ring it is looked next for what is too old.
-    aged: usize,
-}
-
-/// A site that failed is remembered so long (seconds) after it was to be tried again, so that its pauses grow.
-const FAILURES_REMEMBERED: u32 = 900;
-
 /// Domains of a failed site asked for again in one tick; the others wait for its next turn.
 const RESOLVED_AGAIN_MAX: usize = 500;
 
 /// All queues of one shard.
 #[derive(Debug)]
 pub struct Destinations {
-    domains: Vec<Option<Domain>>,
-    free_domains: Vec<u32>,
-    by_name: HashMap<Rc<str>, DomainKey>,
-    sites: Vec<Site>,
-    free_sites: Vec<u32>,
-    by_site: HashMap<Rc<str>, SiteKey>,
-    /// When domains have something due. An entry counts if its domain says the same time.
-    due: BinaryHeap<Reverse<(u32, DomainKey)>>,
-    site_due: BinaryHeap<Reverse<(u32, SiteKey)>>,
-    /// Outcome credits of each lane that this shard holds.
-    credits: Vec<u32>,
-    /// Sites that found no credit for the head of their ring.
-    starved: Vec<SiteKey>,
-    /// Domains that were found without mail, and when: mail of the next moment finds their site.
-    leaving: VecDeque<(u32, DomainKey)>,
-    /// Which group is looked at next of those whose domain is asked for, by the places of domain and group.
-    listened: (usize, usize),
-    /// The last number of a turn in a ring.
-    turns: u32,
+    domains: Domains,
+    sites: Sites,
+    credits: Credits,
+    /// Which group is looked at next of those whose domain is asked for.
+    unanswered: unanswered::Cursor,
     now: u32,
     queued: usize,
-    /// Groups a connection could take now, those of closed sites included.
-    crowd: usize,
 }
 
 impl Destinations {
     /// Empty queues, with so many outcome credits for each lane.
     pub fn new(credits: Vec<u32>) -> Destinations {
         Destinations {
-            domains: Vec::new(),
-            free_domains: Vec::new(),
-            by_name: HashMap::new(),
-            sites: Vec::new(),
-            free_sites: Vec::new(),
-            by_site: HashMap::new(),
-            due: BinaryHeap::new(),
-            site_due: BinaryHeap::new(),
-            credits,
-            starved: Vec::new(),
-            leaving: VecDeque::new(),
-            listened: (0, 0),
-            turns: 0,
+            domains: Domains::default(),
+            sites: Sites::default(),
+            credits: Credits::new(credits),
+            unanswered: unanswered::Cursor::default(),
             now: 0,
             queued: 0,
-            crowd: 0,
         }
     }
 
@@ -133,35 +81,42 @@ impl Destinations {
 
     /// Groups that wait for nothing but a connection.
     pub fn crowd(&self) -> usize {
-        self.crowd
-    }
-
-    /// The site of a domain, while it has one.
-    pub fn site_of(&self, domain: DomainKey) -> Option<SiteKey> {
-        self.domain(domain)?.site
-    }
-
-    /// Whether nothing is started at a site now.
-    pub fn is_closed(&self, site: SiteKey, now: u32) -> bool {
-        self.sites[site.0 as usize].closed_until > now
+        self.sites.ready()
     }
 
     /// The domain's name.
     pub fn name(&self, domain: DomainKey) -> &str {
-        self.domain(domain).map_or("", |domain| &domain.name)
+        self.domains.get(domain).map_or("", |domain| &domain.name)
     }
 
-    fn domain(&self, key: DomainKey) -> Option<&Domain> {
-        self.domains.get(key.0 as usize)?.as_ref()
-    }
-
-    fn domain_mut(&mut self, key: DomainKey) -> Option<&mut Domain> {
-        self.domains.get_mut(key.0 as usize)?.as_mut()
+    /// The site of a domain, while it has one.
+    pub fn site_of(&self, domain: DomainKey) -> Option<SiteKey> {
+        self.domains.get(domain)?.site
     }
 
     /// Who brought mail for the domain last, a hash; whatever is asked for it again is asked on his behalf.
     pub fn client(&self, domain: DomainKey) -> u32 {
-        self.domain(domain).map_or(0, |domain| domain.client)
+        self.domains.get(domain).map_or(0, |domain| domain.client)
+    }
+
+    /// Groups that wait to hear where their domain leads.
+    pub fn unrouted(&self, key: DomainKey) -> usize {
+        self.domains.get(key).map_or(0, |domain| domain.ready.len())
+    }
+
+    /// Domains that there are keys for, those in use and those that are free.
+    pub fn domain_slots(&self) -> usize {
+        self.domains.slots()
+    }
+
+    /// Sites that there are keys for, those in use and those that are free.
+    pub fn site_slots(&self) -> usize {
+        self.sites.slots()
+    }
+
+    /// The key of one of them.
+    pub fn site_at(&self, slot: usize) -> SiteKey {
+        SiteKey(slot as u32)
     }
 
     /// Queues a group of nobody in particular. `name` is lower case.
@@ -173,142 +128,58 @@ impl Destinations {
     pub fn push_for(&mut self, name: &str, group: Group, now: u32, client: u32) -> Option<Effect> {
         self.queued += usize::from(group.count);
         self.now = now;
-        let key = match self.by_name.get(name) {
-            Some(key) => *key,
-            None => self.new_domain(name),
-        };
-        if let Some(domain) = self.domain_mut(key) {
-            domain.client = client;
-            let rests = domain.active == 0 && !domain.in_ring;
-            if rests && domain.since.saturating_add(RESOLVED_FOR) <= now {
-                self.lead(key, None);
-            }
+        let key = self.domains.named(name);
+        let domain = self.domains.get_mut(key)?;
+        domain.client = client;
+        let rests = domain.active == 0 && !domain.in_ring;
+        if rests && domain.since.saturating_add(RESOLVED_FOR) <= now {
+            self.sites.lead(domain, None);
         }
         self.enqueue(key, group, now)
     }
 
-    fn new_domain(&mut self, name: &str) -> DomainKey {
-        let name: Rc<str> = name.into();
-        let domain = Domain::new(name.clone());
-        let key = match self.free_domains.pop() {
-            Some(slot) => {
-                self.domains[slot as usize] = Some(domain);
-                DomainKey(slot)
-            }
-            None => {
-                self.domains.push(Some(domain));
-                DomainKey(u32::try_from(self.domains.len() - 1).expect("fewer than 2^32 domains"))
-            }
-        };
-        self.by_name.insert(name, key);
-        key
-    }
-
     fn enqueue(&mut self, key: DomainKey, group: Group, now: u32) -> Option<Effect> {
-        let domain = self.domain_mut(key)?;
         if group.not_before > now {
-            let due = group.due();
-            if domain.deferred.len() == domain.deferred.capacity() {
-                // By a quarter and not by as much again: most of what waits for long waits here.
-                domain.deferred.reserve_exact(domain.deferred.len() / 4 + 1);
-            }
-            domain.deferred.push(Deferred(group));
-            self.wake(key, due);
+            self.domains.defer(key, group);
             return None;
         }
-        domain.ready.push_back(group);
+        self.domains.get_mut(key)?.ready.push_back(group);
         self.activate(key, 1)
-    }
-
-    /// The domain is looked at by the tick of this time.
-    fn wake(&mut self, key: DomainKey, at: u32) {
-        let at = at.max(1);
-        let Some(domain) = self.domain_mut(key) else { return };
-        if domain.wakes != 0 && domain.wakes <= at {
-            return;
-        }
-        domain.wakes = at;
-        self.due.push(Reverse((at, key)));
-        if self.due.len() > 2 * self.by_name.len() + 1024 {
-            let domains = &self.domains;
-            let counts = |key: &DomainKey, at: u32| {
-                domains[key.0 as usize].as_ref().is_some_and(|domain| domain.wakes == at)
-            };
-            self.due.retain(|Reverse((at, key))| counts(key, *at));
-        }
-    }
-
-    /// A domain whose mail all waits for a later time needs no room for more, and no site: it asks for that again then.
-    fn rest(&mut self, key: DomainKey) {
-        let Some(domain) = self.domain_mut(key) else { return };
-        let waits = domain.active == 0 && domain.ready.is_empty() && !domain.resolving && !domain.in_ring;
-        if waits && !domain.deferred.is_empty() {
-            domain.ready = VecDeque::new();
-            self.lead(key, None);
-        }
-    }
-
-    /// The domain leads there now.
-    fn lead(&mut self, key: DomainKey, site: Option<SiteKey>) {
-        let Some(domain) = self.domain_mut(key) else { return };
-        let before = std::mem::replace(&mut domain.site, site);
-        if let Some(before) = before {
-            self.sites[before.0 as usize].domains -= 1;
-        }
-        if let Some(site) = site {
-            self.sites[site.0 as usize].domains += 1;
-        }
-    }
-
-    /// A domain left the ring of its site with nothing ready.
-    fn left_ring(&mut self, key: DomainKey) {
-        if let Some(domain) = self.domain_mut(key) {
-            domain.in_ring = false;
-        }
-        self.rest(key);
-        self.release_if_empty(key);
     }
 
     /// A domain got ready groups: into its site's ring, or to the resolver.
     fn activate(&mut self, key: DomainKey, groups: usize) -> Option<Effect> {
-        let now = self.now;
-        let domain = self.domains.get_mut(key.0 as usize)?.as_mut()?;
+        let domain = self.domains.get_mut(key)?;
         let Some(site) = domain.site else {
-            if !domain.is_first_asked(now) {
+            if !domain.is_first_asked(self.now) {
                 return None;
             }
             return Some(Effect::Resolve(key, domain.name.clone()));
         };
-        let state = &mut self.sites[site.0 as usize];
-        state.ready += groups;
-        self.crowd += groups;
-        if !domain.in_ring {
-            self.turns = self.turns.wrapping_add(1);
-            (domain.in_ring, domain.turn) = (true, self.turns);
-            state.ring.push(Turn { key, number: self.turns });
-        }
+        self.sites.gain(site, key, domain, groups);
         Some(Effect::Pump(site))
+    }
+
+    /// A domain whose mail all waits for a later time needs no room for more, and no site: it asks for that again then. One without mail
+    /// is forgotten in a moment.
+    fn rest(&mut self, key: DomainKey) {
+        let Some(domain) = self.domains.get_mut(key) else { return };
+        if !domain.is_idle() {
+            return;
+        }
+        if domain.deferred.is_empty() {
+            if let Some(site) = self.domains.leaves(key, self.now) {
+                self.sites.lost(site);
+            }
+            return;
+        }
+        domain.ready = VecDeque::new();
+        self.sites.lead(domain, None);
     }
 
     /// The key of the site of this canonical name.
     pub fn site(&mut self, name: &str) -> SiteKey {
-        if let Some(site) = self.by_site.get(name) {
-            return *site;
-        }
-        let name: Rc<str> = name.into();
-        let site = Site { name: name.clone(), ..Site::default() };
-        let new = match self.free_sites.pop() {
-            Some(slot) => {
-                self.sites[slot as usize] = site;
-                SiteKey(slot)
-            }
-            None => {
-                self.sites.push(site);
-                SiteKey(u32::try_from(self.sites.len() - 1).expect("fewer than 2^32 sites"))
-            }
-        };
-        self.by_site.insert(name, new);
-        new
+        self.sites.named(name)
     }
 
     /// Forgets sites no domain belongs to and nobody is `busy` with, so that memory follows the queue: of these slots, as not all are
@@ -319,113 +190,131 @@ impl Destinations {
         slots: Range<usize>,
         busy: impl Fn(SiteKey) -> bool,
     ) -> Vec<SiteKey> {
-        let mut forgotten = Vec::new();
-        for slot in slots.start..slots.end.min(self.sites.len()) {
-            let site = &mut self.sites[slot];
-            let key = SiteKey(slot as u32);
-            let until = site.closed_until + if site.failures > 0 { FAILURES_REMEMBERED } else { 0 };
-            let idle = site.domains == 0 && site.ring.is_empty() && until <= now;
-            if idle && self.by_site.get(&site.name) == Some(&key) && !busy(key) {
-                self.by_site.remove(&site.name);
-                *site = Site::default();
-                self.free_sites.push(key.0);
-                forgotten.push(key);
-            }
-        }
-        forgotten
+        self.sites.forget_idle(now, slots, busy)
     }
 
     /// The domain resolves to the site of this name (a canonical one: equal sites have equal names).
     /// The site, if it has something to do now.
     pub fn resolved(&mut self, key: DomainKey, site: &str) -> Option<SiteKey> {
-        let site = self.site(site);
-        let now = self.now;
-        match self.domain_mut(key)?.site {
-            None => {}
+        let site = self.sites.named(site);
+        let domain = self.domains.get_mut(key)?;
+        domain.resolving = false;
+        domain.since = self.now;
+        let domain = match domain.site {
+            None => domain,
             // It was asked for again while its mail was under way.
             Some(before) if before == site => {
-                self.domain_mut(key)?.since = now;
-                self.goes_on(key);
+                self.rest(key);
                 return None;
             }
-            Some(_) => self.leave_site(key),
-        }
-        self.lead(key, Some(site));
-        let domain = self.domain_mut(key)?;
-        domain.resolving = false;
-        domain.since = now;
+            Some(_) => {
+                self.leave_site(key);
+                self.domains.get_mut(key)?
+            }
+        };
+        self.sites.lead(domain, Some(site));
         let ready = domain.ready.len();
         if ready == 0 {
-            self.release_if_empty(key);
+            self.rest(key);
             return None;
         }
-        self.activate(key, ready);
+        self.sites.gain(site, key, domain, ready);
         Some(site)
-    }
-
-    /// Groups that wait to hear where their domain leads.
-    pub fn unrouted(&self, key: DomainKey) -> usize {
-        self.domain(key).map_or(0, |domain| domain.ready.len())
     }
 
     /// The domain does not resolve (yet): the first of its ready groups, its credit taken, so that the caller settles it. None: there
     /// is none, or no credit for it. To be ended with [`Destinations::unresolved`].
     pub fn take_unresolved(&mut self, key: DomainKey) -> Option<Group> {
-        let domain = self.domains.get_mut(key.0 as usize)?.as_mut()?;
+        let domain = self.domains.get_mut(key)?;
         let group = *domain.ready.front()?;
-        let credit = self.credits.get_mut(usize::from(group.location.lane)).filter(|credit| **credit > 0)?;
-        *credit -= 1;
+        if !self.credits.take(group.location.lane) {
+            return None;
+        }
         domain.active += 1;
         domain.ready.pop_front()
     }
 
     /// That is all for now: for what is left of its groups the domain is asked for again by [`Destinations::tick`].
     pub fn unresolved(&mut self, key: DomainKey, now: u32, retry_in: u32) {
-        let Some(domain) = self.domain_mut(key) else { return };
+        let Some(domain) = self.domains.get_mut(key) else { return };
         domain.resolving = false;
         if !domain.ready.is_empty() {
-            self.wake(key, now + retry_in.max(1));
+            self.domains.wake(key, now + retry_in.max(1));
         }
         self.rest(key);
-        self.release_if_empty(key);
+    }
+
+    /// Those of these slots whose mail has gone on for long by the site that was found once: they are to be asked for again, as its hosts
+    /// may be others by now, and their mail goes on meanwhile. What waits for a closed site is asked for when that opens.
+    pub fn resolve_busy(&mut self, now: u32, slots: Range<usize>) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for slot in slots {
+            let Some((key, domain)) = self.domains.at(slot) else { break };
+            let Some(domain) = domain else { continue };
+            let Some(site) = domain.site else { continue };
+            let busy = domain.active > 0 || domain.in_ring;
+            let closed = self.sites.get(site).is_closed(now);
+            let old = domain.since.saturating_add(limits::RESOLVED_AGAIN) <= now;
+            if busy && old && !closed && domain.is_first_asked(now) {
+                effects.push(Effect::Resolve(key, domain.name.clone()));
+            }
+        }
+        effects
+    }
+
+    /// Nobody could say where the domain leads now. True: its mail goes on to the site it has.
+    pub fn goes_on(&mut self, key: DomainKey) -> bool {
+        let Some(domain) = self.domains.get_mut(key).filter(|domain| domain.site.is_some()) else {
+            return false;
+        };
+        domain.resolving = false;
+        self.rest(key);
+        true
+    }
+
+    /// The domain leads to its site no more: what waits there waits for the answer where it leads.
+    pub fn leave_site(&mut self, key: DomainKey) {
+        let Some(domain) = self.domains.get_mut(key) else { return };
+        let Some(site) = domain.site else { return };
+        self.sites.lead(domain, None);
+        if std::mem::take(&mut domain.in_ring) {
+            let ready = domain.ready.len();
+            self.sites.withdraw(site, ready, &self.domains);
+        }
     }
 
     /// Work for a connection of this site.
     pub fn take(&mut self, site: SiteKey, now: u32) -> Take {
-        let state = &self.sites[site.0 as usize];
-        if state.closed_until > now {
+        let state = self.sites.get(site);
+        if state.is_closed(now) {
             return Take::Nothing;
         }
         // Each domain of the ring is looked at once at most: one whose lane has no credit is passed over.
         for _ in 0..state.ring.places() {
-            let state = &mut self.sites[site.0 as usize];
-            let Some(turn) = state.ring.pop() else { break };
-            let (key, Some(domain)) = (turn.key, domain::at_mut(&mut self.domains, turn)) else {
-                state.ring.met();
+            let ring = &mut self.sites.get_mut(site).ring;
+            let Some(turn) = ring.pop() else { break };
+            let (key, Some(domain)) = (turn.key, self.domains.of_mut(turn)) else {
+                ring.met();
                 continue;
             };
             let Some(group) = domain.ready.front().copied() else {
-                self.left_ring(key);
+                domain.in_ring = false;
+                self.rest(key);
                 continue;
             };
-            let credit = self.credits.get_mut(usize::from(group.location.lane)).filter(|credit| **credit > 0);
-            let Some(credit) = credit else {
-                state.ring.push(turn);
-                if !std::mem::replace(&mut state.starved, true) {
-                    self.starved.push(site);
-                }
+            if !self.credits.take(group.location.lane) {
+                ring.push(turn);
+                self.sites.starve(site);
                 continue;
-            };
-            *credit -= 1;
+            }
             domain.ready.pop_front();
             domain.active += 1;
-            state.ready -= 1;
-            self.crowd -= 1;
             if domain.ready.is_empty() {
                 domain.in_ring = false;
             } else {
-                state.ring.push(turn);
+                ring.push(turn);
             }
+            self.sites.lose(site, 1);
             return if group.is_expired(now) { Take::Expired(key, group) } else { Take::Job(key, group) };
         }
         Take::Nothing
@@ -437,31 +326,26 @@ impl Destinations {
         const LOOKED_AT: usize = 64;
         let takes = |turn| {
             // Behind one that left there may be others.
-            let Some(domain) = domain::at(&self.domains, turn) else { return true };
-            let lane = domain.ready.front().map(|group| group.location.lane);
-            lane.is_some_and(|lane| self.credits.get(usize::from(lane)).is_some_and(|credits| *credits > 0))
+            let Some(domain) = self.domains.of(turn) else { return true };
+            domain.ready.front().is_some_and(|group| self.credits.has(group.location.lane))
         };
-        let state = &mut self.sites[site.0 as usize];
-        if state.ring.iter().take(LOOKED_AT).any(takes) {
+        if self.sites.get(site).ring.iter().take(LOOKED_AT).any(takes) {
             return false;
         }
-        if !std::mem::replace(&mut state.starved, true) {
-            self.starved.push(site);
-        }
+        self.sites.starve(site);
         true
     }
 
     /// The domain whose mail is next at a site, and how many others have mail there.
     pub fn waiting_at(&self, site: SiteKey) -> Option<(&str, usize)> {
-        let ring = &self.sites.get(site.0 as usize)?.ring;
-        let first = ring.iter().find_map(|turn| domain::at(&self.domains, turn))?;
+        let ring = &self.sites.get(site).ring;
+        let first = ring.iter().find_map(|turn| self.domains.of(turn))?;
         Some((&*first.name, ring.len() - 1))
     }
 
     /// Groups that a connection could take now.
     pub fn ready(&self, site: SiteKey, now: u32) -> usize {
-        let site = &self.sites[site.0 as usize];
-        if site.closed_until > now { 0 } else { site.ready }
+        self.sites.get(site).ready(now)
     }
 
     /// An attempt ended: `again` are the parts to be tried later; the rest of `group` is settled. The credit comes home by
@@ -470,7 +354,7 @@ impl Destinations {
         let left: usize = again.iter().map(|group| usize::from(group.count)).sum();
         self.queued = self.queued.saturating_sub(usize::from(group.count)) + left;
         self.now = now;
-        if let Some(domain) = self.domain_mut(key) {
+        if let Some(domain) = self.domains.get_mut(key) {
             domain.active -= 1;
         }
         for group in again {
@@ -479,81 +363,138 @@ impl Destinations {
             self.enqueue(key, Group { not_before, ..*group }, now);
         }
         self.rest(key);
-        self.release_if_empty(key);
+    }
+
+    /// The attempt never began (the connection was stale, or never came up): the group goes back to the front with
+    /// its credit.
+    #[must_use = "nobody works on the group, or asks where its domain leads, unless this is carried out"]
+    pub fn put_back(&mut self, key: DomainKey, group: Group) -> Option<Effect> {
+        self.take_back(key, group);
+        self.activate(key, 1)
+    }
+
+    /// As [`Destinations::put_back`], where nothing can be carried out: the next [`Destinations::tick`] says what is to be done.
+    pub fn put_back_unheard(&mut self, key: DomainKey, group: Group) {
+        self.take_back(key, group);
+        // The site may be another by now than the one whose connection gives the group back, or the domain may have none: then it is
+        // not asked for by anybody before the tick asks.
+        if self.site_of(key).is_some() {
+            self.activate(key, 1);
+        }
+        self.domains.wake(key, self.now);
+    }
+
+    fn take_back(&mut self, key: DomainKey, group: Group) {
+        self.credits.give(group.location.lane, 1);
+        let Some(domain) = self.domains.get_mut(key) else { return };
+        domain.active -= 1;
+        domain.ready.push_front(group);
+    }
+
+    /// One more credit of a lane, for an attempt that goes on when what it brought so far went out with the one it had. False: all
+    /// are out.
+    pub fn take_credit(&mut self, lane: u16) -> bool {
+        self.credits.take(lane)
     }
 
     /// Synced outcomes bring credits home: sites that found none, to be pumped.
     pub fn credit(&mut self, lane: u16, count: u32) -> Vec<SiteKey> {
-        if let Some(credit) = self.credits.get_mut(usize::from(lane)) {
-            *credit += count;
-        }
-        for site in &self.starved {
-            self.sites[site.0 as usize].starved = false;
-        }
-        std::mem::take(&mut self.starved)
+        self.credits.give(lane, count);
+        self.sites.take_starved()
     }
 
     /// Attempts whose outcome is not synced yet, given how many credits there were at first.
     pub fn credits_out(&self, initial: u32) -> u32 {
-        self.credits.iter().map(|credit| initial.saturating_sub(*credit)).sum()
+        self.credits.out(initial)
+    }
+
+    /// The site as a whole failed (no host took a connection): nothing is started before `until`.
+    pub fn close_site(&mut self, site: SiteKey, until: u32) {
+        self.sites.close(site, until);
     }
 
     /// The site works.
     pub fn open_site(&mut self, site: SiteKey) {
-        let state = &mut self.sites[site.0 as usize];
-        state.closed_until = 0;
-        state.failures = 0;
+        self.sites.open(site);
+    }
+
+    /// Whether nothing is started at a site now.
+    pub fn is_closed(&self, site: SiteKey, now: u32) -> bool {
+        self.sites.get(site).is_closed(now)
     }
 
     /// Failures of the site in a row.
     pub fn failures(&self, site: SiteKey) -> u32 {
-        self.sites[site.0 as usize].failures
+        self.sites.get(site).failures
+    }
+
+    /// Tells one that waits for a closed site that it could not be reached, and was not told so or is to be told again: an attempt
+    /// more, and when this is said next (`next`, by attempts; not before the site is tried again). It stays where it is, so that it
+    /// goes out as soon as the site opens. A credit is taken. No more than `looks`.
+    pub fn tell(
+        &mut self,
+        site: SiteKey,
+        now: u32,
+        looks: &mut usize,
+        next: impl FnOnce(u16) -> u32,
+    ) -> Option<(DomainKey, Group)> {
+        closed::tell((&mut self.domains, &mut self.sites, &mut self.credits), site, now, looks, next)
+    }
+
+    /// While a site is closed, or waits, its oldest groups may expire: one at the head of a domain, its credit taken. No more than `looks`.
+    pub fn expire(&mut self, site: SiteKey, now: u32, looks: &mut usize) -> Option<(DomainKey, Group)> {
+        closed::expire((&mut self.domains, &mut self.sites, &mut self.credits), site, now, looks)
+    }
+
+    /// The next group whose domain is asked for, in vain, since `patience` seconds and that was not told so or is to be told again (`next`,
+    /// by attempts), or that is too old. Goes on where it was last, to the end of all domains at most, with no more than `looks`.
+    pub fn unanswered(
+        &mut self,
+        now: u32,
+        patience: u32,
+        looks: &mut usize,
+        next: impl FnOnce(u16) -> u32,
+    ) -> Option<Unanswered> {
+        self.unanswered.next((&mut self.domains, &mut self.credits), (now, patience), looks, next)
     }
 
     /// Moves what is due to where it can be taken, at most `bound` groups and sites; the rest follows at the next call.
     pub fn tick(&mut self, now: u32, bound: usize) -> Vec<Effect> {
         self.now = now;
-        self.forget_left(now);
+        // Those whose moment is over.
+        while self.domains.is_left(now) {
+            if let Some(site) = self.domains.forget_first() {
+                self.sites.lost(site);
+            }
+        }
         let mut effects = Vec::new();
         let (mut moved, mut looked) = (0, 0);
-        while moved < bound && looked < bound {
-            let Some(Reverse((due, key))) = self.due.peek().copied() else { break };
-            if due > now {
-                break;
-            }
-            self.due.pop();
-            let Some(domain) = self.domain_mut(key).filter(|domain| domain.wakes == due) else { continue };
-            domain.wakes = 0;
+        while moved < bound
+            && looked < bound
+            && let Some(key) = self.domains.take_due(now)
+        {
             looked += 1;
-            let before = moved;
-            while moved < bound && domain.deferred.peek().is_some_and(|first| first.0.due() <= now) {
-                domain.ready.extend(domain.deferred.pop().map(|first| first.0));
-                moved += 1;
-            }
-            if domain.deferred.len() < domain.deferred.capacity() / 4 {
-                domain.deferred.shrink_to_fit();
-            }
-            let next = domain.deferred.peek().map(|first| first.0.due());
+            let Some(domain) = self.domains.get_mut(key) else { continue };
+            let ready = domain.ready_due(now, bound - moved);
+            moved += ready;
             // Mail that waited may find its domain elsewhere; the resolver's cache knows how long an answer holds.
-            if moved > before && !domain.in_ring && domain.active == 0 {
-                self.lead(key, None);
+            if ready > 0 && !domain.in_ring && domain.active == 0 {
+                self.sites.lead(domain, None);
             }
-            if let Some(next) = next {
-                self.wake(key, next);
+            // What became ready, did not lead anywhere, or was put back when nobody listened.
+            let waits = !domain.ready.is_empty();
+            if let Some(next) = domain.next_due() {
+                self.domains.wake(key, next);
             }
-            // What did not lead anywhere, or was put back when nobody listened.
-            let waits = self.domain(key).is_some_and(|domain| !domain.ready.is_empty());
-            if moved > before || waits {
-                effects.extend(self.activate(key, moved - before));
+            if waits {
+                effects.extend(self.activate(key, ready));
             }
         }
         // With a bound of their own: no mail that is due for long keeps sites closed.
         let mut tried = 0;
         while tried < bound
-            && let Some(Reverse((due, site))) = self.site_due.peek().copied()
-            && due <= now
+            && let Some(site) = self.sites.take_due(now)
         {
-            self.site_due.pop();
             tried += 1 + self.resolve_again(site, &mut effects);
             effects.push(Effect::Pump(site));
         }
@@ -562,35 +503,32 @@ impl Destinations {
 
     /// A site that failed is tried again: its domains may have moved meanwhile. How many were looked at.
     fn resolve_again(&mut self, site: SiteKey, effects: &mut Vec<Effect>) -> usize {
-        let looks = self.sites[site.0 as usize].ring.places().min(RESOLVED_AGAIN_MAX);
+        let looks = self.sites.get(site).ring.places().min(RESOLVED_AGAIN_MAX);
         for _ in 0..looks {
-            let state = &mut self.sites[site.0 as usize];
-            let Some(turn) = state.ring.pop() else { break };
-            let (key, Some(domain)) = (turn.key, domain::at_mut(&mut self.domains, turn)) else {
-                state.ring.met();
+            let ring = &mut self.sites.get_mut(site).ring;
+            let Some(turn) = ring.pop() else { break };
+            let (key, Some(domain)) = (turn.key, self.domains.of_mut(turn)) else {
+                ring.met();
                 continue;
             };
-            state.ready -= domain.ready.len();
-            self.crowd -= domain.ready.len();
+            self.sites.lose(site, domain.ready.len());
+            domain.in_ring = false;
             if domain.ready.is_empty() {
                 // What of it is under way may be put back here.
-                self.left_ring(key);
+                self.rest(key);
                 continue;
             }
-            domain.in_ring = false;
             if domain.is_first_asked(self.now) {
                 effects.push(Effect::Resolve(key, domain.name.clone()));
             }
-            self.lead(key, None);
+            self.sites.lead(domain, None);
         }
         looks
     }
 
     /// When [`Destinations::tick`] has something to do next (seconds of the queues' clock).
     pub fn next_due(&self) -> Option<u32> {
-        let domain = self.due.peek().map(|Reverse((due, _))| *due);
-        let site = self.site_due.peek().map(|Reverse((due, _))| *due);
-        domain.into_iter().chain(site).min()
+        self.domains.next_due().into_iter().chain(self.sites.next_due()).min()
     }
 }
 

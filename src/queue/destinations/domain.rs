@@ -1,14 +1,12 @@
-//! One domain's queue, and how domains without mail are forgotten.
+//! One domain's queue.
 
+use std::collections::binary_heap::PeekMut;
 use std::collections::{BinaryHeap, VecDeque};
 use std::rc::Rc;
 
+use super::keys::{DomainKey, SiteKey};
 use super::ring::Turn;
-use super::{Destinations, DomainKey, SiteKey};
 use crate::queue::Group;
-
-/// Domains without mail that are kept for the next.
-pub(super) const LEAVING_MAX: usize = 4096;
 
 /// The site of a domain is asked for again after so many seconds, if nothing of the domain is under way then. The resolver's cache
 /// knows how long an answer holds; this is what a message saves that comes right after another.
@@ -44,7 +42,7 @@ pub(super) struct Domain {
     pub(super) ready: VecDeque<Group>,
     pub(super) deferred: BinaryHeap<Deferred>,
     pub(super) site: Option<SiteKey>,
-    /// The time of its entry in `due` that counts; 0: it has none.
+    /// The time of its entry in the table's `due` that counts; 0: it has none.
     pub(super) wakes: u32,
     /// Groups being attempted.
     pub(super) active: u32,
@@ -64,22 +62,7 @@ pub(super) struct Domain {
 
 const _: () = assert!(size_of::<Option<Domain>>() <= 104, "one of these for each domain with mail");
 
-/// The domain that has this turn in a ring, unless it left.
-pub(super) fn at(domains: &[Option<Domain>], turn: Turn<DomainKey>) -> Option<&Domain> {
-    domains.get(turn.key.0 as usize)?.as_ref().filter(|domain| domain.has(turn))
-}
-
-/// The same, to be changed.
-pub(super) fn at_mut(domains: &mut [Option<Domain>], turn: Turn<DomainKey>) -> Option<&mut Domain> {
-    domains.get_mut(turn.key.0 as usize)?.as_mut().filter(|domain| domain.has(turn))
-}
-
 impl Domain {
-    fn has(&self, turn: Turn<DomainKey>) -> bool {
-        self.in_ring && self.turn == turn.number
-    }
-
-    /// One without mail, that leads nowhere yet.
     pub(super) fn new(name: Rc<str>) -> Domain {
         Domain {
             name,
@@ -97,6 +80,11 @@ impl Domain {
         }
     }
 
+    /// Whether this turn in a ring is its own, and it did not leave.
+    pub(super) fn has(&self, turn: Turn<DomainKey>) -> bool {
+        self.in_ring && self.turn == turn.number
+    }
+
     /// It is asked for. False: it is already.
     pub(super) fn is_first_asked(&mut self, now: u32) -> bool {
         let first = !std::mem::replace(&mut self.resolving, true);
@@ -106,46 +94,43 @@ impl Domain {
         first
     }
 
-    /// Nothing of it waits or is under way.
-    fn is_empty(&self) -> bool {
-        self.active == 0
-            && self.ready.is_empty()
-            && self.deferred.is_empty()
-            && !self.resolving
-            && !self.in_ring
-    }
-}
-
-impl Destinations {
-    /// A domain without mail is forgotten, so that memory follows the queue; not at once, as more of its mail may come in a moment.
-    pub(super) fn release_if_empty(&mut self, key: DomainKey) {
-        let now = self.now;
-        let Some(domain) = self.domain_mut(key) else { return };
-        if domain.is_empty() && !std::mem::replace(&mut domain.leaving, true) {
-            self.leaving.push_back((now, key));
-            if self.leaving.len() > LEAVING_MAX {
-                self.forget_first();
-            }
-        }
+    /// Whether nothing of it can be taken or is under way, and nobody asks where it leads.
+    pub(super) fn is_idle(&self) -> bool {
+        self.active == 0 && self.ready.is_empty() && !self.resolving && !self.in_ring
     }
 
-    /// Forgets those whose moment is over.
-    pub(super) fn forget_left(&mut self, now: u32) {
-        while self.leaving.front().is_some_and(|(since, _)| since.saturating_add(RESOLVED_FOR) <= now) {
-            self.forget_first();
-        }
+    /// Whether nothing of it waits or is under way.
+    pub(super) fn is_empty(&self) -> bool {
+        self.is_idle() && self.deferred.is_empty()
     }
 
-    fn forget_first(&mut self) {
-        let Some((_, key)) = self.leaving.pop_front() else { return };
-        let Some(domain) = self.domain_mut(key) else { return };
-        domain.leaving = false;
-        if domain.is_empty() {
-            self.lead(key, None);
-            if let Some(domain) = self.domains[key.0 as usize].take() {
-                self.by_name.remove(&domain.name);
-            }
-            self.free_domains.push(key.0);
+    /// Queues a group for a later time.
+    pub(super) fn defer(&mut self, group: Group) {
+        if self.deferred.len() == self.deferred.capacity() {
+            // By a quarter and not by as much again: most of what waits for long waits here.
+            self.deferred.reserve_exact(self.deferred.len() / 4 + 1);
         }
+        self.deferred.push(Deferred(group));
+    }
+
+    /// Makes what is due ready, at most so many groups; returns how many they were.
+    pub(super) fn ready_due(&mut self, now: u32, most: usize) -> usize {
+        let mut moved = 0;
+        while moved < most
+            && let Some(first) = self.deferred.peek_mut()
+            && first.0.due() <= now
+        {
+            self.ready.push_back(PeekMut::pop(first).0);
+            moved += 1;
+        }
+        if self.deferred.len() < self.deferred.capacity() / 4 {
+            self.deferred.shrink_to_fit();
+        }
+        moved
+    }
+
+    /// When the first of those that wait is due.
+    pub(super) fn next_due(&self) -> Option<u32> {
+        self.deferred.peek().map(|first| first.0.due())
     }
 }

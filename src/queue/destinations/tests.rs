@@ -1,5 +1,6 @@
 //! The queues of a shard, driven by hand.
 
+use super::domains::LEAVING_MAX;
 use super::*;
 use crate::id::Location;
 
@@ -74,7 +75,7 @@ fn a_domain_is_resolved_once_and_served() {
     let (key, fourth) = job(&mut queue, site, 15).unwrap();
     queue.attempted(key, &fourth, &[], 15);
     queue.tick(20, 10);
-    assert!(queue.by_name.is_empty(), "an empty domain is forgotten");
+    assert!(queue.domains.count() == 0, "an empty domain is forgotten");
 }
 
 #[test]
@@ -85,7 +86,7 @@ fn domains_without_mail_are_kept_in_bounded_number() {
         let (key, one) = job(&mut queue, site, 10).unwrap();
         queue.attempted(key, &one, &[], 10);
     }
-    assert_eq!(queue.by_name.len(), LEAVING_MAX);
+    assert_eq!(queue.domains.count(), LEAVING_MAX);
 }
 
 #[test]
@@ -256,13 +257,13 @@ fn what_waits_for_an_answer_is_told_and_given_up_in_time() {
     assert_eq!(all(&mut queue, 279, 99), []);
     assert_eq!(all(&mut queue, 280, 99), [(7, 1000)]);
     // With the answer all of it may go, whatever was told; a domain that lost its last mail meanwhile is forgotten.
-    let key = queue.by_name["b.example"];
+    let key = queue.domains.find("b.example").unwrap();
     let site = queue.resolved(key, "mx").expect("a site");
     assert_eq!(queue.ready(site, 281), 2);
-    let key = queue.by_name["e.example"];
+    let key = queue.domains.find("e.example").unwrap();
     assert_eq!(queue.resolved(key, "mx"), None);
     queue.tick(281 + RESOLVED_FOR, 9);
-    assert!(!queue.by_name.contains_key("e.example"));
+    assert!(queue.domains.find("e.example").is_none());
 }
 
 /// None of those that are too old is passed over, though the last takes the place of each that goes.
@@ -306,16 +307,7 @@ fn a_deferred_recipient_takes_few_bytes() {
         let name = format!("domain{}.example", number % DOMAINS);
         queue.push(&name, Group { not_before: 500, ..group(number as u32, 1) }, 10);
     }
-    let of_domain = |domain: &Domain| {
-        // Beside the text two counts; the queues' memory comes in whole words.
-        let queues = (domain.deferred.capacity() + domain.ready.capacity()) * size_of::<Group>();
-        domain.name.len() + 2 * size_of::<usize>() + queues.next_multiple_of(16)
-    };
-    let domains: usize = queue.domains.iter().flatten().map(of_domain).sum();
-    let tables = queue.domains.capacity() * size_of::<Option<Domain>>()
-        + queue.by_name.capacity() * 8 / 7 * (size_of::<(Rc<str>, DomainKey)>() + 1)
-        + queue.due.capacity() * size_of::<(u32, DomainKey)>();
-    let each = (domains + tables) / (10 * DOMAINS);
+    let each = queue.domains.bytes() / (10 * DOMAINS);
     assert!(each <= 60, "{each} bytes");
 }
 
@@ -424,13 +416,13 @@ fn wake_ups_do_not_pile_up() {
     for offset in 0..10_000 {
         queue.push("a.example", Group { not_before: 500_000 - offset, ..late(offset) }, 10);
     }
-    assert!(queue.due.len() <= 1026, "{} entries for one domain", queue.due.len());
+    assert!(queue.domains.entries() <= 1026, "{} entries for one domain", queue.domains.entries());
     assert_eq!(queue.next_due(), Some(490_001));
     // And it is looked at whenever something is due.
     for now in 490_001..490_011 {
         queue.tick(now, 100);
-        let key = queue.by_name["a.example"];
-        assert_eq!(queue.domain(key).unwrap().ready.len() as u32, now - 490_000);
+        let key = queue.domains.find("a.example").unwrap();
+        assert_eq!(queue.domains.get(key).unwrap().ready.len() as u32, now - 490_000);
     }
 }
 
@@ -440,7 +432,7 @@ fn a_domain_that_waits_holds_no_site_and_no_room() {
     let site = push_resolved(&mut queue, "a.example", "mx", 1);
     let (key, first) = job(&mut queue, site, 10).unwrap();
     queue.attempted(key, &first, &[Group { not_before: 70, attempts: 1, ..first }], 10);
-    let domain = queue.domain(key).unwrap();
+    let domain = queue.domains.get(key).unwrap();
     assert_eq!((domain.ready.capacity(), domain.deferred.capacity()), (0, 1));
     assert_eq!(queue.forget_idle_sites(10, 0..usize::MAX, |_| false), [site]);
     // One that failed is remembered, or its pauses would never grow.
@@ -511,7 +503,7 @@ fn a_domain_that_led_nowhere_is_forgotten_when_its_mail_was_settled_first() {
     queue.attempted(key, &taken, &[], 10);
     queue.unresolved(key, 10, 5);
     queue.tick(10 + RESOLVED_FOR, 10);
-    assert!(queue.domain(key).is_none());
+    assert!(queue.domains.get(key).is_none());
 }
 
 /// A group is under way when its site rests and its domain is asked for again; then its connection turns out stale. Whatever came of the

@@ -1,6 +1,8 @@
 //! Domains of which it is asked for long where they lead: what waits for that is told so, and given up in time.
 
-use super::{Destinations, DomainKey};
+use super::credits::Credits;
+use super::domains::Domains;
+use super::keys::DomainKey;
 use crate::queue::Group;
 
 /// What is to be said of a group. A credit of its lane is taken.
@@ -12,48 +14,49 @@ pub enum Unanswered {
     Expired(DomainKey, Group),
 }
 
-impl Destinations {
+/// Which group is looked at next, by the places of domain and group.
+#[derive(Debug, Default)]
+pub(super) struct Cursor(usize, usize);
+
+impl Cursor {
     /// The next group whose domain is asked for, in vain, since `patience` seconds and that was not told so or is to be told again (`next`,
     /// by attempts), or that is too old. Goes on where it was last, to the end of all domains at most, with no more than `looks`.
-    pub fn unanswered(
+    pub(super) fn next(
         &mut self,
-        now: u32,
-        patience: u32,
+        (domains, credits): (&mut Domains, &mut Credits),
+        (now, patience): (u32, u32),
         looks: &mut usize,
         next: impl FnOnce(u16) -> u32,
     ) -> Option<Unanswered> {
-        let (mut slot, mut within) = self.listened;
-        while let Some(place) = self.domains.get_mut(slot) {
+        while let Some((key, domain)) = domains.at(self.0) {
             if *looks == 0 {
-                self.listened = (slot, within);
                 return None;
             }
             *looks -= 1;
-            let domain = place.as_mut().filter(|domain| domain.resolving && domain.site.is_none());
+            let within = self.1;
+            let domain = domain.filter(|domain| domain.resolving && domain.site.is_none());
             let Some(domain) = domain.filter(|domain| within < domain.ready.len()) else {
-                (slot, within) = (slot + 1, 0);
+                *self = Cursor(self.0 + 1, 0);
                 continue;
             };
-            let key = DomainKey(slot as u32);
+            self.1 += 1;
             let group = &mut domain.ready[within];
-            within += 1;
             let expired = group.is_expired(now);
             let waits = domain.since.saturating_add(patience) <= now && group.not_before <= now;
-            let credit = self.credits.get_mut(usize::from(group.location.lane));
-            let Some(credit) = credit.filter(|credit| **credit > 0 && (expired || waits)) else { continue };
-            *credit -= 1;
+            if !(expired || waits) || !credits.take(group.location.lane) {
+                continue;
+            }
             if !expired {
                 group.told(next(group.attempts.saturating_add(1)).max(now.saturating_add(1)));
-                self.listened = (slot, within);
                 return Some(Unanswered::Waits(key, *group));
             }
             // The first takes its place, which was looked at before, and all stand one place further in front then.
-            let group = domain.ready.swap_remove_front(within - 1)?;
+            self.1 = within;
+            let group = domain.ready.swap_remove_front(within)?;
             domain.active += 1;
-            self.listened = (slot, within - 1);
             return Some(Unanswered::Expired(key, group));
         }
-        self.listened = (0, 0);
+        *self = Cursor::default();
         None
     }
 }

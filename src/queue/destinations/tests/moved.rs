@@ -42,7 +42,7 @@ fn a_busy_domain_is_asked_for_again_and_its_mail_goes_on() {
     assert_eq!(keys, [1, 2, 3, 4]);
     // One that leads nowhere any more.
     let other = push_resolved(&mut queue, "c.example", "mx", 6);
-    let key = queue.by_name["c.example"];
+    let key = queue.domains.find("c.example").unwrap();
     assert_eq!((other, asked(&mut queue, later + 500)), (old, 2));
     queue.leave_site(key);
     assert_eq!((queue.ready(old, later + 500), queue.unrouted(key), queue.crowd()), (0, 1, 0));
@@ -61,14 +61,14 @@ fn many_domains_leave_a_site_one_by_one() {
     let old = old.unwrap();
     // From the last on: the whole ring stands before each of them.
     for number in (0..DOMAINS).rev() {
-        let key = queue.by_name[&*format!("d{number}.example")];
+        let key = queue.domains.find(&format!("d{number}.example")).unwrap();
         assert!(queue.resolved(key, "mx2").is_some());
-        assert!(queue.sites[old.0 as usize].ring.places() <= 65 + 2 * number as usize);
+        assert!(queue.sites.get(old).ring.places() <= 65 + 2 * number as usize);
     }
     // One by one it is 5,000,000,000.
-    let looked_at = queue.sites[old.0 as usize].ring.looked_at;
+    let looked_at = queue.sites.get(old).ring.looked_at;
     assert!(looked_at <= 2 * DOMAINS as usize, "{looked_at}");
-    let new = queue.by_site["mx2"];
+    let new = queue.sites.named("mx2");
     assert_eq!(
         (queue.ready(old, 10), queue.ready(new, 10), queue.crowd()),
         (0, DOMAINS as usize, DOMAINS as usize)
@@ -86,8 +86,8 @@ fn who_left_a_ring_is_not_met_there() {
         push_resolved(&mut queue, name, "mx", 1 + 2 * number as u32);
         push_resolved(&mut queue, name, "mx", 2 + 2 * number as u32);
     }
-    let keys: Vec<_> = names.iter().map(|name| queue.by_name[&**name]).collect();
-    let site = queue.by_site["mx"];
+    let keys: Vec<_> = names.iter().map(|name| queue.domains.find(name).unwrap()).collect();
+    let site = queue.sites.named("mx");
     for key in [keys[0], keys[1], keys[3]] {
         assert!(queue.resolved(key, "mx2").is_some());
     }
@@ -103,9 +103,9 @@ fn who_left_a_ring_is_not_met_there() {
     let served: Vec<_> = std::iter::from_fn(|| job(&mut queue, site, 60)).map(|(key, _)| key).collect();
     let each_in_turn: Vec<_> = [2, 4, 5, 1, 2, 4, 5, 1].map(|place| keys[place]).to_vec();
     assert_eq!(served, each_in_turn);
-    assert!(queue.sites[site.0 as usize].ring.is_empty());
+    assert!(queue.sites.get(site).ring.is_empty());
     // What is too old is found behind one that left, too.
-    let other = queue.by_site["mx2"];
+    let other = queue.sites.named("mx2");
     assert!(queue.resolved(keys[0], "mx3").is_some());
     assert_eq!(queue.expire(other, 2_000, &mut 100).map(|(key, _)| key), Some(keys[3]));
 }

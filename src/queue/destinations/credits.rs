@@ -1,0 +1,34 @@
+//! How many attempts may still begin for the mail of each lane.
+
+/// Outcome credits of each lane that this shard holds.
+#[derive(Debug)]
+pub(super) struct Credits(Vec<u32>);
+
+impl Credits {
+    pub(super) fn new(credits: Vec<u32>) -> Credits {
+        Credits(credits)
+    }
+
+    /// Takes one. False: all are out.
+    pub(super) fn take(&mut self, lane: u16) -> bool {
+        let credit = self.0.get_mut(usize::from(lane)).filter(|credit| **credit > 0);
+        credit.map(|credit| *credit -= 1).is_some()
+    }
+
+    /// Whether there is one.
+    pub(super) fn has(&self, lane: u16) -> bool {
+        self.0.get(usize::from(lane)).is_some_and(|credit| *credit > 0)
+    }
+
+    /// So many come home.
+    pub(super) fn give(&mut self, lane: u16, count: u32) {
+        if let Some(credit) = self.0.get_mut(usize::from(lane)) {
+            *credit += count;
+        }
+    }
+
+    /// How many are out, given how many there were at first.
+    pub(super) fn out(&self, initial: u32) -> u32 {
+        self.0.iter().map(|credit| initial.saturating_sub(*credit)).sum()
+    }
+}

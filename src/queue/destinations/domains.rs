@@ -1,0 +1,186 @@
+//! The domains of one shard: by name and by key, when they have something due, and how those without mail are forgotten.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::rc::Rc;
+
+use super::domain::{Domain, RESOLVED_FOR};
+use super::keys::{DomainKey, SiteKey};
+use super::ring::Turn;
+use crate::queue::Group;
+
+/// Domains without mail that are kept for the next.
+pub(super) const LEAVING_MAX: usize = 4096;
+
+/// All domains with mail.
+#[derive(Debug, Default)]
+pub(super) struct Domains {
+    slots: Vec<Option<Domain>>,
+    free: Vec<u32>,
+    by_name: HashMap<Rc<str>, DomainKey>,
+    /// When domains have something due. An entry counts if its domain says the same time.
+    due: BinaryHeap<Reverse<(u32, DomainKey)>>,
+    /// Domains that were found without mail, and when: mail of the next moment finds their site.
+    leaving: VecDeque<(u32, DomainKey)>,
+}
+
+impl Domains {
+    pub(super) fn get(&self, key: DomainKey) -> Option<&Domain> {
+        self.slots.get(key.0 as usize)?.as_ref()
+    }
+
+    pub(super) fn get_mut(&mut self, key: DomainKey) -> Option<&mut Domain> {
+        self.slots.get_mut(key.0 as usize)?.as_mut()
+    }
+
+    /// The domain that has this turn in a ring, unless it left.
+    pub(super) fn of(&self, turn: Turn<DomainKey>) -> Option<&Domain> {
+        self.get(turn.key).filter(|domain| domain.has(turn))
+    }
+
+    /// The same, to be changed.
+    pub(super) fn of_mut(&mut self, turn: Turn<DomainKey>) -> Option<&mut Domain> {
+        self.get_mut(turn.key).filter(|domain| domain.has(turn))
+    }
+
+    /// Keys that there are, those in use and those that are free.
+    pub(super) fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// What is in a slot, and its key; None: there is no such slot.
+    pub(super) fn at(&mut self, slot: usize) -> Option<(DomainKey, Option<&mut Domain>)> {
+        self.slots.get_mut(slot).map(|domain| (DomainKey(slot as u32), domain.as_mut()))
+    }
+
+    /// The domain of this name, lower case, if it has mail.
+    pub(super) fn find(&self, name: &str) -> Option<DomainKey> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The domain of this name, a new one if need be.
+    pub(super) fn named(&mut self, name: &str) -> DomainKey {
+        match self.find(name) {
+            Some(key) => key,
+            None => self.add(name),
+        }
+    }
+
+    fn add(&mut self, name: &str) -> DomainKey {
+        let name: Rc<str> = name.into();
+        let domain = Domain::new(name.clone());
+        let key = match self.free.pop() {
+            Some(slot) => {
+                self.slots[slot as usize] = Some(domain);
+                DomainKey(slot)
+            }
+            None => {
+                self.slots.push(Some(domain));
+                DomainKey(u32::try_from(self.slots.len() - 1).expect("fewer than 2^32 domains"))
+            }
+        };
+        self.by_name.insert(name, key);
+        key
+    }
+
+    /// Queues a group for a later time, at which the domain is looked at.
+    pub(super) fn defer(&mut self, key: DomainKey, group: Group) {
+        let Some(domain) = self.get_mut(key) else { return };
+        domain.defer(group);
+        self.wake(key, group.due());
+    }
+
+    /// The domain is looked at by the tick of this time.
+    pub(super) fn wake(&mut self, key: DomainKey, at: u32) {
+        let at = at.max(1);
+        let Some(domain) = self.get_mut(key) else { return };
+        if domain.wakes != 0 && domain.wakes <= at {
+            return;
+        }
+        domain.wakes = at;
+        self.due.push(Reverse((at, key)));
+        if self.due.len() > 2 * self.by_name.len() + 1024 {
+            let slots = &self.slots;
+            let counts = |key: &DomainKey, at: u32| {
+                slots[key.0 as usize].as_ref().is_some_and(|domain| domain.wakes == at)
+            };
+            self.due.retain(|Reverse((at, key))| counts(key, *at));
+        }
+    }
+
+    /// When the first of them is to be looked at.
+    pub(super) fn next_due(&self) -> Option<u32> {
+        self.due.peek().map(|Reverse((due, _))| *due)
+    }
+
+    /// The next that is to be looked at by now.
+    pub(super) fn take_due(&mut self, now: u32) -> Option<DomainKey> {
+        while let Some(Reverse((due, key))) = self.due.peek().copied()
+            && due <= now
+        {
+            self.due.pop();
+            if let Some(domain) = self.get_mut(key)
+                && domain.wakes == due
+            {
+                domain.wakes = 0;
+                return Some(key);
+            }
+        }
+        None
+    }
+
+    /// A domain without mail is forgotten, so that memory follows the queue; not at once, as more of its mail may come in a moment.
+    /// Where that makes too many of them, one goes: the site that it led to.
+    pub(super) fn leaves(&mut self, key: DomainKey, now: u32) -> Option<SiteKey> {
+        let domain = self.get_mut(key)?;
+        if std::mem::replace(&mut domain.leaving, true) {
+            return None;
+        }
+        self.leaving.push_back((now, key));
+        if self.leaving.len() > LEAVING_MAX { self.forget_first() } else { None }
+    }
+
+    /// Whether the moment of the first of them is over.
+    pub(super) fn is_left(&self, now: u32) -> bool {
+        self.leaving.front().is_some_and(|(since, _)| since.saturating_add(RESOLVED_FOR) <= now)
+    }
+
+    /// Forgets the first of those that had no mail, unless it has some again: the site that it led to.
+    pub(super) fn forget_first(&mut self) -> Option<SiteKey> {
+        let (_, key) = self.leaving.pop_front()?;
+        let domain = self.get_mut(key)?;
+        domain.leaving = false;
+        if !domain.is_empty() {
+            return None;
+        }
+        let domain = self.slots[key.0 as usize].take()?;
+        self.by_name.remove(&domain.name);
+        self.free.push(key.0);
+        domain.site
+    }
+}
+
+#[cfg(test)]
+impl Domains {
+    pub(super) fn count(&self) -> usize {
+        self.by_name.len()
+    }
+
+    /// Entries of those that are to be looked at, old ones included.
+    pub(super) fn entries(&self) -> usize {
+        self.due.len()
+    }
+
+    /// Bytes in memory.
+    pub(super) fn bytes(&self) -> usize {
+        let of_domain = |domain: &Domain| {
+            // Beside the text two counts; the queues' memory comes in whole words.
+            let queues = (domain.deferred.capacity() + domain.ready.capacity()) * size_of::<Group>();
+            domain.name.len() + 2 * size_of::<usize>() + queues.next_multiple_of(16)
+        };
+        self.slots.iter().flatten().map(of_domain).sum::<usize>()
+            + self.slots.capacity() * size_of::<Option<Domain>>()
+            + self.by_name.capacity() * 8 / 7 * (size_of::<(Rc<str>, DomainKey)>() + 1)
+            + self.due.capacity() * size_of::<(u32, DomainKey)>()
+    }
+}

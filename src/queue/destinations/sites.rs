@@ -1,0 +1,217 @@
+//! The sites of one shard: which domains have mail for them, which take none now, and how those nobody needs are forgotten.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::ops::Range;
+use std::rc::Rc;
+
+use super::domain::Domain;
+use super::domains::Domains;
+use super::keys::{DomainKey, SiteKey};
+use super::ring::{Ring, Turn};
+
+/// A site that failed is remembered so long (seconds) after it was to be tried again, so that its pauses grow.
+const FAILURES_REMEMBERED: u32 = 900;
+
+#[derive(Debug, Default)]
+pub(super) struct Site {
+    name: Rc<str>,
+    /// Domains with ready groups, served in turn.
+    pub(super) ring: Ring<DomainKey>,
+    /// Groups of these.
+    ready: usize,
+    /// Domains that lead here.
+    domains: u32,
+    /// It is in the list of those that found no credit.
+    starved: bool,
+    /// No attempt before this time (seconds of the queues' clock): the site as a whole failed.
+    pub(super) closed_until: u32,
+    pub(super) failures: u32,
+    /// While it is closed: which of its groups is looked at next, by the places of domain and group.
+    pub(super) looked: (usize, usize),
+    /// And at which domain of the ring it is looked next for what is too old.
+    pub(super) aged: usize,
+}
+
+impl Site {
+    pub(super) fn is_closed(&self, now: u32) -> bool {
+        self.closed_until > now
+    }
+
+    /// Groups that a connection could take now.
+    pub(super) fn ready(&self, now: u32) -> usize {
+        if self.is_closed(now) { 0 } else { self.ready }
+    }
+}
+
+/// All sites that domains lead to.
+#[derive(Debug, Default)]
+pub(super) struct Sites {
+    slots: Vec<Site>,
+    free: Vec<u32>,
+    by_name: HashMap<Rc<str>, SiteKey>,
+    /// When those that are closed are tried again.
+    due: BinaryHeap<Reverse<(u32, SiteKey)>>,
+    /// Those that found no credit for the head of their ring.
+    starved: Vec<SiteKey>,
+    /// Groups a connection could take now, those of closed sites included.
+    ready: usize,
+    /// The last number of a turn in a ring.
+    turns: u32,
+}
+
+impl Sites {
+    pub(super) fn get(&self, key: SiteKey) -> &Site {
+        &self.slots[key.0 as usize]
+    }
+
+    pub(super) fn get_mut(&mut self, key: SiteKey) -> &mut Site {
+        &mut self.slots[key.0 as usize]
+    }
+
+    /// Keys that there are, those in use and those that are free.
+    pub(super) fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Groups a connection could take now, those of closed sites included.
+    pub(super) fn ready(&self) -> usize {
+        self.ready
+    }
+
+    /// The site of this canonical name.
+    pub(super) fn named(&mut self, name: &str) -> SiteKey {
+        match self.by_name.get(name) {
+            Some(key) => *key,
+            None => self.add(name),
+        }
+    }
+
+    fn add(&mut self, name: &str) -> SiteKey {
+        let name: Rc<str> = name.into();
+        let site = Site { name: name.clone(), ..Site::default() };
+        let key = match self.free.pop() {
+            Some(slot) => {
+                self.slots[slot as usize] = site;
+                SiteKey(slot)
+            }
+            None => {
+                self.slots.push(site);
+                SiteKey(u32::try_from(self.slots.len() - 1).expect("fewer than 2^32 sites"))
+            }
+        };
+        self.by_name.insert(name, key);
+        key
+    }
+
+    /// Forgets those of these slots that no domain leads to and nobody is `busy` with, so that memory follows the queue.
+    pub(super) fn forget_idle(
+        &mut self,
+        now: u32,
+        slots: Range<usize>,
+        busy: impl Fn(SiteKey) -> bool,
+    ) -> Vec<SiteKey> {
+        let mut forgotten = Vec::new();
+        for slot in slots.start..slots.end.min(self.slots.len()) {
+            let site = &mut self.slots[slot];
+            let key = SiteKey(slot as u32);
+            let until = site.closed_until + if site.failures > 0 { FAILURES_REMEMBERED } else { 0 };
+            let idle = site.domains == 0 && site.ring.is_empty() && until <= now;
+            if idle && self.by_name.get(&site.name) == Some(&key) && !busy(key) {
+                self.by_name.remove(&site.name);
+                *site = Site::default();
+                self.free.push(key.0);
+                forgotten.push(key);
+            }
+        }
+        forgotten
+    }
+
+    /// The domain leads there now.
+    pub(super) fn lead(&mut self, domain: &mut Domain, to: Option<SiteKey>) {
+        if let Some(before) = std::mem::replace(&mut domain.site, to) {
+            self.get_mut(before).domains -= 1;
+        }
+        if let Some(to) = to {
+            self.get_mut(to).domains += 1;
+        }
+    }
+
+    /// A domain that led there was forgotten.
+    pub(super) fn lost(&mut self, site: SiteKey) {
+        self.get_mut(site).domains -= 1;
+    }
+
+    /// So many more groups of a domain can be taken at its site.
+    pub(super) fn gain(&mut self, site: SiteKey, key: DomainKey, domain: &mut Domain, groups: usize) {
+        self.ready += groups;
+        let site = &mut self.slots[site.0 as usize];
+        site.ready += groups;
+        if !domain.in_ring {
+            self.turns = self.turns.wrapping_add(1);
+            (domain.in_ring, domain.turn) = (true, self.turns);
+            site.ring.push(Turn { key, number: self.turns });
+        }
+    }
+
+    /// So many groups less can be taken there.
+    pub(super) fn lose(&mut self, site: SiteKey, groups: usize) {
+        self.ready -= groups;
+        self.get_mut(site).ready -= groups;
+    }
+
+    /// A domain that had so many groups ready there just left the ring.
+    pub(super) fn withdraw(&mut self, site: SiteKey, groups: usize, domains: &Domains) {
+        self.lose(site, groups);
+        let site = self.get_mut(site);
+        if site.ring.leave(|turn| domains.of(turn).is_some()) {
+            (site.looked, site.aged) = ((0, 0), 0);
+        }
+    }
+
+    /// The site found no credit: it is told when some come home.
+    pub(super) fn starve(&mut self, site: SiteKey) {
+        if !std::mem::replace(&mut self.get_mut(site).starved, true) {
+            self.starved.push(site);
+        }
+    }
+
+    /// Credits came home: those that found none.
+    pub(super) fn take_starved(&mut self) -> Vec<SiteKey> {
+        let starved = std::mem::take(&mut self.starved);
+        for site in &starved {
+            self.get_mut(*site).starved = false;
+        }
+        starved
+    }
+
+    /// The site as a whole failed: nothing is started before `until`.
+    pub(super) fn close(&mut self, key: SiteKey, until: u32) {
+        let site = self.get_mut(key);
+        site.closed_until = until;
+        site.failures = site.failures.saturating_add(1);
+        site.looked = (0, 0);
+        self.due.push(Reverse((until, key)));
+    }
+
+    /// The site works.
+    pub(super) fn open(&mut self, key: SiteKey) {
+        let site = self.get_mut(key);
+        site.closed_until = 0;
+        site.failures = 0;
+    }
+
+    /// When the first of those that failed is tried again.
+    pub(super) fn next_due(&self) -> Option<u32> {
+        self.due.peek().map(|Reverse((due, _))| *due)
+    }
+
+    /// The next that is to be tried again by now.
+    pub(super) fn take_due(&mut self, now: u32) -> Option<SiteKey> {
+        let Reverse((due, _)) = self.due.peek()?;
+        if *due > now {
+            return None;
+        }
+        self.due.pop().map(|Reverse((_, site))| site)
+    }
+}
