@@ -102,6 +102,19 @@ pub enum Protocol {
     Esmtpsa = 4,
 }
 
+impl Protocol {
+    /// The keyword as the `with` clause spells it (RFC 3848).
+    pub fn keyword(self) -> &'static str {
+        match self {
+            Protocol::Smtp => "SMTP",
+            Protocol::Esmtp => "ESMTP",
+            Protocol::Esmtps => "ESMTPS",
+            Protocol::Esmtpa => "ESMTPA",
+            Protocol::Esmtpsa => "ESMTPSA",
+        }
+    }
+}
+
 /// Envelopes that were used and will be again, with the memory they have. Cloning is a reference count.
 #[expect(clippy::vec_box, reason = "what is kept is the box: it goes into a message as it is")]
 #[derive(Clone, Debug, Default)]

@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::id::MessageId;
 use crate::limits;
 use crate::mail::address;
-use crate::mail::envelope::{OriginRef, Protocol};
+use crate::mail::envelope::OriginRef;
 use crate::time::{Civil, UnixMillis};
 
 /// Put in front of the `From ` line of a mailbox file, as others do.
@@ -25,19 +25,6 @@ const WEEKDAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
 /// By month from 1; December stands at 12 modulo 12.
 const MONTHS: [&str; 12] =
     ["Dec", "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov"];
-
-impl Protocol {
-    /// The keyword as the `with` clause spells it (RFC 3848).
-    pub fn keyword(self) -> &'static str {
-        match self {
-            Protocol::Smtp => "SMTP",
-            Protocol::Esmtp => "ESMTP",
-            Protocol::Esmtps => "ESMTPS",
-            Protocol::Esmtpa => "ESMTPA",
-            Protocol::Esmtpsa => "ESMTPSA",
-        }
-    }
-}
 
 /// Appends the Received field of an accepted message, CRLF included, to `out`.
 ///
@@ -223,7 +210,7 @@ impl<'a> Folded<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mail::envelope::Origin;
+    use crate::mail::envelope::{Origin, Protocol};
 
     fn date(millis: u64) -> String {
         let mut out = Vec::new();

@@ -7,9 +7,13 @@
 use crate::config::BareNewlines;
 use crate::limits;
 
+mod lines;
 mod normalise;
 #[cfg(test)]
 mod tests;
+
+pub use lines::Summary;
+use lines::{At, Lines, has_no_bare};
 
 /// What one call found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,124 +35,40 @@ impl Scanned {
     }
 }
 
-/// What is known of the whole message at its end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Summary {
-    /// Canonical bytes.
-    pub size: u64,
-    /// A byte above 127 was seen.
-    pub eight_bit: bool,
-    /// Some canonical line begins with a dot.
-    pub needs_stuffing: bool,
-    /// Received fields.
-    pub hops: u32,
-    /// Bytes of the header section, the empty line included; the whole size if there is no empty line. 0: there is none, for
-    /// the message begins with white space, which would continue a field that is put in front of it (RFC 5322 2.2.3), or with another
-    /// line that is no field.
-    pub header_length: u64,
-    /// The first line is the `From ` of a mailbox file, perhaps quoted with `>`; the header section is around it.
-    pub mailbox_line: bool,
-    /// A CR without LF, or LF without CR, where these are refused.
-    pub bare_line_end: bool,
-    /// A line over TEXT_LINE_MAX.
-    pub line_too_long: bool,
-    /// More bytes than the limit given; from there on nothing was kept.
-    pub too_large: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum At {
-    LineStart,
-    /// After a line that a bare CR or LF ended: a dot here is text.
-    BareStart,
-    /// After a dot at a line's start, which is never part of the body (4.5.2).
-    Dot,
-    DotCr,
-    Text,
-    Cr,
-}
-
-const RECEIVED: &[u8] = b"received:";
-/// How a message begins in a mailbox file.
-const MAILBOX: &[u8] = b"From ";
-
-/// How far the first line is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Opening {
-    Start,
-    /// In what may be the name of a field.
-    Name,
-    /// In blanks behind it, which older mail has (RFC 5322 4.5).
-    Blanks,
-    /// It is a field, or is not.
-    Known,
-}
-
 /// Bytes looked at in one go; no line in them is too long.
 const PLAIN_MAX: usize = 32 * 1024;
 const _: () = assert!(PLAIN_MAX <= limits::TEXT_LINE_MAX);
 
-/// Whether LF stands behind CR and nowhere else, and CR before LF or at the end. Without a branch in the loop, so that it is done for
-/// many bytes at a time.
-fn has_no_bare(block: &[u8]) -> bool {
-    let behind = block.get(1..).unwrap_or_default();
-    let differ = |(one, next): (&u8, &u8)| u8::from(*one == b'\r') ^ u8::from(*next == b'\n');
-    block.first() != Some(&b'\n')
-        && block.iter().zip(behind).map(differ).fold(0, |bad, differs| bad | differs) == 0
-}
-
 /// Scans one message, however its bytes are cut.
 #[derive(Debug)]
 pub struct Scanner {
-    at: At,
-    summary: Summary,
-    size_max: u64,
-    line_length: usize,
-    /// Start of the current header line, as far as it can still be a Received field.
-    prefix: u8,
-    in_header: bool,
-    opening: Opening,
-    /// Bytes that the first line has of [`MAILBOX`].
-    mailbox: u8,
+    lines: Lines,
     bare: BareNewlines,
 }
 
 impl Scanner {
     /// At the first byte after the 354.
     pub fn new(size_max: u64, bare: BareNewlines) -> Scanner {
-        Scanner {
-            bare,
-            at: At::LineStart,
-            summary: Summary::default(),
-            size_max,
-            line_length: 0,
-            prefix: 0,
-            in_header: true,
-            opening: Opening::Start,
-            mailbox: 0,
-        }
+        Scanner { lines: Lines::new(size_max), bare }
     }
 
     /// The findings so far; final once [`Scanned::done`].
     pub fn summary(&self) -> Summary {
-        let mut summary = self.summary;
-        if self.in_header {
-            summary.header_length = summary.size;
-        }
-        summary
+        self.lines.summary()
     }
 
     /// Scans newly received bytes and compacts the body to their front.
     pub fn scan(&mut self, fresh: &mut [u8]) -> Scanned {
-        if self.bare == BareNewlines::Normalise && self.grows(fresh) {
-            return self.normalise(fresh);
+        if self.bare == BareNewlines::Normalise && normalise::grows(self.lines.at, fresh) {
+            let (grown, consumed, done) = normalise::normalise(&mut self.lines, fresh);
+            return Scanned { kept: 0, grown, consumed, done };
         }
         let (mut read, mut kept) = (0, 0);
         let mut done = false;
         // A block with a bare CR or LF is walked line by line, and looked at as a whole only once.
         let mut plain = true;
         while read < fresh.len() {
-            if plain && !self.in_header && matches!(self.at, At::LineStart | At::Text) {
+            if plain && !self.lines.in_header && matches!(self.lines.at, At::LineStart | At::Text) {
                 match self.plain(&fresh[read..fresh.len().min(read + PLAIN_MAX)]) {
                     Some(0) => {}
                     Some(length) => {
@@ -159,24 +79,23 @@ impl Scanner {
                     None => plain = false,
                 }
             }
-            match self.at {
+            match self.lines.at {
                 At::LineStart | At::BareStart => {
-                    self.line_length = 0;
-                    self.prefix = 0;
+                    self.lines.begin();
                     if fresh[read] == b'.' {
-                        self.at = At::Dot;
+                        self.lines.at = At::Dot;
                         read += 1;
                     } else {
-                        self.at = At::Text;
+                        self.lines.at = At::Text;
                     }
                 }
                 At::Dot if fresh[read] == b'\r' => {
-                    self.at = At::DotCr;
+                    self.lines.at = At::DotCr;
                     read += 1;
                 }
                 At::Dot => {
-                    self.summary.needs_stuffing |= fresh[read] == b'.';
-                    self.at = At::Text;
+                    self.lines.summary.needs_stuffing |= fresh[read] == b'.';
+                    self.lines.at = At::Text;
                 }
                 At::DotCr if fresh[read] == b'\n' => {
                     read += 1;
@@ -184,8 +103,8 @@ impl Scanner {
                     break;
                 }
                 At::DotCr => {
-                    self.bare();
-                    self.at = At::Text;
+                    self.lines.bare();
+                    self.lines.at = At::Text;
                 }
                 At::Text | At::Cr => {
                     let end = self.text(fresh, read);
@@ -194,8 +113,8 @@ impl Scanner {
                 }
             }
         }
-        if !self.summary.eight_bit && !fresh[..kept].is_ascii() {
-            self.summary.eight_bit = true;
+        if !self.lines.summary.eight_bit && !fresh[..kept].is_ascii() {
+            self.lines.summary.eight_bit = true;
         }
         Scanned { kept, grown: Vec::new(), consumed: read, done }
     }
@@ -203,29 +122,29 @@ impl Scanner {
     /// Text of the body as it mostly is, in one go: up to the next line that begins with a dot, if every CR in it is followed
     /// by an LF and every LF follows a CR. Returns its length; None if there is a bare one.
     fn plain(&mut self, block: &[u8]) -> Option<usize> {
-        if self.at == At::LineStart && block.first() == Some(&b'.') {
+        if self.lines.at == At::LineStart && block.first() == Some(&b'.') {
             return Some(0);
         }
         let block = memchr::memmem::find(block, b"\n.").map_or(block, |end| &block[..=end]);
         if !has_no_bare(block) {
             return None;
         }
-        if self.at == At::LineStart {
-            self.line_length = 0;
+        if self.lines.at == At::LineStart {
+            self.lines.line_length = 0;
         }
         match (memchr::memchr(b'\n', block), memchr::memrchr(b'\n', block)) {
             (Some(first), Some(last)) => {
-                self.line_length += first - 1;
+                self.lines.line_length += first - 1;
                 // Lines that begin in this block are shorter than it.
-                self.summary.line_too_long |= self.line_length > limits::TEXT_LINE_MAX;
-                self.line_length = block.len() - (last + 1);
+                self.lines.summary.line_too_long |= self.lines.line_length > limits::TEXT_LINE_MAX;
+                self.lines.line_length = block.len() - (last + 1);
             }
-            _ => self.line_length += block.len(),
+            _ => self.lines.line_length += block.len(),
         }
-        self.at = match block.last() {
+        self.lines.at = match block.last() {
             Some(b'\n') => At::LineStart,
             Some(b'\r') => {
-                self.line_length -= 1;
+                self.lines.line_length -= 1;
                 At::Cr
             }
             _ => At::Text,
@@ -236,135 +155,54 @@ impl Scanner {
     /// Walks text up to the end of its line or of the buffer; returns where.
     fn text(&mut self, fresh: &[u8], from: usize) -> usize {
         let mut place = from;
-        if self.at == At::Cr {
-            self.at = At::Text;
+        if self.lines.at == At::Cr {
+            self.lines.at = At::Text;
             if fresh[place] == b'\n' {
-                self.line_ends();
+                self.lines.end();
                 return place + 1;
             }
-            self.bare();
-            self.line_length += 1;
+            self.lines.bare();
+            self.lines.line_length += 1;
         }
-        if self.in_header {
-            self.match_prefix(&fresh[place..]);
+        if self.lines.in_header {
+            self.lines.match_prefix(&fresh[place..]);
         }
         while let Some(found) = memchr::memchr2(b'\r', b'\n', &fresh[place..]) {
             let found = place + found;
             if fresh[found] == b'\n' {
-                self.bare();
+                self.lines.bare();
                 place = found + 1;
                 continue;
             }
             match fresh.get(found + 1) {
                 Some(b'\n') => {
-                    self.line_length += found - from;
-                    self.line_ends();
+                    self.lines.line_length += found - from;
+                    self.lines.end();
                     return found + 2;
                 }
                 Some(_) => {
-                    self.bare();
+                    self.lines.bare();
                     place = found + 1;
                 }
                 None => {
-                    self.line_length += found - from;
-                    self.at = At::Cr;
+                    self.lines.line_length += found - from;
+                    self.lines.at = At::Cr;
                     return found + 1;
                 }
             }
         }
-        self.line_length += fresh.len() - from;
+        self.lines.line_length += fresh.len() - from;
         fresh.len()
-    }
-
-    /// A bare CR or LF. The message will be refused, and its line is no header field, wherever the input was cut.
-    fn bare(&mut self) {
-        self.summary.bare_line_end = true;
-        self.prefix = u8::MAX;
-    }
-
-    fn line_ends(&mut self) {
-        self.at = At::LineStart;
-        if self.line_length > limits::TEXT_LINE_MAX {
-            self.summary.line_too_long = true;
-        }
-        if self.in_header && self.line_length == 0 && self.prefix != u8::MAX {
-            self.in_header = false;
-            // `keep` counts this line right after, and puts the number in.
-            self.summary.header_length = u64::MAX;
-        }
-    }
-
-    /// Looks at the first line as far as it tells whether it is a field: printable ASCII, then a colon (RFC 5322 2.2). If not, the message
-    /// has no header section, unless the line is a mailbox file's, which stands in front of one.
-    fn open(&mut self, piece: &[u8]) {
-        for byte in piece {
-            if let Some(wanted) = MAILBOX.get(usize::from(self.mailbox)) {
-                match *byte {
-                    b'>' if self.mailbox == 0 => {}
-                    byte if byte == *wanted => self.mailbox += 1,
-                    _ => self.mailbox = u8::MAX,
-                }
-            }
-            self.opening = match (self.opening, *byte) {
-                (Opening::Start, b'\r' | b'\n') => Opening::Known,
-                (Opening::Name | Opening::Blanks, b':') => Opening::Known,
-                (Opening::Name | Opening::Blanks, b' ' | b'\t') => Opening::Blanks,
-                (Opening::Start | Opening::Name, b'!'..=b'9' | b';'..=b'~') => Opening::Name,
-                _ => {
-                    self.summary.mailbox_line = usize::from(self.mailbox) == MAILBOX.len();
-                    self.in_header = self.summary.mailbox_line;
-                    Opening::Known
-                }
-            };
-            if self.opening == Opening::Known {
-                return;
-            }
-        }
-    }
-
-    /// Compares the line's first bytes with "Received:", over any number of calls.
-    fn match_prefix(&mut self, text: &[u8]) {
-        for byte in text {
-            let Some(wanted) = RECEIVED.get(usize::from(self.prefix)) else { return };
-            if matches!(byte, b'\r' | b'\n') {
-                return;
-            }
-            if byte.to_ascii_lowercase() != *wanted {
-                self.prefix = u8::MAX;
-                return;
-            }
-            self.prefix += 1;
-            if usize::from(self.prefix) == RECEIVED.len() {
-                self.summary.hops += 1;
-                self.prefix = u8::MAX;
-                return;
-            }
-        }
     }
 
     /// Moves `fresh[from..to]` behind the bytes already kept; nothing moves until a dot was dropped.
     fn keep(&mut self, fresh: &mut [u8], from: usize, to: usize, kept: usize) -> usize {
-        if self.count(&fresh[from..to]) {
+        if self.lines.count(&fresh[from..to]) {
             return kept;
         }
         if kept != from {
             fresh.copy_within(from..to, kept);
         }
         kept + (to - from)
-    }
-
-    /// Counts canonical bytes; true: the message is too large and they are not kept.
-    fn count(&mut self, piece: &[u8]) -> bool {
-        if self.opening != Opening::Known {
-            self.open(piece);
-        }
-        self.summary.size += piece.len() as u64;
-        if self.summary.header_length == u64::MAX {
-            self.summary.header_length = self.summary.size;
-        }
-        if self.summary.size > self.size_max {
-            self.summary.too_large = true;
-        }
-        self.summary.too_large
     }
 }

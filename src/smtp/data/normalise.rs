@@ -1,94 +1,101 @@
 //! Bare CR and LF made CRLF. The dot rules (RFC 5321 4.5.2) are those of lines that CRLF ended, in and out: a dot behind a bare
 //! line end is neither the end nor a dot to drop, and is doubled on the way out like any that begins a line.
 
-use super::{At, Scanned, Scanner, has_no_bare};
+use super::lines::{At, Lines, has_no_bare};
 
-impl Scanner {
-    /// Whether a line end must be put in somewhere in `fresh`, or was put in right before.
-    pub(super) fn grows(&self, fresh: &[u8]) -> bool {
-        let rest = match (self.at, fresh) {
-            (_, []) => return false,
-            (At::BareStart, _) => return true,
-            (At::Cr | At::DotCr, [b'\n', rest @ ..]) => rest,
-            (At::Cr | At::DotCr, _) => return true,
-            _ => fresh,
-        };
-        !has_no_bare(rest)
-    }
+/// Whether a line end must be put in somewhere in `fresh`, or was put in right before.
+pub(super) fn grows(at: At, fresh: &[u8]) -> bool {
+    let rest = match (at, fresh) {
+        (_, []) => return false,
+        (At::BareStart, _) => return true,
+        (At::Cr | At::DotCr, [b'\n', rest @ ..]) => rest,
+        (At::Cr | At::DotCr, _) => return true,
+        _ => fresh,
+    };
+    !has_no_bare(rest)
+}
 
-    /// [`Scanner::scan`] for input that grows.
-    pub(super) fn normalise(&mut self, fresh: &[u8]) -> Scanned {
-        let mut out = Vec::with_capacity(fresh.len() + fresh.len() / 16);
-        let (mut read, mut done) = (0, false);
+/// Scans input that grows: its canonical bytes, how much of it belonged to the message, and whether the final dot was seen.
+pub(super) fn normalise(lines: &mut Lines, fresh: &[u8]) -> (Vec<u8>, usize, bool) {
+    let out = Vec::with_capacity(fresh.len() + fresh.len() / 16);
+    let mut normaliser = Normaliser { lines, out };
+    let (read, done) = normaliser.scan(fresh);
+    let out = normaliser.out;
+    lines.summary.eight_bit |= !out.is_ascii();
+    (out, read, done)
+}
+
+struct Normaliser<'a> {
+    lines: &'a mut Lines,
+    out: Vec<u8>,
+}
+
+impl Normaliser<'_> {
+    fn scan(&mut self, fresh: &[u8]) -> (usize, bool) {
+        let mut read = 0;
         while read < fresh.len() {
             let byte = fresh[read];
-            match self.at {
+            match self.lines.at {
                 At::LineStart | At::BareStart => {
-                    self.line_length = 0;
-                    self.prefix = 0;
-                    if byte == b'.' && self.at == At::LineStart {
-                        self.at = At::Dot;
+                    self.lines.begin();
+                    if byte == b'.' && self.lines.at == At::LineStart {
+                        self.lines.at = At::Dot;
                         read += 1;
                     } else {
-                        self.summary.needs_stuffing |= byte == b'.';
-                        self.at = At::Text;
+                        self.lines.summary.needs_stuffing |= byte == b'.';
+                        self.lines.at = At::Text;
                     }
                 }
                 At::Dot if byte == b'\r' => {
-                    self.at = At::DotCr;
+                    self.lines.at = At::DotCr;
                     read += 1;
                 }
                 At::Dot => {
-                    self.summary.needs_stuffing |= byte == b'.';
-                    self.at = At::Text;
+                    self.lines.summary.needs_stuffing |= byte == b'.';
+                    self.lines.at = At::Text;
                 }
-                At::DotCr if byte == b'\n' => {
-                    read += 1;
-                    done = true;
-                    break;
-                }
-                At::DotCr => self.end_line(b"\r\n", At::BareStart, &mut out),
-                At::Text => read += self.normalise_text(&fresh[read..], &mut out),
+                At::DotCr if byte == b'\n' => return (read + 1, true),
+                At::DotCr => self.end_line(b"\r\n", At::BareStart),
+                At::Text => read += self.text(&fresh[read..]),
                 At::Cr if byte == b'\n' => {
                     read += 1;
-                    self.end_line(b"\n", At::LineStart, &mut out);
+                    self.end_line(b"\n", At::LineStart);
                 }
-                At::Cr => self.end_line(b"\n", At::BareStart, &mut out),
+                At::Cr => self.end_line(b"\n", At::BareStart),
             }
         }
-        self.summary.eight_bit |= !out.is_ascii();
-        Scanned { kept: 0, grown: out, consumed: read, done }
+        (read, false)
     }
 
     /// Text up to the end of its line, that included; returns its length.
-    fn normalise_text(&mut self, rest: &[u8], out: &mut Vec<u8>) -> usize {
+    fn text(&mut self, rest: &[u8]) -> usize {
         let end = memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
         let text = &rest[..end];
-        if self.in_header {
-            self.match_prefix(text);
+        if self.lines.in_header {
+            self.lines.match_prefix(text);
         }
-        self.line_length += text.len();
-        self.put(text, out);
+        self.lines.line_length += text.len();
+        self.put(text);
         match rest.get(end) {
             None => return end,
             Some(b'\r') => {
-                self.put(b"\r", out);
-                self.at = At::Cr;
+                self.put(b"\r");
+                self.lines.at = At::Cr;
             }
-            Some(_) => self.end_line(b"\r\n", At::BareStart, out),
+            Some(_) => self.end_line(b"\r\n", At::BareStart),
         }
         end + 1
     }
 
-    fn end_line(&mut self, end: &[u8], next: At, out: &mut Vec<u8>) {
-        self.line_ends();
-        self.at = next;
-        self.put(end, out);
+    fn end_line(&mut self, end: &[u8], next: At) {
+        self.lines.end();
+        self.lines.at = next;
+        self.put(end);
     }
 
-    fn put(&mut self, piece: &[u8], out: &mut Vec<u8>) {
-        if !piece.is_empty() && !self.count(piece) {
-            out.extend_from_slice(piece);
+    fn put(&mut self, piece: &[u8]) {
+        if !piece.is_empty() && !self.lines.count(piece) {
+            self.out.extend_from_slice(piece);
         }
     }
 }
