@@ -3,13 +3,21 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{Credentials, NAME, Session, Step};
+use super::step::{Credentials, TEXT};
 use crate::limits;
 use crate::smtp::reply::words;
 
-/// What the next line of an AUTH exchange is to bring.
+/// How far an exchange is, and how many of them failed.
+#[derive(Debug, Default)]
+pub(super) struct Auth {
+    /// The next line is one of an exchange.
+    awaiting: Option<Box<Awaited>>,
+    failures: u32,
+}
+
+/// What the next line of an exchange is to bring.
 #[derive(Debug)]
-pub(super) enum Awaited {
+enum Awaited {
     /// All of PLAIN.
     Plain,
     /// LOGIN's name.
@@ -18,75 +26,70 @@ pub(super) enum Awaited {
     LoginPassword(String),
 }
 
-impl Awaited {
-    /// Bytes in memory of its own.
-    pub(super) fn held(&self) -> usize {
-        if let Awaited::LoginPassword(name) = self { name.len() } else { 0 }
-    }
+/// What comes of a line.
+pub(super) enum Outcome {
+    /// The client is to send another one.
+    Ask(&'static str),
+    /// The exchange is over without credentials.
+    Refuse(&'static str),
+    /// They are to be checked.
+    Check(Credentials),
 }
 
-impl Session {
-    /// Bytes of the session beside its transaction: names that its client gave.
-    pub fn carried(&self) -> usize {
-        let hello = self.hello.as_ref().map_or(0, |hello| NAME + hello.name.len());
-        let text = |text: &Option<std::rc::Rc<str>>| text.as_ref().map_or(0, |text| NAME + text.len());
-        hello
-            + text(&self.tls)
-            + text(&self.account)
-            + self.awaiting.as_ref().map_or(0, |awaited| NAME + awaited.held())
+impl Auth {
+    /// Whether the next line is one of an exchange, whatever it looks like.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.awaiting.is_some()
     }
 
-    pub(super) fn auth(&mut self, mechanism: &str, initial: Option<&str>, out: &mut Vec<u8>) -> Option<Step> {
-        if !self.rules.accounts {
-            return self.complain(words::NOT_OFFERED, out);
-        }
-        if self.tls.is_none() {
-            return self.complain(words::AUTH_NEEDS_TLS, out);
-        }
-        if self.hello.is_none() {
-            return self.complain(words::NEED_HELLO, out);
-        }
-        // RFC 4954 section 4: once a session, and not inside a transaction.
-        if self.account.is_some() || self.transaction.is_some() {
-            return self.complain(words::BAD_SEQUENCE, out);
-        }
+    /// An AUTH command, with an initial response or without.
+    pub(super) fn begin(&mut self, mechanism: &str, initial: Option<&str>) -> Outcome {
         let awaited = if mechanism.eq_ignore_ascii_case("PLAIN") {
             Awaited::Plain
         } else if mechanism.eq_ignore_ascii_case("LOGIN") {
             Awaited::LoginName
         } else {
-            return self.complain(words::AUTH_MECHANISM, out);
+            return Outcome::Refuse(words::AUTH_MECHANISM);
         };
         match initial {
-            Some(response) => self.auth_line(awaited, response.as_bytes(), out),
-            None => self.prompt(awaited, out),
+            Some(response) => self.respond(awaited, response.as_bytes()),
+            None => self.ask(awaited),
         }
     }
 
-    /// Asks for the next line of the exchange.
-    fn prompt(&mut self, awaited: Awaited, out: &mut Vec<u8>) -> Option<Step> {
+    /// The line that is awaited.
+    pub(super) fn line(&mut self, line: &[u8]) -> Outcome {
+        match self.awaiting.take() {
+            Some(awaited) => self.respond(*awaited, line),
+            None => Outcome::Refuse(words::BAD_SEQUENCE),
+        }
+    }
+
+    /// What was to be the response is none, whatever it was.
+    pub(super) fn give_up(&mut self) {
+        self.awaiting = None;
+    }
+
+    fn ask(&mut self, awaited: Awaited) -> Outcome {
         let words = match awaited {
             Awaited::Plain => words::AUTH_CONTINUE,
             Awaited::LoginName => words::AUTH_USERNAME,
             Awaited::LoginPassword(_) => words::AUTH_PASSWORD,
         };
         self.awaiting = Some(Box::new(awaited));
-        self.say(words, out);
-        Some(Step::Flush)
+        Outcome::Ask(words)
     }
 
     /// A line of the exchange, base64. RFC 4954 section 4: `*` alone cancels it, `=` alone is an initial response of no bytes.
-    pub(super) fn auth_line(&mut self, awaited: Awaited, line: &[u8], out: &mut Vec<u8>) -> Option<Step> {
+    fn respond(&mut self, awaited: Awaited, line: &[u8]) -> Outcome {
         if line == b"*" {
-            return self.complain(words::AUTH_CANCELLED, out);
+            return Outcome::Refuse(words::AUTH_CANCELLED);
         }
-        let Ok(response) = STANDARD.decode(line) else {
-            return self.complain(words::AUTH_MALFORMED, out);
-        };
+        let Ok(response) = STANDARD.decode(line) else { return Outcome::Refuse(words::AUTH_MALFORMED) };
         let credentials = match awaited {
             Awaited::Plain => plain(&response),
             Awaited::LoginName => match login_name(response) {
-                Some(name) => return self.prompt(Awaited::LoginPassword(name), out),
+                Some(name) => return self.ask(Awaited::LoginPassword(name)),
                 None => None,
             },
             // A NUL is what no password can hold, here as in PLAIN.
@@ -94,48 +97,20 @@ impl Session {
                 (!response.contains(&0)).then_some(Credentials { name, password: response })
             }
         };
-        match credentials {
-            Some(credentials) => Some(Step::Authenticate(credentials)),
-            None => self.complain(words::AUTH_MALFORMED, out),
-        }
+        credentials.map_or(Outcome::Refuse(words::AUTH_MALFORMED), Outcome::Check)
     }
 
-    /// The credentials were right.
-    pub fn authenticated(&mut self, account: &str, out: &mut Vec<u8>) {
-        self.account = Some(account.into());
-        self.say(words::AUTH_OK, out);
+    /// An exchange came to nothing. False: it was the last that a session may have.
+    pub(super) fn may_fail(&mut self) -> bool {
+        self.failures += 1;
+        self.failures < limits::AUTH_FAILURES_MAX
     }
 
-    /// They were not. True: the session is to be closed.
-    #[must_use]
-    pub fn authentication_failed(&mut self, out: &mut Vec<u8>) -> bool {
-        self.refuse(words::AUTH_FAILED, words::TOO_MANY_ERRORS, out)
-    }
-
-    /// Whether they were cannot be told now, and is not the client's fault (RFC 4954 section 6). True: the session is to be closed.
-    #[must_use]
-    pub fn authentication_unavailable(&mut self, out: &mut Vec<u8>) -> bool {
-        self.refuse(words::AUTH_UNAVAILABLE, words::SESSION_OVER, out)
-    }
-
-    /// The same, where we had no time for it: the session may ask again for as long as it may say anything.
-    pub fn authentication_postponed(&mut self, out: &mut Vec<u8>) {
-        self.turn_away(words::AUTH_UNAVAILABLE, out);
-    }
-
-    /// Too many like this client wait already: the session ends.
-    pub fn authentication_cut(&mut self, out: &mut Vec<u8>) {
-        self.say(words::TOO_MANY_LOGINS, out);
-    }
-
-    fn refuse(&mut self, words: &str, end: &str, out: &mut Vec<u8>) -> bool {
-        self.say(words, out);
-        self.auth_failures += 1;
-        let enough = self.auth_failures >= limits::AUTH_FAILURES_MAX;
-        if enough {
-            self.say(end, out);
-        }
-        enough
+    /// Bytes in memory.
+    pub(super) fn held(&self) -> usize {
+        let name =
+            |awaited: &Awaited| if let Awaited::LoginPassword(name) = awaited { name.len() } else { 0 };
+        self.awaiting.as_ref().map_or(0, |awaited| TEXT + name(awaited))
     }
 }
 

@@ -6,152 +6,46 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use crate::config::BareNewlines;
+use crate::id::{Durable, MessageId};
 use crate::limits;
 use crate::mail::address::{AddressError, Path};
-use crate::mail::envelope::Envelopes;
 use crate::smtp::command::{self, Command, CommandError, MailParameters};
 use crate::smtp::data::Scanner;
 use crate::smtp::extensions;
 use crate::smtp::reply::{self, words};
+use crate::time::UnixMillis;
 
-use transaction::{Taken, Transaction};
-
+mod step;
+mod lines;
+mod identity;
+mod conduct;
 mod auth;
+mod transaction;
 mod body;
 mod refusals;
 #[cfg(test)]
 mod tests;
-mod transaction;
 
+use auth::{Auth, Outcome};
 pub use body::{BodyEnd, NotStored};
+use conduct::Conduct;
+use identity::Identity;
+use lines::{Found, Lines};
 pub use refusals::{Refusal, Refusals};
-
-/// What holds for every session of a listener.
-#[derive(Clone, Debug)]
-pub struct Rules {
-    /// Our name.
-    pub hostname: String,
-    /// Largest message, bytes.
-    pub message_size_max: u64,
-    /// Recipients of one transaction.
-    pub recipients_max: usize,
-    /// STARTTLS is offered.
-    pub starttls: bool,
-    /// There are accounts, so AUTH is offered under TLS.
-    pub accounts: bool,
-    /// What becomes of a bare CR or LF in a message.
-    pub bare_newlines: BareNewlines,
-    /// Where envelopes come from.
-    pub envelopes: Envelopes,
-}
-
-/// Whether new mail may come in just now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gate {
-    /// Yes.
-    Open,
-    /// The disk is short of room.
-    NoSpace,
-    /// The queue is at its bound.
-    QueueFull,
-    /// What clients make the node keep in memory is at its bound: no transaction begins, and none grows.
-    NoMemory,
-    /// The session is as old as one may be: it ends where its next message would begin.
-    Aged,
-    /// The node shuts down: sessions end where the next message would begin.
-    Closing,
-}
-
-/// What the driver does next. Replies written so far are to be sent first in every case.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Bring more input.
-    NeedInput,
-    /// Send the replies and call again with the rest of the input.
-    Flush,
-    /// Discard all input received so far (CVE-2011-0411), shake hands, call [`Session::tls_established`].
-    StartTls,
-    /// Check the credentials, then call [`Session::authenticated`], [`Session::authentication_failed`] or
-    /// [`Session::authentication_unavailable`].
-    Authenticate(Credentials),
-    /// Feed what follows to [`Session::scanner`] until it is done, then call [`Session::body_end`].
-    Body,
-    /// Send and close.
-    Close,
-}
-
-/// Name and password that a client authenticates with.
-#[derive(PartialEq, Eq)]
-pub struct Credentials {
-    /// The account's name.
-    pub name: String,
-    /// Its password.
-    pub password: Vec<u8>,
-}
-
-impl Credentials {
-    /// Bytes in memory.
-    pub fn held(&self) -> usize {
-        2 * NAME + self.name.capacity() + self.password.capacity()
-    }
-}
-
-impl std::fmt::Debug for Credentials {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Credentials").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-/// What a client let pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Overdue {
-    /// The next command, the rest of one, or the rest of a body.
-    Command,
-    /// A message: the session did all kinds of things but deliver mail.
-    Message,
-    /// The end of a session that is as old as one may be.
-    Session,
-}
+pub use step::{Credentials, Gate, Overdue, Rules, Step};
+use transaction::{Taken, Transaction};
 
 /// One client's session.
 #[derive(Debug)]
 pub struct Session {
     rules: Rc<Rules>,
-    peer: SocketAddr,
-    may_relay: bool,
-    hello: Option<Box<Hello>>,
-    tls: Option<Rc<str>>,
-    account: Option<Rc<str>>,
+    identity: Identity,
+    conduct: Conduct,
+    auth: Auth,
     transaction: Option<Transaction>,
-    /// Errors since the last message.
-    errors: u32,
-    /// Commands since the last message that brought none nearer.
-    commands: u32,
-    auth_failures: u32,
-    /// Lines handled so far.
-    lines: u32,
-    /// A line is being skipped up to its end because it was too long: so many bytes of it. 0: none is.
-    skipped: u32,
-    /// MAIL was refused, and so many commands less one were sent behind it; 0: it was not.
-    unopened: u32,
-    /// No TLS begins now.
-    tls_put_off: bool,
-    /// Since the last message something was refused to the client for a reason of ours.
-    turned_away: bool,
-    /// The next line is one of an AUTH exchange.
-    awaiting: Option<Box<auth::Awaited>>,
     /// What was refused and is not recorded yet.
     refusals: Refusals,
-}
-
-/// Bytes of a name beside its text, and what the allocator adds.
-const NAME: usize = 64;
-
-#[derive(Debug)]
-struct Hello {
-    name: Rc<str>,
-    extended: bool,
+    lines: Lines,
 }
 
 impl Session {
@@ -159,22 +53,12 @@ impl Session {
     pub fn new(rules: Rc<Rules>, peer: SocketAddr, may_relay: bool) -> Session {
         Session {
             rules,
-            peer,
-            may_relay,
-            hello: None,
-            tls: None,
-            account: None,
+            identity: Identity::new(peer, may_relay),
+            conduct: Conduct::default(),
+            auth: Auth::default(),
             transaction: None,
-            errors: 0,
-            commands: 0,
-            auth_failures: 0,
-            lines: 0,
-            skipped: 0,
-            unopened: 0,
-            tls_put_off: false,
-            turned_away: false,
-            awaiting: None,
             refusals: Refusals::default(),
+            lines: Lines::default(),
         }
     }
 
@@ -187,22 +71,27 @@ impl Session {
 
     /// The client's address.
     pub fn peer(&self) -> SocketAddr {
-        self.peer
+        self.identity.peer
     }
 
     /// The account that authenticated.
     pub fn account(&self) -> Option<&str> {
-        self.account.as_deref()
+        self.identity.account()
+    }
+
+    /// What the client called itself.
+    pub fn helo(&self) -> Option<&str> {
+        self.identity.helo()
     }
 
     /// Lines handled so far; the number wraps.
     pub fn lines(&self) -> u32 {
-        self.lines
+        self.lines.count
     }
 
     /// Whether the start of a line was thrown away and its end is still to come.
     pub fn is_skipping(&self) -> bool {
-        self.skipped > 0
+        self.lines.is_skipping()
     }
 
     /// Whether a transaction is open, and whether it has a recipient.
@@ -211,42 +100,46 @@ impl Session {
         (recipients.is_some(), recipients.is_some_and(|count| count > 0))
     }
 
+    /// The reverse path of the open transaction.
+    pub fn sender(&self) -> Option<Vec<u8>> {
+        self.transaction.as_ref().map(|transaction| transaction.envelope.sender.clone())
+    }
+
     /// Bytes of the open transaction's envelope.
     pub fn held(&self) -> usize {
         self.transaction.as_ref().map_or(0, Transaction::held)
     }
 
+    /// Bytes of the session beside its transaction: names that its client gave.
+    pub fn carried(&self) -> usize {
+        self.identity.held() + self.auth.held()
+    }
+
     /// Whether STARTTLS is to be tried again later: there is no memory for more sessions under TLS.
     pub fn put_off_tls(&mut self, later: bool) {
-        self.tls_put_off = later;
+        self.identity.tls_put_off = later;
     }
 
     /// Handles the complete lines of `input`, replies gathered in `out`; returns how much it used and what comes next.
     pub fn handle(&mut self, input: &[u8], gate: Gate, out: &mut Vec<u8>) -> (usize, Step) {
         let mut used = 0;
         loop {
-            let rest = &input[used..];
-            let Some(end) = memchr::memchr(b'\n', rest) else {
-                return match self.partial_line(rest.len(), out) {
-                    // The start of an endless line is thrown away as it comes.
-                    Some(step) => (input.len(), step),
-                    None => (used, Step::NeedInput),
-                };
-            };
-            used += end + 1;
-            self.lines = self.lines.wrapping_add(1);
-            let before = std::mem::take(&mut self.skipped);
-            // A bare LF ends a command line for us, as for every server; only in DATA it matters.
-            let line = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
-            let (said, login) = (out.len(), self.awaiting.is_some());
-            let step = if before > 0 || end >= self.line_max() {
-                self.long_line(before as usize + end, out)
-            } else {
-                self.line(line, gate, out)
+            let (length, found) = self.lines.next(&input[used..], self.line_max());
+            used += length;
+            let (said, login) = (out.len(), self.auth.is_awaited());
+            let (line, step) = match found {
+                Found::Line(line) => (line, self.line(line, gate, out)),
+                Found::TooLong { rest, endless } => (rest, self.long_line(endless, out)),
+                Found::Part { endless: false } => return (used, Step::NeedInput),
+                Found::Part { endless: true } => {
+                    self.say(words::ENDLESS_LINE, out);
+                    self.refused(words::ENDLESS_LINE.as_bytes(), None);
+                    return (used, Step::Close);
+                }
             };
             // An end may stand behind a reply that refuses nothing.
             if matches!(out.get(said), Some(b'4' | b'5')) || step == Some(Step::Close) {
-                self.note_refusal(line, login, &out[said..]);
+                self.note_refusal((!login).then_some(line), &out[said..]);
             }
             if let Some(step) = step {
                 return (used, step);
@@ -258,48 +151,35 @@ impl Session {
     }
 
     fn line_max(&self) -> usize {
-        if self.awaiting.is_some() || self.tls.is_some() {
+        if self.auth.is_awaited() || self.identity.is_protected() {
             limits::AUTH_LINE_MAX
         } else {
             limits::COMMAND_LINE_MAX
         }
     }
 
-    /// So many bytes without a line end are there.
-    fn partial_line(&mut self, length: usize, out: &mut Vec<u8>) -> Option<Step> {
-        if self.skipped == 0 && length < self.line_max() {
-            return None;
-        }
-        let skipped = self.skipped as usize + length;
-        if skipped > limits::LINE_SKIPPED_MAX {
-            self.say(words::ENDLESS_LINE, out);
-            self.refused(words::ENDLESS_LINE.as_bytes(), None);
-            return Some(Step::Close);
-        }
-        self.skipped = skipped as u32;
-        Some(Step::NeedInput)
-    }
-
-    fn long_line(&mut self, length: usize, out: &mut Vec<u8>) -> Option<Step> {
-        if length > limits::LINE_SKIPPED_MAX {
+    #[cold]
+    fn long_line(&mut self, endless: bool, out: &mut Vec<u8>) -> Option<Step> {
+        if endless {
             self.say(words::ENDLESS_LINE, out);
             return Some(Step::Close);
         }
-        // What was to be the response is none, whatever it was.
-        self.awaiting = None;
+        self.auth.give_up();
         self.complain(words::LINE_TOO_LONG, out)
     }
 
     /// One line. None: go on with the next.
     fn line(&mut self, line: &[u8], gate: Gate, out: &mut Vec<u8>) -> Option<Step> {
-        if let Some(awaited) = self.awaiting.take() {
-            return self.auth_line(*awaited, line, out);
+        if self.auth.is_awaited() {
+            let outcome = self.auth.line(line);
+            return self.go_on_with_auth(outcome, out);
         }
         let command = match command::parse(line) {
             Ok(command) => command,
             Err(error) if self.transaction.is_some() && command::is_recipient(line) => {
                 // Whatever a stranger's recipient lacks, it is one of somebody else.
-                let denied = error == CommandError::Recipient(AddressError::NoDomain) && !self.may_relay();
+                let denied =
+                    error == CommandError::Recipient(AddressError::NoDomain) && !self.identity.may_relay();
                 let words = if denied { words::RELAY_DENIED } else { reply::of_error(error) };
                 return self.refuse_recipient(words, out);
             }
@@ -309,11 +189,9 @@ impl Session {
             }
             Err(error) => return self.malformed(line, error, out),
         };
-        if !matches!(command, Command::Rcpt(_) | Command::Data | Command::Quit) {
-            self.commands += 1;
-            if self.commands > limits::COMMANDS_WITHOUT_MAIL_MAX {
-                return self.enough(out);
-            }
+        let nearer = matches!(command, Command::Rcpt(_) | Command::Data | Command::Quit);
+        if !nearer && !self.conduct.may_command() {
+            return self.enough(out);
         }
         match command {
             Command::Mail(path, parameters) => self.mail(&path, parameters, gate, out),
@@ -323,7 +201,7 @@ impl Session {
             Command::Helo(name) => self.say_hello(name, false, out),
             Command::Rset => {
                 self.say(words::OK, out);
-                self.unopened = 0;
+                self.conduct.begin_anew();
                 self.forget(out)
             }
             Command::Noop => self.say(words::OK, out),
@@ -342,7 +220,7 @@ impl Session {
     /// A line that cannot be obeyed, whatever the state.
     #[cold]
     fn malformed(&mut self, line: &[u8], error: CommandError, out: &mut Vec<u8>) -> Option<Step> {
-        if self.unopened > 0 && command::is_recipient(line) {
+        if self.conduct.is_behind_refused_mail() && command::is_recipient(line) {
             return self.behind_refused_mail(out);
         }
         if command::is_mail(line) {
@@ -364,8 +242,7 @@ impl Session {
 
     /// One more error; ends the session with the last that it may have.
     fn errs(&mut self, out: &mut Vec<u8>) -> Option<Step> {
-        self.errors += 1;
-        if self.errors < limits::COMMAND_ERRORS_MAX {
+        if self.conduct.may_err() {
             return None;
         }
         self.say(words::TOO_MANY_ERRORS, out);
@@ -374,32 +251,31 @@ impl Session {
 
     /// Refuses what is asked for a reason of ours: no error of the client.
     fn turn_away(&mut self, words: &str, out: &mut Vec<u8>) -> Option<Step> {
-        self.turned_away = true;
+        self.conduct.turn_away();
         self.say(words, out)
     }
 
-    /// Ends a session that came to no message. One that we turned away did nothing wrong.
+    /// Ends a session that came to no message.
     fn enough(&mut self, out: &mut Vec<u8>) -> Option<Step> {
-        self.say(if self.turned_away { words::SESSION_OVER } else { words::TOO_MANY_COMMANDS }, out);
+        self.say(self.conduct.end(), out);
         Some(Step::Close)
     }
 
     /// An error in MAIL, or with it. What a client that may relay pipelined behind it is none.
     fn complain_of_mail(&mut self, words: &str, out: &mut Vec<u8>) -> Option<Step> {
-        self.unopened = u32::from(self.may_relay());
+        self.conduct.refuse_mail(self.identity.may_relay());
         self.complain(words, out)
     }
 
     /// RCPT or DATA where MAIL was refused: sent before the client could know (RFC 2920 section 3.1).
     fn behind_refused_mail(&mut self, out: &mut Vec<u8>) -> Option<Step> {
         self.say(words::NEED_MAIL, out);
-        self.unopened += 1;
-        if self.unopened <= limits::RECIPIENTS_OFFERED_MAX { None } else { self.enough(out) }
+        if self.conduct.may_pipeline() { None } else { self.enough(out) }
     }
 
     /// RCPT or DATA without a transaction.
     fn need_mail(&mut self, out: &mut Vec<u8>) -> Option<Step> {
-        if self.unopened > 0 {
+        if self.conduct.is_behind_refused_mail() {
             return self.behind_refused_mail(out);
         }
         self.complain(words::NEED_MAIL, out)
@@ -407,7 +283,7 @@ impl Session {
 
     /// Every refusal of a recipient. Beside recipients that are taken it is no error: a list has bad addresses.
     fn refuse_recipient(&mut self, words: &str, out: &mut Vec<u8>) -> Option<Step> {
-        let may_relay = self.may_relay();
+        let may_relay = self.identity.may_relay();
         let Some(transaction) = &mut self.transaction else { return self.complain(words, out) };
         transaction.refused += 1;
         if !transaction.envelope.recipients.is_empty() {
@@ -440,11 +316,7 @@ impl Session {
     fn forget(&mut self, out: &mut Vec<u8>) -> Option<Step> {
         let transaction = self.transaction.take()?;
         let failed = transaction.refused > 0 && transaction.envelope.recipients.is_empty();
-        if failed && self.may_relay() { self.errs(out) } else { None }
-    }
-
-    fn may_relay(&self) -> bool {
-        self.may_relay || self.account.is_some()
+        if failed && self.identity.may_relay() { self.errs(out) } else { None }
     }
 
     fn say_hello(&mut self, name: &[u8], extended: bool, out: &mut Vec<u8>) -> Option<Step> {
@@ -453,12 +325,12 @@ impl Session {
         if ended {
             return Some(Step::Close);
         }
-        self.unopened = 0;
-        self.hello = Some(Box::new(Hello { name: command::name_text(name).into(), extended }));
+        self.conduct.begin_anew();
+        self.identity.says_hello(command::name_text(name).into(), extended);
         if extended {
-            let rules = &self.rules;
-            let tls = self.tls.is_some();
-            let (starttls, auth) = (rules.starttls && !tls, rules.accounts && tls && self.account.is_none());
+            let (rules, tls) = (&self.rules, self.identity.is_protected());
+            let unnamed = self.identity.account().is_none();
+            let (starttls, auth) = (rules.starttls && !tls, rules.accounts && tls && unnamed);
             extensions::write_ehlo(out, &rules.hostname, rules.message_size_max, starttls, auth);
         } else {
             out.extend_from_slice(b"250 ");
@@ -475,14 +347,14 @@ impl Session {
         gate: Gate,
         out: &mut Vec<u8>,
     ) -> Option<Step> {
-        if self.hello.is_none() {
+        if !self.identity.said_hello() {
             return self.complain_of_mail(words::NEED_HELLO, out);
         }
         if self.transaction.is_some() {
             return self.complain(words::NESTED_MAIL, out);
         }
         // Until it is taken.
-        self.unopened = 1;
+        self.conduct.refuse_mail(true);
         match gate {
             Gate::Open => {}
             Gate::NoSpace => return self.turn_away(words::NO_SPACE, out),
@@ -500,17 +372,17 @@ impl Session {
         // RFC 1870 section 6.1
         if parameters.size.is_some_and(|size| size > self.rules.message_size_max) {
             // A stranger's commands behind its own mistake count.
-            self.unopened = u32::from(self.may_relay());
+            self.conduct.refuse_mail(self.identity.may_relay());
             return self.say(words::TOO_LARGE, out);
         }
-        self.unopened = 0;
+        self.conduct.begin_anew();
         let envelope = self.rules.envelopes.take();
         self.transaction = Some(Transaction::new(envelope, path.address));
         self.say(words::SENDER_OK, out)
     }
 
     fn rcpt(&mut self, path: &Path<'_>, gate: Gate, out: &mut Vec<u8>) -> Option<Step> {
-        let allowed = self.may_relay();
+        let allowed = self.identity.may_relay();
         let (hostname, most) = (&self.rules.hostname, self.rules.recipients_max);
         let Some(transaction) = &mut self.transaction else { return self.need_mail(out) };
         // We are nobody's final destination: a client that may not relay has no recipient to give us, in whatever form
@@ -522,7 +394,7 @@ impl Session {
             Taken::Yes => words::RECIPIENT_OK,
             Taken::Full => words::TOO_MANY_RECIPIENTS,
             Taken::NoMemory => {
-                self.turned_away = true;
+                self.conduct.turn_away();
                 words::NO_MEMORY
             }
         };
@@ -550,10 +422,10 @@ impl Session {
         if !self.rules.starttls {
             return self.complain(words::NOT_OFFERED, out);
         }
-        if self.tls.is_some() {
+        if self.identity.is_protected() {
             return self.complain(words::BAD_SEQUENCE, out);
         }
-        if self.tls_put_off {
+        if self.identity.tls_put_off {
             return self.turn_away(words::TLS_PUT_OFF, out);
         }
         self.say(words::READY_FOR_TLS, out);
@@ -562,15 +434,139 @@ impl Session {
 
     /// The handshake is done: the session starts over (RFC 3207 section 4.2).
     pub fn tls_established(&mut self, description: String) {
-        self.hello = None;
+        self.identity.protect(description);
         self.transaction = None;
-        self.unopened = 0;
-        self.tls = Some(description.into());
+        self.conduct.begin_anew();
+    }
+
+    fn auth(&mut self, mechanism: &str, initial: Option<&str>, out: &mut Vec<u8>) -> Option<Step> {
+        if !self.rules.accounts {
+            return self.complain(words::NOT_OFFERED, out);
+        }
+        if !self.identity.is_protected() {
+            return self.complain(words::AUTH_NEEDS_TLS, out);
+        }
+        if !self.identity.said_hello() {
+            return self.complain(words::NEED_HELLO, out);
+        }
+        // RFC 4954 section 4: once a session, and not inside a transaction.
+        if self.account().is_some() || self.transaction.is_some() {
+            return self.complain(words::BAD_SEQUENCE, out);
+        }
+        let outcome = self.auth.begin(mechanism, initial);
+        self.go_on_with_auth(outcome, out)
+    }
+
+    fn go_on_with_auth(&mut self, outcome: Outcome, out: &mut Vec<u8>) -> Option<Step> {
+        match outcome {
+            Outcome::Ask(words) => {
+                self.say(words, out);
+                Some(Step::Flush)
+            }
+            Outcome::Refuse(words) => self.complain(words, out),
+            Outcome::Check(credentials) => Some(Step::Authenticate(credentials)),
+        }
+    }
+
+    /// The credentials were right.
+    pub fn authenticated(&mut self, account: &str, out: &mut Vec<u8>) {
+        self.identity.authenticate(account);
+        self.say(words::AUTH_OK, out);
+    }
+
+    /// They were not. True: the session is to be closed.
+    #[must_use]
+    pub fn authentication_failed(&mut self, out: &mut Vec<u8>) -> bool {
+        self.fail_auth(words::AUTH_FAILED, words::TOO_MANY_ERRORS, out)
+    }
+
+    /// Whether they were cannot be told now, and is not the client's fault (RFC 4954 section 6). True: the session is to be closed.
+    #[must_use]
+    pub fn authentication_unavailable(&mut self, out: &mut Vec<u8>) -> bool {
+        self.fail_auth(words::AUTH_UNAVAILABLE, words::SESSION_OVER, out)
+    }
+
+    fn fail_auth(&mut self, words: &str, end: &str, out: &mut Vec<u8>) -> bool {
+        self.say(words, out);
+        let enough = !self.auth.may_fail();
+        if enough {
+            self.say(end, out);
+        }
+        enough
+    }
+
+    /// The same, where we had no time for it: the session may ask again for as long as it may say anything.
+    pub fn authentication_postponed(&mut self, out: &mut Vec<u8>) {
+        self.turn_away(words::AUTH_UNAVAILABLE, out);
+    }
+
+    /// Too many like this client wait already: the session ends.
+    pub fn authentication_cut(&mut self, out: &mut Vec<u8>) {
+        self.say(words::TOO_MANY_LOGINS, out);
     }
 
     /// The scanner of the body that is coming in. None outside of [`Step::Body`].
     pub fn scanner(&mut self) -> Option<&mut Scanner> {
         self.transaction.as_mut()?.scanner.as_mut()
+    }
+
+    /// The final dot was seen.
+    pub fn body_end(&mut self, now: UnixMillis, expiry: UnixMillis, out: &mut Vec<u8>) -> BodyEnd {
+        let Some(mut transaction) = self.transaction.take() else {
+            self.say(words::BAD_SEQUENCE, out);
+            return BodyEnd::Refused { close: true };
+        };
+        let summary = transaction.scanner.take().map(|scanner| scanner.summary()).unwrap_or_default();
+        if let Some(words) = body::refusal(&summary) {
+            let said = out.len();
+            let enough = self.complain(words, out).is_some();
+            self.refusals.note_message(&out[said..], &transaction.envelope);
+            return BodyEnd::Refused { close: enough || summary.bare_line_end };
+        }
+        self.conduct.deliver();
+        let mut envelope = transaction.envelope;
+        envelope.arrival = now;
+        envelope.expiry = expiry;
+        self.identity.sign(&mut envelope);
+        body::complete(&mut envelope, &summary);
+        BodyEnd::Accept(envelope, summary)
+    }
+
+    /// The message is safe: the 250.
+    pub fn accepted(&mut self, message: &Durable<MessageId>, out: &mut Vec<u8>) {
+        reply::write_queued(out, message);
+    }
+
+    /// The message could not be stored.
+    pub fn not_stored(&mut self, why: NotStored, out: &mut Vec<u8>) {
+        self.transaction = None;
+        self.turn_away(why.words(), out);
+    }
+
+    /// A line was answered with `said`; None: one of an AUTH exchange.
+    #[cold]
+    fn note_refusal(&mut self, line: Option<&[u8]>, said: &[u8]) {
+        let open = self.transaction.as_ref().map(Transaction::envelope);
+        self.refusals.note_command(line, said, self.conduct.was_behind_refused_mail(), open);
+    }
+
+    /// A login or the whole session was answered with `said`, and with it the transaction that is open.
+    #[cold]
+    pub fn refused(&mut self, said: &[u8], account: Option<&str>) {
+        let open = self.transaction.as_ref().map(Transaction::envelope);
+        self.refusals.note(said, account, open);
+    }
+
+    /// The connection broke, for the reason in `words`: those of the driver, no reply. With it goes the transaction that is open.
+    #[cold]
+    pub fn broke(&mut self, words: &str) {
+        let open = self.transaction.as_ref().map(Transaction::envelope);
+        self.refusals.note_broken(words, open);
+    }
+
+    /// What was refused since this was last asked; None: nothing.
+    pub fn take_refusals(&mut self) -> Option<Refusals> {
+        self.refusals.take()
     }
 
     /// The node shuts down (RFC 5321 3.8).
@@ -582,7 +578,7 @@ impl Session {
     pub fn overdue(&self, what: Overdue, out: &mut Vec<u8>) {
         let words = match what {
             Overdue::Command => words::TIMED_OUT,
-            Overdue::Message if self.turned_away => words::SESSION_OVER,
+            Overdue::Message if self.conduct.is_turned_away() => words::SESSION_OVER,
             Overdue::Message => words::NO_MESSAGE,
             Overdue::Session => words::SESSION_OVER,
         };

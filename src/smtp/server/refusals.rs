@@ -1,6 +1,5 @@
 //! What was refused to a client, kept for a moment until the driver records it.
 
-use super::Session;
 use crate::limits;
 use crate::mail::envelope::Envelope;
 use crate::smtp::reply::words;
@@ -71,95 +70,88 @@ pub struct Refusals {
     pub left_out: u64,
 }
 
-impl Session {
+impl Refusals {
     /// A command was answered with `said`. Kept is what refuses mail, a login, TLS or the session. Nothing is kept of commands that are
     /// unknown, malformed or out of order (they refuse no mail, and their number ends the session), of DATA without a recipient (each RCPT is
-    /// recorded), of RCPT behind a MAIL that was refused (that is recorded), and of 421 4.3.2 (the node drains, or the session is old: the client connects again and is served). `login`: it was no
-    /// command but a line of an AUTH exchange, whatever it looks like; nothing of it is kept.
-    #[cold]
-    pub(super) fn note_refusal(&mut self, line: &[u8], login: bool, said: &[u8]) {
+    /// recorded), of RCPT behind a MAIL that was refused (`behind`: that is recorded), and of 421 4.3.2 (the node drains, or the session is old: the
+    /// client connects again and is served). `line` is None where it was no command but a line of an AUTH exchange, whatever it looks like; nothing
+    /// of it is kept. `open` is the transaction's.
+    pub(super) fn note_command(
+        &mut self,
+        line: Option<&[u8]>,
+        said: &[u8],
+        behind: bool,
+        open: Option<&Envelope>,
+    ) {
         let mut told = false;
-        let verb = if login { b"AUTH" } else { line.get(..4).unwrap_or_default() }.to_ascii_uppercase();
+        let verb = line.map_or(&b"AUTH"[..], |line| line.get(..4).unwrap_or_default()).to_ascii_uppercase();
         for reply in said.split(|byte| *byte == b'\n').filter(|reply| matches!(reply, [b'4' | b'5', ..])) {
             // 4.3.2 is said to whoever comes at the wrong time.
             let ends = reply.starts_with(b"421") && !reply.starts_with(b"421 4.3.2");
-            let behind = verb == b"RCPT" && self.unopened > 1;
+            let behind = verb == b"RCPT" && behind;
             let refuses =
                 !behind && !reply.starts_with(b"421") && matches!(&verb[..], b"MAIL" | b"RCPT" | b"AUTH")
                     || reply.starts_with(words::TLS_PUT_OFF.trim_end().as_bytes());
             if !ends && !refuses {
                 continue;
             }
-            let path = || path_in(line).map(<[u8]>::to_vec);
+            let path = || line.and_then(path_in).map(<[u8]>::to_vec);
+            let sender = || open.map(|envelope| envelope.sender.clone());
             let (sender, recipient) = match &verb[..] {
                 // The end of the session behind a refusal: what was refused is told once.
                 _ if told => (None, None),
                 b"MAIL" => (path(), None),
-                b"RCPT" => (self.sender(), path()),
-                _ => (self.sender(), None),
+                b"RCPT" => (sender(), path()),
+                _ => (sender(), None),
             };
             let (reply, recipients) = (text(reply), recipient.into_iter().collect());
             let login = verb == b"AUTH";
             told = true;
-            self.keep_refusal(Refusal { reply, sender, recipients, account: None, login });
+            self.keep(Refusal { reply, sender, recipients, account: None, login });
         }
     }
 
     /// A login or the whole session was answered with `said`, and with it the transaction that is open.
-    #[cold]
-    pub fn refused(&mut self, said: &[u8], account: Option<&str>) {
+    pub(super) fn note(&mut self, said: &[u8], account: Option<&str>, open: Option<&Envelope>) {
         let account = account.map(|name| name.chars().take(limits::ACCOUNT_NAME_MAX).collect::<String>());
         for (at, reply) in refusals_in(said).enumerate() {
-            let open = self.transaction.as_ref().filter(|_| at == 0);
-            let refusal = open.map(|open| Refusal::of_message(&reply, &open.envelope)).unwrap_or_default();
+            let open = open.filter(|_| at == 0);
+            let refusal = open.map(|envelope| Refusal::of_message(&reply, envelope)).unwrap_or_default();
             let (account, login) = (account.clone(), account.is_some());
-            self.keep_refusal(Refusal { reply, account, login, ..refusal });
+            self.keep(Refusal { reply, account, login, ..refusal });
         }
     }
 
     /// A message was answered with `said` behind its body. The first reply is about it; one behind that is the session's end.
-    #[cold]
-    pub(super) fn refused_message(&mut self, said: &[u8], envelope: &Envelope) {
+    pub(super) fn note_message(&mut self, said: &[u8], envelope: &Envelope) {
         let mut replies = refusals_in(said);
         if let Some(reply) = replies.next() {
-            self.keep_refusal(Refusal::of_message(&reply, envelope));
+            self.keep(Refusal::of_message(&reply, envelope));
         }
         for reply in replies {
-            self.keep_refusal(Refusal { reply, ..Refusal::default() });
+            self.keep(Refusal { reply, ..Refusal::default() });
         }
     }
 
-    /// The connection broke, for the reason in `words`: those of the driver, no reply. With it goes the transaction that is open.
-    #[cold]
-    pub fn broke(&mut self, words: &str) {
-        let open = self.transaction.as_ref().map(|open| Refusal::of_message(words, &open.envelope));
-        let refusal = open.unwrap_or_else(|| Refusal { reply: words.to_owned(), ..Refusal::default() });
-        self.keep_refusal(refusal);
+    /// The connection broke, for the reason in `words`. With it goes the transaction that is open.
+    pub(super) fn note_broken(&mut self, words: &str, open: Option<&Envelope>) {
+        let refusal = open.map(|envelope| Refusal::of_message(words, envelope));
+        self.keep(refusal.unwrap_or_else(|| Refusal { reply: words.to_owned(), ..Refusal::default() }));
     }
 
     /// What was refused since this was last asked; None: nothing.
-    pub fn take_refusals(&mut self) -> Option<Refusals> {
-        (!self.refusals.held.is_empty()).then(|| std::mem::take(&mut self.refusals))
+    pub(super) fn take(&mut self) -> Option<Refusals> {
+        (!self.held.is_empty()).then(|| std::mem::take(self))
     }
 
-    /// The reverse path of the open transaction.
-    pub fn sender(&self) -> Option<Vec<u8>> {
-        self.transaction.as_ref().map(|transaction| transaction.envelope.sender.clone())
-    }
-
-    /// What the client called itself.
-    pub fn helo(&self) -> Option<&str> {
-        self.hello.as_ref().map(|hello| &*hello.name)
-    }
-
-    fn keep_refusal(&mut self, refusal: Refusal) {
+    fn keep(&mut self, refusal: Refusal) {
         // What ends the session is the last, and has a place of its own.
         let most = limits::REFUSALS_HELD + usize::from(refusal.reply.starts_with("421"));
-        if self.refusals.held.len() >= most {
-            self.refusals.left_out += 1;
+        if self.held.len() >= most {
+            self.left_out += 1;
             return;
         }
-        self.refusals.held.push(refusal);
+        self.held.push(refusal);
     }
 }
 
@@ -185,6 +177,7 @@ fn path_in(line: &[u8]) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::smtp::server::Session;
 
     fn refusal(reply: &str, login: bool) -> Refusal {
         Refusal { reply: reply.into(), login, ..Refusal::default() }
@@ -309,7 +302,7 @@ mod tests {
         let mut out = Vec::new();
         let lines = "EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n";
         assert_eq!(handled_by(&mut session, lines), []);
-        session.errors = limits::COMMAND_ERRORS_MAX - 1;
+        session.conduct.errors = limits::COMMAND_ERRORS_MAX - 1;
         session.scanner().unwrap().scan(&mut b"a\nb\r\n.\r\n".to_vec());
         session.body_end(crate::time::UnixMillis(5), crate::time::UnixMillis(9), &mut out);
         let kept: Vec<_> = session.take_refusals().unwrap().held;
@@ -320,7 +313,7 @@ mod tests {
         let mut session =
             Session::new(crate::smtp::server::tests::rules(), "192.0.2.1:1".parse().unwrap(), false);
         assert_eq!(handled_by(&mut session, "EHLO x\r\nMAIL FROM:<a@b>\r\n"), []);
-        session.errors = limits::COMMAND_ERRORS_MAX - 1;
+        session.conduct.errors = limits::COMMAND_ERRORS_MAX - 1;
         let kept = handled_by(&mut session, "RCPT TO:<c@d>\r\n");
         let about: Vec<_> = kept.iter().map(|one| (&one.0[..3], &*one.1, &*one.2)).collect();
         assert_eq!(about, [("550", "a@b", "c@d"), ("421", "", "")]);

@@ -103,6 +103,10 @@ impl Transaction {
         order.0.binary_search_by(compare).map(|_| ()).map_err(Some)
     }
 
+    pub(super) fn envelope(&self) -> &Envelope {
+        &self.envelope
+    }
+
     /// Bytes in memory.
     pub(super) fn held(&self) -> usize {
         FRAME

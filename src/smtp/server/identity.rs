@@ -1,0 +1,98 @@
+//! Who a client is: where it calls from, what it calls itself, and what it proved since.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use super::step::TEXT;
+use crate::mail::envelope::{Envelope, Protocol};
+
+#[derive(Debug)]
+pub(super) struct Identity {
+    pub(super) peer: SocketAddr,
+    /// Its network may relay.
+    may_relay: bool,
+    hello: Option<Box<Hello>>,
+    tls: Option<Rc<str>>,
+    /// No TLS begins now.
+    pub(super) tls_put_off: bool,
+    account: Option<Rc<str>>,
+}
+
+#[derive(Debug)]
+struct Hello {
+    name: Rc<str>,
+    extended: bool,
+}
+
+impl Identity {
+    pub(super) fn new(peer: SocketAddr, may_relay: bool) -> Identity {
+        Identity { peer, may_relay, hello: None, tls: None, tls_put_off: false, account: None }
+    }
+
+    /// It said EHLO, or HELO.
+    pub(super) fn says_hello(&mut self, name: Rc<str>, extended: bool) {
+        self.hello = Some(Box::new(Hello { name, extended }));
+    }
+
+    pub(super) fn said_hello(&self) -> bool {
+        self.hello.is_some()
+    }
+
+    /// The handshake is done: what was said before it proves nothing (RFC 3207 section 4.2).
+    pub(super) fn protect(&mut self, description: String) {
+        self.hello = None;
+        self.tls = Some(description.into());
+    }
+
+    pub(super) fn is_protected(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// The account's password was right.
+    pub(super) fn authenticate(&mut self, account: &str) {
+        self.account = Some(account.into());
+    }
+
+    pub(super) fn account(&self) -> Option<&str> {
+        self.account.as_deref()
+    }
+
+    /// What it calls itself.
+    pub(super) fn helo(&self) -> Option<&str> {
+        self.hello.as_ref().map(|hello| &*hello.name)
+    }
+
+    pub(super) fn may_relay(&self) -> bool {
+        self.may_relay || self.account.is_some()
+    }
+
+    /// RFC 3848
+    fn protocol(&self) -> Protocol {
+        let extended = self.hello.as_ref().is_some_and(|hello| hello.extended);
+        match (extended, self.tls.is_some(), self.account.is_some()) {
+            (false, ..) => Protocol::Smtp,
+            (true, false, false) => Protocol::Esmtp,
+            (true, false, true) => Protocol::Esmtpa,
+            (true, true, false) => Protocol::Esmtps,
+            (true, true, true) => Protocol::Esmtpsa,
+        }
+    }
+
+    /// Says in an envelope whom it came from, and how.
+    pub(super) fn sign(&self, envelope: &mut Envelope) {
+        envelope.account = self.account.clone();
+        let origin = &mut envelope.origin;
+        origin.client = Some(self.peer);
+        origin.protocol = self.protocol();
+        origin.tls = self.tls.clone();
+        if let Some(hello) = &self.hello {
+            origin.helo = hello.name.clone();
+        }
+    }
+
+    /// Bytes of the names in memory.
+    pub(super) fn held(&self) -> usize {
+        let text = |text: Option<&str>| text.map_or(0, |text| TEXT + text.len());
+        text(self.helo()) + text(self.tls.as_deref()) + text(self.account())
+    }
+}

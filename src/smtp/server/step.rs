@@ -1,0 +1,97 @@
+//! What a session and its driver tell each other.
+
+use crate::config::BareNewlines;
+use crate::mail::envelope::Envelopes;
+
+/// What holds for every session of a listener.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// Our name.
+    pub hostname: String,
+    /// Largest message, bytes.
+    pub message_size_max: u64,
+    /// Recipients of one transaction.
+    pub recipients_max: usize,
+    /// STARTTLS is offered.
+    pub starttls: bool,
+    /// There are accounts, so AUTH is offered under TLS.
+    pub accounts: bool,
+    /// What becomes of a bare CR or LF in a message.
+    pub bare_newlines: BareNewlines,
+    /// Where envelopes come from.
+    pub envelopes: Envelopes,
+}
+
+/// Whether new mail may come in just now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// Yes.
+    Open,
+    /// The disk is short of room.
+    NoSpace,
+    /// The queue is at its bound.
+    QueueFull,
+    /// What clients make the node keep in memory is at its bound: no transaction begins, and none grows.
+    NoMemory,
+    /// The session is as old as one may be: it ends where its next message would begin.
+    Aged,
+    /// The node shuts down: sessions end where the next message would begin.
+    Closing,
+}
+
+/// What the driver does next. Replies written so far are to be sent first in every case.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Bring more input.
+    NeedInput,
+    /// Send the replies and call again with the rest of the input.
+    Flush,
+    /// Discard all input received so far (CVE-2011-0411), shake hands, call
+    /// [`Session::tls_established`](super::Session::tls_established).
+    StartTls,
+    /// Check the credentials, then call [`Session::authenticated`](super::Session::authenticated),
+    /// [`Session::authentication_failed`](super::Session::authentication_failed) or
+    /// [`Session::authentication_unavailable`](super::Session::authentication_unavailable).
+    Authenticate(Credentials),
+    /// Feed what follows to [`Session::scanner`](super::Session::scanner) until it is done, then call
+    /// [`Session::body_end`](super::Session::body_end).
+    Body,
+    /// Send and close.
+    Close,
+}
+
+/// What a client let pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overdue {
+    /// The next command, the rest of one, or the rest of a body.
+    Command,
+    /// A message: the session did all kinds of things but deliver mail.
+    Message,
+    /// The end of a session that is as old as one may be.
+    Session,
+}
+
+/// Name and password that a client authenticates with.
+#[derive(PartialEq, Eq)]
+pub struct Credentials {
+    /// The account's name.
+    pub name: String,
+    /// Its password.
+    pub password: Vec<u8>,
+}
+
+/// Bytes of a text in memory beside the text, and what the allocator adds.
+pub(super) const TEXT: usize = 64;
+
+impl Credentials {
+    /// Bytes in memory.
+    pub fn held(&self) -> usize {
+        2 * TEXT + self.name.capacity() + self.password.capacity()
+    }
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Credentials").field("name", &self.name).finish_non_exhaustive()
+    }
+}
