@@ -187,8 +187,8 @@ fn data_dir(config: &Config, found: &mut Findings) -> bool {
         found.warnings.push(split(config, KEY, &words));
     }
     let lanes = node::lanes(directory).max(config.shard_count(probe::cores().len()));
-    for words in inspect::unopened_lanes(directory, lanes) {
-        found.errors.push(split(config, KEY, &words));
+    for unopened in inspect::unopened_lanes(directory, lanes) {
+        found.errors.push(split(config, KEY, &unopened.to_string()));
     }
     memory(config, directory, found);
     running
@@ -236,9 +236,9 @@ fn refused(address: SocketAddr, error: &io::Error) -> String {
 /// Reads certificate and key as a start does, and looks at what the certificate says.
 fn certificates(config: &Config, at: usize, files: &TlsFiles, found: &mut Findings) {
     let places = &config.places;
-    if let Err(tls::Unusable { of_key, words }) = tls::server(files, node::read_pem) {
-        let key = if of_key { "tls_key" } else { "tls_certificate" };
-        found.errors.push(split(config, &format!("listener[{at}].{key}"), &words));
+    if let Err(unusable) = tls::server(files, node::read_pem) {
+        let key = if unusable.of_key { "tls_key" } else { "tls_certificate" };
+        found.errors.push(split(config, &format!("listener[{at}].{key}"), &unusable.to_string()));
         return;
     }
     let chain = tls::chain(&node::read_pem(&files.certificate).unwrap_or_default());
@@ -395,23 +395,59 @@ impl Checked {
     }
 }
 
-/// A file that is named on a command line or is the default, as text.
-pub fn read(path: &Path) -> Result<String, String> {
-    let at = path.display();
-    let bytes = files::read_whole(path, limits::CONFIG_MAX).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound if path == Path::new(DEFAULT_PATH) => {
-            format!("{at} is not there; give the path of a configuration file (--config FILE), or start from deploy/relevo.toml")
+/// Why a configuration file is no text: the operator's to mend.
+#[derive(Debug)]
+pub enum ReadError {
+    /// There is none where it is unless said otherwise.
+    NoDefault(PathBuf),
+    /// It has more than [`limits::CONFIG_MAX`] bytes.
+    TooLarge(PathBuf),
+    /// The kernel's refusal.
+    Io(PathBuf, io::Error),
+    /// In this line it is no UTF-8.
+    NotUtf8(PathBuf, usize),
+}
+
+impl std::fmt::Display for ReadError {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        const FIX: &str = "give the path of a configuration file";
+        match self {
+            ReadError::NoDefault(path) => write!(
+                formatter,
+                "{} is not there; {FIX} (--config FILE), or start from deploy/relevo.toml",
+                path.display()
+            ),
+            ReadError::TooLarge(path) => {
+                let most = value::show_size(limits::CONFIG_MAX);
+                write!(formatter, "{}: more than {most}; {FIX}", path.display())
+            }
+            ReadError::Io(path, error) => write!(formatter, "{}: {error}; {FIX}", path.display()),
+            ReadError::NotUtf8(path, line) => {
+                write!(formatter, "{}:{line}: this is not UTF-8; save the file as UTF-8", path.display())
+            }
         }
-        io::ErrorKind::FileTooLarge => format!(
-            "{at}: more than {}; give the path of a configuration file",
-            value::show_size(limits::CONFIG_MAX)
-        ),
-        _ => format!("{at}: {error}; give the path of a configuration file"),
-    })?;
+    }
+}
+
+impl std::error::Error for ReadError {}
+
+/// A file that is named on a command line or is the default, as text.
+pub fn read(path: &Path) -> Result<String, ReadError> {
+    let at = path.to_owned();
+    let bytes = match files::read_whole(path, limits::CONFIG_MAX) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            return Err(match error.kind() {
+                io::ErrorKind::NotFound if path == Path::new(DEFAULT_PATH) => ReadError::NoDefault(at),
+                io::ErrorKind::FileTooLarge => ReadError::TooLarge(at),
+                _ => ReadError::Io(at, error),
+            });
+        }
+    };
     String::from_utf8(bytes).map_err(|error| {
         let at_byte = error.utf8_error().valid_up_to();
         let line = error.as_bytes()[..at_byte].iter().filter(|byte| **byte == b'\n').count() + 1;
-        format!("{at}:{line}: this is not UTF-8; save the file as UTF-8")
+        ReadError::NotUtf8(at, line)
     })
 }
 

@@ -77,7 +77,7 @@ pub fn run(duration: Duration) -> Result<(), Failure> {
     let report = load
         .send_to(relay)
         .map_err(|error| format!("cannot send: {error}"))
-        .and_then(|()| watch(load, duration));
+        .and_then(|()| watch(load, duration).map_err(|error| format!("the load failed: {error}")));
     let after = process::usage();
     let stopped = node.stop();
     let report = report?;
@@ -128,7 +128,7 @@ fn disk_words(directory: &Path) -> &'static str {
 }
 
 /// Shows progress until the load is over.
-fn watch(load: Load, duration: Duration) -> Result<Report, String> {
+fn watch(load: Load, duration: Duration) -> std::io::Result<Report> {
     let bar = ProgressBar::new((duration.as_millis() / 100) as u64);
     let style =
         ProgressStyle::with_template("  {bar:24} {msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
@@ -149,7 +149,7 @@ fn watch(load: Load, duration: Duration) -> Result<Report, String> {
         goes_on(process::wait_for_signal(0))
     });
     bar.finish();
-    report.map_err(|error| format!("the load failed: {error}"))
+    report
 }
 
 /// Whether a signal leaves the demonstration to its time: there is no log to open again and nothing to reload.

@@ -52,6 +52,14 @@ impl fmt::Display for MessageId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotAnId;
 
+impl fmt::Display for NotAnId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "a message id has 16 letters and digits, like 00000000G0000102")
+    }
+}
+
+impl std::error::Error for NotAnId {}
+
 impl FromStr for MessageId {
     type Err = NotAnId;
     fn from_str(text: &str) -> Result<MessageId, NotAnId> {

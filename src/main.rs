@@ -70,11 +70,11 @@ fn main() -> ExitCode {
 
 /// Its words go where perhaps nobody reads, and must not wait there.
 fn run(place: &Configuration) -> ExitCode {
-    let ended = check::load(&place.config).and_then(|config| {
+    let ended = check::load(&place.config).map_err(|error| error.to_string()).and_then(|config| {
         for warning in config.judge(config.shard_count(probe::cores().len())) {
             say(Level::Warning, format_args!("{warning}"));
         }
-        run::run(config)
+        run::run(config).map_err(|error| error.to_string())
     });
     match ended {
         Ok(()) => ExitCode::SUCCESS,

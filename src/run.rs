@@ -1,5 +1,7 @@
 //! `relevo run`: from the configuration to the end of the process, with the signals in between.
 
+use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -19,13 +21,39 @@ const STARTING: u8 = 0;
 const RUNNING: u8 = 1;
 const STOPPING: u8 = 2;
 
+/// Why a run ended otherwise than it was told to.
+#[derive(Debug)]
+pub enum RunError {
+    /// No thread for signals could be started.
+    NoThread(io::Error),
+    /// The node did not start: why, and what to do.
+    Start(String),
+    /// Nobody waits for signals any more.
+    Deaf,
+    /// A shard did not end, or ended with an error.
+    Stop,
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RunError::NoThread(error) => write!(formatter, "cannot start a thread: {error}"),
+            RunError::Start(words) => formatter.write_str(words),
+            RunError::Deaf => write!(formatter, "the thread that waits for signals ended"),
+            RunError::Stop => write!(formatter, "a shard did not end, or ended with an error"),
+        }
+    }
+}
+
 /// Runs the relay until it is told to stop.
-pub fn run(config: Config) -> Result<(), String> {
+pub fn run(config: Config) -> Result<(), RunError> {
     process::hold_signals();
     tell_panics();
     let stage = Arc::new(AtomicU8::new(STARTING));
     let signals = listen(stage.clone())?;
-    let node = Node::start(config).inspect_err(|_| say_what_is_left())?;
+    let node = Node::start(config)
+        .inspect_err(|_| say_what_is_left())
+        .map_err(|error| RunError::Start(error.to_string()))?;
     say(Level::Info, format_args!("{} shards on {}", node.instruments.len(), node.runtime));
     for listener in &node.settings.listeners {
         say(Level::Info, format_args!("listening on {}", listener.address));
@@ -47,20 +75,20 @@ pub fn run(config: Config) -> Result<(), String> {
             Ok(Signal::Nothing) => {
                 say(Level::Warning, format_args!("SIGUSR2: nothing to do; SIGUSR1 opens the log again"));
             }
-            Err(_) => return Err("the thread that waits for signals ended".to_owned()),
+            Err(_) => return Err(RunError::Deaf),
         }
     }
     say(Level::Info, format_args!("draining"));
-    if node.stop() { Ok(()) } else { Err("a shard did not end, or ended with an error".to_owned()) }
+    if node.stop() { Ok(()) } else { Err(RunError::Stop) }
 }
 
 /// Waits for signals on a thread of its own, so that one is heard whatever hangs: in a start, or in a stop. That also has its bound here.
-fn listen(stage: Arc<AtomicU8>) -> Result<Receiver<Signal>, String> {
+fn listen(stage: Arc<AtomicU8>) -> Result<Receiver<Signal>, RunError> {
     let (tell, told) = channel();
     thread::Builder::new()
         .name("relevo-signals".into())
         .spawn(move || hear(&stage, &tell))
-        .map_err(|error| format!("cannot start a thread: {error}"))?;
+        .map_err(RunError::NoThread)?;
     Ok(told)
 }
 

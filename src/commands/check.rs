@@ -1,9 +1,10 @@
 //! `relevo check`.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use relevo::check::{self, Checked};
+use relevo::check::{self, Checked, ReadError};
 use relevo::config::{Config, ConfigError};
 use serde_json::json;
 
@@ -35,13 +36,14 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let path = &arguments.place.config;
     let text = match check::read(path) {
         Ok(text) => text,
-        Err(problem) if arguments.json => {
+        Err(error) if arguments.json => {
+            let problem = error.to_string();
             let error =
                 json!({ "file": path, "line": null, "key": "", "value": "", "problem": problem, "fix": "" });
             say!("{}", json!({ "ok": false, "errors": [error], "warnings": [], "summary": [] }));
             return Err(Failure(NO, String::new()));
         }
-        Err(problem) => return Err(problem.into()),
+        Err(error) => return Err(error.to_string().into()),
     };
     let checked = check::check(&text, path, !arguments.file_only);
     if arguments.json {
@@ -72,9 +74,28 @@ fn verdict(checked: &Checked) -> String {
     }
 }
 
-/// A configuration to work with. The error has a line for each thing that is wrong.
-pub fn load(path: &Path) -> Result<Config, String> {
-    Config::parse(&check::read(path)?, path).map_err(|errors| lines(&errors))
+/// Why there is no configuration to work with.
+#[derive(Debug)]
+pub enum LoadError {
+    /// The file is no text.
+    Read(ReadError),
+    /// All that is wrong with it.
+    Wrong(Vec<ConfigError>),
+}
+
+impl fmt::Display for LoadError {
+    /// With a line for each thing that is wrong.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LoadError::Read(error) => write!(formatter, "{error}"),
+            LoadError::Wrong(errors) => formatter.write_str(&lines(errors)),
+        }
+    }
+}
+
+/// A configuration to work with.
+pub fn load(path: &Path) -> Result<Config, LoadError> {
+    Config::parse(&check::read(path).map_err(LoadError::Read)?, path).map_err(LoadError::Wrong)
 }
 
 fn lines(errors: &[ConfigError]) -> String {

@@ -106,17 +106,12 @@ enum Tool {
 #[derive(Args)]
 struct Message {
     /// Its id, as logs and `list` have it.
-    #[arg(value_parser = message_id)]
     id: MessageId,
     #[command(flatten)]
     place: Place,
     /// The lane it lies in, where two lanes have mail of that id (one of them adopted).
     #[arg(long, value_name = "NUMBER")]
     lane: Option<u16>,
-}
-
-fn message_id(text: &str) -> Result<MessageId, String> {
-    text.parse().map_err(|_| "a message id has 16 letters and digits, like 00000000G0000102".to_owned())
 }
 
 impl From<SpoolError> for Failure {
@@ -147,7 +142,7 @@ impl Place {
         let default = Path::new(relevo::check::DEFAULT_PATH);
         let config = super::check::load(self.config.as_deref().unwrap_or(default));
         let hint = if self.config.is_none() { "; or give --data-dir DIR" } else { "" };
-        let config = config.map_err(|words| Failure(UNUSABLE, words + hint))?;
+        let config = config.map_err(|error| Failure(UNUSABLE, format!("{error}{hint}")))?;
         Ok((config.node.data_dir, Some(config.node.shards)))
     }
 
@@ -342,7 +337,7 @@ fn show(message: &Message, json: bool) -> Result<(), Failure> {
         }
         match inspect::read_extent(lane, survey, &extent) {
             Ok(piece) => bytes.extend_from_slice(&piece),
-            Err(fault) => header = Err(format!("the body {fault}")),
+            Err(fault) => header = Err(fault),
         }
     }
     if let Ok(bytes) = &mut header {

@@ -3,7 +3,7 @@
 use relevo::id::MessageId;
 use relevo::mail::envelope::Protocol;
 use relevo::mail::parameters::Key;
-use relevo::spool::inspect::{LaneReport, RecipientState};
+use relevo::spool::inspect::{Fault, LaneReport, RecipientState};
 use relevo::spool::layout::lane_name;
 use relevo::spool::record::MessageView;
 use relevo::time::UnixMillis;
@@ -212,7 +212,7 @@ pub struct Shown<'a> {
     /// By ordinal.
     pub states: &'a [RecipientState],
     /// Its header section, or why it cannot be had.
-    pub header: Result<Vec<u8>, String>,
+    pub header: Result<Vec<u8>, Fault>,
 }
 
 impl Shown<'_> {
@@ -280,7 +280,7 @@ impl Shown<'_> {
                     text += &format!("  {}\n", plain(line.strip_suffix(b"\r").unwrap_or(line)));
                 }
             }
-            Err(why) => text += &format!("header    {why}\n"),
+            Err(why) => text += &format!("header    the body {why}\n"),
         }
         text
     }
@@ -309,7 +309,7 @@ impl Shown<'_> {
             "protocol": protocol(view.protocol), "tls": view.tls, "account": view.account,
             "eight_bit": view.eight_bit, "live": self.live(), "recipients": recipients, "body": body,
             "header": self.header.as_ref().ok().map(|header| lossy(header)),
-            "problem": self.header.as_ref().err(),
+            "problem": self.header.as_ref().err().map(|why| format!("the body {why}")),
         });
         let parameters = view.parameters();
         for key in Key::ALL {

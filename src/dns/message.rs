@@ -8,7 +8,7 @@ use hickory_proto::rr::rdata::MX;
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, EncodedSize};
 
-use crate::dns::{Answer, FAILURE_TTL, Found, Kind, NEGATIVE_TTL_MAX, TTL_MAX, TTL_MIN};
+use crate::dns::{Answer, FAILURE_TTL, Found, Kind, NEGATIVE_TTL_MAX, ServerError, TTL_MAX, TTL_MIN};
 use crate::limits;
 
 /// UDP payload we can take without fragments (DNS flag day 2020).
@@ -26,7 +26,7 @@ pub enum Reading {
     /// The server does not understand EDNS: ask without.
     Plain,
     /// The server cannot say; another may.
-    Failed(String),
+    Failed(ServerError),
     /// Not the answer to this question: keep waiting.
     NotOurs,
 }
@@ -68,7 +68,7 @@ pub fn write_question(id: u16, name: &str, kind: Kind, edns: bool) -> Option<Vec
 /// read, and is of use, is believed.
 pub fn read_answer(bytes: &[u8], id: u16, name: &str, kind: Kind) -> Reading {
     let (Some(asked), wanted) = (dns_name(name), record_type(kind)) else {
-        return Reading::Failed("the name is no DNS name".to_owned());
+        return Reading::Failed(ServerError::BadName);
     };
     let mut decoder = BinDecoder::new(bytes);
     let Ok(Header { metadata, counts }) = Header::read(&mut decoder) else { return Reading::NotOurs };
@@ -116,12 +116,12 @@ pub fn read_answer(bytes: &[u8], id: u16, name: &str, kind: Kind) -> Reading {
         ResponseCode::FormErr | ResponseCode::NotImp | ResponseCode::BADVERS | ResponseCode::BADSIG => {
             Reading::Plain
         }
-        code => Reading::Failed(format!("the name server answers {code}")),
+        code => Reading::Failed(ServerError::Code(code)),
     };
     match found {
         // Not that there is nothing: it may have been in what cannot be read.
         Reading::Found(Found { answer: Ok(Answer::NoData), .. }) | Reading::Alias(..) if damaged => {
-            Reading::Failed("the name server's answer is damaged".to_owned())
+            Reading::Failed(ServerError::Damaged)
         }
         found => found,
     }
@@ -193,7 +193,7 @@ fn read_records(message: &Message, asked: Name, wanted: RecordType) -> Reading {
             None => return Reading::Found(Found { answer: Ok(Answer::NoData), ttl: negative_ttl(message) }),
         }
     }
-    Reading::Failed("the name's aliases run in a circle".to_owned())
+    Reading::Failed(ServerError::Circle)
 }
 
 /// The preferred hosts, by preference and name, and whether there are more. The same ones in whatever order they came: they name a

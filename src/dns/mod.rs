@@ -1,9 +1,12 @@
 //! The DNS as a mail relay needs it: questions, what answers mean, and a cache by TTL. Pure; `shard::outbound::resolve` does the asking.
 
 pub mod cache;
+mod failure;
 pub mod latest;
 pub mod message;
 pub mod servers;
+
+pub use failure::{LookupError, ServerError};
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -42,7 +45,7 @@ pub enum Answer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     /// What there is, or why nobody could say.
-    pub answer: Result<Answer, String>,
+    pub answer: Result<Answer, LookupError>,
     /// For how long that may be believed.
     pub ttl: Duration,
 }
@@ -56,7 +59,7 @@ impl Found {
             }
             Ok(Answer::Addresses(addresses)) => addresses.capacity() * size_of::<IpAddr>(),
             Ok(Answer::NoData | Answer::NoDomain) => 0,
-            Err(why) => why.capacity(),
+            Err(why) => why.bytes(),
         };
         size_of::<Found>() + more
     }

@@ -65,12 +65,53 @@ impl fmt::Display for SpoolError {
     }
 }
 
-/// What keeps a start from opening the first so many lanes, each with what to do.
-pub fn unopened_lanes(data_dir: &Path, lanes: usize) -> Vec<String> {
+/// What keeps a start from opening a lane: the operator's to mend.
+#[derive(Debug)]
+pub enum Unopened {
+    /// It is no directory.
+    NotADirectory(PathBuf),
+    /// A file of it, or the lane itself, cannot be opened as a start does it.
+    Io(PathBuf, io::Error),
+    /// It cannot be read.
+    Unreadable(SpoolError),
+}
+
+impl fmt::Display for Unopened {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unopened::NotADirectory(path) => {
+                let at = path.display();
+                write!(formatter, "{at}: it is no directory; move it away, or bring back the lane")
+            }
+            Unopened::Io(path, error) => formatter.write_str(&unopened(path, error)),
+            Unopened::Unreadable(error) => write!(formatter, "{error}"),
+        }
+    }
+}
+
+impl From<SpoolError> for Unopened {
+    fn from(error: SpoolError) -> Unopened {
+        match error {
+            SpoolError::Io(path, error) => Unopened::Io(path, error),
+            error => Unopened::Unreadable(error),
+        }
+    }
+}
+
+impl Unopened {
+    /// Whether a running relay took away meanwhile what could not be opened.
+    fn is_gone(&self) -> bool {
+        let Unopened::Io(path, _) = self else { return false };
+        std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+/// What keeps a start from opening the first so many lanes.
+pub fn unopened_lanes(data_dir: &Path, lanes: usize) -> Vec<Unopened> {
     // What is wrong with the directory itself is told elsewhere.
     let Ok(spool) = Spool::open(data_dir) else { return Vec::new() };
     let numbers = (0..lanes).filter_map(|lane| u16::try_from(lane).ok());
-    numbers.filter_map(|lane| spool.try_to_open(lane).err()).filter(|words| !words.is_empty()).collect()
+    numbers.filter_map(|lane| spool.try_to_open(lane).err()).filter(|error| !error.is_gone()).collect()
 }
 
 /// A data directory.
@@ -112,33 +153,24 @@ impl Spool {
         )
     }
 
-    /// Whether a start could open one lane: the words of the one thing that keeps it from that, with what to do. Segments are opened to write as
+    /// Whether a start could open one lane, and the one thing that keeps it from that. Segments are opened to write as
     /// a start does it, and only their headers are read.
-    fn try_to_open(&self, number: u16) -> Result<(), String> {
+    fn try_to_open(&self, number: u16) -> Result<(), Unopened> {
         let directory = lane_directory(&self.data_dir, number);
         match std::fs::metadata(&directory) {
             Ok(found) if !found.is_dir() => {
-                return Err(format!(
-                    "{}: it is no directory; move it away, or bring back the lane",
-                    directory.display()
-                ));
+                return Err(Unopened::NotADirectory(directory));
             }
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(unopened(&directory, &error)),
+            Err(error) => return Err(Unopened::Io(directory, error)),
         }
-        let in_words = |error| match error {
-            // A running relay took it away meanwhile.
-            SpoolError::Io(path, _) if std::fs::symlink_metadata(&path).is_err() => String::new(),
-            SpoolError::Io(path, error) => unopened(&path, &error),
-            error => error.to_string(),
-        };
-        let lane = self.lane(number).map_err(in_words)?;
+        let lane = self.lane(number)?;
         for (slot, _) in &lane.slots {
             let path = segment_path(&directory, *slot);
-            files::try_to_write(&path).map_err(|error| in_words(SpoolError::Io(path, error)))?;
+            files::try_to_write(&path).map_err(|error| Unopened::Io(path, error))?;
         }
-        inspect::survey(&lane, lane.birthplace).map_err(|refusal| in_words(lane.refused(refusal)))?;
+        inspect::survey(&lane, lane.birthplace).map_err(|refusal| lane.refused(refusal))?;
         Ok(())
     }
 

@@ -1,7 +1,8 @@
 //! The TLS we speak: with a certificate from files towards clients, opportunistic towards next hops.
 
+use std::fmt;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -33,93 +34,142 @@ pub fn chain(text: &[u8]) -> Vec<CertificateDer<'static>> {
     CertificateDer::pem_slice_iter(text).collect::<Result<_, _>>().unwrap_or_default()
 }
 
-/// Why certificate and key cannot be used: words for the operator, with what to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Why certificate and key cannot be used.
+#[derive(Debug)]
 pub struct Unusable {
+    /// The file that is to blame.
+    pub path: PathBuf,
     /// It is the key's fault, not the certificate's.
     pub of_key: bool,
-    /// Which file, what is wrong and what to do.
-    pub words: String,
+    /// What is wrong.
+    pub flaw: Flaw,
 }
 
-impl std::fmt::Display for Unusable {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(&self.words)
+/// What is wrong with a certificate or a key.
+#[derive(Debug)]
+pub enum Flaw {
+    /// The file cannot be read.
+    Unreadable(io::Error),
+    /// What is in it is no PEM.
+    Pem(pem::Error),
+    /// There is no certificate in the file for it.
+    NoCertificate,
+    /// There is no key in the file for it.
+    NoKey,
+    /// There is a certificate in its place.
+    CertificateForKey,
+    /// A password protects the key.
+    Encrypted,
+    /// A kind of key that TLS has no use for here.
+    StrangeKey,
+    /// The key in that file belongs to another certificate.
+    OtherKey(PathBuf),
+    /// TLS refuses the certificate.
+    Refused(rustls::Error),
+    /// The machine gives no random key for session tickets.
+    NoTickets(rustls::Error),
+}
+
+impl Flaw {
+    /// What to do.
+    fn fix(&self, of_key: bool) -> &'static str {
+        match self {
+            Flaw::Encrypted => {
+                "write it without one: `openssl pkey -in FILE -out NEW`, for the relay's user alone"
+            }
+            Flaw::StrangeKey => "make a key of one of these kinds, and get a certificate for it",
+            Flaw::OtherKey(_) => "give the key that belongs to the certificate",
+            Flaw::Refused(_) => "get another certificate for the key",
+            Flaw::NoTickets(_) => "start again",
+            _ if of_key => "give a PEM file with the private key",
+            _ => "give a PEM file with the certificate chain",
+        }
     }
 }
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Flaw::Unreadable(error) => write!(formatter, "{error}"),
+            Flaw::Pem(error) => write!(formatter, "{error}"),
+            Flaw::NoCertificate => write!(formatter, "there is no certificate in it"),
+            Flaw::NoKey => write!(formatter, "there is no private key in it"),
+            Flaw::CertificateForKey => write!(formatter, "there is a certificate in it and no key"),
+            Flaw::Encrypted => {
+                write!(formatter, "the key is encrypted, and nobody is there to type its password")
+            }
+            Flaw::StrangeKey => {
+                let kinds = "RSA of 2048 bits or more, ECDSA on P-256 or P-384, Ed25519";
+                write!(formatter, "it is no key that can be used here ({kinds})")
+            }
+            Flaw::OtherKey(path) => {
+                write!(formatter, "the key in {} is not the certificate's", path.display())
+            }
+            Flaw::Refused(error) => write!(formatter, "{error}"),
+            Flaw::NoTickets(error) => write!(formatter, "no random key for session tickets: {error}"),
+        }
+    }
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {}; {}", self.path.display(), self.flaw, self.flaw.fix(self.of_key))
+    }
+}
+
+impl std::error::Error for Unusable {}
 
 /// A certificate chain and its key, from files that `read` reads.
 pub fn server(
     files: &TlsFiles,
     read: impl Fn(&Path) -> io::Result<Vec<u8>>,
 ) -> Result<Arc<ServerConfig>, Unusable> {
+    let of_certificate = |flaw| Unusable { path: files.certificate.clone(), of_key: false, flaw };
+    let of_key = |flaw| Unusable { path: files.key.clone(), of_key: true, flaw };
     let provider = provider();
     let chain = read(&files.certificate)
-        .map_err(|error| error.to_string())
+        .map_err(Flaw::Unreadable)
         .and_then(|text| read_chain(&text))
-        .map_err(|words| unusable(files, false, &words, "give a PEM file with the certificate chain"))?;
+        .map_err(of_certificate)?;
     let key = read(&files.key)
-        .map_err(|error| (error.to_string(), "give a PEM file with the private key"))
+        .map_err(Flaw::Unreadable)
         .and_then(|text| read_key(&text))
         .and_then(|key| match provider.key_provider.load_private_key(key.clone_key()) {
             Ok(_) => Ok(key),
-            Err(_) => Err((
-                "it is no key that can be used here (RSA of 2048 bits or more, ECDSA on P-256 or P-384, Ed25519)".to_owned(),
-                "make a key of one of these kinds, and get a certificate for it",
-            )),
+            Err(_) => Err(Flaw::StrangeKey),
         })
-        .map_err(|(words, fix)| unusable(files, true, &words, fix))?;
+        .map_err(of_key)?;
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
         .map_err(|error| match error {
-            rustls::Error::InconsistentKeys(_) => {
-                let words = format!("the key in {} is not the certificate's", files.key.display());
-                unusable(files, false, &words, "give the key that belongs to the certificate")
-            }
-            error => unusable(files, false, &error.to_string(), "get another certificate for the key"),
-        })?;
+            rustls::Error::InconsistentKeys(_) => Flaw::OtherKey(files.key.clone()),
+            error => Flaw::Refused(error),
+        })
+        .map_err(of_certificate)?;
     config.ignore_client_order = true;
     // A client that comes again needs one ticket, and no memory of ours: whichever shard it comes to can read it.
-    config.ticketer = Ticketer::new().map_err(|error| {
-        unusable(files, true, &format!("no random key for session tickets: {error}"), "start again")
-    })?;
+    config.ticketer = Ticketer::new().map_err(|error| of_key(Flaw::NoTickets(error)))?;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 1;
     Ok(Arc::new(config))
 }
 
-fn unusable(files: &TlsFiles, of_key: bool, problem: &str, fix: &str) -> Unusable {
-    let file = if of_key { &files.key } else { &files.certificate };
-    Unusable { of_key, words: format!("{}: {problem}; {fix}", file.display()) }
+fn read_chain(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, Flaw> {
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(text).collect::<Result<_, _>>().map_err(Flaw::Pem)?;
+    if chain.is_empty() { Err(Flaw::NoCertificate) } else { Ok(chain) }
 }
 
-fn read_chain(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();
-    match chain {
-        Ok(chain) if chain.is_empty() => Err("there is no certificate in it".to_owned()),
-        Ok(chain) => Ok(chain),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-/// The key of a text; else what is wrong with it and what to do.
-fn read_key(text: &[u8]) -> Result<PrivateKeyDer<'static>, (String, &'static str)> {
+fn read_key(text: &[u8]) -> Result<PrivateKeyDer<'static>, Flaw> {
     let has = |words: &str| text.windows(words.len()).any(|part| part == words.as_bytes());
     // RFC 7468 section 11, and the older form of RFC 1421.
     if has("-----BEGIN ENCRYPTED PRIVATE KEY-----") || has("Proc-Type: 4,ENCRYPTED") {
-        return Err((
-            "the key is encrypted, and nobody is there to type its password".to_owned(),
-            "write it without one: `openssl pkey -in FILE -out NEW`, for the relay's user alone",
-        ));
+        return Err(Flaw::Encrypted);
     }
-    let fix = "give a PEM file with the private key";
     PrivateKeyDer::from_pem_slice(text).map_err(|error| match error {
-        pem::Error::NoItemsFound if has("-----BEGIN CERTIFICATE-----") => {
-            ("there is a certificate in it and no key".to_owned(), fix)
-        }
-        pem::Error::NoItemsFound => ("there is no private key in it".to_owned(), fix),
-        error => (error.to_string(), fix),
+        pem::Error::NoItemsFound if has("-----BEGIN CERTIFICATE-----") => Flaw::CertificateForKey,
+        pem::Error::NoItemsFound => Flaw::NoKey,
+        error => Flaw::Pem(error),
     })
 }
 

@@ -189,6 +189,31 @@ struct Evidence {
     messages: Vec<MessageId>,
 }
 
+/// Why it is not known which number a segment has.
+enum NoSequence {
+    Untold,
+    Several(BTreeSet<u32>),
+    Impossible(u32),
+    Taken(u32),
+}
+
+impl std::fmt::Display for NoSequence {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            NoSequence::Untold => write!(formatter, "nothing in it tells its sequence number"),
+            NoSequence::Several(all) => {
+                write!(formatter, "its records name several sequence numbers ({all:?})")
+            }
+            NoSequence::Impossible(sequence) => {
+                write!(formatter, "its sequence number {sequence} cannot be")
+            }
+            NoSequence::Taken(sequence) => {
+                write!(formatter, "another segment has its sequence number {sequence}")
+            }
+        }
+    }
+}
+
 impl<'a, F: Files> Search<'a, F> {
     fn new(files: &'a F, all: &'a [Seen], place: usize, birthplace: Birthplace) -> Search<'a, F> {
         let Seen { slot, size, .. } = all[place];
@@ -316,7 +341,7 @@ impl<'a, F: Files> Search<'a, F> {
     }
 
     /// The one number that everything agrees on.
-    fn sequence(&self, evidence: &Evidence) -> Result<u32, String> {
+    fn sequence(&self, evidence: &Evidence) -> Result<u32, NoSequence> {
         let mut sequences = evidence.sequences.clone();
         let known = |sequence: u32| {
             self.all.iter().filter_map(|one| one.said.header()).any(|header| header.sequence == sequence)
@@ -331,16 +356,17 @@ impl<'a, F: Files> Search<'a, F> {
             sequences.extend(fits.map(|(sequence, _)| sequence));
         }
         let (Some(&sequence), 1) = (sequences.first(), sequences.len()) else {
-            return Err(match sequences.len() {
-                0 => "nothing in it tells its sequence number".to_owned(),
-                _ => format!("its records name several sequence numbers ({sequences:?})"),
+            return Err(if sequences.is_empty() {
+                NoSequence::Untold
+            } else {
+                NoSequence::Several(sequences)
             });
         };
         if !(1..u32::MAX / 2).contains(&sequence) {
-            return Err(format!("its sequence number {sequence} cannot be"));
+            return Err(NoSequence::Impossible(sequence));
         }
         if known(sequence) {
-            return Err(format!("another segment has its sequence number {sequence}"));
+            return Err(NoSequence::Taken(sequence));
         }
         Ok(sequence)
     }

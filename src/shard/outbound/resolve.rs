@@ -14,7 +14,7 @@ use crate::config::{Config, DnsConfig, RouteTarget};
 use crate::dns::cache::Cache;
 use crate::dns::latest::Known;
 use crate::dns::message::Reading;
-use crate::dns::{Answer, FAILURE_TTL, Found, Kind};
+use crate::dns::{Answer, FAILURE_TTL, Found, Kind, LookupError};
 use crate::limits;
 use crate::policy::failures::Failures;
 use crate::route::gate::{self, Admitted, Gate, Refusal, Source};
@@ -483,7 +483,7 @@ impl<R: Runtime> Resolver<R> {
         let _counted = Counted::new(&self.asking);
         let mut name = name.to_owned();
         let mut bound = crate::dns::TTL_MAX;
-        let mut result = Err("the name's aliases do not end".to_owned());
+        let mut result = Err(LookupError::EndlessAliases);
         for _ in 0..limits::DNS_CNAME_MAX {
             match self.servers.ask(kind, &name).await {
                 Ok(Reading::Alias(target, ttl)) => {

@@ -9,9 +9,9 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::config::DnsConfig;
-use crate::dns::Kind;
 use crate::dns::message::{self, Reading};
 use crate::dns::servers::Servers;
+use crate::dns::{Kind, LookupError, ServerError};
 use crate::limits;
 use crate::runtime::{Datagram, Runtime};
 use crate::shard::timers::Timers;
@@ -100,13 +100,13 @@ impl<R: Runtime> NameServers<R> {
     }
 
     /// Asks one server after the other until one answers.
-    pub async fn ask(&self, kind: Kind, name: &str) -> Result<Reading, String> {
+    pub async fn ask(&self, kind: Kind, name: &str) -> Result<Reading, LookupError> {
         let order = self.list.borrow().order();
         if order.is_empty() {
-            return Err("there is no name server; set dns.servers".to_owned());
+            return Err(LookupError::NoServers);
         }
         let mut edns = true;
-        let mut last = String::new();
+        let mut last = LookupError::NoServers;
         let (mut attempt, mut silences) = (0, 0);
         while attempt < self.attempts {
             let server = order[attempt % order.len()];
@@ -116,7 +116,7 @@ impl<R: Runtime> NameServers<R> {
             }
             let id = self.runtime.random() as u16;
             let Some(question) = message::write_question(id, name, kind, edns) else {
-                return Err("the name is no DNS name".to_owned());
+                return Err(LookupError::BadName);
             };
             if self.unanswered.get() == 0 {
                 self.heard_at.set(self.runtime.now());
@@ -138,18 +138,19 @@ impl<R: Runtime> NameServers<R> {
                 }
                 Err(_) => {}
             }
-            match reading {
+            let failed = match reading {
                 // Once more without, which is no other try: the server did answer (RFC 6891 section 7).
                 Ok(Reading::Plain) if edns => {
                     edns = false;
                     continue;
                 }
-                Ok(Reading::Plain) => last = format!("{server} does not understand the question"),
-                Ok(Reading::Failed(why)) => last = format!("{server}: {why}"),
-                Ok(Reading::Truncated | Reading::NotOurs) => last = format!("{server} gave no whole answer"),
+                Ok(Reading::Plain) => ServerError::NotUnderstood,
+                Ok(Reading::Failed(why)) => why,
+                Ok(Reading::Truncated | Reading::NotOurs) => ServerError::NotWhole,
                 Ok(reading) => return Ok(reading),
-                Err(error) => last = format!("{server}: {error}"),
-            }
+                Err(error) => error.into(),
+            };
+            last = LookupError::Server(server, failed);
             attempt += 1;
         }
         Err(last)
