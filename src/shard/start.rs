@@ -1,7 +1,7 @@
 //! A shard's life: read its lanes, wait for the others, serve, drain.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
@@ -14,29 +14,22 @@ use crate::config::value::show_size;
 use crate::config::{Config, ListenerConfig, Particulars};
 use crate::id::{Location, MessageId};
 use crate::limits;
-use crate::mail::envelope::Envelopes;
 use crate::observe::Instruments;
 use crate::observe::accounting::{Event, Journal, Kind};
 use crate::observe::diagnostics::Level;
-use crate::policy::failures::Failures;
 use crate::policy::tls;
-use crate::queue::destinations::Destinations;
-use crate::route::Table;
 use crate::runtime::{Defect, Runtime, Segment};
 use crate::shard::Shard;
-use crate::shard::background::Background;
 use crate::shard::inbound::accept;
 use crate::shard::inbound::listener::Door;
-use crate::shard::inbound::logins::{Checks, Logins};
-use crate::shard::memory::Memory;
+use crate::shard::inbound::logins::Logins;
+use crate::shard::inbound::state::Inbound;
 use crate::shard::mesh::Mesh;
-use crate::shard::outbound::address::Addresses;
 use crate::shard::outbound::handoff;
-use crate::shard::outbound::opening::Openings;
-use crate::shard::outbound::resolve::Resolver;
-use crate::shard::outbound::state::{Asking, Backlog, Lending, Tending};
-use crate::shard::promise::Promises;
+use crate::shard::outbound::state::Outbound;
+use crate::shard::say::Say;
 use crate::shard::store::load::{self, Source};
+use crate::shard::store::state::Store;
 use crate::shard::store::writer::Keeper;
 use crate::shard::store::{compact, persist};
 use crate::shard::timers::Timers;
@@ -112,7 +105,7 @@ pub async fn run<R: Runtime>(runtime: R, setup: Setup) -> io::Result<()> {
             return Err(io::Error::other(problem));
         }
     };
-    let found = shard.keepers.borrow().iter().map(|keeper| keeper.lane.borrow().messages()).sum();
+    let found = shard.store.keepers.borrow().iter().map(|keeper| keeper.lane.borrow().messages()).sum();
     let _ = reports.send(Report::Read(found));
     // The bell has one listener for life, the inbox; here a look now and then is enough.
     while !setup.mesh.is_open() && !setup.mesh.stopping() {
@@ -146,7 +139,7 @@ fn allot<R: Runtime>(shard: &Shard<R>) {
     }
     let there = shard.mesh.lane_bytes();
     let shares = allot::allot(most, shard.mesh.shards(), &there);
-    for keeper in shard.keepers.borrow().iter() {
+    for keeper in shard.store.keepers.borrow().iter() {
         let mut lane = keeper.lane.borrow_mut();
         let share = shares[usize::from(lane.number())];
         lane.limit(share);
@@ -171,7 +164,7 @@ fn allot<R: Runtime>(shard: &Shard<R>) {
 fn serve<R: Runtime>(shard: &Rc<Shard<R>>) {
     let runtime = &shard.runtime;
     runtime.spawn_vital("timers", shard.timers.clone().run(runtime.clone()));
-    for keeper in shard.keepers.borrow().iter() {
+    for keeper in shard.store.keepers.borrow().iter() {
         runtime.spawn_vital("committer", persist::persist(shard.clone(), keeper.clone()));
         runtime.spawn_vital("replay", replay(shard.clone(), keeper.clone()));
         runtime.spawn_vital("compactor", compact::compact(shard.clone(), keeper.clone()));
@@ -222,7 +215,7 @@ async fn replay<R: Runtime>(shard: Rc<Shard<R>>, keeper: Rc<Keeper<R>>) {
         }
         shard.runtime.yield_now().await;
         // The spool holds it in less room than a queue on the way to another shard that is busy with the same.
-        while shard.backlog.borrow().len() >= limits::HANDOFF_INBOX {
+        while shard.outbound.backlog.borrow().len() >= limits::HANDOFF_INBOX {
             if shard.draining.get() {
                 // The next start finds it again.
                 return;
@@ -277,7 +270,7 @@ fn received_again<R: Runtime>(shard: &Shard<R>, view: &MessageView<'_>) {
         return;
     }
     let recipients: Vec<&[u8]> = view.recipients().map(|(address, _)| address).collect();
-    shard.journal.borrow_mut().record(&Event {
+    shard.say.journal.borrow_mut().record(&Event {
         parameters: &view.parameters().to_named(),
         size: view.size,
         client: view.client,
@@ -299,61 +292,34 @@ pub(super) fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>
     let timers = Timers::new();
     let (wall, now) = (runtime.wall(), runtime.now());
     let clock = mesh.clock(wall, now);
-    let uncounted = u32::from(runtime.planted(Defect::CreditsUncounted));
-    let credits = mesh.credits() + 1000 * uncounted;
-    let table = (Table::new(&settings.routes), mesh.shards());
-    let mut resolver = Resolver::new(runtime.clone(), timers.clone(), &settings, table);
-    resolver.limit_questions(setup.particulars.questions_max);
+    let inbound = Inbound { accounts: setup.accounts.clone(), ..Inbound::default() };
+    let outbound = Outbound::new(
+        &runtime,
+        &timers,
+        (&settings, &setup.particulars),
+        (&mesh, setup.index),
+        setup.tls_client.clone(),
+    );
+    let say = Say {
+        journal: RefCell::new(Journal::new(setup.instruments.chunks.clone())),
+        latencies: RefCell::default(),
+        turns: Turns::default(),
+        wall_ahead: Cell::new(clock.wall_ahead(now, wall)),
+    };
     Ok(Rc::new(Shard {
         index: setup.index,
-        timers,
-        resolver,
-        allowance: Default::default(),
-        journal: RefCell::new(Journal::new(setup.instruments.chunks.clone())),
-        instruments: setup.instruments.clone(),
-        latencies: RefCell::default(),
-        tls_client: setup.tls_client.clone(),
-        tls_loads: Failures::new(limits::TLS_FAILURE_KEPT, limits::TLS_FAILURES_MAX).into(),
-        tls_failures: Failures::new(limits::TLS_FAILURE_KEPT, limits::TLS_FAILURES_MAX).into(),
-        hop_failures: Failures::new(limits::HOP_FAILURE_KEPT, limits::HOP_FAILURES_MAX).into(),
-        ehlo_failures: Failures::new(limits::MANNERS_KEPT, limits::MANNERS_MAX).into(),
-        pipelining_failures: Failures::new(limits::MANNERS_KEPT, limits::MANNERS_MAX).into(),
-        accounts: setup.accounts.clone(),
-        checks: Checks::default(),
-        inbound: Cell::new(0),
-        outbound: Cell::new(0),
-        settling: Cell::new(0),
-        tending: Tending::default(),
-        gathered: Cell::new(0),
-        memory: Memory::default(),
-        session_memory: Memory::default(),
-        busy_looked: Cell::new(0),
-        asked: Cell::new(false),
-        envelopes: Envelopes::default(),
-        bodies: RefCell::default(),
-        promises: Promises::default(),
-        draining: Cell::new(false),
-        scratch: RefCell::new(vec![0; limits::SCRATCH].into_boxed_slice()),
-        keepers: RefCell::new(keepers),
-        clock,
-        wall_ahead: Cell::new(clock.wall_ahead(now, wall)),
-        destinations: RefCell::new(Destinations::new(vec![credits; mesh.lanes()])),
-        sites: RefCell::new(HashMap::new()),
-        refused: RefCell::default(),
-        refused_left: Cell::default(),
-        background: Background::default(),
-        resting: RefCell::default(),
-        addresses: Rc::new(Addresses::new(mesh.clone(), setup.index)),
-        asking: Asking::new(runtime.random(), setup.particulars.questions_max),
-        openings: Rc::new(Openings::new(runtime.random())),
-        begun: RefCell::default(),
-        backlog: RefCell::new(Backlog::new(mesh.shards())),
-        lending: Lending::new(mesh.shards()),
-        turns: Turns::default(),
-        maps: RefCell::new(vec![Vec::new(); mesh.lanes()]),
         runtime,
+        timers,
+        clock,
         settings,
         particulars: setup.particulars.clone(),
+        instruments: setup.instruments.clone(),
+        scratch: RefCell::new(vec![0; limits::SCRATCH].into_boxed_slice()),
+        draining: Cell::new(false),
+        inbound,
+        store: Store::new(keepers, mesh.lanes()),
+        outbound,
+        say,
         mesh,
     }))
 }
@@ -493,7 +459,7 @@ fn door<R: Runtime>(
             starttls: certificate.is_some(),
             accounts: setup.accounts.is_some(),
             bare_newlines: listener.bare_newlines,
-            envelopes: shard.envelopes.clone(),
+            envelopes: shard.inbound.envelopes.clone(),
         }),
         listener: u16::try_from(number).unwrap_or(u16::MAX),
         connections_max: listener.connections_max,
@@ -512,18 +478,18 @@ async fn drain<R: Runtime>(shard: &Rc<Shard<R>>) {
     let give_up = shard.runtime.now() + limits::DRAIN_MAX;
     while shard.runtime.now() < give_up {
         // What this shard received is told before what others say of it, which they say when all are quiet.
-        shard.journal.borrow_mut().flush();
+        shard.say.journal.borrow_mut().flush();
         // Sessions that became idle meanwhile, and connections to next hops that wait for work.
         shard.timers.expire_idle();
         shard.wake_keepers();
-        shard.mesh.set_quiet(shard.index, shard.inbound.get() == 0 && shard.is_quiet());
+        shard.mesh.set_quiet(shard.index, shard.inbound.connections.get() == 0 && shard.is_quiet());
         // First that nobody sends any more, then that nothing sent is left: in this order nothing slips through.
         if shard.mesh.all_quiet() && shard.mesh.has_no_letters(shard.index) && shard.is_quiet() {
             break;
         }
         shard.timers.sleep_until(shard.runtime.now() + LOOK / 4).await;
     }
-    let keepers = shard.keepers.borrow().clone();
+    let keepers = shard.store.keepers.borrow().clone();
     if shard.is_quiet() {
         keepers.iter().for_each(|keeper| keeper.close());
     }
@@ -531,7 +497,7 @@ async fn drain<R: Runtime>(shard: &Rc<Shard<R>>) {
         shard.timers.sleep_until(shard.runtime.now() + Duration::from_millis(5)).await;
         shard.wake_keepers();
     }
-    shard.journal.borrow_mut().end();
+    shard.say.journal.borrow_mut().end();
     shard.publish();
 }
 

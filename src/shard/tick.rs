@@ -44,13 +44,13 @@ pub async fn tick<R: Runtime>(shard: Rc<Shard<R>>) {
         }
         line::tick(&shard);
         asking::tick(&shard);
-        if shard.asked.get() {
+        if shard.outbound.asked.get() {
             line::give_up_idle(&shard);
         }
         if round.is_multiple_of(4) {
             tend::tick(&shard);
             unanswered::tick(&shard);
-            shard.resolver.look_at_files();
+            shard.outbound.resolver.look_at_files();
             shard.publish();
             shard.runtime.spawn_vital("busy domains", resolve_busy(shard.clone()));
         }
@@ -58,7 +58,7 @@ pub async fn tick<R: Runtime>(shard: Rc<Shard<R>>) {
             shard.runtime.spawn_vital("site sweep", forget_idle_sites(shard.clone()));
             shard.runtime.spawn(learn_own_addresses(shard.clone()));
         }
-        let mut journal = shard.journal.borrow_mut();
+        let mut journal = shard.say.journal.borrow_mut();
         let told = shard.runtime.now();
         journal.flush();
         journal.turn(told, shard.mesh.told(shard.index, told));
@@ -69,8 +69,8 @@ pub async fn tick<R: Runtime>(shard: Rc<Shard<R>>) {
 async fn begin_due<R: Runtime>(shard: &Rc<Shard<R>>) {
     let now = shard.seconds();
     for _ in 0..TICK_GROUPS / TURN_GROUPS {
-        let effects = shard.destinations.borrow_mut().tick(now, TURN_GROUPS);
-        let more = shard.destinations.borrow().next_due().is_some_and(|due| due <= now);
+        let effects = shard.outbound.destinations.borrow_mut().tick(now, TURN_GROUPS);
+        let more = shard.outbound.destinations.borrow().next_due().is_some_and(|due| due <= now);
         for effect in effects {
             if shard.runtime.outstays() {
                 shard.runtime.yield_now().await;
@@ -87,19 +87,19 @@ async fn begin_due<R: Runtime>(shard: &Rc<Shard<R>>) {
 /// Domains whose mail never pauses may lead elsewhere by now. All of them are looked at within the time after which one is asked for
 /// again.
 async fn resolve_busy<R: Runtime>(shard: Rc<Shard<R>>) {
-    let slots = shard.destinations.borrow().domain_slots();
+    let slots = shard.outbound.destinations.borrow().domain_slots();
     let share = slots.div_ceil(limits::RESOLVED_AGAIN as usize);
-    let first = shard.busy_looked.get();
-    shard.busy_looked.set(if first + share < slots { first + share } else { 0 });
+    let first = shard.outbound.busy_looked.get();
+    shard.outbound.busy_looked.set(if first + share < slots { first + share } else { 0 });
     let mut asked = 0;
     for from in (first..slots.min(first + share)).step_by(TURN_SITES) {
         if asked >= limits::RESOLVED_AGAIN_MAX {
             // The others have their turn a little later, when fewer are under way.
-            shard.busy_looked.set(from);
+            shard.outbound.busy_looked.set(from);
             return;
         }
         let to = (from + TURN_SITES).min(first + share);
-        let effects = shard.destinations.borrow_mut().resolve_busy(shard.seconds(), from..to);
+        let effects = shard.outbound.destinations.borrow_mut().resolve_busy(shard.seconds(), from..to);
         asked += effects.len();
         for effect in effects {
             if shard.runtime.outstays() {
@@ -113,16 +113,19 @@ async fn resolve_busy<R: Runtime>(shard: Rc<Shard<R>>) {
 
 /// Sites nobody has mail for are forgotten, so that memory follows the queue and not all that was ever mailed to.
 async fn forget_idle_sites<R: Runtime>(shard: Rc<Shard<R>>) {
-    let slots = shard.destinations.borrow().site_slots();
+    let slots = shard.outbound.destinations.borrow().site_slots();
     for first in (0..slots).step_by(TURN_SITES) {
         {
-            let mut sites = shard.sites.borrow_mut();
+            let mut sites = shard.outbound.sites.borrow_mut();
             let busy = |key: SiteKey| {
                 sites.get(&key).is_some_and(|site| site.connections.get() > 0 || site.borrowed.waiting() > 0)
             };
             let now = shard.seconds();
-            let forgotten =
-                shard.destinations.borrow_mut().forget_idle_sites(now, first..first + TURN_SITES, busy);
+            let forgotten = shard.outbound.destinations.borrow_mut().forget_idle_sites(
+                now,
+                first..first + TURN_SITES,
+                busy,
+            );
             for key in forgotten {
                 sites.remove(&key);
             }
@@ -133,7 +136,7 @@ async fn forget_idle_sites<R: Runtime>(shard: Rc<Shard<R>>) {
 
 /// The machine may have other addresses now: mail to them would come back. All shards find the same; one says it.
 pub(in crate::shard) async fn learn_own_addresses<R: Runtime>(shard: Rc<Shard<R>>) {
-    if let Err(error) = shard.resolver.learn_own_addresses().await
+    if let Err(error) = shard.outbound.resolver.learn_own_addresses().await
         && shard.index == 0
     {
         shard.say(
@@ -149,7 +152,7 @@ pub(in crate::shard) async fn learn_own_addresses<R: Runtime>(shard: Rc<Shard<R>
 /// The wall clock may be set. Waits do not follow it; it is said, as much that is told by wall time looks odd then.
 fn notice_the_clock<R: Runtime>(shard: &Shard<R>) {
     let ahead = shard.clock.wall_ahead(shard.runtime.now(), shard.runtime.wall());
-    let jump = ahead.saturating_sub(shard.wall_ahead.replace(ahead));
+    let jump = ahead.saturating_sub(shard.say.wall_ahead.replace(ahead));
     if jump.unsigned_abs() < limits::CLOCK_JUMP.as_millis() as u64 || shard.index != 0 {
         return;
     }

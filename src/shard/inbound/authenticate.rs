@@ -27,7 +27,7 @@ pub(super) async fn authenticate<R: Runtime>(
     credentials: &Credentials,
     client: IpAddr,
 ) -> Login {
-    let Some(logins) = shard.accounts.clone() else { return Login::Wrong };
+    let Some(logins) = shard.inbound.accounts.clone() else { return Login::Wrong };
     let (name, now) = (&credentials.name, shard.runtime.now());
     let (hash, place) = logins.accounts.stored(name);
     let mark = logins.marker.mark(name, &credentials.password, hash);
@@ -37,12 +37,12 @@ pub(super) async fn authenticate<R: Runtime>(
         return Login::Right;
     }
     let key = (mark, client);
-    let running = shard.checks.under_way.borrow().get(&key).cloned();
+    let running = shard.inbound.checks.under_way.borrow().get(&key).cloned();
     // Not in the session's task: a check that has begun goes on when the session has waited too long or is gone, counts for its
     // client, and answers who comes again.
     let check = running.unwrap_or_else(|| {
         let check = Rc::<Check>::default();
-        shard.checks.under_way.borrow_mut().insert(key, check.clone());
+        shard.inbound.checks.under_way.borrow_mut().insert(key, check.clone());
         let told = Told { shard: shard.clone(), key, check: check.clone() };
         let credentials = Credentials { name: name.clone(), password: credentials.password.clone() };
         shard.runtime.spawn(async move {
@@ -143,7 +143,7 @@ async fn delay<R: Runtime>(shard: &Shard<R>, delay: Duration) -> bool {
     if delay.is_zero() || shard.draining.get() {
         return true;
     }
-    let delayed = &shard.checks.delayed;
+    let delayed = &shard.inbound.checks.delayed;
     if delayed.get() >= limits::GUESSERS_DELAYED_MAX {
         return false;
     }
@@ -164,7 +164,7 @@ struct Told<R: Runtime> {
 
 impl<R: Runtime> Drop for Told<R> {
     fn drop(&mut self) {
-        self.shard.checks.under_way.borrow_mut().remove(&self.key);
+        self.shard.inbound.checks.under_way.borrow_mut().remove(&self.key);
         self.check.outcome.set(self.check.outcome.get().or(Some(POSTPONED)));
         self.check.waiting.take().into_iter().for_each(Waker::wake);
     }

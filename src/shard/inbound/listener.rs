@@ -28,19 +28,19 @@ pub struct Door {
 
 /// Counts a connection as open, or says why it is one too many.
 pub(super) fn enter<R: Runtime>(shard: &Shard<R>, door: &Door, peer: SocketAddr) -> Result<(), Full> {
-    if shard.inbound.get() >= shard.particulars.connections_inbound_max {
+    if shard.inbound.connections.get() >= shard.particulars.connections_inbound_max {
         return Err(Full::Listener);
     }
     let client = Client::from(peer.ip());
     let (most, most_each) = (door.connections_max, door.connections_per_client);
     shard.mesh.clients().enter(door.listener, client, most, most_each)?;
-    shard.inbound.set(shard.inbound.get() + 1);
+    shard.inbound.connections.set(shard.inbound.connections.get() + 1);
     Ok(())
 }
 
 /// Counts it out.
 pub(super) fn leave<R: Runtime>(shard: &Shard<R>, door: &Door, peer: SocketAddr) {
-    shard.inbound.set(shard.inbound.get() - 1);
+    shard.inbound.connections.set(shard.inbound.connections.get() - 1);
     shard.instruments.counters.connections_closed.add(1);
     shard.mesh.clients().leave(door.listener, Client::from(peer.ip()));
 }

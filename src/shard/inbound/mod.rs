@@ -1,5 +1,6 @@
 //! The way in: from a connection to a message on disk.
 
+pub mod state;
 pub mod listener;
 pub mod accept;
 pub mod receive;

@@ -77,8 +77,8 @@ pub fn receive<R: Runtime>(
 impl<R: Runtime> Drop for Visit<R> {
     fn drop(&mut self) {
         listener::leave(&self.shard, &self.door, self.session.peer());
-        self.shard.memory.release(self.shard.mesh.memory(), self.held as usize);
-        self.shard.session_memory.release(self.shard.mesh.session_memory(), self.carried as usize);
+        self.shard.inbound.memory.release(self.shard.mesh.memory(), self.held as usize);
+        self.shard.inbound.session_memory.release(self.shard.mesh.session_memory(), self.carried as usize);
     }
 }
 
@@ -235,7 +235,7 @@ impl<R: Runtime> Visit<R> {
     fn gate(&self) -> Gate {
         let shard = &self.shard;
         match shard.gate() {
-            Gate::Open if shard.memory.is_full(shard.mesh.memory()) => Gate::NoMemory,
+            Gate::Open if shard.inbound.memory.is_full(shard.mesh.memory()) => Gate::NoMemory,
             Gate::Open if shard.timers.recent() > self.since.began + limits::server::SESSION => Gate::Aged,
             gate => gate,
         }
@@ -259,14 +259,14 @@ impl<R: Runtime> Visit<R> {
     fn count_with(&mut self, tls: usize) {
         let carried = self.session.carried() + self.input.capacity() + self.out.capacity() + tls;
         let shard = &self.shard;
-        shard.memory.change(shard.mesh.memory(), &mut self.held, self.session.held());
-        shard.session_memory.change(shard.mesh.session_memory(), &mut self.carried, carried);
+        shard.inbound.memory.change(shard.mesh.memory(), &mut self.held, self.session.held());
+        shard.inbound.session_memory.change(shard.mesh.session_memory(), &mut self.carried, carried);
     }
 
     /// Before input is handled: no TLS begins while sessions hold all they may.
     fn look_at_memory(&mut self) {
         let shard = &self.shard;
-        let later = shard.session_memory.is_full(shard.mesh.session_memory());
+        let later = shard.inbound.session_memory.is_full(shard.mesh.session_memory());
         self.session.put_off_tls(later && !self.wire.is_protected());
     }
 

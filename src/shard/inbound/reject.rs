@@ -17,7 +17,7 @@ pub(super) fn of_session<R: Runtime>(shard: &Shard<R>, session: &Session, refusa
     }
     counters.rejections.add(refusals.left_out);
     counters.rejections_left_out.add(refusals.left_out);
-    shard.allowance.leave_out(refusals.left_out);
+    shard.inbound.allowance.leave_out(refusals.left_out);
 }
 
 /// Records a connection that was turned away.
@@ -45,7 +45,7 @@ fn record<R: Runtime>(
 ) {
     let counters = &shard.instruments.counters;
     counters.rejections.add(1);
-    let Some(left_out) = shard.allowance.take(shard.timers.recent()) else {
+    let Some(left_out) = shard.inbound.allowance.take(shard.timers.recent()) else {
         counters.rejections_left_out.add(1);
         return;
     };
@@ -62,5 +62,5 @@ fn record<R: Runtime>(
         left_out,
         ..Event::of_nobody(Kind::Rejected, shard.runtime.wall())
     };
-    shard.journal.borrow_mut().record(&event);
+    shard.say.journal.borrow_mut().record(&event);
 }

@@ -69,8 +69,8 @@ impl Upload {
         let large = limits::SCRATCH / 4;
         let least = (self.size / limits::CHUNKS_OF_SMALL).clamp(limits::CHUNK_MIN as u64, large as u64);
         length + self.piece > limits::BODY_GATHER_MAX
-            || (length >= large && shard.memory.is_short(pool))
-            || (length as u64 >= least && shard.memory.is_full(pool))
+            || (length >= large && shard.inbound.memory.is_short(pool))
+            || (length as u64 >= least && shard.inbound.memory.is_full(pool))
     }
 
     /// Stores what is gathered as a chunk. After a failure nothing more is kept.
@@ -116,7 +116,7 @@ impl Upload {
             shard.own().lane.borrow_mut().drop_chunks(&self.chunks);
             return Err(why);
         }
-        let (fulfil, stored) = shard.promises.make();
+        let (fulfil, stored) = shard.inbound.promises.make();
         let header_length = u32::try_from(message.summary.header_length).unwrap_or(u32::MAX);
         let size = message.summary.size;
         // The lane has them next, for a moment.
@@ -131,7 +131,7 @@ impl Upload {
             body: self.body,
         };
         shard.own().push_urgent(Item::Message(message), Ticket::Message(fulfil));
-        let result = shard.promises.wait(stored).await;
+        let result = shard.inbound.promises.wait(stored).await;
         if result.is_err() {
             shard.ungather(length);
             shard.own().lane.borrow_mut().drop_chunks(&chunks);

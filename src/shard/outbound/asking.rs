@@ -33,18 +33,18 @@ const SUSPICIOUS_AFTER: Duration = Duration::from_secs(1);
 
 /// A domain is to be resolved, when it is its turn.
 pub(super) fn ask<R: Runtime>(shard: &Rc<Shard<R>>, key: DomainKey, name: Rc<str>, behalf: Behalf) {
-    if shard.resolver.needs_no_question(&name) {
+    if shard.outbound.resolver.needs_no_question(&name) {
         shard.runtime.spawn(answer_at_once(shard.clone(), key, name, behalf));
         return;
     }
-    shard.asking.waiting.borrow_mut().push(behalf, (key, name));
+    shard.outbound.asking.waiting.borrow_mut().push(behalf, (key, name));
     admit(shard);
 }
 
 /// Asks for those that have a place. A task may run, and even end, before its spawn returns, and then asks for others: not
 /// inside this.
 fn admit<R: Runtime>(shard: &Rc<Shard<R>>) {
-    if shard.asking.admitting.replace(true) {
+    if shard.outbound.asking.admitting.replace(true) {
         return;
     }
     if admit_some(shard) {
@@ -54,36 +54,36 @@ fn admit<R: Runtime>(shard: &Rc<Shard<R>>) {
             while admit_some(&own) {
                 own.runtime.yield_now().await;
             }
-            own.asking.admitting.set(false);
+            own.outbound.asking.admitting.set(false);
         });
     } else {
-        shard.asking.admitting.set(false);
+        shard.outbound.asking.admitting.set(false);
     }
 }
 
 /// A few of them. True: there may be more.
 fn admit_some<R: Runtime>(shard: &Rc<Shard<R>>) -> bool {
     for _ in 0..limits::RESOLVES_AT_ONCE {
-        if !shard.asking.has_room() {
+        if !shard.outbound.asking.has_room() {
             return false;
         }
         if shard.runtime.outstays() {
             return true;
         }
-        let next = shard.asking.waiting.borrow_mut().pop();
+        let next = shard.outbound.asking.waiting.borrow_mut().pop();
         let Some((behalf, (key, name))) = next else { return false };
-        shard.asking.prompt.set(shard.asking.prompt.get() + 1);
+        shard.outbound.asking.prompt.set(shard.outbound.asking.prompt.get() + 1);
         let place = Place { shard: shard.clone(), behalf, slow: Cell::new(false) };
         let own = shard.clone();
-        shard
-            .runtime
-            .spawn(async move { own.background.steps(&own.runtime, resolve(place, key, name)).await });
+        shard.runtime.spawn(async move {
+            own.outbound.background.steps(&own.runtime, resolve(place, key, name)).await
+        });
     }
     true
 }
 
 async fn answer_at_once<R: Runtime>(shard: Rc<Shard<R>>, key: DomainKey, name: Rc<str>, behalf: Behalf) {
-    let found = shard.resolver.next_hop(&name).await;
+    let found = shard.outbound.resolver.next_hop(&name).await;
     resolved(&shard, key, behalf, found);
 }
 
@@ -93,7 +93,7 @@ async fn resolve<R: Runtime>(place: Place<R>, key: DomainKey, name: Rc<str>) {
     drop(place);
     match found {
         Some(found) => resolved(&shard, key, behalf, found),
-        None => shard.asking.waiting.borrow_mut().push(behalf, (key, name)),
+        None => shard.outbound.asking.waiting.borrow_mut().push(behalf, (key, name)),
     }
     admit(&shard);
 }
@@ -109,15 +109,15 @@ fn resolved<R: Runtime>(
         Ok(hop) => {
             let (_, site) = sites::site(shard, hop.clone());
             site.behalf.set(behalf);
-            let ready = shard.destinations.borrow_mut().resolved(key, &hop.site);
+            let ready = shard.outbound.destinations.borrow_mut().resolved(key, &hop.site);
             if let Some(site) = ready {
                 pump(shard, site);
             }
         }
         // Mail that is under way goes on as it did; what leads nowhere for good is returned.
-        Err(why) if !why.permanent && shard.destinations.borrow_mut().goes_on(key) => {}
+        Err(why) if !why.permanent && shard.outbound.destinations.borrow_mut().goes_on(key) => {}
         Err(unroutable) => {
-            shard.destinations.borrow_mut().leave_site(key);
+            shard.outbound.destinations.borrow_mut().leave_site(key);
             tend::unroutable(shard, key, unroutable);
         }
     }
@@ -129,7 +129,7 @@ async fn find<R: Runtime>(
     place: &Place<R>,
     name: &str,
 ) -> Option<Result<Rc<NextHop>, Unroutable>> {
-    let mut hop = pin!(shard.resolver.next_hop(name));
+    let mut hop = pin!(shard.outbound.resolver.next_hop(name));
     let mut moment = shard.timers.sleep_until(shard.runtime.now() + limits::RESOLVE_PROMPT);
     let soon = poll_fn(|context| {
         if let Poll::Ready(found) = hop.as_mut().poll(context) {
@@ -143,7 +143,7 @@ async fn find<R: Runtime>(
             admit(shard);
             Some(hop.await)
         }
-        None if shard.asking.deaf.get() || is_suspicious(shard) => None,
+        None if shard.outbound.asking.deaf.get() || is_suspicious(shard) => None,
         None => {
             shard.instruments.counters.resolves_given_up.add(1);
             Some(Err(not_now(format!(
@@ -167,7 +167,7 @@ impl<R: Runtime> Place<R> {
 
     /// It takes long: it gets a place among the slow, if one is left for the like of it.
     fn grows_slow(&self) -> bool {
-        let asking = &self.shard.asking;
+        let asking = &self.shard.outbound.asking;
         let (message, client) = &mut *asking.slow_of.borrow_mut();
         let unfair = message.most(self.behalf) as usize >= asking.slow_max.div_ceil(4)
             || client.most(self.client()) as usize >= asking.slow_max.div_ceil(2);
@@ -185,7 +185,7 @@ impl<R: Runtime> Place<R> {
 
 impl<R: Runtime> Drop for Place<R> {
     fn drop(&mut self) {
-        let asking = &self.shard.asking;
+        let asking = &self.shard.outbound.asking;
         if !self.slow.get() {
             asking.prompt.set(asking.prompt.get() - 1);
             return;
@@ -200,31 +200,37 @@ impl<R: Runtime> Drop for Place<R> {
 
 /// Four times a second: whether the name servers hear us.
 pub(in crate::shard) fn tick<R: Runtime>(shard: &Rc<Shard<R>>) {
-    let doubtful = is_suspicious(shard) || shard.asking.deaf.get() || shard.resolver.servers().is_doubtful();
-    if doubtful && !shard.asking.probing.replace(true) {
+    let doubtful = is_suspicious(shard)
+        || shard.outbound.asking.deaf.get()
+        || shard.outbound.resolver.servers().is_doubtful();
+    if doubtful && !shard.outbound.asking.probing.replace(true) {
         shard.runtime.spawn(probe(shard.clone()));
     }
     admit(shard);
-    let since = shard.asking.waits_since.get().unwrap_or(shard.runtime.now());
-    shard.asking.waits_since.set((!shard.asking.waiting.borrow().is_empty()).then_some(since));
+    let since = shard.outbound.asking.waits_since.get().unwrap_or(shard.runtime.now());
+    shard
+        .outbound
+        .asking
+        .waits_since
+        .set((!shard.outbound.asking.waiting.borrow().is_empty()).then_some(since));
 }
 
 /// Nothing at all was answered for a while, and much was asked.
 fn is_suspicious<R: Runtime>(shard: &Shard<R>) -> bool {
-    let (unanswered, since) = shard.resolver.servers().silence();
+    let (unanswered, since) = shard.outbound.resolver.servers().silence();
     unanswered >= SUSPICIOUS && shard.runtime.now().since(since) >= SUSPICIOUS_AFTER
 }
 
 async fn probe<R: Runtime>(shard: Rc<Shard<R>>) {
-    let (heard, changes) = shard.resolver.servers().ask_for_the_root().await;
+    let (heard, changes) = shard.outbound.resolver.servers().ask_for_the_root().await;
     // Any other answer counts as well.
-    let heard = heard || shard.resolver.servers().silence().0 == 0;
+    let heard = heard || shard.outbound.resolver.servers().silence().0 == 0;
     for (server, hears) in changes {
         let words =
             if hears { "answers again" } else { "does not answer: it is asked after the others for a while" };
         shard.say(Level::Warning, format_args!("the name server {server} {words}"));
     }
-    if shard.asking.deaf.replace(!heard) == heard {
+    if shard.outbound.asking.deaf.replace(!heard) == heard {
         let words = if heard {
             "the name servers answer again"
         } else {
@@ -232,6 +238,6 @@ async fn probe<R: Runtime>(shard: Rc<Shard<R>>) {
         };
         shard.say(Level::Warning, format_args!("{words}"));
     }
-    shard.asking.probing.set(false);
+    shard.outbound.asking.probing.set(false);
     admit(&shard);
 }

@@ -73,7 +73,7 @@ fn report_delivered<R: Runtime>(
         return true;
     }
     let lane = job.group.location.lane;
-    if !shard.destinations.borrow_mut().take_credit(lane) {
+    if !shard.outbound.destinations.borrow_mut().take_credit(lane) {
         return false;
     }
     let delivered = outcomes(tally.take_delivered());

@@ -17,7 +17,7 @@ const RETURN_AT: usize = 16;
 
 /// Whether this shard works most of its time.
 pub(super) fn is_busy<R: Runtime>(shard: &Shard<R>) -> bool {
-    shard.lending.busy.get()
+    shard.outbound.lending.busy.get()
 }
 
 /// Whether this shard should leave further connections to those who have work of it.
@@ -27,7 +27,7 @@ pub(super) fn leaves_room<R: Runtime>(shard: &Shard<R>, site: &Site) -> bool {
 
 fn is_lending<R: Runtime>(shard: &Shard<R>) -> bool {
     // Not by what is out just now: connections would go to and fro with every batch.
-    shard.lending.busy.get() && shard.timers.recent() < shard.lending.lent_until.get()
+    shard.outbound.lending.busy.get() && shard.timers.recent() < shard.outbound.lending.lent_until.get()
 }
 
 /// Connections to a site this shard may hold when others want some: half of its share while others work for it, as it has the
@@ -41,17 +41,17 @@ pub(super) fn share<R: Runtime>(shard: &Shard<R>) -> usize {
 pub(super) fn take<R: Runtime>(shard: &Shard<R>, site: &Site) -> Option<Take> {
     let job = site.borrowed.jobs.borrow_mut().pop_front()?;
     site.borrowed.touched.set(shard.timers.recent());
-    shard.lending.waiting.set(shard.lending.waiting.get() - 1);
+    shard.outbound.lending.waiting.set(shard.outbound.lending.waiting.get() - 1);
     let expired = job.group.is_expired(shard.seconds());
     Some(if expired { Take::Expired(job) } else { Take::Job(job) })
 }
 
 /// The attempt never began: another connection makes it.
 pub(super) fn put_back<R: Runtime>(shard: &Shard<R>, site: &Rc<Site>, job: Job) {
-    shard.lending.waiting.set(shard.lending.waiting.get() + 1);
+    shard.outbound.lending.waiting.set(shard.outbound.lending.waiting.get() + 1);
     site.borrowed.jobs.borrow_mut().push_front(job);
     // All of it may have been under way, and the site no longer watched.
-    shard.lending.watch(site);
+    shard.outbound.lending.watch(site);
 }
 
 /// An attempt ended, and these parts are to be tried again: the home shard's queue hears of it.
@@ -59,15 +59,15 @@ pub(super) fn attempted<R: Runtime>(shard: &Shard<R>, job: &Job, again: Vec<Grou
     let home = usize::from(job.home);
     if home == shard.index {
         let now = shard.seconds();
-        shard.destinations.borrow_mut().attempted(job.domain, &job.group, &again, now);
+        shard.outbound.destinations.borrow_mut().attempted(job.domain, &job.group, &again, now);
         return;
     }
     let full = {
-        let attempted = &mut shard.lending.returns.borrow_mut()[home].attempted;
+        let attempted = &mut shard.outbound.lending.returns.borrow_mut()[home].attempted;
         attempted.push((*job, again));
         attempted.len() >= RETURN_AT
     };
-    if full || shard.lending.waiting.get() == 0 {
+    if full || shard.outbound.lending.waiting.get() == 0 {
         send_home(shard, home);
     }
 }
@@ -78,7 +78,7 @@ pub(super) fn give_back<R: Runtime>(shard: &Shard<R>, site: &Site) {
     if jobs.is_empty() {
         return;
     }
-    let lending = &shard.lending;
+    let lending = &shard.outbound.lending;
     lending.waiting.set(lending.waiting.get() - jobs.len());
     shard.instruments.counters.jobs_given_back.add(jobs.len() as u64);
     for job in jobs {
@@ -90,7 +90,7 @@ pub(super) fn give_back<R: Runtime>(shard: &Shard<R>, site: &Site) {
 }
 
 fn send_home<R: Runtime>(shard: &Shard<R>, home: usize) {
-    let what = std::mem::take(&mut shard.lending.returns.borrow_mut()[home]);
+    let what = std::mem::take(&mut shard.outbound.lending.returns.borrow_mut()[home]);
     if !what.attempted.is_empty() || !what.untouched.is_empty() {
         shard.mesh.send(home, Letter::Returned { from: shard.index as u16, what: Box::new(what) });
     }
@@ -98,7 +98,7 @@ fn send_home<R: Runtime>(shard: &Shard<R>, home: usize) {
 
 /// How much of its time the shard has worked of late.
 pub(super) fn measure<R: Runtime>(shard: &Shard<R>) {
-    let lending = &shard.lending;
+    let lending = &shard.outbound.lending;
     let (now, worked) = (shard.runtime.now(), shard.runtime.worked());
     let (since, before) = lending.measured.get();
     let span = now.since(since);
@@ -109,14 +109,14 @@ pub(super) fn measure<R: Runtime>(shard: &Shard<R>) {
     let share = (worked.saturating_sub(before).as_micros() * 100 / span.as_micros().max(1)) as u64;
     shard.instruments.counters.worked_percent.set(share);
     lending.busy.set(share >= limits::LEND_LOAD);
-    let crowd = shard.destinations.borrow().crowd() + lending.waiting.get();
+    let crowd = shard.outbound.destinations.borrow().crowd() + lending.waiting.get();
     shard.mesh.set_crowd(shard.index, crowd, lending.busy.get());
 }
 
 /// Four times a second: how busy this shard is, and what it has borrowed in vain.
 pub(in crate::shard) fn tick<R: Runtime>(shard: &Shard<R>) {
     measure(shard);
-    let lending = &shard.lending;
+    let lending = &shard.outbound.lending;
     let now = shard.runtime.now();
     for home in 0..shard.mesh.shards() {
         send_home(shard, home);

@@ -34,7 +34,7 @@ pub async fn connect<R: Runtime>(shard: &Rc<Shard<R>>, hop: &NextHop) -> Result<
             break;
         }
         if looked_at.replace(host.rank) != Some(host.rank)
-            && let Some(why) = shard.resolver.leads_back(&hop.hosts[place..]).await
+            && let Some(why) = shard.outbound.resolver.leads_back(&hop.hosts[place..]).await
         {
             ours = Some(host.rank);
             search.last = HopError::NoAddress(why.to_string());
@@ -42,7 +42,7 @@ pub async fn connect<R: Runtime>(shard: &Rc<Shard<R>>, hop: &NextHop) -> Result<
         if is_beyond(ours, host) {
             break;
         }
-        let addresses = match shard.resolver.addresses(host).await {
+        let addresses = match shard.outbound.resolver.addresses(host).await {
             Ok(addresses) => addresses,
             Err(error) => {
                 if error.loops {
@@ -121,7 +121,7 @@ impl<R: Runtime> Search<'_, R> {
         // What an operator names has the limit of its site alone.
         let place = match host.source {
             Source::Operator => None,
-            Source::Stranger => match self.shard.addresses.take(ip, most) {
+            Source::Stranger => match self.shard.outbound.addresses.take(ip, most) {
                 Some(place) => Some(place),
                 None => {
                     self.full.push(ip);
@@ -140,7 +140,12 @@ impl<R: Runtime> Search<'_, R> {
                 // One that answers, be it with a refusal, costs the next message no wait.
                 if choice != Choice::Only && is_silence(&error) {
                     let now = self.shard.timers.recent();
-                    self.shard.hop_failures.borrow_mut().note(&name(host, address.address()), now);
+                    self.shard
+                        .outbound
+                        .hosts
+                        .hop_failures
+                        .borrow_mut()
+                        .note(&name(host, address.address()), now);
                 }
                 match error {
                     // The operator's host should take mail, so that is no last word.
@@ -208,7 +213,7 @@ fn name(host: &Host, at: SocketAddr) -> String {
 }
 
 fn failed_until<R: Runtime>(shard: &Shard<R>, host: &Host, address: Admitted) -> Option<Instant> {
-    let failures = shard.hop_failures.borrow();
+    let failures = shard.outbound.hosts.hop_failures.borrow();
     if failures.is_empty() {
         return None;
     }
@@ -232,9 +237,11 @@ async fn open<R: Runtime>(
     let named = || name(host, to.address());
     let now = shard.timers.recent();
     let is_known = |failures: &RefCell<Failures>| failures.borrow().is_known(&named(), now);
-    let mut manners =
-        Manners { ehlo: !is_known(&shard.ehlo_failures), starttls: shard.settings.delivery.starttls };
-    let avoids_tls = manners.starttls && is_known(&shard.tls_failures);
+    let mut manners = Manners {
+        ehlo: !is_known(&shard.outbound.hosts.ehlo_failures),
+        starttls: shard.settings.delivery.starttls,
+    };
+    let avoids_tls = manners.starttls && is_known(&shard.outbound.hosts.tls_failures);
     if avoids_tls {
         shard.instruments.counters.tls_avoided.add(1);
         manners.starttls = false;
@@ -253,13 +260,13 @@ async fn open<R: Runtime>(
             // A host that hangs up on everything is no host of HELO.
             if greeted.is_ok() {
                 let why = format!("it hung up on EHLO ({error})");
-                keep_in_mind(shard, &shard.ehlo_failures, &named(), &why, "it is told HELO");
+                keep_in_mind(shard, &shard.outbound.hosts.ehlo_failures, &named(), &why, "it is told HELO");
             }
             greeted
         }
         Err(error) => {
             if avoids_tls {
-                shard.tls_failures.borrow_mut().forget(&named());
+                shard.outbound.hosts.tls_failures.borrow_mut().forget(&named());
             }
             Err(error)
         }
@@ -275,7 +282,7 @@ async fn open<R: Runtime>(
             return Err(HopError::Ourselves(connection.hop.clone()));
         }
     }
-    connection.capabilities.pipelining &= !is_known(&shard.pipelining_failures);
+    connection.capabilities.pipelining &= !is_known(&shard.outbound.hosts.pipelining_failures);
     Ok(connection)
 }
 
@@ -290,7 +297,7 @@ fn is_load<R: Runtime>(shard: &Shard<R>, connection: &Connection<R>, reply: &Rep
         return false;
     }
     let now = shard.timers.recent();
-    let mut loads = shard.tls_loads.borrow_mut();
+    let mut loads = shard.outbound.hosts.tls_loads.borrow_mut();
     let since = loads.since(&connection.hop, now);
     if since.is_none() {
         loads.note(&connection.hop, now);
@@ -349,7 +356,7 @@ async fn introduce<R: Runtime>(
         connection.starttls = Starttls::Begun;
         let protected = protect(shard, connection, host).await;
         if protected.is_ok() {
-            shard.tls_loads.borrow_mut().forget(&connection.hop);
+            shard.outbound.hosts.tls_loads.borrow_mut().forget(&connection.hop);
         }
         protected.map_err(|(step, error)| match error {
             HopError::Refused(reply) if is_load(shard, connection, &reply) => HopError::Refused(reply),
@@ -437,8 +444,11 @@ async fn protect<R: Runtime>(
     // What came in plain text behind the 220 is not part of the protected session (CVE-2011-0411).
     connection.discard();
     let handshake = at("in the handshake");
-    let client =
-        shard.tls_client.connection(name).map_err(|error| handshake(WireError::Tls(error).into()))?;
+    let client = shard
+        .outbound
+        .tls_client
+        .connection(name)
+        .map_err(|error| handshake(WireError::Tls(error).into()))?;
     connection.wire.limit(&shard.timers, limits::client::HANDSHAKE);
     connection.wire.protect(client, usize::MAX).await.map_err(|error| handshake(error.into()))?;
     shard.instruments.counters.tls_outbound.add(1);

@@ -25,7 +25,7 @@ use crate::time::Instant;
 /// Connections that were begun are opened, each by a task of its own. True: perhaps not all of them, as this turn is long enough.
 pub(in crate::shard) fn open_begun<R: Runtime>(shard: &Rc<Shard<R>>) -> bool {
     loop {
-        let Some(begun) = shard.begun.borrow_mut().pop_front() else { return false };
+        let Some(begun) = shard.outbound.begun.borrow_mut().pop_front() else { return false };
         shard.runtime.spawn(deliver(shard.clone(), begun));
         if shard.runtime.outstays() {
             return true;
@@ -102,7 +102,7 @@ impl<R: Runtime> Lease<R> {
     fn proven(&self) {
         // Not when the session comes up: a host may refuse every MAIL, and its site rests longer each time.
         if !self.answered.replace(true) {
-            self.shard.destinations.borrow_mut().open_site(self.key);
+            self.shard.outbound.destinations.borrow_mut().open_site(self.key);
         }
         self.site.proven.set(true);
         if self.unproven.take().is_some() {
@@ -115,7 +115,7 @@ impl<R: Runtime> Drop for Lease<R> {
     fn drop(&mut self) {
         self.opened();
         self.site.connections.set(self.site.connections.get() - 1);
-        self.shard.outbound.set(self.shard.outbound.get() - 1);
+        self.shard.outbound.connections.set(self.shard.outbound.connections.get() - 1);
         self.shard.mesh.release(&self.site.slots);
     }
 }

@@ -14,7 +14,7 @@ use crate::shard::outbound::pump::pump;
 /// `client` is who brought it, a hash.
 pub(in crate::shard) fn enqueue<R: Runtime>(shard: &Rc<Shard<R>>, domain: &str, group: Group, client: u32) {
     let now = shard.seconds();
-    let effect = shard.destinations.borrow_mut().push_for(domain, group, now, client);
+    let effect = shard.outbound.destinations.borrow_mut().push_for(domain, group, now, client);
     match effect {
         Some(Effect::Resolve(key, name)) => {
             let message = group.key ^ u32::from(group.location.lane) << 22;
@@ -31,7 +31,7 @@ pub(in crate::shard) fn carry_out<R: Runtime>(shard: &Rc<Shard<R>>, effect: Effe
     match effect {
         Effect::Resolve(key, name) => {
             // What was tried before is the client's as ever, and all of it one message: what is new goes before it.
-            let client = shard.destinations.borrow().client(key);
+            let client = shard.outbound.destinations.borrow().client(key);
             let behalf = Behalf::new(client, fair::TRIED_BEFORE, &name);
             asking::ask(shard, key, name, behalf);
         }

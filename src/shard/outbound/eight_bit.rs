@@ -69,7 +69,7 @@ pub(super) async fn prepare<R: Runtime>(
                 client::local(554, (5, 6, 3), &words)
             } else {
                 // One that hung up on EHLO once may offer it when it is told EHLO again.
-                shard.ehlo_failures.borrow_mut().forget(&connection.hop);
+                shard.outbound.hosts.ehlo_failures.borrow_mut().forget(&connection.hop);
                 client::local(451, (4, 6, 3), &words)
             };
             Ok(Ready { withheld: Some(withheld), ..Ready::new(Body::SevenBit, Plan::default()) })
@@ -97,7 +97,7 @@ pub(super) fn asks_another<R: Runtime>(run: &Run<'_, R>, connection: &Connection
     if connection.choice != Choice::First || !run.site.shown.may_move(now) {
         return false;
     }
-    if shard.hop_failures.borrow_mut().note(&connection.hop, now) {
+    if shard.outbound.hosts.hop_failures.borrow_mut().note(&connection.hop, now) {
         let minutes = limits::HOP_FAILURE_KEPT.as_secs() / 60;
         shard.say(
             Level::Warning,

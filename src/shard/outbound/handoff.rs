@@ -120,7 +120,7 @@ fn put_off<R: Runtime>(shard: &Shard<R>, domain: &[u8], group: Group, client: u3
     let mut room = [0; limits::DOMAIN_MAX + 1];
     let lower = lower(shard, domain, &mut room);
     let home = home_shard(lower, shard.mesh.shards());
-    shard.backlog.borrow_mut().push(home, Handoff { domain: lower.into(), group, client });
+    shard.outbound.backlog.borrow_mut().push(home, Handoff { domain: lower.into(), group, client });
 }
 
 /// Sends one group home. What finds no room waits here.
@@ -134,7 +134,7 @@ fn hand_off<R: Runtime>(shard: &Rc<Shard<R>>, domain: &[u8], group: Group, clien
         return;
     }
     let handoff = Handoff { domain: domain.as_bytes().into(), group, client };
-    let mut backlog = shard.backlog.borrow_mut();
+    let mut backlog = shard.outbound.backlog.borrow_mut();
     if !backlog.homes[home].is_empty() {
         backlog.push(home, handoff);
     } else if let Err(handoff) = shard.mesh.offer(home, handoff) {
@@ -144,7 +144,7 @@ fn hand_off<R: Runtime>(shard: &Rc<Shard<R>>, domain: &[u8], group: Group, clien
 
 /// Sends some of what waits. True: more may go at once, and nobody will ring for it, as no inbox was found full.
 pub(in crate::shard) fn send_backlog<R: Runtime>(shard: &Shard<R>) -> bool {
-    let backlog = &mut *shard.backlog.borrow_mut();
+    let backlog = &mut *shard.outbound.backlog.borrow_mut();
     if backlog.is_empty() {
         return false;
     }

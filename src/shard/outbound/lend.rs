@@ -28,7 +28,7 @@ const LENDER: Duration = Duration::from_secs(2);
 
 /// Lends what a site has more than this shard gets to, if it has more to do than time.
 pub(super) fn lend<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Rc<Site>) {
-    let lending = &shard.lending;
+    let lending = &shard.outbound.lending;
     let now = shard.timers.recent();
     if now < lending.next_look.get() || shard.draining.get() {
         return;
@@ -38,7 +38,7 @@ pub(super) fn lend<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Rc<Sit
     if !lending.busy.get() {
         return;
     }
-    let ready = shard.destinations.borrow().ready(key, shard.seconds());
+    let ready = shard.outbound.destinations.borrow().ready(key, shard.seconds());
     let borrowers = borrowers(shard, ready, now);
     let share = ready / (borrowers.len() + 1);
     for borrower in borrowers {
@@ -50,7 +50,7 @@ pub(super) fn lend<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Rc<Sit
 fn borrowers<R: Runtime>(shard: &Shard<R>, ready: usize, now: Instant) -> Vec<usize> {
     // A borrower needs a connection, and so does the home shard.
     let most = shard.settings.delivery.connections_per_destination.saturating_sub(1);
-    let lent = shard.lending.lent.borrow();
+    let lent = shard.outbound.lending.lent.borrow();
     let mesh = &shard.mesh;
     let has_time = |other: usize| !mesh.is_busy(other) || mesh.crowd(other) < ready / 2;
     let mut borrowers: Vec<usize> = (0..mesh.shards())
@@ -70,12 +70,12 @@ pub(super) fn grant<R: Runtime>(
     borrower: usize,
     share: usize,
 ) {
-    let room = limits::LOANED_MAX - shard.lending.lent.borrow()[borrower].jobs;
+    let room = limits::LOANED_MAX - shard.outbound.lending.lent.borrow()[borrower].jobs;
     let bound = share.min(room);
     let now = shard.seconds();
     let mut jobs = Vec::with_capacity(bound);
     while jobs.len() < bound {
-        let taken = shard.destinations.borrow_mut().take(key, now);
+        let taken = shard.outbound.destinations.borrow_mut().take(key, now);
         match taken {
             Taken::Job(domain, group) => jobs.push(shard.own_job(domain, group)),
             Taken::Expired(domain, group) => settle::expired(shard, &shard.own_job(domain, group)),
@@ -85,8 +85,8 @@ pub(super) fn grant<R: Runtime>(
     if jobs.is_empty() {
         return;
     }
-    shard.lending.lent.borrow_mut()[borrower].jobs += jobs.len();
-    shard.lending.lent_until.set(shard.timers.recent() + LENDER);
+    shard.outbound.lending.lent.borrow_mut()[borrower].jobs += jobs.len();
+    shard.outbound.lending.lent_until.set(shard.timers.recent() + LENDER);
     shard.instruments.counters.jobs_lent.add(jobs.len() as u64);
     let hop = site.hop.borrow().as_ref().clone();
     shard.mesh.send(borrower, Letter::Loan(Box::new(Loan { hop, jobs })));

@@ -16,9 +16,9 @@ use crate::shard::outbound::site::Site;
 /// A slot may be free again somewhere. True: not all that wait were asked, as this turn is long enough.
 pub(in crate::shard) fn retry_refused<R: Runtime>(shard: &Rc<Shard<R>>) -> bool {
     // Each once, in however many turns: those that find no slot again are last in the line.
-    let left = &shard.refused_left;
+    let left = &shard.outbound.refused_left;
     if left.get() == 0 {
-        left.set(shard.refused.borrow().len());
+        left.set(shard.outbound.refused.borrow().len());
     }
     let mut asked = 0;
     while left.get() > 0 {
@@ -27,8 +27,8 @@ pub(in crate::shard) fn retry_refused<R: Runtime>(shard: &Rc<Shard<R>>) -> bool 
         }
         asked += 1;
         left.set(left.get() - 1);
-        let Some(key) = shard.refused.borrow_mut().pop_front() else { break };
-        let site = shard.sites.borrow().get(&key).cloned();
+        let Some(key) = shard.outbound.refused.borrow_mut().pop_front() else { break };
+        let site = shard.outbound.sites.borrow().get(&key).cloned();
         if let Some(site) = site
             && site.refused.replace(false)
         {
@@ -42,16 +42,16 @@ pub(in crate::shard) fn retry_refused<R: Runtime>(shard: &Rc<Shard<R>>) -> bool 
 /// Another shard wants a slot: connections that have been without work for a while give theirs back. Asked again at every tick
 /// until none is wanted.
 pub(in crate::shard) fn give_up_idle<R: Runtime>(shard: &Shard<R>) {
-    for address in shard.addresses.idle_and_wanted() {
+    for address in shard.outbound.addresses.idle_and_wanted() {
         wake_idle(shard, address);
     }
-    let resting = shard.resting.borrow();
+    let resting = shard.outbound.resting.borrow();
     let mut asked = false;
     for site in resting.values().filter(|site| site.slots.wanted_by_others(shard.index)) {
         // It finds no work, and then that somebody waits.
         asked |= site.wake_one();
     }
-    shard.asked.set(asked);
+    shard.outbound.asked.set(asked);
 }
 
 /// The site waits for a place at this address.
@@ -75,7 +75,7 @@ fn stand_in_line<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site, addres
     site.parked.set(Some(address));
     shard.instruments.counters.address_waits.add(1);
     let at = (address, shard.settings.delivery.connections_per_address);
-    shard.addresses.stand_in_line(at, (key, site.behalf.get()), || shard.runtime.random())
+    shard.outbound.addresses.stand_in_line(at, (key, site.behalf.get()), || shard.runtime.random())
 }
 
 /// A connection gives its place back. Where another site waits for it, this one goes to the end of the line if it has more to send: to
@@ -96,11 +96,11 @@ pub(super) fn pass_on<R: Runtime>(shard: &Rc<Shard<R>>, place: Place, key: SiteK
 
 /// Places may be free again: whoever waits for one is asked to connect.
 pub(in crate::shard) fn unpark<R: Runtime>(shard: &Rc<Shard<R>>) {
-    for address in shard.addresses.waited_for() {
+    for address in shard.outbound.addresses.waited_for() {
         if shard.runtime.outstays() {
             return;
         }
-        shard.addresses.asked(address);
+        shard.outbound.addresses.asked(address);
         unpark_at(shard, address);
     }
 }
@@ -108,8 +108,8 @@ pub(in crate::shard) fn unpark<R: Runtime>(shard: &Rc<Shard<R>>) {
 fn unpark_at<R: Runtime>(shard: &Rc<Shard<R>>, address: IpAddr) {
     let at = (address, shard.settings.delivery.connections_per_address);
     let mut begun = 0;
-    while let Some(key) = shard.addresses.next(at, begun, || shard.runtime.outstays()) {
-        let site = shard.sites.borrow().get(&key).cloned();
+    while let Some(key) = shard.outbound.addresses.next(at, begun, || shard.runtime.outstays()) {
+        let site = shard.outbound.sites.borrow().get(&key).cloned();
         if let Some(site) = site
             && site.parked.get() == Some(address)
         {
@@ -121,9 +121,12 @@ fn unpark_at<R: Runtime>(shard: &Rc<Shard<R>>, address: IpAddr) {
 
 /// Wakes a connection to this address that has nothing to do; it finds that others wait.
 fn wake_idle<R: Runtime>(shard: &Shard<R>, address: IpAddr) {
-    let resting = shard.resting.borrow();
+    let resting = shard.outbound.resting.borrow();
     // One that was woken already is in the list until it had its turn.
-    shard.addresses.any_idle(address, |key| resting.get(key).is_some_and(|site| site.wake_at(address)));
+    shard
+        .outbound
+        .addresses
+        .any_idle(address, |key| resting.get(key).is_some_and(|site| site.wake_at(address)));
 }
 
 /// Sites looked at when a place is free, and in a tick.
@@ -141,17 +144,17 @@ pub(in crate::shard) fn tick<R: Runtime>(shard: &Rc<Shard<R>>) {
 }
 
 fn look<R: Runtime>(shard: &Rc<Shard<R>>, most: usize) {
-    let openings = &shard.openings;
+    let openings = &shard.outbound.openings;
     for number in 0..most.min(openings.waiting()) {
         // The others are asked in the next tick at the latest.
         if number > 0 && shard.runtime.outstays() {
             break;
         }
-        if shard.outbound.get() >= shard.particulars.connections_outbound_max {
+        if shard.outbound.connections.get() >= shard.particulars.connections_outbound_max {
             break;
         }
         let Some(key) = openings.next() else { break };
-        let site = shard.sites.borrow().get(&key).cloned();
+        let site = shard.outbound.sites.borrow().get(&key).cloned();
         if let Some(site) = site
             && site.queued.replace(false)
         {

@@ -14,14 +14,14 @@ use crate::shard::outbound::{borrow, lend, sites};
 pub(in crate::shard) fn borrow<R: Runtime>(shard: &Rc<Shard<R>>, loan: Loan) {
     let (key, site) = sites::site(shard, Rc::new(loan.hop));
     let count = loan.jobs.len();
-    let lending = &shard.lending;
+    let lending = &shard.outbound.lending;
     if site.borrowed.waiting() == 0 {
         site.borrowed.touched.set(shard.timers.recent());
     }
     site.borrowed.jobs.borrow_mut().extend(loan.jobs);
     lending.waiting.set(lending.waiting.get() + count);
     lending.watch(&site);
-    if shard.destinations.borrow().is_closed(key, shard.seconds()) {
+    if shard.outbound.destinations.borrow().is_closed(key, shard.seconds()) {
         borrow::give_back(shard, &site);
         return;
     }
@@ -37,7 +37,7 @@ pub(in crate::shard) fn returned<R: Runtime>(shard: &Rc<Shard<R>>, from: u16, wh
     let seconds = shard.seconds();
     let mut site = None;
     {
-        let mut lent = shard.lending.lent.borrow_mut();
+        let mut lent = shard.outbound.lending.lent.borrow_mut();
         lent[from].jobs -= what.attempted.len() + what.untouched.len();
         if !what.untouched.is_empty() {
             lent[from].rests_until = now + limits::LEND_PAUSE;
@@ -45,23 +45,23 @@ pub(in crate::shard) fn returned<R: Runtime>(shard: &Rc<Shard<R>>, from: u16, wh
     }
     for (job, again) in what.attempted {
         if shard.runtime.planted(Defect::LentDoneTwice) {
-            let _ = shard.destinations.borrow_mut().put_back(job.domain, job.group);
+            let _ = shard.outbound.destinations.borrow_mut().put_back(job.domain, job.group);
             continue;
         }
-        let mut destinations = shard.destinations.borrow_mut();
+        let mut destinations = shard.outbound.destinations.borrow_mut();
         site = destinations.site_of(job.domain).or(site);
         destinations.attempted(job.domain, &job.group, &again, seconds);
     }
     let untouched = !what.untouched.is_empty();
     for job in what.untouched.into_iter().rev() {
-        let effect = shard.destinations.borrow_mut().put_back(job.domain, job.group);
+        let effect = shard.outbound.destinations.borrow_mut().put_back(job.domain, job.group);
         if let Some(effect) = effect {
             carry_out(shard, effect);
         }
     }
     let Some(key) = site.filter(|_| !untouched && !shard.draining.get()) else { return };
-    let ready = shard.destinations.borrow().ready(key, seconds);
-    let found = shard.sites.borrow().get(&key).cloned();
+    let ready = shard.outbound.destinations.borrow().ready(key, seconds);
+    let found = shard.outbound.sites.borrow().get(&key).cloned();
     if let Some(site) = found
         && ready >= shard.mesh.lend_at() / 4
     {

@@ -28,7 +28,7 @@ pub(super) fn keep_in_mind<R: Runtime>(
 /// A host lost commands that were sent together.
 pub(super) fn do_without_pipelining<R: Runtime>(shard: &Shard<R>, named: &str) {
     let why = "it offers PIPELINING, and answered only some of the commands sent together";
-    keep_in_mind(shard, &shard.pipelining_failures, named, why, "it is sent one at a time");
+    keep_in_mind(shard, &shard.outbound.hosts.pipelining_failures, named, why, "it is sent one at a time");
 }
 
 /// What to say if a failure, before any command of a transaction was answered, may have come of STARTTLS: then plain text is tried, at
@@ -49,7 +49,7 @@ pub(super) fn blame_tls(starttls: Starttls, error: &HopError) -> Option<String> 
 /// A host is better off without STARTTLS: counted, and kept in mind.
 pub(super) fn do_without_tls<R: Runtime>(shard: &Shard<R>, named: &str, why: &str) {
     shard.instruments.counters.tls_fallbacks.add(1);
-    if shard.tls_failures.borrow_mut().note(named, shard.timers.recent()) {
+    if shard.outbound.hosts.tls_failures.borrow_mut().note(named, shard.timers.recent()) {
         let minutes = limits::TLS_FAILURE_KEPT.as_secs() / 60;
         shard.say(
             Level::Warning,
@@ -65,7 +65,7 @@ pub(super) fn heed_call_for_tls<R: Runtime>(
     connection: &Connection<R>,
     transaction: &Transaction<'_>,
 ) {
-    let mut failures = shard.tls_failures.borrow_mut();
+    let mut failures = shard.outbound.hosts.tls_failures.borrow_mut();
     if !failures.is_empty() && connection.tls.is_empty() && transaction.asks_for_tls() {
         failures.forget(&connection.hop);
     }

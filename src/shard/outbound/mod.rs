@@ -1,4 +1,8 @@
 //! The way out: from a message on disk to the next hop's answer.
+//!
+//! The files stand in message order. Who uses whom is another order, in which none looks back: the states; `borrow` and `sites`; `settle`;
+//! `lend`, `pump`; `tend`, `unanswered`; `asking`, `dispatch`, `handoff` and `loan`; `line`; `session`, `connect`, `work`, `transact`,
+//! `attempt` and `deliver`. So `pump` only begins a connection, and `deliver` opens what was begun.
 
 pub mod state;
 pub mod site;

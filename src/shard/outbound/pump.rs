@@ -20,11 +20,11 @@ pub(super) fn pump<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) -> bool {
         return false;
     }
     let now = shard.seconds();
-    let mut ready = shard.destinations.borrow().ready(key, now);
-    let Some(site) = shard.sites.borrow().get(&key).cloned() else { return false };
+    let mut ready = shard.outbound.destinations.borrow().ready(key, now);
+    let Some(site) = shard.outbound.sites.borrow().get(&key).cloned() else { return false };
     if ready >= shard.mesh.lend_at() {
         lend(shard, key, &site);
-        ready = shard.destinations.borrow().ready(key, now);
+        ready = shard.outbound.destinations.borrow().ready(key, now);
     }
     ready += site.borrowed.waiting();
     if ready <= site.hands(borrow::is_busy(shard)) || site.wake_one() {
@@ -40,7 +40,7 @@ pub(super) fn pump<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) -> bool {
     if site.opening.get() >= OPENING_MIN + open || borrow::leaves_room(shard, &site) {
         return false;
     }
-    if site.borrowed.waiting() == 0 && shard.destinations.borrow_mut().is_starved(key) {
+    if site.borrowed.waiting() == 0 && shard.outbound.destinations.borrow_mut().is_starved(key) {
         return false;
     }
     if !may_open(shard, key, &site) {
@@ -49,23 +49,23 @@ pub(super) fn pump<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) -> bool {
     if !site.slots.take(shard.settings.delivery.connections_per_destination, shard.index) {
         shard.mesh.ask_for_slot(shard.index, &site.slots);
         if !site.refused.replace(true) {
-            shard.refused.borrow_mut().push_back(key);
+            shard.outbound.refused.borrow_mut().push_back(key);
         }
         return false;
     }
     site.connections.set(site.connections.get() + 1);
     site.opening.set(site.opening.get() + 1);
-    shard.outbound.set(shard.outbound.get() + 1);
-    let unproven = (!site.proven.get()).then(|| shard.openings.begin(site.behalf.get()));
+    shard.outbound.connections.set(shard.outbound.connections.get() + 1);
+    let unproven = (!site.proven.get()).then(|| shard.outbound.openings.begin(site.behalf.get()));
     // It is opened in the next turn of the inbox.
-    shard.begun.borrow_mut().push_back(Begun { key, site, unproven });
+    shard.outbound.begun.borrow_mut().push_back(Begun { key, site, unproven });
     shard.runtime.bell().ring();
     true
 }
 
 /// Whether more waits for the site than the connections it has will take without being asked.
 pub(super) fn needs_hands<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site) -> bool {
-    let ready = shard.destinations.borrow().ready(key, shard.seconds()) + site.borrowed.waiting();
+    let ready = shard.outbound.destinations.borrow().ready(key, shard.seconds()) + site.borrowed.waiting();
     ready > site.hands(borrow::is_busy(shard))
 }
 
@@ -78,7 +78,7 @@ pub(super) fn take<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site) 
     {
         return job;
     }
-    let own = shard.destinations.borrow_mut().take(key, now);
+    let own = shard.outbound.destinations.borrow_mut().take(key, now);
     match own {
         queue::Take::Job(domain, group) => Take::Job(shard.own_job(domain, group)),
         queue::Take::Expired(domain, group) => Take::Expired(shard.own_job(domain, group)),
@@ -93,7 +93,7 @@ pub(super) fn is_crowded<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site
         return false;
     }
     let now = shard.seconds();
-    let ready = shard.destinations.borrow().ready(key, now) + site.borrowed.waiting();
+    let ready = shard.outbound.destinations.borrow().ready(key, now) + site.borrowed.waiting();
     ready > site.opening.get() + site.waking.get()
 }
 
@@ -118,7 +118,7 @@ pub(in crate::shard) fn give_credit<R: Runtime>(shard: &Rc<Shard<R>>, home: usiz
 
 /// Synced outcomes of a lane brought credits home.
 pub(in crate::shard) fn credited<R: Runtime>(shard: &Rc<Shard<R>>, lane: u16, count: u32) {
-    let starved = shard.destinations.borrow_mut().credit(lane, count);
+    let starved = shard.outbound.destinations.borrow_mut().credit(lane, count);
     pump_all(shard, starved);
 }
 
@@ -126,11 +126,13 @@ pub(in crate::shard) fn credited<R: Runtime>(shard: &Rc<Shard<R>>, lane: u16, co
 fn may_open<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site) -> bool {
     let most = shard.particulars.connections_outbound_max;
     let behalf = site.behalf.get();
-    if shard.outbound.get() < most && (site.proven.get() || shard.openings.has_room(behalf, most)) {
+    if shard.outbound.connections.get() < most
+        && (site.proven.get() || shard.outbound.openings.has_room(behalf, most))
+    {
         return true;
     }
     if !site.queued.replace(true) {
-        shard.openings.wait(behalf, key);
+        shard.outbound.openings.wait(behalf, key);
     }
     false
 }

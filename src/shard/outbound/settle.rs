@@ -49,24 +49,24 @@ struct Settling<'a, R: Runtime>(&'a Shard<R>);
 
 impl<'a, R: Runtime> Settling<'a, R> {
     fn new(shard: &'a Shard<R>) -> Settling<'a, R> {
-        shard.settling.set(shard.settling.get() + 1);
+        shard.outbound.settling.set(shard.outbound.settling.get() + 1);
         Settling(shard)
     }
 }
 
 impl<R: Runtime> Drop for Settling<'_, R> {
     fn drop(&mut self) {
-        self.0.settling.set(self.0.settling.get() - 1);
+        self.0.outbound.settling.set(self.0.outbound.settling.get() - 1);
     }
 }
 
 /// The same, for who does not wait for it.
 pub(super) fn whole<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, fate: Fate) {
     let (own, job) = (shard.clone(), *job);
-    shard.settling.set(shard.settling.get() + 1);
+    shard.outbound.settling.set(shard.outbound.settling.get() + 1);
     shard.runtime.spawn_vital("settle", async move {
         whole_now(&own, &job, fate).await;
-        own.settling.set(own.settling.get() - 1);
+        own.outbound.settling.set(own.outbound.settling.get() - 1);
     });
 }
 
@@ -109,14 +109,14 @@ pub(super) async fn told<R: Runtime>(
     // Handed in before anything is waited for: who delivers it meanwhile hands in a later outcome.
     let place = Pinned::new(shard, group.key, group.location);
     hand_in(shard, job, Outcomes::One(outcome.clone()));
-    shard.settling.set(shard.settling.get() + 1);
+    shard.outbound.settling.set(shard.outbound.settling.get() + 1);
     // Whoever delivers it meanwhile reads it behind this, and has a hop to speak to before there is more to tell.
     if let Ok(source) = Source::read(shard, place.location).await
         && let Ok(view) = source.view()
     {
         let _ = account(shard, job, &Scene { hop, ..Scene::without_hop(&view) }, &outcome);
     }
-    shard.settling.set(shard.settling.get() - 1);
+    shard.outbound.settling.set(shard.outbound.settling.get() - 1);
 }
 
 /// What the accounting says of an attempt besides its outcomes.
@@ -202,7 +202,7 @@ pub(super) fn report<R: Runtime>(
 /// A credit is not used. Who waited for it has it soon: nothing is begun from here.
 fn return_credit<R: Runtime>(shard: &Shard<R>, home: usize, lane: u16) {
     if home == shard.index {
-        let starved = shard.destinations.borrow_mut().credit(lane, 1);
+        let starved = shard.outbound.destinations.borrow_mut().credit(lane, 1);
         sites::later(shard, starved);
     } else {
         shard.mesh.send(home, Letter::Credits { lane, count: 1 });
@@ -255,7 +255,7 @@ fn account<R: Runtime>(shard: &Shard<R>, job: &Job, scene: &Scene<'_>, outcome: 
     };
     let delay = delay(shard.clock.read(now), wall, view, &job.group);
     if kind == Kind::Delivered {
-        let _ = shard.latencies.borrow_mut().delivered.record(delay.max(1) * 1000);
+        let _ = shard.say.latencies.borrow_mut().delivered.record(delay.max(1) * 1000);
     }
     let mut event = |first: u16, recipients: &[&[u8]]| {
         let event = Event {
@@ -274,7 +274,7 @@ fn account<R: Runtime>(shard: &Shard<R>, job: &Job, scene: &Scene<'_>, outcome: 
             event.encode(&mut later);
             return;
         }
-        let mut journal = shard.journal.borrow_mut();
+        let mut journal = shard.say.journal.borrow_mut();
         let received_here = shard.mesh.keeper(job.group.location.lane) == shard.index;
         if received_here || shard.runtime.planted(Defect::LogWithoutOrder) {
             journal.record(&event);
@@ -316,7 +316,7 @@ fn delay(read: UnixMillis, wall: UnixMillis, view: &MessageView<'_>, group: &Gro
 /// The shard of the lane writes it down; failures are first returned to the sender.
 pub(in crate::shard) fn settle<R: Runtime>(shard: &Rc<Shard<R>>, settled: Settled) {
     if settled.outcomes.ranges().iter().any(|outcome| matches!(outcome.fate, Fate::Failed(_))) {
-        shard.settling.set(shard.settling.get() + 1);
+        shard.outbound.settling.set(shard.outbound.settling.get() + 1);
         shard.runtime.spawn_vital("bounce", bounce(shard.clone(), settled));
     } else {
         write_down(shard, &settled);
@@ -364,7 +364,7 @@ async fn bounce<R: Runtime>(shard: Rc<Shard<R>>, mut settled: Settled) {
             shard.gather(message.body.capacity());
             shard.keeper(settled.location.lane).push_bounce(shard.runtime.now(), message, about);
         }
-        Ok(None) => shard.journal.borrow_mut().record_encoded(&records(&mut settled), None),
+        Ok(None) => shard.say.journal.borrow_mut().record_encoded(&records(&mut settled), None),
         Err(error) => {
             let id = shard.keeper(settled.location.lane).lane.borrow().id(settled.key);
             let words =
@@ -376,7 +376,7 @@ async fn bounce<R: Runtime>(shard: Rc<Shard<R>>, mut settled: Settled) {
     if !late {
         write_down(&shard, &settled);
     }
-    shard.settling.set(shard.settling.get() - 1);
+    shard.outbound.settling.set(shard.outbound.settling.get() - 1);
 }
 
 /// The records of what failed.

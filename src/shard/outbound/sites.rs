@@ -16,7 +16,7 @@ pub(super) fn nap<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Rc<Site>, n
     nap.woken.set(false);
     let mut idle = site.idle.borrow_mut();
     if idle.is_empty() {
-        shard.resting.borrow_mut().insert(key, site.clone());
+        shard.outbound.resting.borrow_mut().insert(key, site.clone());
     }
     idle.push(nap.clone());
     site.slots.set_idle(shard.index, true);
@@ -30,15 +30,15 @@ pub(super) fn risen<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site, nap
         site.idle.borrow_mut().retain(|other| !Rc::ptr_eq(other, nap));
     }
     if site.idle.borrow().is_empty() {
-        shard.resting.borrow_mut().remove(&key);
+        shard.outbound.resting.borrow_mut().remove(&key);
         site.slots.set_idle(shard.index, false);
     }
 }
 
 /// The site of a next hop; where it is may have changed.
 pub(super) fn site<R: Runtime>(shard: &Shard<R>, hop: Rc<NextHop>) -> (SiteKey, Rc<Site>) {
-    let key = shard.destinations.borrow_mut().site(&hop.site);
-    let mut sites = shard.sites.borrow_mut();
+    let key = shard.outbound.destinations.borrow_mut().site(&hop.site);
+    let mut sites = shard.outbound.sites.borrow_mut();
     let site =
         sites.entry(key).or_insert_with(|| Rc::new(Site::new(hop.clone(), shard.mesh.slots(&hop.site))));
     *site.hop.borrow_mut() = hop;
@@ -53,7 +53,7 @@ pub(super) fn rest<R: Runtime>(
     level: Level,
     why: &dyn std::fmt::Display,
 ) {
-    let mut destinations = shard.destinations.borrow_mut();
+    let mut destinations = shard.outbound.destinations.borrow_mut();
     let failures = destinations.failures(key);
     let pause =
         schedule::site_pause(failures, shard.runtime.random()).min(shard.settings.retry.max).as_secs().max(1)
@@ -75,8 +75,8 @@ pub(super) fn rest<R: Runtime>(
 pub(super) fn later<R: Runtime>(shard: &Shard<R>, sites: impl IntoIterator<Item = SiteKey>) {
     let mut later = false;
     for key in sites {
-        if shard.sites.borrow().get(&key).is_some_and(|site| !site.refused.replace(true)) {
-            shard.refused.borrow_mut().push_back(key);
+        if shard.outbound.sites.borrow().get(&key).is_some_and(|site| !site.refused.replace(true)) {
+            shard.outbound.refused.borrow_mut().push_back(key);
             later = true;
         }
     }

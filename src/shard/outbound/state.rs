@@ -1,17 +1,137 @@
 //! What a shard keeps for the way out.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::{Config, Particulars};
 use crate::limits;
-use crate::queue::destinations::DomainKey;
+use crate::policy::failures::Failures;
+use crate::policy::tls;
+use crate::queue::destinations::{Destinations, DomainKey, SiteKey};
 use crate::queue::fair::{FairQueue, Tally};
+use crate::route::Table;
+use crate::runtime::{Defect, Runtime};
+use crate::shard::background::Background;
+use crate::shard::mesh::Mesh;
 use crate::shard::message::{Handoff, Returned};
-use crate::shard::outbound::resolve::Unroutable;
+use crate::shard::outbound::address::Addresses;
+use crate::shard::outbound::opening::{Begun, Openings};
+use crate::shard::outbound::resolve::{Resolver, Unroutable};
 use crate::shard::outbound::site::Site;
+use crate::shard::timers::Timers;
 use crate::time::Instant;
+
+/// The queues, where they lead, and the connections there.
+pub(in crate::shard) struct Outbound<R: Runtime> {
+    /// Handoffs that found no room.
+    pub backlog: RefCell<Backlog>,
+    /// The queues.
+    pub destinations: RefCell<Destinations>,
+    /// Domains that are asked for.
+    pub asking: Asking,
+    /// Where domains lead.
+    pub resolver: Resolver<R>,
+    /// What is done between all else.
+    pub background: Background,
+    /// Where it is looked next for domains that are asked for again while their mail goes on.
+    pub busy_looked: Cell<usize>,
+    /// What waits to be told, or given up.
+    pub tending: Tending,
+    /// Sites of the queues.
+    pub sites: RefCell<HashMap<SiteKey, Rc<Site>>>,
+    /// Sites with connections that have nothing to do.
+    pub resting: RefCell<BTreeMap<SiteKey, Rc<Site>>>,
+    /// Sites that found no free connection slot.
+    pub refused: RefCell<VecDeque<SiteKey>>,
+    /// How many of them were not asked yet since a slot may be free.
+    pub refused_left: Cell<usize>,
+    /// Others want slots that idle connections here hold.
+    pub asked: Cell<bool>,
+    /// Work lent and borrowed.
+    pub lending: Lending,
+    /// Connections open now, and those that are to be.
+    pub connections: Cell<usize>,
+    /// Those that are to be.
+    pub begun: RefCell<VecDeque<Begun>>,
+    /// Those that have carried nothing yet.
+    pub openings: Rc<Openings>,
+    /// Addresses it is connected to, and who waits for one.
+    pub addresses: Rc<Addresses>,
+    /// TLS towards next hops.
+    pub tls_client: tls::Client,
+    /// What hosts showed of late.
+    pub hosts: Hosts,
+    /// Outcomes whose message is being read, for the accounting or for a bounce.
+    pub settling: Cell<usize>,
+}
+
+impl<R: Runtime> Outbound<R> {
+    /// Nothing is queued and nobody known.
+    pub fn new(
+        runtime: &R,
+        timers: &Timers,
+        (settings, particulars): (&Config, &Particulars),
+        (mesh, shard): (&Arc<Mesh>, usize),
+        tls_client: tls::Client,
+    ) -> Outbound<R> {
+        let uncounted = u32::from(runtime.planted(Defect::CreditsUncounted));
+        let credits = mesh.credits() + 1000 * uncounted;
+        let table = (Table::new(&settings.routes), mesh.shards());
+        let mut resolver = Resolver::new(runtime.clone(), timers.clone(), settings, table);
+        resolver.limit_questions(particulars.questions_max);
+        Outbound {
+            backlog: RefCell::new(Backlog::new(mesh.shards())),
+            destinations: RefCell::new(Destinations::new(vec![credits; mesh.lanes()])),
+            asking: Asking::new(runtime.random(), particulars.questions_max),
+            resolver,
+            background: Background::default(),
+            busy_looked: Cell::new(0),
+            tending: Tending::default(),
+            sites: RefCell::default(),
+            resting: RefCell::default(),
+            refused: RefCell::default(),
+            refused_left: Cell::default(),
+            asked: Cell::new(false),
+            lending: Lending::new(mesh.shards()),
+            connections: Cell::new(0),
+            begun: RefCell::default(),
+            openings: Rc::new(Openings::new(runtime.random())),
+            addresses: Rc::new(Addresses::new(mesh.clone(), shard)),
+            tls_client,
+            hosts: Hosts::default(),
+            settling: Cell::new(0),
+        }
+    }
+}
+
+/// What hosts showed of late.
+pub(in crate::shard) struct Hosts {
+    /// TLS broke there.
+    pub tls_failures: RefCell<Failures>,
+    /// They were too busy when TLS was up, or asked for.
+    pub tls_loads: RefCell<Failures>,
+    /// They took no message.
+    pub hop_failures: RefCell<Failures>,
+    /// They hang up on EHLO and know HELO.
+    pub ehlo_failures: RefCell<Failures>,
+    /// They lose commands which are sent together, though they offer PIPELINING.
+    pub pipelining_failures: RefCell<Failures>,
+}
+
+impl Default for Hosts {
+    fn default() -> Hosts {
+        Hosts {
+            tls_failures: Failures::new(limits::TLS_FAILURE_KEPT, limits::TLS_FAILURES_MAX).into(),
+            tls_loads: Failures::new(limits::TLS_FAILURE_KEPT, limits::TLS_FAILURES_MAX).into(),
+            hop_failures: Failures::new(limits::HOP_FAILURE_KEPT, limits::HOP_FAILURES_MAX).into(),
+            ehlo_failures: Failures::new(limits::MANNERS_KEPT, limits::MANNERS_MAX).into(),
+            pipelining_failures: Failures::new(limits::MANNERS_KEPT, limits::MANNERS_MAX).into(),
+        }
+    }
+}
 
 /// What a shard lent and borrowed.
 pub struct Lending {

@@ -62,32 +62,35 @@ impl Pace {
 
 /// A second is over: the sites are gone through, unless they are still.
 pub(in crate::shard) fn tick<R: Runtime>(shard: &Rc<Shard<R>>) {
-    if shard.draining.get() || shard.sites.borrow().is_empty() || shard.tending.tends.replace(true) {
+    if shard.draining.get()
+        || shard.outbound.sites.borrow().is_empty()
+        || shard.outbound.tending.tends.replace(true)
+    {
         return;
     }
     let own = shard.clone();
     shard.runtime.spawn_vital("tend", async move {
         tend(&own).await;
-        own.tending.tends.set(false);
+        own.outbound.tending.tends.set(false);
     });
 }
 
 /// Goes through the sites, on from where it was, for those whose mail no connection looks at.
 async fn tend<R: Runtime>(shard: &Rc<Shard<R>>) {
-    let room = limits::TOLD_AT_ONCE.saturating_sub(shard.settling.get());
+    let room = limits::TOLD_AT_ONCE.saturating_sub(shard.outbound.settling.get());
     let mut pace = Pace::new(limits::TELL_LOOKS, room);
-    let slots = shard.destinations.borrow().site_slots();
+    let slots = shard.outbound.destinations.borrow().site_slots();
     for _ in 0..slots {
         pace.rest(&shard.runtime).await;
         if pace.is_over() || shard.draining.get() {
             return;
         }
-        let place = shard.tending.place.get() % slots;
-        shard.tending.place.set(place + 1);
+        let place = shard.outbound.tending.place.get() % slots;
+        shard.outbound.tending.place.set(place + 1);
         pace.looked(1);
-        let key = shard.destinations.borrow().site_at(place);
-        let closed = shard.destinations.borrow().is_closed(key, shard.seconds());
-        let waits = shard.sites.borrow().get(&key).is_some_and(|site| site.is_waiting());
+        let key = shard.outbound.destinations.borrow().site_at(place);
+        let closed = shard.outbound.destinations.borrow().is_closed(key, shard.seconds());
+        let waits = shard.outbound.sites.borrow().get(&key).is_some_and(|site| site.is_waiting());
         if closed || waits {
             visit(shard, key, &mut pace).await;
         }
@@ -100,7 +103,7 @@ async fn visit<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, pace: &mut Pace) 
         while !pace.is_over() {
             pace.rest(&shard.runtime).await;
             let now = shard.seconds();
-            let closed = shard.destinations.borrow().is_closed(key, now);
+            let closed = shard.outbound.destinations.borrow().is_closed(key, now);
             if shard.draining.get() || (tells && !closed) {
                 return;
             }
@@ -110,9 +113,9 @@ async fn visit<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, pace: &mut Pace) 
                 schedule::next_attempt(&shard.settings.retry, attempts, now, shard.runtime.random())
             };
             let found = if tells {
-                shard.destinations.borrow_mut().tell(key, now, &mut looks, next)
+                shard.outbound.destinations.borrow_mut().tell(key, now, &mut looks, next)
             } else {
-                shard.destinations.borrow_mut().expire(key, now, &mut looks)
+                shard.outbound.destinations.borrow_mut().expire(key, now, &mut looks)
             };
             pace.looked(given - looks);
             let Some((domain, group)) = found else {
@@ -122,7 +125,7 @@ async fn visit<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, pace: &mut Pace) 
                 continue;
             };
             pace.settled();
-            let site = shard.sites.borrow().get(&key).cloned();
+            let site = shard.outbound.sites.borrow().get(&key).cloned();
             let words = match &site {
                 Some(site) if closed => site.last_error.borrow().clone(),
                 _ => String::new(),
@@ -140,39 +143,39 @@ async fn visit<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, pace: &mut Pace) 
 
 /// Mail for this domain leads nowhere (now, or for good).
 pub(super) fn unroutable<R: Runtime>(shard: &Rc<Shard<R>>, key: DomainKey, why: Unroutable) {
-    shard.tending.unroutable.borrow_mut().push_back((key, why));
-    if shard.tending.settles.replace(true) {
+    shard.outbound.tending.unroutable.borrow_mut().push_back((key, why));
+    if shard.outbound.tending.settles.replace(true) {
         return;
     }
     let own = shard.clone();
-    shard.settling.set(shard.settling.get() + 1);
+    shard.outbound.settling.set(shard.outbound.settling.get() + 1);
     shard.runtime.spawn_vital("unroutable", async move {
         settle_unroutable(&own).await;
-        own.tending.settles.set(false);
-        own.settling.set(own.settling.get() - 1);
+        own.outbound.tending.settles.set(false);
+        own.outbound.settling.set(own.outbound.settling.get() - 1);
     });
 }
 
 async fn settle_unroutable<R: Runtime>(shard: &Rc<Shard<R>>) {
     let mut pace = Pace::new(usize::MAX, usize::MAX);
     loop {
-        let first = shard.tending.unroutable.borrow_mut().pop_front();
+        let first = shard.outbound.tending.unroutable.borrow_mut().pop_front();
         let Some((key, why)) = first else { return };
         // What comes meanwhile asks anew.
-        let waiting = shard.destinations.borrow().unrouted(key);
+        let waiting = shard.outbound.destinations.borrow().unrouted(key);
         for _ in 0..waiting {
             pace.rest(&shard.runtime).await;
             if shard.draining.get() {
-                shard.tending.unroutable.borrow_mut().clear();
+                shard.outbound.tending.unroutable.borrow_mut().clear();
                 return;
             }
-            let group = shard.destinations.borrow_mut().take_unresolved(key);
+            let group = shard.outbound.destinations.borrow_mut().take_unresolved(key);
             let Some(group) = group else { break };
             pace.settled();
             let fate = fate_of(shard, &group, &why);
             settle::whole_now(shard, &shard.own_job(key, group), fate).await;
         }
-        shard.destinations.borrow_mut().unresolved(key, shard.seconds(), ASKED_AGAIN);
+        shard.outbound.destinations.borrow_mut().unresolved(key, shard.seconds(), ASKED_AGAIN);
     }
 }
 

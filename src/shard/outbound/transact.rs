@@ -251,7 +251,7 @@ fn host_failed<R: Runtime>(
 ) -> bool {
     let (shard, site) = (run.shard, run.site);
     let now = shard.timers.recent();
-    let mut failures = shard.hop_failures.borrow_mut();
+    let mut failures = shard.outbound.hosts.hop_failures.borrow_mut();
     // One MAIL that is put off after others went well says nothing of the host, unless its words do.
     if reused
         && !transaction.blames_host()
@@ -342,7 +342,7 @@ fn count<R: Runtime>(
                 shown.took_at.set(Some(now));
                 run.took.set(true);
                 // What one takes that was opened before the trouble began does not end it.
-                let mut failures = shard.hop_failures.borrow_mut();
+                let mut failures = shard.outbound.hosts.hop_failures.borrow_mut();
                 if !failures.is_empty() && connection.choice != Choice::First {
                     failures.forget(&connection.hop);
                 }

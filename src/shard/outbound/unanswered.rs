@@ -15,20 +15,20 @@ use crate::shard::outbound::tend::Pace;
 
 /// A second is over.
 pub(in crate::shard) fn tick<R: Runtime>(shard: &Rc<Shard<R>>) {
-    let waits = shard.asking.waits_since();
+    let waits = shard.outbound.asking.waits_since();
     let patience = patience(shard);
     let long = waits.is_some_and(|since| shard.runtime.now().since(since).as_secs() >= patience.into());
     // What is too old is given up sooner, if there is nobody to tell.
-    if waits.is_none() || shard.draining.get() || !(long || shard.asking.is_deaf()) {
+    if waits.is_none() || shard.draining.get() || !(long || shard.outbound.asking.is_deaf()) {
         return;
     }
-    if shard.asking.tells.replace(true) {
+    if shard.outbound.asking.tells.replace(true) {
         return;
     }
     let own = shard.clone();
     shard.runtime.spawn_vital("unanswered", async move {
         tell(&own, patience).await;
-        own.asking.tells.set(false);
+        own.outbound.asking.tells.set(false);
     });
 }
 
@@ -40,7 +40,7 @@ fn patience<R: Runtime>(shard: &Shard<R>) -> u32 {
 }
 
 async fn tell<R: Runtime>(shard: &Rc<Shard<R>>, patience: u32) {
-    let room = limits::TOLD_AT_ONCE.saturating_sub(shard.settling.get());
+    let room = limits::TOLD_AT_ONCE.saturating_sub(shard.outbound.settling.get());
     let mut pace = Pace::new(limits::TELL_LOOKS, room);
     while !pace.is_over() && !shard.draining.get() {
         pace.rest(&shard.runtime).await;
@@ -49,10 +49,10 @@ async fn tell<R: Runtime>(shard: &Rc<Shard<R>>, patience: u32) {
         let mut looks = given;
         let next =
             |attempts| schedule::next_attempt(&shard.settings.retry, attempts, now, shard.runtime.random());
-        let found = shard.destinations.borrow_mut().unanswered(now, patience, &mut looks, next);
+        let found = shard.outbound.destinations.borrow_mut().unanswered(now, patience, &mut looks, next);
         pace.looked(given - looks);
         // Without the domain: so many texts of last replies are not kept.
-        let words = if shard.asking.is_deaf() {
+        let words = if shard.outbound.asking.is_deaf() {
             "no name server answers: the domain cannot be looked up"
         } else {
             "the domain waits to be looked up: many others are before it, or its name servers do not answer"

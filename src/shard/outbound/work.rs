@@ -113,7 +113,7 @@ impl<R: Runtime> Drop for UnderWay<'_, R> {
         if self.is_settled.get() {
         } else if usize::from(self.job.home) != self.shard.index {
             borrow::put_back(&self.shard, self.site, self.job);
-        } else if let Ok(mut destinations) = self.shard.destinations.try_borrow_mut() {
+        } else if let Ok(mut destinations) = self.shard.outbound.destinations.try_borrow_mut() {
             destinations.put_back_unheard(self.job.domain, self.job.group);
         }
     }

@@ -1,5 +1,6 @@
 //! The lane: what writes it, reads it and keeps it small.
 
+pub mod state;
 pub mod writer;
 pub mod refuse;
 pub mod persist;

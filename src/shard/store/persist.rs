@@ -122,7 +122,7 @@ async fn commit<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>, batch:
             counters.commit_items.add(batch.len() as u64);
             counters.commit_bytes.add(batch.bytes() as u64);
             let took = shard.runtime.now().since(started).as_micros();
-            let _ = shard.latencies.borrow_mut().commit.record(took as u64);
+            let _ = shard.say.latencies.borrow_mut().commit.record(took as u64);
             committed(shard, keeper, batch, synced);
         }
         Err(error) => {
@@ -183,7 +183,7 @@ fn committed<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>, batch: Ba
                 }
                 handoff::stored(shard, location, key, &message.envelope);
                 shard.give_body(message.body);
-                shard.envelopes.give(message.envelope);
+                shard.inbound.envelopes.give(message.envelope);
                 if let Ticket::Message(session) = ticket {
                     session.fulfil(Ok(id));
                 }
@@ -222,7 +222,7 @@ fn received<R: Runtime>(shard: &Shard<R>, id: MessageId, message: &NewMessage, t
         counters.recipients_received.add(envelope.recipients.len() as u64);
         counters.bytes_received.add(message.size);
     }
-    let mut journal = shard.journal.borrow_mut();
+    let mut journal = shard.say.journal.borrow_mut();
     let parameters = envelope.parameters.as_deref().map(|of| of.message.named()).unwrap_or_default();
     if let [one] = &envelope.recipients[..] {
         journal.record(&Event { parameters: &parameters, ..event(id, message, parent, &[&one.address]) });

@@ -91,7 +91,7 @@ fn the_same_at_one_time_is_checked_once() {
         assert_eq!(*heard.borrow(), [login_wanted; 200]);
     }
     assert_eq!(told(&shard), [2, 0, 200, 0]);
-    assert!(shard.checks.under_way.borrow().is_empty());
+    assert!(shard.inbound.checks.under_way.borrow().is_empty());
 }
 
 /// Guesses hear of it later and later, and are then refused unheard; the owner goes in and out meanwhile.
@@ -146,12 +146,12 @@ fn delayed_sessions_are_bounded_and_end_with_the_node() {
     }
     world.run_for(Duration::from_millis(500));
     assert_eq!(*heard.borrow(), [Login::Cut; 5]);
-    assert_eq!(shard.checks.delayed.get(), most);
+    assert_eq!(shard.inbound.checks.delayed.get(), most);
     shard.draining.set(true);
     shard.timers.expire_idle();
     world.run_for(Duration::from_millis(200));
     assert_eq!(heard.borrow().len(), most + 5);
-    assert_eq!(shard.checks.delayed.get(), 0);
+    assert_eq!(shard.inbound.checks.delayed.get(), 0);
     let (_, waited) = world.block_on(login(&shard, "192.0.2.1", "bob", "guess"));
     assert!(waited < Duration::from_millis(100), "a node that drains delays nobody: {waited:?}");
 }
@@ -161,11 +161,11 @@ fn delayed_sessions_are_bounded_and_end_with_the_node() {
 fn no_session_waits_for_ever() {
     let world = World::new(5);
     let shard = shard(&world);
-    let logins = shard.accounts.clone().expect("accounts");
+    let logins = shard.inbound.accounts.clone().expect("accounts");
     let (hash, _) = logins.accounts.stored("bob");
     let key = (logins.marker.mark("bob", b"secret", hash), "192.0.2.1".parse().expect("an address"));
     let check = Rc::<Check>::default();
-    shard.checks.under_way.borrow_mut().insert(key, check.clone());
+    shard.inbound.checks.under_way.borrow_mut().insert(key, check.clone());
     let (met, waited) = world.block_on(login(&shard, "192.0.2.1", "bob", "secret"));
     assert_eq!(met, Login::Postponed);
     assert!(
@@ -192,7 +192,7 @@ fn a_check_goes_on_without_its_session() {
         world.run_for(Duration::from_secs(1));
         assert_eq!(told(&shard), expected, "{password}");
     }
-    assert!(shard.checks.under_way.borrow().is_empty());
+    assert!(shard.inbound.checks.under_way.borrow().is_empty());
     assert_eq!(world.block_on(login(&shard, "192.0.2.1", "bob", "guess")).0, Login::Wrong);
     assert_eq!(world.block_on(login(&shard, "192.0.2.1", "bob", "secret")).0, Login::Right);
     assert_eq!(told(&shard), [2, 1, 1, 0]);

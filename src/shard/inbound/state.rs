@@ -1,0 +1,37 @@
+//! What a shard keeps for the way in.
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+
+use crate::id::{Durable, MessageId};
+use crate::mail::envelope::Envelopes;
+use crate::shard::inbound::allowance::Allowance;
+use crate::shard::inbound::logins::{Checks, Logins};
+use crate::shard::memory::Memory;
+use crate::shard::promise::Promises;
+use crate::smtp::server::NotStored;
+
+/// Clients, and what they make this shard keep.
+#[derive(Default)]
+pub(in crate::shard) struct Inbound {
+    /// Connections open now.
+    pub connections: Cell<usize>,
+    /// Accounts that may relay.
+    pub accounts: Option<Arc<Logins>>,
+    /// Passwords that are being checked.
+    pub checks: Checks,
+    /// Refusals that may still be recorded.
+    pub allowance: Allowance,
+    /// Bytes of bodies in memory.
+    pub gathered: Cell<usize>,
+    /// All that clients make this shard keep, these bodies included.
+    pub memory: Memory,
+    /// What their sessions hold beside that.
+    pub session_memory: Memory,
+    /// Memory for the next messages.
+    pub envelopes: Envelopes,
+    /// The same, for their bodies.
+    pub bodies: RefCell<Vec<Vec<u8>>>,
+    /// The same, for waits until they are stored.
+    pub promises: Promises<Result<Durable<MessageId>, NotStored>>,
+}

@@ -1,0 +1,19 @@
+//! What a shard tells of itself and of its messages.
+
+use std::cell::{Cell, RefCell};
+
+use crate::observe::accounting::Journal;
+use crate::observe::latency::Latencies;
+use crate::shard::turns::Turns;
+
+/// The log of a shard's messages, and what it measures.
+pub(in crate::shard) struct Say {
+    /// Accounting.
+    pub journal: RefCell<Journal>,
+    /// Times not yet published.
+    pub latencies: RefCell<Latencies>,
+    /// How long tasks kept it.
+    pub turns: Turns,
+    /// How far the wall clock was ahead of the queues' when it was last compared, milliseconds.
+    pub wall_ahead: Cell<i64>,
+}

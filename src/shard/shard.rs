@@ -1,0 +1,234 @@
+//! All that the tasks of one shard share.
+//!
+//! It lies in cells that are borrowed between awaits only: no borrow is ever held across one.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::config::{Config, Particulars};
+use crate::limits;
+use crate::observe::Instruments;
+use crate::observe::diagnostics::Level;
+use crate::observe::room::Shut;
+use crate::queue::destinations::DomainKey;
+use crate::queue::{Clock, Group};
+use crate::runtime::{Defect, Runtime, SegmentMap};
+use crate::shard::inbound::state::Inbound;
+use crate::shard::mesh::Mesh;
+use crate::shard::message::Job;
+use crate::shard::outbound::state::Outbound;
+use crate::shard::say::Say;
+use crate::shard::store::state::Store;
+use crate::shard::store::writer::Keeper;
+use crate::shard::timers::Timers;
+use crate::smtp::server::Gate;
+use crate::time::UnixMillis;
+
+/// All of one shard. Shared by its tasks, never by threads.
+pub struct Shard<R: Runtime> {
+    /// Its number.
+    pub(super) index: usize,
+    /// The machine.
+    pub(super) runtime: R,
+    /// Deadlines and delays.
+    pub(super) timers: Timers,
+    /// What the queues wait by.
+    pub(super) clock: Clock,
+    /// The configuration.
+    pub(super) settings: Arc<Config>,
+    /// What it says of this shard.
+    pub(super) particulars: Particulars,
+    /// The other shards.
+    pub(super) mesh: Arc<Mesh>,
+    /// What control reads.
+    pub(super) instruments: Arc<Instruments>,
+    /// The one receive buffer; borrowed between awaits only.
+    pub(super) scratch: RefCell<Box<[u8]>>,
+    /// The node stops.
+    pub(super) draining: Cell<bool>,
+    /// The way in.
+    pub(super) inbound: Inbound,
+    /// Its lanes.
+    pub(super) store: Store<R>,
+    /// The way out.
+    pub(super) outbound: Outbound<R>,
+    /// What it tells.
+    pub(super) say: Say,
+}
+
+impl<R: Runtime> Shard<R> {
+    /// The lane new mail goes to.
+    pub(super) fn own(&self) -> Rc<Keeper<R>> {
+        self.store.keepers.borrow()[0].clone()
+    }
+
+    /// A lane this shard writes.
+    pub(super) fn keeper(&self, lane: u16) -> Rc<Keeper<R>> {
+        self.store.keepers.borrow()[self.mesh.assignment().place(lane)].clone()
+    }
+
+    /// Memory for a body.
+    pub(super) fn body_buffer(&self) -> Vec<u8> {
+        self.inbound.bodies.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Gives it back. One that grew large goes to the system.
+    pub(super) fn give_body(&self, mut body: Vec<u8>) {
+        let mut bodies = self.inbound.bodies.borrow_mut();
+        let capacity = body.capacity();
+        if capacity > 0 && capacity <= limits::SPARE_BODY_MAX && bodies.len() < limits::SPARE_BUFFERS {
+            body.clear();
+            bodies.push(body);
+        }
+    }
+
+    /// The time of the queues' clock.
+    pub(super) fn seconds(&self) -> u32 {
+        if self.runtime.planted(Defect::WaitByWallClock) {
+            return self.runtime.wall().seconds();
+        }
+        self.clock.read(self.runtime.now()).seconds()
+    }
+
+    /// The same, rounded up: what a wait is counted from that must not end early.
+    pub(super) fn seconds_up(&self) -> u32 {
+        if self.runtime.planted(Defect::WaitByWallClock) {
+            return self.runtime.wall().seconds_up();
+        }
+        self.clock.read(self.runtime.now()).seconds_up()
+    }
+
+    /// The wall-clock time of a point of the queues' clock.
+    pub(super) fn wall_of(&self, at: u32) -> UnixMillis {
+        self.clock.to_wall(at, self.runtime.now(), self.runtime.wall())
+    }
+
+    /// So many bytes of a body more are in memory.
+    pub(super) fn gather(&self, bytes: usize) {
+        self.inbound.gathered.set(self.inbound.gathered.get() + bytes);
+        self.inbound.memory.hold(self.mesh.memory(), bytes);
+    }
+
+    /// So many less.
+    pub(super) fn ungather(&self, bytes: usize) {
+        self.inbound.gathered.set(self.inbound.gathered.get().saturating_sub(bytes));
+        self.inbound.memory.release(self.mesh.memory(), bytes);
+    }
+
+    /// A word to the operator.
+    #[track_caller]
+    pub(super) fn say(&self, level: Level, words: std::fmt::Arguments<'_>) {
+        self.instruments.diagnostics.say(self.runtime.wall(), level, words);
+    }
+
+    pub(super) fn wake_keepers(&self) {
+        for keeper in self.store.keepers.borrow().iter() {
+            keeper.wake();
+        }
+    }
+
+    /// A job of this shard's own queues.
+    pub(super) fn own_job(&self, domain: DomainKey, group: Group) -> Job {
+        Job { home: self.index as u16, domain, group }
+    }
+
+    /// The map of a segment. Maps are never replaced: a slot's file stays the same for the life of the process.
+    pub(super) fn map(&self, lane: u16, slot: u16) -> Option<SegmentMap> {
+        let (lane_at, slot_at) = (usize::from(lane), usize::from(slot));
+        if let Some(Some(map)) = self.store.maps.borrow().get(lane_at).and_then(|slots| slots.get(slot_at)) {
+            return Some(map.clone());
+        }
+        let map = self.mesh.map(lane, slot)?;
+        let mut maps = self.store.maps.borrow_mut();
+        let slots = maps.get_mut(lane_at)?;
+        if slots.len() <= slot_at {
+            slots.resize(slot_at + 1, None);
+        }
+        slots[slot_at] = Some(map.clone());
+        Some(map)
+    }
+
+    /// Whether new mail may come in.
+    pub(super) fn gate(&self) -> Gate {
+        let keeper = self.own();
+        let lane = keeper.lane.borrow();
+        if self.draining.get() {
+            // A client that never pauses is never idle; without this it would keep the node from stopping.
+            Gate::Closing
+        } else if !lane.may_accept() {
+            Gate::NoSpace
+        } else if lane.messages().max(self.outbound.destinations.borrow().queued())
+            >= limits::QUEUED_RECIPIENTS_MAX
+            || self.outbound.backlog.borrow().len() >= limits::QUEUED_RECIPIENTS_MAX / 4
+        {
+            Gate::QueueFull
+        } else {
+            Gate::Open
+        }
+    }
+
+    /// Levels, times and counts that are kept elsewhere, for control to read.
+    pub(super) fn publish(&self) {
+        let counters = &self.instruments.counters;
+        counters.connections_inbound.set(self.inbound.connections.get() as u64);
+        counters.connections_outbound.set(self.outbound.connections.get() as u64);
+        counters.queued_recipients.set(self.outbound.destinations.borrow().queued() as u64);
+        counters.panics.set(self.runtime.panics());
+        counters.accounting_dropped.set(self.say.journal.borrow().dropped());
+        let sessions = self.inbound.session_memory.held();
+        counters.client_memory.set((self.inbound.memory.held() + sessions) as u64);
+        counters.session_memory.set(sessions as u64);
+        counters.tls_put_off.set(self.inbound.session_memory.is_full(self.mesh.session_memory()).into());
+        let (waiting, resolving) = self.outbound.asking.levels();
+        counters.domains_waiting.set(waiting as u64);
+        counters.domains_resolving.set(resolving as u64);
+        counters.bodies_gathered.set(self.inbound.gathered.get() as u64);
+        counters.credits_out.set(self.outbound.destinations.borrow().credits_out(self.mesh.credits()).into());
+        let (mut messages, mut segments, mut free, mut live) = (0, 0, 0, 0);
+        for keeper in self.store.keepers.borrow().iter() {
+            let lane = keeper.lane.borrow();
+            messages += lane.messages();
+            segments += lane.segments().0;
+            free += lane.segments().1;
+            live += lane.live_bytes();
+        }
+        counters.spool_messages.set(messages as u64);
+        counters.spool_segments.set(segments as u64);
+        counters.spool_segments_free.set(free as u64);
+        counters.spool_bytes_live.set(live);
+        counters.longest_turn_microseconds.set(self.say.turns.longest(&self.runtime).as_micros() as u64);
+        if self.index == 0 {
+            counters.hashes_waiting.set(self.runtime.computing_later() as u64);
+        }
+        let gate = self.gate();
+        counters.spool_open.set(u64::from(gate == Gate::Open));
+        self.publish_room(gate);
+        self.say.latencies.borrow_mut().publish(&self.instruments.latencies);
+    }
+
+    /// Whether mail is taken, and what that would need, for control to say.
+    fn publish_room(&self, gate: Gate) {
+        let (keeper, room) = (self.own(), &self.instruments.room);
+        let lane = keeper.lane.borrow();
+        room.lane.set(lane.number().into());
+        room.wanted.set(self.settings.spool.segment_size);
+        room.bytes.set(lane.bytes());
+        room.memory_max.set(self.mesh.memory().most() as u64);
+        room.set(match gate {
+            Gate::NoSpace if lane.is_bounded() => Shut::SizeMax,
+            Gate::NoSpace => Shut::NoSegment,
+            Gate::QueueFull => Shut::QueueFull,
+            Gate::Open if self.inbound.memory.is_full(self.mesh.memory()) => Shut::NoMemory,
+            // The others are of one session, or pass at once.
+            Gate::Open | Gate::Closing | Gate::NoMemory | Gate::Aged => Shut::No,
+        });
+    }
+
+    /// Nothing is in flight: every attempt is settled and every record is on disk.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.outbound.connections.get() == 0
+            && self.outbound.settling.get() == 0
+            && self.store.keepers.borrow().iter().all(|keeper| keeper.is_quiet())
+    }
+}
