@@ -1,0 +1,73 @@
+//! What runs beside the shards: logs, HTTP, watching, starts and stops.
+
+use std::time::Duration;
+
+/// Bytes of a configuration file: a few thousand routes, and not whatever `--config /dev/zero` would give.
+pub const CONFIG_MAX: u64 = 4 * 1024 * 1024;
+
+/// Bytes of accounting records gathered before they are passed to the writer.
+pub const ACCOUNTING_CHUNK: usize = 64 * 1024;
+/// Such chunks waiting for the writer, for each shard, and those that a shard holds back until others told what came before; more
+/// are dropped and counted, never waited for.
+pub const ACCOUNTING_QUEUE: usize = 64;
+
+/// How long after a message was received its record is in the log, at the most, unless the log is not taken: shards pass theirs on four times a
+/// second.
+pub const LOG_BEHIND: Duration = Duration::from_secs(5);
+
+/// How often the clock may be set in that time for all to be told again after a kill. A pause between messages looks the same: then some are
+/// told once more than they need be.
+pub const LOG_LEAPS: u32 = 1;
+
+/// Messages of a lane that a start looks at for that, the last ones: more than a shard takes in so long, 20,000 a second, and again in as long
+/// before each leap.
+pub const UNTOLD_MAX: usize = 20_000 * LOG_BEHIND.as_secs() as usize * (1 + LOG_LEAPS as usize);
+
+/// Refusals recorded in one second on one shard, on average: enough to see who attacks, and 2 GB a day at the very most.
+pub const REJECTED_A_SECOND: u64 = 100;
+/// And at once.
+pub const REJECTED_BURST: u64 = 1_000;
+
+/// Words to the operator that wait to be written; more are dropped and counted, never waited for.
+pub const DIAGNOSTICS_QUEUE: usize = 1024;
+/// Longest of them, bytes: who reads them reads lines.
+pub const DIAGNOSTIC_MAX: usize = 1024;
+
+/// Bytes of accounting records held while the log cannot be written: seconds of a busy node, and no burden.
+pub const ACCOUNTING_HELD: usize = 8 * 1024 * 1024;
+/// Lines of one kind that are written in ten seconds; the others are told as a number.
+pub const DIAGNOSTICS_ALIKE: usize = 20;
+/// The same of errors, which name messages and files: a start that finds a damaged lane has many of them.
+pub const ERRORS_ALIKE: usize = 1000;
+/// Descriptors that control keeps for the time when all others are taken: the log's, a question's, and a few.
+pub const DESCRIPTORS_RESERVED: usize = 8;
+
+/// Connections to control's HTTP at one time; one more ends the oldest.
+pub const HTTP_CONNECTIONS_MAX: usize = 64;
+/// How long the header section of an HTTP request may take.
+pub const HTTP_HEADER: Duration = Duration::from_secs(10);
+/// How long a whole HTTP request and its answer may take.
+pub const HTTP_REQUEST: Duration = Duration::from_secs(30);
+/// Bytes of an HTTP request's header section.
+pub const HTTP_HEADER_BYTES: usize = 16 * 1024;
+/// Bytes of an HTTP request's body.
+pub const HTTP_BODY_MAX: usize = 64 * 1024;
+
+/// A shard that has not come round for this long is said to stand still: far more than a slow disk takes, and soon enough for somebody
+/// to look.
+pub const STANDSTILL: Duration = Duration::from_secs(10);
+/// How often it is said that mail is refused for want of room.
+pub const ROOM_SAID: Duration = Duration::from_secs(60);
+/// How long the writers of logs get at the end, when nobody reads them.
+pub const LAST_WRITES: Duration = Duration::from_secs(3);
+/// How long a stop takes at the most; a shard that hangs longer is left, and the process ends.
+pub const STOP_MAX: Duration = Duration::from_secs(45);
+/// A certificate that ends within this is told: renewals are made weeks before.
+pub const CERTIFICATE_SOON: Duration = Duration::from_secs(14 * 86_400);
+/// What is doubtful about a certificate in use is said again after this: it is to be seen in each day's log.
+pub const CERTIFICATE_SAID: Duration = Duration::from_secs(86_400);
+/// A stop that is told again within this is the same one: `timeout`, process managers and terminals signal a process and its group.
+pub const STOP_REPEATED: Duration = Duration::from_secs(1);
+
+/// How long a drain waits for what is in flight before it stops all the same.
+pub const DRAIN_MAX: Duration = Duration::from_secs(30);

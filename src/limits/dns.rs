@@ -1,0 +1,68 @@
+//! The DNS: name servers, caches, look-ups, hosts.
+
+use std::time::Duration;
+
+/// Hosts of one MX answer tried for one delivery (RFC 5321 5.1 asks for at least two).
+pub const MX_HOSTS_MAX: usize = 10;
+/// Addresses tried for one delivery over all hosts.
+pub const MX_ADDRESSES_MAX: usize = 20;
+/// MX hosts of a domain that are kept, the preferred ones: some of them may have no address, and [`MX_HOSTS_MAX`] that have are tried.
+pub const MX_HOSTS_KEPT: usize = 16;
+/// Bytes of their names. Ten hosts of 40 letters fit, and a site, whose name they are, stays small.
+pub const MX_NAMES_MAX: usize = 512;
+/// Addresses of a host that are kept.
+pub const HOST_ADDRESSES_KEPT: usize = 64;
+/// Addresses of this machine that are known; a machine with more has them from a pool that a route may name.
+pub const OWN_ADDRESSES_MAX: usize = 16_384;
+/// Bytes of a hosts file, and names in it: it is for the hosts an operator names by hand.
+pub const HOSTS_FILE_MAX: u64 = 1024 * 1024;
+/// See [`HOSTS_FILE_MAX`].
+pub const HOSTS_NAMES_MAX: usize = 20_000;
+
+/// Names held in a shard's resolver cache.
+pub const DNS_CACHE_MAX: usize = 100_000;
+/// Bytes of the resolver caches of all shards together; a shard has [`DNS_CACHE_BYTES_LEAST`] whatever its share is.
+pub const DNS_CACHE_BYTES: usize = 64 * 1024 * 1024;
+/// Some tens of thousands of usual answers.
+pub const DNS_CACHE_BYTES_LEAST: usize = 4 * 1024 * 1024;
+/// DNS questions in flight on one shard, each of which is a socket.
+pub const DNS_INFLIGHT_MAX: usize = 1_000;
+/// Name servers taken from resolv.conf, which a probe asks all at once; resolv.conf(5) itself knows three.
+pub const NAME_SERVERS_MAX: usize = 8;
+/// How long a name server that does not answer for the root is asked after the others.
+pub const DNS_DEAF_KEPT: Duration = Duration::from_secs(30);
+/// How long name servers may take for the root before they are deaf.
+pub const DNS_ROOT_PATIENCE: Duration = Duration::from_secs(2);
+/// How often it is looked whether the machine's resolv.conf or hosts file changed: mail waits no longer for a network that moved.
+pub const NAMES_LOOKED_AT: Duration = Duration::from_secs(5);
+/// How long one of them that changed is to be as it is before it is read: whoever writes it is done by then.
+pub const NAMES_SETTLE: Duration = Duration::from_secs(1);
+/// How long the addresses of MX hosts of one preference are waited for together, to see whether one of them is this relay: a few slow
+/// answers. One that is not known by then is another's.
+pub const EQUALS_PATIENCE: Duration = Duration::from_secs(3);
+/// How long the IPv6 addresses of a host are waited for that has IPv4 addresses: these are tried first.
+pub const MORE_ADDRESSES_PATIENCE: Duration = Duration::from_secs(1);
+/// How long they are not asked for again where they did not come by then.
+pub const MORE_ADDRESSES_FAILED: Duration = Duration::from_secs(300);
+/// Hosts kept in mind, on each shard, because their addresses came too late; beyond it the oldest is forgotten and waited for again.
+pub const LATE_HOSTS_MAX: usize = 10_000;
+/// A domain whose mail goes on without a pause is asked for again so often (seconds); what is remembered within its TTL costs no question.
+pub const RESOLVED_AGAIN: u32 = 60;
+/// Domains that are asked for again for that in a second, about: new ones must not wait behind them.
+pub const RESOLVED_AGAIN_MAX: usize = 500;
+/// Longest time that one try of a DNS question may be given: a message waits for it behind each dead name server.
+pub const DNS_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+/// Domains a shard resolves at one time, of those it has asked for since [`RESOLVE_PROMPT`] at most. Each is one question at a time.
+pub const RESOLVES_PROMPT: usize = 400;
+/// Domains whose resolution begins before other tasks have a turn; an answer that is known already is worked on at once.
+pub const RESOLVES_AT_ONCE: usize = 32;
+/// How long a domain may take before it counts as slow: a name server far away that answers takes less.
+pub const RESOLVE_PROMPT: Duration = Duration::from_millis(1_000);
+/// Slow ones at one time.
+pub const RESOLVES_SLOW: usize = 400;
+/// Domains asked for at one time while no name server answers.
+pub const RESOLVES_DEAF: usize = 8;
+/// How long a domain waits to be looked up before its mail is told so, at the least: twice what dead name servers take to be found dead.
+pub const RESOLVE_PATIENCE: Duration = Duration::from_secs(30);
+/// Longest CNAME chain followed.
+pub const DNS_CNAME_MAX: usize = 12;

@@ -1,0 +1,77 @@
+//! Towards next hops: sites, replies, loans, retries that are due.
+
+use std::time::Duration;
+
+/// Longest reply line accepted from a next hop; the rest of a longer one is dropped (RFC 5321 4.5.3.1.5 says 512).
+pub const REPLY_LINE_MAX: usize = 2048;
+/// Times bytes are received from a hop that was told goodbye before it is left to itself.
+pub const LAST_WORDS_MAX: usize = 64;
+/// Lines of one reply accepted from a next hop before it is taken for hostile.
+pub const REPLY_LINES_MAX: usize = 128;
+/// Bytes of a next hop's reply text kept in records, logs and bounces.
+pub const REPLY_TEXT_MAX: usize = 512;
+/// Hosts kept in mind, on each shard, because TLS broke there; beyond it the oldest is forgotten and tried again.
+pub const TLS_FAILURES_MAX: usize = 10_000;
+/// How long a host is spoken to in plain text after TLS broke there: a listener on the line gains no more by breaking it once, and
+/// mail is not held up by a time-out more often.
+pub const TLS_FAILURE_KEPT: Duration = Duration::from_secs(3600);
+/// For so long a host that says under TLS, or to STARTTLS, that it is busy is believed: load passes sooner, and beyond it plain text is
+/// tried.
+pub const TLS_LOAD_MAX: Duration = Duration::from_secs(600);
+/// What cannot be encoded for a hop without 8BITMIME is kept at least so long, or as long as retries are apart at most, and tried again:
+/// beyond the half hour for which hosts put off strangers, to whom they offer less.
+pub const EIGHT_BIT_KEPT: Duration = Duration::from_secs(3600);
+/// Hosts kept in mind, on each shard, because they took no message; beyond it the oldest is forgotten and asked first again.
+pub const HOP_FAILURES_MAX: usize = 10_000;
+/// How long a host that broke a transaction is asked after the others of its site: longer than the first retries are apart, so that these
+/// reach another host, and short enough for the best host to have its mail again soon after it recovered.
+pub const HOP_FAILURE_KEPT: Duration = Duration::from_secs(600);
+/// Times in that span that messages of a site, on each shard, go from a host in trouble to the next with nothing counted: more than
+/// connections that are open when the trouble begins, and an end to it where a host takes some mail and is in trouble with other.
+pub const MOVES_MAX: u32 = 100;
+/// Hosts kept in mind, on each shard, because they hang up on EHLO, and as many because they lose commands that are sent together.
+pub const MANNERS_MAX: usize = 10_000;
+/// How long such a host is spared them: what is lost by it is some round trips, and TLS where EHLO is not said.
+pub const MANNERS_KEPT: Duration = Duration::from_secs(3600);
+
+/// Jobs of one home shard that another shard has on loan, at most: enough to keep it busy while the next loan is on its way.
+pub const LOANED_MAX: usize = 128;
+/// Jobs of a site that wait before a shard that has no time lends some of them.
+pub const LEND_AT: usize = 64;
+/// A loan nobody works on for this long goes home.
+pub const LOAN_IDLE: Duration = Duration::from_secs(2);
+/// A shard that gave back work untouched is not asked again for the same site before this.
+pub const LEND_PAUSE: Duration = Duration::from_secs(5);
+/// A connection without work is kept so long for the shard that has it, though another wants its slot.
+pub const IDLE_KEPT: Duration = Duration::from_millis(500);
+/// Share of its time (in percent) that a shard must have worked before it lends.
+pub const LEND_LOAD: u64 = 60;
+
+/// Jobs that one connection of a prompt hop is trusted with before a busy shard wakes or opens another: fewer connections with
+/// more to do each cost less than many with little, and the last of these jobs waits for so many prompt answers.
+pub const JOBS_A_CONNECTION: usize = 4;
+
+/// Recipients of one outbound transaction (RFC 5321 4.5.3.1.8: every server takes 100).
+pub const TRANSACTION_RECIPIENTS_MAX: usize = 100;
+/// Default connections of the node to one destination.
+pub const DESTINATION_CONNECTIONS_DEFAULT: usize = 20;
+/// Messages a connection carries before its place goes to another site that waits for the same address.
+pub const ADDRESS_TURN: usize = 20;
+
+/// First pause of a site that takes no connection: long enough not to hammer, short enough for a restart over there.
+pub const SITE_PAUSE_MIN: Duration = Duration::from_secs(5);
+/// Longest such pause: a site that came back is found within it.
+pub const SITE_PAUSE_MAX: Duration = Duration::from_secs(600);
+
+/// The wall clock was set if it goes off by more than this between two looks, a quarter of a second apart: time daemons slew what is less.
+pub const CLOCK_JUMP: Duration = Duration::from_secs(60);
+/// Groups that wait for sites that take no connection, looked at in one second for those to be told so: some 0.1 ms of work, and a
+/// million in 20 s.
+pub const TELL_LOOKS: usize = 50_000;
+/// Of these, told in one second: each is a record in the spool and one in the log, as a refused attempt makes them.
+pub const TOLD_AT_ONCE: usize = 1_000;
+
+/// Looks of one turn, some 0.1 ms where each is a domain that is in no cache; then all others have theirs.
+pub const TEND_TURN: usize = 1_024;
+/// What is told or given up counts as so many looks: it is written, logged and sent on. 16 a turn.
+pub const TEND_SETTLED: usize = 64;

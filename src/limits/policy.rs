@@ -1,0 +1,72 @@
+//! Accounts, guesses, password hashes, descriptors.
+
+use std::time::Duration;
+
+/// Accounts of one file.
+pub const ACCOUNTS_MAX: usize = 100_000;
+/// Bytes of their file: each a name and a hash of any length that is in use.
+pub const ACCOUNTS_FILE_MAX: u64 = 64 * 1024 * 1024;
+/// Bytes of a file with certificates or a key: a chain has a few KiB.
+pub const PEM_FILE_MAX: u64 = 1024 * 1024;
+/// Longest account name, bytes.
+pub const ACCOUNT_NAME_MAX: usize = 255;
+/// Longest password, bytes: what a line of AUTH can carry is more than anybody types.
+pub const PASSWORD_MAX: usize = 1024;
+/// Memory one password check may take, KiB: a file with costlier hashes would let a few logins exhaust the machine.
+/// 64 MiB is the second choice of RFC 9106 section 4.
+pub const ACCOUNT_MEMORY_MAX: u32 = 64 * 1024;
+/// Memory times passes of one password check, KiB: what bounds its time (about half a second of one core).
+pub const ACCOUNT_WORK_MAX: u32 = 4 * ACCOUNT_MEMORY_MAX;
+/// Lanes of one password check.
+pub const ACCOUNT_LANES_MAX: u32 = 16;
+
+/// Failed logins of one client address (IPv6: one /64) before its AUTH is refused unheard: enough for a person, and for a program that has
+/// an old password and is set right within minutes.
+pub const GUESSES_MAX: u64 = 10;
+/// How many times as many of the network around it (a /24, a /48), in which others live too.
+pub const GUESSES_NETWORK: u64 = 10;
+/// Failed logins of a client at an account that it has been before, before they count like those of any other.
+pub const GUESSES_KNOWN_MAX: u64 = 5;
+/// Failed logins of one client address that nobody holds against it, as long as its neighbours have no more of them: somebody mistyped.
+pub const GUESSES_FORGIVEN: u64 = 2;
+/// Failed logins of the whole node above which somebody is guessing, one a second not counted: of a thousand clients that come after a
+/// restart some have an old password, and guesses come as fast as they can be checked.
+pub const GUESSES_CALM: u64 = 30;
+/// After so long one of them is forgotten: a guesser has some 1,400 guesses a day and address.
+pub const GUESS_FORGOTTEN: Duration = Duration::from_secs(60);
+/// Passwords of one client address that are checked at one time.
+pub const GUESSES_AT_ONCE: u32 = 16;
+/// How long the first failed login waits for its 535, doubled with each further one of that network.
+pub const GUESS_DELAY: Duration = Duration::from_secs(1);
+/// The longest it waits: above this a guesser opens more connections instead.
+pub const GUESS_DELAY_MAX: Duration = Duration::from_secs(4);
+/// Sessions of one shard that wait so at one time; one more is ended instead.
+pub const GUESSERS_DELAYED_MAX: usize = 1_000;
+/// Client addresses and networks whose failures are remembered: 4 MiB of the node.
+pub const GUESSERS_MAX: usize = 65_536;
+/// Names of accounts at which failures are remembered: 1 MiB of the node.
+pub const GUESSED_ACCOUNTS_MAX: usize = 16_384;
+/// Pairs of account and address that are remembered for having succeeded: 2 MiB of the node.
+pub const KNOWN_CLIENTS_MAX: usize = 32_768;
+/// Verified credentials that nobody has used for this long are checked anew. A restart forgets all of them at once.
+pub const VERIFIED_KEPT: Duration = Duration::from_secs(24 * 3600);
+/// Most threads of the node that compute password hashes for clients that are known; half as many for others, and one for guessers. Each
+/// takes the memory of one hash at a time, and gives it back when it has been idle.
+pub const COMPUTE_THREADS_MAX: usize = 4;
+/// Logins of known clients that wait for such a thread, and of others while nobody guesses: after a restart nobody is known, and a thousand
+/// clients come at once. Each is a name and a password, so a few MiB at the very most.
+pub const COMPUTE_PROMPT_MAX: usize = 1_024;
+/// Logins of others that wait while somebody guesses, and those of guessers: a second or two of work. Where more come, those least
+/// likely to be right are told to come again.
+pub const COMPUTE_WAITING_MAX: usize = 64;
+/// While somebody guesses, an idle thread that checked a login for others than its own (one of those who are known for a stranger, the first of
+/// late at its account and of its network; one of strangers for a suspect) does no more of that for so many times as long: its own wait for
+/// it, and mail has the cores first.
+pub const COMPUTE_AID_REST: u32 = 3;
+/// Longest a login waits for its turn before it is told to come again, while somebody guesses.
+pub const COMPUTE_WAIT_MAX: Duration = Duration::from_secs(5);
+/// The same while nobody does: clients wait for minutes for a reply, and to come again costs both sides more.
+pub const COMPUTE_PATIENCE: Duration = Duration::from_secs(25);
+/// Longest a session waits for its password to be checked, its turn and the check itself: on a core that is always wanted elsewhere a
+/// check that has begun may take minutes. It goes on, and who comes again hears of it.
+pub const AUTH_WAIT_MAX: Duration = Duration::from_secs(30);
