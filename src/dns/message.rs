@@ -8,7 +8,7 @@ use hickory_proto::rr::rdata::MX;
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, EncodedSize};
 
-use crate::dns::{Answer, FAILURE_TTL, Found, Kind, NEGATIVE_TTL_MAX, ServerError, TTL_MAX, TTL_MIN};
+use crate::dns::{Answer, Found, Kind, ServerError};
 use crate::limits;
 
 /// UDP payload we can take without fragments (DNS flag day 2020).
@@ -155,7 +155,7 @@ fn read_sections(decoder: &mut BinDecoder<'_>, counts: HeaderCounts, message: &m
 /// Follows aliases through the answer section, then takes what is at the end of the chain.
 fn read_records(message: &Message, asked: Name, wanted: RecordType) -> Reading {
     let mut name = asked;
-    let mut ttl = TTL_MAX;
+    let mut ttl = limits::DNS_TTL_MAX;
     let mut aliased = false;
     for _ in 0..=limits::DNS_CNAME_MAX {
         let mut exchanges: Vec<&MX> = Vec::new();
@@ -174,7 +174,12 @@ fn read_records(message: &Message, asked: Name, wanted: RecordType) -> Reading {
             shortest = shortest.min(lifetime);
         }
         ttl = shortest;
-        let found = |answer| Reading::Found(Found { answer: Ok(answer), ttl: ttl.clamp(TTL_MIN, TTL_MAX) });
+        let found = |answer| {
+            Reading::Found(Found {
+                answer: Ok(answer),
+                ttl: ttl.clamp(limits::DNS_TTL_MIN, limits::DNS_TTL_MAX),
+            })
+        };
         if !exchanges.is_empty() {
             let (hosts, cut) = keep_preferred(exchanges);
             return found(Answer::Mx { hosts, cut });
@@ -230,8 +235,8 @@ fn negative_ttl(message: &Message) -> Duration {
         RData::SOA(soa) => Some(record.ttl.min(soa.minimum)),
         _ => None,
     });
-    let ttl = seconds.map_or(FAILURE_TTL, |seconds| Duration::from_secs(u64::from(seconds)));
-    ttl.clamp(TTL_MIN, NEGATIVE_TTL_MAX)
+    let ttl = seconds.map_or(limits::DNS_FAILURE_TTL, |seconds| Duration::from_secs(u64::from(seconds)));
+    ttl.clamp(limits::DNS_TTL_MIN, limits::DNS_NEGATIVE_TTL_MAX)
 }
 
 /// Lower case, without the final dot; the root is ".".
@@ -408,7 +413,10 @@ mod tests {
         assert_eq!(read(&[&good[..], b"more"].concat(), Kind::Mx), found(host, 300));
         assert!(damaged(&with(&good, answer)));
         assert!(damaged(&with(&none, answer)) && damaged(&with(&none, authority)));
-        assert_eq!(read(&with(&none, additional), Kind::Mx), found(Answer::NoData, FAILURE_TTL.as_secs()));
+        assert_eq!(
+            read(&with(&none, additional), Kind::Mx),
+            found(Answer::NoData, limits::DNS_FAILURE_TTL.as_secs())
+        );
         assert!(
             (QUESTION_END..good.len()).all(|cut| damaged(&good[..cut])),
             "at once, and not after a time-out"

@@ -64,12 +64,3 @@ impl Found {
         size_of::<Found>() + more
     }
 }
-
-/// No positive answer is believed for longer, whatever its TTL says.
-pub const TTL_MAX: Duration = Duration::from_secs(86_400);
-/// None is asked for again sooner.
-pub const TTL_MIN: Duration = Duration::from_secs(5);
-/// A negative answer is believed at most this long (RFC 2308 section 5).
-pub const NEGATIVE_TTL_MAX: Duration = Duration::from_secs(3 * 3600);
-/// A failure is remembered this long, so that a dead zone is not asked for by every message (RFC 2308 section 7).
-pub const FAILURE_TTL: Duration = Duration::from_secs(10);

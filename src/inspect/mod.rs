@@ -23,9 +23,6 @@ use crate::spool::lane::Shape;
 use crate::spool::layout::{self, lane_directory, segment_path};
 use crate::spool::segment::{Birthplace, Header};
 
-/// Looks at a lane that changes under us before it is taken as it is.
-const LOOKS_MAX: usize = 4;
-
 /// Why a spool cannot be read. The operator's to mend; nothing was changed.
 #[derive(Debug)]
 pub enum SpoolError {
@@ -307,7 +304,10 @@ impl LaneFiles {
             let after = inspect::survey(&lane, lane.birthplace).map_err(|refusal| lane.refused(refusal))?;
             looks += 1;
             let same = after == survey;
-            if (same && folded.damage.is_empty()) || looks == LOOKS_MAX || (same && looks > 1) {
+            if (same && folded.damage.is_empty())
+                || looks == limits::INSPECTION_LOOKS_MAX
+                || (same && looks > 1)
+            {
                 return Ok(Look { snapshot: Snapshot { lane, survey: after }, folded, unsettled: !same });
             }
             lane = LaneFiles::open(lane.directory, lane.number, lane.birthplace)?;

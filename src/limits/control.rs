@@ -71,3 +71,6 @@ pub const STOP_REPEATED: Duration = Duration::from_secs(1);
 
 /// How long a drain waits for what is in flight before it stops all the same.
 pub const DRAIN_MAX: Duration = Duration::from_secs(30);
+
+/// Longest time told apart, microseconds: a day.
+pub const LATENCY_MAX_US: u64 = 86_400_000_000;

@@ -70,3 +70,23 @@ pub const COMPUTE_PATIENCE: Duration = Duration::from_secs(25);
 /// Longest a session waits for its password to be checked, its turn and the check itself: on a core that is always wanted elsewhere a
 /// check that has begun may take minutes. It goes on, and who comes again hears of it.
 pub const AUTH_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// What is open besides: the log, control, HTTP, standard streams, the lock, and files that are read for a moment.
+pub const DESCRIPTORS_OF_CONTROL: u64 = 64;
+/// Of each shard: rings, bells, sets, listeners, questions to name servers.
+pub const DESCRIPTORS_OF_SHARD: u64 = 24;
+/// Of each segment: for the map, for writing, and the runtime's.
+pub const DESCRIPTORS_OF_SEGMENT: u64 = 3;
+/// Segments that each lane may grow by before it eats into what connections have.
+pub const DESCRIPTORS_GROWTH: u64 = 8;
+/// The part of the rest (in percent) for connections to next hops: mail that was taken must leave.
+pub const DESCRIPTORS_OUTBOUND: u64 = 25;
+/// The part for questions to name servers, each of which has a socket of its own.
+pub const DESCRIPTORS_QUESTIONS: u64 = 10;
+/// Fewest connections of a shard, of each kind.
+pub const CONNECTIONS_LEAST: u64 = 8;
+
+/// Wrong credentials of one address that are remembered.
+pub const WRONG_KEPT: usize = 4;
+/// Entries of one row.
+pub const GUESSES_ROW: usize = 8;

@@ -46,3 +46,17 @@ pub const REFUSALS_HELD: usize = 16;
 pub const REFUSED_RECIPIENTS_MAX: usize = 20;
 /// Bytes of a refused path that are recorded: more than RFC 5321 4.5.3.1.3 gives a path.
 pub const REFUSED_PATH_MAX: usize = 320;
+
+/// Bytes looked at in one go; no line in them is too long.
+pub const PLAIN_AT_ONCE: usize = 32 * 1024;
+
+/// Recipients that are looked through one by one for a new one; above, an order is kept, or a thousand long ones would cost a
+/// million comparisons.
+pub const RECIPIENTS_UNORDERED: usize = 32;
+/// Bytes of a transaction without sender and recipients: envelope, scanner, and what the allocator adds.
+pub const TRANSACTION_OVERHEAD: usize = 512;
+/// Bytes the allocator adds to an address with memory of its own.
+pub const ADDRESS_OVERHEAD: usize = 16;
+
+/// Recipients, and what is known of each, that need no memory of their own.
+pub const RECIPIENTS_INLINE: usize = 4;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::outbound::REPLY_TEXT_MAX;
 use super::shard::SHARDS_MAX;
 
 /// Default bytes of one spool segment.
@@ -42,3 +43,54 @@ pub const COMMIT_DELAY_MAX: Duration = Duration::from_millis(50);
 
 /// Segments that one shard has waiting to be made: more than its lanes ask for at one time.
 pub const FILLS_WAITING_MAX: usize = 4 * SHARDS_MAX;
+
+/// Bytes of one census record.
+pub const CENSUS_MAX: usize = 1024 * 1024;
+/// Bytes of a last reply that go with a moved recipient: more than a reply that is kept has.
+pub const REPLY_MOVED_MAX: usize = 2 * REPLY_TEXT_MAX;
+
+/// Bytes that are searched for marks at one time.
+pub const MARKS_AT_ONCE: u64 = 1 << 20;
+
+/// Bytes without a mark that are searched at one time.
+pub const SALVAGED_AT_ONCE: u64 = COMMIT_BYTES_MAX as u64;
+
+/// Compaction starts when the sealed segments hold more than this many tenths of the live bytes, and two segments. Twice the live
+/// bytes is what they may grow to; the rest is the time compaction has.
+pub const COMPACTION_TENTHS: u64 = 17;
+/// Segments more than that: what was sealed a moment ago dies by itself.
+pub const COMPACTION_SLACK: u64 = 2;
+/// Segments emptied in one go: one scan of the index serves all of them.
+pub const COMPACTION_SEGMENTS_MAX: usize = 64;
+/// Censuses of one round.
+pub const CENSUSES_AT_ONCE: usize = 16;
+/// Segments held by outcomes alone before a census is taken.
+pub const CENSUS_AT: usize = 4;
+
+/// Numbers passed over when some are unknown: more than a lane of the usual size can have begun since the highest known one.
+pub const UNREADABLE_GAP: u32 = 1 << 16;
+
+/// Distinct texts kept; the last thousand places are for bare codes.
+pub const REPLIES_KEPT_MAX: usize = 20_000;
+/// Entries of one block: 40 KiB, so that a growing table is neither copied nor twice as large as it must be.
+pub const INDEX_BLOCK: usize = 1024;
+
+/// Segments that a lane may have whatever the bound on its bytes: the reserve, the one it writes, and the next.
+pub const SEGMENTS_LEAST: usize = SEGMENTS_RESERVED + 2;
+/// How often a segment is tried to be freed in one life of the process.
+pub const FREE_TRIES: u8 = 8;
+
+/// Messages of a segment out of reach that are named.
+pub const NAMED_MAX: usize = 1000;
+
+/// Bytes read at first: nearly every record is shorter.
+pub const RECORD_FIRST_READ: u64 = 4096;
+
+/// Damage kept apart for one lane; more is counted.
+pub const ROT_TOLD_MAX: usize = 10_000;
+
+/// Bytes of a commit's records that are read: no writer makes larger commits.
+pub const RECORDS_MAX: u32 = COMMIT_BYTES_MAX as u32;
+
+/// Looks at a lane that changes under us before it is taken as it is.
+pub const INSPECTION_LOOKS_MAX: usize = 4;

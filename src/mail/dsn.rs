@@ -16,10 +16,6 @@ use crate::time::UnixMillis;
 
 /// Longest line of a returned header section, CRLF excluded (RFC 5322 2.1.1).
 const LINE_MAX: usize = 998;
-/// Bytes kept of what a next hop said: its code and enhanced code, and the text a reply is cut to.
-const TEXT_MAX: usize = limits::REPLY_TEXT_MAX + 32;
-/// Bytes kept of a next hop's name.
-const NAME_MAX: usize = limits::DOMAIN_MAX;
 
 /// Everything a bounce tells: recipients of one message that failed in one turn.
 #[derive(Clone, Copy, Debug)]
@@ -239,7 +235,7 @@ fn write_list(out: &mut Vec<u8>, notice: &Notice<'_>, cause: Cause, room: &mut u
         out.extend_from_slice(b">\r\n");
         if let Some(remote) = remote(failure) {
             out.extend_from_slice(b"    The host ");
-            write_printable(out, remote.as_bytes(), NAME_MAX);
+            write_printable(out, remote.as_bytes(), limits::DSN_NAME_MAX);
             out.extend_from_slice(if failure.text.is_empty() { b" was asked.\r\n" } else { b" said:\r\n" });
         }
         if !failure.text.trim().is_empty() {
@@ -301,12 +297,12 @@ fn write_remote(out: &mut Vec<u8>, remote: &str) {
     match name.parse() {
         Ok(std::net::IpAddr::V6(address)) => append(out, format_args!("[IPv6:{address}]")),
         Ok(std::net::IpAddr::V4(address)) => append(out, format_args!("[{address}]")),
-        Err(_) => write_printable(out, name.as_bytes(), NAME_MAX),
+        Err(_) => write_printable(out, name.as_bytes(), limits::DSN_NAME_MAX),
     }
     // A parenthesis or a backslash would end the comment, or hide its end.
     if !place.is_empty() && !place.contains(['(', ')', '\\']) {
         out.extend_from_slice(b" (");
-        write_printable(out, place.as_bytes(), NAME_MAX);
+        write_printable(out, place.as_bytes(), limits::DSN_NAME_MAX);
         out.push(b')');
     }
     out.extend_from_slice(b"\r\n");
@@ -351,9 +347,9 @@ fn enhanced_code(word: &str) -> Option<(u8, u16, u16)> {
 
 /// The words of `text`, folded.
 fn write_text(field: &mut Folded<'_>, text: &str) {
-    let text = &text.as_bytes()[..text.len().min(TEXT_MAX)];
+    let text = &text.as_bytes()[..text.len().min(limits::DSN_TEXT_MAX)];
     for word in text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()) {
-        field.word(|out| write_printable(out, word, TEXT_MAX));
+        field.word(|out| write_printable(out, word, limits::DSN_TEXT_MAX));
     }
 }
 
@@ -420,14 +416,13 @@ fn cut(line: &[u8]) -> usize {
 /// The Message-ID of a header section, if it has one that can be repeated (RFC 5322 3.6.4).
 fn message_id(header: &[u8]) -> Option<&[u8]> {
     const NAME: &[u8] = b"message-id:";
-    const LONGEST: usize = 250;
     let value = header.split(|byte| *byte == b'\n').find_map(|line| {
         let (name, value) = line.split_at_checked(NAME.len())?;
         name.eq_ignore_ascii_case(NAME).then(|| value.trim_ascii())
     })?;
     let inner = value.strip_prefix(b"<")?.strip_suffix(b">")?;
     let plain = inner.iter().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>'));
-    if plain && (1..LONGEST).contains(&inner.len()) { Some(value) } else { None }
+    if plain && (1..limits::MESSAGE_ID_MAX).contains(&inner.len()) { Some(value) } else { None }
 }
 
 #[cfg(test)]

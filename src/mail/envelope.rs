@@ -129,15 +129,12 @@ impl Envelopes {
     /// Gives one back. One that grew large is let go.
     pub fn give(&self, mut envelope: Box<Envelope>) {
         let mut spare = self.0.borrow_mut();
-        if spare.len() < limits::SPARE_BUFFERS && envelope.recipients.capacity() <= RECIPIENTS_KEPT {
+        if spare.len() < limits::SPARE_BUFFERS && envelope.recipients.capacity() <= limits::SPARE_RECIPIENTS {
             envelope.reset();
             spare.push(envelope);
         }
     }
 }
-
-/// Recipients that a spare envelope has room for at most.
-const RECIPIENTS_KEPT: usize = 16;
 
 impl Envelope {
     /// Without sender and recipients.

@@ -16,8 +16,6 @@ use crate::time::{Civil, UnixMillis};
 pub const MAILBOX_FIELD: &[u8] = b"X-Mailbox-Line: ";
 /// Lines are folded to this many characters where a blank allows it (RFC 5322 2.1.1).
 const LINE_WIDTH: usize = 78;
-/// Bytes kept of a text from outside that goes into a comment.
-const COMMENT_MAX: usize = 128;
 /// The last second a four-digit year can name: 9999-12-31T23:59:59Z (RFC 5322 3.3).
 const LAST_SECOND: u64 = 253_402_300_799;
 
@@ -122,7 +120,7 @@ pub(super) fn write_name(out: &mut Vec<u8>, name: &str) {
 
 /// `(label text)`, word by word, anything with a meaning inside comments replaced (RFC 5322 3.2.2).
 fn write_comment(field: &mut Folded<'_>, label: &str, text: &str) {
-    let text = &text.as_bytes()[..text.len().min(COMMENT_MAX)];
+    let text = &text.as_bytes()[..text.len().min(limits::TRACE_COMMENT_MAX)];
     let mut words = text.split(|byte| *byte == b' ').filter(|word| !word.is_empty()).peekable();
     let mut opening = true;
     if words.peek().is_none() {

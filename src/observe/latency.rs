@@ -4,11 +4,10 @@ use std::sync::Mutex;
 
 use hdrhistogram::Histogram;
 
-/// Longest time told apart, microseconds: a day.
-const MAX_US: u64 = 86_400_000_000;
+use crate::limits;
 
 fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, MAX_US, 2).expect("the bounds are constants")
+    Histogram::new_with_bounds(1, limits::LATENCY_MAX_US, 2).expect("the bounds are constants")
 }
 
 /// Times of one shard, microseconds.

@@ -37,11 +37,6 @@ const NODE: Allowance = Allowance { most: 2 * limits::GUESSES_CALM, each: Durati
 /// Of a pair that is known.
 const PAIR: Allowance = Allowance { most: limits::GUESSES_KNOWN_MAX, each: limits::GUESS_FORGOTTEN };
 
-/// Wrong credentials of one address that are remembered.
-const WRONG: usize = 4;
-/// Entries of one row.
-const ROW: usize = 8;
-
 /// How much of a client's address a name is made of: all that is one client, what is around it, nothing.
 const ONE: u8 = 1;
 const AROUND: u8 = 2;
@@ -115,7 +110,7 @@ struct Entry {
     /// Attempts under way.
     trying: u32,
     /// Credentials that were wrong, newest first.
-    wrong: [u64; WRONG],
+    wrong: [u64; limits::WRONG_KEPT],
 }
 
 impl Entry {
@@ -282,14 +277,14 @@ fn delay(failures: u64) -> Duration {
 }
 
 /// Rows of a few entries; which row one belongs to, its name says.
-struct Table(Vec<[Entry; ROW]>);
+struct Table(Vec<[Entry; limits::GUESSES_ROW]>);
 
 impl Table {
     fn new(entries: usize) -> Table {
-        Table(vec![[Entry::default(); ROW]; (entries / ROW).max(1)])
+        Table(vec![[Entry::default(); limits::GUESSES_ROW]; (entries / limits::GUESSES_ROW).max(1)])
     }
 
-    fn row(&mut self, name: u64) -> &mut [Entry; ROW] {
+    fn row(&mut self, name: u64) -> &mut [Entry; limits::GUESSES_ROW] {
         let rows = self.0.len();
         &mut self.0[(name % rows as u64) as usize]
     }
@@ -308,7 +303,7 @@ impl Table {
         let row = self.row(name);
         let found = row.iter().position(|entry| entry.name == name);
         let place = found.unwrap_or_else(|| {
-            let least = (0..ROW).min_by_key(|place| row[*place].worth()).unwrap_or(0);
+            let least = (0..limits::GUESSES_ROW).min_by_key(|place| row[*place].worth()).unwrap_or(0);
             row[least] = Entry { name, ..Entry::default() };
             least
         });

@@ -20,7 +20,6 @@ mod sites;
 mod unanswered;
 
 use credits::Credits;
-use domain::RESOLVED_FOR;
 use domains::Domains;
 pub use keys::{DomainKey, SiteKey};
 use sites::Sites;
@@ -45,9 +44,6 @@ pub enum Take {
     /// Nothing may be started now.
     Nothing,
 }
-
-/// Domains of a failed site asked for again in one tick; the others wait for its next turn.
-const RESOLVED_AGAIN_MAX: usize = 500;
 
 /// All queues of one shard.
 #[derive(Debug)]
@@ -132,7 +128,7 @@ impl Destinations {
         let domain = self.domains.get_mut(key)?;
         domain.client = client;
         let rests = domain.active == 0 && !domain.in_ring;
-        if rests && domain.since.saturating_add(RESOLVED_FOR) <= now {
+        if rests && domain.since.saturating_add(limits::RESOLVED_FOR) <= now {
             self.sites.lead(domain, None);
         }
         self.enqueue(key, group, now)
@@ -323,13 +319,12 @@ impl Destinations {
     /// Whether no connection of this site would get work now, as the credits of its lanes are all out. It is asked to pump
     /// when some come home.
     pub fn is_starved(&mut self, site: SiteKey) -> bool {
-        const LOOKED_AT: usize = 64;
         let takes = |turn| {
             // Behind one that left there may be others.
             let Some(domain) = self.domains.of(turn) else { return true };
             domain.ready.front().is_some_and(|group| self.credits.has(group.location.lane))
         };
-        if self.sites.get(site).ring.iter().take(LOOKED_AT).any(takes) {
+        if self.sites.get(site).ring.iter().take(limits::STARVED_LOOKED_AT).any(takes) {
             return false;
         }
         self.sites.starve(site);
@@ -503,7 +498,7 @@ impl Destinations {
 
     /// A site that failed is tried again: its domains may have moved meanwhile. How many were looked at.
     fn resolve_again(&mut self, site: SiteKey, effects: &mut Vec<Effect>) -> usize {
-        let looks = self.sites.get(site).ring.places().min(RESOLVED_AGAIN_MAX);
+        let looks = self.sites.get(site).ring.places().min(limits::RESOLVED_A_TICK);
         for _ in 0..looks {
             let ring = &mut self.sites.get_mut(site).ring;
             let Some(turn) = ring.pop() else { break };

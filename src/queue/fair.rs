@@ -10,6 +10,8 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
+use crate::limits;
+
 /// On whose behalf something waits. Numbers are hashes; equal ones are taken for the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Behalf {
@@ -53,11 +55,6 @@ pub fn hash(bytes: &[u8]) -> u32 {
     (hash ^ hash >> 32) as u32
 }
 
-/// Places of the table of counts: some tens of thousands of messages and zones apart.
-const COUNTS: usize = 1 << 14;
-/// The same of a queue of which there may be thousands: four kilobytes.
-const COUNTS_SMALL: usize = 1 << 10;
-
 /// How much of something each message and each zone has now.
 #[derive(Debug)]
 pub struct Tally {
@@ -68,7 +65,7 @@ pub struct Tally {
 impl Tally {
     /// Nobody has any. `secret` is what nobody outside can know.
     pub fn new(secret: u64) -> Tally {
-        Tally::of(COUNTS, secret)
+        Tally::of(limits::FAIR_COUNTS, secret)
     }
 
     fn of(counts: usize, secret: u64) -> Tally {
@@ -134,10 +131,6 @@ impl<T> Ord for Waiting<T> {
     }
 }
 
-/// So many newcomers go before the second of a message or of a zone, twice as many before the third: hardly anybody waits behind those who
-/// want much, and these wait for no more than that.
-const STEP: u64 = 256;
-
 /// A queue of this order. It holds what is put into it, and its owner puts in each thing once.
 #[derive(Debug)]
 pub struct FairQueue<T> {
@@ -156,7 +149,7 @@ impl<T> FairQueue<T> {
 
     /// The same, for one of many: it counts in a small table.
     pub fn small(secret: u64) -> FairQueue<T> {
-        FairQueue::of(Tally::of(COUNTS_SMALL, secret))
+        FairQueue::of(Tally::of(limits::FAIR_COUNTS_SMALL, secret))
     }
 
     fn of(tally: Tally) -> FairQueue<T> {
@@ -184,7 +177,7 @@ impl<T> FairQueue<T> {
             self.ring.push_back(behalf.client);
             BinaryHeap::new()
         });
-        line.push(Reverse(Waiting { turn: number + STEP * before, number, behalf, what }));
+        line.push(Reverse(Waiting { turn: number + limits::FAIR_STEP * before, number, behalf, what }));
     }
 
     /// Takes what is next.

@@ -8,9 +8,6 @@ use std::time::Duration;
 use crate::config::Retry;
 use crate::limits;
 
-/// How far a wait may lie from its nominal length, as a share of it.
-const JITTER: f64 = 0.2;
-
 /// When a deferred recipient is tried next, in Unix seconds.
 ///
 /// `attempts` counts those made, the one that just failed included; 0 is taken for 1. `now` is in Unix seconds, `random`
@@ -40,8 +37,8 @@ pub fn site_pause(failures: u32, random: u64) -> Duration {
 /// A point in the window around `nominal`. The window is cut at its bounds instead of moving what lies outside onto the
 /// bounds themselves, where it would meet again. `min` beats `max`.
 fn spread(nominal: f64, min: f64, max: f64, random: u64) -> f64 {
-    let low = (nominal * (1.0 - JITTER)).max(min);
-    let high = (nominal * (1.0 + JITTER)).min(max).max(low);
+    let low = (nominal * (1.0 - limits::RETRY_JITTER)).max(min);
+    let high = (nominal * (1.0 + limits::RETRY_JITTER)).min(max).max(low);
     // 53 bits make a number in [0, 1) without rounding.
     let share = (random >> 11) as f64 / (1u64 << 53) as f64;
     low + (high - low) * share

@@ -11,9 +11,6 @@ thread_local! {
     static HELD: RefCell<Option<Vec<Arc<Bell>>>> = const { RefCell::new(None) };
 }
 
-/// Turns of a busy shard before those that it rang for are woken.
-pub(in crate::runtime) const HELD_MAX: u32 = 8;
-
 /// From now on this thread wakes nobody but in [`let_go`], which it must call before it sleeps or ends.
 pub(in crate::runtime) fn hold() {
     HELD.set(Some(Vec::new()));

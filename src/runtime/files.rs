@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use crate::limits;
+
 /// Who may read and write what the relay makes: its own user.
 pub const FILE_MODE: u32 = 0o600;
 /// The same of directories.
@@ -101,11 +103,6 @@ pub fn free_bytes(directory: &Path) -> Option<(u64, u64)> {
     Some((bytes(found.f_bavail), bytes(found.f_bfree)))
 }
 
-/// How long what is neither a file nor a pipe (a terminal) may say nothing.
-const STRANGE_PATIENCE: Duration = Duration::from_secs(2);
-/// How long a pipe's writer may take for its next byte: a program that asks a service for a secret needs seconds, and says nothing meanwhile.
-const WRITER_PATIENCE: Duration = Duration::from_secs(30);
-
 /// What editors of other systems put in front of UTF-8: it is no part of the text.
 const MARK: &[u8] = "\u{feff}".as_bytes();
 
@@ -119,14 +116,14 @@ pub fn without_mark(text: &mut Vec<u8>) {
 /// All of a text file that an operator named, at most so many bytes, without a byte order mark. Whatever the name leads to, nobody is waited for without a bound: a pipe
 /// may be one that nobody ever writes to, or whose writer sleeps.
 pub fn read_whole(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    read_patiently(path, most, WRITER_PATIENCE)
+    read_patiently(path, most, limits::PIPE_PATIENCE)
 }
 
 fn read_patiently(path: &Path, most: u64, for_writer: Duration) -> io::Result<Vec<u8>> {
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     let is_pipe = file.metadata()?.file_type().is_fifo();
-    let patience = if is_pipe { for_writer } else { STRANGE_PATIENCE };
+    let patience = if is_pipe { for_writer } else { limits::TERMINAL_PATIENCE };
     let mut bytes = Vec::new();
     let mut last = instant();
     let mut rest = io::Read::take(&file, most + 1);
@@ -439,7 +436,7 @@ mod tests {
         });
         assert_eq!(read.unwrap_err().to_string(), "its writer sent nothing for 1 s");
         assert!(begun.elapsed() >= 3 * pause + patience);
-        assert_eq!(WRITER_PATIENCE, Duration::from_secs(30));
+        assert_eq!(limits::PIPE_PATIENCE, Duration::from_secs(30));
         // Who ended without a word is no writer any more.
         let (reader, writer) = io::pipe().unwrap();
         let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&reader));

@@ -8,6 +8,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use crate::limits;
 use crate::runtime::{files, output};
 use crate::time::UnixMillis;
 
@@ -208,14 +209,11 @@ pub fn raise_open_files() {
     }
 }
 
-/// Files for which the kernel is to have a table at once: half a megabyte of its memory.
-const TABLE: u64 = 1 << 16;
-
 /// Has the kernel make its table of open files as large as it may become. It grows by doubling otherwise, and where threads
 /// share it, whoever opens the file that is one too many waits until every core has passed through the scheduler: 20 ms and more, for a
 /// shard with all its connections.
 pub fn reserve_open_files() {
-    let highest = open_files_max().min(TABLE).saturating_sub(1);
+    let highest = open_files_max().min(limits::FILES_TABLE).saturating_sub(1);
     let Ok(highest) = RawFd::try_from(highest) else { return };
     // Where that is refused the table grows later.
     if let Ok(file) = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC) {
@@ -284,14 +282,13 @@ pub fn probe_port(address: SocketAddr) -> io::Result<SocketAddr> {
 /// A listener of an ordinary thread, the only one of its address. As those of shards: what waits of earlier connections is not in the way,
 /// and IPv6 is IPv6 alone, so that `[::]` takes nothing from `0.0.0.0`.
 pub fn listen_alone(address: SocketAddr) -> io::Result<TcpListener> {
-    const BACKLOG: i32 = 128;
     let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
+    socket.listen(limits::LISTEN_ALONE_BACKLOG)?;
     Ok(socket.into())
 }
 
@@ -446,7 +443,7 @@ mod tests {
         reserve_open_files();
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
         let size = status.lines().find_map(|line| line.strip_prefix("FDSize:")).expect("Linux tells it");
-        assert!(size.trim().parse::<u64>().unwrap() >= open_files_max().min(TABLE), "{size}");
+        assert!(size.trim().parse::<u64>().unwrap() >= open_files_max().min(limits::FILES_TABLE), "{size}");
     }
 
     #[test]

@@ -35,9 +35,7 @@ impl Scanned {
     }
 }
 
-/// Bytes looked at in one go; no line in them is too long.
-const PLAIN_MAX: usize = 32 * 1024;
-const _: () = assert!(PLAIN_MAX <= limits::TEXT_LINE_MAX);
+const _: () = assert!(limits::PLAIN_AT_ONCE <= limits::TEXT_LINE_MAX);
 
 /// Scans one message, however its bytes are cut.
 #[derive(Debug)]
@@ -69,7 +67,7 @@ impl Scanner {
         let mut plain = true;
         while read < fresh.len() {
             if plain && !self.lines.in_header && matches!(self.lines.at, At::LineStart | At::Text) {
-                match self.plain(&fresh[read..fresh.len().min(read + PLAIN_MAX)]) {
+                match self.plain(&fresh[read..fresh.len().min(read + limits::PLAIN_AT_ONCE)]) {
                     Some(0) => {}
                     Some(length) => {
                         kept = self.keep(fresh, read, read + length, kept);

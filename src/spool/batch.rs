@@ -146,23 +146,17 @@ impl Item {
             }
             Item::Chunk(body) | Item::Piece(body) => 64 + body.len(),
             Item::Move(moved) => {
-                let state = usize::from(moved.total) * (record::FATE + REPLY_MOVED_MAX);
+                let state = usize::from(moved.total) * (record::FATE + limits::REPLY_MOVED_MAX);
                 64 + moved.bytes() + 20 * (moved.pieces.len() + 1) + state
             }
             Item::Outcome(outcome) => match &outcome.fate {
                 Fate::Deferred { reply, .. } => 80 + reply.len(),
                 _ => 80,
             },
-            Item::Census(_) => CENSUS_MAX,
+            Item::Census(_) => limits::CENSUS_MAX,
         }
     }
 }
-
-/// Bytes of one census record.
-pub const CENSUS_MAX: usize = 1024 * 1024;
-
-/// Bytes of a last reply that go with a moved recipient: more than a reply that is kept has.
-pub(in crate::spool) const REPLY_MOVED_MAX: usize = 2 * limits::REPLY_TEXT_MAX;
 
 /// Where an item of a batch lies.
 #[derive(Clone, Copy, Debug)]

@@ -13,23 +13,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::id::Location;
 use crate::limits;
-use crate::spool::batch::{self, Census, Moved, Place};
+use crate::spool::batch::{Census, Moved, Place};
 use crate::spool::index::{self, Entry, Index, Part, Replies};
 use crate::spool::record::{self, Extent, Fate, Kind};
 use crate::spool::segments::Segments;
 use crate::spool::slot::{Slot, State};
-
-/// Compaction starts when the sealed segments hold more than this many tenths of the live bytes, and two segments. Twice the live
-/// bytes is what they may grow to; the rest is the time compaction has.
-const TENTHS: u64 = 17;
-/// Segments more than that: what was sealed a moment ago dies by itself.
-const SLACK: u64 = 2;
-/// Segments emptied in one go: one scan of the index serves all of them.
-const VICTIMS_MAX: usize = 64;
-/// Segments held by outcomes alone before a census is taken.
-const CENSUS_AT: usize = 4;
-/// Censuses of one round.
-const CENSUSES_MAX: usize = 16;
 
 /// A compaction under way, and what earlier ones left behind.
 #[derive(Debug, Default)]
@@ -56,8 +44,8 @@ pub struct Candidate {
 
 /// The lane takes much more room than what is live in it.
 fn is_sparse(segments: &Segments) -> bool {
-    let slack = SLACK * 10 * segments.shape().segment_size;
-    segments.sealed_bytes() * 10 > segments.live_bytes() * TENTHS + slack
+    let slack = limits::COMPACTION_SLACK * 10 * segments.shape().segment_size;
+    segments.sealed_bytes() * 10 > segments.live_bytes() * limits::COMPACTION_TENTHS + slack
 }
 
 /// Sealed segments with something live in them that was not found immovable before, and their live bytes.
@@ -124,7 +112,7 @@ impl Compaction {
             candidates.extend(holder(segments));
         }
         self.victims.clear();
-        for (bytes, slot) in candidates.into_iter().take(VICTIMS_MAX) {
+        for (bytes, slot) in candidates.into_iter().take(limits::COMPACTION_SEGMENTS_MAX) {
             let Some(rest) = room.checked_sub(bytes) else { break };
             room = rest;
             self.victims.insert(slot);
@@ -240,7 +228,7 @@ pub(in crate::spool) fn census_due(segments: &mut Segments, index: &Index, repli
     let held = segments.iter().filter(|(_, slot)| slot.is_held()).count();
     // With few segments left there is no waiting for more to come together.
     let hurry = || segments.free() <= limits::SEGMENTS_RESERVED || is_sparse(segments);
-    if held == 0 || (held < CENSUS_AT && !hurry()) {
+    if held == 0 || (held < limits::CENSUS_AT && !hurry()) {
         return Vec::new();
     }
     let about = held_about(segments);
@@ -254,7 +242,7 @@ pub(in crate::spool) fn census_due(segments: &mut Segments, index: &Index, repli
             let matters = slot.live > 0 || slot.settled.is_some() || (slot.is_held() && !freeing);
             !slot.is_asked && matters && about.contains(&slot.sequence) && worth(slot)
         })
-        .take(CENSUSES_MAX)
+        .take(limits::CENSUSES_AT_ONCE)
         .map(|(slot, of)| (slot, 64 + 6 * of.settled.as_ref().map_or(0, Vec::len)))
         .collect();
     if lengths.is_empty() {
@@ -266,9 +254,9 @@ pub(in crate::spool) fn census_due(segments: &mut Segments, index: &Index, repli
         }
     }
     for (slot, length) in &lengths {
-        segments.measured(*slot, *length >= batch::CENSUS_MAX);
+        segments.measured(*slot, *length >= limits::CENSUS_MAX);
     }
-    lengths.retain(|_, length| *length < batch::CENSUS_MAX);
+    lengths.retain(|_, length| *length < limits::CENSUS_MAX);
     lengths.into_keys().map(|slot| Census { slot, sequence: segments.census_asked(slot) }).collect()
 }
 
@@ -319,7 +307,7 @@ pub(in crate::spool) fn write_state(
     let Some(entry) = to_move(segments, index, moved) else { return false };
     for range in entry.live().iter() {
         let mut reply = replies.text(range.reply);
-        while reply.len() > batch::REPLY_MOVED_MAX {
+        while reply.len() > limits::REPLY_MOVED_MAX {
             let end = reply.char_indices().next_back().map_or(0, |(at, _)| at);
             reply = &reply[..end];
         }

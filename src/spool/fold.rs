@@ -89,9 +89,9 @@ impl Found {
     /// was written, which the numbers passed over tell.
     fn stated_end(&self, next: &Header) -> Option<u32> {
         let (own, before) = (self.header.sequence, next.predecessor);
-        let passed_over = next.sequence.saturating_sub(before) > UNREADABLE_GAP;
+        let passed_over = next.sequence.saturating_sub(before) > limits::UNREADABLE_GAP;
         match before.cmp(&own) {
-            std::cmp::Ordering::Less if passed_over && own - before <= UNREADABLE_GAP => None,
+            std::cmp::Ordering::Less if passed_over && own - before <= limits::UNREADABLE_GAP => None,
             std::cmp::Ordering::Less => Some(segment::FIRST_COMMIT as u32),
             std::cmp::Ordering::Equal => Some(next.predecessor_end),
             std::cmp::Ordering::Greater => None,
@@ -124,9 +124,6 @@ struct Fold<'a, F> {
     unsure: Unsure,
 }
 
-/// Numbers passed over when some are unknown: more than a lane of the usual size can have begun since the highest known one.
-const UNREADABLE_GAP: u32 = 1 << 16;
-
 /// Folds a lane.
 pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, Refusal> {
     let mut fold = Fold {
@@ -150,7 +147,7 @@ pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, Refusal> {
         tail.crc = bytes.ok().map(|bytes| crc32c::crc32c(&bytes));
     }
     // A header that cannot be read may hold a higher number, and none is used twice.
-    let gap = if fold.quarantined.is_empty() { 0 } else { UNREADABLE_GAP };
+    let gap = if fold.quarantined.is_empty() { 0 } else { limits::UNREADABLE_GAP };
     let next_sequence = u32::saturating_add(highest, 1 + gap);
     fold.name_missing();
     let index = fold.finish(&mut slots);

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use crate::id::Location;
+use crate::limits;
 use crate::spool::record::{Extent, Fate};
 
 /// Texts of last replies, each kept once: thousands of deferrals share a few of them.
@@ -17,7 +18,7 @@ pub struct Replies {
 impl Replies {
     /// Keeps a text. Past the bound of distinct texts, only its reply code is told apart.
     fn keep(&mut self, text: &str) -> u16 {
-        let full = self.by_text.len() >= REPLIES_MAX - 1000;
+        let full = self.by_text.len() >= limits::REPLIES_KEPT_MAX - 1000;
         let text = if full { text.get(..3).unwrap_or("") } else { text };
         if let Some(key) = self.by_text.get(text).copied() {
             self.texts[usize::from(key)].1 += 1;
@@ -29,7 +30,7 @@ impl Replies {
                 self.texts[usize::from(key)] = (shared.clone(), 1);
                 key
             }
-            None if self.texts.len() < REPLIES_MAX => {
+            None if self.texts.len() < limits::REPLIES_KEPT_MAX => {
                 self.texts.push((shared.clone(), 1));
                 (self.texts.len() - 1) as u16
             }
@@ -55,8 +56,6 @@ impl Replies {
     }
 }
 
-/// Distinct texts kept; the last thousand places are for bare codes.
-const REPLIES_MAX: usize = 20_000;
 const NO_REPLY: u16 = u16::MAX;
 
 /// Recipients of one message that are live and share a history.
@@ -343,9 +342,6 @@ impl Entry {
     }
 }
 
-/// Entries of one block: 40 KiB, so that a growing table is neither copied nor twice as large as it must be.
-const BLOCK: usize = 1024;
-
 /// The entries, by key. Keys are reused.
 #[derive(Debug, Default)]
 pub struct Index {
@@ -361,28 +357,30 @@ impl Index {
         let key = self.free.pop().unwrap_or_else(|| {
             let key = self.end;
             self.end = self.end.checked_add(1).expect("bounded by the queue's bound");
-            if self.blocks.len() * BLOCK <= key as usize {
-                self.blocks.push((0..BLOCK).map(|_| None).collect());
+            if self.blocks.len() * limits::INDEX_BLOCK <= key as usize {
+                self.blocks.push((0..limits::INDEX_BLOCK).map(|_| None).collect());
             }
             key
         });
-        self.blocks[key as usize / BLOCK][key as usize % BLOCK] = Some(entry);
+        self.blocks[key as usize / limits::INDEX_BLOCK][key as usize % limits::INDEX_BLOCK] = Some(entry);
         key
     }
 
     /// An entry.
     pub fn get(&self, key: u32) -> Option<&Entry> {
-        self.blocks.get(key as usize / BLOCK)?[key as usize % BLOCK].as_ref()
+        self.blocks.get(key as usize / limits::INDEX_BLOCK)?[key as usize % limits::INDEX_BLOCK].as_ref()
     }
 
     /// An entry to change.
     pub fn get_mut(&mut self, key: u32) -> Option<&mut Entry> {
-        self.blocks.get_mut(key as usize / BLOCK)?[key as usize % BLOCK].as_mut()
+        self.blocks.get_mut(key as usize / limits::INDEX_BLOCK)?[key as usize % limits::INDEX_BLOCK].as_mut()
     }
 
     /// Takes an entry out.
     pub fn remove(&mut self, key: u32) -> Option<Entry> {
-        let entry = self.blocks.get_mut(key as usize / BLOCK)?[key as usize % BLOCK].take()?;
+        let entry = self.blocks.get_mut(key as usize / limits::INDEX_BLOCK)?
+            [key as usize % limits::INDEX_BLOCK]
+            .take()?;
         self.free.push(key);
         if self.is_empty() {
             // Memory follows the queue.

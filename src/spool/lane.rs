@@ -16,7 +16,7 @@ use crate::spool::index::{self, Entry, Index, Replies};
 use crate::spool::record::{Extent, Kind};
 use crate::spool::segment;
 use crate::spool::segments::Segments;
-pub use crate::spool::segments::{LEAST, Shape};
+pub use crate::spool::segments::Shape;
 
 /// The state of one lane.
 #[derive(Debug)]
@@ -90,7 +90,7 @@ impl Lane {
         Lane { segments, index, replies, compaction: Compaction::default(), spare: Spare::default() }
     }
 
-    /// Its files may have so many bytes, those kept aside included; a few it has in any case ([`LEAST`]).
+    /// Its files may have so many bytes, those kept aside included; a few it has in any case ([`limits::SEGMENTS_LEAST`]).
     pub fn limit(&mut self, bytes_max: u64) {
         self.segments.limit(bytes_max);
     }

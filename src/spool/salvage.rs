@@ -9,9 +9,6 @@ use crate::spool::record::{self, Kind, MessageView};
 use crate::spool::segment::{Header, MARK, Mark};
 use crate::spool::survey::read_patchy;
 
-/// Bytes without a mark that are searched at one time.
-const STRIDE: u64 = limits::COMMIT_BYTES_MAX as u64;
-
 /// What is found where a commit is damaged.
 pub(in crate::spool) enum Piece<'a> {
     /// Nothing tells how many records there were.
@@ -45,9 +42,10 @@ pub(in crate::spool) fn salvage<E>(
     let mut from = start;
     while from < next {
         // A record that begins in this stretch ends in the one behind it at the latest.
-        let bytes = read(from, (2 * STRIDE).min(next - from));
-        let own = bytes.len().min(STRIDE as usize);
-        from += pick(salt, &bytes, (from, own, false), &mut each)?.max(STRIDE as usize) as u64;
+        let bytes = read(from, (2 * limits::SALVAGED_AT_ONCE).min(next - from));
+        let own = bytes.len().min(limits::SALVAGED_AT_ONCE as usize);
+        from +=
+            pick(salt, &bytes, (from, own, false), &mut each)?.max(limits::SALVAGED_AT_ONCE as usize) as u64;
     }
     Ok(next)
 }
@@ -113,7 +111,7 @@ pub(in crate::spool) fn torn_messages(
     (at, end): (u64, u64),
 ) -> Vec<MessageId> {
     let (sequence, salt) = (header.sequence, header.salt);
-    let bytes = files.read(slot, at, STRIDE.min(end - at) as usize).unwrap_or_default();
+    let bytes = files.read(slot, at, limits::SALVAGED_AT_ONCE.min(end - at) as usize).unwrap_or_default();
     let named = Finder::new(&salt.to_le_bytes()).into_owned();
     let places = named.find_iter(&bytes).filter_map(|hit| hit.checked_sub(8)).filter(|place| *place > 0);
     let messages = places.filter(|place| {

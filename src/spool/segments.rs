@@ -23,12 +23,6 @@ pub struct Shape {
     pub segments_max: usize,
 }
 
-/// Segments that a lane may have whatever the bound on its bytes: the reserve, the one it writes, and the next.
-pub const LEAST: usize = limits::SEGMENTS_RESERVED + 2;
-
-/// How often a segment is tried to be freed in one life of the process.
-const FREE_TRIES: u8 = 8;
-
 /// The segments of one lane.
 #[derive(Debug)]
 pub(in crate::spool) struct Segments {
@@ -87,7 +81,7 @@ impl Segments {
         &self.shape
     }
 
-    /// The files may have so many bytes, those kept aside included; a few there are in any case ([`LEAST`]).
+    /// The files may have so many bytes, those kept aside included; a few there are in any case ([`limits::SEGMENTS_LEAST`]).
     pub fn limit(&mut self, bytes_max: u64) {
         self.bytes_max = bytes_max;
     }
@@ -127,7 +121,7 @@ impl Segments {
     pub fn bytes_least(&self) -> (u64, u64) {
         let aside = self.slots.iter().filter(|slot| slot.state == State::Quarantined);
         let aside = aside.map(|slot| slot.size).sum();
-        (self.bytes().max(aside + LEAST as u64 * self.shape.segment_size), aside)
+        (self.bytes().max(aside + limits::SEGMENTS_LEAST as u64 * self.shape.segment_size), aside)
     }
 
     /// Bytes of the files, those kept aside and those being made included.
@@ -160,7 +154,7 @@ impl Segments {
         });
         // A few damaged files must not stop a bounded lane for ever.
         count >= self.shape.segments_max
-            || (usable >= LEAST && self.bytes() + self.shape.segment_size > self.bytes_max)
+            || (usable >= limits::SEGMENTS_LEAST && self.bytes() + self.shape.segment_size > self.bytes_max)
     }
 
     /// Whether a segment is being made, and nothing says that it will not be. Mail that comes faster than that waits for it.
@@ -410,7 +404,8 @@ impl Segments {
             let segment = &mut self.slots[usize::from(slot)];
             segment.failures += 1;
             // Its header is written whole each time. What was freed in memory only must stay as if it were not.
-            segment.state = if segment.failures < FREE_TRIES { State::Sealed } else { State::Quarantined };
+            segment.state =
+                if segment.failures < limits::FREE_TRIES { State::Sealed } else { State::Quarantined };
             return;
         }
         for other in &mut self.slots {

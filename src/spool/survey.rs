@@ -14,8 +14,6 @@ use crate::spool::trouble::Refusal;
 
 /// The predecessor of a segment whose header is lost: nobody's number.
 pub(in crate::spool) const UNKNOWN: u32 = u32::MAX;
-/// Messages of a segment out of reach that are named.
-const NAMED_MAX: usize = 1000;
 
 /// Of a file that is not there.
 pub(in crate::spool) const MISSING: &str =
@@ -275,11 +273,10 @@ impl<'a, F: Files> Search<'a, F> {
 
     /// All marks of whatever life, in order.
     fn marks(&self) -> Vec<Mark> {
-        const STRIDE: u64 = 1 << 20;
         let mut marks = Vec::new();
         let mut at = segment::FIRST_COMMIT;
         while at + MARK as u64 <= self.size {
-            let length = STRIDE.min(self.size - at);
+            let length = limits::MARKS_AT_ONCE.min(self.size - at);
             let bytes = read_patchy(self.files, self.slot, at, length);
             for (place, block) in bytes.chunks(limits::BLOCK as usize).enumerate() {
                 let offset = at + place as u64 * limits::BLOCK;
@@ -287,7 +284,7 @@ impl<'a, F: Files> Search<'a, F> {
                 let mark = salt.and_then(|salt| Mark::read(block, salt, offset));
                 marks.extend(mark.filter(|mark| mark.records_length <= limits::COMMIT_BYTES_MAX as u32));
             }
-            at += STRIDE;
+            at += limits::MARKS_AT_ONCE;
         }
         marks
     }
@@ -318,7 +315,7 @@ impl<'a, F: Files> Search<'a, F> {
             } else if record.kind == Kind::Message as u8
                 && let Ok(view) = MessageView::parse(record.payload)
             {
-                if evidence.messages.len() < NAMED_MAX {
+                if evidence.messages.len() < limits::NAMED_MAX {
                     evidence.messages.push(view.id);
                 }
                 if !view.is_moved()

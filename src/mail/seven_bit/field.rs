@@ -1,5 +1,7 @@
 //! What two header fields say: Content-Type (RFC 2045 5.1) and Content-Transfer-Encoding (RFC 2045 6.1).
 
+use crate::limits;
+
 /// What a part is, as far as it matters here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -15,9 +17,6 @@ pub(super) enum Kind {
     Fixed,
 }
 
-/// Longest boundary: RFC 2046 5.1.1 says 70, and some are longer.
-const BOUNDARY_MAX: usize = 200;
-
 /// Reads the value of a Content-Type field, unfolded.
 pub(super) fn kind(value: &[u8]) -> Kind {
     let plain = without_comments(value);
@@ -32,7 +31,7 @@ pub(super) fn kind(value: &[u8]) -> Kind {
         (b"multipart", _) => {
             let mut boundaries = pieces.filter_map(boundary);
             match (boundaries.next(), boundaries.next()) {
-                (Some(boundary), None) if (1..=BOUNDARY_MAX).contains(&boundary.len()) => {
+                (Some(boundary), None) if (1..=limits::MIME_BOUNDARY_MAX).contains(&boundary.len()) => {
                     Kind::Multipart { boundary, digest: sub == b"digest", signed: sub == b"signed" }
                 }
                 _ => Kind::Fixed,

@@ -8,10 +8,6 @@ use super::keys::{DomainKey, SiteKey};
 use super::ring::Turn;
 use crate::queue::Group;
 
-/// The site of a domain is asked for again after so many seconds, if nothing of the domain is under way then. The resolver's cache
-/// knows how long an answer holds; this is what a message saves that comes right after another.
-pub(super) const RESOLVED_FOR: u32 = 5;
-
 /// A group that waits, the earliest due first in a heap.
 #[derive(Debug)]
 pub(super) struct Deferred(pub(super) Group);

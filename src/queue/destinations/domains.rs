@@ -4,13 +4,11 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::rc::Rc;
 
-use super::domain::{Domain, RESOLVED_FOR};
+use super::domain::Domain;
 use super::keys::{DomainKey, SiteKey};
 use super::ring::Turn;
+use crate::limits;
 use crate::queue::Group;
-
-/// Domains without mail that are kept for the next.
-pub(super) const LEAVING_MAX: usize = 4096;
 
 /// All domains with mail.
 #[derive(Debug, Default)]
@@ -137,12 +135,12 @@ impl Domains {
             return None;
         }
         self.leaving.push_back((now, key));
-        if self.leaving.len() > LEAVING_MAX { self.forget_first() } else { None }
+        if self.leaving.len() > limits::DOMAINS_LEAVING_MAX { self.forget_first() } else { None }
     }
 
     /// Whether the moment of the first of them is over.
     pub(super) fn is_left(&self, now: u32) -> bool {
-        self.leaving.front().is_some_and(|(since, _)| since.saturating_add(RESOLVED_FOR) <= now)
+        self.leaving.front().is_some_and(|(since, _)| since.saturating_add(limits::RESOLVED_FOR) <= now)
     }
 
     /// Forgets the first of those that had no mail, unless it has some again: the site that it led to.

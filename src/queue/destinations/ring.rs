@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use crate::limits;
+
 /// A place in a ring. It counts while whoever has it says the same number: he may leave meanwhile, and come back.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Turn<K> {
@@ -32,9 +34,6 @@ impl<K> Default for Ring<K> {
         }
     }
 }
-
-/// So many that left may be there in any ring.
-const LEFT_MAX: usize = 64;
 
 impl<K: Copy> Ring<K> {
     /// Places, those of the ones that left included.
@@ -80,7 +79,7 @@ impl<K: Copy> Ring<K> {
     /// One just left, and has a turn no more by what `counts` says. True: places are others now.
     pub(super) fn leave(&mut self, counts: impl Fn(Turn<K>) -> bool) -> bool {
         self.left += 1;
-        if self.left <= LEFT_MAX.max(self.turns.len() / 2) {
+        if self.left <= limits::RING_LEFT_MAX.max(self.turns.len() / 2) {
             return false;
         }
         #[cfg(test)]

@@ -10,8 +10,7 @@ use super::domains::Domains;
 use super::keys::{DomainKey, SiteKey};
 use super::ring::{Ring, Turn};
 
-/// A site that failed is remembered so long (seconds) after it was to be tried again, so that its pauses grow.
-const FAILURES_REMEMBERED: u32 = 900;
+use crate::limits;
 
 #[derive(Debug, Default)]
 pub(super) struct Site {
@@ -115,7 +114,7 @@ impl Sites {
         for slot in slots.start..slots.end.min(self.slots.len()) {
             let site = &mut self.slots[slot];
             let key = SiteKey(slot as u32);
-            let until = site.closed_until + if site.failures > 0 { FAILURES_REMEMBERED } else { 0 };
+            let until = site.closed_until + if site.failures > 0 { limits::SITE_FAILURES_KEPT } else { 0 };
             let idle = site.domains == 0 && site.ring.is_empty() && until <= now;
             if idle && self.by_name.get(&site.name) == Some(&key) && !busy(key) {
                 self.by_name.remove(&site.name);

@@ -1,6 +1,5 @@
 //! The queues of a shard, driven by hand.
 
-use super::domains::LEAVING_MAX;
 use super::*;
 use crate::id::Location;
 
@@ -81,12 +80,12 @@ fn a_domain_is_resolved_once_and_served() {
 #[test]
 fn domains_without_mail_are_kept_in_bounded_number() {
     let mut queue = Destinations::new(vec![u32::MAX]);
-    for number in 0..LEAVING_MAX as u32 + 100 {
+    for number in 0..limits::DOMAINS_LEAVING_MAX as u32 + 100 {
         let site = push_resolved(&mut queue, &format!("d{number}.example"), "mx", number);
         let (key, one) = job(&mut queue, site, 10).unwrap();
         queue.attempted(key, &one, &[], 10);
     }
-    assert_eq!(queue.domains.count(), LEAVING_MAX);
+    assert_eq!(queue.domains.count(), limits::DOMAINS_LEAVING_MAX);
 }
 
 #[test]
@@ -262,7 +261,7 @@ fn what_waits_for_an_answer_is_told_and_given_up_in_time() {
     assert_eq!(queue.ready(site, 281), 2);
     let key = queue.domains.find("e.example").unwrap();
     assert_eq!(queue.resolved(key, "mx"), None);
-    queue.tick(281 + RESOLVED_FOR, 9);
+    queue.tick(281 + limits::RESOLVED_FOR, 9);
     assert!(queue.domains.find("e.example").is_none());
 }
 
@@ -376,7 +375,7 @@ fn sites_without_mail_are_forgotten_and_their_keys_used_again() {
         [],
         "more of its mail may come in a moment"
     );
-    queue.tick(10 + RESOLVED_FOR, 10);
+    queue.tick(10 + limits::RESOLVED_FOR, 10);
     assert_eq!(queue.forget_idle_sites(10, 0..usize::MAX, |_| true), [], "a connection is open");
     assert_eq!(queue.forget_idle_sites(10, 0..usize::MAX, |_| false), [site]);
     assert_eq!(queue.forget_idle_sites(10, 0..usize::MAX, |_| false), []);
@@ -441,7 +440,7 @@ fn a_domain_that_waits_holds_no_site_and_no_room() {
     let (key, group) = expire(&mut queue, site, 1000)[0];
     queue.attempted(key, &group, &[], 1000);
     queue.tick(1000, 10);
-    queue.tick(1000 + RESOLVED_FOR, 10);
+    queue.tick(1000 + limits::RESOLVED_FOR, 10);
     assert_eq!(queue.forget_idle_sites(999, 0..usize::MAX, |_| false), []);
     assert_eq!(queue.failures(site), 1);
     assert_eq!(queue.forget_idle_sites(1000, 0..usize::MAX, |_| false), [site]);
@@ -502,7 +501,7 @@ fn a_domain_that_led_nowhere_is_forgotten_when_its_mail_was_settled_first() {
     let taken = queue.take_unresolved(key).unwrap();
     queue.attempted(key, &taken, &[], 10);
     queue.unresolved(key, 10, 5);
-    queue.tick(10 + RESOLVED_FOR, 10);
+    queue.tick(10 + limits::RESOLVED_FOR, 10);
     assert!(queue.domains.get(key).is_none());
 }
 

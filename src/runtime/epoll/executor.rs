@@ -12,13 +12,11 @@ use std::time::Duration;
 use rustix::event::epoll::EventFlags;
 
 use super::waker::{Queue, TASKS_MAX};
-use crate::runtime::bell::{self, Bell, HELD_MAX};
+use crate::limits;
+use crate::runtime::bell::{self, Bell};
 use crate::runtime::os::Tally;
 use crate::runtime::os::reactor::{Events, Reactor, Source};
 use crate::runtime::os::rest::Rest;
-
-/// Tasks polled before the sockets and the clock are looked at again.
-const BATCH: usize = 128;
 
 type Task = Pin<Box<dyn Future<Output = ()>>>;
 
@@ -81,7 +79,7 @@ impl Executor {
         bell::hold();
         let (mut turns, mut held) = (0, self.tally.ticks());
         let result = loop {
-            for _ in 0..BATCH {
+            for _ in 0..limits::POLLS_AT_ONCE {
                 let Some((slot, waker)) = self.queue.next() else { break };
                 self.poll(slot, &waker);
             }
@@ -94,7 +92,7 @@ impl Executor {
             self.queue.take_foreign();
             let (_, timeout) = self.rest.sleepers.fire();
             turns += 1;
-            if self.queue.is_empty() || turns >= HELD_MAX || self.tally.is_long_since(held) {
+            if self.queue.is_empty() || turns >= limits::RUNG_TURNS_MAX || self.tally.is_long_since(held) {
                 turns = 0;
                 held = self.tally.ticks();
                 bell::let_go();

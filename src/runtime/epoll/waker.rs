@@ -25,8 +25,6 @@ const EXECUTOR_BITS: u32 = 10;
 const SLOT_BITS: u32 = 22;
 /// Tasks of one executor at one time.
 pub(super) const TASKS_MAX: usize = 1 << SLOT_BITS;
-/// Foreign wakes that are remembered one by one; if more come before the executor looks, it wakes all tasks.
-const FOREIGN_MAX: usize = 4096;
 
 const _: () = {
     assert!(usize::BITS == 64, "a waker's pointer holds 64 bits");
@@ -111,7 +109,7 @@ impl Remote {
     fn wake(&self, token: Token) {
         {
             let mut woken = self.woken.lock().unwrap_or_else(PoisonError::into_inner);
-            if woken.len() < FOREIGN_MAX {
+            if woken.len() < limits::FOREIGN_WAKES_MAX {
                 woken.push(token);
             }
             self.pending.store(true, Ordering::SeqCst);
@@ -229,7 +227,7 @@ impl Queue {
             self.remote.pending.store(false, Ordering::Relaxed);
             std::mem::take(&mut *woken)
         };
-        if woken.len() < FOREIGN_MAX {
+        if woken.len() < limits::FOREIGN_WAKES_MAX {
             woken.into_iter().for_each(|token| self.wake(token));
             return;
         }

@@ -20,19 +20,11 @@ use futures_io::AsyncRead;
 use rustix::event::EventfdFlags;
 use rustix::event::epoll::EventFlags;
 
-use crate::runtime::bell::{self, Bell, HELD_MAX};
+use crate::limits;
+use crate::runtime::bell::{self, Bell};
 use crate::runtime::os::reactor::{Events, Reactor, Source};
 use crate::runtime::os::rest::Rest;
 use crate::runtime::os::{Tally, YieldNow};
-
-/// Rounds of a busy shard before glommio's own rings get a turn (syncs to start, and finished ones).
-const ROUNDS: u32 = 16;
-/// Turns the other tasks get before the sockets are looked at again, if they still have something to do.
-const TURNS: u32 = 16;
-/// Longer than it takes to make a timer, shorter than glommio's way to its rings.
-const TURN: Duration = Duration::from_micros(1);
-/// How late a sleeper may be while glommio is parked.
-const PULSE: Duration = Duration::from_millis(10);
 
 /// What the task looks at.
 pub(super) struct Look {
@@ -93,7 +85,7 @@ impl Look {
             }
             quiet &= fired == 0;
             turns += 1;
-            if quiet || turns >= HELD_MAX || self.tally.is_long_since(held) {
+            if quiet || turns >= limits::RUNG_TURNS_MAX || self.tally.is_long_since(held) {
                 turns = 0;
                 held = self.tally.ticks();
                 bell::let_go();
@@ -101,7 +93,7 @@ impl Look {
             if self.must_park() {
                 rounds += 1;
                 let found = self.reactor.poll(&mut events, Some(Duration::ZERO)) > 0;
-                if (quiet && !found) || rounds >= ROUNDS {
+                if (quiet && !found) || rounds >= limits::RINGS_ROUNDS {
                     rounds = 0;
                     bell::let_go();
                     self.park().await;
@@ -138,7 +130,7 @@ impl Look {
     /// Lets the others run; true if none of them is ready any more. The run queue is in order of wakes, so that if nobody
     /// else was polled between two turns of this task, it was alone in it.
     async fn let_run(&self) -> bool {
-        for _ in 0..TURNS {
+        for _ in 0..limits::LOOK_TURNS {
             let before = self.tally.polls();
             YieldNow::default().await;
             // This task itself is one.
@@ -183,7 +175,7 @@ impl Look {
 async fn turn() {
     let mut left = false;
     while !left {
-        let mut timer = ::glommio::timer::Timer::new(TURN);
+        let mut timer = ::glommio::timer::Timer::new(limits::RINGS_TURN);
         poll_fn(|context| {
             let polled = Pin::new(&mut timer).poll(context);
             // One that was due before it was first polled has not let glommio in.
@@ -206,7 +198,7 @@ pub(super) async fn pulse(rest: Rest, parked: Rc<Parked>) {
         })
         .await;
         let (_, next) = rest.sleepers.fire();
-        ::glommio::timer::Timer::new(next.unwrap_or(PULSE).min(PULSE)).await;
+        ::glommio::timer::Timer::new(next.unwrap_or(limits::PARKED_PULSE).min(limits::PARKED_PULSE)).await;
         rest.sleepers.fire();
     }
 }

@@ -13,11 +13,11 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use ::glommio::io::BufferedFile;
 use ::glommio::{LocalExecutorBuilder, Placement, PoolPlacement};
 
+use crate::limits;
 use crate::runtime::os::helper::Helpers;
 use crate::runtime::os::patience::be_patient;
 use crate::runtime::os::reactor::Reactor;
@@ -31,10 +31,6 @@ mod watchdog;
 
 use look::{Look, Parked, Pending};
 pub use watchdog::Watchdog;
-
-/// How long tasks that never pause may run before glommio looks at its rings by itself. Long, because `look` says when it has to, and because each
-/// time may meet the defect that `watchdog` is for.
-const PREEMPT: Duration = Duration::from_millis(100);
 
 /// One core's runtime on glommio.
 pub type GlommioRuntime = OsRuntime<GlommioEngine>;
@@ -95,7 +91,7 @@ where
         .name("relevo-shard")
         .io_memory(0)
         .ring_depth(settings.ring_depth)
-        .preempt_timer(PREEMPT)
+        .preempt_timer(limits::PREEMPT_AFTER)
         .spin_before_park(settings.spin)
         .blocking_thread_pool_placement(PoolPlacement::Unbound(1))
         .spawn(move || async move {

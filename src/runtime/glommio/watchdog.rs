@@ -7,14 +7,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
+use crate::limits;
 use crate::runtime::Bell;
-
-/// How often it looks while any shard is awake; a stuck one is woken after one to two of these.
-const LOOK: Duration = Duration::from_millis(10);
-/// How often it looks while all of them rightly sleep.
-const REST: Duration = Duration::from_millis(100);
 
 /// The watching thread; it ends when this is dropped.
 #[derive(Debug)]
@@ -36,7 +31,7 @@ impl Watchdog {
             let mut last: Vec<Option<u64>> = vec![None; bells.len()];
             let mut awake = false;
             while !stopping.load(Ordering::Relaxed) {
-                std::thread::sleep(if awake { LOOK } else { REST });
+                std::thread::sleep(if awake { limits::WATCHDOG_LOOK } else { limits::WATCHDOG_REST });
                 awake = false;
                 for (bell, last) in bells.iter().zip(&mut last) {
                     let beats = bell.beats();

@@ -18,12 +18,6 @@ use super::promise::{Promised, lock};
 use crate::limits;
 use crate::runtime::{Priority, Uncomputed, Urgency, Workspace};
 
-/// How long an idle worker keeps its memory for the next piece of work.
-const MEMORY_KEPT: Duration = Duration::from_secs(2);
-/// How often the dispatcher looks whether something has waited too long, and how soon again at a worker it could not look at.
-const LOOK: Duration = Duration::from_millis(200);
-const LOOK_AGAIN: Duration = Duration::from_millis(1);
-
 /// What tells a shard that one of its tasks was woken by another thread.
 pub(in crate::runtime) type Done = Arc<dyn Fn() + Send + Sync>;
 
@@ -287,10 +281,10 @@ impl Shared {
             };
             stale.into_iter().for_each(|work| work.refuse());
             match (sure, empty) {
-                (false, _) => thread::park_timeout(LOOK_AGAIN),
-                (true, false) => {
-                    thread::park_timeout(aids.iter().filter_map(Aid::rest).fold(LOOK, Duration::min))
-                }
+                (false, _) => thread::park_timeout(limits::COMPUTE_LOOK_AGAIN),
+                (true, false) => thread::park_timeout(
+                    aids.iter().filter_map(Aid::rest).fold(limits::COMPUTE_LOOK, Duration::min),
+                ),
                 (true, true) => thread::park(),
             }
         }
@@ -361,8 +355,8 @@ impl Shared {
                 None if workspace.held() == 0 => thread::park(),
                 None => {
                     let parked = now();
-                    thread::park_timeout(MEMORY_KEPT);
-                    if parked.elapsed() >= MEMORY_KEPT {
+                    thread::park_timeout(limits::COMPUTE_MEMORY_KEPT);
+                    if parked.elapsed() >= limits::COMPUTE_MEMORY_KEPT {
                         workspace.give_back();
                     }
                 }

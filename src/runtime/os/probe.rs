@@ -4,10 +4,7 @@ use std::io;
 
 use super::patience;
 
-/// io_uring needs about this much locked memory for a shard's rings on older kernels.
-const MEMLOCK_PER_SHARD: u64 = 512 * 1024;
-/// Descriptors one shard needs before any connection.
-const FILES_BASE: u64 = 512;
+use crate::limits;
 
 /// A refusal: what is wrong and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +26,7 @@ pub fn check_ring(shards: usize) -> Result<(), Refusal> {
 /// Looks whether enough files may be open. Raises the soft limit to the hard one first.
 pub fn check_files() -> Result<(), Refusal> {
     let limit = raise(rustix::process::Resource::Nofile);
-    if limit < FILES_BASE * 2 {
+    if limit < limits::DESCRIPTORS_BASE * 2 {
         return Err(Refusal {
             problem: format!("only {limit} open files are allowed (RLIMIT_NOFILE)"),
             fix: "raise it: `ulimit -n 65536`, or LimitNOFILE=65536 in the systemd unit".into(),
@@ -55,7 +52,7 @@ pub fn check_patience() -> Result<(), Refusal> {
 
 fn check_memlock(shards: usize) -> Result<(), Refusal> {
     let limit = raise(rustix::process::Resource::Memlock);
-    let wanted = MEMLOCK_PER_SHARD * shards as u64;
+    let wanted = limits::MEMLOCK_PER_SHARD * shards as u64;
     if limit < wanted {
         return Err(Refusal {
             problem: format!(

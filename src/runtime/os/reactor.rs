@@ -11,15 +11,14 @@ use std::time::Duration;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 
-/// Events taken in one system call.
-const EVENTS: usize = 256;
+use crate::limits;
 
 /// Room for what one system call brings.
-pub(in crate::runtime) struct Events([MaybeUninit<Event>; EVENTS]);
+pub(in crate::runtime) struct Events([MaybeUninit<Event>; limits::EVENTS_AT_ONCE]);
 
 impl Events {
     pub(in crate::runtime) fn new() -> Events {
-        Events([const { MaybeUninit::uninit() }; EVENTS])
+        Events([const { MaybeUninit::uninit() }; limits::EVENTS_AT_ONCE])
     }
 }
 

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::clock::Clock;
+use crate::limits;
 use crate::time::Instant;
 
 /// What a thread with nothing to run waits for. Cloning is two reference counts.
@@ -141,11 +142,9 @@ impl Spin {
     /// Looks once more when others had the core, if any wanted it: those that are awake need no waking, and a thread that comes back to
     /// its core finds more to do. True if `found` says so.
     pub(in crate::runtime) fn give_way(&self, found: impl FnOnce() -> bool) -> bool {
-        /// A yield to nobody takes less.
-        const NOBODY: Duration = Duration::from_micros(5);
         let begun = self.clock.now();
         rustix::thread::sched_yield();
-        self.clock.now().since(begun) > NOBODY && found()
+        self.clock.now().since(begun) > limits::YIELD_TO_NOBODY && found()
     }
 
     /// How long it looked so far.

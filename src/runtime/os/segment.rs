@@ -10,11 +10,9 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::rc::Rc;
 
+use crate::limits;
 use crate::runtime::os::engine::{Engine, Syncer};
 use crate::runtime::{Segment, SegmentMap, Synced, files};
-
-/// Bytes zeroed in one write.
-const ZERO_BLOCK: usize = 1024 * 1024;
 
 /// A segment file of this shard's lane.
 pub struct FileSegment<S>(Rc<Inner<S>>);
@@ -109,10 +107,10 @@ fn write_zeroes(path: &Path, size: u64) -> io::Result<()> {
     }
     let file = files::make_file(path)?;
     rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, size)?;
-    let zeroes = vec![0; ZERO_BLOCK];
+    let zeroes = vec![0; limits::ZEROES_AT_ONCE];
     let mut at = 0;
     while at < size {
-        let length = usize::try_from(size - at).unwrap_or(ZERO_BLOCK).min(ZERO_BLOCK);
+        let length = usize::try_from(size - at).unwrap_or(limits::ZEROES_AT_ONCE).min(limits::ZEROES_AT_ONCE);
         file.write_all_at(&zeroes[..length], at)?;
         at += length as u64;
     }

@@ -12,10 +12,8 @@ use rustix::io::Errno;
 use rustix::net::{self, RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags, sockopt};
 
 use super::reactor::{Reactor, Source};
+use crate::limits;
 use crate::runtime::{Datagram, Listener, Stream};
-
-/// Connections the kernel may queue for one listener.
-const BACKLOG: i32 = 4096;
 
 /// A place in the epoll set that is given back when the socket goes.
 struct Registered {
@@ -172,7 +170,7 @@ impl SocketListener {
             sockopt::set_ipv6_v6only(&fd, true)?;
         }
         net::bind(&fd, &address)?;
-        net::listen(&fd, BACKLOG)?;
+        net::listen(&fd, limits::LISTEN_BACKLOG)?;
         Ok(SocketListener { registered: Registered::new(reactor, fd, EventFlags::IN, false)? })
     }
 }

@@ -8,9 +8,6 @@ use std::time::{Duration, Instant};
 
 use crate::limits;
 
-/// Polls shorter than this many ticks are not looked at any closer: 30 to 100 us.
-const SHORT: u64 = 100_000;
-
 /// The longest poll of a thread's tasks.
 pub(super) struct Turns {
     longest: Cell<u64>,
@@ -36,7 +33,7 @@ impl Default for Turns {
         Turns {
             longest: Cell::new(0),
             begun: Cell::new(0),
-            turn: Cell::new(8 * SHORT),
+            turn: Cell::new(8 * limits::POLL_SHORT),
             switches: Cell::new(0),
             start: (ticks(), Instant::now()),
         }
@@ -76,7 +73,7 @@ impl Turns {
     pub(super) fn over(&self, begun: Begun) {
         let since = self.begun.replace(begun.outer).max(begun.now);
         let took = ticks().saturating_sub(since);
-        if took > SHORT && took > self.longest.get() {
+        if took > limits::POLL_SHORT && took > self.longest.get() {
             self.note(took);
         }
     }

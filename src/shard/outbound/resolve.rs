@@ -14,7 +14,7 @@ use crate::config::{Config, DnsConfig, RouteTarget};
 use crate::dns::cache::Cache;
 use crate::dns::latest::Known;
 use crate::dns::message::Reading;
-use crate::dns::{Answer, FAILURE_TTL, Found, Kind, LookupError};
+use crate::dns::{Answer, Found, Kind, LookupError};
 use crate::limits;
 use crate::policy::failures::Failures;
 use crate::route::gate::{self, Admitted, Gate, Refusal, Source};
@@ -126,7 +126,7 @@ impl<R: Runtime> Resolver<R> {
             cache: RefCell::new(Cache::new(limits::DNS_CACHE_MAX, bytes)),
             replaced: Cell::new(0),
             waiters: RefCell::default(),
-            late: Failures::new(FAILURE_TTL, limits::LATE_HOSTS_MAX).into(),
+            late: Failures::new(limits::DNS_FAILURE_TTL, limits::LATE_HOSTS_MAX).into(),
             late_ipv6: Failures::new(limits::MORE_ADDRESSES_FAILED, limits::LATE_HOSTS_MAX).into(),
             asking: Cell::new(0),
             asking_max: limits::DNS_INFLIGHT_MAX,
@@ -482,7 +482,7 @@ impl<R: Runtime> Resolver<R> {
         }
         let _counted = Counted::new(&self.asking);
         let mut name = name.to_owned();
-        let mut bound = crate::dns::TTL_MAX;
+        let mut bound = limits::DNS_TTL_MAX;
         let mut result = Err(LookupError::EndlessAliases);
         for _ in 0..limits::DNS_CNAME_MAX {
             match self.servers.ask(kind, &name).await {
@@ -491,7 +491,7 @@ impl<R: Runtime> Resolver<R> {
                     name = target;
                 }
                 Ok(Reading::Found(found)) => {
-                    result = Ok(Found { ttl: found.ttl.min(bound).max(crate::dns::TTL_MIN), ..found });
+                    result = Ok(Found { ttl: found.ttl.min(bound).max(limits::DNS_TTL_MIN), ..found });
                     break;
                 }
                 Ok(_) => {}
@@ -501,7 +501,7 @@ impl<R: Runtime> Resolver<R> {
                 }
             }
         }
-        result.unwrap_or_else(|why| Found { answer: Err(why), ttl: FAILURE_TTL })
+        result.unwrap_or_else(|why| Found { answer: Err(why), ttl: limits::DNS_FAILURE_TTL })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::verdicts::FEW;
+use crate::limits;
 
 /// The greeting of a client: in place of EHLO, and there is nothing like HELO behind it (RFC 2033 section 4.1).
 pub const HELLO: &str = "LHLO";
@@ -12,7 +12,7 @@ pub const HELLO: &str = "LHLO";
 #[derive(Debug, Default)]
 pub(super) struct Answers {
     /// Places of the recipients that were taken.
-    taken: SmallVec<[u16; FEW]>,
+    taken: SmallVec<[u16; limits::RECIPIENTS_INLINE]>,
     /// How many of them were answered for.
     given: usize,
 }

@@ -21,7 +21,7 @@ use commands::{Mail, write_rcpt};
 use lmtp::Answers;
 pub use stuffing::stuff;
 pub use verdicts::Verdict;
-use verdicts::{FEW, Verdicts};
+use verdicts::Verdicts;
 
 /// What the driver does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ enum Phase {
 }
 
 /// Recipients of a transaction.
-pub type Recipients<'a> = SmallVec<[&'a [u8]; FEW]>;
+pub type Recipients<'a> = SmallVec<[&'a [u8]; limits::RECIPIENTS_INLINE]>;
 
 /// One transaction: a sender, its recipients at this hop, one body.
 ///

@@ -3,10 +3,8 @@
 use smallvec::{SmallVec, smallvec};
 
 use super::blame;
+use crate::limits;
 use crate::smtp::reply::Reply;
-
-/// Recipients, and what is known of each, that need no memory of their own.
-pub(super) const FEW: usize = 4;
 
 /// What became of one recipient, and the number of the reply that decided it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +32,7 @@ impl Verdict {
 /// Of all recipients.
 #[derive(Debug)]
 pub(super) struct Verdicts {
-    of: SmallVec<[Option<Verdict>; FEW]>,
+    of: SmallVec<[Option<Verdict>; limits::RECIPIENTS_INLINE]>,
     replies: SmallVec<[Reply; 1]>,
 }
 

@@ -7,14 +7,6 @@ use crate::mail::address::Path;
 use crate::mail::envelope::{Address, Envelope, Recipient};
 use crate::smtp::data::Scanner;
 
-/// Recipients that are looked through one by one for a new one; above, an order is kept, or a thousand long ones would cost a
-/// million comparisons.
-const LOOKED_THROUGH: usize = 32;
-/// Bytes of a transaction without sender and recipients: envelope, scanner, and what the allocator adds.
-const FRAME: usize = 512;
-/// Bytes the allocator adds to an address with memory of its own.
-const EACH: usize = 16;
-
 #[derive(Debug)]
 pub(super) struct Transaction {
     /// Sender and recipients so far.
@@ -26,7 +18,7 @@ pub(super) struct Transaction {
     pub(super) scanner: Option<Scanner>,
     /// Bytes of addresses that have memory of their own.
     heap: u32,
-    /// Ordinals in the order of their addresses, once there are more than [`LOOKED_THROUGH`].
+    /// Ordinals in the order of their addresses, once there are more than [`limits::RECIPIENTS_UNORDERED`].
     order: Option<Box<Order>>,
 }
 
@@ -74,13 +66,13 @@ impl Transaction {
         }
         let address = Address::from_slice(address);
         if address.spilled() {
-            self.heap += (address.len() + EACH) as u32;
+            self.heap += (address.len() + limits::ADDRESS_OVERHEAD) as u32;
         }
         let domain_at = u16::try_from(domain_at).unwrap_or(u16::MAX);
         recipients.push(Recipient::new(address, domain_at));
         if let (Some(place), Some(order)) = (place, &mut self.order) {
             order.0.insert(place, (recipients.len() - 1) as u16);
-        } else if recipients.len() > LOOKED_THROUGH {
+        } else if recipients.len() > limits::RECIPIENTS_UNORDERED {
             let mut order: Vec<u16> = (0..recipients.len() as u16).collect();
             order.sort_unstable_by(|one, other| {
                 recipients[usize::from(*one)].address.cmp(&recipients[usize::from(*other)].address)
@@ -109,7 +101,7 @@ impl Transaction {
 
     /// Bytes in memory.
     pub(super) fn held(&self) -> usize {
-        FRAME
+        limits::TRANSACTION_OVERHEAD
             + self.envelope.sender.capacity()
             + self.envelope.recipients.capacity() * size_of::<Recipient>()
             + self.heap as usize
@@ -117,7 +109,8 @@ impl Transaction {
     }
 }
 
-const _: () = assert!(limits::RECIPIENTS_MAX * (limits::PATH_MAX + EACH) < u32::MAX as usize);
+const _: () =
+    assert!(limits::RECIPIENTS_MAX * (limits::PATH_MAX + limits::ADDRESS_OVERHEAD) < u32::MAX as usize);
 
 #[cfg(test)]
 mod tests {

@@ -43,14 +43,12 @@ pub struct Placed {
     pub payload: Vec<u8>,
 }
 
-/// Bytes read at first: nearly every record is shorter.
-const FIRST_READ: u64 = 4096;
-
 /// Reads the message record at `offset` of a segment.
 pub fn read_message(files: &impl Files, found: &Found, offset: u32) -> Result<Placed, Fault> {
     let at = u64::from(offset);
     let room = found.end.saturating_sub(at);
-    let mut bytes = files.read(found.slot, at, FIRST_READ.min(room) as usize).map_err(Fault::Io)?;
+    let mut bytes =
+        files.read(found.slot, at, limits::RECORD_FIRST_READ.min(room) as usize).map_err(Fault::Io)?;
     let length = record::claimed_length(&bytes).ok_or(Fault::Damaged)?;
     if length > limits::COMMIT_BYTES_MAX || length as u64 > room {
         return Err(Fault::Damaged);

@@ -10,9 +10,6 @@ use crate::spool::lane::Shape;
 use crate::spool::record::{self, Extent, Kind, MessageView, Record};
 use crate::spool::segment::{Birthplace, Cursor, FIRST_COMMIT};
 
-/// Damage kept apart for one lane; more is counted.
-const ROT_MAX: usize = 10_000;
-
 /// Damage in a part that was synced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rot {
@@ -124,7 +121,7 @@ pub fn verify(files: &impl Files, lane: u16, birthplace: Birthplace) -> Result<L
         if let Some(seen) = seen {
             // Perhaps it can name the message. A header has none of its own.
             seen.message = seen.message.or(message.filter(|_| offset > 0));
-        } else if report.rot.len() < ROT_MAX {
+        } else if report.rot.len() < limits::ROT_TOLD_MAX {
             let sequence = survey.at(slot).map_or(0, |found| found.header.sequence);
             report.rot.push(Rot { slot, sequence, offset, message, live: None, what });
         }
@@ -139,7 +136,7 @@ impl<F: Files> Verifier<'_, F> {
     }
 
     fn push(&mut self, rot: Rot) {
-        if self.report.rot.len() < ROT_MAX {
+        if self.report.rot.len() < limits::ROT_TOLD_MAX {
             self.report.rot.push(rot);
         } else {
             self.report.rot_more += 1;

@@ -53,9 +53,6 @@ pub struct Salvage {
     pub whole: bool,
 }
 
-/// Bytes of a commit's records that are read: no writer makes larger commits.
-const RECORDS_MAX: u32 = limits::COMMIT_BYTES_MAX as u32;
-
 /// Walks a segment from its first commit on; returns where what counts ends. Holds one commit's records at a time.
 pub fn walk(files: &impl Files, found: &Found, mut visit: impl FnMut(Step<'_>)) -> u64 {
     let mut at = segment::FIRST_COMMIT;
@@ -103,7 +100,7 @@ fn mark(files: &impl Files, found: &Found, at: u64) -> Option<Mark> {
     let fits = at + MARK as u64 <= found.end;
     let bytes = if fits { files.read(found.slot, at, MARK).ok()? } else { return None };
     Mark::read(&bytes, found.header.salt, at)
-        .filter(|mark| mark.end() <= found.end && mark.records_length <= RECORDS_MAX)
+        .filter(|mark| mark.end() <= found.end && mark.records_length <= limits::RECORDS_MAX)
 }
 
 impl Commit {

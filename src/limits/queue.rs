@@ -1,0 +1,30 @@
+//! Queues by domain and site, fairness, retries.
+
+/// Domains of a failed site asked for again in one tick; the others wait for its next turn.
+pub const RESOLVED_A_TICK: usize = 500;
+/// Domains of a site whose lanes' credits are looked at to see whether it is starved.
+pub const STARVED_LOOKED_AT: usize = 64;
+
+/// The same of a queue of which there may be thousands: four kilobytes.
+pub const FAIR_COUNTS_SMALL: usize = 1 << 10;
+/// Places of the table of counts: some tens of thousands of messages and zones apart.
+pub const FAIR_COUNTS: usize = 1 << 14;
+/// So many newcomers go before the second of a message or of a zone, twice as many before the third: hardly anybody waits behind those who
+/// want much, and these wait for no more than that.
+pub const FAIR_STEP: u64 = 256;
+
+/// How far a wait may lie from its nominal length, as a share of it.
+pub const RETRY_JITTER: f64 = 0.2;
+
+/// The site of a domain is asked for again after so many seconds, if nothing of the domain is under way then. The resolver's cache
+/// knows how long an answer holds; this is what a message saves that comes right after another.
+pub const RESOLVED_FOR: u32 = 5;
+
+/// So many that left may be there in any ring.
+pub const RING_LEFT_MAX: usize = 64;
+
+/// A site that failed is remembered so long (seconds) after it was to be tried again, so that its pauses grow.
+pub const SITE_FAILURES_KEPT: u32 = 900;
+
+/// Domains without mail that are kept for the next.
+pub const DOMAINS_LEAVING_MAX: usize = 4096;
