@@ -6,20 +6,13 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use relevo::config::{Config, DomainPattern, RouteConfig, RouteTarget};
+use relevo::limits;
 use relevo::node::Node;
 use relevo::runtime::process::{self, Signal};
 use relevo_load::demo::{Live, Load, LoadConfig, Report};
 use relevo_load::{Until, demo::quantiles, units};
 
 use crate::commands::output::{self, Failure};
-
-/// How long deliveries may take after the last message was sent.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Connections of the load, which sends as fast as it is answered.
-const CONNECTIONS: usize = 16;
-/// Connections to the sink: it is one site, whatever domains the mail is for, and takes more than a stranger would.
-const SINK_CONNECTIONS: usize = 100;
 
 /// The demonstration's directory, removed at its end.
 struct Scratch(PathBuf);
@@ -60,7 +53,7 @@ pub fn run(duration: Duration) -> Result<(), Failure> {
     process::hold_signals();
     let mut config = LoadConfig::default();
     config.until = Until::Time(duration);
-    config.connections = CONNECTIONS;
+    config.connections = limits::DEMO_CONNECTIONS;
     let mut load = Load::start(config).map_err(|error| format!("cannot open the sink: {error}"))?;
     let sink = *load.sink_addresses().first().ok_or("the sink has no address".to_owned())?;
     let mut out = Printer::default();
@@ -105,7 +98,7 @@ fn settings(directory: &Path, sink: SocketAddr) -> Config {
     config.log = Some(directory.join("accounting.jsonl"));
     config.control.http = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
     config.listeners[0].address.set_port(0);
-    config.delivery.connections_per_destination = SINK_CONNECTIONS;
+    config.delivery.connections_per_destination = limits::DEMO_SINK_CONNECTIONS;
     let to = RouteTarget::Smtp { host: sink.ip().to_string(), port: sink.port() };
     config.routes = vec![RouteConfig { domain: DomainPattern::Any, to }];
     config
@@ -134,7 +127,7 @@ fn watch(load: Load, duration: Duration) -> std::io::Result<Report> {
         ProgressStyle::with_template("  {bar:24} {msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
     bar.set_style(style);
     let mut last = Live::default();
-    let report = load.finish(PATIENCE, |live| {
+    let report = load.finish(limits::DEMO_PATIENCE, |live| {
         let span = live.elapsed.saturating_sub(last.elapsed).as_secs_f64();
         if span > 0.0 {
             let rate = live.acknowledged.saturating_sub(last.acknowledged) as f64 / span;

@@ -33,15 +33,6 @@ use crate::spool::segment::Birthplace;
 
 pub mod room;
 
-/// How long shards may take to read their lanes before the start is given up.
-const START_MAX: Duration = Duration::from_secs(3600);
-
-/// How long shards may take to end: their drain, and a little for what is not part of it.
-const STOP_SHARDS: Duration = limits::DRAIN_MAX.saturating_add(Duration::from_secs(5));
-
-/// How long a start waits for the lock of a process that is ending.
-const LOCK_MAX: Duration = Duration::from_secs(3);
-
 /// A running relay.
 pub struct Node {
     /// Its configuration, ports resolved.
@@ -158,7 +149,7 @@ impl Node {
             }
             let mut waiting = shards;
             while waiting > 0 {
-                match inbox.recv_timeout(START_MAX) {
+                match inbox.recv_timeout(limits::START_MAX) {
                     // It was said already.
                     Ok(Report::Damaged { .. }) => continue,
                     Ok(Report::Read(messages)) => self.recovered += messages,
@@ -198,7 +189,7 @@ impl Node {
         self.health.drain();
         self.mesh.stop();
         let (mut well, mut left_behind) = (true, false);
-        let ends = os::join_within(std::mem::take(&mut self.threads), STOP_SHARDS);
+        let ends = os::join_within(std::mem::take(&mut self.threads), limits::STOP_SHARDS_MAX);
         for (index, end) in ends.into_iter().enumerate() {
             well &= matches!(end, Some(Ok(())));
             match end {
@@ -208,7 +199,7 @@ impl Node {
                 }
                 None => {
                     left_behind = true;
-                    let seconds = STOP_SHARDS.as_secs();
+                    let seconds = limits::STOP_SHARDS_MAX.as_secs();
                     say(
                         Level::Error,
                         format_args!("shard {index} did not end within {seconds} s and is left behind"),
@@ -400,9 +391,9 @@ fn lock(data_dir: &Path) -> Result<DirectoryLock, String> {
     loop {
         match process::lock_directory(data_dir) {
             Ok(lock) => return Ok(lock),
-            Err(LockError::Taken) if waited < LOCK_MAX => {
-                process::pause(LOCK_MAX / 100);
-                waited += LOCK_MAX / 100;
+            Err(LockError::Taken) if waited < limits::LOCK_PATIENCE => {
+                process::pause(limits::LOCK_PATIENCE / 100);
+                waited += limits::LOCK_PATIENCE / 100;
             }
             Err(LockError::Taken) => {
                 return Err(format!(

@@ -93,10 +93,13 @@ fn listen(stage: Arc<AtomicU8>) -> Result<Receiver<Signal>, RunError> {
 }
 
 fn hear(stage: &AtomicU8, tell: &Sender<Signal>) {
-    const LOOK: Duration = Duration::from_millis(500);
     let mut stop_at = None;
     loop {
-        let looks = if stage.load(Ordering::SeqCst) == STOPPING { LOOK } else { Duration::from_secs(60) };
+        let looks = if stage.load(Ordering::SeqCst) == STOPPING {
+            limits::STOP_LOOK
+        } else {
+            Duration::from_secs(60)
+        };
         let signal = process::wait_for_signal(looks.as_millis() as u64);
         let stopping = stop_at.map_or(Duration::ZERO, |at| process::since_boot().saturating_sub(at));
         match (signal, stage.load(Ordering::SeqCst)) {

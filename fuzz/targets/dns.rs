@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use relevo::dns::cache::Cache;
 use relevo::dns::message::{Reading, read_answer, write_question};
-use relevo::dns::{Answer, Found, Kind, TTL_MAX, TTL_MIN};
+use relevo::dns::{Answer, Found, Kind};
+use relevo::limits;
 use relevo::time::Instant;
 
 use super::input::Input;
@@ -71,7 +72,7 @@ fn assert_ours(data: &[u8], number: u16, reading: &Reading) {
 fn assert_reading(kind: Kind, reading: &Reading) {
     match reading {
         Reading::Found(Found { answer, ttl }) => {
-            assert!((TTL_MIN..=TTL_MAX).contains(ttl));
+            assert!((limits::DNS_TTL_MIN..=limits::DNS_TTL_MAX).contains(ttl));
             match answer.as_ref().expect("an answer that was read is no failure") {
                 Answer::Mx { hosts, .. } => {
                     assert!(kind == Kind::Mx && (1..=16).contains(&hosts.len()));
@@ -85,7 +86,7 @@ fn assert_reading(kind: Kind, reading: &Reading) {
             }
         }
         Reading::Alias(host, ttl) => {
-            assert!(*ttl <= TTL_MAX);
+            assert!(*ttl <= limits::DNS_TTL_MAX);
             assert_host(host);
         }
         Reading::Failed(why) => {

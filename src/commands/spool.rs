@@ -18,9 +18,6 @@ use relevo::spool::record::MessageView;
 use super::output::{Failure, NO as DAMAGE, WRONG_USE as UNUSABLE, complain};
 use super::words::{self, Listed, Shown};
 
-/// Recipients named in a list.
-const LISTED: usize = 3;
-
 /// `relevo spool …`
 #[derive(Args)]
 pub struct Arguments {
@@ -284,7 +281,11 @@ fn listed(look: &Look, found: &Found, entry: &Entry, domain: Option<&str>) -> Op
         sender: words::lossy(view.sender),
         recipients: view.count,
         live: live.iter().map(|range| u32::from(range.count)).sum(),
-        first: recipients.iter().take(LISTED).map(|address| words::lossy(address)).collect(),
+        first: recipients
+            .iter()
+            .take(limits::LISTED_RECIPIENTS)
+            .map(|address| words::lossy(address))
+            .collect(),
         attempts: live.iter().map(|range| range.attempts).max().unwrap_or(0),
         next_attempt: live.iter().map(|range| range.next).min().filter(|next| *next > 0).map(words::seconds),
         last_reply: texts.into_iter().find(|text| !text.is_empty()).map(str::to_owned),

@@ -5,6 +5,7 @@
 use toml::de::DeTable;
 
 use crate::config::literal::quoted;
+use crate::limits;
 
 /// One error: where it begins, what it is, what to do.
 pub(super) struct SyntaxError {
@@ -13,9 +14,6 @@ pub(super) struct SyntaxError {
     pub fix: String,
 }
 
-/// Errors of one file that are told, at most: a file that is something else has one on every line.
-const MOST: usize = 20;
-
 /// All errors of syntax, at most one a line.
 pub(super) fn errors(text: &str) -> Vec<SyntaxError> {
     let (_, errors) = DeTable::parse_recoverable(text);
@@ -23,7 +21,9 @@ pub(super) fn errors(text: &str) -> Vec<SyntaxError> {
     for error in errors {
         let at = error.span().map_or(0, |span| span.start).min(text.len());
         let (start, line) = line_at(text, at);
-        if found.iter().any(|other| line_at(text, other.at).0 == start) || found.len() == MOST {
+        if found.iter().any(|other| line_at(text, other.at).0 == start)
+            || found.len() == limits::CONFIG_ERRORS_TOLD
+        {
             continue;
         }
         let problem = error.message().trim().replace('\n', ", ");

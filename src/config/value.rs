@@ -90,7 +90,6 @@ pub enum PrivateNetworks {
 pub fn duration(text: &str) -> Result<Duration, &'static str> {
     const FIX: &str = "write a number with a unit: 100ms, 30s, 5m, 2h, 5d";
     const TOO_LONG: &str = "at most 366d";
-    const LONGEST: Duration = Duration::from_secs(366 * 86_400);
     let mut rest = text.trim();
     let mut total = Duration::ZERO;
     if rest.is_empty() {
@@ -114,7 +113,7 @@ pub fn duration(text: &str) -> Result<Duration, &'static str> {
         let span = number.checked_mul(micros).ok_or(TOO_LONG)?;
         total = total.saturating_add(Duration::from_micros(span));
     }
-    if total <= LONGEST { Ok(total) } else { Err(TOO_LONG) }
+    if total <= limits::CONFIG_TIME_MAX { Ok(total) } else { Err(TOO_LONG) }
 }
 
 /// The shortest way to write a duration: one unit where that is exact, else several: `1h30m`. Below a microsecond nothing is said.

@@ -5,8 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use axum::http::StatusCode;
 
-/// Rounds of control without which its own answer is worth nothing.
-const SILENT: u64 = 5;
+use crate::limits;
 
 /// The state of the node. `/healthz`: the process lives; `/readyz`: it takes mail.
 #[derive(Debug, Default)]
@@ -67,7 +66,7 @@ impl Health {
         let looked = self.looked.load(Ordering::SeqCst);
         if let Some(stage) = self.stage() {
             no(stage)
-        } else if second.saturating_sub(looked) > SILENT {
+        } else if second.saturating_sub(looked) > limits::ROUNDS_SILENT {
             no(&format!("control has not looked after the shards for {} s", second - looked))
         } else if !self.told().standstill.is_empty() {
             no(&self.told().standstill)
@@ -114,9 +113,9 @@ mod tests {
         health.look(4, "shard 3 has not moved for 12 s".into(), String::new());
         assert_eq!(health.takes_mail(4), (StatusCode::SERVICE_UNAVAILABLE, lives(4)));
         health.look(5, String::new(), String::new());
-        assert_eq!(lives(5 + SILENT), "ok\n");
+        assert_eq!(lives(5 + limits::ROUNDS_SILENT), "ok\n");
         assert!(
-            lives(6 + SILENT).starts_with("control has not looked"),
+            lives(6 + limits::ROUNDS_SILENT).starts_with("control has not looked"),
             "a control that stands still says so"
         );
         health.drain();

@@ -4,7 +4,6 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -23,9 +22,6 @@ use crate::control::metrics::{self, Form};
 use crate::limits;
 use crate::observe::Instruments;
 use crate::runtime::files::Reserve;
-
-/// How long nothing is accepted after an accept failed for another reason than the peer's.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// What is asked by which name.
 pub(super) struct Served {
@@ -57,7 +53,7 @@ pub(super) async fn serve(listener: TcpListener, served: Served, reserve: Arc<Re
                 tokio::task::yield_now().await;
             }
             Err(error) if reserve.helps(&error) => {}
-            Err(_) => tokio::time::sleep(PAUSE).await,
+            Err(_) => tokio::time::sleep(limits::HTTP_ACCEPT_PAUSE).await,
         }
     }
 }

@@ -17,13 +17,6 @@ use crate::observe::diagnostics::Level;
 use crate::runtime::files::{self, Mended, Reserve};
 use crate::runtime::output::{ATOMIC, Output};
 
-/// Rounds between looks whether the file was moved away (rotated).
-const LOOK: u32 = 10;
-/// Rounds between complaints that nothing can be written.
-const COMPLAIN: u32 = 600;
-/// Rounds that a reader may take nothing before that is a complaint.
-const PATIENCE: u32 = 10;
-
 /// The log file, or standard output.
 pub(super) struct Log {
     path: Option<PathBuf>,
@@ -72,7 +65,7 @@ impl Log {
     /// One round: takes what shards have passed on and writes what it can. Whether there is nothing left.
     pub(super) fn write(&mut self, instruments: &[Arc<Instruments>], reopen: bool) -> bool {
         self.round = self.round.wrapping_add(1);
-        if reopen || (self.round.is_multiple_of(LOOK) && self.was_moved()) {
+        if reopen || (self.round.is_multiple_of(limits::LOG_LOOK_ROUNDS) && self.was_moved()) {
             self.reopen();
         }
         let mut done = Ok(());
@@ -90,7 +83,10 @@ impl Log {
 
     /// Waits for a reader, where it was one that was missing.
     pub(super) fn await_room(&self, at_most: Duration) {
-        if self.output.regular().is_none() && !self.held.is_empty() && self.failing <= PATIENCE {
+        if self.output.regular().is_none()
+            && !self.held.is_empty()
+            && self.failing <= limits::LOG_PATIENCE_ROUNDS
+        {
             self.output.await_room(at_most);
         }
     }
@@ -206,8 +202,9 @@ impl Log {
 
     fn failed(&mut self, error: &io::Error) {
         self.failing = self.failing.saturating_add(1);
-        let patience = if error.kind() == io::ErrorKind::WouldBlock { PATIENCE } else { 1 };
-        if self.failing != patience && !self.failing.is_multiple_of(COMPLAIN) {
+        let patience =
+            if error.kind() == io::ErrorKind::WouldBlock { limits::LOG_PATIENCE_ROUNDS } else { 1 };
+        if self.failing != patience && !self.failing.is_multiple_of(limits::LOG_COMPLAIN_ROUNDS) {
             return;
         }
         let (name, records) = (self.name(), self.records());
@@ -227,7 +224,7 @@ impl Log {
     }
 
     fn recovered(&mut self) {
-        let patience = if self.output.regular().is_some() { 1 } else { PATIENCE };
+        let patience = if self.output.regular().is_some() { 1 } else { limits::LOG_PATIENCE_ROUNDS };
         if std::mem::take(&mut self.failing) >= patience {
             say(Level::Info, format_args!("the accounting log {} is written again", self.name()));
         }

@@ -34,11 +34,6 @@ use thread::Worker;
 pub(crate) use watch::exact;
 pub use words::tell_panics;
 
-/// How often writers look for what is to be written.
-const ROUND: Duration = Duration::from_millis(100);
-/// How often control looks after the shards.
-const LOOK: Duration = Duration::from_secs(1);
-
 /// What control is given.
 pub struct Setup {
     /// Instruments of each shard.
@@ -87,7 +82,7 @@ impl Words {
                     words.finish();
                     return;
                 }
-                turn.pause(ROUND);
+                turn.pause(limits::CONTROL_ROUND);
             }
         })?;
         Ok(Words(worker))
@@ -156,10 +151,10 @@ fn write_log(mut log: log::Log, instruments: &[Arc<Instruments>], wanted: &Atomi
             return;
         }
         if written {
-            turn.pause(ROUND);
+            turn.pause(limits::CONTROL_ROUND);
         } else {
-            log.await_room(ROUND);
-            turn.pause(if log.is_a_file() { ROUND } else { ROUND / 10 });
+            log.await_room(limits::CONTROL_ROUND);
+            turn.pause(if log.is_a_file() { limits::CONTROL_ROUND } else { limits::CONTROL_ROUND / 10 });
         }
     }
 }
@@ -211,7 +206,7 @@ async fn look_after(setup: &Setup, mut names: Option<names::Looks>, reserve: &Re
     let mut next = Duration::ZERO;
     while !turn.is_over() {
         if clock() >= next {
-            next = clock() + LOOK;
+            next = clock() + limits::CONTROL_LOOK;
             let (mut standstill, mut shut) = (String::new(), String::new());
             if setup.health.is_open() {
                 standstill = pulse.look(&setup.instruments);
@@ -224,7 +219,7 @@ async fn look_after(setup: &Setup, mut names: Option<names::Looks>, reserve: &Re
             spare.look(&setup.instruments, clock());
             certificates.look(clock(), process::wall());
         }
-        tokio::time::sleep(ROUND).await;
+        tokio::time::sleep(limits::CONTROL_ROUND).await;
     }
 }
 
@@ -250,7 +245,7 @@ impl Free {
             answer.bytes.store(bytes, Ordering::SeqCst);
             answer.asking.store(false, Ordering::SeqCst);
         });
-        let _ = tokio::time::timeout(ROUND, asked).await;
+        let _ = tokio::time::timeout(limits::CONTROL_ROUND, asked).await;
     }
 
     fn bytes(&self) -> Option<u64> {

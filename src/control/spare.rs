@@ -3,14 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::limits;
 use crate::observe::Instruments;
 use crate::runtime::process;
-
-/// The part of what transactions may hold that is an excess. What comes and goes below that the allocator keeps: it is needed again, and
-/// to give it back stops the shards' allocators for a moment each.
-const EXCESS: u64 = 2;
-/// Shortest time between two times.
-const PAUSE: Duration = Duration::from_secs(120);
 
 /// What clients held at the most since memory was given back last.
 #[derive(Debug, Default)]
@@ -24,7 +19,7 @@ impl Spare {
     pub(super) fn look(&mut self, instruments: &[Arc<Instruments>], now: Duration) {
         let held = instruments.iter().map(|one| one.counters.client_memory.get()).sum();
         let most = instruments.iter().map(|one| one.room.memory_max.get()).max().unwrap_or(u64::MAX);
-        if self.is_due(held, most / EXCESS, now) {
+        if self.is_due(held, most / limits::MEMORY_EXCESS, now) {
             process::give_back_memory();
         }
     }
@@ -34,7 +29,7 @@ impl Spare {
         if now < self.next || self.most < excess || held > self.most / 2 {
             return false;
         }
-        (self.most, self.next) = (held, now + PAUSE);
+        (self.most, self.next) = (held, now + limits::MEMORY_RETURN_PAUSE);
         true
     }
 }

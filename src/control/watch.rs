@@ -62,9 +62,6 @@ pub(super) struct Refusals {
     full: u64,
 }
 
-/// So many of them before it is told: bodies go to the spool then, and it may pass at once.
-const FULL: u64 = 3;
-
 impl Refusals {
     /// One look; `free` tells how many bytes are free in a directory. The words are empty if all shards take mail.
     pub(super) fn look(
@@ -77,7 +74,7 @@ impl Refusals {
             instruments.iter().filter_map(|shard| why(shard, data_dir, &free)).collect();
         let is_full = instruments.iter().any(|shard| shard.room.shut() == Shut::NoMemory);
         self.full = if is_full { self.full + 1 } else { 0 };
-        if self.full >= FULL {
+        if self.full >= limits::MEMORY_FULL_LOOKS {
             words.push(no_memory(instruments));
         }
         if words.is_empty() {

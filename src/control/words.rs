@@ -12,11 +12,6 @@ use crate::observe::Instruments;
 use crate::observe::diagnostics::{self, Diagnostic, Level};
 use crate::runtime::output::{self, Output};
 
-/// Lines held for a reader who is slow.
-const PENDING: usize = 64;
-/// How long lines of one kind are counted together.
-const WINDOW: Duration = Duration::from_secs(10);
-
 /// What is written, and what waits to be.
 pub(super) struct Words {
     pending: VecDeque<String>,
@@ -54,14 +49,14 @@ impl Words {
         }
         let all = instruments.iter().map(|shard| &shard.diagnostics);
         for source in all.chain([diagnostics::process()]) {
-            while self.pending.len() < PENDING {
+            while self.pending.len() < limits::WORDS_PENDING {
                 let Some(said) = source.take() else { break };
                 if self.floods.passes(&said, now) {
                     self.pending.push_back(said.to_string());
                 }
             }
         }
-        self.pending.len() >= PENDING
+        self.pending.len() >= limits::WORDS_PENDING
     }
 
     /// False: the reader does not take any more just now.
@@ -150,7 +145,7 @@ impl Floods {
     fn ended(&mut self, now: Duration) -> Vec<Diagnostic> {
         let mut told = Vec::new();
         self.kinds.retain(|_, flood| {
-            if now.saturating_sub(flood.began) < WINDOW {
+            if now.saturating_sub(flood.began) < limits::WORDS_WINDOW {
                 return true;
             }
             if let Some(last) = flood.last.take() {

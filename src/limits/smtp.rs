@@ -1,5 +1,7 @@
 //! Towards clients: sessions, lines, paths, recipients.
 
+use std::time::Duration;
+
 /// Longest command line, CRLF included (RFC 5321 4.5.3.1.4 asks for 512; parameters of extensions add to it).
 pub const COMMAND_LINE_MAX: usize = 2048;
 /// Longest line in an AUTH exchange, CRLF included (RFC 4954 section 4).
@@ -60,3 +62,9 @@ pub const ADDRESS_OVERHEAD: usize = 16;
 
 /// Recipients, and what is known of each, that need no memory of their own.
 pub const RECIPIENTS_INLINE: usize = 4;
+
+/// How long accepting pauses when the process is out of descriptors.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Replies up to this are not worth a count.
+pub const REPLIES_SMALL: usize = 4096;

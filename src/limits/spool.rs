@@ -94,3 +94,35 @@ pub const RECORDS_MAX: u32 = COMMIT_BYTES_MAX as u32;
 
 /// Looks at a lane that changes under us before it is taken as it is.
 pub const INSPECTION_LOOKS_MAX: usize = 4;
+
+/// How often it is looked for something to do.
+pub const COMPACTION_PAUSE: Duration = Duration::from_millis(250);
+/// Longer than a message is read through the map, after it came.
+pub const MAPPED_READ_MAX: Duration = Duration::from_secs(90);
+/// Moves queued at one time.
+pub const MOVES_QUEUED_MAX: usize = COMMIT_ITEMS_MAX / 2;
+
+/// How long a lane that could not make a segment waits before it tries again: clients that got 452 come back, and find the room that
+/// was made meanwhile.
+pub const SEGMENT_PAUSE: Duration = Duration::from_secs(1);
+
+/// Bytes read at first: nearly every record is shorter.
+pub const LOADED_FIRST: usize = 4096;
+
+/// Segments freed between two commits: each costs a sync.
+pub const FREES_AT_ONCE: usize = 4;
+/// How long a lane waits before it tries again to free segments, when it could not.
+pub const FREE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Counters a shard has for the segments of a lane. Segments that share one wait for each other, which costs nothing but time.
+pub const PIN_COUNTERS: usize = 256;
+/// Keys of one block of the table. A block is made when the first of its messages moves.
+pub const PLACES_BLOCK: usize = 4096;
+/// Blocks of that table.
+pub const PLACES_BLOCKS: usize = MOVABLE_KEYS as usize / PLACES_BLOCK;
+
+/// How long a lane waits between two tries.
+pub const SECURE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Outcomes that start a commit before their delay is over.
+pub const OUTCOMES_AT: usize = 256;

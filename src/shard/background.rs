@@ -11,12 +11,10 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
-use std::time::Duration;
 
+use crate::limits;
 use crate::runtime::Runtime;
 
-/// About what a step takes, twice: the line gets a third of a busy shard.
-const STEP: Duration = Duration::from_micros(100);
 /// Steps of one round at most.
 const STEPS: u128 = 32;
 
@@ -66,7 +64,7 @@ async fn move_on<R: Runtime>(runtime: R, line: Rc<Line>) {
     loop {
         runtime.yield_now().await;
         let now = runtime.now();
-        let steps = (now.since(since).as_micros() / STEP.as_micros()).clamp(1, STEPS);
+        let steps = (now.since(since).as_micros() / limits::BACKGROUND_STEP.as_micros()).clamp(1, STEPS);
         since = now;
         for _ in 0..steps {
             let next = line.waiting.borrow_mut().pop_front();

@@ -6,16 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::limits;
 
-/// Counts that are kept, of sites and of addresses each, before unused ones are dropped.
-const COUNTS_KEPT: usize = 10_000;
-
 /// Counts by what they are of. One that nobody holds is zero, and dropped in time.
 #[derive(Debug)]
 pub(super) struct Counts<K>(Mutex<(HashMap<K, Arc<Slots>>, usize)>);
 
 impl<K> Default for Counts<K> {
     fn default() -> Counts<K> {
-        Counts(Mutex::new((HashMap::new(), COUNTS_KEPT)))
+        Counts(Mutex::new((HashMap::new(), limits::COUNTS_KEPT)))
     }
 }
 
@@ -25,7 +22,7 @@ impl<K: Eq + std::hash::Hash> Counts<K> {
         if counts.len() > *room {
             counts.retain(|_, slots| Arc::strong_count(slots) > 1);
             // Looked through again when there are twice as many: so it costs little for each that comes.
-            *room = COUNTS_KEPT.max(2 * counts.len());
+            *room = limits::COUNTS_KEPT.max(2 * counts.len());
         }
         counts.entry(key).or_default().clone()
     }

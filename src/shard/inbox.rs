@@ -13,9 +13,6 @@ use crate::shard::outbound::pump::credited;
 use crate::shard::outbound::settle::settle;
 use crate::shard::outbound::{line, loan};
 
-/// Handoffs that are taken in a turn that outcomes made long.
-const HANDOFFS_LEAST: usize = 4;
-
 /// Outcomes and credits first, then handoffs; then what waits for room elsewhere, and connections that were begun.
 pub async fn exchange<R: Runtime>(shard: Rc<Shard<R>>) {
     loop {
@@ -31,7 +28,7 @@ pub async fn exchange<R: Runtime>(shard: Rc<Shard<R>>) {
         }
         for number in 0..limits::INBOX_BATCH {
             // Some in each turn, however many outcomes come.
-            if number >= HANDOFFS_LEAST && shard.runtime.outstays() {
+            if number >= limits::HANDOFFS_LEAST && shard.runtime.outstays() {
                 break;
             }
             let Some(handoff) = shard.mesh.next_handoff(shard.index) else { break };

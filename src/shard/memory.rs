@@ -5,11 +5,7 @@
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// What a shard takes and gives back at one time.
-const STEP: usize = 256 * 1024;
-
-/// The part of the bound (in percent) above which bodies go to the spool early, so that what is left is for envelopes.
-const SHORT: usize = 75;
+use crate::limits;
 
 /// The bound of the node.
 #[derive(Debug)]
@@ -30,12 +26,13 @@ impl Pool {
     }
 
     fn take(&self) -> bool {
-        let more = |taken: usize| (taken + STEP <= self.most).then_some(taken + STEP);
+        let more =
+            |taken: usize| (taken + limits::MEMORY_STEP <= self.most).then_some(taken + limits::MEMORY_STEP);
         self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
     }
 
     fn give(&self) {
-        self.taken.fetch_sub(STEP, Ordering::Relaxed);
+        self.taken.fetch_sub(limits::MEMORY_STEP, Ordering::Relaxed);
     }
 }
 
@@ -62,7 +59,7 @@ impl Memory {
     pub fn hold(&self, pool: &Pool, bytes: usize) {
         self.held.set(self.held.get() + bytes);
         while self.held.get() > self.taken.get() && pool.take() {
-            self.taken.set(self.taken.get() + STEP);
+            self.taken.set(self.taken.get() + limits::MEMORY_STEP);
         }
     }
 
@@ -70,8 +67,8 @@ impl Memory {
     pub fn release(&self, pool: &Pool, bytes: usize) {
         self.held.set(self.held.get().saturating_sub(bytes));
         // One step is kept: a shard that goes up and down around an edge would go to the pool each time.
-        while self.taken.get() >= self.held.get() + 2 * STEP {
-            self.taken.set(self.taken.get() - STEP);
+        while self.taken.get() >= self.held.get() + 2 * limits::MEMORY_STEP {
+            self.taken.set(self.taken.get() - limits::MEMORY_STEP);
             pool.give();
         }
     }
@@ -87,7 +84,7 @@ impl Memory {
 
     /// Whether what can lie elsewhere should.
     pub fn is_short(&self, pool: &Pool) -> bool {
-        pool.taken.load(Ordering::Relaxed) > pool.most / 100 * SHORT
+        pool.taken.load(Ordering::Relaxed) > pool.most / 100 * limits::MEMORY_SHORT
     }
 
     /// Bytes held.
@@ -102,7 +99,7 @@ mod tests {
 
     #[test]
     fn the_bound_is_the_nodes_and_all_of_it_comes_back() {
-        let pool = Pool::new(10 * STEP);
+        let pool = Pool::new(10 * limits::MEMORY_STEP);
         let shards = [Memory::default(), Memory::default()];
         let mut held = 0;
         while !shards[0].is_full(&pool) {
@@ -110,22 +107,22 @@ mod tests {
             held += 1;
         }
         let all = shards[0].held() + shards[1].held();
-        assert!((9 * STEP..=10 * STEP + 2000).contains(&all), "{all}");
+        assert!((9 * limits::MEMORY_STEP..=10 * limits::MEMORY_STEP + 2000).contains(&all), "{all}");
         assert!(shards[0].is_short(&pool));
         // What one gives back the other may take.
         shards[1].release(&pool, shards[1].held());
         assert!(!shards[0].is_full(&pool));
         shards[0].release(&pool, shards[0].held());
         assert_eq!((shards[0].held(), shards[1].held()), (0, 0));
-        assert!(pool.taken.load(Ordering::Relaxed) <= 2 * STEP);
+        assert!(pool.taken.load(Ordering::Relaxed) <= 2 * limits::MEMORY_STEP);
         assert!(!shards[0].is_short(&pool));
     }
 
     #[test]
     fn a_byte_that_comes_and_goes_leaves_the_pool_alone() {
-        let pool = Pool::new(10 * STEP);
+        let pool = Pool::new(10 * limits::MEMORY_STEP);
         let shard = Memory::default();
-        shard.hold(&pool, STEP);
+        shard.hold(&pool, limits::MEMORY_STEP);
         for _ in 0..100 {
             shard.hold(&pool, 1);
             let taken = pool.taken.load(Ordering::Relaxed);

@@ -45,9 +45,6 @@ use crate::spool::record::MessageView;
 use crate::spool::segment::Birthplace;
 use crate::time::UnixMillis;
 
-/// How long a start waits for its first segments to be zero-written.
-const SEGMENTS_MAX_WAIT: Duration = Duration::from_secs(10);
-
 /// What a shard is given.
 #[derive(Clone)]
 pub struct Setup {
@@ -176,7 +173,7 @@ fn serve<R: Runtime>(shard: &Rc<Shard<R>>) {
 /// Waits until there are segments to take mail into, within a bound: without them every client would get 452. The second one counts
 /// too, for the first message opens the first.
 async fn await_segments<R: Runtime>(shard: &Rc<Shard<R>>) {
-    let give_up = shard.runtime.now() + SEGMENTS_MAX_WAIT;
+    let give_up = shard.runtime.now() + limits::FIRST_SEGMENTS_WAIT;
     while !shard.own().lane.borrow().is_stocked() && shard.runtime.now() < give_up && !shard.mesh.stopping() {
         shard.runtime.sleep_until(shard.runtime.now() + Duration::from_millis(5)).await;
     }
@@ -471,9 +468,8 @@ fn door<R: Runtime>(
 
 /// Waits for the order to stop, then until nothing is in flight, or for [`limits::DRAIN_MAX`].
 async fn drain<R: Runtime>(shard: &Rc<Shard<R>>) {
-    const LOOK: Duration = Duration::from_millis(200);
     while !shard.draining.get() {
-        shard.timers.sleep_until(shard.runtime.now() + LOOK).await;
+        shard.timers.sleep_until(shard.runtime.now() + limits::STOP_ASKED_LOOK).await;
     }
     let give_up = shard.runtime.now() + limits::DRAIN_MAX;
     while shard.runtime.now() < give_up {
@@ -487,7 +483,7 @@ async fn drain<R: Runtime>(shard: &Rc<Shard<R>>) {
         if shard.mesh.all_quiet() && shard.mesh.has_no_letters(shard.index) && shard.is_quiet() {
             break;
         }
-        shard.timers.sleep_until(shard.runtime.now() + LOOK / 4).await;
+        shard.timers.sleep_until(shard.runtime.now() + limits::STOP_ASKED_LOOK / 4).await;
     }
     let keepers = shard.store.keepers.borrow().clone();
     if shard.is_quiet() {

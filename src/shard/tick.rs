@@ -1,7 +1,6 @@
 //! What a shard does four times a second, every second and every minute.
 
 use std::rc::Rc;
-use std::time::Duration;
 
 use crate::limits;
 use crate::observe::diagnostics::Level;
@@ -11,23 +10,13 @@ use crate::shard::Shard;
 use crate::shard::outbound::dispatch::carry_out;
 use crate::shard::outbound::{asking, borrow, line, tend, unanswered};
 
-/// How often due retries are looked for.
-const TICK: Duration = Duration::from_millis(250);
-/// Groups moved from waiting to ready in one tick, and in one turn.
-const TICK_GROUPS: usize = 2_000;
-const TURN_GROUPS: usize = 100;
-/// Sites looked at in one turn of a sweep.
-const TURN_SITES: usize = 500;
-/// Ticks between sweeps for sites without mail: a minute.
-const SWEEP_ROUNDS: u32 = 240;
-
 /// The immortal task behind retries, expiry, levels and the journal's flush.
 pub async fn tick<R: Runtime>(shard: Rc<Shard<R>>) {
     let mut round = 0u32;
     // Who looks in the first second sees the spool as it was opened, not zeros.
     shard.publish();
     loop {
-        let until = shard.runtime.now() + TICK;
+        let until = shard.runtime.now() + limits::DISPATCH_TICK;
         shard.timers.sleep_until(until).await;
         round = round.wrapping_add(1);
         shard.instruments.beat.add(1);
@@ -54,7 +43,7 @@ pub async fn tick<R: Runtime>(shard: Rc<Shard<R>>) {
             shard.publish();
             shard.runtime.spawn_vital("busy domains", resolve_busy(shard.clone()));
         }
-        if round.is_multiple_of(SWEEP_ROUNDS) {
+        if round.is_multiple_of(limits::SWEEP_ROUNDS) {
             shard.runtime.spawn_vital("site sweep", forget_idle_sites(shard.clone()));
             shard.runtime.spawn(learn_own_addresses(shard.clone()));
         }
@@ -68,8 +57,8 @@ pub async fn tick<R: Runtime>(shard: Rc<Shard<R>>) {
 /// Mail that waited is due; a little at a time, as there may be much.
 async fn begin_due<R: Runtime>(shard: &Rc<Shard<R>>) {
     let now = shard.seconds();
-    for _ in 0..TICK_GROUPS / TURN_GROUPS {
-        let effects = shard.outbound.destinations.borrow_mut().tick(now, TURN_GROUPS);
+    for _ in 0..limits::TICK_GROUPS / limits::TURN_GROUPS {
+        let effects = shard.outbound.destinations.borrow_mut().tick(now, limits::TURN_GROUPS);
         let more = shard.outbound.destinations.borrow().next_due().is_some_and(|due| due <= now);
         for effect in effects {
             if shard.runtime.outstays() {
@@ -92,13 +81,13 @@ async fn resolve_busy<R: Runtime>(shard: Rc<Shard<R>>) {
     let first = shard.outbound.busy_looked.get();
     shard.outbound.busy_looked.set(if first + share < slots { first + share } else { 0 });
     let mut asked = 0;
-    for from in (first..slots.min(first + share)).step_by(TURN_SITES) {
+    for from in (first..slots.min(first + share)).step_by(limits::TURN_SITES) {
         if asked >= limits::RESOLVED_AGAIN_MAX {
             // The others have their turn a little later, when fewer are under way.
             shard.outbound.busy_looked.set(from);
             return;
         }
-        let to = (from + TURN_SITES).min(first + share);
+        let to = (from + limits::TURN_SITES).min(first + share);
         let effects = shard.outbound.destinations.borrow_mut().resolve_busy(shard.seconds(), from..to);
         asked += effects.len();
         for effect in effects {
@@ -114,7 +103,7 @@ async fn resolve_busy<R: Runtime>(shard: Rc<Shard<R>>) {
 /// Sites nobody has mail for are forgotten, so that memory follows the queue and not all that was ever mailed to.
 async fn forget_idle_sites<R: Runtime>(shard: Rc<Shard<R>>) {
     let slots = shard.outbound.destinations.borrow().site_slots();
-    for first in (0..slots).step_by(TURN_SITES) {
+    for first in (0..slots).step_by(limits::TURN_SITES) {
         {
             let mut sites = shard.outbound.sites.borrow_mut();
             let busy = |key: SiteKey| {
@@ -123,7 +112,7 @@ async fn forget_idle_sites<R: Runtime>(shard: Rc<Shard<R>>) {
             let now = shard.seconds();
             let forgotten = shard.outbound.destinations.borrow_mut().forget_idle_sites(
                 now,
-                first..first + TURN_SITES,
+                first..first + limits::TURN_SITES,
                 busy,
             );
             for key in forgotten {

@@ -1,6 +1,6 @@
 //! The shard's timers: every wait with a deadline hangs here, on one runtime timer.
 //!
-//! Coarse on purpose ([`GRAIN`]): a deadline fires at the first tick after it. Two kinds: a [`Sleep`] is a future, and may be
+//! Coarse on purpose ([`limits::TIMER_GRAIN`]): a deadline fires at the first tick after it. Two kinds: a [`Sleep`] is a future, and may be
 //! dropped at any time; a [`Deadline`] belongs to a connection and is moved forward with one store for each
 //! command, then found by a sweep once a second.
 
@@ -11,15 +11,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
+use crate::limits;
 use crate::runtime::Runtime;
 use crate::time::Instant;
-
-/// Resolution of a [`Sleep`].
-pub const GRAIN: Duration = Duration::from_millis(20);
-/// Resolution of a [`Deadline`].
-pub const SWEEP: Duration = Duration::from_secs(1);
 
 /// The timers of one shard. Cloning is a reference count.
 #[derive(Clone, Debug, Default)]
@@ -67,12 +62,12 @@ impl Timers {
         let inner = self.0.borrow();
         let due = inner.heap.peek().map_or(Instant::FAR, |Reverse((due, ..))| *due);
         // A new timer that is due earlier than everything here is found within five grains.
-        let soonest = now + GRAIN;
+        let soonest = now + limits::TIMER_GRAIN;
         if inner.heap.is_empty() && inner.deadlines.len() == inner.free_deadlines.len() {
             // Idle shard: few wake-ups.
-            return now + GRAIN * 5;
+            return now + limits::TIMER_GRAIN * 5;
         }
-        due.max(soonest).min(now + GRAIN * 5)
+        due.max(soonest).min(now + limits::TIMER_GRAIN * 5)
     }
 
     fn fire(&self, now: Instant) {
@@ -93,7 +88,7 @@ impl Timers {
                 }
             }
             if now >= inner.next_sweep {
-                inner.next_sweep = now + SWEEP;
+                inner.next_sweep = now + limits::TIMER_SWEEP;
                 for (deadline, waker) in inner.deadlines.iter().zip(&mut inner.deadline_wakers) {
                     if *deadline <= now {
                         ready.extend(waker.clone());

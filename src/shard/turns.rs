@@ -3,11 +3,9 @@
 use std::cell::Cell;
 use std::time::Duration;
 
+use crate::limits;
 use crate::runtime::Runtime;
 use crate::time::Instant;
-
-/// How long one is remembered at least, so that whoever reads the metrics every half minute misses none; at most twice as long.
-const REMEMBERED: Duration = Duration::from_secs(30);
 
 /// The longest turn of this span and of the one before.
 #[derive(Debug)]
@@ -31,7 +29,7 @@ impl Turns {
     /// The longest of late.
     pub(super) fn longest<R: Runtime>(&self, runtime: &R) -> Duration {
         let now = runtime.now();
-        if now.since(self.since.get()) >= REMEMBERED {
+        if now.since(self.since.get()) >= limits::TURNS_REMEMBERED {
             self.since.set(now);
             self.before.set(self.now.replace(Duration::ZERO));
         }

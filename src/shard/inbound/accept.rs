@@ -5,8 +5,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Duration;
 
+use crate::limits;
 use crate::policy::clients::Full;
 use crate::runtime::{Listener, Runtime, Stream};
 use crate::shard::Shard;
@@ -14,9 +14,6 @@ use crate::shard::inbound::listener::{Door, enter};
 use crate::shard::inbound::{receive, reject};
 use crate::smtp::reply::words;
 use crate::time::Instant;
-
-/// How long accepting pauses when the process is out of descriptors.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts until the node drains; then empties the accept queue and ends.
 pub async fn accept<R: Runtime>(shard: Rc<Shard<R>>, listener: R::Listener, door: Rc<Door>) {
@@ -52,7 +49,7 @@ pub async fn accept<R: Runtime>(shard: Rc<Shard<R>>, listener: R::Listener, door
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             // Out of descriptors or memory: the queue keeps the connections meanwhile.
             Err(_) => {
-                let until = shard.runtime.now() + PAUSE;
+                let until = shard.runtime.now() + limits::ACCEPT_PAUSE;
                 shard.timers.sleep_until(until).await;
             }
         }

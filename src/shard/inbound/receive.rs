@@ -21,9 +21,6 @@ use crate::shard::wire::{Wire, WireError};
 use crate::smtp::server::{BodyEnd, Gate, Overdue, Session, Step};
 use crate::time::Instant;
 
-/// Replies up to this are not worth a count.
-const REPLIES_SMALL: usize = 4096;
-
 struct Visit<R: Runtime> {
     shard: Rc<Shard<R>>,
     door: Rc<Door>,
@@ -180,7 +177,7 @@ impl<R: Runtime> Visit<R> {
             let out = std::mem::take(&mut self.out);
             self.overdue = None;
             self.wire.limit(&self.shard.timers, limits::server::SEND);
-            if self.wire.is_protected() && out.len() > REPLIES_SMALL {
+            if self.wire.is_protected() && out.len() > limits::REPLIES_SMALL {
                 // Once as they are, and once encrypted.
                 self.count_with(self.wire.held() + out.capacity() + out.len());
             }

@@ -14,7 +14,6 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Duration;
 
 use crate::limits;
 use crate::observe::diagnostics::Level;
@@ -26,10 +25,6 @@ use crate::shard::Shard;
 use crate::shard::outbound::pump::pump;
 use crate::shard::outbound::resolve::{Unroutable, not_now};
 use crate::shard::outbound::{sites, tend};
-
-/// Questions without any answer, and the time since the last one, after which it is asked whether they are.
-const SUSPICIOUS: u32 = 32;
-const SUSPICIOUS_AFTER: Duration = Duration::from_secs(1);
 
 /// A domain is to be resolved, when it is its turn.
 pub(super) fn ask<R: Runtime>(shard: &Rc<Shard<R>>, key: DomainKey, name: Rc<str>, behalf: Behalf) {
@@ -218,7 +213,8 @@ pub(in crate::shard) fn tick<R: Runtime>(shard: &Rc<Shard<R>>) {
 /// Nothing at all was answered for a while, and much was asked.
 fn is_suspicious<R: Runtime>(shard: &Shard<R>) -> bool {
     let (unanswered, since) = shard.outbound.resolver.servers().silence();
-    unanswered >= SUSPICIOUS && shard.runtime.now().since(since) >= SUSPICIOUS_AFTER
+    unanswered >= limits::DEAF_SUSPECTED_AT
+        && shard.runtime.now().since(since) >= limits::DEAF_SUSPECTED_AFTER
 }
 
 async fn probe<R: Runtime>(shard: Rc<Shard<R>>) {

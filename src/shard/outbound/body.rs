@@ -18,8 +18,6 @@ use crate::time::Instant;
 
 /// The end of the data.
 const DOT: &[u8] = b".\r\n";
-/// Slices of one vectored write.
-const SLICES: usize = 32;
 
 /// The new header, the body as it lies in the spool, and what goes behind it: the final dot, and perhaps the next message's
 /// commands.
@@ -157,8 +155,8 @@ async fn send_stuffed<R: Runtime>(
         .filter(|piece| !piece.is_empty())
         .peekable();
     while pieces.peek().is_some() {
-        let mut slices = SmallVec::<[IoSlice<'_>; SLICES]>::new();
-        slices.extend(pieces.by_ref().take(SLICES).map(IoSlice::new));
+        let mut slices = SmallVec::<[IoSlice<'_>; limits::SLICES]>::new();
+        slices.extend(pieces.by_ref().take(limits::SLICES).map(IoSlice::new));
         // Only the last of them has the dot.
         let ahead = if pieces.peek().is_none() { ahead } else { 0 };
         connection.send_body(shard, &mut slices, ahead, until).await?;

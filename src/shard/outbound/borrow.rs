@@ -1,7 +1,6 @@
 //! How busy this shard is, and what it borrowed of others: what becomes of it here and on the way home.
 
 use std::rc::Rc;
-use std::time::Duration;
 
 use crate::limits;
 use crate::queue::Group;
@@ -9,11 +8,6 @@ use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::shard::message::{Job, Letter};
 use crate::shard::outbound::site::{Site, Take};
-
-/// The span over which it is measured how busy a shard is, at least.
-const MEASURE: Duration = Duration::from_millis(20);
-/// Attempted jobs that go home in one letter, unless the borrower has nothing left to do.
-const RETURN_AT: usize = 16;
 
 /// Whether this shard works most of its time.
 pub(super) fn is_busy<R: Runtime>(shard: &Shard<R>) -> bool {
@@ -65,7 +59,7 @@ pub(super) fn attempted<R: Runtime>(shard: &Shard<R>, job: &Job, again: Vec<Grou
     let full = {
         let attempted = &mut shard.outbound.lending.returns.borrow_mut()[home].attempted;
         attempted.push((*job, again));
-        attempted.len() >= RETURN_AT
+        attempted.len() >= limits::RETURN_AT
     };
     if full || shard.outbound.lending.waiting.get() == 0 {
         send_home(shard, home);
@@ -102,7 +96,7 @@ pub(super) fn measure<R: Runtime>(shard: &Shard<R>) {
     let (now, worked) = (shard.runtime.now(), shard.runtime.worked());
     let (since, before) = lending.measured.get();
     let span = now.since(since);
-    if span < MEASURE {
+    if span < limits::LOAD_MEASURED {
         return;
     }
     lending.measured.set((now, worked));

@@ -23,8 +23,6 @@ use crate::time::Instant;
 
 /// How often a site with much to do is looked at for what could be lent.
 const LOOK: Duration = Duration::from_millis(2);
-/// How long after a loan a shard leaves others the larger share of the connections.
-const LENDER: Duration = Duration::from_secs(2);
 
 /// Lends what a site has more than this shard gets to, if it has more to do than time.
 pub(super) fn lend<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Rc<Site>) {
@@ -86,7 +84,7 @@ pub(super) fn grant<R: Runtime>(
         return;
     }
     shard.outbound.lending.lent.borrow_mut()[borrower].jobs += jobs.len();
-    shard.outbound.lending.lent_until.set(shard.timers.recent() + LENDER);
+    shard.outbound.lending.lent_until.set(shard.timers.recent() + limits::LENDER_KEPT);
     shard.instruments.counters.jobs_lent.add(jobs.len() as u64);
     let hop = site.hop.borrow().as_ref().clone();
     shard.mesh.send(borrower, Letter::Loan(Box::new(Loan { hop, jobs })));

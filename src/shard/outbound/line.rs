@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::limits;
 use crate::queue::destinations::SiteKey;
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
@@ -129,18 +130,14 @@ fn wake_idle<R: Runtime>(shard: &Shard<R>, address: IpAddr) {
         .any_idle(address, |key| resting.get(key).is_some_and(|site| site.wake_at(address)));
 }
 
-/// Sites looked at when a place is free, and in a tick.
-const LOOKED_AT: usize = 16;
-const LOOKED_AT_TICK: usize = 256;
-
 /// A place may be free: sites that wait are asked.
 pub(super) fn admit<R: Runtime>(shard: &Rc<Shard<R>>) {
-    look(shard, LOOKED_AT);
+    look(shard, limits::SITES_LOOKED_AT);
 }
 
 /// The same, four times a second, for whoever was passed over.
 pub(in crate::shard) fn tick<R: Runtime>(shard: &Rc<Shard<R>>) {
-    look(shard, LOOKED_AT_TICK);
+    look(shard, limits::SITES_LOOKED_AT_TICK);
 }
 
 fn look<R: Runtime>(shard: &Rc<Shard<R>>, most: usize) {

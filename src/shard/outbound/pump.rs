@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use crate::limits;
 use crate::queue::destinations::{self as queue, SiteKey};
 use crate::runtime::Runtime;
 use crate::shard::Shard;
@@ -10,9 +11,6 @@ use crate::shard::outbound::lend::lend;
 use crate::shard::outbound::opening::Begun;
 use crate::shard::outbound::site::{Site, Take};
 use crate::shard::outbound::{borrow, sites};
-
-/// Connections to one site that this shard opens at one time while none is open.
-const OPENING_MIN: usize = 4;
 
 /// Sees to it that somebody works on what the site has ready. True: a connection was begun.
 pub(super) fn pump<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) -> bool {
@@ -37,7 +35,7 @@ pub(super) fn pump<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) -> bool {
     // As many again as are open, and a few: a site that answers gets all it may have within a few round trips, and neither it
     // nor this core is run over before that is known. Each job taken pumps again.
     let open = site.connections.get() - site.opening.get();
-    if site.opening.get() >= OPENING_MIN + open || borrow::leaves_room(shard, &site) {
+    if site.opening.get() >= limits::OPENING_MIN + open || borrow::leaves_room(shard, &site) {
         return false;
     }
     if site.borrowed.waiting() == 0 && shard.outbound.destinations.borrow_mut().is_starved(key) {

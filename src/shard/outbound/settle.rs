@@ -70,9 +70,6 @@ pub(super) fn whole<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, fate: Fate) {
     });
 }
 
-/// How long what is tried for the last time may wait for its look-up and its connection, seconds.
-const LAST_TRY: u32 = 300;
-
 /// RFC 3463 3.5: delivery time expired; each attempt failed for the time being only.
 pub(super) const TIME_EXPIRED: (u8, u16, u16) = (4, 4, 7);
 
@@ -163,7 +160,7 @@ pub(super) fn report<R: Runtime>(
                 }
                 // A last try that goes on, and a moment to be taken up.
                 let goes_on = group.last_try && *next > group.expiry;
-                let expiry = if goes_on { next.saturating_add(LAST_TRY) } else { group.expiry };
+                let expiry = if goes_on { next.saturating_add(limits::LAST_TRY_MAX) } else { group.expiry };
                 let late = 600 * u32::from(shard.runtime.planted(Defect::RetryLate));
                 again.push(Group {
                     first: outcome.first,

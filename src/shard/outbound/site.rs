@@ -6,7 +6,6 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::Duration;
 
 use crate::limits;
 use crate::queue::fair::Behalf;
@@ -15,9 +14,6 @@ use crate::shard::counts::Slots;
 use crate::shard::message::Job;
 use crate::shard::outbound::shown::Shown;
 use crate::time::Instant;
-
-/// How long no further connection is tried after one failed while others work.
-const WIDEN_PAUSE: Duration = Duration::from_secs(5);
 
 /// What a connection that asks for work gets.
 pub enum Take {
@@ -127,7 +123,7 @@ impl Site {
 
     /// No wider for a while.
     pub fn hold(&self, now: Instant) {
-        self.hold_until.set(now + WIDEN_PAUSE);
+        self.hold_until.set(now + limits::WIDEN_PAUSE);
     }
 }
 

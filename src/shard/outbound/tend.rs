@@ -17,9 +17,6 @@ use crate::shard::outbound::resolve::Unroutable;
 use crate::shard::outbound::settle;
 use crate::smtp::client;
 
-/// A domain that led nowhere is asked for again after so many seconds, if not all of its mail could be settled.
-const ASKED_AGAIN: u32 = 5;
-
 /// How much may still be done, in this turn and in all.
 pub(super) struct Pace {
     turn: usize,
@@ -175,7 +172,7 @@ async fn settle_unroutable<R: Runtime>(shard: &Rc<Shard<R>>) {
             let fate = fate_of(shard, &group, &why);
             settle::whole_now(shard, &shard.own_job(key, group), fate).await;
         }
-        shard.outbound.destinations.borrow_mut().unresolved(key, shard.seconds(), ASKED_AGAIN);
+        shard.outbound.destinations.borrow_mut().unresolved(key, shard.seconds(), limits::DOMAIN_ASKED_AGAIN);
     }
 }
 

@@ -5,7 +5,6 @@
 
 use std::io;
 use std::rc::Rc;
-use std::time::Duration;
 
 use crate::id::Location;
 use crate::limits;
@@ -19,13 +18,6 @@ use crate::spool::batch::{Item, Moved};
 use crate::spool::compact::Candidate;
 use crate::spool::record::Extent;
 use crate::time::Instant;
-
-/// How often it is looked for something to do.
-const PAUSE: Duration = Duration::from_millis(250);
-/// Longer than a message is read through the map, after it came (see `deliver`).
-const MAPPED: Duration = Duration::from_secs(90);
-/// Moves queued at one time.
-const MOVES_MAX: usize = limits::COMMIT_ITEMS_MAX / 2;
 
 /// The right to read a message: while it is held, its bytes stay where they are.
 pub(in crate::shard) struct Pinned<R: Runtime> {
@@ -52,7 +44,7 @@ impl<R: Runtime> Drop for Pinned<R> {
 pub async fn compact<R: Runtime>(shard: Rc<Shard<R>>, keeper: Rc<Keeper<R>>) {
     let places = shard.mesh.places(keeper.lane.borrow().number());
     loop {
-        let until = shard.runtime.now() + PAUSE;
+        let until = shard.runtime.now() + limits::COMPACTION_PAUSE;
         shard.timers.sleep_until(until).await;
         release(&keeper, places);
         keeper.vouch(shard.runtime.now());
@@ -67,7 +59,7 @@ pub async fn compact<R: Runtime>(shard: Rc<Shard<R>>, keeper: Rc<Keeper<R>>) {
 /// Pages of segments that are read through the map no more leave the memory of this process.
 fn let_go<R: Runtime>(keeper: &Keeper<R>, now: Instant) {
     keeper.mapped.borrow_mut().retain(|slot, written| {
-        let is_fresh = now <= *written + MAPPED;
+        let is_fresh = now <= *written + limits::MAPPED_READ_MAX;
         if !is_fresh && let Some(segment) = keeper.segment(*slot) {
             segment.map().let_go();
         }
@@ -110,7 +102,7 @@ async fn empty_victims<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>)
 async fn gather<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>) -> Vec<Moved> {
     let (mut moves, mut bytes) = (Vec::new(), 0);
     while bytes < limits::COMPACTION_BYTES_MAX - limits::BODY_GATHER_MAX
-        && moves.len() < MOVES_MAX
+        && moves.len() < limits::MOVES_QUEUED_MAX
         && !shard.draining.get()
     {
         let next = keeper.lane.borrow_mut().compaction_next();

@@ -2,17 +2,13 @@
 
 use std::io;
 use std::rc::Rc;
-use std::time::Duration;
 
+use crate::limits;
 use crate::observe::diagnostics::Level;
 use crate::runtime::{Runtime, Segment};
 use crate::shard::Shard;
 use crate::shard::store::writer::Keeper;
 use crate::spool::layout::segment_path;
-
-/// How long a lane that could not make a segment waits before it tries again: clients that got 452 come back, and find the room that
-/// was made meanwhile.
-const SEGMENT_PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) async fn make_segment<R: Runtime>(shard: Rc<Shard<R>>, keeper: Rc<Keeper<R>>, slot: u16) {
     let path = segment_path(&keeper.directory, slot);
@@ -52,7 +48,7 @@ pub(super) async fn make_segment<R: Runtime>(shard: Rc<Shard<R>>, keeper: Rc<Kee
             }
             keeper.lane.borrow_mut().segment_failed();
             keeper.resume();
-            let until = shard.runtime.now() + SEGMENT_PAUSE;
+            let until = shard.runtime.now() + limits::SEGMENT_PAUSE;
             shard.timers.sleep_until(until).await;
             keeper.lane.borrow_mut().segment_created(slot, false);
         }

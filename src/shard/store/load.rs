@@ -19,9 +19,6 @@ pub enum Source {
     Read(Vec<u8>, u32),
 }
 
-/// Bytes read at first: nearly every record is shorter.
-const FIRST_READ: usize = 4096;
-
 pub(in crate::shard) fn damaged() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "the spool record is damaged")
 }
@@ -38,7 +35,7 @@ impl Source {
         let map = shard.map(location.lane, location.slot).ok_or_else(damaged)?;
         let offset = u64::from(location.offset);
         let room = (map.len() as u64).saturating_sub(offset) as usize;
-        let mut bytes = shard.runtime.read(&map, offset, FIRST_READ.min(room)).await?;
+        let mut bytes = shard.runtime.read(&map, offset, limits::LOADED_FIRST.min(room)).await?;
         let length = record::claimed_length(&bytes).ok_or_else(damaged)?;
         if length > limits::COMMIT_BYTES_MAX || length > room {
             return Err(damaged());
@@ -54,7 +51,7 @@ impl Source {
         let map = shard.map(location.lane, location.slot).ok_or_else(damaged)?;
         let offset = u64::from(location.offset);
         let room = (map.len() as u64).saturating_sub(offset) as usize;
-        let mut bytes = shard.runtime.read_now(&map, offset, FIRST_READ.min(room))?;
+        let mut bytes = shard.runtime.read_now(&map, offset, limits::LOADED_FIRST.min(room))?;
         let length = record::claimed_length(&bytes).ok_or_else(damaged)?;
         if length > limits::COMMIT_BYTES_MAX || length > room {
             return Err(damaged());

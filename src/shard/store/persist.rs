@@ -9,7 +9,6 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Duration;
 
 use crate::id::MessageId;
 use crate::limits;
@@ -20,18 +19,13 @@ use crate::shard::Shard;
 use crate::shard::outbound::handoff;
 use crate::shard::outbound::pump::give_credit;
 use crate::shard::store::refuse::refuse;
-use crate::shard::store::writer::{Keeper, OUTCOMES_AT, Ticket};
+use crate::shard::store::writer::{Keeper, Ticket};
 use crate::shard::store::{grow, secure};
 use crate::shard::timers::Sleep;
 use crate::smtp::server::NotStored;
 use crate::spool::batch::{Batch, Item, NewMessage};
 use crate::spool::lane::{Begin, Done};
 use crate::spool::record::Extent;
-
-/// Segments freed between two commits: each costs a sync.
-const FREES_AT_ONCE: usize = 4;
-/// How long a lane waits before it tries again to free segments, when it could not.
-const FREE_PAUSE: Duration = Duration::from_secs(1);
 
 /// The committer: the one writer of a lane.
 pub async fn persist<R: Runtime>(shard: Rc<Shard<R>>, keeper: Rc<Keeper<R>>) {
@@ -77,7 +71,10 @@ async fn due<R: Runtime>(shard: &Shard<R>, keeper: &Keeper<R>) {
     poll_fn(|context| {
         let waiting = keeper.queue.borrow().len();
         if !keeper.stalled.get() {
-            if keeper.urgent.get() > 0 || waiting >= OUTCOMES_AT || (waiting > 0 && shard.draining.get()) {
+            if keeper.urgent.get() > 0
+                || waiting >= limits::OUTCOMES_AT
+                || (waiting > 0 && shard.draining.get())
+            {
                 return Poll::Ready(());
             }
             if let Some(oldest) = keeper.oldest.get() {
@@ -255,7 +252,7 @@ fn event<'a>(
 /// Frees dead segments, asks for new ones, takes censuses.
 async fn housekeep<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>) {
     for round in 0.. {
-        if round == FREES_AT_ONCE {
+        if round == limits::FREES_AT_ONCE {
             // A commit that waits comes first.
             keeper.nudge();
             break;
@@ -274,7 +271,7 @@ async fn housekeep<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>) {
         };
         if proof.is_none() {
             // The compactor's tick comes back to it.
-            keeper.free_from.set(shard.runtime.now() + FREE_PAUSE);
+            keeper.free_from.set(shard.runtime.now() + limits::FREE_PAUSE);
         }
         shard.instruments.counters.segments_recycled.add(u64::from(proof.is_some()));
         keeper.lane.borrow_mut().freed(slot, proof);

@@ -11,12 +11,6 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::id::Location;
 use crate::limits;
 
-/// Keys of one block of the table. A block is made when the first of its messages moves.
-const BLOCK: usize = 4096;
-const BLOCKS: usize = limits::MOVABLE_KEYS as usize / BLOCK;
-/// Counters a shard has for the segments of a lane. Segments that share one wait for each other, which costs nothing but time.
-const PINS: usize = 256;
-
 type Block = OnceLock<Box<[AtomicU64]>>;
 type Pins = OnceLock<Box<[AtomicU32]>>;
 
@@ -39,8 +33,8 @@ impl Places {
     }
 
     fn cell(&self, key: u32) -> Option<&AtomicU64> {
-        let block = self.moved.get()?.get(key as usize / BLOCK)?.get()?;
-        block.get(key as usize % BLOCK)
+        let block = self.moved.get()?.get(key as usize / limits::PLACES_BLOCK)?.get()?;
+        block.get(key as usize % limits::PLACES_BLOCK)
     }
 
     /// Where a live message lies that was handed out with the location `told`.
@@ -53,12 +47,12 @@ impl Places {
 
     /// The keeper moved a message.
     pub fn moved(&self, key: u32, to: Location) {
-        let blocks = self.moved.get_or_init(|| (0..BLOCKS).map(|_| Block::new()).collect());
+        let blocks = self.moved.get_or_init(|| (0..limits::PLACES_BLOCKS).map(|_| Block::new()).collect());
         // Messages with larger keys are not moved.
-        let Some(block) = blocks.get(key as usize / BLOCK) else { return };
-        let block = block.get_or_init(|| (0..BLOCK).map(|_| AtomicU64::new(0)).collect());
+        let Some(block) = blocks.get(key as usize / limits::PLACES_BLOCK) else { return };
+        let block = block.get_or_init(|| (0..limits::PLACES_BLOCK).map(|_| AtomicU64::new(0)).collect());
         let place = MOVED | u64::from(to.slot) << 32 | u64::from(to.offset);
-        block[key as usize % BLOCK].store(place, Ordering::SeqCst);
+        block[key as usize % limits::PLACES_BLOCK].store(place, Ordering::SeqCst);
     }
 
     /// The keeper gave a key to a new message.
@@ -69,8 +63,9 @@ impl Places {
     }
 
     fn pin_count(&self, shard: usize, slot: u16) -> &AtomicU32 {
-        let pins = self.pins[shard].get_or_init(|| (0..PINS).map(|_| AtomicU32::new(0)).collect());
-        &pins[usize::from(slot) % PINS]
+        let pins =
+            self.pins[shard].get_or_init(|| (0..limits::PIN_COUNTERS).map(|_| AtomicU32::new(0)).collect());
+        &pins[usize::from(slot) % limits::PIN_COUNTERS]
     }
 
     /// Pins the segment a live message lies in: where that is. To be followed by [`Places::unpin`].
@@ -95,7 +90,9 @@ impl Places {
     /// Whether any shard reads in a segment.
     pub fn is_pinned(&self, slot: u16) -> bool {
         let counts = self.pins.iter().filter_map(|pins| pins.get());
-        counts.into_iter().any(|pins| pins[usize::from(slot) % PINS].load(Ordering::SeqCst) > 0)
+        counts
+            .into_iter()
+            .any(|pins| pins[usize::from(slot) % limits::PIN_COUNTERS].load(Ordering::SeqCst) > 0)
     }
 
     /// The lane's number.

@@ -4,7 +4,6 @@
 
 use std::io;
 use std::rc::Rc;
-use std::time::Duration;
 
 use crate::limits;
 use crate::observe::diagnostics::Level;
@@ -13,9 +12,6 @@ use crate::shard::Shard;
 use crate::shard::store::refuse::refuse;
 use crate::shard::store::writer::{Keeper, Ticket};
 use crate::smtp::server::NotStored;
-
-/// How long a lane waits between two tries.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// Ends when all of it is synced. Meanwhile clients are refused: their mail could not be kept.
 pub(super) async fn secure<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>) {
@@ -31,7 +27,7 @@ pub(super) async fn secure<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<
             ));
             said = true;
         }
-        let until = shard.runtime.now() + PAUSE;
+        let until = shard.runtime.now() + limits::SECURE_PAUSE;
         shard.timers.sleep_until(until).await;
         let mut queue = keeper.queue.borrow_mut();
         for _ in 0..queue.len() {

@@ -7,6 +7,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use crate::id::{Durable, MessageId};
+use crate::limits;
 use crate::runtime::Runtime;
 use crate::shard::promise::Fulfil;
 use crate::smtp::server::NotStored;
@@ -39,9 +40,6 @@ pub(in crate::shard) struct About {
     /// Records of what failed, which are to name the notification.
     pub(in crate::shard) records: Vec<u8>,
 }
-
-/// Outcomes that start a commit before their delay is over.
-pub(super) const OUTCOMES_AT: usize = 256;
 
 /// A lane this shard writes.
 pub struct Keeper<R: Runtime> {
@@ -127,7 +125,7 @@ impl<R: Runtime> Keeper<R> {
         if self.oldest.get().is_none() {
             self.oldest.set(Some(now));
             self.wake();
-        } else if queue.len() == OUTCOMES_AT {
+        } else if queue.len() == limits::OUTCOMES_AT {
             self.wake();
         }
     }
