@@ -89,9 +89,6 @@ impl Modes {
     }
 }
 
-/// Segments a lane makes before it takes mail: its reserve, the one it writes, and the next.
-const AT_START: u64 = limits::SEGMENTS_RESERVED as u64 + 2;
-
 /// Says how much room is wanted where there is less. Every shard's lane wants a few segments before it takes mail, and one more whenever these
 /// are full.
 pub fn room(config: &Config, shards: usize) -> Option<String> {
@@ -103,7 +100,7 @@ pub fn room(config: &Config, shards: usize) -> Option<String> {
             layout::segments(&files).count() as u64
         })
         .collect();
-    let missing: u64 = there.iter().map(|there| AT_START.saturating_sub(*there)).sum();
+    let missing: u64 = there.iter().map(|there| (limits::SEGMENTS_LEAST as u64).saturating_sub(*there)).sum();
     let place = data_dir.ancestors().find(|place| place.is_dir())?;
     let (free, _) = files::free_bytes(place)?;
     let may_grow =
@@ -137,7 +134,7 @@ pub fn room(config: &Config, shards: usize) -> Option<String> {
 /// Says how much the lanes have, or will in any case, where that is more than `spool.size_max`: files are never deleted.
 pub fn bound(config: &Config, shards: usize) -> Option<String> {
     let (data_dir, spool) = (&config.node.data_dir, &config.spool);
-    let least = AT_START * spool.segment_size;
+    let least = limits::SEGMENTS_LEAST as u64 * spool.segment_size;
     let (mut there, mut wanted) = (0, least * shards as u64);
     // Shards alone that want more are told by the configuration.
     if spool.size_max == 0 || wanted > spool.size_max {

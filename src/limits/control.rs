@@ -72,7 +72,7 @@ pub const STOP_REPEATED: Duration = Duration::from_secs(1);
 /// How long a drain waits for what is in flight before it stops all the same.
 pub const DRAIN_MAX: Duration = Duration::from_secs(30);
 
-/// Longest time told apart, microseconds: a day.
+/// Longest latency told apart, microseconds: a day.
 pub const LATENCY_MAX_US: u64 = 86_400_000_000;
 
 /// How long shards may take to read their lanes before the start is given up.
@@ -85,50 +85,50 @@ pub const LOCK_PATIENCE: Duration = Duration::from_secs(3);
 /// How often it is looked whether a stop takes too long.
 pub const STOP_LOOK: Duration = Duration::from_millis(500);
 
-/// How long deliveries may take after the last message was sent.
+/// How long deliveries of the demonstration may take after its last message was sent.
 pub const DEMO_PATIENCE: Duration = Duration::from_secs(30);
-/// Connections to the sink: it is one site, whatever domains the mail is for, and takes more than a stranger would.
+/// Its connections to the sink: it is one site, whatever domains the mail is for, and takes more than a stranger would.
 pub const DEMO_SINK_CONNECTIONS: usize = 100;
-/// Connections of the load, which sends as fast as it is answered.
+/// Its connections to the relay; each sends as fast as it is answered.
 pub const DEMO_CONNECTIONS: usize = 16;
 
-/// Errors of one file that are told, at most: a file that is something else has one on every line.
+/// Errors of one configuration file that are told: a file that is something else has one on every line.
 pub const CONFIG_ERRORS_TOLD: usize = 20;
 
 /// Longest time that a configuration may ask for.
 pub const CONFIG_TIME_MAX: Duration = Duration::from_secs(366 * 86_400);
 
-/// Recipients named in a list.
+/// Recipients of a message that a list of the spool names.
 pub const LISTED_RECIPIENTS: usize = 3;
 
 /// Rounds of control without which its own answer is worth nothing.
 pub const ROUNDS_SILENT: u64 = 5;
 
-/// How long nothing is accepted after an accept failed for another reason than the peer's.
+/// How long control's HTTP accepts nothing after an accept failed for another reason than the peer's.
 pub const HTTP_ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Rounds between looks whether the file was moved away (rotated).
+/// Rounds of control between looks whether a log was moved away (rotated).
 pub const LOG_LOOK_ROUNDS: u32 = 10;
-/// Rounds between complaints that nothing can be written.
+/// Rounds between complaints that a log cannot be written.
 pub const LOG_COMPLAIN_ROUNDS: u32 = 600;
-/// Rounds that a reader may take nothing before that is a complaint.
+/// Rounds that the reader of a log may take nothing before that is a complaint.
 pub const LOG_PATIENCE_ROUNDS: u32 = 10;
 
-/// How often writers look for what is to be written.
+/// How often the writers of logs look for what is to be written.
 pub const CONTROL_ROUND: Duration = Duration::from_millis(100);
 /// How often control looks after the shards.
 pub const CONTROL_LOOK: Duration = Duration::from_secs(1);
 
-/// The part of what transactions may hold that is an excess. What comes and goes below that the allocator keeps: it is needed again, and
-/// to give it back stops the shards' allocators for a moment each.
+/// The part of the bound on clients' memory that is an excess: where so much was held and half of it came free, it goes back to the system.
+/// What comes and goes below that is needed again, and to give it back stops the shards' allocators for a moment each.
 pub const MEMORY_EXCESS: u64 = 2;
-/// Shortest time between two times.
+/// Shortest time between two times that it goes back.
 pub const MEMORY_RETURN_PAUSE: Duration = Duration::from_secs(120);
 
-/// So many of them before it is told: bodies go to the spool then, and it may pass at once.
+/// Looks in a row at which clients' memory is full before that is told: bodies go to the spool then, and it may pass at once.
 pub const MEMORY_FULL_LOOKS: u64 = 3;
 
-/// Lines held for a reader who is slow.
+/// Lines for the operator held for a reader who is slow.
 pub const WORDS_PENDING: usize = 64;
-/// How long lines of one kind are counted together.
+/// How long such lines of one kind are counted together.
 pub const WORDS_WINDOW: Duration = Duration::from_secs(10);

@@ -67,11 +67,14 @@ pub const RESOLVE_PATIENCE: Duration = Duration::from_secs(30);
 /// Longest CNAME chain followed.
 pub const DNS_CNAME_MAX: usize = 12;
 
-/// No positive answer is believed for longer, whatever its TTL says.
+/// No answer of the DNS is believed for longer, whatever its TTL says.
 pub const DNS_TTL_MAX: Duration = Duration::from_secs(86_400);
-/// None is asked for again sooner.
+/// No name is asked for again sooner.
 pub const DNS_TTL_MIN: Duration = Duration::from_secs(5);
-/// A negative answer is believed at most this long (RFC 2308 section 5).
+/// That there is nothing is believed at most this long (RFC 2308 section 5).
 pub const DNS_NEGATIVE_TTL_MAX: Duration = Duration::from_secs(3 * 3600);
-/// A failure is remembered this long, so that a dead zone is not asked for by every message (RFC 2308 section 7).
+/// A failed look-up is remembered this long, so that a dead zone is not asked for by every message (RFC 2308 section 7).
 pub const DNS_FAILURE_TTL: Duration = Duration::from_secs(10);
+
+/// How long a look-up for a host that is connected to waits before it is looked again whether too many are under way.
+pub const ASKING_PAUSE: Duration = Duration::from_millis(20);

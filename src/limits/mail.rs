@@ -26,18 +26,18 @@ pub const ENCODED_AT_ONCE: usize = 16 * 1024;
 /// Failed recipients a bounce lists in its part for humans; the part for machines lists all of them.
 pub const BOUNCE_LISTED_MAX: usize = 100;
 
-/// Bytes kept of what a next hop said: its code and enhanced code, and the text a reply is cut to.
+/// Bytes that a notification keeps of what a next hop said: its code and enhanced code, and the text a reply is cut to.
 pub const DSN_TEXT_MAX: usize = REPLY_TEXT_MAX + 32;
-/// Bytes kept of a next hop's name.
+/// Bytes that it keeps of a next hop's name.
 pub const DSN_NAME_MAX: usize = DOMAIN_MAX;
 /// Bytes of a Message-ID that a notification repeats: it stays within a line.
 pub const MESSAGE_ID_MAX: usize = 250;
 
-/// Recipients that a spare envelope has room for at most.
+/// Recipients that a spare envelope has room for.
 pub const SPARE_RECIPIENTS: usize = 16;
 
-/// Bytes kept of a text from outside that goes into a comment.
+/// Bytes kept of a text from outside that goes into a comment of a trace field.
 pub const TRACE_COMMENT_MAX: usize = 128;
 
-/// Longest boundary: RFC 2046 5.1.1 says 70, and some are longer.
+/// Longest boundary of parts: RFC 2046 5.1.1 says 70, and some are longer.
 pub const MIME_BOUNDARY_MAX: usize = 200;

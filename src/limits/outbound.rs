@@ -76,18 +76,18 @@ pub const TEND_TURN: usize = 1_024;
 /// What is told or given up counts as so many looks: it is written, logged and sent on. 16 a turn.
 pub const TEND_SETTLED: usize = 64;
 
-/// The time without any answer after which that is asked.
-pub const DEAF_SUSPECTED_AFTER: Duration = Duration::from_secs(1);
 /// Questions without any answer after which it is asked whether the name servers are deaf.
 pub const DEAF_SUSPECTED_AT: u32 = 32;
+/// And the time without one.
+pub const DEAF_SUSPECTED_AFTER: Duration = Duration::from_secs(1);
 
-/// Slices of one vectored write.
+/// Slices of one vectored write of a body.
 pub const SLICES: usize = 32;
 
-/// Connections to one site that this shard opens at one time while none is open.
+/// Connections to one site that a shard opens at one time while none is open.
 pub const OPENING_MIN: usize = 4;
 
-/// How long no further connection is tried after one failed while others work.
+/// How long no further connection to a site is tried after one failed while others work.
 pub const WIDEN_PAUSE: Duration = Duration::from_secs(5);
 
 /// The span over which it is measured how busy a shard is, at least.
@@ -95,13 +95,13 @@ pub const LOAD_MEASURED: Duration = Duration::from_millis(20);
 
 /// How long after a loan a shard leaves others the larger share of the connections.
 pub const LENDER_KEPT: Duration = Duration::from_secs(2);
-/// Attempted jobs that go home in one letter, unless the borrower has nothing left to do.
+/// Attempted jobs that go home together, unless the borrower has nothing left to do.
 pub const RETURN_AT: usize = 16;
 
+/// Sites looked at for one that may connect when a place is free.
+pub const SITES_LOOKED_AT: usize = 16;
 /// The same in a tick.
 pub const SITES_LOOKED_AT_TICK: usize = 256;
-/// Sites looked at when a place is free.
-pub const SITES_LOOKED_AT: usize = 16;
 
 /// How long what is tried for the last time may wait for its look-up and its connection, seconds.
 pub const LAST_TRY_MAX: u32 = 300;
@@ -109,7 +109,7 @@ pub const LAST_TRY_MAX: u32 = 300;
 /// A domain that led nowhere is asked for again after so many seconds, if not all of its mail could be settled.
 pub const DOMAIN_ASKED_AGAIN: u32 = 5;
 
-/// Groups moved from waiting to ready in one tick.
+/// Groups moved from waiting to ready in one tick of dispatch.
 pub const TICK_GROUPS: usize = 2_000;
 /// The same in one turn.
 pub const TURN_GROUPS: usize = 100;
@@ -120,5 +120,16 @@ pub const SWEEP_ROUNDS: u32 = 240;
 /// How often due retries are looked for.
 pub const DISPATCH_TICK: Duration = Duration::from_millis(250);
 
-/// Handoffs that are taken in a turn that outcomes made long.
+/// Handoffs that are taken from an inbox in a turn that outcomes made long.
 pub const HANDOFFS_LEAST: usize = 4;
+
+/// How often a site with much to do is looked at for what could be lent.
+pub const LEND_LOOK: Duration = Duration::from_millis(2);
+
+/// Milliseconds that the wall clock and the queues' clock may be apart over a message before the wall clock counts as set since.
+pub const CLOCK_APART_MS: u64 = 5_000;
+
+/// Messages that a connection carries before its slot goes to another shard that waits for one and has fewer.
+pub const CONNECTION_TURN: usize = 100;
+/// For so long (seconds) after a message came its pages are surely in memory still.
+pub const RESIDENT_FOR: u32 = 60;

@@ -71,7 +71,7 @@ pub const COMPUTE_PATIENCE: Duration = Duration::from_secs(25);
 /// check that has begun may take minutes. It goes on, and who comes again hears of it.
 pub const AUTH_WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// What is open besides: the log, control, HTTP, standard streams, the lock, and files that are read for a moment.
+/// Descriptors for what is open beside shards: logs, control, HTTP, standard streams, the lock, and files that are read for a moment.
 pub const DESCRIPTORS_OF_CONTROL: u64 = 64;
 /// Of each shard: rings, bells, sets, listeners, questions to name servers.
 pub const DESCRIPTORS_OF_SHARD: u64 = 24;
@@ -83,10 +83,10 @@ pub const DESCRIPTORS_GROWTH: u64 = 8;
 pub const DESCRIPTORS_OUTBOUND: u64 = 25;
 /// The part for questions to name servers, each of which has a socket of its own.
 pub const DESCRIPTORS_QUESTIONS: u64 = 10;
-/// Fewest connections of a shard, of each kind.
+/// Fewest connections of a shard, of each kind, however few descriptors there are.
 pub const CONNECTIONS_LEAST: u64 = 8;
 
 /// Wrong credentials of one address that are remembered.
 pub const WRONG_KEPT: usize = 4;
-/// Entries of one row.
+/// Entries of one row of the tables of guesses: where it is full, the one goes that is soonest forgotten anyway.
 pub const GUESSES_ROW: usize = 8;

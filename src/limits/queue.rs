@@ -5,10 +5,10 @@ pub const RESOLVED_A_TICK: usize = 500;
 /// Domains of a site whose lanes' credits are looked at to see whether it is starved.
 pub const STARVED_LOOKED_AT: usize = 64;
 
+/// Places of the table by which newcomers are counted: some tens of thousands of messages and zones apart.
+pub const FAIR_COUNTS: usize = 1 << 14;
 /// The same of a queue of which there may be thousands: four kilobytes.
 pub const FAIR_COUNTS_SMALL: usize = 1 << 10;
-/// Places of the table of counts: some tens of thousands of messages and zones apart.
-pub const FAIR_COUNTS: usize = 1 << 14;
 /// So many newcomers go before the second of a message or of a zone, twice as many before the third: hardly anybody waits behind those who
 /// want much, and these wait for no more than that.
 pub const FAIR_STEP: u64 = 256;
@@ -20,7 +20,7 @@ pub const RETRY_JITTER: f64 = 0.2;
 /// knows how long an answer holds; this is what a message saves that comes right after another.
 pub const RESOLVED_FOR: u32 = 5;
 
-/// So many that left may be there in any ring.
+/// Domains that left and still stand in the ring of a site, whatever its length.
 pub const RING_LEFT_MAX: usize = 64;
 
 /// A site that failed is remembered so long (seconds) after it was to be tried again, so that its pauses grow.

@@ -11,7 +11,7 @@ pub const RING_DEPTH_MIN: u64 = 32;
 /// Most entries a kernel gives to a ring by default is 32,768; nothing here needs an eighth of it.
 pub const RING_DEPTH_MAX: u64 = 4096;
 
-/// Turns of a busy shard before those that it rang for are woken.
+/// Turns of a busy shard before the others that it rang for are woken: their wakes are one system call then.
 pub const RUNG_TURNS_MAX: u32 = 8;
 
 /// How long what is neither a file nor a pipe (a terminal) may say nothing.
@@ -28,7 +28,7 @@ pub const LISTEN_ALONE_BACKLOG: i32 = 128;
 pub const RINGS_ROUNDS: u32 = 16;
 /// Turns the other tasks get before the sockets are looked at again, if they still have something to do.
 pub const LOOK_TURNS: u32 = 16;
-/// Longer than it takes to make a timer, shorter than glommio's way to its rings.
+/// A turn given to glommio: longer than it takes to make a timer, shorter than its way to its rings.
 pub const RINGS_TURN: Duration = Duration::from_micros(1);
 /// How late a sleeper may be while glommio is parked.
 pub const PARKED_PULSE: Duration = Duration::from_millis(10);
@@ -37,40 +37,40 @@ pub const PARKED_PULSE: Duration = Duration::from_millis(10);
 /// to, and because each time may meet the defect that the watchdog is for.
 pub const PREEMPT_AFTER: Duration = Duration::from_millis(100);
 
-/// How often it looks while any shard is awake; a stuck one is woken after one to two of these.
+/// How often the watchdog looks while any shard is awake; a stuck one is woken after one to two of these.
 pub const WATCHDOG_LOOK: Duration = Duration::from_millis(10);
 /// How often it looks while all of them rightly sleep.
 pub const WATCHDOG_REST: Duration = Duration::from_millis(100);
 
-/// How long an idle worker keeps its memory for the next piece of work.
+/// How long an idle thread that computes keeps its memory for the next piece of work.
 pub const COMPUTE_MEMORY_KEPT: Duration = Duration::from_secs(2);
-/// How soon the dispatcher looks again at a worker that it could not look at.
-pub const COMPUTE_LOOK_AGAIN: Duration = Duration::from_millis(1);
-/// How often the dispatcher looks whether something has waited too long.
+/// How often it is looked whether a piece of work has waited too long for such a thread.
 pub const COMPUTE_LOOK: Duration = Duration::from_millis(200);
+/// How soon again at a thread that could not be looked at.
+pub const COMPUTE_LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// io_uring needs about this much locked memory for a shard's rings on older kernels.
 pub const MEMLOCK_PER_SHARD: u64 = 512 * 1024;
 /// Descriptors one shard needs before any connection.
 pub const DESCRIPTORS_BASE: u64 = 512;
 
-/// Events taken in one system call.
+/// Events of sockets taken in one system call.
 pub const EVENTS_AT_ONCE: usize = 256;
 
-/// A yield to nobody takes less.
+/// A yield of the core takes less if nobody wants it.
 pub const YIELD_TO_NOBODY: Duration = Duration::from_micros(5);
 
-/// Bytes zeroed in one write.
+/// Bytes of a new segment zeroed in one write.
 pub const ZEROES_AT_ONCE: usize = 1024 * 1024;
 
-/// Connections the kernel may queue for one listener.
+/// Connections the kernel may queue for one listener of a shard.
 pub const LISTEN_BACKLOG: i32 = 4096;
 
-/// Polls shorter than this many ticks are not looked at any closer: 30 to 100 us.
+/// Polls of a task shorter than this many ticks are not looked at any closer: 30 to 100 us.
 pub const POLL_SHORT: u64 = 100_000;
 
 /// Tasks polled before the sockets and the clock are looked at again.
 pub const POLLS_AT_ONCE: usize = 128;
 
-/// Foreign wakes that are remembered one by one; if more come before the executor looks, it wakes all tasks.
+/// Wakes by other threads that are remembered one by one; if more come before the executor looks, it wakes all tasks.
 pub const FOREIGN_WAKES_MAX: usize = 4096;

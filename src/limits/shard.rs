@@ -38,12 +38,12 @@ pub const OUTBOUND_CONNECTIONS_LIMIT: u64 = 100_000;
 /// is handed to us in one, and short enough that what is begun within it ends within a millisecond.
 pub const TURN: Duration = Duration::from_micros(400);
 
-/// About what a step takes, twice: the line gets a third of a busy shard.
+/// About what a step of background work takes, twice: it gets a third of a busy shard.
 pub const BACKGROUND_STEP: Duration = Duration::from_micros(100);
 
-/// What a shard takes and gives back at one time.
+/// What a shard takes of clients' memory, and gives back, at one time.
 pub const MEMORY_STEP: usize = 256 * 1024;
-/// The part of the bound (in percent) above which bodies go to the spool early, so that what is left is for envelopes.
+/// The part of that memory (in percent) above which bodies go to the spool early, so that what is left is for envelopes.
 pub const MEMORY_SHORT: usize = 75;
 
 /// How long a start waits for its first segments to be zero-written.
@@ -51,13 +51,16 @@ pub const FIRST_SEGMENTS_WAIT: Duration = Duration::from_secs(10);
 /// How often a start looks whether it is to end.
 pub const STOP_ASKED_LOOK: Duration = Duration::from_millis(200);
 
-/// Resolution of a [`Sleep`].
+/// Resolution of waits.
 pub const TIMER_GRAIN: Duration = Duration::from_millis(20);
-/// Resolution of a [`Deadline`].
+/// Resolution of deadlines, which are many and seldom come.
 pub const TIMER_SWEEP: Duration = Duration::from_secs(1);
 
-/// How long one is remembered at least, so that whoever reads the metrics every half minute misses none; at most twice as long.
+/// How long a long turn is remembered at least, so that whoever reads the metrics every half minute misses none; at most twice as long.
 pub const TURNS_REMEMBERED: Duration = Duration::from_secs(30);
 
-/// Counts that are kept, of sites and of addresses each, before unused ones are dropped.
+/// Counts of connections that are kept, of sites and of addresses each, before unused ones are dropped.
 pub const COUNTS_KEPT: usize = 10_000;
+
+/// Steps of background work in one round at most.
+pub const BACKGROUND_STEPS: u128 = 32;

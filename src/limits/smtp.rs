@@ -49,7 +49,7 @@ pub const REFUSED_RECIPIENTS_MAX: usize = 20;
 /// Bytes of a refused path that are recorded: more than RFC 5321 4.5.3.1.3 gives a path.
 pub const REFUSED_PATH_MAX: usize = 320;
 
-/// Bytes looked at in one go; no line in them is too long.
+/// Bytes of a body looked at in one go; no line in them is too long.
 pub const PLAIN_AT_ONCE: usize = 32 * 1024;
 
 /// Recipients that are looked through one by one for a new one; above, an order is kept, or a thousand long ones would cost a
@@ -57,8 +57,8 @@ pub const PLAIN_AT_ONCE: usize = 32 * 1024;
 pub const RECIPIENTS_UNORDERED: usize = 32;
 /// Bytes of a transaction without sender and recipients: envelope, scanner, and what the allocator adds.
 pub const TRANSACTION_OVERHEAD: usize = 512;
-/// Bytes the allocator adds to an address with memory of its own.
-pub const ADDRESS_OVERHEAD: usize = 16;
+/// Bytes the allocator adds to a text with memory of its own.
+pub const ALLOCATED: usize = 16;
 
 /// Recipients, and what is known of each, that need no memory of their own.
 pub const RECIPIENTS_INLINE: usize = 4;
@@ -66,5 +66,8 @@ pub const RECIPIENTS_INLINE: usize = 4;
 /// How long accepting pauses when the process is out of descriptors.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Replies up to this are not worth a count.
+/// Bytes of replies up to which they are not worth a count.
 pub const REPLIES_SMALL: usize = 4096;
+
+/// Bytes of a text in memory beside the text, and what the allocator adds.
+pub const TEXT_OVERHEAD: usize = 64;

@@ -52,7 +52,7 @@ pub const REPLY_MOVED_MAX: usize = 2 * REPLY_TEXT_MAX;
 /// Bytes that are searched for marks at one time.
 pub const MARKS_AT_ONCE: u64 = 1 << 20;
 
-/// Bytes without a mark that are searched at one time.
+/// Bytes of a damaged commit that are searched for records at one time.
 pub const SALVAGED_AT_ONCE: u64 = COMMIT_BYTES_MAX as u64;
 
 /// Compaction starts when the sealed segments hold more than this many tenths of the live bytes, and two segments. Twice the live
@@ -62,20 +62,20 @@ pub const COMPACTION_TENTHS: u64 = 17;
 pub const COMPACTION_SLACK: u64 = 2;
 /// Segments emptied in one go: one scan of the index serves all of them.
 pub const COMPACTION_SEGMENTS_MAX: usize = 64;
-/// Censuses of one round.
+/// Censuses of segments taken in one go.
 pub const CENSUSES_AT_ONCE: usize = 16;
 /// Segments held by outcomes alone before a census is taken.
 pub const CENSUS_AT: usize = 4;
 
-/// Numbers passed over when some are unknown: more than a lane of the usual size can have begun since the highest known one.
+/// Sequence numbers passed over when some cannot be read: more than a lane of the usual size can have begun since the highest known one.
 pub const UNREADABLE_GAP: u32 = 1 << 16;
 
-/// Distinct texts kept; the last thousand places are for bare codes.
+/// Distinct texts of last replies that a lane keeps; the last thousand places are for bare codes.
 pub const REPLIES_KEPT_MAX: usize = 20_000;
-/// Entries of one block: 40 KiB, so that a growing table is neither copied nor twice as large as it must be.
+/// Entries of one block of a lane's index: 40 KiB, so that a growing table is neither copied nor twice as large as it must be.
 pub const INDEX_BLOCK: usize = 1024;
 
-/// Segments that a lane may have whatever the bound on its bytes: the reserve, the one it writes, and the next.
+/// Segments that a lane makes before it takes mail, and may have whatever the bound on its bytes: its reserve, the one it writes, and the next.
 pub const SEGMENTS_LEAST: usize = SEGMENTS_RESERVED + 2;
 /// How often a segment is tried to be freed in one life of the process.
 pub const FREE_TRIES: u8 = 8;
@@ -83,10 +83,10 @@ pub const FREE_TRIES: u8 = 8;
 /// Messages of a segment out of reach that are named.
 pub const NAMED_MAX: usize = 1000;
 
-/// Bytes read at first: nearly every record is shorter.
+/// Bytes of a record that a tool reads at first: nearly every record is shorter.
 pub const RECORD_FIRST_READ: u64 = 4096;
 
-/// Damage kept apart for one lane; more is counted.
+/// Damaged places of one lane that are told one by one; more are counted.
 pub const ROT_TOLD_MAX: usize = 10_000;
 
 /// Bytes of a commit's records that are read: no writer makes larger commits.
@@ -95,18 +95,18 @@ pub const RECORDS_MAX: u32 = COMMIT_BYTES_MAX as u32;
 /// Looks at a lane that changes under us before it is taken as it is.
 pub const INSPECTION_LOOKS_MAX: usize = 4;
 
-/// How often it is looked for something to do.
+/// How often it is looked whether there is something to compact.
 pub const COMPACTION_PAUSE: Duration = Duration::from_millis(250);
-/// Longer than a message is read through the map, after it came.
+/// Longer than a message is read through the map after it came.
 pub const MAPPED_READ_MAX: Duration = Duration::from_secs(90);
-/// Moves queued at one time.
+/// Moves of messages queued at one time.
 pub const MOVES_QUEUED_MAX: usize = COMMIT_ITEMS_MAX / 2;
 
 /// How long a lane that could not make a segment waits before it tries again: clients that got 452 come back, and find the room that
 /// was made meanwhile.
 pub const SEGMENT_PAUSE: Duration = Duration::from_secs(1);
 
-/// Bytes read at first: nearly every record is shorter.
+/// Bytes of a record that a shard reads at first, likewise.
 pub const LOADED_FIRST: usize = 4096;
 
 /// Segments freed between two commits: each costs a sync.
@@ -116,13 +116,16 @@ pub const FREE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Counters a shard has for the segments of a lane. Segments that share one wait for each other, which costs nothing but time.
 pub const PIN_COUNTERS: usize = 256;
-/// Keys of one block of the table. A block is made when the first of its messages moves.
+/// Keys of one block of the table of moved messages. A block is made when the first of its messages moves.
 pub const PLACES_BLOCK: usize = 4096;
 /// Blocks of that table.
 pub const PLACES_BLOCKS: usize = MOVABLE_KEYS as usize / PLACES_BLOCK;
 
-/// How long a lane waits between two tries.
+/// How long a lane waits between two tries to secure what a start found.
 pub const SECURE_PAUSE: Duration = Duration::from_secs(1);
 
-/// Outcomes that start a commit before their delay is over.
+/// Outcomes that start a commit before their delay is over: enough to be worth one.
 pub const OUTCOMES_AT: usize = 256;
+
+/// How long a lane has nothing to do before it says on the disk that its last commit was synced.
+pub const LANE_REST: Duration = Duration::from_secs(1);

@@ -232,12 +232,9 @@ impl Parameters {
 
     /// Bytes of the texts in memory.
     pub fn held(&self) -> usize {
-        self.iter().map(|(_, value)| ALLOCATED + value.len()).sum()
+        self.iter().map(|(_, value)| limits::ALLOCATED + value.len()).sum()
     }
 }
-
-/// Bytes the allocator adds to a text.
-const ALLOCATED: usize = 16;
 
 /// Whether a value can be a parameter's.
 pub fn check(key: Key, value: &str) -> Result<(), Problem> {
@@ -302,7 +299,7 @@ impl MessageParameters {
     /// Bytes in memory.
     pub fn held(&self) -> usize {
         size_of::<MessageParameters>()
-            + ALLOCATED
+            + limits::ALLOCATED
             + self.recipients.capacity() * size_of::<Parameters>()
             + self.message.held()
             + self.recipients.iter().map(Parameters::held).sum::<usize>()

@@ -15,9 +15,6 @@ use std::task::{Poll, Waker};
 use crate::limits;
 use crate::runtime::Runtime;
 
-/// Steps of one round at most.
-const STEPS: u128 = 32;
-
 /// The line. Cloning is a reference count.
 #[derive(Clone, Default)]
 pub struct Background(Rc<Line>);
@@ -64,7 +61,8 @@ async fn move_on<R: Runtime>(runtime: R, line: Rc<Line>) {
     loop {
         runtime.yield_now().await;
         let now = runtime.now();
-        let steps = (now.since(since).as_micros() / limits::BACKGROUND_STEP.as_micros()).clamp(1, STEPS);
+        let steps = (now.since(since).as_micros() / limits::BACKGROUND_STEP.as_micros())
+            .clamp(1, limits::BACKGROUND_STEPS);
         since = now;
         for _ in 0..steps {
             let next = line.waiting.borrow_mut().pop_front();

@@ -299,7 +299,7 @@ fn declared(code: &str) -> Names {
 }
 
 /// Code without the items that only tests see.
-fn without_tests(code: &str) -> String {
+pub fn without_tests(code: &str) -> String {
     let mut code = code.to_owned();
     while let Some(at) = code.find("#[cfg(test)]") {
         let after = at + "#[cfg(test)]".len();

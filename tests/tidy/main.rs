@@ -1,6 +1,7 @@
 //! The rules of the tree that no compiler knows: which module may know which, what must stay in `runtime`, and how long
 //! a file and a function may be.
 
+mod constants;
 mod imports;
 mod source;
 
@@ -233,8 +234,24 @@ fn files_use_each_other_in_no_circle() {
 }
 
 #[test]
+fn bounds_stand_among_the_limits() {
+    constants::assert_bounds_are_limits(&sources("src"));
+}
+
+#[test]
+fn each_limit_bounds_something() {
+    constants::assert_limits_are_used(&sources("src"));
+}
+
+#[test]
 fn files_and_functions_are_short() {
     let all = ["src", "loadtest", "tuning", "tests", "benches", "fuzz"];
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("Cargo.toml");
+    let manifest: toml::Table = manifest.parse().expect("a manifest");
+    for member in manifest["workspace"]["members"].as_array().expect("members") {
+        let member = member.as_str().expect("a path");
+        assert!(member == "." || all.contains(&member), "how long are the files of {member}?");
+    }
     let complaints: Vec<_> = all.into_iter().flat_map(sources).flat_map(|source| too_long(&source)).collect();
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
 }

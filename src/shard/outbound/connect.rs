@@ -427,16 +427,16 @@ async fn protect<R: Runtime>(
     connection: &mut Connection<R>,
     name: &str,
 ) -> Result<(), (&'static str, HopError)> {
-    const PATIENCE: Duration = limits::client::STARTTLS;
+    let patience = limits::client::STARTTLS;
     let at = |step| move |error: HopError| (step, error);
     let starttls = at("at STARTTLS");
-    connection.send(shard, b"STARTTLS\r\n", 1, PATIENCE).await.map_err(starttls)?;
-    let reply = connection.reply(shard, PATIENCE).await.map_err(starttls)?;
+    connection.send(shard, b"STARTTLS\r\n", 1, patience).await.map_err(starttls)?;
+    let reply = connection.reply(shard, patience).await.map_err(starttls)?;
     if matches!(reply.code / 100, 4 | 5) && reply.code != 421 {
         shard.instruments.counters.tls_refused.add(1);
         connection.starttls = Starttls::Refused;
         // Some say 454 and close. Whether this one goes on is known before a message depends on it.
-        return hello(shard, connection, PATIENCE).await.map_err(at("after STARTTLS was refused"));
+        return hello(shard, connection, patience).await.map_err(at("after STARTTLS was refused"));
     }
     if reply.code != 220 {
         return Err(("at STARTTLS", HopError::Refused(reply)));
@@ -453,5 +453,5 @@ async fn protect<R: Runtime>(
     connection.wire.protect(client, usize::MAX).await.map_err(|error| handshake(error.into()))?;
     shard.instruments.counters.tls_outbound.add(1);
     connection.tls = connection.wire.describe_tls();
-    hello(shard, connection, PATIENCE).await.map_err(at("after the handshake"))
+    hello(shard, connection, patience).await.map_err(at("after the handshake"))
 }

@@ -230,8 +230,8 @@ async fn work<R: Runtime>(
 
 /// How long a connection is used.
 fn reuse<R: Runtime>(shard: &Shard<R>) -> Duration {
-    const REUSE: u64 = limits::client::REUSE.as_secs();
-    Duration::from_secs(REUSE - shard.runtime.random() % (REUSE / 4))
+    let most = limits::client::REUSE.as_secs();
+    Duration::from_secs(most - shard.runtime.random() % (most / 4))
 }
 
 /// Another shard waits for a slot, and this one has more than its share or has had no work for a while: a connection that is closed

@@ -9,7 +9,6 @@
 //! that cannot connect, or does not get to it, gives the jobs back untouched and is left alone for a while.
 
 use std::rc::Rc;
-use std::time::Duration;
 
 use crate::limits;
 use crate::queue::destinations::{SiteKey, Take as Taken};
@@ -21,9 +20,6 @@ use crate::shard::outbound::settle;
 use crate::shard::outbound::site::Site;
 use crate::time::Instant;
 
-/// How often a site with much to do is looked at for what could be lent.
-const LOOK: Duration = Duration::from_millis(2);
-
 /// Lends what a site has more than this shard gets to, if it has more to do than time.
 pub(super) fn lend<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Rc<Site>) {
     let lending = &shard.outbound.lending;
@@ -31,7 +27,7 @@ pub(super) fn lend<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Rc<Sit
     if now < lending.next_look.get() || shard.draining.get() {
         return;
     }
-    lending.next_look.set(now + LOOK);
+    lending.next_look.set(now + limits::LEND_LOOK);
     measure(shard);
     if !lending.busy.get() {
         return;

@@ -8,7 +8,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Duration;
 
 use crate::config::{Config, DnsConfig, RouteTarget};
 use crate::dns::cache::Cache;
@@ -475,10 +474,9 @@ impl<R: Runtime> Resolver<R> {
 
     /// Asks, and follows aliases that lead out of an answer.
     async fn ask(&self, kind: Kind, name: &str) -> Found {
-        const PAUSE: Duration = Duration::from_millis(20);
         // Domains that wait do it elsewhere, in fair order; this is about those that are being connected to.
         while self.asking.get() >= self.asking_max {
-            self.timers.sleep_until(self.runtime.now() + PAUSE).await;
+            self.timers.sleep_until(self.runtime.now() + limits::ASKING_PAUSE).await;
         }
         let _counted = Counted::new(&self.asking);
         let mut name = name.to_owned();

@@ -302,12 +302,11 @@ fn account<R: Runtime>(shard: &Shard<R>, job: &Job, scene: &Scene<'_>, outcome: 
 
 /// Milliseconds since the message came. Where the wall clock was set since, to the second by the queues' clock.
 fn delay(read: UnixMillis, wall: UnixMillis, view: &MessageView<'_>, group: &Group) -> u64 {
-    const SET: u64 = 5_000;
     let by_wall = wall.0.saturating_sub(view.arrival.0);
     let left = (u64::from(group.expiry) * 1000).saturating_sub(read.0);
     let lives = view.expiry.0.saturating_sub(view.arrival.0);
     let by_queue = lives.saturating_sub(left);
-    if left > 0 && by_wall.abs_diff(by_queue) > SET { by_queue } else { by_wall }
+    if left > 0 && by_wall.abs_diff(by_queue) > limits::CLOCK_APART_MS { by_queue } else { by_wall }
 }
 
 /// The shard of the lane writes it down; failures are first returned to the sender.

@@ -80,12 +80,11 @@ impl<'a, R: Runtime> Run<'a, R> {
 
 /// Another shard waits for a slot and this one has more than its share, or had its turn.
 fn must_yield<R: Runtime>(shard: &Shard<R>, site: &Site, done: usize) -> bool {
-    const TURN: usize = 100;
     if done == 0 || !site.slots.wanted_by_others(shard.index) {
         return false;
     }
     let share = borrow::share(shard);
-    site.connections.get() > share && (share > 0 || done >= TURN)
+    site.connections.get() > share && (share > 0 || done >= limits::CONNECTION_TURN)
 }
 
 /// A group under way. If its task panics it goes back to its queue: a bug costs a connection, not mail.
@@ -129,10 +128,9 @@ pub(super) fn recipients_max<R: Runtime>(run: &Run<'_, R>, connection: &Connecti
 
 /// Whether the message's pages are surely still in memory: it came in a moment ago. A page that is not would stall the shard.
 pub(super) fn is_resident<R: Runtime>(shard: &Shard<R>, group: &Group) -> bool {
-    const FRESH: u32 = 60;
     let expire = u32::try_from(shard.settings.retry.expire.as_secs()).unwrap_or(u32::MAX);
     let arrival = group.expiry.saturating_sub(expire);
-    group.resident && shard.seconds().saturating_sub(arrival) < FRESH
+    group.resident && shard.seconds().saturating_sub(arrival) < limits::RESIDENT_FOR
 }
 
 /// How a transaction stands to those before and after it on its connection.

@@ -4,7 +4,6 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::task::Waker;
-use std::time::Duration;
 
 use crate::id::{Durable, MessageId};
 use crate::limits;
@@ -159,11 +158,13 @@ impl<R: Runtime> Keeper<R> {
 
     /// A lane that came to rest says on the disk that its last commit was synced: whatever is found damaged later was not cut off.
     pub(super) fn vouch(&self, now: Instant) {
-        const REST: Duration = Duration::from_secs(1);
         if self.lane.borrow().may_free() && now >= self.free_from.get() {
             self.nudge();
         }
-        if self.is_quiet() && self.lane.borrow().is_unvouched() && now > self.committed.get() + REST {
+        if self.is_quiet()
+            && self.lane.borrow().is_unvouched()
+            && now > self.committed.get() + limits::LANE_REST
+        {
             self.closing.set(Some(false));
             self.nudge();
         }

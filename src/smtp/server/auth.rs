@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::step::{Credentials, TEXT};
+use super::step::Credentials;
 use crate::limits;
 use crate::smtp::reply::words;
 
@@ -110,7 +110,7 @@ impl Auth {
     pub(super) fn held(&self) -> usize {
         let name =
             |awaited: &Awaited| if let Awaited::LoginPassword(name) = awaited { name.len() } else { 0 };
-        self.awaiting.as_ref().map_or(0, |awaited| TEXT + name(awaited))
+        self.awaiting.as_ref().map_or(0, |awaited| limits::TEXT_OVERHEAD + name(awaited))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use super::step::TEXT;
+use crate::limits;
 use crate::mail::envelope::{Envelope, Protocol};
 
 #[derive(Debug)]
@@ -92,7 +92,7 @@ impl Identity {
 
     /// Bytes of the names in memory.
     pub(super) fn held(&self) -> usize {
-        let text = |text: Option<&str>| text.map_or(0, |text| TEXT + text.len());
+        let text = |text: Option<&str>| text.map_or(0, |text| limits::TEXT_OVERHEAD + text.len());
         text(self.helo()) + text(self.tls.as_deref()) + text(self.account())
     }
 }

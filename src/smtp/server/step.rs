@@ -1,6 +1,7 @@
 //! What a session and its driver tell each other.
 
 use crate::config::BareNewlines;
+use crate::limits;
 use crate::mail::envelope::Envelopes;
 
 /// What holds for every session of a listener.
@@ -80,13 +81,10 @@ pub struct Credentials {
     pub password: Vec<u8>,
 }
 
-/// Bytes of a text in memory beside the text, and what the allocator adds.
-pub(super) const TEXT: usize = 64;
-
 impl Credentials {
     /// Bytes in memory.
     pub fn held(&self) -> usize {
-        2 * TEXT + self.name.capacity() + self.password.capacity()
+        2 * limits::TEXT_OVERHEAD + self.name.capacity() + self.password.capacity()
     }
 }
 

@@ -66,7 +66,7 @@ impl Transaction {
         }
         let address = Address::from_slice(address);
         if address.spilled() {
-            self.heap += (address.len() + limits::ADDRESS_OVERHEAD) as u32;
+            self.heap += (address.len() + limits::ALLOCATED) as u32;
         }
         let domain_at = u16::try_from(domain_at).unwrap_or(u16::MAX);
         recipients.push(Recipient::new(address, domain_at));
@@ -109,8 +109,7 @@ impl Transaction {
     }
 }
 
-const _: () =
-    assert!(limits::RECIPIENTS_MAX * (limits::PATH_MAX + limits::ADDRESS_OVERHEAD) < u32::MAX as usize);
+const _: () = assert!(limits::RECIPIENTS_MAX * (limits::PATH_MAX + limits::ALLOCATED) < u32::MAX as usize);
 
 #[cfg(test)]
 mod tests {
