@@ -60,12 +60,12 @@ pub struct Shard<R: Runtime> {
 impl<R: Runtime> Shard<R> {
     /// The lane new mail goes to.
     pub(super) fn own(&self) -> Rc<Keeper<R>> {
-        self.store.keepers.borrow()[0].clone()
+        self.store.keepers[0].clone()
     }
 
     /// A lane this shard writes.
     pub(super) fn keeper(&self, lane: u16) -> Rc<Keeper<R>> {
-        self.store.keepers.borrow()[self.mesh.assignment().place(lane)].clone()
+        self.store.keepers[self.mesh.assignment().place(lane)].clone()
     }
 
     /// Memory for a body.
@@ -123,7 +123,7 @@ impl<R: Runtime> Shard<R> {
     }
 
     pub(super) fn wake_keepers(&self) {
-        for keeper in self.store.keepers.borrow().iter() {
+        for keeper in self.store.keepers.iter() {
             keeper.wake();
         }
     }
@@ -186,7 +186,7 @@ impl<R: Runtime> Shard<R> {
         counters.bodies_gathered.set(self.inbound.gathered.get() as u64);
         counters.credits_out.set(self.outbound.destinations.borrow().credits_out(self.mesh.credits()).into());
         let (mut messages, mut segments, mut free, mut live) = (0, 0, 0, 0);
-        for keeper in self.store.keepers.borrow().iter() {
+        for keeper in self.store.keepers.iter() {
             let lane = keeper.lane.borrow();
             messages += lane.messages();
             segments += lane.segments().0;
@@ -229,6 +229,6 @@ impl<R: Runtime> Shard<R> {
     pub(super) fn is_quiet(&self) -> bool {
         self.outbound.connections.get() == 0
             && self.outbound.settling.get() == 0
-            && self.store.keepers.borrow().iter().all(|keeper| keeper.is_quiet())
+            && self.store.keepers.iter().all(|keeper| keeper.is_quiet())
     }
 }

@@ -102,7 +102,7 @@ pub async fn run<R: Runtime>(runtime: R, setup: Setup) -> io::Result<()> {
             return Err(io::Error::other(problem));
         }
     };
-    let found = shard.store.keepers.borrow().iter().map(|keeper| keeper.lane.borrow().messages()).sum();
+    let found = shard.store.keepers.iter().map(|keeper| keeper.lane.borrow().messages()).sum();
     let _ = reports.send(Report::Read(found));
     // The bell has one listener for life, the inbox; here a look now and then is enough.
     while !setup.mesh.is_open() && !setup.mesh.stopping() {
@@ -136,7 +136,7 @@ fn allot<R: Runtime>(shard: &Shard<R>) {
     }
     let there = shard.mesh.lane_bytes();
     let shares = allot::allot(most, shard.mesh.shards(), &there);
-    for keeper in shard.store.keepers.borrow().iter() {
+    for keeper in shard.store.keepers.iter() {
         let mut lane = keeper.lane.borrow_mut();
         let share = shares[usize::from(lane.number())];
         lane.limit(share);
@@ -161,7 +161,7 @@ fn allot<R: Runtime>(shard: &Shard<R>) {
 fn serve<R: Runtime>(shard: &Rc<Shard<R>>) {
     let runtime = &shard.runtime;
     runtime.spawn_vital("timers", shard.timers.clone().run(runtime.clone()));
-    for keeper in shard.store.keepers.borrow().iter() {
+    for keeper in shard.store.keepers.iter() {
         runtime.spawn_vital("committer", persist::persist(shard.clone(), keeper.clone()));
         runtime.spawn_vital("replay", replay(shard.clone(), keeper.clone()));
         runtime.spawn_vital("compactor", compact::compact(shard.clone(), keeper.clone()));
@@ -485,7 +485,7 @@ async fn drain<R: Runtime>(shard: &Rc<Shard<R>>) {
         }
         shard.timers.sleep_until(shard.runtime.now() + limits::STOP_ASKED_LOOK / 4).await;
     }
-    let keepers = shard.store.keepers.borrow().clone();
+    let keepers = shard.store.keepers.clone();
     if shard.is_quiet() {
         keepers.iter().for_each(|keeper| keeper.close());
     }

@@ -7,7 +7,7 @@ use crate::queue::Group;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::shard::message::{Job, Letter};
-use crate::shard::outbound::site::{Site, Take};
+use crate::shard::outbound::site::{Site, Work};
 
 /// Whether this shard works most of its time.
 pub(super) fn is_busy<R: Runtime>(shard: &Shard<R>) -> bool {
@@ -32,12 +32,12 @@ pub(super) fn share<R: Runtime>(shard: &Shard<R>) -> usize {
 }
 
 /// The next borrowed job of a site.
-pub(super) fn take<R: Runtime>(shard: &Shard<R>, site: &Site) -> Option<Take> {
+pub(super) fn take<R: Runtime>(shard: &Shard<R>, site: &Site) -> Option<Work> {
     let job = site.borrowed.jobs.borrow_mut().pop_front()?;
     site.borrowed.touched.set(shard.timers.recent());
     shard.outbound.lending.waiting.set(shard.outbound.lending.waiting.get() - 1);
     let expired = job.group.is_expired(shard.seconds());
-    Some(if expired { Take::Expired(job) } else { Take::Job(job) })
+    Some(if expired { Work::Expired(job) } else { Work::Job(job) })
 }
 
 /// The attempt never began: another connection makes it.

@@ -16,7 +16,7 @@ use crate::shard::outbound::address::Place;
 use crate::shard::outbound::attempt::attempt;
 use crate::shard::outbound::opening::{Begun, Unproven};
 use crate::shard::outbound::session::{Connection, HopError};
-use crate::shard::outbound::site::{Nap, Site, Take};
+use crate::shard::outbound::site::{Nap, Site, Work};
 use crate::shard::outbound::work::{After, Run, UnderWay};
 use crate::shard::outbound::{borrow, connect, line, pump, settle, sites};
 use crate::smtp::reply::Reply;
@@ -129,8 +129,8 @@ async fn return_all<R: Runtime>(
 ) {
     while !shard.draining.get() {
         match pump::take(shard, key, site) {
-            Take::Expired(job) => settle::expired(shard, &job),
-            Take::Job(job) => {
+            Work::Expired(job) => settle::expired(shard, &job),
+            Work::Job(job) => {
                 let under_way = UnderWay::new(shard, site, job);
                 let failure = Failure {
                     expired: false,
@@ -146,7 +146,7 @@ async fn return_all<R: Runtime>(
                 };
                 settle::whole_by(shard, &job, fate, (named, told)).await;
             }
-            Take::Nothing => return,
+            Work::Nothing => return,
         }
     }
 }

@@ -11,7 +11,7 @@
 use std::rc::Rc;
 
 use crate::limits;
-use crate::queue::destinations::{SiteKey, Take as Taken};
+use crate::queue::destinations::{SiteKey, Take};
 use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::shard::message::{Letter, Loan};
@@ -71,9 +71,9 @@ pub(super) fn grant<R: Runtime>(
     while jobs.len() < bound {
         let taken = shard.outbound.destinations.borrow_mut().take(key, now);
         match taken {
-            Taken::Job(domain, group) => jobs.push(shard.own_job(domain, group)),
-            Taken::Expired(domain, group) => settle::expired(shard, &shard.own_job(domain, group)),
-            Taken::Nothing => break,
+            Take::Job(domain, group) => jobs.push(shard.own_job(domain, group)),
+            Take::Expired(domain, group) => settle::expired(shard, &shard.own_job(domain, group)),
+            Take::Nothing => break,
         }
     }
     if jobs.is_empty() {

@@ -9,7 +9,7 @@ use crate::shard::Shard;
 use crate::shard::message::Letter;
 use crate::shard::outbound::lend::lend;
 use crate::shard::outbound::opening::Begun;
-use crate::shard::outbound::site::{Site, Take};
+use crate::shard::outbound::site::{Site, Work};
 use crate::shard::outbound::{borrow, sites};
 
 /// Sees to it that somebody works on what the site has ready. True: a connection was begun.
@@ -68,7 +68,7 @@ pub(super) fn needs_hands<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Sit
 }
 
 /// Work for a connection of this site: the shard's own and what it borrowed, in turn.
-pub(super) fn take<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site) -> Take {
+pub(super) fn take<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site) -> Work {
     let now = shard.seconds();
     if site.borrowed.waiting() > 0
         && site.borrowed.is_next()
@@ -78,9 +78,9 @@ pub(super) fn take<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site) 
     }
     let own = shard.outbound.destinations.borrow_mut().take(key, now);
     match own {
-        queue::Take::Job(domain, group) => Take::Job(shard.own_job(domain, group)),
-        queue::Take::Expired(domain, group) => Take::Expired(shard.own_job(domain, group)),
-        queue::Take::Nothing => borrow::take(shard, site).unwrap_or(Take::Nothing),
+        queue::Take::Job(domain, group) => Work::Job(shard.own_job(domain, group)),
+        queue::Take::Expired(domain, group) => Work::Expired(shard.own_job(domain, group)),
+        queue::Take::Nothing => borrow::take(shard, site).unwrap_or(Work::Nothing),
     }
 }
 

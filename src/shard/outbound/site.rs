@@ -16,7 +16,7 @@ use crate::shard::outbound::shown::Shown;
 use crate::time::Instant;
 
 /// What a connection that asks for work gets.
-pub enum Take {
+pub enum Work {
     /// A group to deliver.
     Job(Job),
     /// A group that is past its expiry: settle it as expired.

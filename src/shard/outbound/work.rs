@@ -11,7 +11,7 @@ use crate::shard::Shard;
 use crate::shard::message::Job;
 use crate::shard::outbound::address::Place;
 use crate::shard::outbound::session::Connection;
-use crate::shard::outbound::site::{Site, Take};
+use crate::shard::outbound::site::{Site, Work};
 use crate::shard::outbound::{borrow, pump, settle};
 use crate::time::Instant;
 
@@ -65,14 +65,14 @@ impl<'a, R: Runtime> Run<'a, R> {
         loop {
             match pump::take(shard, key, site) {
                 // The site is reached now: what it once failed of is not what this message was told last.
-                Take::Expired(job) => settle::expired(shard, &job),
-                Take::Job(job) => {
+                Work::Expired(job) => settle::expired(shard, &job),
+                Work::Job(job) => {
                     let under_way = UnderWay::new(shard, site, job);
                     // More work than hands: one more connection, if the limits let it.
                     pump::pump(shard, key);
                     return Some(Next { under_way, opened: false });
                 }
-                Take::Nothing => return None,
+                Work::Nothing => return None,
             }
         }
     }

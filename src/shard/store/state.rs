@@ -9,7 +9,7 @@ use crate::shard::store::writer::Keeper;
 /// The lanes a shard writes, and what it reads of all.
 pub(in crate::shard) struct Store<R: Runtime> {
     /// Lanes this shard writes; its own first.
-    pub keepers: RefCell<Vec<Rc<Keeper<R>>>>,
+    pub keepers: Vec<Rc<Keeper<R>>>,
     /// Copies of the maps, by lane and slot.
     pub maps: RefCell<Vec<Vec<Option<SegmentMap>>>>,
 }
@@ -17,6 +17,6 @@ pub(in crate::shard) struct Store<R: Runtime> {
 impl<R: Runtime> Store<R> {
     /// These lanes, of so many.
     pub fn new(keepers: Vec<Rc<Keeper<R>>>, lanes: usize) -> Store<R> {
-        Store { keepers: RefCell::new(keepers), maps: RefCell::new(vec![Vec::new(); lanes]) }
+        Store { keepers, maps: RefCell::new(vec![Vec::new(); lanes]) }
     }
 }
