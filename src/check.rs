@@ -82,7 +82,7 @@ fn look(config: &Config, cores: &[usize], found: &mut Findings) {
         }
     }
     if let Some(path) = &config.accounts {
-        match node::read_accounts(path) {
+        match node::files::read_accounts(path) {
             Ok(accounts) if accounts.is_empty() => {
                 let problem = format!("{}: there is no account in it", path.display());
                 let fix = "add lines name:hash, with hashes of `relevo hash-password`";
@@ -92,7 +92,7 @@ fn look(config: &Config, cores: &[usize], found: &mut Findings) {
             Err(words) => found.errors.push(split(config, "auth.accounts", &words)),
         }
     }
-    if config.dns.servers.is_empty() && node::machines_name_servers().is_empty() {
+    if config.dns.servers.is_empty() && node::files::machines_name_servers().is_empty() {
         let problem = "there is no name server: /etc/resolv.conf names none";
         found.warnings.push(places.propose(
             "dns.servers",
@@ -101,7 +101,7 @@ fn look(config: &Config, cores: &[usize], found: &mut Findings) {
             ", the address of a resolver",
         ));
     }
-    if let Err(words) = node::find_hosts(&mut config.clone()) {
+    if let Err(words) = node::files::find_hosts(&mut config.clone()) {
         found.errors.push(split(config, "dns.hosts", &words));
     }
     log(config, found);
@@ -186,7 +186,7 @@ fn data_dir(config: &Config, found: &mut Findings) -> bool {
     for words in state::modes(directory, false).words(directory, false) {
         found.warnings.push(split(config, KEY, &words));
     }
-    let lanes = node::lanes(directory).max(config.shard_count(probe::cores().len()));
+    let lanes = node::directory::lanes(directory).max(config.shard_count(probe::cores().len()));
     for unopened in inspect::unopened_lanes(directory, lanes) {
         found.errors.push(split(config, KEY, &unopened.to_string()));
     }
@@ -219,7 +219,11 @@ fn ports(config: &Config, running: bool, found: &mut Findings) {
             held += 1;
             continue;
         }
-        found.errors.push(config.places.remark(&key, refused(address, &error), node::port_fix(&error)));
+        found.errors.push(config.places.remark(
+            &key,
+            refused(address, &error),
+            node::files::port_fix(&error),
+        ));
     }
     if running {
         let which = if held > 0 { " and listens there" } else { "" };
@@ -236,12 +240,12 @@ fn refused(address: SocketAddr, error: &io::Error) -> String {
 /// Reads certificate and key as a start does, and looks at what the certificate says.
 fn certificates(config: &Config, at: usize, files: &TlsFiles, found: &mut Findings) {
     let places = &config.places;
-    if let Err(unusable) = tls::server(files, node::read_pem) {
+    if let Err(unusable) = tls::server(files, node::files::read_pem) {
         let key = if unusable.of_key { "tls_key" } else { "tls_certificate" };
         found.errors.push(split(config, &format!("listener[{at}].{key}"), &unusable.to_string()));
         return;
     }
-    let chain = tls::chain(&node::read_pem(&files.certificate).unwrap_or_default());
+    let chain = tls::chain(&node::files::read_pem(&files.certificate).unwrap_or_default());
     secret(config, &format!("listener[{at}].tls_key"), &files.key, found);
     let Some(certificate) = Certificate::of(&chain) else { return };
     let host = Certificate::is_for(&chain, &config.node.hostname);

@@ -1,37 +1,34 @@
 //! One relay process: checks, control, shards; started all or nothing, stopped in order.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
 
-use crate::config::{Config, Particulars, RuntimeChoice, value};
+use crate::config::{Config, Particulars};
 use crate::control::names::{Files, RESOLV_CONF};
 use crate::control::{self, Control, Health, say};
-use crate::inspect::{self, state};
 use crate::limits;
 use crate::observe::Instruments;
 use crate::observe::diagnostics::Level;
-use crate::policy::accounts::Accounts;
-use crate::policy::certificate::Certificate;
 use crate::policy::tls;
+use crate::runtime::Bell;
 use crate::runtime::ending::Ending;
 use crate::runtime::glommio::Watchdog;
 use crate::runtime::os::{self, Compute, ShardThread, probe};
-use crate::runtime::process::{self, DirectoryLock, LockError};
-use crate::runtime::{Bell, epoll, files, glommio};
+use crate::runtime::process::{self, DirectoryLock};
 use crate::shard::assignment::Assignment;
 use crate::shard::inbound::logins::Logins;
 use crate::shard::mesh::{Mesh, Room};
-use crate::shard::start::{self, Report, Setup};
-use crate::spool::layout;
-use crate::spool::segment::Birthplace;
+use crate::shard::start::{Report, Setup};
 
+pub(crate) mod directory;
+mod engine;
+pub(crate) mod files;
 pub mod room;
+
+use engine::{Engine, choose, in_words};
 
 /// A running relay.
 pub struct Node {
@@ -59,14 +56,14 @@ impl Node {
         let shards = config.shard_count(cores.len());
         let engine = judge(&config, shards, &cores)?;
         let data_dir = config.node.data_dir.clone();
-        let lock = take(&config, shards)?;
-        let (id, birthplaces) = origins(&data_dir)?;
-        let certificates = probe_listeners(&mut config)?;
-        let accounts = config.accounts.as_deref().map(read_accounts).transpose()?;
+        let lock = directory::take(&config, shards)?;
+        let (id, birthplaces) = directory::origins(&data_dir)?;
+        let certificates = files::probe_listeners(&mut config)?;
+        let accounts = config.accounts.as_deref().map(files::read_accounts).transpose()?;
         let keys = [process::random_bytes(), process::random_bytes()];
         let accounts = accounts.map(|accounts| Arc::new(Logins::new(accounts, &keys)));
-        let own_servers = find_name_servers(&mut config);
-        find_hosts(&mut config)?;
+        let own_servers = files::find_name_servers(&mut config);
+        files::find_hosts(&mut config)?;
         let settings = Arc::new(config);
         let instruments = Instruments::of(shards);
         let bells: Vec<_> = (0..shards).map(|_| Arc::new(Bell::new())).collect();
@@ -232,7 +229,7 @@ fn control_setup(
         log: settings.log.clone(),
         health: health.clone(),
         runtime: engine.name(),
-        certificates: shown(settings).into(),
+        certificates: files::shown(settings).into(),
         hostname: settings.node.hostname.clone(),
         data_dir: settings.node.data_dir.clone(),
         names: Some(Files::new(&settings.dns, own_servers.then_some(Path::new(RESOLV_CONF)))),
@@ -272,242 +269,7 @@ pub(crate) fn fitting(config: &Config, shards: usize) -> Result<(Vec<Particulars
 /// Which shard keeps which of the lanes there are.
 fn assignment(particulars: &[Particulars], data_dir: &Path) -> Assignment {
     let chosen: Vec<_> = particulars.iter().map(|one| one.lanes.clone()).collect();
-    Assignment::chosen(&chosen, lanes(data_dir))
-}
-
-/// What the shards run on.
-#[derive(Clone, Copy)]
-enum Engine {
-    Glommio,
-    Epoll,
-}
-
-impl Engine {
-    fn name(self) -> &'static str {
-        match self {
-            Engine::Glommio => "glommio",
-            Engine::Epoll => "epoll",
-        }
-    }
-
-    /// Watches over the shards where that is needed.
-    fn watch(self, bells: &[Arc<Bell>]) -> Result<Option<Watchdog>, String> {
-        match self {
-            Engine::Glommio => Watchdog::start(bells.to_vec()).map(Some),
-            Engine::Epoll => Ok(None),
-        }
-        .map_err(|error| format!("cannot start a thread: {error}"))
-    }
-
-    fn start_shard(
-        self,
-        core: usize,
-        bell: Arc<Bell>,
-        compute: Option<Arc<Compute>>,
-        setup: Setup,
-        ending: Ending,
-    ) -> std::io::Result<ShardThread> {
-        let (spin, ring_depth) = (setup.particulars.spin, setup.settings.tuning.ring_depth);
-        let settings = os::Settings { core, spin, ring_depth, compute };
-        match self {
-            Engine::Glommio => glommio::start_shard(settings, bell, move |runtime| {
-                ending.of_this_thread();
-                start::run(runtime, setup)
-            }),
-            Engine::Epoll => epoll::start_shard(settings, bell, move |runtime| {
-                ending.of_this_thread();
-                start::run(runtime, setup)
-            }),
-        }
-    }
-}
-
-/// What is configured, or what this machine allows.
-fn choose(choice: RuntimeChoice, shards: usize) -> Result<Engine, String> {
-    if choice == RuntimeChoice::Epoll {
-        return Ok(Engine::Epoll);
-    }
-    match probe::check_ring(shards) {
-        Ok(()) => Ok(Engine::Glommio),
-        Err(refusal) if choice == RuntimeChoice::Auto => {
-            say(Level::Warning, format_args!("{}; running on epoll instead", refusal.problem));
-            Ok(Engine::Epoll)
-        }
-        Err(refusal) => Err(in_words(refusal)),
-    }
-}
-
-fn in_words(refusal: probe::Refusal) -> String {
-    format!("{}; {}", refusal.problem, refusal.fix)
-}
-
-/// Resolves port 0, finds ports that are taken, reads certificates.
-fn probe_listeners(config: &mut Config) -> Result<Vec<Option<Arc<rustls::ServerConfig>>>, String> {
-    for listener in &mut config.listeners {
-        listener.address = process::probe_port(listener.address).map_err(|error| {
-            format!("cannot listen on {}: {error}; {}", listener.address, port_fix(&error))
-        })?;
-    }
-    config
-        .listeners
-        .iter()
-        .map(|listener| listener.tls.as_ref().map(|files| tls::server(files, read_pem)).transpose())
-        .collect::<Result<_, _>>()
-        .map_err(|unusable| unusable.to_string())
-}
-
-/// What the certificates say that listeners show, each file once. It was read a moment ago, and is no reason not to start.
-fn shown(config: &Config) -> Vec<control::Shown> {
-    let mut shown: Vec<control::Shown> = Vec::new();
-    let host = &config.node.hostname;
-    for files in config.listeners.iter().filter_map(|listener| listener.tls.as_ref()) {
-        let file = files.certificate.display().to_string();
-        if shown.iter().any(|other| other.file == file) {
-            continue;
-        }
-        let chain = read_pem(&files.certificate).map(|text| tls::chain(&text)).unwrap_or_default();
-        if let Some(certificate) = Certificate::of(&chain) {
-            let for_host = Certificate::is_for(&chain, host);
-            shown.push(control::Shown { file, certificate, for_host, host: host.clone() });
-        }
-    }
-    shown
-}
-
-/// Locks the data directory, and closes it to others.
-fn take(config: &Config, shards: usize) -> Result<DirectoryLock, String> {
-    let data_dir = &config.node.data_dir;
-    let lock = lock(data_dir)?;
-    let modes = state::modes(data_dir, true).words(data_dir, true);
-    for words in modes.into_iter().chain(state::bound(config, shards)) {
-        say(Level::Warning, format_args!("{words}"));
-    }
-    Ok(lock)
-}
-
-/// Locks the data directory. A process that was just killed may take a moment to let go of it.
-fn lock(data_dir: &Path) -> Result<DirectoryLock, String> {
-    let mut waited = Duration::ZERO;
-    loop {
-        match process::lock_directory(data_dir) {
-            Ok(lock) => return Ok(lock),
-            Err(LockError::Taken) if waited < limits::LOCK_PATIENCE => {
-                process::pause(limits::LOCK_PATIENCE / 100);
-                waited += limits::LOCK_PATIENCE / 100;
-            }
-            Err(LockError::Taken) => {
-                return Err(format!(
-                    "{} is in use by another relevo process; stop that one, or set node.data_dir to another directory",
-                    data_dir.display()
-                ));
-            }
-            Err(LockError::Io(error)) => {
-                return Err(format!(
-                    "{}: {error}; make node.data_dir a directory that this user may write",
-                    data_dir.display()
-                ));
-            }
-        }
-    }
-}
-
-/// The node's id. A new one is made only where there is no mail: segments of another node would be refused for ever.
-fn node_id(data_dir: &Path) -> Result<u64, String> {
-    let fail = |error| format!("{}: {error}", data_dir.display());
-    if process::read_node_id(data_dir).map_err(fail)?.is_none()
-        && let Some(words) = inspect::lost_node(data_dir).map_err(|error| error.to_string())?
-    {
-        return Err(words);
-    }
-    process::node_id(data_dir).map_err(fail)
-}
-
-pub(crate) fn port_fix(error: &std::io::Error) -> &'static str {
-    match error.kind() {
-        std::io::ErrorKind::AddrInUse => {
-            "another process listens there: stop it, or change the listener's address"
-        }
-        std::io::ErrorKind::PermissionDenied => {
-            "ports below 1024 need CAP_NET_BIND_SERVICE (see deploy/relevo.service)"
-        }
-        std::io::ErrorKind::AddrNotAvailable => {
-            "this machine has no such address: change the listener's address"
-        }
-        _ => "change the listener's address",
-    }
-}
-
-/// A file with certificates or a key.
-pub(crate) fn read_pem(path: &Path) -> std::io::Result<Vec<u8>> {
-    files::read_whole(path, limits::PEM_FILE_MAX)
-}
-
-pub(crate) fn read_accounts(path: &Path) -> Result<Accounts, String> {
-    let fix = "set auth.accounts to a readable file";
-    let bytes = files::read_whole(path, limits::ACCOUNTS_FILE_MAX)
-        .map_err(|error| format!("{}: {error}; {fix}", path.display()))?;
-    let text =
-        String::from_utf8(bytes).map_err(|_| format!("{}: this is not UTF-8; {fix}", path.display()))?;
-    Accounts::parse(&text).map_err(|error| format!("{}: {error}", path.display()))
-}
-
-/// The machine's name servers, unless others are configured. Whether they are the machine's.
-fn find_name_servers(config: &mut Config) -> bool {
-    let none = config.dns.servers.is_empty();
-    if none {
-        config.dns.servers = machines_name_servers();
-    }
-    none
-}
-
-/// What the machine says about its name servers.
-pub(crate) fn machines_name_servers() -> Vec<SocketAddr> {
-    let bytes = files::read_whole(Path::new(RESOLV_CONF), limits::HOSTS_FILE_MAX).unwrap_or_default();
-    value::name_servers(&String::from_utf8_lossy(&bytes), process::interface_number)
-}
-
-/// The hosts that the operator named by hand. The usual file need not be there; one that was asked for must.
-pub(crate) fn find_hosts(config: &mut Config) -> Result<(), String> {
-    let Some(path) = config.dns.hosts.clone() else { return Ok(()) };
-    match files::read_whole(&path, limits::HOSTS_FILE_MAX) {
-        Ok(bytes) => config.dns.known = Arc::new(value::hosts(&String::from_utf8_lossy(&bytes))),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && path == Path::new("/etc/hosts") => {}
-        Err(error) => {
-            return Err(format!(
-                "{}: {error}; set dns.hosts to a readable file of at most {}, or to \"\" for none",
-                path.display(),
-                value::show_size(limits::HOSTS_FILE_MAX)
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// Where adopted lanes were born, by lane; a lane of this node's own says nothing.
-fn lane_birthplaces(data_dir: &Path) -> Result<BTreeMap<u16, Birthplace>, String> {
-    let mut birthplaces = BTreeMap::new();
-    for lane in 0..lanes(data_dir) {
-        let lane = u16::try_from(lane).map_err(|_| "too many lanes".to_owned())?;
-        let directory = layout::lane_directory(data_dir, lane);
-        let birthplace = process::read_birthplace(&directory);
-        if let Some((node, lane_there)) = birthplace.map_err(|error| start::unopened(&directory, &error))? {
-            birthplaces.insert(lane, Birthplace { node, lane: lane_there });
-        }
-    }
-    Ok(birthplaces)
-}
-
-/// The node's id and where its lanes were born, if all of them can be opened.
-fn origins(data_dir: &Path) -> Result<(u64, Arc<BTreeMap<u16, Birthplace>>), String> {
-    let id = node_id(data_dir)?;
-    let birthplaces = Arc::new(lane_birthplaces(data_dir)?);
-    Ok((id, birthplaces))
-}
-
-/// Lanes there are on disk: the highest number plus one.
-pub(crate) fn lanes(data_dir: &Path) -> usize {
-    let names = files::list(data_dir).unwrap_or_default();
-    layout::lanes(&names).last().map_or(0, |highest| usize::from(*highest) + 1)
+    Assignment::chosen(&chosen, directory::lanes(data_dir))
 }
 
 #[cfg(test)]

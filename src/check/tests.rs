@@ -317,10 +317,10 @@ fn a_mark_in_front_is_no_part_of_a_file() {
     let text = read(Path::new(&scratch.path("relevo.toml"))).unwrap();
     let found = check(&text, Path::new("relevo.toml"), true);
     assert!(found.is_fine(), "{}", lines(&found.errors));
-    let accounts = node::read_accounts(Path::new(&scratch.path("accounts"))).unwrap();
+    let accounts = node::files::read_accounts(Path::new(&scratch.path("accounts"))).unwrap();
     assert!(accounts.stored("shop").1.is_some());
     let mut config = found.config.unwrap();
-    node::find_hosts(&mut config).unwrap();
+    node::files::find_hosts(&mut config).unwrap();
     assert!(config.dns.known.contains_key("smart.example"));
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::directory;
 use crate::config::Particulars;
 use crate::limits;
 use crate::policy::descriptors::{self, Shares};
@@ -16,7 +17,7 @@ pub fn share(data_dir: &Path, shards: usize, allowed: u64) -> Result<Shares, Str
         let directory = layout::lane_directory(data_dir, u16::try_from(lane).unwrap_or(u16::MAX));
         files::list(&directory).unwrap_or_default()
     };
-    let lanes = super::lanes(data_dir);
+    let lanes = directory::lanes(data_dir);
     let segments =
         (0..lanes).flat_map(names).filter(|name| layout::segment_slot(name).is_some()).count() as u64;
     descriptors::share(allowed, shards as u64, segments).map_err(|needed| {

@@ -1,0 +1,92 @@
+//! The data directory: who has it, whose mail is in it, which lanes there are.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::control::say;
+use crate::inspect::{self, state};
+use crate::limits;
+use crate::observe::diagnostics::Level;
+use crate::runtime::files;
+use crate::runtime::process::{self, DirectoryLock, LockError};
+use crate::shard::start;
+use crate::spool::layout;
+use crate::spool::segment::Birthplace;
+
+/// Locks the data directory, and closes it to others.
+pub(super) fn take(config: &Config, shards: usize) -> Result<DirectoryLock, String> {
+    let data_dir = &config.node.data_dir;
+    let lock = lock(data_dir)?;
+    let modes = state::modes(data_dir, true).words(data_dir, true);
+    for words in modes.into_iter().chain(state::bound(config, shards)) {
+        say(Level::Warning, format_args!("{words}"));
+    }
+    Ok(lock)
+}
+
+/// Locks the data directory. A process that was just killed may take a moment to let go of it.
+fn lock(data_dir: &Path) -> Result<DirectoryLock, String> {
+    let mut waited = Duration::ZERO;
+    loop {
+        match process::lock_directory(data_dir) {
+            Ok(lock) => return Ok(lock),
+            Err(LockError::Taken) if waited < limits::LOCK_PATIENCE => {
+                process::pause(limits::LOCK_PATIENCE / 100);
+                waited += limits::LOCK_PATIENCE / 100;
+            }
+            Err(LockError::Taken) => {
+                return Err(format!(
+                    "{} is in use by another relevo process; stop that one, or set node.data_dir to another directory",
+                    data_dir.display()
+                ));
+            }
+            Err(LockError::Io(error)) => {
+                return Err(format!(
+                    "{}: {error}; make node.data_dir a directory that this user may write",
+                    data_dir.display()
+                ));
+            }
+        }
+    }
+}
+
+/// The node's id. A new one is made only where there is no mail: segments of another node would be refused for ever.
+fn node_id(data_dir: &Path) -> Result<u64, String> {
+    let fail = |error| format!("{}: {error}", data_dir.display());
+    if process::read_node_id(data_dir).map_err(fail)?.is_none()
+        && let Some(words) = inspect::lost_node(data_dir).map_err(|error| error.to_string())?
+    {
+        return Err(words);
+    }
+    process::node_id(data_dir).map_err(fail)
+}
+
+/// Where adopted lanes were born, by lane; a lane of this node's own says nothing.
+fn lane_birthplaces(data_dir: &Path) -> Result<BTreeMap<u16, Birthplace>, String> {
+    let mut birthplaces = BTreeMap::new();
+    for lane in 0..lanes(data_dir) {
+        let lane = u16::try_from(lane).map_err(|_| "too many lanes".to_owned())?;
+        let directory = layout::lane_directory(data_dir, lane);
+        let birthplace = process::read_birthplace(&directory);
+        if let Some((node, lane_there)) = birthplace.map_err(|error| start::unopened(&directory, &error))? {
+            birthplaces.insert(lane, Birthplace { node, lane: lane_there });
+        }
+    }
+    Ok(birthplaces)
+}
+
+/// The node's id and where its lanes were born, if all of them can be opened.
+pub(super) fn origins(data_dir: &Path) -> Result<(u64, Arc<BTreeMap<u16, Birthplace>>), String> {
+    let id = node_id(data_dir)?;
+    let birthplaces = Arc::new(lane_birthplaces(data_dir)?);
+    Ok((id, birthplaces))
+}
+
+/// Lanes there are on disk: the highest number plus one.
+pub(crate) fn lanes(data_dir: &Path) -> usize {
+    let names = files::list(data_dir).unwrap_or_default();
+    layout::lanes(&names).last().map_or(0, |highest| usize::from(*highest) + 1)
+}

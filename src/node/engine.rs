@@ -1,0 +1,78 @@
+//! What the shards run on: glommio where the machine lets it, or epoll.
+
+use std::sync::Arc;
+
+use crate::config::RuntimeChoice;
+use crate::control::say;
+use crate::observe::diagnostics::Level;
+use crate::runtime::ending::Ending;
+use crate::runtime::glommio::Watchdog;
+use crate::runtime::os::{self, Compute, ShardThread, probe};
+use crate::runtime::{Bell, epoll, glommio};
+use crate::shard::start::{self, Setup};
+
+/// What the shards run on.
+#[derive(Clone, Copy)]
+pub(super) enum Engine {
+    Glommio,
+    Epoll,
+}
+
+impl Engine {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Engine::Glommio => "glommio",
+            Engine::Epoll => "epoll",
+        }
+    }
+
+    /// Watches over the shards where that is needed.
+    pub(super) fn watch(self, bells: &[Arc<Bell>]) -> Result<Option<Watchdog>, String> {
+        match self {
+            Engine::Glommio => Watchdog::start(bells.to_vec()).map(Some),
+            Engine::Epoll => Ok(None),
+        }
+        .map_err(|error| format!("cannot start a thread: {error}"))
+    }
+
+    pub(super) fn start_shard(
+        self,
+        core: usize,
+        bell: Arc<Bell>,
+        compute: Option<Arc<Compute>>,
+        setup: Setup,
+        ending: Ending,
+    ) -> std::io::Result<ShardThread> {
+        let (spin, ring_depth) = (setup.particulars.spin, setup.settings.tuning.ring_depth);
+        let settings = os::Settings { core, spin, ring_depth, compute };
+        match self {
+            Engine::Glommio => glommio::start_shard(settings, bell, move |runtime| {
+                ending.of_this_thread();
+                start::run(runtime, setup)
+            }),
+            Engine::Epoll => epoll::start_shard(settings, bell, move |runtime| {
+                ending.of_this_thread();
+                start::run(runtime, setup)
+            }),
+        }
+    }
+}
+
+/// What is configured, or what this machine allows.
+pub(super) fn choose(choice: RuntimeChoice, shards: usize) -> Result<Engine, String> {
+    if choice == RuntimeChoice::Epoll {
+        return Ok(Engine::Epoll);
+    }
+    match probe::check_ring(shards) {
+        Ok(()) => Ok(Engine::Glommio),
+        Err(refusal) if choice == RuntimeChoice::Auto => {
+            say(Level::Warning, format_args!("{}; running on epoll instead", refusal.problem));
+            Ok(Engine::Epoll)
+        }
+        Err(refusal) => Err(in_words(refusal)),
+    }
+}
+
+pub(super) fn in_words(refusal: probe::Refusal) -> String {
+    format!("{}; {}", refusal.problem, refusal.fix)
+}

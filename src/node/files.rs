@@ -1,0 +1,108 @@
+//! What a start reads beside its configuration: certificates, accounts, hosts and name servers. And what ports it can have.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::config::{Config, value};
+use crate::control;
+use crate::control::names::RESOLV_CONF;
+use crate::limits;
+use crate::policy::accounts::Accounts;
+use crate::policy::certificate::Certificate;
+use crate::policy::tls;
+use crate::runtime::{files, process};
+
+/// Resolves port 0, finds ports that are taken, reads certificates.
+pub(super) fn probe_listeners(config: &mut Config) -> Result<Vec<Option<Arc<rustls::ServerConfig>>>, String> {
+    for listener in &mut config.listeners {
+        listener.address = process::probe_port(listener.address).map_err(|error| {
+            format!("cannot listen on {}: {error}; {}", listener.address, port_fix(&error))
+        })?;
+    }
+    config
+        .listeners
+        .iter()
+        .map(|listener| listener.tls.as_ref().map(|files| tls::server(files, read_pem)).transpose())
+        .collect::<Result<_, _>>()
+        .map_err(|unusable| unusable.to_string())
+}
+
+/// What the certificates say that listeners show, each file once. It was read a moment ago, and is no reason not to start.
+pub(super) fn shown(config: &Config) -> Vec<control::Shown> {
+    let mut shown: Vec<control::Shown> = Vec::new();
+    let host = &config.node.hostname;
+    for files in config.listeners.iter().filter_map(|listener| listener.tls.as_ref()) {
+        let file = files.certificate.display().to_string();
+        if shown.iter().any(|other| other.file == file) {
+            continue;
+        }
+        let chain = read_pem(&files.certificate).map(|text| tls::chain(&text)).unwrap_or_default();
+        if let Some(certificate) = Certificate::of(&chain) {
+            let for_host = Certificate::is_for(&chain, host);
+            shown.push(control::Shown { file, certificate, for_host, host: host.clone() });
+        }
+    }
+    shown
+}
+
+pub(crate) fn port_fix(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            "another process listens there: stop it, or change the listener's address"
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            "ports below 1024 need CAP_NET_BIND_SERVICE (see deploy/relevo.service)"
+        }
+        std::io::ErrorKind::AddrNotAvailable => {
+            "this machine has no such address: change the listener's address"
+        }
+        _ => "change the listener's address",
+    }
+}
+
+/// A file with certificates or a key.
+pub(crate) fn read_pem(path: &Path) -> std::io::Result<Vec<u8>> {
+    files::read_whole(path, limits::PEM_FILE_MAX)
+}
+
+pub(crate) fn read_accounts(path: &Path) -> Result<Accounts, String> {
+    let fix = "set auth.accounts to a readable file";
+    let bytes = files::read_whole(path, limits::ACCOUNTS_FILE_MAX)
+        .map_err(|error| format!("{}: {error}; {fix}", path.display()))?;
+    let text =
+        String::from_utf8(bytes).map_err(|_| format!("{}: this is not UTF-8; {fix}", path.display()))?;
+    Accounts::parse(&text).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// The machine's name servers, unless others are configured. Whether they are the machine's.
+pub(super) fn find_name_servers(config: &mut Config) -> bool {
+    let none = config.dns.servers.is_empty();
+    if none {
+        config.dns.servers = machines_name_servers();
+    }
+    none
+}
+
+/// What the machine says about its name servers.
+pub(crate) fn machines_name_servers() -> Vec<SocketAddr> {
+    let bytes = files::read_whole(Path::new(RESOLV_CONF), limits::HOSTS_FILE_MAX).unwrap_or_default();
+    value::name_servers(&String::from_utf8_lossy(&bytes), process::interface_number)
+}
+
+/// The hosts that the operator named by hand. The usual file need not be there; one that was asked for must.
+pub(crate) fn find_hosts(config: &mut Config) -> Result<(), String> {
+    let Some(path) = config.dns.hosts.clone() else { return Ok(()) };
+    match files::read_whole(&path, limits::HOSTS_FILE_MAX) {
+        Ok(bytes) => config.dns.known = Arc::new(value::hosts(&String::from_utf8_lossy(&bytes))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && path == Path::new("/etc/hosts") => {}
+        Err(error) => {
+            return Err(format!(
+                "{}: {error}; set dns.hosts to a readable file of at most {}, or to \"\" for none",
+                path.display(),
+                value::show_size(limits::HOSTS_FILE_MAX)
+            ));
+        }
+    }
+    Ok(())
+}
