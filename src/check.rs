@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::config::describe::describe;
+use crate::config::judge::{clashes, judge};
 use crate::config::{Config, ConfigError, RuntimeChoice, TlsFiles, value};
 use crate::inspect::{self, state};
 use crate::limits;
@@ -39,8 +41,8 @@ pub fn check(text: &str, file: &Path, machine: bool) -> Checked {
     let shards = config.shard_count(cores.len());
     // What is wrong was replaced by a default; what that would do here is nobody's question.
     let wrong: Vec<String> = errors.iter().map(|error| error.key.clone()).collect();
-    let mut findings = Findings { errors: Vec::new(), warnings: config.judge(shards) };
-    findings.errors.extend(config.clashes());
+    let mut findings = Findings { errors: Vec::new(), warnings: judge(&config, shards) };
+    findings.errors.extend(clashes(&config));
     if machine {
         look(&config, &cores, &mut findings);
         if errors.is_empty() {
@@ -385,7 +387,7 @@ impl Checked {
 
     /// The configuration in sentences; nothing where it has errors.
     pub fn description(&self) -> String {
-        self.config.as_ref().filter(|_| self.is_fine()).map(Config::describe).unwrap_or_default()
+        self.config.as_ref().filter(|_| self.is_fine()).map(describe).unwrap_or_default()
     }
 
     /// All of it, to be written as JSON.

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use commands::check::{self, Configuration};
 use commands::output;
+use relevo::config::judge::judge;
 use relevo::control::say;
 use relevo::observe::diagnostics::Level;
 use relevo::runtime::os::probe;
@@ -71,7 +72,7 @@ fn main() -> ExitCode {
 /// Its words go where perhaps nobody reads, and must not wait there.
 fn run(place: &Configuration) -> ExitCode {
     let ended = check::load(&place.config).map_err(|error| error.to_string()).and_then(|config| {
-        for warning in config.judge(config.shard_count(probe::cores().len())) {
+        for warning in judge(&config, config.shard_count(probe::cores().len())) {
             say(Level::Warning, format_args!("{warning}"));
         }
         run::run(config).map_err(|error| error.to_string())

@@ -6,179 +6,170 @@ use crate::config::{
     BareNewlines, Config, DomainPattern, PrivateNetworks, RouteTarget, RuntimeChoice, ShardConfig, value,
 };
 
-impl Config {
-    /// Says what the relay would do.
-    pub fn describe(&self) -> String {
-        let mut out = String::new();
-        // Writing to a String cannot fail.
-        let _ = self.write_description(&mut out);
-        out
-    }
+/// Says what the relay would do.
+pub fn describe(config: &Config) -> String {
+    let mut out = String::new();
+    // Writing to a String cannot fail.
+    let _ = write_description(config, &mut out);
+    out
+}
 
-    fn write_description(&self, out: &mut String) -> std::fmt::Result {
-        let shards = match self.node.shards {
-            0 => "one shard per core".to_owned(),
-            count => format!("{count} shards"),
-        };
-        writeln!(out, "{}: {shards}, mail kept in {}", self.node.hostname, self.node.data_dir.display())?;
-        for listener in &self.listeners {
-            write!(out, "listens on {}", listener.address)?;
-            write!(out, ", messages up to {}", value::show_size(listener.message_size_max))?;
-            write!(out, ", {} recipients each", listener.recipients_max)?;
-            if listener.bare_newlines == BareNewlines::Normalise {
-                write!(out, ", bare CR and LF become CRLF")?;
-            }
-            writeln!(out, "{}", if listener.tls.is_some() { ", STARTTLS" } else { ", no TLS" })?;
-            writeln!(
-                out,
-                "  at most {} clients at one time, {} of one address",
-                listener.connections_max, listener.connections_per_client
-            )?;
-            let networks: Vec<_> = listener.relay_from.iter().map(ToString::to_string).collect();
-            if !networks.is_empty() {
-                writeln!(out, "  relays for {}", networks.join(", "))?;
-            }
-            match (&self.accounts, &listener.tls) {
-                (Some(file), Some(_)) => {
-                    writeln!(out, "  relays for the accounts in {}, after STARTTLS", file.display())?
-                }
-                (Some(_), None) => writeln!(out, "  accounts cannot log in here: there is no certificate")?,
-                _ => {}
-            }
+fn write_description(config: &Config, out: &mut String) -> std::fmt::Result {
+    let shards = match config.node.shards {
+        0 => "one shard per core".to_owned(),
+        count => format!("{count} shards"),
+    };
+    writeln!(out, "{}: {shards}, mail kept in {}", config.node.hostname, config.node.data_dir.display())?;
+    for listener in &config.listeners {
+        write!(out, "listens on {}", listener.address)?;
+        write!(out, ", messages up to {}", value::show_size(listener.message_size_max))?;
+        write!(out, ", {} recipients each", listener.recipients_max)?;
+        if listener.bare_newlines == BareNewlines::Normalise {
+            write!(out, ", bare CR and LF become CRLF")?;
         }
-        self.write_routes(out)?;
-        self.write_delivery(out)?;
-        let bound = match self.spool.size_max {
-            0 => "as many as the disk holds".to_owned(),
-            size => format!("{} in all", value::show_size(size)),
-        };
-        writeln!(out, "spool segments of {}, {bound}", value::show_size(self.spool.segment_size))?;
-        match &self.log {
-            Some(path) => writeln!(out, "accounting to {}", path.display())?,
-            None => writeln!(out, "accounting to standard output")?,
-        }
-        match self.control.http {
-            Some(address) => {
-                let alone =
-                    if address.is_ipv6() && address.ip().is_unspecified() { " (IPv6 alone)" } else { "" };
-                writeln!(out, "metrics at http://{address}/metrics, health at /healthz{alone}")?;
-            }
-            None => writeln!(out, "no HTTP")?,
-        }
-        self.write_tuning(out)?;
-        self.shards.iter().try_for_each(|shard| self.write_shard(shard, out))
-    }
-
-    /// What one shard does differently.
-    fn write_shard(&self, shard: &ShardConfig, out: &mut String) -> std::fmt::Result {
-        let mut parts = Vec::new();
-        parts.extend(shard.core.map(|core| format!("on core {core}")));
-        if let Some(listeners) = &shard.listeners {
-            let addresses = listeners.iter().filter_map(|at| self.listeners.get(*at));
-            let addresses: Vec<_> = addresses.map(|listener| listener.address.to_string()).collect();
-            parts.push(match addresses.len() {
-                0 => "takes no clients".to_owned(),
-                _ => format!("listens on {} only", addresses.join(", ")),
-            });
-        }
-        if let Some(lanes) = &shard.lanes {
-            let lanes: Vec<_> = lanes.iter().map(u16::to_string).collect();
-            parts.push(match lanes.len() {
-                0 => "keeps no lane but its own".to_owned(),
-                _ => format!("keeps lanes {} besides its own", lanes.join(", ")),
-            });
-        }
-        parts.extend(shard.connections_inbound_max.map(|most| format!("at most {most} clients")));
-        parts.extend(
-            shard.connections_outbound_max.map(|most| format!("at most {most} connections to next hops")),
-        );
-        parts.extend(shard.spin.map(|span| format!("looks for work for {}", value::show_duration(span))));
-        let delay = shard.commit_delay.map(value::show_duration);
-        parts.extend(delay.map(|delay| format!("a commit waits {delay} for more clients")));
-        let parts = if parts.is_empty() { "as all of them".to_owned() } else { parts.join("; ") };
-        writeln!(out, "shard {}: {parts}", shard.index)
-    }
-
-    fn write_tuning(&self, out: &mut String) -> std::fmt::Result {
-        let tuning = &self.tuning;
-        match tuning.runtime {
-            RuntimeChoice::Auto => {
-                write!(out, "shards run on glommio, or on epoll where io_uring is refused")?
-            }
-            RuntimeChoice::Glommio => write!(out, "shards run on glommio")?,
-            RuntimeChoice::Epoll => write!(out, "shards run on epoll")?,
-        }
-        if !tuning.spin.is_zero() {
-            write!(out, "; idle ones look for work for {}", value::show_duration(tuning.spin))?;
-        }
-        if tuning.runtime != RuntimeChoice::Epoll {
-            write!(out, "; rings of {} entries", tuning.ring_depth)?;
-        }
-        if !tuning.commit_delay.is_zero() {
-            write!(out, "; a commit waits {} for more clients", value::show_duration(tuning.commit_delay))?;
-        }
-        writeln!(out)
-    }
-
-    fn write_routes(&self, out: &mut String) -> std::fmt::Result {
-        for route in &self.routes {
-            let domain = match &route.domain {
-                DomainPattern::Exact(domain) => domain.clone(),
-                DomainPattern::Suffix(suffix) => format!("*.{suffix}"),
-                DomainPattern::Any => "every other domain".to_owned(),
-            };
-            match &route.to {
-                RouteTarget::Mx => writeln!(out, "mail for {domain} goes to its MX hosts")?,
-                RouteTarget::Smtp { host, port } => {
-                    writeln!(out, "mail for {domain} goes to {host} port {port}")?
-                }
-            }
-        }
-        if !self.routes.iter().any(|route| route.domain == DomainPattern::Any) {
-            writeln!(
-                out,
-                "mail for every other domain goes to its MX hosts, port {}",
-                self.delivery.mx_port
-            )?;
-        }
-        Ok(())
-    }
-
-    fn write_delivery(&self, out: &mut String) -> std::fmt::Result {
-        let servers: Vec<_> = self.dns.servers.iter().map(ToString::to_string).collect();
-        let servers =
-            if servers.is_empty() { "those of /etc/resolv.conf".to_owned() } else { servers.join(", ") };
+        writeln!(out, "{}", if listener.tls.is_some() { ", STARTTLS" } else { ", no TLS" })?;
         writeln!(
             out,
-            "name servers: {servers}; {} tries of {}",
-            self.dns.attempts,
-            value::show_duration(self.dns.timeout)
+            "  at most {} clients at one time, {} of one address",
+            listener.connections_max, listener.connections_per_client
         )?;
-        writeln!(
-            out,
-            "at most {} connections to one destination, {} to one address; STARTTLS to next hops {}",
-            self.delivery.connections_per_destination,
-            self.delivery.connections_per_address,
-            if self.delivery.starttls { "where they offer it" } else { "never" }
-        )?;
-        if self.delivery.private_networks == PrivateNetworks::Allow {
-            writeln!(out, "MX hosts may be in private networks")?;
+        let networks: Vec<_> = listener.relay_from.iter().map(ToString::to_string).collect();
+        if !networks.is_empty() {
+            writeln!(out, "  relays for {}", networks.join(", "))?;
         }
-        let retry = &self.retry;
-        let mut wait = retry.first.as_secs_f64();
-        let mut waits = Vec::new();
-        for _ in 0..6 {
-            waits.push(value::show_duration(std::time::Duration::from_secs(
-                wait.min(retry.max.as_secs_f64()) as u64,
-            )));
-            wait *= retry.factor;
+        match (&config.accounts, &listener.tls) {
+            (Some(file), Some(_)) => {
+                writeln!(out, "  relays for the accounts in {}, after STARTTLS", file.display())?
+            }
+            (Some(_), None) => writeln!(out, "  accounts cannot log in here: there is no certificate")?,
+            _ => {}
         }
-        writeln!(
-            out,
-            "retries after {} and so on, each a tenth more or less, at most {} apart; given up after {}",
-            waits.join(", "),
-            value::show_duration(retry.max),
-            value::show_duration(retry.expire)
-        )
     }
+    write_routes(config, out)?;
+    write_delivery(config, out)?;
+    let bound = match config.spool.size_max {
+        0 => "as many as the disk holds".to_owned(),
+        size => format!("{} in all", value::show_size(size)),
+    };
+    writeln!(out, "spool segments of {}, {bound}", value::show_size(config.spool.segment_size))?;
+    match &config.log {
+        Some(path) => writeln!(out, "accounting to {}", path.display())?,
+        None => writeln!(out, "accounting to standard output")?,
+    }
+    match config.control.http {
+        Some(address) => {
+            let alone = if address.is_ipv6() && address.ip().is_unspecified() { " (IPv6 alone)" } else { "" };
+            writeln!(out, "metrics at http://{address}/metrics, health at /healthz{alone}")?;
+        }
+        None => writeln!(out, "no HTTP")?,
+    }
+    write_tuning(config, out)?;
+    config.shards.iter().try_for_each(|shard| write_shard(config, shard, out))
+}
+
+/// What one shard does differently.
+fn write_shard(config: &Config, shard: &ShardConfig, out: &mut String) -> std::fmt::Result {
+    let mut parts = Vec::new();
+    parts.extend(shard.core.map(|core| format!("on core {core}")));
+    if let Some(listeners) = &shard.listeners {
+        let addresses = listeners.iter().filter_map(|at| config.listeners.get(*at));
+        let addresses: Vec<_> = addresses.map(|listener| listener.address.to_string()).collect();
+        parts.push(match addresses.len() {
+            0 => "takes no clients".to_owned(),
+            _ => format!("listens on {} only", addresses.join(", ")),
+        });
+    }
+    if let Some(lanes) = &shard.lanes {
+        let lanes: Vec<_> = lanes.iter().map(u16::to_string).collect();
+        parts.push(match lanes.len() {
+            0 => "keeps no lane but its own".to_owned(),
+            _ => format!("keeps lanes {} besides its own", lanes.join(", ")),
+        });
+    }
+    parts.extend(shard.connections_inbound_max.map(|most| format!("at most {most} clients")));
+    parts.extend(
+        shard.connections_outbound_max.map(|most| format!("at most {most} connections to next hops")),
+    );
+    parts.extend(shard.spin.map(|span| format!("looks for work for {}", value::show_duration(span))));
+    let delay = shard.commit_delay.map(value::show_duration);
+    parts.extend(delay.map(|delay| format!("a commit waits {delay} for more clients")));
+    let parts = if parts.is_empty() { "as all of them".to_owned() } else { parts.join("; ") };
+    writeln!(out, "shard {}: {parts}", shard.index)
+}
+
+fn write_tuning(config: &Config, out: &mut String) -> std::fmt::Result {
+    let tuning = &config.tuning;
+    match tuning.runtime {
+        RuntimeChoice::Auto => write!(out, "shards run on glommio, or on epoll where io_uring is refused")?,
+        RuntimeChoice::Glommio => write!(out, "shards run on glommio")?,
+        RuntimeChoice::Epoll => write!(out, "shards run on epoll")?,
+    }
+    if !tuning.spin.is_zero() {
+        write!(out, "; idle ones look for work for {}", value::show_duration(tuning.spin))?;
+    }
+    if tuning.runtime != RuntimeChoice::Epoll {
+        write!(out, "; rings of {} entries", tuning.ring_depth)?;
+    }
+    if !tuning.commit_delay.is_zero() {
+        write!(out, "; a commit waits {} for more clients", value::show_duration(tuning.commit_delay))?;
+    }
+    writeln!(out)
+}
+
+fn write_routes(config: &Config, out: &mut String) -> std::fmt::Result {
+    for route in &config.routes {
+        let domain = match &route.domain {
+            DomainPattern::Exact(domain) => domain.clone(),
+            DomainPattern::Suffix(suffix) => format!("*.{suffix}"),
+            DomainPattern::Any => "every other domain".to_owned(),
+        };
+        match &route.to {
+            RouteTarget::Mx => writeln!(out, "mail for {domain} goes to its MX hosts")?,
+            RouteTarget::Smtp { host, port } => {
+                writeln!(out, "mail for {domain} goes to {host} port {port}")?
+            }
+        }
+    }
+    if !config.routes.iter().any(|route| route.domain == DomainPattern::Any) {
+        writeln!(out, "mail for every other domain goes to its MX hosts, port {}", config.delivery.mx_port)?;
+    }
+    Ok(())
+}
+
+fn write_delivery(config: &Config, out: &mut String) -> std::fmt::Result {
+    let servers: Vec<_> = config.dns.servers.iter().map(ToString::to_string).collect();
+    let servers =
+        if servers.is_empty() { "those of /etc/resolv.conf".to_owned() } else { servers.join(", ") };
+    writeln!(
+        out,
+        "name servers: {servers}; {} tries of {}",
+        config.dns.attempts,
+        value::show_duration(config.dns.timeout)
+    )?;
+    writeln!(
+        out,
+        "at most {} connections to one destination, {} to one address; STARTTLS to next hops {}",
+        config.delivery.connections_per_destination,
+        config.delivery.connections_per_address,
+        if config.delivery.starttls { "where they offer it" } else { "never" }
+    )?;
+    if config.delivery.private_networks == PrivateNetworks::Allow {
+        writeln!(out, "MX hosts may be in private networks")?;
+    }
+    let retry = &config.retry;
+    let mut wait = retry.first.as_secs_f64();
+    let mut waits = Vec::new();
+    for _ in 0..6 {
+        waits.push(value::show_duration(std::time::Duration::from_secs(
+            wait.min(retry.max.as_secs_f64()) as u64
+        )));
+        wait *= retry.factor;
+    }
+    writeln!(
+        out,
+        "retries after {} and so on, each a tenth more or less, at most {} apart; given up after {}",
+        waits.join(", "),
+        value::show_duration(retry.max),
+        value::show_duration(retry.expire)
+    )
 }

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use crate::config::literal::quoted;
+use crate::config::literal::{quoted, quoted_list};
 use crate::config::value::{show_duration, show_size};
 use crate::config::{Config, ConfigError, ListenerConfig, Network, RouteTarget};
 use crate::limits;
@@ -37,382 +37,360 @@ const PRIVATE_NAMES: [&str; 20] = [
     "workgroup",
 ];
 
-impl Config {
-    /// What is doubtful in it, in the order of the lines. `shards`: so many will run.
-    pub fn judge(&self, shards: usize) -> Vec<ConfigError> {
-        let mut found = Vec::new();
-        found.extend(self.judge_hostname());
-        for (at, listener) in self.listeners.iter().enumerate() {
-            self.judge_relaying(at, listener, &mut found);
-            self.judge_listener(at, listener, shards, &mut found);
-        }
-        self.judge_overlaps(&mut found);
-        self.judge_accounts(&mut found);
-        self.judge_routes(&mut found);
-        self.judge_delivery(&mut found);
-        self.judge_times(&mut found);
-        self.judge_spool(shards, &mut found);
-        self.judge_places(&mut found);
-        found.sort_by_key(|warning| warning.line);
-        found
+/// What is doubtful in it, in the order of the lines. `shards`: so many will run.
+pub fn judge(config: &Config, shards: usize) -> Vec<ConfigError> {
+    let mut found = Vec::new();
+    found.extend(judge_hostname(config));
+    for (at, listener) in config.listeners.iter().enumerate() {
+        judge_relaying(config, at, listener, &mut found);
+        judge_listener(config, at, listener, shards, &mut found);
     }
+    judge_overlaps(config, &mut found);
+    judge_accounts(config, &mut found);
+    judge_routes(config, &mut found);
+    judge_delivery(config, &mut found);
+    judge_times(config, &mut found);
+    judge_spool(config, shards, &mut found);
+    judge_places(config, &mut found);
+    found.sort_by_key(|warning| warning.line);
+    found
+}
 
-    /// Receivers look at the name in EHLO: many refuse or distrust one that cannot be a host's (RFC 5321 4.1.1.1, 2.3.5).
-    fn judge_hostname(&self) -> Option<ConfigError> {
-        let name = self.node.hostname.as_str();
-        let last = name.rsplit('.').next().unwrap_or(name).to_ascii_lowercase();
-        let labels: Vec<_> = name.split('.').collect();
-        let problem = if name.parse::<IpAddr>().is_ok() || last.bytes().all(|byte| byte.is_ascii_digit()) {
-            "is an address or a number, no name: receivers refuse it in EHLO"
-        } else if labels.len() < 2 {
-            "is not fully qualified: many receivers refuse it in EHLO, and bounces come from a domain that does not exist"
-        } else if PRIVATE_NAMES.contains(&last.as_str()) {
-            "is a name nobody else can resolve: receivers refuse or distrust it in EHLO"
-        } else if name.contains('_') {
-            "has an underscore, which no host name has: receivers with strict checks refuse it in EHLO"
-        } else if labels.iter().any(|label| label.starts_with('-') || label.ends_with('-')) {
-            "has a hyphen at an end of a part, which no host name has"
+/// Receivers look at the name in EHLO: many refuse or distrust one that cannot be a host's (RFC 5321 4.1.1.1, 2.3.5).
+fn judge_hostname(config: &Config) -> Option<ConfigError> {
+    let name = config.node.hostname.as_str();
+    let last = name.rsplit('.').next().unwrap_or(name).to_ascii_lowercase();
+    let labels: Vec<_> = name.split('.').collect();
+    let problem = if name.parse::<IpAddr>().is_ok() || last.bytes().all(|byte| byte.is_ascii_digit()) {
+        "is an address or a number, no name: receivers refuse it in EHLO"
+    } else if labels.len() < 2 {
+        "is not fully qualified: many receivers refuse it in EHLO, and bounces come from a domain that does not exist"
+    } else if PRIVATE_NAMES.contains(&last.as_str()) {
+        "is a name nobody else can resolve: receivers refuse or distrust it in EHLO"
+    } else if name.contains('_') {
+        "has an underscore, which no host name has: receivers with strict checks refuse it in EHLO"
+    } else if labels.iter().any(|label| label.starts_with('-') || label.ends_with('-')) {
+        "has a hyphen at an end of a part, which no host name has"
+    } else {
+        return None;
+    };
+    let default = if config.places.has("node.hostname") { "" } else { ", this machine's own name," };
+    let problem = format!("{name}{default} {problem}");
+    let more = ", a name of yours whose address leads back to it";
+    Some(config.places.propose("node.hostname", problem, &quoted("relay.example.net"), more))
+}
+
+/// Who may relay, against who can reach the listener.
+fn judge_relaying(config: &Config, at: usize, listener: &ListenerConfig, found: &mut Vec<ConfigError>) {
+    let key = format!("listener[{at}].relay_from");
+    let reachable = !listener.address.ip().to_canonical().is_loopback();
+    let wide: Vec<_> = listener.relay_from.iter().filter(|network| is_everybody(network)).collect();
+    if reachable && !wide.is_empty() {
+        let names: Vec<_> = wide.iter().map(ToString::to_string).collect();
+        let problem = format!(
+            "OPEN RELAY: {} {} strangers relay through {}; spammers find such a relay within hours, and then receivers block its address",
+            names.join(" and "),
+            if names.len() == 1 { "lets" } else { "let" },
+            listener.address
+        );
+        let kept = listener.relay_from.iter().filter(|network| !is_everybody(network));
+        let kept: Vec<_> = kept.map(ToString::to_string).collect();
+        let ours = ["127.0.0.0/8", "::1", "10.0.0.0/8"].map(str::to_owned).to_vec();
+        let kept = if listener.relay_from.iter().all(|one| is_everybody(one) || is_loopback(one)) {
+            ours
         } else {
-            return None;
+            kept
         };
-        let default = if self.places.has("node.hostname") { "" } else { ", this machine's own name," };
-        let problem = format!("{name}{default} {problem}");
-        let more = ", a name of yours whose address leads back to it";
-        Some(self.places.propose("node.hostname", problem, &quoted("relay.example.net"), more))
+        let more = " with the networks of your own clients, or give them accounts";
+        found.push(config.places.propose(&key, problem, &quoted_list(&kept), more));
     }
-
-    /// Who may relay, against who can reach the listener.
-    fn judge_relaying(&self, at: usize, listener: &ListenerConfig, found: &mut Vec<ConfigError>) {
-        let key = format!("listener[{at}].relay_from");
-        let reachable = !listener.address.ip().to_canonical().is_loopback();
-        let wide: Vec<_> = listener.relay_from.iter().filter(|network| is_everybody(network)).collect();
-        if reachable && !wide.is_empty() {
-            let names: Vec<_> = wide.iter().map(ToString::to_string).collect();
-            let problem = format!(
-                "OPEN RELAY: {} {} strangers relay through {}; spammers find such a relay within hours, and then receivers block its address",
-                names.join(" and "),
-                if names.len() == 1 { "lets" } else { "let" },
-                listener.address
-            );
-            let kept = listener.relay_from.iter().filter(|network| !is_everybody(network));
-            let kept: Vec<_> = kept.map(ToString::to_string).collect();
-            let ours = ["127.0.0.0/8", "::1", "10.0.0.0/8"].map(str::to_owned).to_vec();
-            let kept = if listener.relay_from.iter().all(|one| is_everybody(one) || is_loopback(one)) {
-                ours
-            } else {
-                kept
-            };
-            let more = " with the networks of your own clients, or give them accounts";
-            found.push(self.places.propose(&key, problem, &super::literal::quoted_list(&kept), more));
-        }
-        let here = listener.relay_from.iter().all(is_loopback);
-        let accounts = self.accounts.is_some() && listener.tls.is_some();
-        if reachable && here && !accounts {
-            let problem = format!(
-                "{} is open to others, and only this machine may relay there: they get 550 5.7.1",
-                listener.address
-            );
-            let more = " with the networks of your clients, or set auth.accounts and a certificate";
-            found.push(self.places.propose(
-                &key,
-                problem,
-                "[\"127.0.0.0/8\", \"::1\", \"10.0.0.0/8\"]",
-                more,
-            ));
-        }
+    let here = listener.relay_from.iter().all(is_loopback);
+    let accounts = config.accounts.is_some() && listener.tls.is_some();
+    if reachable && here && !accounts {
+        let problem = format!(
+            "{} is open to others, and only this machine may relay there: they get 550 5.7.1",
+            listener.address
+        );
+        let more = " with the networks of your clients, or set auth.accounts and a certificate";
+        found.push(config.places.propose(&key, problem, "[\"127.0.0.0/8\", \"::1\", \"10.0.0.0/8\"]", more));
     }
+}
 
-    fn judge_listener(
-        &self,
-        at: usize,
-        listener: &ListenerConfig,
-        shards: usize,
-        found: &mut Vec<ConfigError>,
-    ) {
-        let key = |name: &str| format!("listener[{at}].{name}");
-        if listener.connections_per_client > listener.connections_max {
-            let problem = format!(
-                "{} connections of one client are more than the {} of all",
-                listener.connections_per_client, listener.connections_max
-            );
-            let literal = listener.connections_max.to_string();
-            let more = " or less, so that one client cannot take all";
-            found.push(self.places.propose(&key("connections_per_client"), problem, &literal, more));
-        }
-        let size = listener.message_size_max;
-        if size < 1 << 20 {
-            let problem =
-                format!("messages over {} are refused: most mail with a picture is larger", show_size(size));
-            found.push(self.places.propose(
-                &key("message_size_max"),
-                problem,
-                "\"50MiB\"",
-                ", what is usual",
-            ));
-        } else if size > 256 << 20 {
-            let problem = format!("{} is more than any large receiver takes (25 to 150 MB)", show_size(size));
-            found.push(self.places.propose(&key("message_size_max"), problem, "\"150MiB\"", " or less"));
-        }
-        if let Some(room) = self.room_of_lane(shards)
-            && size > room
-        {
-            let problem = format!(
-                "a message of {} never fits: of spool.size_max {} each of {shards} shards has {} for mail",
-                show_size(size),
-                show_size(self.spool.size_max),
-                show_size(room)
-            );
-            let fitting = show_size((room >> 20 << 20).max(limits::SEGMENT_SIZE_MIN));
-            found.push(self.places.propose(
-                &key("message_size_max"),
-                problem,
-                &quoted(&fitting),
-                ", or raise spool.size_max",
-            ));
-        }
-        if listener.address.port() == 0 {
-            let problem = "port 0 is another free port at each start";
-            let usual = SocketAddr::new(listener.address.ip(), 25).to_string();
-            found.push(self.places.propose(&key("address"), problem, &quoted(&usual), ""));
-        }
-        let v4 = |other: &ListenerConfig| {
-            other.address.port() == listener.address.port() && other.address.is_ipv4()
-        };
-        if listener.address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && !self.listeners.iter().any(v4) {
-            let problem = format!("{} takes IPv6 clients only", listener.address);
-            let fix = format!(
-                "add another [[listener]] with address = \"0.0.0.0:{}\" for the others",
-                listener.address.port()
-            );
-            found.push(self.places.remark(&key("address"), problem, fix));
-        }
+fn judge_listener(
+    config: &Config,
+    at: usize,
+    listener: &ListenerConfig,
+    shards: usize,
+    found: &mut Vec<ConfigError>,
+) {
+    let key = |name: &str| format!("listener[{at}].{name}");
+    if listener.connections_per_client > listener.connections_max {
+        let problem = format!(
+            "{} connections of one client are more than the {} of all",
+            listener.connections_per_client, listener.connections_max
+        );
+        let literal = listener.connections_max.to_string();
+        let more = " or less, so that one client cannot take all";
+        found.push(config.places.propose(&key("connections_per_client"), problem, &literal, more));
     }
-
-    /// One listener that takes part of another's connections, and HTTP where SMTP is.
-    fn judge_overlaps(&self, found: &mut Vec<ConfigError>) {
-        for (at, listener) in self.listeners.iter().enumerate() {
-            for (other_at, other) in self.listeners.iter().enumerate() {
-                if at != other_at && covers(other.address, listener.address) {
-                    let problem = format!(
-                        "{} is part of {} (listener[{other_at}]): its clients get the settings of this listener, not of that one",
-                        listener.address, other.address
-                    );
-                    let fix = "give one of the two another port or address, if that is not meant";
-                    found.push(self.places.remark(&format!("listener[{at}].address"), problem, fix));
-                }
-            }
-        }
-        let Some(http) = self.control.http else { return };
-        if !http.ip().to_canonical().is_loopback() {
-            let problem =
-                format!("{http} shows metrics and health to everybody who can reach it, without a password");
-            let more = ", or see to it that a firewall lets only your monitoring in";
-            let literal = quoted(&SocketAddr::from((Ipv4Addr::LOCALHOST, http.port())).to_string());
-            found.push(self.places.propose("control.http", problem, &literal, more));
-        }
+    let size = listener.message_size_max;
+    if size < 1 << 20 {
+        let problem =
+            format!("messages over {} are refused: most mail with a picture is larger", show_size(size));
+        found.push(config.places.propose(&key("message_size_max"), problem, "\"50MiB\"", ", what is usual"));
+    } else if size > 256 << 20 {
+        let problem = format!("{} is more than any large receiver takes (25 to 150 MB)", show_size(size));
+        found.push(config.places.propose(&key("message_size_max"), problem, "\"150MiB\"", " or less"));
     }
-
-    /// Listeners and HTTP that want the same port: the start would fail.
-    pub fn clashes(&self) -> Vec<ConfigError> {
-        let Some(http) = self.control.http.filter(|http| http.port() != 0) else { return Vec::new() };
-        let clash = |(at, listener): (usize, &ListenerConfig)| {
-            let same = listener.address == http;
-            (same || covers(listener.address, http) || covers(http, listener.address)).then(|| {
-                let problem = format!("{http} is wanted by listener[{at}] ({}) too", listener.address);
-                let mut free = http;
-                free.set_port(if http.port() == 8025 { 8026 } else { 8025 });
-                self.places.propose("control.http", problem, &quoted(&free.to_string()), ", another port")
-            })
-        };
-        self.listeners.iter().enumerate().find_map(clash).into_iter().collect()
+    if let Some(room) = room_of_lane(config, shards)
+        && size > room
+    {
+        let problem = format!(
+            "a message of {} never fits: of spool.size_max {} each of {shards} shards has {} for mail",
+            show_size(size),
+            show_size(config.spool.size_max),
+            show_size(room)
+        );
+        let fitting = show_size((room >> 20 << 20).max(limits::SEGMENT_SIZE_MIN));
+        found.push(config.places.propose(
+            &key("message_size_max"),
+            problem,
+            &quoted(&fitting),
+            ", or raise spool.size_max",
+        ));
     }
-
-    fn judge_accounts(&self, found: &mut Vec<ConfigError>) {
-        if self.accounts.is_some() && self.listeners.iter().all(|listener| listener.tls.is_none()) {
-            let problem =
-                "nobody can log in: AUTH is offered after STARTTLS only, and no listener has a certificate";
-            let fix = "add tls_certificate and tls_key to a [[listener]]";
-            found.push(self.places.remark("auth.accounts", problem, fix));
-        }
+    if listener.address.port() == 0 {
+        let problem = "port 0 is another free port at each start";
+        let usual = SocketAddr::new(listener.address.ip(), 25).to_string();
+        found.push(config.places.propose(&key("address"), problem, &quoted(&usual), ""));
     }
+    let v4 =
+        |other: &ListenerConfig| other.address.port() == listener.address.port() && other.address.is_ipv4();
+    if listener.address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && !config.listeners.iter().any(v4) {
+        let problem = format!("{} takes IPv6 clients only", listener.address);
+        let fix = format!(
+            "add another [[listener]] with address = \"0.0.0.0:{}\" for the others",
+            listener.address.port()
+        );
+        found.push(config.places.remark(&key("address"), problem, fix));
+    }
+}
 
-    /// Mail that comes back to where it came from.
-    fn judge_routes(&self, found: &mut Vec<ConfigError>) {
-        for (at, route) in self.routes.iter().enumerate() {
-            let RouteTarget::Smtp { host, port } = &route.to else { continue };
-            let itself = |listener: &&ListenerConfig| {
-                let ip = listener.address.ip();
-                let named = host.eq_ignore_ascii_case(&self.node.hostname);
-                let local = host == "localhost";
-                listener.address.port() == *port
-                    && match host.parse::<IpAddr>() {
-                        Ok(host) => {
-                            host == ip
-                                || host.is_unspecified()
-                                || (ip.is_unspecified()
-                                    && host.is_loopback()
-                                    && host.is_ipv4() == ip.is_ipv4())
-                        }
-                        Err(_) => named || (local && (ip.is_unspecified() || ip.is_loopback())),
-                    }
-            };
-            if let Some(listener) = self.listeners.iter().find(itself) {
+/// One listener that takes part of another's connections, and HTTP where SMTP is.
+fn judge_overlaps(config: &Config, found: &mut Vec<ConfigError>) {
+    for (at, listener) in config.listeners.iter().enumerate() {
+        for (other_at, other) in config.listeners.iter().enumerate() {
+            if at != other_at && covers(other.address, listener.address) {
                 let problem = format!(
-                    "{host} port {port} is this relay itself ({}): mail would go round until it is bounced as a loop",
-                    listener.address
+                    "{} is part of {} (listener[{other_at}]): its clients get the settings of this listener, not of that one",
+                    listener.address, other.address
                 );
-                let fix = "name another host or port, or \"mx\"";
-                found.push(self.places.remark(&format!("route[{at}].to"), problem, fix));
+                let fix = "give one of the two another port or address, if that is not meant";
+                found.push(config.places.remark(&format!("listener[{at}].address"), problem, fix));
             }
         }
     }
-
-    fn judge_delivery(&self, found: &mut Vec<ConfigError>) {
-        let (delivery, places) = (&self.delivery, &self.places);
-        if delivery.mx_port != 25 {
-            let problem =
-                format!("no MX host of the internet listens on port {} (RFC 5321 4.5.4.2)", delivery.mx_port);
-            found.push(places.propose("delivery.mx_port", problem, "25", ", but in tests"));
-        }
-        if delivery.allow_loopback_mx {
-            let problem = "whoever publishes an MX can make this relay connect to services of this machine";
-            found.push(places.propose("delivery.allow_loopback_mx", problem, "false", ", but in tests"));
-        }
-        if !delivery.starttls {
-            let problem = "mail leaves unencrypted even where the next hop offers TLS";
-            found.push(places.propose("delivery.starttls", problem, "true", ""));
-        }
-        let waits = self.dns.timeout * self.dns.attempts;
-        if waits > MINUTE {
-            let problem = format!(
-                "{} tries of {} are {}: mail waits so long where name servers are silent",
-                self.dns.attempts,
-                show_duration(self.dns.timeout),
-                show_duration(waits)
-            );
-            let (key, literal) = if self.dns.timeout > 5 * Duration::from_secs(1) {
-                ("timeout", "\"5s\"")
-            } else {
-                ("attempts", "3")
-            };
-            found.push(places.propose(&format!("dns.{key}"), problem, literal, ""));
-        }
+    let Some(http) = config.control.http else { return };
+    if !http.ip().to_canonical().is_loopback() {
+        let problem =
+            format!("{http} shows metrics and health to everybody who can reach it, without a password");
+        let more = ", or see to it that a firewall lets only your monitoring in";
+        let literal = quoted(&SocketAddr::from((Ipv4Addr::LOCALHOST, http.port())).to_string());
+        found.push(config.places.propose("control.http", problem, &literal, more));
     }
+}
 
-    fn judge_times(&self, found: &mut Vec<ConfigError>) {
-        let (retry, places) = (&self.retry, &self.places);
-        let mut say = |key: &str, problem: String, literal: &str, more: &str| {
-            found.push(places.propose(&format!("retry.{key}"), problem, literal, more));
+/// Listeners and HTTP that want the same port: the start would fail.
+pub fn clashes(config: &Config) -> Vec<ConfigError> {
+    let Some(http) = config.control.http.filter(|http| http.port() != 0) else { return Vec::new() };
+    let clash = |(at, listener): (usize, &ListenerConfig)| {
+        let same = listener.address == http;
+        (same || covers(listener.address, http) || covers(http, listener.address)).then(|| {
+            let problem = format!("{http} is wanted by listener[{at}] ({}) too", listener.address);
+            let mut free = http;
+            free.set_port(if http.port() == 8025 { 8026 } else { 8025 });
+            config.places.propose("control.http", problem, &quoted(&free.to_string()), ", another port")
+        })
+    };
+    config.listeners.iter().enumerate().find_map(clash).into_iter().collect()
+}
+
+fn judge_accounts(config: &Config, found: &mut Vec<ConfigError>) {
+    if config.accounts.is_some() && config.listeners.iter().all(|listener| listener.tls.is_none()) {
+        let problem =
+            "nobody can log in: AUTH is offered after STARTTLS only, and no listener has a certificate";
+        let fix = "add tls_certificate and tls_key to a [[listener]]";
+        found.push(config.places.remark("auth.accounts", problem, fix));
+    }
+}
+
+/// Mail that comes back to where it came from.
+fn judge_routes(config: &Config, found: &mut Vec<ConfigError>) {
+    for (at, route) in config.routes.iter().enumerate() {
+        let RouteTarget::Smtp { host, port } = &route.to else { continue };
+        let itself = |listener: &&ListenerConfig| {
+            let ip = listener.address.ip();
+            let named = host.eq_ignore_ascii_case(&config.node.hostname);
+            let local = host == "localhost";
+            listener.address.port() == *port
+                && match host.parse::<IpAddr>() {
+                    Ok(host) => {
+                        host == ip
+                            || host.is_unspecified()
+                            || (ip.is_unspecified() && host.is_loopback() && host.is_ipv4() == ip.is_ipv4())
+                    }
+                    Err(_) => named || (local && (ip.is_unspecified() || ip.is_loopback())),
+                }
         };
-        let (first, max, expire) =
-            (show_duration(retry.first), show_duration(retry.max), show_duration(retry.expire));
-        if retry.first < Duration::from_secs(10) {
-            say(
-                "first",
-                format!("a retry after {first}: receivers take that for abuse, and greylisting never passes"),
-                "\"1m\"",
-                "",
-            );
-        } else if retry.first > 6 * HOUR {
-            say("first", format!("the first retry comes only after {first}"), "\"1m\"", "");
-        }
-        if retry.max > 2 * DAY {
-            say("max", format!("mail may wait {max} for its next try after a host is back"), "\"2h\"", "");
-        } else if retry.max < MINUTE {
-            say(
-                "max",
-                format!("each message is tried every {max} until it expires: receivers take that for abuse"),
-                "\"2h\"",
-                "",
-            );
-        }
-        if retry.expire <= retry.first {
-            say(
-                "expire",
-                format!("mail is given up after {expire}, before its first retry after {first}"),
-                "\"5d\"",
-                "",
-            );
-        } else if retry.expire < HOUR {
-            say(
-                "expire",
-                format!("mail is given up after {expire}: a restart of the receiver bounces it"),
-                "\"5d\"",
-                " (RFC 5321 4.5.4.1: four or five days)",
-            );
-        } else if retry.expire < retry.max {
-            let problem =
-                format!("mail is given up after {expire}, and the longest wait between tries is {max}");
-            let literal = quoted(&show_duration((retry.expire / 4).max(retry.first).max(MINUTE)));
-            say("max", problem, &literal, ", or raise expire");
-        } else if retry.expire > 30 * DAY {
-            say(
-                "expire",
-                format!("a sender hears only after {expire} that mail did not arrive"),
-                "\"5d\"",
-                " (RFC 5321 4.5.4.1: four or five days)",
-            );
-        }
-    }
-
-    /// What each lane has for mail of clients, by `size_max`; None: as much as the disk has.
-    fn room_of_lane(&self, shards: usize) -> Option<u64> {
-        let spool = &self.spool;
-        let segments = (spool.size_max / spool.segment_size) as usize / shards.max(1);
-        let segments = segments.max(limits::SEGMENTS_RESERVED + 2) - limits::SEGMENTS_RESERVED;
-        // One of them is being filled, and its mark and header take a little.
-        (spool.size_max > 0).then(|| segments as u64 * (spool.segment_size - (1 << 20)))
-    }
-
-    fn judge_spool(&self, shards: usize, found: &mut Vec<ConfigError>) {
-        let spool = &self.spool;
-        let least = (limits::SEGMENTS_RESERVED + 2) as u64 * shards as u64 * spool.segment_size;
-        if spool.size_max > 0 && spool.size_max < least {
+        if let Some(listener) = config.listeners.iter().find(itself) {
             let problem = format!(
-                "{shards} shards need at least {} segments of {} each, {} in all: size_max will be exceeded",
-                limits::SEGMENTS_RESERVED + 2,
-                show_size(spool.segment_size),
-                show_size(least)
+                "{host} port {port} is this relay itself ({}): mail would go round until it is bounced as a loop",
+                listener.address
             );
-            found.push(self.places.propose(
-                "spool.size_max",
-                problem,
-                &quoted(&show_size(least)),
-                " or more",
-            ));
+            let fix = "name another host or port, or \"mx\"";
+            found.push(config.places.remark(&format!("route[{at}].to"), problem, fix));
         }
     }
+}
 
-    /// Paths that mean something else in another directory.
-    fn judge_places(&self, found: &mut Vec<ConfigError>) {
-        let mut paths = vec![
-            ("node.data_dir".to_owned(), Some(&self.node.data_dir)),
-            ("log.path".to_owned(), self.log.as_ref()),
-            ("auth.accounts".to_owned(), self.accounts.as_ref()),
-            ("dns.hosts".to_owned(), self.dns.hosts.as_ref()),
-        ];
-        for (at, listener) in self.listeners.iter().enumerate() {
-            let Some(files) = &listener.tls else { continue };
-            paths.push((format!("listener[{at}].tls_certificate"), Some(&files.certificate)));
-            paths.push((format!("listener[{at}].tls_key"), Some(&files.key)));
+fn judge_delivery(config: &Config, found: &mut Vec<ConfigError>) {
+    let (delivery, places) = (&config.delivery, &config.places);
+    if delivery.mx_port != 25 {
+        let problem =
+            format!("no MX host of the internet listens on port {} (RFC 5321 4.5.4.2)", delivery.mx_port);
+        found.push(places.propose("delivery.mx_port", problem, "25", ", but in tests"));
+    }
+    if delivery.allow_loopback_mx {
+        let problem = "whoever publishes an MX can make this relay connect to services of this machine";
+        found.push(places.propose("delivery.allow_loopback_mx", problem, "false", ", but in tests"));
+    }
+    if !delivery.starttls {
+        let problem = "mail leaves unencrypted even where the next hop offers TLS";
+        found.push(places.propose("delivery.starttls", problem, "true", ""));
+    }
+    let waits = config.dns.timeout * config.dns.attempts;
+    if waits > MINUTE {
+        let problem = format!(
+            "{} tries of {} are {}: mail waits so long where name servers are silent",
+            config.dns.attempts,
+            show_duration(config.dns.timeout),
+            show_duration(waits)
+        );
+        let (key, literal) = if config.dns.timeout > 5 * Duration::from_secs(1) {
+            ("timeout", "\"5s\"")
+        } else {
+            ("attempts", "3")
+        };
+        found.push(places.propose(&format!("dns.{key}"), problem, literal, ""));
+    }
+}
+
+fn judge_times(config: &Config, found: &mut Vec<ConfigError>) {
+    let (retry, places) = (&config.retry, &config.places);
+    let mut say = |key: &str, problem: String, literal: &str, more: &str| {
+        found.push(places.propose(&format!("retry.{key}"), problem, literal, more));
+    };
+    let (first, max, expire) =
+        (show_duration(retry.first), show_duration(retry.max), show_duration(retry.expire));
+    if retry.first < Duration::from_secs(10) {
+        say(
+            "first",
+            format!("a retry after {first}: receivers take that for abuse, and greylisting never passes"),
+            "\"1m\"",
+            "",
+        );
+    } else if retry.first > 6 * HOUR {
+        say("first", format!("the first retry comes only after {first}"), "\"1m\"", "");
+    }
+    if retry.max > 2 * DAY {
+        say("max", format!("mail may wait {max} for its next try after a host is back"), "\"2h\"", "");
+    } else if retry.max < MINUTE {
+        say(
+            "max",
+            format!("each message is tried every {max} until it expires: receivers take that for abuse"),
+            "\"2h\"",
+            "",
+        );
+    }
+    if retry.expire <= retry.first {
+        say(
+            "expire",
+            format!("mail is given up after {expire}, before its first retry after {first}"),
+            "\"5d\"",
+            "",
+        );
+    } else if retry.expire < HOUR {
+        say(
+            "expire",
+            format!("mail is given up after {expire}: a restart of the receiver bounces it"),
+            "\"5d\"",
+            " (RFC 5321 4.5.4.1: four or five days)",
+        );
+    } else if retry.expire < retry.max {
+        let problem = format!("mail is given up after {expire}, and the longest wait between tries is {max}");
+        let literal = quoted(&show_duration((retry.expire / 4).max(retry.first).max(MINUTE)));
+        say("max", problem, &literal, ", or raise expire");
+    } else if retry.expire > 30 * DAY {
+        say(
+            "expire",
+            format!("a sender hears only after {expire} that mail did not arrive"),
+            "\"5d\"",
+            " (RFC 5321 4.5.4.1: four or five days)",
+        );
+    }
+}
+
+/// What each lane has for mail of clients, by `size_max`; None: as much as the disk has.
+fn room_of_lane(config: &Config, shards: usize) -> Option<u64> {
+    let spool = &config.spool;
+    let segments = (spool.size_max / spool.segment_size) as usize / shards.max(1);
+    let segments = segments.max(limits::SEGMENTS_RESERVED + 2) - limits::SEGMENTS_RESERVED;
+    // One of them is being filled, and its mark and header take a little.
+    (spool.size_max > 0).then(|| segments as u64 * (spool.segment_size - (1 << 20)))
+}
+
+fn judge_spool(config: &Config, shards: usize, found: &mut Vec<ConfigError>) {
+    let spool = &config.spool;
+    let least = (limits::SEGMENTS_RESERVED + 2) as u64 * shards as u64 * spool.segment_size;
+    if spool.size_max > 0 && spool.size_max < least {
+        let problem = format!(
+            "{shards} shards need at least {} segments of {} each, {} in all: size_max will be exceeded",
+            limits::SEGMENTS_RESERVED + 2,
+            show_size(spool.segment_size),
+            show_size(least)
+        );
+        found.push(config.places.propose("spool.size_max", problem, &quoted(&show_size(least)), " or more"));
+    }
+}
+
+/// Paths that mean something else in another directory.
+fn judge_places(config: &Config, found: &mut Vec<ConfigError>) {
+    let mut paths = vec![
+        ("node.data_dir".to_owned(), Some(&config.node.data_dir)),
+        ("log.path".to_owned(), config.log.as_ref()),
+        ("auth.accounts".to_owned(), config.accounts.as_ref()),
+        ("dns.hosts".to_owned(), config.dns.hosts.as_ref()),
+    ];
+    for (at, listener) in config.listeners.iter().enumerate() {
+        let Some(files) = &listener.tls else { continue };
+        paths.push((format!("listener[{at}].tls_certificate"), Some(&files.certificate)));
+        paths.push((format!("listener[{at}].tls_key"), Some(&files.key)));
+    }
+    for (key, path) in &paths {
+        if let Some(path) = path.filter(|path| !path.is_absolute()) {
+            let problem = format!("{} is below whatever directory the relay is started in", path.display());
+            found.push(config.places.remark(key, problem, "write the whole path, from /"));
         }
-        for (key, path) in &paths {
-            if let Some(path) = path.filter(|path| !path.is_absolute()) {
-                let problem =
-                    format!("{} is below whatever directory the relay is started in", path.display());
-                found.push(self.places.remark(key, problem, "write the whole path, from /"));
-            }
-        }
-        if self.node.data_dir.starts_with("/tmp")
-            || self.node.data_dir.starts_with("/dev/shm")
-            || self.node.data_dir.starts_with("/run")
-        {
-            let problem = format!(
-                "{} is emptied by the system, at a boot or sooner: accepted mail is lost with it",
-                self.node.data_dir.display()
-            );
-            found.push(self.places.propose("node.data_dir", problem, "\"/var/lib/relevo\"", ""));
-        }
+    }
+    if config.node.data_dir.starts_with("/tmp")
+        || config.node.data_dir.starts_with("/dev/shm")
+        || config.node.data_dir.starts_with("/run")
+    {
+        let problem = format!(
+            "{} is emptied by the system, at a boot or sooner: accepted mail is lost with it",
+            config.node.data_dir.display()
+        );
+        found.push(config.places.propose("node.data_dir", problem, "\"/var/lib/relevo\"", ""));
     }
 }
 

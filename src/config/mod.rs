@@ -3,13 +3,12 @@
 //! [`Config::parse`] reads TOML once; everything after it works with these types and never meets a string that
 //! still has to be understood. An error names file, line, key and the fix ([`ConfigError`]).
 
-mod describe;
+pub mod describe;
 mod error;
 mod guess;
 pub mod judge;
 mod literal;
 mod nearest;
-pub mod parse;
 mod read;
 mod section;
 mod shard;
@@ -17,11 +16,13 @@ mod shards;
 mod syntax;
 pub mod tuning;
 pub mod value;
+mod whole;
 
 pub use error::{ConfigError, Places};
 pub use shard::{Particulars, ShardConfig};
 pub use tuning::{RuntimeChoice, Tuning};
 pub use value::{BareNewlines, DomainPattern, Network, PrivateNetworks, RouteTarget};
+pub use whole::Config;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -30,37 +31,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::dns::latest::Latest;
-
-/// A whole configuration.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// `[node]`
-    pub node: Node,
-    /// `[[listener]]`, at least one.
-    pub listeners: Vec<ListenerConfig>,
-    /// `[[route]]`, most specific match wins; empty means every domain to its MX.
-    pub routes: Vec<RouteConfig>,
-    /// `[dns]`
-    pub dns: DnsConfig,
-    /// `[delivery]`
-    pub delivery: Delivery,
-    /// `[retry]`
-    pub retry: Retry,
-    /// `[spool]`
-    pub spool: SpoolConfig,
-    /// `[auth]`: file of `name:hash` lines, hashes in PHC form (`$argon2id$…`).
-    pub accounts: Option<PathBuf>,
-    /// `[log] path`; None is standard output ("-").
-    pub log: Option<PathBuf>,
-    /// `[control]`
-    pub control: Control,
-    /// `[tuning]`
-    pub tuning: Tuning,
-    /// `[[shard]]`
-    pub shards: Vec<ShardConfig>,
-    /// Where its keys stand in the file.
-    pub places: Places,
-}
 
 /// `[node]`
 #[derive(Clone, Debug)]

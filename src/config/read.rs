@@ -1,21 +1,19 @@
 //! The sections of a configuration, each key with what it may be and what it is by default.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use toml::de::DeValue;
 
-use crate::config::error::Places;
 use crate::config::literal::{
     Fix, Wrong, boolean, bytes, factor, integer, list, parsed, path, quoted, some_path, span, text, word,
 };
 use crate::config::section::Section;
 use crate::config::{
-    BareNewlines, Config, Control, Delivery, DnsConfig, ListenerConfig, Network, Node, PrivateNetworks,
-    Retry, RouteConfig, RouteTarget, SpoolConfig, TlsFiles, guess, shard, tuning, value,
+    BareNewlines, Control, Delivery, DnsConfig, ListenerConfig, Network, Node, PrivateNetworks, Retry,
+    RouteConfig, RouteTarget, SpoolConfig, TlsFiles, guess, value,
 };
 use crate::limits;
 use crate::mail::address;
@@ -23,47 +21,7 @@ use crate::mail::address;
 const SECOND: Duration = Duration::from_secs(1);
 const YEAR: Duration = Duration::from_secs(366 * 86_400);
 
-/// By one of its names. It may be a socket, the journal's for one, and those cannot be opened by name.
-fn is_standard_output(path: &Path) -> bool {
-    ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"].iter().any(|name| path == Path::new(name))
-}
-
-pub(super) fn config(root: &Section<'_>) -> Config {
-    let auth = root.section("auth");
-    let accounts = auth.read("accounts", None, |value| path(value, "/etc/relevo/accounts"));
-    auth.finish();
-    let log = root.section("log");
-    let usual = "/var/log/relevo/relevo.jsonl";
-    let log_path = log.read("path", Some(usual.into()), |value| {
-        Ok(Some(some_path(value, usual)?).filter(|path| !is_standard_output(path)))
-    });
-    log.finish();
-    let node = node(&root.section("node"));
-    let listeners = listeners(root, accounts.is_some());
-    let addresses: Vec<SocketAddr> = listeners.iter().map(|listener| listener.address).collect();
-    let config = Config {
-        node,
-        shards: shard::read(&root.sections("shard"), &addresses),
-        listeners,
-        routes: routes(root),
-        dns: dns(&root.section("dns")),
-        delivery: delivery(&root.section("delivery")),
-        retry: retry(&root.section("retry")),
-        spool: spool(&root.section("spool")),
-        accounts,
-        log: log_path,
-        control: control(&root.section("control")),
-        tuning: tuning::read(&root.section("tuning")),
-        places: Places::default(),
-    };
-    if config.node.shards > 0 && root.errors().borrow().is_empty() {
-        // Else only the start knows how many there are; and one wrong key should not look like several.
-        root.errors().borrow_mut().extend(config.judge_shards(config.node.shards, None));
-    }
-    config
-}
-
-fn node(section: &Section<'_>) -> Node {
+pub(super) fn node(section: &Section<'_>) -> Node {
     const USUAL: &str = "relay.example.net";
     let hostname = section.read("hostname", host_name(), |value| {
         let name = text(value, USUAL)?;
@@ -93,7 +51,7 @@ fn loopback() -> Vec<Network> {
     ["127.0.0.0/8", "::1"].iter().filter_map(|network| value::network(network).ok()).collect()
 }
 
-fn listeners(root: &Section<'_>, accounts: bool) -> Vec<ListenerConfig> {
+pub(super) fn listeners(root: &Section<'_>, accounts: bool) -> Vec<ListenerConfig> {
     let mut listeners: Vec<ListenerConfig> = Vec::new();
     let sections = root.sections("listener");
     for section in &sections {
@@ -178,7 +136,7 @@ fn tls_files(section: &Section<'_>) -> Option<TlsFiles> {
     None
 }
 
-fn routes(root: &Section<'_>) -> Vec<RouteConfig> {
+pub(super) fn routes(root: &Section<'_>) -> Vec<RouteConfig> {
     let mut routes: Vec<RouteConfig> = Vec::new();
     for section in root.sections("route") {
         // None: it could not be understood, and then it is not another's double either.
@@ -205,7 +163,7 @@ fn routes(root: &Section<'_>) -> Vec<RouteConfig> {
     routes
 }
 
-fn dns(section: &Section<'_>) -> DnsConfig {
+pub(super) fn dns(section: &Section<'_>) -> DnsConfig {
     let servers = section.read("servers", Vec::new(), |value| {
         list(value, value::name_server, guess::name_server, "127.0.0.1")
     });
@@ -226,7 +184,7 @@ fn dns(section: &Section<'_>) -> DnsConfig {
     }
 }
 
-fn delivery(section: &Section<'_>) -> Delivery {
+pub(super) fn delivery(section: &Section<'_>) -> Delivery {
     let usual = limits::DESTINATION_CONNECTIONS_DEFAULT as u64;
     let connections =
         section.read("connections_per_destination", usual, |value| integer(value, 1..=10_000, usual));
@@ -250,7 +208,7 @@ fn delivery(section: &Section<'_>) -> Delivery {
     delivery
 }
 
-fn retry(section: &Section<'_>) -> Retry {
+pub(super) fn retry(section: &Section<'_>) -> Retry {
     let time = |key, seconds| {
         let usual = Duration::from_secs(seconds);
         section.read(key, usual, |value| span(value, SECOND..=YEAR, usual))
@@ -277,7 +235,7 @@ fn segment_size(value: &DeValue<'_>) -> Result<u64, Wrong> {
     Err(Wrong::write(problem, quoted(&value::show_size(whole)), ", or other whole MiB"))
 }
 
-fn spool(section: &Section<'_>) -> SpoolConfig {
+pub(super) fn spool(section: &Section<'_>) -> SpoolConfig {
     let segment_size = section.read("segment_size", limits::SEGMENT_SIZE_DEFAULT, segment_size);
     // Zero has no unit, and 50 has: a spool of 50 bytes is none.
     let size_max = section.read("size_max", 0, |value| {
@@ -290,7 +248,7 @@ fn spool(section: &Section<'_>) -> SpoolConfig {
     SpoolConfig { segment_size, size_max }
 }
 
-fn control(section: &Section<'_>) -> Control {
+pub(super) fn control(section: &Section<'_>) -> Control {
     const USUAL: &str = "127.0.0.1:8025";
     let http = section.read("http", value::socket(USUAL, None).ok(), |value| match value.as_str() {
         Some("") => Ok(None),

@@ -3,20 +3,22 @@
 use std::collections::BTreeMap;
 
 use crate::config::shard::{Particulars, ShardConfig};
-use crate::config::{Config, ConfigError};
+use crate::config::{ConfigError, ListenerConfig, Tuning};
 use crate::limits;
 
-impl Config {
-    /// The shards there are on a machine where this process may use so many processors.
-    pub fn shard_count(&self, cores: usize) -> usize {
-        if self.node.shards == 0 { cores.clamp(1, limits::SHARDS_MAX) } else { self.node.shards }
-    }
+/// What it takes to say what holds for each shard.
+pub(super) struct Shards<'a> {
+    pub(super) sections: &'a [ShardConfig],
+    pub(super) listeners: &'a [ListenerConfig],
+    pub(super) tuning: &'a Tuning,
+}
 
+impl Shards<'_> {
     /// What is wrong in `[[shard]]` when there are so many shards and, if they are known, the process may use these processors.
-    pub fn judge_shards(&self, shards: usize, cores: Option<&[usize]>) -> Vec<ConfigError> {
+    pub(super) fn judge(&self, shards: usize, cores: Option<&[usize]>) -> Vec<ConfigError> {
         let mut errors = Vec::new();
-        for (at, shard) in self.shards.iter().enumerate() {
-            let earlier = &self.shards[..at];
+        for (at, shard) in self.sections.iter().enumerate() {
+            let earlier = &self.sections[..at];
             if shard.index >= shards {
                 let problem = format!("there is no shard {}: they are 0 to {}", shard.index, shards - 1);
                 errors.push(shard.error("index", problem, "write one of these, or raise node.shards"));
@@ -65,7 +67,7 @@ impl Config {
         let all = self.particulars(shards);
         let unopened = |at: &usize| !all.iter().any(|one| one.listeners.get(*at) == Some(&true));
         // All shards have a section then, or one would open it.
-        let Some(last) = self.shards.iter().rfind(|shard| shard.listeners.is_some()) else {
+        let Some(last) = self.sections.iter().rfind(|shard| shard.listeners.is_some()) else {
             return Vec::new();
         };
         let error = |at: usize| {
@@ -80,12 +82,12 @@ impl Config {
     }
 
     /// What holds for each of so many shards.
-    pub fn particulars(&self, shards: usize) -> Vec<Particulars> {
+    pub(super) fn particulars(&self, shards: usize) -> Vec<Particulars> {
         (0..shards).map(|index| self.particulars_of(index)).collect()
     }
 
     fn particulars_of(&self, index: usize) -> Particulars {
-        let shard = self.shards.iter().find(|shard| shard.index == index);
+        let shard = self.sections.iter().find(|shard| shard.index == index);
         let listeners = shard.and_then(|shard| shard.listeners.as_deref());
         let opens = |at: usize| listeners.is_none_or(|listeners| listeners.contains(&at));
         Particulars {
@@ -105,13 +107,13 @@ impl Config {
     }
 
     /// What is allowed and seldom meant: shards that share a core though a section pins one of them.
-    pub fn shard_warnings(&self, cores: &[usize]) -> Vec<String> {
+    pub(super) fn warnings(&self, shards: usize, cores: &[usize]) -> Vec<String> {
         let Some(count) = std::num::NonZeroUsize::new(cores.len()) else { return Vec::new() };
         let mut on: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        for (index, one) in self.particulars(self.shard_count(cores.len())).iter().enumerate() {
+        for (index, one) in self.particulars(shards).iter().enumerate() {
             on.entry(one.core.unwrap_or(cores[index % count])).or_default().push(index);
         }
-        let pinned = |core: usize| self.shards.iter().any(|shard| shard.core == Some(core));
+        let pinned = |core: usize| self.sections.iter().any(|shard| shard.core == Some(core));
         let shared = on.into_iter().filter(|(core, shards)| shards.len() > 1 && pinned(*core));
         shared
             .map(|(core, shards)| {
@@ -128,6 +130,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::config::Config;
 
     const TWO: &str = "[node]\nshards = 2\n[[listener]]\naddress = \"127.0.0.1:25\"\n[[listener]]\naddress = \"127.0.0.1:26\"\n";
 
@@ -160,7 +163,7 @@ mod tests {
             commit_delay: Duration::from_millis(1),
         };
         assert_eq!(*one, expected);
-        let words = config.describe();
+        let words = crate::config::describe::describe(&config);
         for wanted in
             ["shard 1: on core 3", "127.0.0.1:26 only", "lanes 2, 5", "at most 100 clients", "20us", "1ms"]
         {

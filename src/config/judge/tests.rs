@@ -1,12 +1,12 @@
 use std::path::Path;
 
+use super::{clashes, judge};
 use crate::config::literal::tests::obeyed;
 use crate::config::{Config, ConfigError};
 
 fn warnings(text: &str) -> Vec<ConfigError> {
-    Config::parse(text, Path::new("relevo.toml"))
-        .unwrap_or_else(|errors| panic!("{text}: {errors:?}"))
-        .judge(2)
+    let config = Config::parse(text, Path::new("relevo.toml"));
+    judge(&config.unwrap_or_else(|errors| panic!("{text}: {errors:?}")), 2)
 }
 
 const NAME: &str = "[node]\nhostname = \"relay.example.net\"\n";
@@ -142,7 +142,7 @@ fn names_that_receivers_refuse() {
 
 #[test]
 fn http_where_smtp_is_cannot_start() {
-    let clash = |text: &str| Config::parse(text, Path::new("relevo.toml")).unwrap().clashes();
+    let clash = |text: &str| clashes(&Config::parse(text, Path::new("relevo.toml")).unwrap());
     let found = clash("[[listener]]\naddress = \"127.0.0.1:8025\"\n");
     assert!(found[0].to_string().contains("wanted by listener[0]"), "{found:?}");
     let found = clash(

@@ -24,7 +24,7 @@ fn the_shipped_file_is_the_defaults() {
 fn http_at_all_of_ipv6_is_said_to_be_ipv6_alone() {
     for (address, alone) in [("[::]:8025", true), ("[::1]:8025", false), ("0.0.0.0:8025", false)] {
         let config = Config::parse(&format!("[control]\nhttp = \"{address}\"\n"), Path::new("relevo.toml"));
-        let words = config.unwrap().describe();
+        let words = crate::config::describe::describe(&config.unwrap());
         assert!(words.contains(&format!("http://{address}/metrics")), "{words}");
         assert_eq!(words.contains("/healthz (IPv6 alone)"), alone, "{words}");
     }

@@ -1,0 +1,151 @@
+//! A whole file to [`Config`]: every error found at once, in the order of the lines, each with file, line, key, value, problem and fix.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use toml::de::DeTable;
+
+use crate::config::error::{ConfigError, Places};
+use crate::config::literal::{path, some_path};
+use crate::config::section::{Reader, Section};
+use crate::config::shard::{self, Particulars, ShardConfig};
+use crate::config::shards::Shards;
+use crate::config::tuning::{self, Tuning};
+use crate::config::{
+    Control, Delivery, DnsConfig, ListenerConfig, Node, Retry, RouteConfig, SpoolConfig, read, syntax,
+};
+use crate::limits;
+
+/// A whole configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `[node]`
+    pub node: Node,
+    /// `[[listener]]`, at least one.
+    pub listeners: Vec<ListenerConfig>,
+    /// `[[route]]`, most specific match wins; empty means every domain to its MX.
+    pub routes: Vec<RouteConfig>,
+    /// `[dns]`
+    pub dns: DnsConfig,
+    /// `[delivery]`
+    pub delivery: Delivery,
+    /// `[retry]`
+    pub retry: Retry,
+    /// `[spool]`
+    pub spool: SpoolConfig,
+    /// `[auth]`: file of `name:hash` lines, hashes in PHC form (`$argon2id$…`).
+    pub accounts: Option<PathBuf>,
+    /// `[log] path`; None is standard output ("-").
+    pub log: Option<PathBuf>,
+    /// `[control]`
+    pub control: Control,
+    /// `[tuning]`
+    pub tuning: Tuning,
+    /// `[[shard]]`
+    pub shards: Vec<ShardConfig>,
+    /// Where its keys stand in the file.
+    pub places: Places,
+}
+
+impl Config {
+    /// Reads a configuration. All errors are reported, not only the first.
+    pub fn parse(text: &str, file: &Path) -> Result<Config, Vec<ConfigError>> {
+        let (config, errors) = Config::examine(text, file);
+        match config {
+            Some(config) if errors.is_empty() => Ok(config),
+            _ => Err(errors),
+        }
+    }
+
+    /// Reads what can be read, with defaults in place of what is wrong: what else may be wrong can be looked for all the same.
+    /// No configuration: the file is no TOML.
+    pub fn examine(text: &str, file: &Path) -> (Option<Config>, Vec<ConfigError>) {
+        let reader = Reader::new(text, file);
+        let config = DeTable::parse(text).ok().map(|table| {
+            let root = Section::new(&reader, Some(table.get_ref()), String::new(), 0);
+            let mut config = read(&root);
+            root.finish();
+            reader.explain_unknown();
+            config.places = root.places();
+            config
+        });
+        if config.is_none() {
+            for error in syntax::errors(text) {
+                reader.fail(error.at, "", "", error.problem, error.fix);
+            }
+        }
+        (config, reader.into_errors())
+    }
+
+    /// What an empty file means.
+    pub fn embedded() -> Config {
+        Config::parse("", Path::new("(built-in defaults)")).expect("an empty configuration is valid")
+    }
+
+    /// The shards there are on a machine where this process may use so many processors.
+    pub fn shard_count(&self, cores: usize) -> usize {
+        if self.node.shards == 0 { cores.clamp(1, limits::SHARDS_MAX) } else { self.node.shards }
+    }
+
+    /// What is wrong in `[[shard]]` when there are so many shards and, if they are known, the process may use these processors.
+    pub fn judge_shards(&self, shards: usize, cores: Option<&[usize]>) -> Vec<ConfigError> {
+        self.shards_together().judge(shards, cores)
+    }
+
+    /// What holds for each of so many shards.
+    pub fn particulars(&self, shards: usize) -> Vec<Particulars> {
+        self.shards_together().particulars(shards)
+    }
+
+    /// What is allowed and seldom meant: shards that share a core though a section pins one of them.
+    pub fn shard_warnings(&self, cores: &[usize]) -> Vec<String> {
+        self.shards_together().warnings(self.shard_count(cores.len()), cores)
+    }
+
+    fn shards_together(&self) -> Shards<'_> {
+        Shards { sections: &self.shards, listeners: &self.listeners, tuning: &self.tuning }
+    }
+}
+
+/// By one of its names. It may be a socket, the journal's for one, and those cannot be opened by name.
+fn is_standard_output(path: &Path) -> bool {
+    ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"].iter().any(|name| path == Path::new(name))
+}
+
+fn read(root: &Section<'_>) -> Config {
+    let auth = root.section("auth");
+    let accounts = auth.read("accounts", None, |value| path(value, "/etc/relevo/accounts"));
+    auth.finish();
+    let log = root.section("log");
+    let usual = "/var/log/relevo/relevo.jsonl";
+    let log_path = log.read("path", Some(usual.into()), |value| {
+        Ok(Some(some_path(value, usual)?).filter(|path| !is_standard_output(path)))
+    });
+    log.finish();
+    let node = read::node(&root.section("node"));
+    let listeners = read::listeners(root, accounts.is_some());
+    let addresses: Vec<SocketAddr> = listeners.iter().map(|listener| listener.address).collect();
+    let config = Config {
+        node,
+        shards: shard::read(&root.sections("shard"), &addresses),
+        listeners,
+        routes: read::routes(root),
+        dns: read::dns(&root.section("dns")),
+        delivery: read::delivery(&root.section("delivery")),
+        retry: read::retry(&root.section("retry")),
+        spool: read::spool(&root.section("spool")),
+        accounts,
+        log: log_path,
+        control: read::control(&root.section("control")),
+        tuning: tuning::read(&root.section("tuning")),
+        places: Places::default(),
+    };
+    if config.node.shards > 0 && root.errors().borrow().is_empty() {
+        // Else only the start knows how many there are; and one wrong key should not look like several.
+        root.errors().borrow_mut().extend(config.judge_shards(config.node.shards, None));
+    }
+    config
+}
+
+#[cfg(test)]
+mod tests;
