@@ -202,34 +202,19 @@ fn one_module_says_where_segments_lie() {
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
 }
 
-/// circles.txt names the files that still are in one, or have methods of a type of another file. It only gets shorter.
+/// No circle, and no type whose methods are in another file than the type.
 #[test]
 fn files_use_each_other_in_no_circle() {
-    let known = include_str!("circles.txt");
-    let known: Vec<&str> = known.lines().filter(|line| !line.starts_with('#')).collect();
     let sources = sources("src");
     let circles = imports::Graph::new(&sources).circles();
-    let (mut found, mut new) = (Vec::new(), Vec::new());
-    for circle in &circles {
-        found.extend(circle.files.iter().cloned());
-        if circle.files.iter().any(|file| !known.contains(&file.as_str())) {
-            new.push(format!("a circle:\n  {}", circle.uses.join("\n  ")));
-        }
-    }
-    for source in sources.iter().filter(|source| !source.place.contains("/tests")) {
-        let complaints = imports::spread(source);
-        if !complaints.is_empty() && !found.contains(&source.place) {
-            found.push(source.place.clone());
-            if !known.contains(&source.place.as_str()) {
-                new.extend(complaints);
-            }
-        }
-    }
-    let mended: Vec<_> = known.iter().filter(|file| !found.iter().any(|found| found == *file)).collect();
-    assert!(new.is_empty(), "\n{}", new.join("\n"));
-    assert!(
-        mended.is_empty(),
-        "no longer in a circle, so take them out of tests/tidy/circles.txt: {mended:?}"
+    let circles: Vec<_> =
+        circles.iter().map(|circle| format!("a circle:\n  {}", circle.uses.join("\n  "))).collect();
+    assert!(circles.is_empty(), "\n{}", circles.join("\n"));
+    assert_tidy(
+        "src",
+        |source| {
+            if source.place.contains("/tests") { Vec::new() } else { imports::spread(source) }
+        },
     );
 }
 
