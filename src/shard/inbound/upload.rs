@@ -8,10 +8,9 @@ use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::shard::inbound::reject;
 use crate::shard::promise::promise;
-use crate::shard::store::writer::Ticket;
 use crate::smtp::data::Summary;
 use crate::smtp::server::NotStored;
-use crate::spool::batch::{Item, NewMessage};
+use crate::spool::batch::NewMessage;
 use crate::spool::record::Extent;
 
 /// A message that ended well and is to be stored.
@@ -78,7 +77,7 @@ impl Upload {
         let body = std::mem::take(&mut self.body);
         let length = body.capacity();
         let (fulfil, stored) = promise();
-        shard.own().push_urgent(Item::Chunk(body), Ticket::Chunk(fulfil));
+        shard.own().push_chunk(body, fulfil);
         let stored = stored.await;
         shard.ungather(length);
         match stored {
@@ -130,7 +129,7 @@ impl Upload {
             chunks: self.chunks,
             body: self.body,
         };
-        shard.own().push_urgent(Item::Message(message), Ticket::Message(fulfil));
+        shard.own().push_message(message, fulfil);
         let result = shard.inbound.promises.wait(stored).await;
         if result.is_err() {
             shard.ungather(length);

@@ -13,8 +13,8 @@ use crate::shard::Shard;
 use crate::shard::promise::{Promise, promise};
 use crate::shard::store::load::{self, Source};
 use crate::shard::store::places::Places;
-use crate::shard::store::writer::{Keeper, Ticket};
-use crate::spool::batch::{Item, Moved};
+use crate::shard::store::writer::Keeper;
+use crate::spool::batch::Moved;
 use crate::spool::compact::Candidate;
 use crate::spool::record::Extent;
 use crate::time::Instant;
@@ -178,17 +178,13 @@ async fn store<R: Runtime>(
     bytes: Vec<u8>,
 ) -> io::Result<Extent> {
     let (fulfil, stored) = promise();
-    keeper.push(shard.runtime.now(), Item::Piece(bytes), Ticket::Chunk(fulfil));
+    keeper.push_piece(shard.runtime.now(), bytes, fulfil);
     stored.await.map_err(|_| io::Error::other("its pieces could not be written"))
 }
 
-/// Queues moves before all that waits: outcomes that are under way count in their new place.
+/// Queues moves.
 fn queue<R: Runtime>(shard: &Shard<R>, keeper: &Keeper<R>, moves: Vec<Moved>) -> Promise<()> {
     let (fulfil, moved) = promise();
-    let mut last = Some(fulfil);
-    for item in moves.into_iter().rev() {
-        let ticket = last.take().map_or(Ticket::Nobody, Ticket::Moves);
-        keeper.push_first(shard.runtime.now(), Item::Move(item), ticket);
-    }
+    keeper.push_moves(shard.runtime.now(), moves, fulfil);
     moved
 }

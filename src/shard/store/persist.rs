@@ -197,7 +197,8 @@ fn committed<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>, batch: Ba
                     compactor.fulfil(());
                 }
             }
-            _ => {}
+            // A census, or an outcome that shares its credit with others.
+            (Done::Chunk(_) | Done::Outcome { .. } | Done::Census, _) => {}
         }
     }
     *keeper.done.borrow_mut() = done;

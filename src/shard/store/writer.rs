@@ -10,14 +10,14 @@ use crate::limits;
 use crate::runtime::Runtime;
 use crate::shard::promise::Fulfil;
 use crate::smtp::server::NotStored;
-use crate::spool::batch::{Item, NewMessage, Outcome};
+use crate::spool::batch::{Item, Moved, NewMessage, Outcome};
 use crate::spool::fold::Unsure;
 use crate::spool::lane::{Done, Lane};
 use crate::spool::record::Extent;
 use crate::time::Instant;
 
 /// Who waits for an item.
-pub(in crate::shard) enum Ticket {
+pub(super) enum Ticket {
     /// A session, for its 250.
     Message(Fulfil<Result<Durable<MessageId>, NotStored>>),
     /// A session in the middle of a large body.
@@ -108,8 +108,60 @@ impl<R: Runtime> Keeper<R> {
         }
     }
 
+    /// Queues a message a client waits for.
+    pub(in crate::shard) fn push_message(
+        &self,
+        message: NewMessage,
+        session: Fulfil<Result<Durable<MessageId>, NotStored>>,
+    ) {
+        self.push_urgent(Item::Message(message), Ticket::Message(session));
+    }
+
+    /// Queues a piece of a body on its way in.
+    pub(in crate::shard) fn push_chunk(&self, bytes: Vec<u8>, session: Fulfil<Result<Extent, NotStored>>) {
+        self.push_urgent(Item::Chunk(bytes), Ticket::Chunk(session));
+    }
+
+    /// Queues a piece of a body that moves.
+    pub(super) fn push_piece(
+        &self,
+        now: Instant,
+        bytes: Vec<u8>,
+        compactor: Fulfil<Result<Extent, NotStored>>,
+    ) {
+        self.push(now, Item::Piece(bytes), Ticket::Chunk(compactor));
+    }
+
+    /// Queues moves before all that waits: outcomes that are under way count in their new place.
+    pub(super) fn push_moves(&self, now: Instant, moves: Vec<Moved>, compactor: Fulfil<()>) {
+        let mut last = Some(compactor);
+        for moved in moves.into_iter().rev() {
+            let ticket = last.take().map_or(Ticket::Nobody, Ticket::Moves);
+            self.push_first(now, Item::Move(moved), ticket);
+        }
+    }
+
+    /// Queues a bounce, to the lane of the message it is about.
+    pub(in crate::shard) fn push_bounce(&self, now: Instant, message: NewMessage, about: Box<About>) {
+        self.push(now, Item::Message(message), Ticket::Bounce(about));
+    }
+
+    /// Queues outcomes of one attempt; the credit of `home` comes back with the last.
+    pub(in crate::shard) fn push_outcomes(
+        &self,
+        now: Instant,
+        home: u16,
+        outcomes: impl ExactSizeIterator<Item = Outcome>,
+    ) {
+        let last = outcomes.len().saturating_sub(1);
+        for (place, outcome) in outcomes.enumerate() {
+            let ticket = if place == last { Ticket::Credit(home) } else { Ticket::Nobody };
+            self.push(now, Item::Outcome(outcome), ticket);
+        }
+    }
+
     /// Queues an item a client waits for.
-    pub(in crate::shard) fn push_urgent(&self, item: Item, ticket: Ticket) {
+    fn push_urgent(&self, item: Item, ticket: Ticket) {
         self.queue.borrow_mut().push_back((item, ticket));
         self.urgent.set(self.urgent.get() + 1);
         if self.urgent.get() == 1 {
@@ -118,7 +170,7 @@ impl<R: Runtime> Keeper<R> {
     }
 
     /// Queues an item that may wait for others.
-    pub(super) fn push(&self, now: Instant, item: Item, ticket: Ticket) {
+    fn push(&self, now: Instant, item: Item, ticket: Ticket) {
         let mut queue = self.queue.borrow_mut();
         queue.push_back((item, ticket));
         if self.oldest.get().is_none() {
@@ -130,7 +182,7 @@ impl<R: Runtime> Keeper<R> {
     }
 
     /// Queues an item before all that waits.
-    pub(super) fn push_first(&self, now: Instant, item: Item, ticket: Ticket) {
+    fn push_first(&self, now: Instant, item: Item, ticket: Ticket) {
         self.queue.borrow_mut().push_front((item, ticket));
         if self.oldest.get().is_none() {
             self.oldest.set(Some(now));
@@ -200,24 +252,5 @@ impl<R: Runtime> Keeper<R> {
 
     pub(super) fn segment(&self, slot: u16) -> Option<R::Segment> {
         self.segments.borrow().get(usize::from(slot)).cloned().flatten()
-    }
-
-    /// Queues a bounce, to the lane of the message it is about.
-    pub(in crate::shard) fn push_bounce(&self, now: Instant, message: NewMessage, about: Box<About>) {
-        self.push(now, Item::Message(message), Ticket::Bounce(about));
-    }
-
-    /// Queues outcomes of one attempt; the credit of `home` comes back with the last.
-    pub(in crate::shard) fn push_outcomes(
-        &self,
-        now: Instant,
-        home: u16,
-        outcomes: impl ExactSizeIterator<Item = Outcome>,
-    ) {
-        let last = outcomes.len().saturating_sub(1);
-        for (place, outcome) in outcomes.enumerate() {
-            let ticket = if place == last { Ticket::Credit(home) } else { Ticket::Nobody };
-            self.push(now, Item::Outcome(outcome), ticket);
-        }
     }
 }
