@@ -4,26 +4,26 @@
 //! `state` of their own, which knows nothing of the shard; the verbs stand above it.
 
 pub mod start;
-pub mod inbox;
-pub mod tick;
+mod inbox;
+mod tick;
 
 pub mod inbound;
-pub mod store;
-pub mod outbound;
+mod store;
+mod outbound;
 
 #[expect(clippy::module_inception, reason = "`shard::Shard` is the type, and its file has its name")]
 mod shard;
 mod say;
 pub mod message;
 pub mod mesh;
-pub mod counts;
+mod counts;
 pub mod assignment;
 pub mod wire;
 mod records;
 pub mod timers;
-pub mod promise;
-pub mod background;
-pub mod memory;
+mod promise;
+mod background;
+mod memory;
 mod turns;
 
-pub use shard::Shard;
+use shard::Shard;
