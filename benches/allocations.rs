@@ -14,7 +14,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use relevo::config::{Config, DomainPattern, RouteConfig, RouteTarget};
+use relevo::config::{Choice, Config, DomainPattern, RouteConfig, RouteTarget};
 use relevo::node::Node;
 use relevo::runtime::process;
 use relevo_load::Until;
@@ -131,7 +131,7 @@ fn main() {
     settings.log = Some(directory.join("accounting.jsonl"));
     settings.control.http = None;
     settings.listeners[0].address.set_port(0);
-    let to = RouteTarget::Smtp { host: sink.ip().to_string(), port: sink.port() };
+    let to = Choice::only(RouteTarget::smtp(sink.ip().to_string(), sink.port()));
     settings.routes = vec![RouteConfig { domain: DomainPattern::Any, to }];
     let node = Node::start(settings).expect("a node");
     load.send_to(node.settings.listeners[0].address).expect("a sender");

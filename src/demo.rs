@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use relevo::config::{Config, DomainPattern, RouteConfig, RouteTarget};
+use relevo::config::{Choice, Config, DomainPattern, RouteConfig, RouteTarget};
 use relevo::limits;
 use relevo::node::Node;
 use relevo::runtime::process::{self, Signal};
@@ -99,7 +99,7 @@ fn settings(directory: &Path, sink: SocketAddr) -> Config {
     config.control.http = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
     config.listeners[0].address.set_port(0);
     config.delivery.connections_per_destination = limits::DEMO_SINK_CONNECTIONS;
-    let to = RouteTarget::Smtp { host: sink.ip().to_string(), port: sink.port() };
+    let to = Choice::only(RouteTarget::smtp(sink.ip().to_string(), sink.port()));
     config.routes = vec![RouteConfig { domain: DomainPattern::Any, to }];
     config
 }

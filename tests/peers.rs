@@ -1,6 +1,6 @@
-//! The real binary among real peers: Python's smtplib and a sink of its own, smtp-source, smtp-sink, swaks, unbound.
+//! The real binary among real peers: Python's smtplib and a sink of its own, smtp-source, smtp-sink, swaks, unbound, Dovecot.
 //!
-//! The stories are in `stories.py`, `hops.py` (next hops that break the rules), `room.py` and `spool_tools.py` of `tests/peers`, one test each; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
+//! The stories are in `stories.py`, `hops.py` (next hops that break the rules), `lmtp.py` (mail stores and routes), `room.py` and `spool_tools.py` of `tests/peers`, one test each; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
 //! one with the kills.
 
 mod stories;
@@ -86,6 +86,18 @@ stories!("hops.py", None;
     what_cannot_be_encoded_comes_back_by_any_hop,
 );
 
+stories!("lmtp.py", None;
+    a_mail_store_answers_for_each_recipient,
+    only_those_a_store_puts_off_are_named_again,
+    a_store_that_answers_for_too_few_or_too_many,
+    nothing_goes_behind_a_body_to_a_store,
+    a_socket_nobody_listens_on,
+    tls_from_the_first_byte,
+    the_next_choice_stands_in,
+    connections_are_shared_by_weight,
+    mail_is_thrown_away,
+);
+
 stories!("room.py", None;
     the_bound_counts_every_file,
 );
@@ -128,6 +140,9 @@ mod epoll {
         a_drain_finishes_what_is_under_way,
         mx_answers_of_a_real_name_server,
         nothing_acknowledged_is_lost_by_kills,
+    );
+    stories!("lmtp.py", Some("epoll");
+        a_mail_store_answers_for_each_recipient,
     );
     stories!("accounting.py", Some("epoll");
         nothing_is_logged_before_its_received,

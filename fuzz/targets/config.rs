@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use relevo::config::{Config, DomainPattern, value};
+use relevo::config::{Config, DomainPattern, target, value};
 use relevo::limits;
 
 /// Any text is a configuration within its bounds, or errors that name a place.
@@ -63,6 +63,9 @@ fn values(word: &str) {
     if let Ok(network) = value::network(word) {
         assert!(network.contains(network.address));
     }
-    let _ = (value::pattern(word), value::target(word), value::socket(word, Some(25)));
+    let _ = (value::pattern(word), value::socket(word, Some(25)));
+    if let Ok(to) = target::target(word) {
+        assert_eq!(target::target(&to.to_string()), Ok(to));
+    }
     assert!(value::name_servers(word, |_| None).len() <= 1);
 }

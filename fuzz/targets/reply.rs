@@ -122,6 +122,7 @@ fn converse(mut transaction: Transaction<'_>, with: &Capabilities, names: &[Stri
                 assert!(!with.pipelining);
                 transaction.write_commands(&mut sent);
             }
+            Next::AwaitAnswer => panic!("SMTP has one answer to a body"),
             Next::SendBody => {
                 assert_eq!((number, code), (names.len() + 1, 354));
                 assert!(seen.answers.iter().any(|answer| answer / 100 == 2), "a body for nobody");

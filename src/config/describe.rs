@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use crate::config::{
-    BareNewlines, Config, DomainPattern, PrivateNetworks, RouteTarget, RuntimeChoice, ShardConfig, value,
+    BareNewlines, Choice, Config, DomainPattern, PrivateNetworks, RouteTarget, RuntimeChoice, Scheme,
+    ShardConfig, value,
 };
 
 /// Says what the relay would do.
@@ -123,12 +124,7 @@ fn write_routes(config: &Config, out: &mut String) -> std::fmt::Result {
             DomainPattern::Suffix(suffix) => format!("*.{suffix}"),
             DomainPattern::Any => "every other domain".to_owned(),
         };
-        match &route.to {
-            RouteTarget::Mx => writeln!(out, "mail for {domain} goes to its MX hosts")?,
-            RouteTarget::Smtp { host, port } => {
-                writeln!(out, "mail for {domain} goes to {host} port {port}")?
-            }
-        }
+        writeln!(out, "mail for {domain} {}", ways(&route.to))?;
     }
     if !config.routes.iter().any(|route| route.domain == DomainPattern::Any) {
         writeln!(out, "mail for every other domain goes to its MX hosts, port {}", config.delivery.mx_port)?;
@@ -172,4 +168,65 @@ fn write_delivery(config: &Config, out: &mut String) -> std::fmt::Result {
         value::show_duration(retry.max),
         value::show_duration(retry.expire)
     )
+}
+
+/// Where a route leads, in words.
+fn ways(choices: &[Choice]) -> String {
+    let one = |choice: &Choice| match &choice.target {
+        RouteTarget::Mx => "its MX hosts".to_owned(),
+        RouteTarget::Discard => "nowhere".to_owned(),
+        RouteTarget::Host { scheme, host, port } => {
+            let by = match scheme {
+                Scheme::Smtp => "",
+                Scheme::Smtps => " under TLS",
+                Scheme::Lmtp => " by LMTP",
+            };
+            format!("{host} port {port}{by}")
+        }
+        RouteTarget::Socket(path) => format!("the socket {} by LMTP", path.display()),
+    };
+    match choices {
+        [only] if only.target == RouteTarget::Discard => "is discarded".to_owned(),
+        [only] => format!("goes to {}", one(only)),
+        _ => {
+            let mut sorted: Vec<&Choice> = choices.iter().collect();
+            sorted.sort_by_key(|choice| choice.order);
+            let ranks = sorted.chunk_by(|one, other| one.order == other.order).map(|rank| {
+                let weights = rank.len() > 1;
+                let share = |choice: &&Choice| {
+                    let weight = if weights { format!(" (weight {})", choice.weight) } else { String::new() };
+                    format!("{}{weight}", one(choice))
+                };
+                rank.iter().map(share).collect::<Vec<_>>().join(" or ")
+            });
+            format!("goes to {}", ranks.collect::<Vec<_>>().join(", and where that cannot be reached to "))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::config::Config;
+
+    #[test]
+    fn routes_are_told_in_words() {
+        for (to, words) in [
+            ("\"mx\"", "goes to its MX hosts"),
+            ("\"discard\"", "is discarded"),
+            ("\"smtps://a.example\"", "goes to a.example port 465 under TLS"),
+            ("\"lmtp:/run/dovecot/lmtp\"", "goes to the socket /run/dovecot/lmtp by LMTP"),
+            (
+                "[{ to = \"smtp://c\", order = 1 }, { to = \"smtp://a\", weight = 3 }, { to = \"smtp://b\" }]",
+                "goes to a port 25 (weight 3) or b port 25 (weight 1), and where that cannot be reached to c port 25",
+            ),
+        ] {
+            let text = format!("[[route]]\ndomain = \"x.example\"\nto = {to}\n");
+            let told = Config::parse(&text, Path::new("relevo.toml")).expect("a configuration");
+            let told = super::describe(&told);
+            let line = format!("mail for x.example {words}\n");
+            assert!(told.contains(&line), "{told}");
+        }
+    }
 }

@@ -224,17 +224,40 @@ pub(super) fn target(text: &str) -> Option<String> {
     if text.eq_ignore_ascii_case("mx") || text.is_empty() {
         return Some("mx".to_owned());
     }
-    let place = text.split_once("://").map_or(text, |(_, rest)| rest);
-    let place = place.split('/').next().unwrap_or(place).trim_start_matches("smtp:");
+    if matches!(text.to_lowercase().as_str(), "discard" | "discard:" | "drop" | "blackhole" | "/dev/null") {
+        return Some("discard".to_owned());
+    }
+    // Postfix writes `lmtp:unix:/path` and `lmtp:inet:host:port`.
+    let (scheme, place) = match text.split_once("://") {
+        Some((scheme, rest)) => (scheme, rest),
+        None => text.split_once(':').filter(|(scheme, _)| is_scheme(scheme)).unwrap_or(("smtp", text)),
+    };
+    let place = place.trim_start_matches("unix:").trim_start_matches("inet:");
+    let (scheme, usual) = match scheme.to_lowercase().as_str() {
+        "lmtp" if !place.starts_with('/') => ("lmtp", 24),
+        "smtps" => ("smtps", 465),
+        _ if place.starts_with('/') => return Some(format!("lmtp:{}", place.trim_end_matches('/'))),
+        _ => ("smtp", 25),
+    };
+    let place = place.split('/').next().unwrap_or(place);
     let (host, port) = match place.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((host, rest)) => (host, rest.trim_start_matches(':')),
         None if place.matches(':').count() > 1 => (place, ""),
         None => place.split_once(':').unwrap_or((place, "")),
     };
-    let port = port.parse::<u16>().ok().filter(|port| *port > 0).unwrap_or(25);
+    let port = port.parse::<u16>().ok().filter(|port| *port > 0).unwrap_or(usual);
+    let port = if scheme == "lmtp" && port == 25 { usual } else { port };
     let host = host.trim_end_matches('.');
     let host = host.parse().map_or(host.to_owned(), |host: IpAddr| host.to_canonical().to_string());
-    Some(if host.contains(':') { format!("smtp://[{host}]:{port}") } else { format!("smtp://{host}:{port}") })
+    Some(if host.contains(':') {
+        format!("{scheme}://[{host}]:{port}")
+    } else {
+        format!("{scheme}://{host}:{port}")
+    })
+}
+
+fn is_scheme(word: &str) -> bool {
+    ["smtp", "smtps", "lmtp", "unix", "inet"].contains(&word.to_lowercase().as_str())
 }
 
 /// A host name with what does not belong there taken away.

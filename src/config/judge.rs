@@ -227,22 +227,12 @@ fn judge_accounts(config: &Config, found: &mut Vec<ConfigError>) {
 /// Mail that comes back to where it came from.
 fn judge_routes(config: &Config, found: &mut Vec<ConfigError>) {
     for (at, route) in config.routes.iter().enumerate() {
-        let RouteTarget::Smtp { host, port } = &route.to else { continue };
-        let itself = |listener: &&ListenerConfig| {
-            let ip = listener.address.ip();
-            let named = host.eq_ignore_ascii_case(&config.node.hostname);
-            let local = host == "localhost";
-            listener.address.port() == *port
-                && match host.parse::<IpAddr>() {
-                    Ok(host) => {
-                        host == ip
-                            || host.is_unspecified()
-                            || (ip.is_unspecified() && host.is_loopback() && host.is_ipv4() == ip.is_ipv4())
-                    }
-                    Err(_) => named || (local && (ip.is_unspecified() || ip.is_loopback())),
-                }
-        };
-        if let Some(listener) = config.listeners.iter().find(itself) {
+        for choice in &route.to {
+            let RouteTarget::Host { host, port, .. } = &choice.target else { continue };
+            let mut listeners = config.listeners.iter();
+            let Some(listener) = listeners.find(|listener| is_at(config, listener, host, *port)) else {
+                continue;
+            };
             let problem = format!(
                 "{host} port {port} is this relay itself ({}): mail would go round until it is bounced as a loop",
                 listener.address
@@ -251,6 +241,23 @@ fn judge_routes(config: &Config, found: &mut Vec<ConfigError>) {
             found.push(config.places.remark(&format!("route[{at}].to"), problem, fix));
         }
     }
+}
+
+/// Whether who connects to this port of this host comes to this listener.
+fn is_at(config: &Config, listener: &ListenerConfig, host: &str, port: u16) -> bool {
+    let ip = listener.address.ip();
+    listener.address.port() == port
+        && match host.parse::<IpAddr>() {
+            Ok(host) => {
+                host == ip
+                    || host.is_unspecified()
+                    || (ip.is_unspecified() && host.is_loopback() && host.is_ipv4() == ip.is_ipv4())
+            }
+            Err(_) => {
+                host.eq_ignore_ascii_case(&config.node.hostname)
+                    || (host == "localhost" && (ip.is_unspecified() || ip.is_loopback()))
+            }
+        }
 }
 
 fn judge_delivery(config: &Config, found: &mut Vec<ConfigError>) {

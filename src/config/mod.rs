@@ -3,6 +3,7 @@
 //! [`Config::parse`] reads TOML once; everything after it works with these types and never meets a string that
 //! still has to be understood. An error names file, line, key and the fix ([`ConfigError`]).
 
+mod choices;
 pub mod describe;
 mod error;
 mod guess;
@@ -14,14 +15,16 @@ mod section;
 mod shard;
 mod shards;
 mod syntax;
+pub mod target;
 pub mod tuning;
 pub mod value;
 mod whole;
 
 pub use error::{ConfigError, Places};
 pub use shard::{Particulars, ShardConfig};
+pub use target::{Choice, RouteTarget, Scheme};
 pub use tuning::{RuntimeChoice, Tuning};
-pub use value::{BareNewlines, DomainPattern, Network, PrivateNetworks, RouteTarget};
+pub use value::{BareNewlines, DomainPattern, Network, PrivateNetworks};
 pub use whole::Config;
 
 use std::collections::HashMap;
@@ -78,8 +81,8 @@ pub struct TlsFiles {
 pub struct RouteConfig {
     /// Which recipient domains.
     pub domain: DomainPattern,
-    /// Where their mail goes.
-    pub to: RouteTarget,
+    /// Where their mail goes: at least one, all of one protocol.
+    pub to: Vec<Choice>,
 }
 
 /// `[dns]`
@@ -121,7 +124,7 @@ pub struct Delivery {
 }
 
 /// `[retry]`: the n-th retry waits `first * factor^(n-1)`, at most `max`, with jitter.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Retry {
     /// Before the first retry.
     pub first: Duration,

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
+use crate::config::choices::choices;
 use crate::config::literal::{
     Fix, Wrong, boolean, bytes, factor, integer, list, parsed, path, quoted, some_path, span, text, word,
 };
 use crate::config::section::Section;
 use crate::config::{
-    BareNewlines, Control, Delivery, DnsConfig, ListenerConfig, Network, Node, PrivateNetworks, Retry,
-    RouteConfig, RouteTarget, SpoolConfig, TlsFiles, guess, value,
+    BareNewlines, Choice, Control, Delivery, DnsConfig, ListenerConfig, Network, Node, PrivateNetworks,
+    Retry, RouteConfig, RouteTarget, SpoolConfig, TlsFiles, guess, value,
 };
 use crate::limits;
 use crate::mail::address;
@@ -143,8 +144,7 @@ pub(super) fn routes(root: &Section<'_>) -> Vec<RouteConfig> {
         let domain = section.read("domain", None, |value| {
             parsed(value, value::pattern, guess::pattern, "example.com").map(Some)
         });
-        let to =
-            section.read("to", RouteTarget::Mx, |value| parsed(value, value::target, guess::target, "mx"));
+        let to = section.read("to", Choice::only(RouteTarget::Mx), choices);
         for (key, usual) in [("domain", "*"), ("to", "mx")] {
             if section.lacks(key) {
                 let fix = Fix::Write(quoted(usual), "; a route needs domain and to".to_owned());

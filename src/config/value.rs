@@ -1,4 +1,4 @@
-//! The small languages inside configuration strings: durations, sizes, networks, patterns, targets.
+//! The small languages inside configuration strings: durations, sizes, networks, patterns.
 //!
 //! Each parser answers with the fix to print: what the value should look like.
 
@@ -50,20 +50,6 @@ pub enum DomainPattern {
     Suffix(String),
     /// `*`
     Any,
-}
-
-/// Where a route sends its mail.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RouteTarget {
-    /// The MX hosts of the domain (RFC 5321 section 5).
-    Mx,
-    /// `smtp://host:port`: one host, by name or address literal (`smtp://[::1]:2525`).
-    Smtp {
-        /// Name or address, without brackets.
-        host: String,
-        /// Port, 25 unless given.
-        port: u16,
-    },
 }
 
 /// `bare_newlines` of a listener: a CR or LF in a message that is not part of a CRLF. Either way only CRLF.CRLF ends a message.
@@ -222,50 +208,18 @@ pub fn pattern(text: &str) -> Result<DomainPattern, &'static str> {
     }
 }
 
-/// `mx`, `smtp://host:port`.
-pub fn target(text: &str) -> Result<RouteTarget, &'static str> {
-    const FIX: &str = "write \"mx\" or \"smtp://host:port\", an IPv6 address in brackets";
-    if text == "mx" {
-        return Ok(RouteTarget::Mx);
-    }
-    if text.starts_with("lmtp:") {
-        return Err("lmtp is not spoken yet; use \"smtp://host:port\"");
-    }
-    let place = text.strip_prefix("smtp://").ok_or(FIX)?;
-    let (host, port) = match place.strip_prefix('[') {
-        Some(rest) => {
-            let (host, rest) = rest.split_once(']').ok_or(FIX)?;
-            host.parse::<std::net::Ipv6Addr>().map_err(|_| FIX)?;
-            (host, rest.strip_prefix(':').or(rest.is_empty().then_some("25")).ok_or(FIX)?)
-        }
-        None => place.split_once(':').unwrap_or((place, "25")),
-    };
-    let port = port.parse::<u16>().ok().filter(|port| *port > 0).ok_or(FIX)?;
-    if host.parse().is_ok_and(is_mapped) {
-        return Err(MAPPED);
-    }
-    if host.parse().is_ok_and(is_nobodys) {
-        return Err(NOBODYS);
-    }
-    if host.parse::<IpAddr>().is_ok() || address::is_domain(host.as_bytes()) {
-        Ok(RouteTarget::Smtp { host: host.to_ascii_lowercase(), port })
-    } else {
-        Err(FIX)
-    }
-}
-
 /// What no host answers at.
-const NOBODYS: &str = "no host has this address; write that of one host";
+pub(super) const NOBODYS: &str = "no host has this address; write that of one host";
 
-fn is_nobodys(address: IpAddr) -> bool {
+pub(super) fn is_nobodys(address: IpAddr) -> bool {
     let address = address.to_canonical();
     address.is_unspecified() || is_shared(address)
 }
 
 /// What an IPv6 socket does not reach: it is for IPv6 alone.
-const MAPPED: &str = "this is an IPv4 address within an IPv6 one; write the IPv4 address as such";
+pub(super) const MAPPED: &str = "this is an IPv4 address within an IPv6 one; write the IPv4 address as such";
 
-fn is_mapped(address: IpAddr) -> bool {
+pub(super) fn is_mapped(address: IpAddr) -> bool {
     address.to_canonical() != address
 }
 
@@ -380,17 +334,10 @@ mod tests {
     }
 
     #[test]
-    fn networks_and_targets() {
+    fn networks_and_patterns() {
         assert!(network("10.0.0.0/8").unwrap().contains("10.2.3.4".parse().unwrap()));
         assert!(!network("0.0.0.0/0").unwrap().contains("::1".parse().unwrap()));
         assert!(network("10.0.0.1/8").is_err() && network("10.0.0.0/33").is_err() && network("x").is_err());
-        let to = |host: &str, port| Ok(RouteTarget::Smtp { host: host.into(), port });
-        assert_eq!(target("smtp://Mail.example"), to("mail.example", 25));
-        assert_eq!(target("smtp://[::1]:2526"), to("::1", 2526));
-        assert_eq!(target("smtp://127.0.0.1:26"), to("127.0.0.1", 26));
-        for wrong in ["", "smtp://", "smtp://a:0", "smtp://a:x", "http://a", "smtp://[::1", "lmtp://a:24"] {
-            assert!(target(wrong).is_err(), "{wrong}");
-        }
         assert_eq!(pattern("*.Example.com"), Ok(DomainPattern::Suffix("example.com".into())));
         assert!(pattern("*x").is_err());
         let text = "search a\nnameserver 192.0.2.1\n nameserver fe80::1%eth0\n#nameserver 1.1.1.1";

@@ -29,6 +29,9 @@ pub const BODY: Duration = Duration::from_secs(600);
 pub const BODY_RATE: u64 = 4096;
 /// 4.5.3.2.6 the reply after the final dot.
 pub const DOT: Duration = Duration::from_secs(600);
+/// All replies behind one body, where each recipient has its own (RFC 2033); each is waited for as above. A mail store that sorts a
+/// message into a hundred mailboxes, each a second or two of a disk that is busy.
+pub const ANSWERS: Duration = Duration::from_secs(1800);
 /// How long it is believed that a hop takes fewer recipients in a transaction than it was asked to: the reply may have meant something
 /// else.
 pub const FEW_RECIPIENTS: Duration = Duration::from_secs(3600);

@@ -133,3 +133,12 @@ pub const CLOCK_APART_MS: u64 = 5_000;
 pub const CONNECTION_TURN: usize = 100;
 /// For so long (seconds) after a message came its pages are surely in memory still.
 pub const RESIDENT_FOR: u32 = 60;
+
+/// Targets of one route: a pool of smart hosts and what stands behind it.
+pub const ROUTE_CHOICES_MAX: usize = 16;
+/// Largest weight of a target: a thousandth of the connections is a trial, and less is none.
+pub const ROUTE_WEIGHT_MAX: u64 = 1000;
+/// Largest order of a target: room to number them in tens or hundreds.
+pub const ROUTE_ORDER_MAX: u64 = 10_000;
+/// Bytes of the path of a Unix socket: `sun_path` has 108, and a zero behind it (unix(7)).
+pub const SOCKET_PATH_MAX: usize = 107;

@@ -76,7 +76,7 @@ counters! {
         outbound_connections_failed "Sessions to next hops that did not come up",
         resolves_given_up "Domains given up for now, as their name servers and those of many others take long",
         address_waits "Times that a site waited as its address had all the connections it may have",
-        tls_outbound "Sessions to next hops protected by STARTTLS",
+        tls_outbound "Sessions to next hops protected by TLS",
         tls_fallbacks "Sessions to next hops repeated in plain text because TLS failed",
         tls_avoided "Sessions to next hops in plain text because TLS failed there within the hour",
         tls_refused "Sessions to next hops that offered STARTTLS and then refused it",

@@ -1,95 +1,89 @@
 //! Where mail goes: the route table, the order of MX hosts, and the home shard of a domain.
 
 pub mod gate;
+pub mod hop;
 
+use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use crate::config::{DomainPattern, RouteConfig, RouteTarget};
+use crate::config::{Config, DomainPattern};
 use crate::limits;
 use gate::{Source, is_numeric};
+pub use hop::{At, Endpoint, Hop, Host, Protocol, SitePolicy};
 
-/// A host to connect to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Host {
-    /// Its name, or its address as text.
-    pub name: String,
-    /// Its address, where that was given instead of a name.
-    pub address: Option<IpAddr>,
-    /// TCP port.
-    pub port: u16,
-    /// Who named it.
-    pub source: Source,
-    /// Preference of its MX record; 0 where there is none.
-    pub rank: u16,
-}
-
-/// Where the mail of a domain goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NextHop {
-    /// Canonical name: domains that go to the same hosts have the same.
-    pub site: String,
-    /// Hosts in the order to try.
-    pub hosts: Vec<Host>,
-    /// What people call it: the domain whose mail goes there, or the route.
-    pub label: Box<str>,
+/// Where a domain's mail goes, as far as its name tells.
+#[derive(Clone, Debug)]
+pub enum Route {
+    /// To its MX hosts.
+    Mx,
+    /// Where the operator says.
+    Fixed(Hop),
 }
 
 /// Routes by domain.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Table {
-    exact: std::collections::HashMap<String, RouteTarget>,
-    suffixes: std::collections::HashMap<String, RouteTarget>,
-    any: Option<RouteTarget>,
+    exact: HashMap<String, Route>,
+    suffixes: HashMap<String, Route>,
+    any: Route,
+    policy: Arc<SitePolicy>,
 }
 
 impl Table {
     /// The table of a configuration.
-    pub fn new(routes: &[RouteConfig]) -> Table {
-        let mut table = Table::default();
-        for route in routes {
+    pub fn new(config: &Config) -> Table {
+        let policy = SitePolicy::of(config);
+        let mut table = Table { exact: HashMap::new(), suffixes: HashMap::new(), any: Route::Mx, policy };
+        for route in &config.routes {
+            let to = Hop::of_route(&route.to, &table.policy).map_or(Route::Mx, Route::Fixed);
             match &route.domain {
-                DomainPattern::Exact(domain) => {
-                    table.exact.insert(domain.to_ascii_lowercase(), route.to.clone());
-                }
+                DomainPattern::Exact(domain) => drop(table.exact.insert(domain.to_ascii_lowercase(), to)),
                 DomainPattern::Suffix(suffix) => {
-                    table.suffixes.insert(suffix.to_ascii_lowercase(), route.to.clone());
+                    drop(table.suffixes.insert(suffix.to_ascii_lowercase(), to));
                 }
-                DomainPattern::Any => table.any = Some(route.to.clone()),
+                DomainPattern::Any => table.any = to,
             }
         }
         table
     }
 
     /// The route of a domain in lower case: the exact one, else the longest suffix, else `*`, else its MX.
-    pub fn target(&self, domain: &str) -> &RouteTarget {
-        if let Some(target) = self.exact.get(domain) {
-            return target;
+    pub fn route(&self, domain: &str) -> &Route {
+        if let Some(route) = self.exact.get(domain) {
+            return route;
         }
         let mut rest = domain;
         while let Some((_, parent)) = rest.split_once('.') {
-            if let Some(target) = self.suffixes.get(parent) {
-                return target;
+            if let Some(route) = self.suffixes.get(parent) {
+                return route;
             }
             rest = parent;
         }
-        self.any.as_ref().unwrap_or(&RouteTarget::Mx)
+        &self.any
+    }
+
+    /// The policy of sites that no route names.
+    pub fn policy(&self) -> &Arc<SitePolicy> {
+        &self.policy
     }
 }
 
-/// A fixed next hop.
-pub fn fixed(host: &str, port: u16) -> NextHop {
-    let site = format!("smtp://{host}:{port}");
-    let address = host.parse().ok();
-    let host = Host { name: host.to_owned(), address, port, source: Source::Operator, rank: 0 };
-    NextHop { label: site.as_str().into(), site, hosts: vec![host] }
-}
-
 /// The next hop of an address literal.
-pub fn to_literal(domain: &str, address: IpAddr, port: u16) -> NextHop {
+pub fn to_literal(domain: &str, address: IpAddr, port: u16, policy: &Arc<SitePolicy>) -> Hop {
     let name = address.to_string();
     let site = format!("[{name}]:{port}");
-    let host = Host { name, address: Some(address), port, source: Source::Stranger, rank: 0 };
-    NextHop { site, hosts: vec![host], label: domain.into() }
+    let host = Host { at: At::Address(address), ..stranger(name, port, 0) };
+    to_strangers(site, vec![host], domain, policy)
+}
+
+/// A host that the DNS names.
+fn stranger(name: String, port: u16, rank: u16) -> Host {
+    Host { name, at: At::Name, port, source: Source::Stranger, rank, weight: 0, tls_first: false }
+}
+
+fn to_strangers(site: String, hosts: Vec<Host>, domain: &str, policy: &Arc<SitePolicy>) -> Hop {
+    Hop { site, hosts, label: domain.into(), protocol: Protocol::Smtp, policy: policy.clone() }
 }
 
 /// The address in a domain literal, `[192.0.2.1]` or `[IPv6:2001:db8::1]` (RFC 5321 4.1.3).
@@ -119,9 +113,9 @@ pub fn order_mx(
     domain: &str,
     answers: &[(u16, String)],
     own_name: &str,
-    port: u16,
-    random: u64,
-) -> Result<NextHop, NoRoute> {
+    (port, random): (u16, u64),
+    policy: &Arc<SitePolicy>,
+) -> Result<Hop, NoRoute> {
     let implicit = [(0, domain.to_owned())];
     let answers = if answers.is_empty() { &implicit[..] } else { answers };
     if answers.iter().all(|(_, host)| host.is_empty() || host == ".") {
@@ -141,21 +135,15 @@ pub fn order_mx(
     }
     usable.sort_unstable();
     usable.truncate(limits::MX_HOSTS_KEPT);
-    let host = |rank: u16, host: &str| Host {
-        name: host.to_ascii_lowercase(),
-        address: None,
-        port,
-        source: Source::Stranger,
-        rank,
-    };
-    let hosts: Vec<Host> = usable.iter().map(|(rank, _, name)| host(*rank, name)).collect();
+    let hosts: Vec<Host> =
+        usable.iter().map(|(rank, _, name)| stranger(name.to_ascii_lowercase(), port, *rank)).collect();
     let mut names: Vec<String> =
         usable.iter().map(|(rank, _, host)| format!("{rank} {}", host.to_ascii_lowercase())).collect();
     names.sort_unstable();
     names.dedup();
     // Ranks belong to the name: the same hosts in another order are tried in another order.
     let site = format!("mx:{}:{port}", names.join(","));
-    Ok(NextHop { site, hosts, label: domain.into() })
+    Ok(to_strangers(site, hosts, domain, policy))
 }
 
 /// The shard that owns a domain's queue. Letter case does not matter. Stable between versions: mail of a domain stays together.
@@ -177,17 +165,19 @@ fn mix(number: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Choice, RouteConfig, RouteTarget};
 
     #[test]
     fn the_most_specific_route_wins() {
-        let to = |port| RouteTarget::Smtp { host: "h".into(), port };
-        let route = |domain, port| RouteConfig { domain, to: to(port) };
-        let table = Table::new(&[
+        let route = |domain, port| RouteConfig { domain, to: Choice::only(RouteTarget::smtp("h", port)) };
+        let mut config = Config::embedded();
+        config.routes = vec![
             route(DomainPattern::Any, 1),
             route(DomainPattern::Suffix("example".into()), 2),
             route(DomainPattern::Suffix("a.example".into()), 3),
             route(DomainPattern::Exact("b.a.example".into()), 4),
-        ]);
+        ];
+        let table = Table::new(&config);
         for (domain, port) in [
             ("b.a.example", 4),
             ("c.a.example", 3),
@@ -196,15 +186,23 @@ mod tests {
             ("example", 1),
             ("net", 1),
         ] {
-            assert_eq!(table.target(domain), &to(port), "{domain}");
+            let Route::Fixed(hop) = table.route(domain) else { panic!("{domain} has a route") };
+            assert_eq!(hop.hosts[0].port, port, "{domain}");
         }
-        assert_eq!(Table::default().target("x.example"), &RouteTarget::Mx);
+        assert!(matches!(Table::new(&Config::embedded()).route("x.example"), Route::Mx));
+    }
+
+    fn policy() -> Arc<SitePolicy> {
+        SitePolicy::of(&Config::embedded())
     }
 
     fn order(answers: &[(u16, &str)], random: u64) -> Result<Vec<String>, NoRoute> {
         let answers: Vec<_> = answers.iter().map(|(rank, host)| (*rank, (*host).to_owned())).collect();
-        let hop = order_mx("d.example", &answers, "relay.example", 25, random)?;
-        Ok(hop.hosts.into_iter().map(|host| host.name).collect())
+        let hop = order_mx("d.example", &answers, "relay.example", (25, random), &policy())?;
+        // A connection takes them as they stand.
+        let names: Vec<String> = hop.in_order(|| 7).iter().map(|host| host.name.clone()).collect();
+        assert!(hop.hosts.iter().map(|host| &host.name).eq(&names));
+        Ok(names)
     }
 
     #[test]
@@ -223,7 +221,8 @@ mod tests {
             .map(|random| order(&[(1, "a"), (1, "b"), (1, "c")], random).unwrap()[0].clone())
             .collect();
         assert_eq!(firsts.len(), 3, "equals share the load");
-        let site = |random| order_mx("d", &[(1, "a".into()), (1, "b".into())], "r", 25, random).unwrap().site;
+        let both = [(1, "a".into()), (1, "b".into())];
+        let site = |random| order_mx("d", &both, "r", (25, random), &policy()).unwrap().site;
         assert!((0..20).all(|random| site(random) == site(0)), "one site however they are shuffled");
     }
 

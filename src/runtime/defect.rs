@@ -63,4 +63,6 @@ pub enum Defect {
     PanicOverReturn,
     /// What was lent is done again.
     LentDoneTwice,
+    /// The first reply of a mail store to a body answers for all of its recipients.
+    OneAnswerForAll,
 }

@@ -4,7 +4,7 @@ use crate::mail::envelope::Address;
 use crate::queue::Group;
 use crate::queue::destinations::DomainKey;
 use crate::queue::outcome::Settled;
-use crate::route::NextHop;
+use crate::route::Hop;
 
 /// A group to deliver, and whose queue it is from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub struct Job {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loan {
     /// Where they go.
-    pub hop: NextHop,
+    pub hop: Hop,
     /// The jobs, in the order of their queue.
     pub jobs: Vec<Job>,
 }

@@ -205,6 +205,11 @@ impl ReplyReader {
         self.said.clear();
     }
 
+    /// The next reply is that to the same body, of another recipient (RFC 2033 section 4.2).
+    pub fn body_goes_on(&mut self) {
+        self.after_body = true;
+    }
+
     /// What a hop said when it took the last body, code and all: what its operator finds in a log of theirs. Empty if it did not.
     pub fn said(&self) -> &str {
         &self.said
@@ -303,6 +308,7 @@ impl ReplyReader {
         }
         if after_body && code / 100 == 2 {
             let kept = &line[..line.len().min(limits::REPLY_TEXT_MAX)];
+            self.said.clear();
             self.said.extend(kept.iter().copied().map(printable_byte));
         }
         self.code = None;

@@ -11,9 +11,9 @@ class Sink:
     (the reply to give), "drop" (close at once), "lose" (take the message, close before the 250) or "hang".
     """
 
-    def __init__(self, behave=None, extensions=("PIPELINING", "8BITMIME", "SIZE 0"), tls=None, port=0):
+    def __init__(self, behave=None, extensions=("PIPELINING", "8BITMIME", "SIZE 0"), tls=None, port=0, tls_first=None):
         self.behave = behave or (lambda point, data: None)
-        self.extensions, self.tls = extensions, tls
+        self.extensions, self.tls, self.tls_first = extensions, tls, tls_first
         self.taken, self.open, self.most_open = [], 0, 0
         self.lock = threading.Lock()
         self.listener = socket.create_server(("127.0.0.1", port), backlog=200)
@@ -43,8 +43,10 @@ class Sink:
     def converse(self, connection):
         if self.behave("connect", b"") == "drop":
             return
+        if self.tls_first:
+            connection = self.tls_first.wrap_socket(connection, server_side=True)
         connection.sendall(b"220 sink.example ESMTP\r\n")
-        lines, protected, sender, recipients = connection.makefile("rb"), False, None, []
+        lines, protected, sender, recipients = connection.makefile("rb"), bool(self.tls_first), None, []
         while line := lines.readline():
             verb = line.split(b" ")[0].strip().upper().decode("ascii", "replace")
             verb = verb.split(":")[0]

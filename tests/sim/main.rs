@@ -10,6 +10,7 @@ mod crowds;
 mod day;
 mod days;
 mod lend;
+mod lmtp;
 mod names;
 mod peers;
 mod planted;

@@ -12,7 +12,7 @@ use super::day::Day;
 use super::day::dice::Dice;
 use super::day::plan::{DOT, End, Lookup, Manner, Plan, RCPT, SitePlan, VERBS};
 use super::days::wrong;
-use super::{compaction, crowds, returns};
+use super::{compaction, crowds, lmtp, returns};
 
 /// Seeds within which a defect must be found.
 const SEEDS: u64 = 30;
@@ -117,6 +117,7 @@ found! {
     PartsToldLate in parts_told_when_all_is_over_are_found,
     PanicOverReturn in a_panic_over_mail_that_is_returned_loses_none,
     LentDoneTwice in lent_work_done_twice_is_found,
+    OneAnswerForAll in one_answer_for_all_of_a_store_is_found,
 }
 
 const LOST: &[&str] = &["lost ("];
@@ -125,6 +126,7 @@ const RETURNED: &[&str] = &["returned for no reason", "delivered and returned"];
 fn is_found(defect: Defect) {
     let (days, often, words): (fn(&mut Plan, &mut Dice), f64, &[&str]) = match defect {
         Defect::PanicOverReturn => return returns::loses_none(defect),
+        Defect::OneAnswerForAll => return lmtp::is_found(defect),
         Defect::MovedFreedEarly => return compaction::is_found(defect),
         Defect::PlaceKept | Defect::PlaceTakenBack => return crowds::kept_places_are_found(defect),
         Defect::SlowNamesKeepPlaces => return crowds::kept_names_are_found(defect),

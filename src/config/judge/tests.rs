@@ -58,6 +58,10 @@ const DOUBTFUL: &[(&str, &str)] = &[
         "127.0.0.1 port 2525 is this relay itself",
     ),
     ("[[route]]\ndomain = \"*\"\nto = \"smtp://localhost:2525\"\n", "is this relay itself"),
+    (
+        "[[route]]\ndomain = \"*\"\nto = [{ to = \"smtp://192.0.2.1\" }, { to = \"smtp://localhost:2525\" }]\n",
+        "is this relay itself",
+    ),
     ("[[route]]\ndomain = \"a.example\"\nto = \"smtp://relay.example.net:2525\"\n", "is this relay itself"),
     ("[delivery]\nmx_port = 26\n", "no MX host of the internet listens on port 26"),
     ("[delivery]\nallow_loopback_mx = true\n", "connect to services of this machine"),

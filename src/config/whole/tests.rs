@@ -76,7 +76,7 @@ fn broken_files_of_each_kind() {
         ("[[listener]]\nrelay_from = \"10.0.0.0/8\"", "write relay_from = [\"10.0.0.0/8\"]"),
         ("[[listener]]\ntls_key = \"k\"", "add tls_certificate"),
         ("[[route]]\nto = \"mx\"", "route[0].domain: this key is missing"),
-        ("[[route]]\ndomain = \"*\"\nto = \"lmtp://x:24\"", "not spoken yet"),
+        ("[[route]]\ndomain = \"*\"\nto = \"lmtp://x:25\"", "RFC 2033"),
         ("[spool]\nsegment_size = \"5000000\"", "multiple of 4096"),
         ("[delivery]\nstarttls = \"yes\"", "write starttls = true"),
         ("[node]\nexpire = \"5d\"", "unknown key; it belongs in [retry]"),

@@ -19,7 +19,7 @@ use crate::limits;
 use crate::observe::diagnostics::Level;
 use crate::queue::destinations::DomainKey;
 use crate::queue::fair::Behalf;
-use crate::route::NextHop;
+use crate::route::Hop;
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::outbound::pump::pump;
@@ -98,7 +98,7 @@ fn resolved<R: Runtime>(
     shard: &Rc<Shard<R>>,
     key: DomainKey,
     behalf: Behalf,
-    found: Result<Rc<NextHop>, Unroutable>,
+    found: Result<Rc<Hop>, Unroutable>,
 ) {
     match found {
         Ok(hop) => {
@@ -123,7 +123,7 @@ async fn find<R: Runtime>(
     shard: &Rc<Shard<R>>,
     place: &Place<R>,
     name: &str,
-) -> Option<Result<Rc<NextHop>, Unroutable>> {
+) -> Option<Result<Rc<Hop>, Unroutable>> {
     let mut hop = pin!(shard.outbound.resolver.next_hop(name));
     let mut moment = shard.timers.sleep_until(shard.runtime.now() + limits::RESOLVE_PROMPT);
     let soon = poll_fn(|context| {

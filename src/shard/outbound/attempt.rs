@@ -132,7 +132,7 @@ async fn all<R: Runtime>(
         });
         for (first, count) in std::mem::take(&mut tally.left) {
             let part = Part { first, count, group, resident };
-            let fate = fate(run.shard, &Verdict::Deferred(0), &reply, &part, &connection.hop);
+            let fate = fate(run.shard, run.site, &Verdict::Deferred(0), &reply, &part, &connection.hop);
             tally.merge(first, count, fate);
         }
     }
@@ -145,7 +145,8 @@ async fn unreadable<R: Runtime>(under_way: &UnderWay<'_, R>, place: Location, er
     load::lament(shard, load::name(shard, place).await, place, &format!("cannot be delivered: {error}"));
     let attempts = under_way.job.group.attempts.saturating_add(1);
     let now = shard.seconds_up();
-    let next = schedule::next_attempt(&shard.settings.retry, attempts, now, shard.runtime.random());
+    let retry = &under_way.site.hop.borrow().policy.retry.clone();
+    let next = schedule::next_attempt(retry, attempts, now, shard.runtime.random());
     let reply = format!("451 4.3.0 {error}").into();
     under_way.settled();
     settle::whole(shard, &under_way.job, Fate::Deferred { attempts, next, reply, ours: true });

@@ -16,7 +16,7 @@ pub(super) fn is_busy<R: Runtime>(shard: &Shard<R>) -> bool {
 
 /// Whether this shard should leave further connections to those who have work of it.
 pub(super) fn leaves_room<R: Runtime>(shard: &Shard<R>, site: &Site) -> bool {
-    is_lending(shard) && site.connections.get() >= share(shard).max(1)
+    is_lending(shard) && site.connections.get() >= share(shard, site).max(1)
 }
 
 fn is_lending<R: Runtime>(shard: &Shard<R>) -> bool {
@@ -26,8 +26,8 @@ fn is_lending<R: Runtime>(shard: &Shard<R>) -> bool {
 
 /// Connections to a site this shard may hold when others want some: half of its share while others work for it, as it has the
 /// queue to keep besides.
-pub(super) fn share<R: Runtime>(shard: &Shard<R>) -> usize {
-    let share = shard.settings.delivery.connections_per_destination / shard.mesh.shards();
+pub(super) fn share<R: Runtime>(shard: &Shard<R>, site: &Site) -> usize {
+    let share = site.hop.borrow().policy.connections / shard.mesh.shards();
     if is_lending(shard) { share / 2 } else { share }
 }
 

@@ -2,17 +2,18 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use crate::limits;
 use crate::policy::failures::Failures;
-use crate::route::gate::{Admitted, Source};
-use crate::route::{Host, NextHop};
+use crate::route::gate::Source;
+use crate::route::{At, Endpoint, Hop, Host, Protocol};
 use crate::runtime::{Defect, Runtime, Stream};
 use crate::shard::Shard;
 use crate::shard::outbound::manners::{blame_tls, do_without_tls, keep_in_mind};
+use crate::shard::outbound::resolve::Unroutable;
 use crate::shard::outbound::session::{Behind, Choice, Connection, HopError, Starttls, loops};
 use crate::shard::wire::{Wire, WireError};
 use crate::smtp::client::{self, Capabilities};
@@ -20,20 +21,23 @@ use crate::smtp::reply::Reply;
 use crate::time::Instant;
 
 /// Tries the hosts of a hop in order, each address of each, until one gives a session. `Err`: words on the last failure.
-pub async fn connect<R: Runtime>(shard: &Rc<Shard<R>>, hop: &NextHop) -> Result<Connection<R>, HopError> {
+pub async fn connect<R: Runtime>(shard: &Rc<Shard<R>>, hop: &Hop) -> Result<Connection<R>, HopError> {
     let last = HopError::NoAddress(format!("no host of {} has an address", hop.label));
-    let mut search = Search { shard, last, tried: 0, full: Vec::new(), none: None, hope: false };
+    let mut search = Search { shard, hop, last, tried: 0, full: Vec::new(), none: None, hope: false };
     // The preference that this relay has itself: what has it too, or is preferred less, leads back here (RFC 5321 5.1).
     let mut ours: Option<u16> = None;
     let mut looked_at = None;
     // Hosts that took no connection, or no mail over it, asked when no other is left: each message would wait for them again, or never
     // come to the next one (RFC 5321 5.1). The one that failed last comes last.
     let mut failing = Vec::new();
-    for (place, host) in hop.hosts.iter().enumerate().take(limits::MX_HOSTS_MAX) {
+    let hosts = hop.in_order(|| shard.runtime.random());
+    for (place, host) in hosts.into_iter().enumerate().take(limits::ROUTE_CHOICES_MAX) {
         if search.tried >= limits::MX_ADDRESSES_MAX {
             break;
         }
+        let of_dns = host.source == Source::Stranger;
         if looked_at.replace(host.rank) != Some(host.rank)
+            && of_dns
             && let Some(why) = shard.outbound.resolver.leads_back(&hop.hosts[place..]).await
         {
             ours = Some(host.rank);
@@ -42,10 +46,11 @@ pub async fn connect<R: Runtime>(shard: &Rc<Shard<R>>, hop: &NextHop) -> Result<
         if is_beyond(ours, host) {
             break;
         }
-        let addresses = match shard.outbound.resolver.addresses(host).await {
-            Ok(addresses) => addresses,
+        let endpoints = match endpoints(shard, host).await {
+            Ok(endpoints) => endpoints,
             Err(error) => {
-                if error.loops {
+                // What an operator orders has no such rule: the others stand in for it.
+                if error.loops && of_dns {
                     ours = Some(host.rank);
                 }
                 search.hope = true;
@@ -53,26 +58,26 @@ pub async fn connect<R: Runtime>(shard: &Rc<Shard<R>>, hop: &NextHop) -> Result<
                 continue;
             }
         };
-        let choice = if hop.hosts.len() > 1 || addresses.len() > 1 { Choice::First } else { Choice::Only };
-        for address in addresses {
+        let choice = if hop.hosts.len() > 1 || endpoints.len() > 1 { Choice::First } else { Choice::Only };
+        for endpoint in endpoints {
             if is_beyond(ours, host) {
                 break;
             }
-            if let Some(until) = failed_until(shard, host, address) {
+            if let Some(until) = failed_until(shard, host, &endpoint) {
                 let choice = if choice == Choice::Only { choice } else { Choice::Last };
-                failing.push((until, host, address, choice));
-            } else if let Some(connection) = search.attempt(host, address, choice).await
-                && !search.leads_back(&connection, host, hop, &mut ours)
+                failing.push((until, host, endpoint, choice));
+            } else if let Some(connection) = search.attempt(host, &endpoint, choice).await
+                && !search.leads_back(&connection, host, &mut ours)
             {
                 return Ok(connection);
             }
         }
     }
     failing.sort_by_key(|(until, ..)| *until);
-    for (_, host, address, choice) in failing {
+    for (_, host, endpoint, choice) in failing {
         if !is_beyond(ours, host)
-            && let Some(connection) = search.attempt(host, address, choice).await
-            && !search.leads_back(&connection, host, hop, &mut ours)
+            && let Some(connection) = search.attempt(host, &endpoint, choice).await
+            && !search.leads_back(&connection, host, &mut ours)
         {
             return Ok(connection);
         }
@@ -80,9 +85,19 @@ pub async fn connect<R: Runtime>(shard: &Rc<Shard<R>>, hop: &NextHop) -> Result<
     Err(search.end())
 }
 
+/// Where a host may be connected to.
+async fn endpoints<R: Runtime>(shard: &Shard<R>, host: &Host) -> Result<Vec<Endpoint>, Unroutable> {
+    if let At::Socket(path) = &host.at {
+        return Ok(vec![Endpoint::Socket(path.clone())]);
+    }
+    let addresses = shard.outbound.resolver.addresses(host).await?;
+    Ok(addresses.into_iter().map(Endpoint::Network).collect())
+}
+
 /// What trying one address after the other has brought.
 struct Search<'a, R: Runtime> {
     shard: &'a Rc<Shard<R>>,
+    hop: &'a Hop,
     last: HopError,
     tried: usize,
     full: Vec<IpAddr>,
@@ -95,7 +110,7 @@ struct Search<'a, R: Runtime> {
 impl<R: Runtime> Search<'_, R> {
     /// What to say where none gave a session.
     fn end(self) -> HopError {
-        let Search { shard, last, tried, full, none, hope } = self;
+        let Search { shard, last, tried, full, none, hope, .. } = self;
         if let Some((reply, named)) = none
             && !hope
             && full.is_empty()
@@ -111,17 +126,16 @@ impl<R: Runtime> Search<'_, R> {
     }
 
     /// A session with this address, unless it has all the connections it may have, or enough were tried.
-    async fn attempt(&mut self, host: &Host, address: Admitted, choice: Choice) -> Option<Connection<R>> {
+    async fn attempt(&mut self, host: &Host, to: &Endpoint, choice: Choice) -> Option<Connection<R>> {
         if self.tried >= limits::MX_ADDRESSES_MAX {
             return None;
         }
-        let ip = address.address().ip();
         let uncounted = usize::from(self.shard.runtime.planted(Defect::AddressUncounted));
         let most = self.shard.settings.delivery.connections_per_address + 1000 * uncounted;
         // What an operator names has the limit of its site alone.
-        let place = match host.source {
-            Source::Operator => None,
-            Source::Stranger => match self.shard.outbound.addresses.take(ip, most) {
+        let place = match (host.source, to.ip()) {
+            (Source::Operator, _) | (_, None) => None,
+            (Source::Stranger, Some(ip)) => match self.shard.outbound.addresses.take(ip, most) {
                 Some(place) => Some(place),
                 None => {
                     self.full.push(ip);
@@ -130,7 +144,7 @@ impl<R: Runtime> Search<'_, R> {
             },
         };
         self.tried += 1;
-        match open(self.shard, host, address).await {
+        match open(self.shard, self.hop, host, to).await {
             Ok(mut connection) => {
                 connection.place = place;
                 connection.choice = choice;
@@ -140,17 +154,12 @@ impl<R: Runtime> Search<'_, R> {
                 // One that answers, be it with a refusal, costs the next message no wait.
                 if choice != Choice::Only && is_silence(&error) {
                     let now = self.shard.timers.recent();
-                    self.shard
-                        .outbound
-                        .hosts
-                        .hop_failures
-                        .borrow_mut()
-                        .note(&name(host, address.address()), now);
+                    self.shard.outbound.hosts.hop_failures.borrow_mut().note(&name(host, to), now);
                 }
                 match error {
                     // The operator's host should take mail, so that is no last word.
                     HopError::TakesNone(reply, _) if host.source == Source::Stranger => {
-                        self.none = Some((reply.clone(), name(host, address.address())));
+                        self.none = Some((reply.clone(), name(host, to)));
                         self.last = HopError::Refused(reply);
                     }
                     HopError::TakesNone(reply, _) => {
@@ -171,14 +180,8 @@ impl<R: Runtime> Search<'_, R> {
 impl<R: Runtime> Search<'_, R> {
     /// Whether a host is this relay and others are preferred to it, which mail is left for; those preferred less lead there too, sooner or
     /// later (RFC 5321 5.1). Where none is preferred its mail is returned over this connection.
-    fn leads_back(
-        &mut self,
-        connection: &Connection<R>,
-        host: &Host,
-        hop: &NextHop,
-        ours: &mut Option<u16>,
-    ) -> bool {
-        let preferred = hop.hosts.iter().any(|other| other.rank < host.rank);
+    fn leads_back(&mut self, connection: &Connection<R>, host: &Host, ours: &mut Option<u16>) -> bool {
+        let preferred = self.hop.hosts.iter().any(|other| other.rank < host.rank);
         if !(connection.loops && preferred) {
             return false;
         }
@@ -208,21 +211,29 @@ fn is_silence(error: &HopError) -> bool {
 }
 
 /// A host's name and address, for records and to know it again.
-fn name(host: &Host, at: SocketAddr) -> String {
-    format!("{} [{}]:{}", host.name, at.ip(), at.port())
+fn name(host: &Host, at: &Endpoint) -> String {
+    match at {
+        Endpoint::Network(address) => {
+            let at = address.address();
+            format!("{} [{}]:{}", host.name, at.ip(), at.port())
+        }
+        Endpoint::Socket(_) => at.to_string(),
+    }
 }
 
-fn failed_until<R: Runtime>(shard: &Shard<R>, host: &Host, address: Admitted) -> Option<Instant> {
+fn failed_until<R: Runtime>(shard: &Shard<R>, host: &Host, at: &Endpoint) -> Option<Instant> {
     let failures = shard.outbound.hosts.hop_failures.borrow();
     if failures.is_empty() {
         return None;
     }
-    failures.until(&name(host, address.address()), shard.timers.recent())
+    failures.until(&name(host, at), shard.timers.recent())
 }
 
 /// What a host is asked for in a session.
 #[derive(Clone, Copy)]
 struct Manners {
+    protocol: Protocol,
+    tls_first: bool,
     ehlo: bool,
     starttls: bool,
 }
@@ -231,15 +242,19 @@ struct Manners {
 /// the client; opportunistic TLS asks for nothing better than what mail had before (RFC 7435). A host that hangs up on EHLO is told HELO.
 async fn open<R: Runtime>(
     shard: &Rc<Shard<R>>,
+    hop: &Hop,
     host: &Host,
-    to: Admitted,
+    to: &Endpoint,
 ) -> Result<Connection<R>, HopError> {
-    let named = || name(host, to.address());
+    let named = || name(host, to);
     let now = shard.timers.recent();
     let is_known = |failures: &RefCell<Failures>| failures.borrow().is_known(&named(), now);
     let mut manners = Manners {
-        ehlo: !is_known(&shard.outbound.hosts.ehlo_failures),
-        starttls: shard.settings.delivery.starttls,
+        protocol: hop.protocol,
+        tls_first: host.tls_first,
+        ehlo: hop.protocol == Protocol::Lmtp || !is_known(&shard.outbound.hosts.ehlo_failures),
+        // Nobody listens on a socket of this machine who could not read its memory.
+        starttls: hop.policy.starttls && !host.tls_first && to.ip().is_some(),
     };
     let avoids_tls = manners.starttls && is_known(&shard.outbound.hosts.tls_failures);
     if avoids_tls {
@@ -308,17 +323,20 @@ fn is_load<R: Runtime>(shard: &Shard<R>, connection: &Connection<R>, reply: &Rep
 async fn greet<R: Runtime>(
     shard: &Rc<Shard<R>>,
     host: &Host,
-    to: Admitted,
+    to: &Endpoint,
     manners: Manners,
 ) -> Result<Connection<R>, HopError> {
-    let to = to.address();
-    let refused = |error| HopError::Connect(to, error);
-    let stream = shard.runtime.connect(None, to).map_err(refused)?;
+    let refused = |error| HopError::Connect(to.clone(), error);
+    let stream = match to {
+        Endpoint::Network(address) => shard.runtime.connect(None, address.address()),
+        Endpoint::Socket(path) => shard.runtime.connect_path(path),
+    };
+    let stream = stream.map_err(refused)?;
     let wire = Wire::<R>::new(stream, &shard.timers);
     wire.limit(&shard.timers, limits::client::CONNECT);
     wire.writable().await.map_err(|_| refused(io::ErrorKind::TimedOut.into()))?;
     wire.stream().take_error().map_err(refused)?;
-    let mut connection = Connection::new(wire, name(host, to));
+    let mut connection = Connection::new(wire, name(host, to), manners.protocol);
     match introduce(shard, &mut connection, &host.name, manners).await {
         Ok(()) => Ok(connection),
         Err(error) => {
@@ -335,6 +353,9 @@ async fn introduce<R: Runtime>(
     host: &str,
     manners: Manners,
 ) -> Result<(), HopError> {
+    if manners.tls_first {
+        secure(shard, connection, host).await?;
+    }
     connection.owe(1);
     let greeting = connection.reply(shard, limits::client::GREETING).await?;
     if greeting.code != 220 {
@@ -346,7 +367,9 @@ async fn introduce<R: Runtime>(
     }
     if manners.ehlo {
         hello(shard, connection, limits::client::HELLO).await.map_err(|error| match error {
-            HopError::Wire(error @ WireError::Lost(_)) => HopError::BrokenEhlo(error),
+            HopError::Wire(error @ WireError::Lost(_)) if manners.protocol == Protocol::Smtp => {
+                HopError::BrokenEhlo(error)
+            }
             error => error,
         })?;
     } else {
@@ -380,7 +403,7 @@ fn words(starttls: Starttls, step: &str, error: &HopError) -> String {
     }
 }
 
-/// EHLO, or HELO to a hop that refuses it (RFC 5321 3.2). What an earlier EHLO offered is void (RFC 3207 section 4.2).
+/// EHLO, or HELO to a hop that refuses it (RFC 5321 3.2); LHLO to one that speaks LMTP, which has no HELO (RFC 2033 section 4.1). What an earlier EHLO offered is void (RFC 3207 section 4.2).
 async fn hello<R: Runtime>(
     shard: &Rc<Shard<R>>,
     connection: &mut Connection<R>,
@@ -388,14 +411,17 @@ async fn hello<R: Runtime>(
 ) -> Result<(), HopError> {
     connection.capabilities = Capabilities::default();
     let ours = &shard.settings.node.hostname;
-    connection.send(shard, format!("EHLO {ours}\r\n").as_bytes(), 1, patience).await?;
+    let lmtp = connection.protocol == Protocol::Lmtp;
+    let word = if lmtp { client::lmtp::HELLO } else { "EHLO" };
+    connection.send(shard, format!("{word} {ours}\r\n").as_bytes(), 1, patience).await?;
     let reply = connection.reply(shard, patience).await?;
     if reply.is_done() {
         connection.capabilities = Capabilities::of_ehlo(&reply);
-        connection.loops = names(&reply, ours);
+        // A mail store on this machine has its name, and sends nothing back.
+        connection.loops = !lmtp && names(&reply, ours);
         return Ok(());
     }
-    if !reply.is_permanent() {
+    if lmtp || !reply.is_permanent() {
         return Err(HopError::Refused(reply));
     }
     helo(shard, connection, patience).await
@@ -418,6 +444,20 @@ async fn helo<R: Runtime>(
 fn names(reply: &Reply, host: &str) -> bool {
     let first = reply.lines.first().and_then(|line| line.split(' ').next()).unwrap_or_default();
     first.strip_suffix('.').unwrap_or(first).eq_ignore_ascii_case(host)
+}
+
+/// The handshake of TLS with a host of this name.
+async fn secure<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    connection: &mut Connection<R>,
+    name: &str,
+) -> Result<(), HopError> {
+    let client = shard.outbound.tls_client.connection(name).map_err(WireError::Tls)?;
+    connection.wire.limit(&shard.timers, limits::client::HANDSHAKE);
+    connection.wire.protect(client, usize::MAX).await?;
+    shard.instruments.counters.tls_outbound.add(1);
+    connection.tls = connection.wire.describe_tls();
+    Ok(())
 }
 
 /// STARTTLS and what follows it. A refusal leaves the session in plain text, if the hop goes on with it. An error comes with the step that
@@ -443,15 +483,6 @@ async fn protect<R: Runtime>(
     }
     // What came in plain text behind the 220 is not part of the protected session (CVE-2011-0411).
     connection.discard();
-    let handshake = at("in the handshake");
-    let client = shard
-        .outbound
-        .tls_client
-        .connection(name)
-        .map_err(|error| handshake(WireError::Tls(error).into()))?;
-    connection.wire.limit(&shard.timers, limits::client::HANDSHAKE);
-    connection.wire.protect(client, usize::MAX).await.map_err(|error| handshake(error.into()))?;
-    shard.instruments.counters.tls_outbound.add(1);
-    connection.tls = connection.wire.describe_tls();
+    secure(shard, connection, name).await.map_err(at("in the handshake"))?;
     hello(shard, connection, patience).await.map_err(at("after the handshake"))
 }

@@ -10,6 +10,7 @@ use crate::limits;
 use crate::observe::diagnostics::Level;
 use crate::queue::destinations::SiteKey;
 use crate::queue::outcome::{Failure, Fate};
+use crate::route::{Hop, Protocol};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::outbound::address::Place;
@@ -44,32 +45,13 @@ async fn deliver<R: Runtime>(shard: Rc<Shard<R>>, Begun { key, site, unproven }:
         unproven: RefCell::new(unproven),
     };
     let hop = site.hop.borrow().clone();
-    let connected = connect::connect(&shard, &hop).await;
-    let mut given_up = None;
-    lease.opened();
-    match connected {
-        Ok(mut connection) => {
-            shard.instruments.counters.outbound_connections_opened.add(1);
-            let place = connection.place.take();
-            if work(&shard, key, (&site, place.as_ref(), &lease), &mut connection).await {
-                connection.quit(&shard).await;
-            } else {
-                connection.leave(&shard).await;
-            }
-            // Its place is free when the connection is gone, not before.
-            drop(connection);
-            given_up = place;
-        }
-        Err(HopError::Full(address)) => line::park(&shard, key, &site, address),
-        Err(HopError::TakesNone(reply, named)) => {
-            shard.instruments.counters.outbound_connections_failed.add(1);
-            return_all(&shard, key, &site, (&reply, &named)).await;
-        }
-        Err(error) => {
-            shard.instruments.counters.outbound_connections_failed.add(1);
-            failed(&shard, key, &site, &error);
-        }
-    }
+    let given_up = if hop.protocol == Protocol::Discard {
+        lease.opened();
+        discard(&shard, key, &site, &lease).await;
+        None
+    } else {
+        connected(&shard, key, &site, (&hop, &lease)).await
+    };
     drop(lease);
     if let Some(place) = given_up {
         line::pass_on(&shard, place, key, &site);
@@ -78,6 +60,41 @@ async fn deliver<R: Runtime>(shard: Rc<Shard<R>>, Begun { key, site, unproven }:
     line::admit(&shard);
     // Not in the inbox's next turn: before that others may have the place.
     open_begun(&shard);
+}
+
+/// Connects, and works over that; the place at an address that is free then.
+async fn connected<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    key: SiteKey,
+    site: &Rc<Site>,
+    (hop, lease): (&Hop, &Lease<R>),
+) -> Option<Place> {
+    let connected = connect::connect(shard, hop).await;
+    lease.opened();
+    match connected {
+        Ok(mut connection) => {
+            shard.instruments.counters.outbound_connections_opened.add(1);
+            let place = connection.place.take();
+            if work(shard, key, (site, place.as_ref(), lease), &mut connection).await {
+                connection.quit(shard).await;
+            } else {
+                connection.leave(shard).await;
+            }
+            // Its place is free when the connection is gone, not before.
+            drop(connection);
+            return place;
+        }
+        Err(HopError::Full(address)) => line::park(shard, key, site, address),
+        Err(HopError::TakesNone(reply, named)) => {
+            shard.instruments.counters.outbound_connections_failed.add(1);
+            return_all(shard, key, site, (&reply, &named)).await;
+        }
+        Err(error) => {
+            shard.instruments.counters.outbound_connections_failed.add(1);
+            failed(shard, key, site, &error);
+        }
+    }
+    None
 }
 
 /// The connection's place in the counts, given back when its task ends or panics.
@@ -151,6 +168,20 @@ async fn return_all<R: Runtime>(
     }
 }
 
+/// What is ready is thrown away, as the operator wants it: recorded, and nobody is told.
+async fn discard<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site, lease: &Lease<R>) {
+    while !shard.draining.get() {
+        match pump::take(shard, key, site) {
+            Work::Expired(job) => settle::expired(shard, &job),
+            Work::Job(job) => {
+                settle::whole_now(shard, &job, Fate::Discarded).await;
+                lease.proven();
+            }
+            Work::Nothing => return,
+        }
+    }
+}
+
 /// No session came up. While others work that only bounds how many we open; otherwise the site rests.
 fn failed<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site, error: &HopError) {
     *site.last_error.borrow_mut() = error.to_string();
@@ -176,7 +207,7 @@ async fn work<R: Runtime>(
     (site, place, lease): (&Rc<Site>, Option<&Place>, &Lease<R>),
     connection: &mut Connection<R>,
 ) -> bool {
-    let mut most = shard.settings.delivery.messages_per_connection;
+    let mut most = site.hop.borrow().policy.messages_per_connection;
     if shard.runtime.planted(Defect::MessagesUncounted) {
         most = 0;
     }
@@ -245,7 +276,7 @@ fn gives_up<R: Runtime>(
         return true;
     }
     site.slots.wanted_by_others(shard.index)
-        && (site.connections.get() > borrow::share(shard)
+        && (site.connections.get() > borrow::share(shard, site)
             || shard.timers.recent().since(idle_since) >= limits::IDLE_KEPT)
 }
 

@@ -33,7 +33,7 @@ pub(super) fn lend<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Rc<Sit
         return;
     }
     let ready = shard.outbound.destinations.borrow().ready(key, shard.seconds());
-    let borrowers = borrowers(shard, ready, now);
+    let borrowers = borrowers(shard, site, ready, now);
     let share = ready / (borrowers.len() + 1);
     for borrower in borrowers {
         grant(shard, key, site, borrower, share);
@@ -41,9 +41,9 @@ pub(super) fn lend<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Rc<Sit
 }
 
 /// The shards that have more time than this one: those first that have something of ours, as they are connected.
-fn borrowers<R: Runtime>(shard: &Shard<R>, ready: usize, now: Instant) -> Vec<usize> {
+fn borrowers<R: Runtime>(shard: &Shard<R>, site: &Site, ready: usize, now: Instant) -> Vec<usize> {
     // A borrower needs a connection, and so does the home shard.
-    let most = shard.settings.delivery.connections_per_destination.saturating_sub(1);
+    let most = site.hop.borrow().policy.connections.saturating_sub(1);
     let lent = shard.outbound.lending.lent.borrow();
     let mesh = &shard.mesh;
     let has_time = |other: usize| !mesh.is_busy(other) || mesh.crowd(other) < ready / 2;

@@ -44,7 +44,7 @@ pub(super) fn pump<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) -> bool {
     if !may_open(shard, key, &site) {
         return false;
     }
-    if !site.slots.take(shard.settings.delivery.connections_per_destination, shard.index) {
+    if !site.slots.take(site.hop.borrow().policy.connections, shard.index) {
         shard.mesh.ask_for_slot(shard.index, &site.slots);
         if !site.refused.replace(true) {
             shard.outbound.refused.borrow_mut().push_back(key);

@@ -9,7 +9,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 
-use crate::config::{Config, DnsConfig, RouteTarget};
+use crate::config::{Config, DnsConfig};
 use crate::dns::cache::Cache;
 use crate::dns::latest::Known;
 use crate::dns::message::Reading;
@@ -17,7 +17,7 @@ use crate::dns::{Answer, Found, Kind, LookupError};
 use crate::limits;
 use crate::policy::failures::Failures;
 use crate::route::gate::{self, Admitted, Gate, Refusal, Source};
-use crate::route::{self, Host, NextHop, NoRoute, Table};
+use crate::route::{self, At, Hop, Host, NoRoute, Route, Table};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::outbound::servers::NameServers;
 use crate::shard::promise::{Fulfil, Promise, promise};
@@ -55,7 +55,7 @@ pub(super) fn not_now(text: String) -> Unroutable {
 fn refused(host: &Host, address: IpAddr, refusal: Refusal) -> Unroutable {
     let (subject, detail) = refusal.detail();
     let permanent = refusal.is_permanent(host.source);
-    let text = if host.address.is_some() {
+    let text = if matches!(host.at, At::Address(_)) {
         format!("{address} {refusal}")
     } else {
         format!("the host {} has the address {address}, which {refusal}", host.name)
@@ -167,12 +167,11 @@ impl<R: Runtime> Resolver<R> {
 
     /// Whether [`Resolver::next_hop`] asks nobody.
     pub fn needs_no_question(&self, domain: &str) -> bool {
-        match self.table.target(domain) {
-            RouteTarget::Smtp { host, port } => {
-                let hop = route::fixed(host, *port);
-                hop.hosts[0].address.is_some() || self.known(&hop.hosts[0]).is_some()
+        match self.table.route(domain) {
+            Route::Fixed(hop) => {
+                hop.hosts.iter().all(|host| host.at != At::Name || self.known(host).is_some())
             }
-            RouteTarget::Mx => domain.starts_with('[') || gate::is_numeric(domain) || self.is_cached(domain),
+            Route::Mx => domain.starts_with('[') || gate::is_numeric(domain) || self.is_cached(domain),
         }
     }
 
@@ -187,7 +186,10 @@ impl<R: Runtime> Resolver<R> {
             Ok(Answer::NoDomain) | Err(_) => return true,
             Ok(_) => &[],
         };
-        let Ok(hop) = route::order_mx(domain, hosts, &self.own_name, self.mx_port, 0) else { return true };
+        let Ok(hop) = route::order_mx(domain, hosts, &self.own_name, (self.mx_port, 0), self.table.policy())
+        else {
+            return true;
+        };
         let best = hop.hosts.first().map(|host| host.rank);
         let gate = self.gate.borrow();
         let mut reached = false;
@@ -212,19 +214,12 @@ impl<R: Runtime> Resolver<R> {
     }
 
     /// Where the mail of a domain (lower case) goes.
-    pub async fn next_hop(&self, domain: &str) -> Result<Rc<NextHop>, Unroutable> {
-        match self.table.target(domain) {
-            RouteTarget::Smtp { host, port } => {
-                let hop = route::fixed(host, *port);
-                // A route that fails waits for the operator, but one that leads back here never ends.
-                match self.addresses(&hop.hosts[0]).await {
-                    Err(why) if why.loops => Err(why),
-                    _ => Ok(Rc::new(hop)),
-                }
-            }
-            RouteTarget::Mx => match route::literal(domain) {
+    pub async fn next_hop(&self, domain: &str) -> Result<Rc<Hop>, Unroutable> {
+        match self.table.route(domain) {
+            Route::Fixed(hop) => self.fixed(hop).await,
+            Route::Mx => match route::literal(domain) {
                 Some(address) => {
-                    let hop = route::to_literal(domain, address, self.mx_port);
+                    let hop = route::to_literal(domain, address, self.mx_port, self.table.policy());
                     self.addresses(&hop.hosts[0]).await.map(|_| Rc::new(hop))
                 }
                 None if gate::is_numeric(domain) => Err(never(
@@ -236,8 +231,20 @@ impl<R: Runtime> Resolver<R> {
         }
     }
 
+    /// A route that fails waits for the operator, but one that leads back here, with all of its hosts, never ends.
+    async fn fixed(&self, hop: &Hop) -> Result<Rc<Hop>, Unroutable> {
+        let mut back = None;
+        for host in &hop.hosts {
+            match self.addresses(host).await {
+                Err(why) if why.loops => back = Some(why),
+                _ => return Ok(Rc::new(hop.clone())),
+            }
+        }
+        back.map_or_else(|| Ok(Rc::new(hop.clone())), Err)
+    }
+
     /// MX hosts, or the domain itself where it has none (RFC 5321 section 5.1).
-    async fn mx_hop(&self, domain: &str) -> Result<NextHop, Unroutable> {
+    async fn mx_hop(&self, domain: &str) -> Result<Hop, Unroutable> {
         let found = self.lookup(Kind::Mx, domain).await;
         let (hosts, cut) = match &found.answer {
             Ok(Answer::Mx { hosts, cut }) => (&hosts[..], *cut),
@@ -245,7 +252,8 @@ impl<R: Runtime> Resolver<R> {
             Ok(_) => (&[][..], false),
             Err(why) => return Err(not_now(format!("cannot look up the MX of {domain}: {why}"))),
         };
-        let hop = route::order_mx(domain, hosts, &self.own_name, self.mx_port, self.runtime.random());
+        let random = self.runtime.random();
+        let hop = route::order_mx(domain, hosts, &self.own_name, (self.mx_port, random), self.table.policy());
         let hop = hop.map_err(|why| match why {
             NoRoute::NullMx => never((1, 10), format!("the domain {domain} takes no mail (null MX)")),
             NoRoute::Loop => never((4, 6), format!("the mail of {domain} loops back to this relay")),
@@ -259,7 +267,7 @@ impl<R: Runtime> Resolver<R> {
 
     /// The hop from its first host on that can be reached, now or later. A domain none of whose hosts ever can is told so at once, not
     /// after days of retries.
-    async fn reachable(&self, mut hop: NextHop, cut: bool) -> Result<NextHop, Unroutable> {
+    async fn reachable(&self, mut hop: Hop, cut: bool) -> Result<Hop, Unroutable> {
         let mut last: Option<Unroutable> = None;
         for place in 0..hop.hosts.len() {
             match self.addresses(&hop.hosts[place]).await {
@@ -331,12 +339,13 @@ impl<R: Runtime> Resolver<R> {
     /// Where a host may be connected to, IPv4 first: the addresses it has that pass the gate. An MX host one of whose addresses is ours is
     /// this relay, whatever others it has: they are no further on.
     pub async fn addresses(&self, host: &Host) -> Result<Vec<Admitted>, Unroutable> {
-        let found = match host.address {
-            Some(address) => vec![address],
-            None => match self.known(host) {
+        let found = match host.at {
+            At::Address(address) => vec![address],
+            At::Name => match self.known(host) {
                 Some(known) => known,
                 None => self.look_up_addresses(&host.name).await?,
             },
+            At::Socket(_) => return Ok(Vec::new()),
         };
         self.ask_which_are_ours(&found)?;
         let gate = self.gate.borrow();

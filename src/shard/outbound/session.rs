@@ -2,10 +2,11 @@
 //! says besides is noticed before it can be taken for an answer.
 
 use std::io::{self, IoSlice};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::limits;
+use crate::route::{Endpoint, Protocol};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::outbound::address::Place;
@@ -20,6 +21,8 @@ pub struct Connection<R: Runtime> {
     pub wire: Wire<R>,
     /// What the hop offered in its last EHLO; nothing if it knows only HELO.
     pub capabilities: Capabilities,
+    /// What is spoken.
+    pub protocol: Protocol,
     /// Its place at its address, where that is counted.
     pub place: Option<Place>,
     /// Name and address of the hop, for records.
@@ -96,7 +99,7 @@ pub enum Behind {
 #[derive(Debug)]
 pub enum HopError {
     /// No connection came up.
-    Connect(SocketAddr, io::Error),
+    Connect(Endpoint, io::Error),
     /// The connection failed.
     Wire(WireError),
     /// What the hop said is no reply.
@@ -126,7 +129,9 @@ pub enum HopError {
 impl std::fmt::Display for HopError {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            HopError::Connect(to, error) => write!(formatter, "cannot connect to {to}: {error}"),
+            HopError::Connect(to, error) => {
+                write!(formatter, "cannot connect to {to}: {error}{}", to.remedy(error.kind()))
+            }
             HopError::Wire(error) => write!(formatter, "{error}"),
             HopError::Hostile(error) => write!(formatter, "the next hop broke the rules of SMTP: {error}"),
             HopError::Refused(reply) | HopError::TakesNone(reply, _) => {
@@ -160,9 +165,10 @@ impl From<WireError> for HopError {
 
 impl<R: Runtime> Connection<R> {
     /// Over a connection that just came up.
-    pub fn new(wire: Wire<R>, hop: String) -> Connection<R> {
+    pub fn new(wire: Wire<R>, hop: String, protocol: Protocol) -> Connection<R> {
         Connection {
             wire,
+            protocol,
             capabilities: Capabilities::default(),
             place: None,
             hop,
@@ -195,6 +201,11 @@ impl<R: Runtime> Connection<R> {
     pub fn body_begins(&mut self, shard: &Shard<R>) {
         self.body_at = Some(shard.timers.recent());
         self.reader.body_begins();
+    }
+
+    /// A body has another reply (RFC 2033 section 4.2).
+    pub fn another_answer(&mut self) {
+        self.reader.body_goes_on();
     }
 
     /// What the hop said when it took the last body.

@@ -9,7 +9,7 @@ use std::task::Waker;
 
 use crate::limits;
 use crate::queue::fair::Behalf;
-use crate::route::NextHop;
+use crate::route::Hop;
 use crate::shard::counts::Slots;
 use crate::shard::message::Job;
 use crate::shard::outbound::shown::Shown;
@@ -28,7 +28,7 @@ pub enum Work {
 /// A site of this shard, as its connections see it.
 pub struct Site {
     /// Where it is.
-    pub hop: RefCell<Rc<NextHop>>,
+    pub hop: RefCell<Rc<Hop>>,
     /// The node's connections to it.
     pub slots: Arc<Slots>,
     /// This shard's, connecting ones included.
@@ -61,7 +61,7 @@ pub struct Site {
 
 impl Site {
     /// A site no connection goes to yet.
-    pub fn new(hop: Rc<NextHop>, slots: Arc<Slots>) -> Site {
+    pub fn new(hop: Rc<Hop>, slots: Arc<Slots>) -> Site {
         Site {
             slots,
             hop: RefCell::new(hop),

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use crate::observe::diagnostics::Level;
 use crate::queue::destinations::SiteKey;
 use crate::queue::schedule;
-use crate::route::NextHop;
+use crate::route::Hop;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::shard::outbound::borrow;
@@ -36,7 +36,7 @@ pub(super) fn risen<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site, nap
 }
 
 /// The site of a next hop; where it is may have changed.
-pub(super) fn site<R: Runtime>(shard: &Shard<R>, hop: Rc<NextHop>) -> (SiteKey, Rc<Site>) {
+pub(super) fn site<R: Runtime>(shard: &Shard<R>, hop: Rc<Hop>) -> (SiteKey, Rc<Site>) {
     let key = shard.outbound.destinations.borrow_mut().site(&hop.site);
     let mut sites = shard.outbound.sites.borrow_mut();
     let site =
@@ -55,9 +55,10 @@ pub(super) fn rest<R: Runtime>(
 ) {
     let mut destinations = shard.outbound.destinations.borrow_mut();
     let failures = destinations.failures(key);
-    let pause =
-        schedule::site_pause(failures, shard.runtime.random()).min(shard.settings.retry.max).as_secs().max(1)
-            as u32;
+    let pause = schedule::site_pause(failures, shard.runtime.random())
+        .min(site.hop.borrow().policy.retry.max)
+        .as_secs()
+        .max(1) as u32;
     let now = shard.seconds();
     if destinations.ready(key, now) > 0 {
         let label = &site.hop.borrow().label;

@@ -79,7 +79,7 @@ impl<R: Runtime> Outbound<R> {
     ) -> Outbound<R> {
         let uncounted = u32::from(runtime.planted(Defect::CreditsUncounted));
         let credits = mesh.credits() + 1000 * uncounted;
-        let table = (Table::new(&settings.routes), mesh.shards());
+        let table = (Table::new(settings), mesh.shards());
         let mut resolver = Resolver::new(runtime.clone(), timers.clone(), settings, table);
         resolver.limit_questions(particulars.questions_max);
         Outbound {

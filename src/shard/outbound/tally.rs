@@ -6,6 +6,7 @@ use crate::queue::outcome::{Failure, Fate, Outcomes, RangeOutcome};
 use crate::queue::{Group, schedule};
 use crate::runtime::Runtime;
 use crate::shard::Shard;
+use crate::shard::outbound::site::Site;
 use crate::smtp::client::Verdict;
 use crate::smtp::reply::Reply;
 
@@ -85,6 +86,7 @@ pub(super) struct Part<'a> {
 /// What a verdict means for the queue.
 pub(super) fn fate<R: Runtime>(
     shard: &Shard<R>,
+    site: &Site,
     verdict: &Verdict,
     reply: &Reply,
     part: &Part<'_>,
@@ -95,7 +97,8 @@ pub(super) fn fate<R: Runtime>(
         Verdict::Deferred(_) | Verdict::Later(_) => {
             let attempts = part.group.attempts.saturating_add(1);
             let now = shard.seconds_up();
-            let next = schedule::next_attempt(&shard.settings.retry, attempts, now, shard.runtime.random());
+            let retry = &site.hop.borrow().policy.retry;
+            let next = schedule::next_attempt(retry, attempts, now, shard.runtime.random());
             let (next, ours) = (next.min(part.group.expiry), reply.ours);
             Fate::Deferred { attempts, next, reply: reply.describe().into(), ours }
         }

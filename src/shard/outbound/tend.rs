@@ -106,9 +106,10 @@ async fn visit<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, pace: &mut Pace) 
             }
             let given = pace.left();
             let mut looks = given;
-            let next = |attempts| {
-                schedule::next_attempt(&shard.settings.retry, attempts, now, shard.runtime.random())
-            };
+            let site = shard.outbound.sites.borrow().get(&key).cloned();
+            let hop = site.as_ref().map(|site| site.hop.borrow().clone());
+            let retry = hop.as_ref().map_or(&shard.settings.retry, |hop| &hop.policy.retry);
+            let next = |attempts| schedule::next_attempt(retry, attempts, now, shard.runtime.random());
             let found = if tells {
                 shard.outbound.destinations.borrow_mut().tell(key, now, &mut looks, next)
             } else {
@@ -122,7 +123,6 @@ async fn visit<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, pace: &mut Pace) 
                 continue;
             };
             pace.settled();
-            let site = shard.outbound.sites.borrow().get(&key).cloned();
             let words = match &site {
                 Some(site) if closed => site.last_error.borrow().clone(),
                 _ => String::new(),

@@ -6,6 +6,7 @@ use crate::limits;
 use crate::mail::seven_bit::Plan;
 use crate::mail::trace;
 use crate::observe::diagnostics::Level;
+use crate::route::Protocol;
 use crate::route::gate::Source as Named;
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
@@ -16,6 +17,7 @@ use crate::shard::outbound::work::{After, How, Run, UnderWay, is_resident, recip
 use crate::shard::outbound::{body, manners, pump, sites};
 use crate::shard::store::compact::Pinned;
 use crate::shard::store::load::{self, Source};
+use crate::shard::wire::WireError;
 use crate::smtp::client::{self, Body, Transaction, Verdict};
 use crate::smtp::reply::Reply;
 use crate::spool::record::MessageView;
@@ -57,7 +59,9 @@ fn begin<'a, R: Runtime>(
         headers.extend_from_slice(trace::MAILBOX_FIELD);
     }
     let size = view.size + headers.len() as u64;
-    Transaction::new(&connection.capabilities, view.sender, recipients, size, body)
+    let begun = Transaction::new(&connection.capabilities, view.sender, recipients, size, body)?;
+    let answers = connection.protocol == Protocol::Lmtp && !shard.runtime.planted(Defect::OneAnswerForAll);
+    Ok(if answers { begun.with_answers() } else { begun })
 }
 
 /// The same, with what is encoded of it; or the reply, and whether it is for good.
@@ -103,7 +107,7 @@ fn write_ahead<R: Runtime>(
 fn open_next<R: Runtime>(run: &mut Run<'_, R>, connection: &mut Connection<R>, out: &mut Vec<u8>) {
     let Run { shard, key, site, .. } = *run;
     site.pipelines.set(
-        shard.settings.delivery.pipeline_messages
+        site.hop.borrow().policy.pipeline
             && connection.capabilities.pipelining
             && connection.is_prompt()
             && site.shown.takes_ahead(shard.timers.recent()),
@@ -150,7 +154,8 @@ pub(super) async fn transact<R: Runtime>(
         Ok(begun) => begun,
         Err((reply, for_good)) => {
             let verdict = if for_good { Verdict::Failed(0) } else { Verdict::Deferred(0) };
-            tally.merge(part.first, part.count, fate(shard, &verdict, &reply, part, &connection.hop));
+            let fate = fate(shard, run.site, &verdict, &reply, part, &connection.hop);
+            tally.merge(part.first, part.count, fate);
             connection.spare.headers = headers;
             return (After::Keep, true);
         }
@@ -192,6 +197,9 @@ async fn moves_on<R: Runtime>(
     (how, broke): (How, bool),
     transaction: &mut Transaction<'_>,
 ) -> bool {
+    if transaction.doubts_answers() {
+        confirm(run.shard, connection, transaction).await;
+    }
     let reused = how.reused;
     let put_off = transaction.is_put_off();
     let in_trouble = put_off || transaction.blames_host();
@@ -349,7 +357,7 @@ fn count<R: Runtime>(
             }
             _ => {}
         }
-        tally.merge(part.first + place, 1, fate(shard, verdict, reply, part, &connection.hop));
+        tally.merge(part.first + place, 1, fate(shard, run.site, verdict, reply, part, &connection.hop));
     }
 }
 
@@ -383,6 +391,24 @@ async fn reset<R: Runtime>(
     }
 }
 
+/// Somebody is to be returned for one of several answers to a body. The answer to QUIT has a code of its own (RFC 5321 4.2.3): where
+/// another comes first, there were more of them than recipients, and whose each was nobody knows.
+async fn confirm<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    connection: &mut Connection<R>,
+    transaction: &mut Transaction<'_>,
+) {
+    let said = match connection.send(shard, b"QUIT\r\n", 1, limits::client::HELLO).await {
+        Ok(()) => connection.reply(shard, limits::client::HELLO).await,
+        Err(error) => Err(error),
+    };
+    if said.is_ok_and(|reply| !matches!(reply.code, 221 | 421)) {
+        unasked(shard);
+        transaction.on_surplus();
+    }
+    transaction.close();
+}
+
 /// Words behind the last answer would be taken for that to the next command, and show that those before may have been, too. An end
 /// there says nothing of what was answered: many hops refuse and close.
 async fn look_behind<R: Runtime>(
@@ -413,7 +439,7 @@ async fn converse<R: Runtime>(
     transaction: &mut Transaction<'_>,
 ) -> Result<(), (HopError, bool)> {
     let shard = run.shard;
-    let mut heard = false;
+    let (mut heard, mut answers_end) = (false, None);
     let mut out = std::mem::take(&mut connection.spare.out);
     out.clear();
     let replies = transaction.write_commands(&mut out);
@@ -427,6 +453,13 @@ async fn converse<R: Runtime>(
         connection.starttls = Starttls::Settled;
         match transaction.on_reply(reply) {
             client::Next::AwaitReply => {}
+            client::Next::AwaitAnswer => {
+                connection.another_answer();
+                let now = shard.timers.recent();
+                if now >= *answers_end.get_or_insert(now + limits::client::ANSWERS) {
+                    return Err((WireError::TimedOut.into(), heard));
+                }
+            }
             client::Next::WriteCommands => {
                 out.clear();
                 let replies = transaction.write_commands(&mut out);
@@ -436,8 +469,11 @@ async fn converse<R: Runtime>(
             client::Next::SendBody => {
                 out.clear();
                 out.extend_from_slice(b".\r\n");
-                let alone = !how.last || transaction.has_later();
-                match send_body(run, connection, message, alone, &mut out).await {
+                // Behind replies of which each counts for another recipient nothing else is awaited.
+                let lmtp = connection.protocol == Protocol::Lmtp;
+                let alone = !how.last || transaction.has_later() || lmtp;
+                let answers = transaction.replies_due();
+                match send_body(run, connection, message, (alone, answers), &mut out).await {
                     Err(HopError::Early(reply)) => {
                         shard.instruments.counters.replies_early.add(1);
                         transaction.on_early(reply);
@@ -465,12 +501,12 @@ async fn converse<R: Runtime>(
     }
 }
 
-/// The body, and behind it, unless it is to go alone, perhaps the commands of the next message.
+/// The body, which has so many answers, and behind it, unless it is to go alone, perhaps the commands of the next message.
 async fn send_body<R: Runtime>(
     run: &mut Run<'_, R>,
     connection: &mut Connection<R>,
     message: &Outgoing<'_>,
-    alone: bool,
+    (alone, answers): (bool, usize),
     out: &mut Vec<u8>,
 ) -> Result<(), HopError> {
     let shard = run.shard;
@@ -479,7 +515,7 @@ async fn send_body<R: Runtime>(
     if !alone {
         open_next(run, connection, out);
     }
-    connection.owe(1);
+    connection.owe(answers);
     connection.body_begins(shard);
     let from = (part.group.location.lane, part.resident);
     if plan.is_empty() {

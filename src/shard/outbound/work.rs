@@ -83,7 +83,7 @@ fn must_yield<R: Runtime>(shard: &Shard<R>, site: &Site, done: usize) -> bool {
     if done == 0 || !site.slots.wanted_by_others(shard.index) {
         return false;
     }
-    let share = borrow::share(shard);
+    let share = borrow::share(shard, site);
     site.connections.get() > share && (share > 0 || done >= limits::CONNECTION_TURN)
 }
 

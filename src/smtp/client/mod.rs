@@ -28,6 +28,8 @@ use verdicts::Verdicts;
 pub enum Next {
     /// Wait for another reply.
     AwaitReply,
+    /// Wait for the answer to the body of another recipient.
+    AwaitAnswer,
     /// Call [`Transaction::write_commands`], send, wait.
     WriteCommands,
     /// Send the body, stuffed if need be, and the final dot; wait.
@@ -231,7 +233,7 @@ impl<'a> Transaction<'a> {
             self.decide(place, reply, None);
         }
         if self.replies_due() > 0 {
-            return Next::AwaitReply;
+            return Next::AwaitAnswer;
         }
         self.finished = true;
         self.over()

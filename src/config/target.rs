@@ -1,0 +1,219 @@
+//! Where a route leads, as text: `mx`, `discard`, `smtp://host:port`, `smtps://host`, `lmtp://host:port`, `lmtp:/path`.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+use std::path::PathBuf;
+
+use crate::config::value::{MAPPED, NOBODYS, is_mapped, is_nobodys};
+use crate::limits;
+use crate::mail::address;
+
+/// What is spoken with a host of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scheme {
+    /// SMTP (RFC 5321), with STARTTLS where it is offered.
+    Smtp,
+    /// SMTP under TLS from the first byte.
+    Smtps,
+    /// LMTP (RFC 2033): a mail store, which answers for each recipient.
+    Lmtp,
+}
+
+impl Scheme {
+    fn of(name: &str) -> Option<Scheme> {
+        [Scheme::Smtp, Scheme::Smtps, Scheme::Lmtp].into_iter().find(|scheme| scheme.name() == name)
+    }
+
+    /// As it is written before `://`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Scheme::Smtp => "smtp",
+            Scheme::Smtps => "smtps",
+            Scheme::Lmtp => "lmtp",
+        }
+    }
+
+    /// The port where none is given. LMTP has none assigned; 24 is the one for private mail systems, and 25 is forbidden to it.
+    pub fn port(self) -> u16 {
+        match self {
+            Scheme::Smtp => 25,
+            Scheme::Smtps => 465,
+            Scheme::Lmtp => 24,
+        }
+    }
+}
+
+/// Where a route sends its mail.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RouteTarget {
+    /// The MX hosts of the domain (RFC 5321 section 5).
+    Mx,
+    /// `discard`: nowhere, which is recorded.
+    Discard,
+    /// One host, by name or address literal (`smtp://[::1]:2525`).
+    Host {
+        /// What is spoken there.
+        scheme: Scheme,
+        /// Name or address in lower case, without brackets.
+        host: String,
+        /// Port.
+        port: u16,
+    },
+    /// `lmtp:/path`: a Unix socket where LMTP is spoken.
+    Socket(PathBuf),
+}
+
+impl RouteTarget {
+    /// A host that speaks SMTP.
+    pub fn smtp(host: impl Into<String>, port: u16) -> RouteTarget {
+        RouteTarget::Host { scheme: Scheme::Smtp, host: host.into(), port }
+    }
+
+    /// Whether it is LMTP that is spoken there.
+    pub fn speaks_lmtp(&self) -> bool {
+        matches!(self, RouteTarget::Socket(_) | RouteTarget::Host { scheme: Scheme::Lmtp, .. })
+    }
+}
+
+impl fmt::Display for RouteTarget {
+    /// As it is written, the port always.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RouteTarget::Mx => formatter.write_str("mx"),
+            RouteTarget::Discard => formatter.write_str("discard"),
+            RouteTarget::Host { scheme, host, port } if host.contains(':') => {
+                write!(formatter, "{}://[{host}]:{port}", scheme.name())
+            }
+            RouteTarget::Host { scheme, host, port } => {
+                write!(formatter, "{}://{host}:{port}", scheme.name())
+            }
+            RouteTarget::Socket(path) => write!(formatter, "lmtp:{}", path.display()),
+        }
+    }
+}
+
+/// One of the places that a route leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// Where.
+    pub target: RouteTarget,
+    /// Its share of the connections to all of its order.
+    pub weight: u16,
+    /// Those of a lower order are asked before it.
+    pub order: u16,
+}
+
+impl Choice {
+    /// The only one.
+    pub fn only(target: RouteTarget) -> Vec<Choice> {
+        vec![Choice { target, weight: 1, order: 0 }]
+    }
+}
+
+/// Reads a target.
+pub fn target(text: &str) -> Result<RouteTarget, &'static str> {
+    const FIX: &str = "write \"mx\", \"discard\", \"smtp://host:port\", \"smtps://host\", \"lmtp://host:port\" or \"lmtp:/path\", an IPv6 address in brackets";
+    match text {
+        "mx" => return Ok(RouteTarget::Mx),
+        "discard" => return Ok(RouteTarget::Discard),
+        _ => {}
+    }
+    if let Some(path) = text.strip_prefix("lmtp:")
+        && !path.starts_with("//")
+    {
+        return socket(path);
+    }
+    let (scheme, place) = text.split_once("://").ok_or(FIX)?;
+    let scheme = Scheme::of(scheme).ok_or(FIX)?;
+    let (host, port) = match place.strip_prefix('[') {
+        Some(rest) => {
+            let (host, rest) = rest.split_once(']').ok_or(FIX)?;
+            host.parse::<Ipv6Addr>().map_err(|_| FIX)?;
+            let port = if rest.is_empty() { None } else { Some(rest.strip_prefix(':').ok_or(FIX)?) };
+            (host, port)
+        }
+        None => place.split_once(':').map_or((place, None), |(host, port)| (host, Some(port))),
+    };
+    let port = match port {
+        Some(port) => port.parse::<u16>().ok().filter(|port| *port > 0).ok_or(FIX)?,
+        None => scheme.port(),
+    };
+    if host.parse().is_ok_and(is_mapped) {
+        return Err(MAPPED);
+    }
+    if host.parse().is_ok_and(is_nobodys) {
+        return Err(NOBODYS);
+    }
+    if host.parse::<IpAddr>().is_err() && !address::is_domain(host.as_bytes()) {
+        return Err(FIX);
+    }
+    if scheme == Scheme::Lmtp && port == Scheme::Smtp.port() {
+        return Err("LMTP is never spoken at port 25 (RFC 2033 section 5); name the port of the mail store");
+    }
+    Ok(RouteTarget::Host { scheme, host: host.to_ascii_lowercase(), port })
+}
+
+/// The path of a Unix socket.
+fn socket(path: &str) -> Result<RouteTarget, &'static str> {
+    if !path.starts_with('/') || path.ends_with('/') || path.contains(char::is_control) {
+        return Err("write the whole path of a socket, as in \"lmtp:/run/dovecot/lmtp\"");
+    }
+    if path.len() > limits::SOCKET_PATH_MAX {
+        return Err("the kernel takes no path of a socket that is longer than 107 bytes; make a shorter one");
+    }
+    Ok(RouteTarget::Socket(path.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets() {
+        let host = |scheme, host: &str, port| Ok(RouteTarget::Host { scheme, host: host.into(), port });
+        for (text, scheme, name, port) in [
+            ("smtp://Mail.example", Scheme::Smtp, "mail.example", 25),
+            ("smtp://[::1]:2526", Scheme::Smtp, "::1", 2526),
+            ("smtp://127.0.0.1:26", Scheme::Smtp, "127.0.0.1", 26),
+            ("smtps://mail.example", Scheme::Smtps, "mail.example", 465),
+            ("smtps://[::1]", Scheme::Smtps, "::1", 465),
+            ("lmtp://store.example", Scheme::Lmtp, "store.example", 24),
+            ("lmtp://store.example:2424", Scheme::Lmtp, "store.example", 2424),
+        ] {
+            let read = target(text);
+            assert_eq!(read, host(scheme, name, port), "{text}");
+            let again = read.expect("a target").to_string();
+            assert_eq!(target(&again), host(scheme, name, port), "{text} is shown as {again}");
+        }
+        assert_eq!(target("lmtp:/run/dovecot/lmtp"), Ok(RouteTarget::Socket("/run/dovecot/lmtp".into())));
+        assert_eq!(target("mx"), Ok(RouteTarget::Mx));
+        assert_eq!(target("discard"), Ok(RouteTarget::Discard));
+    }
+
+    #[test]
+    fn what_is_no_target() {
+        let long = format!("lmtp:/{}", "x".repeat(limits::SOCKET_PATH_MAX));
+        for wrong in [
+            "",
+            "smtp://",
+            "smtp://a:0",
+            "smtp://a:x",
+            "smtp://a:",
+            "http://a",
+            "smtp://[::1",
+            "smtp://[::1]25",
+            "lmtp://a:25",
+            "lmtp:run/socket",
+            "lmtp:/run/",
+            "lmtp:",
+            "lmtp:///run/socket",
+            "smtps:/run/socket",
+            "lmtp:/run/a\nb",
+            "Discard",
+            &long,
+        ] {
+            assert!(target(wrong).is_err(), "{wrong}");
+        }
+        assert!(target(&long[..long.len() - 1]).is_ok());
+    }
+}

@@ -1,0 +1,275 @@
+//! A next hop: where the mail of some domains goes, what is spoken there, and by what policy.
+//!
+//! What a route or the MX of a domain gives, and all that dispatch, lend, connect and deliver know of it: they never look at the
+//! configuration.
+
+use std::fmt;
+use std::io::ErrorKind;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::config::{Choice, Config, Retry, RouteTarget, Scheme};
+use crate::route::gate::{Admitted, Source};
+
+/// What is spoken with a next hop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// SMTP (RFC 5321).
+    Smtp,
+    /// LMTP (RFC 2033): each recipient has its own reply behind the dot.
+    Lmtp,
+    /// Nothing: the mail is thrown away, which is recorded.
+    Discard,
+}
+
+/// How a host is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum At {
+    /// By the addresses that its name has.
+    Name,
+    /// At this address.
+    Address(IpAddr),
+    /// Over a Unix socket.
+    Socket(Arc<Path>),
+}
+
+/// Where a connection goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// Over the network.
+    Network(Admitted),
+    /// To a Unix socket.
+    Socket(Arc<Path>),
+}
+
+impl Endpoint {
+    /// The address, where there is one.
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Endpoint::Network(address) => Some(address.address().ip()),
+            Endpoint::Socket(_) => None,
+        }
+    }
+
+    /// What the operator may do about a socket that cannot be connected to.
+    pub fn remedy(&self, error: ErrorKind) -> &'static str {
+        match (self, error) {
+            (Endpoint::Network(_), _) => "",
+            (_, ErrorKind::NotFound | ErrorKind::ConnectionRefused) => "; is the mail store running?",
+            (_, ErrorKind::PermissionDenied) => "; let the user of this relay write to it",
+            _ => "",
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Endpoint::Network(address) => write!(formatter, "{}", address.address()),
+            Endpoint::Socket(path) => write!(formatter, "lmtp:{}", path.display()),
+        }
+    }
+}
+
+/// A host to connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// Its name, or its address or the path of its socket as text.
+    pub name: String,
+    /// How it is reached.
+    pub at: At,
+    /// TCP port; 0 for a socket.
+    pub port: u16,
+    /// Who named it.
+    pub source: Source,
+    /// Preference of its MX record, or order in its route; 0 where there is none.
+    pub rank: u16,
+    /// Its share of the connections to all of its rank; 0: they come in the order they stand in.
+    pub weight: u16,
+    /// TLS from the first byte, or no mail goes there.
+    pub tls_first: bool,
+}
+
+/// What holds for all connections of the node to a site.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SitePolicy {
+    /// How many there may be.
+    pub connections: usize,
+    /// Messages over one of them; 0 is no bound.
+    pub messages_per_connection: usize,
+    /// Whether the next message's commands follow a body in one group (RFC 2920) where the hop offers PIPELINING.
+    pub pipeline: bool,
+    /// Whether STARTTLS is tried where it is offered (RFC 3207, opportunistic).
+    pub starttls: bool,
+    /// When what failed is tried again, and when it is given up.
+    pub retry: Retry,
+}
+
+impl SitePolicy {
+    /// That of all sites.
+    pub fn of(config: &Config) -> Arc<SitePolicy> {
+        let delivery = &config.delivery;
+        Arc::new(SitePolicy {
+            connections: delivery.connections_per_destination,
+            messages_per_connection: delivery.messages_per_connection,
+            pipeline: delivery.pipeline_messages,
+            starttls: delivery.starttls,
+            retry: config.retry.clone(),
+        })
+    }
+}
+
+/// Where the mail of a domain goes.
+#[derive(Clone, Debug)]
+pub struct Hop {
+    /// Canonical name: domains that go to the same hosts, in the same way, have the same. Only ever compared.
+    pub site: String,
+    /// Hosts, the lowest rank first.
+    pub hosts: Vec<Host>,
+    /// What people call it: the domain whose mail goes there, or the route.
+    pub label: Box<str>,
+    /// What is spoken with all of them.
+    pub protocol: Protocol,
+    /// By what rules.
+    pub policy: Arc<SitePolicy>,
+}
+
+/// The name of its site says all of a hop.
+impl PartialEq for Hop {
+    fn eq(&self, other: &Hop) -> bool {
+        self.site == other.site
+    }
+}
+
+impl Eq for Hop {}
+
+impl Hop {
+    /// The next hop of a route; None: it is that of the domain's MX.
+    pub fn of_route(choices: &[Choice], policy: &Arc<SitePolicy>) -> Option<Hop> {
+        let mut sorted: Vec<&Choice> = choices.iter().collect();
+        sorted.sort_by(|one, other| (one.order, &one.target).cmp(&(other.order, &other.target)));
+        let (first, others) = sorted.split_first()?;
+        if first.target == RouteTarget::Mx {
+            return None;
+        }
+        let label = match others.len() {
+            0 => first.target.to_string(),
+            more => format!("{} (and {more} more)", first.target),
+        };
+        // Order and weight belong to the name: the same hosts in other shares are another site.
+        let site = match others.len() {
+            0 => label.clone(),
+            _ => sorted.iter().map(|one| format!("{}*{} {},", one.order, one.weight, one.target)).collect(),
+        };
+        let protocol = match &first.target {
+            RouteTarget::Discard => Protocol::Discard,
+            target if target.speaks_lmtp() => Protocol::Lmtp,
+            _ => Protocol::Smtp,
+        };
+        let hosts = sorted.iter().filter_map(|choice| Host::of_choice(choice)).collect();
+        Some(Hop { site, hosts, label: label.into(), protocol, policy: policy.clone() })
+    }
+
+    /// The hosts in the order to try for one connection: by rank, and among equals by chance as their weights say. A number of 64 random
+    /// bits is drawn for each that has a weight and is not alone.
+    pub fn in_order(&self, mut random: impl FnMut() -> u64) -> Vec<&Host> {
+        let mut drawn: Vec<(f64, &Host)> = Vec::with_capacity(self.hosts.len());
+        for host in &self.hosts {
+            let drawing = host.weight > 0 && self.hosts.len() > 1;
+            drawn.push((if drawing { wait(random(), host.weight) } else { 0.0 }, host));
+        }
+        // Stable: those without a weight stay as they stand.
+        drawn.sort_by(|(one, a), (other, b)| a.rank.cmp(&b.rank).then(one.total_cmp(other)));
+        drawn.into_iter().map(|(_, host)| host).collect()
+    }
+}
+
+/// How long an event of this rate is waited for: the first of several is each of them as often as its rate is part of all rates.
+fn wait(random: u64, weight: u16) -> f64 {
+    // Above 0 and at most 1.
+    let part = ((random >> 11) + 1) as f64 / (1u64 << 53) as f64;
+    -part.ln() / f64::from(weight)
+}
+
+impl Host {
+    /// None for what is no host.
+    fn of_choice(choice: &Choice) -> Option<Host> {
+        let (name, at, port, tls_first) = match &choice.target {
+            RouteTarget::Mx | RouteTarget::Discard => return None,
+            RouteTarget::Host { scheme, host, port } => {
+                let at = host.parse().map_or(At::Name, At::Address);
+                (host.clone(), at, *port, *scheme == Scheme::Smtps)
+            }
+            RouteTarget::Socket(path) => {
+                (path.display().to_string(), At::Socket(path.as_path().into()), 0, false)
+            }
+        };
+        let source = Source::Operator;
+        Some(Host { name, at, port, source, rank: choice.order, weight: choice.weight, tls_first })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    use super::*;
+
+    fn hop(to: &str) -> Hop {
+        let text = format!("[[route]]\ndomain = \"*\"\nto = {to}\n");
+        let config = Config::parse(&text, Path::new("relevo.toml")).expect("a configuration");
+        Hop::of_route(&config.routes[0].to, &SitePolicy::of(&config)).expect("no MX")
+    }
+
+    #[test]
+    fn names_of_sites() {
+        for (to, site, protocol) in [
+            ("\"smtp://A.example\"", "smtp://a.example:25", Protocol::Smtp),
+            ("\"smtp://[::1]:26\"", "smtp://[::1]:26", Protocol::Smtp),
+            ("\"smtps://a\"", "smtps://a:465", Protocol::Smtp),
+            ("\"lmtp://a\"", "lmtp://a:24", Protocol::Lmtp),
+            ("\"lmtp:/run/x\"", "lmtp:/run/x", Protocol::Lmtp),
+            ("\"discard\"", "discard", Protocol::Discard),
+            (
+                "[{ to = \"smtp://b\", order = 1 }, { to = \"smtps://c\", weight = 2 }, { to = \"smtp://a\" }]",
+                "0*1 smtp://a:25,0*2 smtps://c:465,1*1 smtp://b:25,",
+                Protocol::Smtp,
+            ),
+            (
+                "[{ to = \"smtp://a\" }, { to = \"smtp://b\", order = 1 }, { to = \"smtps://c\", weight = 2 }]",
+                "0*1 smtp://a:25,0*2 smtps://c:465,1*1 smtp://b:25,",
+                Protocol::Smtp,
+            ),
+        ] {
+            let hop = hop(to);
+            assert_eq!((hop.site.as_str(), hop.protocol), (site, protocol), "{to}");
+        }
+        let hosts = hop("[{ to = \"smtps://c\" }, { to = \"smtp://192.0.2.1\", order = 4 }]").hosts;
+        assert_eq!((hosts[0].tls_first, hosts[1].tls_first), (true, false));
+        assert_eq!((&hosts[1].at, hosts[1].rank), (&At::Address("192.0.2.1".parse().unwrap()), 4));
+        assert!(hop("\"discard\"").hosts.is_empty());
+        assert_eq!(&*hop("\"smtp://a\"").label, "smtp://a:25");
+    }
+
+    #[test]
+    fn ranks_come_first_and_weights_are_shares() {
+        let hop = hop(
+            "[{ to = \"smtp://z\", order = 1, weight = 9 }, { to = \"smtp://a\", weight = 3 }, { to = \"smtp://b\" }]",
+        );
+        let mut state = 7u64;
+        let mut random = || {
+            state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            super::super::mix(state)
+        };
+        let mut firsts = BTreeMap::new();
+        for _ in 0..10_000 {
+            let order: Vec<&str> = hop.in_order(&mut random).iter().map(|host| &*host.name).collect();
+            assert_eq!(order.len(), 3);
+            assert_eq!(order[2], "z", "a higher order comes last");
+            *firsts.entry(order[0].to_owned()).or_insert(0) += 1;
+        }
+        assert!((7_300..7_700).contains(&firsts["a"]), "{firsts:?}");
+    }
+}
