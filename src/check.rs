@@ -16,6 +16,7 @@ use crate::config::{Config, ConfigError, RuntimeChoice, TlsFiles, value};
 use crate::inspect::{self, state};
 use crate::limits;
 use crate::node;
+use crate::policy::accounts::Accounts;
 use crate::policy::certificate::Certificate;
 use crate::policy::tls;
 use crate::runtime::files;
@@ -83,8 +84,10 @@ fn look(config: &Config, cores: &[usize], found: &mut Findings) {
             certificates(config, at, files, found);
         }
     }
-    if let Some(path) = &config.accounts {
-        match node::files::read_accounts(path) {
+    let accounts = config.accounts.as_ref().map(|path| (path, node::files::read_accounts(path)));
+    accounts_of_rules(config, accounts.as_ref().and_then(|(_, accounts)| accounts.as_ref().ok()), found);
+    if let Some((path, accounts)) = accounts {
+        match accounts {
             Ok(accounts) if accounts.is_empty() => {
                 let problem = format!("{}: there is no account in it", path.display());
                 let fix = "add lines name:hash, with hashes of `relevo hash-password`";
@@ -107,6 +110,22 @@ fn look(config: &Config, cores: &[usize], found: &mut Findings) {
         found.errors.push(split(config, "dns.hosts", &words));
     }
     log(config, found);
+}
+
+/// Rules about accounts that nobody has. Where the file cannot be read that is told, and nothing about the rules.
+fn accounts_of_rules(config: &Config, accounts: Option<&Accounts>, found: &mut Findings) {
+    for (at, rule) in config.rules.iter().enumerate() {
+        let Some(account) = &rule.account else { continue };
+        let problem = match (accounts, &config.accounts) {
+            (Some(accounts), Some(path)) if accounts.stored(account).1.is_none() => {
+                format!("no account is called {account} in {}", path.display())
+            }
+            (None, None) => format!("there is no account {account}: auth.accounts names no file"),
+            _ => continue,
+        };
+        let fix = "name one that there is, or add it; until then the rule matches nothing";
+        found.warnings.push(config.places.remark(&format!("rule[{at}].match.account"), problem, fix));
+    }
 }
 
 /// An error of the start as one of the configuration: what is wrong, and behind the last semicolon what to do.

@@ -5,10 +5,11 @@
 //! ```text
 //! # A comment.
 //! @ relay=no size=1000          settings of the session, before everything else; bare=normalise is the listener's bare_newlines
+//! @@ [[rule]]                   lines of a configuration: its rules hold
 //! C: EHLO client.example        the client says this line
 //! R: \n.\r\n                    the client sends these bytes and no CRLF behind them
 //! S: 250 relay.example          the server answers this line, exactly
-//! E: <a@b> to <x@y> with ESMTP  a message was accepted, with this envelope
+//! E: <a@b> to <x@y> with ESMTP  a message was accepted, with this envelope; parameters, and what is discarded, stand where they belong
 //! B: Subject: hi                ... and this line of its body (only looked at in files that have such lines)
 //! T:                            the TLS handshake; what the client says next is sent after it
 //! X:                            the server closes
@@ -19,11 +20,17 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 
-use relevo::config::BareNewlines;
+use relevo::config::{BareNewlines, Config};
 use relevo::mail::envelope::{Envelope, Envelopes};
-use relevo::smtp::server::{BodyEnd, Gate, Rules, Session, Step};
+use relevo::mail::parameters::Parameters;
+use relevo::policy;
+use relevo::policy::admit::{Admitted, Client, Section, admit};
+use relevo::policy::rules::Facts;
+use relevo::smtp::server::{Answer, Asks, BodyEnd, Gate, Open, Question, Rules, Session, Step};
 use relevo::time::UnixMillis;
 
 /// Inputs longer than this are cut at fewer places: around each line's end and every few hundred bytes.
@@ -33,6 +40,7 @@ struct Transcript {
     relay: bool,
     gate: Gate,
     rules: Rules,
+    policy: Rc<policy::rules::Rules>,
     /// What the client sends, one piece for each stretch between handshakes.
     inputs: Vec<Vec<u8>>,
     /// Everything else, line by line.
@@ -52,11 +60,14 @@ fn parse(text: &str) -> Result<Transcript, String> {
             accounts: false,
             bare_newlines: BareNewlines::Refuse,
             envelopes: Envelopes::default(),
+            asks: Asks::default(),
         },
+        policy: Rc::default(),
         inputs: vec![Vec::new()],
         expected: Vec::new(),
         bodies: false,
     };
+    let mut config = String::new();
     for (number, line) in text.lines().enumerate() {
         let wrong = |what: &str| format!("line {}: {what}: {line}", number + 1);
         let (kind, rest) = line.split_at(line.len().min(2));
@@ -65,6 +76,7 @@ fn parse(text: &str) -> Result<Transcript, String> {
         match kind {
             "" => {}
             _ if kind.starts_with('#') => {}
+            "@@" => config += &format!("{rest}\n"),
             "@ " => settings(&mut transcript, rest).map_err(|error| wrong(&error))?,
             "C:" => {
                 input.extend(unescape(rest).ok_or_else(|| wrong("bad escape"))?);
@@ -81,6 +93,10 @@ fn parse(text: &str) -> Result<Transcript, String> {
             _ => return Err(wrong("what is this")),
         }
     }
+    let read = Config::parse(&config, Path::new("rules")).map_err(|errors| format!("{errors:?}"))?;
+    transcript.policy = Rc::new(policy::rules::Rules::new(&read.rules));
+    let policy::rules::Asks { sender, recipient, header: _ } = transcript.policy.asks();
+    transcript.rules.asks = Asks { sender, recipient };
     Ok(transcript)
 }
 
@@ -135,6 +151,7 @@ fn unescape(text: &str) -> Option<Vec<u8>> {
 /// A session and what happened to it so far.
 struct Replay {
     session: Session,
+    policy: Rc<policy::rules::Rules>,
     gate: Gate,
     bodies: bool,
     pending: Vec<u8>,
@@ -154,6 +171,7 @@ impl Replay {
         session.greet(&mut replies);
         Replay {
             session,
+            policy: transcript.policy.clone(),
             gate: transcript.gate,
             bodies: transcript.bodies,
             pending: Vec::new(),
@@ -208,18 +226,54 @@ impl Replay {
                     self.close();
                 }
             }
+            Step::Ask(question) => {
+                let (sender, recipient) = self.session.asked();
+                assert_eq!(recipient.is_some(), question == Question::Recipient);
+                let facts =
+                    Facts { account: self.session.account(), listener: 0, sender, recipient, fields: None };
+                let answer = self.policy.refuses(&facts).map_or(Answer::Proceed, Answer::Refuse);
+                if self.session.answered(answer, &mut self.replies) {
+                    self.close();
+                }
+            }
             Step::Close => self.close(),
         }
         true
     }
 
+    /// What rules and instructions make of a body that came whole.
+    fn admit(&mut self, body: &mut Vec<u8>) -> Result<Admitted, Box<str>> {
+        let Some(summary) = self.session.scanner().map(|scanner| scanner.summary()) else {
+            return Ok(Admitted::default());
+        };
+        let Open { account, trusted, envelope } = self.session.open().expect("a transaction");
+        if !self.policy.asks().header && !summary.may_instruct {
+            return Ok(Admitted::default());
+        }
+        let at = Section { length: summary.header_length as usize, mailbox_line: summary.mailbox_line };
+        let client = Client { account, listener: 0, trusted };
+        let mut deciding = pin!(admit(&self.policy, client, envelope, body, at, async || ()));
+        match deciding.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(done) => done,
+            Poll::Pending => panic!("there is nothing to wait for"),
+        }
+    }
+
     fn body_end(&mut self) {
         self.hear();
-        let body = std::mem::take(&mut self.body);
+        let mut body = std::mem::take(&mut self.body);
+        let length = body.len() as u64;
+        let admitted = self.admit(&mut body);
         match self.session.body_end(UnixMillis(5), UnixMillis(9), &mut self.replies) {
             BodyEnd::Accept(envelope, summary) => {
-                assert_eq!(summary.size, body.len() as u64);
-                self.events.push(describe(&envelope));
+                assert_eq!(summary.size, length);
+                let Admitted { grown, eight_bit: _, expire } = match admitted {
+                    Ok(admitted) => admitted,
+                    Err(reply) => return self.session.not_admitted(&reply, &envelope, &mut self.replies),
+                };
+                assert_eq!(length.saturating_add_signed(grown), body.len() as u64);
+                let after = expire.map_or(String::new(), |span| format!(" for {}s", span.as_secs()));
+                self.events.push(describe(&envelope) + &after);
                 if self.bodies {
                     let text = String::from_utf8_lossy(&body);
                     self.events.extend(text.lines().map(|line| format!("B: {line}").trim_end().to_owned()));
@@ -253,6 +307,10 @@ fn describe(envelope: &Envelope) -> String {
     let mut line = format!("E: <{}> to", envelope.sender.escape_ascii());
     for recipient in &envelope.recipients {
         let _ = write!(line, " <{}>", recipient.address.escape_ascii());
+        line.push_str(if recipient.discarded { " (discarded)" } else { "" });
+        let own = usize::from(recipient.parameters).checked_sub(1);
+        let own = own.and_then(|own| envelope.parameters.as_ref()?.recipients.get(own));
+        own.into_iter().for_each(|own| line += &named(own));
     }
     let _ = write!(line, " with {}", envelope.origin.protocol.keyword());
     for (flag, word) in [(envelope.eight_bit, " 8bit"), (envelope.needs_stuffing, " stuffed")] {
@@ -261,7 +319,13 @@ fn describe(envelope: &Envelope) -> String {
     if let Some(account) = &envelope.account {
         let _ = write!(line, " account {account}");
     }
+    envelope.parameters.iter().for_each(|of| line += &named(&of.message));
     line
+}
+
+fn named(parameters: &Parameters) -> String {
+    let all: Vec<String> = parameters.iter().map(|(key, value)| format!("{}={value}", key.name())).collect();
+    if all.is_empty() { String::new() } else { format!(" [{}]", all.join(" ")) }
 }
 
 /// Where to cut an input.

@@ -1,6 +1,6 @@
 //! The real binary among real peers: Python's smtplib and a sink of its own, smtp-source, smtp-sink, swaks, unbound, Dovecot.
 //!
-//! The stories are in `stories.py`, `hops.py` (next hops that break the rules), `lmtp.py` (mail stores and routes), `room.py` and `spool_tools.py` of `tests/peers`, one test each; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
+//! The stories are in `stories.py`, `hops.py` (next hops that break the rules), `lmtp.py` (mail stores and routes), `room.py`, `rules.py` and `spool_tools.py` of `tests/peers`, one test each; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
 //! one with the kills.
 
 mod stories;
@@ -113,6 +113,11 @@ stories!("spool_tools.py", None;
     adopted_mail_is_delivered_by_the_other_node,
     adopted_mail_is_returned_when_refused,
     wrong_usage_changes_nothing,
+);
+
+stories!("rules.py", None;
+    rules_and_instructions_are_obeyed,
+    check_names_what_is_wrong_in_rules,
 );
 
 stories!("accounting.py", None;

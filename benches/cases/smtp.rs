@@ -11,7 +11,7 @@ use relevo::smtp::client::{self, Body, Capabilities, Next, Recipients, Transacti
 use relevo::smtp::command;
 use relevo::smtp::data::Scanner;
 use relevo::smtp::reply::ReplyReader;
-use relevo::smtp::server::{BodyEnd, Gate, Rules, Session, Step};
+use relevo::smtp::server::{Asks, BodyEnd, Gate, Rules, Session, Step};
 
 use super::Routine;
 use super::inputs::{self, BODY, LARGE};
@@ -154,6 +154,7 @@ pub fn session() -> Box<dyn Routine> {
         accounts: false,
         bare_newlines: BareNewlines::Refuse,
         envelopes: envelopes.clone(),
+        asks: Asks::default(),
     };
     let peer = "192.0.2.17:40000".parse().expect("an address");
     let mut session = Session::new(Rc::new(rules), peer, true);

@@ -8,7 +8,7 @@ use relevo::id::{Durable, MessageId};
 use relevo::limits;
 use relevo::mail::address::{is_domain, is_literal};
 use relevo::mail::envelope::{Envelope, Envelopes};
-use relevo::smtp::server::{BodyEnd, Gate, NotStored, Rules, Session, Step};
+use relevo::smtp::server::{Answer, Asks, BodyEnd, Gate, NotStored, Question, Rules, Session, Step};
 use relevo::time::UnixMillis;
 
 use super::input::{Input, splits};
@@ -53,6 +53,7 @@ impl Talk {
             accounts: setting.accounts,
             bare_newlines: BareNewlines::default(),
             envelopes: Envelopes::default(),
+            asks: Asks { sender: setting.accounts, recipient: setting.accounts },
         };
         let peer: SocketAddr = "192.0.2.1:1234".parse().expect("an address");
         let session = Session::new(Rc::new(rules), peer, setting.may_relay);
@@ -122,6 +123,16 @@ impl Talk {
                 if credentials.password == b"secret" {
                     self.session.authenticated(&credentials.name, &mut self.replies);
                 } else if self.session.authentication_failed(&mut self.replies) {
+                    self.close();
+                }
+            }
+            Step::Ask(question) => {
+                let (sender, recipient) = self.session.asked();
+                assert!((question == Question::Recipient) == recipient.is_some());
+                let wanted = !recipient.unwrap_or(sender).ends_with(b"e");
+                let answer =
+                    if wanted { Answer::Proceed } else { Answer::Refuse("550 5.7.1 Not wanted\r\n") };
+                if self.session.answered(answer, &mut self.replies) {
                     self.close();
                 }
             }

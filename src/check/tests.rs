@@ -87,6 +87,22 @@ fn what_is_right_is_said_nothing_about_and_nothing_is_left_behind() {
     assert_eq!(fs::read_dir(scratch.path("spool")).unwrap().count(), 0);
 }
 
+#[test]
+fn rules_about_accounts_that_nobody_has_are_told() {
+    let scratch = Scratch::new();
+    let with = |more: &str| scratch.check(|text| text + "[[rule]]\n" + more + "\naction = \"discard\"\n");
+    assert!(with("match = { account = \"shop\" }").warnings.is_empty());
+    let told = lines(&with("match = { account = \"shoop\" }").warnings);
+    assert!(told.contains("relevo.toml:20: rule[0].match.account: no account is called shoop in "), "{told}");
+    let accounts = scratch.path("accounts");
+    let none = scratch.check(|text| {
+        let text = text.replace(&format!("accounts = \"{accounts}\""), "");
+        text + "[[rule]]\nmatch = { account = \"shop\" }\naction = \"discard\"\n"
+    });
+    let told = lines(&none.warnings);
+    assert!(told.contains("there is no account shop: auth.accounts names no file"), "{told}");
+}
+
 /// Each with the line it is told of; what a start would refuse is refused here, with the same words.
 #[test]
 fn what_a_start_would_refuse_is_an_error_of_its_line() {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::config::{
     BareNewlines, Choice, Config, DomainPattern, PrivateNetworks, RouteTarget, RuntimeChoice, Scheme,
-    ShardConfig, value,
+    ShardConfig, rule, value,
 };
 
 /// Says what the relay would do.
@@ -46,6 +46,14 @@ fn write_description(config: &Config, out: &mut String) -> std::fmt::Result {
             _ => {}
         }
     }
+    if !config.rules.is_empty() {
+        writeln!(
+            out,
+            "rules, in this order; what they refuse without the header they refuse at MAIL or RCPT:"
+        )?;
+    }
+    let addresses: Vec<_> = config.listeners.iter().map(|listener| listener.address).collect();
+    config.rules.iter().try_for_each(|rule| writeln!(out, "  {}", rule::describe(rule, &addresses)))?;
     write_routes(config, out)?;
     write_delivery(config, out)?;
     let bound = match config.spool.size_max {

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::config::literal::{quoted, quoted_list};
+use crate::config::rule::order::{self, Doubt};
 use crate::config::value::{show_duration, show_size};
 use crate::config::{Config, ConfigError, ListenerConfig, Network, RouteTarget};
 use crate::limits;
@@ -48,6 +49,7 @@ pub fn judge(config: &Config, shards: usize) -> Vec<ConfigError> {
     judge_overlaps(config, &mut found);
     judge_accounts(config, &mut found);
     judge_routes(config, &mut found);
+    judge_rules(config, &mut found);
     judge_delivery(config, &mut found);
     judge_times(config, &mut found);
     judge_spool(config, shards, &mut found);
@@ -221,6 +223,25 @@ fn judge_accounts(config: &Config, found: &mut Vec<ConfigError>) {
             "nobody can log in: AUTH is offered after STARTTLS only, and no listener has a certificate";
         let fix = "add tls_certificate and tls_key to a [[listener]]";
         found.push(config.places.remark("auth.accounts", problem, fix));
+    }
+}
+
+/// Rules that do nothing where they stand, or more than that.
+fn judge_rules(config: &Config, found: &mut Vec<ConfigError>) {
+    for (at, other, doubt) in order::doubts(&config.rules) {
+        let (problem, fix) = match doubt {
+            Doubt::NeverReached => (
+                format!("this rule is never reached: rule[{other}] matches all of it, and ends"),
+                format!("move it in front of rule[{other}], or remove it"),
+            ),
+            Doubt::Overtakes => (
+                format!(
+                    "this rule refuses at MAIL or RCPT, before rule[{other}] is decided, which stands in front of it"
+                ),
+                format!("if rule[{other}] is to come first, match a header here too"),
+            ),
+        };
+        found.push(config.places.remark(&format!("rule[{at}].action"), problem, fix));
     }
 }
 

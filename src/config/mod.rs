@@ -11,6 +11,7 @@ pub mod judge;
 mod literal;
 mod nearest;
 mod read;
+pub mod rule;
 mod section;
 mod shard;
 mod shards;
@@ -21,6 +22,7 @@ pub mod value;
 mod whole;
 
 pub use error::{ConfigError, Places};
+pub use rule::RuleConfig;
 pub use shard::{Particulars, ShardConfig};
 pub use target::{Choice, RouteTarget, Scheme};
 pub use tuning::{RuntimeChoice, Tuning};

@@ -114,7 +114,11 @@ impl<'a> Reader<'a> {
 /// How a section begins.
 fn header(path: &str) -> String {
     let name = path.split('[').next().unwrap_or(path);
-    if matches!(name, "listener" | "route" | "shard") { format!("[[{name}]]") } else { format!("[{name}]") }
+    if matches!(name, "listener" | "route" | "rule" | "shard") {
+        format!("[[{name}]]")
+    } else {
+        format!("[{name}]")
+    }
 }
 
 /// One table; keys nobody asked for are errors when it is dropped out of use by [`Section::finish`].

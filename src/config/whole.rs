@@ -12,7 +12,8 @@ use crate::config::shard::{self, Particulars, ShardConfig};
 use crate::config::shards::Shards;
 use crate::config::tuning::{self, Tuning};
 use crate::config::{
-    Control, Delivery, DnsConfig, ListenerConfig, Node, Retry, RouteConfig, SpoolConfig, read, syntax,
+    Control, Delivery, DnsConfig, ListenerConfig, Node, Retry, RouteConfig, RuleConfig, SpoolConfig, read,
+    rule, syntax,
 };
 use crate::limits;
 
@@ -25,6 +26,8 @@ pub struct Config {
     pub listeners: Vec<ListenerConfig>,
     /// `[[route]]`, most specific match wins; empty means every domain to its MX.
     pub routes: Vec<RouteConfig>,
+    /// `[[rule]]`, in order.
+    pub rules: Vec<RuleConfig>,
     /// `[dns]`
     pub dns: DnsConfig,
     /// `[delivery]`
@@ -128,6 +131,7 @@ fn read(root: &Section<'_>) -> Config {
     let config = Config {
         node,
         shards: shard::read(&root.sections("shard"), &addresses),
+        rules: rule::read(root, &addresses),
         listeners,
         routes: read::routes(root),
         dns: read::dns(&root.section("dns")),

@@ -42,6 +42,13 @@ impl<'a> Path<'a> {
     }
 }
 
+/// Whether a text is a path without its angle brackets; the null reverse path, which is empty, is one.
+pub fn is_path(text: &str) -> bool {
+    let path = format!("<{text}>");
+    let parsed = parse_path(path.as_bytes(), true);
+    parsed.is_ok_and(|parsed| parsed.length == path.len() && !parsed.routed)
+}
+
 /// Parses `<…>` at the start of `input`. `null` allows `<>` (a reverse path); otherwise a bare `postmaster` is
 /// allowed (RFC 5321 4.5.1).
 pub fn parse_path(input: &[u8], null: bool) -> Result<Path<'_>, AddressError> {

@@ -4,6 +4,8 @@ pub mod address;
 pub mod dsn;
 pub mod encoding;
 pub mod envelope;
+pub mod header;
+pub mod instructions;
 pub mod parameters;
 pub mod seven_bit;
 pub mod trace;

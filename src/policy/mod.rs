@@ -1,12 +1,14 @@
-//! Who may relay and under what name: networks, accounts, and the TLS we speak.
+//! Who may relay and under what name: networks, accounts, and the TLS we speak; and what the operator's rules make of mail.
 
 pub mod accounts;
+pub mod admit;
 pub mod certificate;
 pub mod clients;
 pub mod descriptors;
 pub mod failures;
 pub mod guesses;
 pub mod relay;
+pub mod rules;
 pub mod tls;
 pub mod verified;
 

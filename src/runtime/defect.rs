@@ -65,4 +65,8 @@ pub enum Defect {
     LentDoneTwice,
     /// The first reply of a mail store to a body answers for all of its recipients.
     OneAnswerForAll,
+    /// Parameters do not move with their message.
+    ParametersStay,
+    /// A start hands out what a rule discards.
+    DiscardedHandedOut,
 }

@@ -17,7 +17,7 @@ use crate::limits;
 use crate::observe::Instruments;
 use crate::observe::accounting::{Event, Journal, Kind};
 use crate::observe::diagnostics::Level;
-use crate::policy::tls;
+use crate::policy::{rules, tls};
 use crate::runtime::{Defect, Runtime, Segment};
 use crate::shard::Shard;
 use crate::shard::inbound::accept;
@@ -35,7 +35,7 @@ use crate::shard::store::{compact, persist};
 use crate::shard::timers::Timers;
 use crate::shard::turns::Turns;
 use crate::shard::{inbox, tick};
-use crate::smtp::server::Rules;
+use crate::smtp::server::{Asks, Rules};
 use crate::spool::allot;
 use crate::spool::fold::{self, Damage, Files, Folded};
 use crate::spool::index::Entry;
@@ -432,11 +432,13 @@ pub(crate) fn unopened(path: &Path, error: &io::Error) -> String {
 }
 
 fn listen<R: Runtime>(shard: &Rc<Shard<R>>, setup: &Setup) -> Result<(), String> {
+    // Each shard has its own: what patterns remember while they are matched is not shared between threads.
+    let policy = Rc::new(rules::Rules::new(&setup.settings.rules));
     let all = setup.settings.listeners.iter().zip(&setup.certificates).zip(&setup.particulars.listeners);
     for (number, ((listener, certificate), _)) in all.enumerate().filter(|(_, (_, opens))| **opens) {
         let socket = shard.runtime.listen(listener.address);
         let socket = socket.map_err(|error| format!("cannot listen on {}: {error}", listener.address))?;
-        let door = Rc::new(door(shard, setup, (number, listener), certificate.clone()));
+        let door = Rc::new(door(shard, setup, (number, listener), certificate.clone(), policy.clone()));
         shard.runtime.spawn_vital("accept", accept::accept(shard.clone(), socket, door));
     }
     Ok(())
@@ -447,7 +449,9 @@ fn door<R: Runtime>(
     setup: &Setup,
     (number, listener): (usize, &ListenerConfig),
     certificate: Option<Arc<rustls::ServerConfig>>,
+    policy: Rc<rules::Rules>,
 ) -> Door {
+    let asks = Asks { sender: policy.asks().sender, recipient: policy.asks().recipient };
     Door {
         rules: Rc::new(Rules {
             hostname: setup.settings.node.hostname.clone(),
@@ -457,7 +461,9 @@ fn door<R: Runtime>(
             accounts: setup.accounts.is_some(),
             bare_newlines: listener.bare_newlines,
             envelopes: shard.inbound.envelopes.clone(),
+            asks,
         }),
+        policy,
         listener: u16::try_from(number).unwrap_or(u16::MAX),
         connections_max: listener.connections_max,
         connections_per_client: listener.connections_per_client,

@@ -55,6 +55,11 @@ impl Scanner {
         self.lines.summary()
     }
 
+    /// Whether the header section goes on, as far as is known.
+    pub fn is_in_header(&self) -> bool {
+        self.lines.in_header
+    }
+
     /// Scans newly received bytes and compacts the body to their front.
     pub fn scan(&mut self, fresh: &mut [u8]) -> Scanned {
         if self.bare == BareNewlines::Normalise && normalise::grows(self.lines.at, fresh) {

@@ -73,6 +73,11 @@ impl Moved {
         Ok(Moved { key, from, sequence, pieces, fresh, body, fields, total })
     }
 
+    /// A planted defect: its parameters are forgotten.
+    pub fn plant_no_parameters(&mut self) {
+        self.fields = record::without_parameters(&self.fields);
+    }
+
     /// About as many bytes as it will take.
     pub fn bytes(&self) -> usize {
         self.fields.len() + self.body.len()

@@ -73,6 +73,20 @@ pub struct LiveRange {
     pub next: u32,
 }
 
+impl LiveRange {
+    /// What is left of it without these ordinals: the parts in front of them and behind.
+    pub fn around(self, first: u16, count: u16) -> impl Iterator<Item = LiveRange> {
+        let (start, end) = (u32::from(self.first), u32::from(self.first) + u32::from(self.count));
+        let (from, to) = (u32::from(first), u32::from(first) + u32::from(count));
+        let parts = [(start, end.min(from)), (start.max(to), end)];
+        parts.into_iter().filter(|(from, to)| from < to).map(move |(from, to)| LiveRange {
+            first: from as u16,
+            count: (to - from) as u16,
+            ..self
+        })
+    }
+}
+
 /// What of a message is live. Nearly all messages have one recipient or one history, which costs nothing beside the entry.
 #[derive(Clone, Debug)]
 enum Live {

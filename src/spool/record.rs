@@ -299,6 +299,19 @@ pub(in crate::spool) fn lasting_fields(payload: &[u8]) -> Result<Vec<u8>, Record
     Ok(kept)
 }
 
+/// The same without parameters: what a planted defect makes of them.
+#[cold]
+pub(in crate::spool) fn without_parameters(fields: &[u8]) -> Vec<u8> {
+    let (mut kept, mut rest) = (Vec::new(), Cursor(fields));
+    while let (Some(tag), Some(length)) = (rest.u16(), rest.u32()) {
+        let value = rest.bytes(length as usize).unwrap_or_default();
+        if tag != tag::PARAMETERS && tag != tag::RECIPIENT_PARAMETERS {
+            field(&mut kept, tag, value);
+        }
+    }
+    kept
+}
+
 /// Writes the payload of a moved message; returns where its last extent is to be filled in. `state` has a range and a fate
 /// for all that is live, written by [`write_fate`].
 pub(in crate::spool) fn write_moved(

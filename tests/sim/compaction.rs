@@ -83,6 +83,11 @@ fn old_mail_in_every_segment(seed: u64, defect: Option<Defect>) {
     check(&client, &sink, lives * 2 * 40 + client.unsure.get());
     let waiting: u64 = relay.instruments.iter().map(|shard| shard.counters.spool_messages.get()).sum();
     assert_eq!(waiting, 0);
+    for record in relay.log().iter().filter(|record| record["event"] == "delivered") {
+        let waited = record["recipients"][0].as_str().is_some_and(|one| one.starts_with("old@"));
+        let expected = if waited { "old".into() } else { serde_json::Value::Null };
+        assert_eq!(record["tenant"], expected, "{record}");
+    }
     relay.drain();
 }
 

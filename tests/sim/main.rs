@@ -15,6 +15,7 @@ mod names;
 mod peers;
 mod planted;
 mod relay;
+mod rules;
 mod returns;
 mod sessions;
 mod slow_hops;

@@ -164,7 +164,10 @@ async fn session(
             continue;
         }
         let body = format!("{}\r\n", "x".repeat(length)).repeat(lines);
-        peer.send(&format!("Message-Id: <{id}>\r\nSubject: test\r\n\r\n..dot\r\n{body}.\r\n")).await?;
+        // Mail that waits for long has parameters.
+        let tenant = if local == "old" { "X-Relevo-Tenant: old\r\n" } else { "" };
+        let header = format!("Message-Id: <{id}>\r\n{tenant}Subject: test\r\n");
+        peer.send(&format!("{header}\r\n..dot\r\n{body}.\r\n")).await?;
         unsure.set(unsure.get() + 1);
         let answer = peer.ask("").await?;
         if answer == '2' {
@@ -291,6 +294,7 @@ async fn body(lines: &mut Lines) -> io::Result<String> {
 /// One added Received field, everything else untouched; returns the id.
 fn check(text: &str) -> String {
     assert_eq!(text.matches("Received: ").count(), 1, "{text}");
+    assert!(!text.contains("X-Relevo"), "{text}");
     assert!(text.starts_with("Received: from client.example"), "{text}");
     let (_, rest) = text.split_once("Message-Id: <").expect("the id is there");
     let (id, rest) = rest.split_once('>').expect("the id ends");

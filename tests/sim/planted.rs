@@ -12,7 +12,7 @@ use super::day::Day;
 use super::day::dice::Dice;
 use super::day::plan::{DOT, End, Lookup, Manner, Plan, RCPT, SitePlan, VERBS};
 use super::days::wrong;
-use super::{compaction, crowds, lmtp, returns};
+use super::{compaction, crowds, lmtp, returns, rules};
 
 /// Seeds within which a defect must be found.
 const SEEDS: u64 = 30;
@@ -118,6 +118,8 @@ found! {
     PanicOverReturn in a_panic_over_mail_that_is_returned_loses_none,
     LentDoneTwice in lent_work_done_twice_is_found,
     OneAnswerForAll in one_answer_for_all_of_a_store_is_found,
+    ParametersStay in parameters_that_do_not_move_are_found,
+    DiscardedHandedOut in discarded_mail_handed_out_by_a_start_is_found,
 }
 
 const LOST: &[&str] = &["lost ("];
@@ -127,7 +129,8 @@ fn is_found(defect: Defect) {
     let (days, often, words): (fn(&mut Plan, &mut Dice), f64, &[&str]) = match defect {
         Defect::PanicOverReturn => return returns::loses_none(defect),
         Defect::OneAnswerForAll => return lmtp::is_found(defect),
-        Defect::MovedFreedEarly => return compaction::is_found(defect),
+        Defect::MovedFreedEarly | Defect::ParametersStay => return compaction::is_found(defect),
+        Defect::DiscardedHandedOut => return rules::is_found(defect),
         Defect::PlaceKept | Defect::PlaceTakenBack => return crowds::kept_places_are_found(defect),
         Defect::SlowNamesKeepPlaces => return crowds::kept_names_are_found(defect),
         Defect::OutcomeLost => (plain, 0.02, &["does not end"]),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::config::Network;
 use crate::policy::clients::{Client, Full};
+use crate::policy::rules;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::smtp::server::Rules;
@@ -14,6 +15,8 @@ use crate::smtp::server::Rules;
 pub struct Door {
     /// Protocol limits and offers.
     pub rules: Rc<Rules>,
+    /// What the operator's rules say.
+    pub policy: Rc<rules::Rules>,
     /// Its number among the listeners.
     pub listener: u16,
     /// Connections at one time, over all shards.

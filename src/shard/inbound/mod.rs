@@ -9,3 +9,4 @@ pub mod authenticate;
 pub mod allowance;
 pub mod reject;
 pub mod upload;
+pub mod admit;

@@ -12,6 +12,7 @@ use crate::limits;
 use crate::policy::relay;
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
+use crate::shard::inbound::admit::{self, Admission};
 use crate::shard::inbound::authenticate::authenticate;
 use crate::shard::inbound::listener::{self, Door};
 use crate::shard::inbound::logins::Login;
@@ -161,6 +162,12 @@ impl<R: Runtime> Visit<R> {
                     self.session.refused(&self.out, Some(&credentials.name));
                     self.record_refusals();
                 }
+                return Ok(!close);
+            }
+            Step::Ask(question) => {
+                let rules = (&*self.door.policy, self.door.listener);
+                let close = admit::answer(&mut self.session, rules, question, &mut self.out);
+                self.record_refusals();
                 return Ok(!close);
             }
             Step::Body => {
@@ -337,8 +344,10 @@ impl<R: Runtime> Visit<R> {
             upload.abandon(&self.shard);
             return Err(error);
         }
+        self.admit(&mut upload, false).await;
         let now = self.shard.runtime.wall();
-        let expiry = now.after(self.shard.settings.retry.expire);
+        let expire = upload.admission.as_ref().and_then(Admission::expire);
+        let expiry = now.after(expire.unwrap_or(self.shard.settings.retry.expire));
         match self.session.body_end(now, expiry, &mut self.out) {
             BodyEnd::Refused { close } => {
                 self.shard.instruments.counters.messages_refused.add(1);
@@ -346,7 +355,18 @@ impl<R: Runtime> Visit<R> {
                 self.record_refusals();
                 Ok(!close)
             }
-            BodyEnd::Accept(envelope, summary) => {
+            BodyEnd::Accept(mut envelope, mut summary) => {
+                if let Some(admission) = &mut upload.admission {
+                    admission.settle(&self.door.policy, &summary);
+                    admission.complete(&mut envelope, &mut summary);
+                    if let Some(reply) = admission.refused.take() {
+                        self.session.not_admitted(&reply, &envelope, &mut self.out);
+                        self.shard.instruments.counters.messages_refused.add(1);
+                        upload.abandon(&self.shard);
+                        self.record_refusals();
+                        return Ok(true);
+                    }
+                }
                 let stored = upload.store(&self.shard, Persisted { envelope, summary }).await;
                 // What became of it on the disk is not the client's fault.
                 self.since.message = self.seconds();
@@ -356,6 +376,15 @@ impl<R: Runtime> Visit<R> {
                 }
                 Ok(true)
             }
+        }
+    }
+
+    /// Rules and instructions, unless they had their say. `goes_on`: before the first of the message is stored, with more to come.
+    async fn admit(&mut self, upload: &mut Upload, goes_on: bool) {
+        if upload.admission.is_none() {
+            let rules = (&*self.door.policy, self.door.listener);
+            let (session, body) = (&mut self.session, &mut upload.body);
+            upload.admission = Some(Admission::decide(&self.shard, rules, session, body, goes_on).await);
         }
     }
 
@@ -381,6 +410,7 @@ impl<R: Runtime> Visit<R> {
                 self.scan_pending(upload)
             };
             if upload.wants_chunk(&self.shard) {
+                self.admit(upload, !done).await;
                 upload.store_chunk(&self.shard).await;
             }
             if done {

@@ -6,6 +6,7 @@ use crate::limits;
 use crate::mail::envelope::Envelope;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
+use crate::shard::inbound::admit::Admission;
 use crate::shard::inbound::reject;
 use crate::shard::promise::promise;
 use crate::smtp::data::Summary;
@@ -28,8 +29,10 @@ pub struct Upload {
     piece: usize,
     /// Bytes that came.
     pub(super) size: u64,
-    body: Vec<u8>,
+    pub(super) body: Vec<u8>,
     chunks: Vec<Extent>,
+    /// What rules and instructions made of it, once that is decided.
+    pub(super) admission: Option<Admission>,
     /// Why what came is not kept.
     failed: Option<NotStored>,
 }

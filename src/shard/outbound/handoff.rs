@@ -7,29 +7,35 @@ use std::time::Duration;
 
 use crate::id::Location;
 use crate::limits;
-use crate::mail::envelope::Envelope;
+use crate::mail::envelope::{Envelope, Recipient};
 use crate::queue::{Clock, Group, fair};
 use crate::route::home_shard;
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::message::Handoff;
 use crate::shard::outbound::dispatch;
+use crate::shard::store::discard;
 use crate::spool::record::{self, MessageView};
 
+/// No domain: what nobody is handed.
+const NOBODYS: &[u8] = b"\0";
+
 /// A message is durable: its recipients go home.
-pub(in crate::shard) fn stored<R: Runtime>(
+pub(in crate::shard) fn stored<'a, R: Runtime>(
     shard: &Rc<Shard<R>>,
     location: Location,
     key: u32,
-    envelope: &Envelope,
+    envelope: &'a Envelope,
 ) {
     // By its age, which is none: the wall clock may just have been set.
     let lives = envelope.expiry.0.saturating_sub(envelope.arrival.0);
     let expiry = shard.clock.read(shard.timers.recent()).after(Duration::from_millis(lives)).seconds();
     let client = client(envelope.account.as_deref(), envelope.origin.client);
-    let domains = record::group_by_domain(envelope.recipients.iter().map(|recipient| recipient.domain()));
+    // What is discarded stands apart, as if it were of one domain.
+    let domain = |one: &'a Recipient| if one.discarded { NOBODYS } else { one.domain() };
+    let domains = record::group_by_domain(envelope.recipients.iter().map(domain));
     let mut waits = false;
-    for (number, (first, count, domain)) in domains.into_iter().enumerate() {
+    for (number, (first, count, domain)) in domains.filter(|(.., domain)| *domain != NOBODYS).enumerate() {
         let group = Group {
             location,
             key,
@@ -73,7 +79,12 @@ pub(in crate::shard) fn recovered<R: Runtime>(
     view: &MessageView<'_>,
 ) {
     let keeper = shard.keeper(location.lane);
-    let Some(live) = keeper.lane.borrow().entry(key).map(|entry| entry.live().to_vec()) else { return };
+    let Some(mut live) = keeper.lane.borrow().entry(key).map(|entry| entry.live().to_vec()) else { return };
+    let handed_out = shard.runtime.planted(Defect::DiscardedHandedOut);
+    for (first, count) in view.discarded().filter(|_| !handed_out) {
+        live = live.iter().flat_map(|range| range.around(first, count)).collect();
+        discard::found(shard, (location, key), view, (first, count));
+    }
     for (first, count, domain) in view.domains() {
         for range in &live {
             let from = first.max(range.first);

@@ -108,7 +108,10 @@ async fn gather<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>) -> Vec
         let next = keeper.lane.borrow_mut().compaction_next();
         let Some(candidate) = next else { break };
         match read(shard, keeper, &candidate).await {
-            Ok(moved) => {
+            Ok(mut moved) => {
+                if shard.runtime.planted(Defect::ParametersStay) {
+                    moved.plant_no_parameters();
+                }
                 if shard.runtime.planted(Defect::MovedFreedEarly) {
                     let slot = candidate.location.slot;
                     let of_nobody = Extent { sequence: 0, slot, offset: 0, length: 0, crc: 0 };

@@ -20,7 +20,7 @@ use crate::shard::outbound::handoff;
 use crate::shard::outbound::pump::give_credit;
 use crate::shard::store::refuse::refuse;
 use crate::shard::store::writer::{Keeper, Ticket};
-use crate::shard::store::{grow, secure};
+use crate::shard::store::{discard, grow, secure};
 use crate::shard::timers::Sleep;
 use crate::smtp::server::NotStored;
 use crate::spool::batch::{Batch, Item, NewMessage};
@@ -179,6 +179,9 @@ fn committed<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>, batch: Ba
                     keeper.lane.borrow_mut().drop_chunks(&[of_nobody]);
                 }
                 handoff::stored(shard, location, key, &message.envelope);
+                if message.envelope.parameters.is_some() {
+                    discard::stored(shard, keeper, (location, key), *id.get(), &message.envelope);
+                }
                 shard.give_body(message.body);
                 shard.inbound.envelopes.give(message.envelope);
                 if let Ticket::Message(session) = ticket {

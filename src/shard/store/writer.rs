@@ -160,6 +160,11 @@ impl<R: Runtime> Keeper<R> {
         }
     }
 
+    /// Queues an outcome that no home shard waits for.
+    pub(super) fn push_unasked(&self, now: Instant, outcome: Outcome) {
+        self.push(now, Item::Outcome(outcome), Ticket::Nobody);
+    }
+
     /// Queues an item a client waits for.
     fn push_urgent(&self, item: Item, ticket: Ticket) {
         self.queue.borrow_mut().push_back((item, ticket));

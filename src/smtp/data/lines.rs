@@ -1,6 +1,7 @@
 //! What is known of a message as its lines come: how they end, its header section, its size.
 
 use crate::limits;
+use crate::mail::instructions;
 
 /// What is known of the whole message at its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub struct Summary {
     pub line_too_long: bool,
     /// More bytes than the limit given; from there on nothing was kept.
     pub too_large: bool,
+    /// A line of the header section begins as an instruction does (`mail::instructions`).
+    pub may_instruct: bool,
 }
 
 /// Where the last byte left the scan.
@@ -41,6 +44,8 @@ pub(super) enum At {
 }
 
 const RECEIVED: &[u8] = b"received:";
+/// In place of a length of [`RECEIVED`]: so many bytes of the line are those of an instruction.
+const INSTRUCTION: u8 = 100;
 /// How a message begins in a mailbox file.
 const MAILBOX: &[u8] = b"From ";
 
@@ -164,12 +169,19 @@ impl Lines {
 
     /// Compares the line's first bytes with "Received:", over any number of calls.
     pub(super) fn match_prefix(&mut self, text: &[u8]) {
+        if (INSTRUCTION..u8::MAX).contains(&self.prefix) {
+            return self.match_instruction(text);
+        }
         for byte in text {
             let Some(wanted) = RECEIVED.get(usize::from(self.prefix)) else { return };
             if matches!(byte, b'\r' | b'\n') {
                 return;
             }
             if byte.to_ascii_lowercase() != *wanted {
+                if self.prefix == 0 && matches!(byte, b'x' | b'X') {
+                    self.prefix = INSTRUCTION + 1;
+                    return self.match_instruction(&text[1..]);
+                }
                 self.prefix = u8::MAX;
                 return;
             }
@@ -177,6 +189,27 @@ impl Lines {
             if usize::from(self.prefix) == RECEIVED.len() {
                 self.summary.hops += 1;
                 self.prefix = u8::MAX;
+                return;
+            }
+        }
+    }
+
+    /// The same of a line that begins with an X: whether it is an instruction, as its first letters tell.
+    fn match_instruction(&mut self, text: &[u8]) {
+        for byte in text {
+            let is = match self.prefix - INSTRUCTION {
+                1 => *byte == b'-',
+                _ => instructions::may_go_on(*byte),
+            };
+            self.prefix = match (is, self.prefix - INSTRUCTION) {
+                (true, 1) => INSTRUCTION + 2,
+                (true, _) => {
+                    self.summary.may_instruct = true;
+                    u8::MAX
+                }
+                (false, _) => u8::MAX,
+            };
+            if self.prefix == u8::MAX {
                 return;
             }
         }

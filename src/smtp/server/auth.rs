@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::identity::Identity;
 use super::step::Credentials;
 use crate::limits;
 use crate::smtp::reply::words;
@@ -34,6 +35,22 @@ pub(super) enum Outcome {
     Refuse(&'static str),
     /// They are to be checked.
     Check(Credentials),
+}
+
+/// Why AUTH cannot be said now.
+pub(super) fn forbidden(offered: bool, client: &Identity, in_transaction: bool) -> Option<&'static str> {
+    if !offered {
+        Some(words::NOT_OFFERED)
+    } else if !client.is_protected() {
+        Some(words::AUTH_NEEDS_TLS)
+    } else if !client.said_hello() {
+        Some(words::NEED_HELLO)
+    } else if client.account().is_some() || in_transaction {
+        // RFC 4954 section 4: once a session, and not inside a transaction.
+        Some(words::BAD_SEQUENCE)
+    } else {
+        None
+    }
 }
 
 impl Auth {

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use crate::id::{Durable, MessageId};
 use crate::limits;
 use crate::mail::address::{AddressError, Path};
+use crate::mail::envelope::Envelope;
 use crate::smtp::command::{self, Command, CommandError, MailParameters};
 use crate::smtp::data::Scanner;
 use crate::smtp::extensions;
@@ -32,7 +33,7 @@ use conduct::Conduct;
 use identity::Identity;
 use lines::{Found, Lines};
 pub use refusals::{Refusal, Refusals};
-pub use step::{Credentials, Gate, Overdue, Rules, Step};
+pub use step::{Answer, Asks, Credentials, Gate, Open, Overdue, Question, Rules, Step};
 use transaction::{Taken, Transaction};
 
 /// One client's session.
@@ -161,8 +162,7 @@ impl Session {
     #[cold]
     fn long_line(&mut self, endless: bool, out: &mut Vec<u8>) -> Option<Step> {
         if endless {
-            self.say(words::ENDLESS_LINE, out);
-            return Some(Step::Close);
+            return self.close(words::ENDLESS_LINE, out);
         }
         self.auth.give_up();
         self.complain(words::LINE_TOO_LONG, out)
@@ -183,10 +183,7 @@ impl Session {
                 let words = if denied { words::RELAY_DENIED } else { reply::of_error(error) };
                 return self.refuse_recipient(words, out);
             }
-            Err(CommandError::Unknown) if command::is_http(line) => {
-                self.say(words::NOT_HTTP, out);
-                return Some(Step::Close);
-            }
+            Err(CommandError::Unknown) if command::is_http(line) => return self.close(words::NOT_HTTP, out),
             Err(error) => return self.malformed(line, error, out),
         };
         let nearer = matches!(command, Command::Rcpt(_) | Command::Data | Command::Quit);
@@ -208,10 +205,7 @@ impl Session {
             Command::Vrfy => self.say(words::VRFY, out),
             Command::Expn => self.complain(words::NOT_OFFERED, out),
             Command::Help => self.say(words::HELP, out),
-            Command::Quit => {
-                self.say(words::BYE, out);
-                Some(Step::Close)
-            }
+            Command::Quit => self.close(words::BYE, out),
             Command::StartTls => self.starttls(out),
             Command::Auth(mechanism, initial) => self.auth(mechanism, initial, out),
         }
@@ -234,6 +228,11 @@ impl Session {
         None
     }
 
+    fn close(&self, words: &str, out: &mut Vec<u8>) -> Option<Step> {
+        self.say(words, out);
+        Some(Step::Close)
+    }
+
     /// Says what is wrong, and ends a session that does nothing else.
     fn complain(&mut self, words: &str, out: &mut Vec<u8>) -> Option<Step> {
         self.say(words, out);
@@ -242,11 +241,7 @@ impl Session {
 
     /// One more error; ends the session with the last that it may have.
     fn errs(&mut self, out: &mut Vec<u8>) -> Option<Step> {
-        if self.conduct.may_err() {
-            return None;
-        }
-        self.say(words::TOO_MANY_ERRORS, out);
-        Some(Step::Close)
+        if self.conduct.may_err() { None } else { self.close(words::TOO_MANY_ERRORS, out) }
     }
 
     /// Refuses what is asked for a reason of ours: no error of the client.
@@ -257,8 +252,7 @@ impl Session {
 
     /// Ends a session that came to no message.
     fn enough(&mut self, out: &mut Vec<u8>) -> Option<Step> {
-        self.say(self.conduct.end(), out);
-        Some(Step::Close)
+        self.close(self.conduct.end(), out)
     }
 
     /// An error in MAIL, or with it. What a client that may relay pipelined behind it is none.
@@ -294,11 +288,7 @@ impl Session {
         }
         let enough = transaction.refused >= limits::RECIPIENTS_REFUSED_MAX;
         self.say(words, out);
-        if !enough {
-            return None;
-        }
-        self.say(words::TOO_MANY_ERRORS, out);
-        Some(Step::Close)
+        if enough { self.close(words::TOO_MANY_ERRORS, out) } else { None }
     }
 
     /// Answers a RCPT, unless it was one too many of a transaction.
@@ -306,10 +296,7 @@ impl Session {
         self.say(words, out);
         let transaction = self.transaction.as_mut()?;
         transaction.offered += 1;
-        if transaction.offered < limits::RECIPIENTS_OFFERED_MAX {
-            return None;
-        }
-        self.enough(out)
+        if transaction.offered < limits::RECIPIENTS_OFFERED_MAX { None } else { self.enough(out) }
     }
 
     /// Ends a transaction that comes to nothing. What was refused in it counts as one error.
@@ -321,9 +308,8 @@ impl Session {
 
     fn say_hello(&mut self, name: &[u8], extended: bool, out: &mut Vec<u8>) -> Option<Step> {
         // 4.1.4: EHLO in mid-session clears as RSET does.
-        let ended = self.transaction.is_some() && self.forget(out).is_some();
-        if ended {
-            return Some(Step::Close);
+        if let Some(step) = self.forget(out) {
+            return Some(step);
         }
         self.conduct.begin_anew();
         self.identity.says_hello(command::name_text(name).into(), extended);
@@ -355,19 +341,10 @@ impl Session {
         }
         // Until it is taken.
         self.conduct.refuse_mail(true);
-        match gate {
-            Gate::Open => {}
-            Gate::NoSpace => return self.turn_away(words::NO_SPACE, out),
-            Gate::QueueFull => return self.turn_away(words::QUEUE_FULL, out),
-            Gate::NoMemory => return self.turn_away(words::NO_MEMORY, out),
-            Gate::Aged => {
-                self.overdue(Overdue::Session, out);
-                return Some(Step::Close);
-            }
-            Gate::Closing => {
-                self.say(words::SHUTTING_DOWN, out);
-                return Some(Step::Close);
-            }
+        match gate.refusal() {
+            None => {}
+            Some((words, false)) => return self.turn_away(words, out),
+            Some((words, true)) => return self.close(words, out),
         }
         // RFC 1870 section 6.1
         if parameters.size.is_some_and(|size| size > self.rules.message_size_max) {
@@ -378,6 +355,9 @@ impl Session {
         self.conduct.begin_anew();
         let envelope = self.rules.envelopes.take();
         self.transaction = Some(Transaction::new(envelope, path.address));
+        if self.rules.asks.sender {
+            return Some(Step::Ask(Question::Sender));
+        }
         self.say(words::SENDER_OK, out)
     }
 
@@ -390,7 +370,18 @@ impl Session {
         if !allowed {
             return self.refuse_recipient(words::RELAY_DENIED, out);
         }
-        let words = match transaction.take(path, hostname, most, gate != Gate::NoMemory) {
+        let memory = gate != Gate::NoMemory;
+        if self.rules.asks.recipient {
+            transaction.ask(path, memory);
+            return Some(Step::Ask(Question::Recipient));
+        }
+        let taken = transaction.take(path, hostname, most, memory);
+        self.taken(taken, out)
+    }
+
+    /// Answers a RCPT that nothing speaks against.
+    fn taken(&mut self, taken: Taken, out: &mut Vec<u8>) -> Option<Step> {
+        let words = match taken {
             Taken::Yes => words::RECIPIENT_OK,
             Taken::Full => words::TOO_MANY_RECIPIENTS,
             Taken::NoMemory => {
@@ -419,11 +410,9 @@ impl Session {
     }
 
     fn starttls(&mut self, out: &mut Vec<u8>) -> Option<Step> {
-        if !self.rules.starttls {
-            return self.complain(words::NOT_OFFERED, out);
-        }
-        if self.identity.is_protected() {
-            return self.complain(words::BAD_SEQUENCE, out);
+        if !self.rules.starttls || self.identity.is_protected() {
+            let words = if self.rules.starttls { words::BAD_SEQUENCE } else { words::NOT_OFFERED };
+            return self.complain(words, out);
         }
         if self.identity.tls_put_off {
             return self.turn_away(words::TLS_PUT_OFF, out);
@@ -440,18 +429,9 @@ impl Session {
     }
 
     fn auth(&mut self, mechanism: &str, initial: Option<&str>, out: &mut Vec<u8>) -> Option<Step> {
-        if !self.rules.accounts {
-            return self.complain(words::NOT_OFFERED, out);
-        }
-        if !self.identity.is_protected() {
-            return self.complain(words::AUTH_NEEDS_TLS, out);
-        }
-        if !self.identity.said_hello() {
-            return self.complain(words::NEED_HELLO, out);
-        }
-        // RFC 4954 section 4: once a session, and not inside a transaction.
-        if self.account().is_some() || self.transaction.is_some() {
-            return self.complain(words::BAD_SEQUENCE, out);
+        if let Some(words) = auth::forbidden(self.rules.accounts, &self.identity, self.transaction.is_some())
+        {
+            return self.complain(words, out);
         }
         let outcome = self.auth.begin(mechanism, initial);
         self.go_on_with_auth(outcome, out)
@@ -488,11 +468,7 @@ impl Session {
 
     fn fail_auth(&mut self, words: &str, end: &str, out: &mut Vec<u8>) -> bool {
         self.say(words, out);
-        let enough = !self.auth.may_fail();
-        if enough {
-            self.say(end, out);
-        }
-        enough
+        !self.auth.may_fail() && self.close(end, out).is_some()
     }
 
     /// The same, where we had no time for it: the session may ask again for as long as it may say anything.
@@ -503,6 +479,49 @@ impl Session {
     /// Too many like this client wait already: the session ends.
     pub fn authentication_cut(&mut self, out: &mut Vec<u8>) {
         self.say(words::TOO_MANY_LOGINS, out);
+    }
+
+    /// What the question of the last step is about: the reverse path, and the forward path if it is about that.
+    pub fn asked(&self) -> (&[u8], Option<&[u8]>) {
+        let open = self.transaction.as_ref();
+        (open.map_or(b"", |open| &open.envelope.sender), open.and_then(Transaction::asked))
+    }
+
+    /// The question of the last step is answered. True: the session is to be closed.
+    #[must_use]
+    pub fn answered(&mut self, answer: Answer<'_>, out: &mut Vec<u8>) -> bool {
+        let (hostname, most) = (&self.rules.hostname, self.rules.recipients_max);
+        let Some(transaction) = &mut self.transaction else { return false };
+        let asked = transaction.take_asked();
+        match (answer, &asked) {
+            (Answer::Proceed, None) => self.say(words::SENDER_OK, out),
+            (Answer::Proceed, Some(asked)) => {
+                let taken = transaction.take(&asked.path(), hostname, most, asked.memory);
+                self.taken(taken, out)
+            }
+            (Answer::Refuse(reply), Some(asked)) => {
+                self.refusals.note_rule(reply, &transaction.envelope, Some(&asked.address));
+                self.refuse_recipient(reply, out)
+            }
+            (Answer::Refuse(reply), None) => {
+                self.refusals.note_rule(reply, &transaction.envelope, None);
+                self.transaction = None;
+                self.complain_of_mail(reply, out)
+            }
+        }
+        .is_some()
+    }
+
+    /// The open transaction, for whoever decides what is to be in its envelope.
+    pub fn open(&mut self) -> Option<Open<'_>> {
+        let envelope = &mut *self.transaction.as_mut()?.envelope;
+        Some(Open { account: self.identity.account(), trusted: self.identity.may_relay(), envelope })
+    }
+
+    /// A message that ended well is refused by a rule, or for an instruction in it that cannot be understood.
+    pub fn not_admitted(&mut self, reply: &str, envelope: &Envelope, out: &mut Vec<u8>) {
+        self.refusals.note_message_by_rule(reply, envelope);
+        self.say(reply, out);
     }
 
     /// The scanner of the body that is coming in. None outside of [`Step::Body`].
@@ -516,7 +535,7 @@ impl Session {
             self.say(words::BAD_SEQUENCE, out);
             return BodyEnd::Refused { close: true };
         };
-        let summary = transaction.scanner.take().map(|scanner| scanner.summary()).unwrap_or_default();
+        let summary = transaction.summary();
         if let Some(words) = body::refusal(&summary) {
             let said = out.len();
             let enough = self.complain(words, out).is_some();
@@ -576,12 +595,6 @@ impl Session {
 
     /// The client let something pass (RFC 5321 4.5.3.2.7 and what goes beyond it).
     pub fn overdue(&self, what: Overdue, out: &mut Vec<u8>) {
-        let words = match what {
-            Overdue::Command => words::TIMED_OUT,
-            Overdue::Message if self.conduct.is_turned_away() => words::SESSION_OVER,
-            Overdue::Message => words::NO_MESSAGE,
-            Overdue::Session => words::SESSION_OVER,
-        };
-        self.say(words, out);
+        self.say(what.words(self.conduct.is_turned_away()), out);
     }
 }

@@ -17,6 +17,8 @@ pub struct Refusal {
     pub account: Option<String>,
     /// It was an attempt to log in.
     pub login: bool,
+    /// A rule of the operator says so, whatever the reply.
+    pub rule: bool,
 }
 
 impl Refusal {
@@ -36,6 +38,7 @@ impl Refusal {
         let (code, rest) = self.reply.split_once(' ').unwrap_or((&self.reply, ""));
         let enhanced = rest.split(' ').next().unwrap_or_default();
         match (code, enhanced) {
+            _ if self.rule => "rule",
             ("421", _) if rest.contains("connections") => "too_many_connections",
             ("421", "4.4.2") => "timeout",
             ("421", "4.3.2") if rest.contains("logins") => "auth_unavailable",
@@ -107,7 +110,7 @@ impl Refusals {
             let (reply, recipients) = (text(reply), recipient.into_iter().collect());
             let login = verb == b"AUTH";
             told = true;
-            self.keep(Refusal { reply, sender, recipients, account: None, login });
+            self.keep(Refusal { reply, sender, recipients, login, ..Refusal::default() });
         }
     }
 
@@ -131,6 +134,19 @@ impl Refusals {
         for reply in replies {
             self.keep(Refusal { reply, ..Refusal::default() });
         }
+    }
+
+    /// A rule refused a message.
+    #[cold]
+    pub(super) fn note_message_by_rule(&mut self, reply: &str, envelope: &Envelope) {
+        self.keep(Refusal { rule: true, ..Refusal::of_message(reply, envelope) });
+    }
+
+    /// A rule refused a sender, or a recipient.
+    #[cold]
+    pub(super) fn note_rule(&mut self, reply: &str, envelope: &Envelope, recipient: Option<&[u8]>) {
+        let recipients = recipient.map(|path| cut(path).to_vec()).into_iter().collect();
+        self.keep(Refusal { recipients, rule: true, ..Refusal::of_message(reply, envelope) });
     }
 
     /// The connection broke, for the reason in `words`. With it goes the transaction that is open.

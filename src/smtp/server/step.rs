@@ -2,7 +2,8 @@
 
 use crate::config::BareNewlines;
 use crate::limits;
-use crate::mail::envelope::Envelopes;
+use crate::mail::envelope::{Envelope, Envelopes};
+use crate::smtp::reply::words;
 
 /// What holds for every session of a listener.
 #[derive(Clone, Debug)]
@@ -21,6 +22,17 @@ pub struct Rules {
     pub bare_newlines: BareNewlines,
     /// Where envelopes come from.
     pub envelopes: Envelopes,
+    /// What is asked before it is taken.
+    pub asks: Asks,
+}
+
+/// What of a transaction somebody has to say something about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asks {
+    /// Reverse paths.
+    pub sender: bool,
+    /// Forward paths.
+    pub recipient: bool,
 }
 
 /// Whether new mail may come in just now.
@@ -40,6 +52,20 @@ pub enum Gate {
     Closing,
 }
 
+impl Gate {
+    /// What MAIL is answered with, and whether the session ends with it. None: it is taken.
+    pub(super) fn refusal(self) -> Option<(&'static str, bool)> {
+        Some(match self {
+            Gate::Open => return None,
+            Gate::NoSpace => (words::NO_SPACE, false),
+            Gate::QueueFull => (words::QUEUE_FULL, false),
+            Gate::NoMemory => (words::NO_MEMORY, false),
+            Gate::Aged => (words::SESSION_OVER, true),
+            Gate::Closing => (words::SHUTTING_DOWN, true),
+        })
+    }
+}
+
 /// What the driver does next. Replies written so far are to be sent first in every case.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
@@ -57,8 +83,28 @@ pub enum Step {
     /// Feed what follows to [`Session::scanner`](super::Session::scanner) until it is done, then call
     /// [`Session::body_end`](super::Session::body_end).
     Body,
+    /// Find out, then call [`Session::answered`](super::Session::answered).
+    Ask(Question),
     /// Send and close.
     Close,
+}
+
+/// What a session cannot decide. What it is about is in [`Session::asked`](super::Session::asked).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// Whether the sender is wanted.
+    Sender,
+    /// Whether the recipient is.
+    Recipient,
+}
+
+/// What becomes of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer<'a> {
+    /// It is taken.
+    Proceed,
+    /// It is refused with this reply, line end included.
+    Refuse(&'a str),
 }
 
 /// What a client let pass.
@@ -70,6 +116,29 @@ pub enum Overdue {
     Message,
     /// The end of a session that is as old as one may be.
     Session,
+}
+
+impl Overdue {
+    /// What it hears. `turned_away`: it was refused something for a reason of ours.
+    pub(super) fn words(self, turned_away: bool) -> &'static str {
+        match self {
+            Overdue::Command => words::TIMED_OUT,
+            Overdue::Message if turned_away => words::SESSION_OVER,
+            Overdue::Message => words::NO_MESSAGE,
+            Overdue::Session => words::SESSION_OVER,
+        }
+    }
+}
+
+/// An open transaction, and whose it is.
+#[derive(Debug)]
+pub struct Open<'a> {
+    /// The account that authenticated.
+    pub account: Option<&'a str>,
+    /// The client may relay, and is obeyed.
+    pub trusted: bool,
+    /// Sender and recipients so far.
+    pub envelope: &'a mut Envelope,
 }
 
 /// Name and password that a client authenticates with.

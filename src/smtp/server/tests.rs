@@ -14,6 +14,7 @@ pub(super) fn rules() -> Rc<Rules> {
         accounts: true,
         bare_newlines: BareNewlines::Refuse,
         envelopes: Envelopes::default(),
+        asks: Asks::default(),
     })
 }
 
@@ -49,6 +50,7 @@ fn converse(session: &mut Session, input: &[u8], split: usize) -> (String, Vec<S
             match step {
                 Step::NeedInput => break,
                 Step::Flush | Step::Body => {}
+                Step::Ask(_) => assert!(!session.answered(Answer::Proceed, &mut out)),
                 Step::StartTls => {
                     pending.clear();
                     steps.push(Step::StartTls);

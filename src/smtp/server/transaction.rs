@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use crate::limits;
 use crate::mail::address::Path;
 use crate::mail::envelope::{Address, Envelope, Recipient};
-use crate::smtp::data::Scanner;
+use crate::smtp::data::{Scanner, Summary};
 
 #[derive(Debug)]
 pub(super) struct Transaction {
@@ -18,13 +18,44 @@ pub(super) struct Transaction {
     pub(super) scanner: Option<Scanner>,
     /// Bytes of addresses that have memory of their own.
     heap: u32,
-    /// Ordinals in the order of their addresses, once there are more than [`limits::RECIPIENTS_UNORDERED`].
-    order: Option<Box<Order>>,
+    aside: Option<Box<Aside>>,
 }
 
-/// Behind a box, for it is seldom there, and room for it in every idle session would be too much.
+/// What is seldom there. Behind a box, for room for it in every idle session would be too much.
+#[derive(Debug, Default)]
+struct Aside {
+    /// Ordinals in the order of their addresses, once there are more than [`limits::RECIPIENTS_UNORDERED`].
+    order: Option<Vec<u16>>,
+    /// The recipient that somebody is asked about.
+    asked: Option<Asked>,
+}
+
+impl Aside {
+    fn held(&self) -> usize {
+        let asked = self.asked.as_ref().map_or(0, |asked| asked.address.capacity());
+        size_of::<Aside>() + asked + self.order.as_ref().map_or(0, |order| order.capacity() * 2)
+    }
+}
+
+/// A recipient that is not taken yet.
 #[derive(Debug)]
-struct Order(Vec<u16>);
+pub(super) struct Asked {
+    pub(super) address: Vec<u8>,
+    domain_at: usize,
+    /// There is memory for it.
+    pub(super) memory: bool,
+}
+
+impl Asked {
+    pub(super) fn path(&self) -> Path<'_> {
+        Path {
+            address: &self.address,
+            domain_at: self.domain_at,
+            routed: false,
+            length: self.address.len() + 2,
+        }
+    }
+}
 
 /// What becomes of a recipient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +71,28 @@ pub(super) enum Taken {
 impl Transaction {
     pub(super) fn new(mut envelope: Box<Envelope>, sender: &[u8]) -> Transaction {
         envelope.sender.extend_from_slice(sender);
-        Transaction { envelope, refused: 0, offered: 0, scanner: None, heap: 0, order: None }
+        Transaction { envelope, refused: 0, offered: 0, scanner: None, heap: 0, aside: None }
+    }
+
+    /// What was found in its body, which ends here.
+    pub(super) fn summary(&mut self) -> Summary {
+        self.scanner.take().map(|scanner| scanner.summary()).unwrap_or_default()
+    }
+
+    /// Somebody is asked about a recipient first.
+    pub(super) fn ask(&mut self, path: &Path<'_>, memory: bool) {
+        let (address, domain_at) = (path.address.to_vec(), path.domain_at);
+        self.aside.get_or_insert_default().asked = Some(Asked { address, domain_at, memory });
+    }
+
+    /// Which.
+    pub(super) fn asked(&self) -> Option<&[u8]> {
+        self.aside.as_ref()?.asked.as_ref().map(|asked| &asked.address[..])
+    }
+
+    /// It is known what becomes of it.
+    pub(super) fn take_asked(&mut self) -> Option<Asked> {
+        self.aside.as_mut()?.asked.take()
     }
 
     /// Takes a recipient, unless it is there already.
@@ -70,14 +122,15 @@ impl Transaction {
         }
         let domain_at = u16::try_from(domain_at).unwrap_or(u16::MAX);
         recipients.push(Recipient::new(address, domain_at));
-        if let (Some(place), Some(order)) = (place, &mut self.order) {
-            order.0.insert(place, (recipients.len() - 1) as u16);
+        let order = self.aside.as_mut().and_then(|aside| aside.order.as_mut());
+        if let (Some(place), Some(order)) = (place, order) {
+            order.insert(place, (recipients.len() - 1) as u16);
         } else if recipients.len() > limits::RECIPIENTS_UNORDERED {
             let mut order: Vec<u16> = (0..recipients.len() as u16).collect();
             order.sort_unstable_by(|one, other| {
                 recipients[usize::from(*one)].address.cmp(&recipients[usize::from(*other)].address)
             });
-            self.order = Some(Box::new(Order(order)));
+            self.aside.get_or_insert_default().order = Some(order);
         }
         Taken::Yes
     }
@@ -85,14 +138,14 @@ impl Transaction {
     /// Ok: it is there. Else its place in the order, if one is kept.
     fn find(&self, address: &[u8]) -> Result<(), Option<usize>> {
         let recipients = &self.envelope.recipients;
-        let Some(order) = &self.order else {
+        let Some(order) = self.aside.as_ref().and_then(|aside| aside.order.as_ref()) else {
             let known = recipients.iter().any(|recipient| recipient.address[..] == *address);
             return if known { Ok(()) } else { Err(None) };
         };
         let compare = |ordinal: &u16| -> Ordering {
             recipients.get(usize::from(*ordinal)).map_or(Ordering::Less, |one| one.address[..].cmp(address))
         };
-        order.0.binary_search_by(compare).map(|_| ()).map_err(Some)
+        order.binary_search_by(compare).map(|_| ()).map_err(Some)
     }
 
     pub(super) fn envelope(&self) -> &Envelope {
@@ -105,7 +158,8 @@ impl Transaction {
             + self.envelope.sender.capacity()
             + self.envelope.recipients.capacity() * size_of::<Recipient>()
             + self.heap as usize
-            + self.order.as_ref().map_or(0, |order| order.0.capacity() * 2)
+            + self.envelope.parameters.as_ref().map_or(0, |parameters| parameters.held())
+            + self.aside.as_ref().map_or(0, |aside| aside.held())
     }
 }
 

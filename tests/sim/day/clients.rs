@@ -10,6 +10,7 @@ use relevo::runtime::Runtime;
 use relevo::runtime::sim::{SimRuntime, World};
 
 use super::dice::Dice;
+use super::instructions;
 use super::ledger::{Ending, Ledger, Try};
 use super::plan::{Flavour, MessagePlan, Plan};
 use super::talk::Talk;
@@ -134,7 +135,8 @@ impl Client {
                 Err(io::ErrorKind::Other.into())
             };
         }
-        let wire = self.with(number, |one| one.wire.clone());
+        let wire =
+            [instructions::fields(number).as_bytes(), &self.with(number, |one| one.wire.clone())].concat();
         if message.flavour == Flavour::Aborts {
             let part = self.dice.below(wire.len() as u64) as usize;
             talk.send(&wire[..part]).await?;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use relevo::id::MessageId;
 use relevo::time::Instant;
 
+use super::instructions;
 use super::notices::Notices;
 use super::plan::Plan;
 
@@ -281,6 +282,11 @@ impl Ledger {
     /// A record of the accounting, as the log has it.
     pub fn log(&self, now: Instant, record: &serde_json::Value) {
         self.notices.log(now, record);
+        let recipients = record["recipients"].as_array().into_iter().flatten().filter_map(|one| one.as_str());
+        let ours = recipients.filter(|address| !address.ends_with("@origin.example")).find_map(numbers);
+        if let Some((number, _)) = ours.filter(|_| record["event"] != "rejected") {
+            instructions::wrong(number, record).into_iter().for_each(|what| self.complain(what));
+        }
         let Some(id) = record["id"].as_str() else { return };
         let event = record["event"].as_str().unwrap_or_default();
         if event == "received" {

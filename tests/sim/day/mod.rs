@@ -6,6 +6,7 @@ pub mod clients;
 pub mod dice;
 mod draw;
 mod hostile;
+mod instructions;
 mod kept;
 pub mod ledger;
 pub mod names;

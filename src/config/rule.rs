@@ -1,0 +1,553 @@
+//! `[[rule]]`: what a rule matches, what it sets, and how it ends. Patterns are compiled and replies are written out here, so that
+//! whoever obeys a rule finds nothing wrong with it.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use regex::{Regex, RegexBuilder};
+use toml::de::DeValue;
+
+use crate::config::literal::{Fix, Wrong, list, quoted, span, text};
+use crate::config::section::Section;
+use crate::config::value;
+use crate::limits;
+use crate::mail::address;
+use crate::mail::parameters::{self, Key};
+
+pub(super) mod order;
+
+/// `[[rule]]`
+#[derive(Clone, Debug, Default)]
+pub struct RuleConfig {
+    /// The account that authenticated.
+    pub account: Option<String>,
+    /// The listener, by its place in [`listeners`](super::Config::listeners).
+    pub listener: Option<usize>,
+    /// Reverse paths.
+    pub sender: Option<AddressPattern>,
+    /// Forward paths: with it a rule is about these recipients, not about the message.
+    pub recipient: Option<AddressPattern>,
+    /// A header field.
+    pub header: Option<HeaderPattern>,
+    /// What it sets.
+    pub set: RuleSet,
+    /// How it ends; None: the next rule is looked at.
+    pub action: Option<RuleAction>,
+}
+
+/// Which addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AddressPattern {
+    /// `*`
+    Any,
+    /// `<>`, the null reverse path.
+    Null,
+    /// `ada@example.org`, in lower case.
+    Address(String),
+    /// `@example.org`, in lower case: this domain.
+    Domain(String),
+    /// `*.example.org`, in lower case: every domain below it.
+    Below(String),
+}
+
+/// `match.header`
+#[derive(Clone, Debug)]
+pub struct HeaderPattern {
+    /// The field's name, in lower case.
+    pub name: String,
+    /// What its value is like, as one line. Matched in a time that grows with the value and no faster.
+    pub pattern: Regex,
+}
+
+/// `set`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RuleSet {
+    /// Parameters, each with its value.
+    pub parameters: Vec<(Key, Template)>,
+    /// How long delivery is tried, in place of `[retry] expire`.
+    pub expire: Option<Duration>,
+    /// Another reverse path.
+    pub sender: Option<Template>,
+    /// Fields that are put in front of the others.
+    pub header_add: Vec<(String, Template)>,
+    /// Fields that are taken out, in lower case.
+    pub header_remove: Vec<String>,
+}
+
+/// `action`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RuleAction {
+    /// This reply, line end included.
+    Reject(Box<str>),
+    /// The message is taken, and delivered to nobody.
+    Discard,
+}
+
+/// A text in which `$1` stands for what the first group of the rule's pattern found, and `$$` for a dollar.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template(Vec<Part>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Text(String),
+    Group(usize),
+}
+
+impl Template {
+    fn parse(text: &str) -> Template {
+        let mut parts: Vec<Part> = Vec::new();
+        let mut rest = text;
+        let mut literal = String::new();
+        while let Some(at) = rest.find('$') {
+            literal.push_str(&rest[..at]);
+            let behind = &rest[at + 1..];
+            let digits = behind.bytes().take_while(u8::is_ascii_digit).take(2).count();
+            if digits > 0 {
+                parts.extend((!literal.is_empty()).then(|| Part::Text(std::mem::take(&mut literal))));
+                parts.push(Part::Group(behind[..digits].parse().unwrap_or_default()));
+                rest = &behind[digits..];
+            } else {
+                literal.push('$');
+                rest = behind.strip_prefix('$').unwrap_or(behind);
+            }
+        }
+        literal.push_str(rest);
+        parts.extend((!literal.is_empty()).then_some(Part::Text(literal)));
+        Template(parts)
+    }
+
+    /// The text, where nothing is to be put in.
+    pub fn text(&self) -> Option<&str> {
+        match &self.0[..] {
+            [] => Some(""),
+            [Part::Text(text)] => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The text with what each group found.
+    pub fn expand<'a>(&self, group: impl Fn(usize) -> &'a str) -> String {
+        let part = |part: &Part| match part {
+            Part::Text(text) => Cow::Owned(text.clone()),
+            Part::Group(number) => Cow::Borrowed(group(*number)),
+        };
+        self.0.iter().map(part).collect()
+    }
+
+    /// The groups it names.
+    fn groups(&self) -> impl Iterator<Item = usize> {
+        self.0.iter().filter_map(|part| if let Part::Group(number) = part { Some(*number) } else { None })
+    }
+}
+
+impl RuleSet {
+    /// Whether it sets nothing.
+    pub fn is_empty(&self) -> bool {
+        *self == RuleSet::default()
+    }
+
+    fn templates(&self) -> impl Iterator<Item = &Template> {
+        let parameters = self.parameters.iter().map(|(_, template)| template);
+        parameters.chain(&self.sender).chain(self.header_add.iter().map(|(_, template)| template))
+    }
+}
+
+impl AddressPattern {
+    /// `*`, `<>`, `ada@example.org`, `@example.org`, `*.example.org`.
+    fn parse(text: &str) -> Result<AddressPattern, &'static str> {
+        const FIX: &str = "write \"@example.org\", \"*.example.org\" for all below it, \"ada@example.org\", \"*\", or \"<>\" for the null sender";
+        let lower = text.to_ascii_lowercase();
+        let is_domain =
+            |domain: &str| address::is_domain(domain.as_bytes()) || address::is_literal(domain.as_bytes());
+        match lower.as_str() {
+            "*" => Ok(AddressPattern::Any),
+            "<>" => Ok(AddressPattern::Null),
+            _ => {
+                let below = lower.strip_prefix("*.").or(lower.strip_prefix("@*."));
+                if let Some(domain) = below {
+                    is_domain(domain).then(|| AddressPattern::Below(domain.to_owned())).ok_or(FIX)
+                } else if let Some(domain) = lower.strip_prefix('@').or(lower.strip_prefix("*@")) {
+                    is_domain(domain).then(|| AddressPattern::Domain(domain.to_owned())).ok_or(FIX)
+                } else {
+                    let whole = address::is_path(&lower) && lower.contains('@');
+                    whole.then_some(AddressPattern::Address(lower)).ok_or(FIX)
+                }
+            }
+        }
+    }
+
+    /// What may be meant by one that is not understood.
+    fn guess(text: &str) -> Option<String> {
+        let text = text.trim().trim_matches(['<', '>']);
+        Some(if text.contains('@') || text.contains('*') { text.to_owned() } else { format!("@{text}") })
+    }
+
+    /// Whether it is about this path, which has no angle brackets. Letters count alike in either case.
+    pub fn matches(&self, path: &[u8]) -> bool {
+        let domain = || memchr::memrchr(b'@', path).map_or(&b""[..], |at| &path[at + 1..]);
+        match self {
+            AddressPattern::Any => true,
+            AddressPattern::Null => path.is_empty(),
+            AddressPattern::Address(address) => path.eq_ignore_ascii_case(address.as_bytes()),
+            AddressPattern::Domain(wanted) => domain().eq_ignore_ascii_case(wanted.as_bytes()),
+            AddressPattern::Below(wanted) => is_below(domain(), wanted.as_bytes()),
+        }
+    }
+}
+
+impl std::fmt::Display for AddressPattern {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            AddressPattern::Any => write!(formatter, "anybody"),
+            AddressPattern::Null => write!(formatter, "<>"),
+            AddressPattern::Address(address) => write!(formatter, "{address}"),
+            AddressPattern::Domain(domain) => write!(formatter, "@{domain}"),
+            AddressPattern::Below(domain) => write!(formatter, "*.{domain}"),
+        }
+    }
+}
+
+pub(super) fn is_below(domain: &[u8], wide: &[u8]) -> bool {
+    let Some(label) = domain.len().checked_sub(wide.len() + 1).filter(|label| *label > 0) else {
+        return false;
+    };
+    domain[label] == b'.' && domain[label + 1..].eq_ignore_ascii_case(wide)
+}
+
+pub(super) fn read(root: &Section<'_>, listeners: &[SocketAddr]) -> Vec<RuleConfig> {
+    let sections = root.sections("rule");
+    if let Some(first) = sections.get(limits::RULES_MAX) {
+        let problem = format!("there are more than {} rules", limits::RULES_MAX);
+        first.fail("", "", &problem, Fix::Do("put what several rules share into one".to_owned()));
+    }
+    sections.iter().take(limits::RULES_MAX).map(|section| rule(section, listeners)).collect()
+}
+
+fn rule(section: &Section<'_>, listeners: &[SocketAddr]) -> RuleConfig {
+    let matched = section.section("match");
+    let address = |value| AddressPattern::read(value).map(Some);
+    let rule = RuleConfig {
+        account: matched.read("account", None, |value| {
+            Ok(Some(text(value, "shop")?).filter(|name| !name.is_empty()).map(str::to_owned))
+        }),
+        listener: matched.read("listener", None, |value| listener(value, listeners)),
+        sender: matched.read("sender", None, address),
+        recipient: matched.read("recipient", None, address),
+        header: header(&matched),
+        set: set(&section.section("set")),
+        action: section.read("action", None, action),
+    };
+    matched.finish();
+    if rule.action.is_none() && rule.set.is_empty() && section.errors().borrow().is_empty() {
+        let fix = Fix::Write("\"discard\"".to_owned(), ", or a set that is not empty".to_owned());
+        section.fail("action", "", "this rule does nothing", fix);
+    }
+    judge(section, &rule);
+    section.finish();
+    rule
+}
+
+impl AddressPattern {
+    fn read(value: &DeValue<'_>) -> Result<AddressPattern, Wrong> {
+        crate::config::literal::parsed(value, AddressPattern::parse, AddressPattern::guess, "@example.org")
+    }
+}
+
+/// What cannot be obeyed though each key can be understood.
+fn judge(section: &Section<'_>, rule: &RuleConfig) {
+    if rule.recipient.is_some() {
+        if rule.header.is_some() && matches!(rule.action, Some(RuleAction::Reject(_))) {
+            let problem = "one reply is for all recipients when the header is known";
+            let more = ", or match either the recipient or the header";
+            section.fail("action", "", problem, Fix::Write("\"discard\"".to_owned(), more.to_owned()));
+        }
+        let RuleSet { parameters: _, expire, sender, header_add, header_remove } = &rule.set;
+        let whole = [
+            ("expire", expire.is_some()),
+            ("sender", sender.is_some()),
+            ("header_add", !header_add.is_empty()),
+            ("header_remove", !header_remove.is_empty()),
+        ];
+        for (key, _) in whole.iter().filter(|(_, is_set)| *is_set) {
+            let problem =
+                format!("{key} is for the whole message, and this rule is about some of its recipients");
+            section.fail(
+                "set",
+                "",
+                &problem,
+                Fix::Do("set it in a rule that matches no recipient".to_owned()),
+            );
+        }
+    }
+    let groups = rule.header.as_ref().map_or(0, |header| header.pattern.captures_len());
+    let missing = rule.set.templates().flat_map(Template::groups).find(|group| *group >= groups.max(1));
+    if let Some(missing) = missing.or((groups == 0).then(|| first_group(&rule.set)).flatten()) {
+        let problem = match groups {
+            0 => format!("${missing} stands for what match.header finds, and there is none"),
+            _ => format!("there is no group {missing} in the pattern of match.header"),
+        };
+        section.fail(
+            "set",
+            "",
+            &problem,
+            Fix::Do("write $$ for a dollar, or put the group in parentheses there".to_owned()),
+        );
+    }
+}
+
+fn first_group(set: &RuleSet) -> Option<usize> {
+    set.templates().flat_map(Template::groups).next()
+}
+
+fn listener(value: &DeValue<'_>, listeners: &[SocketAddr]) -> Result<Option<usize>, Wrong> {
+    let known: Vec<String> = listeners.iter().map(SocketAddr::to_string).collect();
+    let usual = known.first().map_or("", String::as_str);
+    let wanted = text(value, usual)?;
+    if wanted.is_empty() {
+        return Ok(None);
+    }
+    let place = known.iter().position(|address| address == wanted);
+    place.map(Some).ok_or_else(|| {
+        let port = wanted.rsplit(':').next();
+        let close = known.iter().find(|one| one.rsplit(':').next() == port).map_or(usual, String::as_str);
+        let problem = format!("no [[listener]] has the address {}", quoted(wanted));
+        Wrong::write(problem, quoted(close), &format!("; there are {}", known.join(", ")))
+    })
+}
+
+fn header(matched: &Section<'_>) -> Option<HeaderPattern> {
+    let section = matched.section("header");
+    let name = section.read("name", None, |value| field_name(value).map(Some));
+    let pattern = section.read("pattern", None, |value| pattern(value).map(Some));
+    for (key, usual) in [("name", "X-Job"), ("pattern", "^promo-(.*)")] {
+        if section.lacks(key) {
+            let more = "; a header has name and pattern".to_owned();
+            section.fail(key, "", "this key is missing", Fix::Write(quoted(usual), more));
+        }
+    }
+    section.finish();
+    name.zip(pattern).map(|(name, pattern)| HeaderPattern { name: name.to_ascii_lowercase(), pattern })
+}
+
+/// RFC 5322 2.2: printable ASCII but the colon; a letter or digit first, so that no line begins with a dot.
+fn is_field_name(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && name.len() <= limits::PARAMETER_MAX
+        && name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':')
+}
+
+fn field_name(value: &DeValue<'_>) -> Result<String, Wrong> {
+    let name = text(value, "X-Job")?;
+    if is_field_name(name) {
+        return Ok(name.to_owned());
+    }
+    let meant: String = name.trim().trim_end_matches(':').chars().filter(char::is_ascii_graphic).collect();
+    let meant = if is_field_name(&meant) { meant } else { "X-Job".to_owned() };
+    Err(Wrong::write(format!("{} is no name of a header field", quoted(name)), quoted(&meant), ""))
+}
+
+fn pattern(value: &DeValue<'_>) -> Result<Regex, Wrong> {
+    let words = text(value, "^promo-(.*)")?;
+    if words.len() > limits::PATTERN_MAX {
+        let problem =
+            format!("a pattern of {} bytes, and at most {} may be", words.len(), limits::PATTERN_MAX);
+        return Err(Wrong::act(problem, "write a shorter one, or several rules"));
+    }
+    let built = RegexBuilder::new(words)
+        .size_limit(limits::PATTERN_SIZE_MAX)
+        .dfa_size_limit(limits::PATTERN_SIZE_MAX)
+        .build();
+    built.map_err(|error| {
+        let problem = match error {
+            regex::Error::CompiledTooBig(most) => {
+                format!("{} takes more than {most} bytes when compiled", quoted(words))
+            }
+            // Its last line says what is wrong; those before draw where.
+            error => {
+                let words_of = error.to_string();
+                let last =
+                    words_of.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+                format!("{} is no pattern: {last}", quoted(words))
+            }
+        };
+        Wrong::write(problem, quoted(&regex::escape(words)), ", if these letters themselves are meant")
+    })
+}
+
+fn set(section: &Section<'_>) -> RuleSet {
+    let mut set = RuleSet::default();
+    for (name, key) in PARAMETERS {
+        let template = section.read(name, None, |value| parameter(value, key));
+        set.parameters.extend(template.map(|template| (key, template)));
+    }
+    let most = Duration::from_secs(366 * 86_400);
+    set.expire = section.read("expire", None, |value| match value.as_str() {
+        Some("") => Ok(None),
+        _ => span(value, Duration::from_secs(1)..=most, Duration::from_secs(2 * 86_400)).map(Some),
+    });
+    section.read("send_at", (), |value| match text(value, "")? {
+        "" => Ok(()),
+        _ => Err(Wrong::write("send_at is not built yet", "\"\"", "")),
+    });
+    set.sender = section.read("sender", None, sender);
+    set.header_add = section.read("header_add", Vec::new(), header_add);
+    set.header_remove = section.read("header_remove", Vec::new(), header_remove);
+    section.finish();
+    set
+}
+
+/// Parameters that rules set.
+const PARAMETERS: [(&str, Key); 5] = [
+    ("tenant", Key::Tenant),
+    ("campaign", Key::Campaign),
+    ("category", Key::Category),
+    ("pool", Key::Pool),
+    ("priority", Key::Priority),
+];
+
+/// Empty: it is not set.
+fn parameter(value: &DeValue<'_>, key: Key) -> Result<Option<Template>, Wrong> {
+    let usual = if key == Key::Priority { "low" } else { "bulk" };
+    let words = text(value, usual)?;
+    if words.is_empty() {
+        return Ok(None);
+    }
+    let template = Template::parse(words);
+    match template.text().map(|text| parameters::check(key, text)) {
+        Some(Err(problem)) => Err(Wrong::write(format!("{} {problem}", quoted(words)), quoted(usual), "")),
+        _ => Ok(Some(template)),
+    }
+}
+
+fn sender(value: &DeValue<'_>) -> Result<Option<Template>, Wrong> {
+    const USUAL: &str = "bounces@example.net";
+    let words = text(value, USUAL)?;
+    if words.is_empty() {
+        return Ok(None);
+    }
+    // The null sender.
+    let words = if words == "<>" { "" } else { words };
+    let template = Template::parse(words);
+    match template.text().map(address::is_path) {
+        Some(false) => {
+            let more = ", or \"<>\" for none";
+            Err(Wrong::write(format!("{} is no address", quoted(words)), quoted(USUAL), more))
+        }
+        _ => Ok(Some(template)),
+    }
+}
+
+fn header_add(value: &DeValue<'_>) -> Result<Vec<(String, Template)>, Wrong> {
+    let wrong = |problem: String| Wrong::write(problem, "{ \"X-Sent-By\" = \"relevo\" }", "");
+    let Some(table) = value.as_table() else { return Err(wrong("this is no table of fields".to_owned())) };
+    let mut fields = Vec::new();
+    for (name, value) in table {
+        let name = name.get_ref();
+        let text = value.get_ref().as_str();
+        let fits = |text: &&str| {
+            text.len() <= limits::FIELD_VALUE_MAX && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+        };
+        let Some(text) = text.filter(fits).filter(|_| is_field_name(name)) else {
+            return Err(wrong(format!("{} is no field of printable ASCII", quoted(name))));
+        };
+        fields.push((name.to_string(), Template::parse(text)));
+    }
+    Ok(fields)
+}
+
+fn header_remove(value: &DeValue<'_>) -> Result<Vec<String>, Wrong> {
+    let parse = |text: &str| match text.to_ascii_lowercase() {
+        // RFC 5321 4.4; and who finds loops counts them.
+        name if name == "received" => Err("trace fields stay as they are (RFC 5321 4.4)"),
+        name if is_field_name(text) => Ok(name),
+        _ => Err("write the name of a header field"),
+    };
+    list(value, parse, |_| None, "X-Job")
+}
+
+fn action(value: &DeValue<'_>) -> Result<Option<RuleAction>, Wrong> {
+    const USUAL: &str = "reject 550 5.7.1 not accepted here";
+    let words = text(value, USUAL)?;
+    let wrong = |problem: String| Wrong::write(problem, quoted(USUAL), ", or \"discard\"");
+    match words.split_once(' ').unwrap_or((words, "")) {
+        ("", "") => Ok(None),
+        ("discard", "") => Ok(Some(RuleAction::Discard)),
+        ("capture", "") => Err(wrong("capture is not built yet".to_owned())),
+        ("reject", reply) => match reply_line(reply) {
+            Ok(line) => Ok(Some(RuleAction::Reject(line.into()))),
+            Err(problem) => Err(wrong(format!("{} {problem}", quoted(words)))),
+        },
+        _ => Err(wrong(format!("{} cannot be understood", quoted(words)))),
+    }
+}
+
+/// A reply (RFC 5321 4.2) with an enhanced status code (RFC 2034).
+fn reply_line(reply: &str) -> Result<String, &'static str> {
+    let (code, rest) = reply.split_once(' ').unwrap_or((reply, ""));
+    let class = match code.as_bytes() {
+        [class @ (b'4' | b'5'), b'0'..=b'5', b'0'..=b'9'] => *class,
+        _ => return Err("must name a reply code from 400 to 559"),
+    };
+    if code == "421" {
+        return Err("has the code with which sessions end; write another");
+    }
+    let (first, text) = rest.split_once(' ').unwrap_or((rest, ""));
+    let parts: Vec<&str> = first.split('.').collect();
+    let number =
+        |part: &&str| (1..=3).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
+    let (enhanced, text) = if parts.len() == 3 && parts.iter().all(number) {
+        if parts[0].as_bytes() != [class] {
+            return Err("has an enhanced status code of another class than its reply code");
+        }
+        (first.to_owned(), text)
+    } else {
+        (format!("{}.7.1", char::from(class)), rest)
+    };
+    if text.trim().is_empty() {
+        return Err("has no words that say why");
+    }
+    if text.len() > limits::REPLY_TEXT_MAX - 32 || !text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return Err("must have one line of printable ASCII, of at most 480 bytes");
+    }
+    Ok(format!("{code} {enhanced} {text}\r\n"))
+}
+
+/// What a rule does, for `relevo check`.
+pub(super) fn describe(rule: &RuleConfig, listeners: &[SocketAddr]) -> String {
+    let mut whose = Vec::new();
+    whose.extend(rule.account.as_ref().map(|account| format!("of account {account}")));
+    let listener = rule.listener.and_then(|place| listeners.get(place));
+    whose.extend(listener.map(|listener| format!("that comes to {listener}")));
+    whose.extend(rule.sender.as_ref().map(|sender| format!("from {sender}")));
+    whose.extend(rule.recipient.as_ref().map(|recipient| format!("to {recipient}")));
+    let header = rule.header.as_ref();
+    whose.extend(header.map(|header| format!("whose {} matches {}", header.name, header.pattern)));
+    let whose =
+        if whose.is_empty() { "every message".to_owned() } else { format!("mail {}", whose.join(", ")) };
+    let mut what: Vec<String> = Vec::new();
+    let show = |template: &Template| template.expand_as_written();
+    what.extend(rule.set.parameters.iter().map(|(key, value)| format!("{} {}", key.name(), show(value))));
+    what.extend(rule.set.expire.map(|span| format!("given up after {}", value::show_duration(span))));
+    what.extend(rule.set.sender.as_ref().map(|sender| format!("sender <{}>", show(sender))));
+    what.extend(rule.set.header_add.iter().map(|(name, value)| format!("{name}: {} added", show(value))));
+    what.extend(rule.set.header_remove.iter().map(|name| format!("{name} removed")));
+    what.extend(rule.action.as_ref().map(|action| match action {
+        RuleAction::Reject(reply) => format!("refused with {}", reply.trim_end()),
+        RuleAction::Discard => "taken and discarded".to_owned(),
+    }));
+    format!("{whose}: {}", what.join(", "))
+}
+
+impl Template {
+    fn expand_as_written(&self) -> String {
+        let part = |part: &Part| match part {
+            Part::Text(text) => text.replace('$', "$$"),
+            Part::Group(number) => format!("${number}"),
+        };
+        self.0.iter().map(part).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

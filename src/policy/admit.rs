@@ -1,0 +1,132 @@
+//! What rules and instructions make of a message whose header section is in memory: its envelope and the section are changed, or it is
+//! refused.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use crate::limits;
+use crate::mail::envelope::Envelope;
+use crate::mail::header::{self, Edit};
+use crate::mail::instructions::{self, Instructions};
+use crate::mail::parameters::{MessageParameters, Parameters};
+use crate::policy::rules::{Action, Facts, Judgement, Rules, Settings};
+
+/// Who brings a message.
+#[derive(Clone, Copy, Debug)]
+pub struct Client<'a> {
+    /// The account that authenticated.
+    pub account: Option<&'a str>,
+    /// The listener, by its place in the configuration.
+    pub listener: usize,
+    /// Its instructions are obeyed: an account, or a network that may relay.
+    pub trusted: bool,
+}
+
+/// Where the header section is: at the front of a message, of so many bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Section {
+    /// Bytes; 0: there is none.
+    pub length: usize,
+    /// It begins with the `From ` line of a mailbox file.
+    pub mailbox_line: bool,
+}
+
+/// What was done to a message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Admitted {
+    /// How many bytes its header section is longer now.
+    pub grown: i64,
+    /// What was added to it has 8-bit text.
+    pub eight_bit: bool,
+    /// How long delivery is tried.
+    pub expire: Option<Duration>,
+}
+
+/// Obeys the instructions of a trusted client, and the rules over them; takes instructions out in any case. Waits for `pause` now and then, for
+/// a thousand rules and recipients take their time. An error is the reply that refuses the message.
+pub async fn admit(
+    rules: &Rules,
+    client: Client<'_>,
+    envelope: &mut Envelope,
+    message: &mut Vec<u8>,
+    at: Section,
+    pause: impl AsyncFn(),
+) -> Result<Admitted, Box<str>> {
+    let Section { length, mailbox_line } = at;
+    let section = message.get(..length).unwrap_or_default();
+    let Instructions { parameters, expire, fields: mut gone, wrong } =
+        instructions::read(section, mailbox_line);
+    if let Some(wrong) = wrong.filter(|_| client.trusted) {
+        return Err(format!("550 5.6.0 {wrong}\r\n").into());
+    }
+    let mut set = Settings::default();
+    if client.trusted {
+        (set.parameters, set.expire) = (parameters, expire);
+    }
+    let instructed = set.parameters.clone();
+    let fields = rules.fields(section, mailbox_line);
+    let (account, listener) = (client.account, client.listener);
+    let facts = Facts { account, listener, sender: &envelope.sender, recipient: None, fields: Some(&fields) };
+    let mut judgement = Judgement::default();
+    while rules.judge(&facts, &mut judgement) {
+        pause().await;
+    }
+    let action = judgement.message(&facts, &mut set);
+    take_out(section, mailbox_line, &set, &mut gone);
+    let Settings { parameters, expire, sender, add, remove: _ } = set;
+    let mut all = MessageParameters { message: parameters, recipients: Vec::new() };
+    match action {
+        Action::Reject(reply) => return Err(reply.into()),
+        Action::Discard => envelope.recipients.iter_mut().for_each(|one| one.discarded = true),
+        Action::Proceed if judgement.differs_by_recipient() => {
+            recipients(&judgement, &instructed, envelope, &mut all, pause).await?;
+        }
+        Action::Proceed => {}
+    }
+    let plain =
+        |envelope: &Envelope| envelope.recipients.iter().all(|one| one.parameters == 0 && !one.discarded);
+    envelope.parameters = (!all.message.is_empty() || !plain(envelope)).then(|| Box::new(all));
+    if let Some(sender) = sender {
+        envelope.sender = sender;
+    }
+    let eight_bit = !add.is_ascii();
+    let edit = Edit { remove: gone, add };
+    let after = if edit.is_empty() { length } else { edit.apply(message, length, mailbox_line) };
+    Ok(Admitted { grown: after as i64 - length as i64, eight_bit, expire })
+}
+
+/// Gives each recipient the parameters that it has in place of the message's, and marks those that are discarded.
+async fn recipients(
+    judgement: &Judgement<'_>,
+    instructed: &Parameters,
+    envelope: &mut Envelope,
+    all: &mut MessageParameters,
+    pause: impl AsyncFn(),
+) -> Result<(), Box<str>> {
+    for some in envelope.recipients.chunks_mut(limits::RECIPIENTS_AT_ONCE) {
+        for one in some {
+            let mut own = instructed.clone();
+            one.discarded = judgement.recipient(&one.address, &mut own) == Action::Discard;
+            let own = own.borrowed().unlike(all.message.borrowed()).to_owned();
+            one.parameters =
+                all.number(own.borrowed()).ok_or("552 5.3.4 Too many parameters of recipients\r\n")?;
+        }
+        pause().await;
+    }
+    Ok(())
+}
+
+/// Adds to the fields that go those that rules take out, all in order.
+fn take_out(section: &[u8], mailbox_line: bool, set: &Settings<'_>, gone: &mut Vec<Range<usize>>) {
+    if set.remove.is_empty() {
+        return;
+    }
+    for field in header::fields(section, mailbox_line) {
+        let name = field.name.to_ascii_lowercase();
+        if std::str::from_utf8(&name).is_ok_and(|name| set.remove.contains(name)) {
+            gone.push(field.start..field.end);
+        }
+    }
+    gone.sort_unstable_by_key(|field| field.start);
+    gone.dedup();
+}

@@ -1,0 +1,151 @@
+use std::path::Path;
+
+use super::*;
+use crate::config::Config;
+
+fn rules(text: &str) -> Rules {
+    let config = Config::parse(text, Path::new("test")).unwrap_or_else(|errors| panic!("{text}: {errors:?}"));
+    Rules::new(&config.rules)
+}
+
+fn facts<'a>(account: Option<&'a str>, sender: &'a str, recipient: Option<&'a str>) -> Facts<'a> {
+    let recipient = recipient.map(str::as_bytes);
+    Facts { account, listener: 0, sender: sender.as_bytes(), recipient, fields: None }
+}
+
+fn judgement<'r>(rules: &'r Rules, facts: &Facts<'_>) -> Judgement<'r> {
+    let mut judgement = Judgement::default();
+    while rules.judge(facts, &mut judgement) {}
+    judgement
+}
+
+/// Parameters by name, of the message and of each recipient, and what becomes of them.
+fn judged(rules: &Rules, header: &str, facts: &Facts<'_>, recipients: &[&str]) -> Vec<String> {
+    let fields = rules.fields(header.as_bytes(), false);
+    let facts = Facts { fields: Some(&fields), ..*facts };
+    let judgement = judgement(rules, &facts);
+    let mut set = Settings::default();
+    set.parameters.set(Key::Campaign, "instructed").unwrap();
+    let instructed = set.parameters.clone();
+    let action = judgement.message(&facts, &mut set);
+    let mut found = vec![format!("{:?} {action:?}", set.parameters.named())];
+    found.extend(recipients.iter().map(|recipient| {
+        let mut own = instructed.clone();
+        let action = judgement.recipient(recipient.as_bytes(), &mut own);
+        format!("{recipient} {:?} {action:?}", own.named())
+    }));
+    found
+}
+
+#[test]
+fn each_stage_refuses_what_it_knows() {
+    let rules = rules(
+        "[[rule]]\nmatch = { header = { name = \"X-Job\", pattern = \"bad\" } }\naction = \"reject 550 5.7.1 header\"\n\
+         [[rule]]\nmatch = { account = \"good\" }\naction = \"discard\"\n\
+         [[rule]]\nmatch = { sender = \"@bad.example\" }\naction = \"reject 550 5.7.1 sender\"\n\
+         [[rule]]\nmatch = { recipient = \"@bad.example\", sender = \"@odd.example\" }\naction = \"reject 450 4.7.1 recipient\"\n",
+    );
+    assert_eq!(rules.asks(), Asks { sender: true, recipient: true, header: true });
+    let refuses = |account, sender, recipient| rules.refuses(&facts(account, sender, recipient));
+    assert_eq!(refuses(None, "a@bad.example", None), Some("550 5.7.1 sender\r\n"));
+    assert_eq!(refuses(Some("good"), "a@bad.example", None), None, "an earlier rule takes it");
+    assert_eq!(refuses(None, "a@odd.example", None), None);
+    assert_eq!(refuses(None, "a@odd.example", Some("x@bad.example")), Some("450 4.7.1 recipient\r\n"));
+    assert_eq!(refuses(None, "a@even.example", Some("x@bad.example")), None);
+    let header = |text| judged(&rules, text, &facts(Some("good"), "a@b", None), &[]);
+    assert_eq!(
+        header("X-Job: bad one\r\n\r\n"),
+        ["[(\"campaign\", \"instructed\")] Reject(\"550 5.7.1 header\\r\\n\")"]
+    );
+    assert_eq!(header("X-Job: fine\r\n\r\n"), ["[(\"campaign\", \"instructed\")] Discard"]);
+    assert_eq!(header("Subject: bad\r\n\r\nX-Job: bad"), ["[(\"campaign\", \"instructed\")] Discard"]);
+}
+
+#[test]
+fn later_rules_set_over_earlier_ones_and_recipients_have_their_own() {
+    let rules = rules(
+        "[[rule]]\nmatch = { header = { name = \"X-Job\", pattern = \"^promo-(\\\\w*)\" } }\nset = { campaign = \"$1\", pool = \"first\" }\n\
+         [[rule]]\nmatch = { recipient = \"@one.example\" }\nset = { pool = \"one\", tenant = \"t\" }\n\
+         [[rule]]\nmatch = { sender = \"@b\" }\nset = { pool = \"last\" }\n\
+         [[rule]]\nmatch = { recipient = \"@two.example\" }\nset = { pool = \"two\" }\naction = \"discard\"\n\
+         [[rule]]\nset = { pool = \"never for two\" }\n",
+    );
+    assert_eq!(rules.asks(), Asks { sender: false, recipient: false, header: true });
+    let found = judged(
+        &rules,
+        "x-job : promo-spring\r\n\r\n",
+        &facts(None, "a@b", None),
+        &["x@one.example", "y@two.example", "z@three.example"],
+    );
+    assert_eq!(
+        found,
+        [
+            "[(\"campaign\", \"spring\"), (\"pool\", \"never for two\")] Proceed",
+            "x@one.example [(\"tenant\", \"t\"), (\"campaign\", \"spring\"), (\"pool\", \"never for two\")] Proceed",
+            "y@two.example [(\"campaign\", \"spring\"), (\"pool\", \"two\")] Discard",
+            "z@three.example [(\"campaign\", \"spring\"), (\"pool\", \"never for two\")] Proceed",
+        ]
+    );
+    // What cannot be a value is not set: nothing was found between the slashes.
+    let found = judged(&rules, "X-Job: promo-\r\n\r\n", &facts(None, "a@c", None), &[]);
+    assert_eq!(found, ["[(\"campaign\", \"instructed\"), (\"pool\", \"never for two\")] Proceed"]);
+}
+
+#[test]
+fn the_rest_of_a_set() {
+    let rules = rules(
+        "[[rule]]\nmatch = { header = { name = \"X-Job\", pattern = \"(.*)\" } }\n\
+         set = { expire = \"1d\", sender = \"$1@example.net\", header_add = { \"X-Seen\" = \"as $1\" }, header_remove = [\"X-Job\", \"X-Old\"] }\n\
+         [[rule]]\nset = { expire = \"2d\" }\n",
+    );
+    let settings = |header: &str| {
+        let fields = rules.fields(header.as_bytes(), false);
+        let facts = Facts { fields: Some(&fields), ..facts(None, "a@b", None) };
+        let mut set = Settings::default();
+        assert_eq!(judgement(&rules, &facts).message(&facts, &mut set), Action::Proceed);
+        (
+            set.expire,
+            set.sender,
+            String::from_utf8(set.add).unwrap(),
+            set.remove.into_iter().collect::<Vec<_>>(),
+        )
+    };
+    let two_days = Some(Duration::from_secs(2 * 86_400));
+    assert_eq!(
+        settings("X-Job: a\r\n\r\n"),
+        (two_days, Some(b"a@example.net".to_vec()), "X-Seen: as a\r\n".to_owned(), vec!["x-job", "x-old"])
+    );
+    let (_, sender, add, _) = settings("X-Job: a\x01> b\r\n\r\n");
+    assert_eq!((sender, &*add), (None, "X-Seen: as a > b\r\n"), "no address comes of it, and no control");
+    assert_eq!(settings("\r\n"), (two_days, None, String::new(), Vec::new()));
+}
+
+#[test]
+fn a_long_value_is_matched_as_far_as_it_may_be() {
+    let rules =
+        rules("[[rule]]\nmatch = { header = { name = \"X\", pattern = \"end$\" } }\naction = \"discard\"\n");
+    let value = "x".repeat(limits::FIELD_VALUE_MAX);
+    for (value, action) in [
+        ("the end", "Discard"),
+        (&format!("{value}end"), "Proceed"),
+        (&format!("{}end", &value[3..]), "Discard"),
+    ] {
+        let found = judged(&rules, &format!("X: {value}\r\n\r\n"), &facts(None, "", None), &[]);
+        assert!(found[0].ends_with(action), "{found:?}");
+    }
+}
+
+#[test]
+fn a_thousand_rules_are_looked_at_some_at_a_time() {
+    let last = "[[rule]]\nmatch = { sender = \"@b\" }\nset = { pool = \"last\" }\n";
+    let rules = rules(&("[[rule]]\nset = { tenant = \"t\" }\n".repeat(limits::RULES_MAX - 1) + last));
+    let facts = facts(None, "a@b", None);
+    let (mut judgement, mut calls) = (Judgement::default(), 1);
+    while rules.judge(&facts, &mut judgement) {
+        calls += 1;
+    }
+    assert_eq!(calls, limits::RULES_MAX.div_ceil(limits::RULES_AT_ONCE));
+    let mut set = Settings::default();
+    judgement.message(&facts, &mut set);
+    assert_eq!(set.parameters.named(), [("tenant", "t"), ("pool", "last")]);
+}

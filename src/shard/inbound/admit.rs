@@ -1,0 +1,107 @@
+//! Between stages 2 and 3: what rules and instructions make of a message. Decided while its header section is in memory, before any
+//! of it is stored; so what is stored is what leaves.
+
+use std::time::Duration;
+
+use crate::limits;
+use crate::mail::envelope::Envelope;
+use crate::policy::admit::{self, Admitted, Client, Section};
+use crate::policy::rules::{Facts, Rules};
+use crate::runtime::Runtime;
+use crate::shard::Shard;
+use crate::smtp::data::Summary;
+use crate::smtp::reply::words;
+use crate::smtp::server::{Answer, Open, Question, Session};
+
+/// What was decided of a message that is coming in.
+#[derive(Debug, Default)]
+pub struct Admission {
+    done: Admitted,
+    /// The reply with which it is refused at its end.
+    pub(in crate::shard) refused: Option<Box<str>>,
+    /// The first of it was stored before its header section was whole.
+    cut: Option<Cut>,
+}
+
+/// Why a header section was not whole in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cut {
+    /// It is longer than what is held.
+    TooLong,
+    /// There was no memory for more of it.
+    NoMemory,
+}
+
+impl Admission {
+    /// Before the first of a message is stored, or behind its end: decides, unless that was done. Mail that no rule asks about and that has no
+    /// instruction costs a look at two flags. `goes_on`: there is more to come.
+    pub(in crate::shard) async fn decide<R: Runtime>(
+        shard: &Shard<R>,
+        (rules, listener): (&Rules, u16),
+        session: &mut Session,
+        body: &mut Vec<u8>,
+        goes_on: bool,
+    ) -> Admission {
+        let mut admission = Admission::default();
+        let Some(scanner) = session.scanner() else { return admission };
+        let (summary, is_whole) = (scanner.summary(), !goes_on || !scanner.is_in_header());
+        if !is_whole {
+            // With room for what a look at the input may bring, no more would be gathered in any case.
+            let is_long = body.len() > limits::BODY_GATHER_MAX - 2 * limits::SCRATCH;
+            admission.cut = Some(if is_long { Cut::TooLong } else { Cut::NoMemory });
+        } else if rules.asks().header || summary.may_instruct {
+            let Some(Open { account, trusted, envelope }) = session.open() else { return admission };
+            let client = Client { account, listener: listener.into(), trusted };
+            let length = usize::try_from(summary.header_length).unwrap_or(usize::MAX).min(body.len());
+            let section = Section { length, mailbox_line: summary.mailbox_line };
+            let before = body.capacity();
+            let pause = async || shard.runtime.yield_now().await;
+            // In memory of its own: what few messages need must not lie in every session.
+            match Box::pin(admit::admit(rules, client, envelope, body, section, pause)).await {
+                Ok(done) => admission.done = done,
+                Err(reply) => admission.refused = Some(reply),
+            }
+            shard.gather(body.capacity() - before);
+        }
+        admission
+    }
+
+    /// Behind the end of a message whose first part was stored early: what was to be done with its header section cannot be done any more.
+    pub(in crate::shard) fn settle(&mut self, rules: &Rules, summary: &Summary) {
+        if rules.asks().header || summary.may_instruct {
+            match self.cut {
+                Some(Cut::TooLong) => self.refused = Some(words::HEADER_TOO_LARGE.into()),
+                Some(Cut::NoMemory) => self.refused = Some(words::NO_MEMORY.into()),
+                None => {}
+            }
+        }
+    }
+
+    /// How long delivery is tried, if something says so.
+    pub(in crate::shard) fn expire(&self) -> Option<Duration> {
+        self.done.expire
+    }
+
+    /// Says what the message is behind the edit.
+    pub(in crate::shard) fn complete(&self, envelope: &mut Envelope, summary: &mut Summary) {
+        let Admitted { grown, eight_bit, expire: _ } = self.done;
+        summary.size = summary.size.saturating_add_signed(grown);
+        summary.header_length = summary.header_length.saturating_add_signed(grown);
+        envelope.eight_bit |= eight_bit;
+    }
+}
+
+/// Answers a session that asks whether a sender or a recipient is wanted.
+pub(in crate::shard) fn answer(
+    session: &mut Session,
+    (rules, listener): (&Rules, u16),
+    question: Question,
+    out: &mut Vec<u8>,
+) -> bool {
+    let (sender, recipient) = session.asked();
+    let recipient = recipient.filter(|_| question == Question::Recipient);
+    let facts =
+        Facts { account: session.account(), listener: listener.into(), sender, recipient, fields: None };
+    let answer = rules.refuses(&facts).map_or(Answer::Proceed, Answer::Refuse);
+    session.answered(answer, out)
+}

@@ -1,0 +1,76 @@
+//! Recipients that a rule discards: they have their end as soon as their message is on disk, and nobody is handed them. The record says who
+//! they are, so a start that finds them without an end gives them one.
+
+use crate::id::{Location, MessageId};
+use crate::mail::envelope::{Envelope, Recipient};
+use crate::observe::accounting::{Event, Kind};
+use crate::runtime::Runtime;
+use crate::shard::Shard;
+use crate::shard::store::writer::Keeper;
+use crate::spool::batch::Outcome;
+use crate::spool::record::{Fate, MessageView};
+
+/// A message is on disk of which a rule discards some recipients: these have their end.
+#[cold]
+pub(super) fn stored<R: Runtime>(
+    shard: &Shard<R>,
+    keeper: &Keeper<R>,
+    place: (Location, u32),
+    id: MessageId,
+    envelope: &Envelope,
+) {
+    let alike = |one: &Recipient| (one.discarded, one.parameters);
+    let mut first = 0;
+    for some in envelope.recipients.chunk_by(|one, next| alike(one) == alike(next)) {
+        let count = some.len() as u16;
+        if some[0].discarded {
+            let parameters =
+                envelope.parameters.as_ref().map(|of| of.of(some[0].parameters)).unwrap_or_default();
+            let recipients: Vec<&[u8]> = some.iter().map(|one| &one.address[..]).collect();
+            let event = Event {
+                account: envelope.account.as_deref(),
+                parameters: &parameters.named(),
+                ..Event::new(Kind::Discarded, envelope.arrival, id, &envelope.sender, &recipients)
+            };
+            shard.say.journal.borrow_mut().record(&event);
+            end_of_discarded(shard, keeper, place, (first, count));
+        }
+        first += count;
+    }
+}
+
+/// The same of a message that was found at start, as far as that is not written down.
+pub(in crate::shard) fn found<R: Runtime>(
+    shard: &Shard<R>,
+    (location, key): (Location, u32),
+    view: &MessageView<'_>,
+    (first, count): (u16, u16),
+) {
+    let keeper = shard.keeper(location.lane);
+    let is_live = |ordinal: u16| {
+        let lane = keeper.lane.borrow();
+        let Some(entry) = lane.entry(key) else { return false };
+        entry.live().iter().any(|range| (range.first..range.first + range.count).contains(&ordinal))
+    };
+    let all = (0..).zip(view.recipients()).skip(first.into()).take(count.into());
+    for (ordinal, (address, _)) in all.filter(|(ordinal, _)| is_live(*ordinal)) {
+        shard.say.journal.borrow_mut().record(&Event {
+            account: view.account,
+            parameters: &view.named_parameters(ordinal),
+            again: true,
+            ..Event::new(Kind::Discarded, shard.runtime.wall(), view.id, view.sender, &[address])
+        });
+        end_of_discarded(shard, &keeper, (location, key), (ordinal, 1));
+    }
+}
+
+fn end_of_discarded<R: Runtime>(
+    shard: &Shard<R>,
+    keeper: &Keeper<R>,
+    (location, key): (Location, u32),
+    (first, count): (u16, u16),
+) {
+    shard.instruments.counters.recipients_discarded.add(count.into());
+    let outcome = Outcome { key, location, first, count, fate: Fate::Discarded };
+    keeper.push_unasked(shard.runtime.now(), outcome);
+}
