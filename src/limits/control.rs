@@ -132,3 +132,34 @@ pub const MEMORY_FULL_LOOKS: u64 = 3;
 pub const WORDS_PENDING: usize = 64;
 /// How long such lines of one kind are counted together.
 pub const WORDS_WINDOW: Duration = Duration::from_secs(10);
+
+/// Asks of control that wait on a shard: as many as there are connections that ask, each of which waits for its answer.
+pub const ASKS_MAX: usize = LOCAL_CONNECTIONS_MAX;
+/// Groups, or places without one, that an ask looks at in one turn: some tens of microseconds, and a large page is sorted in them.
+pub const ASK_LOOKS: usize = 2_048;
+/// Looks of one ask before it is told how far it came: then others have their turn, and an asker that has gone cost no more.
+pub const ASK_BUDGET: usize = 200_000;
+/// Rows of a page of the queue: some 100 KiB as text.
+pub const PAGE_ROWS: usize = 256;
+/// Recipients of a group that a row names.
+pub const ROW_RECIPIENTS: usize = 3;
+/// Bytes of an address or a reply in a row.
+pub const ROW_TEXT_MAX: usize = 512;
+/// How long an ask changes the queue before it is told how far it came.
+pub const CHANGE_TIME: Duration = Duration::from_secs(2);
+/// Recipients' groups that an operator returns and whose outcome is not handed in yet: a step of a return, which a kill may cut.
+pub const BOUNCE_STEP: usize = 500;
+/// How long control waits for the answer of a shard.
+pub const ASK_WAIT: Duration = Duration::from_secs(20);
+/// How long one request goes from shard to shard before it is told how far it came: well within [`HTTP_REQUEST`].
+pub const REQUEST_TIME: Duration = Duration::from_secs(5);
+/// Bytes of the text of a filter: a domain (RFC 1035 2.3.4) or an address (RFC 5321 4.5.3.1.3) and a little.
+pub const FILTER_TEXT_MAX: usize = 320;
+/// Bytes of the reason that an operator gives.
+pub const REASON_MAX: usize = 400;
+/// Bytes of the path of control's socket: `sun_path` of unix(7) without its zero.
+pub const SOCKET_PATH_MAX: usize = 107;
+/// Connections to control's socket at one time; more wait until one ends.
+pub const LOCAL_CONNECTIONS_MAX: usize = 64;
+/// More of them that the kernel keeps waiting.
+pub const LOCAL_BACKLOG: i32 = 256;

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use crate::limits;
 use crate::queue::Group;
 
+pub mod aside;
 mod closed;
 mod credits;
 mod domain;
@@ -18,6 +19,8 @@ mod keys;
 mod ring;
 mod sites;
 mod unanswered;
+pub mod walk;
+mod walked;
 
 use credits::Credits;
 use domains::Domains;
@@ -209,6 +212,9 @@ impl Destinations {
             }
         };
         self.sites.lead(domain, Some(site));
+        if std::mem::take(&mut domain.hurried) {
+            self.sites.hurry(site);
+        }
         let ready = domain.ready.len();
         if ready == 0 {
             self.rest(key);
@@ -384,6 +390,7 @@ impl Destinations {
         let Some(domain) = self.domains.get_mut(key) else { return };
         domain.active -= 1;
         domain.ready.push_front(group);
+        self.domains.put_in_front(key);
     }
 
     /// One more credit of a lane, for an attempt that goes on when what it brought so far went out with the one it had. False: all

@@ -6,6 +6,7 @@ pub mod fair;
 pub mod group;
 pub mod outcome;
 pub mod schedule;
+pub mod select;
 
 pub use clock::Clock;
 pub use group::Group;

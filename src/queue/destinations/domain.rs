@@ -48,6 +48,8 @@ pub(super) struct Domain {
     pub(super) client: u32,
     /// It is asked where it leads; while its mail goes on to the site it has, if it has one.
     pub(super) resolving: bool,
+    /// An operator wants its mail to be tried now: the site that it leads to opens.
+    pub(super) hurried: bool,
     /// In its site's ring of domains with ready groups.
     pub(super) in_ring: bool,
     /// Which of the turns of a ring is its own.
@@ -70,6 +72,7 @@ impl Domain {
             since: 0,
             client: 0,
             resolving: false,
+            hurried: false,
             in_ring: false,
             turn: 0,
             leaving: false,

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use super::domain::Domain;
 use super::keys::{DomainKey, SiteKey};
 use super::ring::Turn;
+use super::walked::Walked;
 use crate::limits;
 use crate::queue::Group;
 
@@ -20,6 +21,8 @@ pub(super) struct Domains {
     due: BinaryHeap<Reverse<(u32, DomainKey)>>,
     /// Domains that were found without mail, and when: mail of the next moment finds their site.
     leaving: VecDeque<(u32, DomainKey)>,
+    /// Where a walk through the queues stands, between two slices of it.
+    pub(super) walked: Option<Walked>,
 }
 
 impl Domains {
@@ -85,7 +88,31 @@ impl Domains {
     pub(super) fn defer(&mut self, key: DomainKey, group: Group) {
         let Some(domain) = self.get_mut(key) else { return };
         domain.defer(group);
+        if let (Some(walked), Some(Some(domain))) = (&mut self.walked, self.slots.get(key.0 as usize)) {
+            let heap = domain.deferred.as_slice();
+            walked.deferred(key, heap.len(), |place| heap[place].0);
+        }
         self.wake(key, group.due());
+    }
+
+    /// The domain in which a walk stands, and where in it.
+    pub(super) fn walking(&mut self, key: DomainKey) -> Option<(&mut Walked, &Domain)> {
+        let domain = self.slots.get(key.0 as usize)?.as_ref()?;
+        self.walked.as_mut().map(|walked| (walked, domain))
+    }
+
+    /// A group was put in front of all that is ready.
+    pub(super) fn put_in_front(&mut self, key: DomainKey) {
+        if let Some(walked) = &mut self.walked {
+            walked.put_in_front(key);
+        }
+    }
+
+    /// The first of what is ready was moved into the middle.
+    pub(super) fn displaced(&mut self, key: DomainKey, first: Option<Group>) {
+        if let Some(walked) = &mut self.walked {
+            walked.displaced(key, first);
+        }
     }
 
     /// The domain is looked at by the tick of this time.
@@ -151,6 +178,7 @@ impl Domains {
         if !domain.is_empty() {
             return None;
         }
+        self.walked.take_if(|walked| walked.is_in(key));
         let domain = self.slots[key.0 as usize].take()?;
         self.by_name.remove(&domain.name);
         self.free.push(key.0);

@@ -33,6 +33,10 @@ pub(super) struct Site {
 }
 
 impl Site {
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     pub(super) fn is_closed(&self, now: u32) -> bool {
         self.closed_until > now
     }
@@ -198,6 +202,11 @@ impl Sites {
         let site = self.get_mut(key);
         site.closed_until = 0;
         site.failures = 0;
+    }
+
+    /// An operator wants it to be tried now. Where it fails again, its next pause is longer all the same.
+    pub(super) fn hurry(&mut self, key: SiteKey) {
+        self.get_mut(key).closed_until = 0;
     }
 
     /// When the first of those that failed is tried again.

@@ -52,8 +52,10 @@ impl Cursor {
             }
             // The first takes its place, which was looked at before, and all stand one place further in front then.
             self.1 = within;
+            let first = domain.ready.front().copied();
             let group = domain.ready.swap_remove_front(within)?;
             domain.active += 1;
+            domains.displaced(key, first);
             return Some(Unanswered::Expired(key, group));
         }
         *self = Cursor::default();

@@ -1,0 +1,179 @@
+//! Mail of a domain that is tried at once, or taken out.
+
+use super::*;
+use crate::id::Location;
+use crate::queue::destinations::Take;
+
+const TIMES: Times = Times { now: 1_000, lifetime: 500 };
+const SITE: &str = "mx:mx.example:25";
+
+fn group(key: u32, not_before: u32) -> Group {
+    Group {
+        location: Location { lane: 0, slot: 0, offset: 0 },
+        key,
+        first: 0,
+        count: 1,
+        attempts: 0,
+        resident: false,
+        last_try: false,
+        not_before,
+        expiry: 100_000,
+    }
+}
+
+/// So many deferred groups, and three that are ready.
+fn queues(deferred: u32, credits: u32) -> (Destinations, DomainKey) {
+    let mut queues = Destinations::new(vec![credits]);
+    for key in 0..deferred {
+        queues.push("d.example", group(key, 2_000 + key), TIMES.now);
+    }
+    for key in 0..3 {
+        queues.push("d.example", group(deferred + key, 0), TIMES.now);
+    }
+    let key = queues.domains.find("d.example").unwrap();
+    queues.resolved(key, SITE);
+    (queues, key)
+}
+
+fn end(queues: &mut Destinations, mut aside: Aside) {
+    while !aside.end(queues, TIMES, 2).0 {}
+}
+
+/// What connections get, in its order.
+fn taken(queues: &mut Destinations) -> Vec<u32> {
+    let site = queues.site(SITE);
+    let mut keys = Vec::new();
+    while let Take::Job(key, group) = queues.take(site, TIMES.now) {
+        queues.attempted(key, &group, &[], TIMES.now);
+        keys.push(group.key);
+    }
+    keys
+}
+
+#[test]
+fn what_is_hurried_is_due_and_the_rest_waits_as_before() {
+    let (mut queues, key) = queues(10, 100);
+    let mut filter = Filter::default();
+    filter.set("id", "00000000G0000102").unwrap();
+    filter.entries = (0..10).step_by(2).map(|key| (0, key)).collect();
+    let (mut aside, under_way) = Aside::take(&mut queues, key, false).unwrap();
+    assert_eq!((under_way, queues.queued()), (0, 13), "it is queued all the while");
+    let mut tally = Tally::default();
+    let mut slices = 0;
+    while !aside.hurry(&mut queues, &filter, TIMES, 3, &mut tally).0 {
+        slices += 1;
+    }
+    end(&mut queues, aside);
+    assert_eq!((tally.groups, tally.deferred, slices), (5, 5, 3));
+    let mut tried = taken(&mut queues);
+    tried.sort_unstable();
+    assert_eq!(tried, [0, 2, 4, 6, 8, 10, 11, 12]);
+    assert_eq!(queues.queued(), 5);
+    // The others come when they would have.
+    queues.tick(2_003, 100);
+    queues.resolved(key, SITE);
+    assert_eq!(taken(&mut queues), [1, 3]);
+}
+
+#[test]
+fn a_closed_site_opens_for_what_is_hurried() {
+    let (mut queues, key) = queues(2, 100);
+    let site = queues.site(SITE);
+    queues.close_site(site, TIMES.now + 500);
+    let mut tally = Tally::default();
+    let (mut aside, _) = Aside::take(&mut queues, key, false).unwrap();
+    let effect = aside.hurry_ready(&mut queues, &Filter::default(), TIMES, 0..100, &mut tally);
+    assert_eq!((effect, tally.groups), (Some(Effect::Pump(site)), 3));
+    end(&mut queues, aside);
+    assert_eq!(taken(&mut queues), [2, 3, 4]);
+    assert_eq!(queues.failures(site), 1, "the next pause is longer all the same");
+}
+
+/// A domain whose mail all waits has no site: that it leads to opens when it is known.
+#[test]
+fn the_site_opens_that_is_found_later() {
+    let mut queues = Destinations::new(vec![100]);
+    let site = queues.site(SITE);
+    queues.close_site(site, TIMES.now + 500);
+    queues.push("d.example", group(1, 2_000), TIMES.now);
+    let key = queues.domains.find("d.example").unwrap();
+    let (mut aside, _) = Aside::take(&mut queues, key, false).unwrap();
+    let (all, effect) = aside.hurry(&mut queues, &Filter::default(), TIMES, 9, &mut Tally::default());
+    assert!(all && matches!(effect, Some(Effect::Resolve(..))), "{effect:?}");
+    end(&mut queues, aside);
+    assert_eq!(queues.resolved(key, SITE), Some(site));
+    assert_eq!(taken(&mut queues), [1]);
+}
+
+#[test]
+fn what_is_taken_out_has_a_credit_and_the_rest_stays() {
+    let (mut queues, key) = queues(5, 3);
+    let (mut aside, _) = Aside::take(&mut queues, key, true).unwrap();
+    let (mut gone, mut effect, filter) = (Vec::new(), None, Filter::default());
+    loop {
+        match aside.next(&mut queues, &filter, TIMES, 2, &mut effect) {
+            Next::Taken(domain, group) => gone.push((domain, group)),
+            Next::Starved => break,
+            Next::Unfinished => {}
+            Next::Nothing => panic!("there were three credits for eight"),
+        }
+    }
+    assert_eq!((gone.len(), queues.queued()), (3, 8));
+    assert!(taken(&mut queues).is_empty(), "nobody else gets what is set aside");
+    for (domain, group) in &gone {
+        queues.attempted(*domain, group, &[], TIMES.now);
+    }
+    queues.credit(0, 3);
+    end(&mut queues, aside);
+    assert_eq!((queues.queued(), queues.crowd()), (5, 3));
+    assert_eq!(taken(&mut queues), [5, 6, 7], "what was ready is, in its order");
+    assert_eq!(queues.queued(), 2);
+}
+
+#[test]
+fn a_filter_spares_what_it_does_not_want() {
+    let (mut queues, key) = queues(4, 100);
+    let mut filter = Filter::default();
+    filter.set("state", "deferred").unwrap();
+    let (mut aside, _) = Aside::take(&mut queues, key, true).unwrap();
+    let mut effect = None;
+    let mut gone = 0;
+    loop {
+        match aside.next(&mut queues, &filter, TIMES, 2, &mut effect) {
+            Next::Taken(domain, group) => {
+                queues.attempted(domain, &group, &[], TIMES.now);
+                gone += 1;
+            }
+            Next::Unfinished => {}
+            Next::Starved => panic!("there are credits"),
+            Next::Nothing => break,
+        }
+    }
+    end(&mut queues, aside);
+    assert!(matches!(effect, Some(Effect::Pump(_))));
+    assert_eq!((gone, taken(&mut queues)), (4, vec![4, 5, 6]));
+    // And a domain of which nothing is left is forgotten.
+    queues.tick(TIMES.now + 100, 10);
+    assert!(queues.domains.count() == 0);
+}
+
+#[test]
+fn domains_are_found_in_their_places() {
+    let mut queues = Destinations::new(vec![100]);
+    for key in 0..10 {
+        queues.push(&format!("d{key}.example"), group(key, 0), TIMES.now);
+    }
+    let mut filter = Filter::default();
+    filter.set("domain", "d7.example").unwrap();
+    let found = next_domain(&queues, &filter, 0, 1);
+    assert_eq!(found, Some(Ok(DomainKey(7))));
+    assert_eq!(next_domain(&queues, &filter, 8, 1), None);
+    filter = Filter::default();
+    filter.set("domain", "*.example").unwrap();
+    assert_eq!(next_domain(&queues, &filter, 9, 1), Some(Ok(DomainKey(9))));
+    assert_eq!(next_domain(&queues, &filter, 10, 1), None);
+    filter = Filter::default();
+    filter.set("site", "x.example").unwrap();
+    assert_eq!(next_domain(&queues, &filter, 0, 4), Some(Err(4)), "it goes on later");
+    assert_eq!(next_domain(&queues, &filter, 8, 4), None);
+}

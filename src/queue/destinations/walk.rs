@@ -1,0 +1,217 @@
+//! A walk through the queues of one shard: what waits, counted or told page by page, in slices.
+//!
+//! Domains are gone through by their places, which they keep while they have mail. Within a domain groups have an order of their own
+//! (lane, key, first recipient), and a page has the first of them behind the last one told. So what waits from the first page to the last is
+//! told in one of them, whatever comes, goes and is tried meanwhile; that itself may be told or not. Nothing is told that never was.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::Destinations;
+use super::domain::Domain;
+use super::keys::DomainKey;
+use super::walked::Walked;
+use crate::queue::Group;
+use crate::queue::select::{Filter, From, Order, Pattern, Seen, State, Tally, order};
+
+/// One walk, and what it has found.
+#[derive(Debug)]
+pub struct Walk {
+    filter: Arc<Filter>,
+    place: From,
+    /// Rows of a page; None: all is counted.
+    most: Option<usize>,
+    /// Looks until it ends between two domains, to go on with another.
+    budget: usize,
+    /// Of the domain in which it stands: the first behind the last one told.
+    first: BTreeMap<Order, (Group, State)>,
+    /// There are more in it.
+    more: bool,
+    /// What it found, unless it counts.
+    pub rows: Vec<Seen>,
+    /// How much it found.
+    pub tally: Tally,
+}
+
+/// The queues' clock, and what mail is told to live: ages follow from both.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// Seconds of the queues' clock.
+    pub now: u32,
+    /// `retry.expire`, seconds.
+    pub lifetime: u32,
+}
+
+/// How a slice ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slice {
+    /// In the middle.
+    Unfinished,
+    /// The walk is over; there may be more from here on.
+    Over(Option<From>),
+}
+
+impl Walk {
+    /// A walk that begins there, and ends after about so many looks.
+    pub fn new(filter: Arc<Filter>, place: From, most: Option<usize>, budget: usize) -> Walk {
+        let (first, rows, tally) = Default::default();
+        Walk { filter, place, most, budget, first, more: false, rows, tally }
+    }
+
+    /// One slice of so many looks.
+    pub fn step(&mut self, queues: &mut Destinations, times: Times, looks: usize) -> Slice {
+        let mut left = looks;
+        loop {
+            if queues.domains.walked.is_none() {
+                // Nobody stands anywhere: what was gathered is of a domain that is no more.
+                self.first.clear();
+                self.more = false;
+                match self.enter(queues, &mut left) {
+                    Some(end) => return end,
+                    None if left == 0 => return Slice::Unfinished,
+                    None => {}
+                }
+            }
+            if !self.look(queues, times, &mut left) {
+                return Slice::Unfinished;
+            }
+            queues.domains.walked = None;
+            if self.leave(queues) {
+                return Slice::Over(Some(self.place));
+            }
+        }
+    }
+
+    /// Gives up where it stands.
+    pub fn abandon(queues: &mut Destinations) {
+        queues.domains.walked = None;
+    }
+
+    /// Into the next domain that is wanted. None: it stands in one, or no looks are left.
+    fn enter(&mut self, queues: &mut Destinations, left: &mut usize) -> Option<Slice> {
+        loop {
+            if self.most.is_some_and(|most| self.rows.len() >= most) || self.budget == 0 {
+                return Some(Slice::Over(Some(self.place)));
+            }
+            if let Some(Pattern::Whole(name)) = &self.filter.domain {
+                let only = queues.domains.find(name).map(|key| key.0);
+                let Some(only) = only.filter(|only| *only >= self.place.domain) else {
+                    return Some(Slice::Over(None));
+                };
+                if only > self.place.domain {
+                    self.place = From { domain: only, after: None };
+                }
+            }
+            if self.place.domain as usize >= queues.domains.slots() {
+                return Some(Slice::Over(None));
+            }
+            if *left == 0 {
+                return None;
+            }
+            self.looked(left, 1);
+            let key = DomainKey(self.place.domain);
+            if let Some(domain) = wanted(queues, key, &self.filter) {
+                let (deferred, active) = (domain.deferred.len(), domain.active);
+                if self.filter.is_of_domains() && self.place.after.is_none() {
+                    self.tally.under_way += u64::from(active);
+                }
+                queues.domains.walked = Some(Walked::new(key, deferred));
+                return None;
+            }
+            self.place = From { domain: self.place.domain + 1, after: None };
+        }
+    }
+
+    fn looked(&mut self, left: &mut usize, looks: usize) {
+        *left = left.saturating_sub(looks);
+        self.budget = self.budget.saturating_sub(looks);
+    }
+
+    /// Goes on in the domain. True: all of it was looked at.
+    fn look(&mut self, queues: &mut Destinations, times: Times, left: &mut usize) -> bool {
+        let standing = queues.domains.walking(DomainKey(self.place.domain));
+        let Some((walked, domain)) = standing else { return true };
+        for group in std::mem::take(&mut walked.passed) {
+            self.meet(&group, state_of(&group, times.now), times);
+        }
+        let heap = domain.deferred.as_slice();
+        let from = walked.deferred.min(heap.len());
+        walked.deferred = from.saturating_sub(*left);
+        for deferred in &heap[walked.deferred..from] {
+            self.meet(&deferred.0, State::Deferred, times);
+        }
+        self.looked(left, from - walked.deferred);
+        if walked.deferred > 0 {
+            return false;
+        }
+        let from = walked.ready.unwrap_or(usize::MAX).min(domain.ready.len());
+        let to = from.saturating_sub(*left);
+        for group in domain.ready.range(to..from) {
+            self.meet(group, State::Ready, times);
+        }
+        self.looked(left, from - to);
+        walked.ready = Some(to);
+        to == 0
+    }
+
+    fn meet(&mut self, group: &Group, state: State, times: Times) {
+        let order = order(group);
+        if self.place.after.is_some_and(|after| order <= after)
+            || !self.filter.wants(group, state, times.now, times.lifetime)
+        {
+            return;
+        }
+        let Some(most) = self.most else { return self.tally.add(group, state) };
+        let room = most - self.rows.len();
+        if self.first.len() >= room {
+            if self.first.last_key_value().is_some_and(|(last, _)| *last < order) {
+                self.more = true;
+                return;
+            }
+            if self.first.insert(order, (*group, state)).is_none() {
+                self.first.pop_last();
+                self.more = true;
+            }
+            return;
+        }
+        self.first.insert(order, (*group, state));
+    }
+
+    /// Out of the domain, with what was found in it. True: the page is full, and there is more of it.
+    fn leave(&mut self, queues: &Destinations) -> bool {
+        let domain = queues.domains.get(DomainKey(self.place.domain));
+        let site = domain.and_then(|domain| domain.site).map(|site| queues.sites.get(site));
+        let last = self.first.last_key_value().map(|(order, _)| *order);
+        for (group, state) in std::mem::take(&mut self.first).into_values() {
+            self.tally.add(&group, state);
+            self.rows.push(Seen {
+                domain: domain.map(|domain| Box::from(&*domain.name)).unwrap_or_default(),
+                site: site.map(|site| Box::from(site.name())),
+                closed_until: site.map(|site| site.closed_until).filter(|until| *until > queues.now),
+                state,
+                group,
+            });
+        }
+        if std::mem::take(&mut self.more) {
+            self.place.after = last;
+            return true;
+        }
+        self.place = From { domain: self.place.domain + 1, after: None };
+        false
+    }
+}
+
+/// A domain with mail that may be meant.
+pub(super) fn wanted<'a>(queues: &'a Destinations, key: DomainKey, filter: &Filter) -> Option<&'a Domain> {
+    let domain = queues.domains.get(key)?;
+    let site = domain.site.map(|site| queues.sites.get(site).name());
+    filter.wants_domain(&domain.name, site).then_some(domain)
+}
+
+/// Of a group that was met on its way: by its time.
+fn state_of(group: &Group, now: u32) -> State {
+    if group.not_before > now { State::Deferred } else { State::Ready }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,437 @@
+//! Which of the mail that waits is meant: the filters of commands and of the control API, and what is told of it.
+//!
+//! All of these are answered from what the queues know, without reading a message.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::config::value;
+use crate::id::MessageId;
+use crate::limits;
+use crate::queue::Group;
+
+/// What a group waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// For its next attempt.
+    Deferred,
+    /// For a connection: its time has come.
+    Ready,
+}
+
+impl State {
+    /// All of them.
+    pub const ALL: [State; 2] = [State::Deferred, State::Ready];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Deferred => "deferred",
+            State::Ready => "ready",
+        }
+    }
+}
+
+/// A name, or `*.` and a domain: all names below it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pattern {
+    /// This one.
+    Whole(Box<str>),
+    /// Those that end so; it begins with a dot.
+    Below(Box<str>),
+}
+
+impl Pattern {
+    fn parse(text: &str) -> Option<Pattern> {
+        let text = text.trim().to_ascii_lowercase();
+        let plain =
+            |name: &str| !name.is_empty() && name.len() <= limits::FILTER_TEXT_MAX && !name.contains('*');
+        match text.strip_prefix('*') {
+            Some(rest) if rest.starts_with('.') && plain(&rest[1..]) => Some(Pattern::Below(rest.into())),
+            None if plain(&text) => Some(Pattern::Whole(text.into())),
+            _ => None,
+        }
+    }
+
+    /// Whether this name, in lower case, is meant.
+    pub fn matches(&self, name: &str) -> bool {
+        match self {
+            Pattern::Whole(whole) => **whole == *name,
+            Pattern::Below(end) => name.len() > end.len() && name.ends_with(&**end),
+        }
+    }
+
+    /// Whether this site is meant: by its whole name, or by one of the hosts in it.
+    pub fn matches_site(&self, site: &str) -> bool {
+        let hosts = site.split_once("://").map(|(_, hosts)| hosts).or_else(|| site.strip_prefix("mx:"));
+        let hosts = hosts.unwrap_or(site);
+        let port = |rest: &str| rest.bytes().all(|byte| byte.is_ascii_digit());
+        let hosts = hosts.rsplit_once(':').filter(|(_, rest)| port(rest)).map_or(hosts, |(hosts, _)| hosts);
+        self.matches(site) || hosts.split(',').any(|host| self.matches(host.trim_matches(['[', ']'])))
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Pattern::Whole(name) => formatter.write_str(name),
+            Pattern::Below(end) => write!(formatter, "*{end}"),
+        }
+    }
+}
+
+/// Which groups are meant: those of which all that is set holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Their domain.
+    pub domain: Option<Pattern>,
+    /// The site it leads to. Mail that waits for its next attempt has none until then.
+    pub site: Option<Pattern>,
+    /// What they wait for.
+    pub state: Option<State>,
+    /// They came so long ago, or longer, seconds.
+    pub older: Option<u32>,
+    /// Their message.
+    pub id: Option<MessageId>,
+    /// Where the lanes have a message of that id: lane and key. Found by whoever asks, for the shards to look for.
+    pub entries: Vec<(u16, u32)>,
+}
+
+/// Filters that are built.
+pub const BUILT: [&str; 5] = ["domain", "site", "state", "older", "id"];
+
+/// Filters of the surface that nothing answers yet.
+pub const NOT_BUILT: [&str; 9] =
+    ["provider", "sender", "recipient", "account", "tenant", "campaign", "source", "pool", "reply"];
+
+/// Why a filter is not taken. The asker's to mend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BadFilter {
+    /// It is a filter, and nothing answers it yet.
+    NotBuilt(&'static str),
+    /// There is no such filter.
+    Unknown(String),
+    /// Given twice.
+    Twice(String),
+    /// Its value is wrong.
+    Wrong {
+        /// Which filter.
+        name: &'static str,
+        /// What was given.
+        value: String,
+        /// What it may be.
+        want: &'static str,
+    },
+}
+
+impl fmt::Display for BadFilter {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BadFilter::NotBuilt(name) => {
+                write!(formatter, "the filter {name} is not built yet; there are {}", BUILT.join(", "))
+            }
+            BadFilter::Unknown(name) => {
+                write!(formatter, "there is no filter {name:?}; there are {}", BUILT.join(", "))
+            }
+            BadFilter::Twice(name) => write!(formatter, "the filter {name} is given twice"),
+            BadFilter::Wrong { name, value, want } => {
+                write!(formatter, "the filter {name} cannot be {value:?}: {want}")
+            }
+        }
+    }
+}
+
+impl Filter {
+    /// One more filter, by its name.
+    pub fn set(&mut self, name: &str, text: &str) -> Result<(), BadFilter> {
+        if let Some(name) = NOT_BUILT.iter().find(|built| **built == name) {
+            return Err(BadFilter::NotBuilt(name));
+        }
+        let cut = |text: &str| text.chars().take(limits::FILTER_TEXT_MAX).collect::<String>();
+        let Some(name) = BUILT.iter().copied().find(|built| *built == name) else {
+            return Err(BadFilter::Unknown(cut(name)));
+        };
+        let wrong = |want| BadFilter::Wrong { name, value: cut(text), want };
+        let again = match name {
+            "domain" => {
+                let pattern = Pattern::parse(text).ok_or(wrong("a domain, or *. and a domain"))?;
+                self.domain.replace(pattern).is_some()
+            }
+            "site" => {
+                let pattern =
+                    Pattern::parse(text).ok_or(wrong("a site or one of its hosts, or *. and a domain"))?;
+                self.site.replace(pattern).is_some()
+            }
+            "state" => {
+                let state = State::ALL.into_iter().find(|state| state.name() == text);
+                self.state.replace(state.ok_or(wrong("deferred or ready"))?).is_some()
+            }
+            "older" => {
+                let span = value::duration(text).map_err(|_| wrong("a time like 30m, 2h or 3d"))?;
+                self.older.replace(seconds(span)).is_some()
+            }
+            _ => {
+                let id = text.trim().to_ascii_uppercase().parse();
+                let id =
+                    id.map_err(|_| wrong("a message id has 16 letters and digits, like 00000000G0000102"))?;
+                self.id.replace(id).is_some()
+            }
+        };
+        if again { Err(BadFilter::Twice(name.to_owned())) } else { Ok(()) }
+    }
+
+    /// Whether nothing is asked for: everything is meant.
+    pub fn is_empty(&self) -> bool {
+        *self == Filter::default()
+    }
+
+    /// Whether only the domain and the site are asked for: then all of a domain's mail is meant, or none.
+    pub fn is_of_domains(&self) -> bool {
+        self.state.is_none() && self.older.is_none() && self.id.is_none()
+    }
+
+    /// Whether mail of this domain, in lower case, that leads there can be meant.
+    pub fn wants_domain(&self, name: &str, site: Option<&str>) -> bool {
+        self.domain.as_ref().is_none_or(|pattern| pattern.matches(name))
+            && self.site.as_ref().is_none_or(|pattern| site.is_some_and(|site| pattern.matches_site(site)))
+    }
+
+    /// Whether a group of such a domain is meant, at `now` of the queues' clock. How long mail lives, `lifetime` seconds, tells its age.
+    pub fn wants(&self, group: &Group, state: State, now: u32, lifetime: u32) -> bool {
+        let old = |older: u32| group.expiry.saturating_add(older) <= now.saturating_add(lifetime);
+        self.state.is_none_or(|wanted| wanted == state)
+            && self.older.is_none_or(old)
+            && (self.id.is_none() || self.entries.contains(&(group.location.lane, group.key)))
+    }
+}
+
+fn seconds(span: Duration) -> u32 {
+    u32::try_from(span.as_secs()).unwrap_or(u32::MAX)
+}
+
+impl fmt::Display for Filter {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            return formatter.write_str("all mail");
+        }
+        let mut parts = Vec::new();
+        parts.extend(self.domain.as_ref().map(|domain| format!("domain={domain}")));
+        parts.extend(self.site.as_ref().map(|site| format!("site={site}")));
+        parts.extend(self.state.map(|state| format!("state={}", state.name())));
+        parts.extend(self.older.map(|older| format!("older={older}s")));
+        parts.extend(self.id.map(|id| format!("id={id}")));
+        formatter.write_str(&parts.join(" "))
+    }
+}
+
+/// How much is meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Groups: the recipients of one message in one domain.
+    pub groups: u64,
+    /// Recipients in them.
+    pub recipients: u64,
+    /// Of these, how many wait for their next attempt.
+    pub deferred: u64,
+    /// Groups under way: a connection has them, and the queue knows only how many. Counted where a filter means whole domains.
+    pub under_way: u64,
+}
+
+impl Tally {
+    /// Counts a group.
+    pub fn add(&mut self, group: &Group, state: State) {
+        self.groups += 1;
+        self.recipients += u64::from(group.count);
+        self.deferred += u64::from(group.count) * u64::from(state == State::Deferred);
+    }
+
+    /// Both together.
+    pub fn plus(self, other: Tally) -> Tally {
+        Tally {
+            groups: self.groups + other.groups,
+            recipients: self.recipients + other.recipients,
+            deferred: self.deferred + other.deferred,
+            under_way: self.under_way + other.under_way,
+        }
+    }
+}
+
+/// The order of groups within a domain: lane, key and first recipient. It stays while a group waits, wherever it is put meanwhile.
+pub type Order = (u16, u32, u16);
+
+/// The order of a group.
+pub fn order(group: &Group) -> Order {
+    (group.location.lane, group.key, group.first)
+}
+
+/// How far one shard's queues were gone through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct From {
+    /// The place of a domain, which it keeps while it has mail.
+    pub domain: u32,
+    /// The last group that was told of in it.
+    pub after: Option<Order>,
+}
+
+/// Where the next page begins. Texts of it are for this process only: places mean something else in the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// Drawn by each start.
+    pub start: u32,
+    /// Which shard.
+    pub shard: u16,
+    /// From where.
+    pub from: From,
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:x}.{:x}.{:x}", self.start, self.shard, self.from.domain)?;
+        match self.from.after {
+            Some((lane, key, first)) => write!(formatter, ".{lane:x}.{key:x}.{first:x}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Cursor {
+    /// What [`Cursor::fmt`] wrote.
+    pub fn parse(text: &str) -> Option<Cursor> {
+        let mut numbers = [0; 6];
+        let mut count = 0;
+        for part in text.split('.') {
+            let digits = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+            *numbers.get_mut(count)? = u32::from_str_radix(part, 16).ok().filter(|_| digits)?;
+            count += 1;
+        }
+        let [start, shard, domain, lane, key, first] = numbers;
+        let short = |number: u32| u16::try_from(number).ok();
+        let after = match count {
+            3 => None,
+            6 => Some((short(lane)?, key, short(first)?)),
+            _ => return None,
+        };
+        Some(Cursor { start, shard: short(shard)?, from: From { domain, after } })
+    }
+}
+
+/// A group that waits, and what its queue knows of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Its domain.
+    pub domain: Box<str>,
+    /// Where that leads, while that is known.
+    pub site: Option<Box<str>>,
+    /// Nothing is started at that site now, after failures: until when (seconds of the queues' clock).
+    pub closed_until: Option<u32>,
+    /// What it waits for.
+    pub state: State,
+    /// The group.
+    pub group: Group,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Location;
+
+    fn filter(pairs: &[(&str, &str)]) -> Result<Filter, BadFilter> {
+        let mut filter = Filter::default();
+        pairs.iter().try_for_each(|(name, text)| filter.set(name, text)).map(|()| filter)
+    }
+
+    fn group(lane: u16, key: u32, expiry: u32) -> Group {
+        Group {
+            location: Location { lane, slot: 0, offset: 0 },
+            key,
+            first: 0,
+            count: 2,
+            attempts: 0,
+            resident: false,
+            last_try: false,
+            not_before: 0,
+            expiry,
+        }
+    }
+
+    #[test]
+    fn names_and_what_lies_below_them() {
+        let whole = filter(&[("domain", " Example.ORG ")]).unwrap();
+        assert!(whole.wants_domain("example.org", None));
+        assert!(!whole.wants_domain("a.example.org", None) && !whole.wants_domain("example.or", None));
+        let below = filter(&[("domain", "*.example.org")]).unwrap();
+        assert!(below.wants_domain("a.example.org", None) && below.wants_domain("b.a.example.org", None));
+        assert!(!below.wants_domain("example.org", None) && !below.wants_domain("anexample.org", None));
+        for wrong in
+            ["", "*", "*.", "a*b", "*example.org", "*.*.org", &"x".repeat(limits::FILTER_TEXT_MAX + 1)]
+        {
+            assert!(matches!(filter(&[("domain", wrong)]), Err(BadFilter::Wrong { .. })), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_site_is_meant_by_each_of_its_hosts() {
+        let wants = |text: &str, site: &str| filter(&[("site", text)]).unwrap().wants_domain("d", Some(site));
+        assert!(wants("smtp://10.0.0.2:25", "smtp://10.0.0.2:25") && wants("10.0.0.2", "smtp://10.0.0.2:25"));
+        assert!(wants("192.0.2.7", "[192.0.2.7]:25") && wants("2001:db8::1", "[2001:db8::1]:25"));
+        const TWO: &str = "mx:mx1.example.org,mx2.example.org:25";
+        assert!(wants(TWO, TWO) && wants("mx1.example.org", TWO) && wants("mx2.example.org", TWO));
+        assert!(wants("*.example.org", TWO) && !wants("mx3.example.org", TWO) && !wants("org", TWO));
+        assert!(!filter(&[("site", "x")]).unwrap().wants_domain("d", None), "it leads nowhere yet");
+    }
+
+    #[test]
+    fn age_state_and_message() {
+        // Mail lives for 1000 s and it is 5000: what came at 4400 is given up at 5400.
+        let wants = |pairs: &[_], expiry, state| {
+            filter(pairs).unwrap().wants(&group(0, 1, expiry), state, 5000, 1000)
+        };
+        for (expiry, old) in [(5400, true), (5399, true), (5401, false)] {
+            assert_eq!(wants(&[("older", "10m")], expiry, State::Ready), old, "{expiry}");
+        }
+        assert!(
+            wants(&[("older", "0s")], 6000, State::Ready) && !wants(&[("older", "1s")], 6000, State::Ready)
+        );
+        assert!(
+            wants(&[("state", "ready")], 1, State::Ready)
+                && !wants(&[("state", "ready")], 1, State::Deferred)
+        );
+        let mut one = filter(&[("id", "00000000g0000102")]).unwrap();
+        assert!(!one.wants(&group(0, 1, 9), State::Ready, 0, 0), "nobody said where it is");
+        one.entries = vec![(0, 1)];
+        assert!(one.wants(&group(0, 1, 9), State::Ready, 0, 0));
+        assert!(
+            !one.wants(&group(1, 1, 9), State::Ready, 0, 0)
+                && !one.wants(&group(0, 2, 9), State::Ready, 0, 0)
+        );
+    }
+
+    #[test]
+    fn what_is_not_built_is_named() {
+        for name in NOT_BUILT {
+            assert_eq!(filter(&[(name, "x")]), Err(BadFilter::NotBuilt(name)));
+            assert!(BadFilter::NotBuilt(name).to_string().contains(name));
+        }
+        assert!(matches!(filter(&[("domian", "x")]), Err(BadFilter::Unknown(_))));
+        assert!(matches!(filter(&[("domain", "a.b"), ("domain", "c.d")]), Err(BadFilter::Twice(_))));
+        for (name, wrong) in
+            [("older", "soon"), ("older", "5"), ("state", "held"), ("id", "123"), ("site", "")]
+        {
+            assert!(matches!(filter(&[(name, wrong)]), Err(BadFilter::Wrong { .. })), "{name} {wrong}");
+        }
+    }
+
+    #[test]
+    fn a_cursor_is_what_it_was() {
+        let from = From { domain: 77, after: Some((3, u32::MAX, 9)) };
+        for from in [From::default(), from, From { after: None, ..from }] {
+            let cursor = Cursor { start: 0xdead_beef, shard: 5, from };
+            assert_eq!(Cursor::parse(&cursor.to_string()), Some(cursor));
+        }
+        for wrong in
+            ["", "1.2", "1.2.3.4", "1.2.3.4.5.6.7", "1.10000.3", "1.2.3.10000.5.6", "+1.2.3", "1..3", "g.2.3"]
+        {
+            assert_eq!(Cursor::parse(wrong), None, "{wrong}");
+        }
+    }
+}
