@@ -69,4 +69,8 @@ pub enum Defect {
     ParametersStay,
     /// A start hands out what a rule discards.
     DiscardedHandedOut,
+    /// A page of the queue skips a domain.
+    PageSkips,
+    /// What answers control panics in the middle: what it set aside must not be lost.
+    AnswerBreaksOff,
 }

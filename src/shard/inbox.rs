@@ -40,6 +40,7 @@ pub async fn exchange<R: Runtime>(shard: Rc<Shard<R>>) {
         busy |= send_backlog(&shard);
         busy |= open_begun(&shard);
         busy |= line::retry_refused(&shard);
+        shard.say.answering.listen(shard.mesh.asks(), shard.index);
         if shard.mesh.is_asked(shard.index) {
             line::give_up_idle(&shard);
         }

@@ -14,6 +14,7 @@ use crate::limits;
 use crate::policy::clients::Clients;
 use crate::queue::Clock;
 use crate::runtime::{Bell, SegmentMap};
+use crate::shard::ask::Asks;
 use crate::shard::assignment::Assignment;
 use crate::shard::counts::{Counts, Slots};
 use crate::shard::memory::Pool;
@@ -39,6 +40,7 @@ struct Inbox {
 pub struct Mesh {
     inboxes: Vec<Inbox>,
     assignment: Assignment,
+    asks: Asks,
     lanes: Vec<LaneMaps>,
     places: Vec<Places>,
     sites: Counts<Box<str>>,
@@ -100,6 +102,7 @@ impl Mesh {
         // that is to come home here, a letter for each job lent to this shard or by it.
         let (shards, kept, lanes) = (bells.len(), assignment.most(), assignment.lanes());
         let letters = credits * (shards * kept + lanes) + 2 * limits::LOANED_MAX * shards;
+        let asks = Asks::new(&bells);
         let inboxes: Vec<Inbox> = bells
             .into_iter()
             .map(|bell| Inbox {
@@ -115,6 +118,7 @@ impl Mesh {
             assignment,
             quiet: inboxes.iter().map(|_| AtomicBool::new(false)).collect(),
             inboxes,
+            asks,
             lanes: (0..lanes).map(|_| LaneMaps::default()).collect(),
             places: (0..lanes).map(|lane| Places::new(lane as u16, shards)).collect(),
             sites: Counts::default(),
@@ -283,6 +287,11 @@ impl Mesh {
                 inbox.bell.ring();
             }
         }
+    }
+
+    /// What control asks.
+    pub fn asks(&self) -> &Asks {
+        &self.asks
     }
 
     /// Whether somebody asked this shard for slots it holds for nothing.

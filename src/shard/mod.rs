@@ -18,6 +18,8 @@ pub mod message;
 pub mod mesh;
 mod counts;
 pub mod assignment;
+pub mod ask;
+pub mod answer;
 pub mod wire;
 mod records;
 pub mod timers;

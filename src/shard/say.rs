@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 
 use crate::observe::accounting::Journal;
 use crate::observe::latency::Latencies;
+use crate::shard::ask::Answering;
 use crate::shard::turns::Turns;
 
 /// The log of a shard's messages, and what it measures.
@@ -14,6 +15,8 @@ pub(in crate::shard) struct Say {
     pub latencies: RefCell<Latencies>,
     /// How long tasks kept it.
     pub turns: Turns,
+    /// Where the task waits that answers control.
+    pub answering: Answering,
     /// How far the wall clock was ahead of the queues' when it was last compared, milliseconds.
     pub wall_ahead: Cell<i64>,
 }

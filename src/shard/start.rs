@@ -20,6 +20,8 @@ use crate::observe::diagnostics::Level;
 use crate::policy::{rules, tls};
 use crate::runtime::{Defect, Runtime, Segment};
 use crate::shard::Shard;
+use crate::shard::answer;
+use crate::shard::ask::Answering;
 use crate::shard::inbound::accept;
 use crate::shard::inbound::listener::Door;
 use crate::shard::inbound::logins::Logins;
@@ -168,6 +170,7 @@ fn serve<R: Runtime>(shard: &Rc<Shard<R>>) {
     }
     runtime.spawn_vital("inbox", inbox::exchange(shard.clone()));
     runtime.spawn_vital("dispatcher", tick::tick(shard.clone()));
+    runtime.spawn_vital("answers", answer::answer(shard.clone()));
 }
 
 /// Waits until there are segments to take mail into, within a bound: without them every client would get 452. The second one counts
@@ -301,6 +304,7 @@ pub(super) fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>
         journal: RefCell::new(Journal::new(setup.instruments.chunks.clone())),
         latencies: RefCell::default(),
         turns: Turns::default(),
+        answering: Answering::default(),
         wall_ahead: Cell::new(clock.wall_ahead(now, wall)),
     };
     Ok(Rc::new(Shard {

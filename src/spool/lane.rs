@@ -121,6 +121,11 @@ impl Lane {
         Some(MessageId { lane: self.segments.shape().birthplace.lane, sequence, offset })
     }
 
+    /// Keys of live messages are below this.
+    pub fn keys(&self) -> u32 {
+        self.index.places()
+    }
+
     /// All live messages: key and entry.
     pub fn entries(&self) -> impl Iterator<Item = (u32, &Entry)> {
         self.index.iter()

@@ -4,6 +4,7 @@
 //! `SIM_SEED=n` repeats one run of every story.
 
 mod ahead;
+mod ask;
 mod clocks;
 mod compaction;
 mod crowds;

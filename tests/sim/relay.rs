@@ -15,6 +15,7 @@ use relevo::observe::counters::{Counter, Counters};
 use relevo::policy::tls;
 use relevo::runtime::sim::{SimRuntime, World};
 use relevo::runtime::{Bell, Runtime};
+use relevo::shard::ask::{Ask, Reply};
 use relevo::shard::assignment::Assignment;
 use relevo::shard::mesh::{Mesh, Room};
 use relevo::shard::start::{self, Report, Setup};
@@ -176,6 +177,25 @@ impl<'a> Relay<'a> {
         lines
     }
 
+    /// Asks a shard as control does, and runs the world until it has answered.
+    pub fn ask<T: Send + 'static>(&self, shard: usize, ask: impl FnOnce(Reply<T>) -> Ask) -> T {
+        let (tell, told) = unbounded();
+        let asker = Arc::new(());
+        let reply = Reply::new(&asker, move |answer| drop(tell.send(answer)));
+        self.mesh.asks().ask(shard, ask(reply)).expect("nothing else is asked");
+        let mut answer = None;
+        run_until_true(self.world, Duration::from_secs(60), || {
+            answer = answer.take().or_else(|| told.try_recv().ok());
+            answer.is_some()
+        });
+        answer.expect("an answer within a minute")
+    }
+
+    /// Asks a shard and waits for nothing.
+    pub fn begin(&self, shard: usize, ask: Ask) {
+        self.mesh.asks().ask(shard, ask).expect("nothing else is asked");
+    }
+
     /// Lanes of its data directory.
     pub fn lanes(&self) -> usize {
         self.mesh.lanes()
@@ -186,9 +206,9 @@ impl<'a> Relay<'a> {
         self.runtimes[0].is_alive()
     }
 
-    /// Tasks of the node beyond those that run for ever: five a shard, a committer and a compactor a lane.
+    /// Tasks of the node beyond those that run for ever: six a shard, a committer and a compactor a lane.
     pub fn sessions(&self) -> isize {
-        let immortal = 5 * self.runtimes.len() + 2 * self.mesh.lanes();
+        let immortal = 6 * self.runtimes.len() + 2 * self.mesh.lanes();
         self.world.tasks(self.node) as isize - immortal as isize
     }
 

@@ -45,10 +45,10 @@ pub(super) async fn whole_by<R: Runtime>(
 }
 
 /// What is being settled counts until it is, or its task panics: a drain waits for it.
-struct Settling<'a, R: Runtime>(&'a Shard<R>);
+pub(in crate::shard) struct Settling<'a, R: Runtime>(&'a Shard<R>);
 
 impl<'a, R: Runtime> Settling<'a, R> {
-    fn new(shard: &'a Shard<R>) -> Settling<'a, R> {
+    pub(in crate::shard) fn new(shard: &'a Shard<R>) -> Settling<'a, R> {
         shard.outbound.settling.set(shard.outbound.settling.get() + 1);
         Settling(shard)
     }
@@ -117,7 +117,7 @@ pub(super) async fn told<R: Runtime>(
 }
 
 /// What the accounting says of an attempt besides its outcomes.
-pub(super) struct Scene<'a> {
+pub(in crate::shard) struct Scene<'a> {
     /// The message.
     pub view: &'a MessageView<'a>,
     /// The hop; empty: there was none.
@@ -136,7 +136,7 @@ impl<'a> Scene<'a> {
 
 /// The outcomes of an attempt, from the shard that made it: the home shard's queues, counts, accounting, and on to the shard
 /// of the lane. Recipients that are `left` were not attempted: they are to be, as soon as may be.
-pub(super) fn report<R: Runtime>(
+pub(in crate::shard) fn report<R: Runtime>(
     shard: &Rc<Shard<R>>,
     job: &Job,
     mut outcomes: Outcomes,

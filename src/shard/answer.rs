@@ -1,0 +1,148 @@
+//! What control asks is answered here: one ask after the other, each a slice at a time, between everything else the shard does.
+//!
+//! Each ask is a task of its own that the shard can do without: what goes wrong in it ends it alone, and nothing that it set aside is
+//! lost.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::limits;
+use crate::queue::destinations::aside::next_domain;
+use crate::queue::destinations::walk::{Slice, Walk};
+use crate::queue::select::{Filter, From, Seen};
+use crate::runtime::{Defect, Runtime};
+use crate::shard::Shard;
+use crate::shard::answer::change::Change;
+use crate::shard::answer::clock::times;
+use crate::shard::ask::{Ask, Part, Reply, Row};
+use crate::shard::promise::{Fulfil, promise};
+
+mod change;
+mod clock;
+mod detail;
+
+/// The immortal task behind all answers.
+pub async fn answer<R: Runtime>(shard: Rc<Shard<R>>) {
+    loop {
+        let ask = shard.say.answering.next(shard.mesh.asks(), shard.index).await;
+        if !ask.is_wanted() {
+            continue;
+        }
+        let (done, end) = promise();
+        let (own, done) = (shard.clone(), Done(Some(done)));
+        shard.runtime.spawn(async move {
+            let _done = done;
+            answer_one(&own, ask).await;
+        });
+        end.await;
+        // Where one ended in the middle, nobody stands there any more.
+        Walk::abandon(&mut shard.outbound.destinations.borrow_mut());
+        shard.runtime.yield_now().await;
+    }
+}
+
+/// However a task ends, the next has its turn.
+struct Done(Option<Fulfil<()>>);
+
+impl Drop for Done {
+    fn drop(&mut self) {
+        if let Some(done) = self.0.take() {
+            done.fulfil(());
+        }
+    }
+}
+
+async fn answer_one<R: Runtime>(shard: &Rc<Shard<R>>, ask: Ask) {
+    match ask {
+        Ask::Count(filter, from, reply) => walk(shard, filter, from, None, reply).await,
+        Ask::List(filter, from, most, reply) => {
+            walk(shard, filter, from, Some(most.min(limits::PAGE_ROWS)), reply).await;
+        }
+        Ask::Retry(filter, from, reply) => change(shard, &filter, from, &Change::Retry, reply).await,
+        Ask::Bounce(filter, from, reason, reply) => {
+            change(shard, &filter, from, &Change::Bounce(reason), reply).await;
+        }
+        Ask::Find(id, reply) => {
+            if let Some(found) = detail::find(shard, id, &reply).await {
+                reply.answer(found);
+            }
+        }
+        Ask::Details(places, reply) => {
+            if let Some(details) = detail::details(shard, &places, &reply).await {
+                reply.answer(details);
+            }
+        }
+        Ask::Show(lane, key, id, reply) => {
+            let shown = detail::show(shard, lane, key, id).await;
+            reply.answer(shown);
+        }
+    }
+}
+
+async fn walk<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    filter: Arc<Filter>,
+    from: From,
+    most: Option<usize>,
+    reply: Reply<Part>,
+) {
+    let mut walk = Walk::new(filter, from, most, limits::ASK_BUDGET);
+    let next = loop {
+        let slice = walk.step(&mut shard.outbound.destinations.borrow_mut(), times(shard), limits::ASK_LOOKS);
+        match slice {
+            Slice::Over(next) => break next,
+            Slice::Unfinished if !reply.is_wanted() => return,
+            Slice::Unfinished => shard.runtime.yield_now().await,
+        }
+    };
+    let skips = u32::from(shard.runtime.planted(Defect::PageSkips));
+    let next = next.map(|from| From { domain: from.domain + skips, ..from });
+    let row = |seen: Seen| {
+        let group = &seen.group;
+        Row {
+            next: (group.not_before > 0).then(|| shard.wall_of(group.not_before)),
+            closed_until: seen.closed_until.map(|until| shard.wall_of(until)),
+            expiry: shard.wall_of(group.expiry),
+            seen,
+        }
+    };
+    let rows = walk.rows.into_iter().map(row).collect();
+    reply.answer(Part { rows, tally: walk.tally, next, starved: false });
+}
+
+/// Goes through the domains and changes what is meant in them, until there are none, or it lasts too long, or nobody waits for it.
+async fn change<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    filter: &Filter,
+    from: From,
+    change: &Change,
+    reply: Reply<Part>,
+) {
+    let until = shard.runtime.now() + limits::CHANGE_TIME;
+    let mut part = Part { next: Some(from), ..Part::default() };
+    while let Some(From { domain, .. }) = part.next {
+        if !reply.is_wanted() || shard.draining.get() {
+            return;
+        }
+        if shard.runtime.now() >= until {
+            break;
+        }
+        let found = next_domain(&shard.outbound.destinations.borrow(), filter, domain, limits::ASK_LOOKS);
+        let next = match found {
+            None => None,
+            Some(Err(next)) => {
+                shard.runtime.yield_now().await;
+                Some(next)
+            }
+            Some(Ok(key)) => {
+                let whole = change.domain(shard, key, filter, until, &mut part, || reply.is_wanted()).await;
+                if !whole {
+                    break;
+                }
+                Some(key.next())
+            }
+        };
+        part.next = next.map(|domain| From { domain, after: None });
+    }
+    reply.answer(part);
+}

@@ -1,0 +1,226 @@
+//! Mail that waits is tried at once, or goes back to its sender.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::limits;
+use crate::queue::destinations::aside::{Aside, Next};
+use crate::queue::destinations::{DomainKey, Effect};
+use crate::queue::outcome::{Failure, Fate, Outcomes, RangeOutcome};
+use crate::queue::select::{Filter, State};
+use crate::runtime::{Defect, Runtime};
+use crate::shard::Shard;
+use crate::shard::answer::clock::times;
+use crate::shard::ask::Part;
+use crate::shard::message::Job;
+use crate::shard::outbound::settle::{self, Scene, Settling};
+use crate::shard::outbound::{dispatch, pump};
+use crate::shard::store::compact::Pinned;
+use crate::shard::store::load::Source;
+use crate::spool::record::MessageView;
+use crate::time::Instant;
+
+/// How long it is waited before it is looked again whether outcomes can be handed in.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// What is to be done.
+pub(super) enum Change {
+    /// It is due now.
+    Retry,
+    /// It goes back to its sender; what the operator says of it.
+    Bounce(Arc<str>),
+}
+
+/// What is set aside of a domain goes back, however this ends.
+struct Held<R: Runtime> {
+    shard: Rc<Shard<R>>,
+    aside: Option<Aside>,
+}
+
+impl<R: Runtime> Held<R> {
+    /// What is left goes back a slice at a time.
+    async fn end(mut self) {
+        while let Some(aside) = &mut self.aside {
+            let times = times(&self.shard);
+            let (all, effect) =
+                aside.end(&mut self.shard.outbound.destinations.borrow_mut(), times, limits::ASK_LOOKS);
+            if all {
+                self.aside = None;
+            }
+            rest(&self.shard, effect).await;
+        }
+    }
+}
+
+impl<R: Runtime> Drop for Held<R> {
+    fn drop(&mut self) {
+        let Some(mut aside) = self.aside.take() else { return };
+        // Its task ended in the middle: better one long turn than mail that waits for the next start.
+        let times = times(&self.shard);
+        let effect = match self.shard.outbound.destinations.try_borrow_mut() {
+            Ok(mut queues) => loop {
+                if let (true, effect) = aside.end(&mut queues, times, usize::MAX) {
+                    break effect;
+                }
+            },
+            Err(_) => None,
+        };
+        if let Some(effect) = effect {
+            dispatch::carry_out(&self.shard, effect);
+        }
+    }
+}
+
+/// After a slice all others have their turn, and before that what it brought is carried out.
+async fn rest<R: Runtime>(shard: &Rc<Shard<R>>, effect: Option<Effect>) {
+    if let Some(effect) = effect {
+        dispatch::carry_out(shard, effect);
+    }
+    shard.runtime.yield_now().await;
+}
+
+impl Change {
+    /// Changes what is meant of one domain. False: not all of it.
+    pub(super) async fn domain<R: Runtime>(
+        &self,
+        shard: &Rc<Shard<R>>,
+        key: DomainKey,
+        filter: &Filter,
+        until: Instant,
+        part: &mut Part,
+        is_wanted: impl Fn() -> bool,
+    ) -> bool {
+        let returns = matches!(self, Change::Bounce(_));
+        let taken = Aside::take(&mut shard.outbound.destinations.borrow_mut(), key, returns);
+        let Some((aside, under_way)) = taken else { return true };
+        let mut held = Held { shard: shard.clone(), aside: Some(aside) };
+        let whole = match self {
+            Change::Retry => {
+                retry(shard, &mut held, filter, part).await;
+                true
+            }
+            Change::Bounce(reason) => {
+                bounce(shard, &mut held, filter, (until, reason), part, is_wanted).await
+            }
+        };
+        held.end().await;
+        if whole && filter.is_of_domains() {
+            part.tally.under_way += u64::from(under_way);
+        }
+        whole
+    }
+}
+
+async fn retry<R: Runtime>(shard: &Rc<Shard<R>>, held: &mut Held<R>, filter: &Filter, part: &mut Part) {
+    let Some(aside) = &mut held.aside else { return };
+    // What is ready already is counted before more of it is.
+    let ready = aside.ready(&shard.outbound.destinations.borrow());
+    for from in (0..ready).step_by(limits::ASK_LOOKS) {
+        let places = from..ready.min(from + limits::ASK_LOOKS);
+        let effect = aside.hurry_ready(
+            &mut shard.outbound.destinations.borrow_mut(),
+            filter,
+            times(shard),
+            places,
+            &mut part.tally,
+        );
+        rest(shard, effect).await;
+    }
+    loop {
+        let (all, effect) = aside.hurry(
+            &mut shard.outbound.destinations.borrow_mut(),
+            filter,
+            times(shard),
+            limits::ASK_LOOKS,
+            &mut part.tally,
+        );
+        rest(shard, effect).await;
+        if all {
+            return;
+        }
+    }
+}
+
+/// True: all that is meant was returned.
+async fn bounce<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    held: &mut Held<R>,
+    filter: &Filter,
+    (until, reason): (Instant, &str),
+    part: &mut Part,
+    is_wanted: impl Fn() -> bool,
+) -> bool {
+    let Some(aside) = &mut held.aside else { return true };
+    loop {
+        if shard.runtime.now() >= until || shard.draining.get() || !is_wanted() {
+            return false;
+        }
+        part.starved = shard.outbound.settling.get() >= limits::BOUNCE_STEP;
+        if !part.starved {
+            let mut effect = None;
+            let next = aside.next(
+                &mut shard.outbound.destinations.borrow_mut(),
+                filter,
+                times(shard),
+                limits::ASK_LOOKS,
+                &mut effect,
+            );
+            if let Some(effect) = effect {
+                dispatch::carry_out(shard, effect);
+            }
+            match next {
+                Next::Nothing => return true,
+                Next::Unfinished => {}
+                Next::Starved => part.starved = true,
+                Next::Taken(domain, group) => {
+                    let job = shard.own_job(domain, group);
+                    assert!(!shard.runtime.planted(Defect::AnswerBreaksOff), "as planted");
+                    if give_up(shard, &job, filter, reason).await {
+                        part.tally.add(&group, State::Ready);
+                    }
+                }
+            }
+        }
+        if part.starved {
+            shard.timers.sleep_until(shard.runtime.now() + PAUSE).await;
+        } else if shard.runtime.outstays() {
+            shard.runtime.yield_now().await;
+        }
+    }
+}
+
+/// Returns one group, if its record says that it is meant: the queue goes by the life that is left to it, and by a key that may be used
+/// again.
+async fn give_up<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, filter: &Filter, reason: &str) -> bool {
+    let group = &job.group;
+    let _settling = Settling::new(shard);
+    let place = Pinned::new(shard, group.key, group.location);
+    let source = Source::read(shard, place.location).await;
+    let view = source.as_ref().ok().and_then(|source| source.view().ok());
+    let meant = is_meant(shard, filter, view.as_ref());
+    if meant {
+        // RFC 3463 3.8: refused for a reason of policy, which is ours and no next hop's.
+        let fate = Fate::Failed(Box::new(Failure {
+            expired: false,
+            status: Some((5, 7, 1)),
+            remote: None,
+            diagnostic: format!("the operator of this relay ended the delivery: {reason}"),
+            record: Vec::new(),
+        }));
+        let outcomes = Outcomes::One(RangeOutcome { first: group.first, count: group.count, fate });
+        let scene = view.as_ref().map(|view| Scene { view, hop: "", tls: "", reply: "" });
+        settle::report(shard, job, outcomes, &[], scene.as_ref());
+    } else {
+        let now = shard.seconds();
+        shard.outbound.destinations.borrow_mut().attempted(job.domain, group, &[*group], now);
+        pump::give_credit(shard, shard.index, group.location.lane, 1);
+    }
+    meant
+}
+
+fn is_meant<R: Runtime>(shard: &Shard<R>, filter: &Filter, view: Option<&MessageView<'_>>) -> bool {
+    let Some(view) = view else { return filter.id.is_none() && filter.older.is_none() };
+    let age = shard.runtime.wall().0.saturating_sub(view.arrival.0) / 1000;
+    filter.id.is_none_or(|id| id == view.id) && filter.older.is_none_or(|older| age >= u64::from(older))
+}

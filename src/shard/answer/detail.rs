@@ -1,0 +1,152 @@
+//! What the lanes know of messages: where one of an id is, and what a row or a whole message tells.
+
+use std::rc::Rc;
+
+use crate::id::{Location, MessageId};
+use crate::limits;
+use crate::runtime::Runtime;
+use crate::shard::Shard;
+use crate::shard::ask::{Detail, Live, Place, Reply, Shown};
+use crate::shard::store::compact::Pinned;
+use crate::shard::store::load::Source;
+use crate::shard::store::writer::Keeper;
+use crate::spool::index::LiveRange;
+use crate::spool::record::MessageView;
+
+/// Lane and key of the messages of this id; those of adopted lanes may have one of ours. None: nobody waits for it.
+pub(super) async fn find<R: Runtime, T>(
+    shard: &Rc<Shard<R>>,
+    id: MessageId,
+    reply: &Reply<T>,
+) -> Option<Vec<(u16, u32)>> {
+    let mut found = Vec::new();
+    let keepers = shard.store.keepers.borrow().clone();
+    for keeper in keepers {
+        let end = keeper.lane.borrow().keys();
+        for from in (0..end).step_by(limits::ASK_LOOKS) {
+            if !reply.is_wanted() {
+                return None;
+            }
+            {
+                let lane = keeper.lane.borrow();
+                let keys = from..end.min(from + limits::ASK_LOOKS as u32);
+                found.extend(keys.filter(|key| lane.id(*key) == Some(id)).map(|key| (lane.number(), key)));
+            }
+            shard.runtime.yield_now().await;
+        }
+    }
+    Some(found)
+}
+
+/// What rows tell of these places. None: nobody waits for it.
+pub(super) async fn details<R: Runtime, T>(
+    shard: &Rc<Shard<R>>,
+    places: &[Place],
+    reply: &Reply<T>,
+) -> Option<Vec<Option<Detail>>> {
+    let mut details = Vec::with_capacity(places.len().min(limits::PAGE_ROWS));
+    for place in places.iter().take(limits::PAGE_ROWS) {
+        if !reply.is_wanted() {
+            return None;
+        }
+        details.push(detail(shard, place).await);
+        if shard.runtime.outstays() {
+            shard.runtime.yield_now().await;
+        }
+    }
+    Some(details)
+}
+
+async fn detail<R: Runtime>(shard: &Rc<Shard<R>>, place: &Place) -> Option<Detail> {
+    let lane = place.location.lane;
+    let (id, range) = range(shard, lane, place.key, place.first)?;
+    let pinned = Pinned::new(shard, place.key, place.location);
+    let source = Source::read(shard, pinned.location).await.ok()?;
+    // Its key may be another message's by now.
+    let view = source.view().ok().filter(|view| view.id == id)?;
+    let recipients = view.recipients().skip(place.first.into()).take(usize::from(place.count));
+    let recipients = recipients.take(limits::ROW_RECIPIENTS).map(|(address, _)| text(address)).collect();
+    Some(Detail { recipients, ..of(&view, last_reply(shard, lane, range)) })
+}
+
+/// All of a message. None: it is settled, or cannot be read.
+pub(super) async fn show<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    lane: u16,
+    key: u32,
+    id: MessageId,
+) -> Option<Shown> {
+    let location = {
+        let keeper = own_lane(shard, lane)?;
+        let lane = keeper.lane.borrow();
+        let entry = lane.entry(key).filter(|_| lane.id(key) == Some(id))?;
+        Location { lane: lane.number(), slot: entry.slot, offset: entry.offset }
+    };
+    let pinned = Pinned::new(shard, key, location);
+    let source = Source::read(shard, pinned.location).await.ok()?;
+    let view = source.view().ok().filter(|view| view.id == id)?;
+    let ranges = {
+        let keeper = own_lane(shard, lane)?;
+        let lane = keeper.lane.borrow();
+        lane.entry(key).filter(|_| lane.id(key) == Some(id))?.live().to_vec()
+    };
+    let left = ranges.iter().map(|range| u32::from(range.count)).sum();
+    let mut live = Vec::new();
+    let mut last = Default::default();
+    for (ordinal, (address, _)) in (0u16..).zip(view.recipients()) {
+        let holds = |range: &&LiveRange| (range.first..range.first + range.count).contains(&ordinal);
+        let Some(range) = ranges.iter().find(holds) else { continue };
+        if live.len() == limits::PAGE_ROWS {
+            break;
+        }
+        last = last_reply(shard, lane, *range);
+        live.push(Live {
+            address: text(address),
+            attempts: range.attempts,
+            next: range.next,
+            reply: last.clone(),
+        });
+    }
+    let first = live.iter().take(limits::ROW_RECIPIENTS).map(|live| live.address.clone()).collect();
+    let detail = Detail { recipients: first, ..of(&view, last) };
+    Some(Shown { detail, expiry: view.expiry, recipients: view.count, live, left })
+}
+
+fn of(view: &MessageView<'_>, reply: String) -> Detail {
+    Detail {
+        id: view.id,
+        sender: text(view.sender),
+        arrival: view.arrival,
+        size: view.size,
+        recipients: Vec::new(),
+        reply,
+    }
+}
+
+/// The id of a message of one of these lanes, and what is live of it at this ordinal.
+fn range<R: Runtime>(shard: &Shard<R>, lane: u16, key: u32, ordinal: u16) -> Option<(MessageId, LiveRange)> {
+    let keeper = own_lane(shard, lane)?;
+    let lane = keeper.lane.borrow();
+    let live = lane.entry(key)?.live().to_vec();
+    let holds = |range: &LiveRange| (range.first..range.first + range.count).contains(&ordinal);
+    Some((lane.id(key)?, live.into_iter().find(holds)?))
+}
+
+fn last_reply<R: Runtime>(shard: &Shard<R>, lane: u16, range: LiveRange) -> String {
+    own_lane(shard, lane)
+        .map(|keeper| text(keeper.lane.borrow().reply(range.reply).as_bytes()))
+        .unwrap_or_default()
+}
+
+/// A lane that this shard writes.
+fn own_lane<R: Runtime>(shard: &Shard<R>, lane: u16) -> Option<Rc<Keeper<R>>> {
+    let known = usize::from(lane) < shard.mesh.lanes() && shard.mesh.keeper(lane) == shard.index;
+    known.then(|| shard.keeper(lane))
+}
+
+/// For eyes, and bounded.
+fn text(bytes: &[u8]) -> String {
+    let mut text = String::from_utf8_lossy(&bytes[..bytes.len().min(limits::ROW_TEXT_MAX)]).into_owned();
+    text.retain(|letter| !letter.is_control());
+    text
+}

@@ -1,0 +1,249 @@
+//! What control asks of a shard, and the bounded queue it asks by: never the one that carries outcomes.
+//!
+//! An ask is answered a slice at a time by a task of its own (`shard::answer`), one after the other.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::{Arc, Weak};
+use std::task::{Poll, Waker};
+
+use crossbeam::queue::ArrayQueue;
+
+use crate::id::{Location, MessageId};
+use crate::limits;
+use crate::queue::select::{Filter, From, Seen, Tally};
+use crate::runtime::Bell;
+use crate::time::UnixMillis;
+
+/// Who asked is told by this, unless he has gone. The answer is handed over on the shard's thread: that must not wait for anything.
+pub struct Reply<T> {
+    deliver: Box<dyn FnOnce(T) + Send>,
+    wanted: Weak<()>,
+}
+
+impl<T> Reply<T> {
+    /// A way back that is of use while `asker` lives.
+    pub fn new(asker: &Arc<()>, deliver: impl FnOnce(T) + Send + 'static) -> Reply<T> {
+        Reply { deliver: Box::new(deliver), wanted: Arc::downgrade(asker) }
+    }
+
+    /// Whether somebody still waits for it.
+    pub fn is_wanted(&self) -> bool {
+        self.wanted.strong_count() > 0
+    }
+
+    /// Answers.
+    pub fn answer(self, answer: T) {
+        if self.is_wanted() {
+            (self.deliver)(answer);
+        }
+    }
+}
+
+impl<T> fmt::Debug for Reply<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Reply(wanted: {})", self.is_wanted())
+    }
+}
+
+/// What is asked.
+#[derive(Debug)]
+pub enum Ask {
+    /// How much of what waits is meant, from there on.
+    Count(Arc<Filter>, From, Reply<Part>),
+    /// A page of at most so many rows.
+    List(Arc<Filter>, From, usize, Reply<Part>),
+    /// What is meant is due now.
+    Retry(Arc<Filter>, From, Reply<Part>),
+    /// What is meant goes back to its sender, with these words.
+    Bounce(Arc<Filter>, From, Arc<str>, Reply<Part>),
+    /// Where the lanes of this shard have a message of this id.
+    Find(MessageId, Reply<Vec<(u16, u32)>>),
+    /// What lanes of this shard know of these recipients; None for what is settled by now.
+    Details(Vec<Place>, Reply<Vec<Option<Detail>>>),
+    /// All that a lane of this shard knows of a live message: its key there.
+    Show(u16, u32, MessageId, Reply<Option<Shown>>),
+}
+
+impl Ask {
+    /// Whether somebody still waits for the answer.
+    pub fn is_wanted(&self) -> bool {
+        match self {
+            Ask::Count(.., reply) | Ask::List(.., reply) | Ask::Retry(.., reply) | Ask::Bounce(.., reply) => {
+                reply.is_wanted()
+            }
+            Ask::Find(_, reply) => reply.is_wanted(),
+            Ask::Details(_, reply) => reply.is_wanted(),
+            Ask::Show(.., reply) => reply.is_wanted(),
+        }
+    }
+}
+
+/// A part of an answer.
+#[derive(Debug, Default)]
+pub struct Part {
+    /// Rows of a page.
+    pub rows: Vec<Row>,
+    /// How much was met, or changed.
+    pub tally: Tally,
+    /// From where to go on; None: this shard has no more.
+    pub next: Option<From>,
+    /// Not all that was met could be changed: the lanes take no more outcomes now.
+    pub starved: bool,
+}
+
+/// A group that waits, with times of the wall clock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The group, and what the queue knows of it.
+    pub seen: Seen,
+    /// When it is tried next, where it waits for that.
+    pub next: Option<UnixMillis>,
+    /// When its site is tried next, where that failed.
+    pub closed_until: Option<UnixMillis>,
+    /// When it is given up.
+    pub expiry: UnixMillis,
+}
+
+/// Some recipients of a stored message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Where the record lay when it was handed out.
+    pub location: Location,
+    /// The message's entry in the index of its lane.
+    pub key: u32,
+    /// The first ordinal.
+    pub first: u16,
+    /// How many.
+    pub count: u16,
+}
+
+/// What the lane knows of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Detail {
+    /// The message.
+    pub id: MessageId,
+    /// Its sender.
+    pub sender: String,
+    /// When it came.
+    pub arrival: UnixMillis,
+    /// Its size.
+    pub size: u64,
+    /// The first few of these recipients.
+    pub recipients: Vec<String>,
+    /// What was said last about the first of them.
+    pub reply: String,
+}
+
+/// A stored message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// What is told in each row.
+    pub detail: Detail,
+    /// When it is given up.
+    pub expiry: UnixMillis,
+    /// Recipients it came with.
+    pub recipients: u16,
+    /// Those that are not settled, as many as a page has rows.
+    pub live: Vec<Live>,
+    /// How many these are.
+    pub left: u32,
+}
+
+/// A recipient that is not settled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Live {
+    /// Its address.
+    pub address: String,
+    /// Attempts so far.
+    pub attempts: u16,
+    /// Not before this time, as the spool has it; 0: it was never tried.
+    pub next: u32,
+    /// What was said last.
+    pub reply: String,
+}
+
+/// The asks of all shards.
+#[derive(Debug)]
+pub struct Asks(Vec<(ArrayQueue<Ask>, Arc<Bell>)>);
+
+impl Asks {
+    /// Queues of shards that have these bells.
+    pub fn new(bells: &[Arc<Bell>]) -> Asks {
+        Asks(bells.iter().map(|bell| (ArrayQueue::new(limits::ASKS_MAX), bell.clone())).collect())
+    }
+
+    /// Asks a shard, or gives it back: too much is asked already.
+    pub fn ask(&self, shard: usize, ask: Ask) -> Result<(), Ask> {
+        let Some((queue, bell)) = self.0.get(shard) else { return Err(ask) };
+        queue.push(ask)?;
+        bell.ring();
+        Ok(())
+    }
+
+    fn queue(&self, shard: usize) -> &ArrayQueue<Ask> {
+        &self.0[shard].0
+    }
+}
+
+/// Where the task that answers waits for the next ask.
+#[derive(Debug, Default)]
+pub struct Answering(RefCell<Option<Waker>>);
+
+impl Answering {
+    /// Looks whether something is asked: the bell rang.
+    pub fn listen(&self, asks: &Asks, own: usize) {
+        if !asks.queue(own).is_empty()
+            && let Some(waker) = self.0.borrow_mut().take()
+        {
+            waker.wake();
+        }
+    }
+
+    /// The next ask.
+    pub async fn next(&self, asks: &Asks, own: usize) -> Ask {
+        poll_fn(|context| match asks.queue(own).pop() {
+            Some(ask) => Poll::Ready(ask),
+            None => {
+                *self.0.borrow_mut() = Some(context.waker().clone());
+                Poll::Pending
+            }
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_queue_has_its_bound_and_who_has_gone_is_not_told() {
+        let asks = Asks::new(&[Arc::new(Bell::new())]);
+        let (told, asker) = (Arc::new(crossbeam::queue::SegQueue::new()), Arc::new(()));
+        let ask = |asker: &Arc<()>| {
+            let told = told.clone();
+            Ask::Count(
+                Arc::default(),
+                From::default(),
+                Reply::new(asker, move |part: Part| told.push(part.tally)),
+            )
+        };
+        for _ in 0..limits::ASKS_MAX {
+            asks.ask(0, ask(&asker)).unwrap();
+        }
+        assert!(asks.ask(0, ask(&asker)).is_err(), "it is given back");
+        assert!(asks.ask(1, ask(&asker)).is_err(), "there is no such shard");
+        let next = |asks: &Asks| asks.queue(0).pop().unwrap();
+        let Ask::Count(.., reply) = next(&asks) else { panic!("it was a count") };
+        reply.answer(Part::default());
+        assert_eq!(told.len(), 1);
+        drop(asker);
+        let late = next(&asks);
+        assert!(!late.is_wanted());
+        let Ask::Count(.., reply) = late else { panic!("it was a count") };
+        reply.answer(Part::default());
+        assert_eq!(told.len(), 1);
+    }
+}
