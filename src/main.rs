@@ -45,6 +45,14 @@ enum Command {
         #[arg(long, alias = "seconds", default_value = "10s", value_name = "TIME", value_parser = demo::duration)]
         duration: std::time::Duration,
     },
+    /// Say how the running relay is. Exit 1: it takes no mail, or there is none.
+    #[command(after_help = "Examples:\n  relevo status\n  relevo status --config my.toml --json")]
+    Status(commands::status::Arguments),
+    /// Look at what waits in the running relay, try it now, or return it.
+    #[command(
+        after_help = "Examples:\n  relevo queue count\n  relevo queue list --domain example.org\n  relevo queue retry --domain example.org"
+    )]
+    Queue(commands::queue::Arguments),
     /// Look at the spool of a stopped or running relay; take over that of another one.
     #[command(
         after_help = "Examples:\n  relevo spool list\n  relevo spool verify --data-dir /var/lib/relevo"
@@ -64,6 +72,8 @@ fn main() -> ExitCode {
         Command::Run(place) => return run(&place),
         Command::Check(arguments) => check::run(&arguments),
         Command::Demo { duration } => demo::run(duration),
+        Command::Status(arguments) => commands::status::run(&arguments),
+        Command::Queue(arguments) => commands::queue::run(arguments),
         Command::Spool(arguments) => commands::spool::run(arguments),
         Command::HashPassword => commands::password::hash(),
     })

@@ -68,11 +68,11 @@ impl Node {
         let instruments = Instruments::of(shards);
         let bells: Vec<_> = (0..shards).map(|_| Arc::new(Bell::new())).collect();
         let particulars = fitted(&settings, shards)?;
-        let machine = room::client_memory(process::memory_max());
-        let room = Room { memory: machine, ..Room::of(shards) };
+        let room = Room { memory: room::client_memory(process::memory_max()), ..Room::of(shards) };
         let mesh = Arc::new(Mesh::with_room(bells.clone(), assignment(&particulars, &data_dir), room));
         let health = Arc::new(Health::default());
-        let control = control::start(control_setup(&settings, &instruments, &health, engine, own_servers))?;
+        let control =
+            control::start(control_setup(&settings, &instruments, &health, engine, own_servers, &mesh))?;
         let watchdog = engine.watch(&bells)?;
         let compute = accounts.is_some().then(|| Compute::start(cores.len())).transpose();
         let compute = compute.map_err(|error| format!("cannot start a thread: {error}"))?.map(Arc::new);
@@ -222,6 +222,7 @@ fn control_setup(
     health: &Arc<Health>,
     engine: Engine,
     own_servers: bool,
+    mesh: &Arc<Mesh>,
 ) -> control::Setup {
     control::Setup {
         instruments: instruments.to_vec(),
@@ -232,6 +233,7 @@ fn control_setup(
         certificates: files::shown(settings).into(),
         hostname: settings.node.hostname.clone(),
         data_dir: settings.node.data_dir.clone(),
+        socket: settings.control.socket.clone().map(|path| (path, mesh.clone())),
         names: Some(Files::new(&settings.dns, own_servers.then_some(Path::new(RESOLV_CONF)))),
     }
 }

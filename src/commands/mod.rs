@@ -1,7 +1,10 @@
 //! Commands that are more than a line in `main`.
 
 pub mod check;
+mod client;
 pub mod output;
 pub mod password;
+pub mod queue;
 pub mod spool;
+pub mod status;
 mod words;

@@ -72,6 +72,10 @@ fn write_description(config: &Config, out: &mut String) -> std::fmt::Result {
         }
         None => writeln!(out, "no HTTP")?,
     }
+    match &config.control.socket {
+        Some(path) => writeln!(out, "commands reach it at {}", path.display())?,
+        None => writeln!(out, "no socket for commands")?,
+    }
     write_tuning(config, out)?;
     config.shards.iter().try_for_each(|shard| write_shard(config, shard, out))
 }

@@ -192,6 +192,11 @@ fn judge_overlaps(config: &Config, found: &mut Vec<ConfigError>) {
             }
         }
     }
+    if config.control.socket_left_out {
+        let problem = "there is no socket for commands: its path in node.data_dir would be too long";
+        let fix = "give a shorter one: socket = \"/run/relevo/control.sock\" in [control], or \"\" for none";
+        found.push(config.places.remark("node.data_dir", problem, fix));
+    }
     let Some(http) = config.control.http else { return };
     if !http.ip().to_canonical().is_loopback() {
         let problem =

@@ -152,4 +152,8 @@ pub struct SpoolConfig {
 pub struct Control {
     /// `http`: metrics and health; None switches it off (`http = ""`).
     pub http: Option<SocketAddr>,
+    /// `socket`: where commands reach the running relay; None switches it off (`socket = ""`).
+    pub socket: Option<PathBuf>,
+    /// There is none only because nobody said where, and the path of `node.data_dir` is too long for one.
+    pub socket_left_out: bool,
 }

@@ -1,7 +1,7 @@
 //! The sections of a configuration, each key with what it may be and what it is by default.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -248,12 +248,29 @@ pub(super) fn spool(section: &Section<'_>) -> SpoolConfig {
     SpoolConfig { segment_size, size_max }
 }
 
-pub(super) fn control(section: &Section<'_>) -> Control {
+/// Where commands reach the relay, unless said otherwise: in its data directory.
+const SOCKET: &str = "control.sock";
+
+pub(super) fn control(section: &Section<'_>, data_dir: &Path) -> Control {
     const USUAL: &str = "127.0.0.1:8025";
     let http = section.read("http", value::socket(USUAL, None).ok(), |value| match value.as_str() {
         Some("") => Ok(None),
         _ => parsed(value, value::http, guess::http, USUAL).map(Some),
     });
+    let fits = |path: &PathBuf| path.as_os_str().len() <= limits::SOCKET_PATH_MAX;
+    let usual = Some(data_dir.join(SOCKET)).filter(fits);
+    let mut socket_left_out = usual.is_none();
+    let socket = section.read("socket", usual, |value| {
+        socket_left_out = false;
+        let Some(path) = path(value, SOCKET)?.map(|path| data_dir.join(path)) else { return Ok(None) };
+        if fits(&path) && path.file_name().is_some() {
+            return Ok(Some(path));
+        }
+        let problem = format!("{} is no path of a socket", quoted(&path.display().to_string()));
+        let more =
+            format!(", a file in node.data_dir or elsewhere, at most {} bytes", limits::SOCKET_PATH_MAX);
+        Err(Wrong::write(problem, quoted("/run/relevo/control.sock"), &more))
+    });
     section.finish();
-    Control { http }
+    Control { http, socket, socket_left_out }
 }

@@ -126,6 +126,7 @@ fn read(root: &Section<'_>) -> Config {
     });
     log.finish();
     let node = read::node(&root.section("node"));
+    let control = read::control(&root.section("control"), &node.data_dir);
     let listeners = read::listeners(root, accounts.is_some());
     let addresses: Vec<SocketAddr> = listeners.iter().map(|listener| listener.address).collect();
     let config = Config {
@@ -140,7 +141,7 @@ fn read(root: &Section<'_>) -> Config {
         spool: read::spool(&root.section("spool")),
         accounts,
         log: log_path,
-        control: read::control(&root.section("control")),
+        control,
         tuning: tuning::read(&root.section("tuning")),
         places: Places::default(),
     };

@@ -13,7 +13,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
 use crate::control::Shown;
@@ -58,7 +59,7 @@ pub(super) async fn serve(listener: TcpListener, served: Served, reserve: Arc<Re
     }
 }
 
-async fn answer(stream: TcpStream, router: Router) {
+pub(super) async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, router: Router) {
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(limits::HTTP_HEADER)

@@ -2,6 +2,8 @@
 //! writes the accounting and `relevo-words` standard error, because a disk or a reader may keep each of these waiting.
 //! A thread of these that ends without being told to ends the process.
 
+pub mod api;
+mod asker;
 mod certificates;
 mod health;
 mod http;
@@ -9,6 +11,7 @@ mod log;
 mod metrics;
 pub(crate) mod names;
 mod say;
+mod service;
 mod spare;
 mod thread;
 mod watch;
@@ -25,7 +28,8 @@ use crate::limits;
 use crate::observe::Instruments;
 use crate::observe::diagnostics::Level;
 use crate::runtime::files::{self, Reserve};
-use crate::runtime::process;
+use crate::runtime::{local, process};
+use crate::shard::mesh::Mesh;
 
 pub use certificates::Shown;
 pub use health::Health;
@@ -52,6 +56,8 @@ pub struct Setup {
     pub hostname: String,
     /// Where its lanes are.
     pub data_dir: PathBuf,
+    /// Where commands are answered, and the shards that answer; None is nowhere.
+    pub socket: Option<(PathBuf, Arc<Mesh>)>,
     /// The machine's files of names, where they are looked at.
     pub names: Option<names::Files>,
 }
@@ -59,6 +65,7 @@ pub struct Setup {
 /// The running threads.
 pub struct Control {
     control: Worker,
+    service: Option<(Worker, local::File)>,
     log: Worker,
     words: Words,
     reopen: Arc<AtomicU64>,
@@ -94,7 +101,7 @@ impl Words {
 }
 
 /// Opens the log and the HTTP port, then starts the threads. An error says what is wrong and what to do.
-pub fn start(setup: Setup) -> Result<Control, String> {
+pub fn start(mut setup: Setup) -> Result<Control, String> {
     let reserve = Arc::new(Reserve::new(limits::DESCRIPTORS_RESERVED));
     // It keeps what it needs open.
     process::usage();
@@ -114,8 +121,10 @@ pub fn start(setup: Setup) -> Result<Control, String> {
     let reopen = Arc::new(AtomicU64::new(0));
     let (wanted, instruments) = (reopen.clone(), setup.instruments.clone());
     let log = Worker::start("relevo-log", move |turn| write_log(log, &instruments, &wanted, turn))?;
+    let service =
+        setup.socket.take().map(|(path, mesh)| serve_commands(&setup, &path, mesh, &reserve)).transpose()?;
     let control = Worker::start("relevo-control", move |turn| run(setup, listener, &reserve, turn))?;
-    Ok(Control { control, log, words, reopen, http })
+    Ok(Control { control, service, log, words, reopen, http })
 }
 
 impl Control {
@@ -127,10 +136,44 @@ impl Control {
 
     /// Writes what is left of the logs, within a bound, and ends.
     pub fn stop(self) {
+        if let Some((service, file)) = self.service {
+            drop(file);
+            service.stop(limits::LAST_WRITES);
+        }
         self.control.stop(limits::LAST_WRITES);
         self.log.stop(limits::LAST_WRITES);
         self.words.stop();
     }
+}
+
+/// Opens the socket and starts the thread that answers commands there.
+fn serve_commands(
+    setup: &Setup,
+    path: &Path,
+    mesh: Arc<Mesh>,
+    reserve: &Arc<Reserve>,
+) -> Result<(Worker, local::File), String> {
+    let opened = local::listen(path, limits::LOCAL_BACKLOG).map_err(|error| {
+        format!("cannot serve commands at {}: {error}; set control.socket to a path that this user may make, or to \"\"", path.display())
+    })?;
+    let (listener, file) = opened.into_parts();
+    let (instruments, health, hostname) =
+        (setup.instruments.clone(), setup.health.clone(), setup.hostname.clone());
+    let (runtime, reserve) = (setup.runtime, reserve.clone());
+    let start = u32::from_le_bytes(process::random_bytes());
+    let worker = Worker::start("relevo-service", move |turn| {
+        let clock = turn.clock();
+        let api = api::answers::Api {
+            asker: asker::Asker::new(mesh, health.clone(), start),
+            instruments,
+            health,
+            runtime,
+            hostname,
+            second: Arc::new(move || clock().as_secs()),
+        };
+        service::run(listener, api::router(api), reserve, turn);
+    })?;
+    Ok((worker, file))
 }
 
 fn write_log(mut log: log::Log, instruments: &[Arc<Instruments>], wanted: &AtomicU64, turn: &thread::Turn) {

@@ -38,6 +38,7 @@ fn setup(instruments: Vec<Arc<Instruments>>, log: Option<PathBuf>, health: Arc<H
         certificates: Arc::default(),
         hostname: "mx1.example.net".into(),
         names: None,
+        socket: None,
         data_dir: "/nowhere".into(),
     }
 }

@@ -149,16 +149,22 @@ pub const ROW_TEXT_MAX: usize = 512;
 pub const CHANGE_TIME: Duration = Duration::from_secs(2);
 /// Recipients' groups that an operator returns and whose outcome is not handed in yet: a step of a return, which a kill may cut.
 pub const BOUNCE_STEP: usize = 500;
+/// How long it is waited before it is looked again whether outcomes can be handed in.
+pub const CHANGE_PAUSE: Duration = Duration::from_millis(5);
+/// Parts of a change that changed nothing, one after the other, before a command gives up: the spool takes no outcomes.
+pub const CHANGES_IN_VAIN: u32 = 10;
 /// How long control waits for the answer of a shard.
 pub const ASK_WAIT: Duration = Duration::from_secs(20);
 /// How long one request goes from shard to shard before it is told how far it came: well within [`HTTP_REQUEST`].
 pub const REQUEST_TIME: Duration = Duration::from_secs(5);
+/// Longest answer that a command reads: a page of rows with long texts.
+pub const ANSWER_MAX: usize = 16 * 1024 * 1024;
+/// How long a command waits for it: the relay's own bound, and a little.
+pub const ANSWER_WAIT: Duration = HTTP_REQUEST.saturating_add(Duration::from_secs(5));
 /// Bytes of the text of a filter: a domain (RFC 1035 2.3.4) or an address (RFC 5321 4.5.3.1.3) and a little.
 pub const FILTER_TEXT_MAX: usize = 320;
 /// Bytes of the reason that an operator gives.
 pub const REASON_MAX: usize = 400;
-/// Bytes of the path of control's socket: `sun_path` of unix(7) without its zero.
-pub const SOCKET_PATH_MAX: usize = 107;
 /// Connections to control's socket at one time; more wait until one ends.
 pub const LOCAL_CONNECTIONS_MAX: usize = 64;
 /// More of them that the kernel keeps waiting.

@@ -25,6 +25,7 @@ pub mod ending;
 pub mod epoll;
 pub mod files;
 pub mod glommio;
+pub mod local;
 pub mod map;
 pub mod os;
 pub mod output;

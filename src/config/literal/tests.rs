@@ -340,7 +340,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ),
     ("retry", &["first", "factor", "max", "expire"]),
     ("spool", &["segment_size", "size_max"]),
-    ("control", &["http"]),
+    ("control", &["http", "socket"]),
     ("tuning", &["runtime", "spin", "ring_depth", "commit_delay"]),
 ];
 

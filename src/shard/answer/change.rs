@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::limits;
 use crate::queue::destinations::aside::{Aside, Next};
@@ -20,9 +19,6 @@ use crate::shard::store::compact::Pinned;
 use crate::shard::store::load::Source;
 use crate::spool::record::MessageView;
 use crate::time::Instant;
-
-/// How long it is waited before it is looked again whether outcomes can be handed in.
-const PAUSE: Duration = Duration::from_millis(5);
 
 /// What is to be done.
 pub(super) enum Change {
@@ -183,7 +179,7 @@ async fn bounce<R: Runtime>(
             }
         }
         if part.starved {
-            shard.timers.sleep_until(shard.runtime.now() + PAUSE).await;
+            shard.timers.sleep_until(shard.runtime.now() + limits::CHANGE_PAUSE).await;
         } else if shard.runtime.outstays() {
             shard.runtime.yield_now().await;
         }

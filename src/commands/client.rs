@@ -1,0 +1,138 @@
+//! How commands speak to the running relay: HTTP over its socket.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use axum::body::{Body, to_bytes};
+use axum::http::{Method, Request, StatusCode, header};
+use clap::Args;
+use hyper_util::rt::TokioIo;
+use relevo::control::api::shape::Refusal;
+use relevo::limits;
+use relevo::runtime::local;
+use serde::de::DeserializeOwned;
+
+use super::output::{Failure, NO, WRONG_USE};
+
+/// Which relay.
+#[derive(Args, Clone, Debug)]
+#[group(multiple = false)]
+pub struct Relay {
+    /// The configuration of the relay, which says where its socket is [default: /etc/relevo/relevo.toml].
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Its socket.
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+}
+
+/// Asks one question after the other.
+pub struct Client {
+    socket: PathBuf,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Relay {
+    /// Where it answers.
+    pub fn client(&self) -> Result<Client, Failure> {
+        let socket = match &self.socket {
+            Some(socket) => socket.clone(),
+            None => self.configured()?,
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(Client { socket, runtime })
+    }
+
+    fn configured(&self) -> Result<PathBuf, Failure> {
+        let default = Path::new(relevo::check::DEFAULT_PATH);
+        let path = self.config.as_deref().unwrap_or(default);
+        let hint = if self.config.is_none() { "; or give --config FILE or --socket PATH" } else { "" };
+        let config =
+            super::check::load(path).map_err(|error| Failure(WRONG_USE, format!("{error}{hint}")))?;
+        let words =
+            || format!("{}: there is no control.socket, so no command reaches this relay", path.display());
+        config.control.socket.ok_or_else(|| Failure(WRONG_USE, words()))
+    }
+}
+
+impl Client {
+    /// Asks for something.
+    pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        self.ask(Method::GET, path, Vec::new())
+    }
+
+    /// Has something done.
+    pub fn post<T: DeserializeOwned>(&self, path: &str, body: &impl serde::Serialize) -> Result<T, Failure> {
+        let body = serde_json::to_vec(body).map_err(|error| error.to_string())?;
+        self.ask(Method::POST, path, body)
+    }
+
+    fn ask<T: DeserializeOwned>(&self, method: Method, path: &str, body: Vec<u8>) -> Result<T, Failure> {
+        let asked = async {
+            let answered = tokio::time::timeout(limits::ANSWER_WAIT, self.exchange(method, path, body)).await;
+            answered.unwrap_or_else(|_| Err(self.unusable("it does not answer in time")))
+        };
+        let (status, text) = self.runtime.block_on(asked)?;
+        if status.is_success() {
+            return serde_json::from_slice(&text).map_err(|error| {
+                self.unusable(&format!("its answer is not understood: {error}; is it of another version?"))
+            });
+        }
+        let refusal: Refusal = serde_json::from_slice(&text)
+            .unwrap_or_else(|_| Refusal { error: format!("it answered {status}"), code: String::new() });
+        // What the asker can mend, and what is just not so.
+        let wrong = matches!(
+            status,
+            StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN | StatusCode::METHOD_NOT_ALLOWED
+        );
+        Err(Failure(if wrong { WRONG_USE } else { NO }, refusal.error))
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<(StatusCode, Vec<u8>), Failure> {
+        let stream = local::connect(&self.socket).await.map_err(|error| self.unreached(&error))?;
+        let broken = |error: hyper::Error| self.unusable(&format!("the connection broke: {error}"));
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake::<_, Body>(TokioIo::new(stream)).await.map_err(broken)?;
+        tokio::spawn(connection);
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, "localhost")
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Body::from(body))
+            .map_err(|error| Failure(WRONG_USE, format!("this cannot be asked: {error}")))?;
+        let answer = sender.send_request(request).await.map_err(broken)?;
+        let status = answer.status();
+        let text = to_bytes(Body::new(answer.into_body()), limits::ANSWER_MAX).await;
+        let text = text.map_err(|error| self.unusable(&format!("its answer broke off: {error}")))?;
+        Ok((status, text.to_vec()))
+    }
+
+    fn unusable(&self, words: &str) -> Failure {
+        Failure(NO, format!("the relay at {}: {words}", self.socket.display()))
+    }
+
+    fn unreached(&self, error: &io::Error) -> Failure {
+        let socket = self.socket.display();
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Failure(
+                NO,
+                format!(
+                    "no relay answers at {socket} ({error}); is it running, and is this its configuration?"
+                ),
+            ),
+            io::ErrorKind::PermissionDenied => Failure(
+                WRONG_USE,
+                format!(
+                    "{socket}: {error}; only the user that the relay runs as and root may give it commands"
+                ),
+            ),
+            _ => Failure(WRONG_USE, format!("{socket}: {error}")),
+        }
+    }
+}

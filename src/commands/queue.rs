@@ -1,0 +1,393 @@
+//! `relevo queue`: what waits in the running relay, and what is to become of it.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufWriter, Write};
+
+use clap::{Args, Subcommand};
+use relevo::control::api::shape::{Change, Changed, Count, Counted, Message, Page, Row};
+use relevo::limits;
+use relevo::queue::select::Filter;
+
+use super::client::{Client, Relay};
+use super::output::{Failure, NO, WRONG_USE, complain, say};
+use super::words::{count as counted, plain};
+
+/// `relevo queue …`
+#[derive(Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    tool: Tool,
+}
+
+#[derive(Subcommand)]
+enum Tool {
+    /// List what waits, page by page: a row for the recipients of one message in one domain.
+    #[command(
+        after_help = "Examples:\n  relevo queue list --domain example.org\n  relevo queue list --older 2h --state deferred --limit 0 --json"
+    )]
+    List {
+        #[command(flatten)]
+        relay: Relay,
+        #[command(flatten)]
+        filters: Box<Filters>,
+        /// At most so many rows; 0 is all of them.
+        #[arg(long, default_value_t = 100, value_name = "ROWS")]
+        limit: u64,
+        /// One JSON object a row.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Count what waits.
+    #[command(
+        after_help = "Examples:\n  relevo queue count\n  relevo queue count --site mx.example.org --json"
+    )]
+    Count {
+        #[command(flatten)]
+        relay: Relay,
+        #[command(flatten)]
+        filters: Box<Filters>,
+        /// As a JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show a message that waits or is under way: its recipients, and why they wait.
+    #[command(after_help = "Example: relevo queue show 00000000G0000102")]
+    Show {
+        /// Its id, as logs and `list` have it.
+        id: String,
+        #[command(flatten)]
+        relay: Relay,
+        /// As a JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Try it now, whenever it would be due; sites that rest after failures are tried too. Exit 1: nothing is meant.
+    #[command(
+        after_help = "Examples:\n  relevo queue retry --domain example.org\n  relevo queue retry --all"
+    )]
+    Retry {
+        #[command(flatten)]
+        relay: Relay,
+        #[command(flatten)]
+        change: Box<Meant>,
+    },
+    /// Return it to its sender now. Exit 1: nothing is meant.
+    #[command(
+        after_help = "Example: relevo queue bounce --domain exmaple.org --older 1d --reason 'no such domain'"
+    )]
+    Bounce {
+        #[command(flatten)]
+        relay: Relay,
+        #[command(flatten)]
+        change: Box<Meant>,
+        /// Why; the sender is told.
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        reason: String,
+    },
+}
+
+/// What a change is of.
+#[derive(Args)]
+struct Meant {
+    #[command(flatten)]
+    filters: Filters,
+    /// All mail that waits; instead of a filter.
+    #[arg(long)]
+    all: bool,
+    /// Print a JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Which mail: that of which all holds.
+#[derive(Args)]
+struct Filters {
+    /// In this domain, or below it: *.example.org.
+    #[arg(long, value_name = "DOMAIN", help_heading = "Filters")]
+    domain: Option<String>,
+    /// At this site, named as `list` does or by one of its hosts. Mail that waits for its next attempt has none until then.
+    #[arg(long, value_name = "SITE", help_heading = "Filters")]
+    site: Option<String>,
+    /// `deferred` waits for its next attempt, `ready` for a connection.
+    #[arg(long, value_name = "STATE", help_heading = "Filters")]
+    state: Option<String>,
+    /// Came so long ago, or longer: 30m, 2h, 3d.
+    #[arg(long, value_name = "TIME", help_heading = "Filters")]
+    older: Option<String>,
+    /// Of this message.
+    #[arg(long, value_name = "ID", help_heading = "Filters")]
+    id: Option<String>,
+    #[arg(long, hide = true)]
+    provider: Option<String>,
+    #[arg(long, hide = true)]
+    sender: Option<String>,
+    #[arg(long, hide = true)]
+    recipient: Option<String>,
+    #[arg(long, hide = true)]
+    account: Option<String>,
+    #[arg(long, hide = true)]
+    tenant: Option<String>,
+    #[arg(long, hide = true)]
+    campaign: Option<String>,
+    #[arg(long, hide = true)]
+    source: Option<String>,
+    #[arg(long, hide = true)]
+    pool: Option<String>,
+    #[arg(long, hide = true)]
+    reply: Option<String>,
+}
+
+impl Filters {
+    /// By their names. What is wrong in them, or not built, is told without asking the relay.
+    fn by_name(&self) -> Result<BTreeMap<String, String>, Failure> {
+        let given = [
+            ("domain", &self.domain),
+            ("site", &self.site),
+            ("state", &self.state),
+            ("older", &self.older),
+            ("id", &self.id),
+            ("provider", &self.provider),
+            ("sender", &self.sender),
+            ("recipient", &self.recipient),
+            ("account", &self.account),
+            ("tenant", &self.tenant),
+            ("campaign", &self.campaign),
+            ("source", &self.source),
+            ("pool", &self.pool),
+            ("reply", &self.reply),
+        ];
+        let mut filter = Filter::default();
+        let mut by_name = BTreeMap::new();
+        for (name, value) in given {
+            let Some(value) = value else { continue };
+            filter.set(name, value).map_err(|bad| Failure(WRONG_USE, format!("--{name}: {bad}")))?;
+            by_name.insert(name.to_owned(), value.clone());
+        }
+        Ok(by_name)
+    }
+
+    /// As a question has them behind its `?`.
+    fn query(&self) -> Result<form_urlencoded::Serializer<'static, String>, Failure> {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(self.by_name()?);
+        Ok(query)
+    }
+}
+
+/// Exit 0: done; 1: nothing of that, or no relay; 2: wrong use, or a filter that is not built yet.
+pub fn run(arguments: Arguments) -> Result<(), Failure> {
+    match arguments.tool {
+        Tool::List { relay, filters, limit, json } => list(&relay, &filters, limit, json),
+        Tool::Count { relay, filters, json } => count(&relay, &filters, json),
+        Tool::Show { id, relay, json } => show(&relay, &id, json),
+        Tool::Retry { relay, change } => self::change(&relay, &change, "retry", ""),
+        Tool::Bounce { relay, change, reason } => self::change(&relay, &change, "bounce", &reason),
+    }
+}
+
+fn list(relay: &Relay, filters: &Filters, limit: u64, json: bool) -> Result<(), Failure> {
+    let query = filters.query()?.finish();
+    let client = relay.client()?;
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut left = if limit == 0 { u64::MAX } else { limit };
+    let (mut cursor, mut under_way, mut rows) = (String::new(), 0, 0u64);
+    if !json {
+        writeln!(out, "{}", head())?;
+    }
+    loop {
+        let most = left.min(limits::PAGE_ROWS as u64).to_string();
+        let mut query = form_urlencoded::Serializer::new(query.clone());
+        query.append_pair("limit", &most).append_pair("cursor", &cursor);
+        let page: Page = client.get(&format!("/control/v1/queue?{}", query.finish()))?;
+        for row in &page.rows {
+            if json {
+                serde_json::to_writer(&mut out, row).map_err(io::Error::from)?;
+                writeln!(out)?;
+            } else {
+                writeln!(out, "{}", line(row))?;
+            }
+        }
+        out.flush()?;
+        left = left.saturating_sub(page.rows.len() as u64);
+        rows += page.rows.len() as u64;
+        under_way += page.under_way;
+        match page.next {
+            None => break,
+            Some(_) if left == 0 => {
+                complain!("that is all that was asked for, and there is more: --limit 0 lists all");
+                break;
+            }
+            Some(next) => cursor = next,
+        }
+    }
+    if under_way > 0 {
+        complain!("{} under way, and in no row", counted(under_way, "group"));
+    }
+    if rows == 0 && !json {
+        complain!("nothing of that waits");
+    }
+    Ok(())
+}
+
+fn head() -> &'static str {
+    "id                state     count attempts next attempt             domain                         sender, last reply"
+}
+
+fn line(row: &Row) -> String {
+    let next = match (&row.next_attempt, &row.site_closed_until) {
+        (Some(next), _) if row.state == "deferred" => next,
+        (_, Some(closed)) => closed,
+        _ => "at once",
+    };
+    let reply = row.last_reply.as_deref().map(|reply| format!("  {}", plain(reply.as_bytes())));
+    format!(
+        "{:<17} {:<9} {:>5} {:>8} {:<24} {:<30} <{}>{}",
+        row.id,
+        row.state,
+        row.count,
+        row.attempts,
+        next,
+        plain(row.domain.as_bytes()),
+        plain(row.sender.as_bytes()),
+        reply.unwrap_or_default()
+    )
+}
+
+fn count(relay: &Relay, filters: &Filters, json: bool) -> Result<(), Failure> {
+    let query = filters.query()?.finish();
+    let client = relay.client()?;
+    let (mut all, mut cursor) = (Count::default(), String::new());
+    loop {
+        let mut query = form_urlencoded::Serializer::new(query.clone());
+        query.append_pair("cursor", &cursor);
+        let part: Counted = client.get(&format!("/control/v1/queue/count?{}", query.finish()))?;
+        all.recipients += part.count.recipients;
+        all.deferred += part.count.deferred;
+        all.ready += part.count.ready;
+        all.groups += part.count.groups;
+        all.under_way += part.count.under_way;
+        match part.next {
+            Some(next) => cursor = next,
+            None => break,
+        }
+    }
+    if json {
+        say!("{}", serde_json::to_string(&all).map_err(|error| error.to_string())?);
+    } else {
+        say!(
+            "{} in {}: {} deferred, {} ready; {} under way besides",
+            counted(all.recipients, "recipient"),
+            counted(all.groups, "group"),
+            all.deferred,
+            all.ready,
+            counted(all.under_way, "group")
+        );
+    }
+    Ok(())
+}
+
+fn show(relay: &Relay, id: &str, json: bool) -> Result<(), Failure> {
+    let mut filter = Filter::default();
+    filter.set("id", id).map_err(|bad| Failure(WRONG_USE, bad.to_string()))?;
+    let id = filter.id.map(|id| id.to_string()).unwrap_or_default();
+    let message: Message = relay.client()?.get(&format!("/control/v1/queue/message/{id}"))?;
+    if json {
+        say!("{}", serde_json::to_string_pretty(&message).map_err(|error| error.to_string())?);
+        return Ok(());
+    }
+    say!(
+        "id        {}\nlane      {}\nsender    <{}>\naccepted  {}\nexpires   {}\nsize      {} bytes\nleft      {} of {}, {} of them under way",
+        message.id,
+        message.lane,
+        plain(message.sender.as_bytes()),
+        message.accepted,
+        message.expires,
+        message.size,
+        message.left,
+        counted(message.recipients.into(), "recipient"),
+        message.under_way
+    );
+    for part in &message.waiting {
+        let next = part.next_attempt.as_deref().filter(|_| part.state == "deferred");
+        say!(
+            "waits     {} in {}, {}{}{}",
+            counted(part.count.into(), "recipient"),
+            plain(part.domain.as_bytes()),
+            part.state,
+            next.map(|next| format!(" until {next}")).unwrap_or_default(),
+            part.site_closed_until
+                .as_ref()
+                .map(|until| format!(", its site rests until {until}"))
+                .unwrap_or_default()
+        );
+    }
+    for recipient in &message.live {
+        let reply = recipient.last_reply.as_deref().unwrap_or("never tried");
+        say!(
+            "to        <{}>, {}: {}",
+            plain(recipient.address.as_bytes()),
+            counted(recipient.attempts.into(), "attempt"),
+            plain(reply.as_bytes())
+        );
+    }
+    if (message.live.len() as u32) < message.left {
+        say!("          and {} more", message.left - message.live.len() as u32);
+    }
+    Ok(())
+}
+
+fn change(relay: &Relay, meant: &Meant, verb: &str, reason: &str) -> Result<(), Failure> {
+    let filter = meant.filters.by_name()?;
+    if filter.is_empty() != meant.all {
+        let words = if meant.all {
+            "--all means all mail: leave the filters out, or leave it out"
+        } else {
+            "all mail would be meant: give a filter, or --all"
+        };
+        return Err(Failure(WRONG_USE, words.to_owned()));
+    }
+    let client = relay.client()?;
+    let mut change = Change { filter, all: meant.all, reason: reason.to_owned(), cursor: None };
+    let all = change_all(&client, verb, &mut change)?;
+    if meant.json {
+        say!("{}", serde_json::to_string(&all).map_err(|error| error.to_string())?);
+    } else {
+        let done = if verb == "retry" { "tried now" } else { "returned" };
+        let besides = match all.under_way {
+            0 => String::new(),
+            left => format!("; {} under way left alone", counted(left, "group")),
+        };
+        say!("{} {done}{besides}", counted(all.recipients, "recipient"));
+    }
+    if all.recipients == 0 { Err(Failure(NO, "nothing of that waits".to_owned())) } else { Ok(()) }
+}
+
+fn change_all(client: &Client, verb: &str, change: &mut Change) -> Result<Changed, Failure> {
+    let (mut all, mut vain) = (Changed::default(), 0);
+    loop {
+        let part: Changed =
+            client.post(&format!("/control/v1/queue/{verb}"), change).map_err(|Failure(code, words)| {
+                let done = if all.recipients > 0 {
+                    format!(", {} before that", counted(all.recipients, "recipient"))
+                } else {
+                    String::new()
+                };
+                Failure(code, words + &done)
+            })?;
+        all.recipients += part.recipients;
+        all.groups += part.groups;
+        all.under_way += part.under_way;
+        vain = if part.waits_for_spool { vain + 1 } else { 0 };
+        match part.next {
+            None => return Ok(all),
+            Some(_) if vain > limits::CHANGES_IN_VAIN => {
+                let words = "the spool takes no more outcomes: is its disk slow, or does it fail? The log says more; the rest still waits";
+                return Err(Failure(
+                    NO,
+                    format!("{} changed; {words}", counted(all.recipients, "recipient")),
+                ));
+            }
+            next => change.cursor = next,
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! `relevo status`.
+
+use clap::Args;
+use relevo::control::api::shape::Status;
+
+use super::client::Relay;
+use super::output::{Failure, NO, say};
+use super::words::{count, plain};
+
+/// `relevo status`
+#[derive(Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    relay: Relay,
+    /// As a JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Exit 0: it runs and takes mail; 1: it does not.
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let status: Status = arguments.relay.client()?.get("/control/v1/status")?;
+    if arguments.json {
+        say!("{}", serde_json::to_string_pretty(&status).map_err(|error| error.to_string())?);
+    } else {
+        let takes = if status.takes_mail { "takes mail" } else { "takes no mail" };
+        say!(
+            "{} {takes}; relevo {} on {}, for {} s",
+            plain(status.node.as_bytes()),
+            status.version,
+            status.runtime,
+            status.seconds
+        );
+        say!("shard    queued  messages  clients  connections  delivered   deferred    bounced  live MiB");
+        for of in &status.shards {
+            let note = if of.takes_mail { "" } else { "  takes no mail" };
+            say!(
+                "{:>5} {:>9} {:>9} {:>8} {:>12} {:>10} {:>10} {:>10} {:>9.1}{note}",
+                of.shard,
+                of.queued,
+                of.messages,
+                of.clients,
+                of.connections,
+                of.delivered,
+                of.deferred,
+                of.bounced,
+                of.live_bytes as f64 / f64::from(1 << 20)
+            );
+        }
+        let queued: u64 = status.shards.iter().map(|of| of.queued).sum();
+        say!("{} queued", count(queued, "recipient"));
+    }
+    if status.takes_mail { Ok(()) } else { Err(Failure(NO, status.words)) }
+}

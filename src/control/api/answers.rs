@@ -1,0 +1,91 @@
+//! What handlers are given, and how they answer.
+
+use std::sync::Arc;
+
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::shape::Refusal;
+use crate::control::Health;
+use crate::control::asker::{Asker, Unanswered};
+use crate::observe::Instruments;
+use crate::queue::select::BadFilter;
+
+/// What the handlers are given.
+pub(in crate::control) struct Api {
+    pub asker: Asker,
+    pub instruments: Vec<Arc<Instruments>>,
+    pub health: Arc<Health>,
+    pub runtime: &'static str,
+    pub hostname: String,
+    /// The second of control's clock.
+    pub second: Arc<dyn Fn() -> u64 + Send + Sync>,
+}
+
+/// Why a question has no answer.
+#[derive(Debug)]
+pub(super) enum Problem {
+    /// No shard could answer.
+    Unanswered(Unanswered),
+    /// A filter is wrong, or not built.
+    Filter(BadFilter),
+    /// Something else in the request is wrong.
+    Wrong(String),
+    /// What is asked for is not there.
+    NotFound(String),
+    /// Others may ask, not he.
+    Forbidden(String),
+    /// There is no such path, or it has no such method.
+    NoSuchQuestion(StatusCode),
+}
+
+impl From<Unanswered> for Problem {
+    fn from(unanswered: Unanswered) -> Problem {
+        Problem::Unanswered(unanswered)
+    }
+}
+
+impl From<BadFilter> for Problem {
+    fn from(bad: BadFilter) -> Problem {
+        Problem::Filter(bad)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let (status, code, error) = match self {
+            Problem::Unanswered(why) => {
+                let (status, code) = match why {
+                    Unanswered::NotServing => (StatusCode::SERVICE_UNAVAILABLE, "not_serving"),
+                    Unanswered::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+                    Unanswered::Late(_) => (StatusCode::GATEWAY_TIMEOUT, "late"),
+                    Unanswered::OldCursor => (StatusCode::GONE, "old_cursor"),
+                    Unanswered::NoCursor => (StatusCode::BAD_REQUEST, "no_cursor"),
+                };
+                (status, code, why.to_string())
+            }
+            Problem::Filter(bad @ BadFilter::NotBuilt(_)) => {
+                (StatusCode::BAD_REQUEST, "not_built", bad.to_string())
+            }
+            Problem::Filter(bad) => (StatusCode::BAD_REQUEST, "bad_filter", bad.to_string()),
+            Problem::Wrong(words) => (StatusCode::BAD_REQUEST, "bad_request", words),
+            Problem::NotFound(words) => (StatusCode::NOT_FOUND, "not_found", words),
+            Problem::Forbidden(words) => (StatusCode::FORBIDDEN, "forbidden", words),
+            Problem::NoSuchQuestion(status) => {
+                (status, "no_such_question", "there is nothing to ask here".to_owned())
+            }
+        };
+        (status, json(&Refusal { error, code: code.to_owned() })).into_response()
+    }
+}
+
+pub(super) fn json(value: &impl serde::Serialize) -> Response {
+    let kind = [(header::CONTENT_TYPE, "application/json")];
+    match serde_json::to_vec(value) {
+        Ok(mut text) => {
+            text.push(b'\n');
+            (kind, text).into_response()
+        }
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}

@@ -1,0 +1,119 @@
+//! What waits is tried at once, or goes back. Each change is said, with who asked for it.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::response::Response;
+use tokio::time::Instant;
+
+use super::answers::{Api, Problem, json};
+use super::peer::Peer;
+use super::shape::{Change, Changed};
+use crate::control::say::say;
+use crate::limits;
+use crate::observe::diagnostics::Level;
+use crate::queue::select::{Filter, From, Tally};
+use crate::shard::ask::{Ask, Part, Reply};
+
+/// It is due now.
+pub(super) async fn retry(
+    State(api): State<Arc<Api>>,
+    Extension(peer): Extension<Peer>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let change = read(&body)?;
+    change_all(&api, peer, "retry", change, |filter, _| {
+        let filter = filter.clone();
+        Box::new(move |from, reply| Ask::Retry(filter.clone(), from, reply))
+    })
+    .await
+}
+
+/// It goes back to its sender.
+pub(super) async fn bounce(
+    State(api): State<Arc<Api>>,
+    Extension(peer): Extension<Peer>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let change = read(&body)?;
+    change_all(&api, peer, "bounce", change, |filter, reason| {
+        let (filter, reason): (_, Arc<str>) = (filter.clone(), reason.into());
+        Box::new(move |from, reply| Ask::Bounce(filter.clone(), from, reason.clone(), reply))
+    })
+    .await
+}
+
+type Question = Box<dyn Fn(From, Reply<Part>) -> Ask + Send + Sync>;
+
+fn read(body: &[u8]) -> Result<Change, Problem> {
+    let change: Change = serde_json::from_slice(body)
+        .map_err(|error| Problem::Wrong(format!("the body is not what was expected: {error}")))?;
+    let words = |problem: &str| Problem::Wrong(problem.to_owned());
+    if change.reason.len() > limits::REASON_MAX || change.reason.chars().any(char::is_control) {
+        return Err(words("a reason is one line of printable text, at most 400 bytes"));
+    }
+    match (change.filter.is_empty(), change.all) {
+        (true, false) => {
+            Err(words("all mail would be meant: say which by a filter, or say that all is (all, --all)"))
+        }
+        (false, true) => Err(words("all mail is meant, or what a filter says, not both")),
+        _ => Ok(change),
+    }
+}
+
+async fn change_all(
+    api: &Api,
+    peer: Peer,
+    verb: &str,
+    change: Change,
+    question: impl FnOnce(&Arc<Filter>, &str) -> Question,
+) -> Result<Response, Problem> {
+    let mut filter = Filter::default();
+    change.filter.iter().try_for_each(|(name, value)| filter.set(name, value))?;
+    let place = api.asker.place(change.cursor.as_deref())?;
+    let Some(filter) = api.asker.prepared(filter).await? else { return Ok(json(&Changed::default())) };
+    let question =
+        question(&filter, if change.reason.is_empty() { "no reason was given" } else { &change.reason });
+    let until = Instant::now() + limits::REQUEST_TIME;
+    // Also where the asker goes away, and the request ends, in the middle.
+    let mut report = Report { peer, verb, filter: &filter, reason: &change.reason, tally: Tally::default() };
+    let (mut next, mut starved) = (Some(place), false);
+    while let Some((shard, from)) = next
+        && Instant::now() < until
+        && !starved
+    {
+        let part = api.asker.ask(shard, |reply| question(from, reply)).await?;
+        report.tally = report.tally.plus(part.tally);
+        starved = part.starved && part.tally.groups == 0;
+        next = api.asker.follow(shard, part.next);
+    }
+    Ok(json(&Changed {
+        recipients: report.tally.recipients,
+        groups: report.tally.groups,
+        under_way: report.tally.under_way,
+        waits_for_spool: starved,
+        next: next.map(|(shard, from)| api.asker.cursor(shard, from)),
+    }))
+}
+
+/// Says what was done, whatever the end.
+struct Report<'a> {
+    peer: Peer,
+    verb: &'a str,
+    filter: &'a Filter,
+    reason: &'a str,
+    tally: Tally,
+}
+
+impl Drop for Report<'_> {
+    fn drop(&mut self) {
+        let Report { peer, verb, filter, reason, tally } = self;
+        let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+        say(
+            Level::Info,
+            format_args!("queue {verb} ({filter}) by {peer}: {} recipients{reason}", tally.recipients),
+        );
+    }
+}

@@ -1,0 +1,203 @@
+//! What waits: pages, counts, one message.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::{Path, RawQuery, State};
+use axum::response::Response;
+use tokio::time::Instant;
+
+use super::answers::{Api, Problem, json};
+use super::shape::{Count, Counted, Message, Page, Recipient, Row, Waiting};
+use crate::control::asker::Unanswered;
+use crate::id::MessageId;
+use crate::limits;
+use crate::queue::select::{Filter, From, Tally};
+use crate::shard::ask::{self, Ask, Detail, Place};
+use crate::time::UnixMillis;
+
+/// What a question has behind its `?`.
+struct Asked {
+    filter: Filter,
+    cursor: Option<String>,
+    limit: usize,
+}
+
+fn asked(query: Option<String>) -> Result<Asked, Problem> {
+    let mut asked = Asked { filter: Filter::default(), cursor: None, limit: limits::PAGE_ROWS };
+    for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+        match &*name {
+            "cursor" => asked.cursor = Some(value.into_owned()),
+            "limit" => {
+                let limit = value.parse().ok().filter(|limit| (1..=limits::PAGE_ROWS).contains(limit));
+                let words = || format!("limit is a number from 1 to {}", limits::PAGE_ROWS);
+                asked.limit = limit.ok_or_else(|| Problem::Wrong(words()))?;
+            }
+            _ => asked.filter.set(&name, &value)?,
+        }
+    }
+    Ok(asked)
+}
+
+/// A page.
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let Asked { filter, cursor, limit } = asked(query)?;
+    let (mut shard, mut from) = api.asker.place(cursor.as_deref())?;
+    let Some(filter) = api.asker.prepared(filter).await? else { return Ok(json(&Page::default())) };
+    let until = Instant::now() + limits::REQUEST_TIME;
+    let (mut rows, mut under_way) = (Vec::new(), 0);
+    let mut next = Some((shard, from));
+    while let Some(place) = next
+        && rows.len() < limit
+        && Instant::now() < until
+    {
+        (shard, from) = place;
+        let most = limit - rows.len();
+        let part = api.asker.ask(shard, |reply| Ask::List(filter.clone(), from, most, reply)).await?;
+        rows.extend(part.rows);
+        under_way += part.tally.under_way;
+        next = api.asker.follow(shard, part.next);
+    }
+    let details = details(&api, &rows).await?;
+    let rows = rows.iter().zip(details).filter_map(|(row, detail)| Some(told(row, detail?))).collect();
+    let next = next.map(|(shard, from)| api.asker.cursor(shard, from));
+    Ok(json(&Page { rows, under_way, next }))
+}
+
+/// What the lanes know of these rows, in their order.
+async fn details(api: &Api, rows: &[ask::Row]) -> Result<Vec<Option<Detail>>, Unanswered> {
+    let mut details = vec![None; rows.len()];
+    let mut by_shard: BTreeMap<usize, Vec<(usize, Place)>> = BTreeMap::new();
+    for (at, row) in rows.iter().enumerate() {
+        let group = &row.seen.group;
+        let place =
+            Place { location: group.location, key: group.key, first: group.first, count: group.count };
+        by_shard.entry(api.asker.shard_of(group.location.lane)).or_default().push((at, place));
+    }
+    for (shard, of) in by_shard {
+        let places = of.iter().map(|(_, place)| *place).collect();
+        let found = api.asker.ask(shard, |reply| Ask::Details(places, reply)).await?;
+        for ((at, _), detail) in of.into_iter().zip(found) {
+            details[at] = detail;
+        }
+    }
+    Ok(details)
+}
+
+fn told(row: &ask::Row, detail: Detail) -> Row {
+    let seen = &row.seen;
+    Row {
+        id: detail.id.to_string(),
+        state: seen.state.name().to_owned(),
+        domain: seen.domain.to_string(),
+        site: seen.site.as_deref().map(str::to_owned),
+        sender: detail.sender,
+        count: seen.group.count,
+        recipients: detail.recipients,
+        accepted: iso(detail.arrival),
+        size: detail.size,
+        attempts: seen.group.attempts,
+        next_attempt: row.next.map(iso),
+        site_closed_until: row.closed_until.map(iso),
+        expires: iso(row.expiry),
+        last_reply: Some(detail.reply).filter(|reply| !reply.is_empty()),
+    }
+}
+
+fn iso(at: UnixMillis) -> String {
+    let mut text = Vec::with_capacity(24);
+    at.write_iso(&mut text);
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// How much waits.
+pub(super) async fn count(
+    State(api): State<Arc<Api>>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let Asked { filter, cursor, .. } = asked(query)?;
+    let place = api.asker.place(cursor.as_deref())?;
+    let Some(filter) = api.asker.prepared(filter).await? else { return Ok(json(&Counted::default())) };
+    let until = Instant::now() + limits::REQUEST_TIME;
+    let (mut tally, mut next) = (Tally::default(), Some(place));
+    while let Some((shard, from)) = next
+        && Instant::now() < until
+    {
+        let part = api.asker.ask(shard, |reply| Ask::Count(filter.clone(), from, reply)).await?;
+        tally = tally.plus(part.tally);
+        next = api.asker.follow(shard, part.next);
+    }
+    let count = Count {
+        recipients: tally.recipients,
+        deferred: tally.deferred,
+        ready: tally.recipients - tally.deferred,
+        groups: tally.groups,
+        under_way: tally.under_way,
+    };
+    Ok(json(&Counted { count, next: next.map(|(shard, from)| api.asker.cursor(shard, from)) }))
+}
+
+/// One message.
+pub(super) async fn show(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Result<Response, Problem> {
+    let mut filter = Filter::default();
+    filter.set("id", &id)?;
+    let id = filter.id.unwrap_or(MessageId { lane: 0, sequence: 0, offset: 0 });
+    let gone = || {
+        Problem::NotFound(format!(
+            "message {id} is settled, or was never here; the log tells what became of it"
+        ))
+    };
+    let filter = api.asker.prepared(filter).await?.ok_or_else(gone)?;
+    // Adopted lanes may have one of the same id; the first is told, and how to see the others is `relevo spool show`.
+    let (lane, key) = filter.entries.first().copied().ok_or_else(gone)?;
+    let shard = api.asker.shard_of(lane);
+    let shown = api.asker.ask(shard, |reply| Ask::Show(lane, key, id, reply)).await?.ok_or_else(gone)?;
+    let only = Arc::new(Filter { entries: vec![(lane, key)], ..Filter::clone(&filter) });
+    let mut waiting = Vec::new();
+    let mut next = Some((0, From::default()));
+    while let Some((shard, from)) = next
+        && waiting.len() < limits::PAGE_ROWS
+    {
+        let most = limits::PAGE_ROWS - waiting.len();
+        let part = api.asker.ask(shard, |reply| Ask::List(only.clone(), from, most, reply)).await?;
+        waiting.extend(part.rows);
+        next = api.asker.follow(shard, part.next);
+    }
+    let queued: u32 = waiting.iter().map(|row| u32::from(row.seen.group.count)).sum();
+    Ok(json(&Message {
+        id: id.to_string(),
+        lane,
+        sender: shown.detail.sender,
+        accepted: iso(shown.detail.arrival),
+        expires: iso(shown.expiry),
+        size: shown.detail.size,
+        recipients: shown.recipients,
+        left: shown.left,
+        live: shown.live.into_iter().map(recipient).collect(),
+        waiting: waiting.iter().map(waits).collect(),
+        under_way: if next.is_none() { shown.left.saturating_sub(queued) } else { 0 },
+    }))
+}
+
+fn recipient(live: ask::Live) -> Recipient {
+    Recipient {
+        address: live.address,
+        attempts: live.attempts,
+        next_attempt: (live.next > 0).then(|| iso(UnixMillis(u64::from(live.next) * 1000))),
+        last_reply: Some(live.reply).filter(|reply| !reply.is_empty()),
+    }
+}
+
+fn waits(row: &ask::Row) -> Waiting {
+    Waiting {
+        domain: row.seen.domain.to_string(),
+        site: row.seen.site.as_deref().map(str::to_owned),
+        state: row.seen.state.name().to_owned(),
+        count: row.seen.group.count,
+        next_attempt: row.next.map(iso),
+        site_closed_until: row.closed_until.map(iso),
+    }
+}

@@ -1,0 +1,217 @@
+//! What is asked and answered, as JSON.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Why there is no answer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Refusal {
+    /// In words: what is wrong, and what to do.
+    pub error: String,
+    /// For programs.
+    pub code: String,
+}
+
+/// A page of the queue.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Page {
+    /// Its rows.
+    pub rows: Vec<Row>,
+    /// Groups of the domains gone through that a connection has just now: they are in no row.
+    pub under_way: u64,
+    /// Where the next page begins; none: this was the last.
+    pub next: Option<String>,
+}
+
+/// Recipients of one message in one domain that wait.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    /// The message.
+    pub id: String,
+    /// `deferred`: they wait for their next attempt; `ready`: for a connection.
+    pub state: String,
+    /// Their domain.
+    pub domain: String,
+    /// Where that leads, while it is known.
+    pub site: Option<String>,
+    /// The sender.
+    pub sender: String,
+    /// How many they are.
+    pub count: u16,
+    /// The first few.
+    pub recipients: Vec<String>,
+    /// When the message came.
+    pub accepted: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Attempts so far.
+    pub attempts: u16,
+    /// Not before this time.
+    pub next_attempt: Option<String>,
+    /// Nothing is started at the site before this time, as it failed.
+    pub site_closed_until: Option<String>,
+    /// When it is given up.
+    pub expires: String,
+    /// What was said last.
+    pub last_reply: Option<String>,
+}
+
+/// How much waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Count {
+    /// Recipients.
+    pub recipients: u64,
+    /// Of these, those that wait for their next attempt.
+    pub deferred: u64,
+    /// And those that wait for a connection.
+    pub ready: u64,
+    /// Groups: the recipients of one message in one domain.
+    pub groups: u64,
+    /// Groups that a connection has just now, which are not in the numbers above.
+    pub under_way: u64,
+}
+
+/// A count, or a part of one that took long.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Counted {
+    /// How much.
+    #[serde(flatten)]
+    pub count: Count,
+    /// Where to go on; none: that was all.
+    pub next: Option<String>,
+}
+
+/// A change of what waits.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Change {
+    /// By name.
+    #[serde(default)]
+    pub filter: BTreeMap<String, String>,
+    /// All mail is meant, where there is no filter.
+    #[serde(default)]
+    pub all: bool,
+    /// Why: the sender of what goes back is told.
+    #[serde(default)]
+    pub reason: String,
+    /// Where to go on.
+    #[serde(default)]
+    pub cursor: Option<String>,
+}
+
+/// What was changed, or a part of it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Changed {
+    /// Recipients that were changed.
+    pub recipients: u64,
+    /// Their groups.
+    pub groups: u64,
+    /// Groups that a connection has just now: they are left alone.
+    pub under_way: u64,
+    /// The spool took no more outcomes just now.
+    pub waits_for_spool: bool,
+    /// Where to go on; none: that was all.
+    pub next: Option<String>,
+}
+
+/// All about a message that is not settled.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Message {
+    /// Its id.
+    pub id: String,
+    /// The lane it lies in.
+    pub lane: u16,
+    /// The sender.
+    pub sender: String,
+    /// When it came.
+    pub accepted: String,
+    /// When it is given up.
+    pub expires: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Recipients it came with.
+    pub recipients: u16,
+    /// Those that are not settled.
+    pub left: u32,
+    /// The first of these.
+    pub live: Vec<Recipient>,
+    /// What waits in queues.
+    pub waiting: Vec<Waiting>,
+    /// Recipients that are under way: a connection has them, or they are on the way to their queue.
+    pub under_way: u32,
+}
+
+/// A recipient that is not settled.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Recipient {
+    /// Its address.
+    pub address: String,
+    /// Attempts so far.
+    pub attempts: u16,
+    /// Not before this time.
+    pub next_attempt: Option<String>,
+    /// What was said last.
+    pub last_reply: Option<String>,
+}
+
+/// A part of it that waits in a queue.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Waiting {
+    /// Its domain.
+    pub domain: String,
+    /// Where that leads, while it is known.
+    pub site: Option<String>,
+    /// As in a row.
+    pub state: String,
+    /// Recipients.
+    pub count: u16,
+    /// Not before this time.
+    pub next_attempt: Option<String>,
+    /// Nothing is started at the site before this time.
+    pub site_closed_until: Option<String>,
+}
+
+/// How the node is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// Its name.
+    pub node: String,
+    /// What it runs.
+    pub version: String,
+    /// What the shards run on.
+    pub runtime: String,
+    /// Seconds since it began.
+    pub seconds: u64,
+    /// Whether it takes mail.
+    pub takes_mail: bool,
+    /// `ok`, or why it does not.
+    pub words: String,
+    /// Each shard.
+    pub shards: Vec<ShardStatus>,
+}
+
+/// How a shard is, of late.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ShardStatus {
+    /// Its number.
+    pub shard: usize,
+    /// Recipients queued, those under way included.
+    pub queued: u64,
+    /// Messages in its lanes.
+    pub messages: u64,
+    /// Clients connected.
+    pub clients: u64,
+    /// Connections to next hops.
+    pub connections: u64,
+    /// Recipients delivered since the start.
+    pub delivered: u64,
+    /// Recipients deferred, each time.
+    pub deferred: u64,
+    /// Recipients returned.
+    pub bounced: u64,
+    /// Bytes of its lanes that are live.
+    pub live_bytes: u64,
+    /// Whether its lane takes mail.
+    pub takes_mail: bool,
+}

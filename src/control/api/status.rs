@@ -1,0 +1,39 @@
+//! How the node is.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use super::answers::{Api, json};
+use super::shape::{ShardStatus, Status};
+
+pub(super) async fn status(State(api): State<Arc<Api>>) -> Response {
+    let second = (api.second)();
+    let (code, words) = api.health.takes_mail(second);
+    let shards = api.instruments.iter().enumerate().map(|(shard, instruments)| {
+        let of = &instruments.counters;
+        ShardStatus {
+            shard,
+            queued: of.queued_recipients.get(),
+            messages: of.spool_messages.get(),
+            clients: of.connections_inbound.get(),
+            connections: of.connections_outbound.get(),
+            delivered: of.recipients_delivered.get(),
+            deferred: of.recipients_deferred.get(),
+            bounced: of.recipients_bounced.get(),
+            live_bytes: of.spool_bytes_live.get(),
+            takes_mail: of.spool_open.get() == 1,
+        }
+    });
+    json(&Status {
+        node: api.hostname.clone(),
+        version: env!("RELEVO_VERSION").to_owned(),
+        runtime: api.runtime.to_owned(),
+        seconds: second,
+        takes_mail: code == StatusCode::OK,
+        words: words.trim_end().to_owned(),
+        shards: shards.collect(),
+    })
+}

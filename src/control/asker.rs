@@ -1,0 +1,143 @@
+//! Asks shards and waits for what they answer, each time with a bound. The service hands its asks to the shards' own queues itself: a
+//! turn through the thread that looks after the shards would add a queue and protect nothing.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::control::Health;
+use crate::id::MessageId;
+use crate::limits;
+use crate::queue::select::{Cursor, Filter, From};
+use crate::shard::ask::{Ask, Reply};
+use crate::shard::mesh::Mesh;
+
+/// The way to all shards.
+pub(super) struct Asker {
+    mesh: Arc<Mesh>,
+    health: Arc<Health>,
+    start: u32,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unanswered {
+    /// The node starts, or stops.
+    NotServing,
+    /// Too much is asked of this shard already.
+    Busy(usize),
+    /// It did not answer in time, or not at all.
+    Late(usize),
+    /// The cursor is of an earlier start of the relay.
+    OldCursor,
+    /// It is no cursor.
+    NoCursor,
+}
+
+impl fmt::Display for Unanswered {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unanswered::NotServing => {
+                formatter.write_str("the relay is starting or stopping; ask again in a moment")
+            }
+            Unanswered::Busy(shard) => {
+                write!(formatter, "too much is asked of shard {shard} already; ask again in a moment")
+            }
+            Unanswered::Late(shard) => write!(
+                formatter,
+                "shard {shard} did not answer within {} s: it is busy or stands still, `relevo status` says which",
+                limits::ASK_WAIT.as_secs()
+            ),
+            Unanswered::OldCursor => {
+                formatter.write_str("the relay was started again since that page: begin with the first one")
+            }
+            Unanswered::NoCursor => {
+                formatter.write_str("that is no cursor: give `next` of the page before as it is")
+            }
+        }
+    }
+}
+
+impl Asker {
+    /// `start` tells cursors of this start from others.
+    pub(super) fn new(mesh: Arc<Mesh>, health: Arc<Health>, start: u32) -> Asker {
+        Asker { mesh, health, start }
+    }
+
+    /// How many shards there are.
+    pub(super) fn shards(&self) -> usize {
+        self.mesh.shards()
+    }
+
+    /// The shard that knows of a lane.
+    pub(super) fn shard_of(&self, lane: u16) -> usize {
+        self.mesh.keeper(lane)
+    }
+
+    /// Asks one shard.
+    pub(super) async fn ask<T: Send + 'static>(
+        &self,
+        shard: usize,
+        ask: impl FnOnce(Reply<T>) -> Ask,
+    ) -> Result<T, Unanswered> {
+        if !self.health.is_open() || self.mesh.stopping() {
+            return Err(Unanswered::NotServing);
+        }
+        // Dropped with this future: then nobody waits any more, and the shard does no more of it.
+        let asker = Arc::new(());
+        let (tell, told) = oneshot::channel();
+        let reply = Reply::new(&asker, move |answer| drop(tell.send(answer)));
+        self.mesh.asks().ask(shard, ask(reply)).map_err(|_| Unanswered::Busy(shard))?;
+        match tokio::time::timeout(limits::ASK_WAIT, told).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) if self.mesh.stopping() => Err(Unanswered::NotServing),
+            _ => Err(Unanswered::Late(shard)),
+        }
+    }
+
+    /// Where lanes have a message of this id.
+    pub(super) async fn find(&self, id: MessageId) -> Result<Vec<(u16, u32)>, Unanswered> {
+        let mut found = Vec::new();
+        for shard in 0..self.shards() {
+            found.extend(self.ask(shard, |reply| Ask::Find(id, reply)).await?);
+        }
+        Ok(found)
+    }
+
+    /// A filter as shards want it. None: it asks for a message that is not there.
+    pub(super) async fn prepared(&self, mut filter: Filter) -> Result<Option<Arc<Filter>>, Unanswered> {
+        if let Some(id) = filter.id {
+            filter.entries = self.find(id).await?;
+            if filter.entries.is_empty() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(Arc::new(filter)))
+    }
+
+    /// Where to go on behind a part of this shard's answer.
+    pub(super) fn follow(&self, shard: usize, next: Option<From>) -> Option<(usize, From)> {
+        match next {
+            Some(from) => Some((shard, from)),
+            None => (shard + 1 < self.shards()).then_some((shard + 1, From::default())),
+        }
+    }
+
+    /// The text of a cursor.
+    pub(super) fn cursor(&self, shard: usize, from: From) -> String {
+        Cursor { start: self.start, shard: u16::try_from(shard).unwrap_or(u16::MAX), from }.to_string()
+    }
+
+    /// Shard and place of a cursor; those of the first page without one.
+    pub(super) fn place(&self, cursor: Option<&str>) -> Result<(usize, From), Unanswered> {
+        let Some(cursor) = cursor.filter(|cursor| !cursor.is_empty()) else {
+            return Ok((0, From::default()));
+        };
+        let cursor = Cursor::parse(cursor).ok_or(Unanswered::NoCursor)?;
+        if cursor.start != self.start || usize::from(cursor.shard) >= self.shards() {
+            return Err(Unanswered::OldCursor);
+        }
+        Ok((cursor.shard.into(), cursor.from))
+    }
+}

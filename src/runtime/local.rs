@@ -1,0 +1,140 @@
+//! A socket of this machine, by the path of its file.
+
+use std::fmt;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+/// Why it cannot be served. The operator's to mend.
+#[derive(Debug)]
+pub enum LocalError {
+    /// Another process answers there.
+    InUse,
+    /// There is a file of that name, and it is no socket.
+    NotASocket,
+    /// The kernel refuses.
+    Io(io::Error),
+}
+
+impl fmt::Display for LocalError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LocalError::InUse => formatter.write_str("another process serves there"),
+            LocalError::NotASocket => formatter.write_str("there is a file of that name which is no socket"),
+            LocalError::Io(error) => error.fmt(formatter),
+        }
+    }
+}
+
+impl From<io::Error> for LocalError {
+    fn from(error: io::Error) -> LocalError {
+        LocalError::Io(error)
+    }
+}
+
+/// A listening socket, whose file goes with it.
+#[derive(Debug)]
+pub struct Local {
+    /// The socket.
+    pub listener: UnixListener,
+    path: PathBuf,
+    file: (u64, u64),
+}
+
+/// Opens it, for this process's user alone: nobody can connect before that is so. What an earlier process left there is replaced.
+pub fn listen(path: &Path, backlog: i32) -> Result<Local, LocalError> {
+    let address = socket2::SockAddr::unix(path)?;
+    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
+    if let Err(error) = socket.bind(&address) {
+        if error.kind() != io::ErrorKind::AddrInUse {
+            return Err(error.into());
+        }
+        take_away(path)?;
+        socket.bind(&address)?;
+    }
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    socket.listen(backlog)?;
+    let found = std::fs::metadata(path)?;
+    Ok(Local { listener: socket.into(), path: path.to_owned(), file: (found.dev(), found.ino()) })
+}
+
+/// Connects to one.
+pub async fn connect(path: &Path) -> io::Result<tokio::net::UnixStream> {
+    tokio::net::UnixStream::connect(path).await
+}
+
+/// A file that nobody serves any more.
+fn take_away(path: &Path) -> Result<(), LocalError> {
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if !found.file_type().is_socket() => return Err(LocalError::NotASocket),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    match UnixStream::connect(path) {
+        Ok(_) => Err(LocalError::InUse),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(std::fs::remove_file(path)?),
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl Local {
+    /// The socket, to be served, and what takes its file away.
+    pub fn into_parts(self) -> (UnixListener, File) {
+        (self.listener, File { path: self.path, file: self.file })
+    }
+}
+
+/// The file of a socket, taken away when this is dropped, unless it is another's by now.
+#[derive(Debug)]
+pub struct File {
+    path: PathBuf,
+    file: (u64, u64),
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let found = std::fs::symlink_metadata(&self.path).ok().map(|found| (found.dev(), found.ino()));
+        if found == Some(self.file) {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_for_its_user_alone_and_what_is_left_is_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("control.sock");
+        let first = listen(&path, 8).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(matches!(listen(&path, 8), Err(LocalError::InUse)), "it is served");
+        // As after a kill.
+        drop(first.listener);
+        let (second, file) = listen(&path, 8).unwrap().into_parts();
+        UnixStream::connect(&path).unwrap();
+        drop((second, file));
+        assert!(!path.exists(), "it is taken away");
+        std::fs::write(&path, "not ours").unwrap();
+        assert!(matches!(listen(&path, 8), Err(LocalError::NotASocket)));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "not ours");
+        let long = directory.path().join("x".repeat(crate::limits::SOCKET_PATH_MAX));
+        assert!(matches!(listen(&long, 8), Err(LocalError::Io(_))));
+    }
+
+    #[test]
+    fn the_file_of_another_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("control.sock");
+        let (listener, file) = listen(&path, 8).unwrap().into_parts();
+        std::fs::remove_file(&path).unwrap();
+        let other = listen(&path, 8).unwrap();
+        drop((listener, file));
+        assert!(path.exists());
+        drop(other);
+    }
+}
