@@ -132,6 +132,20 @@ stories!("accounting.py", None;
     the_wall_clock_is_set,
 );
 
+stories!("control.py", None;
+    a_queue_is_listed_counted_and_shown,
+    a_message_under_way_is_told,
+    pages_hold_while_mail_comes_and_goes,
+    a_retry_is_at_once,
+    a_site_that_rests_is_tried_again,
+    what_is_bounced_comes_back_once,
+    a_kill_in_the_middle_of_a_bounce_leaves_the_rest,
+    wrong_questions_are_refused,
+    others_are_kept_out,
+    garbage_silence_and_crowds_hold_up_nobody,
+    where_the_socket_is,
+);
+
 /// Once more, on the runtime that needs no io_uring.
 mod epoll {
     stories!("stories.py", Some("epoll");

@@ -20,8 +20,7 @@ pub(super) async fn find<R: Runtime, T>(
     reply: &Reply<T>,
 ) -> Option<Vec<(u16, u32)>> {
     let mut found = Vec::new();
-    let keepers = shard.store.keepers.borrow().clone();
-    for keeper in keepers {
+    for keeper in &shard.store.keepers {
         let end = keeper.lane.borrow().keys();
         for from in (0..end).step_by(limits::ASK_LOOKS) {
             if !reply.is_wanted() {
