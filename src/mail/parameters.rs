@@ -173,8 +173,8 @@ impl<Text: AsRef<str>> Parameters<Text> {
 
 /// Bytes of a parameter in a record beside its text.
 const FIELD: usize = 3;
-const _: () =
-    assert!(limits::METADATA_MAX <= u16::MAX as usize && limits::PARAMETER_MAX <= u16::MAX as usize);
+const _: () = assert!(limits::METADATA_MAX <= u16::MAX as usize);
+const _: () = assert!(limits::PARAMETER_MAX <= u16::MAX as usize);
 
 impl<'a> Parameters<&'a str> {
     /// Reads what [`Parameters::write`] wrote; keys of later versions are passed over. None: it is cut off, or no text.

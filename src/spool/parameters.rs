@@ -90,9 +90,7 @@ fn runs<T: PartialEq>(
 }
 
 /// Reads what is written for RECIPIENT_PARAMETERS. None behind a run that is cut off.
-pub(in crate::spool) fn own_runs<'a>(
-    value: &'a [u8],
-) -> impl Iterator<Item = (u16, u16, Option<Parameters<&'a str>>)> {
+pub(in crate::spool) fn own_runs(value: &[u8]) -> impl Iterator<Item = (u16, u16, Option<Parameters<&str>>)> {
     let mut rest = Cursor(value);
     std::iter::from_fn(move || {
         if rest.0.is_empty() {

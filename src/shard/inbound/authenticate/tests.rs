@@ -44,7 +44,7 @@ fn shard(world: &World) -> Rc<Shard<SimRuntime>> {
 async fn login(shard: &Rc<Shard<SimRuntime>>, client: &str, name: &str, password: &str) -> (Login, Duration) {
     let credentials = Credentials { name: name.into(), password: password.into() };
     let begun = shard.runtime.now();
-    let login = authenticate(&shard, &credentials, client.parse().expect("an address")).await;
+    let login = authenticate(shard, &credentials, client.parse().expect("an address")).await;
     (login, shard.runtime.now().since(begun))
 }
 
