@@ -94,6 +94,7 @@ stories!("lmtp.py", None;
     a_socket_nobody_listens_on,
     tls_from_the_first_byte,
     the_next_choice_stands_in,
+    what_stands_behind_an_mx,
     connections_are_shared_by_weight,
     mail_is_thrown_away,
 );

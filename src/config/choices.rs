@@ -81,12 +81,14 @@ fn choice(table: &DeTable<'_>) -> Result<Choice, Wrong> {
 
 /// Whether these can be had together.
 fn judge(choices: Vec<Choice>) -> Result<Vec<Choice>, Wrong> {
-    let alone = |choice: &&Choice| matches!(choice.target, RouteTarget::Mx | RouteTarget::Discard);
-    if let Some(choice) = choices.iter().find(alone)
-        && choices.len() > 1
+    if choices.len() > 1 && choices.iter().any(|choice| choice.target == RouteTarget::Discard) {
+        return Err(Wrong::write("discard is for no list", quoted("discard"), ", or hosts only"));
+    }
+    if let Some(mx) = choices.iter().find(|choice| choice.target == RouteTarget::Mx)
+        && choices.iter().any(|other| other != mx && other.order <= mx.order)
     {
-        let literal = quoted(&choice.target.to_string());
-        return Err(Wrong::write(format!("{} is for no list", choice.target), literal, ", or hosts only"));
+        let problem = "the MX hosts of a domain have ranks of their own, and mx comes before all others";
+        return Err(Wrong::act(problem, format!("give the others an order above {}", mx.order)));
     }
     let (lmtp, smtp): (Vec<_>, Vec<_>) = choices.iter().partition(|choice| choice.target.speaks_lmtp());
     if let (Some(lmtp), Some(smtp)) = (lmtp.first(), smtp.first())
@@ -135,6 +137,7 @@ mod tests {
         assert_eq!(choices[1].target, second);
         assert!(read("[{ to = \"lmtp:/run/a\" }, { to = \"lmtp://b:24\", order = 1 }]").is_ok());
         assert_eq!(read("[{ to = \"mx\" }]"), Ok(Choice::only(RouteTarget::Mx)));
+        assert!(read("[{ to = \"smtp://spare\", order = 1 }, { to = \"mx\" }]").is_ok());
     }
 
     #[test]
@@ -151,7 +154,9 @@ mod tests {
                 "target 1 of the list: this is a text, not a target in braces; write [{ to = \"smtp://a:25\" }]",
             ),
             ("[{ to = \"smtp://a\" }, { to = \"smtp://A:25\" }]", "smtp://a:25 is in the list twice"),
-            ("[{ to = \"smtp://a\" }, { to = \"mx\" }]", "mx is for no list; write to = \"mx\""),
+            ("[{ to = \"smtp://a\" }, { to = \"mx\" }]", "give the others an order above 0"),
+            ("[{ to = \"mx\", order = 4 }, { to = \"smtp://a\", order = 3 }]", "an order above 4"),
+            ("[{ to = \"mx\" }, { to = \"lmtp://a\", order = 1 }]", "speaks LMTP and mx does not"),
             ("[{ to = \"discard\" }, { to = \"smtp://a\" }]", "discard is for no list"),
             (
                 "[{ to = \"smtp://a\" }, { to = \"lmtp:/run/b\" }]",

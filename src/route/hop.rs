@@ -83,8 +83,8 @@ pub struct Host {
     pub port: u16,
     /// Who named it.
     pub source: Source,
-    /// Preference of its MX record, or order in its route; 0 where there is none.
-    pub rank: u16,
+    /// Preference of its MX record, or order in its route; 0 where there is none. What stands behind all MX hosts is above their 16 bits.
+    pub rank: u32,
     /// Its share of the connections to all of its rank; 0: they come in the order they stand in.
     pub weight: u16,
     /// TLS from the first byte, or no mail goes there.
@@ -145,14 +145,11 @@ impl PartialEq for Hop {
 impl Eq for Hop {}
 
 impl Hop {
-    /// The next hop of a route; None: it is that of the domain's MX.
-    pub fn of_route(choices: &[Choice], policy: &Arc<SitePolicy>) -> Option<Hop> {
-        let mut sorted: Vec<&Choice> = choices.iter().collect();
+    /// The next hop of these targets of a route, none of which is the domain's MX; None: there are none.
+    pub fn of(targets: &[&Choice], policy: &Arc<SitePolicy>) -> Option<Hop> {
+        let mut sorted = targets.to_vec();
         sorted.sort_by(|one, other| (one.order, &one.target).cmp(&(other.order, &other.target)));
         let (first, others) = sorted.split_first()?;
-        if first.target == RouteTarget::Mx {
-            return None;
-        }
         let label = match others.len() {
             0 => first.target.to_string(),
             more => format!("{} (and {more} more)", first.target),
@@ -169,6 +166,14 @@ impl Hop {
         };
         let hosts = sorted.iter().filter_map(|choice| Host::of_choice(choice)).collect();
         Some(Hop { site, hosts, label: label.into(), protocol, policy: policy.clone() })
+    }
+
+    /// Those of another hop are asked where none of these gives a session.
+    pub fn put_behind(&mut self, other: &Hop) {
+        self.site = format!("{} then {}", self.site, other.site);
+        // Preferences of MX records have 16 bits (RFC 1035 section 3.3.9).
+        let behind = |host: &Host| Host { rank: u32::from(u16::MAX) + 1 + host.rank, ..host.clone() };
+        self.hosts.extend(other.hosts.iter().map(behind));
     }
 
     /// The hosts in the order to try for one connection: by rank, and among equals by chance as their weights say. A number of 64 random
@@ -206,7 +211,7 @@ impl Host {
             }
         };
         let source = Source::Operator;
-        Some(Host { name, at, port, source, rank: choice.order, weight: choice.weight, tls_first })
+        Some(Host { name, at, port, source, rank: u32::from(choice.order), weight: choice.weight, tls_first })
     }
 }
 
@@ -220,7 +225,8 @@ mod tests {
     fn hop(to: &str) -> Hop {
         let text = format!("[[route]]\ndomain = \"*\"\nto = {to}\n");
         let config = Config::parse(&text, Path::new("relevo.toml")).expect("a configuration");
-        Hop::of_route(&config.routes[0].to, &SitePolicy::of(&config)).expect("no MX")
+        let targets: Vec<&Choice> = config.routes[0].to.iter().collect();
+        Hop::of(&targets, &SitePolicy::of(&config)).expect("a target")
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::config::{Config, DomainPattern};
+use crate::config::{Choice, Config, DomainPattern, RouteTarget};
 use crate::limits;
 use gate::{Source, is_numeric};
 pub use hop::{At, Endpoint, Hop, Host, Protocol, SitePolicy};
@@ -15,10 +15,21 @@ pub use hop::{At, Endpoint, Hop, Host, Protocol, SitePolicy};
 /// Where a domain's mail goes, as far as its name tells.
 #[derive(Clone, Debug)]
 pub enum Route {
-    /// To its MX hosts.
-    Mx,
+    /// To its MX hosts, and where none of them can be reached to what stands behind them.
+    Mx(Option<Hop>),
     /// Where the operator says.
     Fixed(Hop),
+}
+
+impl Route {
+    fn of(choices: &[Choice], policy: &Arc<SitePolicy>) -> Route {
+        let (mx, others): (Vec<_>, Vec<_>) =
+            choices.iter().partition(|choice| choice.target == RouteTarget::Mx);
+        match (mx.is_empty(), Hop::of(&others, policy)) {
+            (true, Some(hop)) => Route::Fixed(hop),
+            (_, behind) => Route::Mx(behind),
+        }
+    }
 }
 
 /// Routes by domain.
@@ -34,9 +45,10 @@ impl Table {
     /// The table of a configuration.
     pub fn new(config: &Config) -> Table {
         let policy = SitePolicy::of(config);
-        let mut table = Table { exact: HashMap::new(), suffixes: HashMap::new(), any: Route::Mx, policy };
+        let mut table =
+            Table { exact: HashMap::new(), suffixes: HashMap::new(), any: Route::Mx(None), policy };
         for route in &config.routes {
-            let to = Hop::of_route(&route.to, &table.policy).map_or(Route::Mx, Route::Fixed);
+            let to = Route::of(&route.to, &table.policy);
             match &route.domain {
                 DomainPattern::Exact(domain) => drop(table.exact.insert(domain.to_ascii_lowercase(), to)),
                 DomainPattern::Suffix(suffix) => {
@@ -79,6 +91,7 @@ pub fn to_literal(domain: &str, address: IpAddr, port: u16, policy: &Arc<SitePol
 
 /// A host that the DNS names.
 fn stranger(name: String, port: u16, rank: u16) -> Host {
+    let rank = u32::from(rank);
     Host { name, at: At::Name, port, source: Source::Stranger, rank, weight: 0, tls_first: false }
 }
 
@@ -165,7 +178,7 @@ fn mix(number: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Choice, RouteConfig, RouteTarget};
+    use crate::config::RouteConfig;
 
     #[test]
     fn the_most_specific_route_wins() {
@@ -189,7 +202,25 @@ mod tests {
             let Route::Fixed(hop) = table.route(domain) else { panic!("{domain} has a route") };
             assert_eq!(hop.hosts[0].port, port, "{domain}");
         }
-        assert!(matches!(Table::new(&Config::embedded()).route("x.example"), Route::Mx));
+        assert!(matches!(Table::new(&Config::embedded()).route("x.example"), Route::Mx(None)));
+    }
+
+    /// Whatever the preference of an MX host, hosts of the route come behind it; they are another site than the MX hosts alone.
+    #[test]
+    fn hosts_behind_an_mx() {
+        let choice = |target, order| Choice { target, weight: 1, order };
+        let mut config = Config::embedded();
+        let to = vec![choice(RouteTarget::smtp("spare", 25), 1), choice(RouteTarget::Mx, 0)];
+        config.routes = vec![RouteConfig { domain: DomainPattern::Any, to }];
+        let table = Table::new(&config);
+        let Route::Mx(Some(spare)) = table.route("d.example") else { panic!("an MX and what is behind it") };
+        let answers = [(u16::MAX, "b".to_owned()), (10, "a".to_owned())];
+        let mut hop = order_mx("d.example", &answers, "r", (25, 0), table.policy()).unwrap();
+        let alone = hop.site.clone();
+        hop.put_behind(spare);
+        let names: Vec<_> = hop.in_order(|| 7).iter().map(|host| host.name.as_str()).collect();
+        assert_eq!(names, ["a", "b", "spare"]);
+        assert!(hop.site.starts_with(&alone) && hop.site.ends_with("smtp://spare:25"), "{}", hop.site);
     }
 
     fn policy() -> Arc<SitePolicy> {

@@ -11,6 +11,8 @@ import threading
 import time
 import urllib.request
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "attacks"))
+from names import MX, SILENCE, A, Names
 from certificate import certificate
 from dovecot import Dovecot
 from ports import free_port
@@ -255,6 +257,39 @@ def the_next_choice_stands_in():
     relay.send("sender@origin.example", ["three@store.example"], TEXT)
     second.wait(2)
     assert not [record for record in relay.log() if record["event"] == "deferred"], relay.log()
+    relay.stop()
+
+
+def what_stands_behind_an_mx():
+    first, spare, port = Sink(), Sink(), free_port()
+    known = {
+        ("far.example", MX): [(10, "mx.far.example")],
+        ("mx.far.example", A): ["127.0.0.1"],
+        ("null.example", MX): [(0, ".")],
+        ("silent.example", MX): SILENCE,
+        ("silent.example", A): SILENCE,
+    }
+    server = Names(lambda name, kind: known.get((name, kind), []))
+    more = FAST + f'[dns]\nservers = ["127.0.0.1:{server.port}"]\ntimeout = "1s"\nattempts = 1\n'
+    more += f"[delivery]\nmx_port = {port}\nallow_loopback_mx = true\nmessages_per_connection = 1\n"
+    route = f'[[route]]\ndomain = "*.example"\nto = [{{ to = "mx" }}, {{ to = "smtp://127.0.0.1:{spare.port}", order = 1 }}]\n'
+    route += f'[[route]]\ndomain = "origin.example"\nto = "smtp://127.0.0.1:{first.port}"\n'
+    relay = Relay(BINARY, route=route, more=more)
+    # Nobody is at the MX host.
+    relay.send("sender@origin.example", ["one@far.example"], TEXT)
+    spare.wait(1)
+    # Nobody says which host that is.
+    relay.send("sender@origin.example", ["two@silent.example"], TEXT)
+    spare.wait(2)
+    # Where somebody is, it has the mail.
+    host = Sink(port=port)
+    relay.send("sender@origin.example", ["three@far.example"], TEXT)
+    host.wait(1)
+    # What is said for good stands (RFC 7505).
+    relay.send("sender@origin.example", ["four@null.example"], TEXT)
+    first.wait(1)
+    assert b"four@null.example" in first.taken[0].body, first.taken[0].body
+    assert spare.recipients() == ["one@far.example", "two@silent.example"] and host.recipients() == ["three@far.example"]
     relay.stop()
 
 

@@ -25,17 +25,18 @@ pub async fn connect<R: Runtime>(shard: &Rc<Shard<R>>, hop: &Hop) -> Result<Conn
     let last = HopError::NoAddress(format!("no host of {} has an address", hop.label));
     let mut search = Search { shard, hop, last, tried: 0, full: Vec::new(), none: None, hope: false };
     // The preference that this relay has itself: what has it too, or is preferred less, leads back here (RFC 5321 5.1).
-    let mut ours: Option<u16> = None;
+    let mut ours: Option<u32> = None;
     let mut looked_at = None;
     // Hosts that took no connection, or no mail over it, asked when no other is left: each message would wait for them again, or never
     // come to the next one (RFC 5321 5.1). The one that failed last comes last.
     let mut failing = Vec::new();
     let hosts = hop.in_order(|| shard.runtime.random());
-    for (place, host) in hosts.into_iter().enumerate().take(limits::ROUTE_CHOICES_MAX) {
-        if search.tried >= limits::MX_ADDRESSES_MAX {
-            break;
-        }
+    for (place, host) in hosts.into_iter().enumerate().take(limits::HOP_HOSTS_MAX) {
         let of_dns = host.source == Source::Stranger;
+        // A host that has all the connections it may have is waited for; it is not beyond reach.
+        if !search.may_try(host) || (!of_dns && !search.full.is_empty()) {
+            continue;
+        }
         if looked_at.replace(host.rank) != Some(host.rank)
             && of_dns
             && let Some(why) = shard.outbound.resolver.leads_back(&hop.hosts[place..]).await
@@ -125,9 +126,18 @@ impl<R: Runtime> Search<'_, R> {
         }
     }
 
+    /// Whether another address is tried. Those that strangers name have a bound of their own: what the operator puts behind them is reached.
+    fn may_try(&self, host: &Host) -> bool {
+        let most = match host.source {
+            Source::Stranger => limits::MX_ADDRESSES_MAX,
+            Source::Operator => 2 * limits::MX_ADDRESSES_MAX,
+        };
+        self.tried < most
+    }
+
     /// A session with this address, unless it has all the connections it may have, or enough were tried.
     async fn attempt(&mut self, host: &Host, to: &Endpoint, choice: Choice) -> Option<Connection<R>> {
-        if self.tried >= limits::MX_ADDRESSES_MAX {
+        if !self.may_try(host) {
             return None;
         }
         let uncounted = usize::from(self.shard.runtime.planted(Defect::AddressUncounted));
@@ -180,7 +190,7 @@ impl<R: Runtime> Search<'_, R> {
 impl<R: Runtime> Search<'_, R> {
     /// Whether a host is this relay and others are preferred to it, which mail is left for; those preferred less lead there too, sooner or
     /// later (RFC 5321 5.1). Where none is preferred its mail is returned over this connection.
-    fn leads_back(&mut self, connection: &Connection<R>, host: &Host, ours: &mut Option<u16>) -> bool {
+    fn leads_back(&mut self, connection: &Connection<R>, host: &Host, ours: &mut Option<u32>) -> bool {
         let preferred = self.hop.hosts.iter().any(|other| other.rank < host.rank);
         if !(connection.loops && preferred) {
             return false;
@@ -194,7 +204,7 @@ impl<R: Runtime> Search<'_, R> {
 }
 
 /// Whether a host is preferred no more than this relay.
-fn is_beyond(ours: Option<u16>, host: &Host) -> bool {
+fn is_beyond(ours: Option<u32>, host: &Host) -> bool {
     ours.is_some_and(|ours| host.rank >= ours)
 }
 

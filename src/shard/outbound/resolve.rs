@@ -171,7 +171,7 @@ impl<R: Runtime> Resolver<R> {
             Route::Fixed(hop) => {
                 hop.hosts.iter().all(|host| host.at != At::Name || self.known(host).is_some())
             }
-            Route::Mx => domain.starts_with('[') || gate::is_numeric(domain) || self.is_cached(domain),
+            Route::Mx(_) => domain.starts_with('[') || gate::is_numeric(domain) || self.is_cached(domain),
         }
     }
 
@@ -217,7 +217,7 @@ impl<R: Runtime> Resolver<R> {
     pub async fn next_hop(&self, domain: &str) -> Result<Rc<Hop>, Unroutable> {
         match self.table.route(domain) {
             Route::Fixed(hop) => self.fixed(hop).await,
-            Route::Mx => match route::literal(domain) {
+            Route::Mx(behind) => match route::literal(domain) {
                 Some(address) => {
                     let hop = route::to_literal(domain, address, self.mx_port, self.table.policy());
                     self.addresses(&hop.hosts[0]).await.map(|_| Rc::new(hop))
@@ -226,7 +226,7 @@ impl<R: Runtime> Resolver<R> {
                     (1, 2),
                     format!("{domain} is no domain; a mailbox at an address is written user@[{domain}]"),
                 )),
-                None => self.mx_hop(domain).await.map(Rc::new),
+                None => self.mx_hop_or(domain, behind.as_ref()).await.map(Rc::new),
             },
         }
     }
@@ -241,6 +241,20 @@ impl<R: Runtime> Resolver<R> {
             }
         }
         back.map_or_else(|| Ok(Rc::new(hop.clone())), Err)
+    }
+
+    /// MX hosts and what stands behind them: also where nobody says now which hosts these are. What is said for good stands.
+    async fn mx_hop_or(&self, domain: &str, behind: Option<&Hop>) -> Result<Hop, Unroutable> {
+        let found = self.mx_hop(domain).await;
+        let Some(behind) = behind else { return found };
+        match found {
+            Ok(mut hop) => {
+                hop.put_behind(behind);
+                Ok(hop)
+            }
+            Err(why) if !why.permanent && !why.loops => Ok(behind.clone()),
+            Err(why) => Err(why),
+        }
     }
 
     /// MX hosts, or the domain itself where it has none (RFC 5321 section 5.1).
