@@ -494,6 +494,19 @@ fn no_look_at_a_closed_site_is_long() {
     assert_eq!((queue.tell(site, 1000, &mut looks, |_| 2000), looks), (None, 0));
 }
 
+/// The mail that was to go was given up before the answer came; what is left waits for a later time.
+#[test]
+fn an_answer_that_comes_too_late_holds_no_site() {
+    let mut queue = Destinations::new(vec![9]);
+    let late = Group { expiry: 50, ..group(1, 1) };
+    let Some(Effect::Resolve(key, _)) = queue.push("a.example", late, 10) else { panic!() };
+    queue.push("a.example", Group { not_before: 500, ..group(2, 1) }, 10);
+    let Some(Unanswered::Expired(_, late)) = queue.unanswered(60, 30, &mut 9, |_| 0) else { panic!() };
+    queue.attempted(key, &late, &[], 60);
+    assert_eq!((queue.resolved(key, "mx"), queue.site_of(key)), (None, None));
+    assert_eq!(queue.forget_idle_sites(60, 0..usize::MAX, |_| false).len(), 1);
+}
+
 #[test]
 fn a_domain_that_led_nowhere_is_forgotten_when_its_mail_was_settled_first() {
     let mut queue = Destinations::new(vec![1]);
