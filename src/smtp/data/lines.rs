@@ -141,7 +141,12 @@ impl Lines {
 
     /// Looks at the first line as far as it tells whether it is a field: printable ASCII, then a colon (RFC 5322 2.2). If not, the message
     /// has no header section, unless the line is a mailbox file's, which stands in front of one.
+    #[cold]
     fn open(&mut self, piece: &[u8]) {
+        if self.opening == Opening::Start && begins_with_field(piece) {
+            self.opening = Opening::Known;
+            return;
+        }
         for byte in piece {
             if let Some(wanted) = MAILBOX.get(usize::from(self.mailbox)) {
                 match *byte {
@@ -219,11 +224,7 @@ impl Lines {
     #[inline]
     pub(super) fn count(&mut self, piece: &[u8]) -> bool {
         if self.opening != Opening::Known {
-            if self.opening == Opening::Start && begins_with_field(piece) {
-                self.opening = Opening::Known;
-            } else {
-                self.open(piece);
-            }
+            self.open(piece);
         }
         self.summary.size += piece.len() as u64;
         if self.summary.header_length == u64::MAX {
