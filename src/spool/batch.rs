@@ -104,8 +104,19 @@ pub enum Item {
 /// Which segment a census is of: the life of a file, which may be another's by the time it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Census {
-    pub(in crate::spool) slot: u16,
-    pub(in crate::spool) sequence: u32,
+    slot: u16,
+    sequence: u32,
+}
+
+impl Census {
+    pub(in crate::spool) fn new(slot: u16, sequence: u32) -> Census {
+        Census { slot, sequence }
+    }
+
+    /// The file, and the sequence number of that life of it.
+    pub(in crate::spool) fn of(self) -> (u16, u32) {
+        (self.slot, self.sequence)
+    }
 }
 
 impl Item {
@@ -185,9 +196,9 @@ pub struct Batch<T> {
     pub offset: u32,
     /// The header block of a segment that begins its life with this commit; written at offset 0.
     pub header: Option<Vec<u8>>,
-    pub(in crate::spool) end: u32,
-    pub(in crate::spool) items: Vec<(Item, Place, T)>,
-    pub(in crate::spool) spare: Spare,
+    end: u32,
+    items: Vec<(Item, Place, T)>,
+    spare: Spare,
     padding: usize,
 }
 
@@ -214,6 +225,11 @@ impl<T> Batch<T> {
         }
         parts.push(IoSlice::new(&ZEROS[..self.padding]));
         parts
+    }
+
+    /// Where it ends, what is in it and where that lies, and the memory that it used.
+    pub(in crate::spool) fn into_parts(self) -> (u32, Vec<(Item, Place, T)>, Spare) {
+        (self.end, self.items, self.spare)
     }
 
     /// Items.

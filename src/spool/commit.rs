@@ -9,11 +9,11 @@ use crate::spool::survey;
 /// A commit that is whole.
 pub(in crate::spool) struct Commit {
     /// All its records.
-    pub(in crate::spool) records: Vec<u8>,
+    pub records: Vec<u8>,
     /// Where each begins in them.
-    pub(in crate::spool) offsets: Vec<usize>,
+    pub offsets: Vec<usize>,
     /// Where the next commit begins.
-    pub(in crate::spool) next: u64,
+    pub next: u64,
 }
 
 /// Why there is no whole commit at a place.

@@ -257,7 +257,7 @@ pub(in crate::spool) fn census_due(segments: &mut Segments, index: &Index, repli
         segments.measured(*slot, *length >= limits::CENSUS_MAX);
     }
     lengths.retain(|_, length| *length < limits::CENSUS_MAX);
-    lengths.into_keys().map(|slot| Census { slot, sequence: segments.census_asked(slot) }).collect()
+    lengths.into_keys().map(|slot| Census::new(slot, segments.census_asked(slot))).collect()
 }
 
 fn state_length(entry: &Entry, replies: &Replies) -> usize {
@@ -273,10 +273,11 @@ pub(in crate::spool) fn write_census(
     out: &mut Vec<u8>,
 ) -> Option<Kind> {
     // It may have been freed meanwhile, and perhaps is in use again.
-    let segment = segments.get(of.slot).filter(|slot| slot.sequence == of.sequence)?;
+    let (of, sequence) = of.of();
+    let segment = segments.get(of).filter(|slot| slot.sequence == sequence)?;
     let settled = segment.settled.as_deref();
-    out.extend_from_slice(&of.sequence.to_le_bytes());
-    let entries: Vec<_> = index.iter().filter(|(_, entry)| entry.slot == of.slot).collect();
+    out.extend_from_slice(&sequence.to_le_bytes());
+    let entries: Vec<_> = index.iter().filter(|(_, entry)| entry.slot == of).collect();
     let count = entries.len() + settled.map_or(0, <[u32]>::len);
     out.extend_from_slice(&(count as u32).to_le_bytes());
     for offset in settled.into_iter().flatten() {

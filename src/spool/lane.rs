@@ -256,10 +256,11 @@ impl Lane {
 
     /// The commit is synced: everything in it is durable now.
     pub fn done<T>(&mut self, batch: Batch<T>, _proof: Synced, mut each: impl FnMut(&mut Lane, Done, T)) {
-        self.segments.committed(batch.end, batch.items.is_empty());
         let (slot, sequence) = (batch.slot, batch.sequence);
-        self.spare = batch.spare;
-        for (item, place, ticket) in batch.items {
+        let (end, items, spare) = batch.into_parts();
+        self.segments.committed(end, items.is_empty());
+        self.spare = spare;
+        for (item, place, ticket) in items {
             let done = match item {
                 Item::Message(message) => self.message_done(slot, sequence, place, message),
                 Item::Chunk(_) | Item::Piece(_) => {
@@ -274,7 +275,7 @@ impl Lane {
                 }
                 Item::Outcome(outcome) => self.outcome_done(slot, outcome),
                 Item::Census(of) => {
-                    self.segments.census_done(slot, (of.slot, of.sequence), place.length > 0);
+                    self.segments.census_done(slot, of.of(), place.length > 0);
                     Done::Census
                 }
             };
@@ -333,7 +334,7 @@ impl Lane {
     /// outcomes are to be queued again, messages and chunks to be refused.
     pub fn failed<T>(&mut self, batch: Batch<T>) -> Vec<(Item, T)> {
         self.segments.failed();
-        batch.items.into_iter().map(|(item, _, ticket)| (item, ticket)).collect()
+        batch.into_parts().1.into_iter().map(|(item, _, ticket)| (item, ticket)).collect()
     }
 
     /// Whether [`Lane::next_to_free`] may find one.

@@ -90,7 +90,7 @@ impl Executor {
                 self.bell.wake();
             }
             self.queue.take_foreign();
-            let (_, timeout) = self.rest.sleepers.fire();
+            let (_, timeout) = self.rest.sleepers().fire();
             turns += 1;
             if self.queue.is_empty() || turns >= limits::RUNG_TURNS_MAX || self.tally.is_long_since(held) {
                 turns = 0;
@@ -129,7 +129,7 @@ impl Executor {
                 || self.bell.is_rung()
                 || self.queue.is_called()
         };
-        let spin = &self.rest.spin;
+        let spin = self.rest.spin();
         if spin.until(timeout, &mut found) || spin.give_way(found) {
             return;
         }

@@ -78,7 +78,7 @@ impl Look {
         while !self.pending.ended.get() {
             let mut quiet = self.let_run().await;
             self.bell.beat();
-            let (fired, next) = self.rest.sleepers.fire();
+            let (fired, next) = self.rest.sleepers().fire();
             if self.bell.is_rung() {
                 self.bell.wake();
                 quiet = false;
@@ -144,7 +144,7 @@ impl Look {
     /// Sleeps with the thread.
     fn wait(&self, events: &mut Events, next: Option<Duration>) {
         let mut found = || self.reactor.poll(events, Some(Duration::ZERO)) > 0 || self.bell.is_rung();
-        let spin = &self.rest.spin;
+        let spin = self.rest.spin();
         if spin.until(next, &mut found) || spin.give_way(found) {
             return;
         }
@@ -197,9 +197,9 @@ pub(super) async fn pulse(rest: Rest, parked: Rc<Parked>) {
             Poll::Pending
         })
         .await;
-        let (_, next) = rest.sleepers.fire();
+        let (_, next) = rest.sleepers().fire();
         ::glommio::timer::Timer::new(next.unwrap_or(limits::PARKED_PULSE).min(limits::PARKED_PULSE)).await;
-        rest.sleepers.fire();
+        rest.sleepers().fire();
     }
 }
 

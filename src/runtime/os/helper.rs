@@ -16,13 +16,13 @@ type Job = Box<dyn FnOnce() + Send>;
 /// What a shard has beside its own thread: two for its files, and a share in those of the node that compute.
 pub(in crate::runtime) struct Helpers {
     /// Makes segments: a second or more of zeroes each.
-    pub(in crate::runtime) fills: Helper,
+    pub fills: Helper,
     /// Reads what is not in memory, for a delivery that waits.
-    pub(in crate::runtime) reads: Helper,
+    pub reads: Helper,
     /// The node's threads that compute, if it has any.
-    pub(in crate::runtime) compute: Option<Arc<Compute>>,
+    pub compute: Option<Arc<Compute>>,
     /// Called by another thread when it has woken a task.
-    pub(in crate::runtime) done: Done,
+    pub done: Done,
 }
 
 impl Helpers {

@@ -282,11 +282,11 @@ impl<E: Engine> Runtime for OsRuntime<E> {
     }
 
     fn worked(&self) -> Duration {
-        self.0.effort.total().saturating_sub(self.0.engine.rest().spin.spent())
+        self.0.effort.total().saturating_sub(self.0.engine.rest().spin().spent())
     }
 
     async fn sleep_until(&self, at: Instant) {
-        self.0.engine.rest().sleepers.until(at).await;
+        self.0.engine.rest().sleepers().until(at).await;
     }
 
     fn yield_now(&self) -> impl Future<Output = ()> {

@@ -31,7 +31,7 @@ pub(in crate::runtime) struct Reactor {
 
 /// One socket in the set.
 pub(in crate::runtime) struct Source {
-    pub(in crate::runtime) fd: OwnedFd,
+    pub fd: OwnedFd,
     slot: Cell<usize>,
     readable: Direction,
     writable: Direction,

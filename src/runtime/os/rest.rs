@@ -15,8 +15,8 @@ use crate::time::Instant;
 /// What a thread with nothing to run waits for. Cloning is two reference counts.
 #[derive(Clone)]
 pub struct Rest {
-    pub(in crate::runtime) sleepers: Rc<Sleepers>,
-    pub(in crate::runtime) spin: Rc<Spin>,
+    sleepers: Rc<Sleepers>,
+    spin: Rc<Spin>,
 }
 
 impl Rest {
@@ -26,6 +26,14 @@ impl Rest {
             sleepers: Rc::new(Sleepers { clock, waiting: RefCell::default() }),
             spin: Rc::new(Spin { clock, most: spin, spent: Cell::default() }),
         }
+    }
+
+    pub(in crate::runtime) fn sleepers(&self) -> &Rc<Sleepers> {
+        &self.sleepers
+    }
+
+    pub(in crate::runtime) fn spin(&self) -> &Spin {
+        &self.spin
     }
 }
 

@@ -55,12 +55,22 @@ pub(super) async fn send<R: Runtime>(
     Ok(())
 }
 
-/// What must be done to a body for a hop that takes no 8-bit text; nothing if it has none after all.
+/// What must be done to a body for a hop that takes no 8-bit text.
+pub(super) enum Surveyed {
+    /// Nothing: it has no 8-bit text after all.
+    SevenBit,
+    /// It is encoded like this.
+    Encode(Plan),
+    /// It cannot be.
+    Unfit(Unfit),
+}
+
+/// Looks through a body for that.
 pub(super) async fn survey<R: Runtime>(
     shard: &Rc<Shard<R>>,
     view: &MessageView<'_>,
     (lane, resident): (u16, bool),
-) -> Result<Result<Plan, Unfit>, HopError> {
+) -> Result<Surveyed, HopError> {
     let mut survey = Survey::default();
     for extent in view.extents() {
         let piece = piece(shard, lane, extent, resident).await?;
@@ -69,7 +79,11 @@ pub(super) async fn survey<R: Runtime>(
             shard.runtime.yield_now().await;
         }
     }
-    Ok(survey.finish())
+    Ok(match survey.finish() {
+        Ok(plan) if plan.is_empty() => Surveyed::SevenBit,
+        Ok(plan) => Surveyed::Encode(plan),
+        Err(why) => Surveyed::Unfit(why),
+    })
 }
 
 /// The same as [`send`], with the body encoded on the way.

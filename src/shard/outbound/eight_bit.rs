@@ -8,6 +8,7 @@ use crate::observe::diagnostics::Level;
 use crate::queue::Group;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
+use crate::shard::outbound::body::Surveyed;
 use crate::shard::outbound::session::{Choice, Connection};
 use crate::shard::outbound::tally::Part;
 use crate::shard::outbound::work::Run;
@@ -55,12 +56,12 @@ pub(super) async fn prepare<R: Runtime>(
         return Ok(Ready::new(as_stored(view), Plan::default()));
     }
     match body::survey(shard, view, (part.group.location.lane, part.resident)).await {
-        Ok(Ok(plan)) if plan.is_empty() => Ok(Ready::new(Body::SevenBit, plan)),
-        Ok(Ok(plan)) => {
+        Ok(Surveyed::SevenBit) => Ok(Ready::new(Body::SevenBit, Plan::default())),
+        Ok(Surveyed::Encode(plan)) => {
             shard.instruments.counters.bodies_converted.add(1);
             Ok(Ready::new(Body::Converted, plan))
         }
-        Ok(Err(why)) => {
+        Ok(Surveyed::Unfit(why)) => {
             let words = format!(
                 "the next hop takes no 8-bit text (no 8BITMIME), and the message cannot be encoded: {}",
                 why.0

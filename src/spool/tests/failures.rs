@@ -149,17 +149,17 @@ fn a_census_of_a_former_life_is_not_written() {
     let old = bench.store(message("old@x.example", 1, b"1".to_vec()));
     let home = bench.last.0;
     let (_, sequence) = bench.lane.segment(home).unwrap();
-    let stale = Census { slot: home, sequence };
+    let stale = Census::new(home, sequence);
     bench.settle(old, 0, 1, Fate::Delivered);
     while bench.last.0 != home || bench.lane.segment(home).unwrap().1 == sequence {
         fill(&mut bench);
     }
     let key = bench.store(message("new@x.example", 1, b"2".to_vec()));
     bench.queue.push_back((Item::Census(stale), 0));
-    bench.queue.push_back((Item::Census(Census { slot: home, sequence: sequence + 1000 }), 0));
+    bench.queue.push_back((Item::Census(Census::new(home, sequence + 1000)), 0));
     // Of the segment that it would be written to.
     let own = bench.lane.segment(bench.last.0).unwrap().1;
-    bench.queue.push_back((Item::Census(Census { slot: bench.last.0, sequence: own }), 0));
+    bench.queue.push_back((Item::Census(Census::new(bench.last.0, own)), 0));
     bench.commit();
     assert!(bench.lane.entry(key).is_some());
     assert_eq!(state(&bench.refold().lane), state(&bench.lane));
