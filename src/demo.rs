@@ -10,6 +10,7 @@ use relevo::limits;
 use relevo::node::Node;
 use relevo::runtime::process::{self, Signal};
 use relevo_load::demo::{Live, Load, LoadConfig, Report};
+use relevo_load::unfit::Unfit;
 use relevo_load::{Until, demo::quantiles, units};
 
 use crate::commands::output::{self, Failure};
@@ -24,10 +25,10 @@ impl Drop for Scratch {
 }
 
 /// How long mail is to be sent.
-pub fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, Unfit> {
     let duration = units::time(text)?;
     let fits = (Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&duration);
-    if fits { Ok(duration) } else { Err("from 1s to 1h".to_owned()) }
+    if fits { Ok(duration) } else { Err(Unfit::new("from 1s to 1h")) }
 }
 
 /// Standard output. What cannot be written any more stops nothing here: the relay is stopped in order first.

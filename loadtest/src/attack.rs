@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use socket2::{Domain, Socket, Type};
 
 use crate::sys;
+use crate::unfit::Unfit;
 
 /// Connections of one attack.
 pub const CONNECTIONS_MAX: usize = 20_000;
@@ -72,13 +73,13 @@ const KINDS: [(&str, Kind); 8] = [
 ];
 
 impl FromStr for Kind {
-    type Err = String;
+    type Err = Unfit;
 
-    fn from_str(text: &str) -> Result<Kind, String> {
+    fn from_str(text: &str) -> Result<Kind, Unfit> {
         let found = KINDS.iter().find(|(name, _)| *name == text);
         found.map(|(_, kind)| *kind).ok_or_else(|| {
             let names: Vec<_> = KINDS.iter().map(|(name, _)| *name).collect();
-            format!("there is no attack `{text}`: {}", names.join(", "))
+            Unfit::new(format!("there is no attack `{text}`: {}", names.join(", ")))
         })
     }
 }
@@ -406,7 +407,7 @@ mod tests {
             assert_eq!(name.parse(), Ok(kind));
             assert_eq!(kind.name(), name);
         }
-        assert!("flood".parse::<Kind>().unwrap_err().contains("endless-line"));
+        assert!("flood".parse::<Kind>().unwrap_err().to_string().contains("endless-line"));
     }
 
     #[test]

@@ -33,6 +33,7 @@ pub mod sink;
 pub mod stream;
 pub mod sys;
 pub mod tls;
+pub mod unfit;
 pub mod units;
 pub mod verdict;
 pub mod wire;

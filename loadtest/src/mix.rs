@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use crate::ledger::RECIPIENTS_MAX;
 use crate::random::Random;
+use crate::unfit::Unfit;
 use crate::units;
 
 /// How large messages are, header section included, before dot-stuffing.
@@ -44,9 +45,9 @@ impl Sizes {
 }
 
 impl FromStr for Sizes {
-    type Err = String;
+    type Err = Unfit;
 
-    fn from_str(text: &str) -> Result<Sizes, String> {
+    fn from_str(text: &str) -> Result<Sizes, Unfit> {
         if text == "mix" {
             return Ok(Sizes::Mix);
         }
@@ -55,14 +56,14 @@ impl FromStr for Sizes {
             return if list.iter().all(|(size, _)| *size <= SIZE_MAX) {
                 Ok(Sizes::Shares(list))
             } else {
-                Err(format!("`{text}`: a message has up to {SIZE_MAX} bytes"))
+                Err(Unfit::new(format!("`{text}`: a message has up to {SIZE_MAX} bytes")))
             };
         }
         match units::size(text) {
             Ok(size) if size <= SIZE_MAX => Ok(Sizes::Fixed(size)),
-            _ => Err(format!(
+            _ => Err(Unfit::new(format!(
                 "`{text}` is neither `mix` nor a size up to {SIZE_MAX} bytes: `4096`, `10KiB`, `1MiB`"
-            )),
+            ))),
         }
     }
 }
@@ -76,8 +77,8 @@ pub struct Domains {
 }
 
 /// Things with shares, `THING=SHARE,...`: the smallest first, with the running sums of their shares.
-fn shares<T: Copy + Ord>(text: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Vec<(T, f64)>, String> {
-    let error = || format!("`{text}`: write NUMBER=SHARE,..., as in `1=90,50=10`");
+fn shares<T: Copy + Ord>(text: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Vec<(T, f64)>, Unfit> {
+    let error = || Unfit::new(format!("`{text}`: write NUMBER=SHARE,..., as in `1=90,50=10`"));
     let pair = |item: &str| {
         let (thing, share) = item.split_once('=')?;
         let share = share.trim().parse().ok().filter(|share: &f64| share.is_finite() && *share > 0.0)?;
@@ -130,16 +131,16 @@ impl Recipients {
 }
 
 impl FromStr for Recipients {
-    type Err = String;
+    type Err = Unfit;
 
     /// `1`, `1-3` (or `1..3`, as other ranges are written) or `1=90,50=10`.
-    fn from_str(text: &str) -> Result<Recipients, String> {
+    fn from_str(text: &str) -> Result<Recipients, Unfit> {
         if text.contains('=') {
             let list = shares(text, |item| item.parse::<u32>().ok())?;
             return if list.iter().all(|(count, _)| (1..=RECIPIENTS_MAX).contains(count)) {
                 Ok(Recipients::Shares(list))
             } else {
-                Err(format!("`{text}`: a message has 1 to {RECIPIENTS_MAX} recipients"))
+                Err(Unfit::new(format!("`{text}`: a message has 1 to {RECIPIENTS_MAX} recipients")))
             };
         }
         let (least, most) = text.split_once("..").or(text.split_once('-')).unwrap_or((text, text));
@@ -147,9 +148,9 @@ impl FromStr for Recipients {
             (Ok(least), Ok(most)) if 1 <= least && least <= most && most <= RECIPIENTS_MAX => {
                 Ok(Recipients::Between(least, most))
             }
-            _ => Err(format!(
+            _ => Err(Unfit::new(format!(
                 "`{text}` is neither a number from 1 to {RECIPIENTS_MAX} nor two of them, as in `1-3`"
-            )),
+            ))),
         }
     }
 }
@@ -229,17 +230,17 @@ impl Domains {
 }
 
 impl FromStr for Domains {
-    type Err = String;
+    type Err = Unfit;
 
     /// `providers`, `5000` (Zipf over so many), `5000:0.8` (with that exponent), `one.example` or `gmail.example=50,yahoo.example=20,...`.
-    fn from_str(text: &str) -> Result<Domains, String> {
+    fn from_str(text: &str) -> Result<Domains, Unfit> {
         if text == "providers" {
             return Ok(Domains::providers());
         }
         let error = || {
-            format!(
+            Unfit::new(format!(
                 "`{text}` is neither `providers`, nor a number, nor `number:exponent`, nor a domain, nor `domain=share,...`"
-            )
+            ))
         };
         if text.contains('=') {
             let pair = |item: &str| {

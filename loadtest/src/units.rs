@@ -5,12 +5,13 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::random::Random;
+use crate::unfit::Unfit;
 
 /// The longest time that can be written: anything above is a typing error.
 const TIME_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// `250us`, `20ms`, `30`, `30s`, `1.5s`, `5m`, `2h`. A number alone is seconds.
-pub fn time(text: &str) -> Result<Duration, String> {
+pub fn time(text: &str) -> Result<Duration, Unfit> {
     let text = text.trim();
     let (digits, unit) =
         text.split_at(text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len()));
@@ -21,16 +22,17 @@ pub fn time(text: &str) -> Result<Duration, String> {
         "m" => 60.0,
         "h" => 3600.0,
         "d" => 86_400.0,
-        _ => return Err(format!("`{text}` is no time: `250us`, `20ms`, `30s`, `5m`, `2h`")),
+        _ => return Err(Unfit::new(format!("`{text}` is no time: `250us`, `20ms`, `30s`, `5m`, `2h`"))),
     };
-    let number: f64 = digits.parse().map_err(|_| format!("`{text}` does not begin with a number"))?;
+    let number: f64 =
+        digits.parse().map_err(|_| Unfit::new(format!("`{text}` does not begin with a number")))?;
     let time = Duration::try_from_secs_f64(number * factor).ok().filter(|time| *time <= TIME_MAX);
-    time.ok_or_else(|| format!("`{text}` is longer than a week"))
+    time.ok_or_else(|| Unfit::new(format!("`{text}` is longer than a week")))
 }
 
 /// `4096`, `10KiB`, `1MiB`, `50MB`: bytes.
-pub fn size(text: &str) -> Result<usize, String> {
-    let wrong = || format!("`{text}` is no size: `4096`, `10KiB`, `1MiB`, `50MB`");
+pub fn size(text: &str) -> Result<usize, Unfit> {
+    let wrong = || Unfit::new(format!("`{text}` is no size: `4096`, `10KiB`, `1MiB`, `50MB`"));
     let text = text.trim();
     let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
     let factor: usize = match unit.trim() {
@@ -97,15 +99,15 @@ impl Spread {
 }
 
 impl FromStr for Spread {
-    type Err = String;
+    type Err = Unfit;
 
-    fn from_str(text: &str) -> Result<Spread, String> {
+    fn from_str(text: &str) -> Result<Spread, Unfit> {
         if let Some((least, most)) = text.split_once("..") {
             let (least, most) = (time(least)?, time(most)?);
             return if least <= most {
                 Ok(Spread::Even(least, most))
             } else {
-                Err(format!("`{text}`: the first time is the longer one"))
+                Err(Unfit::new(format!("`{text}`: the first time is the longer one")))
             };
         }
         if let Some((median, late)) = text.split_once('~') {
@@ -113,7 +115,9 @@ impl FromStr for Spread {
             return if !median.is_zero() && median <= late {
                 Ok(Spread::Skewed(median, late))
             } else {
-                Err(format!("`{text}`: write the median, then the 99th percentile, as in `50ms~800ms`"))
+                Err(Unfit::new(format!(
+                    "`{text}`: write the median, then the 99th percentile, as in `50ms~800ms`"
+                )))
             };
         }
         let time = time(text)?;
@@ -182,32 +186,32 @@ impl Plan {
 }
 
 impl FromStr for Plan {
-    type Err = String;
+    type Err = Unfit;
 
     /// `500`, `100..5000/30s` (from 100 to 5000 a second within 30 s), or several, as in `500/10s,5000/2s,500`.
-    fn from_str(text: &str) -> Result<Plan, String> {
+    fn from_str(text: &str) -> Result<Plan, Unfit> {
         let mut pieces: Vec<Piece> = Vec::new();
         let (mut at, mut before) = (0.0, 0.0);
         for item in text.split(',') {
             if !f64::is_finite(at) || pieces.len() >= PIECES_MAX {
-                return Err(format!(
+                return Err(Unfit::new(format!(
                     "`{text}`: only the last rate can go without a time, as in `500/10s,50`"
-                ));
+                )));
             }
             let (rates, length) = item.split_once('/').unwrap_or((item, ""));
             let (from, to) = rates.split_once("..").unwrap_or((rates, rates));
             let rate = |text: &str| match text.trim().parse::<f64>() {
                 Ok(rate) if rate.is_finite() && (0.0..=1e9).contains(&rate) => Ok(rate),
-                _ => Err(format!("`{text}` is no number of messages a second")),
+                _ => Err(Unfit::new(format!("`{text}` is no number of messages a second"))),
             };
             let (from, to) = (rate(from)?, rate(to)?);
             let length = match length {
                 "" if from == to => f64::INFINITY,
-                "" => return Err(format!("`{item}`: over which time? `100..5000/30s`")),
+                "" => return Err(Unfit::new(format!("`{item}`: over which time? `100..5000/30s`"))),
                 _ => time(length)?.as_secs_f64(),
             };
             if length <= 0.0 || (length.is_infinite() && from == 0.0) {
-                return Err(format!("`{item}` never ends"));
+                return Err(Unfit::new(format!("`{item}` never ends")));
             }
             let piece = Piece { at, before, from, to, length };
             (at, before) = (at + length, before + piece.messages());
@@ -218,7 +222,7 @@ impl FromStr for Plan {
                 pieces.push(Piece { at, before, from: last.to, to: last.to, length: f64::INFINITY });
             }
             Some(last) if last.length.is_finite() => {
-                return Err(format!("`{text}`: the last rate goes on and cannot be 0"));
+                return Err(Unfit::new(format!("`{text}`: the last rate goes on and cannot be 0")));
             }
             _ => {}
         }

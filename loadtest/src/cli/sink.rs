@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use clap::Args;
 use relevo_load::demo::quantiles;
 use relevo_load::tls::Authority;
+use relevo_load::unfit::Unfit;
 use relevo_load::{Behaviour, Sink, SinkConfig, Site, complain, say, sys};
 
 use super::{TICK, invalid, live_line, per_tick, prepare, table};
@@ -51,12 +52,13 @@ pub struct Arguments {
     json: bool,
 }
 
-fn site(text: &str) -> Result<Site, String> {
+fn site(text: &str) -> Result<Site, Unfit> {
     let parts: Vec<&str> = text.split(';').collect();
     let [name, addresses, domains, behaviour] = parts[..] else {
-        return Err("write NAME;ADDRESS,...;DOMAIN,...;BEHAVIOUR".to_owned());
+        return Err(Unfit::new("write NAME;ADDRESS,...;DOMAIN,...;BEHAVIOUR"));
     };
-    let address = |text: &str| text.parse().map_err(|_| format!("`{text}` is no address with a port"));
+    let address =
+        |text: &str| text.parse().map_err(|_| Unfit::new(format!("`{text}` is no address with a port")));
     let mut site = Site::new(name, addresses.split(',').map(address).collect::<Result<_, _>>()?);
     site.domains = domains.split(',').filter(|domain| !domain.is_empty()).map(str::to_owned).collect();
     site.behaviour = behaviour.parse()?;

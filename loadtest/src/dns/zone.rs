@@ -22,6 +22,7 @@ use hickory_proto::rr::rdata::{A, AAAA, CNAME, MX, SOA};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use crate::dns::Transport;
+use crate::unfit::Unfit;
 
 /// What a client that announces nothing takes over UDP (RFC 1035 4.2.1).
 const PLAIN_UDP: u16 = 512;
@@ -36,7 +37,7 @@ pub struct ZoneError {
     /// Line, from 1.
     pub line: usize,
     /// What is wrong, and how to write it.
-    pub problem: String,
+    pub problem: Unfit,
 }
 
 impl fmt::Display for ZoneError {
@@ -92,7 +93,7 @@ impl Zone {
         self.nodes.is_empty()
     }
 
-    fn add(&mut self, words: &[&str]) -> Result<(), String> {
+    fn add(&mut self, words: &[&str]) -> Result<(), Unfit> {
         let [owner, rest @ ..] = words else { return Ok(()) };
         name(owner.strip_prefix("*.").unwrap_or(owner))?;
         let owner = owner.trim_end_matches('.').to_ascii_lowercase();
@@ -105,10 +106,16 @@ impl Zone {
             ["TRUNCATE"] => node.trouble = Some(Trouble::Truncate),
             ["DELAY", span] => node.delay = delay(span)?,
             [ttl, kind, data @ ..] => {
-                let ttl = ttl.parse().map_err(|_| format!("\"{ttl}\" is no TTL in seconds, and no known trouble"))?;
+                let ttl = ttl.parse().map_err(|_| {
+                    Unfit::new(format!("\"{ttl}\" is no TTL in seconds, and no known trouble"))
+                })?;
                 node.records.push((ttl, record(kind, data)?));
             }
-            _ => return Err("write NAME TTL TYPE DATA, or NAME SERVFAIL|REFUSED|NXDOMAIN|DROP|TRUNCATE, or NAME DELAY TIME".into()),
+            _ => {
+                return Err(Unfit::new(
+                    "write NAME TTL TYPE DATA, or NAME SERVFAIL|REFUSED|NXDOMAIN|DROP|TRUNCATE, or NAME DELAY TIME",
+                ));
+            }
         }
         Ok(())
     }
@@ -193,8 +200,9 @@ impl Zone {
     }
 }
 
-fn name(words: &str) -> Result<Name, String> {
-    let mut name = Name::from_ascii(words).map_err(|error| format!("\"{words}\" is no name: {error}"))?;
+fn name(words: &str) -> Result<Name, Unfit> {
+    let mut name =
+        Name::from_ascii(words).map_err(|error| Unfit::new(format!("\"{words}\" is no name: {error}")))?;
     name.set_fqdn(true);
     Ok(name)
 }
@@ -204,33 +212,38 @@ fn text(name: &Name) -> String {
     text.trim_end_matches('.').to_owned()
 }
 
-fn record(kind: &str, data: &[&str]) -> Result<RData, String> {
+fn record(kind: &str, data: &[&str]) -> Result<RData, Unfit> {
     let address = "write an address";
     match (kind, data) {
-        ("A", [ip]) => {
-            ip.parse::<Ipv4Addr>().map(|ip| RData::A(A(ip))).map_err(|_| format!("\"{ip}\": {address}"))
-        }
-        ("AAAA", [ip]) => {
-            ip.parse::<Ipv6Addr>().map(|ip| RData::AAAA(AAAA(ip))).map_err(|_| format!("\"{ip}\": {address}"))
-        }
+        ("A", [ip]) => ip
+            .parse::<Ipv4Addr>()
+            .map(|ip| RData::A(A(ip)))
+            .map_err(|_| Unfit::new(format!("\"{ip}\": {address}"))),
+        ("AAAA", [ip]) => ip
+            .parse::<Ipv6Addr>()
+            .map(|ip| RData::AAAA(AAAA(ip)))
+            .map_err(|_| Unfit::new(format!("\"{ip}\": {address}"))),
         ("MX", [rank, host]) => {
-            let rank = rank.parse().map_err(|_| format!("\"{rank}\" is no preference from 0 to 65535"))?;
+            let rank = rank
+                .parse()
+                .map_err(|_| Unfit::new(format!("\"{rank}\" is no preference from 0 to 65535")))?;
             Ok(RData::MX(MX::new(rank, name(host)?)))
         }
         ("CNAME", [target]) => Ok(RData::CNAME(CNAME(name(target)?))),
-        _ => Err(format!(
+        _ => Err(Unfit::new(format!(
             "\"{kind}\" with {} words: write A ADDRESS, AAAA ADDRESS, MX PREFERENCE HOST or CNAME NAME",
             data.len()
-        )),
+        ))),
     }
 }
 
-fn delay(words: &str) -> Result<Duration, String> {
+fn delay(words: &str) -> Result<Duration, Unfit> {
     let (number, unit) = words.split_at(words.find(|c: char| !c.is_ascii_digit()).unwrap_or(words.len()));
-    let number: u64 = number.parse().map_err(|_| format!("\"{words}\" is no time: write 200ms or 3s"))?;
+    let number: u64 =
+        number.parse().map_err(|_| Unfit::new(format!("\"{words}\" is no time: write 200ms or 3s")))?;
     match unit {
         "ms" if number <= 60_000 => Ok(Duration::from_millis(number)),
         "s" if number <= 60 => Ok(Duration::from_secs(number)),
-        _ => Err(format!("\"{words}\" is no time: write 200ms or 3s, at most a minute")),
+        _ => Err(Unfit::new(format!("\"{words}\" is no time: write 200ms or 3s, at most a minute"))),
     }
 }

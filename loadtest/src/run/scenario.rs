@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use crate::attack;
 use crate::send::{Slow, Tls, Until};
+use crate::unfit::Unfit;
 use crate::units::{self, Plan};
 use crate::{Behaviour, Domains, Recipients, Sizes};
 
@@ -307,7 +308,7 @@ impl Scenario {
     pub fn parse(text: &str) -> Result<Scenario, ScenarioError> {
         let file: File =
             toml::from_str(text).map_err(|error| ScenarioError(error.to_string().trim_end().to_owned()))?;
-        file.check().map_err(ScenarioError)
+        file.check().map_err(|error| ScenarioError(error.to_string()))
     }
 
     /// The same with so many times the mail.
@@ -342,32 +343,29 @@ impl Scenario {
 }
 
 /// Prefixes an error with the key it is about.
-fn at<T>(key: &str, result: Result<T, String>) -> Result<T, String> {
-    result.map_err(|error| format!("{key}: {error}"))
+fn at<T>(key: &str, result: Result<T, Unfit>) -> Result<T, Unfit> {
+    result.map_err(|error| error.at(key))
 }
 
-fn optional<T: std::str::FromStr<Err = String>>(
-    key: &str,
-    text: Option<String>,
-) -> Result<Option<T>, String> {
+fn optional<T: std::str::FromStr<Err = Unfit>>(key: &str, text: Option<String>) -> Result<Option<T>, Unfit> {
     text.map(|text| at(key, text.parse())).transpose()
 }
 
-fn time(key: &str, text: Option<String>) -> Result<Option<Duration>, String> {
+fn time(key: &str, text: Option<String>) -> Result<Option<Duration>, Unfit> {
     text.map(|text| at(key, units::time(&text))).transpose()
 }
 
 impl File {
-    fn check(self) -> Result<Scenario, String> {
+    fn check(self) -> Result<Scenario, Unfit> {
         if self.sites.is_empty() || self.sites.len() > SITES_MAX {
-            return Err(format!("site: a scenario has 1 to {SITES_MAX} of them"));
+            return Err(Unfit::new(format!("site: a scenario has 1 to {SITES_MAX} of them")));
         }
         let mut sites: Vec<SiteSpec> = Vec::new();
         let mut domains = 0;
         for site in self.sites {
             let site = site.check()?;
             if sites.iter().any(|other| other.name == site.name) {
-                return Err(format!("site {0}: there are two of that name", site.name));
+                return Err(Unfit::new(format!("site {0}: there are two of that name", site.name)));
             }
             domains += match &site.domains {
                 DomainNames::Listed(names) => names.len(),
@@ -376,10 +374,10 @@ impl File {
             sites.push(site);
         }
         if self.attacks.len() > ATTACKS_MAX {
-            return Err(format!("attack: at most {ATTACKS_MAX} of them"));
+            return Err(Unfit::new(format!("attack: at most {ATTACKS_MAX} of them")));
         }
         if domains > DOMAINS_MAX {
-            return Err(format!("site: at most {DOMAINS_MAX} domains in all"));
+            return Err(Unfit::new(format!("site: at most {DOMAINS_MAX} domains in all")));
         }
         let mut attacks = self.attacks.into_iter().map(AttackFile::check).collect::<Result<Vec<_>, _>>()?;
         attacks.sort_by_key(|attack| attack.after);
@@ -395,21 +393,21 @@ impl File {
             bounces: self.end.bounces,
             relay: self.relay,
         };
-        scenario.domains().map_err(|error| error.0)?;
-        crate::dns::Zone::parse(&scenario.zone).map_err(|error| format!("zone: {error}"))?;
+        scenario.domains().map_err(|error| Unfit::new(error.0))?;
+        crate::dns::Zone::parse(&scenario.zone).map_err(|error| Unfit::new(error.to_string()).at("zone"))?;
         Ok(scenario)
     }
 }
 
 impl LoadFile {
-    fn check(self) -> Result<Load, String> {
+    fn check(self) -> Result<Load, Unfit> {
         let until = match (self.count, time("load.time", self.time)?) {
             (Some(count), None) if count > 0 => Until::Count(count),
             (None, Some(time)) if !time.is_zero() => Until::Time(time),
-            _ => return Err("load: give either `count` or `time`".to_owned()),
+            _ => return Err(Unfit::new("load: give either `count` or `time`")),
         };
         if !(1..=100_000).contains(&self.connections) || !(1..=64).contains(&self.threads) {
-            return Err("load: 1 to 100000 connections, 1 to 64 threads".to_owned());
+            return Err(Unfit::new("load: 1 to 100000 connections, 1 to 64 threads"));
         }
         Ok(Load {
             connections: self.connections,
@@ -434,20 +432,24 @@ impl LoadFile {
 }
 
 impl SiteFile {
-    fn check(self) -> Result<SiteSpec, String> {
+    fn check(self) -> Result<SiteSpec, Unfit> {
         let key = format!("site {}", self.name);
         let label = |name: &str| {
             let sound = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
             (1..=40).contains(&name.len()) && name.bytes().all(sound)
         };
         if !label(&self.name) || self.name == "return" {
-            return Err(format!("{key}: a name is small letters, digits and `-`, and not `return`"));
+            return Err(Unfit::new(format!(
+                "{key}: a name is small letters, digits and `-`, and not `return`"
+            )));
         }
         if !self.share.is_finite() || self.share < 0.0 || !(0.0..=10.0).contains(&self.exponent) {
-            return Err(format!("{key}: share and exponent are numbers from 0 on, the exponent up to 10"));
+            return Err(Unfit::new(format!(
+                "{key}: share and exponent are numbers from 0 on, the exponent up to 10"
+            )));
         }
         if !(1..=HOSTS_MAX).contains(&self.hosts) {
-            return Err(format!("{key}: 1 to {HOSTS_MAX} hosts"));
+            return Err(Unfit::new(format!("{key}: 1 to {HOSTS_MAX} hosts")));
         }
         let domains = match (self.many, self.domains.is_empty()) {
             (None, false) => {
@@ -457,7 +459,11 @@ impl SiteFile {
             (Some(count), true) if (1..=DOMAINS_MAX).contains(&count) => {
                 DomainNames::Many(count, self.exponent)
             }
-            _ => return Err(format!("{key}: give either `domains` or `many`, at most {DOMAINS_MAX}")),
+            _ => {
+                return Err(Unfit::new(format!(
+                    "{key}: give either `domains` or `many`, at most {DOMAINS_MAX}"
+                )));
+            }
         };
         let mut later = Vec::new();
         for change in self.later {
@@ -480,17 +486,17 @@ impl SiteFile {
 }
 
 impl AttackFile {
-    fn check(self) -> Result<attack::Spec, String> {
+    fn check(self) -> Result<attack::Spec, Unfit> {
         let kind = at("attack.kind", self.kind.parse())?;
         let sources = self.sources.unwrap_or(self.connections.min(attack::SOURCES_MAX));
         if !(1..=attack::CONNECTIONS_MAX).contains(&self.connections)
             || !(1..=attack::SOURCES_MAX).contains(&sources)
         {
-            return Err(format!(
+            return Err(Unfit::new(format!(
                 "attack: 1 to {} connections, from 1 to {} addresses (sources)",
                 attack::CONNECTIONS_MAX,
                 attack::SOURCES_MAX
-            ));
+            )));
         }
         Ok(attack::Spec {
             kind,
@@ -503,14 +509,14 @@ impl AttackFile {
 }
 
 impl KillFile {
-    fn check(self) -> Result<Kills, String> {
+    fn check(self) -> Result<Kills, Unfit> {
         let mut kills = Kills::default();
         match (time("kill.every", self.every)?, self.times) {
             (Some(every), Some(times)) if !every.is_zero() && times <= 1000 => {
                 kills = Kills::every(every, times)
             }
             (None, None) => {}
-            _ => return Err("kill: `every` and `times` (up to 1000) go together".to_owned()),
+            _ => return Err(Unfit::new("kill: `every` and `times` (up to 1000) go together")),
         }
         for text in &self.at {
             kills.at.push(at("kill.at", units::time(text))?);

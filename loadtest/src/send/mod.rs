@@ -25,6 +25,7 @@ use crate::journal::Journal;
 use crate::ledger::{Ledger, MESSAGES_MAX, locked, microseconds, run_number};
 use crate::message::{self, Maker, Templates};
 use crate::mix::{Domains, Recipients, Sizes};
+use crate::unfit::Unfit;
 use crate::units::Plan;
 use crate::{sys, tls};
 
@@ -61,16 +62,18 @@ pub struct Slow {
 }
 
 impl std::str::FromStr for Slow {
-    type Err = String;
+    type Err = Unfit;
 
     /// `SHARE@BYTES`, as in `0.2@5000`.
-    fn from_str(text: &str) -> Result<Slow, String> {
+    fn from_str(text: &str) -> Result<Slow, Unfit> {
         let (share, bytes) = text.split_once('@').unwrap_or((text, ""));
         match (share.parse(), bytes.parse()) {
             (Ok(share), Ok(bytes_per_second)) if (0.0..=1.0).contains(&share) && bytes_per_second >= 20 => {
                 Ok(Slow { share, bytes_per_second })
             }
-            _ => Err(format!("`{text}`: write SHARE@BYTES a second, at least 20, as in `0.2@5000`")),
+            _ => Err(Unfit::new(format!(
+                "`{text}`: write SHARE@BYTES a second, at least 20, as in `0.2@5000`"
+            ))),
         }
     }
 }

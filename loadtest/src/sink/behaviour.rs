@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::replies::Texts;
 use crate::random::Random;
+use crate::unfit::Unfit;
 use crate::units::{self, Spread};
 
 /// A point of a session at which something can go wrong.
@@ -158,10 +159,10 @@ impl Behaviour {
         pause + own.map(|(_, delay)| delay.draw(random)).sum::<u64>()
     }
 
-    fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+    fn set(&mut self, name: &str, value: &str) -> Result<(), Unfit> {
         let number = |least: u32| match value.parse::<u32>() {
             Ok(number) if number >= least => Ok(number),
-            _ => Err(format!("`{value}` is no number from {least} on")),
+            _ => Err(Unfit::new(format!("`{value}` is no number from {least} on"))),
         };
         match name {
             "delay" => self.delay = value.parse()?,
@@ -170,7 +171,9 @@ impl Behaviour {
             "rate" => {
                 let rate = value.trim_end_matches("/s").parse::<f64>();
                 let rate = rate.ok().filter(|rate| rate.is_finite() && *rate > 0.0);
-                self.rate = Some(rate.ok_or_else(|| format!("`{value}` is no number of messages a second"))?);
+                self.rate = Some(
+                    rate.ok_or_else(|| Unfit::new(format!("`{value}` is no number of messages a second")))?,
+                );
             }
             "connections" => self.connections = Some(number(1)?),
             "rcpts" => self.recipients = Some(number(1)?),
@@ -178,14 +181,18 @@ impl Behaviour {
             "size" => self.size = Some(u64::from(number(1)?)),
             "texts" => self.texts = value.parse()?,
             "auth" if value.contains(':') => self.account = Some(value.to_owned()),
-            "auth" => return Err("write `auth=USER:PASSWORD`".to_owned()),
+            "auth" => return Err(Unfit::new("write `auth=USER:PASSWORD`")),
             "tls" => {
                 self.security = match value {
                     "none" => Security::None,
                     "offered" => Security::Offered,
                     "required" => Security::Required,
                     "implicit" => Security::Implicit,
-                    _ => return Err(format!("tls is none, offered, required or implicit, not `{value}`")),
+                    _ => {
+                        return Err(Unfit::new(format!(
+                            "tls is none, offered, required or implicit, not `{value}`"
+                        )));
+                    }
                 }
             }
             _ => match name.strip_prefix("delay.") {
@@ -198,7 +205,7 @@ impl Behaviour {
 }
 
 impl FromStr for Behaviour {
-    type Err = String;
+    type Err = Unfit;
 
     /// `accept`, or items separated by commas, as in `rcpt=450@0.1,reply=disconnect@0.01,delay=50ms~800ms`:
     ///
@@ -208,7 +215,7 @@ impl FromStr for Behaviour {
     /// - `greylist=TIME`, `rate=MESSAGES/s` and `connections=N` of a client address, `rcpts=N` of a transaction,
     ///   `messages=N` of a connection, `size=BYTES`, in the words of `texts=plain|gmail|yahoo|outlook|icloud`;
     /// - `tls=none|offered|required|implicit`, `auth=USER:PASSWORD`, `no-pipelining`, `no-chunking`.
-    fn from_str(text: &str) -> Result<Behaviour, String> {
+    fn from_str(text: &str) -> Result<Behaviour, Unfit> {
         let mut behaviour = Behaviour::default();
         for item in text.split(',').map(str::trim).filter(|item| !matches!(*item, "" | "accept")) {
             match (item, item.split_once('=')) {
@@ -216,9 +223,9 @@ impl FromStr for Behaviour {
                 ("no-chunking", _) => behaviour.without_chunking = true,
                 (_, Some((name, value))) => behaviour.set(name.trim(), value.trim())?,
                 _ => {
-                    return Err(format!(
+                    return Err(Unfit::new(format!(
                         "`{item}` is no behaviour: `accept`, `POINT=ACTION@PROBABILITY`, `delay=TIME`, ..."
-                    ));
+                    )));
                 }
             }
         }
@@ -226,25 +233,25 @@ impl FromStr for Behaviour {
     }
 }
 
-fn point(name: &str) -> Result<Point, String> {
+fn point(name: &str) -> Result<Point, Unfit> {
     let found = POINTS.iter().find(|(other, _)| *other == name);
     found.map(|(_, point)| *point).ok_or_else(|| {
         let names: Vec<_> = POINTS.iter().map(|(name, _)| *name).collect();
-        format!("`{name}` is no point of a session: {}", names.join(", "))
+        Unfit::new(format!("`{name}` is no point of a session: {}", names.join(", ")))
     })
 }
 
-fn rule(name: &str, value: &str) -> Result<Rule, String> {
+fn rule(name: &str, value: &str) -> Result<Rule, Unfit> {
     let point = point(name)?;
     let (action, probability) = value.split_once('@').unwrap_or((value, "1"));
     let probability = match probability.parse() {
         Ok(probability) if (0.0..=1.0).contains(&probability) => probability,
-        _ => return Err(format!("`{probability}` is no probability from 0 to 1")),
+        _ => return Err(Unfit::new(format!("`{probability}` is no probability from 0 to 1"))),
     };
     let action = match (point, action, action.parse::<u16>()) {
         (_, "disconnect", _) => Action::Disconnect,
         (Point::Reply, action, _) if action != "disconnect" => {
-            return Err(format!("at `{name}` a sink can only disconnect"));
+            return Err(Unfit::new(format!("at `{name}` a sink can only disconnect")));
         }
         (_, "mute", _) => Action::Mute,
         (Point::StartTls, "drop", _) => Action::Drop,
@@ -254,7 +261,11 @@ fn rule(name: &str, value: &str) -> Result<Rule, String> {
         (Point::Dot, "repeat", _) => Action::Repeat,
         (Point::Dot, "alter", _) => Action::Alter,
         (_, _, Ok(code @ 300..=599)) => Action::Refuse(code),
-        _ => return Err(format!("`{action}` is neither a code from 300 to 599 nor `disconnect` or `mute`")),
+        _ => {
+            return Err(Unfit::new(format!(
+                "`{action}` is neither a code from 300 to 599 nor `disconnect` or `mute`"
+            )));
+        }
     };
     Ok(Rule { point, action, probability })
 }

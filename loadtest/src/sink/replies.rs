@@ -4,6 +4,8 @@
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use crate::unfit::Unfit;
+
 /// Whose words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Texts {
@@ -29,13 +31,13 @@ const NAMES: [(&str, Texts); 5] = [
 ];
 
 impl FromStr for Texts {
-    type Err = String;
+    type Err = Unfit;
 
-    fn from_str(text: &str) -> Result<Texts, String> {
+    fn from_str(text: &str) -> Result<Texts, Unfit> {
         let found = NAMES.iter().find(|(name, _)| *name == text);
         found.map(|(_, texts)| *texts).ok_or_else(|| {
             let names: Vec<_> = NAMES.iter().map(|(name, _)| *name).collect();
-            format!("there are no texts of `{text}`: {}", names.join(", "))
+            Unfit::new(format!("there are no texts of `{text}`: {}", names.join(", ")))
         })
     }
 }

@@ -8,6 +8,7 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use clap::Args;
+use relevo_load::unfit::Unfit;
 use relevo_load::{complain, output, say, units};
 use relevo_tune::apply::{self, Failure, Plan};
 use relevo_tune::machine::Machine;
@@ -28,10 +29,10 @@ fn data_dir(named: Option<&PathBuf>) -> io::Result<PathBuf> {
     }
 }
 
-fn probing(text: &str) -> Result<Duration, String> {
+fn probing(text: &str) -> Result<Duration, Unfit> {
     let duration = units::time(text)?;
     let fits = (Duration::from_secs(1)..=Duration::from_secs(600)).contains(&duration);
-    if fits { Ok(duration) } else { Err("from 1s to 10m".to_owned()) }
+    if fits { Ok(duration) } else { Err(Unfit::new("from 1s to 10m")) }
 }
 
 #[derive(Args)]

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use relevo_load::unfit::Unfit;
 use relevo_load::{Behaviour, Recipients, Sizes, complain, output, report, say, sys, units};
 use relevo_tune::machine::Machine;
 use relevo_tune::sweep::search::Candidates;
@@ -55,7 +56,7 @@ pub struct Arguments {
 }
 
 /// `KEY` or `KEY=VALUE/VALUE`.
-fn candidates(only: &[String], machine: &Machine) -> Result<Candidates, String> {
+fn candidates(only: &[String], machine: &Machine) -> Result<Candidates, Unfit> {
     let mut found = Vec::new();
     let all: Vec<String> = Key::ALL.iter().map(|key| key.name().to_owned()).collect();
     for word in if only.is_empty() { &all } else { only } {
@@ -69,7 +70,7 @@ fn candidates(only: &[String], machine: &Machine) -> Result<Candidates, String> 
         found.extend(values.into_iter().map(|value| (key, value)));
     }
     if found.is_empty() {
-        Err("there is nothing to try on this machine".to_owned())
+        Err(Unfit::new("there is nothing to try on this machine"))
     } else {
         Ok(Candidates(found))
     }
@@ -105,15 +106,15 @@ fn load_words(mail: &Mail, behaviour: &str, step: Duration) -> String {
 }
 
 pub fn run(arguments: Arguments) -> io::Result<ExitCode> {
-    let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidInput, text);
+    let invalid = |error: Unfit| io::Error::new(io::ErrorKind::InvalidInput, error);
     let step = arguments.duration;
     if !(0.2..=600.0).contains(&step.as_secs_f64()) {
-        return Err(invalid("--duration: write 200ms to 10m".to_owned()));
+        return Err(invalid(Unfit::new("--duration: write 200ms to 10m")));
     }
     if !arguments.data_dir.is_dir() {
         let words =
             format!("{}: no such directory; give --data-dir one that exists", arguments.data_dir.display());
-        return Err(invalid(words));
+        return Err(invalid(Unfit::new(words)));
     }
     let effort = Effort { step, rounds: arguments.rounds as usize };
     let candidates = candidates(&arguments.only, &Machine::default()).map_err(invalid)?;
@@ -232,7 +233,7 @@ mod tests {
         let found = only(&["spin=50us/200us", "runtime"]).unwrap().0;
         assert_eq!(found[..2], [(Key::Spin, "50us".to_owned()), (Key::Spin, "200us".to_owned())]);
         assert_eq!(found[2].0, Key::Runtime);
-        assert!(only(&["colour"]).unwrap_err().contains("no setting"));
+        assert!(only(&["colour"]).unwrap_err().to_string().contains("no setting"));
         assert!(only(&[]).unwrap().0.len() > 8);
     }
 }

@@ -21,6 +21,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use decision::Decision;
+use relevo_load::unfit::Unfit;
 use setting::{Key, Settings};
 
 pub use search::{Bench, Event, search};
@@ -59,14 +60,14 @@ impl Goal {
 }
 
 impl std::str::FromStr for Goal {
-    type Err = String;
+    type Err = Unfit;
 
-    fn from_str(text: &str) -> Result<Goal, String> {
+    fn from_str(text: &str) -> Result<Goal, Unfit> {
         match text {
             "rate" => Ok(Goal::Rate),
             "cpu" => Ok(Goal::Cpu),
             "latency" => Ok(Goal::Latency),
-            _ => Err(format!("`{text}`: write rate, cpu or latency")),
+            _ => Err(Unfit::new(format!("`{text}`: write rate, cpu or latency"))),
         }
     }
 }

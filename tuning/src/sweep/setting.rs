@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::machine::Machine;
+use relevo_load::unfit::Unfit;
 
 /// A setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -113,12 +114,12 @@ fn shards(processors: usize) -> Vec<String> {
 }
 
 impl FromStr for Key {
-    type Err = String;
+    type Err = Unfit;
 
-    fn from_str(text: &str) -> Result<Key, String> {
+    fn from_str(text: &str) -> Result<Key, Unfit> {
         Key::ALL.into_iter().find(|key| key.name() == text).ok_or_else(|| {
             let names: Vec<_> = Key::ALL.iter().map(|key| key.name()).collect();
-            format!("`{text}` is no setting that can be tried; there are {}", names.join(", "))
+            Unfit::new(format!("`{text}` is no setting that can be tried; there are {}", names.join(", ")))
         })
     }
 }
@@ -226,6 +227,6 @@ mod tests {
             assert_eq!(key.name().parse(), Ok(key));
             assert!(!key.values(&Machine::default()).contains(&key.default_value().to_owned()), "{key:?}");
         }
-        assert!("colour".parse::<Key>().unwrap_err().contains("spin"));
+        assert!("colour".parse::<Key>().unwrap_err().to_string().contains("spin"));
     }
 }
