@@ -238,20 +238,24 @@ fn again_from<R: Runtime>(
         .filter_map(|(key, location)| lane.id(*key).map(|id| ((id.sequence, id.offset), *key, *location)))
         .collect();
     births.sort_unstable_by_key(|(born, ..)| std::cmp::Reverse(*born));
-    first_untold(births.into_iter().filter_map(|(born, key, location)| {
+    first_untold(births, |(born, key, location)| {
         let source = Source::read_now(shard, places.now(key, location)).ok()?;
         Some((born, source.view().ok()?.arrival))
-    }))
+    })
 }
 
 /// The first of these births, told from the last on, that may not be in the log. Nobody knows when the process was killed, but not before the
 /// last message came; and the log has what was told a few seconds before. Where the clock was set in these seconds, what came just before looks
-/// long past, or yet to come: after a leap the seconds are counted once more. Each is read, so no more are looked at than came in that time.
-fn first_untold(births: impl IntoIterator<Item = ((u32, u32), UnixMillis)>) -> Option<(u32, u32)> {
+/// long past, or yet to come: after a leap the seconds are counted once more. Each is read, so no more are looked at than came in that time,
+/// whether they can be read or not: a disk that fails takes seconds to say so.
+fn first_untold<B>(
+    births: impl IntoIterator<Item = B>,
+    read: impl FnMut(B) -> Option<((u32, u32), UnixMillis)>,
+) -> Option<(u32, u32)> {
     let mut leaps = limits::LOG_LEAPS;
     let mut last: Option<UnixMillis> = None;
     let mut first = None;
-    for (born, arrival) in births.into_iter().take(limits::UNTOLD_MAX) {
+    for (born, arrival) in births.into_iter().take(limits::UNTOLD_MAX).filter_map(read) {
         let from = last.get_or_insert(arrival);
         if from.0.abs_diff(arrival.0) > limits::LOG_BEHIND.as_millis() as u64 {
             if leaps == 0 {
@@ -516,7 +520,7 @@ mod tests {
         let at = |seconds: &[u64]| {
             let births = seconds.iter().enumerate().rev();
             let births = births.map(|(place, seconds)| ((1, place as u32), UnixMillis(seconds * 1000)));
-            first_untold(births).map(|(_, place)| place)
+            first_untold(births, Some).map(|(_, place)| place)
         };
         assert_eq!(at(&[]), None);
         assert_eq!(at(&[7]), Some(0));
@@ -531,12 +535,16 @@ mod tests {
     /// Whatever the times say: a million messages are not read before the first is queued.
     #[test]
     fn no_more_are_looked_at_than_came_in_that_time() {
-        let looked = Cell::new(0);
-        let births = (0..10 * limits::UNTOLD_MAX as u32).rev().map(|place| {
-            looked.set(looked.get() + 1);
-            ((1, place), UnixMillis(7_000))
-        });
-        let first = first_untold(births);
-        assert_eq!((looked.get(), first), (limits::UNTOLD_MAX, Some((1, 9 * limits::UNTOLD_MAX as u32))));
+        let most = limits::UNTOLD_MAX as u32;
+        for (readable, first) in
+            [(0, Some((1, 9 * most))), (10 * most - 5, Some((1, 10 * most - 5))), (10 * most, None)]
+        {
+            let mut looked = 0;
+            let found = first_untold((0..10 * most).rev(), |place| {
+                looked += 1;
+                (place >= readable).then_some(((1, place), UnixMillis(7_000)))
+            });
+            assert_eq!((looked, found), (limits::UNTOLD_MAX, first));
+        }
     }
 }
