@@ -31,6 +31,7 @@ fn listen<F: Future<Output = ()> + 'static>(
 
 /// RFC 7504: a host that never takes mail has it returned, all of it, also what a task panics over.
 pub fn loses_none(defect: Defect) {
+    let panics = Cell::new(0);
     story(6, |seed| {
         let world = World::new(seed);
         let sink = Sink::start(&world, "10.0.0.9:25");
@@ -50,7 +51,9 @@ pub fn loses_none(defect: Defect) {
         let all = run_until_true(&world, Duration::from_secs(120), || sink.bounces.borrow().len() == 10);
         assert!(all, "{} of 10 were returned", sink.bounces.borrow().len());
         assert_eq!(relay.sum(|of| &of.recipients_bounced), 10);
+        panics.set(panics.get() + relay.sum(|of| &of.panics));
     });
+    assert!(panics.get() > 0, "nobody asked for {defect:?}");
 }
 
 /// A hop that takes one recipient in a transaction (RFC 5321 4.5.3.1.10).
