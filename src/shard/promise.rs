@@ -60,6 +60,11 @@ impl<T> Promises<T> {
 }
 
 impl<T> Fulfil<T> {
+    /// Whether anybody waits for it still.
+    pub fn is_awaited(&self) -> bool {
+        Rc::strong_count(&self.0) > 1
+    }
+
     /// Brings the value.
     pub fn fulfil(self, value: T) {
         let waker = {

@@ -1,7 +1,6 @@
 //! Stage 6: where a domain's mail goes: the route table, then MX and addresses through this shard's own resolver and cache.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -20,9 +19,11 @@ use crate::route::gate::{self, Admitted, Gate, Refusal, Source};
 use crate::route::{self, At, Hop, Host, NoRoute, Route, Table};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::outbound::servers::NameServers;
-use crate::shard::promise::{Fulfil, Promise, promise};
 use crate::shard::timers::Timers;
 use crate::time::Instant;
+use waiters::{Asker, Heard, Waiters};
+
+mod waiters;
 
 /// Why a domain or a host leads nowhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,12 +65,6 @@ fn refused(host: &Host, address: IpAddr, refusal: Refusal) -> Unroutable {
     Unroutable { permanent, status: (class, subject, detail), text, loops: refusal == Refusal::Loop }
 }
 
-/// A question to the name servers of a time, and its name.
-type Question = (u64, Kind, Box<str>);
-
-/// Who else waits for it. None: nobody asks it any more.
-type Waiters = HashMap<Question, Vec<Fulfil<Option<Rc<Found>>>>>;
-
 /// The resolver of one shard.
 pub struct Resolver<R: Runtime> {
     runtime: R,
@@ -86,7 +81,7 @@ pub struct Resolver<R: Runtime> {
     /// How often there were other name servers: what those before say counts for nothing.
     replaced: Cell<u64>,
     /// Who else waits for a question that is being asked.
-    waiters: RefCell<Waiters>,
+    waiters: Waiters,
     /// Hosts whose addresses were waited for in vain, those of any kind and those of IPv6: whoever can do without them does not wait again
     /// at once. Whoever cannot asks.
     late: RefCell<Failures>,
@@ -124,7 +119,7 @@ impl<R: Runtime> Resolver<R> {
             gate: RefCell::new(gate),
             cache: RefCell::new(Cache::new(limits::DNS_CACHE_MAX, bytes)),
             replaced: Cell::new(0),
-            waiters: RefCell::default(),
+            waiters: Waiters::default(),
             late: Failures::new(limits::DNS_FAILURE_TTL, limits::LATE_HOSTS_MAX).into(),
             late_ipv6: Failures::new(limits::MORE_ADDRESSES_FAILED, limits::LATE_HOSTS_MAX).into(),
             asking: Cell::new(0),
@@ -315,7 +310,7 @@ impl<R: Runtime> Resolver<R> {
         let (first, others) = hosts.split_first()?;
         let until = self.runtime.now() + limits::EQUALS_PATIENCE;
         for other in others.iter().take_while(|other| other.rank == first.rank) {
-            if self.is_late(&self.late, Kind::A, &other.name) {
+            if self.is_late(&other.name) {
                 continue;
             }
             let addresses = self.until(until, self.addresses(other)).await;
@@ -344,10 +339,25 @@ impl<R: Runtime> Resolver<R> {
         .await
     }
 
-    /// Whether it was waited for in vain, and is not known by now.
-    fn is_late(&self, late: &RefCell<Failures>, kind: Kind, name: &str) -> bool {
+    /// Whether its addresses were waited for in vain, and by now neither an address of IPv4 is known nor all there are.
+    fn is_late(&self, name: &str) -> bool {
         let now = self.runtime.now();
-        late.borrow().is_known(name, now) && self.cache.borrow_mut().get(kind, name, now).is_none()
+        if !self.late.borrow().is_known(name, now) {
+            return false;
+        }
+        let cache = &mut *self.cache.borrow_mut();
+        match cache.get(Kind::A, name, now).as_deref() {
+            None => true,
+            Some(Found { answer: Ok(Answer::Addresses(some)), .. }) if !some.is_empty() => false,
+            Some(_) => cache.get(Kind::Aaaa, name, now).is_none(),
+        }
+    }
+
+    /// The same for those of IPv6.
+    fn is_late_ipv6(&self, name: &str) -> bool {
+        let now = self.runtime.now();
+        self.late_ipv6.borrow().is_known(name, now)
+            && self.cache.borrow_mut().get(Kind::Aaaa, name, now).is_none()
     }
 
     /// Where a host may be connected to, IPv4 first: the addresses it has that pass the gate. An MX host one of whose addresses is ours is
@@ -437,7 +447,7 @@ impl<R: Runtime> Resolver<R> {
                 self.lookup(kind, name).await
             } else {
                 // Some name servers never answer questions for IPv6 addresses: where there are others these are not waited for.
-                if self.is_late(&self.late_ipv6, kind, name) {
+                if self.is_late_ipv6(name) {
                     break;
                 }
                 let until = self.runtime.now() + limits::MORE_ADDRESSES_PATIENCE;
@@ -469,30 +479,39 @@ impl<R: Runtime> Resolver<R> {
             if let Some(found) = self.cache.borrow_mut().get(kind, name, self.runtime.now()) {
                 return found;
             }
-            let found = match self.join(kind, name) {
-                Ok(joined) => joined.await,
-                Err(asker) => {
-                    let found = Rc::new(self.ask(kind, name).await);
-                    asker.tell(&found).then_some(found)
-                }
+            let asker = match self.waiters.join((self.replaced.get(), kind, name.into())) {
+                Err(asker) => asker,
+                Ok(joined) => match joined.await {
+                    Heard::Found(found) => return found,
+                    Heard::Ask(asker) => asker,
+                    Heard::Again => continue,
+                },
             };
-            if let Some(found) = found {
+            if let Some(found) = self.ask_for_all(asker).await {
                 return found;
             }
         }
     }
 
-    /// Waits with others for a question that is being asked; or is who asks it.
-    fn join(&self, kind: Kind, name: &str) -> Result<Promise<Option<Rc<Found>>>, Asker<'_, R>> {
-        let question = (self.replaced.get(), kind, Box::from(name));
-        let mut waiters = self.waiters.borrow_mut();
-        if let Some(others) = waiters.get_mut(&question) {
-            let (fulfil, found) = promise();
-            others.push(fulfil);
-            return Ok(found);
+    /// The answer is remembered, and the others hear it. None: the name servers that were asked are not asked any more.
+    async fn ask_for_all(&self, asker: Asker) -> Option<Rc<Found>> {
+        let (servers, kind, name) = asker.question();
+        let mut found = None;
+        // Who asks in the place of another may be late for that, too.
+        if *servers == self.replaced.get() {
+            found = Some(Rc::new(self.ask(*kind, name).await));
         }
-        waiters.insert(question.clone(), Vec::new());
-        Err(Asker { resolver: self, question })
+        match found.filter(|_| *servers == self.replaced.get()) {
+            Some(found) => {
+                self.cache.borrow_mut().put(*kind, name, found.clone(), self.runtime.now());
+                asker.tell(|| Heard::Found(found.clone()));
+                Some(found)
+            }
+            None => {
+                asker.tell(|| Heard::Again);
+                None
+            }
+        }
     }
 
     /// Asks, and follows aliases that lead out of an answer.
@@ -542,35 +561,5 @@ impl Drop for Counted<'_> {
     }
 }
 
-/// Who asks a question for all that want to know.
-struct Asker<'a, R: Runtime> {
-    resolver: &'a Resolver<R>,
-    question: Question,
-}
-
-impl<R: Runtime> Asker<'_, R> {
-    /// The answer is remembered, and the others hear it. False: it comes from name servers that are not asked any more.
-    fn tell(self, found: &Rc<Found>) -> bool {
-        let Asker { resolver, question: (servers, kind, name) } = &self;
-        if *servers != resolver.replaced.get() {
-            return false;
-        }
-        resolver.cache.borrow_mut().put(*kind, name, found.clone(), resolver.runtime.now());
-        self.pass_on(Some(found));
-        true
-    }
-
-    fn pass_on(&self, found: Option<&Rc<Found>>) {
-        let waiters = self.resolver.waiters.borrow_mut().remove(&self.question);
-        for waiter in waiters.into_iter().flatten() {
-            waiter.fulfil(found.cloned());
-        }
-    }
-}
-
-impl<R: Runtime> Drop for Asker<'_, R> {
-    /// It may have given up half way: nobody waits for ever.
-    fn drop(&mut self) {
-        self.pass_on(None);
-    }
-}
+#[cfg(test)]
+mod tests;
