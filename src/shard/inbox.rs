@@ -13,7 +13,8 @@ use crate::shard::outbound::pump::credited;
 use crate::shard::outbound::settle::settle;
 use crate::shard::outbound::{line, loan};
 
-/// Outcomes and credits first, then handoffs; then what waits for room elsewhere, and connections that were begun.
+/// Outcomes and credits first, then handoffs; then connections that were begun, and what waits for room elsewhere: what that begins is
+/// opened in the next round.
 pub async fn exchange<R: Runtime>(shard: Rc<Shard<R>>) {
     loop {
         let mut busy = false;

@@ -88,6 +88,16 @@ fn days_of_fresh_seeds() {
     tell_all(&fresh(1), Plan::new, |_| true);
 }
 
+/// Some new tasks run inside those that make them, as on io_uring.
+fn at_once(seed: u64) -> Plan {
+    Plan { at_once: 0.5, ..Plan::new(seed) }
+}
+
+#[test]
+fn days_of_tasks_that_run_at_once() {
+    tell_all(&fresh(3), at_once, |_| true);
+}
+
 /// Rot may cost mail, repeat it or keep it in the spool. It must never change mail, send it astray, lose it without a word, or stop the
 /// relay.
 fn matters_though_rotten(what: &str) -> bool {

@@ -46,7 +46,7 @@ impl TaskWaker {
     }
 }
 
-type BoxedTask = Pin<Box<dyn Future<Output = ()>>>;
+pub(super) type BoxedTask = Pin<Box<dyn Future<Output = ()>>>;
 
 struct Task {
     /// None while the task is being polled.
@@ -79,6 +79,8 @@ pub(super) struct Executor {
     round: RefCell<Vec<Arc<TaskWaker>>>,
     yielded: RefCell<Vec<Waker>>,
     ids: Cell<u64>,
+    /// How many tasks are being polled one inside the other, and how many ever were.
+    depth: Cell<(usize, usize)>,
 }
 
 impl Executor {
@@ -89,26 +91,32 @@ impl Executor {
             round: RefCell::default(),
             yielded: RefCell::default(),
             ids: Cell::new(0),
+            depth: Cell::default(),
         }
     }
 
     /// A waker for something polled from outside ([`super::World::block_on`]), ready to run.
     pub(super) fn outsider(&self) -> Arc<TaskWaker> {
-        self.ids.set(self.ids.get() + 1);
-        let waker = Arc::new(TaskWaker {
-            id: self.ids.get(),
-            queued: AtomicBool::new(false),
-            woken: self.woken.clone(),
-        });
+        let waker = self.waker();
         waker.wake_by_ref();
         waker
     }
 
-    /// Adds a task, ready to run.
-    pub(super) fn spawn(&self, owner: Owner, future: BoxedTask) -> u64 {
-        let waker = self.outsider();
+    fn waker(&self) -> Arc<TaskWaker> {
+        self.ids.set(self.ids.get() + 1);
+        Arc::new(TaskWaker { id: self.ids.get(), queued: AtomicBool::new(false), woken: self.woken.clone() })
+    }
+
+    /// Adds a task. It is to be run, or woken.
+    pub(super) fn spawn(&self, owner: Owner, future: BoxedTask) -> Arc<TaskWaker> {
+        let waker = self.waker();
         self.tasks.borrow_mut().insert(waker.id, Task { future: Some(future), owner });
-        waker.id
+        waker
+    }
+
+    /// The most tasks that were polled one inside the other.
+    pub(super) fn deepest(&self) -> usize {
+        self.depth.get().1
     }
 
     /// Chooses what runs next, if anything is ready.
@@ -145,7 +153,10 @@ impl Executor {
         };
         let std_waker = Waker::from(waker.clone());
         let mut context = Context::from_waker(&std_waker);
+        let (depth, deepest) = self.depth.get();
+        self.depth.set((depth + 1, deepest.max(depth + 1)));
         let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut context)));
+        self.depth.set((depth, self.depth.get().1));
         let mut tasks = self.tasks.borrow_mut();
         match polled {
             Ok(Poll::Pending) => match tasks.get_mut(&id) {

@@ -80,8 +80,7 @@ impl Shard {
                 vital,
                 panics: self.panics.clone(),
             };
-            let id = self.state.executor().spawn(owner, Box::pin(task));
-            self.state.base().mix(id);
+            self.state.spawn(owner, Box::pin(task));
         }
     }
 

@@ -3,11 +3,12 @@
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::task::Wake;
 
 use super::base::{Base, Event};
 use super::cores::{Cores, Costs};
 use super::disk::{Disks, Loss};
-use super::executor::{Executor, Owner, Panicked, TaskWaker};
+use super::executor::{BoxedTask, Executor, Owner, Panicked, TaskWaker};
 use super::network::{Network, NetworkEvent, Reached};
 use super::random::Random;
 use crate::runtime::Defect;
@@ -32,6 +33,8 @@ pub(super) struct State {
     cores: RefCell<Option<Cores>>,
     /// Questions whether a task has lasted long.
     outstayed: Cell<u64>,
+    /// How often a new task is polled before its maker goes on.
+    eager: Cell<f64>,
     /// A defect of the node's own that the test planted, and how often it shows.
     planted: Cell<Option<(Defect, f64)>>,
 }
@@ -66,6 +69,7 @@ impl State {
             busy: Cell::new(false),
             cores: RefCell::new(None),
             outstayed: Cell::new(0),
+            eager: Cell::new(0.0),
             planted: Cell::new(None),
         }
     }
@@ -103,6 +107,23 @@ impl State {
     /// Panics caught in tasks of a node.
     pub fn panics(&self, node: u32) -> u64 {
         self.nodes.borrow().get(&node).map_or(0, |node| node.panics)
+    }
+
+    pub fn run_new_tasks(&self, probability: f64) {
+        self.eager.set(probability);
+    }
+
+    /// A new task is ready; or it runs right now, inside the one that makes it.
+    pub fn spawn(&self, owner: Owner, task: BoxedTask) {
+        let waker = self.executor.spawn(owner, task);
+        self.base.mix(waker.id);
+        if self.eager.get() > 0.0 && self.schedule.borrow_mut().chance(self.eager.get()) {
+            if let Err(panicked) = self.executor.run(&waker) {
+                self.panicked(&panicked);
+            }
+        } else {
+            waker.wake_by_ref();
+        }
     }
 
     pub fn plant(&self, defect: Defect, probability: f64) {

@@ -217,6 +217,16 @@ impl World {
         self.state.plant(defect, probability);
     }
 
+    /// From now on a new task is polled with this probability before its maker goes on, as a real runtime does; else it waits its turn.
+    pub fn run_new_tasks(&self, probability: f64) {
+        self.state.run_new_tasks(probability);
+    }
+
+    /// The most tasks that were polled one inside the other so far: 1, where none is run by its maker.
+    pub fn deepest(&self) -> usize {
+        self.state.executor().deepest()
+    }
+
     /// From now on the work of this node's shards takes time, on a core for each.
     pub fn count_cores(&self, node: u32, costs: Costs) {
         self.state.count_cores(node, costs);

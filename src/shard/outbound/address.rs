@@ -34,13 +34,15 @@ struct Known {
     connections: usize,
     /// The sites of those that have nothing to do, the longest first.
     idle: Vec<SiteKey>,
+    /// Connections that were begun for a place that seemed free, and have not asked for it yet.
+    coming: usize,
     /// Sites of this shard that wait for a place. Nobody waits at most addresses, and there may be thousands: none without.
     parked: Option<Box<FairQueue<SiteKey>>>,
 }
 
 impl Known {
     fn is_unused(&self) -> bool {
-        self.connections == 0 && self.parked.is_none()
+        self.connections == 0 && self.coming == 0 && self.parked.is_none()
     }
 
     /// The next of those that wait.
@@ -111,12 +113,10 @@ impl Addresses {
         self.asked.set(Some(address));
     }
 
-    /// The next site that waits for a place at an address and may have one, where so many connections were begun just now: they have not
-    /// taken theirs yet.
+    /// The next site that waits for a place at an address and may have one: those who come have not taken theirs yet.
     pub(super) fn next(
         &self,
         (address, limit): (IpAddr, usize),
-        begun: usize,
         outstays: impl FnOnce() -> bool,
     ) -> Option<SiteKey> {
         let mut known = self.known.borrow_mut();
@@ -127,16 +127,24 @@ impl Addresses {
             }
             return None;
         }
-        if entry.slots.free(limit) <= begun && entry.slots.want(limit, self.shard) <= begun {
+        let coming = entry.coming;
+        if entry.slots.free(limit) <= coming && entry.slots.want(limit, self.shard) <= coming {
             return None;
         }
         // The others are asked in the next tick.
-        if begun > 0 && outstays() {
+        if coming > 0 && outstays() {
             return None;
         }
         let next = entry.pop()?;
         self.waiting.set(self.waiting.get() - 1);
         Some(next)
+    }
+
+    /// A connection was begun that will ask for a place at this address.
+    pub(super) fn expect(self: &Rc<Self>, address: IpAddr) -> Coming {
+        let mut known = self.known.borrow_mut();
+        self.entry(&mut known, address).coming += 1;
+        Coming { addresses: self.clone(), address }
     }
 
     /// Addresses others wait for, with a connection of this shard that has nothing to do.
@@ -155,9 +163,29 @@ impl Addresses {
         known.entry(address).or_insert_with(|| Known {
             slots: self.mesh.address_slots(address),
             connections: 0,
+            coming: 0,
             idle: Vec::new(),
             parked: None,
         })
+    }
+}
+
+/// A connection that will ask for a place at an address; until then nobody else is asked to come for it.
+pub struct Coming {
+    addresses: Rc<Addresses>,
+    address: IpAddr,
+}
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        if let Ok(mut known) = self.addresses.known.try_borrow_mut()
+            && let Some(entry) = known.get_mut(&self.address)
+        {
+            entry.coming -= 1;
+            if entry.is_unused() {
+                known.remove(&self.address);
+            }
+        }
     }
 }
 
@@ -216,5 +244,39 @@ impl Drop for Place {
             }
         }
         self.addresses.mesh.release(&self.slots);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::destinations::Destinations;
+    use crate::runtime::Bell;
+    use crate::shard::assignment::Assignment;
+
+    /// A place that is free wakes one site, however often it is looked at before that has taken it.
+    #[test]
+    fn a_place_is_given_away_once() {
+        let mesh = Mesh::new(vec![Arc::new(Bell::new())], Assignment::chosen(&[None], 1));
+        let addresses = Rc::new(Addresses::new(Arc::new(mesh), 0));
+        let mut names = Destinations::new(vec![1]);
+        let sites = ["a", "b", "c"].map(|name| names.site(name));
+        let at = ("192.0.2.1".parse().unwrap(), 1);
+        for site in sites {
+            addresses.stand_in_line(at, (site, Behalf::default()), || 7);
+        }
+        let first = addresses.next(at, || false).expect("one may come");
+        let coming = addresses.expect(at.0);
+        assert_eq!((addresses.next(at, || false), addresses.next(at, || true)), (None, None));
+        drop(coming);
+        let place = addresses.take(at.0, 1).expect("nobody took it");
+        assert_eq!(addresses.next(at, || false), None);
+        drop(place);
+        let second = addresses.next(at, || false).expect("the next may come");
+        // Who came found no way there: the place is another's.
+        drop(addresses.expect(at.0));
+        let third = addresses.next(at, || false).expect("and the last");
+        assert_eq!(BTreeMap::from([(first, ()), (second, ()), (third, ())]).len(), 3);
+        assert_eq!((addresses.next(at, || false), addresses.known.borrow().len()), (None, 0));
     }
 }

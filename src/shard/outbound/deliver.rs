@@ -25,17 +25,24 @@ use crate::time::Instant;
 
 /// Connections that were begun are opened, each by a task of its own. True: perhaps not all of them, as this turn is long enough.
 pub(in crate::shard) fn open_begun<R: Runtime>(shard: &Rc<Shard<R>>) -> bool {
-    loop {
-        let Some(begun) = shard.outbound.begun.borrow_mut().pop_front() else { return false };
+    let outbound = &shard.outbound;
+    // A task may run inside the spawn, end at once and come here: then the loop it was begun by goes on, and no stack grows.
+    if outbound.opens.replace(true) {
+        return true;
+    }
+    let more = loop {
+        let Some(begun) = outbound.begun.borrow_mut().pop_front() else { break false };
         shard.runtime.spawn(deliver(shard.clone(), begun));
         if shard.runtime.outstays() {
-            return true;
+            break true;
         }
-    }
+    };
+    outbound.opens.set(false);
+    more
 }
 
 /// Opens a connection and works until there is nothing to do.
-async fn deliver<R: Runtime>(shard: Rc<Shard<R>>, Begun { key, site, unproven }: Begun) {
+async fn deliver<R: Runtime>(shard: Rc<Shard<R>>, Begun { key, site, unproven, coming }: Begun) {
     let lease = Lease {
         shard: shard.clone(),
         site: site.clone(),
@@ -44,6 +51,8 @@ async fn deliver<R: Runtime>(shard: Rc<Shard<R>>, Begun { key, site, unproven }:
         answered: Cell::new(false),
         unproven: RefCell::new(unproven),
     };
+    // It asks for its place now.
+    drop(coming);
     let hop = site.hop.borrow().clone();
     let given_up = if hop.protocol == Protocol::Discard {
         lease.opened();
@@ -310,3 +319,6 @@ async fn idle<R: Runtime>(
     place.inspect(|place| place.set_idle(key, false));
     alive
 }
+
+#[cfg(test)]
+mod tests;

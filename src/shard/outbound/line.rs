@@ -108,14 +108,17 @@ pub(in crate::shard) fn unpark<R: Runtime>(shard: &Rc<Shard<R>>) {
 
 fn unpark_at<R: Runtime>(shard: &Rc<Shard<R>>, address: IpAddr) {
     let at = (address, shard.settings.delivery.connections_per_address);
-    let mut begun = 0;
-    while let Some(key) = shard.outbound.addresses.next(at, begun, || shard.runtime.outstays()) {
+    while let Some(key) = shard.outbound.addresses.next(at, || shard.runtime.outstays()) {
         let site = shard.outbound.sites.borrow().get(&key).cloned();
         if let Some(site) = site
             && site.parked.get() == Some(address)
         {
             site.parked.set(None);
-            begun += usize::from(pump(shard, key));
+            if pump(shard, key)
+                && let Some(begun) = shard.outbound.begun.borrow_mut().back_mut()
+            {
+                begun.coming = Some(shard.outbound.addresses.expect(address));
+            }
         }
     }
 }

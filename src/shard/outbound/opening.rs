@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use crate::queue::destinations::SiteKey;
 use crate::queue::fair::{Behalf, FairQueue, Tally};
+use crate::shard::outbound::address::Coming;
 use crate::shard::outbound::site::Site;
 
 /// A connection that is to be opened: it has its slot and is counted.
@@ -19,6 +20,8 @@ pub struct Begun {
     pub site: Rc<Site>,
     /// Where the site took no mail of late.
     pub unproven: Option<Unproven>,
+    /// Where it waited for a place at an address that may be free.
+    pub coming: Option<Coming>,
 }
 
 /// Connections that have carried nothing yet, and sites that wait to open one.

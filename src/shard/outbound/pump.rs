@@ -55,8 +55,8 @@ pub(super) fn pump<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) -> bool {
     site.opening.set(site.opening.get() + 1);
     shard.outbound.connections.set(shard.outbound.connections.get() + 1);
     let unproven = (!site.proven.get()).then(|| shard.outbound.openings.begin(site.behalf.get()));
-    // It is opened in the next turn of the inbox.
-    shard.outbound.begun.borrow_mut().push_back(Begun { key, site, unproven });
+    // It is opened in the next turn of the inbox, or before that when another connection ends.
+    shard.outbound.begun.borrow_mut().push_back(Begun { key, site, unproven, coming: None });
     shard.runtime.bell().ring();
     true
 }

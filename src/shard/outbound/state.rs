@@ -56,6 +56,8 @@ pub(in crate::shard) struct Outbound<R: Runtime> {
     pub connections: Cell<usize>,
     /// Those that are to be.
     pub begun: RefCell<VecDeque<Begun>>,
+    /// They are being opened.
+    pub opens: Cell<bool>,
     /// Those that have carried nothing yet.
     pub openings: Rc<Openings>,
     /// Addresses it is connected to, and who waits for one.
@@ -98,6 +100,7 @@ impl<R: Runtime> Outbound<R> {
             lending: Lending::new(mesh.shards()),
             connections: Cell::new(0),
             begun: RefCell::default(),
+            opens: Cell::new(false),
             openings: Rc::new(Openings::new(runtime.random())),
             addresses: Rc::new(Addresses::new(mesh.clone(), shard)),
             tls_client,

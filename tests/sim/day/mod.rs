@@ -76,6 +76,7 @@ fn seconds(at: u64) -> Instant {
 /// Tells the day of a plan; `before` may plant something.
 pub fn tell(plan: &Plan, before: impl FnOnce(&mut Day<'_>, &World)) -> Told {
     let world = World::new(plan.seed);
+    world.run_new_tasks(plan.at_once);
     if plan.busy {
         world.pretend_busy();
     }

@@ -162,6 +162,8 @@ pub enum End {
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub seed: u64,
+    /// How often a new task runs before its maker goes on.
+    pub at_once: f64,
     /// Shards of each life; the last goes on.
     pub shards: Vec<usize>,
     /// Connections to a site.
@@ -238,6 +240,7 @@ impl Plan {
         let failing = disk.append_error + disk.append_short + disk.sync_error > 0.0;
         let mut plan = Plan {
             seed,
+            at_once: 0.0,
             shards: (0..=lives).map(|_| dice.between(1, 4) as usize).collect(),
             limit_exceeded: 0,
             address_limit: 20,
@@ -341,6 +344,7 @@ impl Plan {
         let clients = clients.collect();
         Plan {
             seed,
+            at_once: 0.0,
             shards: vec![2],
             limit: 3,
             limit_exceeded: 0,
