@@ -3,6 +3,7 @@
 //! Compiled twice: by the fuzz crate, for libFuzzer, and by `tests/corpora.rs`, for the ordinary `cargo test`. So the two
 //! cannot drift apart. How to run and how to add one: `fuzz/README.md`.
 
+mod admit;
 mod command;
 mod config;
 mod data;
@@ -16,6 +17,7 @@ mod reply;
 mod server;
 mod seven_bit;
 
+pub use admit::admit;
 pub use command::command;
 pub use config::config;
 pub use data::data;
@@ -33,7 +35,7 @@ pub type Target = (&'static str, fn(&[u8]), u32);
 
 /// All targets.
 #[allow(dead_code, reason = "the binaries name their one target; the table is for tests/corpora.rs")]
-pub const ALL: [Target; 13] = [
+pub const ALL: [Target; 14] = [
     ("record", record, 2000),
     ("fold", fold, 400),
     ("command", command, 4000),
@@ -41,6 +43,7 @@ pub const ALL: [Target; 13] = [
     ("reply", reply, 2000),
     ("client", client, 4000),
     ("data", data, 2000),
+    ("admit", admit, 1000),
     ("dns", dns, 4000),
     ("cache", cache, 2000),
     ("config", config, 2000),
