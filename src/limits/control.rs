@@ -19,6 +19,10 @@ pub const LOG_BEHIND: Duration = Duration::from_secs(5);
 /// told once more than they need be.
 pub const LOG_LEAPS: u32 = 1;
 
+/// The last messages of a lane that are told again however old they look: on a slow disk a message is stored, and told, long after it was
+/// dated, and where little comes in the pauses between look like clocks that were set.
+pub const UNTOLD_LEAST: usize = 64;
+
 /// Messages of a lane that a start looks at for that, the last ones: more than a shard takes in so long, 20,000 a second, and again in as long
 /// before each leap.
 pub const UNTOLD_MAX: usize = 20_000 * LOG_BEHIND.as_secs() as usize * (1 + LOG_LEAPS as usize);

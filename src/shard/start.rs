@@ -246,8 +246,9 @@ fn again_from<R: Runtime>(
 
 /// The first of these births, told from the last on, that may not be in the log. Nobody knows when the process was killed, but not before the
 /// last message came; and the log has what was told a few seconds before. Where the clock was set in these seconds, what came just before looks
-/// long past, or yet to come: after a leap the seconds are counted once more. Each is read, so no more are looked at than came in that time,
-/// whether they can be read or not: a disk that fails takes seconds to say so.
+/// long past, or yet to come: after a leap the seconds are counted once more. A disk that is slow makes what it held up look old as well, so a few
+/// are told whatever their time. Each is read, so no more are looked at than came in that time, whether they can be read or not: a disk that
+/// fails takes seconds to say so.
 fn first_untold<B>(
     births: impl IntoIterator<Item = B>,
     read: impl FnMut(B) -> Option<((u32, u32), UnixMillis)>,
@@ -255,9 +256,12 @@ fn first_untold<B>(
     let mut leaps = limits::LOG_LEAPS;
     let mut last: Option<UnixMillis> = None;
     let mut first = None;
-    for (born, arrival) in births.into_iter().take(limits::UNTOLD_MAX).filter_map(read) {
+    for (number, (born, arrival)) in births.into_iter().take(limits::UNTOLD_MAX).filter_map(read).enumerate()
+    {
         let from = last.get_or_insert(arrival);
-        if from.0.abs_diff(arrival.0) > limits::LOG_BEHIND.as_millis() as u64 {
+        if number < limits::UNTOLD_LEAST {
+            *from = arrival;
+        } else if from.0.abs_diff(arrival.0) > limits::LOG_BEHIND.as_millis() as u64 {
             if leaps == 0 {
                 break;
             }
@@ -517,8 +521,12 @@ mod tests {
 
     #[test]
     fn what_a_clock_set_forward_makes_look_old_is_told_again() {
+        // Behind them as many of the last second as are told whatever their time.
         let at = |seconds: &[u64]| {
-            let births = seconds.iter().enumerate().rev();
+            let last = std::iter::repeat_n(seconds.last()?, limits::UNTOLD_LEAST);
+            let births =
+                last.chain(seconds.iter().rev()).zip((0..seconds.len() + limits::UNTOLD_LEAST).rev());
+            let births = births.map(|(seconds, place)| (place, seconds));
             let births = births.map(|(place, seconds)| ((1, place as u32), UnixMillis(seconds * 1000)));
             first_untold(births, Some).map(|(_, place)| place)
         };
@@ -530,6 +538,14 @@ mod tests {
         // Back by an hour; what came long before that is in the log.
         assert_eq!(at(&[5000, 5001, 1400, 1401]), Some(0));
         assert_eq!(at(&[4000, 5000, 5001, 1400, 1401]), Some(1));
+    }
+
+    /// A disk that stood still for a minute: what it held up was dated long before it was stored, and told just before the kill.
+    #[test]
+    fn what_a_slow_disk_held_up_is_told_again() {
+        let births = [10, 20, 80, 99].iter().enumerate().rev();
+        let births = births.map(|(place, seconds)| ((1, place as u32), UnixMillis(seconds * 1000)));
+        assert_eq!(first_untold(births, Some), Some((1, 0)));
     }
 
     /// Whatever the times say: a million messages are not read before the first is queued.

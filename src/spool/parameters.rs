@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! PARAMETERS             key u8, length u16, text      for each of the message's
-//! RECIPIENT_PARAMETERS   first u16, count u16, length u16, parameters as above      what these have in place of the message's
+//! RECIPIENT_PARAMETERS   sets u16; each set: length u16, parameters as above      what recipients have in place of the message's, each set once
+//!                        then first u16, count u16, set u16                       who has which
 //! DISCARDED              first u16, count u16          critical: a version that does not know it would deliver to them
 //! ```
 
@@ -21,11 +22,10 @@ pub(in crate::spool) struct Tags {
 /// At most so many bytes are written of this envelope.
 pub(in crate::spool) fn bound(envelope: &Envelope) -> usize {
     let Some(parameters) = &envelope.parameters else { return 0 };
-    let runs = runs(&envelope.recipients, |one| (one.parameters, one.discarded));
-    // Both kinds of run for each, and its parameters as often as it has some of its own.
-    let recipients: usize =
-        runs.map(|(first, ..)| 12 + own(parameters, &envelope.recipients, first).length()).sum();
-    3 * 8 + parameters.message.length() + recipients
+    // Both kinds of run for each. However recipients take turns, a set is written once.
+    let runs = runs(&envelope.recipients, |one| (one.parameters, one.discarded)).count();
+    let sets: usize = parameters.recipients.iter().map(|own| 2 + own.length()).sum();
+    3 * 8 + parameters.message.length() + 2 + sets + runs * (6 + 4)
 }
 
 /// Writes the fields of an envelope that has parameters; `field` writes one.
@@ -49,13 +49,18 @@ pub(in crate::spool) fn write(
         value.extend_from_slice(&first.to_le_bytes());
         value.extend_from_slice(&count.to_le_bytes());
     };
-    for (first, count, which) in runs(&envelope.recipients, |one| one.parameters) {
-        if which > 0 {
-            let own = own(parameters, &envelope.recipients, first);
-            range(&mut value, first, count);
+    if envelope.recipients.iter().any(|one| one.parameters > 0) {
+        value.extend_from_slice(&(parameters.recipients.len() as u16).to_le_bytes());
+        for own in &parameters.recipients {
             let length = u16::try_from(own.length()).expect("parameters are bounded");
             value.extend_from_slice(&length.to_le_bytes());
             own.write(&mut value);
+        }
+    }
+    for (first, count, number) in runs(&envelope.recipients, |one| one.parameters) {
+        if let Some(set) = number.checked_sub(1) {
+            range(&mut value, first, count);
+            value.extend_from_slice(&set.to_le_bytes());
         }
     }
     put(tags.recipients, &mut value);
@@ -65,13 +70,6 @@ pub(in crate::spool) fn write(
         }
     }
     put(tags.discarded, &mut value);
-}
-
-/// What a recipient has of its own.
-fn own<'a>(parameters: &'a MessageParameters, recipients: &[Recipient], ordinal: u16) -> Parameters<&'a str> {
-    let number = recipients.get(usize::from(ordinal)).map_or(0, |one| usize::from(one.parameters));
-    let own = number.checked_sub(1).and_then(|place| parameters.recipients.get(place));
-    own.map(Parameters::borrowed).unwrap_or_default()
 }
 
 /// Runs of neighbours that are alike: first ordinal, count, and in what.
@@ -89,27 +87,59 @@ fn runs<T: PartialEq>(
     })
 }
 
-/// Reads what is written for RECIPIENT_PARAMETERS. None behind a run that is cut off.
-pub(in crate::spool) fn own_runs(value: &[u8]) -> impl Iterator<Item = (u16, u16, Option<Parameters<&str>>)> {
-    let mut rest = Cursor(value);
-    std::iter::from_fn(move || {
-        if rest.0.is_empty() {
-            return None;
+/// What is written for RECIPIENT_PARAMETERS. None where it is cut off or names a set that is not there.
+struct Own<'a> {
+    /// Lengths and parameters.
+    sets: &'a [u8],
+    count: u16,
+    runs: &'a [u8],
+}
+
+impl<'a> Own<'a> {
+    fn read(value: &'a [u8]) -> Option<Own<'a>> {
+        let mut rest = Cursor(value);
+        let count = if value.is_empty() { 0 } else { rest.u16()? };
+        let sets = rest.0;
+        for _ in 0..count {
+            let length = rest.u16()?;
+            rest.bytes(usize::from(length))?;
         }
-        let head = (|| Some((rest.u16()?, rest.u16()?, rest.u16()?)))();
-        let bytes = head.and_then(|(.., length)| rest.bytes(usize::from(length)));
-        let (Some((first, count, _)), Some(bytes)) = (head, bytes) else {
-            rest = Cursor(b"");
-            return Some((0, 0, None));
-        };
-        Some((first, count, Parameters::read(bytes)))
-    })
+        let sets = &sets[..sets.len() - rest.0.len()];
+        (rest.0.len() % 6 == 0).then_some(Own { sets, count, runs: rest.0 })
+    }
+
+    /// First ordinal, how many, and the number of their set.
+    fn runs(&self) -> impl Iterator<Item = (u16, u16, u16)> {
+        let mut rest = Cursor(self.runs);
+        std::iter::from_fn(move || Some((rest.u16()?, rest.u16()?, rest.u16()?)))
+    }
+
+    fn sets(&self) -> impl Iterator<Item = &'a [u8]> {
+        let mut rest = Cursor(self.sets);
+        std::iter::from_fn(move || {
+            let length = rest.u16()?;
+            rest.bytes(usize::from(length))
+        })
+    }
+
+    fn is_whole(&self) -> bool {
+        self.runs().all(|(.., set)| set < self.count)
+            && self.sets().all(|set| Parameters::read(set).is_some())
+    }
+}
+
+/// What this recipient has in place of the message's parameters.
+pub(in crate::spool) fn own(value: &[u8], ordinal: u16) -> Option<Parameters<&str>> {
+    let own = Own::read(value)?;
+    let (.., set) =
+        own.runs().find(|(first, count, _)| (*first..first.saturating_add(*count)).contains(&ordinal))?;
+    Parameters::read(own.sets().nth(usize::from(set))?)
 }
 
 /// How many recipients from this one on are in one run, or in none.
 pub(in crate::spool) fn alike_from(value: &[u8], ordinal: u16) -> u16 {
     let mut end = u16::MAX;
-    for (first, count, _) in own_runs(value) {
+    for (first, count, _) in Own::read(value).iter().flat_map(Own::runs) {
         let behind = first.saturating_add(count);
         if (first..behind).contains(&ordinal) {
             return behind - ordinal;
@@ -132,7 +162,7 @@ pub(in crate::spool) fn is_whole(tags: &Tags, tag: u16, value: &[u8]) -> bool {
     if tag == tags.message {
         Parameters::read(value).is_some()
     } else if tag == tags.recipients {
-        own_runs(value).all(|(.., own)| own.is_some())
+        Own::read(value).is_some_and(|own| own.is_whole())
     } else {
         value.len().is_multiple_of(4)
     }
@@ -226,6 +256,43 @@ mod tests {
         assert_eq!([0, 1, 2, 3].map(|one| view.alike_from(one)), [1, 2, 1, u16::MAX - 3]);
         let written = payload(&plain());
         assert_eq!(MessageView::parse(&written).unwrap().alike_from(0), u16::MAX);
+    }
+
+    /// Recipients that take turns with the largest sets: each set is written once, and the record stays within its bound.
+    #[test]
+    fn a_set_is_written_once() {
+        let mut envelope = rich();
+        let mut parameters = MessageParameters::default();
+        let numbers = ["a", "b"].map(|letter| {
+            let mut own = Parameters::default();
+            own.set(Key::Metadata, &format!("{{\"{}\":1}}", letter.repeat(16_000))).unwrap();
+            parameters.number(own.borrowed()).unwrap()
+        });
+        let one = Recipient::new(b"u@x".as_slice().into(), 2);
+        envelope.recipients = vec![one; 1000];
+        for (place, one) in envelope.recipients.iter_mut().enumerate() {
+            one.parameters = numbers[place % 2];
+        }
+        envelope.parameters = Some(Box::new(parameters));
+        assert!(bound(&envelope) < crate::limits::PARAMETERS_BYTES_MAX, "{}", bound(&envelope));
+        let written = payload(&envelope);
+        let view = MessageView::parse(&written).unwrap();
+        for ordinal in [0, 1, 998, 999] {
+            let own = view.parameters_of(ordinal);
+            let metadata = own.get(Key::Metadata).unwrap();
+            assert_eq!((metadata.len(), &metadata[2..3]), (16_006, ["a", "b"][usize::from(ordinal % 2)]));
+            assert_eq!(view.alike_from(ordinal), 1);
+        }
+    }
+
+    /// A run of a set that is not there is damage, not a recipient without parameters.
+    #[test]
+    fn a_run_names_a_set_that_is_there() {
+        let mut field = payload(&rich());
+        let at = field.windows(2).rposition(|two| two == 13u16.to_le_bytes()).unwrap();
+        let length = u32::from_le_bytes(field[at + 2..at + 6].try_into().unwrap()) as usize;
+        field[at + 6 + length - 2] = 1;
+        assert_eq!(MessageView::parse(&field).err(), Some(RecordError::Damaged));
     }
 
     /// What a bound promises holds for sets of every kind.

@@ -489,9 +489,7 @@ impl<'a> MessageView<'a> {
     /// What holds for a recipient: the message's, with its own in place of those.
     pub fn parameters_of(&self, ordinal: u16) -> Parameters<&'a str> {
         let message = self.parameters();
-        let mut runs = parameters::own_runs(self.recipient_parameters);
-        let own = runs.find(|(first, count, _)| (*first..first.saturating_add(*count)).contains(&ordinal));
-        own.and_then(|(.., own)| own).map_or(message, |own| message.with(own))
+        parameters::own(self.recipient_parameters, ordinal).map_or(message, |own| message.with(own))
     }
 
     /// Ranges of recipients that a rule took to deliver nothing: first ordinal, count.
