@@ -12,10 +12,10 @@ pub mod config;
 pub mod smtp;
 pub mod mail;
 pub mod policy;
+pub mod spool;
 pub mod queue;
 pub mod route;
 pub mod dns;
-pub mod spool;
 
 pub mod runtime;
 pub mod observe;

@@ -1,12 +1,21 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use super::*;
 use crate::time::UnixMillis;
 
 /// A configuration that is right wherever the tests run, and what stands behind it.
 struct Scratch(tempfile::TempDir);
+
+/// Where the listener of this test is. Tests run beside each other, a thread each, and every one tries whether it could listen there:
+/// one address for all would now and then be taken.
+fn address() -> String {
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
+    thread_local!(static PORT: u16 = 7255 + TAKEN.fetch_add(1, Ordering::Relaxed));
+    format!("127.0.0.1:{}", PORT.with(|port| *port))
+}
 
 impl Scratch {
     fn new() -> Scratch {
@@ -41,8 +50,9 @@ impl Scratch {
         if !Path::new(&accounts).exists() {
             self.write("accounts", &format!("shop:{hash}\n"));
         }
+        let address = address();
         format!(
-            "[node]\nhostname = \"relay.example.net\"\ndata_dir = \"{}\"\nshards = 1\n[[listener]]\naddress = \"127.0.0.1:7255\"\n\
+            "[node]\nhostname = \"relay.example.net\"\ndata_dir = \"{}\"\nshards = 1\n[[listener]]\naddress = \"{address}\"\n\
              tls_certificate = \"{}\"\ntls_key = \"{}\"\n[auth]\naccounts = \"{accounts}\"\n[log]\npath = \"{}\"\n[control]\nhttp = \"\"\n\
              [dns]\nservers = [\"127.0.0.1\"]\n[tuning]\nruntime = \"epoll\"\n",
             self.path("spool"),
@@ -134,7 +144,7 @@ fn what_a_start_would_refuse_is_an_error_of_its_line() {
         (replaced("log.jsonl", "socket"), 12, "is a socket"),
         (replaced("log.jsonl", "file/log"), 12, "log.path: "),
         (
-            scratch.check(|text| text.replace("127.0.0.1:7255", "192.0.2.1:7255")),
+            scratch.check(|text| text.replace(&address(), "192.0.2.1:7255")),
             6,
             "cannot listen on 192.0.2.1:7255",
         ),
@@ -144,7 +154,7 @@ fn what_a_start_would_refuse_is_an_error_of_its_line() {
             "control.http: cannot listen",
         ),
         (
-            scratch.check(|text| text.replace("http = \"\"", "http = \"127.0.0.1:7255\"")),
+            scratch.check(|text| text.replace("http = \"\"", &format!("http = \"{}\"", address()))),
             14,
             "is wanted by listener[0]",
         ),
@@ -344,9 +354,7 @@ fn a_mark_in_front_is_no_part_of_a_file() {
 fn one_wrong_key_is_one_error_and_the_others_are_looked_at_all_the_same() {
     let scratch = Scratch::new();
     let found = scratch.check(|text| {
-        text.replace("127.0.0.1:7255", "foo")
-            .replace("shards = 1", "shards = \"1\"")
-            .replace("key.pem", "none.pem")
+        text.replace(&address(), "foo").replace("shards = 1", "shards = \"1\"").replace("key.pem", "none.pem")
     });
     let keys: Vec<_> = found.errors.iter().map(|error| (error.line, error.key.as_str())).collect();
     assert_eq!(keys, [(4, "node.shards"), (6, "listener[0].address"), (8, "listener[0].tls_key")]);
@@ -362,8 +370,8 @@ fn a_relay_that_runs_is_not_in_the_way_and_a_stranger_is() {
     let taken = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     taken.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
     taken.listen(1).unwrap();
-    let address = taken.local_addr().unwrap().as_socket().unwrap().to_string();
-    let there = |text: String| text.replace("127.0.0.1:7255", &address);
+    let theirs = taken.local_addr().unwrap().as_socket().unwrap().to_string();
+    let there = |text: String| text.replace(&address(), &theirs);
     let found = scratch.check(there);
     assert!(lines(&found.errors).contains("another process listens there"), "{}", lines(&found.errors));
     let lock = process::lock_directory(Path::new(&scratch.path("spool"))).unwrap();

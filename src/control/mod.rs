@@ -1,7 +1,7 @@
 //! Everything off the message path. Threads beside the shards: `relevo-control` serves HTTP and looks after the shards, `relevo-log`
 //! writes the accounting and `relevo-words` standard error, because a disk or a reader may keep each of these waiting. `relevo-service` answers
-//! commands on a socket (`api`); it asks shards by their own bounded queues and not by way of `relevo-control`, which it can so not
-//! keep from its rounds: metrics and health are answered there.
+//! commands on a socket (`api`); it asks shards by their own bounded queues, not by way of `relevo-control`, so it cannot delay that
+//! thread: metrics and health are answered there.
 //! A thread of these that ends without being told to ends the process.
 
 pub mod api;

@@ -70,7 +70,7 @@ counters! {
         recipients_deferred "Attempts on a recipient that will be repeated",
         recipients_bounced "Recipients refused for good",
         recipients_expired "Recipients given up for age",
-        recipients_discarded "Recipients whose mail was thrown away, as a route says",
+        recipients_discarded "Recipients whose mail was thrown away, as a route or a rule says",
         bounces_made "Delivery status notifications queued",
         outbound_connections_opened "Sessions opened to next hops",
         outbound_connections_failed "Sessions to next hops that did not come up",

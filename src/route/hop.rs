@@ -1,7 +1,7 @@
 //! A next hop: where the mail of some domains goes, what is spoken there, and by what policy.
 //!
-//! What a route or the MX of a domain gives, and all that dispatch, lend, connect and deliver know of it: they never look at the
-//! configuration.
+//! What a route or the MX of a domain gives. What differs by site is in its policy; what holds for the node (timeouts, connections an
+//! address, the name in EHLO) stays in the configuration.
 
 use std::fmt;
 use std::io::ErrorKind;

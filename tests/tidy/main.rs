@@ -228,6 +228,14 @@ fn each_limit_bounds_something() {
     constants::assert_limits_are_used(&sources("src"));
 }
 
+/// A map that is longer than a few screens is not read.
+#[test]
+fn the_map_is_short() {
+    let map = concat!(env!("CARGO_MANIFEST_DIR"), "/ARCHITECTURE.md");
+    let bytes = std::fs::read(map).unwrap().len();
+    assert!(bytes <= 8192, "ARCHITECTURE.md has {bytes} bytes: what is no map belongs in docs/");
+}
+
 #[test]
 fn files_and_functions_are_short() {
     let all = ["src", "loadtest", "tuning", "tests", "benches", "fuzz"];

@@ -1,4 +1,4 @@
-//! Stage 1: a shard's own listener takes connections.
+//! A shard's own listener takes connections.
 
 use std::future::poll_fn;
 use std::io;

@@ -1,4 +1,4 @@
-//! Stage 2: bytes of a client become a message.
+//! Bytes of a client become a message.
 //!
 //! What arrives is read into the shard's one receive buffer and handled there; a session owns bytes only of an incomplete
 //! line and of the body it gathers, so an idle connection has no buffer at all.

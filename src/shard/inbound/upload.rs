@@ -1,4 +1,4 @@
-//! Stage 2 to 3: a body that is still coming in. What is gathered in memory is bounded; large bodies go to the spool in pieces.
+//! A body that is still coming in. What is gathered in memory is bounded; large bodies go to the spool in pieces.
 
 use crate::config::BareNewlines;
 use crate::id::{Durable, MessageId};

@@ -1,4 +1,4 @@
-//! Stage 7: one task for each connection to a next hop. It takes work from the site's queue until there is none.
+//! One task for each connection to a next hop. It takes work from the site's queue until there is none.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;

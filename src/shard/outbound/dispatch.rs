@@ -1,4 +1,4 @@
-//! Stage 5: the home shard's queues, and what they ask for.
+//! The home shard's queues, and what they ask for.
 
 use std::rc::Rc;
 

@@ -1,4 +1,4 @@
-//! Stage 4: recipients go to the home shard of their domain, as references.
+//! Recipients go to the home shard of their domain, as references.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};

@@ -1,4 +1,4 @@
-//! Stage 6: where a domain's mail goes: the route table, then MX and addresses through this shard's own resolver and cache.
+//! Where a domain's mail goes: the route table, then MX and addresses through this shard's own resolver and cache.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};

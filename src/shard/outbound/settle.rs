@@ -1,4 +1,4 @@
-//! Stage 8: how an attempt ended, on both sides: the home shard reports, the shard of the lane writes it down.
+//! How an attempt ended, on both sides: the home shard reports, the shard of the lane writes it down.
 
 use std::rc::Rc;
 

@@ -1,4 +1,4 @@
-//! Stage 3: messages and outcomes reach stable storage, many in one commit.
+//! Messages and outcomes reach stable storage, many in one commit.
 //!
 //! One task a lane writes; the others queue and wait. A commit starts as soon as the one before is synced and a
 //! client waits, or its `commit_delay` later; outcomes ride along, or force a commit of their own after
