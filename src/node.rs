@@ -234,6 +234,7 @@ fn control_setup(
         hostname: settings.node.hostname.clone(),
         data_dir: settings.node.data_dir.clone(),
         socket: settings.control.socket.clone().map(|path| (path, mesh.clone())),
+        socket_named: settings.control.socket_named,
         names: Some(Files::new(&settings.dns, own_servers.then_some(Path::new(RESOLV_CONF)))),
     }
 }

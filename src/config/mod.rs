@@ -154,6 +154,8 @@ pub struct Control {
     pub http: Option<SocketAddr>,
     /// `socket`: where commands reach the running relay; None switches it off (`socket = ""`).
     pub socket: Option<PathBuf>,
+    /// Somebody said where: it is no place that was chosen for want of another, and must be there.
+    pub socket_named: bool,
     /// There is none only because nobody said where, and the path of `node.data_dir` is too long for one.
     pub socket_left_out: bool,
 }

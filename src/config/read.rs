@@ -259,9 +259,9 @@ pub(super) fn control(section: &Section<'_>, data_dir: &Path) -> Control {
     });
     let fits = |path: &PathBuf| path.as_os_str().len() <= limits::SOCKET_PATH_MAX;
     let usual = Some(data_dir.join(SOCKET)).filter(fits);
-    let mut socket_left_out = usual.is_none();
+    let (mut socket_named, mut socket_left_out) = (false, usual.is_none());
     let socket = section.read("socket", usual, |value| {
-        socket_left_out = false;
+        (socket_named, socket_left_out) = (true, false);
         let Some(path) = path(value, SOCKET)?.map(|path| data_dir.join(path)) else { return Ok(None) };
         if fits(&path) && path.file_name().is_some() {
             return Ok(Some(path));
@@ -272,5 +272,5 @@ pub(super) fn control(section: &Section<'_>, data_dir: &Path) -> Control {
         Err(Wrong::write(problem, quoted("/run/relevo/control.sock"), &more))
     });
     section.finish();
-    Control { http, socket, socket_left_out }
+    Control { http, socket, socket_named, socket_left_out }
 }

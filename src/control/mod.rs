@@ -60,6 +60,8 @@ pub struct Setup {
     pub data_dir: PathBuf,
     /// Where commands are answered, and the shards that answer; None is nowhere.
     pub socket: Option<(PathBuf, Arc<Mesh>)>,
+    /// Without it there is no start.
+    pub socket_named: bool,
     /// The machine's files of names, where they are looked at.
     pub names: Option<names::Files>,
 }
@@ -124,7 +126,12 @@ pub fn start(mut setup: Setup) -> Result<Control, String> {
     let (wanted, instruments) = (reopen.clone(), setup.instruments.clone());
     let log = Worker::start("relevo-log", move |turn| write_log(log, &instruments, &wanted, turn))?;
     let service =
-        setup.socket.take().map(|(path, mesh)| serve_commands(&setup, &path, mesh, &reserve)).transpose()?;
+        setup.socket.take().map(|(path, mesh)| serve_commands(&setup, &path, mesh, &reserve)).transpose();
+    let service = service.or_else(|problem| {
+        // Some file systems have no sockets. Mail does not wait for commands, where nobody asked for them.
+        let told = (!setup.socket_named).then(|| say(Level::Warning, format_args!("{problem}")));
+        told.map(|()| None).ok_or(problem)
+    })?;
     let control = Worker::start("relevo-control", move |turn| run(setup, listener, &reserve, turn))?;
     Ok(Control { control, service, log, words, reopen, http })
 }

@@ -6,6 +6,7 @@ use std::net::TcpStream;
 
 use crate::id::MessageId;
 use crate::observe::accounting::{Event, Journal, Kind};
+use crate::shard::assignment::Assignment;
 use crate::time::UnixMillis;
 
 #[expect(clippy::disallowed_methods, reason = "a test client")]
@@ -39,6 +40,7 @@ fn setup(instruments: Vec<Arc<Instruments>>, log: Option<PathBuf>, health: Arc<H
         hostname: "mx1.example.net".into(),
         names: None,
         socket: None,
+        socket_named: false,
         data_dir: "/nowhere".into(),
     }
 }
@@ -124,4 +126,26 @@ fn half_requests_are_bounded_and_hold_up_nobody() {
     let ended = youngest.read_to_end(&mut rest);
     assert!(ended.is_ok() || ended.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset));
     control.stop();
+}
+
+/// The directory of the socket of nobody's choice takes none: the relay starts, and says that commands reach it nowhere.
+#[test]
+fn only_a_socket_that_was_asked_for_stops_a_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let bell = crate::runtime::Bell::new();
+    let mesh = Arc::new(Mesh::new(vec![Arc::new(bell)], Assignment::chosen(&[None], 1)));
+    for named in [true, false] {
+        let health = Arc::default();
+        let socket = Some((file.join("control.sock"), mesh.clone()));
+        let started = start(Setup { socket, socket_named: named, ..setup(Vec::new(), None, health) });
+        match started {
+            Ok(control) => {
+                assert!(!named);
+                control.stop();
+            }
+            Err(problem) => assert!(named && problem.contains("set control.socket to a path"), "{problem}"),
+        }
+    }
 }

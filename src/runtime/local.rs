@@ -53,10 +53,11 @@ pub fn listen(path: &Path, backlog: i32) -> Result<Local, LocalError> {
         take_away(path)?;
         socket.bind(&address)?;
     }
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-    socket.listen(backlog)?;
     let found = std::fs::metadata(path)?;
-    Ok(Local { listener: socket.into(), path: path.to_owned(), file: (found.dev(), found.ino()) })
+    let served = Local { listener: socket.into(), path: path.to_owned(), file: (found.dev(), found.ino()) };
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    socket2::SockRef::from(&served.listener).listen(backlog)?;
+    Ok(served)
 }
 
 /// Connects to one.
