@@ -1,5 +1,6 @@
 //! What the file system says of a data directory: who may read it, and how much room there is. Told by `check` and by a start.
 
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use crate::config::{Config, value::show_size};
@@ -20,7 +21,7 @@ pub struct Modes {
 }
 
 /// Files of ours in a data directory besides the lanes. What is made there later belongs here too.
-const OURS: [&str; 3] = ["node", "node.new", "lock"];
+const OURS: [&str; 4] = ["node", "node.new", "lock", "control.sock"];
 
 /// Looks at a data directory and all of ours in it, and mends it if `mend`. What cannot be looked at is left out: whoever needs it says
 /// so.
@@ -29,7 +30,12 @@ pub fn modes(data_dir: &Path, mend: bool) -> Modes {
     let Ok(names) = files::list(data_dir) else { return found };
     let is_lane = layout::resembles_lane;
     let ours = |name: &String| is_lane(name) || OURS.contains(&name.as_str());
-    let foreign = |name: &&String| !ours(name) && !name.starts_with('.') && *name != "lost+found";
+    // The socket for commands may have any name.
+    let is_socket = |name: &str| {
+        std::fs::symlink_metadata(data_dir.join(name)).is_ok_and(|meta| meta.file_type().is_socket())
+    };
+    let foreign =
+        |name: &&String| !ours(name) && !name.starts_with('.') && *name != "lost+found" && !is_socket(name);
     found.shared = names.iter().find(foreign).cloned();
     if found.shared.is_none() {
         // Before what is in it: from here on nobody else can put anything there.
@@ -184,6 +190,8 @@ mod tests {
             fs::set_permissions(at(name), Permissions::from_mode(0o644)).unwrap();
         }
         symlink(&theirs, at("lane-000/00002.seg")).unwrap();
+        let _sockets = ["control.sock", "commands"]
+            .map(|name| std::os::unix::net::UnixListener::bind(at(name)).unwrap());
         for path in [at(""), at("lane-000"), theirs.clone()] {
             fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
         }

@@ -55,9 +55,11 @@ def make_later(path, version):
 
 
 def snapshot(directory):
-    """Every file below a directory, with its bytes."""
+    """Every file below a directory, with its bytes; but the socket for commands, which goes with the process."""
     found = {}
     for path in glob.glob(f"{directory}/**", recursive=True):
+        if path.endswith("/control.sock"):
+            continue
         if os.path.isfile(path):
             with open(path, "rb") as file:
                 found[path] = file.read()
