@@ -61,14 +61,23 @@ impl Pattern {
         }
     }
 
-    /// Whether this site is meant: by its whole name, or by one of the hosts in it.
+    /// Whether this site is meant: by its whole name, or by one of the hosts in it. The names are those that `route` makes: of an MX with the
+    /// rank in front of each host, of a list with order and weight, of an MX with more hosts behind it.
     pub fn matches_site(&self, site: &str) -> bool {
-        let hosts = site.split_once("://").map(|(_, hosts)| hosts).or_else(|| site.strip_prefix("mx:"));
-        let hosts = hosts.unwrap_or(site);
-        let port = |rest: &str| rest.bytes().all(|byte| byte.is_ascii_digit());
-        let hosts = hosts.rsplit_once(':').filter(|(_, rest)| port(rest)).map_or(hosts, |(hosts, _)| hosts);
-        self.matches(site) || hosts.split(',').any(|host| self.matches(host.trim_matches(['[', ']'])))
+        let whole = matches!(self, Pattern::Whole(whole) if site.eq_ignore_ascii_case(whole));
+        let pieces = site.split(" then ").flat_map(|part| part.split(','));
+        whole || pieces.filter(|piece| !piece.is_empty()).any(|piece| self.matches(host(piece)))
     }
+}
+
+/// The host in a piece of a site's name: without what it is reached by, its rank, its port and its brackets.
+fn host(piece: &str) -> &str {
+    let piece = piece.strip_prefix("mx:").unwrap_or(piece);
+    let piece = piece.rsplit_once(' ').map_or(piece, |(_, host)| host);
+    let piece = piece.split_once("://").map_or(piece, |(_, host)| host);
+    let is_port = |rest: &str| rest.bytes().all(|byte| byte.is_ascii_digit());
+    let piece = piece.rsplit_once(':').filter(|(_, rest)| is_port(rest)).map_or(piece, |(host, _)| host);
+    piece.trim_matches(['[', ']'])
 }
 
 impl fmt::Display for Pattern {
@@ -374,9 +383,14 @@ mod tests {
         let wants = |text: &str, site: &str| filter(&[("site", text)]).unwrap().wants_domain("d", Some(site));
         assert!(wants("smtp://10.0.0.2:25", "smtp://10.0.0.2:25") && wants("10.0.0.2", "smtp://10.0.0.2:25"));
         assert!(wants("192.0.2.7", "[192.0.2.7]:25") && wants("2001:db8::1", "[2001:db8::1]:25"));
-        const TWO: &str = "mx:mx1.example.org,mx2.example.org:25";
+        const TWO: &str = "mx:10 mx1.example.org,20 mx2.example.org:25";
         assert!(wants(TWO, TWO) && wants("mx1.example.org", TWO) && wants("mx2.example.org", TWO));
         assert!(wants("*.example.org", TWO) && !wants("mx3.example.org", TWO) && !wants("org", TWO));
+        const LIST: &str = "0*1 smtp://a.example:25,0*2 smtps://c.example:465,";
+        assert!(wants("a.example", LIST) && wants("c.example", LIST) && !wants("b.example", LIST));
+        const SPARE: &str = "mx:10 mx1.example.org:25 then smtp://spare.example:25";
+        assert!(wants("mx1.example.org", SPARE) && wants("spare.example", SPARE) && !wants("then", SPARE));
+        assert!(wants("lmtp:/run/Store", "lmtp:/run/Store") && wants("discard", "discard"));
         assert!(!filter(&[("site", "x")]).unwrap().wants_domain("d", None), "it leads nowhere yet");
     }
 

@@ -158,6 +158,7 @@ impl<R: Runtime> Search<'_, R> {
             Ok(mut connection) => {
                 connection.place = place;
                 connection.choice = choice;
+                connection.routed = host.source == Source::Operator;
                 Some(connection)
             }
             Err(error) => {

@@ -66,7 +66,7 @@ pub(super) async fn prepare<R: Runtime>(
                 "the next hop takes no 8-bit text (no 8BITMIME), and the message cannot be encoded: {}",
                 why.0
             );
-            let withheld = if is_final(shard, part.group) {
+            let withheld = if is_final(shard, part.group, view) {
                 client::local(554, (5, 6, 3), &words)
             } else {
                 // One that hung up on EHLO once may offer it when it is told EHLO again.
@@ -84,11 +84,11 @@ pub(super) async fn prepare<R: Runtime>(
 
 /// Whether a message was kept long enough for a hop that takes 8-bit text. Those that put off whom they do not know offer nothing until
 /// they do, and a backup may offer less than the host it stands in for.
-fn is_final<R: Runtime>(shard: &Shard<R>, group: &Group) -> bool {
-    let retry = &shard.settings.retry;
-    let expire = u32::try_from(retry.expire.as_secs()).unwrap_or(u32::MAX);
-    let age = shard.seconds().saturating_sub(group.expiry.saturating_sub(expire));
-    group.attempts > 0 && u64::from(age) >= limits::EIGHT_BIT_KEPT.min(retry.max).as_secs()
+fn is_final<R: Runtime>(shard: &Shard<R>, group: &Group, view: &MessageView<'_>) -> bool {
+    // By the queues' clock. How long it lives is its own: a rule or its sender may have said so.
+    let lives = u32::try_from(view.expiry.0.saturating_sub(view.arrival.0) / 1000).unwrap_or(u32::MAX);
+    let age = shard.seconds().saturating_sub(group.expiry.saturating_sub(lives));
+    group.attempts > 0 && u64::from(age) >= limits::EIGHT_BIT_KEPT.min(shard.settings.retry.max).as_secs()
 }
 
 /// Whether other hosts of the site are asked at once for what cannot go to this one (RFC 5321 5.1).

@@ -33,6 +33,8 @@ pub(in crate::shard) fn stored<'a, R: Runtime>(
     let client = client(envelope.account.as_deref(), envelope.origin.client);
     // What is discarded stands apart, as if it were of one domain.
     let domain = |one: &'a Recipient| if one.discarded { NOBODYS } else { one.domain() };
+    // Whether it is still in memory is told by the life that is left to it (`work::is_resident`): not where that is its own.
+    let resident = lives == shard.settings.retry.expire.as_millis() as u64;
     let domains = record::group_by_domain(envelope.recipients.iter().map(domain));
     let mut waits = false;
     for (number, (first, count, domain)) in domains.filter(|(.., domain)| *domain != NOBODYS).enumerate() {
@@ -42,7 +44,7 @@ pub(in crate::shard) fn stored<'a, R: Runtime>(
             first,
             count,
             attempts: 0,
-            resident: true,
+            resident,
             last_try: false,
             not_before: 0,
             expiry,

@@ -31,6 +31,8 @@ pub struct Connection<R: Runtime> {
     pub loops: bool,
     /// Which others there were to ask.
     pub choice: Choice,
+    /// The operator named this host; else the DNS gave it.
+    pub routed: bool,
     /// Version and cipher suite of its TLS, for records; empty: there is none.
     pub tls: String,
     /// Memory for the next messages.
@@ -174,6 +176,7 @@ impl<R: Runtime> Connection<R> {
             hop,
             loops: false,
             choice: Choice::Only,
+            routed: false,
             tls: String::new(),
             spare: Spare::default(),
             starttls: Starttls::Settled,

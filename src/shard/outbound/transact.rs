@@ -7,7 +7,6 @@ use crate::mail::seven_bit::Plan;
 use crate::mail::trace;
 use crate::observe::diagnostics::Level;
 use crate::route::Protocol;
-use crate::route::gate::Source as Named;
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::outbound::eight_bit::{self, Ready};
@@ -185,7 +184,7 @@ pub(super) async fn transact<R: Runtime>(
         return (After::Stale, false);
     }
     manners::heed_call_for_tls(shard, connection, &transaction);
-    refused(run, &mut transaction);
+    refused(run, connection.routed, &mut transaction);
     count(run, connection, part, &transaction, tally);
     (if transaction.must_close() { After::Close } else { After::Keep }, transaction.made_progress())
 }
@@ -310,9 +309,8 @@ fn refuses_all(choice: Choice, transaction: &Transaction<'_>) -> bool {
 
 /// If the hop refused us rather than the recipients: nobody is returned for it, the operator hears of it, and the site rests unless it
 /// takes other mail.
-fn refused<R: Runtime>(run: &Run<'_, R>, transaction: &mut Transaction<'_>) {
+fn refused<R: Runtime>(run: &Run<'_, R>, routed: bool, transaction: &mut Transaction<'_>) {
     let (shard, site) = (run.shard, run.site);
-    let routed = site.hop.borrow().hosts.iter().all(|host| host.source == Named::Operator);
     let Some(reply) = transaction.forgive(routed) else { return };
     shard.instruments.counters.hop_refuses_us.add(1);
     let words = format!("the next hop refuses this relay, not the recipient: {}", reply.describe());
