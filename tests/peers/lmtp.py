@@ -261,7 +261,9 @@ def the_next_choice_stands_in():
 
 
 def what_stands_behind_an_mx():
-    first, spare, port = Sink(), Sink(), free_port()
+    denying = [True]
+    first, port = Sink(), free_port()
+    spare = Sink(lambda point, _: b"550 5.7.1 Relaying denied\r\n" if point == "RCPT" and denying else None)
     known = {
         ("far.example", MX): [(10, "mx.far.example")],
         ("mx.far.example", A): ["127.0.0.1"],
@@ -275,12 +277,17 @@ def what_stands_behind_an_mx():
     route = f'[[route]]\ndomain = "*.example"\nto = [{{ to = "mx" }}, {{ to = "smtp://127.0.0.1:{spare.port}", order = 1 }}]\n'
     route += f'[[route]]\ndomain = "origin.example"\nto = "smtp://127.0.0.1:{first.port}"\n'
     relay = Relay(BINARY, route=route, more=more)
-    # Nobody is at the MX host.
-    relay.send("sender@origin.example", ["one@far.example"], TEXT)
+    # Nobody is at the MX host. What the spare says of this relay is no answer about the recipient: nobody is returned.
+    relay.send("sender@origin.example", ["zero@far.example"], TEXT)
+    [record] = relay.wait_log("deferred", 1)
+    assert "Relaying denied" in record["reply"], record
+    denying.clear()
     spare.wait(1)
+    relay.send("sender@origin.example", ["one@far.example"], TEXT)
+    spare.wait(2)
     # Nobody says which host that is.
     relay.send("sender@origin.example", ["two@silent.example"], TEXT)
-    spare.wait(2)
+    spare.wait(3)
     # Where somebody is, it has the mail.
     host = Sink(port=port)
     relay.send("sender@origin.example", ["three@far.example"], TEXT)
@@ -289,7 +296,7 @@ def what_stands_behind_an_mx():
     relay.send("sender@origin.example", ["four@null.example"], TEXT)
     first.wait(1)
     assert b"four@null.example" in first.taken[0].body, first.taken[0].body
-    assert spare.recipients() == ["one@far.example", "two@silent.example"] and host.recipients() == ["three@far.example"]
+    assert spare.recipients() == ["zero@far.example", "one@far.example", "two@silent.example"] and host.recipients() == ["three@far.example"]
     relay.stop()
 
 
