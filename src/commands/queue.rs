@@ -377,11 +377,17 @@ fn change_all(client: &Client, verb: &str, change: &mut Change) -> Result<Change
         all.recipients += part.recipients;
         all.groups += part.groups;
         all.under_way += part.under_way;
-        vain = if part.waits_for_spool { vain + 1 } else { 0 };
+        // Nothing was changed, and the next request would begin where this one did.
+        let stands = part.groups == 0 && part.next == change.cursor;
+        vain = if part.waits_for_spool || stands { vain + 1 } else { 0 };
         match part.next {
             None => return Ok(all),
             Some(_) if vain > limits::CHANGES_IN_VAIN => {
-                let words = "the spool takes no more outcomes: is its disk slow, or does it fail? The log says more; the rest still waits";
+                let words = if part.waits_for_spool {
+                    "the spool takes no more outcomes: is its disk slow, or does it fail? The log says more; the rest still waits"
+                } else {
+                    "what is left of one domain takes longer to look at than a request may: give a narrower filter; the rest still waits"
+                };
                 return Err(Failure(
                     NO,
                     format!("{} changed; {words}", counted(all.recipients, "recipient")),
