@@ -7,8 +7,9 @@ use memchr::{memchr, memchr_iter, memmem};
 use crate::checksum::Checksum;
 
 /// The header, the first of the message as sent:
-/// `X-Relevo-Load: RUN-N DUE RECIPIENTS BODY HEADERS LINES`. Everything between it and the body is covered by the last two.
-pub const LABEL_HEADER: &str = "X-Relevo-Load";
+/// `X-Loadtest-Id: RUN-N DUE RECIPIENTS BODY HEADERS LINES`. Everything between it and the body is covered by the last two.
+/// Not `X-Relevo-…`: such fields are instructions, which the relay removes.
+pub const LABEL_HEADER: &str = "X-Loadtest-Id";
 
 /// Two checksums over header fields: one that sees their order and one that does not, so that fields which only moved are
 /// told from fields that changed.
@@ -220,7 +221,7 @@ mod tests {
     #[test]
     fn nonsense_is_no_label() {
         for text in
-            ["", "X-Relevo-Load", "X-Relevo-Load: 1-2 3 4 5 6\r\n", "X-Relevo-Load: x-2 3 4 5 6 7\r\n"]
+            ["", "X-Loadtest-Id", "X-Loadtest-Id: 1-2 3 4 5 6\r\n", "X-Loadtest-Id: x-2 3 4 5 6 7\r\n"]
         {
             assert_eq!(Label::read(text.as_bytes()), None, "{text}");
         }

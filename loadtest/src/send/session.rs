@@ -394,7 +394,7 @@ mod tests {
             if offer {
                 assert_eq!(said, ["MAIL RCPT RCPT BDAT"], "all at once");
             } else {
-                assert_eq!(said, ["MAIL", "RCPT", "RCPT", "BDAT X-Relevo-Load Date From"]);
+                assert_eq!(said, ["MAIL", "RCPT", "RCPT", "BDAT X-Loadtest-Id Date From"]);
             }
             assert_eq!((events, session.accepted), (vec![Event::Taken], vec![0, 1]));
         }

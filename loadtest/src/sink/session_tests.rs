@@ -12,7 +12,7 @@ use crate::random::Random;
 use crate::sink::sites::{Gate, Responsible};
 
 const GOOD: &[u8] = b"EHLO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<r0.7.1@b>\r\nDATA\r\n\
-    X-Relevo-Load: 0001-7 0 1 00 00 00\r\nSubject: x\r\n\r\nbody\r\n..\r\n.\r\nQUIT\r\n";
+    X-Loadtest-Id: 0001-7 0 1 00 00 00\r\nSubject: x\r\n\r\nbody\r\n..\r\n.\r\nQUIT\r\n";
 
 struct Talk {
     codes: Vec<String>,
