@@ -190,8 +190,8 @@ mod tests {
             fs::set_permissions(at(name), Permissions::from_mode(0o644)).unwrap();
         }
         symlink(&theirs, at("lane-000/00002.seg")).unwrap();
-        let _sockets = ["control.sock", "commands"]
-            .map(|name| std::os::unix::net::UnixListener::bind(at(name)).unwrap());
+        let _sockets =
+            ["control.sock", "commands"].map(|name| crate::runtime::local::listen(&at(name), 1).unwrap());
         for path in [at(""), at("lane-000"), theirs.clone()] {
             fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
         }
