@@ -304,7 +304,7 @@ impl fmt::Display for Cursor {
 }
 
 impl Cursor {
-    /// What [`Cursor::fmt`] wrote.
+    /// What `Cursor::fmt` wrote.
     pub fn parse(text: &str) -> Option<Cursor> {
         let mut numbers = [0; 6];
         let mut count = 0;

@@ -1,6 +1,6 @@
 //! One shard: the stages a message passes on its core, in order. Each stage is a verb and a file.
 //!
-//! This is the only place where the pure core meets the runtime. [`Shard`] is what the tasks share. Its rooms keep their state in a
+//! This is the only place where the pure core meets the runtime. `Shard` is what the tasks share. Its rooms keep their state in a
 //! `state` of their own, which knows nothing of the shard; the verbs stand above it.
 
 pub mod start;

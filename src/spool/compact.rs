@@ -3,11 +3,11 @@
 //! A *census* sets segments free that hold nothing live, but outcomes about older mail. A *move* writes a live message again,
 //! with all that is known of its recipients, so that the sparse segment it lies in can be freed.
 //!
-//! Call order of a compaction: [`Compaction::begin`] picks the segments to empty; [`Compaction::scan`] until it is
-//! done; then for each of [`Compaction::next`] read the message, and queue an [`Item::Piece`](super::batch::Item::Piece)
-//! for each [`Compaction::takes`] of its pieces, and an [`Item::Move`](super::batch::Item::Move);
-//! [`Compaction::end`]. Whoever was told the old place of a message may still read there until the driver says with
-//! [`Compaction::left`] that nobody does.
+//! Call order of a compaction: `Compaction::begin` picks the segments to empty; `Compaction::scan` until it is
+//! done; then for each of `Compaction::next` read the message, and queue an [`Item::Piece`](super::batch::Item::Piece)
+//! for each `Compaction::takes` of its pieces, and an [`Item::Move`](super::batch::Item::Move);
+//! `Compaction::end`. Whoever was told the old place of a message may still read there until the driver says with
+//! `Compaction::left` that nobody does.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
