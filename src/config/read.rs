@@ -259,10 +259,13 @@ pub(super) fn control(section: &Section<'_>, data_dir: &Path) -> Control {
     });
     let fits = |path: &PathBuf| path.as_os_str().len() <= limits::SOCKET_PATH_MAX;
     let usual = Some(data_dir.join(SOCKET)).filter(fits);
-    let (mut socket_named, mut socket_left_out) = (false, usual.is_none());
+    let mut socket_named = false;
+    let mut socket_left_out = usual.is_none();
     let socket = section.read("socket", usual, |value| {
-        (socket_named, socket_left_out) = (true, false);
+        socket_left_out = false;
         let Some(path) = path(value, SOCKET)?.map(|path| data_dir.join(path)) else { return Ok(None) };
+        // The shipped file says what holds without it: that asks for nothing.
+        socket_named = path != data_dir.join(SOCKET);
         if fits(&path) && path.file_name().is_some() {
             return Ok(Some(path));
         }
