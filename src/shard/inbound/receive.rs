@@ -168,6 +168,13 @@ impl<R: Runtime> Visit<R> {
                 let rules = (&*self.door.policy, self.door.listener);
                 let close = admit::answer(&mut self.session, rules, question, &mut self.out);
                 self.record_refusals();
+                // One client's burst of RCPT is neither one turn nor one reply without end.
+                if self.out.len() >= limits::REPLY_BACKLOG_MAX {
+                    self.flush().await?;
+                }
+                if self.shard.runtime.outstays() {
+                    self.shard.runtime.yield_now().await;
+                }
                 return Ok(!close);
             }
             Step::Body => {
