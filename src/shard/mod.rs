@@ -27,5 +27,7 @@ mod promise;
 mod background;
 mod memory;
 mod turns;
+#[cfg(test)]
+mod alone;
 
 use shard::Shard;

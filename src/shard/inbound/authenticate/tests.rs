@@ -1,42 +1,17 @@
 //! Logins of a simulated shard, without the sessions around them.
 
 use std::cell::RefCell;
-use std::path::Path;
 use std::task::Poll;
 
-use crossbeam::channel::unbounded;
-
 use super::*;
-use crate::config::Config;
 use crate::policy::accounts::Accounts;
-use crate::policy::tls;
-use crate::runtime::Bell;
 use crate::runtime::sim::{SimRuntime, World};
-use crate::shard::assignment::Assignment;
-use crate::shard::mesh::Mesh;
-use crate::shard::start::{self, Setup};
+use crate::shard::alone;
 
 fn shard(world: &World) -> Rc<Shard<SimRuntime>> {
-    let text = "[node]\nhostname = \"relay.example\"\ndata_dir = \"/spool\"\nshards = 1\n[spool]\nsegment_size = \"4MiB\"\n";
-    let settings = Arc::new(Config::parse(text, Path::new("test")).expect("a valid configuration"));
-    let bell = Arc::new(Bell::new());
-    let particulars = settings.particulars(1);
     let line = |name: &str| format!("{name}:{}\n", crate::policy::accounts::tests::cheap("secret", 8));
     let accounts = Accounts::parse(&["bob", "alice", "carol"].map(line).concat()).expect("sound lines");
-    let setup = Setup {
-        index: 0,
-        settings: settings.clone(),
-        particulars: particulars[0].clone(),
-        node: 7,
-        birthplaces: Arc::default(),
-        mesh: Arc::new(Mesh::new(vec![bell.clone()], Assignment::chosen(&[None], 1))),
-        instruments: Arc::default(),
-        accounts: Some(Arc::new(Logins::new(accounts, &[[1; 32], [2; 32]]))),
-        certificates: Vec::new(),
-        tls_client: tls::Client::new().expect("the built-in TLS settings are sound"),
-        reports: unbounded().0,
-    };
-    let shard = start::open(world.shard_with_bell(1, 0, bell), &setup).expect("an empty spool");
+    let shard = alone::shard(world, Some(Logins::new(accounts, &[[1; 32], [2; 32]])));
     shard.runtime.spawn_vital("timers", shard.timers.clone().run(shard.runtime.clone()));
     shard
 }
