@@ -29,6 +29,8 @@ macro_rules! stories {
 
 stories!("sessions.py";
     command_loops_move_nobody,
+    bursts_of_refused_recipients_move_nobody,
+    noise_at_the_socket_moves_nobody,
     drips_move_nobody,
     endless_lines_move_nobody,
     idle_clients_use_up_no_descriptors,

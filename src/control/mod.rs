@@ -171,6 +171,8 @@ fn serve_commands(
     let (runtime, reserve) = (setup.runtime, reserve.clone());
     let start = u32::from_le_bytes(process::random_bytes());
     let worker = Worker::start("relevo-service", move |turn| {
+        // Whoever asks without end asks for what mail leaves over.
+        process::stand_back();
         let clock = turn.clock();
         let api = api::answers::Api {
             asker: asker::Asker::new(mesh, health.clone(), start),

@@ -434,6 +434,11 @@ pub fn usage() -> Usage {
     }
 }
 
+/// The calling thread has a smaller share of a core than the shards, where they want it too.
+pub fn stand_back() {
+    crate::runtime::os::patience::stand_back();
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

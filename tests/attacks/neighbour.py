@@ -39,7 +39,7 @@ class Target:
     """What an attack is given: where to throw it. It crosses into another process, so it is plain data."""
 
     def __init__(self, relay):
-        self.port, self.http, self.pid = relay.port, relay.http, relay.process.pid
+        self.port, self.http, self.pid, self.directory = relay.port, relay.http, relay.process.pid, relay.directory
 
     def connect(self, source=None, timeout=30):
         """A connection after its greeting, from an address of 127.0.0.0/8 if one is given."""

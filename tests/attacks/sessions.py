@@ -1,7 +1,9 @@
 """Sessions that talk and hand in nothing: `sessions.py STORY BINARY`."""
+import os
 import resource
 import selectors
 import socket
+import stat
 import time
 import urllib.request
 
@@ -41,6 +43,70 @@ def command_loops(target, stop):
 def command_loops_move_nobody():
     pair = Pair()
     measure(pair, command_loops).judge()
+    pair.stop()
+
+
+RULE = '[[rule]]\nmatch = { recipient = "@bad.example" }\naction = "reject 550 5.7.1 %s"\n' % ("x" * 400)
+
+
+def bursts_of_recipients(target, stop):
+    """Recipients that a rule refuses, 64 KiB of them in a group, whose replies nobody reads."""
+    burst = b"EHLO x.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<ok@c.example>\r\n" + b"RCPT TO:<a@bad.example>\r\n" * 2600
+    number = 0
+    while not stop.is_set():
+        clients = []
+        for _ in range(3):
+            client = target.connect(f"127.0.3.{number % 200 + 1}")
+            client.settimeout(0.5)
+            try:
+                client.sendall(burst)
+            except OSError:
+                pass
+            clients.append(client)
+            number += 1
+        stop.wait(0.05)
+        for client in clients:
+            client.close()
+
+
+def bursts_of_refused_recipients_move_nobody():
+    pair = Pair(more=RULE)
+    measure(pair, bursts_of_recipients).judge()
+    # Each was asked about, and refused by the rule.
+    [record, *_] = pair.attacked.wait_log("rejected")
+    assert "xxxx" in record["reply"], record
+    pair.stop()
+
+
+def noise_at_the_socket(target, stop):
+    """Garbage, endless headers, bodies that are too long, and silence where commands are answered."""
+    path = f"{target.directory}/spool/control.sock"
+    assert stat.S_ISSOCK(os.stat(path).st_mode)
+    words = [
+        b"\x00\xff garbage \r\n\r\n" * 200,
+        b"GET /control/v1/queue?" + b"domain=%2a&" * 3000 + b" HTTP/1.1\r\n",
+        b"POST /control/v1/queue/bounce HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n" + b"{" * 60000,
+        b"GET /control/v1/queue/count HTTP/1.1\r\nHost: x\r\nX: ",
+        b"GET /control/v1/queue?limit=100000&cursor=zz%00 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    ]
+    number, held = 0, []
+    while not stop.is_set():
+        client = socket.socket(socket.AF_UNIX)
+        client.settimeout(0.2)
+        try:
+            client.connect(path)
+            client.sendall(words[number % len(words)])
+        except OSError:
+            pass
+        held.append(client)
+        number += 1
+        if len(held) > 100:
+            held.pop(0).close()
+
+
+def noise_at_the_socket_moves_nobody():
+    pair = Pair()
+    measure(pair, noise_at_the_socket).judge()
     pair.stop()
 
 
