@@ -4,7 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// A message's birth place: lane, segment sequence number, offset of its record. Never changes, never reused.
+/// A message's origin: lane, segment sequence number, offset of its record. Never changes, never reused.
 /// Printed as 16 characters of Crockford's base 32 (80 bits), fixed width, sortable by lane and age.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MessageId {

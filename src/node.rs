@@ -57,7 +57,7 @@ impl Node {
         let engine = judge(&config, shards, &cores)?;
         let data_dir = config.node.data_dir.clone();
         let lock = directory::take(&config, shards)?;
-        let (id, birthplaces) = directory::origins(&data_dir)?;
+        let (id, origins) = directory::origins(&data_dir)?;
         let certificates = files::probe_listeners(&mut config)?;
         let accounts = config.accounts.as_deref().map(files::read_accounts).transpose()?;
         let keys = [process::random_bytes(), process::random_bytes()];
@@ -98,7 +98,7 @@ impl Node {
                 settings: settings.clone(),
                 particulars,
                 node: id,
-                birthplaces: birthplaces.clone(),
+                origins: origins.clone(),
                 mesh: mesh.clone(),
                 instruments: instruments[index].clone(),
                 accounts: accounts.clone(),

@@ -18,7 +18,7 @@ use relevo::queue::{Group, schedule};
 use relevo::runtime::Bell;
 use relevo::shard::assignment::Assignment;
 use relevo::shard::mesh::Mesh;
-use relevo::shard::message::{Handoff, Letter};
+use relevo::shard::message::{Handoff, ShardMessage};
 use relevo::shard::timers::{Deadline, Sleep, Timers};
 use relevo::time::Instant;
 
@@ -73,25 +73,25 @@ pub fn handoff() -> Box<dyn Routine> {
     Box::new(Handoffs(mesh()))
 }
 
-struct Letters(Mesh);
+struct ShardMessages(Mesh);
 
-impl Routine for Letters {
+impl Routine for ShardMessages {
     fn run(&mut self) {
         for number in 0..1_000 {
             let outcome = RangeOutcome { first: 0, count: 1, fate: Fate::Delivered };
             let outcomes = Outcomes::One(outcome);
             let settled = Settled { home: 1, location: group(number, 0).location, key: number, outcomes };
-            self.0.send(0, Letter::Settled(settled));
+            self.0.send(0, ShardMessage::Settled(settled));
         }
-        while let Some(letter) = self.0.next_letter(0) {
-            black_box(letter);
+        while let Some(message) = self.0.next_message(0) {
+            black_box(message);
         }
     }
 }
 
 /// Outcomes go back to the shard of the lane.
-pub fn letter() -> Box<dyn Routine> {
-    Box::new(Letters(mesh()))
+pub fn shard_message() -> Box<dyn Routine> {
+    Box::new(ShardMessages(mesh()))
 }
 
 /// Domains to which mail goes, each with one group that waits for another day.

@@ -15,7 +15,7 @@ use relevo::spool::batch::{Batch, Item, NewMessage, Outcome};
 use relevo::spool::fate::Fate;
 use relevo::spool::fold::{self, Files, Folded};
 use relevo::spool::lane::{Begin, Done, Lane, Shape};
-use relevo::spool::segment::Birthplace;
+use relevo::spool::segment::LaneOrigin;
 use relevo::time::UnixMillis;
 
 use super::Routine;
@@ -30,7 +30,7 @@ pub const FOLDED: u64 = 20_000;
 
 /// A lane of the usual size.
 pub const SHAPE: Shape =
-    Shape { lane: 0, birthplace: Birthplace { node: 42, lane: 0 }, segment_size: 64 << 20, segments_max: 64 };
+    Shape { lane: 0, origin: LaneOrigin { node: 42, lane: 0 }, segment_size: 64 << 20, segments_max: 64 };
 
 /// A message with this body.
 pub fn message(body: Vec<u8>) -> Item {

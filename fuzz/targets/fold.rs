@@ -7,7 +7,7 @@ use relevo::spool::batch::{Item, Outcome};
 use relevo::spool::fold::{Folded, fold as recover};
 use relevo::spool::lane::{Done, Lane};
 use relevo::spool::record::{self, Extent, Fate, HEADER};
-use relevo::spool::segment::MARK;
+use relevo::spool::segment::COMMIT_HEADER;
 
 use super::input::Input;
 use super::lane::{Bench, Disk, SHAPE, SIZE, message};
@@ -132,7 +132,7 @@ impl History {
                 Done::Chunk(extent) => chunks.push(*extent.get()),
                 Done::Outcome { outcome, settled } => note(live, lane, &outcome, settled),
                 // Nothing is moved here.
-                Done::Census | Done::Moved { .. } => {}
+                Done::Snapshot | Done::Moved { .. } => {}
             }
         });
     }
@@ -150,7 +150,7 @@ impl History {
         let part = if whole { bytes.len() } else { bytes.len() * usize::from(written) / 512 };
         self.bench.disk.write(batch.slot, batch.offset, &bytes[..part]);
         // It may rise again if the header that voids it is destroyed: then it is mail somebody did send.
-        let mut at = MARK;
+        let mut at = COMMIT_HEADER;
         while let Some(length) = record::claimed_length(&bytes[at..]).filter(|length| *length > HEADER) {
             self.ever.insert((batch.sequence, batch.offset + at as u32));
             at += length.min(bytes.len() - at);
@@ -341,12 +341,12 @@ fn mend(file: &mut [u8]) {
         seal(header, 60);
     }
     for block in (BLOCK..file.len()).step_by(BLOCK) {
-        let Some(mark) = file.get_mut(block..block + 48) else { return };
-        if !mark.starts_with(b"RVCM") {
+        let Some(commit_header) = file.get_mut(block..block + 48) else { return };
+        if !commit_header.starts_with(b"RVCM") {
             continue;
         }
-        seal(mark, 44);
-        let (mut at, end) = (block + 48, block + 48 + long(mark, 24));
+        seal(commit_header, 44);
+        let (mut at, end) = (block + 48, block + 48 + long(commit_header, 24));
         while at + 24 <= end.min(file.len()) {
             let length = 24 + long(file, at + 4);
             let Some(record) = file.get_mut(at..at.saturating_add(length)) else { break };

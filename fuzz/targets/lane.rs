@@ -12,13 +12,13 @@ use relevo::runtime::{Runtime, Segment, Synced};
 use relevo::spool::batch::{Batch, Item, NewMessage};
 use relevo::spool::fold::Files;
 use relevo::spool::lane::{Begin, Done, Lane, Shape};
-use relevo::spool::segment::Birthplace;
+use relevo::spool::segment::LaneOrigin;
 use relevo::time::UnixMillis;
 
 /// Small segments, so that short histories go round them.
 pub const SIZE: u64 = 64 * 1024;
 pub const SHAPE: Shape =
-    Shape { lane: 3, birthplace: Birthplace { node: 42, lane: 3 }, segment_size: SIZE, segments_max: 24 };
+    Shape { lane: 3, origin: LaneOrigin { node: 42, lane: 3 }, segment_size: SIZE, segments_max: 24 };
 
 thread_local! {
     /// A simulated disk that syncs on demand: only a runtime makes the proofs a lane asks for.
@@ -115,8 +115,8 @@ impl Bench {
                 self.lane.freed(slot, None);
             }
         }
-        for slot in self.lane.census_due() {
-            self.queue.push_front((Item::Census(slot), ()));
+        for slot in self.lane.snapshot_due() {
+            self.queue.push_front((Item::Snapshot(slot), ()));
         }
     }
 

@@ -5,13 +5,13 @@ use relevo::mail::envelope::{Envelope, Origin, Protocol, Recipient};
 use relevo::mail::parameters::{Key, MessageParameters, Parameters};
 use relevo::spool::batch::{Item, NewMessage};
 use relevo::spool::record::{self, CRITICAL, HEADER, Kind, MessageView, RecordError};
-use relevo::spool::segment::{FIRST_COMMIT, Header, HeaderError, MARK, Mark};
+use relevo::spool::segment::{COMMIT_HEADER, CommitHeader, FIRST_COMMIT, Header, HeaderError};
 use relevo::time::UnixMillis;
 
 use super::input::Input;
 use super::lane::Bench;
 
-/// Bytes as a header block, a mark, a record and a record's content; then an envelope made of them, there and back.
+/// Bytes as a header block, a commit header, a record and a record's content; then an envelope made of them, there and back.
 pub fn record(data: &[u8]) {
     decode(data);
     let mut input = Input(data);
@@ -50,8 +50,11 @@ fn decode(data: &[u8]) {
     let salt = data.get(8..16).map_or(0, |salt| u64::from_le_bytes(salt.try_into().expect("eight bytes")));
     let offset =
         data.get(16..20).map_or(0, |place| u32::from_le_bytes(place.try_into().expect("four bytes")));
-    if let Some(mark) = Mark::read(data, salt, u64::from(offset)) {
-        assert!(mark.end() > mark.bodies_at().saturating_sub(1) && mark.end().is_multiple_of(4096));
+    if let Some(commit_header) = CommitHeader::read(data, salt, u64::from(offset)) {
+        assert!(
+            commit_header.end() > commit_header.bodies_at().saturating_sub(1)
+                && commit_header.end().is_multiple_of(4096)
+        );
     }
     if let Ok(record) = record::read_known(data, u64::from(offset)) {
         assert_eq!(record.length, record.payload.len() + HEADER);
@@ -152,11 +155,11 @@ fn round_trip(data: &[u8]) {
     let batch = bench.begin().expect("it fits in an empty lane");
     let bytes: Vec<u8> = batch.parts().iter().flat_map(|part| part.to_vec()).collect();
     let header = Header::decode(batch.header.as_ref().expect("a first commit")).expect("a header");
-    let mark = Mark::read(&bytes, header.salt, FIRST_COMMIT).expect("a mark");
-    assert_eq!((mark.end() - FIRST_COMMIT, mark.records), (bytes.len() as u64, 1));
-    let place = FIRST_COMMIT + MARK as u64;
-    let record = record::read(&bytes[MARK..], header.salt, place).expect("a record");
-    assert_eq!((record.kind, record.length), (Kind::Message as u8, mark.records_length as usize));
+    let commit_header = CommitHeader::read(&bytes, header.salt, FIRST_COMMIT).expect("a commit_header");
+    assert_eq!((commit_header.end() - FIRST_COMMIT, commit_header.records), (bytes.len() as u64, 1));
+    let place = FIRST_COMMIT + COMMIT_HEADER as u64;
+    let record = record::read(&bytes[COMMIT_HEADER..], header.salt, place).expect("a record");
+    assert_eq!((record.kind, record.length), (Kind::Message as u8, commit_header.records_length as usize));
     let view = MessageView::parse(record.payload).expect("a message");
     assert_eq!(view.id, MessageId { lane: 3, sequence: header.sequence, offset: place as u32 });
     assert_eq!(view.id.to_string().parse(), Ok(view.id));

@@ -38,7 +38,7 @@ impl Stream {
         let Some(tls) = &mut self.tls else { return self.socket.read(buffer) };
         loop {
             match tls.reader().read(buffer) {
-                // A peer that closes without saying goodbye is common, and SMTP has its own end of everything.
+                // A peer that closes without close_notify is common, and SMTP has its own end of everything.
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => return result,
@@ -82,7 +82,7 @@ impl Stream {
     }
 
     /// Says that no more will be sent. Best effort: the connection is about to be closed.
-    pub fn say_goodbye(&mut self) {
+    pub fn shut_tls(&mut self) {
         if let Some(tls) = &mut self.tls {
             tls.send_close_notify();
             let _ = send(tls, &mut self.socket);

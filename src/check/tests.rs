@@ -182,9 +182,9 @@ fn a_lane_that_a_start_could_not_open_is_an_error() {
         fs::create_dir_all(directory.join("lane-000")).unwrap();
         let node = process::node_id(&directory).unwrap();
         for slot in 0..2u16 {
-            let birthplace = crate::spool::segment::Birthplace { node, lane: 0 };
+            let origin = crate::spool::segment::LaneOrigin { node, lane: 0 };
             let mut bytes = crate::spool::segment::Header {
-                birthplace,
+                origin,
                 slot,
                 life: crate::spool::segment::Life::Free,
                 sequence: 1 + u32::from(slot),

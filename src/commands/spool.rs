@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use relevo::id::MessageId;
 use relevo::inspect::adopt::adopt;
-use relevo::inspect::{Look, Snapshot, Spool, SpoolError};
+use relevo::inspect::{LaneView, Look, Spool, SpoolError};
 use relevo::limits;
 use relevo::runtime::os::probe;
 use relevo::spool::index::{Entry, LiveRange};
@@ -212,7 +212,7 @@ fn list(place: &Place, domain: Option<&str>, limit: Option<u64>, json: bool) -> 
         let mut current: Option<&Found> = None;
         for (_, entry) in look.folded.lane.entries() {
             if current.is_none_or(|found| found.slot != entry.slot) {
-                current = look.snapshot.survey.at(entry.slot);
+                current = look.seen.survey.at(entry.slot);
             }
             let salt = look.folded.lane.segment(entry.slot).map(|(salt, _)| salt);
             // A segment that was recycled since held nothing live.
@@ -241,16 +241,13 @@ fn list(place: &Place, domain: Option<&str>, limit: Option<u64>, json: bool) -> 
 
 /// A live message for the list; None if it is not wanted, or gone, or (with words on standard error) damaged.
 fn listed(look: &Look, found: &Found, entry: &Entry, domain: Option<&str>) -> Option<Listed> {
-    let lane = &look.snapshot.lane;
+    let lane = &look.seen.lane;
     let placed = match inspect::read_message(lane, found, entry.offset) {
         Ok(placed) => placed,
         Err(fault) => {
             if inspect::is_current(lane, found) {
-                let MessageId { lane, sequence, .. } = MessageId {
-                    lane: found.header.birthplace.lane,
-                    sequence: found.header.sequence,
-                    offset: 0,
-                };
+                let MessageId { lane, sequence, .. } =
+                    MessageId { lane: found.header.origin.lane, sequence: found.header.sequence, offset: 0 };
                 let id = MessageId { lane, sequence, offset: entry.offset };
                 complain!("message {id} {fault}; `relevo spool verify` says more");
             }
@@ -297,17 +294,17 @@ fn holds(range: &LiveRange, ordinal: usize) -> bool {
 }
 
 /// The one message that is meant.
-fn locate(message: &Message) -> Result<(Snapshot, Placed), Failure> {
+fn locate(message: &Message) -> Result<(LaneView, Placed), Failure> {
     let (id, spool) = (message.id, message.place.open()?);
     let mut found = spool.find(id, message.lane)?;
     if found.len() > 1 {
         let lanes: Vec<String> =
-            found.iter().map(|(snapshot, _)| format!("--lane {}", snapshot.lane.number)).collect();
+            found.iter().map(|(seen, _)| format!("--lane {}", seen.lane.number)).collect();
         let words = format!("{id} lies in {} lanes; say which is meant: {}", found.len(), lanes.join(" or "));
         return Err(Failure(UNUSABLE, words));
     }
     match found.pop() {
-        Some((snapshot, Ok(placed))) => Ok((snapshot, placed)),
+        Some((seen, Ok(placed))) => Ok((seen, placed)),
         Some((_, Err(fault))) => Err(Failure(DAMAGE, format!("message {id} {fault}"))),
         None => {
             let words = format!(
@@ -325,9 +322,9 @@ fn view(placed: &Placed) -> Result<MessageView<'_>, Failure> {
 }
 
 fn show(message: &Message, json: bool) -> Result<(), Failure> {
-    let (snapshot, placed) = locate(message)?;
+    let (seen, placed) = locate(message)?;
     let view = view(&placed)?;
-    let Snapshot { lane, survey } = &snapshot;
+    let LaneView { lane, survey } = &seen;
     let history = inspect::history(lane, survey, view.id, view.count);
     let wanted = (view.header_length as usize).min(limits::HEADER_MAX);
     let mut header = Ok(Vec::new());
@@ -359,18 +356,18 @@ fn show(message: &Message, json: bool) -> Result<(), Failure> {
 }
 
 fn export(message: &Message, output: Option<&Path>) -> Result<(), Failure> {
-    let (snapshot, placed) = locate(message)?;
+    let (seen, placed) = locate(message)?;
     let view = view(&placed)?;
     // First all of it is checked: half a message is worse than none.
-    copy_body(&snapshot, &view, &mut io::sink(), |error| error.into())?;
+    copy_body(&seen, &view, &mut io::sink(), |error| error.into())?;
     let Some(path) = output else {
         let mut out = out();
-        copy_body(&snapshot, &view, &mut out, Failure::from)?;
+        copy_body(&seen, &view, &mut out, Failure::from)?;
         return Ok(out.flush()?);
     };
     let fail = |error: io::Error| Failure(UNUSABLE, format!("{}: {error}", path.display()));
     let mut file = OpenOptions::new().write(true).create_new(true).open(path).map_err(fail)?;
-    let done = copy_body(&snapshot, &view, &mut file, fail).and_then(|()| file.sync_all().map_err(fail));
+    let done = copy_body(&seen, &view, &mut file, fail).and_then(|()| file.sync_all().map_err(fail));
     if done.is_err() {
         let _ = std::fs::remove_file(path);
     }
@@ -379,13 +376,13 @@ fn export(message: &Message, output: Option<&Path>) -> Result<(), Failure> {
 
 /// Writes a body piece by piece, each checked.
 fn copy_body(
-    snapshot: &Snapshot,
+    seen: &LaneView,
     view: &MessageView<'_>,
     out: &mut impl Write,
     fail: impl Fn(io::Error) -> Failure,
 ) -> Result<(), Failure> {
     for extent in view.extents() {
-        let piece = inspect::read_extent(&snapshot.lane, &snapshot.survey, &extent)
+        let piece = inspect::read_extent(&seen.lane, &seen.survey, &extent)
             .map_err(|fault| Failure(DAMAGE, format!("message {}: its body {fault}", view.id)))?;
         out.write_all(&piece).map_err(&fail)?;
     }

@@ -378,7 +378,7 @@ fn room_of_lane(config: &Config, shards: usize) -> Option<u64> {
     let spool = &config.spool;
     let segments = (spool.size_max / spool.segment_size) as usize / shards.max(1);
     let segments = segments.max(limits::SEGMENTS_RESERVED + 2) - limits::SEGMENTS_RESERVED;
-    // One of them is being filled, and its mark and header take a little.
+    // One of them is being filled, and its header and a commit header take a little.
     (spool.size_max > 0).then(|| segments as u64 * (spool.segment_size - (1 << 20)))
 }
 

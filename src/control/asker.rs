@@ -72,7 +72,7 @@ impl Asker {
 
     /// The shard that knows of a lane.
     pub(super) fn shard_of(&self, lane: u16) -> usize {
-        self.mesh.keeper(lane)
+        self.mesh.writer(lane)
     }
 
     /// Asks one shard.

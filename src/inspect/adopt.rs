@@ -123,7 +123,7 @@ fn adopt_locked(
     let own = here.lanes()?;
     for number in &own {
         let lane = here.lane(*number)?;
-        crate::spool::inspect::survey(&lane, lane.birthplace).map_err(|refusal| lane.refused(refusal))?;
+        crate::spool::inspect::survey(&lane, lane.origin).map_err(|refusal| lane.refused(refusal))?;
     }
     let next = own.last().map_or(0, |last| usize::from(*last) + 1).max(first);
     let mut plan = plan(there, damaged)?;
@@ -157,7 +157,7 @@ fn plan(there: &Spool, damaged: bool) -> Result<Vec<Adopted>, AdoptError> {
         let look = there.lane(from)?.look()?;
         let rot = look.folded.damage.first();
         if let (Some(what), false) = (rot, damaged) {
-            return Err(AdoptError::Damaged(look.snapshot.lane.directory, what.to_string()));
+            return Err(AdoptError::Damaged(look.seen.lane.directory, what.to_string()));
         }
         let messages = look.folded.lane.messages();
         let moves = messages > 0 || rot.is_some();
@@ -194,10 +194,10 @@ fn carry_out(there: &Spool, into: &Path, plan: &[Adopted]) -> Result<(), AdoptEr
         .collect();
     for (from, _, number) in &moves {
         // To the node it is taken from, the file says nothing new. A lane adopted before has one.
-        let birthplace = process::read_birthplace(from);
-        let written = birthplace.and_then(|birthplace| match birthplace {
+        let origin = process::read_origin(from);
+        let written = origin.and_then(|origin| match origin {
             Some(_) => Ok(()),
-            None => process::write_birthplace(from, there.node, *number),
+            None => process::write_origin(from, there.node, *number),
         });
         written.map_err(|error| AdoptError::Failed(from.clone(), error))?;
     }

@@ -21,7 +21,7 @@ use crate::spool::fold::{self, Files, Folded, Refusal};
 use crate::spool::inspect::{self, Fault, LaneReport, Placed, Survey};
 use crate::spool::lane::Shape;
 use crate::spool::layout::{self, lane_directory, segment_path};
-use crate::spool::segment::{Birthplace, Header};
+use crate::spool::segment::{Header, LaneOrigin};
 
 /// Why a spool cannot be read. The operator's to mend; nothing was changed.
 #[derive(Debug)]
@@ -146,7 +146,7 @@ impl Spool {
         LaneFiles::open(
             lane_directory(&self.data_dir, number),
             number,
-            Birthplace { node: self.node, lane: number },
+            LaneOrigin { node: self.node, lane: number },
         )
     }
 
@@ -167,7 +167,7 @@ impl Spool {
             let path = segment_path(&directory, *slot);
             files::try_to_write(&path).map_err(|error| Unopened::Io(path, error))?;
         }
-        inspect::survey(&lane, lane.birthplace).map_err(|refusal| lane.refused(refusal))?;
+        inspect::survey(&lane, lane.origin).map_err(|refusal| lane.refused(refusal))?;
         Ok(())
     }
 
@@ -175,7 +175,7 @@ impl Spool {
     pub fn verify(&self, number: u16) -> Result<LaneReport, SpoolError> {
         let look = || {
             let lane = self.lane(number)?;
-            inspect::verify(&lane, number, lane.birthplace).map_err(|refusal| lane.refused(refusal))
+            inspect::verify(&lane, number, lane.origin).map_err(|refusal| lane.refused(refusal))
         };
         let first = look()?;
         if first.is_sound() {
@@ -194,9 +194,9 @@ impl Spool {
                 continue;
             }
             let lane = self.lane(number)?;
-            let survey = inspect::survey(&lane, lane.birthplace).map_err(|refusal| lane.refused(refusal))?;
+            let survey = inspect::survey(&lane, lane.origin).map_err(|refusal| lane.refused(refusal))?;
             if let Some(placed) = inspect::find(&lane, &survey, id) {
-                found.push((Snapshot { lane, survey }, placed));
+                found.push((LaneView { lane, survey }, placed));
             }
         }
         Ok(found)
@@ -210,7 +210,7 @@ pub fn lost_node(data_dir: &Path) -> Result<Option<String>, SpoolError> {
     for name in files::list(data_dir).map_err(fail)?.iter().filter(|name| layout::resembles_lane(name)) {
         let lane = data_dir.join(name);
         // The lanes of others are marked, and say nothing of this node.
-        if lane.join(layout::BIRTHPLACE).exists() {
+        if lane.join(layout::LANE_ORIGIN).exists() {
             segments += 1;
             continue;
         }
@@ -220,7 +220,7 @@ pub fn lost_node(data_dir: &Path) -> Result<Option<String>, SpoolError> {
             // One that was never used is nobody's.
             segments += usize::from(!block.as_ref().is_ok_and(|block| block.iter().all(|byte| *byte == 0)));
             let header = block.ok().and_then(|block| Header::decode(&block).ok());
-            nodes.extend(header.map(|header| header.birthplace.node));
+            nodes.extend(header.map(|header| header.origin.node));
         }
     }
     let file = data_dir.join("node");
@@ -241,7 +241,7 @@ pub fn lost_node(data_dir: &Path) -> Result<Option<String>, SpoolError> {
 
 /// The files of one lane and what their headers say.
 #[derive(Debug)]
-pub struct Snapshot {
+pub struct LaneView {
     /// The files.
     pub lane: LaneFiles,
     /// The headers.
@@ -249,13 +249,13 @@ pub struct Snapshot {
 }
 
 /// A lane that has a message, and the message there, or what is wrong with it.
-pub type Meeting = (Snapshot, Result<Placed, Fault>);
+pub type Meeting = (LaneView, Result<Placed, Fault>);
 
 /// A lane folded as a start would.
 #[derive(Debug)]
 pub struct Look {
     /// What was looked at.
-    pub snapshot: Snapshot,
+    pub seen: LaneView,
     /// What is live.
     pub folded: Folded,
     /// The relay recycled segments all the while: messages that were just settled may still be in it.
@@ -268,7 +268,7 @@ pub struct LaneFiles {
     /// Its number here.
     pub number: u16,
     /// Where it was born: at another node if it was adopted.
-    pub birthplace: Birthplace,
+    pub origin: LaneOrigin,
     /// Where it is.
     pub directory: PathBuf,
     slots: Vec<(u16, u64)>,
@@ -276,10 +276,10 @@ pub struct LaneFiles {
 }
 
 impl LaneFiles {
-    fn open(directory: PathBuf, number: u16, own: Birthplace) -> Result<LaneFiles, SpoolError> {
+    fn open(directory: PathBuf, number: u16, own: LaneOrigin) -> Result<LaneFiles, SpoolError> {
         let fail = |error| SpoolError::Io(directory.clone(), error);
-        let birthplace = process::read_birthplace(&directory).map_err(fail)?;
-        let birthplace = birthplace.map_or(own, |(node, lane)| Birthplace { node, lane });
+        let origin = process::read_origin(&directory).map_err(fail)?;
+        let origin = origin.map_or(own, |(node, lane)| LaneOrigin { node, lane });
         let mut slots = Vec::new();
         for slot in layout::segments(&files::list(&directory).map_err(fail)?) {
             let path = segment_path(&directory, slot);
@@ -287,7 +287,7 @@ impl LaneFiles {
             let size = size.map_err(|error| SpoolError::Io(path, error))?;
             slots.push((slot, size));
         }
-        Ok(LaneFiles { number, birthplace, directory, slots, open: RefCell::new(None) })
+        Ok(LaneFiles { number, origin, directory, slots, open: RefCell::new(None) })
     }
 
     fn refused(&self, refusal: Refusal) -> SpoolError {
@@ -299,18 +299,18 @@ impl LaneFiles {
         let mut lane = self;
         let mut looks = 0;
         loop {
-            let survey = inspect::survey(&lane, lane.birthplace).map_err(|refusal| lane.refused(refusal))?;
+            let survey = inspect::survey(&lane, lane.origin).map_err(|refusal| lane.refused(refusal))?;
             let folded = fold::fold(lane.shape(), &lane).map_err(|refusal| lane.refused(refusal))?;
-            let after = inspect::survey(&lane, lane.birthplace).map_err(|refusal| lane.refused(refusal))?;
+            let after = inspect::survey(&lane, lane.origin).map_err(|refusal| lane.refused(refusal))?;
             looks += 1;
             let same = after == survey;
             if (same && folded.damage.is_empty())
                 || looks == limits::INSPECTION_LOOKS_MAX
                 || (same && looks > 1)
             {
-                return Ok(Look { snapshot: Snapshot { lane, survey: after }, folded, unsettled: !same });
+                return Ok(Look { seen: LaneView { lane, survey: after }, folded, unsettled: !same });
             }
-            lane = LaneFiles::open(lane.directory, lane.number, lane.birthplace)?;
+            lane = LaneFiles::open(lane.directory, lane.number, lane.origin)?;
         }
     }
 
@@ -318,7 +318,7 @@ impl LaneFiles {
     fn shape(&self) -> Shape {
         Shape {
             lane: self.number,
-            birthplace: self.birthplace,
+            origin: self.origin,
             segment_size: limits::SEGMENT_SIZE_DEFAULT,
             segments_max: limits::SEGMENTS_MAX,
         }

@@ -48,7 +48,7 @@ pub fn modes(data_dir: &Path, mend: bool) -> Modes {
             continue;
         }
         for name in files::list(&path).unwrap_or_default() {
-            if layout::is_segment_or_unfinished(&name) || name == layout::BIRTHPLACE {
+            if layout::is_segment_or_unfinished(&name) || name == layout::LANE_ORIGIN {
                 found.look(&path.join(name), mend);
             }
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Longest reply line accepted from a next hop; the rest of a longer one is dropped (RFC 5321 4.5.3.1.5 says 512).
 pub const REPLY_LINE_MAX: usize = 2048;
-/// Times bytes are received from a hop that was told goodbye before it is left to itself.
+/// Times bytes are received from a hop that was sent QUIT before it is left to itself.
 pub const LAST_WORDS_MAX: usize = 64;
 /// Lines of one reply accepted from a next hop before it is taken for hostile.
 pub const REPLY_LINES_MAX: usize = 128;

@@ -15,7 +15,7 @@ pub const CIPHERTEXT: usize = 33 * 1024;
 /// Bytes of ciphertext that may bring no data before the peer is taken for hostile.
 pub const BARREN_MAX: usize = 256 * 1024;
 
-/// Letters taken from an inbox in one turn before other tasks run.
+/// Shard messages taken from an inbox in one turn before other tasks run.
 pub const INBOX_BATCH: usize = 256;
 /// Domains of one message that go to their queues before other tasks have a turn.
 pub const DOMAINS_AT_ONCE: usize = 64;

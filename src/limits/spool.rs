@@ -44,7 +44,7 @@ pub const COMMIT_DELAY_MAX: Duration = Duration::from_millis(50);
 /// Segments that one shard has waiting to be made: more than its lanes ask for at one time.
 pub const FILLS_WAITING_MAX: usize = 4 * SHARDS_MAX;
 
-/// Bytes of one census record.
+/// Bytes of one snapshot record.
 pub const CENSUS_MAX: usize = 1024 * 1024;
 /// Bytes of a last reply that go with a moved recipient: more than a reply that is kept has.
 pub const REPLY_MOVED_MAX: usize = 2 * REPLY_TEXT_MAX;
@@ -62,9 +62,9 @@ pub const COMPACTION_TENTHS: u64 = 17;
 pub const COMPACTION_SLACK: u64 = 2;
 /// Segments emptied in one go: one scan of the index serves all of them.
 pub const COMPACTION_SEGMENTS_MAX: usize = 64;
-/// Censuses of segments taken in one go.
+/// Snapshots of segments taken in one go.
 pub const CENSUSES_AT_ONCE: usize = 16;
-/// Segments held by outcomes alone before a census is taken.
+/// Segments held by outcomes alone before a snapshot is taken.
 pub const CENSUS_AT: usize = 4;
 
 /// Sequence numbers passed over when some cannot be read: more than a lane of the usual size can have begun since the highest known one.

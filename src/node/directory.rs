@@ -14,7 +14,7 @@ use crate::runtime::files;
 use crate::runtime::process::{self, DirectoryLock, LockError};
 use crate::shard::start;
 use crate::spool::layout;
-use crate::spool::segment::Birthplace;
+use crate::spool::segment::LaneOrigin;
 
 /// Locks the data directory, and closes it to others.
 pub(super) fn take(config: &Config, shards: usize) -> Result<DirectoryLock, String> {
@@ -65,24 +65,24 @@ fn node_id(data_dir: &Path) -> Result<u64, String> {
 }
 
 /// Where adopted lanes were born, by lane; a lane of this node's own says nothing.
-fn lane_birthplaces(data_dir: &Path) -> Result<BTreeMap<u16, Birthplace>, String> {
-    let mut birthplaces = BTreeMap::new();
+fn lane_origins(data_dir: &Path) -> Result<BTreeMap<u16, LaneOrigin>, String> {
+    let mut origins = BTreeMap::new();
     for lane in 0..lanes(data_dir) {
         let lane = u16::try_from(lane).map_err(|_| "too many lanes".to_owned())?;
         let directory = layout::lane_directory(data_dir, lane);
-        let birthplace = process::read_birthplace(&directory);
-        if let Some((node, lane_there)) = birthplace.map_err(|error| start::unopened(&directory, &error))? {
-            birthplaces.insert(lane, Birthplace { node, lane: lane_there });
+        let origin = process::read_origin(&directory);
+        if let Some((node, lane_there)) = origin.map_err(|error| start::unopened(&directory, &error))? {
+            origins.insert(lane, LaneOrigin { node, lane: lane_there });
         }
     }
-    Ok(birthplaces)
+    Ok(origins)
 }
 
 /// The node's id and where its lanes were born, if all of them can be opened.
-pub(super) fn origins(data_dir: &Path) -> Result<(u64, Arc<BTreeMap<u16, Birthplace>>), String> {
+pub(super) fn origins(data_dir: &Path) -> Result<(u64, Arc<BTreeMap<u16, LaneOrigin>>), String> {
     let id = node_id(data_dir)?;
-    let birthplaces = Arc::new(lane_birthplaces(data_dir)?);
-    Ok((id, birthplaces))
+    let origins = Arc::new(lane_origins(data_dir)?);
+    Ok((id, origins))
 }
 
 /// Lanes there are on disk: the highest number plus one.

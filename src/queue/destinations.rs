@@ -79,7 +79,7 @@ impl Destinations {
     }
 
     /// Groups that wait for nothing but a connection.
-    pub fn crowd(&self) -> usize {
+    pub fn waiting_groups(&self) -> usize {
         self.sites.ready()
     }
 

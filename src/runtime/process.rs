@@ -144,7 +144,7 @@ pub fn read_node_id(directory: &Path) -> io::Result<Option<u64>> {
 }
 
 /// The node and the lane in `directory/birthplace`, if there is one: an adopted lane's.
-pub fn read_birthplace(directory: &Path) -> io::Result<Option<(u64, u16)>> {
+pub fn read_origin(directory: &Path) -> io::Result<Option<(u64, u16)>> {
     let path = directory.join("birthplace");
     let mut text = String::new();
     match open_small(&path) {
@@ -161,7 +161,7 @@ pub fn read_birthplace(directory: &Path) -> io::Result<Option<(u64, u16)>> {
 }
 
 /// Writes `directory/birthplace`.
-pub fn write_birthplace(directory: &Path, node: u64, lane: u16) -> io::Result<()> {
+pub fn write_origin(directory: &Path, node: u64, lane: u16) -> io::Result<()> {
     write_line(directory, "birthplace", &format!("{node:016x} {lane}"))
 }
 

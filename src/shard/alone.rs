@@ -27,7 +27,7 @@ pub(in crate::shard) fn shard(world: &World, accounts: Option<Logins>) -> Rc<Sha
         settings: settings.clone(),
         particulars: particulars[0].clone(),
         node: 7,
-        birthplaces: Arc::default(),
+        origins: Arc::default(),
         mesh: Arc::new(Mesh::new(vec![bell.clone()], Assignment::chosen(&[None], 1))),
         instruments: Arc::default(),
         accounts: accounts.map(Arc::new),

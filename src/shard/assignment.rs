@@ -69,7 +69,7 @@ impl Assignment {
     }
 
     /// The shard that keeps a lane.
-    pub fn keeper(&self, lane: u16) -> usize {
+    pub fn writer(&self, lane: u16) -> usize {
         usize::from(self.lanes[usize::from(lane)].shard)
     }
 
@@ -105,7 +105,7 @@ mod tests {
         for (shard, lanes) in kept.iter().enumerate() {
             assert_eq!(usize::from(lanes[0]), shard);
             for (place, lane) in lanes.iter().enumerate() {
-                assert_eq!((assignment.keeper(*lane), assignment.place(*lane)), (shard, place));
+                assert_eq!((assignment.writer(*lane), assignment.place(*lane)), (shard, place));
             }
         }
     }

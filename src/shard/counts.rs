@@ -8,7 +8,7 @@ use crate::limits;
 
 /// Counts by what they are of. One that nobody holds is zero, and dropped in time.
 #[derive(Debug)]
-pub(super) struct Counts<K>(Mutex<(HashMap<K, Arc<Slots>>, usize)>);
+pub(super) struct Counts<K>(Mutex<(HashMap<K, Arc<ConnectionCount>>, usize)>);
 
 impl<K> Default for Counts<K> {
     fn default() -> Counts<K> {
@@ -17,10 +17,10 @@ impl<K> Default for Counts<K> {
 }
 
 impl<K: Eq + std::hash::Hash> Counts<K> {
-    pub(super) fn get(&self, key: K) -> Arc<Slots> {
+    pub(super) fn get(&self, key: K) -> Arc<ConnectionCount> {
         let (counts, room) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.len() > *room {
-            counts.retain(|_, slots| Arc::strong_count(slots) > 1);
+            counts.retain(|_, count| Arc::strong_count(count) > 1);
             // Looked through again when there are twice as many: so it costs little for each that comes.
             *room = limits::COUNTS_KEPT.max(2 * counts.len());
         }
@@ -31,7 +31,7 @@ impl<K: Eq + std::hash::Hash> Counts<K> {
 /// The connections of the node to one site, or to one address: a count that all shards share. It is touched when a connection opens or closes,
 /// never for a message, so the limit is exact and costs nothing in between.
 #[derive(Debug, Default)]
-pub struct Slots {
+pub struct ConnectionCount {
     used: AtomicUsize,
     /// Shards that were refused a connection and want to hear when one is free.
     waiting: [AtomicU64; limits::SHARDS_MAX / 64],
@@ -39,8 +39,8 @@ pub struct Slots {
     idle: [AtomicU64; limits::SHARDS_MAX / 64],
 }
 
-impl Slots {
-    /// Takes a slot if fewer than `limit` are used; else the shard is put on the waiting list.
+impl ConnectionCount {
+    /// Takes a connection if fewer than `limit` are used; else the shard is put on the waiting list.
     pub fn take(&self, limit: usize, shard: usize) -> bool {
         if self.try_take(limit) {
             return true;
@@ -50,24 +50,24 @@ impl Slots {
         self.try_take(limit)
     }
 
-    /// Takes a slot if fewer than `limit` are used, and waits for none.
+    /// Takes a connection if fewer than `limit` are used, and waits for none.
     pub fn try_take(&self, limit: usize) -> bool {
         let more = |used| (used < limit).then_some(used + 1);
         self.used.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_ok()
     }
 
-    /// Puts a shard on the waiting list. How many slots are free after that: whoever gives one back later sees the shard.
+    /// Puts a shard on the waiting list. How many connections are free after that: whoever gives one back later sees the shard.
     pub fn want(&self, limit: usize, shard: usize) -> usize {
         self.waiting[shard / 64].fetch_or(1 << (shard % 64), Ordering::SeqCst);
         self.free(limit)
     }
 
-    /// Slots that are free.
+    /// ConnectionCount that are free.
     pub fn free(&self, limit: usize) -> usize {
         limit.saturating_sub(self.used.load(Ordering::SeqCst))
     }
 
-    /// Whether any shard waits for a slot, the asking one included.
+    /// Whether any shard waits for a connection, the asking one included.
     pub fn is_wanted(&self) -> bool {
         self.waiting.iter().any(|waiting| waiting.load(Ordering::Relaxed) != 0)
     }
@@ -85,7 +85,7 @@ impl Slots {
         }
     }
 
-    /// Whether another shard waits for a slot.
+    /// Whether another shard waits for a connection.
     pub fn wanted_by_others(&self, own: usize) -> bool {
         self.waiting.iter().enumerate().any(|(word, waiting)| {
             let own = if own / 64 == word { 1 << (own % 64) } else { 0 };
@@ -98,7 +98,7 @@ impl Slots {
         self.idle.iter().enumerate().flat_map(|(word, idle)| shards(word, idle.load(Ordering::SeqCst)))
     }
 
-    /// Gives a slot back. The shards that wait for one, which are taken off the list as they are told.
+    /// Gives a connection back. The shards that wait for one, which are taken off the list as they are told.
     pub(super) fn give_back(&self) -> impl Iterator<Item = usize> {
         self.used.fetch_sub(1, Ordering::SeqCst);
         self.waiting

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use crate::limits;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
-use crate::shard::message::Letter;
+use crate::shard::message::ShardMessage;
 use crate::shard::outbound::deliver::open_begun;
 use crate::shard::outbound::dispatch::enqueue;
 use crate::shard::outbound::handoff::send_backlog;
@@ -18,12 +18,12 @@ use crate::shard::outbound::{line, loan};
 pub async fn exchange<R: Runtime>(shard: Rc<Shard<R>>) {
     loop {
         let mut busy = false;
-        while !busy && let Some(letter) = shard.mesh.next_letter(shard.index) {
-            match letter {
-                Letter::Settled(settled) => settle(&shard, settled),
-                Letter::Credits { lane, count } => credited(&shard, lane, count),
-                Letter::Loan(loan) => loan::borrow(&shard, *loan),
-                Letter::Returned { from, what } => loan::returned(&shard, from, *what),
+        while !busy && let Some(message) = shard.mesh.next_message(shard.index) {
+            match message {
+                ShardMessage::Settled(settled) => settle(&shard, settled),
+                ShardMessage::Credits { lane, count } => credited(&shard, lane, count),
+                ShardMessage::Loan(loan) => loan::borrow(&shard, *loan),
+                ShardMessage::Returned { from, what } => loan::returned(&shard, from, *what),
             }
             busy = shard.runtime.outstays();
         }
@@ -47,7 +47,7 @@ pub async fn exchange<R: Runtime>(shard: Rc<Shard<R>>) {
         }
         if shard.mesh.stopping() && !shard.draining.replace(true) {
             shard.timers.expire_idle();
-            shard.wake_keepers();
+            shard.wake_writers();
         }
         if busy {
             shard.runtime.yield_now().await;

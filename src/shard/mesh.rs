@@ -1,6 +1,6 @@
 //! How shards reach each other: bounded queues and bells, no locks and no bodies.
 //!
-//! Each shard has one inbox of two queues. Letters are drained first, and their queue is as large as all the credits and
+//! Each shard has one inbox of two queues. Shard messages are drained first, and their queue is as large as all the credits and
 //! loans that can be out, so sending one never fails. Handoffs may find their queue full: the sender keeps them in its lane's
 //! backlog and asks for a ring when there is room.
 
@@ -16,9 +16,9 @@ use crate::queue::Clock;
 use crate::runtime::{Bell, SegmentMap};
 use crate::shard::ask::Asks;
 use crate::shard::assignment::Assignment;
-use crate::shard::counts::{Counts, Slots};
+use crate::shard::counts::{ConnectionCount, Counts};
 use crate::shard::memory::Pool;
-use crate::shard::message::{Handoff, Letter};
+use crate::shard::message::{Handoff, ShardMessage};
 use crate::shard::store::maps::LaneMaps;
 use crate::shard::store::places::Places;
 use crate::time::{Instant, UnixMillis};
@@ -26,11 +26,11 @@ use crate::time::{Instant, UnixMillis};
 /// One shard's inbox.
 #[derive(Debug)]
 struct Inbox {
-    letters: ArrayQueue<Letter>,
+    messages: ArrayQueue<ShardMessage>,
     handoffs: ArrayQueue<Handoff>,
     /// Some sender found `handoffs` full.
-    crowded: AtomicBool,
-    /// Some shard wants a slot that this one may hold for nothing.
+    sender_waits: AtomicBool,
+    /// Some shard wants a connection that this one may hold for nothing.
     asked: AtomicBool,
     bell: Arc<Bell>,
 }
@@ -60,7 +60,7 @@ pub struct Mesh {
     memory: Pool,
     session_memory: Pool,
     /// Jobs that wait for a connection on each shard, about a quarter of a second ago; the lowest bit: it is busy.
-    crowds: Vec<AtomicU32>,
+    loads: Vec<AtomicU32>,
 }
 
 /// What a mesh may hold; a test makes it small to see it full.
@@ -98,17 +98,17 @@ impl Mesh {
     /// The same with other bounds.
     pub fn with_room(bells: Vec<Arc<Bell>>, assignment: Assignment, room: Room) -> Mesh {
         let credits = (room.credits / bells.len().max(1)).max(1);
-        // All that one inbox can hold: an outcome for each credit of the lanes kept here, a letter of credits for each credit
-        // that is to come home here, a letter for each job lent to this shard or by it.
+        // All that one inbox can hold: an outcome for each credit of the lanes kept here, a message of credits for each credit
+        // that is to come home here, a message for each job lent to this shard or by it.
         let (shards, kept, lanes) = (bells.len(), assignment.most(), assignment.lanes());
-        let letters = credits * (shards * kept + lanes) + 2 * limits::LOANED_MAX * shards;
+        let messages = credits * (shards * kept + lanes) + 2 * limits::LOANED_MAX * shards;
         let asks = Asks::new(&bells);
         let inboxes: Vec<Inbox> = bells
             .into_iter()
             .map(|bell| Inbox {
-                letters: ArrayQueue::new(letters),
+                messages: ArrayQueue::new(messages),
                 handoffs: ArrayQueue::new(room.handoffs),
-                crowded: AtomicBool::new(false),
+                sender_waits: AtomicBool::new(false),
                 asked: AtomicBool::new(false),
                 bell,
             })
@@ -132,7 +132,7 @@ impl Mesh {
             clients: Mutex::default(),
             memory: Pool::new(room.memory / 2),
             session_memory: Pool::new(room.memory / 2),
-            crowds: (0..shards).map(|_| AtomicU32::new(0)).collect(),
+            loads: (0..shards).map(|_| AtomicU32::new(0)).collect(),
         }
     }
 
@@ -148,19 +148,19 @@ impl Mesh {
     }
 
     /// A shard says how many jobs wait for a connection there, and whether it works most of its time.
-    pub fn set_crowd(&self, own: usize, jobs: usize, busy: bool) {
+    pub fn set_load(&self, own: usize, jobs: usize, busy: bool) {
         let jobs = u32::try_from(jobs).unwrap_or(u32::MAX).min(u32::MAX >> 1);
-        self.crowds[own].store(jobs << 1 | u32::from(busy), Ordering::Relaxed);
+        self.loads[own].store(jobs << 1 | u32::from(busy), Ordering::Relaxed);
     }
 
     /// How many jobs wait for a connection on a shard.
-    pub fn crowd(&self, shard: usize) -> usize {
-        (self.crowds[shard].load(Ordering::Relaxed) >> 1) as usize
+    pub fn load(&self, shard: usize) -> usize {
+        (self.loads[shard].load(Ordering::Relaxed) >> 1) as usize
     }
 
     /// Whether a shard works most of its time.
     pub fn is_busy(&self, shard: usize) -> bool {
-        self.crowds[shard].load(Ordering::Relaxed) & 1 == 1
+        self.loads[shard].load(Ordering::Relaxed) & 1 == 1
     }
 
     /// Jobs of a site that wait before a busy shard lends some of them.
@@ -204,14 +204,14 @@ impl Mesh {
     }
 
     /// The shard that writes a lane.
-    pub fn keeper(&self, lane: u16) -> usize {
-        self.assignment.keeper(lane)
+    pub fn writer(&self, lane: u16) -> usize {
+        self.assignment.writer(lane)
     }
 
-    /// Sends a letter. Its queue holds all that can be out, so a full one is a broken invariant.
-    pub fn send(&self, to: usize, letter: Letter) {
+    /// Sends a message. Its queue holds all that can be out, so a full one is a broken invariant.
+    pub fn send(&self, to: usize, message: ShardMessage) {
         let inbox = &self.inboxes[to];
-        assert!(inbox.letters.push(letter).is_ok(), "more letters than credits");
+        assert!(inbox.messages.push(message).is_ok(), "more messages than credits");
         inbox.bell.ring();
     }
 
@@ -219,7 +219,7 @@ impl Mesh {
     pub fn offer(&self, to: usize, handoff: Handoff) -> Result<(), Handoff> {
         let inbox = &self.inboxes[to];
         if let Err(handoff) = inbox.handoffs.push(handoff) {
-            inbox.crowded.store(true, Ordering::SeqCst);
+            inbox.sender_waits.store(true, Ordering::SeqCst);
             // The reader may have emptied it between the two lines above.
             return inbox.handoffs.push(handoff).map(|()| inbox.bell.ring());
         }
@@ -227,9 +227,9 @@ impl Mesh {
         Ok(())
     }
 
-    /// Takes the next letter of a shard's own inbox.
-    pub fn next_letter(&self, own: usize) -> Option<Letter> {
-        self.inboxes[own].letters.pop()
+    /// Takes the next message of a shard's own inbox.
+    pub fn next_message(&self, own: usize) -> Option<ShardMessage> {
+        self.inboxes[own].messages.pop()
     }
 
     /// Takes the next handoff of a shard's own inbox.
@@ -240,7 +240,7 @@ impl Mesh {
     /// After taking handoffs: tells senders that found the inbox full that there is room.
     pub fn announce_room(&self, own: usize) {
         let inbox = &self.inboxes[own];
-        if inbox.crowded.load(Ordering::Relaxed) && inbox.crowded.swap(false, Ordering::SeqCst) {
+        if inbox.sender_waits.load(Ordering::Relaxed) && inbox.sender_waits.swap(false, Ordering::SeqCst) {
             for (index, other) in self.inboxes.iter().enumerate() {
                 if index != own {
                     other.bell.ring();
@@ -270,18 +270,18 @@ impl Mesh {
     }
 
     /// The connection count of a site, by its canonical name.
-    pub fn slots(&self, site: &str) -> Arc<Slots> {
+    pub fn site_count(&self, site: &str) -> Arc<ConnectionCount> {
         self.sites.get(site.into())
     }
 
     /// The connection count of an address, over all sites.
-    pub fn address_slots(&self, address: IpAddr) -> Arc<Slots> {
+    pub fn address_count(&self, address: IpAddr) -> Arc<ConnectionCount> {
         self.addresses.get(address)
     }
 
-    /// A shard was refused a slot: others that hold one for nothing are asked for it.
-    pub fn ask_for_slot(&self, own: usize, slots: &Slots) {
-        for shard in slots.idle().filter(|shard| *shard != own) {
+    /// A shard was refused a connection: others that hold one for nothing are asked for it.
+    pub fn ask_for_connection(&self, own: usize, count: &ConnectionCount) {
+        for shard in count.idle().filter(|shard| *shard != own) {
             if let Some(inbox) = self.inboxes.get(shard) {
                 inbox.asked.store(true, Ordering::SeqCst);
                 inbox.bell.ring();
@@ -294,15 +294,15 @@ impl Mesh {
         &self.asks
     }
 
-    /// Whether somebody asked this shard for slots it holds for nothing.
+    /// Whether somebody asked this shard for connections it holds for nothing.
     pub fn is_asked(&self, own: usize) -> bool {
         let asked = &self.inboxes[own].asked;
         asked.load(Ordering::Relaxed) && asked.swap(false, Ordering::SeqCst)
     }
 
-    /// Gives a connection's slot back and wakes the shards that wait for one.
-    pub fn release(&self, slots: &Slots) {
-        for shard in slots.give_back() {
+    /// Gives a connection back and wakes the shards that wait for one.
+    pub fn release(&self, count: &ConnectionCount) {
+        for shard in count.give_back() {
             if let Some(inbox) = self.inboxes.get(shard) {
                 inbox.bell.ring();
             }
@@ -341,9 +341,9 @@ impl Mesh {
         self.quiet.iter().all(|quiet| quiet.load(Ordering::SeqCst))
     }
 
-    /// Whether a shard's inbox holds no letter.
-    pub fn has_no_letters(&self, own: usize) -> bool {
-        self.inboxes[own].letters.is_empty()
+    /// Whether a shard's inbox holds no message.
+    pub fn has_no_messages(&self, own: usize) -> bool {
+        self.inboxes[own].messages.is_empty()
     }
 
     /// Whether the node drains.

@@ -35,9 +35,9 @@ pub struct Returned {
     pub untouched: Vec<Job>,
 }
 
-/// A letter of the class that never waits.
+/// A message of the class that never waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Letter {
+pub enum ShardMessage {
     /// An attempt ended.
     Settled(Settled),
     /// Work from the home shard of a hot destination.

@@ -20,7 +20,7 @@ use crate::shard::message::Job;
 use crate::shard::outbound::state::Outbound;
 use crate::shard::say::Say;
 use crate::shard::store::state::Store;
-use crate::shard::store::writer::Keeper;
+use crate::shard::store::writer::LaneWriter;
 use crate::shard::timers::Timers;
 use crate::smtp::server::Gate;
 use crate::time::UnixMillis;
@@ -59,13 +59,13 @@ pub struct Shard<R: Runtime> {
 
 impl<R: Runtime> Shard<R> {
     /// The lane new mail goes to.
-    pub(super) fn own(&self) -> Rc<Keeper<R>> {
-        self.store.keepers[0].clone()
+    pub(super) fn own(&self) -> Rc<LaneWriter<R>> {
+        self.store.writers[0].clone()
     }
 
     /// A lane this shard writes.
-    pub(super) fn keeper(&self, lane: u16) -> Rc<Keeper<R>> {
-        self.store.keepers[self.mesh.assignment().place(lane)].clone()
+    pub(super) fn writer(&self, lane: u16) -> Rc<LaneWriter<R>> {
+        self.store.writers[self.mesh.assignment().place(lane)].clone()
     }
 
     /// Memory for a body.
@@ -122,9 +122,9 @@ impl<R: Runtime> Shard<R> {
         self.instruments.diagnostics.say(self.runtime.wall(), level, words);
     }
 
-    pub(super) fn wake_keepers(&self) {
-        for keeper in self.store.keepers.iter() {
-            keeper.wake();
+    pub(super) fn wake_writers(&self) {
+        for writer in self.store.writers.iter() {
+            writer.wake();
         }
     }
 
@@ -151,8 +151,8 @@ impl<R: Runtime> Shard<R> {
 
     /// Whether new mail may come in.
     pub(super) fn gate(&self) -> Gate {
-        let keeper = self.own();
-        let lane = keeper.lane.borrow();
+        let writer = self.own();
+        let lane = writer.lane.borrow();
         if self.draining.get() {
             // A client that never pauses is never idle; without this it would keep the node from stopping.
             Gate::Closing
@@ -186,8 +186,8 @@ impl<R: Runtime> Shard<R> {
         counters.bodies_gathered.set(self.inbound.gathered.get() as u64);
         counters.credits_out.set(self.outbound.destinations.borrow().credits_out(self.mesh.credits()).into());
         let (mut messages, mut segments, mut free, mut live) = (0, 0, 0, 0);
-        for keeper in self.store.keepers.iter() {
-            let lane = keeper.lane.borrow();
+        for writer in self.store.writers.iter() {
+            let lane = writer.lane.borrow();
             messages += lane.messages();
             segments += lane.segments().0;
             free += lane.segments().1;
@@ -209,8 +209,8 @@ impl<R: Runtime> Shard<R> {
 
     /// Whether mail is taken, and what that would need, for control to say.
     fn publish_room(&self, gate: Gate) {
-        let (keeper, room) = (self.own(), &self.instruments.room);
-        let lane = keeper.lane.borrow();
+        let (writer, room) = (self.own(), &self.instruments.room);
+        let lane = writer.lane.borrow();
         room.lane.set(lane.number().into());
         room.wanted.set(self.settings.spool.segment_size);
         room.bytes.set(lane.bytes());
@@ -229,6 +229,6 @@ impl<R: Runtime> Shard<R> {
     pub(super) fn is_quiet(&self) -> bool {
         self.outbound.connections.get() == 0
             && self.outbound.settling.get() == 0
-            && self.store.keepers.iter().all(|keeper| keeper.is_quiet())
+            && self.store.writers.iter().all(|writer| writer.is_quiet())
     }
 }

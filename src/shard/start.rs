@@ -23,7 +23,7 @@ use crate::shard::Shard;
 use crate::shard::answer;
 use crate::shard::ask::Answering;
 use crate::shard::inbound::accept;
-use crate::shard::inbound::listener::Door;
+use crate::shard::inbound::listener::Listener;
 use crate::shard::inbound::logins::Logins;
 use crate::shard::inbound::state::Inbound;
 use crate::shard::mesh::Mesh;
@@ -32,7 +32,7 @@ use crate::shard::outbound::state::Outbound;
 use crate::shard::say::Say;
 use crate::shard::store::load::{self, Source};
 use crate::shard::store::state::Store;
-use crate::shard::store::writer::Keeper;
+use crate::shard::store::writer::LaneWriter;
 use crate::shard::store::{compact, persist};
 use crate::shard::timers::Timers;
 use crate::shard::turns::Turns;
@@ -44,7 +44,7 @@ use crate::spool::index::Entry;
 use crate::spool::lane::Shape;
 use crate::spool::layout::{self, lane_directory, segment_path};
 use crate::spool::record::MessageView;
-use crate::spool::segment::Birthplace;
+use crate::spool::segment::LaneOrigin;
 use crate::time::UnixMillis;
 
 /// What a shard is given.
@@ -59,7 +59,7 @@ pub struct Setup {
     /// The node's id, which every segment carries.
     pub node: u64,
     /// Where adopted lanes were born; their segments say so.
-    pub birthplaces: Arc<BTreeMap<u16, Birthplace>>,
+    pub origins: Arc<BTreeMap<u16, LaneOrigin>>,
     /// The other shards.
     pub mesh: Arc<Mesh>,
     /// What control reads.
@@ -104,7 +104,7 @@ pub async fn run<R: Runtime>(runtime: R, setup: Setup) -> io::Result<()> {
             return Err(io::Error::other(problem));
         }
     };
-    let found = shard.store.keepers.iter().map(|keeper| keeper.lane.borrow().messages()).sum();
+    let found = shard.store.writers.iter().map(|writer| writer.lane.borrow().messages()).sum();
     let _ = reports.send(Report::Read(found));
     // The bell has one listener for life, the inbox; here a look now and then is enough.
     while !setup.mesh.is_open() && !setup.mesh.stopping() {
@@ -138,8 +138,8 @@ fn allot<R: Runtime>(shard: &Shard<R>) {
     }
     let there = shard.mesh.lane_bytes();
     let shares = allot::allot(most, shard.mesh.shards(), &there);
-    for keeper in shard.store.keepers.iter() {
-        let mut lane = keeper.lane.borrow_mut();
+    for writer in shard.store.writers.iter() {
+        let mut lane = writer.lane.borrow_mut();
         let share = shares[usize::from(lane.number())];
         lane.limit(share);
         let (least, aside) = lane.bytes_least();
@@ -163,10 +163,10 @@ fn allot<R: Runtime>(shard: &Shard<R>) {
 fn serve<R: Runtime>(shard: &Rc<Shard<R>>) {
     let runtime = &shard.runtime;
     runtime.spawn_vital("timers", shard.timers.clone().run(runtime.clone()));
-    for keeper in shard.store.keepers.iter() {
-        runtime.spawn_vital("committer", persist::persist(shard.clone(), keeper.clone()));
-        runtime.spawn_vital("replay", replay(shard.clone(), keeper.clone()));
-        runtime.spawn_vital("compactor", compact::compact(shard.clone(), keeper.clone()));
+    for writer in shard.store.writers.iter() {
+        runtime.spawn_vital("committer", persist::persist(shard.clone(), writer.clone()));
+        runtime.spawn_vital("replay", replay(shard.clone(), writer.clone()));
+        runtime.spawn_vital("compactor", compact::compact(shard.clone(), writer.clone()));
     }
     runtime.spawn_vital("inbox", inbox::exchange(shard.clone()));
     runtime.spawn_vital("dispatcher", tick::tick(shard.clone()));
@@ -183,16 +183,16 @@ async fn await_segments<R: Runtime>(shard: &Rc<Shard<R>>) {
 }
 
 /// Messages found at start go to their queues, a few at a time.
-async fn replay<R: Runtime>(shard: Rc<Shard<R>>, keeper: Rc<Keeper<R>>) {
-    let lane = keeper.lane.borrow().number();
+async fn replay<R: Runtime>(shard: Rc<Shard<R>>, writer: Rc<LaneWriter<R>>) {
+    let lane = writer.lane.borrow().number();
     // Places as they are now: outcomes will name them, wherever the messages move meanwhile.
-    let found: Vec<(u32, Location)> = keeper
+    let found: Vec<(u32, Location)> = writer
         .lane
         .borrow()
         .entries()
         .map(|(key, entry)| (key, Location { lane, slot: entry.slot, offset: entry.offset }))
         .collect();
-    let again_from = keeper.tells_again.get().then(|| again_from(&shard, &keeper, &found)).flatten();
+    let again_from = writer.tells_again.get().then(|| again_from(&shard, &writer, &found)).flatten();
     for some in found.chunks(limits::REPLAYED_AT_ONCE) {
         for (key, location) in some {
             let read = Source::read_now(&shard, shard.mesh.places(lane).now(*key, *location));
@@ -205,9 +205,9 @@ async fn replay<R: Runtime>(shard: Rc<Shard<R>>, keeper: Rc<Keeper<R>>) {
                 Ok(())
             }) {
                 Ok(()) => {}
-                Err(error) => load::lament(
+                Err(error) => load::report_unreadable(
                     &shard,
-                    keeper.lane.borrow().id(*key),
+                    writer.lane.borrow().id(*key),
                     *location,
                     &format!("cannot be read: {error}; it stays in the spool"),
                 ),
@@ -228,35 +228,35 @@ async fn replay<R: Runtime>(shard: Rc<Shard<R>>, keeper: Rc<Keeper<R>>) {
 /// What was born from here on may have been received and not be in the log.
 fn again_from<R: Runtime>(
     shard: &Rc<Shard<R>>,
-    keeper: &Keeper<R>,
+    writer: &LaneWriter<R>,
     found: &[(u32, Location)],
 ) -> Option<(u32, u32)> {
-    let lane = keeper.lane.borrow();
+    let lane = writer.lane.borrow();
     let places = shard.mesh.places(lane.number());
-    let mut births: Vec<_> = found
+    let mut origins: Vec<_> = found
         .iter()
         .filter_map(|(key, location)| lane.id(*key).map(|id| ((id.sequence, id.offset), *key, *location)))
         .collect();
-    births.sort_unstable_by_key(|(born, ..)| std::cmp::Reverse(*born));
-    first_untold(births, |(born, key, location)| {
+    origins.sort_unstable_by_key(|(born, ..)| std::cmp::Reverse(*born));
+    first_untold(origins, |(born, key, location)| {
         let source = Source::read_now(shard, places.now(key, location)).ok()?;
         Some((born, source.view().ok()?.arrival))
     })
 }
 
-/// The first of these births, told from the last on, that may not be in the log. Nobody knows when the process was killed, but not before the
+/// The first of these origins, told from the last on, that may not be in the log. Nobody knows when the process was killed, but not before the
 /// last message came; and the log has what was told a few seconds before. Where the clock was set in these seconds, what came just before looks
 /// long past, or yet to come: after a leap the seconds are counted once more. A disk that is slow makes what it held up look old as well, so a few
 /// are told whatever their time. Each is read, so no more are looked at than came in that time, whether they can be read or not: a disk that
 /// fails takes seconds to say so.
 fn first_untold<B>(
-    births: impl IntoIterator<Item = B>,
+    origins: impl IntoIterator<Item = B>,
     read: impl FnMut(B) -> Option<((u32, u32), UnixMillis)>,
 ) -> Option<(u32, u32)> {
     let mut leaps = limits::LOG_LEAPS;
     let mut last: Option<UnixMillis> = None;
     let mut first = None;
-    for (number, (born, arrival)) in births.into_iter().take(limits::UNTOLD_MAX).filter_map(read).enumerate()
+    for (number, (born, arrival)) in origins.into_iter().take(limits::UNTOLD_MAX).filter_map(read).enumerate()
     {
         let from = last.get_or_insert(arrival);
         if number < limits::UNTOLD_LEAST {
@@ -293,9 +293,9 @@ fn received_again<R: Runtime>(shard: &Shard<R>, view: &MessageView<'_>) {
 pub(super) fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>, String> {
     let settings = setup.settings.clone();
     let mesh = setup.mesh.clone();
-    let mut keepers = Vec::new();
+    let mut writers = Vec::new();
     for lane in mesh.assignment().kept(setup.index) {
-        keepers.push(Rc::new(open_lane(&runtime, setup, lane)?));
+        writers.push(Rc::new(open_lane(&runtime, setup, lane)?));
     }
     let timers = Timers::new();
     let (wall, now) = (runtime.wall(), runtime.now());
@@ -326,7 +326,7 @@ pub(super) fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>
         scratch: RefCell::new(vec![0; limits::SCRATCH].into_boxed_slice()),
         draining: Cell::new(false),
         inbound,
-        store: Store::new(keepers, mesh.lanes()),
+        store: Store::new(writers, mesh.lanes()),
         outbound,
         say,
         mesh,
@@ -351,7 +351,7 @@ impl<R: Runtime> Files for OpenFiles<'_, R> {
     }
 }
 
-fn open_lane<R: Runtime>(runtime: &R, setup: &Setup, lane: u16) -> Result<Keeper<R>, String> {
+fn open_lane<R: Runtime>(runtime: &R, setup: &Setup, lane: u16) -> Result<LaneWriter<R>, String> {
     let spool = &setup.settings.spool;
     let directory = lane_directory(&setup.settings.node.data_dir, lane);
     let fail = |error: &dyn std::fmt::Display| format!("{}: {error}", directory.display());
@@ -369,7 +369,7 @@ fn open_lane<R: Runtime>(runtime: &R, setup: &Setup, lane: u16) -> Result<Keeper
     }
     let shape = Shape {
         lane,
-        birthplace: setup.birthplaces.get(&lane).copied().unwrap_or(Birthplace { node: setup.node, lane }),
+        origin: setup.origins.get(&lane).copied().unwrap_or(LaneOrigin { node: setup.node, lane }),
         segment_size: spool.segment_size,
         segments_max: limits::SEGMENTS_MAX,
     };
@@ -379,9 +379,9 @@ fn open_lane<R: Runtime>(runtime: &R, setup: &Setup, lane: u16) -> Result<Keeper
         folded.lane.plant_forgetful();
     }
     report(runtime, setup, lane, &folded);
-    let keeper = Keeper::new(folded.lane, directory, spool.segment_size, files.segments, folded.unsure);
-    keeper.tells_again.set(!folded.clean);
-    Ok(keeper)
+    let writer = LaneWriter::new(folded.lane, directory, spool.segment_size, files.segments, folded.unsure);
+    writer.tells_again.set(!folded.clean);
+    Ok(writer)
 }
 
 /// What recovery found, for the operator.
@@ -450,21 +450,22 @@ fn listen<R: Runtime>(shard: &Rc<Shard<R>>, setup: &Setup) -> Result<(), String>
     for (number, ((listener, certificate), _)) in all.enumerate().filter(|(_, (_, opens))| **opens) {
         let socket = shard.runtime.listen(listener.address);
         let socket = socket.map_err(|error| format!("cannot listen on {}: {error}", listener.address))?;
-        let door = Rc::new(door(shard, setup, (number, listener), certificate.clone(), policy.clone()));
-        shard.runtime.spawn_vital("accept", accept::accept(shard.clone(), socket, door));
+        let listener =
+            Rc::new(listener_of(shard, setup, (number, listener), certificate.clone(), policy.clone()));
+        shard.runtime.spawn_vital("accept", accept::accept(shard.clone(), socket, listener));
     }
     Ok(())
 }
 
-fn door<R: Runtime>(
+fn listener_of<R: Runtime>(
     shard: &Shard<R>,
     setup: &Setup,
     (number, listener): (usize, &ListenerConfig),
     certificate: Option<Arc<rustls::ServerConfig>>,
     policy: Rc<rules::Rules>,
-) -> Door {
+) -> Listener {
     let asks = Asks { sender: policy.asks().sender, recipient: policy.asks().recipient };
-    Door {
+    Listener {
         rules: Rc::new(Rules {
             hostname: setup.settings.node.hostname.clone(),
             message_size_max: listener.message_size_max,
@@ -476,7 +477,7 @@ fn door<R: Runtime>(
             asks,
         }),
         policy,
-        listener: u16::try_from(number).unwrap_or(u16::MAX),
+        number: u16::try_from(number).unwrap_or(u16::MAX),
         connections_max: listener.connections_max,
         connections_per_client: listener.connections_per_client,
         relay_from: listener.relay_from.clone(),
@@ -495,21 +496,21 @@ async fn drain<R: Runtime>(shard: &Rc<Shard<R>>) {
         shard.say.journal.borrow_mut().flush();
         // Sessions that became idle meanwhile, and connections to next hops that wait for work.
         shard.timers.expire_idle();
-        shard.wake_keepers();
+        shard.wake_writers();
         shard.mesh.set_quiet(shard.index, shard.inbound.connections.get() == 0 && shard.is_quiet());
         // First that nobody sends any more, then that nothing sent is left: in this order nothing slips through.
-        if shard.mesh.all_quiet() && shard.mesh.has_no_letters(shard.index) && shard.is_quiet() {
+        if shard.mesh.all_quiet() && shard.mesh.has_no_messages(shard.index) && shard.is_quiet() {
             break;
         }
         shard.timers.sleep_until(shard.runtime.now() + limits::STOP_ASKED_LOOK / 4).await;
     }
-    let keepers = shard.store.keepers.clone();
+    let writers = shard.store.writers.clone();
     if shard.is_quiet() {
-        keepers.iter().for_each(|keeper| keeper.close());
+        writers.iter().for_each(|writer| writer.close());
     }
-    while !keepers.iter().all(|keeper| keeper.is_closed()) && shard.runtime.now() < give_up {
+    while !writers.iter().all(|writer| writer.is_closed()) && shard.runtime.now() < give_up {
         shard.timers.sleep_until(shard.runtime.now() + Duration::from_millis(5)).await;
-        shard.wake_keepers();
+        shard.wake_writers();
     }
     shard.say.journal.borrow_mut().end();
     shard.publish();
@@ -524,11 +525,11 @@ mod tests {
         // Behind them as many of the last second as are told whatever their time.
         let at = |seconds: &[u64]| {
             let last = std::iter::repeat_n(seconds.last()?, limits::UNTOLD_LEAST);
-            let births =
+            let origins =
                 last.chain(seconds.iter().rev()).zip((0..seconds.len() + limits::UNTOLD_LEAST).rev());
-            let births = births.map(|(seconds, place)| (place, seconds));
-            let births = births.map(|(place, seconds)| ((1, place as u32), UnixMillis(seconds * 1000)));
-            first_untold(births, Some).map(|(_, place)| place)
+            let origins = origins.map(|(seconds, place)| (place, seconds));
+            let origins = origins.map(|(place, seconds)| ((1, place as u32), UnixMillis(seconds * 1000)));
+            first_untold(origins, Some).map(|(_, place)| place)
         };
         assert_eq!(at(&[]), None);
         assert_eq!(at(&[7]), Some(0));
@@ -543,9 +544,9 @@ mod tests {
     /// A disk that stood still for a minute: what it held up was dated long before it was stored, and told just before the kill.
     #[test]
     fn what_a_slow_disk_held_up_is_told_again() {
-        let births = [10, 20, 80, 99].iter().enumerate().rev();
-        let births = births.map(|(place, seconds)| ((1, place as u32), UnixMillis(seconds * 1000)));
-        assert_eq!(first_untold(births, Some), Some((1, 0)));
+        let origins = [10, 20, 80, 99].iter().enumerate().rev();
+        let origins = origins.map(|(place, seconds)| ((1, place as u32), UnixMillis(seconds * 1000)));
+        assert_eq!(first_untold(origins, Some), Some((1, 0)));
     }
 
     /// Whatever the times say: a million messages are not read before the first is queued.

@@ -317,7 +317,7 @@ impl<R: Runtime> Wire<R> {
         }
     }
 
-    /// Says goodbye on the TLS layer and closes the sending side.
+    /// Sends close_notify and closes the sending side.
     pub fn close(&mut self) {
         if let Some(tls) = &mut self.tls {
             tls.send_close_notify();

@@ -8,7 +8,7 @@ use crate::limits;
 use crate::mail::envelope::Envelope;
 use crate::spool::parameters;
 use crate::spool::record::{self, Extent, Fate, Kind, MessageView, RecordError};
-use crate::spool::segment::{MARK, Mark};
+use crate::spool::segment::{COMMIT_HEADER, CommitHeader};
 
 /// A message to be stored.
 #[derive(Clone, Debug)]
@@ -96,21 +96,21 @@ pub enum Item {
     /// An outcome.
     Outcome(Outcome),
     /// Everything live of a segment.
-    Census(Census),
+    Snapshot(Snapshot),
     /// A stored message in a new place.
     Move(Moved),
 }
 
-/// Which segment a census is of: the life of a file, which may be another's by the time it is written.
+/// Which segment a snapshot is of: the life of a file, which may be another's by the time it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Census {
+pub struct Snapshot {
     slot: u16,
     sequence: u32,
 }
 
-impl Census {
-    pub(in crate::spool) fn new(slot: u16, sequence: u32) -> Census {
-        Census { slot, sequence }
+impl Snapshot {
+    pub(in crate::spool) fn new(slot: u16, sequence: u32) -> Snapshot {
+        Snapshot { slot, sequence }
     }
 
     /// The file, and the sequence number of that life of it.
@@ -120,12 +120,12 @@ impl Census {
 }
 
 impl Item {
-    /// Whether it may use the segments kept in reserve: outcomes, censuses, moves and mail of the relay's own (bounces) may.
+    /// Whether it may use the segments kept in reserve: outcomes, snapshots, moves and mail of the relay's own (bounces) may.
     pub fn may_use_reserve(&self) -> bool {
         match self {
             Item::Message(message) => message.envelope.origin.client.is_none(),
             Item::Chunk(_) => false,
-            Item::Outcome(_) | Item::Census(_) | Item::Piece(_) | Item::Move(_) => true,
+            Item::Outcome(_) | Item::Snapshot(_) | Item::Piece(_) | Item::Move(_) => true,
         }
     }
 
@@ -134,16 +134,16 @@ impl Item {
         match self {
             Item::Message(NewMessage { body, .. }) | Item::Move(Moved { body, .. }) => body,
             Item::Chunk(body) | Item::Piece(body) => body,
-            Item::Outcome(_) | Item::Census(_) => &[],
+            Item::Outcome(_) | Item::Snapshot(_) => &[],
         }
     }
 
     /// Whether it tells the state before its commit, so that no outcome of that commit may stand before it.
     fn tells_state(&self) -> bool {
-        matches!(self, Item::Census(_) | Item::Move(_))
+        matches!(self, Item::Snapshot(_) | Item::Move(_))
     }
 
-    /// At most so many bytes of a commit; a census is measured by the lane.
+    /// At most so many bytes of a commit; a snapshot is measured by the lane.
     pub(in crate::spool) fn bound(&self) -> usize {
         match self {
             Item::Message(message) => {
@@ -169,7 +169,7 @@ impl Item {
                 Fate::Deferred { reply, .. } => 80 + reply.len(),
                 _ => 80,
             },
-            Item::Census(_) => limits::CENSUS_MAX,
+            Item::Snapshot(_) => limits::CENSUS_MAX,
         }
     }
 }
@@ -205,7 +205,7 @@ pub struct Batch<T> {
 /// Memory of one commit after the other.
 #[derive(Debug, Default)]
 pub(in crate::spool) struct Spare {
-    /// Mark and records.
+    /// CommitHeader and records.
     front: Vec<u8>,
     /// Start and end of each record in `front`, and where its own extent stands.
     records: Vec<(usize, usize, Option<usize>)>,
@@ -260,12 +260,12 @@ pub(in crate::spool) struct Target {
     pub room: usize,
 }
 
-/// What an outcome's message is called on disk, and what a census says: the lane knows.
+/// What an outcome's message is called on disk, and what a snapshot says: the lane knows.
 pub(in crate::spool) trait Names {
     /// Sequence number of the segment and offset of the record, if the message is still live.
     fn name(&self, outcome: &Outcome) -> Option<(u32, u32)>;
-    /// Writes a census.
-    fn census(&self, of: Census, out: &mut Vec<u8>) -> Option<Kind>;
+    /// Writes a snapshot.
+    fn snapshot(&self, of: Snapshot, out: &mut Vec<u8>) -> Option<Kind>;
     /// Writes what is live of a message that moves; false if it is not live any more where it was read.
     fn state(&self, moved: &Moved, out: &mut Vec<u8>) -> bool;
 }
@@ -278,10 +278,10 @@ pub(in crate::spool) fn build<T>(
     header: Option<Vec<u8>>,
     spare: Spare,
 ) -> Batch<T> {
-    let room = target.room.min(limits::COMMIT_BYTES_MAX) - MARK - limits::BLOCK as usize;
+    let room = target.room.min(limits::COMMIT_BYTES_MAX) - COMMIT_HEADER - limits::BLOCK as usize;
     let Spare { mut front, mut records } = spare;
     front.clear();
-    front.resize(MARK, 0);
+    front.resize(COMMIT_HEADER, 0);
     records.clear();
     let mut items: Vec<(Item, Place, T)> = Vec::with_capacity(queue.len().min(limits::COMMIT_ITEMS_MAX));
     let mut bound = 0;
@@ -302,15 +302,15 @@ pub(in crate::spool) fn build<T>(
         let length = u32::try_from(front.len() - start).expect("a commit is small");
         items.push((item, Place { offset, length, extent: None }, ticket));
     }
-    let mark = Mark {
+    let commit_header = CommitHeader {
         salt: target.salt,
         offset: target.offset,
         records: records.iter().filter(|(start, end, _)| start < end).count() as u32,
-        records_length: u32::try_from(front.len() - MARK).expect("a commit is small"),
+        records_length: u32::try_from(front.len() - COMMIT_HEADER).expect("a commit is small"),
         bodies_length: bodies_length(&items, &records),
         clean: false,
     };
-    let mut at = u32::try_from(mark.bodies_at()).expect("offsets are 32 bits");
+    let mut at = u32::try_from(commit_header.bodies_at()).expect("offsets are 32 bits");
     for ((item, place, _), (start, end, extent_at)) in items.iter_mut().zip(&records) {
         if let Some(extent_at) = extent_at {
             let body = item.body();
@@ -325,8 +325,8 @@ pub(in crate::spool) fn build<T>(
             record::finish(&mut front, *start, *end, target.salt, place.offset);
         }
     }
-    mark.write(&mut front);
-    let end = u32::try_from(mark.end()).expect("offsets are 32 bits");
+    commit_header.write(&mut front);
+    let end = u32::try_from(commit_header.end()).expect("offsets are 32 bits");
     let padding = (end - at) as usize;
     Batch {
         slot: target.slot,
@@ -340,7 +340,7 @@ pub(in crate::spool) fn build<T>(
     }
 }
 
-/// A mark without records: it vouches for all before it.
+/// A commit header without records: it vouches for all before it.
 pub(in crate::spool) fn closing<T>(
     target: Target,
     header: Option<Vec<u8>>,
@@ -348,20 +348,20 @@ pub(in crate::spool) fn closing<T>(
     mut spare: Spare,
 ) -> Batch<T> {
     let Target { salt, offset, .. } = target;
-    let mark = Mark { salt, offset, records: 0, records_length: 0, bodies_length: 0, clean };
+    let commit_header = CommitHeader { salt, offset, records: 0, records_length: 0, bodies_length: 0, clean };
     spare.records.clear();
     spare.front.clear();
-    spare.front.resize(MARK, 0);
-    mark.write(&mut spare.front);
+    spare.front.resize(COMMIT_HEADER, 0);
+    commit_header.write(&mut spare.front);
     Batch {
         slot: target.slot,
         sequence: target.sequence,
         offset,
         header,
-        end: u32::try_from(mark.end()).expect("offsets are 32 bits"),
+        end: u32::try_from(commit_header.end()).expect("offsets are 32 bits"),
         items: Vec::new(),
         spare,
-        padding: limits::BLOCK as usize - MARK,
+        padding: limits::BLOCK as usize - COMMIT_HEADER,
     }
 }
 
@@ -394,9 +394,9 @@ fn write(item: &Item, front: &mut Vec<u8>, target: Target, names: &impl Names) -
             record::write_outcome(front, sequence, offset, outcome.first, outcome.count, &outcome.fate);
             None
         }
-        Item::Census(of) => {
+        Item::Snapshot(of) => {
             let mut list = Vec::new();
-            let kind = names.census(*of, &mut list).filter(|_| of.slot != target.slot)?;
+            let kind = names.snapshot(*of, &mut list).filter(|_| of.slot != target.slot)?;
             record::start(front, kind);
             front.extend_from_slice(&list);
             None

@@ -3,7 +3,7 @@
 use crate::limits;
 use crate::spool::files::Files;
 use crate::spool::record::{self, Kind, MessageView, RecordError};
-use crate::spool::segment::{Header, MARK, Mark};
+use crate::spool::segment::{COMMIT_HEADER, CommitHeader, Header};
 use crate::spool::survey;
 
 /// A commit that is whole.
@@ -40,23 +40,23 @@ impl<'a, F: Files> CommitReader<'a, F> {
         CommitReader { files, slot, salt: header.salt, sequence: header.sequence, size }
     }
 
-    /// The valid mark that stands there.
-    pub(in crate::spool) fn mark(&self, offset: u64) -> Option<Mark> {
-        let mark = self.files.read(self.slot, offset, MARK).ok()?;
-        Mark::read(&mark, self.salt, offset)
+    /// The valid commit header that stands there.
+    pub(in crate::spool) fn commit_header(&self, offset: u64) -> Option<CommitHeader> {
+        let commit_header = self.files.read(self.slot, offset, COMMIT_HEADER).ok()?;
+        CommitHeader::read(&commit_header, self.salt, offset)
     }
 
-    /// Whether a commit of this life was begun there: its mark stands, or its first record.
+    /// Whether a commit of this life was begun there: its commit header stands, or its first record.
     pub(in crate::spool) fn has_traces(&self, offset: u64) -> bool {
-        let record = offset + MARK as u64;
-        self.mark(offset).is_some()
+        let record = offset + COMMIT_HEADER as u64;
+        self.commit_header(offset).is_some()
             || self
                 .files
                 .read(self.slot, record, record::HEADER)
                 .is_ok_and(|bytes| record::stands_at(&bytes, self.salt, record))
     }
 
-    /// The next valid mark from `from` on.
+    /// The next valid commit header from `from` on.
     pub(in crate::spool) fn next_mark(&self, from: u64, end: u64) -> Option<u64> {
         let mut at = from;
         while at < end {
@@ -64,7 +64,7 @@ impl<'a, F: Files> CommitReader<'a, F> {
             let bytes = survey::read_patchy(self.files, self.slot, at, length);
             for (place, block) in bytes.chunks(limits::BLOCK as usize).enumerate() {
                 let offset = at + place as u64 * limits::BLOCK;
-                if Mark::read(block, self.salt, offset).is_some() {
+                if CommitHeader::read(block, self.salt, offset).is_some() {
                     return Some(offset);
                 }
             }
@@ -78,22 +78,22 @@ impl<'a, F: Files> CommitReader<'a, F> {
         let read = |offset: u64, length: usize| self.files.read(self.slot, offset, length);
         let first = ((64 * 1024).min(end - at)) as usize;
         let mut bytes = read(at, first).map_err(|_| NoCommit::Unsound(RecordError::Damaged))?;
-        let mark = Mark::read(&bytes, self.salt, at).ok_or(NoCommit::Absent)?;
-        if mark.end() > end {
+        let commit_header = CommitHeader::read(&bytes, self.salt, at).ok_or(NoCommit::Absent)?;
+        if commit_header.end() > end {
             return Err(NoCommit::Unsound(RecordError::Damaged));
         }
-        let length = MARK + mark.records_length as usize;
+        let length = COMMIT_HEADER + commit_header.records_length as usize;
         if bytes.len() < length {
             bytes = read(at, length).map_err(|_| NoCommit::Unsound(RecordError::Damaged))?;
         }
         bytes.truncate(length);
-        bytes.drain(..MARK);
+        bytes.drain(..COMMIT_HEADER);
         let records = &bytes[..];
-        let offsets = offsets(records, &mark)?;
-        // The last commit's bodies may not have reached the disk; any later mark vouches for them, and any later segment, which is
+        let offsets = offsets(records, &commit_header)?;
+        // The last commit's bodies may not have reached the disk; any later commit header vouches for them, and any later segment, which is
         // the same to us: else what one start finds would be lost to the next.
-        let next = mark.end();
-        let vouched = sealed || (next < end && self.mark(next).is_some());
+        let next = commit_header.end();
+        let vouched = sealed || (next < end && self.commit_header(next).is_some());
         if !vouched && !self.bodies_whole(records, &offsets, at) && self.next_mark(next, end).is_none() {
             return Err(NoCommit::Unsound(RecordError::Damaged));
         }
@@ -102,7 +102,7 @@ impl<'a, F: Files> CommitReader<'a, F> {
 
     fn bodies_whole(&self, records: &[u8], offsets: &[usize], at: u64) -> bool {
         for place in offsets {
-            let offset = at + (MARK + place) as u64;
+            let offset = at + (COMMIT_HEADER + place) as u64;
             let Ok(record) = record::read(&records[*place..], self.salt, offset) else {
                 return false;
             };
@@ -125,12 +125,12 @@ impl<'a, F: Files> CommitReader<'a, F> {
 }
 
 /// Where each record begins in those of a commit. All or nothing: every one is checked before the first one counts.
-fn offsets(records: &[u8], mark: &Mark) -> Result<Vec<usize>, NoCommit> {
+fn offsets(records: &[u8], commit_header: &CommitHeader) -> Result<Vec<usize>, NoCommit> {
     let mut offsets = Vec::new();
     let mut place = 0;
     while place < records.len() {
-        let offset = u64::from(mark.offset) + (MARK + place) as u64;
-        match record::read(&records[place..], mark.salt, offset) {
+        let offset = u64::from(commit_header.offset) + (COMMIT_HEADER + place) as u64;
+        match record::read(&records[place..], commit_header.salt, offset) {
             Ok(record) => {
                 offsets.push(place);
                 place += record.length;
@@ -138,7 +138,7 @@ fn offsets(records: &[u8], mark: &Mark) -> Result<Vec<usize>, NoCommit> {
             Err(error) => return Err(NoCommit::Unsound(error)),
         }
     }
-    if offsets.len() == mark.records as usize {
+    if offsets.len() == commit_header.records as usize {
         Ok(offsets)
     } else {
         Err(NoCommit::Unsound(RecordError::Damaged))

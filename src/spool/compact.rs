@@ -1,6 +1,6 @@
-//! What keeps the disk use of a lane near the bytes that are live in it: censuses and moves.
+//! What keeps the disk use of a lane near the bytes that are live in it: snapshots and moves.
 //!
-//! A *census* sets segments free that hold nothing live, but outcomes about older mail. A *move* writes a live message again,
+//! A *snapshot* sets segments free that hold nothing live, but outcomes about older mail. A *move* writes a live message again,
 //! with all that is known of its recipients, so that the sparse segment it lies in can be freed.
 //!
 //! Call order of a compaction: `Compaction::begin` picks the segments to empty; `Compaction::scan` until it is
@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::id::Location;
 use crate::limits;
-use crate::spool::batch::{Census, Moved, Place};
+use crate::spool::batch::{Moved, Place, Snapshot};
 use crate::spool::index::{self, Entry, Index, Part, Replies};
 use crate::spool::record::{self, Extent, Fate, Kind};
 use crate::spool::segments::Segments;
@@ -56,7 +56,7 @@ fn movable(segments: &Segments) -> impl Iterator<Item = (u64, u16)> {
     sealed.map(|(place, slot)| (slot.bytes, place))
 }
 
-/// The segment with the least live bytes that holds others and has too many messages for a census: to move them frees
+/// The segment with the least live bytes that holds others and has too many messages for a snapshot: to move them frees
 /// all it holds.
 fn holder(segments: &Segments) -> Option<(u64, u16)> {
     let about = held_about(segments);
@@ -222,9 +222,13 @@ impl Compaction {
     }
 }
 
-/// Old segments whose few live messages keep newer ones from being freed, because outcomes about them lie there. A census
+/// Old segments whose few live messages keep newer ones from being freed, because outcomes about them lie there. A snapshot
 /// of each sets these free.
-pub(in crate::spool) fn census_due(segments: &mut Segments, index: &Index, replies: &Replies) -> Vec<Census> {
+pub(in crate::spool) fn snapshot_due(
+    segments: &mut Segments,
+    index: &Index,
+    replies: &Replies,
+) -> Vec<Snapshot> {
     let held = segments.iter().filter(|(_, slot)| slot.is_held()).count();
     // With few segments left there is no waiting for more to come together.
     let hurry = || segments.free() <= limits::SEGMENTS_RESERVED || is_sparse(segments);
@@ -257,19 +261,19 @@ pub(in crate::spool) fn census_due(segments: &mut Segments, index: &Index, repli
         segments.measured(*slot, *length >= limits::CENSUS_MAX);
     }
     lengths.retain(|_, length| *length < limits::CENSUS_MAX);
-    lengths.into_keys().map(|slot| Census::new(slot, segments.census_asked(slot))).collect()
+    lengths.into_keys().map(|slot| Snapshot::new(slot, segments.snapshot_asked(slot))).collect()
 }
 
 fn state_length(entry: &Entry, replies: &Replies) -> usize {
     entry.live().iter().map(|range| record::FATE + replies.text(range.reply).len()).sum()
 }
 
-/// Writes a census.
-pub(in crate::spool) fn write_census(
+/// Writes a snapshot.
+pub(in crate::spool) fn write_snapshot(
     segments: &Segments,
     index: &Index,
     replies: &Replies,
-    of: Census,
+    of: Snapshot,
     out: &mut Vec<u8>,
 ) -> Option<Kind> {
     // It may have been freed meanwhile, and perhaps is in use again.
@@ -294,7 +298,7 @@ pub(in crate::spool) fn write_census(
             record::write_fate(out, range.first, range.count, &fate);
         }
     }
-    Some(if settled.is_some() { Kind::PartialCensus } else { Kind::Census })
+    Some(if settled.is_some() { Kind::PartialSnapshot } else { Kind::Snapshot })
 }
 
 /// Writes what is live of a message that moves; false if it is not live any more where it was read.

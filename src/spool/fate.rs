@@ -1,4 +1,4 @@
-//! What became of recipients, and how that is written in outcomes, censuses and moves.
+//! What became of recipients, and how that is written in outcomes, snapshots and moves.
 
 use crate::spool::segment::Cursor;
 

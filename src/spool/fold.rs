@@ -1,8 +1,8 @@
 //! Recovery: the records of a lane, oldest first, folded into its state.
 //!
-//! A valid mark says that everything before it was synced, and so does a later segment that names the end of this one. Damage
+//! A valid commit header says that everything before it was synced, and so does a later segment that names the end of this one. Damage
 //! before is rot: it is reported, what is whole around it counts, and the segment is kept out of use. Damage behind the last
-//! mark of the last segment is a torn tail: a commit nobody was told about. Marks are looked for on block boundaries only; their salt keeps the bytes of
+//! commit header of the last segment is a torn tail: a commit nobody was told about. Marks are looked for on block boundaries only; their salt keeps the bytes of
 //! bodies from passing for them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -16,7 +16,7 @@ use crate::spool::lane::{Lane, Shape};
 use crate::spool::missing::{Missing, Spot};
 use crate::spool::record::{self, Extent, Fate, Kind, MessageView, RecordError};
 use crate::spool::salvage::{self, Piece};
-use crate::spool::segment::{self, Cursor, Header, MARK, Mark};
+use crate::spool::segment::{self, COMMIT_HEADER, CommitHeader, Cursor, Header};
 use crate::spool::segments::Segments;
 use crate::spool::slot::{Slot, State};
 use crate::spool::survey::{self, Lookout, MISSING, Said, Seen, UNKNOWN};
@@ -153,7 +153,10 @@ pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, Refusal> {
     let index = fold.finish(&mut slots);
     let (mut clean, mut loose) = (true, None);
     if let (Some(tail), Some(segment)) = (tail, found.last()) {
-        clean = segment.commits(files).mark(u64::from(tail.from)).is_some_and(|mark| mark.clean);
+        clean = segment
+            .commits(files)
+            .commit_header(u64::from(tail.from))
+            .is_some_and(|commit_header| commit_header.clean);
         // A commit that does not count: the next header will say so.
         let torn = segment.commits(files).has_traces(u64::from(tail.to));
         loose = torn.then_some(segment.header.sequence);
@@ -174,7 +177,7 @@ impl<F: Files> Fold<'_, F> {
     /// Reads all headers.
     fn survey(&mut self) -> Result<Survey, Refusal> {
         let least = self.shape.segment_size.min(limits::SEGMENT_SIZE_MIN);
-        let Lookout { seen, missing } = survey::look(self.files, self.shape.birthplace, least)?;
+        let Lookout { seen, missing } = survey::look(self.files, self.shape.origin, least)?;
         let last = seen.iter().map(|one| usize::from(one.slot)).max();
         let mut survey = Survey {
             slots: vec![Slot::ABSENT; last.map_or(0, |last| last + 1)],
@@ -298,15 +301,15 @@ impl<F: Files> Fold<'_, F> {
                     at = next;
                 }
                 Err(why) => {
-                    // A later mark says that all of this was synced, and so does the next segment's header, up to the end it states.
+                    // A later commit header says that all of this was synced, and so does the next segment's header, up to the end it states.
                     // If that segment was recycled, no commit had failed here, or it would have been kept: so traces of a commit
                     // are rot too.
                     let was_there = why != NoCommit::Absent || commits.has_traces(at);
                     let vouched = stated || (sealed && was_there);
                     let proof = commits.next_mark(at + limits::BLOCK, end).or(vouched.then_some(end));
                     if why == NoCommit::Absent
-                        && let Ok(mark) = self.files.read(found.slot, at, MARK)
-                        && let Some(version) = Mark::later(&mark, found.header.salt, at)
+                        && let Ok(commit_header) = self.files.read(found.slot, at, COMMIT_HEADER)
+                        && let Some(version) = CommitHeader::later(&commit_header, found.header.salt, at)
                     {
                         let slot = found.slot;
                         return Err(Refusal::Newer(format!(
@@ -322,7 +325,7 @@ impl<F: Files> Fold<'_, F> {
                             self.quarantined.push(found.slot);
                         } else if was_there {
                             self.torn += 1;
-                            let lane = self.shape.birthplace.lane;
+                            let lane = self.shape.origin.lane;
                             let (slot, header) = (found.slot, &found.header);
                             let names = salvage::torn_messages(self.files, slot, header, lane, (at, end));
                             self.torn_messages.extend(names);
@@ -351,7 +354,7 @@ impl<F: Files> Fold<'_, F> {
             }
             Piece::Whole { bytes, offset } => self.record(found, bytes, offset),
             Piece::Damaged { bytes, offset } => {
-                let lane = self.shape.birthplace.lane;
+                let lane = self.shape.origin.lane;
                 let (message, what) = salvage::lost(&found.header, lane, bytes, offset);
                 let what = format!("the record at {offset} is damaged: {what}");
                 self.damage(slot, offset.into(), message, what);
@@ -363,7 +366,7 @@ impl<F: Files> Fold<'_, F> {
     /// Folds the whole commit at `at`.
     fn commit(&mut self, found: &Found, at: u64, commit: Commit) -> Result<(), Refusal> {
         for place in commit.offsets {
-            let offset = u32::try_from(at + (MARK + place) as u64).unwrap_or(u32::MAX);
+            let offset = u32::try_from(at + (COMMIT_HEADER + place) as u64).unwrap_or(u32::MAX);
             self.record(found, &commit.records[place..], offset)?;
         }
         Ok(())
@@ -384,11 +387,11 @@ impl<F: Files> Fold<'_, F> {
                 Err(RecordError::Damaged) => true,
             },
             kind if Kind::is_outcome(kind) => self.outcome(sequence, Cursor(record.payload)).is_none(),
-            kind if kind == Kind::Census as u8 => {
-                self.census(sequence, Cursor(record.payload), false).is_none()
+            kind if kind == Kind::Snapshot as u8 => {
+                self.snapshot(sequence, Cursor(record.payload), false).is_none()
             }
-            kind if kind == Kind::PartialCensus as u8 => {
-                self.census(sequence, Cursor(record.payload), true).is_none()
+            kind if kind == Kind::PartialSnapshot as u8 => {
+                self.snapshot(sequence, Cursor(record.payload), true).is_none()
             }
             kind if kind == Kind::Chunk as u8 => false,
             kind if kind & record::CRITICAL != 0 => {
@@ -430,12 +433,12 @@ impl<F: Files> Fold<'_, F> {
                 return Err(RecordError::Damaged);
             }
             entry.replace(&state, &mut self.replies);
-            let birth = (view.id.sequence, view.id.offset);
-            entry.set_birth(birth);
+            let origin = (view.id.sequence, view.id.offset);
+            entry.set_origin(origin);
             // The record it was moved from does not count any more. Where that one is gone and an older one is still found,
-            // a census has it dead; this record brings it back.
-            let (from, at) = self.moved.insert(birth, (sequence, offset)).unwrap_or(birth);
-            self.missing.found(birth);
+            // a snapshot has it dead; this record brings it back.
+            let (from, at) = self.moved.insert(origin, (sequence, offset)).unwrap_or(origin);
+            self.missing.found(origin);
             if let Some(old) = self.segments.get_mut(&from) {
                 old.left.push(at);
                 if let Some(mut entry) = old.messages.remove(&at) {
@@ -451,15 +454,15 @@ impl<F: Files> Fold<'_, F> {
     }
 
     fn outcome(&mut self, sequence: u32, mut payload: Cursor<'_>) -> Option<()> {
-        let birth = (payload.u32()?, payload.u32()?);
+        let origin = (payload.u32()?, payload.u32()?);
         let (first, count, fate) = record::read_fate(&mut payload)?;
-        let (about, offset) = self.moved.get(&birth).copied().unwrap_or(birth);
+        let (about, offset) = self.moved.get(&origin).copied().unwrap_or(origin);
         // A segment that is gone was free, and nothing of it was live.
         let Some(segment) = self.segments.get_mut(&about) else { return Some(()) };
         if let Some(entry) = segment.messages.get_mut(&offset) {
             entry.apply(first, count, &fate, &mut self.replies);
         } else if self.quarantined.contains(&segment.slot) {
-            self.missing.outcome(birth, first, count, &fate);
+            self.missing.outcome(origin, first, count, &fate);
         }
         if about != sequence {
             self.segments.entry(sequence).or_default().about.insert(about);
@@ -467,7 +470,7 @@ impl<F: Files> Fold<'_, F> {
         Some(())
     }
 
-    fn census(&mut self, sequence: u32, mut payload: Cursor<'_>, partial: bool) -> Option<()> {
+    fn snapshot(&mut self, sequence: u32, mut payload: Cursor<'_>, partial: bool) -> Option<()> {
         let (about, count) = (payload.u32()?, payload.u32()?);
         let mut listed = HashMap::new();
         for _ in 0..count {
@@ -493,7 +496,7 @@ impl<F: Files> Fold<'_, F> {
         }
         if self.quarantined.contains(&segment.slot) {
             let is_there = |at: &u32| segment.messages.contains_key(at) || segment.left.contains(at);
-            self.missing.census(about, &listed, partial, |offset| !is_there(&offset));
+            self.missing.snapshot(about, &listed, partial, |offset| !is_there(&offset));
         }
         for other in self.segments.values_mut() {
             other.about.remove(&about);
@@ -504,7 +507,7 @@ impl<F: Files> Fold<'_, F> {
 
     /// Names the messages that only their outcomes still know of.
     fn name_missing(&mut self) {
-        let lane = self.shape.birthplace.lane;
+        let lane = self.shape.origin.lane;
         let named: HashSet<MessageId> =
             self.found_damage.iter().filter_map(|damage| damage.message).collect();
         let missing = std::mem::take(&mut self.missing);

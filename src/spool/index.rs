@@ -221,7 +221,7 @@ struct More {
     /// Other files that hold pieces of the body.
     elsewhere: Vec<Part>,
     /// Sequence number and offset the message was born with, if it lies elsewhere now: its name in outcome records.
-    birth: Option<(u32, u32)>,
+    origin: Option<(u32, u32)>,
     /// Slot and offset the rest of the process was told, if it lies elsewhere now.
     told: Option<(u16, u32)>,
 }
@@ -251,13 +251,13 @@ impl Entry {
     }
 
     /// Sequence number and offset it was born with, if that is not where it lies.
-    pub(in crate::spool) fn birth(&self) -> Option<(u32, u32)> {
-        self.more.as_ref().and_then(|more| more.birth)
+    pub(in crate::spool) fn origin(&self) -> Option<(u32, u32)> {
+        self.more.as_ref().and_then(|more| more.origin)
     }
 
     /// Notes where a message found in a later place was born.
-    pub(in crate::spool) fn set_birth(&mut self, birth: (u32, u32)) {
-        self.more.get_or_insert_default().birth = Some(birth);
+    pub(in crate::spool) fn set_origin(&mut self, origin: (u32, u32)) {
+        self.more.get_or_insert_default().origin = Some(origin);
     }
 
     /// Every file that holds a part of it, its own first.
@@ -272,11 +272,11 @@ impl Entry {
         (slot, offset): (u16, u32),
         bytes: u32,
         elsewhere: Vec<Part>,
-        birth: (u32, u32),
+        origin: (u32, u32),
     ) {
         let more = self.more.get_or_insert_default();
         more.told.get_or_insert((self.slot, self.offset));
-        more.birth = Some(birth);
+        more.origin = Some(origin);
         more.elsewhere = elsewhere;
         (self.slot, self.offset, self.bytes) = (slot, offset, bytes);
     }
@@ -329,7 +329,7 @@ impl Entry {
         if matches!(fate, Fate::Deferred { .. }) { 0 } else { touched }
     }
 
-    /// Replaces what is known by a census.
+    /// Replaces what is known by a snapshot.
     pub(in crate::spool) fn replace(&mut self, ranges: &[(u16, u16, Fate)], replies: &mut Replies) {
         self.forget(replies);
         self.live = Live::None;

@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, VecDeque};
 use crate::id::{Durable, Location, MessageId};
 use crate::limits;
 use crate::runtime::Synced;
-use crate::spool::batch::{self, Batch, Census, Item, Moved, Names, NewMessage, Outcome, Place, Spare};
+use crate::spool::batch::{self, Batch, Item, Moved, Names, NewMessage, Outcome, Place, Snapshot, Spare};
 use crate::spool::compact::{self, Candidate, Compaction};
 use crate::spool::index::{self, Entry, Index, Replies};
 use crate::spool::record::{Extent, Kind};
@@ -67,8 +67,8 @@ pub enum Done {
         /// Recipients that are settled for good by it.
         settled: u16,
     },
-    /// A census.
-    Census,
+    /// A snapshot.
+    Snapshot,
     /// A stored message lies in a new place, or was settled before it could move. The old place stays readable
     /// until [`Lane::left`].
     Moved {
@@ -118,7 +118,7 @@ impl Lane {
     /// The id of a live message, without reading it.
     pub fn id(&self, key: u32) -> Option<MessageId> {
         let (sequence, offset) = self.segments.origin(self.index.get(key)?);
-        Some(MessageId { lane: self.segments.shape().birthplace.lane, sequence, offset })
+        Some(MessageId { lane: self.segments.shape().origin.lane, sequence, offset })
     }
 
     /// Keys of live messages are below this.
@@ -200,7 +200,7 @@ impl Lane {
     /// Lays out the next commit from the front of `queue`. `salt` is fresh and random; it is used if a segment begins.
     pub fn begin<T>(&mut self, queue: &mut VecDeque<(Item, T)>, salt: u64) -> Begin<T> {
         let Some((first, _)) = queue.front() else { return Begin::Nothing };
-        let need = first.bound() + segment::MARK + 2 * limits::BLOCK as usize;
+        let need = first.bound() + segment::COMMIT_HEADER + 2 * limits::BLOCK as usize;
         let mut header = None;
         if self.segments.room() < need {
             let left = if first.may_use_reserve() { 0 } else { limits::SEGMENTS_RESERVED };
@@ -274,9 +274,9 @@ impl Lane {
                     Done::Moved { key: moved.key, to }
                 }
                 Item::Outcome(outcome) => self.outcome_done(slot, outcome),
-                Item::Census(of) => {
-                    self.segments.census_done(slot, of.of(), place.length > 0);
-                    Done::Census
+                Item::Snapshot(of) => {
+                    self.segments.snapshot_done(slot, of.of(), place.length > 0);
+                    Done::Snapshot
                 }
             };
             each(self, done, ticket);
@@ -401,10 +401,10 @@ impl Lane {
         self.compaction.left(&mut self.segments, slot);
     }
 
-    /// Old segments whose few live messages keep newer ones from being freed, because outcomes about them lie there. A census
+    /// Old segments whose few live messages keep newer ones from being freed, because outcomes about them lie there. A snapshot
     /// of each sets these free.
-    pub fn census_due(&mut self) -> Vec<Census> {
-        compact::census_due(&mut self.segments, &self.index, &self.replies)
+    pub fn snapshot_due(&mut self) -> Vec<Snapshot> {
+        compact::snapshot_due(&mut self.segments, &self.index, &self.replies)
     }
 
     /// A defect that the simulator plants: a segment whose commit failed is taken for a full one.
@@ -435,7 +435,7 @@ impl Names for Lane {
         compact::write_state(&self.segments, &self.index, &self.replies, moved, out)
     }
 
-    fn census(&self, of: Census, out: &mut Vec<u8>) -> Option<Kind> {
-        compact::write_census(&self.segments, &self.index, &self.replies, of, out)
+    fn snapshot(&self, of: Snapshot, out: &mut Vec<u8>) -> Option<Kind> {
+        compact::write_snapshot(&self.segments, &self.index, &self.replies, of, out)
     }
 }

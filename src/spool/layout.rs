@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::limits;
 
 /// What a lane's directory has besides segments: which node's it is, where that is another than this.
-pub const BIRTHPLACE: &str = "birthplace";
+pub const LANE_ORIGIN: &str = "birthplace";
 
 const LANE: &str = "lane-";
 const SEGMENT: &str = ".seg";

@@ -8,7 +8,7 @@ use crate::spool::record::Fate;
 /// Where a record of a message lies: sequence number of its segment and offset.
 pub(in crate::spool) type Spot = (u32, u32);
 
-/// What outcomes and censuses say of messages whose records are not there, though their segments are.
+/// What outcomes and snapshots say of messages whose records are not there, though their segments are.
 #[derive(Debug, Default)]
 pub(in crate::spool) struct Missing {
     /// Where each was stored: which of its recipients are left.
@@ -28,9 +28,9 @@ impl Missing {
         }
     }
 
-    /// A census of a damaged segment says better than the outcomes before it what of it is live. `is_gone`: whether nothing is found at
+    /// A snapshot of a damaged segment says better than the outcomes before it what of it is live. `is_gone`: whether nothing is found at
     /// an offset of it.
-    pub fn census(
+    pub fn snapshot(
         &mut self,
         about: u32,
         listed: &HashMap<u32, Vec<(u16, u16, Fate)>>,

@@ -1,4 +1,4 @@
-//! The records of a commit: messages, chunks, outcomes, censuses. Reading copies nothing.
+//! The records of a commit: messages, chunks, outcomes, snapshots. Reading copies nothing.
 //!
 //! Every record has a header with its type, length, the segment's salt, its own offset and a CRC32C over all of it. A
 //! message is made of fields (tag, length, value). Types and tags have a critical bit: an unknown critical one refuses the
@@ -32,10 +32,10 @@ pub enum Kind {
     /// What became of some recipients.
     Outcome = 0x83,
     /// All that is still live of an older segment; earlier outcomes about that segment no longer matter.
-    Census = 0x84,
+    Snapshot = 0x84,
     /// The same of a segment that is damaged: of messages it does not list it says nothing, for they could not be read when it was
     /// written, and perhaps can be one day.
-    PartialCensus = 0x85,
+    PartialSnapshot = 0x85,
     /// An outcome, laid out as such, of an end that the first version of the format did not know: that version would take its number for
     /// damage, and says of this record that it is of a later one.
     LaterOutcome = 0x86,

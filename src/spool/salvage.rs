@@ -6,7 +6,7 @@ use crate::id::MessageId;
 use crate::limits;
 use crate::spool::files::Files;
 use crate::spool::record::{self, Kind, MessageView};
-use crate::spool::segment::{Header, MARK, Mark};
+use crate::spool::segment::{COMMIT_HEADER, CommitHeader, Header};
 use crate::spool::survey::read_patchy;
 
 /// What is found where a commit is damaged.
@@ -27,16 +27,17 @@ pub(in crate::spool) fn salvage<E>(
     (at, next): (u64, u64),
     mut each: impl FnMut(Piece<'_>) -> Result<(), E>,
 ) -> Result<u64, E> {
-    let start = at + MARK as u64;
+    let start = at + COMMIT_HEADER as u64;
     let read = |offset, length| read_patchy(files, slot, offset, length);
-    let mark = Mark::read(&read(at, MARK as u64), salt, at).filter(|mark| mark.end() <= next);
-    if let Some(mark) = mark {
-        let records = read(start, u64::from(mark.records_length));
+    let commit_header = CommitHeader::read(&read(at, COMMIT_HEADER as u64), salt, at)
+        .filter(|commit_header| commit_header.end() <= next);
+    if let Some(commit_header) = commit_header {
+        let records = read(start, u64::from(commit_header.records_length));
         if records.is_empty() {
             each(Piece::Unknown)?;
         }
         pick(salt, &records, (start, records.len(), true), &mut each)?;
-        return Ok(mark.end());
+        return Ok(commit_header.end());
     }
     each(Piece::Unknown)?;
     let mut from = start;
@@ -88,7 +89,7 @@ pub(in crate::spool) fn lost(
     offset: u32,
 ) -> (Option<MessageId>, String) {
     let kind = bytes[0];
-    let lists_state = [Kind::Census, Kind::PartialCensus].iter().any(|of| *of as u8 == kind);
+    let lists_state = [Kind::Snapshot, Kind::PartialSnapshot].iter().any(|of| *of as u8 == kind);
     let tells_state = lists_state || Kind::is_outcome(kind);
     if tells_state {
         (None, "what became of some mail is forgotten, it may be delivered again".to_owned())

@@ -1,18 +1,18 @@
-//! What a segment looks like: one header block, then commits, each on a block boundary and opened by a mark.
+//! What a segment looks like: one header block, then commits, each on a block boundary and opened by a commit header.
 //!
 //! ```text
 //! 0      header block: who, which life, what came before        4096 bytes
-//! 4096   [mark][records …][bodies …][zeros to the next block]   one commit
+//! 4096   [commit header][records …][bodies …][zeros to the next block]   one commit
 //! …      the next commit
 //! ```
 //!
-//! A commit is begun only when the one before is synced, so a valid mark also says that all before it is on disk. A lane that comes to
-//! rest writes a mark without records, which says so of the last commit.
+//! A commit is begun only when the one before is synced, so a valid commit header also says that all before it is on disk. A lane that comes to
+//! rest writes a commit header without records, which says so of the last commit.
 
 use crate::limits;
 
-/// Bytes of a mark.
-pub const MARK: usize = 48;
+/// Bytes of a commit header.
+pub const COMMIT_HEADER: usize = 48;
 /// Where the first commit of a segment begins.
 pub const FIRST_COMMIT: u64 = limits::BLOCK;
 
@@ -64,7 +64,7 @@ pub enum Life {
 
 /// Which lane of which node the segments of a lane say they are of: where it was born, wherever it is now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Birthplace {
+pub struct LaneOrigin {
     /// The node.
     pub node: u64,
     /// Its number there.
@@ -77,12 +77,12 @@ pub struct Header {
     /// Whether it holds anything.
     pub life: Life,
     /// The lane this is of.
-    pub birthplace: Birthplace,
+    pub origin: LaneOrigin,
     /// The file within the lane.
     pub slot: u16,
     /// Counts up over all segments of the lane, never reused.
     pub sequence: u32,
-    /// Random for each life, in every mark and record of it, never shown to anyone: old bytes cannot pass for new.
+    /// Random for each life, in every commit header and record of it, never shown to anyone: old bytes cannot pass for new.
     pub salt: u64,
     /// Sequence number of the segment written before this one; 0 if there was none.
     pub predecessor: u32,
@@ -108,8 +108,8 @@ impl Header {
         block.extend_from_slice(&MAGIC);
         block.extend_from_slice(&VERSION.to_le_bytes());
         block.extend_from_slice(&u32::from(self.life == Life::Active).to_le_bytes());
-        block.extend_from_slice(&self.birthplace.node.to_le_bytes());
-        block.extend_from_slice(&self.birthplace.lane.to_le_bytes());
+        block.extend_from_slice(&self.origin.node.to_le_bytes());
+        block.extend_from_slice(&self.origin.lane.to_le_bytes());
         block.extend_from_slice(&self.slot.to_le_bytes());
         block.extend_from_slice(&self.sequence.to_le_bytes());
         block.extend_from_slice(&self.salt.to_le_bytes());
@@ -157,8 +157,8 @@ impl Header {
 
     /// Whether it was written to this file: one that was copied or moved about names others, and its mail would be sent
     /// twice or settled in the wrong place. Numbers count from 1 and never come near their end.
-    pub fn belongs(&self, birthplace: Birthplace, slot: u16) -> bool {
-        (self.birthplace, self.slot) == (birthplace, slot) && (1..u32::MAX / 2).contains(&self.sequence)
+    pub fn belongs(&self, origin: LaneOrigin, slot: u16) -> bool {
+        (self.origin, self.slot) == (origin, slot) && (1..u32::MAX / 2).contains(&self.sequence)
     }
 
     fn parse(block: &[u8]) -> Option<Header> {
@@ -171,7 +171,7 @@ impl Header {
         }
         Some(Header {
             life: if fields.u32()? == 1 { Life::Active } else { Life::Free },
-            birthplace: Birthplace { node: fields.u64()?, lane: fields.u16()? },
+            origin: LaneOrigin { node: fields.u64()?, lane: fields.u16()? },
             slot: fields.u16()?,
             sequence: fields.u32()?,
             salt: fields.u64()?,
@@ -190,10 +190,10 @@ fn is_whole(block: &[u8]) -> bool {
 
 /// What opens a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mark {
+pub struct CommitHeader {
     /// The segment's salt.
     pub salt: u64,
-    /// Where this mark stands.
+    /// Where this commit header stands.
     pub offset: u32,
     /// Records that follow.
     pub records: u32,
@@ -205,8 +205,8 @@ pub struct Mark {
     pub clean: bool,
 }
 
-impl Mark {
-    /// Writes the mark into the first [`MARK`] bytes of `out`.
+impl CommitHeader {
+    /// Writes the commit header into the first [`COMMIT_HEADER`] bytes of `out`.
     pub fn write(&self, out: &mut [u8]) {
         out[..4].copy_from_slice(&MARK_MAGIC);
         out[4..8].copy_from_slice(&VERSION.to_le_bytes());
@@ -221,14 +221,14 @@ impl Mark {
         out[44..48].copy_from_slice(&crc.to_le_bytes());
     }
 
-    /// Reads a mark that must stand at `offset` of a segment with this salt.
-    pub fn read(bytes: &[u8], salt: u64, offset: u64) -> Option<Mark> {
-        let bytes = bytes.get(..MARK)?;
+    /// Reads a commit header that must stand at `offset` of a segment with this salt.
+    pub fn read(bytes: &[u8], salt: u64, offset: u64) -> Option<CommitHeader> {
+        let bytes = bytes.get(..COMMIT_HEADER)?;
         let mut fields = Cursor(bytes);
         if fields.bytes(4)? != MARK_MAGIC || fields.u32()? != VERSION {
             return None;
         }
-        let mark = Mark {
+        let commit_header = CommitHeader {
             salt: fields.u64()?,
             offset: fields.u32()?,
             records: fields.u32()?,
@@ -238,13 +238,14 @@ impl Mark {
         };
         fields.bytes(11)?;
         let whole = fields.u32()? == crc32c::crc32c(&bytes[..44]);
-        (whole && mark.salt == salt && u64::from(mark.offset) == offset).then_some(mark)
+        (whole && commit_header.salt == salt && u64::from(commit_header.offset) == offset)
+            .then_some(commit_header)
     }
 
-    /// The version of a whole mark that a later version of the format put there: magic, version, salt, offset and the place of
+    /// The version of a whole commit header that a later version of the format put there: magic, version, salt, offset and the place of
     /// the CRC are the same in every version.
     pub(in crate::spool) fn later(bytes: &[u8], salt: u64, offset: u64) -> Option<u32> {
-        let bytes = bytes.get(..MARK)?;
+        let bytes = bytes.get(..COMMIT_HEADER)?;
         let mut fields = Cursor(bytes);
         let magic = fields.bytes(4)? == MARK_MAGIC;
         let (version, found, place) = (fields.u32()?, fields.u64()?, fields.u32()?);
@@ -256,7 +257,7 @@ impl Mark {
     /// Where the next commit begins.
     pub fn end(&self) -> u64 {
         let end = u64::from(self.offset)
-            + MARK as u64
+            + COMMIT_HEADER as u64
             + u64::from(self.records_length)
             + u64::from(self.bodies_length);
         end.next_multiple_of(limits::BLOCK)
@@ -264,7 +265,7 @@ impl Mark {
 
     /// Where the bodies begin.
     pub fn bodies_at(&self) -> u64 {
-        u64::from(self.offset) + MARK as u64 + u64::from(self.records_length)
+        u64::from(self.offset) + COMMIT_HEADER as u64 + u64::from(self.records_length)
     }
 }
 
@@ -276,7 +277,7 @@ mod tests {
     fn header_survives_its_block_and_no_damage() {
         let header = Header {
             life: Life::Active,
-            birthplace: Birthplace { node: 7, lane: 3 },
+            origin: LaneOrigin { node: 7, lane: 3 },
             slot: 9,
             sequence: 12,
             salt: 0x0123_4567_89AB_CDEF,
@@ -306,7 +307,7 @@ mod tests {
 
     #[test]
     fn mark_counts_only_in_its_place_and_life() {
-        let mark = Mark {
+        let commit_header = CommitHeader {
             salt: 5,
             offset: 8192,
             records: 1,
@@ -314,17 +315,17 @@ mod tests {
             bodies_length: 4000,
             clean: false,
         };
-        let mut bytes = [0; MARK];
-        mark.write(&mut bytes);
-        assert_eq!(Mark::read(&bytes, 5, 8192), Some(mark));
-        assert_eq!(Mark::read(&bytes, 6, 8192), None, "another life");
-        assert_eq!(Mark::read(&bytes, 5, 4096), None, "another place");
-        assert_eq!(Mark::read(&bytes[..40], 5, 8192), None);
-        assert_eq!(mark.end(), 16384);
-        for at in 0..MARK {
+        let mut bytes = [0; COMMIT_HEADER];
+        commit_header.write(&mut bytes);
+        assert_eq!(CommitHeader::read(&bytes, 5, 8192), Some(commit_header));
+        assert_eq!(CommitHeader::read(&bytes, 6, 8192), None, "another life");
+        assert_eq!(CommitHeader::read(&bytes, 5, 4096), None, "another place");
+        assert_eq!(CommitHeader::read(&bytes[..40], 5, 8192), None);
+        assert_eq!(commit_header.end(), 16384);
+        for at in 0..COMMIT_HEADER {
             let mut damaged = bytes;
             damaged[at] ^= 0x40;
-            assert_eq!(Mark::read(&damaged, 5, 8192), None, "byte {at}");
+            assert_eq!(CommitHeader::read(&damaged, 5, 8192), None, "byte {at}");
         }
     }
 }

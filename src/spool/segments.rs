@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, VecDeque};
 use crate::limits;
 use crate::spool::batch::Target;
 use crate::spool::index::Entry;
-use crate::spool::segment::{self, Birthplace, Header, Life};
+use crate::spool::segment::{self, Header, LaneOrigin, Life};
 use crate::spool::slot::{Slot, State};
 
 /// What a lane is told at its start.
@@ -16,7 +16,7 @@ pub struct Shape {
     /// Its number.
     pub lane: u16,
     /// What its segments say it is.
-    pub birthplace: Birthplace,
+    pub origin: LaneOrigin,
     /// Bytes of a segment.
     pub segment_size: u64,
     /// Most segments.
@@ -257,7 +257,7 @@ impl Segments {
         let (predecessor, predecessor_end) = self.last;
         let header = Header {
             life: Life::Active,
-            birthplace: self.shape.birthplace,
+            origin: self.shape.origin,
             slot,
             sequence,
             salt,
@@ -336,21 +336,21 @@ impl Segments {
         }
     }
 
-    /// A census of one would be too large, or not.
+    /// A snapshot of one would be too large, or not.
     pub fn measured(&mut self, slot: u16, large: bool) {
         let slot = &mut self.slots[usize::from(slot)];
         slot.large_at = large.then_some(slot.live);
     }
 
-    /// A census of one waits to be written; returns its number.
-    pub fn census_asked(&mut self, slot: u16) -> u32 {
+    /// A snapshot of one waits to be written; returns its number.
+    pub fn snapshot_asked(&mut self, slot: u16) -> u32 {
         let slot = &mut self.slots[usize::from(slot)];
         slot.is_asked = true;
         slot.sequence
     }
 
-    /// A census of one was written to `slot`, or there was nothing to write.
-    pub fn census_done(&mut self, slot: u16, (of, sequence): (u16, u32), written: bool) {
+    /// A snapshot of one was written to `slot`, or there was nothing to write.
+    pub fn snapshot_done(&mut self, slot: u16, (of, sequence): (u16, u32), written: bool) {
         let segment = &mut self.slots[usize::from(of)];
         if segment.sequence == sequence {
             segment.is_asked = false;
@@ -366,7 +366,7 @@ impl Segments {
 
     /// Sequence number and offset of the record a message was stored with: its name in outcome records.
     pub fn origin(&self, entry: &Entry) -> (u32, u32) {
-        entry.birth().unwrap_or((self.slot(entry.slot).sequence, entry.offset))
+        entry.origin().unwrap_or((self.slot(entry.slot).sequence, entry.offset))
     }
 
     /// Whether [`Segments::next_to_free`] may find one.
@@ -385,7 +385,7 @@ impl Segments {
         slot.state = State::Freeing;
         let header = Header {
             life: Life::Free,
-            birthplace: self.shape.birthplace,
+            origin: self.shape.origin,
             slot: place as u16,
             sequence: slot.sequence,
             salt: 0,

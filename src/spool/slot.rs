@@ -32,15 +32,15 @@ pub(in crate::spool) struct Slot {
     pub bytes: u64,
     /// `live` when nothing more could be moved out.
     pub stuck_at: Option<u32>,
-    /// `live` when a census would have been too large.
+    /// `live` when a snapshot would have been too large.
     pub large_at: Option<u32>,
     /// Of one that was found damaged: where the messages in it stand that are known and settled, or have moved.
     pub settled: Option<Vec<u32>>,
     /// How often its free header could not be written.
     pub failures: u8,
-    /// A census of it waits to be written.
+    /// A snapshot of it waits to be written.
     pub is_asked: bool,
-    /// Older segments that outcomes, censuses or moves here speak about.
+    /// Older segments that outcomes, snapshots or moves here speak about.
     pub about: BTreeSet<u32>,
     /// Segments that its header says the valid end of, or that they are void: were it gone, what a failed commit left in them
     /// would count.

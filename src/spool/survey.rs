@@ -1,6 +1,6 @@
 //! The files of a lane, one by one: what each header says, and what can be found out where it says nothing.
 //!
-//! Recovery and the tools see a lane through this, so that they agree. A header is 64 bytes; if they rot, every mark still carries
+//! Recovery and the tools see a lane through this, so that they agree. A header is 64 bytes; if they rot, every commit header still carries
 //! the salt, and records know their ids: most segments can be read without their header, and are kept aside.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,7 +9,9 @@ use crate::id::MessageId;
 use crate::limits;
 use crate::spool::files::Files;
 use crate::spool::record::{self, Extent, Kind, MessageView};
-use crate::spool::segment::{self, Birthplace, Cursor, Header, HeaderError, Life, MARK, Mark};
+use crate::spool::segment::{
+    self, COMMIT_HEADER, CommitHeader, Cursor, Header, HeaderError, LaneOrigin, Life,
+};
 use crate::spool::trouble::Refusal;
 
 /// The predecessor of a segment whose header is lost: nobody's number.
@@ -60,16 +62,12 @@ pub(in crate::spool) struct Lookout {
 }
 
 /// Looks at every file. `least` is the smallest size a segment of this lane may have.
-pub(in crate::spool) fn look(
-    files: &impl Files,
-    birthplace: Birthplace,
-    least: u64,
-) -> Result<Lookout, Refusal> {
+pub(in crate::spool) fn look(files: &impl Files, origin: LaneOrigin, least: u64) -> Result<Lookout, Refusal> {
     let mut seen = Vec::new();
     let mut lost = Vec::new();
     let slots = files.slots();
     for &(slot, size) in &slots {
-        let said = match header(files, slot, size, birthplace)? {
+        let said = match header(files, slot, size, origin)? {
             HeaderRead::Said(said) => said,
             HeaderRead::Lost(block) => {
                 lost.push((seen.len(), block));
@@ -79,7 +77,7 @@ pub(in crate::spool) fn look(
         seen.push(Seen { slot, size, said });
     }
     for (place, block) in lost {
-        let said = Search::new(files, &seen, place, birthplace).said(&block);
+        let said = Search::new(files, &seen, place, origin).said(&block);
         seen[place].said = said;
     }
     for one in &mut seen {
@@ -135,18 +133,18 @@ enum HeaderRead {
     Lost(Vec<u8>),
 }
 
-fn header(files: &impl Files, slot: u16, size: u64, birthplace: Birthplace) -> Result<HeaderRead, Refusal> {
+fn header(files: &impl Files, slot: u16, size: u64, origin: LaneOrigin) -> Result<HeaderRead, Refusal> {
     let block = match files.read(slot, 0, limits::BLOCK.min(size) as usize) {
         Ok(block) => block,
         // As good as one that rotted.
         Err(_) => return Ok(HeaderRead::Lost(vec![0xFF; segment::HEADER])),
     };
     match Header::decode(&block) {
-        Ok(header) if header.birthplace.node != birthplace.node => {
-            Err(Refusal::ForeignNode { slot, node: header.birthplace.node })
+        Ok(header) if header.origin.node != origin.node => {
+            Err(Refusal::ForeignNode { slot, node: header.origin.node })
         }
-        Ok(header) if !header.belongs(birthplace, slot) => {
-            let (slot, lane) = (header.slot, header.birthplace.lane);
+        Ok(header) if !header.belongs(origin, slot) => {
+            let (slot, lane) = (header.slot, header.origin.lane);
             let what = format!("its header is that of segment {slot} of lane {lane}; its mail is kept aside");
             Ok(HeaderRead::Said(damaged(what)))
         }
@@ -174,7 +172,7 @@ struct Search<'a, F> {
     all: &'a [Seen],
     slot: u16,
     size: u64,
-    birthplace: Birthplace,
+    origin: LaneOrigin,
 }
 
 /// What the commits of one life say.
@@ -213,42 +211,42 @@ impl std::fmt::Display for NoSequence {
 }
 
 impl<'a, F: Files> Search<'a, F> {
-    fn new(files: &'a F, all: &'a [Seen], place: usize, birthplace: Birthplace) -> Search<'a, F> {
+    fn new(files: &'a F, all: &'a [Seen], place: usize, origin: LaneOrigin) -> Search<'a, F> {
         let Seen { slot, size, .. } = all[place];
-        Search { files, all, slot, size, birthplace }
+        Search { files, all, slot, size, origin }
     }
 
     fn said(&self, block: &[u8]) -> Said {
         const LOST: &str = "its header is damaged";
-        let belongs = |header: &Header| header.belongs(self.birthplace, self.slot);
+        let belongs = |header: &Header| header.belongs(self.origin, self.slot);
         if let Some(header) = Header::mended(block).filter(belongs) {
             let what = format!("{LOST} (one bit); all of its mail counts, and the file is kept aside");
             let header = (header.life == Life::Active).then_some(header);
             return Said::Damaged { what, header, messages: Vec::new() };
         }
-        if Header::seems_free(block, self.birthplace.node) {
+        if Header::seems_free(block, self.origin.node) {
             return damaged(format!("{LOST}; it had no mail"));
         }
-        let marks = self.marks();
+        let commit_headers = self.commit_headers();
         // A first commit under way may reach the disk before its header, all of it or some; a second one begins only when both are
         // synced.
         let blank = block.iter().all(|byte| *byte == 0);
-        if blank && marks.is_empty() {
+        if blank && commit_headers.is_empty() {
             return Said::Torn(None);
         }
-        let Some((salt, first)) = life(&marks, block) else {
+        let Some((salt, first)) = life(&commit_headers, block) else {
             let (messages, what) =
-                (self.named(&marks), "nothing tells which of its mail is of its last life");
-            let what = if marks.is_empty() { "no commit was found in it" } else { what };
+                (self.named(&commit_headers), "nothing tells which of its mail is of its last life");
+            let what = if commit_headers.is_empty() { "no commit was found in it" } else { what };
             return Said::Damaged { what: format!("{LOST}; {what}"), header: None, messages };
         };
-        let evidence = self.evidence(&marks, salt);
+        let evidence = self.evidence(&commit_headers, salt);
         let sequence = self.sequence(&evidence);
-        let alone = marks.len() == 1 && first && blank;
+        let alone = commit_headers.len() == 1 && first && blank;
         match sequence {
             found if alone => Said::Torn(found.ok()),
             Ok(sequence) => Said::Damaged {
-                what: format!("{LOST}; its mail was found by its marks, and the file is kept aside"),
+                what: format!("{LOST}; its mail was found by its commit_headers, and the file is kept aside"),
                 header: Some(self.header(sequence, salt)),
                 messages: Vec::new(),
             },
@@ -262,7 +260,7 @@ impl<'a, F: Files> Search<'a, F> {
     fn header(&self, sequence: u32, salt: u64) -> Header {
         Header {
             life: Life::Active,
-            birthplace: self.birthplace,
+            origin: self.origin,
             slot: self.slot,
             sequence,
             salt,
@@ -271,68 +269,71 @@ impl<'a, F: Files> Search<'a, F> {
         }
     }
 
-    /// All marks of whatever life, in order.
-    fn marks(&self) -> Vec<Mark> {
-        let mut marks = Vec::new();
+    /// All commit headers of whatever life, in order.
+    fn commit_headers(&self) -> Vec<CommitHeader> {
+        let mut commit_headers = Vec::new();
         let mut at = segment::FIRST_COMMIT;
-        while at + MARK as u64 <= self.size {
+        while at + COMMIT_HEADER as u64 <= self.size {
             let length = limits::MARKS_AT_ONCE.min(self.size - at);
             let bytes = read_patchy(self.files, self.slot, at, length);
             for (place, block) in bytes.chunks(limits::BLOCK as usize).enumerate() {
                 let offset = at + place as u64 * limits::BLOCK;
                 let salt = block.get(8..16).and_then(|salt| Cursor(salt).u64());
-                let mark = salt.and_then(|salt| Mark::read(block, salt, offset));
-                marks.extend(mark.filter(|mark| mark.records_length <= limits::COMMIT_BYTES_MAX as u32));
+                let commit_header = salt.and_then(|salt| CommitHeader::read(block, salt, offset));
+                commit_headers.extend(
+                    commit_header.filter(|commit_header| {
+                        commit_header.records_length <= limits::COMMIT_BYTES_MAX as u32
+                    }),
+                );
             }
             at += limits::MARKS_AT_ONCE;
         }
-        marks
+        commit_headers
     }
 
     /// Reads the commits with this salt.
-    fn evidence(&self, marks: &[Mark], salt: u64) -> Evidence {
+    fn evidence(&self, commit_headers: &[CommitHeader], salt: u64) -> Evidence {
         let mut evidence = Evidence::default();
-        for mark in marks.iter().filter(|mark| mark.salt == salt) {
-            self.commit(mark, &mut evidence);
+        for commit_header in commit_headers.iter().filter(|commit_header| commit_header.salt == salt) {
+            self.commit(commit_header, &mut evidence);
         }
         evidence
     }
 
-    fn commit(&self, mark: &Mark, evidence: &mut Evidence) {
-        let start = u64::from(mark.offset) + MARK as u64;
-        let records = self.files.read(self.slot, start, mark.records_length as usize).unwrap_or_default();
-        evidence.ends.extend(u32::try_from(mark.end()).ok());
+    fn commit(&self, commit_header: &CommitHeader, evidence: &mut Evidence) {
+        let start = u64::from(commit_header.offset) + COMMIT_HEADER as u64;
+        let records =
+            self.files.read(self.slot, start, commit_header.records_length as usize).unwrap_or_default();
+        evidence.ends.extend(u32::try_from(commit_header.end()).ok());
         let mut place = 0;
         while place < records.len() {
             let offset = start + place as u64;
-            let Ok(record) = record::read(&records[place..], mark.salt, offset) else {
+            let Ok(record) = record::read(&records[place..], commit_header.salt, offset) else {
                 break;
             };
             place += record.length;
             if record.kind == Kind::Chunk as u8 {
                 let extent = record::read_extent(&mut Cursor(record.payload));
-                extent.into_iter().for_each(|extent| self.extent(mark, &extent, evidence));
+                extent.into_iter().for_each(|extent| self.extent(commit_header, &extent, evidence));
             } else if record.kind == Kind::Message as u8
                 && let Ok(view) = MessageView::parse(record.payload)
             {
                 if evidence.messages.len() < limits::NAMED_MAX {
                     evidence.messages.push(view.id);
                 }
-                if !view.is_moved()
-                    && u64::from(view.id.offset) == offset
-                    && view.id.lane == self.birthplace.lane
+                if !view.is_moved() && u64::from(view.id.offset) == offset && view.id.lane == self.origin.lane
                 {
                     evidence.sequences.insert(view.id.sequence);
                 }
-                view.extents().for_each(|extent| self.extent(mark, &extent, evidence));
+                view.extents().for_each(|extent| self.extent(commit_header, &extent, evidence));
             }
         }
     }
 
     /// A piece of a body that was written with its record knows the number of its segment.
-    fn extent(&self, mark: &Mark, extent: &Extent, evidence: &mut Evidence) {
+    fn extent(&self, commit_header: &CommitHeader, extent: &Extent, evidence: &mut Evidence) {
         let at = u64::from(extent.offset);
-        if extent.slot == self.slot && (mark.bodies_at()..mark.end()).contains(&at) {
+        if extent.slot == self.slot && (commit_header.bodies_at()..commit_header.end()).contains(&at) {
             evidence.sequences.insert(extent.sequence);
         }
     }
@@ -369,20 +370,20 @@ impl<'a, F: Files> Search<'a, F> {
     }
 
     /// Messages of all lives.
-    fn named(&self, marks: &[Mark]) -> Vec<MessageId> {
+    fn named(&self, commit_headers: &[CommitHeader]) -> Vec<MessageId> {
         let mut evidence = Evidence::default();
-        marks.iter().for_each(|mark| self.commit(mark, &mut evidence));
+        commit_headers.iter().for_each(|commit_header| self.commit(commit_header, &mut evidence));
         evidence.messages
     }
 }
 
-/// The salt of the present life, and whether its first mark stands where it must. Behind it may lie what former lives left.
-fn life(marks: &[Mark], block: &[u8]) -> Option<(u64, bool)> {
-    let first = marks.first()?;
+/// The salt of the present life, and whether its first commit header stands where it must. Behind it may lie what former lives left.
+fn life(commit_headers: &[CommitHeader], block: &[u8]) -> Option<(u64, bool)> {
+    let first = commit_headers.first()?;
     let in_place = u64::from(first.offset) == segment::FIRST_COMMIT;
     let claimed = block.get(32..40).and_then(|salt| Cursor(salt).u64());
     let mut lives: BTreeMap<u64, usize> = BTreeMap::new();
-    marks.iter().for_each(|mark| *lives.entry(mark.salt).or_default() += 1);
+    commit_headers.iter().for_each(|commit_header| *lives.entry(commit_header.salt).or_default() += 1);
     let claimed = claimed.filter(|salt| lives.contains_key(salt));
     let sure = in_place || lives.len() == 1;
     claimed.or(sure.then_some(first.salt)).map(|salt| (salt, in_place))

@@ -18,12 +18,12 @@ use crate::spool::batch::{Batch, Item, NewMessage, Outcome};
 use crate::spool::fold::{self, Files, Refusal};
 use crate::spool::lane::{Begin, Done, Lane, Shape};
 use crate::spool::record::{self, Extent, Fate, MessageView};
-use crate::spool::segment::{self, Birthplace};
+use crate::spool::segment::{self, LaneOrigin};
 use crate::time::UnixMillis;
 
 const SIZE: u64 = 4 * 1024 * 1024;
-const BIRTHPLACE: Birthplace = Birthplace { node: 42, lane: 3 };
-const SHAPE: Shape = Shape { lane: 3, birthplace: BIRTHPLACE, segment_size: SIZE, segments_max: 64 };
+const LANE_ORIGIN: LaneOrigin = LaneOrigin { node: 42, lane: 3 };
+const SHAPE: Shape = Shape { lane: 3, origin: LANE_ORIGIN, segment_size: SIZE, segments_max: 64 };
 
 #[derive(Default)]
 struct Disk(RefCell<BTreeMap<u16, Vec<u8>>>);
@@ -78,8 +78,8 @@ impl Bench {
             self.disk.0.borrow_mut().insert(slot, vec![0; SIZE as usize]);
             self.lane.segment_created(slot, true);
         }
-        for slot in self.lane.census_due() {
-            self.queue.push_front((Item::Census(slot), 0));
+        for slot in self.lane.snapshot_due() {
+            self.queue.push_front((Item::Snapshot(slot), 0));
         }
     }
 
@@ -395,8 +395,7 @@ fn an_old_message_does_not_hold_everything_after_it() {
 fn foreign_and_newer_spools_are_refused() {
     let mut bench = Bench::new();
     bench.store(message("one@x.example", 1, b"1".to_vec()));
-    let foreign =
-        fold::fold(Shape { birthplace: Birthplace { node: 43, ..BIRTHPLACE }, ..SHAPE }, &bench.disk);
+    let foreign = fold::fold(Shape { origin: LaneOrigin { node: 43, ..LANE_ORIGIN }, ..SHAPE }, &bench.disk);
     assert_eq!(foreign.unwrap_err(), Refusal::ForeignNode { slot: bench.last.0, node: 42 });
     // A later version, whole with its CRC.
     let mut later = bench.disk.read(bench.last.0, 0, segment::HEADER).unwrap();
@@ -526,7 +525,7 @@ fn segments_of_a_former_size_are_used_again() {
     assert!(bench.disk.0.borrow()[&old].len() as u64 == SIZE && bench.refold().damage.is_empty());
 }
 
-/// The header of the next segment vouches for the last commit of this one as a later mark vouches for any other.
+/// The header of the next segment vouches for the last commit of this one as a later commit header vouches for any other.
 #[test]
 fn rot_at_the_end_of_a_full_segment_is_reported() {
     let mut bench = Bench::new();
@@ -538,7 +537,7 @@ fn rot_at_the_end_of_a_full_segment_is_reported() {
     }
     let (slot, offset, _) = last;
     let whole = bench.disk.0.borrow()[&slot].clone();
-    // In the mark: what stands behind it can still be read. In the record: it is lost. Or the end of the file is gone.
+    // In the commit header: what stands behind it can still be read. In the record: it is lost. Or the end of the file is gone.
     for (place, lost) in [(8, 0), (80, 1)] {
         bench.disk.write(slot, offset + place, &[0xFF; 8]);
         let folded = bench.refold();
@@ -550,7 +549,7 @@ fn rot_at_the_end_of_a_full_segment_is_reported() {
     assert!(!bench.refold().damage.is_empty());
 }
 
-/// What one start reads, the next reads too: bodies that a mark or a later segment vouches for are checked when they are sent.
+/// What one start reads, the next reads too: bodies that a commit header or a later segment vouches for are checked when they are sent.
 #[test]
 fn what_one_start_finds_the_next_finds() {
     let mut bench = Bench::new();

@@ -98,7 +98,7 @@ fn a_delayed_commit_gathers_clients() {
     });
 }
 
-/// Four lanes hold mail; two shards take them over as the configuration deals them, not in turn.
+/// Four lanes hold mail; two shards take them over as the configuration assigns them, not in turn.
 #[test]
 fn lanes_go_where_the_configuration_says() {
     story(8, |seed| {

@@ -157,7 +157,7 @@ fn is_found(defect: Defect) {
         Defect::GateSkipped => (|plan, _| plan.sites[0].lookup = Lookup::Ours, 1.0, &["went round"]),
         Defect::AddressUncounted => (one_place, 1.0, &["connections to address"]),
         Defect::CreditsUncounted => {
-            (one_credit, 1.0, &["more letters than credits", "attempts were repeated"])
+            (one_credit, 1.0, &["more messages than credits", "attempts were repeated"])
         }
         Defect::MessagesUncounted => {
             (|plan, _| plan.messages_per_connection = 2, 1.0, &["messages over a connection"])

@@ -89,7 +89,7 @@ impl<'a> Relay<'a> {
                 settings: settings.clone(),
                 particulars: particulars[index].clone(),
                 node: 7,
-                birthplaces: Arc::default(),
+                origins: Arc::default(),
                 mesh: mesh.clone(),
                 instruments: instruments[index].clone(),
                 accounts: None,

@@ -44,7 +44,7 @@ const MAY: &[(&str, &[&str], &str)] = &[
     ("src/smtp/data/lines.rs", &["INSTRUCTION"], "a state beside lengths"),
     ("src/spool/fate.rs", &["FATE"], "layout on the disk"),
     ("src/spool/record.rs", &[], "layout on the disk"),
-    ("src/spool/segment.rs", &["MARK", "FIRST_COMMIT", "VERSION", "HEADER"], "layout on the disk"),
+    ("src/spool/segment.rs", &["COMMIT_HEADER", "FIRST_COMMIT", "VERSION", "HEADER"], "layout on the disk"),
     ("src/spool/survey.rs", &["UNKNOWN"], "nobody's number"),
     ("src/spool/index.rs", &["NO_REPLY"], "nobody's number"),
 ];
@@ -152,7 +152,7 @@ mod tests {
         ] {
             assert_eq!(count("src/a.rs", text), 0, "{text}");
         }
-        assert_eq!(count("src/spool/segment.rs", "const MARK: usize = 48; const WAIT: u64 = 3;"), 1);
+        assert_eq!(count("src/spool/segment.rs", "const COMMIT_HEADER: usize = 48; const WAIT: u64 = 3;"), 1);
     }
 
     #[test]

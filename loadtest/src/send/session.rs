@@ -135,7 +135,7 @@ impl Session {
         self.content = self.offered && self.wants.chunking;
     }
 
-    /// Says goodbye.
+    /// Sends QUIT.
     pub(super) fn quit(&mut self) {
         self.stage = Stage::Quit;
         self.commands.extend_from_slice(b"QUIT\r\n");

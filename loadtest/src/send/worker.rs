@@ -292,7 +292,7 @@ impl Worker {
         }
     }
 
-    /// A session is idle: it goes on, or says goodbye.
+    /// A session is idle: it goes on, or sends QUIT.
     fn settle(&mut self, slot: usize) -> io::Result<()> {
         let connection = &mut self.connections[slot];
         if !connection.session.is_idle() {
@@ -367,7 +367,7 @@ impl Worker {
         let tally = &self.shared.tallies[self.lane];
         let connection = &mut self.connections[slot];
         if let Some(mut stream) = connection.stream.take() {
-            stream.say_goodbye();
+            stream.shut_tls();
             tally.open.store(tally.open.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
         }
         if connection.session.in_transaction() {

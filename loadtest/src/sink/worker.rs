@@ -256,7 +256,7 @@ impl Worker {
 
     fn close(&mut self, slot: usize) {
         if let Some(mut connection) = self.connections[slot].take() {
-            connection.stream.say_goodbye();
+            connection.stream.shut_tls();
             let _ = self.poll.registry().deregister(connection.stream.socket());
             self.free.push(slot);
             let Connection { session, site, client, .. } = &mut connection;

@@ -561,6 +561,6 @@ fn what_is_put_back_unheard_is_seen_to_by_the_next_tick() {
         let taken: Vec<_> =
             std::iter::from_fn(|| job(&mut queue, site, 21)).map(|(_, group)| group.key).collect();
         assert_eq!(taken, if settled == 1 { vec![1] } else { vec![1, 2] });
-        assert_eq!((queue.ready(site, 21), queue.crowd(), queue.credits_out(10)), (0, 0, 2));
+        assert_eq!((queue.ready(site, 21), queue.waiting_groups(), queue.credits_out(10)), (0, 0, 2));
     }
 }

@@ -9,7 +9,7 @@ use crate::shard::Shard;
 use crate::shard::ask::{Detail, Live, Place, Reply, Shown};
 use crate::shard::store::compact::Pinned;
 use crate::shard::store::load::Source;
-use crate::shard::store::writer::Keeper;
+use crate::shard::store::writer::LaneWriter;
 use crate::spool::index::LiveRange;
 use crate::spool::record::MessageView;
 
@@ -20,14 +20,14 @@ pub(super) async fn find<R: Runtime, T>(
     reply: &Reply<T>,
 ) -> Option<Vec<(u16, u32)>> {
     let mut found = Vec::new();
-    for keeper in &shard.store.keepers {
-        let end = keeper.lane.borrow().keys();
+    for writer in &shard.store.writers {
+        let end = writer.lane.borrow().keys();
         for from in (0..end).step_by(limits::ASK_LOOKS) {
             if !reply.is_wanted() {
                 return None;
             }
             {
-                let lane = keeper.lane.borrow();
+                let lane = writer.lane.borrow();
                 let keys = from..end.min(from + limits::ASK_LOOKS as u32);
                 found.extend(keys.filter(|key| lane.id(*key) == Some(id)).map(|key| (lane.number(), key)));
             }
@@ -76,8 +76,8 @@ pub(super) async fn show<R: Runtime>(
     id: MessageId,
 ) -> Option<Shown> {
     let location = {
-        let keeper = own_lane(shard, lane)?;
-        let lane = keeper.lane.borrow();
+        let writer = own_lane(shard, lane)?;
+        let lane = writer.lane.borrow();
         let entry = lane.entry(key).filter(|_| lane.id(key) == Some(id))?;
         Location { lane: lane.number(), slot: entry.slot, offset: entry.offset }
     };
@@ -85,8 +85,8 @@ pub(super) async fn show<R: Runtime>(
     let source = Source::read(shard, pinned.location).await.ok()?;
     let view = source.view().ok().filter(|view| view.id == id)?;
     let ranges = {
-        let keeper = own_lane(shard, lane)?;
-        let lane = keeper.lane.borrow();
+        let writer = own_lane(shard, lane)?;
+        let lane = writer.lane.borrow();
         lane.entry(key).filter(|_| lane.id(key) == Some(id))?.live().to_vec()
     };
     let left = ranges.iter().map(|range| u32::from(range.count)).sum();
@@ -124,8 +124,8 @@ fn of(view: &MessageView<'_>, reply: String) -> Detail {
 
 /// The id of a message of one of these lanes, and what is live of it at this ordinal.
 fn range<R: Runtime>(shard: &Shard<R>, lane: u16, key: u32, ordinal: u16) -> Option<(MessageId, LiveRange)> {
-    let keeper = own_lane(shard, lane)?;
-    let lane = keeper.lane.borrow();
+    let writer = own_lane(shard, lane)?;
+    let lane = writer.lane.borrow();
     let live = lane.entry(key)?.live().to_vec();
     let holds = |range: &LiveRange| (range.first..range.first + range.count).contains(&ordinal);
     Some((lane.id(key)?, live.into_iter().find(holds)?))
@@ -133,14 +133,14 @@ fn range<R: Runtime>(shard: &Shard<R>, lane: u16, key: u32, ordinal: u16) -> Opt
 
 fn last_reply<R: Runtime>(shard: &Shard<R>, lane: u16, range: LiveRange) -> String {
     own_lane(shard, lane)
-        .map(|keeper| text(keeper.lane.borrow().reply(range.reply).as_bytes()))
+        .map(|writer| text(writer.lane.borrow().reply(range.reply).as_bytes()))
         .unwrap_or_default()
 }
 
 /// A lane that this shard writes.
-fn own_lane<R: Runtime>(shard: &Shard<R>, lane: u16) -> Option<Rc<Keeper<R>>> {
-    let known = usize::from(lane) < shard.mesh.lanes() && shard.mesh.keeper(lane) == shard.index;
-    known.then(|| shard.keeper(lane))
+fn own_lane<R: Runtime>(shard: &Shard<R>, lane: u16) -> Option<Rc<LaneWriter<R>>> {
+    let known = usize::from(lane) < shard.mesh.lanes() && shard.mesh.writer(lane) == shard.index;
+    known.then(|| shard.writer(lane))
 }
 
 /// For eyes, and bounded.

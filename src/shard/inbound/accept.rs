@@ -8,23 +8,23 @@ use std::task::Poll;
 
 use crate::limits;
 use crate::policy::clients::Full;
-use crate::runtime::{Listener, Runtime, Stream};
+use crate::runtime::{Listener as _, Runtime, Stream};
 use crate::shard::Shard;
-use crate::shard::inbound::listener::{Door, enter};
+use crate::shard::inbound::listener::{Listener, enter};
 use crate::shard::inbound::{receive, reject};
 use crate::smtp::reply::words;
 use crate::time::Instant;
 
 /// Accepts until the node drains; then empties the accept queue and ends.
-pub async fn accept<R: Runtime>(shard: Rc<Shard<R>>, listener: R::Listener, door: Rc<Door>) {
+pub async fn accept<R: Runtime>(shard: Rc<Shard<R>>, socket: R::Listener, listener: Rc<Listener>) {
     let drain = shard.timers.deadline();
     loop {
-        match listener.try_accept() {
+        match socket.try_accept() {
             Ok((stream, peer)) => {
                 shard.instruments.counters.connections_accepted.add(1);
-                match enter(&shard, &door, peer) {
+                match enter(&shard, &listener, peer) {
                     Ok(()) => {
-                        shard.runtime.spawn(receive::receive(shard.clone(), stream, peer, door.clone()))
+                        shard.runtime.spawn(receive::receive(shard.clone(), stream, peer, listener.clone()))
                     }
                     Err(full) => turn_away(&shard, &stream, peer, full),
                 }
@@ -37,7 +37,7 @@ pub async fn accept<R: Runtime>(shard: Rc<Shard<R>>, listener: R::Listener, door
                 poll_fn(|context| {
                     // Both are polled, so that either wakes.
                     let drained = drain.poll_passed(context).is_ready();
-                    if listener.poll_acceptable(context).is_ready() || drained {
+                    if socket.poll_acceptable(context).is_ready() || drained {
                         Poll::Ready(())
                     } else {
                         Poll::Pending

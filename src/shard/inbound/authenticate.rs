@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::limits;
 use crate::observe::diagnostics::Level;
 use crate::policy::guesses::{Attempt, Standing, Verdict};
-use crate::policy::verified::Mark;
+use crate::policy::verified::Digest;
 use crate::runtime::{Priority, Runtime, Uncomputed, Urgency};
 use crate::shard::Shard;
 use crate::shard::inbound::logins::{Check, Login, Logins, Outcome, POSTPONED, lock};
@@ -30,13 +30,13 @@ pub(super) async fn authenticate<R: Runtime>(
     let Some(logins) = shard.inbound.accounts.clone() else { return Login::Wrong };
     let (name, now) = (&credentials.name, shard.runtime.now());
     let (hash, place) = logins.accounts.stored(name);
-    let mark = logins.marker.mark(name, &credentials.password, hash);
-    if place.is_some_and(|place| lock(&logins.verified).knows(place, &mark, now)) {
+    let digest = logins.digest_key.digest(name, &credentials.password, hash);
+    if place.is_some_and(|place| lock(&logins.verified).knows(place, &digest, now)) {
         shard.instruments.counters.auth_cached.add(1);
         lock(&logins.guesses).recognised(client, name, now);
         return Login::Right;
     }
-    let key = (mark, client);
+    let key = (digest, client);
     let running = shard.inbound.checks.under_way.borrow().get(&key).cloned();
     // Not in the session's task: a check that has begun goes on when the session has waited too long or is gone, counts for its
     // client, and answers who comes again.
@@ -46,7 +46,7 @@ pub(super) async fn authenticate<R: Runtime>(
         let told = Told { shard: shard.clone(), key, check: check.clone() };
         let credentials = Credentials { name: name.clone(), password: credentials.password.clone() };
         shard.runtime.spawn(async move {
-            let outcome = outcome_of(&told.shard, &logins, credentials, client, mark).await;
+            let outcome = outcome_of(&told.shard, &logins, credentials, client, digest).await;
             told.check.outcome.set(Some(outcome));
         });
         check
@@ -66,12 +66,12 @@ async fn outcome_of<R: Runtime>(
     logins: &Arc<Logins>,
     credentials: Credentials,
     client: IpAddr,
-    mark: Mark,
+    digest: Digest,
 ) -> Outcome {
     let counters = &shard.instruments.counters;
     let (verdict, calm) = {
         let (mut guesses, now) = (lock(&logins.guesses), shard.runtime.now());
-        (guesses.ask(client, &credentials.name, mark.fingerprint(), now), guesses.calm(now))
+        (guesses.ask(client, &credentials.name, digest.fingerprint(), now), guesses.calm(now))
     };
     let (standing, rank, attempt) = match verdict {
         Verdict::Try { standing, rank, attempt } => (standing, rank, attempt),
@@ -105,7 +105,7 @@ async fn outcome_of<R: Runtime>(
         (Ok(Some(true)), Some(attempt)) => {
             lock(&logins.guesses).succeeded(attempt, now);
             if let (_, Some(place)) = logins.accounts.stored(&credentials.name) {
-                lock(&logins.verified).remember(place, mark, now);
+                lock(&logins.verified).remember(place, digest, now);
             }
             Outcome { login: Login::Right, delay: Duration::ZERO }
         }
@@ -158,7 +158,7 @@ async fn delay<R: Runtime>(shard: &Shard<R>, delay: Duration) -> bool {
 /// Tells those who wait for a check, also when its task panics.
 struct Told<R: Runtime> {
     shard: Rc<Shard<R>>,
-    key: (Mark, IpAddr),
+    key: (Digest, IpAddr),
     check: Rc<Check>,
 }
 

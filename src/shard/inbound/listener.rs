@@ -12,13 +12,13 @@ use crate::shard::Shard;
 use crate::smtp::server::Rules;
 
 /// What one listener's sessions share.
-pub struct Door {
+pub struct Listener {
     /// Protocol limits and offers.
     pub rules: Rc<Rules>,
     /// What the operator's rules say.
     pub policy: Rc<rules::Rules>,
     /// Its number among the listeners.
-    pub listener: u16,
+    pub number: u16,
     /// Connections at one time, over all shards.
     pub connections_max: usize,
     /// Of them, those of one client.
@@ -30,20 +30,20 @@ pub struct Door {
 }
 
 /// Counts a connection as open, or says why it is one too many.
-pub(super) fn enter<R: Runtime>(shard: &Shard<R>, door: &Door, peer: SocketAddr) -> Result<(), Full> {
+pub(super) fn enter<R: Runtime>(shard: &Shard<R>, listener: &Listener, peer: SocketAddr) -> Result<(), Full> {
     if shard.inbound.connections.get() >= shard.particulars.connections_inbound_max {
         return Err(Full::Listener);
     }
     let client = Client::from(peer.ip());
-    let (most, most_each) = (door.connections_max, door.connections_per_client);
-    shard.mesh.clients().enter(door.listener, client, most, most_each)?;
+    let (most, most_each) = (listener.connections_max, listener.connections_per_client);
+    shard.mesh.clients().enter(listener.number, client, most, most_each)?;
     shard.inbound.connections.set(shard.inbound.connections.get() + 1);
     Ok(())
 }
 
 /// Counts it out.
-pub(super) fn leave<R: Runtime>(shard: &Shard<R>, door: &Door, peer: SocketAddr) {
+pub(super) fn leave<R: Runtime>(shard: &Shard<R>, listener: &Listener, peer: SocketAddr) {
     shard.inbound.connections.set(shard.inbound.connections.get() - 1);
     shard.instruments.counters.connections_closed.add(1);
-    shard.mesh.clients().leave(door.listener, Client::from(peer.ip()));
+    shard.mesh.clients().leave(listener.number, Client::from(peer.ip()));
 }

@@ -13,14 +13,14 @@ use std::time::Duration;
 
 use crate::policy::accounts::Accounts;
 use crate::policy::guesses::Guesses;
-use crate::policy::verified::{Mark, Marker, Verified};
+use crate::policy::verified::{Digest, DigestKey, Verified};
 use crate::shard::timers::Deadline;
 
 /// The accounts of the node, and what is remembered of those who logged in or tried to. It lasts as long as the process: a changed file is
 /// read by a restart, and clients are strangers then.
 pub struct Logins {
     pub(super) accounts: Accounts,
-    pub(super) marker: Marker,
+    pub(super) digest_key: DigestKey,
     pub(super) verified: Mutex<Verified>,
     pub(super) guesses: Mutex<Guesses>,
 }
@@ -30,7 +30,7 @@ impl Logins {
     pub fn new(accounts: Accounts, keys: &[[u8; 32]; 2]) -> Logins {
         Logins {
             accounts,
-            marker: Marker::new(&keys[0]),
+            digest_key: DigestKey::new(&keys[0]),
             verified: Mutex::default(),
             guesses: Mutex::new(Guesses::new(&keys[1])),
         }
@@ -55,7 +55,7 @@ pub enum Login {
 /// Passwords that are being checked for sessions of this shard.
 #[derive(Default)]
 pub struct Checks {
-    pub(super) under_way: RefCell<HashMap<(Mark, IpAddr), Rc<Check>>>,
+    pub(super) under_way: RefCell<HashMap<(Digest, IpAddr), Rc<Check>>>,
     /// Sessions that wait for their answer though it is known.
     pub(super) delayed: Cell<usize>,
 }

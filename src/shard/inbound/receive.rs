@@ -14,7 +14,7 @@ use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::inbound::admit::{self, Admission};
 use crate::shard::inbound::authenticate::authenticate;
-use crate::shard::inbound::listener::{self, Door};
+use crate::shard::inbound::listener::{self, Listener};
 use crate::shard::inbound::logins::Login;
 use crate::shard::inbound::reject;
 use crate::shard::inbound::upload::{Persisted, Upload};
@@ -22,9 +22,9 @@ use crate::shard::wire::{Wire, WireError};
 use crate::smtp::server::{BodyEnd, Gate, Overdue, Session, Step};
 use crate::time::Instant;
 
-struct Visit<R: Runtime> {
+struct Connection<R: Runtime> {
     shard: Rc<Shard<R>>,
-    door: Rc<Door>,
+    listener: Rc<Listener>,
     wire: Wire<R>,
     session: Session,
     /// Input received and not yet handled.
@@ -58,29 +58,29 @@ pub fn receive<R: Runtime>(
     shard: Rc<Shard<R>>,
     stream: R::Stream,
     peer: SocketAddr,
-    door: Rc<Door>,
+    listener: Rc<Listener>,
 ) -> impl Future<Output = ()> {
-    let may_relay = relay::may_relay(&door.relay_from, peer.ip());
+    let may_relay = relay::may_relay(&listener.relay_from, peer.ip());
     let wire = Wire::new(stream, &shard.timers);
-    let session = Session::new(door.rules.clone(), peer, may_relay);
+    let session = Session::new(listener.rules.clone(), peer, may_relay);
     let now = shard.timers.recent();
     let since = Since { began: now, message: 0, line: 0, lines: 0, within: false };
     let (input, out) = (Vec::new(), Vec::new());
-    let mut visit =
-        Visit { shard, door, wire, session, input, out, since, overdue: None, held: 0, carried: 0 };
-    async move { visit.run().await }
+    let mut connection =
+        Connection { shard, listener, wire, session, input, out, since, overdue: None, held: 0, carried: 0 };
+    async move { connection.run().await }
 }
 
 /// Counts the connection out, and what it held, also when its task panics.
-impl<R: Runtime> Drop for Visit<R> {
+impl<R: Runtime> Drop for Connection<R> {
     fn drop(&mut self) {
-        listener::leave(&self.shard, &self.door, self.session.peer());
+        listener::leave(&self.shard, &self.listener, self.session.peer());
         self.shard.inbound.memory.release(self.shard.mesh.memory(), self.held as usize);
         self.shard.inbound.session_memory.release(self.shard.mesh.session_memory(), self.carried as usize);
     }
 }
 
-impl<R: Runtime> Visit<R> {
+impl<R: Runtime> Connection<R> {
     async fn run(&mut self) {
         let ended = self.serve().await;
         if let (Err(WireError::TimedOut), Some(overdue)) = (&ended, self.overdue) {
@@ -165,7 +165,7 @@ impl<R: Runtime> Visit<R> {
                 return Ok(!close);
             }
             Step::Ask(question) => {
-                let rules = (&*self.door.policy, self.door.listener);
+                let rules = (&*self.listener.policy, self.listener.number);
                 let close = admit::answer(&mut self.session, rules, question, &mut self.out);
                 self.record_refusals();
                 // One client's burst of RCPT is neither one turn nor one reply without end.
@@ -325,7 +325,7 @@ impl<R: Runtime> Visit<R> {
         self.flush().await?;
         // What was pipelined in plain text behind STARTTLS is never read as part of the protected session.
         self.input = Vec::new();
-        let Some(config) = self.door.tls.clone() else {
+        let Some(config) = self.listener.tls.clone() else {
             return Err(WireError::Lost(io::ErrorKind::Unsupported.into()));
         };
         let connection = rustls::ServerConnection::new(config).map_err(WireError::Tls)?;
@@ -346,7 +346,7 @@ impl<R: Runtime> Visit<R> {
 
     /// Takes in one body and answers it. False: close.
     async fn body(&mut self) -> Result<bool, WireError> {
-        let mut upload = Upload::new(self.door.rules.bare_newlines);
+        let mut upload = Upload::new(self.listener.rules.bare_newlines);
         if let Err(error) = self.take_in(&mut upload).await {
             upload.abandon(&self.shard);
             return Err(error);
@@ -364,7 +364,7 @@ impl<R: Runtime> Visit<R> {
             }
             BodyEnd::Accept(mut envelope, mut summary) => {
                 if let Some(admission) = &mut upload.admission {
-                    admission.settle(&self.door.policy, &summary);
+                    admission.settle(&self.listener.policy, &summary);
                     admission.complete(&mut envelope, &mut summary);
                     if let Some(reply) = admission.refused.take() {
                         self.session.not_admitted(&reply, &envelope, &mut self.out);
@@ -389,7 +389,7 @@ impl<R: Runtime> Visit<R> {
     /// Rules and instructions, unless they had their say. `goes_on`: before the first of the message is stored, with more to come.
     async fn admit(&mut self, upload: &mut Upload, goes_on: bool) {
         if upload.admission.is_none() {
-            let rules = (&*self.door.policy, self.door.listener);
+            let rules = (&*self.listener.policy, self.listener.number);
             let (session, body) = (&mut self.session, &mut upload.body);
             upload.admission = Some(Admission::decide(&self.shard, rules, session, body, goes_on).await);
         }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use crate::queue::destinations::SiteKey;
 use crate::queue::fair::{Behalf, FairQueue};
-use crate::shard::counts::Slots;
+use crate::shard::counts::ConnectionCount;
 use crate::shard::mesh::Mesh;
 use crate::shard::outbound::site::Site;
 
@@ -29,7 +29,7 @@ pub struct Addresses {
 }
 
 struct Known {
-    slots: Arc<Slots>,
+    count: Arc<ConnectionCount>,
     /// Connections of this shard, connecting ones included.
     connections: usize,
     /// The sites of those that have nothing to do, the longest first.
@@ -66,15 +66,15 @@ impl Addresses {
     pub fn take(self: &Rc<Self>, address: IpAddr, limit: usize) -> Option<Place> {
         let mut known = self.known.borrow_mut();
         let entry = self.entry(&mut known, address);
-        if !entry.slots.try_take(limit) {
+        if !entry.count.try_take(limit) {
             if entry.is_unused() {
                 known.remove(&address);
             }
             return None;
         }
         entry.connections += 1;
-        let slots = entry.slots.clone();
-        Some(Place { addresses: self.clone(), address, slots })
+        let count = entry.count.clone();
+        Some(Place { addresses: self.clone(), address, count })
     }
 
     /// The site is the last of its kind in the line of this address, and whoever gives a place back sees that. `secret` is what nobody
@@ -84,13 +84,13 @@ impl Addresses {
         (address, limit): (IpAddr, usize),
         (key, behalf): (SiteKey, Behalf),
         secret: impl FnOnce() -> u64,
-    ) -> Arc<Slots> {
+    ) -> Arc<ConnectionCount> {
         let mut known = self.known.borrow_mut();
         let entry = self.entry(&mut known, address);
         entry.parked.get_or_insert_with(|| Box::new(FairQueue::small(secret()))).push(behalf, key);
         self.waiting.set(self.waiting.get() + 1);
-        entry.slots.want(limit, self.shard);
-        entry.slots.clone()
+        entry.count.want(limit, self.shard);
+        entry.count.clone()
     }
 
     /// Addresses that sites wait for, from the one behind that of the last turn on: no turn is long, and each address has its own.
@@ -128,7 +128,7 @@ impl Addresses {
             return None;
         }
         let coming = entry.coming;
-        if entry.slots.free(limit) <= coming && entry.slots.want(limit, self.shard) <= coming {
+        if entry.count.free(limit) <= coming && entry.count.want(limit, self.shard) <= coming {
             return None;
         }
         // The others are asked in the next tick.
@@ -150,7 +150,7 @@ impl Addresses {
     /// Addresses others wait for, with a connection of this shard that has nothing to do.
     pub(super) fn idle_and_wanted(&self) -> Vec<IpAddr> {
         let known = self.known.borrow();
-        let wanted = known.iter().filter(|(_, entry)| !entry.idle.is_empty() && entry.slots.is_wanted());
+        let wanted = known.iter().filter(|(_, entry)| !entry.idle.is_empty() && entry.count.is_wanted());
         wanted.map(|(address, _)| *address).collect()
     }
 
@@ -161,7 +161,7 @@ impl Addresses {
 
     fn entry<'a>(&self, known: &'a mut BTreeMap<IpAddr, Known>, address: IpAddr) -> &'a mut Known {
         known.entry(address).or_insert_with(|| Known {
-            slots: self.mesh.address_slots(address),
+            count: self.mesh.address_count(address),
             connections: 0,
             coming: 0,
             idle: Vec::new(),
@@ -193,7 +193,7 @@ impl Drop for Coming {
 pub struct Place {
     addresses: Rc<Addresses>,
     address: IpAddr,
-    slots: Arc<Slots>,
+    count: Arc<ConnectionCount>,
 }
 
 impl Place {
@@ -204,12 +204,12 @@ impl Place {
 
     /// Whether another site waits for a place here.
     pub fn is_wanted(&self, site: &Site) -> bool {
-        self.slots.is_wanted() && (self.is_wanted_elsewhere() || self.has_others(site))
+        self.count.is_wanted() && (self.is_wanted_elsewhere() || self.has_others(site))
     }
 
     /// Whether another shard waits.
     pub(super) fn is_wanted_elsewhere(&self) -> bool {
-        self.slots.wanted_by_others(self.addresses.shard)
+        self.count.wanted_by_others(self.addresses.shard)
     }
 
     /// Whether another site of this shard waits.
@@ -228,7 +228,7 @@ impl Place {
             } else if let Some(place) = known.idle.iter().position(|other| *other == key) {
                 known.idle.remove(place);
             }
-            self.slots.set_idle(self.addresses.shard, !known.idle.is_empty());
+            self.count.set_idle(self.addresses.shard, !known.idle.is_empty());
         }
     }
 }
@@ -243,7 +243,7 @@ impl Drop for Place {
                 known.remove(&self.address);
             }
         }
-        self.addresses.mesh.release(&self.slots);
+        self.addresses.mesh.release(&self.count);
     }
 }
 

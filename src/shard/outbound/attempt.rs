@@ -142,7 +142,12 @@ async fn all<R: Runtime>(
 /// The spool cannot give the message back: it is kept, and tried again.
 async fn unreadable<R: Runtime>(under_way: &UnderWay<'_, R>, place: Location, error: &io::Error) -> After {
     let shard = &under_way.shard;
-    load::lament(shard, load::name(shard, place).await, place, &format!("cannot be delivered: {error}"));
+    load::report_unreadable(
+        shard,
+        load::name(shard, place).await,
+        place,
+        &format!("cannot be delivered: {error}"),
+    );
     let attempts = under_way.job.group.attempts.saturating_add(1);
     let now = shard.seconds_up();
     let retry = &under_way.site.hop.borrow().policy.retry.clone();

@@ -6,7 +6,7 @@ use crate::limits;
 use crate::queue::Group;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
-use crate::shard::message::{Job, Letter};
+use crate::shard::message::{Job, ShardMessage};
 use crate::shard::outbound::site::{Site, Work};
 
 /// Whether this shard works most of its time.
@@ -86,7 +86,7 @@ pub(super) fn give_back<R: Runtime>(shard: &Shard<R>, site: &Site) {
 fn send_home<R: Runtime>(shard: &Shard<R>, home: usize) {
     let what = std::mem::take(&mut shard.outbound.lending.returns.borrow_mut()[home]);
     if !what.attempted.is_empty() || !what.untouched.is_empty() {
-        shard.mesh.send(home, Letter::Returned { from: shard.index as u16, what: Box::new(what) });
+        shard.mesh.send(home, ShardMessage::Returned { from: shard.index as u16, what: Box::new(what) });
     }
 }
 
@@ -103,8 +103,8 @@ pub(super) fn measure<R: Runtime>(shard: &Shard<R>) {
     let share = (worked.saturating_sub(before).as_micros() * 100 / span.as_micros().max(1)) as u64;
     shard.instruments.counters.worked_percent.set(share);
     lending.busy.set(share >= limits::LEND_LOAD);
-    let crowd = shard.outbound.destinations.borrow().crowd() + lending.waiting.get();
-    shard.mesh.set_crowd(shard.index, crowd, lending.busy.get());
+    let jobs = shard.outbound.destinations.borrow().waiting_groups() + lending.waiting.get();
+    shard.mesh.set_load(shard.index, jobs, lending.busy.get());
 }
 
 /// Four times a second: how busy this shard is, and what it has borrowed in vain.

@@ -17,7 +17,7 @@ use crate::shard::outbound::address::Place;
 use crate::shard::outbound::attempt::attempt;
 use crate::shard::outbound::opening::{Begun, Unproven};
 use crate::shard::outbound::session::{Connection, HopError};
-use crate::shard::outbound::site::{Nap, Site, Work};
+use crate::shard::outbound::site::{IdleConnection, Site, Work};
 use crate::shard::outbound::work::{After, Run, UnderWay};
 use crate::shard::outbound::{borrow, connect, line, pump, settle, sites};
 use crate::smtp::reply::Reply;
@@ -142,7 +142,7 @@ impl<R: Runtime> Drop for Lease<R> {
         self.opened();
         self.site.connections.set(self.site.connections.get() - 1);
         self.shard.outbound.connections.set(self.shard.outbound.connections.get() - 1);
-        self.shard.mesh.release(&self.site.slots);
+        self.shard.mesh.release(&self.site.count);
     }
 }
 
@@ -238,7 +238,7 @@ async fn work<R: Runtime>(
         ahead: None,
         idle_since: None,
     };
-    let nap = Rc::default();
+    let resting = Rc::default();
     loop {
         if run.ahead.is_none() && !run.goes_on() {
             return true;
@@ -247,7 +247,7 @@ async fn work<R: Runtime>(
         let Some(next) = next else {
             let since = *run.idle_since.get_or_insert(shard.timers.recent());
             if gives_up(shard, (site, place), since)
-                || !idle(shard, key, (site, place), connection, &nap, since).await
+                || !idle(shard, key, (site, place), connection, &resting, since).await
             {
                 return true;
             }
@@ -274,7 +274,7 @@ fn reuse<R: Runtime>(shard: &Shard<R>) -> Duration {
     Duration::from_secs(most - shard.runtime.random() % (most / 4))
 }
 
-/// Another shard waits for a slot, and this one has more than its share or has had no work for a while: a connection that is closed
+/// Another shard waits for a connection, and this one has more than its share or has had no work for a while: a connection that is closed
 /// at the first empty moment would have to be opened again in the next.
 fn gives_up<R: Runtime>(
     shard: &Shard<R>,
@@ -284,7 +284,7 @@ fn gives_up<R: Runtime>(
     if place.is_some_and(|place| place.is_wanted(site)) {
         return true;
     }
-    site.slots.wanted_by_others(shard.index)
+    site.count.wanted_by_others(shard.index)
         && (site.connections.get() > borrow::share(shard, site)
             || shard.timers.recent().since(idle_since) >= limits::IDLE_KEPT)
 }
@@ -295,27 +295,27 @@ async fn idle<R: Runtime>(
     key: SiteKey,
     (site, place): (&Rc<Site>, Option<&Place>),
     connection: &mut Connection<R>,
-    nap: &Rc<Nap>,
+    resting: &Rc<IdleConnection>,
     since: Instant,
 ) -> bool {
     connection.wire.limit_idle(&shard.timers, limits::client::IDLE);
-    nap.address.set(place.map(Place::address));
+    resting.address.set(place.map(Place::address));
     place.inspect(|place| place.set_idle(key, true));
-    sites::nap(shard, key, site, nap);
+    sites::goes_idle(shard, key, site, resting);
     let alive = poll_fn(|context| {
-        // Who was refused a slot before this nap was seen asked nobody.
-        if nap.woken.get() || gives_up(shard, (site, place), since) {
+        // Who was refused a connection before this one was seen resting asked nobody.
+        if resting.woken.get() || gives_up(shard, (site, place), since) {
             return Poll::Ready(true);
         }
-        // Whatever comes from an idle hop is a goodbye, or the end.
+        // Whatever comes from an idle hop is a 421, or the end.
         if connection.wire.poll_disturbed(context).is_ready() {
             return Poll::Ready(false);
         }
-        *nap.waker.borrow_mut() = Some(context.waker().clone());
+        *resting.waker.borrow_mut() = Some(context.waker().clone());
         Poll::Pending
     })
     .await;
-    sites::risen(shard, key, site, nap);
+    sites::goes_on(shard, key, site, resting);
     place.inspect(|place| place.set_idle(key, false));
     alive
 }

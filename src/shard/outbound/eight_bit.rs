@@ -76,7 +76,12 @@ pub(super) async fn prepare<R: Runtime>(
             Ok(Ready { withheld: Some(withheld), ..Ready::new(Body::SevenBit, Plan::default()) })
         }
         Err(error) => {
-            load::lament(shard, Some(view.id), part.group.location, &format!("cannot be delivered: {error}"));
+            load::report_unreadable(
+                shard,
+                Some(view.id),
+                part.group.location,
+                &format!("cannot be delivered: {error}"),
+            );
             Err((client::local(451, (4, 3, 0), &format!("the spool: {error}")), false))
         }
     }

@@ -80,8 +80,8 @@ pub(in crate::shard) fn recovered<R: Runtime>(
     key: u32,
     view: &MessageView<'_>,
 ) {
-    let keeper = shard.keeper(location.lane);
-    let Some(mut live) = keeper.lane.borrow().entry(key).map(|entry| entry.live().to_vec()) else { return };
+    let writer = shard.writer(location.lane);
+    let Some(mut live) = writer.lane.borrow().entry(key).map(|entry| entry.live().to_vec()) else { return };
     let handed_out = shard.runtime.planted(Defect::DiscardedHandedOut);
     for (first, count) in view.discarded().filter(|_| !handed_out) {
         live = live.iter().flat_map(|range| range.around(first, count)).collect();

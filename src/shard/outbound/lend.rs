@@ -3,7 +3,7 @@
 //! A loan is a batch of jobs, taken from the queue in its order and with their credits, and where they go. The borrower
 //! delivers them over connections of its own, which count against the site's limit like all others; outcomes go from there to
 //! the shards of the lanes, and what is to be tried again comes home. So order, retries, back-off and limits stay with the home
-//! shard, and a message costs it a place in two letters.
+//! shard, and a message costs it a place in two messages.
 //!
 //! A loan is small and the next one comes when the last is worked off, so a borrower takes as much as it has time for. One
 //! that cannot connect, or does not get to it, gives the jobs back untouched and is left alone for a while.
@@ -14,7 +14,7 @@ use crate::limits;
 use crate::queue::destinations::{SiteKey, Take};
 use crate::runtime::Runtime;
 use crate::shard::Shard;
-use crate::shard::message::{Letter, Loan};
+use crate::shard::message::{Loan, ShardMessage};
 use crate::shard::outbound::borrow::measure;
 use crate::shard::outbound::settle;
 use crate::shard::outbound::site::Site;
@@ -46,11 +46,11 @@ fn borrowers<R: Runtime>(shard: &Shard<R>, site: &Site, ready: usize, now: Insta
     let most = site.hop.borrow().policy.connections.saturating_sub(1);
     let lent = shard.outbound.lending.lent.borrow();
     let mesh = &shard.mesh;
-    let has_time = |other: usize| !mesh.is_busy(other) || mesh.crowd(other) < ready / 2;
+    let has_time = |other: usize| !mesh.is_busy(other) || mesh.load(other) < ready / 2;
     let mut borrowers: Vec<usize> = (0..mesh.shards())
         .filter(|other| *other != shard.index && lent[*other].rests_until <= now && has_time(*other))
         .collect();
-    borrowers.sort_by_key(|other| (lent[*other].jobs == 0, mesh.crowd(*other)));
+    borrowers.sort_by_key(|other| (lent[*other].jobs == 0, mesh.load(*other)));
     borrowers.truncate(most);
     borrowers.retain(|other| lent[*other].jobs < limits::LOANED_MAX);
     borrowers
@@ -83,5 +83,5 @@ pub(super) fn grant<R: Runtime>(
     shard.outbound.lending.lent_until.set(shard.timers.recent() + limits::LENDER_KEPT);
     shard.instruments.counters.jobs_lent.add(jobs.len() as u64);
     let hop = site.hop.borrow().as_ref().clone();
-    shard.mesh.send(borrower, Letter::Loan(Box::new(Loan { hop, jobs })));
+    shard.mesh.send(borrower, ShardMessage::Loan(Box::new(Loan { hop, jobs })));
 }

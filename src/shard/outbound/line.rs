@@ -1,4 +1,4 @@
-//! Sites that found no place to connect, and are asked again when one is free: for a slot of their own, at an address, or among the
+//! Sites that found no place to connect, and are asked again when one is free: for a connection of their own, at an address, or among the
 //! connections that have carried nothing yet.
 
 use std::net::IpAddr;
@@ -9,14 +9,14 @@ use crate::limits;
 use crate::queue::destinations::SiteKey;
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
-use crate::shard::counts::Slots;
+use crate::shard::counts::ConnectionCount;
 use crate::shard::outbound::address::Place;
 use crate::shard::outbound::pump::{needs_hands, pump};
 use crate::shard::outbound::site::Site;
 
-/// A slot may be free again somewhere. True: not all that wait were asked, as this turn is long enough.
+/// A connection may be free again somewhere. True: not all that wait were asked, as this turn is long enough.
 pub(in crate::shard) fn retry_refused<R: Runtime>(shard: &Rc<Shard<R>>) -> bool {
-    // Each once, in however many turns: those that find no slot again are last in the line.
+    // Each once, in however many turns: those that find no connection again are last in the line.
     let left = &shard.outbound.refused_left;
     if left.get() == 0 {
         left.set(shard.outbound.refused.borrow().len());
@@ -40,7 +40,7 @@ pub(in crate::shard) fn retry_refused<R: Runtime>(shard: &Rc<Shard<R>>) -> bool 
     false
 }
 
-/// Another shard wants a slot: connections that have been without work for a while give theirs back. Asked again at every tick
+/// Another shard wants a connection: connections that have been without work for a while give theirs back. Asked again at every tick
 /// until none is wanted.
 pub(in crate::shard) fn give_up_idle<R: Runtime>(shard: &Shard<R>) {
     for address in shard.outbound.addresses.idle_and_wanted() {
@@ -48,7 +48,7 @@ pub(in crate::shard) fn give_up_idle<R: Runtime>(shard: &Shard<R>) {
     }
     let resting = shard.outbound.resting.borrow();
     let mut asked = false;
-    for site in resting.values().filter(|site| site.slots.wanted_by_others(shard.index)) {
+    for site in resting.values().filter(|site| site.count.wanted_by_others(shard.index)) {
         // It finds no work, and then that somebody waits.
         asked |= site.wake_one();
     }
@@ -61,18 +61,23 @@ pub(super) fn park<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site, 
     if site.parked.get().is_some() {
         return;
     }
-    let slots = stand_in_line(shard, key, site, address);
+    let count = stand_in_line(shard, key, site, address);
     // One may have been given back since it was refused.
-    if slots.free(shard.settings.delivery.connections_per_address) > 0 {
+    if count.free(shard.settings.delivery.connections_per_address) > 0 {
         unpark_at(shard, address);
         return;
     }
     wake_idle(shard, address);
-    shard.mesh.ask_for_slot(shard.index, &slots);
+    shard.mesh.ask_for_connection(shard.index, &count);
 }
 
 /// The site is the last of its kind in the line of this address, and whoever gives a place back sees that.
-fn stand_in_line<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site, address: IpAddr) -> Arc<Slots> {
+fn stand_in_line<R: Runtime>(
+    shard: &Shard<R>,
+    key: SiteKey,
+    site: &Site,
+    address: IpAddr,
+) -> Arc<ConnectionCount> {
     site.parked.set(Some(address));
     shard.instruments.counters.address_waits.add(1);
     let at = (address, shard.settings.delivery.connections_per_address);

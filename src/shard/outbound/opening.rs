@@ -12,7 +12,7 @@ use crate::queue::fair::{Behalf, FairQueue, Tally};
 use crate::shard::outbound::address::Coming;
 use crate::shard::outbound::site::Site;
 
-/// A connection that is to be opened: it has its slot and is counted.
+/// A connection that is to be opened: it has its connection and is counted.
 pub struct Begun {
     /// Of which site.
     pub key: SiteKey,

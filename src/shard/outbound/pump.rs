@@ -6,7 +6,7 @@ use crate::limits;
 use crate::queue::destinations::{self as queue, SiteKey};
 use crate::runtime::Runtime;
 use crate::shard::Shard;
-use crate::shard::message::Letter;
+use crate::shard::message::ShardMessage;
 use crate::shard::outbound::lend::lend;
 use crate::shard::outbound::opening::Begun;
 use crate::shard::outbound::site::{Site, Work};
@@ -25,7 +25,7 @@ pub(super) fn pump<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) -> bool {
         ready = shard.outbound.destinations.borrow().ready(key, now);
     }
     ready += site.borrowed.waiting();
-    if ready <= site.hands(borrow::is_busy(shard)) || site.wake_one() {
+    if ready <= site.free_connections(borrow::is_busy(shard)) || site.wake_one() {
         return false;
     }
     let holds = site.connections.get() > 0 && shard.timers.recent() < site.hold_until.get();
@@ -44,8 +44,8 @@ pub(super) fn pump<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) -> bool {
     if !may_open(shard, key, &site) {
         return false;
     }
-    if !site.slots.take(site.hop.borrow().policy.connections, shard.index) {
-        shard.mesh.ask_for_slot(shard.index, &site.slots);
+    if !site.count.take(site.hop.borrow().policy.connections, shard.index) {
+        shard.mesh.ask_for_connection(shard.index, &site.count);
         if !site.refused.replace(true) {
             shard.outbound.refused.borrow_mut().push_back(key);
         }
@@ -64,7 +64,7 @@ pub(super) fn pump<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) -> bool {
 /// Whether more waits for the site than the connections it has will take without being asked.
 pub(super) fn needs_hands<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site) -> bool {
     let ready = shard.outbound.destinations.borrow().ready(key, shard.seconds()) + site.borrowed.waiting();
-    ready > site.hands(borrow::is_busy(shard))
+    ready > site.free_connections(borrow::is_busy(shard))
 }
 
 /// Work for a connection of this site: the shard's own and what it borrowed, in turn.
@@ -84,9 +84,9 @@ pub(super) fn take<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site) 
     }
 }
 
-/// Whether more waits for the site than the hands that are free or on their way will take. A busy shard spares itself the
+/// Whether more waits for the site than the connections that are free or on their way will take. A busy shard spares itself the
 /// wakes of those that are free.
-pub(super) fn is_crowded<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site) -> bool {
+pub(super) fn has_backlog<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site) -> bool {
     if !borrow::is_busy(shard) && !site.idle.borrow().is_empty() {
         return false;
     }
@@ -110,7 +110,7 @@ pub(in crate::shard) fn give_credit<R: Runtime>(shard: &Rc<Shard<R>>, home: usiz
     if home == shard.index {
         credited(shard, lane, count);
     } else {
-        shard.mesh.send(home, Letter::Credits { lane, count });
+        shard.mesh.send(home, ShardMessage::Credits { lane, count });
     }
 }
 

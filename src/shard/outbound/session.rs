@@ -349,7 +349,7 @@ impl<R: Runtime> Connection<R> {
             }
         }
         match self.next_reply() {
-            Ok(Some(goodbye)) if goodbye.code == 421 => Behind::End(HopError::Refused(goodbye)),
+            Ok(Some(last)) if last.code == 421 => Behind::End(HopError::Refused(last)),
             _ => Behind::Words,
         }
     }

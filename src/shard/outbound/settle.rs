@@ -10,7 +10,7 @@ use crate::queue::Group;
 use crate::queue::outcome::{Failure, Fate, Outcomes, RangeOutcome, Settled};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
-use crate::shard::message::{Job, Letter};
+use crate::shard::message::{Job, ShardMessage};
 use crate::shard::outbound::tally::Span;
 use crate::shard::outbound::{borrow, sites};
 use crate::shard::store::compact::Pinned;
@@ -202,7 +202,7 @@ fn return_credit<R: Runtime>(shard: &Shard<R>, home: usize, lane: u16) {
         let starved = shard.outbound.destinations.borrow_mut().credit(lane, 1);
         sites::later(shard, starved);
     } else {
-        shard.mesh.send(home, Letter::Credits { lane, count: 1 });
+        shard.mesh.send(home, ShardMessage::Credits { lane, count: 1 });
     }
 }
 
@@ -224,11 +224,11 @@ pub(super) fn report_part<R: Runtime>(
 fn hand_in<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, outcomes: Outcomes) {
     let group = &job.group;
     let settled = Settled { home: job.home, location: group.location, key: group.key, outcomes };
-    let keeper = shard.mesh.keeper(group.location.lane);
-    if keeper == shard.index {
+    let writer = shard.mesh.writer(group.location.lane);
+    if writer == shard.index {
         settle(shard, settled);
     } else {
-        shard.mesh.send(keeper, Letter::Settled(settled));
+        shard.mesh.send(writer, ShardMessage::Settled(settled));
     }
 }
 
@@ -272,7 +272,7 @@ fn account<R: Runtime>(shard: &Shard<R>, job: &Job, scene: &Scene<'_>, outcome: 
             return;
         }
         let mut journal = shard.say.journal.borrow_mut();
-        let received_here = shard.mesh.keeper(job.group.location.lane) == shard.index;
+        let received_here = shard.mesh.writer(job.group.location.lane) == shard.index;
         if received_here || shard.runtime.planted(Defect::LogWithoutOrder) {
             journal.record(&event);
         } else {
@@ -342,8 +342,8 @@ fn write_down<R: Runtime>(shard: &Rc<Shard<R>>, settled: &Settled) {
             Fate::Discarded => record::Fate::Discarded,
         },
     });
-    let keeper = shard.keeper(settled.location.lane);
-    keeper.push_outcomes(shard.runtime.now(), settled.home, outcomes);
+    let writer = shard.writer(settled.location.lane);
+    writer.push_outcomes(shard.runtime.now(), settled.home, outcomes);
 }
 
 /// Makes the DSN (unless none is owed) and queues it before the outcome: both go to the same lane in this order, so a crash
@@ -358,14 +358,14 @@ async fn bounce<R: Runtime>(shard: Rc<Shard<R>>, mut settled: Settled) {
         Ok(Some((message, parent))) => {
             let about = Box::new(About { parent, records: records(&mut settled) });
             shard.gather(message.body.capacity());
-            shard.keeper(settled.location.lane).push_bounce(shard.runtime.now(), message, about);
+            shard.writer(settled.location.lane).push_bounce(shard.runtime.now(), message, about);
         }
         Ok(None) => shard.say.journal.borrow_mut().record_encoded(&records(&mut settled), None),
         Err(error) => {
-            let id = shard.keeper(settled.location.lane).lane.borrow().id(settled.key);
+            let id = shard.writer(settled.location.lane).lane.borrow().id(settled.key);
             let words =
                 format!("cannot be read to return it: {error}; it is kept, and the next start tries again");
-            load::lament(&shard, id, settled.location, &words);
+            load::report_unreadable(&shard, id, settled.location, &words);
             keep(&shard, &mut settled);
         }
     }
@@ -461,8 +461,8 @@ fn failed_recipients(settled: &Settled) -> impl Iterator<Item = (u16, &Failure)>
 
 /// What was said last about each of them. For an expiry the text of the last deferral says more than we do.
 fn failure_texts<R: Runtime>(shard: &Rc<Shard<R>>, settled: &Settled) -> Vec<String> {
-    let keeper = shard.keeper(settled.location.lane);
-    let lane = keeper.lane.borrow();
+    let writer = shard.writer(settled.location.lane);
+    let lane = writer.lane.borrow();
     let text = |(ordinal, failure): (u16, &Failure)| {
         let last = if failure.expired { last_reply(&lane, settled.key, ordinal) } else { None };
         last.unwrap_or_else(|| failure.diagnostic.clone())

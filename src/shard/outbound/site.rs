@@ -10,7 +10,7 @@ use std::task::Waker;
 use crate::limits;
 use crate::queue::fair::Behalf;
 use crate::route::Hop;
-use crate::shard::counts::Slots;
+use crate::shard::counts::ConnectionCount;
 use crate::shard::message::Job;
 use crate::shard::outbound::shown::Shown;
 use crate::time::Instant;
@@ -30,14 +30,14 @@ pub struct Site {
     /// Where it is.
     pub hop: RefCell<Rc<Hop>>,
     /// The node's connections to it.
-    pub slots: Arc<Slots>,
+    pub count: Arc<ConnectionCount>,
     /// This shard's, connecting ones included.
     pub connections: Cell<usize>,
     /// Those that are still connecting.
     pub opening: Cell<usize>,
     /// Connections that were woken and have not looked yet.
     pub(super) waking: Cell<usize>,
-    pub(super) idle: RefCell<Vec<Rc<Nap>>>,
+    pub(super) idle: RefCell<Vec<Rc<IdleConnection>>>,
     pub(super) hold_until: Cell<Instant>,
     /// Its connections send the next message's commands behind a body.
     pub pipelines: Cell<bool>,
@@ -61,9 +61,9 @@ pub struct Site {
 
 impl Site {
     /// A site no connection goes to yet.
-    pub fn new(hop: Rc<Hop>, slots: Arc<Slots>) -> Site {
+    pub fn new(hop: Rc<Hop>, count: Arc<ConnectionCount>) -> Site {
         Site {
-            slots,
+            count,
             hop: RefCell::new(hop),
             connections: Cell::new(0),
             opening: Cell::new(0),
@@ -90,28 +90,28 @@ impl Site {
     /// Wakes a connection to this address that has nothing to do. False: there is none.
     pub fn wake_at(&self, address: IpAddr) -> bool {
         let mut idle = self.idle.borrow_mut();
-        let place = idle.iter().position(|nap| nap.address.get() == Some(address));
-        let Some(nap) = place.map(|place| idle.remove(place)) else { return false };
-        self.wake(&nap);
+        let place = idle.iter().position(|connection| connection.address.get() == Some(address));
+        let Some(connection) = place.map(|place| idle.remove(place)) else { return false };
+        self.wake(&connection);
         true
     }
 
     pub(super) fn wake_one(&self) -> bool {
-        let Some(nap) = self.idle.borrow_mut().pop() else { return false };
-        self.wake(&nap);
+        let Some(connection) = self.idle.borrow_mut().pop() else { return false };
+        self.wake(&connection);
         true
     }
 
-    fn wake(&self, nap: &Nap) {
-        nap.woken.set(true);
+    fn wake(&self, connection: &IdleConnection) {
+        connection.woken.set(true);
         self.waking.set(self.waking.get() + 1);
-        if let Some(waker) = nap.waker.borrow_mut().take() {
+        if let Some(waker) = connection.waker.borrow_mut().take() {
             waker.wake();
         }
     }
 
     /// Jobs that will be taken without anybody being woken for them.
-    pub(super) fn hands(&self, busy: bool) -> usize {
+    pub(super) fn free_connections(&self, busy: bool) -> usize {
         // Those on their way will take one each at least.
         let coming = self.opening.get() + self.waking.get();
         if !busy || !self.pipelines.get() {
@@ -129,7 +129,7 @@ impl Site {
 
 /// An idle connection's sleep.
 #[derive(Default)]
-pub struct Nap {
+pub struct IdleConnection {
     /// Woken for work.
     pub woken: Cell<bool>,
     /// Who sleeps.

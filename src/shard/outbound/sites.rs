@@ -9,29 +9,39 @@ use crate::route::Hop;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::shard::outbound::borrow;
-use crate::shard::outbound::site::{Nap, Site};
+use crate::shard::outbound::site::{IdleConnection, Site};
 
 /// A connection of the site has nothing to do.
-pub(super) fn nap<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Rc<Site>, nap: &Rc<Nap>) {
-    nap.woken.set(false);
+pub(super) fn goes_idle<R: Runtime>(
+    shard: &Shard<R>,
+    key: SiteKey,
+    site: &Rc<Site>,
+    connection: &Rc<IdleConnection>,
+) {
+    connection.woken.set(false);
     let mut idle = site.idle.borrow_mut();
     if idle.is_empty() {
         shard.outbound.resting.borrow_mut().insert(key, site.clone());
     }
-    idle.push(nap.clone());
-    site.slots.set_idle(shard.index, true);
+    idle.push(connection.clone());
+    site.count.set_idle(shard.index, true);
 }
 
 /// It has again, woken or by itself.
-pub(super) fn risen<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site, nap: &Rc<Nap>) {
-    if nap.woken.get() {
+pub(super) fn goes_on<R: Runtime>(
+    shard: &Shard<R>,
+    key: SiteKey,
+    site: &Site,
+    connection: &Rc<IdleConnection>,
+) {
+    if connection.woken.get() {
         site.waking.set(site.waking.get().saturating_sub(1));
     } else {
-        site.idle.borrow_mut().retain(|other| !Rc::ptr_eq(other, nap));
+        site.idle.borrow_mut().retain(|other| !Rc::ptr_eq(other, connection));
     }
     if site.idle.borrow().is_empty() {
         shard.outbound.resting.borrow_mut().remove(&key);
-        site.slots.set_idle(shard.index, false);
+        site.count.set_idle(shard.index, false);
     }
 }
 
@@ -40,7 +50,7 @@ pub(super) fn site<R: Runtime>(shard: &Shard<R>, hop: Rc<Hop>) -> (SiteKey, Rc<S
     let key = shard.outbound.destinations.borrow_mut().site(&hop.site);
     let mut sites = shard.outbound.sites.borrow_mut();
     let site =
-        sites.entry(key).or_insert_with(|| Rc::new(Site::new(hop.clone(), shard.mesh.slots(&hop.site))));
+        sites.entry(key).or_insert_with(|| Rc::new(Site::new(hop.clone(), shard.mesh.site_count(&hop.site))));
     *site.hop.borrow_mut() = hop;
     (key, site.clone())
 }

@@ -44,11 +44,11 @@ pub(in crate::shard) struct Outbound<R: Runtime> {
     pub sites: RefCell<HashMap<SiteKey, Rc<Site>>>,
     /// Sites with connections that have nothing to do.
     pub resting: RefCell<BTreeMap<SiteKey, Rc<Site>>>,
-    /// Sites that found no free connection slot.
+    /// Sites that found no free connection.
     pub refused: RefCell<VecDeque<SiteKey>>,
-    /// How many of them were not asked yet since a slot may be free.
+    /// How many of them were not asked yet since a connection may be free.
     pub refused_left: Cell<usize>,
-    /// Others want slots that idle connections here hold.
+    /// Others want connections that idle connections here hold.
     pub asked: Cell<bool>,
     /// Work lent and borrowed.
     pub lending: Lending,

@@ -89,13 +89,13 @@ async fn tend<R: Runtime>(shard: &Rc<Shard<R>>) {
         let closed = shard.outbound.destinations.borrow().is_closed(key, shard.seconds());
         let waits = shard.outbound.sites.borrow().get(&key).is_some_and(|site| site.is_waiting());
         if closed || waits {
-            visit(shard, key, &mut pace).await;
+            look_at(shard, key, &mut pace).await;
         }
     }
 }
 
 /// What is too old is given up. Where the site is closed the rest is told why it waits, so that the log and the spool tell it.
-async fn visit<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, pace: &mut Pace) {
+async fn look_at<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, pace: &mut Pace) {
     for tells in [false, true] {
         while !pace.is_over() {
             pace.rest(&shard.runtime).await;

@@ -111,7 +111,7 @@ fn open_next<R: Runtime>(run: &mut Run<'_, R>, connection: &mut Connection<R>, o
             && connection.is_prompt()
             && site.shown.takes_ahead(shard.timers.recent()),
     );
-    if !(site.pipelines.get() && run.goes_on() && pump::is_crowded(shard, key, site)) {
+    if !(site.pipelines.get() && run.goes_on() && pump::has_backlog(shard, key, site)) {
         return;
     }
     let Some(mut next) = run.take() else { return };
@@ -235,7 +235,12 @@ fn break_off<R: Runtime>(
 ) -> bool {
     let Run { shard, site, .. } = *run;
     if let HopError::Spool(error) = error {
-        load::lament(shard, Some(view.id), part.group.location, &format!("cannot be delivered: {error}"));
+        load::report_unreadable(
+            shard,
+            Some(view.id),
+            part.group.location,
+            &format!("cannot be delivered: {error}"),
+        );
         transaction.on_trouble(&format!("the spool: {error}"));
         return false;
     }

@@ -68,7 +68,7 @@ impl<'a, R: Runtime> Run<'a, R> {
                 Work::Expired(job) => settle::expired(shard, &job),
                 Work::Job(job) => {
                     let under_way = UnderWay::new(shard, site, job);
-                    // More work than hands: one more connection, if the limits let it.
+                    // More work than connections: one more connection, if the limits let it.
                     pump::pump(shard, key);
                     return Some(Next { under_way, opened: false });
                 }
@@ -78,9 +78,9 @@ impl<'a, R: Runtime> Run<'a, R> {
     }
 }
 
-/// Another shard waits for a slot and this one has more than its share, or had its turn.
+/// Another shard waits for a connection and this one has more than its share, or had its turn.
 fn must_yield<R: Runtime>(shard: &Shard<R>, site: &Site, done: usize) -> bool {
-    if done == 0 || !site.slots.wanted_by_others(shard.index) {
+    if done == 0 || !site.count.wanted_by_others(shard.index) {
         return false;
     }
     let share = borrow::share(shard, site);

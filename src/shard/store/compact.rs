@@ -13,7 +13,7 @@ use crate::shard::Shard;
 use crate::shard::promise::{Promise, promise};
 use crate::shard::store::load::{self, Source};
 use crate::shard::store::places::Places;
-use crate::shard::store::writer::Keeper;
+use crate::shard::store::writer::LaneWriter;
 use crate::spool::batch::Moved;
 use crate::spool::compact::Candidate;
 use crate::spool::record::Extent;
@@ -41,26 +41,26 @@ impl<R: Runtime> Drop for Pinned<R> {
 }
 
 /// The compactor of a lane.
-pub async fn compact<R: Runtime>(shard: Rc<Shard<R>>, keeper: Rc<Keeper<R>>) {
-    let places = shard.mesh.places(keeper.lane.borrow().number());
+pub async fn compact<R: Runtime>(shard: Rc<Shard<R>>, writer: Rc<LaneWriter<R>>) {
+    let places = shard.mesh.places(writer.lane.borrow().number());
     loop {
         let until = shard.runtime.now() + limits::COMPACTION_PAUSE;
         shard.timers.sleep_until(until).await;
-        release(&keeper, places);
-        keeper.vouch(shard.runtime.now());
-        let_go(&keeper, shard.runtime.now());
-        while !shard.draining.get() && keeper.lane.borrow_mut().compaction_begin() {
-            empty_victims(&shard, &keeper).await;
-            release(&keeper, places);
+        release(&writer, places);
+        writer.vouch(shard.runtime.now());
+        let_go(&writer, shard.runtime.now());
+        while !shard.draining.get() && writer.lane.borrow_mut().compaction_begin() {
+            empty_victims(&shard, &writer).await;
+            release(&writer, places);
         }
     }
 }
 
 /// Pages of segments that are read through the map no more leave the memory of this process.
-fn let_go<R: Runtime>(keeper: &Keeper<R>, now: Instant) {
-    keeper.mapped.borrow_mut().retain(|slot, written| {
+fn let_go<R: Runtime>(writer: &LaneWriter<R>, now: Instant) {
+    writer.mapped.borrow_mut().retain(|slot, written| {
         let is_fresh = now <= *written + limits::MAPPED_READ_MAX;
-        if !is_fresh && let Some(segment) = keeper.segment(*slot) {
+        if !is_fresh && let Some(segment) = writer.segment(*slot) {
             segment.map().let_go();
         }
         is_fresh
@@ -68,46 +68,46 @@ fn let_go<R: Runtime>(keeper: &Keeper<R>, now: Instant) {
 }
 
 /// Segments that moved messages came from and nobody reads any more may be freed.
-fn release<R: Runtime>(keeper: &Keeper<R>, places: &Places) {
-    let mut lane = keeper.lane.borrow_mut();
+fn release<R: Runtime>(writer: &LaneWriter<R>, places: &Places) {
+    let mut lane = writer.lane.borrow_mut();
     let left: Vec<u16> = lane.leaving().into_iter().filter(|slot| !places.is_pinned(*slot)).collect();
     for slot in &left {
         lane.left(*slot);
     }
     drop(lane);
     if !left.is_empty() {
-        keeper.nudge();
+        writer.nudge();
     }
 }
 
-async fn empty_victims<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>) {
-    while !keeper.lane.borrow_mut().compaction_scan(limits::COMPACTION_SCAN) {
+async fn empty_victims<R: Runtime>(shard: &Rc<Shard<R>>, writer: &Rc<LaneWriter<R>>) {
+    while !writer.lane.borrow_mut().compaction_scan(limits::COMPACTION_SCAN) {
         shard.runtime.yield_now().await;
     }
     let mut under_way: Option<Promise<()>> = None;
     loop {
-        let moves = gather(shard, keeper).await;
+        let moves = gather(shard, writer).await;
         if let Some(before) = under_way.take() {
             before.await;
         }
         if moves.is_empty() {
             break;
         }
-        under_way = Some(queue(shard, keeper, moves));
+        under_way = Some(queue(shard, writer, moves));
     }
-    keeper.lane.borrow_mut().compaction_end();
+    writer.lane.borrow_mut().compaction_end();
 }
 
 /// Reads the next messages to move.
-async fn gather<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>) -> Vec<Moved> {
+async fn gather<R: Runtime>(shard: &Rc<Shard<R>>, writer: &Rc<LaneWriter<R>>) -> Vec<Moved> {
     let (mut moves, mut bytes) = (Vec::new(), 0);
     while bytes < limits::COMPACTION_BYTES_MAX - limits::BODY_GATHER_MAX
         && moves.len() < limits::MOVES_QUEUED_MAX
         && !shard.draining.get()
     {
-        let next = keeper.lane.borrow_mut().compaction_next();
+        let next = writer.lane.borrow_mut().compaction_next();
         let Some(candidate) = next else { break };
-        match read(shard, keeper, &candidate).await {
+        match read(shard, writer, &candidate).await {
             Ok(mut moved) => {
                 if shard.runtime.planted(Defect::ParametersStay) {
                     moved.plant_no_parameters();
@@ -115,17 +115,22 @@ async fn gather<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>) -> Vec
                 if shard.runtime.planted(Defect::MovedFreedEarly) {
                     let slot = candidate.location.slot;
                     let of_nobody = Extent { sequence: 0, slot, offset: 0, length: 0, crc: 0 };
-                    keeper.lane.borrow_mut().drop_chunks(&[of_nobody]);
+                    writer.lane.borrow_mut().drop_chunks(&[of_nobody]);
                 }
                 bytes += moved.bytes();
                 moves.push(moved);
             }
             // Settled while it was read: what was read may be anything.
-            Err(_) if !keeper.lane.borrow().is_still(&candidate) => {}
+            Err(_) if !writer.lane.borrow().is_still(&candidate) => {}
             Err(error) => {
                 let words =
                     format!("cannot be moved: {error}; it stays where it is, and so does its segment");
-                load::lament(shard, keeper.lane.borrow().id(candidate.key), candidate.location, &words);
+                load::report_unreadable(
+                    shard,
+                    writer.lane.borrow().id(candidate.key),
+                    candidate.location,
+                    &words,
+                );
             }
         }
     }
@@ -135,16 +140,16 @@ async fn gather<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>) -> Vec
 /// Reads a message, and stores the pieces of a large one that have to move.
 async fn read<R: Runtime>(
     shard: &Rc<Shard<R>>,
-    keeper: &Rc<Keeper<R>>,
+    writer: &Rc<LaneWriter<R>>,
     candidate: &Candidate,
 ) -> io::Result<Moved> {
     let source = Source::read(shard, candidate.location).await?;
     let extents: Vec<Extent> = source.view()?.extents().collect();
-    let whole = keeper.lane.borrow().compaction_takes_whole(candidate, extents.iter().copied());
+    let whole = writer.lane.borrow().compaction_takes_whole(candidate, extents.iter().copied());
     let lane = candidate.location.lane;
     let (mut pieces, mut fresh, mut body) = (Vec::new(), Vec::new(), Vec::new());
     for extent in extents {
-        let takes = keeper.lane.borrow().compaction_takes(&extent);
+        let takes = writer.lane.borrow().compaction_takes(&extent);
         if !whole && !takes {
             pieces.push(extent);
             continue;
@@ -155,8 +160,8 @@ async fn read<R: Runtime>(
                 continue;
             }
             // What is settled needs no place any more.
-            Ok(_) if !keeper.lane.borrow().is_still(candidate) => Err(io::ErrorKind::NotFound.into()),
-            Ok(bytes) => store(shard, keeper, bytes).await,
+            Ok(_) if !writer.lane.borrow().is_still(candidate) => Err(io::ErrorKind::NotFound.into()),
+            Ok(bytes) => store(shard, writer, bytes).await,
             Err(error) => Err(error),
         };
         match stored {
@@ -165,7 +170,7 @@ async fn read<R: Runtime>(
                 fresh.push(stored);
             }
             Err(error) => {
-                keeper.lane.borrow_mut().drop_chunks(&fresh);
+                writer.lane.borrow_mut().drop_chunks(&fresh);
                 return Err(error);
             }
         }
@@ -177,17 +182,17 @@ async fn read<R: Runtime>(
 /// Stores a piece of a body.
 async fn store<R: Runtime>(
     shard: &Rc<Shard<R>>,
-    keeper: &Rc<Keeper<R>>,
+    writer: &Rc<LaneWriter<R>>,
     bytes: Vec<u8>,
 ) -> io::Result<Extent> {
     let (fulfil, stored) = promise();
-    keeper.push_piece(shard.runtime.now(), bytes, fulfil);
+    writer.push_piece(shard.runtime.now(), bytes, fulfil);
     stored.await.map_err(|_| io::Error::other("its pieces could not be written"))
 }
 
 /// Queues moves.
-fn queue<R: Runtime>(shard: &Shard<R>, keeper: &Keeper<R>, moves: Vec<Moved>) -> Promise<()> {
+fn queue<R: Runtime>(shard: &Shard<R>, writer: &LaneWriter<R>, moves: Vec<Moved>) -> Promise<()> {
     let (fulfil, moved) = promise();
-    keeper.push_moves(shard.runtime.now(), moves, fulfil);
+    writer.push_moves(shard.runtime.now(), moves, fulfil);
     moved
 }

@@ -6,7 +6,7 @@ use crate::mail::envelope::{Envelope, Recipient};
 use crate::observe::accounting::{Event, Kind};
 use crate::runtime::Runtime;
 use crate::shard::Shard;
-use crate::shard::store::writer::Keeper;
+use crate::shard::store::writer::LaneWriter;
 use crate::spool::batch::Outcome;
 use crate::spool::record::{Fate, MessageView};
 
@@ -14,7 +14,7 @@ use crate::spool::record::{Fate, MessageView};
 #[cold]
 pub(super) fn stored<R: Runtime>(
     shard: &Shard<R>,
-    keeper: &Keeper<R>,
+    writer: &LaneWriter<R>,
     place: (Location, u32),
     id: MessageId,
     envelope: &Envelope,
@@ -33,7 +33,7 @@ pub(super) fn stored<R: Runtime>(
                 ..Event::new(Kind::Discarded, envelope.arrival, id, &envelope.sender, &recipients)
             };
             shard.say.journal.borrow_mut().record(&event);
-            end_of_discarded(shard, keeper, place, (first, count));
+            end_of_discarded(shard, writer, place, (first, count));
         }
         first += count;
     }
@@ -46,9 +46,9 @@ pub(in crate::shard) fn found<R: Runtime>(
     view: &MessageView<'_>,
     (first, count): (u16, u16),
 ) {
-    let keeper = shard.keeper(location.lane);
+    let writer = shard.writer(location.lane);
     let is_live = |ordinal: u16| {
-        let lane = keeper.lane.borrow();
+        let lane = writer.lane.borrow();
         let Some(entry) = lane.entry(key) else { return false };
         entry.live().iter().any(|range| (range.first..range.first + range.count).contains(&ordinal))
     };
@@ -60,17 +60,17 @@ pub(in crate::shard) fn found<R: Runtime>(
             again: true,
             ..Event::new(Kind::Discarded, shard.runtime.wall(), view.id, view.sender, &[address])
         });
-        end_of_discarded(shard, &keeper, (location, key), (ordinal, 1));
+        end_of_discarded(shard, &writer, (location, key), (ordinal, 1));
     }
 }
 
 fn end_of_discarded<R: Runtime>(
     shard: &Shard<R>,
-    keeper: &Keeper<R>,
+    writer: &LaneWriter<R>,
     (location, key): (Location, u32),
     (first, count): (u16, u16),
 ) {
     shard.instruments.counters.recipients_discarded.add(count.into());
     let outcome = Outcome { key, location, first, count, fate: Fate::Discarded };
-    keeper.push_unasked(shard.runtime.now(), outcome);
+    writer.push_unasked(shard.runtime.now(), outcome);
 }

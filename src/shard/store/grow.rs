@@ -7,31 +7,31 @@ use crate::limits;
 use crate::observe::diagnostics::Level;
 use crate::runtime::{Runtime, Segment};
 use crate::shard::Shard;
-use crate::shard::store::writer::Keeper;
+use crate::shard::store::writer::LaneWriter;
 use crate::spool::layout::segment_path;
 
-pub(super) async fn make_segment<R: Runtime>(shard: Rc<Shard<R>>, keeper: Rc<Keeper<R>>, slot: u16) {
-    let path = segment_path(&keeper.directory, slot);
-    let made = shard.runtime.create_segment(&path, keeper.segment_size).await;
+pub(super) async fn make_segment<R: Runtime>(shard: Rc<Shard<R>>, writer: Rc<LaneWriter<R>>, slot: u16) {
+    let path = segment_path(&writer.directory, slot);
+    let made = shard.runtime.create_segment(&path, writer.segment_size).await;
     match made {
         Ok(segment) => {
-            let lane = keeper.lane.borrow().number();
+            let lane = writer.lane.borrow().number();
             shard.mesh.publish_map(lane, slot, segment.map().clone());
-            let mut segments = keeper.segments.borrow_mut();
+            let mut segments = writer.segments.borrow_mut();
             if segments.len() <= usize::from(slot) {
                 segments.resize(usize::from(slot) + 1, None);
             }
             segments[usize::from(slot)] = Some(segment);
             drop(segments);
             shard.instruments.room.set_problem("");
-            keeper.lane.borrow_mut().segment_created(slot, true);
+            writer.lane.borrow_mut().segment_created(slot, true);
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             shard.say(
                 Level::Warning,
                 format_args!("{} exists and is not ours; it is left alone", path.display()),
             );
-            keeper.lane.borrow_mut().segment_taken(slot);
+            writer.lane.borrow_mut().segment_taken(slot);
         }
         Err(error) => {
             // It is tried every second; control goes on to say what is missing while it keeps mail out.
@@ -41,19 +41,19 @@ pub(super) async fn make_segment<R: Runtime>(shard: Rc<Shard<R>>, keeper: Rc<Kee
                     format_args!(
                         "cannot make the spool segment {} of {} bytes: {error}; {}",
                         path.display(),
-                        keeper.segment_size,
+                        writer.segment_size,
                         remedy(&error)
                     ),
                 );
             }
-            keeper.lane.borrow_mut().segment_failed();
-            keeper.resume();
+            writer.lane.borrow_mut().segment_failed();
+            writer.resume();
             let until = shard.runtime.now() + limits::SEGMENT_PAUSE;
             shard.timers.sleep_until(until).await;
-            keeper.lane.borrow_mut().segment_created(slot, false);
+            writer.lane.borrow_mut().segment_created(slot, false);
         }
     }
-    keeper.resume();
+    writer.resume();
 }
 
 /// What to do about a segment that could not be made.

@@ -124,7 +124,7 @@ pub(in crate::shard) fn check(bytes: &[u8], extent: Extent) -> io::Result<()> {
 
 /// A word for the operator about a stored message that is not what was written. Called by its id, or by its place where that
 /// cannot be told.
-pub(in crate::shard) fn lament<R: Runtime>(
+pub(in crate::shard) fn report_unreadable<R: Runtime>(
     shard: &Shard<R>,
     id: Option<MessageId>,
     place: Location,
@@ -145,7 +145,7 @@ pub(in crate::shard) async fn name<R: Runtime>(shard: &Shard<R>, place: Location
     let map = shard.map(place.lane, place.slot)?;
     let block = shard.runtime.read(&map, 0, limits::BLOCK as usize).await.ok()?;
     let header = Header::decode(&block).ok()?;
-    let born = MessageId { lane: header.birthplace.lane, sequence: header.sequence, offset: place.offset };
+    let born = MessageId { lane: header.origin.lane, sequence: header.sequence, offset: place.offset };
     let room = (map.len() as u64).saturating_sub(place.offset.into()).min(limits::COMMIT_BYTES_MAX as u64);
     let bytes = shard.runtime.read(&map, place.offset.into(), room as usize).await.unwrap_or_default();
     Some(record::claimed_id(&bytes).filter(|id| id.lane == born.lane).unwrap_or(born))

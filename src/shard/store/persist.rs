@@ -19,7 +19,7 @@ use crate::shard::Shard;
 use crate::shard::outbound::handoff;
 use crate::shard::outbound::pump::give_credit;
 use crate::shard::store::refuse::refuse;
-use crate::shard::store::writer::{Keeper, Ticket};
+use crate::shard::store::writer::{LaneWriter, Ticket};
 use crate::shard::store::{discard, grow, secure};
 use crate::shard::timers::Sleep;
 use crate::smtp::server::NotStored;
@@ -28,56 +28,56 @@ use crate::spool::lane::{Begin, Done};
 use crate::spool::record::Extent;
 
 /// The committer: the one writer of a lane.
-pub async fn persist<R: Runtime>(shard: Rc<Shard<R>>, keeper: Rc<Keeper<R>>) {
-    secure::secure(&shard, &keeper).await;
+pub async fn persist<R: Runtime>(shard: Rc<Shard<R>>, writer: Rc<LaneWriter<R>>) {
+    secure::secure(&shard, &writer).await;
     loop {
-        housekeep(&shard, &keeper).await;
-        due(&shard, &keeper).await;
+        housekeep(&shard, &writer).await;
+        due(&shard, &writer).await;
         let begin = {
-            let mut queue = keeper.queue.borrow_mut();
-            keeper.urgent.set(0);
-            keeper.oldest.set(None);
-            let begin = keeper.lane.borrow_mut().begin(&mut queue, shard.runtime.random());
-            keeper.crowded.set(!queue.is_empty());
+            let mut queue = writer.queue.borrow_mut();
+            writer.urgent.set(0);
+            writer.oldest.set(None);
+            let begin = writer.lane.borrow_mut().begin(&mut queue, shard.runtime.random());
+            writer.has_more.set(!queue.is_empty());
             if !queue.is_empty() {
                 // What did not fit goes next.
-                keeper.urgent.set(1);
+                writer.urgent.set(1);
             }
             begin
         };
         match begin {
-            Begin::Nothing => rest(&shard, &keeper).await,
-            Begin::Stalled => keeper.stalled.set(true),
+            Begin::Nothing => rest(&shard, &writer).await,
+            Begin::Stalled => writer.stalled.set(true),
             Begin::Refused(items) => {
                 for (item, ticket) in items {
                     refuse(&shard, item, ticket, NotStored::NoSpace);
                 }
             }
-            Begin::Held(items) => keeper.held.borrow_mut().extend(items),
+            Begin::Held(items) => writer.held.borrow_mut().extend(items),
             Begin::Commit(batch) => {
                 // Not at rest after all.
-                keeper.closing.set(keeper.closing.get().filter(|clean| *clean));
-                keeper.writing.set(true);
-                commit(&shard, &keeper, batch).await;
-                keeper.writing.set(false);
+                writer.closing.set(writer.closing.get().filter(|clean| *clean));
+                writer.writing.set(true);
+                commit(&shard, &writer, batch).await;
+                writer.writing.set(false);
             }
         }
     }
 }
 
 /// Waits until a commit is due.
-async fn due<R: Runtime>(shard: &Shard<R>, keeper: &Keeper<R>) {
+async fn due<R: Runtime>(shard: &Shard<R>, writer: &LaneWriter<R>) {
     let mut delay: Option<Sleep> = None;
     poll_fn(|context| {
-        let waiting = keeper.queue.borrow().len();
-        if !keeper.stalled.get() {
-            if keeper.urgent.get() > 0
+        let waiting = writer.queue.borrow().len();
+        if !writer.stalled.get() {
+            if writer.urgent.get() > 0
                 || waiting >= limits::OUTCOMES_AT
                 || (waiting > 0 && shard.draining.get())
             {
                 return Poll::Ready(());
             }
-            if let Some(oldest) = keeper.oldest.get() {
+            if let Some(oldest) = writer.oldest.get() {
                 let at = oldest + limits::OUTCOME_DELAY_MAX;
                 let delay = delay.get_or_insert_with(|| shard.timers.sleep_until(at));
                 if Pin::new(delay).poll(context).is_ready() {
@@ -85,46 +85,46 @@ async fn due<R: Runtime>(shard: &Shard<R>, keeper: &Keeper<R>) {
                 }
             }
         }
-        *keeper.waker.borrow_mut() = Some(context.waker().clone());
+        *writer.waker.borrow_mut() = Some(context.waker().clone());
         Poll::Pending
     })
     .await;
     // What did not fit into the commit before is more than enough for one: it waits no longer.
     let delay = shard.particulars.commit_delay;
-    if !delay.is_zero() && keeper.urgent.get() > 0 && !keeper.crowded.get() && !shard.draining.get() {
+    if !delay.is_zero() && writer.urgent.get() > 0 && !writer.has_more.get() && !shard.draining.get() {
         shard.runtime.sleep_until(shard.runtime.now() + delay).await;
     }
 }
 
 /// Nothing is to be written; perhaps it is to be said that all is.
-async fn rest<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>) {
-    let Some(clean) = keeper.closing.get() else { return };
-    let batch = keeper.lane.borrow_mut().close(clean, shard.runtime.random());
+async fn rest<R: Runtime>(shard: &Rc<Shard<R>>, writer: &Rc<LaneWriter<R>>) {
+    let Some(clean) = writer.closing.get() else { return };
+    let batch = writer.lane.borrow_mut().close(clean, shard.runtime.random());
     if let Some(batch) = batch {
-        keeper.writing.set(true);
-        commit(shard, keeper, batch).await;
-        keeper.writing.set(false);
+        writer.writing.set(true);
+        commit(shard, writer, batch).await;
+        writer.writing.set(false);
     }
-    keeper.closing.set(None);
+    writer.closing.set(None);
 }
 
-async fn commit<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>, batch: Batch<Ticket>) {
+async fn commit<R: Runtime>(shard: &Rc<Shard<R>>, writer: &Rc<LaneWriter<R>>, batch: Batch<Ticket>) {
     let started = shard.runtime.now();
-    keeper.committed.set(started);
+    writer.committed.set(started);
     let counters = &shard.instruments.counters;
-    match write(keeper, &batch).await {
+    match write(writer, &batch).await {
         Ok(synced) => {
             counters.commits.add(1);
-            keeper.mapped.borrow_mut().insert(batch.slot, started);
+            writer.mapped.borrow_mut().insert(batch.slot, started);
             counters.commit_items.add(batch.len() as u64);
             counters.commit_bytes.add(batch.bytes() as u64);
             let took = shard.runtime.now().since(started).as_micros();
             let _ = shard.say.latencies.borrow_mut().commit.record(took as u64);
-            committed(shard, keeper, batch, synced);
+            committed(shard, writer, batch, synced);
         }
         Err(error) => {
             counters.commits_failed.add(1);
-            let lane = keeper.lane.borrow().number();
+            let lane = writer.lane.borrow().number();
             shard.say(
                 Level::Error,
                 format_args!(
@@ -132,11 +132,11 @@ async fn commit<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>, batch:
                 ),
             );
             let slot = batch.slot;
-            let items = keeper.lane.borrow_mut().failed(batch);
+            let items = writer.lane.borrow_mut().failed(batch);
             if shard.runtime.planted(Defect::FailedSegmentSealed) {
-                keeper.lane.borrow_mut().plant_sealed(slot);
+                writer.lane.borrow_mut().plant_sealed(slot);
             }
-            let mut queue = keeper.queue.borrow_mut();
+            let mut queue = writer.queue.borrow_mut();
             for (item, ticket) in items.into_iter().rev() {
                 match ticket {
                     Ticket::Message(_) | Ticket::Chunk(_) => refuse(shard, item, ticket, NotStored::Disk),
@@ -144,15 +144,15 @@ async fn commit<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>, batch:
                 }
             }
             if !queue.is_empty() {
-                keeper.oldest.set(Some(shard.runtime.now()));
+                writer.oldest.set(Some(shard.runtime.now()));
             }
         }
     }
 }
 
-async fn write<R: Runtime>(keeper: &Keeper<R>, batch: &Batch<Ticket>) -> io::Result<Synced> {
+async fn write<R: Runtime>(writer: &LaneWriter<R>, batch: &Batch<Ticket>) -> io::Result<Synced> {
     let segment =
-        keeper.segment(batch.slot).ok_or_else(|| io::Error::other("the segment file is not open"))?;
+        writer.segment(batch.slot).ok_or_else(|| io::Error::other("the segment file is not open"))?;
     if let Some(header) = &batch.header {
         segment.append(0, &[io::IoSlice::new(header)])?;
     }
@@ -161,11 +161,16 @@ async fn write<R: Runtime>(keeper: &Keeper<R>, batch: &Batch<Ticket>) -> io::Res
 }
 
 /// Everything in the batch is durable: answers, handoffs, credits.
-fn committed<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>, batch: Batch<Ticket>, synced: Synced) {
-    let mut done = std::mem::take(&mut *keeper.done.borrow_mut());
-    keeper.lane.borrow_mut().done(batch, synced, |_, item, ticket| done.push((item, ticket)));
-    let lane = keeper.lane.borrow().number();
-    let mut credits = keeper.credits.borrow_mut();
+fn committed<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    writer: &Rc<LaneWriter<R>>,
+    batch: Batch<Ticket>,
+    synced: Synced,
+) {
+    let mut done = std::mem::take(&mut *writer.done.borrow_mut());
+    writer.lane.borrow_mut().done(batch, synced, |_, item, ticket| done.push((item, ticket)));
+    let lane = writer.lane.borrow().number();
+    let mut credits = writer.credits.borrow_mut();
     credits.clear();
     credits.resize(shard.mesh.shards(), 0u32);
     for (item, ticket) in done.drain(..) {
@@ -176,11 +181,11 @@ fn committed<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>, batch: Ba
                 shard.mesh.places(lane).born(key);
                 if shard.runtime.planted(Defect::SegmentRecycledEarly) {
                     let of_nobody = Extent { sequence: 0, slot: location.slot, offset: 0, length: 0, crc: 0 };
-                    keeper.lane.borrow_mut().drop_chunks(&[of_nobody]);
+                    writer.lane.borrow_mut().drop_chunks(&[of_nobody]);
                 }
                 handoff::stored(shard, location, key, &message.envelope);
                 if message.envelope.parameters.is_some() {
-                    discard::stored(shard, keeper, (location, key), *id.get(), &message.envelope);
+                    discard::stored(shard, writer, (location, key), *id.get(), &message.envelope);
                 }
                 shard.give_body(message.body);
                 shard.inbound.envelopes.give(message.envelope);
@@ -200,11 +205,11 @@ fn committed<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>, batch: Ba
                     compactor.fulfil(());
                 }
             }
-            // A census, or an outcome that shares its credit with others.
-            (Done::Chunk(_) | Done::Outcome { .. } | Done::Census, _) => {}
+            // A snapshot, or an outcome that shares its credit with others.
+            (Done::Chunk(_) | Done::Outcome { .. } | Done::Snapshot, _) => {}
         }
     }
-    *keeper.done.borrow_mut() = done;
+    *writer.done.borrow_mut() = done;
     for (home, count) in credits.iter().copied().enumerate().filter(|(_, count)| *count > 0) {
         give_credit(shard, home, lane, count);
     }
@@ -253,20 +258,20 @@ fn event<'a>(
     }
 }
 
-/// Frees dead segments, asks for new ones, takes censuses.
-async fn housekeep<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>) {
+/// Frees dead segments, asks for new ones, takes snapshots.
+async fn housekeep<R: Runtime>(shard: &Rc<Shard<R>>, writer: &Rc<LaneWriter<R>>) {
     for round in 0.. {
         if round == limits::FREES_AT_ONCE {
             // A commit that waits comes first.
-            keeper.nudge();
+            writer.nudge();
             break;
         }
-        if shard.runtime.now() < keeper.free_from.get() {
+        if shard.runtime.now() < writer.free_from.get() {
             break;
         }
-        let next = keeper.lane.borrow_mut().next_to_free();
+        let next = writer.lane.borrow_mut().next_to_free();
         let Some((slot, block)) = next else { break };
-        let proof = match keeper.segment(slot) {
+        let proof = match writer.segment(slot) {
             Some(segment) => match segment.append(0, &[io::IoSlice::new(&block)]) {
                 Ok(()) => segment.sync().await.ok(),
                 Err(_) => None,
@@ -275,22 +280,22 @@ async fn housekeep<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>) {
         };
         if proof.is_none() {
             // The compactor's tick comes back to it.
-            keeper.free_from.set(shard.runtime.now() + limits::FREE_PAUSE);
+            writer.free_from.set(shard.runtime.now() + limits::FREE_PAUSE);
         }
         shard.instruments.counters.segments_recycled.add(u64::from(proof.is_some()));
-        keeper.lane.borrow_mut().freed(slot, proof);
-        keeper.stalled.set(false);
-        if !keeper.held.borrow().is_empty() {
-            keeper.resume();
+        writer.lane.borrow_mut().freed(slot, proof);
+        writer.stalled.set(false);
+        if !writer.held.borrow().is_empty() {
+            writer.resume();
         }
     }
-    let due = keeper.lane.borrow_mut().census_due();
+    let due = writer.lane.borrow_mut().snapshot_due();
     for slot in due {
-        keeper.queue.borrow_mut().push_front((Item::Census(slot), Ticket::Nobody));
-        keeper.oldest.set(Some(keeper.oldest.get().unwrap_or(shard.runtime.now())));
+        writer.queue.borrow_mut().push_front((Item::Snapshot(slot), Ticket::Nobody));
+        writer.oldest.set(Some(writer.oldest.get().unwrap_or(shard.runtime.now())));
     }
-    let wanted = keeper.lane.borrow_mut().wants_segment();
+    let wanted = writer.lane.borrow_mut().wants_segment();
     if let Some(slot) = wanted {
-        shard.runtime.spawn_vital("segment maker", grow::make_segment(shard.clone(), keeper.clone(), slot));
+        shard.runtime.spawn_vital("segment maker", grow::make_segment(shard.clone(), writer.clone(), slot));
     }
 }

@@ -1,8 +1,8 @@
-//! Where moved messages lie now, and which segments are being read: what shards share about a lane so that its keeper can move
+//! Where moved messages lie now, and which segments are being read: what shards share about a lane so that its writer can move
 //! messages and free their segments. No locks, and no messages between shards.
 //!
-//! A reader pins the segment it was told, then looks whether the message moved; if it did, it lets go and follows. The keeper
-//! publishes the new place, then looks for pins. All of this is sequentially consistent, so either the keeper sees the
+//! A reader pins the segment it was told, then looks whether the message moved; if it did, it lets go and follows. The writer
+//! publishes the new place, then looks for pins. All of this is sequentially consistent, so either the writer sees the
 //! pin, or the reader sees the new place. Pins are counted apart for each shard: a reader writes its own memory only.
 
 use std::sync::OnceLock;
@@ -45,7 +45,7 @@ impl Places {
         }
     }
 
-    /// The keeper moved a message.
+    /// The writer moved a message.
     pub fn moved(&self, key: u32, to: Location) {
         let blocks = self.moved.get_or_init(|| (0..limits::PLACES_BLOCKS).map(|_| Block::new()).collect());
         // Messages with larger keys are not moved.
@@ -55,7 +55,7 @@ impl Places {
         block[key as usize % limits::PLACES_BLOCK].store(place, Ordering::SeqCst);
     }
 
-    /// The keeper gave a key to a new message.
+    /// The writer gave a key to a new message.
     pub fn born(&self, key: u32) {
         if let Some(cell) = self.cell(key) {
             cell.store(0, Ordering::SeqCst);
@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn no_segment_is_given_up_under_a_reader() {
         use std::sync::atomic::AtomicBool;
-        // The keeper moves one message from segment to segment and gives each old one up when nobody reads there.
+        // The writer moves one message from segment to segment and gives each old one up when nobody reads there.
         let places = Places::new(1, 3);
         let given_up: Vec<AtomicBool> = (0..200).map(|_| AtomicBool::new(false)).collect();
         let over = AtomicBool::new(false);

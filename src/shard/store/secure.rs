@@ -10,18 +10,18 @@ use crate::observe::diagnostics::Level;
 use crate::runtime::{Defect, Runtime, Segment};
 use crate::shard::Shard;
 use crate::shard::store::refuse::refuse;
-use crate::shard::store::writer::{Keeper, Ticket};
+use crate::shard::store::writer::{LaneWriter, Ticket};
 use crate::smtp::server::NotStored;
 
 /// Ends when all of it is synced. Meanwhile clients are refused: their mail could not be kept.
-pub(super) async fn secure<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<R>>) {
+pub(super) async fn secure<R: Runtime>(shard: &Rc<Shard<R>>, writer: &Rc<LaneWriter<R>>) {
     if shard.runtime.planted(Defect::EndNotSecured) {
         return;
     }
     let mut said = false;
-    while let Err(error) = attempt(shard, keeper).await {
+    while let Err(error) = attempt(shard, writer).await {
         if !said {
-            let lane = keeper.lane.borrow().number();
+            let lane = writer.lane.borrow().number();
             shard.say(Level::Error, format_args!(
                 "lane {lane}: what was written last cannot be written again to make sure of it ({error}); the lane takes no mail until it can"
             ));
@@ -29,7 +29,7 @@ pub(super) async fn secure<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<
         }
         let until = shard.runtime.now() + limits::SECURE_PAUSE;
         shard.timers.sleep_until(until).await;
-        let mut queue = keeper.queue.borrow_mut();
+        let mut queue = writer.queue.borrow_mut();
         for _ in 0..queue.len() {
             match queue.pop_front() {
                 Some((item, ticket @ (Ticket::Message(_) | Ticket::Chunk(_)))) => {
@@ -42,25 +42,25 @@ pub(super) async fn secure<R: Runtime>(shard: &Rc<Shard<R>>, keeper: &Rc<Keeper<
     }
 }
 
-async fn attempt<R: Runtime>(shard: &Shard<R>, keeper: &Keeper<R>) -> io::Result<()> {
-    let last = keeper.unsure.borrow().last;
+async fn attempt<R: Runtime>(shard: &Shard<R>, writer: &LaneWriter<R>) -> io::Result<()> {
+    let last = writer.unsure.borrow().last;
     if let Some(tail) = last {
-        if let Some(found) = keeper.segment(tail.slot) {
+        if let Some(found) = writer.segment(tail.slot) {
             again(shard, &found, 0, limits::BLOCK, |_| true).await?;
             let is_same = |bytes: &[u8]| tail.crc.is_none_or(|crc| crc == crc32c::crc32c(bytes));
             again(shard, &found, u64::from(tail.from), u64::from(tail.to - tail.from), is_same).await?;
             let _ = found.sync().await?;
         }
-        keeper.unsure.borrow_mut().last = None;
+        writer.unsure.borrow_mut().last = None;
     }
     loop {
-        let next = keeper.unsure.borrow().free.last().copied();
+        let next = writer.unsure.borrow().free.last().copied();
         let Some(slot) = next else { return Ok(()) };
-        if let Some(found) = keeper.segment(slot) {
+        if let Some(found) = writer.segment(slot) {
             again(shard, &found, 0, limits::BLOCK, |_| true).await?;
             let _ = found.sync().await?;
         }
-        keeper.unsure.borrow_mut().free.pop();
+        writer.unsure.borrow_mut().free.pop();
     }
 }
 

@@ -4,19 +4,19 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::runtime::{Runtime, SegmentMap};
-use crate::shard::store::writer::Keeper;
+use crate::shard::store::writer::LaneWriter;
 
 /// The lanes a shard writes, and what it reads of all.
 pub(in crate::shard) struct Store<R: Runtime> {
     /// Lanes this shard writes; its own first.
-    pub keepers: Vec<Rc<Keeper<R>>>,
+    pub writers: Vec<Rc<LaneWriter<R>>>,
     /// Copies of the maps, by lane and slot.
     pub maps: RefCell<Vec<Vec<Option<SegmentMap>>>>,
 }
 
 impl<R: Runtime> Store<R> {
     /// These lanes, of so many.
-    pub fn new(keepers: Vec<Rc<Keeper<R>>>, lanes: usize) -> Store<R> {
-        Store { keepers, maps: RefCell::new(vec![Vec::new(); lanes]) }
+    pub fn new(writers: Vec<Rc<LaneWriter<R>>>, lanes: usize) -> Store<R> {
+        Store { writers, maps: RefCell::new(vec![Vec::new(); lanes]) }
     }
 }

@@ -28,7 +28,7 @@ pub(super) enum Ticket {
     Credit(u16),
     /// The compactor: these moves, the last of which this is, are done.
     Moves(Fulfil<()>),
-    /// Nobody: a census, or one of several ranges that share a credit.
+    /// Nobody: a snapshot, or one of several ranges that share a credit.
     Nobody,
 }
 
@@ -41,7 +41,7 @@ pub(in crate::shard) struct About {
 }
 
 /// A lane this shard writes.
-pub struct Keeper<R: Runtime> {
+pub struct LaneWriter<R: Runtime> {
     pub(in crate::shard) lane: RefCell<Lane>,
     pub(super) directory: PathBuf,
     pub(super) segment_size: u64,
@@ -68,14 +68,14 @@ pub struct Keeper<R: Runtime> {
     /// A commit of nothing is wanted; true: the node stops.
     pub(super) closing: Cell<Option<bool>>,
     /// More waited than the commit before could take.
-    pub(super) crowded: Cell<bool>,
+    pub(super) has_more: Cell<bool>,
     pub(super) waker: RefCell<Option<Waker>>,
     /// Memory for the end of each commit.
     pub(super) done: RefCell<Vec<(Done, Ticket)>>,
     pub(super) credits: RefCell<Vec<u32>>,
 }
 
-impl<R: Runtime> Keeper<R> {
+impl<R: Runtime> LaneWriter<R> {
     /// A lane that was just folded, and its open files by slot.
     pub fn new(
         lane: Lane,
@@ -83,8 +83,8 @@ impl<R: Runtime> Keeper<R> {
         segment_size: u64,
         segments: Vec<Option<R::Segment>>,
         unsure: Unsure,
-    ) -> Keeper<R> {
-        Keeper {
+    ) -> LaneWriter<R> {
+        LaneWriter {
             lane: RefCell::new(lane),
             directory,
             segment_size,
@@ -101,7 +101,7 @@ impl<R: Runtime> Keeper<R> {
             committed: Cell::new(Instant(0)),
             mapped: RefCell::default(),
             closing: Cell::new(None),
-            crowded: Cell::new(false),
+            has_more: Cell::new(false),
             waker: RefCell::new(None),
             done: RefCell::default(),
             credits: RefCell::default(),

@@ -183,7 +183,7 @@ impl<'a> Transaction<'a> {
     pub fn on_reply(&mut self, reply: Reply) -> Next {
         self.must_close |= reply.odd;
         if matches!(reply.code, 221 | 421) {
-            return self.on_goodbye(reply);
+            return self.on_closing(reply);
         }
         if !self.fits(&reply) {
             return self.misfit(&reply);
@@ -254,7 +254,7 @@ impl<'a> Transaction<'a> {
 
     /// RFC 5321 3.8: the hop closes; what is undecided is tried again elsewhere. The answer to QUIT, unasked for, means that as well, and
     /// takes no message.
-    fn on_goodbye(&mut self, reply: Reply) -> Next {
+    fn on_closing(&mut self, reply: Reply) -> Next {
         self.must_close = true;
         self.unbegun = self.phase == Phase::Mail;
         self.put_off = self.unbegun;

@@ -507,7 +507,7 @@ fn limits_are_read() {
     assert_eq!(read("LIMITS"), (None, None));
 }
 
-/// RFC 5321 4.3.2: what answers other commands takes nothing, and 221 is a goodbye wherever it is said.
+/// RFC 5321 4.3.2: what answers other commands takes nothing, and 221 ends the connection wherever it is said.
 #[test]
 fn a_2yz_of_another_command_takes_nothing() {
     for code in [211, 214, 220, 221, 235] {

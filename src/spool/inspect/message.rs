@@ -84,14 +84,14 @@ pub fn find(files: &impl Files, survey: &Survey, id: MessageId) -> Option<Result
 }
 
 /// The records that recovery counts: of whole commits, and those that are whole in damaged ones.
-fn each(files: &impl Files, found: &Found, mut visit: impl FnMut(u32, &Record<'_>)) {
+fn each(files: &impl Files, found: &Found, mut each: impl FnMut(u32, &Record<'_>)) {
     walk(files, found, |step| match step {
-        Step::Record { offset, record, .. } => visit(offset, &record),
+        Step::Record { offset, record, .. } => each(offset, &record),
         Step::Rot { records, .. } => {
             for Salvage { offset, length, .. } in records.into_iter().filter(|record| record.whole) {
                 let bytes = files.read(found.slot, offset.into(), length as usize).unwrap_or_default();
                 if let Ok(record) = record::read(&bytes, found.header.salt, offset.into()) {
-                    visit(offset, &record);
+                    each(offset, &record);
                 }
             }
         }
@@ -108,7 +108,7 @@ fn find_born(files: &impl Files, survey: &Survey, id: MessageId) -> Option<Resul
             let start = files.read(found.slot, u64::from(id.offset), record::HEADER).ok()?;
             let here = start.get(20..24) == Some(&id.offset.to_le_bytes()[..])
                 || start.get(8..16) == Some(&found.header.salt.to_le_bytes()[..]);
-            return (here && found.header.birthplace.lane == id.lane).then_some(Err(fault));
+            return (here && found.header.origin.lane == id.lane).then_some(Err(fault));
         }
     };
     let same = MessageView::parse(&placed.payload).is_ok_and(|view| view.id == id);
@@ -174,7 +174,7 @@ pub struct History {
 pub fn history(files: &impl Files, survey: &Survey, id: MessageId, count: u16) -> History {
     let mut history =
         History { recipients: vec![RecipientState::Waiting; usize::from(count)], counts: false };
-    // Outcomes call it by where it was born, censuses by where it lay when they were written.
+    // Outcomes call it by where it was born, snapshots by where it lay when they were written.
     let born = (id.sequence, id.offset);
     let mut lies = born;
     for found in survey.active.iter().filter(|found| found.header.sequence >= id.sequence) {
@@ -196,10 +196,10 @@ pub fn history(files: &impl Files, survey: &Survey, id: MessageId, count: u16) -
                         history.outcome(&mut payload);
                     }
                 }
-                kind if kind == Kind::Census as u8 && payload.u32() == Some(lies.0) => {
+                kind if kind == Kind::Snapshot as u8 && payload.u32() == Some(lies.0) => {
                     history.list(&listed(&mut payload, lies.1).unwrap_or_default());
                 }
-                kind if kind == Kind::PartialCensus as u8 && payload.u32() == Some(lies.0) => {
+                kind if kind == Kind::PartialSnapshot as u8 && payload.u32() == Some(lies.0) => {
                     listed(&mut payload, lies.1).into_iter().for_each(|ranges| history.list(&ranges));
                 }
                 _ => {}
@@ -217,7 +217,7 @@ impl History {
         }
     }
 
-    /// A census or a move lists all that is live; what it does not list is settled.
+    /// A snapshot or a move lists all that is live; what it does not list is settled.
     fn list(&mut self, listed: &[(u16, u16, Fate)]) {
         let mut live = vec![None; self.recipients.len()];
         for (first, count, fate) in listed {
@@ -239,7 +239,7 @@ impl History {
     }
 }
 
-/// The ranges a census has for the message at `offset`.
+/// The ranges a snapshot has for the message at `offset`.
 fn listed(payload: &mut Cursor<'_>, offset: u32) -> Option<Vec<(u16, u16, Fate)>> {
     let messages = payload.u32()?;
     for _ in 0..messages {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::id::MessageId;
 use crate::limits;
 use crate::spool::files::Files;
-use crate::spool::segment::{Birthplace, Header};
+use crate::spool::segment::{Header, LaneOrigin};
 use crate::spool::survey::{self, Lookout, MISSING, Said, Seen, UNKNOWN};
 use crate::spool::trouble::Refusal;
 
@@ -62,9 +62,9 @@ impl Survey {
     }
 }
 
-/// Reads the headers of a lane. `birthplace` is what they must say.
-pub fn survey(files: &impl Files, birthplace: Birthplace) -> Result<Survey, Refusal> {
-    let Lookout { seen, missing } = survey::look(files, birthplace, limits::SEGMENT_SIZE_MIN)?;
+/// Reads the headers of a lane. `origin` is what they must say.
+pub fn survey(files: &impl Files, origin: LaneOrigin) -> Result<Survey, Refusal> {
+    let Lookout { seen, missing } = survey::look(files, origin, limits::SEGMENT_SIZE_MIN)?;
     let mut survey = Survey::default();
     let damaged = |slot, what: String| Unsound { slot, what, messages: Vec::new() };
     survey.damaged.extend(missing.into_iter().map(|slot| damaged(slot, MISSING.to_owned())));

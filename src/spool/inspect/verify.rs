@@ -1,4 +1,4 @@
-//! Is a lane sound? Every header, mark, record and body is read, and everything that names something else is looked up.
+//! Is a lane sound? Every header, commit header, record and body is read, and everything that names something else is looked up.
 
 use crate::id::MessageId;
 use crate::limits;
@@ -8,7 +8,7 @@ use crate::spool::inspect::walk::{self, Salvage, Step};
 use crate::spool::inspect::{Found, Survey, Unsound, survey};
 use crate::spool::lane::Shape;
 use crate::spool::record::{self, Extent, Kind, MessageView, Record};
-use crate::spool::segment::{Birthplace, Cursor, FIRST_COMMIT};
+use crate::spool::segment::{Cursor, FIRST_COMMIT, LaneOrigin};
 
 /// Damage in a part that was synced.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,11 +89,10 @@ struct Verifier<'a, F> {
 }
 
 /// Verifies a lane. Holds one commit at a time, and a few bytes for each message.
-pub fn verify(files: &impl Files, lane: u16, birthplace: Birthplace) -> Result<LaneReport, Refusal> {
-    let survey = survey(files, birthplace)?;
+pub fn verify(files: &impl Files, lane: u16, origin: LaneOrigin) -> Result<LaneReport, Refusal> {
+    let survey = survey(files, origin)?;
     let segment_size = limits::SEGMENT_SIZE_DEFAULT;
-    let folded =
-        fold::fold(Shape { lane, birthplace, segment_size, segments_max: limits::SEGMENTS_MAX }, files)?;
+    let folded = fold::fold(Shape { lane, origin, segment_size, segments_max: limits::SEGMENTS_MAX }, files)?;
     let mut live: Vec<_> = folded.lane.entries().map(|(_, entry)| (entry.slot, entry.offset)).collect();
     live.sort_unstable();
     let ranges = folded.lane.entries().flat_map(|(_, entry)| entry.live().to_vec());
@@ -145,7 +144,7 @@ impl<F: Files> Verifier<'_, F> {
 
     /// A record's id, which is where it was born: the header of its segment knows the lane.
     fn id(&self, found: &Found, offset: u32) -> MessageId {
-        MessageId { lane: found.header.birthplace.lane, sequence: found.header.sequence, offset }
+        MessageId { lane: found.header.origin.lane, sequence: found.header.sequence, offset }
     }
 
     /// Headers that cannot be, or that contradict each other.
@@ -236,8 +235,8 @@ impl<F: Files> Verifier<'_, F> {
             },
             kind if kind == Kind::Chunk as u8 => self.chunk(found, payload),
             kind if Kind::is_outcome(kind) => self.outcome(found, at, &mut payload),
-            kind if kind == Kind::Census as u8 || kind == Kind::PartialCensus as u8 => {
-                self.census(found, at, &mut payload)
+            kind if kind == Kind::Snapshot as u8 || kind == Kind::PartialSnapshot as u8 => {
+                self.snapshot(found, at, &mut payload)
             }
             _ => Some(()),
         };
@@ -253,7 +252,7 @@ impl<F: Files> Verifier<'_, F> {
         let mut wrong = Vec::new();
         let names_its_place = match view.state() {
             // One that moved keeps the id of where it was born.
-            Ok(Some(_)) => view.id.lane == found.header.birthplace.lane && view.id.sequence <= sequence,
+            Ok(Some(_)) => view.id.lane == found.header.origin.lane && view.id.sequence <= sequence,
             Ok(None) => view.id == self.id(found, offset),
             Err(_) => false,
         };
@@ -317,14 +316,14 @@ impl<F: Files> Verifier<'_, F> {
         Some(())
     }
 
-    fn census(&mut self, found: &Found, at: u64, payload: &mut Cursor<'_>) -> Option<()> {
+    fn snapshot(&mut self, found: &Found, at: u64, payload: &mut Cursor<'_>) -> Option<()> {
         let (sequence, messages) = (payload.u32()?, payload.u32()?);
         for _ in 0..messages {
             let (offset, ranges) = (payload.u32()?, payload.u16()?);
             for _ in 0..ranges {
                 let (first, count, _) = record::read_fate(payload)?;
                 if !self.is_known(sequence, offset, u32::from(first) + u32::from(count)) {
-                    let what = format!("a census names a message that is not there ({sequence}, {offset})");
+                    let what = format!("a snapshot names a message that is not there ({sequence}, {offset})");
                     self.rot(found, at, what);
                 }
             }

@@ -7,7 +7,7 @@ use crate::spool::commit::CommitReader;
 use crate::spool::files::Files;
 use crate::spool::inspect::Found;
 use crate::spool::record::{self, Kind, MessageView, Record};
-use crate::spool::segment::{self, MARK, Mark};
+use crate::spool::segment::{self, COMMIT_HEADER, CommitHeader};
 use crate::spool::survey::read_patchy;
 
 /// What a walk meets.
@@ -54,14 +54,14 @@ pub struct Salvage {
 }
 
 /// Walks a segment from its first commit on; returns where what counts ends. Holds one commit's records at a time.
-pub fn walk(files: &impl Files, found: &Found, mut visit: impl FnMut(Step<'_>)) -> u64 {
+pub fn walk(files: &impl Files, found: &Found, mut each: impl FnMut(Step<'_>)) -> u64 {
     let mut at = segment::FIRST_COMMIT;
     let mut valid = at;
     while at < found.end {
         match Commit::read(files, found, at) {
             Ok(commit) => {
                 for (offset, record) in commit.records(found) {
-                    visit(Step::Record { offset, record, vouched: commit.vouched });
+                    each(Step::Record { offset, record, vouched: commit.vouched });
                 }
                 at = commit.next;
                 valid = at;
@@ -73,12 +73,12 @@ pub fn walk(files: &impl Files, found: &Found, mut visit: impl FnMut(Step<'_>)) 
                 let records = salvage(files, found, at, next);
                 match next {
                     Some(to) => {
-                        visit(Step::Rot { from: at, to, records });
+                        each(Step::Rot { from: at, to, records });
                         at = to;
                     }
                     None => {
-                        if !records.is_empty() || mark(files, found, at).is_some() {
-                            visit(Step::Torn { from: at, records });
+                        if !records.is_empty() || commit_header(files, found, at).is_some() {
+                            each(Step::Torn { from: at, records });
                         }
                         break;
                     }
@@ -96,31 +96,33 @@ struct Commit {
     vouched: bool,
 }
 
-fn mark(files: &impl Files, found: &Found, at: u64) -> Option<Mark> {
-    let fits = at + MARK as u64 <= found.end;
-    let bytes = if fits { files.read(found.slot, at, MARK).ok()? } else { return None };
-    Mark::read(&bytes, found.header.salt, at)
-        .filter(|mark| mark.end() <= found.end && mark.records_length <= limits::RECORDS_MAX)
+fn commit_header(files: &impl Files, found: &Found, at: u64) -> Option<CommitHeader> {
+    let fits = at + COMMIT_HEADER as u64 <= found.end;
+    let bytes = if fits { files.read(found.slot, at, COMMIT_HEADER).ok()? } else { return None };
+    CommitHeader::read(&bytes, found.header.salt, at).filter(|commit_header| {
+        commit_header.end() <= found.end && commit_header.records_length <= limits::RECORDS_MAX
+    })
 }
 
 impl Commit {
-    /// A commit whose mark and records are whole, and its bodies too if nothing else vouches for them.
+    /// A commit whose commit header and records are whole, and its bodies too if nothing else vouches for them.
     fn read(files: &impl Files, found: &Found, at: u64) -> Result<Commit, ()> {
-        let mark = mark(files, found, at).ok_or(())?;
-        let length = mark.records_length as usize;
-        let bytes = files.read(found.slot, at + MARK as u64, length).map_err(|_| ())?;
-        let next = mark.end();
-        let vouched = if next < found.end { self::mark(files, found, next).is_some() } else { found.sealed };
+        let commit_header = commit_header(files, found, at).ok_or(())?;
+        let length = commit_header.records_length as usize;
+        let bytes = files.read(found.slot, at + COMMIT_HEADER as u64, length).map_err(|_| ())?;
+        let next = commit_header.end();
+        let vouched =
+            if next < found.end { self::commit_header(files, found, next).is_some() } else { found.sealed };
         let commit = Commit { at, bytes, next, vouched };
         let (mut count, mut end) = (0, 0);
         for (offset, record) in commit.records(found) {
             count += 1;
-            end = (u64::from(offset) - at) as usize - MARK + record.length;
+            end = (u64::from(offset) - at) as usize - COMMIT_HEADER + record.length;
             if !vouched && !bodies_whole(files, found, &record) {
                 return Err(());
             }
         }
-        if count == mark.records && end == length { Ok(commit) } else { Err(()) }
+        if count == commit_header.records && end == length { Ok(commit) } else { Err(()) }
     }
 
     /// Its records, up to the first that is not whole.
@@ -128,7 +130,7 @@ impl Commit {
         let (salt, mut place) = (found.header.salt, 0);
         std::iter::from_fn(move || {
             let rest = self.bytes.get(place..).filter(|rest| !rest.is_empty())?;
-            let offset = self.at + (MARK + place) as u64;
+            let offset = self.at + (COMMIT_HEADER + place) as u64;
             let record = record::read(rest, salt, offset).ok()?;
             place += record.length;
             Some((u32::try_from(offset).ok()?, record))
@@ -154,8 +156,9 @@ pub(super) fn message<'a>(record: &Record<'a>) -> Option<MessageView<'a>> {
 fn salvage(files: &impl Files, found: &Found, at: u64, next: Option<u64>) -> Vec<Salvage> {
     let window = (limits::COMMIT_BYTES_MAX as u64 + limits::BLOCK).min(next.unwrap_or(found.end) - at);
     let bytes = read_patchy(files, found.slot, at, window);
-    // With a mark it is known where the records end; without one the bodies are passed over.
-    let end = mark(files, found, at).map_or(bytes.len(), |mark| MARK + mark.records_length as usize);
+    // With a commit header it is known where the records end; without one the bodies are passed over.
+    let end = commit_header(files, found, at)
+        .map_or(bytes.len(), |commit_header| COMMIT_HEADER + commit_header.records_length as usize);
     let bytes = &bytes[..end.min(bytes.len())];
     let marked = end < window as usize;
     let salt = Finder::new(&found.header.salt.to_le_bytes()).into_owned();
@@ -163,7 +166,7 @@ fn salvage(files: &impl Files, found: &Found, at: u64, next: Option<u64>) -> Vec
         bytes.get(place..).map(|rest| record::read(rest, found.header.salt, at + place as u64))
     };
     let mut records = Vec::new();
-    let mut place = MARK;
+    let mut place = COMMIT_HEADER;
     while place < bytes.len() && records.len() < limits::COMMIT_ITEMS_MAX {
         let offset = (at + place as u64) as u32;
         if let Some(Ok(record)) = read(place) {

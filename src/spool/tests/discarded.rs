@@ -10,7 +10,7 @@ fn kind_written(bench: &Bench) -> u8 {
     let files = bench.disk.0.borrow();
     // What began a segment has its header before it.
     let commit = (offset as usize).max(segment::FIRST_COMMIT as usize);
-    files[&slot][commit + segment::MARK]
+    files[&slot][commit + segment::COMMIT_HEADER]
 }
 
 /// An older version must not take what it does not know for damage, and deliver what was thrown away: it is to say that the spool is
@@ -41,11 +41,11 @@ fn what_was_discarded_is_done_with() {
     assert_eq!(live.iter().map(|range| (range.first, range.count)).collect::<Vec<_>>(), [(2, 1)]);
     // Whoever looks from outside sees the same.
     let id = bench.lane.id(key).expect("it is live");
-    let survey = inspect::survey(&bench.disk, BIRTHPLACE).unwrap();
+    let survey = inspect::survey(&bench.disk, LANE_ORIGIN).unwrap();
     let [discarded, waiting] = [RecipientState::Discarded, RecipientState::Waiting];
     let history = inspect::history(&bench.disk, &survey, id, 3);
     assert_eq!(history.recipients, [discarded.clone(), discarded, waiting]);
-    let report = inspect::verify(&bench.disk, SHAPE.lane, BIRTHPLACE).unwrap();
+    let report = inspect::verify(&bench.disk, SHAPE.lane, LANE_ORIGIN).unwrap();
     assert!(report.rot.is_empty(), "{:?}", report.rot);
     bench.settle(key, 2, 1, Fate::Discarded);
     bench.commit();

@@ -1,7 +1,7 @@
 //! What failed commits leave on the disk never counts.
 
 use super::*;
-use crate::spool::batch::Census;
+use crate::spool::batch::Snapshot;
 use crate::spool::segment::{Header, Life};
 
 /// A commit that failed although all of it reached the disk stays void, also when the segment that was opened after it
@@ -142,24 +142,24 @@ fn every_later_header_keeps_what_failed_void() {
     assert_eq!(folded.lane.messages(), 1, "the message in {home} alone; {:?}", folded.damage);
 }
 
-/// A census that waited while its segment was freed and used again says nothing.
+/// A snapshot that waited while its segment was freed and used again says nothing.
 #[test]
-fn a_census_of_a_former_life_is_not_written() {
+fn a_snapshot_of_a_former_life_is_not_written() {
     let mut bench = Bench::new();
     let old = bench.store(message("old@x.example", 1, b"1".to_vec()));
     let home = bench.last.0;
     let (_, sequence) = bench.lane.segment(home).unwrap();
-    let stale = Census::new(home, sequence);
+    let stale = Snapshot::new(home, sequence);
     bench.settle(old, 0, 1, Fate::Delivered);
     while bench.last.0 != home || bench.lane.segment(home).unwrap().1 == sequence {
         fill(&mut bench);
     }
     let key = bench.store(message("new@x.example", 1, b"2".to_vec()));
-    bench.queue.push_back((Item::Census(stale), 0));
-    bench.queue.push_back((Item::Census(Census::new(home, sequence + 1000)), 0));
+    bench.queue.push_back((Item::Snapshot(stale), 0));
+    bench.queue.push_back((Item::Snapshot(Snapshot::new(home, sequence + 1000)), 0));
     // Of the segment that it would be written to.
     let own = bench.lane.segment(bench.last.0).unwrap().1;
-    bench.queue.push_back((Item::Census(Census::new(bench.last.0, own)), 0));
+    bench.queue.push_back((Item::Snapshot(Snapshot::new(bench.last.0, own)), 0));
     bench.commit();
     assert!(bench.lane.entry(key).is_some());
     assert_eq!(state(&bench.refold().lane), state(&bench.lane));
@@ -175,7 +175,7 @@ fn what_was_torn_stays_void_while_its_segment_lives() {
     let batch = bench.begin().unwrap();
     bench.append(&batch);
     let (slot, offset, _) = bench.last;
-    // Its mark and half of its record.
+    // Its commit header and half of its record.
     bench.disk.write(slot, offset + 100, &[0; 8]);
     let folded = bench.refold();
     assert_eq!((folded.torn, folded.lane.messages()), (1, 1));

@@ -109,7 +109,7 @@ fn an_outcome_for_the_old_place_settles_a_moved_message() {
     story.commit();
     let (key, location) = story.told["m1@x.example"];
     let sequence = story.bench.lane.segment(location.slot).unwrap().1;
-    let id = MessageId { lane: BIRTHPLACE.lane, sequence, offset: location.offset };
+    let id = MessageId { lane: LANE_ORIGIN.lane, sequence, offset: location.offset };
     fill(&mut story, 4);
     // The outcome is under way while the message moves: in the queue before the move, and in the same commit.
     let one = Outcome { key, location, first: 0, count: 1, fate: Fate::Delivered };
@@ -134,7 +134,7 @@ fn an_outcome_for_the_old_place_settles_a_moved_message() {
     story.bench.housekeep();
     assert_eq!(story.bench.lane.segments().1, free);
     assert_eq!(story.bench.read_at(location).1.len(), 5_000);
-    // Outcomes that name the old place still count, and a fold knows them under the name of the birth.
+    // Outcomes that name the old place still count, and a fold knows them under the name of the origin.
     let two = Outcome { key, location, first: 1, count: 1, fate: Fate::Delivered };
     story.bench.queue.push_back((Item::Outcome(two), 0));
     story.commit();
@@ -154,14 +154,14 @@ fn an_outcome_for_the_old_place_settles_a_moved_message() {
 
 /// The message is found by its id at its new place, with so many recipients delivered, and nothing looks damaged.
 fn assert_looks(story: &Story, id: MessageId, (slot, offset): (u16, u32), delivered: usize) {
-    let survey = inspect::survey(&story.bench.disk, BIRTHPLACE).unwrap();
+    let survey = inspect::survey(&story.bench.disk, LANE_ORIGIN).unwrap();
     let placed = inspect::find(&story.bench.disk, &survey, id).unwrap().unwrap();
     assert_eq!((placed.slot, placed.offset), (slot, offset));
     let history = inspect::history(&story.bench.disk, &survey, id, 3);
     assert!(history.counts);
     let states = [vec![RecipientState::Delivered; delivered], vec![RecipientState::Waiting; 3 - delivered]];
     assert_eq!(history.recipients, states.concat());
-    let report = inspect::verify(&story.bench.disk, SHAPE.lane, BIRTHPLACE).unwrap();
+    let report = inspect::verify(&story.bench.disk, SHAPE.lane, LANE_ORIGIN).unwrap();
     assert!(report.rot.is_empty(), "{:?}", report.rot);
 }
 
@@ -306,7 +306,7 @@ fn a_large_message_leaves_a_sparse_segment_piece_by_piece() {
 #[test]
 fn many_deferrals_of_a_full_segment_do_not_hold_all_later_ones() {
     let mut story = Story::new(6);
-    // A segment whose census would be too large: many recipients with a history of their own.
+    // A segment whose snapshot would be too large: many recipients with a history of their own.
     let mut keys = HashMap::new();
     for _ in 0..6 {
         let new = story.new_message(900, 400_000);

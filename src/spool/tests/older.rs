@@ -36,7 +36,7 @@ fn older() -> (Bench, Shape) {
     let files = files();
     let node = std::str::from_utf8(&files["node"]).unwrap();
     let node = u64::from_str_radix(node.trim(), 16).unwrap();
-    let shape = Shape { lane: 0, birthplace: Birthplace { node, lane: 0 }, ..SHAPE };
+    let shape = Shape { lane: 0, origin: LaneOrigin { node, lane: 0 }, ..SHAPE };
     let segments = files.into_iter().filter_map(|(name, file)| {
         let slot = name.strip_prefix("lane-000/")?.strip_suffix(".seg")?.parse().ok()?;
         Some((slot, file))

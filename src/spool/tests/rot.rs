@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::spool::inspect;
-use crate::spool::segment::{Header, Mark};
+use crate::spool::segment::{CommitHeader, Header};
 
 impl Bench {
     /// A lane with some settled and some live mail in one segment.
@@ -20,7 +20,7 @@ impl Bench {
     }
 
     fn verify(&self) -> inspect::LaneReport {
-        inspect::verify(&self.disk, SHAPE.lane, BIRTHPLACE).unwrap()
+        inspect::verify(&self.disk, SHAPE.lane, LANE_ORIGIN).unwrap()
     }
 
     /// The next life of this lane, which never touches the file.
@@ -149,7 +149,7 @@ fn a_free_segment_with_a_damaged_header_holds_nothing() {
 /// A power cut in the first commit of a new file may leave it without its header: no rot, and nobody was told about it.
 #[test]
 fn a_first_commit_without_its_header_is_no_rot() {
-    // Whole, without some of its body, its record or its mark: who it was can be said of the first two.
+    // Whole, without some of its body, its record or its commit header: who it was can be said of the first two.
     for (harm, live, torn) in [(None, 0, 1), (Some(3_000), 0, 1), (Some(60), 0, 0), (Some(0), 0, 0)] {
         let mut bench = Bench::new();
         bench.queue.push_back((Item::Message(message("one@x.example", 1, vec![1; 5_000])), 0));
@@ -228,18 +228,18 @@ fn records_behind_a_lost_mark_and_a_lost_record_count() {
     assert!(report.rot.iter().all(|rot| !rot.what.contains("exported")), "{report:?}");
 }
 
-/// A mark of a later version, whole with its CRC, is not rot.
+/// A commit header of a later version, whole with its CRC, is not rot.
 #[test]
 fn a_later_mark_refuses_the_lane() {
     let (bench, slot) = Bench::with_mail();
-    let mut mark = bench.disk.read(slot, 4096, 48).unwrap();
-    mark[4..8].copy_from_slice(&7u32.to_le_bytes());
-    bench.disk.write(slot, 4096, &mark);
+    let mut commit_header = bench.disk.read(slot, 4096, 48).unwrap();
+    commit_header[4..8].copy_from_slice(&7u32.to_le_bytes());
+    bench.disk.write(slot, 4096, &commit_header);
     assert!(bench.refold_or().is_ok(), "a version that rotted is rot");
-    let crc = crc32c::crc32c(&mark[..44]);
-    mark[44..].copy_from_slice(&crc.to_le_bytes());
-    bench.disk.write(slot, 4096, &mark);
-    assert!(Mark::read(&mark, 2, 4096).is_none());
+    let crc = crc32c::crc32c(&commit_header[..44]);
+    commit_header[44..].copy_from_slice(&crc.to_le_bytes());
+    bench.disk.write(slot, 4096, &commit_header);
+    assert!(CommitHeader::read(&commit_header, 2, 4096).is_none());
     assert!(matches!(bench.refold_or(), Err(Refusal::Newer(words)) if words.contains("version 7")));
 }
 
@@ -329,7 +329,7 @@ fn messages_of_a_torn_commit_are_named() {
     let folded = bench.refold();
     assert_eq!((folded.torn, folded.torn_messages.len(), folded.lane.messages()), (1, 2, 1));
     assert_eq!(bench.verify().torn[0].messages, folded.torn_messages);
-    // So they are where it is the mark that is torn.
+    // So they are where it is the commit header that is torn.
     for (at, wrong) in [(0, &[0u8; 48][..]), (8, &[0xFF; 1])] {
         bench.disk.write(slot, offset + at, wrong);
         let names = bench.refold().torn_messages;
@@ -337,7 +337,7 @@ fn messages_of_a_torn_commit_are_named() {
     }
 }
 
-/// A damaged segment is never freed, and outcomes about it would hold what they lie in, and that the next one. Censuses set them free, and say
+/// A damaged segment is never freed, and outcomes about it would hold what they lie in, and that the next one. Snapshots set them free, and say
 /// nothing of a message that could not be read when they were written: when it can be again, it is there.
 #[test]
 fn a_damaged_segment_does_not_hold_all_later_ones() {
@@ -380,9 +380,9 @@ fn a_damaged_segment_does_not_hold_all_later_ones() {
     assert_eq!(folded.lane.messages(), 4, "and the second one is there again");
 }
 
-/// A census says it too, when the outcomes before it are gone: what it lists is missed, what it does not list is not.
+/// A snapshot says it too, when the outcomes before it are gone: what it lists is missed, what it does not list is not.
 #[test]
-fn a_message_is_named_by_a_census() {
+fn a_message_is_named_by_a_snapshot() {
     let mut bench = Bench::new();
     let keys = [1, 2].map(|number| bench.store(message("a@x.example", 2, vec![number; 5_000])));
     let ids = keys.map(|key| bench.lane.id(key).unwrap());

@@ -10,7 +10,7 @@ use relevo::runtime::{Runtime, Segment};
 use relevo::spool::fold::{Files, fold};
 use relevo::spool::lane::Shape;
 use relevo::spool::layout;
-use relevo::spool::segment::Birthplace;
+use relevo::spool::segment::LaneOrigin;
 
 struct Lane {
     disk: SimRuntime,
@@ -46,12 +46,8 @@ pub fn ids(world: &World, node: u32) -> BTreeSet<MessageId> {
     let names = disk.list(Path::new("/spool")).unwrap_or_default();
     let held = |lane: u16| {
         let directory = layout::lane_directory(Path::new("/spool"), lane);
-        let shape = Shape {
-            lane,
-            birthplace: Birthplace { node: 7, lane },
-            segment_size: 4 << 20,
-            segments_max: 1000,
-        };
+        let shape =
+            Shape { lane, origin: LaneOrigin { node: 7, lane }, segment_size: 4 << 20, segments_max: 1000 };
         let folded = fold(shape, &Lane { disk: disk.clone(), directory }).ok();
         let ids: Option<Vec<_>> =
             folded.map(|of| of.lane.entries().filter_map(|(key, _)| of.lane.id(key)).collect());

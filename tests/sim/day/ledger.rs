@@ -85,7 +85,7 @@ pub struct Ledger {
     /// What starts said of damage: lanes, and messages.
     pub damage: RefCell<Vec<(u16, Option<MessageId>)>>,
     /// How often the relay said so of a message that it was to read, notifications of its own among them.
-    pub laments: Cell<u64>,
+    pub unreadable: Cell<u64>,
     /// When the wall clock was set, and by how many milliseconds.
     pub clock: RefCell<Vec<(Instant, i64)>>,
     /// Ids whose `received` the log has, and those of which it told something else before.
@@ -363,7 +363,7 @@ impl Ledger {
             let silent = what.strip_suffix(": lost in silence").and_then(numbers);
             let Some((number, _)) = silent else { return true };
             named.insert(number);
-            named.len() as u64 > self.laments.get()
+            named.len() as u64 > self.unreadable.get()
         });
     }
 

@@ -137,8 +137,8 @@ impl<'a> Day<'a> {
             if let Some(relay) = &relay {
                 self.bounds(relay);
                 relay.log().iter().for_each(|record| self.ledger.log(self.world.now(), record));
-                let laments = relay.sum(|of| &of.messages_unreadable);
-                self.ledger.laments.set(self.ledger.laments.get().max(laments));
+                let unreadable = relay.sum(|of| &of.messages_unreadable);
+                self.ledger.unreadable.set(self.ledger.unreadable.get().max(unreadable));
             }
             let Some(now) = relay.as_ref().filter(|relay| relay.is_alive()) else {
                 self.ledger.crashes.borrow_mut().push(self.world.now());

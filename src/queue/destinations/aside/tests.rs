@@ -125,7 +125,7 @@ fn what_is_taken_out_has_a_credit_and_the_rest_stays() {
     }
     queues.credit(0, 3);
     end(&mut queues, aside);
-    assert_eq!((queues.queued(), queues.crowd()), (5, 3));
+    assert_eq!((queues.queued(), queues.waiting_groups()), (5, 3));
     assert_eq!(taken(&mut queues), [5, 6, 7], "what was ready is, in its order");
     assert_eq!(queues.queued(), 2);
 }

@@ -23,7 +23,7 @@ fn a_busy_domain_is_asked_for_again_and_its_mail_goes_on() {
     };
     assert_eq!((asked(&mut queue, later), asked(&mut queue, later)), (2, 0), "each once");
     assert_eq!(queue.unanswered(later + 500, 15, &mut 100, |_| 0), None, "it waits for nothing");
-    assert_eq!((queue.ready(old, later), queue.crowd()), (4, 4));
+    assert_eq!((queue.ready(old, later), queue.waiting_groups()), (4, 4));
     // Nobody could say, or it is the same: nothing changes, and it is asked for again in its time.
     assert!(queue.goes_on(key));
     assert_eq!(asked(&mut queue, later + 1), 0);
@@ -33,9 +33,9 @@ fn a_busy_domain_is_asked_for_again_and_its_mail_goes_on() {
     let later = later + crate::limits::RESOLVED_AGAIN;
     assert_eq!(asked(&mut queue, later), 1);
     let new = queue.resolved(key, "mx2").expect("a site");
-    assert_eq!((queue.ready(old, later), queue.ready(new, later), queue.crowd()), (1, 3, 4));
+    assert_eq!((queue.ready(old, later), queue.ready(new, later), queue.waiting_groups()), (1, 3, 4));
     queue.put_back_unheard(key, first);
-    assert_eq!((queue.ready(old, later), queue.ready(new, later), queue.crowd()), (1, 4, 5));
+    assert_eq!((queue.ready(old, later), queue.ready(new, later), queue.waiting_groups()), (1, 4, 5));
     assert_eq!(job(&mut queue, old, later).unwrap().1.key, 5);
     assert_eq!(queue.take(old, later), Take::Nothing, "its mail waits where it leads now");
     let keys: Vec<u32> = (0..4).map(|_| job(&mut queue, new, later).unwrap().1.key).collect();
@@ -45,7 +45,7 @@ fn a_busy_domain_is_asked_for_again_and_its_mail_goes_on() {
     let key = queue.domains.find("c.example").unwrap();
     assert_eq!((other, asked(&mut queue, later + 500)), (old, 2));
     queue.leave_site(key);
-    assert_eq!((queue.ready(old, later + 500), queue.unrouted(key), queue.crowd()), (0, 1, 0));
+    assert_eq!((queue.ready(old, later + 500), queue.unrouted(key), queue.waiting_groups()), (0, 1, 0));
     assert_eq!(queue.take_unresolved(key).unwrap().key, 6);
 }
 
@@ -70,7 +70,7 @@ fn many_domains_leave_a_site_one_by_one() {
     assert!(looked_at <= 2 * DOMAINS as usize, "{looked_at}");
     let new = queue.sites.named("mx2");
     assert_eq!(
-        (queue.ready(old, 10), queue.ready(new, 10), queue.crowd()),
+        (queue.ready(old, 10), queue.ready(new, 10), queue.waiting_groups()),
         (0, DOMAINS as usize, DOMAINS as usize)
     );
     assert_eq!(queue.take(old, 10), Take::Nothing);

@@ -138,7 +138,7 @@ fn no_session_waits_for_ever() {
     let shard = shard(&world);
     let logins = shard.inbound.accounts.clone().expect("accounts");
     let (hash, _) = logins.accounts.stored("bob");
-    let key = (logins.marker.mark("bob", b"secret", hash), "192.0.2.1".parse().expect("an address"));
+    let key = (logins.digest_key.digest("bob", b"secret", hash), "192.0.2.1".parse().expect("an address"));
     let check = Rc::<Check>::default();
     shard.inbound.checks.under_way.borrow_mut().insert(key, check.clone());
     let (met, waited) = world.block_on(login(&shard, "192.0.2.1", "bob", "secret"));

@@ -12,7 +12,7 @@ fn begin(shard: &Rc<Shard<SimRuntime>>, number: usize) {
     let hop =
         Hop { label: name.clone().into(), site: name, hosts: Vec::new(), protocol: Protocol::Smtp, policy };
     let (key, site) = sites::site(shard, Rc::new(hop));
-    assert!(site.slots.take(1, shard.index));
+    assert!(site.count.take(1, shard.index));
     site.connections.set(1);
     site.opening.set(1);
     shard.outbound.connections.set(shard.outbound.connections.get() + 1);
