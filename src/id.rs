@@ -27,6 +27,18 @@ pub struct Location {
     pub offset: u32,
 }
 
+/// Where in a lane a record stands, or where it ends: the order in which its records were written. Larger is later, and no place is used
+/// twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position(pub u64);
+
+impl Position {
+    /// An offset of the segment with this sequence number.
+    pub const fn new(sequence: u32, offset: u32) -> Position {
+        Position((sequence as u64) << 32 | offset as u64)
+    }
+}
+
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
 impl MessageId {

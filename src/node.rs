@@ -12,6 +12,7 @@ use crate::control::{self, Control, Health, say};
 use crate::limits;
 use crate::observe::Instruments;
 use crate::observe::diagnostics::Level;
+use crate::observe::journaled::Readers;
 use crate::policy::tls;
 use crate::runtime::Bell;
 use crate::runtime::ending::Ending;
@@ -65,7 +66,7 @@ impl Node {
         let own_servers = files::find_name_servers(&mut config);
         files::find_hosts(&mut config)?;
         let settings = Arc::new(config);
-        let instruments = Instruments::of(shards);
+        let instruments = Instruments::of(shards, &Readers::Lossy);
         let bells: Vec<_> = (0..shards).map(|_| Arc::new(Bell::new())).collect();
         let particulars = fitted(&settings, shards)?;
         let room = Room { memory: room::client_memory(process::memory_max()), ..Room::of(shards) };

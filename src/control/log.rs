@@ -108,8 +108,8 @@ impl Log {
                     return true;
                 }
                 let Some(chunk) = shard.chunks.take() else { break };
-                self.held.extend_from_slice(&chunk);
-                shard.chunks.give_back(chunk);
+                self.held.extend_from_slice(&chunk.lines);
+                shard.chunks.give_back(chunk.lines);
             }
         }
         false

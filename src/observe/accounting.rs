@@ -16,6 +16,7 @@ use crossbeam::queue::ArrayQueue;
 
 use crate::id::MessageId;
 use crate::limits;
+use crate::observe::journaled::Chunk;
 use crate::time::{Instant, UnixMillis};
 
 /// What happened.
@@ -268,7 +269,7 @@ fn string(bytes: &[u8], out: &mut Vec<u8>) {
 /// Chunks of records between the shards and the log writer, first in, first out over all shards. Empty buffers go back the same way.
 #[derive(Debug)]
 pub struct Chunks {
-    full: ArrayQueue<Vec<u8>>,
+    full: ArrayQueue<Chunk>,
     empty: ArrayQueue<Vec<u8>>,
 }
 
@@ -286,14 +287,16 @@ impl Chunks {
     }
 
     /// The writer takes a chunk.
-    pub fn take(&self) -> Option<Vec<u8>> {
+    pub fn take(&self) -> Option<Chunk> {
         self.full.pop()
     }
 
     /// The writer gives its buffer back.
     pub fn give_back(&self, mut buffer: Vec<u8>) {
-        buffer.clear();
-        let _ = self.empty.push(buffer);
+        if buffer.capacity() > 0 {
+            buffer.clear();
+            let _ = self.empty.push(buffer);
+        }
     }
 }
 
@@ -412,9 +415,9 @@ impl Journal {
         if buffer.is_empty() {
             return;
         }
-        if let Err(chunk) = self.chunks.full.push(buffer) {
+        if let Err(chunk) = self.chunks.full.push(Chunk { lines: buffer, recorded: None }) {
             self.dropped += records;
-            self.chunks.give_back(chunk);
+            self.chunks.give_back(chunk.lines);
         }
     }
 
@@ -475,7 +478,7 @@ mod tests {
         journal.record_encoded(&records, None);
         journal.record_encoded(b"", Some(ID));
         journal.flush();
-        let text = String::from_utf8(chunks.take().unwrap()).unwrap();
+        let text = String::from_utf8(chunks.take().unwrap().lines).unwrap();
         let values: Vec<serde_json::Value> =
             text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(values.len(), 4);
@@ -519,7 +522,7 @@ mod tests {
         first.flush();
         second.turn(Instant(50), Instant(45));
         for kind in ["received", "delivered"] {
-            let text = String::from_utf8(chunks.take().unwrap()).unwrap();
+            let text = String::from_utf8(chunks.take().unwrap().lines).unwrap();
             assert!(text.contains(kind), "{text}");
         }
         // What was told since the last turn is not taken for older than it is.
@@ -545,7 +548,7 @@ mod tests {
             journal.flush();
         }
         assert_eq!(journal.dropped(), 3);
-        let chunk = chunks.take().unwrap();
+        let chunk = chunks.take().unwrap().lines;
         chunks.give_back(chunk);
         journal.record(&event);
         journal.flush();

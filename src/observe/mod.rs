@@ -3,6 +3,7 @@
 pub mod accounting;
 pub mod counters;
 pub mod diagnostics;
+pub mod journaled;
 pub mod latency;
 pub mod room;
 
@@ -17,6 +18,8 @@ pub struct Instruments {
     pub latencies: latency::Published,
     /// Accounting records on their way to the log; the same for all shards of a node.
     pub chunks: Arc<accounting::Chunks>,
+    /// Who reads these.
+    pub readers: journaled::Readers,
     /// Words to the operator.
     pub diagnostics: diagnostics::Diagnostics,
     /// Moves four times a second while the shard runs; control looks whether it does.
@@ -26,10 +29,13 @@ pub struct Instruments {
 }
 
 impl Instruments {
-    /// Instruments of so many shards.
-    pub fn of(shards: usize) -> Vec<Arc<Instruments>> {
+    /// Instruments of so many shards, of which this is read.
+    pub fn of(shards: usize, readers: &journaled::Readers) -> Vec<Arc<Instruments>> {
         let chunks = Arc::new(accounting::Chunks::of(shards));
-        let one = || Arc::new(Instruments { chunks: chunks.clone(), ..Instruments::default() });
+        let one = || {
+            let (chunks, readers) = (chunks.clone(), readers.clone());
+            Arc::new(Instruments { chunks, readers, ..Instruments::default() })
+        };
         (0..shards).map(|_| one()).collect()
     }
 }

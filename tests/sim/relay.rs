@@ -12,6 +12,7 @@ use relevo::dns::latest::Latest;
 use relevo::id::MessageId;
 use relevo::observe::Instruments;
 use relevo::observe::counters::{Counter, Counters};
+use relevo::observe::journaled::Readers;
 use relevo::policy::tls;
 use relevo::runtime::sim::{SimRuntime, World};
 use relevo::runtime::{Bell, Runtime};
@@ -80,7 +81,7 @@ impl<'a> Relay<'a> {
         let assignment = Assignment::chosen(&chosen, launch.lanes);
         let mesh = Arc::new(Mesh::with_room(bells.clone(), assignment, launch.room));
         let (sender, reports) = unbounded();
-        let (mut runtimes, instruments) = (Vec::new(), Instruments::of(launch.shards));
+        let (mut runtimes, instruments) = (Vec::new(), Instruments::of(launch.shards, &Readers::Lossy));
         let ended = Rc::new(Cell::new(0));
         for (index, bell) in bells.into_iter().enumerate() {
             let runtime = world.shard_with_bell(launch.node, index as u16, bell);
@@ -170,9 +171,9 @@ impl<'a> Relay<'a> {
         let mut lines = Vec::new();
         let chunks = &self.instruments[0].chunks;
         while let Some(chunk) = chunks.take() {
-            let records = serde_json::Deserializer::from_slice(&chunk).into_iter();
+            let records = serde_json::Deserializer::from_slice(&chunk.lines).into_iter();
             lines.extend(records.map(|record| record.expect("a record of the log is JSON")));
-            chunks.give_back(chunk);
+            chunks.give_back(chunk.lines);
         }
         lines
     }
