@@ -285,15 +285,17 @@ mod tests {
     use std::io::Read;
 
     use crate::id::MessageId;
-    use crate::observe::accounting::{Event, Journal, Kind};
+    use crate::observe::accounting::Journal;
+    use crate::observe::event::{Arrival, Encoder, Event, Mail};
     use crate::time::UnixMillis;
 
     fn with_records(count: usize) -> Vec<Arc<Instruments>> {
         let instruments = vec![Arc::new(Instruments::default())];
-        let mut journal = Journal::new(instruments[0].chunks.clone());
+        let mut journal = Journal::new(instruments[0].chunks.clone(), Encoder::new(1, UnixMillis(0), "0"));
         let id = MessageId { lane: 0, sequence: 0, offset: 0 };
         for _ in 0..count {
-            journal.record(&Event::new(Kind::Received, UnixMillis(0), id, b"a@x", &[b"b@y"]));
+            let mail = Mail::new(id, b"a            x", (0, &[b"b            y"]));
+            journal.record(UnixMillis(0), &Event::Received(mail, Arrival::default()));
         }
         journal.flush();
         instruments

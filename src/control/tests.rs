@@ -5,7 +5,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use crate::id::MessageId;
-use crate::observe::accounting::{Event, Journal, Kind};
+use crate::observe::accounting::Journal;
+use crate::observe::event::{Arrival, Encoder, Event, Mail};
 use crate::shard::assignment::Assignment;
 use crate::time::UnixMillis;
 
@@ -46,9 +47,10 @@ fn setup(instruments: Vec<Arc<Instruments>>, log: Option<PathBuf>, health: Arc<H
 }
 
 fn record(instruments: &Instruments) {
-    let mut journal = Journal::new(instruments.chunks.clone());
+    let mut journal = Journal::new(instruments.chunks.clone(), Encoder::new(1, UnixMillis(0), "0"));
     let id = MessageId { lane: 0, sequence: 0, offset: 0 };
-    journal.record(&Event::new(Kind::Received, UnixMillis(0), id, b"a@x", &[b"b@y"]));
+    let mail = Mail::new(id, b"a    x", (0, &[b"b    y"]));
+    journal.record(UnixMillis(0), &Event::Received(mail, Arrival::default()));
     journal.flush();
 }
 

@@ -3,6 +3,7 @@
 pub mod accounting;
 pub mod counters;
 pub mod diagnostics;
+pub mod event;
 pub mod journaled;
 pub mod latency;
 pub mod room;

@@ -22,8 +22,10 @@ pub enum Fate {
     Deferred {
         /// Attempts so far.
         attempts: u16,
-        /// When (Unix seconds).
+        /// When, in seconds of the queues' clock.
         next: u32,
+        /// The same in Unix seconds, for the record and for the event, which has its id by it.
+        due: u32,
         /// The last reply or error.
         reply: Box<str>,
         /// The hop never said that.

@@ -15,8 +15,9 @@ use crate::config::{Config, ListenerConfig, Particulars};
 use crate::id::{Location, MessageId};
 use crate::limits;
 use crate::observe::Instruments;
-use crate::observe::accounting::{Event, Journal, Kind};
+use crate::observe::accounting::Journal;
 use crate::observe::diagnostics::Level;
+use crate::observe::event::{Arrival, Encoder, Event, Mail};
 use crate::policy::{rules, tls};
 use crate::runtime::{Defect, Runtime, Segment};
 use crate::shard::Shard;
@@ -278,15 +279,15 @@ fn received_again<R: Runtime>(shard: &Shard<R>, view: &MessageView<'_>) {
         return;
     }
     let recipients: Vec<&[u8]> = view.recipients().map(|(address, _)| address).collect();
-    shard.say.journal.borrow_mut().record(&Event {
-        parameters: &view.parameters().to_named(),
-        size: view.size,
-        client: view.client,
-        tls: view.tls,
+    let mail = Mail {
         account: view.account,
+        parameters: &view.parameters().to_named(),
         again: true,
-        ..Event::new(Kind::Received, view.arrival, view.id, view.sender, &recipients)
-    });
+        ..Mail::new(view.id, view.sender, (0, &recipients))
+    };
+    // Of a notification the record does not say what it is about.
+    let arrival = Arrival { parent: None, size: view.size, client: view.client, tls: view.tls };
+    shard.say.journal.borrow_mut().record(view.arrival, &Event::Received(mail, arrival));
 }
 
 /// Reads the lanes and builds the shard.
@@ -309,7 +310,10 @@ pub(super) fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>
         setup.tls_client.clone(),
     );
     let say = Say {
-        journal: RefCell::new(Journal::new(setup.instruments.chunks.clone())),
+        journal: RefCell::new(Journal::new(
+            setup.instruments.chunks.clone(),
+            Encoder::new(setup.node, wall, &setup.index.to_string()),
+        )),
         latencies: RefCell::default(),
         turns: Turns::default(),
         answering: Answering::default(),

@@ -273,7 +273,7 @@ def every_end_of_a_recipient_is_recorded_once():
         facts = received.get("event") == "received" and received.get("size") and [one["event"] for one in ends] == [event]
         if facts:
             [one] = ends
-            wanted = {"time", "event", "id", "sender", "recipients", "reply", "attempts", "delay_ms", *there.split()}
+            wanted = {"time", "event", "event_id", "node", "id", "sender", "recipients", "reply", "attempts", "delay_ms", *there.split()}
             wanted |= {"enhanced"} if enhanced else set()
             wanted |= {"next"} if event == "deferred" else {"notification"} if event == "bounced" else set()
             facts = set(one) == wanted and one.get("enhanced") == enhanced and words in one["reply"] and one["attempts"] == 1

@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 
+import schema
 from ports import free_port
 
 
@@ -47,6 +48,8 @@ class Relay:
         # A story that fails must not leave its relay behind.
         atexit.register(self.process.kill)
         self.words, listening = [], threading.Event()
+        # Events of the log that were looked at.
+        self.fitting = 0
 
         def read(stream):
             for line in stream:
@@ -102,8 +105,13 @@ class Relay:
         client.quit()
 
     def log(self):
+        """Its events, each of which is as the schema has it."""
         with open(f"{self.directory}/log.jsonl") as file:
-            return [json.loads(line) for line in file]
+            events = [json.loads(line) for line in file]
+        for event in events[min(self.fitting, len(events)) :]:
+            assert not schema.wrong(event), (event, schema.wrong(event))
+        self.fitting = len(events)
+        return events
 
     def wait_log(self, event, count=1, seconds=20):
         end = time.monotonic() + seconds

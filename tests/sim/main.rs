@@ -18,6 +18,8 @@ mod planted;
 mod relay;
 mod rules;
 mod returns;
+#[path = "../schema/mod.rs"]
+mod schema;
 mod sessions;
 mod slow_hops;
 

@@ -21,6 +21,8 @@ use relevo::shard::assignment::Assignment;
 use relevo::shard::mesh::{Mesh, Room};
 use relevo::shard::start::{self, Report, Setup};
 
+use crate::schema::Schema;
+
 /// A running relay, all of its shards on one node of the world.
 pub struct Relay<'a> {
     world: &'a World,
@@ -166,13 +168,18 @@ impl<'a> Relay<'a> {
         self.instruments.iter().map(|one| what(&one.counters).get()).sum()
     }
 
-    /// What the log's writer finds now: the lines of the accounting, in order.
+    /// What the log's writer finds now: the lines of the accounting, in order, each as its schema wants it.
     pub fn log(&self) -> Vec<serde_json::Value> {
         let mut lines = Vec::new();
         let chunks = &self.instruments[0].chunks;
         while let Some(chunk) = chunks.take() {
             let records = serde_json::Deserializer::from_slice(&chunk.lines).into_iter();
-            lines.extend(records.map(|record| record.expect("a record of the log is JSON")));
+            lines.extend(records.map(|record| {
+                let record = record.expect("a record of the log is JSON");
+                let wrong = Schema::published().wrong(&record);
+                assert!(wrong.is_empty(), "{record}: {wrong:?}");
+                record
+            }));
             chunks.give_back(chunk.lines);
         }
         lines

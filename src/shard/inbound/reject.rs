@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::mail::envelope::Envelope;
-use crate::observe::accounting::{Event, Kind};
+use crate::observe::event::{Notice, Rejected};
 use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::smtp::reply;
@@ -50,17 +50,16 @@ fn record<R: Runtime>(
         return;
     };
     let recipients: Vec<&[u8]> = refusal.recipients.iter().map(|path| &path[..]).collect();
-    let event = Event {
-        client: Some(peer),
-        helo,
-        account: refusal.account.as_deref().or(account),
+    let rejected = Rejected {
         sender: refusal.sender.as_deref(),
         recipients: &recipients,
-        reply: Some(&refusal.reply),
+        client: peer,
+        helo,
+        account: refusal.account.as_deref().or(account),
+        reply: &refusal.reply,
+        reason: refusal.reason(),
         enhanced: reply::enhanced(&refusal.reply),
-        reason: Some(refusal.reason()),
         left_out,
-        ..Event::of_nobody(Kind::Rejected, shard.runtime.wall())
     };
-    shard.say.journal.borrow_mut().record(&event);
+    shard.say.journal.borrow_mut().notice(shard.runtime.wall(), &Notice::Rejected(rejected));
 }

@@ -3,13 +3,12 @@
 use std::io;
 
 use crate::id::Location;
-use crate::queue::outcome::Fate;
 use crate::queue::schedule;
 use crate::runtime::{Defect, Runtime};
 use crate::shard::message::Job;
 use crate::shard::outbound::session::Connection;
 use crate::shard::outbound::settle;
-use crate::shard::outbound::tally::{Part, Tally, fate, outcomes};
+use crate::shard::outbound::tally::{Part, Tally, deferred, fate, outcomes};
 use crate::shard::outbound::transact::transact;
 use crate::shard::outbound::work::{After, How, Next, Run, UnderWay, is_resident, recipients_max};
 use crate::shard::store::compact::Pinned;
@@ -154,6 +153,6 @@ async fn unreadable<R: Runtime>(under_way: &UnderWay<'_, R>, place: Location, er
     let next = schedule::next_attempt(retry, attempts, now, shard.runtime.random());
     let reply = format!("451 4.3.0 {error}").into();
     under_way.settled();
-    settle::whole(shard, &under_way.job, Fate::Deferred { attempts, next, reply, ours: true });
+    settle::whole(shard, &under_way.job, deferred(shard, (attempts, next), reply, true));
     After::Keep
 }

@@ -5,13 +5,13 @@ use std::rc::Rc;
 use crate::id::MessageId;
 use crate::limits;
 use crate::mail::{dsn, trace};
-use crate::observe::accounting::{Event, Kind};
+use crate::observe::event::{Attempt, Event, Mail};
 use crate::queue::Group;
 use crate::queue::outcome::{Failure, Fate, Outcomes, RangeOutcome, Settled};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::message::{Job, ShardMessage};
-use crate::shard::outbound::tally::Span;
+use crate::shard::outbound::tally::{self, Span};
 use crate::shard::outbound::{borrow, sites};
 use crate::shard::store::compact::Pinned;
 use crate::shard::store::load::{self, Source};
@@ -101,7 +101,7 @@ pub(super) async fn told<R: Runtime>(
     let cut = words.char_indices().nth(limits::REPLY_TEXT_MAX).map_or(words.len(), |(at, _)| at);
     let words = &words[..cut];
     let reply = client::local(451, status, words).describe().into();
-    let fate = Fate::Deferred { attempts, next, reply, ours: true };
+    let fate = tally::deferred(shard, (attempts, next), reply, true);
     let outcome = RangeOutcome { first: group.first, count: group.count, fate };
     // Handed in before anything is waited for: who delivers it meanwhile hands in a later outcome.
     let place = Pinned::new(shard, group.key, group.location);
@@ -238,45 +238,43 @@ fn account<R: Runtime>(shard: &Shard<R>, job: &Job, scene: &Scene<'_>, outcome: 
     let (wall, now) = (shard.runtime.wall(), shard.runtime.now());
     let Scene { view, hop, tls, reply } = *scene;
     let made = job.group.attempts.saturating_add(1);
-    let (kind, reply, attempts) = match &outcome.fate {
-        Fate::Delivered => (Kind::Delivered, reply, made),
-        Fate::Deferred { attempts, reply, .. } => (Kind::Deferred, &**reply, *attempts),
-        Fate::Failed(failure) if failure.expired => (Kind::Expired, &*failure.diagnostic, job.group.attempts),
-        Fate::Failed(failure) => (Kind::Bounced, &*failure.diagnostic, made),
-        Fate::Discarded => (Kind::Discarded, "", job.group.attempts),
+    let (reply, attempts) = match &outcome.fate {
+        Fate::Delivered => (reply, made),
+        Fate::Deferred { attempts, reply, .. } => (&**reply, *attempts),
+        Fate::Failed(failure) if failure.expired => (&*failure.diagnostic, job.group.attempts),
+        Fate::Failed(failure) => (&*failure.diagnostic, made),
+        Fate::Discarded => ("", job.group.attempts),
     };
-    let (enhanced, next) = match &outcome.fate {
-        Fate::Failed(failure) => (failure.status.or_else(|| reply::enhanced(reply)), None),
-        Fate::Deferred { next, .. } => (reply::enhanced(reply), Some(shard.clock.to_wall(*next, now, wall))),
-        Fate::Delivered | Fate::Discarded => (reply::enhanced(reply), None),
+    let enhanced = match &outcome.fate {
+        Fate::Failed(failure) => failure.status.or_else(|| reply::enhanced(reply)),
+        _ => reply::enhanced(reply),
     };
     let delay = delay(shard.clock.read(now), wall, view, &job.group);
-    if kind == Kind::Delivered {
+    if outcome.fate == Fate::Delivered {
         let _ = shard.say.latencies.borrow_mut().delivered.record(delay.max(1) * 1000);
     }
-    let mut event = |first: u16, recipients: &[&[u8]]| {
-        let event = Event {
+    let attempt = Attempt { hop, tls, reply, enhanced, attempts, delay_ms: Some(delay) };
+    let mut record = |first: u16, recipients: &[&[u8]]| {
+        let mail = Mail {
             account: view.account,
             parameters: &view.named_parameters(first),
-            hop: (!hop.is_empty()).then_some(hop),
-            tls: (!tls.is_empty()).then_some(tls),
-            reply: (!reply.is_empty()).then_some(reply),
-            enhanced,
-            attempts,
-            delay_ms: Some(delay),
-            next,
-            ..Event::new(kind, wall, view.id, view.sender, recipients)
+            ..Mail::new(view.id, view.sender, (first, recipients))
         };
-        if matches!(outcome.fate, Fate::Failed(_)) {
-            event.encode(&mut later);
-            return;
-        }
+        let event = match &outcome.fate {
+            Fate::Delivered => Event::Delivered(mail, attempt),
+            Fate::Deferred { due, .. } => Event::Deferred(mail, attempt, UnixMillis(u64::from(*due) * 1000)),
+            Fate::Failed(failure) if failure.expired => Event::Expired(mail, attempt),
+            Fate::Failed(_) => Event::Bounced(mail, attempt),
+            Fate::Discarded => Event::Discarded(mail, attempt),
+        };
         let mut journal = shard.say.journal.borrow_mut();
         let received_here = shard.mesh.writer(job.group.location.lane) == shard.index;
-        if received_here || shard.runtime.planted(Defect::LogWithoutOrder) {
-            journal.record(&event);
+        if matches!(outcome.fate, Fate::Failed(_)) {
+            journal.encode(wall, &event, &mut later);
+        } else if received_here || shard.runtime.planted(Defect::LogWithoutOrder) {
+            journal.record(wall, &event);
         } else {
-            journal.record_of_another(&event);
+            journal.record_of_another(wall, &event);
         }
     };
     let mut recipients = view
@@ -285,7 +283,7 @@ fn account<R: Runtime>(shard: &Shard<R>, job: &Job, scene: &Scene<'_>, outcome: 
         .take(usize::from(outcome.count))
         .map(|(address, _)| address);
     if outcome.count == 1 {
-        event(outcome.first, &[recipients.next().unwrap_or_default()]);
+        record(outcome.first, &[recipients.next().unwrap_or_default()]);
         return later;
     }
     let recipients = recipients.collect::<Vec<_>>();
@@ -294,7 +292,7 @@ fn account<R: Runtime>(shard: &Shard<R>, job: &Job, scene: &Scene<'_>, outcome: 
     while at < recipients.len() {
         let first = outcome.first + at as u16;
         let alike = view.alike_from(first).min((recipients.len() - at) as u16);
-        event(first, &recipients[at..at + usize::from(alike)]);
+        record(first, &recipients[at..at + usize::from(alike)]);
         at += usize::from(alike);
     }
     later
@@ -331,11 +329,10 @@ fn write_down<R: Runtime>(shard: &Rc<Shard<R>>, settled: &Settled) {
         count: outcome.count,
         fate: match &outcome.fate {
             Fate::Delivered => record::Fate::Delivered,
-            Fate::Deferred { attempts, next, reply, ours } => {
-                let next = shard.wall_of(*next).seconds();
+            Fate::Deferred { attempts, due, reply, ours, .. } => {
                 // Whoever gives up on it tells a hop's words from ours by the code.
                 let code = if *ours { reply.find(' ').map_or(0, |end| end + 1) } else { 0 };
-                record::Fate::Deferred { attempts: *attempts, next, reply: reply[code..].into() }
+                record::Fate::Deferred { attempts: *attempts, next: *due, reply: reply[code..].into() }
             }
             Fate::Failed(failure) if failure.expired => record::Fate::Expired,
             Fate::Failed(_) => record::Fate::Bounced,
@@ -392,7 +389,7 @@ fn keep<R: Runtime>(shard: &Shard<R>, settled: &mut Settled) {
     for outcome in settled.outcomes.ranges_mut() {
         if matches!(outcome.fate, Fate::Failed(_)) {
             let reply = "451 4.3.0 the message cannot be read to return it".into();
-            outcome.fate = Fate::Deferred { attempts: 1, next, reply, ours: true };
+            outcome.fate = tally::deferred(shard, (1, next), reply, true);
         }
     }
 }

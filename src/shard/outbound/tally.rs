@@ -100,7 +100,7 @@ pub(super) fn fate<R: Runtime>(
             let retry = &site.hop.borrow().policy.retry;
             let next = schedule::next_attempt(retry, attempts, now, shard.runtime.random());
             let (next, ours) = (next.min(part.group.expiry), reply.ours);
-            Fate::Deferred { attempts, next, reply: reply.describe().into(), ours }
+            deferred(shard, (attempts, next), reply.describe().into(), ours)
         }
         Verdict::Failed(_) => Fate::Failed(Box::new(Failure {
             expired: false,
@@ -111,6 +111,16 @@ pub(super) fn fate<R: Runtime>(
             record: Vec::new(),
         })),
     }
+}
+
+/// What is tried again at this time of the queues: attempts so far, the last reply or error, and whether that is ours and no hop's.
+pub(super) fn deferred<R: Runtime>(
+    shard: &Shard<R>,
+    (attempts, next): (u16, u32),
+    reply: Box<str>,
+    ours: bool,
+) -> Fate {
+    Fate::Deferred { attempts, next, due: shard.wall_of(next).seconds(), reply, ours }
 }
 
 /// Jitter apart, deferrals with one reply are the same.

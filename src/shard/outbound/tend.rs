@@ -14,7 +14,7 @@ use crate::queue::schedule;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::shard::outbound::resolve::Unroutable;
-use crate::shard::outbound::settle;
+use crate::shard::outbound::{settle, tally};
 use crate::smtp::client;
 
 /// How much may still be done, in this turn and in all.
@@ -194,5 +194,5 @@ fn fate_of<R: Runtime>(shard: &Shard<R>, group: &Group, why: &Unroutable) -> Fat
     let reply = client::local(451, why.status, &why.text).describe().into();
     // A last try that could not even be looked up goes on for one wait.
     let next = if group.last_try { next } else { next.min(group.expiry) };
-    Fate::Deferred { attempts, next, reply, ours: true }
+    tally::deferred(shard, (attempts, next), reply, true)
 }

@@ -3,7 +3,7 @@
 
 use crate::id::{Location, MessageId};
 use crate::mail::envelope::{Envelope, Recipient};
-use crate::observe::accounting::{Event, Kind};
+use crate::observe::event::{Attempt, Event, Mail};
 use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::shard::store::writer::LaneWriter;
@@ -27,12 +27,13 @@ pub(super) fn stored<R: Runtime>(
             let parameters =
                 envelope.parameters.as_ref().map(|of| of.of(some[0].parameters)).unwrap_or_default();
             let recipients: Vec<&[u8]> = some.iter().map(|one| &one.address[..]).collect();
-            let event = Event {
+            let mail = Mail {
                 account: envelope.account.as_deref(),
                 parameters: &parameters.named(),
-                ..Event::new(Kind::Discarded, envelope.arrival, id, &envelope.sender, &recipients)
+                ..Mail::new(id, &envelope.sender, (first, &recipients))
             };
-            shard.say.journal.borrow_mut().record(&event);
+            let event = Event::Discarded(mail, Attempt::default());
+            shard.say.journal.borrow_mut().record(envelope.arrival, &event);
             end_of_discarded(shard, writer, place, (first, count));
         }
         first += count;
@@ -52,15 +53,26 @@ pub(in crate::shard) fn found<R: Runtime>(
         let Some(entry) = lane.entry(key) else { return false };
         entry.live().iter().any(|range| (range.first..range.first + range.count).contains(&ordinal))
     };
-    let all = (0..).zip(view.recipients()).skip(first.into()).take(count.into());
-    for (ordinal, (address, _)) in all.filter(|(ordinal, _)| is_live(*ordinal)) {
-        shard.say.journal.borrow_mut().record(&Event {
-            account: view.account,
-            parameters: &view.named_parameters(ordinal),
-            again: true,
-            ..Event::new(Kind::Discarded, shard.runtime.wall(), view.id, view.sender, &[address])
-        });
-        end_of_discarded(shard, &writer, (location, key), (ordinal, 1));
+    let addresses: Vec<&[u8]> =
+        view.recipients().skip(first.into()).take(count.into()).map(|(address, _)| address).collect();
+    let mut at = 0;
+    // In the pieces in which it was told, if it was.
+    while at < addresses.len() {
+        let from = first + at as u16;
+        let alike = view.alike_from(from).min((addresses.len() - at) as u16);
+        let live = (from..from + alike).take_while(|ordinal| is_live(*ordinal)).count();
+        if live > 0 {
+            let mail = Mail {
+                account: view.account,
+                parameters: &view.named_parameters(from),
+                again: true,
+                ..Mail::new(view.id, view.sender, (from, &addresses[at..at + live]))
+            };
+            let event = Event::Discarded(mail, Attempt::default());
+            shard.say.journal.borrow_mut().record(shard.runtime.wall(), &event);
+            end_of_discarded(shard, &writer, (location, key), (from, live as u16));
+        }
+        at += live.max(1);
     }
 }
 

@@ -12,8 +12,8 @@ use std::task::Poll;
 
 use crate::id::MessageId;
 use crate::limits;
-use crate::observe::accounting::{Event, Kind};
 use crate::observe::diagnostics::Level;
+use crate::observe::event::{Arrival, Event, Mail};
 use crate::runtime::{Defect, Runtime, Segment, Synced};
 use crate::shard::Shard;
 use crate::shard::outbound::handoff;
@@ -228,33 +228,30 @@ fn received<R: Runtime>(shard: &Shard<R>, id: MessageId, message: &NewMessage, t
         counters.recipients_received.add(envelope.recipients.len() as u64);
         counters.bytes_received.add(message.size);
     }
-    let mut journal = shard.say.journal.borrow_mut();
+    let arrival = Arrival {
+        parent,
+        size: message.size,
+        client: envelope.origin.client,
+        tls: envelope.origin.tls.as_deref(),
+    };
     let parameters = envelope.parameters.as_deref().map(|of| of.message.named()).unwrap_or_default();
+    let mut journal = shard.say.journal.borrow_mut();
+    let mut record = |recipients: &[&[u8]]| {
+        let mail = Mail {
+            account: envelope.account.as_deref(),
+            parameters: &parameters,
+            ..Mail::new(id, &envelope.sender, (0, recipients))
+        };
+        journal.record(envelope.arrival, &Event::Received(mail, arrival));
+    };
     if let [one] = &envelope.recipients[..] {
-        journal.record(&Event { parameters: &parameters, ..event(id, message, parent, &[&one.address]) });
+        record(&[&one.address]);
     } else {
         let recipients: Vec<&[u8]> = envelope.recipients.iter().map(|one| &one.address[..]).collect();
-        journal.record(&Event { parameters: &parameters, ..event(id, message, parent, &recipients) });
+        record(&recipients);
     }
     if let Some(about) = about {
         journal.record_encoded(&about.records, Some(id));
-    }
-}
-
-fn event<'a>(
-    id: MessageId,
-    message: &'a NewMessage,
-    parent: Option<MessageId>,
-    recipients: &'a [&'a [u8]],
-) -> Event<'a> {
-    let envelope = &message.envelope;
-    Event {
-        size: message.size,
-        parent,
-        client: envelope.origin.client,
-        tls: envelope.origin.tls.as_deref(),
-        account: envelope.account.as_deref(),
-        ..Event::new(Kind::Received, envelope.arrival, id, &envelope.sender, recipients)
     }
 }
 

@@ -1,0 +1,521 @@
+//! Events: what becomes of mail, what is refused, and what operators do, each one line of JSON.
+//!
+//! An [`Event`] is of accepted mail: none is dropped, and each follows from what a lane's record holds, as does its id. A [`Notice`] is of
+//! anything else, and may be dropped. Which fields each kind has is in `docs/events.schema.json`; `tests/events.rs` holds both together.
+
+use std::io::Write;
+use std::net::SocketAddr;
+
+use crate::id::MessageId;
+use crate::time::{UnixMillis, write_decimal};
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A client's message is on disk.
+    Received,
+    /// A next hop took it.
+    Delivered,
+    /// It will be tried again.
+    Deferred,
+    /// It was refused for good.
+    Bounced,
+    /// It was given up for age.
+    Expired,
+    /// It was thrown away, as the operator wants it.
+    Discarded,
+    /// A client was refused: a session, a login, a sender, a recipient or a body.
+    Rejected,
+    /// An operator changed what is queued, or how the relay works.
+    Admin,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Kind; 8] = [
+        Kind::Received,
+        Kind::Delivered,
+        Kind::Deferred,
+        Kind::Bounced,
+        Kind::Expired,
+        Kind::Discarded,
+        Kind::Rejected,
+        Kind::Admin,
+    ];
+
+    /// Its name in the field `event`.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Kind::Received => "received",
+            Kind::Delivered => "delivered",
+            Kind::Deferred => "deferred",
+            Kind::Bounced => "bounced",
+            Kind::Expired => "expired",
+            Kind::Discarded => "discarded",
+            Kind::Rejected => "rejected",
+            Kind::Admin => "admin",
+        }
+    }
+
+    /// The letter that stands for it in the id of an event of mail.
+    const fn letter(self) -> u8 {
+        match self {
+            Kind::Received => b'r',
+            Kind::Delivered => b'd',
+            Kind::Deferred => b'f',
+            Kind::Bounced => b'b',
+            Kind::Expired => b'e',
+            Kind::Discarded => b'c',
+            Kind::Rejected | Kind::Admin => b'n',
+        }
+    }
+}
+
+/// The message that an event is of, and which of its recipients.
+#[derive(Clone, Copy, Debug)]
+pub struct Mail<'a> {
+    /// Its id.
+    pub id: MessageId,
+    /// Its reverse path.
+    pub sender: &'a [u8],
+    /// Which recipient of the message the first of `recipients` is, from 0.
+    pub first: u16,
+    /// The recipients, which follow each other in the message.
+    pub recipients: &'a [&'a [u8]],
+    /// The account that sent it.
+    pub account: Option<&'a str>,
+    /// The message's parameters, or those of these recipients: names and texts; `metadata` is JSON already.
+    pub parameters: &'a [(&'a str, &'a str)],
+    /// It may have been told before: the process was killed soon after.
+    pub again: bool,
+}
+
+impl<'a> Mail<'a> {
+    /// What each has.
+    pub fn new(id: MessageId, sender: &'a [u8], (first, recipients): (u16, &'a [&'a [u8]])) -> Mail<'a> {
+        Mail { id, sender, first, recipients, account: None, parameters: &[], again: false }
+    }
+}
+
+/// How a message came.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Arrival<'a> {
+    /// The message that a notification of ours is about.
+    pub parent: Option<MessageId>,
+    /// Canonical bytes.
+    pub size: u64,
+    /// The client; a message of ours has none.
+    pub client: Option<SocketAddr>,
+    /// Version and cipher suite, where TLS was on.
+    pub tls: Option<&'a str>,
+}
+
+/// What was tried. What is empty or 0 is left out; a record of the spool has little of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Attempt<'a> {
+    /// The next hop: name, address and port.
+    pub hop: &'a str,
+    /// Version and cipher suite.
+    pub tls: &'a str,
+    /// Its reply, or our own words.
+    pub reply: &'a str,
+    /// The RFC 3463 code of that.
+    pub enhanced: Option<(u8, u16, u16)>,
+    /// Attempts so far. What is deferred or expired has it even if it was never tried.
+    pub attempts: u16,
+    /// From arrival to now.
+    pub delay_ms: Option<u64>,
+}
+
+/// What happened to accepted mail.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    /// It is on disk.
+    Received(Mail<'a>, Arrival<'a>),
+    /// A next hop took it.
+    Delivered(Mail<'a>, Attempt<'a>),
+    /// It is tried again, at the latest at this time: whole seconds, as in the spool.
+    Deferred(Mail<'a>, Attempt<'a>, UnixMillis),
+    /// It was refused for good.
+    Bounced(Mail<'a>, Attempt<'a>),
+    /// It was given up for age.
+    Expired(Mail<'a>, Attempt<'a>),
+    /// It was thrown away, as a route or a rule says.
+    Discarded(Mail<'a>, Attempt<'a>),
+}
+
+impl<'a> Event<'a> {
+    /// What happened.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Event::Received(..) => Kind::Received,
+            Event::Delivered(..) => Kind::Delivered,
+            Event::Deferred(..) => Kind::Deferred,
+            Event::Bounced(..) => Kind::Bounced,
+            Event::Expired(..) => Kind::Expired,
+            Event::Discarded(..) => Kind::Discarded,
+        }
+    }
+
+    fn mail(&self) -> &Mail<'a> {
+        match self {
+            Event::Received(mail, _)
+            | Event::Delivered(mail, _)
+            | Event::Deferred(mail, ..)
+            | Event::Bounced(mail, _)
+            | Event::Expired(mail, _)
+            | Event::Discarded(mail, _) => mail,
+        }
+    }
+
+    /// The id behind that of its message: what happened, and to which recipients, first and how many; of a deferral also which one. All that is
+    /// in the records of a lane, so that who tells it again gives it the same id.
+    fn write_id(&self, out: &mut Vec<u8>) {
+        let mail = self.mail();
+        out.extend_from_slice(&[b'-', self.kind().letter()]);
+        write_decimal(mail.first.into(), 1, out);
+        out.push(b'.');
+        write_decimal(mail.recipients.len() as u64, 1, out);
+        if let Event::Deferred(_, attempt, next) = self {
+            out.push(b'.');
+            write_decimal(attempt.attempts.into(), 1, out);
+            out.push(b'.');
+            write_decimal(next.0 / 1000, 1, out);
+        }
+    }
+}
+
+/// What is of no accepted mail.
+#[derive(Clone, Copy, Debug)]
+pub enum Notice<'a> {
+    /// A client was refused.
+    Rejected(Rejected<'a>),
+    /// An operator changed something.
+    Admin(Admin<'a>),
+}
+
+/// What was refused, and to whom.
+#[derive(Clone, Copy, Debug)]
+pub struct Rejected<'a> {
+    /// The reverse path, where that was what was refused, or was accepted before.
+    pub sender: Option<&'a [u8]>,
+    /// The recipients that were refused, or that a refused body was for.
+    pub recipients: &'a [&'a [u8]],
+    /// The client.
+    pub client: SocketAddr,
+    /// What it called itself.
+    pub helo: Option<&'a str>,
+    /// The account that the client is, or that a login named.
+    pub account: Option<&'a str>,
+    /// Our words to it.
+    pub reply: &'a str,
+    /// Why, in one word.
+    pub reason: &'a str,
+    /// The RFC 3463 code of the reply.
+    pub enhanced: Option<(u8, u16, u16)>,
+    /// Refusals that were left out since the last one; 0 leaves it out.
+    pub left_out: u64,
+}
+
+/// What an operator did.
+#[derive(Clone, Copy, Debug)]
+pub enum Admin<'a> {
+    /// Queued mail is due at once.
+    Retry(Change<'a>),
+    /// Queued mail went back to its senders.
+    Bounce(Change<'a>),
+    /// Another configuration holds.
+    Reload {
+        /// Who asked for it.
+        by: &'a str,
+        /// Keys that differ.
+        changed: &'a [&'a str],
+    },
+}
+
+/// A change of queued mail.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<'a> {
+    /// Who asked for it.
+    pub by: &'a str,
+    /// Which mail was meant.
+    pub filter: &'a str,
+    /// Why, as was said; empty: nothing was.
+    pub reason: &'a str,
+    /// Recipients that it happened to.
+    pub recipients: u64,
+}
+
+/// Writes events as lines, for one shard or for control.
+#[derive(Debug)]
+pub struct Encoder {
+    /// The text between the id of an event and that of its message.
+    node: Vec<u8>,
+    /// The second of the last line, and its text up to the milliseconds.
+    second: Option<u64>,
+    second_text: Vec<u8>,
+    /// What ids of notices begin with: nobody else's do.
+    origin: Vec<u8>,
+    notices: u64,
+}
+
+impl Encoder {
+    /// That of a node, by its id: one of these since this time; `origin` tells it from others of the node that began at the same time.
+    pub fn new(node: u64, since: UnixMillis, origin: &str) -> Encoder {
+        Encoder {
+            node: format!("\",\"node\":\"{node:016x}\"").into_bytes(),
+            second: None,
+            second_text: Vec::new(),
+            origin: format!("{}.{origin}.", since.0).into_bytes(),
+            notices: 0,
+        }
+    }
+
+    /// Appends an event as one line of JSON.
+    pub fn event(&mut self, at: UnixMillis, event: &Event<'_>, out: &mut Vec<u8>) {
+        let mail = event.mail();
+        let id = mail.id.to_text();
+        self.begin(at, event.kind(), out);
+        out.extend_from_slice(&id);
+        event.write_id(out);
+        out.extend_from_slice(&self.node);
+        out.extend_from_slice(b",\"id\":\"");
+        out.extend_from_slice(&id);
+        out.push(b'"');
+        if let Event::Received(_, Arrival { parent: Some(parent), .. }) = event {
+            out.extend_from_slice(b",\"parent\":\"");
+            out.extend_from_slice(&parent.to_text());
+            out.push(b'"');
+        }
+        out.extend_from_slice(b",\"sender\":");
+        string(mail.sender, out);
+        out.extend_from_slice(b",\"recipients\":");
+        strings(mail.recipients, out);
+        if let Event::Received(_, Arrival { size, client, .. }) = event {
+            number("size", *size, out);
+            if let Some(client) = client {
+                address(*client, out);
+            }
+        }
+        text("account", mail.account.unwrap_or_default(), out);
+        match event {
+            Event::Received(_, arrival) => {
+                text("tls", arrival.tls.unwrap_or_default(), out);
+                parameters(mail.parameters, out);
+            }
+            Event::Delivered(_, attempt) | Event::Bounced(_, attempt) | Event::Discarded(_, attempt) => {
+                encode_attempt(attempt, mail, attempt.attempts > 0, out);
+            }
+            Event::Expired(_, attempt) => encode_attempt(attempt, mail, true, out),
+            Event::Deferred(_, attempt, next) => {
+                encode_attempt(attempt, mail, true, out);
+                out.extend_from_slice(b",\"next\":\"");
+                next.write_iso(out);
+                out.push(b'"');
+            }
+        }
+        if mail.again {
+            out.extend_from_slice(b",\"again\":true");
+        }
+        out.extend_from_slice(b"}\n");
+    }
+
+    /// Appends a notice as one line of JSON.
+    pub fn notice(&mut self, at: UnixMillis, notice: &Notice<'_>, out: &mut Vec<u8>) {
+        let kind = match notice {
+            Notice::Rejected(_) => Kind::Rejected,
+            Notice::Admin(_) => Kind::Admin,
+        };
+        self.begin(at, kind, out);
+        out.extend_from_slice(&self.origin);
+        write_decimal(self.notices, 1, out);
+        self.notices += 1;
+        out.extend_from_slice(&self.node);
+        match notice {
+            Notice::Rejected(rejected) => encode_rejected(rejected, out),
+            Notice::Admin(admin) => encode_admin(admin, out),
+        }
+        out.extend_from_slice(b"}\n");
+    }
+
+    /// The line up to the id of the event.
+    fn begin(&mut self, at: UnixMillis, kind: Kind, out: &mut Vec<u8>) {
+        let second = at.0 / 1000;
+        if self.second != Some(second) {
+            self.second = Some(second);
+            self.second_text.clear();
+            at.write_iso(&mut self.second_text);
+            self.second_text.truncate(self.second_text.len() - "000Z".len());
+        }
+        out.extend_from_slice(b"{\"time\":\"");
+        out.extend_from_slice(&self.second_text);
+        write_decimal(at.0 % 1000, 3, out);
+        out.extend_from_slice(b"Z\",\"event\":\"");
+        out.extend_from_slice(kind.word().as_bytes());
+        out.extend_from_slice(b"\",\"event_id\":\"");
+    }
+}
+
+fn encode_attempt(attempt: &Attempt<'_>, mail: &Mail<'_>, counted: bool, out: &mut Vec<u8>) {
+    text("hop", attempt.hop, out);
+    text("tls", attempt.tls, out);
+    text("reply", attempt.reply, out);
+    parameters(mail.parameters, out);
+    code(attempt.enhanced, out);
+    if counted {
+        number("attempts", attempt.attempts.into(), out);
+    }
+    if let Some(delay) = attempt.delay_ms {
+        number("delay_ms", delay, out);
+    }
+}
+
+fn parameters(named: &[(&str, &str)], out: &mut Vec<u8>) {
+    for (name, value) in named {
+        field(name, out);
+        if *name == "metadata" {
+            out.extend_from_slice(value.as_bytes());
+        } else {
+            string(value.as_bytes(), out);
+        }
+    }
+}
+
+fn encode_rejected(rejected: &Rejected<'_>, out: &mut Vec<u8>) {
+    if let Some(sender) = rejected.sender {
+        out.extend_from_slice(b",\"sender\":");
+        string(sender, out);
+    }
+    if !rejected.recipients.is_empty() {
+        out.extend_from_slice(b",\"recipients\":");
+        strings(rejected.recipients, out);
+    }
+    address(rejected.client, out);
+    for (name, value) in [
+        ("helo", rejected.helo.unwrap_or_default()),
+        ("account", rejected.account.unwrap_or_default()),
+        ("reply", rejected.reply),
+        ("reason", rejected.reason),
+    ] {
+        text(name, value, out);
+    }
+    code(rejected.enhanced, out);
+    some_number("left_out", rejected.left_out, out);
+}
+
+fn encode_admin(admin: &Admin<'_>, out: &mut Vec<u8>) {
+    let (action, by) = match admin {
+        Admin::Retry(change) => ("retry", change.by),
+        Admin::Bounce(change) => ("bounce", change.by),
+        Admin::Reload { by, .. } => ("reload", *by),
+    };
+    text("action", action, out);
+    text("by", by, out);
+    match admin {
+        Admin::Retry(change) | Admin::Bounce(change) => {
+            text("filter", change.filter, out);
+            text("reason", change.reason, out);
+            number("count", change.recipients, out);
+        }
+        Admin::Reload { changed, .. } => {
+            out.extend_from_slice(b",\"changed\":[");
+            for (place, key) in changed.iter().enumerate() {
+                if place > 0 {
+                    out.push(b',');
+                }
+                string(key.as_bytes(), out);
+            }
+            out.push(b']');
+        }
+    }
+}
+
+/// A message id under this name, appended to a line that is still open.
+pub(super) fn message(name: &str, id: MessageId, out: &mut Vec<u8>) {
+    field(name, out);
+    out.push(b'"');
+    out.extend_from_slice(&id.to_text());
+    out.push(b'"');
+}
+
+fn field(name: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":");
+}
+
+fn text(name: &str, value: &str, out: &mut Vec<u8>) {
+    if !value.is_empty() {
+        field(name, out);
+        string(value.as_bytes(), out);
+    }
+}
+
+fn number(name: &str, value: u64, out: &mut Vec<u8>) {
+    field(name, out);
+    write_decimal(value, 1, out);
+}
+
+fn some_number(name: &str, value: u64, out: &mut Vec<u8>) {
+    if value > 0 {
+        number(name, value, out);
+    }
+}
+
+/// An address has no character that JSON would escape.
+fn address(client: SocketAddr, out: &mut Vec<u8>) {
+    out.extend_from_slice(b",\"client\":\"");
+    let _ = write!(out, "{client}");
+    out.push(b'"');
+}
+
+fn code(enhanced: Option<(u8, u16, u16)>, out: &mut Vec<u8>) {
+    let Some((class, subject, detail)) = enhanced else { return };
+    field("enhanced", out);
+    for (before, part) in [(b'"', class.into()), (b'.', subject), (b'.', detail)] {
+        out.push(before);
+        write_decimal(part.into(), 1, out);
+    }
+    out.push(b'"');
+}
+
+fn strings(all: &[&[u8]], out: &mut Vec<u8>) {
+    out.push(b'[');
+    for (place, one) in all.iter().enumerate() {
+        if place > 0 {
+            out.push(b',');
+        }
+        string(one, out);
+    }
+    out.push(b']');
+}
+
+/// A JSON string of bytes nobody vouches for; what is not UTF-8 becomes U+FFFD.
+fn string(bytes: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    // All of them, whatever the first says: that is what a processor does many at a time.
+    let plain = bytes
+        .iter()
+        .fold(true, |plain, byte| plain & (0x20..0x7F).contains(byte) & (*byte != b'"') & (*byte != b'\\'));
+    if plain {
+        out.extend_from_slice(bytes);
+    } else {
+        escaped(bytes, out);
+    }
+    out.push(b'"');
+}
+
+#[cold]
+fn escaped(bytes: &[u8], out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    for character in String::from_utf8_lossy(bytes).chars() {
+        match character {
+            '"' | '\\' => out.extend_from_slice(&[b'\\', character as u8]),
+            '\0'..='\x1F' | '\x7F' => {
+                let (high, low) = (usize::from(character as u8 >> 4), usize::from(character as u8 & 15));
+                out.extend_from_slice(&[b'\\', b'u', b'0', b'0', HEX[high], HEX[low]]);
+            }
+            other => out.extend_from_slice(other.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+}

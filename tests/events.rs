@@ -1,0 +1,229 @@
+//! Every event that the relay can write, with each field and without, fits docs/events.schema.json; and nothing is in there that none has.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use relevo::id::MessageId;
+use relevo::observe::event::{Admin, Arrival, Attempt, Change, Encoder, Event, Kind, Mail, Notice, Rejected};
+use relevo::time::UnixMillis;
+use schema::Schema;
+use serde_json::Value;
+
+mod schema;
+
+const AT: UnixMillis = UnixMillis(1_700_000_000_123);
+const NEXT: UnixMillis = UnixMillis(1_700_000_060_000);
+const ID: MessageId = MessageId { lane: 1, sequence: 2, offset: 3 };
+const OTHER: MessageId = MessageId { lane: 1, sequence: 2, offset: 4 };
+const NASTY: &[u8] = b"a\"\\\x01\x7f\xff\r\n@x";
+const RECIPIENTS: [&[u8]; 2] = [b"b@y", NASTY];
+const NAMES: [(&str, &str); 7] = [
+    ("tenant", "sh\"op"),
+    ("campaign", "c"),
+    ("category", "c"),
+    ("pool", "p"),
+    ("priority", "low"),
+    ("envid", "e"),
+    ("metadata", "{\"a\": [1]}"),
+];
+
+fn bare() -> Mail<'static> {
+    Mail::new(ID, b"", (0, &RECIPIENTS[..1]))
+}
+
+fn full() -> Mail<'static> {
+    Mail { account: Some("shop"), parameters: &NAMES, again: true, ..Mail::new(ID, NASTY, (7, &RECIPIENTS)) }
+}
+
+fn tried() -> Attempt<'static> {
+    Attempt {
+        hop: "mx.example [192.0.2.1]:25",
+        tls: "TLSv1.3 X",
+        reply: "250 \u{e4} \"ok\"",
+        enhanced: Some((2, 1, 50)),
+        attempts: u16::MAX,
+        delay_ms: Some(u64::MAX),
+    }
+}
+
+fn of_mail() -> Vec<Event<'static>> {
+    let came = Arrival {
+        parent: Some(OTHER),
+        size: u64::MAX,
+        client: Some("[::1]:25".parse().unwrap()),
+        tls: Some("TLSv1.3 X"),
+    };
+    let mut all = Vec::new();
+    for (mail, arrival, attempt) in
+        [(bare(), Arrival::default(), Attempt::default()), (full(), came, tried())]
+    {
+        all.extend([
+            Event::Received(mail, arrival),
+            Event::Delivered(mail, attempt),
+            Event::Deferred(mail, attempt, NEXT),
+            Event::Bounced(mail, attempt),
+            Event::Expired(mail, attempt),
+            Event::Discarded(mail, attempt),
+        ]);
+    }
+    all
+}
+
+fn of_others() -> Vec<Notice<'static>> {
+    let client = "192.0.2.1:5".parse().unwrap();
+    let rejected = Rejected {
+        sender: None,
+        recipients: &[],
+        client,
+        helo: None,
+        account: None,
+        reply: "421 4.3.2 Too many connections",
+        reason: "too_many_connections",
+        enhanced: None,
+        left_out: 0,
+    };
+    let change = Change { by: "user 0", filter: "all mail", reason: "", recipients: 0 };
+    let reasoned = Change { reason: "they \"ask\"", recipients: 5, ..change };
+    vec![
+        Notice::Rejected(rejected),
+        Notice::Rejected(Rejected {
+            sender: Some(b""),
+            recipients: &RECIPIENTS,
+            helo: Some("evil\""),
+            account: Some("shop"),
+            enhanced: Some((5, 7, 1)),
+            left_out: 3,
+            ..rejected
+        }),
+        Notice::Admin(Admin::Retry(change)),
+        Notice::Admin(Admin::Retry(reasoned)),
+        Notice::Admin(Admin::Bounce(change)),
+        Notice::Admin(Admin::Bounce(reasoned)),
+        Notice::Admin(Admin::Reload { by: "user 0", changed: &["retry.first", "log"] }),
+    ]
+}
+
+/// All lines, the notifications that the lane's shard adds included.
+fn lines() -> Vec<Value> {
+    let mut encoder = Encoder::new(0xABC, AT, "0");
+    let mut out = Vec::new();
+    of_mail().iter().for_each(|event| encoder.event(AT, event, &mut out));
+    of_others().iter().for_each(|notice| encoder.notice(AT, notice, &mut out));
+    let chunks = std::sync::Arc::new(relevo::observe::accounting::Chunks::default());
+    let mut journal = relevo::observe::accounting::Journal::new(chunks.clone(), encoder);
+    let mut failed = Vec::new();
+    for event in [Event::Bounced(bare(), tried()), Event::Expired(bare(), tried())] {
+        journal.encode(AT, &event, &mut failed);
+    }
+    journal.record_encoded(&failed, Some(OTHER));
+    journal.flush();
+    out.extend_from_slice(&chunks.take().expect("it was flushed").lines);
+    let text = String::from_utf8(out).expect("it is UTF-8");
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect()
+}
+
+/// The name in the schema: what an operator did tells apart what is all `admin`.
+fn kind_of(line: &Value) -> String {
+    line.get("action").unwrap_or(&line["event"]).as_str().expect("a kind").to_owned()
+}
+
+/// The kinds of events it knows: names in `$defs` that `oneOf` has.
+fn kinds(schema: &Schema) -> Vec<&str> {
+    let all = schema.whole["oneOf"].as_array().into_iter().flatten();
+    all.filter_map(|one| one["$ref"].as_str()?.strip_prefix("#/$defs/")).collect()
+}
+
+/// Fields of a kind, and whether each is required.
+fn fields<'a>(schema: &'a Schema, kind: &str) -> Vec<(&'a str, bool)> {
+    let kind = &schema.whole["$defs"][kind];
+    let required: Vec<_> =
+        kind["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let fields = kind["properties"].as_object().into_iter().flatten();
+    fields.map(|(name, _)| (name.as_str(), required.contains(&name.as_str()))).collect()
+}
+
+#[test]
+fn every_event_fits_and_every_field_is_written() {
+    let schema = Schema::published();
+    let mut written: BTreeMap<String, (BTreeSet<String>, BTreeSet<String>)> = BTreeMap::new();
+    for line in lines() {
+        assert_eq!(schema.wrong(&line), [""; 0], "{line}");
+        let names: BTreeSet<String> = line.as_object().expect("an object").keys().cloned().collect();
+        let (some, every) = written.entry(kind_of(&line)).or_insert_with(|| (BTreeSet::new(), names.clone()));
+        every.retain(|name| names.contains(name));
+        some.extend(names);
+    }
+    assert_eq!(written.len(), kinds(schema).len(), "{:?}", kinds(schema));
+    for kind in kinds(schema) {
+        let (some, every) = &written[kind];
+        for (field, required) in fields(schema, kind) {
+            assert!(some.contains(field), "{kind} never has {field}");
+            assert_eq!(every.contains(field), required, "{field} of {kind}");
+        }
+    }
+    let events: BTreeSet<String> =
+        lines().iter().map(|line| line["event"].as_str().expect("a word").to_owned()).collect();
+    assert_eq!(events, Kind::ALL.iter().map(|kind| kind.word().to_owned()).collect());
+}
+
+/// A schema that takes anything would prove nothing.
+#[test]
+fn what_is_wrong_is_seen() {
+    let schema = Schema::published();
+    for line in lines() {
+        for (name, _) in fields(schema, &kind_of(&line)) {
+            let mut bad = line.clone();
+            if bad.get(name).is_some() {
+                bad[name] = Value::Null;
+                assert!(!schema.wrong(&bad).is_empty(), "{name} of {line} may be null");
+            }
+        }
+        for (name, required) in fields(schema, &kind_of(&line)) {
+            let mut bad = line.clone();
+            bad.as_object_mut().expect("an object").remove(name);
+            assert_eq!(!schema.wrong(&bad).is_empty(), required, "{line} without {name}");
+        }
+        let mut bad = line.clone();
+        bad["surprise"] = 1.into();
+        assert!(!schema.wrong(&bad).is_empty(), "{bad}");
+    }
+}
+
+/// Whoever has the records of a lane can tell its events again; consumers drop repeats by this.
+#[test]
+fn ids_are_of_what_the_spool_holds() {
+    let id_of = |encoder: &mut Encoder, event: &Event<'_>| {
+        let mut out = Vec::new();
+        encoder.event(AT, event, &mut out);
+        let line: Value = serde_json::from_slice(&out).expect("JSON");
+        line["event_id"].as_str().expect("an id").to_owned()
+    };
+    let mut first = Encoder::new(1, AT, "0");
+    let mut later = Encoder::new(1, NEXT, "5");
+    let all: Vec<String> = of_mail().iter().map(|event| id_of(&mut first, event)).collect();
+    assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len(), "{all:?}");
+    // The record of an outcome has recipients and, of a deferral, attempts and the next one.
+    let again = [
+        Event::Delivered(Mail { again: true, ..bare() }, Attempt::default()),
+        Event::Deferred(bare(), Attempt { attempts: 3, ..Attempt::default() }, NEXT),
+    ];
+    let told = [
+        Event::Delivered(bare(), tried()),
+        Event::Deferred(full(), Attempt { attempts: 3, ..tried() }, NEXT),
+    ];
+    assert_eq!(id_of(&mut later, &again[0]), id_of(&mut first, &told[0]));
+    assert_eq!(id_of(&mut first, &told[0]), format!("{ID}-d0.1"));
+    assert_eq!(id_of(&mut first, &told[1]), format!("{ID}-f7.2.3.1700000060"));
+    let another = Event::Deferred(bare(), Attempt { attempts: 3, ..tried() }, UnixMillis(NEXT.0 + 1000));
+    assert_ne!(id_of(&mut first, &another), id_of(&mut first, &again[1]));
+    // Of what no record has: never one twice, on any shard in any life of the node.
+    let of_notice = |encoder: &mut Encoder| {
+        let mut out = Vec::new();
+        encoder.notice(AT, &of_others()[0], &mut out);
+        serde_json::from_slice::<Value>(&out).expect("JSON")["event_id"].to_string()
+    };
+    let mut others = [Encoder::new(1, AT, "0"), Encoder::new(1, AT, "1"), Encoder::new(1, NEXT, "0")];
+    let ids: BTreeSet<String> = (0..30).map(|at| of_notice(&mut others[at % 3])).collect();
+    assert_eq!(ids.len(), 30, "{ids:?}");
+}
