@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
 
-use crate::config::{Config, Particulars};
+use crate::config::{Boot, Config, Particulars};
 use crate::control::names::{Files, RESOLV_CONF};
 use crate::control::{self, Control, Health, say};
 use crate::limits;
@@ -22,6 +22,7 @@ use crate::runtime::process::{self, DirectoryLock};
 use crate::shard::assignment::Assignment;
 use crate::shard::inbound::logins::Logins;
 use crate::shard::mesh::{Mesh, Room};
+use crate::shard::policy::Policy;
 use crate::shard::start::{Report, Setup};
 
 pub(crate) mod directory;
@@ -75,9 +76,11 @@ impl Node {
         let control =
             control::start(control_setup(&settings, &instruments, &health, engine, own_servers, &mesh))?;
         let watchdog = engine.watch(&bells)?;
+        let boot = Arc::new(Boot::of(&settings));
         let compute = accounts.is_some().then(|| Compute::start(cores.len())).transpose();
         let compute = compute.map_err(|error| format!("cannot start a thread: {error}"))?.map(Arc::new);
         let (reports, inbox) = unbounded();
+        let policy = Arc::new(Policy::new(&settings, certificates, accounts, shards));
         let tls_client = tls::Client::new().map_err(|error| error.to_string())?;
         let mut node = Node {
             settings: settings.clone(),
@@ -96,14 +99,13 @@ impl Node {
             let core = particulars.core.unwrap_or(cores[index % cores.len()]);
             let setup = Setup {
                 index,
-                settings: settings.clone(),
+                boot: boot.clone(),
+                policy: policy.clone(),
                 particulars,
                 node: id,
                 origins: origins.clone(),
                 mesh: mesh.clone(),
                 instruments: instruments[index].clone(),
-                accounts: accounts.clone(),
-                certificates: certificates.clone(),
                 tls_client: tls_client.clone(),
                 reports: reports.clone(),
             };

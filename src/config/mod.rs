@@ -3,6 +3,7 @@
 //! [`Config::parse`] reads TOML once; everything after it works with these types and never meets a string that
 //! still has to be understood. An error names file, line, key and the fix ([`ConfigError`]).
 
+mod boot;
 mod choices;
 pub mod describe;
 mod error;
@@ -21,6 +22,7 @@ pub mod tuning;
 pub mod value;
 mod whole;
 
+pub use boot::Boot;
 pub use error::{ConfigError, Places};
 pub use rule::RuleConfig;
 pub use shard::{Particulars, ShardConfig};

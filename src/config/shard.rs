@@ -142,6 +142,19 @@ fn places(listed: &[SocketAddr], listeners: &[SocketAddr]) -> Result<Vec<usize>,
 }
 
 impl ShardConfig {
+    /// Whether another says the same, but for the listeners.
+    pub fn is_like(&self, other: &ShardConfig) -> bool {
+        let ShardConfig { index, core, listeners: _, lanes, spin, commit_delay, place: _, .. } = self;
+        let ShardConfig { connections_inbound_max, connections_outbound_max, .. } = self;
+        *index == other.index
+            && *core == other.core
+            && *lanes == other.lanes
+            && *connections_inbound_max == other.connections_inbound_max
+            && *connections_outbound_max == other.connections_outbound_max
+            && *spin == other.spin
+            && *commit_delay == other.commit_delay
+    }
+
     /// The line where it begins.
     pub(super) fn line(&self) -> usize {
         self.place.line

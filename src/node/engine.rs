@@ -43,7 +43,7 @@ impl Engine {
         setup: Setup,
         ending: Ending,
     ) -> std::io::Result<ShardThread> {
-        let (spin, ring_depth) = (setup.particulars.spin, setup.settings.tuning.ring_depth);
+        let (spin, ring_depth) = (setup.particulars.spin, setup.boot.tuning.ring_depth);
         let settings = os::Settings { core, spin, ring_depth, compute };
         match self {
             Engine::Glommio => glommio::start_shard(settings, bell, move |runtime| {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crossbeam::channel::unbounded;
 
-use crate::config::Config;
+use crate::config::{Boot, Config};
 use crate::policy::tls;
 use crate::runtime::Bell;
 use crate::runtime::sim::{SimRuntime, World};
@@ -14,24 +14,24 @@ use crate::shard::Shard;
 use crate::shard::assignment::Assignment;
 use crate::shard::inbound::logins::Logins;
 use crate::shard::mesh::Mesh;
+use crate::shard::policy::Policy;
 use crate::shard::start::{self, Setup};
 
 /// Opens it, with these accounts.
 pub(in crate::shard) fn shard(world: &World, accounts: Option<Logins>) -> Rc<Shard<SimRuntime>> {
     let text = "[node]\nhostname = \"relay.example\"\ndata_dir = \"/spool\"\nshards = 1\n[spool]\nsegment_size = \"4MiB\"\n";
-    let settings = Arc::new(Config::parse(text, Path::new("test")).expect("a valid configuration"));
+    let config = Config::parse(text, Path::new("test")).expect("a valid configuration");
     let bell = Arc::new(Bell::new());
-    let particulars = settings.particulars(1);
+    let particulars = config.particulars(1);
     let setup = Setup {
         index: 0,
-        settings: settings.clone(),
+        boot: Arc::new(Boot::of(&config)),
+        policy: Arc::new(Policy::new(&config, vec![None], accounts.map(Arc::new), 1)),
         particulars: particulars[0].clone(),
         node: 7,
         origins: Arc::default(),
         mesh: Arc::new(Mesh::new(vec![bell.clone()], Assignment::chosen(&[None], 1))),
         instruments: Arc::default(),
-        accounts: accounts.map(Arc::new),
-        certificates: Vec::new(),
         tls_client: tls::Client::new().expect("the built-in TLS settings are sound"),
         reports: unbounded().0,
     };

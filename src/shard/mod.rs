@@ -13,6 +13,7 @@ mod outbound;
 
 #[expect(clippy::module_inception, reason = "`shard::Shard` is the type, and its file has its name")]
 mod shard;
+pub mod policy;
 mod say;
 pub mod message;
 pub mod mesh;

@@ -6,7 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::config::{Config, Particulars};
+use crate::config::{Boot, Particulars};
 use crate::limits;
 use crate::observe::Instruments;
 use crate::observe::diagnostics::Level;
@@ -18,6 +18,7 @@ use crate::shard::inbound::state::Inbound;
 use crate::shard::mesh::Mesh;
 use crate::shard::message::Job;
 use crate::shard::outbound::state::Outbound;
+use crate::shard::policy::Swap;
 use crate::shard::say::Say;
 use crate::shard::store::state::Store;
 use crate::shard::store::writer::LaneWriter;
@@ -35,8 +36,10 @@ pub struct Shard<R: Runtime> {
     pub(super) timers: Timers,
     /// What the queues wait by.
     pub(super) clock: Clock,
-    /// The configuration.
-    pub(super) settings: Arc<Config>,
+    /// What was read once, at the start.
+    pub(super) boot: Arc<Boot>,
+    /// All else that the configuration says.
+    pub(super) policy: Swap,
     /// What it says of this shard.
     pub(super) particulars: Particulars,
     /// The other shards.
@@ -212,7 +215,7 @@ impl<R: Runtime> Shard<R> {
         let (writer, room) = (self.own(), &self.instruments.room);
         let lane = writer.lane.borrow();
         room.lane.set(lane.number().into());
-        room.wanted.set(self.settings.spool.segment_size);
+        room.wanted.set(self.boot.spool.segment_size);
         room.bytes.set(lane.bytes());
         room.memory_max.set(self.mesh.memory().most() as u64);
         room.set(match gate {

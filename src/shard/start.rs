@@ -11,25 +11,25 @@ use std::time::Duration;
 use crossbeam::channel::Sender;
 
 use crate::config::value::show_size;
-use crate::config::{Config, ListenerConfig, Particulars};
+use crate::config::{Boot, Particulars};
 use crate::id::{Location, MessageId};
 use crate::limits;
 use crate::observe::Instruments;
 use crate::observe::accounting::Journal;
 use crate::observe::diagnostics::Level;
 use crate::observe::event::{Arrival, Encoder, Event, Mail};
-use crate::policy::{rules, tls};
+use crate::policy::tls;
 use crate::runtime::{Defect, Runtime, Segment};
 use crate::shard::Shard;
 use crate::shard::answer;
 use crate::shard::ask::Answering;
 use crate::shard::inbound::accept;
 use crate::shard::inbound::listener::Listener;
-use crate::shard::inbound::logins::Logins;
 use crate::shard::inbound::state::Inbound;
 use crate::shard::mesh::Mesh;
 use crate::shard::outbound::handoff;
 use crate::shard::outbound::state::Outbound;
+use crate::shard::policy::{InForce, ListenerPolicy, Policy, Swap};
 use crate::shard::say::Say;
 use crate::shard::store::load::{self, Source};
 use crate::shard::store::state::Store;
@@ -53,8 +53,10 @@ use crate::time::UnixMillis;
 pub struct Setup {
     /// Its number.
     pub index: usize,
-    /// The configuration.
-    pub settings: Arc<Config>,
+    /// What is read once, at the start.
+    pub boot: Arc<Boot>,
+    /// All else that the configuration says.
+    pub policy: Arc<Policy>,
     /// What it says of this shard.
     pub particulars: Particulars,
     /// The node's id, which every segment carries.
@@ -65,10 +67,6 @@ pub struct Setup {
     pub mesh: Arc<Mesh>,
     /// What control reads.
     pub instruments: Arc<Instruments>,
-    /// Accounts that may relay.
-    pub accounts: Option<Arc<Logins>>,
-    /// Certificates, one for each listener that has one.
-    pub certificates: Vec<Option<Arc<rustls::ServerConfig>>>,
     /// TLS towards next hops.
     pub tls_client: tls::Client,
     /// Where it says how far it is.
@@ -118,7 +116,7 @@ pub async fn run<R: Runtime>(runtime: R, setup: Setup) -> io::Result<()> {
     allot(&shard);
     serve(&shard);
     await_segments(&shard).await;
-    match listen(&shard, &setup) {
+    match listen(&shard) {
         Ok(()) => {
             let _ = reports.send(Report::Listening);
         }
@@ -133,7 +131,7 @@ pub async fn run<R: Runtime>(runtime: R, setup: Setup) -> io::Result<()> {
 
 /// How large its lanes may grow. All lanes are read now, and none grows before all shards know.
 fn allot<R: Runtime>(shard: &Shard<R>) {
-    let most = shard.settings.spool.size_max;
+    let most = shard.boot.spool.size_max;
     if most == 0 {
         return;
     }
@@ -292,7 +290,7 @@ fn received_again<R: Runtime>(shard: &Shard<R>, view: &MessageView<'_>) {
 
 /// Reads the lanes and builds the shard.
 pub(super) fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>, String> {
-    let settings = setup.settings.clone();
+    let policy = InForce::new(setup.policy.clone());
     let mesh = setup.mesh.clone();
     let mut writers = Vec::new();
     for lane in mesh.assignment().kept(setup.index) {
@@ -301,11 +299,11 @@ pub(super) fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>
     let timers = Timers::new();
     let (wall, now) = (runtime.wall(), runtime.now());
     let clock = mesh.clock(wall, now);
-    let inbound = Inbound { accounts: setup.accounts.clone(), ..Inbound::default() };
     let outbound = Outbound::new(
         &runtime,
         &timers,
-        (&settings, &setup.particulars),
+        (&setup.boot, &setup.particulars),
+        policy.clone(),
         (&mesh, setup.index),
         setup.tls_client.clone(),
     );
@@ -324,12 +322,13 @@ pub(super) fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>
         runtime,
         timers,
         clock,
-        settings,
+        boot: setup.boot.clone(),
+        policy: Swap::new(policy),
         particulars: setup.particulars.clone(),
         instruments: setup.instruments.clone(),
         scratch: RefCell::new(vec![0; limits::SCRATCH].into_boxed_slice()),
         draining: Cell::new(false),
-        inbound,
+        inbound: Inbound::default(),
         store: Store::new(writers, mesh.lanes()),
         outbound,
         say,
@@ -356,8 +355,8 @@ impl<R: Runtime> Files for OpenFiles<'_, R> {
 }
 
 fn open_lane<R: Runtime>(runtime: &R, setup: &Setup, lane: u16) -> Result<LaneWriter<R>, String> {
-    let spool = &setup.settings.spool;
-    let directory = lane_directory(&setup.settings.node.data_dir, lane);
+    let spool = &setup.boot.spool;
+    let directory = lane_directory(&setup.boot.node.data_dir, lane);
     let fail = |error: &dyn std::fmt::Display| format!("{}: {error}", directory.display());
     runtime.create_directory(&directory).map_err(|error| fail(&error))?;
     let mut segments: Vec<Option<R::Segment>> = Vec::new();
@@ -447,15 +446,14 @@ pub(crate) fn unopened(path: &Path, error: &io::Error) -> String {
     format!("{}: {error}; {fix}", path.display())
 }
 
-fn listen<R: Runtime>(shard: &Rc<Shard<R>>, setup: &Setup) -> Result<(), String> {
-    // Each shard has its own: what patterns remember while they are matched is not shared between threads.
-    let policy = Rc::new(rules::Rules::new(&setup.settings.rules));
-    let all = setup.settings.listeners.iter().zip(&setup.certificates).zip(&setup.particulars.listeners);
-    for (number, ((listener, certificate), _)) in all.enumerate().filter(|(_, (_, opens))| **opens) {
-        let socket = shard.runtime.listen(listener.address);
-        let socket = socket.map_err(|error| format!("cannot listen on {}: {error}", listener.address))?;
-        let listener =
-            Rc::new(listener_of(shard, setup, (number, listener), certificate.clone(), policy.clone()));
+fn listen<R: Runtime>(shard: &Rc<Shard<R>>) -> Result<(), String> {
+    let policy = shard.policy.get();
+    let opened = |(_, listener): &(usize, &ListenerPolicy)| listener.opens[shard.index];
+    for (number, listener) in policy.listeners.iter().enumerate().filter(opened) {
+        let address = listener.config.address;
+        let socket = shard.runtime.listen(address);
+        let socket = socket.map_err(|error| format!("cannot listen on {address}: {error}"))?;
+        let listener = Rc::new(listener_of(shard, (number, listener), &policy));
         shard.runtime.spawn_vital("accept", accept::accept(shard.clone(), socket, listener));
     }
     Ok(())
@@ -463,29 +461,28 @@ fn listen<R: Runtime>(shard: &Rc<Shard<R>>, setup: &Setup) -> Result<(), String>
 
 fn listener_of<R: Runtime>(
     shard: &Shard<R>,
-    setup: &Setup,
-    (number, listener): (usize, &ListenerConfig),
-    certificate: Option<Arc<rustls::ServerConfig>>,
-    policy: Rc<rules::Rules>,
+    (number, ListenerPolicy { config, certificate, .. }): (usize, &ListenerPolicy),
+    policy: &Rc<InForce>,
 ) -> Listener {
-    let asks = Asks { sender: policy.asks().sender, recipient: policy.asks().recipient };
+    let asks = policy.rules.asks();
+    let asks = Asks { sender: asks.sender, recipient: asks.recipient };
     Listener {
         rules: Rc::new(Rules {
-            hostname: setup.settings.node.hostname.clone(),
-            message_size_max: listener.message_size_max,
-            recipients_max: listener.recipients_max,
+            hostname: shard.boot.node.hostname.clone(),
+            message_size_max: config.message_size_max,
+            recipients_max: config.recipients_max,
             starttls: certificate.is_some(),
-            accounts: setup.accounts.is_some(),
-            bare_newlines: listener.bare_newlines,
+            accounts: policy.accounts.is_some(),
+            bare_newlines: config.bare_newlines,
             envelopes: shard.inbound.envelopes.clone(),
             asks,
         }),
-        policy,
+        policy: policy.clone(),
         number: u16::try_from(number).unwrap_or(u16::MAX),
-        connections_max: listener.connections_max,
-        connections_per_client: listener.connections_per_client,
-        relay_from: listener.relay_from.clone(),
-        tls: certificate,
+        connections_max: config.connections_max,
+        connections_per_client: config.connections_per_client,
+        relay_from: config.relay_from.clone(),
+        tls: certificate.clone(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam::channel::{Receiver, unbounded};
-use relevo::config::{Config, ListenerConfig};
+use relevo::config::{Boot, Config, ListenerConfig};
 use relevo::dns::latest::Latest;
 use relevo::id::MessageId;
 use relevo::observe::Instruments;
@@ -19,6 +19,7 @@ use relevo::runtime::{Bell, Runtime};
 use relevo::shard::ask::{Ask, Reply};
 use relevo::shard::assignment::Assignment;
 use relevo::shard::mesh::{Mesh, Room};
+use relevo::shard::policy::Policy;
 use relevo::shard::start::{self, Report, Setup};
 
 use crate::schema::Schema;
@@ -76,7 +77,10 @@ impl<'a> Relay<'a> {
     /// Starts a relay and runs the world until it listens; None if its node crashes before.
     pub fn launch(world: &'a World, launch: &Launch<'_>) -> Option<Relay<'a>> {
         let settings = Config::parse(launch.configuration, Path::new("sim"));
-        let settings = Arc::new(settings.expect("a valid configuration"));
+        let settings = settings.expect("a valid configuration");
+        let certificates = settings.listeners.iter().map(certificate).collect();
+        let policy = Arc::new(Policy::new(&settings, certificates, None, launch.shards));
+        let boot = Arc::new(Boot::of(&settings));
         let bells: Vec<_> = (0..launch.shards).map(|_| Arc::new(Bell::new())).collect();
         let particulars = settings.particulars(launch.shards);
         let chosen: Vec<_> = particulars.iter().map(|one| one.lanes.clone()).collect();
@@ -89,14 +93,13 @@ impl<'a> Relay<'a> {
             let runtime = world.shard_with_bell(launch.node, index as u16, bell);
             let setup = Setup {
                 index,
-                settings: settings.clone(),
+                boot: boot.clone(),
+                policy: policy.clone(),
                 particulars: particulars[index].clone(),
                 node: 7,
                 origins: Arc::default(),
                 mesh: mesh.clone(),
                 instruments: instruments[index].clone(),
-                accounts: None,
-                certificates: settings.listeners.iter().map(certificate).collect(),
                 tls_client: tls::Client::new().expect("the built-in TLS settings are sound"),
                 reports: sender.clone(),
             };

@@ -6,17 +6,17 @@ use std::sync::Arc;
 
 use crate::config::Network;
 use crate::policy::clients::{Client, Full};
-use crate::policy::rules;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
+use crate::shard::policy::InForce;
 use crate::smtp::server::Rules;
 
 /// What one listener's sessions share.
 pub struct Listener {
     /// Protocol limits and offers.
     pub rules: Rc<Rules>,
-    /// What the operator's rules say.
-    pub policy: Rc<rules::Rules>,
+    /// What its sessions go by until they hear of another.
+    pub policy: Rc<InForce>,
     /// Its number among the listeners.
     pub number: u16,
     /// Connections at one time, over all shards.

@@ -165,7 +165,7 @@ impl<R: Runtime> Connection<R> {
                 return Ok(!close);
             }
             Step::Ask(question) => {
-                let rules = (&*self.listener.policy, self.listener.number);
+                let rules = (&*self.listener.policy.rules, self.listener.number);
                 let close = admit::answer(&mut self.session, rules, question, &mut self.out);
                 self.record_refusals();
                 // One client's burst of RCPT is neither one turn nor one reply without end.
@@ -354,7 +354,7 @@ impl<R: Runtime> Connection<R> {
         self.admit(&mut upload, false).await;
         let now = self.shard.runtime.wall();
         let expire = upload.admission.as_ref().and_then(Admission::expire);
-        let expiry = now.after(expire.unwrap_or(self.shard.settings.retry.expire));
+        let expiry = now.after(expire.unwrap_or(self.listener.policy.retry.expire));
         match self.session.body_end(now, expiry, &mut self.out) {
             BodyEnd::Refused { close } => {
                 self.shard.instruments.counters.messages_refused.add(1);
@@ -364,7 +364,7 @@ impl<R: Runtime> Connection<R> {
             }
             BodyEnd::Accept(mut envelope, mut summary) => {
                 if let Some(admission) = &mut upload.admission {
-                    admission.settle(&self.listener.policy, &summary);
+                    admission.settle(&self.listener.policy.rules, &summary);
                     admission.complete(&mut envelope, &mut summary);
                     if let Some(reply) = admission.refused.take() {
                         self.session.not_admitted(&reply, &envelope, &mut self.out);
@@ -389,7 +389,7 @@ impl<R: Runtime> Connection<R> {
     /// Rules and instructions, unless they had their say. `goes_on`: before the first of the message is stored, with more to come.
     async fn admit(&mut self, upload: &mut Upload, goes_on: bool) {
         if upload.admission.is_none() {
-            let rules = (&*self.listener.policy, self.listener.number);
+            let rules = (&*self.listener.policy.rules, self.listener.number);
             let (session, body) = (&mut self.session, &mut upload.body);
             upload.admission = Some(Admission::decide(&self.shard, rules, session, body, goes_on).await);
         }

@@ -1,12 +1,11 @@
 //! What a shard keeps for the way in.
 
 use std::cell::{Cell, RefCell};
-use std::sync::Arc;
 
 use crate::id::{Durable, MessageId};
 use crate::mail::envelope::Envelopes;
 use crate::shard::inbound::allowance::Allowance;
-use crate::shard::inbound::logins::{Checks, Logins};
+use crate::shard::inbound::logins::Checks;
 use crate::shard::memory::Memory;
 use crate::shard::promise::Promises;
 use crate::smtp::server::NotStored;
@@ -16,8 +15,6 @@ use crate::smtp::server::NotStored;
 pub(in crate::shard) struct Inbound {
     /// Connections open now.
     pub connections: Cell<usize>,
-    /// Accounts that may relay.
-    pub accounts: Option<Arc<Logins>>,
     /// Passwords that are being checked.
     pub checks: Checks,
     /// Refusals that may still be recorded.

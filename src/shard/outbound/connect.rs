@@ -141,7 +141,7 @@ impl<R: Runtime> Search<'_, R> {
             return None;
         }
         let uncounted = usize::from(self.shard.runtime.planted(Defect::AddressUncounted));
-        let most = self.shard.settings.delivery.connections_per_address + 1000 * uncounted;
+        let most = self.shard.policy.get().delivery.connections_per_address + 1000 * uncounted;
         // What an operator names has the limit of its site alone.
         let place = match (host.source, to.ip()) {
             (Source::Operator, _) | (_, None) => None,
@@ -300,7 +300,7 @@ async fn open<R: Runtime>(
     };
     let mut connection = greeted?;
     // At other ports of ours there may be others of our name, a filter beside us above all.
-    let own_port = || shard.settings.listeners.iter().any(|listener| listener.address.port() == host.port);
+    let own_port = || shard.policy.get().listeners.iter().any(|listener| listener.config.address.port() == host.port);
     if connection.loops && host.source == Source::Operator {
         connection.loops = false;
         if own_port() {
@@ -421,7 +421,7 @@ async fn hello<R: Runtime>(
     patience: Duration,
 ) -> Result<(), HopError> {
     connection.capabilities = Capabilities::default();
-    let ours = &shard.settings.node.hostname;
+    let ours = &shard.boot.node.hostname;
     let lmtp = connection.protocol == Protocol::Lmtp;
     let word = if lmtp { client::lmtp::HELLO } else { "EHLO" };
     connection.send(shard, format!("{word} {ours}\r\n").as_bytes(), 1, patience).await?;
@@ -444,7 +444,7 @@ async fn helo<R: Runtime>(
     connection: &mut Connection<R>,
     patience: Duration,
 ) -> Result<(), HopError> {
-    let ours = &shard.settings.node.hostname;
+    let ours = &shard.boot.node.hostname;
     connection.send(shard, format!("HELO {ours}\r\n").as_bytes(), 1, patience).await?;
     let reply = connection.reply(shard, patience).await?;
     connection.loops = names(&reply, ours);

@@ -34,7 +34,7 @@ pub(in crate::shard) fn stored<'a, R: Runtime>(
     // What is discarded stands apart, as if it were of one domain.
     let domain = |one: &'a Recipient| if one.discarded { NOBODYS } else { one.domain() };
     // Whether it is still in memory is told by the life that is left to it (`work::is_resident`): not where that is its own.
-    let resident = lives == shard.settings.retry.expire.as_millis() as u64;
+    let resident = lives == shard.policy.get().retry.expire.as_millis() as u64;
     let domains = record::group_by_domain(envelope.recipients.iter().map(domain));
     let mut waits = false;
     for (number, (first, count, domain)) in domains.filter(|(.., domain)| *domain != NOBODYS).enumerate() {
@@ -95,7 +95,7 @@ pub(in crate::shard) fn recovered<R: Runtime>(
                 let (now, random) = (shard.seconds(), shard.runtime.random());
                 let times = (view.arrival, view.expiry);
                 let (not_before, expiry) =
-                    Clock::found(now, range.next, times, shard.settings.retry.max, random);
+                    Clock::found(now, range.next, times, shard.policy.get().retry.max, random);
                 let group = Group {
                     location,
                     key,
@@ -120,7 +120,7 @@ fn lower<'a, R: Runtime>(
     domain: &[u8],
     room: &'a mut [u8; limits::DOMAIN_MAX + 1],
 ) -> &'a [u8] {
-    let domain = if domain.is_empty() { shard.settings.node.hostname.as_bytes() } else { domain };
+    let domain = if domain.is_empty() { shard.boot.node.hostname.as_bytes() } else { domain };
     let lower = &mut room[..domain.len().min(limits::DOMAIN_MAX + 1)];
     for (to, from) in lower.iter_mut().zip(domain) {
         *to = from.to_ascii_lowercase();

@@ -8,7 +8,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 
-use crate::config::{Config, DnsConfig};
+use crate::config::DnsConfig;
 use crate::dns::cache::Cache;
 use crate::dns::latest::Known;
 use crate::dns::message::Reading;
@@ -16,9 +16,10 @@ use crate::dns::{Answer, Found, Kind, LookupError};
 use crate::limits;
 use crate::policy::failures::Failures;
 use crate::route::gate::{self, Admitted, Gate, Refusal, Source};
-use crate::route::{self, At, Hop, Host, NoRoute, Route, Table};
+use crate::route::{self, At, Hop, Host, NoRoute, Route};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::outbound::servers::NameServers;
+use crate::shard::policy::InForce;
 use crate::shard::timers::Timers;
 use crate::time::Instant;
 use waiters::{Asker, Heard, Waiters};
@@ -65,17 +66,20 @@ fn refused(host: &Host, address: IpAddr, refusal: Refusal) -> Unroutable {
     Unroutable { permanent, status: (class, subject, detail), text, loops: refusal == Refusal::Loop }
 }
 
+/// What the machine's files said when a configuration was read.
+fn known(dns: &DnsConfig) -> Known {
+    Known { servers: dns.servers.clone(), hosts: dns.known.clone() }
+}
+
 /// The resolver of one shard.
 pub struct Resolver<R: Runtime> {
     runtime: R,
     timers: Timers,
-    table: Table,
+    policy: RefCell<Rc<InForce>>,
     servers: NameServers<R>,
     /// What the machine's files say, and which of their changes that is.
     files: RefCell<(u64, Known)>,
-    dns: DnsConfig,
     own_name: String,
-    mx_port: u16,
     gate: RefCell<Gate>,
     cache: RefCell<Cache>,
     /// How often there were other name servers: what those before say counts for nothing.
@@ -92,30 +96,25 @@ pub struct Resolver<R: Runtime> {
 }
 
 impl<R: Runtime> Resolver<R> {
-    /// A resolver with an empty cache.
+    /// A resolver with an empty cache, one of so many; `own_name` is this relay's.
     pub fn new(
         runtime: R,
         timers: Timers,
-        settings: &Config,
-        (table, shards): (Table, usize),
+        policy: Rc<InForce>,
+        (own_name, shards): (&str, usize),
     ) -> Resolver<R> {
-        let mut gate = Gate::new(settings);
+        let mut gate = policy.gate.clone();
         if runtime.planted(Defect::GateSkipped) {
             gate.plant_open();
         }
         let bytes = (limits::DNS_CACHE_BYTES / shards.max(1)).max(limits::DNS_CACHE_BYTES_LEAST);
         Resolver {
-            servers: NameServers::new(runtime.clone(), timers.clone(), &settings.dns),
+            servers: NameServers::new(runtime.clone(), timers.clone(), &policy.dns),
             runtime,
             timers,
-            table,
-            files: RefCell::new((
-                0,
-                Known { servers: settings.dns.servers.clone(), hosts: settings.dns.known.clone() },
-            )),
-            dns: settings.dns.clone(),
-            own_name: settings.node.hostname.clone(),
-            mx_port: settings.delivery.mx_port,
+            files: RefCell::new((0, known(&policy.dns))),
+            policy: RefCell::new(policy),
+            own_name: own_name.to_owned(),
             gate: RefCell::new(gate),
             cache: RefCell::new(Cache::new(limits::DNS_CACHE_MAX, bytes)),
             replaced: Cell::new(0),
@@ -143,7 +142,7 @@ impl<R: Runtime> Resolver<R> {
     /// do: nothing that was said before holds.
     pub fn look_at_files(&self) {
         let mut files = self.files.borrow_mut();
-        let Some(newer) = self.dns.latest.newer(files.0) else { return };
+        let Some(newer) = self.policy.borrow().dns.latest.newer(files.0) else { return };
         let others = newer.1.servers != files.1.servers;
         *files = newer;
         if others {
@@ -162,7 +161,7 @@ impl<R: Runtime> Resolver<R> {
 
     /// Whether [`Resolver::next_hop`] asks nobody.
     pub fn needs_no_question(&self, domain: &str) -> bool {
-        match self.table.route(domain) {
+        match self.policy.borrow().table.route(domain) {
             Route::Fixed(hop) => {
                 hop.hosts.iter().all(|host| host.at != At::Name || self.known(host).is_some())
             }
@@ -181,8 +180,7 @@ impl<R: Runtime> Resolver<R> {
             Ok(Answer::NoDomain) | Err(_) => return true,
             Ok(_) => &[],
         };
-        let Ok(hop) = route::order_mx(domain, hosts, &self.own_name, (self.mx_port, 0), self.table.policy())
-        else {
+        let Ok(hop) = self.order(domain, hosts, 0) else {
             return true;
         };
         let best = hop.hosts.first().map(|host| host.rank);
@@ -210,11 +208,13 @@ impl<R: Runtime> Resolver<R> {
 
     /// Where the mail of a domain (lower case) goes.
     pub async fn next_hop(&self, domain: &str) -> Result<Rc<Hop>, Unroutable> {
-        match self.table.route(domain) {
+        let policy = self.policy.borrow().clone();
+        match policy.table.route(domain) {
             Route::Fixed(hop) => self.fixed(hop).await,
             Route::Mx(behind) => match route::literal(domain) {
                 Some(address) => {
-                    let hop = route::to_literal(domain, address, self.mx_port, self.table.policy());
+                    let port = policy.delivery.mx_port;
+                    let hop = route::to_literal(domain, address, port, policy.table.policy());
                     self.addresses(&hop.hosts[0]).await.map(|_| Rc::new(hop))
                 }
                 None if gate::is_numeric(domain) => Err(never(
@@ -261,9 +261,7 @@ impl<R: Runtime> Resolver<R> {
             Ok(_) => (&[][..], false),
             Err(why) => return Err(not_now(format!("cannot look up the MX of {domain}: {why}"))),
         };
-        let random = self.runtime.random();
-        let hop = route::order_mx(domain, hosts, &self.own_name, (self.mx_port, random), self.table.policy());
-        let hop = hop.map_err(|why| match why {
+        let hop = self.order(domain, hosts, self.runtime.random()).map_err(|why| match why {
             NoRoute::NullMx => never((1, 10), format!("the domain {domain} takes no mail (null MX)")),
             NoRoute::Loop => never((4, 6), format!("the mail of {domain} loops back to this relay")),
             NoRoute::NoNames => Unroutable {
@@ -272,6 +270,12 @@ impl<R: Runtime> Resolver<R> {
             },
         })?;
         self.reachable(hop, cut).await
+    }
+
+    fn order(&self, domain: &str, hosts: &[(u16, String)], random: u64) -> Result<Hop, NoRoute> {
+        let policy = self.policy.borrow();
+        let port = policy.delivery.mx_port;
+        route::order_mx(domain, hosts, &self.own_name, (port, random), policy.table.policy())
     }
 
     /// The hop from its first host on that can be reached, now or later. A domain none of whose hosts ever can is told so at once, not

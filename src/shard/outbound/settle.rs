@@ -426,7 +426,7 @@ async fn compose<R: Runtime>(
         });
     }
     let notice = dsn::Notice {
-        hostname: &shard.settings.node.hostname,
+        hostname: &shard.boot.node.hostname,
         sender: view.sender,
         id: view.id,
         arrival: view.arrival,
@@ -438,7 +438,7 @@ async fn compose<R: Runtime>(
     let Some(bounce) = dsn::compose(&notice) else { return Ok(None) };
     let header_length = memchr::memmem::find(&bounce.body, b"\r\n\r\n").map_or(0, |end| end + 4);
     let message = NewMessage {
-        envelope: Box::new(bounce.envelope(now, now.after(shard.settings.retry.expire))),
+        envelope: Box::new(bounce.envelope(now, now.after(shard.policy.get().retry.expire))),
         size: bounce.body.len() as u64,
         header_length: header_length as u32,
         chunks: Vec::new(),

@@ -6,13 +6,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Config, Particulars};
+use crate::config::{Boot, Particulars};
 use crate::limits;
 use crate::policy::failures::Failures;
 use crate::policy::tls;
 use crate::queue::destinations::{Destinations, DomainKey, SiteKey};
 use crate::queue::fair::{FairQueue, Tally};
-use crate::route::Table;
 use crate::runtime::{Defect, Runtime};
 use crate::shard::background::Background;
 use crate::shard::mesh::Mesh;
@@ -21,6 +20,7 @@ use crate::shard::outbound::address::Addresses;
 use crate::shard::outbound::opening::{Begun, Openings};
 use crate::shard::outbound::resolve::{Resolver, Unroutable};
 use crate::shard::outbound::site::Site;
+use crate::shard::policy::InForce;
 use crate::shard::timers::Timers;
 use crate::time::Instant;
 
@@ -75,14 +75,15 @@ impl<R: Runtime> Outbound<R> {
     pub fn new(
         runtime: &R,
         timers: &Timers,
-        (settings, particulars): (&Config, &Particulars),
+        (boot, particulars): (&Boot, &Particulars),
+        policy: Rc<InForce>,
         (mesh, shard): (&Arc<Mesh>, usize),
         tls_client: tls::Client,
     ) -> Outbound<R> {
         let uncounted = u32::from(runtime.planted(Defect::CreditsUncounted));
         let credits = mesh.credits() + 1000 * uncounted;
-        let table = (Table::new(settings), mesh.shards());
-        let mut resolver = Resolver::new(runtime.clone(), timers.clone(), settings, table);
+        let node = (&*boot.node.hostname, mesh.shards());
+        let mut resolver = Resolver::new(runtime.clone(), timers.clone(), policy, node);
         resolver.limit_questions(particulars.questions_max);
         Outbound {
             backlog: RefCell::new(Backlog::new(mesh.shards())),

@@ -108,7 +108,8 @@ async fn look_at<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, pace: &mut Pace
             let mut looks = given;
             let site = shard.outbound.sites.borrow().get(&key).cloned();
             let hop = site.as_ref().map(|site| site.hop.borrow().clone());
-            let retry = hop.as_ref().map_or(&shard.settings.retry, |hop| &hop.policy.retry);
+            let policy = shard.policy.get();
+            let retry = hop.as_ref().map_or(&policy.retry, |hop| &hop.policy.retry);
             let next = |attempts| schedule::next_attempt(retry, attempts, now, shard.runtime.random());
             let found = if tells {
                 shard.outbound.destinations.borrow_mut().tell(key, now, &mut looks, next)
@@ -190,7 +191,7 @@ fn fate_of<R: Runtime>(shard: &Shard<R>, group: &Group, why: &Unroutable) -> Fat
     }
     let attempts = group.attempts.saturating_add(1);
     let random = shard.runtime.random();
-    let next = schedule::next_attempt(&shard.settings.retry, attempts, now.saturating_add(1), random);
+    let next = schedule::next_attempt(&shard.policy.get().retry, attempts, now.saturating_add(1), random);
     let reply = client::local(451, why.status, &why.text).describe().into();
     // A last try that could not even be looked up goes on for one wait.
     let next = if group.last_try { next } else { next.min(group.expiry) };

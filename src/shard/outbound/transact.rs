@@ -48,7 +48,7 @@ fn begin<'a, R: Runtime>(
         .collect();
     headers.clear();
     let single = if view.count == 1 { recipients.first().copied() } else { None };
-    let hostname = &shard.settings.node.hostname;
+    let hostname = &shard.boot.node.hostname;
     trace::write_received(headers, view.origin(), hostname, view.id, view.arrival, single);
     if view.header_length == 0 && view.size > 0 {
         // It begins with white space, which would be read as more of our field (RFC 5322 2.2.3), or with another line that is no field.

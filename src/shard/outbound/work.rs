@@ -128,9 +128,11 @@ pub(super) fn recipients_max<R: Runtime>(run: &Run<'_, R>, connection: &Connecti
 
 /// Whether the message's pages are surely still in memory: it came in a moment ago. A page that is not would stall the shard.
 pub(super) fn is_resident<R: Runtime>(shard: &Shard<R>, group: &Group) -> bool {
-    let expire = u32::try_from(shard.settings.retry.expire.as_secs()).unwrap_or(u32::MAX);
+    let expire = u32::try_from(shard.policy.get().retry.expire.as_secs()).unwrap_or(u32::MAX);
     let arrival = group.expiry.saturating_sub(expire);
-    group.resident && shard.seconds().saturating_sub(arrival) < limits::RESIDENT_FOR
+    // Mail that came when it was tried for longer seems to come yet.
+    let age = shard.seconds().checked_sub(arrival);
+    group.resident && age.is_some_and(|age| age < limits::RESIDENT_FOR)
 }
 
 /// How a transaction stands to those before and after it on its connection.

@@ -1,13 +1,12 @@
 //! Connections of a simulated shard that end as soon as they are begun.
 
 use super::*;
-use crate::route::hop::SitePolicy;
 use crate::runtime::sim::{SimRuntime, World};
 use crate::shard::alone;
 
 /// A connection to a site none of whose hosts has an address is begun.
 fn begin(shard: &Rc<Shard<SimRuntime>>, number: usize) {
-    let policy = SitePolicy::of(&shard.settings);
+    let policy = shard.policy.get().table.policy().clone();
     let name = format!("site{number}.example");
     let hop =
         Hop { label: name.clone().into(), site: name, hosts: Vec::new(), protocol: Protocol::Smtp, policy };

@@ -1,6 +1,7 @@
 //! A resolver that asks simulated name servers.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_proto::op::{Message, MessageType, OpCode};
@@ -8,7 +9,9 @@ use hickory_proto::rr::rdata::{A, SOA};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use super::*;
+use crate::config::Config;
 use crate::runtime::sim::{SimRuntime, World};
+use crate::shard::policy::Policy;
 
 /// Questions for AAAA that came, and whether they are answered.
 type Asked = Rc<(Cell<usize>, Cell<bool>)>;
@@ -42,8 +45,8 @@ fn resolver(world: &World) -> (Rc<Resolver<SimRuntime>>, Asked) {
     });
     let (runtime, timers) = (world.shard(1, 0), Timers::new());
     runtime.spawn_vital("timers", timers.clone().run(runtime.clone()));
-    let table = (Table::new(&settings), 1);
-    (Rc::new(Resolver::new(runtime, timers, &settings, table)), asked)
+    let policy = InForce::new(Arc::new(Policy::new(&settings, vec![None], None, 1)));
+    (Rc::new(Resolver::new(runtime, timers, policy, (&settings.node.hostname, 1))), asked)
 }
 
 fn host(name: &str) -> Host {

@@ -1,0 +1,97 @@
+//! What is read once, at the start: what the process is made of. All else is policy, and may be replaced while it runs.
+
+use std::path::PathBuf;
+
+use crate::config::{Config, Control, Node, ShardConfig, SpoolConfig, Tuning};
+
+/// The sections that only a start reads.
+#[derive(Clone, Debug)]
+pub struct Boot {
+    /// `[node]`
+    pub node: Node,
+    /// `[spool]`
+    pub spool: SpoolConfig,
+    /// `[log] path`; None is standard output.
+    pub log: Option<PathBuf>,
+    /// `[control]`
+    pub control: Control,
+    /// `[tuning]`
+    pub tuning: Tuning,
+    /// `[[shard]]`, but for `listeners`, which belongs to those.
+    pub shards: Vec<ShardConfig>,
+}
+
+impl Boot {
+    /// Those of a configuration.
+    pub fn of(config: &Config) -> Boot {
+        Boot {
+            node: config.node.clone(),
+            spool: config.spool.clone(),
+            log: config.log.clone(),
+            control: config.control.clone(),
+            tuning: config.tuning.clone(),
+            shards: config.shards.clone(),
+        }
+    }
+
+    /// The keys that say something else in `other`: they wait for a restart.
+    pub fn differences(&self, other: &Boot) -> Vec<&'static str> {
+        // Whatever is added to one of these sections must be named here.
+        let Boot { node, spool, log, control, tuning, shards } = self;
+        let Node { hostname, data_dir, shards: count } = node;
+        let SpoolConfig { segment_size, size_max } = spool;
+        let Control { http, socket, socket_named: _, socket_left_out: _ } = control;
+        let Tuning { runtime, spin, ring_depth, commit_delay } = tuning;
+        let alike = |(one, other): (&ShardConfig, &ShardConfig)| one.is_like(other);
+        let shards_alike =
+            shards.len() == other.shards.len() && shards.iter().zip(&other.shards).all(alike);
+        let all = [
+            ("node.hostname", *hostname == other.node.hostname),
+            ("node.data_dir", *data_dir == other.node.data_dir),
+            ("node.shards", *count == other.node.shards),
+            ("spool.segment_size", *segment_size == other.spool.segment_size),
+            ("spool.size_max", *size_max == other.spool.size_max),
+            ("log.path", *log == other.log),
+            ("control.http", *http == other.control.http),
+            ("control.socket", *socket == other.control.socket),
+            ("tuning.runtime", *runtime == other.tuning.runtime),
+            ("tuning.spin", *spin == other.tuning.spin),
+            ("tuning.ring_depth", *ring_depth == other.tuning.ring_depth),
+            ("tuning.commit_delay", *commit_delay == other.tuning.commit_delay),
+            ("shard", shards_alike),
+        ];
+        all.into_iter().filter(|(_, alike)| !alike).map(|(key, _)| key).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn differences(before: &str, after: &str) -> Vec<&'static str> {
+        let [before, after] = [before, after].map(|text| {
+            let text = format!("node.hostname = \"mx1.example.net\"\n{text}");
+            Boot::of(&Config::parse(&text, Path::new("relevo.toml")).expect("a configuration"))
+        });
+        before.differences(&after)
+    }
+
+    #[test]
+    fn what_waits_for_a_restart_is_named() {
+        assert_eq!(differences("", ""), Vec::<&str>::new());
+        assert_eq!(differences("", "[retry]\nfirst = \"1m\"\n[[listener]]\naddress = \"127.0.0.1:26\"\n"), [""; 0]);
+        assert_eq!(differences("", "[spool]\nsize_max = \"1GiB\"\n[tuning]\nspin = \"10us\"\n"), [
+            "spool.size_max",
+            "tuning.spin"
+        ]);
+        assert_eq!(differences("node.shards = 2\n", "node.shards = 4\n"), ["node.shards"]);
+        assert_eq!(differences("", "[control]\nhttp = \"\"\n[log]\npath = \"-\"\n"), ["log.path", "control.http"]);
+        let shard = |more: &str| format!("node.shards = 2\n[[shard]]\nindex = 1\n{more}");
+        assert_eq!(differences(&shard(""), &shard("core = 1\n")), ["shard"]);
+        // Which listeners a shard opens belongs to the listeners.
+        let listeners = "listeners = [\"127.0.0.1:2525\"]\n";
+        assert_eq!(differences(&shard(""), &shard(listeners)), [""; 0]);
+    }
+}
