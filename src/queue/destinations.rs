@@ -90,7 +90,7 @@ impl Destinations {
 
     /// The site of a domain, while it has one.
     pub fn site_of(&self, domain: DomainKey) -> Option<SiteKey> {
-        self.domains.get(domain)?.site
+        self.domains.get(domain)?.site()
     }
 
     /// Who brought mail for the domain last, a hash; whatever is asked for it again is asked on his behalf.
@@ -149,7 +149,7 @@ impl Destinations {
     /// A domain got ready groups: into its site's ring, or to the resolver.
     fn activate(&mut self, key: DomainKey, groups: usize) -> Option<Effect> {
         let domain = self.domains.get_mut(key)?;
-        let Some(site) = domain.site else {
+        let Some(site) = domain.site() else {
             if !domain.is_first_asked(self.now) {
                 return None;
             }
@@ -199,7 +199,7 @@ impl Destinations {
         let domain = self.domains.get_mut(key)?;
         domain.resolving = false;
         domain.since = self.now;
-        let domain = match domain.site {
+        let domain = match domain.site() {
             None => domain,
             // It was asked for again while its mail was under way.
             Some(before) if before == site => {
@@ -253,7 +253,7 @@ impl Destinations {
         for slot in slots {
             let Some((key, domain)) = self.domains.at(slot) else { break };
             let Some(domain) = domain else { continue };
-            let Some(site) = domain.site else { continue };
+            let Some(site) = domain.site() else { continue };
             let busy = domain.active > 0 || domain.in_ring;
             let closed = self.sites.get(site).is_closed(now);
             let old = domain.since.saturating_add(limits::RESOLVED_AGAIN) <= now;
@@ -266,7 +266,7 @@ impl Destinations {
 
     /// Nobody could say where the domain leads now. True: its mail goes on to the site it has.
     pub fn goes_on(&mut self, key: DomainKey) -> bool {
-        let Some(domain) = self.domains.get_mut(key).filter(|domain| domain.site.is_some()) else {
+        let Some(domain) = self.domains.get_mut(key).filter(|domain| domain.site().is_some()) else {
             return false;
         };
         domain.resolving = false;
@@ -277,12 +277,41 @@ impl Destinations {
     /// The domain leads to its site no more: what waits there waits for the answer where it leads.
     pub fn leave_site(&mut self, key: DomainKey) {
         let Some(domain) = self.domains.get_mut(key) else { return };
-        let Some(site) = domain.site else { return };
+        let Some(site) = domain.site() else { return };
         self.sites.lead(domain, None);
         if std::mem::take(&mut domain.in_ring) {
             let ready = domain.ready.len();
             self.sites.withdraw(site, ready, &self.domains);
         }
+    }
+
+    /// Other routes hold from now on. Nothing is taken any more of a domain that was led by those before, until it is asked for anew:
+    /// [`Destinations::rerouted`] is to be called for all slots.
+    pub fn reroute(&mut self) {
+        self.sites.reroute();
+    }
+
+    /// Those of these slots whose mail was led by other routes wait for what those that hold now say.
+    pub fn rerouted(&mut self, now: u32, slots: Range<usize>) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for slot in slots {
+            let Some((key, domain)) = self.domains.at(slot) else { break };
+            let Some(domain) = domain else { continue };
+            if domain.site().is_some() && !self.sites.is_astray(domain) {
+                continue;
+            }
+            self.leave_site(key);
+            let Some(domain) = self.domains.get_mut(key) else { continue };
+            if !domain.ready.is_empty() && domain.is_first_asked(now) {
+                effects.push(Effect::Resolve(key, domain.name.clone()));
+            }
+        }
+        effects
+    }
+
+    /// Whether any domain leads to this site.
+    pub fn is_led_to(&self, site: SiteKey) -> bool {
+        self.sites.domains(site) > 0
     }
 
     /// Work for a connection of this site.
@@ -304,8 +333,15 @@ impl Destinations {
                 self.rest(key);
                 continue;
             };
+            if self.sites.is_astray(domain) {
+                // [`Destinations::rerouted`] comes to it, and asks where it leads now.
+                self.sites.lose(site, domain.ready.len());
+                domain.in_ring = false;
+                self.sites.lead(domain, None);
+                continue;
+            }
             if !self.credits.take(group.location.lane) {
-                ring.push(turn);
+                self.sites.get_mut(site).ring.push(turn);
                 self.sites.starve(site);
                 continue;
             }
@@ -314,7 +350,7 @@ impl Destinations {
             if domain.ready.is_empty() {
                 domain.in_ring = false;
             } else {
-                ring.push(turn);
+                self.sites.get_mut(site).ring.push(turn);
             }
             self.sites.lose(site, 1);
             return if group.is_expired(now) { Take::Expired(key, group) } else { Take::Job(key, group) };

@@ -66,7 +66,7 @@ impl Aside {
         let mut aside = Aside { key, deferred, ready: VecDeque::new(), hurried: false };
         if ready {
             aside.ready = std::mem::take(&mut domain.ready);
-            if let Some(site) = domain.site.filter(|_| domain.in_ring) {
+            if let Some(site) = domain.site().filter(|_| domain.in_ring) {
                 queues.sites.lose(site, aside.ready.len());
             }
         }
@@ -118,7 +118,7 @@ impl Aside {
         if met {
             self.hasten(queues);
         }
-        let site = queues.domains.get(self.key)?.site.filter(|_| met)?;
+        let site = queues.domains.get(self.key)?.site().filter(|_| met)?;
         Some(Effect::Pump(site))
     }
 
@@ -133,7 +133,7 @@ impl Aside {
             return;
         }
         let Some(domain) = queues.domains.get_mut(self.key) else { return };
-        match domain.site {
+        match domain.site() {
             Some(site) => queues.sites.hurry(site),
             None => domain.hurried = true,
         }

@@ -32,12 +32,21 @@ impl PartialEq for Deferred {
 
 impl Eq for Deferred {}
 
+/// Where a domain leads, as far as that is known.
+#[derive(Clone, Copy, Debug)]
+enum Led {
+    Nowhere,
+    /// To this site, by the routes that had this number.
+    To(SiteKey, u8),
+}
+
 #[derive(Debug)]
 pub(super) struct Domain {
     pub(super) name: Rc<str>,
     pub(super) ready: VecDeque<Group>,
     pub(super) deferred: BinaryHeap<Deferred>,
-    pub(super) site: Option<SiteKey>,
+    /// Where it leads, and by which routes; [`Domain::lead`] says.
+    led: Led,
     /// The time of its entry in the table's `due` that counts; 0: it has none.
     pub(super) wakes: u32,
     /// Groups being attempted.
@@ -66,7 +75,7 @@ impl Domain {
             name,
             ready: VecDeque::new(),
             deferred: BinaryHeap::new(),
-            site: None,
+            led: Led::Nowhere,
             wakes: 0,
             active: 0,
             since: 0,
@@ -77,6 +86,26 @@ impl Domain {
             turn: 0,
             leaving: false,
         }
+    }
+
+    /// Where it leads, while that is known.
+    pub(super) fn site(&self) -> Option<SiteKey> {
+        match self.led {
+            Led::To(site, _) => Some(site),
+            Led::Nowhere => None,
+        }
+    }
+
+    /// It leads there, by the routes of this number. Where it led before.
+    pub(super) fn lead(&mut self, to: Option<SiteKey>, routing: u8) -> Option<SiteKey> {
+        let before = self.site();
+        self.led = to.map_or(Led::Nowhere, |site| Led::To(site, routing));
+        before
+    }
+
+    /// Whether it was led where it leads by other routes than those of this number.
+    pub(super) fn is_astray(&self, routing: u8) -> bool {
+        matches!(self.led, Led::To(_, by) if by != routing)
     }
 
     /// Whether this turn in a ring is its own, and it did not leave.

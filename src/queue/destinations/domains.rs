@@ -182,7 +182,7 @@ impl Domains {
         let domain = self.slots[key.0 as usize].take()?;
         self.by_name.remove(&domain.name);
         self.free.push(key.0);
-        domain.site
+        domain.site()
     }
 }
 

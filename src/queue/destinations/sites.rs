@@ -61,6 +61,8 @@ pub(super) struct Sites {
     ready: usize,
     /// The last number of a turn in a ring.
     turns: u32,
+    /// The number of the routes by which domains are led now. It may come again: by then none is led by those that had it.
+    routing: u8,
 }
 
 impl Sites {
@@ -130,9 +132,24 @@ impl Sites {
         forgotten
     }
 
+    /// Other routes hold from now on: none of its domains is led by them yet.
+    pub(super) fn reroute(&mut self) {
+        self.routing = self.routing.wrapping_add(1);
+    }
+
+    /// Whether a domain was led where it leads by other routes than those that hold.
+    pub(super) fn is_astray(&self, domain: &Domain) -> bool {
+        domain.is_astray(self.routing)
+    }
+
+    /// How many domains lead to a site.
+    pub(super) fn domains(&self, site: SiteKey) -> u32 {
+        self.get(site).domains
+    }
+
     /// The domain leads there now.
     pub(super) fn lead(&mut self, domain: &mut Domain, to: Option<SiteKey>) {
-        if let Some(before) = std::mem::replace(&mut domain.site, to) {
+        if let Some(before) = domain.lead(to, self.routing) {
             self.get_mut(before).domains -= 1;
         }
         if let Some(to) = to {

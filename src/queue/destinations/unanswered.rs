@@ -34,7 +34,7 @@ impl Cursor {
             }
             *looks -= 1;
             let within = self.1;
-            let domain = domain.filter(|domain| domain.resolving && domain.site.is_none());
+            let domain = domain.filter(|domain| domain.resolving && domain.site().is_none());
             let Some(domain) = domain.filter(|domain| within < domain.ready.len()) else {
                 *self = Cursor(self.0 + 1, 0);
                 continue;

@@ -180,7 +180,7 @@ impl Walk {
     /// Out of the domain, with what was found in it. True: the page is full, and there is more of it.
     fn leave(&mut self, queues: &Destinations) -> bool {
         let domain = queues.domains.get(DomainKey(self.place.domain));
-        let site = domain.and_then(|domain| domain.site).map(|site| queues.sites.get(site));
+        let site = domain.and_then(|domain| domain.site()).map(|site| queues.sites.get(site));
         let last = self.first.last_key_value().map(|(order, _)| *order);
         for (group, state) in std::mem::take(&mut self.first).into_values() {
             self.tally.add(&group, state);
@@ -204,7 +204,7 @@ impl Walk {
 /// A domain with mail that may be meant.
 pub(super) fn wanted<'a>(queues: &'a Destinations, key: DomainKey, filter: &Filter) -> Option<&'a Domain> {
     let domain = queues.domains.get(key)?;
-    let site = domain.site.map(|site| queues.sites.get(site).name());
+    let site = domain.site().map(|site| queues.sites.get(site).name());
     filter.wants_domain(&domain.name, site).then_some(domain)
 }
 

@@ -109,3 +109,44 @@ fn who_left_a_ring_is_not_met_there() {
     assert!(queue.resolved(keys[0], "mx3").is_some());
     assert_eq!(queue.expire(other, 2_000, &mut 100).map(|(key, _)| key), Some(keys[3]));
 }
+
+/// Routes are others: what waits goes by none of those before, be its site open, closed, or asked for work at once; what is under way goes
+/// on.
+#[test]
+fn nothing_is_taken_by_routes_that_hold_no_more() {
+    let mut queue = Destinations::new(vec![10]);
+    let old = push_resolved(&mut queue, "a.example", "old", 1);
+    push_resolved(&mut queue, "a.example", "old", 2);
+    push_resolved(&mut queue, "b.example", "old", 3);
+    let closed = push_resolved(&mut queue, "c.example", "down", 4);
+    queue.close_site(closed, 1000);
+    let (busy, under_way) = job(&mut queue, old, 10).unwrap();
+    queue.reroute();
+    assert_eq!(queue.take(old, 10), Take::Nothing);
+    // The mail of a domain that was just taken from its site is not forgotten, nor is that of one that nobody looked at.
+    let names = |effects: Vec<Effect>| -> Vec<String> {
+        effects
+            .into_iter()
+            .map(|effect| match effect {
+                Effect::Resolve(_, name) => name.to_string(),
+                Effect::Pump(site) => panic!("{site:?} has nothing"),
+            })
+            .collect()
+    };
+    assert_eq!(names(queue.rerouted(10, 0..2)), ["a.example", "b.example"]);
+    assert_eq!(names(queue.rerouted(10, 2..9)), ["c.example"]);
+    assert_eq!(names(queue.rerouted(10, 0..9)), [""; 0], "each once");
+    assert!(!queue.is_led_to(closed), "its connections are of no use");
+    let new = queue.resolved(busy, "new").expect("its other mail waits");
+    let key = queue.domains.find("c.example").unwrap();
+    assert_eq!(queue.resolved(key, "new"), Some(new));
+    assert_eq!(names(queue.rerouted(10, 0..9)), [""; 0], "these are led by what holds");
+    queue.attempted(busy, &under_way, &[], 10);
+    let taken = [1, 2].map(|_| job(&mut queue, new, 10).unwrap().1.key);
+    assert_eq!((taken, queue.take(new, 10)), ([2, 4], Take::Nothing));
+    // One without mail that is remembered for a moment is led anew by its next mail.
+    queue.reroute();
+    assert_eq!(names(queue.rerouted(10, 0..9)), [""; 0]);
+    let pushed = queue.push("a.example", group(7, 1), 10);
+    assert!(matches!(pushed, Some(Effect::Resolve(..))), "{pushed:?}");
+}
