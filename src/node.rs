@@ -60,12 +60,8 @@ impl Node {
         let data_dir = config.node.data_dir.clone();
         let lock = directory::take(&config, shards)?;
         let (id, origins) = directory::origins(&data_dir)?;
-        let certificates = files::probe_listeners(&mut config)?;
-        let accounts = config.accounts.as_deref().map(files::read_accounts).transpose()?;
-        let keys = [process::random_bytes(), process::random_bytes()];
-        let accounts = accounts.map(|accounts| Arc::new(Logins::new(accounts, &keys)));
-        let own_servers = files::find_name_servers(&mut config);
-        files::find_hosts(&mut config)?;
+        let (policy, own_servers) = complete(&mut config, shards)?;
+        let policy = Arc::new(policy);
         let settings = Arc::new(config);
         let instruments = Instruments::of(shards, &Readers::Lossy);
         let bells: Vec<_> = (0..shards).map(|_| Arc::new(Bell::new())).collect();
@@ -77,10 +73,9 @@ impl Node {
             control::start(control_setup(&settings, &instruments, &health, engine, own_servers, &mesh))?;
         let watchdog = engine.watch(&bells)?;
         let boot = Arc::new(Boot::of(&settings));
-        let compute = accounts.is_some().then(|| Compute::start(cores.len())).transpose();
+        let compute = policy.accounts.is_some().then(|| Compute::start(cores.len())).transpose();
         let compute = compute.map_err(|error| format!("cannot start a thread: {error}"))?.map(Arc::new);
         let (reports, inbox) = unbounded();
-        let policy = Arc::new(Policy::new(&settings, certificates, accounts, shards));
         let tls_client = tls::Client::new().map_err(|error| error.to_string())?;
         let mut node = Node {
             settings: settings.clone(),
@@ -217,6 +212,17 @@ impl Node {
         }
         well
     }
+}
+
+/// Reads what the configuration names, and resolves its ports. Also whether the name servers are the machine's.
+fn complete(config: &mut Config, shards: usize) -> Result<(Policy, bool), String> {
+    let certificates = files::probe_listeners(config)?;
+    let accounts = config.accounts.as_deref().map(files::read_accounts).transpose()?;
+    let keys = [process::random_bytes(), process::random_bytes()];
+    let accounts = accounts.map(|accounts| Arc::new(Logins::new(accounts, &keys)));
+    let own_servers = files::find_name_servers(config);
+    files::find_hosts(config)?;
+    Ok((Policy::new(config, certificates, accounts, shards), own_servers))
 }
 
 fn control_setup(
