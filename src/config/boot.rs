@@ -43,8 +43,7 @@ impl Boot {
         let Control { http, socket, socket_named: _, socket_left_out: _ } = control;
         let Tuning { runtime, spin, ring_depth, commit_delay } = tuning;
         let alike = |(one, other): (&ShardConfig, &ShardConfig)| one.is_like(other);
-        let shards_alike =
-            shards.len() == other.shards.len() && shards.iter().zip(&other.shards).all(alike);
+        let shards_alike = shards.len() == other.shards.len() && shards.iter().zip(&other.shards).all(alike);
         let all = [
             ("node.hostname", *hostname == other.node.hostname),
             ("node.data_dir", *data_dir == other.node.data_dir),
@@ -81,13 +80,19 @@ mod tests {
     #[test]
     fn what_waits_for_a_restart_is_named() {
         assert_eq!(differences("", ""), Vec::<&str>::new());
-        assert_eq!(differences("", "[retry]\nfirst = \"1m\"\n[[listener]]\naddress = \"127.0.0.1:26\"\n"), [""; 0]);
-        assert_eq!(differences("", "[spool]\nsize_max = \"1GiB\"\n[tuning]\nspin = \"10us\"\n"), [
-            "spool.size_max",
-            "tuning.spin"
-        ]);
+        assert_eq!(
+            differences("", "[retry]\nfirst = \"1m\"\n[[listener]]\naddress = \"127.0.0.1:26\"\n"),
+            [""; 0]
+        );
+        assert_eq!(
+            differences("", "[spool]\nsize_max = \"1GiB\"\n[tuning]\nspin = \"10us\"\n"),
+            ["spool.size_max", "tuning.spin"]
+        );
         assert_eq!(differences("node.shards = 2\n", "node.shards = 4\n"), ["node.shards"]);
-        assert_eq!(differences("", "[control]\nhttp = \"\"\n[log]\npath = \"-\"\n"), ["log.path", "control.http"]);
+        assert_eq!(
+            differences("", "[control]\nhttp = \"\"\n[log]\npath = \"-\"\n"),
+            ["log.path", "control.http"]
+        );
         let shard = |more: &str| format!("node.shards = 2\n[[shard]]\nindex = 1\n{more}");
         assert_eq!(differences(&shard(""), &shard("core = 1\n")), ["shard"]);
         // Which listeners a shard opens belongs to the listeners.

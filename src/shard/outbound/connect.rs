@@ -300,7 +300,8 @@ async fn open<R: Runtime>(
     };
     let mut connection = greeted?;
     // At other ports of ours there may be others of our name, a filter beside us above all.
-    let own_port = || shard.policy.get().listeners.iter().any(|listener| listener.config.address.port() == host.port);
+    let own_port =
+        || shard.policy.get().listeners.iter().any(|listener| listener.config.address.port() == host.port);
     if connection.loops && host.source == Source::Operator {
         connection.loops = false;
         if own_port() {

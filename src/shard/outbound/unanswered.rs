@@ -48,8 +48,9 @@ async fn tell<R: Runtime>(shard: &Rc<Shard<R>>, patience: u32) {
         let now = shard.seconds();
         let given = pace.left();
         let mut looks = given;
-        let next =
-            |attempts| schedule::next_attempt(&shard.policy.get().retry, attempts, now, shard.runtime.random());
+        let next = |attempts| {
+            schedule::next_attempt(&shard.policy.get().retry, attempts, now, shard.runtime.random())
+        };
         let found = shard.outbound.destinations.borrow_mut().unanswered(now, patience, &mut looks, next);
         pace.looked(given - looks);
         // Without the domain: so many texts of last replies are not kept.
