@@ -70,7 +70,7 @@ impl Node {
         let mesh = Arc::new(Mesh::with_room(bells.clone(), assignment(&particulars, &data_dir), room));
         let health = Arc::new(Health::default());
         let control =
-            control::start(control_setup(&settings, &instruments, &health, engine, own_servers, &mesh))?;
+            control::start(control_setup(id, &settings, &instruments, &health, engine, own_servers, &mesh))?;
         let watchdog = engine.watch(&bells)?;
         let boot = Arc::new(Boot::of(&settings));
         let compute = policy.accounts.is_some().then(|| Compute::start(cores.len())).transpose();
@@ -226,6 +226,7 @@ fn complete(config: &mut Config, shards: usize) -> Result<(Policy, bool), String
 }
 
 fn control_setup(
+    node: u64,
     settings: &Config,
     instruments: &[Arc<Instruments>],
     health: &Arc<Health>,
@@ -240,6 +241,7 @@ fn control_setup(
         health: health.clone(),
         runtime: engine.name(),
         certificates: files::shown(settings).into(),
+        node,
         hostname: settings.node.hostname.clone(),
         data_dir: settings.node.data_dir.clone(),
         socket: settings.control.socket.clone().map(|path| (path, mesh.clone())),

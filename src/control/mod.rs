@@ -4,6 +4,7 @@
 //! thread: metrics and health are answered there.
 //! A thread of these that ends without being told to ends the process.
 
+mod admin;
 pub mod api;
 mod asker;
 mod certificates;
@@ -54,6 +55,8 @@ pub struct Setup {
     pub health: Arc<Health>,
     /// What the shards run on.
     pub runtime: &'static str,
+    /// The node's id.
+    pub node: u64,
     /// The node's name.
     pub hostname: String,
     /// Where its lanes are.
@@ -168,7 +171,7 @@ fn serve_commands(
     let (listener, file) = opened.into_parts();
     let (instruments, health, hostname) =
         (setup.instruments.clone(), setup.health.clone(), setup.hostname.clone());
-    let (runtime, reserve) = (setup.runtime, reserve.clone());
+    let (runtime, reserve, node) = (setup.runtime, reserve.clone(), setup.node);
     let start = u32::from_le_bytes(process::random_bytes());
     let worker = Worker::start("relevo-service", move |turn| {
         // Whoever asks without end asks for what mail leaves over.
@@ -176,6 +179,7 @@ fn serve_commands(
         let clock = turn.clock();
         let api = api::answers::Api {
             asker: asker::Asker::new(mesh, health.clone(), start),
+            admin: admin::Teller::new(&instruments, node),
             instruments,
             health,
             runtime,

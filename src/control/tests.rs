@@ -38,6 +38,7 @@ fn setup(instruments: Vec<Arc<Instruments>>, log: Option<PathBuf>, health: Arc<H
         health,
         runtime: "epoll",
         certificates: Arc::default(),
+        node: 1,
         hostname: "mx1.example.net".into(),
         names: None,
         socket: None,

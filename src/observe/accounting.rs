@@ -38,6 +38,11 @@ impl Chunks {
         Chunks { full: ArrayQueue::new(most), empty: ArrayQueue::new(most) }
     }
 
+    /// Adds lines from beside the shards. False: there is no room, and they are lost.
+    pub fn pass_on(&self, lines: Vec<u8>) -> bool {
+        self.full.push(Chunk { lines, recorded: None }).is_ok()
+    }
+
     /// The writer takes a chunk.
     pub fn take(&self) -> Option<Chunk> {
         self.full.pop()

@@ -208,6 +208,9 @@ def a_retry_is_at_once():
     time.sleep(0.5)
     assert {message.recipients[0] for message in relay.sink.taken} == {f"later{n}@d1.example" for n in (1, 6, 11, 16)}
     assert relay.told("queue retry (domain=d1.example) by user", f"user {os.getuid()}, process", "4 recipients")
+    [admin] = relay.wait_log("admin")
+    assert (admin["action"], admin["filter"], admin["count"]) == ("retry", "domain=d1.example", 4), admin
+    assert admin["by"].startswith(f"user {os.getuid()}, process ") and "reason" not in admin, admin
     one = relay.rows()[0]["id"]
     relay.command("queue", "retry", "--id", one)
     relay.sink.wait(5)
@@ -248,6 +251,9 @@ def what_is_bounced_comes_back_once():
         assert message.sender == "" and message.recipients == ["a@b.example"]
         assert b"Status: 5.7.1" in message.body and b"the operator of this relay ended the delivery: out of season" in message.body
     assert relay.told("queue bounce (domain=d1.example) by user", "4 recipients: out of season")
+    [admin] = relay.wait_log("admin")
+    assert (admin["action"], admin["filter"], admin["count"]) == ("bounce", "domain=d1.example", 4), admin
+    assert admin["reason"] == "out of season", admin
     one = relay.rows()[0]["id"]
     assert json.loads(relay.command("queue", "bounce", "--id", one, "--json"))["recipients"] == 1
     relay.command("queue", "bounce", "--older", "1h", "--domain", "d2.example", code=1)

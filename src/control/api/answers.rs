@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::shape::Refusal;
 use crate::control::Health;
+use crate::control::admin::Teller;
 use crate::control::asker::{Asker, Unanswered};
 use crate::observe::Instruments;
 use crate::queue::select::BadFilter;
@@ -15,6 +16,8 @@ use crate::queue::select::BadFilter;
 pub(in crate::control) struct Api {
     pub asker: Asker,
     pub instruments: Vec<Arc<Instruments>>,
+    /// Tells what was changed.
+    pub admin: Option<Teller>,
     pub health: Arc<Health>,
     pub runtime: &'static str,
     pub hostname: String,

@@ -14,6 +14,7 @@ use super::shape::{Change, Changed};
 use crate::control::say::say;
 use crate::limits;
 use crate::observe::diagnostics::Level;
+use crate::observe::event::{self, Admin};
 use crate::queue::select::{Filter, From, Tally};
 use crate::shard::ask::{Ask, Part, Reply};
 
@@ -24,7 +25,7 @@ pub(super) async fn retry(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let change = read(&body)?;
-    change_all(&api, peer, "retry", change, |filter, _| {
+    change_all(&api, peer, Verb::Retry, change, |filter, _| {
         let filter = filter.clone();
         Box::new(move |from, reply| Ask::Retry(filter.clone(), from, reply))
     })
@@ -38,11 +39,27 @@ pub(super) async fn bounce(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let change = read(&body)?;
-    change_all(&api, peer, "bounce", change, |filter, reason| {
+    change_all(&api, peer, Verb::Bounce, change, |filter, reason| {
         let (filter, reason): (_, Arc<str>) = (filter.clone(), reason.into());
         Box::new(move |from, reply| Ask::Bounce(filter.clone(), from, reason.clone(), reply))
     })
     .await
+}
+
+/// What is done.
+#[derive(Clone, Copy)]
+enum Verb {
+    Retry,
+    Bounce,
+}
+
+impl Verb {
+    fn word(self) -> &'static str {
+        match self {
+            Verb::Retry => "retry",
+            Verb::Bounce => "bounce",
+        }
+    }
 }
 
 type Question = Box<dyn Fn(From, Reply<Part>) -> Ask + Send + Sync>;
@@ -66,7 +83,7 @@ fn read(body: &[u8]) -> Result<Change, Problem> {
 async fn change_all(
     api: &Api,
     peer: Peer,
-    verb: &str,
+    verb: Verb,
     change: Change,
     question: impl FnOnce(&Arc<Filter>, &str) -> Question,
 ) -> Result<Response, Problem> {
@@ -78,7 +95,8 @@ async fn change_all(
         question(&filter, if change.reason.is_empty() { "no reason was given" } else { &change.reason });
     let until = Instant::now() + limits::REQUEST_TIME;
     // Also where the asker goes away, and the request ends, in the middle.
-    let mut report = Report { peer, verb, filter: &filter, reason: &change.reason, tally: Tally::default() };
+    let mut report =
+        Report { api, peer, verb, filter: &filter, reason: &change.reason, tally: Tally::default() };
     let (mut next, mut starved) = (Some(place), false);
     while let Some((shard, from)) = next
         && Instant::now() < until
@@ -100,8 +118,9 @@ async fn change_all(
 
 /// Says what was done, whatever the end.
 struct Report<'a> {
+    api: &'a Api,
     peer: Peer,
-    verb: &'a str,
+    verb: Verb,
     filter: &'a Filter,
     reason: &'a str,
     tally: Tally,
@@ -109,11 +128,20 @@ struct Report<'a> {
 
 impl Drop for Report<'_> {
     fn drop(&mut self) {
-        let Report { peer, verb, filter, reason, tally } = self;
-        let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+        let Report { api, peer, verb, filter, reason, tally } = self;
+        let because = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+        let word = verb.word();
         say(
             Level::Info,
-            format_args!("queue {verb} ({filter}) by {peer}: {} recipients{reason}", tally.recipients),
+            format_args!("queue {word} ({filter}) by {peer}: {} recipients{because}", tally.recipients),
         );
+        let (by, filter) = (peer.to_string(), filter.to_string());
+        let change = event::Change { by: &by, filter: &filter, reason, recipients: tally.recipients };
+        if let Some(teller) = &api.admin {
+            teller.tell(match verb {
+                Verb::Retry => Admin::Retry(change),
+                Verb::Bounce => Admin::Bounce(change),
+            });
+        }
     }
 }
