@@ -140,6 +140,7 @@ impl Collector for Shards {
                     .encode_counter::<NoLabelSet, _, u64>(&counts[place].2, None)?;
             }
         }
+        self.encode_families(&mut encoder)?;
         let levels: Vec<_> = self.0.iter().map(|shard| shard.counters.levels()).collect();
         for (place, (name, help, _)) in first.counters.levels().into_iter().enumerate() {
             let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
@@ -175,6 +176,35 @@ impl Collector for Shards {
 }
 
 impl Shards {
+    fn encode_families(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let Some(first) = self.0.first() else { return Ok(()) };
+        for (place, family) in first.families.plain().iter().enumerate() {
+            let what = family.what();
+            let mut metric = encoder.encode_descriptor(what.name, what.help, None, MetricType::Counter)?;
+            for (shard, instruments) in self.0.iter().enumerate() {
+                for (value, count) in instruments.families.plain()[place].each() {
+                    let labels = [("shard", shard.to_string()), (what.label, value.to_owned())];
+                    metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+                }
+            }
+        }
+        for (place, family) in first.families.named().iter().enumerate() {
+            let (label, what) = family.what();
+            let mut metric = encoder.encode_descriptor(what.name, what.help, None, MetricType::Counter)?;
+            for (shard, instruments) in self.0.iter().enumerate() {
+                for (name, value, count) in instruments.families.named()[place].each() {
+                    let labels = [
+                        ("shard", shard.to_string()),
+                        (label, name.to_owned()),
+                        (what.label, value.to_owned()),
+                    ];
+                    metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn encode_latencies(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let published: Vec<_> = self.0.iter().map(|shard| shard.latencies.read()).collect();
         for (name, help, delivered) in [
@@ -223,6 +253,28 @@ mod tests {
             "text/plain;version=0.0.4;q=0.9,application/openmetrics-text;q=0.4",
         ] {
             assert_eq!(Form::asked_for(accept), Form::Classic, "{accept}");
+        }
+    }
+
+    /// Names of routes are the operator's: what the text's syntax needs is escaped.
+    #[test]
+    fn labels_say_what_is_counted() {
+        let shards: Vec<Arc<Instruments>> = vec![Arc::default(), Arc::default()];
+        let families = &shards[1].families;
+        families.rejected.add(1, 4);
+        families.attempted.add(families.attempted.place("lmtp:/run/\"a\\b\n"), 2, 5);
+        for form in [Form::Classic, Form::Open] {
+            let text =
+                render(&registry(shards.clone(), "epoll", Arc::default()), form).expect("it is written");
+            for line in [
+                "relevo_rejected_total{shard=\"1\",reason=\"too_many_connections\"} 4",
+                "relevo_rejected_total{shard=\"0\",reason=\"too_many_connections\"} 0",
+                "relevo_rejected_total{shard=\"0\",reason=\"other\"} 0",
+                r#"relevo_attempted_recipients_total{shard="1",route="lmtp:/run/\"a\\b\n",outcome="bounced"} 5"#,
+                "relevo_attempted_recipients_total{shard=\"0\",route=\"other\",outcome=\"delivered\"} 0",
+            ] {
+                assert!(text.lines().any(|one| one == line), "{line} in {text}");
+            }
         }
     }
 

@@ -173,3 +173,6 @@ pub const REASON_MAX: usize = 400;
 pub const LOCAL_CONNECTIONS_MAX: usize = 64;
 /// More of them that the kernel keeps waiting.
 pub const LOCAL_BACKLOG: i32 = 256;
+/// Names that one label of a metric may have on one shard, what has none of its own included: a page of metrics stays small, and a route file
+/// of this length is rare. Looked through once for each site.
+pub const METRIC_NAMES_MAX: usize = 128;

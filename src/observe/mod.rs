@@ -4,6 +4,7 @@ pub mod accounting;
 pub mod counters;
 pub mod diagnostics;
 pub mod event;
+pub mod families;
 pub mod journaled;
 pub mod latency;
 pub mod room;
@@ -15,6 +16,8 @@ use std::sync::Arc;
 pub struct Instruments {
     /// Counts and levels.
     pub counters: counters::Counters,
+    /// Counts with labels.
+    pub families: families::Families,
     /// Times.
     pub latencies: latency::Published,
     /// Accounting records on their way to the log; the same for all shards of a node.

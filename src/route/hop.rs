@@ -168,6 +168,12 @@ impl Hop {
         Some(Hop { site, hosts, label: label.into(), protocol, policy: policy.clone() })
     }
 
+    /// What the operator calls the way there: the target of the route, or `mx`, whatever the domain.
+    pub fn route(&self) -> &str {
+        let by_dns = self.hosts.first().is_some_and(|host| host.source == Source::Stranger);
+        if by_dns { "mx" } else { &self.label }
+    }
+
     /// Those of another hop are asked where none of these gives a session.
     pub fn put_behind(&mut self, other: &Hop) {
         self.site = format!("{} then {}", self.site, other.site);
@@ -256,6 +262,10 @@ mod tests {
         assert_eq!((hosts[0].tls_first, hosts[1].tls_first), (true, false));
         assert_eq!((&hosts[1].at, hosts[1].rank), (&At::Address("192.0.2.1".parse().unwrap()), 4));
         assert!(hop("\"discard\"").hosts.is_empty());
+        assert_eq!((hop("\"smtp://a\"").route(), hop("\"discard\"").route()), ("smtp://a:25", "discard"));
+        let mut by_mx = hop("\"smtp://a\"");
+        by_mx.hosts[0].source = Source::Stranger;
+        assert_eq!(by_mx.route(), "mx");
         assert_eq!(&*hop("\"smtp://a\"").label, "smtp://a:25");
     }
 

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use crate::mail::envelope::Envelope;
 use crate::observe::event::{Notice, Rejected};
+use crate::observe::families::REJECTED;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::smtp::reply;
@@ -16,6 +17,7 @@ pub(super) fn of_session<R: Runtime>(shard: &Shard<R>, session: &Session, refusa
         record(shard, session.peer(), session.helo(), session.account(), refusal);
     }
     counters.rejections.add(refusals.left_out);
+    shard.instruments.families.rejected.add(REJECTED.len() - 1, refusals.left_out);
     counters.rejections_left_out.add(refusals.left_out);
     shard.inbound.allowance.leave_out(refusals.left_out);
 }
@@ -44,7 +46,9 @@ fn record<R: Runtime>(
     refusal: &Refusal,
 ) {
     let counters = &shard.instruments.counters;
+    let reason = refusal.reason();
     counters.rejections.add(1);
+    shard.instruments.families.rejected.add(reason as usize, 1);
     let Some(left_out) = shard.inbound.allowance.take(shard.timers.recent()) else {
         counters.rejections_left_out.add(1);
         return;
@@ -57,9 +61,24 @@ fn record<R: Runtime>(
         helo,
         account: refusal.account.as_deref().or(account),
         reply: &refusal.reply,
-        reason: refusal.reason(),
+        reason: reason.word(),
         enhanced: reply::enhanced(&refusal.reply),
         left_out,
     };
     shard.say.journal.borrow_mut().notice(shard.runtime.wall(), &Notice::Rejected(rejected));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::families::OTHER;
+    use crate::smtp::server::Reason;
+
+    /// Counters are found by place.
+    #[test]
+    fn every_reason_has_its_counter() {
+        let words: Vec<&str> = Reason::ALL.iter().map(|reason| reason.word()).chain([OTHER]).collect();
+        assert_eq!(words, REJECTED);
+        assert!(Reason::ALL.iter().enumerate().all(|(place, reason)| *reason as usize == place));
+    }
 }

@@ -3,6 +3,8 @@
 use std::io;
 
 use crate::id::Location;
+use crate::observe::families::Tried;
+use crate::queue::outcome::{Fate, Outcomes};
 use crate::queue::schedule;
 use crate::runtime::{Defect, Runtime};
 use crate::shard::message::Job;
@@ -49,8 +51,24 @@ pub(super) async fn attempt<R: Runtime>(
         tally.left.clear();
     }
     under_way.settled();
+    count(run, &outcomes);
     settle::report(shard, job, outcomes, &tally.left, Some(&scene(&view, connection)));
     after
+}
+
+/// Counts what an attempt brought, by the route it took.
+fn count<R: Runtime>(run: &Run<'_, R>, outcomes: &Outcomes) {
+    let (site, attempted) = (run.site, &run.shard.instruments.families.attempted);
+    let place = site.counted.get().unwrap_or_else(|| attempted.place(site.hop.borrow().route()));
+    site.counted.set(Some(place));
+    for outcome in outcomes.ranges() {
+        let tried = match &outcome.fate {
+            Fate::Delivered => Tried::Delivered,
+            Fate::Deferred { .. } => Tried::Deferred,
+            Fate::Failed(_) | Fate::Discarded => Tried::Bounced,
+        };
+        attempted.add(place, tried as usize, outcome.count.into());
+    }
 }
 
 fn scene<'a, R: Runtime>(view: &'a MessageView<'a>, connection: &'a Connection<R>) -> settle::Scene<'a> {
@@ -76,6 +94,7 @@ fn report_delivered<R: Runtime>(
         return false;
     }
     let delivered = outcomes(tally.take_delivered());
+    count(run, &delivered);
     settle::report_part(shard, job, delivered, &scene(view, connection));
     true
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use crate::limits;
+use crate::observe::families::Place;
 use crate::queue::fair::Behalf;
 use crate::route::Hop;
 use crate::shard::counts::ConnectionCount;
@@ -31,6 +32,8 @@ pub struct Site {
     pub hop: RefCell<Rc<Hop>>,
     /// The node's connections to it.
     pub count: Arc<ConnectionCount>,
+    /// Where attempts are counted by its route, once one was.
+    pub(super) counted: Cell<Option<Place>>,
     /// This shard's, connecting ones included.
     pub connections: Cell<usize>,
     /// Those that are still connecting.
@@ -65,6 +68,7 @@ impl Site {
         Site {
             count,
             hop: RefCell::new(hop),
+            counted: Cell::new(None),
             connections: Cell::new(0),
             opening: Cell::new(0),
             waking: Cell::new(0),

@@ -32,7 +32,7 @@ pub use body::{BodyEnd, NotStored};
 use conduct::Conduct;
 use identity::Identity;
 use lines::{Found, Lines};
-pub use refusals::{Refusal, Refusals};
+pub use refusals::{Reason, Refusal, Refusals};
 pub use step::{Answer, Asks, Credentials, Gate, Open, Overdue, Question, Rules, Step};
 use transaction::{Taken, Transaction};
 

@@ -33,33 +33,130 @@ impl Refusal {
         }
     }
 
-    /// Why, in a word that stays the same whatever the reply says. 421 is the end of a session.
-    pub fn reason(&self) -> &'static str {
+    /// Why, which stays the same whatever the reply says. 421 is the end of a session.
+    pub fn reason(&self) -> Reason {
         let (code, rest) = self.reply.split_once(' ').unwrap_or((&self.reply, ""));
         let enhanced = rest.split(' ').next().unwrap_or_default();
         match (code, enhanced) {
-            _ if self.rule => "rule",
-            ("421", _) if rest.contains("connections") => "too_many_connections",
-            ("421", "4.4.2") => "timeout",
-            ("421", "4.3.2") if rest.contains("logins") => "auth_unavailable",
-            ("421", "4.3.2") => "session_over",
-            ("421", _) => "too_many_errors",
-            ("TLS:", _) => "tls_failed",
-            ("connection" | "timed", _) => "connection_lost",
-            ("535", _) => "auth_failed",
-            ("454", "4.7.0") if self.login => "auth_unavailable",
-            _ if self.login => "auth_refused",
-            ("550", "5.7.1") => "relay_denied",
-            (_, "4.5.3") => "too_many_recipients",
-            (_, "5.3.4") => "too_large",
-            ("451", "4.3.0") => "not_stored",
-            ("450" | "451" | "452" | "454", _) => "no_room",
-            (_, "5.6.11") => "bare_newline",
-            (_, "5.6.0") => "line_too_long",
-            (_, "5.4.6") => "loop",
-            (_, "5.6.7") => "bad_address",
-            (_, enhanced) if enhanced.starts_with("5.1.") => "bad_address",
-            _ => "protocol",
+            _ if self.rule => Reason::Rule,
+            ("421", _) if rest.contains("connections") => Reason::TooManyConnections,
+            ("421", "4.4.2") => Reason::Timeout,
+            ("421", "4.3.2") if rest.contains("logins") => Reason::AuthUnavailable,
+            ("421", "4.3.2") => Reason::SessionOver,
+            ("421", _) => Reason::TooManyErrors,
+            ("TLS:", _) => Reason::TlsFailed,
+            ("connection" | "timed", _) => Reason::ConnectionLost,
+            ("535", _) => Reason::AuthFailed,
+            ("454", "4.7.0") if self.login => Reason::AuthUnavailable,
+            _ if self.login => Reason::AuthRefused,
+            ("550", "5.7.1") => Reason::RelayDenied,
+            (_, "4.5.3") => Reason::TooManyRecipients,
+            (_, "5.3.4") => Reason::TooLarge,
+            ("451", "4.3.0") => Reason::NotStored,
+            ("450" | "451" | "452" | "454", _) => Reason::NoRoom,
+            (_, "5.6.11") => Reason::BareNewline,
+            (_, "5.6.0") => Reason::LineTooLong,
+            (_, "5.4.6") => Reason::Loop,
+            (_, "5.6.7") => Reason::BadAddress,
+            (_, enhanced) if enhanced.starts_with("5.1.") => Reason::BadAddress,
+            _ => Reason::Protocol,
+        }
+    }
+}
+
+/// Why something was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// A rule of the operator says so.
+    Rule,
+    /// There are as many connections as there may be, of all or of this client.
+    TooManyConnections,
+    /// The client did not go on in time.
+    Timeout,
+    /// A login could not be checked now.
+    AuthUnavailable,
+    /// The session was long or large enough.
+    SessionOver,
+    /// The client erred too often.
+    TooManyErrors,
+    /// TLS did not come about.
+    TlsFailed,
+    /// The connection ended in the middle of a transaction.
+    ConnectionLost,
+    /// Name and password do not go together.
+    AuthFailed,
+    /// The login was not as it must be.
+    AuthRefused,
+    /// The client may not relay.
+    RelayDenied,
+    /// More recipients than a message may have.
+    TooManyRecipients,
+    /// More bytes than a message may have.
+    TooLarge,
+    /// The disk did not take it.
+    NotStored,
+    /// There is no room for it now.
+    NoRoom,
+    /// A line ends in CR or LF alone.
+    BareNewline,
+    /// A line is longer than it may be.
+    LineTooLong,
+    /// It has gone round.
+    Loop,
+    /// It is no address, or none that can be.
+    BadAddress,
+    /// Anything else that the protocol forbids.
+    Protocol,
+}
+
+impl Reason {
+    /// All of them, in their order.
+    pub const ALL: [Reason; 20] = [
+        Reason::Rule,
+        Reason::TooManyConnections,
+        Reason::Timeout,
+        Reason::AuthUnavailable,
+        Reason::SessionOver,
+        Reason::TooManyErrors,
+        Reason::TlsFailed,
+        Reason::ConnectionLost,
+        Reason::AuthFailed,
+        Reason::AuthRefused,
+        Reason::RelayDenied,
+        Reason::TooManyRecipients,
+        Reason::TooLarge,
+        Reason::NotStored,
+        Reason::NoRoom,
+        Reason::BareNewline,
+        Reason::LineTooLong,
+        Reason::Loop,
+        Reason::BadAddress,
+        Reason::Protocol,
+    ];
+
+    /// In a word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Reason::Rule => "rule",
+            Reason::TooManyConnections => "too_many_connections",
+            Reason::Timeout => "timeout",
+            Reason::AuthUnavailable => "auth_unavailable",
+            Reason::SessionOver => "session_over",
+            Reason::TooManyErrors => "too_many_errors",
+            Reason::TlsFailed => "tls_failed",
+            Reason::ConnectionLost => "connection_lost",
+            Reason::AuthFailed => "auth_failed",
+            Reason::AuthRefused => "auth_refused",
+            Reason::RelayDenied => "relay_denied",
+            Reason::TooManyRecipients => "too_many_recipients",
+            Reason::TooLarge => "too_large",
+            Reason::NotStored => "not_stored",
+            Reason::NoRoom => "no_room",
+            Reason::BareNewline => "bare_newline",
+            Reason::LineTooLong => "line_too_long",
+            Reason::Loop => "loop",
+            Reason::BadAddress => "bad_address",
+            Reason::Protocol => "protocol",
         }
     }
 }
@@ -223,7 +320,7 @@ mod tests {
             ("451 4.3.0 The message could not be stored, try again later", "not_stored"),
             ("454 4.7.0 TLS not available due to temporary reason", "no_room"),
         ] {
-            assert_eq!(refusal(reply, false).reason(), reason, "{reply}");
+            assert_eq!(refusal(reply, false).reason().word(), reason, "{reply}");
         }
         for (reply, reason) in [
             ("535 5.7.8 Authentication credentials invalid", "auth_failed"),
@@ -236,7 +333,7 @@ mod tests {
             ("503 5.5.1 Bad sequence of commands", "auth_refused"),
             ("421 4.7.0 Too many errors", "too_many_errors"),
         ] {
-            assert_eq!(refusal(reply, true).reason(), reason, "{reply}");
+            assert_eq!(refusal(reply, true).reason().word(), reason, "{reply}");
         }
     }
 
@@ -302,7 +399,7 @@ mod tests {
         session.refused(words::TIMED_OUT.as_bytes(), None);
         let refusals = session.take_refusals().unwrap().held;
         let [one] = &refusals[..] else { panic!("{refusals:?}") };
-        assert_eq!((one.reason(), one.sender.as_deref()), ("timeout", Some(&b"a@b"[..])));
+        assert_eq!((one.reason().word(), one.sender.as_deref()), ("timeout", Some(&b"a@b"[..])));
         assert_eq!(one.recipients.len(), limits::REFUSED_RECIPIENTS_MAX);
         assert_eq!((&one.recipients[0][..], one.login), (&b"0@d"[..], false));
         // TLS that is put off is service refused.
@@ -322,7 +419,7 @@ mod tests {
         session.scanner().unwrap().scan(&mut b"a\nb\r\n.\r\n".to_vec());
         session.body_end(crate::time::UnixMillis(5), crate::time::UnixMillis(9), &mut out);
         let kept: Vec<_> = session.take_refusals().unwrap().held;
-        let told = |one: &Refusal| (one.reason(), one.sender.is_some(), one.recipients.len());
+        let told = |one: &Refusal| (one.reason().word(), one.sender.is_some(), one.recipients.len());
         let told: Vec<_> = kept.iter().map(told).collect();
         assert_eq!(told, [("bare_newline", true, 1), ("too_many_errors", false, 0)]);
         // The same of a recipient.

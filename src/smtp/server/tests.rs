@@ -270,7 +270,7 @@ fn behind_of(session: &mut Session, gate: Gate, input: &str) -> (Vec<String>, bo
     }
     let replies = String::from_utf8(out).unwrap();
     let recorded = session.take_refusals().unwrap_or_default().held;
-    let reasons = recorded.iter().map(Refusal::reason).collect();
+    let reasons = recorded.iter().map(|refusal| refusal.reason().word()).collect();
     (codes(&replies).into_iter().map(str::to_owned).collect(), closed, reasons)
 }
 

@@ -1,0 +1,249 @@
+//! Counters that differ by labels. Written by one shard and read by anyone, like all counters: whoever counts has the place at hand, so
+//! counting looks up, locks and allocates nothing.
+//!
+//! A [`Family`] has one label whose values are known when it is written. A [`Named`] has one more, whose values are names that come up
+//! while the relay runs: so many and no more; what comes later is counted as [`OTHER`].
+
+use std::fmt;
+use std::sync::OnceLock;
+
+use crate::limits;
+use crate::observe::counters::Counter;
+
+/// The value of a label for all that have none of their own.
+pub const OTHER: &str = "other";
+
+/// What a family is called, and its label.
+#[derive(Debug)]
+pub struct What {
+    /// Its name, without prefix and suffix.
+    pub name: &'static str,
+    /// What it counts.
+    pub help: &'static str,
+    /// The label.
+    pub label: &'static str,
+    /// Its values.
+    pub values: &'static [&'static str],
+}
+
+/// Counters, one a value of a label.
+#[derive(Debug)]
+pub struct Family {
+    what: &'static What,
+    counters: Box<[Counter]>,
+}
+
+impl Family {
+    /// All 0.
+    pub fn new(what: &'static What) -> Family {
+        Family { what, counters: what.values.iter().map(|_| Counter::default()).collect() }
+    }
+
+    /// What it is.
+    pub fn what(&self) -> &'static What {
+        self.what
+    }
+
+    /// Adds to the counter of a value, by its place in [`What::values`].
+    pub fn add(&self, place: usize, count: u64) {
+        debug_assert!(place < self.counters.len(), "{}: there is no value {place}", self.what.name);
+        if let Some(counter) = self.counters.get(place) {
+            counter.add(count);
+        }
+    }
+
+    /// The counter of a value, by its place.
+    pub fn get(&self, place: usize) -> u64 {
+        self.counters.get(place).map_or(0, Counter::get)
+    }
+
+    /// All values, and their counts.
+    pub fn each(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.what.values.iter().copied().zip(self.counters.iter().map(Counter::get))
+    }
+}
+
+/// Where a name has its counters; the default is that of [`OTHER`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place(u16);
+
+/// Counters, one a name and value of a label.
+pub struct Named {
+    /// The label whose values are names.
+    label: &'static str,
+    what: &'static What,
+    /// The first is [`OTHER`].
+    names: Box<[OnceLock<Box<str>>]>,
+    counters: Box<[Counter]>,
+}
+
+impl Named {
+    /// All 0, and no names.
+    pub fn new(label: &'static str, what: &'static What) -> Named {
+        let rows = limits::METRIC_NAMES_MAX;
+        let names: Box<[OnceLock<Box<str>>]> = (0..rows).map(|_| OnceLock::new()).collect();
+        let _ = names[0].set(OTHER.into());
+        let counters = (0..rows * what.values.len()).map(|_| Counter::default()).collect();
+        Named { label, what, names, counters }
+    }
+
+    /// What it is, and its other label.
+    pub fn what(&self) -> (&'static str, &'static What) {
+        (self.label, self.what)
+    }
+
+    /// The place of a name, by the one shard that counts here: to be kept, as this goes through all names. Where there are too many, that of
+    /// [`OTHER`].
+    pub fn place(&self, name: &str) -> Place {
+        for (place, slot) in self.names.iter().enumerate() {
+            if &**slot.get_or_init(|| name.into()) == name {
+                return Place(place as u16);
+            }
+        }
+        Place::default()
+    }
+
+    /// Adds to the counter of a name and value, by their places.
+    pub fn add(&self, Place(name): Place, value: usize, count: u64) {
+        debug_assert!(value < self.what.values.len(), "{}: there is no value {value}", self.what.name);
+        if let Some(counter) = self.counters.get(usize::from(name) * self.what.values.len() + value) {
+            counter.add(count);
+        }
+    }
+
+    /// All names that came up and all values, and their counts.
+    pub fn each(&self) -> impl Iterator<Item = (&str, &'static str, u64)> {
+        let values = self.what.values;
+        let rows = self.names.iter().zip(self.counters.chunks(values.len().max(1)));
+        rows.filter_map(|(name, row)| Some((name.get()?, row))).flat_map(move |(name, row)| {
+            values.iter().zip(row).map(move |(value, counter)| (&**name, *value, counter.get()))
+        })
+    }
+}
+
+impl fmt::Debug for Named {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_map().entries(self.each().map(|(name, value, count)| ((name, value), count))).finish()
+    }
+}
+
+/// Words of `rejected`: those of refusals in their order (`shard::inbound::reject` has both), and those of which no word was kept.
+pub const REJECTED: [&str; 21] = [
+    "rule",
+    "too_many_connections",
+    "timeout",
+    "auth_unavailable",
+    "session_over",
+    "too_many_errors",
+    "tls_failed",
+    "connection_lost",
+    "auth_failed",
+    "auth_refused",
+    "relay_denied",
+    "too_many_recipients",
+    "too_large",
+    "not_stored",
+    "no_room",
+    "bare_newline",
+    "line_too_long",
+    "loop",
+    "bad_address",
+    "protocol",
+    OTHER,
+];
+
+/// What became of recipients in attempts, by place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tried {
+    /// The hop took them.
+    Delivered,
+    /// They are tried again.
+    Deferred,
+    /// They go back.
+    Bounced,
+}
+
+/// All families of a shard.
+#[derive(Debug)]
+pub struct Families {
+    /// Refusals to clients, by [`REJECTED`].
+    pub rejected: Family,
+    /// Recipients in attempts over a connection, by route and [`Tried`].
+    pub attempted: Named,
+}
+
+impl Default for Families {
+    fn default() -> Families {
+        Families {
+            rejected: Family::new(&What {
+                name: "rejected",
+                help: "Refusals to clients by their reason",
+                label: "reason",
+                values: &REJECTED,
+            }),
+            attempted: Named::new(
+                "route",
+                &What {
+                    name: "attempted_recipients",
+                    help: "Recipients in attempts over a connection, by route and by what became of them",
+                    label: "outcome",
+                    values: &["delivered", "deferred", "bounced"],
+                },
+            ),
+        }
+    }
+}
+
+impl Families {
+    /// Those with one label.
+    pub fn plain(&self) -> [&Family; 1] {
+        [&self.rejected]
+    }
+
+    /// Those with names.
+    pub fn named(&self) -> [&Named; 1] {
+        [&self.attempted]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_value_has_its_counter() {
+        let families = Families::default();
+        families.rejected.add(0, 2);
+        families.rejected.add(REJECTED.len() - 1, 1);
+        families.rejected.add(0, 3);
+        let counted: Vec<_> = families.rejected.each().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(counted, [(REJECTED[0], 5), (OTHER, 1)]);
+        assert_eq!(families.rejected.each().count(), REJECTED.len());
+    }
+
+    #[test]
+    fn names_beyond_the_bound_are_counted_together() {
+        let Families { attempted, .. } = Families::default();
+        let places: Vec<Place> =
+            (0..limits::METRIC_NAMES_MAX + 2).map(|name| attempted.place(&format!("route {name}"))).collect();
+        assert_eq!(attempted.place("route 0"), places[0]);
+        assert_ne!(places[0], places[1]);
+        let room = limits::METRIC_NAMES_MAX - 1;
+        assert!(places[..room].iter().all(|place| *place != Place::default()));
+        assert!(places[room..].iter().all(|place| *place == Place::default()), "{places:?}");
+        for place in &places {
+            attempted.add(*place, Tried::Deferred as usize, 1);
+        }
+        attempted.add(places[4], Tried::Bounced as usize, 7);
+        let count = |name: &str, value: &str| {
+            attempted.each().find(|(one, other, _)| (*one, *other) == (name, value)).map(|(.., count)| count)
+        };
+        assert_eq!((count(OTHER, "deferred"), count(OTHER, "bounced")), (Some(3), Some(0)));
+        assert_eq!((count("route 4", "deferred"), count("route 4", "bounced")), (Some(1), Some(7)));
+        assert_eq!((count("route 5", "bounced"), count("route 5", "delivered")), (Some(0), Some(0)));
+        // Who is called so is counted there, too.
+        assert_eq!(attempted.place(OTHER), Place::default());
+        let families = Families::default();
+        assert_eq!(families.attempted.each().count(), 3, "names that did not come up are not shown");
+    }
+}
