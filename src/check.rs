@@ -4,7 +4,6 @@
 //! A relay that runs already is not in the way: what it holds is told as such.
 
 use std::io;
-use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -22,6 +21,7 @@ use crate::policy::tls;
 use crate::runtime::files;
 use crate::runtime::os::probe;
 use crate::runtime::process::{self, LockError};
+use crate::shard::inbound::listener::ListenError;
 
 /// What came of a check.
 #[derive(Debug)]
@@ -240,11 +240,9 @@ fn ports(config: &Config, running: bool, found: &mut Findings) {
             held += 1;
             continue;
         }
-        found.errors.push(config.places.remark(
-            &key,
-            refused(address, &error),
-            node::files::port_fix(&error),
-        ));
+        let refused = ListenError { address, error };
+        let problem = format!("cannot listen on {address}: {}", refused.error);
+        found.errors.push(config.places.remark(&key, problem, refused.fix()));
     }
     if running {
         let which = if held > 0 { " and listens there" } else { "" };
@@ -252,10 +250,6 @@ fn ports(config: &Config, running: bool, found: &mut Findings) {
         let fix = "a second one would not start; what is checked here is for its next start";
         found.warnings.push(config.places.remark("node.data_dir", problem, fix));
     }
-}
-
-fn refused(address: SocketAddr, error: &io::Error) -> String {
-    format!("cannot listen on {address}: {error}")
 }
 
 /// Reads certificate and key as a start does, and looks at what the certificate says.

@@ -12,13 +12,14 @@ use crate::policy::accounts::Accounts;
 use crate::policy::certificate::Certificate;
 use crate::policy::tls;
 use crate::runtime::{files, process};
+use crate::shard::inbound::listener::ListenError;
 
 /// Resolves port 0, finds ports that are taken, reads certificates.
 pub(super) fn probe_listeners(config: &mut Config) -> Result<Vec<Option<Arc<rustls::ServerConfig>>>, String> {
     for listener in &mut config.listeners {
-        listener.address = process::probe_port(listener.address).map_err(|error| {
-            format!("cannot listen on {}: {error}; {}", listener.address, port_fix(&error))
-        })?;
+        let address = listener.address;
+        listener.address =
+            process::probe_port(address).map_err(|error| ListenError { address, error }.to_string())?;
     }
     config
         .listeners
@@ -44,21 +45,6 @@ pub(super) fn shown(config: &Config) -> Vec<control::Shown> {
         }
     }
     shown
-}
-
-pub(crate) fn port_fix(error: &std::io::Error) -> &'static str {
-    match error.kind() {
-        std::io::ErrorKind::AddrInUse => {
-            "another process listens there: stop it, or change the listener's address"
-        }
-        std::io::ErrorKind::PermissionDenied => {
-            "ports below 1024 need CAP_NET_BIND_SERVICE (see deploy/relevo.service)"
-        }
-        std::io::ErrorKind::AddrNotAvailable => {
-            "this machine has no such address: change the listener's address"
-        }
-        _ => "change the listener's address",
-    }
 }
 
 /// A file with certificates or a key.

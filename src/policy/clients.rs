@@ -1,5 +1,5 @@
-//! How many connections a client has open: counted over all shards, by listener. A client is an IPv4 address or an IPv6 /64, the
-//! smallest network that is given to one site (RFC 6177).
+//! How many connections a client has open to a listener: counted over all shards. A client is an IPv4 address or an IPv6 /64, the smallest
+//! network that is given to one site (RFC 6177).
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -31,48 +31,35 @@ pub enum Full {
     Client,
 }
 
-/// The connections that are open. Nothing is kept of a client that has none.
+/// The connections that are open to one listener. Nothing is kept of a client that has none.
 #[derive(Debug, Default)]
 pub struct Clients {
-    open: HashMap<(u16, Client), u32>,
-    /// By listener.
-    listeners: Vec<usize>,
+    open: HashMap<Client, u32>,
+    all: usize,
 }
 
 impl Clients {
     /// Counts a connection in, or says why it is one too many.
-    pub fn enter(
-        &mut self,
-        listener: u16,
-        client: Client,
-        most: usize,
-        most_each: usize,
-    ) -> Result<(), Full> {
-        let place = usize::from(listener);
-        if self.listeners.len() <= place {
-            self.listeners.resize(place + 1, 0);
-        }
-        if self.listeners[place] >= most {
+    pub fn enter(&mut self, client: Client, most: usize, most_each: usize) -> Result<(), Full> {
+        if self.all >= most {
             return Err(Full::Listener);
         }
-        let count = self.open.entry((listener, client)).or_default();
-        if *count as usize >= most_each {
+        let open = self.open.get(&client).copied().unwrap_or_default();
+        if open as usize >= most_each {
             return Err(Full::Client);
         }
-        *count += 1;
-        self.listeners[place] += 1;
+        self.open.insert(client, open + 1);
+        self.all += 1;
         Ok(())
     }
 
     /// Counts it out.
-    pub fn leave(&mut self, listener: u16, client: Client) {
-        if let Some(count) = self.listeners.get_mut(usize::from(listener)) {
-            *count = count.saturating_sub(1);
-        }
-        let Some(count) = self.open.get_mut(&(listener, client)) else { return };
+    pub fn leave(&mut self, client: Client) {
+        self.all = self.all.saturating_sub(1);
+        let Some(count) = self.open.get_mut(&client) else { return };
         *count = count.saturating_sub(1);
         if *count == 0 {
-            self.open.remove(&(listener, client));
+            self.open.remove(&client);
             // A wave of clients leaves no large table behind.
             if self.open.capacity() > 1024 && self.open.len() < self.open.capacity() / 8 {
                 self.open.shrink_to(self.open.len() * 2);
@@ -103,31 +90,30 @@ mod tests {
         let mut clients = Clients::default();
         let (one, other) = (client("192.0.2.1"), client("2001:db8::1"));
         for _ in 0..3 {
-            assert_eq!(clients.enter(0, one, 5, 3), Ok(()));
+            assert_eq!(clients.enter(one, 5, 3), Ok(()));
         }
-        assert_eq!(clients.enter(0, one, 5, 3), Err(Full::Client));
-        assert_eq!(clients.enter(1, one, 5, 3), Ok(()), "each listener counts for itself");
-        assert_eq!(clients.enter(0, other, 5, 3), Ok(()));
-        assert_eq!(clients.enter(0, other, 5, 3), Ok(()));
-        assert_eq!(clients.enter(0, other, 5, 3), Err(Full::Listener));
-        clients.leave(0, one);
-        assert_eq!(clients.enter(0, other, 5, 3), Ok(()));
-        assert_eq!(clients.enter(0, one, 5, 3), Err(Full::Listener));
-        clients.leave(0, other);
-        assert_eq!(clients.enter(0, one, 5, 3), Ok(()));
+        assert_eq!(clients.enter(one, 5, 3), Err(Full::Client));
+        assert_eq!(clients.enter(other, 5, 3), Ok(()));
+        assert_eq!(clients.enter(other, 5, 3), Ok(()));
+        assert_eq!(clients.enter(other, 5, 3), Err(Full::Listener));
+        clients.leave(one);
+        assert_eq!(clients.enter(other, 5, 3), Ok(()));
+        assert_eq!(clients.enter(one, 5, 3), Err(Full::Listener));
+        clients.leave(other);
+        assert_eq!(clients.enter(one, 5, 3), Ok(()));
     }
 
     #[test]
     fn nothing_is_kept_of_who_left() {
         let mut clients = Clients::default();
         for number in 0..10_000 {
-            clients.enter(0, Client::V4(number), 10_000, 1).expect("there is room");
-            assert_eq!(clients.enter(0, Client::V4(number), 10_001, 1), Err(Full::Client));
+            clients.enter(Client::V4(number), 10_000, 1).expect("there is room");
+            assert_eq!(clients.enter(Client::V4(number), 10_001, 1), Err(Full::Client));
         }
         for number in 0..10_000 {
-            clients.leave(0, Client::V4(number));
+            clients.leave(Client::V4(number));
         }
         assert!(clients.open.is_empty() && clients.open.capacity() < 2048, "{}", clients.open.capacity());
-        assert_eq!(clients.listeners, [0]);
+        assert_eq!(clients.all, 0);
     }
 }

@@ -279,6 +279,17 @@ pub fn probe_port(address: SocketAddr) -> io::Result<SocketAddr> {
     listen_alone(address)?.local_addr()
 }
 
+/// The same beside listeners that this process has open: what overlaps with one of them is in its own way, and only opening it tells whether
+/// it can be had.
+pub fn probe_beside(address: SocketAddr, open: &[SocketAddr]) -> io::Result<SocketAddr> {
+    let overlaps = |open: &SocketAddr| {
+        let (one, other) = (open.ip(), address.ip());
+        let same = one == other || one.is_unspecified() || other.is_unspecified();
+        open.port() == address.port() && open.is_ipv4() == address.is_ipv4() && same
+    };
+    if open.iter().any(overlaps) { Ok(address) } else { probe_port(address) }
+}
+
 /// A listener of an ordinary thread, the only one of its address. As those of shards: what waits of earlier connections is not in the way,
 /// and IPv6 is IPv6 alone, so that `[::]` takes nothing from `0.0.0.0`.
 pub fn listen_alone(address: SocketAddr) -> io::Result<TcpListener> {
@@ -449,6 +460,25 @@ mod tests {
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
         let size = status.lines().find_map(|line| line.strip_prefix("FDSize:")).expect("Linux tells it");
         assert!(size.trim().parse::<u64>().unwrap() >= open_files_max().min(limits::FILES_TABLE), "{size}");
+    }
+
+    #[test]
+    fn own_listeners_are_not_in_the_way_of_a_look() {
+        let one = listen_alone("127.0.0.1:0".parse().unwrap()).unwrap();
+        let open = [one.local_addr().unwrap()];
+        let at = |host: &str| format!("{host}:{}", open[0].port()).parse().unwrap();
+        for address in ["127.0.0.1", "0.0.0.0"].map(at) {
+            assert_eq!(probe_beside(address, &[]).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+            assert_eq!(probe_beside(address, &open).unwrap(), address);
+        }
+        let other = listen_alone("127.0.0.2:0".parse().unwrap()).unwrap().local_addr().unwrap();
+        let _taken = listen_alone(other).unwrap();
+        assert_eq!(
+            probe_beside(other, &open).unwrap_err().kind(),
+            io::ErrorKind::AddrInUse,
+            "another one is"
+        );
+        assert_ne!(probe_beside("127.0.0.1:0".parse().unwrap(), &open).unwrap().port(), 0);
     }
 
     #[test]

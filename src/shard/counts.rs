@@ -1,23 +1,25 @@
-//! Connections of the node to each site and to each address: counts that all shards share.
+//! Connections of the node to each site and to each address, and those of clients to each listener: counts that all shards share.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::limits;
+use crate::policy::clients::{Client, Clients, Full};
 
 /// Counts by what they are of. One that nobody holds is zero, and dropped in time.
 #[derive(Debug)]
-pub(super) struct Counts<K>(Mutex<(HashMap<K, Arc<ConnectionCount>>, usize)>);
+pub(super) struct Counts<K, Count = ConnectionCount>(Mutex<(HashMap<K, Arc<Count>>, usize)>);
 
-impl<K> Default for Counts<K> {
-    fn default() -> Counts<K> {
+impl<K, Count> Default for Counts<K, Count> {
+    fn default() -> Counts<K, Count> {
         Counts(Mutex::new((HashMap::new(), limits::COUNTS_KEPT)))
     }
 }
 
-impl<K: Eq + std::hash::Hash> Counts<K> {
-    pub(super) fn get(&self, key: K) -> Arc<ConnectionCount> {
+impl<K: Eq + std::hash::Hash, Count: Default> Counts<K, Count> {
+    pub(super) fn get(&self, key: K) -> Arc<Count> {
         let (counts, room) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.len() > *room {
             counts.retain(|_, count| Arc::strong_count(count) > 1);
@@ -25,6 +27,26 @@ impl<K: Eq + std::hash::Hash> Counts<K> {
             *room = limits::COUNTS_KEPT.max(2 * counts.len());
         }
         counts.entry(key).or_default().clone()
+    }
+}
+
+/// The connections of clients to one listener, over all shards. The lock is taken when one opens or closes, never for a message.
+#[derive(Debug, Default)]
+pub struct ClientCounts(Mutex<Clients>);
+
+impl ClientCounts {
+    /// Counts one in, or says why it is one too many: of all, or of this client.
+    pub fn enter(&self, client: IpAddr, most: usize, most_each: usize) -> Result<(), Full> {
+        self.lock().enter(Client::from(client), most, most_each)
+    }
+
+    /// Counts it out.
+    pub fn leave(&self, client: IpAddr) {
+        self.lock().leave(Client::from(client));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Clients> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -4,19 +4,18 @@
 //! loans that can be out, so sending one never fails. Handoffs may find their queue full: the sender keeps them in its lane's
 //! backlog and asks for a ring when there is room.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use crossbeam::queue::ArrayQueue;
 
 use crate::limits;
-use crate::policy::clients::Clients;
 use crate::queue::Clock;
 use crate::runtime::{Bell, SegmentMap};
 use crate::shard::ask::Asks;
 use crate::shard::assignment::Assignment;
-use crate::shard::counts::{ConnectionCount, Counts};
+use crate::shard::counts::{ClientCounts, ConnectionCount, Counts};
 use crate::shard::memory::Pool;
 use crate::shard::message::{Handoff, ShardMessage};
 use crate::shard::store::maps::LaneMaps;
@@ -55,8 +54,8 @@ pub struct Mesh {
     /// The time up to which each shard has passed on its accounting.
     told: Vec<AtomicU64>,
     clock: OnceLock<Clock>,
-    /// Client connections, by client. The lock is taken when one opens or closes, never for a message.
-    clients: Mutex<Clients>,
+    /// Client connections, by the address of their listener.
+    clients: Counts<SocketAddr, ClientCounts>,
     memory: Pool,
     session_memory: Pool,
     /// Jobs that wait for a connection on each shard, about a quarter of a second ago; the lowest bit: it is busy.
@@ -129,7 +128,7 @@ impl Mesh {
             lend_at: room.lend_at,
             told: (0..shards).map(|_| AtomicU64::new(0)).collect(),
             clock: OnceLock::new(),
-            clients: Mutex::default(),
+            clients: Counts::default(),
             memory: Pool::new(room.memory / 2),
             session_memory: Pool::new(room.memory / 2),
             loads: (0..shards).map(|_| AtomicU32::new(0)).collect(),
@@ -168,9 +167,9 @@ impl Mesh {
         self.lend_at
     }
 
-    /// Client connections.
-    pub fn clients(&self) -> MutexGuard<'_, Clients> {
-        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Client connections to the listener of this address: the same for as long as somebody holds it, whatever becomes of the listener.
+    pub fn clients_of(&self, listener: SocketAddr) -> Arc<ClientCounts> {
+        self.clients.get(listener)
     }
 
     /// What clients may make the node keep in transactions: envelopes and bodies.

@@ -23,8 +23,8 @@ use crate::runtime::{Defect, Runtime, Segment};
 use crate::shard::Shard;
 use crate::shard::answer;
 use crate::shard::ask::Answering;
-use crate::shard::inbound::accept;
-use crate::shard::inbound::listener::Listener;
+use crate::shard::inbound::listener::{ListenError, Listener};
+use crate::shard::inbound::listeners;
 use crate::shard::inbound::state::Inbound;
 use crate::shard::mesh::Mesh;
 use crate::shard::outbound::handoff;
@@ -121,8 +121,8 @@ pub async fn run<R: Runtime>(runtime: R, setup: Setup) -> io::Result<()> {
             let _ = reports.send(Report::Listening);
         }
         Err(problem) => {
-            let _ = reports.send(Report::Failed(problem.clone()));
-            return Err(io::Error::other(problem));
+            let _ = reports.send(Report::Failed(problem.to_string()));
+            return Err(io::Error::other(problem.to_string()));
         }
     }
     drain(&shard).await;
@@ -446,27 +446,25 @@ pub(crate) fn unopened(path: &Path, error: &io::Error) -> String {
     format!("{}: {error}; {fix}", path.display())
 }
 
-fn listen<R: Runtime>(shard: &Rc<Shard<R>>) -> Result<(), String> {
+fn listen<R: Runtime>(shard: &Rc<Shard<R>>) -> Result<(), ListenError> {
     let policy = shard.policy.get();
     let opened = |(_, listener): &(usize, &ListenerPolicy)| listener.opens[shard.index];
-    for (number, listener) in policy.listeners.iter().enumerate().filter(opened) {
-        let address = listener.config.address;
-        let socket = shard.runtime.listen(address);
-        let socket = socket.map_err(|error| format!("cannot listen on {address}: {error}"))?;
-        let listener = Rc::new(listener_of(shard, (number, listener), &policy));
-        shard.runtime.spawn_vital("accept", accept::accept(shard.clone(), socket, listener));
-    }
+    let wanted = policy.listeners.iter().enumerate().filter(opened);
+    let wanted = wanted.map(|listener| Rc::new(listener_of(shard, listener, &policy)));
+    let prepared = listeners::prepare(shard, wanted.collect())?;
+    listeners::apply(shard, prepared);
     Ok(())
 }
 
 fn listener_of<R: Runtime>(
     shard: &Shard<R>,
-    (number, ListenerPolicy { config, certificate, .. }): (usize, &ListenerPolicy),
+    (place, ListenerPolicy { config, certificate, .. }): (usize, &ListenerPolicy),
     policy: &Rc<InForce>,
 ) -> Listener {
     let asks = policy.rules.asks();
     let asks = Asks { sender: asks.sender, recipient: asks.recipient };
     Listener {
+        address: config.address,
         rules: Rc::new(Rules {
             hostname: shard.boot.node.hostname.clone(),
             message_size_max: config.message_size_max,
@@ -478,7 +476,8 @@ fn listener_of<R: Runtime>(
             asks,
         }),
         policy: policy.clone(),
-        number: u16::try_from(number).unwrap_or(u16::MAX),
+        place: u16::try_from(place).unwrap_or(u16::MAX),
+        clients: shard.mesh.clients_of(config.address),
         connections_max: config.connections_max,
         connections_per_client: config.connections_per_client,
         relay_from: config.relay_from.clone(),

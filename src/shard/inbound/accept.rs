@@ -10,34 +10,43 @@ use crate::limits;
 use crate::policy::clients::Full;
 use crate::runtime::{Listener as _, Runtime, Stream};
 use crate::shard::Shard;
-use crate::shard::inbound::listener::{Listener, enter};
+use crate::shard::inbound::listener::{Listener, Listening};
 use crate::shard::inbound::{receive, reject};
 use crate::smtp::reply::words;
 use crate::time::Instant;
 
-/// Accepts until the node drains; then empties the accept queue and ends.
-pub async fn accept<R: Runtime>(shard: Rc<Shard<R>>, socket: R::Listener, listener: Rc<Listener>) {
+/// Accepts until the node drains or the listener is closed; then takes what waits in the accept queue, and ends. Connections that are left in
+/// the queue of a socket that closes are reset, also where another shard has one of the same address.
+pub(super) async fn accept<R: Runtime>(shard: Rc<Shard<R>>, socket: R::Listener, listening: Rc<Listening>) {
     let drain = shard.timers.deadline();
+    // Whoever keeps connecting does not keep it open.
+    let mut last = limits::LISTEN_BACKLOG;
     loop {
-        match socket.try_accept() {
+        let ends = shard.draining.get() || listening.is_closing();
+        let accepted = socket.try_accept();
+        match &accepted {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            _ if !ends => {}
+            _ if last == 0 => return,
+            _ => last -= 1,
+        }
+        match accepted {
             Ok((stream, peer)) => {
-                shard.instruments.counters.connections_accepted.add(1);
-                match enter(&shard, &listener, peer) {
-                    Ok(()) => {
-                        shard.runtime.spawn(receive::receive(shard.clone(), stream, peer, listener.clone()))
-                    }
-                    Err(full) => turn_away(&shard, &stream, peer, full),
+                take(&shard, stream, peer, &listening.listener());
+                if shard.runtime.outstays() {
+                    shard.runtime.yield_now().await;
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if shard.draining.get() {
+                if ends {
                     return;
                 }
                 drain.set_idle(Instant::FAR);
                 poll_fn(|context| {
-                    // Both are polled, so that either wakes.
+                    // All are polled, so that each wakes.
                     let drained = drain.poll_passed(context).is_ready();
-                    if socket.poll_acceptable(context).is_ready() || drained {
+                    let closes = listening.poll_closing(context).is_ready();
+                    if socket.poll_acceptable(context).is_ready() || drained || closes {
                         Poll::Ready(())
                     } else {
                         Poll::Pending
@@ -53,6 +62,15 @@ pub async fn accept<R: Runtime>(shard: Rc<Shard<R>>, socket: R::Listener, listen
                 shard.timers.sleep_until(until).await;
             }
         }
+    }
+}
+
+/// A connection begins its session, or is turned away.
+fn take<R: Runtime>(shard: &Rc<Shard<R>>, stream: R::Stream, peer: SocketAddr, listener: &Rc<Listener>) {
+    shard.instruments.counters.connections_accepted.add(1);
+    match shard.inbound.enter(listener, peer, shard.particulars.connections_inbound_max) {
+        Ok(()) => shard.runtime.spawn(receive::receive(shard.clone(), stream, peer, listener.clone())),
+        Err(full) => turn_away(shard, &stream, peer, full),
     }
 }
 

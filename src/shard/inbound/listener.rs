@@ -1,49 +1,120 @@
-//! A listener of the node: what its sessions share, and the count of its connections.
+//! A listener of the node: what its sessions share, its socket on one shard, and why there may be none.
 
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use crate::config::Network;
-use crate::policy::clients::{Client, Full};
-use crate::runtime::Runtime;
-use crate::shard::Shard;
+use crate::shard::counts::ClientCounts;
 use crate::shard::policy::InForce;
 use crate::smtp::server::Rules;
 
-/// What one listener's sessions share.
+/// What one listener's sessions share. Those that begin when the configuration has changed share another.
 pub struct Listener {
+    /// Where it listens: what it is known by, whatever the configuration says of it.
+    pub address: SocketAddr,
     /// Protocol limits and offers.
     pub rules: Rc<Rules>,
     /// What its sessions go by until they hear of another.
     pub policy: Rc<InForce>,
-    /// Its number among the listeners.
-    pub number: u16,
+    /// Its place among the listeners of that, as rules call it.
+    pub place: u16,
     /// Connections at one time, over all shards.
     pub connections_max: usize,
     /// Of them, those of one client.
     pub connections_per_client: usize,
+    /// Those that are open: of its address, also what began before the configuration changed.
+    pub clients: Arc<ClientCounts>,
     /// Networks that may relay.
     pub relay_from: Vec<Network>,
     /// The certificate, when STARTTLS is offered.
     pub tls: Option<Arc<rustls::ServerConfig>>,
 }
 
-/// Counts a connection as open, or says why it is one too many.
-pub(super) fn enter<R: Runtime>(shard: &Shard<R>, listener: &Listener, peer: SocketAddr) -> Result<(), Full> {
-    if shard.inbound.connections.get() >= shard.particulars.connections_inbound_max {
-        return Err(Full::Listener);
-    }
-    let client = Client::from(peer.ip());
-    let (most, most_each) = (listener.connections_max, listener.connections_per_client);
-    shard.mesh.clients().enter(listener.number, client, most, most_each)?;
-    shard.inbound.connections.set(shard.inbound.connections.get() + 1);
-    Ok(())
+/// An open socket, as others than the task that accepts there see it.
+pub struct Listening {
+    /// What holds for the next connection.
+    listener: RefCell<Rc<Listener>>,
+    closing: Cell<bool>,
+    accepting: RefCell<Option<Waker>>,
 }
 
-/// Counts it out.
-pub(super) fn leave<R: Runtime>(shard: &Shard<R>, listener: &Listener, peer: SocketAddr) {
-    shard.inbound.connections.set(shard.inbound.connections.get() - 1);
-    shard.instruments.counters.connections_closed.add(1);
-    shard.mesh.clients().leave(listener.number, Client::from(peer.ip()));
+impl Listening {
+    /// A socket that was just opened.
+    pub fn new(listener: Rc<Listener>) -> Listening {
+        Listening {
+            listener: RefCell::new(listener),
+            closing: Cell::new(false),
+            accepting: RefCell::default(),
+        }
+    }
+
+    /// What holds for a connection that comes now.
+    pub fn listener(&self) -> Rc<Listener> {
+        self.listener.borrow().clone()
+    }
+
+    /// Something else holds from the next connection on.
+    pub fn change(&self, listener: Rc<Listener>) {
+        *self.listener.borrow_mut() = listener;
+    }
+
+    /// What waits there is the last that it takes.
+    pub fn close(&self) {
+        self.closing.set(true);
+        if let Some(waker) = self.accepting.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+
+    /// Whether that was said.
+    pub fn is_closing(&self) -> bool {
+        self.closing.get()
+    }
+
+    /// The same, for the task that accepts.
+    pub fn poll_closing(&self, context: &Context<'_>) -> Poll<()> {
+        if self.closing.get() {
+            return Poll::Ready(());
+        }
+        *self.accepting.borrow_mut() = Some(context.waker().clone());
+        Poll::Pending
+    }
+}
+
+/// An address that cannot be listened on.
+#[derive(Debug)]
+pub struct ListenError {
+    /// Which.
+    pub address: SocketAddr,
+    /// What the kernel says.
+    pub error: io::Error,
+}
+
+impl ListenError {
+    /// What an operator does about it.
+    pub fn fix(&self) -> &'static str {
+        match self.error.kind() {
+            io::ErrorKind::AddrInUse => {
+                "another process listens there: stop it, or change the listener's address"
+            }
+            io::ErrorKind::PermissionDenied => {
+                "ports below 1024 need CAP_NET_BIND_SERVICE (see deploy/relevo.service)"
+            }
+            io::ErrorKind::AddrNotAvailable => {
+                "this machine has no such address: change the listener's address"
+            }
+            _ => "change the listener's address",
+        }
+    }
+}
+
+impl fmt::Display for ListenError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "cannot listen on {}: {}; {}", self.address, self.error, self.fix())
+    }
 }

@@ -2,6 +2,7 @@
 
 pub mod state;
 pub mod listener;
+pub mod listeners;
 pub mod accept;
 pub mod receive;
 pub mod logins;

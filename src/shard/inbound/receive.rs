@@ -14,7 +14,7 @@ use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::inbound::admit::{self, Admission};
 use crate::shard::inbound::authenticate::authenticate;
-use crate::shard::inbound::listener::{self, Listener};
+use crate::shard::inbound::listener::Listener;
 use crate::shard::inbound::logins::Login;
 use crate::shard::inbound::reject;
 use crate::shard::inbound::upload::{Persisted, Upload};
@@ -74,7 +74,8 @@ pub fn receive<R: Runtime>(
 /// Counts the connection out, and what it held, also when its task panics.
 impl<R: Runtime> Drop for Connection<R> {
     fn drop(&mut self) {
-        listener::leave(&self.shard, &self.listener, self.session.peer());
+        self.shard.inbound.leave(&self.listener, self.session.peer());
+        self.shard.instruments.counters.connections_closed.add(1);
         self.shard.inbound.memory.release(self.shard.mesh.memory(), self.held as usize);
         self.shard.inbound.session_memory.release(self.shard.mesh.session_memory(), self.carried as usize);
     }
@@ -165,7 +166,7 @@ impl<R: Runtime> Connection<R> {
                 return Ok(!close);
             }
             Step::Ask(question) => {
-                let rules = (&*self.listener.policy.rules, self.listener.number);
+                let rules = (&*self.listener.policy.rules, self.listener.place);
                 let close = admit::answer(&mut self.session, rules, question, &mut self.out);
                 self.record_refusals();
                 // One client's burst of RCPT is neither one turn nor one reply without end.
@@ -389,7 +390,7 @@ impl<R: Runtime> Connection<R> {
     /// Rules and instructions, unless they had their say. `goes_on`: before the first of the message is stored, with more to come.
     async fn admit(&mut self, upload: &mut Upload, goes_on: bool) {
         if upload.admission.is_none() {
-            let rules = (&*self.listener.policy.rules, self.listener.number);
+            let rules = (&*self.listener.policy.rules, self.listener.place);
             let (session, body) = (&mut self.session, &mut upload.body);
             upload.admission = Some(Admission::decide(&self.shard, rules, session, body, goes_on).await);
         }

@@ -1,0 +1,152 @@
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use super::*;
+use crate::config::{BareNewlines, value};
+use crate::runtime::sim::{SimRuntime, SimStream, World};
+use crate::shard::alone;
+use crate::smtp::reply::words;
+use crate::smtp::server::{Asks, Rules};
+
+const ONE: &str = "10.0.0.1:25";
+const OTHER: &str = "10.0.0.1:587";
+
+/// A listener that greets with this name.
+fn listener(
+    shard: &Shard<SimRuntime>,
+    address: &str,
+    hostname: &str,
+    connections_max: usize,
+) -> Rc<Listener> {
+    let address = address.parse().unwrap();
+    let rules = Rules {
+        hostname: hostname.to_owned(),
+        message_size_max: 1000,
+        recipients_max: 10,
+        starttls: false,
+        accounts: false,
+        bare_newlines: BareNewlines::Refuse,
+        envelopes: Default::default(),
+        asks: Asks::default(),
+    };
+    Rc::new(Listener {
+        address,
+        rules: Rc::new(rules),
+        policy: shard.policy.get(),
+        place: 0,
+        connections_max,
+        connections_per_client: connections_max,
+        clients: shard.mesh.clients_of(address),
+        relay_from: vec![value::network("10.0.0.0/8").unwrap()],
+        tls: None,
+    })
+}
+
+fn change(shard: &Rc<Shard<SimRuntime>>, wanted: Vec<Rc<Listener>>) {
+    let prepared = prepare(shard, wanted).unwrap();
+    apply(shard, prepared);
+}
+
+/// A client far away: its connection, made.
+fn connect(world: &World, to: &str) -> SimStream {
+    let stream = world.shard(2, 0).connect(None, to.parse().unwrap()).unwrap();
+    world.block_on(stream.connected()).unwrap();
+    stream
+}
+
+/// The next line it hears.
+fn hears(world: &World, stream: &SimStream) -> String {
+    String::from_utf8(world.block_on(stream.recv_until(b"\n", 500)).unwrap()).unwrap()
+}
+
+fn refused(world: &World, to: &str) -> bool {
+    let stream = world.shard(2, 0).connect(None, to.parse().unwrap()).unwrap();
+    world.block_on(stream.connected()).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+}
+
+#[test]
+fn what_is_new_opens_when_it_is_applied_and_what_is_gone_closes() {
+    let world = World::new(1);
+    let shard = alone::shard(&world, None);
+    assert!(refused(&world, ONE));
+    let prepared = prepare(&shard, vec![listener(&shard, ONE, "one", 9)]).unwrap();
+    let waits = connect(&world, ONE);
+    assert!(world.run_until_idle(Duration::from_secs(1)));
+    assert_eq!(shard.inbound.connections.get(), 0, "nobody takes it yet");
+    apply(&shard, prepared);
+    assert!(hears(&world, &waits).starts_with("220 one "));
+    change(&shard, vec![listener(&shard, OTHER, "other", 9)]);
+    assert!(hears(&world, &connect(&world, OTHER)).starts_with("220 other "));
+    assert!(refused(&world, ONE), "it is closed");
+    world.block_on(waits.send(b"NOOP\r\n")).unwrap();
+    assert!(hears(&world, &waits).starts_with("250 "), "a session goes on");
+    change(&shard, vec![listener(&shard, ONE, "again", 9)]);
+    assert!(hears(&world, &connect(&world, ONE)).starts_with("220 again "));
+    assert_eq!(shard.inbound.listening.borrow().len(), 1);
+}
+
+#[test]
+fn one_that_cannot_be_opened_leaves_all_as_it_was() {
+    let world = World::new(1);
+    let shard = alone::shard(&world, None);
+    change(&shard, vec![listener(&shard, ONE, "one", 9)]);
+    // Another machine has it: in the simulated network addresses are those of all.
+    let _taken = world.shard(3, 0).listen("10.0.0.1:26".parse().unwrap()).unwrap();
+    let wanted = [OTHER, "10.0.0.1:26"].map(|address| listener(&shard, address, "new", 9));
+    let error = prepare(&shard, wanted.to_vec()).err().expect("an address that is taken");
+    assert_eq!((error.address.port(), error.error.kind()), (26, ErrorKind::AddrInUse));
+    let words = error.to_string();
+    assert!(
+        words.starts_with("cannot listen on 10.0.0.1:26: ") && words.contains("; another process"),
+        "{words}"
+    );
+    assert!(refused(&world, OTHER), "what was opened beside it is closed");
+    // And so is what is given up for another shard's sake.
+    drop(prepare(&shard, vec![listener(&shard, OTHER, "new", 9)]).unwrap());
+    assert!(refused(&world, OTHER));
+    assert!(hears(&world, &connect(&world, ONE)).starts_with("220 one "));
+}
+
+/// Its socket stays, and with it who waits there; what began goes on as it did.
+#[test]
+fn one_that_changes_keeps_its_socket() {
+    let world = World::new(1);
+    let shard = alone::shard(&world, None);
+    let prepared = prepare(&shard, vec![listener(&shard, ONE, "old", 1)]).unwrap();
+    let waits = connect(&world, ONE);
+    apply(&shard, prepared);
+    // Nobody took it yet: it waits in the queue.
+    change(&shard, vec![listener(&shard, ONE, "new", 1)]);
+    assert!(hears(&world, &waits).starts_with("220 new "));
+    assert_eq!(hears(&world, &connect(&world, ONE)), words::TOO_BUSY);
+    change(&shard, vec![listener(&shard, ONE, "newer", 2)]);
+    let second = connect(&world, ONE);
+    assert!(hears(&world, &second).starts_with("220 newer "));
+    assert_eq!(hears(&world, &connect(&world, ONE)), words::TOO_BUSY, "those that began before count, too");
+    world.block_on(waits.send(b"EHLO x\r\n")).unwrap();
+    assert!(hears(&world, &waits).starts_with("250-new"), "as it began");
+    drop(waits);
+    assert!(world.run_until_idle(Duration::from_secs(1)));
+    assert!(hears(&world, &connect(&world, ONE)).starts_with("220 newer "), "it was counted out");
+}
+
+/// A socket that closes resets who waits there: they are taken before.
+#[test]
+fn one_that_goes_takes_those_that_wait() {
+    let world = World::new(1);
+    let shard = alone::shard(&world, None);
+    let prepared = prepare(&shard, vec![listener(&shard, ONE, "one", 100)]).unwrap();
+    let waiting: Vec<_> = (0..20).map(|_| connect(&world, ONE)).collect();
+    apply(&shard, prepared);
+    change(&shard, Vec::new());
+    for stream in &waiting {
+        assert!(hears(&world, stream).starts_with("220 one "));
+    }
+    assert!(refused(&world, ONE));
+    assert_eq!(shard.instruments.counters.connections_accepted.get(), 20);
+    // Again, as it was.
+    change(&shard, vec![listener(&shard, ONE, "again", 21)]);
+    let last = connect(&world, ONE);
+    assert!(hears(&world, &last).starts_with("220 again "));
+    assert_eq!(hears(&world, &connect(&world, ONE)), words::TOO_BUSY, "its sessions count all the time");
+}
