@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 /// Why it cannot be served. The operator's to mend.
@@ -13,6 +13,8 @@ pub enum LocalError {
     InUse,
     /// There is a file of that name, and it is no socket.
     NotASocket,
+    /// What stands there now is not what was made: somebody else changes the directory.
+    Replaced,
     /// The kernel refuses.
     Io(io::Error),
 }
@@ -22,6 +24,9 @@ impl fmt::Display for LocalError {
         match self {
             LocalError::InUse => formatter.write_str("another process serves there"),
             LocalError::NotASocket => formatter.write_str("there is a file of that name which is no socket"),
+            LocalError::Replaced => {
+                formatter.write_str("others change this directory: only the relay's user may write it")
+            }
             LocalError::Io(error) => error.fmt(formatter),
         }
     }
@@ -44,8 +49,22 @@ pub struct Local {
 
 /// Opens it, for this process's user alone: nobody can connect before that is so. What an earlier process left there is replaced.
 pub fn listen(path: &Path, backlog: i32) -> Result<Local, LocalError> {
+    let socket = bind(path)?;
+    let found = std::fs::symlink_metadata(path)?;
+    if !found.file_type().is_socket() || found.permissions().mode() & 0o077 != 0 {
+        return Err(LocalError::Replaced);
+    }
+    let served = Local { listener: socket.into(), path: path.to_owned(), file: (found.dev(), found.ino()) };
+    socket2::SockRef::from(&served.listener).listen(backlog)?;
+    Ok(served)
+}
+
+/// Gives a socket its name. Linux makes the file with the mode that the socket has by then: to set it by the path would follow a link, where
+/// somebody who may write the directory puts one in its place.
+fn bind(path: &Path) -> Result<socket2::Socket, LocalError> {
     let address = socket2::SockAddr::unix(path)?;
     let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
+    rustix::fs::fchmod(&socket, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).map_err(io::Error::from)?;
     if let Err(error) = socket.bind(&address) {
         if error.kind() != io::ErrorKind::AddrInUse {
             return Err(error.into());
@@ -53,11 +72,7 @@ pub fn listen(path: &Path, backlog: i32) -> Result<Local, LocalError> {
         take_away(path)?;
         socket.bind(&address)?;
     }
-    let found = std::fs::metadata(path)?;
-    let served = Local { listener: socket.into(), path: path.to_owned(), file: (found.dev(), found.ino()) };
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-    socket2::SockRef::from(&served.listener).listen(backlog)?;
-    Ok(served)
+    Ok(socket)
 }
 
 /// Connects to one.
@@ -72,8 +87,12 @@ fn take_away(path: &Path) -> Result<(), LocalError> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
         _ => {}
     }
-    match UnixStream::connect(path) {
-        Ok(_) => Err(LocalError::InUse),
+    // Without a wait: who serves it may take nobody in just now.
+    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    match socket.connect(&socket2::SockAddr::unix(path)?) {
+        Ok(()) => Err(LocalError::InUse),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(LocalError::InUse),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(std::fs::remove_file(path)?),
         Err(error) => Err(error.into()),
@@ -105,7 +124,33 @@ impl Drop for File {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixStream;
+
     use super::*;
+
+    /// unix(7): a connection that finds the queue full waits for a place, for as long as nobody takes one.
+    #[test]
+    fn one_that_takes_nobody_in_is_served_all_the_same() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("control.sock");
+        let _busy = listen(&path, 0).unwrap();
+        let _waits = UnixStream::connect(&path).unwrap();
+        assert!(matches!(listen(&path, 8), Err(LocalError::InUse)));
+    }
+
+    /// Nobody looks it up by its name to set its mode: by then another file may have that name.
+    #[test]
+    fn its_file_is_made_with_its_mode() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, other) = (directory.path().join("control.sock"), directory.path().join("other"));
+        let bound = bind(&path).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        drop(bound);
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&other, "").unwrap();
+        std::os::unix::fs::symlink(&other, &path).unwrap();
+        assert!(matches!(listen(&path, 8), Err(LocalError::NotASocket)));
+    }
 
     #[test]
     fn it_is_for_its_user_alone_and_what_is_left_is_replaced() {
