@@ -38,6 +38,10 @@ const _: () = {
     assert!(BODY_GATHER_MAX <= COMPACTION_BYTES_MAX, "a body that lies in one piece moves in one piece");
     assert!(PARAMETERS_BYTES_MAX >= METADATA_MAX + 6 * (PARAMETER_MAX + 3) + 3, "a whole set always fits");
     assert!(
+        PARAMETERS_TOLD_MAX >= 16 * PARAMETERS_BYTES_MAX,
+        "it bounds how often they are told, not what there is"
+    );
+    assert!(
         PARAMETERS_BYTES_MAX <= COMMIT_BYTES_MAX / 4,
         "they are in the record of each message, also when it moves"
     );

@@ -79,7 +79,8 @@ fn view(payload: &[u8]) {
     assert_eq!(next, view.count);
     assert!(view.extents().count() <= payload.len() / 18);
     for ordinal in [0, view.count - 1, u16::MAX] {
-        assert!(view.named_parameters(ordinal).len() <= Key::ALL.len() && view.alike_from(ordinal) > 0);
+        assert!(view.named_parameters(ordinal).len() <= Key::ALL.len());
+        assert!(view.alike(ordinal, u16::MAX).is_none_or(|alike| alike.iter().all(|some| !some.is_empty())));
     }
     assert!(view.discarded().count() <= payload.len() / 4);
     let origin = view.origin();
@@ -184,7 +185,9 @@ fn round_trip(data: &[u8]) {
         assert_eq!(view.parameters_of(ordinal), expected);
         let discarded = view.discarded().any(|(first, count)| (first..first + count).contains(&ordinal));
         assert_eq!(discarded, envelope.parameters.is_some() && one.discarded);
-        assert!(view.alike_from(ordinal) > 0);
+    }
+    for some in view.alike(0, view.count).unwrap_or_default() {
+        assert!(some.iter().all(|one| view.parameters_of(*one) == view.parameters_of(some[0])));
     }
     let extents: Vec<_> = view.extents().collect();
     assert_eq!(extents.len(), usize::from(!body.is_empty()));

@@ -11,8 +11,13 @@ pub const HEADER_MAX: usize = 256 * 1024;
 pub const PARAMETER_MAX: usize = 256;
 /// Bytes of the metadata of a message, which come back in every event of it.
 pub const METADATA_MAX: usize = 16 * 1024;
+/// Objects and lists inside each other in metadata. Readers of the log stop at 64 or 100, and it is one level down in its event.
+pub const METADATA_DEPTH_MAX: usize = 32;
 /// Bytes of all parameters of one message, those that some of its recipients have in place of it included.
 pub const PARAMETERS_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of parameters in the events of one outcome: each set that some recipients have in place of the message's is told with the rest of the
+/// message's, its metadata too. Encoded in one turn.
+pub const PARAMETERS_TOLD_MAX: usize = 1024 * 1024;
 
 /// Parts of a message that is encoded for a hop without 8BITMIME; one with more is returned as it would be without the encoding.
 pub const PARTS_MAX: usize = 1_000;

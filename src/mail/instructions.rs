@@ -158,7 +158,10 @@ mod tests {
             ("X-Relevo-Expire: 0s\r\n", "X-Relevo-Expire must be a time from 1s to 366d, as in 12h"),
             ("X-Job:\r\n", "X-Job is empty"),
             ("X-Envid: a\x01\r\n", "X-Envid has a control character in it"),
-            ("X-Relevo-Metadata: {\r\n", "X-Relevo-Metadata must be a JSON object"),
+            (
+                "X-Relevo-Metadata: {\r\n",
+                "X-Relevo-Metadata must be a JSON object, sound and at most 32 levels deep",
+            ),
             (&format!("X-Job: {}\r\n", "é".repeat(150)), "X-Job is longer than 256 bytes"),
         ] {
             assert_eq!(

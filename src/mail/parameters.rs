@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use serde_json::Value;
+
 use crate::limits;
 
 /// Which parameter. The numbers are those of the spool's records and never change.
@@ -103,7 +105,10 @@ impl fmt::Display for Problem {
             Problem::TooLong(most) => write!(formatter, "is longer than {most} bytes"),
             Problem::Control => write!(formatter, "has a control character in it"),
             Problem::NoPriority => write!(formatter, "must be high, normal or low"),
-            Problem::NoObject => write!(formatter, "must be a JSON object"),
+            Problem::NoObject => {
+                let most = limits::METADATA_DEPTH_MAX;
+                write!(formatter, "must be a JSON object, sound and at most {most} levels deep")
+            }
         }
     }
 }
@@ -121,6 +126,13 @@ pub struct Parameters<Text = Box<str>> {
 impl<Text> Default for Parameters<Text> {
     fn default() -> Parameters<Text> {
         Parameters { values: [const { None }; Key::ALL.len()] }
+    }
+}
+
+impl<Text> Parameters<Text> {
+    /// Sets one to what [`check`] found right.
+    pub fn put(&mut self, key: Key, value: Text) {
+        self.values[key.place()] = Some(value);
     }
 }
 
@@ -226,7 +238,7 @@ impl Parameters {
     /// Sets one, in place of what it was.
     pub fn set(&mut self, key: Key, value: &str) -> Result<(), Problem> {
         check(key, value)?;
-        self.values[key.place()] = Some(value.into());
+        self.put(key, value.into());
         Ok(())
     }
 
@@ -254,9 +266,21 @@ pub fn check(key: Key, value: &str) -> Result<(), Problem> {
     }
 }
 
-/// Whether it is one JSON object and nothing else. Nothing is built of it, and how deep it may go is serde_json's bound.
+/// Whether it is one JSON object and nothing else, which any reader takes: it stands in each event as it is. So it is read whole: to pass over
+/// it would let half of a surrogate pair, a number without end and any depth go by (RFC 8259 sections 6, 8.2 and 9).
 fn is_object(text: &str) -> bool {
-    text.trim_start().starts_with('{') && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
+    let read = serde_json::from_str::<Value>(text);
+    read.is_ok_and(|value| value.is_object() && is_flat(&value, limits::METADATA_DEPTH_MAX))
+}
+
+/// Whether no more than so many objects and lists are inside each other.
+fn is_flat(value: &Value, levels: usize) -> bool {
+    let inside = |value: &Value| levels.checked_sub(1).is_some_and(|levels| is_flat(value, levels));
+    match value {
+        Value::Object(members) => levels > 0 && members.values().all(inside),
+        Value::Array(elements) => levels > 0 && elements.iter().all(inside),
+        _ => true,
+    }
 }
 
 /// What an envelope has of them. Nearly all mail has none, and pays one word.
@@ -285,8 +309,12 @@ impl MessageParameters {
         let place = match found {
             Some(place) => place,
             None => {
-                let bytes: usize = self.recipients.iter().map(Parameters::length).sum();
-                if self.message.length() + bytes + own.length() > limits::PARAMETERS_BYTES_MAX {
+                let sets: usize =
+                    self.recipients.iter().map(Parameters::length).sum::<usize>() + own.length();
+                let message = self.message.length();
+                // What is told of all: of each set, and of those who have none.
+                let told = sets + message * (self.recipients.len() + 2);
+                if message + sets > limits::PARAMETERS_BYTES_MAX || told > limits::PARAMETERS_TOLD_MAX {
                     return None;
                 }
                 self.recipients.push(own.to_owned());
@@ -363,6 +391,9 @@ mod tests {
     #[test]
     fn values_are_checked() {
         let long = "x".repeat(limits::PARAMETER_MAX + 1);
+        // So many levels, the object itself among them.
+        let nested =
+            |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1));
         let object = format!("{{\"a\":\"{}\"}}", "x".repeat(limits::METADATA_MAX - 8));
         assert_eq!(object.len(), limits::METADATA_MAX);
         for (key, value, result) in [
@@ -378,6 +409,14 @@ mod tests {
             (Key::Metadata, "[1]", Err(Problem::NoObject)),
             (Key::Metadata, "{\"a\":1} x", Err(Problem::NoObject)),
             (Key::Metadata, &format!("{{\"a\":{}1", "[".repeat(5000)), Err(Problem::NoObject)),
+            (Key::Metadata, &nested(limits::METADATA_DEPTH_MAX), Ok(())),
+            (Key::Metadata, &nested(limits::METADATA_DEPTH_MAX + 1), Err(Problem::NoObject)),
+            (Key::Metadata, &nested(8_000), Err(Problem::NoObject)),
+            (Key::Metadata, "{\"a\":\"\\ud83d\\ude00\"}", Ok(())),
+            (Key::Metadata, "{\"a\":\"\\ud83d\"}", Err(Problem::NoObject)),
+            (Key::Metadata, "{\"\\ude00\":1}", Err(Problem::NoObject)),
+            (Key::Metadata, "{\"a\":-1.5e300}", Ok(())),
+            (Key::Metadata, "{\"a\":1e999}", Err(Problem::NoObject)),
         ] {
             let mut parameters = Parameters::default();
             assert_eq!(parameters.set(key, value), result, "{key:?} {value}");
@@ -416,5 +455,27 @@ mod tests {
         }
         let bytes: usize = of.recipients.iter().map(Parameters::length).sum();
         assert!(bytes <= limits::PARAMETERS_BYTES_MAX && of.held() > held + bytes);
+    }
+
+    /// However little the sets have in them: each is told with the metadata of the message.
+    #[test]
+    fn what_events_repeat_is_bounded() {
+        let mut of = MessageParameters::default();
+        let metadata = format!("{{\"a\":\"{}\"}}", "x".repeat(limits::METADATA_MAX - 8));
+        of.message.set(Key::Metadata, &metadata).unwrap();
+        let mut sets = 0;
+        loop {
+            let mut own = Parameters::default();
+            own.set(Key::Pool, &format!("p{sets}")).unwrap();
+            if of.number(own.borrowed()).is_none() {
+                break;
+            }
+            sets += 1;
+        }
+        let told: usize = (0..=sets).map(|own| of.of(own).borrowed().length()).sum();
+        assert!(
+            (limits::PARAMETERS_TOLD_MAX * 9 / 10..=limits::PARAMETERS_TOLD_MAX).contains(&told),
+            "{told}"
+        );
     }
 }

@@ -8,6 +8,8 @@
 //! DISCARDED              first u16, count u16          critical: a version that does not know it would deliver to them
 //! ```
 
+use std::collections::BTreeMap;
+
 use crate::mail::envelope::{Envelope, Recipient};
 use crate::mail::parameters::{MessageParameters, Parameters};
 use crate::spool::segment::Cursor;
@@ -151,6 +153,27 @@ pub(in crate::spool) fn alike_from(value: &[u8], ordinal: u16) -> u16 {
     end - ordinal.min(end - 1)
 }
 
+/// Which of so many recipients from this one on have the same parameters: their ordinals, in the order of the first of each.
+pub(in crate::spool) fn alike(value: &[u8], first: u16, count: u16) -> Vec<Vec<u16>> {
+    let mut sets = vec![None; usize::from(count)];
+    for (from, length, set) in Own::read(value).iter().flat_map(Own::runs) {
+        let behind = from.saturating_add(length).min(first.saturating_add(count));
+        for ordinal in from.max(first)..behind {
+            sets[usize::from(ordinal - first)] = Some(set);
+        }
+    }
+    let mut places = BTreeMap::new();
+    let mut found: Vec<Vec<u16>> = Vec::new();
+    for (ordinal, set) in (first..first.saturating_add(count)).zip(sets) {
+        let place = *places.entry(set).or_insert_with(|| {
+            found.push(Vec::new());
+            found.len() - 1
+        });
+        found[place].push(ordinal);
+    }
+    found
+}
+
 /// Reads what is written for DISCARDED. Stops where it is cut off.
 pub(in crate::spool) fn discarded_runs(value: &[u8]) -> impl Iterator<Item = (u16, u16)> {
     let mut rest = Cursor(value);
@@ -254,8 +277,11 @@ mod tests {
         let written = payload(&rich());
         let view = MessageView::parse(&written).unwrap();
         assert_eq!([0, 1, 2, 3].map(|one| view.alike_from(one)), [1, 2, 1, u16::MAX - 3]);
+        assert_eq!(view.alike(0, 5).unwrap(), [vec![0, 3, 4], vec![1, 2]]);
+        assert_eq!(view.alike(2, 2).unwrap(), [[2], [3]]);
         let written = payload(&plain());
-        assert_eq!(MessageView::parse(&written).unwrap().alike_from(0), u16::MAX);
+        let view = MessageView::parse(&written).unwrap();
+        assert_eq!((view.alike_from(0), view.alike(0, 5)), (u16::MAX, None));
     }
 
     /// Recipients that take turns with the largest sets: each set is written once, and the record stays within its bound.
@@ -281,8 +307,9 @@ mod tests {
             let own = view.parameters_of(ordinal);
             let metadata = own.get(Key::Metadata).unwrap();
             assert_eq!((metadata.len(), &metadata[2..3]), (16_006, ["a", "b"][usize::from(ordinal % 2)]));
-            assert_eq!(view.alike_from(ordinal), 1);
         }
+        let turns = view.alike(1, 999).unwrap();
+        assert_eq!((turns.len(), turns[0].len(), &turns[1][..3]), (2, 500, &[2, 4, 6][..]));
     }
 
     /// A run of a set that is not there is damage, not a recipient without parameters.

@@ -419,15 +419,24 @@ impl<'a> MessageView<'a> {
             tag::ACCOUNT => self.account = Some(text()?),
             tag::STATE => self.state = Some(value),
             tag::PARAMETERS | tag::RECIPIENT_PARAMETERS | tag::DISCARDED => {
-                parameters::is_whole(&PARAMETERS, tag, value).then_some(()).ok_or(RecordError::Damaged)?;
-                match tag {
-                    tag::PARAMETERS => self.parameters = value,
-                    tag::RECIPIENT_PARAMETERS => self.recipient_parameters = value,
-                    _ => self.discarded = value,
-                }
+                return self.parameter_field(tag, value);
             }
             unknown if unknown & CRITICAL_TAG != 0 => return Err(RecordError::Unknown(unknown)),
             _ => {}
+        }
+        Ok(())
+    }
+
+    /// Plain mail has none, and its records are read by the million.
+    #[cold]
+    fn parameter_field(&mut self, tag: u16, value: &'a [u8]) -> Result<(), RecordError> {
+        if !parameters::is_whole(&PARAMETERS, tag, value) {
+            return Err(RecordError::Damaged);
+        }
+        match tag {
+            tag::PARAMETERS => self.parameters = value,
+            tag::RECIPIENT_PARAMETERS => self.recipient_parameters = value,
+            _ => self.discarded = value,
         }
         Ok(())
     }
@@ -484,6 +493,12 @@ impl<'a> MessageView<'a> {
     /// How many recipients from this one on have the same parameters, it included; all there could be where none has its own.
     pub fn alike_from(&self, ordinal: u16) -> u16 {
         parameters::alike_from(self.recipient_parameters, ordinal)
+    }
+
+    /// Which of these recipients have the same parameters, in the order of the first of each. None: all of them, for nobody has any of his own.
+    pub fn alike(&self, first: u16, count: u16) -> Option<Vec<Vec<u16>>> {
+        (!self.recipient_parameters.is_empty())
+            .then(|| parameters::alike(self.recipient_parameters, first, count))
     }
 
     /// What holds for a recipient: the message's, with its own in place of those.

@@ -287,13 +287,15 @@ fn account<R: Runtime>(shard: &Shard<R>, job: &Job, scene: &Scene<'_>, outcome: 
         return later;
     }
     let recipients = recipients.collect::<Vec<_>>();
-    let mut at = 0;
-    // One record for all, unless they have parameters of their own.
-    while at < recipients.len() {
-        let first = outcome.first + at as u16;
-        let alike = view.alike_from(first).min((recipients.len() - at) as u16);
-        record(first, &recipients[at..at + usize::from(alike)]);
-        at += usize::from(alike);
+    let Some(alike) = view.alike(outcome.first, outcome.count) else {
+        record(outcome.first, &recipients);
+        return later;
+    };
+    // A record for each set of parameters, however its recipients take turns with others.
+    for ordinals in alike {
+        let place = |ordinal: &u16| recipients.get(usize::from(ordinal - outcome.first)).copied();
+        let own: Vec<&[u8]> = ordinals.iter().filter_map(place).collect();
+        record(ordinals[0], &own);
     }
     later
 }
