@@ -245,6 +245,12 @@ fn judge_rules(config: &Config, found: &mut Vec<ConfigError>) {
                 ),
                 format!("if rule[{other}] is to come first, match a header here too"),
             ),
+            Doubt::RefusesAll => (
+                format!(
+                    "this rule refuses a message for all of its recipients, also those that rule[{other}] discards, which stands in front of it"
+                ),
+                "discard here too, or match another sender, if those are not to be refused".to_owned(),
+            ),
         };
         found.push(config.places.remark(&format!("rule[{at}].action"), problem, fix));
     }

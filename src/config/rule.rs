@@ -1,7 +1,6 @@
 //! `[[rule]]`: what a rule matches, what it sets, and how it ends. Patterns are compiled and replies are written out here, so that
 //! whoever obeys a rule finds nothing wrong with it.
 
-use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use crate::config::section::Section;
 use crate::config::value;
 use crate::limits;
 use crate::mail::address;
+use crate::mail::header;
 use crate::mail::parameters::{self, Key};
 
 pub(super) mod order;
@@ -126,13 +126,21 @@ impl Template {
         }
     }
 
-    /// The text with what each group found.
-    pub fn expand<'a>(&self, group: impl Fn(usize) -> &'a str) -> String {
-        let part = |part: &Part| match part {
-            Part::Text(text) => Cow::Owned(text.clone()),
-            Part::Group(number) => Cow::Borrowed(group(*number)),
-        };
-        self.0.iter().map(part).collect()
+    /// The text with what each group found, as far as it has at most so many bytes.
+    pub fn expand<'a>(&self, most: usize, group: impl Fn(usize) -> &'a str) -> String {
+        let mut whole = String::new();
+        for part in &self.0 {
+            let text = match part {
+                Part::Text(text) => text,
+                Part::Group(number) => group(*number),
+            };
+            let fits = header::cut(text, most - whole.len());
+            whole.push_str(fits);
+            if fits.len() < text.len() {
+                break;
+            }
+        }
+        whole
     }
 
     /// The groups it names.
@@ -145,6 +153,11 @@ impl RuleSet {
     /// Whether it sets nothing.
     pub fn is_empty(&self) -> bool {
         *self == RuleSet::default()
+    }
+
+    /// Whether anything of what the pattern of the rule found goes into it.
+    pub fn has_groups(&self) -> bool {
+        self.templates().any(|template| template.text().is_none())
     }
 
     fn templates(&self) -> impl Iterator<Item = &Template> {
@@ -446,10 +459,12 @@ fn header_add(value: &DeValue<'_>) -> Result<Vec<(String, Template)>, Wrong> {
         let name = name.get_ref();
         let text = value.get_ref().as_str();
         let fits = |text: &&str| {
-            text.len() <= limits::FIELD_VALUE_MAX && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+            text.len() <= limits::FIELD_VALUE_MAX
+                && name.len() + 2 + text.len() <= limits::ADDED_LINE_MAX
+                && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
         };
         let Some(text) = text.filter(fits).filter(|_| is_field_name(name)) else {
-            return Err(wrong(format!("{} is no field of printable ASCII", quoted(name))));
+            return Err(wrong(format!("{} is no field of printable ASCII within a line", quoted(name))));
         };
         fields.push((name.to_string(), Template::parse(text)));
     }

@@ -4,16 +4,14 @@ use std::time::Duration;
 
 /// Rules of a configuration: they are looked through for each message and recipient.
 pub const RULES_MAX: usize = 1_000;
-/// Rules that are matched with a header before other tasks have a turn.
-pub const RULES_AT_ONCE: usize = 32;
-/// Recipients for which rules are looked through before other tasks have a turn.
-pub const RECIPIENTS_AT_ONCE: usize = 64;
 /// Bytes of a pattern as it is written.
 pub const PATTERN_MAX: usize = 4 * 1024;
 /// Bytes of a compiled one: what bounds the time of a match beside the value, and a thousand of them on each shard.
 pub const PATTERN_SIZE_MAX: usize = 64 * 1024;
 /// Bytes of a header field that rules match, and of one that they add.
 pub const FIELD_VALUE_MAX: usize = 900;
+/// Bytes of a line that rules add, CRLF excluded (RFC 5322 2.1.1): strict hops refuse a message for a longer one.
+pub const ADDED_LINE_MAX: usize = 998;
 /// Bytes of the fields that rules add to one message.
 pub const HEADER_ADDED_MAX: usize = 16 * 1024;
 /// Accounts of one file.

@@ -4,7 +4,6 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use crate::limits;
 use crate::mail::envelope::Envelope;
 use crate::mail::header::{self, Edit};
 use crate::mail::instructions::{self, Instructions};
@@ -42,8 +41,8 @@ pub struct Admitted {
     pub expire: Option<Duration>,
 }
 
-/// Obeys the instructions of a trusted client, and the rules over them; takes instructions out in any case. Waits for `pause` now and then, for
-/// a thousand rules and recipients take their time. An error is the reply that refuses the message.
+/// Obeys the instructions of a trusted client, and the rules over them; takes instructions out in any case. Waits for `pause` behind each rule and
+/// each recipient: where others have waited for long, it is their turn. An error is the reply that refuses the message.
 pub async fn admit(
     rules: &Rules,
     client: Client<'_>,
@@ -71,7 +70,7 @@ pub async fn admit(
     while rules.judge(&facts, &mut judgement) {
         pause().await;
     }
-    let action = judgement.message(&facts, &mut set);
+    let action = judgement.message(&mut set);
     take_out(section, mailbox_line, &set, &mut gone);
     let Settings { parameters, expire, sender, add, remove: _ } = set;
     let mut all = MessageParameters { message: parameters, recipients: Vec::new() };
@@ -103,14 +102,11 @@ async fn recipients(
     all: &mut MessageParameters,
     pause: impl AsyncFn(),
 ) -> Result<(), Box<str>> {
-    for some in envelope.recipients.chunks_mut(limits::RECIPIENTS_AT_ONCE) {
-        for one in some {
-            let mut own = instructed.clone();
-            one.discarded = judgement.recipient(&one.address, &mut own) == Action::Discard;
-            let own = own.borrowed().unlike(all.message.borrowed()).to_owned();
-            one.parameters =
-                all.number(own.borrowed()).ok_or("552 5.3.4 Too many parameters of recipients\r\n")?;
-        }
+    for one in &mut envelope.recipients {
+        let (action, own) = judgement.recipient(&one.address, instructed.borrowed());
+        one.discarded = action == Action::Discard;
+        let own = own.unlike(all.message.borrowed());
+        one.parameters = all.number(own).ok_or("552 5.3.4 Too many parameters of recipients\r\n")?;
         pause().await;
     }
     Ok(())

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::config::rule::{HeaderPattern, RuleAction, RuleConfig, RuleSet, Template};
+use crate::config::rule::{RuleAction, RuleConfig, RuleSet, Template};
 use crate::limits;
 use crate::mail::address;
 use crate::mail::header;
@@ -141,20 +141,18 @@ impl Rules {
         }
     }
 
-    /// Finds the rules that hold of a message whose header is known, whatever its recipients; some more with each call. False: that
-    /// was all of them.
+    /// Finds the rules that hold of a message whose header is known, whatever its recipients; looks at one more with each call, for a match
+    /// may take long. False: that was the last one.
     pub fn judge<'r>(&'r self, facts: &Facts<'_>, judgement: &mut Judgement<'r>) -> bool {
-        let more = self.rules.iter().skip(judgement.looked_at).take(limits::RULES_AT_ONCE);
-        for rule in more.clone().filter(|rule| matches(rule, facts)) {
-            let value = |(key, template): &'r (Key, Template)| {
-                let value = expand(template, rule.header.as_ref(), facts.fields, key.most());
-                parameters::check(*key, &value).is_ok().then_some((*key, value))
-            };
-            let parameters = rule.set.parameters.iter().filter_map(value).collect();
-            judgement.hits.push(Hit { rule, parameters });
+        let Some(rule) = self.rules.get(judgement.looked_at) else { return false };
+        judgement.looked_at += 1;
+        if !matches(rule, facts) {
+            return judgement.looked_at < self.rules.len();
         }
-        judgement.looked_at += more.len();
-        judgement.looked_at < self.rules.len()
+        judgement.hits.push(Hit::new(rule, facts, &mut judgement.added));
+        // One that ends for the whole message leaves nothing to those behind it.
+        let ends = rule.recipient.is_none() && rule.action.is_some();
+        !ends && judgement.looked_at < self.rules.len()
     }
 }
 
@@ -163,13 +161,18 @@ impl Rules {
 pub struct Judgement<'r> {
     looked_at: usize,
     hits: Vec<Hit<'r>>,
+    /// Bytes of fields that are added.
+    added: usize,
 }
 
+/// A rule that holds, and what it sets, as far as that can be set.
 #[derive(Debug)]
 struct Hit<'r> {
     rule: &'r RuleConfig,
-    /// What it sets, as far as that can be set.
     parameters: Vec<(Key, Cow<'r, str>)>,
+    sender: Option<Cow<'r, str>>,
+    /// Whole lines.
+    add: Vec<u8>,
 }
 
 impl<'r> Judgement<'r> {
@@ -179,53 +182,80 @@ impl<'r> Judgement<'r> {
     }
 
     /// What holds of the whole message.
-    pub fn message(&self, facts: &Facts<'_>, set: &mut Settings<'r>) -> Action<'r> {
+    pub fn message(&self, set: &mut Settings<'r>) -> Action<'r> {
         for hit in self.hits.iter().filter(|hit| hit.rule.recipient.is_none()) {
-            hit.set(&mut set.parameters);
-            let RuleSet { parameters: _, expire, sender, header_add, header_remove } = &hit.rule.set;
-            let expand = |template, most| expand(template, hit.rule.header.as_ref(), facts.fields, most);
-            set.expire = expire.or(set.expire);
-            if let Some(template) = sender {
-                let path = expand(template, limits::PATH_MAX - 2);
-                if address::is_path(&path) {
-                    set.sender = Some(path.as_bytes().to_vec());
-                }
+            let Hit { rule, parameters, sender, add } = hit;
+            for (key, value) in parameters {
+                set.parameters.put(*key, (**value).into());
             }
-            for (name, template) in header_add {
-                let value = expand(template, limits::FIELD_VALUE_MAX);
-                let value = value.replace(|letter: char| letter.is_control(), " ");
-                if set.add.len() + name.len() + value.len() + 4 <= limits::HEADER_ADDED_MAX {
-                    set.add.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
-                }
+            set.expire = rule.set.expire.or(set.expire);
+            if let Some(sender) = sender {
+                set.sender = Some(sender.as_bytes().to_vec());
             }
-            set.remove.extend(header_remove.iter().map(String::as_str));
-            if let Some(action) = &hit.rule.action {
+            set.add.extend_from_slice(add);
+            set.remove.extend(rule.set.header_remove.iter().map(String::as_str));
+            if let Some(action) = &rule.action {
                 return action.into();
             }
         }
         Action::Proceed
     }
 
-    /// What holds of one recipient: `set` has what the client instructs. Nobody is refused here, which was done at RCPT.
-    pub fn recipient(&self, recipient: &[u8], set: &mut Parameters) -> Action<'r> {
+    /// What holds of one recipient, over what the client instructs. Nobody is refused here, which was done at RCPT.
+    pub fn recipient<'a>(
+        &'a self,
+        recipient: &[u8],
+        instructed: Parameters<&'a str>,
+    ) -> (Action<'r>, Parameters<&'a str>) {
+        let mut set = instructed;
         for hit in self.hits.iter().filter(|hit| matches_recipient(hit.rule, Some(recipient))) {
-            hit.set(set);
+            for (key, value) in &hit.parameters {
+                set.put(*key, value);
+            }
             match &hit.rule.action {
-                Some(RuleAction::Discard) => return Action::Discard,
-                Some(RuleAction::Reject(_)) => return Action::Proceed,
+                Some(RuleAction::Discard) => return (Action::Discard, set),
+                Some(RuleAction::Reject(_)) => break,
                 None => {}
             }
         }
-        Action::Proceed
+        (Action::Proceed, set)
     }
 }
 
-impl Hit<'_> {
-    fn set(&self, parameters: &mut Parameters) {
-        for (key, value) in &self.parameters {
-            // It was checked.
-            let _ = parameters.set(*key, value);
+impl<'r> Hit<'r> {
+    /// Works out what a rule sets; the pattern is gone through for its groups once, and no field is written for which there is no room.
+    fn new(rule: &'r RuleConfig, facts: &Facts<'_>, added: &mut usize) -> Hit<'r> {
+        let RuleSet { parameters, expire: _, sender, header_add, header_remove: _ } = &rule.set;
+        let header = rule.header.as_ref().filter(|_| rule.set.has_groups());
+        let value = header.and_then(|header| Some((header, facts.fields?.get(&header.name)?)));
+        let found = value.and_then(|(header, value)| header.pattern.captures(value));
+        let expand = |template: &'r Template, most: usize| match template.text() {
+            Some(text) => Cow::Borrowed(header::cut(text, most)),
+            None => Cow::Owned(template.expand(most, |number| {
+                found.as_ref().and_then(|found| found.get(number)).map_or("", |group| group.as_str())
+            })),
+        };
+        let parameter = |(key, template): &'r (Key, Template)| {
+            let value = expand(template, key.most());
+            parameters::check(*key, &value).is_ok().then_some((*key, value))
+        };
+        let parameters = parameters.iter().filter_map(parameter).collect();
+        let sender = sender.as_ref().map(|template| expand(template, limits::PATH_MAX - 2));
+        let mut add = Vec::new();
+        for (name, template) in header_add {
+            let room = limits::HEADER_ADDED_MAX - *added;
+            let around = name.len() + 4;
+            if around > room {
+                continue;
+            }
+            let most = limits::FIELD_VALUE_MAX.min(limits::ADDED_LINE_MAX.saturating_sub(name.len() + 2));
+            let value = expand(template, most).replace(|letter: char| letter.is_control(), " ");
+            if around + value.len() <= room {
+                *added += around + value.len();
+                add.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+            }
         }
+        Hit { rule, parameters, sender: sender.filter(|path| address::is_path(path)), add }
     }
 }
 
@@ -253,24 +283,6 @@ fn matches(rule: &RuleConfig, facts: &Facts<'_>) -> bool {
 fn matches_recipient(rule: &RuleConfig, recipient: Option<&[u8]>) -> bool {
     let Some(pattern) = &rule.recipient else { return true };
     recipient.is_some_and(|recipient| pattern.matches(recipient))
-}
-
-/// A value with what the pattern of its rule found in place of `$1`.
-fn expand<'r>(
-    template: &'r Template,
-    header: Option<&HeaderPattern>,
-    fields: Option<&Fields<'_>>,
-    most: usize,
-) -> Cow<'r, str> {
-    if let Some(text) = template.text() {
-        return Cow::Borrowed(header::cut(text, most));
-    }
-    let value = header.and_then(|header| Some((header, fields?.get(&header.name)?)));
-    let found = value.and_then(|(header, value)| header.pattern.captures(value));
-    let group =
-        |number| found.as_ref().and_then(|found| found.get(number)).map_or("", |group| group.as_str());
-    let text = template.expand(group);
-    Cow::Owned(header::cut(&text, most).to_owned())
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@ pub(in crate::config) enum Doubt {
     NeverReached,
     /// This one refuses before that one is decided.
     Overtakes,
+    /// This one refuses the whole message, also for recipients for which that one ends.
+    RefusesAll,
 }
 
 /// Each doubtful rule, and the earlier one that makes it so.
@@ -21,6 +23,8 @@ pub(in crate::config) fn doubts(rules: &[RuleConfig]) -> Vec<(usize, usize, Doub
             found.push((place, other, Doubt::NeverReached));
         } else if let Some(other) = earlier().find(|other| overtakes(rule, &rules[*other])) {
             found.push((place, other, Doubt::Overtakes));
+        } else if let Some(other) = earlier().find(|other| refuses_all(rule, &rules[*other])) {
+            found.push((place, other, Doubt::RefusesAll));
         }
     }
     found
@@ -67,7 +71,20 @@ fn overtakes(rule: &RuleConfig, earlier: &RuleConfig) -> bool {
     matches!(rule.action, Some(RuleAction::Reject(_)))
         && otherwise
         && stage(rule) < stage(earlier)
-        && may_meet(rule.account.as_ref(), earlier.account.as_ref(), PartialEq::eq)
+        && may_hold_together(rule, earlier)
+}
+
+/// Whether a rule refuses by the header what an earlier one takes for some of the recipients and discards: one reply is for all of them.
+fn refuses_all(rule: &RuleConfig, earlier: &RuleConfig) -> bool {
+    rule.header.is_some()
+        && matches!(rule.action, Some(RuleAction::Reject(_)))
+        && earlier.recipient.is_some()
+        && earlier.action == Some(RuleAction::Discard)
+        && may_hold_together(rule, earlier)
+}
+
+fn may_hold_together(rule: &RuleConfig, earlier: &RuleConfig) -> bool {
+    may_meet(rule.account.as_ref(), earlier.account.as_ref(), PartialEq::eq)
         && may_meet(rule.listener.as_ref(), earlier.listener.as_ref(), PartialEq::eq)
         && may_meet(rule.sender.as_ref(), earlier.sender.as_ref(), addresses_meet)
         && may_meet(rule.recipient.as_ref(), earlier.recipient.as_ref(), addresses_meet)

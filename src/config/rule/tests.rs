@@ -39,7 +39,7 @@ fn a_rule_as_the_manual_has_it() {
     assert_eq!(keys, [Key::Tenant, Key::Campaign, Key::Pool, Key::Priority]);
     assert_eq!(first.set.header_add[0].1.text(), Some("a$b"));
     assert_eq!(
-        first.set.sender.as_ref().map(|sender| sender.expand(|_| "x")).as_deref(),
+        first.set.sender.as_ref().map(|sender| sender.expand(100, |_| "x")).as_deref(),
         Some("b+x@example.net")
     );
     assert_eq!((&first.set.header_remove[..], &first.action), (&["x-old".to_owned()][..], &None));
@@ -174,7 +174,7 @@ fn templates() {
                 "<22>"
             })
         };
-        assert_eq!(Template::parse(text).expand(found), shown, "{text}");
+        assert_eq!(Template::parse(text).expand(100, found), shown, "{text}");
     }
     assert_eq!(Template::parse("a$$").text(), Some("a$"));
     assert_eq!(Template::parse("$1").text(), None);
@@ -183,7 +183,7 @@ fn templates() {
 /// Rules by what they match, and what is doubtful of the second.
 #[test]
 fn order() {
-    use order::Doubt::{NeverReached, Overtakes};
+    use order::Doubt::{NeverReached, Overtakes, RefusesAll};
     let doubt = |first: &str, second: &str| {
         let rules = rules(&format!("[[rule]]\n{first}\n[[rule]]\n{second}\n"));
         let found = order::doubts(&rules);
@@ -216,6 +216,13 @@ fn order() {
         (with(&format!("{job}, sender = \"@a\""), discard), with("sender = \"@b\"", reject), None),
         (with("recipient = \"@a\"", discard), with("sender = \"@b\"", reject), Some(Overtakes)),
         (with("recipient = \"@a\"", reject), with("sender = \"@b\"", reject), None),
+        (with("recipient = \"@a\"", discard), with(job, reject), Some(RefusesAll)),
+        (with("recipient = \"@a\"", set), with(job, reject), None),
+        (
+            with("recipient = \"@a\", sender = \"@a\"", discard),
+            with(&format!("{job}, sender = \"@b\""), reject),
+            None,
+        ),
     ] {
         assert_eq!(doubt(&first, &second), expected, "{first}\n{second}");
     }

@@ -55,7 +55,11 @@ impl Admission {
             let length = usize::try_from(summary.header_length).unwrap_or(usize::MAX).min(body.len());
             let section = Section { length, mailbox_line: summary.mailbox_line };
             let before = body.capacity();
-            let pause = async || shard.runtime.yield_now().await;
+            let pause = async || {
+                if shard.runtime.outstays() {
+                    shard.runtime.yield_now().await;
+                }
+            };
             // In memory of its own: what few messages need must not lie in every session.
             match Box::pin(admit::admit(rules, client, envelope, body, section, pause)).await {
                 Ok(done) => admission.done = done,
