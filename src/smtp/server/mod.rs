@@ -372,7 +372,7 @@ impl Session {
         }
         let memory = gate != Gate::NoMemory;
         if self.rules.asks.recipient {
-            transaction.ask(path, memory);
+            transaction.ask(path, hostname, memory);
             return Some(Step::Ask(Question::Recipient));
         }
         let taken = transaction.take(path, hostname, most, memory);

@@ -79,9 +79,10 @@ impl Transaction {
         self.scanner.take().map(|scanner| scanner.summary()).unwrap_or_default()
     }
 
-    /// Somebody is asked about a recipient first.
-    pub(super) fn ask(&mut self, path: &Path<'_>, memory: bool) {
-        let (address, domain_at) = (path.address.to_vec(), path.domain_at);
+    /// Somebody is asked about a recipient first, by the address that it will have.
+    pub(super) fn ask(&mut self, path: &Path<'_>, hostname: &str, memory: bool) {
+        let (address, domain_at) =
+            of_ours(path, hostname).unwrap_or_else(|| (path.address.to_vec(), path.domain_at));
         self.aside.get_or_insert_default().asked = Some(Asked { address, domain_at, memory });
     }
 
@@ -97,14 +98,9 @@ impl Transaction {
 
     /// Takes a recipient, unless it is there already.
     pub(super) fn take(&mut self, path: &Path<'_>, hostname: &str, most: usize, memory: bool) -> Taken {
-        // RFC 5321 4.5.1: `postmaster` without a domain is ours; it travels as postmaster of our own name.
-        let ours;
-        let (address, domain_at) = if path.domain().is_empty() {
-            ours = [path.address, b"@", hostname.as_bytes()].concat();
-            (&ours[..], path.address.len() + 1)
-        } else {
-            (path.address, path.domain_at)
-        };
+        let ours = of_ours(path, hostname);
+        let (address, domain_at) =
+            ours.as_ref().map_or((path.address, path.domain_at), |(address, at)| (&address[..], *at));
         let place = match self.find(address) {
             Ok(()) => return Taken::Yes,
             Err(place) => place,
@@ -161,6 +157,12 @@ impl Transaction {
             + self.envelope.parameters.as_ref().map_or(0, |parameters| parameters.held())
             + self.aside.as_ref().map_or(0, |aside| aside.held())
     }
+}
+
+/// RFC 5321 4.5.1: `postmaster` without a domain is ours; it travels as postmaster of our own name. The address, and where its domain begins.
+fn of_ours(path: &Path<'_>, hostname: &str) -> Option<(Vec<u8>, usize)> {
+    let whole = || [path.address, b"@", hostname.as_bytes()].concat();
+    path.domain().is_empty().then(|| (whole(), path.address.len() + 1))
 }
 
 const _: () = assert!(limits::RECIPIENTS_MAX * (limits::PATH_MAX + limits::ALLOCATED) < u32::MAX as usize);
