@@ -197,7 +197,11 @@ async fn moves_on<R: Runtime>(
     transaction: &mut Transaction<'_>,
 ) -> bool {
     if transaction.doubts_answers() {
-        confirm(run.shard, connection, transaction).await;
+        if transaction.must_close() {
+            transaction.on_unconfirmed();
+        } else {
+            confirm(run.shard, connection, transaction).await;
+        }
     }
     let reused = how.reused;
     let put_off = transaction.is_put_off();
@@ -339,7 +343,11 @@ fn count<R: Runtime>(
     if transaction.must_close() && !got_on {
         tally.ended_by = transaction.ended_by().cloned().map(Box::new);
     }
-    if let Some(taken) = transaction.recipients_taken() {
+    if transaction.mixes_up() {
+        // Until those who were put off for it have been named again.
+        let kept = limits::client::FEW_RECIPIENTS.max(run.site.hop.borrow().policy.retry.max * 2);
+        shown.recipients.set((1, now + kept));
+    } else if let Some(taken) = transaction.recipients_taken() {
         shown.recipients.set((taken, now + limits::client::FEW_RECIPIENTS));
     }
     for place in 0..part.count {
@@ -405,11 +413,14 @@ async fn confirm<R: Runtime>(
         Ok(()) => connection.reply(shard, limits::client::HELLO).await,
         Err(error) => Err(error),
     };
-    if said.is_ok_and(|reply| !matches!(reply.code, 221 | 421)) {
-        unasked(shard);
-        transaction.on_surplus();
+    match said {
+        Ok(reply) if matches!(reply.code, 221 | 421) => transaction.close(),
+        Ok(_) => {
+            unasked(shard);
+            transaction.on_surplus();
+        }
+        Err(_) => transaction.on_unconfirmed(),
     }
-    transaction.close();
 }
 
 /// Words behind the last answer would be taken for that to the next command, and show that those before may have been, too. An end

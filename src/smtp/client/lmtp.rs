@@ -36,6 +36,11 @@ impl Answers {
         self.taken.len() - self.given
     }
 
+    /// Replies that there are to be.
+    pub(super) fn expected(&self) -> usize {
+        self.taken.len()
+    }
+
     /// Recipients that were answered for.
     pub(super) fn given(&self) -> impl Iterator<Item = usize> {
         self.taken.iter().take(self.given).map(|place| usize::from(*place))

@@ -92,6 +92,8 @@ pub struct Transaction<'a> {
     withheld: Option<Box<Reply>>,
     /// The replies behind the dot, where each recipient has its own.
     answers: Option<Box<Answers>>,
+    /// Which of them was whose is not known.
+    mixed_up: bool,
 }
 
 impl<'a> Transaction<'a> {
@@ -135,6 +137,7 @@ impl<'a> Transaction<'a> {
             finished: false,
             withheld: None,
             answers: None,
+            mixed_up: false,
         })
     }
 
@@ -244,12 +247,46 @@ impl<'a> Transaction<'a> {
         self.answers.as_ref().map_or(1, |answers| answers.due())
     }
 
-    /// Whether somebody is refused by one of several replies behind the dot. Had one reply too many come before it, it would be another's:
-    /// before anybody is returned, an answer that is none of these is to show that it is not.
+    /// Whether somebody is refused by one of several replies behind the dot, or taken by one where others were not. Had one reply too many come
+    /// before it, as from a store that answers for those too that it refused at RCPT, it would be another's: before that is believed, an answer that
+    /// is none of these is to show that it is not.
     pub fn doubts_answers(&self) -> bool {
-        let failed = |place: usize| matches!(self.decided.at(place), Some(Verdict::Failed(_)));
         let Some(answers) = &self.answers else { return false };
-        !self.must_close && self.recipients.len() > 1 && answers.given().any(failed)
+        if self.recipients.len() < 2 || self.mixed_up {
+            return false;
+        }
+        let failed = |place: usize| matches!(self.decided.at(place), Some(Verdict::Failed(_)));
+        answers.given().any(failed) || self.may_be_shifted().next().is_some()
+    }
+
+    /// Those who were taken by a reply behind that of one who was not, where some had been refused at RCPT.
+    fn may_be_shifted(&self) -> impl Iterator<Item = usize> {
+        let answers = self.answers.as_ref().filter(|answers| answers.expected() < self.recipients.len());
+        let delivered = |place: &usize| matches!(self.decided.at(*place), Some(Verdict::Delivered(_)));
+        let given = answers.into_iter().flat_map(|answers| answers.given());
+        given.skip_while(delivered).filter(delivered)
+    }
+
+    /// The connection ended before anything showed whose the answers were that are in doubt: nobody is returned for one, and nobody taken to be
+    /// delivered.
+    pub fn on_unconfirmed(&mut self) {
+        let failed = |place: &usize| matches!(self.decided.at(*place), Some(Verdict::Failed(_)));
+        let refused = self.answers.iter().flat_map(|answers| answers.given()).filter(failed);
+        let doubtful: SmallVec<[usize; limits::RECIPIENTS_INLINE]> =
+            refused.chain(self.may_be_shifted()).collect();
+        for place in doubtful {
+            let said = self.verdict(place).map(|(_, reply)| reply.describe()).unwrap_or_default();
+            let words = format!("the connection ended before it was certain who was meant by: {said}");
+            let reply = self.decided.keep(local(451, (4, 5, 0), &words));
+            self.decided.set(place, Verdict::Deferred(reply));
+        }
+        self.must_close = true;
+        self.mixed_up = true;
+    }
+
+    /// Whose the answers to a body of several recipients were is not known: with one recipient there is only one to have.
+    pub fn mixes_up(&self) -> bool {
+        self.mixed_up
     }
 
     /// RFC 5321 3.8: the hop closes; what is undecided is tried again elsewhere. The answer to QUIT, unasked for, means that as well, and
@@ -342,6 +379,7 @@ impl<'a> Transaction<'a> {
         // Which reply behind the dot was whose nobody knows now. That does not matter where all were delivered.
         if let Some(answers) = self.answers.as_ref().filter(|answers| !answers.given().all(delivered)) {
             answers.given().for_each(|place| self.decided.set(place, verdict.clone()));
+            self.mixed_up = true;
         }
     }
 

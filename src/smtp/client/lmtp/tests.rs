@@ -75,6 +75,11 @@ fn what_was_answered_stands_when_the_rest_is_not() {
     let (mut transaction, _) = told(&PIPELINING, 3, &half);
     transaction.on_failure("the connection was lost");
     assert_eq!(letters(&transaction), "DFd");
+    // But for a refusal, which might be that of another: nothing showed that it is not.
+    assert!(transaction.doubts_answers());
+    transaction.on_unconfirmed();
+    assert_eq!(letters(&transaction), "Ddd");
+    assert!(transaction.mixes_up() && !transaction.doubts_answers());
     // RFC 5321 3.8: it closes.
     let (mut transaction, _) = told(&PIPELINING, 3, &half);
     assert_eq!(transaction.on_reply(reply(421)), Next::Done);
@@ -93,12 +98,38 @@ fn a_reply_too_many_leaves_nobody_returned() {
     assert!(transaction.doubts_answers(), "before that is believed");
     transaction.on_surplus();
     assert_eq!(letters(&transaction), "Fdd", "what was said at RCPT was in step");
-    assert!(transaction.must_close());
+    assert!(transaction.must_close() && transaction.mixes_up());
     // Whose was whose does not matter where all were delivered.
     let (mut transaction, _) = told(&PIPELINING, 3, &[250, 550, 250, 250, 354, 250, 250]);
     assert!(!transaction.doubts_answers());
     transaction.on_surplus();
     assert_eq!(letters(&transaction), "FDD");
+}
+
+/// The reply to one that was refused at RCPT stands before those of the others: what says that one was taken may have said it of another, and
+/// he is not to be lost. Up to the first that was not taken, the replies are in step.
+#[test]
+fn what_may_be_shifted_is_not_believed_without_proof() {
+    for (codes, given, unconfirmed) in [
+        (&[250, 550, 250, 250, 354, 450, 250][..], "FdD", "Fdd"),
+        (&[250, 450, 250, 250, 354, 550, 250], "dFD", "ddd"),
+        (&[250, 250, 550, 250, 354, 250, 550], "DFF", "DFd"),
+        // Nobody was refused at RCPT: as many replies as recipients.
+        (&[250, 250, 250, 250, 354, 550, 250, 250], "FDD", "dDD"),
+    ] {
+        let (mut transaction, _) = told(&PIPELINING, 3, codes);
+        assert_eq!(letters(&transaction), given);
+        assert!(transaction.doubts_answers(), "{codes:?}");
+        transaction.on_unconfirmed();
+        assert_eq!(
+            (letters(&transaction).as_str(), transaction.must_close()),
+            (unconfirmed, true),
+            "{codes:?}"
+        );
+    }
+    for codes in [&[250, 550, 250, 250, 354, 250, 250][..], &[250, 550, 250, 250, 354, 250, 451]] {
+        assert!(!told(&PIPELINING, 3, codes).0.doubts_answers(), "{codes:?}");
+    }
 }
 
 #[test]
