@@ -424,7 +424,8 @@ impl<F: Files> Fold<'_, F> {
         let (slot, sequence) = (found.slot, found.header.sequence);
         // A piece whose segment is gone pins nothing: its file is another's now, or nobody's.
         let known = |extent: &Extent| {
-            self.segments.get(&extent.sequence).is_some_and(|other| other.slot == extent.slot)
+            (extent.sequence, extent.slot) == (sequence, slot)
+                || self.segments.get(&extent.sequence).is_some_and(|other| other.slot == extent.slot)
         };
         let (bytes, elsewhere) = index::parts(slot, length, view.extents().filter(known));
         let mut entry = Entry::new(slot, offset, view.count, bytes, elsewhere);

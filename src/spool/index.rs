@@ -1,6 +1,6 @@
 //! The lane's memory of its live messages: one small entry each, never an envelope.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::id::Location;
@@ -207,12 +207,23 @@ pub(in crate::spool) fn parts(
     extents: impl Iterator<Item = Extent>,
 ) -> (u32, Vec<Part>) {
     let mut own = record;
-    let mut elsewhere: BTreeMap<u16, u32> = BTreeMap::new();
+    // A few at most, and none for nearly all messages.
+    let mut elsewhere: Vec<Part> = Vec::new();
     for extent in extents {
-        let bytes = if extent.slot == slot { &mut own } else { elsewhere.entry(extent.slot).or_default() };
+        let bytes = if extent.slot == slot {
+            &mut own
+        } else {
+            let known = elsewhere.iter().position(|(other, _)| *other == extent.slot);
+            let place = known.unwrap_or_else(|| {
+                elsewhere.push((extent.slot, 0));
+                elsewhere.len() - 1
+            });
+            &mut elsewhere[place].1
+        };
         *bytes = bytes.saturating_add(extent.length);
     }
-    (own, elsewhere.into_iter().collect())
+    elsewhere.sort_unstable();
+    (own, elsewhere)
 }
 
 /// What only large and moved messages have.
