@@ -11,7 +11,17 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::control::Shown;
 use crate::observe::Instruments;
+use crate::observe::counters::{Counter, Counters};
 use crate::runtime::process;
+
+/// What became of recipients, each also under a name of its own: one metric to stack and to add up.
+const OUTCOMES: [(&str, fn(&Counters) -> &Counter); 5] = [
+    ("delivered", |of| &of.recipients_delivered),
+    ("deferred", |of| &of.recipients_deferred),
+    ("bounced", |of| &of.recipients_bounced),
+    ("expired", |of| &of.recipients_expired),
+    ("discarded", |of| &of.recipients_discarded),
+];
 
 #[derive(Debug)]
 struct Shards(Vec<Arc<Instruments>>);
@@ -178,6 +188,15 @@ impl Collector for Shards {
 impl Shards {
     fn encode_families(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let Some(first) = self.0.first() else { return Ok(()) };
+        let help = "Recipients by what became of them, in attempts and without";
+        let mut metric = encoder.encode_descriptor("outcomes", help, None, MetricType::Counter)?;
+        for (shard, instruments) in self.0.iter().enumerate() {
+            for (kind, counter) in OUTCOMES {
+                let labels = [("shard", shard.to_string()), ("kind", kind.to_owned())];
+                let count = counter(&instruments.counters).get();
+                metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+            }
+        }
         for (place, family) in first.families.plain().iter().enumerate() {
             let what = family.what();
             let mut metric = encoder.encode_descriptor(what.name, what.help, None, MetricType::Counter)?;
@@ -262,6 +281,7 @@ mod tests {
         let shards: Vec<Arc<Instruments>> = vec![Arc::default(), Arc::default()];
         let families = &shards[1].families;
         families.rejected.add(1, 4);
+        shards[0].counters.recipients_expired.add(9);
         families.attempted.add(families.attempted.place("lmtp:/run/\"a\\b\n"), 2, 5);
         for form in [Form::Classic, Form::Open] {
             let text =
@@ -270,6 +290,8 @@ mod tests {
                 "relevo_rejected_total{shard=\"1\",reason=\"too_many_connections\"} 4",
                 "relevo_rejected_total{shard=\"0\",reason=\"too_many_connections\"} 0",
                 "relevo_rejected_total{shard=\"0\",reason=\"other\"} 0",
+                "relevo_outcomes_total{shard=\"0\",kind=\"expired\"} 9",
+                "relevo_outcomes_total{shard=\"1\",kind=\"delivered\"} 0",
                 r#"relevo_attempted_recipients_total{shard="1",route="lmtp:/run/\"a\\b\n",outcome="bounced"} 5"#,
                 "relevo_attempted_recipients_total{shard=\"0\",route=\"other\",outcome=\"delivered\"} 0",
             ] {

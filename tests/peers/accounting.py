@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "attacks"))
 from names import A, MX, SILENCE, Names
@@ -401,6 +402,13 @@ def refusals_are_recorded():
         [record] = reasons[reason]
         assert record["client"].startswith("127.0.0.1:") and record["sender"] == f"{sender}@y.example", record
         assert record["recipients"] == recipients, record
+    with urllib.request.urlopen(f"http://127.0.0.1:{relay.http}/metrics") as answer:
+        counted = answer.read().decode().splitlines()
+    value = lambda name, *labels: sum(int(line.split()[-1]) for line in counted if line.startswith(f"relevo_{name}_total{{") and all(label in line for label in labels))
+    for reason, records in reasons.items():
+        assert value("rejected", f'reason="{reason}"') == len(records), (reason, records)
+    assert value("rejected") == value("rejections") == len(rejected), rejected
+    assert value("attempted_recipients", f'route="smtp://127.0.0.1:{sink.port}"', 'outcome="delivered"') == value("outcomes", 'kind="delivered"') == 1, counted
     banned = fail2ban(f"{relay.directory}/log.jsonl")
     if banned is not None:
         assert {address for address, _ in banned} == {"127.0.0.2"}, banned
