@@ -14,7 +14,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use relevo::config::{Choice, Config, DomainPattern, RouteConfig, RouteTarget};
+use relevo::config::{Choice, Config, DomainPattern, LogConfig, RouteConfig, RouteTarget};
 use relevo::node::Node;
 use relevo::runtime::process;
 use relevo_load::Until;
@@ -128,7 +128,7 @@ fn main() {
     let mut settings = Config::embedded();
     settings.node.data_dir = directory.join("spool");
     settings.node.shards = 2;
-    settings.log = Some(directory.join("accounting.jsonl"));
+    settings.logs = vec![LogConfig::to(directory.join("accounting.jsonl"))];
     settings.control.http = None;
     settings.listeners[0].address.set_port(0);
     let to = Choice::only(RouteTarget::smtp(sink.ip().to_string(), sink.port()));

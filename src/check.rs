@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::config::describe::describe;
 use crate::config::judge::{clashes, judge};
-use crate::config::{Config, ConfigError, RuntimeChoice, TlsFiles, value};
+use crate::config::{Config, ConfigError, LogConfig, RuntimeChoice, TlsFiles, value};
 use crate::inspect::{self, state};
 use crate::limits;
 use crate::node;
@@ -109,7 +109,7 @@ fn look(config: &Config, cores: &[usize], found: &mut Findings) {
     if let Err(words) = node::files::find_hosts(&mut config.clone()) {
         found.errors.push(split(config, "dns.hosts", &words));
     }
-    log(config, found);
+    config.logs.iter().for_each(|one| log(config, one, found));
 }
 
 /// Rules about accounts that nobody has. Where the file cannot be read that is told, and nothing about the rules.
@@ -322,11 +322,11 @@ impl Reader {
 }
 
 /// Whether the log can be written, without making it.
-fn log(config: &Config, found: &mut Findings) {
-    const KEY: &str = "log.path";
-    let Some(path) = &config.log else { return };
+fn log(config: &Config, log: &LogConfig, found: &mut Findings) {
+    let key = format!("{}.path", log.section);
+    let Some(path) = log.path.as_ref().filter(|_| !log.is_nowhere()) else { return };
     let at = path.display();
-    let mut fail = |problem: String, fix: &str| found.errors.push(config.places.remark(KEY, problem, fix));
+    let mut fail = |problem: String, fix: &str| found.errors.push(config.places.remark(&key, problem, fix));
     let writable = "name a file that this user may write, or check as the user that runs the relay";
     match std::fs::metadata(path).map(|found| found.file_type()) {
         Ok(kind) if kind.is_dir() => fail(format!("{at} is a directory"), "name a file in it"),
@@ -343,9 +343,11 @@ fn log(config: &Config, found: &mut Findings) {
             );
         }
         Ok(_) => {
-            let problem = format!("{at} is no file: what nobody reads from it in time is dropped");
+            let problem = format!(
+                "{at} is no file: what nobody reads from it waits in the journal, up to control.journal_size_max"
+            );
             let fix = "name a file, or \"-\" for standard output";
-            found.warnings.push(config.places.remark(KEY, problem, fix));
+            found.warnings.push(config.places.remark(&key, problem, fix));
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let Some(above) = path.ancestors().skip(1).find(|above| above.exists()) else { return };

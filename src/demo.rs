@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use relevo::config::{Choice, Config, DomainPattern, RouteConfig, RouteTarget};
+use relevo::config::{Choice, Config, DomainPattern, LogConfig, RouteConfig, RouteTarget};
 use relevo::limits;
 use relevo::node::Node;
 use relevo::runtime::process::{self, Signal};
@@ -96,7 +96,7 @@ pub fn run(duration: Duration) -> Result<(), Failure> {
 fn settings(directory: &Path, sink: SocketAddr) -> Config {
     let mut config = Config::embedded();
     config.node.data_dir = directory.join("spool");
-    config.log = Some(directory.join("accounting.jsonl"));
+    config.logs = vec![LogConfig::to(directory.join("accounting.jsonl"))];
     config.control.http = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
     config.listeners[0].address.set_port(0);
     config.delivery.connections_per_destination = limits::DEMO_SINK_CONNECTIONS;

@@ -61,5 +61,9 @@ const _: () = {
     assert!(MX_NAMES_MAX >= DOMAIN_MAX, "one host is always kept");
     assert!(DRAIN_MAX.as_secs() + LAST_WRITES.as_secs() < STOP_MAX.as_secs(), "a stop in order must fit");
     assert!(STOP_MAX.as_secs() < 60, "TimeoutStopSec of deploy/relevo.service");
-    assert!(ACCOUNTING_HELD >= ACCOUNTING_CHUNK * 2);
+    assert!(
+        JOURNAL_BATCH + ACCOUNTING_CHUNK + EVENT_MAX <= JOURNAL_FRAME_MAX,
+        "a batch may end with one more chunk"
+    );
+    assert!(JOURNAL_SIZE_MIN >= 2 * JOURNAL_SEGMENT && JOURNAL_SIZE_DEFAULT >= JOURNAL_SIZE_MIN);
 };

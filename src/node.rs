@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crossbeam::channel::{Receiver, Sender, unbounded};
 
 use crate::config::{Boot, Config, Particulars};
+use crate::control::accounting;
 use crate::control::names::{Files, RESOLV_CONF};
 use crate::control::{self, Control, Health, say};
 use crate::limits;
 use crate::observe::Instruments;
 use crate::observe::diagnostics::Level;
-use crate::observe::journaled::Readers;
 use crate::policy::tls;
 use crate::runtime::Bell;
 use crate::runtime::ending::Ending;
@@ -63,14 +63,15 @@ impl Node {
         let (policy, own_servers) = complete(&mut config, shards)?;
         let policy = Arc::new(policy);
         let settings = Arc::new(config);
-        let instruments = Instruments::of(shards, &Readers::Lossy);
+        let (accounting, readers) = accounting::open(&settings.logs, &data_dir)?;
+        let instruments = Instruments::of(shards, &readers);
         let bells: Vec<_> = (0..shards).map(|_| Arc::new(Bell::new())).collect();
         let particulars = fitted(&settings, shards)?;
         let room = Room { memory: room::client_memory(process::memory_max()), ..Room::of(shards) };
         let mesh = Arc::new(Mesh::with_room(bells.clone(), assignment(&particulars, &data_dir), room));
         let health = Arc::new(Health::default());
-        let control =
-            control::start(control_setup(id, &settings, &instruments, &health, engine, own_servers, &mesh))?;
+        let control = control_setup(id, &settings, &instruments, &health, engine, own_servers, &mesh);
+        let control = control::start(control::Setup { accounting, ..control })?;
         let watchdog = engine.watch(&bells)?;
         let boot = Arc::new(Boot::of(&settings));
         let compute = policy.accounts.is_some().then(|| Compute::start(cores.len())).transpose();
@@ -237,7 +238,8 @@ fn control_setup(
     control::Setup {
         instruments: instruments.to_vec(),
         http: settings.control.http,
-        log: settings.log.clone(),
+        accounting: None,
+        journal_size_max: settings.control.journal_size_max,
         health: health.clone(),
         runtime: engine.name(),
         certificates: files::shown(settings).into(),

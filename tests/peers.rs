@@ -1,6 +1,6 @@
 //! The real binary among real peers: Python's smtplib and a sink of its own, smtp-source, smtp-sink, swaks, unbound, Dovecot.
 //!
-//! The stories are in `stories.py`, `hops.py` (next hops that break the rules), `lmtp.py` (mail stores and routes), `room.py`, `rules.py` and `spool_tools.py` of `tests/peers`, one test each; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
+//! The stories are in `stories.py`, `hops.py` (next hops that break the rules), `journal.py` (the logs), `lmtp.py` (mail stores and routes), `room.py`, `rules.py` and `spool_tools.py` of `tests/peers`, one test each; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
 //! one with the kills.
 
 mod stories;
@@ -131,6 +131,10 @@ stories!("accounting.py", None;
     refusals_are_recorded,
     connections_that_break_are_recorded,
     the_wall_clock_is_set,
+);
+
+stories!("journal.py", None;
+    a_log_without_room_misses_nothing,
 );
 
 stories!("control.py", None;

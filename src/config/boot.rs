@@ -1,8 +1,6 @@
 //! What is read once, at the start: what the process is made of. All else is policy, and may be replaced while it runs.
 
-use std::path::PathBuf;
-
-use crate::config::{Config, Control, Node, ShardConfig, SpoolConfig, Tuning};
+use crate::config::{Config, Control, LogConfig, Node, ShardConfig, SpoolConfig, Tuning};
 
 /// The sections that only a start reads.
 #[derive(Clone, Debug)]
@@ -11,8 +9,8 @@ pub struct Boot {
     pub node: Node,
     /// `[spool]`
     pub spool: SpoolConfig,
-    /// `[log] path`; None is standard output.
-    pub log: Option<PathBuf>,
+    /// `[log]`, or each `[[log]]`.
+    pub logs: Vec<LogConfig>,
     /// `[control]`
     pub control: Control,
     /// `[tuning]`
@@ -27,7 +25,7 @@ impl Boot {
         Boot {
             node: config.node.clone(),
             spool: config.spool.clone(),
-            log: config.log.clone(),
+            logs: config.logs.clone(),
             control: config.control.clone(),
             tuning: config.tuning.clone(),
             shards: config.shards.clone(),
@@ -37,10 +35,10 @@ impl Boot {
     /// The keys that say something else in `other`: they wait for a restart.
     pub fn differences(&self, other: &Boot) -> Vec<&'static str> {
         // Whatever is added to one of these sections must be named here.
-        let Boot { node, spool, log, control, tuning, shards } = self;
+        let Boot { node, spool, logs, control, tuning, shards } = self;
         let Node { hostname, data_dir, shards: count } = node;
         let SpoolConfig { segment_size, size_max } = spool;
-        let Control { http, socket, socket_named: _, socket_left_out: _ } = control;
+        let Control { http, journal_size_max, socket, socket_named: _, socket_left_out: _ } = control;
         let Tuning { runtime, spin, ring_depth, commit_delay } = tuning;
         let alike = |(one, other): (&ShardConfig, &ShardConfig)| one.is_like(other);
         let shards_alike = shards.len() == other.shards.len() && shards.iter().zip(&other.shards).all(alike);
@@ -50,7 +48,8 @@ impl Boot {
             ("node.shards", *count == other.node.shards),
             ("spool.segment_size", *segment_size == other.spool.segment_size),
             ("spool.size_max", *size_max == other.spool.size_max),
-            ("log.path", *log == other.log),
+            ("log", *logs == other.logs),
+            ("control.journal_size_max", *journal_size_max == other.control.journal_size_max),
             ("control.http", *http == other.control.http),
             ("control.socket", *socket == other.control.socket),
             ("tuning.runtime", *runtime == other.tuning.runtime),
@@ -89,10 +88,7 @@ mod tests {
             ["spool.size_max", "tuning.spin"]
         );
         assert_eq!(differences("node.shards = 2\n", "node.shards = 4\n"), ["node.shards"]);
-        assert_eq!(
-            differences("", "[control]\nhttp = \"\"\n[log]\npath = \"-\"\n"),
-            ["log.path", "control.http"]
-        );
+        assert_eq!(differences("", "[control]\nhttp = \"\"\n[log]\npath = \"-\"\n"), ["log", "control.http"]);
         let shard = |more: &str| format!("node.shards = 2\n[[shard]]\nindex = 1\n{more}");
         assert_eq!(differences(&shard(""), &shard("core = 1\n")), ["shard"]);
         // Which listeners a shard opens belongs to the listeners.

@@ -61,10 +61,7 @@ fn write_description(config: &Config, out: &mut String) -> std::fmt::Result {
         size => format!("{} in all", value::show_size(size)),
     };
     writeln!(out, "spool segments of {}, {bound}", value::show_size(config.spool.segment_size))?;
-    match &config.log {
-        Some(path) => writeln!(out, "accounting to {}", path.display())?,
-        None => writeln!(out, "accounting to standard output")?,
-    }
+    write_logs(config, out)?;
     match config.control.http {
         Some(address) => {
             let alone = if address.is_ipv6() && address.ip().is_unspecified() { " (IPv6 alone)" } else { "" };
@@ -78,6 +75,21 @@ fn write_description(config: &Config, out: &mut String) -> std::fmt::Result {
     }
     write_tuning(config, out)?;
     config.shards.iter().try_for_each(|shard| write_shard(config, shard, out))
+}
+
+fn write_logs(config: &Config, out: &mut String) -> std::fmt::Result {
+    for log in &config.logs {
+        match &log.path {
+            _ if log.is_nowhere() => write!(out, "accounting to nowhere")?,
+            Some(path) => write!(out, "accounting to {}", path.display())?,
+            None => write!(out, "accounting to standard output")?,
+        }
+        match &log.events {
+            Some(events) => writeln!(out, ": {}", events.join(", "))?,
+            None => writeln!(out)?,
+        }
+    }
+    if config.logs.is_empty() { writeln!(out, "no accounting") } else { Ok(()) }
 }
 
 /// What one shard does differently.

@@ -406,10 +406,10 @@ fn judge_spool(config: &Config, shards: usize, found: &mut Vec<ConfigError>) {
 fn judge_places(config: &Config, found: &mut Vec<ConfigError>) {
     let mut paths = vec![
         ("node.data_dir".to_owned(), Some(&config.node.data_dir)),
-        ("log.path".to_owned(), config.log.as_ref()),
         ("auth.accounts".to_owned(), config.accounts.as_ref()),
         ("dns.hosts".to_owned(), config.dns.hosts.as_ref()),
     ];
+    paths.extend(config.logs.iter().map(|log| (format!("{}.path", log.section), log.path.as_ref())));
     for (at, listener) in config.listeners.iter().enumerate() {
         let Some(files) = &listener.tls else { continue };
         paths.push((format!("listener[{at}].tls_certificate"), Some(&files.certificate)));

@@ -10,6 +10,7 @@ mod error;
 mod guess;
 pub mod judge;
 mod literal;
+mod log;
 mod nearest;
 mod read;
 pub mod rule;
@@ -24,6 +25,7 @@ mod whole;
 
 pub use boot::Boot;
 pub use error::{ConfigError, Places};
+pub use log::{EVENTS, LogConfig};
 pub use rule::RuleConfig;
 pub use shard::{Particulars, ShardConfig};
 pub use target::{Choice, RouteTarget, Scheme};
@@ -154,6 +156,8 @@ pub struct SpoolConfig {
 pub struct Control {
     /// `http`: metrics and health; None switches it off (`http = ""`).
     pub http: Option<SocketAddr>,
+    /// `journal_size_max`: bytes of events that wait in `node.data_dir` until all logs have them.
+    pub journal_size_max: u64,
     /// `socket`: where commands reach the running relay; None switches it off (`socket = ""`).
     pub socket: Option<PathBuf>,
     /// Somebody said where: it is no place that was chosen for want of another, and must be there.

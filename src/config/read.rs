@@ -274,6 +274,9 @@ pub(super) fn control(section: &Section<'_>, data_dir: &Path) -> Control {
             format!(", a file in node.data_dir or elsewhere, at most {} bytes", limits::SOCKET_PATH_MAX);
         Err(Wrong::write(problem, quoted("/run/relevo/control.sock"), &more))
     });
+    let journal = limits::JOURNAL_SIZE_DEFAULT;
+    let journal_size_max = section
+        .read("journal_size_max", journal, |value| bytes(value, limits::JOURNAL_SIZE_MIN..=1 << 50, journal));
     section.finish();
-    Control { http, socket, socket_named, socket_left_out }
+    Control { http, journal_size_max, socket, socket_named, socket_left_out }
 }

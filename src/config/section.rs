@@ -239,6 +239,16 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// The tables of a key that may be one or several: its sections, none where it is an empty list. None: it is not there.
+    pub(super) fn one_or_more(&self, key: &'static str) -> Option<Vec<Section<'a>>> {
+        let (value, _) = self.get(key)?;
+        match value.as_array() {
+            None => Some(vec![self.section(key)]),
+            Some(array) if array.is_empty() => Some(Vec::new()),
+            Some(_) => Some(self.sections(key)),
+        }
+    }
+
     pub(super) fn sections(&self, key: &'static str) -> Vec<Section<'a>> {
         let Some((value, span)) = self.get(key) else { return Vec::new() };
         let tables = value.as_array().map(|array| array.iter().collect::<Vec<_>>()).unwrap_or_default();

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
 use crate::config::error::{ConfigError, Places};
-use crate::config::literal::{path, some_path};
+use crate::config::literal::path;
 use crate::config::section::{Reader, Section};
 use crate::config::shard::{self, Particulars, ShardConfig};
 use crate::config::shards::Shards;
 use crate::config::tuning::{self, Tuning};
 use crate::config::{
-    Control, Delivery, DnsConfig, ListenerConfig, Node, Retry, RouteConfig, RuleConfig, SpoolConfig, read,
-    rule, syntax,
+    Control, Delivery, DnsConfig, ListenerConfig, LogConfig, Node, Retry, RouteConfig, RuleConfig,
+    SpoolConfig, log, read, rule, syntax,
 };
 use crate::limits;
 
@@ -38,8 +38,8 @@ pub struct Config {
     pub spool: SpoolConfig,
     /// `[auth]`: file of `name:hash` lines, hashes in PHC form (`$argon2id$…`).
     pub accounts: Option<PathBuf>,
-    /// `[log] path`; None is standard output ("-").
-    pub log: Option<PathBuf>,
+    /// `[log]`, or each `[[log]]`.
+    pub logs: Vec<LogConfig>,
     /// `[control]`
     pub control: Control,
     /// `[tuning]`
@@ -110,21 +110,10 @@ impl Config {
     }
 }
 
-/// By one of its names. It may be a socket, the journal's for one, and those cannot be opened by name.
-fn is_standard_output(path: &Path) -> bool {
-    ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"].iter().any(|name| path == Path::new(name))
-}
-
 fn read(root: &Section<'_>) -> Config {
     let auth = root.section("auth");
     let accounts = auth.read("accounts", None, |value| path(value, "/etc/relevo/accounts"));
     auth.finish();
-    let log = root.section("log");
-    let usual = "/var/log/relevo/relevo.jsonl";
-    let log_path = log.read("path", Some(usual.into()), |value| {
-        Ok(Some(some_path(value, usual)?).filter(|path| !is_standard_output(path)))
-    });
-    log.finish();
     let node = read::node(&root.section("node"));
     let control = read::control(&root.section("control"), &node.data_dir);
     let listeners = read::listeners(root, accounts.is_some());
@@ -140,7 +129,7 @@ fn read(root: &Section<'_>) -> Config {
         retry: read::retry(&root.section("retry")),
         spool: read::spool(&root.section("spool")),
         accounts,
-        log: log_path,
+        logs: log::read(root),
         control,
         tuning: tuning::read(&root.section("tuning")),
         places: Places::default(),

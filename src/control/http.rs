@@ -19,6 +19,7 @@ use tokio::task::AbortHandle;
 
 use crate::control::Shown;
 use crate::control::health::Health;
+use crate::control::journal::Shared;
 use crate::control::metrics::{self, Form};
 use crate::limits;
 use crate::observe::Instruments;
@@ -27,6 +28,7 @@ use crate::runtime::files::Reserve;
 /// What is asked by which name.
 pub(super) struct Served {
     pub instruments: Vec<Arc<Instruments>>,
+    pub journal: Option<Arc<Shared>>,
     pub runtime: &'static str,
     pub certificates: Arc<[Shown]>,
     pub health: Arc<Health>,
@@ -70,8 +72,8 @@ pub(super) async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin + 'static
 }
 
 fn router(served: Served) -> Router {
-    let Served { instruments, runtime, certificates, health, hosts, second } = served;
-    let registry = Arc::new(metrics::registry(instruments, runtime, certificates));
+    let Served { instruments, journal, runtime, certificates, health, hosts, second } = served;
+    let registry = Arc::new(metrics::registry(instruments, journal, runtime, certificates));
     let metrics = move |fields: HeaderMap| {
         let registry = registry.clone();
         async move {

@@ -10,6 +10,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::control::Shown;
+use crate::control::journal::{Progress, Shared};
 use crate::observe::Instruments;
 use crate::observe::counters::{Counter, Counters};
 use crate::runtime::process;
@@ -29,15 +30,22 @@ struct Shards(Vec<Arc<Instruments>>);
 #[derive(Debug)]
 struct Certificates(Arc<[Shown]>);
 
+#[derive(Debug)]
+struct OfJournal(Arc<Shared>);
+
 /// Everything under the prefix `relevo`.
 pub fn registry(
     instruments: Vec<Arc<Instruments>>,
+    journal: Option<Arc<Shared>>,
     runtime: &'static str,
     certificates: Arc<[Shown]>,
 ) -> Registry {
     let mut registry = Registry::with_prefix("relevo");
     registry.register("runtime", "What the shards run on", Info::new(vec![("name", runtime)]));
     registry.register_collector(Box::new(Shards(instruments)));
+    if let Some(journal) = journal {
+        registry.register_collector(Box::new(OfJournal(journal)));
+    }
     if !certificates.is_empty() {
         registry.register_collector(Box::new(Certificates(certificates)));
     }
@@ -132,6 +140,28 @@ impl Collector for Certificates {
         for shown in self.0.iter() {
             let labels = [("file", shown.file.clone())];
             metric.encode_family(&labels)?.encode_gauge(&shown.certificate.days_left(process::wall()))?;
+        }
+        Ok(())
+    }
+}
+
+impl Collector for OfJournal {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let bytes = Some(&Unit::Bytes);
+        let help = "Events on the disk that some log does not have, or has not had for long";
+        let mut metric = encoder.encode_descriptor("journal", help, bytes, MetricType::Gauge)?;
+        metric.encode_gauge(&(self.0.bytes() as i64))?;
+        let progress = self.0.progress();
+        let label = |log: &Progress| [("log", log.name.clone())];
+        let help = "Events of the journal that a log has not written yet";
+        let mut metric = encoder.encode_descriptor("log_behind", help, bytes, MetricType::Gauge)?;
+        for log in &progress {
+            metric.encode_family(&label(log))?.encode_gauge(&(log.behind as i64))?;
+        }
+        let help = "Events that went from the journal before a log had written them";
+        let mut metric = encoder.encode_descriptor("log_lost", help, None, MetricType::Counter)?;
+        for log in &progress {
+            metric.encode_family(&label(log))?.encode_counter::<NoLabelSet, _, u64>(&log.lost, None)?;
         }
         Ok(())
     }
@@ -284,8 +314,8 @@ mod tests {
         shards[0].counters.recipients_expired.add(9);
         families.attempted.add(families.attempted.place("lmtp:/run/\"a\\b\n"), 2, 5);
         for form in [Form::Classic, Form::Open] {
-            let text =
-                render(&registry(shards.clone(), "epoll", Arc::default()), form).expect("it is written");
+            let text = render(&registry(shards.clone(), None, "epoll", Arc::default()), form)
+                .expect("it is written");
             for line in [
                 "relevo_rejected_total{shard=\"1\",reason=\"too_many_connections\"} 4",
                 "relevo_rejected_total{shard=\"0\",reason=\"too_many_connections\"} 0",
@@ -303,7 +333,7 @@ mod tests {
     /// Every sample is of a metric that is described, once, before it.
     #[test]
     fn the_older_text_describes_what_it_has() {
-        let registry = registry(vec![Arc::default(), Arc::default()], "epoll", Arc::default());
+        let registry = registry(vec![Arc::default(), Arc::default()], None, "epoll", Arc::default());
         let text = render(&registry, Form::Classic).expect("it is written");
         let mut described = "";
         let mut names = std::collections::BTreeSet::new();

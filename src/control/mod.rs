@@ -1,15 +1,18 @@
-//! Everything off the message path. Threads beside the shards: `relevo-control` serves HTTP and looks after the shards, `relevo-log`
-//! writes the accounting and `relevo-words` standard error, because a disk or a reader may keep each of these waiting. `relevo-service` answers
+//! Everything off the message path. Threads beside the shards: `relevo-control` serves HTTP and looks after the shards, `relevo-journal`
+//! and `relevo-keep` look after the journal of events, each `relevo-log` writes a log of it and `relevo-words` standard error, because a disk or a
+//! reader may keep each of these waiting. `relevo-service` answers
 //! commands on a socket (`api`); it asks shards by their own bounded queues, not by way of `relevo-control`, so it cannot delay that
 //! thread: metrics and health are answered there.
 //! A thread of these that ends without being told to ends the process.
 
+pub mod accounting;
 mod admin;
 pub mod api;
 mod asker;
 mod certificates;
 mod health;
 mod http;
+pub(crate) mod journal;
 mod log;
 mod metrics;
 pub(crate) mod names;
@@ -34,6 +37,7 @@ use crate::runtime::files::{self, Reserve};
 use crate::runtime::{local, process};
 use crate::shard::mesh::Mesh;
 
+use accounting::Accounting;
 pub use certificates::Shown;
 pub use health::Health;
 pub use say::say;
@@ -47,8 +51,10 @@ pub struct Setup {
     pub instruments: Vec<Arc<Instruments>>,
     /// Where HTTP is served; None is nowhere.
     pub http: Option<SocketAddr>,
-    /// The accounting log; None is standard output.
-    pub log: Option<PathBuf>,
+    /// The accounting logs and their journal, opened. None: nobody reads what shards tell.
+    pub accounting: Option<accounting::Opened>,
+    /// Bytes of events that may wait for them.
+    pub journal_size_max: u64,
     /// The certificates that listeners show, one for each file.
     pub certificates: Arc<[Shown]>,
     /// What `/healthz` and `/readyz` say.
@@ -73,7 +79,7 @@ pub struct Setup {
 pub struct Control {
     control: Worker,
     service: Option<(Worker, local::File)>,
-    log: Worker,
+    log: Option<Accounting>,
     words: Words,
     reopen: Arc<AtomicU64>,
     /// Where HTTP is served, port 0 resolved.
@@ -112,13 +118,8 @@ pub fn start(mut setup: Setup) -> Result<Control, String> {
     let reserve = Arc::new(Reserve::new(limits::DESCRIPTORS_RESERVED));
     // It keeps what it needs open.
     process::usage();
-    let log = log::Log::open(setup.log.clone(), reserve.clone()).map_err(|error| {
-        let path = setup.log.as_deref().unwrap_or("-".as_ref()).display();
-        format!(
-            "cannot write the log {path}: {error}; make its directory writable, or set log.path to a file that this user may write, or to \"-\" for standard \
-             output"
-        )
-    })?;
+    let accounting = setup.accounting.take();
+    let journal = accounting.as_ref().map(accounting::Opened::shared);
     let listener = setup.http.map(process::listen_alone).transpose().map_err(|error| {
         let address = setup.http.map(|address| address.to_string()).unwrap_or_default();
         format!("cannot serve HTTP on {address}: {error}; set control.http to a free address, or to \"\"")
@@ -126,8 +127,10 @@ pub fn start(mut setup: Setup) -> Result<Control, String> {
     let http = listener.as_ref().and_then(|listener| listener.local_addr().ok());
     let words = Words::start(setup.instruments.clone())?;
     let reopen = Arc::new(AtomicU64::new(0));
-    let (wanted, instruments) = (reopen.clone(), setup.instruments.clone());
-    let log = Worker::start("relevo-log", move |turn| write_log(log, &instruments, &wanted, turn))?;
+    let log = match accounting {
+        Some(opened) => Some(opened.start(&setup.instruments, &reserve, setup.journal_size_max, &reopen)?),
+        None => None,
+    };
     let service =
         setup.socket.take().map(|(path, mesh)| serve_commands(&setup, &path, mesh, &reserve)).transpose();
     let service = service.or_else(|problem| {
@@ -135,7 +138,7 @@ pub fn start(mut setup: Setup) -> Result<Control, String> {
         let told = (!setup.socket_named).then(|| say(Level::Warning, format_args!("{problem}")));
         told.map(|()| None).ok_or(problem)
     })?;
-    let control = Worker::start("relevo-control", move |turn| run(setup, listener, &reserve, turn))?;
+    let control = Worker::start("relevo-control", move |turn| run(setup, journal, listener, &reserve, turn))?;
     Ok(Control { control, service, log, words, reopen, http })
 }
 
@@ -143,7 +146,7 @@ impl Control {
     /// Opens the log again: it was moved away.
     pub fn reopen_logs(&self) {
         self.reopen.fetch_add(1, Ordering::SeqCst);
-        self.log.wake();
+        self.log.iter().for_each(Accounting::wake);
     }
 
     /// Writes what is left of the logs, within a bound, and ends.
@@ -153,7 +156,9 @@ impl Control {
             service.stop(limits::LAST_WRITES);
         }
         self.control.stop(limits::LAST_WRITES);
-        self.log.stop(limits::LAST_WRITES);
+        if let Some(log) = self.log {
+            log.stop();
+        }
         self.words.stop();
     }
 }
@@ -191,34 +196,9 @@ fn serve_commands(
     Ok((worker, file))
 }
 
-fn write_log(mut log: log::Log, instruments: &[Arc<Instruments>], wanted: &AtomicU64, turn: &thread::Turn) {
-    let mut reopened = 0;
-    loop {
-        let (stop, reopen) = (turn.is_over(), wanted.load(Ordering::SeqCst));
-        let written = log.write(instruments, reopen != reopened);
-        reopened = reopen;
-        if stop && (written || turn.is_late()) {
-            let lost = log.records();
-            if let (Some(first), 1..) = (instruments.first(), lost) {
-                first.counters.accounting_lost.add(lost);
-                say(
-                    Level::Error,
-                    format_args!("{lost} accounting records could not be written and are lost"),
-                );
-            }
-            return;
-        }
-        if written {
-            turn.pause(limits::CONTROL_ROUND);
-        } else {
-            log.await_room(limits::CONTROL_ROUND);
-            turn.pause(if log.is_a_file() { limits::CONTROL_ROUND } else { limits::CONTROL_ROUND / 10 });
-        }
-    }
-}
-
 fn run(
     mut setup: Setup,
+    journal: Option<Arc<journal::Shared>>,
     listener: Option<std::net::TcpListener>,
     reserve: &Arc<Reserve>,
     turn: &thread::Turn,
@@ -235,6 +215,7 @@ fn run(
             let clock = turn.clock();
             let served = http::Served {
                 instruments: setup.instruments.clone(),
+                journal: journal.clone(),
                 runtime: setup.runtime,
                 certificates: setup.certificates.clone(),
                 health: setup.health.clone(),
@@ -245,7 +226,7 @@ fn run(
             tokio::spawn(http::serve(listener, served, reserve.clone()));
         }
         let names = setup.names.take().map(names::Looks::new);
-        look_after(&setup, names, reserve, turn).await;
+        look_after(&setup, journal.as_deref(), names, reserve, turn).await;
         Ok::<(), io::Error>(())
     });
     if let Err(error) = done {
@@ -256,7 +237,13 @@ fn run(
 }
 
 /// Looks after the shards until the node stops.
-async fn look_after(setup: &Setup, mut names: Option<names::Looks>, reserve: &Reserve, turn: &thread::Turn) {
+async fn look_after(
+    setup: &Setup,
+    journal: Option<&journal::Shared>,
+    mut names: Option<names::Looks>,
+    reserve: &Reserve,
+    turn: &thread::Turn,
+) {
     let clock = turn.clock();
     let (mut pulse, mut refusals) = (watch::Pulse::new(setup.instruments.len()), watch::Refusals::default());
     let (free, mut spare) = (Arc::new(Free::default()), spare::Spare::default());
@@ -270,6 +257,9 @@ async fn look_after(setup: &Setup, mut names: Option<names::Looks>, reserve: &Re
                 standstill = pulse.look(&setup.instruments);
                 free.ask(&setup.data_dir, &setup.instruments).await;
                 shut = refusals.look(&setup.instruments, &setup.data_dir, |_| free.bytes());
+                let failed = journal.and_then(journal::Shared::problem).into_iter();
+                shut =
+                    failed.chain(Some(shut).filter(|shut| !shut.is_empty())).collect::<Vec<_>>().join("; ");
             }
             setup.health.look(clock().as_secs(), standstill, shut);
             names.iter_mut().for_each(|names| names.look(clock()));

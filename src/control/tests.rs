@@ -4,9 +4,11 @@ use super::*;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
+use crate::config::LogConfig;
 use crate::id::MessageId;
 use crate::observe::accounting::Journal;
 use crate::observe::event::{Arrival, Encoder, Event, Mail};
+use crate::observe::journaled::Readers;
 use crate::shard::assignment::Assignment;
 use crate::time::UnixMillis;
 
@@ -30,11 +32,14 @@ fn fetch_as(address: SocketAddr, path: &str, fields: &str) -> String {
     text
 }
 
-fn setup(instruments: Vec<Arc<Instruments>>, log: Option<PathBuf>, health: Arc<Health>) -> Setup {
+fn setup(instruments: Vec<Arc<Instruments>>, log: Option<(&Path, &Path)>, health: Arc<Health>) -> Setup {
+    let logs: Vec<_> = log.iter().map(|(_, path)| LogConfig::to(path.to_path_buf())).collect();
+    let data_dir = log.map_or(Path::new("/nowhere"), |(data_dir, _)| data_dir);
     Setup {
         instruments,
         http: Some("127.0.0.1:0".parse().unwrap()),
-        log,
+        accounting: accounting::open(&logs, data_dir).unwrap().0,
+        journal_size_max: limits::JOURNAL_SIZE_DEFAULT,
         health,
         runtime: "epoll",
         certificates: Arc::default(),
@@ -43,7 +48,7 @@ fn setup(instruments: Vec<Arc<Instruments>>, log: Option<PathBuf>, health: Arc<H
         names: None,
         socket: None,
         socket_named: false,
-        data_dir: "/nowhere".into(),
+        data_dir: data_dir.into(),
     }
 }
 
@@ -59,11 +64,12 @@ fn record(instruments: &Instruments) {
 fn metrics_health_and_log() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("log.jsonl");
-    let instruments = vec![Arc::new(Instruments::default()), Arc::new(Instruments::default())];
+    let data_dir = directory.path().join("spool");
+    let instruments = Instruments::of(2, &Readers::default());
     instruments[1].counters.recipients_delivered.add(7);
     record(&instruments[0]);
     let health = Arc::new(Health::default());
-    let control = start(setup(instruments.clone(), Some(path.clone()), health.clone())).unwrap();
+    let control = start(setup(instruments.clone(), Some((&data_dir, &path)), health.clone())).unwrap();
     let address = control.http.unwrap();
     let metrics = fetch(address, "/metrics");
     assert!(metrics.contains("relevo_recipients_delivered_total{shard=\"1\"} 7\n"), "{metrics}");
@@ -84,6 +90,12 @@ fn metrics_health_and_log() {
     assert!(fetch(address, "/healthz").starts_with("HTTP/1.1 503"));
     let again = Setup { http: Some(address), ..setup(Vec::new(), None, health) };
     assert!(start(again).err().unwrap().contains("control.http"));
+    let mut looks = 0;
+    while std::fs::metadata(&path).unwrap().len() == 0 {
+        looks += 1;
+        assert!(looks < 500, "it was not written");
+        process::pause(Duration::from_millis(10));
+    }
     // Moved away, and opened again at once.
     let moved = directory.path().join("moved");
     std::fs::rename(&path, &moved).unwrap();
@@ -91,7 +103,7 @@ fn metrics_health_and_log() {
     let mut looks = 0;
     while !path.exists() {
         looks += 1;
-        assert!(looks < 100, "it was not opened again");
+        assert!(looks < 1000, "it was not opened again");
         process::pause(Duration::from_millis(10));
     }
     record(&instruments[1]);
@@ -105,7 +117,7 @@ fn metrics_health_and_log() {
 fn half_requests_are_bounded_and_hold_up_nobody() {
     let health = Arc::new(Health::default());
     health.open();
-    let control = start(setup(vec![Arc::default()], Some("/dev/null".into()), health)).unwrap();
+    let control = start(setup(vec![Arc::default()], None, health)).unwrap();
     let address = control.http.unwrap();
     let mut halves = Vec::new();
     for _ in 0..limits::HTTP_CONNECTIONS_MAX * 4 {

@@ -57,12 +57,20 @@ impl Worker {
         self.thread.unpark();
     }
 
-    /// Tells it that it is over, and waits so long at most. Whether it ended.
-    pub(super) fn stop(self, at_most: Duration) -> bool {
+    /// Tells it that it is over, once.
+    pub(super) fn end(&self) {
+        if self.turn.is_over() {
+            return;
+        }
         let now = u64::try_from(self.turn.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.turn.since.store(now, Ordering::SeqCst);
         self.turn.over.store(true, Ordering::SeqCst);
         self.wake();
+    }
+
+    /// The same, and waits so long at most. Whether it ended.
+    pub(super) fn stop(self, at_most: Duration) -> bool {
+        self.end();
         self.ended.recv_timeout(at_most).is_ok()
     }
 }

@@ -21,7 +21,7 @@ pub struct Modes {
 }
 
 /// Files of ours in a data directory besides the lanes. What is made there later belongs here too.
-const OURS: [&str; 4] = ["node", "node.new", "lock", "control.sock"];
+const OURS: [&str; 5] = ["node", "node.new", "lock", "control.sock", "journal"];
 
 /// Looks at a data directory and all of ours in it, and mends it if `mend`. What cannot be looked at is left out: whoever needs it says
 /// so.
@@ -44,12 +44,12 @@ pub fn modes(data_dir: &Path, mend: bool) -> Modes {
     for name in names.iter().filter(|name| ours(name)) {
         let path = data_dir.join(name);
         found.look(&path, mend);
-        if !is_lane(name) || !std::fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_dir()) {
+        if !std::fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_dir()) {
             continue;
         }
-        for name in files::list(&path).unwrap_or_default() {
-            if layout::is_segment_or_unfinished(&name) || name == layout::LANE_ORIGIN {
-                found.look(&path.join(name), mend);
+        for inside in files::list(&path).unwrap_or_default() {
+            if !is_lane(name) || layout::is_segment_or_unfinished(&inside) || inside == layout::LANE_ORIGIN {
+                found.look(&path.join(inside), mend);
             }
         }
     }
@@ -184,7 +184,15 @@ mod tests {
         fs::create_dir_all(at("lane-000")).unwrap();
         let theirs = scratch.path().join("theirs");
         fs::write(&theirs, b"").unwrap();
-        let ours = ["node", "lock", "lane-000/00000.seg", "lane-000/birthplace", "lane-000/00001.new"];
+        fs::create_dir_all(at("journal")).unwrap();
+        let ours = [
+            "node",
+            "lock",
+            "journal/log-1.cursor",
+            "lane-000/00000.seg",
+            "lane-000/birthplace",
+            "lane-000/00001.new",
+        ];
         for name in ours {
             fs::write(at(name), b"").unwrap();
             fs::set_permissions(at(name), Permissions::from_mode(0o644)).unwrap();
@@ -192,15 +200,16 @@ mod tests {
         symlink(&theirs, at("lane-000/00002.seg")).unwrap();
         let _sockets =
             ["control.sock", "commands"].map(|name| crate::runtime::local::listen(&at(name), 1).unwrap());
-        for path in [at(""), at("lane-000"), theirs.clone()] {
+        for path in [at(""), at("lane-000"), at("journal"), theirs.clone()] {
             fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
         }
         let looked = modes(&at(""), false);
-        assert_eq!((looked.open, mode(&at("node"))), (7, 0o644));
+        assert_eq!((looked.open, mode(&at("node"))), (9, 0o644));
         assert_eq!(modes(&at(""), true), looked);
         assert_eq!(modes(&at(""), true), Modes::default());
         assert!(ours.iter().all(|name| mode(&at(name)) == 0o600));
         assert_eq!((mode(&at("")), mode(&at("lane-000")), mode(&theirs)), (0o700, 0o700, 0o755));
+        assert_eq!(mode(&at("journal")), 0o700);
     }
 
     #[test]

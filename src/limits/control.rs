@@ -37,8 +37,41 @@ pub const DIAGNOSTICS_QUEUE: usize = 1024;
 /// Longest of them, bytes: who reads them reads lines.
 pub const DIAGNOSTIC_MAX: usize = 1024;
 
-/// Bytes of accounting records held while the log cannot be written: seconds of a busy node, and no burden.
-pub const ACCOUNTING_HELD: usize = 8 * 1024 * 1024;
+/// Bytes of one event: one of a message to a thousand recipients with the longest addresses, every byte of them escaped.
+pub const EVENT_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of events that are written to the journal at once: a fraction of a millisecond, and few writes where there is much.
+pub const JOURNAL_BATCH: usize = 1024 * 1024;
+/// Bytes that a frame of the journal may claim to have: more is damage, not a frame.
+pub const JOURNAL_FRAME_MAX: usize = 8 * 1024 * 1024;
+/// Bytes of batches that readers find in memory: those that keep up never read from the disk, and are behind by a round or two.
+pub const JOURNAL_RECENT: usize = 4 * 1024 * 1024;
+/// Bytes of a segment of the journal, after which the next one begins: room is given back in such steps, and the last one is read at a start.
+pub const JOURNAL_SEGMENT: u64 = 64 * 1024 * 1024;
+/// How long a segment is written, where little comes.
+pub const JOURNAL_SEGMENT_AGE: Duration = Duration::from_secs(86_400);
+/// How long events that a log does not take are kept: they name people.
+pub const JOURNAL_AGE_MAX: Duration = Duration::from_secs(7 * 86_400);
+/// Bytes of the journal where the configuration says nothing: minutes of a busy node whose log has no room, hours of most, and less than the disk
+/// of a spool can miss.
+pub const JOURNAL_SIZE_DEFAULT: u64 = 4 * 1024 * 1024 * 1024;
+/// The least that may be said: a segment that is written, and one that is read.
+pub const JOURNAL_SIZE_MIN: u64 = 128 * 1024 * 1024;
+/// How often the journal is synced: what a power cut takes of it is told again from the spool, and that long a record stays there at least.
+pub const JOURNAL_SYNC: Duration = Duration::from_secs(1);
+/// Rounds of that between words about events that were lost.
+pub const JOURNAL_LOST_SAID: u64 = 60;
+/// How often a log writes its cursor: what a pipe may get twice after a kill.
+pub const CURSOR_SAVED: Duration = Duration::from_secs(1);
+/// Bytes of a cursor: a path, and numbers.
+pub const CURSOR_MAX: u64 = 16 * 1024;
+/// Logs: each has a thread, and a file that is open.
+pub const LOGS_MAX: usize = 8;
+/// Pieces of the journal that a log writes before it looks whether it is to end, or to open its file again.
+pub const LOG_PIECES: u32 = 64;
+/// Files of a log's directory that are looked at for the one that was written before a kill: rotated ones are few.
+pub const LOG_DIRECTORY_MAX: usize = 10_000;
+/// How often a log complains that its journal or cursor is not as it should be.
+pub const LOG_COMPLAINT: Duration = Duration::from_secs(60);
 /// Lines of one kind that are written in ten seconds; the others are told as a number.
 pub const DIAGNOSTICS_ALIKE: usize = 20;
 /// The same of errors, which name messages and files: a start that finds a damaged lane has many of them.
@@ -115,7 +148,7 @@ pub const HTTP_ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub const LOG_LOOK_ROUNDS: u32 = 10;
 /// Rounds between complaints that a log cannot be written.
 pub const LOG_COMPLAIN_ROUNDS: u32 = 600;
-/// Rounds that the reader of a log may take nothing before that is a complaint.
+/// Rounds that the reader of a log may take nothing, or the journal's disk, before that is a complaint.
 pub const LOG_PATIENCE_ROUNDS: u32 = 10;
 
 /// How often the writers of logs look for what is to be written.

@@ -48,6 +48,11 @@ impl Chunks {
         self.full.pop()
     }
 
+    /// Passes one on. An error: there is no room for it.
+    pub fn pass(&self, chunk: Chunk) -> Result<(), Chunk> {
+        self.full.push(chunk)
+    }
+
     /// The writer gives its buffer back.
     pub fn give_back(&self, mut buffer: Vec<u8>) {
         if buffer.capacity() > 0 {

@@ -2,7 +2,9 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read as _};
-use std::os::unix::fs::{DirBuilderExt, FileExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{
+    DirBuilderExt, DirEntryExt as _, FileExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt,
+};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -248,6 +250,23 @@ impl ReadFile {
     }
 }
 
+/// The regular file with this number, opened for reading and, where this user may, for appending: the one at this path, or what it was renamed to in its directory, among so many there.
+pub fn find_inode(path: &Path, inode: u64, most: usize) -> Option<File> {
+    let open = |path: &Path| {
+        let mut options = OpenOptions::new();
+        options.read(true).append(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+        let file = options.open(path).or_else(|_| options.append(false).open(path)).ok()?;
+        let meta = file.metadata().ok()?;
+        (meta.is_file() && meta.ino() == inode).then_some(file)
+    };
+    let others = || {
+        let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+        let entries = std::fs::read_dir(directory.unwrap_or(Path::new("."))).ok()?.take(most).flatten();
+        entries.filter(|entry| entry.ino() == inode).find_map(|entry| open(&entry.path()))
+    };
+    open(path).or_else(others)
+}
+
 /// Whether a file that is there can be opened for writing. Nothing is written.
 pub fn try_to_write(path: &Path) -> io::Result<()> {
     OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path).map(drop)
@@ -320,6 +339,27 @@ mod tests {
         std::os::unix::fs::symlink(path("b"), path("link")).unwrap();
         assert!(device_of_directory(&path("link")).is_err());
         assert_eq!(device_of_directory(&path("b")).unwrap(), device_of_directory(&path("c")).unwrap());
+    }
+
+    #[test]
+    fn a_file_is_found_by_its_number_whatever_it_is_called_now() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = |name: &str| scratch.path().join(name);
+        std::fs::write(path("log"), b"old").unwrap();
+        let inode = std::fs::metadata(path("log")).unwrap().ino();
+        let read = |inode| {
+            let mut text = String::new();
+            let found = find_inode(&path("log"), inode, 10);
+            found.map(|mut file| file.read_to_string(&mut text)).map(|_| text)
+        };
+        assert_eq!(read(inode).as_deref(), Some("old"));
+        std::fs::rename(path("log"), path("log.1")).unwrap();
+        assert_eq!(read(inode).as_deref(), Some("old"), "where the name is free");
+        std::fs::write(path("log"), b"new").unwrap();
+        assert_eq!(read(inode).as_deref(), Some("old"));
+        std::fs::remove_file(path("log.1")).unwrap();
+        assert_ne!(read(inode).as_deref(), Some("old"));
+        assert_eq!(read(std::fs::metadata(scratch.path()).unwrap().ino()), None, "no file");
     }
 
     #[test]

@@ -23,6 +23,7 @@ class Relay:
         self.port, self.http, self.process = free_port(), free_port(), None
         self.sink, self.more, self.listener, self.route, self.shards = sink, more, listener, route, shards
         self.data_dir = data_dir or f"{self.directory}/spool"
+        self.logs = f'[log]\npath = "{self.directory}/log.jsonl"\n'
         self.write()
         self.start()
 
@@ -34,7 +35,7 @@ class Relay:
             file.write(
                 f'[node]\nhostname = "relay.example"\ndata_dir = "{self.data_dir}"\nshards = {self.shards}\n'
                 f'[[listener]]\naddress = "127.0.0.1:{self.port}"\n{self.listener}\n{route}\n'
-                f'[log]\npath = "{self.directory}/log.jsonl"\n[control]\nhttp = "127.0.0.1:{self.http}"\n'
+                f'{self.logs}[control]\nhttp = "127.0.0.1:{self.http}"\n'
                 f'[spool]\nsegment_size = "4MiB"\n{self.more}\n'
             )
 

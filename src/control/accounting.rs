@@ -1,0 +1,144 @@
+//! The accounting: the journal of events and the logs that are written of it. All is opened before a start goes on, and ends after the shards.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::config::LogConfig;
+use crate::control::journal::{self, Journal, Select, Shared};
+use crate::control::log::Log;
+use crate::control::say::say;
+use crate::control::thread::{Turn, Worker};
+use crate::limits;
+use crate::observe::Instruments;
+use crate::observe::diagnostics::Level;
+use crate::observe::journaled::{Journaled, Readers};
+use crate::runtime::files::Reserve;
+
+/// What was opened.
+pub struct Opened {
+    journal: Journal,
+    logs: Vec<Log>,
+    journaled: Arc<Journaled>,
+}
+
+/// The running threads.
+pub(super) struct Accounting {
+    journal: journal::Threads,
+    logs: Vec<Worker>,
+}
+
+/// Opens the logs, and the journal that they are written of; and who reads what shards tell then. None: there is no log, and so no journal. An error says what is wrong and what to do.
+pub fn open(logs: &[LogConfig], data_dir: &Path) -> Result<(Option<Opened>, Readers), String> {
+    let mut logs = logs.iter().filter(|log| !log.is_nowhere()).peekable();
+    if logs.peek().is_none() {
+        journal::remove(data_dir);
+        return Ok((None, Readers::Nobody));
+    }
+    let journal = Journal::open(data_dir).map_err(|error| {
+        let at = journal::directory(data_dir);
+        format!(
+            "cannot keep the journal of events in {}: {error}; make it a directory that this user may write",
+            at.display()
+        )
+    })?;
+    let open = |log: &LogConfig| {
+        let select = Select::new(log.events.clone());
+        Log::open(log.path.clone(), &journal, select).map_err(|error| {
+            let path = log.path.as_deref().unwrap_or("-".as_ref()).display();
+            format!(
+                "cannot write the log {path}: {error}; make its directory writable, or set {}.path to a file that this user may write, or to \"-\" \
+                 for standard output",
+                log.section
+            )
+        })
+    };
+    let logs = logs.map(open).collect::<Result<Vec<Log>, String>>()?;
+    journal.forget_others(&logs.iter().map(Log::cursor_name).collect::<Vec<_>>());
+    let known = journal.shared.published();
+    let journaled = Arc::new(Journaled::new(limits::SHARDS_MAX, |lane| known.get(&lane).copied()));
+    let readers = Readers::Journal(journaled.clone());
+    Ok((Some(Opened { journal, logs, journaled }), readers))
+}
+
+impl Opened {
+    /// The journal.
+    pub(super) fn shared(&self) -> Arc<Shared> {
+        self.journal.shared.clone()
+    }
+
+    /// Starts the threads. The journal has this many bytes at the most; logs are opened again when `reopen` changes.
+    pub(super) fn start(
+        self,
+        instruments: &[Arc<Instruments>],
+        reserve: &Arc<Reserve>,
+        size_max: u64,
+        reopen: &Arc<AtomicU64>,
+    ) -> Result<Accounting, String> {
+        let journal = self.journal.start(instruments, reserve, size_max, &self.journaled)?;
+        let start = |mut log: Log| {
+            log.use_reserve(reserve.clone());
+            let wanted = reopen.clone();
+            Worker::start("relevo-log", move |turn| write(log, &wanted, turn))
+        };
+        let logs = self.logs.into_iter().map(start).collect::<Result<Vec<Worker>, String>>()?;
+        Ok(Accounting { journal, logs })
+    }
+}
+
+impl Accounting {
+    /// The logs are to look at once whether they are to be opened again.
+    pub(super) fn wake(&self) {
+        self.logs.iter().for_each(Worker::wake);
+    }
+
+    /// Writes what shards have passed on to the journal, and from there what the logs take within a bound.
+    pub(super) fn stop(self) {
+        self.journal.stop();
+        // All at one time: the bound is that of one.
+        self.logs.iter().for_each(Worker::end);
+        for log in self.logs {
+            log.stop(limits::LAST_WRITES);
+        }
+    }
+}
+
+fn write(mut log: Log, wanted: &AtomicU64, turn: &Turn) {
+    let clock = turn.clock();
+    let mut reopened = 0;
+    loop {
+        let (stop, reopen) = (turn.is_over(), wanted.load(Ordering::SeqCst));
+        let written = log.write(clock(), reopen != reopened);
+        reopened = reopen;
+        if stop && (written || turn.is_late()) {
+            log.finish();
+            if !written {
+                say(
+                    Level::Warning,
+                    format_args!(
+                        "the log {} did not take all events: the rest stays in the journal for the next start",
+                        log.name()
+                    ),
+                );
+            }
+            return;
+        }
+        if written {
+            turn.pause(limits::CONTROL_ROUND);
+        } else if !log.has_more() {
+            log.await_room(limits::CONTROL_ROUND);
+            turn.pause(if log.is_a_file() { limits::CONTROL_ROUND } else { limits::CONTROL_ROUND / 10 });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::EVENTS;
+    use crate::observe::event::Kind;
+
+    #[test]
+    fn each_kind_of_event_can_be_asked_for() {
+        assert_eq!(Kind::ALL.map(Kind::word), EVENTS);
+    }
+}

@@ -1,0 +1,163 @@
+//! What a log gets of the journal: the events it wants, from where its cursor is.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use crate::control::journal::cursor::{Cursor, CursorFile};
+use crate::control::journal::place::{Place, Point};
+use crate::control::journal::reader::{Piece, Reader};
+use crate::control::journal::resume::{self, Resumed, Stream, Tail};
+use crate::control::journal::select::Select;
+use crate::control::journal::shared::Shared;
+use crate::limits;
+
+/// Lines for a log.
+#[derive(Debug)]
+pub(in crate::control) struct Held {
+    piece: Piece,
+    /// Those that it wants; None: all of them.
+    selected: Option<Vec<u8>>,
+}
+
+impl Held {
+    /// The bytes to be written; none where the log wants none of these lines.
+    pub(in crate::control) fn bytes(&self) -> &[u8] {
+        self.selected.as_deref().unwrap_or_else(|| self.piece.lines())
+    }
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        self.bytes()
+    }
+}
+
+/// The journal, as one log gets it.
+pub(in crate::control) struct Feed {
+    shared: Arc<Shared>,
+    reader: Reader,
+    select: Select,
+    file: CursorFile,
+    name: String,
+    /// What its cursor says.
+    saved: Option<Cursor>,
+}
+
+impl Feed {
+    /// For the log with this name. One that has no cursor begins at the end.
+    pub(in crate::control) fn open(shared: &Arc<Shared>, name: &str, select: Select) -> io::Result<Feed> {
+        let file = CursorFile::of(shared.directory(), name);
+        let saved = file.read()?;
+        let at = saved.as_ref().map_or_else(|| shared.end().into(), Cursor::point);
+        let reader = Reader::new(shared.clone(), name, at);
+        Ok(Feed { shared: shared.clone(), reader, select, file, name: name.to_owned(), saved })
+    }
+
+    /// The name of its cursor's file.
+    pub(in crate::control) fn cursor_name(&self) -> &str {
+        self.file.name()
+    }
+
+    /// What its cursor says. None: it has none yet.
+    pub(in crate::control) fn saved(&self) -> Option<&Cursor> {
+        self.saved.as_ref()
+    }
+
+    /// Whether it has all before this.
+    pub(in crate::control) fn is_at(&self, place: Place) -> bool {
+        self.reader.at().frame >= place
+    }
+
+    /// The next lines. None: there are none yet. After an error the same ones are tried again.
+    pub(in crate::control) fn next(&mut self) -> io::Result<Option<Held>> {
+        let Some(piece) = self.reader.next()? else { return Ok(None) };
+        let selected = self.select.of(piece.lines());
+        Ok(Some(Held { piece, selected }))
+    }
+
+    /// How far it is when so many bytes of these lines are written: behind the last of them that is whole, and how many bytes are behind that.
+    pub(in crate::control) fn settled(&self, held: Option<&Held>, written: usize) -> (Point, usize) {
+        let Some(held) = held else { return (self.reader.at(), 0) };
+        let bytes = &held.bytes()[..written];
+        let whole = memchr::memrchr(b'\n', bytes).map_or(0, |end| end + 1);
+        let lines = held.piece.lines();
+        let behind = self.select.behind(lines, whole);
+        let at = held.piece.at;
+        let point = match behind < lines.len() {
+            true => Point { within: at.within + behind as u64, ..at },
+            false => held.piece.next.into(),
+        };
+        (point, written - whole)
+    }
+
+    /// Writes its cursor: it is at this point, and its file, with this number, had this length then.
+    pub(in crate::control) fn save(&mut self, point: Point, inode: u64, length: u64) -> io::Result<()> {
+        let cursor = Cursor::new(&self.name, point, inode, length);
+        if self.saved.as_ref() != Some(&cursor) {
+            self.file.write(&cursor)?;
+            self.shared.saved(self.reader.number(), point);
+            self.saved = Some(cursor);
+        }
+        Ok(())
+    }
+
+    /// Goes on where its file ends, which was of this length at the cursor. Only what was in the journal at the start is looked at: `until` there.
+    pub(in crate::control) fn resume(
+        &mut self,
+        file: &File,
+        length: u64,
+        until: Place,
+    ) -> io::Result<Resumed<Held>> {
+        let from = self.reader.at();
+        let file = Written { file, length: file.metadata()?.len() };
+        let mut unwritten = Unwritten { feed: self, from, until };
+        let resumed = resume::resume(&file, length, &mut unwritten, limits::EVENT_MAX);
+        if resumed.is_err() {
+            unwritten.rewind();
+        }
+        resumed
+    }
+}
+
+/// A log's file.
+struct Written<'a> {
+    file: &'a File,
+    length: u64,
+}
+
+impl Tail for Written<'_> {
+    fn length(&self) -> u64 {
+        self.length
+    }
+
+    fn read(&self, at: u64, into: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(into, at)
+    }
+}
+
+/// What the journal has behind a cursor.
+struct Unwritten<'a> {
+    feed: &'a mut Feed,
+    from: Point,
+    until: Place,
+}
+
+impl Stream for Unwritten<'_> {
+    type Piece = Held;
+
+    fn next(&mut self) -> io::Result<Option<Held>> {
+        while self.feed.reader.at().frame < self.until {
+            match self.feed.next()? {
+                Some(held) if held.bytes().is_empty() => {}
+                held => return Ok(held),
+            }
+        }
+        Ok(None)
+    }
+
+    fn rewind(&mut self) {
+        self.feed.reader.seek(self.from);
+    }
+}

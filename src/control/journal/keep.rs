@@ -1,0 +1,114 @@
+//! What looks after the journal once a second, on a thread of its own, as a disk may keep it waiting: syncs what was written and publishes the positions
+//! in it, and removes segments that nobody needs or that are too many.
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+
+use crate::config::value::show_size;
+use crate::control::journal::frame::{HEADER, Kind};
+use crate::control::journal::place::Point;
+use crate::control::journal::segment::{self, Found};
+use crate::control::journal::shared::Shared;
+use crate::control::journal::{retain, writer};
+use crate::control::say::say;
+use crate::limits;
+use crate::observe::diagnostics::Level;
+use crate::observe::journaled::{Journaled, Recorded};
+use crate::time::UnixMillis;
+
+/// The looking after.
+pub(super) struct Keep {
+    shared: Arc<Shared>,
+    size_max: u64,
+    journaled: Arc<Journaled>,
+    /// Events that are told to be lost were counted before; they are told now and then.
+    lost: u64,
+    told: u64,
+    rounds: u64,
+}
+
+impl Keep {
+    pub(super) fn new(shared: Arc<Shared>, size_max: u64, journaled: Arc<Journaled>) -> Keep {
+        Keep { shared, size_max, journaled, lost: 0, told: 0, rounds: 0 }
+    }
+
+    /// One round; `now` is the time of day. Events that were lost in it.
+    pub(super) fn round(&mut self, now: UnixMillis) -> u64 {
+        self.sync();
+        let lost = self.remove(now);
+        self.lost += lost;
+        if self.lost > self.told && self.rounds.is_multiple_of(limits::JOURNAL_LOST_SAID) {
+            say(
+                Level::Error,
+                format_args!(
+                    "{} events went from the journal before a log had them: it is behind by more than control.journal_size_max ({}), or for longer \
+                     than {} days; see that it can be written",
+                    self.lost - self.told,
+                    show_size(self.size_max),
+                    limits::JOURNAL_AGE_MAX.as_secs() / 86_400
+                ),
+            );
+            self.told = self.lost;
+            self.rounds = 0;
+        }
+        if self.told > 0 {
+            self.rounds += 1;
+        }
+        lost
+    }
+
+    /// Syncs what was written, and publishes the positions in it.
+    pub(super) fn sync(&self) {
+        let Some((file, positions)) = self.shared.unsynced() else { return };
+        match file.sync_data() {
+            Ok(()) => {
+                if self.shared.synced(&positions) {
+                    positions.iter().for_each(|(lane, until)| {
+                        self.journaled.publish(Recorded { lane: *lane, until: *until });
+                    });
+                }
+            }
+            Err(error) => writer::not_synced(&self.shared, &error),
+        }
+    }
+
+    fn remove(&self, now: UnixMillis) -> u64 {
+        let (kept, read) = self.shared.kept(now);
+        let mut all = 0;
+        for segment in &kept[..retain::expendable(&kept, read, self.size_max)] {
+            let unread = self.shared.unread(segment.sequence);
+            let count = |(reader, at): &(usize, Point)| (*reader, self.count(segment.sequence, *at));
+            let lost: Vec<(usize, u64)> = unread.iter().map(count).collect();
+            self.shared.gone(segment.sequence, &lost);
+            all += lost.iter().map(|(_, events)| events).sum::<u64>();
+            let path = segment::path(self.shared.directory(), segment.sequence);
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    say(Level::Error, format_args!("{} cannot be removed: {error}", path.display()));
+                }
+                _ => {}
+            }
+        }
+        all
+    }
+
+    /// Events of a segment that a reader which is there has not read.
+    fn count(&self, sequence: u64, at: Point) -> u64 {
+        let Ok(file) = File::open(segment::path(self.shared.directory(), sequence)) else { return 0 };
+        let end = file.metadata().map_or(0, |meta| meta.len());
+        let (mut place, mut skip) = (HEADER as u64, 0);
+        if at.frame.segment == sequence {
+            (place, skip) = (at.frame.offset.max(place), usize::try_from(at.within).unwrap_or(usize::MAX));
+        }
+        let mut events = 0;
+        while let Ok(Found::Frame(kind, carried, next)) = segment::read(&file, place, end) {
+            if kind == Kind::Lines {
+                events += memchr::memchr_iter(b'\n', carried.get(skip..).unwrap_or_default()).count() as u64;
+                skip = 0;
+            }
+            place = next;
+        }
+        events
+    }
+}

@@ -1,0 +1,25 @@
+//! Places in the journal.
+
+/// Where a frame begins, or the last one ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::control) struct Place {
+    /// The segment's sequence.
+    pub segment: u64,
+    /// Bytes from its beginning.
+    pub offset: u64,
+}
+
+/// How far a reader is: it has what stands before this.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::control) struct Point {
+    /// Of the frame that it reads.
+    pub frame: Place,
+    /// Bytes of the frame's lines that it has, whole lines.
+    pub within: u64,
+}
+
+impl From<Place> for Point {
+    fn from(frame: Place) -> Point {
+        Point { frame, within: 0 }
+    }
+}

@@ -1,0 +1,326 @@
+//! What the journal's writer, its readers and who looks after it know together. One lock, which no shard ever takes, and nothing is read or written
+//! under it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::Thread;
+use std::time::Duration;
+
+use crate::control::journal::frame::HEADER;
+use crate::control::journal::place::{Place, Point};
+use crate::control::journal::retain::Kept;
+use crate::id::Position;
+use crate::limits;
+use crate::time::UnixMillis;
+
+/// What is written at once.
+#[derive(Debug)]
+pub(super) struct Batch {
+    /// Where it stands.
+    pub start: Place,
+    /// Where the frame with its lines stands.
+    pub frame: Place,
+    /// Where the next one will.
+    pub end: Place,
+    /// All of it.
+    pub bytes: Vec<u8>,
+    /// The lines among that.
+    pub lines: Range<usize>,
+}
+
+/// The journal, as all of its threads see it.
+#[derive(Debug)]
+pub(in crate::control) struct Shared {
+    directory: PathBuf,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Behind all that is written.
+    end: Place,
+    segments: BTreeMap<u64, Segment>,
+    /// What was written last, for readers that have all before it.
+    recent: VecDeque<Arc<Batch>>,
+    recent_bytes: usize,
+    readers: Vec<Reading>,
+    /// Who syncs.
+    keep: Option<Thread>,
+    /// What is written and not synced yet.
+    unsynced: Option<Arc<File>>,
+    /// The positions that stand in what is written, and in what is synced.
+    positions: BTreeMap<u16, Position>,
+    published: BTreeMap<u16, Position>,
+    /// A sync failed: nobody knows what of the lines before it is on the disk.
+    frozen: Option<String>,
+    /// It cannot be written.
+    failed: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Segment {
+    bytes: u64,
+    last: UnixMillis,
+}
+
+/// A reader.
+#[derive(Debug)]
+struct Reading {
+    name: String,
+    at: Point,
+    saved: Point,
+    lost: u64,
+    thread: Option<Thread>,
+}
+
+/// What a reader finds where it is.
+#[derive(Debug)]
+pub(super) enum Look {
+    /// Nothing yet.
+    End,
+    /// This.
+    Recent(Arc<Batch>),
+    /// What stands in the file, of which so many bytes count.
+    Disk(u64),
+    /// That it goes on elsewhere.
+    Elsewhere(Place),
+}
+
+/// How a reader does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::control) struct Progress {
+    /// What it writes.
+    pub name: String,
+    /// Bytes of the journal that it has not read.
+    pub behind: u64,
+    /// Events that went before it read them.
+    pub lost: u64,
+}
+
+/// What was found at a start.
+#[derive(Debug, Default)]
+pub(super) struct Beginning {
+    /// Each segment: its sequence, its bytes, when it was written.
+    pub segments: Vec<(u64, u64, UnixMillis)>,
+    /// The positions in them.
+    pub positions: BTreeMap<u16, Position>,
+    /// The segment that is written next.
+    pub next: u64,
+}
+
+impl Shared {
+    pub(super) fn new(directory: &Path, beginning: &Beginning) -> Shared {
+        let segments = beginning
+            .segments
+            .iter()
+            .map(|(sequence, bytes, last)| (*sequence, Segment { bytes: *bytes, last: *last }));
+        let segments: BTreeMap<u64, Segment> = segments.collect();
+        // A cursor may be of a segment that is gone: what comes is behind that.
+        let last =
+            segments.last_key_value().map(|(segment, of)| Place { segment: *segment, offset: of.bytes });
+        let before = Place { segment: beginning.next.saturating_sub(1), offset: 0 };
+        let end = last.map_or(before, |last| last.max(before));
+        let positions = beginning.positions.clone();
+        let state = State { end, segments, published: positions.clone(), positions, ..State::default() };
+        Shared { directory: directory.to_owned(), state: Mutex::new(state) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where its files are.
+    pub(in crate::control) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Behind all that is written.
+    pub(in crate::control) fn end(&self) -> Place {
+        self.state().end
+    }
+
+    /// Adds a reader that is there. Its number.
+    pub(super) fn register(&self, name: &str, at: Point) -> usize {
+        let mut state = self.state();
+        state.readers.push(Reading { name: name.to_owned(), at, saved: at, lost: 0, thread: None });
+        state.readers.len() - 1
+    }
+
+    /// What a reader finds there; it has all before that.
+    pub(super) fn look(&self, reader: usize, at: Point) -> Look {
+        let mut state = self.state();
+        if let Some(reading) = state.readers.get_mut(reader) {
+            reading.at = at;
+            reading.thread.get_or_insert_with(std::thread::current);
+        }
+        state.look(at.frame)
+    }
+
+    /// The cursor of a reader says so.
+    pub(super) fn saved(&self, reader: usize, saved: Point) {
+        if let Some(reading) = self.state().readers.get_mut(reader) {
+            reading.saved = saved;
+        }
+    }
+
+    /// A batch stands in this file, and with it these positions. A buffer for another one, if there is one.
+    pub(super) fn wrote(
+        &self,
+        batch: Batch,
+        file: &Arc<File>,
+        positions: &BTreeMap<u16, Position>,
+        at: UnixMillis,
+    ) -> Option<Vec<u8>> {
+        let mut state = self.state();
+        state.end = batch.end;
+        state.segments.insert(batch.end.segment, Segment { bytes: batch.end.offset, last: at });
+        state.unsynced = Some(file.clone());
+        state.positions.extend(positions);
+        state.recent_bytes += batch.bytes.len();
+        state.recent.push_back(Arc::new(batch));
+        let mut spare = None;
+        while state.recent_bytes > limits::JOURNAL_RECENT && state.recent.len() > 1 {
+            let Some(oldest) = state.recent.pop_front() else { break };
+            state.recent_bytes -= oldest.bytes.len();
+            spare = Arc::into_inner(oldest).map(|batch| batch.bytes);
+        }
+        // A shard waits for the first position of a lane.
+        let is_new = positions.keys().any(|lane| !state.published.contains_key(lane));
+        let keep = state.keep.clone().filter(|_| is_new);
+        let waiting: Vec<Thread> = state.readers.iter().filter_map(|reader| reader.thread.clone()).collect();
+        drop(state);
+        waiting.iter().chain(&keep).for_each(Thread::unpark);
+        spare
+    }
+
+    /// What is to be synced, by the thread that asks, and the positions that may be published then.
+    pub(super) fn unsynced(&self) -> Option<(Arc<File>, BTreeMap<u16, Position>)> {
+        let mut state = self.state();
+        state.keep.get_or_insert_with(std::thread::current);
+        let file = state.unsynced.take()?;
+        Some((file, state.positions.clone()))
+    }
+
+    /// It is synced. Whether they may be published.
+    pub(super) fn synced(&self, positions: &BTreeMap<u16, Position>) -> bool {
+        let mut state = self.state();
+        if state.frozen.is_none() {
+            state.published.clone_from(positions);
+        }
+        state.frozen.is_none()
+    }
+
+    /// A sync failed. From here on no position is written or published: the next start tells again what is recorded behind the last that was.
+    pub(super) fn freeze(&self, words: String) {
+        self.state().frozen.get_or_insert(words);
+    }
+
+    /// The positions to begin a segment with, if a sync failed: else those that its writer knows.
+    pub(super) fn frozen(&self) -> Option<BTreeMap<u16, Position>> {
+        let state = self.state();
+        state.frozen.as_ref().map(|_| state.published.clone())
+    }
+
+    /// The positions in what is synced.
+    pub(in crate::control) fn published(&self) -> BTreeMap<u16, Position> {
+        self.state().published.clone()
+    }
+
+    /// It cannot be written, or can again.
+    pub(super) fn set_failed(&self, words: Option<String>) {
+        self.state().failed = words;
+    }
+
+    /// What is wrong with it, in words.
+    pub(in crate::control) fn problem(&self) -> Option<String> {
+        let state = self.state();
+        state.failed.clone().or_else(|| state.frozen.clone())
+    }
+
+    /// The segments, the oldest first, and the one that the slowest reader is in as its cursor says.
+    pub(super) fn kept(&self, now: UnixMillis) -> (Vec<Kept>, u64) {
+        let state = self.state();
+        let kept = |(sequence, segment): (&u64, &Segment)| Kept {
+            sequence: *sequence,
+            bytes: segment.bytes,
+            age: Duration::from_millis(now.0.saturating_sub(segment.last.0)),
+        };
+        let read = state.readers.iter().map(|reader| reader.saved.frame.segment).min();
+        (state.segments.iter().map(kept).collect(), read.unwrap_or(0))
+    }
+
+    /// The readers that have not read all of a segment, and where they are.
+    pub(super) fn unread(&self, sequence: u64) -> Vec<(usize, Point)> {
+        let state = self.state();
+        let bytes = state.segments.get(&sequence).map_or(0, |segment| segment.bytes);
+        let readers = state.readers.iter().enumerate();
+        readers
+            .filter(|(_, reader)| reader.at.frame < Place { segment: sequence, offset: bytes })
+            .map(|(number, reader)| (number, reader.at))
+            .collect()
+    }
+
+    /// A segment is gone, and with it so many events that a reader has not read.
+    pub(super) fn gone(&self, sequence: u64, lost: &[(usize, u64)]) {
+        let mut state = self.state();
+        state.segments.remove(&sequence);
+        for (number, events) in lost {
+            if let Some(reader) = state.readers.get_mut(*number) {
+                reader.lost += events;
+            }
+        }
+    }
+
+    /// What a reader is called.
+    pub(super) fn name(&self, reader: usize) -> String {
+        self.state().readers.get(reader).map_or_else(String::new, |reader| reader.name.clone())
+    }
+
+    /// Bytes of all segments.
+    pub(in crate::control) fn bytes(&self) -> u64 {
+        self.state().segments.values().map(|segment| segment.bytes).sum()
+    }
+
+    /// How its readers do.
+    pub(in crate::control) fn progress(&self) -> Vec<Progress> {
+        let state = self.state();
+        let one = |reader: &Reading| Progress {
+            name: reader.name.clone(),
+            behind: state.behind(reader.at.frame),
+            lost: reader.lost,
+        };
+        state.readers.iter().map(one).collect()
+    }
+}
+
+impl State {
+    fn look(&self, at: Place) -> Look {
+        if at >= self.end {
+            return Look::End;
+        }
+        let next = || {
+            let next = self.segments.range(at.segment + 1..).next();
+            next.map_or(Look::End, |(segment, _)| {
+                Look::Elsewhere(Place { segment: *segment, offset: HEADER as u64 })
+            })
+        };
+        let Some(segment) = self.segments.get(&at.segment).filter(|segment| at.offset < segment.bytes) else {
+            return next();
+        };
+        match self.recent.binary_search_by_key(&at, |batch| batch.start) {
+            Ok(found) => self.recent.get(found).map_or(Look::End, |batch| Look::Recent(batch.clone())),
+            Err(_) => Look::Disk(segment.bytes),
+        }
+    }
+
+    fn behind(&self, at: Place) -> u64 {
+        let left = |(sequence, segment): (&u64, &Segment)| match at.segment == *sequence {
+            true => segment.bytes.saturating_sub(at.offset),
+            false => segment.bytes,
+        };
+        self.segments.range(at.segment..).map(left).sum()
+    }
+}
