@@ -13,7 +13,7 @@ use relevo::runtime::os::Settings;
 use relevo::runtime::{Bell, Runtime, Segment};
 use relevo::spool::Lane;
 use relevo::spool::batch::Item;
-use relevo::spool::fate::Fate;
+use relevo::spool::disposition::Fate;
 use relevo::spool::lane::{Begin, Done};
 use relevo::spool::layout;
 

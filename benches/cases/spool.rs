@@ -12,7 +12,7 @@ use relevo::mail::envelope::{Envelope, Origin, Protocol, Recipient};
 use relevo::runtime::sim::{SimSegment, World};
 use relevo::runtime::{Runtime, Segment, Synced};
 use relevo::spool::batch::{Batch, Item, NewMessage, Outcome};
-use relevo::spool::fate::Fate;
+use relevo::spool::disposition::Fate;
 use relevo::spool::fold::{self, Files, Folded};
 use relevo::spool::lane::{Begin, Done, Lane, Shape};
 use relevo::spool::segment::LaneOrigin;

@@ -10,7 +10,7 @@ pub mod allot;
 pub mod batch;
 mod commit;
 pub mod compact;
-pub mod fate;
+pub mod disposition;
 pub mod files;
 pub mod fold;
 pub mod index;
