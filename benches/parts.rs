@@ -8,12 +8,12 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use relevo::queue::outcome::Stored;
 use relevo::runtime::glommio::{self, GlommioRuntime};
 use relevo::runtime::os::Settings;
 use relevo::runtime::{Bell, Runtime, Segment};
 use relevo::spool::Lane;
 use relevo::spool::batch::Item;
-use relevo::spool::disposition::Fate;
 use relevo::spool::lane::{Begin, Done};
 use relevo::spool::layout;
 
@@ -93,7 +93,7 @@ impl Store {
             let (took, stored) = self.commit((0..TOGETHER).map(|_| message(vec![b'x'; size]))).await;
             sum += took;
             let outcomes = stored.into_iter().filter_map(|done| match done {
-                Done::Message { key, location, .. } => Some(outcome((key, location), Fate::Delivered)),
+                Done::Message { key, location, .. } => Some(outcome((key, location), Stored::Delivered)),
                 _ => None,
             });
             self.commit(outcomes).await;

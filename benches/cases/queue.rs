@@ -13,7 +13,7 @@ use relevo::dns::cache::Cache;
 use relevo::dns::{Answer, Found, Kind};
 use relevo::id::Location;
 use relevo::queue::destinations::{Destinations, Effect, Take};
-use relevo::queue::outcome::{Fate, Outcomes, RangeOutcome, Settled};
+use relevo::queue::outcome::{Disposition, Outcomes, RangeOutcome, Settled};
 use relevo::queue::{Group, schedule};
 use relevo::runtime::Bell;
 use relevo::shard::assignment::Assignment;
@@ -78,7 +78,7 @@ struct ShardMessages(Mesh);
 impl Routine for ShardMessages {
     fn run(&mut self) {
         for number in 0..1_000 {
-            let outcome = RangeOutcome { first: 0, count: 1, fate: Fate::Delivered };
+            let outcome = RangeOutcome { first: 0, count: 1, disposition: Disposition::Delivered };
             let outcomes = Outcomes::One(outcome);
             let settled = Settled { home: 1, location: group(number, 0).location, key: number, outcomes };
             self.0.send(0, ShardMessage::Settled(settled));

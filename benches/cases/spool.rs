@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use relevo::id::{Durable, Location, MessageId};
 use relevo::mail::envelope::{Envelope, Origin, Protocol, Recipient};
+use relevo::queue::outcome::{Stored, StoredDeferral};
 use relevo::runtime::sim::{SimSegment, World};
 use relevo::runtime::{Runtime, Segment, Synced};
 use relevo::spool::batch::{Batch, Item, NewMessage, Outcome};
-use relevo::spool::disposition::Fate;
 use relevo::spool::fold::{self, Files, Folded};
 use relevo::spool::lane::{Begin, Done, Lane, Shape};
 use relevo::spool::segment::LaneOrigin;
@@ -63,8 +63,8 @@ pub fn message(body: Vec<u8>) -> Item {
 }
 
 /// What became of a message.
-pub fn outcome((key, location): (u32, Location), fate: Fate) -> Item {
-    Item::Outcome(Outcome { key, location, first: 0, count: 1, fate })
+pub fn outcome((key, location): (u32, Location), disposition: Stored) -> Item {
+    Item::Outcome(Outcome { key, location, first: 0, count: 1, disposition })
 }
 
 /// A lane without files. Its proofs come from a simulated disk, which is not measured.
@@ -146,7 +146,7 @@ impl Store {
 
     /// Queues outcomes of all that is stored.
     fn settle(&mut self) {
-        let delivered = |stored| (outcome(stored, Fate::Delivered), ());
+        let delivered = |stored| (outcome(stored, Stored::Delivered), ());
         self.queue.extend(self.stored.drain(..).map(delivered));
     }
 
@@ -289,11 +289,11 @@ pub fn fold() -> Box<dyn Routine> {
         store.commit(|batch| disk.write(batch, shape.segment_size));
         for (number, stored) in std::mem::take(&mut store.stored).into_iter().enumerate() {
             let reply = texts[(some + number) % texts.len()].into();
-            let fate = match number % 10 {
-                0 => Fate::Delivered,
-                _ => Fate::Deferred { attempts: 1, next: NOW.seconds() + 600, reply },
+            let disposition = match number % 10 {
+                0 => Stored::Delivered,
+                _ => Stored::Deferred(StoredDeferral { attempts: 1, next: NOW.seconds() + 600, reply }),
             };
-            store.queue.push_back((outcome(stored, fate), ()));
+            store.queue.push_back((outcome(stored, disposition), ()));
         }
         store.commit(|batch| disk.write(batch, shape.segment_size));
     }

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use relevo::id::Location;
+use relevo::queue::outcome::{Stored, StoredDeferral};
 use relevo::spool::batch::{Item, Outcome};
 use relevo::spool::fold::{Folded, fold as recover};
 use relevo::spool::lane::{Done, Lane};
-use relevo::spool::record::{self, Extent, Fate, HEADER};
+use relevo::spool::record::{self, Extent, HEADER};
 use relevo::spool::segment::COMMIT_HEADER;
 
 use super::input::Input;
@@ -104,16 +105,20 @@ impl History {
         let location = Location { lane: SHAPE.lane, slot: entry.slot, offset: entry.offset };
         let (first, count) = (u16::from(input.byte() % 7), u16::from(input.byte() % 7) + 1);
         let choice = input.byte();
-        let fate = match choice % 5 {
-            0 => Fate::Bounced,
-            1 => Fate::Expired,
+        let disposition = match choice % 5 {
+            0 => Stored::Bounced(()),
+            1 => Stored::Expired(()),
             2 => {
                 let reply = ["", "451 a", "450 b", "421 c"][usize::from(choice >> 3) % 4].into();
-                Fate::Deferred { attempts: u16::from(choice) + 1, next: u32::from(input.word()), reply }
+                Stored::Deferred(StoredDeferral {
+                    attempts: u16::from(choice) + 1,
+                    next: u32::from(input.word()),
+                    reply,
+                })
             }
-            _ => Fate::Delivered,
+            _ => Stored::Delivered,
         };
-        let outcome = Outcome { key: *key, location, first, count, fate };
+        let outcome = Outcome { key: *key, location, first, count, disposition };
         self.bench.queue.push_back((Item::Outcome(outcome), ()));
     }
 
@@ -225,7 +230,7 @@ impl History {
             {
                 let location = Location { lane: SHAPE.lane, slot: entry.slot, offset: entry.offset };
                 let count = if round == 0 { entry.total.div_ceil(2) } else { entry.total };
-                let outcome = Outcome { key, location, first: 0, count, fate: Fate::Delivered };
+                let outcome = Outcome { key, location, first: 0, count, disposition: Stored::Delivered };
                 self.bench.queue.push_back((Item::Outcome(outcome), ()));
             }
             self.commit();
@@ -244,9 +249,11 @@ fn note(live: &mut BTreeMap<Place, Recipients>, lane: &Lane, outcome: &Outcome, 
     let range = usize::from(outcome.first)..usize::from(outcome.first) + usize::from(outcome.count);
     for (_, recipient) in recipients.iter_mut().enumerate().filter(|(number, _)| range.contains(number)) {
         let Some(tried) = recipient else { continue };
-        match &outcome.fate {
-            Fate::Deferred { attempts, next, reply } => *tried = (*attempts, *next, reply.to_string()),
-            Fate::Delivered | Fate::Bounced | Fate::Expired | Fate::Discarded => {
+        match &outcome.disposition {
+            Stored::Deferred(StoredDeferral { attempts, next, reply }) => {
+                *tried = (*attempts, *next, reply.to_string())
+            }
+            Stored::Delivered | Stored::Bounced(()) | Stored::Expired(()) | Stored::Discarded => {
                 *recipient = None;
                 finally += 1;
             }

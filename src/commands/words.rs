@@ -3,6 +3,7 @@
 use relevo::id::MessageId;
 use relevo::mail::envelope::Protocol;
 use relevo::mail::parameters::Key;
+use relevo::queue::outcome::{Stored, StoredDeferral};
 use relevo::spool::inspect::{Fault, LaneReport, RecipientState};
 use relevo::spool::layout::lane_name;
 use relevo::spool::record::MessageView;
@@ -336,7 +337,7 @@ fn is_discarded(view: &MessageView<'_>, ordinal: u16) -> bool {
 fn state_words(state: &RecipientState) -> String {
     match state {
         RecipientState::Waiting => "waiting, never tried".to_owned(),
-        RecipientState::Deferred { attempts, next, reply } => {
+        RecipientState::Known(Stored::Deferred(StoredDeferral { attempts, next, reply })) => {
             let tries = count(u64::from(*attempts), "attempt");
             format!("deferred, {tries}, next at {}: {}", seconds(*next), plain(reply.as_bytes()))
         }
@@ -347,18 +348,18 @@ fn state_words(state: &RecipientState) -> String {
 fn state_name(state: &RecipientState) -> &'static str {
     match state {
         RecipientState::Waiting => "waiting",
-        RecipientState::Deferred { .. } => "deferred",
-        RecipientState::Delivered => "delivered",
-        RecipientState::Bounced => "bounced",
-        RecipientState::Expired => "expired",
-        RecipientState::Discarded => "discarded",
+        RecipientState::Known(Stored::Deferred(_)) => "deferred",
+        RecipientState::Known(Stored::Delivered) => "delivered",
+        RecipientState::Known(Stored::Bounced(())) => "bounced",
+        RecipientState::Known(Stored::Expired(())) => "expired",
+        RecipientState::Known(Stored::Discarded) => "discarded",
         RecipientState::Settled => "settled",
     }
 }
 
 fn state_json(address: &[u8], state: &RecipientState) -> Value {
     let mut value = json!({ "address": lossy(address), "state": state_name(state) });
-    if let RecipientState::Deferred { attempts, next, reply } = state {
+    if let RecipientState::Known(Stored::Deferred(StoredDeferral { attempts, next, reply })) = state {
         value["attempts"] = json!(attempts);
         value["next_attempt"] = json!(seconds(*next));
         value["last_reply"] = json!(reply);

@@ -1,6 +1,175 @@
-//! How attempts end: what the home shard of a domain tells the shard whose lane has the message.
+//! How attempts end: what the home shard of a domain tells the shard whose lane has the message, and what that writes down.
 
 use crate::id::Location;
+use crate::smtp::client::Verdict;
+use crate::smtp::reply::Reply;
+
+/// What became of a recipient: the one list of it. `D` says more of one that is tried again, `R` of one that is returned to its
+/// sender; who carries it further carries less.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Disposition<D, R> {
+    /// The next hop took it.
+    Delivered,
+    /// It is tried again.
+    Deferred(D),
+    /// It was refused for good, and goes back to its sender if one is to be told.
+    Bounced(R),
+    /// It was given up for age; the same holds for its sender.
+    Expired(R),
+    /// It is thrown away, as the operator wants it: nobody is told.
+    Discarded,
+}
+
+/// What an attempt brought, between shards.
+pub type Ended = Disposition<Deferral, Box<Failure>>;
+
+/// What a record says. The notification of one that is returned, if its sender is to be told, stands before it.
+pub type Stored = Disposition<StoredDeferral, ()>;
+
+/// A recipient that is tried again, between shards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deferral {
+    /// Attempts so far.
+    pub attempts: u16,
+    /// When, in seconds of the queues' clock.
+    pub next: u32,
+    /// The same in Unix seconds, for the record and for the event, which has its id by it.
+    pub due: u32,
+    /// The last reply or error.
+    pub reply: Box<str>,
+    /// The hop never said that.
+    pub ours: bool,
+}
+
+/// The same in a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredDeferral {
+    /// Attempts so far.
+    pub attempts: u16,
+    /// When, in Unix seconds.
+    pub next: u32,
+    /// The last reply or error.
+    pub reply: Box<str>,
+}
+
+/// Why a recipient is returned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// RFC 3463 code, if it says more than the diagnostic does.
+    pub status: Option<(u8, u16, u16)>,
+    /// The next hop that said so, if one did.
+    pub remote: Option<String>,
+    /// Its reply, or our own words.
+    pub diagnostic: String,
+    /// The record of the accounting, which waits for the id of the notification.
+    pub record: Vec<u8>,
+}
+
+impl Failure {
+    /// In our own words: no hop said so.
+    pub fn ours(status: (u8, u16, u16), diagnostic: String) -> Box<Failure> {
+        Box::new(Failure { status: Some(status), remote: None, diagnostic, record: Vec::new() })
+    }
+}
+
+impl<D, R> Disposition<D, R> {
+    /// What is known of it if it is tried again; None: this is its end.
+    pub fn deferral(&self) -> Option<&D> {
+        match self {
+            Disposition::Deferred(deferral) => Some(deferral),
+            _ => None,
+        }
+    }
+
+    /// What is known of it if it is returned.
+    pub fn returned(&self) -> Option<&R> {
+        match self {
+            Disposition::Bounced(why) | Disposition::Expired(why) => Some(why),
+            _ => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn returned_mut(&mut self) -> Option<&mut R> {
+        match self {
+            Disposition::Bounced(why) | Disposition::Expired(why) => Some(why),
+            _ => None,
+        }
+    }
+
+    /// Its number in a record (docs/record-format.md).
+    pub fn code(&self) -> u8 {
+        match self {
+            Disposition::Delivered => 1,
+            Disposition::Bounced(_) => 2,
+            Disposition::Expired(_) => 3,
+            Disposition::Deferred(_) => 4,
+            Disposition::Discarded => 5,
+        }
+    }
+}
+
+impl Stored {
+    /// What a record with this number says; `deferral` reads what stands behind it. None: no version knows the number, or what it says of
+    /// a deferral cannot be read.
+    pub fn of_code(code: u8, deferral: impl FnOnce() -> StoredDeferral) -> Option<Stored> {
+        Some(match code {
+            1 => Disposition::Delivered,
+            2 => Disposition::Bounced(()),
+            3 => Disposition::Expired(()),
+            4 => Disposition::Deferred(deferral()),
+            5 => Disposition::Discarded,
+            _ => return None,
+        })
+    }
+}
+
+impl Ended {
+    /// What a verdict on a recipient and the reply that decided it mean for the queue. `again`: attempts so far, and when the next
+    /// one is, in seconds of the queues' clock and in Unix seconds.
+    pub fn of_verdict(
+        verdict: &Verdict,
+        reply: &Reply,
+        hop: &str,
+        again: impl FnOnce() -> (u16, u32, u32),
+    ) -> Ended {
+        match verdict {
+            Verdict::Delivered(_) => Disposition::Delivered,
+            Verdict::Deferred(_) | Verdict::Later(_) => {
+                let (attempts, next, due) = again();
+                Disposition::Deferred(Deferral {
+                    attempts,
+                    next,
+                    reply: reply.describe().into(),
+                    ours: reply.ours,
+                })
+            }
+            Verdict::Failed(_) => Disposition::Bounced(Box::new(Failure {
+                status: reply.enhanced,
+                // RFC 3464 2.3.5: a host that said nothing of it is not reported.
+                remote: (!reply.ours).then(|| hop.to_owned()),
+                diagnostic: reply.describe(),
+                record: Vec::new(),
+            })),
+        }
+    }
+
+    /// What is written down of it.
+    pub fn stored(&self) -> Stored {
+        match self {
+            Disposition::Delivered => Disposition::Delivered,
+            Disposition::Deferred(Deferral { attempts, due, reply, ours, .. }) => {
+                // Whoever gives up on it tells a hop's words from ours by the code.
+                let code = if *ours { reply.find(' ').map_or(0, |end| end + 1) } else { 0 };
+                let (attempts, next, reply) = (*attempts, *due, reply[code..].into());
+                Disposition::Deferred(StoredDeferral { attempts, next, reply })
+            }
+            Disposition::Bounced(_) => Disposition::Bounced(()),
+            Disposition::Expired(_) => Disposition::Expired(()),
+            Disposition::Discarded => Disposition::Discarded,
+        }
+    }
+}
 
 /// How an attempt ended for a range of recipients.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,46 +179,7 @@ pub struct RangeOutcome {
     /// Recipients.
     pub count: u16,
     /// What became of them.
-    pub fate: Fate,
-}
-
-/// What became of a recipient in an attempt.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// The next hop took it.
-    Delivered,
-    /// It is tried again.
-    Deferred {
-        /// Attempts so far.
-        attempts: u16,
-        /// When, in seconds of the queues' clock.
-        next: u32,
-        /// The same in Unix seconds, for the record and for the event, which has its id by it.
-        due: u32,
-        /// The last reply or error.
-        reply: Box<str>,
-        /// The hop never said that.
-        ours: bool,
-    },
-    /// It is returned to its sender.
-    Failed(Box<Failure>),
-    /// It is thrown away, as the operator wants it: nobody is told.
-    Discarded,
-}
-
-/// Why a recipient is returned.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// Given up for age rather than refused.
-    pub expired: bool,
-    /// RFC 3463 code, if it says more than the diagnostic does.
-    pub status: Option<(u8, u16, u16)>,
-    /// The next hop that said so, if one did.
-    pub remote: Option<String>,
-    /// Its reply, or our own words.
-    pub diagnostic: String,
-    /// The record of the accounting, which waits for the id of the notification.
-    pub record: Vec<u8>,
+    pub disposition: Ended,
 }
 
 /// Outcomes of one attempt; most attempts have one range.
@@ -90,4 +220,77 @@ pub struct Settled {
     pub key: u32,
     /// How it ended.
     pub outcomes: Outcomes,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::smtp::client::local;
+
+    fn ended() -> [Ended; 5] {
+        let deferral = Deferral { attempts: 3, next: 70, due: 1070, reply: "451 4.4.1 no route".into(), ours: false };
+        let failure = || Failure::ours((5, 1, 1), "no such user".to_owned());
+        [
+            Disposition::Delivered,
+            Disposition::Bounced(failure()),
+            Disposition::Expired(failure()),
+            Disposition::Deferred(deferral),
+            Disposition::Discarded,
+        ]
+    }
+
+    /// The numbers are those on the disk: they never change, and no other one is read.
+    #[test]
+    fn each_disposition_has_its_number_for_ever() {
+        let deferral = || StoredDeferral { attempts: 3, next: 1070, reply: "451 4.4.1 no route".into() };
+        for (one, code) in ended().into_iter().zip(1..) {
+            let stored = one.stored();
+            assert_eq!((one.code(), stored.code()), (code, code));
+            assert_eq!(Stored::of_code(code, deferral), Some(stored));
+        }
+        for code in (0..=u8::MAX).filter(|code| !(1..=5).contains(code)) {
+            assert_eq!(Stored::of_code(code, deferral), None, "{code}");
+        }
+    }
+
+    #[test]
+    fn what_is_returned_or_tried_again_says_so() {
+        let said = ended().map(|one| (one.deferral().is_some(), one.returned().is_some()));
+        assert_eq!(said, [(false, false), (false, true), (false, true), (true, false), (false, false)]);
+    }
+
+    #[test]
+    fn our_own_words_are_stored_without_a_code() {
+        for (reply, ours, words) in [
+            ("451 4.4.1 no route", false, "451 4.4.1 no route"),
+            ("451 4.4.1 no route", true, "4.4.1 no route"),
+            ("451", true, "451"),
+        ] {
+            let one = Ended::Deferred(Deferral { attempts: 1, next: 0, due: 0, reply: reply.into(), ours });
+            let stored = one.stored();
+            assert_eq!(stored.deferral().map(|deferral| &*deferral.reply), Some(words));
+        }
+    }
+
+    #[test]
+    fn a_verdict_means_one_disposition() {
+        let mut theirs = local(550, (5, 1, 1), "no such user");
+        theirs.ours = false;
+        let ours = local(554, (5, 6, 3), "needs 8-bit");
+        let of =
+            |verdict: &Verdict, reply: &Reply| Ended::of_verdict(verdict, reply, "mx.x.example", || (7, 9, 1009));
+        assert_eq!(of(&Verdict::Delivered(0), &theirs), Disposition::Delivered);
+        for verdict in [Verdict::Deferred(0), Verdict::Later(0)] {
+            for reply in [&theirs, &ours] {
+                let deferral =
+                    Deferral { attempts: 7, next: 9, reply: reply.describe().into(), ours: reply.ours };
+                assert_eq!(of(&verdict, reply), Disposition::Deferred(deferral));
+            }
+        }
+        for (reply, remote) in [(&theirs, Some("mx.x.example".to_owned())), (&ours, None)] {
+            let failure =
+                Failure { status: reply.enhanced, remote, diagnostic: reply.describe(), record: Vec::new() };
+            assert_eq!(of(&Verdict::Failed(0), reply), Disposition::Bounced(Box::new(failure)));
+        }
+    }
 }

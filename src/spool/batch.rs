@@ -6,8 +6,9 @@ use std::io::IoSlice;
 use crate::id::{Location, MessageId};
 use crate::limits;
 use crate::mail::envelope::Envelope;
+use crate::queue::outcome::{Stored, StoredDeferral};
 use crate::spool::parameters;
-use crate::spool::record::{self, Extent, Fate, Kind, MessageView, RecordError};
+use crate::spool::record::{self, Extent, Kind, MessageView, RecordError};
 use crate::spool::segment::{COMMIT_HEADER, CommitHeader};
 
 /// A message to be stored.
@@ -37,7 +38,7 @@ pub struct Outcome {
     /// How many.
     pub count: u16,
     /// What became of them.
-    pub fate: Fate,
+    pub disposition: Stored,
 }
 
 /// A live message on its way out of a segment that is to be freed.
@@ -162,11 +163,11 @@ impl Item {
             }
             Item::Chunk(body) | Item::Piece(body) => 64 + body.len(),
             Item::Move(moved) => {
-                let state = usize::from(moved.total) * (record::FATE + limits::REPLY_MOVED_MAX);
+                let state = usize::from(moved.total) * (record::DISPOSITION + limits::REPLY_MOVED_MAX);
                 64 + moved.bytes() + 20 * (moved.pieces.len() + 1) + state
             }
-            Item::Outcome(outcome) => match &outcome.fate {
-                Fate::Deferred { reply, .. } => 80 + reply.len(),
+            Item::Outcome(outcome) => match &outcome.disposition {
+                Stored::Deferred(StoredDeferral { reply, .. }) => 80 + reply.len(),
                 _ => 80,
             },
             Item::Snapshot(_) => limits::CENSUS_MAX,
@@ -390,8 +391,15 @@ fn write(item: &Item, front: &mut Vec<u8>, target: Target, names: &impl Names) -
         Item::Outcome(outcome) => {
             // A message that is not live any more needs no outcome.
             let (sequence, offset) = names.name(outcome)?;
-            record::start(front, Kind::of_outcome(&outcome.fate));
-            record::write_outcome(front, sequence, offset, outcome.first, outcome.count, &outcome.fate);
+            record::start(front, Kind::of_outcome(&outcome.disposition));
+            record::write_outcome(
+                front,
+                sequence,
+                offset,
+                outcome.first,
+                outcome.count,
+                &outcome.disposition,
+            );
             None
         }
         Item::Snapshot(of) => {

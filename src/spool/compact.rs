@@ -13,9 +13,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::id::Location;
 use crate::limits;
+use crate::queue::outcome::{Stored, StoredDeferral};
 use crate::spool::batch::{Moved, Place, Snapshot};
 use crate::spool::index::{self, Entry, Index, Part, Replies};
-use crate::spool::record::{self, Extent, Fate, Kind};
+use crate::spool::record::{self, Extent, Kind};
 use crate::spool::segments::Segments;
 use crate::spool::slot::{Slot, State};
 
@@ -265,7 +266,7 @@ pub(in crate::spool) fn snapshot_due(
 }
 
 fn state_length(entry: &Entry, replies: &Replies) -> usize {
-    entry.live().iter().map(|range| record::FATE + replies.text(range.reply).len()).sum()
+    entry.live().iter().map(|range| record::DISPOSITION + replies.text(range.reply).len()).sum()
 }
 
 /// Writes a snapshot.
@@ -294,8 +295,9 @@ pub(in crate::spool) fn write_snapshot(
         out.extend_from_slice(&(ranges.len() as u16).to_le_bytes());
         for range in ranges.iter() {
             let reply = replies.text(range.reply).into();
-            let fate = Fate::Deferred { attempts: range.attempts, next: range.next, reply };
-            record::write_fate(out, range.first, range.count, &fate);
+            let disposition =
+                Stored::Deferred(StoredDeferral { attempts: range.attempts, next: range.next, reply });
+            record::write_disposition(out, range.first, range.count, &disposition);
         }
     }
     Some(if settled.is_some() { Kind::PartialSnapshot } else { Kind::Snapshot })
@@ -316,8 +318,12 @@ pub(in crate::spool) fn write_state(
             let end = reply.char_indices().next_back().map_or(0, |(at, _)| at);
             reply = &reply[..end];
         }
-        let fate = Fate::Deferred { attempts: range.attempts, next: range.next, reply: reply.into() };
-        record::write_fate(out, range.first, range.count, &fate);
+        let disposition = Stored::Deferred(StoredDeferral {
+            attempts: range.attempts,
+            next: range.next,
+            reply: reply.into(),
+        });
+        record::write_disposition(out, range.first, range.count, &disposition);
     }
     true
 }

@@ -9,12 +9,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::id::MessageId;
 use crate::limits;
+use crate::queue::outcome::Stored;
 use crate::spool::commit::{Commit, CommitReader, NoCommit};
 pub use crate::spool::files::Files;
 use crate::spool::index::{self, Entry, Index, Replies};
 use crate::spool::lane::{Lane, Shape};
 use crate::spool::missing::{Missing, Spot};
-use crate::spool::record::{self, Extent, Fate, Kind, MessageView, RecordError};
+use crate::spool::record::{self, Extent, Kind, MessageView, RecordError};
 use crate::spool::salvage::{self, Piece};
 use crate::spool::segment::{self, COMMIT_HEADER, CommitHeader, Cursor, Header};
 use crate::spool::segments::Segments;
@@ -456,14 +457,14 @@ impl<F: Files> Fold<'_, F> {
 
     fn outcome(&mut self, sequence: u32, mut payload: Cursor<'_>) -> Option<()> {
         let origin = (payload.u32()?, payload.u32()?);
-        let (first, count, fate) = record::read_fate(&mut payload)?;
+        let (first, count, disposition) = record::read_disposition(&mut payload)?;
         let (about, offset) = self.moved.get(&origin).copied().unwrap_or(origin);
         // A segment that is gone was free, and nothing of it was live.
         let Some(segment) = self.segments.get_mut(&about) else { return Some(()) };
         if let Some(entry) = segment.messages.get_mut(&offset) {
-            entry.apply(first, count, &fate, &mut self.replies);
+            entry.apply(first, count, &disposition, &mut self.replies);
         } else if self.quarantined.contains(&segment.slot) {
-            self.missing.outcome(origin, first, count, &fate);
+            self.missing.outcome(origin, first, count, &disposition);
         }
         if about != sequence {
             self.segments.entry(sequence).or_default().about.insert(about);
@@ -476,7 +477,8 @@ impl<F: Files> Fold<'_, F> {
         let mut listed = HashMap::new();
         for _ in 0..count {
             let (offset, ranges) = (payload.u32()?, payload.u16()?);
-            let ranges: Option<Vec<_>> = (0..ranges).map(|_| record::read_fate(&mut payload)).collect();
+            let ranges: Option<Vec<_>> =
+                (0..ranges).map(|_| record::read_disposition(&mut payload)).collect();
             listed.insert(offset, ranges?);
         }
         // None is ever written of its own segment.
@@ -558,7 +560,7 @@ impl<F: Files> Fold<'_, F> {
 }
 
 /// Whether ranges are apart from each other, ascending and of ordinals that a message with `total` recipients has.
-fn in_order(ranges: &[(u16, u16, Fate)], total: u16) -> bool {
+fn in_order(ranges: &[(u16, u16, Stored)], total: u16) -> bool {
     let mut next = 0;
     ranges.iter().all(|(first, count, _)| {
         let sound = *first >= next && *count > 0 && first.checked_add(*count).is_some_and(|end| end <= total);

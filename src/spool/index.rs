@@ -5,7 +5,8 @@ use std::rc::Rc;
 
 use crate::id::Location;
 use crate::limits;
-use crate::spool::record::{Extent, Fate};
+use crate::queue::outcome::{Stored, StoredDeferral};
+use crate::spool::record::Extent;
 
 /// Texts of last replies, each kept once: thousands of deferrals share a few of them.
 #[derive(Debug, Default)]
@@ -123,7 +124,7 @@ impl Live {
 fn cut(
     ranges: &[LiveRange],
     (start, end): (u16, u16),
-    fate: &Fate,
+    disposition: &Stored,
     replies: &mut Replies,
     mut keep: impl FnMut(LiveRange),
 ) -> u16 {
@@ -141,7 +142,7 @@ fn cut(
             keep(LiveRange { count: cut_from - from, ..range });
             pieces += 1;
         }
-        if let Fate::Deferred { attempts, next, reply } = fate {
+        if let Stored::Deferred(StoredDeferral { attempts, next, reply }) = disposition {
             let reply = replies.keep(reply);
             let (first, count) = (cut_from, cut_to - cut_from);
             keep(LiveRange { first, count, attempts: *attempts, reply, next: *next });
@@ -314,7 +315,7 @@ impl Entry {
 
     /// Takes note of an outcome. Ordinals that are not live (any more) are passed over, so that an outcome read twice counts
     /// once. Returns how many recipients are finally settled by it.
-    pub fn apply(&mut self, first: u16, count: u16, fate: &Fate, replies: &mut Replies) -> u16 {
+    pub fn apply(&mut self, first: u16, count: u16, disposition: &Stored, replies: &mut Replies) -> u16 {
         let about = (first, first.saturating_add(count));
         let touched = match &mut self.live {
             Live::Many(ranges) => {
@@ -322,7 +323,7 @@ impl Entry {
                 let from = ranges.partition_point(|range| range.first + range.count <= about.0);
                 let to = ranges.partition_point(|range| range.first < about.1).max(from);
                 let mut kept = Vec::new();
-                let touched = cut(&ranges[from..to], about, fate, replies, |range| kept.push(range));
+                let touched = cut(&ranges[from..to], about, disposition, replies, |range| kept.push(range));
                 ranges.splice(from..to, kept);
                 match ranges[..] {
                     [] => self.live = Live::None,
@@ -334,18 +335,18 @@ impl Entry {
             _ => {
                 let before = std::mem::replace(&mut self.live, Live::None);
                 let ranges = Entry::ranges(&before, self.total);
-                cut(&ranges, about, fate, replies, |range| self.live.push(range))
+                cut(&ranges, about, disposition, replies, |range| self.live.push(range))
             }
         };
-        if matches!(fate, Fate::Deferred { .. }) { 0 } else { touched }
+        if matches!(disposition, Stored::Deferred(_)) { 0 } else { touched }
     }
 
     /// Replaces what is known by a snapshot.
-    pub(in crate::spool) fn replace(&mut self, ranges: &[(u16, u16, Fate)], replies: &mut Replies) {
+    pub(in crate::spool) fn replace(&mut self, ranges: &[(u16, u16, Stored)], replies: &mut Replies) {
         self.forget(replies);
         self.live = Live::None;
-        for (first, count, fate) in ranges {
-            if let Fate::Deferred { attempts, next, reply } = fate {
+        for (first, count, disposition) in ranges {
+            if let Stored::Deferred(StoredDeferral { attempts, next, reply }) = disposition {
                 let reply = if *attempts == 0 { NO_REPLY } else { replies.keep(reply) };
                 self.live.push(LiveRange {
                     first: *first,
@@ -442,8 +443,8 @@ impl Index {
 mod tests {
     use super::*;
 
-    fn deferred(attempts: u16, text: &str) -> Fate {
-        Fate::Deferred { attempts, next: 9, reply: text.into() }
+    fn deferred(attempts: u16, text: &str) -> Stored {
+        Stored::Deferred(StoredDeferral { attempts, next: 9, reply: text.into() })
     }
 
     fn ranges(entry: &Entry) -> Vec<(u16, u16, u16)> {
@@ -454,16 +455,16 @@ mod tests {
     fn outcomes_cut_ranges_and_count_once() {
         let mut replies = Replies::default();
         let mut entry = Entry::new(0, 4096, 10, 0, Vec::new());
-        assert_eq!(entry.apply(3, 2, &Fate::Delivered, &mut replies), 2);
+        assert_eq!(entry.apply(3, 2, &Stored::Delivered, &mut replies), 2);
         assert_eq!(ranges(&entry), [(0, 3, 0), (5, 5, 0)]);
-        assert_eq!(entry.apply(3, 2, &Fate::Delivered, &mut replies), 0, "the same again");
+        assert_eq!(entry.apply(3, 2, &Stored::Delivered, &mut replies), 0, "the same again");
         assert_eq!(entry.apply(4, 3, &deferred(1, "451 later"), &mut replies), 0);
         assert_eq!(ranges(&entry), [(0, 3, 0), (5, 2, 1), (7, 3, 0)]);
         assert_eq!(replies.text(entry.live()[1].reply), "451 later");
-        assert_eq!(entry.apply(0, 6, &Fate::Bounced, &mut replies), 4);
+        assert_eq!(entry.apply(0, 6, &Stored::Bounced(()), &mut replies), 4);
         assert_eq!(ranges(&entry), [(6, 1, 1), (7, 3, 0)]);
         assert!(!entry.is_dead());
-        assert_eq!(entry.apply(0, u16::MAX, &Fate::Expired, &mut replies), 4);
+        assert_eq!(entry.apply(0, u16::MAX, &Stored::Expired(()), &mut replies), 4);
         assert!(entry.is_dead());
         assert!(replies.by_text.is_empty(), "texts go with their last user");
     }
@@ -485,12 +486,12 @@ mod tests {
                 let count = 1 + random(if attempts % 5 == 0 { 80 } else { 3 });
                 let last = (first + count).min(TOTAL);
                 let settles = random(3) == 0;
-                let fate =
-                    if settles { Fate::Delivered } else { deferred(attempts, &format!("45{}", random(9))) };
+                let disposition =
+                    if settles { Stored::Delivered } else { deferred(attempts, &format!("45{}", random(9))) };
                 let touched =
                     list[usize::from(first)..usize::from(last)].iter_mut().filter(|one| one.is_some());
                 let touched = touched.map(|one| *one = (!settles).then_some(attempts)).count();
-                let settled = entry.apply(first, count, &fate, &mut replies);
+                let settled = entry.apply(first, count, &disposition, &mut replies);
                 assert_eq!(usize::from(settled), if settles { touched } else { 0 });
                 let live = entry.live();
                 let said = live.iter().flat_map(|range| {
@@ -511,8 +512,8 @@ mod tests {
         let mut replies = Replies::default();
         let mut entry = Entry::new(0, 4096, 9, 0, Vec::new());
         entry.apply(0, 9, &deferred(1, "450 a"), &mut replies);
-        entry.apply(4, 1, &Fate::Delivered, &mut replies);
-        entry.apply(0, 4, &Fate::Delivered, &mut replies);
+        entry.apply(4, 1, &Stored::Delivered, &mut replies);
+        entry.apply(0, 4, &Stored::Delivered, &mut replies);
         assert_eq!(replies.text(entry.live()[0].reply), "450 a");
         entry.forget(&mut replies);
         assert!(replies.by_text.is_empty());
@@ -527,13 +528,13 @@ mod tests {
             assert!(matches!(entry.live, Live::One(_)));
         }
         assert_eq!((ranges(&entry), replies.texts[0].1), (vec![(0, 1, 3)], 1));
-        entry.apply(0, 1, &Fate::Delivered, &mut replies);
+        entry.apply(0, 1, &Stored::Delivered, &mut replies);
         assert!(entry.is_dead() && entry.live().is_empty() && replies.by_text.is_empty());
         // Many become one again.
         let mut entry = Entry::new(0, 4096, 3, 0, Vec::new());
-        entry.apply(1, 1, &Fate::Delivered, &mut replies);
+        entry.apply(1, 1, &Stored::Delivered, &mut replies);
         assert_eq!(ranges(&entry), [(0, 1, 0), (2, 1, 0)]);
-        entry.apply(2, 1, &Fate::Delivered, &mut replies);
+        entry.apply(2, 1, &Stored::Delivered, &mut replies);
         assert!(matches!(entry.live, Live::One(_)));
     }
 

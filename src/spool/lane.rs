@@ -306,7 +306,7 @@ impl Lane {
         let entry = self.index.get_mut(outcome.key).filter(|entry| entry.is_told(outcome.location));
         let Some(entry) = entry else { return Done::Outcome { outcome, settled: 0 } };
         let home = entry.slot;
-        let settled = entry.apply(outcome.first, outcome.count, &outcome.fate, &mut self.replies);
+        let settled = entry.apply(outcome.first, outcome.count, &outcome.disposition, &mut self.replies);
         let dead = entry.is_dead();
         self.segments.tells_about(slot, home);
         if dead {

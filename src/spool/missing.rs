@@ -1,9 +1,9 @@
 //! Messages of damaged segments that only their outcomes still know of.
 
+use crate::queue::outcome::Stored;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::limits;
-use crate::spool::record::Fate;
 
 /// Where a record of a message lies: sequence number of its segment and offset.
 pub(in crate::spool) type Spot = (u32, u32);
@@ -17,9 +17,9 @@ pub(in crate::spool) struct Missing {
 
 impl Missing {
     /// An outcome of one.
-    pub fn outcome(&mut self, origin: Spot, first: u16, count: u16, fate: &Fate) {
+    pub fn outcome(&mut self, origin: Spot, first: u16, count: u16, disposition: &Stored) {
         let recipients = first..first.saturating_add(count.min(limits::RECIPIENTS_MAX as u16));
-        if !matches!(fate, Fate::Deferred { .. }) {
+        if !matches!(disposition, Stored::Deferred(_)) {
             if let Some(left) = self.left.get_mut(&origin) {
                 left.retain(|recipient| !recipients.contains(recipient));
             }
@@ -33,7 +33,7 @@ impl Missing {
     pub fn snapshot(
         &mut self,
         about: u32,
-        listed: &HashMap<u32, Vec<(u16, u16, Fate)>>,
+        listed: &HashMap<u32, Vec<(u16, u16, Stored)>>,
         partial: bool,
         is_gone: impl Fn(u32) -> bool,
     ) {

@@ -9,8 +9,10 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use crate::id::MessageId;
 use crate::mail::envelope::{Envelope, OriginRef, Protocol};
 use crate::mail::parameters::{Named, Parameters};
-pub use crate::spool::disposition::Fate;
-pub(in crate::spool) use crate::spool::disposition::{FATE, RangeFate, read_fate, write_fate, write_outcome};
+use crate::queue::outcome::Stored;
+pub(in crate::spool) use crate::spool::disposition::{
+    DISPOSITION, RangeDisposition, read_disposition, write_disposition, write_outcome,
+};
 use crate::spool::parameters::{self, Tags};
 use crate::spool::segment::Cursor;
 use crate::time::UnixMillis;
@@ -43,10 +45,12 @@ pub enum Kind {
 
 impl Kind {
     /// The kind of a record of this outcome.
-    pub(in crate::spool) fn of_outcome(fate: &Fate) -> Kind {
-        match fate {
-            Fate::Delivered | Fate::Bounced | Fate::Expired | Fate::Deferred { .. } => Kind::Outcome,
-            Fate::Discarded => Kind::LaterOutcome,
+    pub(in crate::spool) fn of_outcome(disposition: &Stored) -> Kind {
+        match disposition {
+            Stored::Delivered | Stored::Bounced(()) | Stored::Expired(()) | Stored::Deferred(_) => {
+                Kind::Outcome
+            }
+            Stored::Discarded => Kind::LaterOutcome,
         }
     }
 
@@ -312,8 +316,8 @@ pub(in crate::spool) fn without_parameters(fields: &[u8]) -> Vec<u8> {
     kept
 }
 
-/// Writes the payload of a moved message; returns where its last extent is to be filled in. `state` has a range and a fate
-/// for all that is live, written by [`write_fate`].
+/// Writes the payload of a moved message; returns where its last extent is to be filled in. `state` has a range and a disposition
+/// for all that is live, written by [`write_disposition`].
 pub(in crate::spool) fn write_moved(
     out: &mut Vec<u8>,
     fields: &[u8],
@@ -524,11 +528,11 @@ impl<'a> MessageView<'a> {
     }
 
     /// Of a moved message: what was live when it moved. None: it lies where it was born.
-    pub(in crate::spool) fn state(&self) -> Result<Option<Vec<RangeFate>>, RecordError> {
+    pub(in crate::spool) fn state(&self) -> Result<Option<Vec<RangeDisposition>>, RecordError> {
         let Some(state) = self.state else { return Ok(None) };
         let (mut rest, mut ranges) = (Cursor(state), Vec::new());
         while !rest.0.is_empty() {
-            ranges.push(read_fate(&mut rest).ok_or(RecordError::Damaged)?);
+            ranges.push(read_disposition(&mut rest).ok_or(RecordError::Damaged)?);
         }
         Ok(Some(ranges))
     }

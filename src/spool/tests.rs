@@ -13,11 +13,12 @@ use std::io;
 
 use crate::id::Location;
 use crate::mail::envelope::{Envelope, Origin, Protocol, Recipient};
+use crate::queue::outcome::{Stored, StoredDeferral};
 use crate::runtime::Synced;
 use crate::spool::batch::{Batch, Item, NewMessage, Outcome};
 use crate::spool::fold::{self, Files, Refusal};
 use crate::spool::lane::{Begin, Done, Lane, Shape};
-use crate::spool::record::{self, Extent, Fate, MessageView};
+use crate::spool::record::{self, Extent, MessageView};
 use crate::spool::segment::{self, LaneOrigin};
 use crate::time::UnixMillis;
 
@@ -123,10 +124,10 @@ impl Bench {
         key.expect("a message was stored")
     }
 
-    fn settle(&mut self, key: u32, first: u16, count: u16, fate: Fate) {
+    fn settle(&mut self, key: u32, first: u16, count: u16, disposition: Stored) {
         let entry = self.lane.entry(key).unwrap();
         let location = Location { lane: 3, slot: entry.slot, offset: entry.offset };
-        self.queue.push_back((Item::Outcome(Outcome { key, location, first, count, fate }), 0));
+        self.queue.push_back((Item::Outcome(Outcome { key, location, first, count, disposition }), 0));
     }
 
     fn refold(&self) -> fold::Folded {
@@ -205,8 +206,13 @@ fn what_is_stored_is_found_again() {
     let mut bench = Bench::new();
     let one = bench.store(message("one@x.example", 3, b"first body".to_vec()));
     let two = bench.store(message("two@x.example", 1, vec![b'x'; 200_000]));
-    bench.settle(one, 1, 1, Fate::Delivered);
-    bench.settle(two, 0, 1, Fate::Deferred { attempts: 2, next: 77, reply: "451 later".into() });
+    bench.settle(one, 1, 1, Stored::Delivered);
+    bench.settle(
+        two,
+        0,
+        1,
+        Stored::Deferred(StoredDeferral { attempts: 2, next: 77, reply: "451 later".into() }),
+    );
     bench.commit();
     let folded = bench.refold();
     assert!(folded.damage.is_empty(), "{:?}", folded.damage);
@@ -240,7 +246,7 @@ fn a_chunked_body_is_put_together_and_pins_its_segments() {
     assert_eq!(body.len(), 24 * 250_000 + 7);
     assert!(body.ends_with(b"\x17the end"));
     let before = bench.lane.segments();
-    bench.settle(key, 0, 1, Fate::Delivered);
+    bench.settle(key, 0, 1, Stored::Delivered);
     bench.commit();
     bench.housekeep();
     assert!(bench.lane.segments().1 > before.1, "its segments are free now");
@@ -357,7 +363,7 @@ fn segments_are_recycled_and_old_lives_do_not_rise() {
             keys.push(bench.store(message("a@x.example", 1, vec![round; 100_000])));
         }
         for key in keys {
-            bench.settle(key, 0, 1, Fate::Delivered);
+            bench.settle(key, 0, 1, Stored::Delivered);
         }
         bench.commit();
         if round % 17 == 0 {
@@ -379,11 +385,15 @@ fn an_old_message_does_not_hold_everything_after_it() {
                 old,
                 0,
                 1,
-                Fate::Deferred { attempts: round as u16, next: round, reply: "451 no".into() },
+                Stored::Deferred(StoredDeferral {
+                    attempts: round as u16,
+                    next: round,
+                    reply: "451 no".into(),
+                }),
             );
         }
         let key = bench.store(message("a@x.example", 1, vec![1; 200_000]));
-        bench.settle(key, 0, 1, Fate::Delivered);
+        bench.settle(key, 0, 1, Stored::Delivered);
         bench.commit();
     }
     assert!(bench.lane.segments().0 <= 14, "80 MB went through {:?} segments", bench.lane.segments());
@@ -430,14 +440,16 @@ fn random_histories_fold_to_what_the_lane_knew() {
                     (kind, Some((key, total))) => {
                         let first = next(u64::from(*total)) as u16;
                         let count = next(u64::from(total - first)) as u16 + 1;
-                        let fate = match (kind, next(3)) {
-                            (1, _) => {
-                                Fate::Deferred { attempts: 1, next: next(99) as u32, reply: "4".into() }
-                            }
-                            (_, 0) => Fate::Bounced,
-                            _ => Fate::Delivered,
+                        let disposition = match (kind, next(3)) {
+                            (1, _) => Stored::Deferred(StoredDeferral {
+                                attempts: 1,
+                                next: next(99) as u32,
+                                reply: "4".into(),
+                            }),
+                            (_, 0) => Stored::Bounced(()),
+                            _ => Stored::Delivered,
                         };
-                        bench.settle(*key, first, count, fate);
+                        bench.settle(*key, first, count, disposition);
                     }
                 }
             }
@@ -474,11 +486,11 @@ fn a_lost_piece_frees_nobody_elses_segment() {
         bench.store(message("kept@x.example", 1, vec![1; 250_000]));
     }
     let kept = bench.lane.messages() - 1;
-    bench.settle(large, 0, 1, Fate::Bounced);
+    bench.settle(large, 0, 1, Stored::Bounced(()));
     bench.commit();
     for _ in 0..40 {
         let later = bench.store(message("later@x.example", 1, vec![2; 250_000]));
-        bench.settle(later, 0, 1, Fate::Delivered);
+        bench.settle(later, 0, 1, Stored::Delivered);
         bench.commit();
     }
     assert_eq!(bench.refold().lane.messages(), kept);
@@ -508,7 +520,7 @@ fn segments_of_a_former_size_are_used_again() {
     let mut bench = Bench::new();
     let key = bench.store(message("one@x.example", 1, b"1".to_vec()));
     let old = bench.last.0;
-    bench.settle(key, 0, 1, Fate::Delivered);
+    bench.settle(key, 0, 1, Stored::Delivered);
     bench.commit();
     let larger = Shape { segment_size: 2 * SIZE, ..SHAPE };
     bench.lane = fold::fold(larger, &bench.disk).unwrap().lane;

@@ -43,7 +43,7 @@ const MAY: &[(&str, &[&str], &str)] = &[
     ("src/mail/encoding.rs", &["LINE"], "RFC 2045 6.7 and 6.8"),
     ("src/mail/seven_bit/survey.rs", &["LINE_MAX"], "RFC 5322 2.1.1"),
     ("src/smtp/data/lines.rs", &["INSTRUCTION"], "a state beside lengths"),
-    ("src/spool/disposition.rs", &["FATE"], "layout on the disk"),
+    ("src/spool/disposition.rs", &["DISPOSITION"], "layout on the disk"),
     ("src/spool/record.rs", &[], "layout on the disk"),
     ("src/spool/segment.rs", &["COMMIT_HEADER", "FIRST_COMMIT", "VERSION", "HEADER"], "layout on the disk"),
     ("src/spool/survey.rs", &["UNKNOWN"], "nobody's number"),

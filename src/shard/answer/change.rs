@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::limits;
 use crate::queue::destinations::aside::{Aside, Next};
 use crate::queue::destinations::{DomainKey, Effect};
-use crate::queue::outcome::{Failure, Fate, Outcomes, RangeOutcome};
+use crate::queue::outcome::{Ended, Failure, Outcomes, RangeOutcome};
 use crate::queue::select::{Filter, State};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
@@ -197,14 +197,9 @@ async fn give_up<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, filter: &Filter, r
     let meant = is_meant(shard, filter, view.as_ref());
     if meant {
         // RFC 3463 3.8: refused for a reason of policy, which is ours and no next hop's.
-        let fate = Fate::Failed(Box::new(Failure {
-            expired: false,
-            status: Some((5, 7, 1)),
-            remote: None,
-            diagnostic: format!("the operator of this relay ended the delivery: {reason}"),
-            record: Vec::new(),
-        }));
-        let outcomes = Outcomes::One(RangeOutcome { first: group.first, count: group.count, fate });
+        let words = format!("the operator of this relay ended the delivery: {reason}");
+        let disposition = Ended::Bounced(Failure::ours((5, 7, 1), words));
+        let outcomes = Outcomes::One(RangeOutcome { first: group.first, count: group.count, disposition });
         let scene = view.as_ref().map(|view| Scene { view, hop: "", tls: "", reply: "" });
         settle::report(shard, job, outcomes, &[], scene.as_ref());
     } else {

@@ -10,7 +10,7 @@ use crate::runtime::{Defect, Runtime};
 use crate::shard::message::Job;
 use crate::shard::outbound::session::Connection;
 use crate::shard::outbound::settle;
-use crate::shard::outbound::tally::{Part, Tally, deferred, fate, outcomes};
+use crate::shard::outbound::tally::{Part, Tally, deferred, ended, outcomes};
 use crate::shard::outbound::transact::transact;
 use crate::shard::outbound::work::{After, How, Next, Run, UnderWay, is_resident, recipients_max};
 use crate::shard::store::compact::Pinned;
@@ -150,8 +150,8 @@ async fn all<R: Runtime>(
         });
         for (first, count) in std::mem::take(&mut tally.left) {
             let part = Part { first, count, group, resident };
-            let fate = fate(run.shard, run.site, &Verdict::Deferred(0), &reply, &part, &connection.hop);
-            tally.merge(first, count, fate);
+            let ended = ended(run.shard, run.site, &Verdict::Deferred(0), &reply, &part, &connection.hop);
+            tally.merge(first, count, ended);
         }
     }
     Some(after)

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::limits;
 use crate::observe::diagnostics::Level;
 use crate::queue::destinations::SiteKey;
-use crate::queue::outcome::{Failure, Fate};
+use crate::queue::outcome::{Ended, Failure};
 use crate::route::{Hop, Protocol};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
@@ -159,18 +159,17 @@ async fn return_all<R: Runtime>(
             Work::Job(job) => {
                 let under_way = UnderWay::new(shard, site, job);
                 let failure = Failure {
-                    expired: false,
                     status: reply.enhanced.or(Some((5, 3, 2))),
                     remote: Some(named.to_owned()),
                     diagnostic: reply.describe(),
                     record: Vec::new(),
                 };
-                let fate = Fate::Failed(Box::new(failure));
+                let ended = Ended::Bounced(Box::new(failure));
                 let told = || {
                     assert!(!shard.runtime.planted(Defect::PanicOverReturn), "as planted");
                     under_way.settled();
                 };
-                settle::whole_by(shard, &job, fate, (named, told)).await;
+                settle::whole_by(shard, &job, ended, (named, told)).await;
             }
             Work::Nothing => return,
         }
@@ -183,7 +182,7 @@ async fn discard<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site, le
         match pump::take(shard, key, site) {
             Work::Expired(job) => settle::expired(shard, &job),
             Work::Job(job) => {
-                settle::whole_now(shard, &job, Fate::Discarded).await;
+                settle::whole_now(shard, &job, Ended::Discarded).await;
                 lease.proven();
             }
             Work::Nothing => return,

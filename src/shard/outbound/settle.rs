@@ -7,7 +7,7 @@ use crate::limits;
 use crate::mail::{dsn, trace};
 use crate::observe::event::{Attempt, Event, Mail};
 use crate::queue::Group;
-use crate::queue::outcome::{Failure, Fate, Outcomes, RangeOutcome, Settled};
+use crate::queue::outcome::{Deferral, Ended, Failure, Outcomes, RangeOutcome, Settled};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::message::{Job, ShardMessage};
@@ -18,23 +18,23 @@ use crate::shard::store::load::{self, Source};
 use crate::shard::store::writer::About;
 use crate::smtp::{client, reply};
 use crate::spool::batch::{NewMessage, Outcome};
-use crate::spool::record::{self, MessageView};
+use crate::spool::record::MessageView;
 use crate::time::UnixMillis;
 
-/// One fate for a whole group that no connection worked on. Its record is read first, so that the accounting can tell of it.
-pub(super) async fn whole_now<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, fate: Fate) {
-    whole_by(shard, job, fate, ("", || {})).await;
+/// One end for a whole group that no connection worked on. Its record is read first, so that the accounting can tell of it.
+pub(super) async fn whole_now<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, disposition: Ended) {
+    whole_by(shard, job, disposition, ("", || {})).await;
 }
 
 /// The same, for what a hop said of all mail; `told` is called when it is, so that until then a task that panics gives the group back.
 pub(super) async fn whole_by<R: Runtime>(
     shard: &Rc<Shard<R>>,
     job: &Job,
-    fate: Fate,
+    disposition: Ended,
     (hop, told): (&str, impl FnOnce()),
 ) {
     let group = &job.group;
-    let outcomes = Outcomes::One(RangeOutcome { first: group.first, count: group.count, fate });
+    let outcomes = Outcomes::One(RangeOutcome { first: group.first, count: group.count, disposition });
     let _counted = Settling::new(shard);
     let place = Pinned::new(shard, group.key, group.location);
     let source = Source::read(shard, place.location).await;
@@ -61,11 +61,11 @@ impl<R: Runtime> Drop for Settling<'_, R> {
 }
 
 /// The same, for who does not wait for it.
-pub(super) fn whole<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, fate: Fate) {
+pub(super) fn whole<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, disposition: Ended) {
     let (own, job) = (shard.clone(), *job);
     shard.outbound.settling.set(shard.outbound.settling.get() + 1);
     shard.runtime.spawn_vital("settle", async move {
-        whole_now(&own, &job, fate).await;
+        whole_now(&own, &job, disposition).await;
         own.outbound.settling.set(own.outbound.settling.get() - 1);
     });
 }
@@ -73,13 +73,10 @@ pub(super) fn whole<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, fate: Fate) {
 /// RFC 3463 3.5: delivery time expired; each attempt failed for the time being only.
 pub(super) const TIME_EXPIRED: (u8, u16, u16) = (4, 4, 7);
 
-/// The fate of a group nobody could deliver in time.
-pub(super) fn too_late(last: &str) -> Fate {
+/// What becomes of a group nobody could deliver in time.
+pub(super) fn too_late(last: &str) -> Ended {
     let diagnostic = if last.is_empty() { "the message could not be delivered in time" } else { last };
-    let status = Some(TIME_EXPIRED);
-    let diagnostic = diagnostic.to_owned();
-    let failure = Failure { expired: true, status, remote: None, diagnostic, record: Vec::new() };
-    Fate::Failed(Box::new(failure))
+    Ended::Expired(Failure::ours(TIME_EXPIRED, diagnostic.to_owned()))
 }
 
 /// A group nobody could deliver in time.
@@ -101,8 +98,8 @@ pub(super) async fn told<R: Runtime>(
     let cut = words.char_indices().nth(limits::REPLY_TEXT_MAX).map_or(words.len(), |(at, _)| at);
     let words = &words[..cut];
     let reply = client::local(451, status, words).describe().into();
-    let fate = tally::deferred(shard, (attempts, next), reply, true);
-    let outcome = RangeOutcome { first: group.first, count: group.count, fate };
+    let disposition = tally::deferred(shard, (attempts, next), reply, true);
+    let outcome = RangeOutcome { first: group.first, count: group.count, disposition };
     // Handed in before anything is waited for: who delivers it meanwhile hands in a later outcome.
     let place = Pinned::new(shard, group.key, group.location);
     hand_in(shard, job, Outcomes::One(outcome.clone()));
@@ -148,12 +145,12 @@ pub(in crate::shard) fn report<R: Runtime>(
     let mut again = Vec::new();
     for outcome in outcomes.ranges_mut() {
         let count = u64::from(outcome.count);
-        match &outcome.fate {
-            Fate::Delivered => counters.recipients_delivered.add(count),
-            Fate::Failed(failure) if failure.expired => counters.recipients_expired.add(count),
-            Fate::Failed(_) => counters.recipients_bounced.add(count),
-            Fate::Discarded => counters.recipients_discarded.add(count),
-            Fate::Deferred { attempts, next, .. } => {
+        match &outcome.disposition {
+            Ended::Delivered => counters.recipients_delivered.add(count),
+            Ended::Expired(_) => counters.recipients_expired.add(count),
+            Ended::Bounced(_) => counters.recipients_bounced.add(count),
+            Ended::Discarded => counters.recipients_discarded.add(count),
+            Ended::Deferred(Deferral { attempts, next, .. }) => {
                 counters.recipients_deferred.add(count);
                 if shard.runtime.planted(Defect::RetryForgotten) {
                     continue;
@@ -176,7 +173,7 @@ pub(in crate::shard) fn report<R: Runtime>(
         }
         if let Some(scene) = scene {
             let record = account(shard, job, scene, outcome);
-            if let Fate::Failed(failure) = &mut outcome.fate {
+            if let Some(failure) = outcome.disposition.returned_mut() {
                 failure.record = record;
             }
         }
@@ -238,19 +235,17 @@ fn account<R: Runtime>(shard: &Shard<R>, job: &Job, scene: &Scene<'_>, outcome: 
     let (wall, now) = (shard.runtime.wall(), shard.runtime.now());
     let Scene { view, hop, tls, reply } = *scene;
     let made = job.group.attempts.saturating_add(1);
-    let (reply, attempts) = match &outcome.fate {
-        Fate::Delivered => (reply, made),
-        Fate::Deferred { attempts, reply, .. } => (&**reply, *attempts),
-        Fate::Failed(failure) if failure.expired => (&*failure.diagnostic, job.group.attempts),
-        Fate::Failed(failure) => (&*failure.diagnostic, made),
-        Fate::Discarded => ("", job.group.attempts),
+    let (reply, attempts) = match &outcome.disposition {
+        Ended::Delivered => (reply, made),
+        Ended::Deferred(deferral) => (&*deferral.reply, deferral.attempts),
+        Ended::Bounced(failure) => (&*failure.diagnostic, made),
+        Ended::Expired(failure) => (&*failure.diagnostic, job.group.attempts),
+        Ended::Discarded => ("", job.group.attempts),
     };
-    let enhanced = match &outcome.fate {
-        Fate::Failed(failure) => failure.status.or_else(|| reply::enhanced(reply)),
-        _ => reply::enhanced(reply),
-    };
+    let status = outcome.disposition.returned().and_then(|failure| failure.status);
+    let enhanced = status.or_else(|| reply::enhanced(reply));
     let delay = delay(shard.clock.read(now), wall, view, &job.group);
-    if outcome.fate == Fate::Delivered {
+    if outcome.disposition == Ended::Delivered {
         let _ = shard.say.latencies.borrow_mut().delivered.record(delay.max(1) * 1000);
     }
     let attempt = Attempt { hop, tls, reply, enhanced, attempts, delay_ms: Some(delay) };
@@ -260,16 +255,18 @@ fn account<R: Runtime>(shard: &Shard<R>, job: &Job, scene: &Scene<'_>, outcome: 
             parameters: &view.named_parameters(first),
             ..Mail::new(view.id, view.sender, (first, recipients))
         };
-        let event = match &outcome.fate {
-            Fate::Delivered => Event::Delivered(mail, attempt),
-            Fate::Deferred { due, .. } => Event::Deferred(mail, attempt, UnixMillis(u64::from(*due) * 1000)),
-            Fate::Failed(failure) if failure.expired => Event::Expired(mail, attempt),
-            Fate::Failed(_) => Event::Bounced(mail, attempt),
-            Fate::Discarded => Event::Discarded(mail, attempt),
+        let event = match &outcome.disposition {
+            Ended::Delivered => Event::Delivered(mail, attempt),
+            Ended::Deferred(Deferral { due, .. }) => {
+                Event::Deferred(mail, attempt, UnixMillis(u64::from(*due) * 1000))
+            }
+            Ended::Expired(_) => Event::Expired(mail, attempt),
+            Ended::Bounced(_) => Event::Bounced(mail, attempt),
+            Ended::Discarded => Event::Discarded(mail, attempt),
         };
         let mut journal = shard.say.journal.borrow_mut();
         let received_here = shard.mesh.writer(job.group.location.lane) == shard.index;
-        if matches!(outcome.fate, Fate::Failed(_)) {
+        if outcome.disposition.returned().is_some() {
             journal.encode(wall, &event, &mut later);
         } else if received_here || shard.runtime.planted(Defect::LogWithoutOrder) {
             journal.record(wall, &event);
@@ -311,7 +308,7 @@ fn delay(read: UnixMillis, wall: UnixMillis, view: &MessageView<'_>, group: &Gro
 
 /// The shard of the lane writes it down; failures are first returned to the sender.
 pub(in crate::shard) fn settle<R: Runtime>(shard: &Rc<Shard<R>>, settled: Settled) {
-    if settled.outcomes.ranges().iter().any(|outcome| matches!(outcome.fate, Fate::Failed(_))) {
+    if settled.outcomes.ranges().iter().any(|outcome| outcome.disposition.returned().is_some()) {
         shard.outbound.settling.set(shard.outbound.settling.get() + 1);
         shard.runtime.spawn_vital("bounce", bounce(shard.clone(), settled));
     } else {
@@ -329,17 +326,7 @@ fn write_down<R: Runtime>(shard: &Rc<Shard<R>>, settled: &Settled) {
         location: settled.location,
         first: outcome.first.saturating_sub(astray),
         count: outcome.count,
-        fate: match &outcome.fate {
-            Fate::Delivered => record::Fate::Delivered,
-            Fate::Deferred { attempts, due, reply, ours, .. } => {
-                // Whoever gives up on it tells a hop's words from ours by the code.
-                let code = if *ours { reply.find(' ').map_or(0, |end| end + 1) } else { 0 };
-                record::Fate::Deferred { attempts: *attempts, next: *due, reply: reply[code..].into() }
-            }
-            Fate::Failed(failure) if failure.expired => record::Fate::Expired,
-            Fate::Failed(_) => record::Fate::Bounced,
-            Fate::Discarded => record::Fate::Discarded,
-        },
+        disposition: outcome.disposition.stored(),
     });
     let writer = shard.writer(settled.location.lane);
     writer.push_outcomes(shard.runtime.now(), settled.home, outcomes);
@@ -378,7 +365,7 @@ async fn bounce<R: Runtime>(shard: Rc<Shard<R>>, mut settled: Settled) {
 fn records(settled: &mut Settled) -> Vec<u8> {
     let mut records = Vec::new();
     for outcome in settled.outcomes.ranges_mut() {
-        if let Fate::Failed(failure) = &mut outcome.fate {
+        if let Some(failure) = outcome.disposition.returned_mut() {
             records.append(&mut failure.record);
         }
     }
@@ -389,9 +376,9 @@ fn records(settled: &mut Settled) -> Vec<u8> {
 fn keep<R: Runtime>(shard: &Shard<R>, settled: &mut Settled) {
     let next = shard.seconds();
     for outcome in settled.outcomes.ranges_mut() {
-        if matches!(outcome.fate, Fate::Failed(_)) {
+        if outcome.disposition.returned().is_some() {
             let reply = "451 4.3.0 the message cannot be read to return it".into();
-            outcome.fate = tally::deferred(shard, (1, next), reply, true);
+            outcome.disposition = tally::deferred(shard, (1, next), reply, true);
         }
     }
 }
@@ -416,11 +403,11 @@ async fn compose<R: Runtime>(
     let now = shard.runtime.wall();
     let texts = failure_texts(shard, settled);
     let mut failures = Vec::new();
-    for ((ordinal, failure), text) in failed_recipients(settled).zip(&texts) {
+    for ((ordinal, cause, failure), text) in failed_recipients(settled).zip(&texts) {
         let Some((recipient, _)) = view.recipients().nth(usize::from(ordinal)) else { continue };
         failures.push(dsn::Failure {
             recipient,
-            cause: if failure.expired { dsn::Cause::Expired } else { dsn::Cause::Refused },
+            cause,
             status: failure.status,
             remote: failure.remote.as_deref(),
             text,
@@ -449,21 +436,26 @@ async fn compose<R: Runtime>(
     Ok(Some((message, view.id)))
 }
 
-/// Ordinals that failed, and why.
-fn failed_recipients(settled: &Settled) -> impl Iterator<Item = (u16, &Failure)> {
-    let failed = settled.outcomes.ranges().iter().filter_map(|outcome| match &outcome.fate {
-        Fate::Failed(failure) => Some((outcome.first, outcome.count, &**failure)),
-        _ => None,
+/// Ordinals that are returned, and why.
+fn failed_recipients(settled: &Settled) -> impl Iterator<Item = (u16, dsn::Cause, &Failure)> {
+    let failed = settled.outcomes.ranges().iter().filter_map(|outcome| {
+        let (cause, failure) = match &outcome.disposition {
+            Ended::Bounced(failure) => (dsn::Cause::Refused, failure),
+            Ended::Expired(failure) => (dsn::Cause::Expired, failure),
+            Ended::Delivered | Ended::Deferred(_) | Ended::Discarded => return None,
+        };
+        Some((outcome.first..outcome.first.saturating_add(outcome.count), cause, &**failure))
     });
-    failed.flat_map(|(first, count, failure)| (0..count).map(move |place| (first + place, failure)))
+    failed.flat_map(|(ordinals, cause, failure)| ordinals.map(move |ordinal| (ordinal, cause, failure)))
 }
 
 /// What was said last about each of them. For an expiry the text of the last deferral says more than we do.
 fn failure_texts<R: Runtime>(shard: &Rc<Shard<R>>, settled: &Settled) -> Vec<String> {
     let writer = shard.writer(settled.location.lane);
     let lane = writer.lane.borrow();
-    let text = |(ordinal, failure): (u16, &Failure)| {
-        let last = if failure.expired { last_reply(&lane, settled.key, ordinal) } else { None };
+    let text = |(ordinal, cause, failure): (u16, dsn::Cause, &Failure)| {
+        let is_late = cause == dsn::Cause::Expired;
+        let last = if is_late { last_reply(&lane, settled.key, ordinal) } else { None };
         last.unwrap_or_else(|| failure.diagnostic.clone())
     };
     failed_recipients(settled).map(text).collect()

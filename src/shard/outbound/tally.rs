@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use crate::queue::outcome::{Failure, Fate, Outcomes, RangeOutcome};
+use crate::queue::outcome::{Deferral, Disposition, Ended, Outcomes, RangeOutcome};
 use crate::queue::{Group, schedule};
 use crate::runtime::Runtime;
 use crate::shard::Shard;
@@ -25,16 +25,16 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Adds a recipient's fate, to its neighbours' if it is the same.
-    pub(super) fn merge(&mut self, first: u16, count: u16, fate: Fate) {
+    /// Adds what became of recipients, to their neighbours' if it is the same.
+    pub(super) fn merge(&mut self, first: u16, count: u16, disposition: Ended) {
         if let Some(last) = self.ranges.last_mut()
             && last.first + last.count == first
-            && same(&last.fate, &fate)
+            && same(&last.disposition, &disposition)
         {
             last.count += count;
             return;
         }
-        self.ranges.push(RangeOutcome { first, count, fate });
+        self.ranges.push(RangeOutcome { first, count, disposition });
     }
 
     /// These are to be asked for in another transaction.
@@ -52,7 +52,7 @@ impl Tally {
     pub(super) fn take_delivered(&mut self) -> SmallVec<[RangeOutcome; 1]> {
         let mut delivered = SmallVec::new();
         self.ranges.retain(|range| {
-            let stays = range.fate != Fate::Delivered;
+            let stays = range.disposition != Disposition::Delivered;
             if !stays {
                 delivered.push(range.clone());
             }
@@ -62,7 +62,7 @@ impl Tally {
     }
 
     pub(super) fn has_delivered(&self) -> bool {
-        self.ranges.iter().any(|range| range.fate == Fate::Delivered)
+        self.ranges.iter().any(|range| range.disposition == Disposition::Delivered)
     }
 }
 
@@ -83,34 +83,23 @@ pub(super) struct Part<'a> {
     pub(super) resident: bool,
 }
 
-/// What a verdict means for the queue.
-pub(super) fn fate<R: Runtime>(
+/// What a verdict means for the queue, and if it is to be tried again, when.
+pub(super) fn ended<R: Runtime>(
     shard: &Shard<R>,
     site: &Site,
     verdict: &Verdict,
     reply: &Reply,
     part: &Part<'_>,
     hop: &str,
-) -> Fate {
-    match verdict {
-        Verdict::Delivered(_) => Fate::Delivered,
-        Verdict::Deferred(_) | Verdict::Later(_) => {
-            let attempts = part.group.attempts.saturating_add(1);
-            let now = shard.seconds_up();
-            let retry = &site.hop.borrow().policy.retry;
-            let next = schedule::next_attempt(retry, attempts, now, shard.runtime.random());
-            let (next, ours) = (next.min(part.group.expiry), reply.ours);
-            deferred(shard, (attempts, next), reply.describe().into(), ours)
-        }
-        Verdict::Failed(_) => Fate::Failed(Box::new(Failure {
-            expired: false,
-            status: reply.enhanced,
-            // RFC 3464 2.3.5: a host that said nothing of it is not reported.
-            remote: (!reply.ours).then(|| hop.to_owned()),
-            diagnostic: reply.describe(),
-            record: Vec::new(),
-        })),
-    }
+) -> Ended {
+    Ended::of_verdict(verdict, reply, hop, || {
+        let attempts = part.group.attempts.saturating_add(1);
+        let now = shard.seconds_up();
+        let retry = &site.hop.borrow().policy.retry;
+        let next = schedule::next_attempt(retry, attempts, now, shard.runtime.random());
+        let next = next.min(part.group.expiry);
+        (attempts, next, shard.wall_of(next).seconds())
+    })
 }
 
 /// What is tried again at this time of the queues: attempts so far, the last reply or error, and whether that is ours and no hop's.
@@ -119,16 +108,17 @@ pub(super) fn deferred<R: Runtime>(
     (attempts, next): (u16, u32),
     reply: Box<str>,
     ours: bool,
-) -> Fate {
-    Fate::Deferred { attempts, next, due: shard.wall_of(next).seconds(), reply, ours }
+) -> Ended {
+    Ended::Deferred(Deferral { attempts, next, due: shard.wall_of(next).seconds(), reply, ours })
 }
 
 /// Jitter apart, deferrals with one reply are the same.
-fn same(one: &Fate, other: &Fate) -> bool {
+fn same(one: &Ended, other: &Ended) -> bool {
     match (one, other) {
-        (Fate::Deferred { attempts: a, reply: x, .. }, Fate::Deferred { attempts: b, reply: y, .. }) => {
-            a == b && x == y
-        }
+        (
+            Ended::Deferred(Deferral { attempts: a, reply: x, .. }),
+            Ended::Deferred(Deferral { attempts: b, reply: y, .. }),
+        ) => a == b && x == y,
         _ => one == other,
     }
 }

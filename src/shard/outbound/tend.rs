@@ -9,7 +9,7 @@ use std::rc::Rc;
 use crate::limits;
 use crate::queue::Group;
 use crate::queue::destinations::{DomainKey, SiteKey};
-use crate::queue::outcome::{Failure, Fate};
+use crate::queue::outcome::{Ended, Failure};
 use crate::queue::schedule;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
@@ -170,24 +170,20 @@ async fn settle_unroutable<R: Runtime>(shard: &Rc<Shard<R>>) {
             let group = shard.outbound.destinations.borrow_mut().take_unresolved(key);
             let Some(group) = group else { break };
             pace.settled();
-            let fate = fate_of(shard, &group, &why);
-            settle::whole_now(shard, &shard.own_job(key, group), fate).await;
+            let ended = end_of(shard, &group, &why);
+            settle::whole_now(shard, &shard.own_job(key, group), ended).await;
         }
         shard.outbound.destinations.borrow_mut().unresolved(key, shard.seconds(), limits::DOMAIN_ASKED_AGAIN);
     }
 }
 
-fn fate_of<R: Runtime>(shard: &Shard<R>, group: &Group, why: &Unroutable) -> Fate {
+fn end_of<R: Runtime>(shard: &Shard<R>, group: &Group, why: &Unroutable) -> Ended {
     let now = shard.seconds();
-    let expired = group.is_expired(now);
-    if why.permanent || expired {
-        return Fate::Failed(Box::new(Failure {
-            expired: expired && !why.permanent,
-            status: Some(if why.permanent { why.status } else { settle::TIME_EXPIRED }),
-            remote: None,
-            diagnostic: why.text.clone(),
-            record: Vec::new(),
-        }));
+    if why.permanent {
+        return Ended::Bounced(Failure::ours(why.status, why.text.clone()));
+    }
+    if group.is_expired(now) {
+        return Ended::Expired(Failure::ours(settle::TIME_EXPIRED, why.text.clone()));
     }
     let attempts = group.attempts.saturating_add(1);
     let random = shard.runtime.random();

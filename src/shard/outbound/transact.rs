@@ -11,7 +11,7 @@ use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::outbound::eight_bit::{self, Ready};
 use crate::shard::outbound::session::{Behind, Choice, Connection, HopError, Starttls};
-use crate::shard::outbound::tally::{Part, Tally, fate};
+use crate::shard::outbound::tally::{Part, Tally, ended};
 use crate::shard::outbound::work::{After, How, Run, UnderWay, is_resident, recipients_max};
 use crate::shard::outbound::{body, manners, pump, sites};
 use crate::shard::store::compact::Pinned;
@@ -153,8 +153,8 @@ pub(super) async fn transact<R: Runtime>(
         Ok(begun) => begun,
         Err((reply, for_good)) => {
             let verdict = if for_good { Verdict::Failed(0) } else { Verdict::Deferred(0) };
-            let fate = fate(shard, run.site, &verdict, &reply, part, &connection.hop);
-            tally.merge(part.first, part.count, fate);
+            let ended = ended(shard, run.site, &verdict, &reply, part, &connection.hop);
+            tally.merge(part.first, part.count, ended);
             connection.spare.headers = headers;
             return (After::Keep, true);
         }
@@ -368,7 +368,7 @@ fn count<R: Runtime>(
             }
             _ => {}
         }
-        tally.merge(part.first + place, 1, fate(shard, run.site, verdict, reply, part, &connection.hop));
+        tally.merge(part.first + place, 1, ended(shard, run.site, verdict, reply, part, &connection.hop));
     }
 }
 

@@ -4,11 +4,12 @@
 use crate::id::{Location, MessageId};
 use crate::mail::envelope::{Envelope, Recipient};
 use crate::observe::event::{Attempt, Event, Mail};
+use crate::queue::outcome::Stored;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::shard::store::writer::LaneWriter;
 use crate::spool::batch::Outcome;
-use crate::spool::record::{Fate, MessageView};
+use crate::spool::record::MessageView;
 
 /// A message is on disk of which a rule discards some recipients: these have their end.
 #[cold]
@@ -83,6 +84,6 @@ fn end_of_discarded<R: Runtime>(
     (first, count): (u16, u16),
 ) {
     shard.instruments.counters.recipients_discarded.add(count.into());
-    let outcome = Outcome { key, location, first, count, fate: Fate::Discarded };
+    let outcome = Outcome { key, location, first, count, disposition: Stored::Discarded };
     writer.push_unasked(shard.runtime.now(), outcome);
 }

@@ -4,9 +4,10 @@ use std::io;
 
 use crate::id::MessageId;
 use crate::limits;
+use crate::queue::outcome::{Stored, StoredDeferral};
 use crate::spool::fold::Files;
 use crate::spool::inspect::{Found, Salvage, Step, Survey, walk};
-use crate::spool::record::{self, Extent, Fate, Kind, MessageView, Record};
+use crate::spool::record::{self, Extent, Kind, MessageView, Record};
 use crate::spool::segment::Cursor;
 
 /// Why a message or a piece of it cannot be had.
@@ -133,23 +134,8 @@ pub fn read_extent(files: &impl Files, survey: &Survey, extent: &Extent) -> Resu
 pub enum RecipientState {
     /// Never tried.
     Waiting,
-    /// Tried, to be tried again.
-    Deferred {
-        /// Attempts so far.
-        attempts: u16,
-        /// When (Unix seconds).
-        next: u32,
-        /// The last reply or error.
-        reply: Box<str>,
-    },
-    /// Taken by the next hop.
-    Delivered,
-    /// Refused for good.
-    Bounced,
-    /// Given up for age.
-    Expired,
-    /// Thrown away, as the operator wants it.
-    Discarded,
+    /// This is what was said of it last.
+    Known(Stored),
     /// Done with; the record that said how is recycled.
     Settled,
 }
@@ -157,7 +143,7 @@ pub enum RecipientState {
 impl RecipientState {
     /// Whether it is still to be delivered.
     pub fn is_live(&self) -> bool {
-        matches!(self, RecipientState::Waiting | RecipientState::Deferred { .. })
+        matches!(self, RecipientState::Waiting | RecipientState::Known(Stored::Deferred(_)))
     }
 }
 
@@ -211,18 +197,18 @@ pub fn history(files: &impl Files, survey: &Survey, id: MessageId, count: u16) -
 
 impl History {
     fn outcome(&mut self, payload: &mut Cursor<'_>) {
-        let Some((first, count, fate)) = record::read_fate(payload) else { return };
+        let Some((first, count, disposition)) = record::read_disposition(payload) else { return };
         for state in self.range(first, count).iter_mut().filter(|state| state.is_live()) {
-            *state = of_fate(&fate);
+            *state = of_stored(&disposition);
         }
     }
 
     /// A snapshot or a move lists all that is live; what it does not list is settled.
-    fn list(&mut self, listed: &[(u16, u16, Fate)]) {
+    fn list(&mut self, listed: &[(u16, u16, Stored)]) {
         let mut live = vec![None; self.recipients.len()];
-        for (first, count, fate) in listed {
+        for (first, count, disposition) in listed {
             let end = (usize::from(*first) + usize::from(*count)).min(live.len());
-            live[usize::from(*first).min(end)..end].fill(Some(of_fate(fate)));
+            live[usize::from(*first).min(end)..end].fill(Some(of_stored(disposition)));
         }
         for (state, live) in self.recipients.iter_mut().zip(live) {
             match live {
@@ -240,11 +226,11 @@ impl History {
 }
 
 /// The ranges a snapshot has for the message at `offset`.
-fn listed(payload: &mut Cursor<'_>, offset: u32) -> Option<Vec<(u16, u16, Fate)>> {
+fn listed(payload: &mut Cursor<'_>, offset: u32) -> Option<Vec<(u16, u16, Stored)>> {
     let messages = payload.u32()?;
     for _ in 0..messages {
         let (place, ranges) = (payload.u32()?, payload.u16()?);
-        let ranges: Option<Vec<_>> = (0..ranges).map(|_| record::read_fate(payload)).collect();
+        let ranges: Option<Vec<_>> = (0..ranges).map(|_| record::read_disposition(payload)).collect();
         if place == offset {
             return ranges;
         }
@@ -253,15 +239,9 @@ fn listed(payload: &mut Cursor<'_>, offset: u32) -> Option<Vec<(u16, u16, Fate)>
     None
 }
 
-fn of_fate(fate: &Fate) -> RecipientState {
-    match fate {
-        Fate::Delivered => RecipientState::Delivered,
-        Fate::Bounced => RecipientState::Bounced,
-        Fate::Expired => RecipientState::Expired,
-        Fate::Discarded => RecipientState::Discarded,
-        Fate::Deferred { attempts: 0, .. } => RecipientState::Waiting,
-        Fate::Deferred { attempts, next, reply } => {
-            RecipientState::Deferred { attempts: *attempts, next: *next, reply: reply.clone() }
-        }
+fn of_stored(disposition: &Stored) -> RecipientState {
+    match disposition {
+        Stored::Deferred(StoredDeferral { attempts: 0, .. }) => RecipientState::Waiting,
+        known => RecipientState::Known(known.clone()),
     }
 }

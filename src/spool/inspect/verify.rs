@@ -309,7 +309,7 @@ impl<F: Files> Verifier<'_, F> {
 
     fn outcome(&mut self, found: &Found, at: u64, payload: &mut Cursor<'_>) -> Option<()> {
         let (sequence, offset) = (payload.u32()?, payload.u32()?);
-        let (first, count, _) = record::read_fate(payload)?;
+        let (first, count, _) = record::read_disposition(payload)?;
         if !self.is_known(sequence, offset, u32::from(first) + u32::from(count)) {
             self.rot(found, at, format!("an outcome of a message that is not there ({sequence}, {offset})"));
         }
@@ -321,7 +321,7 @@ impl<F: Files> Verifier<'_, F> {
         for _ in 0..messages {
             let (offset, ranges) = (payload.u32()?, payload.u16()?);
             for _ in 0..ranges {
-                let (first, count, _) = record::read_fate(payload)?;
+                let (first, count, _) = record::read_disposition(payload)?;
                 if !self.is_known(sequence, offset, u32::from(first) + u32::from(count)) {
                     let what = format!("a snapshot names a message that is not there ({sequence}, {offset})");
                     self.rot(found, at, what);

@@ -1,6 +1,7 @@
 //! Ends that the first version of the format did not know.
 
 use super::*;
+use crate::queue::outcome::Stored;
 use crate::spool::inspect::{self, RecipientState};
 use crate::spool::record::Kind;
 
@@ -19,10 +20,10 @@ fn kind_written(bench: &Bench) -> u8 {
 fn an_unknown_end_has_a_record_of_its_own() {
     let mut bench = Bench::new();
     let key = bench.store(message("a@x.example", 3, b"body".to_vec()));
-    bench.settle(key, 1, 1, Fate::Delivered);
+    bench.settle(key, 1, 1, Stored::Delivered);
     bench.commit();
     assert_eq!(kind_written(&bench), Kind::Outcome as u8);
-    bench.settle(key, 0, 1, Fate::Discarded);
+    bench.settle(key, 0, 1, Stored::Discarded);
     bench.commit();
     assert_eq!(kind_written(&bench), 0x86);
     assert_ne!(kind_written(&bench) & record::CRITICAL, 0);
@@ -32,7 +33,7 @@ fn an_unknown_end_has_a_record_of_its_own() {
 fn what_was_discarded_is_done_with() {
     let mut bench = Bench::new();
     let key = bench.store(message("a@x.example", 3, b"body".to_vec()));
-    bench.settle(key, 0, 2, Fate::Discarded);
+    bench.settle(key, 0, 2, Stored::Discarded);
     bench.commit();
     let folded = bench.refold();
     assert!(folded.damage.is_empty(), "{:?}", folded.damage);
@@ -42,12 +43,12 @@ fn what_was_discarded_is_done_with() {
     // Whoever looks from outside sees the same.
     let id = bench.lane.id(key).expect("it is live");
     let survey = inspect::survey(&bench.disk, LANE_ORIGIN).unwrap();
-    let [discarded, waiting] = [RecipientState::Discarded, RecipientState::Waiting];
+    let [discarded, waiting] = [RecipientState::Known(Stored::Discarded), RecipientState::Waiting];
     let history = inspect::history(&bench.disk, &survey, id, 3);
     assert_eq!(history.recipients, [discarded.clone(), discarded, waiting]);
     let report = inspect::verify(&bench.disk, SHAPE.lane, LANE_ORIGIN).unwrap();
     assert!(report.rot.is_empty(), "{:?}", report.rot);
-    bench.settle(key, 2, 1, Fate::Discarded);
+    bench.settle(key, 2, 1, Stored::Discarded);
     bench.commit();
     assert_eq!(bench.refold().lane.entries().count(), 0);
 }

@@ -1,6 +1,7 @@
 //! What failed commits leave on the disk never counts.
 
 use super::*;
+use crate::queue::outcome::Stored;
 use crate::spool::batch::Snapshot;
 use crate::spool::segment::{Header, Life};
 
@@ -17,7 +18,7 @@ fn a_failed_commit_stays_void_for_ever() {
     bench.housekeep();
     for round in 0..60u8 {
         let key = bench.store(message("a@x.example", 1, vec![round; 200_000]));
-        bench.settle(key, 0, 1, Fate::Delivered);
+        bench.settle(key, 0, 1, Stored::Delivered);
         bench.commit();
         if round == 30 {
             // The same after a restart.
@@ -32,7 +33,7 @@ fn a_failed_commit_stays_void_for_ever() {
         .entries()
         .find(|(_, entry)| entry.offset == bench.lane.entry(one).unwrap().offset)
         .unwrap();
-    bench.settle(one, 0, 1, Fate::Delivered);
+    bench.settle(one, 0, 1, Stored::Delivered);
     bench.commit();
     bench.housekeep();
     assert_eq!(bench.refold().lane.messages(), 0);
@@ -67,7 +68,7 @@ fn a_segment_found_free_is_to_be_secured() {
     let mut bench = Bench::new();
     let old = bench.store(message("old@x.example", 1, b"1".to_vec()));
     let home = bench.last.0;
-    bench.settle(old, 0, 1, Fate::Delivered);
+    bench.settle(old, 0, 1, Stored::Delivered);
     assert!(bench.refold().unsure.free.is_empty());
     fill(&mut bench);
     fill(&mut bench);
@@ -105,7 +106,7 @@ fn fill(bench: &mut Bench) {
     let full = bench.last.0;
     while bench.last.0 == full {
         let key = bench.store(message("a@x.example", 1, vec![0; 200_000]));
-        bench.settle(key, 0, 1, Fate::Delivered);
+        bench.settle(key, 0, 1, Stored::Delivered);
         bench.commit();
     }
 }
@@ -150,7 +151,7 @@ fn a_snapshot_of_a_former_life_is_not_written() {
     let home = bench.last.0;
     let (_, sequence) = bench.lane.segment(home).unwrap();
     let stale = Snapshot::new(home, sequence);
-    bench.settle(old, 0, 1, Fate::Delivered);
+    bench.settle(old, 0, 1, Stored::Delivered);
     while bench.last.0 != home || bench.lane.segment(home).unwrap().1 == sequence {
         fill(&mut bench);
     }
@@ -202,7 +203,7 @@ fn rot_in_the_last_mark_of_a_sealed_segment_loses_nothing() {
         if bench.last.0 != home {
             break;
         }
-        bench.settle(key, 0, 1, Fate::Delivered);
+        bench.settle(key, 0, 1, Stored::Delivered);
         bench.commit();
         bench.store(message("kept@x.example", 1, vec![1; 500]));
         (kept, lost) = (kept + 1, bench.last);
@@ -211,7 +212,7 @@ fn rot_in_the_last_mark_of_a_sealed_segment_loses_nothing() {
     for _ in 0..3 {
         let keys: Vec<_> = bench.lane.entries().filter(|(_, entry)| entry.slot != home).collect();
         let keys: Vec<_> = keys.into_iter().map(|(key, _)| key).collect();
-        keys.into_iter().for_each(|key| bench.settle(key, 0, 1, Fate::Delivered));
+        keys.into_iter().for_each(|key| bench.settle(key, 0, 1, Stored::Delivered));
         fill(&mut bench);
     }
     let sealed = bench.refold();

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use super::*;
 use crate::id::MessageId;
 use crate::limits;
+use crate::queue::outcome::{Stored, StoredDeferral};
 use crate::spool::batch::Moved;
 use crate::spool::inspect::{self, RecipientState};
 use story::Story;
@@ -75,12 +76,16 @@ fn one_old_message_a_segment_does_not_hold_the_segments() {
             story.bench.queue.push_back((Item::Message(new), 0));
             story.commit();
             let (key, location) = story.told[&sender];
-            let outcome = Outcome { key, location, first: 0, count: 1, fate: Fate::Delivered };
+            let outcome = Outcome { key, location, first: 0, count: 1, disposition: Stored::Delivered };
             story.bench.queue.push_back((Item::Outcome(outcome), 0));
         }
         for (key, location) in story.told.values() {
-            let fate = Fate::Deferred { attempts: 3, next: round, reply: "451 4.3.2 later".into() };
-            let outcome = Outcome { key: *key, location: *location, first: 0, count: 1, fate };
+            let disposition = Stored::Deferred(StoredDeferral {
+                attempts: 3,
+                next: round,
+                reply: "451 4.3.2 later".into(),
+            });
+            let outcome = Outcome { key: *key, location: *location, first: 0, count: 1, disposition };
             story.bench.queue.push_back((Item::Outcome(outcome), 0));
         }
         story.commit();
@@ -112,7 +117,7 @@ fn an_outcome_for_the_old_place_settles_a_moved_message() {
     let id = MessageId { lane: LANE_ORIGIN.lane, sequence, offset: location.offset };
     fill(&mut story, 4);
     // The outcome is under way while the message moves: in the queue before the move, and in the same commit.
-    let one = Outcome { key, location, first: 0, count: 1, fate: Fate::Delivered };
+    let one = Outcome { key, location, first: 0, count: 1, disposition: Stored::Delivered };
     story.bench.queue.push_back((Item::Outcome(one), 0));
     assert!(story.bench.lane.compaction_begin());
     while !story.bench.lane.compaction_scan(10) {}
@@ -135,7 +140,7 @@ fn an_outcome_for_the_old_place_settles_a_moved_message() {
     assert_eq!(story.bench.lane.segments().1, free);
     assert_eq!(story.bench.read_at(location).1.len(), 5_000);
     // Outcomes that name the old place still count, and a fold knows them under the name of the origin.
-    let two = Outcome { key, location, first: 1, count: 1, fate: Fate::Delivered };
+    let two = Outcome { key, location, first: 1, count: 1, disposition: Stored::Delivered };
     story.bench.queue.push_back((Item::Outcome(two), 0));
     story.commit();
     story.assert_refolds();
@@ -144,7 +149,7 @@ fn an_outcome_for_the_old_place_settles_a_moved_message() {
     assert!(story.bench.lane.segments().1 > free, "free now");
     story.assert_refolds();
     assert_looks(&story, id, place, 2);
-    let three = Outcome { key, location, first: 2, count: 1, fate: Fate::Delivered };
+    let three = Outcome { key, location, first: 2, count: 1, disposition: Stored::Delivered };
     story.bench.queue.push_back((Item::Outcome(three), 0));
     story.commit();
     assert!(!story.model.contains_key("m1@x.example"));
@@ -159,7 +164,10 @@ fn assert_looks(story: &Story, id: MessageId, (slot, offset): (u16, u32), delive
     assert_eq!((placed.slot, placed.offset), (slot, offset));
     let history = inspect::history(&story.bench.disk, &survey, id, 3);
     assert!(history.counts);
-    let states = [vec![RecipientState::Delivered; delivered], vec![RecipientState::Waiting; 3 - delivered]];
+    let states = [
+        vec![RecipientState::Known(Stored::Delivered); delivered],
+        vec![RecipientState::Waiting; 3 - delivered],
+    ];
     assert_eq!(history.recipients, states.concat());
     let report = inspect::verify(&story.bench.disk, SHAPE.lane, LANE_ORIGIN).unwrap();
     assert!(report.rot.is_empty(), "{:?}", report.rot);
@@ -179,7 +187,7 @@ fn fill(story: &mut Story, segments: usize) {
             story.bench.queue.push_back((Item::Message(keep), 0));
         }
         story.bench.queue.push_back((
-            Item::Outcome(Outcome { key, location, first: 0, count: 1, fate: Fate::Delivered }),
+            Item::Outcome(Outcome { key, location, first: 0, count: 1, disposition: Stored::Delivered }),
             0,
         ));
         story.commit();
@@ -197,7 +205,7 @@ fn an_outcome_before_a_move_is_not_lost_in_their_commit() {
     assert!(story.bench.lane.compaction_begin());
     while !story.bench.lane.compaction_scan(10) {}
     let candidate = story.bench.lane.compaction_next().unwrap();
-    let one = Outcome { key, location, first: 0, count: 1, fate: Fate::Delivered };
+    let one = Outcome { key, location, first: 0, count: 1, disposition: Stored::Delivered };
     story.queue_move(candidate);
     story.bench.queue.push_front((Item::Outcome(one), 0));
     story.commit();
@@ -232,7 +240,7 @@ fn a_moved_message_that_is_gone_does_not_rise_from_its_old_place() {
         // Everything else is delivered, so that every later segment could be freed.
         for (sender, (key, location)) in story.told.clone() {
             if sender != "m2@x.example" {
-                let outcome = Outcome { key, location, first: 0, count: 1, fate: Fate::Delivered };
+                let outcome = Outcome { key, location, first: 0, count: 1, disposition: Stored::Delivered };
                 story.bench.queue.push_back((Item::Outcome(outcome), 0));
             }
         }
@@ -243,7 +251,7 @@ fn a_moved_message_that_is_gone_does_not_rise_from_its_old_place() {
             story.bench.queue.push_back((Item::Message(new), 0));
             story.commit();
             let (key, location) = story.told[&sender];
-            let outcome = Outcome { key, location, first: 0, count: 1, fate: Fate::Delivered };
+            let outcome = Outcome { key, location, first: 0, count: 1, disposition: Stored::Delivered };
             story.bench.queue.push_back((Item::Outcome(outcome), 0));
             story.commit();
         }
@@ -263,7 +271,7 @@ fn a_move_of_a_message_that_is_settled_meanwhile_writes_nothing() {
     assert!(story.bench.lane.compaction_begin());
     while !story.bench.lane.compaction_scan(10) {}
     let candidate = story.bench.lane.compaction_next().unwrap();
-    let outcome = Outcome { key, location, first: 0, count: 1, fate: Fate::Delivered };
+    let outcome = Outcome { key, location, first: 0, count: 1, disposition: Stored::Delivered };
     story.bench.queue.push_back((Item::Outcome(outcome), 0));
     let payload = story.bench.payload_at(candidate.location);
     story.commit();
@@ -320,8 +328,8 @@ fn many_deferrals_of_a_full_segment_do_not_hold_all_later_ones() {
         for (number, (key, location)) in keys.values().enumerate() {
             for first in 0..900u16 {
                 let reply = format!("451 4.7.{number} {}", "x".repeat(300)).into();
-                let fate = Fate::Deferred { attempts: first, next: round, reply };
-                let outcome = Outcome { key: *key, location: *location, first, count: 1, fate };
+                let disposition = Stored::Deferred(StoredDeferral { attempts: first, next: round, reply });
+                let outcome = Outcome { key: *key, location: *location, first, count: 1, disposition };
                 story.bench.queue.push_back((Item::Outcome(outcome), 0));
             }
         }

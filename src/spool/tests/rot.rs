@@ -1,6 +1,7 @@
 //! Files that are not what was written: nothing is lost in silence, and what is whole counts.
 
 use super::*;
+use crate::queue::outcome::{Stored, StoredDeferral};
 use crate::spool::inspect;
 use crate::spool::segment::{CommitHeader, Header};
 
@@ -11,7 +12,7 @@ impl Bench {
         for number in 0..6 {
             let key = bench.store(message("a@x.example", 2, vec![number; 5_000]));
             if number % 3 == 0 {
-                bench.settle(key, 0, 2, Fate::Delivered);
+                bench.settle(key, 0, 2, Stored::Delivered);
             }
         }
         bench.commit();
@@ -32,7 +33,7 @@ impl Bench {
         self.housekeep();
         for _ in 0..40 {
             let key = self.store(message("b@x.example", 1, vec![9; 250_000]));
-            self.settle(key, 0, 1, Fate::Delivered);
+            self.settle(key, 0, 1, Stored::Delivered);
             self.commit();
         }
         assert!(self.disk.0.borrow()[&slot] == before, "it was written");
@@ -40,7 +41,7 @@ impl Bench {
         let keys: Vec<_> = self.lane.entries().map(|(key, _)| key).collect();
         for key in keys {
             let total = self.lane.entry(key).unwrap().total;
-            self.settle(key, 0, total, Fate::Delivered);
+            self.settle(key, 0, total, Stored::Delivered);
         }
         self.commit();
         assert_eq!(self.refold().lane.messages(), 0, "what was found there is settled for good");
@@ -78,12 +79,12 @@ fn a_message_is_named_by_its_outcomes() {
         let key = bench.store(message("a@x.example", 2, vec![number; 5_000]));
         places.push((bench.last, bench.lane.id(key).unwrap(), key));
     }
-    let deferred = || Fate::Deferred { attempts: 1, next: 50, reply: "451 later".into() };
+    let deferred = || Stored::Deferred(StoredDeferral { attempts: 1, next: 50, reply: "451 later".into() });
     for (_, _, key) in &places[..2] {
         bench.settle(*key, 0, 2, deferred());
     }
     bench.commit();
-    bench.settle(places[1].2, 0, 2, Fate::Delivered);
+    bench.settle(places[1].2, 0, 2, Stored::Delivered);
     bench.commit();
     for ((slot, offset, _), ..) in &places {
         bench.disk.write(*slot, *offset, &[0xAA; 4096]);
@@ -116,7 +117,7 @@ fn a_free_segment_with_a_damaged_header_holds_nothing() {
     let mut bench = Bench::new();
     let key = bench.store(message("a@x.example", 1, vec![1; 5_000]));
     let slot = bench.last.0;
-    bench.settle(key, 0, 1, Fate::Delivered);
+    bench.settle(key, 0, 1, Stored::Delivered);
     bench.commit();
     while bench.last.0 == slot {
         bench.store(message("b@x.example", 1, vec![1; 250_000]));
@@ -128,7 +129,7 @@ fn a_free_segment_with_a_damaged_header_holds_nothing() {
     let keys: Vec<_> =
         bench.lane.entries().filter(|(_, entry)| entry.slot == slot).map(|(key, _)| key).collect();
     for key in &keys {
-        bench.settle(*key, 0, 1, Fate::Delivered);
+        bench.settle(*key, 0, 1, Stored::Delivered);
     }
     bench.commit();
     bench.housekeep();
@@ -351,7 +352,7 @@ fn a_damaged_segment_does_not_hold_all_later_ones() {
         while bench.last.0 == full {
             waiting.push_back(bench.store(message("b@x.example", 1, vec![0; 200_000])));
             if waiting.len() > 3 {
-                bench.settle(waiting.pop_front().unwrap(), 0, 1, Fate::Delivered);
+                bench.settle(waiting.pop_front().unwrap(), 0, 1, Stored::Delivered);
                 bench.commit();
             }
         }
@@ -365,7 +366,7 @@ fn a_damaged_segment_does_not_hold_all_later_ones() {
     bench.lane.inner().reshape(9);
     bench.housekeep();
     let left: Vec<u32> = bench.lane.entries().map(|(key, _)| key).collect();
-    left.into_iter().for_each(|key| bench.settle(key, 0, 1, Fate::Delivered));
+    left.into_iter().for_each(|key| bench.settle(key, 0, 1, Stored::Delivered));
     bench.last.0 = u16::MAX;
     let mut waiting = VecDeque::new();
     for _ in 0..30 {
@@ -390,12 +391,13 @@ fn a_message_is_named_by_a_snapshot() {
     let mut settled = false;
     for round in 0..40 {
         let key = bench.store(message("b@x.example", 1, vec![9; 900_000]));
-        bench.settle(key, 0, 1, Fate::Delivered);
+        bench.settle(key, 0, 1, Stored::Delivered);
         if bench.last.0 != home && !settled {
-            let later = Fate::Deferred { attempts: 1, next: round, reply: "451 later".into() };
+            let later =
+                Stored::Deferred(StoredDeferral { attempts: 1, next: round, reply: "451 later".into() });
             keys.iter().for_each(|key| bench.settle(*key, 0, 2, later.clone()));
             bench.commit();
-            bench.settle(keys[1], 0, 2, Fate::Delivered);
+            bench.settle(keys[1], 0, 2, Stored::Delivered);
             settled = true;
         }
         bench.commit();

@@ -1,6 +1,7 @@
 //! A lane, a model of what it should hold, and crashes at any sector.
 
 use super::super::*;
+use crate::queue::outcome::{Stored, StoredDeferral};
 use crate::spool::batch::Moved;
 use crate::spool::compact::Candidate;
 
@@ -88,8 +89,8 @@ impl Story {
                 let known = model.get_mut(&sender).unwrap();
                 for place in outcome.first..outcome.first + outcome.count {
                     let recipient = &mut known.recipients[usize::from(place)];
-                    *recipient = match (&outcome.fate, &recipient) {
-                        (Fate::Deferred { attempts, next, reply }, Some(_)) => {
+                    *recipient = match (&outcome.disposition, &recipient) {
+                        (Stored::Deferred(StoredDeferral { attempts, next, reply }), Some(_)) => {
                             Some((*attempts, *next, reply.to_string()))
                         }
                         _ => None,
@@ -159,13 +160,17 @@ impl Story {
         let count = if old { 1 } else { total - first };
         let first = if old { first } else { 0 };
         let count = if old { count } else { count.max(total) };
-        let fate = if keep || (old && self.random(8) > 0) {
+        let disposition = if keep || (old && self.random(8) > 0) {
             let attempts = self.random(9) as u16 + 1;
-            Fate::Deferred { attempts, next: self.random(99) as u32, reply: format!("451 {attempts}").into() }
+            Stored::Deferred(StoredDeferral {
+                attempts,
+                next: self.random(99) as u32,
+                reply: format!("451 {attempts}").into(),
+            })
         } else {
-            Fate::Delivered
+            Stored::Delivered
         };
-        self.bench.queue.push_back((Item::Outcome(Outcome { key, location, first, count, fate }), 0));
+        self.bench.queue.push_back((Item::Outcome(Outcome { key, location, first, count, disposition }), 0));
     }
 
     /// Commits what is queued; nothing fails.
