@@ -14,7 +14,7 @@ use relevo::runtime::os::Settings;
 use relevo::runtime::{Bell, Runtime, Segment};
 use relevo::spool::Lane;
 use relevo::spool::batch::Item;
-use relevo::spool::lane::{Begin, Done};
+use relevo::spool::lane::{Begin, Done, StoredMessage};
 use relevo::spool::layout;
 
 mod cases;
@@ -68,7 +68,7 @@ impl Store {
 
     /// Makes one commit of these, as `shard::store::persist` does: the time it took, and the messages in it.
     async fn commit(&mut self, items: impl Iterator<Item = Item>) -> (Duration, Vec<Done>) {
-        let mut queue = items.map(|item| (item, ())).collect();
+        let mut queue = items.collect();
         let begun = self.runtime.now();
         let Begin::Commit(batch) = self.lane.begin(&mut queue, self.runtime.random()) else {
             panic!("no room for a commit")
@@ -80,7 +80,7 @@ impl Store {
         segment.append(u64::from(batch.offset), &batch.parts()).expect("a working disk");
         let proof = segment.sync().await.expect("a working disk");
         let mut all = Vec::with_capacity(batch.len());
-        self.lane.done(batch, proof, |_, done, ()| all.push(done));
+        self.lane.done(batch, proof, |_, done| all.push(done));
         let took = self.runtime.now().since(begun);
         self.housekeep().await;
         (took, all)
@@ -93,7 +93,7 @@ impl Store {
             let (took, stored) = self.commit((0..TOGETHER).map(|_| message(vec![b'x'; size]))).await;
             sum += took;
             let outcomes = stored.into_iter().filter_map(|done| match done {
-                Done::Message { key, location, .. } => Some(outcome((key, location), Stored::Delivered)),
+                Done::Message(StoredMessage { key, location, .. }, ()) => Some(outcome((key, location), Stored::Delivered)),
                 _ => None,
             });
             self.commit(outcomes).await;

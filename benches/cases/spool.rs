@@ -14,7 +14,7 @@ use relevo::runtime::sim::{SimSegment, World};
 use relevo::runtime::{Runtime, Segment, Synced};
 use relevo::spool::batch::{Batch, Item, NewMessage, Outcome};
 use relevo::spool::fold::{self, Files, Folded};
-use relevo::spool::lane::{Begin, Done, Lane, Shape};
+use relevo::spool::lane::{Begin, Done, Lane, Shape, StoredMessage};
 use relevo::spool::segment::LaneOrigin;
 use relevo::time::UnixMillis;
 
@@ -53,24 +53,20 @@ pub fn message(body: Vec<u8>) -> Item {
         parameters: None,
     };
     let size = body.len() as u64;
-    Item::Message(NewMessage {
-        envelope: Box::new(envelope),
-        size,
-        header_length: size.min(1000) as u32,
-        chunks: Vec::new(),
-        body,
-    })
+    let header_length = size.min(1000) as u32;
+    let message = NewMessage { envelope: Box::new(envelope), size, header_length, chunks: Vec::new(), body };
+    Item::Message(message, ())
 }
 
 /// What became of a message.
 pub fn outcome((key, location): (u32, Location), disposition: Stored) -> Item {
-    Item::Outcome(Outcome { key, location, first: 0, count: 1, disposition })
+    Item::Outcome(Outcome { key, location, first: 0, count: 1, disposition }, ())
 }
 
 /// A lane without files. Its proofs come from a simulated disk, which is not measured.
 pub struct Store {
     lane: Lane,
-    queue: VecDeque<(Item, ())>,
+    queue: VecDeque<Item>,
     world: World,
     segment: SimSegment,
     salt: u64,
@@ -117,7 +113,7 @@ impl Store {
         }
     }
 
-    fn begin(&mut self) -> Option<Batch<()>> {
+    fn begin(&mut self) -> Option<Batch> {
         self.salt += 1;
         match self.lane.begin(&mut self.queue, self.salt) {
             Begin::Commit(batch) => Some(batch),
@@ -126,16 +122,16 @@ impl Store {
         }
     }
 
-    fn done(&mut self, batch: Batch<()>, proof: Synced) {
+    fn done(&mut self, batch: Batch, proof: Synced) {
         let stored = &mut self.stored;
-        self.lane.done(batch, proof, |_, done, ()| {
-            if let Done::Message { key, location, .. } = done {
+        self.lane.done(batch, proof, |_, done| {
+            if let Done::Message(StoredMessage { key, location, .. }, ()) = done {
                 stored.push((key, location));
             }
         });
     }
 
-    fn commit(&mut self, mut each: impl FnMut(&Batch<()>)) {
+    fn commit(&mut self, mut each: impl FnMut(&Batch)) {
         while let Some(batch) = self.begin() {
             each(&batch);
             let proof = self.proof();
@@ -146,17 +142,17 @@ impl Store {
 
     /// Queues outcomes of all that is stored.
     fn settle(&mut self) {
-        let delivered = |stored| (outcome(stored, Stored::Delivered), ());
+        let delivered = |stored| outcome(stored, Stored::Delivered);
         self.queue.extend(self.stored.drain(..).map(delivered));
     }
 
     /// Stores one message: its id.
     pub fn store_one(&mut self) -> Durable<MessageId> {
-        self.queue.push_back((message(inputs::body(BODY)), ()));
+        self.queue.push_back(message(inputs::body(BODY)));
         let batch = self.begin().expect("one message");
         let (proof, mut found) = (self.proof(), None);
-        self.lane.done(batch, proof, |_, done, ()| {
-            if let Done::Message { id, .. } = done {
+        self.lane.done(batch, proof, |_, done| {
+            if let Done::Message(StoredMessage { id, .. }, ()) = done {
                 found = Some(id);
             }
         });
@@ -165,14 +161,14 @@ impl Store {
 
     fn queue_messages(&mut self) {
         let body = inputs::body(BODY);
-        self.queue.extend((0..TOGETHER).map(|_| (message(body.clone()), ())));
+        self.queue.extend((0..TOGETHER).map(|_| message(body.clone())));
     }
 }
 
 /// A commit is laid out, up to what the write is given.
 struct Layout {
     store: Store,
-    batch: Option<Batch<()>>,
+    batch: Option<Batch>,
 }
 
 impl Routine for Layout {
@@ -244,7 +240,7 @@ impl Files for Disk {
 }
 
 impl Disk {
-    fn write(&self, batch: &Batch<()>, size: u64) {
+    fn write(&self, batch: &Batch, size: u64) {
         let mut files = self.0.borrow_mut();
         let file = files.entry(batch.slot).or_insert_with(|| vec![0; size as usize]);
         let header = batch.header.iter().map(|header| (0, &header[..]));
@@ -285,7 +281,7 @@ pub fn fold() -> Box<dyn Routine> {
     let texts = ["451 4.3.0 try again later", "450 4.2.1 mailbox busy", "421 4.7.0 too many connections"];
     let messages = FOLDED as usize / 2;
     for some in 0..messages / 100 {
-        store.queue.extend((0..100).map(|_| (message(inputs::body(1024)[..200].to_vec()), ())));
+        store.queue.extend((0..100).map(|_| message(inputs::body(1024)[..200].to_vec())));
         store.commit(|batch| disk.write(batch, shape.segment_size));
         for (number, stored) in std::mem::take(&mut store.stored).into_iter().enumerate() {
             let reply = texts[(some + number) % texts.len()].into();
@@ -293,7 +289,7 @@ pub fn fold() -> Box<dyn Routine> {
                 0 => Stored::Delivered,
                 _ => Stored::Deferred(StoredDeferral { attempts: 1, next: NOW.seconds() + 600, reply }),
             };
-            store.queue.push_back((outcome(stored, disposition), ()));
+            store.queue.push_back(outcome(stored, disposition));
         }
         store.commit(|batch| disk.write(batch, shape.segment_size));
     }

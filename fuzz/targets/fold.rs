@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use relevo::id::Location;
 use relevo::queue::outcome::{Stored, StoredDeferral};
-use relevo::spool::batch::{Item, Outcome};
+use relevo::spool::batch::{Item, NewMessage, Outcome};
 use relevo::spool::fold::{Folded, fold as recover};
-use relevo::spool::lane::{Done, Lane};
+use relevo::spool::lane::{Done, Lane, StoredMessage};
 use relevo::spool::record::{self, Extent, HEADER};
 use relevo::spool::segment::COMMIT_HEADER;
 
@@ -68,7 +68,7 @@ impl History {
             9 | 10 => self.commit(),
             11 => self.fail(input),
             12 => {
-                self.bench.queue.push_back((Item::Chunk(vec![input.byte(); 1 + input.below(8000)]), ()));
+                self.bench.queue.push_back(Item::Chunk(vec![input.byte(); 1 + input.below(8000)], ()));
                 self.commit();
             }
             13 => {
@@ -89,11 +89,9 @@ impl History {
         if flags & 0x40 != 0 {
             new.chunks = std::mem::take(&mut self.chunks);
         }
-        if flags & 0x80 != 0 {
-            // A message of the relay's own, which may use the reserve.
-            new.envelope.origin.client = None;
-        }
-        self.bench.queue.push_back((Item::Message(new), ()));
+        // One of the relay's own may use the reserve.
+        let is_own = flags & 0x80 != 0;
+        self.bench.queue.push_back(if is_own { own(new) } else { Item::Message(new, ()) });
         if flags & 0x20 != 0 {
             self.commit();
         }
@@ -119,7 +117,7 @@ impl History {
             _ => Stored::Delivered,
         };
         let outcome = Outcome { key: *key, location, first, count, disposition };
-        self.bench.queue.push_back((Item::Outcome(outcome), ()));
+        self.bench.queue.push_back(Item::Outcome(outcome, ()));
     }
 
     fn commit(&mut self) {
@@ -127,17 +125,18 @@ impl History {
         self.bench.commit(|lane, done| {
             *void = false;
             match done {
-                Done::Message { id, location, message, .. } => {
+                Done::Message(StoredMessage { id, location, message, .. }, ())
+                | Done::Own(StoredMessage { id, location, message, .. }, ()) => {
                     let place = (id.get().sequence, id.get().offset);
                     assert_eq!(place, (lane.segment(location.slot).expect("a segment").1, location.offset));
                     let fresh = vec![Some((0, 0, String::new())); message.envelope.recipients.len()];
                     live.insert(place, fresh);
                     ever.insert(place);
                 }
-                Done::Chunk(extent) => chunks.push(*extent.get()),
-                Done::Outcome { outcome, settled } => note(live, lane, &outcome, settled),
+                Done::Chunk(extent, ()) => chunks.push(*extent.get()),
+                Done::Outcome { outcome, settled, .. } => note(live, lane, &outcome, settled),
                 // Nothing is moved here.
-                Done::Snapshot | Done::Moved { .. } => {}
+                Done::Snapshot | Done::Piece(..) | Done::Moved { .. } => {}
             }
         });
     }
@@ -161,7 +160,7 @@ impl History {
             at += length.min(bytes.len() - at);
         }
         for item in self.bench.lane.failed(batch) {
-            if matches!(item.0, Item::Outcome(_)) {
+            if matches!(item, Item::Outcome(..)) {
                 self.bench.queue.push_back(item);
             }
         }
@@ -172,9 +171,7 @@ impl History {
     /// The process ends and begins again. False: nothing can be said of the lane, because it had no room to void a commit.
     fn restart(&mut self) -> bool {
         if self.void {
-            let mut own = message(b"", 1, Vec::new());
-            own.envelope.origin.client = None;
-            self.bench.queue.push_back((Item::Message(own), ()));
+            self.bench.queue.push_back(own(message(b"", 1, Vec::new())));
             self.commit();
         }
         if self.void {
@@ -231,7 +228,7 @@ impl History {
                 let location = Location { lane: SHAPE.lane, slot: entry.slot, offset: entry.offset };
                 let count = if round == 0 { entry.total.div_ceil(2) } else { entry.total };
                 let outcome = Outcome { key, location, first: 0, count, disposition: Stored::Delivered };
-                self.bench.queue.push_back((Item::Outcome(outcome), ()));
+                self.bench.queue.push_back(Item::Outcome(outcome, ()));
             }
             self.commit();
             if !repair && let Ok(folded) = recover(SHAPE, &self.bench.disk) {
@@ -239,6 +236,12 @@ impl History {
             }
         }
     }
+}
+
+/// A message of the relay's own.
+fn own(mut message: NewMessage) -> Item {
+    message.envelope.origin.client = None;
+    Item::Own(message, ())
 }
 
 /// What an outcome means to the map.

@@ -11,7 +11,7 @@ use relevo::runtime::sim::{SimSegment, World};
 use relevo::runtime::{Runtime, Segment, Synced};
 use relevo::spool::batch::{Batch, Item, NewMessage};
 use relevo::spool::fold::Files;
-use relevo::spool::lane::{Begin, Done, Lane, Shape};
+use relevo::spool::lane::{Begin, Done, Lane, Shape, StoredMessage};
 use relevo::spool::segment::LaneOrigin;
 use relevo::time::UnixMillis;
 
@@ -44,10 +44,10 @@ pub fn durable() -> Durable<MessageId> {
     thread_local! {
         static MADE: Durable<MessageId> = {
             let mut bench = Bench::new();
-            bench.queue.push_back((Item::Message(message(b"", 1, b"x".to_vec())), ()));
+            bench.queue.push_back(Item::Message(message(b"", 1, b"x".to_vec()), ()));
             let mut made = None;
             bench.commit(|_, done| {
-                if let Done::Message { id, .. } = done {
+                if let Done::Message(StoredMessage { id, .. }, ()) = done {
                     made = Some(id);
                 }
             });
@@ -89,7 +89,7 @@ impl Disk {
 pub struct Bench {
     pub disk: Disk,
     pub lane: Lane,
-    pub queue: VecDeque<(Item, ())>,
+    pub queue: VecDeque<Item>,
     pub salt: u64,
 }
 
@@ -116,19 +116,19 @@ impl Bench {
             }
         }
         for slot in self.lane.snapshot_due() {
-            self.queue.push_front((Item::Snapshot(slot), ()));
+            self.queue.push_front(Item::Snapshot(slot));
         }
     }
 
     /// The next commit, if one fits. What is refused is forgotten.
-    pub fn begin(&mut self) -> Option<Batch<()>> {
+    pub fn begin(&mut self) -> Option<Batch> {
         for _ in 0..2 {
             // Salts are random: no two lives share one.
             self.salt = self.salt.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(0x1234_5678_9ABC_DEF1);
             match self.lane.begin(&mut self.queue, self.salt) {
                 Begin::Commit(batch) => return Some(batch),
                 Begin::Refused(refused) | Begin::Held(refused) => {
-                    assert!(refused.iter().all(|(item, ())| !item.may_use_reserve()))
+                    drop(refused);
                 }
                 Begin::Nothing | Begin::Stalled => return None,
             }
@@ -136,7 +136,7 @@ impl Bench {
         None
     }
 
-    pub fn append(&mut self, batch: &Batch<()>) {
+    pub fn append(&mut self, batch: &Batch) {
         if let Some(header) = &batch.header {
             self.disk.write(batch.slot, 0, header);
         }
@@ -150,7 +150,7 @@ impl Bench {
         for _ in 0..64 {
             let Some(batch) = self.begin() else { return };
             self.append(&batch);
-            self.lane.done(batch, proof(), |lane, done, ()| each(lane, done));
+            self.lane.done(batch, proof(), each);
             self.housekeep();
         }
     }

@@ -152,7 +152,7 @@ fn round_trip(data: &[u8]) {
         chunks: Vec::new(),
         body: body.clone(),
     };
-    bench.queue.push_back((Item::Message(new), ()));
+    bench.queue.push_back(Item::Message(new, ()));
     let batch = bench.begin().expect("it fits in an empty lane");
     let bytes: Vec<u8> = batch.parts().iter().flat_map(|part| part.to_vec()).collect();
     let header = Header::decode(batch.header.as_ref().expect("a first commit")).expect("a header");

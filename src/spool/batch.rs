@@ -85,21 +85,68 @@ impl Moved {
     }
 }
 
-/// What a commit is made of.
-#[derive(Clone, Debug)]
-pub enum Item {
-    /// A message.
-    Message(NewMessage),
+/// What the driver wants back with each kind of item: who waits for it. By type, so that no answer can go to who waits for another
+/// kind.
+pub trait Tickets: std::fmt::Debug {
+    /// With a client's message.
+    type Message: std::fmt::Debug;
+    /// With a message of the relay's own.
+    type Own: std::fmt::Debug;
+    /// With a piece of a body on its way in.
+    type Chunk: std::fmt::Debug;
+    /// With a piece of the body of a stored message that is to move.
+    type Piece: std::fmt::Debug;
+    /// With an outcome.
+    type Outcome: std::fmt::Debug;
+    /// With a move.
+    type Move: std::fmt::Debug;
+}
+
+/// Nobody waits for anything.
+impl Tickets for () {
+    type Message = ();
+    type Own = ();
+    type Chunk = ();
+    type Piece = ();
+    type Outcome = ();
+    type Move = ();
+}
+
+/// What a commit is made of, and who waits for it.
+#[derive(Debug)]
+pub enum Item<T: Tickets = ()> {
+    /// A client's message.
+    Message(NewMessage, T::Message),
+    /// A message of the relay's own, as a bounce is.
+    Own(NewMessage, T::Own),
     /// A piece of a body.
-    Chunk(Vec<u8>),
+    Chunk(Vec<u8>, T::Chunk),
     /// A piece of the body of a stored message that is to move.
-    Piece(Vec<u8>),
+    Piece(Vec<u8>, T::Piece),
     /// An outcome.
-    Outcome(Outcome),
+    Outcome(Outcome, T::Outcome),
     /// Everything live of a segment.
     Snapshot(Snapshot),
     /// A stored message in a new place.
-    Move(Moved),
+    Move(Moved, T::Move),
+}
+
+/// What a client brings: all that is refused where there is no room for it.
+#[derive(Debug)]
+pub enum Incoming<T: Tickets = ()> {
+    /// A message.
+    Message(NewMessage, T::Message),
+    /// A piece of a body.
+    Chunk(Vec<u8>, T::Chunk),
+}
+
+impl<T: Tickets> From<Incoming<T>> for Item<T> {
+    fn from(incoming: Incoming<T>) -> Item<T> {
+        match incoming {
+            Incoming::Message(message, ticket) => Item::Message(message, ticket),
+            Incoming::Chunk(body, ticket) => Item::Chunk(body, ticket),
+        }
+    }
 }
 
 /// Which segment a snapshot is of: the life of a file, which may be another's by the time it is written.
@@ -120,34 +167,41 @@ impl Snapshot {
     }
 }
 
-impl Item {
-    /// Whether it may use the segments kept in reserve: outcomes, snapshots, moves and mail of the relay's own (bounces) may.
+impl<T: Tickets> Item<T> {
+    /// Whether it may use the segments kept in reserve: all may but what clients bring.
     pub fn may_use_reserve(&self) -> bool {
+        !matches!(self, Item::Message(..) | Item::Chunk(..))
+    }
+
+    /// What a client brings, or an item that may use the reserve.
+    pub fn into_incoming(self) -> Result<Incoming<T>, Item<T>> {
         match self {
-            Item::Message(message) => message.envelope.origin.client.is_none(),
-            Item::Chunk(_) => false,
-            Item::Outcome(_) | Item::Snapshot(_) | Item::Piece(_) | Item::Move(_) => true,
+            Item::Message(message, ticket) => Ok(Incoming::Message(message, ticket)),
+            Item::Chunk(body, ticket) => Ok(Incoming::Chunk(body, ticket)),
+            other => Err(other),
         }
     }
 
     /// The part of a body that is written with it.
     fn body(&self) -> &[u8] {
         match self {
-            Item::Message(NewMessage { body, .. }) | Item::Move(Moved { body, .. }) => body,
-            Item::Chunk(body) | Item::Piece(body) => body,
-            Item::Outcome(_) | Item::Snapshot(_) => &[],
+            Item::Message(NewMessage { body, .. }, _)
+            | Item::Own(NewMessage { body, .. }, _)
+            | Item::Move(Moved { body, .. }, _) => body,
+            Item::Chunk(body, _) | Item::Piece(body, _) => body,
+            Item::Outcome(..) | Item::Snapshot(_) => &[],
         }
     }
 
     /// Whether it tells the state before its commit, so that no outcome of that commit may stand before it.
     fn tells_state(&self) -> bool {
-        matches!(self, Item::Snapshot(_) | Item::Move(_))
+        matches!(self, Item::Snapshot(_) | Item::Move(..))
     }
 
     /// At most so many bytes of a commit; a snapshot is measured by the lane.
     pub(in crate::spool) fn bound(&self) -> usize {
         match self {
-            Item::Message(message) => {
+            Item::Message(message, _) | Item::Own(message, _) => {
                 let envelope = &message.envelope;
                 let recipients: usize =
                     envelope.recipients.iter().map(|recipient| recipient.address.len() + 4).sum();
@@ -161,12 +215,12 @@ impl Item {
                     + 20 * message.chunks.len()
                     + message.body.len()
             }
-            Item::Chunk(body) | Item::Piece(body) => 64 + body.len(),
-            Item::Move(moved) => {
+            Item::Chunk(body, _) | Item::Piece(body, _) => 64 + body.len(),
+            Item::Move(moved, _) => {
                 let state = usize::from(moved.total) * (record::DISPOSITION + limits::REPLY_MOVED_MAX);
                 64 + moved.bytes() + 20 * (moved.pieces.len() + 1) + state
             }
-            Item::Outcome(outcome) => match &outcome.disposition {
+            Item::Outcome(outcome, _) => match &outcome.disposition {
                 Stored::Deferred(StoredDeferral { reply, .. }) => 80 + reply.len(),
                 _ => 80,
             },
@@ -186,9 +240,9 @@ pub(in crate::spool) struct Place {
     pub extent: Option<Extent>,
 }
 
-/// A commit on its way to disk. `T` is what the caller wants back with each item.
+/// A commit on its way to disk.
 #[derive(Debug)]
-pub struct Batch<T> {
+pub struct Batch<T: Tickets = ()> {
     /// The file it goes to.
     pub slot: u16,
     /// That segment's sequence number.
@@ -198,7 +252,7 @@ pub struct Batch<T> {
     /// The header block of a segment that begins its life with this commit; written at offset 0.
     pub header: Option<Vec<u8>>,
     end: u32,
-    items: Vec<(Item, Place, T)>,
+    items: Vec<(Item<T>, Place)>,
     spare: Spare,
     padding: usize,
 }
@@ -214,12 +268,12 @@ pub(in crate::spool) struct Spare {
 
 static ZEROS: [u8; limits::BLOCK as usize] = [0; limits::BLOCK as usize];
 
-impl<T> Batch<T> {
+impl<T: Tickets> Batch<T> {
     /// The bytes, in order, for one vectored write.
     pub fn parts(&self) -> Vec<IoSlice<'_>> {
         let mut parts = Vec::with_capacity(self.items.len() + 2);
         parts.push(IoSlice::new(&self.spare.front));
-        for (item, place, _) in &self.items {
+        for (item, place) in &self.items {
             if place.extent.is_some() {
                 parts.push(IoSlice::new(item.body()));
             }
@@ -229,7 +283,7 @@ impl<T> Batch<T> {
     }
 
     /// Where it ends, what is in it and where that lies, and the memory that it used.
-    pub(in crate::spool) fn into_parts(self) -> (u32, Vec<(Item, Place, T)>, Spare) {
+    pub(in crate::spool) fn into_parts(self) -> (u32, Vec<(Item<T>, Place)>, Spare) {
         (self.end, self.items, self.spare)
     }
 
@@ -272,8 +326,8 @@ pub(in crate::spool) trait Names {
 }
 
 /// Takes items off the front of `queue` as long as they fit and lays them out.
-pub(in crate::spool) fn build<T>(
-    queue: &mut VecDeque<(Item, T)>,
+pub(in crate::spool) fn build<T: Tickets>(
+    queue: &mut VecDeque<Item<T>>,
     target: Target,
     names: &impl Names,
     header: Option<Vec<u8>>,
@@ -284,24 +338,24 @@ pub(in crate::spool) fn build<T>(
     front.clear();
     front.resize(COMMIT_HEADER, 0);
     records.clear();
-    let mut items: Vec<(Item, Place, T)> = Vec::with_capacity(queue.len().min(limits::COMMIT_ITEMS_MAX));
+    let mut items: Vec<(Item<T>, Place)> = Vec::with_capacity(queue.len().min(limits::COMMIT_ITEMS_MAX));
     let mut bound = 0;
     let mut outcomes = false;
     while items.len() < limits::COMMIT_ITEMS_MAX {
-        let Some((item, _)) = queue.front() else { break };
+        let Some(item) = queue.front() else { break };
         bound += item.bound();
         let too_late = outcomes && item.tells_state();
-        outcomes |= matches!(item, Item::Outcome(_));
+        outcomes |= matches!(item, Item::Outcome(..));
         if !items.is_empty() && (bound > room || too_late) {
             break;
         }
-        let Some((item, ticket)) = queue.pop_front() else { break };
+        let Some(item) = queue.pop_front() else { break };
         let start = front.len();
         let place = write(&item, &mut front, target, names);
         records.push((start, front.len(), place));
         let offset = target.offset + u32::try_from(start).expect("a commit is small");
         let length = u32::try_from(front.len() - start).expect("a commit is small");
-        items.push((item, Place { offset, length, extent: None }, ticket));
+        items.push((item, Place { offset, length, extent: None }));
     }
     let commit_header = CommitHeader {
         salt: target.salt,
@@ -312,7 +366,7 @@ pub(in crate::spool) fn build<T>(
         clean: false,
     };
     let mut at = u32::try_from(commit_header.bodies_at()).expect("offsets are 32 bits");
-    for ((item, place, _), (start, end, extent_at)) in items.iter_mut().zip(&records) {
+    for ((item, place), (start, end, extent_at)) in items.iter_mut().zip(&records) {
         if let Some(extent_at) = extent_at {
             let body = item.body();
             let length = u32::try_from(body.len()).expect("a commit is small");
@@ -342,7 +396,7 @@ pub(in crate::spool) fn build<T>(
 }
 
 /// A commit header without records: it vouches for all before it.
-pub(in crate::spool) fn closing<T>(
+pub(in crate::spool) fn closing<T: Tickets>(
     target: Target,
     header: Option<Vec<u8>>,
     clean: bool,
@@ -366,29 +420,29 @@ pub(in crate::spool) fn closing<T>(
     }
 }
 
-fn bodies_length<T>(items: &[(Item, Place, T)], records: &[(usize, usize, Option<usize>)]) -> u32 {
+fn bodies_length<T: Tickets>(items: &[(Item<T>, Place)], records: &[(usize, usize, Option<usize>)]) -> u32 {
     let with_body = items.iter().zip(records).filter(|(_, (_, _, extent_at))| extent_at.is_some());
-    let bytes: usize = with_body.map(|((item, ..), _)| item.body().len()).sum();
+    let bytes: usize = with_body.map(|((item, _), _)| item.body().len()).sum();
     u32::try_from(bytes).expect("a commit is small")
 }
 
 /// Writes one record; returns where the extent of its body is to be filled in.
-fn write(item: &Item, front: &mut Vec<u8>, target: Target, names: &impl Names) -> Option<usize> {
+fn write<T: Tickets>(item: &Item<T>, front: &mut Vec<u8>, target: Target, names: &impl Names) -> Option<usize> {
     match item {
-        Item::Message(message) => {
+        Item::Message(message, _) | Item::Own(message, _) => {
             let offset = target.offset + u32::try_from(front.len()).expect("a commit is small");
             let id = MessageId { lane: target.lane, sequence: target.sequence, offset };
             record::start(front, Kind::Message);
             let NewMessage { envelope, size, header_length, chunks, body } = message;
             record::write_message(front, envelope, id, *size, *header_length, chunks, !body.is_empty())
         }
-        Item::Chunk(_) | Item::Piece(_) => {
+        Item::Chunk(..) | Item::Piece(..) => {
             record::start(front, Kind::Chunk);
             let at = front.len();
             front.resize(at + 18, 0);
             Some(at)
         }
-        Item::Outcome(outcome) => {
+        Item::Outcome(outcome, _) => {
             // A message that is not live any more needs no outcome.
             let (sequence, offset) = names.name(outcome)?;
             record::start(front, Kind::of_outcome(&outcome.disposition));
@@ -409,7 +463,7 @@ fn write(item: &Item, front: &mut Vec<u8>, target: Target, names: &impl Names) -
             front.extend_from_slice(&list);
             None
         }
-        Item::Move(moved) => {
+        Item::Move(moved, _) => {
             let mut state = Vec::new();
             if !names.state(moved, &mut state) {
                 return None;

@@ -10,7 +10,9 @@ use std::collections::{BTreeSet, VecDeque};
 use crate::id::{Durable, Location, MessageId};
 use crate::limits;
 use crate::runtime::Synced;
-use crate::spool::batch::{self, Batch, Item, Moved, Names, NewMessage, Outcome, Place, Snapshot, Spare};
+use crate::spool::batch::{
+    self, Batch, Incoming, Item, Moved, Names, NewMessage, Outcome, Place, Snapshot, Spare, Tickets,
+};
 use crate::spool::compact::{self, Candidate, Compaction};
 use crate::spool::index::{self, Entry, Index, Replies};
 use crate::spool::record::{Extent, Kind};
@@ -31,41 +33,51 @@ pub struct Lane {
 
 /// What [`Lane::begin`] found.
 #[derive(Debug)]
-pub enum Begin<T> {
+pub enum Begin<T: Tickets = ()> {
     /// Write this.
     Commit(Batch<T>),
     /// No segment is left for these: tell the clients; then begin again.
-    Refused(Vec<(Item, T)>),
+    Refused(Vec<Incoming<T>>),
     /// No segment is left for these, and one is being made: they wait for that; begin again with the others.
-    Held(Vec<(Item, T)>),
+    Held(Vec<Incoming<T>>),
     /// Outcomes wait and even the reserve is used up: begin again when a segment was created or freed.
     Stalled,
     /// The queue is empty.
     Nothing,
 }
 
-/// An item that is on stable storage now.
+/// A message that is on stable storage now.
 #[derive(Debug)]
-pub enum Done {
-    /// A message.
-    Message {
-        /// Its id; the 250 is made from this.
-        id: Durable<MessageId>,
-        /// Where it lies.
-        location: Location,
-        /// Its entry in the index.
-        key: u32,
-        /// What was stored.
-        message: NewMessage,
-    },
+pub struct StoredMessage {
+    /// Its id; the 250 is made from this.
+    pub id: Durable<MessageId>,
+    /// Where it lies.
+    pub location: Location,
+    /// Its entry in the index.
+    pub key: u32,
+    /// What was stored.
+    pub message: NewMessage,
+}
+
+/// An item that is on stable storage now, and who waits for that.
+#[derive(Debug)]
+pub enum Done<T: Tickets = ()> {
+    /// A client's message.
+    Message(StoredMessage, T::Message),
+    /// A message of the relay's own.
+    Own(StoredMessage, T::Own),
     /// A piece of a body; it stays until [`Lane::drop_chunks`] or the end of its message.
-    Chunk(Durable<Extent>),
+    Chunk(Durable<Extent>, T::Chunk),
+    /// The same of a message that is to move.
+    Piece(Durable<Extent>, T::Piece),
     /// An outcome.
     Outcome {
         /// What it said.
         outcome: Outcome,
         /// Recipients that are settled for good by it.
         settled: u16,
+        /// Who waits.
+        ticket: T::Outcome,
     },
     /// A snapshot.
     Snapshot,
@@ -76,6 +88,8 @@ pub enum Done {
         key: u32,
         /// Where it lies now, and the bytes that were written; None if it was settled meanwhile.
         to: Option<(Location, u64)>,
+        /// Who waits.
+        ticket: T::Move,
     },
 }
 
@@ -198,8 +212,8 @@ impl Lane {
     }
 
     /// Lays out the next commit from the front of `queue`. `salt` is fresh and random; it is used if a segment begins.
-    pub fn begin<T>(&mut self, queue: &mut VecDeque<(Item, T)>, salt: u64) -> Begin<T> {
-        let Some((first, _)) = queue.front() else { return Begin::Nothing };
+    pub fn begin<T: Tickets>(&mut self, queue: &mut VecDeque<Item<T>>, salt: u64) -> Begin<T> {
+        let Some(first) = queue.front() else { return Begin::Nothing };
         let need = first.bound() + segment::COMMIT_HEADER + 2 * limits::BLOCK as usize;
         let mut header = None;
         if self.segments.room() < need {
@@ -221,7 +235,7 @@ impl Lane {
 
     /// A commit of nothing, which vouches for the one before; `clean`: the node stops, and nothing is under way. It goes like one of
     /// [`Lane::begin`]. None: it would say nothing. `salt` is as there.
-    pub fn close<T>(&mut self, clean: bool, salt: u64) -> Option<Batch<T>> {
+    pub fn close<T: Tickets>(&mut self, clean: bool, salt: u64) -> Option<Batch<T>> {
         let mut header = None;
         if !self.segments.has_open() {
             if !clean || self.index.is_empty() {
@@ -235,14 +249,13 @@ impl Lane {
         Some(batch::closing(target, header, clean, std::mem::take(&mut self.spare)))
     }
 
-    fn refuse<T>(&self, queue: &mut VecDeque<(Item, T)>) -> Begin<T> {
+    fn refuse<T: Tickets>(&self, queue: &mut VecDeque<Item<T>>) -> Begin<T> {
         let mut refused = Vec::new();
         for _ in 0..queue.len() {
-            let Some((item, ticket)) = queue.pop_front() else { break };
-            if item.may_use_reserve() {
-                queue.push_back((item, ticket));
-            } else {
-                refused.push((item, ticket));
+            let Some(item) = queue.pop_front() else { break };
+            match item.into_incoming() {
+                Ok(incoming) => refused.push(incoming),
+                Err(item) => queue.push_back(item),
             }
         }
         if refused.is_empty() {
@@ -255,35 +268,57 @@ impl Lane {
     }
 
     /// The commit is synced: everything in it is durable now.
-    pub fn done<T>(&mut self, batch: Batch<T>, _proof: Synced, mut each: impl FnMut(&mut Lane, Done, T)) {
+    pub fn done<T: Tickets>(
+        &mut self,
+        batch: Batch<T>,
+        _proof: Synced,
+        mut each: impl FnMut(&mut Lane, Done<T>),
+    ) {
         let (slot, sequence) = (batch.slot, batch.sequence);
         let (end, items, spare) = batch.into_parts();
         self.segments.committed(end, items.is_empty());
         self.spare = spare;
-        for (item, place, ticket) in items {
+        for (item, place) in items {
             let done = match item {
-                Item::Message(message) => self.message_done(slot, sequence, place, message),
-                Item::Chunk(_) | Item::Piece(_) => {
-                    let Some(extent) = place.extent else { continue };
-                    self.segments.pin(slot, extent.length);
-                    Done::Chunk(Durable::mint(extent))
+                Item::Message(message, ticket) => {
+                    Done::Message(self.message_done(slot, sequence, place, message), ticket)
                 }
-                Item::Move(moved) => {
+                Item::Own(message, ticket) => {
+                    Done::Own(self.message_done(slot, sequence, place, message), ticket)
+                }
+                Item::Chunk(_, ticket) => Done::Chunk(self.chunk_done(slot, place), ticket),
+                Item::Piece(_, ticket) => Done::Piece(self.chunk_done(slot, place), ticket),
+                Item::Move(moved, ticket) => {
                     let Lane { segments, index, compaction, .. } = self;
                     let to = compaction.moved(segments, index, (slot, place), &moved);
-                    Done::Moved { key: moved.key, to }
+                    Done::Moved { key: moved.key, to, ticket }
                 }
-                Item::Outcome(outcome) => self.outcome_done(slot, outcome),
+                Item::Outcome(outcome, ticket) => {
+                    let settled = self.outcome_done(slot, &outcome);
+                    Done::Outcome { outcome, settled, ticket }
+                }
                 Item::Snapshot(of) => {
                     self.segments.snapshot_done(slot, of.of(), place.length > 0);
                     Done::Snapshot
                 }
             };
-            each(self, done, ticket);
+            each(self, done);
         }
     }
 
-    fn message_done(&mut self, slot: u16, sequence: u32, place: Place, message: NewMessage) -> Done {
+    fn chunk_done(&mut self, slot: u16, place: Place) -> Durable<Extent> {
+        let extent = place.extent.expect("a piece of a body is written with its record");
+        self.segments.pin(slot, extent.length);
+        Durable::mint(extent)
+    }
+
+    fn message_done(
+        &mut self,
+        slot: u16,
+        sequence: u32,
+        place: Place,
+        message: NewMessage,
+    ) -> StoredMessage {
         // Each stored chunk pinned its segment; from here on the message does, once for each segment.
         self.drop_chunks(&message.chunks);
         let extents = message.chunks.iter().copied().chain(place.extent);
@@ -294,7 +329,7 @@ impl Lane {
         entry.parts().for_each(|(slot, bytes)| self.segments.pin(slot, bytes));
         let key = self.index.insert(entry);
         let lane = self.segments.shape().lane;
-        Done::Message {
+        StoredMessage {
             id: Durable::mint(MessageId { lane, sequence, offset }),
             location: Location { lane, slot, offset },
             key,
@@ -302,9 +337,10 @@ impl Lane {
         }
     }
 
-    fn outcome_done(&mut self, slot: u16, outcome: Outcome) -> Done {
+    /// How many recipients are settled for good by it.
+    fn outcome_done(&mut self, slot: u16, outcome: &Outcome) -> u16 {
         let entry = self.index.get_mut(outcome.key).filter(|entry| entry.is_told(outcome.location));
-        let Some(entry) = entry else { return Done::Outcome { outcome, settled: 0 } };
+        let Some(entry) = entry else { return 0 };
         let home = entry.slot;
         let settled = entry.apply(outcome.first, outcome.count, &outcome.disposition, &mut self.replies);
         let dead = entry.is_dead();
@@ -312,7 +348,7 @@ impl Lane {
         if dead {
             self.bury(outcome.key);
         }
-        Done::Outcome { outcome, settled }
+        settled
     }
 
     fn bury(&mut self, key: u32) {
@@ -332,9 +368,9 @@ impl Lane {
 
     /// The write or the sync failed: nothing of the batch counts, its segment is never touched again. The items come back;
     /// outcomes are to be queued again, messages and chunks to be refused.
-    pub fn failed<T>(&mut self, batch: Batch<T>) -> Vec<(Item, T)> {
+    pub fn failed<T: Tickets>(&mut self, batch: Batch<T>) -> Vec<Item<T>> {
         self.segments.failed();
-        batch.into_parts().1.into_iter().map(|(item, _, ticket)| (item, ticket)).collect()
+        batch.into_parts().1.into_iter().map(|(item, _)| item).collect()
     }
 
     /// Whether [`Lane::next_to_free`] may find one.

@@ -6,6 +6,7 @@ mod moves;
 mod older;
 mod room;
 mod rot;
+mod tickets;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -17,7 +18,7 @@ use crate::queue::outcome::{Stored, StoredDeferral};
 use crate::runtime::Synced;
 use crate::spool::batch::{Batch, Item, NewMessage, Outcome};
 use crate::spool::fold::{self, Files, Refusal};
-use crate::spool::lane::{Begin, Done, Lane, Shape};
+use crate::spool::lane::{Begin, Done, Lane, Shape, StoredMessage};
 use crate::spool::record::{self, Extent, MessageView};
 use crate::spool::segment::{self, LaneOrigin};
 use crate::time::UnixMillis;
@@ -51,7 +52,7 @@ impl Disk {
 struct Bench {
     disk: Disk,
     lane: Lane,
-    queue: VecDeque<(Item, u32)>,
+    queue: VecDeque<Item>,
     salt: u64,
     /// Where the last commit went.
     last: (u16, u32, usize),
@@ -80,11 +81,11 @@ impl Bench {
             self.lane.segment_created(slot, true);
         }
         for slot in self.lane.snapshot_due() {
-            self.queue.push_front((Item::Snapshot(slot), 0));
+            self.queue.push_front(Item::Snapshot(slot));
         }
     }
 
-    fn begin(&mut self) -> Option<Batch<u32>> {
+    fn begin(&mut self) -> Option<Batch> {
         self.salt += 1;
         match self.lane.begin(&mut self.queue, self.salt) {
             Begin::Commit(batch) => Some(batch),
@@ -93,7 +94,7 @@ impl Bench {
         }
     }
 
-    fn append(&mut self, batch: &Batch<u32>) {
+    fn append(&mut self, batch: &Batch) {
         if let Some(header) = &batch.header {
             self.disk.write(batch.slot, 0, header);
         }
@@ -108,26 +109,26 @@ impl Bench {
         let mut all = Vec::new();
         while let Some(batch) = self.begin() {
             self.append(&batch);
-            self.lane.done(batch, Synced::pretended(), |_, done, _| all.push(done));
+            self.lane.done(batch, Synced::pretended(), |_, done| all.push(done));
             self.housekeep();
         }
         all
     }
 
     fn store(&mut self, message: NewMessage) -> u32 {
-        self.queue.push_back((Item::Message(message), 0));
+        self.queue.push_back(Item::Message(message, ()));
         let done = self.commit();
         let key = done
             .iter()
             .rev()
-            .find_map(|done| if let Done::Message { key, .. } = done { Some(*key) } else { None });
+            .find_map(|done| if let Done::Message(StoredMessage { key, .. }, ()) = done { Some(*key) } else { None });
         key.expect("a message was stored")
     }
 
     fn settle(&mut self, key: u32, first: u16, count: u16, disposition: Stored) {
         let entry = self.lane.entry(key).unwrap();
         let location = Location { lane: 3, slot: entry.slot, offset: entry.offset };
-        self.queue.push_back((Item::Outcome(Outcome { key, location, first, count, disposition }), 0));
+        self.queue.push_back(Item::Outcome(Outcome { key, location, first, count, disposition }, ()));
     }
 
     fn refold(&self) -> fold::Folded {
@@ -229,9 +230,9 @@ fn a_chunked_body_is_put_together_and_pins_its_segments() {
     let mut chunks: Vec<Extent> = Vec::new();
     // More than a segment, so that the pieces lie in several.
     for number in 0..24u8 {
-        bench.queue.push_back((Item::Chunk(vec![number; 250_000]), 0));
+        bench.queue.push_back(Item::Chunk(vec![number; 250_000], ()));
         match bench.commit().pop() {
-            Some(Done::Chunk(extent)) => chunks.push(*extent.get()),
+            Some(Done::Chunk(extent, ())) => chunks.push(*extent.get()),
             other => panic!("{other:?}"),
         }
     }
@@ -309,12 +310,11 @@ fn rot_in_the_last_commit_of_a_sealed_segment_is_no_torn_tail() {
 fn a_failed_commit_is_void_and_the_lane_goes_on_elsewhere() {
     let mut bench = Bench::new();
     let one = bench.store(message("one@x.example", 1, b"1".to_vec()));
-    bench.queue.push_back((Item::Message(message("void@x.example", 1, b"2".to_vec())), 7));
+    bench.queue.push_back(Item::Message(message("void@x.example", 1, b"2".to_vec()), ()));
     let batch = bench.begin().unwrap();
     bench.append(&batch);
     let returned = bench.lane.failed(batch);
     assert_eq!(returned.len(), 1);
-    assert_eq!(returned[0].1, 7);
     bench.store(message("three@x.example", 1, b"3".to_vec()));
     assert_ne!(bench.lane.entry(one).unwrap().slot, bench.last.0);
     // The void commit is whole on disk, and does not count all the same.
@@ -328,7 +328,7 @@ fn void_after_failures(kept: &[bool]) {
     let mut bench = Bench::new();
     bench.store(message("one@x.example", 1, b"1".to_vec()));
     for (place, kept) in kept.iter().enumerate() {
-        bench.queue.push_back((Item::Message(message("void@x.example", 1, b"2".to_vec())), 7));
+        bench.queue.push_back(Item::Message(message("void@x.example", 1, b"2".to_vec()), ()));
         let batch = bench.begin().unwrap();
         assert_eq!(
             batch.header.is_some(),
@@ -435,7 +435,7 @@ fn random_histories_fold_to_what_the_lane_knew() {
                     (0, _) | (_, None) => {
                         let body = vec![0; next(200_000) as usize + 1];
                         let new = message("a@x.example", next(6) as u16 + 1, body);
-                        bench.queue.push_back((Item::Message(new), 0));
+                        bench.queue.push_back(Item::Message(new, ()));
                     }
                     (kind, Some((key, total))) => {
                         let first = next(u64::from(*total)) as u16;
@@ -467,9 +467,9 @@ fn a_lost_piece_frees_nobody_elses_segment() {
     let mut bench = Bench::new();
     let mut chunks = Vec::new();
     for number in 0..17u8 {
-        bench.queue.push_back((Item::Chunk(vec![number; 250_000]), 0));
+        bench.queue.push_back(Item::Chunk(vec![number; 250_000], ()));
         match bench.commit().pop() {
-            Some(Done::Chunk(extent)) => chunks.push(*extent.get()),
+            Some(Done::Chunk(extent, ())) => chunks.push(*extent.get()),
             other => panic!("{other:?}"),
         }
     }

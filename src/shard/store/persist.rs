@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 
-use crate::id::MessageId;
+use crate::id::{Durable, MessageId};
 use crate::limits;
 use crate::observe::diagnostics::Level;
 use crate::observe::event::{Arrival, Event, Mail};
@@ -18,13 +18,13 @@ use crate::runtime::{Defect, Runtime, Segment, Synced};
 use crate::shard::Shard;
 use crate::shard::outbound::handoff;
 use crate::shard::outbound::pump::give_credit;
-use crate::shard::store::refuse::refuse;
-use crate::shard::store::writer::{LaneWriter, Ticket};
+use crate::shard::store::refuse::{refuse, refuse_or_keep};
+use crate::shard::store::writer::{About, LaneWriter, Waiters};
 use crate::shard::store::{discard, grow, secure};
 use crate::shard::timers::Sleep;
 use crate::smtp::server::NotStored;
 use crate::spool::batch::{Batch, Item, NewMessage};
-use crate::spool::lane::{Begin, Done};
+use crate::spool::lane::{Begin, Done, StoredMessage};
 use crate::spool::record::Extent;
 
 /// The committer: the one writer of a lane.
@@ -48,10 +48,8 @@ pub async fn persist<R: Runtime>(shard: Rc<Shard<R>>, writer: Rc<LaneWriter<R>>)
         match begin {
             Begin::Nothing => rest(&shard, &writer).await,
             Begin::Stalled => writer.stalled.set(true),
-            Begin::Refused(items) => {
-                for (item, ticket) in items {
-                    refuse(&shard, item, ticket, NotStored::NoSpace);
-                }
+            Begin::Refused(refused) => {
+                refused.into_iter().for_each(|one| refuse(&shard, one, NotStored::NoSpace));
             }
             Begin::Held(items) => writer.held.borrow_mut().extend(items),
             Begin::Commit(batch) => {
@@ -108,7 +106,7 @@ async fn rest<R: Runtime>(shard: &Rc<Shard<R>>, writer: &Rc<LaneWriter<R>>) {
     writer.closing.set(None);
 }
 
-async fn commit<R: Runtime>(shard: &Rc<Shard<R>>, writer: &Rc<LaneWriter<R>>, batch: Batch<Ticket>) {
+async fn commit<R: Runtime>(shard: &Rc<Shard<R>>, writer: &Rc<LaneWriter<R>>, batch: Batch<Waiters>) {
     let started = shard.runtime.now();
     writer.committed.set(started);
     let counters = &shard.instruments.counters;
@@ -137,10 +135,9 @@ async fn commit<R: Runtime>(shard: &Rc<Shard<R>>, writer: &Rc<LaneWriter<R>>, ba
                 writer.lane.borrow_mut().plant_sealed(slot);
             }
             let mut queue = writer.queue.borrow_mut();
-            for (item, ticket) in items.into_iter().rev() {
-                match ticket {
-                    Ticket::Message(_) | Ticket::Chunk(_) => refuse(shard, item, ticket, NotStored::Disk),
-                    ticket => queue.push_front((item, ticket)),
+            for item in items.into_iter().rev() {
+                if let Some(item) = refuse_or_keep(shard, item, NotStored::Disk) {
+                    queue.push_front(item);
                 }
             }
             if !queue.is_empty() {
@@ -150,7 +147,7 @@ async fn commit<R: Runtime>(shard: &Rc<Shard<R>>, writer: &Rc<LaneWriter<R>>, ba
     }
 }
 
-async fn write<R: Runtime>(writer: &LaneWriter<R>, batch: &Batch<Ticket>) -> io::Result<Synced> {
+async fn write<R: Runtime>(writer: &LaneWriter<R>, batch: &Batch<Waiters>) -> io::Result<Synced> {
     let segment =
         writer.segment(batch.slot).ok_or_else(|| io::Error::other("the segment file is not open"))?;
     if let Some(header) = &batch.header {
@@ -164,49 +161,38 @@ async fn write<R: Runtime>(writer: &LaneWriter<R>, batch: &Batch<Ticket>) -> io:
 fn committed<R: Runtime>(
     shard: &Rc<Shard<R>>,
     writer: &Rc<LaneWriter<R>>,
-    batch: Batch<Ticket>,
+    batch: Batch<Waiters>,
     synced: Synced,
 ) {
     let mut done = std::mem::take(&mut *writer.done.borrow_mut());
-    writer.lane.borrow_mut().done(batch, synced, |_, item, ticket| done.push((item, ticket)));
+    writer.lane.borrow_mut().done(batch, synced, |_, item| done.push(item));
     let lane = writer.lane.borrow().number();
     let mut credits = writer.credits.borrow_mut();
     credits.clear();
     credits.resize(shard.mesh.shards(), 0u32);
-    for (item, ticket) in done.drain(..) {
-        match (item, ticket) {
-            (Done::Message { id, location, key, message }, ticket) => {
-                received(shard, *id.get(), &message, &ticket);
-                shard.ungather(message.body.capacity());
-                shard.mesh.places(lane).born(key);
-                if shard.runtime.planted(Defect::SegmentRecycledEarly) {
-                    let of_nobody = Extent { sequence: 0, slot: location.slot, offset: 0, length: 0, crc: 0 };
-                    writer.lane.borrow_mut().drop_chunks(&[of_nobody]);
-                }
-                handoff::stored(shard, location, key, &message.envelope);
-                if message.envelope.parameters.is_some() {
-                    discard::stored(shard, writer, (location, key), *id.get(), &message.envelope);
-                }
-                shard.give_body(message.body);
-                shard.inbound.envelopes.give(message.envelope);
-                if let Ticket::Message(session) = ticket {
-                    session.fulfil(Ok(id));
-                }
+    for item in done.drain(..) {
+        match item {
+            Done::Message(stored, session) => {
+                let id = message_committed(shard, writer, stored, None);
+                session.fulfil(Ok(id));
             }
-            (Done::Chunk(extent), Ticket::Chunk(session)) => session.fulfil(Ok(*extent.get())),
-            (Done::Outcome { .. }, Ticket::Credit(home)) => credits[usize::from(home)] += 1,
-            (Done::Moved { key, to }, ticket) => {
+            Done::Own(stored, about) => {
+                message_committed(shard, writer, stored, Some(&about));
+            }
+            Done::Chunk(extent, session) => session.fulfil(Ok(*extent.get())),
+            Done::Piece(extent, compactor) => compactor.fulfil(Ok(*extent.get())),
+            Done::Outcome { ticket: Some(home), .. } => credits[usize::from(home)] += 1,
+            Done::Outcome { ticket: None, .. } | Done::Snapshot => {}
+            Done::Moved { key, to, ticket } => {
                 if let Some((location, bytes)) = to {
                     shard.mesh.places(lane).moved(key, location);
                     shard.instruments.counters.messages_moved.add(1);
                     shard.instruments.counters.bytes_moved.add(bytes);
                 }
-                if let Ticket::Moves(compactor) = ticket {
+                if let Some(compactor) = ticket {
                     compactor.fulfil(());
                 }
             }
-            // A snapshot, or an outcome that shares its credit with others.
-            (Done::Chunk(_) | Done::Outcome { .. } | Done::Snapshot, _) => {}
         }
     }
     *writer.done.borrow_mut() = done;
@@ -215,9 +201,32 @@ fn committed<R: Runtime>(
     }
 }
 
+/// A message is on disk: it is recorded and handed on.
+fn message_committed<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    writer: &LaneWriter<R>,
+    stored: StoredMessage,
+    about: Option<&About>,
+) -> Durable<MessageId> {
+    let StoredMessage { id, location, key, message } = stored;
+    received(shard, *id.get(), &message, about);
+    shard.ungather(message.body.capacity());
+    shard.mesh.places(location.lane).born(key);
+    if shard.runtime.planted(Defect::SegmentRecycledEarly) {
+        let of_nobody = Extent { sequence: 0, slot: location.slot, offset: 0, length: 0, crc: 0 };
+        writer.lane.borrow_mut().drop_chunks(&[of_nobody]);
+    }
+    handoff::stored(shard, location, key, &message.envelope);
+    if message.envelope.parameters.is_some() {
+        discard::stored(shard, writer, (location, key), *id.get(), &message.envelope);
+    }
+    shard.give_body(message.body);
+    shard.inbound.envelopes.give(message.envelope);
+    id
+}
+
 /// Counts and records a message that is on disk.
-fn received<R: Runtime>(shard: &Shard<R>, id: MessageId, message: &NewMessage, ticket: &Ticket) {
-    let about = if let Ticket::Bounce(about) = ticket { Some(about) } else { None };
+fn received<R: Runtime>(shard: &Shard<R>, id: MessageId, message: &NewMessage, about: Option<&About>) {
     let parent = about.map(|about| about.parent);
     let counters = &shard.instruments.counters;
     let envelope = &message.envelope;
@@ -288,7 +297,7 @@ async fn housekeep<R: Runtime>(shard: &Rc<Shard<R>>, writer: &Rc<LaneWriter<R>>)
     }
     let due = writer.lane.borrow_mut().snapshot_due();
     for slot in due {
-        writer.queue.borrow_mut().push_front((Item::Snapshot(slot), Ticket::Nobody));
+        writer.queue.borrow_mut().push_front(Item::Snapshot(slot));
         writer.oldest.set(Some(writer.oldest.get().unwrap_or(shard.runtime.now())));
     }
     let wanted = writer.lane.borrow_mut().wants_segment();

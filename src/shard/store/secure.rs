@@ -9,8 +9,8 @@ use crate::limits;
 use crate::observe::diagnostics::Level;
 use crate::runtime::{Defect, Runtime, Segment};
 use crate::shard::Shard;
-use crate::shard::store::refuse::refuse;
-use crate::shard::store::writer::{LaneWriter, Ticket};
+use crate::shard::store::refuse::refuse_or_keep;
+use crate::shard::store::writer::LaneWriter;
 use crate::smtp::server::NotStored;
 
 /// Ends when all of it is synced. Meanwhile clients are refused: their mail could not be kept.
@@ -31,13 +31,8 @@ pub(super) async fn secure<R: Runtime>(shard: &Rc<Shard<R>>, writer: &Rc<LaneWri
         shard.timers.sleep_until(until).await;
         let mut queue = writer.queue.borrow_mut();
         for _ in 0..queue.len() {
-            match queue.pop_front() {
-                Some((item, ticket @ (Ticket::Message(_) | Ticket::Chunk(_)))) => {
-                    refuse(shard, item, ticket, NotStored::Disk)
-                }
-                Some(other) => queue.push_back(other),
-                None => break,
-            }
+            let Some(item) = queue.pop_front() else { break };
+            queue.extend(refuse_or_keep(shard, item, NotStored::Disk));
         }
     }
 }

@@ -10,30 +10,34 @@ use crate::limits;
 use crate::runtime::Runtime;
 use crate::shard::promise::Fulfil;
 use crate::smtp::server::NotStored;
-use crate::spool::batch::{Item, Moved, NewMessage, Outcome};
+use crate::spool::batch::{Incoming, Item, Moved, NewMessage, Outcome, Tickets};
 use crate::spool::fold::Unsure;
 use crate::spool::lane::{Done, Lane};
 use crate::spool::record::Extent;
 use crate::time::Instant;
 
-/// Who waits for an item.
-pub(super) enum Ticket {
+/// Who waits for each item of a lane.
+#[derive(Debug)]
+pub struct Waiters;
+
+impl Tickets for Waiters {
     /// A session, for its 250.
-    Message(Fulfil<Result<Durable<MessageId>, NotStored>>),
+    type Message = Fulfil<Result<Durable<MessageId>, NotStored>>;
+    /// Nobody: a notification. What it is about is told with it.
+    type Own = Box<About>;
     /// A session in the middle of a large body.
-    Chunk(Fulfil<Result<Extent, NotStored>>),
-    /// Nobody: a notification.
-    Bounce(Box<About>),
-    /// The home shard that gets its credit back.
-    Credit(u16),
-    /// The compactor: these moves, the last of which this is, are done.
-    Moves(Fulfil<()>),
-    /// Nobody: a snapshot, or one of several ranges that share a credit.
-    Nobody,
+    type Chunk = Fulfil<Result<Extent, NotStored>>;
+    /// The compactor.
+    type Piece = Fulfil<Result<Extent, NotStored>>;
+    /// The home shard that gets its credit back; None: nobody, or another outcome that shares the credit brings it.
+    type Outcome = Option<u16>;
+    /// The compactor, with the last of several moves.
+    type Move = Option<Fulfil<()>>;
 }
 
 /// What a notification is about.
-pub(in crate::shard) struct About {
+#[derive(Debug)]
+pub struct About {
     /// The message.
     pub(in crate::shard) parent: MessageId,
     /// Records of what failed, which are to name the notification.
@@ -46,9 +50,9 @@ pub struct LaneWriter<R: Runtime> {
     pub(super) directory: PathBuf,
     pub(super) segment_size: u64,
     pub(super) segments: RefCell<Vec<Option<R::Segment>>>,
-    pub(super) queue: RefCell<VecDeque<(Item, Ticket)>>,
+    pub(super) queue: RefCell<VecDeque<Item<Waiters>>>,
     /// Items that wait for a segment which is being made.
-    pub(super) held: RefCell<Vec<(Item, Ticket)>>,
+    pub(super) held: RefCell<Vec<Incoming<Waiters>>>,
     /// Items a client waits for.
     pub(super) urgent: Cell<usize>,
     /// When the oldest waiting outcome came.
@@ -71,7 +75,7 @@ pub struct LaneWriter<R: Runtime> {
     pub(super) has_more: Cell<bool>,
     pub(super) waker: RefCell<Option<Waker>>,
     /// Memory for the end of each commit.
-    pub(super) done: RefCell<Vec<(Done, Ticket)>>,
+    pub(super) done: RefCell<Vec<Done<Waiters>>>,
     pub(super) credits: RefCell<Vec<u32>>,
 }
 
@@ -114,12 +118,12 @@ impl<R: Runtime> LaneWriter<R> {
         message: NewMessage,
         session: Fulfil<Result<Durable<MessageId>, NotStored>>,
     ) {
-        self.push_urgent(Item::Message(message), Ticket::Message(session));
+        self.push_urgent(Item::Message(message, session));
     }
 
     /// Queues a piece of a body on its way in.
     pub(in crate::shard) fn push_chunk(&self, bytes: Vec<u8>, session: Fulfil<Result<Extent, NotStored>>) {
-        self.push_urgent(Item::Chunk(bytes), Ticket::Chunk(session));
+        self.push_urgent(Item::Chunk(bytes, session));
     }
 
     /// Queues a piece of a body that moves.
@@ -129,21 +133,20 @@ impl<R: Runtime> LaneWriter<R> {
         bytes: Vec<u8>,
         compactor: Fulfil<Result<Extent, NotStored>>,
     ) {
-        self.push(now, Item::Piece(bytes), Ticket::Chunk(compactor));
+        self.push(now, Item::Piece(bytes, compactor));
     }
 
     /// Queues moves before all that waits: outcomes that are under way count in their new place.
     pub(super) fn push_moves(&self, now: Instant, moves: Vec<Moved>, compactor: Fulfil<()>) {
         let mut last = Some(compactor);
         for moved in moves.into_iter().rev() {
-            let ticket = last.take().map_or(Ticket::Nobody, Ticket::Moves);
-            self.push_first(now, Item::Move(moved), ticket);
+            self.push_first(now, Item::Move(moved, last.take()));
         }
     }
 
     /// Queues a bounce, to the lane of the message it is about.
     pub(in crate::shard) fn push_bounce(&self, now: Instant, message: NewMessage, about: Box<About>) {
-        self.push(now, Item::Message(message), Ticket::Bounce(about));
+        self.push(now, Item::Own(message, about));
     }
 
     /// Queues outcomes of one attempt; the credit of `home` comes back with the last.
@@ -155,19 +158,18 @@ impl<R: Runtime> LaneWriter<R> {
     ) {
         let last = outcomes.len().saturating_sub(1);
         for (place, outcome) in outcomes.enumerate() {
-            let ticket = if place == last { Ticket::Credit(home) } else { Ticket::Nobody };
-            self.push(now, Item::Outcome(outcome), ticket);
+            self.push(now, Item::Outcome(outcome, (place == last).then_some(home)));
         }
     }
 
     /// Queues an outcome that no home shard waits for.
     pub(super) fn push_unasked(&self, now: Instant, outcome: Outcome) {
-        self.push(now, Item::Outcome(outcome), Ticket::Nobody);
+        self.push(now, Item::Outcome(outcome, None));
     }
 
     /// Queues an item a client waits for.
-    fn push_urgent(&self, item: Item, ticket: Ticket) {
-        self.queue.borrow_mut().push_back((item, ticket));
+    fn push_urgent(&self, item: Item<Waiters>) {
+        self.queue.borrow_mut().push_back(item);
         self.urgent.set(self.urgent.get() + 1);
         if self.urgent.get() == 1 {
             self.wake();
@@ -175,9 +177,9 @@ impl<R: Runtime> LaneWriter<R> {
     }
 
     /// Queues an item that may wait for others.
-    fn push(&self, now: Instant, item: Item, ticket: Ticket) {
+    fn push(&self, now: Instant, item: Item<Waiters>) {
         let mut queue = self.queue.borrow_mut();
-        queue.push_back((item, ticket));
+        queue.push_back(item);
         if self.oldest.get().is_none() {
             self.oldest.set(Some(now));
             self.wake();
@@ -187,8 +189,8 @@ impl<R: Runtime> LaneWriter<R> {
     }
 
     /// Queues an item before all that waits.
-    fn push_first(&self, now: Instant, item: Item, ticket: Ticket) {
-        self.queue.borrow_mut().push_front((item, ticket));
+    fn push_first(&self, now: Instant, item: Item<Waiters>) {
+        self.queue.borrow_mut().push_front(item);
         if self.oldest.get().is_none() {
             self.oldest.set(Some(now));
             self.wake();
@@ -248,7 +250,7 @@ impl<R: Runtime> LaneWriter<R> {
         self.stalled.set(false);
         let mut queue = self.queue.borrow_mut();
         for item in self.held.borrow_mut().drain(..).rev() {
-            queue.push_front(item);
+            queue.push_front(item.into());
         }
         drop(queue);
         // Whoever waits also asks for the next segment.

@@ -11,7 +11,7 @@ use crate::spool::segment::{Header, Life};
 fn a_failed_commit_stays_void_for_ever() {
     let mut bench = Bench::new();
     let one = bench.store(message("one@x.example", 1, b"1".to_vec()));
-    bench.queue.push_back((Item::Message(message("void@x.example", 1, b"2".to_vec())), 0));
+    bench.queue.push_back(Item::Message(message("void@x.example", 1, b"2".to_vec()), ()));
     let batch = bench.begin().unwrap();
     bench.append(&batch);
     bench.lane.failed(batch);
@@ -46,7 +46,7 @@ fn two_failed_commits_are_both_void() {
         let mut bench = Bench::new();
         bench.store(message("one@x.example", 1, b"1".to_vec()));
         for number in 0..2 {
-            bench.queue.push_back((Item::Message(message("void@x.example", 1, b"2".to_vec())), 0));
+            bench.queue.push_back(Item::Message(message("void@x.example", 1, b"2".to_vec()), ()));
             let mut batch = bench.begin().unwrap();
             if number == 1 && !header {
                 assert!(batch.header.take().is_some());
@@ -93,7 +93,7 @@ fn the_last_commit_is_named_to_be_secured() {
     }
     // A torn one behind it is none.
     let last = bench.refold().unsure.last;
-    bench.queue.push_back((Item::Message(message("b@x.example", 1, vec![0; 10])), 0));
+    bench.queue.push_back(Item::Message(message("b@x.example", 1, vec![0; 10]), ()));
     let batch = bench.begin().unwrap();
     bench.append(&batch);
     let (slot, offset, _) = bench.last;
@@ -118,7 +118,7 @@ fn every_later_header_keeps_what_failed_void() {
     bench.store(message("old@x.example", 1, b"1".to_vec()));
     let home = bench.last.0;
     let fail = |bench: &mut Bench, whole: bool| {
-        bench.queue.push_back((Item::Message(message("void@x.example", 1, b"2".to_vec())), 0));
+        bench.queue.push_back(Item::Message(message("void@x.example", 1, b"2".to_vec()), ()));
         let batch = bench.begin().unwrap();
         if whole {
             bench.append(&batch);
@@ -156,11 +156,11 @@ fn a_snapshot_of_a_former_life_is_not_written() {
         fill(&mut bench);
     }
     let key = bench.store(message("new@x.example", 1, b"2".to_vec()));
-    bench.queue.push_back((Item::Snapshot(stale), 0));
-    bench.queue.push_back((Item::Snapshot(Snapshot::new(home, sequence + 1000)), 0));
+    bench.queue.push_back(Item::Snapshot(stale));
+    bench.queue.push_back(Item::Snapshot(Snapshot::new(home, sequence + 1000)));
     // Of the segment that it would be written to.
     let own = bench.lane.segment(bench.last.0).unwrap().1;
-    bench.queue.push_back((Item::Snapshot(Snapshot::new(bench.last.0, own)), 0));
+    bench.queue.push_back(Item::Snapshot(Snapshot::new(bench.last.0, own)));
     bench.commit();
     assert!(bench.lane.entry(key).is_some());
     assert_eq!(state(&bench.refold().lane), state(&bench.lane));
@@ -172,7 +172,7 @@ fn a_snapshot_of_a_former_life_is_not_written() {
 fn what_was_torn_stays_void_while_its_segment_lives() {
     let mut bench = Bench::new();
     bench.store(message("old@x.example", 1, b"1".to_vec()));
-    bench.queue.push_back((Item::Message(message("void@x.example", 1, b"2".to_vec())), 0));
+    bench.queue.push_back(Item::Message(message("void@x.example", 1, b"2".to_vec()), ()));
     let batch = bench.begin().unwrap();
     bench.append(&batch);
     let (slot, offset, _) = bench.last;

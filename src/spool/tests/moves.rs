@@ -68,16 +68,16 @@ fn one_old_message_a_segment_does_not_hold_the_segments() {
     for round in 0..60u32 {
         // A segment's worth of mail that is delivered at once, and one message that is deferred again and again.
         let old = story.new_message(2, 10_000);
-        story.bench.queue.push_back((Item::Message(old), 0));
+        story.bench.queue.push_back(Item::Message(old, ()));
         story.commit();
         for _ in 0..22 {
             let new = story.new_message(1, 200_000);
             let sender = String::from_utf8(new.envelope.sender.clone()).unwrap();
-            story.bench.queue.push_back((Item::Message(new), 0));
+            story.bench.queue.push_back(Item::Message(new, ()));
             story.commit();
             let (key, location) = story.told[&sender];
             let outcome = Outcome { key, location, first: 0, count: 1, disposition: Stored::Delivered };
-            story.bench.queue.push_back((Item::Outcome(outcome), 0));
+            story.bench.queue.push_back(Item::Outcome(outcome, ()));
         }
         for (key, location) in story.told.values() {
             let disposition = Stored::Deferred(StoredDeferral {
@@ -86,7 +86,7 @@ fn one_old_message_a_segment_does_not_hold_the_segments() {
                 reply: "451 4.3.2 later".into(),
             });
             let outcome = Outcome { key: *key, location: *location, first: 0, count: 1, disposition };
-            story.bench.queue.push_back((Item::Outcome(outcome), 0));
+            story.bench.queue.push_back(Item::Outcome(outcome, ()));
         }
         story.commit();
         story.settle_down();
@@ -110,7 +110,7 @@ fn one_old_message_a_segment_does_not_hold_the_segments() {
 fn an_outcome_for_the_old_place_settles_a_moved_message() {
     let mut story = Story::new(3);
     let old = story.new_message(3, 5_000);
-    story.bench.queue.push_back((Item::Message(old), 0));
+    story.bench.queue.push_back(Item::Message(old, ()));
     story.commit();
     let (key, location) = story.told["m1@x.example"];
     let sequence = story.bench.lane.segment(location.slot).unwrap().1;
@@ -118,7 +118,7 @@ fn an_outcome_for_the_old_place_settles_a_moved_message() {
     fill(&mut story, 4);
     // The outcome is under way while the message moves: in the queue before the move, and in the same commit.
     let one = Outcome { key, location, first: 0, count: 1, disposition: Stored::Delivered };
-    story.bench.queue.push_back((Item::Outcome(one), 0));
+    story.bench.queue.push_back(Item::Outcome(one, ()));
     assert!(story.bench.lane.compaction_begin());
     while !story.bench.lane.compaction_scan(10) {}
     let candidate = story.bench.lane.compaction_next().unwrap();
@@ -141,7 +141,7 @@ fn an_outcome_for_the_old_place_settles_a_moved_message() {
     assert_eq!(story.bench.read_at(location).1.len(), 5_000);
     // Outcomes that name the old place still count, and a fold knows them under the name of the origin.
     let two = Outcome { key, location, first: 1, count: 1, disposition: Stored::Delivered };
-    story.bench.queue.push_back((Item::Outcome(two), 0));
+    story.bench.queue.push_back(Item::Outcome(two, ()));
     story.commit();
     story.assert_refolds();
     assert_eq!(story.bench.lane.leaving().into_iter().collect::<Vec<_>>(), [location.slot]);
@@ -150,7 +150,7 @@ fn an_outcome_for_the_old_place_settles_a_moved_message() {
     story.assert_refolds();
     assert_looks(&story, id, place, 2);
     let three = Outcome { key, location, first: 2, count: 1, disposition: Stored::Delivered };
-    story.bench.queue.push_back((Item::Outcome(three), 0));
+    story.bench.queue.push_back(Item::Outcome(three, ()));
     story.commit();
     assert!(!story.model.contains_key("m1@x.example"));
     assert_eq!(story.bench.lane.messages(), story.model.len());
@@ -179,12 +179,12 @@ fn fill(story: &mut Story, segments: usize) {
     while story.bench.lane.inner().next_sequence() < start + segments as u32 {
         let new = story.new_message(1, 200_000);
         let sender = String::from_utf8(new.envelope.sender.clone()).unwrap();
-        story.bench.queue.push_back((Item::Message(new), 0));
+        story.bench.queue.push_back(Item::Message(new, ()));
         story.commit();
         let (key, location) = story.told[&sender];
         if story.bench.lane.inner().next_sequence() > start {
             let keep = story.new_message(1, 1_000);
-            story.bench.queue.push_back((Item::Message(keep), 0));
+            story.bench.queue.push_back(Item::Message(keep, ()));
         }
         story.bench.queue.push_back((
             Item::Outcome(Outcome { key, location, first: 0, count: 1, disposition: Stored::Delivered }),
@@ -198,7 +198,7 @@ fn fill(story: &mut Story, segments: usize) {
 fn an_outcome_before_a_move_is_not_lost_in_their_commit() {
     let mut story = Story::new(8);
     let old = story.new_message(2, 5_000);
-    story.bench.queue.push_back((Item::Message(old), 0));
+    story.bench.queue.push_back(Item::Message(old, ()));
     story.commit();
     let (key, location) = story.told["m1@x.example"];
     fill(&mut story, 4);
@@ -207,7 +207,7 @@ fn an_outcome_before_a_move_is_not_lost_in_their_commit() {
     let candidate = story.bench.lane.compaction_next().unwrap();
     let one = Outcome { key, location, first: 0, count: 1, disposition: Stored::Delivered };
     story.queue_move(candidate);
-    story.bench.queue.push_front((Item::Outcome(one), 0));
+    story.bench.queue.push_front(Item::Outcome(one, ()));
     story.commit();
     assert_eq!(story.moves, 1);
     story.assert_refolds();
@@ -219,7 +219,7 @@ fn a_moved_message_that_is_gone_does_not_rise_from_its_old_place() {
         let mut story = Story::new(7);
         for _ in 0..2 {
             let old = story.new_message(1, 5_000);
-            story.bench.queue.push_back((Item::Message(old), 0));
+            story.bench.queue.push_back(Item::Message(old, ()));
         }
         story.commit();
         fill(&mut story, 4);
@@ -241,18 +241,18 @@ fn a_moved_message_that_is_gone_does_not_rise_from_its_old_place() {
         for (sender, (key, location)) in story.told.clone() {
             if sender != "m2@x.example" {
                 let outcome = Outcome { key, location, first: 0, count: 1, disposition: Stored::Delivered };
-                story.bench.queue.push_back((Item::Outcome(outcome), 0));
+                story.bench.queue.push_back(Item::Outcome(outcome, ()));
             }
         }
         story.commit();
         for _ in 0..60 {
             let new = story.new_message(1, 200_000);
             let sender = String::from_utf8(new.envelope.sender.clone()).unwrap();
-            story.bench.queue.push_back((Item::Message(new), 0));
+            story.bench.queue.push_back(Item::Message(new, ()));
             story.commit();
             let (key, location) = story.told[&sender];
             let outcome = Outcome { key, location, first: 0, count: 1, disposition: Stored::Delivered };
-            story.bench.queue.push_back((Item::Outcome(outcome), 0));
+            story.bench.queue.push_back(Item::Outcome(outcome, ()));
             story.commit();
         }
         story.assert_refolds();
@@ -264,7 +264,7 @@ fn a_moved_message_that_is_gone_does_not_rise_from_its_old_place() {
 fn a_move_of_a_message_that_is_settled_meanwhile_writes_nothing() {
     let mut story = Story::new(4);
     let old = story.new_message(1, 5_000);
-    story.bench.queue.push_back((Item::Message(old), 0));
+    story.bench.queue.push_back(Item::Message(old, ()));
     story.commit();
     let (key, location) = story.told["m1@x.example"];
     fill(&mut story, 4);
@@ -272,12 +272,12 @@ fn a_move_of_a_message_that_is_settled_meanwhile_writes_nothing() {
     while !story.bench.lane.compaction_scan(10) {}
     let candidate = story.bench.lane.compaction_next().unwrap();
     let outcome = Outcome { key, location, first: 0, count: 1, disposition: Stored::Delivered };
-    story.bench.queue.push_back((Item::Outcome(outcome), 0));
+    story.bench.queue.push_back(Item::Outcome(outcome, ()));
     let payload = story.bench.payload_at(candidate.location);
     story.commit();
     assert!(!story.bench.lane.is_still(&candidate));
     let moved = Moved::new((key, location, candidate.sequence), &payload, vec![], vec![], vec![7; 5_000]);
-    story.bench.queue.push_back((Item::Move(moved.unwrap()), 0));
+    story.bench.queue.push_back(Item::Move(moved.unwrap(), ()));
     let done = story.commit();
     assert!(matches!(done[..], [Done::Moved { to: None, .. }]), "{done:?}");
     story.assert_refolds();
@@ -289,16 +289,16 @@ fn a_large_message_leaves_a_sparse_segment_piece_by_piece() {
     let mut large = story.new_message(1, 30_000);
     let sender = String::from_utf8(large.envelope.sender.clone()).unwrap();
     for number in 0..4u8 {
-        story.bench.queue.push_back((Item::Chunk(vec![number; 240_000]), 0));
+        story.bench.queue.push_back(Item::Chunk(vec![number; 240_000], ()));
         for done in story.commit() {
-            if let Done::Chunk(extent) = done {
+            if let Done::Chunk(extent, ()) = done {
                 large.size += u64::from(extent.get().length);
                 large.chunks.push(*extent.get());
             }
         }
         fill(&mut story, 2);
     }
-    story.bench.queue.push_back((Item::Message(large), 0));
+    story.bench.queue.push_back(Item::Message(large, ()));
     story.commit();
     fill(&mut story, 2);
     let (used, known) = (story.bench.lane.segments(), story.model[&sender].clone());
@@ -319,7 +319,7 @@ fn many_deferrals_of_a_full_segment_do_not_hold_all_later_ones() {
     for _ in 0..6 {
         let new = story.new_message(900, 400_000);
         let sender = String::from_utf8(new.envelope.sender.clone()).unwrap();
-        story.bench.queue.push_back((Item::Message(new), 0));
+        story.bench.queue.push_back(Item::Message(new, ()));
         story.commit();
         keys.insert(sender.clone(), story.told[&sender]);
     }
@@ -330,7 +330,7 @@ fn many_deferrals_of_a_full_segment_do_not_hold_all_later_ones() {
                 let reply = format!("451 4.7.{number} {}", "x".repeat(300)).into();
                 let disposition = Stored::Deferred(StoredDeferral { attempts: first, next: round, reply });
                 let outcome = Outcome { key: *key, location: *location, first, count: 1, disposition };
-                story.bench.queue.push_back((Item::Outcome(outcome), 0));
+                story.bench.queue.push_back(Item::Outcome(outcome, ()));
             }
         }
         story.commit();

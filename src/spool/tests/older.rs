@@ -89,7 +89,7 @@ fn move_all(bench: &mut Bench) {
         let pieces: Vec<_> = MessageView::parse(&payload).unwrap().extents().collect();
         let (_, sequence) = bench.lane.segment(slot).unwrap();
         let moved = Moved::new((key, location, sequence), &payload, pieces, Vec::new(), Vec::new()).unwrap();
-        bench.queue.push_back((Item::Move(moved), 0));
+        bench.queue.push_back(Item::Move(moved, ()));
     }
     let moved = bench.commit().iter().filter(|done| matches!(done, Done::Moved { to: Some(_), .. })).count();
     assert_eq!(moved, bench.lane.entries().count());

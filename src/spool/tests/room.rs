@@ -16,9 +16,9 @@ fn client_mail_is_refused_before_the_reserve_and_outcomes_are_not() {
     let mut queue = VecDeque::new();
     let mut stored = 0;
     loop {
-        queue.push_back((Item::Message(message("a@x.example", 1, vec![0; 200_000])), ()));
+        queue.push_back(Item::Message(message("a@x.example", 1, vec![0; 200_000]), ()));
         match lane.begin(&mut queue, 9) {
-            Begin::Commit(batch) => lane.done(batch, Synced::pretended(), |_, _, ()| stored += 1),
+            Begin::Commit(batch) => lane.done(batch, Synced::pretended(), |_, _| stored += 1),
             Begin::Refused(refused) => {
                 assert_eq!(refused.len(), 1);
                 break;
@@ -28,9 +28,7 @@ fn client_mail_is_refused_before_the_reserve_and_outcomes_are_not() {
     }
     assert!(stored >= 15, "one segment of three took {stored} messages");
     assert!(!lane.may_accept());
-    let mut bounce = message("", 1, vec![0; 250_000]);
-    bounce.envelope.origin.client = None;
-    queue.push_back((Item::Message(bounce), ()));
+    queue.push_back(Item::Own(message("", 1, vec![0; 250_000]), ()));
     assert!(matches!(lane.begin(&mut queue, 10), Begin::Commit(_)));
 }
 
@@ -45,9 +43,9 @@ fn client_mail_waits_for_a_segment_that_is_being_made() {
     let mut making = None;
     let mut fill = |lane: &mut Lane| loop {
         making = lane.wants_segment().or(making);
-        queue.push_back((Item::Message(message("a@x.example", 1, vec![0; 200_000])), ()));
+        queue.push_back(Item::Message(message("a@x.example", 1, vec![0; 200_000]), ()));
         match lane.begin(&mut queue, 9) {
-            Begin::Commit(batch) => lane.done(batch, Synced::pretended(), |_, _, ()| {}),
+            Begin::Commit(batch) => lane.done(batch, Synced::pretended(), |_, _| {}),
             Begin::Held(held) => return (held.len(), making, true),
             Begin::Refused(refused) => return (refused.len(), making, false),
             other => panic!("{other:?}"),

@@ -153,7 +153,7 @@ fn a_first_commit_without_its_header_is_no_rot() {
     // Whole, without some of its body, its record or its commit header: who it was can be said of the first two.
     for (harm, live, torn) in [(None, 0, 1), (Some(3_000), 0, 1), (Some(60), 0, 0), (Some(0), 0, 0)] {
         let mut bench = Bench::new();
-        bench.queue.push_back((Item::Message(message("one@x.example", 1, vec![1; 5_000])), 0));
+        bench.queue.push_back(Item::Message(message("one@x.example", 1, vec![1; 5_000]), ()));
         let mut batch = bench.begin().unwrap();
         batch.header = None;
         bench.append(&batch);
@@ -214,7 +214,7 @@ fn a_file_that_is_gone_is_said_and_its_name_not_used_again() {
 fn records_behind_a_lost_mark_and_a_lost_record_count() {
     let mut bench = Bench::new();
     for number in 0..5 {
-        bench.queue.push_back((Item::Message(message("a@x.example", 1, vec![number; 5_000])), 0));
+        bench.queue.push_back(Item::Message(message("a@x.example", 1, vec![number; 5_000]), ()));
     }
     bench.commit();
     let (slot, offset, _) = bench.last;
@@ -255,7 +255,7 @@ impl Bench {
         self.salt += 1;
         let Some(batch) = self.lane.close(clean, self.salt) else { return false };
         self.append(&batch);
-        self.lane.done(batch, Synced::pretended(), |_, _, _: u32| panic!("nothing was in it"));
+        self.lane.done(batch, Synced::pretended(), |_, _: Done| panic!("nothing was in it"));
         true
     }
 }
@@ -322,8 +322,8 @@ fn a_start_without_mail_may_end_in_order_too() {
 fn messages_of_a_torn_commit_are_named() {
     let mut bench = Bench::new();
     bench.store(message("one@x.example", 1, vec![1; 5_000]));
-    bench.queue.push_back((Item::Message(message("two@x.example", 1, vec![2; 5_000])), 0));
-    bench.queue.push_back((Item::Message(message("three@x.example", 1, vec![2; 5_000])), 0));
+    bench.queue.push_back(Item::Message(message("two@x.example", 1, vec![2; 5_000]), ()));
+    bench.queue.push_back(Item::Message(message("three@x.example", 1, vec![2; 5_000]), ()));
     bench.commit();
     let (slot, offset, _) = bench.last;
     bench.disk.write(slot, offset + 9_000, &[0xFF; 8]);

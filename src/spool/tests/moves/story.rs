@@ -70,7 +70,7 @@ impl Story {
         bench: &Bench,
     ) {
         match done {
-            Done::Message { key, location, message, .. } => {
+            Done::Message(StoredMessage { key, location, message, .. }, ()) => {
                 let sender = String::from_utf8(message.envelope.sender.clone()).unwrap();
                 let mut body = Vec::new();
                 for chunk in &message.chunks {
@@ -135,15 +135,15 @@ impl Story {
             for number in 0..self.random(4) + 1 {
                 let piece = vec![number as u8; self.random(200_000) as usize + 50_000];
                 new.size += piece.len() as u64;
-                self.bench.queue.push_back((Item::Chunk(piece), 0));
+                self.bench.queue.push_back(Item::Chunk(piece, ()));
                 for done in self.commit() {
-                    if let Done::Chunk(extent) = done {
+                    if let Done::Chunk(extent, ()) = done {
                         new.chunks.push(*extent.get());
                     }
                 }
             }
         }
-        self.bench.queue.push_back((Item::Message(new), 0));
+        self.bench.queue.push_back(Item::Message(new, ()));
     }
 
     pub(super) fn queue_outcome(&mut self, keep: bool) {
@@ -170,7 +170,7 @@ impl Story {
         } else {
             Stored::Delivered
         };
-        self.bench.queue.push_back((Item::Outcome(Outcome { key, location, first, count, disposition }), 0));
+        self.bench.queue.push_back(Item::Outcome(Outcome { key, location, first, count, disposition }, ()));
     }
 
     /// Commits what is queued; nothing fails.
@@ -184,9 +184,9 @@ impl Story {
         all
     }
 
-    pub(super) fn durable(&mut self, batch: Batch<u32>) -> Vec<Done> {
+    pub(super) fn durable(&mut self, batch: Batch) -> Vec<Done> {
         let mut all = Vec::new();
-        self.bench.lane.done(batch, Synced::pretended(), |_, done, _| all.push(done));
+        self.bench.lane.done(batch, Synced::pretended(), |_, done| all.push(done));
         for done in &all {
             Story::apply(&mut self.model, &mut self.told, done, &self.bench);
             self.moves += usize::from(matches!(done, Done::Moved { to: Some(_), .. }));
@@ -208,10 +208,10 @@ impl Story {
             // Written, but the sync failed.
             self.failures += 1;
             self.failed = true;
-            for (item, ticket) in self.bench.lane.failed(batch).into_iter().rev() {
+            for item in self.bench.lane.failed(batch).into_iter().rev() {
                 match item {
-                    Item::Message(message) => self.bench.lane.drop_chunks(&message.chunks),
-                    item => self.bench.queue.push_front((item, ticket)),
+                    Item::Message(message, ()) => self.bench.lane.drop_chunks(&message.chunks),
+                    item => self.bench.queue.push_front(item),
                 }
             }
             return true;
@@ -223,7 +223,7 @@ impl Story {
     }
 
     /// The node dies while this batch is written: of its sectors some are on disk. Another life begins.
-    pub(super) fn crash(&mut self, batch: Batch<u32>) {
+    pub(super) fn crash(&mut self, batch: Batch) {
         let before = self.model.clone();
         let bytes: Vec<u8> = batch.parts().iter().flat_map(|part| part.to_vec()).collect();
         // Until the next header is written a failed commit may count after all, as one that was never answered.
@@ -316,11 +316,11 @@ impl Story {
             if whole {
                 body.extend_from_slice(&bytes);
             } else if self.bench.lane.compaction_takes(&extent) {
-                self.bench.queue.push_front((Item::Piece(bytes), 99));
+                self.bench.queue.push_front(Item::Piece(bytes, ()));
                 let batch = self.bench.begin().unwrap();
                 self.bench.append(&batch);
                 for done in self.durable(batch) {
-                    if let Done::Chunk(extent) = done {
+                    if let Done::Piece(extent, ()) = done {
                         pieces.push(*extent.get());
                         fresh.push(*extent.get());
                     }
@@ -331,7 +331,7 @@ impl Story {
         }
         let Candidate { key, location, sequence } = candidate;
         let moved = Moved::new((key, location, sequence), &payload, pieces, fresh, body).unwrap();
-        self.bench.queue.push_front((Item::Move(moved), 0));
+        self.bench.queue.push_front(Item::Move(moved, ()));
     }
 
     /// Compacts until nothing is left to do, with nobody reading.
