@@ -83,6 +83,18 @@ fn mints(source: &Source) -> Vec<String> {
         .collect()
 }
 
+/// One place makes what is stored of a new message, so that none comes in beside rules and duties. The spool only lays it out.
+fn new_messages(source: &Source) -> Vec<String> {
+    if source.place.starts_with("src/spool/") || source.place == "src/shard/inbound/submission.rs" {
+        return Vec::new();
+    }
+    let made = |at: &usize| source.code[at + "NewMessage".len()..].trim_start().starts_with('{');
+    words(&source.code, "NewMessage")
+        .filter(made)
+        .map(|at| source.complaint(at, "a new message is made by `Submission` alone"))
+        .collect()
+}
+
 fn too_long(source: &Source) -> Vec<String> {
     let mut complaints = Vec::new();
     let lines = source.code.lines().count();
@@ -174,6 +186,14 @@ fn unsafe_code_is_in_the_runtime() {
 fn only_the_lane_says_that_something_is_durable() {
     assert_eq!(mints(&Source::new("src/shard/a.rs", "fn f() { Durable::mint(3) }")).len(), 1);
     assert_tidy("src", mints);
+}
+
+#[test]
+fn new_messages_are_submitted() {
+    let made = "fn f() { keep(NewMessage { body }) }";
+    assert_eq!(new_messages(&Source::new("src/shard/outbound/settle.rs", made)).len(), 1);
+    assert_eq!(new_messages(&Source::new("src/shard/a.rs", "fn f(one: NewMessage) {}")).len(), 0);
+    assert_tidy("src", new_messages);
 }
 
 /// Names of lanes and segments in literals outside the tests of a file; of its whole text, since `Source` blanks literals.

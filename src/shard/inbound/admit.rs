@@ -6,12 +6,11 @@ use std::time::Duration;
 use crate::limits;
 use crate::mail::envelope::Envelope;
 use crate::policy::admit::{self, Admitted, Client, Section};
-use crate::policy::rules::{Facts, Rules};
+use crate::policy::rules::Rules;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::smtp::data::Summary;
 use crate::smtp::reply::words;
-use crate::smtp::server::{Answer, Open, Question, Session};
 
 /// What was decided of a message that is coming in.
 #[derive(Debug, Default)]
@@ -34,24 +33,20 @@ enum Cut {
 
 impl Admission {
     /// Before the first of a message is stored, or behind its end: decides, unless that was done. Mail that no rule asks about and that has no
-    /// instruction costs a look at two flags. `goes_on`: there is more to come.
+    /// instruction costs a look at two flags. `is_whole`: no more of its header section is to come.
     pub(in crate::shard) async fn decide<R: Runtime>(
         shard: &Shard<R>,
-        (rules, listener): (&Rules, u16),
-        session: &mut Session,
+        (rules, client): (&Rules, Client<'_>),
+        envelope: &mut Envelope,
+        (summary, is_whole): (Summary, bool),
         body: &mut Vec<u8>,
-        goes_on: bool,
     ) -> Admission {
         let mut admission = Admission::default();
-        let Some(scanner) = session.scanner() else { return admission };
-        let (summary, is_whole) = (scanner.summary(), !goes_on || !scanner.is_in_header());
         if !is_whole {
             // With room for what a look at the input may bring, no more would be gathered in any case.
             let is_long = body.len() > limits::BODY_GATHER_MAX - 2 * limits::SCRATCH;
             admission.cut = Some(if is_long { Cut::TooLong } else { Cut::NoMemory });
         } else if rules.asks().header || summary.may_instruct {
-            let Some(Open { account, trusted, envelope }) = session.open() else { return admission };
-            let client = Client { account, listener: listener.into(), trusted };
             let length = usize::try_from(summary.header_length).unwrap_or(usize::MAX).min(body.len());
             let section = Section { length, mailbox_line: summary.mailbox_line };
             let before = body.capacity();
@@ -93,19 +88,4 @@ impl Admission {
         summary.header_length = summary.header_length.saturating_add_signed(grown);
         envelope.eight_bit |= eight_bit;
     }
-}
-
-/// Answers a session that asks whether a sender or a recipient is wanted.
-pub(in crate::shard) fn answer(
-    session: &mut Session,
-    (rules, listener): (&Rules, u16),
-    question: Question,
-    out: &mut Vec<u8>,
-) -> bool {
-    let (sender, recipient) = session.asked();
-    let recipient = recipient.filter(|_| question == Question::Recipient);
-    let facts =
-        Facts { account: session.account(), listener: listener.into(), sender, recipient, fields: None };
-    let answer = rules.refuses(&facts).map_or(Answer::Proceed, Answer::Refuse);
-    session.answered(answer, out)
 }

@@ -11,3 +11,4 @@ pub mod allowance;
 pub mod reject;
 pub mod upload;
 pub mod admit;
+pub mod submission;

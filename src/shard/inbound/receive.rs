@@ -9,17 +9,19 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::limits;
+use crate::policy::admit::Client;
 use crate::policy::relay;
+use crate::policy::rules::Facts;
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
-use crate::shard::inbound::admit::{self, Admission};
+use crate::shard::inbound::admit::Admission;
 use crate::shard::inbound::authenticate::authenticate;
 use crate::shard::inbound::listener::Listener;
 use crate::shard::inbound::logins::Login;
 use crate::shard::inbound::reject;
 use crate::shard::inbound::upload::{Persisted, Upload};
 use crate::shard::wire::{Wire, WireError};
-use crate::smtp::server::{BodyEnd, Gate, Overdue, Session, Step};
+use crate::smtp::server::{Answer, BodyEnd, Gate, Open, Overdue, Question, Session, Step};
 use crate::time::Instant;
 
 struct Connection<R: Runtime> {
@@ -166,8 +168,7 @@ impl<R: Runtime> Connection<R> {
                 return Ok(!close);
             }
             Step::Ask(question) => {
-                let rules = (&*self.listener.policy.rules, self.listener.place);
-                let close = admit::answer(&mut self.session, rules, question, &mut self.out);
+                let close = self.answer(question);
                 self.record_refusals();
                 // One client's burst of RCPT is neither one turn nor one reply without end.
                 if self.out.len() >= limits::REPLY_BACKLOG_MAX {
@@ -389,11 +390,30 @@ impl<R: Runtime> Connection<R> {
 
     /// Rules and instructions, unless they had their say. `goes_on`: before the first of the message is stored, with more to come.
     async fn admit(&mut self, upload: &mut Upload, goes_on: bool) {
-        if upload.admission.is_none() {
-            let rules = (&*self.listener.policy.rules, self.listener.place);
-            let (session, body) = (&mut self.session, &mut upload.body);
-            upload.admission = Some(Admission::decide(&self.shard, rules, session, body, goes_on).await);
+        if upload.admission.is_some() {
+            return;
         }
+        let section =
+            self.session.scanner().map(|scanner| (scanner.summary(), !goes_on || !scanner.is_in_header()));
+        let admission = match (section, self.session.open()) {
+            (Some(section), Some(Open { account, trusted, envelope })) => {
+                let client = Client { account, listener: self.listener.place.into(), trusted };
+                let by = (&*self.listener.policy.rules, client);
+                Admission::decide(&self.shard, by, envelope, section, &mut upload.body).await
+            }
+            _ => Admission::default(),
+        };
+        upload.admission = Some(admission);
+    }
+
+    /// Answers a session that asks whether a sender or a recipient is wanted. True: it is to be closed.
+    fn answer(&mut self, question: Question) -> bool {
+        let (account, listener) = (self.session.account(), self.listener.place.into());
+        let (sender, recipient) = self.session.asked();
+        let recipient = recipient.filter(|_| question == Question::Recipient);
+        let facts = Facts { account, listener, sender, recipient, fields: None };
+        let answer = self.listener.policy.rules.refuses(&facts).map_or(Answer::Proceed, Answer::Refuse);
+        self.session.answered(answer, &mut self.out)
     }
 
     /// Reads a body to its end, in bounded memory.

@@ -7,11 +7,10 @@ use crate::mail::envelope::Envelope;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::shard::inbound::admit::Admission;
-use crate::shard::inbound::reject;
+use crate::shard::inbound::submission::Submission;
 use crate::shard::promise::promise;
 use crate::smtp::data::Summary;
 use crate::smtp::server::NotStored;
-use crate::spool::batch::NewMessage;
 use crate::spool::record::Extent;
 
 /// A message that ended well and is to be stored.
@@ -112,32 +111,17 @@ impl Upload {
         shard: &Shard<R>,
         message: Persisted,
     ) -> Result<Durable<MessageId>, NotStored> {
-        if let Some(why) = self.failed {
-            reject::of_message(shard, &message.envelope, why);
-            shard.ungather(self.body.capacity() + self.places());
-            shard.own().lane.borrow_mut().drop_chunks(&self.chunks);
-            return Err(why);
-        }
-        let (fulfil, stored) = shard.inbound.promises.make();
-        let header_length = u32::try_from(message.summary.header_length).unwrap_or(u32::MAX);
-        let size = message.summary.size;
         // The lane has them next, for a moment.
         shard.ungather(self.places());
-        let length = self.body.capacity();
-        let chunks = self.chunks.clone();
-        let message = NewMessage {
-            envelope: message.envelope,
-            size,
-            header_length,
-            chunks: self.chunks,
-            body: self.body,
-        };
-        shard.own().push_message(message, fulfil);
-        let result = shard.inbound.promises.wait(stored).await;
-        if result.is_err() {
-            shard.ungather(length);
-            shard.own().lane.borrow_mut().drop_chunks(&chunks);
+        let Persisted { envelope, summary: Summary { size, header_length, .. } } = message;
+        let Upload { chunks, body, failed, .. } = self;
+        let submission = Submission { envelope, size, header_length, chunks, body };
+        match failed {
+            None => submission.of_client(shard).await,
+            Some(why) => {
+                submission.give_up(shard, why);
+                Err(why)
+            }
         }
-        result
     }
 }

@@ -10,6 +10,7 @@ use crate::queue::Group;
 use crate::queue::outcome::{Deferral, Ended, Failure, Outcomes, RangeOutcome, Settled};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
+use crate::shard::inbound::submission::Submission;
 use crate::shard::message::{Job, ShardMessage};
 use crate::shard::outbound::tally::{self, Span};
 use crate::shard::outbound::{borrow, sites};
@@ -17,7 +18,7 @@ use crate::shard::store::compact::Pinned;
 use crate::shard::store::load::{self, Source};
 use crate::shard::store::writer::About;
 use crate::smtp::{client, reply};
-use crate::spool::batch::{NewMessage, Outcome};
+use crate::spool::batch::Outcome;
 use crate::spool::record::MessageView;
 use crate::time::UnixMillis;
 
@@ -341,10 +342,9 @@ async fn bounce<R: Runtime>(shard: Rc<Shard<R>>, mut settled: Settled) {
         shard.timers.sleep_until(shard.runtime.now() + limits::OUTCOME_DELAY_MAX * 10).await;
     }
     match compose(&shard, &settled).await {
-        Ok(Some((message, parent))) => {
+        Ok(Some((submission, parent))) => {
             let about = Box::new(About { parent, records: records(&mut settled) });
-            shard.gather(message.body.capacity());
-            shard.writer(settled.location.lane).push_bounce(shard.runtime.now(), message, about);
+            submission.of_ours(&shard, settled.location.lane, about);
         }
         Ok(None) => shard.say.journal.borrow_mut().record_encoded(&records(&mut settled), None),
         Err(error) => {
@@ -387,7 +387,7 @@ fn keep<R: Runtime>(shard: &Shard<R>, settled: &mut Settled) {
 async fn compose<R: Runtime>(
     shard: &Rc<Shard<R>>,
     settled: &Settled,
-) -> std::io::Result<Option<(NewMessage, MessageId)>> {
+) -> std::io::Result<Option<(Submission, MessageId)>> {
     let place = Pinned::new(shard, settled.key, settled.location);
     let source = Source::read(shard, place.location).await?;
     let view = source.view()?;
@@ -426,14 +426,14 @@ async fn compose<R: Runtime>(
     };
     let Some(bounce) = dsn::compose(&notice) else { return Ok(None) };
     let header_length = memchr::memmem::find(&bounce.body, b"\r\n\r\n").map_or(0, |end| end + 4);
-    let message = NewMessage {
+    let submission = Submission {
         envelope: Box::new(bounce.envelope(now, now.after(shard.policy.get().retry.expire))),
         size: bounce.body.len() as u64,
-        header_length: header_length as u32,
+        header_length: header_length as u64,
         chunks: Vec::new(),
         body: bounce.body,
     };
-    Ok(Some((message, view.id)))
+    Ok(Some((submission, view.id)))
 }
 
 /// Ordinals that are returned, and why.

@@ -40,13 +40,14 @@ mod tests {
     use crate::queue::outcome::Stored;
     use crate::runtime::sim::World;
     use crate::shard::alone;
+    use crate::shard::inbound::submission::Submission;
     use crate::shard::promise::promise;
     use crate::shard::store::writer::About;
     use crate::spool::batch::{NewMessage, Outcome};
 
     fn message() -> NewMessage {
         let envelope = Envelopes::default().take();
-        NewMessage { envelope, size: 1, header_length: 0, chunks: Vec::new(), body: vec![b'x'] }
+        Submission { envelope, size: 1, header_length: 0, chunks: Vec::new(), body: vec![b'x'] }.into_message()
     }
 
     /// A session and the compactor hear of it; a bounce and an outcome are not lost for a write that failed, nor is the credit.

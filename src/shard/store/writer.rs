@@ -144,8 +144,8 @@ impl<R: Runtime> LaneWriter<R> {
         }
     }
 
-    /// Queues a bounce, to the lane of the message it is about.
-    pub(in crate::shard) fn push_bounce(&self, now: Instant, message: NewMessage, about: Box<About>) {
+    /// Queues a message of our own, to the lane of the message it is about.
+    pub(in crate::shard) fn push_own(&self, now: Instant, message: NewMessage, about: Box<About>) {
         self.push(now, Item::Own(message, about));
     }
 
