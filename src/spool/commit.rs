@@ -79,7 +79,7 @@ impl<'a, F: Files> CommitReader<'a, F> {
         let first = ((64 * 1024).min(end - at)) as usize;
         let mut bytes = read(at, first).map_err(|_| NoCommit::Unsound(RecordError::Damaged))?;
         let commit_header = CommitHeader::read(&bytes, self.salt, at).ok_or(NoCommit::Absent)?;
-        if commit_header.end() > end {
+        if commit_header.end() > end || commit_header.records_length > limits::RECORDS_MAX {
             return Err(NoCommit::Unsound(RecordError::Damaged));
         }
         let length = COMMIT_HEADER + commit_header.records_length as usize;

@@ -87,7 +87,7 @@ pub fn find(files: &impl Files, survey: &Survey, id: MessageId) -> Option<Result
 /// The records that recovery counts: of whole commits, and those that are whole in damaged ones.
 fn each(files: &impl Files, found: &Found, mut each: impl FnMut(u32, &Record<'_>)) {
     walk(files, found, |step| match step {
-        Step::Record { offset, record, .. } => each(offset, &record),
+        Step::Record { offset, record } => each(offset, &record),
         Step::Rot { records, .. } => {
             for Salvage { offset, length, .. } in records.into_iter().filter(|record| record.whole) {
                 let bytes = files.read(found.slot, offset.into(), length as usize).unwrap_or_default();

@@ -177,11 +177,9 @@ impl<F: Files> Verifier<'_, F> {
 
     fn step(&mut self, found: &Found, step: Step<'_>) {
         match step {
-            Step::Record { offset, record, .. } => self.record(found, offset, &record),
+            Step::Record { offset, record } => self.record(found, offset, &record),
             Step::Rot { from, to, records } => self.gap(found, from, to, &records),
-            Step::Torn { from, records } => {
-                let messages = records.iter().filter(|record| record.message);
-                let messages = messages.map(|record| self.id(found, record.offset)).collect();
+            Step::Torn { from, messages } => {
                 self.report.torn.push(TornTail { slot: found.slot, offset: from, messages });
             }
         }
