@@ -94,7 +94,7 @@ fn look(config: &Config, cores: &[usize], found: &mut Findings) {
                 found.warnings.push(places.remark("auth.accounts", problem, fix));
             }
             Ok(_) => secret(config, "auth.accounts", path, found),
-            Err(words) => found.errors.push(split(config, "auth.accounts", &words)),
+            Err(bad) => found.errors.push(split(config, "auth.accounts", &bad.to_string())),
         }
     }
     if config.dns.servers.is_empty() && node::files::machines_name_servers().is_empty() {
@@ -106,8 +106,8 @@ fn look(config: &Config, cores: &[usize], found: &mut Findings) {
             ", the address of a resolver",
         ));
     }
-    if let Err(words) = node::files::find_hosts(&mut config.clone()) {
-        found.errors.push(split(config, "dns.hosts", &words));
+    if let Err(unreadable) = node::files::find_hosts(&mut config.clone()) {
+        found.errors.push(split(config, "dns.hosts", &unreadable.to_string()));
     }
     config.logs.iter().for_each(|one| log(config, one, found));
 }
@@ -142,7 +142,7 @@ fn limits_of_process(config: &Config, cores: &[usize], found: &mut Findings) {
         match node::fitting(config, config.shard_count(cores.len())) {
             Ok((_, Some(words))) => found.warnings.push(split(config, "", &words)),
             Ok((_, None)) => {}
-            Err(words) => found.errors.push(split(config, "node.data_dir", &words)),
+            Err(few) => found.errors.push(split(config, "node.data_dir", &few.to_string())),
         }
     }
     if let Err(probe::Refusal { problem, fix }) = probe::check_patience() {

@@ -64,7 +64,7 @@ pub fn run(duration: Duration) -> Result<(), Failure> {
     ));
     out.line(format_args!("  spool in {}{}", scratch.0.display(), disk_words(&scratch.0)));
     out.end()?;
-    let node = Node::start(settings(&scratch.0, sink))?;
+    let node = Node::start(settings(&scratch.0, sink)).map_err(|error| error.to_string())?;
     let relay = node.settings.listeners[0].address;
     out.line(format_args!("  {} shards, relay on {relay}, sink on {sink}", node.instruments.len()));
     let before = process::usage();

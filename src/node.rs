@@ -23,14 +23,17 @@ use crate::shard::assignment::Assignment;
 use crate::shard::inbound::logins::Logins;
 use crate::shard::mesh::{Mesh, Room};
 use crate::shard::policy::Policy;
-use crate::shard::start::{Report, Setup};
+use crate::shard::start::{self, Report, Setup};
 
 pub(crate) mod directory;
 mod engine;
+pub(crate) mod error;
 pub(crate) mod files;
 pub mod room;
 
-use engine::{Engine, choose, in_words};
+use engine::{Engine, choose};
+use error::FewFiles;
+pub use error::StartError;
 
 /// A running relay.
 pub struct Node {
@@ -52,8 +55,8 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts everything, or nothing. The error is for the operator: what is wrong, and what to do.
-    pub fn start(mut config: Config) -> Result<Node, String> {
+    /// Starts everything, or nothing.
+    pub fn start(mut config: Config) -> Result<Node, StartError> {
         let cores = probe::cores();
         let shards = config.shard_count(cores.len());
         let engine = judge(&config, shards, &cores)?;
@@ -72,12 +75,12 @@ impl Node {
         let health = Arc::new(Health::default());
         let control = control_setup(id, &settings, &instruments, &health, engine, own_servers, &mesh);
         let control = control::start(control::Setup { accounting, ..control })?;
-        let watchdog = engine.watch(&bells)?;
+        let watchdog = engine.watch(&bells).map_err(StartError::Thread)?;
         let boot = Arc::new(Boot::of(&settings));
         let compute = policy.accounts.is_some().then(|| Compute::start(cores.len())).transpose();
-        let compute = compute.map_err(|error| format!("cannot start a thread: {error}"))?.map(Arc::new);
+        let compute = compute.map_err(StartError::Thread)?.map(Arc::new);
         let (reports, inbox) = unbounded();
-        let tls_client = tls::Client::new().map_err(|error| error.to_string())?;
+        let tls_client = tls::Client::new().map_err(StartError::TlsClient)?;
         let mut node = Node {
             settings: settings.clone(),
             instruments: instruments.clone(),
@@ -110,7 +113,7 @@ impl Node {
                 Ok(thread) => node.threads.push(thread),
                 Err(error) => {
                     node.stop();
-                    return Err(format!("cannot start shard {index}: {error}"));
+                    return Err(StartError::Shard(index, error));
                 }
             }
         }
@@ -129,7 +132,7 @@ impl Node {
             if mesh.stopping() {
                 return;
             }
-            let _ = reports.send(Report::Failed(format!("shard {index} ended before it had started")));
+            let _ = reports.send(Report::Failed(start::StartError::Ended(index)));
             if started.load(Ordering::SeqCst) {
                 let words = "ended though nobody stopped it; ending the process, recovery is the way back";
                 process::end(1, &format!("relevo: shard {index} {words}"));
@@ -138,7 +141,7 @@ impl Node {
     }
 
     /// First all lanes are read, then all listeners open.
-    fn await_reports(&mut self, inbox: &Receiver<Report>, shards: usize) -> Result<(), String> {
+    fn await_reports(&mut self, inbox: &Receiver<Report>, shards: usize) -> Result<(), StartError> {
         for open in [false, true] {
             if open {
                 self.mesh.open();
@@ -150,8 +153,8 @@ impl Node {
                     Ok(Report::Damaged { .. }) => continue,
                     Ok(Report::Read(messages)) => self.recovered += messages,
                     Ok(Report::Listening) => {}
-                    Ok(Report::Failed(problem)) => return Err(problem),
-                    Err(_) => return Err("a shard did not start".to_owned()),
+                    Ok(Report::Failed(error)) => return Err(StartError::Refused(error)),
+                    Err(_) => return Err(StartError::Silent),
                 }
                 waiting -= 1;
             }
@@ -159,7 +162,7 @@ impl Node {
         // From here on a shard that ends does not report to anybody; one that did so just before has.
         self.started.store(true, Ordering::SeqCst);
         match inbox.try_recv() {
-            Ok(Report::Failed(problem)) => Err(problem),
+            Ok(Report::Failed(error)) => Err(StartError::Refused(error)),
             _ => {
                 self.health.open();
                 Ok(())
@@ -216,7 +219,7 @@ impl Node {
 }
 
 /// Reads what the configuration names, and resolves its ports. Also whether the name servers are the machine's.
-fn complete(config: &mut Config, shards: usize) -> Result<(Policy, bool), String> {
+fn complete(config: &mut Config, shards: usize) -> Result<(Policy, bool), StartError> {
     let certificates = files::probe_listeners(config)?;
     let accounts = config.accounts.as_deref().map(files::read_accounts).transpose()?;
     let keys = [process::random_bytes(), process::random_bytes()];
@@ -253,19 +256,19 @@ fn control_setup(
 }
 
 /// Whether the configuration fits the machine, and what the machine lets shards run on.
-fn judge(config: &Config, shards: usize, cores: &[usize]) -> Result<Engine, String> {
+fn judge(config: &Config, shards: usize, cores: &[usize]) -> Result<Engine, StartError> {
     if let Some(error) = config.judge_shards(shards, Some(cores)).first() {
-        return Err(error.to_string());
+        return Err(StartError::Config(Box::new(error.clone())));
     }
-    probe::check_files().map_err(in_words)?;
+    probe::check_files()?;
     if let Err(refusal) = probe::check_patience() {
-        say(Level::Warning, format_args!("{}", in_words(refusal)));
+        say(Level::Warning, format_args!("{refusal}"));
     }
-    choose(config.tuning.runtime, shards)
+    Ok(choose(config.tuning.runtime, shards)?)
 }
 
 /// What holds for each shard, as far as there are open files for it.
-fn fitted(config: &Config, shards: usize) -> Result<Vec<Particulars>, String> {
+fn fitted(config: &Config, shards: usize) -> Result<Vec<Particulars>, StartError> {
     let (particulars, words) = fitting(config, shards)?;
     if let Some(words) = words {
         say(Level::Warning, format_args!("{words}"));
@@ -274,7 +277,7 @@ fn fitted(config: &Config, shards: usize) -> Result<Vec<Particulars>, String> {
 }
 
 /// The same, with words about what had to be made smaller.
-pub(crate) fn fitting(config: &Config, shards: usize) -> Result<(Vec<Particulars>, Option<String>), String> {
+pub(crate) fn fitting(config: &Config, shards: usize) -> Result<(Vec<Particulars>, Option<String>), FewFiles> {
     let allowed = room::files_allowed();
     let shares = room::share(&config.node.data_dir, shards, allowed)?;
     let mut particulars = config.particulars(shards);

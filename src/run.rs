@@ -11,7 +11,7 @@ use std::time::Duration;
 use relevo::config::Config;
 use relevo::control::{say, tell_panics};
 use relevo::limits;
-use relevo::node::Node;
+use relevo::node::{Node, StartError};
 use relevo::observe::diagnostics::{self, Level};
 use relevo::runtime::output::last_words;
 use relevo::runtime::process::{self, Signal};
@@ -27,7 +27,7 @@ pub enum RunError {
     /// No thread for signals could be started.
     NoThread(io::Error),
     /// The node did not start: why, and what to do.
-    Start(String),
+    Start(StartError),
     /// Nobody waits for signals any more.
     Deaf,
     /// A shard did not end, or ended with an error.
@@ -38,7 +38,7 @@ impl fmt::Display for RunError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             RunError::NoThread(error) => write!(formatter, "cannot start a thread: {error}"),
-            RunError::Start(words) => formatter.write_str(words),
+            RunError::Start(error) => write!(formatter, "{error}"),
             RunError::Deaf => write!(formatter, "the thread that waits for signals ended"),
             RunError::Stop => write!(formatter, "a shard did not end, or ended with an error"),
         }
@@ -51,9 +51,7 @@ pub fn run(config: Config) -> Result<(), RunError> {
     tell_panics();
     let stage = Arc::new(AtomicU8::new(STARTING));
     let signals = listen(stage.clone())?;
-    let node = Node::start(config)
-        .inspect_err(|_| say_what_is_left())
-        .map_err(|error| RunError::Start(error.to_string()))?;
+    let node = Node::start(config).inspect_err(|_| say_what_is_left()).map_err(RunError::Start)?;
     say(Level::Info, format_args!("{} shards on {}", node.instruments.len(), node.runtime));
     for listener in &node.settings.listeners {
         say(Level::Info, format_args!("listening on {}", listener.address));

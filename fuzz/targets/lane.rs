@@ -150,7 +150,7 @@ impl Bench {
         for _ in 0..64 {
             let Some(batch) = self.begin() else { return };
             self.append(&batch);
-            self.lane.done(batch, proof(), each);
+            self.lane.done(batch, proof(), &mut each);
             self.housekeep();
         }
     }

@@ -1,10 +1,12 @@
 //! The accounting: the journal of events and the logs that are written of it. All is opened before a start goes on, and ends after the shards.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::config::LogConfig;
+use crate::control::error::StartError;
 use crate::control::journal::{self, Journal, Select, Shared};
 use crate::control::log::Log;
 use crate::control::say::say;
@@ -28,32 +30,21 @@ pub(super) struct Accounting {
     logs: Vec<Worker>,
 }
 
-/// Opens the logs, and the journal that they are written of; and who reads what shards tell then. None: there is no log, and so no journal. An error says what is wrong and what to do.
-pub fn open(logs: &[LogConfig], data_dir: &Path) -> Result<(Option<Opened>, Readers), String> {
+/// Opens the logs, and the journal that they are written of; and who reads what shards tell then. None: there is no log, and so no journal.
+pub fn open(logs: &[LogConfig], data_dir: &Path) -> Result<(Option<Opened>, Readers), StartError> {
     let mut logs = logs.iter().filter(|log| !log.is_nowhere()).peekable();
     if logs.peek().is_none() {
         journal::remove(data_dir);
         return Ok((None, Readers::Nobody));
     }
-    let journal = Journal::open(data_dir).map_err(|error| {
-        let at = journal::directory(data_dir);
-        format!(
-            "cannot keep the journal of events in {}: {error}; make it a directory that this user may write",
-            at.display()
-        )
-    })?;
+    let journal = Journal::open(data_dir)
+        .map_err(|error| StartError::Journal(journal::directory(data_dir), error))?;
     let open = |log: &LogConfig| {
         let select = Select::new(log.events.clone());
-        Log::open(log.path.clone(), &journal, select).map_err(|error| {
-            let path = log.path.as_deref().unwrap_or("-".as_ref()).display();
-            format!(
-                "cannot write the log {path}: {error}; make its directory writable, or set {}.path to a file that this user may write, or to \"-\" \
-                 for standard output",
-                log.section
-            )
-        })
+        Log::open(log.path.clone(), &journal, select)
+            .map_err(|error| StartError::Log(log.section.to_string(), log.path.clone(), error))
     };
-    let logs = logs.map(open).collect::<Result<Vec<Log>, String>>()?;
+    let logs = logs.map(open).collect::<Result<Vec<Log>, StartError>>()?;
     journal.forget_others(&logs.iter().map(Log::cursor_name).collect::<Vec<_>>());
     let known = journal.shared.published();
     let journaled = Arc::new(Journaled::new(limits::SHARDS_MAX, |lane| known.get(&lane).copied()));
@@ -74,14 +65,14 @@ impl Opened {
         reserve: &Arc<Reserve>,
         size_max: u64,
         reopen: &Arc<AtomicU64>,
-    ) -> Result<Accounting, String> {
+    ) -> io::Result<Accounting> {
         let journal = self.journal.start(instruments, reserve, size_max, &self.journaled)?;
         let start = |mut log: Log| {
             log.use_reserve(reserve.clone());
             let wanted = reopen.clone();
             Worker::start("relevo-log", move |turn| write(log, &wanted, turn))
         };
-        let logs = self.logs.into_iter().map(start).collect::<Result<Vec<Worker>, String>>()?;
+        let logs = self.logs.into_iter().map(start).collect::<io::Result<Vec<Worker>>>()?;
         Ok(Accounting { journal, logs })
     }
 }

@@ -10,6 +10,7 @@ mod admin;
 pub mod api;
 mod asker;
 mod certificates;
+mod error;
 mod health;
 mod http;
 pub(crate) mod journal;
@@ -39,6 +40,7 @@ use crate::shard::mesh::Mesh;
 
 use accounting::Accounting;
 pub use certificates::Shown;
+pub use error::StartError;
 pub use health::Health;
 pub use say::say;
 use thread::Worker;
@@ -91,7 +93,7 @@ pub struct Words(Worker);
 
 impl Words {
     /// Starts it.
-    pub fn start(instruments: Vec<Arc<Instruments>>) -> Result<Words, String> {
+    pub fn start(instruments: Vec<Arc<Instruments>>) -> Result<Words, StartError> {
         let mut words = words::Words::new();
         let worker = Worker::start("relevo-words", move |turn| {
             let since = turn.clock();
@@ -104,8 +106,8 @@ impl Words {
                 }
                 turn.pause(limits::CONTROL_ROUND);
             }
-        })?;
-        Ok(Words(worker))
+        });
+        worker.map(Words).map_err(StartError::Thread)
     }
 
     fn stop(self) {
@@ -113,22 +115,23 @@ impl Words {
     }
 }
 
-/// Opens the log and the HTTP port, then starts the threads. An error says what is wrong and what to do.
-pub fn start(mut setup: Setup) -> Result<Control, String> {
+/// Opens the log and the HTTP port, then starts the threads.
+pub fn start(mut setup: Setup) -> Result<Control, StartError> {
     let reserve = Arc::new(Reserve::new(limits::DESCRIPTORS_RESERVED));
     // It keeps what it needs open.
     process::usage();
     let accounting = setup.accounting.take();
     let journal = accounting.as_ref().map(accounting::Opened::shared);
-    let listener = setup.http.map(process::listen_alone).transpose().map_err(|error| {
-        let address = setup.http.map(|address| address.to_string()).unwrap_or_default();
-        format!("cannot serve HTTP on {address}: {error}; set control.http to a free address, or to \"\"")
-    })?;
+    let listen = |address| process::listen_alone(address).map_err(|error| StartError::Http(address, error));
+    let listener = setup.http.map(listen).transpose()?;
     let http = listener.as_ref().and_then(|listener| listener.local_addr().ok());
     let words = Words::start(setup.instruments.clone())?;
     let reopen = Arc::new(AtomicU64::new(0));
     let log = match accounting {
-        Some(opened) => Some(opened.start(&setup.instruments, &reserve, setup.journal_size_max, &reopen)?),
+        Some(opened) => {
+            let threads = opened.start(&setup.instruments, &reserve, setup.journal_size_max, &reopen);
+            Some(threads.map_err(StartError::Thread)?)
+        }
         None => None,
     };
     let service =
@@ -138,7 +141,8 @@ pub fn start(mut setup: Setup) -> Result<Control, String> {
         let told = (!setup.socket_named).then(|| say(Level::Warning, format_args!("{problem}")));
         told.map(|()| None).ok_or(problem)
     })?;
-    let control = Worker::start("relevo-control", move |turn| run(setup, journal, listener, &reserve, turn))?;
+    let control = Worker::start("relevo-control", move |turn| run(setup, journal, listener, &reserve, turn))
+        .map_err(StartError::Thread)?;
     Ok(Control { control, service, log, words, reopen, http })
 }
 
@@ -169,10 +173,9 @@ fn serve_commands(
     path: &Path,
     mesh: Arc<Mesh>,
     reserve: &Arc<Reserve>,
-) -> Result<(Worker, local::File), String> {
-    let opened = local::listen(path, limits::LOCAL_BACKLOG).map_err(|error| {
-        format!("cannot serve commands at {}: {error}; set control.socket to a path that this user may make, or to \"\"", path.display())
-    })?;
+) -> Result<(Worker, local::File), StartError> {
+    let opened = local::listen(path, limits::LOCAL_BACKLOG)
+        .map_err(|error| StartError::Socket(path.to_owned(), error))?;
     let (listener, file) = opened.into_parts();
     let (instruments, health, hostname) =
         (setup.instruments.clone(), setup.health.clone(), setup.hostname.clone());
@@ -192,8 +195,8 @@ fn serve_commands(
             second: Arc::new(move || clock().as_secs()),
         };
         service::run(listener, api::router(api), reserve, turn);
-    })?;
-    Ok((worker, file))
+    });
+    Ok((worker.map_err(StartError::Thread)?, file))
 }
 
 fn run(

@@ -1,5 +1,6 @@
 //! Control's threads: each is told when it is over, is waited for only so long, and does not end unnoticed.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
@@ -32,7 +33,7 @@ impl Worker {
     pub(super) fn start(
         name: &'static str,
         work: impl FnOnce(&Turn) + Send + 'static,
-    ) -> Result<Worker, String> {
+    ) -> io::Result<Worker> {
         let turn = Turn { over: Arc::default(), since: Arc::default(), began: Instant::now() };
         let (end, ended) = channel();
         let (theirs, over) = (turn.clone(), turn.over.clone());
@@ -49,7 +50,7 @@ impl Worker {
             ending.of_this_thread();
             work(&theirs);
         });
-        let thread = started.map_err(|error| format!("cannot start a thread: {error}"))?.thread().clone();
+        let thread = started?.thread().clone();
         Ok(Worker { thread, turn, ended })
     }
 

@@ -9,15 +9,15 @@ use crate::config::Config;
 use crate::control::say;
 use crate::inspect::{self, state};
 use crate::limits;
+use crate::node::error::StartError;
 use crate::observe::diagnostics::Level;
 use crate::runtime::files;
 use crate::runtime::process::{self, DirectoryLock, LockError};
-use crate::shard::start;
 use crate::spool::layout;
 use crate::spool::segment::LaneOrigin;
 
 /// Locks the data directory, and closes it to others.
-pub(super) fn take(config: &Config, shards: usize) -> Result<DirectoryLock, String> {
+pub(super) fn take(config: &Config, shards: usize) -> Result<DirectoryLock, StartError> {
     let data_dir = &config.node.data_dir;
     let lock = lock(data_dir)?;
     let modes = state::modes(data_dir, true).words(data_dir, true);
@@ -28,7 +28,7 @@ pub(super) fn take(config: &Config, shards: usize) -> Result<DirectoryLock, Stri
 }
 
 /// Locks the data directory. A process that was just killed may take a moment to let go of it.
-fn lock(data_dir: &Path) -> Result<DirectoryLock, String> {
+fn lock(data_dir: &Path) -> Result<DirectoryLock, StartError> {
     let mut waited = Duration::ZERO;
     loop {
         match process::lock_directory(data_dir) {
@@ -38,40 +38,34 @@ fn lock(data_dir: &Path) -> Result<DirectoryLock, String> {
                 waited += limits::LOCK_PATIENCE / 100;
             }
             Err(LockError::Taken) => {
-                return Err(format!(
-                    "{} is in use by another relevo process; stop that one, or set node.data_dir to another directory",
-                    data_dir.display()
-                ));
+                return Err(StartError::InUse(data_dir.to_owned()));
             }
             Err(LockError::Io(error)) => {
-                return Err(format!(
-                    "{}: {error}; make node.data_dir a directory that this user may write",
-                    data_dir.display()
-                ));
+                return Err(StartError::DataDir(data_dir.to_owned(), error));
             }
         }
     }
 }
 
 /// The node's id. A new one is made only where there is no mail: segments of another node would be refused for ever.
-fn node_id(data_dir: &Path) -> Result<u64, String> {
-    let fail = |error| format!("{}: {error}", data_dir.display());
+fn node_id(data_dir: &Path) -> Result<u64, StartError> {
+    let fail = |error| StartError::NodeId(data_dir.to_owned(), error);
     if process::read_node_id(data_dir).map_err(fail)?.is_none()
-        && let Some(words) = inspect::lost_node(data_dir).map_err(|error| error.to_string())?
+        && let Some(words) = inspect::lost_node(data_dir).map_err(StartError::Spool)?
     {
-        return Err(words);
+        return Err(StartError::LostNode(words));
     }
     process::node_id(data_dir).map_err(fail)
 }
 
 /// Where adopted lanes were born, by lane; a lane of this node's own says nothing.
-fn lane_origins(data_dir: &Path) -> Result<BTreeMap<u16, LaneOrigin>, String> {
+fn lane_origins(data_dir: &Path) -> Result<BTreeMap<u16, LaneOrigin>, StartError> {
     let mut origins = BTreeMap::new();
     for lane in 0..lanes(data_dir) {
-        let lane = u16::try_from(lane).map_err(|_| "too many lanes".to_owned())?;
+        let lane = u16::try_from(lane).map_err(|_| StartError::TooManyLanes)?;
         let directory = layout::lane_directory(data_dir, lane);
         let origin = process::read_origin(&directory);
-        if let Some((node, lane_there)) = origin.map_err(|error| start::unopened(&directory, &error))? {
+        if let Some((node, lane_there)) = origin.map_err(|error| StartError::Lane(directory, error))? {
             origins.insert(lane, LaneOrigin { node, lane: lane_there });
         }
     }
@@ -79,7 +73,7 @@ fn lane_origins(data_dir: &Path) -> Result<BTreeMap<u16, LaneOrigin>, String> {
 }
 
 /// The node's id and where its lanes were born, if all of them can be opened.
-pub(super) fn origins(data_dir: &Path) -> Result<(u64, Arc<BTreeMap<u16, LaneOrigin>>), String> {
+pub(super) fn origins(data_dir: &Path) -> Result<(u64, Arc<BTreeMap<u16, LaneOrigin>>), StartError> {
     let id = node_id(data_dir)?;
     let origins = Arc::new(lane_origins(data_dir)?);
     Ok((id, origins))

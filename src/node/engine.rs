@@ -27,12 +27,11 @@ impl Engine {
     }
 
     /// Watches over the shards where that is needed.
-    pub(super) fn watch(self, bells: &[Arc<Bell>]) -> Result<Option<Watchdog>, String> {
+    pub(super) fn watch(self, bells: &[Arc<Bell>]) -> std::io::Result<Option<Watchdog>> {
         match self {
             Engine::Glommio => Watchdog::start(bells.to_vec()).map(Some),
             Engine::Epoll => Ok(None),
         }
-        .map_err(|error| format!("cannot start a thread: {error}"))
     }
 
     pub(super) fn start_shard(
@@ -59,7 +58,7 @@ impl Engine {
 }
 
 /// What is configured, or what this machine allows.
-pub(super) fn choose(choice: RuntimeChoice, shards: usize) -> Result<Engine, String> {
+pub(super) fn choose(choice: RuntimeChoice, shards: usize) -> Result<Engine, probe::Refusal> {
     if choice == RuntimeChoice::Epoll {
         return Ok(Engine::Epoll);
     }
@@ -69,10 +68,6 @@ pub(super) fn choose(choice: RuntimeChoice, shards: usize) -> Result<Engine, Str
             say(Level::Warning, format_args!("{}; running on epoll instead", refusal.problem));
             Ok(Engine::Epoll)
         }
-        Err(refusal) => Err(in_words(refusal)),
+        Err(refusal) => Err(refusal),
     }
-}
-
-pub(super) fn in_words(refusal: probe::Refusal) -> String {
-    format!("{}; {}", refusal.problem, refusal.fix)
 }

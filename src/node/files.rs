@@ -8,6 +8,7 @@ use crate::config::{Config, value};
 use crate::control;
 use crate::control::names::RESOLV_CONF;
 use crate::limits;
+use crate::node::error::{AccountsFlaw, BadAccounts, StartError, UnreadableHosts};
 use crate::policy::accounts::Accounts;
 use crate::policy::certificate::Certificate;
 use crate::policy::tls;
@@ -15,18 +16,20 @@ use crate::runtime::{files, process};
 use crate::shard::inbound::listener::ListenError;
 
 /// Resolves port 0, finds ports that are taken, reads certificates.
-pub(super) fn probe_listeners(config: &mut Config) -> Result<Vec<Option<Arc<rustls::ServerConfig>>>, String> {
+pub(super) fn probe_listeners(
+    config: &mut Config,
+) -> Result<Vec<Option<Arc<rustls::ServerConfig>>>, StartError> {
     for listener in &mut config.listeners {
         let address = listener.address;
-        listener.address =
-            process::probe_port(address).map_err(|error| ListenError { address, error }.to_string())?;
+        listener.address = process::probe_port(address)
+            .map_err(|error| StartError::Port(ListenError { address, error }))?;
     }
     config
         .listeners
         .iter()
         .map(|listener| listener.tls.as_ref().map(|files| tls::server(files, read_pem)).transpose())
         .collect::<Result<_, _>>()
-        .map_err(|unusable| unusable.to_string())
+        .map_err(StartError::Certificate)
 }
 
 /// What the certificates say that listeners show, each file once. It was read a moment ago, and is no reason not to start.
@@ -52,13 +55,12 @@ pub(crate) fn read_pem(path: &Path) -> std::io::Result<Vec<u8>> {
     files::read_whole(path, limits::PEM_FILE_MAX)
 }
 
-pub(crate) fn read_accounts(path: &Path) -> Result<Accounts, String> {
-    let fix = "set auth.accounts to a readable file";
+pub(crate) fn read_accounts(path: &Path) -> Result<Accounts, BadAccounts> {
+    let bad = |flaw| BadAccounts { path: path.to_owned(), flaw };
     let bytes = files::read_whole(path, limits::ACCOUNTS_FILE_MAX)
-        .map_err(|error| format!("{}: {error}; {fix}", path.display()))?;
-    let text =
-        String::from_utf8(bytes).map_err(|_| format!("{}: this is not UTF-8; {fix}", path.display()))?;
-    Accounts::parse(&text).map_err(|error| format!("{}: {error}", path.display()))
+        .map_err(|error| bad(AccountsFlaw::Unreadable(error)))?;
+    let text = String::from_utf8(bytes).map_err(|_| bad(AccountsFlaw::NotUtf8))?;
+    Accounts::parse(&text).map_err(|error| bad(AccountsFlaw::Line(error)))
 }
 
 /// The machine's name servers, unless others are configured. Whether they are the machine's.
@@ -77,18 +79,12 @@ pub(crate) fn machines_name_servers() -> Vec<SocketAddr> {
 }
 
 /// The hosts that the operator named by hand. The usual file need not be there; one that was asked for must.
-pub(crate) fn find_hosts(config: &mut Config) -> Result<(), String> {
+pub(crate) fn find_hosts(config: &mut Config) -> Result<(), UnreadableHosts> {
     let Some(path) = config.dns.hosts.clone() else { return Ok(()) };
     match files::read_whole(&path, limits::HOSTS_FILE_MAX) {
         Ok(bytes) => config.dns.known = Arc::new(value::hosts(&String::from_utf8_lossy(&bytes))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && path == Path::new("/etc/hosts") => {}
-        Err(error) => {
-            return Err(format!(
-                "{}: {error}; set dns.hosts to a readable file of at most {}, or to \"\" for none",
-                path.display(),
-                value::show_size(limits::HOSTS_FILE_MAX)
-            ));
-        }
+        Err(error) => return Err(UnreadableHosts { path, error }),
     }
     Ok(())
 }

@@ -5,14 +5,13 @@ use std::path::Path;
 use super::directory;
 use crate::config::Particulars;
 use crate::limits;
+use crate::node::error::{FewFiles, MORE_FILES};
 use crate::policy::descriptors::{self, Shares};
 use crate::runtime::{files, process};
 use crate::spool::layout;
 
-const FIX: &str = "raise it: `ulimit -n 65536`, or LimitNOFILE=65536 in the systemd unit";
-
 /// What each shard may have of so many open files. Segments stay open for the life of the process.
-pub fn share(data_dir: &Path, shards: usize, allowed: u64) -> Result<Shares, String> {
+pub fn share(data_dir: &Path, shards: usize, allowed: u64) -> Result<Shares, FewFiles> {
     let names = |lane: usize| {
         let directory = layout::lane_directory(data_dir, u16::try_from(lane).unwrap_or(u16::MAX));
         files::list(&directory).unwrap_or_default()
@@ -20,12 +19,8 @@ pub fn share(data_dir: &Path, shards: usize, allowed: u64) -> Result<Shares, Str
     let lanes = directory::lanes(data_dir);
     let segments =
         (0..lanes).flat_map(names).filter(|name| layout::segment_slot(name).is_some()).count() as u64;
-    descriptors::share(allowed, shards as u64, segments).map_err(|needed| {
-        format!(
-            "{}: {segments} spool segments and {shards} shards need {needed} open files, and only {allowed} are allowed (RLIMIT_NOFILE); {FIX}",
-            data_dir.display()
-        )
-    })
+    let few = |needed| FewFiles { data_dir: data_dir.to_owned(), segments, shards, needed, allowed };
+    descriptors::share(allowed, shards as u64, segments).map_err(few)
 }
 
 /// Lowers what is configured to what there is; in words, if that is less.
@@ -45,7 +40,7 @@ pub fn fit(particulars: &mut [Particulars], shares: Shares, allowed: u64) -> Opt
     less.then(|| {
         format!(
             "{allowed} open files are allowed (RLIMIT_NOFILE): that makes at most {} clients and {} connections to next hops at one \
-             time, with the rest for the spool, the log and control; for more {FIX}",
+             time, with the rest for the spool, the log and control; for more {MORE_FILES}",
             sum(|one| one.connections_inbound_max),
             sum(|one| one.connections_outbound_max),
         )
@@ -81,7 +76,7 @@ mod tests {
             std::fs::write(layout::segment_path(&lane, slot), b"").unwrap();
         }
         share(scratch.path(), 1, 180).unwrap();
-        let words = share(scratch.path(), 1, 179).unwrap_err();
+        let words = share(scratch.path(), 1, 179).unwrap_err().to_string();
         assert!(
             words.contains("20 spool segments")
                 && words.contains("need 180")

@@ -3,7 +3,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +47,11 @@ use crate::spool::record::MessageView;
 use crate::spool::segment::LaneOrigin;
 use crate::time::UnixMillis;
 
+mod error;
+
+pub use error::StartError;
+pub(crate) use error::unopened;
+
 /// What a shard is given.
 #[derive(Clone)]
 pub struct Setup {
@@ -89,8 +93,8 @@ pub enum Report {
     Read(usize),
     /// Its listeners are open.
     Listening,
-    /// It cannot start, in words that name the fix.
-    Failed(String),
+    /// It cannot start.
+    Failed(StartError),
 }
 
 /// Runs a shard from its start to the end of its drain.
@@ -98,10 +102,7 @@ pub async fn run<R: Runtime>(runtime: R, setup: Setup) -> io::Result<()> {
     let reports = setup.reports.clone();
     let shard = match open(runtime, &setup) {
         Ok(shard) => shard,
-        Err(problem) => {
-            let _ = reports.send(Report::Failed(problem.clone()));
-            return Err(io::Error::other(problem));
-        }
+        Err(error) => return Err(failed(&reports, error)),
     };
     let found = shard.store.writers.iter().map(|writer| writer.lane.borrow().messages()).sum();
     let _ = reports.send(Report::Read(found));
@@ -120,13 +121,17 @@ pub async fn run<R: Runtime>(runtime: R, setup: Setup) -> io::Result<()> {
         Ok(()) => {
             let _ = reports.send(Report::Listening);
         }
-        Err(problem) => {
-            let _ = reports.send(Report::Failed(problem.to_string()));
-            return Err(io::Error::other(problem.to_string()));
-        }
+        Err(error) => return Err(failed(&reports, StartError::Listen(error))),
     }
     drain(&shard).await;
     Ok(())
+}
+
+/// Tells the node, in whose words the operator hears of it.
+fn failed(reports: &Sender<Report>, error: StartError) -> io::Error {
+    let words = error.to_string();
+    let _ = reports.send(Report::Failed(error));
+    io::Error::other(words)
 }
 
 /// How large its lanes may grow. All lanes are read now, and none grows before all shards know.
@@ -289,7 +294,7 @@ fn received_again<R: Runtime>(shard: &Shard<R>, view: &MessageView<'_>) {
 }
 
 /// Reads the lanes and builds the shard.
-pub(super) fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>, String> {
+pub(super) fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>, StartError> {
     let policy = InForce::new(setup.policy.clone());
     let mesh = setup.mesh.clone();
     let mut writers = Vec::new();
@@ -354,19 +359,19 @@ impl<R: Runtime> Files for OpenFiles<'_, R> {
     }
 }
 
-fn open_lane<R: Runtime>(runtime: &R, setup: &Setup, lane: u16) -> Result<LaneWriter<R>, String> {
+fn open_lane<R: Runtime>(runtime: &R, setup: &Setup, lane: u16) -> Result<LaneWriter<R>, StartError> {
     let spool = &setup.boot.spool;
     let directory = lane_directory(&setup.boot.node.data_dir, lane);
-    let fail = |error: &dyn std::fmt::Display| format!("{}: {error}", directory.display());
-    runtime.create_directory(&directory).map_err(|error| fail(&error))?;
+    let fail = |error| StartError::Lane(directory.clone(), error);
+    runtime.create_directory(&directory).map_err(fail)?;
     let mut segments: Vec<Option<R::Segment>> = Vec::new();
-    for slot in layout::segments(&runtime.list(&directory).map_err(|error| fail(&error))?) {
+    for slot in layout::segments(&runtime.list(&directory).map_err(fail)?) {
         let path = segment_path(&directory, slot);
         if segments.len() <= usize::from(slot) {
             segments.resize(usize::from(slot) + 1, None);
         }
         // Without one of its segments a lane would forget mail, and what became of other mail.
-        let segment = runtime.open_segment(&path).map_err(|error| unopened(&path, &error))?;
+        let segment = runtime.open_segment(&path).map_err(|error| StartError::Unopened(path, error))?;
         setup.mesh.publish_map(lane, slot, segment.map().clone());
         segments[usize::from(slot)] = Some(segment);
     }
@@ -377,7 +382,8 @@ fn open_lane<R: Runtime>(runtime: &R, setup: &Setup, lane: u16) -> Result<LaneWr
         segments_max: limits::SEGMENTS_MAX,
     };
     let files = OpenFiles { runtime, segments };
-    let mut folded = fold::fold(shape, &files).map_err(|refusal| fail(&refusal))?;
+    let mut folded = fold::fold(shape, &files)
+        .map_err(|refusal| StartError::Refused(directory.clone(), refusal))?;
     if runtime.planted(Defect::AboutForgotten) {
         folded.lane.plant_forgetful();
     }
@@ -430,20 +436,6 @@ fn repeats(folded: &Folded, credits: usize) -> u64 {
         counts.truncate(credits);
     }
     counts.iter().sum()
-}
-
-/// A file of a lane that cannot be opened, with what to do.
-pub(crate) fn unopened(path: &Path, error: &io::Error) -> String {
-    let fix = match error.kind() {
-        io::ErrorKind::PermissionDenied => "let the relay's user read and write it",
-        io::ErrorKind::NotFound => "it is a link to nothing: bring back what it names",
-        io::ErrorKind::NotADirectory => "move it away, or bring back the lane",
-        _ if error.raw_os_error() == Some(libc::EMFILE) => {
-            "raise RLIMIT_NOFILE: `ulimit -n 65536`, or LimitNOFILE=65536 in the systemd unit"
-        }
-        _ => "mend what keeps it from being opened; its mail is not safe to start without",
-    };
-    format!("{}: {error}; {fix}", path.display())
 }
 
 fn listen<R: Runtime>(shard: &Rc<Shard<R>>) -> Result<(), ListenError> {

@@ -173,12 +173,12 @@ impl<T: Tickets> Item<T> {
         !matches!(self, Item::Message(..) | Item::Chunk(..))
     }
 
-    /// What a client brings, or an item that may use the reserve.
-    pub fn into_incoming(self) -> Result<Incoming<T>, Item<T>> {
+    /// Itself, unless a client brought it and it may have to be refused.
+    pub fn unless_incoming(self) -> Result<Item<T>, Incoming<T>> {
         match self {
-            Item::Message(message, ticket) => Ok(Incoming::Message(message, ticket)),
-            Item::Chunk(body, ticket) => Ok(Incoming::Chunk(body, ticket)),
-            other => Err(other),
+            Item::Message(message, ticket) => Err(Incoming::Message(message, ticket)),
+            Item::Chunk(body, ticket) => Err(Incoming::Chunk(body, ticket)),
+            other => Ok(other),
         }
     }
 

@@ -253,9 +253,9 @@ impl Lane {
         let mut refused = Vec::new();
         for _ in 0..queue.len() {
             let Some(item) = queue.pop_front() else { break };
-            match item.into_incoming() {
-                Ok(incoming) => refused.push(incoming),
-                Err(item) => queue.push_back(item),
+            match item.unless_incoming() {
+                Ok(item) => queue.push_back(item),
+                Err(incoming) => refused.push(incoming),
             }
         }
         if refused.is_empty() {

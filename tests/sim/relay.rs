@@ -142,7 +142,8 @@ impl<'a> Relay<'a> {
         let all = run_until_true(self.world, Duration::from_secs(60), || {
             for report in self.reports.try_iter() {
                 match report {
-                    Report::Failed(words) => {
+                    Report::Failed(error) => {
+                        let words = error.to_string();
                         assert!(words.contains("RLIMIT_NOFILE"), "{words}");
                         refused = true;
                     }

@@ -83,7 +83,7 @@ impl Journal {
         reserve: &Arc<Reserve>,
         size_max: u64,
         journaled: &Arc<Journaled>,
-    ) -> Result<Threads, String> {
+    ) -> io::Result<Threads> {
         let writer = writer::Writer::new(self.shared.clone(), reserve.clone(), self.next);
         let keep = keep::Keep::new(self.shared, size_max, journaled.clone());
         let (of_writer, of_keep) = (instruments.to_vec(), instruments.to_vec());

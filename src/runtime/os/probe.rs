@@ -15,6 +15,12 @@ pub struct Refusal {
     pub fix: String,
 }
 
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}; {}", self.problem, self.fix)
+    }
+}
+
 /// Looks whether `shards` shards may run on io_uring. Raises the soft limit to the hard one first.
 pub fn check_ring(shards: usize) -> Result<(), Refusal> {
     check_memlock(shards)?;

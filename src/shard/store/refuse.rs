@@ -24,10 +24,10 @@ pub(super) fn refuse_or_keep<R: Runtime>(
     item: Item<Waiters>,
     why: NotStored,
 ) -> Option<Item<Waiters>> {
-    match item.into_incoming() {
-        Ok(incoming) => refuse(shard, incoming, why),
-        Err(Item::Piece(_, compactor)) => compactor.fulfil(Err(why)),
-        Err(item) => return Some(item),
+    match item.unless_incoming() {
+        Err(incoming) => refuse(shard, incoming, why),
+        Ok(Item::Piece(_, compactor)) => compactor.fulfil(Err(why)),
+        Ok(item) => return Some(item),
     }
     None
 }

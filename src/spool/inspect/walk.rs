@@ -92,7 +92,7 @@ pub fn walk(files: &impl Files, found: &Found, mut each: impl FnMut(Step<'_>)) -
 }
 
 /// The message in a record, if it is one and makes sense.
-pub(super) fn message<'a>(record: &Record<'a>) -> Option<MessageView<'a>> {
+fn message<'a>(record: &Record<'a>) -> Option<MessageView<'a>> {
     if record.kind == Kind::Message as u8 { MessageView::parse(record.payload).ok() } else { None }
 }
 

@@ -1,0 +1,246 @@
+//! Why a node does not start: who or what is at fault, and what to do.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use crate::config::{ConfigError, value};
+use crate::control;
+use crate::inspect::SpoolError;
+use crate::limits;
+use crate::policy::accounts::AccountsError;
+use crate::policy::tls;
+use crate::runtime::os::probe;
+use crate::shard::inbound::listener::ListenError;
+use crate::shard::start;
+
+/// Why a node does not start. All that is said names the culprit and the fix.
+#[derive(Debug)]
+pub enum StartError {
+    /// The configuration does not fit the machine.
+    Config(Box<ConfigError>),
+    /// The machine does not let shards run as they are configured.
+    Machine(probe::Refusal),
+    /// Too few files may be open.
+    FewFiles(FewFiles),
+    /// A thread cannot be started.
+    Thread(io::Error),
+    /// Another process has the data directory.
+    InUse(PathBuf),
+    /// The data directory cannot be locked.
+    DataDir(PathBuf, io::Error),
+    /// The node's id cannot be read or written there.
+    NodeId(PathBuf, io::Error),
+    /// There is mail and no id: what is to be done.
+    LostNode(String),
+    /// The lanes cannot be looked at.
+    Spool(SpoolError),
+    /// There are more lanes than numbers for them.
+    TooManyLanes,
+    /// A lane cannot be read.
+    Lane(PathBuf, io::Error),
+    /// A listener's port cannot be had.
+    Port(ListenError),
+    /// A listener's certificate or key cannot be used.
+    Certificate(tls::Unusable),
+    /// TLS towards next hops cannot be set up.
+    TlsClient(rustls::Error),
+    /// The file of accounts cannot be used.
+    Accounts(BadAccounts),
+    /// The file of hosts cannot be read.
+    Hosts(UnreadableHosts),
+    /// Control does not start.
+    Control(control::StartError),
+    /// The thread of a shard does not start.
+    Shard(usize, io::Error),
+    /// A shard says that it cannot start.
+    Refused(start::StartError),
+    /// A shard says nothing.
+    Silent,
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Config(error) => write!(formatter, "{error}"),
+            StartError::Machine(refusal) => write!(formatter, "{refusal}"),
+            StartError::FewFiles(few) => write!(formatter, "{few}"),
+            StartError::Thread(error) => write!(formatter, "cannot start a thread: {error}"),
+            StartError::InUse(path) => write!(
+                formatter,
+                "{} is in use by another relevo process; stop that one, or set node.data_dir to another directory",
+                path.display()
+            ),
+            StartError::DataDir(path, error) => write!(
+                formatter,
+                "{}: {error}; make node.data_dir a directory that this user may write",
+                path.display()
+            ),
+            StartError::NodeId(path, error) => write!(formatter, "{}: {error}", path.display()),
+            StartError::LostNode(words) => formatter.write_str(words),
+            StartError::Spool(error) => write!(formatter, "{error}"),
+            StartError::TooManyLanes => formatter.write_str("too many lanes"),
+            StartError::Lane(path, error) => formatter.write_str(&start::unopened(path, error)),
+            StartError::Port(error) => write!(formatter, "{error}"),
+            StartError::Certificate(unusable) => write!(formatter, "{unusable}"),
+            StartError::TlsClient(error) => write!(formatter, "{error}"),
+            StartError::Accounts(bad) => write!(formatter, "{bad}"),
+            StartError::Hosts(unreadable) => write!(formatter, "{unreadable}"),
+            StartError::Control(error) => write!(formatter, "{error}"),
+            StartError::Shard(index, error) => write!(formatter, "cannot start shard {index}: {error}"),
+            StartError::Refused(error) => write!(formatter, "{error}"),
+            StartError::Silent => formatter.write_str("a shard did not start"),
+        }
+    }
+}
+
+impl From<probe::Refusal> for StartError {
+    fn from(refusal: probe::Refusal) -> StartError {
+        StartError::Machine(refusal)
+    }
+}
+
+impl From<FewFiles> for StartError {
+    fn from(few: FewFiles) -> StartError {
+        StartError::FewFiles(few)
+    }
+}
+
+impl From<BadAccounts> for StartError {
+    fn from(bad: BadAccounts) -> StartError {
+        StartError::Accounts(bad)
+    }
+}
+
+impl From<UnreadableHosts> for StartError {
+    fn from(unreadable: UnreadableHosts) -> StartError {
+        StartError::Hosts(unreadable)
+    }
+}
+
+impl From<control::StartError> for StartError {
+    fn from(error: control::StartError) -> StartError {
+        StartError::Control(error)
+    }
+}
+
+/// Too few files may be open for the segments and shards that there are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FewFiles {
+    /// Where the segments are.
+    pub data_dir: PathBuf,
+    /// How many.
+    pub segments: u64,
+    /// Shards.
+    pub shards: usize,
+    /// Files that these need.
+    pub needed: u64,
+    /// Files that may be open.
+    pub allowed: u64,
+}
+
+/// What to do where too few files may be open.
+pub(super) const MORE_FILES: &str = "raise it: `ulimit -n 65536`, or LimitNOFILE=65536 in the systemd unit";
+
+impl fmt::Display for FewFiles {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let FewFiles { data_dir, segments, shards, needed, allowed } = self;
+        write!(
+            formatter,
+            "{}: {segments} spool segments and {shards} shards need {needed} open files, and only {allowed} are allowed (RLIMIT_NOFILE); {MORE_FILES}",
+            data_dir.display()
+        )
+    }
+}
+
+/// Why a file of accounts cannot be used.
+#[derive(Debug)]
+pub struct BadAccounts {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub flaw: AccountsFlaw,
+}
+
+/// What is wrong with a file of accounts.
+#[derive(Debug)]
+pub enum AccountsFlaw {
+    /// It cannot be read.
+    Unreadable(io::Error),
+    /// It is no text.
+    NotUtf8,
+    /// A line of it makes no sense.
+    Line(AccountsError),
+}
+
+impl fmt::Display for BadAccounts {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const FIX: &str = "set auth.accounts to a readable file";
+        write!(formatter, "{}: ", self.path.display())?;
+        match &self.flaw {
+            AccountsFlaw::Unreadable(error) => write!(formatter, "{error}; {FIX}"),
+            AccountsFlaw::NotUtf8 => write!(formatter, "this is not UTF-8; {FIX}"),
+            AccountsFlaw::Line(error) => write!(formatter, "{error}"),
+        }
+    }
+}
+
+/// The file of hosts cannot be read.
+#[derive(Debug)]
+pub struct UnreadableHosts {
+    /// The file.
+    pub path: PathBuf,
+    /// Why.
+    pub error: io::Error,
+}
+
+impl fmt::Display for UnreadableHosts {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "{}: {}; set dns.hosts to a readable file of at most {}, or to \"\" for none",
+            self.path.display(),
+            self.error,
+            value::show_size(limits::HOSTS_FILE_MAX)
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::accounts::Problem;
+
+    /// The operator reads what is wrong, where, and what to do, in this order: `relevo check` cuts at the last semicolon.
+    #[test]
+    fn errors_name_the_culprit_and_the_fix() {
+        let gone = || io::Error::from(io::ErrorKind::NotFound);
+        let path = PathBuf::from("/srv/x");
+        let few = FewFiles { data_dir: path.clone(), segments: 20, shards: 1, needed: 180, allowed: 179 };
+        let line = AccountsFlaw::Line(AccountsError { line: 3, problem: Problem::NoColon });
+        let line = BadAccounts { path: path.clone(), flaw: line }.to_string();
+        assert!(line.starts_with("/srv/x: ") && line.contains('3'), "{line}");
+        let (address, error) = ("127.0.0.1:25".parse().unwrap(), io::ErrorKind::AddrInUse.into());
+        let taken = ListenError { address, error };
+        for (error, culprit, fix) in [
+            (StartError::from(few), "/srv/x: 20 spool segments and 1 shards need 180", MORE_FILES),
+            (StartError::InUse(path.clone()), "/srv/x is in use by", "set node.data_dir to another directory"),
+            (StartError::DataDir(path.clone(), gone()), "/srv/x: ", "a directory that this user may write"),
+            (StartError::Port(taken), "cannot listen on 127.0.0.1:25: ", "stop it"),
+            (
+                StartError::from(BadAccounts { path: path.clone(), flaw: AccountsFlaw::NotUtf8 }),
+                "/srv/x: this is not UTF-8",
+                "set auth.accounts to a readable file",
+            ),
+            (
+                StartError::from(UnreadableHosts { path: path.clone(), error: gone() }),
+                "/srv/x: ",
+                "set dns.hosts to a readable file",
+            ),
+        ] {
+            let words = error.to_string();
+            let (problem, remedy) = words.rsplit_once("; ").expect("a fix");
+            assert!(problem.starts_with(culprit) && remedy.contains(fix), "{words}");
+        }
+    }
+}
