@@ -93,7 +93,9 @@ impl Store {
             let (took, stored) = self.commit((0..TOGETHER).map(|_| message(vec![b'x'; size]))).await;
             sum += took;
             let outcomes = stored.into_iter().filter_map(|done| match done {
-                Done::Message(StoredMessage { key, location, .. }, ()) => Some(outcome((key, location), Stored::Delivered)),
+                Done::Message(StoredMessage { key, location, .. }, ()) => {
+                    Some(outcome((key, location), Stored::Delivered))
+                }
                 _ => None,
             });
             self.commit(outcomes).await;

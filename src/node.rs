@@ -277,7 +277,10 @@ fn fitted(config: &Config, shards: usize) -> Result<Vec<Particulars>, StartError
 }
 
 /// The same, with words about what had to be made smaller.
-pub(crate) fn fitting(config: &Config, shards: usize) -> Result<(Vec<Particulars>, Option<String>), FewFiles> {
+pub(crate) fn fitting(
+    config: &Config,
+    shards: usize,
+) -> Result<(Vec<Particulars>, Option<String>), FewFiles> {
     let allowed = room::files_allowed();
     let shares = room::share(&config.node.data_dir, shards, allowed)?;
     let mut particulars = config.particulars(shards);

@@ -30,10 +30,7 @@ pub(super) struct Turn {
 impl Worker {
     /// Starts it. It is to return soon after [`Turn::is_over`], and not before: that would end the process.
     #[expect(clippy::disallowed_methods, reason = "control's own clock")]
-    pub(super) fn start(
-        name: &'static str,
-        work: impl FnOnce(&Turn) + Send + 'static,
-    ) -> io::Result<Worker> {
+    pub(super) fn start(name: &'static str, work: impl FnOnce(&Turn) + Send + 'static) -> io::Result<Worker> {
         let turn = Turn { over: Arc::default(), since: Arc::default(), began: Instant::now() };
         let (end, ended) = channel();
         let (theirs, over) = (turn.clone(), turn.over.clone());

@@ -224,7 +224,11 @@ mod tests {
         let taken = ListenError { address, error };
         for (error, culprit, fix) in [
             (StartError::from(few), "/srv/x: 20 spool segments and 1 shards need 180", MORE_FILES),
-            (StartError::InUse(path.clone()), "/srv/x is in use by", "set node.data_dir to another directory"),
+            (
+                StartError::InUse(path.clone()),
+                "/srv/x is in use by",
+                "set node.data_dir to another directory",
+            ),
             (StartError::DataDir(path.clone(), gone()), "/srv/x: ", "a directory that this user may write"),
             (StartError::Port(taken), "cannot listen on 127.0.0.1:25: ", "stop it"),
             (

@@ -21,8 +21,8 @@ pub(super) fn probe_listeners(
 ) -> Result<Vec<Option<Arc<rustls::ServerConfig>>>, StartError> {
     for listener in &mut config.listeners {
         let address = listener.address;
-        listener.address = process::probe_port(address)
-            .map_err(|error| StartError::Port(ListenError { address, error }))?;
+        listener.address =
+            process::probe_port(address).map_err(|error| StartError::Port(ListenError { address, error }))?;
     }
     config
         .listeners

@@ -228,7 +228,8 @@ mod tests {
     use crate::smtp::client::local;
 
     fn ended() -> [Ended; 5] {
-        let deferral = Deferral { attempts: 3, next: 70, due: 1070, reply: "451 4.4.1 no route".into(), ours: false };
+        let deferral =
+            Deferral { attempts: 3, next: 70, due: 1070, reply: "451 4.4.1 no route".into(), ours: false };
         let failure = || Failure::ours((5, 1, 1), "no such user".to_owned());
         [
             Disposition::Delivered,
@@ -277,8 +278,9 @@ mod tests {
         let mut theirs = local(550, (5, 1, 1), "no such user");
         theirs.ours = false;
         let ours = local(554, (5, 6, 3), "needs 8-bit");
-        let of =
-            |verdict: &Verdict, reply: &Reply| Ended::of_verdict(verdict, reply, "mx.x.example", || (7, 9, 1009));
+        let of = |verdict: &Verdict, reply: &Reply| {
+            Ended::of_verdict(verdict, reply, "mx.x.example", || (7, 9, 1009))
+        };
         assert_eq!(of(&Verdict::Delivered(0), &theirs), Disposition::Delivered);
         for verdict in [Verdict::Deferred(0), Verdict::Later(0)] {
             for reply in [&theirs, &ours] {

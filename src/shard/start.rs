@@ -382,8 +382,8 @@ fn open_lane<R: Runtime>(runtime: &R, setup: &Setup, lane: u16) -> Result<LaneWr
         segments_max: limits::SEGMENTS_MAX,
     };
     let files = OpenFiles { runtime, segments };
-    let mut folded = fold::fold(shape, &files)
-        .map_err(|refusal| StartError::Refused(directory.clone(), refusal))?;
+    let mut folded =
+        fold::fold(shape, &files).map_err(|refusal| StartError::Refused(directory.clone(), refusal))?;
     if runtime.planted(Defect::AboutForgotten) {
         folded.lane.plant_forgetful();
     }

@@ -427,7 +427,12 @@ fn bodies_length<T: Tickets>(items: &[(Item<T>, Place)], records: &[(usize, usiz
 }
 
 /// Writes one record; returns where the extent of its body is to be filled in.
-fn write<T: Tickets>(item: &Item<T>, front: &mut Vec<u8>, target: Target, names: &impl Names) -> Option<usize> {
+fn write<T: Tickets>(
+    item: &Item<T>,
+    front: &mut Vec<u8>,
+    target: Target,
+    names: &impl Names,
+) -> Option<usize> {
     match item {
         Item::Message(message, _) | Item::Own(message, _) => {
             let offset = target.offset + u32::try_from(front.len()).expect("a commit is small");

@@ -312,13 +312,7 @@ impl Lane {
         Durable::mint(extent)
     }
 
-    fn message_done(
-        &mut self,
-        slot: u16,
-        sequence: u32,
-        place: Place,
-        message: NewMessage,
-    ) -> StoredMessage {
+    fn message_done(&mut self, slot: u16, sequence: u32, place: Place, message: NewMessage) -> StoredMessage {
         // Each stored chunk pinned its segment; from here on the message does, once for each segment.
         self.drop_chunks(&message.chunks);
         let extents = message.chunks.iter().copied().chain(place.extent);

@@ -118,10 +118,9 @@ impl Bench {
     fn store(&mut self, message: NewMessage) -> u32 {
         self.queue.push_back(Item::Message(message, ()));
         let done = self.commit();
-        let key = done
-            .iter()
-            .rev()
-            .find_map(|done| if let Done::Message(StoredMessage { key, .. }, ()) = done { Some(*key) } else { None });
+        let key = done.iter().rev().find_map(|done| {
+            if let Done::Message(StoredMessage { key, .. }, ()) = done { Some(*key) } else { None }
+        });
         key.expect("a message was stored")
     }
 

@@ -47,7 +47,8 @@ mod tests {
 
     fn message() -> NewMessage {
         let envelope = Envelopes::default().take();
-        Submission { envelope, size: 1, header_length: 0, chunks: Vec::new(), body: vec![b'x'] }.into_message()
+        Submission { envelope, size: 1, header_length: 0, chunks: Vec::new(), body: vec![b'x'] }
+            .into_message()
     }
 
     /// A session and the compactor hear of it; a bounce and an outcome are not lost for a write that failed, nor is the credit.
@@ -62,7 +63,9 @@ mod tests {
         for is_piece in [false, true] {
             let (waits, stored) = promise();
             let body = vec![b'x'];
-            assert!(refuse(if is_piece { Item::Piece(body, waits) } else { Item::Chunk(body, waits) }).is_none());
+            assert!(
+                refuse(if is_piece { Item::Piece(body, waits) } else { Item::Chunk(body, waits) }).is_none()
+            );
             assert_eq!(world.block_on(stored), Err(NotStored::Disk));
         }
         let parent = MessageId { lane: 0, sequence: 1, offset: 4096 };

@@ -28,7 +28,7 @@ enum Awaited {
 }
 
 /// What comes of a line.
-pub(super) enum Outcome {
+pub(super) enum AuthStep {
     /// The client is to send another one.
     Ask(&'static str),
     /// The exchange is over without credentials.
@@ -60,13 +60,13 @@ impl Auth {
     }
 
     /// An AUTH command, with an initial response or without.
-    pub(super) fn begin(&mut self, mechanism: &str, initial: Option<&str>) -> Outcome {
+    pub(super) fn begin(&mut self, mechanism: &str, initial: Option<&str>) -> AuthStep {
         let awaited = if mechanism.eq_ignore_ascii_case("PLAIN") {
             Awaited::Plain
         } else if mechanism.eq_ignore_ascii_case("LOGIN") {
             Awaited::LoginName
         } else {
-            return Outcome::Refuse(words::AUTH_MECHANISM);
+            return AuthStep::Refuse(words::AUTH_MECHANISM);
         };
         match initial {
             Some(response) => self.respond(awaited, response.as_bytes()),
@@ -75,10 +75,10 @@ impl Auth {
     }
 
     /// The line that is awaited.
-    pub(super) fn line(&mut self, line: &[u8]) -> Outcome {
+    pub(super) fn line(&mut self, line: &[u8]) -> AuthStep {
         match self.awaiting.take() {
             Some(awaited) => self.respond(*awaited, line),
-            None => Outcome::Refuse(words::BAD_SEQUENCE),
+            None => AuthStep::Refuse(words::BAD_SEQUENCE),
         }
     }
 
@@ -87,22 +87,22 @@ impl Auth {
         self.awaiting = None;
     }
 
-    fn ask(&mut self, awaited: Awaited) -> Outcome {
+    fn ask(&mut self, awaited: Awaited) -> AuthStep {
         let words = match awaited {
             Awaited::Plain => words::AUTH_CONTINUE,
             Awaited::LoginName => words::AUTH_USERNAME,
             Awaited::LoginPassword(_) => words::AUTH_PASSWORD,
         };
         self.awaiting = Some(Box::new(awaited));
-        Outcome::Ask(words)
+        AuthStep::Ask(words)
     }
 
     /// A line of the exchange, base64. RFC 4954 section 4: `*` alone cancels it, `=` alone is an initial response of no bytes.
-    fn respond(&mut self, awaited: Awaited, line: &[u8]) -> Outcome {
+    fn respond(&mut self, awaited: Awaited, line: &[u8]) -> AuthStep {
         if line == b"*" {
-            return Outcome::Refuse(words::AUTH_CANCELLED);
+            return AuthStep::Refuse(words::AUTH_CANCELLED);
         }
-        let Ok(response) = STANDARD.decode(line) else { return Outcome::Refuse(words::AUTH_MALFORMED) };
+        let Ok(response) = STANDARD.decode(line) else { return AuthStep::Refuse(words::AUTH_MALFORMED) };
         let credentials = match awaited {
             Awaited::Plain => plain(&response),
             Awaited::LoginName => match login_name(response) {
@@ -114,7 +114,7 @@ impl Auth {
                 (!response.contains(&0)).then_some(Credentials { name, password: response })
             }
         };
-        credentials.map_or(Outcome::Refuse(words::AUTH_MALFORMED), Outcome::Check)
+        credentials.map_or(AuthStep::Refuse(words::AUTH_MALFORMED), AuthStep::Check)
     }
 
     /// An exchange came to nothing. False: it was the last that a session may have.

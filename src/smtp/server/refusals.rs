@@ -415,7 +415,7 @@ mod tests {
         let mut out = Vec::new();
         let lines = "EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n";
         assert_eq!(handled_by(&mut session, lines), []);
-        session.conduct.errors = limits::COMMAND_ERRORS_MAX - 1;
+        session.dialogue.conduct.errors = limits::COMMAND_ERRORS_MAX - 1;
         session.scanner().unwrap().scan(&mut b"a\nb\r\n.\r\n".to_vec());
         session.body_end(crate::time::UnixMillis(5), crate::time::UnixMillis(9), &mut out);
         let kept: Vec<_> = session.take_refusals().unwrap().held;
@@ -426,7 +426,7 @@ mod tests {
         let mut session =
             Session::new(crate::smtp::server::tests::rules(), "192.0.2.1:1".parse().unwrap(), false);
         assert_eq!(handled_by(&mut session, "EHLO x\r\nMAIL FROM:<a@b>\r\n"), []);
-        session.conduct.errors = limits::COMMAND_ERRORS_MAX - 1;
+        session.dialogue.conduct.errors = limits::COMMAND_ERRORS_MAX - 1;
         let kept = handled_by(&mut session, "RCPT TO:<c@d>\r\n");
         let about: Vec<_> = kept.iter().map(|one| (&one.0[..3], &*one.1, &*one.2)).collect();
         assert_eq!(about, [("550", "a@b", "c@d"), ("421", "", "")]);

@@ -319,7 +319,7 @@ fn recipients_that_we_have_no_memory_for_are_no_errors() {
     let _ = behind_of(&mut session, Gate::Open, "EHLO c\r\nMAIL FROM:<a@b>\r\n");
     for _ in 0..limits::COMMAND_ERRORS_MAX * 2 {
         let group = "RCPT TO:<x@y.example>\r\nDATA\r\nRSET\r\nMAIL FROM:<a@b>\r\n";
-        session.conduct.commands = 0;
+        session.dialogue.conduct.commands = 0;
         let (codes, closed, _) = behind_of(&mut session, Gate::NoMemory, group);
         assert_eq!((&codes[..3], closed), (&["452".to_owned(), "452".into(), "250".into()][..], false));
         let _ = behind_of(&mut session, Gate::Open, "MAIL FROM:<a@b>\r\n");

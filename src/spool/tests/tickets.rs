@@ -31,7 +31,8 @@ fn new(number: u8) -> NewMessage {
 /// Two of each kind that a commit may begin with.
 fn two_of_each() -> VecDeque<Item<Named>> {
     let nothing = Location { lane: 3, slot: 0, offset: 0 };
-    let outcome = || Outcome { key: 9, location: nothing, first: 0, count: 1, disposition: Stored::Delivered };
+    let outcome =
+        || Outcome { key: 9, location: nothing, first: 0, count: 1, disposition: Stored::Delivered };
     VecDeque::from([
         Item::Chunk(vec![1; 10], 10),
         Item::Message(new(1), 1),

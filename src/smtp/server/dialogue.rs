@@ -1,0 +1,392 @@
+//! The answer to each command, and what that leaves behind: what of a session is the protocol's (RFC 5321 section 4).
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use crate::limits;
+use crate::mail::address::{AddressError, Path};
+use crate::smtp::command::{self, Command, CommandError, MailParameters};
+use crate::smtp::data::Scanner;
+use crate::smtp::extensions;
+use crate::smtp::reply::{self, words};
+use crate::smtp::server::auth::{self, Auth, AuthStep};
+use crate::smtp::server::body::{self, BodyEnd};
+use crate::smtp::server::conduct::Conduct;
+use crate::smtp::server::identity::Identity;
+use crate::smtp::server::refusals::Refusals;
+use crate::smtp::server::step::{Answer, Gate, Question, Rules, Step};
+use crate::smtp::server::transaction::{Taken, Transaction};
+use crate::time::UnixMillis;
+
+/// A client, what it did, and the transaction that it is in.
+#[derive(Debug)]
+pub(super) struct Dialogue {
+    pub(super) rules: Rc<Rules>,
+    pub(super) identity: Identity,
+    pub(super) conduct: Conduct,
+    pub(super) auth: Auth,
+    pub(super) transaction: Option<Transaction>,
+}
+
+impl Dialogue {
+    pub(super) fn new(rules: Rc<Rules>, peer: SocketAddr, may_relay: bool) -> Dialogue {
+        Dialogue {
+            rules,
+            identity: Identity::new(peer, may_relay),
+            conduct: Conduct::default(),
+            auth: Auth::default(),
+            transaction: None,
+        }
+    }
+
+    pub(super) fn line_max(&self) -> usize {
+        if self.auth.is_awaited() || self.identity.is_protected() {
+            limits::AUTH_LINE_MAX
+        } else {
+            limits::COMMAND_LINE_MAX
+        }
+    }
+
+    #[cold]
+    pub(super) fn long_line(&mut self, endless: bool, out: &mut Vec<u8>) -> Option<Step> {
+        if endless {
+            return self.close(words::ENDLESS_LINE, out);
+        }
+        self.auth.give_up();
+        self.complain(words::LINE_TOO_LONG, out)
+    }
+
+    /// One line. None: go on with the next.
+    pub(super) fn line(&mut self, line: &[u8], gate: Gate, out: &mut Vec<u8>) -> Option<Step> {
+        if self.auth.is_awaited() {
+            let outcome = self.auth.line(line);
+            return self.go_on_with_auth(outcome, out);
+        }
+        let command = match command::parse(line) {
+            Ok(command) => command,
+            Err(error) if self.transaction.is_some() && command::is_recipient(line) => {
+                // Whatever a stranger's recipient lacks, it is one of somebody else.
+                let denied =
+                    error == CommandError::Recipient(AddressError::NoDomain) && !self.identity.may_relay();
+                let words = if denied { words::RELAY_DENIED } else { reply::of_error(error) };
+                return self.refuse_recipient(words, out);
+            }
+            Err(CommandError::Unknown) if command::is_http(line) => return self.close(words::NOT_HTTP, out),
+            Err(error) => return self.malformed(line, error, out),
+        };
+        let nearer = matches!(command, Command::Rcpt(_) | Command::Data | Command::Quit);
+        if !nearer && !self.conduct.may_command() {
+            return self.enough(out);
+        }
+        match command {
+            Command::Mail(path, parameters) => self.mail(&path, parameters, gate, out),
+            Command::Rcpt(path) => self.rcpt(&path, gate, out),
+            Command::Data => self.data(out),
+            Command::Ehlo(name) => self.say_hello(name, true, out),
+            Command::Helo(name) => self.say_hello(name, false, out),
+            Command::Rset => {
+                self.say(words::OK, out);
+                self.conduct.begin_anew();
+                self.forget(out)
+            }
+            Command::Noop => self.say(words::OK, out),
+            Command::Vrfy => self.say(words::VRFY, out),
+            Command::Expn => self.complain(words::NOT_OFFERED, out),
+            Command::Help => self.say(words::HELP, out),
+            Command::Quit => self.close(words::BYE, out),
+            Command::StartTls => self.starttls(out),
+            Command::Auth(mechanism, initial) => self.auth(mechanism, initial, out),
+        }
+    }
+
+    /// A line that cannot be obeyed, whatever the state.
+    #[cold]
+    fn malformed(&mut self, line: &[u8], error: CommandError, out: &mut Vec<u8>) -> Option<Step> {
+        if self.conduct.is_behind_refused_mail() && command::is_recipient(line) {
+            return self.behind_refused_mail(out);
+        }
+        if command::is_mail(line) {
+            return self.complain_of_mail(reply::of_error(error), out);
+        }
+        self.complain(reply::of_error(error), out)
+    }
+
+    pub(super) fn say(&self, words: &str, out: &mut Vec<u8>) -> Option<Step> {
+        out.extend_from_slice(words.as_bytes());
+        None
+    }
+
+    pub(super) fn close(&self, words: &str, out: &mut Vec<u8>) -> Option<Step> {
+        self.say(words, out);
+        Some(Step::Close)
+    }
+
+    /// Says what is wrong, and ends a session that does nothing else.
+    pub(super) fn complain(&mut self, words: &str, out: &mut Vec<u8>) -> Option<Step> {
+        self.say(words, out);
+        self.errs(out)
+    }
+
+    /// One more error; ends the session with the last that it may have.
+    fn errs(&mut self, out: &mut Vec<u8>) -> Option<Step> {
+        if self.conduct.may_err() { None } else { self.close(words::TOO_MANY_ERRORS, out) }
+    }
+
+    /// Refuses what is asked for a reason of ours: no error of the client.
+    pub(super) fn turn_away(&mut self, words: &str, out: &mut Vec<u8>) -> Option<Step> {
+        self.conduct.turn_away();
+        self.say(words, out)
+    }
+
+    /// Ends a session that came to no message.
+    fn enough(&mut self, out: &mut Vec<u8>) -> Option<Step> {
+        self.close(self.conduct.end(), out)
+    }
+
+    /// An error in MAIL, or with it. What a client that may relay pipelined behind it is none.
+    fn complain_of_mail(&mut self, words: &str, out: &mut Vec<u8>) -> Option<Step> {
+        self.conduct.refuse_mail(self.identity.may_relay());
+        self.complain(words, out)
+    }
+
+    /// RCPT or DATA where MAIL was refused: sent before the client could know (RFC 2920 section 3.1).
+    fn behind_refused_mail(&mut self, out: &mut Vec<u8>) -> Option<Step> {
+        self.say(words::NEED_MAIL, out);
+        if self.conduct.may_pipeline() { None } else { self.enough(out) }
+    }
+
+    /// RCPT or DATA without a transaction.
+    fn need_mail(&mut self, out: &mut Vec<u8>) -> Option<Step> {
+        if self.conduct.is_behind_refused_mail() {
+            return self.behind_refused_mail(out);
+        }
+        self.complain(words::NEED_MAIL, out)
+    }
+
+    /// Every refusal of a recipient. Beside recipients that are taken it is no error: a list has bad addresses.
+    fn refuse_recipient(&mut self, words: &str, out: &mut Vec<u8>) -> Option<Step> {
+        let may_relay = self.identity.may_relay();
+        let Some(transaction) = &mut self.transaction else { return self.complain(words, out) };
+        transaction.refused += 1;
+        if !transaction.envelope.recipients.is_empty() {
+            return self.offered(words, out);
+        }
+        if !may_relay {
+            return self.complain(words, out);
+        }
+        let enough = transaction.refused >= limits::RECIPIENTS_REFUSED_MAX;
+        self.say(words, out);
+        if enough { self.close(words::TOO_MANY_ERRORS, out) } else { None }
+    }
+
+    /// Answers a RCPT, unless it was one too many of a transaction.
+    fn offered(&mut self, words: &str, out: &mut Vec<u8>) -> Option<Step> {
+        self.say(words, out);
+        let transaction = self.transaction.as_mut()?;
+        transaction.offered += 1;
+        if transaction.offered < limits::RECIPIENTS_OFFERED_MAX { None } else { self.enough(out) }
+    }
+
+    /// Ends a transaction that comes to nothing. What was refused in it counts as one error.
+    fn forget(&mut self, out: &mut Vec<u8>) -> Option<Step> {
+        let transaction = self.transaction.take()?;
+        let failed = transaction.refused > 0 && transaction.envelope.recipients.is_empty();
+        if failed && self.identity.may_relay() { self.errs(out) } else { None }
+    }
+
+    fn say_hello(&mut self, name: &[u8], extended: bool, out: &mut Vec<u8>) -> Option<Step> {
+        // 4.1.4: EHLO in mid-session clears as RSET does.
+        if let Some(step) = self.forget(out) {
+            return Some(step);
+        }
+        self.conduct.begin_anew();
+        self.identity.says_hello(command::name_text(name).into(), extended);
+        if extended {
+            let (rules, tls) = (&self.rules, self.identity.is_protected());
+            let unnamed = self.identity.account().is_none();
+            let (starttls, auth) = (rules.starttls && !tls, rules.accounts && tls && unnamed);
+            extensions::write_ehlo(out, &rules.hostname, rules.message_size_max, starttls, auth);
+        } else {
+            out.extend_from_slice(b"250 ");
+            out.extend_from_slice(self.rules.hostname.as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+        None
+    }
+
+    fn mail(
+        &mut self,
+        path: &Path<'_>,
+        parameters: MailParameters,
+        gate: Gate,
+        out: &mut Vec<u8>,
+    ) -> Option<Step> {
+        if !self.identity.said_hello() {
+            return self.complain_of_mail(words::NEED_HELLO, out);
+        }
+        if self.transaction.is_some() {
+            return self.complain(words::NESTED_MAIL, out);
+        }
+        // Until it is taken.
+        self.conduct.refuse_mail(true);
+        match gate.refusal() {
+            None => {}
+            Some((words, false)) => return self.turn_away(words, out),
+            Some((words, true)) => return self.close(words, out),
+        }
+        // RFC 1870 section 6.1
+        if parameters.size.is_some_and(|size| size > self.rules.message_size_max) {
+            // A stranger's commands behind its own mistake count.
+            self.conduct.refuse_mail(self.identity.may_relay());
+            return self.say(words::TOO_LARGE, out);
+        }
+        self.conduct.begin_anew();
+        let envelope = self.rules.envelopes.take();
+        self.transaction = Some(Transaction::new(envelope, path.address));
+        if self.rules.asks.sender {
+            return Some(Step::Ask(Question::Sender));
+        }
+        self.say(words::SENDER_OK, out)
+    }
+
+    fn rcpt(&mut self, path: &Path<'_>, gate: Gate, out: &mut Vec<u8>) -> Option<Step> {
+        let allowed = self.identity.may_relay();
+        let (hostname, most) = (&self.rules.hostname, self.rules.recipients_max);
+        let Some(transaction) = &mut self.transaction else { return self.need_mail(out) };
+        // We are nobody's final destination: a client that may not relay has no recipient to give us, in whatever form
+        // (`u%x@us`, `x!u@us`, `"u@x"@us`, a source route).
+        if !allowed {
+            return self.refuse_recipient(words::RELAY_DENIED, out);
+        }
+        let memory = gate != Gate::NoMemory;
+        if self.rules.asks.recipient {
+            transaction.ask(path, hostname, memory);
+            return Some(Step::Ask(Question::Recipient));
+        }
+        let taken = transaction.take(path, hostname, most, memory);
+        self.taken(taken, out)
+    }
+
+    /// Answers a RCPT that nothing speaks against.
+    fn taken(&mut self, taken: Taken, out: &mut Vec<u8>) -> Option<Step> {
+        let words = match taken {
+            Taken::Yes => words::RECIPIENT_OK,
+            Taken::Full => words::TOO_MANY_RECIPIENTS,
+            Taken::NoMemory => {
+                self.conduct.turn_away();
+                words::NO_MEMORY
+            }
+        };
+        self.offered(words, out)
+    }
+
+    fn data(&mut self, out: &mut Vec<u8>) -> Option<Step> {
+        let size_max = self.rules.message_size_max;
+        let Some(transaction) = &mut self.transaction else { return self.need_mail(out) };
+        if transaction.envelope.recipients.is_empty() {
+            if transaction.offered > 0 {
+                // There was no memory for a good one, and it may come again.
+                return self.offered(words::NO_MEMORY, out);
+            }
+            // RFC 2920 section 3.1: the client may have sent DATA before it saw that every RCPT was refused.
+            let words = if transaction.refused > 0 { words::NO_VALID_RECIPIENTS } else { words::NEED_RCPT };
+            return self.complain(words, out);
+        }
+        transaction.scanner = Some(Scanner::new(size_max, self.rules.bare_newlines));
+        self.say(words::GO_AHEAD, out);
+        Some(Step::Body)
+    }
+
+    fn starttls(&mut self, out: &mut Vec<u8>) -> Option<Step> {
+        if !self.rules.starttls || self.identity.is_protected() {
+            let words = if self.rules.starttls { words::BAD_SEQUENCE } else { words::NOT_OFFERED };
+            return self.complain(words, out);
+        }
+        if self.identity.tls_put_off {
+            return self.turn_away(words::TLS_PUT_OFF, out);
+        }
+        self.say(words::READY_FOR_TLS, out);
+        Some(Step::StartTls)
+    }
+
+    fn auth(&mut self, mechanism: &str, initial: Option<&str>, out: &mut Vec<u8>) -> Option<Step> {
+        if let Some(words) = auth::forbidden(self.rules.accounts, &self.identity, self.transaction.is_some())
+        {
+            return self.complain(words, out);
+        }
+        let outcome = self.auth.begin(mechanism, initial);
+        self.go_on_with_auth(outcome, out)
+    }
+
+    fn go_on_with_auth(&mut self, outcome: AuthStep, out: &mut Vec<u8>) -> Option<Step> {
+        match outcome {
+            AuthStep::Ask(words) => {
+                self.say(words, out);
+                Some(Step::Flush)
+            }
+            AuthStep::Refuse(words) => self.complain(words, out),
+            AuthStep::Check(credentials) => Some(Step::Authenticate(credentials)),
+        }
+    }
+
+    pub(super) fn fail_auth(&mut self, words: &str, end: &str, out: &mut Vec<u8>) -> bool {
+        self.say(words, out);
+        !self.auth.may_fail() && self.close(end, out).is_some()
+    }
+
+    /// The question of the last step is answered. True: the session is to be closed.
+    pub(super) fn answered(
+        &mut self,
+        answer: Answer<'_>,
+        refusals: &mut Refusals,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let (hostname, most) = (&self.rules.hostname, self.rules.recipients_max);
+        let Some(transaction) = &mut self.transaction else { return false };
+        let asked = transaction.take_asked();
+        match (answer, &asked) {
+            (Answer::Proceed, None) => self.say(words::SENDER_OK, out),
+            (Answer::Proceed, Some(asked)) => {
+                let taken = transaction.take(&asked.path(), hostname, most, asked.memory);
+                self.taken(taken, out)
+            }
+            (Answer::Refuse(reply), Some(asked)) => {
+                refusals.note_rule(reply, &transaction.envelope, Some(&asked.address));
+                self.refuse_recipient(reply, out)
+            }
+            (Answer::Refuse(reply), None) => {
+                refusals.note_rule(reply, &transaction.envelope, None);
+                self.transaction = None;
+                self.complain_of_mail(reply, out)
+            }
+        }
+        .is_some()
+    }
+
+    /// The final dot was seen.
+    pub(super) fn body_end(
+        &mut self,
+        (now, expiry): (UnixMillis, UnixMillis),
+        refusals: &mut Refusals,
+        out: &mut Vec<u8>,
+    ) -> BodyEnd {
+        let Some(mut transaction) = self.transaction.take() else {
+            self.say(words::BAD_SEQUENCE, out);
+            return BodyEnd::Refused { close: true };
+        };
+        let summary = transaction.summary();
+        if let Some(words) = body::refusal(&summary) {
+            let said = out.len();
+            let enough = self.complain(words, out).is_some();
+            refusals.note_message(&out[said..], &transaction.envelope);
+            return BodyEnd::Refused { close: enough || summary.bare_line_end };
+        }
+        self.conduct.deliver();
+        let mut envelope = transaction.envelope;
+        envelope.arrival = now;
+        envelope.expiry = expiry;
+        self.identity.sign(&mut envelope);
+        body::complete(&mut envelope, &summary);
+        BodyEnd::Accept(envelope, summary)
+    }
+}
