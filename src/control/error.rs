@@ -5,6 +5,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::runtime::local::LocalError;
+
 /// Why control does not start.
 #[derive(Debug)]
 pub enum StartError {
@@ -15,7 +17,7 @@ pub enum StartError {
     /// HTTP cannot be served there.
     Http(SocketAddr, io::Error),
     /// Commands cannot be answered there.
-    Socket(PathBuf, io::Error),
+    Socket(PathBuf, LocalError),
     /// A thread cannot be started.
     Thread(io::Error),
 }

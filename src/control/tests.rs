@@ -89,7 +89,7 @@ fn metrics_health_and_log() {
     health.drain();
     assert!(fetch(address, "/healthz").starts_with("HTTP/1.1 503"));
     let again = Setup { http: Some(address), ..setup(Vec::new(), None, health) };
-    assert!(start(again).err().unwrap().contains("control.http"));
+    assert!(start(again).err().unwrap().to_string().contains("control.http"));
     let mut looks = 0;
     while std::fs::metadata(&path).unwrap().len() == 0 {
         looks += 1;
@@ -160,7 +160,9 @@ fn only_a_socket_that_was_asked_for_stops_a_start() {
                 assert!(!named);
                 control.stop();
             }
-            Err(problem) => assert!(named && problem.contains("set control.socket to a path"), "{problem}"),
+            Err(problem) => {
+                assert!(named && problem.to_string().contains("set control.socket to a path"), "{problem}")
+            }
         }
     }
 }

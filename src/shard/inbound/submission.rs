@@ -56,7 +56,7 @@ impl Submission {
     /// Queues a message of our own, which is about one of this lane, before what depends on it.
     pub(in crate::shard) fn of_ours<R: Runtime>(self, shard: &Shard<R>, lane: u16, about: Box<About>) {
         shard.gather(self.body.capacity());
-        shard.keeper(lane).push_own(shard.runtime.now(), self.into_message(), about);
+        shard.writer(lane).push_own(shard.runtime.now(), self.into_message(), about);
     }
 
     /// A client's message cannot be stored: that is recorded, and what was stored of it goes.

@@ -186,10 +186,8 @@ fn fill(story: &mut Story, segments: usize) {
             let keep = story.new_message(1, 1_000);
             story.bench.queue.push_back(Item::Message(keep, ()));
         }
-        story.bench.queue.push_back((
-            Item::Outcome(Outcome { key, location, first: 0, count: 1, disposition: Stored::Delivered }),
-            0,
-        ));
+        let outcome = Outcome { key, location, first: 0, count: 1, disposition: Stored::Delivered };
+        story.bench.queue.push_back(Item::Outcome(outcome, ()));
         story.commit();
     }
 }

@@ -13,7 +13,7 @@ fn client_mail_is_refused_before_the_reserve_and_outcomes_are_not() {
     while let Some(slot) = lane.wants_segment() {
         lane.segment_created(slot, true);
     }
-    let mut queue = VecDeque::new();
+    let mut queue = VecDeque::<Item>::new();
     let mut stored = 0;
     loop {
         queue.push_back(Item::Message(message("a@x.example", 1, vec![0; 200_000]), ()));
@@ -39,7 +39,7 @@ fn client_mail_waits_for_a_segment_that_is_being_made() {
         let slot = lane.wants_segment().expect("a slot");
         lane.segment_created(slot, true);
     }
-    let mut queue = VecDeque::new();
+    let mut queue = VecDeque::<Item>::new();
     let mut making = None;
     let mut fill = |lane: &mut Lane| loop {
         making = lane.wants_segment().or(making);

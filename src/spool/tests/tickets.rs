@@ -16,7 +16,7 @@ impl Tickets for Named {
     type Move = &'static str;
 }
 
-fn lane(segments_max: u16) -> Lane {
+fn lane(segments_max: usize) -> Lane {
     let mut lane = Lane::new(Shape { segments_max, ..SHAPE });
     while let Some(slot) = lane.wants_segment() {
         lane.segment_created(slot, true);
