@@ -145,14 +145,14 @@ fn limits_of_process(config: &Config, cores: &[usize], found: &mut Findings) {
             Err(few) => found.errors.push(split(config, "node.data_dir", &few.to_string())),
         }
     }
-    if let Err(probe::Refusal { problem, fix }) = probe::check_patience() {
+    if let Err(probe::MachineRefusal { problem, fix }) = probe::check_patience() {
         found.warnings.push(places.remark("", problem, fix));
     }
     if config.tuning.runtime == RuntimeChoice::Epoll {
         return;
     }
     if let Err(refusal) = probe::check_ring(config.shard_count(cores.len())) {
-        let probe::Refusal { problem, fix } = refusal;
+        let probe::MachineRefusal { problem, fix } = refusal;
         match config.tuning.runtime {
             RuntimeChoice::Auto => {
                 found.warnings.push(places.remark(

@@ -21,7 +21,7 @@ use crate::runtime::os::{self, Compute, ShardThread, probe};
 use crate::runtime::process::{self, DirectoryLock};
 use crate::shard::assignment::Assignment;
 use crate::shard::inbound::logins::Logins;
-use crate::shard::mesh::{Mesh, Room};
+use crate::shard::mesh::{Mesh, MeshLimits};
 use crate::shard::policy::Policy;
 use crate::shard::start::{self, Report, Setup};
 
@@ -70,7 +70,8 @@ impl Node {
         let instruments = Instruments::of(shards, &readers);
         let bells: Vec<_> = (0..shards).map(|_| Arc::new(Bell::new())).collect();
         let particulars = fitted(&settings, shards)?;
-        let room = Room { memory: room::client_memory(process::memory_max()), ..Room::of(shards) };
+        let room =
+            MeshLimits { memory: room::client_memory(process::memory_max()), ..MeshLimits::of(shards) };
         let mesh = Arc::new(Mesh::with_room(bells.clone(), assignment(&particulars, &data_dir), room));
         let health = Arc::new(Health::default());
         let control = control_setup(id, &settings, &instruments, &health, engine, own_servers, &mesh);

@@ -28,7 +28,7 @@ use relevo::config::{BareNewlines, Config};
 use relevo::mail::envelope::{Envelope, Envelopes};
 use relevo::mail::parameters::Parameters;
 use relevo::policy;
-use relevo::policy::admit::{Admitted, Client, Section, admit};
+use relevo::policy::admit::{Admitted, Section, Submitter, admit};
 use relevo::policy::rules::Facts;
 use relevo::smtp::server::{Answer, Asks, BodyEnd, Gate, Open, Question, Rules, Session, Step};
 use relevo::time::UnixMillis;
@@ -251,7 +251,7 @@ impl Replay {
             return Ok(Admitted::default());
         }
         let at = Section { length: summary.header_length as usize, mailbox_line: summary.mailbox_line };
-        let client = Client { account, listener: 0, trusted };
+        let client = Submitter { account, listener: 0, trusted };
         let mut deciding = pin!(admit(&self.policy, client, envelope, body, at, async || ()));
         match deciding.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(done) => done,

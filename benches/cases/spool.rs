@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use relevo::id::{Durable, Location, MessageId};
-use relevo::mail::envelope::{Envelope, Origin, Protocol, Recipient};
+use relevo::mail::envelope::{Envelope, Origin, Recipient, WithProtocol};
 use relevo::queue::outcome::{Stored, StoredDeferral};
 use relevo::runtime::sim::{SimSegment, World};
 use relevo::runtime::{Runtime, Segment, Synced};
@@ -43,7 +43,7 @@ pub fn message(body: Vec<u8>) -> Item {
         origin: Origin {
             client: Some("192.0.2.17:40000".parse().expect("an address")),
             helo: "app7.shop.example".into(),
-            protocol: Protocol::Esmtp,
+            protocol: WithProtocol::Esmtp,
             tls: None,
         },
         account: None,

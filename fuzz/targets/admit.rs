@@ -10,7 +10,7 @@ use relevo::limits;
 use relevo::mail::envelope::{Envelope, Envelopes, Recipient};
 use relevo::mail::instructions;
 use relevo::mail::parameters::Parameters;
-use relevo::policy::admit::{Admitted, Client, Section, admit as admit_message};
+use relevo::policy::admit::{Admitted, Section, Submitter, admit as admit_message};
 use relevo::policy::rules::Rules;
 
 use super::input::Input;
@@ -37,7 +37,7 @@ pub fn admit(data: &[u8]) {
     let (flags, length) = (input.byte(), usize::from(input.word()));
     let length = length.min(input.0.len());
     let at = Section { length, mailbox_line: flags & 1 == 1 };
-    let client = Client { account: None, listener: 0, trusted: flags & 2 == 0 };
+    let client = Submitter { account: None, listener: 0, trusted: flags & 2 == 0 };
     let (mut message, mut envelope) = (input.0.to_vec(), envelope());
     let Ok(Admitted { grown, eight_bit, expire: _ }) = run(&rules, client, &mut envelope, &mut message, at)
     else {
@@ -71,7 +71,7 @@ fn envelope() -> Envelope {
 
 fn run(
     rules: &Rules,
-    client: Client<'_>,
+    client: Submitter<'_>,
     envelope: &mut Envelope,
     message: &mut Vec<u8>,
     at: Section,

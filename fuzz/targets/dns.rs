@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use relevo::dns::cache::Cache;
 use relevo::dns::message::{Reading, read_answer, write_question};
-use relevo::dns::{Answer, Found, Kind};
+use relevo::dns::{Answer, Found, QueryType};
 use relevo::limits;
 use relevo::time::Instant;
 
@@ -14,7 +14,7 @@ use super::input::Input;
 
 const ID: u16 = 0x0102;
 const NAME: &str = "d.example";
-const KINDS: [(Kind, u16); 3] = [(Kind::Mx, 15), (Kind::A, 1), (Kind::Aaaa, 28)];
+const KINDS: [(QueryType, u16); 3] = [(QueryType::Mx, 15), (QueryType::A, 1), (QueryType::Aaaa, 28)];
 
 /// Any datagram is read without harm; only one that is a response to our question counts.
 pub fn dns(data: &[u8]) {
@@ -69,18 +69,18 @@ fn assert_ours(data: &[u8], number: u16, reading: &Reading) {
     }
 }
 
-fn assert_reading(kind: Kind, reading: &Reading) {
+fn assert_reading(kind: QueryType, reading: &Reading) {
     match reading {
         Reading::Found(Found { answer, ttl }) => {
             assert!((limits::DNS_TTL_MIN..=limits::DNS_TTL_MAX).contains(ttl));
             match answer.as_ref().expect("an answer that was read is no failure") {
                 Answer::Mx { hosts, .. } => {
-                    assert!(kind == Kind::Mx && (1..=16).contains(&hosts.len()));
+                    assert!(kind == QueryType::Mx && (1..=16).contains(&hosts.len()));
                     hosts.iter().for_each(|(_, host)| assert_host(host));
                 }
                 Answer::Addresses(addresses) => {
                     assert!(!addresses.is_empty());
-                    assert!(addresses.iter().all(|address| address.is_ipv4() == (kind == Kind::A)));
+                    assert!(addresses.iter().all(|address| address.is_ipv4() == (kind == QueryType::A)));
                 }
                 Answer::NoData | Answer::NoDomain => {}
             }
@@ -102,7 +102,7 @@ fn assert_host(host: &str) {
     assert!((1..=1024).contains(&host.len()), "{host:?}");
     assert!(host.bytes().all(|byte| byte.is_ascii_graphic() && !byte.is_ascii_uppercase()), "{host:?}");
     assert!(host == "." || !host.ends_with('.') || host.ends_with("\\."), "{host:?}");
-    let _ = write_question(ID, host, Kind::A, true);
+    let _ = write_question(ID, host, QueryType::A, true);
 }
 
 /// The cache against a plain map: what it still knows is the newest that was put, not past its time, and within the bound.
@@ -110,7 +110,7 @@ pub fn cache(data: &[u8]) {
     let mut input = Input(data);
     let bound = input.below(16);
     let mut cache = Cache::new(bound, 1 << 20);
-    let mut model: HashMap<(Kind, u8), (Instant, Rc<Found>)> = HashMap::new();
+    let mut model: HashMap<(QueryType, u8), (Instant, Rc<Found>)> = HashMap::new();
     let mut now = Instant(1);
     for _ in 0..512 {
         if input.is_empty() {

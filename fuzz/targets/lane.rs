@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 
 use relevo::id::{Durable, MessageId};
-use relevo::mail::envelope::{Envelope, Origin, Protocol, Recipient};
+use relevo::mail::envelope::{Envelope, Origin, Recipient, WithProtocol};
 use relevo::runtime::sim::{SimSegment, World};
 use relevo::runtime::{Runtime, Segment, Synced};
 use relevo::spool::batch::{Batch, Item, NewMessage};
@@ -167,7 +167,7 @@ pub fn message(sender: &[u8], count: usize, body: Vec<u8>) -> NewMessage {
         recipients,
         arrival: UnixMillis(1),
         expiry: UnixMillis(2),
-        origin: Origin { client, helo: "h".into(), protocol: Protocol::Esmtp, tls: None },
+        origin: Origin { client, helo: "h".into(), protocol: WithProtocol::Esmtp, tls: None },
         account: None,
         eight_bit: false,
         needs_stuffing: false,

@@ -3,8 +3,8 @@
 use relevo::id::MessageId;
 use relevo::limits;
 use relevo::mail::address::{self, AddressError, Path};
-use relevo::mail::dsn::{self, Cause, Failure, Notice};
-use relevo::mail::envelope::{Origin, Protocol};
+use relevo::mail::dsn::{self, Cause, FailedRecipient, Notice};
+use relevo::mail::envelope::{Origin, WithProtocol};
 use relevo::mail::trace::write_received;
 use relevo::time::UnixMillis;
 
@@ -55,7 +55,7 @@ fn received(data: &[u8]) {
     let origin = Origin {
         client: (flags & 1 != 0).then(|| "192.0.2.1:25".parse().expect("an address")),
         helo: input.text(255).into(),
-        protocol: if flags & 2 != 0 { Protocol::Esmtps } else { Protocol::Smtp },
+        protocol: if flags & 2 != 0 { WithProtocol::Esmtps } else { WithProtocol::Smtp },
         tls: (flags & 4 != 0).then(|| input.text(64).into()),
     };
     let hostname = input.text(255);
@@ -104,7 +104,7 @@ pub fn bounce(data: &[u8]) {
         .collect();
     let failures: Vec<_> = words
         .iter()
-        .map(|(flags, recipient, remote, text, number)| Failure {
+        .map(|(flags, recipient, remote, text, number)| FailedRecipient {
             recipient,
             cause: if flags & 1 != 0 { Cause::Expired } else { Cause::Refused },
             status: (flags & 2 != 0).then_some((*flags, *number, *number / 7)),

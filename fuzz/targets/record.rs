@@ -1,10 +1,10 @@
 //! The bytes of the spool: whatever is read is read without harm, and what is written is read again.
 
 use relevo::id::MessageId;
-use relevo::mail::envelope::{Envelope, Origin, Protocol, Recipient};
+use relevo::mail::envelope::{Envelope, Origin, Recipient, WithProtocol};
 use relevo::mail::parameters::{Key, MessageParameters, Parameters};
 use relevo::spool::batch::{Item, NewMessage};
-use relevo::spool::record::{self, CRITICAL, HEADER, Kind, MessageView, RecordError};
+use relevo::spool::record::{self, CRITICAL, HEADER, MessageView, RecordError, RecordKind};
 use relevo::spool::segment::{COMMIT_HEADER, CommitHeader, FIRST_COMMIT, Header, HeaderError};
 use relevo::time::UnixMillis;
 
@@ -101,7 +101,13 @@ fn envelope(input: &mut Input<'_>) -> Envelope {
         1 => Some(([192, 0, 2, input.byte()], input.word()).into()),
         _ => Some(([0x2001, 0xdb8, 0, 0, 0, 0, 0, input.word()], input.word()).into()),
     };
-    let protocols = [Protocol::Smtp, Protocol::Esmtp, Protocol::Esmtps, Protocol::Esmtpa, Protocol::Esmtpsa];
+    let protocols = [
+        WithProtocol::Smtp,
+        WithProtocol::Esmtp,
+        WithProtocol::Esmtps,
+        WithProtocol::Esmtpa,
+        WithProtocol::Esmtpsa,
+    ];
     let parameters = (flags & 128 != 0).then(|| Box::new(parameters(input, &mut recipients)));
     Envelope {
         sender: input.piece(300).to_vec(),
@@ -160,7 +166,10 @@ fn round_trip(data: &[u8]) {
     assert_eq!((commit_header.end() - FIRST_COMMIT, commit_header.records), (bytes.len() as u64, 1));
     let place = FIRST_COMMIT + COMMIT_HEADER as u64;
     let record = record::read(&bytes[COMMIT_HEADER..], header.salt, place).expect("a record");
-    assert_eq!((record.kind, record.length), (Kind::Message as u8, commit_header.records_length as usize));
+    assert_eq!(
+        (record.kind, record.length),
+        (RecordKind::Message as u8, commit_header.records_length as usize)
+    );
     let view = MessageView::parse(record.payload).expect("a message");
     assert_eq!(view.id, MessageId { lane: 3, sequence: header.sequence, offset: place as u32 });
     assert_eq!(view.id.to_string().parse(), Ok(view.id));

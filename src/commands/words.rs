@@ -1,7 +1,7 @@
 //! What the spool tools print: times, and bytes of strangers that must not steer a terminal.
 
 use relevo::id::MessageId;
-use relevo::mail::envelope::Protocol;
+use relevo::mail::envelope::WithProtocol;
 use relevo::mail::parameters::Key;
 use relevo::queue::outcome::{Stored, StoredDeferral};
 use relevo::spool::inspect::{Fault, LaneReport, RecipientState};
@@ -47,13 +47,13 @@ pub fn lossy(bytes: &[u8]) -> String {
 }
 
 /// The `with` keyword of RFC 3848.
-pub fn protocol(protocol: Protocol) -> &'static str {
+pub fn protocol(protocol: WithProtocol) -> &'static str {
     match protocol {
-        Protocol::Smtp => "SMTP",
-        Protocol::Esmtp => "ESMTP",
-        Protocol::Esmtps => "ESMTPS",
-        Protocol::Esmtpa => "ESMTPA",
-        Protocol::Esmtpsa => "ESMTPSA",
+        WithProtocol::Smtp => "SMTP",
+        WithProtocol::Esmtp => "ESMTP",
+        WithProtocol::Esmtps => "ESMTPS",
+        WithProtocol::Esmtpa => "ESMTPA",
+        WithProtocol::Esmtpsa => "ESMTPSA",
     }
 }
 

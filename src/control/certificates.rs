@@ -11,7 +11,7 @@ use crate::time::UnixMillis;
 
 /// One that was read at the start. What lies in its file now is not looked at: it is not what clients are shown.
 #[derive(Clone, Debug)]
-pub struct Shown {
+pub struct ShownCertificate {
     /// The file it was in.
     pub file: String,
     /// What it says.
@@ -25,12 +25,12 @@ pub struct Shown {
 /// When they were last told about.
 #[derive(Debug)]
 pub(super) struct Certificates {
-    all: Arc<[Shown]>,
+    all: Arc<[ShownCertificate]>,
     next: Duration,
 }
 
 impl Certificates {
-    pub(super) fn new(all: Arc<[Shown]>) -> Certificates {
+    pub(super) fn new(all: Arc<[ShownCertificate]>) -> Certificates {
         Certificates { all, next: Duration::ZERO }
     }
 
@@ -66,7 +66,8 @@ mod tests {
         const DAY: u64 = 86_400;
         let certificate =
             Certificate { not_before: 0, not_after: 1020 * DAY, names: Vec::new(), chained: true };
-        let shown = Shown { file: "daily.pem".into(), certificate, for_host: true, host: "a".into() };
+        let shown =
+            ShownCertificate { file: "daily.pem".into(), certificate, for_host: true, host: "a".into() };
         let mut all = Certificates::new([shown].into());
         let at = |day: u64| UnixMillis(day * DAY * 1000);
         let mut said = |seconds: u64, day: u64| {

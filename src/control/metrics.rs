@@ -9,7 +9,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::control::Shown;
+use crate::control::ShownCertificate;
 use crate::control::journal::{Progress, Shared};
 use crate::observe::Instruments;
 use crate::observe::counters::{Counter, Counters};
@@ -28,7 +28,7 @@ const OUTCOMES: [(&str, fn(&Counters) -> &Counter); 5] = [
 struct Shards(Vec<Arc<Instruments>>);
 
 #[derive(Debug)]
-struct Certificates(Arc<[Shown]>);
+struct Certificates(Arc<[ShownCertificate]>);
 
 #[derive(Debug)]
 struct OfJournal(Arc<Shared>);
@@ -38,7 +38,7 @@ pub fn registry(
     instruments: Vec<Arc<Instruments>>,
     journal: Option<Arc<Shared>>,
     runtime: &'static str,
-    certificates: Arc<[Shown]>,
+    certificates: Arc<[ShownCertificate]>,
 ) -> Registry {
     let mut registry = Registry::with_prefix("relevo");
     registry.register("runtime", "What the shards run on", Info::new(vec![("name", runtime)]));

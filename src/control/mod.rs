@@ -39,7 +39,7 @@ use crate::runtime::{local, process};
 use crate::shard::mesh::Mesh;
 
 use accounting::Accounting;
-pub use certificates::Shown;
+pub use certificates::ShownCertificate;
 pub use error::StartError;
 pub use health::Health;
 pub use say::say;
@@ -58,7 +58,7 @@ pub struct Setup {
     /// Bytes of events that may wait for them.
     pub journal_size_max: u64,
     /// The certificates that listeners show, one for each file.
-    pub certificates: Arc<[Shown]>,
+    pub certificates: Arc<[ShownCertificate]>,
     /// What `/healthz` and `/readyz` say.
     pub health: Arc<Health>,
     /// What the shards run on.

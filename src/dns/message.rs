@@ -8,7 +8,7 @@ use hickory_proto::rr::rdata::MX;
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, EncodedSize};
 
-use crate::dns::{Answer, Found, Kind, ServerError};
+use crate::dns::{Answer, Found, QueryType, ServerError};
 use crate::limits;
 
 /// UDP payload we can take without fragments (DNS flag day 2020).
@@ -31,11 +31,11 @@ pub enum Reading {
     NotOurs,
 }
 
-fn record_type(kind: Kind) -> RecordType {
+fn record_type(kind: QueryType) -> RecordType {
     match kind {
-        Kind::Mx => RecordType::MX,
-        Kind::A => RecordType::A,
-        Kind::Aaaa => RecordType::AAAA,
+        QueryType::Mx => RecordType::MX,
+        QueryType::A => RecordType::A,
+        QueryType::Aaaa => RecordType::AAAA,
     }
 }
 
@@ -52,7 +52,7 @@ fn dns_name(name: &str) -> Option<Name> {
 }
 
 /// Writes a question. None: the name cannot be one of the DNS.
-pub fn write_question(id: u16, name: &str, kind: Kind, edns: bool) -> Option<Vec<u8>> {
+pub fn write_question(id: u16, name: &str, kind: QueryType, edns: bool) -> Option<Vec<u8>> {
     let mut message = Message::new(id, MessageType::Query, OpCode::Query);
     message.metadata.recursion_desired = true;
     message.add_query(Query::query(dns_name(name)?, record_type(kind)));
@@ -66,7 +66,7 @@ pub fn write_question(id: u16, name: &str, kind: Kind, edns: bool) -> Option<Vec
 
 /// Reads a datagram (or a TCP message) that should answer the question. Header and question tell whether it does; what of the rest can be
 /// read, and is of use, is believed.
-pub fn read_answer(bytes: &[u8], id: u16, name: &str, kind: Kind) -> Reading {
+pub fn read_answer(bytes: &[u8], id: u16, name: &str, kind: QueryType) -> Reading {
     let (Some(asked), wanted) = (dns_name(name), record_type(kind)) else {
         return Reading::Failed(ServerError::BadName);
     };
@@ -257,7 +257,7 @@ mod tests {
         Name::from_ascii(text).unwrap()
     }
 
-    fn reply(kind: Kind, records: Vec<Record>, change: impl FnOnce(&mut Message)) -> Vec<u8> {
+    fn reply(kind: QueryType, records: Vec<Record>, change: impl FnOnce(&mut Message)) -> Vec<u8> {
         let mut message = Message::new(7, MessageType::Response, OpCode::Query);
         message.add_query(Query::query(name("d.example."), record_type(kind)));
         message.answers = records;
@@ -269,7 +269,7 @@ mod tests {
         Record::from_rdata(name("d.example."), 300, RData::MX(MX::new(rank, name(host))))
     }
 
-    fn read(bytes: &[u8], kind: Kind) -> Reading {
+    fn read(bytes: &[u8], kind: QueryType) -> Reading {
         read_answer(bytes, 7, "D.example", kind)
     }
 
@@ -279,56 +279,57 @@ mod tests {
 
     #[test]
     fn questions_ask_with_recursion_and_edns() {
-        let bytes = write_question(7, "d.example", Kind::Mx, true).unwrap();
+        let bytes = write_question(7, "d.example", QueryType::Mx, true).unwrap();
         let message = Message::from_vec(&bytes).unwrap();
         assert!(message.metadata.recursion_desired && message.edns.is_some());
         assert_eq!(message.queries[0].name, name("d.example."));
-        assert!(write_question(7, &"a".repeat(64), Kind::A, true).is_none());
+        assert!(write_question(7, &"a".repeat(64), QueryType::A, true).is_none());
     }
 
     #[test]
     fn answers() {
-        let both = reply(Kind::Mx, vec![mx(10, "a.Example."), mx(20, "b.example.")], |_| {});
+        let both = reply(QueryType::Mx, vec![mx(10, "a.Example."), mx(20, "b.example.")], |_| {});
         let hosts = vec![(10, "a.example".to_owned()), (20, "b.example".to_owned())];
-        assert_eq!(read(&both, Kind::Mx), found(Answer::Mx { hosts, cut: false }, 300));
-        let null = reply(Kind::Mx, vec![mx(0, ".")], |_| {});
+        assert_eq!(read(&both, QueryType::Mx), found(Answer::Mx { hosts, cut: false }, 300));
+        let null = reply(QueryType::Mx, vec![mx(0, ".")], |_| {});
         assert_eq!(
-            read(&null, Kind::Mx),
+            read(&null, QueryType::Mx),
             found(Answer::Mx { hosts: vec![(0, ".".to_owned())], cut: false }, 300)
         );
-        let truncated = reply(Kind::Mx, vec![], |message| message.metadata.truncation = true);
-        assert_eq!(read(&truncated, Kind::Mx), Reading::Truncated);
+        let truncated = reply(QueryType::Mx, vec![], |message| message.metadata.truncation = true);
+        assert_eq!(read(&truncated, QueryType::Mx), Reading::Truncated);
         let failed =
-            reply(Kind::Mx, vec![], |message| message.metadata.response_code = ResponseCode::ServFail);
-        assert!(matches!(read(&failed, Kind::Mx), Reading::Failed(_)));
-        let plain = reply(Kind::Mx, vec![], |message| message.metadata.response_code = ResponseCode::FormErr);
-        assert_eq!(read(&plain, Kind::Mx), Reading::Plain);
+            reply(QueryType::Mx, vec![], |message| message.metadata.response_code = ResponseCode::ServFail);
+        assert!(matches!(read(&failed, QueryType::Mx), Reading::Failed(_)));
+        let plain =
+            reply(QueryType::Mx, vec![], |message| message.metadata.response_code = ResponseCode::FormErr);
+        assert_eq!(read(&plain, QueryType::Mx), Reading::Plain);
         let soa = SOA::new(name("ns.example."), name("h.example."), 1, 2, 3, 4, 60);
         let soa = Record::from_rdata(name("example."), 900, RData::SOA(soa));
-        let none = reply(Kind::Mx, vec![], |message| {
+        let none = reply(QueryType::Mx, vec![], |message| {
             message.metadata.response_code = ResponseCode::NXDomain;
             message.add_authority(soa.clone());
         });
-        assert_eq!(read(&none, Kind::Mx), found(Answer::NoDomain, 60));
-        let empty = reply(Kind::A, vec![], |message| {
+        assert_eq!(read(&none, QueryType::Mx), found(Answer::NoDomain, 60));
+        let empty = reply(QueryType::A, vec![], |message| {
             message.add_authority(soa.clone());
         });
-        assert_eq!(read(&empty, Kind::A), found(Answer::NoData, 60));
+        assert_eq!(read(&empty, QueryType::A), found(Answer::NoData, 60));
     }
 
     #[test]
     fn names_no_host_may_have_are_asked_for() {
         for asked in ["-d.example", "d-.example", "_a.b_.example", ".", "d.example."] {
-            assert!(write_question(7, asked, Kind::Mx, true).is_some(), "{asked}");
+            assert!(write_question(7, asked, QueryType::Mx, true).is_some(), "{asked}");
         }
         for none in ["a..example", &format!("{}.example", "d".repeat(64))] {
-            assert!(write_question(7, none, Kind::Mx, true).is_none(), "{none}");
+            assert!(write_question(7, none, QueryType::Mx, true).is_none(), "{none}");
         }
         let odd = Name::from_labels([&b"-d"[..], b"example"]).unwrap();
         let mut message = Message::new(7, MessageType::Response, OpCode::Query);
         message.add_query(Query::query(odd, RecordType::MX));
         message.metadata.response_code = ResponseCode::NXDomain;
-        let reading = read_answer(&message.to_vec().unwrap(), 7, "-d.example", Kind::Mx);
+        let reading = read_answer(&message.to_vec().unwrap(), 7, "-d.example", QueryType::Mx);
         assert!(matches!(reading, Reading::Found(Found { answer: Ok(Answer::NoDomain), .. })), "{reading:?}");
     }
 
@@ -337,30 +338,30 @@ mod tests {
         // About as many as fit in a message over TCP, the best at the end.
         const ALL: u16 = 1_500;
         let all: Vec<_> = (0..ALL).map(|number| mx(5_000 - number, &format!("m{number}.example."))).collect();
-        let bytes = reply(Kind::Mx, all.clone(), |_| {});
+        let bytes = reply(QueryType::Mx, all.clone(), |_| {});
         let kept = |reading| match reading {
             Reading::Found(Found { answer: Ok(Answer::Mx { hosts, cut: true }), .. }) => hosts,
             other => panic!("{other:?}"),
         };
-        let hosts = kept(read(&bytes, Kind::Mx));
+        let hosts = kept(read(&bytes, QueryType::Mx));
         let best: Vec<_> = (0..limits::MX_HOSTS_KEPT as u16)
             .map(|place| (5_001 - ALL + place, format!("m{}.example", ALL - 1 - place)))
             .collect();
         assert_eq!(hosts, best);
-        let turned = reply(Kind::Mx, all.into_iter().rev().collect(), |_| {});
-        assert_eq!(kept(read(&turned, Kind::Mx)), hosts, "one site however the answer is turned");
+        let turned = reply(QueryType::Mx, all.into_iter().rev().collect(), |_| {});
+        assert_eq!(kept(read(&turned, QueryType::Mx)), hosts, "one site however the answer is turned");
         // Long names: fewer of them, and one always.
         let label = "x".repeat(60);
         let long = |number| mx(number, &format!("{label}.{label}.{label}.h{number}.example."));
-        let hosts = kept(read(&reply(Kind::Mx, (1..40).map(long).collect(), |_| {}), Kind::Mx));
+        let hosts = kept(read(&reply(QueryType::Mx, (1..40).map(long).collect(), |_| {}), QueryType::Mx));
         assert_eq!(hosts.iter().map(|(rank, _)| *rank).collect::<Vec<_>>(), [1, 2]);
-        let twice = reply(Kind::Mx, vec![mx(20, "a.example."), mx(10, "A.example.")], |_| {});
+        let twice = reply(QueryType::Mx, vec![mx(20, "a.example."), mx(10, "A.example.")], |_| {});
         let once = Answer::Mx { hosts: vec![(10, "a.example".to_owned())], cut: false };
-        assert_eq!(read(&twice, Kind::Mx), found(once, 300));
+        assert_eq!(read(&twice, QueryType::Mx), found(once, 300));
         let addresses = (0..1_000u32).map(|number| {
             Record::from_rdata(name("d.example."), 300, RData::A(A(std::net::Ipv4Addr::from(number))))
         });
-        match read(&reply(Kind::A, addresses.collect(), |_| {}), Kind::A) {
+        match read(&reply(QueryType::A, addresses.collect(), |_| {}), QueryType::A) {
             Reading::Found(Found { answer: Ok(Answer::Addresses(kept)), .. }) => {
                 assert_eq!(kept.len(), limits::HOST_ADDRESSES_KEPT);
             }
@@ -372,12 +373,15 @@ mod tests {
     fn aliases() {
         let alias = |from: &str, to: &str| Record::from_rdata(name(from), 30, RData::CNAME(CNAME(name(to))));
         let address = Record::from_rdata(name("t.example."), 300, RData::A(A::new(192, 0, 2, 1)));
-        let whole = reply(Kind::A, vec![address, alias("d.example.", "t.example.")], |_| {});
-        assert_eq!(read(&whole, Kind::A), found(Answer::Addresses(vec!["192.0.2.1".parse().unwrap()]), 30));
-        let partial = reply(Kind::A, vec![alias("d.example.", "t.example.")], |_| {});
-        assert_eq!(read(&partial, Kind::A), Reading::Alias("t.example".into(), Duration::from_secs(30)));
+        let whole = reply(QueryType::A, vec![address, alias("d.example.", "t.example.")], |_| {});
+        assert_eq!(
+            read(&whole, QueryType::A),
+            found(Answer::Addresses(vec!["192.0.2.1".parse().unwrap()]), 30)
+        );
+        let partial = reply(QueryType::A, vec![alias("d.example.", "t.example.")], |_| {});
+        assert_eq!(read(&partial, QueryType::A), Reading::Alias("t.example".into(), Duration::from_secs(30)));
         let circle = vec![alias("d.example.", "t.example."), alias("t.example.", "d.example.")];
-        assert!(matches!(read(&reply(Kind::A, circle, |_| {}), Kind::A), Reading::Failed(_)));
+        assert!(matches!(read(&reply(QueryType::A, circle, |_| {}), QueryType::A), Reading::Failed(_)));
     }
 
     /// Header, `d.example.`, type and class.
@@ -387,18 +391,18 @@ mod tests {
     #[test]
     fn an_answer_cut_in_a_record_is_asked_for_by_tcp() {
         let hosts = vec![mx(10, "a.example."), mx(20, "b.example.")];
-        let whole = reply(Kind::Mx, hosts, |message| message.metadata.truncation = true);
+        let whole = reply(QueryType::Mx, hosts, |message| message.metadata.truncation = true);
         for cut in QUESTION_END..whole.len() {
-            assert_eq!(read(&whole[..cut], Kind::Mx), Reading::Truncated, "{cut}");
+            assert_eq!(read(&whole[..cut], QueryType::Mx), Reading::Truncated, "{cut}");
         }
     }
 
     /// What nobody needs may be damaged; that there is nothing is not believed of an answer that cannot be read.
     #[test]
     fn damage_counts_where_it_matters() {
-        let good = reply(Kind::Mx, vec![mx(10, "a.example.")], |_| {});
+        let good = reply(QueryType::Mx, vec![mx(10, "a.example.")], |_| {});
         let host = Answer::Mx { hosts: vec![(10, "a.example".to_owned())], cut: false };
-        let none = reply(Kind::Mx, vec![], |_| {});
+        let none = reply(QueryType::Mx, vec![], |_| {});
         // An A record of three octets.
         let bad = [&[0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 3][..], b"abc"].concat();
         let with = |bytes: &[u8], section: usize| {
@@ -406,15 +410,15 @@ mod tests {
             bytes[5 + 2 * section] += 1;
             bytes
         };
-        let damaged = |bytes: &[u8]| matches!(read(bytes, Kind::Mx), Reading::Failed(_));
+        let damaged = |bytes: &[u8]| matches!(read(bytes, QueryType::Mx), Reading::Failed(_));
         let (answer, authority, additional) = (1, 2, 3);
-        assert_eq!(read(&with(&good, additional), Kind::Mx), found(host.clone(), 300));
-        assert_eq!(read(&with(&good, authority), Kind::Mx), found(host.clone(), 300));
-        assert_eq!(read(&[&good[..], b"more"].concat(), Kind::Mx), found(host, 300));
+        assert_eq!(read(&with(&good, additional), QueryType::Mx), found(host.clone(), 300));
+        assert_eq!(read(&with(&good, authority), QueryType::Mx), found(host.clone(), 300));
+        assert_eq!(read(&[&good[..], b"more"].concat(), QueryType::Mx), found(host, 300));
         assert!(damaged(&with(&good, answer)));
         assert!(damaged(&with(&none, answer)) && damaged(&with(&none, authority)));
         assert_eq!(
-            read(&with(&none, additional), Kind::Mx),
+            read(&with(&none, additional), QueryType::Mx),
             found(Answer::NoData, limits::DNS_FAILURE_TTL.as_secs())
         );
         assert!(
@@ -422,34 +426,35 @@ mod tests {
             "at once, and not after a time-out"
         );
         // A failure has no need of a body, nor of a question.
-        let failed = |code| reply(Kind::Mx, vec![], |message| message.metadata.response_code = code);
+        let failed = |code| reply(QueryType::Mx, vec![], |message| message.metadata.response_code = code);
         let header = |code| failed(code)[..12].to_vec();
-        assert!(matches!(read(&header(ResponseCode::ServFail), Kind::Mx), Reading::Failed(_)));
-        assert_eq!(read(&header(ResponseCode::FormErr), Kind::Mx), Reading::Plain);
+        assert!(matches!(read(&header(ResponseCode::ServFail), QueryType::Mx), Reading::Failed(_)));
+        assert_eq!(read(&header(ResponseCode::FormErr), QueryType::Mx), Reading::Plain);
     }
 
     /// RFC 6891 section 6.1.3: half of the code is in the OPT record.
     #[test]
     fn a_version_of_edns_that_is_not_known_is_done_without() {
-        let none = reply(Kind::Mx, vec![], |_| {});
+        let none = reply(QueryType::Mx, vec![], |_| {});
         let mut bytes = [&none[..], &[0, 0, 41, 4, 208, 1, 0, 0, 0, 0, 0]].concat();
         bytes[11] += 1;
-        assert_eq!(read(&bytes, Kind::Mx), Reading::Plain);
+        assert_eq!(read(&bytes, QueryType::Mx), Reading::Plain);
     }
 
     #[test]
     fn strangers_and_damage_are_not_believed() {
-        let good = reply(Kind::Mx, vec![mx(10, "a.example.")], |_| {});
-        assert_eq!(read_answer(&good, 8, "d.example", Kind::Mx), Reading::NotOurs, "another id");
-        assert_eq!(read_answer(&good, 7, "e.example", Kind::Mx), Reading::NotOurs, "another name");
-        assert_eq!(read_answer(&good, 7, "d.example", Kind::A), Reading::NotOurs, "another type");
-        let question = reply(Kind::Mx, vec![], |message| message.metadata.message_type = MessageType::Query);
-        assert_eq!(read(&question, Kind::Mx), Reading::NotOurs);
+        let good = reply(QueryType::Mx, vec![mx(10, "a.example.")], |_| {});
+        assert_eq!(read_answer(&good, 8, "d.example", QueryType::Mx), Reading::NotOurs, "another id");
+        assert_eq!(read_answer(&good, 7, "e.example", QueryType::Mx), Reading::NotOurs, "another name");
+        assert_eq!(read_answer(&good, 7, "d.example", QueryType::A), Reading::NotOurs, "another type");
+        let question =
+            reply(QueryType::Mx, vec![], |message| message.metadata.message_type = MessageType::Query);
+        assert_eq!(read(&question, QueryType::Mx), Reading::NotOurs);
         for cut in 0..good.len() {
-            let _ = read(&good[..cut], Kind::Mx);
+            let _ = read(&good[..cut], QueryType::Mx);
             let mut damaged = good.clone();
             damaged[cut] ^= 0xFF;
-            let _ = read(&damaged, Kind::Mx);
+            let _ = read(&damaged, QueryType::Mx);
         }
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum QueryType {
     /// Mail exchangers.
     Mx,
     /// IPv4 addresses.

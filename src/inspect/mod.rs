@@ -17,7 +17,7 @@ use crate::limits;
 use crate::runtime::files::{self, ReadFile};
 use crate::runtime::process;
 use crate::shard::start::unopened;
-use crate::spool::fold::{self, Files, Folded, Refusal};
+use crate::spool::fold::{self, Files, Folded, SpoolRefusal};
 use crate::spool::inspect::{self, Fault, LaneReport, Placed, Survey};
 use crate::spool::lane::Shape;
 use crate::spool::layout::{self, lane_directory, segment_path};
@@ -33,7 +33,7 @@ pub enum SpoolError {
     /// There is none, though there should be: what to do.
     NoNode(String),
     /// Another format, or another node's.
-    Refused(PathBuf, Refusal),
+    Refused(PathBuf, SpoolRefusal),
 }
 
 impl fmt::Display for SpoolError {
@@ -49,8 +49,10 @@ impl fmt::Display for SpoolError {
             SpoolError::Refused(path, refusal) => {
                 write!(formatter, "{}: {refusal}", path.display())?;
                 match refusal {
-                    Refusal::Newer(_) => write!(formatter, "; use the relevo that wrote it, or a later one"),
-                    Refusal::ForeignNode { .. } => {
+                    SpoolRefusal::Newer(_) => {
+                        write!(formatter, "; use the relevo that wrote it, or a later one")
+                    }
+                    SpoolRefusal::ForeignNode { .. } => {
                         write!(
                             formatter,
                             "; if all do, `relevo spool adopt` takes over the mail of another node"
@@ -290,7 +292,7 @@ impl LaneFiles {
         Ok(LaneFiles { number, origin, directory, slots, open: RefCell::new(None) })
     }
 
-    fn refused(&self, refusal: Refusal) -> SpoolError {
+    fn refused(&self, refusal: SpoolRefusal) -> SpoolError {
         SpoolError::Refused(self.directory.clone(), refusal)
     }
 

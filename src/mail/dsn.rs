@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::id::MessageId;
 use crate::limits;
 use crate::mail::encoding::QuotedPrintable;
-use crate::mail::envelope::{Envelope, Origin, Protocol, Recipient};
+use crate::mail::envelope::{Envelope, Origin, Recipient, WithProtocol};
 use crate::mail::trace::{Folded, append, is_plain_path, write_date, write_name};
 use crate::time::UnixMillis;
 
@@ -33,14 +33,14 @@ pub struct Notice<'a> {
     /// Unpredictable bits: the boundary and the Message-ID are made of them.
     pub unique: u64,
     /// Whom it did not reach.
-    pub failures: &'a [Failure<'a>],
+    pub failures: &'a [FailedRecipient<'a>],
     /// The start of the message that failed: its header section, or more (the rest is ignored), or nothing.
     pub header: &'a [u8],
 }
 
 /// One recipient that failed.
 #[derive(Clone, Copy, Debug)]
-pub struct Failure<'a> {
+pub struct FailedRecipient<'a> {
     /// Its forward path, without angle brackets.
     pub recipient: &'a [u8],
     /// Why it is given up.
@@ -84,7 +84,7 @@ impl Bounce {
             recipients: vec![self.recipient.clone()],
             arrival,
             expiry,
-            origin: Origin { client: None, helo: "".into(), protocol: Protocol::Smtp, tls: None },
+            origin: Origin { client: None, helo: "".into(), protocol: WithProtocol::Smtp, tls: None },
             account: None,
             eight_bit: false,
             needs_stuffing: self.needs_stuffing,
@@ -308,13 +308,13 @@ fn write_remote(out: &mut Vec<u8>, remote: &str) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn remote<'a>(failure: &Failure<'a>) -> Option<&'a str> {
+fn remote<'a>(failure: &FailedRecipient<'a>) -> Option<&'a str> {
     failure.remote.filter(|name| !name.trim().is_empty())
 }
 
 /// The RFC 3463 code of a failure: the caller's, or 4.4.7 for what ran out of time, or what the reply says, or the
 /// least that can be said.
-fn status(failure: &Failure<'_>) -> (u8, u16, u16) {
+fn status(failure: &FailedRecipient<'_>) -> (u8, u16, u16) {
     let valid = |(class, subject, detail): &(u8, u16, u16)| {
         matches!(class, 4 | 5) && *subject < 1000 && *detail < 1000
     };

@@ -61,7 +61,7 @@ pub struct Origin {
     /// The name it gave in EHLO or HELO, already checked to be printable.
     pub helo: Rc<str>,
     /// The `with` keyword of RFC 3848: SMTP, ESMTP, ESMTPS, ESMTPA, ESMTPSA.
-    pub protocol: Protocol,
+    pub protocol: WithProtocol,
     /// TLS version and cipher suite, if the session was protected.
     pub tls: Option<Rc<str>>,
 }
@@ -74,7 +74,7 @@ pub struct OriginRef<'a> {
     /// The name it gave.
     pub helo: &'a str,
     /// The `with` keyword.
-    pub protocol: Protocol,
+    pub protocol: WithProtocol,
     /// TLS version and cipher suite.
     pub tls: Option<&'a str>,
 }
@@ -89,7 +89,7 @@ impl<'a> From<&'a Origin> for OriginRef<'a> {
 /// The `with` keyword (RFC 3848).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Protocol {
+pub enum WithProtocol {
     /// HELO.
     Smtp = 0,
     /// EHLO.
@@ -102,15 +102,15 @@ pub enum Protocol {
     Esmtpsa = 4,
 }
 
-impl Protocol {
+impl WithProtocol {
     /// The keyword as the `with` clause spells it (RFC 3848).
     pub fn keyword(self) -> &'static str {
         match self {
-            Protocol::Smtp => "SMTP",
-            Protocol::Esmtp => "ESMTP",
-            Protocol::Esmtps => "ESMTPS",
-            Protocol::Esmtpa => "ESMTPA",
-            Protocol::Esmtpsa => "ESMTPSA",
+            WithProtocol::Smtp => "SMTP",
+            WithProtocol::Esmtp => "ESMTP",
+            WithProtocol::Esmtps => "ESMTPS",
+            WithProtocol::Esmtpa => "ESMTPA",
+            WithProtocol::Esmtpsa => "ESMTPSA",
         }
     }
 }
@@ -139,7 +139,7 @@ impl Envelopes {
 impl Envelope {
     /// Without sender and recipients.
     fn blank() -> Envelope {
-        let origin = Origin { client: None, helo: "".into(), protocol: Protocol::Smtp, tls: None };
+        let origin = Origin { client: None, helo: "".into(), protocol: WithProtocol::Smtp, tls: None };
         Envelope {
             sender: Vec::new(),
             recipients: Vec::new(),

@@ -208,7 +208,7 @@ impl<'a> Folded<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mail::envelope::{Origin, Protocol};
+    use crate::mail::envelope::{Origin, WithProtocol};
 
     fn date(millis: u64) -> String {
         let mut out = Vec::new();
@@ -222,7 +222,7 @@ mod tests {
         let origin = Origin {
             client: client.parse().ok(),
             helo: helo.into(),
-            protocol: if tls.is_some() { Protocol::Esmtps } else { Protocol::Esmtp },
+            protocol: if tls.is_some() { WithProtocol::Esmtps } else { WithProtocol::Esmtp },
             tls: tls.map(Into::into),
         };
         let mut out = b"X: before\r\n".to_vec();

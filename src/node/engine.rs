@@ -58,7 +58,7 @@ impl Engine {
 }
 
 /// What is configured, or what this machine allows.
-pub(super) fn choose(choice: RuntimeChoice, shards: usize) -> Result<Engine, probe::Refusal> {
+pub(super) fn choose(choice: RuntimeChoice, shards: usize) -> Result<Engine, probe::MachineRefusal> {
     if choice == RuntimeChoice::Epoll {
         return Ok(Engine::Epoll);
     }

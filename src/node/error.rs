@@ -20,7 +20,7 @@ pub enum StartError {
     /// The configuration does not fit the machine.
     Config(Box<ConfigError>),
     /// The machine does not let shards run as they are configured.
-    Machine(probe::Refusal),
+    Machine(probe::MachineRefusal),
     /// Too few files may be open.
     FewFiles(FewFiles),
     /// A thread cannot be started.
@@ -94,8 +94,8 @@ impl fmt::Display for StartError {
     }
 }
 
-impl From<probe::Refusal> for StartError {
-    fn from(refusal: probe::Refusal) -> StartError {
+impl From<probe::MachineRefusal> for StartError {
+    fn from(refusal: probe::MachineRefusal) -> StartError {
         StartError::Machine(refusal)
     }
 }

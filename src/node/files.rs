@@ -33,8 +33,8 @@ pub(super) fn probe_listeners(
 }
 
 /// What the certificates say that listeners show, each file once. It was read a moment ago, and is no reason not to start.
-pub(super) fn shown(config: &Config) -> Vec<control::Shown> {
-    let mut shown: Vec<control::Shown> = Vec::new();
+pub(super) fn shown(config: &Config) -> Vec<control::ShownCertificate> {
+    let mut shown: Vec<control::ShownCertificate> = Vec::new();
     let host = &config.node.hostname;
     for files in config.listeners.iter().filter_map(|listener| listener.tls.as_ref()) {
         let file = files.certificate.display().to_string();
@@ -44,7 +44,7 @@ pub(super) fn shown(config: &Config) -> Vec<control::Shown> {
         let chain = read_pem(&files.certificate).map(|text| tls::chain(&text)).unwrap_or_default();
         if let Some(certificate) = Certificate::of(&chain) {
             let for_host = Certificate::is_for(&chain, host);
-            shown.push(control::Shown { file, certificate, for_host, host: host.clone() });
+            shown.push(control::ShownCertificate { file, certificate, for_host, host: host.clone() });
         }
     }
     shown

@@ -12,7 +12,7 @@ use crate::policy::rules::{Action, Facts, Judgement, Rules, Settings};
 
 /// Who brings a message.
 #[derive(Clone, Copy, Debug)]
-pub struct Client<'a> {
+pub struct Submitter<'a> {
     /// The account that authenticated.
     pub account: Option<&'a str>,
     /// The listener, by its place in the configuration.
@@ -45,7 +45,7 @@ pub struct Admitted {
 /// each recipient: where others have waited for long, it is their turn. An error is the reply that refuses the message.
 pub async fn admit(
     rules: &Rules,
-    client: Client<'_>,
+    client: Submitter<'_>,
     envelope: &mut Envelope,
     message: &mut Vec<u8>,
     at: Section,

@@ -55,7 +55,7 @@ pub enum Standing {
 
 /// What an attempt may do.
 #[derive(Debug)]
-pub enum Verdict {
+pub enum Ruling {
     /// Its password is checked: before those of a higher rank and the same standing.
     Try {
         /// How it stands.
@@ -148,32 +148,32 @@ impl Guesses {
     }
 
     /// A client asks whether it may try to be `account`, with credentials that have this fingerprint.
-    pub fn ask(&mut self, client: IpAddr, account: &str, credentials: u64, now: Instant) -> Verdict {
+    pub fn ask(&mut self, client: IpAddr, account: &str, credentials: u64, now: Instant) -> Ruling {
         let (address, network) = (self.name(ONE, client, ""), self.name(AROUND, client, ""));
         let (pair, anywhere) = (self.name(ONE, client, account), self.name(ANYWHERE, client, account));
         let mut attempt = Attempt { address, network, pair, account: anywhere, credentials, known: true };
         if let Some(entry) = self.clients.find(address)
             && entry.wrong.contains(&credentials)
         {
-            return Verdict::Again(delay(entry.failures(now, ADDRESS)));
+            return Ruling::Again(delay(entry.failures(now, ADDRESS)));
         }
         if let Some(entry) = self.pairs.find(pair) {
             let failures = entry.failures(now, PAIR);
             if failures < PAIR.most && entry.trying < limits::GUESSES_AT_ONCE {
                 let rank = rank(failures + u64::from(entry.trying));
                 entry.trying += 1;
-                return Verdict::Try { standing: Standing::Known, rank, attempt };
+                return Ruling::Try { standing: Standing::Known, rank, attempt };
             }
         }
         let (failures, trying) = self.clients.state(address, now, ADDRESS);
         let (around, trying_around) = self.clients.state(network, now, NETWORK);
         let around_here = around / limits::GUESSES_NETWORK;
         if failures >= ADDRESS.most || around >= NETWORK.most {
-            return Verdict::Refuse(delay(failures.max(around_here)));
+            return Ruling::Refuse(delay(failures.max(around_here)));
         }
         // What is under way may fail, too.
         if trying >= limits::GUESSES_AT_ONCE || failures > 0 && failures + u64::from(trying) >= ADDRESS.most {
-            return Verdict::Busy(if failures == 0 { Duration::ZERO } else { delay(failures) });
+            return Ruling::Busy(if failures == 0 { Duration::ZERO } else { delay(failures) });
         }
         let (at_account, trying_account) = self.accounts.state(anywhere, now, ACCOUNT);
         self.clients.place(address).trying += 1;
@@ -187,7 +187,7 @@ impl Guesses {
         // A network with many addresses has one turn before all of them have one.
         let under_way = u64::from(trying) + u64::from(trying_around) + u64::from(trying_account);
         let rank = rank(against + at_account + under_way);
-        Verdict::Try { standing, rank, attempt }
+        Ruling::Try { standing, rank, attempt }
     }
 
     /// The password was wrong. How long the client waits until it hears so.
@@ -341,14 +341,14 @@ mod tests {
         now: Instant,
     ) -> Option<(Standing, Duration)> {
         match guesses.ask(at(client), account, fresh(), now) {
-            Verdict::Try { standing, attempt, .. } => Some((standing, guesses.failed(attempt, now))),
-            Verdict::Refuse(_) => None,
+            Ruling::Try { standing, attempt, .. } => Some((standing, guesses.failed(attempt, now))),
+            Ruling::Refuse(_) => None,
             other => panic!("nothing is under way, and no guess made twice: {other:?}"),
         }
     }
 
     fn succeed(guesses: &mut Guesses, client: &str, account: &str, now: Instant) -> Standing {
-        let Verdict::Try { standing, attempt, .. } = guesses.ask(at(client), account, fresh(), now) else {
+        let Ruling::Try { standing, attempt, .. } = guesses.ask(at(client), account, fresh(), now) else {
             panic!("{client} may not try")
         };
         guesses.succeeded(attempt, now);
@@ -368,7 +368,7 @@ mod tests {
         assert_eq!(standings[..4], [Standing::New, Standing::New, Standing::New, Standing::Suspect]);
         // Another account makes no difference.
         let refused = guesses.ask(at("192.0.2.1"), "alice", fresh(), START);
-        assert!(matches!(refused, Verdict::Refuse(delay) if delay == limits::GUESS_DELAY_MAX), "{refused:?}");
+        assert!(matches!(refused, Ruling::Refuse(delay) if delay == limits::GUESS_DELAY_MAX), "{refused:?}");
         // One guess comes back after a while, and no more than one.
         let later = START + limits::GUESS_FORGOTTEN;
         assert!(guess(&mut guesses, "192.0.2.1", "bob", later - Duration::from_nanos(1)).is_none());
@@ -384,15 +384,15 @@ mod tests {
     fn the_same_mistake_is_one_guess() {
         let mut guesses = guesses();
         let old = fresh();
-        let Verdict::Try { attempt, .. } = guesses.ask(at("192.0.2.1"), "bob", old, START) else { panic!() };
+        let Ruling::Try { attempt, .. } = guesses.ask(at("192.0.2.1"), "bob", old, START) else { panic!() };
         assert_eq!(guesses.failed(attempt, START), limits::GUESS_DELAY);
         for _ in 0..1000 {
             let again = guesses.ask(at("192.0.2.1"), "bob", old, START);
-            assert!(matches!(again, Verdict::Again(delay) if delay == limits::GUESS_DELAY), "{again:?}");
+            assert!(matches!(again, Ruling::Again(delay) if delay == limits::GUESS_DELAY), "{again:?}");
         }
         // Elsewhere it is a guess like any other; here, others may try still.
         assert_eq!(succeed(&mut guesses, "192.0.2.1", "alice", START), Standing::New);
-        assert!(matches!(guesses.ask(at("192.0.3.1"), "bob", old, START), Verdict::Try { .. }));
+        assert!(matches!(guesses.ask(at("192.0.3.1"), "bob", old, START), Ruling::Try { .. }));
     }
 
     /// Others of the address, of the /64, of the wider network.
@@ -458,7 +458,7 @@ mod tests {
         assert!(!guesses.calm(START) && guesses.calm(START + NODE.each));
         for number in 0..limits::GUESSES_AT_ONCE {
             match guesses.ask(at("192.0.2.1"), "bob", fresh(), START) {
-                Verdict::Try { standing, rank, attempt } => {
+                Ruling::Try { standing, rank, attempt } => {
                     // Its own, those around it, and those at the same account.
                     assert_eq!(rank, 3 * number);
                     assert_eq!(standing == Standing::New, number < limits::GUESSES_AT_ONCE / 2);
@@ -467,8 +467,8 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         }
-        assert!(matches!(guesses.ask(at("192.0.2.1"), "bob", fresh(), START), Verdict::Busy(Duration::ZERO)));
-        assert!(matches!(guesses.ask(at("192.0.2.2"), "bob", fresh(), START), Verdict::Try { .. }));
+        assert!(matches!(guesses.ask(at("192.0.2.1"), "bob", fresh(), START), Ruling::Busy(Duration::ZERO)));
+        assert!(matches!(guesses.ask(at("192.0.2.2"), "bob", fresh(), START), Ruling::Try { .. }));
         under_way.into_iter().for_each(|attempt| guesses.withdrawn(attempt));
         assert_eq!(succeed(&mut guesses, "192.0.2.1", "bob", START), Standing::New);
     }
@@ -479,7 +479,7 @@ mod tests {
         let mut guesses = guesses();
         let mut under_way = Vec::new();
         let mut ask = |client: &str, account: &str| match guesses.ask(at(client), account, fresh(), START) {
-            Verdict::Try { rank, attempt, .. } => {
+            Ruling::Try { rank, attempt, .. } => {
                 under_way.push(attempt);
                 rank
             }
@@ -490,7 +490,7 @@ mod tests {
         }
         assert_eq!(ask("192.0.3.1", "bob"), 0);
         under_way.into_iter().for_each(|attempt| guesses.withdrawn(attempt));
-        let Verdict::Try { rank, .. } = guesses.ask(at("192.0.2.250"), "carol", fresh(), START) else {
+        let Ruling::Try { rank, .. } = guesses.ask(at("192.0.2.250"), "carol", fresh(), START) else {
             panic!()
         };
         assert_eq!(rank, 0, "what is over counts no more");
@@ -504,11 +504,11 @@ mod tests {
         let mut under_way = Vec::new();
         let busy = loop {
             match guesses.ask(at("192.0.2.1"), "bob", fresh(), START) {
-                Verdict::Try { attempt, .. } => under_way.push(attempt),
+                Ruling::Try { attempt, .. } => under_way.push(attempt),
                 other => break other,
             }
         };
-        assert!(matches!(busy, Verdict::Busy(delay) if delay == limits::GUESS_DELAY), "{busy:?}");
+        assert!(matches!(busy, Ruling::Busy(delay) if delay == limits::GUESS_DELAY), "{busy:?}");
         assert_eq!(under_way.len() as u64, limits::GUESSES_MAX - 1);
     }
 
@@ -522,7 +522,7 @@ mod tests {
             fresh(),
             START,
         ) {
-            Verdict::Try { standing: Standing::New, rank, .. } => rank,
+            Ruling::Try { standing: Standing::New, rank, .. } => rank,
             other => panic!("{other:?}"),
         };
         for network in 0..=255 {
@@ -545,7 +545,7 @@ mod tests {
         let places = (guesses.clients.0.len(), guesses.pairs.0.len());
         for number in 0..2 * limits::GUESSERS_MAX as u32 {
             let client = IpAddr::from((0x0A00_0000 + number).to_be_bytes());
-            if let Verdict::Try { attempt, .. } = guesses.ask(client, "bob", fresh(), START) {
+            if let Ruling::Try { attempt, .. } = guesses.ask(client, "bob", fresh(), START) {
                 guesses.failed(attempt, START);
             }
         }

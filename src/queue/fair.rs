@@ -57,19 +57,19 @@ pub fn hash(bytes: &[u8]) -> u32 {
 
 /// How much of something each message and each zone has now.
 #[derive(Debug)]
-pub struct Tally {
+pub struct FairCounts {
     counts: Vec<u32>,
     secret: u64,
 }
 
-impl Tally {
+impl FairCounts {
     /// Nobody has any. `secret` is what nobody outside can know.
-    pub fn new(secret: u64) -> Tally {
-        Tally::of(limits::FAIR_COUNTS, secret)
+    pub fn new(secret: u64) -> FairCounts {
+        FairCounts::of(limits::FAIR_COUNTS, secret)
     }
 
-    fn of(counts: usize, secret: u64) -> Tally {
-        Tally { counts: vec![0; counts], secret }
+    fn of(counts: usize, secret: u64) -> FairCounts {
+        FairCounts { counts: vec![0; counts], secret }
     }
 
     fn place(&self, kind: u64, client: u32, which: u32) -> usize {
@@ -136,7 +136,7 @@ impl<T> Ord for Waiting<T> {
 pub struct FairQueue<T> {
     clients: BTreeMap<u32, BinaryHeap<Reverse<Waiting<T>>>>,
     ring: VecDeque<u32>,
-    tally: Tally,
+    tally: FairCounts,
     number: u64,
     length: usize,
 }
@@ -144,15 +144,15 @@ pub struct FairQueue<T> {
 impl<T> FairQueue<T> {
     /// Nothing waits. `secret` is what nobody outside can know.
     pub fn new(secret: u64) -> FairQueue<T> {
-        FairQueue::of(Tally::new(secret))
+        FairQueue::of(FairCounts::new(secret))
     }
 
     /// The same, for one of many: it counts in a small table.
     pub fn small(secret: u64) -> FairQueue<T> {
-        FairQueue::of(Tally::of(limits::FAIR_COUNTS_SMALL, secret))
+        FairQueue::of(FairCounts::of(limits::FAIR_COUNTS_SMALL, secret))
     }
 
-    fn of(tally: Tally) -> FairQueue<T> {
+    fn of(tally: FairCounts) -> FairQueue<T> {
         FairQueue { clients: BTreeMap::new(), ring: VecDeque::new(), tally, number: 0, length: 0 }
     }
 

@@ -21,7 +21,7 @@ pub enum Source {
 
 /// Why nothing is sent to an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum GateRefusal {
     /// One of our own listeners is there: the mail would come back to us (RFC 5321 section 5.1).
     Loop,
     /// It is this machine.
@@ -32,28 +32,28 @@ pub enum Refusal {
     Private,
 }
 
-impl Refusal {
+impl GateRefusal {
     /// Subject and detail of the RFC 3463 status.
     pub fn detail(self) -> (u16, u16) {
         match self {
-            Refusal::Loop | Refusal::ThisMachine => (4, 6),
-            Refusal::Nowhere | Refusal::Private => (4, 4),
+            GateRefusal::Loop | GateRefusal::ThisMachine => (4, 6),
+            GateRefusal::Nowhere | GateRefusal::Private => (4, 4),
         }
     }
 
     /// Whether the fault may be mended by whom the sender never meets: then mail waits for it.
     pub fn is_permanent(self, source: Source) -> bool {
-        self == Refusal::Loop || source == Source::Stranger
+        self == GateRefusal::Loop || source == Source::Stranger
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for GateRefusal {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
-            Refusal::Loop => "leads back to this relay: the mail would loop",
-            Refusal::ThisMachine => "is this machine",
-            Refusal::Nowhere => "is no address of a host",
-            Refusal::Private => {
+            GateRefusal::Loop => "leads back to this relay: the mail would loop",
+            GateRefusal::ThisMachine => "is this machine",
+            GateRefusal::Nowhere => "is no address of a host",
+            GateRefusal::Private => {
                 "is in a private network, and this relay sends mail there by explicit route only"
             }
         })
@@ -156,20 +156,20 @@ impl Gate {
     }
 
     /// Judges one address.
-    pub fn admit(&self, to: SocketAddr, source: Source) -> Result<Admitted, Refusal> {
+    pub fn admit(&self, to: SocketAddr, source: Source) -> Result<Admitted, GateRefusal> {
         let to = canonical(to);
         if self.open {
             return Ok(Admitted(to));
         }
         if self.is_listener(to) {
-            return Err(Refusal::Loop);
+            return Err(GateRefusal::Loop);
         }
         self.judge(to.ip(), source)?;
         if let IpAddr::V6(address) = to.ip() {
             for inner in embedded(address) {
                 let inner = IpAddr::V4(inner);
                 if self.is_listener(SocketAddr::new(inner, to.port())) {
-                    return Err(Refusal::Loop);
+                    return Err(GateRefusal::Loop);
                 }
                 self.judge(inner, source)?;
             }
@@ -194,21 +194,21 @@ impl Gate {
         self.own.binary_search(&address).is_ok()
     }
 
-    fn judge(&self, address: IpAddr, source: Source) -> Result<(), Refusal> {
+    fn judge(&self, address: IpAddr, source: Source) -> Result<(), GateRefusal> {
         if is_nowhere(address) {
-            return Err(Refusal::Nowhere);
+            return Err(GateRefusal::Nowhere);
         }
         if source == Source::Operator {
             return Ok(());
         }
         if address.is_loopback() || self.is_own(address) {
-            return if self.allow_own { Ok(()) } else { Err(Refusal::ThisMachine) };
+            return if self.allow_own { Ok(()) } else { Err(GateRefusal::ThisMachine) };
         }
         if is_of_this_link(address) || is_metadata(address) || is_unassigned(address) {
-            return Err(Refusal::Nowhere);
+            return Err(GateRefusal::Nowhere);
         }
         if self.private == PrivateNetworks::Refuse && is_private(address) {
-            return Err(Refusal::Private);
+            return Err(GateRefusal::Private);
         }
         Ok(())
     }

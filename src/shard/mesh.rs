@@ -64,7 +64,7 @@ pub struct Mesh {
 
 /// What a mesh may hold; a test makes it small to see it full.
 #[derive(Clone, Copy, Debug)]
-pub struct Room {
+pub struct MeshLimits {
     /// Handoffs in one inbox.
     pub handoffs: usize,
     /// Outcome credits of one lane, shared out among the home shards; each has one at least.
@@ -75,10 +75,10 @@ pub struct Room {
     pub memory: usize,
 }
 
-impl Room {
+impl MeshLimits {
     /// What so many shards need.
-    pub fn of(shards: usize) -> Room {
-        Room {
+    pub fn of(shards: usize) -> MeshLimits {
+        MeshLimits {
             handoffs: limits::HANDOFF_INBOX,
             credits: limits::OUTCOME_CREDITS.max(shards * limits::OUTCOME_CREDITS_EACH),
             lend_at: limits::LEND_AT,
@@ -90,12 +90,12 @@ impl Room {
 impl Mesh {
     /// A mesh of as many shards as bells, over the lanes of the assignment.
     pub fn new(bells: Vec<Arc<Bell>>, assignment: Assignment) -> Mesh {
-        let room = Room::of(bells.len());
+        let room = MeshLimits::of(bells.len());
         Mesh::with_room(bells, assignment, room)
     }
 
     /// The same with other bounds.
-    pub fn with_room(bells: Vec<Arc<Bell>>, assignment: Assignment, room: Room) -> Mesh {
+    pub fn with_room(bells: Vec<Arc<Bell>>, assignment: Assignment, room: MeshLimits) -> Mesh {
         let credits = (room.credits / bells.len().max(1)).max(1);
         // All that one inbox can hold: an outcome for each credit of the lanes kept here, a message of credits for each credit
         // that is to come home here, a message for each job lent to this shard or by it.

@@ -8,7 +8,7 @@ use crate::limits;
 use crate::mail::envelope::Envelope;
 use crate::queue::outcome::{Stored, StoredDeferral};
 use crate::spool::parameters;
-use crate::spool::record::{self, Extent, Kind, MessageView, RecordError};
+use crate::spool::record::{self, Extent, MessageView, RecordError, RecordKind};
 use crate::spool::segment::{COMMIT_HEADER, CommitHeader};
 
 /// A message to be stored.
@@ -231,7 +231,7 @@ impl<T: Tickets> Item<T> {
 
 /// Where an item of a batch lies.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::spool) struct Place {
+pub(in crate::spool) struct RecordPlace {
     /// Offset of the record in its segment.
     pub offset: u32,
     /// Bytes of the record; 0 if none was written, because its message is not live any more.
@@ -252,7 +252,7 @@ pub struct Batch<T: Tickets = ()> {
     /// The header block of a segment that begins its life with this commit; written at offset 0.
     pub header: Option<Vec<u8>>,
     end: u32,
-    items: Vec<(Item<T>, Place)>,
+    items: Vec<(Item<T>, RecordPlace)>,
     spare: Spare,
     padding: usize,
 }
@@ -283,7 +283,7 @@ impl<T: Tickets> Batch<T> {
     }
 
     /// Where it ends, what is in it and where that lies, and the memory that it used.
-    pub(in crate::spool) fn into_parts(self) -> (u32, Vec<(Item<T>, Place)>, Spare) {
+    pub(in crate::spool) fn into_parts(self) -> (u32, Vec<(Item<T>, RecordPlace)>, Spare) {
         (self.end, self.items, self.spare)
     }
 
@@ -320,7 +320,7 @@ pub(in crate::spool) trait Names {
     /// Sequence number of the segment and offset of the record, if the message is still live.
     fn name(&self, outcome: &Outcome) -> Option<(u32, u32)>;
     /// Writes a snapshot.
-    fn snapshot(&self, of: Snapshot, out: &mut Vec<u8>) -> Option<Kind>;
+    fn snapshot(&self, of: Snapshot, out: &mut Vec<u8>) -> Option<RecordKind>;
     /// Writes what is live of a message that moves; false if it is not live any more where it was read.
     fn state(&self, moved: &Moved, out: &mut Vec<u8>) -> bool;
 }
@@ -338,7 +338,8 @@ pub(in crate::spool) fn build<T: Tickets>(
     front.clear();
     front.resize(COMMIT_HEADER, 0);
     records.clear();
-    let mut items: Vec<(Item<T>, Place)> = Vec::with_capacity(queue.len().min(limits::COMMIT_ITEMS_MAX));
+    let mut items: Vec<(Item<T>, RecordPlace)> =
+        Vec::with_capacity(queue.len().min(limits::COMMIT_ITEMS_MAX));
     let mut bound = 0;
     let mut outcomes = false;
     while items.len() < limits::COMMIT_ITEMS_MAX {
@@ -355,7 +356,7 @@ pub(in crate::spool) fn build<T: Tickets>(
         records.push((start, front.len(), place));
         let offset = target.offset + u32::try_from(start).expect("a commit is small");
         let length = u32::try_from(front.len() - start).expect("a commit is small");
-        items.push((item, Place { offset, length, extent: None }));
+        items.push((item, RecordPlace { offset, length, extent: None }));
     }
     let commit_header = CommitHeader {
         salt: target.salt,
@@ -420,7 +421,10 @@ pub(in crate::spool) fn closing<T: Tickets>(
     }
 }
 
-fn bodies_length<T: Tickets>(items: &[(Item<T>, Place)], records: &[(usize, usize, Option<usize>)]) -> u32 {
+fn bodies_length<T: Tickets>(
+    items: &[(Item<T>, RecordPlace)],
+    records: &[(usize, usize, Option<usize>)],
+) -> u32 {
     let with_body = items.iter().zip(records).filter(|(_, (_, _, extent_at))| extent_at.is_some());
     let bytes: usize = with_body.map(|((item, _), _)| item.body().len()).sum();
     u32::try_from(bytes).expect("a commit is small")
@@ -437,12 +441,12 @@ fn write<T: Tickets>(
         Item::Message(message, _) | Item::Own(message, _) => {
             let offset = target.offset + u32::try_from(front.len()).expect("a commit is small");
             let id = MessageId { lane: target.lane, sequence: target.sequence, offset };
-            record::start(front, Kind::Message);
+            record::start(front, RecordKind::Message);
             let NewMessage { envelope, size, header_length, chunks, body } = message;
             record::write_message(front, envelope, id, *size, *header_length, chunks, !body.is_empty())
         }
         Item::Chunk(..) | Item::Piece(..) => {
-            record::start(front, Kind::Chunk);
+            record::start(front, RecordKind::Chunk);
             let at = front.len();
             front.resize(at + 18, 0);
             Some(at)
@@ -450,7 +454,7 @@ fn write<T: Tickets>(
         Item::Outcome(outcome, _) => {
             // A message that is not live any more needs no outcome.
             let (sequence, offset) = names.name(outcome)?;
-            record::start(front, Kind::of_outcome(&outcome.disposition));
+            record::start(front, RecordKind::of_outcome(&outcome.disposition));
             record::write_outcome(
                 front,
                 sequence,
@@ -473,7 +477,7 @@ fn write<T: Tickets>(
             if !names.state(moved, &mut state) {
                 return None;
             }
-            record::start(front, Kind::Message);
+            record::start(front, RecordKind::Message);
             record::write_moved(front, &moved.fields, &state, &moved.pieces, !moved.body.is_empty())
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::limits;
 use crate::spool::files::Files;
-use crate::spool::record::{self, Kind, MessageView, RecordError};
+use crate::spool::record::{self, MessageView, RecordError, RecordKind};
 use crate::spool::segment::{COMMIT_HEADER, CommitHeader, Header};
 use crate::spool::survey;
 
@@ -106,7 +106,7 @@ impl<'a, F: Files> CommitReader<'a, F> {
             let Ok(record) = record::read(&records[*place..], self.salt, offset) else {
                 return false;
             };
-            if record.kind != Kind::Message as u8 {
+            if record.kind != RecordKind::Message as u8 {
                 continue;
             }
             let Ok(view) = MessageView::parse(record.payload) else { continue };

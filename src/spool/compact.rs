@@ -14,9 +14,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::id::Location;
 use crate::limits;
 use crate::queue::outcome::{Stored, StoredDeferral};
-use crate::spool::batch::{Moved, Place, Snapshot};
+use crate::spool::batch::{Moved, RecordPlace, Snapshot};
 use crate::spool::index::{self, Entry, Index, Part, Replies};
-use crate::spool::record::{self, Extent, Kind};
+use crate::spool::record::{self, Extent, RecordKind};
 use crate::spool::segments::Segments;
 use crate::spool::slot::{Slot, State};
 
@@ -185,7 +185,7 @@ impl Compaction {
         &mut self,
         segments: &mut Segments,
         index: &mut Index,
-        (slot, place): (u16, Place),
+        (slot, place): (u16, RecordPlace),
         moved: &Moved,
     ) -> Option<(Location, u64)> {
         moved.fresh.iter().for_each(|piece| segments.unpin(piece.slot, piece.length));
@@ -276,7 +276,7 @@ pub(in crate::spool) fn write_snapshot(
     replies: &Replies,
     of: Snapshot,
     out: &mut Vec<u8>,
-) -> Option<Kind> {
+) -> Option<RecordKind> {
     // It may have been freed meanwhile, and perhaps is in use again.
     let (of, sequence) = of.of();
     let segment = segments.get(of).filter(|slot| slot.sequence == sequence)?;
@@ -300,7 +300,7 @@ pub(in crate::spool) fn write_snapshot(
             record::write_disposition(out, range.first, range.count, &disposition);
         }
     }
-    Some(if settled.is_some() { Kind::PartialSnapshot } else { Kind::Snapshot })
+    Some(if settled.is_some() { RecordKind::PartialSnapshot } else { RecordKind::Snapshot })
 }
 
 /// Writes what is live of a message that moves; false if it is not live any more where it was read.

@@ -15,13 +15,13 @@ pub use crate::spool::files::Files;
 use crate::spool::index::{self, Entry, Index, Replies};
 use crate::spool::lane::{Lane, Shape};
 use crate::spool::missing::{Missing, Spot};
-use crate::spool::record::{self, Extent, Kind, MessageView, RecordError};
+use crate::spool::record::{self, Extent, MessageView, RecordError, RecordKind};
 use crate::spool::salvage::{self, Piece};
 use crate::spool::segment::{self, COMMIT_HEADER, CommitHeader, Cursor, Header};
 use crate::spool::segments::Segments;
 use crate::spool::slot::{Slot, State};
 use crate::spool::survey::{self, Lookout, MISSING, Said, Seen, UNKNOWN};
-pub use crate::spool::trouble::{Damage, Refusal};
+pub use crate::spool::trouble::{Damage, SpoolRefusal};
 
 /// What the fold found.
 #[derive(Debug)]
@@ -126,7 +126,7 @@ struct Fold<'a, F> {
 }
 
 /// Folds a lane.
-pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, Refusal> {
+pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, SpoolRefusal> {
     let mut fold = Fold {
         files,
         shape,
@@ -176,7 +176,7 @@ pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, Refusal> {
 
 impl<F: Files> Fold<'_, F> {
     /// Reads all headers.
-    fn survey(&mut self) -> Result<Survey, Refusal> {
+    fn survey(&mut self) -> Result<Survey, SpoolRefusal> {
         let least = self.shape.segment_size.min(limits::SEGMENT_SIZE_MIN);
         let Lookout { seen, missing } = survey::look(self.files, self.shape.origin, least)?;
         let last = seen.iter().map(|one| usize::from(one.slot)).max();
@@ -248,7 +248,7 @@ impl<F: Files> Fold<'_, F> {
         &mut self,
         found: &[Found],
         slots: &mut [Slot],
-    ) -> Result<((u32, u32), Option<Tail>), Refusal> {
+    ) -> Result<((u32, u32), Option<Tail>), SpoolRefusal> {
         let mut last = (0, 0);
         let mut tail = None;
         for (place, segment) in found.iter().enumerate() {
@@ -276,7 +276,7 @@ impl<F: Files> Fold<'_, F> {
 
     /// Folds one segment; returns where its last valid commit begins and ends. `end` is what the next one says of that, `sealed` whether any later one
     /// was begun.
-    fn segment(&mut self, found: &Found, end: Option<u32>, sealed: bool) -> Result<(u32, u32), Refusal> {
+    fn segment(&mut self, found: &Found, end: Option<u32>, sealed: bool) -> Result<(u32, u32), SpoolRefusal> {
         let sequence = found.header.sequence;
         self.segments.insert(sequence, Remains { slot: found.slot, ..Remains::default() });
         let stated = end.is_some();
@@ -313,7 +313,7 @@ impl<F: Files> Fold<'_, F> {
                         && let Some(version) = CommitHeader::later(&commit_header, found.header.salt, at)
                     {
                         let slot = found.slot;
-                        return Err(Refusal::Newer(format!(
+                        return Err(SpoolRefusal::Newer(format!(
                             "segment {slot} has a commit of version {version}"
                         )));
                     }
@@ -344,7 +344,7 @@ impl<F: Files> Fold<'_, F> {
     }
 
     /// Rot in the commit at `at`, which was synced: what is whole of it counts, what is not is named. Returns where to go on, at most `next`.
-    fn salvage(&mut self, found: &Found, at: u64, next: u64) -> Result<u64, Refusal> {
+    fn salvage(&mut self, found: &Found, at: u64, next: u64) -> Result<u64, SpoolRefusal> {
         let slot = found.slot;
         self.quarantined.push(slot);
         salvage::salvage(self.files, (slot, found.header.salt), (at, next), |piece| match piece {
@@ -365,7 +365,7 @@ impl<F: Files> Fold<'_, F> {
     }
 
     /// Folds the whole commit at `at`.
-    fn commit(&mut self, found: &Found, at: u64, commit: Commit) -> Result<(), Refusal> {
+    fn commit(&mut self, found: &Found, at: u64, commit: Commit) -> Result<(), SpoolRefusal> {
         for place in commit.offsets {
             let offset = u32::try_from(at + (COMMIT_HEADER + place) as u64).unwrap_or(u32::MAX);
             self.record(found, &commit.records[place..], offset)?;
@@ -374,29 +374,29 @@ impl<F: Files> Fold<'_, F> {
     }
 
     /// One whole record counts.
-    fn record(&mut self, found: &Found, bytes: &[u8], offset: u32) -> Result<(), Refusal> {
+    fn record(&mut self, found: &Found, bytes: &[u8], offset: u32) -> Result<(), SpoolRefusal> {
         let Ok(record) = record::read(bytes, found.header.salt, u64::from(offset)) else { return Ok(()) };
         let (slot, sequence) = (found.slot, found.header.sequence);
         let damaged = match record.kind {
-            kind if kind == Kind::Message as u8 => match MessageView::parse(record.payload) {
+            kind if kind == RecordKind::Message as u8 => match MessageView::parse(record.payload) {
                 Ok(view) => self.message(found, &view, record.length as u32, offset).is_err(),
                 Err(RecordError::Unknown(tag)) => {
-                    return Err(Refusal::Newer(format!(
+                    return Err(SpoolRefusal::Newer(format!(
                         "segment {slot} has a message with the unknown field {tag}"
                     )));
                 }
                 Err(RecordError::Damaged) => true,
             },
-            kind if Kind::is_outcome(kind) => self.outcome(sequence, Cursor(record.payload)).is_none(),
-            kind if kind == Kind::Snapshot as u8 => {
+            kind if RecordKind::is_outcome(kind) => self.outcome(sequence, Cursor(record.payload)).is_none(),
+            kind if kind == RecordKind::Snapshot as u8 => {
                 self.snapshot(sequence, Cursor(record.payload), false).is_none()
             }
-            kind if kind == Kind::PartialSnapshot as u8 => {
+            kind if kind == RecordKind::PartialSnapshot as u8 => {
                 self.snapshot(sequence, Cursor(record.payload), true).is_none()
             }
-            kind if kind == Kind::Chunk as u8 => false,
+            kind if kind == RecordKind::Chunk as u8 => false,
             kind if kind & record::CRITICAL != 0 => {
-                return Err(Refusal::Newer(format!(
+                return Err(SpoolRefusal::Newer(format!(
                     "segment {slot} has a record of the unknown type {kind}"
                 )));
             }

@@ -11,11 +11,11 @@ use crate::id::{Durable, Location, MessageId};
 use crate::limits;
 use crate::runtime::Synced;
 use crate::spool::batch::{
-    self, Batch, Incoming, Item, Moved, Names, NewMessage, Outcome, Place, Snapshot, Spare, Tickets,
+    self, Batch, Incoming, Item, Moved, Names, NewMessage, Outcome, RecordPlace, Snapshot, Spare, Tickets,
 };
 use crate::spool::compact::{self, Candidate, Compaction};
 use crate::spool::index::{self, Entry, Index, Replies};
-use crate::spool::record::{Extent, Kind};
+use crate::spool::record::{Extent, RecordKind};
 use crate::spool::segment;
 use crate::spool::segments::Segments;
 pub use crate::spool::segments::Shape;
@@ -306,13 +306,19 @@ impl Lane {
         }
     }
 
-    fn chunk_done(&mut self, slot: u16, place: Place) -> Durable<Extent> {
+    fn chunk_done(&mut self, slot: u16, place: RecordPlace) -> Durable<Extent> {
         let extent = place.extent.expect("a piece of a body is written with its record");
         self.segments.pin(slot, extent.length);
         Durable::mint(extent)
     }
 
-    fn message_done(&mut self, slot: u16, sequence: u32, place: Place, message: NewMessage) -> StoredMessage {
+    fn message_done(
+        &mut self,
+        slot: u16,
+        sequence: u32,
+        place: RecordPlace,
+        message: NewMessage,
+    ) -> StoredMessage {
         // Each stored chunk pinned its segment; from here on the message does, once for each segment.
         self.drop_chunks(&message.chunks);
         let extents = message.chunks.iter().copied().chain(place.extent);
@@ -465,7 +471,7 @@ impl Names for Lane {
         compact::write_state(&self.segments, &self.index, &self.replies, moved, out)
     }
 
-    fn snapshot(&self, of: Snapshot, out: &mut Vec<u8>) -> Option<Kind> {
+    fn snapshot(&self, of: Snapshot, out: &mut Vec<u8>) -> Option<RecordKind> {
         compact::write_snapshot(&self.segments, &self.index, &self.replies, of, out)
     }
 }

@@ -195,7 +195,7 @@ pub(in crate::spool) fn is_whole(tags: &Tags, tag: u16, value: &[u8]) -> bool {
 mod tests {
     use super::*;
     use crate::id::MessageId;
-    use crate::mail::envelope::{Envelope, Origin, Protocol};
+    use crate::mail::envelope::{Envelope, Origin, WithProtocol};
     use crate::mail::parameters::Key;
     use crate::spool::record::{self, MessageView, RecordError};
     use crate::time::UnixMillis;
@@ -209,7 +209,7 @@ mod tests {
             recipients: ["u@x", "v@x", "w@x", "x@x", "y@x"].map(recipient).to_vec(),
             arrival: UnixMillis(1),
             expiry: UnixMillis(2),
-            origin: Origin { client: None, helo: "".into(), protocol: Protocol::Esmtp, tls: None },
+            origin: Origin { client: None, helo: "".into(), protocol: WithProtocol::Esmtp, tls: None },
             account: None,
             eight_bit: false,
             needs_stuffing: true,

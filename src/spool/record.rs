@@ -7,7 +7,7 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use crate::id::MessageId;
-use crate::mail::envelope::{Envelope, OriginRef, Protocol};
+use crate::mail::envelope::{Envelope, OriginRef, WithProtocol};
 use crate::mail::parameters::{Named, Parameters};
 use crate::queue::outcome::Stored;
 pub(in crate::spool) use crate::spool::disposition::{
@@ -26,7 +26,7 @@ const CRITICAL_TAG: u16 = 0x8000;
 /// What a record is. All of these are critical.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Kind {
+pub enum RecordKind {
     /// A message: envelope and where its body lies.
     Message = 0x81,
     /// A piece of a body whose message follows later, or never.
@@ -43,20 +43,20 @@ pub enum Kind {
     LaterOutcome = 0x86,
 }
 
-impl Kind {
+impl RecordKind {
     /// The kind of a record of this outcome.
-    pub(in crate::spool) fn of_outcome(disposition: &Stored) -> Kind {
+    pub(in crate::spool) fn of_outcome(disposition: &Stored) -> RecordKind {
         match disposition {
             Stored::Delivered | Stored::Bounced(()) | Stored::Expired(()) | Stored::Deferred(_) => {
-                Kind::Outcome
+                RecordKind::Outcome
             }
-            Stored::Discarded => Kind::LaterOutcome,
+            Stored::Discarded => RecordKind::LaterOutcome,
         }
     }
 
     /// Whether a record of this kind is an outcome.
     pub(in crate::spool) fn is_outcome(kind: u8) -> bool {
-        kind == Kind::Outcome as u8 || kind == Kind::LaterOutcome as u8
+        kind == RecordKind::Outcome as u8 || kind == RecordKind::LaterOutcome as u8
     }
 }
 
@@ -111,7 +111,7 @@ const NEEDS_STUFFING: u8 = 2;
 const MAILBOX_LINE: u8 = 4;
 
 /// Starts a record at the end of `out`; returns where.
-pub(in crate::spool) fn start(out: &mut Vec<u8>, kind: Kind) -> usize {
+pub(in crate::spool) fn start(out: &mut Vec<u8>, kind: RecordKind) -> usize {
     let at = out.len();
     out.extend_from_slice(&[kind as u8, 0, 0, 0]);
     out.resize(at + HEADER, 0);
@@ -358,7 +358,7 @@ pub struct MessageView<'a> {
     /// Its address.
     pub client: Option<SocketAddr>,
     /// The `with` keyword.
-    pub protocol: Protocol,
+    pub protocol: WithProtocol,
     /// TLS version and suite.
     pub tls: Option<&'a str>,
     /// The account.
@@ -387,7 +387,7 @@ impl<'a> MessageView<'a> {
             count: 0,
             helo: "",
             client: None,
-            protocol: Protocol::Smtp,
+            protocol: WithProtocol::Smtp,
             tls: None,
             account: None,
             recipients: b"",
@@ -455,11 +455,11 @@ impl<'a> MessageView<'a> {
         self.needs_stuffing = flags & NEEDS_STUFFING != 0;
         self.mailbox_line = flags & MAILBOX_LINE != 0;
         self.protocol = match value.u8()? {
-            1 => Protocol::Esmtp,
-            2 => Protocol::Esmtps,
-            3 => Protocol::Esmtpa,
-            4 => Protocol::Esmtpsa,
-            _ => Protocol::Smtp,
+            1 => WithProtocol::Esmtp,
+            2 => WithProtocol::Esmtps,
+            3 => WithProtocol::Esmtpa,
+            4 => WithProtocol::Esmtpsa,
+            _ => WithProtocol::Smtp,
         };
         self.count = value.u16()?;
         self.id = MessageId { lane: value.u16()?, sequence: value.u32()?, offset: value.u32()? };

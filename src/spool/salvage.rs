@@ -5,7 +5,7 @@ use memchr::memmem::Finder;
 use crate::id::MessageId;
 use crate::limits;
 use crate::spool::files::Files;
-use crate::spool::record::{self, Kind, MessageView};
+use crate::spool::record::{self, MessageView, RecordKind};
 use crate::spool::segment::{COMMIT_HEADER, CommitHeader, Header};
 use crate::spool::survey::read_patchy;
 
@@ -89,11 +89,11 @@ pub(in crate::spool) fn lost(
     offset: u32,
 ) -> (Option<MessageId>, String) {
     let kind = bytes[0];
-    let lists_state = [Kind::Snapshot, Kind::PartialSnapshot].iter().any(|of| *of as u8 == kind);
-    let tells_state = lists_state || Kind::is_outcome(kind);
+    let lists_state = [RecordKind::Snapshot, RecordKind::PartialSnapshot].iter().any(|of| *of as u8 == kind);
+    let tells_state = lists_state || RecordKind::is_outcome(kind);
     if tells_state {
         (None, "what became of some mail is forgotten, it may be delivered again".to_owned())
-    } else if kind == Kind::Chunk as u8 {
+    } else if kind == RecordKind::Chunk as u8 {
         (None, "a piece of a body is lost; the message it is of is named when it is sent".to_owned())
     } else {
         // What the record itself says, if it can be read at all: one that moved has the id it was stored with.
@@ -117,7 +117,7 @@ pub(in crate::spool) fn torn_messages(
     let places = named.find_iter(&bytes).filter_map(|hit| hit.checked_sub(8)).filter(|place| *place > 0);
     let messages = places.filter(|place| {
         let offset = at + *place as u64;
-        bytes[*place] == Kind::Message as u8 && record::stands_at(&bytes[*place..], salt, offset)
+        bytes[*place] == RecordKind::Message as u8 && record::stands_at(&bytes[*place..], salt, offset)
     });
     let id = |place: usize| {
         let offset = u32::try_from(at + place as u64).unwrap_or(u32::MAX);

@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::id::MessageId;
 use crate::limits;
 use crate::spool::files::Files;
-use crate::spool::record::{self, Extent, Kind, MessageView};
+use crate::spool::record::{self, Extent, MessageView, RecordKind};
 use crate::spool::segment::{
     self, COMMIT_HEADER, CommitHeader, Cursor, Header, HeaderError, LaneOrigin, Life,
 };
-use crate::spool::trouble::Refusal;
+use crate::spool::trouble::SpoolRefusal;
 
 /// The predecessor of a segment whose header is lost: nobody's number.
 pub(in crate::spool) const UNKNOWN: u32 = u32::MAX;
@@ -62,7 +62,11 @@ pub(in crate::spool) struct Lookout {
 }
 
 /// Looks at every file. `least` is the smallest size a segment of this lane may have.
-pub(in crate::spool) fn look(files: &impl Files, origin: LaneOrigin, least: u64) -> Result<Lookout, Refusal> {
+pub(in crate::spool) fn look(
+    files: &impl Files,
+    origin: LaneOrigin,
+    least: u64,
+) -> Result<Lookout, SpoolRefusal> {
     let mut seen = Vec::new();
     let mut lost = Vec::new();
     let slots = files.slots();
@@ -133,7 +137,7 @@ enum HeaderRead {
     Lost(Vec<u8>),
 }
 
-fn header(files: &impl Files, slot: u16, size: u64, origin: LaneOrigin) -> Result<HeaderRead, Refusal> {
+fn header(files: &impl Files, slot: u16, size: u64, origin: LaneOrigin) -> Result<HeaderRead, SpoolRefusal> {
     let block = match files.read(slot, 0, limits::BLOCK.min(size) as usize) {
         Ok(block) => block,
         // As good as one that rotted.
@@ -141,7 +145,7 @@ fn header(files: &impl Files, slot: u16, size: u64, origin: LaneOrigin) -> Resul
     };
     match Header::decode(&block) {
         Ok(header) if header.origin.node != origin.node => {
-            Err(Refusal::ForeignNode { slot, node: header.origin.node })
+            Err(SpoolRefusal::ForeignNode { slot, node: header.origin.node })
         }
         Ok(header) if !header.belongs(origin, slot) => {
             let (slot, lane) = (header.slot, header.origin.lane);
@@ -151,7 +155,7 @@ fn header(files: &impl Files, slot: u16, size: u64, origin: LaneOrigin) -> Resul
         Ok(header) if header.life == Life::Free => Ok(HeaderRead::Said(Said::Free(header))),
         Ok(header) => Ok(HeaderRead::Said(Said::Active(header))),
         Err(HeaderError::Version(version)) => {
-            Err(Refusal::Newer(format!("segment {slot} has version {version}")))
+            Err(SpoolRefusal::Newer(format!("segment {slot} has version {version}")))
         }
         Err(HeaderError::Blank) if is_blank(files, slot, size) => Ok(HeaderRead::Said(Said::Unused)),
         Err(HeaderError::Blank | HeaderError::Damaged) => Ok(HeaderRead::Lost(block)),
@@ -312,10 +316,10 @@ impl<'a, F: Files> Search<'a, F> {
                 break;
             };
             place += record.length;
-            if record.kind == Kind::Chunk as u8 {
+            if record.kind == RecordKind::Chunk as u8 {
                 let extent = record::read_extent(&mut Cursor(record.payload));
                 extent.into_iter().for_each(|extent| self.extent(commit_header, &extent, evidence));
-            } else if record.kind == Kind::Message as u8
+            } else if record.kind == RecordKind::Message as u8
                 && let Ok(view) = MessageView::parse(record.payload)
             {
                 if evidence.messages.len() < limits::NAMED_MAX {

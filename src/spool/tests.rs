@@ -13,11 +13,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 
 use crate::id::Location;
-use crate::mail::envelope::{Envelope, Origin, Protocol, Recipient};
+use crate::mail::envelope::{Envelope, Origin, Recipient, WithProtocol};
 use crate::queue::outcome::{Stored, StoredDeferral};
 use crate::runtime::Synced;
 use crate::spool::batch::{Batch, Item, NewMessage, Outcome};
-use crate::spool::fold::{self, Files, Refusal};
+use crate::spool::fold::{self, Files, SpoolRefusal};
 use crate::spool::lane::{Begin, Done, Lane, Shape, StoredMessage};
 use crate::spool::record::{self, Extent, MessageView};
 use crate::spool::segment::{self, LaneOrigin};
@@ -164,7 +164,7 @@ fn message(sender: &str, recipients: u16, body: Vec<u8>) -> NewMessage {
         origin: Origin {
             client: Some("127.0.0.1:1".parse().unwrap()),
             helo: "h".into(),
-            protocol: Protocol::Esmtp,
+            protocol: WithProtocol::Esmtp,
             tls: None,
         },
         account: None,
@@ -405,14 +405,14 @@ fn foreign_and_newer_spools_are_refused() {
     let mut bench = Bench::new();
     bench.store(message("one@x.example", 1, b"1".to_vec()));
     let foreign = fold::fold(Shape { origin: LaneOrigin { node: 43, ..LANE_ORIGIN }, ..SHAPE }, &bench.disk);
-    assert_eq!(foreign.unwrap_err(), Refusal::ForeignNode { slot: bench.last.0, node: 42 });
+    assert_eq!(foreign.unwrap_err(), SpoolRefusal::ForeignNode { slot: bench.last.0, node: 42 });
     // A later version, whole with its CRC.
     let mut later = bench.disk.read(bench.last.0, 0, segment::HEADER).unwrap();
     later[8..12].copy_from_slice(&9u32.to_le_bytes());
     let crc = crc32c::crc32c(&later[..segment::HEADER - 4]);
     later[segment::HEADER - 4..].copy_from_slice(&crc.to_le_bytes());
     bench.disk.write(bench.last.0, 0, &later);
-    assert!(matches!(fold::fold(SHAPE, &bench.disk), Err(Refusal::Newer(_))));
+    assert!(matches!(fold::fold(SHAPE, &bench.disk), Err(SpoolRefusal::Newer(_))));
 }
 
 #[test]

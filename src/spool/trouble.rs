@@ -5,7 +5,7 @@ use crate::spool::layout;
 
 /// Why a lane cannot be opened at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum SpoolRefusal {
     /// Another node's spool, or a file of it.
     ForeignNode {
         /// The file that says so.
@@ -17,15 +17,17 @@ pub enum Refusal {
     Newer(String),
 }
 
-impl std::fmt::Display for Refusal {
+impl std::fmt::Display for SpoolRefusal {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Refusal::ForeignNode { slot, node } => write!(
+            SpoolRefusal::ForeignNode { slot, node } => write!(
                 formatter,
                 "{} belongs to another node ({node:016x}); if it alone does, move it out of this directory",
                 layout::segment_name(*slot)
             ),
-            Refusal::Newer(what) => write!(formatter, "this spool was written by a later version: {what}"),
+            SpoolRefusal::Newer(what) => {
+                write!(formatter, "this spool was written by a later version: {what}")
+            }
         }
     }
 }

@@ -15,7 +15,7 @@ use relevo::time::Instant;
 use super::peers::{Sink, hand_in, hand_in_from, hand_in_some};
 use super::relay::{Launch, Relay, run_until_true};
 use super::story;
-use relevo::shard::mesh::Room;
+use relevo::shard::mesh::MeshLimits;
 
 const SERVER: &str = "10.0.9.53:53";
 
@@ -60,7 +60,7 @@ pub fn launch<'a>(world: &'a World, shards: usize, more: &str) -> Relay<'a> {
          [delivery]\nprivate_networks = \"allow\"\nstarttls = false\n\
          [spool]\nsegment_size = \"4MiB\"\n{more}"
     );
-    let room = Room::of(shards);
+    let room = MeshLimits::of(shards);
     Relay::launch(world, &Launch { node: 1, shards, lanes: shards, room, configuration }).expect("it starts")
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use relevo::runtime::Runtime;
 use relevo::runtime::sim::{Costs, DiskFaults, SimRuntime, World};
-use relevo::shard::mesh::Room;
+use relevo::shard::mesh::MeshLimits;
 
 use super::day::talk::Talk;
 use super::peers::Sink;
@@ -71,7 +71,7 @@ fn rate(shards: usize, messages: usize, hot: usize, lend_at: usize) -> (u64, u64
          [delivery]\nconnections_per_destination = {}\n[spool]\nsegment_size = \"4MiB\"\n",
         shards * 8
     );
-    let room = Room { lend_at, ..Room::of(shards) };
+    let room = MeshLimits { lend_at, ..MeshLimits::of(shards) };
     let relay = Relay::launch(&world, &Launch { node: 1, shards, lanes: shards, room, configuration });
     let relay = relay.expect("the node lives");
     world.count_cores(1, COSTS);

@@ -32,7 +32,7 @@ use peers::{Client, Sink};
 use relay::{Launch, Relay, run_until_true};
 use relevo::limits;
 use relevo::runtime::sim::{DiskFaults, Faults, World};
-use relevo::shard::mesh::Room;
+use relevo::shard::mesh::MeshLimits;
 
 /// Runs a story under several seeds, and names the seed of one that fails.
 fn story(seeds: u64, tell: impl Fn(u64)) {
@@ -115,7 +115,7 @@ fn lanes_go_where_the_configuration_says() {
             "{}\n[[shard]]\nindex = 0\nlanes = [3]\n[[shard]]\nindex = 1\nlanes = [2]\n",
             relay::configuration("")
         );
-        let room = Room::of(2);
+        let room = MeshLimits::of(2);
         let launch = Launch { node: 1, shards: 2, lanes: 4, room, configuration: &configuration };
         let relay = Relay::launch(&world, &launch).expect("the node lives");
         assert_eq!(relay.found, 80);
@@ -226,7 +226,7 @@ fn a_backlog_found_at_start_comes_to_its_queues_by_itself() {
              [[route]]\ndomain = \"*\"\nto = \"smtp://10.0.0.2:25\"\n\
              [spool]\nsegment_size = \"4MiB\"\n[retry]\nfirst = \"1h\"\nmax = \"1h\"\n";
         // An inbox takes as much as is sent at a time, so that it is never found full.
-        let room = Room { handoffs: limits::INBOX_BATCH, ..Room::of(2) };
+        let room = MeshLimits { handoffs: limits::INBOX_BATCH, ..MeshLimits::of(2) };
         let launch = Launch { node: 1, shards: 2, lanes: 2, room, configuration };
         let relay = Relay::launch(&world, &launch).expect("a relay");
         let client = Client::start_bulk(&world, "10.0.0.1:25", 10, 300, 1);

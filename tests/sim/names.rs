@@ -13,7 +13,7 @@ use relevo::runtime::sim::World;
 use super::peers::{Sink, hand_in};
 use super::relay::{Launch, Relay, run_until_true};
 use super::story;
-use relevo::shard::mesh::Room;
+use relevo::shard::mesh::MeshLimits;
 
 const FIRST: &str = "10.0.9.53:53";
 const SECOND: &str = "10.0.9.54:53";
@@ -87,7 +87,7 @@ fn start<'a>(world: &'a World, delivery: &str) -> Relay<'a> {
          [delivery]\nprivate_networks = \"allow\"\nstarttls = false\n{delivery}\n\
          [spool]\nsegment_size = \"4MiB\"\n"
     );
-    let (shards, room) = (1, Room::of(1));
+    let (shards, room) = (1, MeshLimits::of(1));
     Relay::launch(world, &Launch { node: 1, shards, lanes: shards, room, configuration }).expect("it starts")
 }
 

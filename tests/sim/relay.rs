@@ -18,7 +18,7 @@ use relevo::runtime::sim::{SimRuntime, World};
 use relevo::runtime::{Bell, Runtime};
 use relevo::shard::ask::{Ask, Reply};
 use relevo::shard::assignment::Assignment;
-use relevo::shard::mesh::{Mesh, Room};
+use relevo::shard::mesh::{Mesh, MeshLimits};
 use relevo::shard::policy::Policy;
 use relevo::shard::start::{self, Report, Setup};
 
@@ -49,7 +49,7 @@ pub struct Launch<'a> {
     /// Lanes there are, or are to be.
     pub lanes: usize,
     /// Handoffs an inbox takes, and credits of a lane.
-    pub room: Room,
+    pub room: MeshLimits,
     pub configuration: &'a str,
 }
 
@@ -70,7 +70,7 @@ impl<'a> Relay<'a> {
     /// Starts a relay and runs the world until it listens on 10.0.0.1:25. `more` is added to its configuration.
     pub fn start(world: &'a World, node: u32, shards: usize, more: &str) -> Relay<'a> {
         let configuration = &configuration(more);
-        let launch = Launch { node, shards, lanes: LANES, room: Room::of(shards), configuration };
+        let launch = Launch { node, shards, lanes: LANES, room: MeshLimits::of(shards), configuration };
         Relay::launch(world, &launch).expect("the node lives")
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use relevo::runtime::sim::{Costs, SimStream, World};
 use relevo::runtime::{Defect, Runtime};
-use relevo::shard::mesh::Room;
+use relevo::shard::mesh::MeshLimits;
 
 use super::peers::{Sink, hand_in, hand_in_from};
 use super::relay::{Launch, Relay, run_until_true};
@@ -43,7 +43,7 @@ pub fn loses_none(defect: Defect) {
              [[listener]]\naddress = \"10.0.0.1:25\"\nrelay_from = [\"10.0.0.0/8\"]\n\
              [[route]]\ndomain = \"origin.example\"\nto = \"smtp://10.0.0.9:25\"\n\
              [delivery]\nprivate_networks = \"allow\"\n[spool]\nsegment_size = \"4MiB\"\n";
-        let launch = Launch { node: 1, shards: 1, lanes: 1, room: Room::of(1), configuration };
+        let launch = Launch { node: 1, shards: 1, lanes: 1, room: MeshLimits::of(1), configuration };
         let relay = Relay::launch(&world, &launch).expect("it starts");
         for number in 0..10 {
             hand_in(&world, 50 + number, number.into(), vec![format!("u{number}@[10.0.0.2]")]);
@@ -101,7 +101,7 @@ fn the_rest_of_what_was_lent_goes_at_once() {
         let took: Rc<RefCell<BTreeSet<String>>> = Rc::default();
         let own = took.clone();
         listen(&world, "10.0.0.2:25", move |stream| take_one_by_one(stream, own.clone()));
-        let room = Room { lend_at: 1, ..Room::of(SHARDS) };
+        let room = MeshLimits { lend_at: 1, ..MeshLimits::of(SHARDS) };
         let configuration = &super::relay::configuration("");
         let launch = Launch { node: 1, shards: SHARDS, lanes: SHARDS, room, configuration };
         let relay = Relay::launch(&world, &launch).expect("it starts");

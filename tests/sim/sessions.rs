@@ -337,7 +337,7 @@ fn what_clients_make_us_keep_has_a_bound_and_comes_back() {
     let configuration = super::relay::configuration("")
         .replace("[\"10.0.0.0/8\"]\n", "[\"10.0.0.0/8\"]\nconnections_per_client = 1000\n");
     let memory = 8 << 20;
-    let room = relevo::shard::mesh::Room { memory, ..relevo::shard::mesh::Room::of(1) };
+    let room = relevo::shard::mesh::MeshLimits { memory, ..relevo::shard::mesh::MeshLimits::of(1) };
     let launch = super::relay::Launch { node: 1, shards: 1, lanes: 1, room, configuration: &configuration };
     let relay = Relay::launch(&world, &launch).expect("a relay");
     let told = Rc::new(RefCell::new(Vec::new()));
@@ -381,7 +381,7 @@ fn a_client_has_so_many_connections_over_all_shards() {
     let world = World::new(1);
     let configuration = super::relay::configuration("")
         .replace("[\"10.0.0.0/8\"]\n", "[\"10.0.0.0/8\"]\nconnections_per_client = 5\nconnections_max = 8\n");
-    let room = relevo::shard::mesh::Room::of(2);
+    let room = relevo::shard::mesh::MeshLimits::of(2);
     let launch = super::relay::Launch { node: 1, shards: 2, lanes: 2, room, configuration: &configuration };
     let relay = Relay::launch(&world, &launch).expect("a relay");
     let heard = Rc::new(RefCell::new(Vec::new()));
@@ -427,7 +427,7 @@ fn strangers_in_handshakes_keep_no_mail_out() {
     let tls = format!("tls_certificate = {certificate:?}\ntls_key = {key:?}\n");
     let configuration = super::relay::configuration("")
         .replace("[\"10.0.0.0/8\"]\n", &format!("[\"10.0.0.0/8\"]\nconnections_per_client = 1000\n{tls}"));
-    let room = relevo::shard::mesh::Room { memory: 4 << 20, ..relevo::shard::mesh::Room::of(1) };
+    let room = relevo::shard::mesh::MeshLimits { memory: 4 << 20, ..relevo::shard::mesh::MeshLimits::of(1) };
     let launch = super::relay::Launch { node: 1, shards: 1, lanes: 1, room, configuration: &configuration };
     let relay = Relay::launch(&world, &launch).expect("a relay");
     let told = Rc::new(RefCell::new(Vec::new()));
@@ -480,7 +480,7 @@ fn small_bodies_that_come_slowly_stay_within_the_bound() {
     let world = World::new(1);
     let configuration = super::relay::configuration("")
         .replace("[\"10.0.0.0/8\"]\n", "[\"10.0.0.0/8\"]\nconnections_per_client = 1000\n");
-    let room = relevo::shard::mesh::Room { memory: 2 << 20, ..relevo::shard::mesh::Room::of(1) };
+    let room = relevo::shard::mesh::MeshLimits { memory: 2 << 20, ..relevo::shard::mesh::MeshLimits::of(1) };
     let launch = super::relay::Launch { node: 1, shards: 1, lanes: 1, room, configuration: &configuration };
     let relay = Relay::launch(&world, &launch).expect("a relay");
     let taken = Rc::new(RefCell::new(Vec::new()));

@@ -6,8 +6,8 @@ const ID: MessageId = MessageId { lane: 0, sequence: 1, offset: 4096 };
 const HEADER: &[u8] =
     b"Received: from x\r\n\tby y; date\r\nMessage-ID: <orig@a.example>\r\nSubject: Hi\r\n\r\nbody\r\n";
 
-fn refused<'a>(recipient: &'a [u8], text: &'a str) -> Failure<'a> {
-    Failure {
+fn refused<'a>(recipient: &'a [u8], text: &'a str) -> FailedRecipient<'a> {
+    FailedRecipient {
         recipient,
         cause: Cause::Refused,
         status: None,
@@ -17,11 +17,11 @@ fn refused<'a>(recipient: &'a [u8], text: &'a str) -> Failure<'a> {
     }
 }
 
-fn expired<'a>(recipient: &'a [u8], text: &'a str) -> Failure<'a> {
-    Failure { cause: Cause::Expired, ..refused(recipient, text) }
+fn expired<'a>(recipient: &'a [u8], text: &'a str) -> FailedRecipient<'a> {
+    FailedRecipient { cause: Cause::Expired, ..refused(recipient, text) }
 }
 
-fn notice<'a>(failures: &'a [Failure<'a>], header: &'a [u8]) -> Notice<'a> {
+fn notice<'a>(failures: &'a [FailedRecipient<'a>], header: &'a [u8]) -> Notice<'a> {
     Notice {
         hostname: "relay.example",
         sender: b"sender@a.example",
@@ -110,9 +110,11 @@ fn a_refused_recipient() {
 /// RFC 3464 2.3.6: what no host said is not told as SMTP, whatever it looks like.
 #[test]
 fn words_of_our_own_are_not_the_hops() {
-    let ours =
-        Failure { remote: None, ..refused(b"x@b.example", "552 5.3.4 too large for the next hop (SIZE)") };
-    let timed_out = Failure { cause: Cause::Expired, text: "4.4.1 cannot connect", ..ours };
+    let ours = FailedRecipient {
+        remote: None,
+        ..refused(b"x@b.example", "552 5.3.4 too large for the next hop (SIZE)")
+    };
+    let timed_out = FailedRecipient { cause: Cause::Expired, text: "4.4.1 cannot connect", ..ours };
     for (failure, told) in [(ours, "x-relevo; 552 5.3.4 too large"), (timed_out, "x-relevo; 4.4.1 cannot")] {
         let [_, words, fields, _] = parts(&notice(&[failure], HEADER));
         assert!(fields.contains(told) && !fields.contains("Remote-MTA"), "{fields}");
@@ -133,7 +135,12 @@ fn an_expired_recipient_reads_differently() {
 fn several_recipients_share_one_bounce() {
     let many: Vec<_> = (0..150).map(|number| format!("user{number}@b.example").into_bytes()).collect();
     let mut failures: Vec<_> = many.iter().map(|address| refused(address, "550 no")).collect();
-    failures.push(Failure { remote: None, text: "", last_attempt: None, ..expired(b"late@c.example", "") });
+    failures.push(FailedRecipient {
+        remote: None,
+        text: "",
+        last_attempt: None,
+        ..expired(b"late@c.example", "")
+    });
     let [head, words, fields, _] = parts(&notice(&failures, HEADER));
     assert!(head.contains("some recipients were not reached"), "{head}");
     assert_eq!(fields.matches("\r\n\r\nFinal-Recipient: ").count(), 151);
@@ -162,8 +169,14 @@ fn statuses() {
     ] {
         assert_eq!(status(&refused(b"a@b", text)), expected, "{text}");
     }
-    assert_eq!(status(&Failure { status: Some((5, 1, 10)), ..refused(b"a@b", "550 5.1.1") }), (5, 1, 10));
-    assert_eq!(status(&Failure { status: Some((2, 0, 0)), ..refused(b"a@b", "550 5.1.1") }), (5, 1, 1));
+    assert_eq!(
+        status(&FailedRecipient { status: Some((5, 1, 10)), ..refused(b"a@b", "550 5.1.1") }),
+        (5, 1, 10)
+    );
+    assert_eq!(
+        status(&FailedRecipient { status: Some((2, 0, 0)), ..refused(b"a@b", "550 5.1.1") }),
+        (5, 1, 1)
+    );
     assert_eq!(status(&expired(b"a@b", "450 4.2.1 busy")), (4, 4, 7));
 }
 
@@ -191,7 +204,7 @@ fn the_remote_host_is_a_name() {
         ("mx.b.example at) home", "mx.b.example"),
         ("mx.b.example \\", "mx.b.example"),
     ] {
-        let failures = [Failure { remote: Some(remote), ..refused(b"a@b.example", "550 no") }];
+        let failures = [FailedRecipient { remote: Some(remote), ..refused(b"a@b.example", "550 no") }];
         let [_, _, fields, _] = parts(&notice(&failures, HEADER));
         assert!(fields.contains(&format!("\r\nRemote-MTA: dns; {field}\r\n")), "{remote}: {fields}");
     }
@@ -201,7 +214,7 @@ fn the_remote_host_is_a_name() {
 fn nothing_from_outside_makes_a_line() {
     let evil = "550 5.1.1 a\r\n\r\n--=_relevo_0123456789abcdef\r\n.\r\nBcc: x\u{e9}\u{0}";
     let failures = [
-        Failure { remote: Some("mx\r\nEvil: 1"), ..refused(b"a\r\nEvil: 2@b", evil) },
+        FailedRecipient { remote: Some("mx\r\nEvil: 1"), ..refused(b"a\r\nEvil: 2@b", evil) },
         expired(b"b@c\n.\n", "\r\n\t \r\n"),
     ];
     let [head, words, fields, _] = parts(&notice(&failures, b"Message-ID: <a>\r\n b\r\n"));

@@ -13,7 +13,7 @@ use super::ring::{Ring, Turn};
 use crate::limits;
 
 #[derive(Debug, Default)]
-pub(super) struct Site {
+pub(super) struct SiteQueue {
     name: Rc<str>,
     /// Domains with ready groups, served in turn.
     pub(super) ring: Ring<DomainKey>,
@@ -32,7 +32,7 @@ pub(super) struct Site {
     pub(super) aged: usize,
 }
 
-impl Site {
+impl SiteQueue {
     pub(super) fn name(&self) -> &str {
         &self.name
     }
@@ -50,7 +50,7 @@ impl Site {
 /// All sites that domains lead to.
 #[derive(Debug, Default)]
 pub(super) struct Sites {
-    slots: Vec<Site>,
+    slots: Vec<SiteQueue>,
     free: Vec<u32>,
     by_name: HashMap<Rc<str>, SiteKey>,
     /// When those that are closed are tried again.
@@ -66,11 +66,11 @@ pub(super) struct Sites {
 }
 
 impl Sites {
-    pub(super) fn get(&self, key: SiteKey) -> &Site {
+    pub(super) fn get(&self, key: SiteKey) -> &SiteQueue {
         &self.slots[key.0 as usize]
     }
 
-    pub(super) fn get_mut(&mut self, key: SiteKey) -> &mut Site {
+    pub(super) fn get_mut(&mut self, key: SiteKey) -> &mut SiteQueue {
         &mut self.slots[key.0 as usize]
     }
 
@@ -94,7 +94,7 @@ impl Sites {
 
     fn add(&mut self, name: &str) -> SiteKey {
         let name: Rc<str> = name.into();
-        let site = Site { name: name.clone(), ..Site::default() };
+        let site = SiteQueue { name: name.clone(), ..SiteQueue::default() };
         let key = match self.free.pop() {
             Some(slot) => {
                 self.slots[slot as usize] = site;
@@ -124,7 +124,7 @@ impl Sites {
             let idle = site.domains == 0 && site.ring.is_empty() && until <= now;
             if idle && self.by_name.get(&site.name) == Some(&key) && !busy(key) {
                 self.by_name.remove(&site.name);
-                *site = Site::default();
+                *site = SiteQueue::default();
                 self.free.push(key.0);
                 forgotten.push(key);
             }

@@ -13,14 +13,14 @@ fn gate(more: &str) -> Gate {
     gate
 }
 
-fn judge(gate: &Gate, address: &str, port: u16, source: Source) -> Option<Refusal> {
+fn judge(gate: &Gate, address: &str, port: u16, source: Source) -> Option<GateRefusal> {
     gate.admit(SocketAddr::new(address.parse().unwrap(), port), source).err()
 }
 
-use Refusal::{Loop, Nowhere, Private, ThisMachine};
+use GateRefusal::{Loop, Nowhere, Private, ThisMachine};
 
 /// What a stranger says, and what becomes of it at port 25.
-const TABLE: &[(&str, Option<Refusal>)] = &[
+const TABLE: &[(&str, Option<GateRefusal>)] = &[
     ("192.0.2.1", None),
     ("203.0.113.9", None),
     ("8.8.8.8", None),

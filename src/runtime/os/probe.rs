@@ -8,21 +8,21 @@ use crate::limits;
 
 /// A refusal: what is wrong and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct MachineRefusal {
     /// What is wrong.
     pub problem: String,
     /// What to do.
     pub fix: String,
 }
 
-impl std::fmt::Display for Refusal {
+impl std::fmt::Display for MachineRefusal {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "{}; {}", self.problem, self.fix)
     }
 }
 
 /// Looks whether `shards` shards may run on io_uring. Raises the soft limit to the hard one first.
-pub fn check_ring(shards: usize) -> Result<(), Refusal> {
+pub fn check_ring(shards: usize) -> Result<(), MachineRefusal> {
     check_memlock(shards)?;
     check_io_uring()?;
     register_membarrier();
@@ -30,10 +30,10 @@ pub fn check_ring(shards: usize) -> Result<(), Refusal> {
 }
 
 /// Looks whether enough files may be open. Raises the soft limit to the hard one first.
-pub fn check_files() -> Result<(), Refusal> {
+pub fn check_files() -> Result<(), MachineRefusal> {
     let limit = raise(rustix::process::Resource::Nofile);
     if limit < limits::DESCRIPTORS_BASE * 2 {
-        return Err(Refusal {
+        return Err(MachineRefusal {
             problem: format!("only {limit} open files are allowed (RLIMIT_NOFILE)"),
             fix: "raise it: `ulimit -n 65536`, or LimitNOFILE=65536 in the systemd unit".into(),
         });
@@ -42,10 +42,10 @@ pub fn check_files() -> Result<(), Refusal> {
 }
 
 /// Looks whether threads may stand back for others.
-pub fn check_patience() -> Result<(), Refusal> {
+pub fn check_patience() -> Result<(), MachineRefusal> {
     match patience::refusal() {
         None => Ok(()),
-        Some((call, error)) => Err(Refusal {
+        Some((call, error)) => Err(MachineRefusal {
             problem: format!(
                 "the kernel refuses {call}: {error}; passwords are hashed at the cost of mail where cores are short"
             ),
@@ -56,11 +56,11 @@ pub fn check_patience() -> Result<(), Refusal> {
     }
 }
 
-fn check_memlock(shards: usize) -> Result<(), Refusal> {
+fn check_memlock(shards: usize) -> Result<(), MachineRefusal> {
     let limit = raise(rustix::process::Resource::Memlock);
     let wanted = limits::MEMLOCK_PER_SHARD * shards as u64;
     if limit < wanted {
-        return Err(Refusal {
+        return Err(MachineRefusal {
             problem: format!(
                 "only {} KiB may be locked (RLIMIT_MEMLOCK), {shards} shards need {} KiB",
                 limit / 1024,
@@ -80,7 +80,7 @@ fn raise(resource: rustix::process::Resource) -> u64 {
     rustix::process::getrlimit(resource).current.unwrap_or(u64::MAX)
 }
 
-fn check_io_uring() -> Result<(), Refusal> {
+fn check_io_uring() -> Result<(), MachineRefusal> {
     // A zeroed io_uring_params is 120 bytes; the kernel fills it in.
     let mut parameters = [0u8; 120];
     // SAFETY: the second argument points to 120 writable bytes, the size of struct io_uring_params.
@@ -102,7 +102,7 @@ fn check_io_uring() -> Result<(), Refusal> {
         Some(libc::ENOMEM) => "raise RLIMIT_MEMLOCK: `ulimit -l unlimited`",
         _ => "see dmesg and `man io_uring_setup` for this error",
     };
-    Err(Refusal { problem: format!("the kernel refuses io_uring: {error}"), fix: fix.into() })
+    Err(MachineRefusal { problem: format!("the kernel refuses io_uring: {error}"), fix: fix.into() })
 }
 
 /// Registering before any thread exists spares the first park of each shard about 15 ms.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::limits;
 use crate::mail::envelope::Envelope;
-use crate::policy::admit::{self, Admitted, Client, Section};
+use crate::policy::admit::{self, Admitted, Section, Submitter};
 use crate::policy::rules::Rules;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
@@ -36,7 +36,7 @@ impl Admission {
     /// instruction costs a look at two flags. `is_whole`: no more of its header section is to come.
     pub(in crate::shard) async fn decide<R: Runtime>(
         shard: &Shard<R>,
-        (rules, client): (&Rules, Client<'_>),
+        (rules, client): (&Rules, Submitter<'_>),
         envelope: &mut Envelope,
         (summary, is_whole): (Summary, bool),
         body: &mut Vec<u8>,

@@ -14,11 +14,11 @@ use std::time::Duration;
 
 use crate::limits;
 use crate::observe::diagnostics::Level;
-use crate::policy::guesses::{Attempt, Standing, Verdict};
+use crate::policy::guesses::{Attempt, Ruling, Standing};
 use crate::policy::verified::Digest;
 use crate::runtime::{Priority, Runtime, Uncomputed, Urgency};
 use crate::shard::Shard;
-use crate::shard::inbound::logins::{Check, Login, Logins, Outcome, POSTPONED, lock};
+use crate::shard::inbound::logins::{Check, Login, LoginOutcome, Logins, POSTPONED, lock};
 use crate::smtp::server::Credentials;
 
 /// Whether the credentials are an account's, when the client may hear so.
@@ -67,24 +67,24 @@ async fn outcome_of<R: Runtime>(
     credentials: Credentials,
     client: IpAddr,
     digest: Digest,
-) -> Outcome {
+) -> LoginOutcome {
     let counters = &shard.instruments.counters;
     let (verdict, calm) = {
         let (mut guesses, now) = (lock(&logins.guesses), shard.runtime.now());
         (guesses.ask(client, &credentials.name, digest.fingerprint(), now), guesses.calm(now))
     };
     let (standing, rank, attempt) = match verdict {
-        Verdict::Try { standing, rank, attempt } => (standing, rank, attempt),
-        Verdict::Refuse(delay) => {
+        Ruling::Try { standing, rank, attempt } => (standing, rank, attempt),
+        Ruling::Refuse(delay) => {
             counters.auth_refused.add(1);
-            return Outcome { login: Login::Unavailable, delay };
+            return LoginOutcome { login: Login::Unavailable, delay };
         }
-        Verdict::Again(delay) => return Outcome { login: Login::Wrong, delay },
-        Verdict::Busy(delay) => {
+        Ruling::Again(delay) => return LoginOutcome { login: Login::Wrong, delay },
+        Ruling::Busy(delay) => {
             counters.auth_shed.add(1);
             // Many clients behind one address come at once, too.
             let login = if delay.is_zero() { Login::Postponed } else { Login::Unavailable };
-            return Outcome { login, delay: delay.max(limits::GUESS_DELAY) };
+            return LoginOutcome { login, delay: delay.max(limits::GUESS_DELAY) };
         }
     };
     let mut trying = Trying { logins, attempt: Some(attempt) };
@@ -107,17 +107,17 @@ async fn outcome_of<R: Runtime>(
             if let (_, Some(place)) = logins.accounts.stored(&credentials.name) {
                 lock(&logins.verified).remember(place, digest, now);
             }
-            Outcome { login: Login::Right, delay: Duration::ZERO }
+            LoginOutcome { login: Login::Right, delay: Duration::ZERO }
         }
         (Ok(Some(false)), Some(attempt)) => {
             let delay = lock(&logins.guesses).failed(attempt, now);
-            Outcome { login: Login::Wrong, delay }
+            LoginOutcome { login: Login::Wrong, delay }
         }
         (Err(Uncomputed::Full), attempt) => {
             trying.attempt = attempt;
             counters.auth_shed.add(1);
             // Who could come again at once would only come more often.
-            Outcome { login: Login::Postponed, delay: limits::GUESS_DELAY }
+            LoginOutcome { login: Login::Postponed, delay: limits::GUESS_DELAY }
         }
         (_, attempt) => {
             trying.attempt = attempt;

@@ -63,13 +63,13 @@ pub struct Checks {
 /// One of them. All who come with the same credentials meanwhile hear the same: a client that opens many connections at once costs one hash.
 #[derive(Default)]
 pub(super) struct Check {
-    pub(super) outcome: Cell<Option<Outcome>>,
+    pub(super) outcome: Cell<Option<LoginOutcome>>,
     pub(super) waiting: RefCell<Vec<Waker>>,
 }
 
 impl Check {
     /// What became of it, or that this is not known in time.
-    pub(super) async fn outcome(&self, deadline: &Deadline) -> Outcome {
+    pub(super) async fn outcome(&self, deadline: &Deadline) -> LoginOutcome {
         poll_fn(|context| match self.outcome.get() {
             Some(outcome) => Poll::Ready(outcome),
             None => {
@@ -85,14 +85,14 @@ impl Check {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Outcome {
+pub(super) struct LoginOutcome {
     pub(super) login: Login,
     /// How long the client waits until it hears of it.
     pub(super) delay: Duration,
 }
 
 /// For now nobody can tell, and that is ours.
-pub(super) const POSTPONED: Outcome = Outcome { login: Login::Postponed, delay: Duration::ZERO };
+pub(super) const POSTPONED: LoginOutcome = LoginOutcome { login: Login::Postponed, delay: Duration::ZERO };
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::limits;
-use crate::policy::admit::Client;
+use crate::policy::admit::Submitter;
 use crate::policy::relay;
 use crate::policy::rules::Facts;
 use crate::runtime::{Defect, Runtime};
@@ -397,7 +397,7 @@ impl<R: Runtime> Connection<R> {
             self.session.scanner().map(|scanner| (scanner.summary(), !goes_on || !scanner.is_in_header()));
         let admission = match (section, self.session.open()) {
             (Some(section), Some(Open { account, trusted, envelope })) => {
-                let client = Client { account, listener: self.listener.place.into(), trusted };
+                let client = Submitter { account, listener: self.listener.place.into(), trusted };
                 let by = (&*self.listener.policy.rules, client);
                 Admission::decide(&self.shard, by, envelope, section, &mut upload.body).await
             }

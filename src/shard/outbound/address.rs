@@ -63,7 +63,7 @@ impl Addresses {
     }
 
     /// Takes a place of so many; None where all are taken.
-    pub fn take(self: &Rc<Self>, address: IpAddr, limit: usize) -> Option<Place> {
+    pub fn take(self: &Rc<Self>, address: IpAddr, limit: usize) -> Option<AddressPermit> {
         let mut known = self.known.borrow_mut();
         let entry = self.entry(&mut known, address);
         if !entry.count.try_take(limit) {
@@ -74,7 +74,7 @@ impl Addresses {
         }
         entry.connections += 1;
         let count = entry.count.clone();
-        Some(Place { addresses: self.clone(), address, count })
+        Some(AddressPermit { addresses: self.clone(), address, count })
     }
 
     /// The site is the last of its kind in the line of this address, and whoever gives a place back sees that. `secret` is what nobody
@@ -190,13 +190,13 @@ impl Drop for Coming {
 }
 
 /// A connection's place at its address, given back when it is dropped.
-pub struct Place {
+pub struct AddressPermit {
     addresses: Rc<Addresses>,
     address: IpAddr,
     count: Arc<ConnectionCount>,
 }
 
-impl Place {
+impl AddressPermit {
     /// Where it is.
     pub fn address(&self) -> IpAddr {
         self.address
@@ -233,7 +233,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for AddressPermit {
     fn drop(&mut self) {
         if let Ok(mut known) = self.addresses.known.try_borrow_mut()
             && let Some(entry) = known.get_mut(&self.address)

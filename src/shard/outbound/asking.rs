@@ -68,7 +68,7 @@ fn admit_some<R: Runtime>(shard: &Rc<Shard<R>>) -> bool {
         let next = shard.outbound.asking.waiting.borrow_mut().pop();
         let Some((behalf, (key, name))) = next else { return false };
         shard.outbound.asking.prompt.set(shard.outbound.asking.prompt.get() + 1);
-        let place = Place { shard: shard.clone(), behalf, slow: Cell::new(false) };
+        let place = QuestionPermit { shard: shard.clone(), behalf, slow: Cell::new(false) };
         let own = shard.clone();
         shard.runtime.spawn(async move {
             own.outbound.background.steps(&own.runtime, resolve(place, key, name)).await
@@ -82,7 +82,7 @@ async fn answer_at_once<R: Runtime>(shard: Rc<Shard<R>>, key: DomainKey, name: R
     resolved(&shard, key, behalf, found);
 }
 
-async fn resolve<R: Runtime>(place: Place<R>, key: DomainKey, name: Rc<str>) {
+async fn resolve<R: Runtime>(place: QuestionPermit<R>, key: DomainKey, name: Rc<str>) {
     let (shard, behalf) = (place.shard.clone(), place.behalf);
     let found = find(&shard, &place, &name).await;
     drop(place);
@@ -121,7 +121,7 @@ fn resolved<R: Runtime>(
 /// None: it is asked for again when the name servers are heard.
 async fn find<R: Runtime>(
     shard: &Rc<Shard<R>>,
-    place: &Place<R>,
+    place: &QuestionPermit<R>,
     name: &str,
 ) -> Option<Result<Rc<Hop>, Unroutable>> {
     let mut hop = pin!(shard.outbound.resolver.next_hop(name));
@@ -149,13 +149,13 @@ async fn find<R: Runtime>(
 }
 
 /// The place of a domain that is asked for.
-struct Place<R: Runtime> {
+struct QuestionPermit<R: Runtime> {
     shard: Rc<Shard<R>>,
     behalf: Behalf,
     slow: Cell<bool>,
 }
 
-impl<R: Runtime> Place<R> {
+impl<R: Runtime> QuestionPermit<R> {
     fn client(&self) -> Behalf {
         Behalf { client: self.behalf.client, message: 0, zone: 0 }
     }
@@ -178,7 +178,7 @@ impl<R: Runtime> Place<R> {
     }
 }
 
-impl<R: Runtime> Drop for Place<R> {
+impl<R: Runtime> Drop for QuestionPermit<R> {
     fn drop(&mut self) {
         let asking = &self.shard.outbound.asking;
         if !self.slow.get() {

@@ -12,7 +12,7 @@ use crate::shard::outbound::session::Connection;
 use crate::shard::outbound::settle;
 use crate::shard::outbound::tally::{Part, Tally, deferred, ended, outcomes};
 use crate::shard::outbound::transact::transact;
-use crate::shard::outbound::work::{After, How, Next, Run, UnderWay, is_resident, recipients_max};
+use crate::shard::outbound::work::{After, How, NextJob, Run, UnderWay, is_resident, recipients_max};
 use crate::shard::store::compact::Pinned;
 use crate::shard::store::load::{self, Source};
 use crate::smtp::client::{self, Verdict};
@@ -22,7 +22,7 @@ use crate::spool::record::MessageView;
 pub(super) async fn attempt<R: Runtime>(
     run: &mut Run<'_, R>,
     connection: &mut Connection<R>,
-    Next { under_way, opened }: Next<'_, R>,
+    NextJob { under_way, opened }: NextJob<'_, R>,
 ) -> After {
     let shard = run.shard;
     let job = &under_way.job.clone();

@@ -13,7 +13,7 @@ use crate::queue::outcome::{Ended, Failure};
 use crate::route::{Hop, Protocol};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
-use crate::shard::outbound::address::Place;
+use crate::shard::outbound::address::AddressPermit;
 use crate::shard::outbound::attempt::attempt;
 use crate::shard::outbound::opening::{Begun, Unproven};
 use crate::shard::outbound::session::{Connection, HopError};
@@ -77,7 +77,7 @@ async fn connected<R: Runtime>(
     key: SiteKey,
     site: &Rc<Site>,
     (hop, lease): (&Hop, &Lease<R>),
-) -> Option<Place> {
+) -> Option<AddressPermit> {
     let connected = connect::connect(shard, hop).await;
     lease.opened();
     match connected {
@@ -212,7 +212,7 @@ fn failed<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site, error: &H
 async fn work<R: Runtime>(
     shard: &Rc<Shard<R>>,
     key: SiteKey,
-    (site, place, lease): (&Rc<Site>, Option<&Place>, &Lease<R>),
+    (site, place, lease): (&Rc<Site>, Option<&AddressPermit>, &Lease<R>),
     connection: &mut Connection<R>,
 ) -> bool {
     let mut most = site.hop.borrow().policy.messages_per_connection;
@@ -277,7 +277,7 @@ fn reuse<R: Runtime>(shard: &Shard<R>) -> Duration {
 /// at the first empty moment would have to be opened again in the next.
 fn gives_up<R: Runtime>(
     shard: &Shard<R>,
-    (site, place): (&Site, Option<&Place>),
+    (site, place): (&Site, Option<&AddressPermit>),
     idle_since: Instant,
 ) -> bool {
     if place.is_some_and(|place| place.is_wanted(site)) {
@@ -292,13 +292,13 @@ fn gives_up<R: Runtime>(
 async fn idle<R: Runtime>(
     shard: &Rc<Shard<R>>,
     key: SiteKey,
-    (site, place): (&Rc<Site>, Option<&Place>),
+    (site, place): (&Rc<Site>, Option<&AddressPermit>),
     connection: &mut Connection<R>,
     resting: &Rc<IdleConnection>,
     since: Instant,
 ) -> bool {
     connection.wire.limit_idle(&shard.timers, limits::client::IDLE);
-    resting.address.set(place.map(Place::address));
+    resting.address.set(place.map(AddressPermit::address));
     place.inspect(|place| place.set_idle(key, true));
     sites::goes_idle(shard, key, site, resting);
     let alive = poll_fn(|context| {

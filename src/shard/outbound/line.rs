@@ -10,7 +10,7 @@ use crate::queue::destinations::SiteKey;
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::counts::ConnectionCount;
-use crate::shard::outbound::address::Place;
+use crate::shard::outbound::address::AddressPermit;
 use crate::shard::outbound::pump::{needs_hands, pump};
 use crate::shard::outbound::site::Site;
 
@@ -86,7 +86,7 @@ fn stand_in_line<R: Runtime>(
 
 /// A connection gives its place back. Where another site waits for it, this one goes to the end of the line if it has more to send: to
 /// connect again at once would be to keep it.
-pub(super) fn pass_on<R: Runtime>(shard: &Rc<Shard<R>>, place: Place, key: SiteKey, site: &Site) {
+pub(super) fn pass_on<R: Runtime>(shard: &Rc<Shard<R>>, place: AddressPermit, key: SiteKey, site: &Site) {
     let address = place.address();
     let wanted = place.is_wanted(site) && !shard.runtime.planted(Defect::PlaceTakenBack);
     let elsewhere = place.is_wanted_elsewhere();

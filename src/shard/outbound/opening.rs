@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use crate::queue::destinations::SiteKey;
-use crate::queue::fair::{Behalf, FairQueue, Tally};
+use crate::queue::fair::{Behalf, FairCounts, FairQueue};
 use crate::shard::outbound::address::Coming;
 use crate::shard::outbound::site::Site;
 
@@ -28,7 +28,7 @@ pub struct Begun {
 pub struct Openings {
     unproven: Cell<usize>,
     /// Who has how many of them, by message and zone, and by client.
-    of: RefCell<(Tally, Tally)>,
+    of: RefCell<(FairCounts, FairCounts)>,
     waiting: RefCell<FairQueue<SiteKey>>,
 }
 
@@ -37,7 +37,7 @@ impl Openings {
     pub fn new(secret: u64) -> Openings {
         Openings {
             unproven: Cell::new(0),
-            of: RefCell::new((Tally::new(secret), Tally::new(!secret))),
+            of: RefCell::new((FairCounts::new(secret), FairCounts::new(!secret))),
             waiting: RefCell::new(FairQueue::new(secret)),
         }
     }

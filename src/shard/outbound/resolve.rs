@@ -12,10 +12,10 @@ use crate::config::DnsConfig;
 use crate::dns::cache::Cache;
 use crate::dns::latest::Known;
 use crate::dns::message::Reading;
-use crate::dns::{Answer, Found, Kind, LookupError};
+use crate::dns::{Answer, Found, LookupError, QueryType};
 use crate::limits;
 use crate::policy::failures::Failures;
-use crate::route::gate::{self, Admitted, Gate, Refusal, Source};
+use crate::route::gate::{self, Admitted, Gate, GateRefusal, Source};
 use crate::route::{self, At, Hop, Host, NoRoute, Route};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::outbound::servers::NameServers;
@@ -54,7 +54,7 @@ pub(super) fn not_now(text: String) -> Unroutable {
 }
 
 /// The gate refused the only address of a host, or all of them.
-fn refused(host: &Host, address: IpAddr, refusal: Refusal) -> Unroutable {
+fn refused(host: &Host, address: IpAddr, refusal: GateRefusal) -> Unroutable {
     let (subject, detail) = refusal.detail();
     let permanent = refusal.is_permanent(host.source);
     let text = if matches!(host.at, At::Address(_)) {
@@ -63,7 +63,7 @@ fn refused(host: &Host, address: IpAddr, refusal: Refusal) -> Unroutable {
         format!("the host {} has the address {address}, which {refusal}", host.name)
     };
     let class = if permanent { 5 } else { 4 };
-    Unroutable { permanent, status: (class, subject, detail), text, loops: refusal == Refusal::Loop }
+    Unroutable { permanent, status: (class, subject, detail), text, loops: refusal == GateRefusal::Loop }
 }
 
 /// What the machine's files said when a configuration was read.
@@ -174,7 +174,7 @@ impl<R: Runtime> Resolver<R> {
     fn is_cached(&self, domain: &str) -> bool {
         let now = self.runtime.now();
         let cache = &mut *self.cache.borrow_mut();
-        let Some(found) = cache.get(Kind::Mx, domain, now) else { return false };
+        let Some(found) = cache.get(QueryType::Mx, domain, now) else { return false };
         let hosts = match &found.answer {
             Ok(Answer::Mx { hosts, .. }) => &hosts[..],
             Ok(Answer::NoDomain) | Err(_) => return true,
@@ -188,7 +188,7 @@ impl<R: Runtime> Resolver<R> {
         let mut reached = false;
         for host in hop.hosts.iter().filter(|host| Some(host.rank) == best) {
             let mut has_ipv4 = false;
-            for kind in [Kind::A, Kind::Aaaa] {
+            for kind in [QueryType::A, QueryType::Aaaa] {
                 let Some(found) = cache.get(kind, &host.name, now) else {
                     let skipped = has_ipv4 && self.late_ipv6.borrow().is_known(&host.name, now);
                     if skipped {
@@ -254,7 +254,7 @@ impl<R: Runtime> Resolver<R> {
 
     /// MX hosts, or the domain itself where it has none (RFC 5321 section 5.1).
     async fn mx_hop(&self, domain: &str) -> Result<Hop, Unroutable> {
-        let found = self.lookup(Kind::Mx, domain).await;
+        let found = self.lookup(QueryType::Mx, domain).await;
         let (hosts, cut) = match &found.answer {
             Ok(Answer::Mx { hosts, cut }) => (&hosts[..], *cut),
             Ok(Answer::NoDomain) => return Err(never((1, 2), format!("the domain {domain} does not exist"))),
@@ -350,10 +350,10 @@ impl<R: Runtime> Resolver<R> {
             return false;
         }
         let cache = &mut *self.cache.borrow_mut();
-        match cache.get(Kind::A, name, now).as_deref() {
+        match cache.get(QueryType::A, name, now).as_deref() {
             None => true,
             Some(Found { answer: Ok(Answer::Addresses(some)), .. }) if !some.is_empty() => false,
-            Some(_) => cache.get(Kind::Aaaa, name, now).is_none(),
+            Some(_) => cache.get(QueryType::Aaaa, name, now).is_none(),
         }
     }
 
@@ -361,7 +361,7 @@ impl<R: Runtime> Resolver<R> {
     fn is_late_ipv6(&self, name: &str) -> bool {
         let now = self.runtime.now();
         self.late_ipv6.borrow().is_known(name, now)
-            && self.cache.borrow_mut().get(Kind::Aaaa, name, now).is_none()
+            && self.cache.borrow_mut().get(QueryType::Aaaa, name, now).is_none()
     }
 
     /// Where a host may be connected to, IPv4 first: the addresses it has that pass the gate. An MX host one of whose addresses is ours is
@@ -386,11 +386,11 @@ impl<R: Runtime> Resolver<R> {
                         admitted.push(address);
                     }
                 }
-                Err(Refusal::Loop) if host.source == Source::Stranger => {
-                    return Err(refused(host, address, Refusal::Loop));
+                Err(GateRefusal::Loop) if host.source == Source::Stranger => {
+                    return Err(refused(host, address, GateRefusal::Loop));
                 }
                 Err(refusal) => {
-                    if why.is_none() || refusal == Refusal::Loop {
+                    if why.is_none() || refusal == GateRefusal::Loop {
                         why = Some((address, refusal));
                     }
                 }
@@ -446,7 +446,7 @@ impl<R: Runtime> Resolver<R> {
     async fn look_up_addresses(&self, name: &str) -> Result<Vec<IpAddr>, Unroutable> {
         let mut addresses = Vec::new();
         let mut trouble = None;
-        for kind in [Kind::A, Kind::Aaaa] {
+        for kind in [QueryType::A, QueryType::Aaaa] {
             let found = if addresses.is_empty() {
                 self.lookup(kind, name).await
             } else {
@@ -478,7 +478,7 @@ impl<R: Runtime> Resolver<R> {
 
     /// From the cache, or asked for, once however many want it. Where whoever asks gives up half way, or the name servers are others by then,
     /// one of those who wait asks in his place.
-    async fn lookup(&self, kind: Kind, name: &str) -> Rc<Found> {
+    async fn lookup(&self, kind: QueryType, name: &str) -> Rc<Found> {
         loop {
             if let Some(found) = self.cache.borrow_mut().get(kind, name, self.runtime.now()) {
                 return found;
@@ -519,7 +519,7 @@ impl<R: Runtime> Resolver<R> {
     }
 
     /// Asks, and follows aliases that lead out of an answer.
-    async fn ask(&self, kind: Kind, name: &str) -> Found {
+    async fn ask(&self, kind: QueryType, name: &str) -> Found {
         // Domains that wait do it elsewhere, in fair order; this is about those that are being connected to.
         while self.asking.get() >= self.asking_max {
             self.timers.sleep_until(self.runtime.now() + limits::ASKING_PAUSE).await;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::config::DnsConfig;
 use crate::dns::message::{self, Reading};
 use crate::dns::servers::Servers;
-use crate::dns::{Kind, LookupError, ServerError};
+use crate::dns::{LookupError, QueryType, ServerError};
 use crate::limits;
 use crate::runtime::{Datagram, Runtime};
 use crate::shard::timers::Timers;
@@ -66,8 +66,8 @@ impl<R: Runtime> NameServers<R> {
         let order = self.list.borrow().order();
         let ask = |server: SocketAddr| async move {
             let id = self.runtime.random() as u16;
-            let Some(question) = message::write_question(id, ".", Kind::A, false) else { return false };
-            self.ask_udp(server, &question, (id, ".", Kind::A), until).await.is_ok()
+            let Some(question) = message::write_question(id, ".", QueryType::A, false) else { return false };
+            self.ask_udp(server, &question, (id, ".", QueryType::A), until).await.is_ok()
         };
         let mut asked: Vec<_> = order.iter().map(|server| (Box::pin(ask(*server)), None)).collect();
         poll_fn(|context| {
@@ -100,7 +100,7 @@ impl<R: Runtime> NameServers<R> {
     }
 
     /// Asks one server after the other until one answers.
-    pub async fn ask(&self, kind: Kind, name: &str) -> Result<Reading, LookupError> {
+    pub async fn ask(&self, kind: QueryType, name: &str) -> Result<Reading, LookupError> {
         let order = self.list.borrow().order();
         if order.is_empty() {
             return Err(LookupError::NoServers);
@@ -161,7 +161,7 @@ impl<R: Runtime> NameServers<R> {
         &self,
         server: SocketAddr,
         question: &[u8],
-        (id, name, kind): (u16, &str, Kind),
+        (id, name, kind): (u16, &str, QueryType),
         until: Instant,
     ) -> io::Result<Reading> {
         let socket = self.runtime.datagram(server)?;
@@ -194,7 +194,7 @@ impl<R: Runtime> NameServers<R> {
         question: &[u8],
         id: u16,
         name: &str,
-        kind: Kind,
+        kind: QueryType,
     ) -> io::Result<Reading> {
         let stream = self.runtime.connect(None, server)?;
         let mut wire = Wire::<R>::new(stream, &self.timers);

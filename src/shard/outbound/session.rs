@@ -9,7 +9,7 @@ use crate::limits;
 use crate::route::{Endpoint, Protocol};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
-use crate::shard::outbound::address::Place;
+use crate::shard::outbound::address::AddressPermit;
 use crate::shard::wire::{Wire, WireError};
 use crate::smtp::client::Capabilities;
 use crate::smtp::reply::{HostileReply, Reply, ReplyReader};
@@ -24,7 +24,7 @@ pub struct Connection<R: Runtime> {
     /// What is spoken.
     pub protocol: Protocol,
     /// Its place at its address, where that is counted.
-    pub place: Option<Place>,
+    pub place: Option<AddressPermit>,
     /// Name and address of the hop, for records.
     pub hop: String,
     /// It greets with our own name: mail that goes there comes back.

@@ -405,7 +405,7 @@ async fn compose<R: Runtime>(
     let mut failures = Vec::new();
     for ((ordinal, cause, failure), text) in failed_recipients(settled).zip(&texts) {
         let Some((recipient, _)) = view.recipients().nth(usize::from(ordinal)) else { continue };
-        failures.push(dsn::Failure {
+        failures.push(dsn::FailedRecipient {
             recipient,
             cause,
             status: failure.status,

@@ -7,7 +7,7 @@ use crate::time::Instant;
 
 /// What a site showed of late.
 #[derive(Debug)]
-pub struct Shown {
+pub struct SiteHistory {
     /// It takes so many recipients in a transaction; until when that is believed.
     pub(super) recipients: Cell<(usize, Instant)>,
     /// It took a message.
@@ -18,9 +18,9 @@ pub struct Shown {
     alone_until: Cell<Instant>,
 }
 
-impl Default for Shown {
-    fn default() -> Shown {
-        Shown {
+impl Default for SiteHistory {
+    fn default() -> SiteHistory {
+        SiteHistory {
             recipients: Cell::new((0, Instant(0))),
             took_at: Cell::new(None),
             moved: Cell::new((0, Instant(0))),
@@ -29,7 +29,7 @@ impl Default for Shown {
     }
 }
 
-impl Shown {
+impl SiteHistory {
     /// Recipients it takes in a transaction, as far as is known.
     pub fn recipients(&self, now: Instant) -> usize {
         let (most, until) = self.recipients.get();
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn messages_move_a_bounded_number_of_times() {
-        let (shown, begin) = (Shown::default(), Instant(7));
+        let (shown, begin) = (SiteHistory::default(), Instant(7));
         let moves = |now| (0..3 * limits::MOVES_MAX).filter(|_| shown.may_move(now)).count();
         assert_eq!(moves(begin), limits::MOVES_MAX as usize);
         assert_eq!(moves(begin + limits::HOP_FAILURE_KEPT / 2), 0);

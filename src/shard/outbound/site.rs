@@ -13,7 +13,7 @@ use crate::queue::fair::Behalf;
 use crate::route::Hop;
 use crate::shard::counts::ConnectionCount;
 use crate::shard::message::Job;
-use crate::shard::outbound::shown::Shown;
+use crate::shard::outbound::shown::SiteHistory;
 use crate::time::Instant;
 
 /// What a connection that asks for work gets.
@@ -47,7 +47,7 @@ pub struct Site {
     /// Why the last connection failed.
     pub last_error: RefCell<String>,
     /// What its hop showed of late.
-    pub shown: Shown,
+    pub shown: SiteHistory,
     /// The address it waits for a place at; until then it opens no connection.
     pub parked: Cell<Option<IpAddr>>,
     /// It waits to be let open one.
@@ -76,7 +76,7 @@ impl Site {
             hold_until: Cell::new(Instant(0)),
             pipelines: Cell::new(false),
             last_error: RefCell::default(),
-            shown: Shown::default(),
+            shown: SiteHistory::default(),
             parked: Cell::new(None),
             queued: Cell::new(false),
             refused: Cell::new(false),

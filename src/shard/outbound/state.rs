@@ -11,7 +11,7 @@ use crate::limits;
 use crate::policy::failures::Failures;
 use crate::policy::tls;
 use crate::queue::destinations::{Destinations, DomainKey, SiteKey};
-use crate::queue::fair::{FairQueue, Tally};
+use crate::queue::fair::{FairCounts, FairQueue};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::background::Background;
 use crate::shard::mesh::Mesh;
@@ -237,7 +237,7 @@ pub struct Asking {
     pub(super) prompt: Cell<usize>,
     pub(super) slow: Cell<usize>,
     /// Who has how many of the slow ones, by message and zone, and by client.
-    pub(super) slow_of: RefCell<(Tally, Tally)>,
+    pub(super) slow_of: RefCell<(FairCounts, FairCounts)>,
     pub(super) admitting: Cell<bool>,
     pub(super) probing: Cell<bool>,
     pub(super) deaf: Cell<bool>,
@@ -258,7 +258,7 @@ impl Asking {
             waiting: RefCell::new(FairQueue::new(secret)),
             prompt: Cell::new(0),
             slow: Cell::new(0),
-            slow_of: RefCell::new((Tally::new(secret), Tally::new(!secret))),
+            slow_of: RefCell::new((FairCounts::new(secret), FairCounts::new(!secret))),
             admitting: Cell::new(false),
             probing: Cell::new(false),
             deaf: Cell::new(false),

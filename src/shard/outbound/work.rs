@@ -9,7 +9,7 @@ use crate::queue::destinations::SiteKey;
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::message::Job;
-use crate::shard::outbound::address::Place;
+use crate::shard::outbound::address::AddressPermit;
 use crate::shard::outbound::session::Connection;
 use crate::shard::outbound::site::{Site, Work};
 use crate::shard::outbound::{borrow, pump, settle};
@@ -29,7 +29,7 @@ pub(super) struct Run<'a, R: Runtime> {
     pub(super) shard: &'a Rc<Shard<R>>,
     pub(super) key: SiteKey,
     pub(super) site: &'a Rc<Site>,
-    pub(super) place: Option<&'a Place>,
+    pub(super) place: Option<&'a AddressPermit>,
     /// Transactions a connection may carry; 0: any number.
     pub(super) most: usize,
     /// When it is no longer used for another: its host may have other addresses by then, or others are preferred to it.
@@ -38,13 +38,13 @@ pub(super) struct Run<'a, R: Runtime> {
     pub(super) done: usize,
     /// A message was taken over it.
     pub(super) took: Cell<bool>,
-    pub(super) ahead: Option<Next<'a, R>>,
+    pub(super) ahead: Option<NextJob<'a, R>>,
     /// Since when there was nothing to do.
     pub(super) idle_since: Option<Instant>,
 }
 
 /// A group that is next on a connection.
-pub(super) struct Next<'a, R: Runtime> {
+pub(super) struct NextJob<'a, R: Runtime> {
     pub(super) under_way: UnderWay<'a, R>,
     /// Its MAIL, RCPT and DATA went out behind the body of the message before.
     pub(super) opened: bool,
@@ -60,7 +60,7 @@ impl<'a, R: Runtime> Run<'a, R> {
     }
 
     /// The next group of the site's queue; what is too old is settled.
-    pub(super) fn take(&self) -> Option<Next<'a, R>> {
+    pub(super) fn take(&self) -> Option<NextJob<'a, R>> {
         let Run { shard, key, site, .. } = *self;
         loop {
             match pump::take(shard, key, site) {
@@ -70,7 +70,7 @@ impl<'a, R: Runtime> Run<'a, R> {
                     let under_way = UnderWay::new(shard, site, job);
                     // More work than connections: one more connection, if the limits let it.
                     pump::pump(shard, key);
-                    return Some(Next { under_way, opened: false });
+                    return Some(NextJob { under_way, opened: false });
                 }
                 Work::Nothing => return None,
             }
@@ -147,7 +147,12 @@ pub(super) struct How {
 }
 
 /// Whether a connection ends its turn, as another site waits for its place.
-fn must_pass_on<R: Runtime>(shard: &Shard<R>, place: Option<&Place>, site: &Site, done: usize) -> bool {
+fn must_pass_on<R: Runtime>(
+    shard: &Shard<R>,
+    place: Option<&AddressPermit>,
+    site: &Site,
+    done: usize,
+) -> bool {
     done >= limits::ADDRESS_TURN
         && place.is_some_and(|place| place.is_wanted(site) && !shard.runtime.planted(Defect::PlaceKept))
 }

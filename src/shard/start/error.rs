@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::shard::inbound::listener::ListenError;
-use crate::spool::fold::Refusal;
+use crate::spool::fold::SpoolRefusal;
 
 /// Why a shard does not start.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub enum StartError {
     /// A file of a lane cannot be opened.
     Unopened(PathBuf, io::Error),
     /// A lane is not what this version may go on with.
-    Refused(PathBuf, Refusal),
+    Refused(PathBuf, SpoolRefusal),
     /// A listener cannot be opened.
     Listen(ListenError),
     /// The thread of this shard ended before it had started.

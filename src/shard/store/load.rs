@@ -79,7 +79,7 @@ impl Source {
             Source::Read(bytes, offset) => (&bytes[..], *offset),
         };
         let record = record::read_known(bytes, u64::from(offset)).map_err(|_| damaged())?;
-        if record.kind != record::Kind::Message as u8 {
+        if record.kind != record::RecordKind::Message as u8 {
             return Err(damaged());
         }
         Ok(record.payload)

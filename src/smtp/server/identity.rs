@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use crate::limits;
-use crate::mail::envelope::{Envelope, Protocol};
+use crate::mail::envelope::{Envelope, WithProtocol};
 
 #[derive(Debug)]
 pub(super) struct Identity {
@@ -67,14 +67,14 @@ impl Identity {
     }
 
     /// RFC 3848
-    fn protocol(&self) -> Protocol {
+    fn protocol(&self) -> WithProtocol {
         let extended = self.hello.as_ref().is_some_and(|hello| hello.extended);
         match (extended, self.tls.is_some(), self.account.is_some()) {
-            (false, ..) => Protocol::Smtp,
-            (true, false, false) => Protocol::Esmtp,
-            (true, false, true) => Protocol::Esmtpa,
-            (true, true, false) => Protocol::Esmtps,
-            (true, true, true) => Protocol::Esmtpsa,
+            (false, ..) => WithProtocol::Smtp,
+            (true, false, false) => WithProtocol::Esmtp,
+            (true, false, true) => WithProtocol::Esmtpa,
+            (true, true, false) => WithProtocol::Esmtps,
+            (true, true, true) => WithProtocol::Esmtpsa,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::BareNewlines;
-use crate::mail::envelope::{Envelope, Envelopes, Protocol};
+use crate::mail::envelope::{Envelope, Envelopes, WithProtocol};
 use crate::time::UnixMillis;
 
 pub(super) fn rules() -> Rc<Rules> {
@@ -101,7 +101,7 @@ fn a_pipelined_transaction() {
         envelopes[0].recipients.iter().map(|r| String::from_utf8_lossy(&r.address)).collect();
     assert_eq!(addresses, ["y@A.example", "x@z.example", "w@Z.example"]);
     assert!(envelopes[0].needs_stuffing);
-    assert_eq!(envelopes[0].origin.protocol, Protocol::Esmtp);
+    assert_eq!(envelopes[0].origin.protocol, WithProtocol::Esmtp);
 }
 
 #[test]

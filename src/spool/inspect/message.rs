@@ -7,7 +7,7 @@ use crate::limits;
 use crate::queue::outcome::{Stored, StoredDeferral};
 use crate::spool::fold::Files;
 use crate::spool::inspect::{Found, Salvage, Step, Survey, walk};
-use crate::spool::record::{self, Extent, Kind, MessageView, Record};
+use crate::spool::record::{self, Extent, MessageView, Record, RecordKind};
 use crate::spool::segment::Cursor;
 
 /// Why a message or a piece of it cannot be had.
@@ -58,7 +58,7 @@ pub fn read_message(files: &impl Files, found: &Found, offset: u32) -> Result<Pl
         bytes = files.read(found.slot, at, length).map_err(Fault::Io)?;
     }
     let record = record::read(&bytes, found.header.salt, at).map_err(|_| Fault::Damaged)?;
-    if record.kind != Kind::Message as u8 || MessageView::parse(record.payload).is_err() {
+    if record.kind != RecordKind::Message as u8 || MessageView::parse(record.payload).is_err() {
         return Err(Fault::Damaged);
     }
     let payload = record.payload.to_vec();
@@ -73,7 +73,7 @@ pub fn find(files: &impl Files, survey: &Survey, id: MessageId) -> Option<Result
     let mut moved = None;
     for found in survey.active.iter().filter(|found| found.header.sequence >= id.sequence) {
         each(files, found, |offset, record| {
-            if record.kind == Kind::Message as u8
+            if record.kind == RecordKind::Message as u8
                 && MessageView::parse(record.payload).is_ok_and(|view| view.id == id && view.is_moved())
             {
                 let payload = record.payload.to_vec();
@@ -167,7 +167,7 @@ pub fn history(files: &impl Files, survey: &Survey, id: MessageId, count: u16) -
         each(files, found, |offset, record| {
             let mut payload = Cursor(record.payload);
             match record.kind {
-                kind if kind == Kind::Message as u8 => {
+                kind if kind == RecordKind::Message as u8 => {
                     let view = MessageView::parse(record.payload).ok().filter(|view| view.id == id);
                     let Some(view) = view else { return };
                     lies = (found.header.sequence, offset);
@@ -176,16 +176,16 @@ pub fn history(files: &impl Files, survey: &Survey, id: MessageId, count: u16) -
                         history.list(&state);
                     }
                 }
-                kind if Kind::is_outcome(kind) => {
+                kind if RecordKind::is_outcome(kind) => {
                     let about = (payload.u32(), payload.u32());
                     if about == (Some(born.0), Some(born.1)) {
                         history.outcome(&mut payload);
                     }
                 }
-                kind if kind == Kind::Snapshot as u8 && payload.u32() == Some(lies.0) => {
+                kind if kind == RecordKind::Snapshot as u8 && payload.u32() == Some(lies.0) => {
                     history.list(&listed(&mut payload, lies.1).unwrap_or_default());
                 }
-                kind if kind == Kind::PartialSnapshot as u8 && payload.u32() == Some(lies.0) => {
+                kind if kind == RecordKind::PartialSnapshot as u8 && payload.u32() == Some(lies.0) => {
                     listed(&mut payload, lies.1).into_iter().for_each(|ranges| history.list(&ranges));
                 }
                 _ => {}

@@ -7,7 +7,7 @@ use crate::limits;
 use crate::spool::files::Files;
 use crate::spool::segment::{Header, LaneOrigin};
 use crate::spool::survey::{self, Lookout, MISSING, Said, Seen, UNKNOWN};
-use crate::spool::trouble::Refusal;
+use crate::spool::trouble::SpoolRefusal;
 
 /// A segment in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ impl Survey {
 }
 
 /// Reads the headers of a lane. `origin` is what they must say.
-pub fn survey(files: &impl Files, origin: LaneOrigin) -> Result<Survey, Refusal> {
+pub fn survey(files: &impl Files, origin: LaneOrigin) -> Result<Survey, SpoolRefusal> {
     let Lookout { seen, missing } = survey::look(files, origin, limits::SEGMENT_SIZE_MIN)?;
     let mut survey = Survey::default();
     let damaged = |slot, what: String| Unsound { slot, what, messages: Vec::new() };

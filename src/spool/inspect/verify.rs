@@ -2,12 +2,12 @@
 
 use crate::id::MessageId;
 use crate::limits;
-use crate::spool::fold::{self, Damage, Files, Refusal};
+use crate::spool::fold::{self, Damage, Files, SpoolRefusal};
 use crate::spool::inspect::message::{self, Fault};
 use crate::spool::inspect::walk::{self, Salvage, Step};
 use crate::spool::inspect::{Found, Survey, Unsound, survey};
 use crate::spool::lane::Shape;
-use crate::spool::record::{self, Extent, Kind, MessageView, Record};
+use crate::spool::record::{self, Extent, MessageView, Record, RecordKind};
 use crate::spool::segment::{Cursor, FIRST_COMMIT, LaneOrigin};
 
 /// Damage in a part that was synced.
@@ -89,7 +89,7 @@ struct Verifier<'a, F> {
 }
 
 /// Verifies a lane. Holds one commit at a time, and a few bytes for each message.
-pub fn verify(files: &impl Files, lane: u16, origin: LaneOrigin) -> Result<LaneReport, Refusal> {
+pub fn verify(files: &impl Files, lane: u16, origin: LaneOrigin) -> Result<LaneReport, SpoolRefusal> {
     let survey = survey(files, origin)?;
     let segment_size = limits::SEGMENT_SIZE_DEFAULT;
     let folded = fold::fold(Shape { lane, origin, segment_size, segments_max: limits::SEGMENTS_MAX }, files)?;
@@ -224,16 +224,16 @@ impl<F: Files> Verifier<'_, F> {
         let at = u64::from(offset);
         let mut payload = Cursor(record.payload);
         let sense = match record.kind {
-            kind if kind == Kind::Message as u8 => match MessageView::parse(record.payload) {
+            kind if kind == RecordKind::Message as u8 => match MessageView::parse(record.payload) {
                 Ok(view) => {
                     self.message(found, offset, &view);
                     Some(())
                 }
                 Err(_) => None,
             },
-            kind if kind == Kind::Chunk as u8 => self.chunk(found, payload),
-            kind if Kind::is_outcome(kind) => self.outcome(found, at, &mut payload),
-            kind if kind == Kind::Snapshot as u8 || kind == Kind::PartialSnapshot as u8 => {
+            kind if kind == RecordKind::Chunk as u8 => self.chunk(found, payload),
+            kind if RecordKind::is_outcome(kind) => self.outcome(found, at, &mut payload),
+            kind if kind == RecordKind::Snapshot as u8 || kind == RecordKind::PartialSnapshot as u8 => {
                 self.snapshot(found, at, &mut payload)
             }
             _ => Some(()),

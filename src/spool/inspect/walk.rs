@@ -7,7 +7,7 @@ use crate::limits;
 use crate::spool::commit::{CommitReader, NoCommit};
 use crate::spool::files::Files;
 use crate::spool::inspect::Found;
-use crate::spool::record::{self, Kind, MessageView, Record};
+use crate::spool::record::{self, MessageView, Record, RecordKind};
 use crate::spool::salvage::{self, Piece};
 use crate::spool::segment::{self, COMMIT_HEADER};
 
@@ -93,7 +93,7 @@ pub fn walk(files: &impl Files, found: &Found, mut each: impl FnMut(Step<'_>)) -
 
 /// The message in a record, if it is one and makes sense.
 fn message<'a>(record: &Record<'a>) -> Option<MessageView<'a>> {
-    if record.kind == Kind::Message as u8 { MessageView::parse(record.payload).ok() } else { None }
+    if record.kind == RecordKind::Message as u8 { MessageView::parse(record.payload).ok() } else { None }
 }
 
 /// What can still be told of the records of a commit that is damaged, and where it ends: at `next` at most.
@@ -109,7 +109,7 @@ fn salvaged(files: &impl Files, found: &Found, at: u64, next: u64) -> (u64, Vec<
         let record = record::read(bytes, salt, offset.into()).ok().filter(|_| whole);
         let is_message = match &record {
             Some(record) => message(record).is_some(),
-            None => bytes.first() == Some(&(Kind::Message as u8)),
+            None => bytes.first() == Some(&(RecordKind::Message as u8)),
         };
         if records.len() < limits::COMMIT_ITEMS_MAX {
             let length = record.map_or(0, |record| record.length as u32);

@@ -14,7 +14,7 @@ fn envelope() -> Envelope {
         origin: Origin {
             client: Some("192.0.2.7:4321".parse().unwrap()),
             helo: "client.example".into(),
-            protocol: Protocol::Esmtps,
+            protocol: WithProtocol::Esmtps,
             tls: Some("TLSv1.3 X".into()),
         },
         account: Some("news".into()),
@@ -28,7 +28,7 @@ fn envelope() -> Envelope {
 fn encoded() -> Vec<u8> {
     let mut out = vec![0xEE; 10];
     let id = MessageId { lane: 2, sequence: 3, offset: 4106 };
-    let at = start(&mut out, Kind::Message);
+    let at = start(&mut out, RecordKind::Message);
     let place = write_message(&mut out, &envelope(), id, 9_999, 42, &[], true).unwrap();
     patch_extent(&mut out, place, &Extent { sequence: 3, slot: 1, offset: 5000, length: 9_999, crc: 77 });
     let end = out.len();
@@ -40,13 +40,13 @@ fn encoded() -> Vec<u8> {
 fn message_survives() {
     let bytes = encoded();
     let record = read(&bytes, 99, 4106).unwrap();
-    assert_eq!((record.kind, record.length), (Kind::Message as u8, bytes.len()));
+    assert_eq!((record.kind, record.length), (RecordKind::Message as u8, bytes.len()));
     let view = MessageView::parse(record.payload).unwrap();
     assert_eq!(view.id, MessageId { lane: 2, sequence: 3, offset: 4106 });
     assert_eq!((view.sender, view.size, view.header_length, view.count), (&b"a@b.example"[..], 9_999, 42, 3));
     assert_eq!(view.client, Some("192.0.2.7:4321".parse().unwrap()));
     assert_eq!((view.helo, view.tls, view.account), ("client.example", Some("TLSv1.3 X"), Some("news")));
-    assert!(view.eight_bit && !view.needs_stuffing && view.protocol == Protocol::Esmtps);
+    assert!(view.eight_bit && !view.needs_stuffing && view.protocol == WithProtocol::Esmtps);
     let extents: Vec<_> = view.extents().collect();
     assert_eq!(extents, [Extent { sequence: 3, slot: 1, offset: 5000, length: 9_999, crc: 77 }]);
     let domains: Vec<_> = view.domains().collect();

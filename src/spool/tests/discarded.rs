@@ -3,7 +3,7 @@
 use super::*;
 use crate::queue::outcome::Stored;
 use crate::spool::inspect::{self, RecipientState};
-use crate::spool::record::Kind;
+use crate::spool::record::RecordKind;
 
 /// The kind of the first record of the last commit.
 fn kind_written(bench: &Bench) -> u8 {
@@ -22,7 +22,7 @@ fn an_unknown_end_has_a_record_of_its_own() {
     let key = bench.store(message("a@x.example", 3, b"body".to_vec()));
     bench.settle(key, 1, 1, Stored::Delivered);
     bench.commit();
-    assert_eq!(kind_written(&bench), Kind::Outcome as u8);
+    assert_eq!(kind_written(&bench), RecordKind::Outcome as u8);
     bench.settle(key, 0, 1, Stored::Discarded);
     bench.commit();
     assert_eq!(kind_written(&bench), 0x86);

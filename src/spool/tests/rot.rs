@@ -241,11 +241,11 @@ fn a_later_mark_refuses_the_lane() {
     commit_header[44..].copy_from_slice(&crc.to_le_bytes());
     bench.disk.write(slot, 4096, &commit_header);
     assert!(CommitHeader::read(&commit_header, 2, 4096).is_none());
-    assert!(matches!(bench.refold_or(), Err(Refusal::Newer(words)) if words.contains("version 7")));
+    assert!(matches!(bench.refold_or(), Err(SpoolRefusal::Newer(words)) if words.contains("version 7")));
 }
 
 impl Bench {
-    fn refold_or(&self) -> Result<fold::Folded, Refusal> {
+    fn refold_or(&self) -> Result<fold::Folded, SpoolRefusal> {
         fold::fold(SHAPE, &self.disk)
     }
 }

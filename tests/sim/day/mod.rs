@@ -23,7 +23,7 @@ use relevo::runtime::sim::{DiskFaults, Faults, World};
 use relevo::time::Instant;
 
 use relevo::limits;
-use relevo::shard::mesh::Room;
+use relevo::shard::mesh::MeshLimits;
 use relevo::spool::layout;
 
 use super::relay::{Launch, Relay};
@@ -266,7 +266,7 @@ impl<'a> Day<'a> {
             node: NODE,
             shards: shards[life.min(shards.len() - 1)],
             lanes: layout::lanes(&names).last().map_or(0, |highest| usize::from(*highest) + 1),
-            room: Room {
+            room: MeshLimits {
                 handoffs: self.plan.inbox,
                 credits: self.plan.credits,
                 lend_at: self.plan.lend_at,

@@ -147,7 +147,7 @@ fn no_session_waits_for_ever() {
         waited >= limits::AUTH_WAIT_MAX && waited.as_secs() <= limits::AUTH_WAIT_MAX.as_secs() + 1,
         "{waited:?}"
     );
-    check.outcome.set(Some(Outcome { login: Login::Right, delay: Duration::ZERO }));
+    check.outcome.set(Some(LoginOutcome { login: Login::Right, delay: Duration::ZERO }));
     assert_eq!(world.block_on(login(&shard, "192.0.2.1", "bob", "secret")).0, Login::Right);
 }
 

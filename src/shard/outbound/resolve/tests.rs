@@ -90,7 +90,7 @@ fn who_has_more_patience_is_not_forgotten() {
             runtime.clone().spawn(async move {
                 runtime.sleep_until(runtime.now() + Duration::from_millis(begins)).await;
                 let until = runtime.now() + Duration::from_millis(patience);
-                let found = resolver.until(until, resolver.lookup(Kind::Aaaa, "mx.example")).await;
+                let found = resolver.until(until, resolver.lookup(QueryType::Aaaa, "mx.example")).await;
                 heard.set(heard.get() + usize::from(found.is_some_and(|found| found.answer.is_ok())));
             });
         }

@@ -4,11 +4,11 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::dns::{Found, Kind};
+use crate::dns::{Found, QueryType};
 use crate::shard::promise::{Fulfil, Promise, promise};
 
 /// A question to the name servers of a time, and its name.
-pub(super) type Question = (u64, Kind, Box<str>);
+pub(super) type Question = (u64, QueryType, Box<str>);
 
 /// What those who wait hear in the end.
 pub(super) enum Heard {
