@@ -151,6 +151,7 @@ fn a_move_that_is_void_is_answered() {
     let (_, sequence) = bench.lane.segment(entry.slot).unwrap();
     let payload = bench.payload_at(location);
     bench.settle(key, 0, 1, Stored::Delivered);
+    bench.commit();
     let moved = Moved::new((key, location, sequence), &payload, Vec::new(), Vec::new(), vec![1; 10]).unwrap();
     let mut queue = VecDeque::from([Item::<Named>::Move(moved, "compactor")]);
     let batch = begin(&mut bench.lane, &mut queue);
