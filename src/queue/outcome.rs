@@ -140,6 +140,7 @@ impl Ended {
                 Disposition::Deferred(Deferral {
                     attempts,
                     next,
+                    due,
                     reply: reply.describe().into(),
                     ours: reply.ours,
                 })
@@ -284,8 +285,13 @@ mod tests {
         assert_eq!(of(&Verdict::Delivered(0), &theirs), Disposition::Delivered);
         for verdict in [Verdict::Deferred(0), Verdict::Later(0)] {
             for reply in [&theirs, &ours] {
-                let deferral =
-                    Deferral { attempts: 7, next: 9, reply: reply.describe().into(), ours: reply.ours };
+                let deferral = Deferral {
+                    attempts: 7,
+                    next: 9,
+                    due: 1009,
+                    reply: reply.describe().into(),
+                    ours: reply.ours,
+                };
                 assert_eq!(of(&verdict, reply), Disposition::Deferred(deferral));
             }
         }
