@@ -4,7 +4,7 @@ use std::io;
 
 use crate::id::Location;
 use crate::observe::families::Tried;
-use crate::queue::outcome::{Fate, Outcomes};
+use crate::queue::outcome::{Ended, Outcomes};
 use crate::queue::schedule;
 use crate::runtime::{Defect, Runtime};
 use crate::shard::message::Job;
@@ -62,10 +62,10 @@ fn count<R: Runtime>(run: &Run<'_, R>, outcomes: &Outcomes) {
     let place = site.counted.get().unwrap_or_else(|| attempted.place(site.hop.borrow().route()));
     site.counted.set(Some(place));
     for outcome in outcomes.ranges() {
-        let tried = match &outcome.fate {
-            Fate::Delivered => Tried::Delivered,
-            Fate::Deferred { .. } => Tried::Deferred,
-            Fate::Failed(_) | Fate::Discarded => Tried::Bounced,
+        let tried = match &outcome.disposition {
+            Ended::Delivered => Tried::Delivered,
+            Ended::Deferred(_) => Tried::Deferred,
+            Ended::Bounced(_) | Ended::Expired(_) | Ended::Discarded => Tried::Bounced,
         };
         attempted.add(place, tried as usize, outcome.count.into());
     }
