@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use relevo::config::Retry;
 use relevo::dns::cache::Cache;
-use relevo::dns::{Answer, Found, Kind};
+use relevo::dns::{Answer, Found, QueryType};
 use relevo::id::Location;
 use relevo::queue::destinations::{Destinations, Effect, Take};
 use relevo::queue::outcome::{Disposition, Outcomes, RangeOutcome, Settled};
@@ -280,7 +280,7 @@ impl Routine for Questions {
         let mut found = 0;
         for _ in 0..10_000 {
             let name = self.numbers.below(self.names.len() as u64) as usize;
-            found += u32::from(self.cache.get(Kind::Mx, &self.names[name], Instant(1)).is_some());
+            found += u32::from(self.cache.get(QueryType::Mx, &self.names[name], Instant(1)).is_some());
         }
         assert!((8_500..9_500).contains(&found), "{found}");
     }
@@ -294,7 +294,7 @@ pub fn cache() -> Box<dyn Routine> {
     for (number, name) in names.iter().enumerate().filter(|(number, _)| number % 10 > 0) {
         let answer =
             Ok(Answer::Mx { hosts: vec![(10, format!("mx.provider-{}.example", number / 20))], cut: false });
-        cache.put(Kind::Mx, name, Rc::new(Found { answer, ttl: Duration::from_secs(3600) }), Instant(1));
+        cache.put(QueryType::Mx, name, Rc::new(Found { answer, ttl: Duration::from_secs(3600) }), Instant(1));
     }
     Box::new(Questions { cache, names, numbers: Numbers(1) })
 }
