@@ -37,8 +37,8 @@ pub fn open(logs: &[LogConfig], data_dir: &Path) -> Result<(Option<Opened>, Read
         journal::remove(data_dir);
         return Ok((None, Readers::Nobody));
     }
-    let journal = Journal::open(data_dir)
-        .map_err(|error| StartError::Journal(journal::directory(data_dir), error))?;
+    let journal =
+        Journal::open(data_dir).map_err(|error| StartError::Journal(journal::directory(data_dir), error))?;
     let open = |log: &LogConfig| {
         let select = Select::new(log.events.clone());
         Log::open(log.path.clone(), &journal, select)
