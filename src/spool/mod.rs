@@ -25,6 +25,7 @@ pub mod segment;
 mod segments;
 mod slot;
 mod survey;
+mod torn;
 #[cfg(test)]
 mod tests;
 mod trouble;

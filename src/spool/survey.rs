@@ -12,6 +12,7 @@ use crate::spool::record::{self, Extent, MessageView, RecordKind};
 use crate::spool::segment::{
     self, COMMIT_HEADER, CommitHeader, Cursor, Header, HeaderError, LaneOrigin, Life,
 };
+use crate::spool::torn::{self, Before};
 use crate::spool::trouble::SpoolRefusal;
 
 /// The predecessor of a segment whose header is lost: nobody's number.
@@ -232,6 +233,16 @@ impl<'a, F: Files> Search<'a, F> {
             return damaged(format!("{LOST}; it had no mail"));
         }
         let commit_headers = self.commit_headers();
+        match self.before(block, &commit_headers) {
+            Some(Before::Free) => {
+                return damaged(format!("{LOST}, as it was about to be used; it has no mail"));
+            }
+            Some(Before::Active(header)) => {
+                let what = format!("{LOST}, as it was about to be freed; what is left of its mail counts");
+                return Said::Damaged { what, header: Some(header), messages: Vec::new() };
+            }
+            None => {}
+        }
         // A first commit under way may reach the disk before its header, all of it or some; a second one begins only when both are
         // synced.
         let blank = block.iter().all(|byte| *byte == 0);
@@ -250,7 +261,7 @@ impl<'a, F: Files> Search<'a, F> {
         match sequence {
             found if alone => Said::Torn(found.ok()),
             Ok(sequence) => Said::Damaged {
-                what: format!("{LOST}; its mail was found by its commit_headers, and the file is kept aside"),
+                what: format!("{LOST}; its mail was found by its commit headers, and the file is kept aside"),
                 header: Some(self.header(sequence, salt)),
                 messages: Vec::new(),
             },
@@ -259,6 +270,16 @@ impl<'a, F: Files> Search<'a, F> {
                 Said::Damaged { what, header: None, messages: evidence.messages }
             }
         }
+    }
+
+    /// What it was, if the write of a header was cut short.
+    fn before(&self, block: &[u8], commit_headers: &[CommitHeader]) -> Option<Before> {
+        let headers = self.all.iter().filter_map(|one| one.said.header());
+        let highest = headers.map(|header| header.sequence).max().unwrap_or(0);
+        // The numbers of other segments may be as little known.
+        let highest = highest.saturating_add(u32::try_from(self.all.len()).unwrap_or(u32::MAX));
+        let salts: BTreeSet<u64> = commit_headers.iter().map(|one| one.salt).collect();
+        torn::before(block, (self.origin, self.slot, highest), salts)
     }
 
     fn header(&self, sequence: u32, salt: u64) -> Header {
