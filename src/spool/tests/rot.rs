@@ -145,6 +145,21 @@ fn a_free_segment_with_a_damaged_header_holds_nothing() {
             folded.damage
         );
     }
+    // Its next life was about to begin, and the disk took only so many bytes of that header.
+    let next = Header {
+        life: segment::Life::Active,
+        sequence: bench.lane.segment(bench.last.0).unwrap().1 + 1,
+        salt: 0x0123_4567_89AB_CDEF,
+        predecessor: 1,
+        predecessor_end: 8192,
+        ..Header::decode(&block).unwrap()
+    };
+    for length in [13, 29, 30, 33, 38, 44, 60] {
+        bench.disk.write(slot, 0, &[&next.encode()[..length], &block[length..]].concat());
+        let folded = bench.refold();
+        let found = (folded.lane.messages(), folded.damage.len());
+        assert_eq!(found, (live - keys.len(), 1), "{length}: {:?}", folded.damage);
+    }
 }
 
 /// A power cut in the first commit of a new file may leave it without its header: no rot, and nobody was told about it.
