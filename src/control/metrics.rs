@@ -16,13 +16,16 @@ use crate::observe::counters::{Counter, Counters};
 use crate::runtime::process;
 
 /// What became of recipients, each also under a name of its own: one metric to stack and to add up.
-const OUTCOMES: [(&str, fn(&Counters) -> &Counter); 5] = [
+const OUTCOMES: [(&str, Of); 5] = [
     ("delivered", |of| &of.recipients_delivered),
     ("deferred", |of| &of.recipients_deferred),
     ("bounced", |of| &of.recipients_bounced),
     ("expired", |of| &of.recipients_expired),
     ("discarded", |of| &of.recipients_discarded),
 ];
+
+/// A counter among others.
+type Of = fn(&Counters) -> &Counter;
 
 #[derive(Debug)]
 struct Shards(Vec<Arc<Instruments>>);
