@@ -65,7 +65,7 @@ stories!("surroundings.py";
     a_log_that_is_a_pipe,
     a_log_that_cannot_be,
     a_log_on_a_full_disk_has_no_torn_lines,
-    what_a_full_disk_loses_is_counted,
+    what_a_full_disk_refuses_the_next_start_writes,
     the_log_is_opened_again_by_a_signal,
     descriptors_used_up,
     signals_of_others_end_nothing,

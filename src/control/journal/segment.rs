@@ -1,8 +1,8 @@
 //! The files of the journal: their names, and what stands in them.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::control::journal::frame::{self, HEAD, HEADER, Head, Kind};
@@ -36,7 +36,15 @@ pub(super) fn list(directory: &Path) -> io::Result<Vec<u64>> {
 pub(super) fn make(directory: &Path, sequence: u64) -> io::Result<File> {
     files::make_directories(directory)?;
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create_new(true).mode(files::FILE_MODE).open(path(directory, sequence))
+    let file = options
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(files::FILE_MODE)
+        .open(path(directory, sequence))?;
+    // Whatever the umask.
+    file.set_permissions(Permissions::from_mode(files::FILE_MODE))?;
+    Ok(file)
 }
 
 /// A frame of a file, or what is in its place.
