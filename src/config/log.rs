@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn one_table_is_as_good_as_a_list() {
         let one = LogConfig { section: "log".into(), path: Some("/a".into()), events: None };
-        assert_eq!(logs("[log]\npath = \"/a\"\n"), [one.clone()]);
+        assert_eq!(logs("[log]\npath = \"/a\"\n"), std::slice::from_ref(&one));
         let usual = LogConfig { path: Some("/var/log/relevo/relevo.jsonl".into()), ..one.clone() };
         assert_eq!((logs(""), logs("[log]\n")), (vec![usual.clone()], vec![usual]));
         let two = logs("[[log]]\npath = \"-\"\nevents = [\"bounced\", \"admin\"]\n[[log]]\npath = \"/a\"\n");

@@ -86,6 +86,7 @@ fn find_last<S: Stream>(file: &impl Tail, stream: &mut S, line: usize) -> io::Re
 }
 
 #[cfg(test)]
+#[expect(clippy::single_range_in_vec_init, reason = "one piece with the lines of these numbers")]
 mod tests {
     use super::*;
 
