@@ -11,10 +11,10 @@ use serde::Serialize;
 
 use crate::config::describe::describe;
 use crate::config::judge::{clashes, judge};
-use crate::config::{Config, ConfigError, LogConfig, RuntimeChoice, TlsFiles, value};
+use crate::config::{Config, ConfigError, LogConfig, RuntimeChoice, TlsFiles};
 use crate::inspect::{self, state};
-use crate::limits;
 use crate::node;
+pub use crate::node::source::{DEFAULT_PATH, ReadError, read};
 use crate::policy::accounts::Accounts;
 use crate::policy::certificate::Certificate;
 use crate::policy::tls;
@@ -73,10 +73,10 @@ fn look(config: &Config, cores: &[usize], found: &mut Findings) {
     limits_of_process(config, cores, found);
     let running = data_dir(config, found);
     if let Some(words) = state::room(config, config.shard_count(cores.len())) {
-        found.warnings.push(split(config, "node.data_dir", &words));
+        found.warnings.push(config.places.told("node.data_dir", &words));
     }
     if let Some(words) = state::bound(config, config.shard_count(cores.len())) {
-        found.warnings.push(split(config, "spool.size_max", &words));
+        found.warnings.push(config.places.told("spool.size_max", &words));
     }
     ports(config, running, found);
     for (at, listener) in config.listeners.iter().enumerate() {
@@ -94,7 +94,7 @@ fn look(config: &Config, cores: &[usize], found: &mut Findings) {
                 found.warnings.push(places.remark("auth.accounts", problem, fix));
             }
             Ok(_) => secret(config, "auth.accounts", path, found),
-            Err(bad) => found.errors.push(split(config, "auth.accounts", &bad.to_string())),
+            Err(bad) => found.errors.push(config.places.told("auth.accounts", &bad.to_string())),
         }
     }
     if config.dns.servers.is_empty() && node::files::machines_name_servers().is_empty() {
@@ -107,7 +107,7 @@ fn look(config: &Config, cores: &[usize], found: &mut Findings) {
         ));
     }
     if let Err(unreadable) = node::files::find_hosts(&mut config.clone()) {
-        found.errors.push(split(config, "dns.hosts", &unreadable.to_string()));
+        found.errors.push(config.places.told("dns.hosts", &unreadable.to_string()));
     }
     config.logs.iter().for_each(|one| log(config, one, found));
 }
@@ -128,21 +128,15 @@ fn accounts_of_rules(config: &Config, accounts: Option<&Accounts>, found: &mut F
     }
 }
 
-/// An error of the start as one of the configuration: what is wrong, and behind the last semicolon what to do.
-fn split(config: &Config, key: &str, words: &str) -> ConfigError {
-    let (problem, fix) = words.rsplit_once("; ").or(words.rsplit_once(": ")).unwrap_or((words, "mend it"));
-    config.places.remark(key, problem, fix)
-}
-
 fn limits_of_process(config: &Config, cores: &[usize], found: &mut Findings) {
     let places = &config.places;
     if let Err(refusal) = probe::check_files() {
         found.errors.push(places.remark("", refusal.problem, refusal.fix));
     } else {
         match node::fitting(config, config.shard_count(cores.len())) {
-            Ok((_, Some(words))) => found.warnings.push(split(config, "", &words)),
+            Ok((_, Some(words))) => found.warnings.push(config.places.told("", &words)),
             Ok((_, None)) => {}
-            Err(few) => found.errors.push(split(config, "node.data_dir", &few.to_string())),
+            Err(few) => found.errors.push(config.places.told("node.data_dir", &few.to_string())),
         }
     }
     if let Err(probe::MachineRefusal { problem, fix }) = probe::check_patience() {
@@ -200,16 +194,16 @@ fn data_dir(config: &Config, found: &mut Findings) -> bool {
         Ok(Some(_)) => {}
         Ok(None) => {
             if let Ok(Some(words)) = inspect::lost_node(directory) {
-                found.errors.push(split(config, KEY, &words));
+                found.errors.push(config.places.told(KEY, &words));
             }
         }
     }
     for words in state::modes(directory, false).words(directory, false) {
-        found.warnings.push(split(config, KEY, &words));
+        found.warnings.push(config.places.told(KEY, &words));
     }
     let lanes = node::directory::lanes(directory).max(config.shard_count(probe::cores().len()));
     for unopened in inspect::unopened_lanes(directory, lanes) {
-        found.errors.push(split(config, KEY, &unopened.to_string()));
+        found.errors.push(config.places.told(KEY, &unopened.to_string()));
     }
     memory(config, directory, found);
     running
@@ -257,7 +251,7 @@ fn certificates(config: &Config, at: usize, files: &TlsFiles, found: &mut Findin
     let places = &config.places;
     if let Err(unusable) = tls::server(files, node::files::read_pem) {
         let key = if unusable.of_key { "tls_key" } else { "tls_certificate" };
-        found.errors.push(split(config, &format!("listener[{at}].{key}"), &unusable.to_string()));
+        found.errors.push(config.places.told(&format!("listener[{at}].{key}"), &unusable.to_string()));
         return;
     }
     let chain = tls::chain(&node::files::read_pem(&files.certificate).unwrap_or_default());
@@ -415,65 +409,6 @@ impl Checked {
         }
     }
 }
-
-/// Why a configuration file is no text: the operator's to mend.
-#[derive(Debug)]
-pub enum ReadError {
-    /// There is none where it is unless said otherwise.
-    NoDefault(PathBuf),
-    /// It has more than [`limits::CONFIG_MAX`] bytes.
-    TooLarge(PathBuf),
-    /// The kernel's refusal.
-    Io(PathBuf, io::Error),
-    /// In this line it is no UTF-8.
-    NotUtf8(PathBuf, usize),
-}
-
-impl std::fmt::Display for ReadError {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        const FIX: &str = "give the path of a configuration file";
-        match self {
-            ReadError::NoDefault(path) => write!(
-                formatter,
-                "{} is not there; {FIX} (--config FILE), or start from deploy/relevo.toml",
-                path.display()
-            ),
-            ReadError::TooLarge(path) => {
-                let most = value::show_size(limits::CONFIG_MAX);
-                write!(formatter, "{}: more than {most}; {FIX}", path.display())
-            }
-            ReadError::Io(path, error) => write!(formatter, "{}: {error}; {FIX}", path.display()),
-            ReadError::NotUtf8(path, line) => {
-                write!(formatter, "{}:{line}: this is not UTF-8; save the file as UTF-8", path.display())
-            }
-        }
-    }
-}
-
-impl std::error::Error for ReadError {}
-
-/// A file that is named on a command line or is the default, as text.
-pub fn read(path: &Path) -> Result<String, ReadError> {
-    let at = path.to_owned();
-    let bytes = match files::read_whole(path, limits::CONFIG_MAX) {
-        Ok(bytes) => bytes,
-        Err(error) => {
-            return Err(match error.kind() {
-                io::ErrorKind::NotFound if path == Path::new(DEFAULT_PATH) => ReadError::NoDefault(at),
-                io::ErrorKind::FileTooLarge => ReadError::TooLarge(at),
-                _ => ReadError::Io(at, error),
-            });
-        }
-    };
-    String::from_utf8(bytes).map_err(|error| {
-        let at_byte = error.utf8_error().valid_up_to();
-        let line = error.as_bytes()[..at_byte].iter().filter(|byte| **byte == b'\n').count() + 1;
-        ReadError::NotUtf8(at, line)
-    })
-}
-
-/// Where the configuration is unless said otherwise.
-pub const DEFAULT_PATH: &str = "/etc/relevo/relevo.toml";
 
 #[cfg(test)]
 mod tests;

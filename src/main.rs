@@ -30,7 +30,7 @@ struct Arguments {
 enum Command {
     /// Run the relay.
     #[command(
-        after_help = "Example: relevo run --config /etc/relevo/relevo.toml\n\nSIGTERM ends it in order, SIGUSR1 opens its log again."
+        after_help = "Example: relevo run --config /etc/relevo/relevo.toml\n\nSIGTERM ends it in order, SIGHUP reads the configuration again, SIGUSR1 opens its log again."
     )]
     Run(Configuration),
     /// Say what a configuration means, or what is wrong in it, and what this machine would say to it. Exit 1: the relay would not start.
@@ -48,6 +48,11 @@ enum Command {
     /// Say how the running relay is. Exit 1: it takes no mail, or there is none.
     #[command(after_help = "Examples:\n  relevo status\n  relevo status --config my.toml --json")]
     Status(commands::status::Arguments),
+    /// Have the running relay read its configuration again. Exit 1: it is refused, and nothing changed.
+    #[command(
+        after_help = "Examples:\n  relevo reload --dry-run\n  relevo reload --config my.toml --json\n\nWhat only a start reads is named and waits for a restart; all else takes effect at once, or nothing does."
+    )]
+    Reload(commands::reload::Arguments),
     /// Look at what waits in the running relay, try it now, or return it.
     #[command(
         after_help = "Examples:\n  relevo queue count\n  relevo queue list --domain example.org\n  relevo queue retry --domain example.org"
@@ -73,6 +78,7 @@ fn main() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Demo { duration } => demo::run(duration),
         Command::Status(arguments) => commands::status::run(&arguments),
+        Command::Reload(arguments) => commands::reload::run(&arguments),
         Command::Queue(arguments) => commands::queue::run(arguments),
         Command::Spool(arguments) => commands::spool::run(arguments),
         Command::HashPassword => commands::password::hash(),

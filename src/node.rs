@@ -8,7 +8,7 @@ use crossbeam::channel::{Receiver, Sender, unbounded};
 
 use crate::config::{Boot, Config, Particulars};
 use crate::control::accounting;
-use crate::control::names::{Files, RESOLV_CONF};
+use crate::control::reload::Reload;
 use crate::control::{self, Control, Health, say};
 use crate::limits;
 use crate::observe::Instruments;
@@ -29,11 +29,14 @@ pub(crate) mod directory;
 mod engine;
 pub(crate) mod error;
 pub(crate) mod files;
+mod reload;
 pub mod room;
+pub(crate) mod source;
 
 use engine::{Engine, choose};
 use error::FewFiles;
 pub use error::StartError;
+use reload::{Reloader, Started};
 
 /// A running relay.
 pub struct Node {
@@ -51,6 +54,7 @@ pub struct Node {
     health: Arc<Health>,
     watchdog: Option<Watchdog>,
     started: Arc<AtomicBool>,
+    reloader: Arc<Reloader>,
     lock: DirectoryLock,
 }
 
@@ -63,6 +67,8 @@ impl Node {
         let data_dir = config.node.data_dir.clone();
         let lock = directory::take(&config, shards)?;
         let (id, origins) = directory::origins(&data_dir)?;
+        let written = config.listeners.iter().map(|listener| listener.address).collect();
+        let boot = Arc::new(Boot::of(&config));
         let (policy, own_servers) = complete(&mut config, shards)?;
         let policy = Arc::new(policy);
         let settings = Arc::new(config);
@@ -74,14 +80,21 @@ impl Node {
             MeshLimits { memory: room::client_memory(process::memory_max()), ..MeshLimits::of(shards) };
         let mesh = Arc::new(Mesh::with_room(bells.clone(), assignment(&particulars, &data_dir), room));
         let health = Arc::new(Health::default());
-        let control = control_setup(id, &settings, &instruments, &health, engine, own_servers, &mesh);
+        let reloader = Arc::new(Reloader::new(Started {
+            boot: boot.clone(),
+            policy: policy.clone(),
+            config: (*settings).clone(),
+            written,
+            mesh: mesh.clone(),
+            health: health.clone(),
+            own_servers,
+        }));
+        let control = control_setup(id, &settings, &instruments, engine, &reloader);
         let control = control::start(control::Setup { accounting, ..control })?;
         let watchdog = engine.watch(&bells).map_err(StartError::Thread)?;
-        let boot = Arc::new(Boot::of(&settings));
-        let compute = policy.accounts.is_some().then(|| Compute::start(cores.len())).transpose();
-        let compute = compute.map_err(StartError::Thread)?.map(Arc::new);
+        // Also where there are no accounts yet.
+        let compute = Arc::new(Compute::start(cores.len()).map_err(StartError::Thread)?);
         let (reports, inbox) = unbounded();
-        let tls_client = tls::Client::new().map_err(StartError::TlsClient)?;
         let mut node = Node {
             settings: settings.clone(),
             instruments: instruments.clone(),
@@ -93,36 +106,45 @@ impl Node {
             health,
             watchdog,
             started: Arc::default(),
+            reloader,
             lock,
         };
-        for (index, (bell, particulars)) in bells.into_iter().zip(particulars).enumerate() {
-            let core = particulars.core.unwrap_or(cores[index % cores.len()]);
-            let setup = Setup {
-                index,
-                boot: boot.clone(),
-                policy: policy.clone(),
-                particulars,
-                node: id,
-                origins: origins.clone(),
-                mesh: mesh.clone(),
-                instruments: instruments[index].clone(),
-                tls_client: tls_client.clone(),
-                reports: reports.clone(),
-            };
-            let ending = node.ending(index, reports.clone());
-            match engine.start_shard(core, bell, compute.clone(), setup, ending) {
-                Ok(thread) => node.threads.push(thread),
-                Err(error) => {
-                    node.stop();
-                    return Err(StartError::Shard(index, error));
-                }
-            }
-        }
-        if let Err(problem) = node.await_reports(&inbox, shards) {
+        let setup = Setup {
+            index: 0,
+            boot,
+            policy,
+            particulars: particulars[0].clone(),
+            node: id,
+            origins,
+            mesh,
+            instruments: instruments[0].clone(),
+            tls_client: tls::Client::new().map_err(StartError::TlsClient)?,
+            reports,
+        };
+        let began = node.start_shards(&setup, (engine, &cores, &compute), bells.into_iter().zip(particulars));
+        if let Err(problem) = began.and_then(|()| node.await_reports(&inbox, shards)) {
             node.stop();
             return Err(problem);
         }
         Ok(node)
+    }
+
+    /// Starts the thread of each shard.
+    fn start_shards(
+        &mut self,
+        setup: &Setup,
+        (engine, cores, compute): (Engine, &[usize], &Arc<Compute>),
+        shards: impl Iterator<Item = (Arc<Bell>, Particulars)>,
+    ) -> Result<(), StartError> {
+        for (index, (bell, particulars)) in shards.enumerate() {
+            let core = particulars.core.unwrap_or(cores[index % cores.len()]);
+            let instruments = self.instruments[index].clone();
+            let setup = Setup { index, particulars, instruments, ..setup.clone() };
+            let ending = self.ending(index, setup.reports.clone());
+            let started = engine.start_shard(core, bell, Some(compute.clone()), setup, ending);
+            self.threads.push(started.map_err(|error| StartError::Shard(index, error))?);
+        }
+        Ok(())
     }
 
     /// What is done when the thread of a shard ends, or does not begin. Nobody else can do its work: unless that was asked for, the
@@ -169,6 +191,11 @@ impl Node {
                 Ok(())
             }
         }
+    }
+
+    /// What reads the configuration again.
+    pub fn reloader(&self) -> Arc<dyn Reload> {
+        self.reloader.clone()
     }
 
     /// Opens the log again: it was moved away.
@@ -234,25 +261,24 @@ fn control_setup(
     node: u64,
     settings: &Config,
     instruments: &[Arc<Instruments>],
-    health: &Arc<Health>,
     engine: Engine,
-    own_servers: bool,
-    mesh: &Arc<Mesh>,
+    reloader: &Arc<Reloader>,
 ) -> control::Setup {
     control::Setup {
         instruments: instruments.to_vec(),
         http: settings.control.http,
         accounting: None,
         journal_size_max: settings.control.journal_size_max,
-        health: health.clone(),
+        health: reloader.health.clone(),
         runtime: engine.name(),
-        certificates: files::shown(settings).into(),
+        certificates: reloader.shown.clone(),
         node,
         hostname: settings.node.hostname.clone(),
         data_dir: settings.node.data_dir.clone(),
-        socket: settings.control.socket.clone().map(|path| (path, mesh.clone())),
+        socket: settings.control.socket.clone().map(|path| (path, reloader.mesh.clone())),
         socket_named: settings.control.socket_named,
-        names: Some(Files::new(&settings.dns, own_servers.then_some(Path::new(RESOLV_CONF)))),
+        names: Some(reloader.names.clone()),
+        reload: Some(reloader.clone()),
     }
 }
 

@@ -4,11 +4,12 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 use std::time::Duration;
 
 use relevo::config::Config;
+use relevo::control::reload::Reload;
 use relevo::control::{say, tell_panics};
 use relevo::limits;
 use relevo::node::{Node, StartError};
@@ -59,12 +60,14 @@ pub fn run(config: Config) -> Result<(), RunError> {
     if node.recovered > 0 {
         say(Level::Info, format_args!("{} messages found in the spool", node.recovered));
     }
+    let reload = reload_on(node.reloader())?;
     stage.store(RUNNING, Ordering::SeqCst);
     loop {
         match signals.recv() {
             Ok(Signal::Stop) => break,
             Ok(Signal::Reload) => {
-                say(Level::Info, format_args!("SIGHUP: restart to read the configuration again"));
+                say(Level::Info, format_args!("SIGHUP: the configuration is read again"));
+                let _ = reload.try_send(());
             }
             Ok(Signal::Reopen) => {
                 node.reopen_logs();
@@ -78,6 +81,17 @@ pub fn run(config: Config) -> Result<(), RunError> {
     }
     say(Level::Info, format_args!("draining"));
     if node.stop() { Ok(()) } else { Err(RunError::Stop) }
+}
+
+/// A thread that reads the configuration again when it is told to: whoever hears signals must not wait for files and shards. One order that
+/// waits is enough: what is read then is what is there then.
+fn reload_on(reloader: Arc<dyn Reload>) -> Result<SyncSender<()>, RunError> {
+    let (tell, told) = sync_channel(1);
+    thread::Builder::new()
+        .name("relevo-reload".into())
+        .spawn(move || told.iter().for_each(|()| reloader.reload_in_turn("SIGHUP")))
+        .map_err(RunError::NoThread)?;
+    Ok(tell)
 }
 
 /// Waits for signals on a thread of its own, so that one is heard whatever hangs: in a start, or in a stop. That also has its bound here.

@@ -48,6 +48,12 @@ stories!("addresses.py";
     no_turn_is_long_for_domains_that_take_no_mail,
 );
 
+stories!("reload.py";
+    reloads_move_nobody,
+    what_is_read_again_is_in_force,
+    kills_in_the_middle_lose_nothing,
+);
+
 stories!("auth.py";
     guesses_from_one_network,
     guesses_from_a_thousand_networks,

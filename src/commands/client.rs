@@ -7,7 +7,8 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, StatusCode, header};
 use clap::Args;
 use hyper_util::rt::TokioIo;
-use relevo::control::api::shape::Refusal;
+use relevo::config::Config;
+use relevo::control::api::shape::{Finding, Refusal, Reloaded};
 use relevo::limits;
 use relevo::runtime::local;
 use serde::de::DeserializeOwned;
@@ -41,6 +42,23 @@ impl Relay {
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         Ok(Client { socket, runtime })
+    }
+
+    /// The same, also where its configuration is broken: which socket it has may be told all the same. Where it is no TOML nobody needs be asked.
+    pub fn client_of_any(&self) -> Result<Result<Client, Reloaded>, Failure> {
+        let path = self.config.as_deref().unwrap_or(Path::new(relevo::check::DEFAULT_PATH));
+        let text = if self.socket.is_none() { relevo::check::read(path).ok() } else { None };
+        let Some(text) = text else { return self.client().map(Ok) };
+        let (config, errors) = Config::examine(&text, path);
+        let Some(config) = config else {
+            let (file, errors) = (path.display().to_string(), errors.iter().map(Finding::from).collect());
+            return Ok(Err(Reloaded { file, errors, ..Reloaded::default() }));
+        };
+        match config.control.socket {
+            Some(socket) => Relay { socket: Some(socket), config: None }.client(),
+            None => self.client(),
+        }
+        .map(Ok)
     }
 
     fn configured(&self) -> Result<PathBuf, Failure> {

@@ -5,6 +5,7 @@ mod client;
 pub mod output;
 pub mod password;
 pub mod queue;
+pub mod reload;
 pub mod spool;
 pub mod status;
 mod words;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::config::literal::assignment;
 
@@ -68,6 +68,18 @@ impl Places {
         };
         let (problem, fix) = (on_one_line(&problem.into()), on_one_line(&fix.into()));
         ConfigError { file: self.file.clone(), line, key: key.to_owned(), value, problem, fix }
+    }
+
+    /// An error of a start as one of the configuration: what is wrong, and behind the last semicolon what to do.
+    pub fn told(&self, key: &str, words: &str) -> ConfigError {
+        let (problem, fix) =
+            words.rsplit_once("; ").or(words.rsplit_once(": ")).unwrap_or((words, "mend it"));
+        self.remark(key, problem, fix)
+    }
+
+    /// The file.
+    pub fn file(&self) -> &Path {
+        &self.file
     }
 
     /// The same, with the line to write: `write` in place of the one that is there, `add` where there is none.

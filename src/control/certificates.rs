@@ -1,6 +1,6 @@
 //! The certificates that listeners show: what is doubtful about them is said at the start and once a day, and how long they hold is a metric.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::control::say::say;
@@ -9,7 +9,7 @@ use crate::observe::diagnostics::Level;
 use crate::policy::certificate::Certificate;
 use crate::time::UnixMillis;
 
-/// One that was read at the start. What lies in its file now is not looked at: it is not what clients are shown.
+/// One that was read at the start or by a reload. What lies in its file now is not looked at: it is not what clients are shown.
 #[derive(Clone, Debug)]
 pub struct ShownCertificate {
     /// The file it was in.
@@ -22,15 +22,36 @@ pub struct ShownCertificate {
     pub host: String,
 }
 
+/// Those that are shown now, one for each file.
+#[derive(Clone, Debug, Default)]
+pub struct Showing(Arc<Mutex<Arc<[ShownCertificate]>>>);
+
+impl Showing {
+    /// These.
+    pub fn new(all: Vec<ShownCertificate>) -> Showing {
+        Showing(Arc::new(Mutex::new(all.into())))
+    }
+
+    /// Others.
+    pub fn replace(&self, all: Vec<ShownCertificate>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = all.into();
+    }
+
+    /// Which they are.
+    pub(super) fn get(&self) -> Arc<[ShownCertificate]> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 /// When they were last told about.
 #[derive(Debug)]
 pub(super) struct Certificates {
-    all: Arc<[ShownCertificate]>,
+    all: Showing,
     next: Duration,
 }
 
 impl Certificates {
-    pub(super) fn new(all: Arc<[ShownCertificate]>) -> Certificates {
+    pub(super) fn new(all: Showing) -> Certificates {
         Certificates { all, next: Duration::ZERO }
     }
 
@@ -46,10 +67,11 @@ impl Certificates {
     }
 
     fn words(&self, now: UnixMillis) -> Vec<String> {
-        let all = self.all.iter().flat_map(|shown| {
+        let all = self.all.get();
+        let all = all.iter().flat_map(|shown| {
             let doubts = shown.certificate.doubts(shown.for_host, &shown.host, now);
             doubts.into_iter().map(|(problem, fix)| {
-                format!("{}: {problem}; {fix}, and restart: it is read at a start", shown.file)
+                format!("{}: {problem}; {fix}, and reload: it is read then", shown.file)
             })
         });
         all.collect()
@@ -68,7 +90,7 @@ mod tests {
             Certificate { not_before: 0, not_after: 1020 * DAY, names: Vec::new(), chained: true };
         let shown =
             ShownCertificate { file: "daily.pem".into(), certificate, for_host: true, host: "a".into() };
-        let mut all = Certificates::new([shown].into());
+        let mut all = Certificates::new(Showing::new(vec![shown]));
         let at = |day: u64| UnixMillis(day * DAY * 1000);
         let mut said = |seconds: u64, day: u64| {
             all.look(Duration::from_secs(seconds), at(day));

@@ -39,7 +39,7 @@ impl Health {
     }
 
     /// Whether mail is taken, as far as the node's life goes.
-    pub(super) fn is_open(&self) -> bool {
+    pub fn is_open(&self) -> bool {
         self.stage.load(Ordering::SeqCst) == OPEN
     }
 

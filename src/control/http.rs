@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
-use crate::control::ShownCertificate;
+use crate::control::Showing;
 use crate::control::health::Health;
 use crate::control::journal::Shared;
 use crate::control::metrics::{self, Form};
@@ -30,7 +30,7 @@ pub(super) struct Served {
     pub instruments: Vec<Arc<Instruments>>,
     pub journal: Option<Arc<Shared>>,
     pub runtime: &'static str,
-    pub certificates: Arc<[ShownCertificate]>,
+    pub certificates: Showing,
     pub health: Arc<Health>,
     pub hosts: Hosts,
     /// The second of control's clock.

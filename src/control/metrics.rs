@@ -9,7 +9,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::control::ShownCertificate;
+use crate::control::Showing;
 use crate::control::journal::{Progress, Shared};
 use crate::observe::Instruments;
 use crate::observe::counters::{Counter, Counters};
@@ -31,7 +31,7 @@ type Of = fn(&Counters) -> &Counter;
 struct Shards(Vec<Arc<Instruments>>);
 
 #[derive(Debug)]
-struct Certificates(Arc<[ShownCertificate]>);
+struct Certificates(Showing);
 
 #[derive(Debug)]
 struct OfJournal(Arc<Shared>);
@@ -41,7 +41,7 @@ pub fn registry(
     instruments: Vec<Arc<Instruments>>,
     journal: Option<Arc<Shared>>,
     runtime: &'static str,
-    certificates: Arc<[ShownCertificate]>,
+    certificates: Showing,
 ) -> Registry {
     let mut registry = Registry::with_prefix("relevo");
     registry.register("runtime", "What the shards run on", Info::new(vec![("name", runtime)]));
@@ -49,9 +49,7 @@ pub fn registry(
     if let Some(journal) = journal {
         registry.register_collector(Box::new(OfJournal(journal)));
     }
-    if !certificates.is_empty() {
-        registry.register_collector(Box::new(Certificates(certificates)));
-    }
+    registry.register_collector(Box::new(Certificates(certificates)));
     registry
 }
 
@@ -133,6 +131,10 @@ fn classic(open: &str) -> String {
 
 impl Collector for Certificates {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let all = self.0.get();
+        if all.is_empty() {
+            return Ok(());
+        }
         let days = Unit::Other("days".into());
         let mut metric = encoder.encode_descriptor(
             "certificate_left",
@@ -140,7 +142,7 @@ impl Collector for Certificates {
             Some(&days),
             MetricType::Gauge,
         )?;
-        for shown in self.0.iter() {
+        for shown in all.iter() {
             let labels = [("file", shown.file.clone())];
             metric.encode_family(&labels)?.encode_gauge(&shown.certificate.days_left(process::wall()))?;
         }
@@ -317,7 +319,7 @@ mod tests {
         shards[0].counters.recipients_expired.add(9);
         families.attempted.add(families.attempted.place("lmtp:/run/\"a\\b\n"), 2, 5);
         for form in [Form::Classic, Form::Open] {
-            let text = render(&registry(shards.clone(), None, "epoll", Arc::default()), form)
+            let text = render(&registry(shards.clone(), None, "epoll", Showing::default()), form)
                 .expect("it is written");
             for line in [
                 "relevo_rejected_total{shard=\"1\",reason=\"too_many_connections\"} 4",
@@ -336,7 +338,7 @@ mod tests {
     /// Every sample is of a metric that is described, once, before it.
     #[test]
     fn the_older_text_describes_what_it_has() {
-        let registry = registry(vec![Arc::default(), Arc::default()], None, "epoll", Arc::default());
+        let registry = registry(vec![Arc::default(), Arc::default()], None, "epoll", Showing::default());
         let text = render(&registry, Form::Classic).expect("it is written");
         let mut described = "";
         let mut names = std::collections::BTreeSet::new();

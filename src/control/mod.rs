@@ -16,6 +16,7 @@ mod http;
 pub(crate) mod journal;
 mod log;
 mod metrics;
+pub mod reload;
 pub(crate) mod names;
 mod say;
 mod service;
@@ -39,7 +40,7 @@ use crate::runtime::{local, process};
 use crate::shard::mesh::Mesh;
 
 use accounting::Accounting;
-pub use certificates::ShownCertificate;
+pub use certificates::{Showing, ShownCertificate};
 pub use error::StartError;
 pub use health::Health;
 pub use say::say;
@@ -58,7 +59,7 @@ pub struct Setup {
     /// Bytes of events that may wait for them.
     pub journal_size_max: u64,
     /// The certificates that listeners show, one for each file.
-    pub certificates: Arc<[ShownCertificate]>,
+    pub certificates: Showing,
     /// What `/healthz` and `/readyz` say.
     pub health: Arc<Health>,
     /// What the shards run on.
@@ -74,7 +75,9 @@ pub struct Setup {
     /// Without it there is no start.
     pub socket_named: bool,
     /// The machine's files of names, where they are looked at.
-    pub names: Option<names::Files>,
+    pub names: Option<names::Current>,
+    /// Reads the configuration again.
+    pub reload: Option<Arc<dyn reload::Reload>>,
 }
 
 /// The running threads.
@@ -180,6 +183,7 @@ fn serve_commands(
     let (instruments, health, hostname) =
         (setup.instruments.clone(), setup.health.clone(), setup.hostname.clone());
     let (runtime, reserve, node) = (setup.runtime, reserve.clone(), setup.node);
+    let reload = setup.reload.clone();
     let start = u32::from_le_bytes(process::random_bytes());
     let worker = Worker::start("relevo-service", move |turn| {
         // Whoever asks without end asks for what mail leaves over.
@@ -190,6 +194,7 @@ fn serve_commands(
             admin: admin::Teller::new(&instruments, node),
             instruments,
             health,
+            reload,
             runtime,
             hostname,
             second: Arc::new(move || clock().as_secs()),

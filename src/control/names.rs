@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::config::{DnsConfig, value};
@@ -113,22 +113,38 @@ impl Files {
     }
 }
 
+/// The files that are looked at, which others take the place of when the configuration says so. One that hangs is left to itself.
+#[derive(Clone, Debug)]
+pub struct Current(Arc<Mutex<Arc<Mutex<Files>>>>);
+
+impl Current {
+    /// These.
+    pub fn new(files: Files) -> Current {
+        Current(Arc::new(Mutex::new(Arc::new(Mutex::new(files)))))
+    }
+
+    /// Others.
+    pub fn replace(&self, files: Files) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(Mutex::new(files));
+    }
+
+    fn get(&self) -> Arc<Mutex<Files>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 /// Looks now and then, where a file system that hangs holds up nobody.
 #[derive(Debug)]
 pub(super) struct Looks {
-    files: Arc<Mutex<Files>>,
+    files: Current,
     /// A file is to be looked at again soon.
     soon: Arc<AtomicBool>,
     last: Duration,
 }
 
 impl Looks {
-    pub(super) fn new(files: Files) -> Looks {
-        Looks {
-            files: Arc::new(Mutex::new(files)),
-            soon: Arc::new(AtomicBool::new(true)),
-            last: Duration::ZERO,
-        }
+    pub(super) fn new(files: Current) -> Looks {
+        Looks { files, soon: Arc::new(AtomicBool::new(true)), last: Duration::ZERO }
     }
 
     pub(super) fn look(&mut self, now: Duration) {
@@ -138,7 +154,7 @@ impl Looks {
             return;
         }
         self.last = now;
-        let (files, soon) = (self.files.clone(), self.soon.clone());
+        let (files, soon) = (self.files.get(), self.soon.clone());
         tokio::task::spawn_blocking(move || {
             // One that still hangs is not joined by others.
             if let Ok(mut files) = files.try_lock() {

@@ -16,7 +16,7 @@ use crate::runtime::files::Reserve;
 
 /// Serves until the node stops.
 pub(super) fn run(listener: UnixListener, router: Router, reserve: Arc<Reserve>, turn: &Turn) {
-    let built = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build();
+    let built = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(2).build();
     let runtime = match built {
         Ok(runtime) => runtime,
         Err(error) => return say(Level::Error, format_args!("control's service cannot run: {error}")),

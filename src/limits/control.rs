@@ -194,6 +194,21 @@ pub const CHANGES_IN_VAIN: u32 = 10;
 pub const ASK_WAIT: Duration = Duration::from_secs(20);
 /// How long one request goes from shard to shard before it is told how far it came: well within [`HTTP_REQUEST`].
 pub const REQUEST_TIME: Duration = Duration::from_secs(5);
+/// How long control waits until all shards have prepared a policy: a shard that is busy comes to it far sooner, and nothing has changed yet.
+pub const RELOAD_PREPARED: Duration = Duration::from_secs(10);
+/// How long it waits to hear that all of them go by it. One that does not say so does all the same before anything new begins there.
+pub const RELOAD_TAKEN_UP: Duration = Duration::from_secs(5);
+/// How often control looks for that.
+pub const RELOAD_LOOK: Duration = Duration::from_millis(5);
+/// Replaced policies that control keeps until nothing goes by them, so that no shard spends its time on freeing a large one: the last of a day's
+/// changes. Of those before, whoever goes by them last frees them.
+pub const POLICIES_KEPT: usize = 4;
+/// Turns that a session waits until its shard has taken up a policy: one is for the inbox to hear of it, one for whoever takes it up.
+pub const TAKEN_UP_WITHIN: u32 = 8;
+/// How often a shard looks whether a policy that it prepared was given up: what it opened for that takes connections that nobody serves.
+pub const PREPARED_LOOK: Duration = Duration::from_millis(250);
+/// How long after routes changed connections are kept for domains that are asked for anew: most are answered at once, from memory.
+pub const REROUTED_WITHIN: Duration = Duration::from_secs(1);
 /// Longest answer that a command reads: a page of rows with long texts.
 pub const ANSWER_MAX: usize = 16 * 1024 * 1024;
 /// How long a command waits for it: the relay's own bound, and a little.

@@ -104,6 +104,7 @@ counters! {
         connections_inbound "Client connections open now",
         connections_outbound "Connections to next hops open now",
         queued_recipients "Recipients queued on this shard now",
+        policy_generation "Which configuration the shard goes by: 0 is that of the start, each reload counts on",
         domains_waiting "Domains that wait to be resolved",
         domains_resolving "Domains that are resolved now",
         spool_messages "Live messages in the lanes of this shard",

@@ -112,6 +112,18 @@ impl Gate {
         }
     }
 
+    /// Whether the configurations of both let the same pass, on the same machine.
+    pub fn judges_as(&self, other: &Gate) -> bool {
+        let Gate { own: _, complete: _, listeners, allow_own, private, open: _ } = self;
+        *listeners == other.listeners && *allow_own == other.allow_own && *private == other.private
+    }
+
+    /// What the configuration says is what it says to another; what is known of the machine stays.
+    pub fn configure(&mut self, other: &Gate) {
+        self.listeners.clone_from(&other.listeners);
+        (self.allow_own, self.private) = (other.allow_own, other.private);
+    }
+
     /// The machine's addresses are these now.
     pub fn learn(&mut self, mut own: Vec<IpAddr>) {
         self.complete = own.len() < limits::OWN_ADDRESSES_MAX;

@@ -120,6 +120,17 @@ impl SitePolicy {
     }
 }
 
+impl SitePolicy {
+    /// Whether connections that were opened by another are as good as those that are opened by this.
+    pub fn opens_as(&self, other: &SitePolicy) -> bool {
+        let SitePolicy { connections, messages_per_connection, pipeline, starttls, retry: _ } = self;
+        *connections >= other.connections
+            && *messages_per_connection == other.messages_per_connection
+            && *pipeline == other.pipeline
+            && *starttls == other.starttls
+    }
+}
+
 /// Where the mail of a domain goes.
 #[derive(Clone, Debug)]
 pub struct Hop {

@@ -13,7 +13,7 @@ use gate::{Source, is_numeric};
 pub use hop::{At, Endpoint, Hop, Host, Protocol, SitePolicy};
 
 /// Where a domain's mail goes, as far as its name tells.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route {
     /// To its MX hosts, and where none of them can be reached to what stands behind them.
     Mx(Option<Hop>),
@@ -73,6 +73,12 @@ impl Table {
             rest = parent;
         }
         &self.any
+    }
+
+    /// Whether every domain is led as by another.
+    pub fn leads_as(&self, other: &Table) -> bool {
+        let Table { exact, suffixes, any, policy: _ } = self;
+        *exact == other.exact && *suffixes == other.suffixes && *any == other.any
     }
 
     /// The policy of sites that no route names.

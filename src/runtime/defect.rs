@@ -69,6 +69,10 @@ pub enum Defect {
     ParametersStay,
     /// A start hands out what a rule discards.
     DiscardedHandedOut,
+    /// All shards but one keep the policy that was replaced.
+    PolicyKept,
+    /// A session takes up a new policy in the middle of a transaction.
+    PolicyMixed,
     /// A page of the queue skips a domain.
     PageSkips,
     /// What answers control panics in the middle: what it set aside must not be lost.

@@ -16,6 +16,7 @@ use crate::shard::answer::change::Change;
 use crate::shard::answer::clock::times;
 use crate::shard::ask::{Ask, Part, Reply, Row};
 use crate::shard::promise::{Fulfil, promise};
+use crate::shard::swap;
 
 mod change;
 mod clock;
@@ -72,6 +73,8 @@ async fn answer_one<R: Runtime>(shard: &Rc<Shard<R>>, ask: Ask) {
                 reply.answer(details);
             }
         }
+        Ask::Prepare(policy, reply) => swap::prepare(shard, policy, reply),
+        Ask::Generation(reply) => reply.answer(shard.policy.generation()),
         Ask::Show(lane, key, id, reply) => {
             let shown = detail::show(shard, lane, key, id).await;
             reply.answer(shown);

@@ -14,6 +14,8 @@ use crate::id::{Location, MessageId};
 use crate::limits;
 use crate::queue::select::{Filter, From, Seen, Tally};
 use crate::runtime::Bell;
+use crate::shard::inbound::listener::ListenError;
+use crate::shard::policy::Policy;
 use crate::time::UnixMillis;
 
 /// Who asked is told by this, unless he has gone. The answer is handed over on the shard's thread: that must not wait for anything.
@@ -26,6 +28,11 @@ impl<T> Reply<T> {
     /// A way back that is of use while `asker` lives.
     pub fn new(asker: &Arc<()>, deliver: impl FnOnce(T) + Send + 'static) -> Reply<T> {
         Reply { deliver: Box::new(deliver), wanted: Arc::downgrade(asker) }
+    }
+
+    /// Gone with whoever waits for it.
+    pub fn asker(&self) -> Weak<()> {
+        self.wanted.clone()
     }
 
     /// Whether somebody still waits for it.
@@ -64,6 +71,10 @@ pub enum Ask {
     Details(Vec<Place>, Reply<Vec<Option<Detail>>>),
     /// All that a lane of this shard knows of a live message: its key there.
     Show(u16, u32, MessageId, Reply<Option<Shown>>),
+    /// To prepare a policy, which may come into force as long as somebody waits for that.
+    Prepare(Arc<Policy>, Reply<Result<(), ListenError>>),
+    /// Which policy is in force there.
+    Generation(Reply<u64>),
 }
 
 impl Ask {
@@ -76,6 +87,8 @@ impl Ask {
             Ask::Find(_, reply) => reply.is_wanted(),
             Ask::Details(_, reply) => reply.is_wanted(),
             Ask::Show(.., reply) => reply.is_wanted(),
+            Ask::Prepare(.., reply) => reply.is_wanted(),
+            Ask::Generation(reply) => reply.is_wanted(),
         }
     }
 }

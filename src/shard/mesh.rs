@@ -45,6 +45,8 @@ pub struct Mesh {
     sites: Counts<Box<str>>,
     addresses: Counts<IpAddr>,
     open: AtomicBool,
+    /// Which policy is in force.
+    generation: AtomicU64,
     stop: AtomicBool,
     /// Shards that have nothing in flight, while the node drains.
     quiet: Vec<AtomicBool>,
@@ -123,6 +125,7 @@ impl Mesh {
             sites: Counts::default(),
             addresses: Counts::default(),
             open: AtomicBool::new(false),
+            generation: AtomicU64::new(0),
             stop: AtomicBool::new(false),
             credits: u32::try_from(credits).unwrap_or(u32::MAX),
             lend_at: room.lend_at,
@@ -305,6 +308,19 @@ impl Mesh {
             if let Some(inbox) = self.inboxes.get(shard) {
                 inbox.bell.ring();
             }
+        }
+    }
+
+    /// Which policy is in force on all shards. One that has not taken it up does so before anything new begins there.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// The policy of this generation is in force from now on: all shards have prepared it.
+    pub fn put_in_force(&self, generation: u64) {
+        self.generation.store(generation, Ordering::SeqCst);
+        for inbox in &self.inboxes {
+            inbox.bell.ring();
         }
     }
 

@@ -20,6 +20,8 @@ pub struct Job {
 /// From a home shard to one that has more time: jobs of one site.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loan {
+    /// The policy that says so.
+    pub generation: u64,
     /// Where they go.
     pub hop: Hop,
     /// The jobs, in the order of their queue.

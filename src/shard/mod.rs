@@ -5,6 +5,7 @@
 
 pub mod start;
 mod inbox;
+mod swap;
 mod tick;
 
 pub mod inbound;

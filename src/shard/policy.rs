@@ -1,11 +1,14 @@
 //! What an operator may change while the relay runs: one value, complete and never changed, only replaced as a whole.
 //!
-//! Control makes it, so that whatever can fail fails there. A shard has it with what is its own ([`InForce`]).
+//! Control makes it: whatever can fail fails there, or when a shard prepares it (`shard::swap`). When all shards have, one number of the node
+//! says that it is in force, and each shard takes it up. What has begun goes on with what it began with.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Waker;
 
 use crate::config::{Config, Delivery, DnsConfig, ListenerConfig, Retry};
 use crate::policy::rules::Rules;
@@ -15,6 +18,14 @@ use crate::shard::inbound::logins::Logins;
 
 /// All that is not read at the start alone.
 pub struct Policy {
+    /// Its number: no other of this process has it, and a later one has a larger one.
+    pub generation: u64,
+    /// The generation with which what says where mail goes was last another.
+    pub routing: u64,
+    /// Who asked for it; empty: it is that of the start.
+    pub by: String,
+    /// Sections that say something else than before.
+    pub changed: Vec<&'static str>,
     /// `[delivery]`
     pub delivery: Delivery,
     /// `[retry]`
@@ -61,6 +72,10 @@ impl Policy {
             opens: shards.iter().map(|shard| shard.listeners[place]).collect(),
         };
         Policy {
+            generation: 0,
+            routing: 0,
+            by: String::new(),
+            changed: Vec::new(),
             delivery: config.delivery.clone(),
             retry: config.retry.clone(),
             dns: config.dns.clone(),
@@ -70,6 +85,21 @@ impl Policy {
             gate: Gate::new(config),
             accounts,
         }
+    }
+
+    /// The same, of this generation, in place of another: who asked for it, and which sections say something else.
+    pub fn after(self, before: &Policy, generation: u64, (by, changed): (&str, &[&'static str])) -> Policy {
+        let alike = self.table.leads_as(&before.table)
+            && self.gate.judges_as(&before.gate)
+            && self.delivery.mx_port == before.delivery.mx_port;
+        let routing = if alike { before.routing } else { generation };
+        Policy { generation, routing, by: by.to_owned(), changed: changed.to_vec(), ..self }
+    }
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Policy({})", self.generation)
     }
 }
 
@@ -97,16 +127,45 @@ impl Deref for InForce {
 }
 
 /// What is in force on a shard.
-pub struct Swap(RefCell<Rc<InForce>>);
+pub struct Swap {
+    in_force: RefCell<Rc<InForce>>,
+    /// Who waits to take up what comes next.
+    waiting: RefCell<Vec<Waker>>,
+}
 
 impl Swap {
     /// With the policy of the start.
     pub fn new(policy: Rc<InForce>) -> Swap {
-        Swap(RefCell::new(policy))
+        Swap { in_force: RefCell::new(policy), waiting: RefCell::default() }
     }
 
     /// What is in force. What begins now goes by this to its end.
     pub fn get(&self) -> Rc<InForce> {
-        self.0.borrow().clone()
+        self.in_force.borrow().clone()
+    }
+
+    /// The generation of that.
+    pub fn generation(&self) -> u64 {
+        self.in_force.borrow().generation
+    }
+
+    /// This is in force now; what was before.
+    pub fn set(&self, policy: Rc<InForce>) -> Rc<InForce> {
+        self.in_force.replace(policy)
+    }
+
+    /// Wakes who waits for a generation, if one came into force on the node that was not taken up here.
+    pub fn hear(&self, generation: u64) {
+        if self.generation() != generation {
+            self.waiting.take().into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// Waits to hear of the next.
+    pub fn listen(&self, waker: &Waker) {
+        let mut waiting = self.waiting.borrow_mut();
+        if !waiting.iter().any(|other| other.will_wake(waker)) {
+            waiting.push(waker.clone());
+        }
     }
 }

@@ -177,6 +177,7 @@ impl<R: Runtime> Shard<R> {
         counters.connections_inbound.set(self.inbound.connections.get() as u64);
         counters.connections_outbound.set(self.outbound.connections.get() as u64);
         counters.queued_recipients.set(self.outbound.destinations.borrow().queued() as u64);
+        counters.policy_generation.set(self.policy.generation());
         counters.panics.set(self.runtime.panics());
         counters.accounting_dropped.set(self.say.journal.borrow().dropped());
         let sessions = self.inbound.session_memory.held();

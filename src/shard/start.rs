@@ -22,13 +22,11 @@ use crate::runtime::{Defect, Runtime, Segment};
 use crate::shard::Shard;
 use crate::shard::answer;
 use crate::shard::ask::Answering;
-use crate::shard::inbound::listener::{ListenError, Listener};
-use crate::shard::inbound::listeners;
 use crate::shard::inbound::state::Inbound;
 use crate::shard::mesh::Mesh;
 use crate::shard::outbound::handoff;
 use crate::shard::outbound::state::Outbound;
-use crate::shard::policy::{InForce, ListenerPolicy, Policy, Swap};
+use crate::shard::policy::{InForce, Policy, Swap};
 use crate::shard::say::Say;
 use crate::shard::store::load::{self, Source};
 use crate::shard::store::state::Store;
@@ -36,8 +34,7 @@ use crate::shard::store::writer::LaneWriter;
 use crate::shard::store::{compact, persist};
 use crate::shard::timers::Timers;
 use crate::shard::turns::Turns;
-use crate::shard::{inbox, tick};
-use crate::smtp::server::{Asks, Rules};
+use crate::shard::{inbox, swap, tick};
 use crate::spool::allot;
 use crate::spool::fold::{self, Damage, Files, Folded};
 use crate::spool::index::Entry;
@@ -117,7 +114,7 @@ pub async fn run<R: Runtime>(runtime: R, setup: Setup) -> io::Result<()> {
     allot(&shard);
     serve(&shard);
     await_segments(&shard).await;
-    match listen(&shard) {
+    match swap::open(&shard) {
         Ok(()) => {
             let _ = reports.send(Report::Listening);
         }
@@ -436,45 +433,6 @@ fn repeats(folded: &Folded, credits: usize) -> u64 {
         counts.truncate(credits);
     }
     counts.iter().sum()
-}
-
-fn listen<R: Runtime>(shard: &Rc<Shard<R>>) -> Result<(), ListenError> {
-    let policy = shard.policy.get();
-    let opened = |(_, listener): &(usize, &ListenerPolicy)| listener.opens[shard.index];
-    let wanted = policy.listeners.iter().enumerate().filter(opened);
-    let wanted = wanted.map(|listener| Rc::new(listener_of(shard, listener, &policy)));
-    let prepared = listeners::prepare(shard, wanted.collect())?;
-    listeners::apply(shard, prepared);
-    Ok(())
-}
-
-fn listener_of<R: Runtime>(
-    shard: &Shard<R>,
-    (place, ListenerPolicy { config, certificate, .. }): (usize, &ListenerPolicy),
-    policy: &Rc<InForce>,
-) -> Listener {
-    let asks = policy.rules.asks();
-    let asks = Asks { sender: asks.sender, recipient: asks.recipient };
-    Listener {
-        address: config.address,
-        rules: Rc::new(Rules {
-            hostname: shard.boot.node.hostname.clone(),
-            message_size_max: config.message_size_max,
-            recipients_max: config.recipients_max,
-            starttls: certificate.is_some(),
-            accounts: policy.accounts.is_some(),
-            bare_newlines: config.bare_newlines,
-            envelopes: shard.inbound.envelopes.clone(),
-            asks,
-        }),
-        policy: policy.clone(),
-        place: u16::try_from(place).unwrap_or(u16::MAX),
-        clients: shard.mesh.clients_of(config.address),
-        connections_max: config.connections_max,
-        connections_per_client: config.connections_per_client,
-        relay_from: config.relay_from.clone(),
-        tls: certificate.clone(),
-    }
 }
 
 /// Waits for the order to stop, then until nothing is in flight, or for [`limits::DRAIN_MAX`].

@@ -52,6 +52,7 @@ pub mod words {
     pub const NO_MEMORY: &str = "452 4.3.1 Insufficient memory, try again later\r\n";
     pub const NOT_STORED: &str = "451 4.3.0 The message could not be stored, try again later\r\n";
     pub const SHUTTING_DOWN: &str = "421 4.3.2 Shutting down\r\n";
+    pub const CONNECT_AGAIN: &str = "421 4.3.2 The relay was configured anew, connect again\r\n";
     pub const TIMED_OUT: &str = "421 4.4.2 Timeout\r\n";
     pub const NO_MESSAGE: &str = "421 4.7.0 No message for too long\r\n";
     pub const TOO_MANY_COMMANDS: &str = "421 4.7.0 Too many commands without a message\r\n";

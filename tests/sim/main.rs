@@ -16,6 +16,7 @@ mod names;
 mod peers;
 mod planted;
 mod relay;
+mod reload;
 mod rules;
 mod returns;
 #[path = "../schema/mod.rs"]

@@ -12,7 +12,7 @@ use super::day::Day;
 use super::day::dice::Dice;
 use super::day::plan::{DOT, End, Lookup, Manner, Plan, RCPT, SitePlan, VERBS};
 use super::days::wrong;
-use super::{ask, compaction, crowds, lmtp, returns, rules};
+use super::{ask, compaction, crowds, lmtp, reload, returns, rules};
 
 /// Seeds within which a defect must be found.
 const SEEDS: u64 = 30;
@@ -120,6 +120,8 @@ found! {
     OneAnswerForAll in one_answer_for_all_of_a_store_is_found,
     ParametersStay in parameters_that_do_not_move_are_found,
     DiscardedHandedOut in discarded_mail_handed_out_by_a_start_is_found,
+    PolicyKept in a_policy_that_a_shard_keeps_is_found,
+    PolicyMixed in half_a_policy_in_a_transaction_is_found,
     PageSkips in a_page_that_skips_a_domain_is_found,
     AnswerBreaksOff in an_answer_that_breaks_off_loses_nothing,
 }
@@ -129,6 +131,7 @@ const RETURNED: &[&str] = &["returned for no reason", "delivered and returned"];
 
 fn is_found(defect: Defect) {
     let (days, often, words): (fn(&mut Plan, &mut Dice), f64, &[&str]) = match defect {
+        Defect::PolicyKept | Defect::PolicyMixed => return reload::is_found(defect),
         Defect::PageSkips => return ask::skipped_pages_are_found(defect),
         Defect::AnswerBreaksOff => return ask::what_breaks_off_loses_nothing(defect),
         Defect::PanicOverReturn => return returns::loses_none(defect),

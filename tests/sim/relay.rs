@@ -18,6 +18,7 @@ use relevo::runtime::sim::{SimRuntime, World};
 use relevo::runtime::{Bell, Runtime};
 use relevo::shard::ask::{Ask, Reply};
 use relevo::shard::assignment::Assignment;
+use relevo::shard::inbound::listener::ListenError;
 use relevo::shard::mesh::{Mesh, MeshLimits};
 use relevo::shard::policy::Policy;
 use relevo::shard::start::{self, Report, Setup};
@@ -29,6 +30,8 @@ pub struct Relay<'a> {
     world: &'a World,
     node: u32,
     mesh: Arc<Mesh>,
+    /// What is in force.
+    policy: Arc<Policy>,
     runtimes: Vec<SimRuntime>,
     reports: Receiver<Report>,
     /// What its shards count.
@@ -118,6 +121,7 @@ impl<'a> Relay<'a> {
             node,
             latest: settings.dns.latest.clone(),
             mesh,
+            policy,
             runtimes,
             reports,
             instruments,
@@ -189,11 +193,50 @@ impl<'a> Relay<'a> {
         lines
     }
 
+    /// Puts another configuration in force, as control does: all shards prepare it, then one number says so.
+    pub fn reload(&mut self, configuration: &str) -> Result<(), ListenError> {
+        let (policy, asker) = (self.next_policy(configuration), Arc::new(()));
+        for shard in 0..self.runtimes.len() {
+            self.ask_for(&asker, shard, |reply| Ask::Prepare(policy.clone(), reply))?;
+        }
+        self.mesh.put_in_force(policy.generation);
+        self.policy = policy;
+        Ok(())
+    }
+
+    /// Has shards prepare it and, if `all` do, puts it in force at once; waits for nothing.
+    pub fn begin_reload(&mut self, configuration: &str, all: bool) {
+        let (policy, asker) = (self.next_policy(configuration), Arc::new(()));
+        for shard in 0..self.runtimes.len() {
+            self.begin(shard, Ask::Prepare(policy.clone(), Reply::new(&asker, drop)));
+        }
+        if all {
+            self.world.run_for(Duration::from_millis(5));
+            self.mesh.put_in_force(policy.generation);
+        }
+        self.policy = policy;
+    }
+
+    fn next_policy(&self, configuration: &str) -> Arc<Policy> {
+        let config = Config::parse(configuration, Path::new("sim")).expect("a valid configuration");
+        let certificates = config.listeners.iter().map(certificate).collect();
+        let policy = Policy::new(&config, certificates, None, self.runtimes.len());
+        Arc::new(policy.after(&self.policy, self.policy.generation + 1, ("sim", &[])))
+    }
+
     /// Asks a shard as control does, and runs the world until it has answered.
     pub fn ask<T: Send + 'static>(&self, shard: usize, ask: impl FnOnce(Reply<T>) -> Ask) -> T {
+        self.ask_for(&Arc::new(()), shard, ask)
+    }
+
+    fn ask_for<T: Send + 'static>(
+        &self,
+        asker: &Arc<()>,
+        shard: usize,
+        ask: impl FnOnce(Reply<T>) -> Ask,
+    ) -> T {
         let (tell, told) = unbounded();
-        let asker = Arc::new(());
-        let reply = Reply::new(&asker, move |answer| drop(tell.send(answer)));
+        let reply = Reply::new(asker, move |answer| drop(tell.send(answer)));
         self.mesh.asks().ask(shard, ask(reply)).expect("nothing else is asked");
         let mut answer = None;
         run_until_true(self.world, Duration::from_secs(60), || {

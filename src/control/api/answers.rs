@@ -9,6 +9,7 @@ use super::shape::Refusal;
 use crate::control::Health;
 use crate::control::admin::Teller;
 use crate::control::asker::{Asker, Unanswered};
+use crate::control::reload::Reload;
 use crate::observe::Instruments;
 use crate::queue::select::BadFilter;
 
@@ -19,6 +20,7 @@ pub(in crate::control) struct Api {
     /// Tells what was changed.
     pub admin: Option<Teller>,
     pub health: Arc<Health>,
+    pub reload: Option<Arc<dyn Reload>>,
     pub runtime: &'static str,
     pub hostname: String,
     /// The second of control's clock.
@@ -36,6 +38,8 @@ pub(super) enum Problem {
     Wrong(String),
     /// What is asked for is not there.
     NotFound(String),
+    /// It came to an end that nobody foresaw.
+    Broken,
     /// Others may ask, not he.
     Forbidden(String),
     /// There is no such path, or it has no such method.
@@ -73,6 +77,10 @@ impl IntoResponse for Problem {
             Problem::Filter(bad) => (StatusCode::BAD_REQUEST, "bad_filter", bad.to_string()),
             Problem::Wrong(words) => (StatusCode::BAD_REQUEST, "bad_request", words),
             Problem::NotFound(words) => (StatusCode::NOT_FOUND, "not_found", words),
+            Problem::Broken => {
+                let words = "that ended in the middle, by a fault of the relay's: its log says more";
+                (StatusCode::INTERNAL_SERVER_ERROR, "broken", words.to_owned())
+            }
             Problem::Forbidden(words) => (StatusCode::FORBIDDEN, "forbidden", words),
             Problem::NoSuchQuestion(status) => {
                 (status, "no_such_question", "there is nothing to ask here".to_owned())

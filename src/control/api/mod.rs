@@ -20,6 +20,7 @@ pub(super) mod answers;
 mod change;
 pub(super) mod peer;
 mod queue;
+mod reload;
 pub mod shape;
 mod status;
 
@@ -29,6 +30,7 @@ pub(super) fn router(api: Api) -> Router {
     let not_so = || async { Problem::NoSuchQuestion(StatusCode::METHOD_NOT_ALLOWED) };
     Router::new()
         .route("/control/v1/status", get(status::status).fallback(not_so))
+        .route("/control/v1/reload", post(reload::reload).fallback(not_so))
         .route("/control/v1/queue", get(queue::list).fallback(not_so))
         .route("/control/v1/queue/count", get(queue::count).fallback(not_so))
         .route("/control/v1/queue/message/{id}", get(queue::show).fallback(not_so))

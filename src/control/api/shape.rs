@@ -1,8 +1,11 @@
 //! What is asked and answered, as JSON.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+use crate::config::ConfigError;
 
 /// Why there is no answer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -187,8 +190,89 @@ pub struct Status {
     pub takes_mail: bool,
     /// `ok`, or why it does not.
     pub words: String,
+    /// Which configuration is in force: 0 is that of the start, and each reload counts on.
+    #[serde(default)]
+    pub generation: u64,
+    /// Keys that say something else in the file by now, and wait for a restart.
+    #[serde(default)]
+    pub needs_restart: Vec<String>,
     /// Each shard.
     pub shards: Vec<ShardStatus>,
+}
+
+/// Which configuration is in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// 0 is that of the start.
+    pub generation: u64,
+    /// Keys that wait for a restart.
+    pub needs_restart: Vec<String>,
+}
+
+/// That the configuration is to be read again.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reload {
+    /// Only what would come of it is to be told.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// What came of that.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// It is in force, or would be. If not nothing changed.
+    pub ok: bool,
+    /// Nothing was changed, as only that was asked for.
+    pub dry_run: bool,
+    /// The file that was read.
+    pub file: String,
+    /// Which configuration is in force now.
+    pub generation: u64,
+    /// What is another now, in words.
+    pub changes: Vec<String>,
+    /// Keys that say something else by now, and wait for a restart.
+    pub needs_restart: Vec<Finding>,
+    /// What should not be so.
+    pub warnings: Vec<Finding>,
+    /// Why it was refused.
+    pub errors: Vec<Finding>,
+    /// Shards that have not said in time that they go by it. They do before anything new begins there.
+    pub late: Vec<usize>,
+}
+
+/// Something about a key of a configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// The file.
+    pub file: String,
+    /// None: about something the file does not say.
+    pub line: Option<usize>,
+    /// The key, as in `listener[0].address`.
+    pub key: String,
+    /// What stands there.
+    pub value: String,
+    /// What is wrong.
+    pub problem: String,
+    /// What to do.
+    pub fix: String,
+}
+
+impl From<&ConfigError> for Finding {
+    fn from(error: &ConfigError) -> Finding {
+        let ConfigError { file, line, key, value, problem, fix } = error.clone();
+        let (file, line) = (file.display().to_string(), Some(line).filter(|line| *line > 0));
+        Finding { file, line, key, value, problem, fix }
+    }
+}
+
+impl fmt::Display for Finding {
+    /// As `relevo check` says it.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Finding { file, line, key, value, problem, fix } = self.clone();
+        let (file, line) = (file.into(), line.unwrap_or_default());
+        ConfigError { file, line, key, value, problem, fix }.fmt(formatter)
+    }
 }
 
 /// How a shard is, of late.

@@ -7,11 +7,13 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::answers::{Api, json};
-use super::shape::{ShardStatus, Status};
+use super::shape::{ShardStatus, Standing, Status};
 
 pub(super) async fn status(State(api): State<Arc<Api>>) -> Response {
     let second = (api.second)();
     let (code, words) = api.health.takes_mail(second);
+    let Standing { generation, needs_restart } =
+        api.reload.as_ref().map(|reload| reload.standing()).unwrap_or_default();
     let shards = api.instruments.iter().enumerate().map(|(shard, instruments)| {
         let of = &instruments.counters;
         ShardStatus {
@@ -34,6 +36,8 @@ pub(super) async fn status(State(api): State<Arc<Api>>) -> Response {
         seconds: second,
         takes_mail: code == StatusCode::OK,
         words: words.trim_end().to_owned(),
+        generation,
+        needs_restart,
         shards: shards.collect(),
     })
 }

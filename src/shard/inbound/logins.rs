@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -16,13 +16,13 @@ use crate::policy::guesses::Guesses;
 use crate::policy::verified::{Digest, DigestKey, Verified};
 use crate::shard::timers::Deadline;
 
-/// The accounts of the node, and what is remembered of those who logged in or tried to. It lasts as long as the process: a changed file is
-/// read by a restart, and clients are strangers then.
+/// The accounts of the node, and what is remembered of those who logged in or tried to. What was verified goes when the accounts are read
+/// anew; who guesses is known as long as the process lives.
 pub struct Logins {
     pub(super) accounts: Accounts,
     pub(super) digest_key: DigestKey,
     pub(super) verified: Mutex<Verified>,
-    pub(super) guesses: Mutex<Guesses>,
+    pub(super) guesses: Arc<Mutex<Guesses>>,
 }
 
 impl Logins {
@@ -32,8 +32,20 @@ impl Logins {
             accounts,
             digest_key: DigestKey::new(&keys[0]),
             verified: Mutex::default(),
-            guesses: Mutex::new(Guesses::new(&keys[1])),
+            guesses: Arc::new(Mutex::new(Guesses::new(&keys[1]))),
         }
+    }
+
+    /// Other accounts, with nothing remembered but who guesses. `key`: bytes nobody knows, drawn for them alone.
+    pub fn again(&self, accounts: Accounts, key: &[u8; 32]) -> Logins {
+        let (digest_key, guesses) = (DigestKey::new(key), self.guesses.clone());
+        Logins { accounts, digest_key, verified: Mutex::default(), guesses }
+    }
+
+    /// The hash of an account's password; None: there is no such account.
+    pub(super) fn hash(&self, name: &str) -> Option<&str> {
+        let (hash, place) = self.accounts.stored(name);
+        place.map(|_| hash)
     }
 }
 

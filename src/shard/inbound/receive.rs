@@ -21,6 +21,7 @@ use crate::shard::inbound::logins::Login;
 use crate::shard::inbound::reject;
 use crate::shard::inbound::upload::{Persisted, Upload};
 use crate::shard::wire::{Wire, WireError};
+use crate::smtp::reply::words;
 use crate::smtp::server::{Answer, BodyEnd, Gate, Open, Overdue, Question, Session, Step};
 use crate::time::Instant;
 
@@ -89,7 +90,7 @@ impl<R: Runtime> Connection<R> {
         if let (Err(WireError::TimedOut), Some(overdue)) = (&ended, self.overdue) {
             self.out.clear();
             if self.shard.draining.get() {
-                self.session.drain(&mut self.out);
+                self.out.extend_from_slice(words::SHUTTING_DOWN.as_bytes());
             } else {
                 self.session.overdue(overdue, &mut self.out);
                 // Who brought mail and then was silent is no intruder, unless there was more to come.
@@ -121,6 +122,9 @@ impl<R: Runtime> Connection<R> {
         loop {
             self.flush().await?;
             self.await_input().await?;
+            if !self.goes_by_policy().await {
+                return self.flush().await;
+            }
             let Some(mut step) = self.handle_received()? else {
                 return Err(WireError::Lost(io::ErrorKind::UnexpectedEof.into()));
             };
@@ -130,9 +134,56 @@ impl<R: Runtime> Connection<R> {
                 }
                 // It was our turn meanwhile.
                 self.since.line = self.seconds();
+                if !self.goes_by_policy().await {
+                    return self.flush().await;
+                }
                 step = self.handle_pending();
             }
         }
+    }
+
+    /// Between transactions: the next one goes by what is in force by now. False: this client is not served any more.
+    async fn goes_by_policy(&mut self) -> bool {
+        let mut generation = self.shard.mesh.generation();
+        if self.listener.policy.generation == generation {
+            return true;
+        }
+        if self.session.transaction().0 && !self.shard.runtime.planted(Defect::PolicyMixed) {
+            return true;
+        }
+        // Somebody else on this shard is about to take it up.
+        for _ in 0..limits::TAKEN_UP_WITHIN {
+            if self.shard.policy.generation() == generation {
+                break;
+            }
+            self.shard.runtime.yield_now().await;
+            generation = self.shard.mesh.generation();
+        }
+        self.renew()
+    }
+
+    #[cold]
+    fn renew(&mut self) -> bool {
+        let listening = self.shard.inbound.listening.borrow().get(&self.listener.address).cloned();
+        let Some(listening) = listening else {
+            self.out.extend_from_slice(words::CONNECT_AGAIN.as_bytes());
+            return false;
+        };
+        let before = std::mem::replace(&mut self.listener, listening.listener());
+        let listener = &self.listener;
+        // Whose account is gone, or has another password, is not who he was.
+        let proven = self.session.account().is_none_or(|account| {
+            let hash = |listener: &Listener| {
+                listener.policy.accounts.as_ref().map(|logins| logins.hash(account).map(str::to_owned))
+            };
+            hash(listener) == hash(&before)
+        });
+        let may_relay = relay::may_relay(&listener.relay_from, self.session.peer().ip());
+        self.session.renew(listener.rules.clone(), may_relay);
+        if !proven {
+            self.out.extend_from_slice(words::CONNECT_AGAIN.as_bytes());
+        }
+        proven
     }
 
     /// Carries out a step. False: the session is over.

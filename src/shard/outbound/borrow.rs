@@ -83,6 +83,21 @@ pub(super) fn give_back<R: Runtime>(shard: &Shard<R>, site: &Site) {
     }
 }
 
+/// All that other shards lent goes home: they know where it leads now.
+pub(super) fn give_all_back<R: Runtime>(shard: &Shard<R>) {
+    for site in shard.outbound.lending.borrowing.take() {
+        give_back(shard, &site);
+    }
+}
+
+/// Nor is this taken.
+pub(super) fn refuse<R: Runtime>(shard: &Shard<R>, jobs: Vec<Job>) {
+    let Some(home) = jobs.first().map(|job| usize::from(job.home)) else { return };
+    shard.instruments.counters.jobs_given_back.add(jobs.len() as u64);
+    shard.outbound.lending.returns.borrow_mut()[home].untouched.extend(jobs);
+    send_home(shard, home);
+}
+
 fn send_home<R: Runtime>(shard: &Shard<R>, home: usize) {
     let what = std::mem::take(&mut shard.outbound.lending.returns.borrow_mut()[home]);
     if !what.attempted.is_empty() || !what.untouched.is_empty() {

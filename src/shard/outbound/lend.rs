@@ -83,5 +83,8 @@ pub(super) fn grant<R: Runtime>(
     shard.outbound.lending.lent_until.set(shard.timers.recent() + limits::LENDER_KEPT);
     shard.instruments.counters.jobs_lent.add(jobs.len() as u64);
     let hop = site.hop.borrow().as_ref().clone();
-    shard.mesh.send(borrower, ShardMessage::Loan(Box::new(Loan { hop, jobs })));
+    shard.mesh.send(
+        borrower,
+        ShardMessage::Loan(Box::new(Loan { generation: shard.policy.generation(), hop, jobs })),
+    );
 }

@@ -12,6 +12,11 @@ use crate::shard::outbound::{borrow, lend, sites};
 
 /// Jobs of another shard: they are delivered as if they were this shard's own.
 pub(in crate::shard) fn borrow<R: Runtime>(shard: &Rc<Shard<R>>, loan: Loan) {
+    if loan.generation < shard.policy.generation() {
+        // It was lent by what says no more where mail goes.
+        borrow::refuse(shard, loan.jobs);
+        return;
+    }
     let (key, site) = sites::site(shard, Rc::new(loan.hop));
     let count = loan.jobs.len();
     let lending = &shard.outbound.lending;

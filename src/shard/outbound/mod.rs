@@ -17,6 +17,7 @@ pub mod resolve;
 pub mod servers;
 pub mod unanswered;
 pub mod tend;
+pub mod reroute;
 pub mod pump;
 pub mod line;
 pub mod sites;

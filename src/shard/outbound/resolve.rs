@@ -145,13 +145,32 @@ impl<R: Runtime> Resolver<R> {
         let Some(newer) = self.policy.borrow().dns.latest.newer(files.0) else { return };
         let others = newer.1.servers != files.1.servers;
         *files = newer;
+        drop(files);
         if others {
-            self.servers.replace(&files.1.servers);
-            self.replaced.set(self.replaced.get() + 1);
-            self.cache.borrow_mut().clear();
-            self.late.borrow_mut().clear();
-            self.late_ipv6.borrow_mut().clear();
+            self.replace_servers();
         }
+    }
+
+    /// This is in force from now on. What was begun before begins again.
+    pub fn take_up(&self, policy: Rc<InForce>) {
+        self.gate.borrow_mut().configure(&policy.gate);
+        let known = known(&policy.dns);
+        let others = known.servers != self.files.borrow().1.servers;
+        *self.files.borrow_mut() = (0, known);
+        self.servers.configure(&policy.dns);
+        *self.policy.borrow_mut() = policy;
+        if others {
+            self.replace_servers();
+        }
+    }
+
+    /// Nothing holds that others said before.
+    fn replace_servers(&self) {
+        self.servers.replace(&self.files.borrow().1.servers);
+        self.replaced.set(self.replaced.get() + 1);
+        self.cache.borrow_mut().clear();
+        self.late.borrow_mut().clear();
+        self.late_ipv6.borrow_mut().clear();
     }
 
     /// Those who are asked.
@@ -206,9 +225,18 @@ impl<R: Runtime> Resolver<R> {
         reached
     }
 
-    /// Where the mail of a domain (lower case) goes.
+    /// Where the mail of a domain (lower case) goes, by what is in force when that is known.
     pub async fn next_hop(&self, domain: &str) -> Result<Rc<Hop>, Unroutable> {
-        let policy = self.policy.borrow().clone();
+        loop {
+            let policy = self.policy.borrow().clone();
+            let found = self.next_hop_by(&policy, domain).await;
+            if policy.generation == self.policy.borrow().generation {
+                return found;
+            }
+        }
+    }
+
+    async fn next_hop_by(&self, policy: &InForce, domain: &str) -> Result<Rc<Hop>, Unroutable> {
         match policy.table.route(domain) {
             Route::Fixed(hop) => self.fixed(hop).await,
             Route::Mx(behind) => match route::literal(domain) {

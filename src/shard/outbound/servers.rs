@@ -23,8 +23,8 @@ pub struct NameServers<R: Runtime> {
     runtime: R,
     timers: Timers,
     list: RefCell<Servers>,
-    timeout: Duration,
-    attempts: usize,
+    timeout: Cell<Duration>,
+    attempts: Cell<usize>,
     /// Questions without an answer since the last answer, and when that was.
     unanswered: Cell<u32>,
     heard_at: Cell<Instant>,
@@ -37,11 +37,17 @@ impl<R: Runtime> NameServers<R> {
             runtime,
             timers,
             list: RefCell::new(Servers::new(&settings.servers)),
-            timeout: settings.timeout,
-            attempts: settings.attempts as usize,
+            timeout: Cell::new(settings.timeout),
+            attempts: Cell::new(settings.attempts as usize),
             unanswered: Cell::new(0),
             heard_at: Cell::new(Instant(0)),
         }
+    }
+
+    /// How long and how often they are asked.
+    pub fn configure(&self, settings: &DnsConfig) {
+        self.timeout.set(settings.timeout);
+        self.attempts.set(settings.attempts as usize);
     }
 
     /// They are others now, of which nothing is known.
@@ -108,10 +114,10 @@ impl<R: Runtime> NameServers<R> {
         let mut edns = true;
         let mut last = LookupError::NoServers;
         let (mut attempt, mut silences) = (0, 0);
-        while attempt < self.attempts {
+        while attempt < self.attempts.get() {
             let server = order[attempt % order.len()];
             // Some name servers, and firewalls before them, drop questions with EDNS.
-            if silences > 0 && silences + 1 == self.attempts {
+            if silences > 0 && silences + 1 == self.attempts.get() {
                 edns = false;
             }
             let id = self.runtime.random() as u16;
@@ -122,7 +128,7 @@ impl<R: Runtime> NameServers<R> {
                 self.heard_at.set(self.runtime.now());
             }
             self.unanswered.set(self.unanswered.get().saturating_add(1));
-            let until = self.runtime.now() + self.timeout;
+            let until = self.runtime.now() + self.timeout.get();
             let mut reading = self.ask_udp(server, &question, (id, name, kind), until).await;
             if matches!(reading, Ok(Reading::Truncated)) {
                 reading = self.ask_tcp(server, &question, id, name, kind).await;
@@ -198,7 +204,7 @@ impl<R: Runtime> NameServers<R> {
     ) -> io::Result<Reading> {
         let stream = self.runtime.connect(None, server)?;
         let mut wire = Wire::<R>::new(stream, &self.timers);
-        wire.limit(&self.timers, self.timeout);
+        wire.limit(&self.timers, self.timeout.get());
         let exchanged = async {
             wire.writable().await?;
             let length = u16::try_from(question.len()).unwrap_or(0).to_be_bytes();

@@ -58,6 +58,8 @@ pub struct Site {
     pub proven: Cell<bool>,
     /// On whose behalf it was last asked for.
     pub behalf: Cell<Behalf>,
+    /// Connections that were begun in another than this end behind their transaction.
+    pub(super) era: Cell<u32>,
     /// Jobs of other shards.
     pub borrowed: Borrowed,
 }
@@ -82,6 +84,7 @@ impl Site {
             refused: Cell::new(false),
             proven: Cell::new(false),
             behalf: Cell::default(),
+            era: Cell::new(0),
             borrowed: Borrowed::default(),
         }
     }

@@ -1,11 +1,12 @@
 //! The sites of a shard: which there are, which have connections with nothing to do, and which rest.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::observe::diagnostics::Level;
 use crate::queue::destinations::SiteKey;
 use crate::queue::schedule;
-use crate::route::Hop;
+use crate::route::{Hop, SitePolicy};
 use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::shard::outbound::borrow;
@@ -53,6 +54,26 @@ pub(super) fn site<R: Runtime>(shard: &Shard<R>, hop: Rc<Hop>) -> (SiteKey, Rc<S
         sites.entry(key).or_insert_with(|| Rc::new(Site::new(hop.clone(), shard.mesh.site_count(&hop.site))));
     *site.hop.borrow_mut() = hop;
     (key, site.clone())
+}
+
+/// What holds for a site by now. Its connections end, each behind its transaction, where they were opened by something else, or for mail that
+/// does not go there any more.
+pub(super) fn renew<R: Runtime>(shard: &Shard<R>, slot: usize, policy: &Arc<SitePolicy>) {
+    let (key, led) = {
+        let destinations = shard.outbound.destinations.borrow();
+        let key = destinations.site_at(slot);
+        (key, destinations.is_led_to(key))
+    };
+    let Some(site) = shard.outbound.sites.borrow().get(&key).cloned() else { return };
+    let hop = site.hop.borrow().clone();
+    let opens_as = *policy == hop.policy || policy.opens_as(&hop.policy);
+    if *policy != hop.policy {
+        *site.hop.borrow_mut() = Rc::new(Hop { policy: policy.clone(), ..(*hop).clone() });
+    }
+    if !opens_as || !(led || site.borrowed.waiting() > 0) {
+        site.era.set(site.era.get().wrapping_add(1));
+        while site.wake_one() {}
+    }
 }
 
 /// Nothing is begun at a site for a while, longer each time; `why` is said if mail waits for it.

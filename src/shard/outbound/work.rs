@@ -34,6 +34,8 @@ pub(super) struct Run<'a, R: Runtime> {
     pub(super) most: usize,
     /// When it is no longer used for another: its host may have other addresses by then, or others are preferred to it.
     pub(super) ends: Instant,
+    /// The era of its site in which it was begun.
+    pub(super) era: u32,
     /// Transactions begun.
     pub(super) done: usize,
     /// A message was taken over it.
@@ -53,10 +55,10 @@ pub(super) struct NextJob<'a, R: Runtime> {
 impl<'a, R: Runtime> Run<'a, R> {
     /// Whether another transaction may be begun now.
     pub(super) fn goes_on(&self) -> bool {
-        let Run { shard, site, most, ends, done, .. } = self;
+        let Run { shard, site, most, ends, era, done, .. } = self;
         let old = *done > 0 && shard.timers.recent() >= *ends;
         let yields = must_yield(shard, site, *done) || must_pass_on(shard, self.place, site, *done);
-        !shard.draining.get() && (*most == 0 || done < most) && !old && !yields
+        !shard.draining.get() && (*most == 0 || done < most) && !old && !yields && *era == site.era.get()
     }
 
     /// The next group of the site's queue; what is too old is settled.

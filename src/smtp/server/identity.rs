@@ -10,7 +10,7 @@ use crate::mail::envelope::{Envelope, WithProtocol};
 pub(super) struct Identity {
     pub(super) peer: SocketAddr,
     /// Its network may relay.
-    may_relay: bool,
+    pub(super) network_may_relay: bool,
     hello: Option<Box<Hello>>,
     tls: Option<Rc<str>>,
     /// No TLS begins now.
@@ -25,8 +25,8 @@ struct Hello {
 }
 
 impl Identity {
-    pub(super) fn new(peer: SocketAddr, may_relay: bool) -> Identity {
-        Identity { peer, may_relay, hello: None, tls: None, tls_put_off: false, account: None }
+    pub(super) fn new(peer: SocketAddr, network_may_relay: bool) -> Identity {
+        Identity { peer, network_may_relay, hello: None, tls: None, tls_put_off: false, account: None }
     }
 
     /// It said EHLO, or HELO.
@@ -63,7 +63,7 @@ impl Identity {
     }
 
     pub(super) fn may_relay(&self) -> bool {
-        self.may_relay || self.account.is_some()
+        self.network_may_relay || self.account.is_some()
     }
 
     /// RFC 3848

@@ -58,6 +58,11 @@ impl Session {
         out.extend_from_slice(b" ESMTP relevo\r\n");
     }
 
+    /// Between transactions: these rules hold from now on, and this is whether the client's network is allowed to relay.
+    pub fn renew(&mut self, rules: Rc<Rules>, may_relay: bool) {
+        (self.dialogue.rules, self.dialogue.identity.network_may_relay) = (rules, may_relay);
+    }
+
     /// The client's address.
     pub fn peer(&self) -> SocketAddr {
         self.dialogue.identity.peer
@@ -248,11 +253,6 @@ impl Session {
     /// What was refused since this was last asked; None: nothing.
     pub fn take_refusals(&mut self) -> Option<Refusals> {
         self.refusals.take()
-    }
-
-    /// The node shuts down (RFC 5321 3.8).
-    pub fn drain(&self, out: &mut Vec<u8>) {
-        self.dialogue.say(words::SHUTTING_DOWN, out);
     }
 
     /// The client let something pass (RFC 5321 4.5.3.2.7 and what goes beyond it).

@@ -1,0 +1,53 @@
+//! `relevo reload`.
+
+use clap::Args;
+use relevo::control::api::shape::Reload;
+
+use super::client::Relay;
+use super::output::{Failure, NO, say};
+
+/// `relevo reload`
+#[derive(Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    relay: Relay,
+    /// Say what would change, and what is wrong, and change nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// As a JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Exit 0: it is in force; 1: it is refused, and nothing changed.
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let Arguments { relay, dry_run, json } = arguments;
+    let done = match relay.client_of_any()? {
+        Ok(client) => client.post("/control/v1/reload", &Reload { dry_run: *dry_run })?,
+        Err(refused) => refused,
+    };
+    if *json {
+        say!("{}", serde_json::to_string_pretty(&done).map_err(|error| error.to_string())?);
+        return if done.ok { Ok(()) } else { Err(Failure(NO, String::new())) };
+    }
+    for finding in &done.warnings {
+        say!("warning: {finding}");
+    }
+    for finding in &done.needs_restart {
+        say!("needs a restart: {finding}");
+    }
+    if !done.ok {
+        let mut lines: Vec<String> = done.errors.iter().map(ToString::to_string).collect();
+        lines.push(format!("{}: refused, nothing changed", done.file));
+        return Err(Failure(NO, lines.join("\nrelevo: ")));
+    }
+    for change in &done.changes {
+        say!("{change}");
+    }
+    if *dry_run {
+        say!("{}: would be in force; nothing changed", done.file);
+    } else {
+        say!("{}: in force, generation {}", done.file, done.generation);
+    }
+    Ok(())
+}

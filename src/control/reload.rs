@@ -1,0 +1,16 @@
+//! What may be asked about the configuration of the running node; the node answers.
+
+use crate::control::api::shape::{Reloaded, Standing};
+
+/// Whoever reads the configuration again.
+pub trait Reload: Send + Sync {
+    /// Reads it, and puts it in force on all shards or changes nothing. Takes as long as files and shards take, within a bound but for a file system
+    /// that hangs; another that is asked for meanwhile is refused. `by`: who asks.
+    fn reload(&self, dry_run: bool, by: &str) -> Reloaded;
+
+    /// The same, when no other is under way: it waits for that.
+    fn reload_in_turn(&self, by: &str);
+
+    /// What is in force.
+    fn standing(&self) -> Standing;
+}

@@ -1,0 +1,55 @@
+//! Mail that waits goes where the routes in force say, and connections end that were opened for what does not hold any more.
+//!
+//! The queues know at once which of their domains were led by other routes: none of these is tried before it is asked for anew. Here all
+//! of them are gone through, a few at a time, so that what waits for a site that is closed moves as well.
+
+use std::rc::Rc;
+
+use crate::limits;
+use crate::runtime::Runtime;
+use crate::shard::Shard;
+use crate::shard::outbound::dispatch::carry_out;
+use crate::shard::outbound::{borrow, sites};
+use crate::shard::policy::{InForce, Policy};
+
+/// Another policy came into force.
+pub(in crate::shard) fn begin<R: Runtime>(shard: &Rc<Shard<R>>, before: &Policy, now: &Rc<InForce>) {
+    let routing = before.routing != now.routing;
+    if routing {
+        shard.outbound.destinations.borrow_mut().reroute();
+        borrow::give_all_back(shard);
+    }
+    if routing || now.table.policy() != before.table.policy() {
+        shard.runtime.spawn_vital("reroute", go_through(shard.clone(), now.clone()));
+    }
+}
+
+async fn go_through<R: Runtime>(shard: Rc<Shard<R>>, policy: Rc<InForce>) {
+    // Not inside of what noticed it.
+    shard.runtime.yield_now().await;
+    let slots = shard.outbound.destinations.borrow().domain_slots();
+    for first in (0..slots).step_by(limits::TURN_SITES) {
+        let now = shard.seconds();
+        let effects =
+            shard.outbound.destinations.borrow_mut().rerouted(now, first..first + limits::TURN_SITES);
+        for effect in effects {
+            if shard.runtime.outstays() {
+                shard.runtime.yield_now().await;
+            }
+            carry_out(&shard, effect);
+        }
+        shard.runtime.yield_now().await;
+    }
+    // Most of them are known by then; one that is not has its connections opened again.
+    shard.timers.sleep_until(shard.runtime.now() + limits::REROUTED_WITHIN).await;
+    let slots = shard.outbound.destinations.borrow().site_slots();
+    for slot in 0..slots {
+        if shard.draining.get() || shard.policy.generation() != policy.generation {
+            return;
+        }
+        sites::renew(&shard, slot, policy.table.policy());
+        if shard.runtime.outstays() {
+            shard.runtime.yield_now().await;
+        }
+    }
+}
