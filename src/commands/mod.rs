@@ -4,6 +4,7 @@ pub mod check;
 mod client;
 pub mod output;
 pub mod password;
+mod progress;
 pub mod queue;
 pub mod reload;
 pub mod spool;

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
 
 use clap::{Args, Subcommand};
-use relevo::control::api::shape::{Change, Changed, Count, Counted, Message, Page, Row};
+use relevo::control::api::shape::{Change, Changed, Count, Counted, Message, Page, Row, Scanned};
 use relevo::limits;
 use relevo::queue::select::Filter;
+use serde::Serialize;
 
 use super::client::{Client, Relay};
 use super::output::{Failure, NO, WRONG_USE, complain, say};
+use super::progress::Progress;
 use super::words::{count as counted, plain};
 
 /// `relevo queue …`
@@ -23,7 +25,7 @@ pub struct Arguments {
 enum Tool {
     /// List what waits, page by page: a row for the recipients of one message in one domain.
     #[command(
-        after_help = "Examples:\n  relevo queue list --domain example.org\n  relevo queue list --older 2h --state deferred --limit 0 --json"
+        after_help = "Examples:\n  relevo queue list --domain example.org\n  relevo queue list --older 2h --state deferred --limit 0 --json\n  relevo queue list --sender @news.example.com --reply '4\\.7\\.'"
     )]
     List {
         #[command(flatten)]
@@ -117,25 +119,34 @@ struct Filters {
     /// Of this message.
     #[arg(long, value_name = "ID", help_heading = "Filters")]
     id: Option<String>,
+    /// From this sender: ada@example.org, @example.org, *.example.org, or <> for notifications.
+    #[arg(long, value_name = "PATTERN", help_heading = READ)]
+    sender: Option<String>,
+    /// To this address, or such: ada@example.org, @example.org, *.example.org.
+    #[arg(long, value_name = "PATTERN", help_heading = READ)]
+    recipient: Option<String>,
+    /// Whose last reply has this in it, a regular expression in either case: '4\.7\.1', 'try again'.
+    #[arg(long, value_name = "PATTERN", help_heading = READ)]
+    reply: Option<String>,
+    /// That came by this account.
+    #[arg(long, value_name = "NAME", help_heading = READ)]
+    account: Option<String>,
+    /// Of this tenant.
+    #[arg(long, value_name = "NAME", help_heading = READ)]
+    tenant: Option<String>,
+    /// Of this campaign.
+    #[arg(long, value_name = "NAME", help_heading = READ)]
+    campaign: Option<String>,
+    /// For this pool of sources.
+    #[arg(long, value_name = "NAME", help_heading = READ)]
+    pool: Option<String>,
     #[arg(long, hide = true)]
     provider: Option<String>,
     #[arg(long, hide = true)]
-    sender: Option<String>,
-    #[arg(long, hide = true)]
-    recipient: Option<String>,
-    #[arg(long, hide = true)]
-    account: Option<String>,
-    #[arg(long, hide = true)]
-    tenant: Option<String>,
-    #[arg(long, hide = true)]
-    campaign: Option<String>,
-    #[arg(long, hide = true)]
     source: Option<String>,
-    #[arg(long, hide = true)]
-    pool: Option<String>,
-    #[arg(long, hide = true)]
-    reply: Option<String>,
 }
+
+const READ: &str = "Filters for which messages are read (50,000 a second)";
 
 impl Filters {
     /// By their names. What is wrong in them, or not built, is told without asking the relay.
@@ -191,6 +202,7 @@ fn list(relay: &Relay, filters: &Filters, limit: u64, json: bool) -> Result<(), 
     let mut out = BufWriter::new(io::stdout().lock());
     let mut left = if limit == 0 { u64::MAX } else { limit };
     let (mut cursor, mut under_way, mut rows) = (String::new(), 0, 0u64);
+    let mut progress = Progress::default();
     if !json {
         writeln!(out, "{}", head())?;
     }
@@ -199,6 +211,7 @@ fn list(relay: &Relay, filters: &Filters, limit: u64, json: bool) -> Result<(), 
         let mut query = form_urlencoded::Serializer::new(query.clone());
         query.append_pair("limit", &most).append_pair("cursor", &cursor);
         let page: Page = client.get(&format!("/control/v1/queue?{}", query.finish()))?;
+        progress.show(page.scanned);
         for row in &page.rows {
             if json {
                 serde_json::to_writer(&mut out, row).map_err(io::Error::from)?;
@@ -220,6 +233,7 @@ fn list(relay: &Relay, filters: &Filters, limit: u64, json: bool) -> Result<(), 
             Some(next) => cursor = next,
         }
     }
+    progress.end();
     if under_way > 0 {
         complain!("{} under way, and in no row", counted(under_way, "group"));
     }
@@ -240,15 +254,18 @@ fn line(row: &Row) -> String {
         _ => "at once",
     };
     let reply = row.last_reply.as_deref().map(|reply| format!("  {}", plain(reply.as_bytes())));
+    let sender = match row.damaged {
+        true => "its record cannot be read".to_owned(),
+        false => format!("<{}>", plain(row.sender.as_bytes())),
+    };
     format!(
-        "{:<17} {:<9} {:>5} {:>8} {:<24} {:<30} <{}>{}",
+        "{:<17} {:<9} {:>5} {:>8} {:<24} {:<30} {sender}{}",
         row.id,
         row.state,
         row.count,
         row.attempts,
         next,
         plain(row.domain.as_bytes()),
-        plain(row.sender.as_bytes()),
         reply.unwrap_or_default()
     )
 }
@@ -256,11 +273,12 @@ fn line(row: &Row) -> String {
 fn count(relay: &Relay, filters: &Filters, json: bool) -> Result<(), Failure> {
     let query = filters.query()?.finish();
     let client = relay.client()?;
-    let (mut all, mut cursor) = (Count::default(), String::new());
+    let (mut all, mut cursor, mut progress) = (Count::default(), String::new(), Progress::default());
     loop {
         let mut query = form_urlencoded::Serializer::new(query.clone());
         query.append_pair("cursor", &cursor);
         let part: Counted = client.get(&format!("/control/v1/queue/count?{}", query.finish()))?;
+        progress.show(part.scanned);
         all.recipients += part.count.recipients;
         all.deferred += part.count.deferred;
         all.ready += part.count.ready;
@@ -271,7 +289,9 @@ fn count(relay: &Relay, filters: &Filters, json: bool) -> Result<(), Failure> {
             None => break,
         }
     }
+    let scanned = progress.end();
     if json {
+        let all = AllCounted { count: all, scanned };
         say!("{}", serde_json::to_string(&all).map_err(|error| error.to_string())?);
     } else {
         say!(
@@ -284,6 +304,15 @@ fn count(relay: &Relay, filters: &Filters, json: bool) -> Result<(), Failure> {
         );
     }
     Ok(())
+}
+
+/// A count, as one JSON object.
+#[derive(Serialize)]
+struct AllCounted {
+    #[serde(flatten)]
+    count: Count,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scanned: Option<Scanned>,
 }
 
 fn show(relay: &Relay, id: &str, json: bool) -> Result<(), Failure> {
@@ -359,11 +388,18 @@ fn change(relay: &Relay, meant: &Meant, verb: &str, reason: &str) -> Result<(), 
         };
         say!("{} {done}{besides}", counted(all.recipients, "recipient"));
     }
-    if all.recipients == 0 { Err(Failure(NO, "nothing of that waits".to_owned())) } else { Ok(()) }
+    if all.recipients == 0 {
+        Err(Failure(NO, "nothing of that waits".to_owned()))
+    } else if all.unwritten > 0 {
+        let words = "is not on disk yet, which is slow or fails: the log says more. A kill now would leave it in the queue";
+        Err(Failure(NO, format!("{} of that {words}", counted(all.unwritten, "group"))))
+    } else {
+        Ok(())
+    }
 }
 
 fn change_all(client: &Client, verb: &str, change: &mut Change) -> Result<Changed, Failure> {
-    let (mut all, mut vain) = (Changed::default(), 0);
+    let (mut all, mut vain, mut progress) = (Changed::default(), 0, Progress::default());
     loop {
         let part: Changed =
             client.post(&format!("/control/v1/queue/{verb}"), change).map_err(|Failure(code, words)| {
@@ -377,11 +413,17 @@ fn change_all(client: &Client, verb: &str, change: &mut Change) -> Result<Change
         all.recipients += part.recipients;
         all.groups += part.groups;
         all.under_way += part.under_way;
-        // Nothing was changed, and the next request would begin where this one did.
-        let stands = part.groups == 0 && part.next == change.cursor;
+        all.unwritten += part.unwritten;
+        // Nothing was changed or looked through, and the next request would begin where this one did.
+        let stands = part.groups == 0 && part.next == change.cursor && part.scanned == all.scanned;
+        progress.show(part.scanned);
+        all.scanned = part.scanned;
         vain = if part.waits_for_spool || stands { vain + 1 } else { 0 };
         match part.next {
-            None => return Ok(all),
+            None => {
+                progress.end();
+                return Ok(all);
+            }
             Some(_) if vain > limits::CHANGES_IN_VAIN => {
                 let words = if part.waits_for_spool {
                     "the spool takes no more outcomes: is its disk slow, or does it fail? The log says more; the rest still waits"

@@ -26,7 +26,7 @@ mod whole;
 pub use boot::Boot;
 pub use error::{ConfigError, Places};
 pub use log::{EVENTS, LogConfig};
-pub use rule::RuleConfig;
+pub use rule::{AddressPattern, RuleConfig};
 pub use shard::{Particulars, ShardConfig};
 pub use target::{Choice, RouteTarget, Scheme};
 pub use tuning::{RuntimeChoice, Tuning};

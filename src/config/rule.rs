@@ -167,8 +167,8 @@ impl RuleSet {
 }
 
 impl AddressPattern {
-    /// `*`, `<>`, `ada@example.org`, `@example.org`, `*.example.org`.
-    fn parse(text: &str) -> Result<AddressPattern, &'static str> {
+    /// `*`, `<>`, `ada@example.org`, `@example.org`, `*.example.org`; an error says what may be written.
+    pub fn parse(text: &str) -> Result<AddressPattern, &'static str> {
         const FIX: &str = "write \"@example.org\", \"*.example.org\" for all below it, \"ada@example.org\", \"*\", or \"<>\" for the null sender";
         let lower = text.to_ascii_lowercase();
         let is_domain =

@@ -19,6 +19,7 @@ mod metrics;
 pub mod reload;
 pub(crate) mod names;
 mod say;
+mod search;
 mod service;
 mod spare;
 mod thread;
@@ -184,12 +185,14 @@ fn serve_commands(
         (setup.instruments.clone(), setup.health.clone(), setup.hostname.clone());
     let (runtime, reserve, node) = (setup.runtime, reserve.clone(), setup.node);
     let reload = setup.reload.clone();
+    let data_dir = setup.data_dir.clone();
     let start = u32::from_le_bytes(process::random_bytes());
     let worker = Worker::start("relevo-service", move |turn| {
         // Whoever asks without end asks for what mail leaves over.
         process::stand_back();
         let clock = turn.clock();
         let api = api::answers::Api {
+            searches: Arc::new(search::Searches::new(data_dir, mesh.lanes())),
             asker: asker::Asker::new(mesh, health.clone(), start),
             admin: admin::Teller::new(&instruments, node),
             instruments,

@@ -186,10 +186,32 @@ pub const ROW_TEXT_MAX: usize = 512;
 pub const CHANGE_TIME: Duration = Duration::from_secs(2);
 /// Recipients' groups that an operator returns and whose outcome is not handed in yet: a step of a return, which a kill may cut.
 pub const BOUNCE_STEP: usize = 500;
-/// How long it is waited before it is looked again whether outcomes can be handed in.
+/// How long an ask that returned mail waits until that is on disk; longer, and it is told that it is not yet.
+pub const RETURNED_WAIT: Duration = Duration::from_secs(3);
+/// How long it is waited before it is looked again whether outcomes can be handed in, or are on disk.
 pub const CHANGE_PAUSE: Duration = Duration::from_millis(5);
 /// Parts of a change that changed nothing, one after the other, before a command gives up: the spool takes no outcomes.
 pub const CHANGES_IN_VAIN: u32 = 10;
+/// Entries of a lane's index that one answer tells, 28 bytes each: a hundredth of a second until it is there.
+pub const LYING_MAX: usize = 65_536;
+/// Messages of a lane whose records are read in one pass, in the order in which they lie: a larger lane takes several. 32 bytes each.
+pub const SCAN_PASS: usize = 512 * 1024;
+/// Messages whose records are read before others have a turn: the rate is kept in steps of so many.
+pub const SCAN_STEP: usize = 512;
+/// Records that are read in a second, over all searches: a million in twenty seconds, and less of a core than mail would notice.
+pub const SCAN_A_SECOND: u32 = 50_000;
+/// Bytes that are read for them in a second: no more than half of what a fast disk gives.
+pub const SCAN_BYTES_A_SECOND: u64 = 512 * 1024 * 1024;
+/// Bytes that one read of a search takes in: records lie side by side, in front of the bodies of their commit.
+pub const SCAN_READ: usize = 32 * 1024;
+/// Times that a message which had moved is looked for where it lies now, before its record is said to be unreadable.
+pub const SCAN_ROUNDS: u32 = 3;
+/// How long a request goes on with a search before it is told how far that is.
+pub const SEARCH_TURN: Duration = Duration::from_secs(1);
+/// Searches that are kept at one time, of commands that have not ended: each may have found as much as one may.
+pub const SEARCHES_MAX: usize = 4;
+/// How long one is kept for whoever asked.
+pub const SEARCH_KEPT: Duration = Duration::from_secs(120);
 /// How long control waits for the answer of a shard.
 pub const ASK_WAIT: Duration = Duration::from_secs(20);
 /// How long one request goes from shard to shard before it is told how far it came: well within [`HTTP_REQUEST`].

@@ -28,3 +28,13 @@ pub const SITE_FAILURES_KEPT: u32 = 900;
 
 /// Domains without mail that are kept for the next.
 pub const DOMAINS_LEAVING_MAX: usize = 4096;
+
+/// Lifetimes of mail that are told apart, so that its age is known: `retry.expire`, those of rules, and those that applications ask for.
+pub const LIFETIMES_MAX: usize = 254;
+
+/// Runs of recipients that one search finds, 16 bytes each: more than are queued on nearly all nodes.
+pub const FOUND_MAX: usize = 2 * 1024 * 1024;
+/// Entries of an index whose runs are looked through together: keys are dense, so these are some cache lines.
+pub const FOUND_BLOCK: u32 = 64;
+/// How many times dearer a look at a group is where it is looked up among what was found: each is a miss of the caches or two.
+pub const FOUND_LOOK_COST: usize = 4;

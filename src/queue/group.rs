@@ -15,10 +15,10 @@ pub struct Group {
     pub count: u16,
     /// Attempts so far.
     pub attempts: u16,
-    /// Whether the record was written or read just now, so that its pages are in memory.
-    pub resident: bool,
-    /// It was past its expiry when it was found at start: it is tried once more before it is given up, as the clock may be wrong.
-    pub last_try: bool,
+    /// What is peculiar about it.
+    pub standing: Standing,
+    /// How long its message lives, from the first to its expiry: a number of [`Lifetimes`](crate::queue::lifetimes::Lifetimes).
+    pub life: u8,
     /// Not before this time (seconds of the queues' clock); 0 is at once. In the queue of a closed site: when it is said again that
     /// it waits.
     pub not_before: u32,
@@ -26,10 +26,54 @@ pub struct Group {
     pub expiry: u32,
 }
 
+/// The number of a lifetime that found no room among those.
+pub const ANY_LIFETIME: u8 = u8::MAX;
+
+/// What few groups are, or none for long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing peculiar.
+    Usual,
+    /// The record was written just now, so that its pages are in memory.
+    Resident,
+    /// It was past its expiry when it was found at start: it is tried once more before it is given up, as the clock may be wrong.
+    LastTry,
+}
+
 impl Group {
+    /// One recipient of a message of this place, who was never tried, is due and lasts for ever.
+    pub fn bare(location: Location, key: u32) -> Group {
+        Group {
+            location,
+            key,
+            first: 0,
+            count: 1,
+            attempts: 0,
+            standing: Standing::Usual,
+            life: ANY_LIFETIME,
+            not_before: 0,
+            expiry: u32::MAX,
+        }
+    }
+
+    /// These recipients of it, and those before and behind them.
+    pub fn cut(self, first: u16, count: u16) -> (Group, impl Iterator<Item = Group>) {
+        let (start, end) = (u32::from(self.first), u32::from(self.first) + u32::from(self.count));
+        let from = u32::from(first).clamp(start, end);
+        let to = (u32::from(first) + u32::from(count)).clamp(from, end);
+        let part = move |from: u32, to: u32| Group { first: from as u16, count: (to - from) as u16, ..self };
+        let rest = [part(start, from), part(to, end)];
+        (part(from, to), rest.into_iter().filter(|part| part.count > 0))
+    }
+
+    /// Whether it is tried for the last time.
+    pub fn is_last_try(&self) -> bool {
+        self.standing == Standing::LastTry
+    }
+
     /// Whether it is given up without another attempt.
     pub fn is_expired(&self, now: u32) -> bool {
-        self.expiry <= now && !self.last_try
+        self.expiry <= now && !self.is_last_try()
     }
 
     /// It is told that it waits for somebody who cannot be reached, and again at `next`. A last try lasts until then: who cannot be reached
@@ -37,8 +81,16 @@ impl Group {
     pub fn told(&mut self, next: u32) {
         self.attempts = self.attempts.saturating_add(1);
         self.not_before = next;
-        if std::mem::take(&mut self.last_try) {
-            self.expiry = self.expiry.max(next);
+        if self.is_last_try() {
+            self.standing = Standing::Usual;
+            self.lasts_until(self.expiry.max(next));
+        }
+    }
+
+    /// It is given up at this time, whenever it came.
+    pub fn lasts_until(&mut self, expiry: u32) {
+        if self.expiry != expiry {
+            (self.expiry, self.life) = (expiry, ANY_LIFETIME);
         }
     }
 
@@ -49,3 +101,22 @@ impl Group {
 }
 
 const _: () = assert!(size_of::<Group>() <= 28, "one of these for each queued recipient");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_is_cut_into_what_is_meant_and_the_rest() {
+        let group = Group { first: 10, count: 5, ..Group::bare(Location { lane: 0, slot: 0, offset: 0 }, 1) };
+        let cut = |first, count| {
+            let (part, rest) = group.cut(first, count);
+            ((part.first, part.count), rest.map(|part| (part.first, part.count)).collect::<Vec<_>>())
+        };
+        assert_eq!(cut(10, 5), ((10, 5), vec![]));
+        assert_eq!(cut(10, 1), ((10, 1), vec![(11, 4)]));
+        assert_eq!(cut(12, 2), ((12, 2), vec![(10, 2), (14, 1)]));
+        assert_eq!(cut(14, 1), ((14, 1), vec![(10, 4)]));
+        assert_eq!(cut(0, u16::MAX), ((10, 5), vec![]));
+    }
+}

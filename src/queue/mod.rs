@@ -4,9 +4,10 @@ pub mod clock;
 pub mod destinations;
 pub mod fair;
 pub mod group;
+pub mod lifetimes;
 pub mod outcome;
 pub mod schedule;
 pub mod select;
 
 pub use clock::Clock;
-pub use group::Group;
+pub use group::{Group, Standing};

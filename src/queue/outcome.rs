@@ -1,5 +1,8 @@
 //! How attempts end: what the home shard of a domain tells the shard whose lane has the message, and what that writes down.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use crate::id::Location;
 use crate::smtp::client::Verdict;
 use crate::smtp::reply::Reply;
@@ -63,12 +66,20 @@ pub struct Failure {
     pub diagnostic: String,
     /// The record of the accounting, which waits for the id of the notification.
     pub record: Vec<u8>,
+    /// For whoever waits until it is on disk.
+    pub receipt: Option<Receipt>,
 }
 
 impl Failure {
     /// In our own words: no hop said so.
     pub fn ours(status: (u8, u16, u16), diagnostic: String) -> Box<Failure> {
-        Box::new(Failure { status: Some(status), remote: None, diagnostic, record: Vec::new() })
+        Box::new(Failure {
+            status: Some(status),
+            remote: None,
+            diagnostic,
+            record: Vec::new(),
+            receipt: None,
+        })
     }
 }
 
@@ -151,6 +162,7 @@ impl Ended {
                 remote: (!reply.ours).then(|| hop.to_owned()),
                 diagnostic: reply.describe(),
                 record: Vec::new(),
+                receipt: None,
             })),
         }
     }
@@ -222,6 +234,30 @@ pub struct Settled {
     /// How it ended.
     pub outcomes: Outcomes,
 }
+
+/// How many outcomes of those that somebody waits for are on disk. Given to each of them.
+#[derive(Clone, Debug, Default)]
+pub struct Receipt(Arc<AtomicUsize>);
+
+impl Receipt {
+    /// One more is.
+    pub fn written(&self) {
+        self.0.fetch_add(1, Ordering::Release);
+    }
+
+    /// How many are.
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+impl PartialEq for Receipt {
+    fn eq(&self, other: &Receipt) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Receipt {}
 
 #[cfg(test)]
 mod tests {
@@ -296,8 +332,13 @@ mod tests {
             }
         }
         for (reply, remote) in [(&theirs, Some("mx.x.example".to_owned())), (&ours, None)] {
-            let failure =
-                Failure { status: reply.enhanced, remote, diagnostic: reply.describe(), record: Vec::new() };
+            let failure = Failure {
+                status: reply.enhanced,
+                remote,
+                diagnostic: reply.describe(),
+                record: Vec::new(),
+                receipt: None,
+            };
             assert_eq!(of(&Verdict::Failed(0), reply), Disposition::Bounced(Box::new(failure)));
         }
     }

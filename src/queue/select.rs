@@ -1,14 +1,23 @@
 //! Which of the mail that waits is meant: the filters of commands and of the control API, and what is told of it.
 //!
-//! All of these are answered from what the queues know, without reading a message.
+//! Most are answered from what the queues know, without reading a message. What only records tell ([`Recorded`]) is looked for by whoever asks
+//! (`control::search`); for shards it is then a list of recipients ([`Found`]).
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::value;
 use crate::id::MessageId;
 use crate::limits;
 use crate::queue::Group;
+use crate::queue::lifetimes::Times;
+
+mod found;
+mod recorded;
+
+pub use found::{Found, Run};
+pub use recorded::{Recorded, TextPattern};
 
 /// What a group waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,14 +113,30 @@ pub struct Filter {
     pub id: Option<MessageId>,
     /// Where the lanes have a message of that id: lane and key. Found by whoever asks, for the shards to look for.
     pub entries: Vec<(u16, u32)>,
+    /// What records say of them.
+    pub recorded: Recorded,
+    /// The recipients of which that holds. Found by whoever asks, as `entries`.
+    pub found: Option<Arc<Found>>,
 }
 
 /// Filters that are built.
-pub const BUILT: [&str; 5] = ["domain", "site", "state", "older", "id"];
+pub const BUILT: [&str; 12] = [
+    "domain",
+    "site",
+    "state",
+    "older",
+    "id",
+    "sender",
+    "recipient",
+    "account",
+    "tenant",
+    "campaign",
+    "pool",
+    "reply",
+];
 
 /// Filters of the surface that nothing answers yet.
-pub const NOT_BUILT: [&str; 9] =
-    ["provider", "sender", "recipient", "account", "tenant", "campaign", "source", "pool", "reply"];
+pub const NOT_BUILT: [&str; 2] = ["provider", "source"];
 
 /// Why a filter is not taken. The asker's to mend.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -179,12 +204,16 @@ impl Filter {
                 let span = value::duration(text).map_err(|_| wrong("a time like 30m, 2h or 3d"))?;
                 self.older.replace(seconds(span)).is_some()
             }
-            _ => {
+            "id" => {
                 let id = text.trim().to_ascii_uppercase().parse();
                 let id =
                     id.map_err(|_| wrong("a message id has 16 letters and digits, like 00000000G0000102"))?;
                 self.id.replace(id).is_some()
             }
+            _ => match self.recorded.set(name, text) {
+                Some(set) => set.map_err(wrong)?,
+                None => return Err(BadFilter::Unknown(cut(name))),
+            },
         };
         if again { Err(BadFilter::Twice(name.to_owned())) } else { Ok(()) }
     }
@@ -194,9 +223,25 @@ impl Filter {
         *self == Filter::default()
     }
 
+    /// Whether the same is asked for, whatever was found of it.
+    pub fn asks_as(&self, other: &Filter) -> bool {
+        let asked = |filter: &Filter| Filter { entries: Vec::new(), found: None, ..filter.clone() };
+        asked(self) == asked(other)
+    }
+
     /// Whether only the domain and the site are asked for: then all of a domain's mail is meant, or none.
     pub fn is_of_domains(&self) -> bool {
-        self.state.is_none() && self.older.is_none() && self.id.is_none()
+        self.state.is_none() && self.older.is_none() && self.id.is_none() && self.recorded.is_empty()
+    }
+
+    /// Whether records are to be looked through before shards can be asked.
+    pub fn wants_search(&self) -> bool {
+        !self.recorded.is_empty() && self.found.is_none()
+    }
+
+    /// How much dearer than others a look at a group is: what was found is looked up elsewhere in memory.
+    pub fn cost(&self) -> usize {
+        if self.found.is_some() { limits::FOUND_LOOK_COST } else { 1 }
     }
 
     /// Whether mail of this domain, in lower case, that leads there can be meant.
@@ -205,12 +250,31 @@ impl Filter {
             && self.site.as_ref().is_none_or(|pattern| site.is_some_and(|site| pattern.matches_site(site)))
     }
 
-    /// Whether a group of such a domain is meant, at `now` of the queues' clock. How long mail lives, `lifetime` seconds, tells its age.
-    pub fn wants(&self, group: &Group, state: State, now: u32, lifetime: u32) -> bool {
-        let old = |older: u32| group.expiry.saturating_add(older) <= now.saturating_add(lifetime);
+    /// Whether a group of such a domain is meant, or some recipients of it.
+    pub fn wants(&self, group: &Group, state: State, times: Times<'_>) -> bool {
         self.state.is_none_or(|wanted| wanted == state)
-            && self.older.is_none_or(old)
+            && self.older.is_none_or(|older| times.age(group) >= older)
             && (self.id.is_none() || self.entries.contains(&(group.location.lane, group.key)))
+            && self.first(group).is_some()
+    }
+
+    /// Recipients of a group that is wanted which are meant: all of them, unless records say more.
+    pub fn meant(&self, group: &Group) -> u16 {
+        match (&self.found, self.recorded.is_empty()) {
+            (_, true) => group.count,
+            (Some(found), _) => found.of(group).map(|(_, count)| count).sum(),
+            // Nobody looked for them.
+            (None, _) => 0,
+        }
+    }
+
+    /// The first of these that stand together: first ordinal, count.
+    pub fn first(&self, group: &Group) -> Option<(u16, u16)> {
+        match (&self.found, self.recorded.is_empty()) {
+            (_, true) => Some((group.first, group.count)),
+            (Some(found), _) => found.of(group).next(),
+            (None, _) => None,
+        }
     }
 }
 
@@ -229,6 +293,7 @@ impl fmt::Display for Filter {
         parts.extend(self.state.map(|state| format!("state={}", state.name())));
         parts.extend(self.older.map(|older| format!("older={older}s")));
         parts.extend(self.id.map(|id| format!("id={id}")));
+        parts.extend(self.recorded.words());
         formatter.write_str(&parts.join(" "))
     }
 }
@@ -247,11 +312,11 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Counts a group.
-    pub fn add(&mut self, group: &Group, state: State) {
+    /// Counts so many recipients of a group.
+    pub fn add(&mut self, count: u16, state: State) {
         self.groups += 1;
-        self.recipients += u64::from(group.count);
-        self.deferred += u64::from(group.count) * u64::from(state == State::Deferred);
+        self.recipients += u64::from(count);
+        self.deferred += u64::from(count) * u64::from(state == State::Deferred);
     }
 
     /// Both together.
@@ -343,6 +408,7 @@ pub struct Seen {
 mod tests {
     use super::*;
     use crate::id::Location;
+    use crate::queue::lifetimes::Lifetimes;
 
     fn filter(pairs: &[(&str, &str)]) -> Result<Filter, BadFilter> {
         let mut filter = Filter::default();
@@ -350,17 +416,7 @@ mod tests {
     }
 
     fn group(lane: u16, key: u32, expiry: u32) -> Group {
-        Group {
-            location: Location { lane, slot: 0, offset: 0 },
-            key,
-            first: 0,
-            count: 2,
-            attempts: 0,
-            resident: false,
-            last_try: false,
-            not_before: 0,
-            expiry,
-        }
+        Group { count: 2, life: 0, expiry, ..Group::bare(Location { lane, slot: 0, offset: 0 }, key) }
     }
 
     #[test]
@@ -397,9 +453,11 @@ mod tests {
     #[test]
     fn age_state_and_message() {
         // Mail lives for 1000 s and it is 5000: what came at 4400 is given up at 5400.
-        let wants = |pairs: &[_], expiry, state| {
-            filter(pairs).unwrap().wants(&group(0, 1, expiry), state, 5000, 1000)
-        };
+        let lifetimes = Lifetimes::new();
+        assert_eq!(lifetimes.number(1000), 0);
+        let times = Times { now: 5000, lifetimes: &lifetimes };
+        let wants =
+            |pairs: &[_], expiry, state| filter(pairs).unwrap().wants(&group(0, 1, expiry), state, times);
         for (expiry, old) in [(5400, true), (5399, true), (5401, false)] {
             assert_eq!(wants(&[("older", "10m")], expiry, State::Ready), old, "{expiry}");
         }
@@ -411,12 +469,12 @@ mod tests {
                 && !wants(&[("state", "ready")], 1, State::Deferred)
         );
         let mut one = filter(&[("id", "00000000g0000102")]).unwrap();
-        assert!(!one.wants(&group(0, 1, 9), State::Ready, 0, 0), "nobody said where it is");
+        assert!(!one.wants(&group(0, 1, 9), State::Ready, times), "nobody said where it is");
         one.entries = vec![(0, 1)];
-        assert!(one.wants(&group(0, 1, 9), State::Ready, 0, 0));
+        assert!(one.wants(&group(0, 1, 9), State::Ready, times));
         assert!(
-            !one.wants(&group(1, 1, 9), State::Ready, 0, 0)
-                && !one.wants(&group(0, 2, 9), State::Ready, 0, 0)
+            !one.wants(&group(1, 1, 9), State::Ready, times)
+                && !one.wants(&group(0, 2, 9), State::Ready, times)
         );
     }
 
@@ -432,6 +490,57 @@ mod tests {
             [("older", "soon"), ("older", "5"), ("state", "held"), ("id", "123"), ("site", "")]
         {
             assert!(matches!(filter(&[(name, wrong)]), Err(BadFilter::Wrong { .. })), "{name} {wrong}");
+        }
+    }
+
+    #[test]
+    fn what_records_say_is_to_be_searched_for() {
+        let pairs = [
+            ("sender", "@news.example.com"),
+            ("recipient", "*.example.org"),
+            ("account", "shop"),
+            ("campaign", "autumn"),
+            ("reply", "4\\.7\\.1"),
+        ];
+        let searched = filter(&pairs).unwrap();
+        assert!(searched.wants_search() && !searched.is_empty() && !searched.is_of_domains());
+        let words =
+            "sender=@news.example.com recipient=*.example.org account=shop campaign=autumn reply=4\\.7\\.1";
+        assert_eq!(searched.to_string(), words);
+        assert!(
+            searched.recorded.wants_records() && !filter(&[("reply", "x")]).unwrap().recorded.wants_records()
+        );
+        let reply = searched.recorded.reply.clone().unwrap();
+        assert!(reply.is_in("451 4.7.1 later") && !reply.is_in("451 4x7.1 later"));
+        assert!(filter(&[("reply", "TRY again")]).unwrap().recorded.reply.unwrap().is_in("450 try Again"));
+        // Before that nobody is meant; behind it, who was found.
+        let group = Group { first: 3, ..group(0, 1, 9) };
+        assert_eq!((searched.first(&group), searched.meant(&group)), (None, 0));
+        let mut found = Found::default();
+        found.add(0, vec![Run { key: 1, slot: 0, offset: 0, first: 4, count: 7 }]);
+        let over = Filter { found: Some(Arc::new(found)), ..searched.clone() };
+        assert!(
+            !over.wants_search() && over.asks_as(&searched) && !over.asks_as(&filter(&pairs[1..]).unwrap())
+        );
+        assert_eq!((over.first(&group), over.meant(&group)), (Some((4, 1)), 1));
+        let lifetimes = Lifetimes::new();
+        let times = Times { now: 0, lifetimes: &lifetimes };
+        assert!(over.wants(&group, State::Ready, times) && !searched.wants(&group, State::Ready, times));
+        let long = "x".repeat(limits::FILTER_TEXT_MAX + 1);
+        for (name, wrong) in [
+            ("sender", "example.org"),
+            ("sender", ""),
+            ("recipient", "<>"),
+            ("account", ""),
+            ("pool", &long),
+            ("reply", "("),
+            ("reply", ""),
+            ("reply", "(a{1000}){1000}"),
+        ] {
+            assert!(matches!(filter(&[(name, wrong)]), Err(BadFilter::Wrong { .. })), "{name} {wrong}");
+        }
+        for (name, text) in pairs {
+            assert_eq!(filter(&[(name, text), (name, text)]), Err(BadFilter::Twice(name.to_owned())));
         }
     }
 

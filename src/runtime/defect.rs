@@ -77,4 +77,6 @@ pub enum Defect {
     PageSkips,
     /// What answers control panics in the middle: what it set aside must not be lost.
     AnswerBreaksOff,
+    /// What an operator returned is told before it is on disk.
+    ReturnedTooEarly,
 }

@@ -12,7 +12,7 @@ use crate::queue::destinations::walk::{Slice, Walk};
 use crate::queue::select::{Filter, From, Seen};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
-use crate::shard::answer::change::Change;
+use crate::shard::answer::change::{Change, Returns};
 use crate::shard::answer::clock::times;
 use crate::shard::ask::{Ask, Part, Reply, Row};
 use crate::shard::promise::{Fulfil, promise};
@@ -21,6 +21,7 @@ use crate::shard::swap;
 mod change;
 mod clock;
 mod detail;
+mod lying;
 
 /// The immortal task behind all answers.
 pub async fn answer<R: Runtime>(shard: Rc<Shard<R>>) {
@@ -61,7 +62,12 @@ async fn answer_one<R: Runtime>(shard: &Rc<Shard<R>>, ask: Ask) {
         }
         Ask::Retry(filter, from, reply) => change(shard, &filter, from, &Change::Retry, reply).await,
         Ask::Bounce(filter, from, reason, reply) => {
-            change(shard, &filter, from, &Change::Bounce(reason), reply).await;
+            change(shard, &filter, from, &Change::Bounce(Returns::new(reason)), reply).await;
+        }
+        Ask::Lying(lane, keys, replies, reply) => {
+            if let Some(lying) = lying::lying(shard, lane, keys, replies, &reply).await {
+                reply.answer(lying);
+            }
         }
         Ask::Find(id, reply) => {
             if let Some(found) = detail::find(shard, id, &reply).await {
@@ -89,9 +95,10 @@ async fn walk<R: Runtime>(
     most: Option<usize>,
     reply: Reply<Part>,
 ) {
+    let looks = limits::ASK_LOOKS / filter.cost();
     let mut walk = Walk::new(filter, from, most, limits::ASK_BUDGET);
     let next = loop {
-        let slice = walk.step(&mut shard.outbound.destinations.borrow_mut(), times(shard), limits::ASK_LOOKS);
+        let slice = walk.step(&mut shard.outbound.destinations.borrow_mut(), times(shard), looks);
         match slice {
             Slice::Over(next) => break next,
             Slice::Unfinished if !reply.is_wanted() => return,
@@ -110,7 +117,7 @@ async fn walk<R: Runtime>(
         }
     };
     let rows = walk.rows.into_iter().map(row).collect();
-    reply.answer(Part { rows, tally: walk.tally, next, starved: false });
+    reply.answer(Part { rows, tally: walk.tally, next, ..Part::default() });
 }
 
 /// Goes through the domains and changes what is meant in them, until there are none, or it lasts too long, or nobody waits for it.
@@ -146,6 +153,9 @@ async fn change<R: Runtime>(
             }
         };
         part.next = next.map(|domain| From { domain, after: None });
+    }
+    if let Change::Bounce(returns) = change {
+        part.unwritten = returns.unwritten(shard, || reply.is_wanted()).await;
     }
     reply.answer(part);
 }

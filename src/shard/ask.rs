@@ -67,14 +67,16 @@ pub enum Ask {
     Bounce(Arc<Filter>, From, Arc<str>, Reply<Part>),
     /// Where the lanes of this shard have a message of this id.
     Find(MessageId, Reply<Vec<(u16, u32)>>),
-    /// What lanes of this shard know of these recipients; None for what is settled by now.
-    Details(Vec<Place>, Reply<Vec<Option<Detail>>>),
-    /// All that a lane of this shard knows of a live message: its key there.
-    Show(u16, u32, MessageId, Reply<Option<Shown>>),
+    /// What lanes of this shard know of these recipients.
+    Details(Vec<Place>, Reply<Vec<Result<Detail, Untold>>>),
     /// To prepare a policy, which may come into force as long as somebody waits for that.
     Prepare(Arc<Policy>, Reply<Result<(), ListenError>>),
     /// Which policy is in force there.
     Generation(Reply<u64>),
+    /// All that a lane of this shard knows of a live message: its key there.
+    Show(u16, u32, MessageId, Reply<Result<Shown, Untold>>),
+    /// Where the live messages of a lane of this shard lie, and, if that is asked for, what was said last of their recipients.
+    Lying(u16, Keys, bool, Reply<Lying>),
 }
 
 impl Ask {
@@ -89,6 +91,7 @@ impl Ask {
             Ask::Show(.., reply) => reply.is_wanted(),
             Ask::Prepare(.., reply) => reply.is_wanted(),
             Ask::Generation(reply) => reply.is_wanted(),
+            Ask::Lying(.., reply) => reply.is_wanted(),
         }
     }
 }
@@ -104,6 +107,67 @@ pub struct Part {
     pub next: Option<From>,
     /// Not all that was met could be changed: the lanes take no more outcomes now.
     pub starved: bool,
+    /// Groups that were returned and whose outcome is not on disk yet.
+    pub unwritten: u64,
+}
+
+/// Why there is nothing to tell of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Untold {
+    /// It is settled by now.
+    Gone,
+    /// Its record cannot be read: its id, and what was said last.
+    Unreadable(MessageId, String),
+}
+
+/// Which entries of a lane's index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Keys {
+    /// From this one on, as many as an answer has.
+    From(u32),
+    /// These.
+    These(Vec<u32>),
+}
+
+/// A part of the index of a lane.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lying {
+    /// The messages.
+    pub entries: Vec<Lies>,
+    /// What was said of their recipients, in the order of the messages.
+    pub said: Vec<Said>,
+    /// The texts of that.
+    pub texts: Vec<String>,
+    /// Messages of whose recipients nothing was said, where that is asked for: they are left out.
+    pub passed: u32,
+    /// From where to go on; None: this was the last part.
+    pub next: Option<u32>,
+}
+
+/// Where a live message lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lies {
+    /// Its entry in the index.
+    pub key: u32,
+    /// The message.
+    pub id: MessageId,
+    /// The file that has its record, and where in it.
+    pub at: (u16, u32),
+    /// Where it lay when it was handed out: what queues call it by.
+    pub told: (u16, u32),
+}
+
+/// Recipients of a message who heard the same last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// The message's place among those told.
+    pub entry: u32,
+    /// The first ordinal.
+    pub first: u16,
+    /// How many.
+    pub count: u16,
+    /// The text's place among those told.
+    pub text: u32,
 }
 
 /// A group that waits, with times of the wall clock.

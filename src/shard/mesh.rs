@@ -12,6 +12,7 @@ use crossbeam::queue::ArrayQueue;
 
 use crate::limits;
 use crate::queue::Clock;
+use crate::queue::lifetimes::Lifetimes;
 use crate::runtime::{Bell, SegmentMap};
 use crate::shard::ask::Asks;
 use crate::shard::assignment::Assignment;
@@ -56,6 +57,7 @@ pub struct Mesh {
     /// The time up to which each shard has passed on its accounting.
     told: Vec<AtomicU64>,
     clock: OnceLock<Clock>,
+    lifetimes: Lifetimes,
     /// Client connections, by the address of their listener.
     clients: Counts<SocketAddr, ClientCounts>,
     memory: Pool,
@@ -131,11 +133,17 @@ impl Mesh {
             lend_at: room.lend_at,
             told: (0..shards).map(|_| AtomicU64::new(0)).collect(),
             clock: OnceLock::new(),
+            lifetimes: Lifetimes::default(),
             clients: Counts::default(),
             memory: Pool::new(room.memory / 2),
             session_memory: Pool::new(room.memory / 2),
             loads: (0..shards).map(|_| AtomicU32::new(0)).collect(),
         }
+    }
+
+    /// How long mail lives.
+    pub fn lifetimes(&self) -> &Lifetimes {
+        &self.lifetimes
     }
 
     /// The clock of all queues, which the first shard that asks sets.

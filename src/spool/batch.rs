@@ -325,6 +325,20 @@ pub(in crate::spool) trait Names {
     fn state(&self, moved: &Moved, out: &mut Vec<u8>) -> bool;
 }
 
+/// What of the front of the queue goes into one commit together, if one can hold it: how many items, and at most so many bytes.
+/// A message of our own is a notification; the outcomes of one message right behind it are what it tells, and a crash leaves all of that
+/// or nothing.
+pub(in crate::spool) fn together<T: Tickets>(queue: &VecDeque<Item<T>>) -> Option<(usize, usize)> {
+    let first = queue.front()?;
+    let alone = (1, first.bound());
+    let (Item::Own(..), Some(Item::Outcome(told, _))) = (first, queue.get(1)) else { return Some(alone) };
+    let of_it = |item: &&Item<T>| matches!(item, Item::Outcome(one, _) if (one.key, one.location) == (told.key, told.location));
+    let items = 1 + queue.iter().skip(1).take(limits::COMMIT_ITEMS_MAX).take_while(of_it).count();
+    let bound = queue.range(..items).map(Item::bound).sum();
+    let fits = items <= limits::COMMIT_ITEMS_MAX && bound <= room(limits::COMMIT_BYTES_MAX);
+    Some(if fits { (items, bound) } else { alone })
+}
+
 /// Takes items off the front of `queue` as long as they fit and lays them out.
 pub(in crate::spool) fn build<T: Tickets>(
     queue: &mut VecDeque<Item<T>>,
@@ -333,7 +347,7 @@ pub(in crate::spool) fn build<T: Tickets>(
     header: Option<Vec<u8>>,
     spare: Spare,
 ) -> Batch<T> {
-    let room = target.room.min(limits::COMMIT_BYTES_MAX) - COMMIT_HEADER - limits::BLOCK as usize;
+    let room = room(target.room.min(limits::COMMIT_BYTES_MAX));
     let Spare { mut front, mut records } = spare;
     front.clear();
     front.resize(COMMIT_HEADER, 0);
@@ -342,14 +356,21 @@ pub(in crate::spool) fn build<T: Tickets>(
         Vec::with_capacity(queue.len().min(limits::COMMIT_ITEMS_MAX));
     let mut bound = 0;
     let mut outcomes = false;
+    // Items that are in it because the one before is.
+    let mut tied = 0;
     while items.len() < limits::COMMIT_ITEMS_MAX {
         let Some(item) = queue.front() else { break };
-        bound += item.bound();
         let too_late = outcomes && item.tells_state();
         outcomes |= matches!(item, Item::Outcome(..));
-        if !items.is_empty() && (bound > room || too_late) {
-            break;
+        if tied == 0 {
+            let Some((with, bytes)) = together(queue) else { break };
+            (tied, bound) = (with, bound + bytes);
+            let too_many = items.len() + with > limits::COMMIT_ITEMS_MAX;
+            if !items.is_empty() && (bound > room || too_late || too_many) {
+                break;
+            }
         }
+        tied -= 1;
         let Some(item) = queue.pop_front() else { break };
         let start = front.len();
         let place = write(&item, &mut front, target, names);
@@ -366,21 +387,8 @@ pub(in crate::spool) fn build<T: Tickets>(
         bodies_length: bodies_length(&items, &records),
         clean: false,
     };
-    let mut at = u32::try_from(commit_header.bodies_at()).expect("offsets are 32 bits");
-    for ((item, place), (start, end, extent_at)) in items.iter_mut().zip(&records) {
-        if let Some(extent_at) = extent_at {
-            let body = item.body();
-            let length = u32::try_from(body.len()).expect("a commit is small");
-            let crc = crc32c::crc32c(body);
-            let extent = Extent { sequence: target.sequence, slot: target.slot, offset: at, length, crc };
-            record::patch_extent(&mut front, *extent_at, &extent);
-            place.extent = Some(extent);
-            at += length;
-        }
-        if start < end {
-            record::finish(&mut front, *start, *end, target.salt, place.offset);
-        }
-    }
+    let at = u32::try_from(commit_header.bodies_at()).expect("offsets are 32 bits");
+    let at = finish(&mut items, &records, &mut front, target, at);
     commit_header.write(&mut front);
     let end = u32::try_from(commit_header.end()).expect("offsets are 32 bits");
     let padding = (end - at) as usize;
@@ -394,6 +402,36 @@ pub(in crate::spool) fn build<T: Tickets>(
         spare: Spare { front, records },
         padding,
     }
+}
+
+/// Bytes of records and bodies for which a commit of so many has room.
+fn room(bytes: usize) -> usize {
+    bytes - COMMIT_HEADER - limits::BLOCK as usize
+}
+
+/// Says where the bodies lie, from `at` on, and completes the records. Where the bodies end.
+fn finish<T: Tickets>(
+    items: &mut [(Item<T>, RecordPlace)],
+    records: &[(usize, usize, Option<usize>)],
+    front: &mut [u8],
+    target: Target,
+    mut at: u32,
+) -> u32 {
+    for ((item, place), (start, end, extent_at)) in items.iter_mut().zip(records) {
+        if let Some(extent_at) = extent_at {
+            let body = item.body();
+            let length = u32::try_from(body.len()).expect("a commit is small");
+            let crc = crc32c::crc32c(body);
+            let extent = Extent { sequence: target.sequence, slot: target.slot, offset: at, length, crc };
+            record::patch_extent(front, *extent_at, &extent);
+            place.extent = Some(extent);
+            at += length;
+        }
+        if start < end {
+            record::finish(front, *start, *end, target.salt, place.offset);
+        }
+    }
+    at
 }
 
 /// A commit header without records: it vouches for all before it.

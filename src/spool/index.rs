@@ -258,8 +258,12 @@ impl Entry {
 
     /// Whether this is the message that was handed out with this location: a move does not change what others call it.
     pub fn is_told(&self, location: Location) -> bool {
-        let told = self.more.as_ref().and_then(|more| more.told);
-        told.unwrap_or((self.slot, self.offset)) == (location.slot, location.offset)
+        self.told() == (location.slot, location.offset)
+    }
+
+    /// File and offset that it was handed out with.
+    pub fn told(&self) -> (u16, u32) {
+        self.more.as_ref().and_then(|more| more.told).unwrap_or((self.slot, self.offset))
     }
 
     /// Sequence number and offset it was born with, if that is not where it lies.

@@ -214,7 +214,8 @@ impl Lane {
     /// Lays out the next commit from the front of `queue`. `salt` is fresh and random; it is used if a segment begins.
     pub fn begin<T: Tickets>(&mut self, queue: &mut VecDeque<Item<T>>, salt: u64) -> Begin<T> {
         let Some(first) = queue.front() else { return Begin::Nothing };
-        let need = first.bound() + segment::COMMIT_HEADER + 2 * limits::BLOCK as usize;
+        let (_, bound) = batch::together(queue).unwrap_or_default();
+        let need = bound + segment::COMMIT_HEADER + 2 * limits::BLOCK as usize;
         let mut header = None;
         if self.segments.room() < need {
             let left = if first.may_use_reserve() { 0 } else { limits::SEGMENTS_RESERVED };

@@ -7,6 +7,7 @@ mod older;
 mod room;
 mod rot;
 mod tickets;
+mod together;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};

@@ -124,6 +124,7 @@ found! {
     PolicyMixed in half_a_policy_in_a_transaction_is_found,
     PageSkips in a_page_that_skips_a_domain_is_found,
     AnswerBreaksOff in an_answer_that_breaks_off_loses_nothing,
+    ReturnedTooEarly in what_is_told_to_be_returned_too_early_is_found,
 }
 
 const LOST: &[&str] = &["lost ("];
@@ -133,6 +134,7 @@ fn is_found(defect: Defect) {
     let (days, often, words): (fn(&mut Plan, &mut Dice), f64, &[&str]) = match defect {
         Defect::PolicyKept | Defect::PolicyMixed => return reload::is_found(defect),
         Defect::PageSkips => return ask::skipped_pages_are_found(defect),
+        Defect::ReturnedTooEarly => return ask::returned_too_early_is_found(defect),
         Defect::AnswerBreaksOff => return ask::what_breaks_off_loses_nothing(defect),
         Defect::PanicOverReturn => return returns::loses_none(defect),
         Defect::OneAnswerForAll => return lmtp::is_found(defect),

@@ -29,7 +29,7 @@ fn listen<F: Future<Output = ()> + 'static>(
     });
 }
 
-/// RFC 7504: a host that never takes mail has it returned, all of it, also what a task panics over.
+/// RFC 7504: a host that never takes mail has it returned, all of it, also what a task panics over. What is discarded is, as well.
 pub fn loses_none(defect: Defect) {
     let panics = Cell::new(0);
     story(6, |seed| {
@@ -41,15 +41,24 @@ pub fn loses_none(defect: Defect) {
         world.plant(defect, 0.5);
         let configuration = &"[node]\nhostname = \"relay.example\"\ndata_dir = \"/spool\"\n\
              [[listener]]\naddress = \"10.0.0.1:25\"\nrelay_from = [\"10.0.0.0/8\"]\n\
+             [[route]]\ndomain = \"void.example\"\nto = \"discard\"\n\
              [[route]]\ndomain = \"origin.example\"\nto = \"smtp://10.0.0.9:25\"\n\
              [delivery]\nprivate_networks = \"allow\"\n[spool]\nsegment_size = \"4MiB\"\n";
         let launch = Launch { node: 1, shards: 1, lanes: 1, room: MeshLimits::of(1), configuration };
         let relay = Relay::launch(&world, &launch).expect("it starts");
         for number in 0..10 {
-            hand_in(&world, 50 + number, number.into(), vec![format!("u{number}@[10.0.0.2]")]);
+            hand_in(
+                &world,
+                50 + number,
+                number.into(),
+                vec![format!("u{number}@[10.0.0.2]"), format!("u{number}@void.example")],
+            );
         }
-        let all = run_until_true(&world, Duration::from_secs(120), || sink.bounces.borrow().len() == 10);
-        assert!(all, "{} of 10 were returned", sink.bounces.borrow().len());
+        let discarded = || relay.sum(|of| &of.recipients_discarded);
+        let all = run_until_true(&world, Duration::from_secs(120), || {
+            sink.bounces.borrow().len() == 10 && discarded() == 10
+        });
+        assert!(all, "{} of 10 were returned, {} discarded", sink.bounces.borrow().len(), discarded());
         assert_eq!(relay.sum(|of| &of.recipients_bounced), 10);
         panics.set(panics.get() + relay.sum(|of| &of.panics));
     });

@@ -10,12 +10,15 @@ use crate::control::Health;
 use crate::control::admin::Teller;
 use crate::control::asker::{Asker, Unanswered};
 use crate::control::reload::Reload;
+use crate::control::search::{NoSearch, Searches, Unfinished};
+use crate::limits;
 use crate::observe::Instruments;
 use crate::queue::select::BadFilter;
 
 /// What the handlers are given.
 pub(in crate::control) struct Api {
     pub asker: Asker,
+    pub searches: Arc<Searches>,
     pub instruments: Vec<Arc<Instruments>>,
     /// Tells what was changed.
     pub admin: Option<Teller>,
@@ -32,6 +35,10 @@ pub(in crate::control) struct Api {
 pub(super) enum Problem {
     /// No shard could answer.
     Unanswered(Unanswered),
+    /// What only records tell could not be found out.
+    NoSearch(NoSearch),
+    /// The record of a message cannot be read.
+    Damaged(String),
     /// A filter is wrong, or not built.
     Filter(BadFilter),
     /// Something else in the request is wrong.
@@ -49,6 +56,16 @@ pub(super) enum Problem {
 impl From<Unanswered> for Problem {
     fn from(unanswered: Unanswered) -> Problem {
         Problem::Unanswered(unanswered)
+    }
+}
+
+impl From<NoSearch> for Problem {
+    fn from(why: NoSearch) -> Problem {
+        match why {
+            NoSearch::Gone => Problem::Unanswered(Unanswered::OldCursor),
+            NoSearch::Unfinished(Unfinished::Unanswered(why)) => Problem::Unanswered(why),
+            why => Problem::NoSearch(why),
+        }
     }
 }
 
@@ -71,6 +88,8 @@ impl IntoResponse for Problem {
                 };
                 (status, code, why.to_string())
             }
+            Problem::NoSearch(why) => no_search(&why),
+            Problem::Damaged(words) => (StatusCode::INTERNAL_SERVER_ERROR, "damaged", words),
             Problem::Filter(bad @ BadFilter::NotBuilt(_)) => {
                 (StatusCode::BAD_REQUEST, "not_built", bad.to_string())
             }
@@ -88,6 +107,34 @@ impl IntoResponse for Problem {
         };
         (status, json(&Refusal { error, code: code.to_owned() })).into_response()
     }
+}
+
+fn no_search(why: &NoSearch) -> (StatusCode, &'static str, String) {
+    let (status, code, words) = match why {
+        NoSearch::Gone | NoSearch::Unfinished(Unfinished::Unanswered(_) | Unfinished::Broken) => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "search_broke_off",
+            "the search broke off, by a fault of the relay: the log says more; ask again".to_owned(),
+        ),
+        NoSearch::Other => (
+            StatusCode::BAD_REQUEST,
+            "other_filter",
+            "that cursor is of another filter: give the one it came with, or begin with the first page"
+                .to_owned(),
+        ),
+        NoSearch::Busy => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "busy",
+            "another request goes on with that search, or too many are under way; ask again in a moment"
+                .to_owned(),
+        ),
+        NoSearch::Unfinished(Unfinished::TooMany) => (
+            StatusCode::BAD_REQUEST,
+            "too_many",
+            format!("more than {} recipients are meant: narrow it, by --domain for one", limits::FOUND_MAX),
+        ),
+    };
+    (status, code, words)
 }
 
 pub(super) fn json(value: &impl serde::Serialize) -> Response {

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::answers::{Api, Problem, json};
 use super::peer::Peer;
+use super::searching::{Ready, ready};
 use super::shape::{Change, Changed};
 use crate::control::say::say;
 use crate::limits;
@@ -89,21 +90,27 @@ async fn change_all(
 ) -> Result<Response, Problem> {
     let mut filter = Filter::default();
     change.filter.iter().try_for_each(|(name, value)| filter.set(name, value))?;
-    let place = api.asker.place(change.cursor.as_deref())?;
-    let Some(filter) = api.asker.prepared(filter).await? else { return Ok(json(&Changed::default())) };
+    let asked = match ready(api, filter, change.cursor.as_deref()).await? {
+        Ready::Nothing => return Ok(json(&Changed::default())),
+        Ready::Searching(scanned, next) => {
+            return Ok(json(&Changed { next: Some(next), scanned: Some(scanned), ..Changed::default() }));
+        }
+        Ready::Go(asked) => asked,
+    };
+    let filter = &asked.filter;
     let question =
-        question(&filter, if change.reason.is_empty() { "no reason was given" } else { &change.reason });
+        question(filter, if change.reason.is_empty() { "no reason was given" } else { &change.reason });
     let until = Instant::now() + limits::REQUEST_TIME;
     // Also where the asker goes away, and the request ends, in the middle.
-    let mut report =
-        Report { api, peer, verb, filter: &filter, reason: &change.reason, tally: Tally::default() };
-    let (mut next, mut starved) = (Some(place), false);
+    let mut report = Report { api, peer, verb, filter, reason: &change.reason, tally: Tally::default() };
+    let (mut next, mut starved, mut unwritten) = (Some(asked.place), false, 0);
     while let Some((shard, from)) = next
         && Instant::now() < until
         && !starved
     {
         let part = api.asker.ask(shard, |reply| question(from, reply)).await?;
         report.tally = report.tally.plus(part.tally);
+        unwritten += part.unwritten;
         starved = part.starved && part.tally.groups == 0;
         next = api.asker.follow(shard, part.next);
     }
@@ -112,7 +119,9 @@ async fn change_all(
         groups: report.tally.groups,
         under_way: report.tally.under_way,
         waits_for_spool: starved,
-        next: next.map(|(shard, from)| api.asker.cursor(shard, from)),
+        unwritten,
+        next: asked.next(api, next),
+        scanned: asked.scanned,
     }))
 }
 

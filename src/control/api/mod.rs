@@ -21,6 +21,7 @@ mod change;
 pub(super) mod peer;
 mod queue;
 mod reload;
+mod searching;
 pub mod shape;
 mod status;
 

@@ -8,12 +8,15 @@ use axum::response::Response;
 use tokio::time::Instant;
 
 use super::answers::{Api, Problem, json};
+use super::searching::{Ready, ready};
 use super::shape::{Count, Counted, Message, Page, Recipient, Row, Waiting};
 use crate::control::asker::Unanswered;
 use crate::id::MessageId;
 use crate::limits;
+use crate::queue::group::ANY_LIFETIME;
 use crate::queue::select::{Filter, From, Tally};
-use crate::shard::ask::{self, Ask, Detail, Place};
+use crate::runtime::process;
+use crate::shard::ask::{self, Ask, Detail, Place, Untold};
 use crate::time::UnixMillis;
 
 /// What a question has behind its `?`.
@@ -45,8 +48,15 @@ pub(super) async fn list(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let Asked { filter, cursor, limit } = asked(query)?;
-    let (mut shard, mut from) = api.asker.place(cursor.as_deref())?;
-    let Some(filter) = api.asker.prepared(filter).await? else { return Ok(json(&Page::default())) };
+    let question = match ready(&api, filter, cursor.as_deref()).await? {
+        Ready::Nothing => return Ok(json(&Page::default())),
+        Ready::Searching(scanned, next) => {
+            return Ok(json(&Page { next: Some(next), scanned: Some(scanned), ..Page::default() }));
+        }
+        Ready::Go(question) => question,
+    };
+    let filter = &question.filter;
+    let (mut shard, mut from) = question.place;
     let until = Instant::now() + limits::REQUEST_TIME;
     let (mut rows, mut under_way) = (Vec::new(), 0);
     let mut next = Some((shard, from));
@@ -61,20 +71,24 @@ pub(super) async fn list(
         under_way += part.tally.under_way;
         next = api.asker.follow(shard, part.next);
     }
-    let details = details(&api, &rows).await?;
-    let rows = rows.iter().zip(details).filter_map(|(row, detail)| Some(told(row, detail?))).collect();
-    let next = next.map(|(shard, from)| api.asker.cursor(shard, from));
-    Ok(json(&Page { rows, under_way, next }))
+    let details = details(&api, filter, &rows).await?;
+    let rows = rows.iter().zip(details).filter_map(|(row, detail)| told(row, filter, detail)).collect();
+    let next = question.next(&api, next);
+    Ok(json(&Page { rows, under_way, next, scanned: question.scanned }))
 }
 
 /// What the lanes know of these rows, in their order.
-async fn details(api: &Api, rows: &[ask::Row]) -> Result<Vec<Option<Detail>>, Unanswered> {
-    let mut details = vec![None; rows.len()];
+async fn details(
+    api: &Api,
+    filter: &Filter,
+    rows: &[ask::Row],
+) -> Result<Vec<Result<Detail, Untold>>, Unanswered> {
+    let mut details = vec![Err(Untold::Gone); rows.len()];
     let mut by_shard: BTreeMap<usize, Vec<(usize, Place)>> = BTreeMap::new();
     for (at, row) in rows.iter().enumerate() {
         let group = &row.seen.group;
-        let place =
-            Place { location: group.location, key: group.key, first: group.first, count: group.count };
+        let (first, count) = filter.first(group).unwrap_or((group.first, group.count));
+        let place = Place { location: group.location, key: group.key, first, count };
         by_shard.entry(api.asker.shard_of(group.location.lane)).or_default().push((at, place));
     }
     for (shard, of) in by_shard {
@@ -87,24 +101,39 @@ async fn details(api: &Api, rows: &[ask::Row]) -> Result<Vec<Option<Detail>>, Un
     Ok(details)
 }
 
-fn told(row: &ask::Row, detail: Detail) -> Row {
-    let seen = &row.seen;
-    Row {
-        id: detail.id.to_string(),
+/// A row of the page; None: it is settled by now, or not as old as its queue had to take it for.
+fn told(row: &ask::Row, filter: &Filter, detail: Result<Detail, Untold>) -> Option<Row> {
+    let (seen, group) = (&row.seen, &row.seen.group);
+    let (id, detail, reply) = match detail {
+        Ok(detail) => (detail.id, Some(detail), String::new()),
+        Err(Untold::Unreadable(id, reply)) => (id, None, reply),
+        Err(Untold::Gone) => return None,
+    };
+    if let (Some(older), Some(detail), ANY_LIFETIME) = (filter.older, &detail, group.life)
+        && process::wall().0.saturating_sub(detail.arrival.0) / 1000 < u64::from(older)
+    {
+        return None;
+    }
+    let damaged = detail.is_none();
+    let known = detail.as_ref();
+    Some(Row {
+        id: id.to_string(),
         state: seen.state.name().to_owned(),
         domain: seen.domain.to_string(),
         site: seen.site.as_deref().map(str::to_owned),
-        sender: detail.sender,
-        count: seen.group.count,
-        recipients: detail.recipients,
-        accepted: iso(detail.arrival),
-        size: detail.size,
-        attempts: seen.group.attempts,
+        count: filter.meant(group),
+        accepted: known.map(|detail| iso(detail.arrival)).unwrap_or_default(),
+        size: known.map_or(0, |detail| detail.size),
+        attempts: group.attempts,
         next_attempt: row.next.map(iso),
         site_closed_until: row.closed_until.map(iso),
         expires: iso(row.expiry),
-        last_reply: Some(detail.reply).filter(|reply| !reply.is_empty()),
-    }
+        last_reply: Some(known.map_or(reply, |detail| detail.reply.clone()))
+            .filter(|reply| !reply.is_empty()),
+        damaged,
+        sender: detail.as_ref().map(|detail| detail.sender.clone()).unwrap_or_default(),
+        recipients: detail.map(|detail| detail.recipients).unwrap_or_default(),
+    })
 }
 
 fn iso(at: UnixMillis) -> String {
@@ -119,14 +148,19 @@ pub(super) async fn count(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let Asked { filter, cursor, .. } = asked(query)?;
-    let place = api.asker.place(cursor.as_deref())?;
-    let Some(filter) = api.asker.prepared(filter).await? else { return Ok(json(&Counted::default())) };
+    let question = match ready(&api, filter, cursor.as_deref()).await? {
+        Ready::Nothing => return Ok(json(&Counted::default())),
+        Ready::Searching(scanned, next) => {
+            return Ok(json(&Counted { next: Some(next), scanned: Some(scanned), ..Counted::default() }));
+        }
+        Ready::Go(question) => question,
+    };
     let until = Instant::now() + limits::REQUEST_TIME;
-    let (mut tally, mut next) = (Tally::default(), Some(place));
+    let (mut tally, mut next) = (Tally::default(), Some(question.place));
     while let Some((shard, from)) = next
         && Instant::now() < until
     {
-        let part = api.asker.ask(shard, |reply| Ask::Count(filter.clone(), from, reply)).await?;
+        let part = api.asker.ask(shard, |reply| Ask::Count(question.filter.clone(), from, reply)).await?;
         tally = tally.plus(part.tally);
         next = api.asker.follow(shard, part.next);
     }
@@ -137,7 +171,7 @@ pub(super) async fn count(
         groups: tally.groups,
         under_way: tally.under_way,
     };
-    Ok(json(&Counted { count, next: next.map(|(shard, from)| api.asker.cursor(shard, from)) }))
+    Ok(json(&Counted { count, next: question.next(&api, next), scanned: question.scanned }))
 }
 
 /// One message.
@@ -154,7 +188,13 @@ pub(super) async fn show(State(api): State<Arc<Api>>, Path(id): Path<String>) ->
     // Adopted lanes may have one of the same id; the first is told, and how to see the others is `relevo spool show`.
     let (lane, key) = filter.entries.first().copied().ok_or_else(gone)?;
     let shard = api.asker.shard_of(lane);
-    let shown = api.asker.ask(shard, |reply| Ask::Show(lane, key, id, reply)).await?.ok_or_else(gone)?;
+    let shown = api.asker.ask(shard, |reply| Ask::Show(lane, key, id, reply)).await?;
+    let shown = shown.map_err(|why| match why {
+        Untold::Gone => gone(),
+        Untold::Unreadable(id, _) => Problem::Damaged(format!(
+            "the record of message {id}, in lane {lane}, cannot be read; `relevo spool verify` says what is wrong"
+        )),
+    })?;
     let only = Arc::new(Filter { entries: vec![(lane, key)], ..Filter::clone(&filter) });
     let mut waiting = Vec::new();
     let mut next = Some((0, From::default()));

@@ -25,6 +25,20 @@ pub struct Page {
     pub under_way: u64,
     /// Where the next page begins; none: this was the last.
     pub next: Option<String>,
+    /// Where records are looked through first: until that is over there are no rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scanned: Option<Scanned>,
+}
+
+/// How far records were looked through for what only they tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scanned {
+    /// Messages that were looked at.
+    pub messages: u64,
+    /// About how many there are; when it is over, how many were looked at.
+    pub of: u64,
+    /// Of those, how many cannot be read: they may be meant too.
+    pub unreadable: u64,
 }
 
 /// Recipients of one message in one domain that wait.
@@ -58,6 +72,9 @@ pub struct Row {
     pub expires: String,
     /// What was said last.
     pub last_reply: Option<String>,
+    /// Its record cannot be read: nothing is known of its sender, recipients, size and time.
+    #[serde(default)]
+    pub damaged: bool,
 }
 
 /// How much waits.
@@ -83,6 +100,9 @@ pub struct Counted {
     pub count: Count,
     /// Where to go on; none: that was all.
     pub next: Option<String>,
+    /// As in a page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scanned: Option<Scanned>,
 }
 
 /// A change of what waits.
@@ -114,8 +134,14 @@ pub struct Changed {
     pub under_way: u64,
     /// The spool took no more outcomes just now.
     pub waits_for_spool: bool,
+    /// Groups of these whose end is not on disk yet: a kill now would leave them in the queue.
+    #[serde(default)]
+    pub unwritten: u64,
     /// Where to go on; none: that was all.
     pub next: Option<String>,
+    /// As in a page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scanned: Option<Scanned>,
 }
 
 /// All about a message that is not settled.

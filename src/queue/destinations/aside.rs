@@ -6,9 +6,10 @@ use std::collections::VecDeque;
 
 use super::domain::Deferred;
 use super::keys::DomainKey;
-use super::walk::{Times, wanted};
+use super::walk::wanted;
 use super::{Destinations, Effect};
 use crate::queue::Group;
+use crate::queue::lifetimes::Times;
 use crate::queue::select::{Filter, Pattern, State, Tally};
 
 /// What is set aside. To be ended with [`Aside::end`], which gives back what is left.
@@ -78,15 +79,15 @@ impl Aside {
         &mut self,
         queues: &mut Destinations,
         filter: &Filter,
-        times: Times,
+        times: Times<'_>,
         looks: usize,
         tally: &mut Tally,
     ) -> (bool, Option<Effect>) {
         let mut effect = None;
         for _ in 0..looks {
             let Some(Deferred(mut group)) = self.deferred.pop() else { break };
-            if filter.wants(&group, State::Deferred, times.now, times.lifetime) {
-                tally.add(&group, State::Deferred);
+            if filter.wants(&group, State::Deferred, times) {
+                tally.add(group.count, State::Deferred);
                 group.not_before = 0;
                 self.hasten(queues);
             }
@@ -101,7 +102,7 @@ impl Aside {
         &mut self,
         queues: &mut Destinations,
         filter: &Filter,
-        times: Times,
+        times: Times<'_>,
         places: std::ops::Range<usize>,
         tally: &mut Tally,
     ) -> Option<Effect> {
@@ -110,8 +111,8 @@ impl Aside {
         for group in
             domain.ready.range(places.start.min(domain.ready.len())..places.end.min(domain.ready.len()))
         {
-            if filter.wants(group, State::Ready, times.now, times.lifetime) {
-                tally.add(group, State::Ready);
+            if filter.wants(group, State::Ready, times) {
+                tally.add(group.count, State::Ready);
                 met = true;
             }
         }
@@ -139,12 +140,12 @@ impl Aside {
         }
     }
 
-    /// The next group that is wanted leaves the queue; others go back.
+    /// The next group that is wanted leaves the queue, or the part of it that is meant; others go back.
     pub fn next(
         &mut self,
         queues: &mut Destinations,
         filter: &Filter,
-        times: Times,
+        times: Times<'_>,
         looks: usize,
         effect: &mut Option<Effect>,
     ) -> Next {
@@ -154,8 +155,8 @@ impl Aside {
                 (None, Some(group)) => (*group, State::Ready),
                 (None, None) => return Next::Nothing,
             };
-            let wanted = filter.wants(&group, state, times.now, times.lifetime);
-            if wanted {
+            let meant = filter.wants(&group, state, times).then(|| filter.first(&group)).flatten();
+            if meant.is_some() {
                 if !queues.take_credit(group.location.lane) {
                     return Next::Starved;
                 }
@@ -166,10 +167,22 @@ impl Aside {
             if self.deferred.pop().is_none() {
                 self.ready.pop_front();
             }
-            if wanted {
-                return Next::Taken(self.key, group);
+            let Some((first, count)) = meant else {
+                *effect = self.put_back(queues, group, state, times).or(effect.take());
+                continue;
+            };
+            // Those before it are not meant; of those behind it some may be, and they are looked at next.
+            let (meant, rest) = group.cut(first, count);
+            for part in rest {
+                match state {
+                    _ if part.first < first => {
+                        *effect = self.put_back(queues, part, state, times).or(effect.take())
+                    }
+                    State::Deferred => self.deferred.push(Deferred(part)),
+                    State::Ready => self.ready.push_front(part),
+                }
             }
-            *effect = self.put_back(queues, group, state, times).or(effect.take());
+            return Next::Taken(self.key, meant);
         }
         Next::Unfinished
     }
@@ -179,7 +192,7 @@ impl Aside {
         queues: &mut Destinations,
         group: Group,
         state: State,
-        times: Times,
+        times: Times<'_>,
     ) -> Option<Effect> {
         queues.now = times.now;
         if state == State::Deferred {
@@ -191,7 +204,12 @@ impl Aside {
     }
 
     /// A slice of the end: what is left goes back as it was. True: that is all, and the domain is as all others.
-    pub fn end(&mut self, queues: &mut Destinations, times: Times, looks: usize) -> (bool, Option<Effect>) {
+    pub fn end(
+        &mut self,
+        queues: &mut Destinations,
+        times: Times<'_>,
+        looks: usize,
+    ) -> (bool, Option<Effect>) {
         let mut effect = None;
         for _ in 0..looks {
             let (group, state) = match self.deferred.pop() {

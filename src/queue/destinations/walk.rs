@@ -12,6 +12,7 @@ use super::domain::Domain;
 use super::keys::DomainKey;
 use super::walked::Walked;
 use crate::queue::Group;
+use crate::queue::lifetimes::Times;
 use crate::queue::select::{Filter, From, Order, Pattern, Seen, State, Tally, order};
 
 /// One walk, and what it has found.
@@ -33,15 +34,6 @@ pub struct Walk {
     pub tally: Tally,
 }
 
-/// The queues' clock, and what mail is told to live: ages follow from both.
-#[derive(Clone, Copy, Debug)]
-pub struct Times {
-    /// Seconds of the queues' clock.
-    pub now: u32,
-    /// `retry.expire`, seconds.
-    pub lifetime: u32,
-}
-
 /// How a slice ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Slice {
@@ -59,7 +51,7 @@ impl Walk {
     }
 
     /// One slice of so many looks.
-    pub fn step(&mut self, queues: &mut Destinations, times: Times, looks: usize) -> Slice {
+    pub fn step(&mut self, queues: &mut Destinations, times: Times<'_>, looks: usize) -> Slice {
         let mut left = looks;
         loop {
             if queues.domains.walked.is_none() {
@@ -128,7 +120,7 @@ impl Walk {
     }
 
     /// Goes on in the domain. True: all of it was looked at.
-    fn look(&mut self, queues: &mut Destinations, times: Times, left: &mut usize) -> bool {
+    fn look(&mut self, queues: &mut Destinations, times: Times<'_>, left: &mut usize) -> bool {
         let standing = queues.domains.walking(DomainKey(self.place.domain));
         let Some((walked, domain)) = standing else { return true };
         for group in std::mem::take(&mut walked.passed) {
@@ -154,14 +146,12 @@ impl Walk {
         to == 0
     }
 
-    fn meet(&mut self, group: &Group, state: State, times: Times) {
+    fn meet(&mut self, group: &Group, state: State, times: Times<'_>) {
         let order = order(group);
-        if self.place.after.is_some_and(|after| order <= after)
-            || !self.filter.wants(group, state, times.now, times.lifetime)
-        {
+        if self.place.after.is_some_and(|after| order <= after) || !self.filter.wants(group, state, times) {
             return;
         }
-        let Some(most) = self.most else { return self.tally.add(group, state) };
+        let Some(most) = self.most else { return self.tally.add(self.filter.meant(group), state) };
         let room = most - self.rows.len();
         if self.first.len() >= room {
             if self.first.last_key_value().is_some_and(|(last, _)| *last < order) {
@@ -183,7 +173,7 @@ impl Walk {
         let site = domain.and_then(|domain| domain.site()).map(|site| queues.sites.get(site));
         let last = self.first.last_key_value().map(|(order, _)| *order);
         for (group, state) in std::mem::take(&mut self.first).into_values() {
-            self.tally.add(&group, state);
+            self.tally.add(self.filter.meant(&group), state);
             self.rows.push(Seen {
                 domain: domain.map(|domain| Box::from(&*domain.name)).unwrap_or_default(),
                 site: site.map(|site| Box::from(site.name())),

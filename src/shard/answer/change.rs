@@ -1,12 +1,13 @@
 //! Mail that waits is tried at once, or goes back to its sender.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::limits;
 use crate::queue::destinations::aside::{Aside, Next};
 use crate::queue::destinations::{DomainKey, Effect};
-use crate::queue::outcome::{Ended, Failure, Outcomes, RangeOutcome};
+use crate::queue::outcome::{Ended, Failure, Outcomes, RangeOutcome, Receipt};
 use crate::queue::select::{Filter, State};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
@@ -24,8 +25,53 @@ use crate::time::Instant;
 pub(super) enum Change {
     /// It is due now.
     Retry,
-    /// It goes back to its sender; what the operator says of it.
-    Bounce(Arc<str>),
+    /// It goes back to its sender.
+    Bounce(Returns),
+}
+
+/// What goes back, and how much of it is on disk.
+pub(super) struct Returns {
+    /// What the operator says of it.
+    reason: Arc<str>,
+    /// Groups whose outcome was handed in.
+    handed: Cell<usize>,
+    receipt: Receipt,
+}
+
+impl Returns {
+    pub(super) fn new(reason: Arc<str>) -> Returns {
+        Returns { reason, handed: Cell::new(0), receipt: Receipt::default() }
+    }
+
+    /// Waits until all of it is on disk, for a while. How many groups are not.
+    pub(super) async fn unwritten<R: Runtime>(&self, shard: &Shard<R>, is_wanted: impl Fn() -> bool) -> u64 {
+        let until = shard.runtime.now() + limits::RETURNED_WAIT;
+        let left = || self.handed.get().saturating_sub(self.receipt.count());
+        if shard.runtime.planted(Defect::ReturnedTooEarly) {
+            return 0;
+        }
+        while left() > 0 && is_wanted() && shard.runtime.now() < until {
+            shard.timers.sleep_until(shard.runtime.now() + limits::CHANGE_PAUSE).await;
+        }
+        left() as u64
+    }
+}
+
+/// A group that left its queue. However its task ends, it goes back unless it is told what became of it.
+struct Taken<R: Runtime> {
+    shard: Rc<Shard<R>>,
+    job: Job,
+    is_settled: Cell<bool>,
+}
+
+impl<R: Runtime> Drop for Taken<R> {
+    fn drop(&mut self) {
+        if !self.is_settled.get()
+            && let Ok(mut queues) = self.shard.outbound.destinations.try_borrow_mut()
+        {
+            queues.put_back_unheard(self.job.domain, self.job.group);
+        }
+    }
 }
 
 /// What is set aside of a domain goes back, however this ends.
@@ -96,8 +142,8 @@ impl Change {
                 retry(shard, &mut held, filter, part).await;
                 true
             }
-            Change::Bounce(reason) => {
-                bounce(shard, &mut held, filter, (until, reason), part, is_wanted).await
+            Change::Bounce(returns) => {
+                bounce(shard, &mut held, filter, (until, returns), part, is_wanted).await
             }
         };
         held.end().await;
@@ -112,8 +158,9 @@ async fn retry<R: Runtime>(shard: &Rc<Shard<R>>, held: &mut Held<R>, filter: &Fi
     let Some(aside) = &mut held.aside else { return };
     // What is ready already is counted before more of it is.
     let ready = aside.ready(&shard.outbound.destinations.borrow());
-    for from in (0..ready).step_by(limits::ASK_LOOKS) {
-        let places = from..ready.min(from + limits::ASK_LOOKS);
+    let looks = limits::ASK_LOOKS / filter.cost();
+    for from in (0..ready).step_by(looks) {
+        let places = from..ready.min(from + looks);
         let effect = aside.hurry_ready(
             &mut shard.outbound.destinations.borrow_mut(),
             filter,
@@ -128,7 +175,7 @@ async fn retry<R: Runtime>(shard: &Rc<Shard<R>>, held: &mut Held<R>, filter: &Fi
             &mut shard.outbound.destinations.borrow_mut(),
             filter,
             times(shard),
-            limits::ASK_LOOKS,
+            looks,
             &mut part.tally,
         );
         rest(shard, effect).await;
@@ -143,7 +190,7 @@ async fn bounce<R: Runtime>(
     shard: &Rc<Shard<R>>,
     held: &mut Held<R>,
     filter: &Filter,
-    (until, reason): (Instant, &str),
+    (until, returns): (Instant, &Returns),
     part: &mut Part,
     is_wanted: impl Fn() -> bool,
 ) -> bool {
@@ -159,7 +206,7 @@ async fn bounce<R: Runtime>(
                 &mut shard.outbound.destinations.borrow_mut(),
                 filter,
                 times(shard),
-                limits::ASK_LOOKS,
+                limits::ASK_LOOKS / filter.cost(),
                 &mut effect,
             );
             if let Some(effect) = effect {
@@ -171,9 +218,10 @@ async fn bounce<R: Runtime>(
                 Next::Starved => part.starved = true,
                 Next::Taken(domain, group) => {
                     let job = shard.own_job(domain, group);
+                    let taken = Taken { shard: shard.clone(), job, is_settled: Cell::new(false) };
                     assert!(!shard.runtime.planted(Defect::AnswerBreaksOff), "as planted");
-                    if give_up(shard, &job, filter, reason).await {
-                        part.tally.add(&group, State::Ready);
+                    if give_up(shard, &taken, filter, returns).await {
+                        part.tally.add(group.count, State::Ready);
                     }
                 }
             }
@@ -188,17 +236,27 @@ async fn bounce<R: Runtime>(
 
 /// Returns one group, if its record says that it is meant: the queue goes by the life that is left to it, and by a key that may be used
 /// again.
-async fn give_up<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, filter: &Filter, reason: &str) -> bool {
+async fn give_up<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    taken: &Taken<R>,
+    filter: &Filter,
+    returns: &Returns,
+) -> bool {
+    let job = &taken.job;
     let group = &job.group;
     let _settling = Settling::new(shard);
     let place = Pinned::new(shard, group.key, group.location);
     let source = Source::read(shard, place.location).await;
     let view = source.as_ref().ok().and_then(|source| source.view().ok());
     let meant = is_meant(shard, filter, view.as_ref());
+    taken.is_settled.set(true);
     if meant {
+        returns.handed.set(returns.handed.get() + 1);
         // RFC 3463 3.8: refused for a reason of policy, which is ours and no next hop's.
-        let words = format!("the operator of this relay ended the delivery: {reason}");
-        let disposition = Ended::Bounced(Failure::ours((5, 7, 1), words));
+        let words = format!("the operator of this relay ended the delivery: {}", returns.reason);
+        let mut failure = Failure::ours((5, 7, 1), words);
+        failure.receipt = Some(returns.receipt.clone());
+        let disposition = Ended::Bounced(failure);
         let outcomes = Outcomes::One(RangeOutcome { first: group.first, count: group.count, disposition });
         let scene = view.as_ref().map(|view| Scene { view, hop: "", tls: "", reply: "" });
         settle::report(shard, job, outcomes, &[], scene.as_ref());

@@ -6,7 +6,7 @@ use crate::id::{Location, MessageId};
 use crate::limits;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
-use crate::shard::ask::{Detail, Live, Place, Reply, Shown};
+use crate::shard::ask::{Detail, Live, Place, Reply, Shown, Untold};
 use crate::shard::store::compact::Pinned;
 use crate::shard::store::load::Source;
 use crate::shard::store::writer::LaneWriter;
@@ -42,7 +42,7 @@ pub(super) async fn details<R: Runtime, T>(
     shard: &Rc<Shard<R>>,
     places: &[Place],
     reply: &Reply<T>,
-) -> Option<Vec<Option<Detail>>> {
+) -> Option<Vec<Result<Detail, Untold>>> {
     let mut details = Vec::with_capacity(places.len().min(limits::PAGE_ROWS));
     for place in places.iter().take(limits::PAGE_ROWS) {
         if !reply.is_wanted() {
@@ -56,39 +56,46 @@ pub(super) async fn details<R: Runtime, T>(
     Some(details)
 }
 
-async fn detail<R: Runtime>(shard: &Rc<Shard<R>>, place: &Place) -> Option<Detail> {
+async fn detail<R: Runtime>(shard: &Rc<Shard<R>>, place: &Place) -> Result<Detail, Untold> {
     let lane = place.location.lane;
-    let (id, range) = range(shard, lane, place.key, place.first)?;
+    let (id, range) = range(shard, lane, place.key, place.first).ok_or(Untold::Gone)?;
     let pinned = Pinned::new(shard, place.key, place.location);
-    let source = Source::read(shard, pinned.location).await.ok()?;
-    // Its key may be another message's by now.
-    let view = source.view().ok().filter(|view| view.id == id)?;
+    let source = Source::read(shard, pinned.location).await;
+    let view = source.as_ref().ok().and_then(|source| source.view().ok()).filter(|view| view.id == id);
+    let reply = || last_reply(shard, lane, range);
+    let Some(view) = view else {
+        // Settled while it was read, and its key may be another message's by now.
+        let still =
+            own_lane(shard, lane).is_some_and(|writer| writer.lane.borrow().id(place.key) == Some(id));
+        return Err(if still { Untold::Unreadable(id, reply()) } else { Untold::Gone });
+    };
     let recipients = view.recipients().skip(place.first.into()).take(usize::from(place.count));
     let recipients = recipients.take(limits::ROW_RECIPIENTS).map(|(address, _)| text(address)).collect();
-    Some(Detail { recipients, ..of(&view, last_reply(shard, lane, range)) })
+    Ok(Detail { recipients, ..of(&view, reply()) })
 }
 
-/// All of a message. None: it is settled, or cannot be read.
+/// All of a message.
 pub(super) async fn show<R: Runtime>(
     shard: &Rc<Shard<R>>,
     lane: u16,
     key: u32,
     id: MessageId,
-) -> Option<Shown> {
+) -> Result<Shown, Untold> {
+    let writer = own_lane(shard, lane).ok_or(Untold::Gone)?;
     let location = {
-        let writer = own_lane(shard, lane)?;
         let lane = writer.lane.borrow();
-        let entry = lane.entry(key).filter(|_| lane.id(key) == Some(id))?;
+        let entry = lane.entry(key).filter(|_| lane.id(key) == Some(id)).ok_or(Untold::Gone)?;
         Location { lane: lane.number(), slot: entry.slot, offset: entry.offset }
     };
     let pinned = Pinned::new(shard, key, location);
-    let source = Source::read(shard, pinned.location).await.ok()?;
-    let view = source.view().ok().filter(|view| view.id == id)?;
+    let source = Source::read(shard, pinned.location).await;
     let ranges = {
-        let writer = own_lane(shard, lane)?;
         let lane = writer.lane.borrow();
-        lane.entry(key).filter(|_| lane.id(key) == Some(id))?.live().to_vec()
+        lane.entry(key).filter(|_| lane.id(key) == Some(id)).ok_or(Untold::Gone)?.live().to_vec()
     };
+    let view = source.as_ref().ok().and_then(|source| source.view().ok()).filter(|view| view.id == id);
+    let said = || ranges.first().map(|range| last_reply(shard, lane, *range)).unwrap_or_default();
+    let view = view.ok_or_else(|| Untold::Unreadable(id, said()))?;
     let left = ranges.iter().map(|range| u32::from(range.count)).sum();
     let mut live = Vec::new();
     let mut last = Default::default();
@@ -108,7 +115,7 @@ pub(super) async fn show<R: Runtime>(
     }
     let first = live.iter().take(limits::ROW_RECIPIENTS).map(|live| live.address.clone()).collect();
     let detail = Detail { recipients: first, ..of(&view, last) };
-    Some(Shown { detail, expiry: view.expiry, recipients: view.count, live, left })
+    Ok(Shown { detail, expiry: view.expiry, recipients: view.count, live, left })
 }
 
 fn of(view: &MessageView<'_>, reply: String) -> Detail {
@@ -138,13 +145,13 @@ fn last_reply<R: Runtime>(shard: &Shard<R>, lane: u16, range: LiveRange) -> Stri
 }
 
 /// A lane that this shard writes.
-fn own_lane<R: Runtime>(shard: &Shard<R>, lane: u16) -> Option<Rc<LaneWriter<R>>> {
+pub(super) fn own_lane<R: Runtime>(shard: &Shard<R>, lane: u16) -> Option<Rc<LaneWriter<R>>> {
     let known = usize::from(lane) < shard.mesh.lanes() && shard.mesh.writer(lane) == shard.index;
     known.then(|| shard.writer(lane))
 }
 
 /// For eyes, and bounded.
-fn text(bytes: &[u8]) -> String {
+pub(super) fn text(bytes: &[u8]) -> String {
     let mut text = String::from_utf8_lossy(&bytes[..bytes.len().min(limits::ROW_TEXT_MAX)]).into_owned();
     text.retain(|letter| !letter.is_control());
     text

@@ -166,6 +166,7 @@ async fn return_all<R: Runtime>(
                     remote: Some(named.to_owned()),
                     diagnostic: reply.describe(),
                     record: Vec::new(),
+                    receipt: None,
                 };
                 let ended = Ended::Bounced(Box::new(failure));
                 let told = || {
@@ -180,12 +181,17 @@ async fn return_all<R: Runtime>(
 }
 
 /// What is ready is thrown away, as the operator wants it: recorded, and nobody is told.
-async fn discard<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site, lease: &Lease<R>) {
+async fn discard<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Rc<Site>, lease: &Lease<R>) {
     while !shard.draining.get() {
         match pump::take(shard, key, site) {
             Work::Expired(job) => settle::expired(shard, &job),
             Work::Job(job) => {
-                settle::whole_now(shard, &job, Ended::Discarded).await;
+                let under_way = UnderWay::new(shard, site, job);
+                let told = || {
+                    assert!(!shard.runtime.planted(Defect::PanicOverReturn), "as planted");
+                    under_way.settled();
+                };
+                settle::whole_by(shard, &job, Ended::Discarded, ("", told)).await;
                 lease.proven();
             }
             Work::Nothing => return,

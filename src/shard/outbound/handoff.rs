@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::id::Location;
 use crate::limits;
 use crate::mail::envelope::{Envelope, Recipient};
-use crate::queue::{Clock, Group, fair};
+use crate::queue::{Clock, Group, Standing, fair};
 use crate::route::home_shard;
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
@@ -16,6 +16,7 @@ use crate::shard::message::Handoff;
 use crate::shard::outbound::dispatch;
 use crate::shard::store::discard;
 use crate::spool::record::{self, MessageView};
+use crate::time::UnixMillis;
 
 /// No domain: what nobody is handed.
 const NOBODYS: &[u8] = b"\0";
@@ -33,8 +34,7 @@ pub(in crate::shard) fn stored<'a, R: Runtime>(
     let client = client(envelope.account.as_deref(), envelope.origin.client);
     // What is discarded stands apart, as if it were of one domain.
     let domain = |one: &'a Recipient| if one.discarded { NOBODYS } else { one.domain() };
-    // Whether it is still in memory is told by the life that is left to it (`work::is_resident`): not where that is its own.
-    let resident = lives == shard.policy.get().retry.expire.as_millis() as u64;
+    let life = shard.mesh.lifetimes().number(UnixMillis(lives).seconds());
     let domains = record::group_by_domain(envelope.recipients.iter().map(domain));
     let mut waits = false;
     for (number, (first, count, domain)) in domains.filter(|(.., domain)| *domain != NOBODYS).enumerate() {
@@ -44,8 +44,8 @@ pub(in crate::shard) fn stored<'a, R: Runtime>(
             first,
             count,
             attempts: 0,
-            resident,
-            last_try: false,
+            standing: Standing::Resident,
+            life,
             not_before: 0,
             expiry,
         };
@@ -87,6 +87,8 @@ pub(in crate::shard) fn recovered<R: Runtime>(
         live = live.iter().flat_map(|range| range.around(first, count)).collect();
         discard::found(shard, (location, key), view, (first, count));
     }
+    let lives = UnixMillis(view.expiry.0.saturating_sub(view.arrival.0)).seconds();
+    let life = shard.mesh.lifetimes().number(lives);
     for (first, count, domain) in view.domains() {
         for range in &live {
             let from = first.max(range.first);
@@ -96,14 +98,15 @@ pub(in crate::shard) fn recovered<R: Runtime>(
                 let times = (view.arrival, view.expiry);
                 let (not_before, expiry) =
                     Clock::found(now, range.next, times, shard.policy.get().retry.max, random);
+                let overdue = expiry <= now && !shard.runtime.planted(Defect::ExpiredUntried);
                 let group = Group {
                     location,
                     key,
                     first: from,
                     count: to - from,
                     attempts: range.attempts,
-                    resident: false,
-                    last_try: expiry <= now && !shard.runtime.planted(Defect::ExpiredUntried),
+                    standing: if overdue { Standing::LastTry } else { Standing::Usual },
+                    life,
                     not_before,
                     expiry,
                 };

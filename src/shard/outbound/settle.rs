@@ -6,8 +6,8 @@ use crate::id::MessageId;
 use crate::limits;
 use crate::mail::{dsn, trace};
 use crate::observe::event::{Attempt, Event, Mail};
-use crate::queue::Group;
-use crate::queue::outcome::{Deferral, Ended, Failure, Outcomes, RangeOutcome, Settled};
+use crate::queue::outcome::{Deferral, Ended, Failure, Outcomes, RangeOutcome, Receipt, Settled};
+use crate::queue::{Group, Standing};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::inbound::submission::Submission;
@@ -156,20 +156,20 @@ pub(in crate::shard) fn report<R: Runtime>(
                 if shard.runtime.planted(Defect::RetryForgotten) {
                     continue;
                 }
-                // A last try that goes on, and a moment to be taken up.
-                let goes_on = group.last_try && *next > group.expiry;
-                let expiry = if goes_on { next.saturating_add(limits::LAST_TRY_MAX) } else { group.expiry };
                 let late = 600 * u32::from(shard.runtime.planted(Defect::RetryLate));
-                again.push(Group {
+                let mut left = Group {
                     first: outcome.first,
                     count: outcome.count,
                     attempts: *attempts,
                     not_before: *next + late,
-                    resident: false,
-                    last_try: false,
-                    expiry,
+                    standing: Standing::Usual,
                     ..*group
-                });
+                };
+                // A last try that goes on, and a moment to be taken up.
+                if group.is_last_try() && *next > group.expiry {
+                    left.lasts_until(next.saturating_add(limits::LAST_TRY_MAX));
+                }
+                again.push(left);
             }
         }
         if let Some(scene) = scene {
@@ -313,11 +313,11 @@ pub(in crate::shard) fn settle<R: Runtime>(shard: &Rc<Shard<R>>, settled: Settle
         shard.outbound.settling.set(shard.outbound.settling.get() + 1);
         shard.runtime.spawn_vital("bounce", bounce(shard.clone(), settled));
     } else {
-        write_down(shard, &settled);
+        write_down(shard, &settled, None);
     }
 }
 
-fn write_down<R: Runtime>(shard: &Rc<Shard<R>>, settled: &Settled) {
+fn write_down<R: Runtime>(shard: &Rc<Shard<R>>, settled: &Settled, receipt: Option<Receipt>) {
     if shard.runtime.planted(Defect::OutcomeLost) {
         return;
     }
@@ -330,15 +330,17 @@ fn write_down<R: Runtime>(shard: &Rc<Shard<R>>, settled: &Settled) {
         disposition: outcome.disposition.stored(),
     });
     let writer = shard.writer(settled.location.lane);
-    writer.push_outcomes(shard.runtime.now(), settled.home, outcomes);
+    writer.push_outcomes(shard.runtime.now(), settled.home, receipt, outcomes);
 }
 
-/// Makes the DSN (unless none is owed) and queues it before the outcome: both go to the same lane in this order, so a crash
-/// may repeat a bounce and never lose one.
+/// Makes the DSN (unless none is owed) and queues it before the outcomes that it tells, in the same lane: they are one commit, so a crash
+/// neither loses it nor repeats it.
 async fn bounce<R: Runtime>(shard: Rc<Shard<R>>, mut settled: Settled) {
     let late = shard.runtime.planted(Defect::BounceAfterOutcome);
+    let failures = settled.outcomes.ranges().iter().filter_map(|outcome| outcome.disposition.returned());
+    let mut receipt = failures.filter_map(|failure| failure.receipt.clone()).next();
     if late {
-        write_down(&shard, &settled);
+        write_down(&shard, &settled, None);
         shard.timers.sleep_until(shard.runtime.now() + limits::OUTCOME_DELAY_MAX * 10).await;
     }
     match compose(&shard, &settled).await {
@@ -353,10 +355,11 @@ async fn bounce<R: Runtime>(shard: Rc<Shard<R>>, mut settled: Settled) {
                 format!("cannot be read to return it: {error}; it is kept, and the next start tries again");
             load::report_unreadable(&shard, id, settled.location, &words);
             keep(&shard, &mut settled);
+            receipt = None;
         }
     }
     if !late {
-        write_down(&shard, &settled);
+        write_down(&shard, &settled, receipt);
     }
     shard.outbound.settling.set(shard.outbound.settling.get() - 1);
 }

@@ -4,8 +4,9 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use crate::limits;
-use crate::queue::Group;
 use crate::queue::destinations::SiteKey;
+use crate::queue::lifetimes::Times;
+use crate::queue::{Group, Standing};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::message::Job;
@@ -130,11 +131,8 @@ pub(super) fn recipients_max<R: Runtime>(run: &Run<'_, R>, connection: &Connecti
 
 /// Whether the message's pages are surely still in memory: it came in a moment ago. A page that is not would stall the shard.
 pub(super) fn is_resident<R: Runtime>(shard: &Shard<R>, group: &Group) -> bool {
-    let expire = u32::try_from(shard.policy.get().retry.expire.as_secs()).unwrap_or(u32::MAX);
-    let arrival = group.expiry.saturating_sub(expire);
-    // Mail that came when it was tried for longer seems to come yet.
-    let age = shard.seconds().checked_sub(arrival);
-    group.resident && age.is_some_and(|age| age < limits::RESIDENT_FOR)
+    let times = Times { now: shard.seconds(), lifetimes: shard.mesh.lifetimes() };
+    group.standing == Standing::Resident && times.age(group) < limits::RESIDENT_FOR
 }
 
 /// How a transaction stands to those before and after it on its connection.

@@ -14,6 +14,7 @@ use crate::id::{Durable, MessageId};
 use crate::limits;
 use crate::observe::diagnostics::Level;
 use crate::observe::event::{Arrival, Event, Mail};
+use crate::queue::outcome::Receipt;
 use crate::runtime::{Defect, Runtime, Segment, Synced};
 use crate::shard::Shard;
 use crate::shard::outbound::handoff;
@@ -181,7 +182,10 @@ fn committed<R: Runtime>(
             }
             Done::Chunk(extent, session) => session.fulfil(Ok(*extent.get())),
             Done::Piece(extent, compactor) => compactor.fulfil(Ok(*extent.get())),
-            Done::Outcome { ticket: Some(home), .. } => credits[usize::from(home)] += 1,
+            Done::Outcome { ticket: Some((home, receipt)), .. } => {
+                credits[usize::from(home)] += 1;
+                receipt.iter().for_each(Receipt::written);
+            }
             Done::Outcome { ticket: None, .. } | Done::Snapshot => {}
             Done::Moved { key, to, ticket } => {
                 if let Some((location, bytes)) = to {

@@ -74,7 +74,7 @@ mod tests {
         assert!(matches!(kept, Some(Item::Own(_, about)) if about.records == b"what failed"));
         let location = Location { lane: 0, slot: 0, offset: 4096 };
         let outcome = Outcome { key: 1, location, first: 0, count: 1, disposition: Stored::Delivered };
-        let kept = refuse(Item::Outcome(outcome, Some(7)));
-        assert!(matches!(kept, Some(Item::Outcome(_, Some(7)))));
+        let kept = refuse(Item::Outcome(outcome, Some((7, None))));
+        assert!(matches!(kept, Some(Item::Outcome(_, Some((7, None))))));
     }
 }

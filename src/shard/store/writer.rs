@@ -7,6 +7,7 @@ use std::task::Waker;
 
 use crate::id::{Durable, MessageId};
 use crate::limits;
+use crate::queue::outcome::Receipt;
 use crate::runtime::Runtime;
 use crate::shard::promise::Fulfil;
 use crate::smtp::server::NotStored;
@@ -30,7 +31,8 @@ impl Tickets for Waiters {
     /// The compactor.
     type Piece = Fulfil<Result<Extent, NotStored>>;
     /// The home shard that gets its credit back; None: nobody, or another outcome that shares the credit brings it.
-    type Outcome = Option<u16>;
+    /// With it, who waits until it is on disk.
+    type Outcome = Option<(u16, Option<Receipt>)>;
     /// The compactor, with the last of several moves.
     type Move = Option<Fulfil<()>>;
 }
@@ -149,16 +151,17 @@ impl<R: Runtime> LaneWriter<R> {
         self.push(now, Item::Own(message, about));
     }
 
-    /// Queues outcomes of one attempt; the credit of `home` comes back with the last.
+    /// Queues outcomes of one attempt; the credit of `home` comes back with the last, and with the receipt, if somebody waits.
     pub(in crate::shard) fn push_outcomes(
         &self,
         now: Instant,
         home: u16,
+        receipt: Option<Receipt>,
         outcomes: impl ExactSizeIterator<Item = Outcome>,
     ) {
         let last = outcomes.len().saturating_sub(1);
         for (place, outcome) in outcomes.enumerate() {
-            self.push(now, Item::Outcome(outcome, (place == last).then_some(home)));
+            self.push(now, Item::Outcome(outcome, (place == last).then(|| (home, receipt.clone()))));
         }
     }
 

@@ -1,24 +1,19 @@
 //! Mail of a domain that is tried at once, or taken out.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::id::Location;
 use crate::queue::destinations::Take;
+use crate::queue::lifetimes::Lifetimes;
+use crate::queue::select::{Found, Run};
 
-const TIMES: Times = Times { now: 1_000, lifetime: 500 };
+static LIFETIMES: Lifetimes = Lifetimes::new();
+static TIMES: Times<'static> = Times { now: 1_000, lifetimes: &LIFETIMES };
 const SITE: &str = "mx:mx.example:25";
 
 fn group(key: u32, not_before: u32) -> Group {
-    Group {
-        location: Location { lane: 0, slot: 0, offset: 0 },
-        key,
-        first: 0,
-        count: 1,
-        attempts: 0,
-        resident: false,
-        last_try: false,
-        not_before,
-        expiry: 100_000,
-    }
+    Group { not_before, expiry: 100_000, ..Group::bare(Location { lane: 0, slot: 0, offset: 0 }, key) }
 }
 
 /// So many deferred groups, and three that are ready.
@@ -176,4 +171,48 @@ fn domains_are_found_in_their_places() {
     filter.set("site", "x.example").unwrap();
     assert_eq!(next_domain(&queues, &filter, 0, 4), Some(Err(4)), "it goes on later");
     assert_eq!(next_domain(&queues, &filter, 8, 4), None);
+}
+
+/// What records say is meant of some recipients of a group: these leave, the others wait as before.
+#[test]
+fn a_group_is_cut_to_those_who_are_meant() {
+    for state in [State::Deferred, State::Ready] {
+        let not_before = if state == State::Deferred { 2_000 } else { 0 };
+        let mut queues = Destinations::new(vec![100]);
+        for key in 0..3 {
+            queues.push("d.example", Group { count: 10, ..group(key, not_before) }, TIMES.now);
+        }
+        let key = queues.domains.find("d.example").unwrap();
+        let (mut filter, mut found) = (Filter::default(), Found::default());
+        filter.set("sender", "a@b.example").unwrap();
+        let run = |key, first, count| Run { key, slot: 0, offset: 0, first, count };
+        found.add(0, vec![run(0, 0, 10), run(1, 2, 3), run(1, 9, 1), run(7, 0, 10)]);
+        let none = filter.clone();
+        filter.found = Some(Arc::new(found));
+        let take = |queues: &mut Destinations, filter: &Filter| {
+            let (mut aside, _) = Aside::take(queues, key, true).unwrap();
+            let (mut taken, mut effect) = (Vec::new(), None);
+            loop {
+                match aside.next(queues, filter, TIMES, 2, &mut effect) {
+                    Next::Taken(domain, group) => {
+                        queues.attempted(domain, &group, &[], TIMES.now);
+                        taken.push((group.key, group.first, group.count));
+                    }
+                    Next::Unfinished => {}
+                    Next::Nothing => break,
+                    Next::Starved => panic!("there are credits"),
+                }
+            }
+            end(queues, aside);
+            taken.sort_unstable();
+            taken
+        };
+        assert_eq!(take(&mut queues, &none), [], "nobody has looked for them");
+        assert_eq!(take(&mut queues, &filter), [(0, 0, 10), (1, 2, 3), (1, 9, 1)]);
+        assert_eq!(queues.queued(), 16);
+        assert_eq!(take(&mut queues, &filter), [], "they are gone");
+        let left = take(&mut queues, &Filter::default());
+        assert_eq!(left, [(1, 0, 2), (1, 5, 4), (2, 0, 10)], "{state:?}");
+        assert_eq!(queues.queued(), 0);
+    }
 }

@@ -5,21 +5,16 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::id::Location;
 use crate::queue::destinations::Take;
+use crate::queue::lifetimes::Lifetimes;
 
-const TIMES: Times = Times { now: 1_000, lifetime: 500 };
+static LIFETIMES: Lifetimes = Lifetimes::new();
+static TIMES: Times<'static> = Times { now: 1_000, lifetimes: &LIFETIMES };
 
 fn group(key: u32, not_before: u32) -> Group {
-    Group {
-        location: Location { lane: (key % 2) as u16, slot: 0, offset: 0 },
-        key,
-        first: 0,
-        count: 1,
-        attempts: 0,
-        resident: false,
-        last_try: false,
-        not_before,
-        expiry: 1_000_000,
-    }
+    let location = Location { lane: (key % 2) as u16, slot: 0, offset: 0 };
+    // It came just now.
+    let life = LIFETIMES.number(999_000);
+    Group { not_before, life, expiry: 1_000_000, ..Group::bare(location, key) }
 }
 
 /// Numbers that look random (a linear congruence, its high half mixed in).
@@ -106,6 +101,7 @@ fn filters_leave_the_others_out() {
     assert_eq!(count(&[("domain", "large.example"), ("state", "deferred")]), 60);
     assert_eq!(count(&[("site", "mx.example")]), 90);
     assert_eq!(count(&[("site", "other.example")]), 0);
+    assert_eq!(count(&[("older", "0s")]), 110);
     assert_eq!(count(&[("older", "1s")]), 0, "all of it has its whole life before it");
 }
 

@@ -1,0 +1,108 @@
+//! How long mail lives: most as the configuration says, some as a rule or its sender does. A group knows when it is given up and, by a
+//! number, how long it lives, and so how old it is.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::limits;
+use crate::queue::group::{ANY_LIFETIME, Group};
+
+/// The lifetimes in use on the node, by number. They are never taken out: each is a value of the configuration, or of an application.
+#[derive(Debug)]
+pub struct Lifetimes([AtomicU32; limits::LIFETIMES_MAX]);
+
+const _: () = assert!(limits::LIFETIMES_MAX <= ANY_LIFETIME as usize);
+
+impl Default for Lifetimes {
+    fn default() -> Lifetimes {
+        Lifetimes::new()
+    }
+}
+
+impl Lifetimes {
+    /// None in use.
+    pub const fn new() -> Lifetimes {
+        Lifetimes([const { AtomicU32::new(0) }; limits::LIFETIMES_MAX])
+    }
+
+    /// The number of a lifetime, in seconds. Nearly all mail has the first.
+    pub fn number(&self, seconds: u32) -> u8 {
+        if seconds == 0 {
+            return ANY_LIFETIME;
+        }
+        for (number, place) in (0u8..).zip(&self.0) {
+            let known = match place.load(Ordering::Relaxed) {
+                0 => place
+                    .compare_exchange(0, seconds, Ordering::Relaxed, Ordering::Relaxed)
+                    .err()
+                    .unwrap_or(seconds),
+                known => known,
+            };
+            if known == seconds {
+                return number;
+            }
+        }
+        ANY_LIFETIME
+    }
+
+    /// The lifetime of this number, seconds; None: it had no room.
+    pub fn seconds(&self, number: u8) -> Option<u32> {
+        self.0.get(usize::from(number)).map(|place| place.load(Ordering::Relaxed))
+    }
+}
+
+/// What ages are told by: the queues' clock, and the lifetimes.
+#[derive(Clone, Copy, Debug)]
+pub struct Times<'a> {
+    /// Seconds of the queues' clock.
+    pub now: u32,
+    /// Those in use.
+    pub lifetimes: &'a Lifetimes,
+}
+
+impl Times<'_> {
+    /// How long ago a group came, seconds. Where its lifetime found no room it is as old as it can be.
+    pub fn age(&self, group: &Group) -> u32 {
+        let longest = || u32::try_from(limits::CONFIG_TIME_MAX.as_secs()).unwrap_or(u32::MAX);
+        let lives = self.lifetimes.seconds(group.life).unwrap_or_else(longest);
+        self.now.saturating_add(lives).saturating_sub(group.expiry)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Location;
+
+    #[test]
+    fn a_group_is_as_old_as_its_message_however_long_that_lives() {
+        let lifetimes = Lifetimes::default();
+        for lives in [432_000, 60, 432_000, 7_200, 366 * 86_400] {
+            let life = lifetimes.number(lives);
+            assert_eq!(lifetimes.seconds(life), Some(lives));
+            let here = Location { lane: 0, slot: 0, offset: 0 };
+            // It came at 1,000,000.
+            let group = Group { life, expiry: 1_000_000 + lives, ..Group::bare(here, 1) };
+            for age in [0, 1, 59, 100_000] {
+                let times = Times { now: 1_000_000 + age, lifetimes: &lifetimes };
+                assert_eq!(times.age(&group), age, "{lives}");
+            }
+        }
+        assert_eq!(lifetimes.number(60), lifetimes.number(60));
+    }
+
+    #[test]
+    fn what_finds_no_room_is_as_old_as_it_can_be() {
+        let lifetimes = Lifetimes::default();
+        for lives in 1..=limits::LIFETIMES_MAX as u32 {
+            assert_ne!(lifetimes.number(lives), ANY_LIFETIME);
+        }
+        for lives in [0, limits::LIFETIMES_MAX as u32 + 1] {
+            assert_eq!(lifetimes.number(lives), ANY_LIFETIME);
+        }
+        assert_eq!(lifetimes.seconds(ANY_LIFETIME), None);
+        let here = Location { lane: 0, slot: 0, offset: 0 };
+        let group = Group { life: ANY_LIFETIME, expiry: 2_000_000_000, ..Group::bare(here, 1) };
+        let times = Times { now: 2_000_000_000 - 60, lifetimes: &lifetimes };
+        assert_eq!(times.age(&group), 366 * 86_400 - 60);
+    }
+}
