@@ -114,6 +114,7 @@ fn settings(transcript: &mut Transcript, words: &str) -> Result<(), String> {
             "recipients" => transcript.rules.recipients_max = number()?,
             "gate" if value == "nospace" => transcript.gate = Gate::NoSpace,
             "gate" if value == "queuefull" => transcript.gate = Gate::QueueFull,
+            "gate" if value == "nojournal" => transcript.gate = Gate::NoJournal,
             "gate" if value == "closing" => transcript.gate = Gate::Closing,
             _ => return Err(format!("no such setting: {word}")),
         }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use relevo::id::MessageId;
 use relevo::observe::event::{Admin, Arrival, Attempt, Change, Encoder, Event, Kind, Mail, Notice, Rejected};
+use relevo::observe::journaled::Readers;
 use relevo::time::UnixMillis;
 use schema::Schema;
 use serde_json::Value;
@@ -109,7 +110,7 @@ fn lines() -> Vec<Value> {
     of_mail().iter().for_each(|event| encoder.event(AT, event, &mut out));
     of_others().iter().for_each(|notice| encoder.notice(AT, notice, &mut out));
     let chunks = std::sync::Arc::new(relevo::observe::accounting::Chunks::default());
-    let mut journal = relevo::observe::accounting::Journal::new(chunks.clone(), encoder);
+    let mut journal = relevo::observe::accounting::Journal::new(chunks.clone(), encoder, Readers::Lossy);
     let mut failed = Vec::new();
     for event in [Event::Bounced(bare(), tried()), Event::Expired(bare(), tried())] {
         journal.encode(AT, &event, &mut failed);

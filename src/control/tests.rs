@@ -54,7 +54,8 @@ fn setup(instruments: Vec<Arc<Instruments>>, log: Option<(&Path, &Path)>, health
 }
 
 fn record(instruments: &Instruments) {
-    let mut journal = Journal::new(instruments.chunks.clone(), Encoder::new(1, UnixMillis(0), "0"));
+    let mut journal =
+        Journal::new(instruments.chunks.clone(), Encoder::new(1, UnixMillis(0), "0"), Readers::Lossy);
     let id = MessageId { lane: 0, sequence: 0, offset: 0 };
     let mail = Mail::new(id, b"a    x", (0, &[b"b    y"]));
     journal.record(UnixMillis(0), &Event::Received(mail, Arrival::default()));

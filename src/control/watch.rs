@@ -101,6 +101,10 @@ fn why(shard: &Instruments, data_dir: &Path, free: &impl Fn(&Path) -> Option<u64
     match room.shut() {
         // Memory is all shards' together.
         Shut::No | Shut::NoMemory => None,
+        Shut::NoJournal => Some(format!(
+            "the journal of events cannot be written fast enough, or not at all: what happens on lane {lane} waits for it; see that {} has room",
+            data_dir.join("journal").display()
+        )),
         Shut::NoSegment => {
             let wanted = show_size(segment);
             let problem = room.problem();
@@ -197,6 +201,12 @@ mod tests {
             "{words}"
         );
         assert!(words.contains("would need 64MiB more"), "{words}");
+        room.set(Shut::NoJournal);
+        let words = refusals.look(&shards, Path::new("/d"), free);
+        assert!(
+            words.contains("the journal of events cannot be written") && words.contains("/d/journal"),
+            "{words}"
+        );
         room.set(Shut::NoMemory);
         shards[0].counters.client_memory.set(9 << 20);
         shards[0].counters.session_memory.set(5 << 20);

@@ -8,8 +8,11 @@ pub const CONFIG_MAX: u64 = 4 * 1024 * 1024;
 /// Bytes of accounting records gathered before they are passed to the writer.
 pub const ACCOUNTING_CHUNK: usize = 64 * 1024;
 /// Such chunks waiting for the writer, for each shard, and those that a shard holds back until others told what came before; more
-/// are dropped and counted, never waited for.
+/// are dropped and counted, never waited for, unless a journal is kept.
 pub const ACCOUNTING_QUEUE: usize = 64;
+/// Bytes that a shard holds for a journal before it takes no more mail and begins no attempts: more than a second of a shard at its fastest,
+/// which is how long a busy disk may keep a journal waiting, and what is held back until it is on the disk in any case.
+pub const ACCOUNTING_BEHIND: usize = 16 * 1024 * 1024;
 
 /// How long after a message was received its record is in the log, at the most, unless the log is not taken: shards pass theirs on four times a
 /// second.
@@ -26,6 +29,9 @@ pub const UNTOLD_LEAST: usize = 64;
 /// Messages of a lane that a start looks at for that, the last ones: more than a shard takes in so long, 20,000 a second, and again in as long
 /// before each leap.
 pub const UNTOLD_MAX: usize = 20_000 * LOG_BEHIND.as_secs() as usize * (1 + LOG_LEAPS as usize);
+
+/// How often a lane that a journal knows nothing of looks whether it does: at the first start of a lane only.
+pub const FIRST_JOURNALED_LOOK: Duration = Duration::from_millis(5);
 
 /// Refusals recorded in one second on one shard, on average: enough to see who attacks, and 2 GB a day at the very most.
 pub const REJECTED_A_SECOND: u64 = 100;

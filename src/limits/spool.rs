@@ -129,3 +129,7 @@ pub const OUTCOMES_AT: usize = 256;
 
 /// How long a lane has nothing to do before it says on the disk that its last commit was synced.
 pub const LANE_REST: Duration = Duration::from_secs(1);
+
+/// Records of a lane that a start tells again: many times what shards, control and its journal hold that is not on the disk, and 200 MB of
+/// memory. More is only where a journal was not kept for long.
+pub const RECORDED_SINCE_MAX: usize = 4_000_000;

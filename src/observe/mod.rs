@@ -35,7 +35,16 @@ pub struct Instruments {
 impl Instruments {
     /// Instruments of so many shards, of which this is read.
     pub fn of(shards: usize, readers: &journaled::Readers) -> Vec<Arc<Instruments>> {
-        let chunks = Arc::new(accounting::Chunks::of(shards));
+        Instruments::with_room(shards, readers, accounting::Room::default())
+    }
+
+    /// The same with other bounds.
+    pub fn with_room(
+        shards: usize,
+        readers: &journaled::Readers,
+        room: accounting::Room,
+    ) -> Vec<Arc<Instruments>> {
+        let chunks = Arc::new(accounting::Chunks::of(shards, room));
         let one = || {
             let (chunks, readers) = (chunks.clone(), readers.clone());
             Arc::new(Instruments { chunks, readers, ..Instruments::default() })

@@ -19,6 +19,8 @@ pub enum Shut {
     QueueFull,
     /// Clients hold all the memory that transactions may have.
     NoMemory,
+    /// What happens to mail cannot be written down.
+    NoJournal,
 }
 
 /// Written by the shard, read by control.
@@ -50,6 +52,7 @@ impl Room {
             2 => Shut::SizeMax,
             3 => Shut::QueueFull,
             4 => Shut::NoMemory,
+            5 => Shut::NoJournal,
             _ => Shut::No,
         }
     }
@@ -77,7 +80,9 @@ mod tests {
     #[test]
     fn what_was_set_is_read() {
         let room = Room::default();
-        for shut in [Shut::NoSegment, Shut::SizeMax, Shut::QueueFull, Shut::NoMemory, Shut::No] {
+        for shut in
+            [Shut::NoSegment, Shut::SizeMax, Shut::QueueFull, Shut::NoMemory, Shut::NoJournal, Shut::No]
+        {
             room.set(shut);
             assert_eq!(room.shut(), shut);
         }

@@ -53,6 +53,16 @@ pub enum Defect {
     LogWithoutOrder,
     /// What a kill took of the log is not told again.
     LogCutByKill,
+    /// Outcomes that a kill took of the journal are not told again.
+    OutcomesUntold,
+    /// An outcome is told before it is on the disk.
+    ToldUnwritten,
+    /// A lane is vouched for before all shards have told what is in it.
+    VouchedEarly,
+    /// A segment is freed before its events are in the journal.
+    FreedUntold,
+    /// What finds no room on its way to the journal is dropped.
+    OverflowDropped,
     /// What a hop takes too few of is forgotten.
     FewForgotten,
     /// What outcomes are about is forgotten.

@@ -20,6 +20,7 @@ pub async fn exchange<R: Runtime>(shard: Rc<Shard<R>>) {
         let mut busy = false;
         shard.policy.hear(shard.mesh.generation());
         while !busy && let Some(message) = shard.mesh.next_message(shard.index) {
+            shard.say.handed.took();
             match message {
                 ShardMessage::Settled(settled) => settle(&shard, settled),
                 ShardMessage::Credits { lane, count } => credited(&shard, lane, count),

@@ -5,7 +5,7 @@
 //! backlog and asks for a ring when there is room.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crossbeam::queue::ArrayQueue;
@@ -19,6 +19,7 @@ use crate::shard::assignment::Assignment;
 use crate::shard::counts::{ClientCounts, ConnectionCount, Counts};
 use crate::shard::memory::Pool;
 use crate::shard::message::{Handoff, ShardMessage};
+use crate::shard::progress::Progress;
 use crate::shard::store::maps::LaneMaps;
 use crate::shard::store::places::Places;
 use crate::time::{Instant, UnixMillis};
@@ -54,8 +55,7 @@ pub struct Mesh {
     /// Outcome credits of a lane at each home shard.
     credits: u32,
     lend_at: usize,
-    /// The time up to which each shard has passed on its accounting.
-    told: Vec<AtomicU64>,
+    progress: Progress,
     clock: OnceLock<Clock>,
     lifetimes: Lifetimes,
     /// Client connections, by the address of their listener.
@@ -131,7 +131,7 @@ impl Mesh {
             stop: AtomicBool::new(false),
             credits: u32::try_from(credits).unwrap_or(u32::MAX),
             lend_at: room.lend_at,
-            told: (0..shards).map(|_| AtomicU64::new(0)).collect(),
+            progress: Progress::new(shards),
             clock: OnceLock::new(),
             lifetimes: Lifetimes::default(),
             clients: Counts::default(),
@@ -151,10 +151,9 @@ impl Mesh {
         *self.clock.get_or_init(|| Clock::new(wall, now))
     }
 
-    /// A shard has passed on its accounting up to this time; the time up to which all have.
-    pub fn told(&self, own: usize, now: Instant) -> Instant {
-        self.told[own].store(now.0, Ordering::Release);
-        Instant(self.told.iter().map(|told| told.load(Ordering::Acquire)).min().unwrap_or(0))
+    /// How far the shards are with what they tell.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
     }
 
     /// A shard says how many jobs wait for a connection there, and whether it works most of its time.
@@ -362,6 +361,11 @@ impl Mesh {
     /// inboxes.
     pub fn all_quiet(&self) -> bool {
         self.quiet.iter().all(|quiet| quiet.load(Ordering::SeqCst))
+    }
+
+    /// Messages in a shard's inbox.
+    pub fn messages(&self, own: usize) -> usize {
+        self.inboxes[own].messages.len()
     }
 
     /// Whether a shard's inbox holds no message.

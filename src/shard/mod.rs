@@ -7,6 +7,7 @@ pub mod start;
 mod inbox;
 mod swap;
 mod tick;
+mod tell;
 
 pub mod inbound;
 mod store;
@@ -17,6 +18,7 @@ mod shard;
 pub mod policy;
 mod say;
 pub mod message;
+mod progress;
 pub mod mesh;
 mod counts;
 pub mod assignment;

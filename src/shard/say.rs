@@ -5,12 +5,15 @@ use std::cell::{Cell, RefCell};
 use crate::observe::accounting::Journal;
 use crate::observe::latency::Latencies;
 use crate::shard::ask::Answering;
+use crate::shard::tell::Handed;
 use crate::shard::turns::Turns;
 
 /// The log of a shard's messages, and what it measures.
 pub(in crate::shard) struct Say {
     /// Accounting.
     pub journal: RefCell<Journal>,
+    /// How far its lanes are with what it is told.
+    pub handed: Handed,
     /// Times not yet published.
     pub latencies: RefCell<Latencies>,
     /// How long tasks kept it.

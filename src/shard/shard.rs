@@ -161,6 +161,8 @@ impl<R: Runtime> Shard<R> {
             Gate::Closing
         } else if !lane.may_accept() {
             Gate::NoSpace
+        } else if self.say.journal.borrow().is_behind() {
+            Gate::NoJournal
         } else if lane.messages().max(self.outbound.destinations.borrow().queued())
             >= limits::QUEUED_RECIPIENTS_MAX
             || self.outbound.backlog.borrow().len() >= limits::QUEUED_RECIPIENTS_MAX / 4
@@ -223,6 +225,7 @@ impl<R: Runtime> Shard<R> {
             Gate::NoSpace if lane.is_bounded() => Shut::SizeMax,
             Gate::NoSpace => Shut::NoSegment,
             Gate::QueueFull => Shut::QueueFull,
+            Gate::NoJournal => Shut::NoJournal,
             Gate::Open if self.inbound.memory.is_full(self.mesh.memory()) => Shut::NoMemory,
             // The others are of one session, or pass at once.
             Gate::Open | Gate::Closing | Gate::NoMemory | Gate::Aged => Shut::No,

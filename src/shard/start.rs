@@ -16,7 +16,8 @@ use crate::limits;
 use crate::observe::Instruments;
 use crate::observe::accounting::Journal;
 use crate::observe::diagnostics::Level;
-use crate::observe::event::{Arrival, Encoder, Event, Mail};
+use crate::observe::event::Encoder;
+use crate::observe::journaled::{Readers, Recorded};
 use crate::policy::tls;
 use crate::runtime::{Defect, Runtime, Segment};
 use crate::shard::Shard;
@@ -27,11 +28,13 @@ use crate::shard::mesh::Mesh;
 use crate::shard::outbound::handoff;
 use crate::shard::outbound::state::Outbound;
 use crate::shard::policy::{InForce, Policy, Swap};
+use crate::shard::progress::Times;
 use crate::shard::say::Say;
 use crate::shard::store::load::{self, Source};
 use crate::shard::store::state::Store;
 use crate::shard::store::writer::LaneWriter;
-use crate::shard::store::{compact, persist};
+use crate::shard::store::{compact, persist, retell};
+use crate::shard::tell::{self, Handed};
 use crate::shard::timers::Timers;
 use crate::shard::turns::Turns;
 use crate::shard::{inbox, swap, tick};
@@ -40,9 +43,8 @@ use crate::spool::fold::{self, Damage, Files, Folded};
 use crate::spool::index::Entry;
 use crate::spool::lane::Shape;
 use crate::spool::layout::{self, lane_directory, segment_path};
-use crate::spool::record::MessageView;
 use crate::spool::segment::LaneOrigin;
-use crate::time::UnixMillis;
+use crate::time::{Instant, UnixMillis};
 
 mod error;
 
@@ -200,7 +202,7 @@ async fn replay<R: Runtime>(shard: Rc<Shard<R>>, writer: Rc<LaneWriter<R>>) {
             match read.as_ref().map_err(|error| error.to_string()).and_then(|source| {
                 let view = source.view().map_err(|error| error.to_string())?;
                 if again_from.is_some_and(|from| (view.id.sequence, view.id.offset) >= from) {
-                    received_again(&shard, &view);
+                    retell::received(&shard, &view);
                 }
                 handoff::recovered(&shard, *location, *key, &view);
                 Ok(())
@@ -274,22 +276,6 @@ fn first_untold<B>(
     first
 }
 
-fn received_again<R: Runtime>(shard: &Shard<R>, view: &MessageView<'_>) {
-    if shard.runtime.planted(Defect::LogCutByKill) {
-        return;
-    }
-    let recipients: Vec<&[u8]> = view.recipients().map(|(address, _)| address).collect();
-    let mail = Mail {
-        account: view.account,
-        parameters: &view.parameters().to_named(),
-        again: true,
-        ..Mail::new(view.id, view.sender, (0, &recipients))
-    };
-    // Of a notification the record does not say what it is about.
-    let arrival = Arrival { parent: None, size: view.size, client: view.client, tls: view.tls };
-    shard.say.journal.borrow_mut().record(view.arrival, &Event::Received(mail, arrival));
-}
-
 /// Reads the lanes and builds the shard.
 pub(super) fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>, StartError> {
     let policy = InForce::new(setup.policy.clone());
@@ -313,7 +299,9 @@ pub(super) fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>
         journal: RefCell::new(Journal::new(
             setup.instruments.chunks.clone(),
             Encoder::new(setup.node, wall, &setup.index.to_string()),
+            setup.instruments.readers.clone(),
         )),
+        handed: Handed::default(),
         latencies: RefCell::default(),
         turns: Turns::default(),
         answering: Answering::default(),
@@ -379,14 +367,27 @@ fn open_lane<R: Runtime>(runtime: &R, setup: &Setup, lane: u16) -> Result<LaneWr
         segments_max: limits::SEGMENTS_MAX,
     };
     let files = OpenFiles { runtime, segments };
-    let mut folded =
-        fold::fold(shape, &files).map_err(|refusal| StartError::Refused(directory.clone(), refusal))?;
+    let journaled =
+        if let Readers::Journal(journaled) = &setup.instruments.readers { Some(journaled) } else { None };
+    let known = journaled.and_then(|journaled| journaled.of(lane));
+    let folded = fold::fold_since(shape, &files, known);
+    let mut folded = folded.map_err(|refusal| StartError::Refused(directory.clone(), refusal))?;
+    if let Some(journaled) = journaled {
+        // What it knows of a lane that was replaced since is of another one.
+        let end = folded.lane.position();
+        let until = known.map_or(end, |known| known.min(end));
+        if known.is_some() {
+            journaled.publish(Recorded { lane, until });
+        }
+        folded.lane.set_journaled(until);
+    }
     if runtime.planted(Defect::AboutForgotten) {
         folded.lane.plant_forgetful();
     }
     report(runtime, setup, lane, &folded);
-    let writer = LaneWriter::new(folded.lane, directory, spool.segment_size, files.segments, folded.unsure);
-    writer.tells_again.set(!folded.clean);
+    let found = (folded.unsure, folded.since);
+    let writer = LaneWriter::new(folded.lane, directory, spool.segment_size, files.segments, found);
+    writer.tells_again.set(!folded.clean && journaled.is_none());
     Ok(writer)
 }
 
@@ -462,8 +463,28 @@ async fn drain<R: Runtime>(shard: &Rc<Shard<R>>) {
         shard.timers.sleep_until(shard.runtime.now() + Duration::from_millis(5)).await;
         shard.wake_writers();
     }
-    shard.say.journal.borrow_mut().end();
+    tell_the_rest(shard, give_up).await;
     shard.publish();
+}
+
+/// All that this shard told is passed on, and vouched for: then the next start tells nothing again.
+async fn tell_the_rest<R: Runtime>(shard: &Rc<Shard<R>>, give_up: Instant) {
+    if shard.say.journal.borrow().kept().is_none() {
+        shard.say.journal.borrow_mut().end();
+        return;
+    }
+    loop {
+        tell::turn(shard);
+        if shard.say.journal.borrow().is_done() && shard.is_quiet() {
+            // The others need not wait for more.
+            shard.mesh.progress().set(shard.index, Times::OVER);
+            return;
+        }
+        if shard.runtime.now() >= give_up {
+            return;
+        }
+        shard.timers.sleep_until(shard.runtime.now() + Duration::from_millis(5)).await;
+    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::shard::outbound::dispatch::carry_out;
 use crate::shard::outbound::{asking, borrow, line, tend, unanswered};
+use crate::shard::tell;
 
 /// The immortal task behind retries, expiry, levels and the journal's flush.
 pub async fn tick<R: Runtime>(shard: Rc<Shard<R>>) {
@@ -47,10 +48,7 @@ pub async fn tick<R: Runtime>(shard: Rc<Shard<R>>) {
             shard.runtime.spawn_vital("site sweep", forget_idle_sites(shard.clone()));
             shard.runtime.spawn(learn_own_addresses(shard.clone()));
         }
-        let mut journal = shard.say.journal.borrow_mut();
-        let told = shard.runtime.now();
-        journal.flush();
-        journal.turn(told, shard.mesh.told(shard.index, told));
+        tell::turn(&shard);
     }
 }
 

@@ -47,6 +47,7 @@ pub mod words {
     pub const MAIL_LOOP: &str = "554 5.4.6 Too many hops: mail loop\r\n";
     pub const NO_SPACE: &str = "452 4.3.1 Insufficient system storage\r\n";
     pub const QUEUE_FULL: &str = "452 4.3.1 Queue is full, try again later\r\n";
+    pub const NO_JOURNAL: &str = "452 4.3.1 The journal of events cannot be written, try again later\r\n";
     /// RFC 3207 section 4.
     pub const TLS_PUT_OFF: &str = "454 4.7.0 TLS not available due to temporary reason\r\n";
     pub const NO_MEMORY: &str = "452 4.3.1 Insufficient memory, try again later\r\n";

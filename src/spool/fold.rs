@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use crate::id::MessageId;
+use crate::id::{Location, MessageId, Position};
 use crate::limits;
 use crate::queue::outcome::Stored;
 use crate::spool::commit::{Commit, CommitReader, NoCommit};
@@ -19,6 +19,7 @@ use crate::spool::record::{self, Extent, MessageView, RecordError, RecordKind};
 use crate::spool::salvage::{self, Piece};
 use crate::spool::segment::{self, COMMIT_HEADER, CommitHeader, Cursor, Header};
 use crate::spool::segments::Segments;
+use crate::spool::since::{Happened, Since};
 use crate::spool::slot::{Slot, State};
 use crate::spool::survey::{self, Lookout, MISSING, Said, Seen, UNKNOWN};
 pub use crate::spool::trouble::{Damage, SpoolRefusal};
@@ -38,6 +39,8 @@ pub struct Folded {
     pub clean: bool,
     /// What is to be written again and synced before anything else is.
     pub unsure: Unsure,
+    /// What was recorded since the position that was asked about.
+    pub since: Since,
 }
 
 /// What a start reads, and what may be nowhere but in memory: after a failed sync the kernel keeps the bytes, calls them clean, and
@@ -123,10 +126,16 @@ struct Fold<'a, F> {
     torn: u32,
     torn_messages: Vec<MessageId>,
     unsure: Unsure,
+    since: Since,
 }
 
 /// Folds a lane.
 pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, SpoolRefusal> {
+    fold_since(shape, files, None)
+}
+
+/// Folds a lane, and says what was recorded in it from a position on.
+pub fn fold_since(shape: Shape, files: &impl Files, from: Option<Position>) -> Result<Folded, SpoolRefusal> {
     let mut fold = Fold {
         files,
         shape,
@@ -139,6 +148,7 @@ pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, SpoolRefusal> {
         torn: 0,
         torn_messages: Vec::new(),
         unsure: Unsure::default(),
+        since: Since::new(from),
     };
     let Survey { mut slots, pool, mut found, highest } = fold.survey()?;
     found.sort_by_key(|found| found.header.sequence);
@@ -171,6 +181,7 @@ pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, SpoolRefusal> {
         torn_messages: fold.torn_messages,
         clean,
         unsure: Unsure { last: tail, ..fold.unsure },
+        since: fold.since,
     })
 }
 
@@ -387,7 +398,9 @@ impl<F: Files> Fold<'_, F> {
                 }
                 Err(RecordError::Damaged) => true,
             },
-            kind if RecordKind::is_outcome(kind) => self.outcome(sequence, Cursor(record.payload)).is_none(),
+            kind if RecordKind::is_outcome(kind) => {
+                self.outcome((sequence, offset), Cursor(record.payload)).is_none()
+            }
             kind if kind == RecordKind::Snapshot as u8 => {
                 self.snapshot(sequence, Cursor(record.payload), false).is_none()
             }
@@ -450,19 +463,27 @@ impl<F: Files> Fold<'_, F> {
             if from != sequence && self.segments.contains_key(&from) {
                 self.segments.entry(sequence).or_default().about.insert(from);
             }
+        } else {
+            let lane = self.shape.lane;
+            self.since.note((sequence, offset), || Happened::Message(Location { lane, slot, offset }));
         }
         self.segments.entry(sequence).or_default().messages.insert(offset, entry);
         Ok(())
     }
 
-    fn outcome(&mut self, sequence: u32, mut payload: Cursor<'_>) -> Option<()> {
+    fn outcome(&mut self, (sequence, place): (u32, u32), mut payload: Cursor<'_>) -> Option<()> {
         let origin = (payload.u32()?, payload.u32()?);
         let (first, count, disposition) = record::read_disposition(&mut payload)?;
         let (about, offset) = self.moved.get(&origin).copied().unwrap_or(origin);
         // A segment that is gone was free, and nothing of it was live.
         let Some(segment) = self.segments.get_mut(&about) else { return Some(()) };
         if let Some(entry) = segment.messages.get_mut(&offset) {
-            entry.apply(first, count, &disposition, &mut self.replies);
+            let settled = entry.apply(first, count, &disposition, &mut self.replies);
+            // One that is read twice counts once.
+            if settled > 0 || matches!(disposition, Stored::Deferred(_)) {
+                let of = Location { lane: self.shape.lane, slot: segment.slot, offset };
+                self.since.note((sequence, place), || Happened::Outcome { of, first, count, disposition });
+            }
         } else if self.quarantined.contains(&segment.slot) {
             self.missing.outcome(origin, first, count, &disposition);
         }

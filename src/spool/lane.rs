@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use crate::id::{Durable, Location, MessageId};
+use crate::id::{Durable, Location, MessageId, Position};
 use crate::limits;
 use crate::runtime::Synced;
 use crate::spool::batch::{
@@ -133,6 +133,16 @@ impl Lane {
     pub fn id(&self, key: u32) -> Option<MessageId> {
         let (sequence, offset) = self.segments.origin(self.index.get(key)?);
         Some(MessageId { lane: self.segments.shape().origin.lane, sequence, offset })
+    }
+
+    /// Where all that is recorded in it ends.
+    pub fn position(&self) -> Position {
+        self.segments.position()
+    }
+
+    /// A journal is kept, and has what is recorded before this: no segment is freed sooner. Whether one that waited for that may be free now.
+    pub fn set_journaled(&mut self, until: Position) -> bool {
+        self.segments.set_journaled(until)
     }
 
     /// Keys of live messages are below this.

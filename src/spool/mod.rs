@@ -23,6 +23,7 @@ pub mod record;
 mod salvage;
 pub mod segment;
 mod segments;
+pub mod since;
 mod slot;
 mod survey;
 mod torn;

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use crate::id::Position;
 use crate::limits;
 use crate::spool::batch::Target;
 use crate::spool::index::Entry;
@@ -44,6 +45,8 @@ pub(in crate::spool) struct Segments {
     cramped: bool,
     /// Bytes that the files may have, those kept aside included.
     bytes_max: u64,
+    /// How far a journal has what was recorded. None: none is kept, and nothing waits for it.
+    journaled: Option<Position>,
 }
 
 impl Segments {
@@ -61,6 +64,8 @@ impl Segments {
         last: (u32, u32),
         loose: Option<u32>,
     ) -> Segments {
+        let mut slots = slots;
+        slots.iter_mut().for_each(|slot| slot.free_from = Position::new(last.0, last.1));
         Segments {
             shape,
             slots,
@@ -74,7 +79,34 @@ impl Segments {
             look: true,
             cramped: false,
             bytes_max: u64::MAX,
+            journaled: None,
         }
+    }
+
+    /// Where all that was recorded ends. What a commit that failed left stands behind it: that may be found at the next start, until
+    /// the header of a later segment is on the disk.
+    pub fn position(&self) -> Position {
+        let (sequence, end) = match self.open {
+            Some(open) if u64::from(self.tail) > segment::FIRST_COMMIT => {
+                (self.slot(open).sequence, self.tail)
+            }
+            _ => self.last,
+        };
+        Position::new(sequence, end)
+    }
+
+    /// A journal has what was recorded before this. Whether a segment that waited for that may be free now.
+    pub fn set_journaled(&mut self, until: Position) -> bool {
+        let before = self.journaled.replace(until);
+        let waited = |slot: &Slot| {
+            slot.state == State::Sealed
+                && slot.is_needless()
+                && slot.free_from <= until
+                && before.is_none_or(|before| slot.free_from > before)
+        };
+        let some = before != Some(until) && self.slots.iter().any(waited);
+        self.look |= some;
+        some
     }
 
     pub fn shape(&self) -> &Shape {
@@ -290,6 +322,7 @@ impl Segments {
             if u64::from(self.tail) > segment::FIRST_COMMIT {
                 self.last = (slot.sequence, self.tail);
             }
+            slot.free_from = Position::new(self.last.0, self.last.1);
             self.look = true;
         }
     }
@@ -301,10 +334,14 @@ impl Segments {
 
     /// It is not any more.
     pub fn unpin(&mut self, slot: u16, bytes: u32) {
+        let now = self.position();
         let slot = &mut self.slots[usize::from(slot)];
         slot.live = slot.live.saturating_sub(1);
         slot.bytes = slot.bytes.saturating_sub(u64::from(bytes));
-        self.look |= slot.live == 0;
+        if slot.live == 0 {
+            slot.free_from = now;
+            self.look = true;
+        }
     }
 
     /// It is not live there any more, but perhaps being read: it is counted until [`Segments::unpin`].
@@ -379,7 +416,9 @@ impl Segments {
         if !std::mem::take(&mut self.look) {
             return None;
         }
-        let place = self.slots.iter().position(|slot| slot.state == State::Sealed && slot.is_needless())?;
+        let is_journaled = |slot: &Slot| self.journaled.is_none_or(|journaled| slot.free_from <= journaled);
+        let may_go = |slot: &Slot| slot.state == State::Sealed && slot.is_needless() && is_journaled(slot);
+        let place = self.slots.iter().position(may_go)?;
         self.look = true;
         let slot = &mut self.slots[place];
         slot.state = State::Freeing;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::id::Position;
+
 /// What a segment file is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::spool) enum State {
@@ -45,6 +47,9 @@ pub(in crate::spool) struct Slot {
     /// Segments that its header says the valid end of, or that they are void: were it gone, what a failed commit left in them
     /// would count.
     pub cuts: BTreeSet<u32>,
+    /// How far a journal must be for this to be used again: it has what was recorded here, and what was recorded of messages here before
+    /// nothing of them was live any more.
+    pub free_from: Position,
     /// Bytes of the file. It keeps the size it was made with, whatever size new ones get.
     pub size: u64,
 }
@@ -63,6 +68,7 @@ impl Slot {
         settled: None,
         about: BTreeSet::new(),
         cuts: BTreeSet::new(),
+        free_from: Position(0),
         size: 0,
     };
 }

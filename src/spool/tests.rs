@@ -6,6 +6,7 @@ mod moves;
 mod older;
 mod room;
 mod rot;
+mod since;
 mod tickets;
 mod together;
 

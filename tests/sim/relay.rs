@@ -12,7 +12,7 @@ use relevo::dns::latest::Latest;
 use relevo::id::MessageId;
 use relevo::observe::Instruments;
 use relevo::observe::counters::{Counter, Counters};
-use relevo::observe::journaled::Readers;
+use relevo::observe::journaled::{Readers, Recorded};
 use relevo::policy::tls;
 use relevo::runtime::sim::{SimRuntime, World};
 use relevo::runtime::{Bell, Runtime};
@@ -79,6 +79,15 @@ impl<'a> Relay<'a> {
 
     /// Starts a relay and runs the world until it listens; None if its node crashes before.
     pub fn launch(world: &'a World, launch: &Launch<'_>) -> Option<Relay<'a>> {
+        Relay::launch_with(world, launch, Instruments::of(launch.shards, &Readers::Lossy))
+    }
+
+    /// The same with these instruments.
+    pub fn launch_with(
+        world: &'a World,
+        launch: &Launch<'_>,
+        instruments: Vec<Arc<Instruments>>,
+    ) -> Option<Relay<'a>> {
         let settings = Config::parse(launch.configuration, Path::new("sim"));
         let settings = settings.expect("a valid configuration");
         let certificates = settings.listeners.iter().map(certificate).collect();
@@ -90,7 +99,7 @@ impl<'a> Relay<'a> {
         let assignment = Assignment::chosen(&chosen, launch.lanes);
         let mesh = Arc::new(Mesh::with_room(bells.clone(), assignment, launch.room));
         let (sender, reports) = unbounded();
-        let (mut runtimes, instruments) = (Vec::new(), Instruments::of(launch.shards, &Readers::Lossy));
+        let mut runtimes = Vec::new();
         let ended = Rc::new(Cell::new(0));
         for (index, bell) in bells.into_iter().enumerate() {
             let runtime = world.shard_with_bell(launch.node, index as u16, bell);
@@ -179,18 +188,24 @@ impl<'a> Relay<'a> {
     /// What the log's writer finds now: the lines of the accounting, in order, each as its schema wants it.
     pub fn log(&self) -> Vec<serde_json::Value> {
         let mut lines = Vec::new();
+        self.each_chunk(|chunk, _| lines.extend(chunk));
+        lines
+    }
+
+    /// What shards have passed on, in order: lines, and what is vouched for behind them.
+    pub fn each_chunk(&self, mut each: impl FnMut(Vec<serde_json::Value>, Option<Recorded>)) {
         let chunks = &self.instruments[0].chunks;
         while let Some(chunk) = chunks.take() {
             let records = serde_json::Deserializer::from_slice(&chunk.lines).into_iter();
-            lines.extend(records.map(|record| {
+            let lines = records.map(|record| {
                 let record = record.expect("a record of the log is JSON");
                 let wrong = Schema::published().wrong(&record);
                 assert!(wrong.is_empty(), "{record}: {wrong:?}");
                 record
-            }));
+            });
+            each(lines.collect(), chunk.recorded);
             chunks.give_back(chunk.lines);
         }
-        lines
     }
 
     /// Puts another configuration in force, as control does: all shards prepare it, then one number says so.

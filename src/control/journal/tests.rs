@@ -42,7 +42,15 @@ impl Life {
         let mut writer = writer::Writer::new(shared.clone(), Arc::default(), journal.next);
         writer.segment_max = 400;
         let keep = keep::Keep::new(shared.clone(), size_max, journaled.clone());
-        Life { shared, chunks: Chunks::of(4), writer, keep, journaled, logs, now: Duration::ZERO }
+        Life {
+            shared,
+            chunks: Chunks::of(4, crate::observe::accounting::Room::default()),
+            writer,
+            keep,
+            journaled,
+            logs,
+            now: Duration::ZERO,
+        }
     }
 
     /// A shard passes this on.

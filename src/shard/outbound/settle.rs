@@ -17,6 +17,7 @@ use crate::shard::outbound::{borrow, sites};
 use crate::shard::store::compact::Pinned;
 use crate::shard::store::load::{self, Source};
 use crate::shard::store::writer::About;
+use crate::shard::tell::Untold;
 use crate::smtp::{client, reply};
 use crate::spool::batch::Outcome;
 use crate::spool::record::MessageView;
@@ -101,6 +102,7 @@ pub(super) async fn told<R: Runtime>(
     let reply = client::local(451, status, words).describe().into();
     let disposition = tally::deferred(shard, (attempts, next), reply, true);
     let outcome = RangeOutcome { first: group.first, count: group.count, disposition };
+    let _untold = Untold::new(shard);
     // Handed in before anything is waited for: who delivers it meanwhile hands in a later outcome.
     let place = Pinned::new(shard, group.key, group.location);
     hand_in(shard, job, Outcomes::One(outcome.clone()));
@@ -269,10 +271,10 @@ fn account<R: Runtime>(shard: &Shard<R>, job: &Job, scene: &Scene<'_>, outcome: 
         let received_here = shard.mesh.writer(job.group.location.lane) == shard.index;
         if outcome.disposition.returned().is_some() {
             journal.encode(wall, &event, &mut later);
-        } else if received_here || shard.runtime.planted(Defect::LogWithoutOrder) {
+        } else if shard.runtime.planted(Defect::LogWithoutOrder) {
             journal.record(wall, &event);
         } else {
-            journal.record_of_another(wall, &event);
+            journal.record_outcome(wall, &event, received_here);
         }
     };
     let mut recipients = view

@@ -34,7 +34,7 @@ pub(super) fn stored<R: Runtime>(
                 ..Mail::new(id, &envelope.sender, (first, &recipients))
             };
             let event = Event::Discarded(mail, Attempt::default());
-            shard.say.journal.borrow_mut().record(envelope.arrival, &event);
+            shard.say.journal.borrow_mut().record_outcome(envelope.arrival, &event, true);
             end_of_discarded(shard, writer, place, (first, count));
         }
         first += count;
@@ -70,7 +70,7 @@ pub(in crate::shard) fn found<R: Runtime>(
                 ..Mail::new(view.id, view.sender, (from, &addresses[at..at + live]))
             };
             let event = Event::Discarded(mail, Attempt::default());
-            shard.say.journal.borrow_mut().record(shard.runtime.wall(), &event);
+            shard.say.journal.borrow_mut().record_outcome(shard.runtime.wall(), &event, true);
             end_of_discarded(shard, &writer, (location, key), (from, live as u16));
         }
         at += live.max(1);

@@ -7,6 +7,7 @@ pub mod discard;
 pub mod persist;
 pub mod grow;
 pub mod secure;
+pub mod retell;
 pub mod compact;
 pub mod places;
 pub mod maps;

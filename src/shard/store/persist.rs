@@ -21,7 +21,7 @@ use crate::shard::outbound::handoff;
 use crate::shard::outbound::pump::give_credit;
 use crate::shard::store::refuse::{refuse, refuse_or_keep};
 use crate::shard::store::writer::{About, LaneWriter, Waiters};
-use crate::shard::store::{discard, grow, secure};
+use crate::shard::store::{discard, grow, retell, secure};
 use crate::shard::timers::Sleep;
 use crate::smtp::server::NotStored;
 use crate::spool::batch::{Batch, Item, NewMessage};
@@ -31,6 +31,7 @@ use crate::spool::record::Extent;
 /// The committer: the one writer of a lane.
 pub async fn persist<R: Runtime>(shard: Rc<Shard<R>>, writer: Rc<LaneWriter<R>>) {
     secure::secure(&shard, &writer).await;
+    retell::retell(&shard, &writer).await;
     loop {
         housekeep(&shard, &writer).await;
         due(&shard, &writer).await;
@@ -169,8 +170,8 @@ fn committed<R: Runtime>(
     writer.lane.borrow_mut().done(batch, synced, |_, item| done.push(item));
     let lane = writer.lane.borrow().number();
     let mut credits = writer.credits.borrow_mut();
-    credits.clear();
     credits.resize(shard.mesh.shards(), 0u32);
+    let mut outcomes = 0;
     for item in done.drain(..) {
         match item {
             Done::Message(stored, session) => {
@@ -182,11 +183,14 @@ fn committed<R: Runtime>(
             }
             Done::Chunk(extent, session) => session.fulfil(Ok(*extent.get())),
             Done::Piece(extent, compactor) => compactor.fulfil(Ok(*extent.get())),
-            Done::Outcome { ticket: Some((home, receipt)), .. } => {
-                credits[usize::from(home)] += 1;
-                receipt.iter().for_each(Receipt::written);
+            Done::Outcome { ticket, .. } => {
+                outcomes += 1;
+                if let Some((home, receipt)) = ticket {
+                    credits[usize::from(home)] += 1;
+                    receipt.iter().for_each(Receipt::written);
+                }
             }
-            Done::Outcome { ticket: None, .. } | Done::Snapshot => {}
+            Done::Snapshot => {}
             Done::Moved { key, to, ticket } => {
                 if let Some((location, bytes)) = to {
                     shard.mesh.places(lane).moved(key, location);
@@ -200,8 +204,20 @@ fn committed<R: Runtime>(
         }
     }
     *writer.done.borrow_mut() = done;
-    for (home, count) in credits.iter().copied().enumerate().filter(|(_, count)| *count > 0) {
-        give_credit(shard, home, lane, count);
+    writer.outcomes_written.set(writer.outcomes_written.get() + outcomes);
+    drop(credits);
+    // Nothing is begun while what is under way fills the journal's queue; a turn of the shard gives them then.
+    if !shard.say.journal.borrow().is_behind() {
+        give_credits(shard, writer);
+    }
+}
+
+/// Credits go home.
+pub(in crate::shard) fn give_credits<R: Runtime>(shard: &Rc<Shard<R>>, writer: &LaneWriter<R>) {
+    let lane = writer.lane.borrow().number();
+    let mut credits = writer.credits.borrow_mut();
+    for (home, count) in credits.iter_mut().enumerate().filter(|(_, count)| **count > 0) {
+        give_credit(shard, home, lane, std::mem::take(count));
     }
 }
 

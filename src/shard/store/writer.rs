@@ -15,6 +15,7 @@ use crate::spool::batch::{Incoming, Item, Moved, NewMessage, Outcome, Tickets};
 use crate::spool::fold::Unsure;
 use crate::spool::lane::{Done, Lane};
 use crate::spool::record::Extent;
+use crate::spool::since::Since;
 use crate::time::Instant;
 
 /// Who waits for each item of a lane.
@@ -64,6 +65,13 @@ pub struct LaneWriter<R: Runtime> {
     pub(super) unsure: RefCell<Unsure>,
     /// The node was not stopped in order: what the log was told last may not be in it.
     pub(in crate::shard) tells_again: Cell<bool>,
+    /// What is to be told again, as a journal does not have it.
+    pub(super) since: RefCell<Since>,
+    /// That was done.
+    pub(in crate::shard) retold: Cell<bool>,
+    /// Outcomes that were queued, and those that are on the disk: they get there in the order in which they were queued.
+    pub(in crate::shard) outcomes_queued: Cell<u64>,
+    pub(in crate::shard) outcomes_written: Cell<u64>,
     /// When segments may be freed again.
     pub(super) free_from: Cell<Instant>,
     pub(super) writing: Cell<bool>,
@@ -78,6 +86,7 @@ pub struct LaneWriter<R: Runtime> {
     pub(super) waker: RefCell<Option<Waker>>,
     /// Memory for the end of each commit.
     pub(super) done: RefCell<Vec<Done<Waiters>>>,
+    /// Credits to be given home, by home.
     pub(super) credits: RefCell<Vec<u32>>,
 }
 
@@ -88,7 +97,7 @@ impl<R: Runtime> LaneWriter<R> {
         directory: PathBuf,
         segment_size: u64,
         segments: Vec<Option<R::Segment>>,
-        unsure: Unsure,
+        (unsure, since): (Unsure, Since),
     ) -> LaneWriter<R> {
         LaneWriter {
             lane: RefCell::new(lane),
@@ -102,6 +111,10 @@ impl<R: Runtime> LaneWriter<R> {
             stalled: Cell::new(false),
             unsure: RefCell::new(unsure),
             tells_again: Cell::new(false),
+            since: RefCell::new(since),
+            retold: Cell::new(false),
+            outcomes_queued: Cell::new(0),
+            outcomes_written: Cell::new(0),
             free_from: Cell::new(Instant(0)),
             writing: Cell::new(false),
             committed: Cell::new(Instant(0)),
@@ -159,6 +172,7 @@ impl<R: Runtime> LaneWriter<R> {
         receipt: Option<Receipt>,
         outcomes: impl ExactSizeIterator<Item = Outcome>,
     ) {
+        self.outcomes_queued.set(self.outcomes_queued.get() + outcomes.len() as u64);
         let last = outcomes.len().saturating_sub(1);
         for (place, outcome) in outcomes.enumerate() {
             self.push(now, Item::Outcome(outcome, (place == last).then(|| (home, receipt.clone()))));
@@ -167,6 +181,7 @@ impl<R: Runtime> LaneWriter<R> {
 
     /// Queues an outcome that no home shard waits for.
     pub(super) fn push_unasked(&self, now: Instant, outcome: Outcome) {
+        self.outcomes_queued.set(self.outcomes_queued.get() + 1);
         self.push(now, Item::Outcome(outcome, None));
     }
 
@@ -201,7 +216,7 @@ impl<R: Runtime> LaneWriter<R> {
     }
 
     /// Wakes the committer through a round in which it looks after its segments, whether anything is to be written or not.
-    pub(super) fn nudge(&self) {
+    pub(in crate::shard) fn nudge(&self) {
         self.stalled.set(false);
         self.urgent.set(self.urgent.get().max(1));
         self.wake();

@@ -44,6 +44,8 @@ pub enum Gate {
     NoSpace,
     /// The queue is at its bound.
     QueueFull,
+    /// What happens to mail cannot be written down.
+    NoJournal,
     /// What clients make the node keep in memory is at its bound: no transaction begins, and none grows.
     NoMemory,
     /// The session is as old as one may be: it ends where its next message would begin.
@@ -59,6 +61,7 @@ impl Gate {
             Gate::Open => return None,
             Gate::NoSpace => (words::NO_SPACE, false),
             Gate::QueueFull => (words::QUEUE_FULL, false),
+            Gate::NoJournal => (words::NO_JOURNAL, false),
             Gate::NoMemory => (words::NO_MEMORY, false),
             Gate::Aged => (words::SESSION_OVER, true),
             Gate::Closing => (words::SHUTTING_DOWN, true),

@@ -284,6 +284,7 @@ fn what_was_pipelined_behind_a_refused_mail_is_no_error() {
         (Gate::NoSpace, true, good, "no_room"),
         (Gate::QueueFull, true, good, "no_room"),
         (Gate::NoMemory, true, good, "no_room"),
+        (Gate::NoJournal, true, good, "no_room"),
         (Gate::NoSpace, false, good, "no_room"),
         (Gate::Open, true, large, "too_large"),
         (Gate::Open, true, bad, "bad_address"),

@@ -7,6 +7,7 @@ pub mod dice;
 mod draw;
 mod hostile;
 mod instructions;
+pub mod journal;
 mod kept;
 pub mod ledger;
 pub mod names;
@@ -57,6 +58,9 @@ pub struct Day<'a> {
     ledger: Rc<Ledger>,
     clients: Rc<std::cell::Cell<usize>>,
     hostile: Rc<std::cell::Cell<usize>>,
+    journal: journal::Journal,
+    /// How the process was ended last, if it was.
+    ended: std::cell::Cell<Option<End>>,
     /// Starts that came to nothing.
     refused: std::cell::Cell<u32>,
     /// Of each site: what is counted of its connections, for each set of hosts its names ever mean.
@@ -103,6 +107,8 @@ pub fn tell(plan: &Plan, before: impl FnOnce(&mut Day<'_>, &World)) -> Told {
         ledger: ledger.clone(),
         clients,
         hostile,
+        journal: journal::Journal::new(plan.seed),
+        ended: Default::default(),
         refused: Default::default(),
         watches,
         address_watches,
@@ -136,12 +142,15 @@ impl<'a> Day<'a> {
             self.weather();
             if let Some(relay) = &relay {
                 self.bounds(relay);
-                relay.log().iter().for_each(|record| self.ledger.log(self.world.now(), record));
+                self.look_at_journal(relay);
                 let unreadable = relay.sum(|of| &of.messages_unreadable);
                 self.ledger.unreadable.set(self.ledger.unreadable.get().max(unreadable));
             }
             let Some(now) = relay.as_ref().filter(|relay| relay.is_alive()) else {
                 self.ledger.crashes.borrow_mut().push(self.world.now());
+                if self.ended.take() != Some(End::Kill) {
+                    self.journal.lost_power();
+                }
                 self.world.disk_faults(NODE).crash_in = None;
                 life += 1;
                 self.world.run_for(Duration::from_millis(500));
@@ -176,10 +185,18 @@ impl<'a> Day<'a> {
             let step = Duration::from_millis(if armed { 20 } else { 1000 });
             self.world.run_until(next.min(self.world.now() + step));
         }
-        if let Some(relay) = relay.as_ref().filter(|_| life == 0) {
-            self.ledger.judge_log(relay.sum(|of| &of.accounting_dropped));
+        if relay.is_some() && life == 0 {
+            self.ledger.judge_log();
         }
         self.close(relay, life);
+    }
+
+    /// What the journal takes now.
+    fn look_at_journal(&self, relay: &Relay<'_>) {
+        let now = self.world.now();
+        if !journal::stands_still(self.plan, now) {
+            self.journal.take(relay).iter().for_each(|record| self.ledger.log(now, record));
+        }
     }
 
     /// Media decay: bits flip, most of them where something was written.
@@ -225,6 +242,7 @@ impl<'a> Day<'a> {
     }
 
     fn end(&self, end: Option<End>) {
+        self.ended.set(end);
         match end {
             Some(End::Power) => self.world.crash(NODE),
             Some(End::Kill) => self.world.kill(NODE),
@@ -246,8 +264,13 @@ impl<'a> Day<'a> {
         let end = self.world.now();
         self.ledger.crashes.borrow_mut().push(end);
         self.world.crash(NODE);
+        self.journal.lost_power();
         let Some(relay) = self.launch(life + 1) else { return };
-        self.world.run_for(Duration::from_secs(15));
+        for _ in 0..15 {
+            self.world.run_for(Duration::from_secs(1));
+            self.look_at_journal(&relay);
+        }
+        self.journal.judge(self.plan, &self.ledger);
         self.ledger.nothing_rose(end, relay.found);
         // A write that tore a header leaves a segment that is kept aside for ever.
         let torn = self.plan.disk.append_short > 0.0;
@@ -277,7 +300,8 @@ impl<'a> Day<'a> {
         // A start or two may find a segment that cannot be opened now.
         let refused = self.refused.get();
         self.world.disk_faults(NODE).open_error = if refused < 2 { self.plan.unopened } else { 0.0 };
-        let relay = Relay::launch(self.world, &launch);
+        let instruments = self.journal.instruments(launch.shards, launch.lanes.max(launch.shards));
+        let relay = Relay::launch_with(self.world, &launch, instruments);
         self.world.disk_faults(NODE).open_error = 0.0;
         if relay.is_none() {
             self.refused.set(refused + 1);
@@ -335,7 +359,8 @@ impl<'a> Day<'a> {
 
     /// Every client is done, every recipient has its end, and the relay is at rest.
     fn is_over(&self, relay: &Relay<'_>) -> bool {
-        self.clients.get() == 0
+        !journal::stands_still(self.plan, self.world.now())
+            && self.clients.get() == 0
             && self.hostile.get() == 0
             && relay.sum(|of| &of.spool_messages) == 0
             && relay.sum(|of| &of.queued_recipients) == 0

@@ -199,6 +199,8 @@ pub struct Plan {
     pub disk: DiskFaults,
     /// Milliseconds in which the disk has no room for one more segment.
     pub full: Option<(u64, u64)>,
+    /// The same of the journal, which takes nothing then.
+    pub journal_stall: Option<(u64, u64)>,
     /// Bits that flip on the disk while the node is down.
     pub rot: u64,
     /// How many of these are pages that cannot be read any more instead.
@@ -262,6 +264,7 @@ impl Plan {
             dns: if calm || dice.chance(0.3) { 0.0 } else { dice.pick(&[0.05, 0.2, 0.6]) },
             disk,
             full,
+            journal_stall: None,
             rot: 0,
             unopened: 0.0,
             unreadable: 0.0,
@@ -294,6 +297,11 @@ impl Plan {
         self.odd = Dice::new(self.seed, 9).pick(&[0.0, 0.0, 0.1, 0.5]);
         self.dns_lies = Dice::new(self.seed, 10).pick(&[0.0, 0.0, 0.0, 0.1, 0.3]);
         self.clock = draw::clock(&mut Dice::new(self.seed, 11), self.network_until);
+        let dice = &mut Dice::new(self.seed, 15);
+        self.journal_stall = dice.chance(0.15).then(|| {
+            let from = dice.between(0, 20_000);
+            (from, from + dice.between(5_000, 120_000))
+        });
         self.unopened = Dice::new(self.seed, 8).pick(&[0.0, 0.0, 0.02, 0.1]);
     }
 
@@ -365,6 +373,7 @@ impl Plan {
             dns: 0.0,
             disk: DiskFaults::default(),
             full: None,
+            journal_stall: None,
             rot: 0,
             unopened: 0.0,
             unreadable: 0.0,
