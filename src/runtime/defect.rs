@@ -59,8 +59,6 @@ pub enum Defect {
     ToldUnwritten,
     /// A lane is vouched for before all shards have told what is in it.
     VouchedEarly,
-    /// A segment is freed before its events are in the journal.
-    FreedUntold,
     /// What finds no room on its way to the journal is dropped.
     OverflowDropped,
     /// What a hop takes too few of is forgotten.

@@ -95,12 +95,15 @@ pub(super) fn turn<R: Runtime>(shard: &std::rc::Rc<Shard<R>>) {
     for writer in shard.store.writers.iter().filter(|writer| writer.retold.get()) {
         let lane = writer.lane.borrow();
         journal.vouch(now, (lane.number(), lane.position()), passed);
+        if early {
+            journal.vouch(now, (lane.number(), lane.position()), passed);
+        }
     }
     let behind = journal.is_behind();
     drop(journal);
     for writer in &shard.store.writers {
         let until = journaled.of(writer.lane.borrow().number());
-        if let Some(until) = until.filter(|_| !shard.runtime.planted(Defect::FreedUntold))
+        if let Some(until) = until
             && writer.lane.borrow_mut().set_journaled(until)
         {
             writer.nudge();
