@@ -135,6 +135,7 @@ stories!("accounting.py", None;
 
 stories!("journal.py", None;
     a_log_without_room_misses_nothing,
+    no_event_is_missing_or_twice_over_kills,
 );
 
 stories!("control.py", None;

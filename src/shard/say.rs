@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use crate::observe::accounting::Journal;
 use crate::observe::latency::Latencies;
 use crate::shard::ask::Answering;
-use crate::shard::tell::Handed;
+use crate::shard::handed::Handed;
 use crate::shard::turns::Turns;
 
 /// The log of a shard's messages, and what it measures.

@@ -17,7 +17,6 @@ use crate::shard::outbound::{borrow, sites};
 use crate::shard::store::compact::Pinned;
 use crate::shard::store::load::{self, Source};
 use crate::shard::store::writer::About;
-use crate::shard::tell::Untold;
 use crate::smtp::{client, reply};
 use crate::spool::batch::Outcome;
 use crate::spool::record::MessageView;
@@ -102,7 +101,7 @@ pub(super) async fn told<R: Runtime>(
     let reply = client::local(451, status, words).describe().into();
     let disposition = tally::deferred(shard, (attempts, next), reply, true);
     let outcome = RangeOutcome { first: group.first, count: group.count, disposition };
-    let _untold = Untold::new(shard);
+    let _untold = shard.say.handed.untold(shard.runtime.now());
     // Handed in before anything is waited for: who delivers it meanwhile hands in a later outcome.
     let place = Pinned::new(shard, group.key, group.location);
     hand_in(shard, job, Outcomes::One(outcome.clone()));
