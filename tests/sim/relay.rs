@@ -79,14 +79,15 @@ impl<'a> Relay<'a> {
 
     /// Starts a relay and runs the world until it listens; None if its node crashes before.
     pub fn launch(world: &'a World, launch: &Launch<'_>) -> Option<Relay<'a>> {
-        Relay::launch_with(world, launch, Instruments::of(launch.shards, &Readers::Lossy))
+        Relay::launch_with(world, launch, Instruments::of(launch.shards, &Readers::Lossy), &|_| {})
     }
 
-    /// The same with these instruments.
+    /// The same with these instruments, of which somebody reads while it starts.
     pub fn launch_with(
         world: &'a World,
         launch: &Launch<'_>,
         instruments: Vec<Arc<Instruments>>,
+        read: &dyn Fn(&Instruments),
     ) -> Option<Relay<'a>> {
         let settings = Config::parse(launch.configuration, Path::new("sim"));
         let settings = settings.expect("a valid configuration");
@@ -138,21 +139,23 @@ impl<'a> Relay<'a> {
             damage: Vec::new(),
             ended,
         };
-        if !relay.await_reports() {
+        if !relay.await_reports(read) {
             return None;
         }
         relay.mesh.open();
-        relay.await_reports().then_some(relay)
+        relay.await_reports(read).then_some(relay)
     }
 
     /// False: the node is no more, or refused to start because a segment could not be opened.
-    fn await_reports(&mut self) -> bool {
+    fn await_reports(&mut self, read: &dyn Fn(&Instruments)) -> bool {
         let mut heard = 0;
         let mut refused = false;
         let shards = self.runtimes.len();
         let alive = self.runtimes[0].clone();
         let (found, said) = (&mut self.found, &mut self.damage);
+        let instruments = &self.instruments[0];
         let all = run_until_true(self.world, Duration::from_secs(60), || {
+            read(instruments);
             for report in self.reports.try_iter() {
                 match report {
                     Report::Failed(error) => {
@@ -188,24 +191,8 @@ impl<'a> Relay<'a> {
     /// What the log's writer finds now: the lines of the accounting, in order, each as its schema wants it.
     pub fn log(&self) -> Vec<serde_json::Value> {
         let mut lines = Vec::new();
-        self.each_chunk(|chunk, _| lines.extend(chunk));
+        each_chunk(&self.instruments[0], |chunk, _| lines.extend(chunk));
         lines
-    }
-
-    /// What shards have passed on, in order: lines, and what is vouched for behind them.
-    pub fn each_chunk(&self, mut each: impl FnMut(Vec<serde_json::Value>, Option<Recorded>)) {
-        let chunks = &self.instruments[0].chunks;
-        while let Some(chunk) = chunks.take() {
-            let records = serde_json::Deserializer::from_slice(&chunk.lines).into_iter();
-            let lines = records.map(|record| {
-                let record = record.expect("a record of the log is JSON");
-                let wrong = Schema::published().wrong(&record);
-                assert!(wrong.is_empty(), "{record}: {wrong:?}");
-                record
-            });
-            each(lines.collect(), chunk.recorded);
-            chunks.give_back(chunk.lines);
-        }
     }
 
     /// Puts another configuration in force, as control does: all shards prepare it, then one number says so.
@@ -289,6 +276,21 @@ impl<'a> Relay<'a> {
         let ended = run_until_true(self.world, Duration::from_secs(40), || self.ended.get() == all);
         assert!(ended, "a shard did not end");
         assert!(self.runtimes.iter().all(|runtime| runtime.panics() == 0), "a session panicked");
+    }
+}
+
+/// What shards have passed on, in order: lines, each as its schema wants it, and what is vouched for behind them.
+pub fn each_chunk(instruments: &Instruments, mut each: impl FnMut(Vec<serde_json::Value>, Option<Recorded>)) {
+    while let Some(chunk) = instruments.chunks.take() {
+        let records = serde_json::Deserializer::from_slice(&chunk.lines).into_iter();
+        let lines = records.map(|record| {
+            let record = record.expect("a record of the log is JSON");
+            let wrong = Schema::published().wrong(&record);
+            assert!(wrong.is_empty(), "{record}: {wrong:?}");
+            record
+        });
+        each(lines.collect(), chunk.recorded);
+        instruments.chunks.give_back(chunk.lines);
     }
 }
 

@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::dice::Dice;
 use super::ledger::{Ending, Ledger};
 use super::plan::Plan;
-use crate::relay::Relay;
+use crate::relay::each_chunk;
 
 /// Small enough that a day fills it.
 const ROOM: Room = Room { chunk: 2_000, queue: 6, held: 20_000 };
@@ -57,10 +57,10 @@ impl Journal {
     }
 
     /// A round of control: what shards passed on, in order. Now and then it is synced, and that is published.
-    pub fn take(&self, relay: &Relay<'_>) -> Vec<Value> {
+    pub fn take(&self, instruments: &Instruments) -> Vec<Value> {
         let mut lines = Vec::new();
         let mut frames = self.frames.borrow_mut();
-        relay.each_chunk(|chunk, recorded| {
+        each_chunk(instruments, |chunk, recorded| {
             frames.extend(chunk.iter().cloned().map(Frame::Line));
             lines.extend(chunk);
             frames.extend(recorded.map(Frame::Recorded));

@@ -24,6 +24,7 @@ use relevo::runtime::sim::{DiskFaults, Faults, World};
 use relevo::time::Instant;
 
 use relevo::limits;
+use relevo::observe::Instruments;
 use relevo::shard::mesh::MeshLimits;
 use relevo::spool::layout;
 
@@ -142,7 +143,7 @@ impl<'a> Day<'a> {
             self.weather();
             if let Some(relay) = &relay {
                 self.bounds(relay);
-                self.look_at_journal(relay);
+                self.look_at_journal(&relay.instruments[0]);
                 let unreadable = relay.sum(|of| &of.messages_unreadable);
                 self.ledger.unreadable.set(self.ledger.unreadable.get().max(unreadable));
             }
@@ -192,10 +193,10 @@ impl<'a> Day<'a> {
     }
 
     /// What the journal takes now.
-    fn look_at_journal(&self, relay: &Relay<'_>) {
+    fn look_at_journal(&self, instruments: &Instruments) {
         let now = self.world.now();
         if !journal::stands_still(self.plan, now) {
-            self.journal.take(relay).iter().for_each(|record| self.ledger.log(now, record));
+            self.journal.take(instruments).iter().for_each(|record| self.ledger.log(now, record));
         }
     }
 
@@ -268,7 +269,7 @@ impl<'a> Day<'a> {
         let Some(relay) = self.launch(life + 1) else { return };
         for _ in 0..15 {
             self.world.run_for(Duration::from_secs(1));
-            self.look_at_journal(&relay);
+            self.look_at_journal(&relay.instruments[0]);
         }
         self.journal.judge(self.plan, &self.ledger);
         self.ledger.nothing_rose(end, relay.found);
@@ -301,7 +302,7 @@ impl<'a> Day<'a> {
         let refused = self.refused.get();
         self.world.disk_faults(NODE).open_error = if refused < 2 { self.plan.unopened } else { 0.0 };
         let instruments = self.journal.instruments(launch.shards, launch.lanes.max(launch.shards));
-        let relay = Relay::launch_with(self.world, &launch, instruments);
+        let relay = Relay::launch_with(self.world, &launch, instruments, &|of| self.look_at_journal(of));
         self.world.disk_faults(NODE).open_error = 0.0;
         if relay.is_none() {
             self.refused.set(refused + 1);
