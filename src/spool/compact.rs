@@ -239,7 +239,7 @@ pub(in crate::spool) fn snapshot_due(
     let about = held_about(segments);
     // What was too large is measured again when half of it is gone.
     let worth = |slot: &Slot| slot.large_at.is_none_or(|large| slot.live <= large / 2);
-    let freeing = segments.may_free();
+    let freeing = segments.may_free() || segments.awaits_journal();
     let mut lengths: BTreeMap<u16, usize> = segments
         .iter()
         .filter(|(_, slot)| {

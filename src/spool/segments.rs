@@ -411,6 +411,12 @@ impl Segments {
         self.look
     }
 
+    /// Whether one would be free, were it not for the journal.
+    pub fn awaits_journal(&self) -> bool {
+        let waits = |slot: &Slot| self.journaled.is_some_and(|journaled| slot.free_from > journaled);
+        self.slots.iter().any(|slot| slot.state == State::Sealed && slot.is_needless() && waits(slot))
+    }
+
     /// One in which nothing is live: its slot and the block to write at offset 0 and sync.
     pub fn next_to_free(&mut self) -> Option<(u16, Vec<u8>)> {
         if !std::mem::take(&mut self.look) {
