@@ -45,7 +45,7 @@ enum Command {
         #[arg(long, alias = "seconds", default_value = "10s", value_name = "TIME", value_parser = demo::duration)]
         duration: std::time::Duration,
     },
-    /// Say how the running relay is. Exit 1: it takes no mail, or there is none.
+    /// Show the status of the running relay. Exit 1: it takes no mail, or there is none.
     #[command(after_help = "Examples:\n  relevo status\n  relevo status --config my.toml --json")]
     Status(commands::status::Arguments),
     /// Have the running relay read its configuration again. Exit 1: it is refused, and nothing changed.

@@ -150,7 +150,7 @@ impl Runtime for PipeRuntime {
     fn panics(&self) -> u64 {
         0
     }
-    fn outstays(&self) -> bool {
+    fn should_yield(&self) -> bool {
         false
     }
 

@@ -63,7 +63,7 @@ enum Tool {
         #[arg(long)]
         json: bool,
     },
-    /// Try it now, whenever it would be due; sites that rest after failures are tried too. Exit 1: nothing is meant.
+    /// Try it now, whenever it would be due; sites that rest after failures are tried too. Exit 1: nothing matched.
     #[command(
         after_help = "Examples:\n  relevo queue retry --domain example.org\n  relevo queue retry --all"
     )]
@@ -73,7 +73,7 @@ enum Tool {
         #[command(flatten)]
         change: Box<Meant>,
     },
-    /// Return it to its sender now. Exit 1: nothing is meant.
+    /// Return it to its sender now. Exit 1: nothing matched.
     #[command(
         after_help = "Example: relevo queue bounce --domain exmaple.org --older 1d --reason 'no such domain'"
     )]

@@ -27,10 +27,7 @@ impl Teller {
         let mut encoder = self.encoder.lock().unwrap_or_else(PoisonError::into_inner);
         encoder.notice(process::wall(), &Notice::Admin(admin), &mut line);
         if !self.instruments.chunks.pass_on(line) {
-            say(
-                Level::Warning,
-                format_args!("the log is far behind: it will not tell what was changed by that"),
-            );
+            say(Level::Warning, format_args!("the log is too far behind: this admin event is not logged"));
         }
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use crate::control::Health;
 use crate::id::MessageId;
 use crate::limits;
-use crate::queue::select::{Cursor, Filter, From};
+use crate::queue::select::{Cursor, Filter, ScanPosition};
 use crate::shard::ask::{Ask, Reply};
 use crate::shard::mesh::Mesh;
 
@@ -117,22 +117,22 @@ impl Asker {
     }
 
     /// Where to go on behind a part of this shard's answer.
-    pub(super) fn follow(&self, shard: usize, next: Option<From>) -> Option<(usize, From)> {
+    pub(super) fn follow(&self, shard: usize, next: Option<ScanPosition>) -> Option<(usize, ScanPosition)> {
         match next {
             Some(from) => Some((shard, from)),
-            None => (shard + 1 < self.shards()).then_some((shard + 1, From::default())),
+            None => (shard + 1 < self.shards()).then_some((shard + 1, ScanPosition::default())),
         }
     }
 
     /// The text of a cursor.
-    pub(super) fn cursor(&self, shard: usize, from: From) -> String {
+    pub(super) fn cursor(&self, shard: usize, from: ScanPosition) -> String {
         Cursor { start: self.start, shard: u16::try_from(shard).unwrap_or(u16::MAX), from }.to_string()
     }
 
     /// Shard and place of a cursor; those of the first page without one.
-    pub(super) fn place(&self, cursor: Option<&str>) -> Result<(usize, From), Unanswered> {
+    pub(super) fn place(&self, cursor: Option<&str>) -> Result<(usize, ScanPosition), Unanswered> {
         let Some(cursor) = cursor.filter(|cursor| !cursor.is_empty()) else {
-            return Ok((0, From::default()));
+            return Ok((0, ScanPosition::default()));
         };
         let cursor = Cursor::parse(cursor).ok_or(Unanswered::NoCursor)?;
         if cursor.start != self.start || usize::from(cursor.shard) >= self.shards() {

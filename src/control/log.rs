@@ -320,7 +320,7 @@ impl Log {
             Err(error) => say(
                 Level::Error,
                 format_args!(
-                    "the log {} cannot be opened again: {error}; the old file is written on",
+                    "the log {} cannot be opened again: {error}; still writing to the old file",
                     path.display()
                 ),
             ),

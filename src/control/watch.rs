@@ -42,7 +42,7 @@ impl Pulse {
                 say(
                     Level::Error,
                     format_args!(
-                        "shard {index} has not moved for {} s: its disk hangs, its core is taken, or it is our fault",
+                        "shard {index} has not moved for {} s: its disk hangs, its core is busy with something else, or this is a bug in relevo",
                         still.rounds
                     ),
                 );

@@ -97,7 +97,7 @@ impl Words {
             super::say::say(
                 Level::Warning,
                 format_args!(
-                    "{news} lines for standard error were dropped: it was not read, or not to be written"
+                    "{news} lines for standard error were dropped: nobody was reading it, or writing failed"
                 ),
             );
         }

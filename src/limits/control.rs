@@ -199,7 +199,7 @@ pub const CHANGE_PAUSE: Duration = Duration::from_millis(5);
 /// Parts of a change that changed nothing, one after the other, before a command gives up: the spool takes no outcomes.
 pub const CHANGES_IN_VAIN: u32 = 10;
 /// Entries of a lane's index that one answer tells, 28 bytes each: a hundredth of a second until it is there.
-pub const LYING_MAX: usize = 65_536;
+pub const INDEX_PAGE_MAX: usize = 65_536;
 /// Messages of a lane whose records are read in one pass, in the order in which they lie: a larger lane takes several. 32 bytes each.
 pub const SCAN_PASS: usize = 512 * 1024;
 /// Messages whose records are read before others have a turn: the rate is kept in steps of so many.

@@ -303,15 +303,16 @@ fn tell(done: &Reloaded, by: &str) {
         say(Level::Error, format_args!("{error}"));
     }
     if !late.is_empty() {
-        let words = "do not say that they go by it: they do before anything new begins there";
+        let words =
+            "have not confirmed the new configuration; they apply it before they start another transaction";
         say(Level::Warning, format_args!("{file}: shards {late:?} {words}"));
     }
     if *ok {
         let changes =
             if changes.is_empty() { "nothing changed in it".to_owned() } else { changes.join("; ") };
-        say(Level::Info, format_args!("{file}: read again by {by}, generation {generation}: {changes}"));
+        say(Level::Info, format_args!("{file}: reloaded by {by}, generation {generation}: {changes}"));
     } else {
-        say(Level::Error, format_args!("{file}: read again by {by} and refused, nothing changed"));
+        say(Level::Error, format_args!("{file}: reload by {by} refused, nothing changed"));
     }
 }
 
@@ -406,7 +407,8 @@ fn changes(before: &Config, now: &Config, changed: &[&str]) -> Vec<String> {
         (!list.is_empty()).then(|| format!("{verb} {}", list.join(", ")))
     };
     let sections = changed.iter().map(|section| format!("{section} changed"));
-    let listens = words("listens on", &new, &old).into_iter().chain(words("listens no more on", &old, &new));
+    let listens =
+        words("listens on", &new, &old).into_iter().chain(words("no longer listens on", &old, &new));
     listens.chain(sections).collect()
 }
 

@@ -340,7 +340,7 @@ pub fn order(group: &Group) -> Order {
 
 /// How far one shard's queues were gone through.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct From {
+pub struct ScanPosition {
     /// The place of a domain, which it keeps while it has mail.
     pub domain: u32,
     /// The last group that was told of in it.
@@ -355,7 +355,7 @@ pub struct Cursor {
     /// Which shard.
     pub shard: u16,
     /// From where.
-    pub from: From,
+    pub from: ScanPosition,
 }
 
 impl fmt::Display for Cursor {
@@ -385,7 +385,7 @@ impl Cursor {
             6 => Some((short(lane)?, key, short(first)?)),
             _ => return None,
         };
-        Some(Cursor { start, shard: short(shard)?, from: From { domain, after } })
+        Some(Cursor { start, shard: short(shard)?, from: ScanPosition { domain, after } })
     }
 }
 
@@ -546,8 +546,8 @@ mod tests {
 
     #[test]
     fn a_cursor_is_what_it_was() {
-        let from = From { domain: 77, after: Some((3, u32::MAX, 9)) };
-        for from in [From::default(), from, From { after: None, ..from }] {
+        let from = ScanPosition { domain: 77, after: Some((3, u32::MAX, 9)) };
+        for from in [ScanPosition::default(), from, ScanPosition { after: None, ..from }] {
             let cursor = Cursor { start: 0xdead_beef, shard: 5, from };
             assert_eq!(Cursor::parse(&cursor.to_string()), Some(cursor));
         }

@@ -62,7 +62,7 @@ pub trait Runtime: Clone + 'static {
     /// Starts a task on this shard. It runs to its end: nothing ever cancels it. A panic inside is caught,
     /// counted by [`Runtime::panics`] and ends that task alone.
     fn spawn(&self, task: impl Future<Output = ()> + 'static);
-    /// Like [`Runtime::spawn`] for tasks the shard cannot live without (committer, inbox, dispatcher, timers): a
+    /// Like [`Runtime::spawn`] for tasks the shard cannot live without (lane writer, inbox, dispatcher, timers): a
     /// panic inside ends the process, because recovery is the one path back.
     fn spawn_vital(&self, name: &'static str, task: impl Future<Output = ()> + 'static);
     /// Panics caught so far.
@@ -71,7 +71,7 @@ pub trait Runtime: Clone + 'static {
     fn worked(&self) -> Duration;
     /// Whether the running task has kept the others waiting for long, some [`limits::TURN`]: where it can go on later, it yields. Costs
     /// next to nothing, so a loop may ask at each step.
-    fn outstays(&self) -> bool;
+    fn should_yield(&self) -> bool;
     /// The longest time one task kept the others waiting since this was asked last; zero where that is not measured.
     fn longest_turn(&self) -> Duration;
     /// Waits until `at`. For a few immortal tasks; everything else hangs on the shard's timer wheel.

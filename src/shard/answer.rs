@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::limits;
 use crate::queue::destinations::aside::next_domain;
 use crate::queue::destinations::walk::{Slice, Walk};
-use crate::queue::select::{Filter, From, Seen};
+use crate::queue::select::{Filter, ScanPosition, Seen};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::answer::change::{Change, Returns};
@@ -21,7 +21,7 @@ use crate::shard::swap;
 mod change;
 mod clock;
 mod detail;
-mod lying;
+mod index;
 
 /// The immortal task behind all answers.
 pub async fn answer<R: Runtime>(shard: Rc<Shard<R>>) {
@@ -64,9 +64,9 @@ async fn answer_one<R: Runtime>(shard: &Rc<Shard<R>>, ask: Ask) {
         Ask::Bounce(filter, from, reason, reply) => {
             change(shard, &filter, from, &Change::Bounce(Returns::new(reason)), reply).await;
         }
-        Ask::Lying(lane, keys, replies, reply) => {
-            if let Some(lying) = lying::lying(shard, lane, keys, replies, &reply).await {
-                reply.answer(lying);
+        Ask::Index(lane, keys, replies, reply) => {
+            if let Some(page) = index::index(shard, lane, keys, replies, &reply).await {
+                reply.answer(page);
             }
         }
         Ask::Find(id, reply) => {
@@ -91,7 +91,7 @@ async fn answer_one<R: Runtime>(shard: &Rc<Shard<R>>, ask: Ask) {
 async fn walk<R: Runtime>(
     shard: &Rc<Shard<R>>,
     filter: Arc<Filter>,
-    from: From,
+    from: ScanPosition,
     most: Option<usize>,
     reply: Reply<Part>,
 ) {
@@ -106,7 +106,7 @@ async fn walk<R: Runtime>(
         }
     };
     let skips = u32::from(shard.runtime.planted(Defect::PageSkips));
-    let next = next.map(|from| From { domain: from.domain + skips, ..from });
+    let next = next.map(|from| ScanPosition { domain: from.domain + skips, ..from });
     let row = |seen: Seen| {
         let group = &seen.group;
         Row {
@@ -124,13 +124,13 @@ async fn walk<R: Runtime>(
 async fn change<R: Runtime>(
     shard: &Rc<Shard<R>>,
     filter: &Filter,
-    from: From,
+    from: ScanPosition,
     change: &Change,
     reply: Reply<Part>,
 ) {
     let until = shard.runtime.now() + limits::CHANGE_TIME;
     let mut part = Part { next: Some(from), ..Part::default() };
-    while let Some(From { domain, .. }) = part.next {
+    while let Some(ScanPosition { domain, .. }) = part.next {
         if !reply.is_wanted() || shard.draining.get() {
             return;
         }
@@ -152,7 +152,7 @@ async fn change<R: Runtime>(
                 Some(key.next())
             }
         };
-        part.next = next.map(|domain| From { domain, after: None });
+        part.next = next.map(|domain| ScanPosition { domain, after: None });
     }
     if let Change::Bounce(returns) = change {
         part.unwritten = returns.unwritten(shard, || reply.is_wanted()).await;

@@ -12,7 +12,7 @@ use crossbeam::queue::ArrayQueue;
 
 use crate::id::{Location, MessageId};
 use crate::limits;
-use crate::queue::select::{Filter, From, Seen, Tally};
+use crate::queue::select::{Filter, ScanPosition, Seen, Tally};
 use crate::runtime::Bell;
 use crate::shard::inbound::listener::ListenError;
 use crate::shard::policy::Policy;
@@ -58,13 +58,13 @@ impl<T> fmt::Debug for Reply<T> {
 #[derive(Debug)]
 pub enum Ask {
     /// How much of what waits is meant, from there on.
-    Count(Arc<Filter>, From, Reply<Part>),
+    Count(Arc<Filter>, ScanPosition, Reply<Part>),
     /// A page of at most so many rows.
-    List(Arc<Filter>, From, usize, Reply<Part>),
+    List(Arc<Filter>, ScanPosition, usize, Reply<Part>),
     /// What is meant is due now.
-    Retry(Arc<Filter>, From, Reply<Part>),
+    Retry(Arc<Filter>, ScanPosition, Reply<Part>),
     /// What is meant goes back to its sender, with these words.
-    Bounce(Arc<Filter>, From, Arc<str>, Reply<Part>),
+    Bounce(Arc<Filter>, ScanPosition, Arc<str>, Reply<Part>),
     /// Where the lanes of this shard have a message of this id.
     Find(MessageId, Reply<Vec<(u16, u32)>>),
     /// What lanes of this shard know of these recipients.
@@ -76,7 +76,7 @@ pub enum Ask {
     /// All that a lane of this shard knows of a live message: its key there.
     Show(u16, u32, MessageId, Reply<Result<Shown, Untold>>),
     /// Where the live messages of a lane of this shard lie, and, if that is asked for, what was said last of their recipients.
-    Lying(u16, Keys, bool, Reply<Lying>),
+    Index(u16, Keys, bool, Reply<IndexPage>),
 }
 
 impl Ask {
@@ -91,7 +91,7 @@ impl Ask {
             Ask::Show(.., reply) => reply.is_wanted(),
             Ask::Prepare(.., reply) => reply.is_wanted(),
             Ask::Generation(reply) => reply.is_wanted(),
-            Ask::Lying(.., reply) => reply.is_wanted(),
+            Ask::Index(.., reply) => reply.is_wanted(),
         }
     }
 }
@@ -104,7 +104,7 @@ pub struct Part {
     /// How much was met, or changed.
     pub tally: Tally,
     /// From where to go on; None: this shard has no more.
-    pub next: Option<From>,
+    pub next: Option<ScanPosition>,
     /// Not all that was met could be changed: the lanes take no more outcomes now.
     pub starved: bool,
     /// Groups that were returned and whose outcome is not on disk yet.
@@ -131,9 +131,9 @@ pub enum Keys {
 
 /// A part of the index of a lane.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Lying {
+pub struct IndexPage {
     /// The messages.
-    pub entries: Vec<Lies>,
+    pub entries: Vec<StoredAt>,
     /// What was said of their recipients, in the order of the messages.
     pub said: Vec<Said>,
     /// The texts of that.
@@ -146,7 +146,7 @@ pub struct Lying {
 
 /// Where a live message lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lies {
+pub struct StoredAt {
     /// Its entry in the index.
     pub key: u32,
     /// The message.
@@ -303,7 +303,7 @@ mod tests {
             let told = told.clone();
             Ask::Count(
                 Arc::default(),
-                From::default(),
+                ScanPosition::default(),
                 Reply::new(asker, move |part: Part| told.push(part.tally)),
             )
         };

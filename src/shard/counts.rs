@@ -84,7 +84,7 @@ impl ConnectionCount {
         self.free(limit)
     }
 
-    /// ConnectionCount that are free.
+    /// Connections that are free.
     pub fn free(&self, limit: usize) -> usize {
         limit.saturating_sub(self.used.load(Ordering::SeqCst))
     }

@@ -27,11 +27,11 @@ pub async fn exchange<R: Runtime>(shard: Rc<Shard<R>>) {
                 ShardMessage::Loan(loan) => loan::borrow(&shard, *loan),
                 ShardMessage::Returned { from, what } => loan::returned(&shard, from, *what),
             }
-            busy = shard.runtime.outstays();
+            busy = shard.runtime.should_yield();
         }
         for number in 0..limits::INBOX_BATCH {
             // Some in each turn, however many outcomes come.
-            if number >= limits::HANDOFFS_LEAST && shard.runtime.outstays() {
+            if number >= limits::HANDOFFS_LEAST && shard.runtime.should_yield() {
                 break;
             }
             let Some(handoff) = shard.mesh.next_handoff(shard.index) else { break };

@@ -22,7 +22,7 @@ pub struct Promise<T>(Rc<RefCell<State<T>>>);
 #[derive(Debug)]
 pub struct Fulfil<T>(Rc<RefCell<State<T>>>);
 
-/// Both sides. A promise whose other side is dropped without a value never ends: the committer, which holds them, is vital.
+/// Both sides. A promise whose other side is dropped without a value never ends: the lane writer, which holds them, is vital.
 pub fn promise<T>() -> (Fulfil<T>, Promise<T>) {
     let state = Rc::new(RefCell::new(State { value: None, waker: None }));
     (Fulfil(state.clone()), Promise(state))

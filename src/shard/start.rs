@@ -117,6 +117,8 @@ pub async fn run<R: Runtime>(runtime: R, setup: Setup) -> io::Result<()> {
     allot(&shard);
     serve(&shard);
     await_segments(&shard).await;
+    // What was published before may say that there is no room.
+    shard.publish();
     match swap::open(&shard) {
         Ok(()) => {
             let _ = reports.send(Report::Listening);
@@ -168,7 +170,7 @@ fn serve<R: Runtime>(shard: &Rc<Shard<R>>) {
     let runtime = &shard.runtime;
     runtime.spawn_vital("timers", shard.timers.clone().run(runtime.clone()));
     for writer in shard.store.writers.iter() {
-        runtime.spawn_vital("committer", persist::persist(shard.clone(), writer.clone()));
+        runtime.spawn_vital("lane writer", persist::persist(shard.clone(), writer.clone()));
         runtime.spawn_vital("replay", replay(shard.clone(), writer.clone()));
         runtime.spawn_vital("compactor", compact::compact(shard.clone(), writer.clone()));
     }
@@ -388,7 +390,8 @@ fn open_lane<R: Runtime>(runtime: &R, setup: &Setup, lane: u16) -> Result<LaneWr
     report(runtime, setup, lane, &folded);
     let found = (folded.unsure, folded.since);
     let writer = LaneWriter::new(folded.lane, directory, spool.segment_size, files.segments, found);
-    writer.tells_again.set(!folded.clean && journaled.is_none());
+    // A journal that knows nothing of the lane was not kept before.
+    writer.tells_again.set(!folded.clean && known.is_none());
     Ok(writer)
 }
 
@@ -420,7 +423,7 @@ fn report<R: Runtime>(runtime: &R, setup: &Setup, lane: u16, folded: &Folded) {
         say(
             Level::Warning,
             format_args!(
-                "lane {lane}: the last stop was not in order: up to {repeats} recipients may have been delivered twice"
+                "lane {lane}: unclean shutdown: up to {repeats} recipients may have been delivered twice"
             ),
         );
     }

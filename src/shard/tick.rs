@@ -24,12 +24,12 @@ pub async fn tick<R: Runtime>(shard: Rc<Shard<R>>) {
         notice_the_clock(&shard);
         begin_due(&shard).await;
         borrow::tick(&shard);
-        if shard.runtime.outstays() {
+        if shard.runtime.should_yield() {
             shard.runtime.yield_now().await;
         }
         // Whoever was asked may have gone elsewhere meanwhile.
         line::unpark(&shard);
-        if shard.runtime.outstays() {
+        if shard.runtime.should_yield() {
             shard.runtime.yield_now().await;
         }
         line::tick(&shard);
@@ -59,7 +59,7 @@ async fn begin_due<R: Runtime>(shard: &Rc<Shard<R>>) {
         let effects = shard.outbound.destinations.borrow_mut().tick(now, limits::TURN_GROUPS);
         let more = shard.outbound.destinations.borrow().next_due().is_some_and(|due| due <= now);
         for effect in effects {
-            if shard.runtime.outstays() {
+            if shard.runtime.should_yield() {
                 shard.runtime.yield_now().await;
             }
             carry_out(shard, effect);
@@ -89,7 +89,7 @@ async fn resolve_busy<R: Runtime>(shard: Rc<Shard<R>>) {
         let effects = shard.outbound.destinations.borrow_mut().resolve_busy(shard.seconds(), from..to);
         asked += effects.len();
         for effect in effects {
-            if shard.runtime.outstays() {
+            if shard.runtime.should_yield() {
                 shard.runtime.yield_now().await;
             }
             carry_out(&shard, effect);

@@ -39,8 +39,7 @@ pub mod words {
     pub const RELAY_DENIED: &str = "550 5.7.1 Relay access denied\r\n";
     pub const TOO_MANY_RECIPIENTS: &str = "452 4.5.3 Too many recipients\r\n";
     pub const TOO_LARGE: &str = "552 5.3.4 Message size exceeds fixed limit\r\n";
-    pub const HEADER_TOO_LARGE: &str =
-        "552 5.3.4 Header section too large for what is to be done with it\r\n";
+    pub const HEADER_TOO_LARGE: &str = "552 5.3.4 Header section too large to process\r\n";
     pub const LINE_TOO_LONG: &str = "500 5.5.2 Line too long\r\n";
     pub const TEXT_LINE_TOO_LONG: &str = "550 5.6.0 A line of the message is too long\r\n";
     pub const BARE_LINE_END: &str = "550 5.6.11 Bare CR or LF in the message; lines end with CRLF\r\n";
@@ -62,7 +61,7 @@ pub mod words {
     pub const TOO_BUSY: &str = "421 4.3.2 Too many connections\r\n";
     pub const TOO_MANY_LOGINS: &str = "421 4.3.2 Too many logins wait for their answer, try again later\r\n";
     pub const TOO_MANY_OF_CLIENT: &str = "421 4.7.0 Too many connections from your address\r\n";
-    pub const NOT_HTTP: &str = "421 4.7.0 This is no HTTP server\r\n";
+    pub const NOT_HTTP: &str = "421 4.7.0 This is not an HTTP server\r\n";
     pub const TOO_MANY_ERRORS: &str = "421 4.7.0 Too many errors\r\n";
 }
 

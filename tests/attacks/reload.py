@@ -120,7 +120,7 @@ def what_is_read_again_is_in_force():
     # The listener goes, and with it who is there, between two messages.
     put(relay.directory, good)
     os.kill(relay.process.pid, signal.SIGHUP)
-    assert relay.told("read again by SIGHUP", f"listens no more on 127.0.0.1:{port}", seconds=20)
+    assert relay.told("reloaded by SIGHUP", f"no longer listens on 127.0.0.1:{port}", seconds=20)
     other.socket.sendall(b"NOOP\r\n")
     assert other.lines.readline().startswith(b"421")
     try:

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use relevo::queue::select::{Filter, Found, From, Run, State};
+use relevo::queue::select::{Filter, Found, Run, ScanPosition, State};
 use relevo::runtime::Defect;
 use relevo::runtime::sim::World;
-use relevo::shard::ask::{Ask, Keys, Lying, Part, Place, Reply, Row};
+use relevo::shard::ask::{Ask, IndexPage, Keys, Part, Place, Reply, Row};
 
 use super::peers::{Client, Sink};
 use super::relay::{Relay, run_until_true};
@@ -24,10 +24,14 @@ fn filter(pairs: &[(&str, &str)]) -> Arc<Filter> {
 }
 
 /// Goes through all shards; `between` two parts something happens.
-fn parts(relay: &Relay<'_>, mut between: impl FnMut(), ask: impl Fn(From, Reply<Part>) -> Ask) -> Vec<Part> {
+fn parts(
+    relay: &Relay<'_>,
+    mut between: impl FnMut(),
+    ask: impl Fn(ScanPosition, Reply<Part>) -> Ask,
+) -> Vec<Part> {
     let mut parts = Vec::new();
     for shard in 0..SHARDS {
-        let mut from = Some(From::default());
+        let mut from = Some(ScanPosition::default());
         while let Some(place) = from {
             let part = relay.ask(shard, |reply| ask(place, reply));
             from = part.next;
@@ -196,8 +200,9 @@ fn is_on_disk(seed: u64, plant: Option<Defect>) -> bool {
     }
     let mut returned = 0;
     for shard in 0..SHARDS {
-        let part = relay
-            .ask(shard, |reply| Ask::Bounce(filter(&[]), From::default(), "out of season".into(), reply));
+        let part = relay.ask(shard, |reply| {
+            Ask::Bounce(filter(&[]), ScanPosition::default(), "out of season".into(), reply)
+        });
         assert_eq!((part.next, part.unwritten), (None, 0));
         returned += part.tally.recipients as usize;
     }
@@ -230,7 +235,12 @@ fn a_kill_in_the_middle_of_a_bounce_leaves_the_rest() {
         for shard in 0..SHARDS {
             relay.begin(
                 shard,
-                Ask::Bounce(filter(&[]), From::default(), "out of season".into(), Reply::new(&asker, |_| {})),
+                Ask::Bounce(
+                    filter(&[]),
+                    ScanPosition::default(),
+                    "out of season".into(),
+                    Reply::new(&asker, |_| {}),
+                ),
             );
         }
         world.run_for(Duration::from_micros(seed * 1_700));
@@ -265,7 +275,7 @@ fn an_asker_that_goes_changes_nothing_more() {
         let (relay, sink, client) = deferred(&world, 100);
         let asker = Arc::new(());
         let reply = Reply::new(&asker, |_| {});
-        relay.begin(0, Ask::Bounce(filter(&[]), From::default(), "late".into(), reply));
+        relay.begin(0, Ask::Bounce(filter(&[]), ScanPosition::default(), "late".into(), reply));
         drop(asker);
         world.run_for(Duration::from_secs(5));
         assert_eq!(sink.bounces.borrow().len(), 0);
@@ -282,7 +292,7 @@ pub fn what_breaks_off_loses_nothing(defect: Defect) {
         world.plant(defect, 0.2);
         let asker = Arc::new(());
         let reply = Reply::new(&asker, |_| panic!("it had no end"));
-        relay.begin(0, Ask::Bounce(filter(&[]), From::default(), "late".into(), reply));
+        relay.begin(0, Ask::Bounce(filter(&[]), ScanPosition::default(), "late".into(), reply));
         assert!(run_until_true(&world, Duration::from_secs(5), || world.panics(1) > 0));
         world.run_for(Duration::from_secs(5));
         let (left, all) = (list(&relay, &filter(&[]), 256, || {}).len(), client.acknowledged.borrow().len());
@@ -304,18 +314,18 @@ fn the_index_tells_what_waits() {
         let rows = list(&relay, &filter(&[]), 256, || {});
         let mut found = Found::default();
         for lane in 0..relay.lanes() as u16 {
-            let lying: Vec<Lying> = (0..SHARDS)
-                .map(|shard| relay.ask(shard, |reply| Ask::Lying(lane, Keys::From(0), true, reply)))
+            let page: Vec<IndexPage> = (0..SHARDS)
+                .map(|shard| relay.ask(shard, |reply| Ask::Index(lane, Keys::From(0), true, reply)))
                 .collect();
-            let [of] = &lying.iter().filter(|lying| !lying.entries.is_empty()).collect::<Vec<_>>()[..] else {
-                panic!("one shard has the lane: {lying:?}")
+            let [of] = &page.iter().filter(|page| !page.entries.is_empty()).collect::<Vec<_>>()[..] else {
+                panic!("one shard has the lane: {page:?}")
             };
             assert_eq!((of.next, of.said.len(), of.passed), (None, of.entries.len(), 0));
             assert!(of.said.iter().all(|said| of.texts[said.text as usize].contains("450 4.2.1 not yet")));
-            let runs = of.entries.iter().zip(&of.said).filter(|(lies, _)| lies.key % 3 == 0);
-            let runs = runs.map(|(lies, said)| {
-                let (slot, offset) = lies.told;
-                Run { key: lies.key, slot, offset, first: said.first, count: said.count }
+            let runs = of.entries.iter().zip(&of.said).filter(|(stored, _)| stored.key % 3 == 0);
+            let runs = runs.map(|(stored, said)| {
+                let (slot, offset) = stored.told;
+                Run { key: stored.key, slot, offset, first: said.first, count: said.count }
             });
             found.add(lane, runs.collect());
         }

@@ -80,7 +80,7 @@ fn mail_goes_through() {
     });
 }
 
-/// One shard, so that all clients meet in one committer; outcomes come to it at the same times in both runs.
+/// One shard, so that all clients meet in one lane writer; outcomes come to it at the same times in both runs.
 #[test]
 fn a_delayed_commit_gathers_clients() {
     story(3, |seed| {

@@ -263,7 +263,7 @@ impl<'a> Relay<'a> {
         self.runtimes[0].is_alive()
     }
 
-    /// Tasks of the node beyond those that run for ever: six a shard, a committer and a compactor a lane.
+    /// Tasks of the node beyond those that run for ever: six a shard, a lane writer and a compactor a lane.
     pub fn sessions(&self) -> isize {
         let immortal = 6 * self.runtimes.len() + 2 * self.mesh.lanes();
         self.world.tasks(self.node) as isize - immortal as isize

@@ -16,7 +16,7 @@ use crate::control::say::say;
 use crate::limits;
 use crate::observe::diagnostics::Level;
 use crate::observe::event::{self, Admin};
-use crate::queue::select::{Filter, From, Tally};
+use crate::queue::select::{Filter, ScanPosition, Tally};
 use crate::shard::ask::{Ask, Part, Reply};
 
 /// It is due now.
@@ -63,7 +63,7 @@ impl Verb {
     }
 }
 
-type Question = Box<dyn Fn(From, Reply<Part>) -> Ask + Send + Sync>;
+type Question = Box<dyn Fn(ScanPosition, Reply<Part>) -> Ask + Send + Sync>;
 
 fn read(body: &[u8]) -> Result<Change, Problem> {
     let change: Change = serde_json::from_slice(body)

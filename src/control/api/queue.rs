@@ -14,7 +14,7 @@ use crate::control::asker::Unanswered;
 use crate::id::MessageId;
 use crate::limits;
 use crate::queue::group::ANY_LIFETIME;
-use crate::queue::select::{Filter, From, Tally};
+use crate::queue::select::{Filter, ScanPosition, Tally};
 use crate::runtime::process;
 use crate::shard::ask::{self, Ask, Detail, Place, Untold};
 use crate::time::UnixMillis;
@@ -197,7 +197,7 @@ pub(super) async fn show(State(api): State<Arc<Api>>, Path(id): Path<String>) ->
     })?;
     let only = Arc::new(Filter { entries: vec![(lane, key)], ..Filter::clone(&filter) });
     let mut waiting = Vec::new();
-    let mut next = Some((0, From::default()));
+    let mut next = Some((0, ScanPosition::default()));
     while let Some((shard, from)) = next
         && waiting.len() < limits::PAGE_ROWS
     {

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::answers::{Api, Problem};
 use super::shape::Scanned;
 use crate::limits;
-use crate::queue::select::{Filter, From};
+use crate::queue::select::{Filter, ScanPosition};
 
 /// What is asked for, as shards want it.
 pub(super) enum Ready {
@@ -22,7 +22,7 @@ pub(super) enum Ready {
 /// What shards are asked, and from where on.
 pub(super) struct Question {
     pub filter: Arc<Filter>,
-    pub place: (usize, From),
+    pub place: (usize, ScanPosition),
     /// The search it comes from.
     search: Option<u32>,
     pub scanned: Option<Scanned>,
@@ -59,7 +59,7 @@ pub(super) async fn ready(api: &Api, filter: Filter, cursor: Option<&str>) -> Re
 
 impl Question {
     /// The text of where to go on. Where there is nothing more, the search is over too.
-    pub(super) fn next(&self, api: &Api, next: Option<(usize, From)>) -> Option<String> {
+    pub(super) fn next(&self, api: &Api, next: Option<(usize, ScanPosition)>) -> Option<String> {
         match (next, self.search) {
             (None, search) => {
                 search.inspect(|id| api.searches.end(*id));

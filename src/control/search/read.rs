@@ -7,14 +7,14 @@ use std::sync::Arc;
 use crate::limits;
 use crate::queue::select::{Filter, Run};
 use crate::runtime::files::ReadFile;
-use crate::shard::ask::Lies;
+use crate::shard::ask::StoredAt;
 use crate::spool::layout::{lane_directory, segment_path};
 use crate::spool::record::{self, MessageView, RecordKind};
 
 /// A message whose record is to be read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted {
-    pub lies: Lies,
+    pub stored: StoredAt,
     /// How often it was not found where it was said to lie.
     pub tries: u32,
 }
@@ -58,11 +58,11 @@ impl Reader {
     pub(super) fn step(&mut self, lane: u16, wanted: &[Wanted]) -> Step {
         let mut step = Step::default();
         for one in wanted {
-            let Wanted { lies, .. } = one;
+            let Wanted { stored, .. } = one;
             let filter = self.filter.clone();
-            let view = self.record(lane, lies.at, &mut step.bytes).and_then(|payload| {
+            let view = self.record(lane, stored.at, &mut step.bytes).and_then(|payload| {
                 let view = MessageView::parse(payload).ok();
-                view.filter(|view| view.id == lies.id).ok_or_else(wrong)
+                view.filter(|view| view.id == stored.id).ok_or_else(wrong)
             });
             let Ok(view) = view else {
                 // What was read of this file may be of another life of it.
@@ -70,8 +70,8 @@ impl Reader {
                 step.stale.push(*one);
                 continue;
             };
-            let (slot, offset) = lies.told;
-            let run = |(first, count)| Run { key: lies.key, slot, offset, first, count };
+            let (slot, offset) = stored.told;
+            let run = |(first, count)| Run { key: stored.key, slot, offset, first, count };
             step.runs.extend(meant(&view, &filter).into_iter().map(run));
         }
         step

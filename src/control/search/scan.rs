@@ -15,7 +15,7 @@ use crate::control::api::shape::Scanned;
 use crate::control::asker::{Asker, Unanswered};
 use crate::limits;
 use crate::queue::select::{Filter, Found, Run};
-use crate::shard::ask::{Ask, Keys, Lying};
+use crate::shard::ask::{Ask, IndexPage, Keys};
 
 /// When records may be read again: all searches keep one rate together.
 pub(super) type Pace = Mutex<Instant>;
@@ -127,23 +127,23 @@ impl Scan {
         let shard = asker.shard_of(self.lane);
         while let Some(keys) = self.next.take() {
             let (lane, replies) = (self.lane, self.filter.recorded.reply.is_some());
-            let lying = asker.ask(shard, |reply| Ask::Lying(lane, keys, replies, reply)).await?;
-            self.next = lying.next.map(Keys::From);
-            self.take(lying);
+            let page = asker.ask(shard, |reply| Ask::Index(lane, keys, replies, reply)).await?;
+            self.next = page.next.map(Keys::From);
+            self.take(page);
             if self.pass.len() + self.heard.len() >= limits::SCAN_PASS {
                 break;
             }
         }
         if self.filter.recorded.wants_records() {
-            self.pass.sort_unstable_by_key(|wanted| wanted.lies.at);
+            self.pass.sort_unstable_by_key(|wanted| wanted.stored.at);
             return Ok(());
         }
         // The index said all that was asked for.
         self.scanned.messages += self.pass.len() as u64;
         let mut heard = &self.heard[..];
-        for Wanted { lies, .. } in std::mem::take(&mut self.pass) {
-            let (slot, offset) = lies.told;
-            let own = heard.iter().take_while(|(key, ..)| *key == lies.key).count();
+        for Wanted { stored, .. } in std::mem::take(&mut self.pass) {
+            let (slot, offset) = stored.told;
+            let own = heard.iter().take_while(|(key, ..)| *key == stored.key).count();
             let (these, rest) = heard.split_at(own);
             let runs = these.iter().map(|(key, first, count)| Run {
                 key: *key,
@@ -159,24 +159,24 @@ impl Scan {
     }
 
     /// These are to be read, or those of them who heard what is asked for.
-    fn take(&mut self, lying: Lying) {
-        self.scanned.messages += u64::from(lying.passed);
-        let wanted = |lies| Wanted { lies, tries: 0 };
+    fn take(&mut self, page: IndexPage) {
+        self.scanned.messages += u64::from(page.passed);
+        let wanted = |stored| Wanted { stored, tries: 0 };
         let Some(reply) = &self.filter.recorded.reply else {
-            self.pass.extend(lying.entries.into_iter().map(wanted));
+            self.pass.extend(page.entries.into_iter().map(wanted));
             return;
         };
-        let is_heard: Vec<bool> = lying.texts.iter().map(|text| reply.is_in(text)).collect();
-        let mut said = lying.said.iter().peekable();
-        for (entry, lies) in (0u32..).zip(lying.entries) {
+        let is_heard: Vec<bool> = page.texts.iter().map(|text| reply.is_in(text)).collect();
+        let mut said = page.said.iter().peekable();
+        for (entry, stored) in (0u32..).zip(page.entries) {
             let before = self.heard.len();
             while let Some(said) = said.next_if(|said| said.entry == entry) {
                 if is_heard.get(said.text as usize).copied().unwrap_or(false) {
-                    self.heard.push((lies.key, said.first, said.count));
+                    self.heard.push((stored.key, said.first, said.count));
                 }
             }
             if self.heard.len() > before {
-                self.pass.push(wanted(lies));
+                self.pass.push(wanted(stored));
             } else {
                 self.scanned.messages += 1;
             }
@@ -210,30 +210,30 @@ impl Scan {
 
     /// Those that were not where they were said to be: where do they lie now?
     async fn ask_again(&mut self, asker: &Asker) -> Result<(), Unfinished> {
-        let from = self.stale.len().saturating_sub(limits::LYING_MAX);
+        let from = self.stale.len().saturating_sub(limits::INDEX_PAGE_MAX);
         let stale = self.stale.split_off(from);
         let (again, given_up): (Vec<_>, Vec<_>) =
             stale.into_iter().partition(|wanted| wanted.tries < limits::SCAN_ROUNDS);
         self.scanned.unreadable += given_up.len() as u64;
         self.scanned.messages += given_up.len() as u64;
-        let keys = Keys::These(again.iter().map(|wanted| wanted.lies.key).collect());
+        let keys = Keys::These(again.iter().map(|wanted| wanted.stored.key).collect());
         let lane = self.lane;
-        let lying = asker.ask(asker.shard_of(lane), |reply| Ask::Lying(lane, keys, false, reply)).await?;
-        let mut before: Vec<_> = again.into_iter().map(|wanted| (wanted.lies.key, wanted)).collect();
+        let page = asker.ask(asker.shard_of(lane), |reply| Ask::Index(lane, keys, false, reply)).await?;
+        let mut before: Vec<_> = again.into_iter().map(|wanted| (wanted.stored.key, wanted)).collect();
         before.sort_unstable_by_key(|(key, _)| *key);
         self.read = 0;
         // Others have left, or their entries are other messages' by now.
-        self.pass = lying
+        self.pass = page
             .entries
             .into_iter()
-            .filter_map(|lies| {
-                let at = before.binary_search_by_key(&lies.key, |(key, _)| *key).ok()?;
+            .filter_map(|stored| {
+                let at = before.binary_search_by_key(&stored.key, |(key, _)| *key).ok()?;
                 let known = before[at].1;
-                (known.lies.id == lies.id).then_some(Wanted { lies, tries: known.tries + 1 })
+                (known.stored.id == stored.id).then_some(Wanted { stored, tries: known.tries + 1 })
             })
             .collect();
         self.scanned.messages += (before.len() - self.pass.len()) as u64;
-        self.pass.sort_unstable_by_key(|wanted| wanted.lies.at);
+        self.pass.sort_unstable_by_key(|wanted| wanted.stored.at);
         Ok(())
     }
 

@@ -13,13 +13,13 @@ use super::keys::DomainKey;
 use super::walked::Walked;
 use crate::queue::Group;
 use crate::queue::lifetimes::Times;
-use crate::queue::select::{Filter, From, Order, Pattern, Seen, State, Tally, order};
+use crate::queue::select::{Filter, Order, Pattern, ScanPosition, Seen, State, Tally, order};
 
 /// One walk, and what it has found.
 #[derive(Debug)]
 pub struct Walk {
     filter: Arc<Filter>,
-    place: From,
+    place: ScanPosition,
     /// Rows of a page; None: all is counted.
     most: Option<usize>,
     /// Looks until it ends between two domains, to go on with another.
@@ -40,12 +40,12 @@ pub enum Slice {
     /// In the middle.
     Unfinished,
     /// The walk is over; there may be more from here on.
-    Over(Option<From>),
+    Over(Option<ScanPosition>),
 }
 
 impl Walk {
     /// A walk that begins there, and ends after about so many looks.
-    pub fn new(filter: Arc<Filter>, place: From, most: Option<usize>, budget: usize) -> Walk {
+    pub fn new(filter: Arc<Filter>, place: ScanPosition, most: Option<usize>, budget: usize) -> Walk {
         let (first, rows, tally) = Default::default();
         Walk { filter, place, most, budget, first, more: false, rows, tally }
     }
@@ -91,7 +91,7 @@ impl Walk {
                     return Some(Slice::Over(None));
                 };
                 if only > self.place.domain {
-                    self.place = From { domain: only, after: None };
+                    self.place = ScanPosition { domain: only, after: None };
                 }
             }
             if self.place.domain as usize >= queues.domains.slots() {
@@ -110,7 +110,7 @@ impl Walk {
                 queues.domains.walked = Some(Walked::new(key, deferred));
                 return None;
             }
-            self.place = From { domain: self.place.domain + 1, after: None };
+            self.place = ScanPosition { domain: self.place.domain + 1, after: None };
         }
     }
 
@@ -186,7 +186,7 @@ impl Walk {
             self.place.after = last;
             return true;
         }
-        self.place = From { domain: self.place.domain + 1, after: None };
+        self.place = ScanPosition { domain: self.place.domain + 1, after: None };
         false
     }
 }

@@ -273,8 +273,8 @@ impl<E: Engine> Runtime for OsRuntime<E> {
     }
 
     #[inline]
-    fn outstays(&self) -> bool {
-        self.0.tally.turns.outstays()
+    fn should_yield(&self) -> bool {
+        self.0.tally.turns.should_yield()
     }
 
     fn longest_turn(&self) -> Duration {

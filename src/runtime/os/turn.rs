@@ -53,7 +53,7 @@ impl Turns {
 
     /// Whether the running poll has lasted long.
     #[inline]
-    pub(super) fn outstays(&self) -> bool {
+    pub(super) fn should_yield(&self) -> bool {
         let begun = self.begun.get();
         begun != 0 && ticks().saturating_sub(begun) > self.turn.get()
     }
@@ -172,21 +172,21 @@ mod tests {
     #[test]
     fn a_turn_is_that_of_the_outermost_poll() {
         one_of_many(|turns| {
-            let mut stays = vec![turns.outstays()];
+            let mut stays = vec![turns.should_yield()];
             let outer = turns.begin();
-            stays.push(turns.outstays());
+            stays.push(turns.should_yield());
             spin(limits::TURN * 3 / 2, turns);
-            let mut outstays = vec![turns.outstays()];
+            let mut should_yield = vec![turns.should_yield()];
             let inner = turns.begin();
-            outstays.push(turns.outstays());
+            should_yield.push(turns.should_yield());
             turns.over(inner);
-            outstays.push(turns.outstays());
+            should_yield.push(turns.should_yield());
             turns.over(outer);
-            stays.push(turns.outstays());
+            stays.push(turns.should_yield());
             let next = turns.begin();
-            stays.push(turns.outstays());
+            stays.push(turns.should_yield());
             turns.over(next);
-            let right = !stays.contains(&true) && !outstays.contains(&false);
+            let right = !stays.contains(&true) && !should_yield.contains(&false);
             right.then_some(()).ok_or("the outer poll's time is not the inner one's")
         });
     }
@@ -197,9 +197,9 @@ mod tests {
             let begun = turns.begin();
             process::pause(Duration::from_millis(2));
             turns.rested();
-            let outstays = turns.outstays();
+            let should_yield = turns.should_yield();
             turns.over(begun);
-            (!outstays && turns.take().is_zero()).then_some(()).ok_or("its sleep is counted")
+            (!should_yield && turns.take().is_zero()).then_some(()).ok_or("its sleep is counted")
         });
     }
 }

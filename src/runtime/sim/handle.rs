@@ -77,7 +77,7 @@ impl Runtime for SimRuntime {
     }
 
     /// Where work costs nothing time stands still while a task runs: every few questions it has lasted long, so that every yield is played.
-    fn outstays(&self) -> bool {
+    fn should_yield(&self) -> bool {
         const EVERY: u64 = 7;
         match self.0.state().spent() {
             Some(spent) => u128::from(spent) > limits::TURN.as_nanos(),

@@ -228,7 +228,7 @@ async fn bounce<R: Runtime>(
         }
         if part.starved {
             shard.timers.sleep_until(shard.runtime.now() + limits::CHANGE_PAUSE).await;
-        } else if shard.runtime.outstays() {
+        } else if shard.runtime.should_yield() {
             shard.runtime.yield_now().await;
         }
     }

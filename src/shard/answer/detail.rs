@@ -49,7 +49,7 @@ pub(super) async fn details<R: Runtime, T>(
             return None;
         }
         details.push(detail(shard, place).await);
-        if shard.runtime.outstays() {
+        if shard.runtime.should_yield() {
             shard.runtime.yield_now().await;
         }
     }

@@ -33,7 +33,7 @@ pub(super) async fn accept<R: Runtime>(shard: Rc<Shard<R>>, socket: R::Listener,
         match accepted {
             Ok((stream, peer)) => {
                 take(&shard, stream, peer, &listening.listener());
-                if shard.runtime.outstays() {
+                if shard.runtime.should_yield() {
                     shard.runtime.yield_now().await;
                 }
             }

@@ -1,4 +1,4 @@
-//! Between stages 2 and 3: what rules and instructions make of a message. Decided while its header section is in memory, before any
+//! Between receive and persist: what rules and instructions make of a message. Decided while its header section is in memory, before any
 //! of it is stored; so what is stored is what leaves.
 
 use std::time::Duration;
@@ -51,7 +51,7 @@ impl Admission {
             let section = Section { length, mailbox_line: summary.mailbox_line };
             let before = body.capacity();
             let pause = async || {
-                if shard.runtime.outstays() {
+                if shard.runtime.should_yield() {
                     shard.runtime.yield_now().await;
                 }
             };

@@ -124,7 +124,7 @@ async fn outcome_of<R: Runtime>(
             counters.auth_faults.add(1);
             shard.say(
                 Level::Error,
-                format_args!("a password could not be checked: no memory for it, or a fault of ours"),
+                format_args!("a password could not be checked: out of memory, or a bug in relevo"),
             );
             POSTPONED
         }

@@ -225,7 +225,7 @@ impl<R: Runtime> Connection<R> {
                 if self.out.len() >= limits::REPLY_BACKLOG_MAX {
                     self.flush().await?;
                 }
-                if self.shard.runtime.outstays() {
+                if self.shard.runtime.should_yield() {
                     self.shard.runtime.yield_now().await;
                 }
                 return Ok(!close);

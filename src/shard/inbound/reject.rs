@@ -1,4 +1,4 @@
-//! Beside stages 1 and 2: what is refused to clients is recorded, so many a second and no more, so that an attack fills no disk.
+//! Beside accept and receive: what is refused to clients is recorded, so many a second and no more, so that an attack fills no disk.
 
 use std::net::SocketAddr;
 

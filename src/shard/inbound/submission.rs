@@ -1,4 +1,4 @@
-//! Between stages 2 and 3: what is to be stored, wherever it comes from. No other place makes a new message.
+//! Between receive and persist: what is to be stored, wherever it comes from. No other place makes a new message.
 
 use crate::id::{Durable, MessageId};
 use crate::mail::envelope::Envelope;

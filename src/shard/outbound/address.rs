@@ -1,4 +1,4 @@
-//! Beside stage 7: connections of the node to one address, over all the sites that lead there.
+//! Beside connect: connections of the node to one address, over all the sites that lead there.
 //!
 //! Whoever makes up domains can make as many sites as he likes, and each has its own limit; what he cannot make is addresses of others. So
 //! each connection to an address out of the DNS takes a place of that address. A site that finds none waits here, with nothing
@@ -117,7 +117,7 @@ impl Addresses {
     pub(super) fn next(
         &self,
         (address, limit): (IpAddr, usize),
-        outstays: impl FnOnce() -> bool,
+        should_yield: impl FnOnce() -> bool,
     ) -> Option<SiteKey> {
         let mut known = self.known.borrow_mut();
         let entry = known.get_mut(&address)?;
@@ -132,7 +132,7 @@ impl Addresses {
             return None;
         }
         // The others are asked in the next tick.
-        if coming > 0 && outstays() {
+        if coming > 0 && should_yield() {
             return None;
         }
         let next = entry.pop()?;

@@ -1,4 +1,4 @@
-//! In front of stage 6: which domains are resolved now.
+//! Before resolve: which domains are resolved now.
 //!
 //! A name server that does not answer costs fifteen seconds, and whoever makes up names makes up thousands. So domains wait in a fair
 //! queue, a few bytes each, and so many are asked for at one time. One that takes longer than [`limits::RESOLVE_PROMPT`] is slow: slow ones
@@ -62,7 +62,7 @@ fn admit_some<R: Runtime>(shard: &Rc<Shard<R>>) -> bool {
         if !shard.outbound.asking.has_room() {
             return false;
         }
-        if shard.runtime.outstays() {
+        if shard.runtime.should_yield() {
             return true;
         }
         let next = shard.outbound.asking.waiting.borrow_mut().pop();

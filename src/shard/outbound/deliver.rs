@@ -33,7 +33,7 @@ pub(in crate::shard) fn open_begun<R: Runtime>(shard: &Rc<Shard<R>>) -> bool {
     let more = loop {
         let Some(begun) = outbound.begun.borrow_mut().pop_front() else { break false };
         shard.runtime.spawn(deliver(shard.clone(), begun));
-        if shard.runtime.outstays() {
+        if shard.runtime.should_yield() {
             break true;
         }
     };

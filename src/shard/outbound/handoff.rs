@@ -50,7 +50,7 @@ pub(in crate::shard) fn stored<'a, R: Runtime>(
             expiry,
         };
         // A thousand new domains at once would hold up everybody else: the inbox takes them a few at a time.
-        if number < limits::DOMAINS_AT_ONCE && (number == 0 || !shard.runtime.outstays()) {
+        if number < limits::DOMAINS_AT_ONCE && (number == 0 || !shard.runtime.should_yield()) {
             hand_off(shard, domain, group, client);
         } else {
             waits = true;

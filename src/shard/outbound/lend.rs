@@ -1,4 +1,4 @@
-//! Beside stage 5: a home shard that has no time for a hot destination lends some of its queue.
+//! Beside dispatch: a home shard that has no time for a hot destination lends some of its queue.
 //!
 //! A loan is a batch of jobs, taken from the queue in its order and with their credits, and where they go. The borrower
 //! delivers them over connections of its own, which count against the site's limit like all others; outcomes go from there to

@@ -23,7 +23,7 @@ pub(in crate::shard) fn retry_refused<R: Runtime>(shard: &Rc<Shard<R>>) -> bool 
     }
     let mut asked = 0;
     while left.get() > 0 {
-        if asked > 0 && shard.runtime.outstays() {
+        if asked > 0 && shard.runtime.should_yield() {
             return true;
         }
         asked += 1;
@@ -103,7 +103,7 @@ pub(super) fn pass_on<R: Runtime>(shard: &Rc<Shard<R>>, place: AddressPermit, ke
 /// Places may be free again: whoever waits for one is asked to connect.
 pub(in crate::shard) fn unpark<R: Runtime>(shard: &Rc<Shard<R>>) {
     for address in shard.outbound.addresses.waited_for() {
-        if shard.runtime.outstays() {
+        if shard.runtime.should_yield() {
             return;
         }
         shard.outbound.addresses.asked(address);
@@ -113,7 +113,7 @@ pub(in crate::shard) fn unpark<R: Runtime>(shard: &Rc<Shard<R>>) {
 
 fn unpark_at<R: Runtime>(shard: &Rc<Shard<R>>, address: IpAddr) {
     let at = (address, shard.policy.get().delivery.connections_per_address);
-    while let Some(key) = shard.outbound.addresses.next(at, || shard.runtime.outstays()) {
+    while let Some(key) = shard.outbound.addresses.next(at, || shard.runtime.should_yield()) {
         let site = shard.outbound.sites.borrow().get(&key).cloned();
         if let Some(site) = site
             && site.parked.get() == Some(address)
@@ -152,7 +152,7 @@ fn look<R: Runtime>(shard: &Rc<Shard<R>>, most: usize) {
     let openings = &shard.outbound.openings;
     for number in 0..most.min(openings.waiting()) {
         // The others are asked in the next tick at the latest.
-        if number > 0 && shard.runtime.outstays() {
+        if number > 0 && shard.runtime.should_yield() {
             break;
         }
         if shard.outbound.connections.get() >= shard.particulars.connections_outbound_max {

@@ -1,4 +1,4 @@
-//! Beside stage 5: which sites may open a connection now.
+//! Beside dispatch: which sites may open a connection now.
 //!
 //! A connection that has carried nothing yet may be a hole: an address nobody answers at, a host that never greets. Such connections
 //! have a part of the shard's places only, of which one message, one zone and one client get a part again; a site that took mail

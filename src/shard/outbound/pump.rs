@@ -1,4 +1,4 @@
-//! Beside stage 5: who works on what a site has ready. A connection that is wanted is begun; one that asks gets its next group.
+//! Beside dispatch: who works on what a site has ready. A connection that is wanted is begun; one that asks gets its next group.
 
 use std::rc::Rc;
 
@@ -98,7 +98,7 @@ pub(super) fn has_backlog<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Sit
 /// Pumps these sites: at once as long as this turn is short, the others in the turns of the inbox.
 pub(super) fn pump_all<R: Runtime>(shard: &Rc<Shard<R>>, sites: Vec<SiteKey>) {
     let mut sites = sites.into_iter();
-    while !shard.runtime.outstays() {
+    while !shard.runtime.should_yield() {
         let Some(key) = sites.next() else { return };
         pump(shard, key);
     }

@@ -33,7 +33,7 @@ async fn go_through<R: Runtime>(shard: Rc<Shard<R>>, policy: Rc<InForce>) {
         let effects =
             shard.outbound.destinations.borrow_mut().rerouted(now, first..first + limits::TURN_SITES);
         for effect in effects {
-            if shard.runtime.outstays() {
+            if shard.runtime.should_yield() {
                 shard.runtime.yield_now().await;
             }
             carry_out(&shard, effect);
@@ -48,7 +48,7 @@ async fn go_through<R: Runtime>(shard: Rc<Shard<R>>, policy: Rc<InForce>) {
             return;
         }
         sites::renew(&shard, slot, policy.table.policy());
-        if shard.runtime.outstays() {
+        if shard.runtime.should_yield() {
             shard.runtime.yield_now().await;
         }
     }

@@ -1,4 +1,4 @@
-//! Beside stage 5: what becomes of mail that no connection takes. It is told that its site is closed, given up in time, or settled as its
+//! Beside dispatch: what becomes of mail that no connection takes. It is told that its site is closed, given up in time, or settled as its
 //! domain leads nowhere.
 //!
 //! Two tasks a shard at most, each while there is something to do. Each does a little at a time, so that no turn is long, and reads one

@@ -1,4 +1,4 @@
-//! Beside stage 6: what becomes of mail whose domain waits for long to be asked for, or for an answer. It is told so, and given up in time.
+//! Beside resolve: what becomes of mail whose domain waits for long to be asked for, or for an answer. It is told so, and given up in time.
 //! It stays where it is: all of it goes as soon as name servers answer.
 //!
 //! One task a shard at most, at the pace of [`super::tend`].

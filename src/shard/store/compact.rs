@@ -1,6 +1,6 @@
-//! Beside stage 3: live messages move out of sparse segments, so that the disk use of a lane follows what is live in it.
+//! Beside persist: live messages move out of sparse segments, so that the disk use of a lane follows what is live in it.
 //!
-//! One task a lane picks, reads and queues; the committer writes the moves with everything else. At most
+//! One task a lane picks, reads and queues; the lane writer writes the moves with everything else. At most
 //! [`limits::COMPACTION_BYTES_MAX`] are queued at one time, half a commit, and the next ones are read meanwhile.
 
 use std::io;

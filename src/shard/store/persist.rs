@@ -28,7 +28,7 @@ use crate::spool::batch::{Batch, Item, NewMessage};
 use crate::spool::lane::{Begin, Done, StoredMessage};
 use crate::spool::record::Extent;
 
-/// The committer: the one writer of a lane.
+/// The lane writer: the one writer of a lane.
 pub async fn persist<R: Runtime>(shard: Rc<Shard<R>>, writer: Rc<LaneWriter<R>>) {
     secure::secure(&shard, &writer).await;
     retell::retell(&shard, &writer).await;

@@ -25,7 +25,7 @@ pub(super) async fn retell<R: Runtime>(shard: &Rc<Shard<R>>, writer: &Rc<LaneWri
         shard.say(
             Level::Error,
             format_args!(
-                "lane {lane}: more than {} records are not in the journal; of what was recorded behind them nothing is told again",
+                "lane {lane}: more than {} records are not in the journal; events behind these are not told again",
                 limits::RECORDED_SINCE_MAX
             ),
         );

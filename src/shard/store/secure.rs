@@ -1,4 +1,4 @@
-//! Before stage 3: what a start found and what may stand in memory only is brought to the disk.
+//! Before persist: what a start found and what may stand in memory only is brought to the disk.
 //!
 //! Until that is done nothing is written, and nothing is freed: both may depend on it.
 

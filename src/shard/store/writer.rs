@@ -215,7 +215,7 @@ impl<R: Runtime> LaneWriter<R> {
         }
     }
 
-    /// Wakes the committer through a round in which it looks after its segments, whether anything is to be written or not.
+    /// Wakes the lane writer through a round in which it looks after its segments, whether anything is to be written or not.
     pub(in crate::shard) fn nudge(&self) {
         self.stalled.set(false);
         self.urgent.set(self.urgent.get().max(1));

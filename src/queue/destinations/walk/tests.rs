@@ -36,7 +36,7 @@ fn pages(
     mut between: impl FnMut(&mut Destinations),
 ) -> (Vec<Seen>, Tally) {
     let filter = Arc::new(filter);
-    let (mut rows, mut tally, mut from) = (Vec::new(), Tally::default(), From::default());
+    let (mut rows, mut tally, mut from) = (Vec::new(), Tally::default(), ScanPosition::default());
     for _ in 0..10_000 {
         let mut walk = Walk::new(filter.clone(), from, most, 50);
         let end = loop {
@@ -183,7 +183,7 @@ fn a_domain_that_goes_leaves_no_trace_in_a_walk() {
     let key = queues.domains.find("first.example").unwrap();
     let site = queues.site("mx:mx.example:25");
     queues.resolved(key, "mx:mx.example:25");
-    let mut walk = Walk::new(Arc::default(), From::default(), Some(100), 1_000);
+    let mut walk = Walk::new(Arc::default(), ScanPosition::default(), Some(100), 1_000);
     assert_eq!(walk.step(&mut queues, TIMES, 4), Slice::Unfinished);
     while let Take::Job(key, group) = queues.take(site, TIMES.now) {
         queues.attempted(key, &group, &[], TIMES.now);

@@ -117,11 +117,11 @@ fn a_panic_costs_its_task_and_is_counted() {
 #[test]
 fn a_panic_in_a_vital_task_reaches_the_test() {
     let world = World::new(1);
-    world.shard(4, 2).spawn_vital("committer", async { panic!("no disk") });
+    world.shard(4, 2).spawn_vital("lane writer", async { panic!("no disk") });
     let payload =
         catch_unwind(AssertUnwindSafe(|| world.run_until_idle(Duration::from_secs(1)))).unwrap_err();
     let words = payload.downcast_ref::<String>().unwrap();
-    assert_eq!(words, "the committer task of shard 2 of node 4 panicked: no disk");
+    assert_eq!(words, "the lane writer task of shard 2 of node 4 panicked: no disk");
     // The world can still be driven.
     assert!(world.run_until_idle(Duration::from_secs(1)));
 }

@@ -7,71 +7,71 @@ use crate::limits;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::shard::answer::detail::{own_lane, text};
-use crate::shard::ask::{Keys, Lies, Lying, Reply, Said};
+use crate::shard::ask::{IndexPage, Keys, Reply, Said, StoredAt};
 use crate::spool::Lane;
 
 /// A part of the index. None: nobody waits for it.
-pub(super) async fn lying<R: Runtime, T>(
+pub(super) async fn index<R: Runtime, T>(
     shard: &Rc<Shard<R>>,
     lane: u16,
     keys: Keys,
     replies: bool,
     reply: &Reply<T>,
-) -> Option<Lying> {
-    let mut lying = Lying::default();
-    let Some(writer) = own_lane(shard, lane) else { return Some(lying) };
+) -> Option<IndexPage> {
+    let mut page = IndexPage::default();
+    let Some(writer) = own_lane(shard, lane) else { return Some(page) };
     let (mut at, end) = match &keys {
         Keys::From(first) => (*first, writer.lane.borrow().keys()),
-        Keys::These(these) => (0, u32::try_from(these.len().min(limits::LYING_MAX)).unwrap_or(0)),
+        Keys::These(these) => (0, u32::try_from(these.len().min(limits::INDEX_PAGE_MAX)).unwrap_or(0)),
     };
-    lying.entries.reserve((end.saturating_sub(at) as usize).min(limits::LYING_MAX));
-    while at < end && lying.entries.len().max(lying.said.len()) < limits::LYING_MAX {
+    page.entries.reserve((end.saturating_sub(at) as usize).min(limits::INDEX_PAGE_MAX));
+    while at < end && page.entries.len().max(page.said.len()) < limits::INDEX_PAGE_MAX {
         if !reply.is_wanted() {
             return None;
         }
         let (mut looks, mut texts) = (0, HashMap::new());
-        while at < end && looks < limits::ASK_LOOKS && lying.entries.len() < limits::LYING_MAX {
+        while at < end && looks < limits::ASK_LOOKS && page.entries.len() < limits::INDEX_PAGE_MAX {
             let key = match &keys {
                 Keys::From(_) => at,
                 Keys::These(these) => these[at as usize],
             };
-            let ranges = tell(&mut lying, &writer.lane.borrow(), key, replies.then_some(&mut texts));
+            let ranges = tell(&mut page, &writer.lane.borrow(), key, replies.then_some(&mut texts));
             looks += 1 + ranges;
             at += 1;
         }
         shard.runtime.yield_now().await;
     }
-    lying.next = (at < end && matches!(keys, Keys::From(_))).then_some(at);
-    Some(lying)
+    page.next = (at < end && matches!(keys, Keys::From(_))).then_some(at);
+    Some(page)
 }
 
 /// Tells of a message; `texts` has the place of each text that was told in this turn: after it their numbers may mean something else. How
 /// many ranges were looked at.
-fn tell(lying: &mut Lying, lane: &Lane, key: u32, texts: Option<&mut HashMap<u16, Option<u32>>>) -> usize {
+fn tell(page: &mut IndexPage, lane: &Lane, key: u32, texts: Option<&mut HashMap<u16, Option<u32>>>) -> usize {
     let (Some(entry), Some(id)) = (lane.entry(key), lane.id(key)) else { return 0 };
-    let lies = Lies { key, id, at: (entry.slot, entry.offset), told: entry.told() };
+    let stored = StoredAt { key, id, at: (entry.slot, entry.offset), told: entry.told() };
     let Some(texts) = texts else {
-        lying.entries.push(lies);
+        page.entries.push(stored);
         return 0;
     };
     let ranges = entry.live();
-    let said = lying.said.len();
+    let said = page.said.len();
     for range in ranges.iter() {
         let place = *texts.entry(range.reply).or_insert_with(|| {
             let words = text(lane.reply(range.reply).as_bytes());
             (!words.is_empty()).then(|| {
-                lying.texts.push(words);
-                (lying.texts.len() - 1) as u32
+                page.texts.push(words);
+                (page.texts.len() - 1) as u32
             })
         });
-        let entry = lying.entries.len() as u32;
+        let entry = page.entries.len() as u32;
         let said = place.map(|text| Said { entry, first: range.first, count: range.count, text });
-        lying.said.extend(said);
+        page.said.extend(said);
     }
-    if lying.said.len() > said {
-        lying.entries.push(lies);
+    if page.said.len() > said {
+        page.entries.push(stored);
     } else {
-        lying.passed += 1;
+        page.passed += 1;
     }
     ranges.len()
 }
