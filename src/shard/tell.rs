@@ -9,6 +9,7 @@ use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::progress::Times;
 use crate::shard::store::persist;
+use crate::shard::store::writer::LaneWriter;
 use crate::time::Instant;
 
 /// One turn of it.
@@ -31,7 +32,10 @@ pub(super) fn turn<R: Runtime>(shard: &Rc<Shard<R>>) {
         journal.turn(now, progress.all().told);
         return;
     };
-    times.written = if shard.runtime.planted(Defect::ToldUnwritten) { now } else { written(shard, now) };
+    // What a full lane has no room to write is told first: the segment that it needs waits for the journal, and that for what is told.
+    let is_stuck = |writer: &Rc<LaneWriter<R>>| writer.stalled.get() && writer.lane.borrow().awaits_journal();
+    let early = shard.runtime.planted(Defect::ToldUnwritten) || shard.store.writers.iter().any(is_stuck);
+    times.written = if early { now } else { written(shard, now) };
     progress.set(own, times);
     let all = progress.all();
     times.passed = journal.turn(now, all.told.min(all.written));

@@ -145,6 +145,11 @@ impl Lane {
         self.segments.set_journaled(until)
     }
 
+    /// Whether a segment would be free, were it not for the journal.
+    pub fn awaits_journal(&self) -> bool {
+        self.segments.awaits_journal()
+    }
+
     /// Keys of live messages are below this.
     pub fn keys(&self) -> u32 {
         self.index.places()

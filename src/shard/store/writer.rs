@@ -60,7 +60,7 @@ pub struct LaneWriter<R: Runtime> {
     pub(super) urgent: Cell<usize>,
     /// When the oldest waiting outcome came.
     pub(super) oldest: Cell<Option<Instant>>,
-    pub(super) stalled: Cell<bool>,
+    pub(in crate::shard) stalled: Cell<bool>,
     /// What was found at start, until it is surely on the disk.
     pub(super) unsure: RefCell<Unsure>,
     /// The node was not stopped in order: what the log was told last may not be in it.
