@@ -261,7 +261,8 @@ impl Journal {
         if self.waiting.is_empty() {
             self.settled = now;
         }
-        if self.overflow.is_empty() {
+        // What is of the shard's own mail may be kept back as well.
+        if self.overflow.is_empty() && self.own.buffer.is_empty() {
             self.passed = self.settled;
         }
         self.passed
@@ -284,6 +285,17 @@ impl Journal {
         if voucher.next.is_none() && voucher.said != Some(until) {
             voucher.next = Some((now, until));
         }
+    }
+
+    /// A lane that the journal knows nothing of: where it stands is vouched for at once, as nothing of it is recorded behind that yet.
+    pub fn begin_lane(&mut self, lane: u16, until: Position) {
+        self.vouchers.push(Voucher { lane, said: Some(until), next: None });
+        self.push(Chunk { lines: Vec::new(), recorded: Some(Recorded { lane, until }) });
+    }
+
+    /// Whether the queue to the journal has no room for what is told now.
+    pub fn is_stuck(&self) -> bool {
+        !self.overflow.is_empty()
     }
 
     /// Whether nothing is left to be passed on.

@@ -44,19 +44,24 @@ pub(super) async fn retell<R: Runtime>(shard: &Rc<Shard<R>>, writer: &Rc<LaneWri
             }
         }
         shard.runtime.yield_now().await;
-        while shard.say.journal.borrow().is_behind() && !shard.draining.get() {
+        // Not until nothing is held back: that waits for the lane, which waits for this.
+        while shard.say.journal.borrow().is_stuck() && !shard.draining.get() {
             shard.timers.sleep_until(shard.runtime.now() + limits::DISPATCH_TICK).await;
         }
     }
-    writer.retold.set(true);
     begin(shard, writer).await;
+    writer.retold.set(true);
 }
 
 /// A journal that knows nothing of a lane learns where it stands now, before anything is written: the next start is to tell what comes.
+/// What shards do meanwhile with mail that was found waits for the lane, so this waits for none of it.
 async fn begin<R: Runtime>(shard: &Rc<Shard<R>>, writer: &Rc<LaneWriter<R>>) {
     let Some(journaled) = shard.say.journal.borrow().kept().cloned() else { return };
-    let lane = writer.lane.borrow().number();
-    while journaled.of(lane).is_none() {
+    let (lane, until) = (writer.lane.borrow().number(), writer.lane.borrow().position());
+    if journaled.of(lane).is_none() {
+        shard.say.journal.borrow_mut().begin_lane(lane, until);
+    }
+    while journaled.of(lane).is_none() && !shard.draining.get() {
         shard.timers.sleep_until(shard.runtime.now() + limits::FIRST_JOURNALED_LOOK).await;
     }
 }
