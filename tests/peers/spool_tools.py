@@ -55,10 +55,11 @@ def make_later(path, version):
 
 
 def snapshot(directory):
-    """Every file below a directory, with its bytes; but the socket for commands, which goes with the process."""
+    """Every file below a directory, with its bytes; but the socket for commands, which goes with the process, and the journal of events, of
+    which each start begins a segment."""
     found = {}
     for path in glob.glob(f"{directory}/**", recursive=True):
-        if path.endswith("/control.sock"):
+        if path.endswith("/control.sock") or "/journal/" in path:
             continue
         if os.path.isfile(path):
             with open(path, "rb") as file:

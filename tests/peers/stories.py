@@ -212,7 +212,7 @@ def tls_both_ways_and_accounts():
         for tls, protected in ((context, True), ("broken", False)):
             sink = Sink(tls=tls)
             relay = Relay(BINARY, sink, f'[auth]\naccounts = "{directory}/accounts"\n', listener)
-            assert relay.told("chain.pem: expires on", "day", "renew it", "and restart"), relay.words
+            assert relay.told("chain.pem: expires on", "day", "renew it", "and reload"), relay.words
             with urllib.request.urlopen(f"http://127.0.0.1:{relay.http}/metrics", timeout=10) as answer:
                 left = answer.read().decode().partition(f'relevo_certificate_left_days{{file="{directory}/chain.pem"}} ')[2]
             assert left[:2] in ("1\n", "2\n"), left[:20]
