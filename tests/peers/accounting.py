@@ -115,7 +115,10 @@ def the_log_has_its_order_over_kills_and_rotation():
     again = sum(record.get("again", False) for record in records)
     lost = sum(1 for told in messages.values() if told[0].get("again"))
     print(f"{sent[0]} messages, {again} told again, {lost} of them had been lost")
-    assert 0 < again <= 6 * 60, again
+    # Of each life at most all: who is killed within seconds was not vouched for by the journal yet.
+    assert 0 < again <= 6 * 180, again
+    for told in messages.values():
+        assert len({record["event_id"] for record in told if record["event"] == "delivered"}) == 1, told
     shutil.rmtree(relay.directory)
 
 
