@@ -2,7 +2,7 @@
 """What queue commands cost with a large queue: how long they take, how long they keep a shard from everything else, and what mail beside
 them loses.
 
-  benches/queue.py [RECIPIENTS] [DOMAINS] [MESSAGES]     defaults: 1000000, a tenth of that, 30000
+  benches/queue_commands.py [RECIPIENTS] [DOMAINS] [MESSAGES]     defaults: 1000000, a tenth of that, 30000
 
 Everything is on this machine's loopback. A sink defers all of the queue (451) for an hour; a second one takes the mail that flows beside it.
 Each recipient is a message of its own. Then, one after the other: a page and a count by each filter that
