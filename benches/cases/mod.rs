@@ -42,7 +42,7 @@ pub const ALL: [Case; 17] = [
     case("commit", 16, "message", spool::commit),
     case("fold", spool::FOLDED, "record", spool::fold),
     case("handoff", 1_000, "handoff", queue::handoff),
-    case("shard_message", 1_000, "message between shards", queue::shard_message),
+    case("shard_message", 1_000, "message", queue::shard_message),
     case("dispatch", 10_000, "message", queue::dispatch),
     case("retry", 10_000, "message", queue::retry),
     case("timer", 10_000, "timer", queue::timers),
