@@ -6,6 +6,7 @@ use crate::control::say::say;
 use crate::observe::Instruments;
 use crate::observe::diagnostics::Level;
 use crate::observe::event::{Admin, Encoder, Notice};
+use crate::observe::journaled::Chunk;
 use crate::runtime::process;
 
 /// Tells of it.
@@ -26,7 +27,7 @@ impl Teller {
         let mut line = Vec::new();
         let mut encoder = self.encoder.lock().unwrap_or_else(PoisonError::into_inner);
         encoder.notice(process::wall(), &Notice::Admin(admin), &mut line);
-        if !self.instruments.chunks.pass_on(line) {
+        if self.instruments.chunks.pass(Chunk { lines: line, recorded: None }).is_err() {
             say(Level::Warning, format_args!("the log is too far behind: this admin event is not logged"));
         }
     }

@@ -75,11 +75,6 @@ impl Chunks {
         self.full.push(chunk)
     }
 
-    /// Adds lines from beside the shards. False: there is no room, and they are lost.
-    pub fn pass_on(&self, lines: Vec<u8>) -> bool {
-        self.pass(Chunk { lines, recorded: None }).is_ok()
-    }
-
     /// The writer gives its buffer back.
     pub fn give_back(&self, mut buffer: Vec<u8>) {
         if buffer.capacity() > 0 {

@@ -390,8 +390,9 @@ fn open_lane<R: Runtime>(runtime: &R, setup: &Setup, lane: u16) -> Result<LaneWr
     report(runtime, setup, lane, &folded);
     let found = (folded.unsure, folded.since);
     let writer = LaneWriter::new(folded.lane, directory, spool.segment_size, files.segments, found);
-    // A journal that knows nothing of the lane was not kept before.
-    writer.tells_again.set(!folded.clean && known.is_none());
+    // A journal that knows nothing of the lane was not kept before. Where nobody reads, nothing is looked for.
+    let is_read = !matches!(setup.instruments.readers, Readers::Nobody);
+    writer.tells_again.set(is_read && !folded.clean && known.is_none());
     Ok(writer)
 }
 
