@@ -1,7 +1,6 @@
 //! Connections of the node to each site and to each address, and those of clients to each listener: counts that all shards share.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -36,13 +35,13 @@ pub struct ClientCounts(Mutex<Clients>);
 
 impl ClientCounts {
     /// Counts one in, or says why it is one too many: of all, or of this client.
-    pub fn enter(&self, client: IpAddr, most: usize, most_each: usize) -> Result<(), Full> {
-        self.lock().enter(Client::from(client), most, most_each)
+    pub fn enter(&self, client: Client, most: usize, most_each: usize) -> Result<(), Full> {
+        self.lock().enter(client, most, most_each)
     }
 
     /// Counts it out.
-    pub fn leave(&self, client: IpAddr) {
-        self.lock().leave(Client::from(client));
+    pub fn leave(&self, client: Client) {
+        self.lock().leave(client);
     }
 
     fn lock(&self) -> MutexGuard<'_, Clients> {

@@ -40,7 +40,7 @@ fn listener_of<R: Runtime>(
     let asks = policy.rules.asks();
     let asks = Asks { sender: asks.sender, recipient: asks.recipient };
     Listener {
-        address: config.address,
+        config: config.clone(),
         rules: Rc::new(Rules {
             hostname: shard.boot.node.hostname.clone(),
             message_size_max: config.message_size_max,
@@ -53,10 +53,7 @@ fn listener_of<R: Runtime>(
         }),
         policy: policy.clone(),
         place: u16::try_from(place).unwrap_or(u16::MAX),
-        connections_max: config.connections_max,
-        connections_per_client: config.connections_per_client,
         clients: shard.mesh.clients_of(config.address),
-        relay_from: config.relay_from.clone(),
         tls: certificate.clone(),
     }
 }

@@ -11,6 +11,7 @@ use crate::policy::clients::Full;
 use crate::runtime::{Listener as _, Runtime, Stream};
 use crate::shard::Shard;
 use crate::shard::inbound::listener::{Listener, Listening};
+use crate::shard::inbound::permit::Permit;
 use crate::shard::inbound::{receive, reject};
 use crate::smtp::reply::words;
 use crate::time::Instant;
@@ -68,8 +69,12 @@ pub(super) async fn accept<R: Runtime>(shard: Rc<Shard<R>>, socket: R::Listener,
 /// A connection begins its session, or is turned away.
 fn take<R: Runtime>(shard: &Rc<Shard<R>>, stream: R::Stream, peer: SocketAddr, listener: &Rc<Listener>) {
     shard.instruments.counters.connections_accepted.add(1);
-    match shard.inbound.enter(listener, peer, shard.particulars.connections_inbound_max) {
-        Ok(()) => shard.runtime.spawn(receive::receive(shard.clone(), stream, peer, listener.clone())),
+    let most = shard.particulars.connections_inbound_max;
+    match Permit::take(&shard.inbound.connections, most, listener, peer.ip()) {
+        Ok(permit) => {
+            let (own, listener) = (shard.clone(), listener.clone());
+            shard.runtime.spawn(receive::receive(own, stream, (peer, permit), listener));
+        }
         Err(full) => turn_away(shard, &stream, peer, full),
     }
 }

@@ -8,29 +8,23 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use crate::config::Network;
+use crate::config::ListenerConfig;
 use crate::shard::counts::ClientCounts;
 use crate::shard::policy::InForce;
 use crate::smtp::server::Rules;
 
 /// What one listener's sessions share. Those that begin when the configuration has changed share another.
 pub struct Listener {
-    /// Where it listens: what it is known by, whatever the configuration says of it.
-    pub address: SocketAddr,
+    /// What the configuration says of it. It is known by its address.
+    pub config: ListenerConfig,
     /// Protocol limits and offers.
     pub rules: Rc<Rules>,
     /// What its sessions go by until they hear of another.
     pub policy: Rc<InForce>,
     /// Its place among the listeners of that, as rules call it.
     pub place: u16,
-    /// Connections at one time, over all shards.
-    pub connections_max: usize,
-    /// Of them, those of one client.
-    pub connections_per_client: usize,
-    /// Those that are open: of its address, also what began before the configuration changed.
+    /// Connections that are open: of its address, also what began before the configuration changed.
     pub clients: Arc<ClientCounts>,
-    /// Networks that may relay.
-    pub relay_from: Vec<Network>,
     /// The certificate, when STARTTLS is offered.
     pub tls: Option<Arc<rustls::ServerConfig>>,
 }

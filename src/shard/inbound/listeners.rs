@@ -19,7 +19,7 @@ pub struct Prepared<R: Runtime>(Vec<(Rc<Listener>, Option<R::Listener>)>);
 pub fn prepare<R: Runtime>(shard: &Shard<R>, wanted: Vec<Rc<Listener>>) -> Result<Prepared<R>, ListenError> {
     let open = shard.inbound.listening.borrow();
     let opened = wanted.into_iter().map(|listener| {
-        let address = listener.address;
+        let address = listener.config.address;
         let socket = if open.contains_key(&address) { None } else { Some(shard.runtime.listen(address)) };
         let socket = socket.transpose().map_err(|error| ListenError { address, error })?;
         Ok((listener, socket))
@@ -33,7 +33,7 @@ pub fn apply<R: Runtime>(shard: &Rc<Shard<R>>, prepared: Prepared<R>) {
     let mut listening = shard.inbound.listening.borrow_mut();
     let mut before = std::mem::take(&mut *listening);
     for (listener, socket) in prepared.0 {
-        let address = listener.address;
+        let address = listener.config.address;
         let here = match (before.remove(&address), socket) {
             (Some(here), _) => {
                 here.change(listener);

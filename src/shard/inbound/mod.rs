@@ -3,6 +3,7 @@
 pub mod state;
 pub mod listener;
 pub mod listeners;
+pub mod permit;
 pub mod accept;
 pub mod receive;
 pub mod logins;

@@ -18,6 +18,7 @@ use crate::shard::inbound::admit::Admission;
 use crate::shard::inbound::authenticate::authenticate;
 use crate::shard::inbound::listener::Listener;
 use crate::shard::inbound::logins::Login;
+use crate::shard::inbound::permit::Permit;
 use crate::shard::inbound::reject;
 use crate::shard::inbound::upload::{Persisted, Upload};
 use crate::shard::wire::{Wire, WireError};
@@ -41,6 +42,7 @@ struct Connection<R: Runtime> {
     held: u32,
     /// Bytes of the session beside that.
     carried: u32,
+    _permit: Permit,
 }
 
 /// Since when a session is in the middle of something.
@@ -56,28 +58,38 @@ struct Since {
     within: bool,
 }
 
-/// Serves one connection, which was counted as open, to its end. No `async fn`: its arguments would lie in every session twice.
+/// Serves one connection, which may be open, to its end. No `async fn`: its arguments would lie in every session twice.
 pub fn receive<R: Runtime>(
     shard: Rc<Shard<R>>,
     stream: R::Stream,
-    peer: SocketAddr,
+    (peer, permit): (SocketAddr, Permit),
     listener: Rc<Listener>,
 ) -> impl Future<Output = ()> {
-    let may_relay = relay::may_relay(&listener.relay_from, peer.ip());
+    let may_relay = relay::may_relay(&listener.config.relay_from, peer.ip());
     let wire = Wire::new(stream, &shard.timers);
     let session = Session::new(listener.rules.clone(), peer, may_relay);
     let now = shard.timers.recent();
     let since = Since { began: now, message: 0, line: 0, lines: 0, within: false };
     let (input, out) = (Vec::new(), Vec::new());
-    let mut connection =
-        Connection { shard, listener, wire, session, input, out, since, overdue: None, held: 0, carried: 0 };
+    let mut connection = Connection {
+        shard,
+        listener,
+        wire,
+        session,
+        input,
+        out,
+        since,
+        overdue: None,
+        held: 0,
+        carried: 0,
+        _permit: permit,
+    };
     async move { connection.run().await }
 }
 
-/// Counts the connection out, and what it held, also when its task panics.
+/// Counts out what the connection held, also when its task panics.
 impl<R: Runtime> Drop for Connection<R> {
     fn drop(&mut self) {
-        self.shard.inbound.leave(&self.listener, self.session.peer());
         self.shard.instruments.counters.connections_closed.add(1);
         self.shard.inbound.memory.release(self.shard.mesh.memory(), self.held as usize);
         self.shard.inbound.session_memory.release(self.shard.mesh.session_memory(), self.carried as usize);
@@ -164,7 +176,7 @@ impl<R: Runtime> Connection<R> {
 
     #[cold]
     fn renew(&mut self) -> bool {
-        let listening = self.shard.inbound.listening.borrow().get(&self.listener.address).cloned();
+        let listening = self.shard.inbound.listening.borrow().get(&self.listener.config.address).cloned();
         let Some(listening) = listening else {
             self.out.extend_from_slice(words::CONNECT_AGAIN.as_bytes());
             return false;
@@ -178,7 +190,7 @@ impl<R: Runtime> Connection<R> {
             };
             hash(listener) == hash(&before)
         });
-        let may_relay = relay::may_relay(&listener.relay_from, self.session.peer().ip());
+        let may_relay = relay::may_relay(&listener.config.relay_from, self.session.peer().ip());
         self.session.renew(listener.rules.clone(), may_relay);
         if !proven {
             self.out.extend_from_slice(words::CONNECT_AGAIN.as_bytes());

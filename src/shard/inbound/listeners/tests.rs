@@ -2,9 +2,11 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use super::*;
-use crate::config::{BareNewlines, value};
+use crate::config::{BareNewlines, ListenerConfig, value};
+use crate::policy::clients::Full;
 use crate::runtime::sim::{SimRuntime, SimStream, World};
 use crate::shard::alone;
+use crate::shard::inbound::permit::Permit;
 use crate::smtp::reply::words;
 use crate::smtp::server::{Asks, Rules};
 
@@ -29,15 +31,22 @@ fn listener(
         envelopes: Default::default(),
         asks: Asks::default(),
     };
-    Rc::new(Listener {
+    let config = ListenerConfig {
         address,
+        relay_from: vec![value::network("10.0.0.0/8").unwrap()],
+        message_size_max: rules.message_size_max,
+        recipients_max: rules.recipients_max,
+        tls: None,
+        bare_newlines: rules.bare_newlines,
+        connections_max,
+        connections_per_client: connections_max,
+    };
+    Rc::new(Listener {
+        config,
         rules: Rc::new(rules),
         policy: shard.policy.get(),
         place: 0,
-        connections_max,
-        connections_per_client: connections_max,
         clients: shard.mesh.clients_of(address),
-        relay_from: vec![value::network("10.0.0.0/8").unwrap()],
         tls: None,
     })
 }
@@ -128,6 +137,25 @@ fn one_that_changes_keeps_its_socket() {
     drop(waits);
     assert!(world.run_until_idle(Duration::from_secs(1)));
     assert!(hears(&world, &connect(&world, ONE)).starts_with("220 newer "), "it was counted out");
+}
+
+/// Each bound counts what is open, and what goes gives back what it took.
+#[test]
+fn a_permit_gives_back_what_it_took() {
+    let world = World::new(1);
+    let shard = alone::shard(&world, None);
+    let (one, open) = (listener(&shard, ONE, "one", 3), Rc::default());
+    let take = |client: &str, most| Permit::take(&open, most, &one, client.parse().unwrap());
+    let first = take("2001:db8::1", 9).unwrap();
+    let others = [take("2001:db8::2", 9).unwrap(), take("192.0.2.1", 9).unwrap()];
+    assert_eq!(take("192.0.2.1", 9).unwrap_err(), Full::Listener);
+    assert_eq!(open.get(), 3, "what was refused counts nowhere");
+    drop(first);
+    assert_eq!(take("192.0.2.1", 2).unwrap_err(), Full::Listener, "this shard has as many as it may");
+    drop(others);
+    assert_eq!(open.get(), 0);
+    let all: Vec<_> = (0..3).map(|_| take("192.0.2.1", 9).unwrap()).collect();
+    assert_eq!((all.len(), open.get()), (3, 3), "nothing of them is left");
 }
 
 /// A socket that closes resets who waits there: they are taken before.
