@@ -7,6 +7,7 @@ pub mod clients;
 pub mod descriptors;
 pub mod failures;
 pub mod guesses;
+pub mod reason;
 pub mod relay;
 pub mod rules;
 pub mod tls;

@@ -72,7 +72,7 @@ fn record<R: Runtime>(
 mod tests {
     use super::*;
     use crate::observe::families::OTHER;
-    use crate::smtp::server::Reason;
+    use crate::policy::reason::Reason;
 
     /// Counters are found by place.
     #[test]

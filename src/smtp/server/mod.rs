@@ -28,7 +28,7 @@ mod tests;
 pub use body::{BodyEnd, NotStored};
 use dialogue::Dialogue;
 use lines::{Found, Lines};
-pub use refusals::{Reason, Refusal, Refusals};
+pub use refusals::{Refusal, Refusals};
 pub use step::{Answer, Asks, Credentials, Gate, Open, Overdue, Question, Rules, Step};
 use transaction::Transaction;
 

@@ -2,6 +2,7 @@
 
 use crate::limits;
 use crate::mail::envelope::Envelope;
+use crate::policy::reason::Reason;
 use crate::smtp::reply::words;
 
 /// A command, a login, a body or a session that was refused.
@@ -60,103 +61,6 @@ impl Refusal {
             (_, "5.6.7") => Reason::BadAddress,
             (_, enhanced) if enhanced.starts_with("5.1.") => Reason::BadAddress,
             _ => Reason::Protocol,
-        }
-    }
-}
-
-/// Why something was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// A rule of the operator says so.
-    Rule,
-    /// There are as many connections as there may be, of all or of this client.
-    TooManyConnections,
-    /// The client did not go on in time.
-    Timeout,
-    /// A login could not be checked now.
-    AuthUnavailable,
-    /// The session was long or large enough.
-    SessionOver,
-    /// The client erred too often.
-    TooManyErrors,
-    /// TLS did not come about.
-    TlsFailed,
-    /// The connection ended in the middle of a transaction.
-    ConnectionLost,
-    /// Name and password do not go together.
-    AuthFailed,
-    /// The login was not as it must be.
-    AuthRefused,
-    /// The client may not relay.
-    RelayDenied,
-    /// More recipients than a message may have.
-    TooManyRecipients,
-    /// More bytes than a message may have.
-    TooLarge,
-    /// The disk did not take it.
-    NotStored,
-    /// There is no room for it now.
-    NoRoom,
-    /// A line ends in CR or LF alone.
-    BareNewline,
-    /// A line is longer than it may be.
-    LineTooLong,
-    /// It has gone round.
-    Loop,
-    /// It is no address, or none that can be.
-    BadAddress,
-    /// Anything else that the protocol forbids.
-    Protocol,
-}
-
-impl Reason {
-    /// All of them, in their order.
-    pub const ALL: [Reason; 20] = [
-        Reason::Rule,
-        Reason::TooManyConnections,
-        Reason::Timeout,
-        Reason::AuthUnavailable,
-        Reason::SessionOver,
-        Reason::TooManyErrors,
-        Reason::TlsFailed,
-        Reason::ConnectionLost,
-        Reason::AuthFailed,
-        Reason::AuthRefused,
-        Reason::RelayDenied,
-        Reason::TooManyRecipients,
-        Reason::TooLarge,
-        Reason::NotStored,
-        Reason::NoRoom,
-        Reason::BareNewline,
-        Reason::LineTooLong,
-        Reason::Loop,
-        Reason::BadAddress,
-        Reason::Protocol,
-    ];
-
-    /// In a word.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Reason::Rule => "rule",
-            Reason::TooManyConnections => "too_many_connections",
-            Reason::Timeout => "timeout",
-            Reason::AuthUnavailable => "auth_unavailable",
-            Reason::SessionOver => "session_over",
-            Reason::TooManyErrors => "too_many_errors",
-            Reason::TlsFailed => "tls_failed",
-            Reason::ConnectionLost => "connection_lost",
-            Reason::AuthFailed => "auth_failed",
-            Reason::AuthRefused => "auth_refused",
-            Reason::RelayDenied => "relay_denied",
-            Reason::TooManyRecipients => "too_many_recipients",
-            Reason::TooLarge => "too_large",
-            Reason::NotStored => "not_stored",
-            Reason::NoRoom => "no_room",
-            Reason::BareNewline => "bare_newline",
-            Reason::LineTooLong => "line_too_long",
-            Reason::Loop => "loop",
-            Reason::BadAddress => "bad_address",
-            Reason::Protocol => "protocol",
         }
     }
 }
