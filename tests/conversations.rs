@@ -27,9 +27,10 @@ use std::task::{Context, Poll, Waker};
 use relevo::config::{BareNewlines, Config};
 use relevo::mail::envelope::{Envelope, Envelopes};
 use relevo::mail::parameters::Parameters;
-use relevo::policy;
+use relevo::policy::acceptance::Acceptance;
 use relevo::policy::admit::{Admitted, Section, Submitter, admit};
-use relevo::policy::rules::Facts;
+use relevo::policy::reason::{Reason, Refused};
+use relevo::policy::rules::{self, Facts};
 use relevo::smtp::server::{Answer, Asks, BodyEnd, Gate, Open, Question, Rules, Session, Step};
 use relevo::time::UnixMillis;
 
@@ -40,7 +41,7 @@ struct Transcript {
     relay: bool,
     gate: Gate,
     rules: Rules,
-    policy: Rc<policy::rules::Rules>,
+    acceptance: Rc<Acceptance>,
     /// What the client sends, one piece for each stretch between handshakes.
     inputs: Vec<Vec<u8>>,
     /// Everything else, line by line.
@@ -62,7 +63,7 @@ fn parse(text: &str) -> Result<Transcript, String> {
             envelopes: Envelopes::default(),
             asks: Asks::default(),
         },
-        policy: Rc::default(),
+        acceptance: Rc::default(),
         inputs: vec![Vec::new()],
         expected: Vec::new(),
         bodies: false,
@@ -94,8 +95,8 @@ fn parse(text: &str) -> Result<Transcript, String> {
         }
     }
     let read = Config::parse(&config, Path::new("rules")).map_err(|errors| format!("{errors:?}"))?;
-    transcript.policy = Rc::new(policy::rules::Rules::new(&read.rules));
-    let policy::rules::Asks { sender, recipient, header: _ } = transcript.policy.asks();
+    transcript.acceptance = Rc::new(Acceptance::new(&read.rules));
+    let rules::Asks { sender, recipient, header: _ } = transcript.acceptance.asks();
     transcript.rules.asks = Asks { sender, recipient };
     Ok(transcript)
 }
@@ -152,7 +153,7 @@ fn unescape(text: &str) -> Option<Vec<u8>> {
 /// A session and what happened to it so far.
 struct Replay {
     session: Session,
-    policy: Rc<policy::rules::Rules>,
+    acceptance: Rc<Acceptance>,
     gate: Gate,
     bodies: bool,
     pending: Vec<u8>,
@@ -172,7 +173,7 @@ impl Replay {
         session.greet(&mut replies);
         Replay {
             session,
-            policy: transcript.policy.clone(),
+            acceptance: transcript.acceptance.clone(),
             gate: transcript.gate,
             bodies: transcript.bodies,
             pending: Vec::new(),
@@ -232,7 +233,7 @@ impl Replay {
                 assert_eq!(recipient.is_some(), question == Question::Recipient);
                 let facts =
                     Facts { account: self.session.account(), listener: 0, sender, recipient, fields: None };
-                let answer = self.policy.refuses(&facts).map_or(Answer::Proceed, Answer::Refuse);
+                let answer = self.acceptance.refuses(&facts).map_or(Answer::Proceed, Answer::Refuse);
                 if self.session.answered(answer, &mut self.replies) {
                     self.close();
                 }
@@ -248,12 +249,12 @@ impl Replay {
             return Ok(Admitted::default());
         };
         let Open { account, trusted, envelope } = self.session.open().expect("a transaction");
-        if !self.policy.asks().header && !summary.may_instruct {
+        if !self.acceptance.asks().header && !summary.may_instruct {
             return Ok(Admitted::default());
         }
         let at = Section { length: summary.header_length as usize, mailbox_line: summary.mailbox_line };
         let client = Submitter { account, listener: 0, trusted };
-        let mut deciding = pin!(admit(&self.policy, client, envelope, body, at, async || ()));
+        let mut deciding = pin!(admit(self.acceptance.rules(), client, envelope, body, at, async || ()));
         match deciding.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(done) => done,
             Poll::Pending => panic!("there is nothing to wait for"),
@@ -270,7 +271,10 @@ impl Replay {
                 assert_eq!(summary.size, length);
                 let Admitted { grown, eight_bit: _, expire } = match admitted {
                     Ok(admitted) => admitted,
-                    Err(reply) => return self.session.not_admitted(&reply, &envelope, &mut self.replies),
+                    Err(reply) => {
+                        let refused = Refused { reply: &reply, reason: Reason::Rule };
+                        return self.session.not_admitted(refused, &envelope, &mut self.replies);
+                    }
                 };
                 assert_eq!(length.saturating_add_signed(grown), body.len() as u64);
                 let after = expire.map_or(String::new(), |span| format!(" for {}s", span.as_secs()));

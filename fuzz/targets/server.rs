@@ -8,6 +8,7 @@ use relevo::id::{Durable, MessageId};
 use relevo::limits;
 use relevo::mail::address::{is_domain, is_literal};
 use relevo::mail::envelope::{Envelope, Envelopes};
+use relevo::policy::reason::{Reason, Refused};
 use relevo::smtp::server::{Answer, Asks, BodyEnd, Gate, NotStored, Question, Rules, Session, Step};
 use relevo::time::UnixMillis;
 
@@ -130,8 +131,8 @@ impl Talk {
                 let (sender, recipient) = self.session.asked();
                 assert!((question == Question::Recipient) == recipient.is_some());
                 let wanted = !recipient.unwrap_or(sender).ends_with(b"e");
-                let answer =
-                    if wanted { Answer::Proceed } else { Answer::Refuse("550 5.7.1 Not wanted\r\n") };
+                let unwanted = Refused { reply: "550 5.7.1 Not wanted\r\n", reason: Reason::Rule };
+                let answer = if wanted { Answer::Proceed } else { Answer::Refuse(unwanted) };
                 if self.session.answered(answer, &mut self.replies) {
                     self.close();
                 }

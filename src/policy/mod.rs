@@ -1,5 +1,6 @@
 //! Who may relay and under what name: networks, accounts, and the TLS we speak; and what the operator's rules make of mail.
 
+pub mod acceptance;
 pub mod accounts;
 pub mod admit;
 pub mod certificate;

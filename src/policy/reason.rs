@@ -1,5 +1,14 @@
 //! Why something is refused to a client.
 
+/// A refusal by somebody who has a say: what the client hears, and why, whatever the words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused<'a> {
+    /// The reply, line end included.
+    pub reply: &'a str,
+    /// Why.
+    pub reason: Reason,
+}
+
 /// Why something was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use crate::config::{Config, Delivery, DnsConfig, ListenerConfig, Retry};
-use crate::policy::rules::Rules;
+use crate::policy::acceptance::Acceptance;
 use crate::route::Table;
 use crate::route::gate::Gate;
 use crate::shard::inbound::logins::Logins;
@@ -34,8 +34,8 @@ pub struct Policy {
     pub dns: DnsConfig,
     /// `[[listener]]`, ports resolved.
     pub listeners: Vec<ListenerPolicy>,
-    /// `[[rule]]`
-    pub rules: Rules,
+    /// Who has a say in what is taken: `[[rule]]`
+    pub acceptance: Acceptance,
     /// `[[route]]`
     pub table: Table,
     /// Where connections may go, as far as the configuration says.
@@ -80,7 +80,7 @@ impl Policy {
             retry: config.retry.clone(),
             dns: config.dns.clone(),
             listeners: listeners.map(listener).collect(),
-            rules: Rules::new(&config.rules),
+            acceptance: Acceptance::new(&config.rules),
             table: Table::new(config),
             gate: Gate::new(config),
             accounts,
@@ -106,15 +106,15 @@ impl fmt::Debug for Policy {
 /// The policy as one shard has it.
 pub struct InForce {
     policy: Arc<Policy>,
-    /// The rules, this shard's own: what patterns remember while they are matched is not shared between threads.
-    pub rules: Rc<Rules>,
+    /// The same, this shard's own: what patterns remember while they are matched is not shared between threads.
+    pub acceptance: Acceptance,
 }
 
 impl InForce {
     /// For one shard.
     pub fn new(policy: Arc<Policy>) -> Rc<InForce> {
-        let rules = Rc::new(policy.rules.clone());
-        Rc::new(InForce { policy, rules })
+        let acceptance = policy.acceptance.clone();
+        Rc::new(InForce { policy, acceptance })
     }
 }
 

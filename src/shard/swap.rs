@@ -37,7 +37,7 @@ fn listener_of<R: Runtime>(
     (place, ListenerPolicy { config, certificate, .. }): (usize, &ListenerPolicy),
     policy: &Rc<InForce>,
 ) -> Listener {
-    let asks = policy.rules.asks();
+    let asks = policy.acceptance.asks();
     let asks = Asks { sender: asks.sender, recipient: asks.recipient };
     Listener {
         config: config.clone(),

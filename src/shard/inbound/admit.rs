@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::limits;
 use crate::mail::envelope::Envelope;
+use crate::policy::acceptance::Acceptance;
 use crate::policy::admit::{self, Admitted, Section, Submitter};
-use crate::policy::rules::Rules;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::smtp::data::Summary;
@@ -36,7 +36,7 @@ impl Admission {
     /// instruction costs a look at two flags. `is_whole`: no more of its header section is to come.
     pub(in crate::shard) async fn decide<R: Runtime>(
         shard: &Shard<R>,
-        (rules, client): (&Rules, Submitter<'_>),
+        (acceptance, client): (&Acceptance, Submitter<'_>),
         envelope: &mut Envelope,
         (summary, is_whole): (Summary, bool),
         body: &mut Vec<u8>,
@@ -46,7 +46,7 @@ impl Admission {
             // With room for what a look at the input may bring, no more would be gathered in any case.
             let is_long = body.len() > limits::BODY_GATHER_MAX - 2 * limits::SCRATCH;
             admission.cut = Some(if is_long { Cut::TooLong } else { Cut::NoMemory });
-        } else if rules.asks().header || summary.may_instruct {
+        } else if acceptance.asks().header || summary.may_instruct {
             let length = usize::try_from(summary.header_length).unwrap_or(usize::MAX).min(body.len());
             let section = Section { length, mailbox_line: summary.mailbox_line };
             let before = body.capacity();
@@ -56,6 +56,7 @@ impl Admission {
                 }
             };
             // In memory of its own: what few messages need must not lie in every session.
+            let rules = acceptance.rules();
             match Box::pin(admit::admit(rules, client, envelope, body, section, pause)).await {
                 Ok(done) => admission.done = done,
                 Err(reply) => admission.refused = Some(reply),
@@ -66,8 +67,8 @@ impl Admission {
     }
 
     /// Behind the end of a message whose first part was stored early: what was to be done with its header section cannot be done any more.
-    pub(in crate::shard) fn settle(&mut self, rules: &Rules, summary: &Summary) {
-        if rules.asks().header || summary.may_instruct {
+    pub(in crate::shard) fn settle(&mut self, acceptance: &Acceptance, summary: &Summary) {
+        if acceptance.asks().header || summary.may_instruct {
             match self.cut {
                 Some(Cut::TooLong) => self.refused = Some(words::HEADER_TOO_LARGE.into()),
                 Some(Cut::NoMemory) => self.refused = Some(words::NO_MEMORY.into()),

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::limits;
 use crate::policy::admit::Submitter;
+use crate::policy::reason::{Reason, Refused};
 use crate::policy::relay;
 use crate::policy::rules::Facts;
 use crate::runtime::{Defect, Runtime};
@@ -429,10 +430,11 @@ impl<R: Runtime> Connection<R> {
             }
             BodyEnd::Accept(mut envelope, mut summary) => {
                 if let Some(admission) = &mut upload.admission {
-                    admission.settle(&self.listener.policy.rules, &summary);
+                    admission.settle(&self.listener.policy.acceptance, &summary);
                     admission.complete(&mut envelope, &mut summary);
                     if let Some(reply) = admission.refused.take() {
-                        self.session.not_admitted(&reply, &envelope, &mut self.out);
+                        let refused = Refused { reply: &reply, reason: Reason::Rule };
+                        self.session.not_admitted(refused, &envelope, &mut self.out);
                         self.shard.instruments.counters.messages_refused.add(1);
                         upload.abandon(&self.shard);
                         self.record_refusals();
@@ -461,7 +463,7 @@ impl<R: Runtime> Connection<R> {
         let admission = match (section, self.session.open()) {
             (Some(section), Some(Open { account, trusted, envelope })) => {
                 let client = Submitter { account, listener: self.listener.place.into(), trusted };
-                let by = (&*self.listener.policy.rules, client);
+                let by = (&self.listener.policy.acceptance, client);
                 Admission::decide(&self.shard, by, envelope, section, &mut upload.body).await
             }
             _ => Admission::default(),
@@ -475,7 +477,8 @@ impl<R: Runtime> Connection<R> {
         let (sender, recipient) = self.session.asked();
         let recipient = recipient.filter(|_| question == Question::Recipient);
         let facts = Facts { account, listener, sender, recipient, fields: None };
-        let answer = self.listener.policy.rules.refuses(&facts).map_or(Answer::Proceed, Answer::Refuse);
+        let refused = self.listener.policy.acceptance.refuses(&facts);
+        let answer = refused.map_or(Answer::Proceed, Answer::Refuse);
         self.session.answered(answer, &mut self.out)
     }
 

@@ -350,14 +350,14 @@ impl Dialogue {
                 let taken = transaction.take(&asked.path(), hostname, most, asked.memory);
                 self.taken(taken, out)
             }
-            (Answer::Refuse(reply), Some(asked)) => {
-                refusals.note_rule(reply, &transaction.envelope, Some(&asked.address));
-                self.refuse_recipient(reply, out)
+            (Answer::Refuse(refused), Some(asked)) => {
+                refusals.note_unwanted(refused, &transaction.envelope, Some(&asked.address));
+                self.refuse_recipient(refused.reply, out)
             }
-            (Answer::Refuse(reply), None) => {
-                refusals.note_rule(reply, &transaction.envelope, None);
+            (Answer::Refuse(refused), None) => {
+                refusals.note_unwanted(refused, &transaction.envelope, None);
                 self.transaction = None;
-                self.complain_of_mail(reply, out)
+                self.complain_of_mail(refused.reply, out)
             }
         }
         .is_some()

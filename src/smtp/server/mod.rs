@@ -9,6 +9,7 @@ use std::rc::Rc;
 use crate::id::{Durable, MessageId};
 use crate::limits;
 use crate::mail::envelope::Envelope;
+use crate::policy::reason::Refused;
 use crate::smtp::data::Scanner;
 use crate::smtp::reply::{self, words};
 use crate::time::UnixMillis;
@@ -203,9 +204,9 @@ impl Session {
     }
 
     /// A message that ended well is refused by a rule, or for an instruction in it that cannot be understood.
-    pub fn not_admitted(&mut self, reply: &str, envelope: &Envelope, out: &mut Vec<u8>) {
-        self.refusals.note_message_by_rule(reply, envelope);
-        self.dialogue.say(reply, out);
+    pub fn not_admitted(&mut self, refused: Refused<'_>, envelope: &Envelope, out: &mut Vec<u8>) {
+        self.refusals.note_unwanted_message(refused, envelope);
+        self.dialogue.say(refused.reply, out);
     }
 
     /// The scanner of the body that is coming in. None outside of [`Step::Body`].

@@ -2,7 +2,7 @@
 
 use crate::limits;
 use crate::mail::envelope::Envelope;
-use crate::policy::reason::Reason;
+use crate::policy::reason::{Reason, Refused};
 use crate::smtp::reply::words;
 
 /// A command, a login, a body or a session that was refused.
@@ -18,8 +18,8 @@ pub struct Refusal {
     pub account: Option<String>,
     /// It was an attempt to log in.
     pub login: bool,
-    /// A rule of the operator says so, whatever the reply.
-    pub rule: bool,
+    /// Why, where whoever refused it said so.
+    pub given: Option<Reason>,
 }
 
 impl Refusal {
@@ -36,10 +36,12 @@ impl Refusal {
 
     /// Why, which stays the same whatever the reply says. 421 is the end of a session.
     pub fn reason(&self) -> Reason {
+        if let Some(reason) = self.given {
+            return reason;
+        }
         let (code, rest) = self.reply.split_once(' ').unwrap_or((&self.reply, ""));
         let enhanced = rest.split(' ').next().unwrap_or_default();
         match (code, enhanced) {
-            _ if self.rule => Reason::Rule,
             ("421", _) if rest.contains("connections") => Reason::TooManyConnections,
             ("421", "4.4.2") => Reason::Timeout,
             ("421", "4.3.2") if rest.contains("logins") => Reason::AuthUnavailable,
@@ -137,17 +139,24 @@ impl Refusals {
         }
     }
 
-    /// A rule refused a message.
+    /// Somebody who has a say refused a message.
     #[cold]
-    pub(super) fn note_message_by_rule(&mut self, reply: &str, envelope: &Envelope) {
-        self.keep(Refusal { rule: true, ..Refusal::of_message(reply, envelope) });
+    pub(super) fn note_unwanted_message(&mut self, refused: Refused<'_>, envelope: &Envelope) {
+        let given = Some(refused.reason);
+        self.keep(Refusal { given, ..Refusal::of_message(refused.reply, envelope) });
     }
 
-    /// A rule refused a sender, or a recipient.
+    /// The same of a sender, or a recipient.
     #[cold]
-    pub(super) fn note_rule(&mut self, reply: &str, envelope: &Envelope, recipient: Option<&[u8]>) {
+    pub(super) fn note_unwanted(
+        &mut self,
+        refused: Refused<'_>,
+        envelope: &Envelope,
+        recipient: Option<&[u8]>,
+    ) {
         let recipients = recipient.map(|path| cut(path).to_vec()).into_iter().collect();
-        self.keep(Refusal { recipients, rule: true, ..Refusal::of_message(reply, envelope) });
+        let given = Some(refused.reason);
+        self.keep(Refusal { recipients, given, ..Refusal::of_message(refused.reply, envelope) });
     }
 
     /// The connection broke, for the reason in `words`. With it goes the transaction that is open.
@@ -239,6 +248,24 @@ mod tests {
         ] {
             assert_eq!(refusal(reply, true).reason().word(), reason, "{reply}");
         }
+    }
+
+    /// Whoever refuses mail says why; the words are the operator's, and may be those of anything else.
+    #[test]
+    fn a_reason_that_was_given_is_not_read_from_the_reply() {
+        let mut session =
+            Session::new(crate::smtp::server::tests::rules(), "192.0.2.1:1".parse().unwrap(), true);
+        assert_eq!(handled_by(&mut session, "EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n"), []);
+        let (reply, mut out) = ("550 5.7.1 Relay access denied\r\n", Vec::new());
+        let envelope = session.open().unwrap().envelope.clone();
+        for reason in [Reason::Rule, Reason::Loop] {
+            session.not_admitted(Refused { reply, reason }, &envelope, &mut out);
+            assert_eq!(session.take_refusals().unwrap().held[0].reason(), reason);
+        }
+        // The only question there is now is about the sender.
+        let refused = Refused { reply, reason: Reason::Rule };
+        assert!(!session.answered(crate::smtp::server::Answer::Refuse(refused), &mut out));
+        assert_eq!(session.take_refusals().unwrap().held[0].reason(), Reason::Rule);
     }
 
     /// What a session keeps of these lines: replies, and paths.

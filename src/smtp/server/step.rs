@@ -3,6 +3,7 @@
 use crate::config::BareNewlines;
 use crate::limits;
 use crate::mail::envelope::{Envelope, Envelopes};
+use crate::policy::reason::Refused;
 use crate::smtp::reply::words;
 
 /// What holds for every session of a listener.
@@ -106,8 +107,8 @@ pub enum Question {
 pub enum Answer<'a> {
     /// It is taken.
     Proceed,
-    /// It is refused with this reply, line end included.
-    Refuse(&'a str),
+    /// It is refused.
+    Refuse(Refused<'a>),
 }
 
 /// What a client let pass.

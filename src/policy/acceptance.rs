@@ -1,0 +1,34 @@
+//! Who has a say in whether a client's mail is taken, in one value. Sessions and shards ask this, and need not know who says what.
+
+use crate::config::rule::RuleConfig;
+use crate::policy::reason::{Reason, Refused};
+use crate::policy::rules::{Asks, Facts, Rules};
+
+/// Those who do: the operator's rules. Each shard has its own: what a pattern remembers while it is matched is not shared between threads.
+#[derive(Clone, Debug, Default)]
+pub struct Acceptance {
+    rules: Rules,
+}
+
+impl Acceptance {
+    /// That of a configuration.
+    pub fn new(rules: &[RuleConfig]) -> Acceptance {
+        Acceptance { rules: Rules::new(rules) }
+    }
+
+    /// At which stages there is anything to ask.
+    pub fn asks(&self) -> Asks {
+        self.rules.asks()
+    }
+
+    /// Whether a sender or a recipient is refused by what is known so far, and why.
+    pub fn refuses(&self, facts: &Facts<'_>) -> Option<Refused<'_>> {
+        let by_rule = |reply| Refused { reply, reason: Reason::Rule };
+        self.rules.refuses(facts).map(by_rule)
+    }
+
+    /// What a message is treated by once its header is known.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+}
