@@ -318,7 +318,7 @@ fn describe(envelope: &Envelope) -> String {
         own.into_iter().for_each(|own| line += &named(own));
     }
     let _ = write!(line, " with {}", envelope.origin.protocol.keyword());
-    for (flag, word) in [(envelope.eight_bit, " 8bit"), (envelope.needs_stuffing, " stuffed")] {
+    for (flag, word) in [(envelope.needs.eight_bit, " 8bit"), (envelope.needs_stuffing, " stuffed")] {
         line.push_str(if flag { word } else { "" });
     }
     if let Some(account) = &envelope.account {

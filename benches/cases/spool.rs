@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use relevo::id::{Durable, Location, MessageId};
-use relevo::mail::envelope::{Envelope, Origin, Recipient, WithProtocol};
+use relevo::mail::envelope::{Envelope, Needs, Origin, Recipient, WithProtocol};
 use relevo::queue::outcome::{Stored, StoredDeferral};
 use relevo::runtime::sim::{SimSegment, World};
 use relevo::runtime::{Runtime, Segment, Synced};
@@ -47,7 +47,7 @@ pub fn message(body: Vec<u8>) -> Item {
             tls: None,
         },
         account: None,
-        eight_bit: false,
+        needs: Needs::default(),
         needs_stuffing: true,
         mailbox_line: false,
         parameters: None,

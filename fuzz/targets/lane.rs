@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 
 use relevo::id::{Durable, MessageId};
-use relevo::mail::envelope::{Envelope, Origin, Recipient, WithProtocol};
+use relevo::mail::envelope::{Envelope, Needs, Origin, Recipient, WithProtocol};
 use relevo::runtime::sim::{SimSegment, World};
 use relevo::runtime::{Runtime, Segment, Synced};
 use relevo::spool::batch::{Batch, Item, NewMessage};
@@ -169,7 +169,7 @@ pub fn message(sender: &[u8], count: usize, body: Vec<u8>) -> NewMessage {
         expiry: UnixMillis(2),
         origin: Origin { client, helo: "h".into(), protocol: WithProtocol::Esmtp, tls: None },
         account: None,
-        eight_bit: false,
+        needs: Needs::default(),
         needs_stuffing: false,
         mailbox_line: false,
         parameters: None,

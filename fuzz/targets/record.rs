@@ -1,7 +1,7 @@
 //! The bytes of the spool: whatever is read is read without harm, and what is written is read again.
 
 use relevo::id::MessageId;
-use relevo::mail::envelope::{Envelope, Origin, Recipient, WithProtocol};
+use relevo::mail::envelope::{Envelope, Needs, Origin, Recipient, WithProtocol};
 use relevo::mail::parameters::{Key, MessageParameters, Parameters};
 use relevo::spool::batch::{Item, NewMessage};
 use relevo::spool::record::{self, CRITICAL, HEADER, MessageView, RecordError, RecordKind};
@@ -121,7 +121,7 @@ fn envelope(input: &mut Input<'_>) -> Envelope {
             tls: (flags & 4 != 0).then(|| input.text(64).into()),
         },
         account: (flags & 8 != 0).then(|| input.text(64).into()),
-        eight_bit: flags & 16 != 0,
+        needs: Needs { eight_bit: flags & 16 != 0 },
         needs_stuffing: flags & 32 != 0,
         mailbox_line: flags & 64 != 0,
         parameters,
@@ -184,8 +184,8 @@ fn round_trip(data: &[u8]) {
         (&*envelope.sender, envelope.arrival, envelope.expiry, body.len() as u64, header_length)
     );
     assert_eq!(
-        (view.eight_bit, view.needs_stuffing, view.mailbox_line),
-        (envelope.eight_bit, envelope.needs_stuffing, envelope.mailbox_line)
+        (view.needs, view.needs_stuffing, view.mailbox_line),
+        (envelope.needs, envelope.needs_stuffing, envelope.mailbox_line)
     );
     assert_eq!(view.origin(), (&envelope.origin).into());
     assert_eq!(view.account, envelope.account.as_deref());

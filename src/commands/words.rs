@@ -308,7 +308,7 @@ impl Shown<'_> {
             "size": view.size, "header_length": view.header_length, "sender": lossy(view.sender),
             "client": view.client.map(|client| client.to_string()), "helo": view.helo,
             "protocol": protocol(view.protocol), "tls": view.tls, "account": view.account,
-            "eight_bit": view.eight_bit, "live": self.live(), "recipients": recipients, "body": body,
+            "eight_bit": view.needs.eight_bit, "live": self.live(), "recipients": recipients, "body": body,
             "header": self.header.as_ref().ok().map(|header| lossy(header)),
             "problem": self.header.as_ref().err().map(|why| format!("the body {why}")),
         });

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::id::MessageId;
 use crate::limits;
 use crate::mail::encoding::QuotedPrintable;
-use crate::mail::envelope::{Envelope, Origin, Recipient, WithProtocol};
+use crate::mail::envelope::{BodyFacts, Envelope, Recipient};
 use crate::mail::trace::{Folded, append, is_plain_path, write_date, write_name};
 use crate::time::UnixMillis;
 
@@ -79,18 +79,11 @@ pub struct Bounce {
 impl Bounce {
     /// The envelope it travels in. `arrival` is now, `expiry` when the bounce itself is dropped.
     pub fn envelope(&self, arrival: UnixMillis, expiry: UnixMillis) -> Envelope {
-        Envelope {
-            sender: Vec::new(),
-            recipients: vec![self.recipient.clone()],
-            arrival,
-            expiry,
-            origin: Origin { client: None, helo: "".into(), protocol: WithProtocol::Smtp, tls: None },
-            account: None,
-            eight_bit: false,
-            needs_stuffing: self.needs_stuffing,
-            mailbox_line: false,
-            parameters: None,
-        }
+        let mut envelope = Envelope::blank();
+        envelope.recipients.push(self.recipient.clone());
+        let body = BodyFacts { needs_stuffing: self.needs_stuffing, ..BodyFacts::default() };
+        envelope.complete((arrival, expiry), body);
+        envelope
     }
 }
 

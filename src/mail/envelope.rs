@@ -25,14 +25,32 @@ pub struct Envelope {
     pub origin: Origin,
     /// The account that authenticated, if one did.
     pub account: Option<Rc<str>>,
-    /// The client declared or sent 8-bit text (RFC 6152 BODY=8BITMIME, or a byte above 127 was seen).
-    pub eight_bit: bool,
+    /// What a hop must offer to have it as it is.
+    pub needs: Needs,
     /// Some line of the body begins with a dot, so that it must be dot-stuffed on the way out.
     pub needs_stuffing: bool,
     /// The body begins with the `From ` line of a mailbox file, which is no header field.
     pub mailbox_line: bool,
     /// Its parameters; None: it has none, and neither has a recipient, and none is discarded.
     pub parameters: Option<Box<MessageParameters>>,
+}
+
+/// What a message needs of a hop that is to have it as it is. A hop is asked for all of it at once (`smtp::client::Capabilities::missing`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// It has a byte above 127, whatever its client declared (RFC 6152).
+    pub eight_bit: bool,
+}
+
+/// What was found in a body that came whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BodyFacts {
+    /// It has a byte above 127.
+    pub eight_bit: bool,
+    /// Some line begins with a dot.
+    pub needs_stuffing: bool,
+    /// It begins with the `From ` line of a mailbox file.
+    pub mailbox_line: bool,
 }
 
 /// An address. Nearly all of them need no memory of their own.
@@ -138,7 +156,7 @@ impl Envelopes {
 
 impl Envelope {
     /// Without sender and recipients.
-    fn blank() -> Envelope {
+    pub(in crate::mail) fn blank() -> Envelope {
         let origin = Origin { client: None, helo: "".into(), protocol: WithProtocol::Smtp, tls: None };
         Envelope {
             sender: Vec::new(),
@@ -147,15 +165,28 @@ impl Envelope {
             expiry: UnixMillis(0),
             origin,
             account: None,
-            eight_bit: false,
+            needs: Needs::default(),
             needs_stuffing: false,
             mailbox_line: false,
             parameters: None,
         }
     }
 
+    /// The message came whole: puts in when that was, how long it lives and what its body is, and brings recipients of one domain together.
+    /// Whoever makes a message does this last.
+    pub fn complete(&mut self, (arrival, expiry): (UnixMillis, UnixMillis), body: BodyFacts) {
+        if self.recipients.len() > 1 {
+            self.recipients.sort_by_cached_key(|recipient| recipient.domain().to_ascii_lowercase());
+        }
+        (self.arrival, self.expiry) = (arrival, expiry);
+        let BodyFacts { eight_bit, needs_stuffing, mailbox_line } = body;
+        self.needs.eight_bit = eight_bit;
+        self.needs_stuffing = needs_stuffing;
+        self.mailbox_line = mailbox_line;
+    }
+
     /// As [`Envelope::blank`], with the memory it has. Every field is named, so that a new one cannot be forgotten here and go from one
-    /// client's message into another's. What `Session::body_end` always sets, and the name of the client, which is shared, stays.
+    /// client's message into another's. What [`Envelope::complete`] always sets, and the name of the client, which is shared, stays.
     fn reset(&mut self) {
         let Envelope {
             sender,
@@ -164,7 +195,7 @@ impl Envelope {
             expiry: _,
             origin: Origin { client, helo: _, protocol: _, tls },
             account,
-            eight_bit: _,
+            needs,
             needs_stuffing: _,
             mailbox_line: _,
             parameters,
@@ -174,6 +205,7 @@ impl Envelope {
         *client = None;
         *tls = None;
         *account = None;
+        *needs = Needs::default();
         *parameters = None;
     }
 }

@@ -195,7 +195,7 @@ pub(in crate::spool) fn is_whole(tags: &Tags, tag: u16, value: &[u8]) -> bool {
 mod tests {
     use super::*;
     use crate::id::MessageId;
-    use crate::mail::envelope::{Envelope, Origin, WithProtocol};
+    use crate::mail::envelope::{Envelope, Needs, Origin, WithProtocol};
     use crate::mail::parameters::Key;
     use crate::spool::record::{self, MessageView, RecordError};
     use crate::time::UnixMillis;
@@ -211,7 +211,7 @@ mod tests {
             expiry: UnixMillis(2),
             origin: Origin { client: None, helo: "".into(), protocol: WithProtocol::Esmtp, tls: None },
             account: None,
-            eight_bit: false,
+            needs: Needs::default(),
             needs_stuffing: true,
             mailbox_line: false,
             parameters: None,

@@ -7,7 +7,7 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use crate::id::MessageId;
-use crate::mail::envelope::{Envelope, OriginRef, WithProtocol};
+use crate::mail::envelope::{Envelope, Needs, OriginRef, WithProtocol};
 use crate::mail::parameters::{Named, Parameters};
 use crate::queue::outcome::Stored;
 pub(in crate::spool) use crate::spool::disposition::{
@@ -201,7 +201,7 @@ pub(in crate::spool) fn write_message(
     core[8..16].copy_from_slice(&envelope.expiry.0.to_le_bytes());
     core[16..24].copy_from_slice(&size.to_le_bytes());
     core[24..28].copy_from_slice(&header_length.to_le_bytes());
-    core[28] = if envelope.eight_bit { EIGHT_BIT } else { 0 }
+    core[28] = if envelope.needs.eight_bit { EIGHT_BIT } else { 0 }
         | if envelope.needs_stuffing { NEEDS_STUFFING } else { 0 }
         | if envelope.mailbox_line { MAILBOX_LINE } else { 0 };
     core[29] = envelope.origin.protocol as u8;
@@ -345,8 +345,8 @@ pub struct MessageView<'a> {
     pub size: u64,
     /// Bytes of the header section.
     pub header_length: u32,
-    /// 8-bit text.
-    pub eight_bit: bool,
+    /// What a hop must offer to have it as it is.
+    pub needs: Needs,
     /// Dots must be doubled on the way out.
     pub needs_stuffing: bool,
     /// It begins with the `From ` line of a mailbox file.
@@ -381,7 +381,7 @@ impl<'a> MessageView<'a> {
             expiry: UnixMillis(0),
             size: 0,
             header_length: 0,
-            eight_bit: false,
+            needs: Needs::default(),
             needs_stuffing: false,
             mailbox_line: false,
             count: 0,
@@ -451,7 +451,7 @@ impl<'a> MessageView<'a> {
         self.size = value.u64()?;
         self.header_length = value.u32()?;
         let flags = value.u8()?;
-        self.eight_bit = flags & EIGHT_BIT != 0;
+        self.needs.eight_bit = flags & EIGHT_BIT != 0;
         self.needs_stuffing = flags & NEEDS_STUFFING != 0;
         self.mailbox_line = flags & MAILBOX_LINE != 0;
         self.protocol = match value.u8()? {

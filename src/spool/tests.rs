@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 
 use crate::id::Location;
-use crate::mail::envelope::{Envelope, Origin, Recipient, WithProtocol};
+use crate::mail::envelope::{Envelope, Needs, Origin, Recipient, WithProtocol};
 use crate::queue::outcome::{Stored, StoredDeferral};
 use crate::runtime::Synced;
 use crate::spool::batch::{Batch, Item, NewMessage, Outcome};
@@ -170,7 +170,7 @@ fn message(sender: &str, recipients: u16, body: Vec<u8>) -> NewMessage {
             tls: None,
         },
         account: None,
-        eight_bit: false,
+        needs: Needs::default(),
         needs_stuffing: false,
         mailbox_line: false,
         parameters: None,

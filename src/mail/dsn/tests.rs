@@ -288,7 +288,7 @@ fn the_envelope_has_no_sender() {
     let envelope = compose(&notice(&failures, "X: \u{e9}\r\n".as_bytes()))
         .unwrap()
         .envelope(UnixMillis(1), UnixMillis(2));
-    assert!(envelope.sender.is_empty() && envelope.origin.client.is_none() && !envelope.eight_bit);
+    assert!(envelope.sender.is_empty() && envelope.origin.client.is_none() && !envelope.needs.eight_bit);
     assert_eq!(envelope.recipients[0].address[..], *b"sender@a.example");
 }
 

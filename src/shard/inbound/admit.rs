@@ -87,6 +87,6 @@ impl Admission {
         let Admitted { grown, eight_bit, expire: _ } = self.done;
         summary.size = summary.size.saturating_add_signed(grown);
         summary.header_length = summary.header_length.saturating_add_signed(grown);
-        envelope.eight_bit |= eight_bit;
+        envelope.needs.eight_bit |= eight_bit;
     }
 }

@@ -35,7 +35,7 @@ impl Ready {
 
 /// The body as it lies in the spool.
 pub(super) fn as_stored(view: &MessageView<'_>) -> Body {
-    if view.eight_bit { Body::EightBit } else { Body::SevenBit }
+    if view.needs.eight_bit { Body::EightBit } else { Body::SevenBit }
 }
 
 /// How the body goes out, and what is to be encoded of it if the hop does not take it as it is. `Err`: the reply of a failure that needs
@@ -52,7 +52,7 @@ pub(super) async fn prepare<R: Runtime>(
     }
     // A 7-bit message goes as it came, lines beyond 998 octets included (RFC 5322 2.1.1): to encode them would break its signatures, and
     // most hops take them.
-    if !view.eight_bit || connection.capabilities.eight_bit {
+    if !view.needs.eight_bit || connection.capabilities.eight_bit {
         return Ok(Ready::new(as_stored(view), Plan::default()));
     }
     match body::survey(shard, view, (part.group.location.lane, part.resident)).await {

@@ -1,6 +1,7 @@
 //! What is known of a message as its lines come: how they end, its header section, its size.
 
 use crate::limits;
+use crate::mail::envelope::BodyFacts;
 use crate::mail::instructions;
 
 /// What is known of the whole message at its end.
@@ -28,6 +29,17 @@ pub struct Summary {
     pub too_large: bool,
     /// A line of the header section begins as an instruction does (`mail::instructions`).
     pub may_instruct: bool,
+}
+
+impl Summary {
+    /// What the envelope is to say of the body.
+    pub fn facts(&self) -> BodyFacts {
+        BodyFacts {
+            eight_bit: self.eight_bit,
+            needs_stuffing: self.needs_stuffing,
+            mailbox_line: self.mailbox_line,
+        }
+    }
 }
 
 /// Where the last byte left the scan.

@@ -50,14 +50,3 @@ pub(super) fn refusal(summary: &Summary) -> Option<&'static str> {
         None
     }
 }
-
-/// Puts in order what is known of the recipients, and in what is known of the body. It counts what the bytes are, not what MAIL declared: a
-/// hop without 8BITMIME takes what is 7-bit in fact.
-pub(super) fn complete(envelope: &mut Envelope, summary: &Summary) {
-    if envelope.recipients.len() > 1 {
-        envelope.recipients.sort_by_cached_key(|recipient| recipient.domain().to_ascii_lowercase());
-    }
-    envelope.eight_bit = summary.eight_bit;
-    envelope.needs_stuffing = summary.needs_stuffing;
-    envelope.mailbox_line = summary.mailbox_line;
-}

@@ -383,10 +383,8 @@ impl Dialogue {
         }
         self.conduct.deliver();
         let mut envelope = transaction.envelope;
-        envelope.arrival = now;
-        envelope.expiry = expiry;
         self.identity.sign(&mut envelope);
-        body::complete(&mut envelope, &summary);
+        envelope.complete((now, expiry), summary.facts());
         BodyEnd::Accept(envelope, summary)
     }
 }

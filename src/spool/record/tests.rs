@@ -1,7 +1,7 @@
 //! Records as they are written and read.
 
 use super::*;
-use crate::mail::envelope::{Origin, Recipient};
+use crate::mail::envelope::{Needs, Origin, Recipient};
 
 fn envelope() -> Envelope {
     let recipient =
@@ -18,7 +18,7 @@ fn envelope() -> Envelope {
             tls: Some("TLSv1.3 X".into()),
         },
         account: Some("news".into()),
-        eight_bit: true,
+        needs: Needs { eight_bit: true },
         needs_stuffing: false,
         mailbox_line: false,
         parameters: None,
@@ -46,7 +46,7 @@ fn message_survives() {
     assert_eq!((view.sender, view.size, view.header_length, view.count), (&b"a@b.example"[..], 9_999, 42, 3));
     assert_eq!(view.client, Some("192.0.2.7:4321".parse().unwrap()));
     assert_eq!((view.helo, view.tls, view.account), ("client.example", Some("TLSv1.3 X"), Some("news")));
-    assert!(view.eight_bit && !view.needs_stuffing && view.protocol == WithProtocol::Esmtps);
+    assert!(view.needs.eight_bit && !view.needs_stuffing && view.protocol == WithProtocol::Esmtps);
     let extents: Vec<_> = view.extents().collect();
     assert_eq!(extents, [Extent { sequence: 3, slot: 1, offset: 5000, length: 9_999, crc: 77 }]);
     let domains: Vec<_> = view.domains().collect();
