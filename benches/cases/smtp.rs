@@ -194,7 +194,7 @@ impl Routine for Delivery {
             let recipients = Recipients::from_slice(&[b"ada.example@mail.example"]);
             let sender = b"bounce+4711@news.shop.example";
             let mut transaction =
-                Transaction::new(&self.capabilities, sender, recipients, BODY, Body::SevenBit)
+                Transaction::new(&self.capabilities, sender, recipients, BODY, Body::default())
                     .expect("the hop can take it");
             self.out.clear();
             transaction.write_commands(&mut self.out);

@@ -1,6 +1,7 @@
 //! What next hops say, and what the client side makes of it.
 
 use relevo::limits;
+use relevo::mail::envelope::Needs;
 use relevo::smtp::client::{Body, Capabilities, Next, Transaction, Verdict};
 use relevo::smtp::reply::{HostileReply, Reply, ReplyReader};
 
@@ -68,7 +69,7 @@ pub fn client(data: &[u8]) {
         ..Capabilities::default()
     };
     let eight_bit = flags & 8 != 0;
-    let body = if eight_bit { Body::EightBit } else { Body::SevenBit };
+    let body = Body { needs: Needs { eight_bit }, encoded: false };
     let size = u64::from(input.byte());
     let count = input.below(5) + 1;
     let names: Vec<String> = (0..count).map(|number| format!("r{number}@x.example")).collect();

@@ -42,6 +42,14 @@ pub struct Needs {
     pub eight_bit: bool,
 }
 
+impl Needs {
+    /// What is left of it when the body is encoded as 7-bit text.
+    pub fn encoded(self) -> Needs {
+        let Needs { eight_bit: _ } = self;
+        Needs { eight_bit: false }
+    }
+}
+
 /// What was found in a body that came whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BodyFacts {

@@ -1,4 +1,5 @@
-//! How the body of a message goes out, and what becomes of one with 8-bit text at a hop that takes none (RFC 6152 section 3).
+//! How the body of a message goes out, and what becomes of one at a hop that does not offer what it needs. 8-bit text can be encoded (RFC 6152
+//! section 3).
 
 use std::rc::Rc;
 
@@ -14,7 +15,7 @@ use crate::shard::outbound::tally::Part;
 use crate::shard::outbound::work::Run;
 use crate::shard::outbound::{body, session};
 use crate::shard::store::load;
-use crate::smtp::client::{self, Body};
+use crate::smtp::client::{self, Body, Missing};
 use crate::smtp::reply::Reply;
 use crate::spool::record::MessageView;
 
@@ -23,19 +24,34 @@ pub(super) struct Ready {
     pub(super) body: Body,
     /// What is encoded of it.
     pub(super) plan: Plan,
-    /// It cannot go there: what those are told whom the hop would take it for.
-    pub(super) withheld: Option<Reply>,
+    /// It cannot go there: what is missing, and what those are told whom the hop would take it for.
+    pub(super) withheld: Option<(Missing, Reply)>,
 }
 
 impl Ready {
     fn new(body: Body, plan: Plan) -> Ready {
         Ready { body, plan, withheld: None }
     }
+
+    /// Not by this hop. For good only when there was time to meet one that offers more.
+    fn withheld<R: Runtime>(
+        shard: &Shard<R>,
+        connection: &Connection<R>,
+        for_good: bool,
+        (missing, why): (Missing, &str),
+    ) -> Ready {
+        if !for_good {
+            // One that hung up on EHLO once may offer it when it is told EHLO again.
+            shard.outbound.hosts.ehlo_failures.borrow_mut().forget(&connection.hop);
+        }
+        let withheld = Some((missing, missing.reply(for_good, why)));
+        Ready { withheld, ..Ready::new(Body::default(), Plan::default()) }
+    }
 }
 
 /// The body as it lies in the spool.
 pub(super) fn as_stored(view: &MessageView<'_>) -> Body {
-    if view.needs.eight_bit { Body::EightBit } else { Body::SevenBit }
+    Body { needs: view.needs, encoded: false }
 }
 
 /// How the body goes out, and what is to be encoded of it if the hop does not take it as it is. `Err`: the reply of a failure that needs
@@ -52,28 +68,24 @@ pub(super) async fn prepare<R: Runtime>(
     }
     // A 7-bit message goes as it came, lines beyond 998 octets included (RFC 5322 2.1.1): to encode them would break its signatures, and
     // most hops take them.
-    if !view.needs.eight_bit || connection.capabilities.eight_bit {
+    let offered = &connection.capabilities;
+    let Some(missing) = offered.missing(&view.needs) else {
         return Ok(Ready::new(as_stored(view), Plan::default()));
+    };
+    let is_final = is_final(shard, part.group, view);
+    let needs = view.needs.encoded();
+    if let Some(missing) = offered.missing(&needs) {
+        return Ok(Ready::withheld(shard, connection, is_final, (missing, "")));
     }
     match body::survey(shard, view, (part.group.location.lane, part.resident)).await {
-        Ok(Surveyed::SevenBit) => Ok(Ready::new(Body::SevenBit, Plan::default())),
+        Ok(Surveyed::SevenBit) => Ok(Ready::new(Body { needs, encoded: false }, Plan::default())),
         Ok(Surveyed::Encode(plan)) => {
             shard.instruments.counters.bodies_converted.add(1);
-            Ok(Ready::new(Body::Converted, plan))
+            Ok(Ready::new(Body { needs, encoded: true }, plan))
         }
         Ok(Surveyed::Unfit(why)) => {
-            let words = format!(
-                "the next hop takes no 8-bit text (no 8BITMIME), and the message cannot be encoded: {}",
-                why.0
-            );
-            let withheld = if is_final(shard, part.group, view) {
-                client::local(554, (5, 6, 3), &words)
-            } else {
-                // One that hung up on EHLO once may offer it when it is told EHLO again.
-                shard.outbound.hosts.ehlo_failures.borrow_mut().forget(&connection.hop);
-                client::local(451, (4, 6, 3), &words)
-            };
-            Ok(Ready { withheld: Some(withheld), ..Ready::new(Body::SevenBit, Plan::default()) })
+            let why = format!(", and the message cannot be encoded: {}", why.0);
+            Ok(Ready::withheld(shard, connection, is_final, (missing, &why)))
         }
         Err(error) => {
             load::report_unreadable(
@@ -97,7 +109,11 @@ fn is_final<R: Runtime>(shard: &Shard<R>, group: &Group, view: &MessageView<'_>)
 }
 
 /// Whether other hosts of the site are asked at once for what cannot go to this one (RFC 5321 5.1).
-pub(super) fn asks_another<R: Runtime>(run: &Run<'_, R>, connection: &Connection<R>) -> bool {
+pub(super) fn asks_another<R: Runtime>(
+    run: &Run<'_, R>,
+    connection: &Connection<R>,
+    missing: Missing,
+) -> bool {
     let shard = run.shard;
     let now = shard.timers.recent();
     if connection.choice != Choice::First || !run.site.shown.may_move(now) {
@@ -108,8 +124,7 @@ pub(super) fn asks_another<R: Runtime>(run: &Run<'_, R>, connection: &Connection
         shard.say(
             Level::Warning,
             format_args!(
-                "{}: it takes no 8-bit text (no 8BITMIME), and mail for it cannot be encoded; the others of its site are asked before \
-                 it for {minutes} minutes",
+                "{}: it {missing}, and mail for it cannot do without; the others of its site are asked before it for {minutes} minutes",
                 connection.hop
             ),
         );

@@ -73,7 +73,7 @@ fn begin_ready<'a, R: Runtime>(
     headers: &mut Vec<u8>,
 ) -> Result<(Transaction<'a>, Plan), (Reply, bool)> {
     let begun = begin(shard, connection, view, part, body, headers).map_err(|reply| (reply, true))?;
-    Ok((if let Some(reply) = withheld { begun.withhold(reply) } else { begun }, plan))
+    Ok((if let Some((_, reply)) = withheld { begun.withhold(reply) } else { begun }, plan))
 }
 
 /// Writes the commands of a message whose record is surely in memory and that goes in one transaction, to be sent behind the body of
@@ -143,8 +143,8 @@ pub(super) async fn transact<R: Runtime>(
     }
     let mut headers = std::mem::take(&mut connection.spare.headers);
     let prepared = eight_bit::prepare(shard, connection, view, part).await;
-    let withheld = prepared.as_ref().is_ok_and(|ready| ready.withheld.is_some());
-    if withheld && eight_bit::asks_another(run, connection) {
+    let withheld = prepared.as_ref().ok().and_then(|ready| ready.withheld.as_ref());
+    if withheld.is_some_and(|(missing, _)| eight_bit::asks_another(run, connection, *missing)) {
         connection.spare.headers = headers;
         return (After::Stale, false);
     }
@@ -562,7 +562,7 @@ mod tests {
             recipients.push(b"x@z");
             let plain = Capabilities::default();
             let mut transaction =
-                Transaction::new(&plain, b"a@b", recipients, 10, Body::SevenBit).expect("fits");
+                Transaction::new(&plain, b"a@b", recipients, 10, Body::default()).expect("fits");
             for reply in replies {
                 transaction.on_reply(reply);
             }

@@ -1,5 +1,9 @@
 //! What a next hop offers.
 
+use std::fmt;
+
+use crate::mail::envelope::Needs;
+use crate::smtp::client::local::local;
 use crate::smtp::reply::Reply;
 
 /// What a next hop offers: those of its last EHLO, none after a HELO.
@@ -42,6 +46,12 @@ impl Capabilities {
         capabilities
     }
 
+    /// What a message needs that is not offered. None: it can go there as it is.
+    pub fn missing(&self, needs: &Needs) -> Option<Missing> {
+        let Needs { eight_bit } = needs;
+        (*eight_bit && !self.eight_bit).then_some(Missing::EightBit)
+    }
+
     /// One `NAME=value` of LIMITS; what is unknown or no number is ignored (RFC 9422 section 4).
     fn limit(&mut self, word: &str) {
         let Some((name, value)) = word.split_once('=') else { return };
@@ -51,5 +61,33 @@ impl Capabilities {
         } else if name.eq_ignore_ascii_case("MAILMAX") {
             self.messages_max = Some(value);
         }
+    }
+}
+
+/// What a message needs and a hop does not offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// RFC 6152 section 3: convert or bounce.
+    EightBit,
+}
+
+impl Missing {
+    /// What its recipients are told, and with what behind it.
+    pub fn reply(self, for_good: bool, behind: &str) -> Reply {
+        let (code, class) = if for_good { (554, 5) } else { (451, 4) };
+        // RFC 3463 3.7
+        let (subject, detail) = match self {
+            Missing::EightBit => (6, 3),
+        };
+        local(code, (class, subject, detail), &format!("the next hop {self}{behind}"))
+    }
+}
+
+/// What such a hop does.
+impl fmt::Display for Missing {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Missing::EightBit => "takes no 8-bit text (no 8BITMIME)",
+        })
     }
 }

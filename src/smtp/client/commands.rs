@@ -1,16 +1,15 @@
 //! The commands of a transaction that carry something.
 
+use crate::mail::envelope::Needs;
 use crate::time::write_decimal;
 
 /// What the body is like on its way out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Body {
-    /// Pure ASCII.
-    SevenBit,
-    /// It has bytes above 127, whatever a client declared.
-    EightBit,
-    /// It had, and its parts are encoded on the way: nobody knows yet how long it will be.
-    Converted,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Body {
+    /// What the hop is told that it needs, and must offer.
+    pub needs: Needs,
+    /// Parts of it are encoded on the way: nobody knows yet how long it will be.
+    pub encoded: bool,
 }
 
 /// What MAIL says.
@@ -19,7 +18,7 @@ pub(super) struct Mail<'a> {
     pub(super) sender: &'a [u8],
     /// Where the hop offers SIZE.
     pub(super) size: Option<u64>,
-    pub(super) eight_bit: bool,
+    pub(super) needs: Needs,
 }
 
 impl Mail<'_> {
@@ -31,7 +30,7 @@ impl Mail<'_> {
             out.extend_from_slice(b" SIZE=");
             write_decimal(size, 1, out);
         }
-        if self.eight_bit {
+        if self.needs.eight_bit {
             out.extend_from_slice(b" BODY=8BITMIME");
         }
         out.extend_from_slice(b"\r\n");

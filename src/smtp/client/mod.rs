@@ -4,6 +4,7 @@ mod blame;
 mod capabilities;
 mod commands;
 pub mod lmtp;
+mod local;
 mod stuffing;
 mod verdicts;
 
@@ -15,10 +16,11 @@ use crate::limits;
 use crate::smtp::reply::Reply;
 
 pub use blame::never_takes_mail;
-pub use capabilities::Capabilities;
+pub use capabilities::{Capabilities, Missing};
 pub use commands::Body;
 use commands::{Mail, write_rcpt};
 use lmtp::Answers;
+pub use local::local;
 pub use stuffing::stuff;
 pub use verdicts::Verdict;
 use verdicts::Verdicts;
@@ -105,16 +107,16 @@ impl<'a> Transaction<'a> {
         size: u64,
         body: Body,
     ) -> Result<Transaction<'a>, Reply> {
-        if body == Body::EightBit && !capabilities.eight_bit {
-            // RFC 6152 section 3: convert or bounce; whoever could convert it has tried.
-            return Err(local(554, (5, 6, 3), "the next hop does not take 8-bit text (no 8BITMIME)"));
+        // Whoever could do without has tried.
+        if let Some(missing) = capabilities.missing(&body.needs) {
+            return Err(missing.reply(true, ""));
         }
         if capabilities.size.is_some_and(|limit| limit != 0 && size > limit) {
             return Err(local(552, (5, 3, 4), "the message is larger than the next hop takes (SIZE)"));
         }
         // RFC 1870 section 6: nothing is better than a wrong number.
-        let size = capabilities.size.filter(|_| body != Body::Converted).map(|_| size);
-        let mail = Mail { sender, size, eight_bit: body == Body::EightBit };
+        let size = capabilities.size.filter(|_| !body.encoded).map(|_| size);
+        let mail = Mail { sender, size, needs: body.needs };
         let decided = Verdicts::new(recipients.len());
         Ok(Transaction {
             pipelining: capabilities.pipelining,
@@ -582,11 +584,6 @@ impl<'a> Transaction<'a> {
         self.deferred |= matches!(verdict, Verdict::Deferred(_)) && !self.is_decided();
         self.decided.set_rest(&verdict);
     }
-}
-
-/// A reply of our own making, for what the next hop never said.
-pub fn local(code: u16, enhanced: (u8, u16, u16), text: &str) -> Reply {
-    Reply { code, enhanced: Some(enhanced), text: text.to_owned(), lines: Vec::new(), odd: false, ours: true }
 }
 
 #[cfg(test)]

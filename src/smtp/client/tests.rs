@@ -3,6 +3,7 @@
 use smallvec::smallvec;
 
 use super::*;
+use crate::mail::envelope::Needs;
 
 pub(super) fn reply(code: u16) -> Reply {
     Reply { code, enhanced: None, text: format!("r{code}"), lines: Vec::new(), odd: false, ours: false }
@@ -29,7 +30,7 @@ pub(super) const PLAIN: Capabilities = Capabilities {
 fn run(capabilities: &Capabilities, codes: &[u16]) -> (String, Vec<Next>, String, bool) {
     let recipients = smallvec![&b"x@z"[..], &b"y@z"[..]];
     let mut transaction =
-        Transaction::new(capabilities, b"a@b", recipients, 10, Body::SevenBit).expect("fits");
+        Transaction::new(capabilities, b"a@b", recipients, 10, Body::default()).expect("fits");
     let (mut out, mut steps) = (Vec::new(), Vec::new());
     transaction.write_commands(&mut out);
     for code in codes {
@@ -116,7 +117,7 @@ fn reset_is_owed_until_the_data_was_answered() {
     ] {
         let recipients = smallvec![&b"x@z"[..], &b"y@z"[..]];
         let mut transaction =
-            Transaction::new(&PIPELINING, b"a@b", recipients, 10, Body::SevenBit).expect("fits");
+            Transaction::new(&PIPELINING, b"a@b", recipients, 10, Body::default()).expect("fits");
         for code in codes {
             transaction.on_reply(reply(*code));
         }
@@ -127,12 +128,15 @@ fn reset_is_owed_until_the_data_was_answered() {
 
 #[test]
 fn what_cannot_go_is_known_before_asking() {
-    let refused =
-        Transaction::new(&PLAIN, b"", smallvec![&b"x@y"[..]], 10, Body::EightBit).expect_err("8-bit");
+    let eight_bit = Body { needs: Needs { eight_bit: true }, encoded: false };
+    let refused = Transaction::new(&PLAIN, b"", smallvec![&b"x@y"[..]], 10, eight_bit).expect_err("8-bit");
     assert_eq!(refused.status(), "5.6.3");
+    assert_eq!(PIPELINING.missing(&eight_bit.needs), None);
+    assert_eq!(PLAIN.missing(&eight_bit.needs), Some(Missing::EightBit));
+    assert_eq!(PLAIN.missing(&eight_bit.needs.encoded()), None);
     let small = Capabilities { size: Some(5), ..PIPELINING };
     assert_eq!(
-        Transaction::new(&small, b"", smallvec![&b"x@y"[..]], 10, Body::SevenBit).expect_err("size").status(),
+        Transaction::new(&small, b"", smallvec![&b"x@y"[..]], 10, Body::default()).expect_err("size").status(),
         "5.3.4"
     );
 }
@@ -148,7 +152,7 @@ fn a_message_that_is_withheld() {
             (&[250, 250, 250], ["5.6.3", "5.6.3"]),
         ] {
             let recipients = smallvec![&b"x@z"[..], &b"y@z"[..]];
-            let begun = Transaction::new(capabilities, b"a@b", recipients, 10, Body::SevenBit).expect("fits");
+            let begun = Transaction::new(capabilities, b"a@b", recipients, 10, Body::default()).expect("fits");
             let mut transaction = begun.withhold(local(554, (5, 6, 3), "no"));
             let (mut out, mut sent) = (Vec::new(), transaction.write_commands(&mut Vec::new()));
             let mut next = Next::AwaitReply;
@@ -172,7 +176,7 @@ fn a_message_that_is_withheld() {
 fn what_ends_a_session_is_told_apart() {
     let begin = || {
         let recipients = smallvec![&b"x@z"[..], &b"y@z"[..]];
-        Transaction::new(&PLAIN, b"a@b", recipients, 10, Body::SevenBit).expect("fits")
+        Transaction::new(&PLAIN, b"a@b", recipients, 10, Body::default()).expect("fits")
     };
     let mut withheld = begin().withhold(local(451, (4, 6, 3), "no 8-bit text"));
     for code in [250, 450, 250] {
@@ -226,7 +230,7 @@ fn dots_are_stuffed() {
 fn a_hop_that_has_had_enough_says_so_at_mail() {
     for (codes, unbegun) in [(&[421][..], true), (&[250, 421], false), (&[451], false)] {
         let mut transaction =
-            Transaction::new(&PIPELINING, b"a@b", smallvec![&b"x@z"[..]], 10, Body::SevenBit).expect("fits");
+            Transaction::new(&PIPELINING, b"a@b", smallvec![&b"x@z"[..]], 10, Body::default()).expect("fits");
         for code in codes {
             transaction.on_reply(reply(*code));
         }
@@ -273,7 +277,7 @@ fn replies_out_of_step_decide_nothing() {
         for rcpt in [[250, 250], [550, 250], [250, 450], [450, 250]] {
             let recipients = smallvec![&b"x@z"[..], &b"y@z"[..]];
             let mut transaction =
-                Transaction::new(&PIPELINING, b"a@b", recipients, 10, Body::SevenBit).expect("fits");
+                Transaction::new(&PIPELINING, b"a@b", recipients, 10, Body::default()).expect("fits");
             let steps = [extra, 250, rcpt[0], rcpt[1]].map(|code| transaction.on_reply(reply(code)));
             assert_eq!(steps[3], Next::Done, "{extra} {rcpt:?}");
             // The answer to DATA is still to come, and is the one too many.
@@ -304,7 +308,7 @@ fn an_end_behind_another_message_leaves_no_doubtful_refusal() {
         let names = recipients_of(names);
         let count = names.len();
         let names = names.iter().map(|name| name.as_bytes()).collect();
-        let mut transaction = Transaction::new(&PIPELINING, b"a@b", names, 10, Body::SevenBit).expect("fits");
+        let mut transaction = Transaction::new(&PIPELINING, b"a@b", names, 10, Body::default()).expect("fits");
         let over = codes.iter().map(|code| transaction.on_reply(reply(*code))).last() == Some(Next::Done);
         if known {
             transaction.on_reset();
@@ -338,7 +342,7 @@ fn a_hop_that_leaves_at_a_recipient() {
     let after = |codes: &[u16], lost: bool| {
         let names = recipients_of(5);
         let names = names.iter().map(|name| name.as_bytes()).collect();
-        let mut transaction = Transaction::new(&PIPELINING, b"a@b", names, 10, Body::SevenBit).expect("fits");
+        let mut transaction = Transaction::new(&PIPELINING, b"a@b", names, 10, Body::default()).expect("fits");
         for code in codes {
             transaction.on_reply(reply(*code));
         }
@@ -366,7 +370,7 @@ fn surplus_replies_undo_what_was_not_answered_in_step() {
     let names = recipients_of(2);
     let begin = || {
         let names = names.iter().map(|name| name.as_bytes()).collect();
-        Transaction::new(&PIPELINING, b"a@b", names, 10, Body::SevenBit).expect("fits")
+        Transaction::new(&PIPELINING, b"a@b", names, 10, Body::default()).expect("fits")
     };
     let mut refused = begin();
     let _ = [250, 550, 550, 554].map(|code| refused.on_reply(reply(code)));
@@ -384,7 +388,7 @@ fn surplus_replies_undo_what_was_not_answered_in_step() {
 #[test]
 fn an_odd_reply_ends_the_connection() {
     let mut transaction =
-        Transaction::new(&PIPELINING, b"a@b", smallvec![&b"x@z"[..]], 10, Body::SevenBit).expect("fits");
+        Transaction::new(&PIPELINING, b"a@b", smallvec![&b"x@z"[..]], 10, Body::default()).expect("fits");
     let _ = [250, 250, 354].map(|code| transaction.on_reply(reply(code)));
     assert_eq!(transaction.on_reply(Reply { odd: true, ..reply(250) }), Next::Done);
     assert!(matches!(transaction.verdict(0), Some((Verdict::Delivered(_), _))) && transaction.must_close());
@@ -395,7 +399,7 @@ fn an_odd_reply_ends_the_connection() {
 fn early_replies() {
     for (code, expected) in [(250, "4.5.0"), (354, "4.5.0"), (421, "4.0.0"), (451, "4.0.0"), (552, "5.0.0")] {
         let mut transaction =
-            Transaction::new(&PIPELINING, b"a@b", smallvec![&b"x@z"[..]], 10, Body::SevenBit).expect("fits");
+            Transaction::new(&PIPELINING, b"a@b", smallvec![&b"x@z"[..]], 10, Body::default()).expect("fits");
         let _ = [250, 250, 354].map(|code| transaction.on_reply(reply(code)));
         transaction.on_early(reply(code));
         let (verdict, words) = transaction.verdict(0).expect("decided");
@@ -412,7 +416,7 @@ fn a_hop_takes_few_recipients() {
     let answered = |codes: &[Answer]| {
         let names = recipients_of(codes.len());
         let names = names.iter().map(|name| name.as_bytes()).collect();
-        let mut transaction = Transaction::new(&PIPELINING, b"a@b", names, 10, Body::SevenBit).expect("fits");
+        let mut transaction = Transaction::new(&PIPELINING, b"a@b", names, 10, Body::default()).expect("fits");
         transaction.on_reply(reply(250));
         for (code, enhanced) in codes {
             transaction.on_reply(Reply { enhanced: *enhanced, ..reply(*code) });
@@ -436,7 +440,7 @@ fn a_hop_takes_few_recipients() {
     let quota = |words: &str| {
         let names = recipients_of(4);
         let names = names.iter().map(|name| name.as_bytes()).collect();
-        let mut transaction = Transaction::new(&PIPELINING, b"a@b", names, 10, Body::SevenBit).expect("fits");
+        let mut transaction = Transaction::new(&PIPELINING, b"a@b", names, 10, Body::default()).expect("fits");
         let _ = [250, 250, 250].map(|code| transaction.on_reply(reply(code)));
         let _ = [0, 1].map(|_| transaction.on_reply(Reply { text: words.into(), ..reply(452) }));
         (transaction.recipients_taken(), transaction.has_later())
@@ -467,7 +471,7 @@ fn refusals_that_speak_of_us() {
     let ask = |routed: bool, first: Reply, second: Reply| {
         let recipients = smallvec![&b"x@z"[..], &b"y@z"[..]];
         let mut transaction =
-            Transaction::new(&PIPELINING, b"a@b", recipients, 10, Body::SevenBit).expect("fits");
+            Transaction::new(&PIPELINING, b"a@b", recipients, 10, Body::default()).expect("fits");
         let _ = [reply(250), first, second, reply(554)].map(|reply| transaction.on_reply(reply));
         let forgiven = transaction.forgive(routed).is_some();
         let deferred =
@@ -487,7 +491,7 @@ fn refusals_that_speak_of_us() {
     assert_eq!(ask(true, unknown(), unknown()), (false, vec![false, false]));
     for routed in [true, false] {
         let mut alone =
-            Transaction::new(&PLAIN, b"a@b", smallvec![&b"x@z"[..]], 10, Body::SevenBit).expect("fits");
+            Transaction::new(&PLAIN, b"a@b", smallvec![&b"x@z"[..]], 10, Body::default()).expect("fits");
         alone.on_reply(denied());
         assert_eq!(alone.forgive(routed).is_some(), routed, "an MX that does not know the domain");
     }
@@ -526,7 +530,7 @@ fn a_2yz_of_another_command_takes_nothing() {
     }
     for (codes, unbegun) in [(&[221][..], true), (&[421], true), (&[220], false), (&[250, 221], false)] {
         let mut transaction =
-            Transaction::new(&PLAIN, b"a@b", smallvec![&b"x@z"[..]], 10, Body::SevenBit).expect("fits");
+            Transaction::new(&PLAIN, b"a@b", smallvec![&b"x@z"[..]], 10, Body::default()).expect("fits");
         for code in codes {
             transaction.on_reply(reply(*code));
         }
@@ -542,7 +546,7 @@ fn a_hop_that_answered_for_all_may_go() {
             for capabilities in [&PIPELINING, &PLAIN] {
                 let recipients = smallvec![&b"x@z"[..]];
                 let mut transaction =
-                    Transaction::new(capabilities, b"a@b", recipients, 10, Body::SevenBit).expect("fits");
+                    Transaction::new(capabilities, b"a@b", recipients, 10, Body::default()).expect("fits");
                 for code in codes {
                     transaction.on_reply(reply(*code));
                 }
@@ -579,7 +583,7 @@ fn a_host_is_blamed_when_all_of_it_is_its_own_trouble() {
     ] {
         let words: Vec<_> = replies.iter().map(Reply::describe).collect();
         let recipients = smallvec![&b"x@z"[..], &b"y@z"[..]];
-        let mut transaction = Transaction::new(&PLAIN, b"a@b", recipients, 10, Body::SevenBit).expect("fits");
+        let mut transaction = Transaction::new(&PLAIN, b"a@b", recipients, 10, Body::default()).expect("fits");
         let mut next = Next::WriteCommands;
         for reply in replies {
             next = transaction.on_reply(reply);

@@ -6,7 +6,7 @@ use super::super::{Body, Capabilities, Next, Recipients, Transaction, Verdict};
 /// A transaction of so many recipients, told these codes.
 fn told(capabilities: &Capabilities, count: usize, codes: &[u16]) -> (Transaction<'static>, Vec<Next>) {
     let recipients: Recipients<'static> = std::iter::repeat_n(&b"x@z"[..], count).collect();
-    let begun = Transaction::new(capabilities, b"a@b", recipients, 10, Body::SevenBit).expect("fits");
+    let begun = Transaction::new(capabilities, b"a@b", recipients, 10, Body::default()).expect("fits");
     let mut transaction = begun.with_answers();
     let mut steps = Vec::new();
     transaction.write_commands(&mut Vec::new());
