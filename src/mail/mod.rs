@@ -4,6 +4,7 @@ pub mod address;
 pub mod dsn;
 pub mod encoding;
 pub mod envelope;
+pub mod front;
 pub mod header;
 pub mod instructions;
 pub mod parameters;

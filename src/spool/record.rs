@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use crate::id::MessageId;
 use crate::mail::envelope::{Envelope, Needs, OriginRef, WithProtocol};
+use crate::mail::front::Front;
 use crate::mail::parameters::{Named, Parameters};
 use crate::queue::outcome::Stored;
 pub(in crate::spool) use crate::spool::disposition::{
@@ -469,6 +470,20 @@ impl<'a> MessageView<'a> {
     /// How it came in.
     pub fn origin(&self) -> OriginRef<'a> {
         OriginRef { client: self.client, helo: self.helo, protocol: self.protocol, tls: self.tls }
+    }
+
+    /// What goes out in front of it, under our name, to its only recipient or to one of several.
+    #[inline]
+    pub fn front(&self, hostname: &'a str, recipient: Option<&'a [u8]>) -> Front<'a> {
+        Front {
+            hostname,
+            id: self.id,
+            origin: self.origin(),
+            arrival: self.arrival,
+            recipient,
+            is_headless: self.header_length == 0 && self.size > 0,
+            mailbox_line: self.mailbox_line,
+        }
     }
 
     /// Recipients in the order of their ordinals: address, and where its domain begins.

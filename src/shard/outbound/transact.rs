@@ -4,7 +4,6 @@ use std::rc::Rc;
 
 use crate::limits;
 use crate::mail::seven_bit::Plan;
-use crate::mail::trace;
 use crate::observe::diagnostics::Level;
 use crate::route::Protocol;
 use crate::runtime::{Defect, Runtime};
@@ -48,15 +47,7 @@ fn begin<'a, R: Runtime>(
         .collect();
     headers.clear();
     let single = if view.count == 1 { recipients.first().copied() } else { None };
-    let hostname = &shard.boot.node.hostname;
-    trace::write_received(headers, view.origin(), hostname, view.id, view.arrival, single);
-    if view.header_length == 0 && view.size > 0 {
-        // It begins with white space, which would be read as more of our field (RFC 5322 2.2.3), or with another line that is no field.
-        headers.extend_from_slice(b"\r\n");
-    } else if view.mailbox_line {
-        // What is a line of a mailbox file becomes a field, for it stands in front of a header section.
-        headers.extend_from_slice(trace::MAILBOX_FIELD);
-    }
+    view.front(&shard.boot.node.hostname, single).write(headers);
     let size = view.size + headers.len() as u64;
     let begun = Transaction::new(&connection.capabilities, view.sender, recipients, size, body)?;
     let answers = connection.protocol == Protocol::Lmtp && !shard.runtime.planted(Defect::OneAnswerForAll);
