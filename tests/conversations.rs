@@ -231,8 +231,8 @@ impl Replay {
             Step::Ask(question) => {
                 let (sender, recipient) = self.session.asked();
                 assert_eq!(recipient.is_some(), question == Question::Recipient);
-                let facts =
-                    Facts { account: self.session.account(), listener: 0, sender, recipient, fields: None };
+                let account = self.session.account();
+                let facts = Facts { account, listener: Some(0), sender, recipient, fields: None };
                 let answer = self.acceptance.refuses(&facts).map_or(Answer::Proceed, Answer::Refuse);
                 if self.session.answered(answer, &mut self.replies) {
                     self.close();
@@ -253,7 +253,7 @@ impl Replay {
             return Ok(Admitted::default());
         }
         let at = Section { length: summary.header_length as usize, mailbox_line: summary.mailbox_line };
-        let client = Submitter { account, listener: 0, trusted };
+        let client = Submitter { account, listener: Some(0), trusted };
         let mut deciding = pin!(admit(self.acceptance.rules(), client, envelope, body, at, async || ()));
         match deciding.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(done) => done,

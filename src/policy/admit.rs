@@ -15,8 +15,8 @@ use crate::policy::rules::{Action, Facts, Judgement, Rules, Settings};
 pub struct Submitter<'a> {
     /// The account that authenticated.
     pub account: Option<&'a str>,
-    /// The listener, by its place in the configuration.
-    pub listener: usize,
+    /// The listener, by its place in the configuration. None: it came by none.
+    pub listener: Option<usize>,
     /// Its instructions are obeyed: an account, or a network that may relay.
     pub trusted: bool,
 }

@@ -39,8 +39,8 @@ pub struct Asks {
 pub struct Facts<'a> {
     /// The account that authenticated.
     pub account: Option<&'a str>,
-    /// The listener, by its place in the configuration.
-    pub listener: usize,
+    /// The listener, by its place in the configuration. None: it came by none.
+    pub listener: Option<usize>,
     /// The reverse path.
     pub sender: &'a [u8],
     /// The forward path it is asked about.
@@ -271,7 +271,7 @@ impl<'r> From<&'r RuleAction> for Action<'r> {
 /// Whether all a rule matches but the recipient holds.
 fn matches(rule: &RuleConfig, facts: &Facts<'_>) -> bool {
     rule.account.as_deref().is_none_or(|account| facts.account == Some(account))
-        && rule.listener.is_none_or(|listener| facts.listener == listener)
+        && rule.listener.is_none_or(|listener| facts.listener == Some(listener))
         && rule.sender.as_ref().is_none_or(|pattern| pattern.matches(facts.sender))
         && rule.header.as_ref().is_none_or(|header| {
             let value = facts.fields.and_then(|fields| fields.get(&header.name));

@@ -19,8 +19,20 @@ use crate::shard::start::{self, Setup};
 
 /// Opens it, with these accounts.
 pub(in crate::shard) fn shard(world: &World, accounts: Option<Logins>) -> Rc<Shard<SimRuntime>> {
+    opened(world, "", accounts)
+}
+
+/// One that stores mail, with so much more configuration.
+pub(in crate::shard) fn serving(world: &World, more: &str) -> Rc<Shard<SimRuntime>> {
+    let shard = opened(world, more, None);
+    start::serve(&shard);
+    world.block_on(start::await_segments(&shard));
+    shard
+}
+
+fn opened(world: &World, more: &str, accounts: Option<Logins>) -> Rc<Shard<SimRuntime>> {
     let text = "[node]\nhostname = \"relay.example\"\ndata_dir = \"/spool\"\nshards = 1\n[spool]\nsegment_size = \"4MiB\"\n";
-    let config = Config::parse(text, Path::new("test")).expect("a valid configuration");
+    let config = Config::parse(&format!("{text}{more}"), Path::new("test")).expect("a valid configuration");
     let bell = Arc::new(Bell::new());
     let particulars = config.particulars(1);
     let setup = Setup {

@@ -166,7 +166,7 @@ fn allot<R: Runtime>(shard: &Shard<R>) {
 }
 
 /// Starts the tasks a shard cannot live without.
-fn serve<R: Runtime>(shard: &Rc<Shard<R>>) {
+pub(super) fn serve<R: Runtime>(shard: &Rc<Shard<R>>) {
     let runtime = &shard.runtime;
     runtime.spawn_vital("timers", shard.timers.clone().run(runtime.clone()));
     for writer in shard.store.writers.iter() {
@@ -181,7 +181,7 @@ fn serve<R: Runtime>(shard: &Rc<Shard<R>>) {
 
 /// Waits until there are segments to take mail into, within a bound: without them every client would get 452. The second one counts
 /// too, for the first message opens the first.
-async fn await_segments<R: Runtime>(shard: &Rc<Shard<R>>) {
+pub(super) async fn await_segments<R: Runtime>(shard: &Rc<Shard<R>>) {
     let give_up = shard.runtime.now() + limits::FIRST_SEGMENTS_WAIT;
     while !shard.own().lane.borrow().is_stocked() && shard.runtime.now() < give_up && !shard.mesh.stopping() {
         shard.runtime.sleep_until(shard.runtime.now() + Duration::from_millis(5)).await;

@@ -13,3 +13,4 @@ pub mod reject;
 pub mod upload;
 pub mod admit;
 pub mod submission;
+pub mod submit;

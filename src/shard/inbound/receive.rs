@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::limits;
 use crate::policy::admit::Submitter;
-use crate::policy::reason::{Reason, Refused};
+use crate::policy::reason::Refused;
 use crate::policy::relay;
 use crate::policy::rules::Facts;
 use crate::runtime::{Defect, Runtime};
@@ -20,8 +20,8 @@ use crate::shard::inbound::authenticate::authenticate;
 use crate::shard::inbound::listener::Listener;
 use crate::shard::inbound::logins::Login;
 use crate::shard::inbound::permit::Permit;
-use crate::shard::inbound::reject;
-use crate::shard::inbound::upload::{Persisted, Upload};
+use crate::shard::inbound::upload::{Unwanted, Upload, Whole};
+use crate::shard::inbound::{reject, submit};
 use crate::shard::wire::{Wire, WireError};
 use crate::smtp::reply::words;
 use crate::smtp::server::{Answer, BodyEnd, Gate, Open, Overdue, Question, Session, Step};
@@ -60,7 +60,7 @@ struct Since {
 }
 
 /// Serves one connection, which may be open, to its end. No `async fn`: its arguments would lie in every session twice.
-pub fn receive<R: Runtime>(
+pub(super) fn receive<R: Runtime>(
     shard: Rc<Shard<R>>,
     stream: R::Stream,
     (peer, permit): (SocketAddr, Permit),
@@ -311,8 +311,7 @@ impl<R: Runtime> Connection<R> {
     /// Whether new mail may come in over this connection.
     fn gate(&self) -> Gate {
         let shard = &self.shard;
-        match shard.gate() {
-            Gate::Open if shard.inbound.memory.is_full(shard.mesh.memory()) => Gate::NoMemory,
+        match submit::gate(shard) {
             Gate::Open if shard.timers.recent() > self.since.began + limits::server::SESSION => Gate::Aged,
             gate => gate,
         }
@@ -419,8 +418,7 @@ impl<R: Runtime> Connection<R> {
         }
         self.admit(&mut upload, false).await;
         let now = self.shard.runtime.wall();
-        let expire = upload.admission.as_ref().and_then(Admission::expire);
-        let expiry = now.after(expire.unwrap_or(self.listener.policy.retry.expire));
+        let expiry = upload.expires(now, &self.listener.policy.retry);
         match self.session.body_end(now, expiry, &mut self.out) {
             BodyEnd::Refused { close } => {
                 self.shard.instruments.counters.messages_refused.add(1);
@@ -428,20 +426,22 @@ impl<R: Runtime> Connection<R> {
                 self.record_refusals();
                 Ok(!close)
             }
-            BodyEnd::Accept(mut envelope, mut summary) => {
-                if let Some(admission) = &mut upload.admission {
-                    admission.settle(&self.listener.policy.acceptance, &summary);
-                    admission.complete(&mut envelope, &mut summary);
-                    if let Some(reply) = admission.refused.take() {
-                        let refused = Refused { reply: &reply, reason: Reason::Rule };
+            BodyEnd::Accept(envelope, summary) => {
+                let acceptance = &self.listener.policy.acceptance;
+                let stored = match upload.store(&self.shard, acceptance, Whole { envelope, summary }) {
+                    Ok(stored) => Ok(stored.await),
+                    Err(unwanted) => Err(unwanted),
+                };
+                let stored = match stored {
+                    Ok(stored) => stored,
+                    Err(Unwanted { reply, reason, envelope }) => {
+                        let refused = Refused { reply: &reply, reason };
                         self.session.not_admitted(refused, &envelope, &mut self.out);
                         self.shard.instruments.counters.messages_refused.add(1);
-                        upload.abandon(&self.shard);
                         self.record_refusals();
                         return Ok(true);
                     }
-                }
-                let stored = upload.store(&self.shard, Persisted { envelope, summary }).await;
+                };
                 // What became of it on the disk is not the client's fault.
                 self.since.message = self.seconds();
                 match stored {
@@ -462,7 +462,7 @@ impl<R: Runtime> Connection<R> {
             self.session.scanner().map(|scanner| (scanner.summary(), !goes_on || !scanner.is_in_header()));
         let admission = match (section, self.session.open()) {
             (Some(section), Some(Open { account, trusted, envelope })) => {
-                let client = Submitter { account, listener: self.listener.place.into(), trusted };
+                let client = Submitter { account, listener: Some(self.listener.place.into()), trusted };
                 let by = (&self.listener.policy.acceptance, client);
                 Admission::decide(&self.shard, by, envelope, section, &mut upload.body).await
             }
@@ -473,7 +473,7 @@ impl<R: Runtime> Connection<R> {
 
     /// Answers a session that asks whether a sender or a recipient is wanted. True: it is to be closed.
     fn answer(&mut self, question: Question) -> bool {
-        let (account, listener) = (self.session.account(), self.listener.place.into());
+        let (account, listener) = (self.session.account(), Some(self.listener.place.into()));
         let (sender, recipient) = self.session.asked();
         let recipient = recipient.filter(|_| question == Question::Recipient);
         let facts = Facts { account, listener, sender, recipient, fields: None };

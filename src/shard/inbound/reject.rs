@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use crate::mail::envelope::Envelope;
 use crate::observe::event::{Notice, Rejected};
 use crate::observe::families::REJECTED;
+use crate::policy::reason::Reason;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::smtp::reply;
@@ -31,8 +32,18 @@ pub(super) fn of_connection<R: Runtime>(shard: &Shard<R>, peer: SocketAddr, word
 /// Records a message that came whole and could not be stored.
 #[cold]
 pub(in crate::shard) fn of_message<R: Runtime>(shard: &Shard<R>, envelope: &Envelope, why: NotStored) {
+    of_unsaid(shard, envelope, (why.words(), None));
+}
+
+/// Records a message that is refused with this reply outside of any session, and why, where the reply does not say.
+#[cold]
+pub(super) fn of_unsaid<R: Runtime>(
+    shard: &Shard<R>,
+    envelope: &Envelope,
+    (reply, given): (&str, Option<Reason>),
+) {
     if let Some(peer) = envelope.origin.client {
-        let refusal = Refusal::of_message(why.words(), envelope);
+        let refusal = Refusal { given, ..Refusal::of_message(reply, envelope) };
         let (helo, account) = (&*envelope.origin.helo, envelope.account.as_deref());
         record(shard, peer, (!helo.is_empty()).then_some(helo), account, &refusal);
     }
@@ -72,7 +83,6 @@ fn record<R: Runtime>(
 mod tests {
     use super::*;
     use crate::observe::families::OTHER;
-    use crate::policy::reason::Reason;
 
     /// Counters are found by place.
     #[test]

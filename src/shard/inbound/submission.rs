@@ -26,6 +26,13 @@ pub struct Submission {
 }
 
 impl Submission {
+    /// A message of our own, all of it in memory.
+    pub(in crate::shard) fn composed(envelope: Envelope, body: Vec<u8>) -> Submission {
+        let header = memchr::memmem::find(&body, b"\r\n\r\n").map_or(0, |end| end + 4);
+        let (size, header_length) = (body.len() as u64, header as u64);
+        Submission { envelope: Box::new(envelope), size, header_length, chunks: Vec::new(), body }
+    }
+
     /// As the lane takes it.
     pub(in crate::shard) fn into_message(self) -> NewMessage {
         let Submission { envelope, size, header_length, chunks, body } = self;

@@ -1,9 +1,11 @@
 //! A body that is still coming in. What is gathered in memory is bounded; large bodies go to the spool in pieces.
 
-use crate::config::BareNewlines;
+use crate::config::{BareNewlines, Retry};
 use crate::id::{Durable, MessageId};
 use crate::limits;
 use crate::mail::envelope::Envelope;
+use crate::policy::acceptance::Acceptance;
+use crate::policy::reason::Reason;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::shard::inbound::admit::Admission;
@@ -12,13 +14,25 @@ use crate::shard::promise::promise;
 use crate::smtp::data::Summary;
 use crate::smtp::server::NotStored;
 use crate::spool::record::Extent;
+use crate::time::UnixMillis;
 
-/// A message that ended well and is to be stored.
-pub struct Persisted {
-    /// Its envelope.
+/// A message that came whole, and as such is one that may be taken.
+pub struct Whole {
+    /// Its envelope, complete.
     pub envelope: Box<Envelope>,
     /// What the scanner found.
     pub summary: Summary,
+}
+
+/// One that somebody refuses who has a say.
+#[derive(Debug)]
+pub struct Unwanted {
+    /// The reply, line end included.
+    pub reply: Box<str>,
+    /// Why.
+    pub reason: Reason,
+    /// Its envelope.
+    pub envelope: Box<Envelope>,
 }
 
 /// A body on its way in.
@@ -105,23 +119,45 @@ impl Upload {
         self.chunks = Vec::new();
     }
 
-    /// Stores the message: ends when it is on stable storage, or will not be.
-    pub async fn store<R: Runtime>(
-        self,
-        shard: &Shard<R>,
-        message: Persisted,
-    ) -> Result<Durable<MessageId>, NotStored> {
+    /// Until when delivery of a message that came whole now is tried.
+    pub fn expires(&self, now: UnixMillis, retry: &Retry) -> UnixMillis {
+        let said = self.admission.as_ref().and_then(Admission::expire);
+        now.after(said.unwrap_or(retry.expire))
+    }
+
+    /// Stores a message that ended well, unless a rule or an instruction refuses it: then nothing of it is kept. What is waited for ends when
+    /// it is on stable storage, or will not be. No `async fn`: the message would lie in every session.
+    pub fn store<'a, R: Runtime>(
+        mut self,
+        shard: &'a Shard<R>,
+        acceptance: &Acceptance,
+        Whole { mut envelope, mut summary }: Whole,
+    ) -> Result<impl Future<Output = Result<Durable<MessageId>, NotStored>> + use<'a, R>, Unwanted> {
+        if let Some(mut admission) = self.admission.take() {
+            admission.settle(acceptance, &summary);
+            admission.complete(&mut envelope, &mut summary);
+            if let Some(reply) = admission.refused {
+                self.abandon(shard);
+                return Err(Unwanted { reply, reason: Reason::Rule, envelope });
+            }
+        }
         // The lane has them next, for a moment.
         shard.ungather(self.places());
-        let Persisted { envelope, summary: Summary { size, header_length, .. } } = message;
+        let Summary { size, header_length, .. } = summary;
         let Upload { chunks, body, failed, .. } = self;
         let submission = Submission { envelope, size, header_length, chunks, body };
-        match failed {
-            None => submission.of_client(shard).await,
+        let stored = match failed {
+            None => Ok(submission.of_client(shard)),
             Some(why) => {
                 submission.give_up(shard, why);
                 Err(why)
             }
-        }
+        };
+        Ok(async move {
+            match stored {
+                Ok(stored) => stored.await,
+                Err(why) => Err(why),
+            }
+        })
     }
 }

@@ -429,15 +429,8 @@ async fn compose<R: Runtime>(
         header: &header,
     };
     let Some(bounce) = dsn::compose(&notice) else { return Ok(None) };
-    let header_length = memchr::memmem::find(&bounce.body, b"\r\n\r\n").map_or(0, |end| end + 4);
-    let submission = Submission {
-        envelope: Box::new(bounce.envelope(now, now.after(shard.policy.get().retry.expire))),
-        size: bounce.body.len() as u64,
-        header_length: header_length as u64,
-        chunks: Vec::new(),
-        body: bounce.body,
-    };
-    Ok(Some((submission, view.id)))
+    let envelope = bounce.envelope(now, now.after(shard.policy.get().retry.expire));
+    Ok(Some((Submission::composed(envelope, bounce.body), view.id)))
 }
 
 /// Ordinals that are returned, and why.

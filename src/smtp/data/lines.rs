@@ -3,6 +3,7 @@
 use crate::limits;
 use crate::mail::envelope::BodyFacts;
 use crate::mail::instructions;
+use crate::smtp::reply::words;
 
 /// What is known of the whole message at its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,6 +39,21 @@ impl Summary {
             eight_bit: self.eight_bit,
             needs_stuffing: self.needs_stuffing,
             mailbox_line: self.mailbox_line,
+        }
+    }
+
+    /// What a message is refused for whoever brings it: the reply.
+    pub fn refusal(&self) -> Option<&'static str> {
+        if self.bare_line_end {
+            Some(words::BARE_LINE_END)
+        } else if self.too_large {
+            Some(words::TOO_LARGE)
+        } else if self.line_too_long {
+            Some(words::TEXT_LINE_TOO_LONG)
+        } else if self.hops > limits::HOPS_MAX {
+            Some(words::MAIL_LOOP)
+        } else {
+            None
         }
     }
 }

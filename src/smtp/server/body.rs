@@ -1,6 +1,5 @@
 //! The end of a body: what it is refused for, and what becomes of its envelope.
 
-use crate::limits;
 use crate::mail::envelope::Envelope;
 use crate::smtp::data::Summary;
 use crate::smtp::reply::words;
@@ -33,20 +32,5 @@ impl NotStored {
             NotStored::Disk => words::NOT_STORED,
             NotStored::NoSpace => words::NO_SPACE,
         }
-    }
-}
-
-/// What a message is refused for as a whole.
-pub(super) fn refusal(summary: &Summary) -> Option<&'static str> {
-    if summary.bare_line_end {
-        Some(words::BARE_LINE_END)
-    } else if summary.too_large {
-        Some(words::TOO_LARGE)
-    } else if summary.line_too_long {
-        Some(words::TEXT_LINE_TOO_LONG)
-    } else if summary.hops > limits::HOPS_MAX {
-        Some(words::MAIL_LOOP)
-    } else {
-        None
     }
 }

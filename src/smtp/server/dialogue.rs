@@ -10,7 +10,7 @@ use crate::smtp::data::Scanner;
 use crate::smtp::extensions;
 use crate::smtp::reply::{self, words};
 use crate::smtp::server::auth::{self, Auth, AuthStep};
-use crate::smtp::server::body::{self, BodyEnd};
+use crate::smtp::server::body::BodyEnd;
 use crate::smtp::server::conduct::Conduct;
 use crate::smtp::server::identity::Identity;
 use crate::smtp::server::refusals::Refusals;
@@ -375,7 +375,7 @@ impl Dialogue {
             return BodyEnd::Refused { close: true };
         };
         let summary = transaction.summary();
-        if let Some(words) = body::refusal(&summary) {
+        if let Some(words) = summary.refusal() {
             let said = out.len();
             let enough = self.complain(words, out).is_some();
             refusals.note_message(&out[said..], &transaction.envelope);

@@ -57,7 +57,7 @@ pub enum Gate {
 
 impl Gate {
     /// What MAIL is answered with, and whether the session ends with it. None: it is taken.
-    pub(super) fn refusal(self) -> Option<(&'static str, bool)> {
+    pub fn refusal(self) -> Option<(&'static str, bool)> {
         Some(match self {
             Gate::Open => return None,
             Gate::NoSpace => (words::NO_SPACE, false),

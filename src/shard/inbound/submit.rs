@@ -1,0 +1,169 @@
+//! The way in for a message that no session brings, and the steps that every message of others goes through.
+//!
+//! In this order: [`gate`]; who has a say is asked about its sender and its recipients (`Acceptance`); its bytes are scanned and counted in memory,
+//! and rules and instructions are heard while its header section is there ([`Upload`], `Admission`); what its body is refused for
+//! (`Summary::refusal`); its envelope is completed (`Envelope::complete`); it is stored ([`Upload::store`]). A session takes the same steps as
+//! commands and bytes come (`receive`); [`submit`] takes them at once. Our own mail is stored with what it is about: `Submission::of_ours`.
+
+use crate::config::BareNewlines;
+use crate::id::{Durable, MessageId};
+use crate::limits;
+use crate::mail::envelope::Envelope;
+use crate::policy::acceptance::Acceptance;
+use crate::policy::admit::Submitter;
+use crate::policy::reason::{Reason, Refused};
+use crate::policy::rules::Facts;
+use crate::runtime::Runtime;
+use crate::shard::Shard;
+use crate::shard::inbound::admit::Admission;
+use crate::shard::inbound::reject;
+use crate::shard::inbound::upload::{Unwanted, Upload, Whole};
+use crate::smtp::client::stuff;
+use crate::smtp::data::Scanner;
+use crate::smtp::reply::words;
+use crate::smtp::server::{Gate, NotStored};
+
+/// Whether mail may come in to this shard, by whatever way.
+pub fn gate<R: Runtime>(shard: &Shard<R>) -> Gate {
+    match shard.gate() {
+        Gate::Open if shard.inbound.memory.is_full(shard.mesh.memory()) => Gate::NoMemory,
+        gate => gate,
+    }
+}
+
+/// A message that is there whole.
+#[derive(Debug)]
+pub struct Incoming<'a> {
+    /// Sender and recipients, the account, and how it came. All else is put in here.
+    pub envelope: Box<Envelope>,
+    /// Header and body; every line ends with CRLF.
+    pub message: &'a [u8],
+    /// Bytes that it may have.
+    pub size_max: u64,
+    /// Its instructions are obeyed.
+    pub trusted: bool,
+}
+
+/// Why it is not taken. What was refused is recorded, where somebody brought it.
+#[derive(Debug)]
+pub enum NotTaken {
+    /// No mail is taken now.
+    Closed(Gate),
+    /// It is refused, with this reply.
+    Refused(Box<str>),
+    /// It was to be stored, and could not be.
+    NotStored(NotStored),
+}
+
+impl NotTaken {
+    /// What a session would say, line end included.
+    pub fn reply(&self) -> &str {
+        match self {
+            NotTaken::Closed(gate) => gate.refusal().map_or(words::NOT_STORED, |(reply, _)| reply),
+            NotTaken::Refused(reply) => reply,
+            NotTaken::NotStored(why) => why.words(),
+        }
+    }
+}
+
+/// Takes a message in: its id, when it is on stable storage. To be waited for to its end: what it holds in memory is counted.
+pub async fn submit<R: Runtime>(
+    shard: &Shard<R>,
+    incoming: Incoming<'_>,
+) -> Result<Durable<MessageId>, NotTaken> {
+    let gate = gate(shard);
+    if gate != Gate::Open {
+        return Err(NotTaken::Closed(gate));
+    }
+    let policy = shard.policy.get();
+    let Incoming { mut envelope, message, size_max, trusted } = incoming;
+    let account = envelope.account.clone();
+    let client = Submitter { account: account.as_deref(), listener: None, trusted };
+    if let Some(Refused { reply, reason }) = unwelcome(&policy.acceptance, client, &envelope) {
+        return Err(refuse(shard, &envelope, (reply, Some(reason))));
+    }
+    let by = (&policy.acceptance, client);
+    let mut upload = Upload::new(BareNewlines::Refuse);
+    let scanner = take_in(shard, &mut upload, by, (&mut envelope, message, size_max)).await;
+    let summary = scanner.summary();
+    if upload.admission.is_none() {
+        let section = (summary, true);
+        let admission = Admission::decide(shard, by, &mut envelope, section, &mut upload.body).await;
+        upload.admission = Some(admission);
+    }
+    if let Some(reply) = summary.refusal() {
+        upload.abandon(shard);
+        return Err(refuse(shard, &envelope, (reply, None)));
+    }
+    let now = shard.runtime.wall();
+    envelope.complete((now, upload.expires(now, &policy.retry)), summary.facts());
+    match upload.store(shard, &policy.acceptance, Whole { envelope, summary }) {
+        Ok(stored) => stored.await.map_err(NotTaken::NotStored),
+        Err(Unwanted { reply, reason, envelope }) => {
+            Err(refuse(shard, &envelope, (&reply, Some(reason))))
+        }
+    }
+}
+
+/// Whether its sender is refused, or any of its recipients: nobody could be told of one of several.
+fn unwelcome<'a>(
+    acceptance: &'a Acceptance,
+    client: Submitter<'_>,
+    envelope: &Envelope,
+) -> Option<Refused<'a>> {
+    let Submitter { account, listener, trusted: _ } = client;
+    let (asks, sender) = (acceptance.asks(), &envelope.sender[..]);
+    let facts = Facts { account, listener, sender, recipient: None, fields: None };
+    let refused = if asks.sender { acceptance.refuses(&facts) } else { None };
+    refused.or_else(|| {
+        let mut recipients = envelope.recipients.iter().filter(|_| asks.recipient);
+        recipients.find_map(|one| acceptance.refuses(&Facts { recipient: Some(&one.address), ..facts }))
+    })
+}
+
+/// Scans it as DATA would have brought it, into memory that is counted, and stores the first of it as it grows.
+async fn take_in<R: Runtime>(
+    shard: &Shard<R>,
+    upload: &mut Upload,
+    by: (&Acceptance, Submitter<'_>),
+    (envelope, message, size_max): (&mut Envelope, &[u8], u64),
+) -> Scanner {
+    let mut scanner = Scanner::new(size_max, BareNewlines::Refuse);
+    // A line that does not end is one whose CRLF is missing.
+    let end: &[u8] = if message.is_empty() || message.ends_with(b"\r\n") { b".\r\n" } else { b"\r.\r\n" };
+    let pieces = stuff(message, true).flat_map(|piece| piece.chunks(limits::SCRATCH));
+    let mut fresh = Vec::new();
+    for piece in pieces.chain([end]) {
+        fresh.clear();
+        fresh.extend_from_slice(piece);
+        let scanned = scanner.scan(&mut fresh);
+        upload.push(shard, scanned.body(&fresh));
+        if upload.wants_chunk(shard) {
+            if upload.admission.is_none() {
+                let section = (scanner.summary(), scanned.done || !scanner.is_in_header());
+                let admission = Admission::decide(shard, by, envelope, section, &mut upload.body).await;
+                upload.admission = Some(admission);
+            }
+            upload.store_chunk(shard).await;
+        }
+        if shard.runtime.should_yield() {
+            shard.runtime.yield_now().await;
+        }
+    }
+    scanner
+}
+
+/// Records that it is refused.
+#[cold]
+fn refuse<R: Runtime>(
+    shard: &Shard<R>,
+    envelope: &Envelope,
+    (reply, given): (&str, Option<Reason>),
+) -> NotTaken {
+    shard.instruments.counters.messages_refused.add(1);
+    reject::of_unsaid(shard, envelope, (reply, given));
+    NotTaken::Refused(reply.into())
+}
+
+#[cfg(test)]
+mod tests;
