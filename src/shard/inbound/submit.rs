@@ -99,9 +99,7 @@ pub async fn submit<R: Runtime>(
     envelope.complete((now, upload.expires(now, &policy.retry)), summary.facts());
     match upload.store(shard, &policy.acceptance, Whole { envelope, summary }) {
         Ok(stored) => stored.await.map_err(NotTaken::NotStored),
-        Err(Unwanted { reply, reason, envelope }) => {
-            Err(refuse(shard, &envelope, (&reply, Some(reason))))
-        }
+        Err(Unwanted { reply, reason, envelope }) => Err(refuse(shard, &envelope, (&reply, Some(reason)))),
     }
 }
 

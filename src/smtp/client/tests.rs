@@ -136,7 +136,9 @@ fn what_cannot_go_is_known_before_asking() {
     assert_eq!(PLAIN.missing(&eight_bit.needs.encoded()), None);
     let small = Capabilities { size: Some(5), ..PIPELINING };
     assert_eq!(
-        Transaction::new(&small, b"", smallvec![&b"x@y"[..]], 10, Body::default()).expect_err("size").status(),
+        Transaction::new(&small, b"", smallvec![&b"x@y"[..]], 10, Body::default())
+            .expect_err("size")
+            .status(),
         "5.3.4"
     );
 }
@@ -152,7 +154,8 @@ fn a_message_that_is_withheld() {
             (&[250, 250, 250], ["5.6.3", "5.6.3"]),
         ] {
             let recipients = smallvec![&b"x@z"[..], &b"y@z"[..]];
-            let begun = Transaction::new(capabilities, b"a@b", recipients, 10, Body::default()).expect("fits");
+            let begun =
+                Transaction::new(capabilities, b"a@b", recipients, 10, Body::default()).expect("fits");
             let mut transaction = begun.withhold(local(554, (5, 6, 3), "no"));
             let (mut out, mut sent) = (Vec::new(), transaction.write_commands(&mut Vec::new()));
             let mut next = Next::AwaitReply;
@@ -308,7 +311,8 @@ fn an_end_behind_another_message_leaves_no_doubtful_refusal() {
         let names = recipients_of(names);
         let count = names.len();
         let names = names.iter().map(|name| name.as_bytes()).collect();
-        let mut transaction = Transaction::new(&PIPELINING, b"a@b", names, 10, Body::default()).expect("fits");
+        let mut transaction =
+            Transaction::new(&PIPELINING, b"a@b", names, 10, Body::default()).expect("fits");
         let over = codes.iter().map(|code| transaction.on_reply(reply(*code))).last() == Some(Next::Done);
         if known {
             transaction.on_reset();
@@ -342,7 +346,8 @@ fn a_hop_that_leaves_at_a_recipient() {
     let after = |codes: &[u16], lost: bool| {
         let names = recipients_of(5);
         let names = names.iter().map(|name| name.as_bytes()).collect();
-        let mut transaction = Transaction::new(&PIPELINING, b"a@b", names, 10, Body::default()).expect("fits");
+        let mut transaction =
+            Transaction::new(&PIPELINING, b"a@b", names, 10, Body::default()).expect("fits");
         for code in codes {
             transaction.on_reply(reply(*code));
         }
@@ -416,7 +421,8 @@ fn a_hop_takes_few_recipients() {
     let answered = |codes: &[Answer]| {
         let names = recipients_of(codes.len());
         let names = names.iter().map(|name| name.as_bytes()).collect();
-        let mut transaction = Transaction::new(&PIPELINING, b"a@b", names, 10, Body::default()).expect("fits");
+        let mut transaction =
+            Transaction::new(&PIPELINING, b"a@b", names, 10, Body::default()).expect("fits");
         transaction.on_reply(reply(250));
         for (code, enhanced) in codes {
             transaction.on_reply(Reply { enhanced: *enhanced, ..reply(*code) });
@@ -440,7 +446,8 @@ fn a_hop_takes_few_recipients() {
     let quota = |words: &str| {
         let names = recipients_of(4);
         let names = names.iter().map(|name| name.as_bytes()).collect();
-        let mut transaction = Transaction::new(&PIPELINING, b"a@b", names, 10, Body::default()).expect("fits");
+        let mut transaction =
+            Transaction::new(&PIPELINING, b"a@b", names, 10, Body::default()).expect("fits");
         let _ = [250, 250, 250].map(|code| transaction.on_reply(reply(code)));
         let _ = [0, 1].map(|_| transaction.on_reply(Reply { text: words.into(), ..reply(452) }));
         (transaction.recipients_taken(), transaction.has_later())
@@ -583,7 +590,8 @@ fn a_host_is_blamed_when_all_of_it_is_its_own_trouble() {
     ] {
         let words: Vec<_> = replies.iter().map(Reply::describe).collect();
         let recipients = smallvec![&b"x@z"[..], &b"y@z"[..]];
-        let mut transaction = Transaction::new(&PLAIN, b"a@b", recipients, 10, Body::default()).expect("fits");
+        let mut transaction =
+            Transaction::new(&PLAIN, b"a@b", recipients, 10, Body::default()).expect("fits");
         let mut next = Next::WriteCommands;
         for reply in replies {
             next = transaction.on_reply(reply);

@@ -45,7 +45,8 @@ fn a_message_is_taken_without_a_session() {
     let id = world.block_on(submitted).expect("it is taken");
     let source = Source::read_now(&shard, place(&shard, &id)).expect("a record");
     let view = source.view().expect("a message");
-    let stored: Vec<_> = view.recipients().map(|(address, _)| std::str::from_utf8(address).unwrap()).collect();
+    let stored: Vec<_> =
+        view.recipients().map(|(address, _)| std::str::from_utf8(address).unwrap()).collect();
     assert_eq!(stored, ["two@a.example", "one@B.example", "three@b.example"]);
     assert!(view.needs.eight_bit && view.needs_stuffing && !view.mailbox_line);
     assert_eq!(view.expiry.0 - view.arrival.0, 2 * 3_600_000);
@@ -69,7 +70,8 @@ fn a_large_message_is_not_held_whole() {
     let source = Source::read_now(&shard, place(&shard, &id)).expect("a record");
     let view = source.view().expect("a message");
     assert!(view.extents().count() > 2);
-    let body = world.block_on(source.body_prefix(&shard, id.get().lane, &view, text.len())).expect("its body");
+    let body =
+        world.block_on(source.body_prefix(&shard, id.get().lane, &view, text.len())).expect("its body");
     assert!(body == text.as_bytes());
     assert_eq!(shard.inbound.gathered.get(), 0);
 }
