@@ -59,11 +59,20 @@ fn listener_of<R: Runtime>(
 }
 
 /// A policy is prepared: sockets are opened that nobody is taken from yet. Then it waits to be in force.
-pub(in crate::shard) fn prepare<R: Runtime>(
+pub(in crate::shard) async fn prepare<R: Runtime>(
     shard: &Rc<Shard<R>>,
     policy: Arc<Policy>,
     reply: Reply<Result<(), ListenError>>,
 ) {
+    // What came into force while this shard was busy is taken up first: it says which sockets there are.
+    for _ in 0..limits::TAKEN_UP_WITHIN {
+        let generation = shard.mesh.generation();
+        if shard.policy.generation() == generation {
+            break;
+        }
+        shard.policy.hear(generation);
+        shard.runtime.yield_now().await;
+    }
     let policy = InForce::new(policy);
     let prepared = listeners::prepare(shard, wanted(shard, &policy));
     let answer = prepared.map(|listeners| {
@@ -114,5 +123,61 @@ fn take_up<R: Runtime>(shard: &Rc<Shard<R>>, policy: Rc<InForce>, listeners: Pre
     if shard.index == 0 {
         let done = Admin::Reload { by: &policy.by, changed: &policy.changed };
         shard.say.journal.borrow_mut().notice(shard.runtime.wall(), &Notice::Admin(done));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+    use std::time::Duration;
+
+    use crate::config::Config;
+    use crate::runtime::sim::{SimRuntime, World};
+    use crate::shard::alone;
+
+    fn policy(shard: &Shard<SimRuntime>, port: u16, generation: u64) -> Arc<Policy> {
+        let text = format!(
+            "[node]\nhostname = \"relay.example\"\ndata_dir = \"/spool\"\nshards = 1\n[[listener]]\naddress = \"10.0.0.1:{port}\"\n"
+        );
+        let config = Config::parse(&text, Path::new("test")).unwrap();
+        Arc::new(Policy::new(&config, vec![None], None, 1).after(
+            &shard.policy.get(),
+            generation,
+            ("test", &[]),
+        ))
+    }
+
+    /// A shard that hung prepares the next policy before its task has taken up the last one, which closes what the next one wants.
+    #[test]
+    fn what_is_in_force_is_taken_up_before_the_next_is_prepared() {
+        let world = World::new(1);
+        let shard = alone::shard(&world, None);
+        let asker = Arc::new(());
+        let settle = || world.run_for(Duration::from_secs(1));
+        let prepare = |port, generation| {
+            let policy = policy(&shard, port, generation);
+            let done = Reply::new(&asker, |prepared: Result<(), ListenError>| prepared.unwrap());
+            world.block_on(prepare(&shard, policy, done));
+        };
+        let hear = |generation| {
+            shard.policy.hear(generation);
+            settle();
+        };
+        prepare(25, 1);
+        settle();
+        shard.mesh.put_in_force(1);
+        hear(1);
+        prepare(26, 2);
+        settle();
+        shard.mesh.put_in_force(2);
+        // Nobody has heard of that here.
+        prepare(25, 3);
+        hear(2);
+        shard.mesh.put_in_force(3);
+        hear(3);
+        assert_eq!(shard.policy.generation(), 3);
+        let open: Vec<u16> = shard.inbound.listening.borrow().keys().map(|address| address.port()).collect();
+        assert_eq!(open, [25]);
     }
 }
