@@ -60,7 +60,7 @@ impl Store {
         }
         while let Some(slot) = self.lane.wants_segment() {
             let path = layout::segment_path(&self.directory, slot);
-            let made = self.runtime.create_segment(&path, SHAPE.segment_size).await;
+            let made = self.runtime.create_segment(&path, SHAPE.segment_size, None).await;
             self.segments.push(made.expect("room for segments"));
             self.lane.segment_created(slot, true);
         }

@@ -84,6 +84,8 @@ stories!(
         a_dead_disk_is_survived_and_left_behind;
     Root:
         a_full_disk_refuses_and_drains,
+        a_full_disk_has_room_for_the_journal,
+        a_full_disk_keeps_no_log_back,
         no_room_is_told_and_soon_over;
     Nothing:
         flipped_bytes_are_found_and_the_rest_is_delivered,

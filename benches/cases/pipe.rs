@@ -207,7 +207,7 @@ impl Runtime for PipeRuntime {
     fn open_segment(&self, _: &Path) -> io::Result<Absent> {
         Err(absent())
     }
-    async fn create_segment(&self, _: &Path, _: u64) -> io::Result<Absent> {
+    async fn create_segment(&self, _: &Path, _: u64, _: Option<&Path>) -> io::Result<Absent> {
         Err(absent())
     }
     async fn read(&self, _: &SegmentMap, _: u64, _: usize) -> io::Result<Vec<u8>> {

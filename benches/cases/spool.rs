@@ -84,8 +84,9 @@ impl Store {
         let world = World::new(1);
         let runtime = world.shard(0, 0);
         runtime.create_directory(Path::new("/lane")).expect("a simulated disk");
-        let segment =
-            world.block_on(runtime.create_segment(Path::new("/lane/a"), 4096)).expect("a simulated disk");
+        let segment = world
+            .block_on(runtime.create_segment(Path::new("/lane/a"), 4096, None))
+            .expect("a simulated disk");
         let lane = Lane::new(shape);
         let mut store = Store {
             lane,

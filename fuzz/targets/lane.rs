@@ -27,7 +27,7 @@ thread_local! {
         let shard = world.shard(1, 0);
         let made = world.block_on(async move {
             shard.create_directory(Path::new("/proofs"))?;
-            shard.create_segment(Path::new("/proofs/0"), 4096).await
+            shard.create_segment(Path::new("/proofs/0"), 4096, None).await
         });
         let segment = made.expect("the simulated disk is sound");
         (world, segment)

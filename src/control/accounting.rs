@@ -37,7 +37,7 @@ pub fn open(logs: &[LogConfig], data_dir: &Path) -> Result<(Option<Opened>, Read
         journal::remove(data_dir);
         return Ok((None, Readers::Nobody));
     }
-    let journal =
+    let mut journal =
         Journal::open(data_dir).map_err(|error| StartError::Journal(journal::directory(data_dir), error))?;
     let open = |log: &LogConfig| {
         let select = Select::new(log.events.clone());
@@ -46,8 +46,7 @@ pub fn open(logs: &[LogConfig], data_dir: &Path) -> Result<(Option<Opened>, Read
     };
     let logs = logs.map(open).collect::<Result<Vec<Log>, StartError>>()?;
     journal.forget_others(&logs.iter().map(Log::cursor_name).collect::<Vec<_>>());
-    let known = journal.shared.published();
-    let journaled = Arc::new(Journaled::new(limits::SHARDS_MAX, |lane| known.get(&lane).copied()));
+    let journaled = Arc::new(journal.journaled(limits::SHARDS_MAX));
     let readers = Readers::Journal(journaled.clone());
     Ok((Some(Opened { journal, logs, journaled }), readers))
 }

@@ -29,6 +29,8 @@ pub(super) struct Log {
     begin: Place,
     /// Where it goes on is known.
     resumed: bool,
+    /// Until then nobody tries to find out.
+    resume_at: Duration,
     /// Nothing may be written before its cursor says which file it is.
     unsaved: bool,
     saved_at: Duration,
@@ -66,6 +68,7 @@ impl Log {
             feed,
             begin: journal.shared.end(),
             resumed: false,
+            resume_at: Duration::ZERO,
             unsaved: true,
             saved_at: Duration::ZERO,
             held: None,
@@ -101,7 +104,18 @@ impl Log {
         if reopen || (self.round.is_multiple_of(limits::LOG_LOOK_ROUNDS) && self.was_moved()) {
             self.reopen();
         }
-        if let Err(error) = self.resume().and_then(|()| if self.unsaved { self.save() } else { Ok(()) }) {
+        if now < self.resume_at {
+            return false;
+        }
+        if let Err(error) = self.resume() {
+            // It begins anew, and may have read gigabytes by then.
+            self.resume_at = now + limits::LOG_COMPLAINT;
+            self.complain(&error);
+            return false;
+        }
+        if self.unsaved
+            && let Err(error) = self.save()
+        {
             self.complain(&error);
             return false;
         }

@@ -266,8 +266,8 @@ async fn look_after(
             let (mut standstill, mut shut) = (String::new(), String::new());
             if setup.health.is_open() {
                 standstill = pulse.look(&setup.instruments);
-                free.ask(&setup.data_dir, &setup.instruments).await;
-                shut = refusals.look(&setup.instruments, &setup.data_dir, |_| free.bytes());
+                free.ask(&setup.data_dir, journal.map(journal::Shared::directory), &setup.instruments).await;
+                shut = refusals.look(&setup.instruments, &setup.data_dir, |_| free.there());
                 let failed = journal.and_then(journal::Shared::problem).into_iter();
                 shut =
                     failed.chain(Some(shut).filter(|shut| !shut.is_empty())).collect::<Vec<_>>().join("; ");
@@ -288,18 +288,27 @@ struct Free {
     asking: AtomicBool,
     /// Bytes and one; 0: not known.
     bytes: AtomicU64,
+    /// Bytes of these that are to stay free for the journal.
+    spare: AtomicU64,
 }
 
 impl Free {
     /// Asks anew if a shard takes no mail, and the last question was answered. Waits a moment for the answer.
-    async fn ask(self: &Arc<Free>, data_dir: &Path, instruments: &[Arc<Instruments>]) {
+    async fn ask(
+        self: &Arc<Free>,
+        data_dir: &Path,
+        journal: Option<&Path>,
+        instruments: &[Arc<Instruments>],
+    ) {
         use crate::observe::room::Shut;
         let shut = instruments.iter().any(|shard| shard.room.shut() == Shut::NoSegment);
         if !shut || self.asking.swap(true, Ordering::SeqCst) {
             return;
         }
-        let (answer, data_dir) = (self.clone(), data_dir.to_owned());
+        let (answer, data_dir, journal) = (self.clone(), data_dir.to_owned(), journal.map(Path::to_owned));
         let asked = tokio::task::spawn_blocking(move || {
+            let spare = journal.map_or(0, |journal| files::spare_bytes(&data_dir, &journal));
+            answer.spare.store(spare, Ordering::SeqCst);
             let bytes = files::free_bytes(&data_dir).map_or(0, |(ours, _)| ours.saturating_add(1));
             answer.bytes.store(bytes, Ordering::SeqCst);
             answer.asking.store(false, Ordering::SeqCst);
@@ -307,8 +316,9 @@ impl Free {
         let _ = tokio::time::timeout(limits::CONTROL_ROUND, asked).await;
     }
 
-    fn bytes(&self) -> Option<u64> {
-        self.bytes.load(Ordering::SeqCst).checked_sub(1)
+    fn there(&self) -> Option<watch::Free> {
+        let bytes = self.bytes.load(Ordering::SeqCst).checked_sub(1)?;
+        Some(watch::Free { bytes, spare: self.spare.load(Ordering::SeqCst) })
     }
 }
 

@@ -54,6 +54,15 @@ impl Pulse {
     }
 }
 
+/// Room on a file system.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Free {
+    /// Bytes that are free.
+    pub bytes: u64,
+    /// Bytes of these that are to stay free for the journal.
+    pub spare: u64,
+}
+
 /// Since when mail is refused.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
@@ -63,12 +72,12 @@ pub(super) struct Refusals {
 }
 
 impl Refusals {
-    /// One look; `free` tells how many bytes are free in a directory. The words are empty if all shards take mail.
+    /// One look; `free` tells how much room there is in a directory. The words are empty if all shards take mail.
     pub(super) fn look(
         &mut self,
         instruments: &[Arc<Instruments>],
         data_dir: &Path,
-        free: impl Fn(&Path) -> Option<u64>,
+        free: impl Fn(&Path) -> Option<Free>,
     ) -> String {
         let mut words: Vec<String> =
             instruments.iter().filter_map(|shard| why(shard, data_dir, &free)).collect();
@@ -94,7 +103,7 @@ impl Refusals {
 }
 
 /// Why this shard takes no mail: how much it wants, and where.
-fn why(shard: &Instruments, data_dir: &Path, free: &impl Fn(&Path) -> Option<u64>) -> Option<String> {
+fn why(shard: &Instruments, data_dir: &Path, free: &impl Fn(&Path) -> Option<Free>) -> Option<String> {
     let room = &shard.room;
     let lane = u16::try_from(room.lane.get()).unwrap_or(u16::MAX);
     let (directory, segment) = (lane_directory(data_dir, lane), room.wanted.get());
@@ -110,11 +119,18 @@ fn why(shard: &Instruments, data_dir: &Path, free: &impl Fn(&Path) -> Option<u64
             let problem = room.problem();
             let problem = if problem.is_empty() { "it is not made yet".to_owned() } else { problem };
             let (there, missing) = match free(&directory) {
-                Some(free) if free < segment => (
-                    format!(", where {} are free", exact(free)),
-                    format!("; free {} more there", exact(segment - free)),
-                ),
-                Some(free) => (format!(", where {} are free", exact(free)), String::new()),
+                Some(Free { bytes, spare }) => {
+                    let for_journal = match spare {
+                        0 => String::new(),
+                        spare => format!(" and {} stay free for the journal of events", exact(spare)),
+                    };
+                    let missing = segment.saturating_add(spare).saturating_sub(bytes);
+                    let missing = match missing {
+                        0 => String::new(),
+                        missing => format!("; free {} more there", exact(missing)),
+                    };
+                    (format!(", where {} are free{for_journal}", exact(bytes)), missing)
+                }
                 None => (String::new(), String::new()),
             };
             Some(format!(
@@ -180,7 +196,7 @@ mod tests {
     #[test]
     fn what_is_wanted_and_where_is_said() {
         let (shards, mut refusals) = (shards(2), Refusals::default());
-        let free = |_: &Path| Some(12 << 20);
+        let free = |_: &Path| Some(Free { bytes: 12 << 20, spare: 0 });
         assert_eq!(refusals.look(&shards, Path::new("/d"), free), "");
         let room = &shards[1].room;
         room.lane.set(1);
@@ -193,6 +209,13 @@ mod tests {
             words,
             "mail is refused with 452: lane 1 needs a new segment of 64MiB in /d/lane-001, where 12.0 MiB are free (No space left \
              on device); free 52.0 MiB more there"
+        );
+        let beside = |_: &Path| Some(Free { bytes: 70 << 20, spare: 30 << 20 });
+        let words = refusals.look(&shards, Path::new("/d"), beside);
+        assert!(
+            words.contains("where 70.0 MiB are free and 30.0 MiB stay free for the journal of events (")
+                && words.ends_with("; free 24.0 MiB more there"),
+            "{words}"
         );
         room.set(Shut::SizeMax);
         let words = refusals.look(&shards, Path::new("/d"), free);

@@ -109,6 +109,12 @@ pub fn room(config: &Config, shards: usize) -> Option<String> {
     let missing: u64 = there.iter().map(|there| (limits::SEGMENTS_LEAST as u64).saturating_sub(*there)).sum();
     let place = data_dir.ancestors().find(|place| place.is_dir())?;
     let (free, _) = files::free_bytes(place)?;
+    let is_kept = config.logs.iter().any(|log| !log.is_nowhere());
+    let spare = if is_kept { files::spare_bytes(place, &layout::journal_directory(data_dir)) } else { 0 };
+    let for_journal = match spare {
+        0 => String::new(),
+        spare => format!(", beside {} that stay free for the journal of events", exact(spare)),
+    };
     let may_grow =
         config.spool.size_max == 0 || (there.iter().sum::<u64>() + 1) * size <= config.spool.size_max;
     let (at, inodes) = (data_dir.display(), files::free_inodes(place).unwrap_or(u64::MAX));
@@ -118,21 +124,22 @@ pub fn room(config: &Config, shards: usize) -> Option<String> {
             "{at}: the file system has {inodes} inodes free, too few for the next segments; remove files there, or give it more inodes"
         ));
     }
-    if missing > 0 && free < missing * size {
+    if missing > 0 && free < missing * size + spare {
         return Some(format!(
-            "{at}: {shards} lanes want {} for their first segments before all of them take mail, and {} are free; free {} more, or \
+            "{at}: {shards} lanes want {} for their first segments before all of them take mail{for_journal}, and {} are free; free {} more, or \
              set spool.segment_size or node.shards lower",
             show_size(missing * size),
             exact(free),
-            exact(missing * size - free)
+            exact(missing * size + spare - free)
         ));
     }
-    (missing == 0 && may_grow && free < size).then(|| {
+    (missing == 0 && may_grow && free < size + spare).then(|| {
         format!(
-            "{at}: a lane whose segments are full wants {} for the next one, and {} are free: it refuses mail with 452 then; free {} more there",
+            "{at}: a lane whose segments are full wants {} for the next one{for_journal}, and {} are free: it refuses mail with 452 then; free {} \
+             more there",
             show_size(size),
             exact(free),
-            exact(size - free)
+            exact(size + spare - free)
         )
     })
 }

@@ -14,22 +14,6 @@ pub const ACCOUNTING_QUEUE: usize = 64;
 /// which is how long a busy disk may keep a journal waiting, and what is held back until it is on the disk in any case.
 pub const ACCOUNTING_BEHIND: usize = 16 * 1024 * 1024;
 
-/// How long after a message was received its record is in the log, at the most, unless the log is not taken: shards pass theirs on four times a
-/// second.
-pub const LOG_BEHIND: Duration = Duration::from_secs(5);
-
-/// How often the clock may be set in that time for all to be told again after a kill. A pause between messages looks the same: then some are
-/// told once more than they need be.
-pub const LOG_LEAPS: u32 = 1;
-
-/// The last messages of a lane that are told again however old they look: on a slow disk a message is stored, and told, long after it was
-/// dated, and where little comes in the pauses between look like clocks that were set.
-pub const UNTOLD_LEAST: usize = 64;
-
-/// Messages of a lane that a start looks at for that, the last ones: more than a shard takes in so long, 20,000 a second, and again in as long
-/// before each leap.
-pub const UNTOLD_MAX: usize = 20_000 * LOG_BEHIND.as_secs() as usize * (1 + LOG_LEAPS as usize);
-
 /// How often a lane that a journal knows nothing of looks whether it does: at the first start of a lane only.
 pub const FIRST_JOURNALED_LOOK: Duration = Duration::from_millis(5);
 
@@ -53,6 +37,16 @@ pub const JOURNAL_FRAME_MAX: usize = 8 * 1024 * 1024;
 pub const JOURNAL_RECENT: usize = 4 * 1024 * 1024;
 /// Bytes of a segment of the journal, after which the next one begins: room is given back in such steps, and the last one is read at a start.
 pub const JOURNAL_SEGMENT: u64 = 64 * 1024 * 1024;
+/// Bytes that the spool leaves free for the journal on a file system that both are on: the journal gives room back only when a segment of it is written
+/// and read to its end, and needs some for the next meanwhile.
+pub const JOURNAL_SPARE: u64 = JOURNAL_SPARE_SEGMENTS * JOURNAL_SEGMENT;
+/// The part of that file system that this is at the most: a small one is to be of use as well. The journal's segments are smaller there.
+pub const JOURNAL_SPARE_SHARE: u64 = 20;
+/// Segments of the journal that find room in what is left free for it: one that is written, one that is read, and as many again until it is seen
+/// that they were.
+pub const JOURNAL_SPARE_SEGMENTS: u64 = 4;
+/// The least that a segment of the journal is, however small the file system.
+pub const JOURNAL_SEGMENT_MIN: u64 = 256 * 1024;
 /// How long a segment is written, where little comes.
 pub const JOURNAL_SEGMENT_AGE: Duration = Duration::from_secs(86_400);
 /// How long events that a log does not take are kept: they name people.
@@ -68,15 +62,17 @@ pub const JOURNAL_SYNC: Duration = Duration::from_secs(1);
 pub const JOURNAL_LOST_SAID: u64 = 60;
 /// How often a log writes its cursor: what a pipe may get twice after a kill.
 pub const CURSOR_SAVED: Duration = Duration::from_secs(1);
-/// Bytes of a cursor: a path, and numbers.
-pub const CURSOR_MAX: u64 = 16 * 1024;
+/// Bytes of one of the two places of a cursor: the longest path, every byte of it escaped, and numbers.
+pub const CURSOR_SLOT: usize = 32 * 1024;
+/// Bytes of its file.
+pub const CURSOR_MAX: u64 = 2 * CURSOR_SLOT as u64;
 /// Logs: each has a thread, and a file that is open.
 pub const LOGS_MAX: usize = 8;
 /// Pieces of the journal that a log writes before it looks whether it is to end, or to open its file again.
 pub const LOG_PIECES: u32 = 64;
 /// Files of a log's directory that are looked at for the one that was written before a kill: rotated ones are few.
 pub const LOG_DIRECTORY_MAX: usize = 10_000;
-/// How often a log complains that its journal or cursor is not as it should be.
+/// How often a log complains that its journal or cursor is not as it should be, and tries again to find out where it goes on.
 pub const LOG_COMPLAINT: Duration = Duration::from_secs(60);
 /// Lines of one kind that are written in ten seconds; the others are told as a number.
 pub const DIAGNOSTICS_ALIKE: usize = 20;

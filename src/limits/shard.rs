@@ -4,8 +4,6 @@ use std::time::Duration;
 
 /// Handoffs waiting in one shard's inbox.
 pub const HANDOFF_INBOX: usize = 4096;
-/// Messages found at start that go to their queues before other tasks have a turn.
-pub const REPLAYED_AT_ONCE: usize = 128;
 /// Times in a row that a connection is received from without a wait before other tasks have a turn.
 pub const RECEIVES_AT_ONCE: u32 = 16;
 /// Records of TLS that cost as much as a receive: one of a single byte is decrypted like any other.

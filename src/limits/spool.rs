@@ -130,6 +130,10 @@ pub const OUTCOMES_AT: usize = 256;
 /// How long a lane has nothing to do before it says on the disk that its last commit was synced.
 pub const LANE_REST: Duration = Duration::from_secs(1);
 
-/// Records of a lane that a start tells again: many times what shards, control and its journal hold that is not on the disk, and 200 MB of
+/// Records of all lanes that a start tells again: many times what shards, control and its journal hold that is not on the disk, and 200 MB of
 /// memory. More is only where a journal was not kept for long.
 pub const RECORDED_SINCE_MAX: usize = 4_000_000;
+/// Of these, what a lane has in any case where there are many: more than a second of a shard at its fastest.
+pub const RECORDED_SINCE_LEAST: usize = 100_000;
+/// Records that are looked through for those of one message, which is read once for all of them.
+pub const RETOLD_TOGETHER: usize = 4_096;

@@ -41,6 +41,8 @@ pub enum Readers {
 pub struct Journaled {
     /// By lane: 0, or a position and one more.
     lanes: Box<[AtomicU64]>,
+    /// By lane: what tells it from others that had its number. 0: nobody knows.
+    origins: Box<[AtomicU64]>,
 }
 
 impl Journaled {
@@ -48,10 +50,36 @@ impl Journaled {
     pub fn new(lanes: usize, known: impl Fn(u16) -> Option<Position>) -> Journaled {
         let of = |lane: usize| known(u16::try_from(lane).ok()?);
         let value = |lane| AtomicU64::new(of(lane).map_or(0, |until| until.0.saturating_add(1)));
-        Journaled { lanes: (0..lanes).map(value).collect() }
+        let origins = (0..lanes).map(|_| AtomicU64::new(0)).collect();
+        Journaled { lanes: (0..lanes).map(value).collect(), origins }
     }
 
-    /// The journal has this on the disk. What is told last counts, though it be less: a lane may have been replaced.
+    /// The same, where the journal says as well which lane was meant by each.
+    pub fn of_origins(self, origin: impl Fn(u16) -> u64) -> Journaled {
+        for (place, lane) in self.origins.iter().zip(0..) {
+            place.store(origin(lane), Ordering::Relaxed);
+        }
+        self
+    }
+
+    /// A shard has opened a lane with this origin, in which all ends there. How far the journal is with it: what it says of another lane with this
+    /// number, or of one that was longer, is not of this one.
+    pub fn opened(&self, lane: u16, origin: u64, end: Position) -> Option<Position> {
+        let place = self.origins.get(usize::from(lane))?;
+        let known = place.swap(origin, Ordering::AcqRel);
+        let until = self.of(lane).filter(|until| *until <= end && (known == 0 || known == origin));
+        if until.is_none() {
+            self.lanes.get(usize::from(lane))?.store(0, Ordering::Release);
+        }
+        until
+    }
+
+    /// Which lane is meant by a number. 0: nobody knows.
+    pub fn origin(&self, lane: u16) -> u64 {
+        self.origins.get(usize::from(lane)).map_or(0, |origin| origin.load(Ordering::Acquire))
+    }
+
+    /// The journal has this on the disk.
     pub fn publish(&self, Recorded { lane, until }: Recorded) {
         if let Some(place) = self.lanes.get(usize::from(lane)) {
             place.store(until.0.saturating_add(1), Ordering::Release);
@@ -80,5 +108,26 @@ mod tests {
         }
         journaled.publish(Recorded { lane: 3, until: Position(5) });
         assert_eq!(journaled.of(3), None, "there is no such lane");
+    }
+
+    #[test]
+    fn what_is_known_of_another_lane_is_not_believed() {
+        let known = Position::new(3, 4096);
+        let life = |origin| Journaled::new(2, |_| Some(known)).of_origins(|_| origin);
+        for (before, now, end, believed) in [
+            (7, 7, known, true),
+            (0, 7, known, true),
+            (7, 7, Position::new(4, 0), true),
+            // Another lane got its number, or it was replaced by an older copy of itself.
+            (7, 8, Position::new(4, 0), false),
+            (7, 7, Position::new(3, 4095), false),
+        ] {
+            let journaled = life(before);
+            let wanted = believed.then_some(known);
+            assert_eq!(journaled.opened(1, now, end), wanted, "{before} {now} {end:?}");
+            assert_eq!((journaled.of(1), journaled.origin(1)), (wanted, now));
+            assert_eq!((journaled.of(0), journaled.origin(0)), (Some(known), before));
+        }
+        assert_eq!(life(7).opened(2, 7, known), None, "there is no such lane");
     }
 }

@@ -61,6 +61,8 @@ pub enum Defect {
     VouchedEarly,
     /// What finds no room on its way to the journal is dropped.
     OverflowDropped,
+    /// New segments leave the journal no room.
+    JournalWithoutRoom,
     /// What a hop takes too few of is forgotten.
     FewForgotten,
     /// What outcomes are about is forgotten.

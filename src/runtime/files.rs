@@ -105,6 +105,32 @@ pub fn free_bytes(directory: &Path) -> Option<(u64, u64)> {
     Some((bytes(found.f_bavail), bytes(found.f_bfree)))
 }
 
+/// Bytes that are to stay free on the file system of a directory for what is written in another one: a share of a small file system, and none where
+/// the other one lies elsewhere. What is not there yet lies where it will.
+pub fn spare_bytes(directory: &Path, of: &Path) -> u64 {
+    let there = |path: &Path| {
+        let place = path.ancestors().find(|place| place.is_dir()).map(Path::to_owned)?;
+        Some((std::fs::metadata(&place).ok()?.dev(), place))
+    };
+    match (there(directory), there(of)) {
+        (Some((one, place)), Some((other, _))) if one == other => spare_of(size_bytes(&place)),
+        _ => 0,
+    }
+}
+
+/// The same of a file system of this size.
+pub fn spare_of(size: u64) -> u64 {
+    limits::JOURNAL_SPARE.min(size / limits::JOURNAL_SPARE_SHARE)
+}
+
+/// Bytes of the file system of a directory, or of the next one above it that is there. One that does not say is as large as can be.
+pub fn size_bytes(directory: &Path) -> u64 {
+    let found = directory.ancestors().find_map(|place| rustix::fs::statvfs(place).ok());
+    found
+        .filter(|found| found.f_blocks > 0)
+        .map_or(u64::MAX, |found| found.f_blocks.saturating_mul(found.f_frsize))
+}
+
 /// What editors of other systems put in front of UTF-8: it is no part of the text.
 const MARK: &[u8] = "\u{feff}".as_bytes();
 
@@ -339,6 +365,17 @@ mod tests {
         std::os::unix::fs::symlink(path("b"), path("link")).unwrap();
         assert!(device_of_directory(&path("link")).is_err());
         assert_eq!(device_of_directory(&path("b")).unwrap(), device_of_directory(&path("c")).unwrap());
+    }
+
+    #[test]
+    fn what_is_left_free_is_a_share_and_only_on_the_same_file_system() {
+        let mebibyte = 1 << 20;
+        assert_eq!([60, 20_000].map(|size| spare_of(size * mebibyte)), [3 * mebibyte, limits::JOURNAL_SPARE]);
+        let scratch = tempfile::tempdir().unwrap();
+        let not_yet = scratch.path().join("a/b");
+        assert_eq!(spare_bytes(scratch.path(), &not_yet), spare_of(size_bytes(&not_yet)));
+        assert!(spare_bytes(scratch.path(), &not_yet) > 0);
+        assert_eq!(spare_bytes(scratch.path(), Path::new("/proc/none")), 0);
     }
 
     #[test]

@@ -110,8 +110,14 @@ pub trait Runtime: Clone + 'static {
     fn create_directory(&self, directory: &Path) -> io::Result<()>;
     /// Opens an existing segment file for writing. Blocks: start-up only.
     fn open_segment(&self, path: &Path) -> io::Result<Self::Segment>;
-    /// Creates a segment of `size` zero bytes; ready when zeroes, size and directory entry are synced.
-    fn create_segment(&self, path: &Path, size: u64) -> impl Future<Output = io::Result<Self::Segment>>;
+    /// Creates a segment of `size` zero bytes; ready when zeroes, size and directory entry are synced. Where `beside` is on the same file system,
+    /// some room is left there for what is written to it (`files::spare_bytes`), else that counts as a full disk.
+    fn create_segment(
+        &self,
+        path: &Path,
+        size: u64,
+        beside: Option<&Path>,
+    ) -> impl Future<Output = io::Result<Self::Segment>>;
     /// Reads `length` bytes at `offset` of any lane's segment without touching the map (an unreadable page is an
     /// error here, and would be a SIGBUS there). For bytes that may not be resident.
     fn read(

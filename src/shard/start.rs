@@ -17,7 +17,7 @@ use crate::observe::Instruments;
 use crate::observe::accounting::Journal;
 use crate::observe::diagnostics::Level;
 use crate::observe::event::Encoder;
-use crate::observe::journaled::{Readers, Recorded};
+use crate::observe::journaled::Readers;
 use crate::policy::tls;
 use crate::runtime::{Defect, Runtime, Segment};
 use crate::shard::Shard;
@@ -34,7 +34,7 @@ use crate::shard::say::Say;
 use crate::shard::store::load::{self, Source};
 use crate::shard::store::state::Store;
 use crate::shard::store::writer::LaneWriter;
-use crate::shard::store::{compact, persist, retell};
+use crate::shard::store::{compact, persist};
 use crate::shard::tell;
 use crate::shard::timers::Timers;
 use crate::shard::turns::Turns;
@@ -45,7 +45,8 @@ use crate::spool::index::Entry;
 use crate::spool::lane::Shape;
 use crate::spool::layout::{self, lane_directory, segment_path};
 use crate::spool::segment::LaneOrigin;
-use crate::time::{Instant, UnixMillis};
+use crate::spool::since::Since;
+use crate::time::Instant;
 
 mod error;
 
@@ -198,28 +199,23 @@ async fn replay<R: Runtime>(shard: Rc<Shard<R>>, writer: Rc<LaneWriter<R>>) {
         .entries()
         .map(|(key, entry)| (key, Location { lane, slot: entry.slot, offset: entry.offset }))
         .collect();
-    let again_from = writer.tells_again.get().then(|| again_from(&shard, &writer, &found)).flatten();
-    for some in found.chunks(limits::REPLAYED_AT_ONCE) {
-        for (key, location) in some {
-            let read = Source::read_now(&shard, shard.mesh.places(lane).now(*key, *location));
-            match read.as_ref().map_err(|error| error.to_string()).and_then(|source| {
-                let view = source.view().map_err(|error| error.to_string())?;
-                if again_from.is_some_and(|from| (view.id.sequence, view.id.offset) >= from) {
-                    retell::received(&shard, &view);
-                }
-                handoff::recovered(&shard, *location, *key, &view);
-                Ok(())
-            }) {
-                Ok(()) => {}
-                Err(error) => load::report_unreadable(
-                    &shard,
-                    writer.lane.borrow().id(*key),
-                    *location,
-                    &format!("cannot be read: {error}; it stays in the spool"),
-                ),
-            }
+    for (key, location) in &found {
+        let read = Source::read_now(&shard, shard.mesh.places(lane).now(*key, *location));
+        let queued = read.and_then(|source| {
+            handoff::recovered(&shard, *location, *key, &source.view()?);
+            Ok(())
+        });
+        if let Err(error) = queued {
+            load::report_unreadable(
+                &shard,
+                writer.lane.borrow().id(*key),
+                *location,
+                &format!("cannot be read: {error}; it stays in the spool"),
+            );
         }
-        shard.runtime.yield_now().await;
+        if shard.runtime.should_yield() {
+            shard.runtime.yield_now().await;
+        }
         // The spool holds it in less room than a queue on the way to another shard that is busy with the same.
         while shard.outbound.backlog.borrow().len() >= limits::HANDOFF_INBOX {
             if shard.draining.get() {
@@ -229,54 +225,6 @@ async fn replay<R: Runtime>(shard: Rc<Shard<R>>, writer: Rc<LaneWriter<R>>) {
             shard.timers.sleep_until(shard.runtime.now() + Duration::from_millis(1)).await;
         }
     }
-}
-
-/// What was born from here on may have been received and not be in the log.
-fn again_from<R: Runtime>(
-    shard: &Rc<Shard<R>>,
-    writer: &LaneWriter<R>,
-    found: &[(u32, Location)],
-) -> Option<(u32, u32)> {
-    let lane = writer.lane.borrow();
-    let places = shard.mesh.places(lane.number());
-    let mut origins: Vec<_> = found
-        .iter()
-        .filter_map(|(key, location)| lane.id(*key).map(|id| ((id.sequence, id.offset), *key, *location)))
-        .collect();
-    origins.sort_unstable_by_key(|(born, ..)| std::cmp::Reverse(*born));
-    first_untold(origins, |(born, key, location)| {
-        let source = Source::read_now(shard, places.now(key, location)).ok()?;
-        Some((born, source.view().ok()?.arrival))
-    })
-}
-
-/// The first of these origins, told from the last on, that may not be in the log. Nobody knows when the process was killed, but not before the
-/// last message came; and the log has what was told a few seconds before. Where the clock was set in these seconds, what came just before looks
-/// long past, or yet to come: after a leap the seconds are counted once more. A disk that is slow makes what it held up look old as well, so a few
-/// are told whatever their time. Each is read, so no more are looked at than came in that time, whether they can be read or not: a disk that
-/// fails takes seconds to say so.
-fn first_untold<B>(
-    origins: impl IntoIterator<Item = B>,
-    read: impl FnMut(B) -> Option<((u32, u32), UnixMillis)>,
-) -> Option<(u32, u32)> {
-    let mut leaps = limits::LOG_LEAPS;
-    let mut last: Option<UnixMillis> = None;
-    let mut first = None;
-    for (number, (born, arrival)) in origins.into_iter().take(limits::UNTOLD_MAX).filter_map(read).enumerate()
-    {
-        let from = last.get_or_insert(arrival);
-        if number < limits::UNTOLD_LEAST {
-            *from = arrival;
-        } else if from.0.abs_diff(arrival.0) > limits::LOG_BEHIND.as_millis() as u64 {
-            if leaps == 0 {
-                break;
-            }
-            leaps -= 1;
-            *from = arrival;
-        }
-        first = Some(born);
-    }
-    first
 }
 
 /// Reads the lanes and builds the shard.
@@ -372,28 +320,26 @@ fn open_lane<R: Runtime>(runtime: &R, setup: &Setup, lane: u16) -> Result<LaneWr
     let files = OpenFiles { runtime, segments };
     let journaled =
         if let Readers::Journal(journaled) = &setup.instruments.readers { Some(journaled) } else { None };
+    let origin = shape.origin.number();
     let known = journaled.and_then(|journaled| journaled.of(lane));
-    let folded = fold::fold_since(shape, &files, known);
+    let most = (limits::RECORDED_SINCE_MAX / setup.mesh.lanes().max(1)).max(limits::RECORDED_SINCE_LEAST);
+    let folded = fold::fold_since(shape, &files, known, most);
     let mut folded = folded.map_err(|refusal| StartError::Refused(directory.clone(), refusal))?;
     if let Some(journaled) = journaled {
-        // What it knows of a lane that was replaced since is of another one.
         let end = folded.lane.position();
-        let until = known.map_or(end, |known| known.min(end));
-        if known.is_some() {
-            journaled.publish(Recorded { lane, until });
+        let known = journaled.opened(lane, origin, end);
+        if known.is_none() {
+            // Of another lane than this. What this one recorded nobody asked to be told.
+            folded.since = Since::default();
         }
-        folded.lane.set_journaled(until);
+        folded.lane.set_journaled(known.unwrap_or(end));
     }
     if runtime.planted(Defect::AboutForgotten) {
         folded.lane.plant_forgetful();
     }
     report(runtime, setup, lane, &folded);
     let found = (folded.unsure, folded.since);
-    let writer = LaneWriter::new(folded.lane, directory, spool.segment_size, files.segments, found);
-    // A journal that knows nothing of the lane was not kept before. Where nobody reads, nothing is looked for.
-    let is_read = !matches!(setup.instruments.readers, Readers::Nobody);
-    writer.tells_again.set(is_read && !folded.clean && known.is_none());
-    Ok(writer)
+    Ok(LaneWriter::new(folded.lane, directory, spool.segment_size, files.segments, found))
 }
 
 /// What recovery found, for the operator.
@@ -489,55 +435,5 @@ async fn tell_the_rest<R: Runtime>(shard: &Rc<Shard<R>>, give_up: Instant) {
             return;
         }
         shard.timers.sleep_until(shard.runtime.now() + Duration::from_millis(5)).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_clock_set_forward_makes_look_old_is_told_again() {
-        // Behind them as many of the last second as are told whatever their time.
-        let at = |seconds: &[u64]| {
-            let last = std::iter::repeat_n(seconds.last()?, limits::UNTOLD_LEAST);
-            let origins =
-                last.chain(seconds.iter().rev()).zip((0..seconds.len() + limits::UNTOLD_LEAST).rev());
-            let origins = origins.map(|(seconds, place)| (place, seconds));
-            let origins = origins.map(|(place, seconds)| ((1, place as u32), UnixMillis(seconds * 1000)));
-            first_untold(origins, Some).map(|(_, place)| place)
-        };
-        assert_eq!(at(&[]), None);
-        assert_eq!(at(&[7]), Some(0));
-        // Forward by two minutes, and by a year; what waits for long is in the log.
-        assert_eq!(at(&[1, 99, 100, 220, 221]), Some(1));
-        assert_eq!(at(&[1, 50, 99, 100, 31_536_100]), Some(2));
-        // Back by an hour; what came long before that is in the log.
-        assert_eq!(at(&[5000, 5001, 1400, 1401]), Some(0));
-        assert_eq!(at(&[4000, 5000, 5001, 1400, 1401]), Some(1));
-    }
-
-    /// A disk that stood still for a minute: what it held up was dated long before it was stored, and told just before the kill.
-    #[test]
-    fn what_a_slow_disk_held_up_is_told_again() {
-        let origins = [10, 20, 80, 99].iter().enumerate().rev();
-        let origins = origins.map(|(place, seconds)| ((1, place as u32), UnixMillis(seconds * 1000)));
-        assert_eq!(first_untold(origins, Some), Some((1, 0)));
-    }
-
-    /// Whatever the times say: a million messages are not read before the first is queued.
-    #[test]
-    fn no_more_are_looked_at_than_came_in_that_time() {
-        let most = limits::UNTOLD_MAX as u32;
-        for (readable, first) in
-            [(0, Some((1, 9 * most))), (10 * most - 5, Some((1, 10 * most - 5))), (10 * most, None)]
-        {
-            let mut looked = 0;
-            let found = first_untold((0..10 * most).rev(), |place| {
-                looked += 1;
-                (place >= readable).then_some(((1, place), UnixMillis(7_000)))
-            });
-            assert_eq!((looked, found), (limits::UNTOLD_MAX, first));
-        }
     }
 }

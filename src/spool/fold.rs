@@ -131,11 +131,16 @@ struct Fold<'a, F> {
 
 /// Folds a lane.
 pub fn fold(shape: Shape, files: &impl Files) -> Result<Folded, SpoolRefusal> {
-    fold_since(shape, files, None)
+    fold_since(shape, files, None, 0)
 }
 
-/// Folds a lane, and says what was recorded in it from a position on.
-pub fn fold_since(shape: Shape, files: &impl Files, from: Option<Position>) -> Result<Folded, SpoolRefusal> {
+/// Folds a lane, and says what was recorded in it from a position on, so many records of it.
+pub fn fold_since(
+    shape: Shape,
+    files: &impl Files,
+    from: Option<Position>,
+    most: usize,
+) -> Result<Folded, SpoolRefusal> {
     let mut fold = Fold {
         files,
         shape,
@@ -148,7 +153,7 @@ pub fn fold_since(shape: Shape, files: &impl Files, from: Option<Position>) -> R
         torn: 0,
         torn_messages: Vec::new(),
         unsure: Unsure::default(),
-        since: Since::new(from),
+        since: Since::new(from, most),
     };
     let Survey { mut slots, pool, mut found, highest } = fold.survey()?;
     found.sort_by_key(|found| found.header.sequence);

@@ -42,6 +42,11 @@ pub fn lanes<'a>(names: impl IntoIterator<Item = &'a String>) -> Vec<u16> {
     lanes
 }
 
+/// Where the journal of events is kept, beside the lanes.
+pub fn journal_directory(data_dir: &Path) -> PathBuf {
+    data_dir.join("journal")
+}
+
 /// The file of a slot in a lane's directory.
 pub fn segment_path(lane: &Path, slot: u16) -> PathBuf {
     lane.join(segment_name(slot))

@@ -71,6 +71,13 @@ pub struct LaneOrigin {
     pub lane: u16,
 }
 
+impl LaneOrigin {
+    /// A number that other lanes do not have, and never 0.
+    pub fn number(self) -> u64 {
+        (self.node.rotate_left(16) ^ u64::from(self.lane)).max(1)
+    }
+}
+
 /// The first block of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {

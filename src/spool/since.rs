@@ -1,7 +1,6 @@
 //! What a lane recorded since a position: a start tells it again, where a journal has only what was recorded before.
 
 use crate::id::{Location, Position};
-use crate::limits;
 use crate::queue::outcome::Stored;
 
 /// Something that happened to accepted mail, as a lane has it.
@@ -22,10 +21,20 @@ pub enum Happened {
     },
 }
 
+impl Happened {
+    /// The message.
+    pub fn of(&self) -> Location {
+        let (Happened::Message(of) | Happened::Outcome { of, .. }) = self;
+        *of
+    }
+}
+
 /// Gathers that, in order.
 #[derive(Debug, Default)]
 pub struct Since {
     from: Option<Position>,
+    /// How many are gathered.
+    pub most: usize,
     /// What was found.
     pub found: Vec<Happened>,
     /// There was more than is gathered.
@@ -33,15 +42,15 @@ pub struct Since {
 }
 
 impl Since {
-    /// From here on. None: nothing is gathered.
-    pub fn new(from: Option<Position>) -> Since {
-        Since { from, ..Since::default() }
+    /// From here on, so many. None: nothing is gathered.
+    pub fn new(from: Option<Position>, most: usize) -> Since {
+        Since { from, most, ..Since::default() }
     }
 
     /// Takes note of what is recorded there, if that is asked about.
     pub(in crate::spool) fn note(&mut self, (sequence, offset): (u32, u32), what: impl FnOnce() -> Happened) {
         if self.from.is_some_and(|from| Position::new(sequence, offset) >= from) {
-            self.cut |= self.found.len() >= limits::RECORDED_SINCE_MAX;
+            self.cut |= self.found.len() >= self.most;
             if !self.cut {
                 self.found.push(what());
             }

@@ -10,6 +10,7 @@ mod compaction;
 mod crowds;
 mod day;
 mod days;
+mod full_disk;
 mod lend;
 mod lmtp;
 mod names;

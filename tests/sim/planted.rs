@@ -12,7 +12,7 @@ use super::day::Day;
 use super::day::dice::Dice;
 use super::day::plan::{DOT, End, Lookup, Manner, Plan, RCPT, SitePlan, VERBS};
 use super::days::wrong;
-use super::{ask, compaction, crowds, lmtp, reload, returns, rules};
+use super::{ask, compaction, crowds, full_disk, lmtp, reload, returns, rules};
 
 /// Seeds within which a defect must be found.
 const SEEDS: u64 = 30;
@@ -129,6 +129,7 @@ found! {
     PageSkips in a_page_that_skips_a_domain_is_found,
     AnswerBreaksOff in an_answer_that_breaks_off_loses_nothing,
     ReturnedTooEarly in what_is_told_to_be_returned_too_early_is_found,
+    JournalWithoutRoom in a_full_disk_without_room_for_the_journal_is_found,
 }
 
 const LOST: &[&str] = &["lost ("];
@@ -138,6 +139,7 @@ const RETURNED: &[&str] = &["returned for no reason", "delivered and returned"];
 fn is_found(defect: Defect) {
     let (days, often, words): (fn(&mut Plan, &mut Dice), f64, &[&str]) = match defect {
         Defect::PolicyKept | Defect::PolicyMixed => return reload::is_found(defect),
+        Defect::JournalWithoutRoom => return full_disk::is_found(defect),
         Defect::PageSkips => return ask::skipped_pages_are_found(defect),
         Defect::ReturnedTooEarly => return ask::returned_too_early_is_found(defect),
         Defect::AnswerBreaksOff => return ask::what_breaks_off_loses_nothing(defect),

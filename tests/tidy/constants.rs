@@ -25,7 +25,11 @@ const MAY: &[(&str, &[&str], &str)] = &[
     ("src/runtime/terminal.rs", &["CTRL_C", "CTRL_D", "CTRL_U"], "keys"),
     ("src/run.rs", &["STARTING", "RUNNING", "STOPPING"], "states in an atomic"),
     ("src/control/health.rs", &["OPEN", "DRAINING"], "states in an atomic"),
-    ("src/control/journal/frame.rs", &["VERSION", "HEADER", "HEAD", "POSITION"], "layout on the disk"),
+    (
+        "src/control/journal/frame.rs",
+        &["VERSION", "HEADER", "HEAD", "POSITION", "KNOWN"],
+        "layout on the disk",
+    ),
     ("src/shard/store/places.rs", &["MOVED"], "a bit of a word of the table"),
     ("src/commands/output.rs", &["NO", "WRONG_USE"], "exit codes"),
     ("src/config/judge.rs", &["MINUTE", "HOUR", "DAY"], "units"),

@@ -48,7 +48,7 @@ pub(in crate::control) struct Feed {
 impl Feed {
     /// For the log with this name. One that has no cursor begins at the end.
     pub(in crate::control) fn open(shared: &Arc<Shared>, name: &str, select: Select) -> io::Result<Feed> {
-        let file = CursorFile::of(shared.directory(), name);
+        let mut file = CursorFile::of(shared.directory(), name);
         let saved = file.read()?;
         let at = saved.as_ref().map_or_else(|| shared.end().into(), Cursor::point);
         let reader = Reader::new(shared.clone(), name, at);
@@ -112,11 +112,13 @@ impl Feed {
     ) -> io::Result<Resumed<Held>> {
         let from = self.reader.at();
         let file = Written { file, length: file.metadata()?.len() };
+        self.reader.searches = true;
         let mut unwritten = Unwritten { feed: self, from, until };
         let resumed = resume::resume(&file, length, &mut unwritten, limits::EVENT_MAX);
         if resumed.is_err() {
             unwritten.rewind();
         }
+        self.reader.searches = false;
         resumed
     }
 }

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::control::journal::place::Known;
 use crate::id::Position;
 use crate::limits;
 
@@ -19,14 +20,19 @@ pub(in crate::control) const HEADER: usize = 24;
 pub(super) const HEAD: usize = 9;
 /// A lane and its position.
 const POSITION: usize = 10;
+/// A lane, which one it is, and its position.
+const KNOWN: usize = 18;
 
 /// What a frame carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Whole lines, an event each.
     Lines,
-    /// Of some lanes, the position up to which the lines before tell of all that is recorded there. What comes later holds.
+    /// Of some lanes, the position up to which the lines before tell of all that is recorded there. What comes later holds. It was written before
+    /// there were [`Kind::Lanes`].
     Positions,
+    /// The same, and which lanes these are: another one may get the number of one that was removed.
+    Lanes,
 }
 
 /// What a frame says of itself.
@@ -66,20 +72,35 @@ pub(super) fn end(at: usize, out: &mut [u8]) {
 }
 
 /// A frame with these positions.
-pub(super) fn positions(of: impl Iterator<Item = (u16, Position)>, out: &mut Vec<u8>) {
-    let at = begin(Kind::Positions, out);
-    for (lane, until) in of {
+pub(super) fn positions(of: &BTreeMap<u16, Known>, out: &mut Vec<u8>) {
+    let at = begin(Kind::Lanes, out);
+    for (lane, Known { until, origin }) in of {
         out.extend_from_slice(&lane.to_le_bytes());
+        out.extend_from_slice(&origin.to_le_bytes());
         out.extend_from_slice(&until.0.to_le_bytes());
     }
     end(at, out);
 }
 
-/// Takes over the positions that a frame carries.
-pub(super) fn read_positions(carried: &[u8], into: &mut BTreeMap<u16, Position>) {
-    for one in carried.as_chunks::<POSITION>().0 {
-        let [lane, lane_high, until @ ..] = *one;
-        into.insert(u16::from_le_bytes([lane, lane_high]), Position(u64::from_le_bytes(until)));
+/// Takes over the positions that a frame carries, if it does.
+pub(super) fn read_positions(kind: Kind, carried: &[u8], into: &mut BTreeMap<u16, Known>) {
+    match kind {
+        Kind::Lines => {}
+        Kind::Positions => {
+            for one in carried.as_chunks::<POSITION>().0 {
+                let [lane, lane_high, until @ ..] = *one;
+                let known = Known { until: Position(u64::from_le_bytes(until)), origin: 0 };
+                into.insert(u16::from_le_bytes([lane, lane_high]), known);
+            }
+        }
+        Kind::Lanes => {
+            for one in carried.as_chunks::<KNOWN>().0 {
+                let [lane, lane_high, o0, o1, o2, o3, o4, o5, o6, o7, until @ ..] = *one;
+                let origin = u64::from_le_bytes([o0, o1, o2, o3, o4, o5, o6, o7]);
+                let known = Known { until: Position(u64::from_le_bytes(until)), origin };
+                into.insert(u16::from_le_bytes([lane, lane_high]), known);
+            }
+        }
     }
 }
 
@@ -88,6 +109,7 @@ impl Kind {
         match self {
             Kind::Lines => 1,
             Kind::Positions => 2,
+            Kind::Lanes => 3,
         }
     }
 }
@@ -96,7 +118,8 @@ impl Head {
     /// Reads it. None: these bytes begin no frame.
     pub(super) fn read(bytes: &[u8; HEAD]) -> Option<Head> {
         let [l0, l1, l2, l3, kind, crc @ ..] = *bytes;
-        let kind = [Kind::Lines, Kind::Positions].into_iter().find(|known| known.number() == kind)?;
+        let kind =
+            [Kind::Lines, Kind::Positions, Kind::Lanes].into_iter().find(|known| known.number() == kind)?;
         let length = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
         (length <= limits::JOURNAL_FRAME_MAX).then_some(Head { kind, length, crc: u32::from_le_bytes(crc) })
     }
@@ -145,16 +168,22 @@ mod tests {
         let (mut bytes, mut ends) = (Vec::new(), Vec::new());
         lines(b"one\ntwo\n", &mut bytes);
         ends.push(bytes.len());
-        positions([(0, Position(7)), (3, Position(u64::MAX))].into_iter(), &mut bytes);
+        let known = |until, origin| Known { until: Position(until), origin };
+        positions(&BTreeMap::from([(0, known(7, 9)), (3, known(u64::MAX, u64::MAX))]), &mut bytes);
         ends.push(bytes.len());
         lines(b"three\n", &mut bytes);
         ends.push(bytes.len());
         let (found, end) = whole(&bytes);
         assert_eq!((found.len(), end), (3, bytes.len()));
         assert_eq!(found[0], (Kind::Lines, b"one\ntwo\n".to_vec()));
-        let mut table = BTreeMap::from([(0, Position(1)), (1, Position(1))]);
-        read_positions(&found[1].1, &mut table);
-        assert_eq!(table, BTreeMap::from([(0, Position(7)), (1, Position(1)), (3, Position(u64::MAX))]));
+        let mut table = BTreeMap::from([(0, known(1, 1)), (1, known(1, 1))]);
+        read_positions(found[0].0, &found[0].1, &mut table);
+        read_positions(found[1].0, &found[1].1, &mut table);
+        let wanted = [(0, known(7, 9)), (1, known(1, 1)), (3, known(u64::MAX, u64::MAX))];
+        assert_eq!(table, BTreeMap::from(wanted));
+        // As it was written before lanes had origins.
+        read_positions(Kind::Positions, &[1, 0, 5, 0, 0, 0, 0, 0, 0, 0], &mut table);
+        assert_eq!(table.get(&1), Some(&known(5, 0)));
         // The frames before the one that is hit stay, and nothing behind it is believed.
         let before = |at: usize| ends.iter().filter(|end| **end <= at).count();
         for at in 0..bytes.len() {

@@ -6,8 +6,9 @@ use std::io;
 use std::sync::Arc;
 
 use crate::config::value::show_size;
+use crate::control::journal::cursor::Forgotten;
 use crate::control::journal::frame::{HEADER, Kind};
-use crate::control::journal::place::Point;
+use crate::control::journal::place::{Place, Point};
 use crate::control::journal::segment::{self, Found};
 use crate::control::journal::shared::Shared;
 use crate::control::journal::{retain, writer};
@@ -26,16 +27,30 @@ pub(super) struct Keep {
     lost: u64,
     told: u64,
     rounds: u64,
+    /// What these have not read is counted before any of it goes; of the first of them, so many events were.
+    forgotten: Vec<Forgotten>,
+    counted: u64,
+    /// The last segment that was there when they were forgotten.
+    found: u64,
 }
 
 impl Keep {
-    pub(super) fn new(shared: Arc<Shared>, size_max: u64, journaled: Arc<Journaled>) -> Keep {
-        Keep { shared, size_max, journaled, lost: 0, told: 0, rounds: 0 }
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        size_max: u64,
+        journaled: Arc<Journaled>,
+        forgotten: Vec<Forgotten>,
+    ) -> Keep {
+        let found = shared.end().segment;
+        Keep { shared, size_max, journaled, lost: 0, told: 0, rounds: 0, forgotten, counted: 0, found }
     }
 
     /// One round; `now` is the time of day. Events that were lost in it.
     pub(super) fn round(&mut self, now: UnixMillis) -> u64 {
         self.sync();
+        if !self.forgotten.is_empty() {
+            return self.count_forgotten(now);
+        }
         let lost = self.remove(now);
         self.lost += lost;
         if self.lost > self.told && self.rounds.is_multiple_of(limits::JOURNAL_LOST_SAID) {
@@ -63,10 +78,14 @@ impl Keep {
         let Some((file, positions)) = self.shared.unsynced() else { return };
         match file.sync_data() {
             Ok(()) => {
+                // What was there before is in it already, or was found to be of another lane.
+                let before = self.shared.published();
                 if self.shared.synced(&positions) {
-                    positions.iter().for_each(|(lane, until)| {
-                        self.journaled.publish(Recorded { lane: *lane, until: *until });
-                    });
+                    for (lane, known) in
+                        positions.iter().filter(|(lane, known)| before.get(lane) != Some(known))
+                    {
+                        self.journaled.publish(Recorded { lane: *lane, until: known.until });
+                    }
                 }
             }
             Err(error) => writer::not_synced(&self.shared, &error),
@@ -91,6 +110,30 @@ impl Keep {
             }
         }
         all
+    }
+
+    /// One more segment of what a log that is forgotten has not read. Events that are lost to it.
+    fn count_forgotten(&mut self, now: UnixMillis) -> u64 {
+        let Some(Forgotten { reader, cursor, at, bytes }) = self.forgotten.first_mut() else { return 0 };
+        let (from, until) = (*at, self.found);
+        let next = self.shared.kept(now).0.into_iter().map(|kept| kept.sequence);
+        if let Some(sequence) = next.into_iter().find(|next| *next >= from.frame.segment && *next <= until) {
+            *at = Place { segment: sequence + 1, offset: 0 }.into();
+            let events = self.count(sequence, from);
+            self.counted += events;
+            return events;
+        }
+        say(
+            Level::Warning,
+            format_args!(
+                "the log {reader} is not configured any more: {bytes} bytes of the journal that it has not read, {} events of all kinds, do not come to it",
+                self.counted
+            ),
+        );
+        let _ = std::fs::remove_file(cursor);
+        self.forgotten.remove(0);
+        self.counted = 0;
+        0
     }
 
     /// Events of a segment that a reader which is there has not read.

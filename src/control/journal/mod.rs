@@ -22,15 +22,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::control::journal::place::Known;
 use crate::control::say::say;
 use crate::control::thread::{Turn, Worker};
-use crate::id::Position;
 use crate::limits;
 use crate::observe::Instruments;
 use crate::observe::diagnostics::Level;
 use crate::observe::journaled::Journaled;
 use crate::runtime::files::{self, Reserve};
 use crate::runtime::process;
+use crate::spool::layout;
 use crate::time::UnixMillis;
 
 pub(super) use feed::{Feed, Held};
@@ -41,7 +42,7 @@ pub(super) use shared::{Progress, Shared};
 
 /// Where it lies.
 pub(crate) fn directory(data_dir: &Path) -> PathBuf {
-    data_dir.join("journal")
+    layout::journal_directory(data_dir)
 }
 
 /// A journal that was opened: what it had is known, and nothing is written yet.
@@ -49,6 +50,7 @@ pub(super) struct Journal {
     pub shared: Arc<Shared>,
     /// The segment that is written next.
     next: u64,
+    forgotten: Vec<cursor::Forgotten>,
 }
 
 /// Its threads.
@@ -63,16 +65,32 @@ impl Journal {
         let directory = directory(data_dir);
         let beginning = begin(&directory)?;
         let next = beginning.next;
-        Ok(Journal { shared: Arc::new(Shared::new(&directory, &beginning)), next })
+        Ok(Journal { shared: Arc::new(Shared::new(&directory, &beginning)), next, forgotten: Vec::new() })
     }
 
-    /// Forgets the cursors of logs that are not configured any more.
-    pub(super) fn forget_others(&self, cursors: &[&str]) {
+    /// How far it is with each lane, for so many.
+    pub(super) fn journaled(&self, lanes: usize) -> Journaled {
+        let known = self.shared.published();
+        let journaled = Journaled::new(lanes, |lane| known.get(&lane).map(|known| known.until));
+        journaled.of_origins(|lane| known.get(&lane).map_or(0, |known| known.origin))
+    }
+
+    /// Forgets the cursors of logs that are not configured any more. Nobody waits for these: the journal would grow to its bound for a log that an
+    /// operator gave up. What they lose is counted, and said.
+    pub(super) fn forget_others(&mut self, cursors: &[&str]) {
         let directory = self.shared.directory();
         let others = files::list(directory).unwrap_or_default();
         for name in others.iter().filter(|name| cursor::is_cursor(name) && !cursors.contains(&name.as_str()))
         {
-            let _ = std::fs::remove_file(directory.join(name));
+            let cursor = directory.join(name);
+            let of = cursor::of_file(&cursor).filter(|_| !name.ends_with(cursor::UNFINISHED));
+            let behind = of.map(|(reader, at)| (reader, at, self.shared.behind(at.frame)));
+            match behind.filter(|(.., bytes)| *bytes > 0) {
+                Some((reader, at, bytes)) => {
+                    self.forgotten.push(cursor::Forgotten { reader, cursor, at, bytes })
+                }
+                None => _ = std::fs::remove_file(cursor),
+            }
         }
     }
 
@@ -84,8 +102,10 @@ impl Journal {
         size_max: u64,
         journaled: &Arc<Journaled>,
     ) -> io::Result<Threads> {
-        let writer = writer::Writer::new(self.shared.clone(), reserve.clone(), self.next);
-        let keep = keep::Keep::new(self.shared, size_max, journaled.clone());
+        let mut writer =
+            writer::Writer::new(self.shared.clone(), reserve.clone(), journaled.clone(), self.next);
+        writer.segment_max = segment_max(files::size_bytes(self.shared.directory()));
+        let keep = keep::Keep::new(self.shared, size_max, journaled.clone(), self.forgotten);
         let (of_writer, of_keep) = (instruments.to_vec(), instruments.to_vec());
         let writer = Worker::start("relevo-journal", move |turn| write(writer, &of_writer, turn))?;
         let keep = Worker::start("relevo-keep", move |turn| look_after(keep, &of_keep, turn))?;
@@ -133,6 +153,12 @@ fn look_after(mut keep: keep::Keep, instruments: &[Arc<Instruments>], turn: &Tur
     keep.sync();
 }
 
+/// Bytes of a segment on a file system of this size: what the spool leaves free there has room for a few.
+fn segment_max(size: u64) -> u64 {
+    let most = files::spare_of(size) / limits::JOURNAL_SPARE_SEGMENTS;
+    most.clamp(limits::JOURNAL_SEGMENT_MIN, limits::JOURNAL_SEGMENT)
+}
+
 /// Removes a journal that nothing reads: what is written later is to begin anew.
 pub(super) fn remove(data_dir: &Path) {
     let directory = directory(data_dir);
@@ -140,6 +166,19 @@ pub(super) fn remove(data_dir: &Path) {
         return;
     }
     let names = files::list(&directory).unwrap_or_default();
+    for name in names.iter().filter(|name| cursor::is_cursor(name)) {
+        let of = cursor::of_file(&directory.join(name));
+        if let Some((reader, bytes)) = of.map(|(reader, at)| (reader, behind(&directory, &names, at.frame)))
+            && bytes > 0
+        {
+            say(
+                Level::Warning,
+                format_args!(
+                    "the log {reader} is not configured any more: {bytes} bytes of the journal that it has not read go unread"
+                ),
+            );
+        }
+    }
     for name in names.iter().filter(|name| segment::sequence(name).is_some() || cursor::is_cursor(name)) {
         let _ = std::fs::remove_file(directory.join(name));
     }
@@ -154,6 +193,16 @@ pub(super) fn remove(data_dir: &Path) {
     }
 }
 
+/// Bytes that stand behind a place in the segments among these files.
+fn behind(directory: &Path, names: &[String], at: Place) -> u64 {
+    let left = |name: &String| {
+        let sequence = segment::sequence(name).filter(|sequence| *sequence >= at.segment)?;
+        let length = std::fs::metadata(directory.join(name)).ok()?.len();
+        Some(length.saturating_sub(if sequence == at.segment { at.offset } else { frame::HEADER as u64 }))
+    };
+    names.iter().filter_map(left).sum()
+}
+
 /// What a directory has. Segments without anything in them are removed, and the last one ends behind its last whole frame.
 fn begin(directory: &Path) -> io::Result<shared::Beginning> {
     let mut sequences = segment::list(directory)?;
@@ -164,7 +213,7 @@ fn begin(directory: &Path) -> io::Result<shared::Beginning> {
             break;
         }
         // Each begins with positions: without these it has nothing, and the one before has been written to its end.
-        std::fs::remove_file(segment::path(directory, sequence))?;
+        set_aside(directory, sequence)?;
         sequences.pop();
     }
     let mut segments = Vec::new();
@@ -176,24 +225,54 @@ fn begin(directory: &Path) -> io::Result<shared::Beginning> {
     }
     let names = files::list(directory).unwrap_or_default();
     let of_cursors = names.iter().filter(|name| cursor::is_cursor(name));
-    let of_cursors = of_cursors.filter_map(|name| cursor::segment(&directory.join(name)));
+    let of_cursors = of_cursors.filter_map(|name| cursor::of_file(&directory.join(name)));
+    let of_cursors = of_cursors.map(|(_, point)| point.frame.segment);
     let next = of_cursors.chain([last]).max().unwrap_or(0).saturating_add(1);
     Ok(shared::Beginning { segments, positions, next })
 }
 
+/// Removes a segment in which nothing can be read. One that was written is kept under another name.
+fn set_aside(directory: &Path, sequence: u64) -> io::Result<()> {
+    let path = segment::path(directory, sequence);
+    if !segment::has_frame_behind(&File::open(&path)?, 0)? {
+        return std::fs::remove_file(&path);
+    }
+    let aside = path.with_extension("journal.damaged");
+    std::fs::rename(&path, &aside)?;
+    say(
+        Level::Error,
+        format_args!(
+            "{} is damaged at its beginning and is {} now: its events come to no log but as far as the spool can tell them again; look at its disk, then \
+             remove it",
+            path.display(),
+            aside.display()
+        ),
+    );
+    Ok(())
+}
+
 /// Cuts a segment behind its last whole frame, and takes the positions in it. Whether there is one.
-fn cut(directory: &Path, sequence: u64, positions: &mut BTreeMap<u16, Position>) -> io::Result<bool> {
+fn cut(directory: &Path, sequence: u64, positions: &mut BTreeMap<u16, Known>) -> io::Result<bool> {
     let path = segment::path(directory, sequence);
     let file = File::options().read(true).write(true).open(&path)?;
     let mut frames = 0u64;
     let end = segment::whole(&file, sequence, |kind, carried| {
         frames += 1;
-        if kind == frame::Kind::Positions {
-            frame::read_positions(carried, positions);
-        }
+        frame::read_positions(kind, carried, positions);
     })?;
     let length = file.metadata()?.len();
-    if frames > 0 && end < length {
+    if frames > 0 && end < length && segment::has_frame_behind(&file, end)? {
+        // Who reads it passes over that, and says so.
+        say(
+            Level::Error,
+            format_args!(
+                "{} is damaged at {end}, and more was written behind that: a power cut may leave this, else its disk loses data; what the last {} \
+                 bytes told of mail is told again as far as the spool still has it",
+                path.display(),
+                length - end
+            ),
+        );
+    } else if frames > 0 && end < length {
         file.set_len(end)?;
         say(
             Level::Info,

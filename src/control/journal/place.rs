@@ -1,4 +1,6 @@
-//! Places in the journal.
+//! Places in the journal, and in the lanes that it tells of.
+
+use crate::id::Position;
 
 /// Where a frame begins, or the last one ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,4 +24,13 @@ impl From<Place> for Point {
     fn from(frame: Place) -> Point {
         Point { frame, within: 0 }
     }
+}
+
+/// How far the journal is with a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::control) struct Known {
+    /// It has what is recorded before this.
+    pub until: Position,
+    /// Which lane it was that had this number. 0: that was not written down.
+    pub origin: u64,
 }

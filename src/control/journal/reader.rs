@@ -46,6 +46,8 @@ pub(super) struct Reader {
     shared: Arc<Shared>,
     number: usize,
     at: Point,
+    /// It only looks where it goes on, and comes back.
+    pub searches: bool,
     open: Option<(u64, File)>,
 }
 
@@ -53,7 +55,7 @@ impl Reader {
     /// One that is there.
     pub(super) fn new(shared: Arc<Shared>, name: &str, at: Point) -> Reader {
         let number = shared.register(name, at);
-        Reader { shared, number, at, open: None }
+        Reader { shared, number, at, searches: false, open: None }
     }
 
     /// Its number among all.
@@ -75,7 +77,7 @@ impl Reader {
     pub(super) fn next(&mut self) -> io::Result<Option<Piece>> {
         loop {
             let (at, within) = (self.at, usize::try_from(self.at.within).unwrap_or(usize::MAX));
-            match self.shared.look(self.number, at) {
+            match self.shared.look(self.number, at, self.searches) {
                 Look::End => return Ok(None),
                 Look::Elsewhere(place) => self.at = place.into(),
                 Look::Recent(batch) => {
@@ -86,7 +88,8 @@ impl Reader {
                         return Ok(Some(piece));
                     }
                 }
-                Look::Disk(end) => match self.read(at.frame, end)? {
+                // After an error the file is opened anew.
+                Look::Disk(end) => match self.read(at.frame, end).inspect_err(|_| self.open = None)? {
                     Found::Frame(kind, mut lines, next) => {
                         let next = Place { offset: next, ..at.frame };
                         self.at = next.into();

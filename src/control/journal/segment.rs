@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::control::journal::frame::{self, HEAD, HEADER, Head, Kind};
+use crate::limits;
 use crate::runtime::files;
 
 const SUFFIX: &str = ".journal";
@@ -34,16 +35,22 @@ pub(super) fn list(directory: &Path) -> io::Result<Vec<u64>> {
 
 /// Makes the file of a new segment. Nothing is written yet.
 pub(super) fn make(directory: &Path, sequence: u64) -> io::Result<File> {
-    files::make_directories(directory)?;
-    let mut options = OpenOptions::new();
-    let file = options
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .mode(files::FILE_MODE)
-        .open(path(directory, sequence))?;
     // Whatever the umask.
-    file.set_permissions(Permissions::from_mode(files::FILE_MODE))?;
+    make_with(directory, sequence, |file| file.set_permissions(Permissions::from_mode(files::FILE_MODE)))
+}
+
+/// The same, with what is to be done to the file then.
+fn make_with(
+    directory: &Path,
+    sequence: u64,
+    finish: impl FnOnce(&File) -> io::Result<()>,
+) -> io::Result<File> {
+    files::make_directories(directory)?;
+    let path = path(directory, sequence);
+    let mut options = OpenOptions::new();
+    let file = options.read(true).write(true).create_new(true).mode(files::FILE_MODE).open(&path)?;
+    // The next try would find a file there, and so would each after that.
+    finish(&file).inspect_err(|_| drop(std::fs::remove_file(&path)))?;
     Ok(file)
 }
 
@@ -103,6 +110,26 @@ pub(super) fn whole(file: &File, sequence: u64, mut look: impl FnMut(Kind, &[u8]
     Ok(at)
 }
 
+/// Whether a whole frame stands anywhere behind this place, where none does.
+pub(super) fn has_frame_behind(file: &File, at: u64) -> io::Result<bool> {
+    let length = file.metadata()?.len();
+    let mut bytes = vec![0; limits::JOURNAL_BATCH + HEAD];
+    let mut at = at + 1;
+    while at + HEAD as u64 <= length {
+        let there = usize::try_from(length - at).unwrap_or(usize::MAX).min(bytes.len());
+        let some = &mut bytes[..there];
+        file.read_exact_at(some, at)?;
+        for (place, head) in some.windows(HEAD).enumerate() {
+            let may_be = head.first_chunk().and_then(Head::read).is_some_and(|head| head.length > 0);
+            if may_be && matches!(read(file, at + place as u64, length)?, Found::Frame(..)) {
+                return Ok(true);
+            }
+        }
+        at += (there - HEAD + 1) as u64;
+    }
+    Ok(false)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,6 +146,35 @@ mod tests {
         std::fs::write(directory.join("a.cursor"), b"").unwrap();
         assert_eq!(list(&directory).unwrap(), [1, 3]);
         assert!(make(&directory, 3).is_err(), "nothing is written over");
+        let fails = |_: &File| Err(io::ErrorKind::PermissionDenied.into());
+        assert!(make_with(&directory, 4, fails).is_err());
+        assert_eq!(list(&directory).unwrap(), [1, 3]);
+        assert!(make(&directory, 4).is_ok(), "it is tried again");
+    }
+
+    /// Whole frames behind damage: what is damaged was not the end of what was written.
+    #[test]
+    fn whole_frames_behind_damage_are_found() {
+        let scratch = tempfile::tempdir().unwrap();
+        let mut bytes = frame::header(5).to_vec();
+        for text in [vec![b'x'; 3_000_000], b"two\n".to_vec()] {
+            let at = frame::begin(Kind::Lines, &mut bytes);
+            bytes.extend_from_slice(&text);
+            frame::end(at, &mut bytes);
+        }
+        let name = scratch.path().join("file");
+        let look = |bytes: &[u8]| {
+            std::fs::write(&name, bytes).unwrap();
+            has_frame_behind(&File::open(&name).unwrap(), HEADER as u64).unwrap()
+        };
+        for at in [HEADER, HEADER + 5, HEADER + HEAD, 2_999_999] {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 0x10;
+            assert!(look(&damaged), "{at}");
+            assert!(!look(&damaged[..bytes.len() - 1]), "{at}, and the last one is cut");
+        }
+        let ends = [&frame::header(5)[..], &[b'x'; 100]].concat();
+        assert!(!look(&ends) && !look(&ends[..HEADER]));
     }
 
     /// What is whole of a file that is damaged at any byte, or cut there, is what stands before that.

@@ -10,9 +10,8 @@ use std::thread::Thread;
 use std::time::Duration;
 
 use crate::control::journal::frame::HEADER;
-use crate::control::journal::place::{Place, Point};
+use crate::control::journal::place::{Known, Place, Point};
 use crate::control::journal::retain::Kept;
-use crate::id::Position;
 use crate::limits;
 use crate::time::UnixMillis;
 
@@ -52,8 +51,8 @@ struct State {
     /// What is written and not synced yet.
     unsynced: Option<Arc<File>>,
     /// The positions that stand in what is written, and in what is synced.
-    positions: BTreeMap<u16, Position>,
-    published: BTreeMap<u16, Position>,
+    positions: BTreeMap<u16, Known>,
+    published: BTreeMap<u16, Known>,
     /// A sync failed: nobody knows what of the lines before it is on the disk.
     frozen: Option<String>,
     /// It cannot be written.
@@ -106,7 +105,7 @@ pub(super) struct Beginning {
     /// Each segment: its sequence, its bytes, when it was written.
     pub segments: Vec<(u64, u64, UnixMillis)>,
     /// The positions in them.
-    pub positions: BTreeMap<u16, Position>,
+    pub positions: BTreeMap<u16, Known>,
     /// The segment that is written next.
     pub next: u64,
 }
@@ -149,11 +148,11 @@ impl Shared {
         state.readers.len() - 1
     }
 
-    /// What a reader finds there; it has all before that.
-    pub(super) fn look(&self, reader: usize, at: Point) -> Look {
+    /// What a reader finds there; it has all before that, unless it only searches.
+    pub(super) fn look(&self, reader: usize, at: Point, searches: bool) -> Look {
         let mut state = self.state();
         if let Some(reading) = state.readers.get_mut(reader) {
-            reading.at = at;
+            reading.at = if searches { reading.at } else { at };
             reading.thread.get_or_insert_with(std::thread::current);
         }
         state.look(at.frame)
@@ -171,7 +170,7 @@ impl Shared {
         &self,
         batch: Batch,
         file: &Arc<File>,
-        positions: &BTreeMap<u16, Position>,
+        positions: &BTreeMap<u16, Known>,
         at: UnixMillis,
     ) -> Option<Vec<u8>> {
         let mut state = self.state();
@@ -188,7 +187,11 @@ impl Shared {
             spare = Arc::into_inner(oldest).map(|batch| batch.bytes);
         }
         // A shard waits for the first position of a lane.
-        let is_new = positions.keys().any(|lane| !state.published.contains_key(lane));
+        let begins = |(lane, known): (&u16, &Known)| {
+            let before = state.published.get(lane);
+            before.is_none_or(|before| before.origin != known.origin || before.until > known.until)
+        };
+        let is_new = positions.iter().any(begins);
         let keep = state.keep.clone().filter(|_| is_new);
         let waiting: Vec<Thread> = state.readers.iter().filter_map(|reader| reader.thread.clone()).collect();
         drop(state);
@@ -197,7 +200,7 @@ impl Shared {
     }
 
     /// What is to be synced, by the thread that asks, and the positions that may be published then.
-    pub(super) fn unsynced(&self) -> Option<(Arc<File>, BTreeMap<u16, Position>)> {
+    pub(super) fn unsynced(&self) -> Option<(Arc<File>, BTreeMap<u16, Known>)> {
         let mut state = self.state();
         state.keep.get_or_insert_with(std::thread::current);
         let file = state.unsynced.take()?;
@@ -205,7 +208,7 @@ impl Shared {
     }
 
     /// It is synced. Whether they may be published.
-    pub(super) fn synced(&self, positions: &BTreeMap<u16, Position>) -> bool {
+    pub(super) fn synced(&self, positions: &BTreeMap<u16, Known>) -> bool {
         let mut state = self.state();
         if state.frozen.is_none() {
             state.published.clone_from(positions);
@@ -219,13 +222,13 @@ impl Shared {
     }
 
     /// The positions to begin a segment with, if a sync failed: else those that its writer knows.
-    pub(super) fn frozen(&self) -> Option<BTreeMap<u16, Position>> {
+    pub(super) fn frozen(&self) -> Option<BTreeMap<u16, Known>> {
         let state = self.state();
         state.frozen.as_ref().map(|_| state.published.clone())
     }
 
     /// The positions in what is synced.
-    pub(in crate::control) fn published(&self) -> BTreeMap<u16, Position> {
+    pub(in crate::control) fn published(&self) -> BTreeMap<u16, Known> {
         self.state().published.clone()
     }
 
@@ -282,6 +285,11 @@ impl Shared {
     /// Bytes of all segments.
     pub(in crate::control) fn bytes(&self) -> u64 {
         self.state().segments.values().map(|segment| segment.bytes).sum()
+    }
+
+    /// Bytes behind a place.
+    pub(super) fn behind(&self, at: Place) -> u64 {
+        self.state().behind(at)
     }
 
     /// How its readers do.

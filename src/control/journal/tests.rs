@@ -5,6 +5,7 @@ use super::*;
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
+use crate::control::journal::place::Point;
 use crate::control::log::Log;
 use crate::id::Position;
 use crate::observe::accounting::Chunks;
@@ -30,18 +31,18 @@ impl Life {
     }
 
     fn within(data_dir: &Path, logs: &[(&Path, Option<Vec<&'static str>>)], size_max: u64) -> Life {
-        let journal = Journal::open(data_dir).unwrap();
+        let mut journal = Journal::open(data_dir).unwrap();
         let shared = journal.shared.clone();
         let open = |(path, events): &(&Path, Option<Vec<&'static str>>)| {
             Log::open(Some(path.to_path_buf()), &journal, Select::new(events.clone())).unwrap()
         };
         let logs: Vec<Log> = logs.iter().map(open).collect();
         journal.forget_others(&logs.iter().map(Log::cursor_name).collect::<Vec<_>>());
-        let known = shared.published();
-        let journaled = Arc::new(Journaled::new(4, |lane| known.get(&lane).copied()));
-        let mut writer = writer::Writer::new(shared.clone(), Arc::default(), journal.next);
+        let journaled = Arc::new(journal.journaled(4));
+        let mut writer = writer::Writer::new(shared.clone(), Arc::default(), journaled.clone(), journal.next);
         writer.segment_max = 400;
-        let keep = keep::Keep::new(shared.clone(), size_max, journaled.clone());
+        let forgotten = std::mem::take(&mut journal.forgotten);
+        let keep = keep::Keep::new(shared.clone(), size_max, journaled.clone(), forgotten);
         Life {
             shared,
             chunks: Chunks::of(4, crate::observe::accounting::Room::default()),
@@ -241,9 +242,16 @@ fn a_log_gets_what_it_wants_and_another_one_is_not_held_up() {
     // Nobody waits for a log that is not configured any more.
     drop(life);
     let mut life = Life::begin(&data_dir, &[(&path, None)]);
-    let names = files::list(&directory(&data_dir)).unwrap();
-    assert_eq!(names.iter().filter(|name| cursor::is_cursor(name)).count(), 1, "{names:?}");
-    life.keep.round(UnixMillis(0));
+    let cursors = || {
+        let names = files::list(&directory(&data_dir)).unwrap();
+        names.iter().filter(|name| cursor::is_cursor(name)).count()
+    };
+    assert_eq!(cursors(), 2, "what it has not read is not counted yet");
+    let mut lost = 0;
+    for _ in 0..100 {
+        lost += life.keep.round(UnixMillis(0));
+    }
+    assert_eq!((lost, cursors()), (80, 1), "all events of all kinds");
     life.tell(bounced);
     life.log_all();
     assert_eq!(std::fs::read_to_string(&path).unwrap(), bounced.repeat(41));
@@ -343,7 +351,7 @@ fn behind_a_failed_sync_no_position_counts() {
     drop(life);
     // The next life begins in a segment that was begun behind it.
     let life = Life::begin(&data_dir, &[(&path, None)]);
-    assert_eq!((life.shared.published().get(&1), life.shared.problem()), (Some(&Position(5)), None));
+    assert_eq!((life.journaled.of(1), life.shared.problem()), (Some(Position(5)), None));
 }
 
 #[test]
@@ -362,4 +370,128 @@ fn without_a_log_there_is_no_journal() {
     remove(&data_dir);
     remove(&data_dir);
     assert!(!directory(&data_dir).exists());
+}
+
+#[test]
+fn a_position_is_of_the_lane_that_it_was_written_for() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (data_dir, path) = (scratch.path().join("spool"), scratch.path().join("log"));
+    let until = |lane, until| Some(Recorded { lane, until: Position(until) });
+    let mut life = Life::begin(&data_dir, &[(&path, None)]);
+    assert_eq!(life.journaled.opened(1, 77, Position(0)), None);
+    life.tell_until(&line(0), until(1, 5));
+    life.journal();
+    life.keep.round(UnixMillis(0));
+    let life = Life::begin(&data_dir, &[(&path, None)]);
+    assert_eq!(life.journaled.opened(1, 77, Position(9)), Some(Position(5)));
+    // Another lane gets its number.
+    let mut life = Life::begin(&data_dir, &[(&path, None)]);
+    assert_eq!(life.journaled.opened(1, 78, Position(9)), None);
+    life.tell_until(&line(1), until(2, 6));
+    life.journal();
+    life.keep.round(UnixMillis(0));
+    assert_eq!((life.journaled.of(1), life.journaled.of(2)), (None, Some(Position(6))));
+    // A kill before its first position: the header of this segment has that of the other one, and says so.
+    let mut life = Life::begin(&data_dir, &[(&path, None)]);
+    assert_eq!(life.journaled.opened(1, 78, Position(9)), None);
+    life.tell_until(&line(2), until(1, 3));
+    life.journal();
+    life.keep.round(UnixMillis(0));
+    assert_eq!(life.journaled.of(1), Some(Position(3)));
+    let life = Life::begin(&data_dir, &[(&path, None)]);
+    assert_eq!(life.journaled.opened(1, 78, Position(2)), None, "it was replaced by an older copy");
+    let life = Life::begin(&data_dir, &[(&path, None)]);
+    assert_eq!(life.journaled.opened(1, 78, Position(9)), Some(Position(3)));
+}
+
+#[test]
+fn who_only_searches_has_read_nothing() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (data_dir, path) = (scratch.path().join("spool"), scratch.path().join("log"));
+    let mut life = Life::begin(&data_dir, &[(&path, None)]);
+    let mut reader = reader::Reader::new(life.shared.clone(), "one", life.shared.end().into());
+    life.tell(&line(0));
+    life.journal();
+    let behind = || life.shared.progress()[1].behind;
+    let before = behind();
+    for searches in [true, false] {
+        reader.searches = searches;
+        assert!(reader.next().unwrap().is_some() && reader.next().unwrap().is_none());
+        assert_eq!(behind(), if searches { before } else { 0 });
+        reader.seek(Point::default());
+    }
+}
+
+/// It would read all before the damage again, ten times a second.
+#[test]
+fn where_a_log_goes_on_is_not_looked_for_all_the_time() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (data_dir, path) = (scratch.path().join("spool"), scratch.path().join("log"));
+    let mut life = Life::begin(&data_dir, &[(&path, None)]);
+    life.tell(&line(0));
+    life.log_all();
+    life.now += limits::CURSOR_SAVED;
+    assert!(life.log(false));
+    life.tell(&line(1));
+    life.journal();
+    assert!(life.logs[0].write(life.now, false), "the cursor is not saved yet");
+    let mut life = Life::begin(&data_dir, &[(&path, None)]);
+    // A directory cannot be read as a file can.
+    let segment = segment::path(&directory(&data_dir), 1);
+    std::fs::rename(&segment, data_dir.join("aside")).unwrap();
+    std::fs::create_dir(&segment).unwrap();
+    assert!(!life.log(false));
+    std::fs::remove_dir(&segment).unwrap();
+    std::fs::rename(data_dir.join("aside"), &segment).unwrap();
+    assert!(!life.log(false), "it waits");
+    life.now += limits::LOG_COMPLAINT;
+    assert!(life.log(false));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), line(0) + &line(1));
+}
+
+#[test]
+fn a_last_segment_that_is_damaged_is_not_thrown_away() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (data_dir, path) = (scratch.path().join("spool"), scratch.path().join("log"));
+    for at in [frame::HEADER - 1, frame::HEADER + 100] {
+        let mut life = Life::begin(&data_dir, &[(&path, None)]);
+        for number in 0..5 {
+            life.tell(&line(number));
+            life.journal();
+        }
+        drop(life);
+        let last = *segment::list(&directory(&data_dir)).unwrap().last().unwrap();
+        let file = segment::path(&directory(&data_dir), last);
+        let mut bytes = std::fs::read(&file).unwrap();
+        bytes[at] ^= 1;
+        std::fs::write(&file, &bytes).unwrap();
+        let aside = file.with_extension("journal.damaged");
+        let mut life = Life::begin(&data_dir, &[(&path, None)]);
+        let kept = if at < frame::HEADER { &aside } else { &file };
+        assert_eq!(std::fs::read(kept).unwrap(), bytes, "{at}");
+        life.tell(&line(9));
+        life.log_all();
+        assert!(std::fs::read_to_string(&path).unwrap().ends_with(&line(9)));
+    }
+    // What was not written to its end is cut off, as ever.
+    let mut life = Life::begin(&data_dir, &[(&path, None)]);
+    life.tell(&line(10));
+    life.journal();
+    drop(life);
+    let last = *segment::list(&directory(&data_dir)).unwrap().last().unwrap();
+    let file = segment::path(&directory(&data_dir), last);
+    let length = std::fs::metadata(&file).unwrap().len();
+    File::options().write(true).open(&file).unwrap().set_len(length - 1).unwrap();
+    Life::begin(&data_dir, &[(&path, None)]);
+    assert!(std::fs::metadata(&file).unwrap().len() < length - 10);
+}
+
+#[test]
+fn a_small_disk_has_small_segments() {
+    let mebibyte = 1 << 20;
+    for (disk, segment) in [(1, 256 << 10), (80, mebibyte), (2_000, 25 * mebibyte), (1 << 30, 64 * mebibyte)]
+    {
+        assert_eq!(segment_max(disk * mebibyte), segment, "{disk} MiB");
+    }
+    assert_eq!(segment_max(u64::MAX), limits::JOURNAL_SEGMENT, "one that does not say how large it is");
 }

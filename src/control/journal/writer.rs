@@ -10,14 +10,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::control::journal::frame::{self, Kind};
-use crate::control::journal::place::Place;
+use crate::control::journal::place::{Known, Place};
 use crate::control::journal::segment;
 use crate::control::journal::shared::{Batch, Shared};
 use crate::control::say::say;
-use crate::id::Position;
 use crate::limits;
 use crate::observe::accounting::Chunks;
 use crate::observe::diagnostics::Level;
+use crate::observe::journaled::Journaled;
 use crate::runtime::files::Reserve;
 use crate::time::UnixMillis;
 
@@ -25,6 +25,7 @@ use crate::time::UnixMillis;
 pub(super) struct Writer {
     shared: Arc<Shared>,
     reserve: Arc<Reserve>,
+    journaled: Arc<Journaled>,
     /// The segment that is written.
     open: Option<Open>,
     /// The next one.
@@ -32,7 +33,7 @@ pub(super) struct Writer {
     /// Bytes after which the next one begins.
     pub segment_max: u64,
     /// Each lane's position in what was taken.
-    positions: BTreeMap<u16, Position>,
+    positions: BTreeMap<u16, Known>,
     pending: Option<Pending>,
     spare: Vec<u8>,
     round: u32,
@@ -51,16 +52,22 @@ struct Pending {
     batch: Batch,
     written: usize,
     /// Positions in it.
-    positions: BTreeMap<u16, Position>,
+    positions: BTreeMap<u16, Known>,
 }
 
 impl Writer {
     /// One that begins this segment, behind these positions.
-    pub(super) fn new(shared: Arc<Shared>, reserve: Arc<Reserve>, next: u64) -> Writer {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        reserve: Arc<Reserve>,
+        journaled: Arc<Journaled>,
+        next: u64,
+    ) -> Writer {
         let positions = shared.published();
         Writer {
             shared,
             reserve,
+            journaled,
             open: None,
             next,
             segment_max: limits::JOURNAL_SEGMENT,
@@ -113,7 +120,7 @@ impl Writer {
             None => {
                 bytes.extend_from_slice(&frame::header(self.next));
                 let known = self.shared.frozen().unwrap_or_else(|| self.positions.clone());
-                frame::positions(known.into_iter(), &mut bytes);
+                frame::positions(&known, &mut bytes);
                 (self.next, 0)
             }
         };
@@ -123,7 +130,8 @@ impl Writer {
         loop {
             bytes.extend_from_slice(&chunk.lines);
             if let Some(recorded) = chunk.recorded {
-                positions.insert(recorded.lane, recorded.until);
+                let origin = self.journaled.origin(recorded.lane);
+                positions.insert(recorded.lane, Known { until: recorded.until, origin });
             }
             chunks.give_back(chunk.lines);
             if bytes.len() >= limits::JOURNAL_BATCH {
@@ -136,7 +144,7 @@ impl Writer {
         frame::end(at, &mut bytes);
         self.positions.extend(&positions);
         if !positions.is_empty() && self.shared.frozen().is_none() {
-            frame::positions(positions.iter().map(|(lane, until)| (*lane, *until)), &mut bytes);
+            frame::positions(&positions, &mut bytes);
         }
         let place = |offset: u64| Place { segment: sequence, offset };
         // A reader that goes on in a new segment begins behind its header.

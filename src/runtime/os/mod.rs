@@ -358,9 +358,14 @@ impl<E: Engine> Runtime for OsRuntime<E> {
         FileSegment::open(&self.0.engine, path)
     }
 
-    async fn create_segment(&self, path: &Path, size: u64) -> io::Result<Self::Segment> {
-        let owned = path.to_owned();
-        self.0.helpers.fills.run(move || segment::create(&owned, size)).await??;
+    async fn create_segment(
+        &self,
+        path: &Path,
+        size: u64,
+        beside: Option<&Path>,
+    ) -> io::Result<Self::Segment> {
+        let (owned, beside) = (path.to_owned(), beside.map(Path::to_owned));
+        self.0.helpers.fills.run(move || segment::create(&owned, size, beside.as_deref())).await??;
         // One that cannot be opened (too many open files) would stay, and so would the next one.
         FileSegment::open(&self.0.engine, path).inspect_err(|_| drop(std::fs::remove_file(path)))
     }

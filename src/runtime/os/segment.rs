@@ -78,10 +78,10 @@ fn write_all(file: &File, mut offset: u64, parts: &[IoSlice<'_>]) -> io::Result<
 }
 
 /// Makes a file of zeroes: allocated, written once, synced, its directory entry synced, so that a commit is pure data. It gets
-/// its name last: a file that has one is whole. It never takes the name of another.
-pub(super) fn create(path: &Path, size: u64) -> io::Result<()> {
+/// its name last: a file that has one is whole. It never takes the name of another, nor the room that is left for what is written `beside` it.
+pub(super) fn create(path: &Path, size: u64, beside: Option<&Path>) -> io::Result<()> {
     let unfinished = path.with_extension("new");
-    let result = write_zeroes(&unfinished, size).and_then(|()| {
+    let result = write_zeroes(&unfinished, size, beside).and_then(|()| {
         files::rename_over_nothing(&unfinished, path)?;
         match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
@@ -95,10 +95,14 @@ pub(super) fn create(path: &Path, size: u64) -> io::Result<()> {
     result
 }
 
-fn write_zeroes(path: &Path, size: u64) -> io::Result<()> {
+fn write_zeroes(path: &Path, size: u64, beside: Option<&Path>) -> io::Result<()> {
+    let spare = path.parent().zip(beside).map_or(0, |(here, beside)| files::spare_bytes(here, beside));
+    let lacks = |size: u64| {
+        let free = path.parent().and_then(files::free_bytes);
+        free.is_some_and(|(ours, all)| all < size || (spare > 0 && ours < size.saturating_add(spare)))
+    };
     // A disk that surely has not so much is not filled up for the try: others write there too, the log for one.
-    let free = path.parent().and_then(files::free_bytes);
-    if free.is_some_and(|(_, free)| free < size) {
+    if lacks(size) {
         return Err(rustix::io::Errno::NOSPC.into());
     }
     if path.parent().and_then(files::free_inodes) == Some(0) {
@@ -107,6 +111,10 @@ fn write_zeroes(path: &Path, size: u64) -> io::Result<()> {
     }
     let file = files::make_file(path)?;
     rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, size)?;
+    if lacks(0) {
+        // Another shard looked at the same time, and both found enough for one.
+        return Err(rustix::io::Errno::NOSPC.into());
+    }
     let zeroes = vec![0; limits::ZEROES_AT_ONCE];
     let mut at = 0;
     while at < size {
@@ -146,9 +154,9 @@ mod tests {
     fn a_segment_never_takes_the_place_of_another_file() {
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("00000.seg");
-        create(&path, 8192).unwrap();
+        create(&path, 8192, None).unwrap();
         std::fs::write(&path, b"mail").unwrap();
-        assert_eq!(create(&path, 8192).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(create(&path, 8192, None).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(std::fs::read(&path).unwrap(), b"mail");
         assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 1, "the unfinished file is gone");
     }

@@ -318,14 +318,14 @@ fn segments_are_made_written_synced_and_read<G: Ground>() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("00000.seg");
     on_shard::<G, _, _>(move |runtime| async move {
-        let segment = runtime.create_segment(&path, 1 << 20).await.expect("room");
+        let segment = runtime.create_segment(&path, 1 << 20, None).await.expect("room");
         segment.append(4096, &[IoSlice::new(b"a body "), IoSlice::new(b"in two parts")]).unwrap();
         let _ = segment.sync().await.expect("a sound disk");
         assert_eq!(runtime.read(segment.map(), 4096, 19).await.unwrap(), b"a body in two parts");
         assert!(segment.append(1 << 20, &[IoSlice::new(b"x")]).is_err(), "past the end");
         let again = runtime.open_segment(&path).expect("it is there");
         let _ = again.sync().await.expect("a sound disk");
-        assert!(runtime.create_segment(std::path::Path::new("/proc/none/0.seg"), 4096).await.is_err());
+        assert!(runtime.create_segment(std::path::Path::new("/proc/none/0.seg"), 4096, None).await.is_err());
     });
 }
 
@@ -363,7 +363,7 @@ fn no_kind_of_work_waits_for_another<G: Ground>() {
     let directory = tempfile::tempdir().unwrap();
     let place = directory.path().to_owned();
     on_shard::<G, _, _>(move |runtime| async move {
-        let segment = runtime.create_segment(&place.join("00000.seg"), 1 << 16).await.expect("room");
+        let segment = runtime.create_segment(&place.join("00000.seg"), 1 << 16, None).await.expect("room");
         for stalled in ["fills", "reads", "compute"] {
             let (stall, ended) = (Stalled::default(), Rc::new(Cell::new(0)));
             let own = (runtime.clone(), stall.clone(), ended.clone());
@@ -390,7 +390,7 @@ fn no_kind_of_work_waits_for_another<G: Ground>() {
             let _ = segment.sync().await.expect("a sound disk");
             if stalled != "fills" {
                 let path = place.join(format!("{stalled}.seg"));
-                drop(runtime.create_segment(&path, 1 << 16).await.expect("room"));
+                drop(runtime.create_segment(&path, 1 << 16, None).await.expect("room"));
             }
             if stalled != "reads" {
                 assert_eq!(G::helpers(&runtime).reads.run(|| 7).await.expect("no panic"), 7);

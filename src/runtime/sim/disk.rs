@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::random::Random;
-use crate::runtime::SegmentMap;
+use crate::runtime::{SegmentMap, files};
 
 /// What the kernel writes back as one.
 const PAGE: usize = 4096;
@@ -47,8 +47,10 @@ pub struct DiskFaults {
     pub sync_min: Duration,
     /// Most time of a sync. Default 2 ms.
     pub sync_max: Duration,
-    /// Bytes of segments the disk has room for; creating one more fails with ENOSPC.
+    /// Bytes the disk has room for; creating a segment beyond that fails with ENOSPC, and so does one that leaves less than the spare, if it is to.
     pub quota: Option<u64>,
+    /// Bytes of these that others have.
+    pub others: u64,
 }
 
 impl Default for DiskFaults {
@@ -66,6 +68,7 @@ impl Default for DiskFaults {
             sync_min: Duration::from_micros(100),
             sync_max: Duration::from_millis(2),
             quota: None,
+            others: 0,
         }
     }
 }
@@ -227,8 +230,14 @@ impl Disks {
         Ok(names)
     }
 
-    /// Makes the entry of a file that is not yet there for good.
-    pub(super) fn begin_file(&mut self, node: u32, path: &Path, size: u64) -> io::Result<Shared> {
+    /// Makes the entry of a file that is not yet there for good; `spares` leaves room for others.
+    pub(super) fn begin_file(
+        &mut self,
+        node: u32,
+        path: &Path,
+        size: u64,
+        spares: bool,
+    ) -> io::Result<Shared> {
         let path = plain(path);
         let disk = self.disk(node);
         if disk.files.contains_key(&path) || disk.directories.contains(&path) {
@@ -238,7 +247,9 @@ impl Disks {
             return Err(os(libc::ENOENT));
         }
         let used: u64 = disk.files.values().map(|file| file.borrow().size).sum();
-        if disk.faults.quota.is_some_and(|quota| used.saturating_add(size) > quota) {
+        let taken = used.saturating_add(disk.faults.others).saturating_add(size);
+        let lacks = |quota| taken.saturating_add(if spares { files::spare_of(quota) } else { 0 }) > quota;
+        if disk.faults.quota.is_some_and(lacks) {
             return Err(os(libc::ENOSPC));
         }
         let file = Rc::new(RefCell::new(File {

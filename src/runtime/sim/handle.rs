@@ -163,9 +163,9 @@ impl Runtime for SimRuntime {
         SimSegment::open(&self.0, path)
     }
 
-    async fn create_segment(&self, path: &Path, size: u64) -> io::Result<SimSegment> {
+    async fn create_segment(&self, path: &Path, size: u64, beside: Option<&Path>) -> io::Result<SimSegment> {
         self.0.alive()?;
-        SimSegment::create(&self.0, path, size).await
+        SimSegment::create(&self.0, path, size, beside.is_some()).await
     }
 
     async fn read(&self, segment: &SegmentMap, offset: u64, length: usize) -> io::Result<Vec<u8>> {

@@ -43,9 +43,14 @@ impl SimSegment {
         Ok(SimSegment(Rc::new(Handle { shard: shard.clone(), file, map })))
     }
 
-    pub(super) async fn create(shard: &Rc<Shard>, path: &Path, size: u64) -> io::Result<SimSegment> {
+    pub(super) async fn create(
+        shard: &Rc<Shard>,
+        path: &Path,
+        size: u64,
+        spares: bool,
+    ) -> io::Result<SimSegment> {
         let state = shard.state();
-        let file = state.disks().begin_file(shard.node(), path, size)?;
+        let file = state.disks().begin_file(shard.node(), path, size, spares)?;
         let mebibytes = u32::try_from(size >> 20).unwrap_or(u32::MAX);
         let least = CREATE_COST.saturating_mul(mebibytes.saturating_add(1));
         shard.sleep(least, least * 2).await;

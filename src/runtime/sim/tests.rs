@@ -95,7 +95,7 @@ fn busy_world(seed: u64) -> (u64, u64) {
     let disk = world.shard(3, 0);
     disk.clone().spawn(async move {
         disk.create_directory(Path::new("/spool/0")).unwrap();
-        let segment = disk.create_segment(Path::new("/spool/0/a"), 1 << 16).await.unwrap();
+        let segment = disk.create_segment(Path::new("/spool/0/a"), 1 << 16, None).await.unwrap();
         for index in 0..20 {
             segment.append(index * 3000, &[IoSlice::new(&pattern(2999))]).unwrap();
             let _ = segment.sync().await.unwrap();

@@ -1,5 +1,6 @@
 //! After a start: what lanes recorded and a journal does not have is told again, before a lane writes anything.
 
+use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
 
@@ -17,7 +18,7 @@ use crate::spool::record::MessageView;
 use crate::spool::since::Happened;
 use crate::time::UnixMillis;
 
-/// Tells it, a little at a time, and no faster than it is taken.
+/// Tells it, a little at a time, and no faster than it is taken. A stop that nobody takes it from leaves it to the next start.
 pub(super) async fn retell<R: Runtime>(shard: &Rc<Shard<R>>, writer: &Rc<LaneWriter<R>>) {
     let since = writer.since.take();
     if since.cut {
@@ -26,31 +27,75 @@ pub(super) async fn retell<R: Runtime>(shard: &Rc<Shard<R>>, writer: &Rc<LaneWri
             Level::Error,
             format_args!(
                 "lane {lane}: more than {} records are not in the journal; events behind these are not told again",
-                limits::RECORDED_SINCE_MAX
+                since.most
             ),
         );
     }
-    let mut last: Option<(Location, Source)> = None;
-    for some in since.found.chunks(limits::REPLAYED_AT_ONCE) {
-        for one in some {
-            let (Happened::Message(of) | Happened::Outcome { of, .. }) = one;
-            if last.as_ref().is_none_or(|(location, _)| location != of) {
-                last = Source::read_now(shard, *of).ok().map(|source| (*of, source));
+    for some in since.found.chunks(limits::RETOLD_TOGETHER) {
+        for of_one in by_message(some) {
+            if !tell(shard, &of_one).await {
+                return;
             }
-            let source = last.as_ref().ok_or_else(load::damaged);
-            if let Err(error) = source.and_then(|(_, source)| tell(shard, &source.view()?, one)) {
-                let words = format!("cannot be read: {error}; what happened to it is not told again");
-                load::report_unreadable(shard, None, *of, &words);
-            }
-        }
-        shard.runtime.yield_now().await;
-        // Not until nothing is held back: that waits for the lane, which waits for this.
-        while shard.say.journal.borrow().is_stuck() && !shard.draining.get() {
-            shard.timers.sleep_until(shard.runtime.now() + limits::DISPATCH_TICK).await;
         }
     }
     begin(shard, writer).await;
     writer.retold.set(true);
+}
+
+/// The same, what is of one message together. In the order of the first of each, so that nothing comes before its message, wherever that moved.
+fn by_message(some: &[Happened]) -> Vec<Vec<&Happened>> {
+    let mut places: HashMap<Location, usize> = HashMap::new();
+    let mut grouped: Vec<Vec<&Happened>> = Vec::new();
+    for one in some {
+        let place = *places.entry(one.of()).or_insert(grouped.len());
+        match grouped.get_mut(place) {
+            Some(group) => group.push(one),
+            None => grouped.push(vec![one]),
+        }
+    }
+    grouped
+}
+
+/// Tells what happened to one message. False: the shard stops, and it is not taken.
+async fn tell<R: Runtime>(shard: &Rc<Shard<R>>, of_one: &[&Happened]) -> bool {
+    let Some(of) = of_one.first().map(|one| one.of()) else { return true };
+    let source = Source::read(shard, of).await;
+    let view = match source.as_ref().map(Source::view) {
+        Ok(Ok(view)) => view,
+        Ok(Err(error)) => return cannot_be_read(shard, of, &error),
+        Err(error) => return cannot_be_read(shard, of, error),
+    };
+    let mut recipients: Vec<&[u8]> = Vec::new();
+    for one in of_one {
+        match one {
+            Happened::Message(_) => received(shard, &view),
+            Happened::Outcome { first, count, disposition, .. } => {
+                if recipients.is_empty() {
+                    recipients.extend(view.recipients().map(|(address, _)| address));
+                }
+                let (from, to) = (usize::from(*first), usize::from(*first) + usize::from(*count));
+                let some = recipients.get(from..to.min(recipients.len())).unwrap_or_default();
+                outcome(shard, &view, (*first, some), disposition);
+            }
+        }
+        if shard.runtime.should_yield() {
+            shard.runtime.yield_now().await;
+        }
+        // Not until nothing is held back: that waits for the lane, which waits for this.
+        while shard.say.journal.borrow().is_stuck() {
+            if shard.draining.get() {
+                return false;
+            }
+            shard.timers.sleep_until(shard.runtime.now() + limits::DISPATCH_TICK).await;
+        }
+    }
+    true
+}
+
+fn cannot_be_read<R: Runtime>(shard: &Shard<R>, of: Location, error: &io::Error) -> bool {
+    let words = format!("cannot be read: {error}; what happened to it is not told again");
+    load::report_unreadable(shard, None, of, &words);
+    true
 }
 
 /// A journal that knows nothing of a lane learns where it stands now, before anything is written: the next start is to tell what comes.
@@ -66,18 +111,8 @@ async fn begin<R: Runtime>(shard: &Rc<Shard<R>>, writer: &Rc<LaneWriter<R>>) {
     }
 }
 
-fn tell<R: Runtime>(shard: &Shard<R>, view: &MessageView<'_>, one: &Happened) -> io::Result<()> {
-    match one {
-        Happened::Message(_) => received(shard, view),
-        Happened::Outcome { first, count, disposition, .. } => {
-            outcome(shard, view, (*first, *count), disposition)
-        }
-    }
-    Ok(())
-}
-
 /// That a message came.
-pub(in crate::shard) fn received<R: Runtime>(shard: &Shard<R>, view: &MessageView<'_>) {
+fn received<R: Runtime>(shard: &Shard<R>, view: &MessageView<'_>) {
     if shard.runtime.planted(Defect::LogCutByKill) {
         return;
     }
@@ -97,14 +132,12 @@ pub(in crate::shard) fn received<R: Runtime>(shard: &Shard<R>, view: &MessageVie
 fn outcome<R: Runtime>(
     shard: &Shard<R>,
     view: &MessageView<'_>,
-    (first, count): (u16, u16),
+    (first, recipients): (u16, &[&[u8]]),
     disposition: &Stored,
 ) {
     if shard.runtime.planted(Defect::OutcomesUntold) {
         return;
     }
-    let recipients: Vec<&[u8]> =
-        view.recipients().skip(first.into()).take(count.into()).map(|(address, _)| address).collect();
     let mut at = 0;
     // In the pieces in which it was told the first time: recipients with parameters of their own have events of their own.
     while at < recipients.len() {
@@ -129,5 +162,30 @@ fn outcome<R: Runtime>(
         };
         shard.say.journal.borrow_mut().record(shard.runtime.wall(), &event);
         at += alike;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_read_once_for_all_that_happened_to_it() {
+        let place = |slot| Location { lane: 0, slot, offset: 4096 };
+        let outcome = |slot, first| {
+            let disposition = Stored::Delivered;
+            Happened::Outcome { of: place(slot), first, count: 1, disposition }
+        };
+        // The message of slot 5 moves to slot 1 in the middle of it.
+        let mut some = vec![Happened::Message(place(5)), Happened::Message(place(3))];
+        some.extend((0..1000).flat_map(|first| [outcome(5, first), outcome(3, first)]));
+        some.push(outcome(1, 1000));
+        let groups = by_message(&some);
+        let found: Vec<(Location, usize)> = groups.iter().map(|group| (group[0].of(), group.len())).collect();
+        assert_eq!(found, [(place(5), 1001), (place(3), 1001), (place(1), 1)]);
+        for group in groups {
+            let of_one: Vec<&Happened> = some.iter().filter(|one| one.of() == group[0].of()).collect();
+            assert_eq!(group, of_one, "in its order");
+        }
     }
 }

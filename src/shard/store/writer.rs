@@ -63,8 +63,6 @@ pub struct LaneWriter<R: Runtime> {
     pub(in crate::shard) stalled: Cell<bool>,
     /// What was found at start, until it is surely on the disk.
     pub(super) unsure: RefCell<Unsure>,
-    /// The node was not stopped in order: what the log was told last may not be in it.
-    pub(in crate::shard) tells_again: Cell<bool>,
     /// What is to be told again, as a journal does not have it.
     pub(super) since: RefCell<Since>,
     /// That was done.
@@ -110,7 +108,6 @@ impl<R: Runtime> LaneWriter<R> {
             oldest: Cell::new(None),
             stalled: Cell::new(false),
             unsure: RefCell::new(unsure),
-            tells_again: Cell::new(false),
             since: RefCell::new(since),
             retold: Cell::new(false),
             outcomes_queued: Cell::new(0),

@@ -4,8 +4,10 @@ use super::*;
 use crate::id::Position;
 use crate::spool::since::Happened;
 
+const MOST: usize = 100;
+
 fn since(bench: &Bench, from: Position) -> Vec<Happened> {
-    fold::fold_since(SHAPE, &bench.disk, Some(from)).unwrap().since.found
+    fold::fold_since(SHAPE, &bench.disk, Some(from), MOST).unwrap().since.found
 }
 
 fn place(bench: &Bench, key: u32) -> Location {
@@ -39,6 +41,8 @@ fn what_was_recorded_since_a_position_is_found_in_order() {
             Happened::Outcome { of: first, first: 0, count: 3, disposition: Stored::Delivered },
         ]
     );
+    let some = fold::fold_since(SHAPE, &bench.disk, Some(Position(0)), 3).unwrap().since;
+    assert_eq!((some.found.len(), some.cut), (3, true), "no more than is asked for");
     assert_eq!(since(&bench, Position(0)).len(), 5);
     assert_eq!(since(&bench, bench.lane.position()), []);
 }
@@ -107,7 +111,7 @@ fn a_message_waits_until_its_end_is_journaled() {
     let of = since(&bench, journaled);
     assert_eq!(of, [Happened::Outcome { of: first, first: 0, count: 1, disposition: Stored::Delivered }]);
     // What a start finds waits as well.
-    let mut lane = fold::fold_since(SHAPE, &bench.disk, Some(journaled)).unwrap().lane;
+    let mut lane = fold::fold_since(SHAPE, &bench.disk, Some(journaled), MOST).unwrap().lane;
     lane.set_journaled(journaled);
     assert_eq!(lane.next_to_free(), None);
     assert!(lane.set_journaled(lane.position()) && lane.next_to_free().is_some());

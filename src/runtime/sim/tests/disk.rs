@@ -7,7 +7,7 @@ const SIZE: u64 = 1 << 20;
 
 fn segment(world: &World, runtime: &SimRuntime) -> SimSegment {
     runtime.create_directory(Path::new("/spool/lane-0")).unwrap();
-    world.block_on(runtime.create_segment(Path::new(PATH), SIZE)).unwrap()
+    world.block_on(runtime.create_segment(Path::new(PATH), SIZE, None)).unwrap()
 }
 
 fn append(segment: &SimSegment, offset: u64, bytes: &[u8]) {
@@ -202,18 +202,18 @@ fn the_disk_has_names_and_a_size() {
     let world = World::new(1);
     let runtime = world.shard(1, 0);
     assert_eq!(runtime.list(Path::new("/spool")).unwrap_err().kind(), ErrorKind::NotFound);
-    let early = world.block_on(runtime.create_segment(Path::new(PATH), SIZE));
+    let early = world.block_on(runtime.create_segment(Path::new(PATH), SIZE, None));
     assert_eq!(early.err().unwrap().kind(), ErrorKind::NotFound);
     segment(&world, &runtime);
     runtime.create_directory(Path::new("/spool/lane-1")).unwrap();
     assert_eq!(runtime.list(Path::new("/spool")).unwrap(), ["lane-0", "lane-1"]);
     assert_eq!(runtime.list(Path::new("/spool/./lane-0/")).unwrap(), ["segment-0"]);
     assert!(world.shard(2, 0).list(Path::new("/spool")).is_err(), "each node has a disk of its own");
-    let twice = world.block_on(runtime.create_segment(Path::new(PATH), SIZE));
+    let twice = world.block_on(runtime.create_segment(Path::new(PATH), SIZE, None));
     assert_eq!(twice.err().unwrap().kind(), ErrorKind::AlreadyExists);
     world.disk_faults(1).quota = Some(2 * SIZE);
-    world.block_on(runtime.create_segment(Path::new("/spool/lane-1/a"), SIZE)).unwrap();
-    let full = world.block_on(runtime.create_segment(Path::new("/spool/lane-1/b"), 1));
+    world.block_on(runtime.create_segment(Path::new("/spool/lane-1/a"), SIZE, None)).unwrap();
+    let full = world.block_on(runtime.create_segment(Path::new("/spool/lane-1/b"), 1, None));
     assert_eq!(full.err().unwrap().raw_os_error(), Some(libc::ENOSPC));
     assert_eq!(runtime.list(Path::new("/spool/lane-1")).unwrap(), ["a"]);
     assert_eq!(runtime.open_segment(Path::new("/x")).err().unwrap().kind(), ErrorKind::NotFound);
@@ -226,7 +226,7 @@ fn a_crash_during_creation_leaves_the_whole_file_or_none() {
         let runtime = world.shard(1, 0);
         runtime.create_directory(Path::new("/spool/lane-0")).unwrap();
         runtime.clone().spawn(async move {
-            let _ = runtime.create_segment(Path::new(PATH), SIZE).await;
+            let _ = runtime.create_segment(Path::new(PATH), SIZE, None).await;
         });
         world.run_for(Duration::from_micros(100));
         world.crash(1);
