@@ -18,8 +18,8 @@ use super::{check, story};
 
 const NODE: u32 = 1;
 const SEGMENT: u64 = 4 << 20;
-/// Room for ten segments, and little beside them.
-const DISK: u64 = 10 * SEGMENT + (300 << 10);
+/// Room for six segments, and little beside them.
+const DISK: u64 = 6 * SEGMENT + (700 << 10);
 /// Small enough that a journal without room stops deliveries within minutes.
 const ROOM: Room = Room { chunk: 2_000, queue: 6, held: 20_000 };
 
@@ -33,11 +33,8 @@ struct Journal<'a> {
 
 impl Journal<'_> {
     fn take(&self, instruments: &Instruments) {
-        let lane = |lane: u16| {
-            let disk = self.world.shard(NODE, 998);
-            disk.list(format!("/spool/lane-{lane:03}").as_ref()).map_or(0, |files| files.len() as u64)
-        };
-        let spool = (lane(0) + lane(1)) * SEGMENT;
+        let segments = self.world.shard(NODE, 998).list("/spool/lane-000".as_ref());
+        let spool = segments.map_or(0, |segments| segments.len() as u64) * SEGMENT;
         // What may come in one piece: nothing is put back.
         while spool + self.there.get() + 100_000 < DISK {
             let Some(chunk) = instruments.chunks.take() else { break };
@@ -73,12 +70,12 @@ fn fill_and_drain(seed: u64, defect: Option<Defect>) {
     }
     let sink = Sink::start(&world, "10.0.0.2:25");
     sink.defer.set(true);
-    let journaled = Arc::new(Journaled::new(2, |_| None));
-    let instruments = Instruments::with_room(2, &Readers::Journal(journaled.clone()), ROOM);
+    let journaled = Arc::new(Journaled::new(1, |_| None));
+    let instruments = Instruments::with_room(1, &Readers::Journal(journaled.clone()), ROOM);
     let journal = Journal { world: &world, journaled, there: Cell::new(0), written: Cell::new(0) };
     world.disk_faults(NODE).quota = Some(DISK);
     let configuration = &configuration("[retry]\nfirst = \"2s\"\nmax = \"3s\"\n");
-    let launch = Launch { node: NODE, shards: 2, lanes: 2, room: MeshLimits::of(2), configuration };
+    let launch = Launch { node: NODE, shards: 1, lanes: 1, room: MeshLimits::of(1), configuration };
     let relay = Relay::launch_with(&world, &launch, instruments, &|of| journal.take(of));
     let relay = relay.expect("it starts");
     let until = |limit, done: &dyn Fn() -> bool| {
@@ -88,13 +85,13 @@ fn fill_and_drain(seed: u64, defect: Option<Defect>) {
         })
     };
     // More than the disk holds.
-    let client = Client::start_bulk(&world, "10.0.0.1:25", 6, 600, 1);
+    let client = Client::start_bulk(&world, "10.0.0.1:25", 6, 300, 1);
     assert!(!until(60, &|| client.is_done()), "it was not full");
     let written = journal.written.get();
     assert!(written > files::spare_of(DISK), "{written} bytes were told while it was full");
     sink.defer.set(false);
     assert!(until(300, &|| client.is_done()), "{} were taken", client.acknowledged.borrow().len());
-    assert!(until(120, &|| sink.received.borrow().len() >= 6 * 600), "they did not leave");
+    assert!(until(120, &|| sink.received.borrow().len() >= 6 * 300), "they did not leave");
     assert!(journal.written.get() > written);
     check(&client, &sink, client.unsure.get());
 }
