@@ -176,6 +176,19 @@ pub const WORDS_WINDOW: Duration = Duration::from_secs(10);
 pub const ASKS_MAX: usize = LOCAL_CONNECTIONS_MAX;
 /// Groups, or places without one, that an ask looks at in one turn: some tens of microseconds, and a large page is sorted in them.
 pub const ASK_LOOKS: usize = 2_048;
+/// Part of its time that a shard with mail to move spends on asks, one in so many, whoever asks without a pause: mail is to keep 97 %, and who
+/// asks costs about as much on other threads. An idle one answers as fast as it can.
+pub const ASK_SHARE: u32 = 50;
+/// Time for asks that a busy shard saves up: a count of a million is answered at once, if few are asked for.
+pub const ASK_SAVED: Duration = Duration::from_millis(60);
+/// What each ask counts at least, for what it costs elsewhere: a page of text that is made, sent and read.
+pub const ASK_LEAST: Duration = Duration::from_millis(2);
+/// What a slice of one counts at most: no pause is so long that more can pass where it stands than [`ASK_LOOKS`].
+pub const ASK_SLICE: Duration = Duration::from_millis(1);
+/// How long it is measured whether a shard has other work.
+pub const ASK_MEASURED: Duration = Duration::from_millis(20);
+/// With that it is busy for one part in so many of its time, or more.
+pub const ASK_BUSY: u32 = 8;
 /// Looks of one ask before it is told how far it came: then others have their turn, and an asker that has gone cost no more.
 pub const ASK_BUDGET: usize = 200_000;
 /// Rows of a page of the queue: some 100 KiB as text.

@@ -22,6 +22,7 @@ mod change;
 mod clock;
 mod detail;
 mod index;
+pub(in crate::shard) mod pace;
 
 /// The immortal task behind all answers.
 pub async fn answer<R: Runtime>(shard: Rc<Shard<R>>) {
@@ -39,7 +40,7 @@ pub async fn answer<R: Runtime>(shard: Rc<Shard<R>>) {
         end.await;
         // Where one ended in the middle, nobody stands there any more.
         Walk::abandon(&mut shard.outbound.destinations.borrow_mut());
-        shard.runtime.yield_now().await;
+        pace::end(&shard).await;
     }
 }
 
@@ -98,11 +99,12 @@ async fn walk<R: Runtime>(
     let looks = limits::ASK_LOOKS / filter.cost();
     let mut walk = Walk::new(filter, from, most, limits::ASK_BUDGET);
     let next = loop {
+        let begun = shard.runtime.now();
         let slice = walk.step(&mut shard.outbound.destinations.borrow_mut(), times(shard), looks);
         match slice {
             Slice::Over(next) => break next,
             Slice::Unfinished if !reply.is_wanted() => return,
-            Slice::Unfinished => shard.runtime.yield_now().await,
+            Slice::Unfinished => pace::rest(shard, begun).await,
         }
     };
     let skips = u32::from(shard.runtime.planted(Defect::PageSkips));

@@ -243,24 +243,48 @@ pub struct Live {
 
 /// The asks of all shards.
 #[derive(Debug)]
-pub struct Asks(Vec<(ArrayQueue<Ask>, Arc<Bell>)>);
+pub struct Asks(Vec<Queues>);
+
+/// Those of one shard.
+#[derive(Debug)]
+struct Queues {
+    /// Of a policy: control waits with all shards until each has heard.
+    urgent: ArrayQueue<Ask>,
+    others: ArrayQueue<Ask>,
+    bell: Arc<Bell>,
+}
+
+impl Queues {
+    fn is_empty(&self) -> bool {
+        self.urgent.is_empty() && self.others.is_empty()
+    }
+
+    fn pop(&self) -> Option<Ask> {
+        self.urgent.pop().or_else(|| self.others.pop())
+    }
+}
 
 impl Asks {
     /// Queues of shards that have these bells.
     pub fn new(bells: &[Arc<Bell>]) -> Asks {
-        Asks(bells.iter().map(|bell| (ArrayQueue::new(limits::ASKS_MAX), bell.clone())).collect())
+        let queue = || ArrayQueue::new(limits::ASKS_MAX);
+        let queues = |bell: &Arc<Bell>| Queues { urgent: queue(), others: queue(), bell: bell.clone() };
+        Asks(bells.iter().map(queues).collect())
     }
 
     /// Asks a shard, or gives it back: too much is asked already.
     pub fn ask(&self, shard: usize, ask: Ask) -> Result<(), Ask> {
-        let Some((queue, bell)) = self.0.get(shard) else { return Err(ask) };
-        queue.push(ask)?;
-        bell.ring();
+        let Some(queues) = self.0.get(shard) else { return Err(ask) };
+        match ask {
+            Ask::Prepare(..) | Ask::Generation(_) => queues.urgent.push(ask)?,
+            _ => queues.others.push(ask)?,
+        }
+        queues.bell.ring();
         Ok(())
     }
 
-    fn queue(&self, shard: usize) -> &ArrayQueue<Ask> {
-        &self.0[shard].0
+    fn queues(&self, shard: usize) -> &Queues {
+        &self.0[shard]
     }
 }
 
@@ -271,7 +295,7 @@ pub struct Answering(RefCell<Option<Waker>>);
 impl Answering {
     /// Looks whether something is asked: the bell rang.
     pub fn listen(&self, asks: &Asks, own: usize) {
-        if !asks.queue(own).is_empty()
+        if !asks.queues(own).is_empty()
             && let Some(waker) = self.0.borrow_mut().take()
         {
             waker.wake();
@@ -280,7 +304,7 @@ impl Answering {
 
     /// The next ask.
     pub async fn next(&self, asks: &Asks, own: usize) -> Ask {
-        poll_fn(|context| match asks.queue(own).pop() {
+        poll_fn(|context| match asks.queues(own).pop() {
             Some(ask) => Poll::Ready(ask),
             None => {
                 *self.0.borrow_mut() = Some(context.waker().clone());
@@ -312,7 +336,7 @@ mod tests {
         }
         assert!(asks.ask(0, ask(&asker)).is_err(), "it is given back");
         assert!(asks.ask(1, ask(&asker)).is_err(), "there is no such shard");
-        let next = |asks: &Asks| asks.queue(0).pop().unwrap();
+        let next = |asks: &Asks| asks.queues(0).pop().unwrap();
         let Ask::Count(.., reply) = next(&asks) else { panic!("it was a count") };
         reply.answer(Part::default());
         assert_eq!(told.len(), 1);

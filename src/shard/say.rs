@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 
 use crate::observe::accounting::Journal;
 use crate::observe::latency::Latencies;
+use crate::shard::answer::pace::Pace;
 use crate::shard::ask::Answering;
 use crate::shard::handed::Handed;
 use crate::shard::turns::Turns;
@@ -20,6 +21,8 @@ pub(in crate::shard) struct Say {
     pub turns: Turns,
     /// Where the task waits that answers control.
     pub answering: Answering,
+    /// How fast that one answers.
+    pub pace: Pace,
     /// How far the wall clock was ahead of the queues' when it was last compared, milliseconds.
     pub wall_ahead: Cell<i64>,
 }

@@ -22,6 +22,7 @@ use crate::policy::tls;
 use crate::runtime::{Defect, Runtime, Segment};
 use crate::shard::Shard;
 use crate::shard::answer;
+use crate::shard::answer::pace::Pace;
 use crate::shard::ask::Answering;
 use crate::shard::handed::Handed;
 use crate::shard::inbound::state::Inbound;
@@ -256,6 +257,7 @@ pub(super) fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>
         latencies: RefCell::default(),
         turns: Turns::default(),
         answering: Answering::default(),
+        pace: Pace::default(),
         wall_ahead: Cell::new(clock.wall_ahead(now, wall)),
     };
     Ok(Rc::new(Shard {

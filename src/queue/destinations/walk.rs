@@ -169,6 +169,10 @@ impl Walk {
 
     /// Out of the domain, with what was found in it. True: the page is full, and there is more of it.
     fn leave(&mut self, queues: &Destinations) -> bool {
+        if self.first.is_empty() && !self.more {
+            self.place = ScanPosition { domain: self.place.domain + 1, after: None };
+            return false;
+        }
         let domain = queues.domains.get(DomainKey(self.place.domain));
         let site = domain.and_then(|domain| domain.site()).map(|site| queues.sites.get(site));
         let last = self.first.last_key_value().map(|(order, _)| *order);
@@ -194,7 +198,8 @@ impl Walk {
 /// A domain with mail that may be meant.
 pub(super) fn wanted<'a>(queues: &'a Destinations, key: DomainKey, filter: &Filter) -> Option<&'a Domain> {
     let domain = queues.domains.get(key)?;
-    let site = domain.site().map(|site| queues.sites.get(site).name());
+    // Not looked up for nothing: it lies elsewhere in memory, and there may be a hundred thousand domains.
+    let site = filter.site.as_ref().and_then(|_| domain.site()).map(|site| queues.sites.get(site).name());
     filter.wants_domain(&domain.name, site).then_some(domain)
 }
 

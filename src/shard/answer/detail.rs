@@ -6,6 +6,7 @@ use crate::id::{Location, MessageId};
 use crate::limits;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
+use crate::shard::answer::pace;
 use crate::shard::ask::{Detail, Live, Place, Reply, Shown, Untold};
 use crate::shard::store::compact::Pinned;
 use crate::shard::store::load::Source;
@@ -23,6 +24,7 @@ pub(super) async fn find<R: Runtime, T>(
     for writer in &shard.store.writers {
         let end = writer.lane.borrow().keys();
         for from in (0..end).step_by(limits::ASK_LOOKS) {
+            let begun = shard.runtime.now();
             if !reply.is_wanted() {
                 return None;
             }
@@ -31,7 +33,7 @@ pub(super) async fn find<R: Runtime, T>(
                 let keys = from..end.min(from + limits::ASK_LOOKS as u32);
                 found.extend(keys.filter(|key| lane.id(*key) == Some(id)).map(|key| (lane.number(), key)));
             }
-            shard.runtime.yield_now().await;
+            pace::rest(shard, begun).await;
         }
     }
     Some(found)

@@ -7,6 +7,7 @@ use crate::limits;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::shard::answer::detail::{own_lane, text};
+use crate::shard::answer::pace;
 use crate::shard::ask::{IndexPage, Keys, Reply, Said, StoredAt};
 use crate::spool::Lane;
 
@@ -29,6 +30,7 @@ pub(super) async fn index<R: Runtime, T>(
         if !reply.is_wanted() {
             return None;
         }
+        let begun = shard.runtime.now();
         let (mut looks, mut texts) = (0, HashMap::new());
         while at < end && looks < limits::ASK_LOOKS && page.entries.len() < limits::INDEX_PAGE_MAX {
             let key = match &keys {
@@ -39,7 +41,7 @@ pub(super) async fn index<R: Runtime, T>(
             looks += 1 + ranges;
             at += 1;
         }
-        shard.runtime.yield_now().await;
+        pace::rest(shard, begun).await;
     }
     page.next = (at < end && matches!(keys, Keys::From(_))).then_some(at);
     Some(page)
