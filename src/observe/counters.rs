@@ -82,7 +82,7 @@ counters! {
         tls_refused "Sessions to next hops that offered STARTTLS and then refused it",
         replies_early "Replies of next hops that came before the end of the message",
         replies_unasked "Sessions to next hops ended because of replies that nobody asked for",
-        hop_refuses_us "Refusals of next hops that speak of this relay and not of a recipient",
+        relay_refused "Refusals by next hops that are about this relay, not about a recipient",
         bodies_converted "Messages encoded on the way to a next hop without 8BITMIME",
         commits "Commits synced",
         commit_items "Messages, chunks and outcomes in them",
@@ -115,10 +115,10 @@ counters! {
         tls_put_off "1 while sessions hold all the memory they may, and STARTTLS is answered 454",
         session_memory "Of them, those of sessions whatever they are for: input, replies, TLS",
         bodies_gathered "Bytes of message bodies in memory now",
-        credits_out "Attempts whose outcome is not on disk yet",
+        attempts_unsynced "Attempts whose outcome is not on disk yet",
         hashes_waiting "Passwords of the node that wait to be checked; reported by shard 0",
-        worked_percent "Share of its time the shard worked lately, rather than waiting",
+        busy_percent "Share of its time that the shard worked of late, percent",
         longest_turn_microseconds "Longest time one task kept its shard from all others, of the last half minute or more",
-        spool_open "1 while there is room for new mail",
+        takes_mail "1 while there is room for new mail",
     }
 }

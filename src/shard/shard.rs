@@ -190,7 +190,9 @@ impl<R: Runtime> Shard<R> {
         counters.domains_waiting.set(waiting as u64);
         counters.domains_resolving.set(resolving as u64);
         counters.bodies_gathered.set(self.inbound.gathered.get() as u64);
-        counters.credits_out.set(self.outbound.destinations.borrow().credits_out(self.mesh.credits()).into());
+        counters
+            .attempts_unsynced
+            .set(self.outbound.destinations.borrow().credits_out(self.mesh.credits()).into());
         let (mut messages, mut segments, mut free, mut live) = (0, 0, 0, 0);
         for writer in self.store.writers.iter() {
             let lane = writer.lane.borrow();
@@ -208,7 +210,7 @@ impl<R: Runtime> Shard<R> {
             counters.hashes_waiting.set(self.runtime.computing_later() as u64);
         }
         let gate = self.gate();
-        counters.spool_open.set(u64::from(gate == Gate::Open));
+        counters.takes_mail.set(u64::from(gate == Gate::Open));
         self.publish_room(gate);
         self.say.latencies.borrow_mut().publish(&self.instruments.latencies);
     }

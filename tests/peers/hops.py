@@ -782,7 +782,7 @@ def refusals_of_us_return_nobody():
     for name in hops:
         for number in range(3):
             relay.send("a@b.example", [f"u{number}@{name}.example", f"v{number}@{name}.example"], TEXT)
-    wait_metric(relay, "hop_refuses_us", len(hops))
+    wait_metric(relay, "relay_refused", len(hops))
     time.sleep(2)
     assert not [record for record in relay.log() if record["event"] == "bounced"], relay.log()
     end = time.monotonic() + 5

@@ -26,7 +26,7 @@ pub(super) async fn status(State(api): State<Arc<Api>>) -> Response {
             deferred: of.recipients_deferred.get(),
             bounced: of.recipients_bounced.get(),
             live_bytes: of.spool_bytes_live.get(),
-            takes_mail: of.spool_open.get() == 1,
+            takes_mail: of.takes_mail.get() == 1,
         }
     });
     json(&Status {

@@ -205,7 +205,7 @@ fn failed<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site, error: &H
     // A host that refuses the session for good speaks of us: nobody has named a recipient yet.
     let refuses_us = matches!(error, HopError::Refused(reply) if reply.is_permanent());
     if refuses_us {
-        shard.instruments.counters.hop_refuses_us.add(1);
+        shard.instruments.counters.relay_refused.add(1);
     }
     site.proven.set(false);
     if site.connections.get() > site.opening.get() + 1 {

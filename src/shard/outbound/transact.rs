@@ -312,7 +312,7 @@ fn refuses_all(choice: Choice, transaction: &Transaction<'_>) -> bool {
 fn refused<R: Runtime>(run: &Run<'_, R>, routed: bool, transaction: &mut Transaction<'_>) {
     let (shard, site) = (run.shard, run.site);
     let Some(reply) = transaction.forgive(routed) else { return };
-    shard.instruments.counters.hop_refuses_us.add(1);
+    shard.instruments.counters.relay_refused.add(1);
     let words = format!("the next hop refuses this relay, not the recipient: {}", reply.describe());
     site.last_error.borrow_mut().clone_from(&words);
     if !site.shown.takes_mail(shard.timers.recent()) {

@@ -234,7 +234,7 @@ impl<'a> Day<'a> {
             relay.sum(|of| &of.spool_messages),
             relay.sum(|of| &of.queued_recipients),
             relay.sum(|of| &of.bodies_gathered),
-            relay.sum(|of| &of.credits_out),
+            relay.sum(|of| &of.attempts_unsynced),
             relay.sum(|of| &of.connections_outbound) + relay.sum(|of| &of.connections_inbound),
             relay.sessions(),
             self.ledger.is_settled(),
@@ -345,7 +345,7 @@ impl<'a> Day<'a> {
         let shards = relay.instruments.len();
         level(
             "outcome credits out",
-            relay.sum(|of| &of.credits_out),
+            relay.sum(|of| &of.attempts_unsynced),
             relay.lanes() * self.plan.credits.max(shards),
         );
         for shard in &relay.instruments {
@@ -367,7 +367,7 @@ impl<'a> Day<'a> {
             && relay.sum(|of| &of.queued_recipients) == 0
             && relay.sum(|of| &of.bodies_gathered) == 0
             && relay.sum(|of| &of.client_memory) == 0
-            && relay.sum(|of| &of.credits_out) == 0
+            && relay.sum(|of| &of.attempts_unsynced) == 0
             && relay.sum(|of| &of.connections_outbound) == 0
             && relay.sum(|of| &of.connections_inbound) == 0
             && relay.sessions() == 0
