@@ -22,7 +22,7 @@ mod change;
 mod clock;
 mod detail;
 mod index;
-pub(in crate::shard) mod pace;
+mod rest;
 
 /// The immortal task behind all answers.
 pub async fn answer<R: Runtime>(shard: Rc<Shard<R>>) {
@@ -40,7 +40,7 @@ pub async fn answer<R: Runtime>(shard: Rc<Shard<R>>) {
         end.await;
         // Where one ended in the middle, nobody stands there any more.
         Walk::abandon(&mut shard.outbound.destinations.borrow_mut());
-        pace::end(&shard).await;
+        rest::answer(&shard).await;
     }
 }
 
@@ -104,7 +104,7 @@ async fn walk<R: Runtime>(
         match slice {
             Slice::Over(next) => break next,
             Slice::Unfinished if !reply.is_wanted() => return,
-            Slice::Unfinished => pace::rest(shard, begun).await,
+            Slice::Unfinished => rest::slice(shard, begun).await,
         }
     };
     let skips = u32::from(shard.runtime.planted(Defect::PageSkips));

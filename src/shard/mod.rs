@@ -25,6 +25,7 @@ mod counts;
 pub mod assignment;
 pub mod ask;
 pub mod answer;
+mod pace;
 pub mod wire;
 mod records;
 pub mod timers;

@@ -4,9 +4,9 @@ use std::cell::{Cell, RefCell};
 
 use crate::observe::accounting::Journal;
 use crate::observe::latency::Latencies;
-use crate::shard::answer::pace::Pace;
 use crate::shard::ask::Answering;
 use crate::shard::handed::Handed;
+use crate::shard::pace::Pace;
 use crate::shard::turns::Turns;
 
 /// The log of a shard's messages, and what it measures.

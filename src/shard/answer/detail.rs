@@ -6,7 +6,7 @@ use crate::id::{Location, MessageId};
 use crate::limits;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
-use crate::shard::answer::pace;
+use crate::shard::answer::rest;
 use crate::shard::ask::{Detail, Live, Place, Reply, Shown, Untold};
 use crate::shard::store::compact::Pinned;
 use crate::shard::store::load::Source;
@@ -33,7 +33,7 @@ pub(super) async fn find<R: Runtime, T>(
                 let keys = from..end.min(from + limits::ASK_LOOKS as u32);
                 found.extend(keys.filter(|key| lane.id(*key) == Some(id)).map(|key| (lane.number(), key)));
             }
-            pace::rest(shard, begun).await;
+            rest::slice(shard, begun).await;
         }
     }
     Some(found)

@@ -7,7 +7,7 @@ use crate::limits;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::shard::answer::detail::{own_lane, text};
-use crate::shard::answer::pace;
+use crate::shard::answer::rest;
 use crate::shard::ask::{IndexPage, Keys, Reply, Said, StoredAt};
 use crate::spool::Lane;
 
@@ -41,7 +41,7 @@ pub(super) async fn index<R: Runtime, T>(
             looks += 1 + ranges;
             at += 1;
         }
-        pace::rest(shard, begun).await;
+        rest::slice(shard, begun).await;
     }
     page.next = (at < end && matches!(keys, Keys::From(_))).then_some(at);
     Some(page)

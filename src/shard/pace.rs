@@ -4,8 +4,6 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use crate::limits;
-use crate::runtime::Runtime;
-use crate::shard::Shard;
 use crate::time::Instant;
 
 /// The time that a shard has for asks.
@@ -35,7 +33,7 @@ impl Default for Pace {
 
 impl Pace {
     /// So much more was spent on an ask, until now; the shard's thread has worked so long altogether. How long asks wait then.
-    fn spend(&self, spent: Duration, now: Instant, worked: Duration) -> Duration {
+    pub(in crate::shard) fn spend(&self, spent: Duration, now: Instant, worked: Duration) -> Duration {
         let mut state = self.0.get();
         state.asked += spent;
         let span = now.since(state.since);
@@ -56,27 +54,6 @@ impl Pace {
 
 fn nanos(time: Duration) -> i64 {
     i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)
-}
-
-/// Others have their turn, after a slice that began then.
-pub(super) async fn rest<R: Runtime>(shard: &Shard<R>, begun: Instant) {
-    let now = shard.runtime.now();
-    // More than that was taken from it by others on its core.
-    wait(shard, now.since(begun).min(limits::ASK_SLICE), now).await;
-}
-
-/// And after an ask: each costs something elsewhere, too.
-pub(super) async fn end<R: Runtime>(shard: &Shard<R>) {
-    wait(shard, limits::ASK_LEAST, shard.runtime.now()).await;
-}
-
-async fn wait<R: Runtime>(shard: &Shard<R>, spent: Duration, now: Instant) {
-    let pause = shard.say.pace.spend(spent, now, shard.runtime.worked());
-    if pause.is_zero() {
-        shard.runtime.yield_now().await;
-    } else {
-        shard.timers.sleep_until(now + pause).await;
-    }
 }
 
 #[cfg(test)]
