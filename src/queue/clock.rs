@@ -28,6 +28,11 @@ impl Clock {
         UnixMillis(self.origin.saturating_add(now.0 / 1_000_000))
     }
 
+    /// When it reads so many seconds.
+    pub fn when(self, at: u32) -> Instant {
+        Instant((u64::from(at) * 1000).saturating_sub(self.origin).saturating_mul(1_000_000))
+    }
+
     /// How far the wall clock is ahead of it, milliseconds.
     pub fn wall_ahead(self, now: Instant, wall: UnixMillis) -> i64 {
         wall.0.wrapping_sub(self.read(now).0) as i64
@@ -74,6 +79,8 @@ mod tests {
         let clock = Clock::new(WALL, at(5));
         let due = clock.read(at(65)).seconds();
         assert_eq!(due, WALL.seconds() + 60);
+        assert_eq!(clock.when(due), at(65));
+        assert_eq!(clock.when(0), Instant(0), "before the machine was");
         for days in [-400i64, -1, 0, 1, 400] {
             let wall = UnixMillis(WALL.0.saturating_add_signed(days * DAY as i64 + 10_000));
             assert_eq!(clock.wall_ahead(at(15), wall), days * DAY as i64);

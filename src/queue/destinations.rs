@@ -461,6 +461,12 @@ impl Destinations {
         self.sites.get(site).is_closed(now)
     }
 
+    /// Until when nothing is started at a site; None: it is not closed.
+    pub fn closed_until(&self, site: SiteKey, now: u32) -> Option<u32> {
+        let site = self.sites.get(site);
+        site.is_closed(now).then_some(site.closed_until)
+    }
+
     /// Failures of the site in a row.
     pub fn failures(&self, site: SiteKey) -> u32 {
         self.sites.get(site).failures

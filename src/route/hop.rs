@@ -1,7 +1,6 @@
-//! A next hop: where the mail of some domains goes, what is spoken there, and by what policy.
+//! A next hop: where the mail of some domains goes, and what is spoken there.
 //!
-//! What a route or the MX of a domain gives. What differs by site is in its policy; what holds for the node (timeouts, connections an
-//! address, the name in EHLO) stays in the configuration.
+//! What a route or the MX of a domain gives. By what limits and manners is for its site to know (`route::site`).
 
 use std::fmt;
 use std::io::ErrorKind;
@@ -9,7 +8,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::{Choice, Config, Retry, RouteTarget, Scheme};
+use crate::config::{Choice, RouteTarget, Scheme};
 use crate::route::gate::{Admitted, Source};
 
 /// What is spoken with a next hop.
@@ -91,46 +90,6 @@ pub struct Host {
     pub tls_first: bool,
 }
 
-/// What holds for all connections of the node to a site.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SitePolicy {
-    /// How many there may be.
-    pub connections: usize,
-    /// Messages over one of them; 0 is no bound.
-    pub messages_per_connection: usize,
-    /// Whether the next message's commands follow a body in one group (RFC 2920) where the hop offers PIPELINING.
-    pub pipeline: bool,
-    /// Whether STARTTLS is tried where it is offered (RFC 3207, opportunistic).
-    pub starttls: bool,
-    /// When what failed is tried again, and when it is given up.
-    pub retry: Retry,
-}
-
-impl SitePolicy {
-    /// That of all sites.
-    pub fn of(config: &Config) -> Arc<SitePolicy> {
-        let delivery = &config.delivery;
-        Arc::new(SitePolicy {
-            connections: delivery.connections_per_destination,
-            messages_per_connection: delivery.messages_per_connection,
-            pipeline: delivery.pipeline_messages,
-            starttls: delivery.starttls,
-            retry: config.retry.clone(),
-        })
-    }
-}
-
-impl SitePolicy {
-    /// Whether connections that were opened by another are as good as those that are opened by this.
-    pub fn opens_as(&self, other: &SitePolicy) -> bool {
-        let SitePolicy { connections, messages_per_connection, pipeline, starttls, retry: _ } = self;
-        *connections >= other.connections
-            && *messages_per_connection == other.messages_per_connection
-            && *pipeline == other.pipeline
-            && *starttls == other.starttls
-    }
-}
-
 /// Where the mail of a domain goes.
 #[derive(Clone, Debug)]
 pub struct Hop {
@@ -142,8 +101,6 @@ pub struct Hop {
     pub label: Box<str>,
     /// What is spoken with all of them.
     pub protocol: Protocol,
-    /// By what rules.
-    pub policy: Arc<SitePolicy>,
 }
 
 /// The name of its site says all of a hop.
@@ -157,7 +114,7 @@ impl Eq for Hop {}
 
 impl Hop {
     /// The next hop of these targets of a route, none of which is the domain's MX; None: there are none.
-    pub fn of(targets: &[&Choice], policy: &Arc<SitePolicy>) -> Option<Hop> {
+    pub fn of(targets: &[&Choice]) -> Option<Hop> {
         let mut sorted = targets.to_vec();
         sorted.sort_by(|one, other| (one.order, &one.target).cmp(&(other.order, &other.target)));
         let (first, others) = sorted.split_first()?;
@@ -176,7 +133,7 @@ impl Hop {
             _ => Protocol::Smtp,
         };
         let hosts = sorted.iter().filter_map(|choice| Host::of_choice(choice)).collect();
-        Some(Hop { site, hosts, label: label.into(), protocol, policy: policy.clone() })
+        Some(Hop { site, hosts, label: label.into(), protocol })
     }
 
     /// What the operator calls the way there: the target of the route, or `mx`, whatever the domain.
@@ -238,12 +195,13 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::config::Config;
 
     fn hop(to: &str) -> Hop {
         let text = format!("[[route]]\ndomain = \"*\"\nto = {to}\n");
         let config = Config::parse(&text, Path::new("relevo.toml")).expect("a configuration");
         let targets: Vec<&Choice> = config.routes[0].to.iter().collect();
-        Hop::of(&targets, &SitePolicy::of(&config)).expect("a target")
+        Hop::of(&targets).expect("a target")
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod gate;
 pub mod hop;
+pub mod site;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -10,7 +11,8 @@ use std::sync::Arc;
 use crate::config::{Choice, Config, DomainPattern, RouteTarget};
 use crate::limits;
 use gate::{Source, is_numeric};
-pub use hop::{At, Endpoint, Hop, Host, Protocol, SitePolicy};
+pub use hop::{At, Endpoint, Hop, Host, Protocol};
+pub use site::SitePolicy;
 
 /// Where a domain's mail goes, as far as its name tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,17 +24,17 @@ pub enum Route {
 }
 
 impl Route {
-    fn of(choices: &[Choice], policy: &Arc<SitePolicy>) -> Route {
+    fn of(choices: &[Choice]) -> Route {
         let (mx, others): (Vec<_>, Vec<_>) =
             choices.iter().partition(|choice| choice.target == RouteTarget::Mx);
-        match (mx.is_empty(), Hop::of(&others, policy)) {
+        match (mx.is_empty(), Hop::of(&others)) {
             (true, Some(hop)) => Route::Fixed(hop),
             (_, behind) => Route::Mx(behind),
         }
     }
 }
 
-/// Routes by domain.
+/// Routes by domain, and policies by site.
 #[derive(Clone, Debug)]
 pub struct Table {
     exact: HashMap<String, Route>,
@@ -48,7 +50,7 @@ impl Table {
         let mut table =
             Table { exact: HashMap::new(), suffixes: HashMap::new(), any: Route::Mx(None), policy };
         for route in &config.routes {
-            let to = Route::of(&route.to, &table.policy);
+            let to = Route::of(&route.to);
             match &route.domain {
                 DomainPattern::Exact(domain) => drop(table.exact.insert(domain.to_ascii_lowercase(), to)),
                 DomainPattern::Suffix(suffix) => {
@@ -81,18 +83,24 @@ impl Table {
         *exact == other.exact && *suffixes == other.suffixes && *any == other.any
     }
 
-    /// The policy of sites that no route names.
-    pub fn policy(&self) -> &Arc<SitePolicy> {
+    /// What holds for the site of a next hop. One for all sites, so far: whoever has a site asks for its own.
+    pub fn policy_for(&self, _hop: &Hop) -> &Arc<SitePolicy> {
         &self.policy
+    }
+
+    /// Whether the same holds for every site as by another.
+    pub fn treats_as(&self, other: &Table) -> bool {
+        let Table { policy, exact: _, suffixes: _, any: _ } = self;
+        *policy == other.policy
     }
 }
 
 /// The next hop of an address literal.
-pub fn to_literal(domain: &str, address: IpAddr, port: u16, policy: &Arc<SitePolicy>) -> Hop {
+pub fn to_literal(domain: &str, address: IpAddr, port: u16) -> Hop {
     let name = address.to_string();
     let site = format!("[{name}]:{port}");
     let host = Host { at: At::Address(address), ..stranger(name, port, 0) };
-    to_strangers(site, vec![host], domain, policy)
+    to_strangers(site, vec![host], domain)
 }
 
 /// A host that the DNS names.
@@ -101,8 +109,8 @@ fn stranger(name: String, port: u16, rank: u16) -> Host {
     Host { name, at: At::Name, port, source: Source::Stranger, rank, weight: 0, tls_first: false }
 }
 
-fn to_strangers(site: String, hosts: Vec<Host>, domain: &str, policy: &Arc<SitePolicy>) -> Hop {
-    Hop { site, hosts, label: domain.into(), protocol: Protocol::Smtp, policy: policy.clone() }
+fn to_strangers(site: String, hosts: Vec<Host>, domain: &str) -> Hop {
+    Hop { site, hosts, label: domain.into(), protocol: Protocol::Smtp }
 }
 
 /// The address in a domain literal, `[192.0.2.1]` or `[IPv6:2001:db8::1]` (RFC 5321 4.1.3).
@@ -133,7 +141,6 @@ pub fn order_mx(
     answers: &[(u16, String)],
     own_name: &str,
     (port, random): (u16, u64),
-    policy: &Arc<SitePolicy>,
 ) -> Result<Hop, NoRoute> {
     let implicit = [(0, domain.to_owned())];
     let answers = if answers.is_empty() { &implicit[..] } else { answers };
@@ -162,7 +169,7 @@ pub fn order_mx(
     names.dedup();
     // Ranks belong to the name: the same hosts in another order are tried in another order.
     let site = format!("mx:{}:{port}", names.join(","));
-    Ok(to_strangers(site, hosts, domain, policy))
+    Ok(to_strangers(site, hosts, domain))
 }
 
 /// The shard that owns a domain's queue. Letter case does not matter. Stable between versions: mail of a domain stays together.
@@ -221,7 +228,7 @@ mod tests {
         let table = Table::new(&config);
         let Route::Mx(Some(spare)) = table.route("d.example") else { panic!("an MX and what is behind it") };
         let answers = [(u16::MAX, "b".to_owned()), (10, "a".to_owned())];
-        let mut hop = order_mx("d.example", &answers, "r", (25, 0), table.policy()).unwrap();
+        let mut hop = order_mx("d.example", &answers, "r", (25, 0)).unwrap();
         let alone = hop.site.clone();
         hop.put_behind(spare);
         let names: Vec<_> = hop.in_order(|| 7).iter().map(|host| host.name.as_str()).collect();
@@ -229,13 +236,9 @@ mod tests {
         assert!(hop.site.starts_with(&alone) && hop.site.ends_with("smtp://spare:25"), "{}", hop.site);
     }
 
-    fn policy() -> Arc<SitePolicy> {
-        SitePolicy::of(&Config::embedded())
-    }
-
     fn order(answers: &[(u16, &str)], random: u64) -> Result<Vec<String>, NoRoute> {
         let answers: Vec<_> = answers.iter().map(|(rank, host)| (*rank, (*host).to_owned())).collect();
-        let hop = order_mx("d.example", &answers, "relay.example", (25, random), &policy())?;
+        let hop = order_mx("d.example", &answers, "relay.example", (25, random))?;
         // A connection takes them as they stand.
         let names: Vec<String> = hop.in_order(|| 7).iter().map(|host| host.name.clone()).collect();
         assert!(hop.hosts.iter().map(|host| &host.name).eq(&names));
@@ -259,7 +262,7 @@ mod tests {
             .collect();
         assert_eq!(firsts.len(), 3, "equals share the load");
         let both = [(1, "a".into()), (1, "b".into())];
-        let site = |random| order_mx("d", &both, "r", (25, random), &policy()).unwrap().site;
+        let site = |random| order_mx("d", &both, "r", (25, random)).unwrap().site;
         assert!((0..20).all(|random| site(random) == site(0)), "one site however they are shuffled");
     }
 

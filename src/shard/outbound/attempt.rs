@@ -168,7 +168,7 @@ async fn unreadable<R: Runtime>(under_way: &UnderWay<'_, R>, place: Location, er
     );
     let attempts = under_way.job.group.attempts.saturating_add(1);
     let now = shard.seconds_up();
-    let retry = &under_way.site.hop.borrow().policy.retry.clone();
+    let retry = &under_way.site.policy.borrow().retry.clone();
     let next = schedule::next_attempt(retry, attempts, now, shard.runtime.random());
     let reply = format!("451 4.3.0 {error}").into();
     under_way.settled();

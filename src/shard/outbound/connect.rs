@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::limits;
 use crate::policy::failures::Failures;
 use crate::route::gate::Source;
-use crate::route::{At, Endpoint, Hop, Host, Protocol};
+use crate::route::{At, Endpoint, Hop, Host, Protocol, SitePolicy};
 use crate::runtime::{Defect, Runtime, Stream};
 use crate::shard::Shard;
 use crate::shard::outbound::manners::{blame_tls, do_without_tls, keep_in_mind};
@@ -20,10 +20,14 @@ use crate::smtp::client::{self, Capabilities};
 use crate::smtp::reply::Reply;
 use crate::time::Instant;
 
-/// Tries the hosts of a hop in order, each address of each, until one gives a session. `Err`: words on the last failure.
-pub async fn connect<R: Runtime>(shard: &Rc<Shard<R>>, hop: &Hop) -> Result<Connection<R>, HopError> {
+/// Tries the hosts of a hop in order, each address of each, until one gives a session by the policy of its site. `Err`: words on the last
+/// failure.
+pub async fn connect<R: Runtime>(
+    shard: &Rc<Shard<R>>,
+    (hop, policy): (&Hop, &SitePolicy),
+) -> Result<Connection<R>, HopError> {
     let last = HopError::NoAddress(format!("no host of {} has an address", hop.label));
-    let mut search = Search { shard, hop, last, tried: 0, full: Vec::new(), none: None, hope: false };
+    let mut search = Search { shard, hop, policy, last, tried: 0, full: Vec::new(), none: None, hope: false };
     // The preference that this relay has itself: what has it too, or is preferred less, leads back here (RFC 5321 5.1).
     let mut ours: Option<u32> = None;
     let mut looked_at = None;
@@ -99,6 +103,7 @@ async fn endpoints<R: Runtime>(shard: &Shard<R>, host: &Host) -> Result<Vec<Endp
 struct Search<'a, R: Runtime> {
     shard: &'a Rc<Shard<R>>,
     hop: &'a Hop,
+    policy: &'a SitePolicy,
     last: HopError,
     tried: usize,
     full: Vec<IpAddr>,
@@ -154,7 +159,7 @@ impl<R: Runtime> Search<'_, R> {
             },
         };
         self.tried += 1;
-        match open(self.shard, self.hop, host, to).await {
+        match open(self.shard, (self.hop.protocol, self.policy), host, to).await {
             Ok(mut connection) => {
                 connection.place = place;
                 connection.choice = choice;
@@ -253,7 +258,7 @@ struct Manners {
 /// the client; opportunistic TLS asks for nothing better than what mail had before (RFC 7435). A host that hangs up on EHLO is told HELO.
 async fn open<R: Runtime>(
     shard: &Rc<Shard<R>>,
-    hop: &Hop,
+    (protocol, policy): (Protocol, &SitePolicy),
     host: &Host,
     to: &Endpoint,
 ) -> Result<Connection<R>, HopError> {
@@ -261,11 +266,11 @@ async fn open<R: Runtime>(
     let now = shard.timers.recent();
     let is_known = |failures: &RefCell<Failures>| failures.borrow().is_known(&named(), now);
     let mut manners = Manners {
-        protocol: hop.protocol,
+        protocol,
         tls_first: host.tls_first,
-        ehlo: hop.protocol == Protocol::Lmtp || !is_known(&shard.outbound.hosts.ehlo_failures),
+        ehlo: protocol == Protocol::Lmtp || !is_known(&shard.outbound.hosts.ehlo_failures),
         // Nobody listens on a socket of this machine who could not read its memory.
-        starttls: hop.policy.starttls && !host.tls_first && to.ip().is_some(),
+        starttls: policy.starttls && !host.tls_first && to.ip().is_some(),
     };
     let avoids_tls = manners.starttls && is_known(&shard.outbound.hosts.tls_failures);
     if avoids_tls {

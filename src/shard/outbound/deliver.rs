@@ -10,7 +10,7 @@ use crate::limits;
 use crate::observe::diagnostics::Level;
 use crate::queue::destinations::SiteKey;
 use crate::queue::outcome::{Ended, Failure};
-use crate::route::{Hop, Protocol};
+use crate::route::{Hop, Protocol, SitePolicy};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::outbound::address::AddressPermit;
@@ -54,13 +54,13 @@ async fn deliver<R: Runtime>(shard: Rc<Shard<R>>, Begun { key, site, unproven, c
     };
     // It asks for its place now.
     drop(coming);
-    let hop = site.hop.borrow().clone();
+    let (hop, policy) = (site.hop.borrow().clone(), site.policy.borrow().clone());
     let given_up = if hop.protocol == Protocol::Discard {
         lease.opened();
         discard(&shard, key, &site, &lease).await;
         None
     } else {
-        connected(&shard, key, &site, (&hop, &lease)).await
+        connected(&shard, key, &site, (&hop, &policy, &lease)).await
     };
     drop(lease);
     if let Some(place) = given_up {
@@ -77,9 +77,9 @@ async fn connected<R: Runtime>(
     shard: &Rc<Shard<R>>,
     key: SiteKey,
     site: &Rc<Site>,
-    (hop, lease): (&Hop, &Lease<R>),
+    (hop, policy, lease): (&Hop, &SitePolicy, &Lease<R>),
 ) -> Option<AddressPermit> {
-    let connected = connect::connect(shard, hop).await;
+    let connected = connect::connect(shard, (hop, policy)).await;
     lease.opened();
     match connected {
         Ok(mut connection) => {
@@ -224,7 +224,7 @@ async fn work<R: Runtime>(
     (site, place, lease): (&Rc<Site>, Option<&AddressPermit>, &Lease<R>),
     connection: &mut Connection<R>,
 ) -> bool {
-    let mut most = site.hop.borrow().policy.messages_per_connection;
+    let mut most = site.policy.borrow().messages_per_connection;
     if shard.runtime.planted(Defect::MessagesUncounted) {
         most = 0;
     }

@@ -18,6 +18,9 @@ pub(super) fn pump<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) -> bool {
         return false;
     }
     let now = shard.seconds();
+    if sites::may_start(shard, key, now).is_err() {
+        return false;
+    }
     let mut ready = shard.outbound.destinations.borrow().ready(key, now);
     let Some(site) = shard.outbound.sites.borrow().get(&key).cloned() else { return false };
     if ready >= shard.mesh.lend_at() {
@@ -44,7 +47,7 @@ pub(super) fn pump<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) -> bool {
     if !may_open(shard, key, &site) {
         return false;
     }
-    if !site.count.take(site.hop.borrow().policy.connections, shard.index) {
+    if !site.count.take(site.policy.borrow().connections, shard.index) {
         shard.mesh.ask_for_connection(shard.index, &site.count);
         if !site.refused.replace(true) {
             shard.outbound.refused.borrow_mut().push_back(key);
@@ -70,6 +73,9 @@ pub(super) fn needs_hands<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Sit
 /// Work for a connection of this site: the shard's own and what it borrowed, in turn.
 pub(super) fn take<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site) -> Work {
     let now = shard.seconds();
+    if sites::may_start(shard, key, now).is_err() {
+        return Work::Nothing;
+    }
     if site.borrowed.waiting() > 0
         && site.borrowed.is_next()
         && let Some(job) = borrow::take(shard, site)

@@ -19,7 +19,7 @@ pub(in crate::shard) fn begin<R: Runtime>(shard: &Rc<Shard<R>>, before: &Policy,
         shard.outbound.destinations.borrow_mut().reroute();
         borrow::give_all_back(shard);
     }
-    if routing || now.table.policy() != before.table.policy() {
+    if routing || !now.table.treats_as(&before.table) {
         shard.runtime.spawn_vital("reroute", go_through(shard.clone(), now.clone()));
     }
 }
@@ -47,7 +47,7 @@ async fn go_through<R: Runtime>(shard: Rc<Shard<R>>, policy: Rc<InForce>) {
         if shard.draining.get() || shard.policy.generation() != policy.generation {
             return;
         }
-        sites::renew(&shard, slot, policy.table.policy());
+        sites::renew(&shard, slot, &policy.table);
         if shard.runtime.should_yield() {
             shard.runtime.yield_now().await;
         }

@@ -242,7 +242,7 @@ impl<R: Runtime> Resolver<R> {
             Route::Mx(behind) => match route::literal(domain) {
                 Some(address) => {
                     let port = policy.delivery.mx_port;
-                    let hop = route::to_literal(domain, address, port, policy.table.policy());
+                    let hop = route::to_literal(domain, address, port);
                     self.addresses(&hop.hosts[0]).await.map(|_| Rc::new(hop))
                 }
                 None if gate::is_numeric(domain) => Err(never(
@@ -301,9 +301,8 @@ impl<R: Runtime> Resolver<R> {
     }
 
     fn order(&self, domain: &str, hosts: &[(u16, String)], random: u64) -> Result<Hop, NoRoute> {
-        let policy = self.policy.borrow();
-        let port = policy.delivery.mx_port;
-        route::order_mx(domain, hosts, &self.own_name, (port, random), policy.table.policy())
+        let port = self.policy.borrow().delivery.mx_port;
+        route::order_mx(domain, hosts, &self.own_name, (port, random))
     }
 
     /// The hop from its first host on that can be reached, now or later. A domain none of whose hosts ever can is told so at once, not

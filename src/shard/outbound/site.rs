@@ -10,7 +10,7 @@ use std::task::Waker;
 use crate::limits;
 use crate::observe::families::Place;
 use crate::queue::fair::Behalf;
-use crate::route::Hop;
+use crate::route::{Hop, SitePolicy};
 use crate::shard::counts::ConnectionCount;
 use crate::shard::message::Job;
 use crate::shard::outbound::shown::SiteHistory;
@@ -30,6 +30,8 @@ pub enum Work {
 pub struct Site {
     /// Where it is.
     pub hop: RefCell<Rc<Hop>>,
+    /// What holds for it.
+    pub policy: RefCell<Arc<SitePolicy>>,
     /// The node's connections to it.
     pub count: Arc<ConnectionCount>,
     /// Where attempts are counted by its route, once one was.
@@ -66,9 +68,10 @@ pub struct Site {
 
 impl Site {
     /// A site no connection goes to yet.
-    pub fn new(hop: Rc<Hop>, count: Arc<ConnectionCount>) -> Site {
+    pub fn new(hop: Rc<Hop>, policy: Arc<SitePolicy>, count: Arc<ConnectionCount>) -> Site {
         Site {
             count,
+            policy: RefCell::new(policy),
             hop: RefCell::new(hop),
             counted: Cell::new(None),
             connections: Cell::new(0),
@@ -87,6 +90,20 @@ impl Site {
             era: Cell::new(0),
             borrowed: Borrowed::default(),
         }
+    }
+
+    /// This holds for it from now on. Its connections end if it would not have opened them.
+    pub(super) fn take_up(&self, policy: &Arc<SitePolicy>) {
+        let as_before = Arc::ptr_eq(policy, &self.policy.borrow());
+        if !as_before && !policy.opens_as(&self.policy.replace(policy.clone())) {
+            self.end_connections();
+        }
+    }
+
+    /// Its connections end, each behind its transaction; others are opened in their place.
+    pub(super) fn end_connections(&self) {
+        self.era.set(self.era.get().wrapping_add(1));
+        while self.wake_one() {}
     }
 
     /// Whether it waits to be let connect.

@@ -1,16 +1,16 @@
 //! The sites of a shard: which there are, which have connections with nothing to do, and which rest.
 
 use std::rc::Rc;
-use std::sync::Arc;
 
 use crate::observe::diagnostics::Level;
 use crate::queue::destinations::SiteKey;
 use crate::queue::schedule;
-use crate::route::{Hop, SitePolicy};
+use crate::route::{Hop, Table};
 use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::shard::outbound::borrow;
 use crate::shard::outbound::site::{IdleConnection, Site};
+use crate::time::Instant;
 
 /// A connection of the site has nothing to do.
 pub(super) fn goes_idle<R: Runtime>(
@@ -46,34 +46,40 @@ pub(super) fn goes_on<R: Runtime>(
     }
 }
 
-/// The site of a next hop; where it is may have changed.
+/// The site of a next hop; where it is may have changed, and what holds for it.
 pub(super) fn site<R: Runtime>(shard: &Shard<R>, hop: Rc<Hop>) -> (SiteKey, Rc<Site>) {
     let key = shard.outbound.destinations.borrow_mut().site(&hop.site);
+    let in_force = shard.policy.get();
+    let policy = in_force.table.policy_for(&hop);
     let mut sites = shard.outbound.sites.borrow_mut();
-    let site =
-        sites.entry(key).or_insert_with(|| Rc::new(Site::new(hop.clone(), shard.mesh.site_count(&hop.site))));
+    let new = || Rc::new(Site::new(hop.clone(), policy.clone(), shard.mesh.site_count(&hop.site)));
+    let site = sites.entry(key).or_insert_with(new).clone();
+    drop(sites);
+    site.take_up(policy);
     *site.hop.borrow_mut() = hop;
-    (key, site.clone())
+    (key, site)
 }
 
-/// What holds for a site by now. Its connections end, each behind its transaction, where they were opened by something else, or for mail that
+/// What holds for a site by these. Its connections end, each behind its transaction, where they were opened by something else, or for mail that
 /// does not go there any more.
-pub(super) fn renew<R: Runtime>(shard: &Shard<R>, slot: usize, policy: &Arc<SitePolicy>) {
+pub(super) fn renew<R: Runtime>(shard: &Shard<R>, slot: usize, table: &Table) {
     let (key, led) = {
         let destinations = shard.outbound.destinations.borrow();
         let key = destinations.site_at(slot);
         (key, destinations.is_led_to(key))
     };
     let Some(site) = shard.outbound.sites.borrow().get(&key).cloned() else { return };
-    let hop = site.hop.borrow().clone();
-    let opens_as = *policy == hop.policy || policy.opens_as(&hop.policy);
-    if *policy != hop.policy {
-        *site.hop.borrow_mut() = Rc::new(Hop { policy: policy.clone(), ..(*hop).clone() });
+    site.take_up(table.policy_for(&site.hop.borrow()));
+    if !(led || site.borrowed.waiting() > 0) {
+        site.end_connections();
     }
-    if !opens_as || !(led || site.borrowed.waiting() > 0) {
-        site.era.set(site.era.get().wrapping_add(1));
-        while site.wake_one() {}
-    }
+}
+
+/// Whether a transaction may be started at a site now, else when it may. Asked before a connection is begun for one and before a group is taken
+/// for one (`pump`), and nothing else starts any. What forbids it is the site's back-off: when that is over the queue's tick has it pumped.
+pub(super) fn may_start<R: Runtime>(shard: &Shard<R>, key: SiteKey, now: u32) -> Result<(), Instant> {
+    let closed_until = shard.outbound.destinations.borrow().closed_until(key, now);
+    closed_until.map_or(Ok(()), |until| Err(shard.clock.when(until)))
 }
 
 /// Nothing is begun at a site for a while, longer each time; `why` is said if mail waits for it.
@@ -87,7 +93,7 @@ pub(super) fn rest<R: Runtime>(
     let mut destinations = shard.outbound.destinations.borrow_mut();
     let failures = destinations.failures(key);
     let pause = schedule::site_pause(failures, shard.runtime.random())
-        .min(site.hop.borrow().policy.retry.max)
+        .min(site.policy.borrow().retry.max)
         .as_secs()
         .max(1) as u32;
     let now = shard.seconds();
@@ -116,3 +122,6 @@ pub(super) fn later<R: Runtime>(shard: &Shard<R>, sites: impl IntoIterator<Item 
         shard.runtime.bell().ring();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -95,7 +95,7 @@ pub(super) fn ended<R: Runtime>(
     Ended::of_verdict(verdict, reply, hop, || {
         let attempts = part.group.attempts.saturating_add(1);
         let now = shard.seconds_up();
-        let retry = &site.hop.borrow().policy.retry;
+        let retry = &site.policy.borrow().retry;
         let next = schedule::next_attempt(retry, attempts, now, shard.runtime.random());
         let next = next.min(part.group.expiry);
         (attempts, next, shard.wall_of(next).seconds())

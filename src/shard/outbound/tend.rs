@@ -107,9 +107,9 @@ async fn look_at<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, pace: &mut Pace
             let given = pace.left();
             let mut looks = given;
             let site = shard.outbound.sites.borrow().get(&key).cloned();
-            let hop = site.as_ref().map(|site| site.hop.borrow().clone());
+            let own = site.as_ref().map(|site| site.policy.borrow().clone());
             let policy = shard.policy.get();
-            let retry = hop.as_ref().map_or(&policy.retry, |hop| &hop.policy.retry);
+            let retry = own.as_ref().map_or(&policy.retry, |own| &own.retry);
             let next = |attempts| schedule::next_attempt(retry, attempts, now, shard.runtime.random());
             let found = if tells {
                 shard.outbound.destinations.borrow_mut().tell(key, now, &mut looks, next)

@@ -97,7 +97,7 @@ fn write_ahead<R: Runtime>(
 fn open_next<R: Runtime>(run: &mut Run<'_, R>, connection: &mut Connection<R>, out: &mut Vec<u8>) {
     let Run { shard, key, site, .. } = *run;
     site.pipelines.set(
-        site.hop.borrow().policy.pipeline
+        site.policy.borrow().pipeline
             && connection.capabilities.pipelining
             && connection.is_prompt()
             && site.shown.takes_ahead(shard.timers.recent()),
@@ -336,7 +336,7 @@ fn count<R: Runtime>(
     }
     if transaction.mixes_up() {
         // Until those who were put off for it have been named again.
-        let kept = limits::client::FEW_RECIPIENTS.max(run.site.hop.borrow().policy.retry.max * 2);
+        let kept = limits::client::FEW_RECIPIENTS.max(run.site.policy.borrow().retry.max * 2);
         shown.recipients.set((1, now + kept));
     } else if let Some(taken) = transaction.recipients_taken() {
         shown.recipients.set((taken, now + limits::client::FEW_RECIPIENTS));

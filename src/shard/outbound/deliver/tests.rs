@@ -6,10 +6,8 @@ use crate::shard::alone;
 
 /// A connection to a site none of whose hosts has an address is begun.
 fn begin(shard: &Rc<Shard<SimRuntime>>, number: usize) {
-    let policy = shard.policy.get().table.policy().clone();
     let name = format!("site{number}.example");
-    let hop =
-        Hop { label: name.clone().into(), site: name, hosts: Vec::new(), protocol: Protocol::Smtp, policy };
+    let hop = Hop { label: name.clone().into(), site: name, hosts: Vec::new(), protocol: Protocol::Smtp };
     let (key, site) = sites::site(shard, Rc::new(hop));
     assert!(site.count.take(1, shard.index));
     site.connections.set(1);
