@@ -12,20 +12,7 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::control::Showing;
 use crate::control::journal::{Progress, Shared};
 use crate::observe::Instruments;
-use crate::observe::counters::{Counter, Counters};
 use crate::runtime::process;
-
-/// What became of recipients, each also under a name of its own: one metric to stack and to add up.
-const OUTCOMES: [(&str, Of); 5] = [
-    ("delivered", |of| &of.recipients_delivered),
-    ("deferred", |of| &of.recipients_deferred),
-    ("bounced", |of| &of.recipients_bounced),
-    ("expired", |of| &of.recipients_expired),
-    ("discarded", |of| &of.recipients_discarded),
-];
-
-/// A counter among others.
-type Of = fn(&Counters) -> &Counter;
 
 #[derive(Debug)]
 struct Shards(Vec<Arc<Instruments>>);
@@ -226,9 +213,9 @@ impl Shards {
         let help = "Recipients by what became of them, in attempts and without";
         let mut metric = encoder.encode_descriptor("outcomes", help, None, MetricType::Counter)?;
         for (shard, instruments) in self.0.iter().enumerate() {
-            for (kind, counter) in OUTCOMES {
-                let labels = [("shard", shard.to_string()), ("kind", kind.to_owned())];
-                let count = counter(&instruments.counters).get();
+            for (kind, counter) in instruments.counters.outcomes() {
+                let labels = [("shard", shard.to_string()), ("kind", kind.word().to_owned())];
+                let count = counter.get();
                 metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
             }
         }

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::observe::event::Kind;
+
 /// A number that only grows. One writer.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -44,6 +46,25 @@ macro_rules! counters {
             }
         }
     };
+}
+
+impl Counters {
+    /// Recipients of which an event of this kind told what became of them. None: it tells no such thing.
+    pub fn outcome(&self, kind: Kind) -> Option<&Counter> {
+        Some(match kind {
+            Kind::Delivered => &self.recipients_delivered,
+            Kind::Deferred => &self.recipients_deferred,
+            Kind::Bounced => &self.recipients_bounced,
+            Kind::Expired => &self.recipients_expired,
+            Kind::Discarded => &self.recipients_discarded,
+            Kind::Received | Kind::Rejected | Kind::Admin => return None,
+        })
+    }
+
+    /// Each of these.
+    pub fn outcomes(&self) -> impl Iterator<Item = (Kind, &Counter)> {
+        Kind::ALL.into_iter().filter_map(|kind| self.outcome(kind).map(|counter| (kind, counter)))
+    }
 }
 
 counters! {

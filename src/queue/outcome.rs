@@ -1,5 +1,6 @@
 //! How attempts end: what the home shard of a domain tells the shard whose lane has the message, and what that writes down.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -53,6 +54,14 @@ pub struct StoredDeferral {
     pub next: u32,
     /// The last reply or error.
     pub reply: Box<str>,
+}
+
+impl StoredDeferral {
+    /// The last reply or error with a code in front, as it was told first: our own words are stored without.
+    pub fn described(&self) -> Cow<'_, str> {
+        let has_code = self.reply.len() >= 3 && self.reply.bytes().take(3).all(|byte| byte.is_ascii_digit());
+        if has_code { Cow::Borrowed(&self.reply) } else { Cow::Owned(format!("451 {}", self.reply)) }
+    }
 }
 
 /// Why a recipient is returned.
@@ -164,6 +173,17 @@ impl Ended {
                 record: Vec::new(),
                 receipt: None,
             })),
+        }
+    }
+
+    /// What is told of it: the words, and how many attempts that makes when `before` were made. `taken`: what the hop said that took it.
+    pub fn told<'a>(&'a self, taken: &'a str, before: u16) -> (&'a str, u16) {
+        match self {
+            Disposition::Delivered => (taken, before.saturating_add(1)),
+            Disposition::Deferred(deferral) => (&deferral.reply, deferral.attempts),
+            Disposition::Bounced(failure) => (&failure.diagnostic, before.saturating_add(1)),
+            Disposition::Expired(failure) => (&failure.diagnostic, before),
+            Disposition::Discarded => ("", before),
         }
     }
 
@@ -307,6 +327,7 @@ mod tests {
             let one = Ended::Deferred(Deferral { attempts: 1, next: 0, due: 0, reply: reply.into(), ours });
             let stored = one.stored();
             assert_eq!(stored.deferral().map(|deferral| &*deferral.reply), Some(words));
+            assert_eq!(stored.deferral().map(|deferral| deferral.described()).as_deref(), Some(reply));
         }
     }
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use crate::id::MessageId;
 use crate::limits;
 use crate::mail::{dsn, trace};
-use crate::observe::event::{Attempt, Event, Mail};
+use crate::observe::event::{Attempt, Mail};
 use crate::queue::outcome::{Deferral, Ended, Failure, Outcomes, RangeOutcome, Receipt, Settled};
 use crate::queue::{Group, Standing};
 use crate::runtime::{Defect, Runtime};
@@ -17,6 +17,7 @@ use crate::shard::outbound::{borrow, sites};
 use crate::shard::store::compact::Pinned;
 use crate::shard::store::load::{self, Source};
 use crate::shard::store::writer::About;
+use crate::shard::tell;
 use crate::smtp::{client, reply};
 use crate::spool::batch::Outcome;
 use crate::spool::record::MessageView;
@@ -146,32 +147,27 @@ pub(in crate::shard) fn report<R: Runtime>(
     let counters = &shard.instruments.counters;
     let mut again = Vec::new();
     for outcome in outcomes.ranges_mut() {
-        let count = u64::from(outcome.count);
-        match &outcome.disposition {
-            Ended::Delivered => counters.recipients_delivered.add(count),
-            Ended::Expired(_) => counters.recipients_expired.add(count),
-            Ended::Bounced(_) => counters.recipients_bounced.add(count),
-            Ended::Discarded => counters.recipients_discarded.add(count),
-            Ended::Deferred(Deferral { attempts, next, .. }) => {
-                counters.recipients_deferred.add(count);
-                if shard.runtime.planted(Defect::RetryForgotten) {
-                    continue;
-                }
-                let late = 600 * u32::from(shard.runtime.planted(Defect::RetryLate));
-                let mut left = Group {
-                    first: outcome.first,
-                    count: outcome.count,
-                    attempts: *attempts,
-                    not_before: *next + late,
-                    standing: Standing::Usual,
-                    ..*group
-                };
-                // A last try that goes on, and a moment to be taken up.
-                if group.is_last_try() && *next > group.expiry {
-                    left.lasts_until(next.saturating_add(limits::LAST_TRY_MAX));
-                }
-                again.push(left);
+        if let Some(ended) = counters.outcome(tell::kind_of(&outcome.disposition)) {
+            ended.add(outcome.count.into());
+        }
+        if let Ended::Deferred(Deferral { attempts, next, .. }) = &outcome.disposition {
+            if shard.runtime.planted(Defect::RetryForgotten) {
+                continue;
             }
+            let late = 600 * u32::from(shard.runtime.planted(Defect::RetryLate));
+            let mut left = Group {
+                first: outcome.first,
+                count: outcome.count,
+                attempts: *attempts,
+                not_before: *next + late,
+                standing: Standing::Usual,
+                ..*group
+            };
+            // A last try that goes on, and a moment to be taken up.
+            if group.is_last_try() && *next > group.expiry {
+                left.lasts_until(next.saturating_add(limits::LAST_TRY_MAX));
+            }
+            again.push(left);
         }
         if let Some(scene) = scene {
             let record = account(shard, job, scene, outcome);
@@ -236,14 +232,7 @@ fn account<R: Runtime>(shard: &Shard<R>, job: &Job, scene: &Scene<'_>, outcome: 
     let mut later = Vec::new();
     let (wall, now) = (shard.runtime.wall(), shard.runtime.now());
     let Scene { view, hop, tls, reply } = *scene;
-    let made = job.group.attempts.saturating_add(1);
-    let (reply, attempts) = match &outcome.disposition {
-        Ended::Delivered => (reply, made),
-        Ended::Deferred(deferral) => (&*deferral.reply, deferral.attempts),
-        Ended::Bounced(failure) => (&*failure.diagnostic, made),
-        Ended::Expired(failure) => (&*failure.diagnostic, job.group.attempts),
-        Ended::Discarded => ("", job.group.attempts),
-    };
+    let (reply, attempts) = outcome.disposition.told(reply, job.group.attempts);
     let status = outcome.disposition.returned().and_then(|failure| failure.status);
     let enhanced = status.or_else(|| reply::enhanced(reply));
     let delay = delay(shard.clock.read(now), wall, view, &job.group);
@@ -257,15 +246,7 @@ fn account<R: Runtime>(shard: &Shard<R>, job: &Job, scene: &Scene<'_>, outcome: 
             parameters: &view.named_parameters(first),
             ..Mail::new(view.id, view.sender, (first, recipients))
         };
-        let event = match &outcome.disposition {
-            Ended::Delivered => Event::Delivered(mail, attempt),
-            Ended::Deferred(Deferral { due, .. }) => {
-                Event::Deferred(mail, attempt, UnixMillis(u64::from(*due) * 1000))
-            }
-            Ended::Expired(_) => Event::Expired(mail, attempt),
-            Ended::Bounced(_) => Event::Bounced(mail, attempt),
-            Ended::Discarded => Event::Discarded(mail, attempt),
-        };
+        let event = tell::event_of(&outcome.disposition, mail, attempt, |deferral| deferral.due);
         let mut journal = shard.say.journal.borrow_mut();
         let received_here = shard.mesh.writer(job.group.location.lane) == shard.index;
         if outcome.disposition.returned().is_some() {

@@ -13,10 +13,10 @@ use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::store::load::{self, Source};
 use crate::shard::store::writer::LaneWriter;
+use crate::shard::tell;
 use crate::smtp::reply;
 use crate::spool::record::MessageView;
 use crate::spool::since::Happened;
-use crate::time::UnixMillis;
 
 /// Tells it, a little at a time, and no faster than it is taken. A stop that nobody takes it from leaves it to the next start.
 pub(super) async fn retell<R: Runtime>(shard: &Rc<Shard<R>>, writer: &Rc<LaneWriter<R>>) {
@@ -138,6 +138,15 @@ fn outcome<R: Runtime>(
     if shard.runtime.planted(Defect::OutcomesUntold) {
         return;
     }
+    // Of other ends a record says no more than that they are.
+    let deferral = disposition.deferral();
+    let reply = deferral.map(StoredDeferral::described).unwrap_or_default();
+    let attempt = Attempt {
+        attempts: deferral.map_or(0, |deferral| deferral.attempts),
+        enhanced: reply::enhanced(&reply),
+        reply: &reply,
+        ..Attempt::default()
+    };
     let mut at = 0;
     // In the pieces in which it was told the first time: recipients with parameters of their own have events of their own.
     while at < recipients.len() {
@@ -149,17 +158,7 @@ fn outcome<R: Runtime>(
             again: true,
             ..Mail::new(view.id, view.sender, (from, &recipients[at..at + alike]))
         };
-        let event = match disposition {
-            Stored::Delivered => Event::Delivered(mail, Attempt::default()),
-            Stored::Bounced(()) => Event::Bounced(mail, Attempt::default()),
-            Stored::Expired(()) => Event::Expired(mail, Attempt::default()),
-            Stored::Discarded => Event::Discarded(mail, Attempt::default()),
-            Stored::Deferred(StoredDeferral { attempts, next, reply }) => {
-                let (attempts, enhanced) = (*attempts, reply::enhanced(reply));
-                let attempt = Attempt { attempts, reply, enhanced, ..Attempt::default() };
-                Event::Deferred(mail, attempt, UnixMillis(u64::from(*next) * 1000))
-            }
-        };
+        let event = tell::event_of(disposition, mail, attempt, |deferral| deferral.next);
         shard.say.journal.borrow_mut().record(shard.runtime.wall(), &event);
         at += alike;
     }
