@@ -6,6 +6,7 @@
 mod boot;
 mod choices;
 pub mod describe;
+pub mod differences;
 mod error;
 mod guess;
 pub mod judge;

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use crossbeam::channel::{Receiver, unbounded};
 
+use crate::config::differences::differences;
 use crate::config::judge::{clashes, judge};
 use crate::config::{Boot, Config, ConfigError};
 use crate::control::api::shape::{Finding, Reloaded, Standing};
@@ -145,7 +146,7 @@ impl Reloader {
             })
         });
         let policy = Policy::new(&config, certificates, accounts, shards);
-        let changed = changed(&state.config, &config);
+        let changed = differences(&state.config, &config);
         let policy = policy.after(&state.policy, state.last + 1, (by, &changed));
         let changes = changes(&state.config, &config, &changed);
         Ok(Found { config, written, policy, own_servers, changes, needs_restart, warnings })
@@ -375,27 +376,6 @@ fn resolve_ports(config: &mut Config, state: &State) -> Vec<ConfigError> {
 
 fn addresses(config: &Config) -> Vec<SocketAddr> {
     config.listeners.iter().map(|listener| listener.address).collect()
-}
-
-/// Sections that say something else.
-fn changed(before: &Config, now: &Config) -> Vec<&'static str> {
-    fn text(section: &impl std::fmt::Debug) -> String {
-        format!("{section:?}")
-    }
-    let dns = |config: &Config| {
-        let dns = &config.dns;
-        text(&(&dns.servers, dns.timeout, dns.attempts, &dns.hosts))
-    };
-    let all = [
-        ("listener", text(&before.listeners) != text(&now.listeners)),
-        ("auth", before.accounts != now.accounts),
-        ("rule", text(&before.rules) != text(&now.rules)),
-        ("route", before.routes != now.routes),
-        ("dns", dns(before) != dns(now)),
-        ("delivery", text(&before.delivery) != text(&now.delivery)),
-        ("retry", before.retry != now.retry),
-    ];
-    all.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
 }
 
 /// What differs, in words.

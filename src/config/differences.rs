@@ -1,0 +1,88 @@
+//! Which sections say something else than before, of those that take effect by a reload. What waits for a restart is told by
+//! [`Boot::differences`](super::Boot::differences), key by key.
+
+use std::fmt::Debug;
+
+use crate::config::{Config, DnsConfig};
+
+/// The sections, by their names in the file, that say something else in `now`.
+pub fn differences(before: &Config, now: &Config) -> Vec<&'static str> {
+    // Whatever is added to a configuration must be named here.
+    let Config {
+        listeners,
+        routes,
+        rules,
+        dns,
+        delivery,
+        retry,
+        accounts,
+        // Read at the start alone.
+        node: _,
+        spool: _,
+        logs: _,
+        control: _,
+        tuning: _,
+        shards: _,
+        // Where a key stands is not what it says.
+        places: _,
+    } = before;
+    let all = [
+        ("listener", differs(listeners, &now.listeners)),
+        ("auth", *accounts != now.accounts),
+        ("rule", differs(rules, &now.rules)),
+        ("route", *routes != now.routes),
+        ("dns", dns_differs(dns, &now.dns)),
+        ("delivery", differs(delivery, &now.delivery)),
+        ("retry", *retry != now.retry),
+    ];
+    all.into_iter().filter(|(_, differs)| *differs).map(|(section, _)| section).collect()
+}
+
+/// By all that is in them: what is derived leaves no field out.
+fn differs(one: &impl Debug, other: &impl Debug) -> bool {
+    format!("{one:?}") != format!("{other:?}")
+}
+
+fn dns_differs(one: &DnsConfig, other: &DnsConfig) -> bool {
+    // What the machine's files hold is looked at as they change, without a reload.
+    let DnsConfig { servers, timeout, attempts, hosts, known: _, latest: _ } = one;
+    let alike = *servers == other.servers && *timeout == other.timeout && *attempts == other.attempts;
+    !(alike && *hosts == other.hosts)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn differences(before: &str, after: &str) -> Vec<&'static str> {
+        let [before, after] = [before, after].map(|text| {
+            let text = format!("node.hostname = \"mx1.example.net\"\n{text}");
+            Config::parse(&text, Path::new("relevo.toml")).expect("a configuration")
+        });
+        super::differences(&before, &after)
+    }
+
+    #[test]
+    fn each_section_that_differs_is_named() {
+        let sections = [
+            ("listener", "[[listener]]\naddress = \"127.0.0.1:2526\"\nrecipients_max = 700\n"),
+            ("auth", "[auth]\naccounts = \"/accounts\"\n"),
+            ("rule", "[[rule]]\nmatch = { sender = \"@a.example\" }\naction = \"discard\"\n"),
+            ("route", "[[route]]\ndomain = \"*\"\nto = \"smtp://192.0.2.1\"\n"),
+            ("dns", "[dns]\nattempts = 5\n"),
+            ("delivery", "[delivery]\nstarttls = false\n"),
+            ("retry", "[retry]\nfirst = \"7m\"\n"),
+        ];
+        for (section, text) in sections {
+            assert_eq!(differences("", text), [section]);
+            assert_eq!(differences(text, ""), [section]);
+            assert_eq!(differences(text, text), [""; 0]);
+        }
+        let all: String = sections.map(|(_, text)| text).concat();
+        assert_eq!(differences("", &all), sections.map(|(section, _)| section));
+        // A place in the file is nothing that is said, and what waits for a restart is told elsewhere.
+        assert_eq!(differences("", "\n\n[spool]\nsize_max = \"1GiB\"\n[tuning]\nspin = \"10us\"\n"), [""; 0]);
+    }
+}
