@@ -14,7 +14,7 @@ use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::message::Handoff;
 use crate::shard::outbound::dispatch;
-use crate::shard::store::discard;
+use crate::shard::store::at_once;
 use crate::spool::record::{self, MessageView};
 use crate::time::UnixMillis;
 
@@ -85,7 +85,7 @@ pub(in crate::shard) fn recovered<R: Runtime>(
     let handed_out = shard.runtime.planted(Defect::DiscardedHandedOut);
     for (first, count) in view.discarded().filter(|_| !handed_out) {
         live = live.iter().flat_map(|range| range.around(first, count)).collect();
-        discard::found(shard, (location, key), view, (first, count));
+        at_once::found(shard, (location, key), view, (first, count));
     }
     let lives = UnixMillis(view.expiry.0.saturating_sub(view.arrival.0)).seconds();
     let life = shard.mesh.lifetimes().number(lives);

@@ -3,7 +3,7 @@
 pub mod state;
 pub mod writer;
 pub mod refuse;
-pub mod discard;
+pub mod at_once;
 pub mod persist;
 pub mod grow;
 pub mod secure;

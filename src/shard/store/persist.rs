@@ -21,7 +21,7 @@ use crate::shard::outbound::handoff;
 use crate::shard::outbound::pump::give_credit;
 use crate::shard::store::refuse::{refuse, refuse_or_keep};
 use crate::shard::store::writer::{About, LaneWriter, Waiters};
-use crate::shard::store::{discard, grow, retell, secure};
+use crate::shard::store::{at_once, grow, retell, secure};
 use crate::shard::timers::Sleep;
 use crate::smtp::server::NotStored;
 use crate::spool::batch::{Batch, Item, NewMessage};
@@ -238,7 +238,7 @@ fn message_committed<R: Runtime>(
     }
     handoff::stored(shard, location, key, &message.envelope);
     if message.envelope.parameters.is_some() {
-        discard::stored(shard, writer, (location, key), *id.get(), &message.envelope);
+        at_once::stored(shard, writer, (location, key), *id.get(), &message.envelope);
     }
     shard.give_body(message.body);
     shard.inbound.envelopes.give(message.envelope);
