@@ -53,7 +53,7 @@ pub fn admit(data: &[u8]) {
     let bytes = |parameters: &Parameters| parameters.length();
     let all = parameters.map_or(0, |of| bytes(&of.message) + of.recipients.iter().map(bytes).sum::<usize>());
     assert!(all <= limits::PARAMETERS_BYTES_MAX);
-    assert!(envelope.recipients[1].discarded && !envelope.recipients[0].discarded);
+    assert!(envelope.recipients[1].at_once.is_some() && envelope.recipients[0].at_once.is_none());
     assert!(client.trusted || parameters.is_some_and(|of| of.recipients.len() == 1));
     let (once, section) = (message.clone(), Section { length: after, ..at });
     let again = run(&rules, client, &mut envelope, &mut message, section).expect("admitted before");

@@ -1,7 +1,7 @@
 //! The bytes of the spool: whatever is read is read without harm, and what is written is read again.
 
 use relevo::id::MessageId;
-use relevo::mail::envelope::{Envelope, Needs, Origin, Recipient, WithProtocol};
+use relevo::mail::envelope::{AtOnce, Envelope, Needs, Origin, Recipient, WithProtocol};
 use relevo::mail::parameters::{Key, MessageParameters, Parameters};
 use relevo::spool::batch::{Item, NewMessage};
 use relevo::spool::record::{self, CRITICAL, HEADER, MessageView, RecordError, RecordKind};
@@ -82,7 +82,7 @@ fn view(payload: &[u8]) {
         assert!(view.named_parameters(ordinal).len() <= Key::ALL.len());
         assert!(view.alike(ordinal, u16::MAX).is_none_or(|alike| alike.iter().all(|some| !some.is_empty())));
     }
-    assert!(view.discarded().count() <= payload.len() / 4);
+    assert!(view.at_once().count() <= payload.len() / 4);
     let origin = view.origin();
     assert!(origin.helo.len() + origin.tls.map_or(0, str::len) <= payload.len());
 }
@@ -139,7 +139,7 @@ fn parameters(input: &mut Input<'_>, recipients: &mut [Recipient]) -> MessagePar
         let mut own = Parameters::default();
         let _ = own.set(Key::ALL[input.below(Key::ALL.len())], &input.text(40));
         one.parameters = found.number(own.borrowed()).unwrap_or_default();
-        one.discarded = input.byte() & 1 == 1;
+        one.at_once = (input.byte() & 1 == 1).then_some(AtOnce::Discarded);
     }
     found
 }
@@ -192,8 +192,9 @@ fn round_trip(data: &[u8]) {
     for (ordinal, one) in (0..).zip(&envelope.recipients) {
         let expected = envelope.parameters.as_ref().map(|of| of.of(one.parameters)).unwrap_or_default();
         assert_eq!(view.parameters_of(ordinal), expected);
-        let discarded = view.discarded().any(|(first, count)| (first..first + count).contains(&ordinal));
-        assert_eq!(discarded, envelope.parameters.is_some() && one.discarded);
+        let ended = view.at_once().find(|(_, first, count)| (*first..first + count).contains(&ordinal));
+        let is_ended = envelope.parameters.as_ref().and(one.at_once);
+        assert_eq!(ended.map(|(end, ..)| end), is_ended);
     }
     for some in view.alike(0, view.count).unwrap_or_default() {
         assert!(some.iter().all(|one| view.parameters_of(*one) == view.parameters_of(some[0])));

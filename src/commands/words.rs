@@ -1,7 +1,7 @@
 //! What the spool tools print: times, and bytes of strangers that must not steer a terminal.
 
 use relevo::id::MessageId;
-use relevo::mail::envelope::WithProtocol;
+use relevo::mail::envelope::{AtOnce, WithProtocol};
 use relevo::mail::parameters::Key;
 use relevo::queue::outcome::{Stored, StoredDeferral};
 use relevo::spool::inspect::{Fault, LaneReport, RecipientState};
@@ -271,8 +271,11 @@ impl Shown<'_> {
                 .iter()
                 .map(|(name, value)| format!("; {name} {}", plain(value.as_bytes())))
                 .collect();
-            let discarded = if is_discarded(view, ordinal) { "; a rule discards it" } else { "" };
-            text += &format!("  <{}> {}{own}{discarded}\n", plain(address), state_words(state));
+            let ended = match at_once(view, ordinal) {
+                Some(AtOnce::Discarded) => "; a rule discards it",
+                None => "",
+            };
+            text += &format!("  <{}> {}{own}{ended}\n", plain(address), state_words(state));
         }
         match &self.header {
             Ok(header) => {
@@ -292,8 +295,9 @@ impl Shown<'_> {
         let recipient = |(ordinal, ((address, _), state)): (u16, ((&[u8], _), &_))| {
             let mut value = state_json(address, state);
             own_parameters(view, ordinal).iter().for_each(|(name, text)| value[name] = json!(text));
-            if is_discarded(view, ordinal) {
-                value["discarded"] = json!(true);
+            match at_once(view, ordinal) {
+                Some(AtOnce::Discarded) => value["discarded"] = json!(true),
+                None => {}
             }
             value
         };
@@ -330,8 +334,10 @@ fn own_parameters<'a>(view: &MessageView<'a>, ordinal: u16) -> Vec<(&'static str
     Key::ALL.iter().filter_map(|key| Some((key.name(), differs(key)?))).collect()
 }
 
-fn is_discarded(view: &MessageView<'_>, ordinal: u16) -> bool {
-    view.discarded().any(|(first, count)| (first..first.saturating_add(count)).contains(&ordinal))
+/// The end that a recipient has without delivery.
+fn at_once(view: &MessageView<'_>, ordinal: u16) -> Option<AtOnce> {
+    let is_of = |first: u16, count: u16| (first..first.saturating_add(count)).contains(&ordinal);
+    view.at_once().find(|(_, first, count)| is_of(*first, *count)).map(|(end, ..)| end)
 }
 
 fn state_words(state: &RecipientState) -> String {

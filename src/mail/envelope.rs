@@ -31,7 +31,7 @@ pub struct Envelope {
     pub needs_stuffing: bool,
     /// The body begins with the `From ` line of a mailbox file, which is no header field.
     pub mailbox_line: bool,
-    /// Its parameters; None: it has none, and neither has a recipient, and none is discarded.
+    /// Its parameters; None: it has none, and neither has a recipient, and none has its end at once.
     pub parameters: Option<Box<MessageParameters>>,
 }
 
@@ -73,8 +73,20 @@ pub struct Recipient {
     pub domain_at: u16,
     /// Which of [`MessageParameters::recipients`] are its own, counted from 1; 0: it has none.
     pub parameters: u16,
-    /// A rule takes it and delivers nothing.
-    pub discarded: bool,
+    /// The end it has as soon as the message is on disk, as a rule says: nobody is handed it.
+    pub at_once: Option<AtOnce>,
+}
+
+/// An end that needs no delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtOnce {
+    /// It is thrown away.
+    Discarded,
+}
+
+impl AtOnce {
+    /// All of them.
+    pub const ALL: [AtOnce; 1] = [AtOnce::Discarded];
 }
 
 const _: () = assert!(size_of::<Recipient>() <= 80, "a thousand of these in a transaction");
@@ -221,7 +233,7 @@ impl Envelope {
 impl Recipient {
     /// An address whose domain begins there.
     pub fn new(address: Address, domain_at: u16) -> Recipient {
-        Recipient { address, domain_at, parameters: 0, discarded: false }
+        Recipient { address, domain_at, parameters: 0, at_once: None }
     }
 
     /// The domain as the client wrote it.

@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use crate::mail::envelope::Envelope;
+use crate::mail::envelope::{AtOnce, Envelope, Recipient};
 use crate::mail::header::{self, Edit};
 use crate::mail::instructions::{self, Instructions};
 use crate::mail::parameters::{MessageParameters, Parameters};
@@ -76,14 +76,16 @@ pub async fn admit(
     let mut all = MessageParameters { message: parameters, recipients: Vec::new() };
     match action {
         Action::Reject(reply) => return Err(reply.into()),
-        Action::Discard => envelope.recipients.iter_mut().for_each(|one| one.discarded = true),
+        Action::Discard => {
+            envelope.recipients.iter_mut().for_each(|one| one.at_once = Some(AtOnce::Discarded))
+        }
         Action::Proceed if judgement.differs_by_recipient() => {
             recipients(&judgement, &instructed, envelope, &mut all, pause).await?;
         }
         Action::Proceed => {}
     }
-    let plain =
-        |envelope: &Envelope| envelope.recipients.iter().all(|one| one.parameters == 0 && !one.discarded);
+    let is_plain = |one: &Recipient| one.parameters == 0 && one.at_once.is_none();
+    let plain = |envelope: &Envelope| envelope.recipients.iter().all(is_plain);
     envelope.parameters = (!all.message.is_empty() || !plain(envelope)).then(|| Box::new(all));
     if let Some(sender) = sender {
         envelope.sender = sender;
@@ -94,7 +96,7 @@ pub async fn admit(
     Ok(Admitted { grown: after as i64 - length as i64, eight_bit, expire })
 }
 
-/// Gives each recipient the parameters that it has in place of the message's, and marks those that are discarded.
+/// Gives each recipient the parameters that it has in place of the message's, and marks those that have their end at once.
 async fn recipients(
     judgement: &Judgement<'_>,
     instructed: &Parameters,
@@ -104,7 +106,7 @@ async fn recipients(
 ) -> Result<(), Box<str>> {
     for one in &mut envelope.recipients {
         let (action, own) = judgement.recipient(&one.address, instructed.borrowed());
-        one.discarded = action == Action::Discard;
+        one.at_once = (action == Action::Discard).then_some(AtOnce::Discarded);
         let own = own.unlike(all.message.borrowed());
         one.parameters = all.number(own).ok_or("552 5.3.4 Too many parameters of recipients\r\n")?;
         pause().await;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::id::Location;
+use crate::mail::envelope::AtOnce;
 use crate::smtp::client::Verdict;
 use crate::smtp::reply::Reply;
 
@@ -130,6 +131,13 @@ impl<D, R> Disposition<D, R> {
 }
 
 impl Stored {
+    /// The end that a recipient has at once.
+    pub fn at_once(end: AtOnce) -> Stored {
+        match end {
+            AtOnce::Discarded => Disposition::Discarded,
+        }
+    }
+
     /// What a record with this number says; `deferral` reads what stands behind it. None: no version knows the number, or what it says of
     /// a deferral cannot be read.
     pub fn of_code(code: u8, deferral: impl FnOnce() -> StoredDeferral) -> Option<Stored> {

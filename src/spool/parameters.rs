@@ -5,12 +5,13 @@
 //! PARAMETERS             key u8, length u16, text      for each of the message's
 //! RECIPIENT_PARAMETERS   sets u16; each set: length u16, parameters as above      what recipients have in place of the message's, each set once
 //!                        then first u16, count u16, set u16                       who has which
-//! DISCARDED              first u16, count u16          critical: a version that does not know it would deliver to them
+//! DISCARDED              first u16, count u16          critical: a version that does not know it would deliver to them. Each end that recipients
+//!                        have at once has such a field of its own
 //! ```
 
 use std::collections::BTreeMap;
 
-use crate::mail::envelope::{Envelope, Recipient};
+use crate::mail::envelope::{AtOnce, Envelope, Recipient};
 use crate::mail::parameters::{MessageParameters, Parameters};
 use crate::spool::segment::Cursor;
 
@@ -18,16 +19,17 @@ use crate::spool::segment::Cursor;
 pub(in crate::spool) struct Tags {
     pub message: u16,
     pub recipients: u16,
-    pub discarded: u16,
+    /// Of those that have this end.
+    pub at_once: fn(AtOnce) -> u16,
 }
 
 /// At most so many bytes are written of this envelope.
 pub(in crate::spool) fn bound(envelope: &Envelope) -> usize {
     let Some(parameters) = &envelope.parameters else { return 0 };
     // Both kinds of run for each. However recipients take turns, a set is written once.
-    let runs = runs(&envelope.recipients, |one| (one.parameters, one.discarded)).count();
+    let runs = runs(&envelope.recipients, |one| (one.parameters, one.at_once)).count();
     let sets: usize = parameters.recipients.iter().map(|own| 2 + own.length()).sum();
-    3 * 8 + parameters.message.length() + 2 + sets + runs * (6 + 4)
+    (2 + AtOnce::ALL.len()) * 8 + parameters.message.length() + 2 + sets + runs * (6 + 4)
 }
 
 /// Writes the fields of an envelope that has parameters; `field` writes one.
@@ -66,12 +68,14 @@ pub(in crate::spool) fn write(
         }
     }
     put(tags.recipients, &mut value);
-    for (first, count, discarded) in runs(&envelope.recipients, |one| one.discarded) {
-        if discarded {
-            range(&mut value, first, count);
+    for end in AtOnce::ALL {
+        for (first, count, has_it) in runs(&envelope.recipients, |one| one.at_once == Some(end)) {
+            if has_it {
+                range(&mut value, first, count);
+            }
         }
+        put((tags.at_once)(end), &mut value);
     }
-    put(tags.discarded, &mut value);
 }
 
 /// Runs of neighbours that are alike: first ordinal, count, and in what.
@@ -174,8 +178,8 @@ pub(in crate::spool) fn alike(value: &[u8], first: u16, count: u16) -> Vec<Vec<u
     found
 }
 
-/// Reads what is written for DISCARDED. Stops where it is cut off.
-pub(in crate::spool) fn discarded_runs(value: &[u8]) -> impl Iterator<Item = (u16, u16)> {
+/// Reads what is written for those that have one end at once. Stops where it is cut off.
+pub(in crate::spool) fn ended_runs(value: &[u8]) -> impl Iterator<Item = (u16, u16)> {
     let mut rest = Cursor(value);
     std::iter::from_fn(move || Some((rest.u16()?, rest.u16()?)))
 }
@@ -195,7 +199,7 @@ pub(in crate::spool) fn is_whole(tags: &Tags, tag: u16, value: &[u8]) -> bool {
 mod tests {
     use super::*;
     use crate::id::MessageId;
-    use crate::mail::envelope::{Envelope, Needs, Origin, WithProtocol};
+    use crate::mail::envelope::{Needs, Origin, WithProtocol};
     use crate::mail::parameters::Key;
     use crate::spool::record::{self, MessageView, RecordError};
     use crate::time::UnixMillis;
@@ -229,7 +233,7 @@ mod tests {
         own.set(Key::Pool, "bulk").unwrap();
         let number = parameters.number(own.borrowed()).unwrap();
         envelope.recipients[1..3].iter_mut().for_each(|one| one.parameters = number);
-        envelope.recipients[2..4].iter_mut().for_each(|one| one.discarded = true);
+        envelope.recipients[2..4].iter_mut().for_each(|one| one.at_once = Some(AtOnce::Discarded));
         envelope.parameters = Some(Box::new(parameters));
         envelope
     }
@@ -272,7 +276,7 @@ mod tests {
             let pools: Vec<_> = (0..6).filter_map(pool).collect();
             assert_eq!(pools, ["usual", "bulk", "bulk", "usual", "usual", "usual"]);
             assert_eq!(view.parameters_of(1).get(Key::Tenant), Some("shop"));
-            assert_eq!(view.discarded().collect::<Vec<_>>(), [(2, 2)]);
+            assert_eq!(view.at_once().collect::<Vec<_>>(), [(AtOnce::Discarded, 2, 2)]);
         }
         let written = payload(&rich());
         let view = MessageView::parse(&written).unwrap();
@@ -329,7 +333,7 @@ mod tests {
             let mut envelope = rich();
             for (place, one) in envelope.recipients.iter_mut().enumerate() {
                 one.parameters = (pattern >> place & 1) as u16;
-                one.discarded = pattern >> (place + 5) & 1 > 0;
+                one.at_once = (pattern >> (place + 5) & 1 > 0).then_some(AtOnce::Discarded);
             }
             let more = payload(&envelope).len() - payload(&plain()).len();
             assert!(more <= bound(&envelope), "{pattern:b}: {more}");

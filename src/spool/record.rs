@@ -7,7 +7,7 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use crate::id::MessageId;
-use crate::mail::envelope::{Envelope, Needs, OriginRef, WithProtocol};
+use crate::mail::envelope::{AtOnce, Envelope, Needs, OriginRef, WithProtocol};
 use crate::mail::front::Front;
 use crate::mail::parameters::{Named, Parameters};
 use crate::queue::outcome::Stored;
@@ -105,7 +105,14 @@ mod tag {
 }
 
 const PARAMETERS: Tags =
-    Tags { message: tag::PARAMETERS, recipients: tag::RECIPIENT_PARAMETERS, discarded: tag::DISCARDED };
+    Tags { message: tag::PARAMETERS, recipients: tag::RECIPIENT_PARAMETERS, at_once: tag_of_end };
+
+/// The field of the recipients that have this end at once.
+const fn tag_of_end(end: AtOnce) -> u16 {
+    match end {
+        AtOnce::Discarded => tag::DISCARDED,
+    }
+}
 
 const EIGHT_BIT: u8 = 1;
 const NEEDS_STUFFING: u8 = 2;
@@ -369,7 +376,7 @@ pub struct MessageView<'a> {
     state: Option<&'a [u8]>,
     parameters: &'a [u8],
     recipient_parameters: &'a [u8],
-    discarded: &'a [u8],
+    at_once: [&'a [u8]; AtOnce::ALL.len()],
 }
 
 impl<'a> MessageView<'a> {
@@ -396,7 +403,7 @@ impl<'a> MessageView<'a> {
             state: None,
             parameters: b"",
             recipient_parameters: b"",
-            discarded: b"",
+            at_once: [b""; AtOnce::ALL.len()],
         };
         let mut rest = Cursor(payload);
         while !rest.0.is_empty() {
@@ -441,7 +448,10 @@ impl<'a> MessageView<'a> {
         match tag {
             tag::PARAMETERS => self.parameters = value,
             tag::RECIPIENT_PARAMETERS => self.recipient_parameters = value,
-            _ => self.discarded = value,
+            _ => {
+                let end = AtOnce::ALL.into_iter().find(|end| tag_of_end(*end) == tag);
+                end.into_iter().for_each(|end| self.at_once[end as usize] = value);
+            }
         }
         Ok(())
     }
@@ -526,9 +536,12 @@ impl<'a> MessageView<'a> {
         parameters::own(self.recipient_parameters, ordinal).map_or(message, |own| message.with(own))
     }
 
-    /// Ranges of recipients that a rule took to deliver nothing: first ordinal, count.
-    pub fn discarded(&self) -> impl Iterator<Item = (u16, u16)> + use<'a> {
-        parameters::discarded_runs(self.discarded)
+    /// Ranges of recipients that have their end at once: which end, first ordinal, count.
+    pub fn at_once(&self) -> impl Iterator<Item = (AtOnce, u16, u16)> + use<'a> {
+        let all = AtOnce::ALL.into_iter().zip(self.at_once);
+        all.flat_map(|(end, value)| {
+            parameters::ended_runs(value).map(move |(first, count)| (end, first, count))
+        })
     }
 
     /// The pieces of the body, in order.

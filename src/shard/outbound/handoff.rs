@@ -32,8 +32,8 @@ pub(in crate::shard) fn stored<'a, R: Runtime>(
     let lives = envelope.expiry.0.saturating_sub(envelope.arrival.0);
     let expiry = shard.clock.read(shard.timers.recent()).after(Duration::from_millis(lives)).seconds();
     let client = client(envelope.account.as_deref(), envelope.origin.client);
-    // What is discarded stands apart, as if it were of one domain.
-    let domain = |one: &'a Recipient| if one.discarded { NOBODYS } else { one.domain() };
+    // Those that have their end at once stand apart, as if they were of one domain.
+    let domain = |one: &'a Recipient| if one.at_once.is_some() { NOBODYS } else { one.domain() };
     let life = shard.mesh.lifetimes().number(UnixMillis(lives).seconds());
     let domains = record::group_by_domain(envelope.recipients.iter().map(domain));
     let mut waits = false;
@@ -83,9 +83,9 @@ pub(in crate::shard) fn recovered<R: Runtime>(
     let writer = shard.writer(location.lane);
     let Some(mut live) = writer.lane.borrow().entry(key).map(|entry| entry.live().to_vec()) else { return };
     let handed_out = shard.runtime.planted(Defect::DiscardedHandedOut);
-    for (first, count) in view.discarded().filter(|_| !handed_out) {
+    for (end, first, count) in view.at_once().filter(|_| !handed_out) {
         live = live.iter().flat_map(|range| range.around(first, count)).collect();
-        at_once::found(shard, (location, key), view, (first, count));
+        at_once::found(shard, (location, key), view, (end, first, count));
     }
     let lives = UnixMillis(view.expiry.0.saturating_sub(view.arrival.0)).seconds();
     let life = shard.mesh.lifetimes().number(lives);

@@ -1,17 +1,19 @@
-//! Recipients that a rule discards: they have their end as soon as their message is on disk, and nobody is handed them. The record says who
+//! Recipients that have their end as soon as their message is on disk, as those that a rule discards: nobody is handed them. The record says who
 //! they are, so a start that finds them without an end gives them one.
 
 use crate::id::{Location, MessageId};
-use crate::mail::envelope::{Envelope, Recipient};
-use crate::observe::event::{Attempt, Event, Mail};
+use crate::mail::envelope::{AtOnce, Envelope, Recipient};
+use crate::observe::event::{Attempt, Mail};
 use crate::queue::outcome::Stored;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::shard::store::writer::LaneWriter;
+use crate::shard::tell;
 use crate::spool::batch::Outcome;
 use crate::spool::record::MessageView;
+use crate::time::UnixMillis;
 
-/// A message is on disk of which a rule discards some recipients: these have their end.
+/// A message is on disk of which some recipients may have their end at once.
 #[cold]
 pub(super) fn stored<R: Runtime>(
     shard: &Shard<R>,
@@ -20,11 +22,11 @@ pub(super) fn stored<R: Runtime>(
     id: MessageId,
     envelope: &Envelope,
 ) {
-    let alike = |one: &Recipient| (one.discarded, one.parameters);
+    let alike = |one: &Recipient| (one.at_once, one.parameters);
     let mut first = 0;
     for some in envelope.recipients.chunk_by(|one, next| alike(one) == alike(next)) {
         let count = some.len() as u16;
-        if some[0].discarded {
+        if let Some(end) = some[0].at_once {
             let parameters =
                 envelope.parameters.as_ref().map(|of| of.of(some[0].parameters)).unwrap_or_default();
             let recipients: Vec<&[u8]> = some.iter().map(|one| &one.address[..]).collect();
@@ -33,9 +35,7 @@ pub(super) fn stored<R: Runtime>(
                 parameters: &parameters.named(),
                 ..Mail::new(id, &envelope.sender, (first, &recipients))
             };
-            let event = Event::Discarded(mail, Attempt::default());
-            shard.say.journal.borrow_mut().record_outcome(envelope.arrival, &event, true);
-            end_of_discarded(shard, writer, place, (first, count));
+            ended(shard, writer, place, (end, envelope.arrival, mail));
         }
         first += count;
     }
@@ -46,7 +46,7 @@ pub(in crate::shard) fn found<R: Runtime>(
     shard: &Shard<R>,
     (location, key): (Location, u32),
     view: &MessageView<'_>,
-    (first, count): (u16, u16),
+    (end, first, count): (AtOnce, u16, u16),
 ) {
     let writer = shard.writer(location.lane);
     let is_live = |ordinal: u16| {
@@ -69,21 +69,26 @@ pub(in crate::shard) fn found<R: Runtime>(
                 again: true,
                 ..Mail::new(view.id, view.sender, (from, &addresses[at..at + live]))
             };
-            let event = Event::Discarded(mail, Attempt::default());
-            shard.say.journal.borrow_mut().record_outcome(shard.runtime.wall(), &event, true);
-            end_of_discarded(shard, &writer, (location, key), (from, live as u16));
+            ended(shard, &writer, (location, key), (end, shard.runtime.wall(), mail));
         }
         at += live.max(1);
     }
 }
 
-fn end_of_discarded<R: Runtime>(
+/// It is told, counted, and written down.
+fn ended<R: Runtime>(
     shard: &Shard<R>,
     writer: &LaneWriter<R>,
     (location, key): (Location, u32),
-    (first, count): (u16, u16),
+    (end, at, mail): (AtOnce, UnixMillis, Mail<'_>),
 ) {
-    shard.instruments.counters.recipients_discarded.add(count.into());
-    let outcome = Outcome { key, location, first, count, disposition: Stored::Discarded };
+    let (first, count) = (mail.first, mail.recipients.len() as u16);
+    let disposition = Stored::at_once(end);
+    let event = tell::event_of(&disposition, mail, Attempt::default(), |deferral| deferral.next);
+    shard.say.journal.borrow_mut().record_outcome(at, &event, true);
+    if let Some(counter) = shard.instruments.counters.outcome(event.kind()) {
+        counter.add(count.into());
+    }
+    let outcome = Outcome { key, location, first, count, disposition };
     writer.push_unasked(shard.runtime.now(), outcome);
 }

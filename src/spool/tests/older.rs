@@ -71,7 +71,7 @@ fn contents(bench: &Bench, lane: &Lane) -> Vec<String> {
             view.expiry,
             view.origin(),
             view.size,
-            view.discarded().collect::<Vec<_>>(),
+            view.at_once().map(|(_, first, count)| (first, count)).collect::<Vec<_>>(),
             crc32c::crc32c(&body),
         )
     };
@@ -130,7 +130,7 @@ fn mail_with_parameters_lies_beside_it() {
     own.set(Key::Campaign, "spring").unwrap();
     let number = parameters.number(own.borrowed()).unwrap();
     new.envelope.recipients[1].parameters = number;
-    new.envelope.recipients[3].discarded = true;
+    new.envelope.recipients[3].at_once = Some(crate::mail::envelope::AtOnce::Discarded);
     new.envelope.parameters = Some(Box::new(parameters));
     bench.store(new);
     let stored = contents(&bench, &bench.lane);
