@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
 
-use clap::{Args, Subcommand};
+use clap::{Arg, ArgMatches, Args, FromArgMatches, Subcommand};
 use relevo::control::api::shape::{Change, Changed, Count, Counted, Message, Page, Row, Scanned};
 use relevo::limits;
-use relevo::queue::select::Filter;
+use relevo::queue::select::{self, Filter};
 use serde::Serialize;
 
 use super::client::{Client, Relay};
@@ -101,49 +101,41 @@ struct Meant {
     json: bool,
 }
 
-/// Which mail: that of which all holds.
-#[derive(Args)]
-struct Filters {
-    /// In this domain, or below it: *.example.org.
-    #[arg(long, value_name = "DOMAIN", help_heading = "Filters")]
-    domain: Option<String>,
-    /// At this site, named as `list` does or by one of its hosts. Mail that waits for its next attempt has none until then.
-    #[arg(long, value_name = "SITE", help_heading = "Filters")]
-    site: Option<String>,
-    /// `deferred` waits for its next attempt, `ready` for a connection.
-    #[arg(long, value_name = "STATE", help_heading = "Filters")]
-    state: Option<String>,
-    /// Came so long ago, or longer: 30m, 2h, 3d.
-    #[arg(long, value_name = "TIME", help_heading = "Filters")]
-    older: Option<String>,
-    /// Of this message.
-    #[arg(long, value_name = "ID", help_heading = "Filters")]
-    id: Option<String>,
-    /// From this sender: ada@example.org, @example.org, *.example.org, or <> for notifications.
-    #[arg(long, value_name = "PATTERN", help_heading = READ)]
-    sender: Option<String>,
-    /// To this address, or such: ada@example.org, @example.org, *.example.org.
-    #[arg(long, value_name = "PATTERN", help_heading = READ)]
-    recipient: Option<String>,
-    /// Whose last reply has this in it, a regular expression in either case: '4\.7\.1', 'try again'.
-    #[arg(long, value_name = "PATTERN", help_heading = READ)]
-    reply: Option<String>,
-    /// That came by this account.
-    #[arg(long, value_name = "NAME", help_heading = READ)]
-    account: Option<String>,
-    /// Of this tenant.
-    #[arg(long, value_name = "NAME", help_heading = READ)]
-    tenant: Option<String>,
-    /// Of this campaign.
-    #[arg(long, value_name = "NAME", help_heading = READ)]
-    campaign: Option<String>,
-    /// For this pool of sources.
-    #[arg(long, value_name = "NAME", help_heading = READ)]
-    pool: Option<String>,
-    #[arg(long, hide = true)]
-    provider: Option<String>,
-    #[arg(long, hide = true)]
-    source: Option<String>,
+/// Which mail: that of which all holds. An option for each filter of [`select`].
+struct Filters(Vec<(&'static str, String)>);
+
+/// Their names, those that are not built last.
+fn names() -> impl Iterator<Item = &'static str> {
+    let built = select::BUILT.iter().map(|filter| filter.name);
+    built.chain(select::NOT_BUILT.iter().map(|(name, _)| *name))
+}
+
+impl Args for Filters {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        let option = |name: &'static str| Arg::new(name).long(name);
+        let built = select::BUILT.iter().map(|filter| {
+            let heading = if filter.reads { READ } else { "Filters" };
+            option(filter.name).value_name(filter.value).help(filter.help).help_heading(heading)
+        });
+        let others = select::NOT_BUILT.iter().map(|(name, _)| option(name).hide(true));
+        command.args(built).args(others)
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Filters::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Filters {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Filters, clap::Error> {
+        let given = |name| matches.get_one::<String>(name).map(|value| (name, value.clone()));
+        Ok(Filters(names().filter_map(given).collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Filters::from_arg_matches(matches)?;
+        Ok(())
+    }
 }
 
 const READ: &str = "Filters for which messages are read (50,000 a second)";
@@ -151,28 +143,11 @@ const READ: &str = "Filters for which messages are read (50,000 a second)";
 impl Filters {
     /// By their names. What is wrong in them, or not built, is told without asking the relay.
     fn by_name(&self) -> Result<BTreeMap<String, String>, Failure> {
-        let given = [
-            ("domain", &self.domain),
-            ("site", &self.site),
-            ("state", &self.state),
-            ("older", &self.older),
-            ("id", &self.id),
-            ("provider", &self.provider),
-            ("sender", &self.sender),
-            ("recipient", &self.recipient),
-            ("account", &self.account),
-            ("tenant", &self.tenant),
-            ("campaign", &self.campaign),
-            ("source", &self.source),
-            ("pool", &self.pool),
-            ("reply", &self.reply),
-        ];
         let mut filter = Filter::default();
         let mut by_name = BTreeMap::new();
-        for (name, value) in given {
-            let Some(value) = value else { continue };
+        for (name, value) in &self.0 {
             filter.set(name, value).map_err(|bad| Failure(WRONG_USE, format!("--{name}: {bad}")))?;
-            by_name.insert(name.to_owned(), value.clone());
+            by_name.insert((*name).to_owned(), value.clone());
         }
         Ok(by_name)
     }

@@ -14,9 +14,11 @@ use crate::queue::Group;
 use crate::queue::lifetimes::Times;
 
 mod found;
+mod names;
 mod recorded;
 
 pub use found::{Found, Run};
+pub use names::{BUILT, FilterName, NOT_BUILT};
 pub use recorded::{Recorded, TextPattern};
 
 /// What a group waits for.
@@ -119,30 +121,16 @@ pub struct Filter {
     pub found: Option<Arc<Found>>,
 }
 
-/// Filters that are built.
-pub const BUILT: [&str; 12] = [
-    "domain",
-    "site",
-    "state",
-    "older",
-    "id",
-    "sender",
-    "recipient",
-    "account",
-    "tenant",
-    "campaign",
-    "pool",
-    "reply",
-];
-
-/// Filters of the surface that nothing answers yet.
-pub const NOT_BUILT: [&str; 2] = ["provider", "source"];
-
 /// Why a filter is not taken. The asker's to mend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BadFilter {
     /// It is a filter, and nothing answers it yet.
-    NotBuilt(&'static str),
+    NotBuilt {
+        /// Which filter.
+        name: &'static str,
+        /// What it will mean.
+        means: &'static str,
+    },
     /// There is no such filter.
     Unknown(String),
     /// Given twice.
@@ -161,11 +149,15 @@ pub enum BadFilter {
 impl fmt::Display for BadFilter {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            BadFilter::NotBuilt(name) => {
-                write!(formatter, "the filter {name} is not built yet; there are {}", BUILT.join(", "))
+            BadFilter::NotBuilt { name, means } => {
+                write!(
+                    formatter,
+                    "the filter {name} ({means}) is not built yet; there are {}",
+                    names::built()
+                )
             }
             BadFilter::Unknown(name) => {
-                write!(formatter, "there is no filter {name:?}; there are {}", BUILT.join(", "))
+                write!(formatter, "there is no filter {name:?}; there are {}", names::built())
             }
             BadFilter::Twice(name) => write!(formatter, "the filter {name} is given twice"),
             BadFilter::Wrong { name, value, want } => {
@@ -178,11 +170,11 @@ impl fmt::Display for BadFilter {
 impl Filter {
     /// One more filter, by its name.
     pub fn set(&mut self, name: &str, text: &str) -> Result<(), BadFilter> {
-        if let Some(name) = NOT_BUILT.iter().find(|built| **built == name) {
-            return Err(BadFilter::NotBuilt(name));
+        if let Some((name, means)) = NOT_BUILT.into_iter().find(|(other, _)| *other == name) {
+            return Err(BadFilter::NotBuilt { name, means });
         }
         let cut = |text: &str| text.chars().take(limits::FILTER_TEXT_MAX).collect::<String>();
-        let Some(name) = BUILT.iter().copied().find(|built| *built == name) else {
+        let Some(name) = BUILT.iter().map(|built| built.name).find(|built| *built == name) else {
             return Err(BadFilter::Unknown(cut(name)));
         };
         let wrong = |want| BadFilter::Wrong { name, value: cut(text), want };
@@ -480,9 +472,14 @@ mod tests {
 
     #[test]
     fn what_is_not_built_is_named() {
-        for name in NOT_BUILT {
-            assert_eq!(filter(&[(name, "x")]), Err(BadFilter::NotBuilt(name)));
-            assert!(BadFilter::NotBuilt(name).to_string().contains(name));
+        for (name, means) in NOT_BUILT {
+            let bad = filter(&[(name, "x")]).unwrap_err();
+            assert_eq!(bad, BadFilter::NotBuilt { name, means });
+            assert!(bad.to_string().starts_with(&format!("the filter {name} ({means}) is not built yet; ")));
+        }
+        for built in BUILT {
+            // Each is known, and says itself for which messages are read.
+            assert!(matches!(filter(&[(built.name, "")]), Err(BadFilter::Wrong { .. })), "{}", built.name);
         }
         assert!(matches!(filter(&[("domian", "x")]), Err(BadFilter::Unknown(_))));
         assert!(matches!(filter(&[("domain", "a.b"), ("domain", "c.d")]), Err(BadFilter::Twice(_))));

@@ -90,7 +90,7 @@ impl IntoResponse for Problem {
             }
             Problem::NoSearch(why) => no_search(&why),
             Problem::Damaged(words) => (StatusCode::INTERNAL_SERVER_ERROR, "damaged", words),
-            Problem::Filter(bad @ BadFilter::NotBuilt(_)) => {
+            Problem::Filter(bad @ BadFilter::NotBuilt { .. }) => {
                 (StatusCode::BAD_REQUEST, "not_built", bad.to_string())
             }
             Problem::Filter(bad) => (StatusCode::BAD_REQUEST, "bad_filter", bad.to_string()),
