@@ -78,7 +78,7 @@ struct ShardMessages(Mesh);
 impl Routine for ShardMessages {
     fn run(&mut self) {
         for number in 0..1_000 {
-            let outcome = RangeOutcome { first: 0, count: 1, disposition: Disposition::Delivered };
+            let outcome = RangeOutcome::new(0, 1, Disposition::Delivered);
             let outcomes = Outcomes::One(outcome);
             let settled = Settled { home: 1, location: group(number, 0).location, key: number, outcomes };
             self.0.send(0, ShardMessage::Settled(settled));

@@ -38,8 +38,6 @@ pub struct Deferral {
     pub attempts: u16,
     /// When, in seconds of the queues' clock.
     pub next: u32,
-    /// The same in Unix seconds, for the record and for the event, which has its id by it.
-    pub due: u32,
     /// The last reply or error.
     pub reply: Box<str>,
     /// The hop never said that.
@@ -154,24 +152,19 @@ impl Stored {
 
 impl Ended {
     /// What a verdict on a recipient and the reply that decided it mean for the queue. `again`: attempts so far, and when the next
-    /// one is, in seconds of the queues' clock and in Unix seconds.
+    /// one is.
     pub fn of_verdict(
         verdict: &Verdict,
         reply: &Reply,
         hop: &str,
-        again: impl FnOnce() -> (u16, u32, u32),
+        again: impl FnOnce() -> (u16, u32),
     ) -> Ended {
         match verdict {
             Verdict::Delivered(_) => Disposition::Delivered,
             Verdict::Deferred(_) | Verdict::Later(_) => {
-                let (attempts, next, due) = again();
-                Disposition::Deferred(Deferral {
-                    attempts,
-                    next,
-                    due,
-                    reply: reply.describe().into(),
-                    ours: reply.ours,
-                })
+                let (attempts, next) = again();
+                let (reply, ours) = (reply.describe().into(), reply.ours);
+                Disposition::Deferred(Deferral { attempts, next, reply, ours })
             }
             Verdict::Failed(_) => Disposition::Bounced(Box::new(Failure {
                 status: reply.enhanced,
@@ -194,22 +187,6 @@ impl Ended {
             Disposition::Discarded => ("", before),
         }
     }
-
-    /// What is written down of it.
-    pub fn stored(&self) -> Stored {
-        match self {
-            Disposition::Delivered => Disposition::Delivered,
-            Disposition::Deferred(Deferral { attempts, due, reply, ours, .. }) => {
-                // Whoever gives up on it tells a hop's words from ours by the code.
-                let code = if *ours { reply.find(' ').map_or(0, |end| end + 1) } else { 0 };
-                let (attempts, next, reply) = (*attempts, *due, reply[code..].into());
-                Disposition::Deferred(StoredDeferral { attempts, next, reply })
-            }
-            Disposition::Bounced(_) => Disposition::Bounced(()),
-            Disposition::Expired(_) => Disposition::Expired(()),
-            Disposition::Discarded => Disposition::Discarded,
-        }
-    }
 }
 
 /// How an attempt ended for a range of recipients.
@@ -219,8 +196,36 @@ pub struct RangeOutcome {
     pub first: u16,
     /// Recipients.
     pub count: u16,
+    /// When they are tried again, if they are, in Unix seconds: for the record and for the event, which has its id by it. 0 until that is
+    /// told. It stands here as there is room for it: in [`Deferral`] it would make each message between shards larger.
+    pub due: u32,
     /// What became of them.
     pub disposition: Ended,
+}
+
+const _: () = assert!(size_of::<Settled>() <= 48, "one for each attempt goes between shards");
+
+impl RangeOutcome {
+    /// Of this many recipients from this one on.
+    pub fn new(first: u16, count: u16, disposition: Ended) -> RangeOutcome {
+        RangeOutcome { first, count, due: 0, disposition }
+    }
+
+    /// What is written down of them.
+    pub fn stored(&self) -> Stored {
+        match &self.disposition {
+            Disposition::Delivered => Disposition::Delivered,
+            Disposition::Deferred(Deferral { attempts, reply, ours, .. }) => {
+                // Whoever gives up on it tells a hop's words from ours by the code.
+                let code = if *ours { reply.find(' ').map_or(0, |end| end + 1) } else { 0 };
+                let (attempts, next, reply) = (*attempts, self.due, reply[code..].into());
+                Disposition::Deferred(StoredDeferral { attempts, next, reply })
+            }
+            Disposition::Bounced(_) => Disposition::Bounced(()),
+            Disposition::Expired(_) => Disposition::Expired(()),
+            Disposition::Discarded => Disposition::Discarded,
+        }
+    }
 }
 
 /// Outcomes of one attempt; most attempts have one range.
@@ -293,8 +298,7 @@ mod tests {
     use crate::smtp::client::local;
 
     fn ended() -> [Ended; 5] {
-        let deferral =
-            Deferral { attempts: 3, next: 70, due: 1070, reply: "451 4.4.1 no route".into(), ours: false };
+        let deferral = Deferral { attempts: 3, next: 70, reply: "451 4.4.1 no route".into(), ours: false };
         let failure = || Failure::ours((5, 1, 1), "no such user".to_owned());
         [
             Disposition::Delivered,
@@ -310,8 +314,9 @@ mod tests {
     fn each_disposition_has_its_number_for_ever() {
         let deferral = || StoredDeferral { attempts: 3, next: 1070, reply: "451 4.4.1 no route".into() };
         for (one, code) in ended().into_iter().zip(1..) {
+            let one = RangeOutcome { due: 1070, ..RangeOutcome::new(0, 1, one) };
             let stored = one.stored();
-            assert_eq!((one.code(), stored.code()), (code, code));
+            assert_eq!((one.disposition.code(), stored.code()), (code, code));
             assert_eq!(Stored::of_code(code, deferral), Some(stored));
         }
         for code in (0..=u8::MAX).filter(|code| !(1..=5).contains(code)) {
@@ -332,8 +337,8 @@ mod tests {
             ("451 4.4.1 no route", true, "4.4.1 no route"),
             ("451", true, "451"),
         ] {
-            let one = Ended::Deferred(Deferral { attempts: 1, next: 0, due: 0, reply: reply.into(), ours });
-            let stored = one.stored();
+            let one = Ended::Deferred(Deferral { attempts: 1, next: 0, reply: reply.into(), ours });
+            let stored = RangeOutcome::new(0, 1, one).stored();
             assert_eq!(stored.deferral().map(|deferral| &*deferral.reply), Some(words));
             assert_eq!(stored.deferral().map(|deferral| deferral.described()).as_deref(), Some(reply));
         }
@@ -345,18 +350,13 @@ mod tests {
         theirs.ours = false;
         let ours = local(554, (5, 6, 3), "needs 8-bit");
         let of = |verdict: &Verdict, reply: &Reply| {
-            Ended::of_verdict(verdict, reply, "mx.x.example", || (7, 9, 1009))
+            Ended::of_verdict(verdict, reply, "mx.x.example", || (7, 9))
         };
         assert_eq!(of(&Verdict::Delivered(0), &theirs), Disposition::Delivered);
         for verdict in [Verdict::Deferred(0), Verdict::Later(0)] {
             for reply in [&theirs, &ours] {
-                let deferral = Deferral {
-                    attempts: 7,
-                    next: 9,
-                    due: 1009,
-                    reply: reply.describe().into(),
-                    ours: reply.ours,
-                };
+                let (words, ours) = (reply.describe().into(), reply.ours);
+                let deferral = Deferral { attempts: 7, next: 9, reply: words, ours };
                 assert_eq!(of(&verdict, reply), Disposition::Deferred(deferral));
             }
         }

@@ -257,7 +257,7 @@ async fn give_up<R: Runtime>(
         let mut failure = Failure::ours((5, 7, 1), words);
         failure.receipt = Some(returns.receipt.clone());
         let disposition = Ended::Bounced(failure);
-        let outcomes = Outcomes::One(RangeOutcome { first: group.first, count: group.count, disposition });
+        let outcomes = Outcomes::One(RangeOutcome::new(group.first, group.count, disposition));
         let scene = view.as_ref().map(|view| Scene { view, hop: "", tls: "", reply: "" });
         settle::report(shard, job, outcomes, &[], scene.as_ref());
     } else {

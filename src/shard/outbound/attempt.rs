@@ -172,6 +172,6 @@ async fn unreadable<R: Runtime>(under_way: &UnderWay<'_, R>, place: Location, er
     let next = schedule::next_attempt(retry, attempts, now, shard.runtime.random());
     let reply = format!("451 4.3.0 {error}").into();
     under_way.settled();
-    settle::whole(shard, &under_way.job, deferred(shard, (attempts, next), reply, true));
+    settle::whole(shard, &under_way.job, deferred((attempts, next), reply, true));
     After::Keep
 }

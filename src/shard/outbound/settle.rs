@@ -36,7 +36,7 @@ pub(super) async fn whole_by<R: Runtime>(
     (hop, told): (&str, impl FnOnce()),
 ) {
     let group = &job.group;
-    let outcomes = Outcomes::One(RangeOutcome { first: group.first, count: group.count, disposition });
+    let outcomes = Outcomes::One(RangeOutcome::new(group.first, group.count, disposition));
     let _counted = Settling::new(shard);
     let place = Pinned::new(shard, group.key, group.location);
     let source = Source::read(shard, place.location).await;
@@ -100,8 +100,9 @@ pub(super) async fn told<R: Runtime>(
     let cut = words.char_indices().nth(limits::REPLY_TEXT_MAX).map_or(words.len(), |(at, _)| at);
     let words = &words[..cut];
     let reply = client::local(451, status, words).describe().into();
-    let disposition = tally::deferred(shard, (attempts, next), reply, true);
-    let outcome = RangeOutcome { first: group.first, count: group.count, disposition };
+    let disposition = tally::deferred((attempts, next), reply, true);
+    let mut outcome = RangeOutcome::new(group.first, group.count, disposition);
+    date(shard, &mut outcome);
     let _untold = shard.say.handed.untold(shard.runtime.now());
     // Handed in before anything is waited for: who delivers it meanwhile hands in a later outcome.
     let place = Pinned::new(shard, group.key, group.location);
@@ -147,6 +148,7 @@ pub(in crate::shard) fn report<R: Runtime>(
     let counters = &shard.instruments.counters;
     let mut again = Vec::new();
     for outcome in outcomes.ranges_mut() {
+        date(shard, outcome);
         if let Some(ended) = counters.outcome(tell::kind_of(&outcome.disposition)) {
             ended.add(outcome.count.into());
         }
@@ -189,6 +191,13 @@ pub(in crate::shard) fn report<R: Runtime>(
         return;
     }
     hand_in(shard, job, outcomes);
+}
+
+/// Says when recipients are tried again, for whoever tells of it or writes it down.
+fn date<R: Runtime>(shard: &Shard<R>, outcome: &mut RangeOutcome) {
+    if let Some(deferral) = outcome.disposition.deferral() {
+        outcome.due = shard.wall_of(deferral.next).seconds();
+    }
 }
 
 /// A credit is not used. Who waited for it has it soon: nothing is begun from here.
@@ -246,7 +255,7 @@ fn account<R: Runtime>(shard: &Shard<R>, job: &Job, scene: &Scene<'_>, outcome: 
             parameters: &view.named_parameters(first),
             ..Mail::new(view.id, view.sender, (first, recipients))
         };
-        let event = tell::event_of(&outcome.disposition, mail, attempt, |deferral| deferral.due);
+        let event = tell::event_of(&outcome.disposition, mail, attempt, |_| outcome.due);
         let mut journal = shard.say.journal.borrow_mut();
         let received_here = shard.mesh.writer(job.group.location.lane) == shard.index;
         if outcome.disposition.returned().is_some() {
@@ -309,7 +318,7 @@ fn write_down<R: Runtime>(shard: &Rc<Shard<R>>, settled: &Settled, receipt: Opti
         location: settled.location,
         first: outcome.first.saturating_sub(astray),
         count: outcome.count,
-        disposition: outcome.disposition.stored(),
+        disposition: outcome.stored(),
     });
     let writer = shard.writer(settled.location.lane);
     writer.push_outcomes(shard.runtime.now(), settled.home, receipt, outcomes);
@@ -363,7 +372,8 @@ fn keep<R: Runtime>(shard: &Shard<R>, settled: &mut Settled) {
     for outcome in settled.outcomes.ranges_mut() {
         if outcome.disposition.returned().is_some() {
             let reply = "451 4.3.0 the message cannot be read to return it".into();
-            outcome.disposition = tally::deferred(shard, (1, next), reply, true);
+            outcome.disposition = tally::deferred((1, next), reply, true);
+            date(shard, outcome);
         }
     }
 }

@@ -34,7 +34,7 @@ impl Tally {
             last.count += count;
             return;
         }
-        self.ranges.push(RangeOutcome { first, count, disposition });
+        self.ranges.push(RangeOutcome::new(first, count, disposition));
     }
 
     /// These are to be asked for in another transaction.
@@ -97,19 +97,13 @@ pub(super) fn ended<R: Runtime>(
         let now = shard.seconds_up();
         let retry = &site.policy.borrow().retry;
         let next = schedule::next_attempt(retry, attempts, now, shard.runtime.random());
-        let next = next.min(part.group.expiry);
-        (attempts, next, shard.wall_of(next).seconds())
+        (attempts, next.min(part.group.expiry))
     })
 }
 
 /// What is tried again at this time of the queues: attempts so far, the last reply or error, and whether that is ours and no hop's.
-pub(super) fn deferred<R: Runtime>(
-    shard: &Shard<R>,
-    (attempts, next): (u16, u32),
-    reply: Box<str>,
-    ours: bool,
-) -> Ended {
-    Ended::Deferred(Deferral { attempts, next, due: shard.wall_of(next).seconds(), reply, ours })
+pub(super) fn deferred((attempts, next): (u16, u32), reply: Box<str>, ours: bool) -> Ended {
+    Ended::Deferred(Deferral { attempts, next, reply, ours })
 }
 
 /// Jitter apart, deferrals with one reply are the same.

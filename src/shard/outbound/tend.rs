@@ -191,5 +191,5 @@ fn end_of<R: Runtime>(shard: &Shard<R>, group: &Group, why: &Unroutable) -> Ende
     let reply = client::local(451, why.status, &why.text).describe().into();
     // A last try that could not even be looked up goes on for one wait.
     let next = if group.is_last_try() { next } else { next.min(group.expiry) };
-    tally::deferred(shard, (attempts, next), reply, true)
+    tally::deferred((attempts, next), reply, true)
 }
