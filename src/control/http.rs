@@ -21,6 +21,7 @@ use crate::control::Showing;
 use crate::control::health::Health;
 use crate::control::journal::Shared;
 use crate::control::metrics::{self, Form};
+use crate::control::reload::Reload;
 use crate::limits;
 use crate::observe::Instruments;
 use crate::runtime::files::Reserve;
@@ -31,6 +32,7 @@ pub(super) struct Served {
     pub journal: Option<Arc<Shared>>,
     pub runtime: &'static str,
     pub certificates: Showing,
+    pub reload: Option<Arc<dyn Reload>>,
     pub health: Arc<Health>,
     pub hosts: Hosts,
     /// The second of control's clock.
@@ -72,8 +74,8 @@ pub(super) async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin + 'static
 }
 
 fn router(served: Served) -> Router {
-    let Served { instruments, journal, runtime, certificates, health, hosts, second } = served;
-    let registry = Arc::new(metrics::registry(instruments, journal, runtime, certificates));
+    let Served { instruments, journal, runtime, certificates, reload, health, hosts, second } = served;
+    let registry = Arc::new(metrics::registry(instruments, journal, runtime, certificates, reload));
     let metrics = move |fields: HeaderMap| {
         let registry = registry.clone();
         async move {

@@ -11,6 +11,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::control::Showing;
 use crate::control::journal::{Progress, Shared};
+use crate::control::reload::Reload;
 use crate::observe::Instruments;
 use crate::runtime::process;
 
@@ -23,12 +24,21 @@ struct Certificates(Showing);
 #[derive(Debug)]
 struct OfJournal(Arc<Shared>);
 
+struct Reloads(Arc<dyn Reload>);
+
+impl fmt::Debug for Reloads {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Reloads")
+    }
+}
+
 /// Everything under the prefix `relevo`.
 pub fn registry(
     instruments: Vec<Arc<Instruments>>,
     journal: Option<Arc<Shared>>,
     runtime: &'static str,
     certificates: Showing,
+    reload: Option<Arc<dyn Reload>>,
 ) -> Registry {
     let mut registry = Registry::with_prefix("relevo");
     registry.register("runtime", "What the shards run on", Info::new(vec![("name", runtime)]));
@@ -37,6 +47,9 @@ pub fn registry(
         registry.register_collector(Box::new(OfJournal(journal)));
     }
     registry.register_collector(Box::new(Certificates(certificates)));
+    if let Some(reload) = reload {
+        registry.register_collector(Box::new(Reloads(reload)));
+    }
     registry
 }
 
@@ -132,6 +145,18 @@ impl Collector for Certificates {
         for shown in all.iter() {
             let labels = [("file", shown.file.clone())];
             metric.encode_family(&labels)?.encode_gauge(&shown.certificate.days_left(process::wall()))?;
+        }
+        Ok(())
+    }
+}
+
+impl Collector for Reloads {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let (counts, what) = (self.0.counts(), self.0.counts().what());
+        let mut metric = encoder.encode_descriptor(what.name, what.help, None, MetricType::Counter)?;
+        for (value, count) in counts.each() {
+            let labels = [(what.label, value.to_owned())];
+            metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
         }
         Ok(())
     }
@@ -306,7 +331,7 @@ mod tests {
         shards[0].counters.recipients_expired.add(9);
         families.attempted.add(families.attempted.place("lmtp:/run/\"a\\b\n"), 2, 5);
         for form in [Form::Classic, Form::Open] {
-            let text = render(&registry(shards.clone(), None, "epoll", Showing::default()), form)
+            let text = render(&registry(shards.clone(), None, "epoll", Showing::default(), None), form)
                 .expect("it is written");
             for line in [
                 "relevo_rejected_total{shard=\"1\",reason=\"too_many_connections\"} 4",
@@ -325,7 +350,8 @@ mod tests {
     /// Every sample is of a metric that is described, once, before it.
     #[test]
     fn the_older_text_describes_what_it_has() {
-        let registry = registry(vec![Arc::default(), Arc::default()], None, "epoll", Showing::default());
+        let shards = vec![Arc::default(), Arc::default()];
+        let registry = registry(shards, None, "epoll", Showing::default(), None);
         let text = render(&registry, Form::Classic).expect("it is written");
         let mut described = "";
         let mut names = std::collections::BTreeSet::new();

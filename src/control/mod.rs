@@ -229,6 +229,7 @@ fn run(
                 journal: journal.clone(),
                 runtime: setup.runtime,
                 certificates: setup.certificates.clone(),
+                reload: setup.reload.clone(),
                 health: setup.health.clone(),
                 hosts: http::Hosts { own: vec![setup.hostname.clone()], loopback },
                 second: Arc::new(move || clock().as_secs()),

@@ -1,6 +1,15 @@
 //! What may be asked about the configuration of the running node; the node answers.
 
 use crate::control::api::shape::{Reloaded, Standing};
+use crate::observe::families::{Family, What};
+
+/// Reloads by what came of them; one that only asked what would change is none.
+pub const RELOADS: What = What {
+    name: "reloads",
+    help: "Reloads of the configuration by what came of them",
+    label: "result",
+    values: &["ok", "refused"],
+};
 
 /// Whoever reads the configuration again.
 pub trait Reload: Send + Sync {
@@ -10,6 +19,9 @@ pub trait Reload: Send + Sync {
 
     /// The same, when no other is under way: it waits for that.
     fn reload_in_turn(&self, by: &str);
+
+    /// How many there were, as [`RELOADS`] says.
+    fn counts(&self) -> &Family;
 
     /// What is in force.
     fn standing(&self) -> Standing;

@@ -15,11 +15,12 @@ use crate::config::judge::{clashes, judge};
 use crate::config::{Boot, Config, ConfigError};
 use crate::control::api::shape::{Finding, Reloaded, Standing};
 use crate::control::names::{Current, Files, RESOLV_CONF};
-use crate::control::reload::Reload;
+use crate::control::reload::{RELOADS, Reload};
 use crate::control::{Health, Showing, say};
 use crate::limits;
 use crate::node::{files, source};
 use crate::observe::diagnostics::Level;
+use crate::observe::families::Family;
 use crate::policy::tls;
 use crate::runtime::process;
 use crate::shard::ask::{Ask, Reply};
@@ -41,6 +42,8 @@ pub(super) struct Reloader {
     /// One reload at a time.
     state: Mutex<State>,
     standing: Mutex<Standing>,
+    /// Whoever has the state counts.
+    counts: Family,
 }
 
 /// What is in force.
@@ -92,7 +95,7 @@ impl Reloader {
         let logins = policy.accounts.clone();
         let state = State { policy, config, written, last: 0, logins, replaced: VecDeque::new() };
         let (state, standing) = (Mutex::new(state), Mutex::default());
-        Reloader { file, boot, mesh, health, names, shown, state, standing }
+        Reloader { file, boot, mesh, health, names, shown, state, standing, counts: Family::new(&RELOADS) }
     }
 
     /// Reads the file, and all that it names.
@@ -210,6 +213,7 @@ impl Reloader {
     fn reload_now(&self, state: &mut State, dry_run: bool, by: &str) -> Reloaded {
         let done = self.replace(state, dry_run, by);
         if !dry_run {
+            self.counts.add(usize::from(!done.ok), 1);
             tell(&done, by);
         }
         done
@@ -282,6 +286,10 @@ impl Reload for Reloader {
 
     fn reload_in_turn(&self, by: &str) {
         self.reload_now(&mut lock(&self.state), false, by);
+    }
+
+    fn counts(&self) -> &Family {
+        &self.counts
     }
 
     fn standing(&self) -> Standing {

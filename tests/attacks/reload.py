@@ -6,6 +6,7 @@ import signal
 import subprocess
 import threading
 import time
+import urllib.request
 
 from neighbour import BINARY, GOOD, Arrivals, Neighbour, Pair, Relay, free_port, main, measure
 
@@ -70,6 +71,12 @@ def reloads_move_nobody():
     pair.stop()
 
 
+def read(http, sample):
+    with urllib.request.urlopen(f"http://127.0.0.1:{http}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    return [int(float(line.split()[-1])) for line in lines if line.startswith(sample)]
+
+
 def status(relay):
     done = subprocess.run(
         [BINARY, "status", "--json", "--config", f"{relay.directory}/relevo.toml"], stdout=subprocess.PIPE, text=True, timeout=30, check=True
@@ -130,6 +137,9 @@ def what_is_read_again_is_in_force():
         pass
     [record, *_] = relay.wait_log("admin")
     assert record["by"], record
+    # What only asked what would change is no reload, and where the file is no TOML the command asks nobody.
+    counts = [sum(read(relay.http, f'relevo_reloads_total{{result="{result}"}}')) for result in ("ok", "refused")]
+    assert counts == [3, len(BROKEN) - 1], counts
     relay.stop()
 
 
