@@ -349,9 +349,8 @@ mod tests {
         let mut theirs = local(550, (5, 1, 1), "no such user");
         theirs.ours = false;
         let ours = local(554, (5, 6, 3), "needs 8-bit");
-        let of = |verdict: &Verdict, reply: &Reply| {
-            Ended::of_verdict(verdict, reply, "mx.x.example", || (7, 9))
-        };
+        let of =
+            |verdict: &Verdict, reply: &Reply| Ended::of_verdict(verdict, reply, "mx.x.example", || (7, 9));
         assert_eq!(of(&Verdict::Delivered(0), &theirs), Disposition::Delivered);
         for verdict in [Verdict::Deferred(0), Verdict::Later(0)] {
             for reply in [&theirs, &ours] {

@@ -18,6 +18,7 @@ mod shard;
 pub mod policy;
 mod say;
 pub mod message;
+mod event;
 mod handed;
 mod progress;
 pub mod mesh;

@@ -10,6 +10,7 @@ use crate::queue::outcome::{Deferral, Ended, Failure, Outcomes, RangeOutcome, Re
 use crate::queue::{Group, Standing};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
+use crate::shard::event;
 use crate::shard::inbound::submission::Submission;
 use crate::shard::message::{Job, ShardMessage};
 use crate::shard::outbound::tally::{self, Span};
@@ -17,7 +18,6 @@ use crate::shard::outbound::{borrow, sites};
 use crate::shard::store::compact::Pinned;
 use crate::shard::store::load::{self, Source};
 use crate::shard::store::writer::About;
-use crate::shard::tell;
 use crate::smtp::{client, reply};
 use crate::spool::batch::Outcome;
 use crate::spool::record::MessageView;
@@ -149,7 +149,7 @@ pub(in crate::shard) fn report<R: Runtime>(
     let mut again = Vec::new();
     for outcome in outcomes.ranges_mut() {
         date(shard, outcome);
-        if let Some(ended) = counters.outcome(tell::kind_of(&outcome.disposition)) {
+        if let Some(ended) = counters.outcome(event::kind_of(&outcome.disposition)) {
             ended.add(outcome.count.into());
         }
         if let Ended::Deferred(Deferral { attempts, next, .. }) = &outcome.disposition {
@@ -255,7 +255,7 @@ fn account<R: Runtime>(shard: &Shard<R>, job: &Job, scene: &Scene<'_>, outcome: 
             parameters: &view.named_parameters(first),
             ..Mail::new(view.id, view.sender, (first, recipients))
         };
-        let event = tell::event_of(&outcome.disposition, mail, attempt, |_| outcome.due);
+        let event = event::event_of(&outcome.disposition, mail, attempt, |_| outcome.due);
         let mut journal = shard.say.journal.borrow_mut();
         let received_here = shard.mesh.writer(job.group.location.lane) == shard.index;
         if outcome.disposition.returned().is_some() {

@@ -7,8 +7,8 @@ use crate::observe::event::{Attempt, Mail};
 use crate::queue::outcome::Stored;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
+use crate::shard::event;
 use crate::shard::store::writer::LaneWriter;
-use crate::shard::tell;
 use crate::spool::batch::Outcome;
 use crate::spool::record::MessageView;
 use crate::time::UnixMillis;
@@ -84,7 +84,7 @@ fn ended<R: Runtime>(
 ) {
     let (first, count) = (mail.first, mail.recipients.len() as u16);
     let disposition = Stored::at_once(end);
-    let event = tell::event_of(&disposition, mail, Attempt::default(), |deferral| deferral.next);
+    let event = event::event_of(&disposition, mail, Attempt::default(), |deferral| deferral.next);
     shard.say.journal.borrow_mut().record_outcome(at, &event, true);
     if let Some(counter) = shard.instruments.counters.outcome(event.kind()) {
         counter.add(count.into());

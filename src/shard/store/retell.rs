@@ -11,9 +11,9 @@ use crate::observe::event::{Arrival, Attempt, Event, Mail};
 use crate::queue::outcome::{Stored, StoredDeferral};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
+use crate::shard::event;
 use crate::shard::store::load::{self, Source};
 use crate::shard::store::writer::LaneWriter;
-use crate::shard::tell;
 use crate::smtp::reply;
 use crate::spool::record::MessageView;
 use crate::spool::since::Happened;
@@ -158,7 +158,7 @@ fn outcome<R: Runtime>(
             again: true,
             ..Mail::new(view.id, view.sender, (from, &recipients[at..at + alike]))
         };
-        let event = tell::event_of(disposition, mail, attempt, |deferral| deferral.next);
+        let event = event::event_of(disposition, mail, attempt, |deferral| deferral.next);
         shard.say.journal.borrow_mut().record(shard.runtime.wall(), &event);
         at += alike;
     }
