@@ -310,9 +310,7 @@ fn an_end_behind_another_message_leaves_no_doubtful_refusal() {
     let ended = |names: usize, codes: &[u16], known: bool| {
         let names = recipients_of(names);
         let count = names.len();
-        let names = names.iter().map(|name| name.as_bytes()).collect();
-        let mut transaction =
-            Transaction::new(&PIPELINING, b"a@b", names, 10, Body::default()).expect("fits");
+        let mut transaction = begun_for(&names);
         let over = codes.iter().map(|code| transaction.on_reply(reply(*code))).last() == Some(Next::Done);
         if known {
             transaction.on_reset();
@@ -345,9 +343,7 @@ fn an_end_behind_another_message_leaves_no_doubtful_refusal() {
 fn a_hop_that_leaves_at_a_recipient() {
     let after = |codes: &[u16], lost: bool| {
         let names = recipients_of(5);
-        let names = names.iter().map(|name| name.as_bytes()).collect();
-        let mut transaction =
-            Transaction::new(&PIPELINING, b"a@b", names, 10, Body::default()).expect("fits");
+        let mut transaction = begun_for(&names);
         for code in codes {
             transaction.on_reply(reply(*code));
         }
@@ -370,13 +366,16 @@ fn recipients_of(count: usize) -> Vec<String> {
     (0..count).map(|place| format!("r{place}@z")).collect()
 }
 
+/// A transaction for them.
+fn begun_for(names: &[String]) -> Transaction<'_> {
+    let names = names.iter().map(|name| name.as_bytes()).collect();
+    Transaction::new(&PIPELINING, b"a@b", names, 10, Body::default()).expect("fits")
+}
+
 #[test]
 fn surplus_replies_undo_what_was_not_answered_in_step() {
     let names = recipients_of(2);
-    let begin = || {
-        let names = names.iter().map(|name| name.as_bytes()).collect();
-        Transaction::new(&PIPELINING, b"a@b", names, 10, Body::default()).expect("fits")
-    };
+    let begin = || begun_for(&names);
     let mut refused = begin();
     let _ = [250, 550, 550, 554].map(|code| refused.on_reply(reply(code)));
     refused.on_surplus();
@@ -420,9 +419,7 @@ fn a_hop_takes_few_recipients() {
     type Answer = (u16, Option<(u8, u16, u16)>);
     let answered = |codes: &[Answer]| {
         let names = recipients_of(codes.len());
-        let names = names.iter().map(|name| name.as_bytes()).collect();
-        let mut transaction =
-            Transaction::new(&PIPELINING, b"a@b", names, 10, Body::default()).expect("fits");
+        let mut transaction = begun_for(&names);
         transaction.on_reply(reply(250));
         for (code, enhanced) in codes {
             transaction.on_reply(Reply { enhanced: *enhanced, ..reply(*code) });
@@ -445,9 +442,7 @@ fn a_hop_takes_few_recipients() {
     assert_eq!(answered(&[ok, many, ok, many]), (".l.l".into(), None, true));
     let quota = |words: &str| {
         let names = recipients_of(4);
-        let names = names.iter().map(|name| name.as_bytes()).collect();
-        let mut transaction =
-            Transaction::new(&PIPELINING, b"a@b", names, 10, Body::default()).expect("fits");
+        let mut transaction = begun_for(&names);
         let _ = [250, 250, 250].map(|code| transaction.on_reply(reply(code)));
         let _ = [0, 1].map(|_| transaction.on_reply(Reply { text: words.into(), ..reply(452) }));
         (transaction.recipients_taken(), transaction.has_later())
