@@ -11,6 +11,7 @@ use relevo::time::Instant;
 use super::instructions;
 use super::notices::Notices;
 use super::plan::Plan;
+use super::seen::Seen;
 
 /// How a client's attempt to hand in a message ended, as the client knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,33 +53,10 @@ pub struct Recipient {
     bounces: RefCell<Vec<(String, Rc<Seen>)>>,
 }
 
-/// A hop took something.
-#[derive(Debug)]
-pub struct Seen {
-    /// When its MAIL was there: the order of the relay's attempts, whenever the rest of what was under way arrived.
-    began: Instant,
-    /// When its dot was there.
-    at: Instant,
-    /// When its 250 was sent.
-    answered: Cell<Option<Instant>>,
-    /// The relay went on after it: it knows.
-    sure: Cell<bool>,
-}
-
 impl Recipient {
     /// A hop took it.
     pub fn was_delivered(&self) -> bool {
         !self.deliveries.borrow().is_empty()
-    }
-}
-
-impl Seen {
-    pub fn answered(&self, at: Instant) {
-        self.answered.set(Some(at));
-    }
-
-    pub fn known(&self) {
-        self.sure.set(self.answered.get().is_some());
     }
 }
 
@@ -197,7 +175,7 @@ impl Ledger {
         recipients: &[String],
         text: &[u8],
     ) -> Rc<Seen> {
-        let seen = Rc::new(Seen { began, at, answered: Cell::new(None), sure: Cell::new(false) });
+        let seen = Rc::new(Seen::new(began, at));
         let tries = self.tries.borrow();
         for address in recipients {
             let found = numbers(address).and_then(|(number, place)| {
@@ -221,7 +199,7 @@ impl Ledger {
 
     /// The sender's host takes a notification.
     pub fn take_bounce(&self, began: Instant, at: Instant, recipients: &[String], text: &[u8]) -> Rc<Seen> {
-        let seen = Rc::new(Seen { began, at, answered: Cell::new(None), sure: Cell::new(false) });
+        let seen = Rc::new(Seen::new(began, at));
         let text = String::from_utf8_lossy(text);
         let unique = text.lines().find_map(|line| line.strip_prefix("Message-ID: ")).unwrap_or("none");
         let failed = text.lines().filter_map(|line| line.strip_prefix("Final-Recipient: rfc822; "));

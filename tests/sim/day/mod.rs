@@ -13,6 +13,7 @@ pub mod ledger;
 pub mod names;
 pub mod notices;
 pub mod plan;
+mod seen;
 pub mod sites;
 pub mod talk;
 

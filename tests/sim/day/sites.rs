@@ -11,8 +11,9 @@ use relevo::runtime::{Listener, Runtime};
 use relevo::time::Instant;
 
 use super::dice::Dice;
-use super::ledger::{Ledger, Seen};
+use super::ledger::Ledger;
 use super::plan::{BANNER, DATA, DOT, HELLO, HostState, MAIL, Manner, OTHER, Plan, RCPT, SitePlan};
+use super::seen::Seen;
 use super::talk::Talk;
 
 /// Longer than the relay waits for anything.
