@@ -83,10 +83,22 @@ pub enum Defect {
     PolicyKept,
     /// A session takes up a new policy in the middle of a transaction.
     PolicyMixed,
+    /// A policy that control gave up is taken up.
+    GivenUpTakenUp,
+    /// Queued mail goes on to where routes led before.
+    RoutesKept,
     /// A page of the queue skips a domain.
     PageSkips,
     /// What answers control panics in the middle: what it set aside must not be lost.
     AnswerBreaksOff,
     /// What an operator returned is told before it is on disk.
     ReturnedTooEarly,
+    /// A segment is freed before its events are in the journal.
+    FreedUntold,
+    /// A refusal in place of a greeting is taken for one of all mail.
+    GreetingBelieved,
+    /// Room on a disk that was full is not noticed.
+    RoomUnseen,
+    /// Memory of a body whose client went away stays counted.
+    MemoryKept,
 }

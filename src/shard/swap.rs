@@ -97,6 +97,10 @@ async fn wait<R: Runtime>(
             take_up(&shard, policy, listeners);
             return;
         }
+        if given_up && shard.runtime.planted(Defect::GivenUpTakenUp) {
+            take_up(&shard, policy, listeners);
+            return;
+        }
         if given_up || shard.mesh.generation() > policy.generation {
             return;
         }

@@ -55,7 +55,10 @@ pub(super) fn turn<R: Runtime>(shard: &Rc<Shard<R>>) {
     let behind = journal.is_behind();
     drop(journal);
     for writer in &shard.store.writers {
-        let until = journaled.of(writer.lane.borrow().number());
+        let mut until = journaled.of(writer.lane.borrow().number());
+        if shard.runtime.planted(Defect::FreedUntold) {
+            until = until.map(|_| writer.lane.borrow().position());
+        }
         if let Some(until) = until
             && writer.lane.borrow_mut().set_journaled(until)
         {

@@ -83,14 +83,19 @@ fn fresh(share: u64) -> Vec<u64> {
     (base..base + count).collect()
 }
 
+/// `SIM_RELOADS=0`: the same days as before there were reloads.
+fn reloading(seed: u64) -> Plan {
+    if number("SIM_RELOADS") == Some(0) { Plan::new(seed) } else { Plan::reloading(seed) }
+}
+
 #[test]
 fn days_of_fresh_seeds() {
-    tell_all(&fresh(1), Plan::new, |_| true);
+    tell_all(&fresh(1), reloading, |_| true);
 }
 
 /// Some new tasks run inside those that make them, as on io_uring.
 fn at_once(seed: u64) -> Plan {
-    Plan { at_once: 0.5, ..Plan::new(seed) }
+    Plan { at_once: 0.5, ..reloading(seed) }
 }
 
 #[test]
@@ -153,9 +158,11 @@ fn days_of_seeds_that_failed_once() {
         seeds.map(|seed| seed.expect("a seed behind its kind")).collect()
     };
     let (days, rot, failed) = (seeds("day "), seeds("rot "), seeds("failed end "));
+    let reloads = seeds("reloads ");
     assert!(!days.is_empty() && !rot.is_empty() && !failed.is_empty());
     if number("SIM_SEED").is_none() {
         tell_all(&days, Plan::new, |_| true);
+        tell_all(&reloads, Plan::reloading, |_| true);
         tell_all(&rot, Plan::rotten, matters_though_rotten);
         tell_all(&failed, failed_ends, |_| true);
     }
@@ -164,9 +171,9 @@ fn days_of_seeds_that_failed_once() {
 #[test]
 fn a_day_repeats_itself() {
     for seed in [3, 129] {
-        let one = tell(&Plan::new(seed), |_, _| {});
-        assert_eq!(one, tell(&Plan::new(seed), |_, _| {}));
+        let one = tell(&Plan::reloading(seed), |_, _| {});
+        assert_eq!(one, tell(&Plan::reloading(seed), |_, _| {}));
         assert!(one.taken > 0 && one.delivered > 0 && one.returned > 0, "{one:?}");
-        assert_ne!(one.fingerprint, tell(&Plan::new(seed + 1), |_, _| {}).fingerprint);
+        assert_ne!(one.fingerprint, tell(&Plan::reloading(seed + 1), |_, _| {}).fingerprint);
     }
 }

@@ -10,12 +10,16 @@ use relevo::runtime::Defect;
 
 use super::day::Day;
 use super::day::dice::Dice;
-use super::day::plan::{DOT, End, Lookup, Manner, Plan, RCPT, SitePlan, VERBS};
+use super::day::plan::{BANNER, DOT, End, Flavour, Lookup, Manner, Plan, RCPT, SitePlan, VERBS};
+use super::day::reloads::{Fate, Reload, Version};
 use super::days::wrong;
 use super::{ask, compaction, crowds, full_disk, lmtp, reload, returns, rules};
 
 /// Seeds within which a defect must be found.
 const SEEDS: u64 = 30;
+
+/// What days are like, how often the defect shows, and words one of which must be said about it.
+type Days = (fn(&mut Plan, &mut Dice), f64, &'static [&'static str]);
 
 /// Days on which something that is planted shows.
 struct Story {
@@ -130,15 +134,28 @@ found! {
     AnswerBreaksOff in an_answer_that_breaks_off_loses_nothing,
     ReturnedTooEarly in what_is_told_to_be_returned_too_early_is_found,
     JournalWithoutRoom in a_full_disk_without_room_for_the_journal_is_found,
+    GivenUpTakenUp in a_policy_taken_up_though_given_up_is_found,
+    RoutesKept in mail_that_stays_with_old_routes_is_found,
+    FreedUntold in a_segment_freed_before_its_events_are_in_the_journal_is_found,
+    GreetingBelieved in a_refusal_of_us_taken_for_one_of_mail_is_found,
+    RoomUnseen in a_disk_that_stays_full_for_the_relay_is_found,
+    MemoryKept in memory_of_who_went_away_is_found,
 }
 
 const LOST: &[&str] = &["lost ("];
 const UNTOLD: &[&str] = &["not in the journal", "missing in the journal"];
+const DAMAGED: &[&str] =
+    &["lost (", "delivered again", "delivered and returned", "came twice", "hold nothing"];
 const RETURNED: &[&str] = &["returned for no reason", "delivered and returned"];
 
 fn is_found(defect: Defect) {
-    let (days, often, words): (fn(&mut Plan, &mut Dice), f64, &[&str]) = match defect {
-        Defect::PolicyKept | Defect::PolicyMixed => return reload::is_found(defect),
+    let (days, often, words): Days = match defect {
+        Defect::PolicyKept | Defect::PolicyMixed => {
+            reload::is_found(defect);
+            (many_reloads, 1.0, &["which was not in force at its MAIL"])
+        }
+        Defect::GivenUpTakenUp => (given_up, 1.0, &["which was not in force at its MAIL"]),
+        Defect::RoutesKept => (routes_move, 1.0, &["led by the DNS, past a route"]),
         Defect::JournalWithoutRoom => return full_disk::is_found(defect),
         Defect::PageSkips => return ask::skipped_pages_are_found(defect),
         Defect::ReturnedTooEarly => return ask::returned_too_early_is_found(defect),
@@ -176,11 +193,33 @@ fn is_found(defect: Defect) {
         }
         Defect::ExpiredUntried => (clocks, 1.0, &["without a last try"]),
         // What the next header vouched for is not there: damage, where there was none.
-        Defect::EndNotSecured => {
-            let words =
-                &["lost (", "delivered again", "delivered and returned", "came twice", "hold nothing"];
-            (failed_ends, 1.0, words)
+        Defect::EndNotSecured => (failed_ends, 1.0, DAMAGED),
+        Defect::LogWithoutOrder
+        | Defect::LogCutByKill
+        | Defect::OutcomesUntold
+        | Defect::ToldUnwritten
+        | Defect::VouchedEarly
+        | Defect::OverflowDropped
+        | Defect::FreedUntold => untold(defect),
+        Defect::FewForgotten => (few, 1.0, &["lost (", "does not end"]),
+        Defect::AboutForgotten => (outcomes_apart, 1.0, &["delivered again", "rose again"]),
+        Defect::PartsToldLate => {
+            // With few credits, and where others deliver for a shard.
+            let defect = Some((defect, 1.0));
+            Story { days: kills_amid_lent_parts, defect, words: &["delivered again"], ..PLAIN }.is_found();
+            (kills_amid_parts, 1.0, &["delivered again"])
         }
+        Defect::GreetingBelieved => (refused_greetings, 1.0, RETURNED),
+        Defect::RoomUnseen => (no_room_at_first, 1.0, &["refused for want of room"]),
+        Defect::MemoryKept => (clients_that_go, 1.0, &["does not end"]),
+        Defect::LentDoneTwice => (lent, 0.5, &["delivered again"]),
+    };
+    Story { days, defect: Some((defect, often)), words, ..PLAIN }.is_found();
+}
+
+/// Those of events, on their way to the log and the journal.
+fn untold(defect: Defect) -> Days {
+    match defect {
         Defect::LogWithoutOrder => (plain, 1.0, &["before it was received"]),
         Defect::LogCutByKill => (kills, 1.0, &["before it was received"]),
         Defect::OutcomesUntold => (kills, 1.0, UNTOLD),
@@ -190,17 +229,8 @@ fn is_found(defect: Defect) {
         }
         Defect::VouchedEarly => (many_kills, 1.0, UNTOLD),
         Defect::OverflowDropped => (slow_journal, 1.0, UNTOLD),
-        Defect::FewForgotten => (few, 1.0, &["lost (", "does not end"]),
-        Defect::AboutForgotten => (outcomes_apart, 1.0, &["delivered again", "rose again"]),
-        Defect::PartsToldLate => {
-            // With few credits, and where others deliver for a shard.
-            let defect = Some((defect, 1.0));
-            Story { days: kills_amid_lent_parts, defect, words: &["delivered again"], ..PLAIN }.is_found();
-            (kills_amid_parts, 1.0, &["delivered again"])
-        }
-        Defect::LentDoneTwice => (lent, 0.5, &["delivered again"]),
-    };
-    Story { days, defect: Some((defect, often)), words, ..PLAIN }.is_found();
+        _ => (killed_before_the_journal, 1.0, UNTOLD),
+    }
 }
 
 #[test]
@@ -276,6 +306,63 @@ pub fn failed_ends(plan: &mut Plan, dice: &mut Dice) {
         })
         .collect();
     plan.ends.sort_by_key(|(at, _)| *at);
+}
+
+/// Segments fill up and are free again while the journal takes nothing; then the process dies.
+fn killed_before_the_journal(plan: &mut Plan, dice: &mut Dice) {
+    large(plan, dice, 100_000);
+    slow_journal(plan, dice);
+    plan.ends = vec![(30_000 + dice.below(20_000), End::Kill)];
+}
+
+/// One greets nobody.
+fn refused_greetings(plan: &mut Plan, _: &mut Dice) {
+    plan.sites[0].manners[BANNER] = Manner { hard: 1.0, ..Manner::default() };
+}
+
+/// The disk has no room for a second segment while most of the mail comes.
+fn no_room_at_first(plan: &mut Plan, dice: &mut Dice) {
+    large(plan, dice, 100_000);
+    plan.full = Some((0, 20_000));
+}
+
+fn clients_that_go(plan: &mut Plan, _: &mut Dice) {
+    let some = plan.clients.iter_mut().flatten().step_by(3);
+    some.for_each(|message| message.flavour = Flavour::Aborts);
+}
+
+/// Reloads at these milliseconds, each with a version of its own; each second one is changed.
+fn reloads(plan: &mut Plan, at: impl Iterator<Item = u64>, fate: Fate, change: fn(&Plan, &mut Version)) {
+    let reload = |(place, at): (usize, u64)| {
+        let mut version = Version { number: Some(place + 1), ..Version::first(plan) };
+        if place % 2 == 0 {
+            change(plan, &mut version);
+        }
+        Reload { at: at * 1_000, takes: Duration::ZERO, fate, version }
+    };
+    plan.reloads = at.enumerate().map(reload).collect();
+}
+
+fn many_reloads(plan: &mut Plan, _: &mut Dice) {
+    // A command is under way for longer than some policies are in force.
+    plan.network.latency_max = Duration::from_millis(20);
+    plan.clients.iter_mut().flatten().for_each(|message| message.flavour = Flavour::Plain);
+    reloads(plan, (0..3_000).step_by(40), Fate::InForce, |plan, version| {
+        version.refused.extend(plan.sites[0].domains.first().cloned());
+    });
+}
+
+fn given_up(plan: &mut Plan, _: &mut Dice) {
+    reloads(plan, (100..1_500).step_by(500), Fate::GivenUp, |_, _| {});
+}
+
+/// All routes change while much waits for its turn: what waits for another try asks for its way anyhow.
+fn routes_move(plan: &mut Plan, _: &mut Dice) {
+    rule_breakers(plan, |_| {});
+    (plan.limit, plan.network.latency_max) = (1, Duration::from_millis(500));
+    reloads(plan, std::iter::once(20_000), Fate::InForce, |plan, version| {
+        version.led = plan.sites.iter().flat_map(|site| &site.domains).cloned().collect();
+    });
 }
 
 fn no_manners_at_the_dot(plan: &mut Plan, _: &mut Dice) {

@@ -32,6 +32,8 @@ pub struct Relay<'a> {
     mesh: Arc<Mesh>,
     /// What is in force.
     policy: Arc<Policy>,
+    /// The last number that a policy had, be it in force or given up.
+    last: u64,
     runtimes: Vec<SimRuntime>,
     reports: Receiver<Report>,
     /// What its shards count.
@@ -132,6 +134,7 @@ impl<'a> Relay<'a> {
             latest: settings.dns.latest.clone(),
             mesh,
             policy,
+            last: 0,
             runtimes,
             reports,
             instruments,
@@ -219,11 +222,36 @@ impl<'a> Relay<'a> {
         self.policy = policy;
     }
 
-    fn next_policy(&self, configuration: &str) -> Arc<Policy> {
+    /// Has shards prepare it, and waits for nothing: [`Relay::put_in_force`] follows, or it is given up when it is dropped.
+    pub fn prepare(&mut self, configuration: &str) -> Preparing {
+        let (policy, asker) = (self.next_policy(configuration), Arc::new(()));
+        let told = (0..self.runtimes.len()).map(|shard| {
+            let (tell, told) = unbounded();
+            let reply = Reply::new(&asker, move |answer| drop(tell.send(answer)));
+            self.begin(shard, Ask::Prepare(policy.clone(), reply));
+            told
+        });
+        let told = told.collect();
+        Preparing { policy, told, answers: Vec::new(), _asker: asker }
+    }
+
+    /// All shards have prepared it.
+    pub fn put_in_force(&mut self, prepared: Preparing) {
+        self.mesh.put_in_force(prepared.policy.generation);
+        self.policy = prepared.policy;
+    }
+
+    /// The number of the policy in force.
+    pub fn generation(&self) -> u64 {
+        self.policy.generation
+    }
+
+    fn next_policy(&mut self, configuration: &str) -> Arc<Policy> {
         let config = Config::parse(configuration, Path::new("sim")).expect("a valid configuration");
         let certificates = config.listeners.iter().map(certificate).collect();
         let policy = Policy::new(&config, certificates, None, self.runtimes.len());
-        Arc::new(policy.after(&self.policy, self.policy.generation + 1, ("sim", &[])))
+        self.last += 1;
+        Arc::new(policy.after(&self.policy, self.last, ("sim", &[])))
     }
 
     /// Asks a shard as control does, and runs the world until it has answered.
@@ -276,6 +304,23 @@ impl<'a> Relay<'a> {
         let ended = run_until_true(self.world, Duration::from_secs(40), || self.ended.get() == all);
         assert!(ended, "a shard did not end");
         assert!(self.runtimes.iter().all(|runtime| runtime.panics() == 0), "a session panicked");
+    }
+}
+
+/// A configuration that shards prepare; dropped, it is given up.
+pub struct Preparing {
+    policy: Arc<Policy>,
+    told: Vec<Receiver<Result<(), ListenError>>>,
+    answers: Vec<Result<(), ListenError>>,
+    _asker: Arc<()>,
+}
+
+impl Preparing {
+    /// What a shard has against it, as soon as all have answered.
+    pub fn refused(&mut self) -> Option<Option<&ListenError>> {
+        self.answers.extend(self.told.iter().flat_map(|told| told.try_iter()));
+        let all = self.answers.len() == self.told.len();
+        all.then(|| self.answers.iter().find_map(|answer| answer.as_ref().err()))
     }
 }
 

@@ -6,7 +6,7 @@ use crate::limits;
 use crate::mail::envelope::Envelope;
 use crate::policy::acceptance::Acceptance;
 use crate::policy::reason::Reason;
-use crate::runtime::Runtime;
+use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::inbound::admit::Admission;
 use crate::shard::inbound::submission::Submission;
@@ -113,7 +113,9 @@ impl Upload {
 
     /// The message was refused, or its client went away.
     pub fn abandon<R: Runtime>(&mut self, shard: &Shard<R>) {
-        shard.ungather(self.body.capacity() + self.places());
+        if !shard.runtime.planted(Defect::MemoryKept) {
+            shard.ungather(self.body.capacity() + self.places());
+        }
         shard.own().lane.borrow_mut().drop_chunks(&self.chunks);
         self.body = Vec::new();
         self.chunks = Vec::new();

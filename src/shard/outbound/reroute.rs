@@ -6,7 +6,7 @@
 use std::rc::Rc;
 
 use crate::limits;
-use crate::runtime::Runtime;
+use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::outbound::dispatch::carry_out;
 use crate::shard::outbound::{borrow, sites};
@@ -14,7 +14,7 @@ use crate::shard::policy::{InForce, Policy};
 
 /// Another policy came into force.
 pub(in crate::shard) fn begin<R: Runtime>(shard: &Rc<Shard<R>>, before: &Policy, now: &Rc<InForce>) {
-    let routing = before.routing != now.routing;
+    let routing = before.routing != now.routing && !shard.runtime.planted(Defect::RoutesKept);
     if routing {
         shard.outbound.destinations.borrow_mut().reroute();
         borrow::give_all_back(shard);

@@ -52,7 +52,8 @@ pub(super) async fn make_segment<R: Runtime>(shard: Rc<Shard<R>>, writer: Rc<Lan
             }
             writer.lane.borrow_mut().segment_failed();
             writer.resume();
-            let until = shard.runtime.now() + limits::SEGMENT_PAUSE;
+            let unseen = u32::from(shard.runtime.planted(Defect::RoomUnseen)) * 10_000;
+            let until = shard.runtime.now() + limits::SEGMENT_PAUSE * (1 + unseen);
             shard.timers.sleep_until(until).await;
             writer.lane.borrow_mut().segment_created(slot, false);
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use relevo::runtime::Runtime;
 use relevo::runtime::sim::{SimRuntime, World};
+use relevo::smtp::reply::words;
 
 use super::dice::Dice;
 use super::instructions;
@@ -76,7 +77,8 @@ impl Client {
                     tries[number].ended.set(self.runtime.now());
                     (tries[number].ending.get(), message.flavour == Flavour::Aborts)
                 };
-                if ending == Ending::Taken || bad || message.flavour == Flavour::Resets {
+                let refused = self.ledger.in_force.is_refused(number);
+                if ending == Ending::Taken || bad || refused || message.flavour == Flavour::Resets {
                     break;
                 }
                 let span = Duration::from_millis(self.dice.between(50, 10_000));
@@ -87,10 +89,12 @@ impl Client {
 
     async fn connect(&self) -> io::Result<Talk> {
         let to: SocketAddr = "10.0.0.1:25".parse().expect("an address");
+        let (count, now) = (self.ledger.in_force.count(), self.runtime.now());
         let stream = self.runtime.connect(None, to)?;
         let mut talk = Talk::new(self.runtime.clone(), stream, self.patience);
         talk.connected().await?;
         let greeting = talk.reply().await?;
+        self.ledger.in_force.greeted(count, now).into_iter().for_each(|what| self.ledger.complain(what));
         if greeting != 220 || talk.ask("EHLO client.example\r\n").await? != 250 {
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
@@ -99,6 +103,13 @@ impl Client {
 
     fn with<T>(&self, number: usize, look: impl FnOnce(&Try) -> T) -> T {
         look(&self.ledger.tries.borrow()[number])
+    }
+
+    /// Notes a refusal for want of room on the disk.
+    fn look_for_room(&self, said: &str) {
+        if said == words::NO_SPACE.trim_end() {
+            self.ledger.no_room.set(Some(self.runtime.now()));
+        }
     }
 
     /// One transaction. Err: the connection is of no use any more.
@@ -114,14 +125,24 @@ impl Client {
             commands.push("DATA\r\n".to_owned());
         }
         let pipelined = message.flavour == Flavour::Pipelined;
+        let in_force = self.ledger.in_force.count();
         if pipelined {
             talk.send(commands.concat().as_bytes()).await?;
         }
         let mut code = 0;
         for (place, command) in commands.iter().enumerate() {
-            code = if pipelined { talk.reply().await? } else { talk.ask(command).await? };
+            if !pipelined {
+                talk.send(command.as_bytes()).await?;
+            }
+            let words;
+            (code, words) = talk.reply_in_full().await?;
+            self.look_for_room(&words);
             if (1..=addresses.len()).contains(&place) {
                 self.with(number, |one| one.recipients[place - 1].accepted.set(code == 250));
+                self.ledger.in_force.answered((number, place - 1), &addresses[place - 1], code);
+            }
+            if place == 0 && code == 250 {
+                self.ledger.in_force.begun(number, in_force);
             }
             if place == 0 && code != 250 && !pipelined {
                 // 452 or 421: later.
@@ -148,6 +169,7 @@ impl Client {
         self.with(number, |one| one.ending.set(Ending::Unsure));
         talk.send(&[last, b".\r\n"].concat()).await?;
         let (code, words) = talk.reply_in_full().await?;
+        self.look_for_room(&words);
         let ending = if code == 250 { Ending::Taken } else { Ending::Refused };
         let id = words.rsplit(' ').next().and_then(|id| id.parse().ok()).filter(|_| code == 250);
         self.with(number, |one| {

@@ -8,10 +8,14 @@ use std::time::Duration;
 use relevo::id::MessageId;
 use relevo::time::Instant;
 
+use super::in_force::InForce;
 use super::instructions;
 use super::notices::Notices;
 use super::plan::Plan;
 use super::seen::Seen;
+
+/// Within which the relay finds that there is room again.
+const ROOM_NOTICED: Duration = Duration::from_secs(10);
 
 /// How a client's attempt to hand in a message ended, as the client knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,12 +83,16 @@ pub struct Ledger {
     /// Recipients that the log says have their end.
     ended: RefCell<BTreeSet<String>>,
     notices: Notices,
+    /// When a message was refused last for want of room.
+    pub no_room: Cell<Option<Instant>>,
+    /// The configurations of the day.
+    pub in_force: InForce,
     /// What is still in the spool though the day is over: not lost, and the log has it.
     pub kept: RefCell<BTreeSet<MessageId>>,
 }
 
 /// `t12r3@...`: the number of the try and of the recipient. Senders are `t12r0@`.
-fn numbers(address: &str) -> Option<(usize, usize)> {
+pub fn numbers(address: &str) -> Option<(usize, usize)> {
     let (local, _) = address.split_once('@')?;
     let (number, recipient) = local.strip_prefix('t')?.split_once('r')?;
     Some((number.parse().ok()?, recipient.parse().ok()?))
@@ -270,7 +278,9 @@ impl Ledger {
         let recipients = record["recipients"].as_array().into_iter().flatten().filter_map(|one| one.as_str());
         let ours = recipients.filter(|address| !address.ends_with("@origin.example")).find_map(numbers);
         if let Some((number, _)) = ours.filter(|_| record["event"] != "rejected") {
-            instructions::wrong(number, record).into_iter().for_each(|what| self.complain(what));
+            let wrong =
+                instructions::wrong(number, record).into_iter().chain(self.in_force.log(number, record));
+            wrong.for_each(|what| self.complain(what));
         }
         let Some(id) = record["id"].as_str() else { return };
         let event = record["event"].as_str().unwrap_or_default();
@@ -280,7 +290,7 @@ impl Ledger {
             // In every life: what a kill took is told again at the start.
             self.complain(format!("{id}: the log tells of it before it was received"));
         }
-        if matches!(event, "delivered" | "bounced" | "expired") {
+        if matches!(event, "delivered" | "bounced" | "expired" | "discarded") {
             let recipients = record["recipients"].as_array().into_iter().flatten();
             self.ended.borrow_mut().extend(recipients.filter_map(|one| one.as_str().map(str::to_owned)));
         }
@@ -334,8 +344,21 @@ impl Ledger {
             self.judge(plan, one, &mut wrong);
         }
         self.judge_repetitions(plan, &mut wrong);
+        wrong.extend(self.in_force.judge(plan));
+        wrong.extend(self.judge_room(plan));
         self.excuse_named(&mut wrong);
         wrong
+    }
+
+    /// Room on a disk that was full is noticed within seconds.
+    fn judge_room(&self, plan: &Plan) -> Option<String> {
+        // A lane that failed or waits for the journal has no room either.
+        let faults = plan.disk.append_error + plan.disk.append_short + plan.disk.sync_error;
+        let sound = faults == 0.0 && plan.spool_max == 0 && plan.journal_stall.is_none();
+        let (_, to) = plan.full.filter(|_| sound)?;
+        let noticed = Instant(to * 1_000_000) + ROOM_NOTICED;
+        let at = self.no_room.get().filter(|at| *at > noticed)?;
+        Some(format!("refused for want of room at {at:?}, and there was some since {to} ms"))
     }
 
     /// As many messages as the log of the relay named while it ran, those of notifications among them, are not lost in silence.
@@ -407,9 +430,11 @@ impl Ledger {
         deliveries.sort_by_key(|seen| (seen.began, seen.at));
         let mut bounces = recipient.bounces.borrow_mut();
         bounces.sort_by_key(|(_, seen)| (seen.began, seen.at));
-        if !recipient.accepted.get() {
+        let discards = self.in_force.discards(address);
+        if !recipient.accepted.get() || discards == Some(true) {
             if !deliveries.is_empty() || !bounces.is_empty() {
-                wrong.push(format!("{address}: refused at RCPT, yet handled"));
+                let what = if discards == Some(true) { "discarded by a rule" } else { "refused at RCPT" };
+                wrong.push(format!("{address}: {what}, yet handled"));
             }
             return;
         }
@@ -439,7 +464,7 @@ impl Ledger {
                 early.is_some_and(|(_, start)| one.null_sender || crashes.iter().any(|crash| *crash > start));
             let lives = (plan.expire as i64 - 2) * 1000;
             let no_notice = self.notices.was_given_up(address, lives, &crashes, |at| self.ahead(at));
-            let may_end_unseen = may_end_unseen || given_up || no_notice;
+            let may_end_unseen = may_end_unseen || given_up || no_notice || discards.is_some();
             // Nobody was promised what was refused: after a failed sync it may stand in memory for one life, and be gone in the next.
             let promised = one.ending.get() == Ending::Taken;
             if !may_end_unseen && (promised || !plan.has_disk_faults()) {

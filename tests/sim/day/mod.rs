@@ -6,6 +6,7 @@ pub mod clients;
 pub mod dice;
 mod draw;
 mod hostile;
+mod in_force;
 mod instructions;
 pub mod journal;
 mod kept;
@@ -13,6 +14,7 @@ pub mod ledger;
 pub mod names;
 pub mod notices;
 pub mod plan;
+pub mod reloads;
 mod seen;
 pub mod sites;
 pub mod talk;
@@ -32,6 +34,7 @@ use relevo::spool::layout;
 use super::relay::{Launch, Relay};
 use ledger::{Ending, Ledger};
 use plan::{End, HostState, Plan};
+use reloads::{Operator, Version};
 
 /// Bytes that its clients may make it keep.
 const MEMORY: usize = 64 << 20;
@@ -69,6 +72,7 @@ pub struct Day<'a> {
     watches: Vec<(usize, usize)>,
     /// Of each address the same.
     address_watches: Vec<(std::net::SocketAddr, usize)>,
+    operator: Operator,
     /// Of the relay's own listener.
     own_watch: usize,
     /// A planted defect of the start: the old process is not ended before the new one begins.
@@ -99,7 +103,11 @@ pub fn tell(plan: &Plan, before: impl FnOnce(&mut Day<'_>, &World)) -> Told {
         if site.moves {
             watches.push((number, watch(after)));
         }
+        // The bound of an address is not about where routes lead.
+        watches.extend(reloads::door(plan, number).map(|door| (number, watch(&[door]))));
     }
+    let _taken = (!plan.reloads.is_empty())
+        .then(|| world.shard(4, 0).listen(reloads::taken()).expect("a free address"));
     let addresses = plan.sites.iter().flat_map(|site| &site.hosts).map(plan::Host::socket);
     let address_watches =
         addresses.map(|address| (address, world.watch_connections(NODE, std::iter::once(address)))).collect();
@@ -112,6 +120,7 @@ pub fn tell(plan: &Plan, before: impl FnOnce(&mut Day<'_>, &World)) -> Told {
         journal: journal::Journal::new(plan.seed),
         ended: Default::default(),
         refused: Default::default(),
+        operator: Operator::default(),
         watches,
         address_watches,
         own_watch: world.watch_connections(NODE, ["10.0.0.1:25".parse().expect("an address")]),
@@ -150,6 +159,7 @@ impl<'a> Day<'a> {
             }
             let Some(now) = relay.as_ref().filter(|relay| relay.is_alive()) else {
                 self.ledger.crashes.borrow_mut().push(self.world.now());
+                self.operator.lost();
                 if self.ended.take() != Some(End::Kill) {
                     self.journal.lost_power();
                 }
@@ -172,6 +182,8 @@ impl<'a> Day<'a> {
                 *self.ledger.kept.borrow_mut() = kept::ids(self.world, NODE);
                 return;
             }
+            let Some(now) = relay.as_mut() else { continue };
+            let reload = self.operator.turn(self.plan, &self.ledger, self.world.now(), now);
             let next = ends.peek().map_or(Instant::FAR, |(at, _)| Instant(at * 1_000_000));
             if next <= self.world.now() {
                 let end = ends.next().map(|(_, end)| end);
@@ -185,7 +197,7 @@ impl<'a> Day<'a> {
             }
             let armed = self.world.disk_faults(NODE).crash_in.is_some();
             let step = Duration::from_millis(if armed { 20 } else { 1000 });
-            self.world.run_until(next.min(self.world.now() + step));
+            self.world.run_until(next.min(reload).min(self.world.now() + step));
         }
         if relay.is_some() && life == 0 {
             self.ledger.judge_log();
@@ -265,6 +277,7 @@ impl<'a> Day<'a> {
         *self.world.disk_faults(NODE) = DiskFaults::default();
         let end = self.world.now();
         self.ledger.crashes.borrow_mut().push(end);
+        self.operator.lost();
         self.world.crash(NODE);
         self.journal.lost_power();
         let Some(relay) = self.launch(life + 1) else { return };
@@ -285,6 +298,9 @@ impl<'a> Day<'a> {
 
     fn launch(&self, life: usize) -> Option<Relay<'a>> {
         let shards = &self.plan.shards;
+        // What the file has, whatever became of a reload.
+        let version = Version::of(self.plan, self.operator.file.get());
+        self.ledger.in_force.put(self.world.now(), version.clone());
         // As the relay's own start counts them.
         let names = self.world.shard(NODE, 999).list(std::path::Path::new("/spool")).unwrap_or_default();
         let launch = Launch {
@@ -297,7 +313,7 @@ impl<'a> Day<'a> {
                 lend_at: self.plan.lend_at,
                 memory: MEMORY,
             },
-            configuration: &self.plan.configuration(),
+            configuration: &self.plan.configuration(&version),
         };
         // A start or two may find a segment that cannot be opened now.
         let refused = self.refused.get();

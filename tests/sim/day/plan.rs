@@ -8,6 +8,7 @@ use relevo::time::Instant;
 
 use super::dice::Dice;
 use super::draw;
+use super::reloads::{self, Reload, Version};
 
 /// Commands a hop may answer badly.
 pub const BANNER: usize = 0;
@@ -216,6 +217,8 @@ pub struct Plan {
     pub ends: Vec<(u64, End)>,
     /// Seconds in which the wall clock is set, in order, and by how many milliseconds.
     pub clock: Vec<(u64, i64)>,
+    /// In order.
+    pub reloads: Vec<Reload>,
 }
 
 impl Plan {
@@ -272,11 +275,19 @@ impl Plan {
             sites_until,
             ends,
             clock: Vec::new(),
+            reloads: Vec::new(),
             sites,
             clients,
             hostile: 0,
         };
         plan.draw_more();
+        plan
+    }
+
+    /// The same day, on most of which configurations change.
+    pub fn reloading(seed: u64) -> Plan {
+        let mut plan = Plan::new(seed);
+        plan.reloads = reloads::draw(&plan);
         plan
     }
 
@@ -381,6 +392,7 @@ impl Plan {
             sites_until: 450,
             ends: Vec::new(),
             clock: Vec::new(),
+            reloads: Vec::new(),
             sites,
             clients,
             hostile: 0,
@@ -388,25 +400,27 @@ impl Plan {
     }
 
     /// Text of the relay's configuration.
-    pub fn configuration(&self) -> String {
+    pub fn configuration(&self, version: &Version) -> String {
         format!(
             "[node]\nhostname = \"relay.example\"\ndata_dir = \"/spool\"\n\
-             [[listener]]\naddress = \"10.0.0.1:25\"\nrelay_from = [\"10.0.0.0/8\"]\n\
+             [[listener]]\naddress = \"10.0.0.1:{}\"\nrelay_from = [\"10.0.0.0/8\"]\n\
              [dns]\nservers = [\"10.0.9.53\", \"10.0.9.54\"]\ntimeout = \"2s\"\n\
              [delivery]\nconnections_per_destination = {}\nconnections_per_address = {}\nmessages_per_connection = {}\nstarttls = false\nprivate_networks = \"allow\"\n\
              [retry]\nfirst = \"{}s\"\nmax = \"{}s\"\nexpire = \"{}s\"\n\
-             [spool]\nsegment_size = \"4MiB\"\n{}",
-            self.limit + self.limit_exceeded,
-            self.address_limit,
-            self.messages_per_connection,
-            self.retry_first,
-            self.retry_max,
+             [spool]\nsegment_size = \"4MiB\"\n{}{}",
+            version.port,
+            version.limit + self.limit_exceeded,
+            version.address_limit,
+            version.messages_per_connection,
+            version.retry_first,
+            version.retry_max,
             self.expire,
             if self.spool_max > 0 {
                 format!("size_max = \"{}MiB\"\n", self.spool_max)
             } else {
                 String::new()
             },
+            version.sections(),
         )
     }
 
@@ -437,6 +451,14 @@ impl Plan {
         }
         let clear = Instant(0) + Duration::from_secs(self.network_until) + HANGS_MAX;
         Some(if calm { (Instant(0), bound) } else { (clear, bound) })
+    }
+
+    /// How long what is under way to a site may go on when routes have changed.
+    pub fn under_way_max(&self, site: usize, at: Instant) -> Duration {
+        let Faults { cut, half_open, delay, .. } = self.network;
+        let calm = cut + half_open + delay + self.odd + self.dns_lies == 0.0 && !self.has_disk_faults();
+        let over = at > Instant(0) + Duration::from_secs(self.sites_until) + HANGS_MAX;
+        if over || (calm && self.sites[site].is_prompt()) { Duration::from_secs(10) } else { HANGS_MAX }
     }
 
     pub fn has_disk_faults(&self) -> bool {

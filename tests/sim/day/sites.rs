@@ -13,6 +13,7 @@ use relevo::time::Instant;
 use super::dice::Dice;
 use super::ledger::Ledger;
 use super::plan::{BANNER, DATA, DOT, HELLO, HostState, MAIL, Manner, OTHER, Plan, RCPT, SitePlan};
+use super::reloads::{door, is_door};
 use super::seen::Seen;
 use super::talk::Talk;
 
@@ -52,7 +53,7 @@ pub fn start(world: &World, plan: &Plan, ledger: &Rc<Ledger>) {
             ledger: ledger.clone(),
             dice: RefCell::new(Dice::new(plan.seed, 100 + number as u64)),
         });
-        for host in &site_plan.hosts {
+        for host in site_plan.hosts.iter().chain(&door(plan, number)) {
             listen(&runtime, host.socket(), host.state, &site);
         }
     }
@@ -72,7 +73,8 @@ fn listen(runtime: &SimRuntime, at: std::net::SocketAddr, state: HostState, site
                         return talk.pause(FOR_EVER).await;
                     }
                     let (sender, recipients) = (None, Vec::new());
-                    let session = Session { site, talk, sender, recipients, messages: 0, began };
+                    let by_door = is_door(at.ip());
+                    let session = Session { site, talk, sender, recipients, messages: 0, began, by_door };
                     let _ = session.run().await;
                 });
             }
@@ -87,6 +89,7 @@ struct Session {
     recipients: Vec<String>,
     messages: u64,
     began: Instant,
+    by_door: bool,
 }
 
 impl Site {
@@ -264,6 +267,7 @@ impl Session {
         }
         let address = path(line);
         self.site.ledger.attempt(self.talk.runtime.now(), &address);
+        self.site.ledger.in_force.came(self.talk.runtime.now(), &address, self.by_door);
         if self.site.plan.few > 0 && self.recipients.len() >= self.site.plan.few {
             return self.talk.send(b"452 4.5.3 too many recipients\r\n").await;
         }
