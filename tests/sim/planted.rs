@@ -179,7 +179,8 @@ fn is_found(defect: Defect) {
         Defect::SegmentRecycledEarly => (full_segments, 1.0, LOST),
         // It shows where a segment is used again soon after: on few days.
         Defect::FailedSegmentSealed => {
-            (failing_segments, 1.0, &["refused, yet sent", "delivered again", "lost ("])
+            let words = &["refused, yet sent", "delivered again", "lost (", "before it was received"];
+            (failing_segments, 1.0, words)
         }
         Defect::SessionWithoutEnd => (hostile_clients, 1.0, &["was kept for", "does not end"]),
         Defect::WaitByWallClock => (clock_back, 1.0, &["starved", "does not end"]),
