@@ -1,7 +1,7 @@
 //! What the spool tools print: times, and bytes of strangers that must not steer a terminal.
 
 use relevo::id::MessageId;
-use relevo::mail::envelope::{AtOnce, WithProtocol};
+use relevo::mail::envelope::AtOnce;
 use relevo::mail::parameters::Key;
 use relevo::queue::outcome::{Stored, StoredDeferral};
 use relevo::spool::inspect::{Fault, LaneReport, RecipientState};
@@ -44,17 +44,6 @@ fn steers(character: char) -> bool {
 /// Bytes as text, for JSON, which escapes by itself.
 pub fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// The `with` keyword of RFC 3848.
-pub fn protocol(protocol: WithProtocol) -> &'static str {
-    match protocol {
-        WithProtocol::Smtp => "SMTP",
-        WithProtocol::Esmtp => "ESMTP",
-        WithProtocol::Esmtps => "ESMTPS",
-        WithProtocol::Esmtpa => "ESMTPA",
-        WithProtocol::Esmtpsa => "ESMTPSA",
-    }
 }
 
 /// Bytes in a unit that fits.
@@ -233,7 +222,7 @@ impl Shown<'_> {
     pub fn text(&self) -> String {
         let view = &self.view;
         let client = view.client.map_or("the relay itself".to_owned(), |client| {
-            format!("{client} ({}), {}", plain(view.helo.as_bytes()), protocol(view.protocol))
+            format!("{client} ({}), {}", plain(view.helo.as_bytes()), view.protocol.keyword())
         });
         let mut text = format!(
             "id        {}\nstate     {}, {} of {} live\nlies in   {}, segment {:05}, offset {}\n\
@@ -311,7 +300,7 @@ impl Shown<'_> {
             "offset": view.id.offset, "accepted": time(view.arrival), "expires": time(view.expiry),
             "size": view.size, "header_length": view.header_length, "sender": lossy(view.sender),
             "client": view.client.map(|client| client.to_string()), "helo": view.helo,
-            "protocol": protocol(view.protocol), "tls": view.tls, "account": view.account,
+            "protocol": view.protocol.keyword(), "tls": view.tls, "account": view.account,
             "eight_bit": view.needs.eight_bit, "live": self.live(), "recipients": recipients, "body": body,
             "header": self.header.as_ref().ok().map(|header| lossy(header)),
             "problem": self.header.as_ref().err().map(|why| format!("the body {why}")),

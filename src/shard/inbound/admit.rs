@@ -7,6 +7,7 @@ use crate::limits;
 use crate::mail::envelope::Envelope;
 use crate::policy::acceptance::Acceptance;
 use crate::policy::admit::{self, Admitted, Section, Submitter};
+use crate::policy::reason::Reason;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::smtp::data::Summary;
@@ -16,8 +17,8 @@ use crate::smtp::reply::words;
 #[derive(Debug, Default)]
 pub struct Admission {
     done: Admitted,
-    /// The reply with which it is refused at its end.
-    pub(in crate::shard) refused: Option<Box<str>>,
+    /// The reply with which it is refused at its end, and why.
+    pub(in crate::shard) refused: Option<(Box<str>, Reason)>,
     /// The first of it was stored before its header section was whole.
     cut: Option<Cut>,
 }
@@ -59,7 +60,7 @@ impl Admission {
             let rules = acceptance.rules();
             match Box::pin(admit::admit(rules, client, envelope, body, section, pause)).await {
                 Ok(done) => admission.done = done,
-                Err(reply) => admission.refused = Some(reply),
+                Err(reply) => admission.refused = Some((reply, Reason::Rule)),
             }
             shard.gather(body.capacity() - before);
         }
@@ -70,8 +71,8 @@ impl Admission {
     pub(in crate::shard) fn settle(&mut self, acceptance: &Acceptance, summary: &Summary) {
         if acceptance.asks().header || summary.may_instruct {
             match self.cut {
-                Some(Cut::TooLong) => self.refused = Some(words::HEADER_TOO_LARGE.into()),
-                Some(Cut::NoMemory) => self.refused = Some(words::NO_MEMORY.into()),
+                Some(Cut::TooLong) => self.refused = Some((words::HEADER_TOO_LARGE.into(), Reason::TooLarge)),
+                Some(Cut::NoMemory) => self.refused = Some((words::NO_MEMORY.into(), Reason::NoRoom)),
                 None => {}
             }
         }

@@ -138,9 +138,9 @@ impl Upload {
         if let Some(mut admission) = self.admission.take() {
             admission.settle(acceptance, &summary);
             admission.complete(&mut envelope, &mut summary);
-            if let Some(reply) = admission.refused {
+            if let Some((reply, reason)) = admission.refused {
                 self.abandon(shard);
-                return Err(Unwanted { reply, reason: Reason::Rule, envelope });
+                return Err(Unwanted { reply, reason, envelope });
             }
         }
         // The lane has them next, for a moment.
