@@ -200,6 +200,14 @@ async fn replay<R: Runtime>(shard: Rc<Shard<R>>, writer: Rc<LaneWriter<R>>) {
         .entries()
         .map(|(key, entry)| (key, Location { lane, slot: entry.slot, offset: entry.offset }))
         .collect();
+    // Not before the lane writes again: what became of it could not be recorded, and a kill would repeat it all; and nothing that becomes of it
+    // is told before what is told again.
+    while !writer.retold.get() {
+        if shard.draining.get() {
+            return;
+        }
+        shard.timers.sleep_until(shard.runtime.now() + limits::RETOLD_LOOK).await;
+    }
     for (key, location) in &found {
         let read = Source::read_now(&shard, shard.mesh.places(lane).now(*key, *location));
         let queued = read.and_then(|source| {
