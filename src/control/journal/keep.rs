@@ -48,9 +48,7 @@ impl Keep {
     /// One round; `now` is the time of day. Events that were lost in it.
     pub(super) fn round(&mut self, now: UnixMillis) -> u64 {
         self.sync();
-        if !self.forgotten.is_empty() {
-            return self.count_forgotten(now);
-        }
+        let forgotten = if self.forgotten.is_empty() { 0 } else { self.count_forgotten(now) };
         let lost = self.remove(now);
         self.lost += lost;
         if self.lost > self.told && self.rounds.is_multiple_of(limits::JOURNAL_LOST_SAID) {
@@ -70,7 +68,7 @@ impl Keep {
         if self.told > 0 {
             self.rounds += 1;
         }
-        lost
+        forgotten + lost
     }
 
     /// Syncs what was written, and publishes the positions in it.
@@ -95,7 +93,10 @@ impl Keep {
     fn remove(&self, now: UnixMillis) -> u64 {
         let (kept, read) = self.shared.kept(now);
         let mut all = 0;
-        for segment in &kept[..retain::expendable(&kept, read, self.size_max)] {
+        // What is to be counted stays until it is.
+        let counted = self.forgotten.iter().map(|one| one.at.frame.segment).min().unwrap_or(u64::MAX);
+        let expendable = &kept[..retain::expendable(&kept, read, self.size_max)];
+        for segment in expendable.iter().take_while(|segment| segment.sequence < counted) {
             let unread = self.shared.unread(segment.sequence);
             let count = |(reader, at): &(usize, Point)| (*reader, self.count(segment.sequence, *at));
             let lost: Vec<(usize, u64)> = unread.iter().map(count).collect();
