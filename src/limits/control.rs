@@ -14,6 +14,9 @@ pub const ACCOUNTING_QUEUE: usize = 64;
 /// which is how long a busy disk may keep a journal waiting, and what is held back until it is on the disk in any case.
 pub const ACCOUNTING_BEHIND: usize = 16 * 1024 * 1024;
 
+/// How often mail that was found looks whether its lane writes again: what is told again is seldom much.
+pub const RETOLD_LOOK: Duration = Duration::from_millis(1);
+
 /// How often a lane that a journal knows nothing of looks whether it does: at the first start of a lane only.
 pub const FIRST_JOURNALED_LOOK: Duration = Duration::from_millis(5);
 
@@ -185,10 +188,12 @@ pub const ASK_SAVED: Duration = Duration::from_millis(60);
 pub const ASK_LEAST: Duration = Duration::from_millis(3);
 /// What a slice of one counts at most: no pause is so long that more can pass where it stands than [`ASK_LOOKS`].
 pub const ASK_SLICE: Duration = Duration::from_millis(1);
+/// How often an ask that pauses looks whether it is in the way of a new policy.
+pub const ASK_LOOK: Duration = Duration::from_millis(20);
 /// How long it is measured whether a shard has other work.
 pub const ASK_MEASURED: Duration = Duration::from_millis(20);
-/// With that it is busy for one part in so many of its time, or more.
-pub const ASK_BUSY: u32 = 8;
+/// With that it is busy for one part in so many of its time, or more. Between two slices it looks around, which is work, too, and less.
+pub const ASK_BUSY: u32 = 4;
 /// Looks of one ask before it is told how far it came: then others have their turn, and an asker that has gone cost no more.
 pub const ASK_BUDGET: usize = 200_000;
 /// Rows of a page of the queue: some 100 KiB as text.

@@ -80,6 +80,11 @@ pub enum Ask {
 }
 
 impl Ask {
+    /// Whether it is of a policy: control waits with all shards until each has heard, and goes before what others ask.
+    pub fn is_urgent(&self) -> bool {
+        matches!(self, Ask::Prepare(..) | Ask::Generation(_))
+    }
+
     /// Whether somebody still waits for the answer.
     pub fn is_wanted(&self) -> bool {
         match self {
@@ -248,7 +253,7 @@ pub struct Asks(Vec<Queues>);
 /// Those of one shard.
 #[derive(Debug)]
 struct Queues {
-    /// Of a policy: control waits with all shards until each has heard.
+    /// See [`Ask::is_urgent`].
     urgent: ArrayQueue<Ask>,
     others: ArrayQueue<Ask>,
     bell: Arc<Bell>,
@@ -275,12 +280,15 @@ impl Asks {
     /// Asks a shard, or gives it back: too much is asked already.
     pub fn ask(&self, shard: usize, ask: Ask) -> Result<(), Ask> {
         let Some(queues) = self.0.get(shard) else { return Err(ask) };
-        match ask {
-            Ask::Prepare(..) | Ask::Generation(_) => queues.urgent.push(ask)?,
-            _ => queues.others.push(ask)?,
-        }
+        let queue = if ask.is_urgent() { &queues.urgent } else { &queues.others };
+        queue.push(ask)?;
         queues.bell.ring();
         Ok(())
+    }
+
+    /// Whether a policy waits for a shard to hear of it: what is being answered makes haste.
+    pub fn is_urgent(&self, shard: usize) -> bool {
+        self.0.get(shard).is_some_and(|queues| !queues.urgent.is_empty())
     }
 
     fn queues(&self, shard: usize) -> &Queues {
@@ -340,6 +348,10 @@ mod tests {
         let Ask::Count(.., reply) = next(&asks) else { panic!("it was a count") };
         reply.answer(Part::default());
         assert_eq!(told.len(), 1);
+        assert!(!asks.is_urgent(0));
+        asks.ask(0, Ask::Generation(Reply::new(&asker, |_| ()))).unwrap();
+        assert!(asks.is_urgent(0) && !asks.is_urgent(1) && !asks.is_urgent(2), "of a full queue too");
+        assert!(matches!(next(&asks), Ask::Generation(_)), "before what came before it");
         drop(asker);
         let late = next(&asks);
         assert!(!late.is_wanted());

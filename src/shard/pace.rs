@@ -32,20 +32,25 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// So much more was spent on an ask, until now; the shard's thread has worked so long altogether. How long asks wait then.
-    pub(in crate::shard) fn spend(&self, spent: Duration, now: Instant, worked: Duration) -> Duration {
+    /// So much more of the shard's time went into an ask, until now, and it is charged with so much; the shard's thread has worked so long
+    /// altogether. How long asks wait then.
+    pub(in crate::shard) fn spend(
+        &self,
+        (spent, charged): (Duration, Duration),
+        now: Instant,
+        worked: Duration,
+    ) -> Duration {
         let mut state = self.0.get();
         state.asked += spent;
         let span = now.since(state.since);
         if span >= limits::ASK_MEASURED {
             let others = worked.saturating_sub(state.worked).saturating_sub(state.asked);
-            // Of the time that asks left them: asks that are never paused leave little.
-            state.busy = others >= span.saturating_sub(state.asked) / limits::ASK_BUSY;
+            state.busy = others >= span / limits::ASK_BUSY;
             (state.since, state.worked, state.asked) = (now, worked, Duration::ZERO);
         }
         let earned = if state.busy { now.since(state.at) / limits::ASK_SHARE } else { limits::ASK_SAVED };
         let credit = state.credit.max(0 - nanos(limits::ASK_SAVED)).saturating_add(nanos(earned));
-        state.credit = credit.min(nanos(limits::ASK_SAVED)).saturating_sub(nanos(spent));
+        state.credit = credit.min(nanos(limits::ASK_SAVED)).saturating_sub(nanos(charged));
         state.at = now;
         self.0.set(state);
         let owed = u64::try_from(0i64.saturating_sub(state.credit)).unwrap_or(0);
@@ -63,36 +68,86 @@ mod tests {
 
     const SLICE: Duration = Duration::from_micros(200);
     const LOOK: Duration = Duration::from_micros(20);
+    const SECOND: Duration = Duration::from_secs(1);
 
-    /// Asks without a pause for so long, beside other work that takes this share of the time that they leave. How much of it they had.
-    fn asked(pace: &Pace, from: Instant, span: Duration, others: f64) -> Duration {
-        let (mut now, mut worked, mut asked) = (from, Duration::from_nanos(from.0), Duration::ZERO);
-        while now.since(from) < span {
-            now = now + SLICE;
-            (worked, asked) = (worked + SLICE, asked + SLICE);
-            let pause = pace.spend(SLICE, now, worked);
-            // Between two slices without a pause the shard looks around, and whoever has something to do has one turn.
-            worked += if pause.is_zero() { LOOK } else { pause.mul_f64(others) };
-            now = now + pause.max(LOOK);
+    /// A shard whose thread has other work for this share of the time that asks leave it, and what asks had.
+    struct Played {
+        pace: Pace,
+        now: Instant,
+        worked: Duration,
+        others: f64,
+        asked: Duration,
+        answers: u32,
+    }
+
+    impl Played {
+        fn new(others: f64) -> Played {
+            let pace = Pace::default();
+            Played { pace, now: Instant(1 << 40), worked: SECOND, others, asked: SECOND * 0, answers: 0 }
         }
-        asked
+
+        fn wait(&mut self, pause: Duration) {
+            // Between two slices without a pause the thread looks around, which is work, and whoever has something to do has a turn.
+            let left = pause.max(LOOK);
+            let turns = if pause.is_zero() { SLICE.mul_f64(self.others) } else { Duration::ZERO };
+            self.worked += turns + if pause.is_zero() { LOOK } else { left.mul_f64(self.others) };
+            self.now = self.now + left + turns;
+        }
+
+        /// One ask after the other for a second, of so many slices each.
+        fn ask(&mut self, slices: u32) {
+            let begun = self.now;
+            (self.asked, self.answers) = (Duration::ZERO, 0);
+            while self.now.since(begun) < SECOND {
+                for _ in 0..slices {
+                    (self.now, self.worked, self.asked) =
+                        (self.now + SLICE, self.worked + SLICE, self.asked + SLICE);
+                    let pause = self.pace.spend((SLICE, SLICE), self.now, self.worked);
+                    self.wait(pause);
+                }
+                self.answers += 1;
+                let pause = self.pace.spend((Duration::ZERO, limits::ASK_LEAST), self.now, self.worked);
+                self.wait(pause);
+            }
+        }
     }
 
     #[test]
-    fn mail_keeps_its_time_and_what_was_saved_is_spent_at_once() {
-        let (pace, second) = (Pace::default(), Duration::from_secs(1));
-        let begin = Instant(1 << 40);
-        let idle = asked(&pace, begin, second, 0.0);
-        assert!(idle >= second * 3 / 5, "an idle shard answers nearly as fast as it can: {idle:?}");
-        let busy = asked(&pace, begin + second, second * 10, 1.0);
-        let share = second * 10 / limits::ASK_SHARE;
-        assert!(busy >= share && busy <= share + limits::ASK_SAVED + limits::ASK_MEASURED, "{busy:?}");
+    fn an_idle_shard_answers_as_fast_as_it_can() {
+        for others in [0.0, 0.05] {
+            for slices in [1, 5, 100] {
+                let mut shard = Played::new(others);
+                shard.ask(slices);
+                let all = SECOND.as_micros() as u32 / (220 * slices + 30);
+                assert!(shard.answers * 5 >= all * 4, "{others} {slices}: {} of {all}", shard.answers);
+            }
+        }
+    }
+
+    #[test]
+    fn mail_keeps_its_time() {
+        for others in [0.5, 1.0] {
+            for slices in [1, 5, 100] {
+                let mut shard = Played::new(others);
+                shard.ask(slices);
+                shard.ask(slices);
+                let share = SECOND / limits::ASK_SHARE;
+                assert!(shard.asked <= share + SLICE, "{others} {slices}: {:?}", shard.asked);
+                let least = SECOND.div_duration_f64(limits::ASK_LEAST * limits::ASK_SHARE) as u32;
+                assert!(shard.answers <= least + 1, "{others} {slices}: {}", shard.answers);
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_saved_is_spent_at_once() {
+        let mut shard = Played::new(1.0);
+        shard.ask(5);
         // Nobody asked for long: as much is saved as may be, and no more.
-        let later = begin + second * 100;
-        let worked = Duration::from_nanos(later.0);
-        assert!(pace.spend(limits::ASK_SAVED, later, worked).is_zero());
-        assert!(!pace.spend(SLICE, later, worked).is_zero());
-        let least = asked(&pace, later + second, second, 0.05);
-        assert!(least >= second * 3 / 5, "what works a twentieth of its time is idle: {least:?}");
+        (shard.now, shard.worked) = (shard.now + SECOND * 100, shard.worked + SECOND * 100);
+        let saved = limits::ASK_SAVED;
+        assert!(shard.pace.spend((saved, saved), shard.now + saved, shard.worked + saved).is_zero());
+        let (now, worked) = (shard.now + saved + SLICE, shard.worked + saved + SLICE);
+        assert!(shard.pace.spend((SLICE, SLICE), now, worked) >= SLICE);
     }
 }

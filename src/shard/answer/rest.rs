@@ -10,20 +10,26 @@ use crate::time::Instant;
 /// Others have their turn, after a slice that began then.
 pub(super) async fn slice<R: Runtime>(shard: &Shard<R>, begun: Instant) {
     let now = shard.runtime.now();
-    // More than that was taken from it by others on its core.
-    wait(shard, now.since(begun).min(limits::ASK_SLICE), now).await;
+    let spent = now.since(begun);
+    // More than a slice takes was taken from it by others on its core.
+    wait(shard, (spent, spent.min(limits::ASK_SLICE)), now).await;
 }
 
 /// And after an ask: each costs something elsewhere, too.
 pub(super) async fn answer<R: Runtime>(shard: &Shard<R>) {
-    wait(shard, limits::ASK_LEAST, shard.runtime.now()).await;
+    wait(shard, (Duration::ZERO, limits::ASK_LEAST), shard.runtime.now()).await;
 }
 
-async fn wait<R: Runtime>(shard: &Shard<R>, spent: Duration, now: Instant) {
+async fn wait<R: Runtime>(shard: &Shard<R>, spent: (Duration, Duration), now: Instant) {
     let pause = shard.say.pace.spend(spent, now, shard.runtime.worked());
-    if pause.is_zero() {
+    let is_urgent = || shard.mesh.asks().is_urgent(shard.index);
+    if pause.is_zero() || is_urgent() {
         shard.runtime.yield_now().await;
-    } else {
-        shard.timers.sleep_until(now + pause).await;
+        return;
+    }
+    let until = now + pause;
+    while shard.runtime.now() < until && !is_urgent() {
+        let next = shard.runtime.now() + limits::ASK_LOOK;
+        shard.timers.sleep_until(next.min(until)).await;
     }
 }
