@@ -79,7 +79,12 @@ pub async fn submit<R: Runtime>(
     let Incoming { mut envelope, message, size_max, trusted } = incoming;
     let account = envelope.account.clone();
     let client = Submitter { account: account.as_deref(), listener: None, trusted };
-    if let Some(Refused { reply, reason }) = unwelcome(&policy.acceptance, client, &envelope) {
+    let count = envelope.recipients.len();
+    if count == 0 || count > limits::RECIPIENTS_MAX {
+        let reply = if count == 0 { words::NO_VALID_RECIPIENTS } else { words::TOO_MANY_RECIPIENTS };
+        return Err(refuse(shard, &envelope, (reply, None)));
+    }
+    if let Some(Refused { reply, reason }) = unwelcome(shard, &policy.acceptance, client, &envelope).await {
         return Err(refuse(shard, &envelope, (reply, Some(reason))));
     }
     let by = (&policy.acceptance, client);
@@ -103,8 +108,10 @@ pub async fn submit<R: Runtime>(
     }
 }
 
-/// Whether its sender is refused, or any of its recipients: nobody could be told of one of several.
-fn unwelcome<'a>(
+/// Whether its sender is refused, or any of its recipients: nobody could be told of one of several. Many rules and many recipients take several
+/// turns.
+async fn unwelcome<'a, R: Runtime>(
+    shard: &Shard<R>,
     acceptance: &'a Acceptance,
     client: Submitter<'_>,
     envelope: &Envelope,
@@ -112,11 +119,18 @@ fn unwelcome<'a>(
     let Submitter { account, listener, trusted: _ } = client;
     let (asks, sender) = (acceptance.asks(), &envelope.sender[..]);
     let facts = Facts { account, listener, sender, recipient: None, fields: None };
-    let refused = if asks.sender { acceptance.refuses(&facts) } else { None };
-    refused.or_else(|| {
-        let mut recipients = envelope.recipients.iter().filter(|_| asks.recipient);
-        recipients.find_map(|one| acceptance.refuses(&Facts { recipient: Some(&one.address), ..facts }))
-    })
+    if let Some(refused) = acceptance.refuses(&facts).filter(|_| asks.sender) {
+        return Some(refused);
+    }
+    for one in envelope.recipients.iter().filter(|_| asks.recipient) {
+        if let Some(refused) = acceptance.refuses(&Facts { recipient: Some(&one.address), ..facts }) {
+            return Some(refused);
+        }
+        if shard.runtime.should_yield() {
+            shard.runtime.yield_now().await;
+        }
+    }
+    None
 }
 
 /// Scans it as DATA would have brought it, into memory that is counted, and stores the first of it as it grows.

@@ -83,12 +83,15 @@ fn what_is_refused_leaves_nothing() {
     let long = format!("Subject: x\r\n\r\n{}", "0123456789\r\n".repeat(170_000));
     let endless = format!("Subject: x\r\n\r\n{}\r\n", "x".repeat(limits::TEXT_LINE_MAX + 1));
     let good = "Subject: x\r\n\r\nhello\r\n";
+    let many = vec!["c@d.example"; limits::RECIPIENTS_MAX + 1];
     let cases = [
         ("spam@a.example", &["c@d.example"][..], good, "550 5.7.1 Not you\r\n", "rule"),
         ("a@b.example", &["c@d.example", "x@never.example"], good, "550 5.7.1 Not them\r\n", "rule"),
         ("a@b.example", &["c@d.example"], "Subject: x\r\n\r\nhello", words::BARE_LINE_END, "bare_newline"),
         ("a@b.example", &["c@d.example"], "Subject: x\n\r\nhello\r\n", words::BARE_LINE_END, "bare_newline"),
         ("a@b.example", &["c@d.example"], &long, words::TOO_LARGE, "too_large"),
+        ("a@b.example", &[], good, words::NO_VALID_RECIPIENTS, "protocol"),
+        ("a@b.example", &many, good, words::TOO_MANY_RECIPIENTS, "too_many_recipients"),
         ("a@b.example", &["c@d.example"], &endless, words::TEXT_LINE_TOO_LONG, "line_too_long"),
         (
             "a@b.example",
