@@ -66,7 +66,7 @@ fn remedy(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
         Some(libc::EMFILE | libc::ENFILE) => "raise RLIMIT_NOFILE (LimitNOFILE in the systemd unit)",
         Some(libc::EDQUOT) => "raise the quota, or free some disk space",
-        Some(libc::ENOSPC) => "free some disk space",
+        Some(libc::ENOSPC) => "free some disk space, of which a part is left to the journal of events",
         Some(libc::EROFS) => "the file system is read-only: look why, mend it, and mount it writable again",
         Some(libc::EIO) => "the disk fails: look at the kernel's log",
         None if error.kind() == io::ErrorKind::StorageFull => {
