@@ -102,7 +102,7 @@ def no_event_is_missing_or_twice_over_kills():
         [thread.join(20) for thread in threads]
         relay.start()
     end = time.monotonic() + 60
-    while metric(relay, "queued_recipients") > 0:
+    while metric(relay, "spool_messages") > 0:
         assert time.monotonic() < end, "the queue did not go out"
         time.sleep(0.2)
     relay.process.terminate()

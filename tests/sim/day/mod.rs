@@ -173,8 +173,7 @@ impl<'a> Day<'a> {
             };
             if !self.is_over(now) {
                 since = self.world.now();
-            } else if self.world.now() > since + Duration::from_secs(3) {
-                // Levels are published once a second, so this is true of all of them together.
+            } else if self.world.now() > since + self.rest() {
                 break;
             }
             if self.world.now() > self.deadline() {
@@ -203,6 +202,12 @@ impl<'a> Day<'a> {
             self.ledger.judge_log();
         }
         self.close(relay, life);
+    }
+
+    /// How long it is to be at rest: levels are published once a second, and then all of them are true together. What was held back while the journal
+    /// took nothing goes there in a few rounds, which are a second each.
+    fn rest(&self) -> Duration {
+        Duration::from_secs(if self.plan.journal_stall.is_some() { 10 } else { 3 })
     }
 
     /// What the journal takes now.
