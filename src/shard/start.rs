@@ -181,11 +181,14 @@ pub(super) fn serve<R: Runtime>(shard: &Rc<Shard<R>>) {
     runtime.spawn_vital("answers", answer::answer(shard.clone()));
 }
 
-/// Waits until there are segments to take mail into, within a bound: without them every client would get 452. The second one counts
-/// too, for the first message opens the first.
+/// Waits until there are segments to take mail into and lanes write, within a bound: without them every client would get 452, and mail that was found
+/// would be in no queue. The second segment counts too, for the first message opens the first.
 pub(super) async fn await_segments<R: Runtime>(shard: &Rc<Shard<R>>) {
     let give_up = shard.runtime.now() + limits::FIRST_SEGMENTS_WAIT;
-    while !shard.own().lane.borrow().is_stocked() && shard.runtime.now() < give_up && !shard.mesh.stopping() {
+    let writers = &shard.store.writers;
+    let is_ready =
+        || shard.own().lane.borrow().is_stocked() && writers.iter().all(|writer| writer.retold.get());
+    while !is_ready() && shard.runtime.now() < give_up && !shard.mesh.stopping() {
         shard.runtime.sleep_until(shard.runtime.now() + Duration::from_millis(5)).await;
     }
 }
