@@ -46,6 +46,8 @@ pub const MEMORY_SHORT: usize = 75;
 
 /// How long a start waits for its first segments to be zero-written.
 pub const FIRST_SEGMENTS_WAIT: Duration = Duration::from_secs(10);
+/// How long it waits until the mail that it found is in its queues: that of a hundred thousand messages is. Then it listens all the same.
+pub const REPLAY_WAIT: Duration = Duration::from_millis(250);
 /// How often a start looks whether it is to end.
 pub const STOP_ASKED_LOOK: Duration = Duration::from_millis(200);
 

@@ -191,6 +191,12 @@ pub(super) async fn await_segments<R: Runtime>(shard: &Rc<Shard<R>>) {
     while !is_ready() && shard.runtime.now() < give_up && !shard.mesh.stopping() {
         shard.runtime.sleep_until(shard.runtime.now() + Duration::from_millis(5)).await;
     }
+    // Whoever asks at once what waits is not told of half a queue, unless it is a large one.
+    let give_up = shard.runtime.now() + limits::REPLAY_WAIT;
+    let is_queued = || writers.iter().all(|writer| writer.replayed.get() || !writer.retold.get());
+    while !is_queued() && shard.runtime.now() < give_up && !shard.mesh.stopping() {
+        shard.runtime.sleep_until(shard.runtime.now() + limits::RETOLD_LOOK).await;
+    }
 }
 
 /// Messages found at start go to their queues, a few at a time.
@@ -209,7 +215,7 @@ async fn replay<R: Runtime>(shard: Rc<Shard<R>>, writer: Rc<LaneWriter<R>>) {
         if shard.draining.get() {
             return;
         }
-        shard.timers.sleep_until(shard.runtime.now() + limits::RETOLD_LOOK).await;
+        shard.runtime.sleep_until(shard.runtime.now() + limits::RETOLD_LOOK).await;
     }
     for (key, location) in &found {
         let read = Source::read_now(&shard, shard.mesh.places(lane).now(*key, *location));
@@ -237,6 +243,7 @@ async fn replay<R: Runtime>(shard: Rc<Shard<R>>, writer: Rc<LaneWriter<R>>) {
             shard.timers.sleep_until(shard.runtime.now() + Duration::from_millis(1)).await;
         }
     }
+    writer.replayed.set(true);
 }
 
 /// Reads the lanes and builds the shard.

@@ -67,6 +67,8 @@ pub struct LaneWriter<R: Runtime> {
     pub(super) since: RefCell<Since>,
     /// That was done.
     pub(in crate::shard) retold: Cell<bool>,
+    /// The mail that a start found is on its way to its queues.
+    pub(in crate::shard) replayed: Cell<bool>,
     /// Outcomes that were queued, and those that are on the disk: they get there in the order in which they were queued.
     pub(in crate::shard) outcomes_queued: Cell<u64>,
     pub(in crate::shard) outcomes_written: Cell<u64>,
@@ -110,6 +112,7 @@ impl<R: Runtime> LaneWriter<R> {
             unsure: RefCell::new(unsure),
             since: RefCell::new(since),
             retold: Cell::new(false),
+            replayed: Cell::new(false),
             outcomes_queued: Cell::new(0),
             outcomes_written: Cell::new(0),
             free_from: Cell::new(Instant(0)),
