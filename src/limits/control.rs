@@ -185,7 +185,7 @@ pub const ASK_SHARE: u32 = 50;
 /// Time for asks that a busy shard saves up: a count of a million is answered at once, if few are asked for.
 pub const ASK_SAVED: Duration = Duration::from_millis(60);
 /// What each ask counts at least, for what it costs elsewhere: a page of text that is made, sent and read.
-pub const ASK_LEAST: Duration = Duration::from_millis(3);
+pub const ASK_LEAST: Duration = Duration::from_millis(2);
 /// What a slice of one counts at most: no pause is so long that more can pass where it stands than [`ASK_LOOKS`].
 pub const ASK_SLICE: Duration = Duration::from_millis(1);
 /// How often an ask that pauses looks whether it is in the way of a new policy.

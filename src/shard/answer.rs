@@ -31,7 +31,7 @@ pub async fn answer<R: Runtime>(shard: Rc<Shard<R>>) {
         if !ask.is_wanted() {
             continue;
         }
-        let is_urgent = ask.is_urgent();
+        let is_small = ask.is_small();
         let (done, end) = promise();
         let (own, done) = (shard.clone(), Done(Some(done)));
         shard.runtime.spawn(async move {
@@ -41,7 +41,7 @@ pub async fn answer<R: Runtime>(shard: Rc<Shard<R>>) {
         end.await;
         // Where one ended in the middle, nobody stands there any more.
         Walk::abandon(&mut shard.outbound.destinations.borrow_mut());
-        if is_urgent {
+        if is_small {
             shard.runtime.yield_now().await;
         } else {
             rest::answer(&shard).await;

@@ -85,6 +85,11 @@ impl Ask {
         matches!(self, Ask::Prepare(..) | Ask::Generation(_))
     }
 
+    /// Whether it is a part of what was asked before, or of something small, and costs nobody else anything.
+    pub fn is_small(&self) -> bool {
+        matches!(self, Ask::Details(..) | Ask::Find(..) | Ask::Show(..)) || self.is_urgent()
+    }
+
     /// Whether somebody still waits for the answer.
     pub fn is_wanted(&self) -> bool {
         match self {

@@ -177,9 +177,10 @@ fn is_found(defect: Defect) {
         Defect::RetryLate => (no_manners_at_the_dot, 0.05, &["starved"]),
         Defect::RetryForgotten => (plain, 0.05, LOST),
         Defect::SegmentRecycledEarly => (full_segments, 1.0, LOST),
-        // It shows where a segment is used again soon after: on few days.
+        // What was in it shows where the segment is used again soon after, on few days; and it is neither free nor of use at the end.
         Defect::FailedSegmentSealed => {
-            let words = &["refused, yet sent", "delivered again", "lost (", "before it was received"];
+            let words =
+                &["refused, yet sent", "delivered again", "lost (", "before it was received", "hold nothing"];
             (failing_segments, 1.0, words)
         }
         Defect::SessionWithoutEnd => (hostile_clients, 1.0, &["was kept for", "does not end"]),
