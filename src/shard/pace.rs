@@ -83,7 +83,7 @@ mod tests {
     impl Played {
         fn new(others: f64) -> Played {
             let pace = Pace::default();
-            Played { pace, now: Instant(1 << 40), worked: SECOND, others, asked: SECOND * 0, answers: 0 }
+            Played { pace, now: Instant(1 << 40), worked: SECOND, others, asked: Duration::ZERO, answers: 0 }
         }
 
         fn wait(&mut self, pause: Duration) {
