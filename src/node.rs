@@ -265,18 +265,16 @@ fn control_setup(
     reloader: &Arc<Reloader>,
 ) -> control::Setup {
     control::Setup {
+        section: settings.control.clone(),
+        mesh: reloader.mesh.clone(),
         instruments: instruments.to_vec(),
-        http: settings.control.http,
         accounting: None,
-        journal_size_max: settings.control.journal_size_max,
         health: reloader.health.clone(),
         runtime: engine.name(),
         certificates: reloader.shown.clone(),
         node,
         hostname: settings.node.hostname.clone(),
         data_dir: settings.node.data_dir.clone(),
-        socket: settings.control.socket.clone().map(|path| (path, reloader.mesh.clone())),
-        socket_named: settings.control.socket_named,
         names: Some(reloader.names.clone()),
         reload: Some(reloader.clone()),
     }

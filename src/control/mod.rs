@@ -33,6 +33,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::config;
 use crate::limits;
 use crate::observe::Instruments;
 use crate::observe::diagnostics::Level;
@@ -51,14 +52,14 @@ pub use words::tell_panics;
 
 /// What control is given.
 pub struct Setup {
+    /// `[control]`
+    pub section: config::Control,
+    /// The way to the shards.
+    pub mesh: Arc<Mesh>,
     /// Instruments of each shard.
     pub instruments: Vec<Arc<Instruments>>,
-    /// Where HTTP is served; None is nowhere.
-    pub http: Option<SocketAddr>,
     /// The accounting logs and their journal, opened. None: nobody reads what shards tell.
     pub accounting: Option<accounting::Opened>,
-    /// Bytes of events that may wait for them.
-    pub journal_size_max: u64,
     /// The certificates that listeners show, one for each file.
     pub certificates: Showing,
     /// What `/healthz` and `/readyz` say.
@@ -71,10 +72,6 @@ pub struct Setup {
     pub hostname: String,
     /// Where its lanes are.
     pub data_dir: PathBuf,
-    /// Where commands are answered, and the shards that answer; None is nowhere.
-    pub socket: Option<(PathBuf, Arc<Mesh>)>,
-    /// Without it there is no start.
-    pub socket_named: bool,
     /// The machine's files of names, where they are looked at.
     pub names: Option<names::Current>,
     /// Reads the configuration again.
@@ -127,22 +124,22 @@ pub fn start(mut setup: Setup) -> Result<Control, StartError> {
     let accounting = setup.accounting.take();
     let journal = accounting.as_ref().map(accounting::Opened::shared);
     let listen = |address| process::listen_alone(address).map_err(|error| StartError::Http(address, error));
-    let listener = setup.http.map(listen).transpose()?;
+    let listener = setup.section.http.map(listen).transpose()?;
     let http = listener.as_ref().and_then(|listener| listener.local_addr().ok());
     let words = Words::start(setup.instruments.clone())?;
     let reopen = Arc::new(AtomicU64::new(0));
     let log = match accounting {
         Some(opened) => {
-            let threads = opened.start(&setup.instruments, &reserve, setup.journal_size_max, &reopen);
+            let threads = opened.start(&setup.instruments, &reserve, setup.section.journal_size_max, &reopen);
             Some(threads.map_err(StartError::Thread)?)
         }
         None => None,
     };
-    let service =
-        setup.socket.take().map(|(path, mesh)| serve_commands(&setup, &path, mesh, &reserve)).transpose();
+    let socket = setup.section.socket.as_deref();
+    let service = socket.map(|path| serve_commands(&setup, path, &reserve)).transpose();
     let service = service.or_else(|problem| {
         // Some file systems have no sockets. Mail does not wait for commands, where nobody asked for them.
-        let told = (!setup.socket_named).then(|| say(Level::Warning, format_args!("{problem}")));
+        let told = (!setup.section.socket_named).then(|| say(Level::Warning, format_args!("{problem}")));
         told.map(|()| None).ok_or(problem)
     })?;
     let control = Worker::start("relevo-control", move |turn| run(setup, journal, listener, &reserve, turn))
@@ -175,7 +172,6 @@ impl Control {
 fn serve_commands(
     setup: &Setup,
     path: &Path,
-    mesh: Arc<Mesh>,
     reserve: &Arc<Reserve>,
 ) -> Result<(Worker, local::File), StartError> {
     let opened = local::listen(path, limits::LOCAL_BACKLOG)
@@ -184,7 +180,7 @@ fn serve_commands(
     let (instruments, health, hostname) =
         (setup.instruments.clone(), setup.health.clone(), setup.hostname.clone());
     let (runtime, reserve, node) = (setup.runtime, reserve.clone(), setup.node);
-    let reload = setup.reload.clone();
+    let (mesh, reload) = (setup.mesh.clone(), setup.reload.clone());
     let data_dir = setup.data_dir.clone();
     let start = u32::from_le_bytes(process::random_bytes());
     let worker = Worker::start("relevo-service", move |turn| {

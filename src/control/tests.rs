@@ -35,11 +35,18 @@ fn fetch_as(address: SocketAddr, path: &str, fields: &str) -> String {
 fn setup(instruments: Vec<Arc<Instruments>>, log: Option<(&Path, &Path)>, health: Arc<Health>) -> Setup {
     let logs: Vec<_> = log.iter().map(|(_, path)| LogConfig::to(path.to_path_buf())).collect();
     let data_dir = log.map_or(Path::new("/nowhere"), |(data_dir, _)| data_dir);
-    Setup {
-        instruments,
+    let shards = instruments.len().max(1);
+    let bells = (0..shards).map(|_| Arc::default()).collect();
+    let section = config::Control {
         http: Some("127.0.0.1:0".parse().unwrap()),
+        socket: None,
+        ..config::Config::embedded().control
+    };
+    Setup {
+        section,
+        mesh: Arc::new(Mesh::new(bells, Assignment::in_turn(shards, shards))),
+        instruments,
         accounting: accounting::open(&logs, data_dir).unwrap().0,
-        journal_size_max: limits::JOURNAL_SIZE_DEFAULT,
         health,
         runtime: "epoll",
         certificates: Showing::default(),
@@ -47,8 +54,6 @@ fn setup(instruments: Vec<Arc<Instruments>>, log: Option<(&Path, &Path)>, health
         hostname: "mx1.example.net".into(),
         names: None,
         reload: None,
-        socket: None,
-        socket_named: false,
         data_dir: data_dir.into(),
     }
 }
@@ -90,7 +95,8 @@ fn metrics_health_and_log() {
     assert!(fetch(address, "/healthz").ends_with("ok\n") && fetch(address, "/readyz").ends_with("ok\n"));
     health.drain();
     assert!(fetch(address, "/healthz").starts_with("HTTP/1.1 503"));
-    let again = Setup { http: Some(address), ..setup(Vec::new(), None, health) };
+    let mut again = setup(Vec::new(), None, health);
+    again.section.http = Some(address);
     assert!(start(again).err().unwrap().to_string().contains("control.http"));
     let mut looks = 0;
     while std::fs::metadata(&path).unwrap().len() == 0 {
@@ -151,13 +157,10 @@ fn only_a_socket_that_was_asked_for_stops_a_start() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("file");
     std::fs::write(&file, "").unwrap();
-    let bell = crate::runtime::Bell::new();
-    let mesh = Arc::new(Mesh::new(vec![Arc::new(bell)], Assignment::chosen(&[None], 1)));
     for named in [true, false] {
-        let health = Arc::default();
-        let socket = Some((file.join("control.sock"), mesh.clone()));
-        let started = start(Setup { socket, socket_named: named, ..setup(Vec::new(), None, health) });
-        match started {
+        let mut setup = setup(Vec::new(), None, Arc::default());
+        (setup.section.socket, setup.section.socket_named) = (Some(file.join("control.sock")), named);
+        match start(setup) {
             Ok(control) => {
                 assert!(!named);
                 control.stop();
