@@ -14,6 +14,7 @@ use crate::config::judge::{clashes, judge};
 use crate::config::{Config, ConfigError, LogConfig, RuntimeChoice, TlsFiles};
 use crate::inspect::{self, state};
 use crate::node;
+use crate::node::files::Filled;
 pub use crate::node::source::{DEFAULT_PATH, ReadError, read};
 use crate::policy::accounts::Accounts;
 use crate::policy::certificate::Certificate;
@@ -79,25 +80,34 @@ fn look(config: &Config, cores: &[usize], found: &mut Findings) {
         found.warnings.push(config.places.told("spool.size_max", &words));
     }
     ports(config, running, found);
-    for (at, listener) in config.listeners.iter().enumerate() {
-        if let Some(files) = &listener.tls {
-            certificates(config, at, files, found);
+    named_files(config, found);
+    config.logs.iter().for_each(|one| log(config, one, found));
+}
+
+/// Reads the files that the configuration names as a start does, and looks at what they hold.
+fn named_files(config: &Config, found: &mut Findings) {
+    let places = &config.places;
+    let mut filled = config.clone();
+    let Filled { contents, bad, own_servers: _ } = node::files::fill(&mut filled, None);
+    found.errors.extend(bad.iter().map(|bad| bad.told(places)));
+    let listeners = config.listeners.iter().zip(&contents.certificates).enumerate();
+    for (at, (listener, usable)) in listeners {
+        if let (Some(files), Some(_)) = (&listener.tls, usable) {
+            certificate(config, at, files, found);
         }
     }
-    let accounts = config.accounts.as_ref().map(|path| (path, node::files::read_accounts(path)));
-    accounts_of_rules(config, accounts.as_ref().and_then(|(_, accounts)| accounts.as_ref().ok()), found);
-    if let Some((path, accounts)) = accounts {
-        match accounts {
-            Ok(accounts) if accounts.is_empty() => {
-                let problem = format!("{}: there is no account in it", path.display());
-                let fix = "add lines name:hash, with hashes of `relevo hash-password`";
-                found.warnings.push(places.remark("auth.accounts", problem, fix));
-            }
-            Ok(_) => secret(config, "auth.accounts", path, found),
-            Err(bad) => found.errors.push(config.places.told("auth.accounts", &bad.to_string())),
+    let accounts = contents.accounts.as_ref().map(|logins| logins.accounts());
+    accounts_of_rules(config, accounts, found);
+    match (&config.accounts, accounts) {
+        (Some(path), Some(accounts)) if accounts.is_empty() => {
+            let problem = format!("{}: there is no account in it", path.display());
+            let fix = "add lines name:hash, with hashes of `relevo hash-password`";
+            found.warnings.push(places.remark("auth.accounts", problem, fix));
         }
+        (Some(path), Some(_)) => secret(config, "auth.accounts", path, found),
+        _ => {}
     }
-    if config.dns.servers.is_empty() && node::files::machines_name_servers().is_empty() {
+    if filled.dns.servers.is_empty() {
         let problem = "there is no name server: /etc/resolv.conf names none";
         found.warnings.push(places.propose(
             "dns.servers",
@@ -106,10 +116,6 @@ fn look(config: &Config, cores: &[usize], found: &mut Findings) {
             ", the address of a resolver",
         ));
     }
-    if let Err(unreadable) = node::files::find_hosts(&mut config.clone()) {
-        found.errors.push(config.places.told("dns.hosts", &unreadable.to_string()));
-    }
-    config.logs.iter().for_each(|one| log(config, one, found));
 }
 
 /// Rules about accounts that nobody has. Where the file cannot be read that is told, and nothing about the rules.
@@ -246,14 +252,9 @@ fn ports(config: &Config, running: bool, found: &mut Findings) {
     }
 }
 
-/// Reads certificate and key as a start does, and looks at what the certificate says.
-fn certificates(config: &Config, at: usize, files: &TlsFiles, found: &mut Findings) {
+/// Looks at what a certificate says that can be used, and at who may read its key.
+fn certificate(config: &Config, at: usize, files: &TlsFiles, found: &mut Findings) {
     let places = &config.places;
-    if let Err(unusable) = tls::server(files, node::files::read_pem) {
-        let key = if unusable.of_key { "tls_key" } else { "tls_certificate" };
-        found.errors.push(config.places.told(&format!("listener[{at}].{key}"), &unusable.to_string()));
-        return;
-    }
     let chain = tls::chain(&node::files::read_pem(&files.certificate).unwrap_or_default());
     secret(config, &format!("listener[{at}].tls_key"), &files.key, found);
     let Some(certificate) = Certificate::of(&chain) else { return };

@@ -20,7 +20,7 @@ use crate::runtime::glommio::Watchdog;
 use crate::runtime::os::{self, Compute, ShardThread, probe};
 use crate::runtime::process::{self, DirectoryLock};
 use crate::shard::assignment::Assignment;
-use crate::shard::inbound::logins::Logins;
+use crate::shard::inbound::listener::ListenError;
 use crate::shard::mesh::{Mesh, MeshLimits};
 use crate::shard::policy::Policy;
 use crate::shard::start::{self, Report, Setup};
@@ -246,15 +246,15 @@ impl Node {
     }
 }
 
-/// Reads what the configuration names, and resolves its ports. Also whether the name servers are the machine's.
+/// Resolves ports, none of which may be taken, and reads what the configuration names. Also whether the name servers are the machine's.
 fn complete(config: &mut Config, shards: usize) -> Result<(Policy, bool), StartError> {
-    let certificates = files::probe_listeners(config)?;
-    let accounts = config.accounts.as_deref().map(files::read_accounts).transpose()?;
-    let keys = [process::random_bytes(), process::random_bytes()];
-    let accounts = accounts.map(|accounts| Arc::new(Logins::new(accounts, &keys)));
-    let own_servers = files::find_name_servers(config);
-    files::find_hosts(config)?;
-    Ok((Policy::new(config, certificates, accounts, shards), own_servers))
+    for listener in &mut config.listeners {
+        let address = listener.address;
+        listener.address =
+            process::probe_port(address).map_err(|error| StartError::Port(ListenError { address, error }))?;
+    }
+    let (contents, own_servers) = files::fill(config, None).whole()?;
+    Ok((Policy::new(config, contents, shards), own_servers))
 }
 
 fn control_setup(

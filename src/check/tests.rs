@@ -344,10 +344,10 @@ fn a_mark_in_front_is_no_part_of_a_file() {
     let text = read(Path::new(&scratch.path("relevo.toml"))).unwrap();
     let found = check(&text, Path::new("relevo.toml"), true);
     assert!(found.is_fine(), "{}", lines(&found.errors));
-    let accounts = node::files::read_accounts(Path::new(&scratch.path("accounts"))).unwrap();
-    assert!(accounts.stored("shop").1.is_some());
     let mut config = found.config.unwrap();
-    node::files::find_hosts(&mut config).unwrap();
+    let (contents, _) = node::files::fill(&mut config, None).whole().unwrap();
+    assert!(contents.accounts.unwrap().accounts().stored("shop").1.is_some());
+    assert!(contents.certificates[0].is_some());
     assert!(config.dns.known.contains_key("smart.example"));
 }
 

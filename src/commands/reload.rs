@@ -1,10 +1,11 @@
 //! `relevo reload`.
 
 use clap::Args;
-use relevo::control::api::shape::Reload;
+use relevo::control::api::shape::{LedElsewhere, Reload};
 
 use super::client::Relay;
 use super::output::{Failure, NO, say};
+use super::words;
 
 /// `relevo reload`
 #[derive(Args)]
@@ -43,6 +44,13 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     for change in &done.changes {
         say!("{change}");
+    }
+    if let Some(LedElsewhere { recipients, counted }) = done.led_elsewhere {
+        let recipients = words::count(recipients, "queued recipient");
+        match counted {
+            true => say!("{recipients} would be led elsewhere"),
+            false => say!("at least {recipients} would be led elsewhere: not all were counted in time"),
+        }
     }
     if *dry_run {
         say!("{}: would be in force; nothing changed", done.file);

@@ -194,6 +194,9 @@ pub const ASK_LOOK: Duration = Duration::from_millis(20);
 pub const ASK_MEASURED: Duration = Duration::from_millis(20);
 /// With that it is busy for one part in so many of its time, or more. Between two slices it looks around, which is work, too, and less.
 pub const ASK_BUSY: u32 = 4;
+/// How many looks one at a domain counts as where whoever asks has to judge it: a name may have 127 parts, each of which is looked up in two
+/// tables of routes.
+pub const JUDGED_LOOK_COST: usize = 64;
 /// Looks of one ask before it is told how far it came: then others have their turn, and an asker that has gone cost no more.
 pub const ASK_BUDGET: usize = 200_000;
 /// Rows of a page of the queue: some 100 KiB as text.

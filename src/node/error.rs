@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::config::{ConfigError, value};
+use crate::config::{ConfigError, Places, value};
 use crate::control;
 use crate::inspect::SpoolError;
 use crate::limits;
@@ -41,14 +41,10 @@ pub enum StartError {
     Lane(PathBuf, io::Error),
     /// A listener's port cannot be had.
     Port(ListenError),
-    /// A listener's certificate or key cannot be used.
-    Certificate(tls::Unusable),
+    /// A file that the configuration names cannot be used.
+    File(BadFile),
     /// TLS towards next hops cannot be set up.
     TlsClient(rustls::Error),
-    /// The file of accounts cannot be used.
-    Accounts(BadAccounts),
-    /// The file of hosts cannot be read.
-    Hosts(UnreadableHosts),
     /// Control does not start.
     Control(control::StartError),
     /// The thread of a shard does not start.
@@ -82,10 +78,8 @@ impl fmt::Display for StartError {
             StartError::TooManyLanes => formatter.write_str("too many lanes"),
             StartError::Lane(path, error) => formatter.write_str(&start::unopened(path, error)),
             StartError::Port(error) => write!(formatter, "{error}"),
-            StartError::Certificate(unusable) => write!(formatter, "{unusable}"),
+            StartError::File(bad) => write!(formatter, "{bad}"),
             StartError::TlsClient(error) => write!(formatter, "{error}"),
-            StartError::Accounts(bad) => write!(formatter, "{bad}"),
-            StartError::Hosts(unreadable) => write!(formatter, "{unreadable}"),
             StartError::Control(error) => write!(formatter, "{error}"),
             StartError::Shard(index, error) => write!(formatter, "cannot start shard {index}: {error}"),
             StartError::Refused(error) => write!(formatter, "{error}"),
@@ -106,15 +100,9 @@ impl From<FewFiles> for StartError {
     }
 }
 
-impl From<BadAccounts> for StartError {
-    fn from(bad: BadAccounts) -> StartError {
-        StartError::Accounts(bad)
-    }
-}
-
-impl From<UnreadableHosts> for StartError {
-    fn from(unreadable: UnreadableHosts) -> StartError {
-        StartError::Hosts(unreadable)
+impl From<BadFile> for StartError {
+    fn from(bad: BadFile) -> StartError {
+        StartError::File(bad)
     }
 }
 
@@ -150,6 +138,43 @@ impl fmt::Display for FewFiles {
             "{}: {segments} spool segments and {shards} shards need {needed} open files, and only {allowed} are allowed (RLIMIT_NOFILE); {MORE_FILES}",
             data_dir.display()
         )
+    }
+}
+
+/// A file that the configuration names cannot be used.
+#[derive(Debug)]
+pub struct BadFile {
+    /// The key that names it.
+    pub key: String,
+    /// Why not.
+    pub flaw: FileFlaw,
+}
+
+/// Why a file cannot be used.
+#[derive(Debug)]
+pub enum FileFlaw {
+    /// It is a certificate or a key.
+    Tls(tls::Unusable),
+    /// It has accounts.
+    Accounts(BadAccounts),
+    /// It has hosts.
+    Hosts(UnreadableHosts),
+}
+
+impl BadFile {
+    /// The same as an error of the configuration.
+    pub fn told(&self, places: &Places) -> ConfigError {
+        places.told(&self.key, &self.to_string())
+    }
+}
+
+impl fmt::Display for BadFile {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.flaw {
+            FileFlaw::Tls(unusable) => write!(formatter, "{unusable}"),
+            FileFlaw::Accounts(bad) => write!(formatter, "{bad}"),
+            FileFlaw::Hosts(unreadable) => write!(formatter, "{unreadable}"),
+        }
     }
 }
 
@@ -220,6 +245,7 @@ mod tests {
         let line = AccountsFlaw::Line(AccountsError { line: 3, problem: Problem::NoColon });
         let line = BadAccounts { path: path.clone(), flaw: line }.to_string();
         assert!(line.starts_with("/srv/x: ") && line.contains('3'), "{line}");
+        let of = |flaw| StartError::from(BadFile { key: String::new(), flaw });
         let (address, error) = ("127.0.0.1:25".parse().unwrap(), io::ErrorKind::AddrInUse.into());
         let taken = ListenError { address, error };
         for (error, culprit, fix) in [
@@ -232,12 +258,12 @@ mod tests {
             (StartError::DataDir(path.clone(), gone()), "/srv/x: ", "a directory that this user may write"),
             (StartError::Port(taken), "cannot listen on 127.0.0.1:25: ", "stop it"),
             (
-                StartError::from(BadAccounts { path: path.clone(), flaw: AccountsFlaw::NotUtf8 }),
+                of(FileFlaw::Accounts(BadAccounts { path: path.clone(), flaw: AccountsFlaw::NotUtf8 })),
                 "/srv/x: this is not UTF-8",
                 "set auth.accounts to a readable file",
             ),
             (
-                StartError::from(UnreadableHosts { path: path.clone(), error: gone() }),
+                of(FileFlaw::Hosts(UnreadableHosts { path: path.clone(), error: gone() })),
                 "/srv/x: ",
                 "set dns.hosts to a readable file",
             ),

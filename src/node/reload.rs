@@ -18,16 +18,18 @@ use crate::control::names::{Current, Files, RESOLV_CONF};
 use crate::control::reload::{RELOADS, Reload};
 use crate::control::{Health, Showing, say};
 use crate::limits;
-use crate::node::{files, source};
+use crate::node::files::{self, Filled};
+use crate::node::source;
 use crate::observe::diagnostics::Level;
 use crate::observe::families::Family;
-use crate::policy::tls;
 use crate::runtime::process;
 use crate::shard::ask::{Ask, Reply};
 use crate::shard::inbound::listener::ListenError;
 use crate::shard::inbound::logins::Logins;
 use crate::shard::mesh::Mesh;
 use crate::shard::policy::Policy;
+
+mod elsewhere;
 
 /// Reads it again.
 pub(super) struct Reloader {
@@ -42,8 +44,9 @@ pub(super) struct Reloader {
     /// One reload at a time.
     state: Mutex<State>,
     standing: Mutex<Standing>,
-    /// Whoever has the state counts.
+    /// Counted by [`Reloader::count`] alone.
     counts: Family,
+    counting: Mutex<()>,
 }
 
 /// What is in force.
@@ -95,7 +98,18 @@ impl Reloader {
         let logins = policy.accounts.clone();
         let state = State { policy, config, written, last: 0, logins, replaced: VecDeque::new() };
         let (state, standing) = (Mutex::new(state), Mutex::default());
-        Reloader { file, boot, mesh, health, names, shown, state, standing, counts: Family::new(&RELOADS) }
+        Reloader {
+            file,
+            boot,
+            mesh,
+            health,
+            names,
+            shown,
+            state,
+            standing,
+            counts: Family::new(&RELOADS),
+            counting: Mutex::default(),
+        }
     }
 
     /// Reads the file, and all that it names.
@@ -117,38 +131,13 @@ impl Reloader {
         errors.extend(config.judge_shards(shards, None));
         let written: Vec<SocketAddr> = config.listeners.iter().map(|listener| listener.address).collect();
         errors.extend(resolve_ports(&mut config, state));
-        let mut certificates = Vec::new();
-        for (at, listener) in config.listeners.iter().enumerate() {
-            match listener.tls.as_ref().map(|files| tls::server(files, files::read_pem)).transpose() {
-                Ok(certificate) => certificates.push(certificate),
-                Err(unusable) => {
-                    let key = if unusable.of_key { "tls_key" } else { "tls_certificate" };
-                    errors.push(places.told(&format!("listener[{at}].{key}"), &unusable.to_string()));
-                }
-            }
-        }
-        let accounts = match config.accounts.as_deref().map(files::read_accounts).transpose() {
-            Ok(accounts) => accounts,
-            Err(words) => {
-                errors.push(places.told("auth.accounts", &words.to_string()));
-                None
-            }
-        };
-        if let Err(words) = files::find_hosts(&mut config) {
-            errors.push(places.told("dns.hosts", &words.to_string()));
-        }
+        let Filled { contents, own_servers, bad } = files::fill(&mut config, state.logins.as_deref());
+        errors.extend(bad.iter().map(|bad| bad.told(&places)));
         if !errors.is_empty() {
             errors.sort_by_key(|error| error.line);
             return Err(errors);
         }
-        let own_servers = files::find_name_servers(&mut config);
-        let accounts = accounts.map(|accounts| {
-            Arc::new(match &state.logins {
-                Some(logins) => logins.again(accounts, &process::random_bytes()),
-                None => Logins::new(accounts, &[process::random_bytes(), process::random_bytes()]),
-            })
-        });
-        let policy = Policy::new(&config, certificates, accounts, shards);
+        let policy = Policy::new(&config, contents, shards);
         let changed = differences(&state.config, &config);
         let policy = policy.after(&state.policy, state.last + 1, (by, &changed));
         let changes = changes(&state.config, &config, &changed);
@@ -210,38 +199,63 @@ impl Reloader {
         Ok(all)
     }
 
-    fn reload_now(&self, state: &mut State, dry_run: bool, by: &str) -> Reloaded {
-        let done = self.replace(state, dry_run, by);
-        if !dry_run {
-            self.counts.add(usize::from(!done.ok), 1);
-            tell(&done, by);
-        }
+    /// All of it, one at a time.
+    fn reload_now(&self, state: &mut State, by: &str) -> Reloaded {
+        let done = self.replace(state, by);
+        self.count(done.ok);
+        tell(&done, by);
         done
     }
 
-    /// All of it, one at a time.
-    fn replace(&self, state: &mut State, dry_run: bool, by: &str) -> Reloaded {
+    /// One more. A counter has one writer at a time; a reload that is refused has no turn.
+    fn count(&self, ok: bool) {
+        let _turn = lock(&self.counting);
+        self.counts.add(usize::from(!ok), 1);
+    }
+
+    /// Reads it, and what is to be told of that; an error: it is refused.
+    fn look(&self, state: &State, (dry_run, by): (bool, &str)) -> Result<(Found, Reloaded), Box<Reloaded>> {
         let done = Reloaded {
             dry_run,
             file: self.file.display().to_string(),
             generation: state.policy.generation,
             ..Reloaded::default()
         };
-        let tell = |findings: &[ConfigError]| findings.iter().map(Finding::from).collect();
-        let found = match self.read(state, by) {
-            Ok(found) => found,
-            Err(errors) => return Reloaded { errors: tell(&errors), ..done },
-        };
-        let Found { config, written, policy, own_servers, changes, needs_restart, warnings } = found;
-        let done =
-            Reloaded { changes, needs_restart: tell(&needs_restart), warnings: tell(&warnings), ..done };
-        if dry_run {
-            return Reloaded { ok: true, ..done };
+        match self.read(state, by) {
+            Err(errors) => Err(Box::new(Reloaded { errors: told(&errors), ..done })),
+            Ok(mut found) => {
+                let changes = std::mem::take(&mut found.changes);
+                let (needs_restart, warnings) = (told(&found.needs_restart), told(&found.warnings));
+                Ok((found, Reloaded { changes, needs_restart, warnings, ..done }))
+            }
         }
+    }
+
+    /// What would come of it. Nothing is changed.
+    fn try_out(&self, state: MutexGuard<'_, State>, by: &str) -> Reloaded {
+        let (found, done) = match self.look(&state, (true, by)) {
+            Ok(looked) => looked,
+            Err(refused) => return *refused,
+        };
+        let before = state.policy.clone();
+        // Mail is counted for seconds: whoever means to reload does not wait for that.
+        drop(state);
+        let routes = !found.policy.leads_all_as(&before);
+        let led_elsewhere =
+            routes.then(|| elsewhere::count(&self.mesh, self.health.is_open(), (before, found.policy)));
+        Reloaded { ok: true, led_elsewhere, ..done }
+    }
+
+    fn replace(&self, state: &mut State, by: &str) -> Reloaded {
+        let (found, done) = match self.look(state, (false, by)) {
+            Ok(looked) => looked,
+            Err(refused) => return *refused,
+        };
+        let Found { config, written, policy, own_servers, needs_restart, changes: _, warnings: _ } = found;
         let (policy, asker) = (Arc::new(policy), Arc::new(()));
         state.last = policy.generation;
         if let Err(why) = self.prepare(&asker, &policy) {
-            return Reloaded { errors: tell(&[why.told(&config)]), ..done };
+            return Reloaded { errors: told(&[why.told(&config)]), ..done };
         }
         // From here on it is in force, whatever happens: a process that is killed starts with it.
         self.mesh.put_in_force(policy.generation);
@@ -277,15 +291,23 @@ impl Reload for Reloader {
                     problem: "it is being read again already".to_owned(),
                     fix: "ask again in a moment".to_owned(),
                 };
+                if !dry_run {
+                    self.count(false);
+                }
                 let file = self.file.display().to_string();
-                return Reloaded { file, errors: vec![Finding::from(&error)], ..Reloaded::default() };
+                return Reloaded {
+                    dry_run,
+                    file,
+                    errors: vec![Finding::from(&error)],
+                    ..Reloaded::default()
+                };
             }
         };
-        self.reload_now(&mut state, dry_run, by)
+        if dry_run { self.try_out(state, by) } else { self.reload_now(&mut state, by) }
     }
 
     fn reload_in_turn(&self, by: &str) {
-        self.reload_now(&mut lock(&self.state), false, by);
+        self.reload_now(&mut lock(&self.state), by);
     }
 
     fn counts(&self) -> &Family {
@@ -302,9 +324,13 @@ fn names_of(config: &Config, own_servers: bool) -> Files {
     Files::new(&config.dns, own_servers.then_some(Path::new(RESOLV_CONF)))
 }
 
+fn told(findings: &[ConfigError]) -> Vec<Finding> {
+    findings.iter().map(Finding::from).collect()
+}
+
 /// What came of it, for the operator.
 fn tell(done: &Reloaded, by: &str) {
-    let Reloaded { ok, file, generation, changes, needs_restart, warnings, errors, late, dry_run: _ } = done;
+    let Reloaded { ok, file, generation, changes, needs_restart, warnings, errors, late, .. } = done;
     for warning in warnings.iter().chain(needs_restart) {
         say(Level::Warning, format_args!("{warning}"));
     }
@@ -402,4 +428,69 @@ fn changes(before: &Config, now: &Config, changed: &[&str]) -> Vec<String> {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::api::shape::LedElsewhere;
+    use crate::queue::select::ScanPosition;
+    use crate::runtime::Bell;
+    use crate::shard::assignment::Assignment;
+    use crate::shard::policy::Contents;
+
+    /// With the configuration in this file, of one shard that nobody runs.
+    fn reloader(file: &Path, text: &str) -> Reloader {
+        std::fs::write(file, text).unwrap();
+        let config = Config::parse(text, file).unwrap();
+        let mesh = Arc::new(Mesh::new(vec![Arc::new(Bell::new())], Assignment::in_turn(1, 1)));
+        Reloader::new(Started {
+            boot: Arc::new(Boot::of(&config)),
+            policy: Arc::new(Policy::new(&config, Contents::default(), 1)),
+            written: addresses(&config),
+            config,
+            mesh,
+            health: Arc::default(),
+            own_servers: false,
+        })
+    }
+
+    const TEXT: &str = "[node]\nhostname = \"mx1.example.net\"\ndata_dir = \"/nowhere\"\nshards = 1\n\
+                        [[listener]]\naddress = \"127.0.0.1:0\"\n[dns]\nservers = [\"127.0.0.1\"]\nhosts = \"\"\n";
+
+    #[test]
+    fn one_that_finds_another_under_way_is_refused_and_counts() {
+        let scratch = tempfile::tempdir().unwrap();
+        let reloader = reloader(&scratch.path().join("relevo.toml"), TEXT);
+        let counts = || (reloader.counts.get(0), reloader.counts.get(1));
+        let other = lock(&reloader.state);
+        let refused = reloader.reload(false, "test");
+        assert!(!refused.ok && refused.errors[0].problem.contains("already"), "{refused:?}");
+        assert_eq!(counts(), (0, 1));
+        assert!(!reloader.reload(true, "test").ok);
+        assert_eq!(counts(), (0, 1), "it only asked");
+        drop(other);
+        assert!(reloader.reload(true, "test").ok);
+        assert_eq!(counts(), (0, 1));
+    }
+
+    #[test]
+    fn mail_is_counted_where_routes_differ() {
+        let scratch = tempfile::tempdir().unwrap();
+        let file = scratch.path().join("relevo.toml");
+        let reloader = reloader(&file, TEXT);
+        assert_eq!(reloader.reload(true, "test").led_elsewhere, None, "all routes are as they were");
+        std::fs::write(&file, format!("{TEXT}[[route]]\ndomain = \"*\"\nto = \"smtp://a.example\"\n"))
+            .unwrap();
+        let not_counted = Some(LedElsewhere { recipients: 0, counted: false });
+        assert_eq!(reloader.reload(true, "test").led_elsewhere, not_counted, "the relay does not serve");
+        reloader.health.open();
+        let asker = Arc::new(());
+        for _ in 0..limits::ASKS_MAX {
+            let reply = Reply::new(&asker, |_| ());
+            reloader.mesh.asks().ask(0, Ask::Count(Arc::default(), ScanPosition::default(), reply)).unwrap();
+        }
+        let done = reloader.reload(true, "test");
+        assert_eq!((done.ok, done.led_elsewhere), (true, not_counted), "too much is asked already");
+    }
 }

@@ -14,10 +14,12 @@ use crate::queue::Group;
 use crate::queue::lifetimes::Times;
 
 mod found;
+mod judged;
 mod names;
 mod recorded;
 
 pub use found::{Found, Run};
+pub use judged::Judged;
 pub use names::{BUILT, FilterName, NOT_BUILT};
 pub use recorded::{Recorded, TextPattern};
 
@@ -107,6 +109,8 @@ pub struct Filter {
     pub domain: Option<Pattern>,
     /// The site it leads to. Mail that waits for its next attempt has none until then.
     pub site: Option<Pattern>,
+    /// Domains of which somebody says that they are meant. It has no name: no operator asks for it by himself.
+    pub judged: Option<Judged>,
     /// What they wait for.
     pub state: Option<State>,
     /// They came so long ago, or longer, seconds.
@@ -236,10 +240,16 @@ impl Filter {
         if self.found.is_some() { limits::FOUND_LOOK_COST } else { 1 }
     }
 
+    /// How much dearer than a look at a group a look at a domain is.
+    pub fn domain_cost(&self) -> usize {
+        if self.judged.is_some() { limits::JUDGED_LOOK_COST } else { 1 }
+    }
+
     /// Whether mail of this domain, in lower case, that leads there can be meant.
     pub fn wants_domain(&self, name: &str, site: Option<&str>) -> bool {
         self.domain.as_ref().is_none_or(|pattern| pattern.matches(name))
             && self.site.as_ref().is_none_or(|pattern| site.is_some_and(|site| pattern.matches_site(site)))
+            && self.judged.as_ref().is_none_or(|judged| judged.means(name))
     }
 
     /// Whether a group of such a domain is meant, or some recipients of it.

@@ -14,7 +14,7 @@ use crate::shard::Shard;
 use crate::shard::assignment::Assignment;
 use crate::shard::inbound::logins::Logins;
 use crate::shard::mesh::Mesh;
-use crate::shard::policy::Policy;
+use crate::shard::policy::{Contents, Policy};
 use crate::shard::start::{self, Setup};
 
 /// Opens it, with these accounts.
@@ -35,10 +35,11 @@ fn opened(world: &World, more: &str, accounts: Option<Logins>) -> Rc<Shard<SimRu
     let config = Config::parse(&format!("{text}{more}"), Path::new("test")).expect("a valid configuration");
     let bell = Arc::new(Bell::new());
     let particulars = config.particulars(1);
+    let contents = Contents { accounts: accounts.map(Arc::new), ..Contents::default() };
     let setup = Setup {
         index: 0,
         boot: Arc::new(Boot::of(&config)),
-        policy: Arc::new(Policy::new(&config, vec![None], accounts.map(Arc::new), 1)),
+        policy: Arc::new(Policy::new(&config, contents, 1)),
         particulars: particulars[0].clone(),
         node: 7,
         origins: Arc::default(),

@@ -12,8 +12,8 @@ use std::task::Waker;
 
 use crate::config::{Config, Delivery, DnsConfig, ListenerConfig, Retry};
 use crate::policy::acceptance::Acceptance;
-use crate::route::Table;
 use crate::route::gate::Gate;
+use crate::route::{Route, Table};
 use crate::shard::inbound::logins::Logins;
 
 /// All that is not read at the start alone.
@@ -55,16 +55,21 @@ pub struct ListenerPolicy {
     pub opens: Vec<bool>,
 }
 
+/// What files hold that a configuration names, as far as it has no place for that itself.
+#[derive(Default)]
+pub struct Contents {
+    /// Certificate and key of each listener, in their order; it has none where there is no more.
+    pub certificates: Vec<Option<Arc<rustls::ServerConfig>>>,
+    /// Accounts that may relay.
+    pub accounts: Option<Arc<Logins>>,
+}
+
 impl Policy {
-    /// That of a configuration whose ports are resolved, with what its files hold: a certificate for each listener that has one, and the
-    /// accounts; for so many shards.
-    pub fn new(
-        config: &Config,
-        certificates: Vec<Option<Arc<rustls::ServerConfig>>>,
-        accounts: Option<Arc<Logins>>,
-        shards: usize,
-    ) -> Policy {
+    /// That of a configuration whose ports are resolved, with what its files hold, for so many shards.
+    pub fn new(config: &Config, contents: Contents, shards: usize) -> Policy {
+        let Contents { certificates, accounts } = contents;
         let shards = config.particulars(shards);
+        let certificates = certificates.into_iter().chain(std::iter::repeat(None));
         let listeners = config.listeners.iter().zip(certificates).enumerate();
         let listener = |(place, (config, certificate)): (usize, (&ListenerConfig, _))| ListenerPolicy {
             config: config.clone(),
@@ -87,11 +92,21 @@ impl Policy {
         }
     }
 
+    /// Whether mail of this domain, in lower case, is led by it as by another. What the gate says of addresses only a look-up tells.
+    pub fn leads_as(&self, other: &Policy, domain: &str) -> bool {
+        let (ours, theirs) = (self.table.route(domain), other.table.route(domain));
+        let by_mx = matches!(ours, Route::Mx(_));
+        ours == theirs && (!by_mx || self.delivery.mx_port == other.delivery.mx_port)
+    }
+
+    /// Whether mail of every domain is.
+    pub fn leads_all_as(&self, other: &Policy) -> bool {
+        self.table.leads_as(&other.table) && self.delivery.mx_port == other.delivery.mx_port
+    }
+
     /// The same, of this generation, in place of another: who asked for it, and which sections say something else.
     pub fn after(self, before: &Policy, generation: u64, (by, changed): (&str, &[&'static str])) -> Policy {
-        let alike = self.table.leads_as(&before.table)
-            && self.gate.judges_as(&before.gate)
-            && self.delivery.mx_port == before.delivery.mx_port;
+        let alike = self.leads_all_as(before) && self.gate.judges_as(&before.gate);
         let routing = if alike { before.routing } else { generation };
         Policy { generation, routing, by: by.to_owned(), changed: changed.to_vec(), ..self }
     }

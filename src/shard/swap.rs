@@ -139,13 +139,14 @@ mod tests {
     use crate::config::Config;
     use crate::runtime::sim::{SimRuntime, World};
     use crate::shard::alone;
+    use crate::shard::policy::Contents;
 
     fn policy(shard: &Shard<SimRuntime>, port: u16, generation: u64) -> Arc<Policy> {
         let text = format!(
             "[node]\nhostname = \"relay.example\"\ndata_dir = \"/spool\"\nshards = 1\n[[listener]]\naddress = \"10.0.0.1:{port}\"\n"
         );
         let config = Config::parse(&text, Path::new("test")).unwrap();
-        Arc::new(Policy::new(&config, vec![None], None, 1).after(
+        Arc::new(Policy::new(&config, Contents::default(), 1).after(
             &shard.policy.get(),
             generation,
             ("test", &[]),

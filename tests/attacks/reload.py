@@ -92,7 +92,22 @@ def what_is_read_again_is_in_force():
     neighbour.send("one")
     with open(f"{relay.directory}/relevo.toml") as file:
         good = file.read()
+    # Mail waits where nobody listens. Without that route it would be led elsewhere.
+    put(relay.directory, good + f'[[route]]\ndomain = "wait.example"\nto = "smtp://127.0.0.1:{free_port()}"\n')
     assert reload(relay.directory)[0] == 0 and status(relay)["generation"] == 1
+    neighbour.ask(b"MAIL FROM:<a@b.example>\r\n")
+    for name in [b"a", b"b"]:
+        neighbour.ask(b"RCPT TO:<%s@wait.example>\r\n" % name)
+    neighbour.ask(b"DATA\r\n", b"3")
+    neighbour.ask(b"Message-ID: <waits>\r\n\r\nx\r\n.\r\n")
+    code, said = reload(relay.directory, "--dry-run")
+    assert code == 0 and "elsewhere" not in said, said
+    put(relay.directory, good)
+    end = time.monotonic() + 20
+    while "\n2 queued recipients would be led elsewhere\n" not in said and time.monotonic() < end:
+        code, said = reload(relay.directory, "--dry-run")
+    assert code == 0 and "\n2 queued recipients would be led elsewhere\n" in said, said
+    assert json.loads(reload(relay.directory, "--dry-run", "--json")[1])["led_elsewhere"] == {"recipients": 2, "counted": True}
     for text, words in BROKEN:
         put(relay.directory, good + text)
         for more in [[], ["--dry-run"]]:

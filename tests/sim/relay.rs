@@ -20,7 +20,7 @@ use relevo::shard::ask::{Ask, Reply};
 use relevo::shard::assignment::Assignment;
 use relevo::shard::inbound::listener::ListenError;
 use relevo::shard::mesh::{Mesh, MeshLimits};
-use relevo::shard::policy::Policy;
+use relevo::shard::policy::{Contents, Policy};
 use relevo::shard::start::{self, Report, Setup};
 
 use crate::schema::Schema;
@@ -94,7 +94,8 @@ impl<'a> Relay<'a> {
         let settings = Config::parse(launch.configuration, Path::new("sim"));
         let settings = settings.expect("a valid configuration");
         let certificates = settings.listeners.iter().map(certificate).collect();
-        let policy = Arc::new(Policy::new(&settings, certificates, None, launch.shards));
+        let policy =
+            Arc::new(Policy::new(&settings, Contents { certificates, accounts: None }, launch.shards));
         let boot = Arc::new(Boot::of(&settings));
         let bells: Vec<_> = (0..launch.shards).map(|_| Arc::new(Bell::new())).collect();
         let particulars = settings.particulars(launch.shards);
@@ -249,7 +250,7 @@ impl<'a> Relay<'a> {
     fn next_policy(&mut self, configuration: &str) -> Arc<Policy> {
         let config = Config::parse(configuration, Path::new("sim")).expect("a valid configuration");
         let certificates = config.listeners.iter().map(certificate).collect();
-        let policy = Policy::new(&config, certificates, None, self.runtimes.len());
+        let policy = Policy::new(&config, Contents { certificates, accounts: None }, self.runtimes.len());
         self.last += 1;
         Arc::new(policy.after(&self.policy, self.last, ("sim", &[])))
     }

@@ -263,8 +263,20 @@ pub struct Reloaded {
     pub warnings: Vec<Finding>,
     /// Why it was refused.
     pub errors: Vec<Finding>,
+    /// How much of the mail that waits would be led elsewhere; only where that is asked, and routes differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub led_elsewhere: Option<LedElsewhere>,
     /// Shards that have not said in time that they go by it. They do before anything new begins there.
     pub late: Vec<usize>,
+}
+
+/// Mail that waits in domains whose routes would be others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedElsewhere {
+    /// Recipients.
+    pub recipients: u64,
+    /// That is all of them. If not the time was over, or a shard did not answer.
+    pub counted: bool,
 }
 
 /// Something about a key of a configuration.

@@ -100,7 +100,7 @@ impl Walk {
             if *left == 0 {
                 return None;
             }
-            self.looked(left, 1);
+            self.looked(left, self.filter.domain_cost());
             let key = DomainKey(self.place.domain);
             if let Some(domain) = wanted(queues, key, &self.filter) {
                 let (deferred, active) = (domain.deferred.len(), domain.active);

@@ -42,6 +42,11 @@ impl Logins {
         Logins { accounts, digest_key, verified: Mutex::default(), guesses }
     }
 
+    /// Who has one.
+    pub fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+
     /// The hash of an account's password; None: there is no such account.
     pub(super) fn hash(&self, name: &str) -> Option<&str> {
         let (hash, place) = self.accounts.stored(name);

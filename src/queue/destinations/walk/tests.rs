@@ -6,6 +6,7 @@ use super::*;
 use crate::id::Location;
 use crate::queue::destinations::Take;
 use crate::queue::lifetimes::Lifetimes;
+use crate::queue::select::Judged;
 
 static LIFETIMES: Lifetimes = Lifetimes::new();
 static TIMES: Times<'static> = Times { now: 1_000, lifetimes: &LIFETIMES };
@@ -103,6 +104,23 @@ fn filters_leave_the_others_out() {
     assert_eq!(count(&[("site", "other.example")]), 0);
     assert_eq!(count(&[("older", "0s")]), 110);
     assert_eq!(count(&[("older", "1s")]), 0, "all of it has its whole life before it");
+}
+
+/// A look at a domain of which whoever asks has to think is as dear as many at groups: a slice has few of them.
+#[test]
+fn domains_are_judged_few_at_a_time() {
+    let mut queues = queues(90);
+    let judged = |name| Filter {
+        judged: Some(Judged::new(move |domain: &str| domain.starts_with(name))),
+        ..Filter::default()
+    };
+    let mut slices = 0;
+    let tally = pages(&mut queues, judged("large"), None, 10, |_| slices += 1).1;
+    assert_eq!((tally.groups, tally.recipients), (90, 90));
+    assert!(slices > 8, "as many as there are domains, and the groups of one: {slices}");
+    assert_eq!(pages(&mut queues, judged("d"), None, 10, |_| {}).1.groups, 20);
+    let (one, other) = (judged("d"), judged("d"));
+    assert!(one == one.clone() && one != other && one.is_of_domains() && !one.is_empty());
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::runtime::sim::{SimRuntime, World};
 use crate::shard::alone;
 use crate::shard::outbound::pump;
 use crate::shard::outbound::site::Work;
-use crate::shard::policy::{InForce, Policy};
+use crate::shard::policy::{Contents, InForce, Policy};
 
 fn hop(name: &str) -> Rc<Hop> {
     Rc::new(Hop { label: name.into(), site: name.to_owned(), hosts: Vec::new(), protocol: Protocol::Smtp })
@@ -22,7 +22,7 @@ fn hop(name: &str) -> Rc<Hop> {
 fn reload(shard: &Shard<SimRuntime>, delivery: &str) {
     let text = format!("node.hostname = \"relay.example\"\n[delivery]\n{delivery}\n");
     let config = Config::parse(&text, Path::new("test")).expect("a valid configuration");
-    shard.policy.set(InForce::new(Arc::new(Policy::new(&config, vec![None], None, 1))));
+    shard.policy.set(InForce::new(Arc::new(Policy::new(&config, Contents::default(), 1))));
 }
 
 /// Whoever has a site goes by what holds for it now, be it found anew or gone through: connections end where they would not be opened so.

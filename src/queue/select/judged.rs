@@ -1,0 +1,35 @@
+//! Domains that no pattern describes: whoever asks for them says of each whether it is meant.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Says it of a domain in lower case.
+#[derive(Clone)]
+pub struct Judged(Arc<dyn Fn(&str) -> bool + Send + Sync>);
+
+impl Judged {
+    /// By this judgement, which must not wait for anything: it is made on the shard's thread.
+    pub fn new(means: impl Fn(&str) -> bool + Send + Sync + 'static) -> Judged {
+        Judged(Arc::new(means))
+    }
+
+    /// Whether it is meant.
+    pub fn means(&self, domain: &str) -> bool {
+        (self.0)(domain)
+    }
+}
+
+/// Only the same one is known to say the same.
+impl PartialEq for Judged {
+    fn eq(&self, other: &Judged) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Judged {}
+
+impl fmt::Debug for Judged {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Judged")
+    }
+}
