@@ -227,11 +227,14 @@ fn what_is_stored_is_found_again() {
 
 #[test]
 fn a_chunked_body_is_put_together_and_pins_its_segments() {
+    // What goes out before all that came is known last, and stored last.
+    const FIRST: &[u8] = b"X-First: known at the end\r\n";
     let mut bench = Bench::new();
     let mut chunks: Vec<Extent> = Vec::new();
     // More than a segment, so that the pieces lie in several.
-    for number in 0..24u8 {
-        bench.queue.push_back(Item::Chunk(vec![number; 250_000], ()));
+    let pieces = (0..24u8).map(|number| vec![number; 250_000]).chain([FIRST.to_vec()]);
+    for piece in pieces {
+        bench.queue.push_back(Item::Chunk(piece, ()));
         match bench.commit().pop() {
             Some(Done::Chunk(extent, ())) => chunks.push(*extent.get()),
             other => panic!("{other:?}"),
@@ -239,14 +242,15 @@ fn a_chunked_body_is_put_together_and_pins_its_segments() {
     }
     let segments: std::collections::BTreeSet<_> = chunks.iter().map(|extent| extent.slot).collect();
     assert!(segments.len() > 1);
+    chunks.rotate_right(1);
     let mut large = message("large@x.example", 1, b"the end".to_vec());
     large.chunks = chunks;
     let key = bench.store(large);
     let folded = bench.refold();
     let (found, _) = folded.lane.entries().next().unwrap();
     let (_, body) = bench.read(&folded.lane, found);
-    assert_eq!(body.len(), 24 * 250_000 + 7);
-    assert!(body.ends_with(b"\x17the end"));
+    assert_eq!(body.len(), FIRST.len() + 24 * 250_000 + 7);
+    assert!(body.starts_with(FIRST) && body[FIRST.len()] == 0 && body.ends_with(b"\x17the end"));
     let before = bench.lane.segments();
     bench.settle(key, 0, 1, Stored::Delivered);
     bench.commit();
