@@ -21,8 +21,8 @@ use crate::runtime::os::{self, Compute, ShardThread, probe};
 use crate::runtime::process::{self, DirectoryLock};
 use crate::shard::assignment::Assignment;
 use crate::shard::inbound::listener::ListenError;
+use crate::shard::live::LiveConfig;
 use crate::shard::mesh::{Mesh, MeshLimits};
-use crate::shard::policy::Policy;
 use crate::shard::start::{self, Report, Setup};
 
 pub(crate) mod directory;
@@ -69,8 +69,8 @@ impl Node {
         let (id, origins) = directory::origins(&data_dir)?;
         let written = config.listeners.iter().map(|listener| listener.address).collect();
         let boot = Arc::new(Boot::of(&config));
-        let (policy, own_servers) = complete(&mut config, shards)?;
-        let policy = Arc::new(policy);
+        let (live, own_servers) = complete(&mut config, shards)?;
+        let live = Arc::new(live);
         let settings = Arc::new(config);
         let (accounting, readers) = accounting::open(&settings.logs, &data_dir)?;
         let instruments = Instruments::of(shards, &readers);
@@ -82,7 +82,7 @@ impl Node {
         let health = Arc::new(Health::default());
         let reloader = Arc::new(Reloader::new(Started {
             boot: boot.clone(),
-            policy: policy.clone(),
+            live: live.clone(),
             config: (*settings).clone(),
             written,
             mesh: mesh.clone(),
@@ -112,7 +112,7 @@ impl Node {
         let setup = Setup {
             index: 0,
             boot,
-            policy,
+            live,
             particulars: particulars[0].clone(),
             node: id,
             origins,
@@ -247,14 +247,14 @@ impl Node {
 }
 
 /// Resolves ports, none of which may be taken, and reads what the configuration names. Also whether the name servers are the machine's.
-fn complete(config: &mut Config, shards: usize) -> Result<(Policy, bool), StartError> {
+fn complete(config: &mut Config, shards: usize) -> Result<(LiveConfig, bool), StartError> {
     for listener in &mut config.listeners {
         let address = listener.address;
         listener.address =
             process::probe_port(address).map_err(|error| StartError::Port(ListenError { address, error }))?;
     }
     let (contents, own_servers) = files::fill(config, None).whole()?;
-    Ok((Policy::new(config, contents, shards), own_servers))
+    Ok((LiveConfig::new(config, contents, shards), own_servers))
 }
 
 fn control_setup(

@@ -188,7 +188,7 @@ pub const ASK_SAVED: Duration = Duration::from_millis(60);
 pub const ASK_LEAST: Duration = Duration::from_millis(2);
 /// What a slice of one counts at most: no pause is so long that more can pass where it stands than [`ASK_LOOKS`].
 pub const ASK_SLICE: Duration = Duration::from_millis(1);
-/// How often an ask that pauses looks whether it is in the way of a new policy.
+/// How often an ask that pauses looks whether it is in the way of a new configuration.
 pub const ASK_LOOK: Duration = Duration::from_millis(20);
 /// How long it is measured whether a shard has other work.
 pub const ASK_MEASURED: Duration = Duration::from_millis(20);
@@ -239,7 +239,7 @@ pub const SEARCH_KEPT: Duration = Duration::from_secs(120);
 pub const ASK_WAIT: Duration = Duration::from_secs(20);
 /// How long one request goes from shard to shard before it is told how far it came: well within [`HTTP_REQUEST`].
 pub const REQUEST_TIME: Duration = Duration::from_secs(5);
-/// How long control waits until all shards have prepared a policy: a shard that is busy comes to it far sooner, and nothing has changed yet.
+/// How long control waits until all shards have prepared a configuration: a shard that is busy comes to it far sooner, and nothing has changed yet.
 pub const RELOAD_PREPARED: Duration = Duration::from_secs(10);
 /// How long it waits to hear that all of them go by it. One that does not say so does all the same before anything new begins there.
 pub const RELOAD_TAKEN_UP: Duration = Duration::from_secs(5);
@@ -248,9 +248,9 @@ pub const RELOAD_LOOK: Duration = Duration::from_millis(5);
 /// Replaced policies that control keeps until nothing goes by them, so that no shard spends its time on freeing a large one: the last of a day's
 /// changes. Of those before, whoever goes by them last frees them.
 pub const POLICIES_KEPT: usize = 4;
-/// Turns that a session waits until its shard has taken up a policy: one is for the inbox to hear of it, one for whoever takes it up.
+/// Turns that a session waits until its shard has taken up a configuration: one is for the inbox to hear of it, one for whoever takes it up.
 pub const TAKEN_UP_WITHIN: u32 = 8;
-/// How often a shard looks whether a policy that it prepared was given up: what it opened for that takes connections that nobody serves.
+/// How often a shard looks whether a configuration that it prepared was given up: what it opened for that takes connections that nobody serves.
 pub const PREPARED_LOOK: Duration = Duration::from_millis(250);
 /// How long after routes changed connections are kept for domains that are asked for anew: most are answered at once, from memory.
 pub const REROUTED_WITHIN: Duration = Duration::from_secs(1);

@@ -16,7 +16,7 @@ use crate::policy::certificate::Certificate;
 use crate::policy::tls;
 use crate::runtime::{files, process};
 use crate::shard::inbound::logins::Logins;
-use crate::shard::policy::Contents;
+use crate::shard::live::Contents;
 
 /// What came of reading all files that a configuration names.
 pub(crate) struct Filled {

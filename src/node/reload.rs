@@ -26,8 +26,8 @@ use crate::runtime::process;
 use crate::shard::ask::{Ask, Reply};
 use crate::shard::inbound::listener::ListenError;
 use crate::shard::inbound::logins::Logins;
+use crate::shard::live::LiveConfig;
 use crate::shard::mesh::Mesh;
-use crate::shard::policy::Policy;
 
 mod elsewhere;
 
@@ -51,22 +51,22 @@ pub(super) struct Reloader {
 
 /// What is in force.
 struct State {
-    policy: Arc<Policy>,
+    live: Arc<LiveConfig>,
     config: Config,
     /// The addresses of listeners as the file has them, which may leave the port open.
     written: Vec<SocketAddr>,
-    /// The last number that a policy had, be it in force or given up.
+    /// The last number that a configuration had, be it in force or given up.
     last: u64,
     /// Accounts that were known last: who guesses passwords is known with them.
     logins: Option<Arc<Logins>>,
     /// Replaced, and perhaps still gone by.
-    replaced: VecDeque<Arc<Policy>>,
+    replaced: VecDeque<Arc<LiveConfig>>,
 }
 
 /// What the start has.
 pub(super) struct Started {
     pub boot: Arc<Boot>,
-    pub policy: Arc<Policy>,
+    pub live: Arc<LiveConfig>,
     /// Ports resolved.
     pub config: Config,
     pub written: Vec<SocketAddr>,
@@ -80,7 +80,7 @@ pub(super) struct Started {
 struct Found {
     config: Config,
     written: Vec<SocketAddr>,
-    policy: Policy,
+    live: LiveConfig,
     /// The name servers are the machine's.
     own_servers: bool,
     changes: Vec<String>,
@@ -90,13 +90,13 @@ struct Found {
 
 impl Reloader {
     pub(super) fn new(started: Started) -> Reloader {
-        let Started { boot, policy, config, written, mesh, health, own_servers } = started;
+        let Started { boot, live, config, written, mesh, health, own_servers } = started;
         let names = Current::new(names_of(&config, own_servers));
         let shown = Showing::new(files::shown(&config));
         let file = config.places.file();
         let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
-        let logins = policy.accounts.clone();
-        let state = State { policy, config, written, last: 0, logins, replaced: VecDeque::new() };
+        let logins = live.accounts.clone();
+        let state = State { live, config, written, last: 0, logins, replaced: VecDeque::new() };
         let (state, standing) = (Mutex::new(state), Mutex::default());
         Reloader {
             file,
@@ -137,16 +137,16 @@ impl Reloader {
             errors.sort_by_key(|error| error.line);
             return Err(errors);
         }
-        let policy = Policy::new(&config, contents, shards);
+        let live = LiveConfig::new(&config, contents, shards);
         let changed = differences(&state.config, &config);
-        let policy = policy.after(&state.policy, state.last + 1, (by, &changed));
+        let live = live.after(&state.live, state.last + 1, (by, &changed));
         let changes = changes(&state.config, &config, &changed);
-        Ok(Found { config, written, policy, own_servers, changes, needs_restart, warnings })
+        Ok(Found { config, written, live, own_servers, changes, needs_restart, warnings })
     }
 
     /// Has all shards prepare it. Nothing has changed when it comes back, be it with an error.
-    fn prepare(&self, asker: &Arc<()>, policy: &Arc<Policy>) -> Result<(), NotPrepared> {
-        let told = self.ask_all(asker, |reply| Ask::Prepare(policy.clone(), reply))?;
+    fn prepare(&self, asker: &Arc<()>, live: &Arc<LiveConfig>) -> Result<(), NotPrepared> {
+        let told = self.ask_all(asker, |reply| Ask::Prepare(live.clone(), reply))?;
         let until = process::since_boot() + limits::RELOAD_PREPARED;
         for (shard, told) in told.iter().enumerate() {
             let left = until.saturating_sub(process::since_boot());
@@ -218,7 +218,7 @@ impl Reloader {
         let done = Reloaded {
             dry_run,
             file: self.file.display().to_string(),
-            generation: state.policy.generation,
+            generation: state.live.generation,
             ..Reloaded::default()
         };
         match self.read(state, by) {
@@ -237,12 +237,12 @@ impl Reloader {
             Ok(looked) => looked,
             Err(refused) => return *refused,
         };
-        let before = state.policy.clone();
+        let before = state.live.clone();
         // Mail is counted for seconds: whoever means to reload does not wait for that.
         drop(state);
-        let routes = !found.policy.leads_all_as(&before);
+        let routes = !found.live.leads_all_as(&before);
         let led_elsewhere =
-            routes.then(|| elsewhere::count(&self.mesh, self.health.is_open(), (before, found.policy)));
+            routes.then(|| elsewhere::count(&self.mesh, self.health.is_open(), (before, found.live)));
         Reloaded { ok: true, led_elsewhere, ..done }
     }
 
@@ -251,24 +251,24 @@ impl Reloader {
             Ok(looked) => looked,
             Err(refused) => return *refused,
         };
-        let Found { config, written, policy, own_servers, needs_restart, changes: _, warnings: _ } = found;
-        let (policy, asker) = (Arc::new(policy), Arc::new(()));
-        state.last = policy.generation;
-        if let Err(why) = self.prepare(&asker, &policy) {
+        let Found { config, written, live, own_servers, needs_restart, changes: _, warnings: _ } = found;
+        let (live, asker) = (Arc::new(live), Arc::new(()));
+        state.last = live.generation;
+        if let Err(why) = self.prepare(&asker, &live) {
             return Reloaded { errors: told(&[why.told(&config)]), ..done };
         }
         // From here on it is in force, whatever happens: a process that is killed starts with it.
-        self.mesh.put_in_force(policy.generation);
-        let late = self.late(&asker, policy.generation);
+        self.mesh.put_in_force(live.generation);
+        let late = self.late(&asker, live.generation);
         drop(asker);
         self.names.replace(names_of(&config, own_servers));
         self.shown.replace(files::shown(&config));
         let keys = needs_restart.into_iter().map(|waits| waits.key).collect();
-        *lock(&self.standing) = Standing { generation: policy.generation, needs_restart: keys };
-        let generation = policy.generation;
-        state.logins = policy.accounts.clone().or(state.logins.take());
-        state.replaced.push_back(std::mem::replace(&mut state.policy, policy));
-        state.replaced.retain(|policy| Arc::strong_count(policy) > 1);
+        *lock(&self.standing) = Standing { generation: live.generation, needs_restart: keys };
+        let generation = live.generation;
+        state.logins = live.accounts.clone().or(state.logins.take());
+        state.replaced.push_back(std::mem::replace(&mut state.live, live));
+        state.replaced.retain(|live| Arc::strong_count(live) > 1);
         while state.replaced.len() > limits::POLICIES_KEPT {
             state.replaced.pop_front();
         }
@@ -437,7 +437,7 @@ mod tests {
     use crate::queue::select::ScanPosition;
     use crate::runtime::Bell;
     use crate::shard::assignment::Assignment;
-    use crate::shard::policy::Contents;
+    use crate::shard::live::Contents;
 
     /// With the configuration in this file, of one shard that nobody runs.
     fn reloader(file: &Path, text: &str) -> Reloader {
@@ -446,7 +446,7 @@ mod tests {
         let mesh = Arc::new(Mesh::new(vec![Arc::new(Bell::new())], Assignment::in_turn(1, 1)));
         Reloader::new(Started {
             boot: Arc::new(Boot::of(&config)),
-            policy: Arc::new(Policy::new(&config, Contents::default(), 1)),
+            live: Arc::new(LiveConfig::new(&config, Contents::default(), 1)),
             written: addresses(&config),
             config,
             mesh,

@@ -13,8 +13,8 @@ use crate::runtime::sim::{SimRuntime, World};
 use crate::shard::Shard;
 use crate::shard::assignment::Assignment;
 use crate::shard::inbound::logins::Logins;
+use crate::shard::live::{Contents, LiveConfig};
 use crate::shard::mesh::Mesh;
-use crate::shard::policy::{Contents, Policy};
 use crate::shard::start::{self, Setup};
 
 /// Opens it, with these accounts.
@@ -39,7 +39,7 @@ fn opened(world: &World, more: &str, accounts: Option<Logins>) -> Rc<Shard<SimRu
     let setup = Setup {
         index: 0,
         boot: Arc::new(Boot::of(&config)),
-        policy: Arc::new(Policy::new(&config, contents, 1)),
+        live: Arc::new(LiveConfig::new(&config, contents, 1)),
         particulars: particulars[0].clone(),
         node: 7,
         origins: Arc::default(),

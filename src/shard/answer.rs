@@ -85,8 +85,8 @@ async fn answer_one<R: Runtime>(shard: &Rc<Shard<R>>, ask: Ask) {
                 reply.answer(details);
             }
         }
-        Ask::Prepare(policy, reply) => swap::prepare(shard, policy, reply).await,
-        Ask::Generation(reply) => reply.answer(shard.policy.generation()),
+        Ask::Prepare(live, reply) => swap::prepare(shard, live, reply).await,
+        Ask::Generation(reply) => reply.answer(shard.live.generation()),
         Ask::Show(lane, key, id, reply) => {
             let shown = detail::show(shard, lane, key, id).await;
             reply.answer(shown);

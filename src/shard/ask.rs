@@ -15,7 +15,7 @@ use crate::limits;
 use crate::queue::select::{Filter, ScanPosition, Seen, Tally};
 use crate::runtime::Bell;
 use crate::shard::inbound::listener::ListenError;
-use crate::shard::policy::Policy;
+use crate::shard::live::LiveConfig;
 use crate::time::UnixMillis;
 
 /// Who asked is told by this, unless he has gone. The answer is handed over on the shard's thread: that must not wait for anything.
@@ -69,9 +69,9 @@ pub enum Ask {
     Find(MessageId, Reply<Vec<(u16, u32)>>),
     /// What lanes of this shard know of these recipients.
     Details(Vec<Place>, Reply<Vec<Result<Detail, Untold>>>),
-    /// To prepare a policy, which may come into force as long as somebody waits for that.
-    Prepare(Arc<Policy>, Reply<Result<(), ListenError>>),
-    /// Which policy is in force there.
+    /// To prepare a configuration, which may come into force as long as somebody waits for that.
+    Prepare(Arc<LiveConfig>, Reply<Result<(), ListenError>>),
+    /// Which configuration is in force there.
     Generation(Reply<u64>),
     /// All that a lane of this shard knows of a live message: its key there.
     Show(u16, u32, MessageId, Reply<Result<Shown, Untold>>),
@@ -80,7 +80,7 @@ pub enum Ask {
 }
 
 impl Ask {
-    /// Whether it is of a policy: control waits with all shards until each has heard, and goes before what others ask.
+    /// Whether it is of a configuration: control waits with all shards until each has heard, and goes before what others ask.
     pub fn is_urgent(&self) -> bool {
         matches!(self, Ask::Prepare(..) | Ask::Generation(_))
     }
@@ -291,7 +291,7 @@ impl Asks {
         Ok(())
     }
 
-    /// Whether a policy waits for a shard to hear of it: what is being answered makes haste.
+    /// Whether a configuration waits for a shard to hear of it: what is being answered makes haste.
     pub fn is_urgent(&self, shard: usize) -> bool {
         self.0.get(shard).is_some_and(|queues| !queues.urgent.is_empty())
     }

@@ -18,7 +18,7 @@ use crate::shard::outbound::{line, loan};
 pub async fn exchange<R: Runtime>(shard: Rc<Shard<R>>) {
     loop {
         let mut busy = false;
-        shard.policy.hear(shard.mesh.generation());
+        shard.live.hear(shard.mesh.generation());
         while !busy && let Some(message) = shard.mesh.next_message(shard.index) {
             shard.say.handed.took();
             match message {

@@ -47,7 +47,7 @@ pub struct Mesh {
     sites: Counts<Box<str>>,
     addresses: Counts<IpAddr>,
     open: AtomicBool,
-    /// Which policy is in force.
+    /// Which configuration is in force.
     generation: AtomicU64,
     stop: AtomicBool,
     /// Shards that have nothing in flight, while the node drains.
@@ -318,12 +318,12 @@ impl Mesh {
         }
     }
 
-    /// Which policy is in force on all shards. One that has not taken it up does so before anything new begins there.
+    /// Which configuration is in force on all shards. One that has not taken it up does so before anything new begins there.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// The policy of this generation is in force from now on: all shards have prepared it.
+    /// The configuration of this generation is in force from now on: all shards have prepared it.
     pub fn put_in_force(&self, generation: u64) {
         self.generation.store(generation, Ordering::SeqCst);
         for inbox in &self.inboxes {

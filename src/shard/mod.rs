@@ -15,7 +15,7 @@ mod outbound;
 
 #[expect(clippy::module_inception, reason = "`shard::Shard` is the type, and its file has its name")]
 mod shard;
-pub mod policy;
+pub mod live;
 mod say;
 pub mod message;
 mod event;

@@ -15,10 +15,10 @@ use crate::queue::destinations::DomainKey;
 use crate::queue::{Clock, Group};
 use crate::runtime::{Defect, Runtime, SegmentMap};
 use crate::shard::inbound::state::Inbound;
+use crate::shard::live::Swap;
 use crate::shard::mesh::Mesh;
 use crate::shard::message::Job;
 use crate::shard::outbound::state::Outbound;
-use crate::shard::policy::Swap;
 use crate::shard::say::Say;
 use crate::shard::store::state::Store;
 use crate::shard::store::writer::LaneWriter;
@@ -39,7 +39,7 @@ pub struct Shard<R: Runtime> {
     /// What was read once, at the start.
     pub(super) boot: Arc<Boot>,
     /// All else that the configuration says.
-    pub(super) policy: Swap,
+    pub(super) live: Swap,
     /// What it says of this shard.
     pub(super) particulars: Particulars,
     /// The other shards.
@@ -179,7 +179,7 @@ impl<R: Runtime> Shard<R> {
         counters.connections_inbound.set(self.inbound.connections.get() as u64);
         counters.connections_outbound.set(self.outbound.connections.get() as u64);
         counters.queued_recipients.set(self.outbound.destinations.borrow().queued() as u64);
-        counters.policy_generation.set(self.policy.generation());
+        counters.policy_generation.set(self.live.generation());
         counters.panics.set(self.runtime.panics());
         counters.accounting_dropped.set(self.say.journal.borrow().dropped());
         let sessions = self.inbound.session_memory.held();

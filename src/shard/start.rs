@@ -25,11 +25,11 @@ use crate::shard::answer;
 use crate::shard::ask::Answering;
 use crate::shard::handed::Handed;
 use crate::shard::inbound::state::Inbound;
+use crate::shard::live::{InForce, LiveConfig, Swap};
 use crate::shard::mesh::Mesh;
 use crate::shard::outbound::handoff;
 use crate::shard::outbound::state::Outbound;
 use crate::shard::pace::Pace;
-use crate::shard::policy::{InForce, Policy, Swap};
 use crate::shard::progress::Times;
 use crate::shard::say::Say;
 use crate::shard::store::load::{self, Source};
@@ -62,7 +62,7 @@ pub struct Setup {
     /// What is read once, at the start.
     pub boot: Arc<Boot>,
     /// All else that the configuration says.
-    pub policy: Arc<Policy>,
+    pub live: Arc<LiveConfig>,
     /// What it says of this shard.
     pub particulars: Particulars,
     /// The node's id, which every segment carries.
@@ -248,7 +248,7 @@ async fn replay<R: Runtime>(shard: Rc<Shard<R>>, writer: Rc<LaneWriter<R>>) {
 
 /// Reads the lanes and builds the shard.
 pub(super) fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>, StartError> {
-    let policy = InForce::new(setup.policy.clone());
+    let live = InForce::new(setup.live.clone());
     let mesh = setup.mesh.clone();
     let mut writers = Vec::new();
     for lane in mesh.assignment().kept(setup.index) {
@@ -261,7 +261,7 @@ pub(super) fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>
         &runtime,
         &timers,
         (&setup.boot, &setup.particulars),
-        policy.clone(),
+        live.clone(),
         (&mesh, setup.index),
         setup.tls_client.clone(),
     );
@@ -284,7 +284,7 @@ pub(super) fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>
         timers,
         clock,
         boot: setup.boot.clone(),
-        policy: Swap::new(policy),
+        live: Swap::new(live),
         particulars: setup.particulars.clone(),
         instruments: setup.instruments.clone(),
         scratch: RefCell::new(vec![0; limits::SCRATCH].into_boxed_slice()),

@@ -1,4 +1,4 @@
-//! A policy is prepared, and taken up when it is in force.
+//! A configuration is prepared, and taken up when it is in force.
 //!
 //! Until all shards have prepared it nothing of it is seen, and what they opened for it closes when whoever wanted it gives it up.
 
@@ -14,30 +14,30 @@ use crate::shard::Shard;
 use crate::shard::ask::Reply;
 use crate::shard::inbound::listener::{ListenError, Listener};
 use crate::shard::inbound::listeners::{self, Prepared};
+use crate::shard::live::{InForce, LiveConfig, LiveListener};
 use crate::shard::outbound::reroute;
-use crate::shard::policy::{InForce, ListenerPolicy, Policy};
 use crate::smtp::server::{Asks, Rules};
 
-/// Opens the listeners of the policy that the shard was started with.
+/// Opens the listeners of the configuration that the shard was started with.
 pub(in crate::shard) fn open<R: Runtime>(shard: &Rc<Shard<R>>) -> Result<(), ListenError> {
-    let prepared = listeners::prepare(shard, wanted(shard, &shard.policy.get()))?;
+    let prepared = listeners::prepare(shard, wanted(shard, &shard.live.get()))?;
     listeners::apply(shard, prepared);
     Ok(())
 }
 
 /// Those that this shard is to have.
-fn wanted<R: Runtime>(shard: &Shard<R>, policy: &Rc<InForce>) -> Vec<Rc<Listener>> {
-    let opened = policy.listeners.iter().enumerate().filter(|(_, listener)| listener.opens[shard.index]);
-    opened.map(|(place, listener)| Rc::new(listener_of(shard, (place, listener), policy))).collect()
+fn wanted<R: Runtime>(shard: &Shard<R>, live: &Rc<InForce>) -> Vec<Rc<Listener>> {
+    let opened = live.listeners.iter().enumerate().filter(|(_, listener)| listener.opens[shard.index]);
+    opened.map(|(place, listener)| Rc::new(listener_of(shard, (place, listener), live))).collect()
 }
 
 /// What the sessions of a listener share.
 fn listener_of<R: Runtime>(
     shard: &Shard<R>,
-    (place, ListenerPolicy { config, certificate, .. }): (usize, &ListenerPolicy),
-    policy: &Rc<InForce>,
+    (place, LiveListener { config, certificate, .. }): (usize, &LiveListener),
+    live: &Rc<InForce>,
 ) -> Listener {
-    let asks = policy.acceptance.asks();
+    let asks = live.acceptance.asks();
     let asks = Asks { sender: asks.sender, recipient: asks.recipient };
     Listener {
         config: config.clone(),
@@ -46,86 +46,81 @@ fn listener_of<R: Runtime>(
             message_size_max: config.message_size_max,
             recipients_max: config.recipients_max,
             starttls: certificate.is_some(),
-            accounts: policy.accounts.is_some(),
+            accounts: live.accounts.is_some(),
             bare_newlines: config.bare_newlines,
             envelopes: shard.inbound.envelopes.clone(),
             asks,
         }),
-        policy: policy.clone(),
+        live: live.clone(),
         place: u16::try_from(place).unwrap_or(u16::MAX),
         clients: shard.mesh.clients_of(config.address),
         tls: certificate.clone(),
     }
 }
 
-/// A policy is prepared: sockets are opened that nobody is taken from yet. Then it waits to be in force.
+/// A configuration is prepared: sockets are opened that nobody is taken from yet. Then it waits to be in force.
 pub(in crate::shard) async fn prepare<R: Runtime>(
     shard: &Rc<Shard<R>>,
-    policy: Arc<Policy>,
+    live: Arc<LiveConfig>,
     reply: Reply<Result<(), ListenError>>,
 ) {
     // What came into force while this shard was busy is taken up first: it says which sockets there are.
     for _ in 0..limits::TAKEN_UP_WITHIN {
         let generation = shard.mesh.generation();
-        if shard.policy.generation() == generation {
+        if shard.live.generation() == generation {
             break;
         }
-        shard.policy.hear(generation);
+        shard.live.hear(generation);
         shard.runtime.yield_now().await;
     }
-    let policy = InForce::new(policy);
-    let prepared = listeners::prepare(shard, wanted(shard, &policy));
+    let live = InForce::new(live);
+    let prepared = listeners::prepare(shard, wanted(shard, &live));
     let answer = prepared.map(|listeners| {
-        let waits = wait(shard.clone(), policy, listeners, reply.asker());
+        let waits = wait(shard.clone(), live, listeners, reply.asker());
         shard.runtime.spawn_vital("policy", waits);
     });
     reply.answer(answer);
 }
 
-/// Takes up a policy that was prepared, if it comes into force.
-async fn wait<R: Runtime>(
-    shard: Rc<Shard<R>>,
-    policy: Rc<InForce>,
-    listeners: Prepared<R>,
-    wanted: Weak<()>,
-) {
+/// Takes up a configuration that was prepared, if it comes into force.
+async fn wait<R: Runtime>(shard: Rc<Shard<R>>, live: Rc<InForce>, listeners: Prepared<R>, wanted: Weak<()>) {
     let deadline = shard.timers.deadline();
     loop {
         // In this order: whoever puts it in force does so before he goes.
         let given_up = wanted.strong_count() == 0 || shard.draining.get();
-        if shard.mesh.generation() == policy.generation {
-            take_up(&shard, policy, listeners);
+        if shard.mesh.generation() == live.generation {
+            take_up(&shard, live, listeners);
             return;
         }
         if given_up && shard.runtime.planted(Defect::GivenUpTakenUp) {
-            take_up(&shard, policy, listeners);
+            take_up(&shard, live, listeners);
             return;
         }
-        if given_up || shard.mesh.generation() > policy.generation {
+        if given_up || shard.mesh.generation() > live.generation {
             return;
         }
         deadline.set_idle(shard.runtime.now() + limits::PREPARED_LOOK);
         poll_fn(|context| {
-            if shard.mesh.generation() == policy.generation {
+            if shard.mesh.generation() == live.generation {
                 return Poll::Ready(());
             }
-            shard.policy.listen(context.waker());
+            shard.live.listen(context.waker());
             deadline.poll_passed(context)
         })
         .await;
     }
 }
 
-fn take_up<R: Runtime>(shard: &Rc<Shard<R>>, policy: Rc<InForce>, listeners: Prepared<R>) {
+fn take_up<R: Runtime>(shard: &Rc<Shard<R>>, live: Rc<InForce>, listeners: Prepared<R>) {
     if shard.index > 0 && shard.runtime.planted(Defect::PolicyKept) {
         return;
     }
-    let before = shard.policy.set(policy.clone());
-    shard.outbound.resolver.take_up(policy.clone());
+    let before = shard.live.set(live.clone());
+    shard.outbound.resolver.take_up(live.clone());
     listeners::apply(shard, listeners);
-    reroute::begin(shard, &before, &policy);
+    reroute::begin(shard, &before, &live);
     if shard.index == 0 {
-        let done = Admin::Reload { by: &policy.by, changed: &policy.changed };
+        let done = Admin::Reload { by: &live.by, changed: &live.changed };
         shard.say.journal.borrow_mut().notice(shard.runtime.wall(), &Notice::Admin(done));
     }
 }
@@ -139,21 +134,21 @@ mod tests {
     use crate::config::Config;
     use crate::runtime::sim::{SimRuntime, World};
     use crate::shard::alone;
-    use crate::shard::policy::Contents;
+    use crate::shard::live::Contents;
 
-    fn policy(shard: &Shard<SimRuntime>, port: u16, generation: u64) -> Arc<Policy> {
+    fn live(shard: &Shard<SimRuntime>, port: u16, generation: u64) -> Arc<LiveConfig> {
         let text = format!(
             "[node]\nhostname = \"relay.example\"\ndata_dir = \"/spool\"\nshards = 1\n[[listener]]\naddress = \"10.0.0.1:{port}\"\n"
         );
         let config = Config::parse(&text, Path::new("test")).unwrap();
-        Arc::new(Policy::new(&config, Contents::default(), 1).after(
-            &shard.policy.get(),
+        Arc::new(LiveConfig::new(&config, Contents::default(), 1).after(
+            &shard.live.get(),
             generation,
             ("test", &[]),
         ))
     }
 
-    /// A shard that hung prepares the next policy before its task has taken up the last one, which closes what the next one wants.
+    /// A shard that hung prepares the next configuration before its task has taken up the last one, which closes what the next one wants.
     #[test]
     fn what_is_in_force_is_taken_up_before_the_next_is_prepared() {
         let world = World::new(1);
@@ -161,12 +156,12 @@ mod tests {
         let asker = Arc::new(());
         let settle = || world.run_for(Duration::from_secs(1));
         let prepare = |port, generation| {
-            let policy = policy(&shard, port, generation);
+            let live = live(&shard, port, generation);
             let done = Reply::new(&asker, |prepared: Result<(), ListenError>| prepared.unwrap());
-            world.block_on(prepare(&shard, policy, done));
+            world.block_on(prepare(&shard, live, done));
         };
         let hear = |generation| {
-            shard.policy.hear(generation);
+            shard.live.hear(generation);
             settle();
         };
         prepare(25, 1);
@@ -181,7 +176,7 @@ mod tests {
         hear(2);
         shard.mesh.put_in_force(3);
         hear(3);
-        assert_eq!(shard.policy.generation(), 3);
+        assert_eq!(shard.live.generation(), 3);
         let open: Vec<u16> = shard.inbound.listening.borrow().keys().map(|address| address.port()).collect();
         assert_eq!(open, [25]);
     }

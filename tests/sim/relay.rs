@@ -19,8 +19,8 @@ use relevo::runtime::{Bell, Runtime};
 use relevo::shard::ask::{Ask, Reply};
 use relevo::shard::assignment::Assignment;
 use relevo::shard::inbound::listener::ListenError;
+use relevo::shard::live::{Contents, LiveConfig};
 use relevo::shard::mesh::{Mesh, MeshLimits};
-use relevo::shard::policy::{Contents, Policy};
 use relevo::shard::start::{self, Report, Setup};
 
 use crate::schema::Schema;
@@ -31,8 +31,8 @@ pub struct Relay<'a> {
     node: u32,
     mesh: Arc<Mesh>,
     /// What is in force.
-    policy: Arc<Policy>,
-    /// The last number that a policy had, be it in force or given up.
+    live: Arc<LiveConfig>,
+    /// The last number that a configuration had, be it in force or given up.
     last: u64,
     runtimes: Vec<SimRuntime>,
     reports: Receiver<Report>,
@@ -94,8 +94,8 @@ impl<'a> Relay<'a> {
         let settings = Config::parse(launch.configuration, Path::new("sim"));
         let settings = settings.expect("a valid configuration");
         let certificates = settings.listeners.iter().map(certificate).collect();
-        let policy =
-            Arc::new(Policy::new(&settings, Contents { certificates, accounts: None }, launch.shards));
+        let live =
+            Arc::new(LiveConfig::new(&settings, Contents { certificates, accounts: None }, launch.shards));
         let boot = Arc::new(Boot::of(&settings));
         let bells: Vec<_> = (0..launch.shards).map(|_| Arc::new(Bell::new())).collect();
         let particulars = settings.particulars(launch.shards);
@@ -110,7 +110,7 @@ impl<'a> Relay<'a> {
             let setup = Setup {
                 index,
                 boot: boot.clone(),
-                policy: policy.clone(),
+                live: live.clone(),
                 particulars: particulars[index].clone(),
                 node: 7,
                 origins: Arc::default(),
@@ -134,7 +134,7 @@ impl<'a> Relay<'a> {
             node,
             latest: settings.dns.latest.clone(),
             mesh,
-            policy,
+            live,
             last: 0,
             runtimes,
             reports,
@@ -201,58 +201,58 @@ impl<'a> Relay<'a> {
 
     /// Puts another configuration in force, as control does: all shards prepare it, then one number says so.
     pub fn reload(&mut self, configuration: &str) -> Result<(), ListenError> {
-        let (policy, asker) = (self.next_policy(configuration), Arc::new(()));
+        let (live, asker) = (self.next_live(configuration), Arc::new(()));
         for shard in 0..self.runtimes.len() {
-            self.ask_for(&asker, shard, |reply| Ask::Prepare(policy.clone(), reply))?;
+            self.ask_for(&asker, shard, |reply| Ask::Prepare(live.clone(), reply))?;
         }
-        self.mesh.put_in_force(policy.generation);
-        self.policy = policy;
+        self.mesh.put_in_force(live.generation);
+        self.live = live;
         Ok(())
     }
 
     /// Has shards prepare it and, if `all` do, puts it in force at once; waits for nothing.
     pub fn begin_reload(&mut self, configuration: &str, all: bool) {
-        let (policy, asker) = (self.next_policy(configuration), Arc::new(()));
+        let (live, asker) = (self.next_live(configuration), Arc::new(()));
         for shard in 0..self.runtimes.len() {
-            self.begin(shard, Ask::Prepare(policy.clone(), Reply::new(&asker, drop)));
+            self.begin(shard, Ask::Prepare(live.clone(), Reply::new(&asker, drop)));
         }
         if all {
             self.world.run_for(Duration::from_millis(5));
-            self.mesh.put_in_force(policy.generation);
+            self.mesh.put_in_force(live.generation);
         }
-        self.policy = policy;
+        self.live = live;
     }
 
     /// Has shards prepare it, and waits for nothing: [`Relay::put_in_force`] follows, or it is given up when it is dropped.
     pub fn prepare(&mut self, configuration: &str) -> Preparing {
-        let (policy, asker) = (self.next_policy(configuration), Arc::new(()));
+        let (live, asker) = (self.next_live(configuration), Arc::new(()));
         let told = (0..self.runtimes.len()).map(|shard| {
             let (tell, told) = unbounded();
             let reply = Reply::new(&asker, move |answer| drop(tell.send(answer)));
-            self.begin(shard, Ask::Prepare(policy.clone(), reply));
+            self.begin(shard, Ask::Prepare(live.clone(), reply));
             told
         });
         let told = told.collect();
-        Preparing { policy, told, answers: Vec::new(), _asker: asker }
+        Preparing { live, told, answers: Vec::new(), _asker: asker }
     }
 
     /// All shards have prepared it.
     pub fn put_in_force(&mut self, prepared: Preparing) {
-        self.mesh.put_in_force(prepared.policy.generation);
-        self.policy = prepared.policy;
+        self.mesh.put_in_force(prepared.live.generation);
+        self.live = prepared.live;
     }
 
-    /// The number of the policy in force.
+    /// The number of the configuration in force.
     pub fn generation(&self) -> u64 {
-        self.policy.generation
+        self.live.generation
     }
 
-    fn next_policy(&mut self, configuration: &str) -> Arc<Policy> {
+    fn next_live(&mut self, configuration: &str) -> Arc<LiveConfig> {
         let config = Config::parse(configuration, Path::new("sim")).expect("a valid configuration");
         let certificates = config.listeners.iter().map(certificate).collect();
-        let policy = Policy::new(&config, Contents { certificates, accounts: None }, self.runtimes.len());
+        let live = LiveConfig::new(&config, Contents { certificates, accounts: None }, self.runtimes.len());
         self.last += 1;
-        Arc::new(policy.after(&self.policy, self.last, ("sim", &[])))
+        Arc::new(live.after(&self.live, self.last, ("sim", &[])))
     }
 
     /// Asks a shard as control does, and runs the world until it has answered.
@@ -310,7 +310,7 @@ impl<'a> Relay<'a> {
 
 /// A configuration that shards prepare; dropped, it is given up.
 pub struct Preparing {
-    policy: Arc<Policy>,
+    live: Arc<LiveConfig>,
     told: Vec<Receiver<Result<(), ListenError>>>,
     answers: Vec<Result<(), ListenError>>,
     _asker: Arc<()>,

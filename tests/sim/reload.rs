@@ -1,4 +1,4 @@
-//! Another policy comes into force in the middle of everything: on all shards, whole, and with nothing lost or late.
+//! Another configuration comes into force in the middle of everything: on all shards, whole, and with nothing lost or late.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -111,7 +111,7 @@ fn mail_that_waits_is_routed_anew() {
     });
 }
 
-/// A session that has a transaction open when another policy comes, and another one after that; then its listener goes. The tenants of both
+/// A session that has a transaction open when another configuration comes, and another one after that; then its listener goes. The tenants of both
 /// messages, and what it heard last.
 fn session(seed: u64, defect: Option<Defect>) -> (Vec<String>, String) {
     let world = World::new(seed);

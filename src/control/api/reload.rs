@@ -11,7 +11,7 @@ use super::answers::{Api, Problem, json};
 use super::peer::Peer;
 use super::shape::Reload;
 
-/// Replaces the policy, or says why not.
+/// Replaces the configuration, or says why not.
 pub(super) async fn reload(
     State(api): State<Arc<Api>>,
     Extension(peer): Extension<Peer>,

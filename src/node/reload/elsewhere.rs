@@ -12,12 +12,12 @@ use crate::limits;
 use crate::queue::select::{Filter, Judged, ScanPosition};
 use crate::runtime::process;
 use crate::shard::ask::{Ask, Part, Reply};
+use crate::shard::live::LiveConfig;
 use crate::shard::mesh::Mesh;
-use crate::shard::policy::Policy;
 
 /// Recipients in domains that are led one way now and another by what would be in force; as many as are counted within
 /// [`limits::REQUEST_TIME`], and none where shards do not serve.
-pub(super) fn count(mesh: &Mesh, serves: bool, (now, then): (Arc<Policy>, Policy)) -> LedElsewhere {
+pub(super) fn count(mesh: &Mesh, serves: bool, (now, then): (Arc<LiveConfig>, LiveConfig)) -> LedElsewhere {
     let judged = Judged::new(move |domain| !then.leads_as(&now, domain));
     let filter = Arc::new(Filter { judged: Some(judged), ..Filter::default() });
     let until = process::since_boot() + limits::REQUEST_TIME;

@@ -27,7 +27,7 @@ pub(super) async fn authenticate<R: Runtime>(
     credentials: &Credentials,
     client: IpAddr,
 ) -> Login {
-    let Some(logins) = shard.policy.get().accounts.clone() else { return Login::Wrong };
+    let Some(logins) = shard.live.get().accounts.clone() else { return Login::Wrong };
     let (name, now) = (&credentials.name, shard.runtime.now());
     let (hash, place) = logins.accounts.stored(name);
     let digest = logins.digest_key.digest(name, &credentials.password, hash);

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use crate::config::ListenerConfig;
 use crate::shard::counts::ClientCounts;
-use crate::shard::policy::InForce;
+use crate::shard::live::InForce;
 use crate::smtp::server::Rules;
 
 /// What one listener's sessions share. Those that begin when the configuration has changed share another.
@@ -20,7 +20,7 @@ pub struct Listener {
     /// Protocol limits and offers.
     pub rules: Rc<Rules>,
     /// What its sessions go by until they hear of another.
-    pub policy: Rc<InForce>,
+    pub live: Rc<InForce>,
     /// Its place among the listeners of that, as rules call it.
     pub place: u16,
     /// Connections that are open: of its address, also what began before the configuration changed.

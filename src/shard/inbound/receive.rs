@@ -158,7 +158,7 @@ impl<R: Runtime> Connection<R> {
     /// Between transactions: the next one goes by what is in force by now. False: this client is not served any more.
     async fn goes_by_policy(&mut self) -> bool {
         let mut generation = self.shard.mesh.generation();
-        if self.listener.policy.generation == generation {
+        if self.listener.live.generation == generation {
             return true;
         }
         if self.session.transaction().0 && !self.shard.runtime.planted(Defect::PolicyMixed) {
@@ -166,7 +166,7 @@ impl<R: Runtime> Connection<R> {
         }
         // Somebody else on this shard is about to take it up.
         for _ in 0..limits::TAKEN_UP_WITHIN {
-            if self.shard.policy.generation() == generation {
+            if self.shard.live.generation() == generation {
                 break;
             }
             self.shard.runtime.yield_now().await;
@@ -187,7 +187,7 @@ impl<R: Runtime> Connection<R> {
         // Whose account is gone, or has another password, is not who he was.
         let proven = self.session.account().is_none_or(|account| {
             let hash = |listener: &Listener| {
-                listener.policy.accounts.as_ref().map(|logins| logins.hash(account).map(str::to_owned))
+                listener.live.accounts.as_ref().map(|logins| logins.hash(account).map(str::to_owned))
             };
             hash(listener) == hash(&before)
         });
@@ -418,7 +418,7 @@ impl<R: Runtime> Connection<R> {
         }
         self.admit(&mut upload, false).await;
         let now = self.shard.runtime.wall();
-        let expiry = upload.expires(now, &self.listener.policy.retry);
+        let expiry = upload.expires(now, &self.listener.live.retry);
         match self.session.body_end(now, expiry, &mut self.out) {
             BodyEnd::Refused { close } => {
                 self.shard.instruments.counters.messages_refused.add(1);
@@ -427,7 +427,7 @@ impl<R: Runtime> Connection<R> {
                 Ok(!close)
             }
             BodyEnd::Accept(envelope, summary) => {
-                let acceptance = &self.listener.policy.acceptance;
+                let acceptance = &self.listener.live.acceptance;
                 let stored = match upload.store(&self.shard, acceptance, Whole { envelope, summary }) {
                     Ok(stored) => Ok(stored.await),
                     Err(unwanted) => Err(unwanted),
@@ -463,7 +463,7 @@ impl<R: Runtime> Connection<R> {
         let admission = match (section, self.session.open()) {
             (Some(section), Some(Open { account, trusted, envelope })) => {
                 let client = Submitter { account, listener: Some(self.listener.place.into()), trusted };
-                let by = (&self.listener.policy.acceptance, client);
+                let by = (&self.listener.live.acceptance, client);
                 Admission::decide(&self.shard, by, envelope, section, &mut upload.body).await
             }
             _ => Admission::default(),
@@ -477,7 +477,7 @@ impl<R: Runtime> Connection<R> {
         let (sender, recipient) = self.session.asked();
         let recipient = recipient.filter(|_| question == Question::Recipient);
         let facts = Facts { account, listener, sender, recipient, fields: None };
-        let refused = self.listener.policy.acceptance.refuses(&facts);
+        let refused = self.listener.live.acceptance.refuses(&facts);
         let answer = refused.map_or(Answer::Proceed, Answer::Refuse);
         self.session.answered(answer, &mut self.out)
     }

@@ -75,7 +75,7 @@ pub async fn submit<R: Runtime>(
     if gate != Gate::Open {
         return Err(NotTaken::Closed(gate));
     }
-    let policy = shard.policy.get();
+    let live = shard.live.get();
     let Incoming { mut envelope, message, size_max, trusted } = incoming;
     let account = envelope.account.clone();
     let client = Submitter { account: account.as_deref(), listener: None, trusted };
@@ -84,10 +84,10 @@ pub async fn submit<R: Runtime>(
         let reply = if count == 0 { words::NO_VALID_RECIPIENTS } else { words::TOO_MANY_RECIPIENTS };
         return Err(refuse(shard, &envelope, (reply, None)));
     }
-    if let Some(Refused { reply, reason }) = unwelcome(shard, &policy.acceptance, client, &envelope).await {
+    if let Some(Refused { reply, reason }) = unwelcome(shard, &live.acceptance, client, &envelope).await {
         return Err(refuse(shard, &envelope, (reply, Some(reason))));
     }
-    let by = (&policy.acceptance, client);
+    let by = (&live.acceptance, client);
     let mut upload = Upload::new(BareNewlines::Refuse);
     let scanner = take_in(shard, &mut upload, by, (&mut envelope, message, size_max)).await;
     let summary = scanner.summary();
@@ -101,8 +101,8 @@ pub async fn submit<R: Runtime>(
         return Err(refuse(shard, &envelope, (reply, None)));
     }
     let now = shard.runtime.wall();
-    envelope.complete((now, upload.expires(now, &policy.retry)), summary.facts());
-    match upload.store(shard, &policy.acceptance, Whole { envelope, summary }) {
+    envelope.complete((now, upload.expires(now, &live.retry)), summary.facts());
+    match upload.store(shard, &live.acceptance, Whole { envelope, summary }) {
         Ok(stored) => stored.await.map_err(NotTaken::NotStored),
         Err(Unwanted { reply, reason, envelope }) => Err(refuse(shard, &envelope, (&reply, Some(reason)))),
     }

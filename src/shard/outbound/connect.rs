@@ -146,7 +146,7 @@ impl<R: Runtime> Search<'_, R> {
             return None;
         }
         let uncounted = usize::from(self.shard.runtime.planted(Defect::AddressUncounted));
-        let most = self.shard.policy.get().delivery.connections_per_address + 1000 * uncounted;
+        let most = self.shard.live.get().delivery.connections_per_address + 1000 * uncounted;
         // What an operator names has the limit of its site alone.
         let place = match (host.source, to.ip()) {
             (Source::Operator, _) | (_, None) => None,
@@ -306,7 +306,7 @@ async fn open<R: Runtime>(
     let mut connection = greeted?;
     // At other ports of ours there may be others of our name, a filter beside us above all.
     let own_port =
-        || shard.policy.get().listeners.iter().any(|listener| listener.config.address.port() == host.port);
+        || shard.live.get().listeners.iter().any(|listener| listener.config.address.port() == host.port);
     if connection.loops && host.source == Source::Operator {
         connection.loops = false;
         if own_port() {

@@ -105,7 +105,7 @@ fn is_final<R: Runtime>(shard: &Shard<R>, group: &Group, view: &MessageView<'_>)
     // By the queues' clock. How long it lives is its own: a rule or its sender may have said so.
     let lives = u32::try_from(view.expiry.0.saturating_sub(view.arrival.0) / 1000).unwrap_or(u32::MAX);
     let age = shard.seconds().saturating_sub(group.expiry.saturating_sub(lives));
-    group.attempts > 0 && u64::from(age) >= limits::EIGHT_BIT_KEPT.min(shard.policy.get().retry.max).as_secs()
+    group.attempts > 0 && u64::from(age) >= limits::EIGHT_BIT_KEPT.min(shard.live.get().retry.max).as_secs()
 }
 
 /// Whether other hosts of the site are asked at once for what cannot go to this one (RFC 5321 5.1).

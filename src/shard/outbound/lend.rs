@@ -85,6 +85,6 @@ pub(super) fn grant<R: Runtime>(
     let hop = site.hop.borrow().as_ref().clone();
     shard.mesh.send(
         borrower,
-        ShardMessage::Loan(Box::new(Loan { generation: shard.policy.generation(), hop, jobs })),
+        ShardMessage::Loan(Box::new(Loan { generation: shard.live.generation(), hop, jobs })),
     );
 }

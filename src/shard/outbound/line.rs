@@ -63,7 +63,7 @@ pub(super) fn park<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site, 
     }
     let count = stand_in_line(shard, key, site, address);
     // One may have been given back since it was refused.
-    if count.free(shard.policy.get().delivery.connections_per_address) > 0 {
+    if count.free(shard.live.get().delivery.connections_per_address) > 0 {
         unpark_at(shard, address);
         return;
     }
@@ -80,7 +80,7 @@ fn stand_in_line<R: Runtime>(
 ) -> Arc<ConnectionCount> {
     site.parked.set(Some(address));
     shard.instruments.counters.address_waits.add(1);
-    let at = (address, shard.policy.get().delivery.connections_per_address);
+    let at = (address, shard.live.get().delivery.connections_per_address);
     shard.outbound.addresses.stand_in_line(at, (key, site.behalf.get()), || shard.runtime.random())
 }
 
@@ -112,7 +112,7 @@ pub(in crate::shard) fn unpark<R: Runtime>(shard: &Rc<Shard<R>>) {
 }
 
 fn unpark_at<R: Runtime>(shard: &Rc<Shard<R>>, address: IpAddr) {
-    let at = (address, shard.policy.get().delivery.connections_per_address);
+    let at = (address, shard.live.get().delivery.connections_per_address);
     while let Some(key) = shard.outbound.addresses.next(at, || shard.runtime.should_yield()) {
         let site = shard.outbound.sites.borrow().get(&key).cloned();
         if let Some(site) = site

@@ -12,7 +12,7 @@ use crate::shard::outbound::{borrow, lend, sites};
 
 /// Jobs of another shard: they are delivered as if they were this shard's own.
 pub(in crate::shard) fn borrow<R: Runtime>(shard: &Rc<Shard<R>>, loan: Loan) {
-    if loan.generation < shard.policy.generation() {
+    if loan.generation < shard.live.generation() {
         // It was lent by what says no more where mail goes.
         borrow::refuse(shard, loan.jobs);
         return;

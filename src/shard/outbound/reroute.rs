@@ -8,12 +8,12 @@ use std::rc::Rc;
 use crate::limits;
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
+use crate::shard::live::{InForce, LiveConfig};
 use crate::shard::outbound::dispatch::carry_out;
 use crate::shard::outbound::{borrow, sites};
-use crate::shard::policy::{InForce, Policy};
 
-/// Another policy came into force.
-pub(in crate::shard) fn begin<R: Runtime>(shard: &Rc<Shard<R>>, before: &Policy, now: &Rc<InForce>) {
+/// Another configuration came into force.
+pub(in crate::shard) fn begin<R: Runtime>(shard: &Rc<Shard<R>>, before: &LiveConfig, now: &Rc<InForce>) {
     let routing = before.routing != now.routing && !shard.runtime.planted(Defect::RoutesKept);
     if routing {
         shard.outbound.destinations.borrow_mut().reroute();
@@ -24,7 +24,7 @@ pub(in crate::shard) fn begin<R: Runtime>(shard: &Rc<Shard<R>>, before: &Policy,
     }
 }
 
-async fn go_through<R: Runtime>(shard: Rc<Shard<R>>, policy: Rc<InForce>) {
+async fn go_through<R: Runtime>(shard: Rc<Shard<R>>, live: Rc<InForce>) {
     // Not inside of what noticed it.
     shard.runtime.yield_now().await;
     let slots = shard.outbound.destinations.borrow().domain_slots();
@@ -44,10 +44,10 @@ async fn go_through<R: Runtime>(shard: Rc<Shard<R>>, policy: Rc<InForce>) {
     shard.timers.sleep_until(shard.runtime.now() + limits::REROUTED_WITHIN).await;
     let slots = shard.outbound.destinations.borrow().site_slots();
     for slot in 0..slots {
-        if shard.draining.get() || shard.policy.generation() != policy.generation {
+        if shard.draining.get() || shard.live.generation() != live.generation {
             return;
         }
-        sites::renew(&shard, slot, &policy.table);
+        sites::renew(&shard, slot, &live.table);
         if shard.runtime.should_yield() {
             shard.runtime.yield_now().await;
         }

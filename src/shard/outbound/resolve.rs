@@ -18,8 +18,8 @@ use crate::policy::failures::Failures;
 use crate::route::gate::{self, Admitted, Gate, GateRefusal, Source};
 use crate::route::{self, At, Hop, Host, NoRoute, Route};
 use crate::runtime::{Defect, Runtime};
+use crate::shard::live::InForce;
 use crate::shard::outbound::servers::NameServers;
-use crate::shard::policy::InForce;
 use crate::shard::timers::Timers;
 use crate::time::Instant;
 use waiters::{Asker, Heard, Waiters};
@@ -75,7 +75,7 @@ fn known(dns: &DnsConfig) -> Known {
 pub struct Resolver<R: Runtime> {
     runtime: R,
     timers: Timers,
-    policy: RefCell<Rc<InForce>>,
+    live: RefCell<Rc<InForce>>,
     servers: NameServers<R>,
     /// What the machine's files say, and which of their changes that is.
     files: RefCell<(u64, Known)>,
@@ -100,20 +100,20 @@ impl<R: Runtime> Resolver<R> {
     pub fn new(
         runtime: R,
         timers: Timers,
-        policy: Rc<InForce>,
+        live: Rc<InForce>,
         (own_name, shards): (&str, usize),
     ) -> Resolver<R> {
-        let mut gate = policy.gate.clone();
+        let mut gate = live.gate.clone();
         if runtime.planted(Defect::GateSkipped) {
             gate.plant_open();
         }
         let bytes = (limits::DNS_CACHE_BYTES / shards.max(1)).max(limits::DNS_CACHE_BYTES_LEAST);
         Resolver {
-            servers: NameServers::new(runtime.clone(), timers.clone(), &policy.dns),
+            servers: NameServers::new(runtime.clone(), timers.clone(), &live.dns),
             runtime,
             timers,
-            files: RefCell::new((0, known(&policy.dns))),
-            policy: RefCell::new(policy),
+            files: RefCell::new((0, known(&live.dns))),
+            live: RefCell::new(live),
             own_name: own_name.to_owned(),
             gate: RefCell::new(gate),
             cache: RefCell::new(Cache::new(limits::DNS_CACHE_MAX, bytes)),
@@ -142,7 +142,7 @@ impl<R: Runtime> Resolver<R> {
     /// do: nothing that was said before holds.
     pub fn look_at_files(&self) {
         let mut files = self.files.borrow_mut();
-        let Some(newer) = self.policy.borrow().dns.latest.newer(files.0) else { return };
+        let Some(newer) = self.live.borrow().dns.latest.newer(files.0) else { return };
         let others = newer.1.servers != files.1.servers;
         *files = newer;
         drop(files);
@@ -152,13 +152,13 @@ impl<R: Runtime> Resolver<R> {
     }
 
     /// This is in force from now on. What was begun before begins again.
-    pub fn take_up(&self, policy: Rc<InForce>) {
-        self.gate.borrow_mut().configure(&policy.gate);
-        let known = known(&policy.dns);
+    pub fn take_up(&self, live: Rc<InForce>) {
+        self.gate.borrow_mut().configure(&live.gate);
+        let known = known(&live.dns);
         let others = known.servers != self.files.borrow().1.servers;
         *self.files.borrow_mut() = (0, known);
-        self.servers.configure(&policy.dns);
-        *self.policy.borrow_mut() = policy;
+        self.servers.configure(&live.dns);
+        *self.live.borrow_mut() = live;
         if others {
             self.replace_servers();
         }
@@ -180,7 +180,7 @@ impl<R: Runtime> Resolver<R> {
 
     /// Whether [`Resolver::next_hop`] asks nobody.
     pub fn needs_no_question(&self, domain: &str) -> bool {
-        match self.policy.borrow().table.route(domain) {
+        match self.live.borrow().table.route(domain) {
             Route::Fixed(hop) => {
                 hop.hosts.iter().all(|host| host.at != At::Name || self.known(host).is_some())
             }
@@ -228,20 +228,20 @@ impl<R: Runtime> Resolver<R> {
     /// Where the mail of a domain (lower case) goes, by what is in force when that is known.
     pub async fn next_hop(&self, domain: &str) -> Result<Rc<Hop>, Unroutable> {
         loop {
-            let policy = self.policy.borrow().clone();
-            let found = self.next_hop_by(&policy, domain).await;
-            if policy.generation == self.policy.borrow().generation {
+            let live = self.live.borrow().clone();
+            let found = self.next_hop_by(&live, domain).await;
+            if live.generation == self.live.borrow().generation {
                 return found;
             }
         }
     }
 
-    async fn next_hop_by(&self, policy: &InForce, domain: &str) -> Result<Rc<Hop>, Unroutable> {
-        match policy.table.route(domain) {
+    async fn next_hop_by(&self, live: &InForce, domain: &str) -> Result<Rc<Hop>, Unroutable> {
+        match live.table.route(domain) {
             Route::Fixed(hop) => self.fixed(hop).await,
             Route::Mx(behind) => match route::literal(domain) {
                 Some(address) => {
-                    let port = policy.delivery.mx_port;
+                    let port = live.delivery.mx_port;
                     let hop = route::to_literal(domain, address, port);
                     self.addresses(&hop.hosts[0]).await.map(|_| Rc::new(hop))
                 }
@@ -301,7 +301,7 @@ impl<R: Runtime> Resolver<R> {
     }
 
     fn order(&self, domain: &str, hosts: &[(u16, String)], random: u64) -> Result<Hop, NoRoute> {
-        let port = self.policy.borrow().delivery.mx_port;
+        let port = self.live.borrow().delivery.mx_port;
         route::order_mx(domain, hosts, &self.own_name, (port, random))
     }
 

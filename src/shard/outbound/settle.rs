@@ -420,7 +420,7 @@ async fn compose<R: Runtime>(
         header: &header,
     };
     let Some(bounce) = dsn::compose(&notice) else { return Ok(None) };
-    let envelope = bounce.envelope(now, now.after(shard.policy.get().retry.expire));
+    let envelope = bounce.envelope(now, now.after(shard.live.get().retry.expire));
     Ok(Some((Submission::composed(envelope, bounce.body), view.id)))
 }
 

@@ -49,7 +49,7 @@ pub(super) fn goes_on<R: Runtime>(
 /// The site of a next hop; where it is may have changed, and what holds for it.
 pub(super) fn site<R: Runtime>(shard: &Shard<R>, hop: Rc<Hop>) -> (SiteKey, Rc<Site>) {
     let key = shard.outbound.destinations.borrow_mut().site(&hop.site);
-    let in_force = shard.policy.get();
+    let in_force = shard.live.get();
     let policy = in_force.table.policy_for(&hop);
     let mut sites = shard.outbound.sites.borrow_mut();
     let new = || Rc::new(Site::new(hop.clone(), policy.clone(), shard.mesh.site_count(&hop.site)));

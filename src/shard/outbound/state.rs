@@ -14,13 +14,13 @@ use crate::queue::destinations::{Destinations, DomainKey, SiteKey};
 use crate::queue::fair::{FairCounts, FairQueue};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::background::Background;
+use crate::shard::live::InForce;
 use crate::shard::mesh::Mesh;
 use crate::shard::message::{Handoff, Returned};
 use crate::shard::outbound::address::Addresses;
 use crate::shard::outbound::opening::{Begun, Openings};
 use crate::shard::outbound::resolve::{Resolver, Unroutable};
 use crate::shard::outbound::site::Site;
-use crate::shard::policy::InForce;
 use crate::shard::timers::Timers;
 use crate::time::Instant;
 
@@ -76,14 +76,14 @@ impl<R: Runtime> Outbound<R> {
         runtime: &R,
         timers: &Timers,
         (boot, particulars): (&Boot, &Particulars),
-        policy: Rc<InForce>,
+        live: Rc<InForce>,
         (mesh, shard): (&Arc<Mesh>, usize),
         tls_client: tls::Client,
     ) -> Outbound<R> {
         let uncounted = u32::from(runtime.planted(Defect::CreditsUncounted));
         let credits = mesh.credits() + 1000 * uncounted;
         let node = (&*boot.node.hostname, mesh.shards());
-        let mut resolver = Resolver::new(runtime.clone(), timers.clone(), policy, node);
+        let mut resolver = Resolver::new(runtime.clone(), timers.clone(), live, node);
         resolver.limit_questions(particulars.questions_max);
         Outbound {
             backlog: RefCell::new(Backlog::new(mesh.shards())),

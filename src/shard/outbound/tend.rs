@@ -108,7 +108,7 @@ async fn look_at<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, pace: &mut Pace
             let mut looks = given;
             let site = shard.outbound.sites.borrow().get(&key).cloned();
             let own = site.as_ref().map(|site| site.policy.borrow().clone());
-            let policy = shard.policy.get();
+            let policy = shard.live.get();
             let retry = own.as_ref().map_or(&policy.retry, |own| &own.retry);
             let next = |attempts| schedule::next_attempt(retry, attempts, now, shard.runtime.random());
             let found = if tells {
@@ -187,7 +187,7 @@ fn end_of<R: Runtime>(shard: &Shard<R>, group: &Group, why: &Unroutable) -> Ende
     }
     let attempts = group.attempts.saturating_add(1);
     let random = shard.runtime.random();
-    let next = schedule::next_attempt(&shard.policy.get().retry, attempts, now.saturating_add(1), random);
+    let next = schedule::next_attempt(&shard.live.get().retry, attempts, now.saturating_add(1), random);
     let reply = client::local(451, why.status, &why.text).describe().into();
     // A last try that could not even be looked up goes on for one wait.
     let next = if group.is_last_try() { next } else { next.min(group.expiry) };

@@ -136,7 +136,7 @@ fn delayed_sessions_are_bounded_and_end_with_the_node() {
 fn no_session_waits_for_ever() {
     let world = World::new(5);
     let shard = shard(&world);
-    let logins = shard.policy.get().accounts.clone().expect("accounts");
+    let logins = shard.live.get().accounts.clone().expect("accounts");
     let (hash, _) = logins.accounts.stored("bob");
     let key = (logins.digest_key.digest("bob", b"secret", hash), "192.0.2.1".parse().expect("an address"));
     let check = Rc::<Check>::default();

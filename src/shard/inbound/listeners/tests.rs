@@ -44,7 +44,7 @@ fn listener(
     Rc::new(Listener {
         config,
         rules: Rc::new(rules),
-        policy: shard.policy.get(),
+        live: shard.live.get(),
         place: 0,
         clients: shard.mesh.clients_of(address),
         tls: None,

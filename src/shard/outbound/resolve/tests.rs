@@ -11,7 +11,7 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 use super::*;
 use crate::config::Config;
 use crate::runtime::sim::{SimRuntime, World};
-use crate::shard::policy::{Contents, Policy};
+use crate::shard::live::{Contents, LiveConfig};
 
 /// Questions for AAAA that came, and whether they are answered.
 type Asked = Rc<(Cell<usize>, Cell<bool>)>;
@@ -45,8 +45,8 @@ fn resolver(world: &World) -> (Rc<Resolver<SimRuntime>>, Asked) {
     });
     let (runtime, timers) = (world.shard(1, 0), Timers::new());
     runtime.spawn_vital("timers", timers.clone().run(runtime.clone()));
-    let policy = InForce::new(Arc::new(Policy::new(&settings, Contents::default(), 1)));
-    (Rc::new(Resolver::new(runtime, timers, policy, (&settings.node.hostname, 1))), asked)
+    let live = InForce::new(Arc::new(LiveConfig::new(&settings, Contents::default(), 1)));
+    (Rc::new(Resolver::new(runtime, timers, live, (&settings.node.hostname, 1))), asked)
 }
 
 fn host(name: &str) -> Host {

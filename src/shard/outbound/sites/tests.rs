@@ -11,9 +11,9 @@ use crate::queue::destinations::Effect;
 use crate::route::Protocol;
 use crate::runtime::sim::{SimRuntime, World};
 use crate::shard::alone;
+use crate::shard::live::{Contents, InForce, LiveConfig};
 use crate::shard::outbound::pump;
 use crate::shard::outbound::site::Work;
-use crate::shard::policy::{Contents, InForce, Policy};
 
 fn hop(name: &str) -> Rc<Hop> {
     Rc::new(Hop { label: name.into(), site: name.to_owned(), hosts: Vec::new(), protocol: Protocol::Smtp })
@@ -22,7 +22,7 @@ fn hop(name: &str) -> Rc<Hop> {
 fn reload(shard: &Shard<SimRuntime>, delivery: &str) {
     let text = format!("node.hostname = \"relay.example\"\n[delivery]\n{delivery}\n");
     let config = Config::parse(&text, Path::new("test")).expect("a valid configuration");
-    shard.policy.set(InForce::new(Arc::new(Policy::new(&config, Contents::default(), 1))));
+    shard.live.set(InForce::new(Arc::new(LiveConfig::new(&config, Contents::default(), 1))));
 }
 
 /// Whoever has a site goes by what holds for it now, be it found anew or gone through: connections end where they would not be opened so.
@@ -34,7 +34,7 @@ fn a_reload_reaches_each_site() {
         let slots = shard.outbound.destinations.borrow().site_slots();
         let slot = (0..slots).find(|slot| shard.outbound.destinations.borrow().site_at(*slot) == key);
         let era = site.era.get();
-        renew(&shard, slot.unwrap(), &shard.policy.get().table);
+        renew(&shard, slot.unwrap(), &shard.live.get().table);
         site.era.get() - era
     };
     let (key, one) = site(&shard, hop("one.example"));

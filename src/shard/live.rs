@@ -17,7 +17,7 @@ use crate::route::{Route, Table};
 use crate::shard::inbound::logins::Logins;
 
 /// All that is not read at the start alone.
-pub struct Policy {
+pub struct LiveConfig {
     /// Its number: no other of this process has it, and a later one has a larger one.
     pub generation: u64,
     /// The generation with which what says where mail goes was last another.
@@ -33,7 +33,7 @@ pub struct Policy {
     /// `[dns]`, with the name servers and hosts that were found.
     pub dns: DnsConfig,
     /// `[[listener]]`, ports resolved.
-    pub listeners: Vec<ListenerPolicy>,
+    pub listeners: Vec<LiveListener>,
     /// Who has a say in what is taken: `[[rule]]`
     pub acceptance: Acceptance,
     /// `[[route]]`
@@ -46,7 +46,7 @@ pub struct Policy {
 
 /// A listener, with what its files hold.
 #[derive(Debug)]
-pub struct ListenerPolicy {
+pub struct LiveListener {
     /// What the configuration says.
     pub config: ListenerConfig,
     /// The certificate and its key.
@@ -64,19 +64,19 @@ pub struct Contents {
     pub accounts: Option<Arc<Logins>>,
 }
 
-impl Policy {
+impl LiveConfig {
     /// That of a configuration whose ports are resolved, with what its files hold, for so many shards.
-    pub fn new(config: &Config, contents: Contents, shards: usize) -> Policy {
+    pub fn new(config: &Config, contents: Contents, shards: usize) -> LiveConfig {
         let Contents { certificates, accounts } = contents;
         let shards = config.particulars(shards);
         let certificates = certificates.into_iter().chain(std::iter::repeat(None));
         let listeners = config.listeners.iter().zip(certificates).enumerate();
-        let listener = |(place, (config, certificate)): (usize, (&ListenerConfig, _))| ListenerPolicy {
+        let listener = |(place, (config, certificate)): (usize, (&ListenerConfig, _))| LiveListener {
             config: config.clone(),
             certificate,
             opens: shards.iter().map(|shard| shard.listeners[place]).collect(),
         };
-        Policy {
+        LiveConfig {
             generation: 0,
             routing: 0,
             by: String::new(),
@@ -93,51 +93,56 @@ impl Policy {
     }
 
     /// Whether mail of this domain, in lower case, is led by it as by another. What the gate says of addresses only a look-up tells.
-    pub fn leads_as(&self, other: &Policy, domain: &str) -> bool {
+    pub fn leads_as(&self, other: &LiveConfig, domain: &str) -> bool {
         let (ours, theirs) = (self.table.route(domain), other.table.route(domain));
         let by_mx = matches!(ours, Route::Mx(_));
         ours == theirs && (!by_mx || self.delivery.mx_port == other.delivery.mx_port)
     }
 
     /// Whether mail of every domain is.
-    pub fn leads_all_as(&self, other: &Policy) -> bool {
+    pub fn leads_all_as(&self, other: &LiveConfig) -> bool {
         self.table.leads_as(&other.table) && self.delivery.mx_port == other.delivery.mx_port
     }
 
     /// The same, of this generation, in place of another: who asked for it, and which sections say something else.
-    pub fn after(self, before: &Policy, generation: u64, (by, changed): (&str, &[&'static str])) -> Policy {
+    pub fn after(
+        self,
+        before: &LiveConfig,
+        generation: u64,
+        (by, changed): (&str, &[&'static str]),
+    ) -> LiveConfig {
         let alike = self.leads_all_as(before) && self.gate.judges_as(&before.gate);
         let routing = if alike { before.routing } else { generation };
-        Policy { generation, routing, by: by.to_owned(), changed: changed.to_vec(), ..self }
+        LiveConfig { generation, routing, by: by.to_owned(), changed: changed.to_vec(), ..self }
     }
 }
 
-impl fmt::Debug for Policy {
+impl fmt::Debug for LiveConfig {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "Policy({})", self.generation)
+        write!(formatter, "LiveConfig({})", self.generation)
     }
 }
 
-/// The policy as one shard has it.
+/// The configuration as one shard has it.
 pub struct InForce {
-    policy: Arc<Policy>,
+    live: Arc<LiveConfig>,
     /// The same, this shard's own: what patterns remember while they are matched is not shared between threads.
     pub acceptance: Acceptance,
 }
 
 impl InForce {
     /// For one shard.
-    pub fn new(policy: Arc<Policy>) -> Rc<InForce> {
-        let acceptance = policy.acceptance.clone();
-        Rc::new(InForce { policy, acceptance })
+    pub fn new(live: Arc<LiveConfig>) -> Rc<InForce> {
+        let acceptance = live.acceptance.clone();
+        Rc::new(InForce { live, acceptance })
     }
 }
 
 impl Deref for InForce {
-    type Target = Policy;
+    type Target = LiveConfig;
 
-    fn deref(&self) -> &Policy {
-        &self.policy
+    fn deref(&self) -> &LiveConfig {
+        &self.live
     }
 }
 
@@ -149,9 +154,9 @@ pub struct Swap {
 }
 
 impl Swap {
-    /// With the policy of the start.
-    pub fn new(policy: Rc<InForce>) -> Swap {
-        Swap { in_force: RefCell::new(policy), waiting: RefCell::default() }
+    /// With the configuration of the start.
+    pub fn new(live: Rc<InForce>) -> Swap {
+        Swap { in_force: RefCell::new(live), waiting: RefCell::default() }
     }
 
     /// What is in force. What begins now goes by this to its end.
@@ -165,8 +170,8 @@ impl Swap {
     }
 
     /// This is in force now; what was before.
-    pub fn set(&self, policy: Rc<InForce>) -> Rc<InForce> {
-        self.in_force.replace(policy)
+    pub fn set(&self, live: Rc<InForce>) -> Rc<InForce> {
+        self.in_force.replace(live)
     }
 
     /// Wakes who waits for a generation, if one came into force on the node that was not taken up here.
