@@ -31,7 +31,7 @@ use relevo::policy::acceptance::Acceptance;
 use relevo::policy::admit::{Admitted, Section, Submitter, admit};
 use relevo::policy::reason::{Reason, Refused};
 use relevo::policy::rules::{self, Facts};
-use relevo::smtp::server::{Answer, Asks, BodyEnd, Gate, Open, Question, Rules, Session, Step};
+use relevo::smtp::server::{Answer, BodyEnd, Gate, Open, Question, Questions, Session, SessionConfig, Step};
 use relevo::time::UnixMillis;
 
 /// Inputs longer than this are cut at fewer places: around each line's end and every few hundred bytes.
@@ -40,7 +40,7 @@ const EVERY_BYTE_MAX: usize = 4000;
 struct Transcript {
     relay: bool,
     gate: Gate,
-    rules: Rules,
+    config: SessionConfig,
     acceptance: Rc<Acceptance>,
     /// What the client sends, one piece for each stretch between handshakes.
     inputs: Vec<Vec<u8>>,
@@ -53,7 +53,7 @@ fn parse(text: &str) -> Result<Transcript, String> {
     let mut transcript = Transcript {
         relay: true,
         gate: Gate::Open,
-        rules: Rules {
+        config: SessionConfig {
             hostname: "relay.example".into(),
             message_size_max: 1000,
             recipients_max: 3,
@@ -61,7 +61,7 @@ fn parse(text: &str) -> Result<Transcript, String> {
             accounts: false,
             bare_newlines: BareNewlines::Refuse,
             envelopes: Envelopes::default(),
-            asks: Asks::default(),
+            questions: Questions::default(),
         },
         acceptance: Rc::default(),
         inputs: vec![Vec::new()],
@@ -96,8 +96,8 @@ fn parse(text: &str) -> Result<Transcript, String> {
     }
     let read = Config::parse(&config, Path::new("rules")).map_err(|errors| format!("{errors:?}"))?;
     transcript.acceptance = Rc::new(Acceptance::new(&read.rules));
-    let rules::Asks { sender, recipient, header: _ } = transcript.acceptance.asks();
-    transcript.rules.asks = Asks { sender, recipient };
+    let rules::Stages { sender, recipient, header: _ } = transcript.acceptance.stages();
+    transcript.config.questions = Questions { sender, recipient };
     Ok(transcript)
 }
 
@@ -108,11 +108,11 @@ fn settings(transcript: &mut Transcript, words: &str) -> Result<(), String> {
         let yes = value == "yes";
         match key {
             "relay" => transcript.relay = yes,
-            "starttls" => transcript.rules.starttls = yes,
-            "accounts" => transcript.rules.accounts = yes,
-            "bare" if value == "normalise" => transcript.rules.bare_newlines = BareNewlines::Normalise,
-            "size" => transcript.rules.message_size_max = number()? as u64,
-            "recipients" => transcript.rules.recipients_max = number()?,
+            "starttls" => transcript.config.starttls = yes,
+            "accounts" => transcript.config.accounts = yes,
+            "bare" if value == "normalise" => transcript.config.bare_newlines = BareNewlines::Normalise,
+            "size" => transcript.config.message_size_max = number()? as u64,
+            "recipients" => transcript.config.recipients_max = number()?,
             "gate" if value == "nospace" => transcript.gate = Gate::NoSpace,
             "gate" if value == "queuefull" => transcript.gate = Gate::QueueFull,
             "gate" if value == "nojournal" => transcript.gate = Gate::NoJournal,
@@ -168,7 +168,7 @@ struct Replay {
 impl Replay {
     fn new(transcript: &Transcript) -> Replay {
         let peer: SocketAddr = "192.0.2.1:1234".parse().expect("an address");
-        let session = Session::new(Rc::new(transcript.rules.clone()), peer, transcript.relay);
+        let session = Session::new(Rc::new(transcript.config.clone()), peer, transcript.relay);
         let mut replies = Vec::new();
         session.greet(&mut replies);
         Replay {
@@ -249,7 +249,7 @@ impl Replay {
             return Ok(Admitted::default());
         };
         let Open { account, trusted, envelope } = self.session.open().expect("a transaction");
-        if !self.acceptance.asks().header && !summary.may_instruct {
+        if !self.acceptance.stages().header && !summary.may_instruct {
             return Ok(Admitted::default());
         }
         let at = Section { length: summary.header_length as usize, mailbox_line: summary.mailbox_line };

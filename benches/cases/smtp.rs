@@ -11,7 +11,7 @@ use relevo::smtp::client::{self, Body, Capabilities, Next, Recipients, Transacti
 use relevo::smtp::command;
 use relevo::smtp::data::Scanner;
 use relevo::smtp::reply::ReplyReader;
-use relevo::smtp::server::{Asks, BodyEnd, Gate, Rules, Session, Step};
+use relevo::smtp::server::{BodyEnd, Gate, Questions, Session, SessionConfig, Step};
 
 use super::Routine;
 use super::inputs::{self, BODY, LARGE};
@@ -146,7 +146,7 @@ impl Routine for Conversation {
 /// A client's session, from MAIL to the 250 after the dot, without its storage.
 pub fn session() -> Box<dyn Routine> {
     let envelopes = Envelopes::default();
-    let rules = Rules {
+    let config = SessionConfig {
         hostname: "relay.example".to_owned(),
         message_size_max: limits::MESSAGE_SIZE_DEFAULT,
         recipients_max: limits::RECIPIENTS_MAX,
@@ -154,10 +154,10 @@ pub fn session() -> Box<dyn Routine> {
         accounts: false,
         bare_newlines: BareNewlines::Refuse,
         envelopes: envelopes.clone(),
-        asks: Asks::default(),
+        questions: Questions::default(),
     };
     let peer = "192.0.2.17:40000".parse().expect("an address");
-    let mut session = Session::new(Rc::new(rules), peer, true);
+    let mut session = Session::new(Rc::new(config), peer, true);
     let mut out = Vec::new();
     session.handle(b"EHLO app7.shop.example\r\n", Gate::Open, &mut out);
     let id = Store::new().store_one();

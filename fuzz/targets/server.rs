@@ -9,7 +9,9 @@ use relevo::limits;
 use relevo::mail::address::{is_domain, is_literal};
 use relevo::mail::envelope::{Envelope, Envelopes};
 use relevo::policy::reason::{Reason, Refused};
-use relevo::smtp::server::{Answer, Asks, BodyEnd, Gate, NotStored, Question, Rules, Session, Step};
+use relevo::smtp::server::{
+    Answer, BodyEnd, Gate, NotStored, Question, Questions, Session, SessionConfig, Step,
+};
 use relevo::time::UnixMillis;
 
 use super::input::{Input, splits};
@@ -46,7 +48,7 @@ struct Talk {
 
 impl Talk {
     fn new(setting: Setting) -> Talk {
-        let rules = Rules {
+        let config = SessionConfig {
             hostname: "relay.example".into(),
             message_size_max: SIZE_MAX,
             recipients_max: RECIPIENTS_MAX,
@@ -54,10 +56,10 @@ impl Talk {
             accounts: setting.accounts,
             bare_newlines: BareNewlines::default(),
             envelopes: Envelopes::default(),
-            asks: Asks { sender: setting.accounts, recipient: setting.accounts },
+            questions: Questions { sender: setting.accounts, recipient: setting.accounts },
         };
         let peer: SocketAddr = "192.0.2.1:1234".parse().expect("an address");
-        let session = Session::new(Rc::new(rules), peer, setting.may_relay);
+        let session = Session::new(Rc::new(config), peer, setting.may_relay);
         let mut replies = Vec::new();
         session.greet(&mut replies);
         Talk {

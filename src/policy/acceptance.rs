@@ -2,7 +2,7 @@
 
 use crate::config::rule::RuleConfig;
 use crate::policy::reason::{Reason, Refused};
-use crate::policy::rules::{Asks, Facts, Rules};
+use crate::policy::rules::{Facts, Rules, Stages};
 
 /// Those who do: the operator's rules. Each shard has its own: what a pattern remembers while it is matched is not shared between threads.
 #[derive(Clone, Debug, Default)]
@@ -17,8 +17,8 @@ impl Acceptance {
     }
 
     /// At which stages there is anything to ask.
-    pub fn asks(&self) -> Asks {
-        self.rules.asks()
+    pub fn stages(&self) -> Stages {
+        self.rules.stages()
     }
 
     /// Whether a sender or a recipient is refused by what is known so far, and why.

@@ -20,12 +20,12 @@ pub struct Rules {
     rules: Vec<RuleConfig>,
     /// Header fields that rules match, in lower case, in order.
     names: Vec<String>,
-    asks: Asks,
+    stages: Stages,
 }
 
 /// At which stages there is anything to ask. Where there is not, mail pays the look at this.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Asks {
+pub struct Stages {
     /// At MAIL: some rule refuses senders.
     pub sender: bool,
     /// At RCPT: some rule refuses recipients.
@@ -94,22 +94,22 @@ impl Rules {
     pub fn new(rules: &[RuleConfig]) -> Rules {
         let wanted = rules.iter().filter_map(|rule| rule.header.as_ref());
         let names: BTreeSet<String> = wanted.map(|header| header.name.to_ascii_lowercase()).collect();
-        let mut asks = Asks::default();
+        let mut stages = Stages::default();
         for rule in rules {
             let rejects = matches!(rule.action, Some(RuleAction::Reject(_)));
             match (rejects, &rule.header, &rule.recipient) {
-                (true, None, None) => asks.sender = true,
-                (true, None, Some(_)) => asks.recipient = true,
-                _ => asks.header = true,
+                (true, None, None) => stages.sender = true,
+                (true, None, Some(_)) => stages.recipient = true,
+                _ => stages.header = true,
             }
-            asks.header |= !rule.set.is_empty();
+            stages.header |= !rule.set.is_empty();
         }
-        Rules { rules: rules.to_vec(), names: names.into_iter().collect(), asks }
+        Rules { rules: rules.to_vec(), names: names.into_iter().collect(), stages }
     }
 
     /// What there is to ask.
-    pub fn asks(&self) -> Asks {
-        self.asks
+    pub fn stages(&self) -> Stages {
+        self.stages
     }
 
     /// The fields that rules match, in one pass over a header section.

@@ -20,7 +20,7 @@ pub struct Job {
 /// From a home shard to one that has more time: jobs of one site.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loan {
-    /// The policy that says so.
+    /// The configuration that says so.
     pub generation: u64,
     /// Where they go.
     pub hop: Hop,

@@ -16,7 +16,7 @@ use crate::shard::inbound::listener::{ListenError, Listener};
 use crate::shard::inbound::listeners::{self, Prepared};
 use crate::shard::live::{InForce, LiveConfig, LiveListener};
 use crate::shard::outbound::reroute;
-use crate::smtp::server::{Asks, Rules};
+use crate::smtp::server::{Questions, SessionConfig};
 
 /// Opens the listeners of the configuration that the shard was started with.
 pub(in crate::shard) fn open<R: Runtime>(shard: &Rc<Shard<R>>) -> Result<(), ListenError> {
@@ -37,11 +37,11 @@ fn listener_of<R: Runtime>(
     (place, LiveListener { config, certificate, .. }): (usize, &LiveListener),
     live: &Rc<InForce>,
 ) -> Listener {
-    let asks = live.acceptance.asks();
-    let asks = Asks { sender: asks.sender, recipient: asks.recipient };
+    let stages = live.acceptance.stages();
+    let questions = Questions { sender: stages.sender, recipient: stages.recipient };
     Listener {
         config: config.clone(),
-        rules: Rc::new(Rules {
+        session: Rc::new(SessionConfig {
             hostname: shard.boot.node.hostname.clone(),
             message_size_max: config.message_size_max,
             recipients_max: config.recipients_max,
@@ -49,7 +49,7 @@ fn listener_of<R: Runtime>(
             accounts: live.accounts.is_some(),
             bare_newlines: config.bare_newlines,
             envelopes: shard.inbound.envelopes.clone(),
-            asks,
+            questions,
         }),
         live: live.clone(),
         place: u16::try_from(place).unwrap_or(u16::MAX),

@@ -44,7 +44,7 @@ fn each_stage_refuses_what_it_knows() {
          [[rule]]\nmatch = { sender = \"@bad.example\" }\naction = \"reject 550 5.7.1 sender\"\n\
          [[rule]]\nmatch = { recipient = \"@bad.example\", sender = \"@odd.example\" }\naction = \"reject 450 4.7.1 recipient\"\n",
     );
-    assert_eq!(rules.asks(), Asks { sender: true, recipient: true, header: true });
+    assert_eq!(rules.stages(), Stages { sender: true, recipient: true, header: true });
     let refuses = |account, sender, recipient| rules.refuses(&facts(account, sender, recipient));
     assert_eq!(refuses(None, "a@bad.example", None), Some("550 5.7.1 sender\r\n"));
     assert_eq!(refuses(Some("good"), "a@bad.example", None), None, "an earlier rule takes it");
@@ -69,7 +69,7 @@ fn later_rules_set_over_earlier_ones_and_recipients_have_their_own() {
          [[rule]]\nmatch = { recipient = \"@two.example\" }\nset = { pool = \"two\" }\naction = \"discard\"\n\
          [[rule]]\nset = { pool = \"never for two\" }\n",
     );
-    assert_eq!(rules.asks(), Asks { sender: false, recipient: false, header: true });
+    assert_eq!(rules.stages(), Stages { sender: false, recipient: false, header: true });
     let found = judged(
         &rules,
         "x-job : promo-spring\r\n\r\n",

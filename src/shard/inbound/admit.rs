@@ -47,7 +47,7 @@ impl Admission {
             // With room for what a look at the input may bring, no more would be gathered in any case.
             let is_long = body.len() > limits::BODY_GATHER_MAX - 2 * limits::SCRATCH;
             admission.cut = Some(if is_long { Cut::TooLong } else { Cut::NoMemory });
-        } else if acceptance.asks().header || summary.may_instruct {
+        } else if acceptance.stages().header || summary.may_instruct {
             let length = usize::try_from(summary.header_length).unwrap_or(usize::MAX).min(body.len());
             let section = Section { length, mailbox_line: summary.mailbox_line };
             let before = body.capacity();
@@ -69,7 +69,7 @@ impl Admission {
 
     /// Behind the end of a message whose first part was stored early: what was to be done with its header section cannot be done any more.
     pub(in crate::shard) fn settle(&mut self, acceptance: &Acceptance, summary: &Summary) {
-        if acceptance.asks().header || summary.may_instruct {
+        if acceptance.stages().header || summary.may_instruct {
             match self.cut {
                 Some(Cut::TooLong) => self.refused = Some((words::HEADER_TOO_LARGE.into(), Reason::TooLarge)),
                 Some(Cut::NoMemory) => self.refused = Some((words::NO_MEMORY.into(), Reason::NoRoom)),

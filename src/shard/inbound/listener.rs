@@ -11,14 +11,14 @@ use std::task::{Context, Poll, Waker};
 use crate::config::ListenerConfig;
 use crate::shard::counts::ClientCounts;
 use crate::shard::live::InForce;
-use crate::smtp::server::Rules;
+use crate::smtp::server::SessionConfig;
 
 /// What one listener's sessions share. Those that begin when the configuration has changed share another.
 pub struct Listener {
     /// What the configuration says of it. It is known by its address.
     pub config: ListenerConfig,
     /// Protocol limits and offers.
-    pub rules: Rc<Rules>,
+    pub session: Rc<SessionConfig>,
     /// What its sessions go by until they hear of another.
     pub live: Rc<InForce>,
     /// Its place among the listeners of that, as rules call it.

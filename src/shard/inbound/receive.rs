@@ -68,7 +68,7 @@ pub(super) fn receive<R: Runtime>(
 ) -> impl Future<Output = ()> {
     let may_relay = relay::may_relay(&listener.config.relay_from, peer.ip());
     let wire = Wire::new(stream, &shard.timers);
-    let session = Session::new(listener.rules.clone(), peer, may_relay);
+    let session = Session::new(listener.session.clone(), peer, may_relay);
     let now = shard.timers.recent();
     let since = Since { began: now, message: 0, line: 0, lines: 0, within: false };
     let (input, out) = (Vec::new(), Vec::new());
@@ -192,7 +192,7 @@ impl<R: Runtime> Connection<R> {
             hash(listener) == hash(&before)
         });
         let may_relay = relay::may_relay(&listener.config.relay_from, self.session.peer().ip());
-        self.session.renew(listener.rules.clone(), may_relay);
+        self.session.renew(listener.session.clone(), may_relay);
         if !proven {
             self.out.extend_from_slice(words::CONNECT_AGAIN.as_bytes());
         }
@@ -411,7 +411,7 @@ impl<R: Runtime> Connection<R> {
 
     /// Takes in one body and answers it. False: close.
     async fn body(&mut self) -> Result<bool, WireError> {
-        let mut upload = Upload::new(self.listener.rules.bare_newlines);
+        let mut upload = Upload::new(self.listener.session.bare_newlines);
         if let Err(error) = self.take_in(&mut upload).await {
             upload.abandon(&self.shard);
             return Err(error);

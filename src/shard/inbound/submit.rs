@@ -117,12 +117,12 @@ async fn unwelcome<'a, R: Runtime>(
     envelope: &Envelope,
 ) -> Option<Refused<'a>> {
     let Submitter { account, listener, trusted: _ } = client;
-    let (asks, sender) = (acceptance.asks(), &envelope.sender[..]);
+    let (stages, sender) = (acceptance.stages(), &envelope.sender[..]);
     let facts = Facts { account, listener, sender, recipient: None, fields: None };
-    if let Some(refused) = acceptance.refuses(&facts).filter(|_| asks.sender) {
+    if let Some(refused) = acceptance.refuses(&facts).filter(|_| stages.sender) {
         return Some(refused);
     }
-    for one in envelope.recipients.iter().filter(|_| asks.recipient) {
+    for one in envelope.recipients.iter().filter(|_| stages.recipient) {
         if let Some(refused) = acceptance.refuses(&Facts { recipient: Some(&one.address), ..facts }) {
             return Some(refused);
         }

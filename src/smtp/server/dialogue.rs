@@ -14,14 +14,14 @@ use crate::smtp::server::body::BodyEnd;
 use crate::smtp::server::conduct::Conduct;
 use crate::smtp::server::identity::Identity;
 use crate::smtp::server::refusals::Refusals;
-use crate::smtp::server::step::{Answer, Gate, Question, Rules, Step};
+use crate::smtp::server::step::{Answer, Gate, Question, SessionConfig, Step};
 use crate::smtp::server::transaction::{Taken, Transaction};
 use crate::time::UnixMillis;
 
 /// A client, what it did, and the transaction that it is in.
 #[derive(Debug)]
 pub(super) struct Dialogue {
-    pub(super) rules: Rc<Rules>,
+    pub(super) config: Rc<SessionConfig>,
     pub(super) identity: Identity,
     pub(super) conduct: Conduct,
     pub(super) auth: Auth,
@@ -29,9 +29,9 @@ pub(super) struct Dialogue {
 }
 
 impl Dialogue {
-    pub(super) fn new(rules: Rc<Rules>, peer: SocketAddr, may_relay: bool) -> Dialogue {
+    pub(super) fn new(config: Rc<SessionConfig>, peer: SocketAddr, may_relay: bool) -> Dialogue {
         Dialogue {
-            rules,
+            config,
             identity: Identity::new(peer, may_relay),
             conduct: Conduct::default(),
             auth: Auth::default(),
@@ -202,13 +202,13 @@ impl Dialogue {
         self.conduct.begin_anew();
         self.identity.says_hello(command::name_text(name).into(), extended);
         if extended {
-            let (rules, tls) = (&self.rules, self.identity.is_protected());
+            let (config, tls) = (&self.config, self.identity.is_protected());
             let unnamed = self.identity.account().is_none();
-            let (starttls, auth) = (rules.starttls && !tls, rules.accounts && tls && unnamed);
-            extensions::write_ehlo(out, &rules.hostname, rules.message_size_max, starttls, auth);
+            let (starttls, auth) = (config.starttls && !tls, config.accounts && tls && unnamed);
+            extensions::write_ehlo(out, &config.hostname, config.message_size_max, starttls, auth);
         } else {
             out.extend_from_slice(b"250 ");
-            out.extend_from_slice(self.rules.hostname.as_bytes());
+            out.extend_from_slice(self.config.hostname.as_bytes());
             out.extend_from_slice(b"\r\n");
         }
         None
@@ -235,15 +235,15 @@ impl Dialogue {
             Some((words, true)) => return self.close(words, out),
         }
         // RFC 1870 section 6.1
-        if parameters.size.is_some_and(|size| size > self.rules.message_size_max) {
+        if parameters.size.is_some_and(|size| size > self.config.message_size_max) {
             // A stranger's commands behind its own mistake count.
             self.conduct.refuse_mail(self.identity.may_relay());
             return self.say(words::TOO_LARGE, out);
         }
         self.conduct.begin_anew();
-        let envelope = self.rules.envelopes.take();
+        let envelope = self.config.envelopes.take();
         self.transaction = Some(Transaction::new(envelope, path.address));
-        if self.rules.asks.sender {
+        if self.config.questions.sender {
             return Some(Step::Ask(Question::Sender));
         }
         self.say(words::SENDER_OK, out)
@@ -251,7 +251,7 @@ impl Dialogue {
 
     fn rcpt(&mut self, path: &Path<'_>, gate: Gate, out: &mut Vec<u8>) -> Option<Step> {
         let allowed = self.identity.may_relay();
-        let (hostname, most) = (&self.rules.hostname, self.rules.recipients_max);
+        let (hostname, most) = (&self.config.hostname, self.config.recipients_max);
         let Some(transaction) = &mut self.transaction else { return self.need_mail(out) };
         // We are nobody's final destination: a client that may not relay has no recipient to give us, in whatever form
         // (`u%x@us`, `x!u@us`, `"u@x"@us`, a source route).
@@ -259,7 +259,7 @@ impl Dialogue {
             return self.refuse_recipient(words::RELAY_DENIED, out);
         }
         let memory = gate != Gate::NoMemory;
-        if self.rules.asks.recipient {
+        if self.config.questions.recipient {
             transaction.ask(path, hostname, memory);
             return Some(Step::Ask(Question::Recipient));
         }
@@ -281,7 +281,7 @@ impl Dialogue {
     }
 
     fn data(&mut self, out: &mut Vec<u8>) -> Option<Step> {
-        let size_max = self.rules.message_size_max;
+        let size_max = self.config.message_size_max;
         let Some(transaction) = &mut self.transaction else { return self.need_mail(out) };
         if transaction.envelope.recipients.is_empty() {
             if transaction.offered > 0 {
@@ -292,14 +292,14 @@ impl Dialogue {
             let words = if transaction.refused > 0 { words::NO_VALID_RECIPIENTS } else { words::NEED_RCPT };
             return self.complain(words, out);
         }
-        transaction.scanner = Some(Scanner::new(size_max, self.rules.bare_newlines));
+        transaction.scanner = Some(Scanner::new(size_max, self.config.bare_newlines));
         self.say(words::GO_AHEAD, out);
         Some(Step::Body)
     }
 
     fn starttls(&mut self, out: &mut Vec<u8>) -> Option<Step> {
-        if !self.rules.starttls || self.identity.is_protected() {
-            let words = if self.rules.starttls { words::BAD_SEQUENCE } else { words::NOT_OFFERED };
+        if !self.config.starttls || self.identity.is_protected() {
+            let words = if self.config.starttls { words::BAD_SEQUENCE } else { words::NOT_OFFERED };
             return self.complain(words, out);
         }
         if self.identity.tls_put_off {
@@ -310,7 +310,7 @@ impl Dialogue {
     }
 
     fn auth(&mut self, mechanism: &str, initial: Option<&str>, out: &mut Vec<u8>) -> Option<Step> {
-        if let Some(words) = auth::forbidden(self.rules.accounts, &self.identity, self.transaction.is_some())
+        if let Some(words) = auth::forbidden(self.config.accounts, &self.identity, self.transaction.is_some())
         {
             return self.complain(words, out);
         }
@@ -341,7 +341,7 @@ impl Dialogue {
         refusals: &mut Refusals,
         out: &mut Vec<u8>,
     ) -> bool {
-        let (hostname, most) = (&self.rules.hostname, self.rules.recipients_max);
+        let (hostname, most) = (&self.config.hostname, self.config.recipients_max);
         let Some(transaction) = &mut self.transaction else { return false };
         let asked = transaction.take_asked();
         match (answer, &asked) {

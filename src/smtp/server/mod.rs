@@ -30,7 +30,7 @@ pub use body::{BodyEnd, NotStored};
 use dialogue::Dialogue;
 use lines::{Found, Lines};
 pub use refusals::{Refusal, Refusals};
-pub use step::{Answer, Asks, Credentials, Gate, Open, Overdue, Question, Rules, Step};
+pub use step::{Answer, Credentials, Gate, Open, Overdue, Question, Questions, SessionConfig, Step};
 use transaction::Transaction;
 
 /// One client's session.
@@ -44,9 +44,9 @@ pub struct Session {
 
 impl Session {
     /// A fresh session. `may_relay`: the client's network is allowed to relay.
-    pub fn new(rules: Rc<Rules>, peer: SocketAddr, may_relay: bool) -> Session {
+    pub fn new(config: Rc<SessionConfig>, peer: SocketAddr, may_relay: bool) -> Session {
         Session {
-            dialogue: Dialogue::new(rules, peer, may_relay),
+            dialogue: Dialogue::new(config, peer, may_relay),
             refusals: Refusals::default(),
             lines: Lines::default(),
         }
@@ -55,13 +55,13 @@ impl Session {
     /// The 220 (RFC 5321 4.2).
     pub fn greet(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"220 ");
-        out.extend_from_slice(self.dialogue.rules.hostname.as_bytes());
+        out.extend_from_slice(self.dialogue.config.hostname.as_bytes());
         out.extend_from_slice(b" ESMTP relevo\r\n");
     }
 
     /// Between transactions: these rules hold from now on, and this is whether the client's network is allowed to relay.
-    pub fn renew(&mut self, rules: Rc<Rules>, may_relay: bool) {
-        (self.dialogue.rules, self.dialogue.identity.network_may_relay) = (rules, may_relay);
+    pub fn renew(&mut self, config: Rc<SessionConfig>, may_relay: bool) {
+        (self.dialogue.config, self.dialogue.identity.network_may_relay) = (config, may_relay);
     }
 
     /// The client's address.

@@ -254,7 +254,7 @@ mod tests {
     #[test]
     fn a_reason_that_was_given_is_not_read_from_the_reply() {
         let mut session =
-            Session::new(crate::smtp::server::tests::rules(), "192.0.2.1:1".parse().unwrap(), true);
+            Session::new(crate::smtp::server::tests::config(), "192.0.2.1:1".parse().unwrap(), true);
         assert_eq!(handled_by(&mut session, "EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n"), []);
         let (reply, mut out) = ("550 5.7.1 Relay access denied\r\n", Vec::new());
         let envelope = session.open().unwrap().envelope.clone();
@@ -271,7 +271,7 @@ mod tests {
     /// What a session keeps of these lines: replies, and paths.
     fn kept(may_relay: bool, lines: &str) -> Vec<(String, String, String)> {
         let peer = "192.0.2.1:1".parse().unwrap();
-        handled(Session::new(crate::smtp::server::tests::rules(), peer, may_relay), lines)
+        handled(Session::new(crate::smtp::server::tests::config(), peer, may_relay), lines)
     }
 
     fn handled(mut session: Session, lines: &str) -> Vec<(String, String, String)> {
@@ -319,11 +319,11 @@ mod tests {
     /// What a client hears in the middle of a transaction is told with the mail it was about.
     #[test]
     fn a_refused_message_is_kept_with_its_first_recipients() {
-        let rules = crate::smtp::server::Rules {
+        let config = crate::smtp::server::SessionConfig {
             recipients_max: 100,
-            ..(*crate::smtp::server::tests::rules()).clone()
+            ..(*crate::smtp::server::tests::config()).clone()
         };
-        let mut session = Session::new(rules.into(), "192.0.2.1:1".parse().unwrap(), true);
+        let mut session = Session::new(config.into(), "192.0.2.1:1".parse().unwrap(), true);
         let mut lines = "EHLO x\r\nMAIL FROM:<a@b>\r\n".to_owned();
         (0..50).for_each(|number| lines += &format!("RCPT TO:<{number}@d>\r\n"));
         assert_eq!(handled_by(&mut session, &lines), []);
@@ -342,7 +342,7 @@ mod tests {
     #[test]
     fn mail_that_is_refused_is_told_once() {
         let mut session =
-            Session::new(crate::smtp::server::tests::rules(), "192.0.2.1:1".parse().unwrap(), true);
+            Session::new(crate::smtp::server::tests::config(), "192.0.2.1:1".parse().unwrap(), true);
         let mut out = Vec::new();
         let lines = "EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n";
         assert_eq!(handled_by(&mut session, lines), []);
@@ -355,7 +355,7 @@ mod tests {
         assert_eq!(told, [("bare_newline", true, 1), ("too_many_errors", false, 0)]);
         // The same of a recipient.
         let mut session =
-            Session::new(crate::smtp::server::tests::rules(), "192.0.2.1:1".parse().unwrap(), false);
+            Session::new(crate::smtp::server::tests::config(), "192.0.2.1:1".parse().unwrap(), false);
         assert_eq!(handled_by(&mut session, "EHLO x\r\nMAIL FROM:<a@b>\r\n"), []);
         session.dialogue.conduct.errors = limits::COMMAND_ERRORS_MAX - 1;
         let kept = handled_by(&mut session, "RCPT TO:<c@d>\r\n");
@@ -380,9 +380,9 @@ mod tests {
 
     #[test]
     fn each_line_of_a_login_that_is_refused_is_kept_without_what_it_said() {
-        let (peer, rules) = ("192.0.2.1:1".parse().unwrap(), crate::smtp::server::tests::rules());
-        let rules = crate::smtp::server::Rules { accounts: true, ..(*rules).clone() };
-        let mut session = Session::new(rules.into(), peer, false);
+        let (peer, config) = ("192.0.2.1:1".parse().unwrap(), crate::smtp::server::tests::config());
+        let config = crate::smtp::server::SessionConfig { accounts: true, ..(*config).clone() };
+        let mut session = Session::new(config.into(), peer, false);
         session.tls_established("TLS".into());
         let lines = "EHLO x\r\nAUTH PLAIN\r\n!\r\nAUTH LOGIN\r\nMAIL FROM:<a@b>\r\nAUTH PLAIN\r\n*\r\nAUTH X\r\nAUTH\r\n";
         let kept = handled(session, lines);

@@ -8,7 +8,7 @@ use crate::smtp::reply::words;
 
 /// What holds for every session of a listener.
 #[derive(Clone, Debug)]
-pub struct Rules {
+pub struct SessionConfig {
     /// Our name.
     pub hostname: String,
     /// Largest message, bytes.
@@ -24,12 +24,12 @@ pub struct Rules {
     /// Where envelopes come from.
     pub envelopes: Envelopes,
     /// What is asked before it is taken.
-    pub asks: Asks,
+    pub questions: Questions,
 }
 
 /// What of a transaction somebody has to say something about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Asks {
+pub struct Questions {
     /// Reverse paths.
     pub sender: bool,
     /// Forward paths.

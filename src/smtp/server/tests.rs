@@ -5,8 +5,8 @@ use crate::config::BareNewlines;
 use crate::mail::envelope::{Envelope, Envelopes, WithProtocol};
 use crate::time::UnixMillis;
 
-pub(super) fn rules() -> Rc<Rules> {
-    Rc::new(Rules {
+pub(super) fn config() -> Rc<SessionConfig> {
+    Rc::new(SessionConfig {
         hostname: "relay.example".into(),
         message_size_max: 1000,
         recipients_max: 3,
@@ -14,7 +14,7 @@ pub(super) fn rules() -> Rc<Rules> {
         accounts: true,
         bare_newlines: BareNewlines::Refuse,
         envelopes: Envelopes::default(),
-        asks: Asks::default(),
+        questions: Questions::default(),
     })
 }
 
@@ -82,7 +82,7 @@ fn codes(replies: &str) -> Vec<&str> {
 fn check(may_relay: bool, input: &str, expected: &[&str]) -> Vec<Envelope> {
     let mut last = Vec::new();
     for split in 0..input.len() {
-        let mut session = Session::new(rules(), peer(), may_relay);
+        let mut session = Session::new(config(), peer(), may_relay);
         let (replies, _, envelopes) = converse(&mut session, input.as_bytes(), split);
         assert_eq!(codes(&replies), expected, "split {split}: {replies}");
         last = envelopes;
@@ -131,7 +131,7 @@ fn limits_are_answered() {
     );
     let long = format!("EHLO c\r\nNOOP {}\r\nNOOP\r\n", "x".repeat(limits::COMMAND_LINE_MAX));
     for split in [0, 100, limits::COMMAND_LINE_MAX + 10, long.len() - 3] {
-        let mut session = Session::new(rules(), peer(), true);
+        let mut session = Session::new(config(), peer(), true);
         assert_eq!(
             codes(&converse(&mut session, long.as_bytes(), split).0),
             ["250", "500", "250"],
@@ -139,7 +139,7 @@ fn limits_are_answered() {
         );
     }
     let errors = "FROB\r\n".repeat(100);
-    let mut session = Session::new(rules(), peer(), true);
+    let mut session = Session::new(config(), peer(), true);
     let (replies, steps, _) = converse(&mut session, errors.as_bytes(), 0);
     assert_eq!(codes(&replies).last(), Some(&"421"));
     assert_eq!(steps, [Step::Close]);
@@ -165,7 +165,7 @@ fn too_large_is_refused_and_the_session_goes_on() {
 
 #[test]
 fn text_before_the_handshake_is_discarded() {
-    let mut session = Session::new(rules(), peer(), true);
+    let mut session = Session::new(config(), peer(), true);
     let input = b"EHLO c\r\nSTARTTLS\r\nMAIL FROM:<injected@x>\r\n";
     let (replies, steps, _) = converse(&mut session, input, input.len());
     assert_eq!(codes(&replies), ["250", "220"]);
@@ -178,7 +178,7 @@ fn text_before_the_handshake_is_discarded() {
 
 #[test]
 fn auth_plain() {
-    let mut session = Session::new(rules(), peer(), false);
+    let mut session = Session::new(config(), peer(), false);
     let (replies, ..) = converse(&mut session, b"EHLO c\r\nAUTH PLAIN AGJvYgBzZWNyZXQ=\r\n", 0);
     assert_eq!(codes(&replies), ["250", "538"]);
     assert!(!replies.contains("AUTH PLAIN"));
@@ -197,7 +197,7 @@ fn auth_plain() {
 
 #[test]
 fn a_full_spool_closes_mail() {
-    let mut session = Session::new(rules(), peer(), true);
+    let mut session = Session::new(config(), peer(), true);
     let mut out = Vec::new();
     session.handle(b"EHLO c\r\nMAIL FROM:<a@b>\r\n", Gate::NoSpace, &mut out);
     assert_eq!(codes(std::str::from_utf8(&out).unwrap()), ["250", "452"]);
@@ -206,7 +206,7 @@ fn a_full_spool_closes_mail() {
 /// RFC 3207 section 4: 454 where TLS cannot be had for now. Mail may come in all the same, and it is no error of the client's.
 #[test]
 fn tls_may_be_put_off() {
-    let mut session = Session::new(rules(), peer(), true);
+    let mut session = Session::new(config(), peer(), true);
     session.put_off_tls(true);
     let input = format!("EHLO c\r\n{}MAIL FROM:<a@b>\r\n", "STARTTLS\r\n".repeat(30));
     let (replies, steps, _) = converse(&mut session, input.as_bytes(), 0);
@@ -219,7 +219,7 @@ fn tls_may_be_put_off() {
 /// What a silent client makes us keep of a login is counted, and no longer than a name.
 #[test]
 fn a_name_of_login_has_a_bound_and_counts() {
-    let mut session = Session::new(rules(), peer(), true);
+    let mut session = Session::new(config(), peer(), true);
     session.tls_established("TLSv1.3 x".into());
     converse(&mut session, b"EHLO c\r\n", 0);
     let before = session.carried();
@@ -243,7 +243,7 @@ fn an_idle_session_is_small() {
 /// Who is told that we have no time for its password did nothing wrong, however often; who guesses is cut off.
 #[test]
 fn only_failed_logins_end_a_session() {
-    let mut session = Session::new(rules(), peer(), true);
+    let mut session = Session::new(config(), peer(), true);
     let mut out = Vec::new();
     for _ in 0..10 * limits::AUTH_FAILURES_MAX {
         out.clear();
@@ -257,7 +257,7 @@ fn only_failed_logins_end_a_session() {
 
 /// What one receive of `input` brings with this gate: codes, whether the session is over, and the reasons of what is recorded.
 fn behind(gate: Gate, may_relay: bool, input: &str) -> (Vec<String>, bool, Vec<&'static str>) {
-    let mut session = Session::new(rules(), peer(), may_relay);
+    let mut session = Session::new(config(), peer(), may_relay);
     behind_of(&mut session, gate, input)
 }
 
@@ -316,7 +316,7 @@ fn what_was_pipelined_behind_a_refused_mail_is_no_error() {
 
 #[test]
 fn recipients_that_we_have_no_memory_for_are_no_errors() {
-    let mut session = Session::new(rules(), peer(), true);
+    let mut session = Session::new(config(), peer(), true);
     let _ = behind_of(&mut session, Gate::Open, "EHLO c\r\nMAIL FROM:<a@b>\r\n");
     for _ in 0..limits::COMMAND_ERRORS_MAX * 2 {
         let group = "RCPT TO:<x@y.example>\r\nDATA\r\nRSET\r\nMAIL FROM:<a@b>\r\n";
@@ -332,7 +332,7 @@ fn recipients_that_we_have_no_memory_for_are_no_errors() {
 fn who_is_turned_away_for_long_is_no_intruder() {
     let rounds = "MAIL FROM:<a@b>\r\nRSET\r\n".repeat(limits::COMMANDS_WITHOUT_MAIL_MAX as usize);
     for (gate, ours) in [(Gate::NoSpace, true), (Gate::Open, false)] {
-        let mut session = Session::new(rules(), peer(), true);
+        let mut session = Session::new(config(), peer(), true);
         let (_, closed, reasons) = behind_of(&mut session, gate, &format!("EHLO c\r\n{rounds}"));
         assert_eq!((closed, reasons.contains(&"too_many_errors")), (true, !ours));
         let mut out = Vec::new();
@@ -341,7 +341,7 @@ fn who_is_turned_away_for_long_is_no_intruder() {
     }
     // Nor one whose login we could not look at.
     for (unavailable, end) in [(true, words::SESSION_OVER), (false, words::TOO_MANY_ERRORS)] {
-        let (mut session, mut out) = (Session::new(rules(), peer(), false), Vec::new());
+        let (mut session, mut out) = (Session::new(config(), peer(), false), Vec::new());
         for _ in 0..limits::AUTH_FAILURES_MAX {
             out.clear();
             let _ = if unavailable {

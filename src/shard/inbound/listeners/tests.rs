@@ -8,7 +8,7 @@ use crate::runtime::sim::{SimRuntime, SimStream, World};
 use crate::shard::alone;
 use crate::shard::inbound::permit::Permit;
 use crate::smtp::reply::words;
-use crate::smtp::server::{Asks, Rules};
+use crate::smtp::server::{Questions, SessionConfig};
 
 const ONE: &str = "10.0.0.1:25";
 const OTHER: &str = "10.0.0.1:587";
@@ -21,7 +21,7 @@ fn listener(
     connections_max: usize,
 ) -> Rc<Listener> {
     let address = address.parse().unwrap();
-    let rules = Rules {
+    let session = SessionConfig {
         hostname: hostname.to_owned(),
         message_size_max: 1000,
         recipients_max: 10,
@@ -29,21 +29,21 @@ fn listener(
         accounts: false,
         bare_newlines: BareNewlines::Refuse,
         envelopes: Default::default(),
-        asks: Asks::default(),
+        questions: Questions::default(),
     };
     let config = ListenerConfig {
         address,
         relay_from: vec![value::network("10.0.0.0/8").unwrap()],
-        message_size_max: rules.message_size_max,
-        recipients_max: rules.recipients_max,
+        message_size_max: session.message_size_max,
+        recipients_max: session.recipients_max,
         tls: None,
-        bare_newlines: rules.bare_newlines,
+        bare_newlines: session.bare_newlines,
         connections_max,
         connections_per_client: connections_max,
     };
     Rc::new(Listener {
         config,
-        rules: Rc::new(rules),
+        session: Rc::new(session),
         live: shard.live.get(),
         place: 0,
         clients: shard.mesh.clients_of(address),
