@@ -110,13 +110,13 @@ fn lines() -> Vec<Value> {
     of_mail().iter().for_each(|event| encoder.event(AT, event, &mut out));
     of_others().iter().for_each(|notice| encoder.notice(AT, notice, &mut out));
     let chunks = std::sync::Arc::new(relevo::observe::accounting::Chunks::default());
-    let mut journal = relevo::observe::accounting::Journal::new(chunks.clone(), encoder, Readers::Lossy);
+    let mut events = relevo::observe::accounting::EventQueue::new(chunks.clone(), encoder, Readers::Lossy);
     let mut failed = Vec::new();
     for event in [Event::Bounced(bare(), tried()), Event::Expired(bare(), tried())] {
-        journal.encode(AT, &event, &mut failed);
+        events.encode(AT, &event, &mut failed);
     }
-    journal.record_encoded(&failed, Some(OTHER));
-    journal.flush();
+    events.record_encoded(&failed, Some(OTHER));
+    events.flush();
     out.extend_from_slice(&chunks.take().expect("it was flushed").lines);
     let text = String::from_utf8(out).expect("it is UTF-8");
     text.lines()

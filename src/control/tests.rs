@@ -6,7 +6,7 @@ use std::net::TcpStream;
 
 use crate::config::LogConfig;
 use crate::id::MessageId;
-use crate::observe::accounting::Journal;
+use crate::observe::accounting::EventQueue;
 use crate::observe::event::{Arrival, Encoder, Event, Mail};
 use crate::observe::journaled::Readers;
 use crate::shard::assignment::Assignment;
@@ -59,12 +59,12 @@ fn setup(instruments: Vec<Arc<Instruments>>, log: Option<(&Path, &Path)>, health
 }
 
 fn record(instruments: &Instruments) {
-    let mut journal =
-        Journal::new(instruments.chunks.clone(), Encoder::new(1, UnixMillis(0), "0"), Readers::Lossy);
+    let mut events =
+        EventQueue::new(instruments.chunks.clone(), Encoder::new(1, UnixMillis(0), "0"), Readers::Lossy);
     let id = MessageId { lane: 0, sequence: 0, offset: 0 };
     let mail = Mail::new(id, b"a    x", (0, &[b"b    y"]));
-    journal.record(UnixMillis(0), &Event::Received(mail, Arrival::default()));
-    journal.flush();
+    events.record(UnixMillis(0), &Event::Received(mail, Arrival::default()));
+    events.flush();
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! Where a journal is kept, none of accepted mail is: what finds no room is held, and nothing new is begun until there is room.
 //!
 //! Nothing stands before the `received` of its message, though another shard may have delivered it: all shards fill one queue, and what is told
-//! of outcomes is passed on only when every shard has passed on what it told before ([`Journal::turn`]). For a journal it is held until the outcome
+//! of outcomes is passed on only when every shard has passed on what it told before ([`EventQueue::turn`]). For a journal it is held until the outcome
 //! is on the disk as well: a kill would have it happen again. A message pays nothing for that.
 
 use std::collections::VecDeque;
@@ -84,9 +84,9 @@ impl Chunks {
     }
 }
 
-/// A shard's end of the accounting.
+/// Events of a shard, on their way to control.
 #[derive(Debug)]
-pub struct Journal {
+pub struct EventQueue {
     encoder: Encoder,
     /// Of messages that this shard received: they are on the disk.
     own: Piece,
@@ -127,11 +127,11 @@ struct Piece {
     records: u64,
 }
 
-impl Journal {
-    /// A journal that fills these chunks, for these readers.
-    pub fn new(chunks: Arc<Chunks>, encoder: Encoder, readers: Readers) -> Journal {
+impl EventQueue {
+    /// One that fills these chunks, for these readers.
+    pub fn new(chunks: Arc<Chunks>, encoder: Encoder, readers: Readers) -> EventQueue {
         let (own, outcomes, notices) = (Piece::default(), Piece::default(), Piece::default());
-        Journal {
+        EventQueue {
             encoder,
             own,
             outcomes,
@@ -194,14 +194,14 @@ impl Journal {
         }
     }
 
-    /// The record of an event, for [`Journal::record_encoded`] of the shard of its message.
+    /// The record of an event, for [`EventQueue::record_encoded`] of the shard of its message.
     pub fn encode(&mut self, at: UnixMillis, event: &Event<'_>, out: &mut Vec<u8>) {
         if !matches!(self.readers, Readers::Nobody) {
             self.encoder.event(at, event, out);
         }
     }
 
-    /// Adds records of [`Journal::encode`] of messages that this shard received, and to each the notification that was made of it.
+    /// Adds records of [`EventQueue::encode`] of messages that this shard received, and to each the notification that was made of it.
     pub fn record_encoded(&mut self, records: &[u8], notification: Option<MessageId>) {
         let piece = match self.readers {
             Readers::Nobody => return,
@@ -242,7 +242,7 @@ impl Journal {
         self.own.buffer.is_empty() && self.overflow.is_empty()
     }
 
-    /// A few times a second, after [`Journal::flush`]: what was told of outcomes before `all` is passed on, where `all` is a time up to which
+    /// A few times a second, after [`EventQueue::flush`]: what was told of outcomes before `all` is passed on, where `all` is a time up to which
     /// every shard has flushed, and has on the disk what was handed to it. Returns the time up to which all that was told is passed on.
     pub fn turn(&mut self, now: Instant, all: Instant) -> Instant {
         while self.waiting.front().is_some_and(|(at, _)| at.is_some_and(|at| at < all)) {
@@ -263,7 +263,7 @@ impl Journal {
         self.passed
     }
 
-    /// After [`Journal::turn`]: all that is recorded in a lane of this shard's before `until` was told before now. Where `all` is a time up to which
+    /// After [`EventQueue::turn`]: all that is recorded in a lane of this shard's before `until` was told before now. Where `all` is a time up to which
     /// every shard has passed on all that it told, what was so before that is vouched for, behind it.
     pub fn vouch(&mut self, now: Instant, (lane, until): (u16, Position), all: Instant) {
         let place = self.vouchers.iter().position(|voucher| voucher.lane == lane);
@@ -319,12 +319,12 @@ impl Journal {
     }
 
     fn flush_own(&mut self) {
-        let piece = self.exchange(|journal| &mut journal.own);
+        let piece = self.exchange(|events| &mut events.own);
         self.pass_on(piece);
     }
 
     fn flush_notices(&mut self) {
-        let piece = self.exchange(|journal| &mut journal.notices);
+        let piece = self.exchange(|events| &mut events.notices);
         if self.kept().is_some() && self.chunks.is_taken(2) {
             self.drop(piece);
         } else if !piece.buffer.is_empty()
@@ -340,7 +340,7 @@ impl Journal {
     }
 
     fn hold(&mut self, at: Option<Instant>) {
-        let piece = self.exchange(|journal| &mut journal.outcomes);
+        let piece = self.exchange(|events| &mut events.outcomes);
         if piece.buffer.is_empty() {
             return;
         }
@@ -354,7 +354,7 @@ impl Journal {
         }
     }
 
-    fn exchange(&mut self, which: fn(&mut Journal) -> &mut Piece) -> Piece {
+    fn exchange(&mut self, which: fn(&mut EventQueue) -> &mut Piece) -> Piece {
         if which(self).buffer.is_empty() {
             return Piece::default();
         }
@@ -403,8 +403,8 @@ mod tests {
 
     const AT: UnixMillis = UnixMillis(1_700_000_000_123);
 
-    fn journal(chunks: &Arc<Chunks>) -> Journal {
-        Journal::new(chunks.clone(), Encoder::new(1, AT, "0"), Readers::Lossy)
+    fn queue(chunks: &Arc<Chunks>) -> EventQueue {
+        EventQueue::new(chunks.clone(), Encoder::new(1, AT, "0"), Readers::Lossy)
     }
 
     fn mail<'a>(recipients: &'a [&'a [u8]]) -> Mail<'a> {
@@ -414,17 +414,17 @@ mod tests {
     #[test]
     fn a_record_names_the_notification_that_came_of_it() {
         let chunks = Arc::new(Chunks::default());
-        let mut journal = journal(&chunks);
+        let mut events = queue(&chunks);
         let mut records = Vec::new();
         for recipient in [&b"b@y"[..], b"c@\n}y"] {
             let recipients = [recipient];
             let event = Event::Bounced(mail(&recipients), Attempt::default());
-            journal.encode(AT, &event, &mut records);
+            events.encode(AT, &event, &mut records);
         }
-        journal.record_encoded(&records, Some(MessageId { offset: 4, ..ID }));
-        journal.record_encoded(&records, None);
-        journal.record_encoded(b"", Some(ID));
-        journal.flush();
+        events.record_encoded(&records, Some(MessageId { offset: 4, ..ID }));
+        events.record_encoded(&records, None);
+        events.record_encoded(b"", Some(ID));
+        events.flush();
         let text = String::from_utf8(chunks.take().unwrap().lines).unwrap();
         let values: Vec<serde_json::Value> =
             text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -439,7 +439,7 @@ mod tests {
     #[test]
     fn nothing_stands_before_its_received() {
         let chunks = Arc::new(Chunks::of(2, Room::default()));
-        let (mut first, mut second) = (journal(&chunks), journal(&chunks));
+        let (mut first, mut second) = (queue(&chunks), queue(&chunks));
         first.record(AT, &Event::Received(mail(&[b"b@y"]), Arrival::default()));
         second.record_outcome(AT, &Event::Delivered(mail(&[b"b@y"]), Attempt::default()), false);
         // What was told before 20 is passed on by all only then.
@@ -470,26 +470,26 @@ mod tests {
     #[test]
     fn a_writer_that_sleeps_costs_records_and_never_blocks() {
         let chunks = Arc::new(Chunks::default());
-        let mut journal = journal(&chunks);
+        let mut events = queue(&chunks);
         let recipients: [&[u8]; 1] = [b"b@y"];
         let event = Event::Received(mail(&recipients), Arrival::default());
         for _ in 0..limits::ACCOUNTING_QUEUE + 3 {
-            journal.record(AT, &event);
-            journal.flush();
+            events.record(AT, &event);
+            events.flush();
         }
-        assert_eq!(journal.dropped(), 3);
+        assert_eq!(events.dropped(), 3);
         let chunk = chunks.take().unwrap().lines;
         chunks.give_back(chunk);
-        journal.record(AT, &event);
-        journal.flush();
-        assert_eq!(journal.dropped(), 3);
+        events.record(AT, &event);
+        events.flush();
+        assert_eq!(events.dropped(), 3);
     }
 
-    fn kept() -> (Arc<Chunks>, Journal) {
+    fn kept() -> (Arc<Chunks>, EventQueue) {
         let room = Room { chunk: 300, queue: 2, held: 400 };
         let chunks = Arc::new(Chunks::of(1, room));
         let journaled = Arc::new(Journaled::new(2, |_| None));
-        (chunks.clone(), Journal::new(chunks, Encoder::new(1, AT, "0"), Readers::Journal(journaled)))
+        (chunks.clone(), EventQueue::new(chunks, Encoder::new(1, AT, "0"), Readers::Journal(journaled)))
     }
 
     fn texts(chunks: &Chunks) -> String {
@@ -504,13 +504,13 @@ mod tests {
     /// What became of a message goes out when it is on the disk, and what is recorded is vouched for behind that.
     #[test]
     fn what_is_recorded_is_vouched_for_behind_all_that_was_told() {
-        let (chunks, mut journal) = kept();
-        journal.record_outcome(AT, &Event::Delivered(mail(&[b"b@y"]), Attempt::default()), true);
+        let (chunks, mut events) = kept();
+        events.record_outcome(AT, &Event::Delivered(mail(&[b"b@y"]), Attempt::default()), true);
         let end = Position::new(2, 4096);
         let mut turn = |now, all, passed| {
-            assert!(journal.flush());
-            let own = journal.turn(Instant(now), Instant(all));
-            journal.vouch(Instant(now), (1, end), Instant(passed));
+            assert!(events.flush());
+            let own = events.turn(Instant(now), Instant(all));
+            events.vouch(Instant(now), (1, end), Instant(passed));
             own
         };
         assert_eq!(turn(10, 5, 5), Instant(0));
@@ -524,29 +524,27 @@ mod tests {
         assert_eq!(turn(40, 40, 30), Instant(40));
         assert_eq!(chunks.take().and_then(|chunk| chunk.recorded), Some(Recorded { lane: 1, until: end }));
         assert_eq!(turn(50, 50, 50), Instant(50));
-        assert!(chunks.take().is_none() && journal.is_done(), "once is enough");
+        assert!(chunks.take().is_none() && events.is_done(), "once is enough");
     }
 
     #[test]
     fn nothing_that_happened_to_mail_is_dropped_for_a_journal() {
-        let (chunks, mut journal) = kept();
+        let (chunks, mut events) = kept();
         let refusal = Notice::Admin(Admin::Reload { by: "x", changed: &[] });
         let recipients: Vec<String> = (0..40).map(|number| format!("r{number}@y")).collect();
         for recipient in &recipients {
             let recipients = [recipient.as_bytes()];
-            journal.record(AT, &Event::Received(mail(&recipients), Arrival::default()));
-            journal.notice(AT, &refusal);
+            events.record(AT, &Event::Received(mail(&recipients), Arrival::default()));
+            events.notice(AT, &refusal);
         }
-        journal.vouch(Instant(10), (1, Position(9)), Instant(0));
-        assert!(
-            journal.is_behind() && !journal.flush() && journal.turn(Instant(10), Instant(9)) < Instant(10)
-        );
-        journal.vouch(Instant(20), (1, Position(9)), Instant(20));
+        events.vouch(Instant(10), (1, Position(9)), Instant(0));
+        assert!(events.is_behind() && !events.flush() && events.turn(Instant(10), Instant(9)) < Instant(10));
+        events.vouch(Instant(20), (1, Position(9)), Instant(20));
         let mut told = String::new();
         for now in 30..60 {
             told += &texts(&chunks);
-            journal.flush();
-            journal.turn(Instant(now), Instant(now));
+            events.flush();
+            events.turn(Instant(now), Instant(now));
         }
         told += &texts(&chunks);
         let places: Vec<_> =
@@ -555,19 +553,19 @@ mod tests {
             places.is_sorted() && told.ends_with('!'),
             "in order, and vouched for behind all of it: {told}"
         );
-        assert!(journal.is_done() && !journal.is_behind() && journal.dropped() > 0, "notices are dropped");
+        assert!(events.is_done() && !events.is_behind() && events.dropped() > 0, "notices are dropped");
     }
 
     #[test]
     fn what_nobody_reads_is_not_written() {
         let chunks = Arc::new(Chunks::default());
-        let mut journal = Journal::new(chunks.clone(), Encoder::new(1, AT, "0"), Readers::Nobody);
+        let mut events = EventQueue::new(chunks.clone(), Encoder::new(1, AT, "0"), Readers::Nobody);
         let recipients: [&[u8]; 1] = [b"b@y"];
         let event = Event::Received(mail(&recipients), Arrival::default());
-        journal.record(AT, &event);
-        journal.record_outcome(AT, &event, true);
-        journal.record_encoded(b"{}\n", None);
-        journal.end();
-        assert!(chunks.take().is_none() && journal.dropped() == 0);
+        events.record(AT, &event);
+        events.record_outcome(AT, &event, true);
+        events.record_encoded(b"{}\n", None);
+        events.end();
+        assert!(chunks.take().is_none() && events.dropped() == 0);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use crate::observe::accounting::Journal;
+use crate::observe::accounting::EventQueue;
 use crate::observe::latency::Latencies;
 use crate::shard::ask::Answering;
 use crate::shard::handed::Handed;
@@ -11,8 +11,8 @@ use crate::shard::turns::Turns;
 
 /// The log of a shard's messages, and what it measures.
 pub(in crate::shard) struct Say {
-    /// Accounting.
-    pub journal: RefCell<Journal>,
+    /// Events on their way to control.
+    pub events: RefCell<EventQueue>,
     /// How far its lanes are with what it is told.
     pub handed: Handed,
     /// Times not yet published.

@@ -161,7 +161,7 @@ impl<R: Runtime> Shard<R> {
             Gate::Closing
         } else if !lane.may_accept() {
             Gate::NoSpace
-        } else if self.say.journal.borrow().is_behind() {
+        } else if self.say.events.borrow().is_behind() {
             Gate::NoJournal
         } else if lane.messages().max(self.outbound.destinations.borrow().queued())
             >= limits::QUEUED_RECIPIENTS_MAX
@@ -181,7 +181,7 @@ impl<R: Runtime> Shard<R> {
         counters.queued_recipients.set(self.outbound.destinations.borrow().queued() as u64);
         counters.policy_generation.set(self.live.generation());
         counters.panics.set(self.runtime.panics());
-        counters.accounting_dropped.set(self.say.journal.borrow().dropped());
+        counters.accounting_dropped.set(self.say.events.borrow().dropped());
         let sessions = self.inbound.session_memory.held();
         counters.client_memory.set((self.inbound.memory.held() + sessions) as u64);
         counters.session_memory.set(sessions as u64);

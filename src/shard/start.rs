@@ -14,7 +14,7 @@ use crate::config::{Boot, Particulars};
 use crate::id::{Location, MessageId};
 use crate::limits;
 use crate::observe::Instruments;
-use crate::observe::accounting::Journal;
+use crate::observe::accounting::EventQueue;
 use crate::observe::diagnostics::Level;
 use crate::observe::event::Encoder;
 use crate::observe::journaled::Readers;
@@ -266,7 +266,7 @@ pub(super) fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>
         setup.tls_client.clone(),
     );
     let say = Say {
-        journal: RefCell::new(Journal::new(
+        events: RefCell::new(EventQueue::new(
             setup.instruments.chunks.clone(),
             Encoder::new(setup.node, wall, &setup.index.to_string()),
             setup.instruments.readers.clone(),
@@ -415,7 +415,7 @@ async fn drain<R: Runtime>(shard: &Rc<Shard<R>>) {
     let give_up = shard.runtime.now() + limits::DRAIN_MAX;
     while shard.runtime.now() < give_up {
         // What this shard received is told before what others say of it, which they say when all are quiet.
-        shard.say.journal.borrow_mut().flush();
+        shard.say.events.borrow_mut().flush();
         // Sessions that became idle meanwhile, and connections to next hops that wait for work.
         shard.timers.expire_idle();
         shard.wake_writers();
@@ -440,13 +440,13 @@ async fn drain<R: Runtime>(shard: &Rc<Shard<R>>) {
 
 /// All that this shard told is passed on, and vouched for: then the next start tells nothing again.
 async fn tell_the_rest<R: Runtime>(shard: &Rc<Shard<R>>, give_up: Instant) {
-    if shard.say.journal.borrow().kept().is_none() {
-        shard.say.journal.borrow_mut().end();
+    if shard.say.events.borrow().kept().is_none() {
+        shard.say.events.borrow_mut().end();
         return;
     }
     loop {
         tell::turn(shard);
-        if shard.say.journal.borrow().is_done() && shard.is_quiet() {
+        if shard.say.events.borrow().is_done() && shard.is_quiet() {
             // The others need not wait for more.
             shard.mesh.progress().set(shard.index, Times::OVER);
             return;

@@ -121,7 +121,7 @@ fn take_up<R: Runtime>(shard: &Rc<Shard<R>>, live: Rc<InForce>, listeners: Prepa
     reroute::begin(shard, &before, &live);
     if shard.index == 0 {
         let done = Admin::Reload { by: &live.by, changed: &live.changed };
-        shard.say.journal.borrow_mut().notice(shard.runtime.wall(), &Notice::Admin(done));
+        shard.say.events.borrow_mut().notice(shard.runtime.wall(), &Notice::Admin(done));
     }
 }
 

@@ -16,20 +16,20 @@ use crate::time::Instant;
 pub(super) fn turn<R: Runtime>(shard: &Rc<Shard<R>>) {
     let now = shard.runtime.now();
     let (progress, own) = (shard.mesh.progress(), shard.index);
-    let mut journal = shard.say.journal.borrow_mut();
+    let mut events = shard.say.events.borrow_mut();
     let mut times = progress.of(own);
     if times == Times::OVER {
         return;
     }
     if shard.runtime.planted(Defect::OverflowDropped) {
-        journal.plant_no_overflow();
+        events.plant_no_overflow();
     }
-    if journal.flush() {
+    if events.flush() {
         times.told = now;
     }
-    let Some(journaled) = journal.kept().cloned() else {
+    let Some(journaled) = events.kept().cloned() else {
         progress.set(own, Times { told: now, ..times });
-        journal.turn(now, progress.all().told);
+        events.turn(now, progress.all().told);
         return;
     };
     // What a full lane has no room to write is told first: the segment that it needs waits for the journal, and that for what is told.
@@ -38,7 +38,7 @@ pub(super) fn turn<R: Runtime>(shard: &Rc<Shard<R>>) {
     times.written = if early { now } else { written(shard, now) };
     progress.set(own, times);
     let all = progress.all();
-    times.passed = journal.turn(now, all.told.min(all.written));
+    times.passed = events.turn(now, all.told.min(all.written));
     if let Some(since) = shard.say.handed.untold_since() {
         times.passed = times.passed.min(since);
     }
@@ -47,13 +47,13 @@ pub(super) fn turn<R: Runtime>(shard: &Rc<Shard<R>>) {
     let passed = if early { Instant::FAR } else { progress.all().passed };
     for writer in shard.store.writers.iter().filter(|writer| writer.retold.get()) {
         let lane = writer.lane.borrow();
-        journal.vouch(now, (lane.number(), lane.position()), passed);
+        events.vouch(now, (lane.number(), lane.position()), passed);
         if early {
-            journal.vouch(now, (lane.number(), lane.position()), passed);
+            events.vouch(now, (lane.number(), lane.position()), passed);
         }
     }
-    let behind = journal.is_behind();
-    drop(journal);
+    let behind = events.is_behind();
+    drop(events);
     for writer in &shard.store.writers {
         let mut until = journaled.of(writer.lane.borrow().number());
         if shard.runtime.planted(Defect::FreedUntold) {

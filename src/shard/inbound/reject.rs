@@ -76,7 +76,7 @@ fn record<R: Runtime>(
         enhanced: reply::enhanced(&refusal.reply),
         left_out,
     };
-    shard.say.journal.borrow_mut().notice(shard.runtime.wall(), &Notice::Rejected(rejected));
+    shard.say.events.borrow_mut().notice(shard.runtime.wall(), &Notice::Rejected(rejected));
 }
 
 #[cfg(test)]

@@ -256,14 +256,14 @@ fn account<R: Runtime>(shard: &Shard<R>, job: &Job, scene: &Scene<'_>, outcome: 
             ..Mail::new(view.id, view.sender, (first, recipients))
         };
         let event = event::event_of(&outcome.disposition, mail, attempt, |_| outcome.due);
-        let mut journal = shard.say.journal.borrow_mut();
+        let mut events = shard.say.events.borrow_mut();
         let received_here = shard.mesh.writer(job.group.location.lane) == shard.index;
         if outcome.disposition.returned().is_some() {
-            journal.encode(wall, &event, &mut later);
+            events.encode(wall, &event, &mut later);
         } else if shard.runtime.planted(Defect::LogWithoutOrder) {
-            journal.record(wall, &event);
+            events.record(wall, &event);
         } else {
-            journal.record_outcome(wall, &event, received_here);
+            events.record_outcome(wall, &event, received_here);
         }
     };
     let mut recipients = view
@@ -339,7 +339,7 @@ async fn bounce<R: Runtime>(shard: Rc<Shard<R>>, mut settled: Settled) {
             let about = Box::new(About { parent, records: records(&mut settled) });
             submission.of_ours(&shard, settled.location.lane, about);
         }
-        Ok(None) => shard.say.journal.borrow_mut().record_encoded(&records(&mut settled), None),
+        Ok(None) => shard.say.events.borrow_mut().record_encoded(&records(&mut settled), None),
         Err(error) => {
             let id = shard.writer(settled.location.lane).lane.borrow().id(settled.key);
             let words =

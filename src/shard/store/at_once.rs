@@ -85,7 +85,7 @@ fn ended<R: Runtime>(
     let (first, count) = (mail.first, mail.recipients.len() as u16);
     let disposition = Stored::at_once(end);
     let event = event::event_of(&disposition, mail, Attempt::default(), |deferral| deferral.next);
-    shard.say.journal.borrow_mut().record_outcome(at, &event, true);
+    shard.say.events.borrow_mut().record_outcome(at, &event, true);
     if let Some(counter) = shard.instruments.counters.outcome(event.kind()) {
         counter.add(count.into());
     }

@@ -13,7 +13,7 @@ use crate::spool::layout::{self, segment_path};
 pub(super) async fn make_segment<R: Runtime>(shard: Rc<Shard<R>>, writer: Rc<LaneWriter<R>>, slot: u16) {
     let path = segment_path(&writer.directory, slot);
     // What is delivered from a full disk is told to the journal first, which needs room for that.
-    let is_kept = shard.say.journal.borrow().kept().is_some();
+    let is_kept = shard.say.events.borrow().kept().is_some();
     let journal = is_kept.then(|| layout::journal_directory(&shard.boot.node.data_dir));
     let journal = journal.as_deref().filter(|_| !shard.runtime.planted(Defect::JournalWithoutRoom));
     let made = shard.runtime.create_segment(&path, writer.segment_size, journal).await;

@@ -207,7 +207,7 @@ fn committed<R: Runtime>(
     writer.outcomes_written.set(writer.outcomes_written.get() + outcomes);
     drop(credits);
     // Nothing is begun while what is under way fills the journal's queue; a turn of the shard gives them then.
-    if !shard.say.journal.borrow().is_behind() {
+    if !shard.say.events.borrow().is_behind() {
         give_credits(shard, writer);
     }
 }
@@ -264,14 +264,14 @@ fn received<R: Runtime>(shard: &Shard<R>, id: MessageId, message: &NewMessage, a
         tls: envelope.origin.tls.as_deref(),
     };
     let parameters = envelope.parameters.as_deref().map(|of| of.message.named()).unwrap_or_default();
-    let mut journal = shard.say.journal.borrow_mut();
+    let mut events = shard.say.events.borrow_mut();
     let mut record = |recipients: &[&[u8]]| {
         let mail = Mail {
             account: envelope.account.as_deref(),
             parameters: &parameters,
             ..Mail::new(id, &envelope.sender, (0, recipients))
         };
-        journal.record(envelope.arrival, &Event::Received(mail, arrival));
+        events.record(envelope.arrival, &Event::Received(mail, arrival));
     };
     if let [one] = &envelope.recipients[..] {
         record(&[&one.address]);
@@ -280,7 +280,7 @@ fn received<R: Runtime>(shard: &Shard<R>, id: MessageId, message: &NewMessage, a
         record(&recipients);
     }
     if let Some(about) = about {
-        journal.record_encoded(&about.records, Some(id));
+        events.record_encoded(&about.records, Some(id));
     }
 }
 

@@ -82,7 +82,7 @@ async fn tell<R: Runtime>(shard: &Rc<Shard<R>>, of_one: &[&Happened]) -> bool {
             shard.runtime.yield_now().await;
         }
         // Not until nothing is held back: that waits for the lane, which waits for this.
-        while shard.say.journal.borrow().is_stuck() {
+        while shard.say.events.borrow().is_stuck() {
             if shard.draining.get() {
                 return false;
             }
@@ -101,10 +101,10 @@ fn cannot_be_read<R: Runtime>(shard: &Shard<R>, of: Location, error: &io::Error)
 /// A journal that knows nothing of a lane learns where it stands now, before anything is written: the next start is to tell what comes.
 /// What shards do meanwhile with mail that was found waits for the lane, so this waits for none of it.
 async fn begin<R: Runtime>(shard: &Rc<Shard<R>>, writer: &Rc<LaneWriter<R>>) {
-    let Some(journaled) = shard.say.journal.borrow().kept().cloned() else { return };
+    let Some(journaled) = shard.say.events.borrow().kept().cloned() else { return };
     let (lane, until) = (writer.lane.borrow().number(), writer.lane.borrow().position());
     if journaled.of(lane).is_none() {
-        shard.say.journal.borrow_mut().begin_lane(lane, until);
+        shard.say.events.borrow_mut().begin_lane(lane, until);
     }
     while journaled.of(lane).is_none() && !shard.draining.get() {
         shard.timers.sleep_until(shard.runtime.now() + limits::FIRST_JOURNALED_LOOK).await;
@@ -125,7 +125,7 @@ fn received<R: Runtime>(shard: &Shard<R>, view: &MessageView<'_>) {
     };
     // Of a notification the record does not say what it is about.
     let arrival = Arrival { parent: None, size: view.size, client: view.client, tls: view.tls };
-    shard.say.journal.borrow_mut().record(view.arrival, &Event::Received(mail, arrival));
+    shard.say.events.borrow_mut().record(view.arrival, &Event::Received(mail, arrival));
 }
 
 /// What became of some recipients, as the record has it.
@@ -159,7 +159,7 @@ fn outcome<R: Runtime>(
             ..Mail::new(view.id, view.sender, (from, &recipients[at..at + alike]))
         };
         let event = event::event_of(disposition, mail, attempt, |deferral| deferral.next);
-        shard.say.journal.borrow_mut().record(shard.runtime.wall(), &event);
+        shard.say.events.borrow_mut().record(shard.runtime.wall(), &event);
         at += alike;
     }
 }
