@@ -343,11 +343,7 @@ fn state_words(state: &RecipientState) -> String {
 fn state_name(state: &RecipientState) -> &'static str {
     match state {
         RecipientState::Waiting => "waiting",
-        RecipientState::Known(Stored::Deferred(_)) => "deferred",
-        RecipientState::Known(Stored::Delivered) => "delivered",
-        RecipientState::Known(Stored::Bounced(())) => "bounced",
-        RecipientState::Known(Stored::Expired(())) => "expired",
-        RecipientState::Known(Stored::Discarded) => "discarded",
+        RecipientState::Known(stored) => stored.name(),
         RecipientState::Settled => "settled",
     }
 }

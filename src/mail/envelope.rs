@@ -141,6 +141,17 @@ pub enum WithProtocol {
 }
 
 impl WithProtocol {
+    /// That of a number in a record; SMTP where no version knows it.
+    pub fn of_number(number: u8) -> WithProtocol {
+        match number {
+            1 => WithProtocol::Esmtp,
+            2 => WithProtocol::Esmtps,
+            3 => WithProtocol::Esmtpa,
+            4 => WithProtocol::Esmtpsa,
+            _ => WithProtocol::Smtp,
+        }
+    }
+
     /// The keyword as the `with` clause spells it (RFC 3848).
     pub fn keyword(self) -> &'static str {
         match self {
@@ -239,5 +250,18 @@ impl Recipient {
     /// The domain as the client wrote it.
     pub fn domain(&self) -> &[u8] {
         self.address.get(usize::from(self.domain_at)..).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_with_keyword_is_that_of_its_number() {
+        for number in 0..=4 {
+            assert_eq!(WithProtocol::of_number(number) as u8, number);
+        }
+        assert_eq!(WithProtocol::of_number(5), WithProtocol::Smtp, "of a later version");
     }
 }

@@ -116,6 +116,17 @@ impl<D, R> Disposition<D, R> {
         }
     }
 
+    /// Its name, as commands tell it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Disposition::Delivered => "delivered",
+            Disposition::Bounced(_) => "bounced",
+            Disposition::Expired(_) => "expired",
+            Disposition::Deferred(_) => "deferred",
+            Disposition::Discarded => "discarded",
+        }
+    }
+
     /// Its number in a record (docs/record-format.md).
     pub fn code(&self) -> u8 {
         match self {

@@ -465,13 +465,7 @@ impl<'a> MessageView<'a> {
         self.needs.eight_bit = flags & EIGHT_BIT != 0;
         self.needs_stuffing = flags & NEEDS_STUFFING != 0;
         self.mailbox_line = flags & MAILBOX_LINE != 0;
-        self.protocol = match value.u8()? {
-            1 => WithProtocol::Esmtp,
-            2 => WithProtocol::Esmtps,
-            3 => WithProtocol::Esmtpa,
-            4 => WithProtocol::Esmtpsa,
-            _ => WithProtocol::Smtp,
-        };
+        self.protocol = WithProtocol::of_number(value.u8()?);
         self.count = value.u16()?;
         self.id = MessageId { lane: value.u16()?, sequence: value.u32()?, offset: value.u32()? };
         Some(())
