@@ -42,7 +42,7 @@ pub enum StartError {
     /// A listener's port cannot be had.
     Port(ListenError),
     /// A file that the configuration names cannot be used.
-    File(BadFile),
+    File(Box<BadFile>),
     /// TLS towards next hops cannot be set up.
     TlsClient(rustls::Error),
     /// Control does not start.
@@ -100,8 +100,8 @@ impl From<FewFiles> for StartError {
     }
 }
 
-impl From<BadFile> for StartError {
-    fn from(bad: BadFile) -> StartError {
+impl From<Box<BadFile>> for StartError {
+    fn from(bad: Box<BadFile>) -> StartError {
         StartError::File(bad)
     }
 }
@@ -245,7 +245,7 @@ mod tests {
         let line = AccountsFlaw::Line(AccountsError { line: 3, problem: Problem::NoColon });
         let line = BadAccounts { path: path.clone(), flaw: line }.to_string();
         assert!(line.starts_with("/srv/x: ") && line.contains('3'), "{line}");
-        let of = |flaw| StartError::from(BadFile { key: String::new(), flaw });
+        let of = |flaw| StartError::from(Box::new(BadFile { key: String::new(), flaw }));
         let (address, error) = ("127.0.0.1:25".parse().unwrap(), io::ErrorKind::AddrInUse.into());
         let taken = ListenError { address, error };
         for (error, culprit, fix) in [

@@ -30,9 +30,9 @@ pub(crate) struct Filled {
 
 impl Filled {
     /// All of it, or the first that cannot be used.
-    pub fn whole(self) -> Result<(Contents, bool), BadFile> {
+    pub fn whole(self) -> Result<(Contents, bool), Box<BadFile>> {
         match self.bad.into_iter().next() {
-            Some(bad) => Err(bad),
+            Some(bad) => Err(Box::new(bad)),
             None => Ok((self.contents, self.own_servers)),
         }
     }
