@@ -7,9 +7,13 @@ pub const CONFIG_MAX: u64 = 4 * 1024 * 1024;
 
 /// Bytes of accounting records gathered before they are passed to the writer.
 pub const ACCOUNTING_CHUNK: usize = 64 * 1024;
+/// Bytes of a usual record, which may be the one that fills a chunk.
+pub const ACCOUNTING_RECORD: usize = 2 * 1024;
 /// Such chunks waiting for the writer, for each shard, and those that a shard holds back until others told what came before; more
 /// are dropped and counted, never waited for, unless a journal is kept.
 pub const ACCOUNTING_QUEUE: usize = 64;
+/// Empty chunks kept for a shard: two are filled while some are written. What a burst made beyond them is given back.
+pub const ACCOUNTING_KEPT: usize = 8;
 /// Bytes that a shard holds for a journal before it takes no more mail and begins no attempts: more than a second of a shard at its fastest,
 /// which is how long a busy disk may keep a journal waiting, and what is held back until it is on the disk in any case.
 pub const ACCOUNTING_BEHIND: usize = 16 * 1024 * 1024;

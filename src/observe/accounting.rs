@@ -56,8 +56,9 @@ impl Default for Chunks {
 impl Chunks {
     /// Room for what so many shards have to say.
     pub fn of(shards: usize, room: Room) -> Chunks {
-        let most = room.queue * shards.max(1);
-        Chunks { full: ArrayQueue::new(most), empty: ArrayQueue::new(most), room }
+        let shards = shards.max(1);
+        let kept = limits::ACCOUNTING_KEPT.min(room.queue);
+        Chunks { full: ArrayQueue::new(room.queue * shards), empty: ArrayQueue::new(kept * shards), room }
     }
 
     /// Whether so many parts of four and more are taken.
@@ -75,7 +76,7 @@ impl Chunks {
         self.full.push(chunk)
     }
 
-    /// The writer gives its buffer back.
+    /// The writer gives its buffer back. What is more than a few is freed: a burst is no reason to keep them.
     pub fn give_back(&self, mut buffer: Vec<u8>) {
         if buffer.capacity() > 0 {
             buffer.clear();
@@ -358,7 +359,9 @@ impl EventQueue {
         if which(self).buffer.is_empty() {
             return Piece::default();
         }
-        let buffer = self.chunks.empty.pop().unwrap_or_default();
+        // As large as it gets: a buffer that grows to it leaves holes of all sizes behind.
+        let full = self.chunks.room.chunk + limits::ACCOUNTING_RECORD;
+        let buffer = self.chunks.empty.pop().unwrap_or_else(|| Vec::with_capacity(full));
         std::mem::replace(which(self), Piece { buffer, records: 0 })
     }
 
