@@ -46,3 +46,18 @@ pub const TRACE_COMMENT_MAX: usize = 128;
 
 /// Longest boundary of parts: RFC 2046 5.1.1 says 70, and some are longer.
 pub const MIME_BOUNDARY_MAX: usize = 200;
+
+/// Bytes of a reply that its class is judged by: what is kept of it, with its codes.
+pub const CLASS_TEXT_MAX: usize = REPLY_TEXT_MAX + 32;
+/// Digits in a row that are an id and no code: receivers' own codes have fewer.
+pub const CLASS_NUMBER_MASKED: usize = 6;
+/// Letters and digits in a row that are an id and no code.
+pub const CLASS_ID_MASKED: usize = 12;
+/// Bytes of all patterns of replies, compiled.
+pub const CLASSES_COMPILED_MAX: usize = 16 * 1024 * 1024;
+/// Bytes that a shard's engine keeps of what it has worked out of them.
+pub const CLASSES_CACHE_MAX: usize = 4 * 1024 * 1024;
+/// Texts whose class a shard keeps: each receiver has a few texts that make up nearly all it says.
+pub const CLASSIFIED_KEPT: usize = 256;
+/// New texts that a shard looks through in a second: each takes tens of microseconds.
+pub const CLASSIFIED_A_SECOND: u32 = 2_000;

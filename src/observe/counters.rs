@@ -103,6 +103,7 @@ counters! {
         tls_refused "Sessions to next hops that offered STARTTLS and then refused it",
         replies_early "Replies of next hops that came before the end of the message",
         replies_unasked "Sessions to next hops ended because of replies that nobody asked for",
+        replies_unread "Replies of next hops that were classified by their codes alone, as too many new texts came at once",
         relay_refused "Refusals by next hops that are about this relay, not about a recipient",
         bodies_converted "Messages encoded on the way to a next hop without 8BITMIME",
         commits "Commits synced",

@@ -121,6 +121,8 @@ pub struct Attempt<'a> {
     pub reply: &'a str,
     /// The RFC 3463 code of that.
     pub enhanced: Option<(u8, u16, u16)>,
+    /// What that is about, in one word.
+    pub class: &'a str,
     /// Attempts so far. What is deferred or expired has it even if it was never tried.
     pub attempts: u16,
     /// From arrival to now.
@@ -362,6 +364,7 @@ fn encode_attempt(attempt: &Attempt<'_>, mail: &Mail<'_>, counted: bool, out: &m
     text("reply", attempt.reply, out);
     parameters(mail.parameters, out);
     code(attempt.enhanced, out);
+    text("class", attempt.class, out);
     if counted {
         number("attempts", attempt.attempts.into(), out);
     }

@@ -152,6 +152,37 @@ pub const REJECTED: [&str; 21] = [
     OTHER,
 ];
 
+/// Words of `classified`: those of `mail::classify`, in their order (`shard::outbound::settle` has both).
+pub const CLASSES: [&str; 27] = [
+    "bad_mailbox",
+    "inactive_mailbox",
+    "mailbox_full",
+    "bad_domain",
+    "no_mx",
+    "bad_sender",
+    "relaying_denied",
+    "auth_required",
+    "tls_required",
+    "too_large",
+    "content",
+    "spam",
+    "virus",
+    "policy",
+    "reputation",
+    "authentication",
+    "blocklisted",
+    "throttled",
+    "too_many_connections",
+    "greylisted",
+    "protocol",
+    "timeout",
+    "no_answer",
+    "connection",
+    "expired",
+    "our_fault",
+    OTHER,
+];
+
 /// What became of recipients in attempts, by place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tried {
@@ -168,6 +199,8 @@ pub enum Tried {
 pub struct Families {
     /// Refusals to clients, by [`REJECTED`].
     pub rejected: Family,
+    /// Recipients that were not delivered when they were tried or given up, by [`CLASSES`].
+    pub classified: Family,
     /// Recipients in attempts over a connection, by route and [`Tried`].
     pub attempted: Named,
 }
@@ -180,6 +213,12 @@ impl Default for Families {
                 help: "Refusals to clients by their reason",
                 label: "reason",
                 values: &REJECTED,
+            }),
+            classified: Family::new(&What {
+                name: "classified_recipients",
+                help: "Recipients deferred, bounced or expired, by what the reply to them is about",
+                label: "class",
+                values: &CLASSES,
             }),
             attempted: Named::new(
                 "route",
@@ -196,8 +235,8 @@ impl Default for Families {
 
 impl Families {
     /// Those with one label.
-    pub fn plain(&self) -> [&Family; 1] {
-        [&self.rejected]
+    pub fn plain(&self) -> [&Family; 2] {
+        [&self.rejected, &self.classified]
     }
 
     /// Those with names.

@@ -58,8 +58,12 @@ pub struct StoredDeferral {
 impl StoredDeferral {
     /// The last reply or error with a code in front, as it was told first: our own words are stored without.
     pub fn described(&self) -> Cow<'_, str> {
-        let has_code = self.reply.len() >= 3 && self.reply.bytes().take(3).all(|byte| byte.is_ascii_digit());
-        if has_code { Cow::Borrowed(&self.reply) } else { Cow::Owned(format!("451 {}", self.reply)) }
+        if self.is_ours() { Cow::Owned(format!("451 {}", self.reply)) } else { Cow::Borrowed(&self.reply) }
+    }
+
+    /// No hop said it.
+    pub fn is_ours(&self) -> bool {
+        self.reply.len() < 3 || !self.reply.bytes().take(3).all(|byte| byte.is_ascii_digit())
     }
 }
 

@@ -99,6 +99,8 @@ pub enum Defect {
     GreetingBelieved,
     /// Room on a disk that was full is not noticed.
     RoomUnseen,
+    /// What a class says of a reply is ignored where its code says something else.
+    ClassIgnored,
     /// Memory of a body whose client went away stays counted.
     MemoryKept,
 }

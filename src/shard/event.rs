@@ -1,7 +1,10 @@
 //! Which event tells of which end, for whoever tells of one: at once, or again after a start.
 
+use crate::mail::classify::Class;
 use crate::observe::event::{Attempt, Event, Kind, Mail};
 use crate::queue::outcome::Disposition;
+use crate::runtime::Runtime;
+use crate::shard::Shard;
 use crate::time::UnixMillis;
 
 /// What tells of some recipients with this end, be it new or read from a record; `due`: the Unix second in which those that are deferred are
@@ -31,5 +34,43 @@ pub(in crate::shard) fn kind_of<D, R>(disposition: &Disposition<D, R>) -> Kind {
         Disposition::Bounced(_) => Kind::Bounced,
         Disposition::Expired(_) => Kind::Expired,
         Disposition::Discarded => Kind::Discarded,
+    }
+}
+
+/// What the reply to recipients that were not delivered is about; `ours`: no hop said it. Time that is over says nothing of an address.
+pub(in crate::shard) fn class_of<R: Runtime, D, B>(
+    shard: &Shard<R>,
+    disposition: &Disposition<D, B>,
+    ours: bool,
+    reply: &str,
+    (hop, enhanced): (&str, Option<(u8, u16, u16)>),
+) -> Option<Class> {
+    match disposition {
+        Disposition::Delivered | Disposition::Discarded => return None,
+        Disposition::Expired(_) => return Some(Class::Expired),
+        Disposition::Deferred(_) | Disposition::Bounced(_) => {}
+    }
+    // Of what was returned before a kill nobody knows the reply any more.
+    if reply.is_empty() {
+        return None;
+    }
+    if ours {
+        return Some(Class::of_status(enhanced));
+    }
+    let judged = shard.outbound.judge.borrow_mut().judge(reply, hop, shard.timers.recent());
+    if judged.is_none() {
+        shard.instruments.counters.replies_unread.add(1);
+    }
+    Some(judged.map_or_else(|| Class::of_status(enhanced), |judged| judged.class))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::mail::classify;
+    use crate::observe::families;
+
+    #[test]
+    fn a_class_is_counted_under_its_name() {
+        assert_eq!(classify::CLASSES, families::CLASSES);
     }
 }

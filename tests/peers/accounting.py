@@ -176,6 +176,7 @@ def a_notification_names_its_parent():
     records = relay.log()
     [bounced] = [record for record in records if record["event"] == "bounced"]
     assert bounced["reply"] == "550 5.1.1 no such user" and bounced["enhanced"] == "5.1.1", bounced
+    assert bounced["class"] == "bad_mailbox", bounced
     assert bounced["attempts"] == 1 and bounced["hop"] and "next" not in bounced, bounced
     [original, notice] = [record for record in records if record["event"] == "received"]
     assert original["id"] == bounced["id"] and "parent" not in original and original["client"], original
@@ -280,6 +281,7 @@ def every_end_of_a_recipient_is_recorded_once():
             wanted = {"time", "event", "event_id", "node", "id", "sender", "recipients", "reply", "attempts", "delay_ms", *there.split()}
             wanted |= {"enhanced"} if enhanced else set()
             wanted |= {"next"} if event == "deferred" else {"notification"} if event == "bounced" else set()
+            wanted |= {"class"} if event in ("deferred", "bounced") else set()
             facts = set(one) == wanted and one.get("enhanced") == enhanced and words in one["reply"] and one["attempts"] == 1
             facts = facts and one["sender"] == "a@b.example" and one["recipients"] == [recipient]
             facts = facts and (event != "bounced" or notices.get(one["notification"]) == one["id"])
@@ -319,7 +321,7 @@ def what_expires_is_recorded_once():
         assert events[0] == "received" and events[-1] == "expired" and set(events[1:-1]) == {"deferred"}, mail
         [*_, last, expired] = mail
         assert words in last["reply"] and last["next"] and expired["attempts"] == last["attempts"] >= 1, mail
-        assert expired["enhanced"] == "4.4.7" and expired["reply"] and expired["delay_ms"] >= 3000, expired
+        assert expired["enhanced"] == "4.4.7" and expired["class"] == "expired" and expired["reply"] and expired["delay_ms"] >= 3000, expired
         [notice] = [record for record in records if record["id"] == expired["notification"] and record["event"] == "received"]
         assert notice["parent"] == expired["id"], notice
         assert any(b"Status: 4.4.7" in message.body and words.encode() in message.body.replace(b"\r\n\t", b" ") for message in later.taken), words

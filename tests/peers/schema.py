@@ -20,6 +20,8 @@ def wrong(value, schema=SCHEMA, place=""):
             fits = isinstance(value, TYPES[want]) and not isinstance(value, bool)
         elif word == "const":
             fits = value == want
+        elif word == "enum":
+            fits = value in want
         elif word == "pattern":
             fits = not isinstance(value, str) or re.search(want, value)
         elif word == "minimum":

@@ -62,6 +62,7 @@ impl Schema {
                 other => panic!("the type {other} is not known here"),
             },
             "const" => value == want,
+            "enum" => want.as_array().expect("values").contains(value),
             "pattern" => {
                 let pattern = &self.patterns[want.as_str().expect("a pattern")];
                 value.as_str().is_none_or(|text| pattern.is_match(text))

@@ -139,6 +139,7 @@ found! {
     FreedUntold in a_segment_freed_before_its_events_are_in_the_journal_is_found,
     GreetingBelieved in a_refusal_of_us_taken_for_one_of_mail_is_found,
     RoomUnseen in a_disk_that_stays_full_for_the_relay_is_found,
+    ClassIgnored in a_rate_that_is_taken_for_a_refusal_is_found,
     MemoryKept in memory_of_who_went_away_is_found,
 }
 
@@ -211,12 +212,20 @@ fn is_found(defect: Defect) {
             Story { days: kills_amid_lent_parts, defect, words: &["delivered again"], ..PLAIN }.is_found();
             (kills_amid_parts, 1.0, &["delivered again"])
         }
-        Defect::GreetingBelieved => (refused_greetings, 1.0, RETURNED),
+        Defect::GreetingBelieved | Defect::ClassIgnored => believed(defect),
         Defect::RoomUnseen => (no_room_at_first, 1.0, &["refused for want of room"]),
         Defect::MemoryKept => (clients_that_go, 1.0, &["does not end"]),
         Defect::LentDoneTwice => (lent, 0.5, &["delivered again"]),
     };
     Story { days, defect: Some((defect, often)), words, ..PLAIN }.is_found();
+}
+
+/// Those in which the code of a reply is taken for more than it says.
+fn believed(defect: Defect) -> Days {
+    match defect {
+        Defect::GreetingBelieved => (refused_greetings, 1.0, RETURNED),
+        _ => (rates_as_refusals, 1.0, RETURNED),
+    }
 }
 
 /// Those of events, on their way to the log and the journal.
@@ -389,6 +398,14 @@ fn rule_breakers(plan: &mut Plan, change: fn(&mut SitePlan)) {
         site.manners = [Manner::default(); VERBS];
         change(site);
     }
+}
+
+/// Hops that say with a 550 that they take no more for now.
+fn rates_as_refusals(plan: &mut Plan, _: &mut Dice) {
+    rule_breakers(plan, |site| {
+        site.coded = true;
+        site.manners[RCPT] = Manner { soft: 0.3, ..Manner::default() };
+    });
 }
 
 fn early(plan: &mut Plan, _: &mut Dice) {

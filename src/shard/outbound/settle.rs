@@ -248,7 +248,17 @@ fn account<R: Runtime>(shard: &Shard<R>, job: &Job, scene: &Scene<'_>, outcome: 
     if outcome.disposition == Ended::Delivered {
         let _ = shard.say.latencies.borrow_mut().delivered.record(delay.max(1) * 1000);
     }
-    let attempt = Attempt { hop, tls, reply, enhanced, attempts, delay_ms: Some(delay) };
+    let ours = match &outcome.disposition {
+        Ended::Deferred(deferral) => deferral.ours,
+        Ended::Bounced(failure) => failure.remote.is_none(),
+        _ => false,
+    };
+    let class = event::class_of(shard, &outcome.disposition, ours, reply, (hop, enhanced));
+    if let Some(class) = class {
+        shard.instruments.families.classified.add(class as usize, outcome.count.into());
+    }
+    let class = class.map_or("", |class| class.word());
+    let attempt = Attempt { hop, tls, reply, enhanced, class, attempts, delay_ms: Some(delay) };
     let mut record = |first: u16, recipients: &[&[u8]]| {
         let mail = Mail {
             account: view.account,

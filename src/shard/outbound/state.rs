@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use crate::config::{Boot, Particulars};
 use crate::limits;
+use crate::mail::classify::Classes;
+use crate::mail::classify::judge::Judge;
 use crate::policy::failures::Failures;
 use crate::policy::tls;
 use crate::queue::destinations::{Destinations, DomainKey, SiteKey};
@@ -66,6 +68,8 @@ pub(in crate::shard) struct Outbound<R: Runtime> {
     pub tls_client: tls::Client,
     /// What hosts showed of late.
     pub hosts: Hosts,
+    /// What replies mean.
+    pub judge: RefCell<Judge>,
     /// Outcomes whose message is being read, for the accounting or for a bounce.
     pub settling: Cell<usize>,
 }
@@ -106,6 +110,7 @@ impl<R: Runtime> Outbound<R> {
             addresses: Rc::new(Addresses::new(mesh.clone(), shard)),
             tls_client,
             hosts: Hosts::default(),
+            judge: RefCell::new(Judge::new(Classes::shipped())),
             settling: Cell::new(0),
         }
     }

@@ -171,6 +171,7 @@ pub(super) async fn transact<R: Runtime>(
     if transaction.is_cut_short() && shard.timers.recent().since(begun_at) >= limits::client::GROUP_LOST {
         manners::do_without_pipelining(shard, &connection.hop);
     }
+    correct(shard, &connection.hop, &mut transaction);
     if moves_on(run, connection, (how, broke), &mut transaction).await {
         return (After::Stale, false);
     }
@@ -178,6 +179,18 @@ pub(super) async fn transact<R: Runtime>(
     refused(run, connection.routed, &mut transaction);
     count(run, connection, part, &transaction, tally);
     (if transaction.must_close() { After::Close } else { After::Keep }, transaction.made_progress())
+}
+
+/// Some receivers' codes say the opposite of their words: a rate that was exceeded is no bad address.
+fn correct<R: Runtime>(shard: &Shard<R>, hop: &str, transaction: &mut Transaction<'_>) {
+    if shard.runtime.planted(Defect::ClassIgnored) {
+        return;
+    }
+    let now = shard.timers.recent();
+    transaction.correct(|reply| {
+        let judged = shard.outbound.judge.borrow_mut().judge(&reply.describe(), hop, now);
+        judged.and_then(|judged| judged.permanent)
+    });
 }
 
 /// Whether the message goes over another connection at once, with nothing counted against it; else this one is made ready for the next.

@@ -141,9 +141,13 @@ fn outcome<R: Runtime>(
     // Of other ends a record says no more than that they are.
     let deferral = disposition.deferral();
     let reply = deferral.map(StoredDeferral::described).unwrap_or_default();
+    let enhanced = reply::enhanced(&reply);
+    let ours = deferral.is_some_and(StoredDeferral::is_ours);
+    let class = event::class_of(shard, disposition, ours, &reply, ("", enhanced));
     let attempt = Attempt {
         attempts: deferral.map_or(0, |deferral| deferral.attempts),
-        enhanced: reply::enhanced(&reply),
+        enhanced,
+        class: class.map_or("", |class| class.word()),
         reply: &reply,
         ..Attempt::default()
     };

@@ -451,6 +451,11 @@ impl<'a> Transaction<'a> {
         self.cut_at.or_else(|| self.decided.taken_at_most())
     }
 
+    /// Corrects what the codes of replies say, where their words are known to mean something else: `permanent` tells whether one is final.
+    pub fn correct(&mut self, permanent: impl FnMut(&Reply) -> Option<bool>) {
+        self.decided.correct(permanent);
+    }
+
     /// If the hop refused for good, and its words are about us and not about the recipients: what it refused is to be tried again, and
     /// its words. `routed`: the operator sends mail there, so it should relay for us, be it for one recipient.
     pub fn forgive(&mut self, routed: bool) -> Option<&Reply> {

@@ -155,6 +155,33 @@ impl Verdicts {
         self.replies.get(about_us?)
     }
 
+    /// Corrects what codes say: `permanent` tells of a hop's reply whether it is final, if it is not as its first digit says.
+    pub(super) fn correct(&mut self, mut permanent: impl FnMut(&Reply) -> Option<bool>) {
+        let mut last = None;
+        for decided in &mut self.of {
+            let (reply, is_final) = match decided {
+                Some(Verdict::Failed(reply)) => (*reply, true),
+                Some(Verdict::Deferred(reply)) => (*reply, false),
+                _ => continue,
+            };
+            // Our own words are as they are meant, and what is neither 4yz nor 5yz was said out of place.
+            let Some(words) = self.replies.get(reply) else { continue };
+            if words.ours || !matches!(words.code / 100, 4 | 5) {
+                continue;
+            }
+            let said = match last {
+                Some((one, said)) if one == reply => said,
+                _ => permanent(words),
+            };
+            last = Some((reply, said));
+            match said {
+                Some(true) if !is_final => *decided = Some(Verdict::Failed(reply)),
+                Some(false) if is_final => *decided = Some(Verdict::Deferred(reply)),
+                _ => {}
+            }
+        }
+    }
+
     /// Whether all that is to be tried again was put off in words about the hop's host, and nobody was taken.
     pub(super) fn blame_host(&self) -> bool {
         let speaks = |decided: &Option<Verdict>| match decided {
@@ -163,5 +190,69 @@ impl Verdicts {
             _ => false,
         };
         self.of.iter().all(speaks)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::smtp::client::local;
+
+    fn said(code: u16, text: &str) -> Reply {
+        Reply { ours: false, ..local(code, (5, 0, 0), text) }
+    }
+
+    #[test]
+    fn words_correct_what_codes_say() {
+        let mut verdicts = Verdicts::new(7);
+        let replies = [
+            said(550, "later"),
+            said(450, "never"),
+            said(550, "as said"),
+            said(450, "as said"),
+            local(451, (4, 3, 0), "never"),
+            said(354, "never"),
+            said(250, "later"),
+        ];
+        for (place, reply) in replies.into_iter().enumerate() {
+            let number = verdicts.keep(reply);
+            let verdict = match place {
+                0 | 2 => Verdict::Failed(number),
+                6 => Verdict::Delivered(number),
+                _ => Verdict::Deferred(number),
+            };
+            verdicts.set(place, verdict);
+        }
+        verdicts.correct(|reply| match reply.text.as_str() {
+            "later" => Some(false),
+            "never" => Some(true),
+            _ => None,
+        });
+        let all: Vec<_> = (0..7).filter_map(|place| verdicts.at(place).cloned()).collect();
+        let expected = [
+            Verdict::Deferred(0),
+            Verdict::Failed(1),
+            Verdict::Failed(2),
+            Verdict::Deferred(3),
+            Verdict::Deferred(4),
+            Verdict::Deferred(5),
+            Verdict::Delivered(6),
+        ];
+        assert_eq!(all, expected);
+    }
+
+    /// One reply decides on many: it is asked about once.
+    #[test]
+    fn a_reply_is_judged_once() {
+        let mut verdicts = Verdicts::new(100);
+        let number = verdicts.keep(said(550, "later"));
+        verdicts.set_rest(&Verdict::Failed(number));
+        let mut asked = 0;
+        verdicts.correct(|_| {
+            asked += 1;
+            Some(false)
+        });
+        assert_eq!(asked, 1);
+        assert!((0..100).all(|place| verdicts.at(place) == Some(&Verdict::Deferred(number))));
     }
 }

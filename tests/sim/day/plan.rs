@@ -79,6 +79,8 @@ pub struct SitePlan {
     pub early: f64,
     pub twice: f64,
     pub midway: f64,
+    /// Recipients it puts off hear so in words alone: the code says that they are refused for good.
+    pub coded: bool,
 }
 
 impl SitePlan {

@@ -17,6 +17,9 @@ use super::reloads::{door, is_door};
 use super::seen::Seen;
 use super::talk::Talk;
 
+/// A rate that was exceeded, as a large receiver says it.
+const LATER: &str = "550 5.2.1 The user you are trying to contact is receiving mail at a rate that prevents additional messages from being delivered.\r\n";
+
 /// Longer than the relay waits for anything.
 const FOR_EVER: Duration = Duration::from_secs(700);
 
@@ -155,6 +158,7 @@ impl Session {
         }
         let words = match act {
             Act::Yes => yes,
+            Act::Soft if self.site.plan.coded && yes.starts_with("250 2.1.5") => LATER,
             Act::Soft => "451 4.3.0 not now\r\n",
             Act::Hard => "554 5.7.1 never\r\n",
             Act::Shut => "421 4.3.2 closing\r\n",

@@ -1,0 +1,272 @@
+//! What a reply means: each gets one class, by patterns of texts that receivers send (`classes.toml`), and a pattern may correct what the
+//! first digit of the code says. Replies are hostile: the engine is linear, and of a text only so much is looked at.
+
+use std::sync::LazyLock;
+
+use regex::bytes::{RegexSet, RegexSetBuilder};
+use serde::Deserialize;
+
+use crate::limits;
+
+pub mod judge;
+
+/// What a reply is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(
+    missing_docs,
+    reason = "the names are what events and metrics say; docs/replies.md has a line for each"
+)]
+pub enum Class {
+    BadMailbox,
+    InactiveMailbox,
+    MailboxFull,
+    BadDomain,
+    NoMx,
+    BadSender,
+    RelayingDenied,
+    AuthRequired,
+    TlsRequired,
+    TooLarge,
+    Content,
+    Spam,
+    Virus,
+    Policy,
+    Reputation,
+    Authentication,
+    Blocklisted,
+    Throttled,
+    TooManyConnections,
+    Greylisted,
+    Protocol,
+    Timeout,
+    NoAnswer,
+    Connection,
+    Expired,
+    OurFault,
+    Other,
+}
+
+/// Their names in events and metrics, in their order.
+pub const CLASSES: [&str; 27] = [
+    "bad_mailbox",
+    "inactive_mailbox",
+    "mailbox_full",
+    "bad_domain",
+    "no_mx",
+    "bad_sender",
+    "relaying_denied",
+    "auth_required",
+    "tls_required",
+    "too_large",
+    "content",
+    "spam",
+    "virus",
+    "policy",
+    "reputation",
+    "authentication",
+    "blocklisted",
+    "throttled",
+    "too_many_connections",
+    "greylisted",
+    "protocol",
+    "timeout",
+    "no_answer",
+    "connection",
+    "expired",
+    "our_fault",
+    "other",
+];
+
+impl Class {
+    /// Its name.
+    pub fn word(self) -> &'static str {
+        CLASSES[self as usize]
+    }
+
+    /// What an enhanced code alone says (RFC 3463 section 3, RFC 7372, RFC 5248): of our own words, which have one each, and where there is
+    /// no time for words.
+    pub fn of_status(enhanced: Option<(u8, u16, u16)>) -> Class {
+        let Some((_, subject, detail)) = enhanced else { return Class::Other };
+        match (subject, detail) {
+            (1, 1 | 3 | 6) => Class::BadMailbox,
+            (1, 2) => Class::BadDomain,
+            (1, 7 | 8) => Class::BadSender,
+            (1, 10) | (4, 3 | 4) => Class::NoMx,
+            (2, 1) => Class::InactiveMailbox,
+            (2, 2) => Class::MailboxFull,
+            (2 | 3, 3 | 4) => Class::TooLarge,
+            (3, _) => Class::OurFault,
+            (4, 1) => Class::NoAnswer,
+            (4, 2) => Class::Connection,
+            (4, 5) => Class::Throttled,
+            (4, 7) => Class::Expired,
+            (5, _) => Class::Protocol,
+            (6, _) => Class::Content,
+            (7, 8 | 9) => Class::AuthRequired,
+            (7, 10 | 11) => Class::TlsRequired,
+            (7, 20..=24 | 26 | 29) => Class::Authentication,
+            (7, _) => Class::Policy,
+            _ => Class::Other,
+        }
+    }
+}
+
+/// What a reply was found to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// What it is about.
+    pub class: Class,
+    /// Whether it is final, if it is not as its first digit says.
+    pub permanent: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    provider: Vec<Provider>,
+    class: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Provider {
+    name: String,
+    mx: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    class: Class,
+    pattern: String,
+    permanent: Option<bool>,
+    provider: Option<String>,
+    #[cfg_attr(not(test), expect(dead_code, reason = "tests hold the patterns to them"))]
+    example: Vec<String>,
+}
+
+/// Entries, ready to be looked through; a copy is cheap, and has memory of its own for the engine.
+#[derive(Clone, Debug)]
+pub struct Classes {
+    patterns: RegexSet,
+    /// What each says, and the place of its provider, if it is of one.
+    says: Vec<(Judged, Option<u8>)>,
+    /// What the names of a provider's hosts end in, and its place.
+    suffixes: Vec<(String, u8)>,
+}
+
+static SHIPPED: LazyLock<Classes> = LazyLock::new(|| {
+    // A fault in it does not pass the tests; without entries all replies are `other`.
+    toml::from_str(include_str!("classify/classes.toml"))
+        .ok()
+        .and_then(|file| Classes::new(&file))
+        .unwrap_or(Classes { patterns: RegexSet::empty(), says: Vec::new(), suffixes: Vec::new() })
+});
+
+impl Classes {
+    /// Those that come with the relay. They are compiled once a process, by the first who asks.
+    pub fn shipped() -> Classes {
+        SHIPPED.clone()
+    }
+
+    fn new(file: &File) -> Option<Classes> {
+        let patterns = RegexSetBuilder::new(file.class.iter().map(|entry| &entry.pattern))
+            .unicode(false)
+            .size_limit(limits::CLASSES_COMPILED_MAX)
+            .dfa_size_limit(limits::CLASSES_CACHE_MAX)
+            .build()
+            .ok()?;
+        let place = |name: &str| file.provider.iter().position(|provider| provider.name == name);
+        let mut says = Vec::new();
+        for entry in &file.class {
+            let provider = match &entry.provider {
+                Some(name) => Some(u8::try_from(place(name)?).ok()?),
+                None => None,
+            };
+            says.push((Judged { class: entry.class, permanent: entry.permanent }, provider));
+        }
+        let numbered = file.provider.iter().zip(0..);
+        let suffixes = numbered
+            .flat_map(|(provider, place)| provider.mx.iter().map(move |suffix| (suffix.clone(), place)))
+            .collect();
+        Some(Classes { patterns, says, suffixes })
+    }
+
+    /// The place of the provider that a host belongs to; `hop`: its name, and whatever stands behind it.
+    fn provider(&self, hop: &str) -> Option<u8> {
+        let host = hop.split([' ', '[', ':']).next().unwrap_or_default().trim_end_matches('.').as_bytes();
+        let ends = |suffix: &str| {
+            let from = host.len().checked_sub(suffix.len());
+            from.is_some_and(|from| host[from..].eq_ignore_ascii_case(suffix.as_bytes()))
+        };
+        self.suffixes.iter().find(|(suffix, _)| ends(suffix)).map(|(_, place)| *place)
+    }
+
+    /// What the first entry that fits says of a masked text.
+    fn find(&self, masked: &[u8], provider: Option<u8>) -> Judged {
+        let fits = |place: usize| {
+            let (judged, of) = self.says.get(place)?;
+            (of.is_none() || *of == provider).then_some(*judged)
+        };
+        let found = self.patterns.matches(masked).iter().find_map(fits);
+        found.unwrap_or(Judged { class: Class::Other, permanent: None })
+    }
+}
+
+/// Appends a text without what differs from message to message: local parts, IPv4 addresses, long numbers and ids. Patterns see nothing
+/// else of it, so what is kept for one text holds for all that are masked alike.
+fn mask(text: &[u8], out: &mut Vec<u8>) {
+    let text = &text[..text.len().min(limits::CLASS_TEXT_MAX)];
+    let mut at = 0;
+    while at < text.len() {
+        let rest = &text[at..];
+        let length = rest.iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
+        if length == 0 {
+            if rest[0] == b'@' {
+                let of_local = |byte: &u8| byte.is_ascii_alphanumeric() || b"._+-=".contains(byte);
+                let local = out.iter().rev().take_while(|byte| of_local(byte)).count();
+                out.truncate(out.len() - local);
+                out.push(b'x');
+            }
+            out.push(rest[0]);
+            at += 1;
+            continue;
+        }
+        let word = &rest[..length];
+        let digits = word.iter().filter(|byte| byte.is_ascii_digit()).count();
+        let address = if digits == length { address(rest) } else { 0 };
+        if address > 0 {
+            out.extend_from_slice(b"0.0.0.0");
+        } else if digits == length && length >= limits::CLASS_NUMBER_MASKED {
+            out.extend_from_slice(b"000000");
+        } else if digits > 0 && digits < length && length >= limits::CLASS_ID_MASKED {
+            out.extend_from_slice(b"0000000000");
+        } else {
+            out.extend_from_slice(word);
+        }
+        at += address.max(length);
+    }
+}
+
+/// Bytes of the IPv4 address that it begins with.
+fn address(text: &[u8]) -> usize {
+    let mut length = 0;
+    for part in 0..4 {
+        if part > 0 {
+            if text.get(length) != Some(&b'.') {
+                return 0;
+            }
+            length += 1;
+        }
+        let digits = text[length..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        if !(1..=3).contains(&digits) {
+            return 0;
+        }
+        length += digits;
+    }
+    length
+}
+
+#[cfg(test)]
+mod tests;

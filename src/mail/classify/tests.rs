@@ -1,0 +1,114 @@
+//! Every entry has examples, and is the first to fit each of them.
+
+use super::*;
+
+fn shipped() -> File {
+    toml::from_str(include_str!("classes.toml")).expect("it is TOML of this shape")
+}
+
+fn masked(text: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    mask(text.as_bytes(), &mut out);
+    out
+}
+
+/// What is wrong with a file: examples that another entry takes, and bounds that are passed.
+fn faults(file: &File) -> Vec<String> {
+    let Some(classes) = Classes::new(file) else { return vec!["it does not compile".to_owned()] };
+    let mut faults = Vec::new();
+    let provider_of = |entry: &Entry| {
+        let name = entry.provider.as_ref()?;
+        let provider = file.provider.iter().find(|provider| provider.name == *name)?;
+        classes.provider(&format!("mx{}", provider.mx.first()?))
+    };
+    for (place, entry) in file.class.iter().enumerate() {
+        if entry.example.is_empty() {
+            faults.push(format!("entry {place} has no example"));
+        }
+        for example in &entry.example {
+            let matches = classes.patterns.matches(&masked(example));
+            let fits = |found: &usize| {
+                let of = classes.says[*found].1;
+                of.is_none() || of == provider_of(entry)
+            };
+            let first = matches.iter().find(fits);
+            if first != Some(place) {
+                faults.push(format!("entry {place}, {:?}: entry {first:?} takes {example}", entry.class));
+            }
+        }
+    }
+    faults
+}
+
+#[test]
+fn each_entry_is_the_first_to_fit_its_examples() {
+    let file = shipped();
+    assert_eq!(faults(&file), Vec::<String>::new());
+    assert!(file.class.len() > 200);
+    assert!(!Classes::shipped().says.is_empty());
+    for word in CLASSES {
+        assert!(file.class.iter().any(|entry| entry.class.word() == word), "{word} never occurs");
+    }
+}
+
+#[test]
+fn a_fault_of_the_file_is_seen() {
+    let entry = |pattern: &str, example: &str| {
+        let (pattern, example) = (pattern.to_owned(), vec![example.to_owned()]);
+        Entry { class: Class::Spam, pattern, permanent: None, provider: None, example }
+    };
+    let of = |class| faults(&File { provider: Vec::new(), class });
+    assert_eq!(of(vec![entry("^550 a", "550 a"), entry("^550", "550 b")]), Vec::<String>::new());
+    assert_eq!(of(vec![entry("^550", "550 b"), entry("^550 a", "550 a")]).len(), 1, "another takes it");
+    assert_eq!(of(vec![entry("^550 a", "550 b")]).len(), 1, "none takes it");
+    assert_eq!(of(vec![entry("(", "550 b")]).len(), 1);
+    assert_eq!(of(vec![Entry { example: Vec::new(), ..entry("^550", "") }]).len(), 1);
+    assert_eq!(of(vec![Entry { provider: Some("qq".to_owned()), ..entry("^5", "550 a") }]).len(), 1);
+}
+
+#[test]
+fn a_name_is_that_of_the_class() {
+    for (place, word) in CLASSES.iter().enumerate() {
+        let read: Class = serde_json::from_value((*word).into()).expect("each is read by its name");
+        assert_eq!((read as usize, read.word()), (place, *word));
+    }
+}
+
+#[test]
+fn what_differs_from_message_to_message_is_masked() {
+    for (text, expected) in [
+        ("550 5.1.1 <a.b+c@x.example>: no", "550 5.1.1 <x@x.example>: no"),
+        ("421 4.7.0 [192.0.2.155] [TSS04] later", "421 4.7.0 [0.0.0.0] [TSS04] later"),
+        ("550 id 1234567 12345 and 39si2626666ywh.98", "550 id 000000 12345 and 0000000000.98"),
+        ("550 1.2.3 1.2.3.4.5 1.2.3.4444 1.2.3", "550 1.2.3 0.0.0.0.5 1.2.3.4444 1.2.3"),
+        ("550 @a @", "550 x@a x@"),
+        ("", ""),
+    ] {
+        assert_eq!(String::from_utf8(masked(text)).expect("text"), expected, "{text}");
+    }
+    assert!(masked(&"a".repeat(9_999)).len() <= limits::CLASS_TEXT_MAX);
+}
+
+#[test]
+fn receivers_are_taken_at_their_words_not_at_their_codes() {
+    let classes = Classes::shipped();
+    for (text, hop, class, permanent) in [
+        (
+            "550 Sender frequency limited. http://a.example",
+            "mx3.qq.com [192.0.2.1]:25",
+            Class::Throttled,
+            Some(false),
+        ),
+        (
+            "421 4.7.1 [TS03] All messages from 192.0.2.1 will be permanently deferred",
+            "",
+            Class::Reputation,
+            Some(true),
+        ),
+        ("550 5.1.1 no such user", "", Class::BadMailbox, None),
+        ("550", "", Class::Other, None),
+        ("", "", Class::Other, None),
+    ] {
+        assert_eq!(classes.find(&masked(text), classes.provider(hop)), Judged { class, permanent }, "{text}");
+    }
+}
