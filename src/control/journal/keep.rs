@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::value::show_size;
 use crate::control::journal::cursor::Forgotten;
@@ -16,7 +17,6 @@ use crate::control::say::say;
 use crate::limits;
 use crate::observe::diagnostics::Level;
 use crate::observe::journaled::{Journaled, Recorded};
-use crate::time::UnixMillis;
 
 /// The looking after.
 pub(super) struct Keep {
@@ -45,8 +45,8 @@ impl Keep {
         Keep { shared, size_max, journaled, lost: 0, told: 0, rounds: 0, forgotten, counted: 0, found }
     }
 
-    /// One round; `now` is the time of day. Events that were lost in it.
-    pub(super) fn round(&mut self, now: UnixMillis) -> u64 {
+    /// One round; `now` is the time of this machine's clock since it started. Events that were lost in it.
+    pub(super) fn round(&mut self, now: Duration) -> u64 {
         self.sync();
         let forgotten = if self.forgotten.is_empty() { 0 } else { self.count_forgotten(now) };
         let lost = self.remove(now);
@@ -90,7 +90,7 @@ impl Keep {
         }
     }
 
-    fn remove(&self, now: UnixMillis) -> u64 {
+    fn remove(&self, now: Duration) -> u64 {
         let (kept, read) = self.shared.kept(now);
         let mut all = 0;
         // What is to be counted stays until it is.
@@ -114,7 +114,7 @@ impl Keep {
     }
 
     /// One more segment of what a log that is forgotten has not read. Events that are lost to it.
-    fn count_forgotten(&mut self, now: UnixMillis) -> u64 {
+    fn count_forgotten(&mut self, now: Duration) -> u64 {
         let Some(Forgotten { reader, cursor, at, bytes }) = self.forgotten.first_mut() else { return 0 };
         let (from, until) = (*at, self.found);
         let next = self.shared.kept(now).0.into_iter().map(|kept| kept.sequence);

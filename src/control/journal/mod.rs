@@ -32,7 +32,6 @@ use crate::observe::journaled::Journaled;
 use crate::runtime::files::{self, Reserve};
 use crate::runtime::process;
 use crate::spool::layout;
-use crate::time::UnixMillis;
 
 pub(super) use feed::{Feed, Held};
 pub(super) use place::Place;
@@ -125,7 +124,7 @@ fn write(mut writer: writer::Writer, instruments: &[Arc<Instruments>], turn: &Tu
     let Some(first) = instruments.first() else { return };
     loop {
         let stop = turn.is_over();
-        let written = writer.round(&first.chunks, process::wall());
+        let written = writer.round(&first.chunks, process::since_boot());
         if stop && (written || turn.is_late()) {
             let left = writer.unwritten();
             if left > 0 {
@@ -144,7 +143,7 @@ fn write(mut writer: writer::Writer, instruments: &[Arc<Instruments>], turn: &Tu
 
 fn look_after(mut keep: keep::Keep, instruments: &[Arc<Instruments>], turn: &Turn) {
     while !turn.is_over() {
-        let lost = keep.round(process::wall());
+        let lost = keep.round(process::since_boot());
         if let (Some(first), 1..) = (instruments.first(), lost) {
             first.counters.accounting_lost.add(lost);
         }
@@ -218,10 +217,9 @@ fn begin(directory: &Path) -> io::Result<shared::Beginning> {
     }
     let mut segments = Vec::new();
     for sequence in sequences {
-        let meta = std::fs::metadata(segment::path(directory, sequence))?;
-        let age = meta.modified().ok().and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
-        let at = age.map_or(0, |age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
-        segments.push((sequence, meta.len(), UnixMillis(at)));
+        let bytes = std::fs::metadata(segment::path(directory, sequence))?.len();
+        // While nothing ran no log could read it: that does not count.
+        segments.push((sequence, bytes, process::since_boot()));
     }
     let names = files::list(directory).unwrap_or_default();
     let of_cursors = names.iter().filter(|name| cursor::is_cursor(name));

@@ -13,7 +13,6 @@ use crate::control::journal::frame::HEADER;
 use crate::control::journal::place::{Known, Place, Point};
 use crate::control::journal::retain::Kept;
 use crate::limits;
-use crate::time::UnixMillis;
 
 /// What is written at once.
 #[derive(Debug)]
@@ -62,7 +61,8 @@ struct State {
 #[derive(Clone, Copy, Debug)]
 struct Segment {
     bytes: u64,
-    last: UnixMillis,
+    /// On a clock that nobody sets: a day that is wrong for a second must not age what no log has read.
+    last: Duration,
 }
 
 /// A reader.
@@ -102,8 +102,8 @@ pub(in crate::control) struct Progress {
 /// What was found at a start.
 #[derive(Debug, Default)]
 pub(super) struct Beginning {
-    /// Each segment: its sequence, its bytes, when it was written.
-    pub segments: Vec<(u64, u64, UnixMillis)>,
+    /// Each segment: its sequence, its bytes, and since when it counts as written.
+    pub segments: Vec<(u64, u64, Duration)>,
     /// The positions in them.
     pub positions: BTreeMap<u16, Known>,
     /// The segment that is written next.
@@ -171,7 +171,7 @@ impl Shared {
         batch: Batch,
         file: &Arc<File>,
         positions: &BTreeMap<u16, Known>,
-        at: UnixMillis,
+        at: Duration,
     ) -> Option<Vec<u8>> {
         let mut state = self.state();
         state.end = batch.end;
@@ -244,12 +244,12 @@ impl Shared {
     }
 
     /// The segments, the oldest first, and the one that the slowest reader is in as its cursor says.
-    pub(super) fn kept(&self, now: UnixMillis) -> (Vec<Kept>, u64) {
+    pub(super) fn kept(&self, now: Duration) -> (Vec<Kept>, u64) {
         let state = self.state();
         let kept = |(sequence, segment): (&u64, &Segment)| Kept {
             sequence: *sequence,
             bytes: segment.bytes,
-            age: Duration::from_millis(now.0.saturating_sub(segment.last.0)),
+            age: now.saturating_sub(segment.last),
         };
         let read = state.readers.iter().map(|reader| reader.saved.frame.segment).min();
         (state.segments.iter().map(kept).collect(), read.unwrap_or(0))

@@ -65,7 +65,7 @@ impl Life {
 
     /// The writer writes it.
     pub(in crate::control) fn journal(&mut self) -> bool {
-        self.writer.round(&self.chunks, UnixMillis(self.now.as_millis() as u64))
+        self.writer.round(&self.chunks, self.now)
     }
 
     /// A round of the first log, half a second after the last.
@@ -142,7 +142,7 @@ fn kills_and_rotations_leave_every_line_once_and_in_order() {
                             life.log(true);
                         }
                     }
-                    _ => _ = life.keep.round(UnixMillis(0)),
+                    _ => _ = life.keep.round(Duration::ZERO),
                 }
             }
             // What nobody took a kill takes; the spool tells it again.
@@ -160,7 +160,7 @@ fn kills_and_rotations_leave_every_line_once_and_in_order() {
         let found: String = parts.iter().chain([&path]).map(read).collect();
         assert_eq!(found, (0..told).map(line).collect::<String>(), "seed {seed}");
         // All have read all: what is not written any more goes.
-        life.keep.round(UnixMillis(0));
+        life.keep.round(Duration::ZERO);
         assert!(segment::list(&directory(&data_dir)).unwrap().len() <= 1, "seed {seed}");
     }
 }
@@ -192,7 +192,7 @@ fn a_power_cut_takes_only_what_is_told_again() {
                     4 | 5 => assert!(life.journal()),
                     6 => _ = life.log(false),
                     _ => {
-                        life.keep.round(UnixMillis(0));
+                        life.keep.round(Duration::ZERO);
                         synced = life.shared.end();
                     }
                 }
@@ -233,7 +233,7 @@ fn a_log_gets_what_it_wants_and_another_one_is_not_held_up() {
         life.journal();
         life.log(false);
         life.logs[1].write(life.now, false);
-        life.keep.round(UnixMillis(0));
+        life.keep.round(Duration::ZERO);
     }
     assert_eq!(std::fs::read_to_string(&path).unwrap(), bounced.repeat(40));
     let progress = life.shared.progress();
@@ -249,7 +249,7 @@ fn a_log_gets_what_it_wants_and_another_one_is_not_held_up() {
     assert_eq!(cursors(), 2, "what it has not read is not counted yet");
     let mut lost = 0;
     for _ in 0..100 {
-        lost += life.keep.round(UnixMillis(0));
+        lost += life.keep.round(Duration::ZERO);
     }
     assert_eq!((lost, cursors()), (80, 1), "all events of all kinds");
     life.tell(bounced);
@@ -266,7 +266,7 @@ fn who_is_too_far_behind_loses_the_oldest_and_it_is_counted() {
     for number in 0..200 {
         life.tell(&line(number));
         life.journal();
-        lost += life.keep.round(UnixMillis(0));
+        lost += life.keep.round(Duration::ZERO);
         assert!(life.shared.bytes() <= 2000 + 500);
     }
     assert!(lost > 100, "{lost}");
@@ -277,10 +277,23 @@ fn who_is_too_far_behind_loses_the_oldest_and_it_is_counted() {
     // Too old is as bad as too much.
     (200..220).for_each(|number| life.tell(&line(number)));
     life.journal();
-    let week = UnixMillis((limits::JOURNAL_AGE_MAX + Duration::from_secs(9)).as_millis() as u64);
+    let week = limits::JOURNAL_AGE_MAX + Duration::from_secs(9);
     life.tell(&line(220));
     life.journal();
     assert_eq!(life.keep.round(week), 20);
+    // What a start finds has waited for nobody: a machine that was off for a year, or whose clock was wrong, loses nothing.
+    (300..320).for_each(|number| life.tell(&line(number)));
+    life.journal();
+    drop(life);
+    let path = segment::list(&directory(&data_dir)).unwrap();
+    for sequence in path {
+        let file = std::fs::File::open(segment::path(&directory(&data_dir), sequence)).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH).unwrap();
+    }
+    let mut life = Life::begin(&data_dir, &[(&scratch.path().join("log"), None)]);
+    life.tell(&line(320));
+    life.journal();
+    assert_eq!(life.keep.round(crate::runtime::process::since_boot()), 0);
 }
 
 #[test]
@@ -335,7 +348,7 @@ fn behind_a_failed_sync_no_position_counts() {
     life.tell_until(&line(0), until(5));
     life.journal();
     assert_eq!(life.journaled.of(1), None, "it is not on the disk yet");
-    life.keep.round(UnixMillis(0));
+    life.keep.round(Duration::ZERO);
     assert_eq!(life.journaled.of(1), Some(Position(5)));
     life.tell_until(&line(1), until(6));
     life.journal();
@@ -343,7 +356,7 @@ fn behind_a_failed_sync_no_position_counts() {
     for number in 2..40 {
         life.tell_until(&line(number), until(7));
         life.journal();
-        life.keep.round(UnixMillis(0));
+        life.keep.round(Duration::ZERO);
     }
     assert_eq!(life.journaled.of(1), Some(Position(5)));
     assert!(life.shared.problem().unwrap().contains("a bad sector"));
@@ -381,7 +394,7 @@ fn a_position_is_of_the_lane_that_it_was_written_for() {
     assert_eq!(life.journaled.opened(1, 77, Position(0)), None);
     life.tell_until(&line(0), until(1, 5));
     life.journal();
-    life.keep.round(UnixMillis(0));
+    life.keep.round(Duration::ZERO);
     let life = Life::begin(&data_dir, &[(&path, None)]);
     assert_eq!(life.journaled.opened(1, 77, Position(9)), Some(Position(5)));
     // Another lane gets its number.
@@ -389,14 +402,14 @@ fn a_position_is_of_the_lane_that_it_was_written_for() {
     assert_eq!(life.journaled.opened(1, 78, Position(9)), None);
     life.tell_until(&line(1), until(2, 6));
     life.journal();
-    life.keep.round(UnixMillis(0));
+    life.keep.round(Duration::ZERO);
     assert_eq!((life.journaled.of(1), life.journaled.of(2)), (None, Some(Position(6))));
     // A kill before its first position: the header of this segment has that of the other one, and says so.
     let mut life = Life::begin(&data_dir, &[(&path, None)]);
     assert_eq!(life.journaled.opened(1, 78, Position(9)), None);
     life.tell_until(&line(2), until(1, 3));
     life.journal();
-    life.keep.round(UnixMillis(0));
+    life.keep.round(Duration::ZERO);
     assert_eq!(life.journaled.of(1), Some(Position(3)));
     let life = Life::begin(&data_dir, &[(&path, None)]);
     assert_eq!(life.journaled.opened(1, 78, Position(2)), None, "it was replaced by an older copy");

@@ -19,7 +19,6 @@ use crate::observe::accounting::Chunks;
 use crate::observe::diagnostics::Level;
 use crate::observe::journaled::Journaled;
 use crate::runtime::files::Reserve;
-use crate::time::UnixMillis;
 
 /// The writer.
 pub(super) struct Writer {
@@ -44,7 +43,7 @@ struct Open {
     file: Arc<File>,
     sequence: u64,
     length: u64,
-    began: UnixMillis,
+    began: Duration,
 }
 
 /// A batch that is being written.
@@ -80,7 +79,7 @@ impl Writer {
     }
 
     /// Takes what there is and writes it; `now` is the time of day. Whether nothing is left.
-    pub(super) fn round(&mut self, chunks: &Chunks, now: UnixMillis) -> bool {
+    pub(super) fn round(&mut self, chunks: &Chunks, now: Duration) -> bool {
         self.round = self.round.wrapping_add(1);
         if self.round.is_multiple_of(limits::LOG_LOOK_ROUNDS) {
             self.look_at_file();
@@ -104,10 +103,10 @@ impl Writer {
     }
 
     /// Makes a batch of what shards have passed on. Whether there was anything.
-    fn gather(&mut self, chunks: &Chunks, now: UnixMillis) -> bool {
+    fn gather(&mut self, chunks: &Chunks, now: Duration) -> bool {
         let Some(mut chunk) = chunks.take() else { return false };
         let is_old = |open: &Open| {
-            let age = Duration::from_millis(now.0.saturating_sub(open.began.0));
+            let age = now.saturating_sub(open.began);
             open.length >= self.segment_max || age > limits::JOURNAL_SEGMENT_AGE
         };
         if self.open.as_ref().is_some_and(is_old) {
@@ -155,7 +154,7 @@ impl Writer {
         true
     }
 
-    fn write(&mut self, now: UnixMillis) -> io::Result<()> {
+    fn write(&mut self, now: Duration) -> io::Result<()> {
         let Some(pending) = &mut self.pending else { return Ok(()) };
         let open = match &mut self.open {
             Some(open) => open,
