@@ -202,7 +202,7 @@ impl AddressPattern {
         match self {
             AddressPattern::Any => true,
             AddressPattern::Null => path.is_empty(),
-            AddressPattern::Address(address) => path.eq_ignore_ascii_case(address.as_bytes()),
+            AddressPattern::Address(wanted) => address::is_same_mailbox(path, wanted.as_bytes()),
             AddressPattern::Domain(wanted) => domain().eq_ignore_ascii_case(wanted.as_bytes()),
             AddressPattern::Below(wanted) => is_below(domain(), wanted.as_bytes()),
         }

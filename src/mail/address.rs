@@ -1,6 +1,6 @@
 //! Paths and domains as SMTP writes them (RFC 5321 4.1.2).
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::limits;
 
@@ -176,12 +176,103 @@ pub fn is_literal(domain: &[u8]) -> bool {
     }
 }
 
+/// Whether a name would be read as an IPv4 address rather than as a domain: its last label is a number, which no top-level
+/// domain is (RFC 3696 section 2). `127.0.0.1`, `127.1`, `2130706433` and `0x7f000001` are.
+pub fn is_numeric(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let last = name.rsplit('.').next().unwrap_or_default();
+    let hexadecimal = last.strip_prefix("0x").or(last.strip_prefix("0X"));
+    let digits = |text: &str, hexadecimal: bool| {
+        text.bytes().all(|byte| byte.is_ascii_digit() || hexadecimal && byte.is_ascii_hexdigit())
+    };
+    match hexadecimal {
+        Some(rest) => digits(rest, true),
+        None => !last.is_empty() && digits(last, false) || name.parse::<IpAddr>().is_ok(),
+    }
+}
+
+/// Whether two paths, without angle brackets, are one mailbox: letters count alike in either case, and a local part may be quoted that need not be
+/// (RFC 5321 section 4.1.2).
+pub fn is_same_mailbox(one: &[u8], other: &[u8]) -> bool {
+    if !one.starts_with(b"\"") && !other.starts_with(b"\"") {
+        return one.eq_ignore_ascii_case(other);
+    }
+    let split = |path: &'_ [u8]| memchr::memrchr(b'@', path).unwrap_or(path.len());
+    let ((local, domain), (wanted, at)) = (one.split_at(split(one)), other.split_at(split(other)));
+    let lower = |local| unquoted(local).map(|byte: u8| byte.to_ascii_lowercase());
+    domain.eq_ignore_ascii_case(at) && lower(local).eq(lower(wanted))
+}
+
+/// A local part as it is meant.
+fn unquoted(local: &[u8]) -> impl Iterator<Item = u8> + '_ {
+    let inner = local.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
+    let (mut bytes, quoted) = (inner.unwrap_or(local).iter().copied(), inner.is_some());
+    std::iter::from_fn(move || match bytes.next() {
+        Some(b'\\') if quoted => bytes.next(),
+        byte => byte,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn address(input: &str) -> Result<&str, AddressError> {
         parse_path(input.as_bytes(), true).map(|path| std::str::from_utf8(path.address).unwrap())
+    }
+
+    #[test]
+    fn addresses_in_disguise() {
+        for name in [
+            "127.0.0.1",
+            "127.0.0.1.",
+            "127.1",
+            "2130706433",
+            "0x7f000001",
+            "0X7F.1",
+            "0x7f.0x0.0x1",
+            "017700000001",
+            "256.256.256.256",
+            "a.1",
+            "::1",
+            "2001:db8::1",
+            "::ffff:127.0.0.1",
+            "1.2.3.0x",
+            "0",
+        ] {
+            assert!(is_numeric(name), "{name}");
+        }
+        for name in
+            ["example", "1.example", "127.0.0.1.example", "a.b1", "0xyz", "x.0xg", "e1", "1a", "", "."]
+        {
+            assert!(!is_numeric(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn quotes_that_need_not_be_make_no_other_mailbox() {
+        let same = |one: &str, other: &str| is_same_mailbox(one.as_bytes(), other.as_bytes());
+        for other in [
+            "ada@x.example",
+            "ADA@X.example",
+            "\"ada\"@x.example",
+            "\"a\\da\"@X.EXAMPLE",
+            "\"\\a\\d\\a\"@x.example",
+        ] {
+            assert!(same("ada@x.example", other) && same(other, "ada@x.example"), "{other}");
+        }
+        for other in [
+            "\"ada \"@x.example",
+            "\"ada@x.example",
+            "\"ada\"@y.example",
+            "\"ada\"",
+            "\"",
+            "",
+            "\"a\"da@x.example",
+        ] {
+            assert!(!same("ada@x.example", other) && !same(other, "ada@x.example"), "{other}");
+        }
+        assert!(same("\"a b\"@x", "\"A\\ b\"@x") && same("\"a\\\"b\"@x", "\"a\\\"b\"@x"));
     }
 
     #[test]

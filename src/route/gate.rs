@@ -41,9 +41,9 @@ impl GateRefusal {
         }
     }
 
-    /// Whether the fault may be mended by whom the sender never meets: then mail waits for it.
+    /// Whether mail is returned for it. What a route says is the operator's fault and is mended by him: mail waits for that, and nothing is sent.
     pub fn is_permanent(self, source: Source) -> bool {
-        self == GateRefusal::Loop || source == Source::Stranger
+        source == Source::Stranger
     }
 }
 
@@ -185,6 +185,11 @@ impl Gate {
                 }
                 self.judge(inner, source)?;
             }
+            // The translators there are a network's own, with prefixes of any length (RFC 8215): what it stands for is not known.
+            let local = matches!(address.segments(), [0x64, 0xff9b, 1, ..]);
+            if local && source == Source::Stranger && self.private == PrivateNetworks::Refuse {
+                return Err(GateRefusal::Private);
+            }
         }
         Ok(Admitted(to))
     }
@@ -259,7 +264,8 @@ fn is_of_this_link(address: IpAddr) -> bool {
 fn is_unassigned(address: IpAddr) -> bool {
     let IpAddr::V6(v6) = address else { return false };
     let segments = v6.segments();
-    let translated = segments[..2] == [0x64, 0xff9b] || segments[..5] == [0, 0, 0, 0, 0xffff];
+    let translated = matches!(segments, [0x64, 0xff9b, 0, 0, 0, 0, ..] | [0x64, 0xff9b, 1, ..])
+        || segments[..5] == [0, 0, 0, 0, 0xffff];
     segments[0] & 0xe000 != 0x2000 && !translated && !is_private(address)
 }
 
@@ -270,7 +276,8 @@ fn is_metadata(address: IpAddr) -> bool {
     }
 }
 
-/// RFC 1918, RFC 6598 (shared), RFC 2544 (benchmarks), 192.0.0.0/24 (RFC 6890); RFC 4193 and the site-local fec0::/10.
+/// RFC 1918, RFC 6598 (shared), RFC 2544 (benchmarks), 192.0.0.0/24 (RFC 6890); RFC 4193 and the site-local fec0::/10;
+/// 2001:2::/48 (benchmarks, RFC 5180).
 fn is_private(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => {
@@ -281,8 +288,10 @@ fn is_private(address: IpAddr) -> bool {
                 || [a, b, c] == [192, 0, 0]
         }
         IpAddr::V6(address) => {
-            let first = address.segments()[0];
-            first & 0xfe00 == 0xfc00 || first & 0xffc0 == 0xfec0
+            let segments = address.segments();
+            segments[0] & 0xfe00 == 0xfc00
+                || segments[0] & 0xffc0 == 0xfec0
+                || matches!(segments, [0x2001, 2, 0, ..])
         }
     }
 }
@@ -314,21 +323,6 @@ fn embedded(address: Ipv6Addr) -> impl Iterator<Item = Ipv4Addr> {
     };
     let none = address == Ipv6Addr::LOCALHOST || address == Ipv6Addr::UNSPECIFIED;
     found.into_iter().flatten().filter(move |_| !none)
-}
-
-/// Whether a name would be read as an IPv4 address rather than as a domain: its last label is a number, which no top-level
-/// domain is (RFC 3696 section 2). `127.0.0.1`, `127.1`, `2130706433` and `0x7f000001` are.
-pub fn is_numeric(name: &str) -> bool {
-    let name = name.strip_suffix('.').unwrap_or(name);
-    let last = name.rsplit('.').next().unwrap_or_default();
-    let hexadecimal = last.strip_prefix("0x").or(last.strip_prefix("0X"));
-    let digits = |text: &str, hexadecimal: bool| {
-        text.bytes().all(|byte| byte.is_ascii_digit() || hexadecimal && byte.is_ascii_hexdigit())
-    };
-    match hexadecimal {
-        Some(rest) => digits(rest, true),
-        None => !last.is_empty() && digits(last, false) || name.parse::<IpAddr>().is_ok(),
-    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use crate::config::{Choice, Config, DomainPattern, RouteTarget};
 use crate::limits;
-use gate::{Source, is_numeric};
+use crate::mail::address;
+use gate::Source;
 pub use hop::{At, Endpoint, Hop, Host, Protocol};
 pub use site::SitePolicy;
 
@@ -151,7 +152,7 @@ pub fn order_mx(
         answers.iter().filter(|(_, host)| host.eq_ignore_ascii_case(own_name)).map(|(rank, _)| *rank).min();
     let mut usable: Vec<(u16, u64, &str)> = Vec::new();
     for (place, (rank, host)) in answers.iter().enumerate() {
-        let named = !host.is_empty() && host != "." && !is_numeric(host);
+        let named = !host.is_empty() && host != "." && !address::is_numeric(host);
         if named && ours.is_none_or(|ours| *rank < ours) {
             usable.push((*rank, mix(random ^ place as u64), host));
         }

@@ -1193,6 +1193,14 @@ def a_host_that_greets_with_our_name_is_a_loop():
     relay.send("a@b.example", ["u@d.example"], TEXT)
     assert relay.told(" error ", "the mail loops back to this relay", "127.0.0.5"), relay.words
     assert not back.commands(b"MAIL") and not [record for record in relay.log() if record["event"] == "bounced"]
+    # So is one that leads to the relay itself, by a slip or because an address moved here: nothing is returned for it.
+    relay.route = f'[[route]]\ndomain = "*"\nto = "smtp://127.0.0.1:{relay.port}"\n'
+    relay.write()
+    relay.kill()
+    relay.start()
+    relay.send("a@b.example", ["v@e.example"], TEXT)
+    assert relay.told(" error ", "leads back to this relay", "127.0.0.1"), relay.words
+    assert not [record for record in relay.log() if record["event"] == "bounced"], relay.log()
     relay.stop()
 
 

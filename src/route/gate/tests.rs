@@ -108,6 +108,11 @@ const TABLE: &[(&str, Option<GateRefusal>)] = &[
     ("fc00::1", Some(Private)),
     ("fdff::1", Some(Private)),
     ("fec0::1", Some(Private)),
+    ("2001:2::1", Some(Private)),
+    // A /64 of a network's own translator: 127.0.0.1, and 192.0.2.1.
+    ("64:ff9b:1:805:7f:0:100:0", Some(Private)),
+    ("64:ff9b:1:805:c0:2:100:0", Some(Private)),
+    ("64:ff9b:2::1", Some(Nowhere)),
     ("::ffff:10.0.0.1", Some(Private)),
     ("64:ff9b::10.0.0.1", Some(Private)),
     ("64:ff9b:1:a00:0:100::", Some(Private)),
@@ -157,7 +162,8 @@ fn private_networks_may_be_allowed_and_nothing_else_is() {
 fn tests_may_use_this_machine_but_not_its_listeners() {
     let gate = gate("allow_loopback_mx = true");
     for (address, expected) in TABLE {
-        let expected = expected.filter(|refusal| *refusal != ThisMachine);
+        let translated = address.starts_with("64:ff9b:1:").then_some(Private);
+        let expected = expected.filter(|refusal| *refusal != ThisMachine).or(translated);
         assert_eq!(judge(&gate, address, 25, Source::Stranger), expected, "{address}");
     }
     assert_eq!(judge(&gate, "127.0.0.1", 2525, Source::Stranger), Some(Loop));
@@ -199,37 +205,13 @@ fn routes_go_anywhere_but_back() {
         assert_eq!(judge(&gate, address, port, Source::Operator), None, "{address}:{port}");
     }
     assert_eq!(judge(&gate, "0.0.0.0", 26, Source::Operator), Some(Nowhere));
-    assert!(!Nowhere.is_permanent(Source::Operator) && Loop.is_permanent(Source::Operator));
+    // What a route says is not the fault of those who send: their mail waits.
+    assert!(!Nowhere.is_permanent(Source::Operator) && !Loop.is_permanent(Source::Operator));
+    assert!(Loop.is_permanent(Source::Stranger));
 }
 
 #[test]
 fn what_passes_is_in_its_plain_form() {
     let admitted = gate("").admit("[::ffff:192.0.2.1]:25".parse().unwrap(), Source::Stranger).unwrap();
     assert_eq!(admitted.address(), "192.0.2.1:25".parse().unwrap(), "one address has one count");
-}
-
-#[test]
-fn addresses_in_disguise() {
-    for name in [
-        "127.0.0.1",
-        "127.0.0.1.",
-        "127.1",
-        "2130706433",
-        "0x7f000001",
-        "0X7F.1",
-        "0x7f.0x0.0x1",
-        "017700000001",
-        "256.256.256.256",
-        "a.1",
-        "::1",
-        "2001:db8::1",
-        "::ffff:127.0.0.1",
-        "1.2.3.0x",
-        "0",
-    ] {
-        assert!(is_numeric(name), "{name}");
-    }
-    for name in ["example", "1.example", "127.0.0.1.example", "a.b1", "0xyz", "x.0xg", "e1", "1a", "", "."] {
-        assert!(!is_numeric(name), "{name}");
-    }
 }

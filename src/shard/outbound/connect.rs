@@ -20,6 +20,13 @@ use crate::smtp::client::{self, Capabilities};
 use crate::smtp::reply::Reply;
 use crate::time::Instant;
 
+/// What is said of a host none of whose addresses can be used.
+fn unusable(why: &Unroutable, host: &Host) -> HopError {
+    let words = why.to_string();
+    let ours = why.loops && host.source == Source::Operator;
+    if ours { HopError::Ourselves(words) } else { HopError::NoAddress(words) }
+}
+
 /// Tries the hosts of a hop in order, each address of each, until one gives a session by the policy of its site. `Err`: words on the last
 /// failure.
 pub async fn connect<R: Runtime>(
@@ -54,12 +61,12 @@ pub async fn connect<R: Runtime>(
         let endpoints = match endpoints(shard, host).await {
             Ok(endpoints) => endpoints,
             Err(error) => {
-                // What an operator orders has no such rule: the others stand in for it.
+                // What an operator orders has no such rule: the others stand in for it, and else its mail waits for him.
                 if error.loops && of_dns {
                     ours = Some(host.rank);
                 }
                 search.hope = true;
-                search.last = HopError::NoAddress(error.to_string());
+                search.last = unusable(&error, host);
                 continue;
             }
         };
@@ -311,7 +318,7 @@ async fn open<R: Runtime>(
         connection.loops = false;
         if own_port() {
             connection.leave(shard).await;
-            return Err(HopError::Ourselves(connection.hop.clone()));
+            return Err(HopError::Ourselves(loops(&connection.hop)));
         }
     }
     connection.capabilities.pipelining &= !is_known(&shard.outbound.hosts.pipelining_failures);

@@ -14,8 +14,9 @@ use crate::dns::latest::Known;
 use crate::dns::message::Reading;
 use crate::dns::{Answer, Found, LookupError, QueryType};
 use crate::limits;
+use crate::mail::address;
 use crate::policy::failures::Failures;
-use crate::route::gate::{self, Admitted, Gate, GateRefusal, Source};
+use crate::route::gate::{Admitted, Gate, GateRefusal, Source};
 use crate::route::{self, At, Hop, Host, NoRoute, Route};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::live::InForce;
@@ -184,7 +185,7 @@ impl<R: Runtime> Resolver<R> {
             Route::Fixed(hop) => {
                 hop.hosts.iter().all(|host| host.at != At::Name || self.known(host).is_some())
             }
-            Route::Mx(_) => domain.starts_with('[') || gate::is_numeric(domain) || self.is_cached(domain),
+            Route::Mx(_) => domain.starts_with('[') || address::is_numeric(domain) || self.is_cached(domain),
         }
     }
 
@@ -238,32 +239,21 @@ impl<R: Runtime> Resolver<R> {
 
     async fn next_hop_by(&self, live: &InForce, domain: &str) -> Result<Rc<Hop>, Unroutable> {
         match live.table.route(domain) {
-            Route::Fixed(hop) => self.fixed(hop).await,
+            // One that fails, or leads back here, waits for the operator: the connection says so.
+            Route::Fixed(hop) => Ok(Rc::new(hop.clone())),
             Route::Mx(behind) => match route::literal(domain) {
                 Some(address) => {
                     let port = live.delivery.mx_port;
                     let hop = route::to_literal(domain, address, port);
                     self.addresses(&hop.hosts[0]).await.map(|_| Rc::new(hop))
                 }
-                None if gate::is_numeric(domain) => Err(never(
+                None if address::is_numeric(domain) => Err(never(
                     (1, 2),
                     format!("{domain} is no domain; a mailbox at an address is written user@[{domain}]"),
                 )),
                 None => self.mx_hop_or(domain, behind.as_ref()).await.map(Rc::new),
             },
         }
-    }
-
-    /// A route that fails waits for the operator, but one that leads back here, with all of its hosts, never ends.
-    async fn fixed(&self, hop: &Hop) -> Result<Rc<Hop>, Unroutable> {
-        let mut back = None;
-        for host in &hop.hosts {
-            match self.addresses(host).await {
-                Err(why) if why.loops => back = Some(why),
-                _ => return Ok(Rc::new(hop.clone())),
-            }
-        }
-        back.map_or_else(|| Ok(Rc::new(hop.clone())), Err)
     }
 
     /// MX hosts and what stands behind them: also where nobody says now which hosts these are. What is said for good stands.

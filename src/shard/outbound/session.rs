@@ -118,7 +118,7 @@ pub enum HopError {
     BrokenTls(String),
     /// The hop hung up on EHLO: HELO is to be tried next.
     BrokenEhlo(WireError),
-    /// A host that the operator names greets with our own name.
+    /// A host that the operator names is this relay: by its address, or by the name it greets with. In words.
     Ourselves(String),
     /// No host of the hop has an address.
     NoAddress(String),
@@ -145,8 +145,9 @@ impl std::fmt::Display for HopError {
             HopError::Unasked => {
                 formatter.write_str("the next hop sent a reply before it was asked anything")
             }
-            HopError::Ourselves(hop) => formatter.write_str(&loops(hop)),
-            HopError::BrokenTls(words) | HopError::NoAddress(words) => formatter.write_str(words),
+            HopError::BrokenTls(words) | HopError::NoAddress(words) | HopError::Ourselves(words) => {
+                formatter.write_str(words)
+            }
             HopError::BrokenEhlo(error) => write!(formatter, "the next hop hung up on EHLO: {error}"),
             HopError::Full(address) => write!(formatter, "{address} has all the connections it may have"),
             HopError::Spool(error) => write!(formatter, "{error}"),
