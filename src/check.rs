@@ -19,7 +19,7 @@ pub use crate::node::source::{DEFAULT_PATH, ReadError, read};
 use crate::policy::accounts::Accounts;
 use crate::policy::certificate::Certificate;
 use crate::policy::tls;
-use crate::runtime::files;
+use crate::runtime::files::{self, Mended};
 use crate::runtime::os::probe;
 use crate::runtime::process::{self, LockError};
 use crate::shard::inbound::listener::ListenError;
@@ -328,6 +328,12 @@ fn log(config: &Config, log: &LogConfig, found: &mut Findings) {
         Ok(kind) if kind.is_file() => {
             if let Err(error) = process::may_write(path) {
                 fail(format!("{at}: {error}"), writable);
+            } else if !matches!(files::mend(path, false), Ok(Mended::Sound) | Err(_)) {
+                let problem = format!(
+                    "{at} can be read by others: it has senders and recipients; a start takes that from them"
+                );
+                let fix = "chmod 600 it, and have a log rotator make it so (nocreate, or create 0600)";
+                found.warnings.push(config.places.remark(&key, problem, fix));
             }
         }
         Ok(kind) if kind.is_socket() || kind.is_block_device() => {

@@ -254,6 +254,25 @@ fn judge_rules(config: &Config, found: &mut Vec<ConfigError>) {
         };
         found.push(config.places.remark(&format!("rule[{at}].action"), problem, fix));
     }
+    judge_expiry(config, found);
+}
+
+/// Rules that give mail up too soon or too late.
+fn judge_expiry(config: &Config, found: &mut Vec<ConfigError>) {
+    for (at, rule) in config.rules.iter().enumerate() {
+        let Some(expire) = rule.set.expire else { continue };
+        let shown = show_duration(expire);
+        let problem = if expire <= config.retry.first {
+            let first = show_duration(config.retry.first);
+            format!("mail is given up after {shown}, before its first retry after {first}")
+        } else if expire > 30 * DAY {
+            format!("a sender hears only after {shown} that mail did not arrive")
+        } else {
+            continue;
+        };
+        let fix = "make it longer than that, and at most 30 days";
+        found.push(config.places.remark(&format!("rule[{at}].set.expire"), problem, fix));
+    }
 }
 
 /// Mail that comes back to where it came from.
@@ -306,6 +325,13 @@ fn judge_delivery(config: &Config, found: &mut Vec<ConfigError>) {
     if !delivery.starttls {
         let problem = "mail leaves unencrypted even where the next hop offers TLS";
         found.push(places.propose("delivery.starttls", problem, "true", ""));
+    }
+    if config.dns.timeout < Duration::from_secs(1) {
+        let timeout = show_duration(config.dns.timeout);
+        let problem = format!(
+            "a name server has {timeout} for an answer: many take longer for a name they do not know"
+        );
+        found.push(places.propose("dns.timeout", problem, "\"2s\"", ""));
     }
     let waits = config.dns.timeout * config.dns.attempts;
     if waits > MINUTE {

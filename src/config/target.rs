@@ -144,8 +144,15 @@ pub fn target(text: &str) -> Result<RouteTarget, &'static str> {
     if host.parse().is_ok_and(is_nobodys) {
         return Err(NOBODYS);
     }
-    if host.parse::<IpAddr>().is_err() && !address::is_domain(host.as_bytes()) {
-        return Err(FIX);
+    if host.parse::<IpAddr>().is_err() {
+        if address::is_numeric(host) {
+            return Err(
+                "this is no address and no name; write an IPv4 address as four numbers from 0 to 255",
+            );
+        }
+        if !address::is_domain(host.as_bytes()) {
+            return Err(FIX);
+        }
     }
     if scheme == Scheme::Lmtp && port == Scheme::Smtp.port() {
         return Err("LMTP is never spoken at port 25 (RFC 2033 section 5); name the port of the mail store");
@@ -209,6 +216,15 @@ mod tests {
             "lmtp:///run/socket",
             "smtps:/run/socket",
             "lmtp:/run/a\nb",
+            // No address, though it looks like one, and no host's.
+            "smtp://192.168.1.300:25",
+            "smtp://127.1",
+            "smtps://2130706433",
+            "lmtp://0x7f000001:24",
+            "smtp://010.0.0.1",
+            "smtp://0.0.0.1",
+            "smtp://240.0.0.1",
+            "smtp://[::127.0.0.1]",
             "Discard",
             &long,
         ] {

@@ -213,7 +213,13 @@ pub(super) const NOBODYS: &str = "no host has this address; write that of one ho
 
 pub(super) fn is_nobodys(address: IpAddr) -> bool {
     let address = address.to_canonical();
-    address.is_unspecified() || is_shared(address)
+    let never = match address {
+        // 0/8 is "this network" and 240/4 is reserved (RFC 6890).
+        IpAddr::V4(address) => address.octets()[0] == 0 || address.octets()[0] >= 240,
+        // ::a.b.c.d was given up (RFC 4291 section 2.5.5.1).
+        IpAddr::V6(address) => address.segments()[..6] == [0; 6] && !address.is_loopback(),
+    };
+    never || address.is_unspecified() || is_shared(address)
 }
 
 /// What an IPv6 socket does not reach: it is for IPv6 alone.

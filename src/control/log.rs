@@ -308,7 +308,7 @@ impl Log {
 
     fn reopen(&mut self) {
         let Some(path) = &self.path else { return };
-        match self.reserve.with(|| open_file(path)) {
+        match self.reserve.with(|| open_file(path).and_then(|file| close_to_others(path).map(|()| file))) {
             Ok(output) => {
                 let is_another = output.identity() != self.output.identity();
                 if let Some(file) = self.output.regular().filter(|_| is_another) {
