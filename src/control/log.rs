@@ -103,6 +103,8 @@ impl Log {
         self.round = self.round.wrapping_add(1);
         if reopen || (self.round.is_multiple_of(limits::LOG_LOOK_ROUNDS) && self.was_moved()) {
             self.reopen();
+            // Who asks for it has mended something.
+            self.resume_at = Duration::ZERO;
         }
         if now < self.resume_at {
             return false;

@@ -259,7 +259,8 @@ fn cut(directory: &Path, sequence: u64, positions: &mut BTreeMap<u16, Known>) ->
         frame::read_positions(kind, carried, positions);
     })?;
     let length = file.metadata()?.len();
-    if frames > 0 && end < length && segment::has_frame_behind(&file, end)? {
+    // What a disk cannot read is damage: nothing behind it is thrown away.
+    if frames > 0 && end < length && segment::has_frame_behind(&file, end).unwrap_or(true) {
         // Who reads it passes over that, and says so.
         say(
             Level::Error,
