@@ -53,7 +53,9 @@ pub(super) async fn make_segment<R: Runtime>(shard: Rc<Shard<R>>, writer: Rc<Lan
             writer.lane.borrow_mut().segment_failed();
             writer.resume();
             let unseen = u32::from(shard.runtime.planted(Defect::RoomUnseen)) * 10_000;
-            let until = shard.runtime.now() + limits::SEGMENT_PAUSE * (1 + unseen);
+            // Two shards that made room for each other would look at the same time again.
+            let apart = limits::SEGMENT_PAUSE / 1024 * (shard.runtime.random() % 256) as u32;
+            let until = shard.runtime.now() + limits::SEGMENT_PAUSE * (1 + unseen) + apart;
             shard.timers.sleep_until(until).await;
             writer.lane.borrow_mut().segment_created(slot, false);
         }
