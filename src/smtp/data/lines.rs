@@ -210,6 +210,10 @@ impl Lines {
             if matches!(byte, b'\r' | b'\n') {
                 return;
             }
+            // Blanks before the colon are obsolete, and understood (RFC 5322 section 4.5).
+            if *wanted == b':' && matches!(byte, b' ' | b'\t') {
+                continue;
+            }
             if byte.to_ascii_lowercase() != *wanted {
                 if self.prefix == 0 && matches!(byte, b'x' | b'X') {
                     self.prefix = INSTRUCTION + 1;

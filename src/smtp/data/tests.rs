@@ -171,6 +171,9 @@ fn white_space_first_is_no_header() {
         (b"a: b\r\n c\r\n\r\n.\r\n", 12, 0),
         // What a dot was dropped from is a field as it will be sent.
         (b".Received: x\r\n\r\n.\r\n", 15, 1),
+        // RFC 5322 4.5: blanks before the colon are understood.
+        (b"Received : x\r\nreceived\t : y\r\n\r\n.\r\n", 31, 2),
+        (b"Receiv ed: x\r\n\r\n.\r\n", 0, 0),
     ] {
         for bare in [BareNewlines::Refuse, BareNewlines::Normalise] {
             for split in 0..input.len() {
