@@ -153,7 +153,8 @@ fn read_patiently(path: &Path, most: u64, for_writer: Duration) -> io::Result<Ve
     let is_pipe = file.metadata()?.file_type().is_fifo();
     let patience = if is_pipe { for_writer } else { limits::TERMINAL_PATIENCE };
     let mut bytes = Vec::new();
-    let mut last = instant();
+    let begun = instant();
+    let mut last = begun;
     let mut rest = io::Read::take(&file, most + 1);
     loop {
         let before = bytes.len();
@@ -165,6 +166,11 @@ fn read_patiently(path: &Path, most: u64, for_writer: Duration) -> io::Result<Ve
         }
         if bytes.len() > before {
             last = instant();
+        }
+        // One that drips is not waited for byte by byte.
+        if begun.elapsed() > patience * 4 {
+            let problem = format!("it was not written to its end within {} s", patience.as_secs() * 4);
+            return Err(io::Error::new(io::ErrorKind::TimedOut, problem));
         }
         if !is_readable_within(&file, patience.saturating_sub(last.elapsed()))? {
             let silent = format!("its writer sent nothing for {} s", patience.as_secs());
@@ -514,6 +520,22 @@ mod tests {
         assert_eq!(read.unwrap_err().to_string(), "its writer sent nothing for 1 s");
         assert!(begun.elapsed() >= 3 * pause + patience);
         assert_eq!(limits::PIPE_PATIENCE, Duration::from_secs(30));
+        // One that drips is not waited for much longer.
+        let (reader, mut writer) = io::pipe().unwrap();
+        let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&reader));
+        let read = std::thread::scope(|scope| {
+            let read = scope.spawn(|| read_patiently(Path::new(&path), 100, Duration::from_millis(300)));
+            for _ in 0..40 {
+                crate::runtime::process::pause(Duration::from_millis(50));
+                if read.is_finished() {
+                    break;
+                }
+                io::Write::write_all(&mut writer, b"x").unwrap();
+            }
+            drop(writer);
+            read.join().unwrap()
+        });
+        assert_eq!(read.unwrap_err().kind(), io::ErrorKind::TimedOut);
         // Who ended without a word is no writer any more.
         let (reader, writer) = io::pipe().unwrap();
         let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&reader));

@@ -92,6 +92,13 @@ pub struct ListenError {
 impl ListenError {
     /// What an operator does about it.
     pub fn fix(&self) -> &'static str {
+        match self.error.raw_os_error() {
+            Some(libc::EMFILE | libc::ENFILE) => {
+                return "no more files can be open: raise RLIMIT_NOFILE (LimitNOFILE in the systemd unit)";
+            }
+            Some(libc::ENOBUFS | libc::ENOMEM) => return "the kernel has no memory for it: free some",
+            _ => {}
+        }
         match self.error.kind() {
             io::ErrorKind::AddrInUse => {
                 "another process listens there: stop it, or change the listener's address"
