@@ -307,7 +307,7 @@ pub(crate) fn fitting(
     shards: usize,
 ) -> Result<(Vec<Particulars>, Option<String>), FewFiles> {
     let allowed = room::files_allowed();
-    let shares = room::share(&config.node.data_dir, shards, allowed)?;
+    let shares = room::share(&config.node.data_dir, (shards, config.listeners.len()), allowed)?;
     let mut particulars = config.particulars(shards);
     let words = room::fit(&mut particulars, shares, allowed);
     Ok((particulars, words))

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::control::{HTTP_CONNECTIONS_MAX, LOCAL_CONNECTIONS_MAX};
+
 /// Rules of a configuration: they are looked through for each message and recipient.
 pub const RULES_MAX: usize = 1_000;
 /// Bytes of a pattern as it is written.
@@ -83,9 +85,10 @@ pub const COMPUTE_PATIENCE: Duration = Duration::from_secs(25);
 /// check that has begun may take minutes. It goes on, and who comes again hears of it.
 pub const AUTH_WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// Descriptors for what is open beside shards: logs, control, HTTP, standard streams, the lock, and files that are read for a moment.
-pub const DESCRIPTORS_OF_CONTROL: u64 = 64;
-/// Of each shard: rings, bells, sets, listeners, questions to name servers.
+/// Descriptors for what is open beside shards: connections of HTTP and of commands, and logs, the journal, standard streams, the lock, and files that
+/// are read for a moment.
+pub const DESCRIPTORS_OF_CONTROL: u64 = 40 + (HTTP_CONNECTIONS_MAX + LOCAL_CONNECTIONS_MAX) as u64;
+/// Of each shard: rings, bells, sets, questions to name servers; each listener has one more.
 pub const DESCRIPTORS_OF_SHARD: u64 = 24;
 /// Of each segment: for the map, for writing, and the runtime's.
 pub const DESCRIPTORS_OF_SEGMENT: u64 = 3;

@@ -11,7 +11,7 @@ use crate::runtime::{files, process};
 use crate::spool::layout;
 
 /// What each shard may have of so many open files. Segments stay open for the life of the process.
-pub fn share(data_dir: &Path, shards: usize, allowed: u64) -> Result<Shares, FewFiles> {
+pub fn share(data_dir: &Path, (shards, listeners): (usize, usize), allowed: u64) -> Result<Shares, FewFiles> {
     let names = |lane: usize| {
         let directory = layout::lane_directory(data_dir, u16::try_from(lane).unwrap_or(u16::MAX));
         files::list(&directory).unwrap_or_default()
@@ -20,7 +20,7 @@ pub fn share(data_dir: &Path, shards: usize, allowed: u64) -> Result<Shares, Few
     let segments =
         (0..lanes).flat_map(names).filter(|name| layout::segment_slot(name).is_some()).count() as u64;
     let few = |needed| FewFiles { data_dir: data_dir.to_owned(), segments, shards, needed, allowed };
-    descriptors::share(allowed, shards as u64, segments).map_err(few)
+    descriptors::share(allowed, shards as u64, segments, listeners as u64).map_err(few)
 }
 
 /// Lowers what is configured to what there is; in words, if that is less.
@@ -75,11 +75,11 @@ mod tests {
         for slot in 0..20 {
             std::fs::write(layout::segment_path(&lane, slot), b"").unwrap();
         }
-        share(scratch.path(), 1, 180).unwrap();
-        let words = share(scratch.path(), 1, 179).unwrap_err().to_string();
+        share(scratch.path(), (1, 1), 285).unwrap();
+        let words = share(scratch.path(), (1, 1), 284).unwrap_err().to_string();
         assert!(
             words.contains("20 spool segments")
-                && words.contains("need 180")
+                && words.contains("need 285")
                 && words.contains("LimitNOFILE"),
             "{words}"
         );
@@ -91,7 +91,7 @@ mod tests {
         let configured = || Config::embedded().particulars(2);
         let mut some = configured();
         some[1].connections_inbound_max = 5;
-        let shares = share(scratch.path(), 2, 1024).unwrap();
+        let shares = share(scratch.path(), (2, 1), 1024).unwrap();
         let words = fit(&mut some, shares, 1024).expect("less than configured");
         assert_eq!(some[0].connections_inbound_max, shares.inbound);
         assert_eq!(some[1].connections_inbound_max, 5, "what is less stays");
@@ -100,7 +100,7 @@ mod tests {
             "{words}"
         );
         let mut all = configured();
-        let plenty = share(scratch.path(), 2, 1 << 20).unwrap();
+        let plenty = share(scratch.path(), (2, 1), 1 << 20).unwrap();
         assert_eq!(fit(&mut all, plenty, 1 << 20), None);
         assert_eq!(all, configured());
     }
