@@ -1,11 +1,13 @@
 //! Notifications as the log tells of them: of whom, since when by the wall clock, and which were given up.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use relevo::runtime::sim::EPOCH;
 use relevo::time::Instant;
+
+use super::ledger::numbers;
 
 #[derive(Default)]
 pub struct Notices {
@@ -13,6 +15,10 @@ pub struct Notices {
     about: RefCell<BTreeMap<String, Vec<(String, i64)>>>,
     /// Those that expired, and when that was read.
     expired: RefCell<BTreeMap<String, Instant>>,
+    /// All notifications to the sender of a try, and what dates them.
+    to: RefCell<BTreeMap<usize, Vec<(String, i64)>>>,
+    /// Recipients of whose return a start told again: it does not know any more by which notification.
+    unnamed: RefCell<BTreeSet<String>>,
 }
 
 impl Notices {
@@ -23,9 +29,23 @@ impl Notices {
         {
             self.expired.borrow_mut().entry(id.to_owned()).or_insert(now);
         }
-        let Some(notice) = record["notification"].as_str() else { return };
         let dated = record["time"].as_str().and_then(milliseconds).expect("records have a time");
-        for address in record["recipients"].as_array().into_iter().flatten().filter_map(|one| one.as_str()) {
+        let recipients =
+            || record["recipients"].as_array().into_iter().flatten().filter_map(|one| one.as_str());
+        if record["event"] == "received" && record["sender"] == "" {
+            let id = record["id"].as_str().unwrap_or_default();
+            for (number, _) in recipients().filter_map(numbers) {
+                self.to.borrow_mut().entry(number).or_default().push((id.to_owned(), dated));
+            }
+        }
+        let ended = record["event"] == "bounced" || record["event"] == "expired";
+        let Some(notice) = record["notification"].as_str() else {
+            if ended && record["again"] == true {
+                self.unnamed.borrow_mut().extend(recipients().map(str::to_owned));
+            }
+            return;
+        };
+        for address in recipients() {
             let mut about = self.about.borrow_mut();
             about.entry(address.to_owned()).or_default().push((notice.to_owned(), dated));
         }
@@ -49,7 +69,10 @@ impl Notices {
                 *start + left <= *read
             })
         };
-        about.get(address).is_some_and(|notices| notices.iter().any(given_up))
+        let (to, unnamed) = (self.to.borrow(), self.unnamed.borrow());
+        let any =
+            numbers(address).filter(|_| unnamed.contains(address)).and_then(|(number, _)| to.get(&number));
+        about.get(address).into_iter().chain(any).flatten().any(given_up)
     }
 }
 
