@@ -103,7 +103,7 @@ fn receivers_are_taken_at_their_words_not_at_their_codes() {
             "421 4.7.1 [TS03] All messages from 192.0.2.1 will be permanently deferred",
             "",
             Class::Reputation,
-            Some(true),
+            None,
         ),
         ("550 5.1.1 no such user", "", Class::BadMailbox, None),
         ("550", "", Class::Other, None),

@@ -21,7 +21,7 @@ const OF_OUR_ADDRESS: [RangeInclusive<u16>; 3] = [511..=511, 606..=649, 708..=70
 const OF_AUTHORSHIP: [u16; 7] = [20, 21, 22, 23, 24, 26, 29];
 
 /// What receivers say of a client's address, its name, its pace, or of what it left out: AUTH, STARTTLS.
-const OF_OUR_STANDING: [&str; 90] = [
+const OF_OUR_STANDING: [&str; 91] = [
     "helo command rejected",
     "ehlo command rejected",
     "invalid helo",
@@ -99,6 +99,7 @@ const OF_OUR_STANDING: [&str; 90] = [
     "reputation of your",
     "reputation of the sending",
     "too many messages from",
+    "will be permanently deferred",
     "too many mails from",
     "too much mail from",
     "rate limit",

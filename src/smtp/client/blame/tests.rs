@@ -45,6 +45,7 @@ fn refusals_of_us() {
         "554 5.7.1 <unknown[192.0.2.1]>: Client host rejected: Access denied",
         "554 5.7.1 <relay.example[192.0.2.1]>: Client host rejected: Access denied",
         "550 5.7.1 too many messages from your IP",
+        "553 5.7.2 [TSS09] All messages from 192.0.2.1 will be permanently deferred; Retrying will NOT succeed.",
         "550 We do not accept mail from your IP address",
         "554 Mail from your server is not welcome here",
         "550 5.7.1 Mail from dynamic IP addresses is not accepted",
