@@ -171,12 +171,13 @@ pub(super) async fn transact<R: Runtime>(
     if transaction.is_cut_short() && shard.timers.recent().since(begun_at) >= limits::client::GROUP_LOST {
         manners::do_without_pipelining(shard, &connection.hop);
     }
-    correct(shard, &connection.hop, &mut transaction);
     if moves_on(run, connection, (how, broke), &mut transaction).await {
         return (After::Stale, false);
     }
     manners::heed_call_for_tls(shard, connection, &transaction);
     refused(run, connection.routed, &mut transaction);
+    // Behind that: words about us close the connection and let the site rest, whatever else they mean.
+    correct(shard, &connection.hop, &mut transaction);
     count(run, connection, part, &transaction, tally);
     (if transaction.must_close() { After::Close } else { After::Keep }, transaction.made_progress())
 }
