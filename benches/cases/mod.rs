@@ -1,6 +1,7 @@
 //! What is measured: one routine for each part of a message's way, on fixed inputs. `parts.rs` takes their time,
 //! `instructions.rs` counts their instructions and allocations.
 
+mod classes;
 mod inputs;
 mod pipe;
 mod queue;
@@ -33,7 +34,7 @@ const fn case(name: &'static str, units: u64, unit: &'static str, make: fn() -> 
 }
 
 /// All of them, in the order a message meets them.
-pub const ALL: [Case; 17] = [
+pub const ALL: [Case; 18] = [
     case("command", 800, "command", smtp::commands),
     case("session", 16, "message", smtp::session),
     case("scan-10k", 16 * inputs::BODY, "byte", smtp::scan_small),
@@ -49,6 +50,7 @@ pub const ALL: [Case; 17] = [
     case("deadline", 10_000, "deadline", queue::deadlines),
     case("cache", 10_000, "question", queue::cache),
     case("reply", 600, "reply", smtp::replies),
+    case("class", classes::TEXTS, "reply", classes::new_texts),
     case("delivery", 16, "message", smtp::delivery),
     case("tls", 16, "message", wire::tls),
 ];

@@ -53,11 +53,13 @@ pub const CLASS_TEXT_MAX: usize = REPLY_TEXT_MAX + 32;
 pub const CLASS_NUMBER_MASKED: usize = 6;
 /// Letters and digits in a row that are an id and no code.
 pub const CLASS_ID_MASKED: usize = 12;
-/// Bytes of all patterns of replies, compiled.
-pub const CLASSES_COMPILED_MAX: usize = 16 * 1024 * 1024;
-/// Bytes that a shard's engine keeps of what it has worked out of them.
-pub const CLASSES_CACHE_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of a pattern of replies, compiled.
+pub const CLASS_COMPILED_MAX: usize = 1024 * 1024;
+/// Bytes that a shard keeps of what the engine of a pattern has worked out. Nearly all keep 10 KiB or less.
+pub const CLASS_CACHE_MAX: usize = 1024 * 1024;
 /// Texts whose class a shard keeps: each receiver has a few texts that make up nearly all it says.
 pub const CLASSIFIED_KEPT: usize = 256;
-/// New texts that a shard looks through in a second: each takes tens of microseconds.
-pub const CLASSIFIED_A_SECOND: u32 = 2_000;
+/// New texts that a shard looks through in a second for their class: each takes 25 to 200 microseconds.
+pub const CLASSIFIED_A_SECOND: u32 = 500;
+/// New texts that are looked through in one turn.
+pub const CLASSIFIED_AT_ONCE: u32 = 4;

@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use regex::bytes::{RegexSet, RegexSetBuilder};
+use regex::bytes::{Regex, RegexBuilder};
 use serde::Deserialize;
 
 use crate::limits;
@@ -147,13 +147,22 @@ struct Entry {
 }
 
 /// Entries, ready to be looked through; a copy is cheap, and has memory of its own for the engine.
+///
+/// Each pattern is an engine of its own: one for all of them has more states than it may keep, and works them out anew for each text, which
+/// took milliseconds. Most patterns begin with the code, and end there.
 #[derive(Clone, Debug)]
 pub struct Classes {
-    patterns: RegexSet,
-    /// What each says, and the place of its provider, if it is of one.
-    says: Vec<(Judged, Option<u8>)>,
+    entries: Vec<Compiled>,
     /// What the names of a provider's hosts end in, and its place.
     suffixes: Vec<(String, u8)>,
+}
+
+#[derive(Clone, Debug)]
+struct Compiled {
+    pattern: Regex,
+    judged: Judged,
+    /// The place of its provider, if it is of one.
+    provider: Option<u8>,
 }
 
 static SHIPPED: LazyLock<Classes> = LazyLock::new(|| {
@@ -161,7 +170,7 @@ static SHIPPED: LazyLock<Classes> = LazyLock::new(|| {
     toml::from_str(include_str!("classify/classes.toml"))
         .ok()
         .and_then(|file| Classes::new(&file))
-        .unwrap_or(Classes { patterns: RegexSet::empty(), says: Vec::new(), suffixes: Vec::new() })
+        .unwrap_or(Classes { entries: Vec::new(), suffixes: Vec::new() })
 });
 
 impl Classes {
@@ -171,26 +180,27 @@ impl Classes {
     }
 
     fn new(file: &File) -> Option<Classes> {
-        let patterns = RegexSetBuilder::new(file.class.iter().map(|entry| &entry.pattern))
-            .unicode(false)
-            .size_limit(limits::CLASSES_COMPILED_MAX)
-            .dfa_size_limit(limits::CLASSES_CACHE_MAX)
-            .build()
-            .ok()?;
         let place = |name: &str| file.provider.iter().position(|provider| provider.name == name);
-        let mut says = Vec::new();
+        let mut entries = Vec::new();
         for entry in &file.class {
             let provider = match &entry.provider {
                 Some(name) => Some(u8::try_from(place(name)?).ok()?),
                 None => None,
             };
-            says.push((Judged { class: entry.class, permanent: entry.permanent }, provider));
+            let pattern = RegexBuilder::new(&entry.pattern)
+                .unicode(false)
+                .size_limit(limits::CLASS_COMPILED_MAX)
+                .dfa_size_limit(limits::CLASS_CACHE_MAX)
+                .build()
+                .ok()?;
+            let judged = Judged { class: entry.class, permanent: entry.permanent };
+            entries.push(Compiled { pattern, judged, provider });
         }
         let numbered = file.provider.iter().zip(0..);
         let suffixes = numbered
             .flat_map(|(provider, place)| provider.mx.iter().map(move |suffix| (suffix.clone(), place)))
             .collect();
-        Some(Classes { patterns, says, suffixes })
+        Some(Classes { entries, suffixes })
     }
 
     /// The place of the provider that a host belongs to; `hop`: its name, and whatever stands behind it.
@@ -203,16 +213,31 @@ impl Classes {
         self.suffixes.iter().find(|(suffix, _)| ends(suffix)).map(|(_, place)| *place)
     }
 
+    /// The place of the first entry that fits a masked text.
+    fn first(&self, masked: &[u8], provider: Option<u8>) -> Option<usize> {
+        let fits = |entry: &Compiled| {
+            (entry.provider.is_none() || entry.provider == provider) && entry.pattern.is_match(masked)
+        };
+        self.entries.iter().position(fits)
+    }
+
     /// What the first entry that fits says of a masked text.
     fn find(&self, masked: &[u8], provider: Option<u8>) -> Judged {
-        let fits = |place: usize| {
-            let (judged, of) = self.says.get(place)?;
-            (of.is_none() || *of == provider).then_some(*judged)
-        };
-        let found = self.patterns.matches(masked).iter().find_map(fits);
-        found.unwrap_or(Judged { class: Class::Other, permanent: None })
+        let found = self.first(masked, provider).and_then(|place| self.entries.get(place));
+        found.map_or(Judged { class: Class::Other, permanent: None }, |entry| entry.judged)
+    }
+
+    /// Has each engine get the memory that it works in, so that no reply pays for that.
+    fn warm(&self) {
+        for entry in &self.entries {
+            entry.pattern.is_match(WARMING);
+        }
     }
 }
+
+/// Text that most of a pattern has to be looked at for.
+const WARMING: &[u8] =
+    b"550 5.7.1 <x@a.example>: the message from 0.0.0.0 was not taken; see https://a.example/help?id=000000";
 
 /// Appends a text without what differs from message to message: local parts, IPv4 addresses, long numbers and ids. Patterns see nothing
 /// else of it, so what is kept for one text holds for all that are masked alike.

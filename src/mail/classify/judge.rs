@@ -14,6 +14,7 @@ pub struct Judge {
     /// The second in which texts are looked through, and how many were.
     second: u64,
     looked: u32,
+    looks: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -23,37 +24,74 @@ struct Seen {
     judged: Judged,
 }
 
+/// Where a text stands among those that were judged.
+enum Found {
+    /// It was judged.
+    Seen(Judged),
+    /// It goes to this slot.
+    New(usize, Option<u8>),
+}
+
 impl Judge {
     /// That has seen nothing.
     pub fn new(classes: Classes) -> Judge {
+        classes.warm();
         let seen = vec![None; limits::CLASSIFIED_KEPT].into();
-        Judge { classes, seen, masked: Vec::new(), second: 0, looked: 0 }
+        Judge { classes, seen, masked: Vec::new(), second: 0, looked: 0, looks: 0 }
     }
 
     /// What a reply means that this hop gave: code, enhanced code and text. None: too many new texts came in this second, and
     /// [`super::Class::of_status`] is all there is time for.
     pub fn judge(&mut self, reply: &str, hop: &str, now: Instant) -> Option<Judged> {
-        let Judge { classes, seen, masked, second, looked } = self;
-        masked.clear();
-        mask(reply.as_bytes(), masked);
-        let provider = classes.provider(hop);
-        let slot = &mut seen[(hash(masked, provider) % limits::CLASSIFIED_KEPT as u64) as usize];
-        if let Some(seen) = slot
-            && (*seen.masked == **masked && seen.provider == provider)
-        {
-            return Some(seen.judged);
+        match self.look_up(reply, hop) {
+            Found::Seen(judged) => Some(judged),
+            Found::New(slot, provider) => {
+                let this = now.0 / 1_000_000_000;
+                if self.second != this {
+                    (self.second, self.looked) = (this, 0);
+                }
+                if self.looked >= limits::CLASSIFIED_A_SECOND {
+                    return None;
+                }
+                self.looked += 1;
+                Some(self.look_through(slot, provider))
+            }
         }
-        let this = now.0 / 1_000_000_000;
-        if *second != this {
-            (*second, *looked) = (this, 0);
+    }
+
+    /// Whether what it says is final, if it is not as its first digit says. However many were looked through: mail that was returned by
+    /// mistake does not come back. Callers let others have a turn, by [`Judge::looks`].
+    pub fn permanent(&mut self, reply: &str, hop: &str) -> Option<bool> {
+        match self.look_up(reply, hop) {
+            Found::Seen(judged) => judged.permanent,
+            Found::New(slot, provider) => self.look_through(slot, provider).permanent,
         }
-        if *looked >= limits::CLASSIFIED_A_SECOND {
-            return None;
+    }
+
+    /// How many texts were looked through, ever.
+    pub fn looks(&self) -> u64 {
+        self.looks
+    }
+
+    fn look_up(&mut self, reply: &str, hop: &str) -> Found {
+        self.masked.clear();
+        mask(reply.as_bytes(), &mut self.masked);
+        let provider = self.classes.provider(hop);
+        let slot = (hash(&self.masked, provider) % limits::CLASSIFIED_KEPT as u64) as usize;
+        match &self.seen[slot] {
+            Some(seen) if *seen.masked == *self.masked && seen.provider == provider => {
+                Found::Seen(seen.judged)
+            }
+            _ => Found::New(slot, provider),
         }
-        *looked += 1;
-        let judged = classes.find(masked, provider);
-        *slot = Some(Seen { masked: (**masked).into(), provider, judged });
-        Some(judged)
+    }
+
+    /// Judges the text that was looked up, and keeps what it is.
+    fn look_through(&mut self, slot: usize, provider: Option<u8>) -> Judged {
+        self.looks += 1;
+        let judged = self.classes.find(&self.masked, provider);
+        self.seen[slot] = Some(Seen { masked: self.masked.as_slice().into(), provider, judged });
+        judged
     }
 }
 
@@ -99,6 +137,19 @@ mod tests {
         // One that was seen costs nothing, and another second brings more.
         assert!(judge.judge(&text(limits::CLASSIFIED_A_SECOND - 1), "", LATER).is_some());
         assert!(judge.judge(&over, "", Instant(LATER.0 + 1_000_000_000)).is_some());
+    }
+
+    #[test]
+    fn whether_it_is_final_is_told_however_many_were_looked_through() {
+        let mut judge = Judge::new(Classes::shipped());
+        judge.second = LATER.0 / 1_000_000_000;
+        judge.looked = limits::CLASSIFIED_A_SECOND;
+        let (text, hop) = ("550 Sender frequency limited. http://a.example", "mx3.qq.com [192.0.2.1]:25");
+        assert_eq!(judge.judge(text, hop, LATER), None);
+        assert_eq!(judge.permanent(text, hop), Some(false));
+        assert_eq!(judge.looks(), 1);
+        assert_eq!(judge.judge(text, hop, LATER).map(|judged| judged.class), Some(Class::Throttled));
+        assert_eq!((judge.permanent(text, hop), judge.looks()), (Some(false), 1));
     }
 
     #[test]

@@ -451,9 +451,14 @@ impl<'a> Transaction<'a> {
         self.cut_at.or_else(|| self.decided.taken_at_most())
     }
 
-    /// Corrects what the codes of replies say, where their words are known to mean something else: `permanent` tells whether one is final.
-    pub fn correct(&mut self, permanent: impl FnMut(&Reply) -> Option<bool>) {
-        self.decided.correct(permanent);
+    /// The hop's replies that refused recipients or put them off, each with its number: their words may mean something else than their codes.
+    pub fn correctable(&self) -> impl Iterator<Item = (usize, &Reply)> {
+        self.decided.correctable()
+    }
+
+    /// What this reply decided is final, or not, whatever its code says.
+    pub fn correct(&mut self, reply: usize, permanent: bool) {
+        self.decided.correct(reply, permanent);
     }
 
     /// If the hop refused for good, and its words are about us and not about the recipients: what it refused is to be tried again, and

@@ -155,28 +155,27 @@ impl Verdicts {
         self.replies.get(about_us?)
     }
 
-    /// Corrects what codes say: `permanent` tells of a hop's reply whether it is final, if it is not as its first digit says.
-    pub(super) fn correct(&mut self, mut permanent: impl FnMut(&Reply) -> Option<bool>) {
-        let mut last = None;
-        for decided in &mut self.of {
-            let (reply, is_final) = match decided {
-                Some(Verdict::Failed(reply)) => (*reply, true),
-                Some(Verdict::Deferred(reply)) => (*reply, false),
-                _ => continue,
+    /// The hop's replies by which recipients were refused or put off, each with its number: what their words may correct. Our own words are
+    /// as they are meant, and what is neither 4yz nor 5yz was said out of place.
+    pub(super) fn correctable(&self) -> impl Iterator<Item = (usize, &Reply)> {
+        let decides = |number: usize| {
+            let by = |decided: &Verdict| {
+                matches!(decided, Verdict::Failed(_) | Verdict::Deferred(_)) && decided.reply() == number
             };
-            // Our own words are as they are meant, and what is neither 4yz nor 5yz was said out of place.
-            let Some(words) = self.replies.get(reply) else { continue };
-            if words.ours || !matches!(words.code / 100, 4 | 5) {
-                continue;
-            }
-            let said = match last {
-                Some((one, said)) if one == reply => said,
-                _ => permanent(words),
-            };
-            last = Some((reply, said));
-            match said {
-                Some(true) if !is_final => *decided = Some(Verdict::Failed(reply)),
-                Some(false) if is_final => *decided = Some(Verdict::Deferred(reply)),
+            self.of.iter().flatten().any(by)
+        };
+        let all = self.replies.iter().enumerate();
+        all.filter(move |(number, words)| {
+            !words.ours && matches!(words.code / 100, 4 | 5) && decides(*number)
+        })
+    }
+
+    /// What a reply decided is final, or not, whatever its code says.
+    pub(super) fn correct(&mut self, reply: usize, permanent: bool) {
+        for decided in self.of.iter_mut().flatten() {
+            match decided {
+                Verdict::Failed(by) if *by == reply && !permanent => *decided = Verdict::Deferred(reply),
+                Verdict::Deferred(by) if *by == reply && permanent => *decided = Verdict::Failed(reply),
                 _ => {}
             }
         }
@@ -223,11 +222,16 @@ mod tests {
             };
             verdicts.set(place, verdict);
         }
-        verdicts.correct(|reply| match reply.text.as_str() {
-            "later" => Some(false),
-            "never" => Some(true),
-            _ => None,
-        });
+        let said: Vec<_> =
+            verdicts.correctable().map(|(number, reply)| (number, reply.text.clone())).collect();
+        assert_eq!(said.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [0, 1, 2, 3]);
+        for (number, text) in said {
+            match text.as_str() {
+                "later" => verdicts.correct(number, false),
+                "never" => verdicts.correct(number, true),
+                _ => {}
+            }
+        }
         let all: Vec<_> = (0..7).filter_map(|place| verdicts.at(place).cloned()).collect();
         let expected = [
             Verdict::Deferred(0),
@@ -247,12 +251,8 @@ mod tests {
         let mut verdicts = Verdicts::new(100);
         let number = verdicts.keep(said(550, "later"));
         verdicts.set_rest(&Verdict::Failed(number));
-        let mut asked = 0;
-        verdicts.correct(|_| {
-            asked += 1;
-            Some(false)
-        });
-        assert_eq!(asked, 1);
+        assert_eq!(verdicts.correctable().count(), 1);
+        verdicts.correct(number, false);
         assert!((0..100).all(|place| verdicts.at(place) == Some(&Verdict::Deferred(number))));
     }
 }
