@@ -12,6 +12,7 @@ pub mod config;
 pub mod smtp;
 pub mod mail;
 pub mod policy;
+pub mod shaping;
 pub mod spool;
 pub mod queue;
 pub mod route;

@@ -58,6 +58,11 @@ enum Command {
         after_help = "Examples:\n  relevo queue count\n  relevo queue list --domain example.org\n  relevo queue retry --domain example.org"
     )]
     Queue(commands::queue::Arguments),
+    /// Say what shaping files mean: limits by destination, and what replies change. Find what in them is wrong.
+    #[command(
+        after_help = "Examples:\n  relevo shaping check /etc/relevo/shaping.toml\n  relevo shaping show gmail.com --mx gmail-smtp-in.l.google.com"
+    )]
+    Shaping(commands::shaping::Arguments),
     /// Look at the spool of a stopped or running relay; take over that of another one.
     #[command(
         after_help = "Examples:\n  relevo spool list\n  relevo spool verify --data-dir /var/lib/relevo"
@@ -80,6 +85,7 @@ fn main() -> ExitCode {
         Command::Status(arguments) => commands::status::run(&arguments),
         Command::Reload(arguments) => commands::reload::run(&arguments),
         Command::Queue(arguments) => commands::queue::run(arguments),
+        Command::Shaping(arguments) => commands::shaping::run(arguments),
         Command::Spool(arguments) => commands::spool::run(arguments),
         Command::HashPassword => commands::password::hash(),
     })

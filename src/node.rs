@@ -31,6 +31,7 @@ pub(crate) mod error;
 pub(crate) mod files;
 mod reload;
 pub mod room;
+pub mod shaping;
 pub(crate) mod source;
 
 use engine::{Engine, choose};

@@ -14,6 +14,11 @@ fn output(line: &str) -> (Option<i32>, String, String) {
     manners::output(Path::new(RELEVO), line)
 }
 
+/// As KumoMTA has them.
+const SHAPING: &str = "[\"default\"]\nconnection_limit = 10\nmax_ready = 5\n[\"example.com\"]\nmx_rollup = false\nconnection_limit = 3\n\
+    [\"example.com\".sources.\"ip1\"]\nmax_message_rate = \"20/minute\"\n\
+    [[\"example.com\".automation]]\nregex = \"RL0000\"\naction = \"Suspend\"\nduration = \"2 hours\"\nexample = \"421 RL000010\"\n";
+
 /// A place with a configuration that is right, a broken one, and a spool.
 struct Scratch(tempfile::TempDir);
 
@@ -30,6 +35,7 @@ impl Scratch {
         );
         fs::write(scratch.path("good.toml"), &text).expect("a file");
         fs::write(scratch.path("bad.toml"), text + "[retry]\nexpire = 5\n[nodes]\n").expect("a file");
+        fs::write(scratch.path("shaping.toml"), SHAPING).expect("a file");
         scratch
     }
 
@@ -40,6 +46,7 @@ impl Scratch {
     /// Every command that prints and ends by itself, and some that are told something wrong.
     fn lines(&self) -> Vec<String> {
         let (good, bad, spool) = (self.path("good.toml"), self.path("bad.toml"), self.path("spool"));
+        let shaping = self.path("shaping.toml");
         let mut lines = manners::questions(&[
             "run",
             "check",
@@ -51,6 +58,9 @@ impl Scratch {
             "spool export",
             "spool verify",
             "spool adopt",
+            "shaping",
+            "shaping check",
+            "shaping show",
         ]);
         lines.extend([
             format!("check --config {good}"),
@@ -64,6 +74,12 @@ impl Scratch {
             format!("spool verify --data-dir {spool} --json"),
             format!("spool show 00000000G0000102 --data-dir {spool}"),
             "hash-password".to_owned(),
+            format!("shaping check {shaping}"),
+            format!("shaping check {shaping} --json"),
+            format!("shaping check {bad}"),
+            "shaping check /nowhere".to_owned(),
+            "shaping show gmail.com --mx gmail-smtp-in.l.google.com".to_owned(),
+            format!("shaping show example.com --file {shaping} --json"),
         ]);
         lines
     }
@@ -202,6 +218,64 @@ fn a_check_says_all_at_once_and_as_json() {
     let (code, words, _) = output("check --json --config /nowhere");
     let found: serde_json::Value = serde_json::from_str(&words).expect("JSON");
     assert!(code == Some(1) && found["errors"][0]["file"] == "/nowhere", "{words}");
+}
+
+#[test]
+fn shaping_files_are_checked() {
+    let scratch = Scratch::new();
+    let shaping = scratch.path("shaping.toml");
+    let (code, words, errors) = output(&format!("shaping check {shaping}"));
+    assert!(code == Some(0) && errors.is_empty(), "{words}{errors}");
+    assert!(
+        words.starts_with(&format!("warning: {shaping}:3: default.max_ready: it has no meaning here")),
+        "{words}"
+    );
+    assert!(words.ends_with("fine, with 1 warning\n"), "{words}");
+    let wrong = scratch.path("wrong.toml");
+    fs::write(&wrong, SHAPING.replace("421 RL000010", "421 RL1")).expect("a file");
+    let (code, _, errors) = output(&format!("shaping check {shaping} {wrong}"));
+    assert!(
+        code == Some(1) && errors.contains("wrong.toml:9: \"example.com\".automation[1].example: no pattern"),
+        "{errors}"
+    );
+    let (code, words, _) = output(&format!("shaping check --json {wrong}"));
+    let found: serde_json::Value = serde_json::from_str(&words).expect("JSON");
+    assert!(code == Some(1) && found["ok"] == false && found["errors"][0]["line"] == 9, "{words}");
+    assert_eq!(found["warnings"][0]["key"], "default.max_ready");
+    let (code, _, errors) = output("shaping check /nowhere");
+    assert!(code == Some(2) && errors.contains("/nowhere: No such file"), "{errors}");
+    assert_eq!(output("shaping check").0, Some(2));
+}
+
+#[test]
+fn what_holds_is_shown_with_its_lines() {
+    let scratch = Scratch::new();
+    let shaping = scratch.path("shaping.toml");
+    let (code, words, errors) =
+        output(&format!("shaping show Example.COM --source ip1 --file {shaping} --alone"));
+    assert!(code == Some(0) && errors.contains("--mx"), "{words}{errors}");
+    let line = |key: &str| words.lines().find(|line| line.trim_start().starts_with(key)).unwrap_or_default();
+    assert!(
+        line("connection_limit").contains(" 3 ")
+            && line("connection_limit").ends_with(&format!("{shaping}:6 [\"example.com\"]")),
+        "{words}"
+    );
+    assert!(
+        line("max_message_rate").contains("20/min")
+            && line("max_message_rate").contains(&format!("{shaping}:8")),
+        "{words}"
+    );
+    assert!(words.contains("on RL0000") && words.contains("Suspend"), "{words}");
+    let (_, words, _) =
+        output(&format!("shaping show other.example --mx mx.other.example --file {shaping} --json"));
+    let found: serde_json::Value = serde_json::from_str(&words).expect("JSON");
+    assert_eq!(found["settings"]["connection_limit"]["value"], "10", "{words}");
+    assert_eq!(found["settings"]["connection_limit"]["line"], 2);
+    let (_, words, _) = output(
+        "shaping show gmail.com --mx gmail-smtp-in.l.google.com,alt1.gmail-smtp-in.l.google.com --json",
+    );
+    let found: serde_json::Value = serde_json::from_str(&words).expect("JSON");
+    assert_eq!(found["providers"][0]["name"], "google", "{words}");
 }
 
 #[test]

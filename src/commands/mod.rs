@@ -7,6 +7,7 @@ pub mod password;
 mod progress;
 pub mod queue;
 pub mod reload;
+pub mod shaping;
 pub mod spool;
 pub mod status;
 mod words;

@@ -91,7 +91,7 @@ impl Places {
 }
 
 /// What a file says may hold line ends and terminal controls; an error is one plain line.
-pub(super) fn on_one_line(text: &str) -> String {
+pub(crate) fn on_one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for letter in text.chars() {
         let steers =

@@ -15,13 +15,13 @@ use crate::config::nearest::nearest;
 use crate::config::{guess, value};
 
 /// What is wrong with a value, and the fix.
-pub(super) struct Wrong {
+pub(crate) struct Wrong {
     pub problem: String,
     pub fix: Fix,
 }
 
 /// What to do about it.
-pub(super) enum Fix {
+pub(crate) enum Fix {
     /// Write this value, as TOML; and what else could be said.
     Write(String, String),
     /// Something that is no value.
@@ -30,18 +30,18 @@ pub(super) enum Fix {
 
 impl Wrong {
     /// A value would be right: `more` goes on behind it.
-    pub(super) fn write(problem: impl Into<String>, literal: impl Into<String>, more: &str) -> Wrong {
+    pub(crate) fn write(problem: impl Into<String>, literal: impl Into<String>, more: &str) -> Wrong {
         Wrong { problem: problem.into(), fix: Fix::Write(literal.into(), more.to_owned()) }
     }
 
     /// Words say what to do.
-    pub(super) fn act(problem: impl Into<String>, fix: impl Into<String>) -> Wrong {
+    pub(crate) fn act(problem: impl Into<String>, fix: impl Into<String>) -> Wrong {
         Wrong { problem: problem.into(), fix: Fix::Do(fix.into()) }
     }
 }
 
 /// A string as TOML.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
     for letter in text.chars() {
         match letter {
@@ -62,7 +62,7 @@ pub(super) fn quoted_list<T: AsRef<str>>(items: &[T]) -> String {
 }
 
 /// What kind of value it is, with its article.
-pub(super) fn kind(value: &DeValue<'_>) -> &'static str {
+pub(crate) fn kind(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a text",
         DeValue::Integer(_) => "a number",
@@ -84,7 +84,7 @@ fn bare(value: &DeValue<'_>) -> Option<String> {
 }
 
 /// A text; `usual` is written where it is another kind of value.
-pub(super) fn text<'a>(value: &'a DeValue<'a>, usual: &str) -> Result<&'a str, Wrong> {
+pub(crate) fn text<'a>(value: &'a DeValue<'a>, usual: &str) -> Result<&'a str, Wrong> {
     value
         .as_str()
         .ok_or_else(|| Wrong::write(format!("this is {}, not a text", kind(value)), quoted(usual), ""))
@@ -130,7 +130,7 @@ fn verb(grammar: &str) -> &'static str {
 }
 
 /// A whole number in a range.
-pub(super) fn integer(value: &DeValue<'_>, range: RangeInclusive<u64>, usual: u64) -> Result<u64, Wrong> {
+pub(crate) fn integer(value: &DeValue<'_>, range: RangeInclusive<u64>, usual: u64) -> Result<u64, Wrong> {
     let (least, most) = (*range.start(), *range.end());
     let more = format!(", or another number from {least} to {most}");
     let words = match value {
@@ -174,7 +174,7 @@ pub(super) fn word<T: Copy, const N: usize>(
 }
 
 /// `true` or `false`.
-pub(super) fn boolean(value: &DeValue<'_>) -> Result<bool, Wrong> {
+pub(crate) fn boolean(value: &DeValue<'_>) -> Result<bool, Wrong> {
     value.as_bool().ok_or_else(|| {
         let yes =
             value.as_str().is_some_and(|word| ["yes", "on", "true", "1"].contains(&&*word.to_lowercase()))
@@ -336,7 +336,7 @@ pub(super) fn addresses<'a>(all: impl Iterator<Item = &'a SocketAddr>) -> String
 }
 
 /// A key and a value in words: `write first = "5m"`.
-pub(super) fn assignment(key: &str, literal: impl Display) -> String {
+pub(crate) fn assignment(key: &str, literal: impl Display) -> String {
     format!("{key} = {literal}")
 }
 

@@ -1,11 +1,7 @@
 //! Which known word was meant.
 
 /// The word that is most like another one, if one is at all: at most so many letters to change, or the same parts in another order.
-pub(super) fn nearest(
-    word: &str,
-    known: impl Iterator<Item = &'static str>,
-    most: usize,
-) -> Option<&'static str> {
+pub(crate) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>, most: usize) -> Option<&'a str> {
     let word = word.to_ascii_lowercase().replace('-', "_");
     let parts = |word: &str| {
         let mut parts: Vec<String> = word.split('_').map(str::to_owned).collect();

@@ -1,0 +1,36 @@
+//! Shaping files: how much they may say, and how long a reply may be looked at for it.
+
+/// Bytes of one file: a thousand providers with their rules have a tenth of it.
+pub const SHAPING_FILE_MAX: u64 = 4 * 1024 * 1024;
+/// Files of a configuration, the shipped one not counted.
+pub const SHAPING_FILES_MAX: usize = 32;
+/// Providers of all files together: each is looked at for each new site.
+pub const SHAPING_PROVIDERS_MAX: usize = 2_000;
+/// Domains of all files together.
+pub const SHAPING_DOMAINS_MAX: usize = 20_000;
+/// Suffixes and names that one provider is known by.
+pub const SHAPING_MATCHES_MAX: usize = 256;
+/// Sources that one section tells apart.
+pub const SHAPING_SOURCES_MAX: usize = 1_000;
+/// Rules of one section.
+pub const SHAPING_RULES_MAX: usize = 64;
+/// Rules of all files together: each pattern is kept compiled.
+pub const SHAPING_RULES_ALL_MAX: usize = 10_000;
+/// Patterns of one rule.
+pub const SHAPING_PATTERNS_MAX: usize = 32;
+/// Patterns of one section: all of them are tried on a reply that none of them fits.
+pub const SHAPING_PATTERNS_SECTION_MAX: usize = 128;
+/// Bytes of a pattern as it is written.
+pub const SHAPING_PATTERN_MAX: usize = 1024;
+/// Bytes of a compiled one: what bounds the time of a match beside the text.
+pub const SHAPING_PATTERN_SIZE_MAX: usize = 64 * 1024;
+/// Bytes of the cache that a match of one pattern builds its states in.
+pub const SHAPING_PATTERN_CACHE_MAX: usize = 256 * 1024;
+/// Actions of one rule.
+pub const SHAPING_ACTIONS_MAX: usize = 16;
+/// Example texts of one rule.
+pub const SHAPING_EXAMPLES_MAX: usize = 64;
+/// Errors, and warnings, that are told of one file.
+pub const SHAPING_FINDINGS_MAX: usize = 1_000;
+/// Largest number that a limit or a rate may have.
+pub const SHAPING_NUMBER_MAX: u64 = 1_000_000_000;

@@ -1,0 +1,270 @@
+//! What can never take effect, or has another effect than seems to be meant: found without sending anything.
+
+use super::file::{Block, Setting};
+use super::key::Key;
+use super::layers::{Layer, Scope, Shaping};
+use super::provider::{Match, What};
+use super::reading::Findings;
+use super::rule::{Action, Rule, Trigger};
+use super::value::{Limit, Value};
+use crate::config::literal::quoted;
+use crate::config::nearest::nearest;
+use crate::mail::address;
+
+/// All that is doubtful in files that are read and lie over each other.
+pub fn check(shaping: &Shaping) -> Findings {
+    let mut found = Findings::default();
+    let default = shaping.default.iter().map(|block| (Scope::Default, block));
+    let providers = shaping.providers.iter().map(|block| (Scope::Provider, block));
+    let domains = shaping.domains.iter().map(|block| (Scope::Domain, block));
+    for (scope, block) in default.chain(providers).chain(domains) {
+        let section = Layer { block, scope, of_source: false }.to_string();
+        contradictions(&section, &block.settings, &mut found);
+        for (source, settings) in &block.sources {
+            contradictions(&format!("{section}.sources.\"{source}\""), settings, &mut found);
+        }
+        for (at, rule) in block.rules.iter().enumerate() {
+            let key = format!("{section}.automation[{at}]");
+            texts(&key, rule, &mut found);
+            patterns(&key, rule, &mut found);
+            effects(&key, rule, &block.settings, &mut found);
+            shadowed(&key, rule, &block.rules[..at], &mut found);
+        }
+    }
+    for (at, block) in shaping.providers.iter().enumerate() {
+        provider(block, shaping, at, &mut found);
+    }
+    shaping.domains.iter().for_each(|block| domain(block, &mut found));
+    found
+}
+
+/// The replies that a rule is said to be for.
+fn texts(key: &str, rule: &Rule, found: &mut Findings) {
+    let fits = |text: &str| rule.patterns.iter().any(|pattern| pattern.matches(text.as_bytes()));
+    for example in rule.examples.iter().filter(|example| !fits(example)) {
+        let problem = format!("no pattern of it matches its example {}", quoted(example));
+        let fix = "mend regex: as it is, the rule never acts on that reply";
+        found.fail(rule.place.remark(&format!("{key}.example"), problem, fix));
+    }
+    if rule.examples.is_empty() || rule.patterns.len() == 1 {
+        return;
+    }
+    for pattern in &rule.patterns {
+        if !rule.examples.iter().any(|example| pattern.matches(example.as_bytes())) {
+            let problem = format!("{} matches none of its examples", quoted(pattern.written()));
+            let fix = "add a reply that it is for to example, or leave it out";
+            found.fail(rule.place.remark(&format!("{key}.regex"), problem, fix));
+        }
+    }
+}
+
+/// Patterns that match nothing that a reply can be, or all.
+fn patterns(key: &str, rule: &Rule, found: &mut Findings) {
+    let mut warn = |problem: String, fix: &str| {
+        found.warn(rule.place.remark(&format!("{key}.regex"), problem, fix));
+    };
+    for pattern in &rule.patterns {
+        let written = pattern.written();
+        let shown = quoted(written);
+        if !rule.examples.iter().any(|example| pattern.matches(example.as_bytes())) {
+            if written.contains("\\\\") {
+                let fix = "write one where two stand: in '''…''' nothing is escaped twice";
+                warn(format!("{shown} wants a backslash in the reply, which no provider sends"), fix);
+            }
+            if begins_without_a_code(written) && !rule.match_internal {
+                let fix = "write the code too, or leave the ^ out";
+                warn(format!("{shown} never matches: a reply begins with its code, as in 421 4.7.0"), fix);
+            }
+        }
+        if pattern.matches(b"") {
+            warn(format!("{shown} matches every reply"), "write the text that is meant");
+        }
+    }
+}
+
+/// Whether a pattern wants another beginning than three digits.
+fn begins_without_a_code(pattern: &str) -> bool {
+    let behind = |rest: &str| {
+        rest.starts_with(|letter: char| letter.is_ascii_alphabetic() || letter == ' ')
+            || rest.starts_with("\\[")
+    };
+    // A choice may have other beginnings.
+    let plain = pattern.strip_prefix("(?i)").unwrap_or(pattern);
+    plain.strip_prefix('^').is_some_and(behind) && !pattern.contains('|')
+}
+
+/// What a rule changes that was so before.
+fn effects(key: &str, rule: &Rule, settings: &[Setting], found: &mut Findings) {
+    let mut warn = |name: &str, problem: String, fix: &str| {
+        found.warn(rule.place.remark(&format!("{key}.{name}"), problem, fix));
+    };
+    for action in &rule.actions {
+        let Action::Set { key, value, .. } = action else { continue };
+        let Some(set) = settings.iter().rfind(|set| set.key == *key) else { continue };
+        if exceeds(value, &set.value) {
+            let problem = format!("it sets {} to {value}, and {} says {}", key.name(), set.place, set.value);
+            warn("action", problem, "write less than that: a reply that asks for less must not get more");
+        }
+    }
+    if let Some(permanent) = rule.permanent {
+        let digit = if permanent { '5' } else { '4' };
+        if !rule.examples.is_empty() && rule.examples.iter().all(|text| text.starts_with(digit)) {
+            let problem = format!("permanent = {permanent} is what the codes of its examples say");
+            warn("permanent", problem, "leave it out, or add the reply that it is for to example");
+        }
+    }
+    for example in &rule.examples {
+        if !rule.match_internal && !example.bytes().take(3).all(|byte| byte.is_ascii_digit()) {
+            let problem = format!("the example {} has no code", quoted(example));
+            warn("example", problem, "write the whole reply, as in \"421 4.7.0 text\"");
+        }
+    }
+}
+
+fn exceeds(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Limit(one), Value::Limit(other)) => one.most > other.most,
+        (Value::Count(one), Value::Count(other)) => one > other,
+        (Value::Rate(one), Value::Rate(other)) => one.per_day() > other.per_day(),
+        _ => false,
+    }
+}
+
+/// A rule that an earlier one of the same section does all of.
+fn shadowed(key: &str, rule: &Rule, earlier: &[Rule], found: &mut Findings) {
+    let does_all = |other: &&Rule| {
+        let as_soon = other.trigger == Trigger::Immediate || other.trigger == rule.trigger;
+        let as_long = other.duration >= rule.duration;
+        let same_words = rule.patterns.iter().all(|pattern| other.patterns.contains(pattern));
+        let same_deeds = rule.actions.iter().all(|action| other.actions.contains(action));
+        let says = (rule.class.is_none() || other.class.is_some())
+            && (rule.permanent.is_none() || other.permanent.is_some())
+            && (rule.fallback_source.is_none() || rule.fallback_source == other.fallback_source);
+        as_soon
+            && as_long
+            && same_words
+            && same_deeds
+            && says
+            && (other.match_internal || !rule.match_internal)
+    };
+    if let Some(other) = earlier.iter().find(does_all) {
+        let problem = format!("the rule at {} does all of this already", other.place);
+        found.warn(rule.place.remark(key, problem, "leave it out, or have it do something else"));
+    }
+}
+
+/// Values of one section that leave each other no effect. What another section sets is overruled on purpose.
+fn contradictions(section: &str, settings: &[Setting], found: &mut Findings) {
+    let of = |key: Key| settings.iter().rfind(|set| set.key == key);
+    let limits = [
+        (Key::ProviderConnectionLimit, Key::ConnectionLimit),
+        (Key::ProviderMaxMessageRate, Key::MaxMessageRate),
+    ];
+    for (whole, one) in limits {
+        if let (Some(whole), Some(one)) = (of(whole), of(one))
+            && exceeds(&one.value, &whole.value)
+        {
+            let (name, other) = (one.key.name(), whole.key.name());
+            let problem = format!(
+                "{other} is {}, so that {name} = {} ({}) is never reached",
+                whole.value, one.value, one.place
+            );
+            let fix = format!("raise {other}, or lower {name}");
+            found.warn(whole.place.remark(&format!("{section}.{other}"), problem, fix));
+        }
+    }
+    for (shorter, longer) in [(Key::RetryInterval, Key::MaxRetryInterval), (Key::RetryInterval, Key::MaxAge)]
+    {
+        if let (Some(first), Some(last)) = (of(shorter), of(longer))
+            && let (Value::Time(short), Value::Time(long)) = (&first.value, &last.value)
+            && short > long
+        {
+            let (name, other) = (first.key.name(), last.key.name());
+            let problem = format!("{other} is {}, shorter than {name} = {}", last.value, first.value);
+            found.warn(last.place.remark(&format!("{section}.{other}"), problem, format!("lower {name}")));
+        }
+    }
+    if let (Some(set), Some(rate)) = (of(Key::ConnectionLimit), of(Key::MaxConnectionRate))
+        && let (Value::Limit(Limit { most, .. }), Value::Rate(rate)) = (&set.value, &rate.value)
+        && (*most as f64) > rate.per_day()
+    {
+        let problem = format!("{most} connections are never opened in a day at {rate}");
+        let fix = "lower connection_limit, or raise max_connection_rate";
+        found.warn(set.place.remark(&format!("{section}.connection_limit"), problem, fix));
+    }
+}
+
+fn provider(block: &Block, shaping: &Shaping, at: usize, found: &mut Findings) {
+    let key = format!("provider.\"{}\"", block.name);
+    if block.matches.is_empty() {
+        let others = shaping.providers.iter().filter(|other| !other.matches.is_empty());
+        let fix = match nearest(&block.name, others.map(|other| &*other.name), 2) {
+            Some(close) => format!("did you mean [provider.\"{close}\"]?"),
+            None => {
+                "add match = [{MXSuffix = \".example.com\"}], or write the name of a provider that has one"
+                    .to_owned()
+            }
+        };
+        found.warn(block.place.remark(&key, "nobody is this provider: no file says who it is known by", fix));
+    }
+    for entry in &block.matches {
+        suffix(&key, entry, found);
+    }
+    // What a later section says of hosts that an earlier one knows holds beside it: limits twice, rules twice.
+    let twice = |entry: &&Match| {
+        shaping.providers[..at].iter().any(|other| other.matches.iter().any(|known| entry.is_within(known)))
+    };
+    if let Some(entry) = block.matches.iter().find(twice) {
+        let known = |other: &&Block| other.matches.iter().any(|known| entry.is_within(known));
+        let Some(other) = shaping.providers[..at].iter().find(known) else { return };
+        let problem = format!(
+            "{} = {} is known to provider.\"{}\" too ({}): the rules and limits of both hold",
+            entry.what,
+            quoted(&entry.written),
+            other.name,
+            other.place
+        );
+        let fix = format!("name this section provider.\"{}\" too, or leave one of them out", other.name);
+        found.warn(entry.place.remark(&format!("{key}.match"), problem, fix));
+    }
+}
+
+fn suffix(key: &str, entry: &Match, found: &mut Findings) {
+    let key = format!("{key}.match");
+    let Match { what, written, place, .. } = entry;
+    let mut warn = |problem: String, fix: String| found.warn(place.remark(&key, problem, fix));
+    if entry.cannot_match().is_some() {
+        return;
+    }
+    let canonical = super::provider::canonical(written);
+    if *canonical != **written {
+        let why = if written.ends_with('.') { "a dot at its end" } else { "capital letters" };
+        let problem = format!("{what} = {} has {why}: KumoMTA matches nothing by it", quoted(written));
+        warn(problem, format!("write {}, which is how it is taken here", quoted(&canonical)));
+    }
+    let alone = *what != What::HostName && !canonical.starts_with('.') && canonical.contains('.');
+    if alone {
+        let problem =
+            format!("{what} = {} is the end of other names too, as of not{canonical}", quoted(written));
+        let fix = format!(
+            "write {} for all names below it, or HostName for this one",
+            quoted(&format!(".{canonical}"))
+        );
+        warn(problem, fix);
+    }
+}
+
+/// A section of a domain that no mail can be for.
+fn domain(block: &Block, found: &mut Findings) {
+    let name = &*block.name;
+    let key = quoted(name);
+    let mut warn = |problem: &str, fix: &str| found.warn(block.place.remark(&key, problem, fix));
+    if !address::is_domain(name.as_bytes()) && !address::is_literal(name.as_bytes()) {
+        warn("this is no domain: no mail is for it", "leave the section out; it changes nothing");
+    } else if !name.contains('.') {
+        warn("this is no domain that mail is for", "write the whole name in quotes, as [\"example.com\"]");
+    }
+}
+
+#[cfg(test)]
+mod tests;

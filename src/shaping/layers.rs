@@ -1,0 +1,401 @@
+//! Files over each other, and what they say together of a domain, the hosts it leads to, and a source.
+//!
+//! From bottom to top: `default`; providers that know the domain or all of its hosts, in the order of their first lines; these for the
+//! source; domains that are said for all with the same hosts; the domain alone (`mx_rollup = false`); both for the source. What is
+//! higher overrules, key by key. Limits of providers stand beside those of the site: an attempt keeps to both. Rules add up.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+
+use super::file::{Block, File, Setting};
+use super::key::Key;
+use super::provider;
+use super::reading::Findings;
+use super::rule::Rule;
+use super::value::Value;
+use crate::limits;
+use crate::mail::classify::Class;
+
+/// All files together.
+#[derive(Clone, Debug, Default)]
+pub struct Shaping {
+    /// `["default"]`
+    pub default: Option<Block>,
+    /// In the order in which they are first named.
+    pub providers: Vec<Block>,
+    /// Likewise. One name may be there twice: said for all with the same hosts, and of the domain alone.
+    pub domains: Vec<Block>,
+    by_domain: HashMap<(Box<str>, bool), usize>,
+}
+
+/// What is asked about. Names are canonical ([`provider::canonical`]).
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// Of the recipients.
+    pub domain: &'a str,
+    /// Its MX hosts, sorted; none where it has none or a route leads elsewhere.
+    pub hosts: &'a [String],
+    /// Who sends.
+    pub source: &'a str,
+}
+
+/// Where a value comes from.
+#[derive(Clone, Copy, Debug)]
+pub struct Layer<'a> {
+    /// Its section.
+    pub block: &'a Block,
+    /// What of.
+    pub scope: Scope,
+    /// It is of the source alone.
+    pub of_source: bool,
+}
+
+/// What a section is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All.
+    Default,
+    /// A provider.
+    Provider,
+    /// A domain, and perhaps those that lead to the same hosts.
+    Domain,
+}
+
+impl fmt::Display for Layer<'_> {
+    /// As its section begins.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.scope {
+            Scope::Default => formatter.write_str("default"),
+            Scope::Provider => write!(formatter, "provider.\"{}\"", self.block.name),
+            Scope::Domain => write!(formatter, "\"{}\"", self.block.name),
+        }
+    }
+}
+
+/// A value, and who says so.
+#[derive(Clone, Copy, Debug)]
+pub struct Held<'a> {
+    /// The key, the value and the line.
+    pub setting: &'a Setting,
+    /// The section.
+    pub layer: Layer<'a>,
+}
+
+/// A provider, with the limits that hold for all of its sites together.
+#[derive(Clone, Debug)]
+pub struct Provided<'a> {
+    /// Its section.
+    pub block: &'a Block,
+    /// `provider_connection_limit` and `provider_max_message_rate`, if they are set.
+    pub limits: BTreeMap<Key, Held<'a>>,
+}
+
+/// What holds.
+#[derive(Clone, Debug, Default)]
+pub struct InForce<'a> {
+    /// Of the source at the site, by key.
+    pub settings: BTreeMap<Key, Held<'a>>,
+    /// Whose site it is.
+    pub providers: Vec<Provided<'a>>,
+    /// What replies change, from the bottom layer to the top.
+    pub rules: Vec<(Layer<'a>, &'a Rule)>,
+}
+
+impl Shaping {
+    /// Puts files over each other: what a later one says of the same section comes to what the earlier ones say, or overrules it.
+    pub fn of(files: Vec<File>) -> (Shaping, Findings) {
+        let mut shaping = Shaping::default();
+        let mut findings = Findings::default();
+        let (mut rules, mut places) = (0, HashMap::new());
+        for file in files {
+            let File { default, providers, domains } = file;
+            for block in default.iter().chain(&providers).chain(&domains) {
+                rules += block.rules.len();
+                if rules > limits::SHAPING_RULES_ALL_MAX {
+                    let problem = format!("all files have more than {} rules", limits::SHAPING_RULES_ALL_MAX);
+                    findings.fail(block.place.remark(&block.name, problem, "write one for several texts"));
+                    return (Shaping::default(), findings);
+                }
+            }
+            if let Some(block) = default {
+                merge(&mut shaping.default, block);
+            }
+            for block in providers {
+                let at = *places.entry(block.name.clone()).or_insert(shaping.providers.len());
+                put(&mut shaping.providers, at, block);
+            }
+            for block in domains {
+                let next = shaping.domains.len();
+                let at = *shaping.by_domain.entry((block.name.clone(), block.mx_rollup)).or_insert(next);
+                put(&mut shaping.domains, at, block);
+            }
+        }
+        for (blocks, most, what) in [
+            (&shaping.providers, limits::SHAPING_PROVIDERS_MAX, "providers"),
+            (&shaping.domains, limits::SHAPING_DOMAINS_MAX, "domains"),
+        ] {
+            if let Some(block) = blocks.get(most) {
+                let problem = format!("all files have more than {most} {what}");
+                findings.fail(block.place.remark(
+                    &block.name,
+                    problem,
+                    "leave out those that are never sent to",
+                ));
+                return (Shaping::default(), findings);
+            }
+        }
+        (shaping, findings)
+    }
+
+    /// What holds. `same_site`: whether another domain, which a section names, leads to the same hosts.
+    pub fn in_force<'a>(&'a self, asked: Asked<'_>, same_site: impl Fn(&str) -> bool) -> InForce<'a> {
+        let mut held = InForce::default();
+        let default = self.default.iter().map(|block| (Scope::Default, block));
+        let of_hosts = |block: &&Block| provider::is_of(&block.matches, asked.domain, asked.hosts);
+        let providers: Vec<_> =
+            self.providers.iter().filter(of_hosts).map(|block| (Scope::Provider, block)).collect();
+        let rolled =
+            |block: &&Block| block.mx_rollup && (*block.name == *asked.domain || same_site(&block.name));
+        let mut domains: Vec<_> =
+            self.domains.iter().filter(rolled).map(|block| (Scope::Domain, block)).collect();
+        let alone = self.by_domain.get(&(asked.domain.into(), false)).map(|at| &self.domains[*at]);
+        domains.extend(alone.map(|block| (Scope::Domain, block)));
+        for layers in [default.collect(), providers, domains] {
+            for (scope, block) in &layers {
+                held.put_on(Layer { block, scope: *scope, of_source: false }, &block.settings);
+                held.rules.extend(
+                    block.rules.iter().map(|rule| (Layer { block, scope: *scope, of_source: false }, rule)),
+                );
+            }
+            for (scope, block) in layers {
+                let own = block.sources.iter().find(|(name, _)| **name == *asked.source);
+                if let Some((_, settings)) = own {
+                    held.put_over(Layer { block, scope, of_source: true }, settings);
+                }
+            }
+        }
+        held
+    }
+}
+
+fn put(blocks: &mut Vec<Block>, at: usize, block: Block) {
+    match blocks.get_mut(at) {
+        Some(earlier) => over(earlier, block),
+        None => blocks.push(block),
+    }
+}
+
+fn merge(earlier: &mut Option<Block>, block: Block) {
+    match earlier {
+        Some(earlier) => over(earlier, block),
+        None => *earlier = Some(block),
+    }
+}
+
+/// The section of a later file over that of an earlier one.
+fn over(earlier: &mut Block, later: Block) {
+    if later.replace_base {
+        *earlier = later;
+        return;
+    }
+    earlier.settings.extend(later.settings);
+    earlier.matches.extend(later.matches);
+    earlier.rules.extend(later.rules);
+    for (name, settings) in later.sources {
+        match earlier.sources.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, known)) => known.extend(settings),
+            None => earlier.sources.push((name, settings)),
+        }
+    }
+}
+
+impl<'a> InForce<'a> {
+    /// A section of its own: it may want all below forgotten.
+    fn put_on(&mut self, layer: Layer<'a>, settings: &'a [Setting]) {
+        if layer.block.replace_base && layer.scope == Scope::Domain {
+            self.settings.clear();
+            self.providers.iter_mut().for_each(|provider| provider.limits.clear());
+        }
+        if layer.scope == Scope::Provider {
+            self.providers.push(Provided { block: layer.block, limits: BTreeMap::new() });
+        }
+        self.put_over(layer, settings);
+    }
+
+    fn put_over(&mut self, layer: Layer<'a>, settings: &'a [Setting]) {
+        for setting in settings {
+            let held = Held { setting, layer };
+            if !setting.key.is_of_providers() {
+                self.settings.insert(setting.key, held);
+                continue;
+            }
+            let own = self.providers.iter_mut().find(|provider| std::ptr::eq(provider.block, layer.block));
+            if let Some(provider) = own {
+                provider.limits.insert(setting.key, held);
+            }
+        }
+    }
+
+    /// What a key is set to.
+    pub fn value(&self, key: Key) -> Option<&'a Value> {
+        self.settings.get(&key).map(|held| &held.setting.value)
+    }
+
+    /// The rules that mean a reply; `own`: this relay said it, not the next hop.
+    pub fn meaning<'b>(
+        &'b self,
+        reply: &'b [u8],
+        own: bool,
+    ) -> impl Iterator<Item = &'b (Layer<'a>, &'a Rule)> {
+        self.rules.iter().filter(move |(_, rule)| rule.matches(reply, own))
+    }
+
+    /// What the rules say a reply is about, and whether it is final: of each the topmost layer that says so, and of that the first rule.
+    pub fn judged(&self, reply: &[u8], own: bool) -> (Option<Class>, Option<bool>) {
+        let (mut class, mut permanent) = ((None, None), (None, None));
+        for (layer, rule) in self.meaning(reply, own) {
+            let block: *const Block = layer.block;
+            if rule.class.is_some() && class.1 != Some(block) {
+                class = (rule.class, Some(block));
+            }
+            if rule.permanent.is_some() && permanent.1 != Some(block) {
+                permanent = (rule.permanent, Some(block));
+            }
+        }
+        (class.0, permanent.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn shaping(texts: &[&str]) -> Shaping {
+        let read = |(at, text): (usize, &&str)| {
+            let (file, findings) = File::read(text, Path::new(&format!("{at}.toml")));
+            assert!(findings.errors.is_empty(), "{findings:#?}");
+            file
+        };
+        let (shaping, findings) = Shaping::of(texts.iter().enumerate().map(read).collect());
+        assert!(findings.errors.is_empty(), "{findings:#?}");
+        shaping
+    }
+
+    fn held(shaping: &Shaping, domain: &str, hosts: &[&str], source: &str) -> Vec<String> {
+        let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
+        let held = shaping.in_force(Asked { domain, hosts: &hosts, source }, |other| {
+            other == "rolled.example" && domain == "other.example"
+        });
+        let of_providers = held.providers.iter().flat_map(|provider| provider.limits.values());
+        let all = held.settings.values().chain(of_providers);
+        all.map(|held| {
+            let Setting { key, value, place } = held.setting;
+            format!("{}={value} {place} {}", key.name(), held.layer)
+        })
+        .collect()
+    }
+
+    const BASE: &str = "[default]\nconnection_limit = 10\nmax_age = '5d'\n[default.sources.ip9]\nconnection_limit = 1\n\
+        [provider.big]\nmatch = [{MXSuffix='.big.example'}]\nconnection_limit = 20\nprovider_connection_limit = 40\n\
+        [provider.big.sources.ip1]\nprovider_connection_limit = 4\nconnection_limit = 2\n\
+        ['rolled.example']\nconnection_limit = 30\n['rolled.example'.sources.ip1]\nconnection_limit = 3\n\
+        ['other.example']\nmx_rollup = false\nconnection_limit = 35\n";
+
+    #[test]
+    fn layers_lie_in_their_order() {
+        let shaping = shaping(&[BASE]);
+        let age = "max_age=5d 0.toml:3 default".to_owned();
+        assert_eq!(
+            held(&shaping, "a.example", &["mx.a.example"], "ip1"),
+            ["connection_limit=10 0.toml:2 default", &age]
+        );
+        assert_eq!(held(&shaping, "a.example", &[], "ip9")[0], "connection_limit=1 0.toml:5 default");
+        let big = held(&shaping, "a.example", &["mx.big.example"], "ip2");
+        assert_eq!(big[0], "connection_limit=20 0.toml:8 provider.\"big\"");
+        assert_eq!(big[2], "provider_connection_limit=40 0.toml:9 provider.\"big\"");
+        let of_source = held(&shaping, "a.example", &["mx.big.example"], "ip1");
+        assert_eq!(of_source[0], "connection_limit=2 0.toml:12 provider.\"big\"");
+        assert_eq!(of_source[2], "provider_connection_limit=4 0.toml:11 provider.\"big\"");
+        assert_eq!(
+            held(&shaping, "rolled.example", &["mx.big.example"], "ip2")[0],
+            "connection_limit=30 0.toml:14 \"rolled.example\""
+        );
+        assert_eq!(
+            held(&shaping, "rolled.example", &[], "ip1")[0],
+            "connection_limit=3 0.toml:16 \"rolled.example\""
+        );
+        // The domain alone is over the one with the same hosts, and that one's source over both.
+        assert_eq!(
+            held(&shaping, "other.example", &[], "ip2")[0],
+            "connection_limit=35 0.toml:19 \"other.example\""
+        );
+        assert_eq!(
+            held(&shaping, "other.example", &[], "ip1")[0],
+            "connection_limit=3 0.toml:16 \"rolled.example\""
+        );
+    }
+
+    #[test]
+    fn later_files_add_or_replace() {
+        let later = "[default]\nconnection_limit = 11\n[provider.big]\nmatch = [{MXSuffix='.huge.example'}]\nprovider_max_message_rate = '5/s'\n\
+            ['rolled.example']\nreplace_base = true\nmax_message_rate = '1/s'\n";
+        let shaping = shaping(&[BASE, later]);
+        let big = held(&shaping, "a.example", &["mx.huge.example", "mx.big.example"], "ip2");
+        assert_eq!(big[0], "connection_limit=20 0.toml:8 provider.\"big\"");
+        assert_eq!(
+            big[2..],
+            [
+                "provider_connection_limit=40 0.toml:9 provider.\"big\"",
+                "provider_max_message_rate=5/s 1.toml:5 provider.\"big\""
+            ]
+        );
+        assert_eq!(held(&shaping, "a.example", &[], "")[0], "connection_limit=11 1.toml:2 default");
+        // All below is forgotten, and what earlier files said of it, for its sources too.
+        assert_eq!(
+            held(&shaping, "rolled.example", &["mx.big.example"], "ip1"),
+            ["max_message_rate=1/s 1.toml:8 \"rolled.example\""]
+        );
+    }
+
+    #[test]
+    fn rules_add_up_and_the_topmost_layer_says_what_a_reply_is() {
+        let rule = |section: &str, class: &str, more: &str| {
+            format!("[[{section}.automation]]\nregex = 'slow'\nclass = '{class}'\n{more}\n")
+        };
+        let text = [
+            rule("default", "spam", "permanent = true"),
+            "[provider.a]\nmatch = [{MXSuffix='.a.example'}]\n".to_owned(),
+            rule("provider.a", "throttled", ""),
+            rule("provider.a", "policy", "permanent = false"),
+        ]
+        .concat();
+        let shaping = shaping(&[&text]);
+        let hosts = ["mx.a.example".to_owned()];
+        let of = |hosts| shaping.in_force(Asked { domain: "b.example", hosts, source: "" }, |_| false);
+        assert_eq!(of(&hosts).judged(b"550 slow", false), (Some(Class::Throttled), Some(false)));
+        assert_eq!(of(&hosts).meaning(b"550 slow", false).count(), 3);
+        assert_eq!(of(&[]).judged(b"550 slow", false), (Some(Class::Spam), Some(true)));
+        assert_eq!(of(&hosts).judged(b"550 slow", true), (None, None));
+    }
+
+    #[test]
+    fn too_many_of_all_files_are_refused() {
+        let many = |line: &str, number: usize| {
+            (0..number).map(|at| line.replace('#', &at.to_string())).collect::<String>()
+        };
+        let of = |text: String| Shaping::of(vec![File::read(&text, Path::new("a.toml")).0]).1.errors;
+        let errors = of(many("[provider.p#]\n", limits::SHAPING_PROVIDERS_MAX + 1));
+        assert!(
+            errors[0].to_string().contains("a.toml:2001: p2000: all files have more than 2000 providers"),
+            "{errors:?}"
+        );
+        assert!(
+            of(many("['d#.example']\n", limits::SHAPING_DOMAINS_MAX + 1))[0]
+                .to_string()
+                .contains("20000 domains")
+        );
+        assert_eq!(of(many("['d#.example']\n", limits::SHAPING_DOMAINS_MAX)), []);
+    }
+}

@@ -1,0 +1,165 @@
+//! Who a provider is known by: how the names of MX hosts, or of a domain, end.
+
+use std::fmt;
+
+use super::Place;
+use crate::limits;
+
+/// One entry of `match`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Match {
+    /// What is compared.
+    pub what: What,
+    /// As it stands in the file.
+    pub written: Box<str>,
+    /// In lower case, without the dot at the end.
+    name: Box<str>,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// What an entry of `match` is compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// `MXSuffix`: how the name of an MX host ends.
+    MxSuffix,
+    /// `DomainSuffix`: how the name of the domain ends.
+    DomainSuffix,
+    /// `HostName`: the name of an MX host.
+    HostName,
+}
+
+impl What {
+    /// Its name in the file, and what it is.
+    pub const ALL: [(&'static str, What); 3] =
+        [("MXSuffix", What::MxSuffix), ("DomainSuffix", What::DomainSuffix), ("HostName", What::HostName)];
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(What::ALL.iter().find(|(_, what)| what == self).map_or("", |(name, _)| name))
+    }
+}
+
+impl Match {
+    pub(super) fn new(what: What, written: &str, place: Place) -> Match {
+        Match { what, written: written.into(), name: canonical(written).into(), place }
+    }
+
+    /// Whether a name is meant, which is in lower case and without a dot at its end.
+    fn fits(&self, name: &str) -> bool {
+        match self.what {
+            What::HostName => name == &*self.name,
+            What::MxSuffix | What::DomainSuffix => name.ends_with(&*self.name),
+        }
+    }
+
+    /// Whether each name that fits this one fits that one too.
+    pub fn is_within(&self, other: &Match) -> bool {
+        let of_hosts = |what| matches!(what, What::MxSuffix | What::HostName);
+        match (self.what, other.what) {
+            (What::DomainSuffix, What::DomainSuffix) => other.fits(&self.name),
+            (one, another) => of_hosts(one) && of_hosts(another) && other.fits(&self.name),
+        }
+    }
+
+    /// Why no name can ever fit, if none can.
+    pub fn cannot_match(&self) -> Option<&'static str> {
+        let name = &*self.name;
+        if name.is_empty() {
+            return Some("it is empty, and nothing is meant by it");
+        }
+        if name.contains("://") {
+            return Some("it is a URL, and hosts have names alone");
+        }
+        if name.contains(char::is_whitespace) {
+            return Some("it has a blank in it, and names have none");
+        }
+        if name.contains('*') {
+            return Some("it has a * in it: a suffix is how a name ends, as it is");
+        }
+        if name.contains('@') {
+            return Some("it is an address, and domains have no @");
+        }
+        let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        if !name.bytes().all(is_of_name) {
+            return Some("it has letters that no name in the DNS has: write xn-- labels for others");
+        }
+        if name.contains("..")
+            || name.len() > limits::DOMAIN_MAX
+            || name.split('.').any(|label| label.len() > 63)
+        {
+            return Some("no name in the DNS ends so");
+        }
+        (self.what == What::HostName && name.starts_with('.')).then_some("no name begins with a dot")
+    }
+}
+
+/// A name as it is compared: in lower case, without the dot at its end.
+pub fn canonical(name: &str) -> String {
+    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
+}
+
+/// Whether a domain, led to these MX hosts, is a provider's: its own name fits, or each of its hosts does. Names are canonical.
+pub fn is_of(entries: &[Match], domain: &str, hosts: &[String]) -> bool {
+    let of_domain = |entry: &&Match| entry.what == What::DomainSuffix;
+    if entries.iter().filter(of_domain).any(|entry| entry.fits(domain)) {
+        return true;
+    }
+    // A domain with hosts of several providers is nobody's.
+    let known = |host: &String| entries.iter().any(|entry| !of_domain(&entry) && entry.fits(host));
+    !hosts.is_empty() && hosts.iter().all(known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(what: What, name: &str) -> Match {
+        Match::new(what, name, Place { file: std::path::Path::new("a.toml").into(), line: 1 })
+    }
+
+    fn hosts(all: &[&str]) -> Vec<String> {
+        all.iter().map(|host| canonical(host)).collect()
+    }
+
+    #[test]
+    fn every_host_must_be_a_provider_s() {
+        let entries = [entry(What::MxSuffix, ".Google.com."), entry(What::HostName, "mx.example.net")];
+        assert!(is_of(&entries, "a.example", &hosts(&["ASPMX.L.Google.com.", "alt1.aspmx.l.google.com"])));
+        assert!(is_of(&entries, "a.example", &hosts(&["aspmx.l.google.com", "mx.example.net"])));
+        assert!(!is_of(&entries, "a.example", &hosts(&["aspmx.l.google.com", "mx.other.example"])));
+        assert!(!is_of(&entries, "a.example", &hosts(&["google.com"])));
+        assert!(!is_of(&entries, "a.example", &hosts(&["a.mx.example.net"])));
+        assert!(!is_of(&entries, "x.google.com", &[]));
+    }
+
+    #[test]
+    fn a_domain_is_known_by_its_own_name() {
+        let entries = [entry(What::DomainSuffix, ".mil"), entry(What::MxSuffix, ".b.example")];
+        assert!(is_of(&entries, "navy.mil", &hosts(&["mx.a.example"])));
+        assert!(is_of(&entries, "a.example", &hosts(&["mx.b.example"])));
+        assert!(!is_of(&entries, "mil", &hosts(&["mx.mil"])));
+    }
+
+    #[test]
+    fn what_can_match_nothing_is_known() {
+        for wrong in [
+            "",
+            ".",
+            "smtp://a.example",
+            "a example",
+            "*.a.example",
+            "@a.example",
+            "ä.example",
+            "a..b",
+            ".a/b",
+        ] {
+            assert!(entry(What::MxSuffix, wrong).cannot_match().is_some(), "{wrong}");
+        }
+        for right in [".google.com", "example.com.", "_x.example", ".XN--p1ai"] {
+            assert_eq!(entry(What::MxSuffix, right).cannot_match(), None, "{right}");
+        }
+        assert!(entry(What::HostName, ".a.example").cannot_match().is_some());
+    }
+}
