@@ -38,6 +38,7 @@ use engine::{Engine, choose};
 use error::FewFiles;
 pub use error::StartError;
 use reload::{Reloader, Started};
+use room::ListenerRoom;
 
 /// A running relay.
 pub struct Node {
@@ -89,6 +90,7 @@ impl Node {
             mesh: mesh.clone(),
             health: health.clone(),
             own_servers,
+            room: ListenerRoom::beside(&particulars, settings.listeners.len()),
         }));
         let control = control_setup(id, &settings, &instruments, engine, &reloader);
         let control = control::start(control::Setup { accounting, ..control })?;

@@ -90,6 +90,9 @@ pub const AUTH_WAIT_MAX: Duration = Duration::from_secs(30);
 pub const DESCRIPTORS_OF_CONTROL: u64 = 40 + (HTTP_CONNECTIONS_MAX + LOCAL_CONNECTIONS_MAX) as u64;
 /// Of each shard: rings, bells, sets, questions to name servers; each listener has one more.
 pub const DESCRIPTORS_OF_SHARD: u64 = 24;
+/// Listeners that a reload may add where open files are short, each with a socket in every shard: what more there are needs files that connections do
+/// not have.
+pub const DESCRIPTORS_LISTENERS: u64 = 8;
 /// Of each segment: for the map, for writing, and the runtime's.
 pub const DESCRIPTORS_OF_SEGMENT: u64 = 3;
 /// Segments that each lane may grow by before it eats into what connections have.

@@ -9,6 +9,7 @@ use crate::control;
 use crate::inspect::SpoolError;
 use crate::limits;
 use crate::policy::accounts::AccountsError;
+use crate::policy::descriptors::Standing;
 use crate::policy::tls;
 use crate::runtime::os::probe;
 use crate::shard::inbound::listener::ListenError;
@@ -117,26 +118,52 @@ impl From<control::StartError> for StartError {
 pub struct FewFiles {
     /// Where the segments are.
     pub data_dir: PathBuf,
-    /// How many.
-    pub segments: u64,
-    /// Shards.
-    pub shards: usize,
+    /// What has files open whoever connects.
+    pub standing: Standing,
     /// Files that these need.
     pub needed: u64,
     /// Files that may be open.
     pub allowed: u64,
 }
 
-/// What to do where too few files may be open.
-pub(super) const MORE_FILES: &str = "raise it: `ulimit -n 65536`, or LimitNOFILE=65536 in the systemd unit";
+/// What to do where fewer files may be open than are needed.
+pub(super) fn more_files(needed: u64) -> String {
+    let enough = needed.max(1 << 16);
+    format!("raise it: `ulimit -n {enough}`, or LimitNOFILE={enough} in the systemd unit")
+}
 
 impl fmt::Display for FewFiles {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let FewFiles { data_dir, segments, shards, needed, allowed } = self;
+        let FewFiles { data_dir, standing: Standing { shards, segments, listeners }, needed, allowed } = self;
+        let of_listeners = if *listeners == 1 { "listener" } else { "listeners" };
         write!(
             formatter,
-            "{}: {segments} spool segments and {shards} shards need {needed} open files, and only {allowed} are allowed (RLIMIT_NOFILE); {MORE_FILES}",
-            data_dir.display()
+            "{}: {segments} spool segments and {shards} shards with {listeners} {of_listeners} need {needed} open files, and only {allowed} are \
+             allowed (RLIMIT_NOFILE); {}",
+            data_dir.display(),
+            more_files(*needed)
+        )
+    }
+}
+
+/// A reload adds more listeners than there are open files for, beside the connections that the start reckoned with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ManyListeners {
+    /// What would have files open; those listeners that go are open until the new ones are.
+    pub standing: Standing,
+    /// Files that these need, with the connections.
+    pub needed: u64,
+    /// Files that may be open.
+    pub allowed: u64,
+}
+
+impl fmt::Display for ManyListeners {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ManyListeners { standing: Standing { shards, listeners, .. }, needed, allowed } = self;
+        write!(
+            formatter,
+            "{listeners} listeners on {shards} shards, those that go included, need {needed} open files beside all connections there may be, \
+             and only {allowed} are allowed (RLIMIT_NOFILE); set LimitNOFILE={needed} or more in the systemd unit and restart, or add fewer"
         )
     }
 }
@@ -241,7 +268,12 @@ mod tests {
     fn errors_name_the_culprit_and_the_fix() {
         let gone = || io::Error::from(io::ErrorKind::NotFound);
         let path = PathBuf::from("/srv/x");
-        let few = FewFiles { data_dir: path.clone(), segments: 20, shards: 1, needed: 180, allowed: 179 };
+        let few = FewFiles {
+            data_dir: path.clone(),
+            standing: Standing { shards: 1, segments: 20, listeners: 30 },
+            needed: 1 << 20,
+            allowed: 179,
+        };
         let line = AccountsFlaw::Line(AccountsError { line: 3, problem: Problem::NoColon });
         let line = BadAccounts { path: path.clone(), flaw: line }.to_string();
         assert!(line.starts_with("/srv/x: ") && line.contains('3'), "{line}");
@@ -249,7 +281,11 @@ mod tests {
         let (address, error) = ("127.0.0.1:25".parse().unwrap(), io::ErrorKind::AddrInUse.into());
         let taken = ListenError { address, error };
         for (error, culprit, fix) in [
-            (StartError::from(few), "/srv/x: 20 spool segments and 1 shards need 180", MORE_FILES),
+            (
+                StartError::from(few),
+                "/srv/x: 20 spool segments and 1 shards with 30 listeners need 1048576",
+                "LimitNOFILE=1048576",
+            ),
             (
                 StartError::InUse(path.clone()),
                 "/srv/x is in use by",

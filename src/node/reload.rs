@@ -19,6 +19,7 @@ use crate::control::reload::{RELOADS, Reload};
 use crate::control::{Health, Showing, say};
 use crate::limits;
 use crate::node::files::{self, Filled};
+use crate::node::room::ListenerRoom;
 use crate::node::source;
 use crate::observe::diagnostics::Level;
 use crate::observe::families::Family;
@@ -44,6 +45,7 @@ pub(super) struct Reloader {
     /// One reload at a time.
     state: Mutex<State>,
     standing: Mutex<Standing>,
+    room: ListenerRoom,
     /// Counted by [`Reloader::count`] alone.
     counts: Family,
     counting: Mutex<()>,
@@ -74,6 +76,8 @@ pub(super) struct Started {
     pub health: Arc<Health>,
     /// The name servers are the machine's.
     pub own_servers: bool,
+    /// For listeners that a reload adds.
+    pub room: ListenerRoom,
 }
 
 /// A configuration that was read, with what its files hold.
@@ -90,7 +94,7 @@ struct Found {
 
 impl Reloader {
     pub(super) fn new(started: Started) -> Reloader {
-        let Started { boot, live, config, written, mesh, health, own_servers } = started;
+        let Started { boot, live, config, written, mesh, health, own_servers, room } = started;
         let names = Current::new(names_of(&config, own_servers));
         let shown = Showing::new(files::shown(&config));
         let file = config.places.file();
@@ -107,6 +111,7 @@ impl Reloader {
             shown,
             state,
             standing,
+            room,
             counts: Family::new(&RELOADS),
             counting: Mutex::default(),
         }
@@ -131,6 +136,7 @@ impl Reloader {
         errors.extend(config.judge_shards(shards, None));
         let written: Vec<SocketAddr> = config.listeners.iter().map(|listener| listener.address).collect();
         errors.extend(resolve_ports(&mut config, state));
+        errors.extend(self.too_many(&state.config, &config));
         let Filled { contents, own_servers, bad } = files::fill(&mut config, state.logins.as_deref());
         errors.extend(bad.iter().map(|bad| bad.told(&places)));
         if !errors.is_empty() {
@@ -142,6 +148,16 @@ impl Reloader {
         let live = live.after(&state.live, state.last + 1, (by, &changed));
         let changes = changes(&state.config, &config, &changed);
         Ok(Found { config, written, live, own_servers, changes, needs_restart, warnings })
+    }
+
+    /// More listeners than there are open files for. Those that go are open until the new ones are.
+    fn too_many(&self, before: &Config, now: &Config) -> Option<ConfigError> {
+        let (old, new) = (addresses(before), addresses(now));
+        let added: Vec<usize> = (0..new.len()).filter(|at| !old.contains(&new[*at])).collect();
+        let last = added.last()?;
+        let open = old.len() + added.len();
+        let many = self.room.holds(&self.boot.node.data_dir, open, process::open_files_max()).err()?;
+        Some(now.places.told(&format!("listener[{last}].address"), &many.to_string()))
     }
 
     /// Has all shards prepare it. Nothing has changed when it comes back, be it with an error.
@@ -433,6 +449,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Particulars;
     use crate::control::api::shape::LedElsewhere;
     use crate::queue::select::ScanPosition;
     use crate::runtime::Bell;
@@ -443,6 +460,7 @@ mod tests {
     fn reloader(file: &Path, text: &str) -> Reloader {
         std::fs::write(file, text).unwrap();
         let config = Config::parse(text, file).unwrap();
+        let crowded = Particulars { connections_inbound_max: 1 << 30, ..config.particulars(1).remove(0) };
         let mesh = Arc::new(Mesh::new(vec![Arc::new(Bell::new())], Assignment::in_turn(1, 1)));
         Reloader::new(Started {
             boot: Arc::new(Boot::of(&config)),
@@ -452,6 +470,7 @@ mod tests {
             mesh,
             health: Arc::default(),
             own_servers: false,
+            room: ListenerRoom::beside(&[crowded], 1),
         })
     }
 
@@ -472,6 +491,29 @@ mod tests {
         drop(other);
         assert!(reloader.reload(true, "test").ok);
         assert_eq!(counts(), (0, 1));
+    }
+
+    #[test]
+    fn listeners_that_there_are_no_files_for_are_refused() {
+        let scratch = tempfile::tempdir().unwrap();
+        let file = scratch.path().join("relevo.toml");
+        let reloader = reloader(&file, TEXT);
+        let with = |more: u64| {
+            let all: String = (0..more)
+                .map(|at| format!("[[listener]]\naddress = \"127.0.0.2:{}\"\n", 40_000 + at))
+                .collect();
+            std::fs::write(&file, format!("{TEXT}{all}")).unwrap();
+            reloader.reload(true, "test").errors
+        };
+        assert_eq!(with(limits::DESCRIPTORS_LISTENERS), []);
+        let refused = with(limits::DESCRIPTORS_LISTENERS + 1);
+        assert_eq!(refused.len(), 1, "{refused:?}");
+        let Finding { key, problem, fix, .. } = &refused[0];
+        assert!(
+            key == "listener[9].address" && problem.starts_with("10 listeners on 1 shards"),
+            "{refused:?}"
+        );
+        assert!(fix.contains("LimitNOFILE=") && fix.contains("restart"), "{fix}");
     }
 
     #[test]

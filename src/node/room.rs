@@ -5,22 +5,54 @@ use std::path::Path;
 use super::directory;
 use crate::config::Particulars;
 use crate::limits;
-use crate::node::error::{FewFiles, MORE_FILES};
-use crate::policy::descriptors::{self, Shares};
+use crate::node::error::{FewFiles, ManyListeners, more_files};
+use crate::policy::descriptors::{self, Shares, Standing};
 use crate::runtime::{files, process};
 use crate::spool::layout;
 
 /// What each shard may have of so many open files. Segments stay open for the life of the process.
 pub fn share(data_dir: &Path, (shards, listeners): (usize, usize), allowed: u64) -> Result<Shares, FewFiles> {
+    let standing = standing(data_dir, shards, listeners);
+    let few = |needed| FewFiles { data_dir: data_dir.to_owned(), standing, needed, allowed };
+    descriptors::share(allowed, standing).map_err(few)
+}
+
+fn standing(data_dir: &Path, shards: usize, listeners: usize) -> Standing {
     let names = |lane: usize| {
         let directory = layout::lane_directory(data_dir, u16::try_from(lane).unwrap_or(u16::MAX));
         files::list(&directory).unwrap_or_default()
     };
     let lanes = directory::lanes(data_dir);
-    let segments =
-        (0..lanes).flat_map(names).filter(|name| layout::segment_slot(name).is_some()).count() as u64;
-    let few = |needed| FewFiles { data_dir: data_dir.to_owned(), segments, shards, needed, allowed };
-    descriptors::share(allowed, shards as u64, segments, listeners as u64).map_err(few)
+    let segments = (0..lanes).flat_map(names).filter(|name| layout::segment_slot(name).is_some()).count();
+    Standing { shards: shards as u64, segments: segments as u64, listeners: listeners as u64 }
+}
+
+/// The listeners that a reload may add: what a start shared out does not change until the next.
+#[derive(Clone, Copy, Debug)]
+pub struct ListenerRoom {
+    shards: usize,
+    /// Listeners at the start.
+    started: usize,
+    /// Connections of each kind that all shards may have open at one time.
+    connections: u64,
+}
+
+impl ListenerRoom {
+    /// Beside what the shards have.
+    pub fn beside(particulars: &[Particulars], started: usize) -> ListenerRoom {
+        let of = |one: &Particulars| {
+            (one.connections_inbound_max + one.connections_outbound_max + one.questions_max) as u64
+        };
+        let connections = particulars.iter().map(of).sum();
+        ListenerRoom { shards: particulars.len(), started, connections }
+    }
+
+    /// Whether so many may be open at one time.
+    pub fn holds(&self, data_dir: &Path, listeners: usize, allowed: u64) -> Result<(), ManyListeners> {
+        let standing = standing(data_dir, self.shards, listeners);
+        let many = |needed| ManyListeners { standing, needed, allowed };
+        standing.fits(allowed, self.started as u64, self.connections).map_err(many)
+    }
 }
 
 /// Lowers what is configured to what there is; in words, if that is less.
@@ -40,9 +72,10 @@ pub fn fit(particulars: &mut [Particulars], shares: Shares, allowed: u64) -> Opt
     less.then(|| {
         format!(
             "{allowed} open files are allowed (RLIMIT_NOFILE): that makes at most {} clients and {} connections to next hops at one \
-             time, with the rest for the spool, the log and control; for more {MORE_FILES}",
+             time, with the rest for the spool, the log and control; for more {}",
             sum(|one| one.connections_inbound_max),
             sum(|one| one.connections_outbound_max),
+            more_files(allowed + 1),
         )
     })
 }
@@ -75,14 +108,31 @@ mod tests {
         for slot in 0..20 {
             std::fs::write(layout::segment_path(&lane, slot), b"").unwrap();
         }
-        share(scratch.path(), (1, 1), 285).unwrap();
-        let words = share(scratch.path(), (1, 1), 284).unwrap_err().to_string();
+        share(scratch.path(), (1, 1), 293).unwrap();
+        let words = share(scratch.path(), (1, 1), 292).unwrap_err().to_string();
         assert!(
             words.contains("20 spool segments")
-                && words.contains("need 285")
+                && words.contains("1 listener need 293")
                 && words.contains("LimitNOFILE"),
             "{words}"
         );
+    }
+
+    #[test]
+    fn listeners_may_be_added_where_there_are_files() {
+        let scratch = tempfile::tempdir().unwrap();
+        let mut some = Config::embedded().particulars(2);
+        let shares = share(scratch.path(), (2, 1), 1024).unwrap();
+        fit(&mut some, shares, 1024).expect("less than configured");
+        let room = ListenerRoom::beside(&some, 1);
+        room.holds(scratch.path(), 9, 1024).unwrap();
+        let words = room.holds(scratch.path(), 10, 1024).unwrap_err().to_string();
+        assert!(words.starts_with("10 listeners on 2 shards") && words.contains("LimitNOFILE="), "{words}");
+        let few = |files| room.holds(scratch.path(), 10, files).is_err();
+        let needed = (1024..1100).find(|files| !few(*files)).expect("some more are enough");
+        assert!(words.contains(&format!("need {needed} open files")), "{words}");
+        let all = ListenerRoom::beside(&Config::embedded().particulars(2), 1);
+        all.holds(scratch.path(), 100, 1 << 20).expect("connections leave enough");
     }
 
     #[test]

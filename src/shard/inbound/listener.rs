@@ -93,8 +93,11 @@ impl ListenError {
     /// What an operator does about it.
     pub fn fix(&self) -> &'static str {
         match self.error.raw_os_error() {
-            Some(libc::EMFILE | libc::ENFILE) => {
-                return "no more files can be open: raise RLIMIT_NOFILE (LimitNOFILE in the systemd unit)";
+            Some(libc::EMFILE) => {
+                return "this process has all the files open that it may: raise RLIMIT_NOFILE (LimitNOFILE in the systemd unit) and restart";
+            }
+            Some(libc::ENFILE) => {
+                return "the whole machine has all the files open that it may: raise fs.file-max (sysctl), LimitNOFILE does not help";
             }
             Some(libc::ENOBUFS | libc::ENOMEM) => return "the kernel has no memory for it: free some",
             _ => {}
@@ -117,5 +120,23 @@ impl ListenError {
 impl fmt::Display for ListenError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "cannot listen on {}: {}; {}", self.address, self.error, self.fix())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two limits on open files, and one is not raised by raising the other.
+    #[test]
+    fn it_says_which_limit_is_reached() {
+        let address = "127.0.0.1:25".parse().unwrap();
+        let of = |code| ListenError { address, error: io::Error::from_raw_os_error(code) }.to_string();
+        assert!(
+            of(libc::EMFILE).contains("this process") && of(libc::EMFILE).contains("raise RLIMIT_NOFILE")
+        );
+        assert!(
+            of(libc::ENFILE).contains("raise fs.file-max") && !of(libc::ENFILE).contains("RLIMIT_NOFILE")
+        );
     }
 }

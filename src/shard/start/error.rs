@@ -42,6 +42,9 @@ pub(crate) fn unopened(path: &Path, error: &io::Error) -> String {
         _ if error.raw_os_error() == Some(libc::EMFILE) => {
             "raise RLIMIT_NOFILE: `ulimit -n 65536`, or LimitNOFILE=65536 in the systemd unit"
         }
+        _ if error.raw_os_error() == Some(libc::ENFILE) => {
+            "the whole machine has too many files open: raise fs.file-max (sysctl)"
+        }
         _ => "mend what keeps it from being opened; its mail is not safe to start without",
     };
     format!("{}: {error}; {fix}", path.display())

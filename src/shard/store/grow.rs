@@ -66,7 +66,8 @@ pub(super) async fn make_segment<R: Runtime>(shard: Rc<Shard<R>>, writer: Rc<Lan
 /// What to do about a segment that could not be made.
 fn remedy(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
-        Some(libc::EMFILE | libc::ENFILE) => "raise RLIMIT_NOFILE (LimitNOFILE in the systemd unit)",
+        Some(libc::EMFILE) => "raise RLIMIT_NOFILE (LimitNOFILE in the systemd unit)",
+        Some(libc::ENFILE) => "the whole machine has too many files open: raise fs.file-max (sysctl)",
         Some(libc::EDQUOT) => "raise the quota, or free some disk space",
         Some(libc::ENOSPC) => "free some disk space, of which a part is left to the journal of events",
         Some(libc::EROFS) => "the file system is read-only: look why, mend it, and mount it writable again",
@@ -85,11 +86,12 @@ mod tests {
     #[test]
     fn each_kind_of_trouble_has_its_remedy() {
         let of = |code| remedy(&io::Error::from_raw_os_error(code));
-        let codes = [libc::ENOSPC, libc::EDQUOT, libc::EROFS, libc::EIO, libc::EMFILE, libc::EACCES];
+        let codes =
+            [libc::ENOSPC, libc::EDQUOT, libc::EROFS, libc::EIO, libc::EMFILE, libc::ENFILE, libc::EACCES];
         let mut words: Vec<&str> = codes.into_iter().map(of).collect();
         words.push(remedy(&io::Error::new(io::ErrorKind::StorageFull, "no inode is free there")));
         for (place, part) in
-            ["space", "quota", "read-only", "kernel's log", "NOFILE", "writing there", "inodes"]
+            ["space", "quota", "read-only", "kernel's log", "NOFILE", "file-max", "writing there", "inodes"]
                 .iter()
                 .enumerate()
         {
