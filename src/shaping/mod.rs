@@ -13,4 +13,7 @@ pub mod file;
 pub mod layers;
 pub mod check;
 
+#[cfg(test)]
+mod tests;
+
 pub use reading::{Findings, Place};
