@@ -66,12 +66,28 @@ impl Times<'_> {
         let lives = self.lifetimes.seconds(group.life).unwrap_or_else(longest);
         self.now.saturating_add(lives).saturating_sub(group.expiry)
     }
+
+    /// The same where the record of the message says how long it lives, for groups whose lifetime found no room.
+    pub fn age_by_record(&self, group: &Group, lives: u32) -> u32 {
+        self.lifetimes
+            .seconds(group.life)
+            .map_or_else(|| age_by_record(group, self.now, lives), |_| self.age(group))
+    }
+}
+
+/// How long ago a group came whose lifetime found no room, by that of its record. When it came by the wall clock says nothing: that may have been
+/// set since.
+pub fn age_by_record(group: &Group, now: u32, lives: u32) -> u32 {
+    let age = now.saturating_add(lives).saturating_sub(group.expiry);
+    // It was past its life when it was given more time.
+    if group.is_last_try() { age.max(lives) } else { age }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::id::Location;
+    use crate::queue::group::Standing;
 
     #[test]
     fn a_group_is_as_old_as_its_message_however_long_that_lives() {
@@ -104,5 +120,10 @@ mod tests {
         let group = Group { life: ANY_LIFETIME, expiry: 2_000_000_000, ..Group::bare(here, 1) };
         let times = Times { now: 2_000_000_000 - 60, lifetimes: &lifetimes };
         assert_eq!(times.age(&group), 366 * 86_400 - 60);
+        assert_eq!(times.age_by_record(&group, 100), 40, "its record knows better");
+        let last = Group { standing: Standing::LastTry, ..group };
+        assert_eq!(times.age_by_record(&last, 100), 100, "it is past its life");
+        let known = Group { life: lifetimes.number(200), ..group };
+        assert_eq!(times.age_by_record(&known, 100), 140, "its queue knows");
     }
 }

@@ -120,6 +120,7 @@ async fn walk<R: Runtime>(
             next: (group.not_before > 0).then(|| shard.wall_of(group.not_before)),
             closed_until: seen.closed_until.map(|until| shard.wall_of(until)),
             expiry: shard.wall_of(group.expiry),
+            now: shard.seconds(),
             seen,
         }
     };

@@ -191,6 +191,8 @@ pub struct Row {
     pub closed_until: Option<UnixMillis>,
     /// When it is given up.
     pub expiry: UnixMillis,
+    /// When this was, seconds of the queues' clock.
+    pub now: u32,
 }
 
 /// Some recipients of a stored message.
@@ -215,6 +217,8 @@ pub struct Detail {
     pub sender: String,
     /// When it came.
     pub arrival: UnixMillis,
+    /// How long it lives, seconds.
+    pub lives: u32,
     /// Its size.
     pub size: u64,
     /// The first few of these recipients.

@@ -380,6 +380,11 @@ pub struct MessageView<'a> {
 }
 
 impl<'a> MessageView<'a> {
+    /// How long it lives, seconds.
+    pub fn lives(&self) -> u32 {
+        UnixMillis(self.expiry.0.saturating_sub(self.arrival.0)).seconds()
+    }
+
     /// Reads the payload of a message record.
     pub fn parse(payload: &'a [u8]) -> Result<MessageView<'a>, RecordError> {
         let mut view = MessageView {

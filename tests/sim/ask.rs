@@ -191,6 +191,43 @@ fn a_bounce_ends_each_recipient_once() {
     });
 }
 
+/// An operator means mail that came two hours ago. The wall clock is set by a month meanwhile, and that makes no mail older or younger.
+#[test]
+fn a_bounce_of_old_mail_goes_by_no_wall_clock() {
+    const MONTH: i64 = 30 * 86_400_000;
+    for (numbered, set) in [(true, -MONTH), (true, MONTH), (false, -MONTH), (false, MONTH)] {
+        let world = World::new(7);
+        let sink = Sink::start(&world, "10.0.0.2:25");
+        sink.defer.set(true);
+        let relay = Relay::start(&world, 1, SHARDS, "[retry]\nfirst = \"1h\"\nmax = \"1h\"\n");
+        if !numbered {
+            relay.forget_lifetimes();
+        }
+        let take = |port| {
+            let client = Client::start_bulk(&world, "10.0.0.1:25", port, 10, 1);
+            assert!(run_until_true(&world, Duration::from_secs(120), || client.is_done()));
+            world.run_for(Duration::from_secs(5));
+        };
+        take(4);
+        world.run_for(Duration::from_secs(7_000));
+        world.move_wall(set);
+        take(5);
+        world.run_for(Duration::from_secs(300));
+        let bounce = |older: &str| {
+            let chosen = filter(&[("older", older)]);
+            let ask = |from, reply| Ask::Bounce(chosen.clone(), from, "too late".into(), reply);
+            parts(&relay, || {}, ask).iter().map(|part| part.tally.recipients).sum::<u64>()
+        };
+        let waits = relay.sum(|counters| &counters.queued_recipients);
+        assert_eq!(bounce("1d"), 0, "none is so old: {numbered} {set}");
+        let old = bounce("2h");
+        assert!(old > 0 && old < waits, "{old} of {waits}: {numbered} {set}");
+        assert_eq!(bounce("1h"), 0, "all others came after the clock was set: {numbered} {set}");
+        assert_eq!(bounce("1m"), waits - old, "{numbered} {set}");
+        relay.drain();
+    }
+}
+
 /// The process dies right behind the answer: what was told to be returned is not found again.
 fn is_on_disk(seed: u64, plant: Option<Defect>) -> bool {
     let world = World::new(seed);

@@ -10,10 +10,12 @@ use crossbeam::channel::{Receiver, unbounded};
 use relevo::config::{Boot, Config, ListenerConfig};
 use relevo::dns::latest::Latest;
 use relevo::id::MessageId;
+use relevo::limits;
 use relevo::observe::Instruments;
 use relevo::observe::counters::{Counter, Counters};
 use relevo::observe::journaled::{Readers, Recorded};
 use relevo::policy::tls;
+use relevo::queue::group::ANY_LIFETIME;
 use relevo::runtime::sim::{SimRuntime, World};
 use relevo::runtime::{Bell, Runtime};
 use relevo::shard::ask::{Ask, Reply};
@@ -280,6 +282,12 @@ impl<'a> Relay<'a> {
     /// Asks a shard and waits for nothing.
     pub fn begin(&self, shard: usize, ask: Ask) {
         self.mesh.asks().ask(shard, ask).expect("nothing else is asked");
+    }
+
+    /// Mail lives for as long as nobody knows by a number: all of them are given to others.
+    pub fn forget_lifetimes(&self) {
+        let others = 1..=limits::LIFETIMES_MAX as u32;
+        assert!(others.map(|lives| self.mesh.lifetimes().number(lives)).all(|number| number != ANY_LIFETIME));
     }
 
     /// Lanes of its data directory.

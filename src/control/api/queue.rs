@@ -14,8 +14,8 @@ use crate::control::asker::Unanswered;
 use crate::id::MessageId;
 use crate::limits;
 use crate::queue::group::ANY_LIFETIME;
+use crate::queue::lifetimes::age_by_record;
 use crate::queue::select::{Filter, ScanPosition, Tally};
-use crate::runtime::process;
 use crate::shard::ask::{self, Ask, Detail, Place, Untold};
 use crate::time::UnixMillis;
 
@@ -110,7 +110,7 @@ fn told(row: &ask::Row, filter: &Filter, detail: Result<Detail, Untold>) -> Opti
         Err(Untold::Gone) => return None,
     };
     if let (Some(older), Some(detail), ANY_LIFETIME) = (filter.older, &detail, group.life)
-        && process::wall().0.saturating_sub(detail.arrival.0) / 1000 < u64::from(older)
+        && age_by_record(group, row.now, detail.lives) < older
     {
         return None;
     }
@@ -239,5 +239,40 @@ fn waits(row: &ask::Row) -> Waiting {
         count: row.seen.group.count,
         next_attempt: row.next.map(iso),
         site_closed_until: row.closed_until.map(iso),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Location;
+    use crate::queue::group::Group;
+    use crate::queue::select::{Seen, State};
+
+    /// The wall clock has been set by years since it came.
+    #[test]
+    fn a_row_is_as_old_as_its_queue_says() {
+        let group = Group { expiry: 1_000_000, ..Group::bare(Location { lane: 0, slot: 0, offset: 0 }, 1) };
+        let seen =
+            Seen { domain: "d.example".into(), site: None, group, state: State::Ready, closed_until: None };
+        let row = ask::Row { seen, next: None, closed_until: None, expiry: UnixMillis(0), now: 999_600 };
+        let id = MessageId { lane: 0, sequence: 1, offset: 0 };
+        for arrival in [UnixMillis(0), UnixMillis(1_900_000_000_000)] {
+            let detail = Detail {
+                id,
+                sender: String::new(),
+                arrival,
+                lives: 1000,
+                size: 0,
+                recipients: Vec::new(),
+                reply: String::new(),
+            };
+            let told = |older: &str| {
+                let mut filter = Filter::default();
+                filter.set("older", older).unwrap();
+                told(&row, &filter, Ok(detail.clone())).is_some()
+            };
+            assert!(told("10m") && !told("11m"), "{arrival:?}");
+        }
     }
 }

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use crate::limits;
 use crate::queue::destinations::aside::{Aside, Next};
 use crate::queue::destinations::{DomainKey, Effect};
+use crate::queue::group::Group;
+use crate::queue::lifetimes::Times;
 use crate::queue::outcome::{Ended, Failure, Outcomes, RangeOutcome, Receipt};
 use crate::queue::select::{Filter, State};
 use crate::runtime::{Defect, Runtime};
@@ -248,7 +250,7 @@ async fn give_up<R: Runtime>(
     let place = Pinned::new(shard, group.key, group.location);
     let source = Source::read(shard, place.location).await;
     let view = source.as_ref().ok().and_then(|source| source.view().ok());
-    let meant = is_meant(shard, filter, view.as_ref());
+    let meant = is_meant(times(shard), filter, group, view.as_ref());
     taken.is_settled.set(true);
     if meant {
         returns.handed.set(returns.handed.get() + 1);
@@ -268,8 +270,8 @@ async fn give_up<R: Runtime>(
     meant
 }
 
-fn is_meant<R: Runtime>(shard: &Shard<R>, filter: &Filter, view: Option<&MessageView<'_>>) -> bool {
+fn is_meant(times: Times<'_>, filter: &Filter, group: &Group, view: Option<&MessageView<'_>>) -> bool {
     let Some(view) = view else { return filter.id.is_none() && filter.older.is_none() };
-    let age = shard.runtime.wall().0.saturating_sub(view.arrival.0) / 1000;
-    filter.id.is_none_or(|id| id == view.id) && filter.older.is_none_or(|older| age >= u64::from(older))
+    let age = times.age_by_record(group, view.lives());
+    filter.id.is_none_or(|id| id == view.id) && filter.older.is_none_or(|older| age >= older)
 }

@@ -125,6 +125,7 @@ fn of(view: &MessageView<'_>, reply: String) -> Detail {
         id: view.id,
         sender: text(view.sender),
         arrival: view.arrival,
+        lives: view.lives(),
         size: view.size,
         recipients: Vec::new(),
         reply,

@@ -87,8 +87,7 @@ pub(in crate::shard) fn recovered<R: Runtime>(
         live = live.iter().flat_map(|range| range.around(first, count)).collect();
         at_once::found(shard, (location, key), view, (end, first, count));
     }
-    let lives = UnixMillis(view.expiry.0.saturating_sub(view.arrival.0)).seconds();
-    let life = shard.mesh.lifetimes().number(lives);
+    let life = shard.mesh.lifetimes().number(view.lives());
     for (first, count, domain) in view.domains() {
         for range in &live {
             let from = first.max(range.first);
