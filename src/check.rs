@@ -55,9 +55,11 @@ pub fn check(text: &str, file: &Path, machine: bool) -> Checked {
     found.retain(|error| !wrong.contains(&error.key));
     warnings.retain(|warning| !wrong.contains(&warning.key));
     errors.extend(found);
-    errors.sort_by_key(|error| error.line);
+    // Those of the file first, then those of each that it names.
+    let place = |one: &ConfigError| (one.file != file, one.file.clone(), one.line);
+    errors.sort_by_key(place);
     errors.dedup();
-    warnings.sort_by_key(|warning| warning.line);
+    warnings.sort_by_key(place);
     Checked { config: Some(config), errors, warnings }
 }
 
@@ -88,8 +90,9 @@ fn look(config: &Config, cores: &[usize], found: &mut Findings) {
 fn named_files(config: &Config, found: &mut Findings) {
     let places = &config.places;
     let mut filled = config.clone();
-    let Filled { contents, bad, own_servers: _ } = node::files::fill(&mut filled, None);
+    let Filled { contents, bad, doubts, own_servers: _ } = node::files::fill(&mut filled, None);
     found.errors.extend(bad.iter().map(|bad| bad.told(places)));
+    found.warnings.extend(doubts);
     let listeners = config.listeners.iter().zip(&contents.certificates).enumerate();
     for (at, (listener, usable)) in listeners {
         if let (Some(files), Some(_)) = (&listener.tls, usable) {

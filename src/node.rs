@@ -256,7 +256,9 @@ fn complete(config: &mut Config, shards: usize) -> Result<(LiveConfig, bool), St
         listener.address =
             process::probe_port(address).map_err(|error| StartError::Port(ListenError { address, error }))?;
     }
-    let (contents, own_servers) = files::fill(config, None).whole()?;
+    let filled = files::fill(config, None);
+    filled.doubts.iter().for_each(|doubt| say(Level::Warning, format_args!("{doubt}")));
+    let (contents, own_servers) = filled.whole()?;
     Ok((LiveConfig::new(config, contents, shards), own_servers))
 }
 

@@ -435,3 +435,29 @@ fn a_file_is_read_within_bounds_and_with_words() {
     );
     assert_eq!(Path::new(DEFAULT_PATH).exists(), read(Path::new(DEFAULT_PATH)).is_ok());
 }
+
+#[test]
+fn shaping_files_are_checked_with_their_lines() {
+    let scratch = Scratch::new();
+    let named = |text: &str| {
+        let path = scratch.path("shaping.toml");
+        scratch.write("shaping.toml", text);
+        scratch.check(|config| format!("{config}\n[shaping]\nfiles = [\"{path}\"]\n"))
+    };
+    let fine = named("\u{feff}[default]\nconnection_limit = 5\n");
+    assert!(fine.is_fine(), "{}", lines(&fine.errors));
+    let found =
+        named("[default]\nmax_ready = 5\nconection_limit = 5\n[default.sources.a]\nmax_age = \"x\"\n");
+    let path = scratch.path("shaping.toml");
+    let places = |all: &[ConfigError]| {
+        let ours = all.iter().filter(|one| one.file == Path::new(&path));
+        ours.map(|one| (one.line, one.key.clone())).collect::<Vec<_>>()
+    };
+    let wanted = [(3, "default.conection_limit".to_owned()), (5, "default.sources.\"a\".max_age".to_owned())];
+    assert_eq!(places(&found.errors), wanted);
+    assert_eq!(places(&found.warnings), [(2, "default.max_ready".to_owned())]);
+    let found = scratch.check(|config| format!("{config}\n[shaping]\nfiles = [\"/nowhere/shaping.toml\"]\n"));
+    let [error] = &found.errors[..] else { panic!("{}", lines(&found.errors)) };
+    assert!(error.key == "shaping.files" && error.line > 0, "{error}");
+    assert!(error.problem.starts_with("/nowhere/shaping.toml: No such file"), "{error}");
+}

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use relevo::check::Told;
 use relevo::limits;
 use relevo::node::shaping::{Shaped, read};
-use relevo::shaping::layers::{Asked, Held, InForce, Shaping};
+use relevo::shaping::layers::{Asked, Effective, Held, Shaping};
 use relevo::shaping::provider::canonical;
 use serde_json::{Value, json};
 
@@ -85,8 +85,9 @@ fn bounded(files: &[PathBuf]) -> Result<(), Failure> {
 
 fn check(files: &[PathBuf], alone: bool, json: bool) -> Result<(), Failure> {
     bounded(files)?;
-    let Shaped { findings, unreadable, .. } = read(!alone, files);
-    let code = if unreadable { WRONG_USE } else { NO };
+    let shaped = read(!alone, files);
+    let code = if shaped.is_unread() { WRONG_USE } else { NO };
+    let findings = shaped.findings;
     if json {
         let told = |all: &[_]| all.iter().map(Told::from).map(|one| json!(one)).collect::<Vec<_>>();
         let ok = findings.errors.is_empty();
@@ -116,12 +117,14 @@ fn check(files: &[PathBuf], alone: bool, json: bool) -> Result<(), Failure> {
 /// Files without errors.
 fn usable(files: &[PathBuf], alone: bool) -> Result<Shaping, Failure> {
     bounded(files)?;
-    let Shaped { shaping, findings, unreadable } = read(!alone, files);
+    let shaped = read(!alone, files);
+    let code = if shaped.is_unread() { WRONG_USE } else { NO };
+    let Shaped { shaping, findings } = shaped;
     if findings.errors.is_empty() {
         return Ok(shaping);
     }
     let lines: Vec<_> = findings.errors.iter().map(ToString::to_string).collect();
-    Err(Failure(if unreadable { WRONG_USE } else { NO }, lines.join("\nrelevo: ")))
+    Err(Failure(code, lines.join("\nrelevo: ")))
 }
 
 fn hosts(mx: &[String]) -> Result<Vec<String>, Failure> {
@@ -141,7 +144,7 @@ fn show(
     (domain, hosts, source): (&str, &[String], &str),
     json: bool,
 ) -> Result<(), Failure> {
-    let held = shaping.in_force(Asked { domain, hosts, source }, |_| false);
+    let held = shaping.effective(Asked { domain, hosts, source }, |_| false);
     if json {
         say!("{:#}", as_json(&held, domain, hosts, source));
         return Ok(());
@@ -169,7 +172,7 @@ fn show(
     Ok(())
 }
 
-fn as_json(held: &InForce<'_>, domain: &str, hosts: &[String], source: &str) -> Value {
+fn as_json(held: &Effective<'_>, domain: &str, hosts: &[String], source: &str) -> Value {
     let one = |held: &Held<'_>| {
         let Held { setting, layer } = held;
         json!({

@@ -15,6 +15,7 @@ pub fn differences(before: &Config, now: &Config) -> Vec<&'static str> {
         dns,
         delivery,
         retry,
+        shaping,
         accounts,
         // Read at the start alone.
         node: _,
@@ -34,6 +35,7 @@ pub fn differences(before: &Config, now: &Config) -> Vec<&'static str> {
         ("dns", dns_differs(dns, &now.dns)),
         ("delivery", differs(delivery, &now.delivery)),
         ("retry", *retry != now.retry),
+        ("shaping", *shaping != now.shaping),
     ];
     all.into_iter().filter(|(_, differs)| *differs).map(|(section, _)| section).collect()
 }
@@ -74,6 +76,7 @@ mod tests {
             ("dns", "[dns]\nattempts = 5\n"),
             ("delivery", "[delivery]\nstarttls = false\n"),
             ("retry", "[retry]\nfirst = \"7m\"\n"),
+            ("shaping", "[shaping]\ndefaults = false\n"),
         ];
         for (section, text) in sections {
             assert_eq!(differences("", text), [section]);

@@ -8,12 +8,13 @@ use toml::de::DeTable;
 use crate::config::error::{ConfigError, Places};
 use crate::config::literal::path;
 use crate::config::section::{Reader, Section};
+use crate::config::shaping::ShapingConfig;
 use crate::config::shard::{self, Particulars, ShardConfig};
 use crate::config::shards::Shards;
 use crate::config::tuning::{self, Tuning};
 use crate::config::{
     Control, Delivery, DnsConfig, ListenerConfig, LogConfig, Node, Retry, RouteConfig, RuleConfig,
-    SpoolConfig, log, read, rule, syntax,
+    SpoolConfig, log, read, rule, shaping, syntax,
 };
 use crate::limits;
 
@@ -34,6 +35,8 @@ pub struct Config {
     pub delivery: Delivery,
     /// `[retry]`
     pub retry: Retry,
+    /// `[shaping]`
+    pub shaping: ShapingConfig,
     /// `[spool]`
     pub spool: SpoolConfig,
     /// `[auth]`: file of `name:hash` lines, hashes in PHC form (`$argon2id$…`).
@@ -127,6 +130,7 @@ fn read(root: &Section<'_>) -> Config {
         dns: read::dns(&root.section("dns")),
         delivery: read::delivery(&root.section("delivery")),
         retry: read::retry(&root.section("retry")),
+        shaping: shaping::read(&root.section("shaping")),
         spool: read::spool(&root.section("spool")),
         accounts,
         logs: log::read(root),

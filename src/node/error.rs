@@ -186,12 +186,18 @@ pub enum FileFlaw {
     Accounts(BadAccounts),
     /// It has hosts.
     Hosts(UnreadableHosts),
+    /// It shapes: this is wrong in it, at line 0 with all of it.
+    Shaping(Box<ConfigError>),
 }
 
 impl BadFile {
     /// The same as an error of the configuration.
     pub fn told(&self, places: &Places) -> ConfigError {
-        places.told(&self.key, &self.to_string())
+        match &self.flaw {
+            // It says where itself.
+            FileFlaw::Shaping(error) if error.line > 0 => (**error).clone(),
+            _ => places.told(&self.key, &self.to_string()),
+        }
     }
 }
 
@@ -201,6 +207,7 @@ impl fmt::Display for BadFile {
             FileFlaw::Tls(unusable) => write!(formatter, "{unusable}"),
             FileFlaw::Accounts(bad) => write!(formatter, "{bad}"),
             FileFlaw::Hosts(unreadable) => write!(formatter, "{unreadable}"),
+            FileFlaw::Shaping(error) => write!(formatter, "{error}"),
         }
     }
 }
@@ -302,6 +309,18 @@ mod tests {
                 of(FileFlaw::Hosts(UnreadableHosts { path: path.clone(), error: gone() })),
                 "/srv/x: ",
                 "set dns.hosts to a readable file",
+            ),
+            (
+                of(FileFlaw::Shaping(Box::new(ConfigError {
+                    file: path.clone(),
+                    line: 3,
+                    key: "default.max_age".to_owned(),
+                    value: String::new(),
+                    problem: "\"x\" is no time".to_owned(),
+                    fix: "write max_age = \"5d\"".to_owned(),
+                }))),
+                "/srv/x:3: default.max_age: \"x\" is no time",
+                "write max_age",
             ),
         ] {
             let words = error.to_string();

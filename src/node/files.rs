@@ -1,4 +1,4 @@
-//! What is read beside a configuration: certificates, accounts, hosts and name servers. A start, a reload and `relevo check` read the same,
+//! What is read beside a configuration: certificates, accounts, shaping files, hosts and name servers. A start, a reload and `relevo check` read the same,
 //! by [`fill`].
 
 use std::io;
@@ -6,11 +6,12 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::{Config, value};
+use crate::config::{Config, ConfigError, value};
 use crate::control;
 use crate::control::names::RESOLV_CONF;
 use crate::limits;
 use crate::node::error::{AccountsFlaw, BadAccounts, BadFile, FileFlaw, UnreadableHosts};
+use crate::node::shaping::{self, Shaped};
 use crate::policy::accounts::Accounts;
 use crate::policy::certificate::Certificate;
 use crate::policy::tls;
@@ -26,6 +27,8 @@ pub(crate) struct Filled {
     pub own_servers: bool,
     /// Those that cannot be used, as they stand in the configuration.
     pub bad: Vec<BadFile>,
+    /// What is said in them and has no effect, or seems to mean something else.
+    pub doubts: Vec<ConfigError>,
 }
 
 impl Filled {
@@ -59,8 +62,11 @@ pub(crate) fn fill(config: &mut Config, known: Option<&Logins>) -> Filled {
     if let Err(unreadable) = find_hosts(config) {
         fail("dns.hosts", FileFlaw::Hosts(unreadable));
     }
+    let Shaped { shaping, findings } = shaping::read(config.shaping.defaults, &config.shaping.files);
+    contents.shaping = Arc::new(shaping);
+    findings.errors.into_iter().for_each(|error| fail("shaping.files", FileFlaw::Shaping(Box::new(error))));
     let own_servers = find_name_servers(config);
-    Filled { contents, own_servers, bad }
+    Filled { contents, own_servers, bad, doubts: findings.warnings }
 }
 
 fn logins(accounts: Accounts, known: Option<&Logins>) -> Logins {

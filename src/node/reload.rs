@@ -131,16 +131,17 @@ impl Reloader {
             |key: &&str| places.remark(key, "it is read at the start alone", "restart for it to take effect");
         let needs_restart = self.boot.differences(&Boot::of(&config)).iter().map(remark).collect();
         let shards = self.mesh.shards();
-        let warnings = judge(&config, shards);
+        let mut warnings = judge(&config, shards);
         config.node = self.boot.node.clone();
         errors.extend(config.judge_shards(shards, None));
         let written: Vec<SocketAddr> = config.listeners.iter().map(|listener| listener.address).collect();
         errors.extend(resolve_ports(&mut config, state));
         errors.extend(self.too_many(&state.config, &config));
-        let Filled { contents, own_servers, bad } = files::fill(&mut config, state.logins.as_deref());
+        let Filled { contents, own_servers, bad, doubts } = files::fill(&mut config, state.logins.as_deref());
         errors.extend(bad.iter().map(|bad| bad.told(&places)));
+        warnings.extend(doubts);
         if !errors.is_empty() {
-            errors.sort_by_key(|error| error.line);
+            errors.sort_by_key(|error| (error.file != self.file, error.file.clone(), error.line));
             return Err(errors);
         }
         let live = LiveConfig::new(&config, contents, shards);
@@ -491,6 +492,25 @@ mod tests {
         drop(other);
         assert!(reloader.reload(true, "test").ok);
         assert_eq!(counts(), (0, 1));
+    }
+
+    #[test]
+    fn a_shaping_file_that_is_wrong_is_refused_with_its_line() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (file, shaping) = (scratch.path().join("relevo.toml"), scratch.path().join("shaping.toml"));
+        let reloader = reloader(&file, TEXT);
+        std::fs::write(&file, format!("{TEXT}[shaping]\nfiles = [{shaping:?}]\n")).unwrap();
+        let with = |text: &str| {
+            std::fs::write(&shaping, text).unwrap();
+            reloader.reload(true, "test")
+        };
+        let refused = with("[default]\nmax_ready = 1\nconection_limit = 3\n");
+        let [Finding { file, line, fix, .. }] = &refused.errors[..] else { panic!("{refused:?}") };
+        assert!(!refused.ok && *file == shaping.display().to_string() && *line == Some(3), "{refused:?}");
+        assert_eq!(fix, "did you mean connection_limit = 3?");
+        let done = with("[default]\nmax_ready = 1\nconnection_limit = 3\n");
+        assert!(done.ok && done.changes == ["shaping changed"], "{done:?}");
+        assert_eq!(done.warnings.last().map(|warning| &*warning.key), Some("default.max_ready"));
     }
 
     #[test]

@@ -16,13 +16,18 @@ pub struct Shaped {
     pub shaping: Shaping,
     /// What is wrong.
     pub findings: Findings,
-    /// Some could not be read at all.
-    pub unreadable: bool,
+}
+
+impl Shaped {
+    /// Whether a file could not be read at all.
+    pub fn is_unread(&self) -> bool {
+        self.findings.errors.iter().any(|error| error.line == 0)
+    }
 }
 
 /// Reads files in their order, over the shipped one if that is wanted.
 pub fn read(defaults: bool, paths: &[PathBuf]) -> Shaped {
-    let (mut all, mut findings, mut unreadable) = (Vec::new(), Findings::default(), false);
+    let (mut all, mut findings) = (Vec::new(), Findings::default());
     all.extend(defaults.then(file::shipped));
     for path in paths {
         match text(path) {
@@ -31,16 +36,13 @@ pub fn read(defaults: bool, paths: &[PathBuf]) -> Shaped {
                 findings.append(found);
                 all.push(file);
             }
-            Err(error) => {
-                unreadable = true;
-                findings.errors.push(*error);
-            }
+            Err(error) => findings.errors.push(*error),
         }
     }
     let (shaping, found) = Shaping::of(all);
     findings.append(found);
     findings.append(check::check(&shaping));
-    Shaped { shaping, findings: findings.of_files(paths), unreadable }
+    Shaped { shaping, findings: findings.of_files(paths) }
 }
 
 fn text(path: &Path) -> Result<String, Box<ConfigError>> {
@@ -49,7 +51,7 @@ fn text(path: &Path) -> Result<String, Box<ConfigError>> {
         Box::new(ConfigError { file, line, key: String::new(), value: String::new(), problem, fix })
     };
     let bytes = files::read_whole(path, limits::SHAPING_FILE_MAX)
-        .map_err(|error| wrong(0, error.to_string(), "give the path of a shaping file"))?;
+        .map_err(|error| wrong(0, error.to_string(), "name a shaping file that can be read"))?;
     String::from_utf8(bytes).map_err(|error| {
         let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;

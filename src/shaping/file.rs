@@ -191,19 +191,21 @@ fn setting(
         match without_meaning(name) {
             Some(why) => {
                 reading.warn(
-                    at,
+                    value.span(),
                     &path,
                     format!("it has no meaning here: {why}"),
                     "leave it out; it changes nothing",
                 );
             }
-            None => reading.fail(at, &path, "unknown key", meant(reading, section, name, value, of)),
+            None => {
+                reading.fail(value.span(), &path, "unknown key", meant(reading, section, name, value, of))
+            }
         }
         return None;
     };
     if key.is_of_providers() && !matches!(of, Of::Provider | Of::Source { provider: true }) {
         let fix = "move it to [provider.\"name\"], or write connection_limit and max_message_rate here";
-        reading.fail(at, &path, "it is a limit of a whole provider", fix);
+        reading.fail(value.span(), &path, "it is a limit of a whole provider", fix);
         return None;
     }
     let read = reading.value(value, section, name, |value| value::read(value, key.kind()))?;

@@ -92,7 +92,7 @@ pub struct Provided<'a> {
 
 /// What holds.
 #[derive(Clone, Debug, Default)]
-pub struct InForce<'a> {
+pub struct Effective<'a> {
     /// Of the source at the site, by key.
     pub settings: BTreeMap<Key, Held<'a>>,
     /// Whose site it is.
@@ -148,8 +148,8 @@ impl Shaping {
     }
 
     /// What holds. `same_site`: whether another domain, which a section names, leads to the same hosts.
-    pub fn in_force<'a>(&'a self, asked: Asked<'_>, same_site: impl Fn(&str) -> bool) -> InForce<'a> {
-        let mut held = InForce::default();
+    pub fn effective<'a>(&'a self, asked: Asked<'_>, same_site: impl Fn(&str) -> bool) -> Effective<'a> {
+        let mut held = Effective::default();
         let default = self.default.iter().map(|block| (Scope::Default, block));
         let of_hosts = |block: &&Block| provider::is_of(&block.matches, asked.domain, asked.hosts);
         let providers: Vec<_> =
@@ -209,7 +209,7 @@ fn over(earlier: &mut Block, later: Block) {
     }
 }
 
-impl<'a> InForce<'a> {
+impl<'a> Effective<'a> {
     /// A section of its own: it may want all below forgotten.
     fn put_on(&mut self, layer: Layer<'a>, settings: &'a [Setting]) {
         if layer.block.replace_base && layer.scope == Scope::Domain {
@@ -285,7 +285,7 @@ mod tests {
 
     fn held(shaping: &Shaping, domain: &str, hosts: &[&str], source: &str) -> Vec<String> {
         let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
-        let held = shaping.in_force(Asked { domain, hosts: &hosts, source }, |other| {
+        let held = shaping.effective(Asked { domain, hosts: &hosts, source }, |other| {
             other == "rolled.example" && domain == "other.example"
         });
         let of_providers = held.providers.iter().flat_map(|provider| provider.limits.values());
@@ -373,7 +373,7 @@ mod tests {
         .concat();
         let shaping = shaping(&[&text]);
         let hosts = ["mx.a.example".to_owned()];
-        let of = |hosts| shaping.in_force(Asked { domain: "b.example", hosts, source: "" }, |_| false);
+        let of = |hosts| shaping.effective(Asked { domain: "b.example", hosts, source: "" }, |_| false);
         assert_eq!(of(&hosts).judged(b"550 slow", false), (Some(Class::Throttled), Some(false)));
         assert_eq!(of(&hosts).meaning(b"550 slow", false).count(), 3);
         assert_eq!(of(&[]).judged(b"550 slow", false), (Some(Class::Spam), Some(true)));

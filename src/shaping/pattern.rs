@@ -70,7 +70,7 @@ fn compile(pattern: &str) -> Result<Regex, String> {
     };
     built.map_err(|error| match error {
         regex::Error::CompiledTooBig(_) => {
-            "it is too large: repeat less (a{100} is a hundred of them)".to_owned()
+            "it is too large: repeat less (a{100} is a hundred of them), or write several: regex = [\"…\", \"…\"]".to_owned()
         }
         error => {
             let words = error.to_string();
@@ -171,6 +171,7 @@ mod tests {
             ("^(?!a)b|c", "choice"),
             ("(", "unclosed group"),
             ("(?:a{1000}){1000}", "too large"),
+            ("[ab]*a[ab]{200}c", "too large"),
             (&"a".repeat(2_000), "bytes"),
         ] {
             let words = Pattern::new(pattern).expect_err(pattern);

@@ -14,6 +14,7 @@ use crate::config::{Config, Delivery, DnsConfig, ListenerConfig, Retry};
 use crate::policy::acceptance::Acceptance;
 use crate::route::gate::Gate;
 use crate::route::{Route, Table};
+use crate::shaping::layers::Shaping;
 use crate::shard::inbound::logins::Logins;
 
 /// All that is not read at the start alone.
@@ -42,6 +43,8 @@ pub struct LiveConfig {
     pub gate: Gate,
     /// Accounts that may relay.
     pub accounts: Option<Arc<Logins>>,
+    /// How much a destination gets, and what its replies change.
+    pub shaping: Arc<Shaping>,
 }
 
 /// A listener, with what its files hold.
@@ -62,12 +65,14 @@ pub struct Contents {
     pub certificates: Vec<Option<Arc<rustls::ServerConfig>>>,
     /// Accounts that may relay.
     pub accounts: Option<Arc<Logins>>,
+    /// What the shaping files say.
+    pub shaping: Arc<Shaping>,
 }
 
 impl LiveConfig {
     /// That of a configuration whose ports are resolved, with what its files hold, for so many shards.
     pub fn new(config: &Config, contents: Contents, shards: usize) -> LiveConfig {
-        let Contents { certificates, accounts } = contents;
+        let Contents { certificates, accounts, shaping } = contents;
         let shards = config.particulars(shards);
         let certificates = certificates.into_iter().chain(std::iter::repeat(None));
         let listeners = config.listeners.iter().zip(certificates).enumerate();
@@ -89,6 +94,7 @@ impl LiveConfig {
             table: Table::new(config),
             gate: Gate::new(config),
             accounts,
+            shaping,
         }
     }
 

@@ -96,8 +96,11 @@ impl<'a> Relay<'a> {
         let settings = Config::parse(launch.configuration, Path::new("sim"));
         let settings = settings.expect("a valid configuration");
         let certificates = settings.listeners.iter().map(certificate).collect();
-        let live =
-            Arc::new(LiveConfig::new(&settings, Contents { certificates, accounts: None }, launch.shards));
+        let live = Arc::new(LiveConfig::new(
+            &settings,
+            Contents { certificates, ..Contents::default() },
+            launch.shards,
+        ));
         let boot = Arc::new(Boot::of(&settings));
         let bells: Vec<_> = (0..launch.shards).map(|_| Arc::new(Bell::new())).collect();
         let particulars = settings.particulars(launch.shards);
@@ -252,7 +255,8 @@ impl<'a> Relay<'a> {
     fn next_live(&mut self, configuration: &str) -> Arc<LiveConfig> {
         let config = Config::parse(configuration, Path::new("sim")).expect("a valid configuration");
         let certificates = config.listeners.iter().map(certificate).collect();
-        let live = LiveConfig::new(&config, Contents { certificates, accounts: None }, self.runtimes.len());
+        let live =
+            LiveConfig::new(&config, Contents { certificates, ..Contents::default() }, self.runtimes.len());
         self.last += 1;
         Arc::new(live.after(&self.live, self.last, ("sim", &[])))
     }
