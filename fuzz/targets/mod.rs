@@ -16,6 +16,7 @@ mod record;
 mod reply;
 mod server;
 mod seven_bit;
+mod shaping;
 
 pub use admit::admit;
 pub use command::command;
@@ -28,6 +29,7 @@ pub use record::record;
 pub use reply::{client, reply};
 pub use server::server;
 pub use seven_bit::seven_bit;
+pub use shaping::shaping;
 
 /// A target: its name, which is also that of its corpus directory and its binary; its body; and how many mutated inputs the
 /// ordinary test run tries (what a few seconds allow without optimisation).
@@ -35,7 +37,7 @@ pub type Target = (&'static str, fn(&[u8]), u32);
 
 /// All targets.
 #[allow(dead_code, reason = "the binaries name their one target; the table is for tests/corpora.rs")]
-pub const ALL: [Target; 14] = [
+pub const ALL: [Target; 15] = [
     ("record", record, 2000),
     ("fold", fold, 400),
     ("command", command, 4000),
@@ -50,4 +52,5 @@ pub const ALL: [Target; 14] = [
     ("address", address, 4000),
     ("bounce", bounce, 2000),
     ("seven_bit", seven_bit, 3000),
+    ("shaping", shaping, 2000),
 ];

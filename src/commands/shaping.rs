@@ -1,16 +1,19 @@
 //! `relevo shaping`: what shaping files say, and what is wrong with them. No relay is asked.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use relevo::check::Told;
+use relevo::check::{DEFAULT_PATH, Told};
+use relevo::config::value::show_duration;
 use relevo::limits;
 use relevo::node::shaping::{Shaped, read};
 use relevo::shaping::layers::{Asked, Effective, Held, Shaping};
 use relevo::shaping::provider::canonical;
+use relevo::shaping::rule::{Rule, Trigger};
 use serde_json::{Value, json};
 
+use super::check::load;
 use super::output::{Failure, NO, WRONG_USE, complain, say};
 use super::words::{count, plain};
 
@@ -42,36 +45,39 @@ enum Tool {
     #[command(
         after_help = "Examples:\n  relevo shaping show gmail.com --mx gmail-smtp-in.l.google.com\n  relevo shaping show example.com --source ip1 --file my.toml --json\n\nNo name server is asked: --mx says which hosts a domain leads to."
     )]
-    Show {
-        /// Of the recipients.
-        domain: String,
-        /// Who sends.
-        #[arg(long, value_name = "NAME", default_value = "")]
-        source: String,
-        /// The hosts of its MX records; providers are known by them.
-        #[arg(long, value_name = "HOST,...", value_delimiter = ',')]
-        mx: Vec<String>,
-        /// Shaping files, over each other and over the shipped one.
-        #[arg(long = "file", value_name = "FILE")]
-        files: Vec<PathBuf>,
-        /// Without the shipped file below them.
-        #[arg(long)]
-        alone: bool,
-        /// Print a JSON object.
-        #[arg(long)]
-        json: bool,
-    },
+    Show(Shown),
+}
+
+/// What is to be shown.
+#[derive(Args)]
+struct Shown {
+    /// Of the recipients.
+    domain: String,
+    /// Who sends.
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    source: String,
+    /// The hosts of its MX records; providers are known by them.
+    #[arg(long, value_name = "HOST,...", value_delimiter = ',')]
+    mx: Vec<String>,
+    /// The configuration whose [shaping] names the files [default: /etc/relevo/relevo.toml if it is there].
+    #[arg(long, value_name = "FILE", conflicts_with = "files")]
+    config: Option<PathBuf>,
+    /// Shaping files, over each other and over the shipped one, in place of those of a configuration.
+    #[arg(long = "file", value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Without the shipped file below them.
+    #[arg(long, requires = "files")]
+    alone: bool,
+    /// Print a JSON object.
+    #[arg(long)]
+    json: bool,
 }
 
 /// Exit 0: done; 1: the files cannot be used; 2: wrong use, or a file that cannot be read.
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.tool {
         Tool::Check { files, alone, json } => check(&files, alone, json),
-        Tool::Show { domain, source, mx, files, alone, json } => {
-            let hosts = hosts(&mx)?;
-            let shaping = usable(&files, alone)?;
-            show(&shaping, (&canonical(&domain), &hosts, &source), json)
-        }
+        Tool::Show(shown) => show(&shown),
     }
 }
 
@@ -114,10 +120,19 @@ fn check(files: &[PathBuf], alone: bool, json: bool) -> Result<(), Failure> {
     Err(Failure(code, lines.join("\nrelevo: ")))
 }
 
-/// Files without errors.
-fn usable(files: &[PathBuf], alone: bool) -> Result<Shaping, Failure> {
-    bounded(files)?;
-    let shaped = read(!alone, files);
+/// What the files say that are asked about. None of them may have errors.
+fn usable(shown: &Shown) -> Result<Shaping, Failure> {
+    let named = match &shown.config {
+        Some(path) => Some(path.as_path()),
+        None => Some(Path::new(DEFAULT_PATH)).filter(|path| shown.files.is_empty() && path.exists()),
+    };
+    let (defaults, files) = match named.map(load).transpose() {
+        Ok(Some(config)) => (config.shaping.defaults, config.shaping.files),
+        Ok(None) => (!shown.alone, shown.files.clone()),
+        Err(error) => return Err(Failure(WRONG_USE, error.to_string())),
+    };
+    bounded(&files)?;
+    let shaped = read(defaults, &files);
     let code = if shaped.is_unread() { WRONG_USE } else { NO };
     let Shaped { shaping, findings } = shaped;
     if findings.errors.is_empty() {
@@ -139,14 +154,13 @@ fn hosts(mx: &[String]) -> Result<Vec<String>, Failure> {
     Ok(hosts)
 }
 
-fn show(
-    shaping: &Shaping,
-    (domain, hosts, source): (&str, &[String], &str),
-    json: bool,
-) -> Result<(), Failure> {
-    let held = shaping.effective(Asked { domain, hosts, source }, |_| false);
-    if json {
-        say!("{:#}", as_json(&held, domain, hosts, source));
+fn show(shown: &Shown) -> Result<(), Failure> {
+    let (hosts, domain) = (hosts(&shown.mx)?, canonical(shown.domain.trim()));
+    let (domain, source) = (domain.as_str(), shown.source.as_str());
+    let shaping = usable(shown)?;
+    let held = shaping.effective(Asked { domain, hosts: &hosts, source }, |_| false);
+    if shown.json {
+        say!("{:#}", as_json(&held, domain, &hosts, source));
         return Ok(());
     }
     let of_source =
@@ -156,20 +170,50 @@ fn show(
         if providers.is_empty() { "no provider that is known".to_owned() } else { providers.join(", ") };
     say!("{}{of_source}: {}", plain(domain.as_bytes()), plain(whose.as_bytes()));
     let of_providers = held.providers.iter().flat_map(|provider| provider.limits.values());
-    for Held { setting, layer } in held.settings.values().chain(of_providers) {
+    for one in held.settings.values().chain(of_providers) {
+        let Held { setting, layer } = one;
         let value = plain(setting.value.to_string().as_bytes());
-        say!("  {:<30} {value:<20} {} [{layer}]", setting.key.name(), setting.place);
+        say!("  {:<29}  {value:<16}  {}  {layer}", setting.key.name(), setting.place);
     }
     for (layer, rule) in &held.rules {
-        let deeds: Vec<String> = rule.actions.iter().map(ToString::to_string).collect();
+        say!("  {}", plain(deeds(rule).as_bytes()));
         let patterns: Vec<&str> = rule.patterns.iter().map(|pattern| pattern.written()).collect();
-        say!("  on {}", plain(patterns.join(" or ").as_bytes()));
-        say!("     {}, {}  {} [{layer}]", plain(deeds.join(", ").as_bytes()), rule.trigger, rule.place);
+        say!("    {}", cut(&plain(patterns.join(" | ").as_bytes())));
+        say!("    {}  {layer}", rule.place);
     }
     if hosts.is_empty() {
         complain!("providers are known by the hosts of a domain: give them, --mx HOST,...");
     }
+    let others = shaping.domains.iter().filter(|other| other.mx_rollup && *other.name != *domain).count();
+    if others > 0 {
+        let sections = count(others as u64, "section");
+        complain!(
+            "{sections} of other domains would count if they led to the same hosts: no name server is asked"
+        );
+    }
     Ok(())
+}
+
+/// What a rule does, when and for how long.
+fn deeds(rule: &Rule) -> String {
+    let mut deeds: Vec<String> = rule.actions.iter().map(ToString::to_string).collect();
+    deeds.extend(rule.fallback_source.iter().map(|source| format!("send from {source}")));
+    deeds.extend(rule.class.iter().map(|class| format!("class {}", class.word())));
+    deeds.extend(rule.permanent.iter().map(|end| if *end { "final" } else { "tried again" }.to_owned()));
+    let lasts = rule.duration.map(|time| format!(" for {}", show_duration(time))).unwrap_or_default();
+    let when = match rule.trigger {
+        Trigger::Immediate => "on each".to_owned(),
+        Trigger::Threshold(rate) => format!("from {rate} on"),
+    };
+    format!("{}{lasts}, {when}:", deeds.join(", "))
+}
+
+/// A pattern in one line of a terminal; `--json` has all of it.
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(90) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 fn as_json(held: &Effective<'_>, domain: &str, hosts: &[String], source: &str) -> Value {

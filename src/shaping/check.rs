@@ -28,7 +28,8 @@ pub fn check(shaping: &Shaping) -> Findings {
             texts(&key, rule, &mut found);
             patterns(&key, rule, &mut found);
             effects(&key, rule, &block.settings, &mut found);
-            shadowed(&key, rule, &block.rules[..at], &mut found);
+            let below = shaping.default.as_ref().filter(|_| scope != Scope::Default);
+            shadowed(&key, rule, (&block.rules[..at], below), &mut found);
         }
     }
     for (at, block) in shaping.providers.iter().enumerate() {
@@ -130,8 +131,8 @@ fn exceeds(one: &Value, other: &Value) -> bool {
     }
 }
 
-/// A rule that an earlier one of the same section does all of.
-fn shadowed(key: &str, rule: &Rule, earlier: &[Rule], found: &mut Findings) {
+/// A rule that does nothing which an earlier one of its section, or one for all destinations, does not do.
+fn shadowed(key: &str, rule: &Rule, (earlier, default): (&[Rule], Option<&Block>), found: &mut Findings) {
     let does_all = |other: &&Rule| {
         let as_soon = other.trigger == Trigger::Immediate || other.trigger == rule.trigger;
         let as_long = other.duration >= rule.duration;
@@ -147,7 +148,10 @@ fn shadowed(key: &str, rule: &Rule, earlier: &[Rule], found: &mut Findings) {
             && says
             && (other.match_internal || !rule.match_internal)
     };
-    if let Some(other) = earlier.iter().find(does_all) {
+    // What a layer says of class and end overrules those below.
+    let overrules = rule.class.is_some() || rule.permanent.is_some() || rule.fallback_source.is_some();
+    let below = default.filter(|_| !overrules).into_iter().flat_map(|block| &block.rules);
+    if let Some(other) = earlier.iter().chain(below).find(does_all) {
         let problem = format!("the rule at {} does all of this already", other.place);
         found.warn(rule.place.remark(key, problem, "leave it out, or have it do something else"));
     }
@@ -198,7 +202,8 @@ fn provider(block: &Block, shaping: &Shaping, at: usize, found: &mut Findings) {
     let key = format!("provider.\"{}\"", block.name);
     if block.matches.is_empty() {
         let others = shaping.providers.iter().filter(|other| !other.matches.is_empty());
-        let fix = match nearest(&block.name, others.map(|other| &*other.name), 2) {
+        let names: Vec<&str> = others.map(|other| &*other.name).collect();
+        let fix = match meant(&block.name, &names) {
             Some(close) => format!("did you mean [provider.\"{close}\"]?"),
             None => {
                 "add match = [{MXSuffix = \".example.com\"}], or write the name of a provider that has one"
@@ -227,6 +232,29 @@ fn provider(block: &Block, shaping: &Shaping, at: usize, found: &mut Findings) {
         let fix = format!("name this section provider.\"{}\" too, or leave one of them out", other.name);
         found.warn(entry.place.remark(&format!("{key}.match"), problem, fix));
     }
+}
+
+/// Brands, and the providers whose hosts take their mail.
+const BRANDS: [(&str, &str); 10] = [
+    ("gmail", "google"),
+    ("googlemail", "google"),
+    ("hotmail", "outlook"),
+    ("live", "outlook"),
+    ("microsoft", "outlook"),
+    ("microsoft365", "office365"),
+    ("aol", "yahoo"),
+    ("icloud", "apple"),
+    ("xfinity", "comcast"),
+    ("spectrum", "charter"),
+];
+
+/// The provider that is meant by a name which none has.
+fn meant<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+    let lower = name.to_ascii_lowercase();
+    let brand = lower.strip_suffix(".com").unwrap_or(&lower);
+    let of_brand = BRANDS.iter().find(|(known, _)| *known == brand).map(|(_, provider)| *provider);
+    let found = known.iter().find(|known| Some(**known) == of_brand || known.eq_ignore_ascii_case(name));
+    found.copied().or_else(|| nearest(name, known.iter().copied(), 1))
 }
 
 fn suffix(key: &str, entry: &Match, found: &mut Findings) {

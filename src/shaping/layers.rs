@@ -6,13 +6,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::time::Duration;
 
 use super::file::{Block, File, Setting};
 use super::key::Key;
 use super::provider;
 use super::reading::Findings;
 use super::rule::Rule;
-use super::value::Value;
+use super::value::{Rate, Tls, Value};
 use crate::limits;
 use crate::mail::classify::Class;
 
@@ -241,6 +242,35 @@ impl<'a> Effective<'a> {
         self.settings.get(&key).map(|held| &held.setting.value)
     }
 
+    /// At most so many at one time.
+    pub fn limit(&self, key: Key) -> Option<u64> {
+        match self.value(key)? {
+            Value::Limit(limit) => Some(limit.most),
+            Value::Count(most) => Some(*most),
+            _ => None,
+        }
+    }
+
+    /// At most so many in a time.
+    pub fn rate(&self, key: Key) -> Option<Rate> {
+        if let Value::Rate(rate) = self.value(key)? { Some(*rate) } else { None }
+    }
+
+    /// A time.
+    pub fn time(&self, key: Key) -> Option<Duration> {
+        if let Value::Time(time) = self.value(key)? { Some(*time) } else { None }
+    }
+
+    /// How TLS is used.
+    pub fn tls(&self) -> Option<Tls> {
+        if let Value::Tls(tls) = self.value(Key::EnableTls)? { Some(*tls) } else { None }
+    }
+
+    /// Whether connections and rate follow the replies.
+    pub fn adaptive(&self) -> bool {
+        matches!(self.value(Key::Adaptive), Some(Value::Flag(true)))
+    }
+
     /// The rules that mean a reply; `own`: this relay said it, not the next hop.
     pub fn meaning<'b>(
         &'b self,
@@ -335,6 +365,21 @@ mod tests {
             held(&shaping, "other.example", &[], "ip1")[0],
             "connection_limit=3 0.toml:16 \"rolled.example\""
         );
+    }
+
+    #[test]
+    fn values_are_had_as_what_they_are() {
+        let shaping = shaping(&[
+            "[default]\nconnection_limit = '1,000'\nmax_deliveries_per_connection = 7\nmax_message_rate = '2/min'\n\
+             max_age = '1h'\nenable_tls = 'Required'\nadaptive = true\n",
+        ]);
+        let held = shaping.effective(Asked { domain: "a.example", hosts: &[], source: "" }, |_| false);
+        assert_eq!(held.limit(Key::ConnectionLimit), Some(1_000));
+        assert_eq!(held.limit(Key::MaxDeliveriesPerConnection), Some(7));
+        assert_eq!(held.rate(Key::MaxMessageRate).map(|rate| rate.per_day()), Some(2_880.0));
+        assert_eq!(held.time(Key::MaxAge), Some(Duration::from_secs(3_600)));
+        assert!(held.tls() == Some(Tls::Required) && held.adaptive());
+        assert_eq!((held.limit(Key::MaxRecipientsPerBatch), held.rate(Key::ConnectionLimit)), (None, None));
     }
 
     #[test]

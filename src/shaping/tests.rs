@@ -50,9 +50,9 @@ fn each_provider_is_known_by_each_of_its_names() {
         ("mta5.am0.yahoodns.net", "yahoo"),
         ("mx01.mail.icloud.com", "apple"),
         ("mx00.t-online.de", "t-online"),
-        ("mx-ha02.web.de", "gmx"),
-        ("mx3.qq.com", "qq"),
-        ("163mx00.mxmail.netease.com", "netease"),
+        ("mx-ha02.web.de", "gmx.net_web.de"),
+        ("mx3.qq.com", "qq.com"),
+        ("163mx00.mxmail.netease.com", "163.com"),
         ("us-smtp-inbound-1.mimecast.com", "mimecast"),
     ] {
         let hosts = [host.to_owned()];

@@ -44,6 +44,8 @@ fn what_can_never_take_effect_is_told() {
         (format!("{RULE}regex = '.*'\n"), "\".*\" matches every reply"),
         (twice, "5: default.automation[1]: the rule at shaping.toml:1 does all of this already"),
         ("[provider.gmail]\nconnection_limit = 1\n".to_owned(), "1: provider.\"gmail\": nobody is this provider"),
+        ("[provider.\"gmail.com\"]\n[provider.atmail]\nmatch = [{MXSuffix='.x.example'}]\n[provider.google]\nmatch = [{MXSuffix='.g.example'}]\n".to_owned(), "did you mean [provider.\"google\"]?"),
+        (format!("{RULE}regex = 'slow'\n{}regex = 'slow'\n", RULE.replace("default", "'a.example'")), "\"a.example\".automation[0]: the rule at shaping.toml:1 does all"),
         ("[provider.gogle]\n[provider.google]\nmatch = [{MXSuffix='.g.example'}]\n".to_owned(), "did you mean [provider.\"google\"]?"),
         ("[provider.a]\nmatch = [{MXSuffix='.a.example.'}]\n".to_owned(), "2: provider.\"a\".match: MXSuffix = \".a.example.\" has a dot at its end"),
         ("[provider.a]\nmatch = [{MXSuffix='.A.example'}]\n".to_owned(), "has capital letters"),
