@@ -37,6 +37,11 @@ impl Position {
     pub const fn new(sequence: u32, offset: u32) -> Position {
         Position((sequence as u64) << 32 | offset as u64)
     }
+
+    /// The sequence number.
+    pub const fn sequence(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
 }
 
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";

@@ -1,5 +1,6 @@
 //! Points in time as plain numbers, so that the core can be told `now` and never ask for it.
 
+use std::net::Ipv4Addr;
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
@@ -128,6 +129,16 @@ pub fn write_decimal(value: u64, width: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(&digits[at..]);
 }
 
+/// Appends an IPv4 address, as [`std::fmt::Display`] does, which takes longer than a message can spare.
+pub fn write_ipv4(address: Ipv4Addr, out: &mut Vec<u8>) {
+    let [first, rest @ ..] = address.octets();
+    write_decimal(first.into(), 1, out);
+    for part in rest {
+        out.push(b'.');
+        write_decimal(part.into(), 1, out);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,6 +155,17 @@ mod tests {
             let mut out = Vec::new();
             UnixMillis(millis).write_iso(&mut out);
             assert_eq!(String::from_utf8(out).unwrap(), iso);
+        }
+    }
+
+    #[test]
+    fn addresses() {
+        for address in
+            [[0, 0, 0, 0], [127, 0, 0, 1], [192, 0, 2, 10], [255, 99, 100, 255]].map(Ipv4Addr::from)
+        {
+            let mut out = Vec::new();
+            write_ipv4(address, &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), address.to_string());
         }
     }
 }

@@ -63,8 +63,13 @@ pub const JOURNAL_AGE_MAX: Duration = Duration::from_secs(7 * 86_400);
 pub const JOURNAL_SIZE_DEFAULT: u64 = 4 * 1024 * 1024 * 1024;
 /// The least that may be said: a segment that is written, and one that is read.
 pub const JOURNAL_SIZE_MIN: u64 = 128 * 1024 * 1024;
-/// How often the journal is synced: what a power cut takes of it is told again from the spool, and that long a record stays there at least.
+/// How often the journal is synced, unless a lane waits: what a power cut takes of it is told again from the spool.
 pub const JOURNAL_SYNC: Duration = Duration::from_secs(1);
+/// How often a shard passes on what it told while a segment of its lane, or of another's, waits for the journal: a lane at its fastest fills one in
+/// half a second, and each that waits is another one to be made.
+pub const TOLD_HURRIED: Duration = Duration::from_millis(50);
+/// How long all shards do so then.
+pub const HURRY: Duration = Duration::from_secs(1);
 /// Rounds of that between words about events that were lost.
 pub const JOURNAL_LOST_SAID: u64 = 60;
 /// How often a log writes its cursor: what a pipe may get twice after a kill.

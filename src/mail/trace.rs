@@ -10,7 +10,7 @@ use crate::id::MessageId;
 use crate::limits;
 use crate::mail::address;
 use crate::mail::envelope::OriginRef;
-use crate::time::{Civil, UnixMillis};
+use crate::time::{Civil, UnixMillis, write_decimal, write_ipv4};
 
 /// Put in front of the `From ` line of a mailbox file, as others do.
 pub const MAILBOX_FIELD: &[u8] = b"X-Mailbox-Line: ";
@@ -77,7 +77,16 @@ pub fn write_date(out: &mut Vec<u8>, at: UnixMillis) {
     let Civil { year, month, day, weekday, hour, minute, second, .. } =
         UnixMillis(at.0.min(LAST_SECOND * 1000)).civil();
     let (weekday, month) = (WEEKDAYS[weekday as usize % 7], MONTHS[month as usize % 12]);
-    append(out, format_args!("{weekday}, {day} {month} {year:04} {hour:02}:{minute:02}:{second:02} +0000"));
+    out.extend_from_slice(weekday.as_bytes());
+    out.extend_from_slice(b", ");
+    write_decimal(day, 1, out);
+    out.push(b' ');
+    out.extend_from_slice(month.as_bytes());
+    for (before, value, width) in [(b' ', year, 4), (b' ', hour, 2), (b':', minute, 2), (b':', second, 2)] {
+        out.push(before);
+        write_decimal(value, width, out);
+    }
+    out.extend_from_slice(b" +0000");
 }
 
 /// Formatting into a vector cannot fail.
@@ -104,7 +113,11 @@ fn write_from(field: &mut Folded<'_>, helo: &str, client: SocketAddr) {
 /// `[192.0.2.1]` or `[IPv6:2001:db8::1]` (RFC 5321 4.1.3).
 fn write_literal(out: &mut Vec<u8>, address: IpAddr) {
     match address.to_canonical() {
-        IpAddr::V4(address) => append(out, format_args!("[{address}]")),
+        IpAddr::V4(address) => {
+            out.push(b'[');
+            write_ipv4(address, out);
+            out.push(b']');
+        }
         IpAddr::V6(address) => append(out, format_args!("[IPv6:{address}]")),
     }
 }

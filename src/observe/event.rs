@@ -7,7 +7,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 
 use crate::id::MessageId;
-use crate::time::{UnixMillis, write_decimal};
+use crate::time::{UnixMillis, write_decimal, write_ipv4};
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -468,7 +468,14 @@ fn some_number(name: &str, value: u64, out: &mut Vec<u8>) {
 /// An address has no character that JSON would escape.
 fn address(client: SocketAddr, out: &mut Vec<u8>) {
     out.extend_from_slice(b",\"client\":\"");
-    let _ = write!(out, "{client}");
+    match client {
+        SocketAddr::V4(client) => {
+            write_ipv4(*client.ip(), out);
+            out.push(b':');
+            write_decimal(client.port().into(), 1, out);
+        }
+        SocketAddr::V6(client) => _ = write!(out, "{client}"),
+    }
     out.push(b'"');
 }
 

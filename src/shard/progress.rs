@@ -8,6 +8,8 @@ use crate::time::Instant;
 #[derive(Debug)]
 pub struct Progress {
     shards: Box<[[AtomicU64; 3]]>,
+    /// Until then all of them hurry.
+    hurried: AtomicU64,
 }
 
 /// Times up to which something is done, each without the moment itself.
@@ -29,7 +31,17 @@ impl Times {
 impl Progress {
     /// Of so many shards, that have done nothing yet.
     pub fn new(shards: usize) -> Progress {
-        Progress { shards: (0..shards).map(|_| Default::default()).collect() }
+        Progress { shards: (0..shards).map(|_| Default::default()).collect(), hurried: AtomicU64::new(0) }
+    }
+
+    /// A shard waits for all of them: until then they are to tell how far they are more often.
+    pub fn hurry(&self, until: Instant) {
+        self.hurried.fetch_max(until.0, Ordering::Relaxed);
+    }
+
+    /// Until when they are.
+    pub fn hurried(&self) -> Instant {
+        Instant(self.hurried.load(Ordering::Relaxed))
     }
 
     /// A shard is so far.
@@ -78,5 +90,9 @@ mod tests {
         assert_eq!(progress.all(), times(0, 0, 0));
         progress.set(1, times(1, 20, 3));
         assert_eq!((progress.of(1), progress.all()), (times(1, 20, 3), times(1, 8, 3)));
+        for (until, hurried) in [(9, 9), (20, 20), (15, 20)] {
+            progress.hurry(Instant(until));
+            assert_eq!(progress.hurried(), Instant(hurried), "who waits longest counts");
+        }
     }
 }

@@ -5,12 +5,25 @@
 
 use std::rc::Rc;
 
+use crate::limits;
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::progress::Times;
 use crate::shard::store::persist;
 use crate::shard::store::writer::LaneWriter;
 use crate::time::Instant;
+
+/// Waits for the next tick. Where a segment waits for the journal there are more turns meanwhile.
+pub(super) async fn until_tick<R: Runtime>(shard: &Rc<Shard<R>>) {
+    let mut now = shard.runtime.now();
+    let tick = now + limits::DISPATCH_TICK;
+    while now + limits::TOLD_HURRIED < tick && now < shard.mesh.progress().hurried() {
+        shard.timers.sleep_until(now + limits::TOLD_HURRIED).await;
+        turn(shard);
+        now = shard.runtime.now();
+    }
+    shard.timers.sleep_until(tick).await;
+}
 
 /// One turn of it.
 pub(super) fn turn<R: Runtime>(shard: &Rc<Shard<R>>) {
@@ -63,6 +76,9 @@ pub(super) fn turn<R: Runtime>(shard: &Rc<Shard<R>>) {
             && writer.lane.borrow_mut().set_journaled(until)
         {
             writer.nudge();
+        }
+        if writer.lane.borrow().awaits_journal() {
+            progress.hurry(now + limits::HURRY);
         }
         if !behind {
             persist::give_credits(shard, writer);

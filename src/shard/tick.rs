@@ -17,8 +17,7 @@ pub async fn tick<R: Runtime>(shard: Rc<Shard<R>>) {
     // Who looks in the first second sees the spool as it was opened, not zeros.
     shard.publish();
     loop {
-        let until = shard.runtime.now() + limits::DISPATCH_TICK;
-        shard.timers.sleep_until(until).await;
+        tell::until_tick(&shard).await;
         round = round.wrapping_add(1);
         shard.instruments.beat.add(1);
         notice_the_clock(&shard);

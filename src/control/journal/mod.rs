@@ -142,10 +142,18 @@ fn write(mut writer: writer::Writer, instruments: &[Arc<Instruments>], turn: &Tu
 }
 
 fn look_after(mut keep: keep::Keep, instruments: &[Arc<Instruments>], turn: &Turn) {
+    let mut looked = None;
     while !turn.is_over() {
-        let lost = keep.round(process::since_boot());
-        if let (Some(first), 1..) = (instruments.first(), lost) {
-            first.counters.accounting_lost.add(lost);
+        let now = process::since_boot();
+        // Who wakes it wants a sync.
+        if looked.is_some_and(|looked| now < looked + limits::JOURNAL_SYNC) {
+            keep.sync();
+        } else {
+            looked = Some(now);
+            let lost = keep.round(now);
+            if let (Some(first), 1..) = (instruments.first(), lost) {
+                first.counters.accounting_lost.add(lost);
+            }
         }
         turn.pause(limits::JOURNAL_SYNC);
     }

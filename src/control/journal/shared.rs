@@ -186,13 +186,8 @@ impl Shared {
             state.recent_bytes -= oldest.bytes.len();
             spare = Arc::into_inner(oldest).map(|batch| batch.bytes);
         }
-        // A shard waits for the first position of a lane.
-        let begins = |(lane, known): (&u16, &Known)| {
-            let before = state.published.get(lane);
-            before.is_none_or(|before| before.origin != known.origin || before.until > known.until)
-        };
-        let is_new = positions.iter().any(begins);
-        let keep = state.keep.clone().filter(|_| is_new);
+        let is_awaited = positions.iter().any(|(lane, known)| state.is_awaited(*lane, *known));
+        let keep = state.keep.clone().filter(|_| is_awaited);
         let waiting: Vec<Thread> = state.readers.iter().filter_map(|reader| reader.thread.clone()).collect();
         drop(state);
         waiting.iter().chain(&keep).for_each(Thread::unpark);
@@ -305,6 +300,16 @@ impl Shared {
 }
 
 impl State {
+    /// A shard waits for the first position of a lane; and for the first one in a segment, as those before it may be used again then: else
+    /// a lane that is written fast makes more of them.
+    fn is_awaited(&self, lane: u16, known: Known) -> bool {
+        self.published.get(&lane).is_none_or(|before| {
+            before.origin != known.origin
+                || before.until > known.until
+                || before.until.sequence() < known.until.sequence()
+        })
+    }
+
     fn look(&self, at: Place) -> Look {
         if at >= self.end {
             return Look::End;
@@ -330,5 +335,28 @@ impl State {
             false => segment.bytes,
         };
         self.segments.range(at.segment..).map(left).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Position;
+
+    #[test]
+    fn a_shard_waits_for_a_first_position_and_for_a_new_segment() {
+        let known = |sequence, offset, origin| Known { until: Position::new(sequence, offset), origin };
+        let published = BTreeMap::from([(1, known(3, 8192, 7))]);
+        let state = State { published, ..State::default() };
+        for (lane, known, awaited) in [
+            (0, known(3, 8192, 7), true),
+            (1, known(3, 8192, 8), true),
+            (1, known(3, 4096, 7), true),
+            (1, known(4, 4096, 7), true),
+            (1, known(3, 8192, 7), false),
+            (1, known(3, u32::MAX, 7), false),
+        ] {
+            assert_eq!(state.is_awaited(lane, known), awaited, "{lane} {known:?}");
+        }
     }
 }
