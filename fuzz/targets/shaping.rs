@@ -27,8 +27,9 @@ pub fn shaping(data: &[u8]) {
         let hosts: Vec<String> =
             block.matches.iter().map(|entry| canonical(&format!("mx{}", entry.written))).collect();
         let source = block.sources.first().map_or("", |(name, _)| name);
-        let asked = Asked { domain: &block.name, hosts: &hosts, source };
-        let held = shaping.effective(asked, |other| other.len() % 2 == 0);
+        let beside: Vec<&str> = shaping.rolled_up().filter(|other| other.len() % 2 == 0).collect();
+        let asked = Asked { domain: &block.name, hosts: &hosts, source, beside: &beside };
+        let held = shaping.effective(asked);
         assert!(held.meaning(reply, false).count() <= held.rules.len());
         let _ = held.judged(reply, true);
     }

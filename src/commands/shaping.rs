@@ -158,7 +158,7 @@ fn show(shown: &Shown) -> Result<(), Failure> {
     let (hosts, domain) = (hosts(&shown.mx)?, canonical(shown.domain.trim()));
     let (domain, source) = (domain.as_str(), shown.source.as_str());
     let shaping = usable(shown)?;
-    let held = shaping.effective(Asked { domain, hosts: &hosts, source }, |_| false);
+    let held = shaping.effective(Asked { domain, hosts: &hosts, source, beside: &[] });
     if shown.json {
         say!("{:#}", as_json(&held, domain, &hosts, source));
         return Ok(());
@@ -184,7 +184,7 @@ fn show(shown: &Shown) -> Result<(), Failure> {
     if hosts.is_empty() {
         complain!("providers are known by the hosts of a domain: give them, --mx HOST,...");
     }
-    let others = shaping.domains.iter().filter(|other| other.mx_rollup && *other.name != *domain).count();
+    let others = shaping.rolled_up().filter(|other| *other != domain).count();
     if others > 0 {
         let sections = count(others as u64, "section");
         complain!(

@@ -10,6 +10,8 @@ pub const SHAPING_PROVIDERS_MAX: usize = 2_000;
 pub const SHAPING_DOMAINS_MAX: usize = 20_000;
 /// Suffixes and names that one provider is known by.
 pub const SHAPING_MATCHES_MAX: usize = 256;
+/// Those of all files together: a new site's hosts are compared with each.
+pub const SHAPING_MATCHES_ALL_MAX: usize = 8_192;
 /// Sources that one section tells apart.
 pub const SHAPING_SOURCES_MAX: usize = 1_000;
 /// Rules of one section.

@@ -1,5 +1,7 @@
 //! What can never take effect, or has another effect than seems to be meant: found without sending anything.
 
+use std::sync::Arc;
+
 use super::file::{Block, Setting};
 use super::key::Key;
 use super::layers::{Layer, Scope, Shaping};
@@ -132,8 +134,13 @@ fn exceeds(one: &Value, other: &Value) -> bool {
 }
 
 /// A rule that does nothing which an earlier one of its section, or one for all destinations, does not do.
-fn shadowed(key: &str, rule: &Rule, (earlier, default): (&[Rule], Option<&Block>), found: &mut Findings) {
-    let does_all = |other: &&Rule| {
+fn shadowed(
+    key: &str,
+    rule: &Rule,
+    (earlier, default): (&[Arc<Rule>], Option<&Block>),
+    found: &mut Findings,
+) {
+    let does_all = |other: &&Arc<Rule>| {
         let as_soon = other.trigger == Trigger::Immediate || other.trigger == rule.trigger;
         let as_long = other.duration >= rule.duration;
         let same_words = rule.patterns.iter().all(|pattern| other.patterns.contains(pattern));

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -44,7 +45,7 @@ pub struct Block {
     /// `sources`: what it sets for one source.
     pub sources: Vec<(Box<str>, Vec<Setting>)>,
     /// `automation`
-    pub rules: Vec<Rule>,
+    pub rules: Vec<Arc<Rule>>,
 }
 
 /// A key that is set.
@@ -306,7 +307,7 @@ fn sources(
     sources
 }
 
-fn rules(reading: &Reading<'_>, section: &str, value: &Spanned<DeValue<'_>>) -> Vec<Rule> {
+fn rules(reading: &Reading<'_>, section: &str, value: &Spanned<DeValue<'_>>) -> Vec<Arc<Rule>> {
     let path = format!("{section}.automation");
     let tables = value.get_ref().as_array().map(|all| all.iter().collect::<Vec<_>>()).unwrap_or_default();
     if tables.is_empty() || tables.iter().any(|table| !table.get_ref().is_table()) {
@@ -320,9 +321,9 @@ fn rules(reading: &Reading<'_>, section: &str, value: &Spanned<DeValue<'_>>) -> 
     }
     let read = |one: &Spanned<DeValue<'_>>| {
         let table = one.get_ref().as_table()?;
-        rule::read(reading, &path, table, one.span())
+        rule::read(reading, &path, table, one.span()).map(Arc::new)
     };
-    let rules: Vec<Rule> = tables.into_iter().filter_map(read).collect();
+    let rules: Vec<Arc<Rule>> = tables.into_iter().filter_map(read).collect();
     let patterns: usize = rules.iter().map(|rule| rule.patterns.len()).sum();
     if patterns > limits::SHAPING_PATTERNS_SECTION_MAX {
         let problem = format!("there are more than {} patterns", limits::SHAPING_PATTERNS_SECTION_MAX);

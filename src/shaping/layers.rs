@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::file::{Block, File, Setting};
@@ -38,6 +39,8 @@ pub struct Asked<'a> {
     pub hosts: &'a [String],
     /// Who sends.
     pub source: &'a str,
+    /// Other domains that lead to the same hosts, of those that [`Shaping::rolled_up`] names.
+    pub beside: &'a [&'a str],
 }
 
 /// Where a value comes from.
@@ -99,7 +102,7 @@ pub struct Effective<'a> {
     /// Whose site it is.
     pub providers: Vec<Provided<'a>>,
     /// What replies change, from the bottom layer to the top.
-    pub rules: Vec<(Layer<'a>, &'a Rule)>,
+    pub rules: Vec<(Layer<'a>, &'a Arc<Rule>)>,
 }
 
 impl Shaping {
@@ -107,14 +110,13 @@ impl Shaping {
     pub fn of(files: Vec<File>) -> (Shaping, Findings) {
         let mut shaping = Shaping::default();
         let mut findings = Findings::default();
-        let (mut rules, mut places) = (0, HashMap::new());
+        let (mut total, mut places) = (Total::default(), HashMap::new());
         for file in files {
             let File { default, providers, domains } = file;
             for block in default.iter().chain(&providers).chain(&domains) {
-                rules += block.rules.len();
-                if rules > limits::SHAPING_RULES_ALL_MAX {
-                    let problem = format!("all files have more than {} rules", limits::SHAPING_RULES_ALL_MAX);
-                    findings.fail(block.place.remark(&block.name, problem, "write one for several texts"));
+                if let Some((most, what)) = total.exceeds(block) {
+                    let problem = format!("all files have more than {most} {what}");
+                    findings.fail(block.place.remark(&block.name, problem, "write one for several"));
                     return (Shaping::default(), findings);
                 }
             }
@@ -148,19 +150,25 @@ impl Shaping {
         (shaping, findings)
     }
 
-    /// What holds. `same_site`: whether another domain, which a section names, leads to the same hosts.
-    pub fn effective<'a>(&'a self, asked: Asked<'_>, same_site: impl Fn(&str) -> bool) -> Effective<'a> {
+    /// Domains whose sections are said for all that lead to the same hosts: who asks must know where they lead.
+    pub fn rolled_up(&self) -> impl Iterator<Item = &str> {
+        self.domains.iter().filter(|block| block.mx_rollup).map(|block| &*block.name)
+    }
+
+    /// What holds.
+    pub fn effective<'a>(&'a self, asked: Asked<'_>) -> Effective<'a> {
         let mut held = Effective::default();
         let default = self.default.iter().map(|block| (Scope::Default, block));
         let of_hosts = |block: &&Block| provider::is_of(&block.matches, asked.domain, asked.hosts);
         let providers: Vec<_> =
             self.providers.iter().filter(of_hosts).map(|block| (Scope::Provider, block)).collect();
-        let rolled =
-            |block: &&Block| block.mx_rollup && (*block.name == *asked.domain || same_site(&block.name));
-        let mut domains: Vec<_> =
-            self.domains.iter().filter(rolled).map(|block| (Scope::Domain, block)).collect();
-        let alone = self.by_domain.get(&(asked.domain.into(), false)).map(|at| &self.domains[*at]);
-        domains.extend(alone.map(|block| (Scope::Domain, block)));
+        let place = |name: &str, rolled| self.by_domain.get(&(name.into(), rolled)).copied();
+        let names = asked.beside.iter().chain([&asked.domain]);
+        let mut rolled: Vec<usize> = names.filter_map(|name| place(name, true)).collect();
+        rolled.sort_unstable();
+        rolled.dedup();
+        let domains = rolled.into_iter().chain(place(asked.domain, false));
+        let domains: Vec<_> = domains.map(|at| (Scope::Domain, &self.domains[at])).collect();
         for layers in [default.collect(), providers, domains] {
             for (scope, block) in &layers {
                 held.put_on(Layer { block, scope: *scope, of_source: false }, &block.settings);
@@ -176,6 +184,26 @@ impl Shaping {
             }
         }
         held
+    }
+}
+
+/// How much all files have so far.
+#[derive(Default)]
+struct Total {
+    rules: usize,
+    matches: usize,
+}
+
+impl Total {
+    /// With this section too; what there is too much of.
+    fn exceeds(&mut self, block: &Block) -> Option<(usize, &'static str)> {
+        self.rules += block.rules.len();
+        self.matches += block.matches.len();
+        let of_rules = (limits::SHAPING_RULES_ALL_MAX, "rules");
+        let of_matches = (limits::SHAPING_MATCHES_ALL_MAX, "entries of match");
+        [(self.rules, of_rules), (self.matches, of_matches)]
+            .into_iter()
+            .find_map(|(number, (most, what))| (number > most).then_some((most, what)))
     }
 }
 
@@ -276,7 +304,7 @@ impl<'a> Effective<'a> {
         &'b self,
         reply: &'b [u8],
         own: bool,
-    ) -> impl Iterator<Item = &'b (Layer<'a>, &'a Rule)> {
+    ) -> impl Iterator<Item = &'b (Layer<'a>, &'a Arc<Rule>)> {
         self.rules.iter().filter(move |(_, rule)| rule.matches(reply, own))
     }
 
@@ -315,9 +343,9 @@ mod tests {
 
     fn held(shaping: &Shaping, domain: &str, hosts: &[&str], source: &str) -> Vec<String> {
         let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
-        let held = shaping.effective(Asked { domain, hosts: &hosts, source }, |other| {
-            other == "rolled.example" && domain == "other.example"
-        });
+        let beside: &[&str] = if domain == "other.example" { &["rolled.example"] } else { &[] };
+        assert_eq!(shaping.rolled_up().collect::<Vec<_>>(), ["rolled.example"]);
+        let held = shaping.effective(Asked { domain, hosts: &hosts, source, beside });
         let of_providers = held.providers.iter().flat_map(|provider| provider.limits.values());
         let all = held.settings.values().chain(of_providers);
         all.map(|held| {
@@ -373,7 +401,7 @@ mod tests {
             "[default]\nconnection_limit = '1,000'\nmax_deliveries_per_connection = 7\nmax_message_rate = '2/min'\n\
              max_age = '1h'\nenable_tls = 'Required'\nadaptive = true\n",
         ]);
-        let held = shaping.effective(Asked { domain: "a.example", hosts: &[], source: "" }, |_| false);
+        let held = shaping.effective(Asked { domain: "a.example", hosts: &[], source: "", beside: &[] });
         assert_eq!(held.limit(Key::ConnectionLimit), Some(1_000));
         assert_eq!(held.limit(Key::MaxDeliveriesPerConnection), Some(7));
         assert_eq!(held.rate(Key::MaxMessageRate).map(|rate| rate.per_day()), Some(2_880.0));
@@ -418,7 +446,7 @@ mod tests {
         .concat();
         let shaping = shaping(&[&text]);
         let hosts = ["mx.a.example".to_owned()];
-        let of = |hosts| shaping.effective(Asked { domain: "b.example", hosts, source: "" }, |_| false);
+        let of = |hosts| shaping.effective(Asked { domain: "b.example", hosts, source: "", beside: &[] });
         assert_eq!(of(&hosts).judged(b"550 slow", false), (Some(Class::Throttled), Some(false)));
         assert_eq!(of(&hosts).meaning(b"550 slow", false).count(), 3);
         assert_eq!(of(&[]).judged(b"550 slow", false), (Some(Class::Spam), Some(true)));
@@ -442,5 +470,11 @@ mod tests {
                 .contains("20000 domains")
         );
         assert_eq!(of(many("['d#.example']\n", limits::SHAPING_DOMAINS_MAX)), []);
+        let entries =
+            format!("match = [{}]\n", "{MXSuffix='.a.example'}, ".repeat(limits::SHAPING_MATCHES_MAX));
+        let providers = limits::SHAPING_MATCHES_ALL_MAX / limits::SHAPING_MATCHES_MAX;
+        let with = |number| of(many(&format!("[provider.p#]\n{entries}"), number));
+        assert!(with(providers + 1)[0].to_string().contains("8192 entries of match"));
+        assert_eq!(with(providers), []);
     }
 }

@@ -79,11 +79,11 @@ impl Findings {
         self
     }
 
-    /// In the order of these files and their lines, those of no other.
+    /// In the order of these files and their lines; no warnings of others.
     pub fn of_files(mut self, files: &[PathBuf]) -> Findings {
+        let place = |file: &Path| files.iter().position(|known| *known == *file);
+        self.warnings.retain(|one| place(&one.file).is_some());
         for all in [&mut self.errors, &mut self.warnings] {
-            let place = |file: &Path| files.iter().position(|known| *known == *file);
-            all.retain(|one| place(&one.file).is_some());
             all.sort_by_key(|one| (place(&one.file), one.line));
         }
         self
