@@ -1,4 +1,4 @@
-//! Memory that clients filled and left is given back to the system.
+//! Memory that clients and mail filled and left is given back to the system.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,10 +7,13 @@ use crate::limits;
 use crate::observe::Instruments;
 use crate::runtime::process;
 
-/// What clients held at the most since memory was given back last.
+/// What clients held at the most, and what was queued, since memory was given back last.
 #[derive(Debug, Default)]
 pub(super) struct Spare {
     most: u64,
+    /// Recipients queued then, and at the last look.
+    queued_then: u64,
+    queued_before: u64,
     next: Duration,
 }
 
@@ -19,17 +22,23 @@ impl Spare {
     pub(super) fn look(&mut self, instruments: &[Arc<Instruments>], now: Duration) {
         let held = instruments.iter().map(|one| one.counters.client_memory.get()).sum();
         let most = instruments.iter().map(|one| one.room.memory_max.get()).max().unwrap_or(u64::MAX);
-        if self.is_due(held, most / limits::MEMORY_EXCESS, now) {
+        let queued = instruments.iter().map(|one| one.counters.queued_recipients.get()).sum();
+        if self.is_due((held, most / limits::MEMORY_EXCESS), queued, now) {
             process::give_back_memory();
         }
     }
 
-    fn is_due(&mut self, held: u64, excess: u64, now: Duration) -> bool {
+    fn is_due(&mut self, (held, excess): (u64, u64), queued: u64, now: Duration) -> bool {
         self.most = self.most.max(held);
-        if now < self.next || self.most < excess || held > self.most / 2 {
+        let moved = queued.abs_diff(std::mem::replace(&mut self.queued_before, queued));
+        let of_clients = self.most >= excess && held <= self.most / 2;
+        // What a backlog came or went with lies between what stays of it.
+        let of_mail = queued.abs_diff(self.queued_then) >= limits::MEMORY_QUEUE_CHANGE
+            && moved < limits::MEMORY_QUEUE_SETTLED;
+        if now < self.next || !(of_clients || of_mail) {
             return false;
         }
-        (self.most, self.next) = (held, now + limits::MEMORY_RETURN_PAUSE);
+        (self.most, self.queued_then, self.next) = (held, queued, now + limits::MEMORY_RETURN_PAUSE);
         true
     }
 }
@@ -41,11 +50,24 @@ mod tests {
     #[test]
     fn an_excess_that_came_free_is_given_back_now_and_then() {
         let mut spare = Spare::default();
-        let mut is_due = |held: u64, second| spare.is_due(held << 20, 100 << 20, Duration::from_secs(second));
+        let mut is_due =
+            |held: u64, second| spare.is_due((held << 20, 100 << 20), 0, Duration::from_secs(second));
         assert!(!is_due(0, 1) && !is_due(90, 2) && !is_due(0, 3), "any bulk load does that");
         assert!(!is_due(100, 4) && !is_due(60, 5), "half of it is still there");
         assert!(is_due(40, 6) && !is_due(0, 7));
         assert!(!is_due(200, 20) && !is_due(0, 21), "too soon");
         assert!(is_due(0, 126) && !is_due(0, 300));
+    }
+
+    #[test]
+    fn what_a_backlog_came_or_went_with_is_given_back_when_it_stands() {
+        let mut spare = Spare::default();
+        let mut is_due = |queued, second| spare.is_due((0, 1), queued, Duration::from_secs(second));
+        assert!(!is_due(90_000, 1) && !is_due(90_000, 2), "that is little");
+        assert!(!is_due(400_000, 3) && !is_due(800_000, 4), "it grows");
+        assert!(is_due(800_900, 5) && !is_due(800_900, 6));
+        assert!(!is_due(600_000, 7) && !is_due(600_000, 8), "too soon");
+        assert!(is_due(600_000, 130));
+        assert!(!is_due(20_000, 300) && is_due(20_000, 301) && !is_due(0, 500));
     }
 }

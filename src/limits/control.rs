@@ -173,6 +173,11 @@ pub const CONTROL_LOOK: Duration = Duration::from_secs(1);
 /// The part of the bound on clients' memory that is an excess: where so much was held and half of it came free, it goes back to the system.
 /// What comes and goes below that is needed again, and to give it back stops the shards' allocators for a moment each.
 pub const MEMORY_EXCESS: u64 = 2;
+/// So many more or fewer recipients queued than when it went back last are another reason, once the queue stands: each leaves some 20 bytes
+/// between what stays.
+pub const MEMORY_QUEUE_CHANGE: u64 = 100_000;
+/// A queue stands that changed by fewer recipients than that from one look to the next.
+pub const MEMORY_QUEUE_SETTLED: u64 = 1_000;
 /// Shortest time between two times that it goes back.
 pub const MEMORY_RETURN_PAUSE: Duration = Duration::from_secs(120);
 

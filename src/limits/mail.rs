@@ -53,6 +53,8 @@ pub const CLASS_TEXT_MAX: usize = REPLY_TEXT_MAX + 32;
 pub const CLASS_NUMBER_MASKED: usize = 6;
 /// Letters and digits in a row that are an id and no code.
 pub const CLASS_ID_MASKED: usize = 12;
+/// Bytes of an IP address in a reply: the longest of IPv6, and a colon behind it.
+pub const CLASS_ADDRESS_MAX: usize = 40;
 /// Bytes of a pattern of replies, compiled.
 pub const CLASS_COMPILED_MAX: usize = 1024 * 1024;
 /// Bytes that a shard keeps of what the engine of a pattern has worked out. Nearly all keep 10 KiB or less.

@@ -1,6 +1,7 @@
 //! What a reply means: each gets one class, by patterns of texts that receivers send (`classes.toml`), and a pattern may correct what the
 //! first digit of the code says. Replies are hostile: the engine is linear, and of a text only so much is looked at.
 
+use std::net::Ipv6Addr;
 use std::sync::LazyLock;
 
 use regex::bytes::{Regex, RegexBuilder};
@@ -84,10 +85,25 @@ impl Class {
         CLASSES[self as usize]
     }
 
-    /// What an enhanced code alone says (RFC 3463 section 3, RFC 7372, RFC 5248): of our own words, which have one each, and where there is
-    /// no time for words.
+    /// What the enhanced code alone of a hop's reply says (RFC 3463 section 3, RFC 7372, RFC 5248): where there is no time for its words.
     pub fn of_status(enhanced: Option<(u8, u16, u16)>) -> Class {
-        let Some((_, subject, detail)) = enhanced else { return Class::Other };
+        match enhanced {
+            // What its system lacks is no fault of this one.
+            None | Some((_, 3, 0..=2 | 5..)) => Class::Other,
+            Some((_, subject, detail)) => Class::of_code(subject, detail),
+        }
+    }
+
+    /// What our own words with this enhanced code are about; they have one each.
+    pub fn of_ours(words: &str, enhanced: Option<(u8, u16, u16)>) -> Class {
+        match enhanced {
+            Some((_, 4, 1 | 2)) if words.contains("timed out waiting") => Class::Timeout,
+            Some((_, subject, detail)) => Class::of_code(subject, detail),
+            None => Class::Other,
+        }
+    }
+
+    fn of_code(subject: u16, detail: u16) -> Class {
         match (subject, detail) {
             (1, 1 | 3 | 6) => Class::BadMailbox,
             (1, 2) => Class::BadDomain,
@@ -95,13 +111,13 @@ impl Class {
             (1, 10) | (4, 3 | 4) => Class::NoMx,
             (2, 1) => Class::InactiveMailbox,
             (2, 2) => Class::MailboxFull,
-            (2 | 3, 3 | 4) => Class::TooLarge,
+            (2, 3) | (3, 4) => Class::TooLarge,
+            (3, 3) | (5, _) => Class::Protocol,
             (3, _) => Class::OurFault,
             (4, 1) => Class::NoAnswer,
             (4, 2) => Class::Connection,
             (4, 5) => Class::Throttled,
             (4, 7) => Class::Expired,
-            (5, _) => Class::Protocol,
             (6, _) => Class::Content,
             (7, 8 | 9) => Class::AuthRequired,
             (7, 10 | 11) => Class::TlsRequired,
@@ -239,7 +255,7 @@ impl Classes {
 const WARMING: &[u8] =
     b"550 5.7.1 <x@a.example>: the message from 0.0.0.0 was not taken; see https://a.example/help?id=000000";
 
-/// Appends a text without what differs from message to message: local parts, IPv4 addresses, long numbers and ids. Patterns see nothing
+/// Appends a text without what differs from message to message: mail addresses, IP addresses, long numbers and ids. Patterns see nothing
 /// else of it, so what is kept for one text holds for all that are masked alike.
 fn mask(text: &[u8], out: &mut Vec<u8>) {
     let text = &text[..text.len().min(limits::CLASS_TEXT_MAX)];
@@ -247,35 +263,76 @@ fn mask(text: &[u8], out: &mut Vec<u8>) {
     while at < text.len() {
         let rest = &text[at..];
         let length = rest.iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
-        if length == 0 {
-            if rest[0] == b'@' {
-                let of_local = |byte: &u8| byte.is_ascii_alphanumeric() || b"._+-=".contains(byte);
-                let local = out.iter().rev().take_while(|byte| of_local(byte)).count();
-                out.truncate(out.len() - local);
-                out.push(b'x');
-            }
-            out.push(rest[0]);
-            at += 1;
-            continue;
-        }
-        let word = &rest[..length];
-        let digits = word.iter().filter(|byte| byte.is_ascii_digit()).count();
-        let address = if digits == length { address(rest) } else { 0 };
-        if address > 0 {
-            out.extend_from_slice(b"0.0.0.0");
-        } else if digits == length && length >= limits::CLASS_NUMBER_MASKED {
-            out.extend_from_slice(b"000000");
-        } else if digits > 0 && digits < length && length >= limits::CLASS_ID_MASKED {
-            out.extend_from_slice(b"0000000000");
-        } else {
-            out.extend_from_slice(word);
-        }
-        at += address.max(length);
+        at += if length == 0 { mask_sign(rest, out) } else { mask_word(rest, length, out) };
     }
 }
 
-/// Bytes of the IPv4 address that it begins with.
+/// What a text begins with is no letter and no digit: bytes of it that are done with.
+fn mask_sign(rest: &[u8], out: &mut Vec<u8>) -> usize {
+    if rest[0] != b'@' {
+        out.push(rest[0]);
+        return 1;
+    }
+    let of_local = |byte: &u8| byte.is_ascii_alphanumeric() || b"._+-=!#$%&*/?^{|}~".contains(byte);
+    let local = out.iter().rev().take_while(|byte| of_local(byte)).count();
+    out.truncate(out.len() - local);
+    out.extend_from_slice(b"x@");
+    let of_domain = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_".contains(byte);
+    let domain = rest[1..].iter().take_while(|byte| of_domain(byte)).count();
+    // A full stop behind an address ends the sentence.
+    let stop = usize::from(domain > 0 && rest[domain] == b'.');
+    if domain > stop {
+        out.push(b'x');
+    }
+    1 + domain - stop
+}
+
+/// It begins with a word of this length: bytes of it that are done with.
+fn mask_word(rest: &[u8], length: usize, out: &mut Vec<u8>) -> usize {
+    let address = address(rest);
+    if address > 0 {
+        out.extend_from_slice(b"0.0.0.0");
+        return address;
+    }
+    let word = &rest[..length];
+    let digits = word.iter().filter(|byte| byte.is_ascii_digit()).count();
+    if digits == length && length >= limits::CLASS_NUMBER_MASKED {
+        out.extend_from_slice(b"000000");
+    } else if digits > 0 && digits < length && length >= limits::CLASS_ID_MASKED {
+        out.extend_from_slice(b"0000000000");
+    } else {
+        out.extend_from_slice(word);
+        return length;
+    }
+    // Ids have parts: `39si2626666ywh.98`.
+    let mut end = length;
+    while rest.get(end).is_some_and(|byte| b"-._".contains(byte)) {
+        let part = rest[end + 1..].iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
+        if !rest[end + 1..][..part].iter().any(u8::is_ascii_digit) {
+            break;
+        }
+        end += 1 + part;
+    }
+    end
+}
+
+/// Bytes of the IP address that it begins with.
 fn address(text: &[u8]) -> usize {
+    let dotted = dotted(text);
+    if dotted > 0 {
+        return dotted;
+    }
+    let of_address = |byte: &u8| byte.is_ascii_hexdigit() || *byte == b':';
+    let length = text.iter().take(limits::CLASS_ADDRESS_MAX).take_while(|byte| of_address(byte)).count();
+    // What ends in a colon has words behind it, as in `2001:db8::1: refused`.
+    let length =
+        if text[..length].ends_with(b":") && !text[..length].ends_with(b"::") { length - 1 } else { length };
+    let parsed = str::from_utf8(&text[..length]).ok().and_then(|text| text.parse::<Ipv6Addr>().ok());
+    if parsed.is_some() { length } else { 0 }
+}
+
+/// Bytes of the IPv4 address that it begins with.
+fn dotted(text: &[u8]) -> usize {
     let mut length = 0;
     for part in 0..4 {
         if part > 0 {

@@ -5,6 +5,8 @@ use crate::observe::event::{Attempt, Event, Kind, Mail};
 use crate::queue::outcome::Disposition;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
+use crate::shard::outbound::session::SESSION_REFUSED;
+use crate::smtp::reply;
 use crate::time::UnixMillis;
 
 /// What tells of some recipients with this end, be it new or read from a record; `due`: the Unix second in which those that are deferred are
@@ -54,10 +56,13 @@ pub(in crate::shard) fn class_of<R: Runtime, D, B>(
     if reply.is_empty() {
         return None;
     }
-    if ours {
-        return Some(Class::of_status(enhanced));
-    }
-    let judged = shard.outbound.judge.borrow_mut().judge(reply, hop, shard.timers.recent());
+    let (said, enhanced) = match reply.split_once(SESSION_REFUSED) {
+        _ if !ours => (reply, enhanced),
+        // The words are ours, and what it is about is what the hop said.
+        Some((_, said)) => (said, reply::enhanced(said)),
+        None => return Some(Class::of_ours(reply, enhanced)),
+    };
+    let judged = shard.outbound.judge.borrow_mut().judge(said, hop, shard.timers.recent());
     if judged.is_none() {
         shard.instruments.counters.replies_unread.add(1);
     }

@@ -99,7 +99,7 @@ mod tag {
     pub const ACCOUNT: u16 = 8;
     pub const STATE: u16 = 9 | CRITICAL_TAG;
     pub const PARAMETERS: u16 = 10;
-    // 11 and 12 are for what the next hop must be told of a message and of a recipient, both critical; 14 for signatures, as well.
+    // 11 and 12 are for what the next hop must be told of a message and of a recipient, both critical.
     pub const RECIPIENT_PARAMETERS: u16 = 13;
     pub const DISCARDED: u16 = 15 | CRITICAL_TAG;
 }

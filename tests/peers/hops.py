@@ -771,7 +771,7 @@ def refusals_of_us_return_nobody():
         "sign": lambda talk, verb, line: b"530 5.7.0 Authentication required\r\n" if verb == "MAIL" and not talk.hop.good else None,
         "listed": lambda talk, verb, line: listed if verb == "RCPT" and not talk.hop.good else None,
         "dot": lambda talk, verb, line: b"550 5.7.1 poor reputation of your address\r\n" if verb == "dot" and not talk.hop.good else None,
-        "greeting": lambda talk, verb, line: b"554 5.7.1 no mail from you\r\n" if verb == "connect" and not talk.hop.good else None,
+        "greeting": lambda talk, verb, line: listed if verb == "connect" and not talk.hop.good else None,
         "hello": lambda talk, verb, line: b"550 5.7.1 bad HELO\r\n" if verb in ("EHLO", "HELO") and not talk.hop.good else None,
     }
     hops = {name: Hop(act) for name, act in cases.items()}
@@ -791,6 +791,12 @@ def refusals_of_us_return_nobody():
         time.sleep(0.05)
     replies = {record["reply"] for record in relay.log() if record["event"] == "deferred"}
     assert "554 5.7.1 <x>: Relay access denied" in replies and any("zen.spamhaus.org" in reply for reply in replies), replies
+    # What a hop says at the greeting has the class that it has anywhere.
+    told = lambda: [record for record in relay.log() if record["event"] == "deferred" and "the next hop refused the session: 554" in record["reply"]]
+    while not told():
+        assert time.monotonic() < end + 10, relay.log()
+        time.sleep(0.1)
+    assert {record["class"] for record in told()} == {"blocklisted"}, told()
     for hop in hops.values():
         hop.good = True
     for hop in hops.values():

@@ -41,7 +41,7 @@ struct State {
     /// Behind all that is written.
     end: Place,
     segments: BTreeMap<u64, Segment>,
-    /// What was written last, for readers that have all before it.
+    /// What was written last, as far as some reader that has all before it may not have read it.
     recent: VecDeque<Arc<Batch>>,
     recent_bytes: usize,
     readers: Vec<Reading>,
@@ -181,7 +181,13 @@ impl Shared {
         state.recent_bytes += batch.bytes.len();
         state.recent.push_back(Arc::new(batch));
         let mut spare = None;
-        while state.recent_bytes > limits::JOURNAL_RECENT && state.recent.len() > 1 {
+        let all_read = state.readers.iter().map(|reader| reader.at.frame).min();
+        let is_kept = |oldest: &Batch, bytes| {
+            bytes <= limits::JOURNAL_RECENT && all_read.is_some_and(|read| read < oldest.end)
+        };
+        while state.recent.len() > 1
+            && state.recent.front().is_some_and(|oldest| !is_kept(oldest, state.recent_bytes))
+        {
             let Some(oldest) = state.recent.pop_front() else { break };
             state.recent_bytes -= oldest.bytes.len();
             spare = Arc::into_inner(oldest).map(|batch| batch.bytes);
@@ -358,5 +364,33 @@ mod tests {
         ] {
             assert_eq!(state.is_awaited(lane, known), awaited, "{lane} {known:?}");
         }
+    }
+
+    fn place(offset: u64) -> Place {
+        Place { segment: 1, offset }
+    }
+
+    fn write(shared: &Shared, number: u64, bytes: usize) -> usize {
+        let file = Arc::new(File::open("/dev/null").expect("it is there"));
+        let (start, end) = (place(100 * number), place(100 * (number + 1)));
+        let batch = Batch { start, frame: start, end, bytes: vec![0; bytes], lines: 0..bytes };
+        shared.wrote(batch, &file, &BTreeMap::new(), Duration::ZERO);
+        shared.state().recent.len()
+    }
+
+    #[test]
+    fn what_all_readers_have_is_not_kept_for_them() {
+        let shared = Shared::new(Path::new("/"), &Beginning::default());
+        assert_eq!((write(&shared, 0, 10), write(&shared, 1, 10)), (1, 1), "nobody reads");
+        let quick = shared.register("quick", place(200).into());
+        let slow = shared.register("slow", place(200).into());
+        assert_eq!((write(&shared, 2, 10), write(&shared, 3, 10)), (1, 2));
+        assert!(matches!(shared.look(quick, place(400).into(), false), Look::End));
+        assert_eq!(write(&shared, 4, 10), 3, "the slow one has not read");
+        assert!(matches!(shared.look(slow, place(200).into(), false), Look::Recent(_)));
+        assert!(matches!(shared.look(slow, place(300).into(), false), Look::Recent(_)));
+        assert_eq!(write(&shared, 5, 10), 3, "it has one more");
+        assert_eq!(write(&shared, 6, limits::JOURNAL_RECENT), 1, "and then it reads from the disk");
+        assert!(matches!(shared.look(slow, place(300).into(), false), Look::Disk(_)));
     }
 }

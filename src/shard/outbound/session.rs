@@ -137,7 +137,7 @@ impl std::fmt::Display for HopError {
             HopError::Wire(error) => write!(formatter, "{error}"),
             HopError::Hostile(error) => write!(formatter, "the next hop broke the rules of SMTP: {error}"),
             HopError::Refused(reply) | HopError::TakesNone(reply, _) => {
-                write!(formatter, "the next hop refused the session: {}", reply.describe())
+                write!(formatter, "{SESSION_REFUSED}{}", reply.describe())
             }
             HopError::Early(reply) => {
                 write!(formatter, "the next hop answered before the end of data: {}", reply.describe())
@@ -154,6 +154,9 @@ impl std::fmt::Display for HopError {
         }
     }
 }
+
+/// What stands before the reply of a hop that refused the session.
+pub const SESSION_REFUSED: &str = "the next hop refused the session: ";
 
 /// What is said of mail that would come back.
 pub fn loops(hop: &str) -> String {
