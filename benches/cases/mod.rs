@@ -2,6 +2,7 @@
 //! `instructions.rs` counts their instructions and allocations.
 
 mod classes;
+mod event;
 mod inputs;
 mod pipe;
 mod queue;
@@ -34,7 +35,7 @@ const fn case(name: &'static str, units: u64, unit: &'static str, make: fn() -> 
 }
 
 /// All of them, in the order a message meets them.
-pub const ALL: [Case; 18] = [
+pub const ALL: [Case; 19] = [
     case("command", 800, "command", smtp::commands),
     case("session", 16, "message", smtp::session),
     case("scan-10k", 16 * inputs::BODY, "byte", smtp::scan_small),
@@ -52,5 +53,6 @@ pub const ALL: [Case; 18] = [
     case("reply", 600, "reply", smtp::replies),
     case("class", classes::TEXTS, "reply", classes::new_texts),
     case("delivery", 16, "message", smtp::delivery),
+    case("event", 100, "message", event::events),
     case("tls", 16, "message", wire::tls),
 ];
