@@ -104,6 +104,7 @@ fn no_command_waits_for_a_pipe() {
         text.replace(address, &tls(&chain, &pipe)),
         text.replace("[dns]", &format!("[dns]\nhosts = \"{pipe}\"")),
         format!("{text}[auth]\naccounts = \"{pipe}\"\n"),
+        format!("{text}[shaping]\nfiles = [\"{pipe}\"]\n"),
     ];
     let mut configs = vec![pipe.clone()];
     for (number, variant) in variants.into_iter().enumerate() {

@@ -23,7 +23,13 @@ pub fn check(shaping: &Shaping) -> Findings {
         let section = Layer { block, scope, of_source: false }.to_string();
         contradictions(&section, &block.settings, &mut found);
         for (source, settings) in &block.sources {
-            contradictions(&format!("{section}.sources.\"{source}\""), settings, &mut found);
+            let section = format!("{section}.sources.\"{source}\"");
+            contradictions(&section, settings, &mut found);
+            for set in settings.iter().filter(|set| set.value == Value::Source(source.clone())) {
+                let key = format!("{section}.{}", set.key.name());
+                let fix = "name another source, or leave it out";
+                found.warn(set.place.remark(&key, "a source does not stand in for itself", fix));
+            }
         }
         for (at, rule) in block.rules.iter().enumerate() {
             let key = format!("{section}.automation[{at}]");
@@ -78,6 +84,10 @@ fn patterns(key: &str, rule: &Rule, found: &mut Findings) {
                 let fix = "write the code too, or leave the ^ out";
                 warn(format!("{shown} never matches: a reply begins with its code, as in 421 4.7.0"), fix);
             }
+        }
+        if rule.match_internal && written.contains("KumoMTA internal") {
+            let fix = "write what this relay says itself: events and `relevo queue list` show it";
+            warn(format!("{shown} is of KumoMTA's own words, which nobody says here"), fix);
         }
         if pattern.matches(b"") {
             warn(format!("{shown} matches every reply"), "write the text that is meant");

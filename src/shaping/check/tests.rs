@@ -70,6 +70,20 @@ fn what_can_never_take_effect_is_told() {
 }
 
 #[test]
+fn words_of_others_and_stand_ins_for_oneself_are_told() {
+    let (_, warnings) = found(&format!("{RULE}regex = 'KumoMTA internal: failed'\nmatch_internal = true\n"));
+    assert!(warnings.len() == 1 && warnings[0].contains("KumoMTA's own words"), "{warnings:?}");
+    let (_, warnings) = found(
+        "[default.sources.rest]\nfallback_source = 'rest'\n[default.sources.ip1]\nfallback_source = 'rest'\n",
+    );
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(
+        warnings[0]
+            .starts_with("shaping.toml:2: default.sources.\"rest\".fallback_source: a source does not")
+    );
+}
+
+#[test]
 fn what_looks_alike_and_acts_is_not_told() {
     for text in [
         // Sooner or longer than the one before.
@@ -77,7 +91,7 @@ fn what_looks_alike_and_acts_is_not_told() {
         format!("{RULE}regex = 'slow'\n{}regex = 'slow'\n", RULE.replace("1h", "2h")),
         format!("{RULE}regex = 'slow'\n{RULE}regex = 'slow'\nmatch_internal = true\n"),
         format!("{RULE}regex = 'slow'\n{RULE}regex = 'slow'\nclass = 'throttled'\n"),
-        format!("{RULE}regex = '^KumoMTA internal'\nmatch_internal = true\n"),
+        format!("{RULE}regex = '^connection refused'\nmatch_internal = true\n"),
         format!("{RULE}regex = '^(?:421|slow)'\n"),
         // Below what holds by default, on purpose.
         "[default]\nconnection_limit = 20\n[provider.a]\nmatch = [{MXSuffix='.a.example'}]\nprovider_connection_limit = 5\n".to_owned(),
