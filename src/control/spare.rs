@@ -31,7 +31,8 @@ impl Spare {
     fn is_due(&mut self, (held, excess): (u64, u64), queued: u64, now: Duration) -> bool {
         self.most = self.most.max(held);
         let moved = queued.abs_diff(std::mem::replace(&mut self.queued_before, queued));
-        let of_clients = self.most >= excess && held <= self.most / 2;
+        // At a start no shard has said yet how much there may be.
+        let of_clients = excess > 0 && self.most >= excess && held <= self.most / 2;
         // What a backlog came or went with lies between what stays of it.
         let of_mail = queued.abs_diff(self.queued_then) >= limits::MEMORY_QUEUE_CHANGE
             && moved < limits::MEMORY_QUEUE_SETTLED;
@@ -57,6 +58,7 @@ mod tests {
         assert!(is_due(40, 6) && !is_due(0, 7));
         assert!(!is_due(200, 20) && !is_due(0, 21), "too soon");
         assert!(is_due(0, 126) && !is_due(0, 300));
+        assert!(!Spare::default().is_due((0, 0), 0, Duration::ZERO), "it begins");
     }
 
     #[test]
