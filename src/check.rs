@@ -12,13 +12,12 @@ use serde::Serialize;
 use crate::config::describe::describe;
 use crate::config::judge::{clashes, judge};
 use crate::config::{Config, ConfigError, LogConfig, RuntimeChoice, TlsFiles};
+use crate::control::ShownCertificate;
 use crate::inspect::{self, state};
 use crate::node;
 use crate::node::files::Filled;
 pub use crate::node::source::{DEFAULT_PATH, ReadError, read};
 use crate::policy::accounts::Accounts;
-use crate::policy::certificate::Certificate;
-use crate::policy::tls;
 use crate::runtime::files::{self, Mended};
 use crate::runtime::os::probe;
 use crate::runtime::process::{self, LockError};
@@ -90,13 +89,14 @@ fn look(config: &Config, cores: &[usize], found: &mut Findings) {
 fn named_files(config: &Config, found: &mut Findings) {
     let places = &config.places;
     let mut filled = config.clone();
-    let Filled { contents, bad, doubts, own_servers: _ } = node::files::fill(&mut filled, None);
+    let Filled { contents, shown, bad, doubts, own_servers: _ } = node::files::fill(&mut filled, None);
     found.errors.extend(bad.iter().map(|bad| bad.told(places)));
     found.warnings.extend(doubts);
-    let listeners = config.listeners.iter().zip(&contents.certificates).enumerate();
-    for (at, (listener, usable)) in listeners {
-        if let (Some(files), Some(_)) = (&listener.tls, usable) {
-            certificate(config, at, files, found);
+    let usable = contents.certificates.iter().map(Option::is_some);
+    let listeners = config.listeners.iter().zip(usable.zip(&shown)).enumerate();
+    for (at, (listener, (usable, shown))) in listeners {
+        if let Some(files) = listener.tls.as_ref().filter(|_| usable) {
+            certificate(config, at, (files, shown.as_ref()), found);
         }
     }
     let accounts = contents.accounts.as_ref().map(|logins| logins.accounts());
@@ -256,15 +256,17 @@ fn ports(config: &Config, running: bool, found: &mut Findings) {
 }
 
 /// Looks at what a certificate says that can be used, and at who may read its key.
-fn certificate(config: &Config, at: usize, files: &TlsFiles, found: &mut Findings) {
-    let places = &config.places;
-    let chain = tls::chain(&node::files::read_pem(&files.certificate).unwrap_or_default());
+fn certificate(
+    config: &Config,
+    at: usize,
+    (files, shown): (&TlsFiles, Option<&ShownCertificate>),
+    found: &mut Findings,
+) {
     secret(config, &format!("listener[{at}].tls_key"), &files.key, found);
-    let Some(certificate) = Certificate::of(&chain) else { return };
-    let host = Certificate::is_for(&chain, &config.node.hostname);
-    for (problem, fix) in certificate.doubts(host, &config.node.hostname, process::wall()) {
-        let problem = format!("{}: {problem}", files.certificate.display());
-        found.warnings.push(places.remark(&format!("listener[{at}].tls_certificate"), problem, fix));
+    let Some(ShownCertificate { file, certificate, for_host, host }) = shown else { return };
+    let key = format!("listener[{at}].tls_certificate");
+    for (problem, fix) in certificate.doubts(*for_host, host, process::wall()) {
+        found.warnings.push(config.places.remark(&key, format!("{file}: {problem}"), fix));
     }
 }
 

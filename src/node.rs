@@ -37,6 +37,7 @@ pub(crate) mod source;
 use engine::{Engine, choose};
 use error::FewFiles;
 pub use error::StartError;
+use files::Filled;
 use reload::{Reloader, Started};
 use room::ListenerRoom;
 
@@ -71,16 +72,15 @@ impl Node {
         let (id, origins) = directory::origins(&data_dir)?;
         let written = config.listeners.iter().map(|listener| listener.address).collect();
         let boot = Arc::new(Boot::of(&config));
-        let (live, own_servers) = complete(&mut config, shards)?;
-        let live = Arc::new(live);
+        let filled = complete(&mut config)?;
+        let (shown, own_servers) = (filled.each_shown(), filled.own_servers);
+        let live = Arc::new(LiveConfig::new(&config, filled.contents, shards));
         let settings = Arc::new(config);
         let (accounting, readers) = accounting::open(&settings.logs, &data_dir)?;
         let instruments = Instruments::of(shards, &readers);
         let bells: Vec<_> = (0..shards).map(|_| Arc::new(Bell::new())).collect();
         let particulars = fitted(&settings, shards)?;
-        let room =
-            MeshLimits { memory: room::client_memory(process::memory_max()), ..MeshLimits::of(shards) };
-        let mesh = Arc::new(Mesh::with_room(bells.clone(), assignment(&particulars, &data_dir), room));
+        let mesh = Arc::new(mesh(&bells, &particulars, &data_dir));
         let health = Arc::new(Health::default());
         let reloader = Arc::new(Reloader::new(Started {
             boot: boot.clone(),
@@ -90,6 +90,7 @@ impl Node {
             mesh: mesh.clone(),
             health: health.clone(),
             own_servers,
+            shown,
             room: ListenerRoom::beside(&particulars, settings.listeners.len()),
         }));
         let control = control_setup(id, &settings, &instruments, engine, &reloader);
@@ -249,8 +250,8 @@ impl Node {
     }
 }
 
-/// Resolves ports, none of which may be taken, and reads what the configuration names. Also whether the name servers are the machine's.
-fn complete(config: &mut Config, shards: usize) -> Result<(LiveConfig, bool), StartError> {
+/// Resolves ports, none of which may be taken, and reads what the configuration names.
+fn complete(config: &mut Config) -> Result<Filled, StartError> {
     for listener in &mut config.listeners {
         let address = listener.address;
         listener.address =
@@ -258,8 +259,7 @@ fn complete(config: &mut Config, shards: usize) -> Result<(LiveConfig, bool), St
     }
     let filled = files::fill(config, None);
     filled.doubts.iter().for_each(|doubt| say(Level::Warning, format_args!("{doubt}")));
-    let (contents, own_servers) = filled.whole()?;
-    Ok((LiveConfig::new(config, contents, shards), own_servers))
+    Ok(filled.whole()?)
 }
 
 fn control_setup(
@@ -316,6 +316,13 @@ pub(crate) fn fitting(
     let mut particulars = config.particulars(shards);
     let words = room::fit(&mut particulars, shares, allowed);
     Ok((particulars, words))
+}
+
+/// What shards share, and what may wait between them.
+fn mesh(bells: &[Arc<Bell>], particulars: &[Particulars], data_dir: &Path) -> Mesh {
+    let memory = room::client_memory(process::memory_max());
+    let room = MeshLimits { memory, ..MeshLimits::of(particulars.len()) };
+    Mesh::with_room(bells.to_vec(), assignment(particulars, data_dir), room)
 }
 
 /// Which shard keeps which of the lanes there are.

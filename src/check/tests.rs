@@ -1,10 +1,12 @@
 use std::fs;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use super::*;
+use crate::policy::certificate::Certificate;
 use crate::time::UnixMillis;
 
 /// A configuration that is right wherever the tests run, and what stands behind it.
@@ -345,7 +347,7 @@ fn a_mark_in_front_is_no_part_of_a_file() {
     let found = check(&text, Path::new("relevo.toml"), true);
     assert!(found.is_fine(), "{}", lines(&found.errors));
     let mut config = found.config.unwrap();
-    let (contents, _) = node::files::fill(&mut config, None).whole().unwrap();
+    let contents = node::files::fill(&mut config, None).whole().unwrap().contents;
     assert!(contents.accounts.unwrap().accounts().stored("shop").1.is_some());
     assert!(contents.certificates[0].is_some());
     assert!(config.dns.known.contains_key("smart.example"));
@@ -383,6 +385,41 @@ fn a_relay_that_runs_is_not_in_the_way_and_a_stranger_is() {
             && lines(&found.warnings).contains("listens there")
     );
     drop(lock);
+}
+
+/// A pipe gives what it has once: who reads a file again may find another there, and tell of what the relay does not show.
+#[test]
+fn a_certificate_is_read_once_however_many_listeners_show_it() {
+    let scratch = Scratch::new();
+    let mut parameters = rcgen::CertificateParams::new(vec!["relay.example.net".to_owned()]).unwrap();
+    parameters.not_after = rcgen::date_time_ymd(2021, 1, 1);
+    scratch.certificate(parameters);
+    let text = fs::read(scratch.path("chain.pem")).unwrap();
+    fs::remove_file(scratch.path("chain.pem")).unwrap();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        scratch.path("chain.pem"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+        0,
+    )
+    .unwrap();
+    let mut pipe = fs::OpenOptions::new().read(true).write(true).open(scratch.path("chain.pem")).unwrap();
+    pipe.write_all(&text).unwrap();
+    // Who has it open to write, until it was read.
+    let mut writer = std::process::Command::new("sleep").arg("3").stdin(pipe).spawn().unwrap();
+    let tls = format!(
+        "tls_certificate = \"{}\"\ntls_key = \"{}\"",
+        scratch.path("chain.pem"),
+        scratch.path("key.pem")
+    );
+    let second = format!("[[listener]]\naddress = \"127.0.0.2:7254\"\n{tls}\n[auth]");
+    let found = scratch.check(|text| text.replace("[auth]", &second));
+    writer.wait().unwrap();
+    assert!(found.is_fine(), "{}", lines(&found.errors));
+    let told: Vec<_> = found.warnings.iter().map(|warning| (warning.line, &warning.problem)).collect();
+    let expired = |(_, problem): &&(usize, &String)| problem.contains("EXPIRED on 2021-01-01");
+    assert_eq!(told.iter().filter(expired).map(|(line, _)| *line).collect::<Vec<_>>(), [7, 11], "{told:?}");
 }
 
 #[test]

@@ -1,13 +1,15 @@
 //! What is read beside a configuration: certificates, accounts, shaping files, hosts and name servers. A start, a reload and `relevo check` read the same,
 //! by [`fill`].
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config::{Config, ConfigError, value};
-use crate::control;
+use crate::control::ShownCertificate;
 use crate::control::names::RESOLV_CONF;
 use crate::limits;
 use crate::node::error::{AccountsFlaw, BadAccounts, BadFile, FileFlaw, UnreadableHosts};
@@ -23,6 +25,8 @@ use crate::shard::live::Contents;
 pub(crate) struct Filled {
     /// What they hold; nothing of those that cannot be used.
     pub contents: Contents,
+    /// What the certificate of each listener says, where it has one that can be used.
+    pub shown: Vec<Option<ShownCertificate>>,
     /// The name servers are the machine's.
     pub own_servers: bool,
     /// Those that cannot be used, as they stand in the configuration.
@@ -33,11 +37,19 @@ pub(crate) struct Filled {
 
 impl Filled {
     /// All of it, or the first that cannot be used.
-    pub fn whole(self) -> Result<(Contents, bool), Box<BadFile>> {
-        match self.bad.into_iter().next() {
-            Some(bad) => Err(Box::new(bad)),
-            None => Ok((self.contents, self.own_servers)),
+    pub fn whole(mut self) -> Result<Filled, Box<BadFile>> {
+        if self.bad.is_empty() { Ok(self) } else { Err(Box::new(self.bad.swap_remove(0))) }
+    }
+
+    /// The certificates that are shown, one for each file.
+    pub fn each_shown(&self) -> Vec<ShownCertificate> {
+        let mut each: Vec<ShownCertificate> = Vec::new();
+        for shown in self.shown.iter().flatten() {
+            if !each.iter().any(|other| other.file == shown.file) {
+                each.push(shown.clone());
+            }
         }
+        each
     }
 }
 
@@ -47,13 +59,17 @@ pub(crate) fn fill(config: &mut Config, known: Option<&Logins>) -> Filled {
     let mut bad = Vec::new();
     let mut fail = |key: &str, flaw| bad.push(BadFile { key: key.to_owned(), flaw });
     let mut contents = Contents::default();
+    let (pems, mut shown) = (Pems::default(), Vec::new());
     for (at, listener) in config.listeners.iter().enumerate() {
-        let read = listener.tls.as_ref().map(|files| tls::server(files, read_pem)).transpose();
-        contents.certificates.push(read.unwrap_or_else(|unusable| {
+        let read = listener.tls.as_ref().map(|files| tls::server(files, |path| pems.read(path))).transpose();
+        let usable = read.unwrap_or_else(|unusable| {
             let key = if unusable.of_key { "tls_key" } else { "tls_certificate" };
             fail(&format!("listener[{at}].{key}"), FileFlaw::Tls(unusable));
             None
-        }));
+        });
+        let files = listener.tls.as_ref().filter(|_| usable.is_some());
+        shown.push(files.and_then(|files| pems.shown(&files.certificate, &config.node.hostname)));
+        contents.certificates.push(usable);
     }
     match config.accounts.as_deref().map(read_accounts).transpose() {
         Ok(accounts) => contents.accounts = accounts.map(|accounts| Arc::new(logins(accounts, known))),
@@ -66,7 +82,7 @@ pub(crate) fn fill(config: &mut Config, known: Option<&Logins>) -> Filled {
     contents.shaping = Arc::new(shaping);
     findings.errors.into_iter().for_each(|error| fail("shaping.files", FileFlaw::Shaping(Box::new(error))));
     let own_servers = find_name_servers(config);
-    Filled { contents, own_servers, bad, doubts: findings.warnings }
+    Filled { contents, shown, own_servers, bad, doubts: findings.warnings }
 }
 
 fn logins(accounts: Accounts, known: Option<&Logins>) -> Logins {
@@ -76,27 +92,27 @@ fn logins(accounts: Accounts, known: Option<&Logins>) -> Logins {
     }
 }
 
-/// What the certificates say that listeners show, each file once. It was read a moment ago, and is no reason not to start.
-pub(super) fn shown(config: &Config) -> Vec<control::ShownCertificate> {
-    let mut shown: Vec<control::ShownCertificate> = Vec::new();
-    let host = &config.node.hostname;
-    for files in config.listeners.iter().filter_map(|listener| listener.tls.as_ref()) {
-        let file = files.certificate.display().to_string();
-        if shown.iter().any(|other| other.file == file) {
-            continue;
-        }
-        let chain = read_pem(&files.certificate).map(|text| tls::chain(&text)).unwrap_or_default();
-        if let Some(certificate) = Certificate::of(&chain) {
-            let for_host = Certificate::is_for(&chain, host);
-            shown.push(control::ShownCertificate { file, certificate, for_host, host: host.clone() });
-        }
-    }
-    shown
-}
+/// Files with certificates or keys, each read once: what is in use is what is told, whoever writes them meanwhile, and listeners that share one agree.
+#[derive(Default)]
+struct Pems(RefCell<BTreeMap<PathBuf, Vec<u8>>>);
 
-/// A file with certificates or a key.
-pub(crate) fn read_pem(path: &Path) -> io::Result<Vec<u8>> {
-    files::read_whole(path, limits::PEM_FILE_MAX)
+impl Pems {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        if let Some(text) = self.0.borrow().get(path) {
+            return Ok(text.clone());
+        }
+        let text = files::read_whole(path, limits::PEM_FILE_MAX)?;
+        self.0.borrow_mut().insert(path.to_owned(), text.clone());
+        Ok(text)
+    }
+
+    /// What a certificate says, of which the file was read.
+    fn shown(&self, path: &Path, host: &str) -> Option<ShownCertificate> {
+        let chain = tls::chain(self.0.borrow().get(path)?);
+        let certificate = Certificate::of(&chain)?;
+        let (file, for_host) = (path.display().to_string(), Certificate::is_for(&chain, host));
+        Some(ShownCertificate { file, certificate, for_host, host: host.to_owned() })
+    }
 }
 
 fn read_accounts(path: &Path) -> Result<Accounts, BadAccounts> {

@@ -16,9 +16,9 @@ use crate::config::{Boot, Config, ConfigError};
 use crate::control::api::shape::{Finding, Reloaded, Standing};
 use crate::control::names::{Current, Files, RESOLV_CONF};
 use crate::control::reload::{RELOADS, Reload};
-use crate::control::{Health, Showing, say};
+use crate::control::{Health, Showing, ShownCertificate, say};
 use crate::limits;
-use crate::node::files::{self, Filled};
+use crate::node::files;
 use crate::node::room::ListenerRoom;
 use crate::node::source;
 use crate::observe::diagnostics::Level;
@@ -76,6 +76,8 @@ pub(super) struct Started {
     pub health: Arc<Health>,
     /// The name servers are the machine's.
     pub own_servers: bool,
+    /// What the certificates say.
+    pub shown: Vec<ShownCertificate>,
     /// For listeners that a reload adds.
     pub room: ListenerRoom,
 }
@@ -85,6 +87,8 @@ struct Found {
     config: Config,
     written: Vec<SocketAddr>,
     live: LiveConfig,
+    /// What its certificates say.
+    shown: Vec<ShownCertificate>,
     /// The name servers are the machine's.
     own_servers: bool,
     changes: Vec<String>,
@@ -94,9 +98,9 @@ struct Found {
 
 impl Reloader {
     pub(super) fn new(started: Started) -> Reloader {
-        let Started { boot, live, config, written, mesh, health, own_servers, room } = started;
+        let Started { boot, live, config, written, mesh, health, own_servers, shown, room } = started;
         let names = Current::new(names_of(&config, own_servers));
-        let shown = Showing::new(files::shown(&config));
+        let shown = Showing::new(shown);
         let file = config.places.file();
         let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
         let logins = live.accounts.clone();
@@ -137,18 +141,19 @@ impl Reloader {
         let written: Vec<SocketAddr> = config.listeners.iter().map(|listener| listener.address).collect();
         errors.extend(resolve_ports(&mut config, state));
         errors.extend(self.too_many(&state.config, &config));
-        let Filled { contents, own_servers, bad, doubts } = files::fill(&mut config, state.logins.as_deref());
-        errors.extend(bad.iter().map(|bad| bad.told(&places)));
-        warnings.extend(doubts);
+        let filled = files::fill(&mut config, state.logins.as_deref());
+        let (shown, own_servers) = (filled.each_shown(), filled.own_servers);
+        errors.extend(filled.bad.iter().map(|bad| bad.told(&places)));
+        warnings.extend(filled.doubts);
         if !errors.is_empty() {
             errors.sort_by_key(|error| (error.file != self.file, error.file.clone(), error.line));
             return Err(errors);
         }
-        let live = LiveConfig::new(&config, contents, shards);
+        let live = LiveConfig::new(&config, filled.contents, shards);
         let changed = differences(&state.config, &config);
         let live = live.after(&state.live, state.last + 1, (by, &changed));
         let changes = changes(&state.config, &config, &changed);
-        Ok(Found { config, written, live, own_servers, changes, needs_restart, warnings })
+        Ok(Found { config, written, live, shown, own_servers, changes, needs_restart, warnings })
     }
 
     /// More listeners than there are open files for. Those that go are open until the new ones are.
@@ -268,7 +273,7 @@ impl Reloader {
             Ok(looked) => looked,
             Err(refused) => return *refused,
         };
-        let Found { config, written, live, own_servers, needs_restart, changes: _, warnings: _ } = found;
+        let Found { config, written, live, shown, own_servers, needs_restart, .. } = found;
         let (live, asker) = (Arc::new(live), Arc::new(()));
         state.last = live.generation;
         if let Err(why) = self.prepare(&asker, &live) {
@@ -279,7 +284,7 @@ impl Reloader {
         let late = self.late(&asker, live.generation);
         drop(asker);
         self.names.replace(names_of(&config, own_servers));
-        self.shown.replace(files::shown(&config));
+        self.shown.replace(shown);
         let keys = needs_restart.into_iter().map(|waits| waits.key).collect();
         *lock(&self.standing) = Standing { generation: live.generation, needs_restart: keys };
         let generation = live.generation;
@@ -471,6 +476,7 @@ mod tests {
             mesh,
             health: Arc::default(),
             own_servers: false,
+            shown: Vec::new(),
             room: ListenerRoom::beside(&[crowded], 1),
         })
     }
