@@ -1,6 +1,6 @@
 //! The real binary among real peers: Python's smtplib and a sink of its own, smtp-source, smtp-sink, swaks, unbound, Dovecot.
 //!
-//! The stories are in `stories.py`, `hops.py` (next hops that break the rules), `journal.py` (the logs), `lmtp.py` (mail stores and routes), `room.py`, `rules.py` and `spool_tools.py` of `tests/peers`, one test each; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
+//! The stories are in `stories.py`, `hops.py` (next hops that break the rules), `journal.py` (the logs), `lmtp.py` (mail stores and routes), `room.py`, `rules.py`, `shaping.py` (limits) and `spool_tools.py` of `tests/peers`, one test each; `RELEVO_SEED` and `RELEVO_CRASH_MESSAGES` repeat and scale the
 //! one with the kills.
 
 mod stories;
@@ -136,6 +136,11 @@ stories!("accounting.py", None;
 stories!("journal.py", None;
     a_log_without_room_misses_nothing,
     no_event_is_missing_or_twice_over_kills,
+);
+
+stories!("shaping.py", None;
+    what_a_file_says_of_a_provider_holds_at_its_hosts,
+    a_section_of_a_domain_holds_for_all_with_its_hosts_or_for_it_alone,
 );
 
 stories!("control.py", None;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use crate::config::{Choice, RouteTarget, Scheme};
 use crate::route::gate::{Admitted, Source};
+use crate::shaping::provider::canonical;
 
 /// What is spoken with a next hop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,6 +135,32 @@ impl Hop {
         };
         let hosts = sorted.iter().filter_map(|choice| Host::of_choice(choice)).collect();
         Some(Hop { site, hosts, label: label.into(), protocol })
+    }
+
+    /// What a shaping file knows its site by: the domain whose mail goes there, or the first host that the operator names; and the names of
+    /// its hosts, sorted. What stands behind MX hosts is no part of that.
+    pub fn names(&self) -> (String, Vec<String>) {
+        let first = if self.is_of_dns() { Source::Stranger } else { Source::Operator };
+        let named = self.hosts.iter().filter(|host| host.source == first && host.at == At::Name);
+        let mut hosts: Vec<String> = named.map(|host| canonical(&host.name)).collect();
+        let domain = match (first, hosts.first()) {
+            (Source::Operator, Some(host)) => host.clone(),
+            _ => canonical(&self.label),
+        };
+        hosts.sort_unstable();
+        hosts.dedup();
+        (domain, hosts)
+    }
+
+    /// Whether the DNS says where the domain's mail goes, and no route does.
+    pub fn is_of_dns(&self) -> bool {
+        self.hosts.first().is_some_and(|host| host.source == Source::Stranger)
+    }
+
+    /// Makes it a site of this domain alone.
+    pub fn set_apart(&mut self, domain: &str) {
+        self.site.push_str(" of ");
+        self.site.push_str(domain);
     }
 
     /// What the operator calls the way there: the target of the route, or `mx`, whatever the domain.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use crate::config::{Choice, Config, DomainPattern, RouteTarget};
 use crate::limits;
 use crate::mail::address;
+use crate::shaping::layers::{Asked, Shaping};
 use gate::Source;
 pub use hop::{At, Endpoint, Hop, Host, Protocol};
 pub use site::SitePolicy;
@@ -42,14 +43,15 @@ pub struct Table {
     suffixes: HashMap<String, Route>,
     any: Route,
     policy: Arc<SitePolicy>,
+    shaping: Arc<Shaping>,
 }
 
 impl Table {
-    /// The table of a configuration.
-    pub fn new(config: &Config) -> Table {
-        let policy = SitePolicy::of(config);
+    /// The table of a configuration, and of the shaping files that it names.
+    pub fn new(config: &Config, shaping: Arc<Shaping>) -> Table {
+        let (exact, suffixes) = (HashMap::new(), HashMap::new());
         let mut table =
-            Table { exact: HashMap::new(), suffixes: HashMap::new(), any: Route::Mx(None), policy };
+            Table { exact, suffixes, any: Route::Mx(None), policy: SitePolicy::of(config), shaping };
         for route in &config.routes {
             let to = Route::of(&route.to);
             match &route.domain {
@@ -80,19 +82,35 @@ impl Table {
 
     /// Whether every domain is led as by another.
     pub fn leads_as(&self, other: &Table) -> bool {
-        let Table { exact, suffixes, any, policy: _ } = self;
-        *exact == other.exact && *suffixes == other.suffixes && *any == other.any
+        let Table { exact, suffixes, any, policy: _, shaping } = self;
+        *exact == other.exact
+            && *suffixes == other.suffixes
+            && *any == other.any
+            && shaping.sets_apart_as(&other.shaping)
     }
 
-    /// What holds for the site of a next hop. One for all sites, so far: whoever has a site asks for its own.
-    pub fn policy_for(&self, _hop: &Hop) -> &Arc<SitePolicy> {
-        &self.policy
+    /// Whether a domain that its MX leads has a site of its own, whoever else goes to its hosts.
+    pub fn is_apart(&self, domain: &str) -> bool {
+        self.shaping.is_apart(domain)
+    }
+
+    /// Whether what the shaping files say of this domain holds for the site that it leads to.
+    pub fn is_rolled_up(&self, domain: &str) -> bool {
+        self.shaping.is_rolled_up(domain)
+    }
+
+    /// What holds for the site of a next hop. `beside`: domains that lead there, of those that are rolled up.
+    pub fn policy_for(&self, hop: &Hop, beside: &[Box<str>]) -> Arc<SitePolicy> {
+        let (domain, hosts) = hop.names();
+        let beside: Vec<&str> = beside.iter().map(|name| &**name).collect();
+        let asked = Asked { domain: &domain, hosts: &hosts, source: "", beside: &beside };
+        self.policy.shaped(&self.shaping.effective(asked))
     }
 
     /// Whether the same holds for every site as by another.
     pub fn treats_as(&self, other: &Table) -> bool {
-        let Table { policy, exact: _, suffixes: _, any: _ } = self;
-        *policy == other.policy
+        let Table { policy, shaping, exact: _, suffixes: _, any: _ } = self;
+        *policy == other.policy && Arc::ptr_eq(shaping, &other.shaping)
     }
 }
 
@@ -204,7 +222,7 @@ mod tests {
             route(DomainPattern::Suffix("a.example".into()), 3),
             route(DomainPattern::Exact("b.a.example".into()), 4),
         ];
-        let table = Table::new(&config);
+        let table = Table::new(&config, Arc::default());
         for (domain, port) in [
             ("b.a.example", 4),
             ("c.a.example", 3),
@@ -216,7 +234,10 @@ mod tests {
             let Route::Fixed(hop) = table.route(domain) else { panic!("{domain} has a route") };
             assert_eq!(hop.hosts[0].port, port, "{domain}");
         }
-        assert!(matches!(Table::new(&Config::embedded()).route("x.example"), Route::Mx(None)));
+        assert!(matches!(
+            Table::new(&Config::embedded(), Arc::default()).route("x.example"),
+            Route::Mx(None)
+        ));
     }
 
     /// Whatever the preference of an MX host, hosts of the route come behind it; they are another site than the MX hosts alone.
@@ -226,7 +247,7 @@ mod tests {
         let mut config = Config::embedded();
         let to = vec![choice(RouteTarget::smtp("spare", 25), 1), choice(RouteTarget::Mx, 0)];
         config.routes = vec![RouteConfig { domain: DomainPattern::Any, to }];
-        let table = Table::new(&config);
+        let table = Table::new(&config, Arc::default());
         let Route::Mx(Some(spare)) = table.route("d.example") else { panic!("an MX and what is behind it") };
         let answers = [(u16::MAX, "b".to_owned()), (10, "a".to_owned())];
         let mut hop = order_mx("d.example", &answers, "r", (25, 0)).unwrap();

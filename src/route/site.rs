@@ -5,18 +5,28 @@
 use std::sync::Arc;
 
 use crate::config::{Config, Retry};
+use crate::limits;
+use crate::shaping::key::Key;
+use crate::shaping::layers::{Effective, Scope};
+use crate::shaping::value::Tls;
 
 /// What holds for all connections of the node to a site.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SitePolicy {
     /// How many there may be.
     pub connections: usize,
+    /// A section of a shaping file about a domain or a provider says so: the limit an address is for those that none names.
+    pub named: bool,
     /// Messages over one of them; 0 is no bound.
     pub messages_per_connection: usize,
+    /// Recipients of a transaction.
+    pub recipients: usize,
     /// Whether the next message's commands follow a body in one group (RFC 2920) where the hop offers PIPELINING.
     pub pipeline: bool,
     /// Whether STARTTLS is tried where it is offered (RFC 3207, opportunistic).
     pub starttls: bool,
+    /// Whether mail waits where there is no TLS.
+    pub tls_required: bool,
     /// When what failed is tried again, and when it is given up.
     pub retry: Retry,
 }
@@ -27,19 +37,128 @@ impl SitePolicy {
         let delivery = &config.delivery;
         Arc::new(SitePolicy {
             connections: delivery.connections_per_destination,
+            named: false,
             messages_per_connection: delivery.messages_per_connection,
+            recipients: limits::TRANSACTION_RECIPIENTS_MAX,
             pipeline: delivery.pipeline_messages,
             starttls: delivery.starttls,
+            tls_required: false,
             retry: config.retry.clone(),
         })
     }
 
+    /// The same, with what the shaping files say of a site in place of what the configuration says of all.
+    pub(super) fn shaped(self: &Arc<SitePolicy>, held: &Effective<'_>) -> Arc<SitePolicy> {
+        let number = |key| held.limit(key).map(|most| usize::try_from(most).unwrap_or(usize::MAX));
+        let named = held.settings.get(&Key::ConnectionLimit).map(|held| held.layer.scope != Scope::Default);
+        let mut retry = self.retry.clone();
+        retry.first = held.time(Key::RetryInterval).unwrap_or(retry.first);
+        retry.max = held.time(Key::MaxRetryInterval).unwrap_or(retry.max).max(retry.first);
+        let own = SitePolicy {
+            connections: number(Key::ConnectionLimit).unwrap_or(self.connections).max(1),
+            named: named.unwrap_or(self.named),
+            messages_per_connection: number(Key::MaxDeliveriesPerConnection)
+                .unwrap_or(self.messages_per_connection),
+            recipients: number(Key::MaxRecipientsPerBatch)
+                .unwrap_or(self.recipients)
+                .clamp(1, self.recipients),
+            pipeline: self.pipeline,
+            starttls: held.tls().map_or(self.starttls, |tls| tls != Tls::Disabled),
+            tls_required: held.tls().map_or(self.tls_required, Tls::is_required),
+            retry,
+        };
+        // Nearly all sites have what all have: one value for them.
+        if own == **self { self.clone() } else { Arc::new(own) }
+    }
+
     /// Whether connections that were opened by another are as good as those that are opened by this.
     pub fn opens_as(&self, other: &SitePolicy) -> bool {
-        let SitePolicy { connections, messages_per_connection, pipeline, starttls, retry: _ } = self;
+        let SitePolicy {
+            connections,
+            messages_per_connection,
+            pipeline,
+            starttls,
+            tls_required,
+            named: _,
+            recipients: _,
+            retry: _,
+        } = self;
         *connections >= other.connections
             && *messages_per_connection == other.messages_per_connection
             && *pipeline == other.pipeline
             && *starttls == other.starttls
+            && *tls_required == other.tls_required
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::shaping::file::File;
+    use crate::shaping::layers::{Asked, Shaping};
+
+    fn shaped(text: &str) -> (Arc<SitePolicy>, Arc<SitePolicy>) {
+        let (file, findings) = File::read(text, Path::new("a.toml"));
+        assert!(findings.errors.is_empty(), "{findings:?}");
+        let shaping = Shaping::of(vec![file]).0;
+        let of_all = SitePolicy::of(&Config::embedded());
+        let asked =
+            Asked { domain: "a.example", hosts: &["mx.a.example".to_owned()], source: "", beside: &[] };
+        let own = of_all.shaped(&shaping.effective(asked));
+        (of_all, own)
+    }
+
+    #[test]
+    fn what_a_file_says_stands_in_place_of_what_the_configuration_says() {
+        let (of_all, own) = shaped(
+            "[default]\nconnection_limit = 7\nenable_tls = 'Disabled'\nretry_interval = '2h'\nmax_retry_interval = '1h'\n\
+             max_deliveries_per_connection = 9\nmax_recipients_per_batch = 5\n",
+        );
+        let SitePolicy {
+            connections,
+            named,
+            messages_per_connection,
+            recipients,
+            pipeline,
+            starttls,
+            tls_required,
+            retry,
+        } = &*own;
+        assert_eq!((*connections, *named, *messages_per_connection, *recipients), (7, false, 9, 5));
+        assert_eq!((*pipeline, *starttls, *tls_required), (of_all.pipeline, false, false));
+        let hours = |hours: u64| Duration::from_secs(hours * 3600);
+        assert_eq!((retry.first, retry.max, retry.expire), (hours(2), hours(2), of_all.retry.expire));
+        for (tls, starttls, required) in [
+            ("Opportunistic", true, false),
+            ("OpportunisticInsecure", true, false),
+            ("Required", true, true),
+            ("RequiredInsecure", true, true),
+        ] {
+            let own = shaped(&format!("[default]\nenable_tls = '{tls}'\n")).1;
+            assert_eq!((own.starttls, own.tls_required), (starttls, required), "{tls}");
+        }
+        let provider = "[provider.a]\nmatch = [{MXSuffix='.a.example'}]\nconnection_limit = 50\nmax_recipients_per_batch = 5000\n";
+        let own = shaped(provider).1;
+        assert_eq!(
+            (own.connections, own.named, own.recipients),
+            (50, true, limits::TRANSACTION_RECIPIENTS_MAX)
+        );
+        assert!(!own.opens_as(&of_all) || own.connections >= of_all.connections);
+    }
+
+    #[test]
+    fn a_site_of_which_nothing_is_said_has_what_all_have() {
+        for text in [
+            "",
+            "[default]\nadaptive = true\nmax_message_rate = '5/s'\n",
+            "['b.example']\nconnection_limit = 1\n",
+        ] {
+            let (of_all, own) = shaped(text);
+            assert!(Arc::ptr_eq(&of_all, &own), "{text}");
+        }
     }
 }

@@ -43,6 +43,8 @@ pub enum Defect {
     CreditsUncounted,
     /// Messages of a connection are not counted.
     MessagesUncounted,
+    /// What shaping files say of a site is not taken up.
+    ShapingIgnored,
     /// Mail expires without a last try.
     ExpiredUntried,
     /// Slow names keep their places.

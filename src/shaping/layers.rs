@@ -155,6 +155,23 @@ impl Shaping {
         self.domains.iter().filter(|block| block.mx_rollup).map(|block| &*block.name)
     }
 
+    /// Whether the section of a domain is said for all that lead to the same hosts.
+    pub fn is_rolled_up(&self, domain: &str) -> bool {
+        self.by_domain.contains_key(&(domain.into(), true))
+    }
+
+    /// Whether a section is of this domain alone, wherever others lead.
+    pub fn is_apart(&self, domain: &str) -> bool {
+        self.by_domain.contains_key(&(domain.into(), false))
+    }
+
+    /// Whether the same domains are apart.
+    pub fn sets_apart_as(&self, other: &Shaping) -> bool {
+        let apart = |of: &Shaping| of.domains.iter().filter(|block| !block.mx_rollup).count();
+        let mut own = self.domains.iter().filter(|block| !block.mx_rollup);
+        apart(self) == apart(other) && own.all(|block| other.is_apart(&block.name))
+    }
+
     /// What holds.
     pub fn effective<'a>(&'a self, asked: Asked<'_>) -> Effective<'a> {
         let mut held = Effective::default();

@@ -58,9 +58,35 @@ pub struct ConnectionCount {
     waiting: [AtomicU64; limits::SHARDS_MAX / 64],
     /// Shards with a connection that has nothing to do.
     idle: [AtomicU64; limits::SHARDS_MAX / 64],
+    /// Domains that lead there, of those whose section in a shaping file is said for all that do. Locked when one is found, or was.
+    beside: Mutex<Vec<Box<str>>>,
+    /// How many they are.
+    besides: AtomicUsize,
 }
 
 impl ConnectionCount {
+    /// This domain leads there as well, and what is said of it holds for all that do.
+    pub fn add_beside(&self, domain: &str) {
+        let mut beside = self.beside.lock().unwrap_or_else(PoisonError::into_inner);
+        if !beside.iter().any(|known| **known == *domain) {
+            beside.push(domain.into());
+            self.besides.store(beside.len(), Ordering::SeqCst);
+        }
+    }
+
+    /// Such domains.
+    pub fn beside(&self) -> Vec<Box<str>> {
+        if self.besides() == 0 {
+            return Vec::new();
+        }
+        self.beside.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How many there are: never fewer than before.
+    pub fn besides(&self) -> usize {
+        self.besides.load(Ordering::SeqCst)
+    }
+
     /// Takes a connection if fewer than `limit` are used; else the shard is put on the waiting list.
     pub fn take(&self, limit: usize, shard: usize) -> bool {
         if self.try_take(limit) {

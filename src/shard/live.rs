@@ -37,14 +37,12 @@ pub struct LiveConfig {
     pub listeners: Vec<LiveListener>,
     /// Who has a say in what is taken: `[[rule]]`
     pub acceptance: Acceptance,
-    /// `[[route]]`
+    /// `[[route]]`, and what the shaping files say of each site.
     pub table: Table,
     /// Where connections may go, as far as the configuration says.
     pub gate: Gate,
     /// Accounts that may relay.
     pub accounts: Option<Arc<Logins>>,
-    /// How much a destination gets, and what its replies change.
-    pub shaping: Arc<Shaping>,
 }
 
 /// A listener, with what its files hold.
@@ -91,10 +89,9 @@ impl LiveConfig {
             dns: config.dns.clone(),
             listeners: listeners.map(listener).collect(),
             acceptance: Acceptance::new(&config.rules),
-            table: Table::new(config),
+            table: Table::new(config, shaping),
             gate: Gate::new(config),
             accounts,
-            shaping,
         }
     }
 
@@ -102,7 +99,11 @@ impl LiveConfig {
     pub fn leads_as(&self, other: &LiveConfig, domain: &str) -> bool {
         let (ours, theirs) = (self.table.route(domain), other.table.route(domain));
         let by_mx = matches!(ours, Route::Mx(_));
-        ours == theirs && (!by_mx || self.delivery.mx_port == other.delivery.mx_port)
+        let as_by_mx = || {
+            self.delivery.mx_port == other.delivery.mx_port
+                && self.table.is_apart(domain) == other.table.is_apart(domain)
+        };
+        ours == theirs && (!by_mx || as_by_mx())
     }
 
     /// Whether mail of every domain is.

@@ -111,6 +111,7 @@ found! {
     AddressUncounted in an_address_nobody_counts_is_found,
     CreditsUncounted in a_credit_nobody_counts_is_found,
     MessagesUncounted in one_message_too_many_over_a_connection_is_found,
+    ShapingIgnored in a_limit_that_a_file_sets_in_vain_is_found,
     ExpiredUntried in mail_given_up_without_a_last_try_is_found,
     SlowNamesKeepPlaces in silent_names_that_keep_their_places_are_found,
     EndNotSecured in an_end_that_is_not_secured_is_found,
@@ -194,6 +195,7 @@ fn is_found(defect: Defect) {
         Defect::MessagesUncounted => {
             (|plan, _| plan.messages_per_connection = 2, 1.0, &["messages over a connection"])
         }
+        Defect::ShapingIgnored => (shaped, 1.0, &["connections to site", "messages over a connection"]),
         Defect::ExpiredUntried => (clocks, 1.0, &["without a last try"]),
         // What the next header vouched for is not there: damage, where there was none.
         Defect::EndNotSecured => (failed_ends, 1.0, DAMAGED),
@@ -218,6 +220,11 @@ fn is_found(defect: Defect) {
         Defect::LentDoneTwice => (lent, 0.5, &["delivered again"]),
     };
     Story { days, defect: Some((defect, often)), words, ..PLAIN }.is_found();
+}
+
+/// A shaping file sets both limits.
+fn shaped(plan: &mut Plan, _: &mut Dice) {
+    (plan.limit, plan.messages_per_connection) = (2, 2);
 }
 
 /// Those in which the code of a reply is taken for more than it says.

@@ -18,6 +18,8 @@ use relevo::policy::tls;
 use relevo::queue::group::ANY_LIFETIME;
 use relevo::runtime::sim::{SimRuntime, World};
 use relevo::runtime::{Bell, Runtime};
+use relevo::shaping::file::File;
+use relevo::shaping::layers::Shaping;
 use relevo::shard::ask::{Ask, Reply};
 use relevo::shard::assignment::Assignment;
 use relevo::shard::inbound::listener::ListenError;
@@ -73,6 +75,15 @@ pub fn configuration(more: &str) -> String {
     )
 }
 
+/// The shaping file of a configuration: its lines that begin with `#: `.
+fn shaping(configuration: &str) -> Arc<Shaping> {
+    let lines = configuration.lines().filter_map(|line| line.strip_prefix("#: "));
+    let text: String = lines.flat_map(|line| [line, "\n"]).collect();
+    let (file, findings) = File::read(&text, Path::new("sim"));
+    assert!(findings.errors.is_empty(), "{findings:?}");
+    Arc::new(Shaping::of(vec![file]).0)
+}
+
 impl<'a> Relay<'a> {
     /// Starts a relay and runs the world until it listens on 10.0.0.1:25. `more` is added to its configuration.
     pub fn start(world: &'a World, node: u32, shards: usize, more: &str) -> Relay<'a> {
@@ -98,7 +109,7 @@ impl<'a> Relay<'a> {
         let certificates = settings.listeners.iter().map(certificate).collect();
         let live = Arc::new(LiveConfig::new(
             &settings,
-            Contents { certificates, ..Contents::default() },
+            Contents { certificates, shaping: shaping(launch.configuration), ..Contents::default() },
             launch.shards,
         ));
         let boot = Arc::new(Boot::of(&settings));
@@ -255,8 +266,11 @@ impl<'a> Relay<'a> {
     fn next_live(&mut self, configuration: &str) -> Arc<LiveConfig> {
         let config = Config::parse(configuration, Path::new("sim")).expect("a valid configuration");
         let certificates = config.listeners.iter().map(certificate).collect();
-        let live =
-            LiveConfig::new(&config, Contents { certificates, ..Contents::default() }, self.runtimes.len());
+        let live = LiveConfig::new(
+            &config,
+            Contents { certificates, shaping: shaping(configuration), ..Contents::default() },
+            self.runtimes.len(),
+        );
         self.last += 1;
         Arc::new(live.after(&self.live, self.last, ("sim", &[])))
     }

@@ -154,6 +154,7 @@ impl<R: Runtime> Search<'_, R> {
         }
         let uncounted = usize::from(self.shard.runtime.planted(Defect::AddressUncounted));
         let most = self.shard.live.get().delivery.connections_per_address + 1000 * uncounted;
+        let most = if self.policy.named { most.max(self.policy.connections) } else { most };
         // What an operator names has the limit of its site alone.
         let place = match (host.source, to.ip()) {
             (Source::Operator, _) | (_, None) => None,
@@ -279,13 +280,14 @@ async fn open<R: Runtime>(
         // Nobody listens on a socket of this machine who could not read its memory.
         starttls: policy.starttls && !host.tls_first && to.ip().is_some(),
     };
-    let avoids_tls = manners.starttls && is_known(&shard.outbound.hosts.tls_failures);
+    let required = policy.tls_required && !host.tls_first && to.ip().is_some();
+    let avoids_tls = manners.starttls && !required && is_known(&shard.outbound.hosts.tls_failures);
     if avoids_tls {
         shard.instruments.counters.tls_avoided.add(1);
         manners.starttls = false;
     }
     let greeted = match greet(shard, host, to, manners).await {
-        Err(HopError::BrokenTls(why)) => {
+        Err(HopError::BrokenTls(why)) if !required => {
             let greeted = greet(shard, host, to, Manners { starttls: false, ..manners }).await;
             // One that takes no plain text either has some other trouble.
             if greeted.is_ok() {
@@ -311,6 +313,11 @@ async fn open<R: Runtime>(
         result => result,
     };
     let mut connection = greeted?;
+    if required && connection.tls.is_empty() {
+        connection.leave(shard).await;
+        let words = format!("{} offers no STARTTLS, and a shaping file's enable_tls requires it", named());
+        return Err(HopError::BrokenTls(words));
+    }
     // At other ports of ours there may be others of our name, a filter beside us above all.
     let own_port =
         || shard.live.get().listeners.iter().any(|listener| listener.config.address.port() == host.port);

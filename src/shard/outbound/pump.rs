@@ -47,6 +47,7 @@ pub(super) fn pump<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) -> bool {
     if !may_open(shard, key, &site) {
         return false;
     }
+    sites::heed(shard, &site);
     if !site.count.take(site.policy.borrow().connections, shard.index) {
         shard.mesh.ask_for_connection(shard.index, &site.count);
         if !site.refused.replace(true) {

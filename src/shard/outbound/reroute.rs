@@ -47,7 +47,7 @@ async fn go_through<R: Runtime>(shard: Rc<Shard<R>>, live: Rc<InForce>) {
         if shard.draining.get() || shard.live.generation() != live.generation {
             return;
         }
-        sites::renew(&shard, slot, &live.table);
+        sites::renew(&shard, slot, &live);
         if shard.runtime.should_yield() {
             shard.runtime.yield_now().await;
         }

@@ -279,7 +279,7 @@ impl<R: Runtime> Resolver<R> {
             Ok(_) => (&[][..], false),
             Err(why) => return Err(not_now(format!("cannot look up the MX of {domain}: {why}"))),
         };
-        let hop = self.order(domain, hosts, self.runtime.random()).map_err(|why| match why {
+        let mut hop = self.order(domain, hosts, self.runtime.random()).map_err(|why| match why {
             NoRoute::NullMx => never((1, 10), format!("the domain {domain} takes no mail (null MX)")),
             NoRoute::Loop => never((4, 6), format!("the mail of {domain} loops back to this relay")),
             NoRoute::NoNames => Unroutable {
@@ -287,6 +287,9 @@ impl<R: Runtime> Resolver<R> {
                 ..never((4, 4), format!("the MX records of {domain} name addresses and no hosts"))
             },
         })?;
+        if self.live.borrow().table.is_apart(domain) {
+            hop.set_apart(domain);
+        }
         self.reachable(hop, cut).await
     }
 

@@ -32,6 +32,8 @@ pub struct Site {
     pub hop: RefCell<Rc<Hop>>,
     /// What holds for it.
     pub policy: RefCell<Arc<SitePolicy>>,
+    /// What that is of: the generation of what is in force, and how many domains have their say.
+    pub(super) shaped_by: Cell<(u64, usize)>,
     /// The node's connections to it.
     pub count: Arc<ConnectionCount>,
     /// Where attempts are counted by its route, once one was.
@@ -72,6 +74,7 @@ impl Site {
         Site {
             count,
             policy: RefCell::new(policy),
+            shaped_by: Cell::new((0, 0)),
             hop: RefCell::new(hop),
             counted: Cell::new(None),
             connections: Cell::new(0),

@@ -1,13 +1,15 @@
 //! The sites of a shard: which there are, which have connections with nothing to do, and which rest.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::observe::diagnostics::Level;
 use crate::queue::destinations::SiteKey;
 use crate::queue::schedule;
-use crate::route::{Hop, Table};
-use crate::runtime::Runtime;
+use crate::route::{Hop, SitePolicy};
+use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
+use crate::shard::live::LiveConfig;
 use crate::shard::outbound::borrow;
 use crate::shard::outbound::site::{IdleConnection, Site};
 use crate::time::Instant;
@@ -49,27 +51,63 @@ pub(super) fn goes_on<R: Runtime>(
 /// The site of a next hop; where it is may have changed, and what holds for it.
 pub(super) fn site<R: Runtime>(shard: &Shard<R>, hop: Rc<Hop>) -> (SiteKey, Rc<Site>) {
     let key = shard.outbound.destinations.borrow_mut().site(&hop.site);
-    let in_force = shard.live.get();
-    let policy = in_force.table.policy_for(&hop);
-    let mut sites = shard.outbound.sites.borrow_mut();
-    let new = || Rc::new(Site::new(hop.clone(), policy.clone(), shard.mesh.site_count(&hop.site)));
-    let site = sites.entry(key).or_insert_with(new).clone();
-    drop(sites);
-    site.take_up(policy);
+    let known = shard.outbound.sites.borrow().get(&key).cloned();
+    let site = known.unwrap_or_else(|| {
+        let (count, live) = (shard.mesh.site_count(&hop.site), shard.live.get());
+        let beside = count.beside();
+        let policy = policy(shard, &live, &hop, &beside);
+        let site = Rc::new(Site::new(hop.clone(), policy, count));
+        site.shaped_by.set((live.generation, beside.len()));
+        shard.outbound.sites.borrow_mut().insert(key, site.clone());
+        site
+    });
+    if hop.is_of_dns() && shard.live.get().table.is_rolled_up(&hop.label) {
+        site.count.add_beside(&hop.label);
+    }
     *site.hop.borrow_mut() = hop;
+    heed(shard, &site);
     (key, site)
+}
+
+/// Takes up what holds for a site, if that may be another: by a reload, or since a domain was found to lead there that has its say.
+pub(super) fn heed<R: Runtime>(shard: &Shard<R>, site: &Site) {
+    let live = shard.live.get();
+    if site.shaped_by.get() != (live.generation, site.count.besides()) {
+        take_up(shard, site, &live);
+    }
+}
+
+fn take_up<R: Runtime>(shard: &Shard<R>, site: &Site, live: &LiveConfig) {
+    let beside = site.count.beside();
+    site.shaped_by.set((live.generation, beside.len()));
+    site.take_up(&policy(shard, live, &site.hop.borrow(), &beside));
+}
+
+fn policy<R: Runtime>(
+    shard: &Shard<R>,
+    live: &LiveConfig,
+    hop: &Hop,
+    beside: &[Box<str>],
+) -> Arc<SitePolicy> {
+    let policy = live.table.policy_for(hop, beside);
+    if !shard.runtime.planted(Defect::ShapingIgnored) {
+        return policy;
+    }
+    let connections = live.delivery.connections_per_destination;
+    let messages_per_connection = live.delivery.messages_per_connection;
+    Arc::new(SitePolicy { connections, messages_per_connection, ..(*policy).clone() })
 }
 
 /// What holds for a site by these. Its connections end, each behind its transaction, where they were opened by something else, or for mail that
 /// does not go there any more.
-pub(super) fn renew<R: Runtime>(shard: &Shard<R>, slot: usize, table: &Table) {
+pub(super) fn renew<R: Runtime>(shard: &Shard<R>, slot: usize, live: &LiveConfig) {
     let (key, led) = {
         let destinations = shard.outbound.destinations.borrow();
         let key = destinations.site_at(slot);
         (key, destinations.is_led_to(key))
     };
     let Some(site) = shard.outbound.sites.borrow().get(&key).cloned() else { return };
-    site.take_up(table.policy_for(&site.hop.borrow()));
+    take_up(shard, &site, live);
     if !(led || site.borrowed.waiting() > 0) {
         site.end_connections();
     }

@@ -126,7 +126,8 @@ pub(super) fn recipients_max<R: Runtime>(run: &Run<'_, R>, connection: &Connecti
     let offered = connection.capabilities.recipients_max.unwrap_or(u32::MAX);
     let offered = usize::try_from(offered).unwrap_or(usize::MAX);
     let taken = run.site.shown.recipients(run.shard.timers.recent());
-    offered.min(taken).clamp(1, limits::TRANSACTION_RECIPIENTS_MAX) as u16
+    offered.min(taken).min(run.site.policy.borrow().recipients).clamp(1, limits::TRANSACTION_RECIPIENTS_MAX)
+        as u16
 }
 
 /// Whether the message's pages are surely still in memory: it came in a moment ago. A page that is not would stall the shard.

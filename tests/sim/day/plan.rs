@@ -403,17 +403,24 @@ impl Plan {
 
     /// Text of the relay's configuration.
     pub fn configuration(&self, version: &Version) -> String {
+        let (connections, messages) = (version.limit + self.limit_exceeded, version.messages_per_connection);
+        // On half of the days a shaping file says so, over a configuration that knows no bound.
+        let shaped = (version.limit as u64 + messages).is_multiple_of(2) && connections > 0 && messages > 0;
+        let of_delivery = if shaped { (1_000, 0) } else { (connections, messages) };
+        let of_file = format!(
+            "#: [default]\n#: connection_limit = {connections}\n#: max_deliveries_per_connection = {messages}\n"
+        );
         format!(
             "[node]\nhostname = \"relay.example\"\ndata_dir = \"/spool\"\n\
              [[listener]]\naddress = \"10.0.0.1:{}\"\nrelay_from = [\"10.0.0.0/8\"]\n\
              [dns]\nservers = [\"10.0.9.53\", \"10.0.9.54\"]\ntimeout = \"2s\"\n\
              [delivery]\nconnections_per_destination = {}\nconnections_per_address = {}\nmessages_per_connection = {}\nstarttls = false\nprivate_networks = \"allow\"\n\
              [retry]\nfirst = \"{}s\"\nmax = \"{}s\"\nexpire = \"{}s\"\n\
-             [spool]\nsegment_size = \"4MiB\"\n{}{}",
+             [spool]\nsegment_size = \"4MiB\"\n{}{}{}",
             version.port,
-            version.limit + self.limit_exceeded,
+            of_delivery.0,
             version.address_limit,
-            version.messages_per_connection,
+            of_delivery.1,
             version.retry_first,
             version.retry_max,
             self.expire,
@@ -423,6 +430,7 @@ impl Plan {
                 String::new()
             },
             version.sections(),
+            if shaped { &of_file } else { "" },
         )
     }
 

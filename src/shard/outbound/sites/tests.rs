@@ -8,8 +8,11 @@ use crate::config::Config;
 use crate::id::Location;
 use crate::queue::Group;
 use crate::queue::destinations::Effect;
-use crate::route::Protocol;
+use crate::route::gate::Source;
+use crate::route::{At, Host, Protocol};
 use crate::runtime::sim::{SimRuntime, World};
+use crate::shaping::file::File;
+use crate::shaping::layers::Shaping;
 use crate::shard::alone;
 use crate::shard::live::{Contents, InForce, LiveConfig};
 use crate::shard::outbound::pump;
@@ -20,9 +23,18 @@ fn hop(name: &str) -> Rc<Hop> {
 }
 
 fn reload(shard: &Shard<SimRuntime>, delivery: &str) {
+    reload_with(shard, delivery, "");
+}
+
+fn reload_with(shard: &Shard<SimRuntime>, delivery: &str, shaping: &str) {
     let text = format!("node.hostname = \"relay.example\"\n[delivery]\n{delivery}\n");
     let config = Config::parse(&text, Path::new("test")).expect("a valid configuration");
-    shard.live.set(InForce::new(Arc::new(LiveConfig::new(&config, Contents::default(), 1))));
+    let (file, findings) = File::read(shaping, Path::new("shaping.toml"));
+    assert!(findings.errors.is_empty(), "{findings:?}");
+    let shaping = Arc::new(Shaping::of(vec![file]).0);
+    let before = shard.live.get();
+    let live = LiveConfig::new(&config, Contents { shaping, ..Contents::default() }, 1);
+    shard.live.set(InForce::new(Arc::new(live.after(&before, before.generation + 1, ("", &[])))));
 }
 
 /// Whoever has a site goes by what holds for it now, be it found anew or gone through: connections end where they would not be opened so.
@@ -34,7 +46,7 @@ fn a_reload_reaches_each_site() {
         let slots = shard.outbound.destinations.borrow().site_slots();
         let slot = (0..slots).find(|slot| shard.outbound.destinations.borrow().site_at(*slot) == key);
         let era = site.era.get();
-        renew(&shard, slot.unwrap(), &shard.live.get().table);
+        renew(&shard, slot.unwrap(), &shard.live.get());
         site.era.get() - era
     };
     let (key, one) = site(&shard, hop("one.example"));
@@ -55,6 +67,45 @@ fn a_reload_reaches_each_site() {
     assert_eq!((other.policy.borrow().starttls, other.era.get()), (false, era + 1));
     site(&shard, hop("other.example"));
     assert_eq!(other.era.get(), era + 1, "once");
+}
+
+/// What is said of a domain holds for its site on every shard, from when it is found to lead there.
+#[test]
+fn a_domain_has_its_say_about_its_site() {
+    let world = World::new(1);
+    let shard = alone::shard(&world, None);
+    reload_with(&shard, "", "['said.example']\nconnection_limit = 3\n['alone.example']\nmx_rollup = false\n");
+    let host = |name: &str| Host {
+        name: name.to_owned(),
+        at: At::Name,
+        port: 25,
+        source: Source::Stranger,
+        rank: 0,
+        weight: 0,
+        tls_first: false,
+    };
+    let led = |domain: &str| {
+        let site = "mx.example".to_owned();
+        let hosts = vec![host("mx.example")];
+        Rc::new(Hop { site, hosts, label: domain.into(), protocol: Protocol::Smtp })
+    };
+    let (_, one) = site(&shard, led("one.example"));
+    let limit = |site: &Site| site.policy.borrow().connections;
+    assert_eq!((limit(&one), one.policy.borrow().named), (20, false));
+    // As another shard does that has the same count.
+    one.count.add_beside("said.example");
+    assert_eq!(limit(&one), 20, "it has not looked");
+    heed(&shard, &one);
+    assert_eq!((limit(&one), one.policy.borrow().named), (3, true));
+    let (_, again) = site(&shard, led("said.example"));
+    assert!(Rc::ptr_eq(&one, &again) && one.count.besides() == 1);
+    reload_with(&shard, "", "");
+    heed(&shard, &one);
+    assert_eq!(limit(&one), 20, "nothing is said of it any more");
+    assert!(
+        Arc::ptr_eq(&one.policy.borrow(), &site(&shard, hop("two.example")).1.policy.borrow()),
+        "all have one"
+    );
 }
 
 /// Nothing is started at a site that rests, neither this shard's own nor what it borrowed.
