@@ -23,7 +23,7 @@ use crate::shard::assignment::Assignment;
 use crate::shard::inbound::listener::ListenError;
 use crate::shard::live::LiveConfig;
 use crate::shard::mesh::{Mesh, MeshLimits};
-use crate::shard::start::{self, Report, Setup};
+use crate::shard::start::{self, Report, ShardSetup};
 
 pub(crate) mod directory;
 mod engine;
@@ -113,7 +113,7 @@ impl Node {
             reloader,
             lock,
         };
-        let setup = Setup {
+        let setup = ShardSetup {
             index: 0,
             boot,
             live,
@@ -136,14 +136,14 @@ impl Node {
     /// Starts the thread of each shard.
     fn start_shards(
         &mut self,
-        setup: &Setup,
+        setup: &ShardSetup,
         (engine, cores, compute): (Engine, &[usize], &Arc<Compute>),
         shards: impl Iterator<Item = (Arc<Bell>, Particulars)>,
     ) -> Result<(), StartError> {
         for (index, (bell, particulars)) in shards.enumerate() {
             let core = particulars.core.unwrap_or(cores[index % cores.len()]);
             let instruments = self.instruments[index].clone();
-            let setup = Setup { index, particulars, instruments, ..setup.clone() };
+            let setup = ShardSetup { index, particulars, instruments, ..setup.clone() };
             let ending = self.ending(index, setup.reports.clone());
             let started = engine.start_shard(core, bell, Some(compute.clone()), setup, ending);
             self.threads.push(started.map_err(|error| StartError::Shard(index, error))?);

@@ -168,7 +168,7 @@ pub(super) fn word<T: Copy, const N: usize>(
     known.ok_or_else(|| {
         let close = nearest(&found.to_ascii_lowercase(), all.iter().copied(), 3).unwrap_or(all[0]);
         let others: Vec<_> = all.iter().filter(|word| **word != close).map(|word| quoted(word)).collect();
-        let more = format!(", or {}", others.join(" or "));
+        let more = if others.is_empty() { String::new() } else { format!(", or {}", others.join(" or ")) };
         Wrong::write(format!("{} cannot be understood", quoted(found)), quoted(close), &more)
     })
 }

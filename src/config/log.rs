@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::literal::{Fix, Wrong, list, quoted, some_path};
+use crate::config::literal::{Fix, Wrong, list, quoted, some_path, word};
 use crate::config::nearest::nearest;
 use crate::config::section::Section;
 use crate::limits;
@@ -79,6 +79,8 @@ fn one(section: &Section<'_>, several: bool) -> LogConfig {
         }
         Ok(Some(events))
     });
+    // One so far.
+    section.read("format", (), |value| word(value, [("json", ())]));
     section.finish();
     LogConfig { section: section.place().1, path, events }
 }
@@ -118,6 +120,7 @@ mod tests {
             LogConfig { section: "log[0]".into(), path: None, events: Some(vec!["bounced", "admin"]) };
         assert_eq!(two, [first, LogConfig { section: "log[1]".into(), ..one }]);
         assert_eq!(logs("log = []\n"), []);
+        assert_eq!(logs("[log]\nformat = \"json\"\n"), logs(""));
         assert!(logs("[log]\npath = \"/dev/null\"\n")[0].is_nowhere());
     }
 
@@ -135,10 +138,8 @@ mod tests {
                 "relevo.toml:4: log[1].path: there is a log there already",
             ),
             ("[[log]]\npath = \"/a\"\n[[log]]\nevents = [\"admin\"]\n", "log[1].path: this key is missing"),
-            (
-                "[[log]]\npath = \"/a\"\nformat = \"json\"\n",
-                "log[0].format: unknown key; known here: events, path",
-            ),
+            ("[[log]]\npath = \"/a\"\nfomat = \"json\"\n", "log[0].fomat: unknown key"),
+            ("[log]\nformat = \"csv\"\n", "write format = \"json\""),
             ("log = \"/a\"\n", "write it as [log] with its keys below"),
             ("log = [1]\n", "write each as [[log]]"),
         ] {

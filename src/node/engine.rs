@@ -9,7 +9,7 @@ use crate::runtime::ending::Ending;
 use crate::runtime::glommio::Watchdog;
 use crate::runtime::os::{self, Compute, ShardThread, probe};
 use crate::runtime::{Bell, epoll, glommio};
-use crate::shard::start::{self, Setup};
+use crate::shard::start::{self, ShardSetup};
 
 /// What the shards run on.
 #[derive(Clone, Copy)]
@@ -39,7 +39,7 @@ impl Engine {
         core: usize,
         bell: Arc<Bell>,
         compute: Option<Arc<Compute>>,
-        setup: Setup,
+        setup: ShardSetup,
         ending: Ending,
     ) -> std::io::Result<ShardThread> {
         let (spin, ring_depth) = (setup.particulars.spin, setup.boot.tuning.ring_depth);

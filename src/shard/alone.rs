@@ -15,7 +15,7 @@ use crate::shard::assignment::Assignment;
 use crate::shard::inbound::logins::Logins;
 use crate::shard::live::{Contents, LiveConfig};
 use crate::shard::mesh::Mesh;
-use crate::shard::start::{self, Setup};
+use crate::shard::start::{self, ShardSetup};
 
 /// Opens it, with these accounts.
 pub(in crate::shard) fn shard(world: &World, accounts: Option<Logins>) -> Rc<Shard<SimRuntime>> {
@@ -36,7 +36,7 @@ fn opened(world: &World, more: &str, accounts: Option<Logins>) -> Rc<Shard<SimRu
     let bell = Arc::new(Bell::new());
     let particulars = config.particulars(1);
     let contents = Contents { accounts: accounts.map(Arc::new), ..Contents::default() };
-    let setup = Setup {
+    let setup = ShardSetup {
         index: 0,
         boot: Arc::new(Boot::of(&config)),
         live: Arc::new(LiveConfig::new(&config, contents, 1)),

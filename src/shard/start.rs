@@ -56,7 +56,7 @@ pub(crate) use error::unopened;
 
 /// What a shard is given.
 #[derive(Clone)]
-pub struct Setup {
+pub struct ShardSetup {
     /// Its number.
     pub index: usize,
     /// What is read once, at the start.
@@ -100,7 +100,7 @@ pub enum Report {
 }
 
 /// Runs a shard from its start to the end of its drain.
-pub async fn run<R: Runtime>(runtime: R, setup: Setup) -> io::Result<()> {
+pub async fn run<R: Runtime>(runtime: R, setup: ShardSetup) -> io::Result<()> {
     let reports = setup.reports.clone();
     let shard = match open(runtime, &setup) {
         Ok(shard) => shard,
@@ -247,7 +247,7 @@ async fn replay<R: Runtime>(shard: Rc<Shard<R>>, writer: Rc<LaneWriter<R>>) {
 }
 
 /// Reads the lanes and builds the shard.
-pub(super) fn open<R: Runtime>(runtime: R, setup: &Setup) -> Result<Rc<Shard<R>>, StartError> {
+pub(super) fn open<R: Runtime>(runtime: R, setup: &ShardSetup) -> Result<Rc<Shard<R>>, StartError> {
     let live = InForce::new(setup.live.clone());
     let mesh = setup.mesh.clone();
     let mut writers = Vec::new();
@@ -315,7 +315,7 @@ impl<R: Runtime> Files for OpenFiles<'_, R> {
     }
 }
 
-fn open_lane<R: Runtime>(runtime: &R, setup: &Setup, lane: u16) -> Result<LaneWriter<R>, StartError> {
+fn open_lane<R: Runtime>(runtime: &R, setup: &ShardSetup, lane: u16) -> Result<LaneWriter<R>, StartError> {
     let spool = &setup.boot.spool;
     let directory = lane_directory(&setup.boot.node.data_dir, lane);
     let fail = |error| StartError::Lane(directory.clone(), error);
@@ -363,7 +363,7 @@ fn open_lane<R: Runtime>(runtime: &R, setup: &Setup, lane: u16) -> Result<LaneWr
 }
 
 /// What recovery found, for the operator.
-fn report<R: Runtime>(runtime: &R, setup: &Setup, lane: u16, folded: &Folded) {
+fn report<R: Runtime>(runtime: &R, setup: &ShardSetup, lane: u16, folded: &Folded) {
     let say = |level, words: std::fmt::Arguments<'_>| {
         setup.instruments.diagnostics.say(runtime.wall(), level, words);
     };

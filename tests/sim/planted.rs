@@ -192,10 +192,7 @@ fn is_found(defect: Defect) {
         Defect::CreditsUncounted => {
             (one_credit, 1.0, &["more messages than credits", "attempts were repeated"])
         }
-        Defect::MessagesUncounted => {
-            (|plan, _| plan.messages_per_connection = 2, 1.0, &["messages over a connection"])
-        }
-        Defect::ShapingIgnored => (shaped, 1.0, &["connections to site", "messages over a connection"]),
+        Defect::MessagesUncounted | Defect::ShapingIgnored => unbounded(defect),
         Defect::ExpiredUntried => (clocks, 1.0, &["without a last try"]),
         // What the next header vouched for is not there: damage, where there was none.
         Defect::EndNotSecured => (failed_ends, 1.0, DAMAGED),
@@ -220,6 +217,16 @@ fn is_found(defect: Defect) {
         Defect::LentDoneTwice => (lent, 0.5, &["delivered again"]),
     };
     Story { days, defect: Some((defect, often)), words, ..PLAIN }.is_found();
+}
+
+/// Those in which a limit of a site counts for nothing.
+fn unbounded(defect: Defect) -> Days {
+    match defect {
+        Defect::MessagesUncounted => {
+            (|plan, _| plan.messages_per_connection = 2, 1.0, &["messages over a connection"])
+        }
+        _ => (shaped, 1.0, &["connections to site", "messages over a connection"]),
+    }
 }
 
 /// A shaping file sets both limits.

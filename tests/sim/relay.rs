@@ -25,7 +25,7 @@ use relevo::shard::assignment::Assignment;
 use relevo::shard::inbound::listener::ListenError;
 use relevo::shard::live::{Contents, LiveConfig};
 use relevo::shard::mesh::{Mesh, MeshLimits};
-use relevo::shard::start::{self, Report, Setup};
+use relevo::shard::start::{self, Report, ShardSetup};
 
 use crate::schema::Schema;
 
@@ -123,7 +123,7 @@ impl<'a> Relay<'a> {
         let ended = Rc::new(Cell::new(0));
         for (index, bell) in bells.into_iter().enumerate() {
             let runtime = world.shard_with_bell(launch.node, index as u16, bell);
-            let setup = Setup {
+            let setup = ShardSetup {
                 index,
                 boot: boot.clone(),
                 live: live.clone(),
