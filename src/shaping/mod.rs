@@ -1,6 +1,6 @@
 //! How much of our mail a destination gets, and what its replies change about that: files in KumoMTA's shaping format.
 //!
-//! [`file`] reads one file, [`layers`] puts several over each other and says what holds for a domain, a site and a source, with the line
+//! [`mod@file`] reads one file, [`layers`] puts several over each other and says what holds for a domain, a site and a source, with the line
 //! that says so; [`check`] finds what can never take effect. All of it is pure: text in, values and findings out.
 
 pub mod key;
