@@ -20,7 +20,6 @@ use crate::limits;
 use crate::mail::address;
 
 const SECOND: Duration = Duration::from_secs(1);
-const YEAR: Duration = Duration::from_secs(366 * 86_400);
 
 pub(super) fn node(section: &Section<'_>) -> Node {
     const USUAL: &str = "relay.example.net";
@@ -211,7 +210,7 @@ pub(super) fn delivery(section: &Section<'_>) -> Delivery {
 pub(super) fn retry(section: &Section<'_>) -> Retry {
     let time = |key, seconds| {
         let usual = Duration::from_secs(seconds);
-        section.read(key, usual, |value| span(value, SECOND..=YEAR, usual))
+        section.read(key, usual, |value| span(value, SECOND..=limits::CONFIG_TIME_MAX, usual))
     };
     let (first, max, expire) = (time("first", 60), time("max", 7200), time("expire", 432_000));
     let factor = section.read("factor", 2.0, |value| factor(value, 2.0));

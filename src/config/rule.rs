@@ -394,7 +394,7 @@ fn set(section: &Section<'_>) -> RuleSet {
         let template = section.read(name, None, |value| parameter(value, key));
         set.parameters.extend(template.map(|template| (key, template)));
     }
-    let most = Duration::from_secs(366 * 86_400);
+    let most = limits::CONFIG_TIME_MAX;
     set.expire = section.read("expire", None, |value| match value.as_str() {
         Some("") => Ok(None),
         _ => span(value, Duration::from_secs(1)..=most, Duration::from_secs(2 * 86_400)).map(Some),

@@ -48,6 +48,12 @@ pub const GUESSES_FORGIVEN: u64 = 2;
 pub const GUESSES_CALM: u64 = 30;
 /// After so long one of them is forgotten: a guesser has some 1,400 guesses a day and address.
 pub const GUESS_FORGOTTEN: Duration = Duration::from_secs(60);
+/// Wrong guesses at one account before its login is slowed, from wherever: it is closed for nobody by that.
+pub const GUESSES_ACCOUNT: u64 = 1_000;
+/// How fast one of these is forgotten.
+pub const GUESS_ACCOUNT_FORGOTTEN: Duration = Duration::from_secs(6);
+/// How fast one of those of the whole node is.
+pub const GUESS_NODE_FORGOTTEN: Duration = Duration::from_secs(1);
 /// Passwords of one client address that are checked at one time.
 pub const GUESSES_AT_ONCE: u32 = 16;
 /// How long the first failed login waits for its 535, doubled with each further one of that network.

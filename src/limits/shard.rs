@@ -64,3 +64,10 @@ pub const COUNTS_KEPT: usize = 10_000;
 
 /// Steps of background work in one round at most.
 pub const BACKGROUND_STEPS: u128 = 32;
+
+/// How often a shard that has read its lanes looks whether all others have, before mail is taken.
+pub const OPENED_LOOK: Duration = Duration::from_millis(2);
+/// How often a shard looks at a start whether its lanes can write.
+pub const READY_LOOK: Duration = Duration::from_millis(5);
+/// How often a shard that stops looks whether its lanes are closed, and all is told.
+pub const CLOSED_LOOK: Duration = Duration::from_millis(5);

@@ -31,9 +31,9 @@ const NETWORK: Allowance = Allowance {
     each: Duration::from_nanos(limits::GUESS_FORGOTTEN.as_nanos() as u64 / limits::GUESSES_NETWORK),
 };
 /// Of an account: it is closed for nobody by that.
-const ACCOUNT: Allowance = Allowance { most: 1000, each: Duration::from_secs(6) };
+const ACCOUNT: Allowance = Allowance { most: limits::GUESSES_ACCOUNT, each: limits::GUESS_ACCOUNT_FORGOTTEN };
 /// Of the whole node.
-const NODE: Allowance = Allowance { most: 2 * limits::GUESSES_CALM, each: Duration::from_secs(1) };
+const NODE: Allowance = Allowance { most: 2 * limits::GUESSES_CALM, each: limits::GUESS_NODE_FORGOTTEN };
 /// Of a pair that is known.
 const PAIR: Allowance = Allowance { most: limits::GUESSES_KNOWN_MAX, each: limits::GUESS_FORGOTTEN };
 

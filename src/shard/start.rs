@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crossbeam::channel::Sender;
 
@@ -110,7 +109,7 @@ pub async fn run<R: Runtime>(runtime: R, setup: ShardSetup) -> io::Result<()> {
     let _ = reports.send(Report::Read(found));
     // The bell has one listener for life, the inbox; here a look now and then is enough.
     while !setup.mesh.is_open() && !setup.mesh.stopping() {
-        shard.runtime.sleep_until(shard.runtime.now() + Duration::from_millis(2)).await;
+        shard.runtime.sleep_until(shard.runtime.now() + limits::OPENED_LOOK).await;
     }
     if setup.mesh.stopping() {
         return Ok(());
@@ -189,7 +188,7 @@ pub(super) async fn await_segments<R: Runtime>(shard: &Rc<Shard<R>>) {
     let is_ready =
         || shard.own().lane.borrow().is_stocked() && writers.iter().all(|writer| writer.retold.get());
     while !is_ready() && shard.runtime.now() < give_up && !shard.mesh.stopping() {
-        shard.runtime.sleep_until(shard.runtime.now() + Duration::from_millis(5)).await;
+        shard.runtime.sleep_until(shard.runtime.now() + limits::READY_LOOK).await;
     }
     // Whoever asks at once what waits is not told of half a queue, unless it is a large one.
     let give_up = shard.runtime.now() + limits::REPLAY_WAIT;
@@ -240,7 +239,7 @@ async fn replay<R: Runtime>(shard: Rc<Shard<R>>, writer: Rc<LaneWriter<R>>) {
                 // The next start finds it again.
                 return;
             }
-            shard.timers.sleep_until(shard.runtime.now() + Duration::from_millis(1)).await;
+            shard.timers.sleep_until(shard.runtime.now() + limits::RETOLD_LOOK).await;
         }
     }
     writer.replayed.set(true);
@@ -431,7 +430,7 @@ async fn drain<R: Runtime>(shard: &Rc<Shard<R>>) {
         writers.iter().for_each(|writer| writer.close());
     }
     while !writers.iter().all(|writer| writer.is_closed()) && shard.runtime.now() < give_up {
-        shard.timers.sleep_until(shard.runtime.now() + Duration::from_millis(5)).await;
+        shard.timers.sleep_until(shard.runtime.now() + limits::CLOSED_LOOK).await;
         shard.wake_writers();
     }
     tell_the_rest(shard, give_up).await;
@@ -454,6 +453,6 @@ async fn tell_the_rest<R: Runtime>(shard: &Rc<Shard<R>>, give_up: Instant) {
         if shard.runtime.now() >= give_up {
             return;
         }
-        shard.timers.sleep_until(shard.runtime.now() + Duration::from_millis(5)).await;
+        shard.timers.sleep_until(shard.runtime.now() + limits::CLOSED_LOOK).await;
     }
 }

@@ -11,7 +11,7 @@ use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::counts::ConnectionCount;
 use crate::shard::outbound::address::AddressPermit;
-use crate::shard::outbound::pump::{needs_hands, pump};
+use crate::shard::outbound::pump::{needs_connection, pump};
 use crate::shard::outbound::site::Site;
 
 /// A connection may be free again somewhere. True: not all that wait were asked, as this turn is long enough.
@@ -91,7 +91,7 @@ pub(super) fn pass_on<R: Runtime>(shard: &Rc<Shard<R>>, place: AddressPermit, ke
     let wanted = place.is_wanted(site) && !shard.runtime.planted(Defect::PlaceTakenBack);
     let elsewhere = place.is_wanted_elsewhere();
     drop(place);
-    if wanted && site.parked.get().is_none() && needs_hands(shard, key, site) {
+    if wanted && site.parked.get().is_none() && needs_connection(shard, key, site) {
         stand_in_line(shard, key, site, address);
         // Who waits on another shard hears of it in a moment; this one looks again at the next tick.
         if !elsewhere {

@@ -66,7 +66,7 @@ pub(super) fn pump<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) -> bool {
 }
 
 /// Whether more waits for the site than the connections it has will take without being asked.
-pub(super) fn needs_hands<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site) -> bool {
+pub(super) fn needs_connection<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site) -> bool {
     let ready = shard.outbound.destinations.borrow().ready(key, shard.seconds()) + site.borrowed.waiting();
     ready > site.free_connections(borrow::is_busy(shard))
 }

@@ -68,7 +68,7 @@ pub fn read_message(files: &impl Files, found: &Found, offset: u32) -> Result<Pl
 /// Looks for a message in a lane. None: this lane never had it, or has it no more. It may be settled, and it may stand in a
 /// commit that does not count; a damaged one is an error only if a record that says it is this message lies there.
 pub fn find(files: &impl Files, survey: &Survey, id: MessageId) -> Option<Result<Placed, Fault>> {
-    let born = find_born(files, survey, id);
+    let first = find_first(files, survey, id);
     // Where it lies now, if it moved.
     let mut moved = None;
     for found in survey.active.iter().filter(|found| found.header.sequence >= id.sequence) {
@@ -81,7 +81,7 @@ pub fn find(files: &impl Files, survey: &Survey, id: MessageId) -> Option<Result
             }
         });
     }
-    moved.map(Ok).or(born)
+    moved.map(Ok).or(first)
 }
 
 /// The records that recovery counts: of whole commits, and those that are whole in damaged ones.
@@ -100,8 +100,8 @@ fn each(files: &impl Files, found: &Found, mut each: impl FnMut(u32, &Record<'_>
     });
 }
 
-/// Looks where its id says that it was born.
-fn find_born(files: &impl Files, survey: &Survey, id: MessageId) -> Option<Result<Placed, Fault>> {
+/// Looks where its id says that it was first stored.
+fn find_first(files: &impl Files, survey: &Survey, id: MessageId) -> Option<Result<Placed, Fault>> {
     let found = survey.by_sequence(id.sequence)?;
     let placed = match read_message(files, found, id.offset) {
         Ok(placed) => placed,
@@ -160,9 +160,9 @@ pub struct History {
 pub fn history(files: &impl Files, survey: &Survey, id: MessageId, count: u16) -> History {
     let mut history =
         History { recipients: vec![RecipientState::Waiting; usize::from(count)], counts: false };
-    // Outcomes call it by where it was born, snapshots by where it lay when they were written.
-    let born = (id.sequence, id.offset);
-    let mut lies = born;
+    // Outcomes call it by where it was first stored, snapshots by where it lay when they were written.
+    let first = (id.sequence, id.offset);
+    let mut lies = first;
     for found in survey.active.iter().filter(|found| found.header.sequence >= id.sequence) {
         each(files, found, |offset, record| {
             let mut payload = Cursor(record.payload);
@@ -178,7 +178,7 @@ pub fn history(files: &impl Files, survey: &Survey, id: MessageId, count: u16) -
                 }
                 kind if RecordKind::is_outcome(kind) => {
                     let about = (payload.u32(), payload.u32());
-                    if about == (Some(born.0), Some(born.1)) {
+                    if about == (Some(first.0), Some(first.1)) {
                         history.outcome(&mut payload);
                     }
                 }
