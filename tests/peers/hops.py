@@ -1365,7 +1365,7 @@ def hosts_that_never_take_mail_return_it():
 def words_of_our_own_are_told_as_ours():
     """RFC 3464 2.3.6: time ran out for a host that nobody ever reached, so no reply of SMTP was heard."""
     hop = Hop()
-    relay = start(None, '[retry]\nfirst = "1s"\nmax = "1s"\nexpire = "3s"\n', route=routes({"b": hop}) + '[[route]]\ndomain = "d.example"\nto = "smtp://127.0.0.1:1"\n')
+    relay = start(None, '[retry]\nfirst = "1s"\nmax = "1s"\nexpire = "10s"\n', route=routes({"b": hop}) + '[[route]]\ndomain = "d.example"\nto = "smtp://127.0.0.1:1"\n')
     relay.send("a@b.example", ["c@d.example"], TEXT)
     hop.wait(1)
     text = hop.taken[0][2]

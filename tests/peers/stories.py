@@ -115,9 +115,9 @@ def permanent_refusals_are_returned_once():
 
 def old_mail_is_given_up_with_the_last_reply():
     sink = Sink(lambda point, data: b"451 4.7.1 greylisted\r\n" if point == "RCPT" and b"c@" in data else None)
-    relay = Relay(BINARY, sink, '[retry]\nfirst = "1s"\nmax = "1s"\nexpire = "3s"\n')
+    relay = Relay(BINARY, sink, '[retry]\nfirst = "1s"\nmax = "1s"\nexpire = "10s"\n')
     relay.send("a@b.example", ["c@d.example"], TEXT)
-    sink.wait(1)
+    sink.wait(1, 60)
     assert b"Status: 4.4.7" in sink.taken[0].body and b"smtp; 451 4.7.1 greylisted" in sink.taken[0].body, sink.taken[0].body
     relay.wait_log("expired")
     relay.stop()
