@@ -7,6 +7,7 @@
 pub mod id;
 pub mod time;
 pub mod limits;
+pub mod names;
 pub mod config;
 
 pub mod smtp;

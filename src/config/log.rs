@@ -1,15 +1,13 @@
 //! `[log]`, or several as `[[log]]`: where events are written, and which.
 
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use crate::config::literal::{Fix, Wrong, list, quoted, some_path, word};
 use crate::config::nearest::nearest;
 use crate::config::section::Section;
 use crate::limits;
-
-/// The kinds of events there are.
-pub const EVENTS: [&str; 8] =
-    ["received", "delivered", "deferred", "bounced", "expired", "discarded", "rejected", "admin"];
+use crate::names::EVENTS;
 
 /// A log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,8 +84,8 @@ fn one(section: &Section<'_>, several: bool) -> LogConfig {
 }
 
 fn event(word: &str) -> Result<&'static str, &'static str> {
-    let grammar = "write received, delivered, deferred, bounced, expired, discarded, rejected or admin";
-    EVENTS.into_iter().find(|event| *event == word).ok_or(grammar)
+    static GRAMMAR: LazyLock<String> = LazyLock::new(|| format!("write one of {}", EVENTS.join(", ")));
+    EVENTS.into_iter().find(|event| *event == word).ok_or_else(|| GRAMMAR.as_str())
 }
 
 fn meant(word: &str) -> Option<String> {

@@ -27,7 +27,7 @@ mod whole;
 
 pub use boot::Boot;
 pub use error::{ConfigError, Places};
-pub use log::{EVENTS, LogConfig};
+pub use log::LogConfig;
 pub use rule::{AddressPattern, RuleConfig};
 pub use shaping::ShapingConfig;
 pub use shard::{Particulars, ShardConfig};

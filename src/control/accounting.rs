@@ -121,14 +121,3 @@ fn write(mut log: Log, wanted: &AtomicU64, turn: &Turn) {
         }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use crate::config::EVENTS;
-    use crate::observe::event::Kind;
-
-    #[test]
-    fn each_kind_of_event_can_be_asked_for() {
-        assert_eq!(Kind::ALL.map(Kind::word), EVENTS);
-    }
-}

@@ -8,6 +8,7 @@ use regex::bytes::{Regex, RegexBuilder};
 use serde::Deserialize;
 
 use crate::limits;
+pub use crate::names::CLASSES;
 
 pub mod judge;
 
@@ -47,37 +48,6 @@ pub enum Class {
     OurFault,
     Other,
 }
-
-/// Their names in events and metrics, in their order.
-pub const CLASSES: [&str; 27] = [
-    "bad_mailbox",
-    "inactive_mailbox",
-    "mailbox_full",
-    "bad_domain",
-    "no_mx",
-    "bad_sender",
-    "relaying_denied",
-    "auth_required",
-    "tls_required",
-    "too_large",
-    "content",
-    "spam",
-    "virus",
-    "policy",
-    "reputation",
-    "authentication",
-    "blocklisted",
-    "throttled",
-    "too_many_connections",
-    "greylisted",
-    "protocol",
-    "timeout",
-    "no_answer",
-    "connection",
-    "expired",
-    "our_fault",
-    "other",
-];
 
 impl Class {
     /// Its name.

@@ -7,6 +7,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 
 use crate::id::MessageId;
+use crate::names::EVENTS;
 use crate::time::{UnixMillis, write_decimal, write_ipv4};
 
 /// What happened.
@@ -45,16 +46,7 @@ impl Kind {
 
     /// Its name in the field `event`.
     pub const fn word(self) -> &'static str {
-        match self {
-            Kind::Received => "received",
-            Kind::Delivered => "delivered",
-            Kind::Deferred => "deferred",
-            Kind::Bounced => "bounced",
-            Kind::Expired => "expired",
-            Kind::Discarded => "discarded",
-            Kind::Rejected => "rejected",
-            Kind::Admin => "admin",
-        }
+        EVENTS[self as usize]
     }
 
     /// The letter that stands for it in the id of an event of mail.
@@ -526,6 +518,19 @@ fn escaped(bytes: &[u8], out: &mut Vec<u8>) {
                 out.extend_from_slice(&[b'\\', b'u', b'0', b'0', HEX[high], HEX[low]]);
             }
             other => out.extend_from_slice(other.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_has_the_name_of_its_place() {
+        for (place, kind) in Kind::ALL.into_iter().enumerate() {
+            assert_eq!((kind as usize, kind.word()), (place, EVENTS[place]));
+            assert_eq!(kind.word(), format!("{kind:?}").to_lowercase());
         }
     }
 }

@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::OnceLock;
 
 use crate::limits;
+use crate::names::{CLASSES, REASONS};
 use crate::observe::counters::Counter;
 
 /// The value of a label for all that have none of their own.
@@ -127,61 +128,16 @@ impl fmt::Debug for Named {
     }
 }
 
-/// Words of `rejected`: those of refusals in their order (`shard::inbound::reject` has both), and those of which no word was kept.
-pub const REJECTED: [&str; 21] = [
-    "rule",
-    "too_many_connections",
-    "timeout",
-    "auth_unavailable",
-    "session_over",
-    "too_many_errors",
-    "tls_failed",
-    "connection_lost",
-    "auth_failed",
-    "auth_refused",
-    "relay_denied",
-    "too_many_recipients",
-    "too_large",
-    "not_stored",
-    "no_room",
-    "bare_newline",
-    "line_too_long",
-    "loop",
-    "bad_address",
-    "protocol",
-    OTHER,
-];
-
-/// Words of `classified`: those of `mail::classify`, in their order (`shard::outbound::settle` has both).
-pub const CLASSES: [&str; 27] = [
-    "bad_mailbox",
-    "inactive_mailbox",
-    "mailbox_full",
-    "bad_domain",
-    "no_mx",
-    "bad_sender",
-    "relaying_denied",
-    "auth_required",
-    "tls_required",
-    "too_large",
-    "content",
-    "spam",
-    "virus",
-    "policy",
-    "reputation",
-    "authentication",
-    "blocklisted",
-    "throttled",
-    "too_many_connections",
-    "greylisted",
-    "protocol",
-    "timeout",
-    "no_answer",
-    "connection",
-    "expired",
-    "our_fault",
-    OTHER,
-];
+/// Values of `rejected`: the reasons in their order, and [`OTHER`] for refusals of which no reason was kept.
+pub const REJECTED: [&str; REASONS.len() + 1] = {
+    let mut values = [OTHER; REASONS.len() + 1];
+    let mut at = 0;
+    while at < REASONS.len() {
+        values[at] = REASONS[at];
+        at += 1;
+    }
+    values
+};
 
 /// What became of recipients in attempts, by place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

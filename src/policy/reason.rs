@@ -1,5 +1,7 @@
 //! Why something is refused to a client.
 
+use crate::names::REASONS;
+
 /// A refusal by somebody who has a say: what the client hears, and why, whatever the words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refused<'a> {
@@ -81,27 +83,19 @@ impl Reason {
 
     /// In a word.
     pub const fn word(self) -> &'static str {
-        match self {
-            Reason::Rule => "rule",
-            Reason::TooManyConnections => "too_many_connections",
-            Reason::Timeout => "timeout",
-            Reason::AuthUnavailable => "auth_unavailable",
-            Reason::SessionOver => "session_over",
-            Reason::TooManyErrors => "too_many_errors",
-            Reason::TlsFailed => "tls_failed",
-            Reason::ConnectionLost => "connection_lost",
-            Reason::AuthFailed => "auth_failed",
-            Reason::AuthRefused => "auth_refused",
-            Reason::RelayDenied => "relay_denied",
-            Reason::TooManyRecipients => "too_many_recipients",
-            Reason::TooLarge => "too_large",
-            Reason::NotStored => "not_stored",
-            Reason::NoRoom => "no_room",
-            Reason::BareNewline => "bare_newline",
-            Reason::LineTooLong => "line_too_long",
-            Reason::Loop => "loop",
-            Reason::BadAddress => "bad_address",
-            Reason::Protocol => "protocol",
+        REASONS[self as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_has_the_name_of_its_place() {
+        for (place, reason) in Reason::ALL.into_iter().enumerate() {
+            assert_eq!((reason as usize, reason.word()), (place, REASONS[place]));
+            assert_eq!(reason.word().replace('_', ""), format!("{reason:?}").to_lowercase());
         }
     }
 }

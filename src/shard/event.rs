@@ -68,14 +68,3 @@ pub(in crate::shard) fn class_of<R: Runtime, D, B>(
     }
     Some(judged.map_or_else(|| Class::of_status(enhanced), |judged| judged.class))
 }
-
-#[cfg(test)]
-mod tests {
-    use crate::mail::classify;
-    use crate::observe::families;
-
-    #[test]
-    fn a_class_is_counted_under_its_name() {
-        assert_eq!(classify::CLASSES, families::CLASSES);
-    }
-}

@@ -172,7 +172,9 @@ def a_notification_names_its_parent():
     relay = Relay(BINARY, sink)
     relay.send("a@b.example", ["bad@d.example"], TEXT)
     sink.wait(1)
+    # Two messages, and two orders: that of each is sure.
     relay.wait_log("delivered", 1)
+    relay.wait_log("bounced", 1)
     records = relay.log()
     [bounced] = [record for record in records if record["event"] == "bounced"]
     assert bounced["reply"] == "550 5.1.1 no such user" and bounced["enhanced"] == "5.1.1", bounced

@@ -78,17 +78,3 @@ fn record<R: Runtime>(
     };
     shard.say.events.borrow_mut().notice(shard.runtime.wall(), &Notice::Rejected(rejected));
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::observe::families::OTHER;
-
-    /// Counters are found by place.
-    #[test]
-    fn every_reason_has_its_counter() {
-        let words: Vec<&str> = Reason::ALL.iter().map(|reason| reason.word()).chain([OTHER]).collect();
-        assert_eq!(words, REJECTED);
-        assert!(Reason::ALL.iter().enumerate().all(|(place, reason)| *reason as usize == place));
-    }
-}

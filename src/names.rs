@@ -1,0 +1,60 @@
+//! Names that configuration, events and metrics share: each list stands here once, in the order of the enum whose names it holds.
+
+/// Kinds of events ([`crate::observe::event::Kind`]).
+pub const EVENTS: [&str; 8] =
+    ["received", "delivered", "deferred", "bounced", "expired", "discarded", "rejected", "admin"];
+
+/// Why a client was refused ([`crate::policy::reason::Reason`]).
+pub const REASONS: [&str; 20] = [
+    "rule",
+    "too_many_connections",
+    "timeout",
+    "auth_unavailable",
+    "session_over",
+    "too_many_errors",
+    "tls_failed",
+    "connection_lost",
+    "auth_failed",
+    "auth_refused",
+    "relay_denied",
+    "too_many_recipients",
+    "too_large",
+    "not_stored",
+    "no_room",
+    "bare_newline",
+    "line_too_long",
+    "loop",
+    "bad_address",
+    "protocol",
+];
+
+/// What a reply is about ([`crate::mail::classify::Class`]); `docs/replies.md` has a line for each.
+pub const CLASSES: [&str; 27] = [
+    "bad_mailbox",
+    "inactive_mailbox",
+    "mailbox_full",
+    "bad_domain",
+    "no_mx",
+    "bad_sender",
+    "relaying_denied",
+    "auth_required",
+    "tls_required",
+    "too_large",
+    "content",
+    "spam",
+    "virus",
+    "policy",
+    "reputation",
+    "authentication",
+    "blocklisted",
+    "throttled",
+    "too_many_connections",
+    "greylisted",
+    "protocol",
+    "timeout",
+    "no_answer",
+    "connection",
+    "expired",
+    "our_fault",
+    "other",
+];
