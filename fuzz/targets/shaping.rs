@@ -31,7 +31,7 @@ pub fn shaping(data: &[u8]) {
         let asked = Asked { domain: &block.name, hosts: &hosts, source, beside: &beside };
         let held = shaping.effective(asked);
         assert!(held.meaning(reply, false).count() <= held.rules.len());
-        let _ = held.judged(reply, true);
+        let _ = held.answers().map(|answers| answers.judge(reply, true));
     }
 }
 

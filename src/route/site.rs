@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::config::{Config, Retry};
 use crate::limits;
+use crate::shaping::answers::Answers;
 use crate::shaping::key::Key;
 use crate::shaping::layers::{Effective, Scope};
 use crate::shaping::value::Tls;
@@ -29,6 +30,8 @@ pub struct SitePolicy {
     pub tls_required: bool,
     /// When what failed is tried again, and when it is given up.
     pub retry: Retry,
+    /// What rules say of its replies, before what is known of all.
+    pub answers: Option<Answers>,
 }
 
 impl SitePolicy {
@@ -44,6 +47,7 @@ impl SitePolicy {
             starttls: delivery.starttls,
             tls_required: false,
             retry: config.retry.clone(),
+            answers: None,
         })
     }
 
@@ -66,6 +70,7 @@ impl SitePolicy {
             starttls: held.tls().map_or(self.starttls, |tls| tls != Tls::Disabled),
             tls_required: held.tls().map_or(self.tls_required, Tls::is_required),
             retry,
+            answers: held.answers(),
         };
         // Nearly all sites have what all have: one value for them.
         if own == **self { self.clone() } else { Arc::new(own) }
@@ -82,6 +87,7 @@ impl SitePolicy {
             named: _,
             recipients: _,
             retry: _,
+            answers: _,
         } = self;
         *connections >= other.connections
             && *messages_per_connection == other.messages_per_connection
@@ -127,6 +133,7 @@ mod tests {
             starttls,
             tls_required,
             retry,
+            answers: _,
         } = &*own;
         assert_eq!((*connections, *named, *messages_per_connection, *recipients), (7, false, 9, 5));
         assert_eq!((*pipeline, *starttls, *tls_required), (of_all.pipeline, false, false));

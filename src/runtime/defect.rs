@@ -103,6 +103,8 @@ pub enum Defect {
     RoomUnseen,
     /// What a class says of a reply is ignored where its code says something else.
     ClassIgnored,
+    /// What rules say of a reply is not asked.
+    RulesUnasked,
     /// Memory of a body whose client went away stays counted.
     MemoryKept,
 }

@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::answers::Answers;
 use super::file::{Block, File, Setting};
 use super::key::Key;
 use super::provider;
@@ -16,7 +17,6 @@ use super::reading::Findings;
 use super::rule::Rule;
 use super::value::{Rate, Tls, Value};
 use crate::limits;
-use crate::mail::classify::Class;
 
 /// All files together.
 #[derive(Clone, Debug, Default)]
@@ -325,19 +325,10 @@ impl<'a> Effective<'a> {
         self.rules.iter().filter(move |(_, rule)| rule.matches(reply, own))
     }
 
-    /// What the rules say a reply is about, and whether it is final: of each the topmost layer that says so, and of that the first rule.
-    pub fn judged(&self, reply: &[u8], own: bool) -> (Option<Class>, Option<bool>) {
-        let (mut class, mut permanent) = ((None, None), (None, None));
-        for (layer, rule) in self.meaning(reply, own) {
-            let block: *const Block = layer.block;
-            if rule.class.is_some() && class.1 != Some(block) {
-                class = (rule.class, Some(block));
-            }
-            if rule.permanent.is_some() && permanent.1 != Some(block) {
-                permanent = (rule.permanent, Some(block));
-            }
-        }
-        (class.0, permanent.0)
+    /// What the rules say of replies themselves. Of each question the topmost layer that says so decides, and of that the first rule.
+    pub fn answers(&self) -> Option<Answers> {
+        let layers = self.rules.chunk_by(|(one, _), (other, _)| std::ptr::eq(one.block, other.block));
+        Answers::of(layers.rev().flatten().map(|(_, rule)| *rule))
     }
 }
 
@@ -346,6 +337,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::mail::classify::Class;
 
     fn shaping(texts: &[&str]) -> Shaping {
         let read = |(at, text): (usize, &&str)| {
@@ -464,10 +456,13 @@ mod tests {
         let shaping = shaping(&[&text]);
         let hosts = ["mx.a.example".to_owned()];
         let of = |hosts| shaping.effective(Asked { domain: "b.example", hosts, source: "", beside: &[] });
-        assert_eq!(of(&hosts).judged(b"550 slow", false), (Some(Class::Throttled), Some(false)));
+        assert_eq!(
+            of(&hosts).answers().unwrap().judge(b"550 slow", false),
+            (Some(Class::Throttled), Some(false))
+        );
         assert_eq!(of(&hosts).meaning(b"550 slow", false).count(), 3);
-        assert_eq!(of(&[]).judged(b"550 slow", false), (Some(Class::Spam), Some(true)));
-        assert_eq!(of(&hosts).judged(b"550 slow", true), (None, None));
+        assert_eq!(of(&[]).answers().unwrap().judge(b"550 slow", false), (Some(Class::Spam), Some(true)));
+        assert_eq!(of(&hosts).answers().unwrap().judge(b"550 slow", true), (None, None));
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod provider;
 pub mod rule;
 pub mod file;
 pub mod layers;
+pub mod answers;
 pub mod check;
 
 #[cfg(test)]

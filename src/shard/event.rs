@@ -4,6 +4,7 @@ use crate::mail::classify::Class;
 use crate::observe::event::{Attempt, Event, Kind, Mail};
 use crate::queue::outcome::Disposition;
 use crate::runtime::Runtime;
+use crate::shaping::answers::Answers;
 use crate::shard::Shard;
 use crate::shard::outbound::session::SESSION_REFUSED;
 use crate::smtp::reply;
@@ -39,13 +40,15 @@ pub(in crate::shard) fn kind_of<D, R>(disposition: &Disposition<D, R>) -> Kind {
     }
 }
 
-/// What the reply to recipients that were not delivered is about; `ours`: no hop said it. Time that is over says nothing of an address.
+/// What the reply to recipients that were not delivered is about; `ours`: no hop said it. Time that is over says nothing of an address. What
+/// the rules of the site say comes first.
 pub(in crate::shard) fn class_of<R: Runtime, D, B>(
     shard: &Shard<R>,
     disposition: &Disposition<D, B>,
     ours: bool,
     reply: &str,
     (hop, enhanced): (&str, Option<(u8, u16, u16)>),
+    answers: Option<&Answers>,
 ) -> Option<Class> {
     match disposition {
         Disposition::Delivered | Disposition::Discarded => return None,
@@ -56,12 +59,16 @@ pub(in crate::shard) fn class_of<R: Runtime, D, B>(
     if reply.is_empty() {
         return None;
     }
+    let by_rule = |said: &str, own| answers.and_then(|answers| answers.judge(said.as_bytes(), own).0);
     let (said, enhanced) = match reply.split_once(SESSION_REFUSED) {
         _ if !ours => (reply, enhanced),
         // The words are ours, and what it is about is what the hop said.
         Some((_, said)) => (said, reply::enhanced(said)),
-        None => return Some(Class::of_ours(reply, enhanced)),
+        None => return by_rule(reply, true).or_else(|| Some(Class::of_ours(reply, enhanced))),
     };
+    if let Some(class) = by_rule(said, false) {
+        return Some(class);
+    }
     let judged = shard.outbound.judge.borrow_mut().judge(said, hop, shard.timers.recent());
     if judged.is_none() {
         shard.instruments.counters.replies_unread.add(1);

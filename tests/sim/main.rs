@@ -23,6 +23,7 @@ mod returns;
 #[path = "../schema/mod.rs"]
 mod schema;
 mod sessions;
+mod shaping;
 mod slow_hops;
 
 use std::cell::RefCell;

@@ -13,7 +13,7 @@ use super::day::dice::Dice;
 use super::day::plan::{BANNER, DOT, End, Flavour, Lookup, Manner, Plan, RCPT, SitePlan, VERBS};
 use super::day::reloads::{Fate, Reload, Version};
 use super::days::wrong;
-use super::{ask, compaction, crowds, full_disk, lmtp, reload, returns, rules};
+use super::{ask, compaction, crowds, full_disk, lmtp, reload, returns, rules, shaping};
 
 /// Seeds within which a defect must be found.
 const SEEDS: u64 = 30;
@@ -140,6 +140,7 @@ found! {
     FreedUntold in a_segment_freed_before_its_events_are_in_the_journal_is_found,
     GreetingBelieved in a_refusal_of_us_taken_for_one_of_mail_is_found,
     RoomUnseen in a_disk_that_stays_full_for_the_relay_is_found,
+    RulesUnasked in a_rule_nobody_asks_is_found,
     ClassIgnored in a_rate_that_is_taken_for_a_refusal_is_found,
     MemoryKept in memory_of_who_went_away_is_found,
 }
@@ -165,6 +166,7 @@ fn is_found(defect: Defect) {
         Defect::PanicOverReturn => return returns::loses_none(defect),
         Defect::OneAnswerForAll => return lmtp::is_found(defect),
         Defect::MovedFreedEarly | Defect::ParametersStay => return compaction::is_found(defect),
+        Defect::RulesUnasked => return shaping::is_found(defect),
         Defect::DiscardedHandedOut => return rules::is_found(defect),
         Defect::PlaceKept | Defect::PlaceTakenBack => return crowds::kept_places_are_found(defect),
         Defect::SlowNamesKeepPlaces => return crowds::kept_names_are_found(defect),

@@ -260,7 +260,7 @@ async fn give_up<R: Runtime>(
         failure.receipt = Some(returns.receipt.clone());
         let disposition = Ended::Bounced(failure);
         let outcomes = Outcomes::One(RangeOutcome::new(group.first, group.count, disposition));
-        let scene = view.as_ref().map(|view| Scene { view, hop: "", tls: "", reply: "" });
+        let scene = view.as_ref().map(Scene::without_hop);
         settle::report(shard, job, outcomes, &[], scene.as_ref());
     } else {
         let now = shard.seconds();

@@ -6,6 +6,7 @@ use crate::id::Location;
 use crate::observe::families::Tried;
 use crate::queue::outcome::{Ended, Outcomes};
 use crate::queue::schedule;
+use crate::route::SitePolicy;
 use crate::runtime::{Defect, Runtime};
 use crate::shard::message::Job;
 use crate::shard::outbound::session::Connection;
@@ -52,7 +53,8 @@ pub(super) async fn attempt<R: Runtime>(
     }
     under_way.settled();
     count(run, &outcomes);
-    settle::report(shard, job, outcomes, &tally.left, Some(&scene(&view, connection)));
+    let policy = run.site.policy.borrow();
+    settle::report(shard, job, outcomes, &tally.left, Some(&scene(&view, connection, &policy)));
     after
 }
 
@@ -71,8 +73,13 @@ fn count<R: Runtime>(run: &Run<'_, R>, outcomes: &Outcomes) {
     }
 }
 
-fn scene<'a, R: Runtime>(view: &'a MessageView<'a>, connection: &'a Connection<R>) -> settle::Scene<'a> {
-    settle::Scene { view, hop: &connection.hop, tls: &connection.tls, reply: connection.said() }
+fn scene<'a, R: Runtime>(
+    view: &'a MessageView<'a>,
+    connection: &'a Connection<R>,
+    policy: &'a SitePolicy,
+) -> settle::Scene<'a> {
+    let (hop, tls, answers) = (&connection.hop, &connection.tls, policy.answers.as_ref());
+    settle::Scene { view, hop, tls, reply: connection.said(), answers }
 }
 
 /// What was delivered so far is written down before the next transaction, which may hang for minutes: a node that ends meanwhile
@@ -95,7 +102,7 @@ fn report_delivered<R: Runtime>(
     }
     let delivered = outcomes(tally.take_delivered());
     count(run, &delivered);
-    settle::report_part(shard, job, delivered, &scene(view, connection));
+    settle::report_part(shard, job, delivered, &scene(view, connection, &run.site.policy.borrow()));
     true
 }
 

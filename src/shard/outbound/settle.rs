@@ -9,6 +9,7 @@ use crate::observe::event::{Attempt, Mail};
 use crate::queue::outcome::{Deferral, Ended, Failure, Outcomes, RangeOutcome, Receipt, Settled};
 use crate::queue::{Group, Standing};
 use crate::runtime::{Defect, Runtime};
+use crate::shaping::answers::Answers;
 use crate::shard::Shard;
 use crate::shard::event;
 use crate::shard::inbound::submission::Submission;
@@ -92,7 +93,7 @@ pub(super) async fn told<R: Runtime>(
     shard: &Rc<Shard<R>>,
     job: &Job,
     (status, words): ((u8, u16, u16), &str),
-    hop: &str,
+    (hop, answers): (&str, Option<&Answers>),
 ) {
     let group = &job.group;
     shard.instruments.counters.recipients_deferred.add(u64::from(group.count));
@@ -112,7 +113,7 @@ pub(super) async fn told<R: Runtime>(
     if let Ok(source) = Source::read(shard, place.location).await
         && let Ok(view) = source.view()
     {
-        let _ = account(shard, job, &Scene { hop, ..Scene::without_hop(&view) }, &outcome);
+        let _ = account(shard, job, &Scene { hop, answers, ..Scene::without_hop(&view) }, &outcome);
     }
     shard.outbound.settling.set(shard.outbound.settling.get() - 1);
 }
@@ -127,11 +128,14 @@ pub(in crate::shard) struct Scene<'a> {
     pub tls: &'a str,
     /// What it said when it took the message.
     pub reply: &'a str,
+    /// What rules say of its replies.
+    pub answers: Option<&'a Answers>,
 }
 
 impl<'a> Scene<'a> {
-    fn without_hop(view: &'a MessageView<'a>) -> Scene<'a> {
-        Scene { view, hop: "", tls: "", reply: "" }
+    /// There was none.
+    pub fn without_hop(view: &'a MessageView<'a>) -> Scene<'a> {
+        Scene { view, hop: "", tls: "", reply: "", answers: None }
     }
 }
 
@@ -240,7 +244,7 @@ fn hand_in<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, outcomes: Outcomes) {
 fn account<R: Runtime>(shard: &Shard<R>, job: &Job, scene: &Scene<'_>, outcome: &RangeOutcome) -> Vec<u8> {
     let mut later = Vec::new();
     let (wall, now) = (shard.runtime.wall(), shard.runtime.now());
-    let Scene { view, hop, tls, reply } = *scene;
+    let Scene { view, hop, tls, reply, answers } = *scene;
     let (reply, attempts) = outcome.disposition.told(reply, job.group.attempts);
     let status = outcome.disposition.returned().and_then(|failure| failure.status);
     let enhanced = status.or_else(|| reply::enhanced(reply));
@@ -253,7 +257,7 @@ fn account<R: Runtime>(shard: &Shard<R>, job: &Job, scene: &Scene<'_>, outcome: 
         Ended::Bounced(failure) => failure.remote.is_none(),
         _ => false,
     };
-    let class = event::class_of(shard, &outcome.disposition, ours, reply, (hop, enhanced));
+    let class = event::class_of(shard, &outcome.disposition, ours, reply, (hop, enhanced), answers);
     if let Some(class) = class {
         shard.instruments.families.classified.add(class as usize, outcome.count.into());
     }

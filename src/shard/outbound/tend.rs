@@ -131,7 +131,8 @@ async fn look_at<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, pace: &mut Pace
             let job = shard.own_job(domain, group);
             if tells {
                 let hop = site.map(|site| site.hop.borrow().label.clone()).unwrap_or_default();
-                settle::told(shard, &job, ((4, 4, 1), &words), &hop).await;
+                let answers = own.as_ref().and_then(|own| own.answers.as_ref());
+                settle::told(shard, &job, ((4, 4, 1), &words), (&hop, answers)).await;
             } else {
                 settle::whole_now(shard, &job, settle::too_late(&words)).await;
             }

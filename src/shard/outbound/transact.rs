@@ -2,14 +2,13 @@
 
 use std::rc::Rc;
 
-use smallvec::SmallVec;
-
 use crate::limits;
 use crate::mail::seven_bit::Plan;
 use crate::observe::diagnostics::Level;
 use crate::route::Protocol;
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
+use crate::shard::outbound::correct::correct;
 use crate::shard::outbound::eight_bit::{self, Ready};
 use crate::shard::outbound::session::{Behind, Choice, Connection, HopError, Starttls};
 use crate::shard::outbound::tally::{Part, Tally, ended};
@@ -179,33 +178,9 @@ pub(super) async fn transact<R: Runtime>(
     manners::heed_call_for_tls(shard, connection, &transaction);
     refused(run, connection.routed, &mut transaction);
     // Behind that: words about us close the connection and let the site rest, whatever else they mean.
-    correct(shard, &connection.hop, &mut transaction).await;
+    correct(run, &connection.hop, &mut transaction).await;
     count(run, connection, part, &transaction, tally);
     (if transaction.must_close() { After::Close } else { After::Keep }, transaction.made_progress())
-}
-
-/// Some receivers' codes say the opposite of their words: a rate that was exceeded is no bad address.
-async fn correct<R: Runtime>(shard: &Shard<R>, hop: &str, transaction: &mut Transaction<'_>) {
-    if shard.runtime.planted(Defect::ClassIgnored) {
-        return;
-    }
-    let mut corrections = SmallVec::<[(usize, bool); 1]>::new();
-    let mut paused_at = shard.outbound.judge.borrow().looks();
-    for (number, reply) in transaction.correctable() {
-        let (permanent, looks) = {
-            let mut judge = shard.outbound.judge.borrow_mut();
-            (judge.permanent(&reply.describe(), hop), judge.looks())
-        };
-        corrections.extend(permanent.map(|permanent| (number, permanent)));
-        // A hop may have new words for each of a hundred recipients.
-        if looks - paused_at >= limits::CLASSIFIED_AT_ONCE.into() {
-            paused_at = looks;
-            shard.runtime.yield_now().await;
-        }
-    }
-    for (number, permanent) in corrections {
-        transaction.correct(number, permanent);
-    }
 }
 
 /// Whether the message goes over another connection at once, with nothing counted against it; else this one is made ready for the next.

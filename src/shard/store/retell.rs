@@ -143,7 +143,7 @@ fn outcome<R: Runtime>(
     let reply = deferral.map(StoredDeferral::described).unwrap_or_default();
     let enhanced = reply::enhanced(&reply);
     let ours = deferral.is_some_and(StoredDeferral::is_ours);
-    let class = event::class_of(shard, disposition, ours, &reply, ("", enhanced));
+    let class = event::class_of(shard, disposition, ours, &reply, ("", enhanced), None);
     let attempt = Attempt {
         attempts: deferral.map_or(0, |deferral| deferral.attempts),
         enhanced,
