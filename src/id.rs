@@ -10,7 +10,7 @@ use std::str::FromStr;
 pub struct MessageId {
     /// The lane that accepted it.
     pub lane: u16,
-    /// Sequence number of the segment it was born in; counts up over the life of the lane.
+    /// Sequence number of the segment it was first stored in; counts up over the life of the lane.
     pub sequence: u32,
     /// Offset of its commit record in that segment, bytes.
     pub offset: u32,

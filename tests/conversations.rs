@@ -31,7 +31,9 @@ use relevo::policy::acceptance::Acceptance;
 use relevo::policy::admit::{Admitted, Section, Submitter, admit};
 use relevo::policy::reason::{Reason, Refused};
 use relevo::policy::rules::{self, Facts};
-use relevo::smtp::server::{Answer, BodyEnd, Gate, Open, Question, Questions, Session, SessionConfig, Step};
+use relevo::smtp::server::{
+    Answer, BodyEnd, Intake, Open, Question, Questions, Session, SessionConfig, Step,
+};
 use relevo::time::UnixMillis;
 
 /// Inputs longer than this are cut at fewer places: around each line's end and every few hundred bytes.
@@ -39,7 +41,7 @@ const EVERY_BYTE_MAX: usize = 4000;
 
 struct Transcript {
     relay: bool,
-    gate: Gate,
+    gate: Intake,
     config: SessionConfig,
     acceptance: Rc<Acceptance>,
     /// What the client sends, one piece for each stretch between handshakes.
@@ -52,7 +54,7 @@ struct Transcript {
 fn parse(text: &str) -> Result<Transcript, String> {
     let mut transcript = Transcript {
         relay: true,
-        gate: Gate::Open,
+        gate: Intake::Open,
         config: SessionConfig {
             hostname: "relay.example".into(),
             message_size_max: 1000,
@@ -113,10 +115,10 @@ fn settings(transcript: &mut Transcript, words: &str) -> Result<(), String> {
             "bare" if value == "normalise" => transcript.config.bare_newlines = BareNewlines::Normalise,
             "size" => transcript.config.message_size_max = number()? as u64,
             "recipients" => transcript.config.recipients_max = number()?,
-            "gate" if value == "nospace" => transcript.gate = Gate::NoSpace,
-            "gate" if value == "queuefull" => transcript.gate = Gate::QueueFull,
-            "gate" if value == "nojournal" => transcript.gate = Gate::NoJournal,
-            "gate" if value == "closing" => transcript.gate = Gate::Closing,
+            "gate" if value == "nospace" => transcript.gate = Intake::NoSpace,
+            "gate" if value == "queuefull" => transcript.gate = Intake::QueueFull,
+            "gate" if value == "nojournal" => transcript.gate = Intake::NoJournal,
+            "gate" if value == "closing" => transcript.gate = Intake::Closing,
             _ => return Err(format!("no such setting: {word}")),
         }
     }
@@ -154,7 +156,7 @@ fn unescape(text: &str) -> Option<Vec<u8>> {
 struct Replay {
     session: Session,
     acceptance: Rc<Acceptance>,
-    gate: Gate,
+    gate: Intake,
     bodies: bool,
     pending: Vec<u8>,
     body: Vec<u8>,

@@ -11,7 +11,7 @@ use relevo::smtp::client::{self, Body, Capabilities, Next, Recipients, Transacti
 use relevo::smtp::command;
 use relevo::smtp::data::Scanner;
 use relevo::smtp::reply::ReplyReader;
-use relevo::smtp::server::{BodyEnd, Gate, Questions, Session, SessionConfig, Step};
+use relevo::smtp::server::{BodyEnd, Intake, Questions, Session, SessionConfig, Step};
 
 use super::Routine;
 use super::inputs::{self, BODY, LARGE};
@@ -127,7 +127,7 @@ impl Routine for Conversation {
     fn run(&mut self) {
         for buffer in &mut self.buffers {
             self.out.clear();
-            let (used, step) = self.session.handle(ENVELOPE, Gate::Open, &mut self.out);
+            let (used, step) = self.session.handle(ENVELOPE, Intake::Open, &mut self.out);
             assert!(used == ENVELOPE.len() && step == Step::Body);
             let scanned = self.session.scanner().expect("after DATA").scan(buffer);
             assert!(scanned.done);
@@ -159,7 +159,7 @@ pub fn session() -> Box<dyn Routine> {
     let peer = "192.0.2.17:40000".parse().expect("an address");
     let mut session = Session::new(Rc::new(config), peer, true);
     let mut out = Vec::new();
-    session.handle(b"EHLO app7.shop.example\r\n", Gate::Open, &mut out);
+    session.handle(b"EHLO app7.shop.example\r\n", Intake::Open, &mut out);
     let id = Store::new().store_one();
     let buffers = vec![Vec::new(); 16];
     Box::new(Conversation { session, envelopes, id, sent: inputs::sent(BODY), buffers, out })

@@ -10,7 +10,7 @@ use relevo::mail::address::{is_domain, is_literal};
 use relevo::mail::envelope::{Envelope, Envelopes};
 use relevo::policy::reason::{Reason, Refused};
 use relevo::smtp::server::{
-    Answer, BodyEnd, Gate, NotStored, Question, Questions, Session, SessionConfig, Step,
+    Answer, BodyEnd, Intake, NotStored, Question, Questions, Session, SessionConfig, Step,
 };
 use relevo::time::UnixMillis;
 
@@ -28,7 +28,7 @@ struct Setting {
     may_relay: bool,
     starttls: bool,
     accounts: bool,
-    gate: Gate,
+    gate: Intake,
     disk_fails: bool,
 }
 
@@ -111,7 +111,7 @@ impl Talk {
         match step {
             Step::NeedInput => return false,
             Step::Flush => self.hear(),
-            Step::Body => assert!(self.setting.gate == Gate::Open, "a body through a closed gate"),
+            Step::Body => assert!(self.setting.gate == Intake::Open, "a body through a closed gate"),
             Step::StartTls => {
                 assert!(self.setting.starttls && !self.protected);
                 self.hear();
@@ -208,7 +208,7 @@ pub fn server(data: &[u8]) {
         may_relay: flags & 1 == 0,
         starttls: flags & 2 != 0,
         accounts: flags & 4 != 0,
-        gate: [Gate::Open, Gate::Open, Gate::NoSpace, Gate::QueueFull][usize::from(flags >> 3 & 3)],
+        gate: [Intake::Open, Intake::Open, Intake::NoSpace, Intake::QueueFull][usize::from(flags >> 3 & 3)],
         disk_fails: flags & 32 != 0,
     };
     let choices = input.piece(8);

@@ -33,6 +33,14 @@ pub struct Client {
     runtime: tokio::runtime::Runtime,
 }
 
+/// Who answers for a configuration, whatever its state.
+pub enum Reached {
+    /// The relay that runs with it.
+    Relay(Client),
+    /// Nobody needs be asked: it is no TOML, and this is what a relay would say.
+    NoToml(Reloaded),
+}
+
 impl Relay {
     /// Where it answers.
     pub fn client(&self) -> Result<Client, Failure> {
@@ -45,20 +53,20 @@ impl Relay {
     }
 
     /// The same, also where its configuration is broken: which socket it has may be told all the same. Where it is no TOML nobody needs be asked.
-    pub fn client_of_any(&self) -> Result<Result<Client, Reloaded>, Failure> {
+    pub fn client_of_any(&self) -> Result<Reached, Failure> {
         let path = self.config.as_deref().unwrap_or(Path::new(relevo::check::DEFAULT_PATH));
         let text = if self.socket.is_none() { relevo::check::read(path).ok() } else { None };
-        let Some(text) = text else { return self.client().map(Ok) };
+        let Some(text) = text else { return self.client().map(Reached::Relay) };
         let (config, errors) = Config::examine(&text, path);
         let Some(config) = config else {
             let (file, errors) = (path.display().to_string(), errors.iter().map(Finding::from).collect());
-            return Ok(Err(Reloaded { file, errors, ..Reloaded::default() }));
+            return Ok(Reached::NoToml(Reloaded { file, errors, ..Reloaded::default() }));
         };
         match config.control.socket {
             Some(socket) => Relay { socket: Some(socket), config: None }.client(),
             None => self.client(),
         }
-        .map(Ok)
+        .map(Reached::Relay)
     }
 
     fn configured(&self) -> Result<PathBuf, Failure> {

@@ -3,7 +3,7 @@
 use clap::Args;
 use relevo::control::api::shape::{LedElsewhere, Reload};
 
-use super::client::Relay;
+use super::client::{Reached, Relay};
 use super::output::{Failure, NO, say};
 use super::words;
 
@@ -24,8 +24,8 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let Arguments { relay, dry_run, json } = arguments;
     let done = match relay.client_of_any()? {
-        Ok(client) => client.post("/control/v1/reload", &Reload { dry_run: *dry_run })?,
-        Err(refused) => refused,
+        Reached::Relay(client) => client.post("/control/v1/reload", &Reload { dry_run: *dry_run })?,
+        Reached::NoToml(refused) => refused,
     };
     if *json {
         say!("{}", serde_json::to_string_pretty(&done).map_err(|error| error.to_string())?);

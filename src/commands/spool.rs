@@ -11,7 +11,7 @@ use relevo::inspect::{LaneView, Look, Spool, SpoolError};
 use relevo::limits;
 use relevo::runtime::os::probe;
 use relevo::spool::index::{Entry, LiveRange};
-use relevo::spool::inspect::{self, Found, Placed};
+use relevo::spool::inspect::{self, FoundSegment, Placed};
 use relevo::spool::layout::lane_name;
 use relevo::spool::record::MessageView;
 
@@ -209,7 +209,7 @@ fn list(place: &Place, domain: Option<&str>, limit: Option<u64>, json: bool) -> 
         if look.unsettled {
             complain!("{}: the relay is busy; some of this may be settled by now", lane_name(number));
         }
-        let mut current: Option<&Found> = None;
+        let mut current: Option<&FoundSegment> = None;
         for (_, entry) in look.folded.lane.entries() {
             if current.is_none_or(|found| found.slot != entry.slot) {
                 current = look.seen.survey.at(entry.slot);
@@ -240,7 +240,7 @@ fn list(place: &Place, domain: Option<&str>, limit: Option<u64>, json: bool) -> 
 }
 
 /// A live message for the list; None if it is not wanted, or gone, or (with words on standard error) damaged.
-fn listed(look: &Look, found: &Found, entry: &Entry, domain: Option<&str>) -> Option<Listed> {
+fn listed(look: &Look, found: &FoundSegment, entry: &Entry, domain: Option<&str>) -> Option<Listed> {
     let lane = &look.seen.lane;
     let placed = match inspect::read_message(lane, found, entry.offset) {
         Ok(placed) => placed,

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use crate::control::Health;
 use crate::id::MessageId;
 use crate::limits;
-use crate::queue::select::{Cursor, Filter, ScanPosition};
+use crate::queue::select::{Filter, PageStart, ScanPosition};
 use crate::shard::ask::{Ask, Reply};
 use crate::shard::mesh::Mesh;
 
@@ -126,7 +126,7 @@ impl Asker {
 
     /// The text of a cursor.
     pub(super) fn cursor(&self, shard: usize, from: ScanPosition) -> String {
-        Cursor { start: self.start, shard: u16::try_from(shard).unwrap_or(u16::MAX), from }.to_string()
+        PageStart { start: self.start, shard: u16::try_from(shard).unwrap_or(u16::MAX), from }.to_string()
     }
 
     /// Shard and place of a cursor; those of the first page without one.
@@ -134,7 +134,7 @@ impl Asker {
         let Some(cursor) = cursor.filter(|cursor| !cursor.is_empty()) else {
             return Ok((0, ScanPosition::default()));
         };
-        let cursor = Cursor::parse(cursor).ok_or(Unanswered::NoCursor)?;
+        let cursor = PageStart::parse(cursor).ok_or(Unanswered::NoCursor)?;
         if cursor.start != self.start || usize::from(cursor.shard) >= self.shards() {
             return Err(Unanswered::OldCursor);
         }

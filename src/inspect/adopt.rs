@@ -2,7 +2,7 @@
 //!
 //! A rename within one file system is one step, so at any crash a lane is here or there, whole, and never both; what
 //! was not moved yet is moved by running it again. Between file systems there is no such step: that is refused. Before it
-//! moves, a lane gets a file `birthplace` with the node and the number it was born with, which its segments carry.
+//! moves, a lane gets a file `birthplace` with the node and the number it was created with, which its segments carry.
 
 use std::fmt;
 use std::fs;

@@ -269,7 +269,7 @@ pub struct Look {
 pub struct LaneFiles {
     /// Its number here.
     pub number: u16,
-    /// Where it was born: at another node if it was adopted.
+    /// Where it was created: at another node if it was adopted.
     pub origin: LaneOrigin,
     /// Where it is.
     pub directory: PathBuf,

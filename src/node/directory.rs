@@ -58,7 +58,7 @@ fn node_id(data_dir: &Path) -> Result<u64, StartError> {
     process::node_id(data_dir).map_err(fail)
 }
 
-/// Where adopted lanes were born, by lane; a lane of this node's own says nothing.
+/// Where adopted lanes were created, by lane; a lane of this node's own says nothing.
 fn lane_origins(data_dir: &Path) -> Result<BTreeMap<u16, LaneOrigin>, StartError> {
     let mut origins = BTreeMap::new();
     for lane in 0..lanes(data_dir) {
@@ -72,7 +72,7 @@ fn lane_origins(data_dir: &Path) -> Result<BTreeMap<u16, LaneOrigin>, StartError
     Ok(origins)
 }
 
-/// The node's id and where its lanes were born, if all of them can be opened.
+/// The node's id and where its lanes were created, if all of them can be opened.
 pub(super) fn origins(data_dir: &Path) -> Result<(u64, Arc<BTreeMap<u16, LaneOrigin>>), StartError> {
     let id = node_id(data_dir)?;
     let origins = Arc::new(lane_origins(data_dir)?);

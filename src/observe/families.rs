@@ -66,7 +66,7 @@ impl Family {
 
 /// Where a name has its counters; the default is that of [`OTHER`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Place(u16);
+pub struct NamePlace(u16);
 
 /// Counters, one a name and value of a label.
 pub struct Named {
@@ -95,17 +95,17 @@ impl Named {
 
     /// The place of a name, by the one shard that counts here: to be kept, as this goes through all names. Where there are too many, that of
     /// [`OTHER`].
-    pub fn place(&self, name: &str) -> Place {
+    pub fn place(&self, name: &str) -> NamePlace {
         for (place, slot) in self.names.iter().enumerate() {
             if &**slot.get_or_init(|| name.into()) == name {
-                return Place(place as u16);
+                return NamePlace(place as u16);
             }
         }
-        Place::default()
+        NamePlace::default()
     }
 
     /// Adds to the counter of a name and value, by their places.
-    pub fn add(&self, Place(name): Place, value: usize, count: u64) {
+    pub fn add(&self, NamePlace(name): NamePlace, value: usize, count: u64) {
         debug_assert!(value < self.what.values.len(), "{}: there is no value {value}", self.what.name);
         if let Some(counter) = self.counters.get(usize::from(name) * self.what.values.len() + value) {
             counter.add(count);
@@ -219,13 +219,13 @@ mod tests {
     #[test]
     fn names_beyond_the_bound_are_counted_together() {
         let Families { attempted, .. } = Families::default();
-        let places: Vec<Place> =
+        let places: Vec<NamePlace> =
             (0..limits::METRIC_NAMES_MAX + 2).map(|name| attempted.place(&format!("route {name}"))).collect();
         assert_eq!(attempted.place("route 0"), places[0]);
         assert_ne!(places[0], places[1]);
         let room = limits::METRIC_NAMES_MAX - 1;
-        assert!(places[..room].iter().all(|place| *place != Place::default()));
-        assert!(places[room..].iter().all(|place| *place == Place::default()), "{places:?}");
+        assert!(places[..room].iter().all(|place| *place != NamePlace::default()));
+        assert!(places[room..].iter().all(|place| *place == NamePlace::default()), "{places:?}");
         for place in &places {
             attempted.add(*place, Tried::Deferred as usize, 1);
         }
@@ -237,7 +237,7 @@ mod tests {
         assert_eq!((count("route 4", "deferred"), count("route 4", "bounced")), (Some(1), Some(7)));
         assert_eq!((count("route 5", "bounced"), count("route 5", "delivered")), (Some(0), Some(0)));
         // Who is called so is counted there, too.
-        assert_eq!(attempted.place(OTHER), Place::default());
+        assert_eq!(attempted.place(OTHER), NamePlace::default());
         let families = Families::default();
         assert_eq!(families.attempted.each().count(), 3, "names that did not come up are not shown");
     }

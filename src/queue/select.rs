@@ -1,7 +1,7 @@
 //! Which of the mail that waits is meant: the filters of commands and of the control API, and what is told of it.
 //!
 //! Most are answered from what the queues know, without reading a message. What only records tell ([`Recorded`]) is looked for by whoever asks
-//! (`control::search`); for shards it is then a list of recipients ([`Found`]).
+//! (`control::search`); for shards it is then a list of recipients ([`FoundRecipients`]).
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,29 +18,30 @@ mod judged;
 mod names;
 mod recorded;
 
-pub use found::{Found, Run};
+pub use found::{FoundRecipients, Run};
 pub use judged::Judged;
 pub use names::{BUILT, FilterName, NOT_BUILT};
+use recorded::Given;
 pub use recorded::{Recorded, TextPattern};
 
 /// What a group waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum GroupState {
     /// For its next attempt.
     Deferred,
     /// For a connection: its time has come.
     Ready,
 }
 
-impl State {
+impl GroupState {
     /// All of them.
-    pub const ALL: [State; 2] = [State::Deferred, State::Ready];
+    pub const ALL: [GroupState; 2] = [GroupState::Deferred, GroupState::Ready];
 
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
-            State::Deferred => "deferred",
-            State::Ready => "ready",
+            GroupState::Deferred => "deferred",
+            GroupState::Ready => "ready",
         }
     }
 }
@@ -112,7 +113,7 @@ pub struct Filter {
     /// Domains of which somebody says that they are meant. It has no name: no operator asks for it by himself.
     pub judged: Option<Judged>,
     /// What they wait for.
-    pub state: Option<State>,
+    pub state: Option<GroupState>,
     /// They came so long ago, or longer, seconds.
     pub older: Option<u32>,
     /// Their message.
@@ -122,7 +123,7 @@ pub struct Filter {
     /// What records say of them.
     pub recorded: Recorded,
     /// The recipients of which that holds. Found by whoever asks, as `entries`.
-    pub found: Option<Arc<Found>>,
+    pub found: Option<Arc<FoundRecipients>>,
 }
 
 /// Why a filter is not taken. The asker's to mend.
@@ -193,7 +194,7 @@ impl Filter {
                 self.site.replace(pattern).is_some()
             }
             "state" => {
-                let state = State::ALL.into_iter().find(|state| state.name() == text);
+                let state = GroupState::ALL.into_iter().find(|state| state.name() == text);
                 self.state.replace(state.ok_or(wrong("deferred or ready"))?).is_some()
             }
             "older" => {
@@ -207,8 +208,9 @@ impl Filter {
                 self.id.replace(id).is_some()
             }
             _ => match self.recorded.set(name, text) {
-                Some(set) => set.map_err(wrong)?,
-                None => return Err(BadFilter::Unknown(cut(name))),
+                Given::Set { again } => again,
+                Given::Wrong(grammar) => return Err(wrong(grammar)),
+                Given::Unknown => return Err(BadFilter::Unknown(cut(name))),
             },
         };
         if again { Err(BadFilter::Twice(name.to_owned())) } else { Ok(()) }
@@ -253,7 +255,7 @@ impl Filter {
     }
 
     /// Whether a group of such a domain is meant, or some recipients of it.
-    pub fn wants(&self, group: &Group, state: State, times: Times<'_>) -> bool {
+    pub fn wants(&self, group: &Group, state: GroupState, times: Times<'_>) -> bool {
         self.state.is_none_or(|wanted| wanted == state)
             && self.older.is_none_or(|older| times.age(group) >= older)
             && (self.id.is_none() || self.entries.contains(&(group.location.lane, group.key)))
@@ -315,10 +317,10 @@ pub struct Tally {
 
 impl Tally {
     /// Counts so many recipients of a group.
-    pub fn add(&mut self, count: u16, state: State) {
+    pub fn add(&mut self, count: u16, state: GroupState) {
         self.groups += 1;
         self.recipients += u64::from(count);
-        self.deferred += u64::from(count) * u64::from(state == State::Deferred);
+        self.deferred += u64::from(count) * u64::from(state == GroupState::Deferred);
     }
 
     /// Both together.
@@ -351,7 +353,7 @@ pub struct ScanPosition {
 
 /// Where the next page begins. Texts of it are for this process only: places mean something else in the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cursor {
+pub struct PageStart {
     /// Drawn by each start.
     pub start: u32,
     /// Which shard.
@@ -360,7 +362,7 @@ pub struct Cursor {
     pub from: ScanPosition,
 }
 
-impl fmt::Display for Cursor {
+impl fmt::Display for PageStart {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{:x}.{:x}.{:x}", self.start, self.shard, self.from.domain)?;
         match self.from.after {
@@ -370,9 +372,9 @@ impl fmt::Display for Cursor {
     }
 }
 
-impl Cursor {
-    /// What `Cursor::fmt` wrote.
-    pub fn parse(text: &str) -> Option<Cursor> {
+impl PageStart {
+    /// What `PageStart::fmt` wrote.
+    pub fn parse(text: &str) -> Option<PageStart> {
         let mut numbers = [0; 6];
         let mut count = 0;
         for part in text.split('.') {
@@ -387,7 +389,7 @@ impl Cursor {
             6 => Some((short(lane)?, key, short(first)?)),
             _ => return None,
         };
-        Some(Cursor { start, shard: short(shard)?, from: ScanPosition { domain, after } })
+        Some(PageStart { start, shard: short(shard)?, from: ScanPosition { domain, after } })
     }
 }
 
@@ -401,7 +403,7 @@ pub struct Seen {
     /// Nothing is started at that site now, after failures: until when (seconds of the queues' clock).
     pub closed_until: Option<u32>,
     /// What it waits for.
-    pub state: State,
+    pub state: GroupState,
     /// The group.
     pub group: Group,
 }
@@ -461,22 +463,23 @@ mod tests {
         let wants =
             |pairs: &[_], expiry, state| filter(pairs).unwrap().wants(&group(0, 1, expiry), state, times);
         for (expiry, old) in [(5400, true), (5399, true), (5401, false)] {
-            assert_eq!(wants(&[("older", "10m")], expiry, State::Ready), old, "{expiry}");
+            assert_eq!(wants(&[("older", "10m")], expiry, GroupState::Ready), old, "{expiry}");
         }
         assert!(
-            wants(&[("older", "0s")], 6000, State::Ready) && !wants(&[("older", "1s")], 6000, State::Ready)
+            wants(&[("older", "0s")], 6000, GroupState::Ready)
+                && !wants(&[("older", "1s")], 6000, GroupState::Ready)
         );
         assert!(
-            wants(&[("state", "ready")], 1, State::Ready)
-                && !wants(&[("state", "ready")], 1, State::Deferred)
+            wants(&[("state", "ready")], 1, GroupState::Ready)
+                && !wants(&[("state", "ready")], 1, GroupState::Deferred)
         );
         let mut one = filter(&[("id", "00000000g0000102")]).unwrap();
-        assert!(!one.wants(&group(0, 1, 9), State::Ready, times), "nobody said where it is");
+        assert!(!one.wants(&group(0, 1, 9), GroupState::Ready, times), "nobody said where it is");
         one.entries = vec![(0, 1)];
-        assert!(one.wants(&group(0, 1, 9), State::Ready, times));
+        assert!(one.wants(&group(0, 1, 9), GroupState::Ready, times));
         assert!(
-            !one.wants(&group(1, 1, 9), State::Ready, times)
-                && !one.wants(&group(0, 2, 9), State::Ready, times)
+            !one.wants(&group(1, 1, 9), GroupState::Ready, times)
+                && !one.wants(&group(0, 2, 9), GroupState::Ready, times)
         );
     }
 
@@ -523,7 +526,7 @@ mod tests {
         // Before that nobody is meant; behind it, who was found.
         let group = Group { first: 3, ..group(0, 1, 9) };
         assert_eq!((searched.first(&group), searched.meant(&group)), (None, 0));
-        let mut found = Found::default();
+        let mut found = FoundRecipients::default();
         found.add(0, vec![Run { key: 1, slot: 0, offset: 0, first: 4, count: 7 }]);
         let over = Filter { found: Some(Arc::new(found)), ..searched.clone() };
         assert!(
@@ -532,7 +535,9 @@ mod tests {
         assert_eq!((over.first(&group), over.meant(&group)), (Some((4, 1)), 1));
         let lifetimes = Lifetimes::new();
         let times = Times { now: 0, lifetimes: &lifetimes };
-        assert!(over.wants(&group, State::Ready, times) && !searched.wants(&group, State::Ready, times));
+        assert!(
+            over.wants(&group, GroupState::Ready, times) && !searched.wants(&group, GroupState::Ready, times)
+        );
         let long = "x".repeat(limits::FILTER_TEXT_MAX + 1);
         for (name, wrong) in [
             ("sender", "example.org"),
@@ -555,13 +560,13 @@ mod tests {
     fn a_cursor_is_what_it_was() {
         let from = ScanPosition { domain: 77, after: Some((3, u32::MAX, 9)) };
         for from in [ScanPosition::default(), from, ScanPosition { after: None, ..from }] {
-            let cursor = Cursor { start: 0xdead_beef, shard: 5, from };
-            assert_eq!(Cursor::parse(&cursor.to_string()), Some(cursor));
+            let cursor = PageStart { start: 0xdead_beef, shard: 5, from };
+            assert_eq!(PageStart::parse(&cursor.to_string()), Some(cursor));
         }
         for wrong in
             ["", "1.2", "1.2.3.4", "1.2.3.4.5.6.7", "1.10000.3", "1.2.3.10000.5.6", "+1.2.3", "1..3", "g.2.3"]
         {
-            assert_eq!(Cursor::parse(wrong), None, "{wrong}");
+            assert_eq!(PageStart::parse(wrong), None, "{wrong}");
         }
     }
 }

@@ -3,6 +3,8 @@
 //! KumoMTA's engine goes back, and files written for it look ahead at the beginning of a pattern: `^(?!not this)but this`. That much is
 //! understood here too, as several patterns of which each must match, or must not; what looks elsewhere is refused.
 
+use std::fmt;
+
 use regex::bytes::{Regex, RegexBuilder};
 
 use crate::limits;
@@ -16,6 +18,18 @@ pub struct Pattern {
     body: Regex,
 }
 
+/// Why a pattern cannot be used, in words that end a sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadPattern(String);
+
+impl fmt::Display for BadPattern {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for BadPattern {}
+
 impl PartialEq for Pattern {
     fn eq(&self, other: &Pattern) -> bool {
         self.written == other.written
@@ -24,16 +38,15 @@ impl PartialEq for Pattern {
 
 impl Pattern {
     /// Compiles it, or says why it cannot be used.
-    pub fn new(written: &str) -> Result<Pattern, String> {
+    pub fn new(written: &str) -> Result<Pattern, BadPattern> {
         if written.len() > limits::SHAPING_PATTERN_MAX {
-            return Err(format!("it has more than {} bytes", limits::SHAPING_PATTERN_MAX));
+            return Err(BadPattern(format!("it has more than {} bytes", limits::SHAPING_PATTERN_MAX)));
         }
         let parts = Parts::of(written);
         let (ahead, rest) = (parts.ahead, parts.rest);
         if !ahead.is_empty() && has_choice(rest) {
-            return Err(
-                "behind what it looks ahead for there is a choice (|): put that in brackets".to_owned()
-            );
+            let why = "behind what it looks ahead for there is a choice (|): put that in brackets";
+            return Err(BadPattern(why.to_owned()));
         }
         let whole = if ahead.is_empty() { written.to_owned() } else { format!("{}^{rest}", parts.flags) };
         let mut compiled = Vec::new();
@@ -56,7 +69,7 @@ impl Pattern {
 }
 
 /// Bytes, not characters, wherever the pattern can be read so: what replies say is ASCII, and classes of all scripts are large.
-fn compile(pattern: &str) -> Result<Regex, String> {
+fn compile(pattern: &str) -> Result<Regex, BadPattern> {
     let build = |unicode| {
         RegexBuilder::new(pattern)
             .unicode(unicode)
@@ -68,7 +81,7 @@ fn compile(pattern: &str) -> Result<Regex, String> {
         Err(regex::Error::Syntax(_)) => build(true),
         built => built,
     };
-    built.map_err(|error| match error {
+    built.map_err(|error| BadPattern(match error {
         regex::Error::CompiledTooBig(_) => {
             "it is too large: repeat less (a{100} is a hundred of them), or write several: regex = [\"…\", \"…\"]".to_owned()
         }
@@ -82,7 +95,7 @@ fn compile(pattern: &str) -> Result<Regex, String> {
                 last.to_owned()
             }
         }
-    })
+    }))
 }
 
 /// A pattern that begins with what it looks ahead for.
@@ -174,7 +187,7 @@ mod tests {
             ("[ab]*a[ab]{200}c", "too large"),
             (&"a".repeat(2_000), "bytes"),
         ] {
-            let words = Pattern::new(pattern).expect_err(pattern);
+            let words = Pattern::new(pattern).expect_err(pattern).to_string();
             assert!(words.contains(why), "{pattern}: {words}");
         }
     }

@@ -68,7 +68,7 @@ pub enum Ask {
     /// Where the lanes of this shard have a message of this id.
     Find(MessageId, Reply<Vec<(u16, u32)>>),
     /// What lanes of this shard know of these recipients.
-    Details(Vec<Place>, Reply<Vec<Result<Detail, Untold>>>),
+    Details(Vec<StoredRecipients>, Reply<Vec<Result<Detail, Untold>>>),
     /// To prepare a configuration, which may come into force as long as somebody waits for that.
     Prepare(Arc<LiveConfig>, Reply<Result<(), ListenError>>),
     /// Which configuration is in force there.
@@ -197,7 +197,7 @@ pub struct Row {
 
 /// Some recipients of a stored message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct StoredRecipients {
     /// Where the record lay when it was handed out.
     pub location: Location,
     /// The message's entry in the index of its lane.

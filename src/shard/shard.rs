@@ -23,7 +23,7 @@ use crate::shard::say::Say;
 use crate::shard::store::state::Store;
 use crate::shard::store::writer::LaneWriter;
 use crate::shard::timers::Timers;
-use crate::smtp::server::Gate;
+use crate::smtp::server::Intake;
 use crate::time::UnixMillis;
 
 /// All of one shard. Shared by its tasks, never by threads.
@@ -153,23 +153,23 @@ impl<R: Runtime> Shard<R> {
     }
 
     /// Whether new mail may come in.
-    pub(super) fn gate(&self) -> Gate {
+    pub(super) fn gate(&self) -> Intake {
         let writer = self.own();
         let lane = writer.lane.borrow();
         if self.draining.get() {
             // A client that never pauses is never idle; without this it would keep the node from stopping.
-            Gate::Closing
+            Intake::Closing
         } else if !lane.may_accept() {
-            Gate::NoSpace
+            Intake::NoSpace
         } else if self.say.events.borrow().is_behind() {
-            Gate::NoJournal
+            Intake::NoJournal
         } else if lane.messages().max(self.outbound.destinations.borrow().queued())
             >= limits::QUEUED_RECIPIENTS_MAX
             || self.outbound.backlog.borrow().len() >= limits::QUEUED_RECIPIENTS_MAX / 4
         {
-            Gate::QueueFull
+            Intake::QueueFull
         } else {
-            Gate::Open
+            Intake::Open
         }
     }
 
@@ -210,13 +210,13 @@ impl<R: Runtime> Shard<R> {
             counters.hashes_waiting.set(self.runtime.computing_later() as u64);
         }
         let gate = self.gate();
-        counters.takes_mail.set(u64::from(gate == Gate::Open));
+        counters.takes_mail.set(u64::from(gate == Intake::Open));
         self.publish_room(gate);
         self.say.latencies.borrow_mut().publish(&self.instruments.latencies);
     }
 
     /// Whether mail is taken, and what that would need, for control to say.
-    fn publish_room(&self, gate: Gate) {
+    fn publish_room(&self, gate: Intake) {
         let (writer, room) = (self.own(), &self.instruments.room);
         let lane = writer.lane.borrow();
         room.lane.set(lane.number().into());
@@ -224,13 +224,13 @@ impl<R: Runtime> Shard<R> {
         room.bytes.set(lane.bytes());
         room.memory_max.set(self.mesh.memory().most() as u64);
         room.set(match gate {
-            Gate::NoSpace if lane.is_bounded() => Shut::SizeMax,
-            Gate::NoSpace => Shut::NoSegment,
-            Gate::QueueFull => Shut::QueueFull,
-            Gate::NoJournal => Shut::NoJournal,
-            Gate::Open if self.inbound.memory.is_full(self.mesh.memory()) => Shut::NoMemory,
+            Intake::NoSpace if lane.is_bounded() => Shut::SizeMax,
+            Intake::NoSpace => Shut::NoSegment,
+            Intake::QueueFull => Shut::QueueFull,
+            Intake::NoJournal => Shut::NoJournal,
+            Intake::Open if self.inbound.memory.is_full(self.mesh.memory()) => Shut::NoMemory,
             // The others are of one session, or pass at once.
-            Gate::Open | Gate::Closing | Gate::NoMemory | Gate::Aged => Shut::No,
+            Intake::Open | Intake::Closing | Intake::NoMemory | Intake::Aged => Shut::No,
         });
     }
 

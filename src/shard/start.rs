@@ -31,7 +31,7 @@ use crate::shard::outbound::state::Outbound;
 use crate::shard::pace::Pace;
 use crate::shard::progress::Times;
 use crate::shard::say::Say;
-use crate::shard::store::load::{self, Source};
+use crate::shard::store::load::{self, StoredRecord};
 use crate::shard::store::state::Store;
 use crate::shard::store::writer::LaneWriter;
 use crate::shard::store::{compact, persist};
@@ -66,7 +66,7 @@ pub struct ShardSetup {
     pub particulars: Particulars,
     /// The node's id, which every segment carries.
     pub node: u64,
-    /// Where adopted lanes were born; their segments say so.
+    /// Where adopted lanes were created; their segments say so.
     pub origins: Arc<BTreeMap<u16, LaneOrigin>>,
     /// The other shards.
     pub mesh: Arc<Mesh>,
@@ -217,7 +217,7 @@ async fn replay<R: Runtime>(shard: Rc<Shard<R>>, writer: Rc<LaneWriter<R>>) {
         shard.runtime.sleep_until(shard.runtime.now() + limits::RETOLD_LOOK).await;
     }
     for (key, location) in &found {
-        let read = Source::read_now(&shard, shard.mesh.places(lane).now(*key, *location));
+        let read = StoredRecord::read_now(&shard, shard.mesh.places(lane).now(*key, *location));
         let queued = read.and_then(|source| {
             handoff::recovered(&shard, *location, *key, &source.view()?);
             Ok(())

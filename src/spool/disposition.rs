@@ -1,12 +1,12 @@
 //! What became of recipients, and how that is written in outcomes, snapshots and moves.
 
 use crate::queue::outcome::{Stored, StoredDeferral};
-use crate::spool::segment::Cursor;
+use crate::spool::segment::FieldReader;
 
 /// A range of recipients and its disposition: first ordinal, how many, what became of them.
 pub(in crate::spool) type RangeDisposition = (u16, u16, Stored);
 
-/// Writes an outcome's payload. The message is named by where it was born: sequence number and offset.
+/// Writes an outcome's payload. The message is named by where it was first stored: sequence number and offset.
 pub(in crate::spool) fn write_outcome(
     out: &mut Vec<u8>,
     sequence: u32,
@@ -37,7 +37,7 @@ pub(in crate::spool) fn write_disposition(out: &mut Vec<u8>, first: u16, count: 
 }
 
 /// Reads what [`write_disposition`] wrote.
-pub(in crate::spool) fn read_disposition(value: &mut Cursor<'_>) -> Option<RangeDisposition> {
+pub(in crate::spool) fn read_disposition(value: &mut FieldReader<'_>) -> Option<RangeDisposition> {
     let (first, count, code) = (value.u16()?, value.u16()?, value.u8()?);
     let (attempts, next, length) = (value.u16()?, value.u32()?, value.u16()?);
     let reply = value.bytes(usize::from(length))?;
@@ -64,9 +64,9 @@ mod tests {
         {
             let mut out = Vec::new();
             write_disposition(&mut out, 4, 2, &disposition);
-            assert_eq!(read_disposition(&mut Cursor(&out)), Some((4, 2, disposition)));
+            assert_eq!(read_disposition(&mut FieldReader(&out)), Some((4, 2, disposition)));
             for cut in 0..out.len() {
-                assert_eq!(read_disposition(&mut Cursor(&out[..cut])), None);
+                assert_eq!(read_disposition(&mut FieldReader(&out[..cut])), None);
             }
         }
     }

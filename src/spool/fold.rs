@@ -17,7 +17,7 @@ use crate::spool::lane::{Lane, Shape};
 use crate::spool::missing::{Missing, Spot};
 use crate::spool::record::{self, Extent, MessageView, RecordError, RecordKind};
 use crate::spool::salvage::{self, Piece};
-use crate::spool::segment::{self, COMMIT_HEADER, CommitHeader, Cursor, Header};
+use crate::spool::segment::{self, COMMIT_HEADER, CommitHeader, FieldReader, Header};
 use crate::spool::segments::Segments;
 use crate::spool::since::{Happened, Since};
 use crate::spool::slot::{Slot, State};
@@ -66,8 +66,7 @@ pub struct Tail {
     pub crc: Option<u32>,
 }
 
-/// A segment as its header has it.
-struct Found {
+struct FoundSegment {
     slot: u16,
     header: Header,
     size: u64,
@@ -77,12 +76,12 @@ struct Found {
 struct Survey {
     slots: Vec<Slot>,
     pool: Vec<u16>,
-    found: Vec<Found>,
+    found: Vec<FoundSegment>,
     /// Sequence number.
     highest: u32,
 }
 
-impl Found {
+impl FoundSegment {
     /// Its commits.
     fn commits<'a, F: Files>(&self, files: &'a F) -> CommitReader<'a, F> {
         CommitReader::new(files, self.slot, &self.header, self.size)
@@ -117,7 +116,7 @@ struct Fold<'a, F> {
     shape: Shape,
     /// By sequence number.
     segments: BTreeMap<u32, Remains>,
-    /// Where messages lie now that moved, by where they were born.
+    /// Where messages lie now that moved, by where they were first stored.
     moved: HashMap<Spot, Spot>,
     replies: Replies,
     missing: Missing,
@@ -233,12 +232,12 @@ impl<F: Files> Fold<'_, F> {
             }
             Said::Active(header) => {
                 (place.state, place.sequence, place.salt) = (State::Sealed, header.sequence, header.salt);
-                survey.found.push(Found { slot, header: *header, size });
+                survey.found.push(FoundSegment { slot, header: *header, size });
             }
             Said::Damaged { what, header, messages } => {
                 if let Some(header) = *header {
                     (place.sequence, place.salt) = (header.sequence, header.salt);
-                    survey.found.push(Found { slot, header, size });
+                    survey.found.push(FoundSegment { slot, header, size });
                 }
                 self.damage(slot, 0, None, &**what);
                 self.quarantined.push(slot);
@@ -262,7 +261,7 @@ impl<F: Files> Fold<'_, F> {
     /// Folds all segments, which stand in the order of their numbers; returns number, valid end and file of the last one.
     fn segments(
         &mut self,
-        found: &[Found],
+        found: &[FoundSegment],
         slots: &mut [Slot],
     ) -> Result<((u32, u32), Option<Tail>), SpoolRefusal> {
         let mut last = (0, 0);
@@ -292,7 +291,12 @@ impl<F: Files> Fold<'_, F> {
 
     /// Folds one segment; returns where its last valid commit begins and ends. `end` is what the next one says of that, `sealed` whether any later one
     /// was begun.
-    fn segment(&mut self, found: &Found, end: Option<u32>, sealed: bool) -> Result<(u32, u32), SpoolRefusal> {
+    fn segment(
+        &mut self,
+        found: &FoundSegment,
+        end: Option<u32>,
+        sealed: bool,
+    ) -> Result<(u32, u32), SpoolRefusal> {
         let sequence = found.header.sequence;
         self.segments.insert(sequence, Remains { slot: found.slot, ..Remains::default() });
         let stated = end.is_some();
@@ -360,7 +364,7 @@ impl<F: Files> Fold<'_, F> {
     }
 
     /// Rot in the commit at `at`, which was synced: what is whole of it counts, what is not is named. Returns where to go on, at most `next`.
-    fn salvage(&mut self, found: &Found, at: u64, next: u64) -> Result<u64, SpoolRefusal> {
+    fn salvage(&mut self, found: &FoundSegment, at: u64, next: u64) -> Result<u64, SpoolRefusal> {
         let slot = found.slot;
         self.quarantined.push(slot);
         salvage::salvage(self.files, (slot, found.header.salt), (at, next), |piece| match piece {
@@ -381,7 +385,7 @@ impl<F: Files> Fold<'_, F> {
     }
 
     /// Folds the whole commit at `at`.
-    fn commit(&mut self, found: &Found, at: u64, commit: Commit) -> Result<(), SpoolRefusal> {
+    fn commit(&mut self, found: &FoundSegment, at: u64, commit: Commit) -> Result<(), SpoolRefusal> {
         for place in commit.offsets {
             let offset = u32::try_from(at + (COMMIT_HEADER + place) as u64).unwrap_or(u32::MAX);
             self.record(found, &commit.records[place..], offset)?;
@@ -390,7 +394,7 @@ impl<F: Files> Fold<'_, F> {
     }
 
     /// One whole record counts.
-    fn record(&mut self, found: &Found, bytes: &[u8], offset: u32) -> Result<(), SpoolRefusal> {
+    fn record(&mut self, found: &FoundSegment, bytes: &[u8], offset: u32) -> Result<(), SpoolRefusal> {
         let Ok(record) = record::read(bytes, found.header.salt, u64::from(offset)) else { return Ok(()) };
         let (slot, sequence) = (found.slot, found.header.sequence);
         let damaged = match record.kind {
@@ -404,13 +408,13 @@ impl<F: Files> Fold<'_, F> {
                 Err(RecordError::Damaged) => true,
             },
             kind if RecordKind::is_outcome(kind) => {
-                self.outcome((sequence, offset), Cursor(record.payload)).is_none()
+                self.outcome((sequence, offset), FieldReader(record.payload)).is_none()
             }
             kind if kind == RecordKind::Snapshot as u8 => {
-                self.snapshot(sequence, Cursor(record.payload), false).is_none()
+                self.snapshot(sequence, FieldReader(record.payload), false).is_none()
             }
             kind if kind == RecordKind::PartialSnapshot as u8 => {
-                self.snapshot(sequence, Cursor(record.payload), true).is_none()
+                self.snapshot(sequence, FieldReader(record.payload), true).is_none()
             }
             kind if kind == RecordKind::Chunk as u8 => false,
             kind if kind & record::CRITICAL != 0 => {
@@ -435,7 +439,7 @@ impl<F: Files> Fold<'_, F> {
     /// A message, new or moved.
     fn message(
         &mut self,
-        found: &Found,
+        found: &FoundSegment,
         view: &MessageView<'_>,
         length: u32,
         offset: u32,
@@ -476,7 +480,7 @@ impl<F: Files> Fold<'_, F> {
         Ok(())
     }
 
-    fn outcome(&mut self, (sequence, place): (u32, u32), mut payload: Cursor<'_>) -> Option<()> {
+    fn outcome(&mut self, (sequence, place): (u32, u32), mut payload: FieldReader<'_>) -> Option<()> {
         let origin = (payload.u32()?, payload.u32()?);
         let (first, count, disposition) = record::read_disposition(&mut payload)?;
         let (about, offset) = self.moved.get(&origin).copied().unwrap_or(origin);
@@ -498,7 +502,7 @@ impl<F: Files> Fold<'_, F> {
         Some(())
     }
 
-    fn snapshot(&mut self, sequence: u32, mut payload: Cursor<'_>, partial: bool) -> Option<()> {
+    fn snapshot(&mut self, sequence: u32, mut payload: FieldReader<'_>, partial: bool) -> Option<()> {
         let (about, count) = (payload.u32()?, payload.u32()?);
         let mut listed = HashMap::new();
         for _ in 0..count {

@@ -232,7 +232,7 @@ pub(in crate::spool) fn parts(
 struct More {
     /// Other files that hold pieces of the body.
     elsewhere: Vec<Part>,
-    /// Sequence number and offset the message was born with, if it lies elsewhere now: its name in outcome records.
+    /// Sequence number and offset the message was first stored with, if it lies elsewhere now: its name in outcome records.
     origin: Option<(u32, u32)>,
     /// Slot and offset the rest of the process was told, if it lies elsewhere now.
     told: Option<(u16, u32)>,
@@ -266,12 +266,12 @@ impl Entry {
         self.more.as_ref().and_then(|more| more.told).unwrap_or((self.slot, self.offset))
     }
 
-    /// Sequence number and offset it was born with, if that is not where it lies.
+    /// Sequence number and offset it was first stored with, if that is not where it lies.
     pub(in crate::spool) fn origin(&self) -> Option<(u32, u32)> {
         self.more.as_ref().and_then(|more| more.origin)
     }
 
-    /// Notes where a message found in a later place was born.
+    /// Notes where a message found in a later place was first stored.
     pub(in crate::spool) fn set_origin(&mut self, origin: (u32, u32)) {
         self.more.get_or_insert_default().origin = Some(origin);
     }

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use crate::mail::envelope::{AtOnce, Envelope, Recipient};
 use crate::mail::parameters::{MessageParameters, Parameters};
-use crate::spool::segment::Cursor;
+use crate::spool::segment::FieldReader;
 
 /// The tags, in this order.
 pub(in crate::spool) struct Tags {
@@ -103,7 +103,7 @@ struct Own<'a> {
 
 impl<'a> Own<'a> {
     fn read(value: &'a [u8]) -> Option<Own<'a>> {
-        let mut rest = Cursor(value);
+        let mut rest = FieldReader(value);
         let count = if value.is_empty() { 0 } else { rest.u16()? };
         let sets = rest.0;
         for _ in 0..count {
@@ -116,12 +116,12 @@ impl<'a> Own<'a> {
 
     /// First ordinal, how many, and the number of their set.
     fn runs(&self) -> impl Iterator<Item = (u16, u16, u16)> {
-        let mut rest = Cursor(self.runs);
+        let mut rest = FieldReader(self.runs);
         std::iter::from_fn(move || Some((rest.u16()?, rest.u16()?, rest.u16()?)))
     }
 
     fn sets(&self) -> impl Iterator<Item = &'a [u8]> {
-        let mut rest = Cursor(self.sets);
+        let mut rest = FieldReader(self.sets);
         std::iter::from_fn(move || {
             let length = rest.u16()?;
             rest.bytes(usize::from(length))
@@ -180,7 +180,7 @@ pub(in crate::spool) fn alike(value: &[u8], first: u16, count: u16) -> Vec<Vec<u
 
 /// Reads what is written for those that have one end at once. Stops where it is cut off.
 pub(in crate::spool) fn ended_runs(value: &[u8]) -> impl Iterator<Item = (u16, u16)> {
-    let mut rest = Cursor(value);
+    let mut rest = FieldReader(value);
     std::iter::from_fn(move || Some((rest.u16()?, rest.u16()?)))
 }
 

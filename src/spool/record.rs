@@ -15,7 +15,7 @@ pub(in crate::spool) use crate::spool::disposition::{
     DISPOSITION, RangeDisposition, read_disposition, write_disposition, write_outcome,
 };
 use crate::spool::parameters::{self, Tags};
-use crate::spool::segment::Cursor;
+use crate::spool::segment::FieldReader;
 use crate::time::UnixMillis;
 
 /// Bytes of a record's header.
@@ -153,7 +153,7 @@ pub struct Record<'a> {
 
 /// Bytes that the record beginning here says it has, header included. Nothing is checked.
 pub fn claimed_length(bytes: &[u8]) -> Option<usize> {
-    let mut fields = Cursor(bytes.get(4..8)?);
+    let mut fields = FieldReader(bytes.get(4..8)?);
     Some(HEADER + fields.u32()? as usize)
 }
 
@@ -173,7 +173,7 @@ pub(in crate::spool) fn stands_at(bytes: &[u8], salt: u64, offset: u64) -> bool 
 pub fn read(bytes: &[u8], salt: u64, offset: u64) -> Result<Record<'_>, RecordError> {
     let length = claimed_length(bytes).ok_or(RecordError::Damaged)?;
     let record = bytes.get(..length).ok_or(RecordError::Damaged)?;
-    let mut fields = Cursor(&record[8..HEADER]);
+    let mut fields = FieldReader(&record[8..HEADER]);
     let header = (|| Some((fields.u64()?, fields.u32()?, fields.u32()?)))();
     let (found, crc, place) = header.ok_or(RecordError::Damaged)?;
     if found != salt || u64::from(place) != offset || crc != checksum(record) {
@@ -184,7 +184,7 @@ pub fn read(bytes: &[u8], salt: u64, offset: u64) -> Result<Record<'_>, RecordEr
 
 /// Reads a record whose place comes from the lane's own index, on a shard that does not know the salt.
 pub fn read_known(bytes: &[u8], offset: u64) -> Result<Record<'_>, RecordError> {
-    let salt = bytes.get(8..16).and_then(|salt| Cursor(salt).u64()).ok_or(RecordError::Damaged)?;
+    let salt = bytes.get(8..16).and_then(|salt| FieldReader(salt).u64()).ok_or(RecordError::Damaged)?;
     read(bytes, salt, offset)
 }
 
@@ -280,7 +280,7 @@ fn encode_extent(extent: &Extent) -> [u8; EXTENT] {
 }
 
 /// Reads what is an extent in messages and chunks.
-pub(in crate::spool) fn read_extent(value: &mut Cursor<'_>) -> Option<Extent> {
+pub(in crate::spool) fn read_extent(value: &mut FieldReader<'_>) -> Option<Extent> {
     Some(Extent {
         sequence: value.u32()?,
         slot: value.u16()?,
@@ -299,7 +299,7 @@ pub(in crate::spool) fn patch_extent(out: &mut [u8], at: usize, extent: &Extent)
 /// lies and what became of its recipients.
 pub(in crate::spool) fn lasting_fields(payload: &[u8]) -> Result<Vec<u8>, RecordError> {
     let mut kept = Vec::with_capacity(payload.len());
-    let mut rest = Cursor(payload);
+    let mut rest = FieldReader(payload);
     while !rest.0.is_empty() {
         let tag = rest.u16().ok_or(RecordError::Damaged)?;
         let length = rest.u32().ok_or(RecordError::Damaged)?;
@@ -314,7 +314,7 @@ pub(in crate::spool) fn lasting_fields(payload: &[u8]) -> Result<Vec<u8>, Record
 /// The same without parameters: what a planted defect makes of them.
 #[cold]
 pub(in crate::spool) fn without_parameters(fields: &[u8]) -> Vec<u8> {
-    let (mut kept, mut rest) = (Vec::new(), Cursor(fields));
+    let (mut kept, mut rest) = (Vec::new(), FieldReader(fields));
     while let (Some(tag), Some(length)) = (rest.u16(), rest.u32()) {
         let value = rest.bytes(length as usize).unwrap_or_default();
         if tag != tag::PARAMETERS && tag != tag::RECIPIENT_PARAMETERS {
@@ -410,7 +410,7 @@ impl<'a> MessageView<'a> {
             recipient_parameters: b"",
             at_once: [b""; AtOnce::ALL.len()],
         };
-        let mut rest = Cursor(payload);
+        let mut rest = FieldReader(payload);
         while !rest.0.is_empty() {
             let tag = rest.u16().ok_or(RecordError::Damaged)?;
             let length = rest.u32().ok_or(RecordError::Damaged)?;
@@ -426,12 +426,12 @@ impl<'a> MessageView<'a> {
     fn field(&mut self, tag: u16, value: &'a [u8]) -> Result<(), RecordError> {
         let text = || std::str::from_utf8(value).map_err(|_| RecordError::Damaged);
         match tag {
-            tag::CORE => return self.core(Cursor(value)).ok_or(RecordError::Damaged),
+            tag::CORE => return self.core(FieldReader(value)).ok_or(RecordError::Damaged),
             tag::SENDER => self.sender = value,
             tag::RECIPIENTS => self.recipients = value,
             tag::EXTENTS => self.extents = value,
             tag::HELO => self.helo = text()?,
-            tag::CLIENT => self.client = client(Cursor(value)),
+            tag::CLIENT => self.client = client(FieldReader(value)),
             tag::TLS => self.tls = Some(text()?),
             tag::ACCOUNT => self.account = Some(text()?),
             tag::STATE => self.state = Some(value),
@@ -461,7 +461,7 @@ impl<'a> MessageView<'a> {
         Ok(())
     }
 
-    fn core(&mut self, mut value: Cursor<'_>) -> Option<()> {
+    fn core(&mut self, mut value: FieldReader<'_>) -> Option<()> {
         self.arrival = UnixMillis(value.u64()?);
         self.expiry = UnixMillis(value.u64()?);
         self.size = value.u64()?;
@@ -497,7 +497,7 @@ impl<'a> MessageView<'a> {
 
     /// Recipients in the order of their ordinals: address, and where its domain begins.
     pub fn recipients(&self) -> impl Iterator<Item = (&'a [u8], usize)> + use<'a> {
-        let mut rest = Cursor(self.recipients);
+        let mut rest = FieldReader(self.recipients);
         std::iter::from_fn(move || {
             let length = rest.u16()?;
             let domain_at = rest.u16()?;
@@ -545,19 +545,19 @@ impl<'a> MessageView<'a> {
 
     /// The pieces of the body, in order.
     pub fn extents(&self) -> impl Iterator<Item = Extent> + use<'a> {
-        let mut rest = Cursor(self.extents);
+        let mut rest = FieldReader(self.extents);
         std::iter::from_fn(move || read_extent(&mut rest))
     }
 
-    /// Whether it lies elsewhere than where it was born.
+    /// Whether it lies elsewhere than where it was first stored.
     pub fn is_moved(&self) -> bool {
         self.state.is_some()
     }
 
-    /// Of a moved message: what was live when it moved. None: it lies where it was born.
+    /// Of a moved message: what was live when it moved. None: it lies where it was first stored.
     pub(in crate::spool) fn state(&self) -> Result<Option<Vec<RangeDisposition>>, RecordError> {
         let Some(state) = self.state else { return Ok(None) };
-        let (mut rest, mut ranges) = (Cursor(state), Vec::new());
+        let (mut rest, mut ranges) = (FieldReader(state), Vec::new());
         while !rest.0.is_empty() {
             ranges.push(read_disposition(&mut rest).ok_or(RecordError::Damaged)?);
         }
@@ -588,7 +588,7 @@ pub fn group_by_domain<'a>(
     })
 }
 
-fn client(mut value: Cursor<'_>) -> Option<SocketAddr> {
+fn client(mut value: FieldReader<'_>) -> Option<SocketAddr> {
     let octets: [u8; 16] = value.bytes(16)?.try_into().ok()?;
     Some(SocketAddr::new(Ipv6Addr::from(octets).to_canonical(), value.u16()?))
 }

@@ -23,9 +23,9 @@ const MARK_MAGIC: [u8; 4] = *b"RVCM";
 
 /// Reads little-endian numbers off the front of bytes that nobody vouches for.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::spool) struct Cursor<'a>(pub &'a [u8]);
+pub(in crate::spool) struct FieldReader<'a>(pub &'a [u8]);
 
-impl<'a> Cursor<'a> {
+impl<'a> FieldReader<'a> {
     pub fn bytes(&mut self, length: usize) -> Option<&'a [u8]> {
         let (front, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
@@ -62,7 +62,7 @@ pub enum Life {
     Active,
 }
 
-/// Which lane of which node the segments of a lane say they are of: where it was born, wherever it is now.
+/// Which lane of which node the segments of a lane say they are of: where it was created, wherever it is now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LaneOrigin {
     /// The node.
@@ -135,7 +135,7 @@ impl Header {
         if block.iter().all(|byte| *byte == 0) {
             return Err(HeaderError::Blank);
         }
-        Header::parse(block).ok_or_else(|| match block.get(8..12).map(|version| Cursor(version).u32()) {
+        Header::parse(block).ok_or_else(|| match block.get(8..12).map(|version| FieldReader(version).u32()) {
             Some(Some(version)) if is_whole(block) && block.starts_with(&MAGIC) && version > VERSION => {
                 HeaderError::Version(version)
             }
@@ -172,7 +172,7 @@ impl Header {
         if !is_whole(block) {
             return None;
         }
-        let mut fields = Cursor(block);
+        let mut fields = FieldReader(block);
         if fields.bytes(8)? != MAGIC || fields.u32()? != VERSION {
             return None;
         }
@@ -191,7 +191,7 @@ impl Header {
 /// Whether a header block's CRC is right.
 fn is_whole(block: &[u8]) -> bool {
     let fields = block.get(..HEADER - 4);
-    let crc = block.get(HEADER - 4..).and_then(|crc| Cursor(crc).u32());
+    let crc = block.get(HEADER - 4..).and_then(|crc| FieldReader(crc).u32());
     fields.is_some() && fields.map(crc32c::crc32c) == crc
 }
 
@@ -231,7 +231,7 @@ impl CommitHeader {
     /// Reads a commit header that must stand at `offset` of a segment with this salt.
     pub fn read(bytes: &[u8], salt: u64, offset: u64) -> Option<CommitHeader> {
         let bytes = bytes.get(..COMMIT_HEADER)?;
-        let mut fields = Cursor(bytes);
+        let mut fields = FieldReader(bytes);
         if fields.bytes(4)? != MARK_MAGIC || fields.u32()? != VERSION {
             return None;
         }
@@ -253,10 +253,10 @@ impl CommitHeader {
     /// the CRC are the same in every version.
     pub(in crate::spool) fn later(bytes: &[u8], salt: u64, offset: u64) -> Option<u32> {
         let bytes = bytes.get(..COMMIT_HEADER)?;
-        let mut fields = Cursor(bytes);
+        let mut fields = FieldReader(bytes);
         let magic = fields.bytes(4)? == MARK_MAGIC;
         let (version, found, place) = (fields.u32()?, fields.u64()?, fields.u32()?);
-        let whole = Cursor(&bytes[44..]).u32()? == crc32c::crc32c(&bytes[..44]);
+        let whole = FieldReader(&bytes[44..]).u32()? == crc32c::crc32c(&bytes[..44]);
         let here = found == salt && u64::from(place) == offset;
         (magic && whole && here && version > VERSION).then_some(version)
     }

@@ -10,7 +10,7 @@ use crate::limits;
 use crate::spool::files::Files;
 use crate::spool::record::{self, Extent, MessageView, RecordKind};
 use crate::spool::segment::{
-    self, COMMIT_HEADER, CommitHeader, Cursor, Header, HeaderError, LaneOrigin, Life,
+    self, COMMIT_HEADER, CommitHeader, FieldReader, Header, HeaderError, LaneOrigin, Life,
 };
 use crate::spool::torn::{self, Before};
 use crate::spool::trouble::SpoolRefusal;
@@ -303,7 +303,7 @@ impl<'a, F: Files> Search<'a, F> {
             let bytes = read_patchy(self.files, self.slot, at, length);
             for (place, block) in bytes.chunks(limits::BLOCK as usize).enumerate() {
                 let offset = at + place as u64 * limits::BLOCK;
-                let salt = block.get(8..16).and_then(|salt| Cursor(salt).u64());
+                let salt = block.get(8..16).and_then(|salt| FieldReader(salt).u64());
                 let commit_header = salt.and_then(|salt| CommitHeader::read(block, salt, offset));
                 commit_headers.extend(
                     commit_header.filter(|commit_header| {
@@ -338,7 +338,7 @@ impl<'a, F: Files> Search<'a, F> {
             };
             place += record.length;
             if record.kind == RecordKind::Chunk as u8 {
-                let extent = record::read_extent(&mut Cursor(record.payload));
+                let extent = record::read_extent(&mut FieldReader(record.payload));
                 extent.into_iter().for_each(|extent| self.extent(commit_header, &extent, evidence));
             } else if record.kind == RecordKind::Message as u8
                 && let Ok(view) = MessageView::parse(record.payload)
@@ -406,7 +406,7 @@ impl<'a, F: Files> Search<'a, F> {
 fn life(commit_headers: &[CommitHeader], block: &[u8]) -> Option<(u64, bool)> {
     let first = commit_headers.first()?;
     let in_place = u64::from(first.offset) == segment::FIRST_COMMIT;
-    let claimed = block.get(32..40).and_then(|salt| Cursor(salt).u64());
+    let claimed = block.get(32..40).and_then(|salt| FieldReader(salt).u64());
     let mut lives: BTreeMap<u64, usize> = BTreeMap::new();
     commit_headers.iter().for_each(|commit_header| *lives.entry(commit_header.salt).or_default() += 1);
     let claimed = claimed.filter(|salt| lives.contains_key(salt));

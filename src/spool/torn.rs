@@ -3,7 +3,7 @@
 //! The old header is proven by its CRC, so this is no guess. Two writes can be cut: the one that opens a free segment, and the one that
 //! frees a segment.
 
-use crate::spool::segment::{Cursor, HEADER, Header, LaneOrigin, Life};
+use crate::spool::segment::{FieldReader, HEADER, Header, LaneOrigin, Life};
 
 /// What a segment was before its header was written over in part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub(in crate::spool) fn before(
     if was_free(block, origin, slot, highest) {
         return Some(Before::Free);
     }
-    let mut fields = Cursor(block.get(28..48)?);
+    let mut fields = FieldReader(block.get(28..48)?);
     let (sequence, salt) = (fields.u32()?, fields.u64()?);
     let (predecessor, predecessor_end) = (fields.u32()?, fields.u32()?);
     let header =
@@ -36,11 +36,13 @@ pub(in crate::spool) fn before(
 /// Whether the CRC is that of a free segment. Its sequence number may be overwritten; as a CRC is linear, it can be computed, and is one
 /// that the lane has had only where it was there: of 2^32 numbers, any damage but this gives one by chance.
 fn was_free(block: &[u8], origin: LaneOrigin, slot: u16, highest: u32) -> bool {
-    let Some(crc) = block.get(HEADER - 4..HEADER).and_then(|crc| Cursor(crc).u32()) else { return false };
+    let Some(crc) = block.get(HEADER - 4..HEADER).and_then(|crc| FieldReader(crc).u32()) else {
+        return false;
+    };
     let crc_of = |sequence| {
         let header =
             Header { life: Life::Free, origin, slot, sequence, salt: 0, predecessor: 0, predecessor_end: 0 };
-        Cursor(&header.encode()[HEADER - 4..]).u32().expect("a header has a CRC")
+        FieldReader(&header.encode()[HEADER - 4..]).u32().expect("a header has a CRC")
     };
     let zero = crc_of(0);
     sum_of(crc ^ zero, |bit| crc_of(1 << bit) ^ zero)

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use relevo::queue::select::{Filter, Found, Run, ScanPosition, State};
+use relevo::queue::select::{Filter, FoundRecipients, GroupState, Run, ScanPosition};
 use relevo::runtime::Defect;
 use relevo::runtime::sim::World;
-use relevo::shard::ask::{Ask, IndexPage, Keys, Part, Place, Reply, Row};
+use relevo::shard::ask::{Ask, IndexPage, Keys, Part, Reply, Row, StoredRecipients};
 
 use super::peers::{Client, Sink};
 use super::relay::{Relay, run_until_true};
@@ -107,10 +107,14 @@ fn rows_tell_what_the_lanes_know() {
             let group = row.seen.group;
             assert_eq!(
                 (&*row.seen.domain, row.seen.state, group.attempts),
-                ("d3.example", State::Deferred, 1)
+                ("d3.example", GroupState::Deferred, 1)
             );
-            let place =
-                Place { location: group.location, key: group.key, first: group.first, count: group.count };
+            let place = StoredRecipients {
+                location: group.location,
+                key: group.key,
+                first: group.first,
+                count: group.count,
+            };
             let mut details = Vec::new();
             for shard in 0..SHARDS {
                 details
@@ -349,7 +353,7 @@ fn the_index_tells_what_waits() {
         let world = World::new(seed);
         let (relay, _sink, _client) = deferred(&world, 60);
         let rows = list(&relay, &filter(&[]), 256, || {});
-        let mut found = Found::default();
+        let mut found = FoundRecipients::default();
         for lane in 0..relay.lanes() as u16 {
             let page: Vec<IndexPage> = (0..SHARDS)
                 .map(|shard| relay.ask(shard, |reply| Ask::Index(lane, Keys::From(0), true, reply)))

@@ -55,7 +55,7 @@ pub struct Ledger {
     /// recipients to a word. Only kept once a kill is announced.
     times: Words,
     timed: AtomicBool,
-    born: u64,
+    began: u64,
     kills: Mutex<Vec<u64>>,
     /// One past the highest message number seen on either side.
     end: AtomicU64,
@@ -107,7 +107,7 @@ impl Ledger {
             unsure: Words::new(),
             times: Words::new(),
             timed: AtomicBool::new(false),
-            born: crate::sys::now(),
+            began: crate::sys::now(),
             kills: Mutex::default(),
             end: AtomicU64::new(0),
             counts: Counters::default(),
@@ -240,8 +240,8 @@ impl Ledger {
         let from = ((came - 1) * STEP).saturating_sub(UNSURE_AROUND_KILL);
         let until = (answered + 1) * STEP + UNSURE_AROUND_KILL;
         let kills = locked(&self.kills);
-        let mut kills = kills.iter().map(|kill| kill.saturating_sub(self.born));
-        let near = kills.any(|kill| (from..until).contains(&kill) && kill <= now.saturating_sub(self.born));
+        let mut kills = kills.iter().map(|kill| kill.saturating_sub(self.began));
+        let near = kills.any(|kill| (from..until).contains(&kill) && kill <= now.saturating_sub(self.began));
         near.then_some(Reason::Killed)
     }
 
@@ -250,7 +250,7 @@ impl Ledger {
     }
 
     fn step(&self, now: u64) -> u64 {
-        (now.saturating_sub(self.born) / STEP + 1).min(0xFFFF)
+        (now.saturating_sub(self.began) / STEP + 1).min(0xFFFF)
     }
 
     /// The sink answered 5xx for this recipient of message `n`.
@@ -470,7 +470,7 @@ mod tests {
     fn repeats_need_a_reason() {
         let ledger = Ledger::new(run_number(1, 1));
         ledger.expect_kills();
-        let at = |milliseconds: u64| ledger.born + milliseconds * 1_000_000;
+        let at = |milliseconds: u64| ledger.began + milliseconds * 1_000_000;
         for (n, first) in [(0, 1000), (1, 4000), (2, 6600), (3, 6700)] {
             ledger.deliver(n, 0, 0, at(first), 0);
         }

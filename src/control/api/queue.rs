@@ -16,7 +16,7 @@ use crate::limits;
 use crate::queue::group::ANY_LIFETIME;
 use crate::queue::lifetimes::age_by_record;
 use crate::queue::select::{Filter, ScanPosition, Tally};
-use crate::shard::ask::{self, Ask, Detail, Place, Untold};
+use crate::shard::ask::{self, Ask, Detail, StoredRecipients, Untold};
 use crate::time::UnixMillis;
 
 /// What a question has behind its `?`.
@@ -84,11 +84,11 @@ async fn details(
     rows: &[ask::Row],
 ) -> Result<Vec<Result<Detail, Untold>>, Unanswered> {
     let mut details = vec![Err(Untold::Gone); rows.len()];
-    let mut by_shard: BTreeMap<usize, Vec<(usize, Place)>> = BTreeMap::new();
+    let mut by_shard: BTreeMap<usize, Vec<(usize, StoredRecipients)>> = BTreeMap::new();
     for (at, row) in rows.iter().enumerate() {
         let group = &row.seen.group;
         let (first, count) = filter.first(group).unwrap_or((group.first, group.count));
-        let place = Place { location: group.location, key: group.key, first, count };
+        let place = StoredRecipients { location: group.location, key: group.key, first, count };
         by_shard.entry(api.asker.shard_of(group.location.lane)).or_default().push((at, place));
     }
     for (shard, of) in by_shard {
@@ -247,14 +247,19 @@ mod tests {
     use super::*;
     use crate::id::Location;
     use crate::queue::group::Group;
-    use crate::queue::select::{Seen, State};
+    use crate::queue::select::{GroupState, Seen};
 
     /// The wall clock has been set by years since it came.
     #[test]
     fn a_row_is_as_old_as_its_queue_says() {
         let group = Group { expiry: 1_000_000, ..Group::bare(Location { lane: 0, slot: 0, offset: 0 }, 1) };
-        let seen =
-            Seen { domain: "d.example".into(), site: None, group, state: State::Ready, closed_until: None };
+        let seen = Seen {
+            domain: "d.example".into(),
+            site: None,
+            group,
+            state: GroupState::Ready,
+            closed_until: None,
+        };
         let row = ask::Row { seen, next: None, closed_until: None, expiry: UnixMillis(0), now: 999_600 };
         let id = MessageId { lane: 0, sequence: 1, offset: 0 };
         for arrival in [UnixMillis(0), UnixMillis(1_900_000_000_000)] {

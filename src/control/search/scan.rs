@@ -14,7 +14,7 @@ use super::read::{Reader, Step, Wanted};
 use crate::control::api::shape::Scanned;
 use crate::control::asker::{Asker, Unanswered};
 use crate::limits;
-use crate::queue::select::{Filter, Found, Run};
+use crate::queue::select::{Filter, FoundRecipients, Run};
 use crate::shard::ask::{Ask, IndexPage, Keys};
 
 /// When records may be read again: all searches keep one rate together.
@@ -53,7 +53,7 @@ pub(super) struct Scan {
     stale: Vec<Wanted>,
     /// What was found in this lane, and before it.
     runs: Vec<Run>,
-    found: Found,
+    found: FoundRecipients,
     reader: Option<Reader>,
     pub(super) scanned: Scanned,
 }
@@ -73,7 +73,7 @@ impl Scan {
             heard: Vec::new(),
             stale: Vec::new(),
             runs: Vec::new(),
-            found: Found::default(),
+            found: FoundRecipients::default(),
             reader,
             scanned: Scanned { of, ..Scanned::default() },
         };
@@ -98,7 +98,7 @@ impl Scan {
         asker: &Asker,
         pace: &Pace,
         until: Instant,
-    ) -> Result<Option<Found>, Unfinished> {
+    ) -> Result<Option<FoundRecipients>, Unfinished> {
         loop {
             if self.lane >= self.lanes {
                 self.scanned.of = self.scanned.messages;

@@ -10,7 +10,7 @@ use super::walk::wanted;
 use super::{Destinations, Effect};
 use crate::queue::Group;
 use crate::queue::lifetimes::Times;
-use crate::queue::select::{Filter, Pattern, State, Tally};
+use crate::queue::select::{Filter, GroupState, Pattern, Tally};
 
 /// What is set aside. To be ended with [`Aside::end`], which gives back what is left.
 #[derive(Debug)]
@@ -86,8 +86,8 @@ impl Aside {
         let mut effect = None;
         for _ in 0..looks {
             let Some(Deferred(mut group)) = self.deferred.pop() else { break };
-            if filter.wants(&group, State::Deferred, times) {
-                tally.add(group.count, State::Deferred);
+            if filter.wants(&group, GroupState::Deferred, times) {
+                tally.add(group.count, GroupState::Deferred);
                 group.not_before = 0;
                 self.hasten(queues);
             }
@@ -111,8 +111,8 @@ impl Aside {
         for group in
             domain.ready.range(places.start.min(domain.ready.len())..places.end.min(domain.ready.len()))
         {
-            if filter.wants(group, State::Ready, times) {
-                tally.add(group.count, State::Ready);
+            if filter.wants(group, GroupState::Ready, times) {
+                tally.add(group.count, GroupState::Ready);
                 met = true;
             }
         }
@@ -151,8 +151,8 @@ impl Aside {
     ) -> Next {
         for _ in 0..looks {
             let (group, state) = match (self.deferred.last(), self.ready.front()) {
-                (Some(Deferred(group)), _) => (*group, State::Deferred),
-                (None, Some(group)) => (*group, State::Ready),
+                (Some(Deferred(group)), _) => (*group, GroupState::Deferred),
+                (None, Some(group)) => (*group, GroupState::Ready),
                 (None, None) => return Next::Nothing,
             };
             let meant = filter.wants(&group, state, times).then(|| filter.first(&group)).flatten();
@@ -178,8 +178,8 @@ impl Aside {
                     _ if part.first < first => {
                         *effect = self.put_back(queues, part, state, times).or(effect.take())
                     }
-                    State::Deferred => self.deferred.push(Deferred(part)),
-                    State::Ready => self.ready.push_front(part),
+                    GroupState::Deferred => self.deferred.push(Deferred(part)),
+                    GroupState::Ready => self.ready.push_front(part),
                 }
             }
             return Next::Taken(self.key, meant);
@@ -191,11 +191,11 @@ impl Aside {
         &self,
         queues: &mut Destinations,
         group: Group,
-        state: State,
+        state: GroupState,
         times: Times<'_>,
     ) -> Option<Effect> {
         queues.now = times.now;
-        if state == State::Deferred {
+        if state == GroupState::Deferred {
             return queues.enqueue(self.key, group, times.now);
         }
         // What is told that it waits says so by the same field as what is deferred: it stays where it was.
@@ -213,9 +213,9 @@ impl Aside {
         let mut effect = None;
         for _ in 0..looks {
             let (group, state) = match self.deferred.pop() {
-                Some(Deferred(group)) => (group, State::Deferred),
+                Some(Deferred(group)) => (group, GroupState::Deferred),
                 None => match self.ready.pop_front() {
-                    Some(group) => (group, State::Ready),
+                    Some(group) => (group, GroupState::Ready),
                     None => {
                         if let Some(domain) = queues.domains.get_mut(self.key) {
                             domain.active -= 1;

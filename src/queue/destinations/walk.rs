@@ -13,7 +13,7 @@ use super::keys::DomainKey;
 use super::walked::Walked;
 use crate::queue::Group;
 use crate::queue::lifetimes::Times;
-use crate::queue::select::{Filter, Order, Pattern, ScanPosition, Seen, State, Tally, order};
+use crate::queue::select::{Filter, GroupState, Order, Pattern, ScanPosition, Seen, Tally, order};
 
 /// One walk, and what it has found.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub struct Walk {
     /// Looks until it ends between two domains, to go on with another.
     budget: usize,
     /// Of the domain in which it stands: the first behind the last one told.
-    first: BTreeMap<Order, (Group, State)>,
+    first: BTreeMap<Order, (Group, GroupState)>,
     /// There are more in it.
     more: bool,
     /// What it found, unless it counts.
@@ -130,7 +130,7 @@ impl Walk {
         let from = walked.deferred.min(heap.len());
         walked.deferred = from.saturating_sub(*left);
         for deferred in &heap[walked.deferred..from] {
-            self.meet(&deferred.0, State::Deferred, times);
+            self.meet(&deferred.0, GroupState::Deferred, times);
         }
         self.looked(left, from - walked.deferred);
         if walked.deferred > 0 {
@@ -139,14 +139,14 @@ impl Walk {
         let from = walked.ready.unwrap_or(usize::MAX).min(domain.ready.len());
         let to = from.saturating_sub(*left);
         for group in domain.ready.range(to..from) {
-            self.meet(group, State::Ready, times);
+            self.meet(group, GroupState::Ready, times);
         }
         self.looked(left, from - to);
         walked.ready = Some(to);
         to == 0
     }
 
-    fn meet(&mut self, group: &Group, state: State, times: Times<'_>) {
+    fn meet(&mut self, group: &Group, state: GroupState, times: Times<'_>) {
         let order = order(group);
         if self.place.after.is_some_and(|after| order <= after) || !self.filter.wants(group, state, times) {
             return;
@@ -204,8 +204,8 @@ pub(super) fn wanted<'a>(queues: &'a Destinations, key: DomainKey, filter: &Filt
 }
 
 /// Of a group that was met on its way: by its time.
-fn state_of(group: &Group, now: u32) -> State {
-    if group.not_before > now { State::Deferred } else { State::Ready }
+fn state_of(group: &Group, now: u32) -> GroupState {
+    if group.not_before > now { GroupState::Deferred } else { GroupState::Ready }
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ const _: () = assert!(size_of::<Run>() <= 16, "there may be limits::FOUND_MAX of
 
 /// All that was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Found {
+pub struct FoundRecipients {
     /// By number.
     lanes: Vec<Runs>,
     length: usize,
@@ -63,7 +63,7 @@ impl Runs {
     }
 }
 
-impl Found {
+impl FoundRecipients {
     /// What was found in a lane, in any order.
     pub fn add(&mut self, lane: u16, runs: Vec<Run>) {
         let at = usize::from(lane);
@@ -109,7 +109,7 @@ mod tests {
         Run { key, slot: 3, offset: key * 10, first, count }
     }
 
-    fn of(found: &Found, lane: u16, key: u32, (first, count): (u16, u16)) -> Vec<(u16, u16)> {
+    fn of(found: &FoundRecipients, lane: u16, key: u32, (first, count): (u16, u16)) -> Vec<(u16, u16)> {
         let location = Location { lane, slot: 3, offset: key * 10 };
         found.of(&Group { first, count, ..Group::bare(location, key) }).collect()
     }
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn what_was_found_is_found_again_and_nothing_else() {
         let far = limits::FOUND_BLOCK * 9 + 1;
-        let mut found = Found::default();
+        let mut found = FoundRecipients::default();
         found.add(2, vec![run(far, 0, 5), run(7, 20, 10), run(7, 2, 3), run(6, 0, u16::MAX), run(0, 0, 1)]);
         assert_eq!((found.len(), found.is_empty()), (5, false));
         assert_eq!(of(&found, 2, 0, (0, 1)), [(0, 1)]);
@@ -133,6 +133,6 @@ mod tests {
         let location = Location { lane: 2, slot: 4, offset: 70 };
         let other = Group { count: 100, ..Group::bare(location, 7) };
         assert_eq!(found.of(&other).count(), 0);
-        assert_eq!(Found::default().of(&other).count(), 0);
+        assert_eq!(FoundRecipients::default().of(&other).count(), 0);
     }
 }

@@ -60,15 +60,28 @@ const WORD: &str = "a name as it is written, of at most 320 bytes";
 const PATTERN: &str =
     "a regular expression that is found in the reply, such as '4\\.7\\.1' or 'try again', and no large one";
 
+/// What became of a filter that is given.
+pub(super) enum Given {
+    /// It is set. `again`: and was set before.
+    Set {
+        /// Whether it was set before.
+        again: bool,
+    },
+    /// Its text is none that it may have, which is this.
+    Wrong(&'static str),
+    /// There is none of that name here.
+    Unknown,
+}
+
 impl Recorded {
-    /// One more filter, by its name. True: it was given before; an error says what it may be. None: it is none of these.
-    pub(super) fn set(&mut self, name: &str, text: &str) -> Option<Result<bool, &'static str>> {
+    /// One more filter, by its name.
+    pub(super) fn set(&mut self, name: &str, text: &str) -> Given {
         let address = || AddressPattern::parse(text.trim()).map_err(|_| ADDRESS);
         let word = || {
             let fits = !text.is_empty() && text.len() <= limits::FILTER_TEXT_MAX;
             if fits { Ok(Box::from(text)) } else { Err(WORD) }
         };
-        Some(match name {
+        let set = match name {
             "sender" => address().map(|pattern| self.sender.replace(pattern).is_some()),
             "recipient" => match address() {
                 Ok(AddressPattern::Null) => Err(ADDRESS),
@@ -79,15 +92,18 @@ impl Recorded {
                 TextPattern::parse(text).ok_or(PATTERN).map(|pattern| self.reply.replace(pattern).is_some())
             }
             _ => {
-                let key =
-                    [Key::Tenant, Key::Campaign, Key::Pool].into_iter().find(|key| key.name() == name)?;
+                let keys = [Key::Tenant, Key::Campaign, Key::Pool];
+                let Some(key) = keys.into_iter().find(|key| key.name() == name) else {
+                    return Given::Unknown;
+                };
                 word().map(|value| {
                     let again = self.parameters.iter().any(|(other, _)| *other == key);
                     self.parameters.push((key, value));
                     again
                 })
             }
-        })
+        };
+        set.map_or_else(Given::Wrong, |again| Given::Set { again })
     }
 
     /// Whether nothing is asked for.

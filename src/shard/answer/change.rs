@@ -10,7 +10,7 @@ use crate::queue::destinations::{DomainKey, Effect};
 use crate::queue::group::Group;
 use crate::queue::lifetimes::Times;
 use crate::queue::outcome::{Ended, Failure, Outcomes, RangeOutcome, Receipt};
-use crate::queue::select::{Filter, State};
+use crate::queue::select::{Filter, GroupState};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::answer::clock::times;
@@ -19,7 +19,7 @@ use crate::shard::message::Job;
 use crate::shard::outbound::settle::{self, Scene, Settling};
 use crate::shard::outbound::{dispatch, pump};
 use crate::shard::store::compact::Pinned;
-use crate::shard::store::load::Source;
+use crate::shard::store::load::StoredRecord;
 use crate::spool::record::MessageView;
 use crate::time::Instant;
 
@@ -223,7 +223,7 @@ async fn bounce<R: Runtime>(
                     let taken = Taken { shard: shard.clone(), job, is_settled: Cell::new(false) };
                     assert!(!shard.runtime.planted(Defect::AnswerBreaksOff), "as planted");
                     if give_up(shard, &taken, filter, returns).await {
-                        part.tally.add(group.count, State::Ready);
+                        part.tally.add(group.count, GroupState::Ready);
                     }
                 }
             }
@@ -248,7 +248,7 @@ async fn give_up<R: Runtime>(
     let group = &job.group;
     let _settling = Settling::new(shard);
     let place = Pinned::new(shard, group.key, group.location);
-    let source = Source::read(shard, place.location).await;
+    let source = StoredRecord::read(shard, place.location).await;
     let view = source.as_ref().ok().and_then(|source| source.view().ok());
     let meant = is_meant(times(shard), filter, group, view.as_ref());
     taken.is_settled.set(true);

@@ -7,9 +7,9 @@ use crate::limits;
 use crate::runtime::Runtime;
 use crate::shard::Shard;
 use crate::shard::answer::rest;
-use crate::shard::ask::{Detail, Live, Place, Reply, Shown, Untold};
+use crate::shard::ask::{Detail, Live, Reply, Shown, StoredRecipients, Untold};
 use crate::shard::store::compact::Pinned;
-use crate::shard::store::load::Source;
+use crate::shard::store::load::StoredRecord;
 use crate::shard::store::writer::LaneWriter;
 use crate::spool::index::LiveRange;
 use crate::spool::record::MessageView;
@@ -42,7 +42,7 @@ pub(super) async fn find<R: Runtime, T>(
 /// What rows tell of these places. None: nobody waits for it.
 pub(super) async fn details<R: Runtime, T>(
     shard: &Rc<Shard<R>>,
-    places: &[Place],
+    places: &[StoredRecipients],
     reply: &Reply<T>,
 ) -> Option<Vec<Result<Detail, Untold>>> {
     let mut details = Vec::with_capacity(places.len().min(limits::PAGE_ROWS));
@@ -58,11 +58,11 @@ pub(super) async fn details<R: Runtime, T>(
     Some(details)
 }
 
-async fn detail<R: Runtime>(shard: &Rc<Shard<R>>, place: &Place) -> Result<Detail, Untold> {
+async fn detail<R: Runtime>(shard: &Rc<Shard<R>>, place: &StoredRecipients) -> Result<Detail, Untold> {
     let lane = place.location.lane;
     let (id, range) = range(shard, lane, place.key, place.first).ok_or(Untold::Gone)?;
     let pinned = Pinned::new(shard, place.key, place.location);
-    let source = Source::read(shard, pinned.location).await;
+    let source = StoredRecord::read(shard, pinned.location).await;
     let view = source.as_ref().ok().and_then(|source| source.view().ok()).filter(|view| view.id == id);
     let reply = || last_reply(shard, lane, range);
     let Some(view) = view else {
@@ -90,7 +90,7 @@ pub(super) async fn show<R: Runtime>(
         Location { lane: lane.number(), slot: entry.slot, offset: entry.offset }
     };
     let pinned = Pinned::new(shard, key, location);
-    let source = Source::read(shard, pinned.location).await;
+    let source = StoredRecord::read(shard, pinned.location).await;
     let ranges = {
         let lane = writer.lane.borrow();
         lane.entry(key).filter(|_| lane.id(key) == Some(id)).ok_or(Untold::Gone)?.live().to_vec()

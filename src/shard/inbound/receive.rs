@@ -24,7 +24,7 @@ use crate::shard::inbound::upload::{Unwanted, Upload, Whole};
 use crate::shard::inbound::{reject, submit};
 use crate::shard::wire::{Wire, WireError};
 use crate::smtp::reply::words;
-use crate::smtp::server::{Answer, BodyEnd, Gate, Open, Overdue, Question, Session, Step};
+use crate::smtp::server::{Answer, BodyEnd, Intake, Open, Overdue, Question, Session, Step};
 use crate::time::Instant;
 
 struct Connection<R: Runtime> {
@@ -309,10 +309,12 @@ impl<R: Runtime> Connection<R> {
     }
 
     /// Whether new mail may come in over this connection.
-    fn gate(&self) -> Gate {
+    fn gate(&self) -> Intake {
         let shard = &self.shard;
         match submit::gate(shard) {
-            Gate::Open if shard.timers.recent() > self.since.began + limits::server::SESSION => Gate::Aged,
+            Intake::Open if shard.timers.recent() > self.since.began + limits::server::SESSION => {
+                Intake::Aged
+            }
             gate => gate,
         }
     }

@@ -21,12 +21,12 @@ use crate::shard::inbound::upload::{Unwanted, Upload, Whole};
 use crate::smtp::client::stuff;
 use crate::smtp::data::Scanner;
 use crate::smtp::reply::words;
-use crate::smtp::server::{Gate, NotStored};
+use crate::smtp::server::{Intake, NotStored};
 
 /// Whether mail may come in to this shard, by whatever way.
-pub fn gate<R: Runtime>(shard: &Shard<R>) -> Gate {
+pub fn gate<R: Runtime>(shard: &Shard<R>) -> Intake {
     match shard.gate() {
-        Gate::Open if shard.inbound.memory.is_full(shard.mesh.memory()) => Gate::NoMemory,
+        Intake::Open if shard.inbound.memory.is_full(shard.mesh.memory()) => Intake::NoMemory,
         gate => gate,
     }
 }
@@ -48,7 +48,7 @@ pub struct Incoming<'a> {
 #[derive(Debug)]
 pub enum NotTaken {
     /// No mail is taken now.
-    Closed(Gate),
+    Closed(Intake),
     /// It is refused, with this reply.
     Refused(Box<str>),
     /// It was to be stored, and could not be.
@@ -72,7 +72,7 @@ pub async fn submit<R: Runtime>(
     incoming: Incoming<'_>,
 ) -> Result<Durable<MessageId>, NotTaken> {
     let gate = gate(shard);
-    if gate != Gate::Open {
+    if gate != Intake::Open {
         return Err(NotTaken::Closed(gate));
     }
     let live = shard.live.get();

@@ -15,7 +15,7 @@ use crate::shard::outbound::tally::{Part, Tally, deferred, ended, outcomes};
 use crate::shard::outbound::transact::transact;
 use crate::shard::outbound::work::{After, How, NextJob, Run, UnderWay, is_resident, recipients_max};
 use crate::shard::store::compact::Pinned;
-use crate::shard::store::load::{self, Source};
+use crate::shard::store::load::{self, StoredRecord};
 use crate::smtp::client::{self, Verdict};
 use crate::spool::record::MessageView;
 
@@ -31,11 +31,11 @@ pub(super) async fn attempt<R: Runtime>(
     let resident = is_resident(shard, group);
     let place = Pinned::new(shard, group.key, group.location);
     let source = if resident {
-        Source::mapped(shard, place.location)
+        StoredRecord::mapped(shard, place.location)
     } else {
-        Source::read(shard, place.location).await
+        StoredRecord::read(shard, place.location).await
     };
-    let view = source.as_ref().map(Source::view);
+    let view = source.as_ref().map(StoredRecord::view);
     let view = match view {
         Ok(Ok(view)) => view,
         Ok(Err(error)) => return unreadable(&under_way, place.location, &error).await,

@@ -17,7 +17,7 @@ use crate::shard::message::{Job, ShardMessage};
 use crate::shard::outbound::tally::{self, Span};
 use crate::shard::outbound::{borrow, sites};
 use crate::shard::store::compact::Pinned;
-use crate::shard::store::load::{self, Source};
+use crate::shard::store::load::{self, StoredRecord};
 use crate::shard::store::writer::About;
 use crate::smtp::{client, reply};
 use crate::spool::batch::Outcome;
@@ -40,7 +40,7 @@ pub(super) async fn whole_by<R: Runtime>(
     let outcomes = Outcomes::One(RangeOutcome::new(group.first, group.count, disposition));
     let _counted = Settling::new(shard);
     let place = Pinned::new(shard, group.key, group.location);
-    let source = Source::read(shard, place.location).await;
+    let source = StoredRecord::read(shard, place.location).await;
     let view = source.as_ref().ok().and_then(|source| source.view().ok());
     let scene = view.as_ref().map(|view| Scene { hop, ..Scene::without_hop(view) });
     told();
@@ -110,7 +110,7 @@ pub(super) async fn told<R: Runtime>(
     hand_in(shard, job, Outcomes::One(outcome.clone()));
     shard.outbound.settling.set(shard.outbound.settling.get() + 1);
     // Whoever delivers it meanwhile reads it behind this, and has a hop to speak to before there is more to tell.
-    if let Ok(source) = Source::read(shard, place.location).await
+    if let Ok(source) = StoredRecord::read(shard, place.location).await
         && let Ok(view) = source.view()
     {
         let _ = account(shard, job, &Scene { hop, answers, ..Scene::without_hop(&view) }, &outcome);
@@ -398,7 +398,7 @@ async fn compose<R: Runtime>(
     settled: &Settled,
 ) -> std::io::Result<Option<(Submission, MessageId)>> {
     let place = Pinned::new(shard, settled.key, settled.location);
-    let source = Source::read(shard, place.location).await?;
+    let source = StoredRecord::read(shard, place.location).await?;
     let view = source.view()?;
     if !dsn::owed(view.sender) {
         return Ok(None);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use crate::limits;
-use crate::observe::families::Place;
+use crate::observe::families::NamePlace;
 use crate::queue::fair::Behalf;
 use crate::route::{Hop, SitePolicy};
 use crate::shard::counts::ConnectionCount;
@@ -37,7 +37,7 @@ pub struct Site {
     /// The node's connections to it.
     pub count: Arc<ConnectionCount>,
     /// Where attempts are counted by its route, once one was.
-    pub(super) counted: Cell<Option<Place>>,
+    pub(super) counted: Cell<Option<NamePlace>>,
     /// This shard's, connecting ones included.
     pub connections: Cell<usize>,
     /// Those that are still connecting.

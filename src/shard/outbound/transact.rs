@@ -15,7 +15,7 @@ use crate::shard::outbound::tally::{Part, Tally, ended};
 use crate::shard::outbound::work::{After, How, Run, UnderWay, is_resident, recipients_max};
 use crate::shard::outbound::{body, manners, pump, sites};
 use crate::shard::store::compact::Pinned;
-use crate::shard::store::load::{self, Source};
+use crate::shard::store::load::{self, StoredRecord};
 use crate::shard::wire::WireError;
 use crate::smtp::client::{self, Body, Transaction, Verdict};
 use crate::smtp::reply::Reply;
@@ -81,7 +81,7 @@ fn write_ahead<R: Runtime>(
         return None;
     }
     let place = Pinned::new(shard, group.key, group.location);
-    let source = Source::mapped(shard, place.location).ok()?;
+    let source = StoredRecord::mapped(shard, place.location).ok()?;
     let view = source.view().ok()?;
     let part = Part { first: group.first, count: group.count, group, resident: true };
     let mut headers = std::mem::take(&mut connection.spare.next);

@@ -11,7 +11,7 @@ use crate::limits;
 use crate::runtime::{Defect, Runtime, Segment};
 use crate::shard::Shard;
 use crate::shard::promise::{Promise, promise};
-use crate::shard::store::load::{self, Source};
+use crate::shard::store::load::{self, StoredRecord};
 use crate::shard::store::places::Places;
 use crate::shard::store::writer::LaneWriter;
 use crate::spool::batch::Moved;
@@ -143,7 +143,7 @@ async fn read<R: Runtime>(
     writer: &Rc<LaneWriter<R>>,
     candidate: &Candidate,
 ) -> io::Result<Moved> {
-    let source = Source::read(shard, candidate.location).await?;
+    let source = StoredRecord::read(shard, candidate.location).await?;
     let extents: Vec<Extent> = source.view()?.extents().collect();
     let whole = writer.lane.borrow().compaction_takes_whole(candidate, extents.iter().copied());
     let lane = candidate.location.lane;

@@ -12,7 +12,7 @@ use crate::spool::record::{self, Extent, MessageView};
 use crate::spool::segment::Header;
 
 /// A message record, in the map or read.
-pub enum Source {
+pub enum StoredRecord {
     /// In the map.
     Mapped(SegmentMap, u32),
     /// Read.
@@ -23,15 +23,15 @@ pub(in crate::shard) fn damaged() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "the spool record is damaged")
 }
 
-impl Source {
+impl StoredRecord {
     /// The record of a message that was just written.
-    pub fn mapped<R: Runtime>(shard: &Shard<R>, location: Location) -> io::Result<Source> {
+    pub fn mapped<R: Runtime>(shard: &Shard<R>, location: Location) -> io::Result<StoredRecord> {
         let map = shard.map(location.lane, location.slot).ok_or_else(damaged)?;
-        Ok(Source::Mapped(map, location.offset))
+        Ok(StoredRecord::Mapped(map, location.offset))
     }
 
     /// The record of any message, read without touching the map.
-    pub async fn read<R: Runtime>(shard: &Shard<R>, location: Location) -> io::Result<Source> {
+    pub async fn read<R: Runtime>(shard: &Shard<R>, location: Location) -> io::Result<StoredRecord> {
         let map = shard.map(location.lane, location.slot).ok_or_else(damaged)?;
         let offset = u64::from(location.offset);
         let room = (map.len() as u64).saturating_sub(offset) as usize;
@@ -43,11 +43,11 @@ impl Source {
         if length > bytes.len() {
             bytes = shard.runtime.read(&map, offset, length).await?;
         }
-        Ok(Source::Read(bytes, location.offset))
+        Ok(StoredRecord::Read(bytes, location.offset))
     }
 
     /// The same, blocking: at start only.
-    pub fn read_now<R: Runtime>(shard: &Shard<R>, location: Location) -> io::Result<Source> {
+    pub fn read_now<R: Runtime>(shard: &Shard<R>, location: Location) -> io::Result<StoredRecord> {
         let map = shard.map(location.lane, location.slot).ok_or_else(damaged)?;
         let offset = u64::from(location.offset);
         let room = (map.len() as u64).saturating_sub(offset) as usize;
@@ -59,7 +59,7 @@ impl Source {
         if length > bytes.len() {
             bytes = shard.runtime.read_now(&map, offset, length)?;
         }
-        Ok(Source::Read(bytes, location.offset))
+        Ok(StoredRecord::Read(bytes, location.offset))
     }
 
     /// The message.
@@ -70,13 +70,13 @@ impl Source {
     /// The payload of its record.
     pub fn payload(&self) -> io::Result<&[u8]> {
         let (bytes, offset) = match self {
-            Source::Mapped(map, offset) => {
+            StoredRecord::Mapped(map, offset) => {
                 let start = u64::from(*offset);
                 let header = map.slice(start, record::HEADER).ok_or_else(damaged)?;
                 let length = record::claimed_length(header).ok_or_else(damaged)?;
                 (map.slice(start, length).ok_or_else(damaged)?, *offset)
             }
-            Source::Read(bytes, offset) => (&bytes[..], *offset),
+            StoredRecord::Read(bytes, offset) => (&bytes[..], *offset),
         };
         let record = record::read_known(bytes, u64::from(offset)).map_err(|_| damaged())?;
         if record.kind != record::RecordKind::Message as u8 {
@@ -86,7 +86,7 @@ impl Source {
     }
 
     /// The first `wanted` bytes of the body, or fewer if it has fewer. The lane is where the message lies now, which for
-    /// an adopted one is not where it was born.
+    /// an adopted one is not where it was first stored.
     pub async fn body_prefix<R: Runtime>(
         &self,
         shard: &Rc<Shard<R>>,
@@ -140,13 +140,13 @@ pub(in crate::shard) fn report_unreadable<R: Runtime>(
 }
 
 /// The id of a message of any lane whose record cannot be read: what is left of it may say so, else the place does where it was
-/// born.
+/// first stored.
 pub(in crate::shard) async fn name<R: Runtime>(shard: &Shard<R>, place: Location) -> Option<MessageId> {
     let map = shard.map(place.lane, place.slot)?;
     let block = shard.runtime.read(&map, 0, limits::BLOCK as usize).await.ok()?;
     let header = Header::decode(&block).ok()?;
-    let born = MessageId { lane: header.origin.lane, sequence: header.sequence, offset: place.offset };
+    let origin = MessageId { lane: header.origin.lane, sequence: header.sequence, offset: place.offset };
     let room = (map.len() as u64).saturating_sub(place.offset.into()).min(limits::COMMIT_BYTES_MAX as u64);
     let bytes = shard.runtime.read(&map, place.offset.into(), room as usize).await.unwrap_or_default();
-    Some(record::claimed_id(&bytes).filter(|id| id.lane == born.lane).unwrap_or(born))
+    Some(record::claimed_id(&bytes).filter(|id| id.lane == origin.lane).unwrap_or(origin))
 }

@@ -231,7 +231,7 @@ fn message_committed<R: Runtime>(
     let StoredMessage { id, location, key, message } = stored;
     received(shard, *id.get(), &message, about);
     shard.ungather(message.body.capacity());
-    shard.mesh.places(location.lane).born(key);
+    shard.mesh.places(location.lane).first_stored(key);
     if shard.runtime.planted(Defect::SegmentRecycledEarly) {
         let of_nobody = Extent { sequence: 0, slot: location.slot, offset: 0, length: 0, crc: 0 };
         writer.lane.borrow_mut().drop_chunks(&[of_nobody]);

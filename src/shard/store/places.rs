@@ -56,7 +56,7 @@ impl Places {
     }
 
     /// The writer gave a key to a new message.
-    pub fn born(&self, key: u32) {
+    pub fn first_stored(&self, key: u32) {
         if let Some(cell) = self.cell(key) {
             cell.store(0, Ordering::SeqCst);
         }
@@ -123,7 +123,7 @@ mod tests {
         assert!(!places.is_pinned(3) && places.is_pinned(0));
         places.moved(5, at(u16::MAX, u32::MAX));
         assert_eq!(places.now(5, at(3, 4096)), at(u16::MAX, u32::MAX));
-        places.born(5);
+        places.first_stored(5);
         assert_eq!(places.now(5, at(7, 1)), at(7, 1), "a new message has the key");
         places.moved(limits::MOVABLE_KEYS, at(1, 1));
         assert_eq!(places.now(limits::MOVABLE_KEYS, at(7, 1)), at(7, 1));

@@ -12,7 +12,7 @@ use crate::queue::outcome::{Stored, StoredDeferral};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::event;
-use crate::shard::store::load::{self, Source};
+use crate::shard::store::load::{self, StoredRecord};
 use crate::shard::store::writer::LaneWriter;
 use crate::smtp::reply;
 use crate::spool::record::MessageView;
@@ -59,8 +59,8 @@ fn by_message(some: &[Happened]) -> Vec<Vec<&Happened>> {
 /// Tells what happened to one message. False: the shard stops, and it is not taken.
 async fn tell<R: Runtime>(shard: &Rc<Shard<R>>, of_one: &[&Happened]) -> bool {
     let Some(of) = of_one.first().map(|one| one.of()) else { return true };
-    let source = Source::read(shard, of).await;
-    let view = match source.as_ref().map(Source::view) {
+    let source = StoredRecord::read(shard, of).await;
+    let view = match source.as_ref().map(StoredRecord::view) {
         Ok(Ok(view)) => view,
         Ok(Err(error)) => return cannot_be_read(shard, of, &error),
         Err(error) => return cannot_be_read(shard, of, error),

@@ -14,7 +14,7 @@ use crate::smtp::server::body::BodyEnd;
 use crate::smtp::server::conduct::Conduct;
 use crate::smtp::server::identity::Identity;
 use crate::smtp::server::refusals::Refusals;
-use crate::smtp::server::step::{Answer, Gate, Question, SessionConfig, Step};
+use crate::smtp::server::step::{Answer, Intake, Question, SessionConfig, Step};
 use crate::smtp::server::transaction::{Taken, Transaction};
 use crate::time::UnixMillis;
 
@@ -57,7 +57,7 @@ impl Dialogue {
     }
 
     /// One line. None: go on with the next.
-    pub(super) fn line(&mut self, line: &[u8], gate: Gate, out: &mut Vec<u8>) -> Option<Step> {
+    pub(super) fn line(&mut self, line: &[u8], gate: Intake, out: &mut Vec<u8>) -> Option<Step> {
         if self.auth.is_awaited() {
             let outcome = self.auth.line(line);
             return self.go_on_with_auth(outcome, out);
@@ -218,7 +218,7 @@ impl Dialogue {
         &mut self,
         path: &Path<'_>,
         parameters: MailParameters,
-        gate: Gate,
+        gate: Intake,
         out: &mut Vec<u8>,
     ) -> Option<Step> {
         if !self.identity.said_hello() {
@@ -249,7 +249,7 @@ impl Dialogue {
         self.say(words::SENDER_OK, out)
     }
 
-    fn rcpt(&mut self, path: &Path<'_>, gate: Gate, out: &mut Vec<u8>) -> Option<Step> {
+    fn rcpt(&mut self, path: &Path<'_>, gate: Intake, out: &mut Vec<u8>) -> Option<Step> {
         let allowed = self.identity.may_relay();
         let (hostname, most) = (&self.config.hostname, self.config.recipients_max);
         let Some(transaction) = &mut self.transaction else { return self.need_mail(out) };
@@ -258,7 +258,7 @@ impl Dialogue {
         if !allowed {
             return self.refuse_recipient(words::RELAY_DENIED, out);
         }
-        let memory = gate != Gate::NoMemory;
+        let memory = gate != Intake::NoMemory;
         if self.config.questions.recipient {
             transaction.ask(path, hostname, memory);
             return Some(Step::Ask(Question::Recipient));

@@ -30,7 +30,7 @@ pub use body::{BodyEnd, NotStored};
 use dialogue::Dialogue;
 use lines::{Found, Lines};
 pub use refusals::{Refusal, Refusals};
-pub use step::{Answer, Credentials, Gate, Open, Overdue, Question, Questions, SessionConfig, Step};
+pub use step::{Answer, Credentials, Intake, Open, Overdue, Question, Questions, SessionConfig, Step};
 use transaction::Transaction;
 
 /// One client's session.
@@ -117,7 +117,7 @@ impl Session {
     }
 
     /// Handles the complete lines of `input`, replies gathered in `out`; returns how much it used and what comes next.
-    pub fn handle(&mut self, input: &[u8], gate: Gate, out: &mut Vec<u8>) -> (usize, Step) {
+    pub fn handle(&mut self, input: &[u8], gate: Intake, out: &mut Vec<u8>) -> (usize, Step) {
         let mut used = 0;
         loop {
             let (length, found) = self.lines.next(&input[used..], self.dialogue.line_max());

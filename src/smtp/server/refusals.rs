@@ -282,7 +282,7 @@ mod tests {
         let (mut out, mut used) = (Vec::new(), 0);
         while used < lines.len() {
             let (more, step) =
-                session.handle(&lines.as_bytes()[used..], crate::smtp::server::Gate::Open, &mut out);
+                session.handle(&lines.as_bytes()[used..], crate::smtp::server::Intake::Open, &mut out);
             used += more;
             if step == crate::smtp::server::Step::Close {
                 break;

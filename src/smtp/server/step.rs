@@ -38,7 +38,7 @@ pub struct Questions {
 
 /// Whether new mail may come in just now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gate {
+pub enum Intake {
     /// Yes.
     Open,
     /// The disk is short of room.
@@ -55,17 +55,17 @@ pub enum Gate {
     Closing,
 }
 
-impl Gate {
+impl Intake {
     /// What MAIL is answered with, and whether the session ends with it. None: it is taken.
     pub fn refusal(self) -> Option<(&'static str, bool)> {
         Some(match self {
-            Gate::Open => return None,
-            Gate::NoSpace => (words::NO_SPACE, false),
-            Gate::QueueFull => (words::QUEUE_FULL, false),
-            Gate::NoJournal => (words::NO_JOURNAL, false),
-            Gate::NoMemory => (words::NO_MEMORY, false),
-            Gate::Aged => (words::SESSION_OVER, true),
-            Gate::Closing => (words::SHUTTING_DOWN, true),
+            Intake::Open => return None,
+            Intake::NoSpace => (words::NO_SPACE, false),
+            Intake::QueueFull => (words::QUEUE_FULL, false),
+            Intake::NoJournal => (words::NO_JOURNAL, false),
+            Intake::NoMemory => (words::NO_MEMORY, false),
+            Intake::Aged => (words::SESSION_OVER, true),
+            Intake::Closing => (words::SHUTTING_DOWN, true),
         })
     }
 }

@@ -45,7 +45,7 @@ fn converse(session: &mut Session, input: &[u8], split: usize) -> (String, Vec<S
                 }
                 continue;
             }
-            let (used, step) = session.handle(&pending, Gate::Open, &mut out);
+            let (used, step) = session.handle(&pending, Intake::Open, &mut out);
             pending.drain(..used);
             match step {
                 Step::NeedInput => break,
@@ -199,7 +199,7 @@ fn auth_plain() {
 fn a_full_spool_closes_mail() {
     let mut session = Session::new(config(), peer(), true);
     let mut out = Vec::new();
-    session.handle(b"EHLO c\r\nMAIL FROM:<a@b>\r\n", Gate::NoSpace, &mut out);
+    session.handle(b"EHLO c\r\nMAIL FROM:<a@b>\r\n", Intake::NoSpace, &mut out);
     assert_eq!(codes(std::str::from_utf8(&out).unwrap()), ["250", "452"]);
 }
 
@@ -256,12 +256,12 @@ fn only_failed_logins_end_a_session() {
 }
 
 /// What one receive of `input` brings with this gate: codes, whether the session is over, and the reasons of what is recorded.
-fn behind(gate: Gate, may_relay: bool, input: &str) -> (Vec<String>, bool, Vec<&'static str>) {
+fn behind(gate: Intake, may_relay: bool, input: &str) -> (Vec<String>, bool, Vec<&'static str>) {
     let mut session = Session::new(config(), peer(), may_relay);
     behind_of(&mut session, gate, input)
 }
 
-fn behind_of(session: &mut Session, gate: Gate, input: &str) -> (Vec<String>, bool, Vec<&'static str>) {
+fn behind_of(session: &mut Session, gate: Intake, input: &str) -> (Vec<String>, bool, Vec<&'static str>) {
     let (mut out, mut used, mut closed) = (Vec::new(), 0, false);
     while used < input.len() && !closed {
         let (more, step) = session.handle(&input.as_bytes()[used..], gate, &mut out);
@@ -281,14 +281,14 @@ fn what_was_pipelined_behind_a_refused_mail_is_no_error() {
     let group = format!("{}RCPT TO:<c@\u{e4}>\r\nDATA\r\n", "RCPT TO:<x@y.example>\r\n".repeat(many));
     let (good, large, bad) = ("MAIL FROM:<a@b>", "MAIL FROM:<a@b> SIZE=1000000", "MAIL FROM:<a@\u{e4}>");
     for (gate, may_relay, mail, reason) in [
-        (Gate::NoSpace, true, good, "no_room"),
-        (Gate::QueueFull, true, good, "no_room"),
-        (Gate::NoMemory, true, good, "no_room"),
-        (Gate::NoJournal, true, good, "no_room"),
-        (Gate::NoSpace, false, good, "no_room"),
-        (Gate::Open, true, large, "too_large"),
-        (Gate::Open, true, bad, "bad_address"),
-        (Gate::Open, true, "MAIL FROM:<a@b> FOO=1", "protocol"),
+        (Intake::NoSpace, true, good, "no_room"),
+        (Intake::QueueFull, true, good, "no_room"),
+        (Intake::NoMemory, true, good, "no_room"),
+        (Intake::NoJournal, true, good, "no_room"),
+        (Intake::NoSpace, false, good, "no_room"),
+        (Intake::Open, true, large, "too_large"),
+        (Intake::Open, true, bad, "bad_address"),
+        (Intake::Open, true, "MAIL FROM:<a@b> FOO=1", "protocol"),
     ] {
         let (codes, closed, reasons) =
             behind(gate, may_relay, &format!("EHLO c\r\n{mail}\r\n{group}RSET\r\n"));
@@ -297,7 +297,7 @@ fn what_was_pipelined_behind_a_refused_mail_is_no_error() {
         assert_eq!((codes.len(), codes.last().map(|code| &**code)), (many + 5, Some("250")), "{mail}");
         assert_eq!(reasons, [reason], "{mail}");
     }
-    let early = behind(Gate::Open, true, &format!("{good}\r\n{group}"));
+    let early = behind(Intake::Open, true, &format!("{good}\r\n{group}"));
     assert_eq!((early.1, early.2), (false, vec!["protocol"]));
     // After RSET or EHLO they are errors again, and those of a stranger behind an error of its own always were.
     for (may_relay, input) in [
@@ -306,24 +306,24 @@ fn what_was_pipelined_behind_a_refused_mail_is_no_error() {
         (false, format!("EHLO c\r\n{bad}\r\n{group}")),
         (false, format!("EHLO c\r\n{large}\r\n{group}")),
     ] {
-        let (codes, closed, reasons) = behind(Gate::Open, may_relay, &input);
+        let (codes, closed, reasons) = behind(Intake::Open, may_relay, &input);
         assert_eq!((closed, reasons.last()), (true, Some(&"too_many_errors")), "{codes:?}");
     }
     // And it has an end.
     let endless = "RCPT TO:<x@y.example>\r\n".repeat(limits::RECIPIENTS_OFFERED_MAX as usize);
-    assert!(behind(Gate::Open, true, &format!("EHLO c\r\n{large}\r\n{endless}")).1);
+    assert!(behind(Intake::Open, true, &format!("EHLO c\r\n{large}\r\n{endless}")).1);
 }
 
 #[test]
 fn recipients_that_we_have_no_memory_for_are_no_errors() {
     let mut session = Session::new(config(), peer(), true);
-    let _ = behind_of(&mut session, Gate::Open, "EHLO c\r\nMAIL FROM:<a@b>\r\n");
+    let _ = behind_of(&mut session, Intake::Open, "EHLO c\r\nMAIL FROM:<a@b>\r\n");
     for _ in 0..limits::COMMAND_ERRORS_MAX * 2 {
         let group = "RCPT TO:<x@y.example>\r\nDATA\r\nRSET\r\nMAIL FROM:<a@b>\r\n";
         session.dialogue.conduct.commands = 0;
-        let (codes, closed, _) = behind_of(&mut session, Gate::NoMemory, group);
+        let (codes, closed, _) = behind_of(&mut session, Intake::NoMemory, group);
         assert_eq!((&codes[..3], closed), (&["452".to_owned(), "452".into(), "250".into()][..], false));
-        let _ = behind_of(&mut session, Gate::Open, "MAIL FROM:<a@b>\r\n");
+        let _ = behind_of(&mut session, Intake::Open, "MAIL FROM:<a@b>\r\n");
     }
 }
 
@@ -331,7 +331,7 @@ fn recipients_that_we_have_no_memory_for_are_no_errors() {
 #[test]
 fn who_is_turned_away_for_long_is_no_intruder() {
     let rounds = "MAIL FROM:<a@b>\r\nRSET\r\n".repeat(limits::COMMANDS_WITHOUT_MAIL_MAX as usize);
-    for (gate, ours) in [(Gate::NoSpace, true), (Gate::Open, false)] {
+    for (gate, ours) in [(Intake::NoSpace, true), (Intake::Open, false)] {
         let mut session = Session::new(config(), peer(), true);
         let (_, closed, reasons) = behind_of(&mut session, gate, &format!("EHLO c\r\n{rounds}"));
         assert_eq!((closed, reasons.contains(&"too_many_errors")), (true, !ours));

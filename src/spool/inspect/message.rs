@@ -6,9 +6,9 @@ use crate::id::MessageId;
 use crate::limits;
 use crate::queue::outcome::{Stored, StoredDeferral};
 use crate::spool::fold::Files;
-use crate::spool::inspect::{Found, Salvage, Step, Survey, walk};
+use crate::spool::inspect::{FoundSegment, Salvage, Step, Survey, walk};
 use crate::spool::record::{self, Extent, MessageView, Record, RecordKind};
-use crate::spool::segment::Cursor;
+use crate::spool::segment::FieldReader;
 
 /// Why a message or a piece of it cannot be had.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub struct Placed {
 }
 
 /// Reads the message record at `offset` of a segment.
-pub fn read_message(files: &impl Files, found: &Found, offset: u32) -> Result<Placed, Fault> {
+pub fn read_message(files: &impl Files, found: &FoundSegment, offset: u32) -> Result<Placed, Fault> {
     let at = u64::from(offset);
     let room = found.end.saturating_sub(at);
     let mut bytes =
@@ -85,7 +85,7 @@ pub fn find(files: &impl Files, survey: &Survey, id: MessageId) -> Option<Result
 }
 
 /// The records that recovery counts: of whole commits, and those that are whole in damaged ones.
-fn each(files: &impl Files, found: &Found, mut each: impl FnMut(u32, &Record<'_>)) {
+fn each(files: &impl Files, found: &FoundSegment, mut each: impl FnMut(u32, &Record<'_>)) {
     walk(files, found, |step| match step {
         Step::Record { offset, record } => each(offset, &record),
         Step::Rot { records, .. } => {
@@ -165,7 +165,7 @@ pub fn history(files: &impl Files, survey: &Survey, id: MessageId, count: u16) -
     let mut lies = first;
     for found in survey.active.iter().filter(|found| found.header.sequence >= id.sequence) {
         each(files, found, |offset, record| {
-            let mut payload = Cursor(record.payload);
+            let mut payload = FieldReader(record.payload);
             match record.kind {
                 kind if kind == RecordKind::Message as u8 => {
                     let view = MessageView::parse(record.payload).ok().filter(|view| view.id == id);
@@ -196,7 +196,7 @@ pub fn history(files: &impl Files, survey: &Survey, id: MessageId, count: u16) -
 }
 
 impl History {
-    fn outcome(&mut self, payload: &mut Cursor<'_>) {
+    fn outcome(&mut self, payload: &mut FieldReader<'_>) {
         let Some((first, count, disposition)) = record::read_disposition(payload) else { return };
         for state in self.range(first, count).iter_mut().filter(|state| state.is_live()) {
             *state = of_stored(&disposition);
@@ -226,7 +226,7 @@ impl History {
 }
 
 /// The ranges a snapshot has for the message at `offset`.
-fn listed(payload: &mut Cursor<'_>, offset: u32) -> Option<Vec<(u16, u16, Stored)>> {
+fn listed(payload: &mut FieldReader<'_>, offset: u32) -> Option<Vec<(u16, u16, Stored)>> {
     let messages = payload.u32()?;
     for _ in 0..messages {
         let (place, ranges) = (payload.u32()?, payload.u16()?);

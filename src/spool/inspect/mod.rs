@@ -9,6 +9,6 @@ mod message;
 mod verify;
 
 pub use message::{Fault, History, Placed, RecipientState, find, history, read_extent, read_message};
-pub use survey::{Found, Survey, Unsound, is_current, survey};
+pub use survey::{FoundSegment, Survey, Unsound, is_current, survey};
 pub use verify::{LaneReport, Rot, TornTail, verify};
 pub use walk::{Salvage, Step, walk};

@@ -11,7 +11,7 @@ use crate::spool::trouble::SpoolRefusal;
 
 /// A segment in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct FoundSegment {
     /// Its file.
     pub slot: u16,
     /// Its header.
@@ -30,7 +30,7 @@ pub struct Found {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Survey {
     /// In use, oldest first.
-    pub active: Vec<Found>,
+    pub active: Vec<FoundSegment>,
     /// Emptied, or never used.
     pub free: usize,
     /// Bytes of all files.
@@ -52,12 +52,12 @@ pub struct Unsound {
 
 impl Survey {
     /// The segment in a file.
-    pub fn at(&self, slot: u16) -> Option<&Found> {
+    pub fn at(&self, slot: u16) -> Option<&FoundSegment> {
         self.active.iter().find(|found| found.slot == slot)
     }
 
     /// The segment with a sequence number.
-    pub fn by_sequence(&self, sequence: u32) -> Option<&Found> {
+    pub fn by_sequence(&self, sequence: u32) -> Option<&FoundSegment> {
         self.active.iter().find(|found| found.header.sequence == sequence)
     }
 }
@@ -70,7 +70,7 @@ pub fn survey(files: &impl Files, origin: LaneOrigin) -> Result<Survey, SpoolRef
     survey.damaged.extend(missing.into_iter().map(|slot| damaged(slot, MISSING.to_owned())));
     for Seen { slot, size, said } in seen {
         survey.bytes += size;
-        let found = |header, lost| Found { slot, header, size, end: size, sealed: false, lost };
+        let found = |header, lost| FoundSegment { slot, header, size, end: size, sealed: false, lost };
         match said {
             Said::Free(_) | Said::Unused | Said::Torn(_) => survey.free += 1,
             Said::Active(header) => survey.active.push(found(header, header.predecessor == UNKNOWN)),
@@ -94,7 +94,7 @@ pub fn survey(files: &impl Files, origin: LaneOrigin) -> Result<Survey, SpoolRef
 }
 
 /// Whether a segment still lives the life it had when it was surveyed: a running relay recycles segments.
-pub fn is_current(files: &impl Files, found: &Found) -> bool {
+pub fn is_current(files: &impl Files, found: &FoundSegment) -> bool {
     files.read(found.slot, 0, limits::BLOCK as usize).is_ok_and(|block| match Header::decode(&block) {
         Ok(header) => header == found.header,
         Err(_) => found.lost,

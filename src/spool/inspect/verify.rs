@@ -5,10 +5,10 @@ use crate::limits;
 use crate::spool::fold::{self, Damage, Files, SpoolRefusal};
 use crate::spool::inspect::message::{self, Fault};
 use crate::spool::inspect::walk::{self, Salvage, Step};
-use crate::spool::inspect::{Found, Survey, Unsound, survey};
+use crate::spool::inspect::{FoundSegment, Survey, Unsound, survey};
 use crate::spool::lane::Shape;
 use crate::spool::record::{self, Extent, MessageView, Record, RecordKind};
-use crate::spool::segment::{Cursor, FIRST_COMMIT, LaneOrigin};
+use crate::spool::segment::{FIRST_COMMIT, FieldReader, LaneOrigin};
 
 /// Damage in a part that was synced.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,7 +129,7 @@ pub fn verify(files: &impl Files, lane: u16, origin: LaneOrigin) -> Result<LaneR
 }
 
 impl<F: Files> Verifier<'_, F> {
-    fn rot(&mut self, found: &Found, offset: u64, what: impl Into<String>) {
+    fn rot(&mut self, found: &FoundSegment, offset: u64, what: impl Into<String>) {
         let (slot, sequence) = (found.slot, found.header.sequence);
         self.push(Rot { slot, sequence, offset, message: None, live: None, what: what.into() });
     }
@@ -142,8 +142,8 @@ impl<F: Files> Verifier<'_, F> {
         }
     }
 
-    /// A record's id, which is where it was born: the header of its segment knows the lane.
-    fn id(&self, found: &Found, offset: u32) -> MessageId {
+    /// A record's id, which is where it was first stored: the header of its segment knows the lane.
+    fn id(&self, found: &FoundSegment, offset: u32) -> MessageId {
         MessageId { lane: found.header.origin.lane, sequence: found.header.sequence, offset }
     }
 
@@ -175,7 +175,7 @@ impl<F: Files> Verifier<'_, F> {
         }
     }
 
-    fn step(&mut self, found: &Found, step: Step<'_>) {
+    fn step(&mut self, found: &FoundSegment, step: Step<'_>) {
         match step {
             Step::Record { offset, record } => self.record(found, offset, &record),
             Step::Rot { from, to, records } => self.gap(found, from, to, &records),
@@ -186,7 +186,7 @@ impl<F: Files> Verifier<'_, F> {
     }
 
     /// Commits that do not count although they were synced.
-    fn gap(&mut self, found: &Found, from: u64, to: u64, records: &[Salvage]) {
+    fn gap(&mut self, found: &FoundSegment, from: u64, to: u64, records: &[Salvage]) {
         self.holes.push(found.header.sequence);
         let damaged = records.iter().any(|record| !record.whole);
         if !damaged {
@@ -212,7 +212,7 @@ impl<F: Files> Verifier<'_, F> {
     }
 
     /// Reads the body of the message whose record stands there.
-    fn body_of(&self, found: &Found, offset: u32) -> Result<(), Fault> {
+    fn body_of(&self, found: &FoundSegment, offset: u32) -> Result<(), Fault> {
         let room = found.end.saturating_sub(offset.into()).min(limits::COMMIT_BYTES_MAX as u64);
         let bytes = self.files.read(found.slot, offset.into(), room as usize).map_err(Fault::Io)?;
         let record = record::read(&bytes, found.header.salt, offset.into()).map_err(|_| Fault::Damaged)?;
@@ -220,9 +220,9 @@ impl<F: Files> Verifier<'_, F> {
         view.extents().try_for_each(|extent| message::read_extent(self.files, self.survey, &extent).map(drop))
     }
 
-    fn record(&mut self, found: &Found, offset: u32, record: &Record<'_>) {
+    fn record(&mut self, found: &FoundSegment, offset: u32, record: &Record<'_>) {
         let at = u64::from(offset);
-        let mut payload = Cursor(record.payload);
+        let mut payload = FieldReader(record.payload);
         let sense = match record.kind {
             kind if kind == RecordKind::Message as u8 => match MessageView::parse(record.payload) {
                 Ok(view) => {
@@ -243,13 +243,13 @@ impl<F: Files> Verifier<'_, F> {
         }
     }
 
-    fn message(&mut self, found: &Found, offset: u32, view: &MessageView<'_>) {
+    fn message(&mut self, found: &FoundSegment, offset: u32, view: &MessageView<'_>) {
         let sequence = found.header.sequence;
         self.met.push((sequence, offset, view.count));
         let live = self.live.binary_search(&(found.slot, offset)).is_ok();
         let mut wrong = Vec::new();
         let names_its_place = match view.state() {
-            // One that moved keeps the id of where it was born.
+            // One that moved keeps the id of where it was first stored.
             Ok(Some(_)) => view.id.lane == found.header.origin.lane && view.id.sequence <= sequence,
             Ok(None) => view.id == self.id(found, offset),
             Err(_) => false,
@@ -282,7 +282,7 @@ impl<F: Files> Verifier<'_, F> {
         }
     }
 
-    fn chunk(&mut self, found: &Found, mut payload: Cursor<'_>) -> Option<()> {
+    fn chunk(&mut self, found: &FoundSegment, mut payload: FieldReader<'_>) -> Option<()> {
         let extent = record::read_extent(&mut payload)?;
         if (extent.sequence, extent.slot) != (found.header.sequence, found.slot) {
             return None;
@@ -305,7 +305,7 @@ impl<F: Files> Verifier<'_, F> {
         place.is_ok_and(|place| end <= u32::from(self.met[place].2))
     }
 
-    fn outcome(&mut self, found: &Found, at: u64, payload: &mut Cursor<'_>) -> Option<()> {
+    fn outcome(&mut self, found: &FoundSegment, at: u64, payload: &mut FieldReader<'_>) -> Option<()> {
         let (sequence, offset) = (payload.u32()?, payload.u32()?);
         let (first, count, _) = record::read_disposition(payload)?;
         if !self.is_known(sequence, offset, u32::from(first) + u32::from(count)) {
@@ -314,7 +314,7 @@ impl<F: Files> Verifier<'_, F> {
         Some(())
     }
 
-    fn snapshot(&mut self, found: &Found, at: u64, payload: &mut Cursor<'_>) -> Option<()> {
+    fn snapshot(&mut self, found: &FoundSegment, at: u64, payload: &mut FieldReader<'_>) -> Option<()> {
         let (sequence, messages) = (payload.u32()?, payload.u32()?);
         for _ in 0..messages {
             let (offset, ranges) = (payload.u32()?, payload.u16()?);

@@ -6,7 +6,7 @@ use crate::id::MessageId;
 use crate::limits;
 use crate::spool::commit::{CommitReader, NoCommit};
 use crate::spool::files::Files;
-use crate::spool::inspect::Found;
+use crate::spool::inspect::FoundSegment;
 use crate::spool::record::{self, MessageView, Record, RecordKind};
 use crate::spool::salvage::{self, Piece};
 use crate::spool::segment::{self, COMMIT_HEADER};
@@ -53,7 +53,7 @@ pub struct Salvage {
 }
 
 /// Walks a segment from its first commit on; returns where what counts ends. Holds one commit's records at a time.
-pub fn walk(files: &impl Files, found: &Found, mut each: impl FnMut(Step<'_>)) -> u64 {
+pub fn walk(files: &impl Files, found: &FoundSegment, mut each: impl FnMut(Step<'_>)) -> u64 {
     let commits = CommitReader::new(files, found.slot, &found.header, found.size);
     let mut at = segment::FIRST_COMMIT;
     let mut valid = at;
@@ -97,7 +97,7 @@ fn message<'a>(record: &Record<'a>) -> Option<MessageView<'a>> {
 }
 
 /// What can still be told of the records of a commit that is damaged, and where it ends: at `next` at most.
-fn salvaged(files: &impl Files, found: &Found, at: u64, next: u64) -> (u64, Vec<Salvage>) {
+fn salvaged(files: &impl Files, found: &FoundSegment, at: u64, next: u64) -> (u64, Vec<Salvage>) {
     let salt = found.header.salt;
     let mut records = Vec::new();
     let Ok(to) = salvage::salvage(files, (found.slot, salt), (at, next), |piece| {

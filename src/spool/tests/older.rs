@@ -7,13 +7,13 @@
 use super::*;
 use crate::mail::parameters::{Key, MessageParameters};
 use crate::spool::batch::Moved;
-use crate::spool::segment::Cursor;
+use crate::spool::segment::FieldReader;
 
 const SPOOL: &[u8] = include_bytes!("../../../tests/spools/2026-11.spool");
 
 /// Its files by name.
 fn files() -> BTreeMap<String, Vec<u8>> {
-    let mut rest = Cursor(SPOOL);
+    let mut rest = FieldReader(SPOOL);
     let blocks: Vec<&[u8]> = (0..rest.u32().unwrap()).map(|_| rest.bytes(4096).unwrap()).collect();
     let mut files = BTreeMap::new();
     while !rest.0.is_empty() {

@@ -6,7 +6,7 @@ use super::*;
 use crate::id::Location;
 use crate::queue::destinations::Take;
 use crate::queue::lifetimes::Lifetimes;
-use crate::queue::select::{Found, Run};
+use crate::queue::select::{FoundRecipients, Run};
 
 static LIFETIMES: Lifetimes = Lifetimes::new();
 static TIMES: Times<'static> = Times { now: 1_000, lifetimes: &LIFETIMES };
@@ -176,14 +176,14 @@ fn domains_are_found_in_their_places() {
 /// What records say is meant of some recipients of a group: these leave, the others wait as before.
 #[test]
 fn a_group_is_cut_to_those_who_are_meant() {
-    for state in [State::Deferred, State::Ready] {
-        let not_before = if state == State::Deferred { 2_000 } else { 0 };
+    for state in [GroupState::Deferred, GroupState::Ready] {
+        let not_before = if state == GroupState::Deferred { 2_000 } else { 0 };
         let mut queues = Destinations::new(vec![100]);
         for key in 0..3 {
             queues.push("d.example", Group { count: 10, ..group(key, not_before) }, TIMES.now);
         }
         let key = queues.domains.find("d.example").unwrap();
-        let (mut filter, mut found) = (Filter::default(), Found::default());
+        let (mut filter, mut found) = (Filter::default(), FoundRecipients::default());
         filter.set("sender", "a@b.example").unwrap();
         let run = |key, first, count| Run { key, slot: 0, offset: 0, first, count };
         found.add(0, vec![run(0, 0, 10), run(1, 2, 3), run(1, 9, 1), run(7, 0, 10)]);

@@ -86,7 +86,7 @@ fn every_page_is_told_once_and_all_of_them_are_everything() {
         assert_eq!(keys.len(), 110, "{most} {looks}");
         assert_eq!(keys.iter().collect::<BTreeSet<_>>().len(), 110);
         assert_eq!((tally.groups, tally.recipients, tally.under_way), (110, 110, 0));
-        assert_eq!(rows.iter().filter(|seen| seen.state == State::Ready).count(), 37);
+        assert_eq!(rows.iter().filter(|seen| seen.state == GroupState::Ready).count(), 37);
         let count = pages(&mut queues, Filter::default(), None, looks, |_| {}).1;
         assert_eq!(count, tally);
     }

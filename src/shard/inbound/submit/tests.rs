@@ -8,7 +8,7 @@ use crate::mail::envelope::{Envelopes, Recipient, WithProtocol};
 use crate::mail::parameters::Key;
 use crate::runtime::sim::{SimRuntime, World};
 use crate::shard::alone;
-use crate::shard::store::load::Source;
+use crate::shard::store::load::StoredRecord;
 
 const RULES: &str = "[[rule]]\nmatch = { recipient = \"@never.example\" }\naction = \"reject 550 5.7.1 Not them\"\n\
                      [[rule]]\nmatch = { sender = \"spam@a.example\" }\naction = \"reject 550 5.7.1 Not you\"\n\
@@ -43,7 +43,7 @@ fn a_message_is_taken_without_a_session() {
     let recipients = ["one@B.example", "two@a.example", "three@b.example"];
     let submitted = submit(&shard, incoming("a@b.example", &recipients, TEXT.as_bytes()));
     let id = world.block_on(submitted).expect("it is taken");
-    let source = Source::read_now(&shard, place(&shard, &id)).expect("a record");
+    let source = StoredRecord::read_now(&shard, place(&shard, &id)).expect("a record");
     let view = source.view().expect("a message");
     let stored: Vec<_> =
         view.recipients().map(|(address, _)| std::str::from_utf8(address).unwrap()).collect();
@@ -67,7 +67,7 @@ fn a_large_message_is_not_held_whole() {
     let text = format!("Subject: x\r\n\r\n{}", ".0123456789\r\n".repeat(60_000));
     let submitted = submit(&shard, incoming("a@b.example", &["c@d.example"], text.as_bytes()));
     let id = world.block_on(submitted).expect("it is taken");
-    let source = Source::read_now(&shard, place(&shard, &id)).expect("a record");
+    let source = StoredRecord::read_now(&shard, place(&shard, &id)).expect("a record");
     let view = source.view().expect("a message");
     assert!(view.extents().count() > 2);
     let body =
@@ -122,5 +122,5 @@ fn nothing_is_taken_while_the_gate_is_shut() {
     shard.draining.set(true);
     let submitted = submit(&shard, incoming("a@b.example", &["c@d.example"], TEXT.as_bytes()));
     let error = world.block_on(submitted).expect_err("the node stops");
-    assert!(matches!(error, NotTaken::Closed(Gate::Closing)) && error.reply() == words::SHUTTING_DOWN);
+    assert!(matches!(error, NotTaken::Closed(Intake::Closing)) && error.reply() == words::SHUTTING_DOWN);
 }
