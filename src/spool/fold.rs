@@ -10,14 +10,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use crate::id::{Location, MessageId, Position};
 use crate::limits;
 use crate::queue::outcome::Stored;
-use crate::spool::commit::{Commit, CommitReader, NoCommit};
+use crate::spool::commit::{Commit, NoCommit};
 pub use crate::spool::files::Files;
+use crate::spool::headed::Headed;
 use crate::spool::index::{self, Entry, Index, Replies};
 use crate::spool::lane::{Lane, Shape};
 use crate::spool::missing::{Missing, Spot};
 use crate::spool::record::{self, Extent, MessageView, RecordError, RecordKind};
 use crate::spool::salvage::{self, Piece};
-use crate::spool::segment::{self, COMMIT_HEADER, CommitHeader, FieldReader, Header};
+use crate::spool::segment::{self, COMMIT_HEADER, FieldReader};
 use crate::spool::segments::Segments;
 use crate::spool::since::{Happened, Since};
 use crate::spool::slot::{Slot, State};
@@ -66,40 +67,13 @@ pub struct Tail {
     pub crc: Option<u32>,
 }
 
-struct FoundSegment {
-    slot: u16,
-    header: Header,
-    size: u64,
-}
-
 /// What the headers say.
 struct Survey {
     slots: Vec<Slot>,
     pool: Vec<u16>,
-    found: Vec<FoundSegment>,
+    found: Vec<Headed>,
     /// Sequence number.
     highest: u32,
-}
-
-impl FoundSegment {
-    /// Its commits.
-    fn commits<'a, F: Files>(&self, files: &'a F) -> CommitReader<'a, F> {
-        CommitReader::new(files, self.slot, &self.header, self.size)
-    }
-
-    /// Where this segment validly ends by the header of the next one that there is. A header that names an older predecessor
-    /// says that no commit between the two succeeded. None: the one that knew is gone, or this one was out of reach when the next
-    /// was written, which the numbers passed over tell.
-    fn stated_end(&self, next: &Header) -> Option<u32> {
-        let (own, before) = (self.header.sequence, next.predecessor);
-        let passed_over = next.sequence.saturating_sub(before) > limits::UNREADABLE_GAP;
-        match before.cmp(&own) {
-            std::cmp::Ordering::Less if passed_over && own - before <= limits::UNREADABLE_GAP => None,
-            std::cmp::Ordering::Less => Some(segment::FIRST_COMMIT as u32),
-            std::cmp::Ordering::Equal => Some(next.predecessor_end),
-            std::cmp::Ordering::Greater => None,
-        }
-    }
 }
 
 #[derive(Default)]
@@ -232,12 +206,12 @@ impl<F: Files> Fold<'_, F> {
             }
             Said::Active(header) => {
                 (place.state, place.sequence, place.salt) = (State::Sealed, header.sequence, header.salt);
-                survey.found.push(FoundSegment { slot, header: *header, size });
+                survey.found.push(Headed { slot, header: *header, size });
             }
             Said::Damaged { what, header, messages } => {
                 if let Some(header) = *header {
                     (place.sequence, place.salt) = (header.sequence, header.salt);
-                    survey.found.push(FoundSegment { slot, header, size });
+                    survey.found.push(Headed { slot, header, size });
                 }
                 self.damage(slot, 0, None, &**what);
                 self.quarantined.push(slot);
@@ -261,7 +235,7 @@ impl<F: Files> Fold<'_, F> {
     /// Folds all segments, which stand in the order of their numbers; returns number, valid end and file of the last one.
     fn segments(
         &mut self,
-        found: &[FoundSegment],
+        found: &[Headed],
         slots: &mut [Slot],
     ) -> Result<((u32, u32), Option<Tail>), SpoolRefusal> {
         let mut last = (0, 0);
@@ -293,7 +267,7 @@ impl<F: Files> Fold<'_, F> {
     /// was begun.
     fn segment(
         &mut self,
-        found: &FoundSegment,
+        found: &Headed,
         end: Option<u32>,
         sealed: bool,
     ) -> Result<(u32, u32), SpoolRefusal> {
@@ -329,13 +303,9 @@ impl<F: Files> Fold<'_, F> {
                     let vouched = stated || (sealed && was_there);
                     let proof = commits.next_mark(at + limits::BLOCK, end).or(vouched.then_some(end));
                     if why == NoCommit::Absent
-                        && let Ok(commit_header) = self.files.read(found.slot, at, COMMIT_HEADER)
-                        && let Some(version) = CommitHeader::later(&commit_header, found.header.salt, at)
+                        && let Some(newer) = found.newer(self.files, at)
                     {
-                        let slot = found.slot;
-                        return Err(SpoolRefusal::Newer(format!(
-                            "segment {slot} has a commit of version {version}"
-                        )));
+                        return Err(newer);
                     }
                     let Some(next) = proof else {
                         let length = limits::BLOCK.min(end - at);
@@ -364,7 +334,7 @@ impl<F: Files> Fold<'_, F> {
     }
 
     /// Rot in the commit at `at`, which was synced: what is whole of it counts, what is not is named. Returns where to go on, at most `next`.
-    fn salvage(&mut self, found: &FoundSegment, at: u64, next: u64) -> Result<u64, SpoolRefusal> {
+    fn salvage(&mut self, found: &Headed, at: u64, next: u64) -> Result<u64, SpoolRefusal> {
         let slot = found.slot;
         self.quarantined.push(slot);
         salvage::salvage(self.files, (slot, found.header.salt), (at, next), |piece| match piece {
@@ -385,7 +355,7 @@ impl<F: Files> Fold<'_, F> {
     }
 
     /// Folds the whole commit at `at`.
-    fn commit(&mut self, found: &FoundSegment, at: u64, commit: Commit) -> Result<(), SpoolRefusal> {
+    fn commit(&mut self, found: &Headed, at: u64, commit: Commit) -> Result<(), SpoolRefusal> {
         for place in commit.offsets {
             let offset = u32::try_from(at + (COMMIT_HEADER + place) as u64).unwrap_or(u32::MAX);
             self.record(found, &commit.records[place..], offset)?;
@@ -394,7 +364,7 @@ impl<F: Files> Fold<'_, F> {
     }
 
     /// One whole record counts.
-    fn record(&mut self, found: &FoundSegment, bytes: &[u8], offset: u32) -> Result<(), SpoolRefusal> {
+    fn record(&mut self, found: &Headed, bytes: &[u8], offset: u32) -> Result<(), SpoolRefusal> {
         let Ok(record) = record::read(bytes, found.header.salt, u64::from(offset)) else { return Ok(()) };
         let (slot, sequence) = (found.slot, found.header.sequence);
         let damaged = match record.kind {
@@ -439,7 +409,7 @@ impl<F: Files> Fold<'_, F> {
     /// A message, new or moved.
     fn message(
         &mut self,
-        found: &FoundSegment,
+        found: &Headed,
         view: &MessageView<'_>,
         length: u32,
         offset: u32,

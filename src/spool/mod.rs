@@ -13,6 +13,7 @@ pub mod compact;
 pub mod disposition;
 pub mod files;
 pub mod fold;
+mod headed;
 pub mod index;
 pub mod inspect;
 pub mod lane;
