@@ -11,13 +11,17 @@ use serde::Serialize;
 
 use crate::config::describe::describe;
 use crate::config::judge::{clashes, judge};
+use crate::config::literal::quoted;
+use crate::config::value::show_size;
 use crate::config::{Config, ConfigError, LogConfig, RuntimeChoice, TlsFiles};
-use crate::control::ShownCertificate;
+use crate::control::{ShownCertificate, exact};
 use crate::inspect::{self, state};
+use crate::limits;
 use crate::node;
 use crate::node::files::Filled;
 pub use crate::node::source::{DEFAULT_PATH, ReadError, read};
 use crate::policy::accounts::Accounts;
+use crate::runtime::beside;
 use crate::runtime::files::{self, Mended};
 use crate::runtime::os::probe;
 use crate::runtime::process::{self, LockError};
@@ -80,9 +84,33 @@ fn look(config: &Config, cores: &[usize], found: &mut Findings) {
     if let Some(words) = state::bound(config, config.shard_count(cores.len())) {
         found.warnings.push(config.places.told("spool.size_max", &words));
     }
+    found.warnings.extend(more_than_the_disk(config));
     ports(config, running, found);
     named_files(config, found);
     config.logs.iter().for_each(|one| log(config, one, found));
+}
+
+/// Bounds that are larger than the file system which they are to keep some of: they bound nothing.
+fn more_than_the_disk(config: &Config) -> Vec<ConfigError> {
+    let (spool, control) = (&config.spool, &config.control);
+    let disk = files::size_bytes(&config.node.data_dir);
+    let keys = [
+        ("spool.size_max", spool.size_max, spool.segment_size * 8),
+        ("control.journal_size_max", control.journal_size_max, limits::JOURNAL_SIZE_MIN),
+    ];
+    let told = |(key, size, least): (&str, u64, u64)| {
+        let problem = format!(
+            "{} is more than the whole file system of {}, {}: it will be full before that",
+            show_size(size),
+            config.node.data_dir.display(),
+            exact(disk)
+        );
+        let unit = if disk > 4 << 30 { 1 << 30 } else { 1 << 20 };
+        let fitting = (disk / 2).max(least) / unit * unit;
+        config.places.propose(key, problem, &quoted(&show_size(fitting)), ", half of it, or less than it has")
+    };
+    let is_too_much = |(key, size, _): &(&str, u64, u64)| *size > disk && config.places.has(key);
+    keys.into_iter().filter(is_too_much).map(told).collect()
 }
 
 /// Reads the files that the configuration names as a start does, and looks at what they hold.
@@ -245,7 +273,12 @@ fn ports(config: &Config, running: bool, found: &mut Findings) {
         }
         let refused = ListenError { address, error };
         let problem = format!("cannot listen on {address}: {}", refused.error);
-        found.errors.push(config.places.remark(&key, problem, refused.fix()));
+        let mut told = config.places.remark(&key, problem, refused.fix());
+        if told.value.is_empty() {
+            // The default: a program that reads this wants to know which.
+            told.value = quoted(&address.to_string());
+        }
+        found.errors.push(told);
     }
     if running {
         let which = if held > 0 { " and listens there" } else { "" };
@@ -330,17 +363,10 @@ fn log(config: &Config, log: &LogConfig, found: &mut Findings) {
     let writable = "name a file that this user may write, or check as the user that runs the relay";
     match std::fs::metadata(path).map(|found| found.file_type()) {
         Ok(kind) if kind.is_dir() => fail(format!("{at} is a directory"), "name a file in it"),
-        Ok(kind) if kind.is_file() => {
-            if let Err(error) = process::may_write(path) {
-                fail(format!("{at}: {error}"), writable);
-            } else if !matches!(files::mend(path, false), Ok(Mended::Sound) | Err(_)) {
-                let problem = format!(
-                    "{at} can be read by others: it has senders and recipients; a start takes that from them"
-                );
-                let fix = "chmod 600 it, and have a log rotator make it so (nocreate, or create 0600)";
-                found.warnings.push(config.places.remark(&key, problem, fix));
-            }
-        }
+        Ok(kind) if kind.is_file() => match process::may_write(path) {
+            Err(error) => fail(format!("{at}: {error}"), writable),
+            Ok(()) => open_logs(config, &key, path, found),
+        },
         Ok(kind) if kind.is_socket() || kind.is_block_device() => {
             let what = if kind.is_socket() { "a socket" } else { "a disk" };
             fail(
@@ -364,6 +390,32 @@ fn log(config: &Config, log: &LogConfig, found: &mut Findings) {
             }
         }
         Err(error) => fail(format!("{at}: {error}"), writable),
+    }
+}
+
+/// A log, or what a rotation made of it, that others can read.
+fn open_logs(config: &Config, key: &str, path: &Path, found: &mut Findings) {
+    let (real, rotated) = beside::log_and_rotated(path, limits::LOG_DIRECTORY_MAX);
+    let is_open = |path: &&PathBuf| matches!(files::mend(path, false), Ok(Mended::Others));
+    let mut tell = |problem: String, fix: &str| found.warnings.push(config.places.remark(key, problem, fix));
+    if is_open(&&real) {
+        let at = path.display();
+        tell(
+            format!(
+                "{at} can be read by others: it has senders and recipients; a start takes that from them"
+            ),
+            "chmod 600 it, and have a log rotator make it so (nocreate, or create 0600)",
+        );
+    }
+    let open: Vec<&PathBuf> = rotated.iter().filter(is_open).collect();
+    if let Some(first) = open.first() {
+        let (count, first) = (open.len(), first.display());
+        tell(
+            format!(
+                "{count} rotated logs can be read by others, {first} for one: they have senders and recipients; a start takes that from them"
+            ),
+            "chmod 600 them, and have the log rotator make them so",
+        );
     }
 }
 

@@ -171,6 +171,69 @@ fn what_a_start_would_refuse_is_an_error_of_its_line() {
     }
 }
 
+/// What only the machine tells, with a line to write: it is obeyed, and then nothing is said of that key.
+#[test]
+fn lines_that_a_check_of_the_machine_proposes_are_right() {
+    use crate::config::literal::tests::obeyed;
+    let scratch = Scratch::new();
+    let http = address();
+    for (from, to, key) in [
+        ("[dns]", "[spool]\nsize_max = \"1000000GB\"\n[dns]".to_owned(), "spool.size_max"),
+        ("http = \"\"", "http = \"\"\njournal_size_max = \"1000TiB\"".to_owned(), "control.journal_size_max"),
+        ("http = \"\"", format!("http = \"{http}\""), "control.http"),
+    ] {
+        let wrong = scratch.text().replace(from, &to);
+        let found = scratch.check(|_| wrong.clone());
+        let all: Vec<_> = found.errors.iter().chain(&found.warnings).collect();
+        assert!(all.len() == 1 && all[0].key == key, "{all:?}");
+        let found = scratch.check(|_| obeyed(&wrong, all[0]).unwrap());
+        let left = lines(&found.errors) + &lines(&found.warnings);
+        assert!(!left.contains(key), "{left}");
+    }
+}
+
+/// A program that reads what is wrong must not have to know the defaults.
+#[test]
+fn a_default_that_cannot_be_had_is_told_with_its_value() {
+    let scratch = Scratch::new();
+    let _held = process::listen_alone("127.0.0.1:2525".parse().unwrap());
+    let found = scratch.check(|text| text.replace(&format!("address = \"{}\"\n", address()), ""));
+    assert_eq!(
+        (&*found.errors[0].key, &*found.errors[0].value),
+        ("listener[0].address", "\"127.0.0.1:2525\"")
+    );
+}
+
+#[test]
+fn logs_that_others_can_read_are_told() {
+    let scratch = Scratch::new();
+    for name in ["log.jsonl.1", "log.jsonl.2.gz", "log.json", "log.jsonl"] {
+        scratch.write(name, "");
+        if name != "log.jsonl" {
+            fs::set_permissions(scratch.path(name), fs::Permissions::from_mode(0o644)).unwrap();
+        }
+    }
+    let told = lines(&scratch.check(|text| text).warnings);
+    assert!(
+        told.contains("2 rotated logs can be read by others") && told.contains("log.jsonl.1 for one"),
+        "{told}"
+    );
+    assert_eq!(told.lines().count(), 1, "{told}");
+}
+
+#[test]
+fn two_logs_that_are_one_file_are_an_error() {
+    let scratch = Scratch::new();
+    std::os::unix::fs::symlink(scratch.path("log.jsonl"), scratch.path("link")).unwrap();
+    let other = format!("[[log]]\npath = \"{}\"\n", scratch.path("link"));
+    let found = scratch.check(|text| text.replace("[log]", "[[log]]") + &other);
+    let told = lines(&found.errors);
+    assert!(
+        found.errors.len() == 1 && told.contains("log[1].path: ") && told.contains("(log[0].path)"),
+        "{told}"
+    );
+}
+
 /// A spool as a start leaves it, of one lane with two segments: whatever keeps a start from opening one of its files keeps it from starting.
 #[test]
 fn a_lane_that_a_start_could_not_open_is_an_error() {

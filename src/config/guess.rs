@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::config::{Network, value};
+use crate::limits;
 use crate::mail::address;
 
 /// The number at the beginning of a text, and what follows it.
@@ -64,20 +65,28 @@ pub(super) fn duration(text: &str, range: &RangeInclusive<Duration>, usual: Dura
     let fits = |unit: &u64| of(*unit).filter(|span| range.contains(span));
     let found = match written {
         Some(_) if spelt.is_some_and(|span| span > *range.end() && span <= *range.end() * 10) => None,
+        // Nobody writes days for hours.
+        Some(4..) if spelt.is_some_and(|span| span > *range.end()) => None,
         Some(at) if spelt.is_some_and(|span| span > *range.end()) => UNITS[..at].iter().rev().find_map(fits),
         Some(at) => UNITS[at..].iter().find_map(fits),
-        None if word.is_empty() => {
-            let own = UNITS.iter().rev().find(|unit| usual.as_micros() >= u128::from(**unit)).copied();
-            [own.unwrap_or(1_000_000), 1_000_000, 60_000_000, 1000, 3_600_000_000, 86_400_000_000, 1]
-                .iter()
-                .find_map(fits)
-        }
+        None if word.is_empty() => without_unit(number, UNITS.iter().filter_map(fits), usual),
         None => None,
     };
     if let Some(span) = found {
         return span;
     }
-    spelt.map_or(usual, |span| span.clamp(*range.start(), *range.end()))
+    // What is far too short says nothing of what was meant.
+    spelt.filter(|span| span > range.end()).map_or(usual, |_| *range.end())
+}
+
+/// Which of these times a number without a unit is. From a minute on people count in seconds, as other programs do; else it is the one next to what
+/// is usual.
+fn without_unit(number: f64, fitting: impl Iterator<Item = Duration>, usual: Duration) -> Option<Duration> {
+    let apart = |span: &Duration| (span.as_secs_f64().max(1e-6) / usual.as_secs_f64().max(1e-6)).ln().abs();
+    let fitting: Vec<Duration> = fitting.collect();
+    let seconds = fitting.iter().find(|span| span.as_secs_f64() == number && number >= 60.0).copied();
+    let next = || fitting.iter().copied().min_by(|one, other| apart(one).total_cmp(&apart(other)));
+    seconds.filter(|span| apart(span) < limits::TIME_GUESS_FAR.ln()).or_else(next)
 }
 
 /// A size in a range: with its unit spelt right, or else with the unit that fits.
@@ -99,8 +108,8 @@ pub(super) fn size(text: &str, range: &RangeInclusive<u64>, usual: u64) -> u64 {
     if range.contains(&of(power)) {
         return of(power);
     }
-    if of(power) > *range.end() && of(power) / 10 <= *range.end() {
-        return *range.end();
+    if of(power) > *range.end() && (power > 0 || of(power) / 10 <= *range.end()) {
+        return largest(*range.end(), of(power) as f64 / number);
     }
     if number == 0.0 {
         return (*range.start()).max(usual.min(*range.end()));
@@ -110,6 +119,12 @@ pub(super) fn size(text: &str, range: &RangeInclusive<u64>, usual: u64) -> u64 {
         .map(of)
         .find(|size| range.contains(size))
         .unwrap_or_else(|| of(power).clamp(*range.start(), *range.end()))
+}
+
+/// The largest size that may be, in whole units of whoever wrote too much.
+fn largest(most: u64, unit: f64) -> u64 {
+    let whole = |unit: u64| most.checked_div(unit).filter(|units| *units > 0).map(|units| units * unit);
+    whole(unit as u64).unwrap_or(most)
 }
 
 /// A network of which the host bits are set, the mask is spelt out, zeros are left out, or a port is added.
@@ -240,6 +255,8 @@ pub(super) fn target(text: &str) -> Option<String> {
         _ => ("smtp", 25),
     };
     let place = place.split('/').next().unwrap_or(place);
+    // `user:password@host`: a password may have an @ too.
+    let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
     let (host, port) = match place.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((host, rest)) => (host, rest.trim_start_matches(':')),
         None if place.matches(':').count() > 1 => (place, ""),

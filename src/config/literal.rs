@@ -157,6 +157,15 @@ pub(crate) fn integer(value: &DeValue<'_>, range: RangeInclusive<u64>, usual: u6
     })
 }
 
+/// A port; the usual one is written in place of what is none.
+pub(super) fn port(value: &DeValue<'_>, usual: u16) -> Result<u16, Wrong> {
+    let read = integer(value, 1..=u64::from(u16::MAX), usual.into()).map(|port| port as u16);
+    read.map_err(|wrong| match wrong.fix {
+        Fix::Write(_, more) => Wrong::write(wrong.problem, usual.to_string(), &more),
+        fix => Wrong { fix, ..wrong },
+    })
+}
+
 /// One of a few words.
 pub(super) fn word<T: Copy, const N: usize>(
     value: &DeValue<'_>,
@@ -235,7 +244,11 @@ pub(super) fn span(
     let more = format!(", or another time from {least} to {most}");
     let wrong = |problem: String, words: &str| {
         let meant = guess::duration(words, &range, usual);
-        Wrong::write(problem, quoted(&value::show_duration(meant)), &more)
+        // One that was written in seconds is shown in other units.
+        let seconds = words.trim().parse::<u64>().ok().filter(|seconds| meant.as_secs() == *seconds);
+        let seconds = seconds.filter(|seconds| *seconds >= 60);
+        let seconds = seconds.map_or(String::new(), |seconds| format!(" if these are {seconds} seconds"));
+        Wrong::write(problem, quoted(&value::show_duration(meant)), &format!("{seconds}{more}"))
     };
     let Some(words) = value.as_str() else {
         return Err(match bare(value) {
@@ -247,6 +260,7 @@ pub(super) fn span(
         Ok(span) if range.contains(&span) => return Ok(span),
         Ok(span) if span > *range.end() => format!("{} is too long", quoted(words)),
         Ok(_) => format!("{} is too short", quoted(words)),
+        Err(value::TOO_LONG) => format!("{} is too long", quoted(words)),
         Err(_) if words.trim().parse::<f64>().is_ok() => format!("{} has no unit", quoted(words)),
         Err(_) => format!("{} is no time", quoted(words)),
     };

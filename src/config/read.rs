@@ -9,7 +9,8 @@ use toml::de::DeValue;
 
 use crate::config::choices::choices;
 use crate::config::literal::{
-    Fix, Wrong, boolean, bytes, factor, integer, list, parsed, path, quoted, some_path, span, text, word,
+    Fix, Wrong, boolean, bytes, factor, integer, list, parsed, path, port, quoted, some_path, span, text,
+    word,
 };
 use crate::config::section::Section;
 use crate::config::{
@@ -199,7 +200,7 @@ pub(super) fn delivery(section: &Section<'_>) -> Delivery {
             .read("messages_per_connection", 0, |value| integer(value, 0..=1_000_000, 0))
             as usize,
         pipeline_messages: section.read("pipeline_messages", true, boolean),
-        mx_port: section.read("mx_port", 25, |value| integer(value, 1..=65_535, 25)) as u16,
+        mx_port: section.read("mx_port", 25, |value| port(value, 25)),
         starttls: section.read("starttls", true, boolean),
         allow_loopback_mx: section.read("allow_loopback_mx", false, boolean),
     };
@@ -225,11 +226,22 @@ pub(super) fn retry(section: &Section<'_>) -> Retry {
 
 fn segment_size(value: &DeValue<'_>) -> Result<u64, Wrong> {
     let range = limits::SEGMENT_SIZE_MIN..=limits::SEGMENT_SIZE_MAX;
-    let size = bytes(value, range.clone(), limits::SEGMENT_SIZE_DEFAULT)?;
+    let whole = |size: u64| size.next_multiple_of(1 << 20).min(*range.end());
+    let size = bytes(value, range.clone(), limits::SEGMENT_SIZE_DEFAULT).map_err(|wrong| {
+        let Fix::Write(literal, more) = &wrong.fix else { return wrong };
+        match value::size(literal.trim_matches('"')) {
+            // The largest in whole GB is none in blocks.
+            Ok(size) if !size.is_multiple_of(limits::BLOCK) => {
+                let fitting = if size > *range.end() / 2 { *range.end() } else { whole(size) };
+                Wrong::write(&*wrong.problem, quoted(&value::show_size(fitting)), more)
+            }
+            _ => wrong,
+        }
+    })?;
     if size.is_multiple_of(limits::BLOCK) {
         return Ok(size);
     }
-    let whole = size.next_multiple_of(1 << 20).min(*range.end());
+    let whole = whole(size);
     let problem = format!("{size} is no multiple of 4096");
     Err(Wrong::write(problem, quoted(&value::show_size(whole)), ", or other whole MiB"))
 }

@@ -125,6 +125,11 @@ pub fn target(text: &str) -> Result<RouteTarget, &'static str> {
     }
     let (scheme, place) = text.split_once("://").ok_or(FIX)?;
     let scheme = Scheme::of(scheme).ok_or(FIX)?;
+    if place.contains('@') {
+        return Err(
+            "the relay does not log in to next hops, so there is no place for a name and password; let it in by its address there",
+        );
+    }
     let (host, port) = match place.strip_prefix('[') {
         Some(rest) => {
             let (host, rest) = rest.split_once(']').ok_or(FIX)?;
@@ -219,6 +224,7 @@ mod tests {
             // No address, though it looks like one, and no host's.
             "smtp://192.168.1.300:25",
             "smtp://127.1",
+            "smtp://user:password@mail.example",
             "smtps://2130706433",
             "lmtp://0x7f000001:24",
             "smtp://010.0.0.1",

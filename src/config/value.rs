@@ -72,10 +72,12 @@ pub enum PrivateNetworks {
     Allow,
 }
 
+/// A time that is one, and longer than any key takes.
+pub(super) const TOO_LONG: &str = "at most 366d";
+
 /// `30s`, `1m`, `2h`, `5d`, `100ms`, `20us`, or several in a row: `1h30m`.
 pub fn duration(text: &str) -> Result<Duration, &'static str> {
     const FIX: &str = "write a number with a unit: 100ms, 30s, 5m, 2h, 5d";
-    const TOO_LONG: &str = "at most 366d";
     let mut rest = text.trim();
     let mut total = Duration::ZERO;
     if rest.is_empty() {
@@ -155,17 +157,17 @@ pub fn size(text: &str) -> Result<u64, &'static str> {
 
 /// The shortest way to write a size.
 pub fn show_size(bytes: u64) -> String {
-    for (unit, name) in [(1u64 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")] {
-        if bytes >= unit && bytes.is_multiple_of(unit) {
-            return format!("{}{name}", bytes / unit);
-        }
-    }
-    for (unit, name) in [(1_000_000_000u64, "GB"), (1_000_000, "MB")] {
-        if bytes >= unit && bytes.is_multiple_of(unit) {
-            return format!("{}{name}", bytes / unit);
-        }
-    }
-    bytes.to_string()
+    const UNITS: [(u64, &str); 7] = [
+        (1 << 40, "TiB"),
+        (1_000_000_000_000, "TB"),
+        (1 << 30, "GiB"),
+        (1_000_000_000, "GB"),
+        (1 << 20, "MiB"),
+        (1_000_000, "MB"),
+        (1 << 10, "KiB"),
+    ];
+    let whole = UNITS.iter().find(|(unit, _)| bytes >= *unit && bytes.is_multiple_of(*unit));
+    whole.map_or(bytes.to_string(), |(unit, name)| format!("{}{name}", bytes / unit))
 }
 
 /// `10.0.0.0/8`, `::1`.
@@ -336,7 +338,9 @@ mod tests {
         }
         assert_eq!((size("64MiB"), size("50MB"), size("7")), (Ok(64 << 20), Ok(50_000_000), Ok(7)));
         assert!(size("1XB").is_err() && size("99999999TB").is_err());
-        assert_eq!(show_size(64 << 20), "64MiB");
+        for shown in ["64MiB", "64MB", "1536KiB", "2TiB", "1125TB", "4097", "3GB"] {
+            assert_eq!(show_size(size(shown).unwrap()), shown);
+        }
     }
 
     #[test]

@@ -218,8 +218,10 @@ def a_log_that_is_a_pipe():
     relay.send(count=400)
     relay.wait_delivered(400)
     assert relay.ask("/healthz")[0] == 200
+    began = time.monotonic()
     relay.stop()
-    relay = Plain(stderr=subprocess.DEVNULL, log=path)
+    assert time.monotonic() - began < 8, "nobody is waited for who does not read"
+    relay = Plain(stderr=subprocess.DEVNULL, log=path, data_dir=relay.data_dir)
     got = bytearray()
 
     def read():
@@ -236,7 +238,8 @@ def a_log_that_is_a_pipe():
     reading.join(10)
     records = [json.loads(line) for line in got.decode().splitlines()]
     received = sum(record["event"] == "received" for record in records)
-    assert received == 400, received
+    assert received == 800, f"{received}: what nobody read waits in the journal"
+    assert len({record["event_id"] for record in records}) == len(records), "none comes twice"
     assert stat.S_ISFIFO(os.stat(path).st_mode)
 
 

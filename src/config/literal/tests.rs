@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use crate::config::judge::judge;
 use crate::config::{Config, ConfigError};
 
 fn errors(text: &str) -> Vec<ConfigError> {
@@ -98,7 +99,7 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("[listener]", "relay_from = []", "nobody may relay here", "relay_from = [\"127.0.0.0/8\", \"::1\"]"),
     ("[listener]", "message_size_max = 50", "50 bytes is out of range", "message_size_max = \"50MiB\""),
     ("[listener]", "message_size_max = \"50\"", "50 bytes is out of range", "message_size_max = \"50MiB\""),
-    ("[listener]", "message_size_max = \"50GB\"", "\"50GB\" is out of range", "message_size_max = \"50MB\""),
+    ("[listener]", "message_size_max = \"50GB\"", "\"50GB\" is out of range", "message_size_max = \"2GB\""),
     ("[listener]", "message_size_max = \"50KB\"", "\"50KB\" is out of range", "message_size_max = \"50MB\""),
     ("[listener]", "message_size_max = 52428800000", "out of range", "message_size_max = \"2GiB\""),
     ("[listener]", "message_size_max = \"50 mb\"", "\"50 mb\" is no size", "message_size_max = \"50MB\""),
@@ -162,7 +163,7 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("[listener]", "address = \"[::ffff:10.0.0.1]:25\"", "cannot be used", "address = \"10.0.0.1:25\""),
     ("control", "http = \"127.0.0.1:0\"", "cannot be used", "http = \"127.0.0.1:8025\""),
     ("control", "http = \"239.1.1.1:80\"", "cannot be used", "http = \"127.0.0.1:8025\""),
-    ("delivery", "mx_port = 0", "0 is out of range", "mx_port = 1"),
+    ("delivery", "mx_port = 0", "0 is out of range", "mx_port = 25"),
     ("dns", "timeout = 5", "5 has no unit", "timeout = \"5s\""),
     ("dns", "timeout = \"5\"", "\"5\" has no unit", "timeout = \"5s\""),
     ("dns", "timeout = \"5000s\"", "\"5000s\" is too long", "timeout = \"5s\""),
@@ -174,19 +175,26 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("delivery", "starttls = \"yes\"", "not true or false", "starttls = true"),
     ("delivery", "starttls = 0", "not true or false", "starttls = false"),
     ("delivery", "starttls = \"off\"", "not true or false", "starttls = false"),
-    ("delivery", "mx_port = 70000", "70000 is out of range", "mx_port = 65535"),
+    ("delivery", "mx_port = 70000", "70000 is out of range", "mx_port = 25"),
     ("delivery", "private_networks = \"allowed\"", "cannot", "private_networks = \"allow\""),
     ("retry", "expire = 5", "5 has no unit", "expire = \"5d\""),
     ("retry", "expire = 432000", "432000 has no unit", "expire = \"5d\""),
     ("retry", "expire = \"5 days\"", "\"5 days\" is no time", "expire = \"5d\""),
     ("retry", "expire = \"2w\"", "is no time", "expire = \"14d\""),
     ("retry", "expire = \"1.5h\"", "is no time", "expire = \"1h30m\""),
-    ("retry", "expire = \"400d\"", "is no time", "expire = \"366d\""),
+    ("retry", "expire = \"400d\"", "\"400d\" is too long", "expire = \"366d\""),
+    ("retry", "expire = \"5000d\"", "\"5000d\" is too long", "expire = \"366d\""),
+    ("retry", "expire = \"99999h\"", "too long", "expire = \"366d\""),
+    ("retry", "expire = 3600", "these are 3600 seconds", "expire = \"1h\""),
+    ("retry", "first = 60", "if these are 60 seconds, or another time", "first = \"1m\""),
+    ("retry", "first = \"300\"", "these are 300 seconds", "first = \"5m\""),
+    ("retry", "max = 30", "30 has no unit", "max = \"30m\""),
+    ("retry", "max = 7200", "these are 7200 seconds", "max = \"2h\""),
     ("retry", "first = \"5min\"", "\"5min\" is no time", "first = \"5m\""),
     ("retry", "first = \"5 m\"", "\"5 m\" is no time", "first = \"5m\""),
     ("retry", "first = \"5M\"", "is no time", "first = \"5m\""),
     ("retry", "first = \"60ms\"", "\"60ms\" is too short", "first = \"1m\""),
-    ("retry", "first = \"0s\"", "\"0s\" is too short", "first = \"1s\""),
+    ("retry", "first = \"0s\"", "\"0s\" is too short", "first = \"1m\""),
     ("retry", "first = \"\"", "\"\" is no time", "first = \"1m\""),
     ("retry", "first = \"soon\"", "is no time", "first = \"1m\""),
     ("retry", "first = [\"1m\"]", "a list, not a time", "first = \"1m\""),
@@ -196,7 +204,12 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("retry", "factor = nan", "out of range", "factor = 2.0"),
     ("spool", "segment_size = \"5000000\"", "no multiple of 4096", "segment_size = \"5MiB\""),
     ("spool", "segment_size = 64", "64 bytes is out of range", "segment_size = \"64MiB\""),
-    ("spool", "segment_size = \"64GiB\"", "out of range", "segment_size = \"64MiB\""),
+    ("spool", "segment_size = \"64GiB\"", "out of range", "segment_size = \"1GiB\""),
+    ("spool", "segment_size = \"64GB\"", "from 4MiB to 1GiB", "segment_size = \"1GiB\""),
+    ("spool", "segment_size = \"1GB\"", "no multiple of 4096", "segment_size = \"954MiB\""),
+    ("spool", "segment_size = \"3MB\"", "out of range", "segment_size = \"4MiB\""),
+    ("control", "journal_size_max = \"2000000TB\"", "out of range", "journal_size_max = \"1125TB\""),
+    ("[listener]", "message_size_max = \"9TiB\"", "to 2GiB", "message_size_max = \"2GiB\""),
     ("spool", "size_max = 100", "100 bytes is out of range", "size_max = \"100GiB\""),
     ("spool", "size_max = \"100MiB\"", "out of range", "size_max = \"100GiB\""),
     ("spool", "size_max = \"1EiB\"", "no size", "size_max = \"16GiB\""),
@@ -234,6 +247,18 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("node", "hostname = relay.example.net", "no TOML", "hostname = \"relay.example.net\""),
 ];
 
+/// Keys of which a fix keeps what was asked for, be it doubtful: the largest that may be, or no encryption.
+const ASKED_FOR: [&str; 4] =
+    ["listener[0].message_size_max", "retry.expire", "delivery.starttls", "auth.accounts"];
+
+/// What is still wrong, or doubtful about this key: a fix is not to be mended by the next.
+fn left(text: &str, key: &str) -> Option<ConfigError> {
+    let (config, errors) = Config::examine(text, Path::new("relevo.toml"));
+    let doubtful = config.map(|config| judge(&config, 1)).unwrap_or_default();
+    let is_of_fix = |one: &ConfigError| one.key == key && !ASKED_FOR.contains(&key);
+    errors.into_iter().chain(doubtful.into_iter().filter(is_of_fix)).next()
+}
+
 #[test]
 fn every_fix_that_is_a_line_works() {
     let mut failed = Vec::new();
@@ -255,9 +280,8 @@ fn every_fix_that_is_a_line_works() {
             continue;
         }
         let mended = obeyed(&text, error).unwrap();
-        let left = errors(&mended);
-        if !left.is_empty() {
-            failed.push(format!("{line}: obeyed, and then: {}", left[0]));
+        if let Some(left) = left(&mended, &error.key) {
+            failed.push(format!("{line}: obeyed, and then: {left}"));
         }
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));
@@ -284,6 +308,11 @@ fn targets_are_guessed() {
         ("MX", "mx"),
         ("", "mx"),
         ("what is this", "mx"),
+        ("smtp://user:password@mail.example", "smtp://mail.example:25"),
+        ("smtp://user:p@ss@mail.example:587", "smtp://mail.example:587"),
+        ("user@mail.example", "smtp://mail.example:25"),
+        ("smtps://u:p@[::1]", "smtps://[::1]:465"),
+        ("lmtp://u@store.example", "lmtp://store.example:24"),
     ] {
         let text = format!("[[route]]\ndomain = \"*\"\nto = \"{wrong}\"\n");
         let found = errors(&text);
