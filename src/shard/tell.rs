@@ -92,3 +92,42 @@ fn written<R: Runtime>(shard: &Shard<R>, now: Instant) -> Instant {
     let lanes = || writers.iter().map(|one| (one.outcomes_queued.get(), one.outcomes_written.get()));
     shard.say.handed.written(now, shard.mesh.messages(shard.index), lanes)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::runtime::sim::World;
+    use crate::shard::alone;
+
+    /// A lane that has begun another segment gets the ones before back when the journal has what they hold: what all shards told until then is to be
+    /// there sooner than at their next tick.
+    #[test]
+    fn while_a_segment_waits_for_the_journal_all_tell_more_often() {
+        let world = World::new(1);
+        let shard = alone::serving(&world, "");
+        let progress = shard.mesh.progress();
+        // How many times in a second it was passed on.
+        let told = || {
+            let mut seen = BTreeSet::new();
+            let end = shard.runtime.now() + limits::HURRY;
+            while shard.runtime.now() < end {
+                let soon = shard.runtime.now() + limits::TOLD_HURRIED / 10;
+                world.block_on(shard.runtime.sleep_until(soon));
+                seen.insert(progress.of(0).told);
+            }
+            seen.len() as u32
+        };
+        let of = |pause: Duration| (limits::HURRY.as_nanos() / pause.as_nanos()) as u32;
+        let (calm, hurried) = (of(limits::DISPATCH_TICK), of(limits::TOLD_HURRIED));
+        assert!(told() <= calm + 1);
+        progress.hurry(shard.runtime.now() + limits::HURRY);
+        // A shard with nothing to do finds a new wait within five grains of its timers, and one that hurries begins with the next tick.
+        let found = told();
+        assert!((2 * calm + 1..=hurried + calm).contains(&found), "{found} times");
+        world.block_on(shard.runtime.sleep_until(shard.runtime.now() + limits::DISPATCH_TICK));
+        assert!(told() <= calm + 1, "it is over");
+    }
+}
