@@ -29,6 +29,7 @@ pub(crate) mod directory;
 mod engine;
 pub(crate) mod error;
 pub(crate) mod files;
+mod logs;
 mod reload;
 pub mod room;
 pub mod shaping;

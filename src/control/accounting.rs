@@ -100,9 +100,10 @@ fn write(mut log: Log, wanted: &AtomicU64, turn: &Turn) {
         let (stop, reopen) = (turn.is_over(), wanted.load(Ordering::SeqCst));
         let written = log.write(clock(), reopen != reopened);
         reopened = reopen;
-        if stop && (written || turn.is_late()) {
+        // A pipe that nobody has open is not waited for.
+        if stop && ((written && log.is_taken()) || log.is_unread() || turn.is_late()) {
             log.finish();
-            if !written {
+            if !written || !log.is_taken() {
                 say(
                     Level::Warning,
                     format_args!(
@@ -117,7 +118,7 @@ fn write(mut log: Log, wanted: &AtomicU64, turn: &Turn) {
             turn.pause(limits::CONTROL_ROUND);
         } else if !log.has_more() {
             log.await_room(limits::CONTROL_ROUND);
-            turn.pause(if log.is_a_file() { limits::CONTROL_ROUND } else { limits::CONTROL_ROUND / 10 });
+            turn.pause(if log.is_quick() { limits::CONTROL_ROUND / 10 } else { limits::CONTROL_ROUND });
         }
     }
 }

@@ -81,7 +81,7 @@ impl Certificates {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observe::diagnostics;
+    use crate::observe::diagnostics::said_of;
 
     #[test]
     fn doubts_are_said_at_the_start_and_daily() {
@@ -93,13 +93,9 @@ mod tests {
         let mut all = Certificates::new(Showing::new(vec![shown]));
         let at = |day: u64| UnixMillis(day * DAY * 1000);
         let mut said = |seconds: u64, day: u64| {
+            let before = said_of("daily.pem").len();
             all.look(Duration::from_secs(seconds), at(day));
-            let mut found = Vec::new();
-            while let Some(one) = diagnostics::process().take() {
-                found.push(one.words);
-            }
-            found.retain(|words| words.contains("daily.pem"));
-            found
+            said_of("daily.pem").split_off(before)
         };
         assert_eq!(said(0, 1000), Vec::<String>::new());
         assert_eq!(said(DAY - 1, 1010), Vec::<String>::new(), "not yet");

@@ -1,28 +1,37 @@
 //! A log's writer: gives what the journal has for it to a file, a pipe or standard output, on a thread of its own, because a disk or a reader may
 //! keep it waiting for as long as they like.
 //!
-//! What cannot be written waits in the journal and is tried again. A line is written whole or not at all: where a full disk took half of one, the half
+//! What cannot be written waits in the journal and is tried again; so does what stands in a pipe, until its reader has it. A line is written whole or not at all: where a full disk took half of one, the half
 //! is cut off again. The cursor says how far it is; after a kill the file itself is looked at too (`journal::resume`), so that nothing stands in it
 //! twice and nothing is missing, also where it was rotated meanwhile.
 
-use std::fs::File;
-use std::io::{self, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileExt, MetadataExt};
+mod file;
+mod pipe;
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::control::journal::{Feed, Held, Journal, Place, Resumed, Select};
+use crate::config::value::show_size;
+use crate::control::journal::{Feed, Held, Journal, Place, Point, Resumed, Select};
 use crate::control::say::say;
 use crate::limits;
 use crate::observe::diagnostics::Level;
-use crate::runtime::files::{self, Mended, Reserve};
+use crate::observe::repeat::Repeat;
+use crate::runtime::files::{self, Reserve};
 use crate::runtime::output::{ATOMIC, Output};
+
+use file::{close_to_others, cut, end_line, ends_torn, open_file, set_aside, whole};
+use pipe::Passed;
 
 /// The log file, or standard output.
 pub(super) struct Log {
     path: Option<PathBuf>,
     output: Output,
+    /// What it was given, if it is a pipe.
+    passed: Passed,
     reserve: Arc<Reserve>,
     feed: Feed,
     /// What the journal had when this was opened ends there.
@@ -39,14 +48,19 @@ pub(super) struct Log {
     at: usize,
     /// The file ends in the middle of a line that could not be cut off.
     torn: bool,
-    round: u32,
+    looked_at: Duration,
     /// The last round wrote all that it was allowed to, and there may be more.
     more: bool,
-    /// Rounds in which nothing could be written.
-    failing: u32,
-    /// The time of this round, and of the last words about the journal or the cursor.
+    /// Nothing could be written.
+    unwritten: Repeat,
+    /// Its file cannot be opened again.
+    unopened: Repeat,
+    /// The journal or its cursor is not as it should be.
+    waits: Repeat,
+    /// So it was found in this round.
+    troubled: bool,
+    /// The time of this round.
     now: Duration,
-    complained: Option<Duration>,
 }
 
 impl Log {
@@ -61,8 +75,13 @@ impl Log {
         }
         let torn = output.regular().is_some_and(ends_torn);
         let feed = Feed::open(&journal.shared, &name(path.as_deref()), select)?;
+        if let Some(other) = feed.is_written_to(own_file(&output)) {
+            return Err(io::Error::other(format!("the log {other} is the same file")));
+        }
         let mut log = Log {
             path,
+            passed: Passed::default(),
+            unwritten: Repeat::after(patience(&output)),
             output,
             reserve: Arc::default(),
             feed,
@@ -74,11 +93,12 @@ impl Log {
             held: None,
             at: 0,
             torn,
-            round: 0,
+            looked_at: Duration::ZERO,
+            troubled: false,
             more: false,
-            failing: 0,
+            unopened: Repeat::default(),
+            waits: Repeat::default(),
             now: Duration::ZERO,
-            complained: None,
         };
         if log.feed.saved().is_none() {
             // What is told from here on is for it, whatever happens before its thread begins. A disk without room has none for events either.
@@ -99,10 +119,15 @@ impl Log {
 
     /// One round, at this time of its thread's clock: takes what the journal has and writes what it can. Whether there is nothing left.
     pub(super) fn write(&mut self, now: Duration, reopen: bool) -> bool {
-        (self.now, self.more) = (now, false);
-        self.round = self.round.wrapping_add(1);
-        if reopen || (self.round.is_multiple_of(limits::LOG_LOOK_ROUNDS) && self.was_moved()) {
-            self.reopen();
+        (self.now, self.more, self.troubled) = (now, false, false);
+        let looks = now >= self.looked_at + limits::LOG_LOOK;
+        if looks {
+            self.looked_at = now;
+        }
+        if reopen || (looks && self.was_moved()) {
+            self.reopen(reopen);
+        }
+        if reopen {
             // Who asks for it has mended something.
             self.resume_at = Duration::ZERO;
         }
@@ -111,7 +136,7 @@ impl Log {
         }
         if let Err(error) = self.resume() {
             // It begins anew, and may have read gigabytes by then.
-            self.resume_at = now + limits::LOG_COMPLAINT;
+            self.resume_at = now + limits::LOG_RESUMED_AGAIN;
             self.complain(&error);
             return false;
         }
@@ -124,8 +149,10 @@ impl Log {
         let done = self.pump();
         if now >= self.saved_at + limits::CURSOR_SAVED {
             self.saved_at = now;
-            if let Err(error) = self.save() {
-                self.complain(&error);
+            match self.save() {
+                Ok(()) if !self.troubled => self.goes_on(),
+                Ok(()) => {}
+                Err(error) => self.complain(&error),
             }
         }
         match done {
@@ -154,19 +181,26 @@ impl Log {
         self.more
     }
 
-    /// Waits for a reader, where it was one that was missing.
+    /// Waits for room in a pipe that somebody reads.
     pub(super) fn await_room(&self, at_most: Duration) {
-        if self.output.regular().is_none()
-            && self.held.is_some()
-            && self.failing <= limits::LOG_PATIENCE_ROUNDS
-        {
+        if self.output.regular().is_none() && self.held.is_some() && !self.is_unread() {
             self.output.await_room(at_most);
         }
     }
 
-    /// Whether it is a file on a disk.
-    pub(super) fn is_a_file(&self) -> bool {
-        self.output.regular().is_some()
+    /// Whether it looks for room soon: the reader of a pipe makes some at any time.
+    pub(super) fn is_quick(&self) -> bool {
+        self.output.regular().is_none() && !self.is_unread()
+    }
+
+    /// Whether it is a pipe that nobody reads.
+    pub(super) fn is_unread(&self) -> bool {
+        self.output.is_unread()
+    }
+
+    /// Whether nothing of what it was given stands in a pipe.
+    pub(super) fn is_taken(&self) -> bool {
+        self.output.unread().is_none_or(|unread| unread == 0)
     }
 
     /// Writes what there is, some pieces of it. Whether there is no more.
@@ -183,6 +217,9 @@ impl Log {
                     }
                 }
             }
+            if self.output.is_pipe() {
+                self.passed.begin(self.feed.settled(self.held.as_ref(), self.at).0);
+            }
             self.write_held()?;
         }
         self.more = true;
@@ -193,12 +230,12 @@ impl Log {
         let Some(held) = &self.held else { return Ok(()) };
         while self.at < held.bytes().len() {
             if self.torn {
-                self.output.write(b"\n")?;
+                self.passed.ended_line(self.output.write(b"\n")?);
                 self.torn = false;
             }
             let rest = &held.bytes()[self.at..];
             let piece = match self.output.regular() {
-                Some(file) if self.failing > 0 => {
+                Some(file) if self.unwritten.is_trouble(self.now) => {
                     // Who reads along must not see half a line at every try.
                     let piece = whole(rest, limits::ACCOUNTING_CHUNK);
                     set_aside(file, piece.len() as u64)?;
@@ -208,13 +245,15 @@ impl Log {
                 None => whole(rest, ATOMIC),
             };
             match self.output.write(piece) {
-                Ok(written) if written == piece.len() => self.at += written,
+                Ok(written) if written == piece.len() || self.output.regular().is_none() => {
+                    // A stream goes on where it stopped.
+                    self.at += written;
+                    if self.output.is_pipe() {
+                        self.passed.wrote(written, self.feed.settled(Some(held), self.at));
+                    }
+                }
                 Ok(written) => {
-                    let Some(file) = self.output.regular() else {
-                        // A stream goes on where it stopped.
-                        self.at += written;
-                        continue;
-                    };
+                    let Some(file) = self.output.regular() else { continue };
                     let (whole, torn) = cut(file, &piece[..written]);
                     self.at += whole;
                     self.torn = torn;
@@ -284,9 +323,18 @@ impl Log {
         regular.and_then(|file| file.metadata().ok()).map_or(0, |meta| meta.ino())
     }
 
+    /// How far it is: what stands in a pipe is not written before somebody has read it, as it goes with the pipe.
+    fn settled(&mut self) -> (Point, usize) {
+        let unread = self.output.unread().unwrap_or(0);
+        match self.passed.read(unread) {
+            Some(read) if unread > 0 => (read, 0),
+            _ => self.feed.settled(self.held.as_ref(), self.at),
+        }
+    }
+
     /// Writes down how far it is.
     fn save(&mut self) -> io::Result<()> {
-        let (point, behind) = self.feed.settled(self.held.as_ref(), self.at);
+        let (point, behind) = self.settled();
         let (mut inode, mut length) = (0, 0);
         if let Some(file) = self.output.regular().filter(|_| self.path.is_some()) {
             let meta = file.metadata()?;
@@ -308,38 +356,82 @@ impl Log {
         self.output.identity() != named
     }
 
-    fn reopen(&mut self) {
+    /// Opens the file again; `asked`: an operator wants to hear what came of it.
+    fn reopen(&mut self, asked: bool) {
         let Some(path) = &self.path else { return };
         match self.reserve.with(|| open_file(path).and_then(|file| close_to_others(path).map(|()| file))) {
             Ok(output) => {
-                let is_another = output.identity() != self.output.identity();
-                if let Some(file) = self.output.regular().filter(|_| is_another) {
-                    // The cursor will be of the new one.
-                    let _ = file.sync_data();
+                if let Some(lasted) = self.unopened.ended(self.now) {
+                    let seconds = lasted.as_secs();
+                    say(
+                        Level::Info,
+                        format_args!("the log {} is opened again, after {seconds} s", path.display()),
+                    );
                 }
-                self.output = output;
-                if self.resumed
-                    && let Some(held) = self.held.as_ref().filter(|_| self.at > 0)
-                {
-                    let line = memchr::memrchr(b'\n', &held.bytes()[..self.at]).map_or(0, |end| end + 1);
-                    // A line whose beginning went elsewhere is written whole; in the same pipe behind what is there of it.
-                    if is_another || self.output.regular().is_none() {
-                        self.torn = !is_another && self.at > line;
-                        self.at = line;
-                    }
-                }
-                if is_another {
-                    self.torn = self.output.regular().is_some_and(ends_torn);
-                    self.unsaved |= self.resumed;
+                self.go_on_with(output);
+            }
+            Err(error) => {
+                if self.unopened.lasts(self.now) || asked {
+                    say(
+                        Level::Error,
+                        format_args!(
+                            "the log {} cannot be opened again: {error}; still writing to the old file, and trying again each second",
+                            path.display()
+                        ),
+                    );
                 }
             }
-            Err(error) => say(
+        }
+    }
+
+    /// Writes to this from now on.
+    fn go_on_with(&mut self, output: Output) {
+        let is_another = output.identity() != self.output.identity();
+        if !is_another && self.output.is_pipe() {
+            // What was given to it is known.
+            return;
+        }
+        if let Some(file) = self.output.regular().filter(|_| is_another) {
+            // The cursor will be of the new one.
+            let _ = file.sync_data();
+        }
+        if is_another {
+            self.take_back();
+        }
+        self.output = output;
+        if self.resumed
+            && let Some(held) = self.held.as_ref().filter(|_| self.at > 0)
+        {
+            let line = memchr::memrchr(b'\n', &held.bytes()[..self.at]).map_or(0, |end| end + 1);
+            // A line whose beginning went elsewhere is written whole; on the same terminal behind what is there of it.
+            if is_another || self.output.regular().is_none() {
+                self.torn = !is_another && self.at > line;
+                self.at = line;
+            }
+        }
+        if is_another {
+            self.passed = Passed::default();
+            self.unwritten = Repeat::after(patience(&self.output));
+            self.torn = self.output.regular().is_some_and(ends_torn);
+            self.unsaved |= self.resumed;
+        }
+        if let Some(other) = self.feed.is_written_to(own_file(&self.output)) {
+            say(
                 Level::Error,
                 format_args!(
-                    "the log {} cannot be opened again: {error}; still writing to the old file",
-                    path.display()
+                    "the logs {} and {other} are one file now: their lines are mixed, and some may be lost or come twice; give each a file of its own",
+                    self.name()
                 ),
-            ),
+            );
+        }
+    }
+
+    /// What stands in a pipe that nobody has open goes with it: it is read from the journal again.
+    fn take_back(&mut self) {
+        let unread = self.output.unread().filter(|unread| *unread > 0 && self.output.is_unread());
+        if let Some(read) = unread.and_then(|unread| self.passed.read(unread)) {
+            self.feed.go_back(read);
+            (self.held, self.at) = (None, 0);
         }
     }
 
@@ -352,37 +444,47 @@ impl Log {
     }
 
     fn failed(&mut self, error: &io::Error) {
-        self.failing = self.failing.saturating_add(1);
-        let patience =
-            if error.kind() == io::ErrorKind::WouldBlock { limits::LOG_PATIENCE_ROUNDS } else { 1 };
-        if self.failing != patience && !self.failing.is_multiple_of(limits::LOG_COMPLAIN_ROUNDS) {
+        if !self.unwritten.lasts(self.now) {
             return;
         }
-        let what = if error.kind() == io::ErrorKind::WouldBlock {
-            "nobody reads it".to_owned()
-        } else {
-            error.to_string()
+        let what = match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::BrokenPipe => "nobody reads it".to_owned(),
+            _ => error.to_string(),
         };
+        let (behind, lost) = self.feed.behind();
+        let lost = if lost > 0 { format!(", {lost} events went before it had them") } else { String::new() };
         say(
             Level::Error,
             format_args!(
-                "the accounting log {} cannot be written: {what}; its events wait in the journal, up to control.journal_size_max",
-                self.name()
+                "the accounting log {} cannot be written: {what}; its events wait in the journal, up to control.journal_size_max: {} so far{lost}",
+                self.name(),
+                show_size(behind)
             ),
         );
     }
 
     fn recovered(&mut self) {
-        let patience = if self.output.regular().is_some() { 1 } else { limits::LOG_PATIENCE_ROUNDS };
-        if std::mem::take(&mut self.failing) >= patience {
-            say(Level::Info, format_args!("the accounting log {} is written again", self.name()));
+        if let Some(lasted) = self.unwritten.ended(self.now) {
+            let seconds = lasted.as_secs();
+            say(
+                Level::Info,
+                format_args!("the accounting log {} is written again, after {seconds} s", self.name()),
+            );
+        }
+    }
+
+    /// The journal and its cursor are as they should be.
+    fn goes_on(&mut self) {
+        if let Some(lasted) = self.waits.ended(self.now) {
+            let seconds = lasted.as_secs();
+            say(Level::Info, format_args!("the accounting log {} goes on, after {seconds} s", self.name()));
         }
     }
 
     /// The journal or its cursor is not as it should be.
     fn complain(&mut self, error: &io::Error) {
-        if self.complained.is_none_or(|last| self.now >= last + limits::LOG_COMPLAINT) {
-            self.complained = Some(self.now);
+        self.troubled = true;
+        if self.waits.lasts(self.now) {
             say(
                 Level::Error,
                 format_args!(
@@ -399,174 +501,15 @@ pub(super) fn name(path: Option<&Path>) -> String {
     path.map_or("-".to_owned(), |path| path.to_string_lossy().into_owned())
 }
 
-/// A log is its owner's alone.
-fn close_to_others(path: &Path) -> io::Result<()> {
-    match files::mend(path, true)? {
-        Mended::Sound => {}
-        Mended::Others => say(
-            Level::Warning,
-            format_args!(
-                "{} could be read by others: it is for its owner alone now (mode 0600)",
-                path.display()
-            ),
-        ),
-        Mended::NotOurs => say(
-            Level::Warning,
-            format_args!(
-                "{} can be read by others, and belongs to another user: chmod 600 it",
-                path.display()
-            ),
-        ),
-    }
-    Ok(())
+/// The file that nobody else may write, by device and number. A terminal may have many writers.
+fn own_file(output: &Output) -> Option<(u64, u64)> {
+    (output.regular().is_some() || output.is_pipe()).then(|| output.identity()).flatten()
 }
 
-/// Writes the rest of a line, of which a file that was moved away has the beginning. Where it ends; None: it cannot be written there.
-fn end_line(mut file: &File, bytes: &[u8], at: usize) -> Option<usize> {
-    let end = at + memchr::memchr(b'\n', &bytes[at..])? + 1;
-    file.write_all(&bytes[at..end]).ok().map(|()| end)
-}
-
-/// Only this much was taken: a disk is full. The part of a line at its end goes. How much stays, and whether the part stays too.
-fn cut(file: &File, written: &[u8]) -> (usize, bool) {
-    let whole = memchr::memrchr(b'\n', written).map_or(0, |end| end + 1);
-    let torn = whole < written.len() && cut_off(file, (written.len() - whole) as u64).is_err();
-    (whole, torn)
-}
-
-fn open_file(path: &Path) -> io::Result<Output> {
-    if let Some(directory) = path.parent() {
-        files::make_directories(directory)?;
-    }
-    Output::open(path)
-}
-
-/// As many whole records as fit into so many bytes, or one that is longer.
-fn whole(records: &[u8], most: usize) -> &[u8] {
-    if records.len() <= most {
-        return records;
-    }
-    let end = memchr::memrchr(b'\n', &records[..most]).or_else(|| memchr::memchr(b'\n', records));
-    &records[..end.map_or(records.len(), |end| end + 1)]
-}
-
-/// Asks the disk for room behind the end of a file, which does not become longer by that. A file system that cannot is not asked.
-fn set_aside(file: &File, bytes: u64) -> io::Result<()> {
-    use rustix::io::Errno;
-    let end = file.metadata()?.len();
-    match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::KEEP_SIZE, end, bytes) {
-        Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) => Err(error.into()),
-        _ => Ok(()),
-    }
-}
-
-/// Whether a file ends in the middle of a line: a process that wrote it was killed there, or had no more room.
-fn ends_torn(file: &File) -> bool {
-    let mut last = [b'\n'];
-    let length = file.metadata().map_or(0, |meta| meta.len());
-    length > 0 && file.read_exact_at(&mut last, length - 1).is_ok() && last != [b'\n']
-}
-
-/// Takes away the last bytes that were written, unless somebody else has written behind them.
-fn cut_off(mut file: &File, bytes: u64) -> io::Result<()> {
-    let end = file.stream_position()?;
-    if file.metadata()?.len() != end {
-        return Err(io::Error::other("others write it too"));
-    }
-    file.set_len(end - bytes)?;
-    file.seek(SeekFrom::Start(end - bytes)).map(drop)
+/// How long nothing may be written before that is a trouble: the reader of a pipe may be slow, a disk that refuses is full.
+fn patience(output: &Output) -> Duration {
+    if output.regular().is_some() { Duration::ZERO } else { limits::LOG_PATIENCE }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Read;
-
-    use crate::control::journal::tests::Life;
-
-    fn life(path: &Path, lines: &str) -> Life {
-        let data_dir = path.parent().unwrap().join("spool");
-        let mut life = Life::begin(&data_dir, &[(path, None)]);
-        life.tell(lines);
-        life.journal();
-        life
-    }
-
-    #[test]
-    fn half_a_line_is_cut_off_and_written_whole_later() {
-        let scratch = tempfile::tempdir().unwrap();
-        let path = scratch.path().join("log/of/mail");
-        let mut life = life(&path, "one\ntwo\nthree\n");
-        let log = &mut life.logs[0];
-        log.resume().unwrap();
-        log.held = log.feed.next().unwrap();
-        // As a disk that had room for ten bytes.
-        assert_eq!(log.output.write(b"one\ntwo\nth").unwrap(), 10);
-        (log.at, log.torn) = cut(log.output.regular().unwrap(), b"one\ntwo\nth");
-        assert_eq!(std::fs::read(&path).unwrap(), b"one\ntwo\n");
-        // A cursor that is saved now counts what is whole.
-        log.save().unwrap();
-        assert!(log.write(Duration::ZERO, false) || log.write(Duration::ZERO, false));
-        assert_eq!(std::fs::read(&path).unwrap(), b"one\ntwo\nthree\n");
-    }
-
-    #[test]
-    fn behind_the_torn_end_of_another_a_line_begins() {
-        let scratch = tempfile::tempdir().unwrap();
-        let path = scratch.path().join("log");
-        std::fs::write(&path, b"one\ntw").unwrap();
-        let mut life = life(&path, "three\n");
-        assert!(life.logs[0].write(Duration::ZERO, false));
-        assert_eq!(std::fs::read(&path).unwrap(), b"one\ntw\nthree\n");
-    }
-
-    #[test]
-    fn what_a_full_disk_refuses_waits_in_the_journal() {
-        let scratch = tempfile::tempdir().unwrap();
-        let data_dir = scratch.path().join("spool");
-        let mut life = Life::begin(&data_dir, &[(Path::new("/dev/full"), None)]);
-        for _ in 0..3 {
-            life.tell("one\n");
-            assert!(life.journal(), "the journal takes it all the same");
-            assert!(!life.logs[0].write(Duration::ZERO, false));
-        }
-        assert_eq!(life.logs[0].failing, 3);
-        let path = scratch.path().join("log");
-        life.logs[0].path = Some(path.clone());
-        assert!(life.logs[0].write(Duration::ZERO, true), "opened again");
-        assert_eq!(std::fs::read(&path).unwrap(), b"one\none\none\n");
-    }
-
-    #[test]
-    fn a_pipe_nobody_reads_gets_whole_lines_later() {
-        let scratch = tempfile::tempdir().unwrap();
-        let path = scratch.path().join("pipe");
-        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
-        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
-        let lines =
-            |from: u32| (from..from + 4000).map(|at| format!("line {at} of many\n")).collect::<String>();
-        let mut life = life(&path, &lines(0));
-        assert!(!life.logs[0].write(Duration::ZERO, false) && life.logs[0].failing > 0);
-        life.tell(&lines(4000));
-        life.journal();
-        // Its own end keeps what is in the pipe.
-        let mut pipe = File::options().read(true).write(true).open(&path).unwrap();
-        let (mut text, mut buffer) = (Vec::new(), vec![0; 1 << 20]);
-        while text.len() < (lines(0) + &lines(4000)).len() {
-            life.logs[0].write(Duration::ZERO, false);
-            let read = pipe.read(&mut buffer).unwrap();
-            assert_eq!(buffer[read - 1], b'\n', "lines are whole");
-            text.extend_from_slice(&buffer[..read]);
-        }
-        assert!(text == (lines(0) + &lines(4000)).as_bytes());
-    }
-
-    #[test]
-    fn pieces_for_a_pipe_end_with_a_record() {
-        let long = [vec![b'x'; ATOMIC + 10], b"\n".to_vec(), b"y\n".to_vec()].concat();
-        assert_eq!(whole(&long, ATOMIC).len(), ATOMIC + 11);
-        let many = b"0123456\n".repeat(ATOMIC);
-        assert_eq!(whole(&many, ATOMIC).len(), ATOMIC);
-        assert_eq!(whole(b"y\n", ATOMIC), b"y\n");
-    }
-}
+mod tests;

@@ -2,12 +2,14 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::value::show_size;
 use crate::control::say::say;
 use crate::limits;
 use crate::observe::Instruments;
 use crate::observe::diagnostics::Level;
+use crate::observe::repeat::Repeat;
 use crate::observe::room::Shut;
 use crate::spool::layout::lane_directory;
 
@@ -16,15 +18,18 @@ use crate::spool::layout::lane_directory;
 #[derive(Debug)]
 pub(super) struct Pulse(Vec<Still>);
 
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 struct Still {
     beat: u64,
     rounds: u64,
+    /// Looks in all, each a second after the one before.
+    looks: u64,
+    said: Repeat,
 }
 
 impl Pulse {
     pub(super) fn new(shards: usize) -> Pulse {
-        Pulse(vec![Still::default(); shards])
+        Pulse((0..shards).map(|_| Still::default()).collect())
     }
 
     /// One look. The words are empty if all shards move.
@@ -38,7 +43,9 @@ impl Pulse {
             if still.rounds >= most {
                 words.push(format!("shard {index} has not moved for {} s", still.rounds));
             }
-            if still.rounds == most || (still.rounds > most && still.rounds.is_multiple_of(60)) {
+            still.looks += 1;
+            let now = Duration::from_secs(still.looks);
+            if still.rounds >= most && still.said.lasts(now) {
                 say(
                     Level::Error,
                     format_args!(
@@ -46,7 +53,7 @@ impl Pulse {
                         still.rounds
                     ),
                 );
-            } else if still.rounds == 0 && before >= most {
+            } else if still.rounds == 0 && still.said.ended(now).is_some() {
                 say(Level::Info, format_args!("shard {index} moves again, after {before} s"));
             }
         }
@@ -66,7 +73,9 @@ pub(super) struct Free {
 /// Since when mail is refused.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
-    rounds: u64,
+    /// Looks, each a second after the one before.
+    looks: u64,
+    said: Repeat,
     /// Looks in a row at which transactions had all the memory they may.
     full: u64,
 }
@@ -86,18 +95,18 @@ impl Refusals {
         if self.full >= limits::MEMORY_FULL_LOOKS {
             words.push(no_memory(instruments));
         }
+        self.looks += 1;
+        let now = Duration::from_secs(self.looks);
         if words.is_empty() {
-            if self.rounds > 0 {
-                say(Level::Info, format_args!("mail is taken again, after about {} s", self.rounds));
+            if let Some(lasted) = self.said.ended(now) {
+                say(Level::Info, format_args!("mail is taken again, after about {} s", lasted.as_secs()));
             }
-            self.rounds = 0;
             return String::new();
         }
         let words = format!("mail is refused with 452: {}", words.join("; "));
-        if self.rounds.is_multiple_of(limits::ROOM_SAID.as_secs()) {
+        if self.said.lasts(now) {
             say(Level::Error, format_args!("{words}"));
         }
-        self.rounds += 1;
         words
     }
 }
@@ -243,6 +252,6 @@ mod tests {
             "{words}"
         );
         room.set(Shut::No);
-        assert_eq!((refusals.look(&shards, Path::new("/d"), free), refusals.rounds), (String::new(), 0));
+        assert_eq!(refusals.look(&shards, Path::new("/d"), free), "");
     }
 }

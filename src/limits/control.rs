@@ -34,6 +34,9 @@ pub const DIAGNOSTICS_QUEUE: usize = 1024;
 /// Longest of them, bytes: who reads them reads lines.
 pub const DIAGNOSTIC_MAX: usize = 1024;
 
+/// Links that are followed to where a log would be made: as many as the kernel follows (path_resolution(7)).
+pub const LINKS_FOLLOWED: usize = 40;
+
 /// Bytes of one event: one of a message to a thousand recipients with the longest addresses, every byte of them escaped.
 pub const EVENT_MAX: usize = 4 * 1024 * 1024;
 /// Bytes of events that are written to the journal at once: a fraction of a millisecond, and few writes where there is much.
@@ -70,8 +73,6 @@ pub const JOURNAL_SYNC: Duration = Duration::from_secs(1);
 pub const TOLD_HURRIED: Duration = Duration::from_millis(50);
 /// How long all shards do so then.
 pub const HURRY: Duration = Duration::from_secs(1);
-/// Rounds of that between words about events that were lost.
-pub const JOURNAL_LOST_SAID: u64 = 60;
 /// How often a log writes its cursor: what a pipe may get twice after a kill.
 pub const CURSOR_SAVED: Duration = Duration::from_secs(1);
 /// Bytes of one of the two places of a cursor: the longest path, every byte of it escaped, and numbers.
@@ -84,8 +85,11 @@ pub const LOGS_MAX: usize = 8;
 pub const LOG_PIECES: u32 = 64;
 /// Files of a log's directory that are looked at for the one that was written before a kill: rotated ones are few.
 pub const LOG_DIRECTORY_MAX: usize = 10_000;
-/// How often a log complains that its journal or cursor is not as it should be, and tries again to find out where it goes on.
-pub const LOG_COMPLAINT: Duration = Duration::from_secs(60);
+/// How often a log that could not find out where it goes on tries that again: it may read gigabytes for it.
+pub const LOG_RESUMED_AGAIN: Duration = Duration::from_secs(60);
+/// Places in what stands unread in a pipe that a log remembers: a page of lines each where much is written, and a pipe has 16 pages, or 256 if
+/// somebody asked for that. What is between two of them is written again when nobody read it.
+pub const PIPE_MARKS: usize = 1024;
 /// Lines of one kind that are written in ten seconds; the others are told as a number.
 pub const DIAGNOSTICS_ALIKE: usize = 20;
 /// The same of errors, which name messages and files: a start that finds a damaged lane has many of them.
@@ -107,8 +111,10 @@ pub const HTTP_BODY_MAX: usize = 64 * 1024;
 /// A shard that has not come round for this long is said to stand still: far more than a slow disk takes, and soon enough for somebody
 /// to look.
 pub const STANDSTILL: Duration = Duration::from_secs(10);
-/// How often it is said that mail is refused for want of room.
-pub const ROOM_SAID: Duration = Duration::from_secs(60);
+/// What lasts is said again after this, then after twice that, and so on.
+pub const SAID_AGAIN: Duration = Duration::from_secs(60);
+/// And at the latest after this: who looks at the last hours' log must find it.
+pub const SAID_AGAIN_MAX: Duration = Duration::from_secs(3600);
 /// How long the writers of logs get at the end, when nobody reads them.
 pub const LAST_WRITES: Duration = Duration::from_secs(3);
 /// How long a stop takes at the most; a shard that hangs longer is left, and the process ends.
@@ -149,6 +155,9 @@ pub const CONFIG_ERRORS_TOLD: usize = 20;
 /// Longest time that a configuration may ask for.
 pub const CONFIG_TIME_MAX: Duration = Duration::from_secs(366 * 86_400);
 
+/// So many times longer or shorter than usual nobody means a time to be: a number without a unit has another one then.
+pub const TIME_GUESS_FAR: f64 = 200.0;
+
 /// Recipients of a message that a list of the spool names.
 pub const LISTED_RECIPIENTS: usize = 3;
 
@@ -158,12 +167,10 @@ pub const ROUNDS_SILENT: u64 = 5;
 /// How long control's HTTP accepts nothing after an accept failed for another reason than the peer's.
 pub const HTTP_ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Rounds of control between looks whether a log was moved away (rotated).
-pub const LOG_LOOK_ROUNDS: u32 = 10;
-/// Rounds between complaints that a log cannot be written.
-pub const LOG_COMPLAIN_ROUNDS: u32 = 600;
-/// Rounds that the reader of a log may take nothing, or the journal's disk, before that is a complaint.
-pub const LOG_PATIENCE_ROUNDS: u32 = 10;
+/// How often it is looked whether a log was moved away (rotated).
+pub const LOG_LOOK: Duration = Duration::from_secs(1);
+/// How long the reader of a log may take nothing, or the journal's disk, before that is a complaint.
+pub const LOG_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How often the writers of logs look for what is to be written.
 pub const CONTROL_ROUND: Duration = Duration::from_millis(100);

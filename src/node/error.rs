@@ -188,6 +188,27 @@ pub enum FileFlaw {
     Hosts(UnreadableHosts),
     /// It shapes: this is wrong in it, at line 0 with all of it.
     Shaping(Box<ConfigError>),
+    /// It is a log, and this, under another name.
+    Same(SameFile),
+}
+
+/// A log that is written over another file, or into one that another log writes.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SameFile {
+    /// Where the log is.
+    pub path: PathBuf,
+    /// What names the other one.
+    pub other: String,
+    /// Where that is.
+    pub there: PathBuf,
+}
+
+impl fmt::Display for SameFile {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let SameFile { path, other, there } = self;
+        let (path, there) = (path.display(), there.display());
+        write!(formatter, "{path} is the same file as {there} ({other}); name a file of its own")
+    }
 }
 
 impl BadFile {
@@ -196,6 +217,7 @@ impl BadFile {
         match &self.flaw {
             // It says where itself.
             FileFlaw::Shaping(error) if error.line > 0 => (**error).clone(),
+            FileFlaw::Same(same) => places.told(&self.key, &same.to_string()),
             _ => places.told(&self.key, &self.to_string()),
         }
     }
@@ -208,6 +230,7 @@ impl fmt::Display for BadFile {
             FileFlaw::Accounts(bad) => write!(formatter, "{bad}"),
             FileFlaw::Hosts(unreadable) => write!(formatter, "{unreadable}"),
             FileFlaw::Shaping(error) => write!(formatter, "{error}"),
+            FileFlaw::Same(same) => write!(formatter, "{}: {same}", self.key),
         }
     }
 }

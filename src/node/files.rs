@@ -13,6 +13,7 @@ use crate::control::ShownCertificate;
 use crate::control::names::RESOLV_CONF;
 use crate::limits;
 use crate::node::error::{AccountsFlaw, BadAccounts, BadFile, FileFlaw, UnreadableHosts};
+use crate::node::logs;
 use crate::node::shaping::{self, Shaped};
 use crate::policy::accounts::Accounts;
 use crate::policy::certificate::Certificate;
@@ -81,6 +82,7 @@ pub(crate) fn fill(config: &mut Config, known: Option<&Logins>) -> Filled {
     let Shaped { shaping, findings } = shaping::read(config.shaping.defaults, &config.shaping.files);
     contents.shaping = Arc::new(shaping);
     findings.errors.into_iter().for_each(|error| fail("shaping.files", FileFlaw::Shaping(Box::new(error))));
+    bad.extend(logs::clashes(config));
     let own_servers = find_name_servers(config);
     Filled { contents, shown, own_servers, bad, doubts: findings.warnings }
 }

@@ -76,6 +76,17 @@ pub fn process() -> &'static Diagnostics {
     PROCESS.get_or_init(Diagnostics::default)
 }
 
+/// What was said in this process about something with such a name, as tests look at it: all of them share the queue.
+#[cfg(test)]
+pub(crate) fn said_of(name: &str) -> Vec<String> {
+    static SAID: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());
+    let mut said = SAID.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    while let Some(one) = process().take() {
+        said.push(one.words);
+    }
+    said.iter().filter(|words| words.contains(name)).cloned().collect()
+}
+
 /// Text on one line, cut at a bound.
 struct Line(String);
 

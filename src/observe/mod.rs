@@ -7,6 +7,7 @@ pub mod event;
 pub mod families;
 pub mod journaled;
 pub mod latency;
+pub mod repeat;
 pub mod room;
 
 use std::sync::Arc;

@@ -87,12 +87,16 @@ pub fn mend(path: &Path, change: bool) -> io::Result<Mended> {
     if found.mode() & 0o777 == wanted {
         return Ok(Mended::Sound);
     }
+    // A umask may also have taken from the owner: that is mended, and nobody's business.
+    let is_open = found.mode() & 0o077 != 0;
+    let mended = if is_open { Mended::Others } else { Mended::Sound };
     if !change {
-        return Ok(Mended::Others);
+        return Ok(mended);
     }
     let kept = found.mode() & 0o7000;
     match std::fs::set_permissions(path, Permissions::from_mode(kept | wanted)) {
-        Ok(()) => Ok(Mended::Others),
+        Ok(()) => Ok(mended),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !is_open => Ok(Mended::Sound),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(Mended::NotOurs),
         Err(error) => Err(error),
     }

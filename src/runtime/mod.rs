@@ -20,6 +20,7 @@ use std::time::Duration;
 use crate::time::{Instant, UnixMillis};
 
 pub mod bell;
+pub mod beside;
 mod defect;
 pub mod ending;
 pub mod epoll;

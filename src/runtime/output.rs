@@ -23,6 +23,8 @@ pub const ATOMIC: usize = 4096;
 pub struct Output {
     file: File,
     kind: Kind,
+    /// Of a pipe the kernel knows what was read.
+    is_pipe: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,28 +42,33 @@ enum Kind {
 impl Output {
     /// Opens a log for appending. What is no file is opened without waiting for a reader.
     pub fn open(path: &Path) -> io::Result<Output> {
+        let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
         let mut options = OpenOptions::new();
-        options
-            .append(true)
-            .create(true)
-            .mode(files::FILE_MODE)
-            .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
-        let file = match options.read(true).open(path) {
-            // A pipe that is read and written by us has a reader, and so can be opened; where we may not read, it needs one.
+        options.append(true).create(true).mode(files::FILE_MODE).custom_flags(flags);
+        // While somebody has it open to read, a pipe without a reader can be opened; where we may not read, it needs one.
+        let held = std::fs::metadata(path)
+            .is_ok_and(|found| found.file_type().is_fifo())
+            .then(|| OpenOptions::new().read(true).custom_flags(flags).open(path));
+        let file = match options.read(held.is_none()).open(path) {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => options.read(false).open(path),
             opened => opened,
         };
+        // Who held a pipe open would not hear that nobody reads it any more.
+        drop(held);
         let file = file.map_err(|error| match std::fs::metadata(path).map(|found| found.file_type()) {
             Ok(kind) if kind.is_socket() => io::Error::other("it is a socket, not a file"),
-            Ok(kind) if kind.is_fifo() => io::Error::other("it is a pipe that nobody reads"),
+            Ok(kind) if kind.is_fifo() => {
+                io::Error::other("it is a pipe that nobody reads, and this user may not read it either")
+            }
             _ => error,
         })?;
         let kind = file.metadata()?.file_type();
         if kind.is_block_device() || kind.is_dir() {
             return Err(io::Error::other("it is not a file, a pipe or a terminal"));
         }
+        let is_pipe = kind.is_fifo();
         let kind = if kind.is_file() { Kind::Regular } else { Kind::Ready };
-        Ok(Output { file, kind })
+        Ok(Output { file, kind, is_pipe })
     }
 
     /// Standard output.
@@ -73,17 +80,18 @@ impl Output {
         let file = File::from(descriptor.try_clone_to_owned()?);
         let kind = file.metadata()?.file_type();
         if kind.is_file() {
-            return Ok(Output { file, kind: Kind::Regular });
+            return Ok(Output { file, kind: Kind::Regular, is_pipe: false });
         }
         if kind.is_socket() {
-            return Ok(Output { file, kind: Kind::Socket });
+            return Ok(Output { file, kind: Kind::Socket, is_pipe: false });
         }
+        let is_pipe = kind.is_fifo();
         let again = PathBuf::from(format!("/proc/self/fd/{number}"));
         let mut options = OpenOptions::new();
         match options.write(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(again) {
-            Ok(file) => Ok(Output { file, kind: Kind::Ready }),
+            Ok(file) => Ok(Output { file, kind: Kind::Ready, is_pipe }),
             // It is another user's, or nobody reads it any more.
-            Err(_) => Ok(Output { file, kind: Kind::Waits }),
+            Err(_) => Ok(Output { file, kind: Kind::Waits, is_pipe }),
         }
     }
 
@@ -97,7 +105,26 @@ impl Output {
         self.file.metadata().map(|meta| (meta.dev(), meta.ino())).ok()
     }
 
-    /// Writes a prefix of it. `WouldBlock`: nothing of it now.
+    /// Whether it is a pipe.
+    pub fn is_pipe(&self) -> bool {
+        self.is_pipe
+    }
+
+    /// Bytes that stand in a pipe until somebody reads them. None: it is no pipe, and what was written is out of our hands.
+    pub fn unread(&self) -> Option<u64> {
+        self.is_pipe.then(|| rustix::io::ioctl_fionread(&self.file).ok()).flatten()
+    }
+
+    /// Whether it is a pipe that nobody has open to read.
+    pub fn is_unread(&self) -> bool {
+        let mut asked = [PollFd::new(&self.file, PollFlags::OUT)];
+        let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+        self.is_pipe
+            && rustix::event::poll(&mut asked, Some(&now)).is_ok()
+            && asked[0].revents().contains(PollFlags::ERR)
+    }
+
+    /// Writes a prefix of it. `WouldBlock`: nothing of it now. `BrokenPipe`: nobody reads it, now.
     pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         let written = match self.kind {
             Kind::Regular | Kind::Ready => rustix::io::write(&self.file, bytes),
@@ -157,12 +184,15 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_without_a_reader_is_opened_and_says_when_it_is_full() {
+    fn a_pipe_says_when_nobody_reads_it_and_when_it_is_full() {
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("pipe");
         pipe_at(&path);
         let output = Output::open(&path).unwrap();
         let line = [b'x'; ATOMIC];
+        let unread = |output: &Output| output.write(&line).unwrap_err().kind();
+        assert_eq!((unread(&output), output.is_unread()), (io::ErrorKind::BrokenPipe, true));
+        let mut reader = File::open(&path).unwrap();
         let mut taken = 0;
         let full = loop {
             match output.write(&line) {
@@ -171,10 +201,13 @@ mod tests {
             }
         };
         assert_eq!((full.kind(), taken % ATOMIC), (io::ErrorKind::WouldBlock, 0), "lines are whole");
-        assert!(!output.await_room(Duration::ZERO));
-        let mut reader = File::open(&path).unwrap();
-        reader.read_exact(&mut vec![0; taken]).unwrap();
+        assert!(!output.await_room(Duration::ZERO) && !output.is_unread());
+        reader.read_exact(&mut vec![0; taken - 7]).unwrap();
+        assert_eq!(output.unread(), Some(7));
         assert!(output.await_room(Duration::ZERO) && output.write(b"on").unwrap() == 2);
+        drop(reader);
+        assert_eq!((unread(&output), output.is_unread()), (io::ErrorKind::BrokenPipe, true));
+        assert_eq!(output.unread(), Some(9), "it stays for the next one");
     }
 
     #[test]

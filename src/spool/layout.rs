@@ -9,10 +9,11 @@ use crate::limits;
 /// What a lane's directory has besides segments: which node's it is, where that is another than this.
 pub const LANE_ORIGIN: &str = "birthplace";
 
+/// What a data directory has besides lanes, the journal and the socket for commands.
+pub const NODE_FILES: [&str; 3] = ["node", "node.new", "lock"];
+
 const LANE: &str = "lane-";
 const SEGMENT: &str = ".seg";
-/// Of a segment that is being made: it gets its own name when it is whole.
-const UNFINISHED: &str = "new";
 
 /// The directory of a lane.
 pub fn lane_directory(data_dir: &Path, lane: u16) -> PathBuf {
@@ -68,11 +69,6 @@ pub fn segments<'a>(names: impl IntoIterator<Item = &'a String>) -> impl Iterato
     names.into_iter().filter_map(|name| segment_slot(name))
 }
 
-/// Whether a file in a lane's directory is a segment, or was to become one.
-pub fn is_segment_or_unfinished(name: &str) -> bool {
-    name.ends_with(SEGMENT) || name.strip_suffix(UNFINISHED).is_some_and(|rest| rest.ends_with('.'))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,7 +89,6 @@ mod tests {
         for name in ["7.seg", "000007.seg", "+0007.seg", ".seg", "65536.seg", "00007.new", "00007.seg.old"] {
             assert_eq!(segment_slot(name), None, "{name}");
         }
-        assert!(is_segment_or_unfinished("00001.new") && !is_segment_or_unfinished("new"));
         assert!(resembles_lane("lane-007.old") && !resembles_lane("node"));
     }
 

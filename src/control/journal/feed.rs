@@ -77,6 +77,21 @@ impl Feed {
         Ok(Some(Held { piece, selected }))
     }
 
+    /// Gives again what is behind this point.
+    pub(in crate::control) fn go_back(&mut self, to: Point) {
+        self.reader.seek(to);
+    }
+
+    /// It is written to this file from now on. What another log is called that is, too.
+    pub(in crate::control) fn is_written_to(&self, file: Option<(u64, u64)>) -> Option<String> {
+        self.shared.writes(self.reader.number(), file)
+    }
+
+    /// Bytes of the journal that it has not given, and events that went before it could.
+    pub(in crate::control) fn behind(&self) -> (u64, u64) {
+        self.shared.behind_and_lost(self.reader.number())
+    }
+
     /// How far it is when so many bytes of these lines are written: behind the last of them that is whole, and how many bytes are behind that.
     pub(in crate::control) fn settled(&self, held: Option<&Held>, written: usize) -> (Point, usize) {
         let Some(held) = held else { return (self.reader.at(), 0) };

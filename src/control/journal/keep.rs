@@ -17,6 +17,7 @@ use crate::control::say::say;
 use crate::limits;
 use crate::observe::diagnostics::Level;
 use crate::observe::journaled::{Journaled, Recorded};
+use crate::observe::repeat::Repeat;
 
 /// The looking after.
 pub(super) struct Keep {
@@ -26,7 +27,7 @@ pub(super) struct Keep {
     /// Events that are told to be lost were counted before; they are told now and then.
     lost: u64,
     told: u64,
-    rounds: u64,
+    said: Repeat,
     /// What these have not read is counted before any of it goes; of the first of them, so many events were.
     forgotten: Vec<Forgotten>,
     counted: u64,
@@ -42,7 +43,17 @@ impl Keep {
         forgotten: Vec<Forgotten>,
     ) -> Keep {
         let found = shared.end().segment;
-        Keep { shared, size_max, journaled, lost: 0, told: 0, rounds: 0, forgotten, counted: 0, found }
+        Keep {
+            shared,
+            size_max,
+            journaled,
+            lost: 0,
+            told: 0,
+            said: Repeat::default(),
+            forgotten,
+            counted: 0,
+            found,
+        }
     }
 
     /// One round; `now` is the time of this machine's clock since it started. Events that were lost in it.
@@ -51,7 +62,7 @@ impl Keep {
         let forgotten = if self.forgotten.is_empty() { 0 } else { self.count_forgotten(now) };
         let lost = self.remove(now);
         self.lost += lost;
-        if self.lost > self.told && self.rounds.is_multiple_of(limits::JOURNAL_LOST_SAID) {
+        if self.lost > self.told && self.said.lasts(now) {
             say(
                 Level::Error,
                 format_args!(
@@ -63,10 +74,6 @@ impl Keep {
                 ),
             );
             self.told = self.lost;
-            self.rounds = 0;
-        }
-        if self.told > 0 {
-            self.rounds += 1;
         }
         forgotten + lost
     }

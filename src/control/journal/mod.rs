@@ -34,7 +34,7 @@ use crate::runtime::process;
 use crate::spool::layout;
 
 pub(super) use feed::{Feed, Held};
-pub(super) use place::Place;
+pub(super) use place::{Place, Point};
 pub(super) use resume::Resumed;
 pub(super) use select::Select;
 pub(super) use shared::{Progress, Shared};

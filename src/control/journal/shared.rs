@@ -13,6 +13,7 @@ use crate::control::journal::frame::HEADER;
 use crate::control::journal::place::{Known, Place, Point};
 use crate::control::journal::retain::Kept;
 use crate::limits;
+use crate::observe::repeat::Repeat;
 
 /// What is written at once.
 #[derive(Debug)]
@@ -54,6 +55,7 @@ struct State {
     published: BTreeMap<u16, Known>,
     /// A sync failed: nobody knows what of the lines before it is on the disk.
     frozen: Option<String>,
+    unsynced_said: Repeat,
     /// It cannot be written.
     failed: Option<String>,
 }
@@ -73,6 +75,8 @@ struct Reading {
     saved: Point,
     lost: u64,
     thread: Option<Thread>,
+    /// Which file it writes, by device and number.
+    file: Option<(u64, u64)>,
 }
 
 /// What a reader finds where it is.
@@ -144,8 +148,26 @@ impl Shared {
     /// Adds a reader that is there. Its number.
     pub(super) fn register(&self, name: &str, at: Point) -> usize {
         let mut state = self.state();
-        state.readers.push(Reading { name: name.to_owned(), at, saved: at, lost: 0, thread: None });
+        state.readers.push(Reading {
+            name: name.to_owned(),
+            at,
+            saved: at,
+            lost: 0,
+            thread: None,
+            file: None,
+        });
         state.readers.len() - 1
+    }
+
+    /// A reader writes this file from now on. The name of another that does.
+    pub(super) fn writes(&self, reader: usize, file: Option<(u64, u64)>) -> Option<String> {
+        let mut state = self.state();
+        if let Some(reading) = state.readers.get_mut(reader) {
+            reading.file = file;
+        }
+        let mut readers = state.readers.iter().enumerate();
+        let other = readers.find(|(number, other)| *number != reader && file.is_some() && other.file == file);
+        other.map(|(_, other)| other.name.clone())
     }
 
     /// What a reader finds there; it has all before that, unless it only searches.
@@ -218,8 +240,11 @@ impl Shared {
     }
 
     /// A sync failed. From here on no position is written or published: the next start tells again what is recorded behind the last that was.
-    pub(super) fn freeze(&self, words: String) {
-        self.state().frozen.get_or_insert(words);
+    /// Whether that is to be said.
+    pub(super) fn freeze(&self, words: String, now: Duration) -> bool {
+        let mut state = self.state();
+        state.frozen.get_or_insert(words);
+        state.unsynced_said.lasts(now)
     }
 
     /// The positions to begin a segment with, if a sync failed: else those that its writer knows.
@@ -291,6 +316,13 @@ impl Shared {
     /// Bytes behind a place.
     pub(super) fn behind(&self, at: Place) -> u64 {
         self.state().behind(at)
+    }
+
+    /// Bytes behind a reader, and events that went before it read them.
+    pub(super) fn behind_and_lost(&self, reader: usize) -> (u64, u64) {
+        let state = self.state();
+        let reading = state.readers.get(reader);
+        reading.map_or((0, 0), |reading| (state.behind(reading.at.frame), reading.lost))
     }
 
     /// How its readers do.

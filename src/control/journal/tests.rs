@@ -327,10 +327,17 @@ fn a_journal_that_cannot_be_written_takes_nothing_and_says_so() {
     let mut life = Life::begin(&data_dir, &[(&path, None)]);
     std::fs::remove_dir_all(directory(&data_dir)).unwrap();
     std::fs::write(directory(&data_dir), b"").unwrap();
-    for number in 0..=limits::LOG_PATIENCE_ROUNDS {
-        life.tell(&line(number as usize));
+    for number in 0..4 {
+        life.tell(&line(number));
+        assert!(!life.journal());
+        assert_eq!(life.shared.problem(), None, "it may pass");
+    }
+    for _ in 0..4 * 3600 {
+        life.now += limits::LOG_PATIENCE;
         assert!(!life.journal());
     }
+    let name = data_dir.to_string_lossy().into_owned();
+    assert_eq!(crate::observe::diagnostics::said_of(&name).len(), 9, "it is said ever more seldom");
     assert!(life.shared.problem().unwrap().contains("cannot be written: "));
     assert!(life.chunks.take().is_some(), "left to the shards");
     std::fs::remove_file(directory(&data_dir)).unwrap();
@@ -457,7 +464,7 @@ fn where_a_log_goes_on_is_not_looked_for_all_the_time() {
     std::fs::remove_dir(&segment).unwrap();
     std::fs::rename(data_dir.join("aside"), &segment).unwrap();
     assert!(!life.log(false), "it waits");
-    life.now += limits::LOG_COMPLAINT;
+    life.now += limits::LOG_RESUMED_AGAIN;
     assert!(life.log(false));
     assert_eq!(std::fs::read_to_string(&path).unwrap(), line(0) + &line(1));
 }

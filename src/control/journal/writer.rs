@@ -18,7 +18,9 @@ use crate::limits;
 use crate::observe::accounting::Chunks;
 use crate::observe::diagnostics::Level;
 use crate::observe::journaled::Journaled;
+use crate::observe::repeat::Repeat;
 use crate::runtime::files::Reserve;
+use crate::runtime::process;
 
 /// The writer.
 pub(super) struct Writer {
@@ -35,8 +37,8 @@ pub(super) struct Writer {
     positions: BTreeMap<u16, Known>,
     pending: Option<Pending>,
     spare: Vec<u8>,
-    round: u32,
-    failing: u32,
+    looked_at: Duration,
+    unwritten: Repeat,
 }
 
 struct Open {
@@ -73,24 +75,24 @@ impl Writer {
             positions,
             pending: None,
             spare: Vec::new(),
-            round: 0,
-            failing: 0,
+            looked_at: Duration::ZERO,
+            unwritten: Repeat::after(limits::LOG_PATIENCE),
         }
     }
 
     /// Takes what there is and writes it; `now` is the time of day. Whether nothing is left.
     pub(super) fn round(&mut self, chunks: &Chunks, now: Duration) -> bool {
-        self.round = self.round.wrapping_add(1);
-        if self.round.is_multiple_of(limits::LOG_LOOK_ROUNDS) {
+        if now >= self.looked_at + limits::LOG_LOOK {
+            self.looked_at = now;
             self.look_at_file();
         }
         loop {
             if self.pending.is_none() && !self.gather(chunks, now) {
-                self.recovered();
+                self.recovered(now);
                 return true;
             }
             if let Err(error) = self.write(now) {
-                self.failed(&error);
+                self.failed(&error, now);
                 return false;
             }
         }
@@ -206,18 +208,16 @@ impl Writer {
         }
     }
 
-    fn failed(&mut self, error: &io::Error) {
-        self.failing = self.failing.saturating_add(1);
-        if self.failing < limits::LOG_PATIENCE_ROUNDS {
+    fn failed(&mut self, error: &io::Error, now: Duration) {
+        let is_due = self.unwritten.lasts(now);
+        if !self.unwritten.is_trouble(now) {
             return;
         }
         let words = format!(
             "the journal of events in {} cannot be written: {error}",
             self.shared.directory().display()
         );
-        if self.failing == limits::LOG_PATIENCE_ROUNDS
-            || self.failing.is_multiple_of(limits::LOG_COMPLAIN_ROUNDS)
-        {
+        if is_due {
             say(
                 Level::Error,
                 format_args!("{words}; mail is taken only as long as its events find room in memory"),
@@ -226,10 +226,14 @@ impl Writer {
         self.shared.set_failed(Some(words));
     }
 
-    fn recovered(&mut self) {
-        if std::mem::take(&mut self.failing) >= limits::LOG_PATIENCE_ROUNDS {
+    fn recovered(&mut self, now: Duration) {
+        let was_trouble = self.unwritten.is_trouble(now);
+        if let Some(lasted) = self.unwritten.ended(now) {
+            let seconds = lasted.as_secs();
+            say(Level::Info, format_args!("the journal of events is written again, after {seconds} s"));
+        }
+        if was_trouble {
             self.shared.set_failed(None);
-            say(Level::Info, format_args!("the journal of events is written again"));
         }
     }
 }
@@ -241,6 +245,7 @@ pub(super) fn not_synced(shared: &Shared, error: &io::Error) {
          the spool keeps the room of mail that has left",
         shared.directory().display()
     );
-    say(Level::Error, format_args!("{words}"));
-    shared.freeze(words);
+    if shared.freeze(words.clone(), process::since_boot()) {
+        say(Level::Error, format_args!("{words}"));
+    }
 }

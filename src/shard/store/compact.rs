@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use crate::id::Location;
 use crate::limits;
+use crate::observe::repeat;
 use crate::runtime::{Defect, Runtime, Segment};
 use crate::shard::Shard;
 use crate::shard::promise::{Promise, promise};
@@ -123,18 +124,29 @@ async fn gather<R: Runtime>(shard: &Rc<Shard<R>>, writer: &Rc<LaneWriter<R>>) ->
             // Settled while it was read: what was read may be anything.
             Err(_) if !writer.lane.borrow().is_still(&candidate) => {}
             Err(error) => {
-                let words =
-                    format!("cannot be moved: {error}; it stays where it is, and so does its segment");
-                load::report_unreadable(
-                    shard,
-                    writer.lane.borrow().id(candidate.key),
-                    candidate.location,
-                    &words,
-                );
+                report_unmoved(shard, writer, &candidate, &error);
             }
         }
     }
     moves
+}
+
+/// It is tried again whenever something else of its segment has left, and told now and then.
+fn report_unmoved<R: Runtime>(
+    shard: &Shard<R>,
+    writer: &LaneWriter<R>,
+    candidate: &Candidate,
+    error: &io::Error,
+) {
+    let now = shard.runtime.now().since(Instant::default());
+    let Some(times) = writer.unmoved.borrow_mut().happened(now) else {
+        return shard.instruments.counters.messages_unreadable.add(1);
+    };
+    let words = format!(
+        "cannot be moved: {error}; it stays where it is, and so does its segment{}; `relevo spool verify` names all such",
+        repeat::more(times)
+    );
+    load::report_unreadable(shard, writer.lane.borrow().id(candidate.key), candidate.location, &words);
 }
 
 /// Reads a message, and stores the pieces of a large one that have to move.

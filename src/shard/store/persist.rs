@@ -14,6 +14,7 @@ use crate::id::{Durable, MessageId};
 use crate::limits;
 use crate::observe::diagnostics::Level;
 use crate::observe::event::{Arrival, Event, Mail};
+use crate::observe::repeat;
 use crate::queue::outcome::Receipt;
 use crate::runtime::{Defect, Runtime, Segment, Synced};
 use crate::shard::Shard;
@@ -27,6 +28,7 @@ use crate::smtp::server::NotStored;
 use crate::spool::batch::{Batch, Item, NewMessage};
 use crate::spool::lane::{Begin, Done, StoredMessage};
 use crate::spool::record::Extent;
+use crate::time::Instant;
 
 /// The lane writer: the one writer of a lane.
 pub async fn persist<R: Runtime>(shard: Rc<Shard<R>>, writer: Rc<LaneWriter<R>>) {
@@ -124,13 +126,7 @@ async fn commit<R: Runtime>(shard: &Rc<Shard<R>>, writer: &Rc<LaneWriter<R>>, ba
         }
         Err(error) => {
             counters.commits_failed.add(1);
-            let lane = writer.lane.borrow().number();
-            shard.say(
-                Level::Error,
-                format_args!(
-                    "lane {lane}: a commit failed ({error}); its clients get 451, the lane goes on in a fresh segment"
-                ),
-            );
+            say_failed(shard, writer, &error);
             let slot = batch.slot;
             let items = writer.lane.borrow_mut().failed(batch);
             if shard.runtime.planted(Defect::FailedSegmentSealed) {
@@ -324,4 +320,17 @@ async fn housekeep<R: Runtime>(shard: &Rc<Shard<R>>, writer: &Rc<LaneWriter<R>>)
     if let Some(slot) = wanted {
         shard.runtime.spawn_vital("segment maker", grow::make_segment(shard.clone(), writer.clone(), slot));
     }
+}
+
+/// The first is said at once; a disk that goes on failing is told as a number now and then.
+fn say_failed<R: Runtime>(shard: &Shard<R>, writer: &LaneWriter<R>, error: &io::Error) {
+    let now = shard.runtime.now().since(Instant::default());
+    let Some(times) = writer.failing.borrow_mut().happened(now) else { return };
+    let (lane, more) = (writer.lane.borrow().number(), repeat::more(times));
+    shard.say(
+        Level::Error,
+        format_args!(
+            "lane {lane}: a commit failed ({error}); its clients get 451, the lane goes on in a fresh segment{more}"
+        ),
+    );
 }

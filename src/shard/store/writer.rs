@@ -7,6 +7,7 @@ use std::task::Waker;
 
 use crate::id::{Durable, MessageId};
 use crate::limits;
+use crate::observe::repeat::Repeat;
 use crate::queue::outcome::Receipt;
 use crate::runtime::Runtime;
 use crate::shard::promise::Fulfil;
@@ -88,6 +89,9 @@ pub struct LaneWriter<R: Runtime> {
     pub(super) done: RefCell<Vec<Done<Waiters>>>,
     /// Credits to be given home, by home.
     pub(super) credits: RefCell<Vec<u32>>,
+    /// Commits that failed, and messages that could not be moved: a disk that fails does so all the time.
+    pub(super) failing: RefCell<Repeat>,
+    pub(super) unmoved: RefCell<Repeat>,
 }
 
 impl<R: Runtime> LaneWriter<R> {
@@ -124,6 +128,8 @@ impl<R: Runtime> LaneWriter<R> {
             waker: RefCell::new(None),
             done: RefCell::default(),
             credits: RefCell::default(),
+            failing: RefCell::default(),
+            unmoved: RefCell::default(),
         }
     }
 
