@@ -95,7 +95,7 @@ fn more_than_the_disk(config: &Config) -> Vec<ConfigError> {
     let (spool, control) = (&config.spool, &config.control);
     let disk = files::size_bytes(&config.node.data_dir);
     let keys = [
-        ("spool.size_max", spool.size_max, spool.segment_size * 8),
+        ("spool.size_max", spool.size_max, spool.segment_size * limits::SPOOL_SEGMENTS_LEAST),
         ("control.journal_size_max", control.journal_size_max, limits::JOURNAL_SIZE_MIN),
     ];
     let told = |(key, size, least): (&str, u64, u64)| {
@@ -105,9 +105,8 @@ fn more_than_the_disk(config: &Config) -> Vec<ConfigError> {
             config.node.data_dir.display(),
             exact(disk)
         );
-        let unit = if disk > 4 << 30 { 1 << 30 } else { 1 << 20 };
-        let fitting = (disk / 2).max(least) / unit * unit;
-        config.places.propose(key, problem, &quoted(&show_size(fitting)), ", half of it, or less than it has")
+        let fitting = (1 << (disk / 2).max(1).ilog2()).max(least);
+        config.places.propose(key, problem, &quoted(&show_size(fitting)), ", or less than it has")
     };
     let is_too_much = |(key, size, _): &(&str, u64, u64)| *size > disk && config.places.has(key);
     keys.into_iter().filter(is_too_much).map(told).collect()

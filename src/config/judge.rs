@@ -136,11 +136,11 @@ fn judge_listener(
         found.push(config.places.propose(&key("connections_per_client"), problem, &literal, more));
     }
     let size = listener.message_size_max;
-    if size < 1 << 20 {
+    if size < limits::MESSAGE_SIZE_SMALL {
         let problem =
             format!("messages over {} are refused: most mail with a picture is larger", show_size(size));
         found.push(config.places.propose(&key("message_size_max"), problem, "\"50MiB\"", ", what is usual"));
-    } else if size > 256 << 20 {
+    } else if size > limits::MESSAGE_SIZE_DOUBTED {
         let problem = format!("{} is more than any large receiver takes (25 to 150 MB)", show_size(size));
         found.push(config.places.propose(&key("message_size_max"), problem, "\"150MiB\"", " or less"));
     }

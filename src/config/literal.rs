@@ -13,6 +13,7 @@ use toml::de::DeValue;
 
 use crate::config::nearest::nearest;
 use crate::config::{guess, value};
+use crate::limits;
 
 /// What is wrong with a value, and the fix.
 pub(crate) struct Wrong {
@@ -192,17 +193,22 @@ pub(crate) fn boolean(value: &DeValue<'_>) -> Result<bool, Wrong> {
     })
 }
 
-/// A number from 1.0 to 100.0.
+/// A number from 1.0 to the largest factor.
 pub(super) fn factor(value: &DeValue<'_>, usual: f64) -> Result<f64, Wrong> {
     let number = bare(value).and_then(|text| text.parse::<f64>().ok());
-    number.filter(|factor| (1.0..=100.0).contains(factor)).ok_or_else(|| {
+    number.filter(|factor| (1.0..=limits::RETRY_FACTOR_MAX).contains(factor)).ok_or_else(|| {
         let quoted = value.as_str().and_then(|text| text.trim().parse::<f64>().ok());
-        let meant = number.or(quoted).filter(|number| number.is_finite()).unwrap_or(usual).clamp(1.0, 100.0);
+        let meant = number
+            .or(quoted)
+            .filter(|number| number.is_finite())
+            .unwrap_or(usual)
+            .clamp(1.0, limits::RETRY_FACTOR_MAX);
         let problem = match bare(value) {
             Some(number) => format!("{number} is out of range"),
             None => format!("this is {}, not a factor", kind(value)),
         };
-        Wrong::write(problem, format!("{meant:?}"), ", or another number from 1.0 to 100.0")
+        let more = format!(", or another number from 1.0 to {:?}", limits::RETRY_FACTOR_MAX);
+        Wrong::write(problem, format!("{meant:?}"), &more)
     })
 }
 

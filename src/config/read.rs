@@ -83,11 +83,12 @@ fn listener(section: &Section<'_>, accounts: bool) -> ListenerConfig {
     let relay_from = section
         .read("relay_from", loopback(), |value| list(value, value::network, guess::network, "10.0.0.0/8"));
     let message_size_max = section.read("message_size_max", limits::MESSAGE_SIZE_DEFAULT, |value| {
-        bytes(value, 64 * 1024..=2 * 1024 * 1024 * 1024, limits::MESSAGE_SIZE_DEFAULT)
+        bytes(value, limits::MESSAGE_SIZE_LEAST..=limits::MESSAGE_SIZE_MOST, limits::MESSAGE_SIZE_DEFAULT)
     });
     let recipients = limits::RECIPIENTS_MAX as u64;
-    let recipients_max =
-        section.read("recipients_max", recipients, |value| integer(value, 100..=recipients, recipients));
+    let recipients_max = section.read("recipients_max", recipients, |value| {
+        integer(value, limits::RECIPIENTS_LEAST..=recipients, recipients)
+    });
     let bare_newlines = section.read("bare_newlines", BareNewlines::Refuse, |value| {
         word(value, [("refuse", BareNewlines::Refuse), ("normalise", BareNewlines::Normalise)])
     });
@@ -169,9 +170,9 @@ pub(super) fn dns(section: &Section<'_>) -> DnsConfig {
     });
     let usual = Duration::from_secs(5);
     let timeout = section.read("timeout", usual, |value| {
-        span(value, Duration::from_millis(100)..=limits::DNS_TIMEOUT_MAX, usual)
+        span(value, limits::DNS_TIMEOUT_MIN..=limits::DNS_TIMEOUT_MAX, usual)
     });
-    let attempts = section.read("attempts", 3, |value| integer(value, 1..=20, 3));
+    let attempts = section.read("attempts", 3, |value| integer(value, 1..=limits::DNS_ATTEMPTS_MAX, 3));
     let hosts = section.read("hosts", Some("/etc/hosts".into()), |value| path(value, "/etc/hosts"));
     section.finish();
     DnsConfig {
@@ -186,19 +187,20 @@ pub(super) fn dns(section: &Section<'_>) -> DnsConfig {
 
 pub(super) fn delivery(section: &Section<'_>) -> Delivery {
     let usual = limits::DESTINATION_CONNECTIONS_DEFAULT as u64;
+    let most = limits::DESTINATION_CONNECTIONS_LIMIT;
     let connections =
-        section.read("connections_per_destination", usual, |value| integer(value, 1..=10_000, usual));
+        section.read("connections_per_destination", usual, |value| integer(value, 1..=most, usual));
     let delivery = Delivery {
         connections_per_destination: connections as usize,
         connections_per_address: section
-            .read("connections_per_address", connections, |value| integer(value, 1..=10_000, connections))
+            .read("connections_per_address", connections, |value| integer(value, 1..=most, connections))
             as usize,
         private_networks: section.read("private_networks", PrivateNetworks::Refuse, |value| {
             word(value, [("refuse", PrivateNetworks::Refuse), ("allow", PrivateNetworks::Allow)])
         }),
-        messages_per_connection: section
-            .read("messages_per_connection", 0, |value| integer(value, 0..=1_000_000, 0))
-            as usize,
+        messages_per_connection: section.read("messages_per_connection", 0, |value| {
+            integer(value, 0..=limits::MESSAGES_PER_CONNECTION_LIMIT, 0)
+        }) as usize,
         pipeline_messages: section.read("pipeline_messages", true, boolean),
         mx_port: section.read("mx_port", 25, |value| port(value, 25)),
         starttls: section.read("starttls", true, boolean),
@@ -253,7 +255,8 @@ pub(super) fn spool(section: &Section<'_>) -> SpoolConfig {
         if value.as_integer().is_some_and(|number| number.as_str() == "0") || value.as_str() == Some("0") {
             return Ok(0);
         }
-        bytes(value, segment_size * 8..=1 << 50, segment_size * 256)
+        let least = segment_size * limits::SPOOL_SEGMENTS_LEAST;
+        bytes(value, least..=limits::DISK_BYTES_MAX, segment_size * limits::SPOOL_SEGMENTS_USUAL)
     });
     section.finish();
     SpoolConfig { segment_size, size_max }
@@ -286,8 +289,9 @@ pub(super) fn control(section: &Section<'_>, data_dir: &Path) -> Control {
         Err(Wrong::write(problem, quoted("/run/relevo/control.sock"), &more))
     });
     let journal = limits::JOURNAL_SIZE_DEFAULT;
-    let journal_size_max = section
-        .read("journal_size_max", journal, |value| bytes(value, limits::JOURNAL_SIZE_MIN..=1 << 50, journal));
+    let journal_size_max = section.read("journal_size_max", journal, |value| {
+        bytes(value, limits::JOURNAL_SIZE_MIN..=limits::DISK_BYTES_MAX, journal)
+    });
     section.finish();
     Control { http, journal_size_max, socket, socket_named, socket_left_out }
 }

@@ -9,6 +9,7 @@ use toml::de::{DeTable, DeValue};
 use crate::config::error::{ConfigError, Places, on_one_line};
 use crate::config::literal::{Fix, Wrong, assignment};
 use crate::config::nearest::nearest;
+use crate::limits;
 
 /// The file being read, and what was found wrong in it.
 pub(super) struct Reader<'a> {
@@ -79,7 +80,13 @@ impl<'a> Reader<'a> {
     /// A piece of the file as one short line.
     fn source(&self, span: std::ops::Range<usize>) -> String {
         let text = self.text.get(span).unwrap_or_default();
-        let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(200).collect();
+        let line: String = text
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+            .chars()
+            .take(limits::CONFIG_SOURCE_MAX)
+            .collect();
         on_one_line(&line)
     }
 

@@ -84,8 +84,9 @@ fn one(section: &Section<'_>, listeners: &[SocketAddr]) -> ShardConfig {
         |key, most| section.read(key, None, |value| integer(value, 1..=most, most).map(|n| Some(n as usize)));
     let shard = ShardConfig {
         index: section.read("index", 0, |value| integer(value, 0..=most, 0)) as usize,
-        core: section
-            .read("core", None, |value| integer(value, 0..=65_535, 0).map(|core| Some(core as usize))),
+        core: section.read("core", None, |value| {
+            integer(value, 0..=u64::from(u16::MAX), 0).map(|core| Some(core as usize))
+        }),
         listeners: section.read("listeners", None, |value| {
             let usual = listeners.first().map(SocketAddr::to_string).unwrap_or_default();
             let listed = list(value, |text| value::socket(text, None), guess::listening, &usual)?;

@@ -35,7 +35,10 @@ pub(super) fn errors(text: &str) -> Vec<SyntaxError> {
         };
         let problem = match line.trim() {
             "" => problem,
-            line => format!("`{}` is no TOML ({problem})", line.chars().take(80).collect::<String>()),
+            line => format!(
+                "`{}` is no TOML ({problem})",
+                line.chars().take(limits::CONFIG_LINE_MAX).collect::<String>()
+            ),
         };
         found.push(SyntaxError { at, problem, fix });
     }

@@ -290,3 +290,7 @@ pub const LOCAL_BACKLOG: i32 = 256;
 /// Names that one label of a metric may have on one shard, what has none of its own included: a page of metrics stays small, and a route file
 /// of this length is rare. Looked through once for each site.
 pub const METRIC_NAMES_MAX: usize = 128;
+/// Letters of a value, or of a line, that an error of a configuration repeats.
+pub const CONFIG_SOURCE_MAX: usize = 200;
+/// Letters of a line that is no TOML.
+pub const CONFIG_LINE_MAX: usize = 80;

@@ -78,3 +78,10 @@ pub const DNS_FAILURE_TTL: Duration = Duration::from_secs(10);
 
 /// How long a look-up for a host that is connected to waits before it is looked again whether too many are under way.
 pub const ASKING_PAUSE: Duration = Duration::from_millis(20);
+
+/// Bytes of an answer that one read takes: over UDP all of it, as we ask for less (`dns::message`) and some servers send more.
+pub const DNS_READ: usize = 4096;
+/// Tries of a question that a configuration may ask for.
+pub const DNS_ATTEMPTS_MAX: u64 = 20;
+/// Shortest time that it may give a name server for an answer: a round trip around the earth takes longer.
+pub const DNS_TIMEOUT_MIN: Duration = Duration::from_millis(100);

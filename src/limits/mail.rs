@@ -65,3 +65,9 @@ pub const CLASSIFIED_KEPT: usize = 256;
 pub const CLASSIFIED_A_SECOND: u32 = 500;
 /// New texts that are looked through in one turn.
 pub const CLASSIFIED_AT_ONCE: u32 = 4;
+/// Bytes of the words of a notification beside what it repeats: what memory is taken for, not a bound.
+pub const DSN_WORDS_ROOM: usize = 2048;
+/// The same for each recipient of it, named in both of its parts.
+pub const DSN_RECIPIENT_ROOM: usize = 512;
+/// Bytes of a usual trace field: what memory is taken for.
+pub const TRACE_FIELD_ROOM: usize = 320;

@@ -31,3 +31,11 @@ pub const SPARE_BUFFERS: usize = 256;
 pub const SPARE_BODY_MAX: usize = 64 * 1024;
 /// Bytes of the shard's shared receive buffer.
 pub const SCRATCH: usize = 64 * 1024;
+/// Smallest bound on a message that a configuration may ask for: RFC 5321 4.5.3.1.7 says 64K octets.
+pub const MESSAGE_SIZE_LEAST: u64 = 64 * 1024;
+/// And the largest: a body's length is 32 bits in many a next hop, and half of that in some.
+pub const MESSAGE_SIZE_MOST: u64 = 2 * 1024 * 1024 * 1024;
+/// From here on a bound on messages is told to be larger than any large receiver takes (25 to 150 MB).
+pub const MESSAGE_SIZE_DOUBTED: u64 = 256 * 1024 * 1024;
+/// And below this to be smaller than most mail with a picture.
+pub const MESSAGE_SIZE_SMALL: u64 = 1024 * 1024;

@@ -144,3 +144,9 @@ pub const ROUTE_WEIGHT_MAX: u64 = 1000;
 pub const ROUTE_ORDER_MAX: u64 = 10_000;
 /// Bytes of the path of a Unix socket: `sun_path` has 108, and a zero behind it (unix(7)).
 pub const SOCKET_PATH_MAX: usize = 107;
+/// Connections to one destination, or to one address, that a configuration may ask for.
+pub const DESTINATION_CONNECTIONS_LIMIT: u64 = 10_000;
+/// Messages of one connection that it may ask for; 0 is no bound.
+pub const MESSAGES_PER_CONNECTION_LIMIT: u64 = 1_000_000;
+/// Factor between two waits that it may ask for: with more the second one is the longest.
+pub const RETRY_FACTOR_MAX: f64 = 100.0;

@@ -114,3 +114,5 @@ pub const CONNECTIONS_LEAST: u64 = 8;
 pub const WRONG_KEPT: usize = 4;
 /// Entries of one row of the tables of guesses: where it is full, the one goes that is soonest forgotten anyway.
 pub const GUESSES_ROW: usize = 8;
+/// Places in the table of clients that are kept whatever leaves: some tens of kilobytes.
+pub const CLIENTS_ROOM_KEPT: usize = 1024;

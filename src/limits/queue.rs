@@ -38,3 +38,7 @@ pub const FOUND_MAX: usize = 2 * 1024 * 1024;
 pub const FOUND_BLOCK: u32 = 64;
 /// How many times dearer a look at a group is where it is looked up among what was found: each is a miss of the caches or two.
 pub const FOUND_LOOK_COST: usize = 4;
+/// Times at which domains are looked at that are out of date, beside twice as many as there are domains, before they are sorted out.
+pub const WAKES_SPARE: usize = 1024;
+/// Places for texts of replies that are left to bare codes when all others are taken: there are a thousand codes.
+pub const REPLIES_OF_CODES: usize = 1_000;

@@ -74,3 +74,7 @@ pub const POLLS_AT_ONCE: usize = 128;
 
 /// Wakes by other threads that are remembered one by one; if more come before the executor looks, it wakes all tasks.
 pub const FOREIGN_WAKES_MAX: usize = 4096;
+/// Bytes of a line of numbers in /proc: seven of them, or three, of at most 20 digits.
+pub const PROC_LINE_MAX: usize = 160;
+/// Random numbers that a shard draws from the kernel at once: a call of the kernel costs as much as hundreds of them.
+pub const RANDOM_POOL: usize = 256;

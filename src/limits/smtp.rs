@@ -16,6 +16,8 @@ pub const RECIPIENTS_MAX: usize = 1_000;
 pub const LOCAL_PART_MAX: usize = 255;
 /// Longest domain as text: the 255 octets of RFC 1035 2.3.4 count a length for each label and the root.
 pub const DOMAIN_MAX: usize = 253;
+/// Bytes of one part of a domain name (RFC 1035 2.3.4).
+pub const LABEL_MAX: usize = 63;
 /// Longest path, angle brackets included. RFC 5321 4.5.3.1.3 says 256, too few for such local parts; this is what fits with
 /// `MAIL FROM:` in the 512 octets of a command line that every next hop takes (4.5.3.1.4), parameters apart.
 pub const PATH_MAX: usize = 500;
@@ -71,3 +73,7 @@ pub const REPLIES_SMALL: usize = 4096;
 
 /// Bytes of a text in memory beside the text, and what the allocator adds.
 pub const TEXT_OVERHEAD: usize = 64;
+/// The least that a bound on recipients may be (RFC 5321 4.5.3.1.8).
+pub const RECIPIENTS_LEAST: u64 = 100;
+/// Bytes that an idle session's buffer of replies may have: a few replies, for each of a hundred thousand sessions.
+pub const REPLIES_KEPT_ROOM: usize = 1024;

@@ -137,3 +137,13 @@ pub const RECORDED_SINCE_MAX: usize = 4_000_000;
 pub const RECORDED_SINCE_LEAST: usize = 100_000;
 /// Records that are looked through for those of one message, which is read once for all of them.
 pub const RETOLD_TOGETHER: usize = 4_096;
+/// Segments that a bound on the spool's size must leave room for, of all shards.
+pub const SPOOL_SEGMENTS_LEAST: u64 = 8;
+/// Those that it leaves room for where somebody has to be given an example.
+pub const SPOOL_SEGMENTS_USUAL: u64 = 256;
+/// Bytes that a bound on the spool or the journal may be: more than any file system has, and sums of them fit in 64 bits.
+pub const DISK_BYTES_MAX: u64 = 1 << 50;
+/// Bytes of a commit that are read at first: a usual one's header and records, which then need no second read.
+pub const COMMIT_READ: usize = 64 * 1024;
+/// Bytes of a file of one line in the data directory: what is longer is none of ours.
+pub const LINE_FILE_MAX: u64 = 64;

@@ -159,7 +159,7 @@ pub fn is_domain(domain: &[u8]) -> bool {
     !domain.is_empty()
         && domain.len() <= limits::DOMAIN_MAX
         && domain.split(|byte| *byte == b'.').all(|label| {
-            (1..=63).contains(&label.len())
+            (1..=limits::LABEL_MAX).contains(&label.len())
                 && label.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
         })
 }

@@ -102,7 +102,11 @@ pub fn compose(notice: &Notice<'_>) -> Option<Bounce> {
     let mut header = Vec::with_capacity(notice.header.len().min(limits::HEADER_MAX));
     copy_header(&mut header, notice.header);
 
-    let mut body = Vec::with_capacity(2048 + header.len() + notice.failures.len().saturating_mul(512));
+    let mut body = Vec::with_capacity(
+        limits::DSN_WORDS_ROOM
+            + header.len()
+            + notice.failures.len().saturating_mul(limits::DSN_RECIPIENT_ROOM),
+    );
     write_head(&mut body, notice, message_id(&header));
     write_words(&mut body, notice);
     write_status(&mut body, notice);

@@ -38,7 +38,7 @@ pub fn write_received<'a>(
     recipient: Option<&[u8]>,
 ) {
     let origin = origin.into();
-    out.reserve(320);
+    out.reserve(limits::TRACE_FIELD_ROOM);
     let mut field = Folded::begin(out, "Received:");
     if let Some(client) = origin.client {
         write_from(&mut field, origin.helo, client);

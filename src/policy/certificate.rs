@@ -8,6 +8,9 @@ use webpki::{EndEntityCert, Error, KeyUsage};
 use crate::limits;
 use crate::time::UnixMillis;
 
+/// A time, in seconds, at which every certificate has ended.
+const NEVER: u64 = 1 << 40;
+
 /// The first certificate of a chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
@@ -30,7 +33,6 @@ impl Certificate {
             let time = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
             first.verify_for_usage(&[], &[], &[], time, KeyUsage::server_auth(), None, None).err()
         };
-        const NEVER: u64 = 1 << 40;
         let not_after = match at(NEVER) {
             Some(Error::CertExpired { not_after, .. }) => not_after.as_secs(),
             _ => return None,
@@ -49,7 +51,7 @@ impl Certificate {
 
     /// Whole days it still holds; negative where it has ended.
     pub fn days_left(&self, now: UnixMillis) -> i64 {
-        let (until, now) = (self.not_after.min(1 << 40) as i64, (now.0 / 1000).min(1 << 40) as i64);
+        let (until, now) = (self.not_after.min(NEVER) as i64, (now.0 / 1000).min(NEVER) as i64);
         (until - now).div_euclid(86_400)
     }
 

@@ -4,6 +4,8 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use crate::limits;
+
 /// A client's network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Client {
@@ -61,7 +63,8 @@ impl Clients {
         if *count == 0 {
             self.open.remove(&client);
             // A wave of clients leaves no large table behind.
-            if self.open.capacity() > 1024 && self.open.len() < self.open.capacity() / 8 {
+            if self.open.capacity() > limits::CLIENTS_ROOM_KEPT && self.open.len() < self.open.capacity() / 8
+            {
                 self.open.shrink_to(self.open.len() * 2);
             }
         }

@@ -134,7 +134,7 @@ pub fn read_node_id(directory: &Path) -> io::Result<Option<u64>> {
     let path = directory.join("node");
     let mut text = String::new();
     match open_small(&path) {
-        Ok(file) => file.take(64).read_to_string(&mut text)?,
+        Ok(file) => file.take(limits::LINE_FILE_MAX).read_to_string(&mut text)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
@@ -148,7 +148,7 @@ pub fn read_origin(directory: &Path) -> io::Result<Option<(u64, u16)>> {
     let path = directory.join("birthplace");
     let mut text = String::new();
     match open_small(&path) {
-        Ok(file) => file.take(64).read_to_string(&mut text)?,
+        Ok(file) => file.take(limits::LINE_FILE_MAX).read_to_string(&mut text)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
@@ -431,7 +431,7 @@ pub fn usage() -> Usage {
     // Kept open from the first call on: it is wanted most when there are no descriptors left.
     static STATM: OnceLock<Option<File>> = OnceLock::new();
     let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    let mut text = [0; 128];
+    let mut text = [0; limits::PROC_LINE_MAX];
     let statm = STATM.get_or_init(|| File::open("/proc/self/statm").ok()).as_ref();
     let read = statm.and_then(|file| file.read_at(&mut text, 0).ok()).unwrap_or(0);
     let statm = String::from_utf8_lossy(&text[..read]);

@@ -87,7 +87,7 @@ impl Match {
         }
         if name.contains("..")
             || name.len() > limits::DOMAIN_MAX
-            || name.split('.').any(|label| label.len() > 63)
+            || name.split('.').any(|label| label.len() > limits::LABEL_MAX)
         {
             return Some("no name in the DNS ends so");
         }

@@ -118,7 +118,13 @@ impl<'a> Reading<'a> {
     /// A piece of the file as one short line.
     pub(super) fn source(&self, span: Range<usize>) -> String {
         let text = self.text.get(span).unwrap_or_default();
-        let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(200).collect();
+        let line: String = text
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+            .chars()
+            .take(limits::CONFIG_SOURCE_MAX)
+            .collect();
         on_one_line(&line)
     }
 

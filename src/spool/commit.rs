@@ -76,7 +76,7 @@ impl<'a, F: Files> CommitReader<'a, F> {
     /// Reads and checks the commit at `at`.
     pub(in crate::spool) fn whole(&self, at: u64, end: u64, sealed: bool) -> Result<Commit, NoCommit> {
         let read = |offset: u64, length: usize| self.files.read(self.slot, offset, length);
-        let first = ((64 * 1024).min(end - at)) as usize;
+        let first = (limits::COMMIT_READ as u64).min(end - at) as usize;
         let mut bytes = read(at, first).map_err(|_| NoCommit::Unsound(RecordError::Damaged))?;
         let commit_header = CommitHeader::read(&bytes, self.salt, at).ok_or(NoCommit::Absent)?;
         if commit_header.end() > end || commit_header.records_length > limits::RECORDS_MAX {

@@ -19,7 +19,7 @@ pub struct Replies {
 impl Replies {
     /// Keeps a text. Past the bound of distinct texts, only its reply code is told apart.
     fn keep(&mut self, text: &str) -> u16 {
-        let full = self.by_text.len() >= limits::REPLIES_KEPT_MAX - 1000;
+        let full = self.by_text.len() >= limits::REPLIES_KEPT_MAX - limits::REPLIES_OF_CODES;
         let text = if full { text.get(..3).unwrap_or("") } else { text };
         if let Some(key) = self.by_text.get(text).copied() {
             self.texts[usize::from(key)].1 += 1;

@@ -3,6 +3,7 @@
 
 mod constants;
 mod imports;
+mod inline;
 mod source;
 
 use std::fs;
@@ -248,6 +249,11 @@ fn files_use_each_other_in_no_circle() {
 #[test]
 fn bounds_stand_among_the_limits() {
     constants::assert_bounds_are_limits(&sources("src"));
+}
+
+#[test]
+fn bounds_have_names() {
+    inline::assert_bounds_have_names(&sources("src"));
 }
 
 #[test]

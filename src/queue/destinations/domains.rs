@@ -124,7 +124,7 @@ impl Domains {
         }
         domain.wakes = at;
         self.due.push(Reverse((at, key)));
-        if self.due.len() > 2 * self.by_name.len() + 1024 {
+        if self.due.len() > 2 * self.by_name.len() + limits::WAKES_SPARE {
             let slots = &self.slots;
             let counts = |key: &DomainKey, at: u32| {
                 slots[key.0 as usize].as_ref().is_some_and(|domain| domain.wakes == at)

@@ -5,6 +5,8 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
+use crate::limits;
+
 /// Reads what the kernel's scheduler knows of the thread that made it: time on a core plus time it was ready and waited for one. On
 /// a machine with more to do than cores, the time on a core alone would call a thread idle that never gets to run.
 pub(super) struct Effort {
@@ -31,7 +33,7 @@ impl Effort {
 
     /// Three numbers: nanoseconds on a core, nanoseconds ready, times it was given a core.
     fn scheduled(&self) -> Option<Duration> {
-        let mut text = [0; 96];
+        let mut text = [0; limits::PROC_LINE_MAX];
         let length = self.statistics.as_ref()?.read_at(&mut text, 0).ok()?;
         let text = std::str::from_utf8(&text[..length]).ok()?;
         let mut numbers = text.split_ascii_whitespace().map(|word| word.parse::<u64>().ok());

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use crate::limits;
 use crate::runtime::{Bell, Priority, Runtime, SegmentMap, Uncomputed, Workspace, ending, files, output};
 use crate::time::{Instant, UnixMillis};
 
@@ -125,7 +126,7 @@ impl<E: Engine> OsRuntime<E> {
             helpers,
             reactor,
             bell,
-            entropy: RefCell::new(Entropy { pool: [0; 256], left: 0 }),
+            entropy: RefCell::new(Entropy { pool: [0; limits::RANDOM_POOL], left: 0 }),
             tally,
             effort: Effort::new(),
             clock,
@@ -144,7 +145,7 @@ const GETRANDOM_WHOLE: usize = 256;
 
 /// Random numbers of the kernel, a pool at a time.
 struct Entropy {
-    pool: [u64; 256],
+    pool: [u64; limits::RANDOM_POOL],
     left: usize,
 }
 

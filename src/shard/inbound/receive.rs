@@ -264,7 +264,7 @@ impl<R: Runtime> Connection<R> {
             self.wire.send(&out).await?;
             self.out = out;
             self.out.clear();
-            if self.out.capacity() > 1024 {
+            if self.out.capacity() > limits::REPLIES_KEPT_ROOM {
                 self.out = Vec::new();
             }
         }

@@ -173,7 +173,7 @@ impl<R: Runtime> NameServers<R> {
         let socket = self.runtime.datagram(server)?;
         socket.try_send(question)?;
         let mut timeout = self.timers.sleep_until(until);
-        let mut buffer = [0; 4096];
+        let mut buffer = [0; limits::DNS_READ];
         loop {
             match socket.try_recv(&mut buffer) {
                 Ok(length) => match message::read_answer(&buffer[..length], id, name, kind) {
@@ -210,7 +210,7 @@ impl<R: Runtime> NameServers<R> {
             let length = u16::try_from(question.len()).unwrap_or(0).to_be_bytes();
             wire.send(&[&length[..], question].concat()).await?;
             let mut answer = Vec::new();
-            let mut buffer = [0; 4096];
+            let mut buffer = [0; limits::DNS_READ];
             loop {
                 if let Some((length, rest)) = answer.split_first_chunk::<2>() {
                     let length = usize::from(u16::from_be_bytes(*length));
