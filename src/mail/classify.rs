@@ -73,6 +73,32 @@ impl Class {
         }
     }
 
+    /// What it says is that we are not let in: to relay, without a login, without TLS. A host that the operator sends mail to should.
+    pub fn denies_access(self) -> bool {
+        matches!(self, Class::RelayingDenied | Class::AuthRequired | Class::TlsRequired)
+    }
+
+    /// What it speaks of is the recipient's address, the sender's, or the message.
+    pub fn is_of_the_mail(self) -> bool {
+        self.is_of_the_sender() || matches!(self, Class::InactiveMailbox | Class::MailboxFull)
+    }
+
+    /// The same where no recipient was named: then what is said of an account, or of its room, is said of the one that sends.
+    pub fn is_of_the_sender(self) -> bool {
+        matches!(
+            self,
+            Class::BadMailbox
+                | Class::BadDomain
+                | Class::NoMx
+                | Class::BadSender
+                | Class::TooLarge
+                | Class::Content
+                | Class::Spam
+                | Class::Virus
+                | Class::Authentication
+        )
+    }
+
     fn of_code(subject: u16, detail: u16) -> Class {
         match (subject, detail) {
             (1, 1 | 3 | 6) => Class::BadMailbox,
@@ -105,6 +131,13 @@ pub struct Judged {
     pub class: Class,
     /// Whether it is final, if it is not as its first digit says.
     pub permanent: Option<bool>,
+    /// Whether it speaks of whoever sends, in whatever code, and of no recipient and no message.
+    pub about_us: bool,
+}
+
+impl Judged {
+    /// What nothing is known of.
+    pub const UNKNOWN: Judged = Judged { class: Class::Other, permanent: None, about_us: false };
 }
 
 #[derive(Deserialize)]
@@ -127,9 +160,16 @@ struct Entry {
     class: Class,
     pattern: String,
     permanent: Option<bool>,
+    about: Option<About>,
     provider: Option<String>,
     #[cfg_attr(not(test), expect(dead_code, reason = "tests hold the patterns to them"))]
     example: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum About {
+    Us,
 }
 
 /// Entries, ready to be looked through; a copy is cheap, and has memory of its own for the engine.
@@ -179,7 +219,8 @@ impl Classes {
                 .dfa_size_limit(limits::CLASS_CACHE_MAX)
                 .build()
                 .ok()?;
-            let judged = Judged { class: entry.class, permanent: entry.permanent };
+            let about_us = entry.about == Some(About::Us);
+            let judged = Judged { class: entry.class, permanent: entry.permanent, about_us };
             entries.push(Compiled { pattern, judged, provider });
         }
         let numbered = file.provider.iter().zip(0..);
@@ -210,7 +251,7 @@ impl Classes {
     /// What the first entry that fits says of a masked text.
     fn find(&self, masked: &[u8], provider: Option<u8>) -> Judged {
         let found = self.first(masked, provider).and_then(|place| self.entries.get(place));
-        found.map_or(Judged { class: Class::Other, permanent: None }, |entry| entry.judged)
+        found.map_or(Judged::UNKNOWN, |entry| entry.judged)
     }
 
     /// Has each engine get the memory that it works in, so that no reply pays for that.

@@ -406,7 +406,7 @@ def what_fails_after_refused_tls_is_not_tls():
 
 def a_refusal_stands_though_the_hop_closes():
     """5xx and the end of the connection in one segment (or a reset behind it): one bounce with the hop's words, and no retry."""
-    points = {"MAIL": b"550 5.7.1 go away\r\n", "RCPT": b"550 5.1.1 no such user\r\n", "DATA": b"554 5.6.0 not that\r\n"}
+    points = {"MAIL": b"550 5.1.8 no such domain\r\n", "RCPT": b"550 5.1.1 no such user\r\n", "DATA": b"554 5.6.0 not that\r\n"}
     points["dot"] = b"554 5.6.0 not this text\r\n"
     for extensions in (PIPELINING, ()):
 
@@ -774,6 +774,21 @@ def refusals_of_us_return_nobody():
         "greeting": lambda talk, verb, line: listed if verb == "connect" and not talk.hop.good else None,
         "hello": lambda talk, verb, line: b"550 5.7.1 bad HELO\r\n" if verb in ("EHLO", "HELO") and not talk.hop.good else None,
     }
+    # Each in the words of another server.
+    words = {
+        "qmail": ("RCPT", b"553 sorry, that domain isn't in my list of allowed rcpthosts (#5.7.1)"),
+        "exim": ("RCPT", b"550 relaying mail to x is not allowed"),
+        "acl": ("RCPT", b"550 ACL dropped the address, relay forbidden"),
+        "login": ("RCPT", b"550 SMTP AUTH is required for message submission on port 25"),
+        "ssl": ("RCPT", b"550 5.7.0 SSL/TLS required"),
+        "first": ("MAIL", b"503 5.5.1 Error: send HELO/EHLO first"),
+        "unknown": ("MAIL", b"502 5.5.1 not allowed without auth"),
+        "use": ("MAIL", b"554 5.7.1 You are not allowed to use this server"),
+        "shut": ("MAIL", b"550 5.7.1 go away"),
+        "sequence": ("DATA", b"503 5.5.1 Error: need RCPT command"),
+    }
+    for name, (at, said) in words.items():
+        cases[name] = lambda talk, verb, line, at=at, said=said: said + b"\r\n" if verb == at and not talk.hop.good else None
     hops = {name: Hop(act) for name, act in cases.items()}
     for hop in hops.values():
         hop.good = False

@@ -59,12 +59,12 @@ impl Judge {
         }
     }
 
-    /// Whether what it says is final, if it is not as its first digit says. However many were looked through: mail that was returned by
-    /// mistake does not come back. Callers let others have a turn, by [`Judge::looks`].
-    pub fn permanent(&mut self, reply: &str, hop: &str) -> Option<bool> {
+    /// The same, however many were looked through: mail that was returned by mistake does not come back. Callers let others have a turn, by
+    /// [`Judge::looks`].
+    pub fn judge_surely(&mut self, reply: &str, hop: &str) -> Judged {
         match self.look_up(reply, hop) {
-            Found::Seen(judged) => judged.permanent,
-            Found::New(slot, provider) => self.look_through(slot, provider).permanent,
+            Found::Seen(judged) => judged,
+            Found::New(slot, provider) => self.look_through(slot, provider),
         }
     }
 
@@ -146,10 +146,10 @@ mod tests {
         judge.looked = limits::CLASSIFIED_A_SECOND;
         let (text, hop) = ("550 Sender frequency limited. http://a.example", "mx3.qq.com [192.0.2.1]:25");
         assert_eq!(judge.judge(text, hop, LATER), None);
-        assert_eq!(judge.permanent(text, hop), Some(false));
+        assert_eq!(judge.judge_surely(text, hop).permanent, Some(false));
         assert_eq!(judge.looks(), 1);
         assert_eq!(judge.judge(text, hop, LATER).map(|judged| judged.class), Some(Class::Throttled));
-        assert_eq!((judge.permanent(text, hop), judge.looks()), (Some(false), 1));
+        assert_eq!((judge.judge_surely(text, hop).permanent, judge.looks()), (Some(false), 1));
     }
 
     #[test]

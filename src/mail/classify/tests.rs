@@ -50,7 +50,7 @@ fn each_entry_is_the_first_to_fit_its_examples() {
 fn a_fault_of_the_file_is_seen() {
     let entry = |pattern: &str, example: &str| {
         let (pattern, example) = (pattern.to_owned(), vec![example.to_owned()]);
-        Entry { class: Class::Spam, pattern, permanent: None, provider: None, example }
+        Entry { class: Class::Spam, pattern, permanent: None, about: None, provider: None, example }
     };
     let of = |class| faults(&File { provider: Vec::new(), class });
     assert_eq!(of(vec![entry("^550 a", "550 a"), entry("^550", "550 b")]), Vec::<String>::new());
@@ -109,6 +109,7 @@ fn receivers_are_taken_at_their_words_not_at_their_codes() {
         ("550", "", Class::Other, None),
         ("", "", Class::Other, None),
     ] {
-        assert_eq!(classes.find(&masked(text), classes.provider(hop)), Judged { class, permanent }, "{text}");
+        let judged = classes.find(&masked(text), classes.provider(hop));
+        assert_eq!((judged.class, judged.permanent), (class, permanent), "{text}");
     }
 }

@@ -392,7 +392,8 @@ async fn introduce<R: Runtime>(
     if greeting.code != 220 {
         // Only in place of a greeting does 521 speak of all mail.
         let believed = greeting.is_permanent() && shard.runtime.planted(Defect::GreetingBelieved);
-        return Err(match believed || client::never_takes_mail(&greeting) {
+        let judged = || shard.outbound.judge.borrow_mut().judge_surely(&greeting.describe(), &connection.hop);
+        return Err(match believed || client::never_takes_mail(&greeting, judged) {
             true => HopError::TakesNone(greeting, String::new()),
             false => HopError::Refused(greeting),
         });

@@ -32,7 +32,7 @@ pub mod work;
 pub mod attempt;
 pub mod tally;
 pub mod transact;
-pub mod correct;
+pub mod meanings;
 pub mod eight_bit;
 pub mod body;
 pub mod settle;

@@ -8,12 +8,11 @@ use crate::observe::diagnostics::Level;
 use crate::route::Protocol;
 use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
-use crate::shard::outbound::correct::correct;
 use crate::shard::outbound::eight_bit::{self, Ready};
 use crate::shard::outbound::session::{Behind, Choice, Connection, HopError, Starttls};
 use crate::shard::outbound::tally::{Part, Tally, ended};
 use crate::shard::outbound::work::{After, How, Run, UnderWay, is_resident, recipients_max};
-use crate::shard::outbound::{body, manners, pump, sites};
+use crate::shard::outbound::{body, manners, meanings, pump, sites};
 use crate::shard::store::compact::Pinned;
 use crate::shard::store::load::{self, StoredRecord};
 use crate::shard::wire::WireError;
@@ -175,12 +174,25 @@ pub(super) async fn transact<R: Runtime>(
     if moves_on(run, connection, (how, broke), &mut transaction).await {
         return (After::Stale, false);
     }
-    manners::heed_call_for_tls(shard, connection, &transaction);
-    refused(run, connection.routed, &mut transaction);
-    // Behind that: words about us close the connection and let the site rest, whatever else they mean.
-    correct(run, &connection.hop, &mut transaction).await;
+    understand(run, connection, &mut transaction).await;
     count(run, connection, part, &transaction, tally);
     (if transaction.must_close() { After::Close } else { After::Keep }, transaction.made_progress())
+}
+
+/// What its refusals mean: for whom they were refused, and whether that is final.
+async fn understand<R: Runtime>(
+    run: &Run<'_, R>,
+    connection: &Connection<R>,
+    transaction: &mut Transaction<'_>,
+) {
+    meanings::judge(run, &connection.hop, transaction).await;
+    manners::heed_call_for_tls(run.shard, connection, transaction);
+    refused(run, connection.routed, transaction);
+    // Some receivers' codes say the opposite of their words: a rate that was exceeded is no bad address. Behind that: words about us close
+    // the connection and let the site rest, whatever else they mean.
+    if !run.shard.runtime.planted(Defect::ClassIgnored) {
+        transaction.correct();
+    }
 }
 
 /// Whether the message goes over another connection at once, with nothing counted against it; else this one is made ready for the next.
@@ -311,14 +323,18 @@ fn refuses_all(choice: Choice, transaction: &Transaction<'_>) -> bool {
 }
 
 /// If the hop refused us rather than the recipients: nobody is returned for it, the operator hears of it, and the site rests unless it
-/// takes other mail.
+/// takes other mail, or other recipients of this one.
 fn refused<R: Runtime>(run: &Run<'_, R>, routed: bool, transaction: &mut Transaction<'_>) {
     let (shard, site) = (run.shard, run.site);
     let Some(reply) = transaction.forgive(routed) else { return };
     shard.instruments.counters.relay_refused.add(1);
     let words = format!("the next hop refuses this relay, not the recipient: {}", reply.describe());
     site.last_error.borrow_mut().clone_from(&words);
-    if !site.shown.takes_mail(shard.timers.recent()) {
+    let mut verdicts = (0..).map_while(|place| transaction.verdict(place));
+    let takes = verdicts.any(|(verdict, _)| matches!(verdict, Verdict::Delivered(_)));
+    if takes || site.shown.takes_mail(shard.timers.recent()) {
+        shard.say(Level::Error, format_args!("{}: {words}", site.hop.borrow().label));
+    } else {
         sites::rest(shard, run.key, site, Level::Error, &words);
     }
 }

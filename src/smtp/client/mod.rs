@@ -5,6 +5,7 @@ mod capabilities;
 mod commands;
 pub mod lmtp;
 mod local;
+mod phase;
 mod stuffing;
 mod verdicts;
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use crate::limits;
+use crate::mail::classify::{Class, Judged};
 use crate::smtp::reply::Reply;
 
 pub use blame::never_takes_mail;
@@ -21,6 +23,7 @@ pub use commands::Body;
 use commands::{Mail, write_rcpt};
 use lmtp::Answers;
 pub use local::local;
+use phase::Phase;
 pub use stuffing::stuff;
 pub use verdicts::Verdict;
 use verdicts::Verdicts;
@@ -40,18 +43,6 @@ pub enum Next {
     SendDot,
     /// The transaction is over; read [`Transaction::verdict`].
     Done,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    Mail,
-    /// Waiting for the reply to the n-th RCPT.
-    Rcpt(usize),
-    Data,
-    Dot,
-    /// Waiting for the reply to the lone dot.
-    LoneDot,
-    Over,
 }
 
 /// Recipients of a transaction.
@@ -424,16 +415,19 @@ impl<'a> Transaction<'a> {
 
     /// Whether the hop wants TLS before it takes mail (RFC 3207 section 4).
     pub fn asks_for_tls(&self) -> bool {
-        self.decided.any_reply(blame::asks_for_tls)
+        self.decided.any_of(Class::TlsRequired)
     }
 
     /// What was said last that is about no recipient alone: that the session is over (421), that the host is in trouble, or wants nothing of
     /// us; or our own words, where the hop did not have the last ones. Of a session that is over when nobody was decided on for good.
     pub fn ended_by(&self) -> Option<&Reply> {
-        let of_all = |reply: &Reply| {
-            reply.ours || reply.code == 421 || blame::speaks_of_us(reply) || blame::speaks_of_the_host(reply)
+        let of_all = |reply: &Reply, judged: Judged| {
+            reply.ours
+                || reply.code == 421
+                || blame::speaks_of_us(reply, judged)
+                || blame::speaks_of_the_host(reply)
         };
-        self.decided.last_reply(|reply| of_all(reply) || self.put_off)
+        self.decided.last_reply(|reply, judged| of_all(reply, judged) || self.put_off)
     }
 
     /// Whether the transaction decided anything for good.
@@ -452,19 +446,24 @@ impl<'a> Transaction<'a> {
     }
 
     /// The hop's replies that refused recipients or put them off, each with its number: their words may mean something else than their codes.
-    pub fn correctable(&self) -> impl Iterator<Item = (usize, &Reply)> {
-        self.decided.correctable()
+    pub fn to_be_judged(&self) -> impl Iterator<Item = (usize, &Reply)> {
+        self.decided.to_be_judged()
     }
 
-    /// What this reply decided is final, or not, whatever its code says.
-    pub fn correct(&mut self, reply: usize, permanent: bool) {
-        self.decided.correct(reply, permanent);
+    /// What the reply of this number means.
+    pub fn judge(&mut self, reply: usize, judged: Judged) {
+        self.decided.judge(reply, judged);
+    }
+
+    /// What a reply decided is final, or not, where its meaning says so, whatever its code does.
+    pub fn correct(&mut self) {
+        self.decided.correct();
     }
 
     /// If the hop refused for good, and its words are about us and not about the recipients: what it refused is to be tried again, and
-    /// its words. `routed`: the operator sends mail there, so it should relay for us, be it for one recipient.
+    /// its words. `routed`: the operator sends mail there, so it should take it from us, be it for one recipient.
     pub fn forgive(&mut self, routed: bool) -> Option<&Reply> {
-        let words = self.decided.forgive(routed);
+        let words = self.decided.forgive(routed, self.mail_failed.then_some(0));
         self.must_close |= words.is_some();
         words
     }
@@ -552,22 +551,12 @@ impl<'a> Transaction<'a> {
 
     /// How long the reply now awaited may take (RFC 5321 4.5.3.2).
     pub fn patience(&self) -> Duration {
-        match self.phase {
-            Phase::Mail => limits::client::MAIL,
-            Phase::Rcpt(_) => limits::client::RCPT,
-            Phase::Data => limits::client::DATA,
-            Phase::Dot | Phase::LoneDot | Phase::Over => limits::client::DOT,
-        }
+        self.phase.patience()
     }
 
     /// The command whose reply is awaited, for words about a failure.
     pub fn awaiting(&self) -> &'static str {
-        match self.phase {
-            Phase::Mail => "MAIL",
-            Phase::Rcpt(_) => "RCPT",
-            Phase::Data => "DATA",
-            Phase::Dot | Phase::LoneDot | Phase::Over => "the end of data",
-        }
+        self.phase.awaits()
     }
 
     fn step(&self) -> Next {

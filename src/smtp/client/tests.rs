@@ -457,48 +457,6 @@ fn a_hop_takes_few_recipients() {
     );
 }
 
-/// What a hop says of us is no reason to return mail.
-#[test]
-fn refusals_that_speak_of_us() {
-    let say = |code: u16, text: &str| Reply {
-        code,
-        enhanced: None,
-        text: text.into(),
-        lines: Vec::new(),
-        odd: false,
-        ours: false,
-    };
-    let denied = || say(550, "Relay access denied");
-    let unknown = || say(550, "User unknown");
-    let ask = |routed: bool, first: Reply, second: Reply| {
-        let recipients = smallvec![&b"x@z"[..], &b"y@z"[..]];
-        let mut transaction =
-            Transaction::new(&PIPELINING, b"a@b", recipients, 10, Body::default()).expect("fits");
-        let _ = [reply(250), first, second, reply(554)].map(|reply| transaction.on_reply(reply));
-        let forgiven = transaction.forgive(routed).is_some();
-        let deferred =
-            (0..2).map(|place| matches!(transaction.decided.at(place), Some(Verdict::Deferred(_)))).collect();
-        assert_eq!(transaction.must_close(), forgiven);
-        (forgiven, deferred)
-    };
-    assert_eq!(ask(true, denied(), denied()), (true, vec![true, true]));
-    assert_eq!(ask(false, denied(), denied()), (true, vec![true, true]), "an MX that lost its tables");
-    for routed in [true, false] {
-        assert_eq!(ask(routed, denied(), unknown()), (false, vec![false, false]), "not everybody");
-        assert_eq!(ask(routed, denied(), reply(250)), (false, vec![false, false]), "not everybody");
-    }
-    let blocked = || say(550, "Client host [192.0.2.1] blocked using zen.spamhaus.org");
-    assert_eq!(ask(false, blocked(), unknown()), (true, vec![true, false]));
-    assert_eq!(ask(false, say(530, "who are you"), say(530, "who are you")), (true, vec![true, true]));
-    assert_eq!(ask(true, unknown(), unknown()), (false, vec![false, false]));
-    for routed in [true, false] {
-        let mut alone =
-            Transaction::new(&PLAIN, b"a@b", smallvec![&b"x@z"[..]], 10, Body::default()).expect("fits");
-        alone.on_reply(denied());
-        assert_eq!(alone.forgive(routed).is_some(), routed, "an MX that does not know the domain");
-    }
-}
-
 /// RFC 9422 section 4.
 #[test]
 fn limits_are_read() {

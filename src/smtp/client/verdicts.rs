@@ -4,6 +4,7 @@ use smallvec::{SmallVec, smallvec};
 
 use super::blame;
 use crate::limits;
+use crate::mail::classify::{Class, Judged};
 use crate::smtp::reply::Reply;
 
 /// What became of one recipient, and the number of the reply that decided it.
@@ -34,12 +35,14 @@ impl Verdict {
 pub(super) struct Verdicts {
     of: SmallVec<[Option<Verdict>; limits::RECIPIENTS_INLINE]>,
     replies: SmallVec<[Reply; 1]>,
+    /// What they mean, by their numbers; of those behind it that is not known.
+    judged: SmallVec<[Judged; 1]>,
 }
 
 impl Verdicts {
     /// Of so many recipients, none decided.
     pub(super) fn new(recipients: usize) -> Verdicts {
-        Verdicts { of: smallvec![None; recipients], replies: SmallVec::new() }
+        Verdicts { of: smallvec![None; recipients], replies: SmallVec::new(), judged: SmallVec::new() }
     }
 
     /// Recipients.
@@ -108,14 +111,27 @@ impl Verdicts {
         self.of.iter().flatten().any(such)
     }
 
-    /// Whether a reply that decided something, or might have, is such.
-    pub(super) fn any_reply(&self, such: impl Fn(&Reply) -> bool) -> bool {
-        self.replies.iter().any(such)
+    /// Notes what a reply means.
+    pub(super) fn judge(&mut self, reply: usize, judged: Judged) {
+        if self.judged.len() <= reply {
+            self.judged.resize(reply + 1, Judged::UNKNOWN);
+        }
+        self.judged[reply] = judged;
     }
 
-    /// The last such reply.
-    pub(super) fn last_reply(&self, such: impl Fn(&Reply) -> bool) -> Option<&Reply> {
-        self.replies.iter().rev().find(|reply| such(reply))
+    fn judged(&self, reply: usize) -> Judged {
+        self.judged.get(reply).copied().unwrap_or(Judged::UNKNOWN)
+    }
+
+    /// Whether a reply that decided something is about this.
+    pub(super) fn any_of(&self, class: Class) -> bool {
+        self.judged.iter().any(|judged| judged.class == class)
+    }
+
+    /// The last such reply, by what it means.
+    pub(super) fn last_reply(&self, such: impl Fn(&Reply, Judged) -> bool) -> Option<&Reply> {
+        let place = (0..self.replies.len()).rev().find(|at| such(&self.replies[*at], self.judged(*at)));
+        self.replies.get(place?)
     }
 
     /// How many were taken before the hop wanted no more of them, if that is what its refusals mean.
@@ -131,8 +147,8 @@ impl Verdicts {
     }
 
     /// What was refused for good in words about us is to be tried again: those words. `routed`: the operator sends mail there, so it should
-    /// relay for us, be it for one recipient.
-    pub(super) fn forgive(&mut self, routed: bool) -> Option<&Reply> {
+    /// take it from us, be it for one recipient. `to_mail`: the reply that refused MAIL.
+    pub(super) fn forgive(&mut self, routed: bool, to_mail: Option<usize>) -> Option<&Reply> {
         let refusal = |decided: &Option<Verdict>| match decided {
             Some(Verdict::Failed(reply)) => Some(*reply),
             _ => None,
@@ -140,24 +156,29 @@ impl Verdicts {
         // Relaying is denied to us only if it is for every recipient. An MX that says so of one has a domain it does not serve: that
         // domain's DNS is wrong, and its sender is to know. Of all of several, more likely it has lost its tables or takes us for a
         // client of its own: nobody's address is wrong, and a wait costs less than many returns.
-        let relaying = (routed || self.of.len() > 1)
-            && self.of.iter().all(|decided| {
-                refusal(decided).is_some_and(|reply| blame::denies_relaying(&self.replies[reply]))
-            });
+        let of_access = |reply: usize| blame::denies_access(&self.replies[reply], self.judged(reply));
+        let to_all = self.of.len() > 1 && self.of.iter().all(|one| refusal(one).is_some_and(of_access));
+        let of_us = |reply: usize| {
+            let (words, judged) = (&self.replies[reply], self.judged(reply));
+            blame::speaks_of_us(words, judged)
+                || ((routed || to_all) && blame::denies_access(words, judged))
+                || (routed && to_mail == Some(reply) && blame::refuses_any_mail(words, judged))
+        };
         let mut about_us = None;
-        for place in 0..self.of.len() {
-            let Some(reply) = refusal(&self.of[place]) else { continue };
-            if relaying || blame::speaks_of_us(&self.replies[reply]) {
-                self.of[place] = Some(Verdict::Deferred(reply));
-                about_us = Some(reply);
-            }
+        let refused: SmallVec<[(usize, usize); limits::RECIPIENTS_INLINE]> = (0..self.of.len())
+            .filter_map(|place| Some((place, refusal(&self.of[place])?)))
+            .filter(|(_, reply)| of_us(*reply))
+            .collect();
+        for (place, reply) in refused {
+            self.of[place] = Some(Verdict::Deferred(reply));
+            about_us = Some(reply);
         }
         self.replies.get(about_us?)
     }
 
-    /// The hop's replies by which recipients were refused or put off, each with its number: what their words may correct. Our own words are
-    /// as they are meant, and what is neither 4yz nor 5yz was said out of place.
-    pub(super) fn correctable(&self) -> impl Iterator<Item = (usize, &Reply)> {
+    /// The hop's replies by which recipients were refused or put off, each with its number: what they mean is to be judged. Our own words
+    /// are as they are meant, and what is neither 4yz nor 5yz was said out of place.
+    pub(super) fn to_be_judged(&self) -> impl Iterator<Item = (usize, &Reply)> {
         let decides = |number: usize| {
             let by = |decided: &Verdict| {
                 matches!(decided, Verdict::Failed(_) | Verdict::Deferred(_)) && decided.reply() == number
@@ -170,12 +191,14 @@ impl Verdicts {
         })
     }
 
-    /// What a reply decided is final, or not, whatever its code says.
-    pub(super) fn correct(&mut self, reply: usize, permanent: bool) {
+    /// What a reply decided is final, or not, where its meaning says so, whatever its code does.
+    pub(super) fn correct(&mut self) {
         for decided in self.of.iter_mut().flatten() {
-            match decided {
-                Verdict::Failed(by) if *by == reply && !permanent => *decided = Verdict::Deferred(reply),
-                Verdict::Deferred(by) if *by == reply && permanent => *decided = Verdict::Failed(reply),
+            let reply = decided.reply();
+            let permanent = self.judged.get(reply).and_then(|judged| judged.permanent);
+            match (&*decided, permanent) {
+                (Verdict::Failed(_), Some(false)) => *decided = Verdict::Deferred(reply),
+                (Verdict::Deferred(_), Some(true)) => *decided = Verdict::Failed(reply),
                 _ => {}
             }
         }
@@ -223,15 +246,17 @@ mod tests {
             verdicts.set(place, verdict);
         }
         let said: Vec<_> =
-            verdicts.correctable().map(|(number, reply)| (number, reply.text.clone())).collect();
+            verdicts.to_be_judged().map(|(number, reply)| (number, reply.text.clone())).collect();
         assert_eq!(said.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [0, 1, 2, 3]);
         for (number, text) in said {
-            match text.as_str() {
-                "later" => verdicts.correct(number, false),
-                "never" => verdicts.correct(number, true),
-                _ => {}
-            }
+            let permanent = match text.as_str() {
+                "later" => Some(false),
+                "never" => Some(true),
+                _ => None,
+            };
+            verdicts.judge(number, Judged { permanent, ..Judged::UNKNOWN });
         }
+        verdicts.correct();
         let all: Vec<_> = (0..7).filter_map(|place| verdicts.at(place).cloned()).collect();
         let expected = [
             Verdict::Deferred(0),
@@ -251,8 +276,9 @@ mod tests {
         let mut verdicts = Verdicts::new(100);
         let number = verdicts.keep(said(550, "later"));
         verdicts.set_rest(&Verdict::Failed(number));
-        assert_eq!(verdicts.correctable().count(), 1);
-        verdicts.correct(number, false);
+        assert_eq!(verdicts.to_be_judged().count(), 1);
+        verdicts.judge(number, Judged { permanent: Some(false), ..Judged::UNKNOWN });
+        verdicts.correct();
         assert!((0..100).all(|place| verdicts.at(place) == Some(&Verdict::Deferred(number))));
     }
 }
