@@ -1,9 +1,11 @@
 //! A disk that mail fills, with the journal of events on it: that finds room, so that all leaves when the hop comes back.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use relevo::limits;
 use relevo::observe::Instruments;
 use relevo::observe::accounting::Room;
 use relevo::observe::journaled::{Journaled, Readers};
@@ -11,6 +13,7 @@ use relevo::runtime::files;
 use relevo::runtime::sim::World;
 use relevo::runtime::{Defect, Runtime};
 use relevo::shard::mesh::MeshLimits;
+use relevo::time::Instant;
 
 use super::peers::{Client, Sink};
 use super::relay::{Launch, Relay, configuration, run_until_true};
@@ -94,4 +97,58 @@ fn fill_and_drain(seed: u64, defect: Option<Defect>) {
     assert!(until(120, &|| sink.received.borrow().len() >= 6 * 300), "they did not leave");
     assert!(journal.written.get() > written);
     check(&client, &sink, client.unsure.get());
+}
+
+/// A lane that is written fast gets its segments back when the journal has what they hold: meanwhile what is told is passed on more often than at
+/// the ticks of its shard, so that fewer segments have to be made.
+#[test]
+fn while_a_segment_waits_for_the_journal_more_is_passed_on() {
+    story(1, |seed| {
+        let world = World::new(seed);
+        let sink = Sink::start(&world, "10.0.0.2:25");
+        let journaled = Arc::new(Journaled::new(1, |_| None));
+        let instruments = Instruments::with_room(1, &Readers::Journal(journaled.clone()), Room::default());
+        let passed = RefCell::new(VecDeque::new());
+        let seconds = RefCell::new(BTreeMap::<u64, BTreeSet<Instant>>::new());
+        // A journal on a busy disk: it is a while behind.
+        let take = |of: &Instruments, behind: Duration| {
+            let now = world.now();
+            while let Some(chunk) = of.chunks.take() {
+                if let Some(recorded) = chunk.recorded {
+                    passed.borrow_mut().push_back((now, recorded));
+                    let second = now.since(Instant::default()).as_secs();
+                    seconds.borrow_mut().entry(second).or_default().insert(now);
+                }
+                of.chunks.give_back(chunk.lines);
+            }
+            let mut passed = passed.borrow_mut();
+            while let Some((_, recorded)) = passed.pop_front_if(|(at, _)| now >= *at + behind) {
+                journaled.publish(recorded);
+            }
+        };
+        let configuration = &configuration("");
+        let launch = Launch { node: NODE, shards: 1, lanes: 1, room: MeshLimits::of(1), configuration };
+        let relay = Relay::launch_with(&world, &launch, instruments, &|of| take(of, Duration::ZERO));
+        let relay = relay.expect("it starts");
+        let run = |limit, done: &dyn Fn() -> bool| {
+            run_until_true(&world, Duration::from_secs(limit), || {
+                take(&relay.instruments[0], Duration::from_secs(5));
+                done()
+            })
+        };
+        // Some segments of mail, and then little, one after the other.
+        let client = Client::start_bulk(&world, "10.0.0.1:25", 6, 20, usize::MAX);
+        assert!(run(120, &|| sink.received.borrow().len() >= 6 * 20), "they did not leave");
+        let others = Client::start(&world, "10.0.0.1:25", 1, 2500);
+        assert!(run(120, &|| sink.received.borrow().len() >= 6 * 20 + 2500), "they did not leave");
+        let most = seconds.take().values().map(BTreeSet::len).max().unwrap_or(0);
+        let ticks = (Duration::from_secs(1).as_nanos() / limits::DISPATCH_TICK.as_nanos()) as usize;
+        assert!(most > ticks + 1, "{most} times in a second");
+        run(30, &|| false);
+        seconds.take();
+        run(5, &|| false);
+        let most = seconds.take().values().map(BTreeSet::len).max().unwrap_or(0);
+        assert!(most <= ticks + 1, "{most} times in a second, of which nothing waits");
+        assert!(client.is_done() && others.is_done());
+    });
 }
