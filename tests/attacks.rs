@@ -41,9 +41,11 @@ stories!("sessions.py";
 stories!("addresses.py";
     no_name_leads_back_to_us,
     nothing_leads_here_where_the_list_of_addresses_is_refused,
+    an_address_that_the_machine_gets_is_known_soon,
     a_hosts_file_names_hosts_of_routes,
     made_up_domains_at_one_address_take_turns,
     silent_name_servers_hold_up_nobody,
+    fresh_domains_do_not_wait_behind_silent_name_servers,
     three_thousand_hosts_fit_in_little_memory,
     no_turn_is_long_for_domains_that_take_no_mail,
 );

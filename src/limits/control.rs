@@ -283,8 +283,14 @@ pub const ANSWER_WAIT: Duration = HTTP_REQUEST.saturating_add(Duration::from_sec
 pub const FILTER_TEXT_MAX: usize = 320;
 /// Bytes of the reason that an operator gives.
 pub const REASON_MAX: usize = 400;
-/// Connections to control's socket at one time; more wait until one ends.
-pub const LOCAL_CONNECTIONS_MAX: usize = 64;
+/// Connections to control's socket at one time; one more ends the oldest that has asked nothing yet, or waits until one ends.
+pub const LOCAL_CONNECTIONS_MAX: usize = 56;
+/// How long one of them may take to ask when another wants its place.
+pub const LOCAL_SILENCE: Duration = Duration::from_secs(1);
+/// How often it is looked for a place while one waits for it.
+pub const LOCAL_PLACE_LOOK: Duration = Duration::from_millis(50);
+/// Connections of users who may not ask, beside these: to be told so; one more ends the oldest.
+pub const LOCAL_REFUSALS_MAX: usize = 8;
 /// More of them that the kernel keeps waiting.
 pub const LOCAL_BACKLOG: i32 = 256;
 /// Names that one label of a metric may have on one shard, what has none of its own included: a page of metrics stays small, and a route file
@@ -294,3 +300,7 @@ pub const METRIC_NAMES_MAX: usize = 128;
 pub const CONFIG_SOURCE_MAX: usize = 200;
 /// Letters of a line that is no TOML.
 pub const CONFIG_LINE_MAX: usize = 80;
+/// Columns of a line that commands print in a list, and those that it has in a narrower terminal at the least.
+pub const LINE_COLUMNS: usize = 100;
+/// See [`LINE_COLUMNS`].
+pub const LINE_COLUMNS_LEAST: usize = 80;

@@ -12,6 +12,10 @@ pub const MX_HOSTS_KEPT: usize = 16;
 pub const MX_NAMES_MAX: usize = 512;
 /// Addresses of a host that are kept.
 pub const HOST_ADDRESSES_KEPT: usize = 64;
+/// How long what is known of this machine's addresses counts before they are looked at for the next host: mail to one that is new comes back.
+pub const OWN_ADDRESSES_FRESH: Duration = Duration::from_secs(2);
+/// How long that look is waited for.
+pub const OWN_ADDRESSES_PATIENCE: Duration = Duration::from_millis(100);
 /// Addresses of this machine that are known; a machine with more has them from a pool that a route may name.
 pub const OWN_ADDRESSES_MAX: usize = 16_384;
 /// Bytes of a hosts file, and names in it: it is for the hosts an operator names by hand.
@@ -37,6 +41,8 @@ pub const DNS_ROOT_PATIENCE: Duration = Duration::from_secs(2);
 pub const NAMES_LOOKED_AT: Duration = Duration::from_secs(5);
 /// How long one of them that changed is to be as it is before it is read: whoever writes it is done by then.
 pub const NAMES_SETTLE: Duration = Duration::from_secs(1);
+/// Looks in a row at which one of them cannot be read before that is said: it may be about to be written.
+pub const NAMES_LOST_LOOKS: u32 = 2;
 /// How long the addresses of MX hosts of one preference are waited for together, to see whether one of them is this relay: a few slow
 /// answers. One that is not known by then is another's.
 pub const EQUALS_PATIENCE: Duration = Duration::from_secs(3);
@@ -53,13 +59,22 @@ pub const RESOLVED_AGAIN_MAX: usize = 500;
 /// Longest time that one try of a DNS question may be given: a message waits for it behind each dead name server.
 pub const DNS_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 /// Domains a shard resolves at one time, of those it has asked for since [`RESOLVE_PROMPT`] at most. Each is one question at a time.
-pub const RESOLVES_PROMPT: usize = 400;
+pub const RESOLVES_PROMPT: usize = 500;
+/// Of them, those that are asked for at once before any is answered.
+pub const RESOLVES_BURST: usize = 150;
+/// And those that are asked for after that, evenly within [`RESOLVE_PROMPT`], while none is answered: some places stay free at any time.
+pub const RESOLVES_SILENT: usize = 300;
+/// Domains of whose message and zone nothing waits that are asked for before those that wait, at one time. Their places are kept free; each that
+/// is taken is free again when one of those who wait was asked for.
+pub const RESOLVES_NEWCOMERS: usize = 16;
 /// Domains whose resolution begins before other tasks have a turn; an answer that is known already is worked on at once.
 pub const RESOLVES_AT_ONCE: usize = 32;
 /// How long a domain may take before it counts as slow: a name server far away that answers takes less.
 pub const RESOLVE_PROMPT: Duration = Duration::from_millis(1_000);
 /// Slow ones at one time.
 pub const RESOLVES_SLOW: usize = 400;
+const _: () = assert!(RESOLVES_BURST + RESOLVES_SILENT < RESOLVES_PROMPT);
+const _: () = assert!(RESOLVES_PROMPT + RESOLVES_SLOW < DNS_INFLIGHT_MAX);
 /// Domains asked for at one time while no name server answers.
 pub const RESOLVES_DEAF: usize = 8;
 /// How long a domain waits to be looked up before its mail is told so, at the least: twice what dead name servers take to be found dead.

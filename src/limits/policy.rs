@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::control::{HTTP_CONNECTIONS_MAX, LOCAL_CONNECTIONS_MAX};
+use super::control::{HTTP_CONNECTIONS_MAX, LOCAL_CONNECTIONS_MAX, LOCAL_REFUSALS_MAX};
 
 /// Rules of a configuration: they are looked through for each message and recipient.
 pub const RULES_MAX: usize = 1_000;
@@ -93,7 +93,8 @@ pub const AUTH_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Descriptors for what is open beside shards: connections of HTTP and of commands, and logs, the journal, standard streams, the lock, and files that
 /// are read for a moment.
-pub const DESCRIPTORS_OF_CONTROL: u64 = 40 + (HTTP_CONNECTIONS_MAX + LOCAL_CONNECTIONS_MAX) as u64;
+pub const DESCRIPTORS_OF_CONTROL: u64 =
+    40 + (HTTP_CONNECTIONS_MAX + LOCAL_CONNECTIONS_MAX + LOCAL_REFUSALS_MAX) as u64;
 /// Of each shard: rings, bells, sets, questions to name servers; each listener has one more.
 pub const DESCRIPTORS_OF_SHARD: u64 = 24;
 /// Listeners that a reload may add where open files are short, each with a socket in every shard: what more there are needs files that connections do

@@ -166,6 +166,11 @@ impl<T> FairQueue<T> {
         self.length == 0
     }
 
+    /// Whether nothing waits of its message, nor of its zone.
+    pub fn is_newcomer(&self, behalf: Behalf) -> bool {
+        self.tally.most(behalf) == 0
+    }
+
     /// Queues.
     pub fn push(&mut self, behalf: Behalf, what: T) {
         let before = u64::from(self.tally.most(behalf));

@@ -1,6 +1,8 @@
 """Where strangers' names lead: `addresses.py STORY BINARY`."""
+import itertools
 import multiprocessing
 import os
+import shutil
 import smtplib
 import socket
 import subprocess
@@ -118,6 +120,37 @@ def nothing_leads_here_where_the_list_of_addresses_is_refused():
         relay.stop()
 
 
+def an_address_that_the_machine_gets_is_known_soon():
+    """In a network of its own, which gets a second address while mail goes on."""
+    if "RELEVO_OWN_NETWORK" not in os.environ:
+        alone = ["unshare", "--map-root-user", "--net", sys.executable, *sys.argv]
+        if not shutil.which("ip") or subprocess.run([*alone[:3], "true"], capture_output=True, timeout=30).returncode:
+            return print("skipped: no network of its own can be made here")
+        return subprocess.run(alone, env=os.environ | {"RELEVO_OWN_NETWORK": "1"}, check=True, timeout=200)
+    ip = lambda words: subprocess.run(["ip", *words.split()], check=True, timeout=30)
+    ip("link set lo up")
+    ip("address add 10.99.0.1/32 dev lo")
+    # Mail to another host finds no way; it is not this machine.
+    ip("route add unreachable 10.99.0.0/24")
+    names = Names(of({"new.example": {MX: [(10, "mx.new.example")]}, "mx.new.example": {A: ["10.99.0.2"]}}))
+    more = f'[dns]\nservers = ["127.0.0.1:{names.port}"]\n[retry]\nfirst = "1h"\nmax = "1h"\n[delivery]\nprivate_networks = "allow"\nmx_port = {free_port()}\n'
+    relay = Relay(BINARY, Sink(), more, route="")
+    relay.send("", ["u@new.example"], TEXT)
+    relay.wait_log("deferred")
+    ip("address add 10.99.0.2/32 dev lo")
+    time.sleep(2.1)
+    relay.send("", ["v@[10.99.0.2]"], TEXT)
+    bounced = relay.wait_log("bounced", 1, 5)
+    assert "5.4.6" in str(bounced) and "is this machine" in str(bounced), bounced
+    # It goes to another machine.
+    ip("address del 10.99.0.2/32 dev lo")
+    time.sleep(2.1)
+    relay.send("", ["w@[10.99.0.2]"], TEXT)
+    relay.wait_log("deferred", 2, 5)
+    assert len(relay.wait_log("bounced")) == 1
+    relay.stop()
+
+
 def a_hosts_file_names_hosts_of_routes():
     sink, names = Sink(), Names(of({"smart.example": {A: ["127.0.0.9"]}, "other.example": {A: ["127.0.0.1"]}}))
     with tempfile.NamedTemporaryFile("w", suffix="hosts") as hosts:
@@ -160,15 +193,16 @@ class Elsewhere:
     """The attacker's name server and his host for all mail, on a machine of his own: in a process that gets what nobody else wants of the cores,
     and not beside the well-behaved session in one interpreter, which it would hold up."""
 
-    def __init__(self, records, policy=None):
+    def __init__(self, records, policy=None, idle=True):
         fork = multiprocessing.get_context("fork")
         self.pipe, theirs = fork.Pipe()
-        fork.Process(target=self.serve, args=(records, policy, theirs), daemon=True).start()
+        fork.Process(target=self.serve, args=(records, policy, idle, theirs), daemon=True).start()
         self.names_port, self.sink_port = self.pipe.recv()
 
     @staticmethod
-    def serve(records, policy, pipe):
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    def serve(records, policy, idle, pipe):
+        if idle:
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
         names, sink = Names(records), Sink(policy)
         pipe.send((names.port, sink.port))
         while True:
@@ -210,6 +244,35 @@ def silent_name_servers_hold_up_nobody():
     elsewhere = Elsewhere(records)
     pair = Pair(more=f'[dns]\nservers = ["127.0.0.1:{elsewhere.names_port}"]\n')
     measure(pair, Crowd("quiet", 1), seconds=4, rounds=2).judge()
+    for relay in pair.relays:
+        relay.process.kill()
+
+
+def ten_thousand_silent(target, stop):
+    """All of them wait at once, and some keep coming."""
+    numbers = itertools.count(time.monotonic_ns() // 1_000_000)
+    for _ in range(10):
+        flood(target.port, "quiet", number=next(numbers))
+    while not stop.wait(1):
+        flood(target.port, "quiet", count=100, number=10 * next(numbers))
+
+
+def fresh_domains_do_not_wait_behind_silent_name_servers():
+    """Each good message is for a domain that nobody asked for before: ten thousand others that are asked for in vain do not make it wait for its
+    look-up."""
+
+    def records(name, kind):
+        if "quiet" in name:
+            return SILENCE
+        if kind == MX:
+            return [(10, "mx.large.test")]
+        return ["127.0.0.1"] if kind == A else []
+
+    # It answers for the good domains, too.
+    elsewhere = Elsewhere(records, idle=False)
+    more = f'[dns]\nservers = ["127.0.0.1:{elsewhere.names_port}"]\n'
+    pair = Pair(more=more + "[delivery]\nmx_port = {sink}\nallow_loopback_mx = true\n")
+    measure(pair, ten_thousand_silent, seconds=8, rounds=2, warm=3, domain=lambda name: f"fresh.{name}.test").judge()
     for relay in pair.relays:
         relay.process.kill()
 

@@ -85,10 +85,12 @@ class Arrivals(Sink):
 
 
 class Neighbour:
-    """The well-behaved session. One connection, opened again if it is lost."""
+    """The well-behaved session. One connection, opened again if it is lost. Its mail is for good.example, or for what `domain` makes of the
+    name of a message."""
 
-    def __init__(self, port):
+    def __init__(self, port, domain=None):
         self.port, self.socket, self.failures = port, None, []
+        self.domain = domain or (lambda name: GOOD)
 
     def open(self):
         self.socket = socket.create_connection(("127.0.0.1", self.port), 60)
@@ -115,7 +117,7 @@ class Neighbour:
         if self.socket is None:
             self.open()
         self.ask(b"MAIL FROM:<a@neighbour.example>\r\n")
-        self.ask(b"RCPT TO:<b@%s>\r\n" % GOOD.encode())
+        self.ask(b"RCPT TO:<b@%s>\r\n" % self.domain(name).encode())
         self.ask(b"DATA\r\n", b"3")
         self.ask(b"Message-ID: <%s>\r\nSubject: good\r\n\r\n" % name.encode() + b"x" * 60 + b"\r\n.\r\n")
 
@@ -172,9 +174,9 @@ def from_elsewhere(attack, target, stop):
     attack(target, stop)
 
 
-def measure(pair, attack, seconds=4, rounds=3, warm=1.0):
+def measure(pair, attack, seconds=4, rounds=3, warm=1.0, domain=None):
     """Throws `attack(target, stop)` at each of the two in turn, and takes the times of the well-behaved session at the first."""
-    result, neighbour = Result(), Neighbour(pair.attacked.port)
+    result, neighbour = Result(), Neighbour(pair.attacked.port, domain)
     neighbour.run("warm", 0.5)
     for number in range(rounds):
         for where, relay in (("beside", pair.beside), ("attacked", pair.attacked)):

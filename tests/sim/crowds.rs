@@ -100,6 +100,8 @@ fn silent_names(seed: u64, plant: Option<Defect>) -> Result<Duration, String> {
         assert!(run_until_true(&world, Duration::from_secs(60), || {
             relay.sum(|of| &of.domains_waiting) + relay.sum(|of| &of.domains_resolving) > 5_000
         }));
+        // By then those that were asked for first have been given up, or keep their places.
+        world.run_for(Duration::from_secs(3));
         let slowest = slowest(&world, &sink, 8, Duration::from_secs(30));
         drop(relay);
         slowest
@@ -111,14 +113,14 @@ fn silent_names(seed: u64, plant: Option<Defect>) -> Result<Duration, String> {
 fn ten_thousand_silent_names_hold_up_nobody() {
     story(2, |seed| {
         let slowest = silent_names(seed, None).expect("good mail comes");
-        assert!(slowest < Duration::from_millis(2_500), "{slowest:?}");
+        assert!(slowest < Duration::from_millis(250), "{slowest:?}");
     });
 }
 
 /// Plants a defect that lets silent names hold up others: it must be seen.
 pub fn kept_names_are_found(defect: Defect) {
     let slowest = silent_names(1, Some(defect));
-    let late = |took: &Duration| *took > Duration::from_millis(2_500);
+    let late = |took: &Duration| *took > Duration::from_millis(250);
     assert!(slowest.as_ref().is_err() || slowest.as_ref().is_ok_and(late), "{defect:?}: {slowest:?}");
 }
 

@@ -29,6 +29,8 @@ pub(super) fn addresses() -> io::Result<Vec<IpAddr>> {
     }
     // SAFETY: made above, and nothing points into it any more.
     unsafe { libc::freeifaddrs(list) };
+    // Here, and not where they are needed in order.
+    found.sort_unstable();
     Ok(found)
 }
 

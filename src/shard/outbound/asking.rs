@@ -3,8 +3,8 @@
 //! A name server that does not answer costs fifteen seconds, and whoever makes up names makes up thousands. So domains wait in a fair
 //! queue, a few bytes each, and so many are asked for at one time. One that takes longer than [`limits::RESOLVE_PROMPT`] is slow: slow ones
 //! have places of their own, of which one message, one zone and one client get a part; where these are taken it is given up for
-//! now. So a domain that just came finds a place after [`limits::RESOLVES_PROMPT`] others at most each [`limits::RESOLVE_PROMPT`], however many are
-//! silent, and the fair queue says who these are.
+//! now. Places are given at a [`pace`] at which silent ones never take all of them, and a domain that just came and of whose message and zone
+//! nothing waits gets one before those that wait.
 //!
 //! If the name servers do not even answer for the root, they are deaf, and it is not the domains' fault: then a few are asked for to
 //! find out when that ends, and all others wait with nothing counted against them.
@@ -26,13 +26,21 @@ use crate::shard::outbound::pump::pump;
 use crate::shard::outbound::resolve::{Unroutable, not_now};
 use crate::shard::outbound::{sites, tend};
 
+pub(super) mod pace;
+
 /// A domain is to be resolved, when it is its turn.
 pub(super) fn ask<R: Runtime>(shard: &Rc<Shard<R>>, key: DomainKey, name: Rc<str>, behalf: Behalf) {
     if shard.outbound.resolver.needs_no_question(&name) {
         shard.runtime.spawn(answer_at_once(shard.clone(), key, name, behalf));
         return;
     }
-    shard.outbound.asking.waiting.borrow_mut().push(behalf, (key, name));
+    let asking = &shard.outbound.asking;
+    let new = asking.waiting.borrow().is_newcomer(behalf);
+    if new && asking.has_room() && asking.pace.take_kept(shard.runtime.now()) {
+        begin(shard, behalf, key, name);
+        return;
+    }
+    asking.waiting.borrow_mut().push(behalf, (key, name));
     admit(shard);
 }
 
@@ -58,23 +66,46 @@ fn admit<R: Runtime>(shard: &Rc<Shard<R>>) {
 
 /// A few of them. True: there may be more.
 fn admit_some<R: Runtime>(shard: &Rc<Shard<R>>) -> bool {
+    let asking = &shard.outbound.asking;
     for _ in 0..limits::RESOLVES_AT_ONCE {
-        if !shard.outbound.asking.has_room() {
+        if asking.waiting.borrow().is_empty() || !asking.has_room() {
             return false;
         }
         if shard.runtime.should_yield() {
             return true;
         }
-        let next = shard.outbound.asking.waiting.borrow_mut().pop();
+        if !asking.pace.take(shard.runtime.now()) {
+            admit_later(shard);
+            return false;
+        }
+        let next = asking.waiting.borrow_mut().pop();
         let Some((behalf, (key, name))) = next else { return false };
-        shard.outbound.asking.prompt.set(shard.outbound.asking.prompt.get() + 1);
-        let place = QuestionPermit { shard: shard.clone(), behalf, slow: Cell::new(false) };
-        let own = shard.clone();
-        shard.runtime.spawn(async move {
-            own.outbound.background.steps(&own.runtime, resolve(place, key, name)).await
-        });
+        begin(shard, behalf, key, name);
     }
     true
+}
+
+/// The next has a place when a token is there again.
+fn admit_later<R: Runtime>(shard: &Rc<Shard<R>>) {
+    if shard.outbound.asking.paces.replace(true) {
+        return;
+    }
+    let own = shard.clone();
+    shard.runtime.spawn(async move {
+        own.timers.sleep_until(own.runtime.now() + own.outbound.asking.pace.every()).await;
+        own.outbound.asking.paces.set(false);
+        admit(&own);
+    });
+}
+
+/// It has a token, and gets a place.
+fn begin<R: Runtime>(shard: &Rc<Shard<R>>, behalf: Behalf, key: DomainKey, name: Rc<str>) {
+    shard.outbound.asking.prompt.set(shard.outbound.asking.prompt.get() + 1);
+    let place = QuestionPermit { shard: shard.clone(), behalf, slow: Cell::new(false) };
+    let own = shard.clone();
+    shard
+        .runtime
+        .spawn(async move { own.outbound.background.steps(&own.runtime, resolve(place, key, name)).await });
 }
 
 async fn answer_at_once<R: Runtime>(shard: Rc<Shard<R>>, key: DomainKey, name: Rc<str>, behalf: Behalf) {
@@ -133,7 +164,10 @@ async fn find<R: Runtime>(
         Pin::new(&mut moment).poll(context).map(|()| None)
     });
     match soon.await {
-        Some(found) => Some(found),
+        Some(found) => {
+            shard.outbound.asking.pace.give_back();
+            Some(found)
+        }
         None if place.grows_slow() => {
             admit(shard);
             Some(hop.await)

@@ -23,49 +23,14 @@ use crate::shard::live::InForce;
 use crate::shard::outbound::servers::NameServers;
 use crate::shard::timers::Timers;
 use crate::time::Instant;
+use unroutable::{never, refused};
 use waiters::{Asker, Heard, Waiters};
 
+mod unroutable;
 mod waiters;
 
-/// Why a domain or a host leads nowhere.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unroutable {
-    /// For good, or just now.
-    pub permanent: bool,
-    /// RFC 3463 status.
-    pub status: (u8, u16, u16),
-    /// In words.
-    pub text: String,
-    /// It leads back to this relay: what the DNS prefers less leads there too, sooner or later (RFC 5321 section 5.1).
-    pub loops: bool,
-}
-
-impl std::fmt::Display for Unroutable {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(&self.text)
-    }
-}
-
-fn never(detail: (u16, u16), text: String) -> Unroutable {
-    Unroutable { permanent: true, status: (5, detail.0, detail.1), text, loops: false }
-}
-
-pub(super) fn not_now(text: String) -> Unroutable {
-    Unroutable { permanent: false, status: (4, 4, 3), text, loops: false }
-}
-
-/// The gate refused the only address of a host, or all of them.
-fn refused(host: &Host, address: IpAddr, refusal: GateRefusal) -> Unroutable {
-    let (subject, detail) = refusal.detail();
-    let permanent = refusal.is_permanent(host.source);
-    let text = if matches!(host.at, At::Address(_)) {
-        format!("{address} {refusal}")
-    } else {
-        format!("the host {} has the address {address}, which {refusal}", host.name)
-    };
-    let class = if permanent { 5 } else { 4 };
-    Unroutable { permanent, status: (class, subject, detail), text, loops: refusal == GateRefusal::Loop }
-}
+pub use unroutable::Unroutable;
+pub(super) use unroutable::not_now;
 
 /// What the machine's files said when a configuration was read.
 fn known(dns: &DnsConfig) -> Known {
@@ -82,6 +47,8 @@ pub struct Resolver<R: Runtime> {
     files: RefCell<(u64, Known)>,
     own_name: String,
     gate: RefCell<Gate>,
+    /// When the machine's addresses were looked at last.
+    own_looked: Cell<Instant>,
     cache: RefCell<Cache>,
     /// How often there were other name servers: what those before say counts for nothing.
     replaced: Cell<u64>,
@@ -117,6 +84,7 @@ impl<R: Runtime> Resolver<R> {
             live: RefCell::new(live),
             own_name: own_name.to_owned(),
             gate: RefCell::new(gate),
+            own_looked: Cell::new(Instant(0)),
             cache: RefCell::new(Cache::new(limits::DNS_CACHE_MAX, bytes)),
             replaced: Cell::new(0),
             waiters: Waiters::default(),
@@ -134,9 +102,20 @@ impl<R: Runtime> Resolver<R> {
 
     /// The machine's addresses, as they are now. What was known stays where nobody can say.
     pub async fn learn_own_addresses(&self) -> io::Result<()> {
+        self.own_looked.set(self.runtime.now());
         let own = self.runtime.own_addresses().await?;
         self.gate.borrow_mut().learn(own);
         Ok(())
+    }
+
+    /// The same, where that was a moment ago and it is to be said whether a host is this machine. Where the list cannot be had the kernel is asked
+    /// for each address.
+    async fn look_at_own_addresses(&self) {
+        let now = self.runtime.now();
+        if now.since(self.own_looked.get()) < limits::OWN_ADDRESSES_FRESH || !self.gate.borrow().knows_all() {
+            return;
+        }
+        self.until(now + limits::OWN_ADDRESSES_PATIENCE, self.learn_own_addresses()).await;
     }
 
     /// Looks whether the machine's files say something else by now. Other name servers may know other names, as those of another network
@@ -395,6 +374,7 @@ impl<R: Runtime> Resolver<R> {
             },
             At::Socket(_) => return Ok(Vec::new()),
         };
+        self.look_at_own_addresses().await;
         self.ask_which_are_ours(&found)?;
         let gate = self.gate.borrow();
         let mut admitted = Vec::new();

@@ -20,6 +20,7 @@ use crate::shard::live::InForce;
 use crate::shard::mesh::Mesh;
 use crate::shard::message::{Handoff, Returned};
 use crate::shard::outbound::address::Addresses;
+use crate::shard::outbound::asking::pace::AskingPace;
 use crate::shard::outbound::opening::{Begun, Openings};
 use crate::shard::outbound::resolve::{Resolver, Unroutable};
 use crate::shard::outbound::site::Site;
@@ -238,6 +239,9 @@ pub struct Asking {
     pub(super) waiting: RefCell<FairQueue<(DomainKey, Rc<str>)>>,
     pub(super) prompt_max: usize,
     pub(super) slow_max: usize,
+    /// How fast places are given.
+    pub(super) pace: AskingPace,
+    pub(super) paces: Cell<bool>,
     /// Those asked for since a moment, and those that are slow.
     pub(super) prompt: Cell<usize>,
     pub(super) slow: Cell<usize>,
@@ -260,6 +264,8 @@ impl Asking {
         Asking {
             prompt_max: share(limits::RESOLVES_PROMPT),
             slow_max: share(limits::RESOLVES_SLOW),
+            pace: AskingPace::new(share(limits::RESOLVES_PROMPT)),
+            paces: Cell::new(false),
             waiting: RefCell::new(FairQueue::new(secret)),
             prompt: Cell::new(0),
             slow: Cell::new(0),

@@ -1,0 +1,46 @@
+//! Why a domain or a host leads nowhere.
+
+use std::net::IpAddr;
+
+use crate::route::gate::GateRefusal;
+use crate::route::{At, Host};
+
+/// Why a domain or a host leads nowhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unroutable {
+    /// For good, or just now.
+    pub permanent: bool,
+    /// RFC 3463 status.
+    pub status: (u8, u16, u16),
+    /// In words.
+    pub text: String,
+    /// It leads back to this relay: what the DNS prefers less leads there too, sooner or later (RFC 5321 section 5.1).
+    pub loops: bool,
+}
+
+impl std::fmt::Display for Unroutable {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.text)
+    }
+}
+
+pub(super) fn never(detail: (u16, u16), text: String) -> Unroutable {
+    Unroutable { permanent: true, status: (5, detail.0, detail.1), text, loops: false }
+}
+
+pub(in crate::shard::outbound) fn not_now(text: String) -> Unroutable {
+    Unroutable { permanent: false, status: (4, 4, 3), text, loops: false }
+}
+
+/// The gate refused the only address of a host, or all of them.
+pub(super) fn refused(host: &Host, address: IpAddr, refusal: GateRefusal) -> Unroutable {
+    let (subject, detail) = refusal.detail();
+    let permanent = refusal.is_permanent(host.source);
+    let text = if matches!(host.at, At::Address(_)) {
+        format!("{address} {refusal}")
+    } else {
+        format!("the host {} has the address {address}, which {refusal}", host.name)
+    };
+    let class = if permanent { 5 } else { 4 };
+    Unroutable { permanent, status: (class, subject, detail), text, loops: refusal == GateRefusal::Loop }
+}
