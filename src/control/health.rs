@@ -1,15 +1,20 @@
 //! What load balancers and supervisors are told: whether the process lives, and whether it takes mail.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use axum::http::StatusCode;
 
+use crate::control::watch::{REFUSED, joined};
 use crate::limits;
 
+/// Why shards take no mail at this moment, in words; empty: all do.
+type ShutNow = Box<dyn Fn() -> String + Send + Sync>;
+
 /// The state of the node. `/healthz`: the process lives; `/readyz`: it takes mail.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Health {
+    shut_now: OnceLock<ShutNow>,
     stage: AtomicU8,
     told: Mutex<Told>,
     /// The second in which control looked last, of its own clock.
@@ -20,8 +25,10 @@ pub struct Health {
 struct Told {
     /// Shards that do not move, in words; empty: all do.
     standstill: String,
-    /// Why mail is refused, in words; empty: it is not.
+    /// Why mail is refused, as far as more than a moment is needed to see it.
     shut: String,
+    /// What is wrong with the journal of events.
+    journal: String,
 }
 
 const OPEN: u8 = 1;
@@ -44,9 +51,14 @@ impl Health {
     }
 
     /// What control saw in this second of its clock.
-    pub(super) fn look(&self, second: u64, standstill: String, shut: String) {
-        *self.told() = Told { standstill, shut };
+    pub(super) fn look(&self, second: u64, standstill: String, (shut, journal): (String, String)) {
+        *self.told() = Told { standstill, shut, journal };
         self.looked.store(second, Ordering::SeqCst);
+    }
+
+    /// Whoever asks whether mail is taken hears of these reasons at once.
+    pub(super) fn ask_for_shut(&self, shut_now: ShutNow) {
+        let _ = self.shut_now.set(shut_now);
     }
 
     fn told(&self) -> MutexGuard<'_, Told> {
@@ -81,9 +93,13 @@ impl Health {
         if lives.0 != StatusCode::OK {
             return lives;
         }
-        match &self.told().shut {
-            shut if shut.is_empty() => yes(),
-            shut => no(shut),
+        let now = self.shut_now.get().map(|shut_now| shut_now()).unwrap_or_default();
+        let told = self.told();
+        let shut = joined([&*now, &told.shut]);
+        let shut = if shut.is_empty() { shut } else { format!("{REFUSED}: {shut}") };
+        match joined([&*told.journal, &shut]) {
+            words if words.is_empty() => yes(),
+            words => no(&words),
         }
     }
 }
@@ -98,6 +114,9 @@ fn no(words: &str) -> (StatusCode, String) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+
     use super::*;
 
     #[test]
@@ -108,16 +127,27 @@ mod tests {
         assert_eq!((lives(0), ready(0)), ("starting\n".into(), "starting\n".into()));
         health.open();
         assert_eq!((lives(0), ready(0)), ("ok\n".into(), "ok\n".into()));
-        health.look(3, String::new(), "no room".into());
-        assert_eq!((lives(3), ready(3)), ("ok\n".into(), "no room\n".into()));
-        health.look(4, "shard 3 has not moved for 12 s".into(), String::new());
+        let none = || (String::new(), String::new());
+        health.look(3, String::new(), ("no room".into(), "it fails".into()));
+        assert_eq!((lives(3), ready(3)), ("ok\n".into(), format!("it fails; {REFUSED}: no room\n")));
+        health.look(4, "shard 3 has not moved for 12 s".into(), none());
         assert_eq!(health.takes_mail(4), (StatusCode::SERVICE_UNAVAILABLE, lives(4)));
-        health.look(5, String::new(), String::new());
+        health.look(5, String::new(), none());
         assert_eq!(lives(5 + limits::ROUNDS_SILENT), "ok\n");
         assert!(
             lives(6 + limits::ROUNDS_SILENT).starts_with("control has not looked"),
             "a control that stands still says so"
         );
+        let full = Arc::new(AtomicBool::new(false));
+        let is_full = full.clone();
+        let words = move || if is_full.load(Ordering::SeqCst) { "full".to_owned() } else { String::new() };
+        health.ask_for_shut(Box::new(words));
+        for (now, told) in
+            [(false, "ok\n".to_owned()), (true, format!("{REFUSED}: full\n")), (false, "ok\n".into())]
+        {
+            full.store(now, Ordering::SeqCst);
+            assert_eq!(ready(5), told, "nobody looked meanwhile");
+        }
         health.drain();
         assert_eq!((lives(5), ready(5)), ("draining\n".into(), "draining\n".into()));
     }

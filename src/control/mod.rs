@@ -255,19 +255,20 @@ async fn look_after(
     let clock = turn.clock();
     let (mut pulse, mut refusals) = (watch::Pulse::new(setup.instruments.len()), watch::Refusals::default());
     let (free, mut spare) = (Arc::new(Free::default()), spare::Spare::default());
+    let (shards, data_dir, room) = (setup.instruments.clone(), setup.data_dir.clone(), free.clone());
+    setup.health.ask_for_shut(Box::new(move || watch::shut_now(&shards, &data_dir, |_| room.there())));
     let mut certificates = certificates::Certificates::new(setup.certificates.clone());
     let mut next = Duration::ZERO;
     while !turn.is_over() {
         if clock() >= next {
             next = clock() + limits::CONTROL_LOOK;
-            let (mut standstill, mut shut) = (String::new(), String::new());
+            let (mut standstill, mut shut) = (String::new(), <(String, String)>::default());
             if setup.health.is_open() {
                 standstill = pulse.look(&setup.instruments);
                 free.ask(&setup.data_dir, journal.map(journal::Shared::directory), &setup.instruments).await;
-                shut = refusals.look(&setup.instruments, &setup.data_dir, |_| free.there());
-                let failed = journal.and_then(journal::Shared::problem).into_iter();
-                shut =
-                    failed.chain(Some(shut).filter(|shut| !shut.is_empty())).collect::<Vec<_>>().join("; ");
+                let now = watch::shut_now(&setup.instruments, &setup.data_dir, |_| free.there());
+                let failed = journal.and_then(journal::Shared::problem).unwrap_or_default();
+                shut = (refusals.look(&setup.instruments, &now), failed);
             }
             setup.health.look(clock().as_secs(), standstill, shut);
             names.iter_mut().for_each(|names| names.look(clock()));

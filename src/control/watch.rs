@@ -81,20 +81,13 @@ pub(super) struct Refusals {
 }
 
 impl Refusals {
-    /// One look; `free` tells how much room there is in a directory. The words are empty if all shards take mail.
-    pub(super) fn look(
-        &mut self,
-        instruments: &[Arc<Instruments>],
-        data_dir: &Path,
-        free: impl Fn(&Path) -> Option<Free>,
-    ) -> String {
-        let mut words: Vec<String> =
-            instruments.iter().filter_map(|shard| why(shard, data_dir, &free)).collect();
+    /// One look; `shut_now` is what [`shut_now`] says. Gives back what only looks in a row show, in words, or nothing.
+    pub(super) fn look(&mut self, instruments: &[Arc<Instruments>], shut_now: &str) -> String {
         let is_full = instruments.iter().any(|shard| shard.room.shut() == Shut::NoMemory);
         self.full = if is_full { self.full + 1 } else { 0 };
-        if self.full >= limits::MEMORY_FULL_LOOKS {
-            words.push(no_memory(instruments));
-        }
+        let memory =
+            if self.full >= limits::MEMORY_FULL_LOOKS { no_memory(instruments) } else { String::new() };
+        let words = joined([shut_now, &memory]);
         self.looks += 1;
         let now = Duration::from_secs(self.looks);
         if words.is_empty() {
@@ -103,12 +96,29 @@ impl Refusals {
             }
             return String::new();
         }
-        let words = format!("mail is refused with 452: {}", words.join("; "));
         if self.said.lasts(now) {
-            say(Level::Error, format_args!("{words}"));
+            say(Level::Error, format_args!("{REFUSED}: {words}"));
         }
-        words
+        memory
     }
+}
+
+/// How it begins when mail is refused.
+pub(super) const REFUSED: &str = "mail is refused with 452";
+
+/// Reasons, one after the other.
+pub(super) fn joined<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    words.into_iter().filter(|words| !words.is_empty()).collect::<Vec<_>>().join("; ")
+}
+
+/// Why shards take no mail at this moment, as far as a moment shows it; empty: all do. `free` tells how much room there is in a directory.
+pub(super) fn shut_now(
+    instruments: &[Arc<Instruments>],
+    data_dir: &Path,
+    free: impl Fn(&Path) -> Option<Free>,
+) -> String {
+    let words: Vec<String> = instruments.iter().filter_map(|shard| why(shard, data_dir, &free)).collect();
+    words.join("; ")
 }
 
 /// Why this shard takes no mail: how much it wants, and where.
@@ -204,54 +214,60 @@ mod tests {
 
     #[test]
     fn what_is_wanted_and_where_is_said() {
-        let (shards, mut refusals) = (shards(2), Refusals::default());
+        let shards = shards(2);
         let free = |_: &Path| Some(Free { bytes: 12 << 20, spare: 0 });
-        assert_eq!(refusals.look(&shards, Path::new("/d"), free), "");
+        assert_eq!(shut_now(&shards, Path::new("/d"), free), "");
         let room = &shards[1].room;
         room.lane.set(1);
         room.wanted.set(64 << 20);
         room.bytes.set(4 << 26);
         room.set(Shut::NoSegment);
         room.set_problem("No space left on device");
-        let words = refusals.look(&shards, Path::new("/d"), free);
+        let words = shut_now(&shards, Path::new("/d"), free);
         assert_eq!(
             words,
-            "mail is refused with 452: lane 1 needs a new segment of 64MiB in /d/lane-001, where 12.0 MiB are free (No space left \
+            "lane 1 needs a new segment of 64MiB in /d/lane-001, where 12.0 MiB are free (No space left \
              on device); free 52.0 MiB more there"
         );
         let beside = |_: &Path| Some(Free { bytes: 70 << 20, spare: 30 << 20 });
-        let words = refusals.look(&shards, Path::new("/d"), beside);
+        let words = shut_now(&shards, Path::new("/d"), beside);
         assert!(
             words.contains("where 70.0 MiB are free and 30.0 MiB stay free for the journal of events (")
                 && words.ends_with("; free 24.0 MiB more there"),
             "{words}"
         );
         room.set(Shut::SizeMax);
-        let words = refusals.look(&shards, Path::new("/d"), free);
+        let words = shut_now(&shards, Path::new("/d"), free);
         assert!(
             words.contains("has 256.0 MiB in /d/lane-001, as much as spool.size_max allows it"),
             "{words}"
         );
         assert!(words.contains("would need 64MiB more"), "{words}");
         room.set(Shut::NoJournal);
-        let words = refusals.look(&shards, Path::new("/d"), free);
+        let words = shut_now(&shards, Path::new("/d"), free);
         assert!(
             words.contains("the journal of events cannot be written") && words.contains("/d/journal"),
             "{words}"
         );
+    }
+
+    #[test]
+    fn full_memory_is_said_when_it_stays_so() {
+        let (shards, mut refusals) = (shards(2), Refusals::default());
+        let room = &shards[1].room;
         room.set(Shut::NoMemory);
         shards[0].counters.client_memory.set(9 << 20);
         shards[0].counters.session_memory.set(5 << 20);
         shards[1].counters.client_memory.set(60 << 20);
         shards.iter().for_each(|shard| shard.room.memory_max.set(64 << 20));
-        let mut look = || refusals.look(&shards, Path::new("/d"), free);
+        let mut look = || refusals.look(&shards, "");
         assert_eq!([look(), look()], ["", ""], "it may pass at once");
         let words = look();
         assert!(
-            words.starts_with("mail is refused with 452: clients hold 64.0 MiB in open transactions, of 64.0 MiB that they may"),
+            words.starts_with("clients hold 64.0 MiB in open transactions, of 64.0 MiB that they may"),
             "{words}"
         );
         room.set(Shut::No);
-        assert_eq!(refusals.look(&shards, Path::new("/d"), free), "");
+        assert_eq!(refusals.look(&shards, ""), "");
     }
 }

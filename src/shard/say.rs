@@ -8,6 +8,7 @@ use crate::shard::ask::Answering;
 use crate::shard::handed::Handed;
 use crate::shard::pace::Pace;
 use crate::shard::turns::Turns;
+use crate::smtp::server::Intake;
 
 /// The log of a shard's messages, and what it measures.
 pub(in crate::shard) struct Say {
@@ -25,4 +26,6 @@ pub(in crate::shard) struct Say {
     pub pace: Pace,
     /// How far the wall clock was ahead of the queues' when it was last compared, milliseconds.
     pub wall_ahead: Cell<i64>,
+    /// Whether mail is taken, as it was told last.
+    pub gate: Cell<Intake>,
 }

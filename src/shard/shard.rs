@@ -152,8 +152,16 @@ impl<R: Runtime> Shard<R> {
         Some(map)
     }
 
-    /// Whether new mail may come in.
+    /// Whether new mail may come in. Control is told before a client is, and as soon as it is looked when that is over.
     pub(super) fn gate(&self) -> Intake {
+        let gate = self.judge_gate();
+        if self.say.gate.replace(gate) != gate {
+            self.publish_gate(gate);
+        }
+        gate
+    }
+
+    fn judge_gate(&self) -> Intake {
         let writer = self.own();
         let lane = writer.lane.borrow();
         if self.draining.get() {
@@ -209,14 +217,13 @@ impl<R: Runtime> Shard<R> {
         if self.index == 0 {
             counters.hashes_waiting.set(self.runtime.computing_later() as u64);
         }
-        let gate = self.gate();
-        counters.takes_mail.set(u64::from(gate == Intake::Open));
-        self.publish_room(gate);
+        self.publish_gate(self.gate());
         self.say.latencies.borrow_mut().publish(&self.instruments.latencies);
     }
 
     /// Whether mail is taken, and what that would need, for control to say.
-    fn publish_room(&self, gate: Intake) {
+    fn publish_gate(&self, gate: Intake) {
+        self.instruments.counters.takes_mail.set(u64::from(gate == Intake::Open));
         let (writer, room) = (self.own(), &self.instruments.room);
         let lane = writer.lane.borrow();
         room.lane.set(lane.number().into());

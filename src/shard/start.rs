@@ -39,6 +39,7 @@ use crate::shard::tell;
 use crate::shard::timers::Timers;
 use crate::shard::turns::Turns;
 use crate::shard::{inbox, swap, tick};
+use crate::smtp::server::Intake;
 use crate::spool::allot;
 use crate::spool::fold::{self, Damage, Files, Folded};
 use crate::spool::index::Entry;
@@ -265,6 +266,7 @@ pub(super) fn open<R: Runtime>(runtime: R, setup: &ShardSetup) -> Result<Rc<Shar
         setup.tls_client.clone(),
     );
     let say = Say {
+        gate: Cell::new(Intake::Open),
         events: RefCell::new(EventQueue::new(
             setup.instruments.chunks.clone(),
             Encoder::new(setup.node, wall, &setup.index.to_string()),

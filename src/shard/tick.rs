@@ -21,6 +21,7 @@ pub async fn tick<R: Runtime>(shard: Rc<Shard<R>>) {
         round = round.wrapping_add(1);
         shard.instruments.beat.add(1);
         notice_the_clock(&shard);
+        shard.gate();
         begin_due(&shard).await;
         borrow::tick(&shard);
         if shard.runtime.should_yield() {

@@ -125,5 +125,56 @@ def the_bound_counts_every_file():
     relay.stop()
 
 
+def status(relay):
+    """Whether it takes mail, as `relevo status` says."""
+    done = subprocess.run([BINARY, "status", "--json", "--config", f"{relay.directory}/relevo.toml"], capture_output=True, timeout=30)
+    return json.loads(done.stdout)["takes_mail"]
+
+
+def whoever_asks_hears_at_once_that_mail_is_refused():
+    """Before a client that was refused hangs up, and within a moment of the room that comes back."""
+    later = [True]
+    sink = Sink(lambda point, _: b"450 4.2.0 later\r\n" if point == "RCPT" and later[0] else None)
+    relay = Relay(BINARY, sink, 'size_max = "32MiB"\n[retry]\nfirst = "1s"\nmax = "1s"\n', shards=1)
+    text = BODY + (b"y" * 70 + b"\r\n") * 2_500
+
+    def refused():
+        """Whether the next message is."""
+        client = relay.client()
+        try:
+            client.sendmail("a@b.example", ["c@d.example"], text)
+            client.quit()
+            return False
+        except (smtplib.SMTPSenderRefused, smtplib.SMTPDataError) as error:
+            assert error.smtp_code == 452, error
+            client.close()
+            return True
+
+    for _ in range(3):
+        later[0] = True
+        while not refused():
+            pass
+        asked = ready(relay)
+        assert "mail is refused with 452" in asked and "spool.size_max" in asked, asked
+        assert not status(relay)
+        later[0] = False
+        end = time.monotonic() + 30
+        while not refused_no_more(relay):
+            assert time.monotonic() < end, "no room came back"
+            time.sleep(0.02)
+        assert ready(relay) == "ok\n", "mail is taken, and it is told that it is not"
+        assert status(relay)
+    relay.stop()
+
+
+def refused_no_more(relay):
+    """Whether MAIL is taken; nothing is sent."""
+    client = relay.client()
+    client.ehlo()
+    code, _ = client.mail("a@b.example")
+    client.close()
+    return code == 250
+
+
 if __name__ == "__main__":
     globals()[sys.argv[1]]()

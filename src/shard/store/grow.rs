@@ -51,6 +51,7 @@ pub(super) async fn make_segment<R: Runtime>(shard: Rc<Shard<R>>, writer: Rc<Lan
                 );
             }
             writer.lane.borrow_mut().segment_failed();
+            shard.gate();
             writer.resume();
             let unseen = u32::from(shard.runtime.planted(Defect::RoomUnseen)) * 10_000;
             // Two shards that made room for each other would look at the same time again.
@@ -60,6 +61,7 @@ pub(super) async fn make_segment<R: Runtime>(shard: Rc<Shard<R>>, writer: Rc<Lan
             writer.lane.borrow_mut().segment_created(slot, false);
         }
     }
+    shard.gate();
     writer.resume();
 }
 

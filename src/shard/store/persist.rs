@@ -36,6 +36,8 @@ pub async fn persist<R: Runtime>(shard: Rc<Shard<R>>, writer: Rc<LaneWriter<R>>)
     retell::retell(&shard, &writer).await;
     loop {
         housekeep(&shard, &writer).await;
+        // There may be room again, or none any more.
+        shard.gate();
         due(&shard, &writer).await;
         let begin = {
             let mut queue = writer.queue.borrow_mut();
