@@ -1,5 +1,7 @@
 //! The machine's files that say where names are: read again when they change, as a network that comes and goes rewrites them.
 
+use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,35 +37,92 @@ struct Watched {
     seen: Option<Stamp>,
     /// It is not as it was when it was read, and may be half written.
     unsettled: bool,
+    /// Looks in a row at which it could not be read.
+    failed: u32,
+}
+
+/// What a look found out about a file.
+#[derive(Debug)]
+enum Look {
+    /// It says what it said.
+    Same,
+    /// It says this now.
+    Text(String),
+    /// It cannot be read, which is news.
+    Lost(io::Error),
+    /// It can be read again, and says what it said.
+    Back,
 }
 
 impl Watched {
     fn new(path: &Path) -> Watched {
-        Watched { path: path.to_owned(), stamp: None, seen: None, unsettled: false }
+        Watched { path: path.to_owned(), stamp: None, seen: None, unsettled: false, failed: 0 }
     }
 
-    /// Its text, if it is not as it was when it was read last, and was left alone from one look to the next and while it was read: what
-    /// somebody is writing says less than it will.
-    fn changed(&mut self) -> Option<String> {
+    /// One look. Its text is read if it is not as it was when it was read last, and was left alone from one look to the next and while it
+    /// was read: what somebody is writing says less than it will.
+    fn look(&mut self) -> Look {
         self.unsettled = false;
-        let stamp = files::stamp(&self.path)?;
+        let Some(stamp) = files::stamp(&self.path) else {
+            return match files::read_whole(&self.path, limits::HOSTS_FILE_MAX) {
+                // It never was there.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && self.stamp.is_none() => Look::Same,
+                Err(error) => self.lost(error),
+                Ok(_) => self.lost(io::Error::other("it is no file")),
+            };
+        };
         if self.stamp == Some(stamp) {
-            return None;
+            return self.read();
         }
         self.unsettled = true;
         if self.seen.replace(stamp) != Some(stamp) {
-            return None;
+            return Look::Same;
         }
-        let bytes = files::read_whole(&self.path, limits::HOSTS_FILE_MAX).ok();
+        let bytes = files::read_whole(&self.path, limits::HOSTS_FILE_MAX);
         let after = files::stamp(&self.path);
         if after != Some(stamp) {
             self.seen = after;
-            return None;
+            return Look::Same;
         }
         self.unsettled = false;
-        let bytes = bytes?;
-        self.stamp = Some(stamp);
-        Some(String::from_utf8_lossy(&bytes).into_owned())
+        match bytes {
+            Ok(bytes) => {
+                self.stamp = Some(stamp);
+                Look::Text(String::from_utf8_lossy(&bytes).into_owned())
+            }
+            Err(error) => self.lost(error),
+        }
+    }
+
+    /// It could not be read. That is news at the second look: it may be about to be written.
+    fn lost(&mut self, error: io::Error) -> Look {
+        self.failed = self.failed.saturating_add(1);
+        self.unsettled = self.failed < limits::NAMES_LOST_LOOKS;
+        if self.failed == limits::NAMES_LOST_LOOKS { Look::Lost(error) } else { Look::Same }
+    }
+
+    /// What is to be said of whether it can be read; `kept` says what holds while it cannot.
+    fn news(&mut self, look: Look, kept: impl FnOnce() -> String) -> Option<(Level, String)> {
+        let path = self.path.display();
+        match look {
+            Look::Lost(error) => {
+                let words = format!("{path} cannot be read any more: {error}; {}", kept());
+                return Some((Level::Warning, words));
+            }
+            Look::Same => return None,
+            Look::Text(_) if self.failed < limits::NAMES_LOST_LOOKS => {
+                self.failed = 0;
+                return None;
+            }
+            Look::Text(_) | Look::Back => {}
+        }
+        self.failed = 0;
+        Some((Level::Info, format!("{path} can be read again")))
+    }
+
+    /// It could be read. News only where it was told that it could not.
+    fn read(&mut self) -> Look {
+        if std::mem::take(&mut self.failed) >= limits::NAMES_LOST_LOOKS { Look::Back } else { Look::Same }
     }
 }
 
@@ -81,36 +140,51 @@ impl Files {
     /// One look. A file that is not there or cannot be read, or names no server, changes nothing: it may be about to be written. True: one
     /// changed and may be half written, so that the next look should be soon.
     pub(super) fn look(&mut self) -> bool {
-        let before = self.known.clone();
-        if let Some(file) = &mut self.servers
-            && let Some(text) = file.changed()
-        {
-            let servers = value::name_servers(&text, process::interface_number);
-            if !servers.is_empty() && servers != before.servers {
-                let list: Vec<_> = servers.iter().map(ToString::to_string).collect();
-                let path = file.path.display();
-                say(
-                    Level::Info,
-                    format_args!("{path} changed: the name servers are {} now", list.join(", ")),
-                );
-                self.known.servers = servers;
-            }
+        for (level, words) in self.changes() {
+            say(level, format_args!("{words}"));
         }
-        if let Some(file) = &mut self.hosts
-            && let Some(text) = file.changed()
-        {
-            let hosts = value::hosts(&text);
-            if hosts != *before.hosts {
-                let (path, names) = (file.path.display(), hosts.len());
-                say(Level::Info, format_args!("{path} changed: it has {names} names of hosts now"));
-                self.known.hosts = Arc::new(hosts);
+        [&self.servers, &self.hosts].into_iter().flatten().any(|file| file.unsettled)
+    }
+
+    /// Looks, and puts in force what changed. What is to be said of it.
+    fn changes(&mut self) -> Vec<(Level, String)> {
+        let (before, mut said) = (self.known.clone(), Vec::new());
+        if let Some(file) = &mut self.servers {
+            let look = file.look();
+            if let Look::Text(text) = &look {
+                let servers = value::name_servers(text, process::interface_number);
+                if !servers.is_empty() && servers != before.servers {
+                    let (path, list) = (file.path.display(), in_words(&servers));
+                    said.push((Level::Info, format!("{path} changed: the name servers are {list} now")));
+                    self.known.servers = servers;
+                }
             }
+            let kept = || format!("the name servers stay {}", in_words(&before.servers));
+            said.extend(file.news(look, kept));
+        }
+        if let Some(file) = &mut self.hosts {
+            let look = file.look();
+            if let Look::Text(text) = &look {
+                let hosts = value::hosts(text);
+                if hosts != *before.hosts {
+                    let (path, names) = (file.path.display(), hosts.len());
+                    said.push((Level::Info, format!("{path} changed: it has {names} names of hosts now")));
+                    self.known.hosts = Arc::new(hosts);
+                }
+            }
+            let kept = || format!("the {} names of hosts that it had stay in force", before.hosts.len());
+            said.extend(file.news(look, kept));
         }
         if self.known != before {
             self.latest.publish(self.known.clone());
         }
-        [&self.servers, &self.hosts].into_iter().flatten().any(|file| file.unsettled)
+        said
     }
+}
+
+fn in_words(servers: &[SocketAddr]) -> String {
+    let list: Vec<_> = servers.iter().map(ToString::to_string).collect();
+    list.join(", ")
 }
 
 /// The files that are looked at, which others take the place of when the configuration says so. One that hangs is left to itself.
@@ -169,14 +243,20 @@ mod tests {
     use super::*;
     use crate::config::Config;
 
-    #[test]
-    fn what_changes_is_read_again() {
+    /// A directory with room for both files, and a configuration that has them.
+    fn machine() -> (tempfile::TempDir, [PathBuf; 2], DnsConfig) {
         let scratch = tempfile::tempdir().unwrap();
         let [resolv, hosts] = ["resolv.conf", "hosts"].map(|name| scratch.path().join(name));
         let text = "[node]\nhostname = \"mx1.example.net\"\n[[listener]]\naddress = \"127.0.0.1:0\"\n[dns]\nhosts = \"";
         let text = format!("{text}{}\"\n", hosts.display());
         let mut dns = Config::parse(&text, Path::new("relevo.toml")).unwrap().dns;
         dns.servers = vec!["192.0.2.1:53".parse().unwrap()];
+        (scratch, [resolv, hosts], dns)
+    }
+
+    #[test]
+    fn what_changes_is_read_again() {
+        let (scratch, [resolv, hosts], dns) = machine();
         let mut files = Files::new(&dns, Some(&resolv));
         let mut seen = 0;
         let mut told = |files: &mut Files| {
@@ -224,5 +304,35 @@ mod tests {
         std::fs::write(&hosts, "").unwrap();
         let mut files = Files::new(&dns, None);
         assert_eq!(told(&mut files), None);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_told_of_once() {
+        let (_scratch, [resolv, hosts], dns) = machine();
+        let mut files = Files::new(&dns, Some(&resolv));
+        std::fs::write(&resolv, "nameserver 192.0.2.3\nnameserver 192.0.2.1\n").unwrap();
+        std::fs::write(&hosts, "192.0.2.9 smart.example\n192.0.2.8 other\n").unwrap();
+        while files.look() {}
+        let mut heard = || (0..4).flat_map(|_| files.changes()).map(|(_, words)| words).collect::<Vec<_>>();
+        std::fs::remove_file(&hosts).unwrap();
+        let words = heard();
+        assert!(
+            matches!(&words[..], [one] if one.contains("hosts cannot be read any more: No such file")),
+            "{words:?}"
+        );
+        assert!(words[0].ends_with("; the 2 names of hosts that it had stay in force"), "{words:?}");
+        assert_eq!(heard(), [""; 0]);
+        std::fs::write(&hosts, "192.0.2.9 smart.example\n192.0.2.8 other\n").unwrap();
+        let words = heard();
+        assert!(matches!(&words[..], [one] if one.ends_with("hosts can be read again")), "{words:?}");
+        assert_eq!(heard(), [""; 0]);
+        std::fs::remove_file(&resolv).unwrap();
+        std::fs::create_dir(&resolv).unwrap();
+        let words = heard();
+        assert!(
+            words[0].contains("Is a directory") && words[0].ends_with("stay 192.0.2.3:53, 192.0.2.1:53"),
+            "{words:?}"
+        );
+        std::fs::remove_dir(&resolv).unwrap();
     }
 }
