@@ -25,6 +25,8 @@ use crate::control::reload::Reload;
 use crate::limits;
 use crate::observe::Instruments;
 use crate::runtime::files::Reserve;
+use crate::runtime::process;
+use crate::time::UnixMillis;
 
 /// What is asked by which name.
 pub(super) struct Served {
@@ -68,9 +70,15 @@ pub(super) async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin + 'static
     http.timer(TokioTimer::new())
         .header_read_timeout(limits::HTTP_HEADER)
         .max_buf_size(limits::HTTP_HEADER_BYTES)
+        .auto_date_header(can_be_dated(process::wall()))
         .keep_alive(false);
     // What a peer does wrong is answered by hyper, or not at all.
     let _ = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).await;
+}
+
+/// Whether hyper can write this date: it panics before 1970, where our clock stands still, and from the year 10000 on.
+fn can_be_dated(now: UnixMillis) -> bool {
+    (1..253_402_300_800_000).contains(&now.0)
 }
 
 fn router(served: Served) -> Router {

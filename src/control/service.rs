@@ -1,10 +1,18 @@
 //! The thread that answers commands: HTTP on a socket of this machine. What is slow or hostile there moves no heartbeat and no mail.
 
+use std::collections::VecDeque;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router};
-use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use crate::control::api::peer::Peer;
 use crate::control::http;
@@ -36,22 +44,71 @@ pub(super) fn run(listener: UnixListener, router: Router, reserve: Arc<Reserve>,
     runtime.shutdown_background();
 }
 
-/// Accepts for ever, so many at one time: all of them are this machine's, and each has its bounds; the others wait in the kernel.
+/// Accepts for ever. Who may not ask takes no place of those who may.
 async fn serve(listener: tokio::net::UnixListener, router: Router, reserve: Arc<Reserve>) {
-    let places = Arc::new(Semaphore::new(limits::LOCAL_CONNECTIONS_MAX));
+    let (mut open, mut refused) = (Vec::new(), VecDeque::<AbortHandle>::new());
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
                 let peer = Peer::of(&stream);
                 let router = router.clone().layer(Extension(peer));
-                tokio::spawn(async move {
-                    let _ = tokio::time::timeout(limits::HTTP_REQUEST, http::answer(stream, router)).await;
-                    drop(place);
-                });
+                if peer.may() {
+                    make_place(&mut open).await;
+                    let connection = Connection { begun: Instant::now(), asked: Arc::default() };
+                    let router =
+                        router.layer(middleware::from_fn_with_state(connection.asked.clone(), whole));
+                    let served = tokio::time::timeout(limits::HTTP_REQUEST, http::answer(stream, router));
+                    open.push((connection, tokio::spawn(served).abort_handle()));
+                } else {
+                    let served = tokio::time::timeout(limits::HTTP_REQUEST, http::answer(stream, router));
+                    refused.retain(|other| !other.is_finished());
+                    if refused.len() >= limits::LOCAL_REFUSALS_MAX
+                        && let Some(oldest) = refused.pop_front()
+                    {
+                        oldest.abort();
+                    }
+                    refused.push_back(tokio::spawn(served).abort_handle());
+                }
             }
             Err(error) if reserve.helps(&error) => {}
             Err(_) => tokio::time::sleep(limits::HTTP_ACCEPT_PAUSE).await,
         }
+    }
+}
+
+/// A connection of one who may ask.
+struct Connection {
+    begun: Instant,
+    /// A whole request came.
+    asked: Arc<AtomicBool>,
+}
+
+/// Waits until there is room for one more: one ends, or has been silent for so long that it is ended.
+async fn make_place(open: &mut Vec<(Connection, AbortHandle)>) {
+    loop {
+        open.retain(|(_, task)| !task.is_finished());
+        if open.len() < limits::LOCAL_CONNECTIONS_MAX {
+            return;
+        }
+        let is_silent =
+            |of: &Connection| !of.asked.load(Ordering::Relaxed) && of.begun.elapsed() > limits::LOCAL_SILENCE;
+        // The oldest comes first.
+        if let Some(place) = open.iter().position(|(of, _)| is_silent(of)) {
+            open.remove(place).1.abort();
+            return;
+        }
+        tokio::time::sleep(limits::LOCAL_PLACE_LOOK).await;
+    }
+}
+
+/// Takes the whole request before it is worked on, and notes that it came.
+async fn whole(State(asked): State<Arc<AtomicBool>>, request: Request, next: Next) -> Response {
+    let (head, body) = request.into_parts();
+    match to_bytes(body, limits::HTTP_BODY_MAX).await {
+        Ok(body) => {
+            asked.store(true, Ordering::Relaxed);
+            next.run(Request::from_parts(head, Body::from(body))).await
+        }
+        Err(_) => StatusCode::PAYLOAD_TOO_LARGE.into_response(),
     }
 }

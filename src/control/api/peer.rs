@@ -21,7 +21,7 @@ impl Peer {
     }
 
     /// The relay's own user and root.
-    pub(super) fn may(self) -> bool {
+    pub(in crate::control) fn may(self) -> bool {
         self.user.is_some_and(|user| user == 0 || user == process::user().0)
     }
 }

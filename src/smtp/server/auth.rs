@@ -135,11 +135,17 @@ impl Auth {
 fn plain(response: &[u8]) -> Option<Credentials> {
     let mut parts = response.splitn(3, |byte| *byte == 0);
     let (identity, name, password) = (parts.next()?, parts.next()?, parts.next()?);
-    // Acting for somebody else is not offered; naming oneself is allowed.
-    if password.contains(&0) || !(identity.is_empty() || identity == name) {
+    if password.contains(&0) {
         return None;
     }
-    Some(Credentials { name: login_name(name.to_vec())?, password: password.to_vec() })
+    let mut password = password.to_vec();
+    // Nobody may act for somebody else (RFC 4616 section 2: that fails); naming oneself is allowed. Checked with a NUL in it the password is
+    // wrong, whatever it was: this takes as long, is answered and counts as any wrong one, and says nothing about the one that was given.
+    if !(identity.is_empty() || identity == name) {
+        password.push(0);
+        password.extend_from_slice(identity);
+    }
+    Some(Credentials { name: login_name(name.to_vec())?, password })
 }
 
 fn login_name(name: Vec<u8>) -> Option<String> {
@@ -150,4 +156,26 @@ fn login_name(name: Vec<u8>) -> Option<String> {
     let mut name = String::from_utf8(name).ok()?;
     name.shrink_to_fit();
     (!name.is_empty() && !name.contains('\0')).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_acts_for_somebody_else() {
+        let read = |response: &[u8]| plain(response).map(|read| (read.name, read.password));
+        let right = Some(("bob".to_owned(), b"secret".to_vec()));
+        assert_eq!((read(b"\0bob\0secret"), read(b"bob\0bob\0secret")), (right.clone(), right));
+        for other in [&b"ann"[..], b"Bob", b"bo", b"\xff"] {
+            let (name, password) =
+                read(&[other, b"\0bob\0secret"].concat()).expect("it is checked, and fails");
+            assert_eq!(name, "bob");
+            assert!(password.starts_with(b"secret\0"), "no account has a NUL in its password: {password:?}");
+        }
+        assert_eq!(
+            (read(b"\0bob\0sec\0ret"), read(b"ann\0\0secret"), read(b"bob\0secret")),
+            (None, None, None)
+        );
+    }
 }
