@@ -101,6 +101,7 @@ stories!("lmtp.py", None;
 
 stories!("room.py", None;
     the_bound_counts_every_file,
+    whoever_asks_hears_at_once_that_mail_is_refused,
 );
 
 stories!("spool_tools.py", None;
@@ -158,6 +159,7 @@ stories!("control.py", None;
     others_are_kept_out,
     garbage_silence_and_crowds_hold_up_nobody,
     where_the_socket_is,
+    who_is_silent_at_the_socket_holds_up_nobody,
 );
 
 /// Once more, on the runtime that needs no io_uring.

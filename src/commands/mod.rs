@@ -10,4 +10,5 @@ pub mod reload;
 pub mod shaping;
 pub mod spool;
 pub mod status;
+mod table;
 mod words;

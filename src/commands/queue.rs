@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::client::{Client, Relay};
 use super::output::{Failure, NO, WRONG_USE, complain, say};
 use super::progress::Progress;
+use super::table;
 use super::words::{count as counted, plain};
 
 /// `relevo queue …`
@@ -177,7 +178,7 @@ fn list(relay: &Relay, filters: &Filters, limit: u64, json: bool) -> Result<(), 
     let mut out = BufWriter::new(io::stdout().lock());
     let mut left = if limit == 0 { u64::MAX } else { limit };
     let (mut cursor, mut under_way, mut rows) = (String::new(), 0, 0u64);
-    let mut progress = Progress::default();
+    let (mut progress, columns) = (Progress::default(), table::columns());
     if !json {
         writeln!(out, "{}", head())?;
     }
@@ -192,7 +193,7 @@ fn list(relay: &Relay, filters: &Filters, limit: u64, json: bool) -> Result<(), 
                 serde_json::to_writer(&mut out, row).map_err(io::Error::from)?;
                 writeln!(out)?;
             } else {
-                writeln!(out, "{}", line(row))?;
+                writeln!(out, "{}", lines(row, columns))?;
             }
         }
         out.flush()?;
@@ -219,30 +220,31 @@ fn list(relay: &Relay, filters: &Filters, limit: u64, json: bool) -> Result<(), 
 }
 
 fn head() -> &'static str {
-    "id                state     count attempts next attempt             domain                         sender, last reply"
+    "ID               STATE    COUNT TRIES NEXT              DOMAIN"
 }
 
-fn line(row: &Row) -> String {
+/// A line of columns, and below it from whom, and what was said last: each in so many columns.
+fn lines(row: &Row, columns: usize) -> String {
     let next = match (&row.next_attempt, &row.site_closed_until) {
-        (Some(next), _) if row.state == "deferred" => next,
-        (_, Some(closed)) => closed,
-        _ => "at once",
+        (Some(next), _) if row.state == "deferred" => table::to_the_minute(next),
+        (_, Some(closed)) => table::to_the_minute(closed),
+        _ => "at once".to_owned(),
     };
     let reply = row.last_reply.as_deref().map(|reply| format!("  {}", plain(reply.as_bytes())));
     let sender = match row.damaged {
         true => "its record cannot be read".to_owned(),
-        false => format!("<{}>", plain(row.sender.as_bytes())),
+        false => table::fit(&format!("<{}>", plain(row.sender.as_bytes())), columns / 2),
     };
-    format!(
-        "{:<17} {:<9} {:>5} {:>8} {:<24} {:<30} {sender}{}",
+    let first = format!(
+        "{:<16} {:<8} {:>5} {:>5} {next:<17} {}",
         row.id,
         row.state,
         row.count,
         row.attempts,
-        next,
-        plain(row.domain.as_bytes()),
-        reply.unwrap_or_default()
-    )
+        plain(row.domain.as_bytes())
+    );
+    let second = format!("{sender}{}", reply.unwrap_or_default());
+    format!("{}\n  {}", table::fit(&first, columns), table::fit(&second, columns - 2))
 }
 
 fn count(relay: &Relay, filters: &Filters, json: bool) -> Result<(), Failure> {

@@ -16,6 +16,7 @@ use relevo::spool::layout::lane_name;
 use relevo::spool::record::MessageView;
 
 use super::output::{Failure, NO as DAMAGE, WRONG_USE as UNUSABLE, complain};
+use super::table;
 use super::words::{self, Listed, Shown};
 
 /// `relevo spool …`
@@ -187,7 +188,7 @@ fn verify(place: &Place, json: bool) -> Result<(), Failure> {
 
 fn list(place: &Place, domain: Option<&str>, limit: Option<u64>, json: bool) -> Result<(), Failure> {
     let spool = place.open()?;
-    let mut out = out();
+    let (mut out, columns) = (out(), table::columns());
     if !json {
         writeln!(out, "{}", Listed::head())?;
     }
@@ -222,7 +223,7 @@ fn list(place: &Place, domain: Option<&str>, limit: Option<u64>, json: bool) -> 
                 serde_json::to_writer(&mut out, &listed).map_err(io::Error::from)?;
                 writeln!(out)?;
             } else {
-                writeln!(out, "{}", listed.row())?;
+                writeln!(out, "{}", listed.row(columns))?;
             }
             (empty, left) = (false, left - 1);
             if left == 0 {

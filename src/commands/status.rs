@@ -33,7 +33,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         );
         say!("shard    queued  messages  clients  connections  delivered   deferred    bounced  live MiB");
         for of in &status.shards {
-            let note = if of.takes_mail { "" } else { "  takes no mail" };
+            let note = if of.takes_mail { "" } else { "  refuses" };
             say!(
                 "{:>5} {:>9} {:>9} {:>8} {:>12} {:>10} {:>10} {:>10} {:>9.1}{note}",
                 of.shard,

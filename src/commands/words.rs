@@ -11,6 +11,8 @@ use relevo::time::UnixMillis;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::table::{fit, to_the_minute};
+
 /// RFC 3339, UTC.
 pub fn time(at: UnixMillis) -> String {
     let mut out = Vec::with_capacity(24);
@@ -90,35 +92,31 @@ pub struct Listed {
 impl Listed {
     /// The heads of the columns of [`Listed::row`].
     pub fn head() -> &'static str {
-        "ID                LANE  ACCEPTED                   SIZE  LIVE/ALL  TRIES  NEXT"
+        "ID               LANE ACCEPTED             SIZE LIVE/ALL TRIES NEXT"
     }
 
-    /// A line of columns that fits any terminal, and below it from whom to whom, and what the last try said.
-    pub fn row(&self) -> String {
+    /// A line of columns, and below it from whom to whom, and what the last try said: each in so many columns.
+    pub fn row(&self, columns: usize) -> String {
         let more = u64::from(self.live).saturating_sub(self.first.len() as u64);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let to: Vec<String> = self.first.iter().map(|one| plain(one.as_bytes())).collect();
-        format!(
-            "{}  {:>4}  {:<20}  {:>9}  {:>8}  {:>5}  {}\n  <{}> > {}{}{}",
+        // Of a long sender enough is left out for a recipient.
+        let sender = fit(&format!("<{}>", plain(self.sender.as_bytes())), columns / 2);
+        let reply = self.last_reply.as_ref();
+        let reply = reply.map(|reply| format!("\n  {}", fit(&plain(reply.as_bytes()), columns - 2)));
+        let first = format!(
+            "{:<16} {:>4} {:<17} {:>7} {:>8} {:>5} {}",
             self.id,
             self.lane,
-            to_the_second(&self.accepted),
-            self.size,
+            to_the_minute(&self.accepted),
+            if self.size < 10_000_000 { self.size.to_string() } else { format!("{}K", self.size >> 10) },
             format!("{}/{}", self.live, self.recipients),
             self.attempts,
-            self.next_attempt.as_deref().map_or("now".to_owned(), to_the_second),
-            plain(self.sender.as_bytes()),
-            to.join(", "),
-            if more > 0 { format!(" and {more} more") } else { String::new() },
-            self.last_reply
-                .as_ref()
-                .map_or(String::new(), |reply| format!("\n  {}", plain(reply.as_bytes()))),
-        )
+            self.next_attempt.as_deref().map_or("now".to_owned(), to_the_minute),
+        );
+        let second = fit(&format!("{sender} > {}", to.join(", ")), columns - 2 - more.len());
+        format!("{}\n  {second}{more}{}", fit(&first, columns), reply.unwrap_or_default())
     }
-}
-
-/// An RFC 3339 time in UTC without its fraction.
-fn to_the_second(time: &str) -> String {
-    time.split_once('.').map_or_else(|| time.to_owned(), |(seconds, _)| format!("{seconds}Z"))
 }
 
 /// A lane's report as text.
@@ -374,6 +372,32 @@ mod tests {
             assert_eq!(text, format!("a\\u{{{:x}}}b", u32::from(steering)));
         }
         assert_eq!(plain(b"\xff\x9b"), "\u{fffd}\u{fffd}");
+    }
+
+    #[test]
+    fn rows_fit_their_columns() {
+        let long = |letter: &str| format!("{0}@{0}.example", letter.repeat(300));
+        let listed = Listed {
+            id: "00000000G0000102".to_owned(),
+            lane: 1023,
+            accepted: "2026-11-27T20:40:31.123Z".to_owned(),
+            size: 99_999_999,
+            sender: long("s"),
+            recipients: 999,
+            live: 998,
+            first: vec![long("a"), long("b")],
+            attempts: 65_535,
+            next_attempt: Some("2026-11-27T21:40:00.000Z".to_owned()),
+            last_reply: Some("451 4.7.1 ".to_owned() + &"later, ".repeat(100)),
+        };
+        for columns in [80, 100] {
+            let row = listed.row(columns);
+            let wide: Vec<usize> = row.lines().map(|line| super::super::table::wide(line)).collect();
+            assert!(wide.len() == 3 && wide.iter().all(|wide| *wide <= columns), "{wide:?}\n{row}");
+            assert!(row.contains(" 998/999 65535 2026-11-27T21:40Z\n") && row.contains(" 97656K "), "{row}");
+            assert!(row.contains("… > aaa"), "{row}");
+            assert!(row.contains("… and 996 more\n  451 4.7.1 later, later"), "{row}");
+        }
     }
 
     #[test]

@@ -1,9 +1,15 @@
-//! A secret typed at a terminal: nothing of it is shown, and the terminal is as before afterwards, also when Ctrl-C ends it.
+//! How wide a terminal is, and a secret typed at one: nothing of it is shown, and the terminal is as before afterwards, also when Ctrl-C ends it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+
+/// Columns of the terminal that standard output is; None: it is none, or does not say.
+pub fn columns() -> Option<usize> {
+    let columns = tcgetwinsize(io::stdout()).ok()?.ws_col;
+    (columns > 0).then_some(columns.into())
+}
 
 /// The terminal with its modes changed; they are put back when this goes.
 struct Quiet {

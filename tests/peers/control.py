@@ -1,6 +1,7 @@
 """Commands to the running relay, over its socket: `control.py STORY BINARY`. Called by tests/peers.rs."""
 import http.client
 import json
+import multiprocessing
 import os
 import re
 import socket
@@ -107,8 +108,9 @@ def a_queue_is_listed_counted_and_shown():
     assert len(relay.rows("--id", pair["id"])) == 2
     # As text, with its bound.
     text = relay.command("queue", "list", "--limit", "3").splitlines()
-    assert len(text) == 4 and "there is more" in relay.complaint, text
-    assert "450 4.2.0 not yet" in text[1]
+    assert len(text) == 7 and "there is more" in relay.complaint, text
+    assert text[0].startswith("ID ") and "450 4.2.0 not yet" in text[2], text
+    assert all(len(line) <= 100 for line in text), text
     relay.command("queue", "show", "0000000000000102", code=1)
     relay.command("queue", "show", "nonsense", code=2)
     # What runs: by the socket too, and when it is over there is nobody.
@@ -624,6 +626,60 @@ def where_the_socket_is():
     served.close()
     relay.start()
     relay.stop()
+
+
+def who_is_silent_at_the_socket_holds_up_nobody():
+    """Users who may ask and say nothing, or half of it, and users who may not ask: as many as there are places, and more."""
+    relay = Node()
+
+    def connect(request=b""):
+        client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        client.settimeout(10)
+        client.connect(relay.path)
+        client.sendall(request)
+        return client
+
+    def took():
+        begun = time.monotonic()
+        relay.command("status")
+        return time.monotonic() - begun
+
+    half = b"POST /control/v1/queue/retry HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 20\r\n\r\n{"
+    for request in (b"", b"GET /", half):
+        silent = [connect(request) for _ in range(64)]
+        assert (slowest := max(took() for _ in range(3))) < 1.5, (request, slowest)
+        for client in silent:
+            client.close()
+    if os.getuid() == 0:
+        # Others are told no, and take the places of nobody.
+        os.chmod(relay.path, 0o666)
+        for path in (relay.directory, relay.data_dir):
+            os.chmod(path, 0o755)
+        pipe, theirs = multiprocessing.get_context("fork").Pipe()
+        strangers = multiprocessing.get_context("fork").Process(target=be_strangers, args=(connect, theirs), daemon=True)
+        strangers.start()
+        pipe.recv()
+        descriptors = len(os.listdir(f"/proc/{relay.process.pid}/fd"))
+        assert (slowest := max(took() for _ in range(3))) < 0.5, slowest
+        # One that asks hears that it may not.
+        pipe.send("ask")
+        assert b" 403 " in pipe.recv()
+        strangers.kill()
+        strangers.join()
+        time.sleep(0.5)
+        freed = descriptors - len(os.listdir(f"/proc/{relay.process.pid}/fd"))
+        assert 1 <= freed <= 12, f"{freed} descriptors were theirs"
+    relay.stop()
+
+
+def be_strangers(connect, pipe):
+    """Sixty-four connections of nobody that are silent, and one that asks."""
+    os.setuid(65534)
+    silent = [connect() for _ in range(64)]
+    pipe.send(len(silent))
+    pipe.recv()
+    pipe.send(connect(b"GET /control/v1/status HTTP/1.1\r\nHost: localhost\r\n\r\n").recv(100))
+    pipe.recv()
 
 
 if __name__ == "__main__":

@@ -145,7 +145,7 @@ def stored_mail_can_be_listed_shown_and_exported():
     table = spool("list", "--data-dir", data)[0].decode().splitlines()
     assert len(table) == 16 and table[0].startswith("ID ") and messages[0]["id"] in table[1], table
     assert table[2:4] == [f"  <{messages[0]['sender']}> > " + ", ".join(messages[0]["first"]), "  450 4.2.0 later"], table
-    assert all(len(line) <= 100 for line in table[0:1] + table[1::3]), table
+    assert all(len(line) <= 100 for line in table), table
     assert len(listed("--data-dir", data, "--limit", "2")) == 2
     only = listed("--data-dir", data, "--domain", "D3.example")
     assert [message["sender"] for message in only] == ["s3@b.example"], only
