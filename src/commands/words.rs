@@ -1,6 +1,7 @@
 //! What the spool tools print: times, and bytes of strangers that must not steer a terminal.
 
 use relevo::id::MessageId;
+use relevo::limits;
 use relevo::mail::envelope::AtOnce;
 use relevo::mail::parameters::Key;
 use relevo::queue::outcome::{Stored, StoredDeferral};
@@ -109,7 +110,11 @@ impl Listed {
             self.id,
             self.lane,
             to_the_minute(&self.accepted),
-            if self.size < 10_000_000 { self.size.to_string() } else { format!("{}K", self.size >> 10) },
+            if self.size < limits::LISTED_SIZE {
+                self.size.to_string()
+            } else {
+                format!("{}K", self.size >> 10)
+            },
             format!("{}/{}", self.live, self.recipients),
             self.attempts,
             self.next_attempt.as_deref().map_or("now".to_owned(), to_the_minute),
@@ -392,7 +397,7 @@ mod tests {
         };
         for columns in [80, 100] {
             let row = listed.row(columns);
-            let wide: Vec<usize> = row.lines().map(|line| super::super::table::wide(line)).collect();
+            let wide: Vec<usize> = row.lines().map(super::super::table::wide).collect();
             assert!(wide.len() == 3 && wide.iter().all(|wide| *wide <= columns), "{wide:?}\n{row}");
             assert!(row.contains(" 998/999 65535 2026-11-27T21:40Z\n") && row.contains(" 97656K "), "{row}");
             assert!(row.contains("… > aaa"), "{row}");

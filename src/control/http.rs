@@ -78,7 +78,7 @@ pub(super) async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin + 'static
 
 /// Whether hyper can write this date: it panics before 1970, where our clock stands still, and from the year 10000 on.
 fn can_be_dated(now: UnixMillis) -> bool {
-    (1..253_402_300_800_000).contains(&now.0)
+    (1..limits::HTTP_DATE_END).contains(&now.0)
 }
 
 fn router(served: Served) -> Router {

@@ -304,3 +304,7 @@ pub const CONFIG_LINE_MAX: usize = 80;
 pub const LINE_COLUMNS: usize = 100;
 /// See [`LINE_COLUMNS`].
 pub const LINE_COLUMNS_LEAST: usize = 80;
+/// A size of more digits than this column has is told in KiB.
+pub const LISTED_SIZE: u64 = 10_000_000;
+/// The end of the year 9999, in milliseconds: HTTP has no dates beyond (RFC 9110 section 5.6.7), and hyper panics where it is to write one.
+pub const HTTP_DATE_END: u64 = 253_402_300_800_000;
