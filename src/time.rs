@@ -1,5 +1,6 @@
 //! Points in time as plain numbers, so that the core can be told `now` and never ask for it.
 
+use std::iter;
 use std::net::Ipv4Addr;
 use std::ops::{Add, Sub};
 use std::time::Duration;
@@ -118,15 +119,14 @@ impl UnixMillis {
 
 /// Appends a number with at least `width` digits.
 pub fn write_decimal(value: u64, width: usize, out: &mut Vec<u8>) {
-    let mut digits = [b'0'; 20];
-    let mut at = digits.len();
-    let mut rest = value;
-    while rest > 0 || at > digits.len() - width.min(digits.len()) {
-        at -= 1;
-        digits[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
+    // Most are one digit: a count of attempts, a part of an enhanced code.
+    if value < 10 && width <= 1 {
+        return out.push(b'0' + value as u8);
     }
-    out.extend_from_slice(&digits[at..]);
+    let mut buffer = itoa::Buffer::new();
+    let digits = buffer.format(value).as_bytes();
+    out.extend(iter::repeat_n(b'0', width.saturating_sub(digits.len())));
+    out.extend_from_slice(digits);
 }
 
 /// Appends an IPv4 address, as [`std::fmt::Display`] does, which takes longer than a message can spare.

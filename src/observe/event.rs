@@ -495,16 +495,38 @@ fn strings(all: &[&[u8]], out: &mut Vec<u8>) {
 /// A JSON string of bytes nobody vouches for; what is not UTF-8 becomes U+FFFD.
 fn string(bytes: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
-    // All of them, whatever the first says: that is what a processor does many at a time.
-    let plain = bytes
-        .iter()
-        .fold(true, |plain, byte| plain & (0x20..0x7F).contains(byte) & (*byte != b'"') & (*byte != b'\\'));
-    if plain {
+    if is_plain(bytes) {
         out.extend_from_slice(bytes);
     } else {
         escaped(bytes, out);
     }
     out.push(b'"');
+}
+
+/// Whether JSON has these bytes as they are: printable ASCII without quote and backslash. Eight at a time: most texts are too short for a wide
+/// register to be worth its set-up.
+fn is_plain(bytes: &[u8]) -> bool {
+    let words = bytes.chunks_exact(size_of::<u64>()).fold(0, |special, word| {
+        special | special_bytes(u64::from_le_bytes(word.try_into().expect("a chunk is a word")))
+    });
+    // The last word again, from the end, or as much of one as there is.
+    let last = match bytes.last_chunk() {
+        Some(last) => *last,
+        None => {
+            let mut last = [b' '; size_of::<u64>()];
+            last[..bytes.len()].copy_from_slice(bytes);
+            last
+        }
+    };
+    words | special_bytes(u64::from_le_bytes(last)) == 0
+}
+
+/// Not 0 if any of eight bytes is one that JSON escapes, or none of ASCII. A borrow or a carry can only come from such a byte.
+fn special_bytes(word: u64) -> u64 {
+    let ones = u64::MAX / 0xFF;
+    let below = |word: u64, least: u64| word.wrapping_sub(ones * least) & !word;
+    let is = |byte: u8| below(word ^ (ones * u64::from(byte)), 1);
+    (word | below(word, 0x20) | is(b'"') | is(b'\\') | is(0x7F)) & (ones * 0x80)
 }
 
 #[cold]
@@ -532,5 +554,22 @@ mod tests {
             assert_eq!((kind as usize, kind.word()), (place, EVENTS[place]));
             assert_eq!(kind.word(), format!("{kind:?}").to_lowercase());
         }
+    }
+
+    #[test]
+    fn what_needs_no_escape_is_seen_at_every_place() {
+        for byte in 0..=255 {
+            let is_plain_byte = (0x20..0x7F).contains(&byte) && byte != b'"' && byte != b'\\';
+            for (length, filler) in
+                (1..40).flat_map(|length| [(length, b'a'), (length, b' '), (length, b'~')])
+            {
+                for place in 0..length {
+                    let mut bytes = vec![filler; length];
+                    bytes[place] = byte;
+                    assert_eq!(is_plain(&bytes), is_plain_byte, "{byte:#x} at {place} of {length}");
+                }
+            }
+        }
+        assert!(is_plain(b""));
     }
 }

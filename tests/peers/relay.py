@@ -3,6 +3,7 @@ import atexit
 import json
 import os
 import shutil
+import signal
 import smtplib
 import socket
 import subprocess
@@ -30,6 +31,8 @@ def tell_what_relays_said(kind, error, trace):
 
 
 sys.excepthook = tell_what_relays_said
+# A story that takes too long is told to end, and must not leave its relays behind.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to end"))
 
 
 class Relay:
