@@ -142,6 +142,10 @@ stories!("journal.py", None;
 stories!("shaping.py", None;
     what_a_file_says_of_a_provider_holds_at_its_hosts,
     a_section_of_a_domain_holds_for_all_with_its_hosts_or_for_it_alone,
+    rates_hold_over_all_shards_and_a_reload_changes_them,
+    connections_are_opened_at_their_rate,
+    hosts_of_a_provider_share_its_connections,
+    what_a_rule_says_of_a_reply_comes_first,
 );
 
 stories!("control.py", None;

@@ -1,4 +1,6 @@
-//! Shaping files: how much they may say, and how long a reply may be looked at for it.
+//! Shaping files: how much they may say, how long a reply may be looked at for it, and how exact rates are.
+
+use std::time::Duration;
 
 /// Bytes of one file: a thousand providers with their rules have a tenth of it.
 pub const SHAPING_FILE_MAX: u64 = 4 * 1024 * 1024;
@@ -38,3 +40,7 @@ pub const SHAPING_EXAMPLES_MAX: usize = 64;
 pub const SHAPING_FINDINGS_MAX: usize = 1_000;
 /// Largest number that a limit or a rate may have.
 pub const SHAPING_NUMBER_MAX: u64 = 1_000_000_000;
+/// Of a rate, so much may be made up for that somebody was late for: wake-ups of shards that are busy. More would be a burst.
+pub const RATE_LATE_MAX: Duration = Duration::from_millis(100);
+/// How long a connection that was begun waits for the right to ask the next host, or the same once more without TLS; beyond it the site rests.
+pub const RATE_WAIT_MAX: Duration = Duration::from_secs(30);

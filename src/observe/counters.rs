@@ -96,6 +96,7 @@ counters! {
         outbound_connections_opened "Sessions opened to next hops",
         outbound_connections_failed "Sessions to next hops that did not come up",
         resolves_given_up "Domains given up for now, as their name servers and those of many others take long",
+        rate_waits "Times that a site waited as its rate, or its provider's, let it begin nothing",
         address_waits "Times that a site waited as its address had all the connections it may have",
         tls_outbound "Sessions to next hops protected by TLS",
         tls_fallbacks "Sessions to next hops repeated in plain text because TLS failed",

@@ -8,8 +8,9 @@ use crate::config::{Config, Retry};
 use crate::limits;
 use crate::shaping::answers::Answers;
 use crate::shaping::key::Key;
-use crate::shaping::layers::{Effective, Scope};
-use crate::shaping::value::Tls;
+use crate::shaping::layers::{Effective, Provided, Scope};
+use crate::shaping::pace::Pace;
+use crate::shaping::value::{Tls, Value};
 
 /// What holds for all connections of the node to a site.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +33,41 @@ pub struct SitePolicy {
     pub retry: Retry,
     /// What rules say of its replies, before what is known of all.
     pub answers: Option<Answers>,
+    /// How often a connection is opened, and a message sent.
+    pub connection_rate: Option<Pace>,
+    /// The latter.
+    pub message_rate: Option<Pace>,
+    /// Those whose site it is, as far as they have limits.
+    pub providers: Box<[ProviderPolicy]>,
+}
+
+/// What holds for all sites of a provider together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProviderPolicy {
+    /// Its name in the shaping files.
+    pub name: Box<str>,
+    /// Connections of the node.
+    pub connections: Option<usize>,
+    /// How often a message is sent.
+    pub message_rate: Option<Pace>,
+}
+
+impl ProviderPolicy {
+    /// None: it has no limits.
+    fn of(provided: &Provided<'_>) -> Option<ProviderPolicy> {
+        let value = |key| provided.limits.get(&key).map(|held| &held.setting.value);
+        let connections = match value(Key::ProviderConnectionLimit) {
+            Some(Value::Limit(limit)) => Some(usize::try_from(limit.most).unwrap_or(usize::MAX)),
+            _ => None,
+        };
+        let message_rate = match value(Key::ProviderMaxMessageRate) {
+            Some(Value::Rate(rate)) => Some(Pace::of(rate)),
+            _ => None,
+        };
+        let name = provided.block.name.clone();
+        let limited = connections.is_some() || message_rate.is_some();
+        limited.then_some(ProviderPolicy { name, connections, message_rate })
+    }
 }
 
 impl SitePolicy {
@@ -48,6 +84,9 @@ impl SitePolicy {
             tls_required: false,
             retry: config.retry.clone(),
             answers: None,
+            connection_rate: None,
+            message_rate: None,
+            providers: Box::default(),
         })
     }
 
@@ -71,6 +110,9 @@ impl SitePolicy {
             tls_required: held.tls().map_or(self.tls_required, Tls::is_required),
             retry,
             answers: held.answers(),
+            connection_rate: held.rate(Key::MaxConnectionRate).map(|rate| Pace::of(&rate)),
+            message_rate: held.rate(Key::MaxMessageRate).map(|rate| Pace::of(&rate)),
+            providers: held.providers.iter().filter_map(ProviderPolicy::of).collect(),
         };
         // Nearly all sites have what all have: one value for them.
         if own == **self { self.clone() } else { Arc::new(own) }
@@ -88,8 +130,18 @@ impl SitePolicy {
             recipients: _,
             retry: _,
             answers: _,
+            connection_rate: _,
+            message_rate: _,
+            providers,
         } = self;
-        *connections >= other.connections
+        // Each has its place at all that limit it now.
+        let counted = |of: &ProviderPolicy| {
+            let before = other.providers.iter().find(|before| before.name == of.name);
+            let before = before.and_then(|before| before.connections);
+            of.connections.is_none_or(|most| before.is_some_and(|before| before <= most))
+        };
+        providers.iter().all(counted)
+            && *connections >= other.connections
             && *messages_per_connection == other.messages_per_connection
             && *pipeline == other.pipeline
             && *starttls == other.starttls
@@ -134,6 +186,9 @@ mod tests {
             tls_required,
             retry,
             answers: _,
+            connection_rate: _,
+            message_rate: _,
+            providers: _,
         } = &*own;
         assert_eq!((*connections, *named, *messages_per_connection, *recipients), (7, false, 9, 5));
         assert_eq!((*pipeline, *starttls, *tls_required), (of_all.pipeline, false, false));
@@ -159,11 +214,9 @@ mod tests {
 
     #[test]
     fn a_site_of_which_nothing_is_said_has_what_all_have() {
-        for text in [
-            "",
-            "[default]\nadaptive = true\nmax_message_rate = '5/s'\n",
-            "['b.example']\nconnection_limit = 1\n",
-        ] {
+        for text in
+            ["", "[default]\nadaptive = true\nmax_age = '5d'\n", "['b.example']\nconnection_limit = 1\n"]
+        {
             let (of_all, own) = shaped(text);
             assert!(Arc::ptr_eq(&of_all, &own), "{text}");
         }

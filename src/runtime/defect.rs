@@ -45,6 +45,10 @@ pub enum Defect {
     MessagesUncounted,
     /// What shaping files say of a site is not taken up.
     ShapingIgnored,
+    /// Rates are not kept to.
+    RateUncounted,
+    /// Connections to a provider are not counted.
+    ProviderUncounted,
     /// Mail expires without a last try.
     ExpiredUntried,
     /// Slow names keep their places.

@@ -5,6 +5,7 @@
 
 pub mod key;
 pub mod value;
+pub mod pace;
 pub mod pattern;
 mod reading;
 pub mod provider;

@@ -46,6 +46,8 @@ pub struct Mesh {
     places: Vec<Places>,
     sites: Counts<Box<str>>,
     addresses: Counts<IpAddr>,
+    /// Shaping files' providers, by name.
+    providers: Counts<Box<str>>,
     open: AtomicBool,
     /// Which configuration is in force.
     generation: AtomicU64,
@@ -126,6 +128,7 @@ impl Mesh {
             places: (0..lanes).map(|lane| Places::new(lane as u16, shards)).collect(),
             sites: Counts::default(),
             addresses: Counts::default(),
+            providers: Counts::default(),
             open: AtomicBool::new(false),
             generation: AtomicU64::new(0),
             stop: AtomicBool::new(false),
@@ -179,7 +182,7 @@ impl Mesh {
 
     /// Client connections to the listener of this address: the same for as long as somebody holds it, whatever becomes of the listener.
     pub fn clients_of(&self, listener: SocketAddr) -> Arc<ClientCounts> {
-        self.clients.get(listener)
+        self.clients.get(listener, Instant(0))
     }
 
     /// What clients may make the node keep in transactions: envelopes and bodies.
@@ -278,14 +281,19 @@ impl Mesh {
         self.lanes.get(usize::from(lane))?.of(slot)
     }
 
-    /// The connection count of a site, by its canonical name.
-    pub fn site_count(&self, site: &str) -> Arc<ConnectionCount> {
-        self.sites.get(site.into())
+    /// The counts of a site, by its canonical name.
+    pub fn site_count(&self, site: &str, now: Instant) -> Arc<ConnectionCount> {
+        self.sites.get(site.into(), now)
+    }
+
+    /// The counts of a provider, over all of its sites.
+    pub fn provider_count(&self, provider: &str, now: Instant) -> Arc<ConnectionCount> {
+        self.providers.get(provider.into(), now)
     }
 
     /// The connection count of an address, over all sites.
     pub fn address_count(&self, address: IpAddr) -> Arc<ConnectionCount> {
-        self.addresses.get(address)
+        self.addresses.get(address, Instant(0))
     }
 
     /// A shard was refused a connection: others that hold one for nothing are asked for it.

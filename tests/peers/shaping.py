@@ -72,6 +72,162 @@ def send(relay, domains, count, recipients=1):
         thread.join()
 
 
+def reload(relay, path, shaping):
+    with open(path, "w") as file:
+        file.write(shaping)
+    told = len([words for words in list(relay.words) if "reloaded by SIGHUP" in words])
+    relay.process.send_signal(signal.SIGHUP)
+    end = time.monotonic() + 10
+    while len([words for words in list(relay.words) if "reloaded by SIGHUP" in words]) == told:
+        assert time.monotonic() < end, relay.words
+        time.sleep(0.02)
+
+
+class Timed(Counted):
+    """When it was connected to, and when it had the end of each message."""
+
+    def __init__(self, host, port):
+        self.connected, self.ends = [], []
+        super().__init__(host, port, pause=0)
+
+    def slowly(self, talk, verb, line):
+        if verb == "connect":
+            self.connected.append(time.monotonic())
+        elif verb == "dot":
+            self.ends.append(time.monotonic())
+        return super().slowly(talk, verb, line)
+
+
+def most_in_a_second(times):
+    times = sorted(times)
+    return max(sum(1 for at in times if first <= at < first + 1) for first in times)
+
+
+def rates_hold_over_all_shards_and_a_reload_changes_them():
+    """Domains of both shards that lead to hosts of one provider: messages a second at these hosts together; another site is not held up."""
+    port = free_port()
+    one, two, other = Timed("127.0.0.2", port), Timed("127.0.0.3", port), Timed("127.0.0.4", port)
+    domains = [f"d{number}.example" for number in range(6)]
+    hosts = [(domain, f"mx{number % 2}.big.example", f"127.0.0.{2 + number % 2}") for number, domain in enumerate(domains)]
+    settings = mx(*hosts, ("free.example", "mx.free.example", "127.0.0.4"))
+    shaping = """
+        [provider.big]
+        match = [{ MXSuffix = ".big.example" }]
+        provider_max_message_rate = "30/s"
+    """
+    relay, path = relay_with(shaping, settings, port)
+    send(relay, [*domains, "free.example"], 140)
+    other.wait(20, 2)
+    end = time.monotonic() + 30
+    while len(one.ends) + len(two.ends) < 120:
+        assert time.monotonic() < end, f"{len(one.ends)} and {len(two.ends)} of 120"
+        time.sleep(0.05)
+    ends = [*one.ends, *two.ends]
+    took = max(ends) - min(ends)
+    # 30, one more, and what Python's threads are late by.
+    assert most_in_a_second(ends) <= 33 and 3.6 <= took <= 10, f"{most_in_a_second(ends)} in a second, {took} s"
+    reload(relay, path, shaping.replace("30/s", "1/h"))
+    # The bucket has what it had.
+    send(relay, domains, 60)
+    time.sleep(1.5)
+    assert len(one.ends) + len(two.ends) <= 123, "one an hour"
+    begun = time.monotonic()
+    reload(relay, path, shaping.replace("30/s", "300/s"))
+    one.wait(90, 3)
+    two.wait(90, 3)
+    assert time.monotonic() - begun < 3
+    relay.stop()
+
+
+def connections_are_opened_at_their_rate():
+    port = free_port()
+    hop = Timed("127.0.0.2", port)
+    domains = [f"d{number}.example" for number in range(6)]
+    settings = mx(*[(domain, "mx.big.example", "127.0.0.2") for domain in domains])
+    shaping = """
+        [provider.big]
+        match = [{ MXSuffix = ".big.example" }]
+        max_connection_rate = "10/s"
+        max_deliveries_per_connection = 1
+    """
+    relay, _ = relay_with(shaping, settings, port)
+    send(relay, domains, 40)
+    hop.wait(40, 30)
+    took = max(hop.connected) - min(hop.connected)
+    assert most_in_a_second(hop.connected) <= 12 and 3.5 <= took <= 10, f"{most_in_a_second(hop.connected)}, {took} s"
+    relay.stop()
+
+
+def hosts_of_a_provider_share_its_connections():
+    """Two sites of a provider: never more than its limit in all, and who waits is given what others hold for nothing."""
+    port = free_port()
+    one, two = Counted("127.0.0.2", port), Counted("127.0.0.3", port)
+    # Both count together.
+    two.lock = one.lock
+    count = {"open": 0, "most": 0}
+
+    def together(hop, serve):
+        def counted(talk):
+            with one.lock:
+                count["open"] += 1
+                count["most"] = max(count["most"], count["open"])
+            try:
+                Hop.serve(hop, talk)
+            finally:
+                with one.lock:
+                    count["open"] -= 1
+
+        return counted
+
+    one.serve, two.serve = together(one, one.serve), together(two, two.serve)
+    settings = mx(("a.example", "mx1.big.example", "127.0.0.2"), ("b.example", "mx2.big.example", "127.0.0.3"), ("c.example", "mx2.big.example", "127.0.0.3"))
+    shaping = """
+        [provider.big]
+        match = [{ MXSuffix = ".big.example" }]
+        provider_connection_limit = 2
+    """
+    relay, _ = relay_with(shaping, settings, port)
+    send(relay, ["a.example"], 200)
+    send(relay, ["b.example", "c.example"], 4)
+    two.wait(4, 30)
+    assert len(one.taken) < 200, "who has little waits for the end of who has much"
+    one.wait(200, 60)
+    # All of them are idle now, and kept for ten seconds where nobody wants them.
+    begun = time.monotonic()
+    send(relay, ["b.example", "c.example"], 20)
+    two.wait(24, 30)
+    assert time.monotonic() - begun < 5
+    assert count["most"] == 2, f"{count['most']} connections at one time"
+    relay.stop()
+
+
+def what_a_rule_says_of_a_reply_comes_first():
+    port = free_port()
+    asked = {}
+
+    def moon(talk, verb, line):
+        if verb != "RCPT":
+            return None
+        asked[line] = asked.get(line, 0) + 1
+        return b"550 5.1.1 no such user while the moon is full\r\n" if asked[line] == 1 else None
+
+    one, two = Hop(moon, host="127.0.0.2", port=port), Hop(moon, host="127.0.0.3", port=port)
+    settings = mx(("a.example", "mx.moon.example", "127.0.0.2"), ("b.example", "mx.sun.example", "127.0.0.3"), ("b.b.example", "mx.b.example", "127.0.0.4"))
+    shaping = """
+        [provider.moon]
+        match = [{ MXSuffix = ".moon.example" }]
+        [[provider.moon.automation]]
+        regex = "^550 .*the moon is full"
+        permanent = false
+    """
+    relay, _ = relay_with(shaping, settings, port)
+    send(relay, ["a.example", "b.example"], 10)
+    one.wait(5, 30)
+    time.sleep(2)
+    assert not [to for _, to, _, _ in two.taken if to != ["a@b.example"]], "it is as final as its code says where no rule says otherwise"
+    relay.stop()
+
+
 def what_a_file_says_of_a_provider_holds_at_its_hosts():
     """Over domains of both shards that lead to one site: connections, messages over one, recipients of a transaction; another site is not held up."""
     port = free_port()
@@ -94,13 +250,7 @@ def what_a_file_says_of_a_provider_holds_at_its_hosts():
     assert max(len(recipients) for _, recipients, _, _ in big.taken) == 3
     assert other.most > 2 and max(len(recipients) for _, recipients, _, _ in other.taken) == 4, other.most
     # What a reload says holds from then on.
-    with open(path, "w") as file:
-        file.write(shaping.replace("connection_limit = 2", "connection_limit = 1"))
-    relay.process.send_signal(signal.SIGHUP)
-    end = time.monotonic() + 10
-    while not any("reloaded by SIGHUP" in words for words in list(relay.words)):
-        assert time.monotonic() < end, relay.words
-        time.sleep(0.05)
+    reload(relay, path, shaping.replace("connection_limit = 2", "connection_limit = 1"))
     time.sleep(3)
     big.forget()
     send(relay, domains, 60)

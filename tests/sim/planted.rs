@@ -140,6 +140,8 @@ found! {
     FreedUntold in a_segment_freed_before_its_events_are_in_the_journal_is_found,
     GreetingBelieved in a_refusal_of_us_taken_for_one_of_mail_is_found,
     RoomUnseen in a_disk_that_stays_full_for_the_relay_is_found,
+    RateUncounted in a_rate_nobody_counts_is_found,
+    ProviderUncounted in connections_to_a_provider_nobody_counts_are_found,
     RulesUnasked in a_rule_nobody_asks_is_found,
     ClassIgnored in a_rate_that_is_taken_for_a_refusal_is_found,
     MemoryKept in memory_of_who_went_away_is_found,
@@ -166,7 +168,9 @@ fn is_found(defect: Defect) {
         Defect::PanicOverReturn => return returns::loses_none(defect),
         Defect::OneAnswerForAll => return lmtp::is_found(defect),
         Defect::MovedFreedEarly | Defect::ParametersStay => return compaction::is_found(defect),
-        Defect::RulesUnasked => return shaping::is_found(defect),
+        Defect::RulesUnasked | Defect::RateUncounted | Defect::ProviderUncounted => {
+            return shaping::is_found(defect);
+        }
         Defect::DiscardedHandedOut => return rules::is_found(defect),
         Defect::PlaceKept | Defect::PlaceTakenBack => return crowds::kept_places_are_found(defect),
         Defect::SlowNamesKeepPlaces => return crowds::kept_names_are_found(defect),
@@ -190,11 +194,10 @@ fn is_found(defect: Defect) {
         Defect::SessionWithoutEnd => (hostile_clients, 1.0, &["was kept for", "does not end"]),
         Defect::WaitByWallClock => (clock_back, 1.0, &["starved", "does not end"]),
         Defect::GateSkipped => (|plan, _| plan.sites[0].lookup = Lookup::Ours, 1.0, &["went round"]),
-        Defect::AddressUncounted => (one_place, 1.0, &["connections to address"]),
-        Defect::CreditsUncounted => {
-            (one_credit, 1.0, &["more messages than credits", "attempts were repeated"])
-        }
-        Defect::MessagesUncounted | Defect::ShapingIgnored => unbounded(defect),
+        Defect::AddressUncounted
+        | Defect::CreditsUncounted
+        | Defect::MessagesUncounted
+        | Defect::ShapingIgnored => unbounded(defect),
         Defect::ExpiredUntried => (clocks, 1.0, &["without a last try"]),
         // What the next header vouched for is not there: damage, where there was none.
         Defect::EndNotSecured => (failed_ends, 1.0, DAMAGED),
@@ -221,9 +224,13 @@ fn is_found(defect: Defect) {
     Story { days, defect: Some((defect, often)), words, ..PLAIN }.is_found();
 }
 
-/// Those in which a limit of a site counts for nothing.
+/// Those in which a limit counts for nothing.
 fn unbounded(defect: Defect) -> Days {
     match defect {
+        Defect::AddressUncounted => (one_place, 1.0, &["connections to address"]),
+        Defect::CreditsUncounted => {
+            (one_credit, 1.0, &["more messages than credits", "attempts were repeated"])
+        }
         Defect::MessagesUncounted => {
             (|plan, _| plan.messages_per_connection = 2, 1.0, &["messages over a connection"])
         }

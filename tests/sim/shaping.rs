@@ -6,8 +6,9 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use relevo::runtime::sim::World;
+use relevo::runtime::sim::{SimRuntime, World};
 use relevo::runtime::{Defect, Runtime};
+use relevo::time::Instant;
 
 use super::crowds::{launch, names};
 use super::day::talk::Talk;
@@ -18,8 +19,14 @@ use super::story;
 /// A hop that counts.
 #[derive(Default)]
 struct Hop {
-    /// Messages it took.
-    taken: Cell<usize>,
+    /// When it was connected to, when a message was begun, and when it had the end of one.
+    connected: RefCell<Vec<Instant>>,
+    begun: RefCell<Vec<Instant>>,
+    taken: RefCell<Vec<Instant>>,
+    /// When each recipient was last asked for.
+    last: RefCell<BTreeMap<String, Instant>>,
+    /// How long it takes over the end of a message.
+    takes: Cell<Duration>,
     /// What it says to the first RCPT of each address.
     first: &'static str,
     asked: RefCell<BTreeMap<String, usize>>,
@@ -34,23 +41,29 @@ impl Hop {
         runtime.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let talk = Talk::new(own.clone(), stream, Duration::from_secs(3600));
-                let hop = serving.clone();
+                let (hop, runtime) = (serving.clone(), own.clone());
+                hop.connected.borrow_mut().push(runtime.now());
                 own.spawn(async move {
-                    let _ = hop.serve(talk).await;
+                    let _ = hop.serve(talk, runtime).await;
                 });
             }
         });
         hop
     }
 
-    async fn serve(&self, mut talk: Talk) -> io::Result<()> {
+    async fn serve(&self, mut talk: Talk, runtime: SimRuntime) -> io::Result<()> {
         talk.send(b"220 hop.example\r\n").await?;
         loop {
             let line = talk.line().await?;
             let verb = line.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
             match &*verb {
                 "EHLO" => talk.send(b"250-hop.example\r\n250 PIPELINING\r\n").await?,
+                "MAIL" => {
+                    self.begun.borrow_mut().push(runtime.now());
+                    talk.send(b"250 2.1.0 ok\r\n").await?;
+                }
                 "RCPT" => {
+                    self.last.borrow_mut().insert(line.clone(), runtime.now());
                     let times =
                         *self.asked.borrow_mut().entry(line).and_modify(|times| *times += 1).or_insert(1);
                     let refuses = times == 1 && !self.first.is_empty();
@@ -59,7 +72,8 @@ impl Hop {
                 "DATA" => {
                     talk.send(b"354 go on\r\n").await?;
                     talk.until_dot().await?;
-                    self.taken.set(self.taken.get() + 1);
+                    self.taken.borrow_mut().push(runtime.now());
+                    talk.pause(self.takes.get()).await;
                     talk.send(b"250 2.0.0 taken\r\n").await?;
                 }
                 "QUIT" => return talk.send(b"221 2.0.0 bye\r\n").await,
@@ -89,7 +103,7 @@ fn ruled(seed: u64, plant: Option<Defect>) -> (u64, Vec<String>) {
     let mut log = Vec::new();
     assert!(run_until_true(&world, Duration::from_secs(120), || {
         log.extend(relay.log());
-        hop.taken.get() as u64 + relay.sum(|of| &of.recipients_bounced) >= 20
+        hop.taken.borrow().len() as u64 + relay.sum(|of| &of.recipients_bounced) >= 20
     }));
     world.run_for(Duration::from_secs(2));
     log.extend(relay.log());
@@ -122,9 +136,171 @@ fn a_rule_says_what_a_reply_of_its_provider_is() {
     });
 }
 
+/// The most of these in any second.
+fn most_in_a_second(times: &[Instant]) -> usize {
+    let within = |from: usize| {
+        let end = times[from] + Duration::from_secs(1);
+        times[from..].iter().take_while(|at| **at < end).count()
+    };
+    (0..times.len()).map(within).max().unwrap_or_default()
+}
+
+/// Mail for many domains of a provider, and as much for others, over so many shards: the most that began in any second, and how many a second
+/// began in all.
+fn rated(seed: u64, shards: usize, limit: &str, plant: Option<Defect>) -> (usize, f64) {
+    const DOMAINS: u16 = 40;
+    const EACH: usize = 50;
+    let world = World::new(seed);
+    if let Some(defect) = plant {
+        world.plant(defect, 1.0);
+    }
+    names(&world, &Rc::default(), |host| {
+        Some(if host.ends_with("big.test") { [10, 0, 0, 2] } else { [10, 0, 0, 3] })
+    });
+    let (hop, other) = (Hop::start(&world, "10.0.0.2:25", ""), Hop::start(&world, "10.0.0.3:25", ""));
+    let more = if limit.starts_with("provider_") {
+        format!("#: [provider.big]\n#: match = [{{ MXSuffix = '.big.test' }}]\n#: {limit}\n")
+    } else {
+        // One site for all of them.
+        format!(
+            "[[route]]\ndomain = \"*.big.test\"\nto = \"smtp://mx.big.test\"\n#: ['mx.big.test']\n#: {limit}\n"
+        )
+    };
+    let relay = launch(&world, shards, &more);
+    for number in 0..DOMAINS {
+        hand_in_some(
+            &world,
+            100 + number,
+            0..EACH,
+            vec![format!("u@d{number}.big.test"), format!("u@o{number}.test")],
+        );
+    }
+    let all = usize::from(DOMAINS) * EACH;
+    let done = run_until_true(&world, Duration::from_secs(60), || hop.taken.borrow().len() == all);
+    assert!(done, "{} of {all} came, {} to others", hop.taken.borrow().len(), other.taken.borrow().len());
+    let (begun, taken) = (hop.begun.borrow(), hop.taken.borrow());
+    let took = begun[all - 1].since(begun[0]).as_secs_f64();
+    let others = other.taken.borrow();
+    assert!(
+        others.len() == all && others[all - 1].since(begun[0]).as_secs_f64() < 10.0,
+        "others are not held up"
+    );
+    assert_eq!(relay.sum(|of| &of.recipients_deferred), 0, "to wait is no failure");
+    relay.drain();
+    (most_in_a_second(&begun).max(most_in_a_second(&taken)), all as f64 / took)
+}
+
+#[test]
+fn a_rate_is_used_and_never_exceeded_however_many_shards_there_are() {
+    for (limit, shards) in [("max_message_rate", 2), ("provider_max_message_rate", 64)] {
+        story(1, |seed| {
+            let (most, rate) = rated(seed, shards, &format!("{limit} = '100/s'"), None);
+            println!("{most} {rate}");
+            assert!((98..=101).contains(&most), "{limit}, {shards} shards: {most} in a second");
+            assert!(rate >= 98.0, "{limit}, {shards} shards: {rate} a second");
+        });
+    }
+}
+
+/// Connections to many sites of a provider over some shards: the most at one time, and when each was opened.
+fn connected(seed: u64, shards: usize, limit: &str, plant: Option<Defect>) -> (usize, Vec<Instant>) {
+    const DOMAINS: u16 = 12;
+    let world = World::new(seed);
+    if let Some(defect) = plant {
+        world.plant(defect, 1.0);
+    }
+    let watch = world.watch_connections(1, ["10.0.0.2:25".parse().expect("an address")]);
+    names(&world, &Rc::default(), |_| Some([10, 0, 0, 2]));
+    let hop = Hop::start(&world, "10.0.0.2:25", "");
+    hop.takes.set(Duration::from_millis(20));
+    let relay = launch(
+        &world,
+        shards,
+        &format!(
+            "#: [provider.big]\n#: match = [{{ MXSuffix = '.test' }}]\n#: connection_limit = 50\n#: {limit}\n"
+        ),
+    );
+    for number in 0..DOMAINS {
+        let messages = if number == 0 { 400 } else { 5 };
+        hand_in_some(&world, 100 + number, 0..messages, vec![format!("u@d{number}.test")]);
+    }
+    let all = 400 + 5 * (usize::from(DOMAINS) - 1);
+    let done = run_until_true(&world, Duration::from_secs(120), || hop.taken.borrow().len() == all);
+    assert!(done, "{} of {all} came", hop.taken.borrow().len());
+    let from: BTreeMap<_, _> = hop.asked.borrow().clone();
+    assert_eq!(from.len(), usize::from(DOMAINS));
+    // Whoever has little does not wait for the end of who has much.
+    let last = hop.last.borrow();
+    let little = last.iter().filter(|(line, _)| !line.contains("@d0.")).map(|(_, at)| *at).max();
+    let much = last.iter().find(|(line, _)| line.contains("@d0.")).map(|(_, at)| *at);
+    if plant.is_none() && limit.starts_with("provider_") {
+        assert!(little < much, "{little:?} is behind {much:?}");
+    }
+    assert_eq!(relay.sum(|of| &of.recipients_deferred), 0, "to wait is no failure");
+    relay.drain();
+    let connected = hop.connected.borrow().clone();
+    (world.connections_peak(watch), connected)
+}
+
+#[test]
+fn sites_of_a_provider_share_its_connections() {
+    story(2, |seed| {
+        for shards in [1, 3] {
+            let (most, _) = connected(seed, shards, "provider_connection_limit = 3", None);
+            assert_eq!(most, 3, "{shards} shards");
+        }
+    });
+}
+
+#[test]
+fn connections_are_opened_at_their_rate() {
+    story(2, |seed| {
+        for shards in [1, 3] {
+            let (_, opened) = connected(seed, shards, "max_connection_rate = '5/s'", None);
+            assert!(opened.len() > 12);
+        }
+        let (_, opened) = one_site(seed, "max_connection_rate = '5/s'\n#: max_deliveries_per_connection = 1");
+        assert!((4..=6).contains(&most_in_a_second(&opened)), "{}", most_in_a_second(&opened));
+    });
+}
+
+/// Mail for one site, from three shards: messages begun and connections opened.
+fn one_site(seed: u64, limit: &str) -> (Vec<Instant>, Vec<Instant>) {
+    let world = World::new(seed);
+    names(&world, &Rc::default(), |_| Some([10, 0, 0, 2]));
+    let hop = Hop::start(&world, "10.0.0.2:25", "");
+    let route = "[[route]]\ndomain = \"*.big.test\"\nto = \"smtp://mx.big.test\"\n";
+    let relay = launch(&world, 3, &format!("{route}#: ['mx.big.test']\n#: {limit}\n"));
+    for number in 0..6 {
+        hand_in_some(&world, 100 + number, 0..5, vec![format!("u@d{number}.big.test")]);
+    }
+    let done = run_until_true(&world, Duration::from_secs(1_000), || hop.taken.borrow().len() == 30);
+    assert!(done, "{} of 30 came", hop.taken.borrow().len());
+    relay.drain();
+    (hop.begun.take(), hop.connected.take())
+}
+
+#[test]
+fn between_messages_that_are_far_apart_no_connection_is_held() {
+    story(2, |seed| {
+        let (begun, opened) = one_site(seed, "max_message_rate = '2/min'");
+        let apart: Vec<u64> = begun.windows(2).map(|two| two[1].since(two[0]).as_millis() as u64).collect();
+        assert!(apart.iter().all(|apart| (29_850..=30_150).contains(apart)), "{apart:?}");
+        assert!(opened.len() >= 30, "{} connections", opened.len());
+    });
+}
+
 /// Plants a defect that leaves what a file says undone: it must be seen.
 pub fn is_found(defect: Defect) {
     match defect {
+        Defect::RateUncounted => {
+            let (most, _) = rated(1, 4, "max_message_rate = '100/s'", Some(defect));
+            assert!(most > 110, "{defect:?}: {most} in a second");
+        }
+        Defect::ProviderUncounted => {
+            let (most, _) = connected(1, 2, "provider_connection_limit = 3", Some(defect));
+            assert!(most > 3, "{defect:?}: {most} at one time");
+        }
         Defect::RulesUnasked => assert_ne!(ruled(1, Some(defect)).0, 2, "{defect:?}"),
         _ => panic!("{defect:?} is no defect of shaping"),
     }

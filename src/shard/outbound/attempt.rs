@@ -23,9 +23,10 @@ use crate::spool::record::MessageView;
 pub(super) async fn attempt<R: Runtime>(
     run: &mut Run<'_, R>,
     connection: &mut Connection<R>,
-    NextJob { under_way, opened }: NextJob<'_, R>,
+    NextJob { under_way, opened, token }: NextJob<'_, R>,
 ) -> After {
     let shard = run.shard;
+    run.token = token;
     let job = &under_way.job.clone();
     let group = &job.group;
     let resident = is_resident(shard, group);
@@ -121,12 +122,13 @@ async fn all<R: Runtime>(
     let mut begun = false;
     let (mut after, mut got_on) = (After::Keep, true);
     while let Some((first, count)) = tally.left.pop() {
-        let goes_on = |tally: &mut Tally| {
-            after == After::Keep && run.goes_on() && report_delivered(run, connection, view, job, tally)
-        };
-        if begun && !goes_on(tally) {
-            tally.left.push((first, count));
-            break;
+        if begun {
+            let token = if after == After::Keep && run.goes_on() { run.next_token() } else { None };
+            let Some(token) = token.filter(|_| report_delivered(run, connection, view, job, tally)) else {
+                tally.left.push((first, count));
+                break;
+            };
+            run.token = token;
         }
         // What went ahead names all of the group, however few the site has shown to take since then on another connection.
         let most = if opened { count } else { recipients_max(run, connection) };

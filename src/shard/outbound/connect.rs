@@ -13,6 +13,7 @@ use crate::route::{At, Endpoint, Hop, Host, Protocol, SitePolicy};
 use crate::runtime::{Defect, Runtime, Stream};
 use crate::shard::Shard;
 use crate::shard::outbound::manners::{blame_tls, do_without_tls, keep_in_mind};
+use crate::shard::outbound::rates::Rights;
 use crate::shard::outbound::resolve::Unroutable;
 use crate::shard::outbound::session::{Behind, Choice, Connection, HopError, Starttls, loops};
 use crate::shard::wire::{Wire, WireError};
@@ -32,9 +33,11 @@ fn unusable(why: &Unroutable, host: &Host) -> HopError {
 pub async fn connect<R: Runtime>(
     shard: &Rc<Shard<R>>,
     (hop, policy): (&Hop, &SitePolicy),
+    rights: Rights<'_, R>,
 ) -> Result<Connection<R>, HopError> {
     let last = HopError::NoAddress(format!("no host of {} has an address", hop.label));
-    let mut search = Search { shard, hop, policy, last, tried: 0, full: Vec::new(), none: None, hope: false };
+    let mut search =
+        Search { shard, hop, policy, rights, last, tried: 0, full: Vec::new(), none: None, hope: false };
     // The preference that this relay has itself: what has it too, or is preferred less, leads back here (RFC 5321 5.1).
     let mut ours: Option<u32> = None;
     let mut looked_at = None;
@@ -111,6 +114,7 @@ struct Search<'a, R: Runtime> {
     shard: &'a Rc<Shard<R>>,
     hop: &'a Hop,
     policy: &'a SitePolicy,
+    rights: Rights<'a, R>,
     last: HopError,
     tried: usize,
     full: Vec<IpAddr>,
@@ -167,7 +171,7 @@ impl<R: Runtime> Search<'_, R> {
             },
         };
         self.tried += 1;
-        match open(self.shard, (self.hop.protocol, self.policy), host, to).await {
+        match open(self.shard, (self.hop.protocol, self.policy, &self.rights), host, to).await {
             Ok(mut connection) => {
                 connection.place = place;
                 connection.choice = choice;
@@ -181,6 +185,13 @@ impl<R: Runtime> Search<'_, R> {
                     self.shard.outbound.hosts.hop_failures.borrow_mut().note(&name(host, to), now);
                 }
                 match error {
+                    // No other is asked by now, and what was said before stands.
+                    HopError::OverRate => {
+                        if self.tried == 1 {
+                            self.last = HopError::OverRate;
+                        }
+                        self.tried = usize::MAX;
+                    }
                     // The operator's host should take mail, so that is no last word.
                     HopError::TakesNone(reply, _) if host.source == Source::Stranger => {
                         self.none = Some((reply.clone(), name(host, to)));
@@ -266,7 +277,7 @@ struct Manners {
 /// the client; opportunistic TLS asks for nothing better than what mail had before (RFC 7435). A host that hangs up on EHLO is told HELO.
 async fn open<R: Runtime>(
     shard: &Rc<Shard<R>>,
-    (protocol, policy): (Protocol, &SitePolicy),
+    (protocol, policy, rights): (Protocol, &SitePolicy, &Rights<'_, R>),
     host: &Host,
     to: &Endpoint,
 ) -> Result<Connection<R>, HopError> {
@@ -286,23 +297,24 @@ async fn open<R: Runtime>(
         shard.instruments.counters.tls_avoided.add(1);
         manners.starttls = false;
     }
-    let greeted = match greet(shard, host, to, manners).await {
+    let greeted = match greet(shard, host, to, (manners, rights)).await {
         Err(HopError::BrokenTls(why)) if !required => {
-            let greeted = greet(shard, host, to, Manners { starttls: false, ..manners }).await;
-            // One that takes no plain text either has some other trouble.
-            if greeted.is_ok() {
+            let plain = Manners { starttls: false, ..manners };
+            let greeted = greet(shard, host, to, (plain, rights)).await;
+            // One that takes no plain text either has some other trouble. Where it may not be asked by now it will be.
+            if matches!(greeted, Ok(_) | Err(HopError::OverRate)) {
                 do_without_tls(shard, &named(), &why);
             }
-            greeted
+            greeted.map_err(|error| error.or(|| HopError::BrokenTls(why)))
         }
         Err(HopError::BrokenEhlo(error)) => {
-            let greeted = greet(shard, host, to, Manners { ehlo: false, ..manners }).await;
+            let greeted = greet(shard, host, to, (Manners { ehlo: false, ..manners }, rights)).await;
             // A host that hangs up on everything is no host of HELO.
-            if greeted.is_ok() {
+            if matches!(greeted, Ok(_) | Err(HopError::OverRate)) {
                 let why = format!("it hung up on EHLO ({error})");
                 keep_in_mind(shard, &shard.outbound.hosts.ehlo_failures, &named(), &why, "it is told HELO");
             }
-            greeted
+            greeted.map_err(|other| other.or(|| HopError::BrokenEhlo(error)))
         }
         Err(error) => {
             if avoids_tls {
@@ -355,8 +367,11 @@ async fn greet<R: Runtime>(
     shard: &Rc<Shard<R>>,
     host: &Host,
     to: &Endpoint,
-    manners: Manners,
+    (manners, rights): (Manners, &Rights<'_, R>),
 ) -> Result<Connection<R>, HopError> {
+    if !rights.take().await {
+        return Err(HopError::OverRate);
+    }
     let refused = |error| HopError::Connect(to.clone(), error);
     let stream = match to {
         Endpoint::Network(address) => shard.runtime.connect(None, address.address()),

@@ -15,7 +15,10 @@ use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::outbound::address::AddressPermit;
 use crate::shard::outbound::attempt::attempt;
+use crate::shard::outbound::bucket::Token;
 use crate::shard::outbound::opening::{Begun, Unproven};
+use crate::shard::outbound::provider::Places;
+use crate::shard::outbound::rates::Rights;
 use crate::shard::outbound::session::{Connection, HopError};
 use crate::shard::outbound::site::{IdleConnection, Site, Work};
 use crate::shard::outbound::work::{After, Run, UnderWay};
@@ -42,7 +45,8 @@ pub(in crate::shard) fn open_begun<R: Runtime>(shard: &Rc<Shard<R>>) -> bool {
 }
 
 /// Opens a connection and works until there is nothing to do.
-async fn deliver<R: Runtime>(shard: Rc<Shard<R>>, Begun { key, site, unproven, coming }: Begun) {
+async fn deliver<R: Runtime>(shard: Rc<Shard<R>>, begun: Begun<R>) {
+    let Begun { key, site, unproven, coming, places, token } = begun;
     let lease = Lease {
         shard: shard.clone(),
         site: site.clone(),
@@ -51,6 +55,7 @@ async fn deliver<R: Runtime>(shard: Rc<Shard<R>>, Begun { key, site, unproven, c
         opening: Cell::new(true),
         answered: Cell::new(false),
         unproven: RefCell::new(unproven),
+        places: places.map(Rc::new),
     };
     // It asks for its place now.
     drop(coming);
@@ -60,13 +65,19 @@ async fn deliver<R: Runtime>(shard: Rc<Shard<R>>, Begun { key, site, unproven, c
         discard(&shard, key, &site, &lease).await;
         None
     } else {
-        connected(&shard, key, &site, (&hop, &policy, &lease)).await
+        connected(&shard, key, &site, (&hop, &policy, &lease), token).await
     };
+    let wanted = lease.places.as_ref().is_some_and(|places| site.must_share(places, shard.index));
     drop(lease);
     if let Some(place) = given_up {
         line::pass_on(&shard, place, key, &site);
     }
-    pump::pump(&shard, key);
+    if wanted {
+        // Behind those who wait for a place of the provider.
+        sites::later(&shard, [key]);
+    } else {
+        pump::pump(&shard, key);
+    }
     line::admit(&shard);
     // Not in the inbox's next turn: before that others may have the place.
     open_begun(&shard);
@@ -78,8 +89,9 @@ async fn connected<R: Runtime>(
     key: SiteKey,
     site: &Rc<Site>,
     (hop, policy, lease): (&Hop, &SitePolicy, &Lease<R>),
+    token: Option<Token<R>>,
 ) -> Option<AddressPermit> {
-    let connected = connect::connect(shard, (hop, policy)).await;
+    let connected = connect::connect(shard, (hop, policy), Rights::new(shard, site, token)).await;
     lease.opened();
     match connected {
         Ok(mut connection) => {
@@ -117,6 +129,8 @@ struct Lease<R: Runtime> {
     opening: Cell<bool>,
     answered: Cell<bool>,
     unproven: RefCell<Option<Unproven>>,
+    /// Its places at the providers of its site.
+    places: Option<Rc<Places>>,
 }
 
 impl<R: Runtime> Lease<R> {
@@ -239,15 +253,17 @@ async fn work<R: Runtime>(
         key,
         site,
         place,
+        places: lease.places.as_deref(),
         most,
         ends,
         era: lease.era,
         done: 0,
         took: Cell::new(false),
         ahead: None,
+        token: None,
         idle_since: None,
     };
-    let resting = Rc::default();
+    let resting = Rc::new(IdleConnection { places: lease.places.clone(), ..IdleConnection::default() });
     loop {
         if run.ahead.is_none() && !run.goes_on() {
             return true;
@@ -255,7 +271,7 @@ async fn work<R: Runtime>(
         let next = run.ahead.take().or_else(|| run.take());
         let Some(next) = next else {
             let since = *run.idle_since.get_or_insert(shard.timers.recent());
-            if gives_up(shard, (site, place), since)
+            if gives_up(shard, (site, place), &resting, since)
                 || !idle(shard, key, (site, place), connection, &resting, since).await
             {
                 return true;
@@ -288,14 +304,17 @@ fn reuse<R: Runtime>(shard: &Shard<R>) -> Duration {
 fn gives_up<R: Runtime>(
     shard: &Shard<R>,
     (site, place): (&Site, Option<&AddressPermit>),
+    resting: &IdleConnection,
     idle_since: Instant,
 ) -> bool {
     if place.is_some_and(|place| place.is_wanted(site)) {
         return true;
     }
-    site.count.wanted_by_others(shard.index)
-        && (site.connections.get() > borrow::share(shard, site)
-            || shard.timers.recent().since(idle_since) >= limits::IDLE_KEPT)
+    let long = || shard.timers.recent().since(idle_since) >= limits::IDLE_KEPT;
+    let wanted = resting.places.as_ref().is_some_and(|places| site.must_share(places, shard.index));
+    (wanted && long())
+        || site.count.wanted_by_others(shard.index)
+            && (site.connections.get() > borrow::share(shard, site) || long())
 }
 
 /// Waits for work. False: the hop closed, or nothing came for long.
@@ -311,9 +330,13 @@ async fn idle<R: Runtime>(
     resting.address.set(place.map(AddressPermit::address));
     place.inspect(|place| place.set_idle(key, true));
     sites::goes_idle(shard, key, site, resting);
+    if site.holds_wanted(shard.index) {
+        // It is looked at again once it has been so for a while.
+        shard.outbound.asked.set(true);
+    }
     let alive = poll_fn(|context| {
         // Who was refused a connection before this one was seen resting asked nobody.
-        if resting.woken.get() || gives_up(shard, (site, place), since) {
+        if resting.woken.get() || gives_up(shard, (site, place), resting, since) {
             return Poll::Ready(true);
         }
         // Whatever comes from an idle hop is a 421, or the end.

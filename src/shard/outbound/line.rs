@@ -48,7 +48,9 @@ pub(in crate::shard) fn give_up_idle<R: Runtime>(shard: &Shard<R>) {
     }
     let resting = shard.outbound.resting.borrow();
     let mut asked = false;
-    for site in resting.values().filter(|site| site.count.wanted_by_others(shard.index)) {
+    let wanted =
+        |site: &&Rc<Site>| site.count.wanted_by_others(shard.index) || site.holds_wanted(shard.index);
+    for site in resting.values().filter(wanted) {
         // It finds no work, and then that somebody waits.
         asked |= site.wake_one();
     }

@@ -10,6 +10,7 @@ use crate::shard::Shard;
 use crate::shard::outbound::session::{Connection, HopError, Starttls};
 use crate::shard::wire::WireError;
 use crate::smtp::client::Transaction;
+use crate::time::Instant;
 
 /// A host has a flaw that is worked round for a while.
 pub(super) fn keep_in_mind<R: Runtime>(
@@ -29,6 +30,14 @@ pub(super) fn keep_in_mind<R: Runtime>(
 pub(super) fn do_without_pipelining<R: Runtime>(shard: &Shard<R>, named: &str) {
     let why = "it offers PIPELINING, and answered only some of the commands sent together";
     keep_in_mind(shard, &shard.outbound.hosts.pipelining_failures, named, why, "it is sent one at a time");
+}
+
+/// A transaction that was begun then is cut short. If the hop answered some of the commands that were sent together, and then nothing for a
+/// while, it never had the others.
+pub(super) fn notice_lost_group<R: Runtime>(shard: &Shard<R>, hop: &str, begun_at: Instant) {
+    if shard.timers.recent().since(begun_at) >= limits::client::GROUP_LOST {
+        do_without_pipelining(shard, hop);
+    }
 }
 
 /// What to say if a failure, before any command of a transaction was answered, may have come of STARTTLS: then plain text is tried, at

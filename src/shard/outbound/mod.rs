@@ -8,6 +8,8 @@ pub mod state;
 pub mod site;
 pub mod shown;
 pub mod address;
+pub mod bucket;
+pub mod provider;
 pub mod opening;
 
 pub mod handoff;
@@ -21,6 +23,7 @@ pub mod reroute;
 pub mod pump;
 pub mod line;
 pub mod sites;
+pub mod rates;
 pub mod lend;
 pub mod loan;
 pub mod borrow;

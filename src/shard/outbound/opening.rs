@@ -9,11 +9,14 @@ use std::rc::Rc;
 
 use crate::queue::destinations::SiteKey;
 use crate::queue::fair::{Behalf, FairCounts, FairQueue};
+use crate::runtime::Runtime;
 use crate::shard::outbound::address::Coming;
+use crate::shard::outbound::bucket::Token;
+use crate::shard::outbound::provider::Places;
 use crate::shard::outbound::site::Site;
 
 /// A connection that is to be opened: it has its connection and is counted.
-pub struct Begun {
+pub struct Begun<R: Runtime> {
     /// Of which site.
     pub key: SiteKey,
     /// The same.
@@ -22,6 +25,10 @@ pub struct Begun {
     pub unproven: Option<Unproven>,
     /// Where it waited for a place at an address that may be free.
     pub coming: Option<Coming>,
+    /// Its places at the providers of the site.
+    pub places: Option<Places>,
+    /// Where there is a rate for it.
+    pub token: Option<Token<R>>,
 }
 
 /// Connections that have carried nothing yet, and sites that wait to open one.

@@ -4,13 +4,15 @@ use std::rc::Rc;
 
 use crate::limits;
 use crate::queue::destinations::{self as queue, SiteKey};
-use crate::runtime::Runtime;
+use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::message::ShardMessage;
+use crate::shard::outbound::bucket::What;
 use crate::shard::outbound::lend::lend;
 use crate::shard::outbound::opening::Begun;
+use crate::shard::outbound::provider::Places;
 use crate::shard::outbound::site::{Site, Work};
-use crate::shard::outbound::{borrow, sites};
+use crate::shard::outbound::{borrow, rates, sites};
 
 /// Sees to it that somebody works on what the site has ready. True: a connection was begun.
 pub(super) fn pump<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) -> bool {
@@ -23,11 +25,15 @@ pub(super) fn pump<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) -> bool {
     }
     let mut ready = shard.outbound.destinations.borrow().ready(key, now);
     let Some(site) = shard.outbound.sites.borrow().get(&key).cloned() else { return false };
-    if ready >= shard.mesh.lend_at() {
+    sites::heed(shard, key, &site);
+    // What a rate lets nobody begin is lent to nobody: it would wait there.
+    if ready >= shard.mesh.lend_at()
+        && rates::allowed(shard, (key, &site), What::Messages, ready) >= shard.mesh.lend_at()
+    {
         lend(shard, key, &site);
         ready = shard.outbound.destinations.borrow().ready(key, now);
     }
-    ready += site.borrowed.waiting();
+    let ready = rates::allowed(shard, (key, &site), What::Messages, ready + site.borrowed.waiting());
     if ready <= site.free_connections(borrow::is_busy(shard)) || site.wake_one() {
         return false;
     }
@@ -44,15 +50,33 @@ pub(super) fn pump<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) -> bool {
     if site.borrowed.waiting() == 0 && shard.outbound.destinations.borrow_mut().is_starved(key) {
         return false;
     }
-    if !may_open(shard, key, &site) {
-        return false;
-    }
-    sites::heed(shard, &site);
-    if !site.count.take(site.policy.borrow().connections, shard.index) {
-        shard.mesh.ask_for_connection(shard.index, &site.count);
+    may_open(shard, key, &site) && begin(shard, key, site)
+}
+
+/// Begins a connection, if the limits of the site and of its providers and its rate let it.
+fn begin<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: Rc<Site>) -> bool {
+    let Ok(token) = rates::take(shard, (key, &site), What::Connections) else { return false };
+    let refused = || {
         if !site.refused.replace(true) {
             shard.outbound.refused.borrow_mut().push_back(key);
         }
+    };
+    site.waits_for.take();
+    let shares =
+        site.providers.borrow().clone().filter(|_| !shard.runtime.planted(Defect::ProviderUncounted));
+    let places = match shares.map(|shares| Places::take(&shard.mesh, &shares, shard.index)).transpose() {
+        Ok(places) => places,
+        Err(waiting) => {
+            *site.waits_for.borrow_mut() = Some(waiting);
+            // Those of this shard are asked at the next tick.
+            shard.outbound.asked.set(true);
+            refused();
+            return false;
+        }
+    };
+    if !site.count.take(site.policy.borrow().connections, shard.index) {
+        shard.mesh.ask_for_connection(shard.index, &site.count);
+        refused();
         return false;
     }
     site.connections.set(site.connections.get() + 1);
@@ -60,7 +84,7 @@ pub(super) fn pump<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) -> bool {
     shard.outbound.connections.set(shard.outbound.connections.get() + 1);
     let unproven = (!site.proven.get()).then(|| shard.outbound.openings.begin(site.behalf.get()));
     // It is opened in the next turn of the inbox, or before that when another connection ends.
-    shard.outbound.begun.borrow_mut().push_back(Begun { key, site, unproven, coming: None });
+    shard.outbound.begun.borrow_mut().push_back(Begun { key, site, unproven, coming: None, places, token });
     shard.runtime.bell().ring();
     true
 }
@@ -69,6 +93,11 @@ pub(super) fn pump<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) -> bool {
 pub(super) fn needs_connection<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site) -> bool {
     let ready = shard.outbound.destinations.borrow().ready(key, shard.seconds()) + site.borrowed.waiting();
     ready > site.free_connections(borrow::is_busy(shard))
+}
+
+/// Whether anything waits for a connection of the site.
+pub(super) fn has_work<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site) -> bool {
+    site.borrowed.waiting() > 0 || shard.outbound.destinations.borrow().ready(key, shard.seconds()) > 0
 }
 
 /// Work for a connection of this site: the shard's own and what it borrowed, in turn.

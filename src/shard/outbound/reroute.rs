@@ -27,6 +27,14 @@ pub(in crate::shard) fn begin<R: Runtime>(shard: &Rc<Shard<R>>, before: &LiveCon
 async fn go_through<R: Runtime>(shard: Rc<Shard<R>>, live: Rc<InForce>) {
     // Not inside of what noticed it.
     shard.runtime.yield_now().await;
+    let slots = shard.outbound.destinations.borrow().site_slots();
+    for slot in 0..slots {
+        // Another limit or rate may let it go on at once.
+        sites::heed_waiting(&shard, slot);
+        if shard.runtime.should_yield() {
+            shard.runtime.yield_now().await;
+        }
+    }
     let slots = shard.outbound.destinations.borrow().domain_slots();
     for first in (0..slots).step_by(limits::TURN_SITES) {
         let now = shard.seconds();

@@ -124,6 +124,8 @@ pub enum HopError {
     NoAddress(String),
     /// This address has all the connections it may have: no failure, it is waited for.
     Full(IpAddr),
+    /// The rate of connections lets no further one be opened now.
+    OverRate,
     /// Not the hop's fault: the message cannot be read from our disk.
     Spool(io::Error),
 }
@@ -150,8 +152,18 @@ impl std::fmt::Display for HopError {
             }
             HopError::BrokenEhlo(error) => write!(formatter, "the next hop hung up on EHLO: {error}"),
             HopError::Full(address) => write!(formatter, "{address} has all the connections it may have"),
+            HopError::OverRate => {
+                formatter.write_str("max_connection_rate of a shaping file lets no connection be opened now")
+            }
             HopError::Spool(error) => write!(formatter, "{error}"),
         }
+    }
+}
+
+impl HopError {
+    /// What was said before, where this is only that no more was asked.
+    pub(super) fn or(self, before: impl FnOnce() -> HopError) -> HopError {
+        if matches!(self, HopError::OverRate) { before() } else { self }
     }
 }
 

@@ -13,6 +13,8 @@ use crate::queue::fair::Behalf;
 use crate::route::{Hop, SitePolicy};
 use crate::shard::counts::ConnectionCount;
 use crate::shard::message::Job;
+use crate::shard::outbound::bucket::{Bucket, What};
+use crate::shard::outbound::provider::{Places, Share, Waiting};
 use crate::shard::outbound::shown::SiteHistory;
 use crate::time::Instant;
 
@@ -66,6 +68,14 @@ pub struct Site {
     pub(super) era: Cell<u32>,
     /// Jobs of other shards.
     pub borrowed: Borrowed,
+    /// Its providers that have limits; nearly always none or one.
+    pub(super) providers: RefCell<Option<Rc<[Share]>>>,
+    /// The provider of which it waits for a place.
+    pub(super) waits_for: RefCell<Option<Waiting>>,
+    /// What rates there are of connections and of messages.
+    buckets: RefCell<[Option<Rc<[Bucket]>>; 2]>,
+    /// When it is pumped as its rate lets it begin something.
+    pub(super) wakes_at: Cell<Option<Instant>>,
 }
 
 impl Site {
@@ -92,15 +102,33 @@ impl Site {
             behalf: Cell::default(),
             era: Cell::new(0),
             borrowed: Borrowed::default(),
+            providers: RefCell::default(),
+            waits_for: RefCell::default(),
+            buckets: RefCell::default(),
+            wakes_at: Cell::new(None),
         }
     }
 
-    /// This holds for it from now on. Its connections end if it would not have opened them.
-    pub(super) fn take_up(&self, policy: &Arc<SitePolicy>) {
-        let as_before = Arc::ptr_eq(policy, &self.policy.borrow());
-        if !as_before && !policy.opens_as(&self.policy.replace(policy.clone())) {
+    /// This holds for it from now on. Its connections end if it would not have opened them. False: it is as before.
+    pub(super) fn take_up(&self, policy: &Arc<SitePolicy>) -> bool {
+        if Arc::ptr_eq(policy, &self.policy.borrow()) {
+            return false;
+        }
+        if !policy.opens_as(&self.policy.replace(policy.clone())) {
             self.end_connections();
         }
+        true
+    }
+
+    /// The buckets of its rates; None: there are none.
+    pub(super) fn buckets(&self, what: What) -> Option<Rc<[Bucket]>> {
+        self.buckets.borrow()[what as usize].clone()
+    }
+
+    /// These are they.
+    pub(super) fn set_buckets(&self, connections: Vec<Bucket>, messages: Vec<Bucket>) {
+        let some = |buckets: Vec<Bucket>| (!buckets.is_empty()).then(|| buckets.into());
+        self.buckets.replace([some(connections), some(messages)]);
     }
 
     /// Its connections end, each behind its transaction; others are opened in their place.
@@ -109,9 +137,12 @@ impl Site {
         while self.wake_one() {}
     }
 
-    /// Whether it waits to be let connect.
+    /// Whether it waits to be let connect, or send.
     pub fn is_waiting(&self) -> bool {
-        self.parked.get().is_some() || self.queued.get()
+        self.parked.get().is_some()
+            || self.queued.get()
+            || self.wakes_at.get().is_some()
+            || self.waits_for.borrow().is_some()
     }
 
     /// Wakes a connection to this address that has nothing to do. False: there is none.
@@ -121,6 +152,18 @@ impl Site {
         let Some(connection) = place.map(|place| idle.remove(place)) else { return false };
         self.wake(&connection);
         true
+    }
+
+    /// Whether a connection that has nothing to do holds a place of a provider that others wait for.
+    pub(super) fn holds_wanted(&self, shard: usize) -> bool {
+        let held =
+            |idle: &Rc<IdleConnection>| idle.places.as_ref().is_some_and(|of| self.must_share(of, shard));
+        self.idle.borrow().iter().any(held)
+    }
+
+    /// Whether others than this site wait for one of these places.
+    pub(super) fn must_share(&self, places: &Places, shard: usize) -> bool {
+        places.are_wanted(self.waits_for.borrow().as_ref(), shard)
     }
 
     pub(super) fn wake_one(&self) -> bool {
@@ -163,6 +206,8 @@ pub struct IdleConnection {
     pub waker: RefCell<Option<Waker>>,
     /// The address of the connection, where that is counted.
     pub address: Cell<Option<IpAddr>>,
+    /// Its places at providers.
+    pub(super) places: Option<Rc<Places>>,
 }
 
 /// Jobs of other shards for one site, in the order they came.

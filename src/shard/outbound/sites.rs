@@ -11,6 +11,8 @@ use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::live::LiveConfig;
 use crate::shard::outbound::borrow;
+use crate::shard::outbound::bucket::{Bucket, What};
+use crate::shard::outbound::provider::Share;
 use crate::shard::outbound::site::{IdleConnection, Site};
 use crate::time::Instant;
 
@@ -28,6 +30,7 @@ pub(super) fn goes_idle<R: Runtime>(
     }
     idle.push(connection.clone());
     site.count.set_idle(shard.index, true);
+    connection.places.iter().for_each(|places| places.set_idle(shard.index, true));
 }
 
 /// It has again, woken or by itself.
@@ -37,6 +40,7 @@ pub(super) fn goes_on<R: Runtime>(
     site: &Site,
     connection: &Rc<IdleConnection>,
 ) {
+    connection.places.iter().for_each(|places| places.set_idle(shard.index, false));
     if connection.woken.get() {
         site.waking.set(site.waking.get().saturating_sub(1));
     } else {
@@ -53,10 +57,12 @@ pub(super) fn site<R: Runtime>(shard: &Shard<R>, hop: Rc<Hop>) -> (SiteKey, Rc<S
     let key = shard.outbound.destinations.borrow_mut().site(&hop.site);
     let known = shard.outbound.sites.borrow().get(&key).cloned();
     let site = known.unwrap_or_else(|| {
-        let (count, live) = (shard.mesh.site_count(&hop.site), shard.live.get());
+        let now = shard.runtime.now();
+        let (count, live) = (shard.mesh.site_count(&hop.site, now), shard.live.get());
         let beside = count.beside();
         let policy = policy(shard, &live, &hop, &beside);
-        let site = Rc::new(Site::new(hop.clone(), policy, count));
+        let site = Rc::new(Site::new(hop.clone(), policy.clone(), count));
+        share(shard, &site, &policy);
         site.shaped_by.set((live.generation, beside.len()));
         shard.outbound.sites.borrow_mut().insert(key, site.clone());
         site
@@ -65,22 +71,54 @@ pub(super) fn site<R: Runtime>(shard: &Shard<R>, hop: Rc<Hop>) -> (SiteKey, Rc<S
         site.count.add_beside(&hop.label);
     }
     *site.hop.borrow_mut() = hop;
-    heed(shard, &site);
+    heed(shard, key, &site);
     (key, site)
 }
 
 /// Takes up what holds for a site, if that may be another: by a reload, or since a domain was found to lead there that has its say.
-pub(super) fn heed<R: Runtime>(shard: &Shard<R>, site: &Site) {
-    let live = shard.live.get();
-    if site.shaped_by.get() != (live.generation, site.count.besides()) {
-        take_up(shard, site, &live);
+pub(super) fn heed<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site) {
+    if site.shaped_by.get() != (shard.live.generation(), site.count.besides()) {
+        take_up(shard, key, site, &shard.live.get());
     }
 }
 
-fn take_up<R: Runtime>(shard: &Shard<R>, site: &Site, live: &LiveConfig) {
+/// The same for one that waits for a place or for its rate.
+pub(super) fn heed_waiting<R: Runtime>(shard: &Shard<R>, slot: usize) {
+    let key = shard.outbound.destinations.borrow().site_at(slot);
+    let site = shard.outbound.sites.borrow().get(&key).cloned();
+    if let Some(site) = site.filter(|site| site.is_waiting()) {
+        heed(shard, key, &site);
+    }
+}
+
+fn take_up<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site, live: &LiveConfig) {
     let beside = site.count.beside();
     site.shaped_by.set((live.generation, beside.len()));
-    site.take_up(&policy(shard, live, &site.hop.borrow(), &beside));
+    let policy = policy(shard, live, &site.hop.borrow(), &beside);
+    if site.take_up(&policy) {
+        let waited = site.is_waiting();
+        share(shard, site, &policy);
+        // What it waited for may be another thing now.
+        later(shard, waited.then_some(key));
+    }
+}
+
+/// The providers of a site, and the buckets of its rates and theirs, are those of its policy.
+fn share<R: Runtime>(shard: &Shard<R>, site: &Site, policy: &SitePolicy) {
+    let (mut connections, mut messages, mut shares) = (Vec::new(), Vec::new(), Vec::new());
+    connections.extend(policy.connection_rate.map(|pace| Bucket::new(&site.count, What::Connections, pace)));
+    messages.extend(policy.message_rate.map(|pace| Bucket::new(&site.count, What::Messages, pace)));
+    for of in &policy.providers {
+        let count = || shard.mesh.provider_count(&of.name, shard.runtime.now());
+        let provider = shard.outbound.providers.get(&of.name, count);
+        messages.extend(of.message_rate.map(|pace| Bucket::new(&provider.count, What::Messages, pace)));
+        shares.push(Share { provider, connections: of.connections });
+    }
+    site.set_buckets(connections, messages);
+    *site.providers.borrow_mut() = (!shares.is_empty()).then(|| shares.into());
+    // It is asked anew.
+    site.waits_for.take();
+    site.wakes_at.set(None);
 }
 
 fn policy<R: Runtime>(
@@ -107,7 +145,7 @@ pub(super) fn renew<R: Runtime>(shard: &Shard<R>, slot: usize, live: &LiveConfig
         (key, destinations.is_led_to(key))
     };
     let Some(site) = shard.outbound.sites.borrow().get(&key).cloned() else { return };
-    take_up(shard, &site, live);
+    take_up(shard, key, &site, live);
     if !(led || site.borrowed.waiting() > 0) {
         site.end_connections();
     }

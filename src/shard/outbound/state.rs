@@ -22,6 +22,7 @@ use crate::shard::message::{Handoff, Returned};
 use crate::shard::outbound::address::Addresses;
 use crate::shard::outbound::asking::pace::AskingPace;
 use crate::shard::outbound::opening::{Begun, Openings};
+use crate::shard::outbound::provider::Providers;
 use crate::shard::outbound::resolve::{Resolver, Unroutable};
 use crate::shard::outbound::site::Site;
 use crate::shard::timers::Timers;
@@ -43,6 +44,8 @@ pub(in crate::shard) struct Outbound<R: Runtime> {
     pub busy_looked: Cell<usize>,
     /// What waits to be told, or given up.
     pub tending: Tending,
+    /// Providers of these that have limits.
+    pub providers: Providers,
     /// Sites of the queues.
     pub sites: RefCell<HashMap<SiteKey, Rc<Site>>>,
     /// Sites with connections that have nothing to do.
@@ -58,7 +61,7 @@ pub(in crate::shard) struct Outbound<R: Runtime> {
     /// Connections open now, and those that are to be.
     pub connections: Cell<usize>,
     /// Those that are to be.
-    pub begun: RefCell<VecDeque<Begun>>,
+    pub begun: RefCell<VecDeque<Begun<R>>>,
     /// They are being opened.
     pub opens: Cell<bool>,
     /// Those that have carried nothing yet.
@@ -98,6 +101,7 @@ impl<R: Runtime> Outbound<R> {
             background: Background::default(),
             busy_looked: Cell::new(0),
             tending: Tending::default(),
+            providers: Providers::default(),
             sites: RefCell::default(),
             resting: RefCell::default(),
             refused: RefCell::default(),

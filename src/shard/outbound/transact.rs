@@ -167,9 +167,8 @@ pub(super) async fn transact<R: Runtime>(
         }
         broke = break_off(run, view, part, error, &mut transaction);
     }
-    // It answered some of the commands that were sent together, and then nothing for a while: it never had the others.
-    if transaction.is_cut_short() && shard.timers.recent().since(begun_at) >= limits::client::GROUP_LOST {
-        manners::do_without_pipelining(shard, &connection.hop);
+    if transaction.is_cut_short() {
+        manners::notice_lost_group(shard, &connection.hop, begun_at);
     }
     if moves_on(run, connection, (how, broke), &mut transaction).await {
         return (After::Stale, false);
@@ -474,6 +473,7 @@ async fn converse<R: Runtime>(
     loop {
         let reply = connection.reply(shard, transaction.patience()).await.map_err(|error| (error, heard))?;
         heard = true;
+        run.spend_token();
         connection.starttls = Starttls::Settled;
         match transaction.on_reply(reply) {
             client::Next::AwaitReply => {}

@@ -11,9 +11,11 @@ use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::message::Job;
 use crate::shard::outbound::address::AddressPermit;
+use crate::shard::outbound::bucket::{Token, What};
+use crate::shard::outbound::provider::Places;
 use crate::shard::outbound::session::Connection;
 use crate::shard::outbound::site::{Site, Work};
-use crate::shard::outbound::{borrow, pump, settle};
+use crate::shard::outbound::{borrow, pump, rates, settle, sites};
 use crate::time::Instant;
 
 /// What is to become of a connection after an attempt.
@@ -31,6 +33,7 @@ pub(super) struct Run<'a, R: Runtime> {
     pub(super) key: SiteKey,
     pub(super) site: &'a Rc<Site>,
     pub(super) place: Option<&'a AddressPermit>,
+    pub(super) places: Option<&'a Places>,
     /// Transactions a connection may carry; 0: any number.
     pub(super) most: usize,
     /// When it is no longer used for another: its host may have other addresses by then, or others are preferred to it.
@@ -42,6 +45,8 @@ pub(super) struct Run<'a, R: Runtime> {
     /// A message was taken over it.
     pub(super) took: Cell<bool>,
     pub(super) ahead: Option<NextJob<'a, R>>,
+    /// The right to the transaction that is next, until something of it was heard.
+    pub(super) token: Option<Token<R>>,
     /// Since when there was nothing to do.
     pub(super) idle_since: Option<Instant>,
 }
@@ -51,20 +56,34 @@ pub(super) struct NextJob<'a, R: Runtime> {
     pub(super) under_way: UnderWay<'a, R>,
     /// Its MAIL, RCPT and DATA went out behind the body of the message before.
     pub(super) opened: bool,
+    /// The right to it, where there is a rate.
+    pub(super) token: Option<Token<R>>,
 }
 
 impl<'a, R: Runtime> Run<'a, R> {
     /// Whether another transaction may be begun now.
     pub(super) fn goes_on(&self) -> bool {
         let Run { shard, site, most, ends, era, done, .. } = self;
+        let has_turn = *done < limits::ADDRESS_TURN
+            || self.places.is_none_or(|places| !site.must_share(places, shard.index));
         let old = *done > 0 && shard.timers.recent() >= *ends;
         let yields = must_yield(shard, site, *done) || must_pass_on(shard, self.place, site, *done);
-        !shard.draining.get() && (*most == 0 || done < most) && !old && !yields && *era == site.era.get()
+        has_turn
+            && !shard.draining.get()
+            && (*most == 0 || done < most)
+            && !old
+            && !yields
+            && *era == site.era.get()
     }
 
-    /// The next group of the site's queue; what is too old is settled.
+    /// The next group of the site's queue, if a message may be begun now; what is too old is settled.
     pub(super) fn take(&self) -> Option<NextJob<'a, R>> {
         let Run { shard, key, site, .. } = *self;
+        sites::heed(shard, key, site);
+        if site.buckets(What::Messages).is_some() && !pump::has_work(shard, key, site) {
+            return None;
+        }
+        let token = self.next_token()?;
         loop {
             match pump::take(shard, key, site) {
                 // The site is reached now: what it once failed of is not what this message was told last.
@@ -73,11 +92,23 @@ impl<'a, R: Runtime> Run<'a, R> {
                     let under_way = UnderWay::new(shard, site, job);
                     // More work than connections: one more connection, if the limits let it.
                     pump::pump(shard, key);
-                    return Some(NextJob { under_way, opened: false });
+                    return Some(NextJob { under_way, opened: false, token });
                 }
                 Work::Nothing => return None,
             }
         }
+    }
+
+    /// What was begun is one of the rate.
+    pub(super) fn spend_token(&mut self) {
+        if let Some(token) = self.token.take() {
+            token.spend();
+        }
+    }
+
+    /// The right to one more transaction, where there is a rate; None: not now.
+    pub(super) fn next_token(&self) -> Option<Option<Token<R>>> {
+        rates::take(self.shard, (self.key, self.site), What::Messages).ok()
     }
 }
 

@@ -13,7 +13,14 @@ fn begin(shard: &Rc<Shard<SimRuntime>>, number: usize) {
     site.connections.set(1);
     site.opening.set(1);
     shard.outbound.connections.set(shard.outbound.connections.get() + 1);
-    shard.outbound.begun.borrow_mut().push_back(Begun { key, site, unproven: None, coming: None });
+    shard.outbound.begun.borrow_mut().push_back(Begun {
+        key,
+        site,
+        unproven: None,
+        coming: None,
+        places: None,
+        token: None,
+    });
 }
 
 /// Where a new task runs inside the one that makes it, and ends at once, the stack does not grow with their number.

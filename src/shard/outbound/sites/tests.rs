@@ -89,18 +89,18 @@ fn a_domain_has_its_say_about_its_site() {
         let hosts = vec![host("mx.example")];
         Rc::new(Hop { site, hosts, label: domain.into(), protocol: Protocol::Smtp })
     };
-    let (_, one) = site(&shard, led("one.example"));
+    let (one_key, one) = site(&shard, led("one.example"));
     let limit = |site: &Site| site.policy.borrow().connections;
     assert_eq!((limit(&one), one.policy.borrow().named), (20, false));
     // As another shard does that has the same count.
     one.count.add_beside("said.example");
     assert_eq!(limit(&one), 20, "it has not looked");
-    heed(&shard, &one);
+    heed(&shard, one_key, &one);
     assert_eq!((limit(&one), one.policy.borrow().named), (3, true));
     let (_, again) = site(&shard, led("said.example"));
     assert!(Rc::ptr_eq(&one, &again) && one.count.besides() == 1);
     reload_with(&shard, "", "");
-    heed(&shard, &one);
+    heed(&shard, one_key, &one);
     assert_eq!(limit(&one), 20, "nothing is said of it any more");
     assert!(
         Arc::ptr_eq(&one.policy.borrow(), &site(&shard, hop("two.example")).1.policy.borrow()),
