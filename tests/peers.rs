@@ -146,6 +146,7 @@ stories!("shaping.py", None;
     connections_are_opened_at_their_rate,
     hosts_of_a_provider_share_its_connections,
     what_a_rule_says_of_a_reply_comes_first,
+    steps_and_mail_last_as_long_as_a_file_says,
 );
 
 stories!("control.py", None;

@@ -2,7 +2,7 @@
 
 use relevo::limits;
 use relevo::mail::envelope::Needs;
-use relevo::smtp::client::{Body, Capabilities, Next, Transaction, Verdict};
+use relevo::smtp::client::{Body, Capabilities, Next, Timeouts, Transaction, Verdict};
 use relevo::smtp::reply::{HostileReply, Reply, ReplyReader};
 
 use super::input::{Input, splits};
@@ -116,7 +116,7 @@ fn converse(mut transaction: Transaction<'_>, with: &Capabilities, names: &[Stri
             seen.last = Some(code);
             seen.finished = code != 421;
         }
-        let _ = (transaction.patience(), transaction.awaiting());
+        let _ = (transaction.patience(&Timeouts::default()), transaction.awaiting());
         match transaction.on_reply(reply) {
             Next::AwaitReply => assert!(with.pipelining),
             Next::WriteCommands => {

@@ -15,12 +15,20 @@ const LATEST: UnixMillis = UnixMillis(3_313_000_000_000);
 pub struct Clock {
     /// What it read at [`Instant`] zero, milliseconds.
     origin: u64,
+    /// What it read when it was set, seconds.
+    begun: u32,
 }
 
 impl Clock {
     /// A clock that reads like the wall clock now.
     pub fn new(wall: UnixMillis, now: Instant) -> Clock {
-        Clock { origin: wall.min(LATEST).0.saturating_sub(now.0 / 1_000_000) }
+        let wall = wall.min(LATEST);
+        Clock { origin: wall.0.saturating_sub(now.0 / 1_000_000), begun: wall.seconds() }
+    }
+
+    /// What it read when it was set, seconds: as this process began.
+    pub fn begun(self) -> u32 {
+        self.begun
     }
 
     /// What it reads.

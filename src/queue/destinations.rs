@@ -486,8 +486,13 @@ impl Destinations {
     }
 
     /// While a site is closed, or waits, its oldest groups may expire: one at the head of a domain, its credit taken. No more than `looks`.
-    pub fn expire(&mut self, site: SiteKey, now: u32, looks: &mut usize) -> Option<(DomainKey, Group)> {
-        closed::expire((&mut self.domains, &mut self.sites, &mut self.credits), site, now, looks)
+    pub fn expire(
+        &mut self,
+        site: SiteKey,
+        looks: &mut usize,
+        is_too_old: impl Fn(&Group) -> bool,
+    ) -> Option<(DomainKey, Group)> {
+        closed::expire((&mut self.domains, &mut self.sites, &mut self.credits), site, looks, is_too_old)
     }
 
     /// The next group whose domain is asked for, in vain, since `patience` seconds and that was not told so or is to be told again (`next`,

@@ -67,6 +67,14 @@ impl Times<'_> {
         self.now.saturating_add(lives).saturating_sub(group.expiry)
     }
 
+    /// When a group is so old, if it is given up then: not if it is tried for the last time, nor if it was so old before `begun`, when this
+    /// process had its queues, and was not put off since. It is to be tried once more then.
+    pub fn too_old_at(&self, group: &Group, most: u32, begun: u32) -> Option<u32> {
+        let lives = self.lifetimes.seconds(group.life).filter(|_| !group.is_last_try())?;
+        let at = group.expiry.saturating_sub(lives).saturating_add(most);
+        (at > begun || group.not_before > begun).then_some(at)
+    }
+
     /// The same where the record of the message says how long it lives, for groups whose lifetime found no room.
     pub fn age_by_record(&self, group: &Group, lives: u32) -> u32 {
         self.lifetimes
@@ -104,6 +112,19 @@ mod tests {
             }
         }
         assert_eq!(lifetimes.number(60), lifetimes.number(60));
+    }
+
+    #[test]
+    fn what_is_too_old_is_given_up_but_for_its_last_try() {
+        let lifetimes = Lifetimes::default();
+        let here = Location { lane: 0, slot: 0, offset: 0 };
+        // It came at 1,000.
+        let group = Group { life: lifetimes.number(500), expiry: 1_500, ..Group::bare(here, 1) };
+        let at = |group: &Group, begun| Times { now: 0, lifetimes: &lifetimes }.too_old_at(group, 100, begun);
+        assert_eq!((at(&group, 900), at(&group, 1_099), at(&group, 1_100)), (Some(1_100), Some(1_100), None));
+        assert_eq!(at(&Group { not_before: 1_300, ..group }, 1_200), Some(1_100), "it was put off since");
+        assert_eq!(at(&Group { standing: Standing::LastTry, ..group }, 900), None);
+        assert_eq!(at(&Group { life: ANY_LIFETIME, ..group }, 900), None, "nobody knows");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::shaping::key::Key;
 use crate::shaping::layers::{Effective, Provided, Scope};
 use crate::shaping::pace::Pace;
 use crate::shaping::value::{Tls, Value};
+use crate::smtp::client::Timeouts;
 
 /// What holds for all connections of the node to a site.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +34,10 @@ pub struct SitePolicy {
     pub retry: Retry,
     /// What rules say of its replies, before what is known of all.
     pub answers: Option<Answers>,
+    /// How long each step of a session may take.
+    pub timeouts: Timeouts,
+    /// When a recipient is given up, seconds after its message came, if that is sooner than the message's own end.
+    pub max_age: Option<u32>,
     /// How often a connection is opened, and a message sent.
     pub connection_rate: Option<Pace>,
     /// The latter.
@@ -84,6 +89,8 @@ impl SitePolicy {
             tls_required: false,
             retry: config.retry.clone(),
             answers: None,
+            timeouts: Timeouts::default(),
+            max_age: None,
             connection_rate: None,
             message_rate: None,
             providers: Box::default(),
@@ -110,6 +117,10 @@ impl SitePolicy {
             tls_required: held.tls().map_or(self.tls_required, Tls::is_required),
             retry,
             answers: held.answers(),
+            timeouts: timeouts(held),
+            max_age: held
+                .time(Key::MaxAge)
+                .map(|age| u32::try_from(age.as_secs()).unwrap_or(u32::MAX).max(1)),
             connection_rate: held.rate(Key::MaxConnectionRate).map(|rate| Pace::of(&rate)),
             message_rate: held.rate(Key::MaxMessageRate).map(|rate| Pace::of(&rate)),
             providers: held.providers.iter().filter_map(ProviderPolicy::of).collect(),
@@ -130,6 +141,8 @@ impl SitePolicy {
             recipients: _,
             retry: _,
             answers: _,
+            timeouts,
+            max_age: _,
             connection_rate: _,
             message_rate: _,
             providers,
@@ -144,8 +157,27 @@ impl SitePolicy {
             && *connections >= other.connections
             && *messages_per_connection == other.messages_per_connection
             && *pipeline == other.pipeline
+            && *timeouts == other.timeouts
             && *starttls == other.starttls
             && *tls_required == other.tls_required
+    }
+}
+
+/// Those that the files say, and the usual ones.
+fn timeouts(held: &Effective<'_>) -> Timeouts {
+    let usual = Timeouts::default();
+    let time = |key, usual| held.time(key).unwrap_or(usual);
+    Timeouts {
+        connect: time(Key::ConnectTimeout, usual.connect),
+        greeting: time(Key::BannerTimeout, usual.greeting),
+        hello: time(Key::EhloTimeout, usual.hello),
+        starttls: time(Key::StarttlsTimeout, usual.starttls),
+        mail: time(Key::MailFromTimeout, usual.mail),
+        rcpt: time(Key::RcptToTimeout, usual.rcpt),
+        data: time(Key::DataTimeout, usual.data),
+        dot: time(Key::DataDotTimeout, usual.dot),
+        reset: time(Key::RsetTimeout, usual.reset),
+        idle: time(Key::IdleTimeout, usual.idle),
     }
 }
 
@@ -186,6 +218,8 @@ mod tests {
             tls_required,
             retry,
             answers: _,
+            timeouts: _,
+            max_age: _,
             connection_rate: _,
             message_rate: _,
             providers: _,
@@ -213,9 +247,32 @@ mod tests {
     }
 
     #[test]
+    fn each_step_takes_as_long_as_a_file_says() {
+        let keys = "connect banner ehlo starttls mail_from rcpt_to data data_dot rset idle";
+        let lines = keys.split(' ').enumerate().map(|(at, key)| format!("{key}_timeout = '{}s'\n", at + 1));
+        let (of_all, own) = shaped(&format!("[default]\nmax_age = '2d'\n{}", lines.collect::<String>()));
+        let seconds = Duration::from_secs;
+        let wanted = Timeouts {
+            connect: seconds(1),
+            greeting: seconds(2),
+            hello: seconds(3),
+            starttls: seconds(4),
+            mail: seconds(5),
+            rcpt: seconds(6),
+            data: seconds(7),
+            dot: seconds(8),
+            reset: seconds(9),
+            idle: seconds(10),
+        };
+        assert_eq!((own.timeouts, own.max_age), (wanted, Some(2 * 86_400)));
+        assert!(!own.opens_as(&of_all), "connections are opened anew for it");
+        assert_eq!((of_all.timeouts, of_all.max_age), (Timeouts::default(), None));
+    }
+
+    #[test]
     fn a_site_of_which_nothing_is_said_has_what_all_have() {
         for text in
-            ["", "[default]\nadaptive = true\nmax_age = '5d'\n", "['b.example']\nconnection_limit = 1\n"]
+            ["", "[default]\nadaptive = true\nauth_timeout = '5s'\n", "['b.example']\nconnection_limit = 1\n"]
         {
             let (of_all, own) = shaped(text);
             assert!(Arc::ptr_eq(&of_all, &own), "{text}");

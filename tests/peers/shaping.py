@@ -201,6 +201,48 @@ def hosts_of_a_provider_share_its_connections():
     relay.stop()
 
 
+def steps_and_mail_last_as_long_as_a_file_says():
+    """A hop that is silent at MAIL, one that defers all, and one whose connection is kept for a moment only."""
+    port = free_port()
+    asked, gone = [], []
+
+    def silent(talk, verb, line):
+        if verb == "MAIL" and not asked:
+            asked.append(time.monotonic())
+            time.sleep(20)
+        return None
+
+    class Left(Hop):
+        def serve(self, talk):
+            super().serve(talk)
+            gone.append(time.monotonic())
+
+    mute = Left(silent, host="127.0.0.2", port=port)
+    never = Hop(lambda talk, verb, line: b"451 4.3.0 not now\r\n" if verb == "RCPT" else None, host="127.0.0.3", port=port)
+    sender = Hop(host="127.0.0.4", port=port)
+    settings = mx(("mute.example", "mx.mute.example", "127.0.0.2"), ("never.example", "mx.never.example", "127.0.0.3"), ("b.example", "mx.b.example", "127.0.0.4"))
+    shaping = """
+        ["mute.example"]
+        mail_from_timeout = "1s"
+        idle_timeout = "1s"
+        ["never.example"]
+        max_age = "4s"
+    """
+    relay, _ = relay_with(shaping, settings, port)
+    begun = time.monotonic()
+    send(relay, ["mute.example", "never.example"], 2)
+    mute.wait(1, 15)
+    taken = time.monotonic()
+    assert 1 <= taken - asked[0] < 12, taken - asked[0]
+    sender.wait(1, 20)
+    text = sender.taken[0][2]
+    assert 3.5 <= time.monotonic() - begun and b"u1x0@never.example" in text and b"4.4.7" in text, text
+    while not gone:
+        assert time.monotonic() - taken < 5, "the connection is kept"
+        time.sleep(0.1)
+    relay.stop()
+
+
 def what_a_rule_says_of_a_reply_comes_first():
     port = free_port()
     asked = {}

@@ -25,6 +25,8 @@ struct Hop {
     taken: RefCell<Vec<Instant>>,
     /// When each recipient was last asked for.
     last: RefCell<BTreeMap<String, Instant>>,
+    /// It answers no MAIL.
+    mute: Cell<bool>,
     /// How long it takes over the end of a message.
     takes: Cell<Duration>,
     /// What it says to the first RCPT of each address.
@@ -60,6 +62,9 @@ impl Hop {
                 "EHLO" => talk.send(b"250-hop.example\r\n250 PIPELINING\r\n").await?,
                 "MAIL" => {
                     self.begun.borrow_mut().push(runtime.now());
+                    if self.mute.get() {
+                        talk.pause(Duration::from_secs(1_000)).await;
+                    }
                     talk.send(b"250 2.1.0 ok\r\n").await?;
                 }
                 "RCPT" => {
@@ -287,6 +292,45 @@ fn between_messages_that_are_far_apart_no_connection_is_held() {
         let apart: Vec<u64> = begun.windows(2).map(|two| two[1].since(two[0]).as_millis() as u64).collect();
         assert!(apart.iter().all(|apart| (29_850..=30_150).contains(apart)), "{apart:?}");
         assert!(opened.len() >= 30, "{} connections", opened.len());
+    });
+}
+
+/// A hop that answers no MAIL: when it was asked, and after how many seconds its mail was given up.
+fn unanswered(seed: u64, plant: Option<Defect>) -> (Vec<u64>, Option<u64>) {
+    let world = World::new(seed);
+    if let Some(defect) = plant {
+        world.plant(defect, 1.0);
+    }
+    names(&world, &Rc::default(), |_| Some([10, 0, 0, 2]));
+    let hop = Hop::start(&world, "10.0.0.2:25", "");
+    hop.mute.set(true);
+    let retry = "[retry]\nfirst = \"10s\"\nmax = \"10s\"\n";
+    let relay = launch(
+        &world,
+        2,
+        &format!("{retry}#: ['d.test']\n#: mail_from_timeout = '5s'\n#: max_age = '90s'\n"),
+    );
+    hand_in_some(&world, 100, 0..1, vec!["u@d.test".to_owned()]);
+    let mut end = None;
+    for second in 0..400 {
+        world.run_for(Duration::from_secs(1));
+        let gone = relay.log().iter().any(|record| record["event"] == "expired");
+        end = end.or(gone.then_some(second));
+    }
+    let begun = hop.begun.borrow();
+    let apart = begun.windows(2).map(|two| two[1].since(two[0]).as_secs()).collect();
+    drop(relay);
+    (apart, end)
+}
+
+#[test]
+fn steps_and_mail_last_as_long_as_a_file_says() {
+    story(2, |seed| {
+        let (apart, end) = unanswered(seed, None);
+        assert!(apart.len() >= 4 && apart.iter().all(|apart| (14..=25).contains(apart)), "{apart:?}");
+        assert!(end.is_some_and(|end| (88..=92).contains(&end)), "{end:?}");
+        let (apart, end) = unanswered(seed, Some(Defect::ShapingIgnored));
+        assert!(apart.iter().all(|apart| *apart > 200) && end.is_none(), "{apart:?} {end:?}");
     });
 }
 

@@ -58,8 +58,8 @@ pub(super) fn tell(
 pub(super) fn expire(
     (domains, sites, credits): (&mut Domains, &mut Sites, &mut Credits),
     key: SiteKey,
-    now: u32,
     looks: &mut usize,
+    is_too_old: impl Fn(&Group) -> bool,
 ) -> Option<(DomainKey, Group)> {
     let site = sites.get_mut(key);
     while let Some(turn) = site.ring.get(site.aged) {
@@ -69,7 +69,7 @@ pub(super) fn expire(
         *looks -= 1;
         if let Some(domain) = domains.of_mut(turn)
             && let Some(group) = domain.ready.front().copied()
-            && group.is_expired(now)
+            && is_too_old(&group)
             && credits.take(group.location.lane)
         {
             domain.ready.pop_front();

@@ -145,7 +145,7 @@ fn a_closed_site_waits_and_expires_its_mail() {
     assert_eq!(queue.forget_idle_sites(0, 0..usize::MAX, |_| false), []);
     queue.close_site(site, 100);
     assert_eq!((queue.take(site, 10), queue.ready(site, 10)), (Take::Nothing, 0));
-    assert_eq!(queue.expire(site, 999, &mut 10), None);
+    assert_eq!(queue.expire(site, &mut 10, |group| group.is_expired(999)), None);
     let effects = queue.tick(100, 10);
     let [Effect::Resolve(key, _), Effect::Pump(_)] = effects[..] else { panic!("{effects:?}") };
     assert_eq!(queue.ready(site, 100), 0);
@@ -212,7 +212,7 @@ fn what_was_found_past_its_time_is_tried_once() {
     // A site that takes no connection: the last try goes on until it is told so again, after the site was tried.
     queue.push("a.example", late(2), 12);
     queue.close_site(site, 70);
-    assert_eq!(queue.expire(site, 13, &mut 9), None);
+    assert_eq!(queue.expire(site, &mut 9, |group| group.is_expired(13)), None);
     assert!(queue.tell(site, 13, &mut 9, |_| 20).is_some());
     assert_eq!(expire(&mut queue, site, 69).len(), 0);
     assert_eq!(expire(&mut queue, site, 70).len(), 1);
@@ -453,7 +453,7 @@ fn late(offset: u32) -> Group {
 
 /// All that is too old at a site.
 fn expire(queue: &mut Destinations, site: SiteKey, now: u32) -> Vec<(DomainKey, Group)> {
-    std::iter::from_fn(|| queue.expire(site, now, &mut 99)).collect()
+    std::iter::from_fn(|| queue.expire(site, &mut 99, |group| group.is_expired(now))).collect()
 }
 
 /// All that can be settled of a domain that leads nowhere.
@@ -478,18 +478,18 @@ fn no_look_at_a_closed_site_is_long() {
             let one = if now == 10 {
                 queue.tell(site, now, &mut looks, |_| 2000)
             } else {
-                queue.expire(site, now, &mut looks)
+                queue.expire(site, &mut looks, |group| group.is_expired(now))
             };
             found += usize::from(one.is_some());
             calls += 1;
             assert!(calls <= 2_100, "{found} found");
         }
         let mut looks = 10;
-        assert_eq!(queue.expire(site, 11, &mut looks), None);
+        assert_eq!(queue.expire(site, &mut looks, |group| group.is_expired(11)), None);
     }
     // Domains with nothing ready count as well: nothing is taken out of the ring meanwhile.
     let mut looks = 10;
-    assert_eq!((queue.expire(site, 1000, &mut looks), looks), (None, 0));
+    assert_eq!((queue.expire(site, &mut looks, |group| group.is_expired(1000)), looks), (None, 0));
     assert_eq!(queue.tell(site, 1000, &mut looks, |_| 2000), None);
     let mut looks = 10;
     assert_eq!((queue.tell(site, 1000, &mut looks, |_| 2000), looks), (None, 0));

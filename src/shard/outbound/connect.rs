@@ -17,7 +17,7 @@ use crate::shard::outbound::rates::Rights;
 use crate::shard::outbound::resolve::Unroutable;
 use crate::shard::outbound::session::{Behind, Choice, Connection, HopError, Starttls, loops};
 use crate::shard::wire::{Wire, WireError};
-use crate::smtp::client::{self, Capabilities};
+use crate::smtp::client::{self, Capabilities, Timeouts};
 use crate::smtp::reply::Reply;
 use crate::time::Instant;
 
@@ -268,6 +268,7 @@ fn failed_until<R: Runtime>(shard: &Shard<R>, host: &Host, at: &Endpoint) -> Opt
 #[derive(Clone, Copy)]
 struct Manners {
     protocol: Protocol,
+    timeouts: Timeouts,
     tls_first: bool,
     ehlo: bool,
     starttls: bool,
@@ -286,6 +287,7 @@ async fn open<R: Runtime>(
     let is_known = |failures: &RefCell<Failures>| failures.borrow().is_known(&named(), now);
     let mut manners = Manners {
         protocol,
+        timeouts: policy.timeouts,
         tls_first: host.tls_first,
         ehlo: protocol == Protocol::Lmtp || !is_known(&shard.outbound.hosts.ehlo_failures),
         // Nobody listens on a socket of this machine who could not read its memory.
@@ -379,10 +381,10 @@ async fn greet<R: Runtime>(
     };
     let stream = stream.map_err(refused)?;
     let wire = Wire::<R>::new(stream, &shard.timers);
-    wire.limit(&shard.timers, limits::client::CONNECT);
+    wire.limit(&shard.timers, manners.timeouts.connect);
     wire.writable().await.map_err(|_| refused(io::ErrorKind::TimedOut.into()))?;
     wire.stream().take_error().map_err(refused)?;
-    let mut connection = Connection::new(wire, name(host, to), manners.protocol);
+    let mut connection = Connection::new(wire, name(host, to), (manners.protocol, manners.timeouts));
     match introduce(shard, &mut connection, &host.name, manners).await {
         Ok(()) => Ok(connection),
         Err(error) => {
@@ -403,7 +405,7 @@ async fn introduce<R: Runtime>(
         secure(shard, connection, host).await?;
     }
     connection.owe(1);
-    let greeting = connection.reply(shard, limits::client::GREETING).await?;
+    let greeting = connection.reply(shard, manners.timeouts.greeting).await?;
     if greeting.code != 220 {
         // Only in place of a greeting does 521 speak of all mail.
         let believed = greeting.is_permanent() && shard.runtime.planted(Defect::GreetingBelieved);
@@ -414,14 +416,14 @@ async fn introduce<R: Runtime>(
         });
     }
     if manners.ehlo {
-        hello(shard, connection, limits::client::HELLO).await.map_err(|error| match error {
+        hello(shard, connection, manners.timeouts.hello).await.map_err(|error| match error {
             HopError::Wire(error @ WireError::Lost(_)) if manners.protocol == Protocol::Smtp => {
                 HopError::BrokenEhlo(error)
             }
             error => error,
         })?;
     } else {
-        helo(shard, connection, limits::client::HELLO).await?;
+        helo(shard, connection, manners.timeouts.hello).await?;
     }
     if manners.starttls && connection.capabilities.starttls {
         connection.starttls = Starttls::Begun;
@@ -501,7 +503,7 @@ async fn secure<R: Runtime>(
     name: &str,
 ) -> Result<(), HopError> {
     let client = shard.outbound.tls_client.connection(name).map_err(WireError::Tls)?;
-    connection.wire.limit(&shard.timers, limits::client::HANDSHAKE);
+    connection.wire.limit(&shard.timers, limits::client::HANDSHAKE.min(connection.timeouts.starttls));
     connection.wire.protect(client, usize::MAX).await?;
     shard.instruments.counters.tls_outbound.add(1);
     connection.tls = connection.wire.describe_tls();
@@ -515,7 +517,7 @@ async fn protect<R: Runtime>(
     connection: &mut Connection<R>,
     name: &str,
 ) -> Result<(), (&'static str, HopError)> {
-    let patience = limits::client::STARTTLS;
+    let patience = connection.timeouts.starttls;
     let at = |step| move |error: HopError| (step, error);
     let starttls = at("at STARTTLS");
     connection.send(shard, b"STARTTLS\r\n", 1, patience).await.map_err(starttls)?;

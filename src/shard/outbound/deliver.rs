@@ -326,7 +326,7 @@ async fn idle<R: Runtime>(
     resting: &Rc<IdleConnection>,
     since: Instant,
 ) -> bool {
-    connection.wire.limit_idle(&shard.timers, limits::client::IDLE);
+    connection.wire.limit_idle(&shard.timers, connection.timeouts.idle);
     resting.address.set(place.map(AddressPermit::address));
     place.inspect(|place| place.set_idle(key, true));
     sites::goes_idle(shard, key, site, resting);

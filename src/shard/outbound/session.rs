@@ -11,7 +11,7 @@ use crate::runtime::{Defect, Runtime};
 use crate::shard::Shard;
 use crate::shard::outbound::address::AddressPermit;
 use crate::shard::wire::{Wire, WireError};
-use crate::smtp::client::Capabilities;
+use crate::smtp::client::{Capabilities, Timeouts};
 use crate::smtp::reply::{HostileReply, Reply, ReplyReader};
 use crate::time::Instant;
 
@@ -23,6 +23,8 @@ pub struct Connection<R: Runtime> {
     pub capabilities: Capabilities,
     /// What is spoken.
     pub protocol: Protocol,
+    /// How long each answer may take.
+    pub timeouts: Timeouts,
     /// Its place at its address, where that is counted.
     pub place: Option<AddressPermit>,
     /// Name and address of the hop, for records.
@@ -183,10 +185,11 @@ impl From<WireError> for HopError {
 
 impl<R: Runtime> Connection<R> {
     /// Over a connection that just came up.
-    pub fn new(wire: Wire<R>, hop: String, protocol: Protocol) -> Connection<R> {
+    pub fn new(wire: Wire<R>, hop: String, (protocol, timeouts): (Protocol, Timeouts)) -> Connection<R> {
         Connection {
             wire,
             protocol,
+            timeouts,
             capabilities: Capabilities::default(),
             place: None,
             hop,

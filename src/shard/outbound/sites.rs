@@ -14,6 +14,7 @@ use crate::shard::outbound::borrow;
 use crate::shard::outbound::bucket::{Bucket, What};
 use crate::shard::outbound::provider::Share;
 use crate::shard::outbound::site::{IdleConnection, Site};
+use crate::smtp::client::Timeouts;
 use crate::time::Instant;
 
 /// A connection of the site has nothing to do.
@@ -133,7 +134,8 @@ fn policy<R: Runtime>(
     }
     let connections = live.delivery.connections_per_destination;
     let messages_per_connection = live.delivery.messages_per_connection;
-    Arc::new(SitePolicy { connections, messages_per_connection, ..(*policy).clone() })
+    let (timeouts, max_age) = (Timeouts::default(), None);
+    Arc::new(SitePolicy { connections, messages_per_connection, timeouts, max_age, ..(*policy).clone() })
 }
 
 /// What holds for a site by these. Its connections end, each behind its transaction, where they were opened by something else, or for mail that

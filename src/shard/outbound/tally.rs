@@ -2,6 +2,7 @@
 
 use smallvec::SmallVec;
 
+use crate::queue::lifetimes::Times;
 use crate::queue::outcome::{Deferral, Disposition, Ended, Outcomes, RangeOutcome};
 use crate::queue::{Group, schedule};
 use crate::runtime::Runtime;
@@ -97,8 +98,22 @@ pub(super) fn ended<R: Runtime>(
         let now = shard.seconds_up();
         let retry = &site.policy.borrow().retry;
         let next = schedule::next_attempt(retry, attempts, now, shard.runtime.random());
-        (attempts, next.min(part.group.expiry))
+        let end = too_old_at(shard, site.policy.borrow().max_age, part.group);
+        // A moment from now, where that was before.
+        let end = end.map_or(part.group.expiry, |end| end.max(now.saturating_add(1)).min(part.group.expiry));
+        (attempts, next.min(end))
     })
+}
+
+/// When a group is given up as its site wants it, if it does.
+fn too_old_at<R: Runtime>(shard: &Shard<R>, max_age: Option<u32>, group: &Group) -> Option<u32> {
+    let times = Times { now: shard.seconds(), lifetimes: shard.mesh.lifetimes() };
+    max_age.and_then(|most| times.too_old_at(group, most, shard.clock.begun()))
+}
+
+/// Whether a site wants it given up.
+pub(super) fn is_too_old<R: Runtime>(shard: &Shard<R>, max_age: Option<u32>, group: &Group) -> bool {
+    too_old_at(shard, max_age, group).is_some_and(|at| at <= shard.seconds())
 }
 
 /// What is tried again at this time of the queues: attempts so far, the last reply or error, and whether that is ours and no hop's.

@@ -114,7 +114,10 @@ async fn look_at<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, pace: &mut Pace
             let found = if tells {
                 shard.outbound.destinations.borrow_mut().tell(key, now, &mut looks, next)
             } else {
-                shard.outbound.destinations.borrow_mut().expire(key, now, &mut looks)
+                let max_age = own.as_ref().and_then(|own| own.max_age);
+                let is_too_old =
+                    |group: &Group| group.is_expired(now) || tally::is_too_old(shard, max_age, group);
+                shard.outbound.destinations.borrow_mut().expire(key, &mut looks, is_too_old)
             };
             pace.looked(given - looks);
             let Some((domain, group)) = found else {

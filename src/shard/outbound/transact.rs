@@ -387,8 +387,9 @@ async fn reset<R: Runtime>(
     connection: &mut Connection<R>,
     transaction: &mut Transaction<'_>,
 ) {
-    let reply = match connection.send(shard, b"RSET\r\n", 1, limits::client::HELLO).await {
-        Ok(()) => connection.reply(shard, limits::client::HELLO).await,
+    let patience = connection.timeouts.reset;
+    let reply = match connection.send(shard, b"RSET\r\n", 1, patience).await {
+        Ok(()) => connection.reply(shard, patience).await,
         Err(error) => Err(error),
     };
     match reply {
@@ -467,11 +468,12 @@ async fn converse<R: Runtime>(
     out.clear();
     let replies = transaction.write_commands(&mut out);
     if !how.opened {
-        let patience = transaction.patience();
+        let patience = transaction.patience(&connection.timeouts);
         connection.send(shard, &out, replies, patience).await.map_err(|error| (error, heard))?;
     }
     loop {
-        let reply = connection.reply(shard, transaction.patience()).await.map_err(|error| (error, heard))?;
+        let patience = transaction.patience(&connection.timeouts);
+        let reply = connection.reply(shard, patience).await.map_err(|error| (error, heard))?;
         heard = true;
         run.spend_token();
         connection.starttls = Starttls::Settled;
@@ -487,7 +489,7 @@ async fn converse<R: Runtime>(
             client::Next::WriteCommands => {
                 out.clear();
                 let replies = transaction.write_commands(&mut out);
-                let patience = transaction.patience();
+                let patience = transaction.patience(&connection.timeouts);
                 connection.send(shard, &out, replies, patience).await.map_err(|error| (error, heard))?;
             }
             client::Next::SendBody => {
@@ -508,10 +510,8 @@ async fn converse<R: Runtime>(
                 }
             }
             client::Next::SendDot => {
-                connection
-                    .send(shard, b".\r\n", 1, limits::client::BLOCK)
-                    .await
-                    .map_err(|error| (error, heard))?;
+                let sent = connection.send(shard, b".\r\n", 1, limits::client::BLOCK).await;
+                sent.map_err(|error| (error, heard))?;
             }
             client::Next::Done => {
                 connection.body_answered(shard);

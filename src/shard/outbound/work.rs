@@ -15,7 +15,7 @@ use crate::shard::outbound::bucket::{Token, What};
 use crate::shard::outbound::provider::Places;
 use crate::shard::outbound::session::Connection;
 use crate::shard::outbound::site::{Site, Work};
-use crate::shard::outbound::{borrow, pump, rates, settle, sites};
+use crate::shard::outbound::{borrow, pump, rates, settle, sites, tally};
 use crate::time::Instant;
 
 /// What is to become of a connection after an attempt.
@@ -84,10 +84,14 @@ impl<'a, R: Runtime> Run<'a, R> {
             return None;
         }
         let token = self.next_token()?;
+        let max_age = site.policy.borrow().max_age;
         loop {
             match pump::take(shard, key, site) {
                 // The site is reached now: what it once failed of is not what this message was told last.
                 Work::Expired(job) => settle::expired(shard, &job),
+                Work::Job(job) if tally::is_too_old(shard, max_age, &job.group) => {
+                    settle::expired(shard, &job)
+                }
                 Work::Job(job) => {
                     let under_way = UnderWay::new(shard, site, job);
                     // More work than connections: one more connection, if the limits let it.

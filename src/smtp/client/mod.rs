@@ -7,6 +7,7 @@ pub mod lmtp;
 mod local;
 mod phase;
 mod stuffing;
+mod timeouts;
 mod verdicts;
 
 use std::time::Duration;
@@ -25,6 +26,7 @@ use lmtp::Answers;
 pub use local::local;
 use phase::Phase;
 pub use stuffing::stuff;
+pub use timeouts::Timeouts;
 pub use verdicts::Verdict;
 use verdicts::Verdicts;
 
@@ -550,8 +552,8 @@ impl<'a> Transaction<'a> {
     }
 
     /// How long the reply now awaited may take (RFC 5321 4.5.3.2).
-    pub fn patience(&self) -> Duration {
-        self.phase.patience()
+    pub fn patience(&self, timeouts: &Timeouts) -> Duration {
+        self.phase.patience(timeouts)
     }
 
     /// The command whose reply is awaited, for words about a failure.

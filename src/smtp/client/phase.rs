@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::limits;
+use crate::smtp::client::timeouts::Timeouts;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -18,12 +18,12 @@ pub(super) enum Phase {
 
 impl Phase {
     /// How long the reply now awaited may take (RFC 5321 4.5.3.2).
-    pub(super) fn patience(self) -> Duration {
+    pub(super) fn patience(self, of: &Timeouts) -> Duration {
         match self {
-            Phase::Mail => limits::client::MAIL,
-            Phase::Rcpt(_) => limits::client::RCPT,
-            Phase::Data => limits::client::DATA,
-            Phase::Dot | Phase::LoneDot | Phase::Over => limits::client::DOT,
+            Phase::Mail => of.mail,
+            Phase::Rcpt(_) => of.rcpt,
+            Phase::Data => of.data,
+            Phase::Dot | Phase::LoneDot | Phase::Over => of.dot,
         }
     }
 
