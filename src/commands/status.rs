@@ -31,11 +31,11 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             status.runtime,
             status.seconds
         );
-        say!("shard    queued  messages  clients  connections  delivered   deferred    bounced  live MiB");
+        say!("shard   queued messages clients connections delivered deferred bounced live MiB");
         for of in &status.shards {
             let note = if of.takes_mail { "" } else { "  refuses" };
             say!(
-                "{:>5} {:>9} {:>9} {:>8} {:>12} {:>10} {:>10} {:>10} {:>9.1}{note}",
+                "{:>5} {:>8} {:>8} {:>7} {:>11} {:>9} {:>8} {:>7} {:>8.1}{note}",
                 of.shard,
                 of.queued,
                 of.messages,

@@ -239,4 +239,20 @@ mod tests {
         assert_eq!(asked(false, "POST", Version::HTTP_11, &["relay.mail.svc"]), 421);
         assert_eq!(asked(false, "DELETE", Version::HTTP_11, &["mx1.example.net"]), 200);
     }
+
+    /// What hyper would panic at is left out.
+    #[test]
+    fn dates_that_http_has_are_written() {
+        let last = limits::HTTP_DATE_END - 1;
+        for (millis, has) in [
+            (0, false),
+            (1, true),
+            (1_700_000_000_000, true),
+            (last, true),
+            (last + 1, false),
+            (u64::MAX, false),
+        ] {
+            assert_eq!(can_be_dated(UnixMillis(millis)), has, "{millis}");
+        }
+    }
 }
