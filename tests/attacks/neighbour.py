@@ -222,4 +222,4 @@ def main(names):
     names[sys.argv[1]]()
 
 
-__all__ = ["BINARY", "GOOD", "Arrivals", "Neighbour", "Pair", "Relay", "Sink", "Target", "free_port", "main", "measure", "percentile", "rss", "threads"]
+__all__ = ["BINARY", "GOOD", "SLACK", "Arrivals", "Neighbour", "Pair", "Relay", "Sink", "Target", "free_port", "main", "measure", "percentile", "rss", "threads"]
