@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 
 use crate::observe::accounting::EventQueue;
 use crate::observe::latency::Latencies;
+use crate::observe::repeat::Repeat;
 use crate::shard::ask::Answering;
 use crate::shard::handed::Handed;
 use crate::shard::pace::Pace;
@@ -28,4 +29,6 @@ pub(in crate::shard) struct Say {
     pub wall_ahead: Cell<i64>,
     /// Whether mail is taken, as it was told last.
     pub gate: Cell<Intake>,
+    /// The machine's addresses cannot be read.
+    pub addressless: RefCell<Repeat>,
 }

@@ -278,6 +278,7 @@ pub(super) fn open<R: Runtime>(runtime: R, setup: &ShardSetup) -> Result<Rc<Shar
         answering: Answering::default(),
         pace: Pace::default(),
         wall_ahead: Cell::new(clock.wall_ahead(now, wall)),
+        addressless: RefCell::default(),
     };
     Ok(Rc::new(Shard {
         index: setup.index,

@@ -10,6 +10,7 @@ use crate::shard::Shard;
 use crate::shard::outbound::dispatch::carry_out;
 use crate::shard::outbound::{asking, borrow, line, tend, unanswered};
 use crate::shard::tell;
+use crate::time::Instant;
 
 /// The immortal task behind retries, expiry, levels and the journal's flush.
 pub async fn tick<R: Runtime>(shard: Rc<Shard<R>>) {
@@ -121,11 +122,16 @@ async fn forget_idle_sites<R: Runtime>(shard: Rc<Shard<R>>) {
     }
 }
 
-/// The machine may have other addresses now: mail to them would come back. All shards find the same; one says it.
+/// The machine may have other addresses now: mail to them would come back. All shards find the same; one says it, and ever more seldom.
 pub(in crate::shard) async fn learn_own_addresses<R: Runtime>(shard: Rc<Shard<R>>) {
-    if let Err(error) = shard.outbound.resolver.learn_own_addresses().await
-        && shard.index == 0
-    {
+    let learned = shard.outbound.resolver.learn_own_addresses().await;
+    let now = shard.runtime.now().since(Instant::default());
+    let mut said = shard.say.addressless.borrow_mut();
+    let Err(error) = learned else {
+        said.ended(now);
+        return;
+    };
+    if shard.index == 0 && said.lasts(now) {
         shard.say(
             Level::Warning,
             format_args!(
@@ -153,4 +159,30 @@ fn notice_the_clock<R: Runtime>(shard: &Shard<R>) {
              notifications follow the clock"
         ),
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::sim::World;
+    use crate::shard::alone;
+
+    #[test]
+    fn what_cannot_be_learned_is_said_ever_more_seldom() {
+        let world = World::new(1);
+        let shard = alone::shard(&world, None);
+        let said_in_hours = |hours: u64| {
+            for _ in 0..hours * 60 {
+                world.block_on(learn_own_addresses(shard.clone()));
+                world.run_for(limits::DISPATCH_TICK * limits::SWEEP_ROUNDS);
+            }
+            std::iter::from_fn(|| shard.instruments.diagnostics.take()).count()
+        };
+        world.faults().no_addresses = true;
+        assert_eq!(said_in_hours(4), 9);
+        world.faults().no_addresses = false;
+        assert_eq!(said_in_hours(3), 0);
+        world.faults().no_addresses = true;
+        assert_eq!(said_in_hours(1), 6, "it is news again");
+    }
 }

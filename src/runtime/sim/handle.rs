@@ -140,6 +140,9 @@ impl Runtime for SimRuntime {
 
     async fn own_addresses(&self) -> io::Result<Vec<IpAddr>> {
         self.0.alive()?;
+        if self.0.state().network().faults().no_addresses {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
         Ok(vec![network::address(self.0.node()), IpAddr::from([127, 0, 0, 1])])
     }
 

@@ -35,6 +35,8 @@ pub struct Faults {
     pub refuse: BTreeSet<SocketAddr>,
     /// Addresses that never answer a connection attempt or a datagram.
     pub blackhole: BTreeSet<SocketAddr>,
+    /// That no node is told its own addresses, as where netlink is refused.
+    pub no_addresses: bool,
 }
 
 impl Default for Faults {
@@ -53,6 +55,7 @@ impl Default for Faults {
             datagram_duplicate: 0.0,
             refuse: BTreeSet::new(),
             blackhole: BTreeSet::new(),
+            no_addresses: false,
         }
     }
 }
