@@ -59,7 +59,7 @@ const _: () = {
         RESOLVES_PROMPT + RESOLVES_SLOW < DNS_INFLIGHT_MAX,
         "some are left for hosts that are connected to"
     );
-    assert!(MX_HOSTS_KEPT >= MX_HOSTS_MAX && MX_HOSTS_MAX >= 2, "RFC 5321 5.1 asks for at least two");
+    assert!(MX_HOSTS_KEPT >= 2 && MX_ADDRESSES_MAX >= 2, "RFC 5321 5.1 asks for at least two");
     assert!(MX_NAMES_MAX >= DOMAIN_MAX, "one host is always kept");
     assert!(DRAIN_MAX.as_secs() + LAST_WRITES.as_secs() < STOP_MAX.as_secs(), "a stop in order must fit");
     assert!(STOP_MAX.as_secs() < 60, "TimeoutStopSec of deploy/relevo.service");

@@ -23,6 +23,10 @@ pub const GROUP_LOST: Duration = Duration::from_secs(5);
 pub const DATA: Duration = Duration::from_secs(120);
 /// 4.5.3.2.5 each block of the body: no byte of it is taken for so long.
 pub const BLOCK: Duration = Duration::from_secs(180);
+/// A reply that was begun before the end of data: its rest comes at once, or never.
+pub const EARLY: Duration = Duration::from_secs(2);
+/// How often it is looked up meanwhile whether the node is to stop.
+pub const EARLY_LOOK: Duration = Duration::from_millis(100);
 /// The whole of a small body, however slowly it is taken. A hop that takes a byte now and then would hold its connection for ever.
 pub const BODY: Duration = Duration::from_secs(600);
 /// Bytes a second that a hop must take of what is larger: half of what the slowest lines of our time carry.

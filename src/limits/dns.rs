@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-/// Hosts of one MX answer tried for one delivery (RFC 5321 5.1 asks for at least two).
-pub const MX_HOSTS_MAX: usize = 10;
-/// Addresses tried for one delivery over all hosts.
+/// Addresses tried for one delivery over all hosts (RFC 5321 5.1 asks for at least two); the next one begins with those that were not.
 pub const MX_ADDRESSES_MAX: usize = 20;
-/// MX hosts of a domain that are kept, the preferred ones: some of them may have no address, and [`MX_HOSTS_MAX`] that have are tried.
-pub const MX_HOSTS_KEPT: usize = 16;
+/// MX hosts of a domain that are kept, the preferred ones: more than large receivers have.
+pub const MX_HOSTS_KEPT: usize = 24;
 /// Bytes of their names. Ten hosts of 40 letters fit, and a site, whose name they are, stays small.
 pub const MX_NAMES_MAX: usize = 512;
 /// Addresses of a host that are kept.

@@ -137,7 +137,7 @@ pub const RESIDENT_FOR: u32 = 60;
 /// Targets of one route: a pool of smart hosts and what stands behind it.
 pub const ROUTE_CHOICES_MAX: usize = 16;
 /// Hosts of one hop: those of an MX and what a route puts behind them.
-pub const HOP_HOSTS_MAX: usize = super::dns::MX_HOSTS_MAX + ROUTE_CHOICES_MAX;
+pub const HOP_HOSTS_MAX: usize = super::dns::MX_HOSTS_KEPT + ROUTE_CHOICES_MAX;
 /// Largest weight of a target: a thousandth of the connections is a trial, and less is none.
 pub const ROUTE_WEIGHT_MAX: u64 = 1000;
 /// Largest order of a target: room to number them in tens or hundreds.

@@ -590,6 +590,41 @@ def nothing_before_the_dot_is_its_answer():
             relay.stop()
 
 
+def a_reply_that_is_begun_before_the_dot_holds_nothing():
+    big = b"Subject: big\r\n\r\n" + (b"y" * 70 + b"\r\n") * 200000
+    for words, text in ((b"25", TEXT), (b"550-5.7.1 no\r\n", TEXT), (b"5", big)):
+
+        def act(talk, verb, line):
+            if verb != "DATA" or talk.hop.good:
+                return None
+            talk.say(b"354 go on\r\n" if text is big else b"354 go on\r\n" + words)
+            if text is big:
+                talk.more()
+                talk.say(words)
+            talk.hop.begun.set()
+            # Neither read nor ended.
+            talk.hop.over.wait(60)
+            raise Gone
+
+        hop = Hop(act)
+        hop.good, hop.begun, hop.over = False, threading.Event(), threading.Event()
+        relay = start(hop)
+        relay.send_raw("a@b.example", ["c@d.example"], text)
+        deferred = relay.wait_log("deferred")
+        assert "began to answer before the end of data, and did not go on" in deferred[0]["reply"], deferred
+        hop.good = True
+        hop.wait(1)
+        # A stop does not wait for it.
+        hop.good = False
+        hop.begun.clear()
+        relay.send_raw("a@b.example", ["e@d.example"], text)
+        assert hop.begun.wait(20)
+        begun = time.monotonic()
+        relay.stop()
+        assert time.monotonic() - begun < 8, time.monotonic() - begun
+        hop.over.set()
+
+
 def replies_nobody_asked_for_end_the_connection():
     for extensions in (PIPELINING, ()):
         for extra in (b"250 2.0.0 taken\r\n", b"550 5.1.1 no such user\r\n", b"250 hal"):
@@ -1163,6 +1198,31 @@ def an_address_that_swallows_syns_is_waited_for_once():
     second.wait(4, 60)
     assert time.monotonic() - begun < 10
     assert not [record for record in relay.log() if record["event"] == "deferred"]
+    relay.stop()
+
+
+def a_backup_behind_many_hosts_that_refuse_is_reached():
+    """More hosts than are tried at once: those that were not come first the next time, in their order."""
+    sites, backups = Sites(), []
+    refusals = (None, b"554 5.7.1 no\r\n", b"521 5.3.2 host does not accept mail\r\n")
+    for number, words in enumerate(refusals):
+        domain = f"d{number}.example"
+        for place in range(22):
+            host, address = f"m{place}.d{number}.example", f"127.2.{number}.{place + 1}"
+            sites.names.setdefault((domain, 15), []).append((10 * place + 10, host))
+            sites.names[(host, 1)] = [address]
+            # Nobody listens at the others.
+            if words:
+                Hop(lambda talk, verb, line, words=words: words if verb == "connect" else None, host=address, port=sites.port)
+        sites.names[(domain, 15)].append((900, f"b.{domain}"))
+        sites.names[(f"b.{domain}", 1)] = [f"127.2.{number}.99"]
+        backups.append(Hop(host=f"127.2.{number}.99", port=sites.port))
+    relay = sites.start(FAST)
+    for number, backup in enumerate(backups):
+        relay.send("a@b.example", [f"u@d{number}.example"], TEXT)
+    for backup in backups:
+        backup.wait(1, 40)
+    relay.wait_log("delivered", len(backups))
     relay.stop()
 
 

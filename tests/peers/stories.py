@@ -123,6 +123,17 @@ def old_mail_is_given_up_with_the_last_reply():
     relay.stop()
 
 
+def an_attempt_counts_though_it_was_the_last_moment():
+    """What was tried is told as tried, though nobody had time left to be put off: refused by the hop's machine."""
+    route = f'[[route]]\ndomain = "*"\nto = "smtp://127.0.0.1:{free_port()}"\n'
+    relay = Relay(BINARY, None, f'[retry]\nfirst = "1s"\nmax = "1s"\nexpire = "1s"\n', route=route)
+    relay.send("a@b.example", ["c@d.example"], TEXT)
+    (expired,) = [record for record in relay.wait_log("expired") if record["recipients"] == ["c@d.example"]]
+    tried = [record["attempts"] for record in relay.log() if record["event"] == "deferred" and record["recipients"] == ["c@d.example"]]
+    assert "refused" in expired["reply"] and expired["attempts"] >= max(1, *tried, 0), (expired, tried)
+    relay.stop()
+
+
 def a_line_cut_anywhere_delays_and_loses_nothing():
     for point in ("connect", "EHLO", "MAIL", "RCPT", "DATA", "body", "dot", "lose"):
         cuts = []

@@ -35,9 +35,7 @@ pub async fn connect<R: Runtime>(
     (hop, policy): (&Hop, &SitePolicy),
     rights: Rights<'_, R>,
 ) -> Result<Connection<R>, HopError> {
-    let last = HopError::NoAddress(format!("no host of {} has an address", hop.label));
-    let mut search =
-        Search { shard, hop, policy, rights, last, tried: 0, full: Vec::new(), none: None, hope: false };
+    let mut search = Search::new(shard, hop, policy, rights);
     // The preference that this relay has itself: what has it too, or is preferred less, leads back here (RFC 5321 5.1).
     let mut ours: Option<u32> = None;
     let mut looked_at = None;
@@ -97,6 +95,7 @@ pub async fn connect<R: Runtime>(
             return Ok(connection);
         }
     }
+    search.remember();
     Err(search.end())
 }
 
@@ -117,6 +116,10 @@ struct Search<'a, R: Runtime> {
     rights: Rights<'a, R>,
     last: HopError,
     tried: usize,
+    /// Enough were tried, and others were not.
+    cut: bool,
+    /// Those that answered at once, with a refusal.
+    failed: Vec<String>,
     full: Vec<IpAddr>,
     /// A host that never takes mail, and what it said.
     none: Option<(Reply, String)>,
@@ -124,12 +127,33 @@ struct Search<'a, R: Runtime> {
     hope: bool,
 }
 
-impl<R: Runtime> Search<'_, R> {
+impl<'a, R: Runtime> Search<'a, R> {
+    fn new(
+        shard: &'a Rc<Shard<R>>,
+        hop: &'a Hop,
+        policy: &'a SitePolicy,
+        rights: Rights<'a, R>,
+    ) -> Search<'a, R> {
+        Search {
+            shard,
+            hop,
+            policy,
+            rights,
+            last: HopError::NoAddress(format!("no host of {} has an address", hop.label)),
+            tried: 0,
+            cut: false,
+            failed: Vec::new(),
+            full: Vec::new(),
+            none: None,
+            hope: false,
+        }
+    }
+
     /// What to say where none gave a session.
     fn end(self) -> HopError {
-        let Search { shard, last, tried, full, none, hope, .. } = self;
+        let Search { shard, last, tried, cut, full, none, hope, .. } = self;
         if let Some((reply, named)) = none
-            && !hope
+            && !(hope || cut)
             && full.is_empty()
         {
             return HopError::TakesNone(reply, named);
@@ -143,12 +167,23 @@ impl<R: Runtime> Search<'_, R> {
     }
 
     /// Whether another address is tried. Those that strangers name have a bound of their own: what the operator puts behind them is reached.
-    fn may_try(&self, host: &Host) -> bool {
+    fn may_try(&mut self, host: &Host) -> bool {
         let most = match host.source {
             Source::Stranger => limits::MX_ADDRESSES_MAX,
             Source::Operator => 2 * limits::MX_ADDRESSES_MAX,
         };
+        self.cut |= self.tried >= most;
         self.tried < most
+    }
+
+    /// Where some were not tried, the next search begins with these: those that refused come behind them, as a host that is silent does. Else
+    /// all have their turn each time, in their order.
+    fn remember(&self) {
+        let now = self.shard.timers.recent();
+        let mut failures = self.shard.outbound.hosts.hop_failures.borrow_mut();
+        for name in self.failed.iter().filter(|_| self.cut) {
+            failures.note(name, now);
+        }
     }
 
     /// A session with this address, unless it has all the connections it may have, or enough were tried.
@@ -183,6 +218,8 @@ impl<R: Runtime> Search<'_, R> {
                 if choice != Choice::Only && is_silence(&error) {
                     let now = self.shard.timers.recent();
                     self.shard.outbound.hosts.hop_failures.borrow_mut().note(&name(host, to), now);
+                } else {
+                    self.failed.push(name(host, to));
                 }
                 match error {
                     // No other is asked by now, and what was said before stands.
@@ -191,6 +228,7 @@ impl<R: Runtime> Search<'_, R> {
                             self.last = HopError::OverRate;
                         }
                         self.tried = usize::MAX;
+                        self.failed.clear();
                     }
                     // The operator's host should take mail, so that is no last word.
                     HopError::TakesNone(reply, _) if host.source == Source::Stranger => {

@@ -292,7 +292,6 @@ impl<R: Runtime> Resolver<R> {
                         return Err(why);
                     }
                     hop.hosts.drain(..place);
-                    hop.hosts.truncate(limits::MX_HOSTS_MAX);
                     return Ok(hop);
                 }
             }

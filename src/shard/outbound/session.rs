@@ -114,6 +114,8 @@ pub enum HopError {
     TakesNone(Reply, String),
     /// The hop said something while the message was being sent.
     Early(Reply),
+    /// The hop began to say something while the message was being sent, and did not go on.
+    Halting,
     /// The hop said something before it was asked.
     Unasked,
     /// What came of STARTTLS, when plain text is to be tried next.
@@ -145,6 +147,9 @@ impl std::fmt::Display for HopError {
             }
             HopError::Early(reply) => {
                 write!(formatter, "the next hop answered before the end of data: {}", reply.describe())
+            }
+            HopError::Halting => {
+                formatter.write_str("the next hop began to answer before the end of data, and did not go on")
             }
             HopError::Unasked => {
                 formatter.write_str("the next hop sent a reply before it was asked anything")
@@ -315,13 +320,29 @@ impl<R: Runtime> Connection<R> {
         }
     }
 
-    /// What the hop has said, or begun to say, before it was given the end of the data: an error.
+    /// What the hop has said, or begun to say, before it was given the end of the data: an error. What it has begun it is to end soon: nobody
+    /// waits for it, and a stop least of all.
     pub async fn hear_early(&mut self, shard: &Shard<R>) -> Result<(), HopError> {
         if shard.runtime.planted(Defect::EarlyReplyBelieved) {
             return Ok(());
         }
         if self.is_surplus() || (self.wire.is_disturbed().await && self.take_waiting(shard)?) {
-            return Err(HopError::Early(self.reply(shard, limits::client::BLOCK).await?));
+            let until = shard.timers.recent() + limits::client::EARLY;
+            loop {
+                if let Some(reply) = self.next_reply()? {
+                    self.owed = self.owed.saturating_sub(1);
+                    return Err(HopError::Early(reply));
+                }
+                let now = shard.timers.recent();
+                if now >= until || shard.draining.get() {
+                    return Err(HopError::Halting);
+                }
+                self.wire.limit_at(until.min(now + limits::client::EARLY_LOOK));
+                match self.receive(shard).await {
+                    Err(HopError::Wire(WireError::TimedOut)) => {}
+                    result => result?,
+                }
+            }
         }
         Ok(())
     }

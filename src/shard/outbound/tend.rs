@@ -120,7 +120,7 @@ async fn look_at<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, pace: &mut Pace
                 shard.outbound.destinations.borrow_mut().expire(key, &mut looks, is_too_old)
             };
             pace.looked(given - looks);
-            let Some((domain, group)) = found else {
+            let Some((domain, mut group)) = found else {
                 if looks > 0 {
                     break;
                 }
@@ -131,6 +131,10 @@ async fn look_at<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, pace: &mut Pace
                 Some(site) if closed => site.last_error.borrow().clone(),
                 _ => String::new(),
             };
+            // Its turn came, and the site was tried for it in vain: had it time left, it would be told so and that counted.
+            if !tells && closed && group.not_before <= now {
+                group.attempts = group.attempts.saturating_add(1);
+            }
             let job = shard.own_job(domain, group);
             if tells {
                 let hop = site.map(|site| site.hop.borrow().label.clone()).unwrap_or_default();
@@ -172,9 +176,13 @@ async fn settle_unroutable<R: Runtime>(shard: &Rc<Shard<R>>) {
                 return;
             }
             let group = shard.outbound.destinations.borrow_mut().take_unresolved(key);
-            let Some(group) = group else { break };
+            let Some(mut group) = group else { break };
             pace.settled();
             let ended = end_of(shard, &group, &why);
+            // The look-up counts, as it does where the mail is tried again.
+            if matches!(ended, Ended::Expired(_)) {
+                group.attempts = group.attempts.saturating_add(1);
+            }
             settle::whole_now(shard, &shard.own_job(key, group), ended).await;
         }
         shard.outbound.destinations.borrow_mut().unresolved(key, shard.seconds(), limits::DOMAIN_ASKED_AGAIN);

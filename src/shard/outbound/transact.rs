@@ -258,7 +258,7 @@ fn break_off<R: Runtime>(
     // One that answered for every recipient and goes has no trouble.
     let answered = transaction.is_decided() && matches!(error, HopError::Wire(_));
     transaction.on_failure(&words);
-    !answered && matches!(error, HopError::Wire(_) | HopError::Hostile(_))
+    !answered && matches!(error, HopError::Wire(_) | HopError::Hostile(_) | HopError::Halting)
 }
 
 /// A host took the session and no mail: the other hosts of its site are asked before it for a while, on other connections (RFC 5321 5.1).
