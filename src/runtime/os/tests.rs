@@ -10,8 +10,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 mod paths;
+mod sleep;
 
 use paths::{a_unix_socket_connects_at_once_or_not_at_all, a_unix_socket_is_a_stream};
+use sleep::sleepers_wake_in_order_and_not_early;
 
 use super::helper::{Helper, Helpers};
 use super::{Compute, Settings, ShardThread, probe};
@@ -211,27 +213,6 @@ fn socket() -> socket2::Socket {
     let any: std::net::SocketAddr = "127.0.0.1:0".parse().unwrap();
     socket.bind(&any.into()).unwrap();
     socket
-}
-
-fn sleepers_wake_in_order_and_not_early<G: Ground>() {
-    let woken = on_shard::<G, _, _>(|runtime| async move {
-        let woken = Rc::new(RefCell::new(Vec::new()));
-        let begun = runtime.now();
-        for micros in [30_000u64, 300, 10_000, 0, 2_500] {
-            let (woken, own) = (woken.clone(), runtime.clone());
-            let at = begun + Duration::from_micros(micros);
-            runtime.spawn(async move {
-                own.sleep_until(at).await;
-                assert!(own.now() >= at, "woken early");
-                woken.borrow_mut().push(micros);
-            });
-        }
-        while woken.borrow().len() < 5 {
-            runtime.sleep_until(runtime.now() + Duration::from_millis(1)).await;
-        }
-        woken.take()
-    });
-    assert_eq!(woken, [0, 300, 2_500, 10_000, 30_000]);
 }
 
 fn a_panic_ends_one_task_and_is_counted<G: Ground>() {
