@@ -6,7 +6,8 @@ use std::io::{self, IoSlice};
 use std::process::Command;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
 use std::time::Duration;
 
 mod paths;
@@ -122,7 +123,12 @@ where
         *theirs.lock().unwrap() = Some(value);
         Ok(())
     });
-    thread.expect("a thread").join().expect("the shard ends well");
+    let thread = thread.expect("a thread");
+    // A task that panics is missed by whoever waits for it: that is a failure, not a wait.
+    let (sender, ended) = mpsc::channel();
+    let joining = thread::Builder::new().spawn(move || sender.send(thread.join()));
+    joining.expect("a thread");
+    ended.recv_timeout(Duration::from_secs(120)).expect("the body hangs").expect("the shard ends well");
     brought.lock().unwrap().take().expect("the body came to its end")
 }
 
@@ -266,7 +272,7 @@ fn bells_are_heard_asleep_awake_and_spinning<G: Ground>() {
         let bell = Arc::new(Bell::new());
         let (heard, stop) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
         let (ringer, seen, stopped) = (bell.clone(), heard.clone(), stop.clone());
-        let ringing = std::thread::Builder::new().spawn(move || {
+        let ringing = thread::Builder::new().spawn(move || {
             for round in 0..2000 {
                 let before = seen.load(Ordering::SeqCst);
                 ringer.ring();
@@ -465,6 +471,11 @@ fn idle_threads_help<G: Ground>() {
                 });
                 runtime.sleep_until(runtime.now() + Duration::from_millis(50)).await;
             }
+            // Help comes at once, on a machine that is not busy.
+            let give_up = runtime.now() + Duration::from_secs(if helped { 10 } else { 0 });
+            while ended.get() == 0 && runtime.now() < give_up {
+                runtime.sleep_until(runtime.now() + Duration::from_millis(5)).await;
+            }
             assert_eq!(ended.get() == 1, helped, "{urgency:?} {rank}, calm: {calm}");
             stall.go();
             while ended.get() < 2 {
@@ -484,14 +495,16 @@ fn aid_is_bounded<G: Ground>() {
             let _ = own.compute(Priority { rank: 9, ..now(Urgency::Ordinary) }, move |_| work()).await;
         });
         runtime.sleep_until(runtime.now() + Duration::from_millis(50)).await;
+        // Long beside what a busy machine is late.
+        let each = Duration::from_millis(200);
         let (begun, mut ends) = (runtime.now(), Vec::new());
         for _ in 0..3 {
-            let work = |_: &mut _| process::pause(Duration::from_millis(40));
+            let work = move |_: &mut _| process::pause(each);
             runtime.compute(now(Urgency::Ordinary), work).await.expect("room");
             ends.push(runtime.now().since(begun));
         }
-        let least = |number| Duration::from_millis(40) * (1 + number * (1 + limits::COMPUTE_AID_REST));
-        assert!(ends[0] < Duration::from_millis(150), "{ends:?}");
+        let least = |number| each * (1 + number * (1 + limits::COMPUTE_AID_REST));
+        assert!(ends[0] < each * limits::COMPUTE_AID_REST, "{ends:?}");
         assert!(ends[1] >= least(1) && ends[2] >= least(2), "{ends:?}");
         stall.go();
     });
