@@ -44,3 +44,5 @@ pub const SHAPING_NUMBER_MAX: u64 = 1_000_000_000;
 pub const RATE_LATE_MAX: Duration = Duration::from_millis(100);
 /// How long a connection that was begun waits for the right to ask the next host, or the same once more without TLS; beyond it the site rests.
 pub const RATE_WAIT_MAX: Duration = Duration::from_secs(30);
+/// A site that gave a place of its provider to whoever waits for one takes none for so long: the other shard may have to wait for a core first.
+pub const PROVIDER_YIELD: Duration = Duration::from_millis(25);

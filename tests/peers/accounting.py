@@ -323,7 +323,9 @@ def what_expires_is_recorded_once():
         events = [record["event"] for record in mail]
         assert events[0] == "received" and events[-1] == "expired" and set(events[1:-1]) == {"deferred"}, mail
         [*_, last, expired] = mail
-        assert words in last["reply"] and last["next"] and expired["attempts"] == last["attempts"] >= 1, mail
+        assert words in last["reply"] and last["next"] and last["attempts"] >= 1, mail
+        # The last attempt may be the one behind which there was no time left.
+        assert expired["attempts"] - last["attempts"] in (0, 1), mail
         assert expired["enhanced"] == "4.4.7" and expired["class"] == "expired" and expired["reply"] and expired["delay_ms"] >= 11000, expired
         [notice] = [record for record in records if record["id"] == expired["notification"] and record["event"] == "received"]
         assert notice["parent"] == expired["id"], notice

@@ -187,8 +187,11 @@ def hosts_of_a_provider_share_its_connections():
         provider_connection_limit = 2
     """
     relay, _ = relay_with(shaping, settings, port)
+    # Slow enough that it has much left when the others come, however slowly they are sent.
+    one.pause = 0.2
     send(relay, ["a.example"], 200)
     send(relay, ["b.example", "c.example"], 4)
+    one.pause = 0.03
     two.wait(4, 30)
     assert len(one.taken) < 200, "who has little waits for the end of who has much"
     one.wait(200, 60)

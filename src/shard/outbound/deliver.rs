@@ -73,8 +73,7 @@ async fn deliver<R: Runtime>(shard: Rc<Shard<R>>, begun: Begun<R>) {
         line::pass_on(&shard, place, key, &site);
     }
     if wanted {
-        // Behind those who wait for a place of the provider.
-        sites::later(&shard, [key]);
+        sites::give_way(&shard, key, &site);
     } else {
         pump::pump(&shard, key);
     }

@@ -55,6 +55,10 @@ pub(super) fn pump<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey) -> bool {
 
 /// Begins a connection, if the limits of the site and of its providers and its rate let it.
 fn begin<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: Rc<Site>) -> bool {
+    // It is pumped when that ends.
+    if site.yields.get() {
+        return false;
+    }
     let Ok(token) = rates::take(shard, (key, &site), What::Connections) else { return false };
     let refused = || {
         if !site.refused.replace(true) {

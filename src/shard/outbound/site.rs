@@ -72,6 +72,8 @@ pub struct Site {
     pub(super) providers: RefCell<Option<Rc<[Share]>>>,
     /// The provider of which it waits for a place.
     pub(super) waits_for: RefCell<Option<Waiting>>,
+    /// It gave a place to another site of a provider, and takes none yet.
+    pub(super) yields: Cell<bool>,
     /// What rates there are of connections and of messages.
     buckets: RefCell<[Option<Rc<[Bucket]>>; 2]>,
     /// When it is pumped as its rate lets it begin something.
@@ -104,6 +106,7 @@ impl Site {
             borrowed: Borrowed::default(),
             providers: RefCell::default(),
             waits_for: RefCell::default(),
+            yields: Cell::new(false),
             buckets: RefCell::default(),
             wakes_at: Cell::new(None),
         }
@@ -143,6 +146,7 @@ impl Site {
             || self.queued.get()
             || self.wakes_at.get().is_some()
             || self.waits_for.borrow().is_some()
+            || self.yields.get()
     }
 
     /// Wakes a connection to this address that has nothing to do. False: there is none.

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::limits;
 use crate::observe::diagnostics::Level;
 use crate::queue::destinations::SiteKey;
 use crate::queue::schedule;
@@ -199,6 +200,20 @@ pub(super) fn later<R: Runtime>(shard: &Shard<R>, sites: impl IntoIterator<Item 
     if later {
         shard.runtime.bell().ring();
     }
+}
+
+/// The site has given a place of its provider to whoever waits for one, and takes none for a moment: else the shard that has it at hand would
+/// always be first.
+pub(super) fn give_way<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Rc<Site>) {
+    if site.yields.replace(true) {
+        return;
+    }
+    let (own, site) = (shard.clone(), site.clone());
+    shard.runtime.spawn(async move {
+        own.runtime.sleep_until(own.runtime.now() + limits::PROVIDER_YIELD).await;
+        site.yields.set(false);
+        later(&own, [key]);
+    });
 }
 
 #[cfg(test)]

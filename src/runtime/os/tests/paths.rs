@@ -3,13 +3,17 @@
 use std::future::poll_fn;
 use std::io::{self, IoSlice, Read, Write};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::{Ground, on_shard};
 use crate::runtime::{Runtime, Stream};
 
 /// A listener at a path of this name, with room for so many that wait.
 fn listening(name: &str, backlog: i32) -> (socket2::Socket, PathBuf) {
-    let path = std::env::temp_dir().join(format!("relevo-{name}-{}", std::process::id()));
+    // The same test runs on several runtimes at one time.
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let path = std::env::temp_dir().join(format!("relevo-{name}-{}-{number}", std::process::id()));
     let _ = std::fs::remove_file(&path);
     let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
     socket.bind(&socket2::SockAddr::unix(&path).unwrap()).unwrap();
