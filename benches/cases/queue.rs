@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use relevo::config::Retry;
 use relevo::dns::cache::Cache;
-use relevo::dns::{Answer, Found, QueryType};
+use relevo::dns::{Answer, LookupResult, QueryType};
 use relevo::id::Location;
 use relevo::queue::destinations::{Destinations, Effect, Take};
 use relevo::queue::outcome::{Disposition, Outcomes, RangeOutcome, Settled};
@@ -294,7 +294,12 @@ pub fn cache() -> Box<dyn Routine> {
     for (number, name) in names.iter().enumerate().filter(|(number, _)| number % 10 > 0) {
         let answer =
             Ok(Answer::Mx { hosts: vec![(10, format!("mx.provider-{}.example", number / 20))], cut: false });
-        cache.put(QueryType::Mx, name, Rc::new(Found { answer, ttl: Duration::from_secs(3600) }), Instant(1));
+        cache.put(
+            QueryType::Mx,
+            name,
+            Rc::new(LookupResult { answer, ttl: Duration::from_secs(3600) }),
+            Instant(1),
+        );
     }
     Box::new(Questions { cache, names, numbers: Numbers(1) })
 }

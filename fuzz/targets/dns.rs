@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use relevo::dns::cache::Cache;
 use relevo::dns::message::{Reading, read_answer, write_question};
-use relevo::dns::{Answer, Found, QueryType};
+use relevo::dns::{Answer, LookupResult, QueryType};
 use relevo::limits;
 use relevo::time::Instant;
 
@@ -32,7 +32,7 @@ pub fn dns(data: &[u8]) {
         assert!(reading == Reading::NotOurs || read_answer(&stranger, ID, NAME, kind) == Reading::NotOurs);
         if matches!(
             reading,
-            Reading::Found(Found { answer: Ok(Answer::Mx { .. } | Answer::Addresses(_)), .. })
+            Reading::Found(LookupResult { answer: Ok(Answer::Mx { .. } | Answer::Addresses(_)), .. })
         ) {
             assert_eq!(read_answer(data, ID, "e.example", kind), Reading::NotOurs);
         }
@@ -71,7 +71,7 @@ fn assert_ours(data: &[u8], number: u16, reading: &Reading) {
 
 fn assert_reading(kind: QueryType, reading: &Reading) {
     match reading {
-        Reading::Found(Found { answer, ttl }) => {
+        Reading::Found(LookupResult { answer, ttl }) => {
             assert!((limits::DNS_TTL_MIN..=limits::DNS_TTL_MAX).contains(ttl));
             match answer.as_ref().expect("an answer that was read is no failure") {
                 Answer::Mx { hosts, .. } => {
@@ -110,7 +110,7 @@ pub fn cache(data: &[u8]) {
     let mut input = Input(data);
     let bound = input.below(16);
     let mut cache = Cache::new(bound, 1 << 20);
-    let mut model: HashMap<(QueryType, u8), (Instant, Rc<Found>)> = HashMap::new();
+    let mut model: HashMap<(QueryType, u8), (Instant, Rc<LookupResult>)> = HashMap::new();
     let mut now = Instant(1);
     for _ in 0..512 {
         if input.is_empty() {
@@ -123,7 +123,7 @@ pub fn cache(data: &[u8]) {
             0 => now = now + Duration::from_secs(u64::from(number)),
             1 => {
                 let ttl = Duration::from_secs(u64::from(input.byte()));
-                let found = Rc::new(Found { answer: Ok(Answer::NoData), ttl });
+                let found = Rc::new(LookupResult { answer: Ok(Answer::NoData), ttl });
                 cache.put(kind, &name, found.clone(), now);
                 model.insert((kind, number), (now + ttl, found));
                 let again = cache.get(kind, &name, now);

@@ -40,7 +40,7 @@ pub mod wire;
 
 pub use demo::{Live, Load, LoadConfig, Report};
 pub use dns::{DnsCounts, DnsServer, Zone, ZoneError};
-pub use ledger::{Ledger, Place};
+pub use ledger::{Ledger, RecipientId};
 pub use mix::{Domains, Recipients, Sizes};
 pub use send::{Outcome, Progress, SendConfig, Sender, Slow, Tls, Until};
 pub use sink::{Action, Behaviour, Counts, Point, Rule, Security, Sink, SinkConfig, Site, Texts};

@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 
 use crate::journal::{self, Line, Receipt};
-use crate::ledger::{EXAMPLES_MAX, Examples, Ledger, Place, Settled};
+use crate::ledger::{EXAMPLES_MAX, Examples, Ledger, RecipientId, Settled};
 
 /// Runs in one pair of files; more means that the file is not one of ours.
 const RUNS_MAX: usize = 4096;
@@ -60,7 +60,7 @@ pub struct Verdict {
     /// Received lines of runs the sender's file does not know.
     pub foreign: u64,
     /// The first lost ones.
-    pub lost_places: Vec<Place>,
+    pub lost_places: Vec<RecipientId>,
     /// The first of the other faults.
     pub places: Examples,
 }
@@ -233,7 +233,7 @@ fn receive(ledger: &Ledger, n: u64, ordinal: u32, receipt: Receipt) {
     }
 }
 
-fn extend(list: &mut Vec<Place>, more: Vec<Place>) {
+fn extend(list: &mut Vec<RecipientId>, more: Vec<RecipientId>) {
     list.extend(more);
     list.truncate(EXAMPLES_MAX);
 }
@@ -282,7 +282,7 @@ impl fmt::Display for Verdict {
 }
 
 /// Examples behind a number: as many as fit on its line.
-fn listed(places: &[Place]) -> String {
+fn listed(places: &[RecipientId]) -> String {
     let mut text = String::new();
     for place in places.iter().take(3) {
         text += if text.is_empty() { "   " } else { " " };
@@ -299,7 +299,7 @@ mod tests {
     use crate::ledger::run_number;
 
     const RUN: u64 = 5 << 10 | 2;
-    const AT: Place = Place { run: RUN, n: 31, ordinal: 1 };
+    const AT: RecipientId = RecipientId { run: RUN, n: 31, ordinal: 1 };
 
     /// The verdict over 100 messages of two recipients, after `change` had its way with the sink's receipts.
     fn judge(name: &str, change: impl Fn(&mut Vec<(u64, u32, Receipt)>)) -> Verdict {

@@ -6,11 +6,11 @@ use memchr::{memchr, memmem};
 /// Only CRLF `.` CRLF ends the data; a bare CR or LF is content.
 #[derive(Clone, Debug, Default)]
 pub struct DotReader {
-    state: State,
+    state: LineState,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
+enum LineState {
     /// After a CRLF, or at the very start.
     #[default]
     LineStart,
@@ -26,7 +26,7 @@ enum State {
 impl DotReader {
     /// Ready for the next message.
     pub fn reset(&mut self) {
-        self.state = State::LineStart;
+        self.state = LineState::LineStart;
     }
 
     /// Passes content to `content` piece by piece. Some(used) when the data ended after `used` bytes of `input`;
@@ -36,29 +36,29 @@ impl DotReader {
         while at < input.len() {
             let byte = input[at];
             match self.state {
-                State::LineStart if byte == b'.' => {
-                    self.state = State::Dot;
+                LineState::LineStart if byte == b'.' => {
+                    self.state = LineState::Dot;
                     at += 1;
                 }
-                State::Return if byte == b'\n' => {
+                LineState::Return if byte == b'\n' => {
                     content(b"\n");
-                    self.state = State::LineStart;
+                    self.state = LineState::LineStart;
                     at += 1;
                 }
-                State::Dot if byte == b'\r' => {
-                    self.state = State::Ending;
+                LineState::Dot if byte == b'\r' => {
+                    self.state = LineState::Ending;
                     at += 1;
                 }
-                State::Ending if byte == b'\n' => {
-                    self.state = State::LineStart;
+                LineState::Ending if byte == b'\n' => {
+                    self.state = LineState::LineStart;
                     return Some(at + 1);
                 }
-                State::Ending => {
+                LineState::Ending => {
                     // The dot was stuffing after all, and the CR a bare one.
                     content(b"\r");
-                    self.state = State::Return;
+                    self.state = LineState::Return;
                 }
-                State::LineStart | State::Return | State::Dot | State::Text => {
+                LineState::LineStart | LineState::Return | LineState::Dot | LineState::Text => {
                     at += self.text(&input[at..], &mut content)
                 }
             }
@@ -70,14 +70,14 @@ impl DotReader {
     fn text(&mut self, input: &[u8], content: &mut impl FnMut(&[u8])) -> usize {
         if let Some(found) = memmem::find(input, b"\r\n.") {
             content(&input[..found + 2]);
-            self.state = State::Dot;
+            self.state = LineState::Dot;
             return found + 3;
         }
         content(input);
         self.state = match input {
-            [.., b'\r', b'\n'] => State::LineStart,
-            [.., b'\r'] => State::Return,
-            _ => State::Text,
+            [.., b'\r', b'\n'] => LineState::LineStart,
+            [.., b'\r'] => LineState::Return,
+            _ => LineState::Text,
         };
         input.len()
     }

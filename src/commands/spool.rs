@@ -29,7 +29,7 @@ pub struct Arguments {
 /// Whose spool.
 #[derive(Args)]
 #[group(multiple = false)]
-struct Place {
+struct SpoolArguments {
     /// The configuration of the node [default: /etc/relevo/relevo.toml].
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -46,7 +46,7 @@ enum Tool {
     )]
     Verify {
         #[command(flatten)]
-        place: Place,
+        place: SpoolArguments,
         /// One JSON object a lane.
         #[arg(long)]
         json: bool,
@@ -57,7 +57,7 @@ enum Tool {
     )]
     List {
         #[command(flatten)]
-        place: Place,
+        place: SpoolArguments,
         /// Only those with a live recipient in this domain.
         #[arg(long)]
         domain: Option<String>,
@@ -93,7 +93,7 @@ enum Tool {
         #[arg(value_name = "DIR")]
         from: PathBuf,
         #[command(flatten)]
-        place: Place,
+        place: SpoolArguments,
         /// Adopt lanes with damage in them too; what is damaged stays lost.
         #[arg(long)]
         damaged: bool,
@@ -106,7 +106,7 @@ struct Message {
     /// Its id, as logs and `list` have it.
     id: MessageId,
     #[command(flatten)]
-    place: Place,
+    place: SpoolArguments,
     /// The lane it lies in, where two lanes have mail of that id (one of them adopted).
     #[arg(long, value_name = "NUMBER")]
     lane: Option<u16>,
@@ -131,7 +131,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     done.map_err(|failure| if failure.is_unwritten() { Failure(UNUSABLE, failure.1) } else { failure })
 }
 
-impl Place {
+impl SpoolArguments {
     /// The data directory, and the shards a configuration asks for.
     fn resolve(&self) -> Result<(PathBuf, Option<usize>), Failure> {
         if let Some(data_dir) = &self.data_dir {
@@ -153,7 +153,7 @@ fn out() -> BufWriter<io::StdoutLock<'static>> {
     BufWriter::new(io::stdout().lock())
 }
 
-fn verify(place: &Place, json: bool) -> Result<(), Failure> {
+fn verify(place: &SpoolArguments, json: bool) -> Result<(), Failure> {
     let spool = place.open()?;
     let mut out = out();
     let (mut lanes, mut messages, mut damaged) = (0, 0, 0u64);
@@ -186,7 +186,7 @@ fn verify(place: &Place, json: bool) -> Result<(), Failure> {
     }
 }
 
-fn list(place: &Place, domain: Option<&str>, limit: Option<u64>, json: bool) -> Result<(), Failure> {
+fn list(place: &SpoolArguments, domain: Option<&str>, limit: Option<u64>, json: bool) -> Result<(), Failure> {
     let spool = place.open()?;
     let (mut out, columns) = (out(), table::columns());
     if !json {
@@ -390,7 +390,7 @@ fn copy_body(
     Ok(())
 }
 
-fn take_over(place: &Place, from: &Path, damaged: bool) -> Result<(), Failure> {
+fn take_over(place: &SpoolArguments, from: &Path, damaged: bool) -> Result<(), Failure> {
     let (into, shards) = place.resolve()?;
     // Lanes below the number of shards are the own lanes of shards; adopted ones come behind.
     let cores = || probe::cores().len().min(limits::SHARDS_MAX);

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::config::literal::assignment;
+use crate::limits;
 
 /// One thing that is wrong, or doubtful, in a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +90,13 @@ impl Places {
         let name = key.rsplit_once('.').map_or(key, |(_, name)| name);
         self.remark(key, problem, format!("{verb} {}{more}", assignment(name, literal)))
     }
+}
+
+/// A piece of a file as one short line.
+pub(crate) fn excerpt(text: &str, span: Range<usize>) -> String {
+    let words: Vec<_> = text.get(span).unwrap_or_default().split_whitespace().collect();
+    let line: String = words.join(" ").chars().take(limits::CONFIG_SOURCE_MAX).collect();
+    on_one_line(&line)
 }
 
 /// What a file says may hold line ends and terminal controls; an error is one plain line.

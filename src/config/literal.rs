@@ -29,6 +29,16 @@ pub(crate) enum Fix {
     Do(String),
 }
 
+impl Fix {
+    /// The same in words, for the value of this key.
+    pub(crate) fn of_key(self, key: &str) -> String {
+        match self {
+            Fix::Write(literal, more) => format!("write {}{more}", assignment(key, literal)),
+            Fix::Do(words) => words,
+        }
+    }
+}
+
 impl Wrong {
     /// A value would be right: `more` goes on behind it.
     pub(crate) fn write(problem: impl Into<String>, literal: impl Into<String>, more: &str) -> Wrong {

@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
-use crate::config::error::{ConfigError, Places, on_one_line};
+use crate::config::error::{ConfigError, Places, excerpt, on_one_line};
 use crate::config::literal::{Fix, Wrong, assignment};
 use crate::config::nearest::nearest;
-use crate::limits;
 
 /// The file being read, and what was found wrong in it.
 pub(super) struct Reader<'a> {
@@ -77,17 +76,8 @@ impl<'a> Reader<'a> {
         self.errors.borrow_mut().push(error);
     }
 
-    /// A piece of the file as one short line.
-    fn source(&self, span: std::ops::Range<usize>) -> String {
-        let text = self.text.get(span).unwrap_or_default();
-        let line: String = text
-            .split_whitespace()
-            .collect::<Vec<_>>()
-            .join(" ")
-            .chars()
-            .take(limits::CONFIG_SOURCE_MAX)
-            .collect();
-        on_one_line(&line)
+    fn excerpt(&self, span: std::ops::Range<usize>) -> String {
+        excerpt(self.text, span)
     }
 
     /// Says of each unknown key which one was meant, or where it belongs. All sections are known by now.
@@ -185,7 +175,7 @@ impl<'a> Section<'a> {
     pub(super) fn fail(&self, key: &str, beside: &str, problem: &str, fix: Fix) {
         let found = |key: &str| self.table.and_then(|table| table.get(key));
         let at = found(key).or(found(beside)).map_or(self.at, |value| value.span().start);
-        let value = found(key).map(|value| self.reader.source(value.span())).unwrap_or_default();
+        let value = found(key).map(|value| self.reader.excerpt(value.span())).unwrap_or_default();
         let fix = match fix {
             Fix::Do(words) => words,
             Fix::Write(literal, more) => {
@@ -204,7 +194,7 @@ impl<'a> Section<'a> {
         self.known.borrow_mut().insert(key);
         let value = self.table?.get(key)?;
         if !value.get_ref().is_table() {
-            let place = (self.reader.line(value.span().start), self.reader.source(value.span()));
+            let place = (self.reader.line(value.span().start), self.reader.excerpt(value.span()));
             self.reader.places.borrow_mut().insert(self.key(key), place);
         }
         Some((value.get_ref(), value.span()))
@@ -221,12 +211,9 @@ impl<'a> Section<'a> {
         match parse(value) {
             Ok(value) => value,
             Err(Wrong { problem, fix }) => {
-                let fix = match fix {
-                    Fix::Write(literal, more) => format!("write {}{more}", assignment(key, literal)),
-                    Fix::Do(words) => words,
-                };
-                let source = self.reader.source(span.clone());
-                self.reader.fail(span.start, &self.key(key), &source, problem, fix);
+                let fix = fix.of_key(key);
+                let value = self.reader.excerpt(span.clone());
+                self.reader.fail(span.start, &self.key(key), &value, problem, fix);
                 default
             }
         }
@@ -238,7 +225,7 @@ impl<'a> Section<'a> {
             Some((DeValue::Table(table), span)) => Section::new(self.reader, Some(table), path, span.start),
             Some((_, span)) => {
                 let fix = format!("write it as [{path}] with its keys below");
-                let value = self.reader.source(span.clone());
+                let value = self.reader.excerpt(span.clone());
                 self.reader.fail(span.start, &path, &value, "this is a section", fix);
                 Section::new(self.reader, None, path, span.start)
             }
@@ -285,7 +272,7 @@ impl<'a> Section<'a> {
                 at: key.span().start,
                 section: self.path.clone(),
                 key: key.get_ref().to_string(),
-                value: self.reader.source(value.span()),
+                value: self.reader.excerpt(value.span()),
                 is_table: value.get_ref().is_table()
                     || value
                         .get_ref()

@@ -33,12 +33,12 @@ pub struct ShardConfig {
     pub spin: Option<Duration>,
     /// In place of that of `[tuning]`.
     pub commit_delay: Option<Duration>,
-    place: Place,
+    place: SectionLines,
 }
 
 /// Where a section stands, for errors that are found later.
 #[derive(Clone, Debug)]
-struct Place {
+struct SectionLines {
     file: PathBuf,
     path: String,
     line: usize,
@@ -100,7 +100,7 @@ fn one(section: &Section<'_>, listeners: &[SocketAddr]) -> ShardConfig {
         spin: section.read("spin", None, |value| at_most(value, limits::SPIN_MAX).map(Some)),
         commit_delay: section
             .read("commit_delay", None, |value| at_most(value, limits::COMMIT_DELAY_MAX).map(Some)),
-        place: Place {
+        place: SectionLines {
             file,
             path,
             line,

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::value::show_size;
-use crate::control::journal::{Feed, Held, Journal, Place, Point, Resumed, Select};
+use crate::control::journal::{Feed, FramePosition, Held, Journal, ReadPosition, Resumed, Select};
 use crate::control::say::say;
 use crate::limits;
 use crate::observe::diagnostics::Level;
@@ -35,7 +35,7 @@ pub(super) struct Log {
     reserve: Arc<Reserve>,
     feed: Feed,
     /// What the journal had when this was opened ends there.
-    begin: Place,
+    begin: FramePosition,
     /// Where it goes on is known.
     resumed: bool,
     /// Until then nobody tries to find out.
@@ -324,7 +324,7 @@ impl Log {
     }
 
     /// How far it is: what stands in a pipe is not written before somebody has read it, as it goes with the pipe.
-    fn settled(&mut self) -> (Point, usize) {
+    fn settled(&mut self) -> (ReadPosition, usize) {
         let unread = self.output.unread().unwrap_or(0);
         match self.passed.read(unread) {
             Some(read) if unread > 0 => (read, 0),

@@ -33,10 +33,10 @@ struct Search {
     /// What was asked.
     filter: Arc<Filter>,
     used: Instant,
-    state: State,
+    state: SearchState,
 }
 
-enum State {
+enum SearchState {
     Reading(Box<Scan>),
     /// A request goes on with it.
     Taken,
@@ -77,12 +77,17 @@ impl Searches {
         let mut kept = self.kept();
         kept.retain(|search| search.is_wanted(now));
         if kept.len() >= limits::SEARCHES_MAX {
-            let idle = |search: &&Search| !matches!(search.state, State::Taken);
+            let idle = |search: &&Search| !matches!(search.state, SearchState::Taken);
             let oldest = kept.iter().filter(idle).min_by_key(|search| search.used).map(|search| search.id);
             let oldest = oldest.ok_or(NoSearch::Busy)?;
             kept.retain(|search| search.id != oldest);
         }
-        kept.push(Search { id, filter: filter.clone(), used: now, state: State::Reading(Box::new(scan)) });
+        kept.push(Search {
+            id,
+            filter: filter.clone(),
+            used: now,
+            state: SearchState::Reading(Box::new(scan)),
+        });
         drop(kept);
         tokio::spawn(forget(Arc::downgrade(self), id));
         Ok(id)
@@ -99,15 +104,15 @@ impl Searches {
         let mut scan = {
             let mut kept = self.kept();
             let search = kept.iter_mut().find(|search| search.id == id).ok_or(NoSearch::Gone)?;
-            if !search.filter.asks_as(filter) {
+            if !search.filter.same_question_as(filter) {
                 return Err(NoSearch::Other);
             }
             search.used = Instant::now();
-            match std::mem::replace(&mut search.state, State::Taken) {
-                State::Reading(scan) => scan,
-                State::Taken => return Err(NoSearch::Busy),
-                State::Over(filter, scanned) => {
-                    search.state = State::Over(filter.clone(), scanned);
+            match std::mem::replace(&mut search.state, SearchState::Taken) {
+                SearchState::Reading(scan) => scan,
+                SearchState::Taken => return Err(NoSearch::Busy),
+                SearchState::Over(filter, scanned) => {
+                    search.state = SearchState::Over(filter.clone(), scanned);
                     return Ok(Searched { scanned, filter: Some(filter) });
                 }
             }
@@ -118,8 +123,8 @@ impl Searches {
         let scanned = scan.scanned;
         let filter = found.map(|found| Arc::new(Filter { found: Some(Arc::new(found)), ..filter.clone() }));
         taken.state = Some(match &filter {
-            Some(filter) => State::Over(filter.clone(), scanned),
-            None => State::Reading(scan),
+            Some(filter) => SearchState::Over(filter.clone(), scanned),
+            None => SearchState::Reading(scan),
         });
         Ok(Searched { scanned, filter })
     }
@@ -136,7 +141,7 @@ impl Searches {
 
 impl Search {
     fn is_wanted(&self, now: Instant) -> bool {
-        matches!(self.state, State::Taken) || now < self.used + limits::SEARCH_KEPT
+        matches!(self.state, SearchState::Taken) || now < self.used + limits::SEARCH_KEPT
     }
 }
 
@@ -158,7 +163,7 @@ async fn forget(searches: std::sync::Weak<Searches>, id: u32) {
 struct Taken<'a> {
     searches: &'a Searches,
     id: u32,
-    state: Option<State>,
+    state: Option<SearchState>,
 }
 
 impl Drop for Taken<'_> {

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::dns::{Found, QueryType};
+use crate::dns::{LookupResult, QueryType};
 use crate::time::Instant;
 
-type Entries = HashMap<(QueryType, Box<str>), (Instant, Rc<Found>)>;
+type Entries = HashMap<(QueryType, Box<str>), (Instant, Rc<LookupResult>)>;
 
 /// Two generations: what is used moves to the young one, and when that is full the old one is forgotten. Costs one hash
 /// lookup or two, and never a scan.
@@ -22,7 +22,7 @@ pub struct Cache {
 }
 
 /// What a name takes beside its letters and its answer: key, expiry, reference and two counts, and the table's slack.
-const OVERHEAD: usize = 2 * size_of::<((QueryType, Box<str>), (Instant, Rc<Found>))>() + 16;
+const OVERHEAD: usize = 2 * size_of::<((QueryType, Box<str>), (Instant, Rc<LookupResult>))>() + 16;
 
 impl Cache {
     /// Holds at most `bound` names, in about `bytes` bytes.
@@ -38,7 +38,7 @@ impl Cache {
     }
 
     /// What is known and still holds.
-    pub fn get(&mut self, kind: QueryType, name: &str, now: Instant) -> Option<Rc<Found>> {
+    pub fn get(&mut self, kind: QueryType, name: &str, now: Instant) -> Option<Rc<LookupResult>> {
         let key = (kind, Box::from(name));
         if let Some((expires, found)) = self.young.get(&key) {
             return (*expires > now).then(|| found.clone());
@@ -53,11 +53,11 @@ impl Cache {
     }
 
     /// Remembers a result for its TTL.
-    pub fn put(&mut self, kind: QueryType, name: &str, found: Rc<Found>, now: Instant) {
+    pub fn put(&mut self, kind: QueryType, name: &str, found: Rc<LookupResult>, now: Instant) {
         self.insert((kind, name.into()), now + found.ttl, found);
     }
 
-    fn insert(&mut self, key: (QueryType, Box<str>), expires: Instant, found: Rc<Found>) {
+    fn insert(&mut self, key: (QueryType, Box<str>), expires: Instant, found: Rc<LookupResult>) {
         let cost = cost(&key.1, &found);
         if self.young.len() >= self.generation || self.young_bytes + cost > self.bytes_max {
             self.old = std::mem::take(&mut self.young);
@@ -90,7 +90,7 @@ impl Cache {
     }
 }
 
-fn cost(name: &str, found: &Found) -> usize {
+fn cost(name: &str, found: &LookupResult) -> usize {
     OVERHEAD + name.len() + found.bytes()
 }
 
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn entries_end_with_their_ttl_and_the_bound_holds() {
-        let found = Rc::new(Found { answer: Ok(Answer::NoData), ttl: Duration::from_secs(10) });
+        let found = Rc::new(LookupResult { answer: Ok(Answer::NoData), ttl: Duration::from_secs(10) });
         let mut cache = Cache::new(100, 1 << 20);
         let start = Instant(1);
         cache.put(QueryType::Mx, "kept.example", found.clone(), start);
@@ -128,7 +128,7 @@ mod tests {
             let hosts =
                 (0..16).map(|rank| (rank, format!("mx{rank}.a-zone-with-a-long-name-{number}.example")));
             let answer = Ok(Answer::Mx { hosts: hosts.collect(), cut: true });
-            let found = Rc::new(Found { answer, ttl: Duration::from_secs(60) });
+            let found = Rc::new(LookupResult { answer, ttl: Duration::from_secs(60) });
             cache.put(QueryType::Mx, &format!("d{number}.example"), found, start);
             assert!(cache.bytes() <= 64 * 1024, "{} bytes", cache.bytes());
             held = held.max(cache.len());

@@ -8,7 +8,7 @@ use hickory_proto::rr::rdata::MX;
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, EncodedSize};
 
-use crate::dns::{Answer, Found, QueryType, ServerError};
+use crate::dns::{Answer, LookupResult, QueryType, ServerError};
 use crate::limits;
 
 /// UDP payload we can take without fragments (DNS flag day 2020).
@@ -18,7 +18,7 @@ const PAYLOAD: u16 = 1232;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reading {
     /// The answer.
-    Found(Found),
+    Found(LookupResult),
     /// The name is an alias, and the target is not in this answer: ask for it.
     Alias(String, Duration),
     /// Too long for UDP: ask by TCP.
@@ -110,7 +110,7 @@ pub fn read_answer(bytes: &[u8], id: u16, name: &str, kind: QueryType) -> Readin
     let found = match message.metadata.response_code {
         ResponseCode::NoError => read_records(&message, asked, wanted),
         ResponseCode::NXDomain => {
-            Reading::Found(Found { answer: Ok(Answer::NoDomain), ttl: negative_ttl(&message) })
+            Reading::Found(LookupResult { answer: Ok(Answer::NoDomain), ttl: negative_ttl(&message) })
         }
         // RFC 6891 section 7, and section 6.1.3 of a version it does not know: 16, which is BADSIG in a TSIG record alone.
         ResponseCode::FormErr | ResponseCode::NotImp | ResponseCode::BADVERS | ResponseCode::BADSIG => {
@@ -120,7 +120,7 @@ pub fn read_answer(bytes: &[u8], id: u16, name: &str, kind: QueryType) -> Readin
     };
     match found {
         // Not that there is nothing: it may have been in what cannot be read.
-        Reading::Found(Found { answer: Ok(Answer::NoData), .. }) | Reading::Alias(..) if damaged => {
+        Reading::Found(LookupResult { answer: Ok(Answer::NoData), .. }) | Reading::Alias(..) if damaged => {
             Reading::Failed(ServerError::Damaged)
         }
         found => found,
@@ -175,7 +175,7 @@ fn read_records(message: &Message, asked: Name, wanted: RecordType) -> Reading {
         }
         ttl = shortest;
         let found = |answer| {
-            Reading::Found(Found {
+            Reading::Found(LookupResult {
                 answer: Ok(answer),
                 ttl: ttl.clamp(limits::DNS_TTL_MIN, limits::DNS_TTL_MAX),
             })
@@ -195,7 +195,12 @@ fn read_records(message: &Message, asked: Name, wanted: RecordType) -> Reading {
                 aliased = true;
             }
             None if aliased && !has_soa(message) => return Reading::Alias(host_name(&name), ttl),
-            None => return Reading::Found(Found { answer: Ok(Answer::NoData), ttl: negative_ttl(message) }),
+            None => {
+                return Reading::Found(LookupResult {
+                    answer: Ok(Answer::NoData),
+                    ttl: negative_ttl(message),
+                });
+            }
         }
     }
     Reading::Failed(ServerError::Circle)
@@ -274,7 +279,7 @@ mod tests {
     }
 
     fn found(answer: Answer, seconds: u64) -> Reading {
-        Reading::Found(Found { answer: Ok(answer), ttl: Duration::from_secs(seconds) })
+        Reading::Found(LookupResult { answer: Ok(answer), ttl: Duration::from_secs(seconds) })
     }
 
     #[test]
@@ -330,7 +335,10 @@ mod tests {
         message.add_query(Query::query(odd, RecordType::MX));
         message.metadata.response_code = ResponseCode::NXDomain;
         let reading = read_answer(&message.to_vec().unwrap(), 7, "-d.example", QueryType::Mx);
-        assert!(matches!(reading, Reading::Found(Found { answer: Ok(Answer::NoDomain), .. })), "{reading:?}");
+        assert!(
+            matches!(reading, Reading::Found(LookupResult { answer: Ok(Answer::NoDomain), .. })),
+            "{reading:?}"
+        );
     }
 
     #[test]
@@ -340,7 +348,7 @@ mod tests {
         let all: Vec<_> = (0..ALL).map(|number| mx(5_000 - number, &format!("m{number}.example."))).collect();
         let bytes = reply(QueryType::Mx, all.clone(), |_| {});
         let kept = |reading| match reading {
-            Reading::Found(Found { answer: Ok(Answer::Mx { hosts, cut: true }), .. }) => hosts,
+            Reading::Found(LookupResult { answer: Ok(Answer::Mx { hosts, cut: true }), .. }) => hosts,
             other => panic!("{other:?}"),
         };
         let hosts = kept(read(&bytes, QueryType::Mx));
@@ -362,7 +370,7 @@ mod tests {
             Record::from_rdata(name("d.example."), 300, RData::A(A(std::net::Ipv4Addr::from(number))))
         });
         match read(&reply(QueryType::A, addresses.collect(), |_| {}), QueryType::A) {
-            Reading::Found(Found { answer: Ok(Answer::Addresses(kept)), .. }) => {
+            Reading::Found(LookupResult { answer: Ok(Answer::Addresses(kept)), .. }) => {
                 assert_eq!(kept.len(), limits::HOST_ADDRESSES_KEPT);
             }
             other => panic!("{other:?}"),

@@ -43,14 +43,14 @@ pub enum Answer {
 
 /// A result and how long it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct LookupResult {
     /// What there is, or why nobody could say.
     pub answer: Result<Answer, LookupError>,
     /// For how long that may be believed.
     pub ttl: Duration,
 }
 
-impl Found {
+impl LookupResult {
     /// Bytes it takes in memory, about.
     pub fn bytes(&self) -> usize {
         let more = match &self.answer {
@@ -61,6 +61,6 @@ impl Found {
             Ok(Answer::NoData | Answer::NoDomain) => 0,
             Err(why) => why.bytes(),
         };
-        size_of::<Found>() + more
+        size_of::<LookupResult>() + more
     }
 }

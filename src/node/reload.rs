@@ -43,7 +43,7 @@ pub(super) struct Reloader {
     pub(super) names: Current,
     pub(super) shown: Showing,
     /// One reload at a time.
-    state: Mutex<State>,
+    state: Mutex<CurrentConfig>,
     standing: Mutex<Standing>,
     room: ListenerRoom,
     /// Counted by [`Reloader::count`] alone.
@@ -52,7 +52,7 @@ pub(super) struct Reloader {
 }
 
 /// What is in force.
-struct State {
+struct CurrentConfig {
     live: Arc<LiveConfig>,
     config: Config,
     /// The addresses of listeners as the file has them, which may leave the port open.
@@ -83,7 +83,7 @@ pub(super) struct Started {
 }
 
 /// A configuration that was read, with what its files hold.
-struct Found {
+struct NewConfig {
     config: Config,
     written: Vec<SocketAddr>,
     live: LiveConfig,
@@ -104,7 +104,7 @@ impl Reloader {
         let file = config.places.file();
         let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
         let logins = live.accounts.clone();
-        let state = State { live, config, written, last: 0, logins, replaced: VecDeque::new() };
+        let state = CurrentConfig { live, config, written, last: 0, logins, replaced: VecDeque::new() };
         let (state, standing) = (Mutex::new(state), Mutex::default());
         Reloader {
             file,
@@ -122,7 +122,7 @@ impl Reloader {
     }
 
     /// Reads the file, and all that it names.
-    fn read(&self, state: &State, by: &str) -> Result<Found, Vec<ConfigError>> {
+    fn read(&self, state: &CurrentConfig, by: &str) -> Result<NewConfig, Vec<ConfigError>> {
         let text = source::read(&self.file).map_err(|error| vec![error.told()])?;
         let (config, mut errors) = Config::examine(&text, &self.file);
         let Some(mut config) = config else { return Err(errors) };
@@ -153,7 +153,7 @@ impl Reloader {
         let changed = differences(&state.config, &config);
         let live = live.after(&state.live, state.last + 1, (by, &changed));
         let changes = changes(&state.config, &config, &changed);
-        Ok(Found { config, written, live, shown, own_servers, changes, needs_restart, warnings })
+        Ok(NewConfig { config, written, live, shown, own_servers, changes, needs_restart, warnings })
     }
 
     /// More listeners than there are open files for. Those that go are open until the new ones are.
@@ -222,7 +222,7 @@ impl Reloader {
     }
 
     /// All of it, one at a time.
-    fn reload_now(&self, state: &mut State, by: &str) -> Reloaded {
+    fn reload_now(&self, state: &mut CurrentConfig, by: &str) -> Reloaded {
         let done = self.replace(state, by);
         self.count(done.ok);
         tell(&done, by);
@@ -236,7 +236,11 @@ impl Reloader {
     }
 
     /// Reads it, and what is to be told of that; an error: it is refused.
-    fn look(&self, state: &State, (dry_run, by): (bool, &str)) -> Result<(Found, Reloaded), Box<Reloaded>> {
+    fn look(
+        &self,
+        state: &CurrentConfig,
+        (dry_run, by): (bool, &str),
+    ) -> Result<(NewConfig, Reloaded), Box<Reloaded>> {
         let done = Reloaded {
             dry_run,
             file: self.file.display().to_string(),
@@ -254,7 +258,7 @@ impl Reloader {
     }
 
     /// What would come of it. Nothing is changed.
-    fn try_out(&self, state: MutexGuard<'_, State>, by: &str) -> Reloaded {
+    fn try_out(&self, state: MutexGuard<'_, CurrentConfig>, by: &str) -> Reloaded {
         let (found, done) = match self.look(&state, (true, by)) {
             Ok(looked) => looked,
             Err(refused) => return *refused,
@@ -262,18 +266,18 @@ impl Reloader {
         let before = state.live.clone();
         // Mail is counted for seconds: whoever means to reload does not wait for that.
         drop(state);
-        let routes = !found.live.leads_all_as(&before);
+        let routes = !found.live.same_routes_as(&before);
         let led_elsewhere =
             routes.then(|| elsewhere::count(&self.mesh, self.health.is_open(), (before, found.live)));
         Reloaded { ok: true, led_elsewhere, ..done }
     }
 
-    fn replace(&self, state: &mut State, by: &str) -> Reloaded {
+    fn replace(&self, state: &mut CurrentConfig, by: &str) -> Reloaded {
         let (found, done) = match self.look(state, (false, by)) {
             Ok(looked) => looked,
             Err(refused) => return *refused,
         };
-        let Found { config, written, live, shown, own_servers, needs_restart, .. } = found;
+        let NewConfig { config, written, live, shown, own_servers, needs_restart, .. } = found;
         let (live, asker) = (Arc::new(live), Arc::new(()));
         state.last = live.generation;
         if let Err(why) = self.prepare(&asker, &live) {
@@ -408,7 +412,7 @@ impl NotPrepared {
 }
 
 /// Ports that the file leaves open are those that they were; new addresses must be free.
-fn resolve_ports(config: &mut Config, state: &State) -> Vec<ConfigError> {
+fn resolve_ports(config: &mut Config, state: &CurrentConfig) -> Vec<ConfigError> {
     let mut errors = Vec::new();
     let open = addresses(&state.config);
     let mut left: Vec<(SocketAddr, SocketAddr)> =

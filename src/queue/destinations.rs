@@ -26,6 +26,7 @@ use credits::Credits;
 use domains::Domains;
 pub use keys::{DomainKey, SiteKey};
 use sites::Sites;
+use unanswered::Sweep;
 pub use unanswered::Unanswered;
 
 /// What the driver is to do.
@@ -55,7 +56,7 @@ pub struct Destinations {
     sites: Sites,
     credits: Credits,
     /// Which group is looked at next of those whose domain is asked for.
-    unanswered: unanswered::Cursor,
+    unanswered: Sweep,
     now: u32,
     queued: usize,
 }
@@ -67,7 +68,7 @@ impl Destinations {
             domains: Domains::default(),
             sites: Sites::default(),
             credits: Credits::new(credits),
-            unanswered: unanswered::Cursor::default(),
+            unanswered: Sweep::default(),
             now: 0,
             queued: 0,
         }

@@ -222,7 +222,7 @@ impl Filter {
     }
 
     /// Whether the same is asked for, whatever was found of it.
-    pub fn asks_as(&self, other: &Filter) -> bool {
+    pub fn same_question_as(&self, other: &Filter) -> bool {
         let asked = |filter: &Filter| Filter { entries: Vec::new(), found: None, ..filter.clone() };
         asked(self) == asked(other)
     }
@@ -530,7 +530,9 @@ mod tests {
         found.add(0, vec![Run { key: 1, slot: 0, offset: 0, first: 4, count: 7 }]);
         let over = Filter { found: Some(Arc::new(found)), ..searched.clone() };
         assert!(
-            !over.wants_search() && over.asks_as(&searched) && !over.asks_as(&filter(&pairs[1..]).unwrap())
+            !over.wants_search()
+                && over.same_question_as(&searched)
+                && !over.same_question_as(&filter(&pairs[1..]).unwrap())
         );
         assert_eq!((over.first(&group), over.meant(&group)), (Some((4, 1)), 1));
         let lifetimes = Lifetimes::new();

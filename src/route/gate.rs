@@ -12,7 +12,7 @@ use crate::limits;
 
 /// Who named an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum NamedBy {
     /// The DNS, for a domain that a client named; or the client itself, in an address literal.
     Stranger,
     /// A route of the configuration.
@@ -42,8 +42,8 @@ impl GateRefusal {
     }
 
     /// Whether mail is returned for it. What a route says is the operator's fault and is mended by him: mail waits for that, and nothing is sent.
-    pub fn is_permanent(self, source: Source) -> bool {
-        source == Source::Stranger
+    pub fn is_permanent(self, named_by: NamedBy) -> bool {
+        named_by == NamedBy::Stranger
     }
 }
 
@@ -112,8 +112,8 @@ impl Gate {
         }
     }
 
-    /// Whether the configurations of both let the same pass, on the same machine.
-    pub fn judges_as(&self, other: &Gate) -> bool {
+    /// Whether both let the same addresses pass on the same machine.
+    pub fn same_rules_as(&self, other: &Gate) -> bool {
         let Gate { own: _, complete: _, listeners, allow_own, private, open: _ } = self;
         *listeners == other.listeners && *allow_own == other.allow_own && *private == other.private
     }
@@ -168,7 +168,7 @@ impl Gate {
     }
 
     /// Judges one address.
-    pub fn admit(&self, to: SocketAddr, source: Source) -> Result<Admitted, GateRefusal> {
+    pub fn admit(&self, to: SocketAddr, named_by: NamedBy) -> Result<Admitted, GateRefusal> {
         let to = canonical(to);
         if self.open {
             return Ok(Admitted(to));
@@ -176,18 +176,18 @@ impl Gate {
         if self.is_listener(to) {
             return Err(GateRefusal::Loop);
         }
-        self.judge(to.ip(), source)?;
+        self.judge(to.ip(), named_by)?;
         if let IpAddr::V6(address) = to.ip() {
             for inner in embedded(address) {
                 let inner = IpAddr::V4(inner);
                 if self.is_listener(SocketAddr::new(inner, to.port())) {
                     return Err(GateRefusal::Loop);
                 }
-                self.judge(inner, source)?;
+                self.judge(inner, named_by)?;
             }
             // The translators there are a network's own, with prefixes of any length (RFC 8215): what it stands for is not known.
             let local = matches!(address.segments(), [0x64, 0xff9b, 1, ..]);
-            if local && source == Source::Stranger && self.private == PrivateNetworks::Refuse {
+            if local && named_by == NamedBy::Stranger && self.private == PrivateNetworks::Refuse {
                 return Err(GateRefusal::Private);
             }
         }
@@ -211,11 +211,11 @@ impl Gate {
         self.own.binary_search(&address).is_ok()
     }
 
-    fn judge(&self, address: IpAddr, source: Source) -> Result<(), GateRefusal> {
+    fn judge(&self, address: IpAddr, named_by: NamedBy) -> Result<(), GateRefusal> {
         if is_nowhere(address) {
             return Err(GateRefusal::Nowhere);
         }
-        if source == Source::Operator {
+        if named_by == NamedBy::Operator {
             return Ok(());
         }
         if address.is_loopback() || self.is_own(address) {

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::{Choice, RouteTarget, Scheme};
-use crate::route::gate::{Admitted, Source};
+use crate::route::gate::{Admitted, NamedBy};
 use crate::shaping::provider::canonical;
 
 /// What is spoken with a next hop.
@@ -82,7 +82,7 @@ pub struct Host {
     /// TCP port; 0 for a socket.
     pub port: u16,
     /// Who named it.
-    pub source: Source,
+    pub named_by: NamedBy,
     /// Preference of its MX record, or order in its route; 0 where there is none. What stands behind all MX hosts is above their 16 bits.
     pub rank: u32,
     /// Its share of the connections to all of its rank; 0: they come in the order they stand in.
@@ -140,11 +140,11 @@ impl Hop {
     /// What a shaping file knows its site by: the domain whose mail goes there, or the first host that the operator names; and the names of
     /// its hosts, sorted. What stands behind MX hosts is no part of that.
     pub fn names(&self) -> (String, Vec<String>) {
-        let first = if self.is_of_dns() { Source::Stranger } else { Source::Operator };
-        let named = self.hosts.iter().filter(|host| host.source == first && host.at == At::Name);
+        let first = if self.is_of_dns() { NamedBy::Stranger } else { NamedBy::Operator };
+        let named = self.hosts.iter().filter(|host| host.named_by == first && host.at == At::Name);
         let mut hosts: Vec<String> = named.map(|host| canonical(&host.name)).collect();
         let domain = match (first, hosts.first()) {
-            (Source::Operator, Some(host)) => host.clone(),
+            (NamedBy::Operator, Some(host)) => host.clone(),
             _ => canonical(&self.label),
         };
         hosts.sort_unstable();
@@ -154,7 +154,7 @@ impl Hop {
 
     /// Whether the DNS says where the domain's mail goes, and no route does.
     pub fn is_of_dns(&self) -> bool {
-        self.hosts.first().is_some_and(|host| host.source == Source::Stranger)
+        self.hosts.first().is_some_and(|host| host.named_by == NamedBy::Stranger)
     }
 
     /// Makes it a site of this domain alone.
@@ -165,7 +165,7 @@ impl Hop {
 
     /// What the operator calls the way there: the target of the route, or `mx`, whatever the domain.
     pub fn route(&self) -> &str {
-        let by_dns = self.hosts.first().is_some_and(|host| host.source == Source::Stranger);
+        let by_dns = self.hosts.first().is_some_and(|host| host.named_by == NamedBy::Stranger);
         if by_dns { "mx" } else { &self.label }
     }
 
@@ -211,8 +211,16 @@ impl Host {
                 (path.display().to_string(), At::Socket(path.as_path().into()), 0, false)
             }
         };
-        let source = Source::Operator;
-        Some(Host { name, at, port, source, rank: u32::from(choice.order), weight: choice.weight, tls_first })
+        let named_by = NamedBy::Operator;
+        Some(Host {
+            name,
+            at,
+            port,
+            named_by,
+            rank: u32::from(choice.order),
+            weight: choice.weight,
+            tls_first,
+        })
     }
 }
 
@@ -260,7 +268,7 @@ mod tests {
         assert!(hop("\"discard\"").hosts.is_empty());
         assert_eq!((hop("\"smtp://a\"").route(), hop("\"discard\"").route()), ("smtp://a:25", "discard"));
         let mut by_mx = hop("\"smtp://a\"");
-        by_mx.hosts[0].source = Source::Stranger;
+        by_mx.hosts[0].named_by = NamedBy::Stranger;
         assert_eq!(by_mx.route(), "mx");
         assert_eq!(&*hop("\"smtp://a\"").label, "smtp://a:25");
     }

@@ -12,7 +12,7 @@ use crate::config::{Choice, Config, DomainPattern, RouteTarget};
 use crate::limits;
 use crate::mail::address;
 use crate::shaping::layers::{Asked, Shaping};
-use gate::Source;
+use gate::NamedBy;
 pub use hop::{At, Endpoint, Hop, Host, Protocol};
 pub use site::SitePolicy;
 
@@ -80,13 +80,13 @@ impl Table {
         &self.any
     }
 
-    /// Whether every domain is led as by another.
-    pub fn leads_as(&self, other: &Table) -> bool {
+    /// Whether both route every domain to the same place.
+    pub fn same_routes_as(&self, other: &Table) -> bool {
         let Table { exact, suffixes, any, policy: _, shaping } = self;
         *exact == other.exact
             && *suffixes == other.suffixes
             && *any == other.any
-            && shaping.sets_apart_as(&other.shaping)
+            && shaping.same_domains_apart_as(&other.shaping)
     }
 
     /// Whether a domain that its MX leads has a site of its own, whoever else goes to its hosts.
@@ -107,8 +107,8 @@ impl Table {
         self.policy.shaped(&self.shaping.effective(asked))
     }
 
-    /// Whether the same holds for every site as by another.
-    pub fn treats_as(&self, other: &Table) -> bool {
+    /// Whether both give every site the same limits.
+    pub fn same_policies_as(&self, other: &Table) -> bool {
         let Table { policy, shaping, exact: _, suffixes: _, any: _ } = self;
         *policy == other.policy && Arc::ptr_eq(shaping, &other.shaping)
     }
@@ -125,7 +125,7 @@ pub fn to_literal(domain: &str, address: IpAddr, port: u16) -> Hop {
 /// A host that the DNS names.
 fn stranger(name: String, port: u16, rank: u16) -> Host {
     let rank = u32::from(rank);
-    Host { name, at: At::Name, port, source: Source::Stranger, rank, weight: 0, tls_first: false }
+    Host { name, at: At::Name, port, named_by: NamedBy::Stranger, rank, weight: 0, tls_first: false }
 }
 
 fn to_strangers(site: String, hosts: Vec<Host>, domain: &str) -> Hop {

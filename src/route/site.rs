@@ -130,7 +130,7 @@ impl SitePolicy {
     }
 
     /// Whether connections that were opened by another are as good as those that are opened by this.
-    pub fn opens_as(&self, other: &SitePolicy) -> bool {
+    pub fn same_connections_as(&self, other: &SitePolicy) -> bool {
         let SitePolicy {
             connections,
             messages_per_connection,
@@ -243,7 +243,7 @@ mod tests {
             (own.connections, own.named, own.recipients),
             (50, true, limits::TRANSACTION_RECIPIENTS_MAX)
         );
-        assert!(!own.opens_as(&of_all) || own.connections >= of_all.connections);
+        assert!(!own.same_connections_as(&of_all) || own.connections >= of_all.connections);
     }
 
     #[test]
@@ -265,7 +265,7 @@ mod tests {
             idle: seconds(10),
         };
         assert_eq!((own.timeouts, own.max_age), (wanted, Some(2 * 86_400)));
-        assert!(!own.opens_as(&of_all), "connections are opened anew for it");
+        assert!(!own.same_connections_as(&of_all), "connections are opened anew for it");
         assert_eq!((of_all.timeouts, of_all.max_age), (Timeouts::default(), None));
     }
 

@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::key::{Key, without_meaning};
 use super::provider::{Match, What, canonical};
-use super::reading::{Findings, Place, Reading};
+use super::reading::{FileLine, Findings, Reading};
 use super::rule::{self, Rule};
 use super::value::{self, Value};
 use crate::config::literal::{Wrong, boolean, kind, quoted, text};
@@ -33,7 +33,7 @@ pub struct Block {
     /// The domain, in lower case; the provider.
     pub name: Box<str>,
     /// Where it begins.
-    pub place: Place,
+    pub place: FileLine,
     /// `match`, of a provider.
     pub matches: Vec<Match>,
     /// `mx_rollup`, of a domain: it is said of all domains that lead to the same hosts. True unless said otherwise.
@@ -56,7 +56,7 @@ pub struct Setting {
     /// To what.
     pub value: Value,
     /// In which line.
-    pub place: Place,
+    pub place: FileLine,
 }
 
 /// What kind of section it is: which keys it may have.
@@ -237,7 +237,7 @@ fn meant(reading: &Reading<'_>, section: &str, name: &str, value: &Spanned<DeVal
     }
     let known = Key::ALL.iter().map(|key| key.name()).chain(own.iter().copied());
     match nearest(name, known, 3) {
-        Some(close) => format!("did you mean {close} = {}?", reading.source(value.span())),
+        Some(close) => format!("did you mean {close} = {}?", reading.excerpt(value.span())),
         None => "docs/shaping.md has the keys that there are".to_owned(),
     }
 }

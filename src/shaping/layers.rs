@@ -166,7 +166,7 @@ impl Shaping {
     }
 
     /// Whether the same domains are apart.
-    pub fn sets_apart_as(&self, other: &Shaping) -> bool {
+    pub fn same_domains_apart_as(&self, other: &Shaping) -> bool {
         let apart = |of: &Shaping| of.domains.iter().filter(|block| !block.mx_rollup).count();
         let mut own = self.domains.iter().filter(|block| !block.mx_rollup);
         apart(self) == apart(other) && own.all(|block| other.is_apart(&block.name))

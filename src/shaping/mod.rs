@@ -18,4 +18,4 @@ pub mod check;
 #[cfg(test)]
 mod tests;
 
-pub use reading::{Findings, Place};
+pub use reading::{FileLine, Findings};

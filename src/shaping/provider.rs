@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Place;
+use super::FileLine;
 use crate::limits;
 
 /// One entry of `match`.
@@ -15,7 +15,7 @@ pub struct Match {
     /// In lower case, without the dot at the end.
     name: Box<str>,
     /// Where it stands.
-    pub place: Place,
+    pub place: FileLine,
 }
 
 /// What an entry of `match` is compared with.
@@ -42,7 +42,7 @@ impl fmt::Display for What {
 }
 
 impl Match {
-    pub(super) fn new(what: What, written: &str, place: Place) -> Match {
+    pub(super) fn new(what: What, written: &str, place: FileLine) -> Match {
         Match { what, written: written.into(), name: canonical(written).into(), place }
     }
 
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     fn entry(what: What, name: &str) -> Match {
-        Match::new(what, name, Place { file: std::path::Path::new("a.toml").into(), line: 1 })
+        Match::new(what, name, FileLine { file: std::path::Path::new("a.toml").into(), line: 1 })
     }
 
     fn hosts(all: &[&str]) -> Vec<String> {

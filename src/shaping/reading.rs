@@ -9,26 +9,26 @@ use std::sync::Arc;
 use toml::de::DeValue;
 
 use crate::config::ConfigError;
-use crate::config::error::on_one_line;
-use crate::config::literal::{Fix, Wrong, assignment};
+use crate::config::error::{excerpt, on_one_line};
+use crate::config::literal::Wrong;
 use crate::limits;
 
 /// A line of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct FileLine {
     /// The file.
     pub file: Arc<Path>,
     /// Its line, from 1.
     pub line: usize,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for FileLine {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}:{}", self.file.display(), self.line)
     }
 }
 
-impl Place {
+impl FileLine {
     /// Something that is wrong here.
     pub fn remark(&self, key: &str, problem: impl Into<String>, fix: impl Into<String>) -> ConfigError {
         ConfigError {
@@ -106,26 +106,17 @@ impl<'a> Reading<'a> {
         Reading { text, file: file.into(), lines, findings: RefCell::default() }
     }
 
-    pub(super) fn place(&self, at: usize) -> Place {
+    pub(super) fn place(&self, at: usize) -> FileLine {
         let line = self.lines.partition_point(|start| *start <= at).max(1);
-        Place { file: self.file.clone(), line }
+        FileLine { file: self.file.clone(), line }
     }
 
     pub(super) fn into_findings(self) -> Findings {
         self.findings.into_inner().sorted()
     }
 
-    /// A piece of the file as one short line.
-    pub(super) fn source(&self, span: Range<usize>) -> String {
-        let text = self.text.get(span).unwrap_or_default();
-        let line: String = text
-            .split_whitespace()
-            .collect::<Vec<_>>()
-            .join(" ")
-            .chars()
-            .take(limits::CONFIG_SOURCE_MAX)
-            .collect();
-        on_one_line(&line)
+    pub(super) fn excerpt(&self, span: Range<usize>) -> String {
+        excerpt(self.text, span)
     }
 
     /// Something is wrong, so that the file cannot be used.
@@ -137,7 +128,7 @@ impl<'a> Reading<'a> {
         fix: impl Into<String>,
     ) {
         let error = self.place(span.start).remark(key, problem, fix);
-        self.findings.borrow_mut().fail(ConfigError { value: self.source(span), ..error });
+        self.findings.borrow_mut().fail(ConfigError { value: self.excerpt(span), ..error });
     }
 
     /// Something has no effect.
@@ -149,7 +140,7 @@ impl<'a> Reading<'a> {
         fix: impl Into<String>,
     ) {
         let warning = self.place(span.start).remark(key, problem, fix);
-        self.findings.borrow_mut().warn(ConfigError { value: self.source(span), ..warning });
+        self.findings.borrow_mut().warn(ConfigError { value: self.excerpt(span), ..warning });
     }
 
     /// What a value stands for; None, and an error with the line to write, where it is wrong.
@@ -163,11 +154,7 @@ impl<'a> Reading<'a> {
         match parse(value.get_ref()) {
             Ok(value) => Some(value),
             Err(Wrong { problem, fix }) => {
-                let fix = match fix {
-                    Fix::Write(literal, more) => format!("write {}{more}", assignment(key, literal)),
-                    Fix::Do(words) => words,
-                };
-                self.fail(value.span(), &format!("{section}.{key}"), problem, fix);
+                self.fail(value.span(), &format!("{section}.{key}"), problem, fix.of_key(key));
                 None
             }
         }

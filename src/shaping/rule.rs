@@ -11,7 +11,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::key::{Key, without_meaning};
 use super::pattern::Pattern;
-use super::reading::{Place, Reading};
+use super::reading::{FileLine, Reading};
 use super::value::{self, Rate, Value};
 use crate::config::literal::{Wrong, boolean, kind, quoted, text};
 use crate::config::nearest::nearest;
@@ -22,7 +22,7 @@ use crate::mail::classify::{CLASSES, Class};
 #[derive(Clone, Debug)]
 pub struct Rule {
     /// Where it stands.
-    pub place: Place,
+    pub place: FileLine,
     /// `regex`: a reply that one of them matches.
     pub patterns: Vec<Pattern>,
     /// When it acts.
@@ -194,7 +194,7 @@ fn explain_unknown(reading: &Reading<'_>, section: &str, table: &DeTable<'_>) {
         let fix = if Key::named(name).is_some() {
             "it belongs in the section, or in action = {SetConfig = {name = …, value = …}}".to_owned()
         } else if let Some(close) = nearest(name, KEYS.into_iter(), 3) {
-            format!("did you mean {close} = {}?", reading.source(value.span()))
+            format!("did you mean {close} = {}?", reading.excerpt(value.span()))
         } else {
             format!("known here: {}", KEYS.join(", "))
         };

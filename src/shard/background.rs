@@ -21,12 +21,12 @@ pub struct Background(Rc<Line>);
 
 #[derive(Default)]
 struct Line {
-    waiting: RefCell<VecDeque<(Rc<Cell<Place>>, Waker)>>,
+    waiting: RefCell<VecDeque<(Rc<Cell<StepState>>, Waker)>>,
     moves: Cell<bool>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum StepState {
     Elsewhere,
     InLine,
     Next,
@@ -36,15 +36,15 @@ impl Background {
     /// Does `work`, each step of it in its turn.
     pub async fn steps<R: Runtime, F: Future>(&self, runtime: &R, work: F) -> F::Output {
         let mut work = pin!(work);
-        let place = Rc::new(Cell::new(Place::Elsewhere));
+        let place = Rc::new(Cell::new(StepState::Elsewhere));
         poll_fn(|context| match place.get() {
-            Place::Next => {
-                place.set(Place::Elsewhere);
+            StepState::Next => {
+                place.set(StepState::Elsewhere);
                 work.as_mut().poll(context)
             }
-            Place::InLine => Poll::Pending,
-            Place::Elsewhere => {
-                place.set(Place::InLine);
+            StepState::InLine => Poll::Pending,
+            StepState::Elsewhere => {
+                place.set(StepState::InLine);
                 self.0.waiting.borrow_mut().push_back((place.clone(), context.waker().clone()));
                 if !self.0.moves.replace(true) {
                     runtime.spawn_vital("background", move_on(runtime.clone(), self.0.clone()));
@@ -70,7 +70,7 @@ async fn move_on<R: Runtime>(runtime: R, line: Rc<Line>) {
                 line.moves.set(false);
                 return;
             };
-            place.set(Place::Next);
+            place.set(StepState::Next);
             waker.wake();
         }
     }

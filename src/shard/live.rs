@@ -95,8 +95,8 @@ impl LiveConfig {
         }
     }
 
-    /// Whether mail of this domain, in lower case, is led by it as by another. What the gate says of addresses only a look-up tells.
-    pub fn leads_as(&self, other: &LiveConfig, domain: &str) -> bool {
+    /// Whether both route mail of this domain, in lower case, to the same place. What the gate says of addresses only a look-up tells.
+    pub fn same_route_as(&self, other: &LiveConfig, domain: &str) -> bool {
         let (ours, theirs) = (self.table.route(domain), other.table.route(domain));
         let by_mx = matches!(ours, Route::Mx(_));
         let as_by_mx = || {
@@ -106,9 +106,9 @@ impl LiveConfig {
         ours == theirs && (!by_mx || as_by_mx())
     }
 
-    /// Whether mail of every domain is.
-    pub fn leads_all_as(&self, other: &LiveConfig) -> bool {
-        self.table.leads_as(&other.table) && self.delivery.mx_port == other.delivery.mx_port
+    /// Whether both do so with every domain.
+    pub fn same_routes_as(&self, other: &LiveConfig) -> bool {
+        self.table.same_routes_as(&other.table) && self.delivery.mx_port == other.delivery.mx_port
     }
 
     /// The same, of this generation, in place of another: who asked for it, and which sections say something else.
@@ -118,7 +118,7 @@ impl LiveConfig {
         generation: u64,
         (by, changed): (&str, &[&'static str]),
     ) -> LiveConfig {
-        let alike = self.leads_all_as(before) && self.gate.judges_as(&before.gate);
+        let alike = self.same_routes_as(before) && self.gate.same_rules_as(&before.gate);
         let routing = if alike { before.routing } else { generation };
         LiveConfig { generation, routing, by: by.to_owned(), changed: changed.to_vec(), ..self }
     }

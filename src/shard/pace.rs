@@ -8,10 +8,10 @@ use crate::time::Instant;
 
 /// The time that a shard has for asks.
 #[derive(Debug)]
-pub(in crate::shard) struct Pace(Cell<State>);
+pub(in crate::shard) struct Pace(Cell<Budget>);
 
 #[derive(Clone, Copy, Debug)]
-struct State {
+struct Budget {
     /// Nanoseconds saved up; below zero: owed.
     credit: i64,
     /// When that was so.
@@ -27,7 +27,7 @@ impl Default for Pace {
     fn default() -> Pace {
         let (at, since) = (Instant(0), Instant(0));
         let (worked, asked) = Default::default();
-        Pace(Cell::new(State { credit: nanos(limits::ASK_SAVED), at, since, worked, asked, busy: false }))
+        Pace(Cell::new(Budget { credit: nanos(limits::ASK_SAVED), at, since, worked, asked, busy: false }))
     }
 }
 

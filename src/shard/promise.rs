@@ -9,28 +9,28 @@ use std::task::{Context, Poll, Waker};
 use crate::limits;
 
 #[derive(Debug)]
-struct State<T> {
+struct PromiseState<T> {
     value: Option<T>,
     waker: Option<Waker>,
 }
 
 /// The side that waits: a future.
 #[derive(Debug)]
-pub struct Promise<T>(Rc<RefCell<State<T>>>);
+pub struct Promise<T>(Rc<RefCell<PromiseState<T>>>);
 
 /// The side that brings the value, once.
 #[derive(Debug)]
-pub struct Fulfil<T>(Rc<RefCell<State<T>>>);
+pub struct Fulfil<T>(Rc<RefCell<PromiseState<T>>>);
 
 /// Both sides. A promise whose other side is dropped without a value never ends: the lane writer, which holds them, is vital.
 pub fn promise<T>() -> (Fulfil<T>, Promise<T>) {
-    let state = Rc::new(RefCell::new(State { value: None, waker: None }));
+    let state = Rc::new(RefCell::new(PromiseState { value: None, waker: None }));
     (Fulfil(state.clone()), Promise(state))
 }
 
 /// Promises whose memory is used again: one for each message would cost an allocation each.
 #[derive(Debug)]
-pub struct Promises<T>(RefCell<Vec<Rc<RefCell<State<T>>>>>);
+pub struct Promises<T>(RefCell<Vec<Rc<RefCell<PromiseState<T>>>>>);
 
 impl<T> Default for Promises<T> {
     fn default() -> Promises<T> {

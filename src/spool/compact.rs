@@ -18,7 +18,7 @@ use crate::spool::batch::{Moved, RecordPlace, Snapshot};
 use crate::spool::index::{self, Entry, Index, Part, Replies};
 use crate::spool::record::{self, Extent, RecordKind};
 use crate::spool::segments::Segments;
-use crate::spool::slot::{Slot, State};
+use crate::spool::slot::{SegmentState, Slot};
 
 /// A compaction under way, and what earlier ones left behind.
 #[derive(Debug, Default)]
@@ -52,7 +52,7 @@ fn is_sparse(segments: &Segments) -> bool {
 /// Sealed segments with something live in them that was not found immovable before, and their live bytes.
 fn movable(segments: &Segments) -> impl Iterator<Item = (u64, u16)> {
     let sealed = segments.iter().filter(|(_, slot)| {
-        slot.state == State::Sealed && slot.bytes > 0 && slot.stuck_at != Some(slot.live)
+        slot.state == SegmentState::Sealed && slot.bytes > 0 && slot.stuck_at != Some(slot.live)
     });
     sealed.map(|(place, slot)| (slot.bytes, place))
 }

@@ -21,7 +21,7 @@ use crate::spool::salvage::{self, Piece};
 use crate::spool::segment::{self, COMMIT_HEADER, FieldReader};
 use crate::spool::segments::Segments;
 use crate::spool::since::{Happened, Since};
-use crate::spool::slot::{Slot, State};
+use crate::spool::slot::{SegmentState, Slot};
 use crate::spool::survey::{self, Lookout, MISSING, Said, Seen, UNKNOWN};
 pub use crate::spool::trouble::{Damage, SpoolRefusal};
 
@@ -196,16 +196,17 @@ impl<F: Files> Fold<'_, F> {
         place.size = size;
         match said {
             Said::Unused | Said::Torn(_) => {
-                place.state = State::Free;
+                place.state = SegmentState::Free;
                 survey.pool.push(slot);
             }
             Said::Free(_) => {
-                place.state = State::Free;
+                place.state = SegmentState::Free;
                 survey.pool.push(slot);
                 self.unsure.free.push(slot);
             }
             Said::Active(header) => {
-                (place.state, place.sequence, place.salt) = (State::Sealed, header.sequence, header.salt);
+                (place.state, place.sequence, place.salt) =
+                    (SegmentState::Sealed, header.sequence, header.salt);
                 survey.found.push(Headed { slot, header: *header, size });
             }
             Said::Damaged { what, header, messages } => {
@@ -529,7 +530,7 @@ impl<F: Files> Fold<'_, F> {
     fn finish(&mut self, slots: &mut [Slot]) -> Index {
         let mut index = Index::default();
         for slot in &self.quarantined {
-            slots[usize::from(*slot)].state = State::Quarantined;
+            slots[usize::from(*slot)].state = SegmentState::Quarantined;
         }
         let known: BTreeSet<u32> = self.segments.keys().copied().collect();
         for segment in std::mem::take(&mut self.segments).into_values() {
@@ -537,7 +538,7 @@ impl<F: Files> Fold<'_, F> {
             slot.about = segment.about.intersection(&known).copied().collect();
             let mut messages: Vec<_> = segment.messages.into_iter().collect();
             messages.sort_unstable_by_key(|(offset, _)| *offset);
-            if slot.state == State::Quarantined {
+            if slot.state == SegmentState::Quarantined {
                 let dead = messages.iter().filter(|(_, entry)| entry.is_dead()).map(|(offset, _)| *offset);
                 slot.settled = Some(segment.left.into_iter().chain(dead).collect());
             }

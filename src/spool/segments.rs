@@ -9,7 +9,7 @@ use crate::limits;
 use crate::spool::batch::Target;
 use crate::spool::index::Entry;
 use crate::spool::segment::{self, Header, LaneOrigin, Life};
-use crate::spool::slot::{Slot, State};
+use crate::spool::slot::{SegmentState, Slot};
 
 /// What a lane is told at its start.
 #[derive(Clone, Copy, Debug)]
@@ -99,7 +99,7 @@ impl Segments {
     pub fn set_journaled(&mut self, until: Position) -> bool {
         let before = self.journaled.replace(until);
         let waited = |slot: &Slot| {
-            slot.state == State::Sealed
+            slot.state == SegmentState::Sealed
                 && slot.is_needless()
                 && slot.free_from <= until
                 && before.is_none_or(|before| slot.free_from > before)
@@ -135,7 +135,7 @@ impl Segments {
 
     /// How many exist, and how many of them are free.
     pub fn count(&self) -> (usize, usize) {
-        let exists = |slot: &&Slot| !matches!(slot.state, State::Absent | State::Creating);
+        let exists = |slot: &&Slot| !matches!(slot.state, SegmentState::Absent | SegmentState::Creating);
         (self.slots.iter().filter(exists).count(), self.pool.len())
     }
 
@@ -151,16 +151,17 @@ impl Segments {
 
     /// Bytes that the files have or will have whatever they are limited to, and those of them that are kept aside.
     pub fn bytes_least(&self) -> (u64, u64) {
-        let aside = self.slots.iter().filter(|slot| slot.state == State::Quarantined);
+        let aside = self.slots.iter().filter(|slot| slot.state == SegmentState::Quarantined);
         let aside = aside.map(|slot| slot.size).sum();
         (self.bytes().max(aside + limits::SEGMENTS_LEAST as u64 * self.shape.segment_size), aside)
     }
 
     /// Bytes of the files, those kept aside and those being made included.
     pub fn bytes(&self) -> u64 {
-        let size =
-            |slot: &Slot| if slot.state == State::Creating { self.shape.segment_size } else { slot.size };
-        self.slots.iter().filter(|slot| slot.state != State::Absent).map(size).sum()
+        let size = |slot: &Slot| {
+            if slot.state == SegmentState::Creating { self.shape.segment_size } else { slot.size }
+        };
+        self.slots.iter().filter(|slot| slot.state != SegmentState::Absent).map(size).sum()
     }
 
     /// Bytes of all that is live.
@@ -170,7 +171,8 @@ impl Segments {
 
     /// Bytes of the segments that are full and matter to anyone.
     pub fn sealed_bytes(&self) -> u64 {
-        let sealed = self.slots.iter().filter(|slot| slot.state == State::Sealed && !slot.is_needless());
+        let sealed =
+            self.slots.iter().filter(|slot| slot.state == SegmentState::Sealed && !slot.is_needless());
         sealed.map(|slot| slot.size).sum()
     }
 
@@ -180,9 +182,9 @@ impl Segments {
     }
 
     fn is_at_bound(&self) -> bool {
-        let exist = self.slots.iter().filter(|slot| slot.state != State::Absent);
+        let exist = self.slots.iter().filter(|slot| slot.state != SegmentState::Absent);
         let (count, usable) = exist.fold((0, 0), |(count, usable), slot| {
-            (count + 1, usable + usize::from(slot.state != State::Quarantined))
+            (count + 1, usable + usize::from(slot.state != SegmentState::Quarantined))
         });
         // A few damaged files must not stop a bounded lane for ever.
         count >= self.shape.segments_max
@@ -191,7 +193,7 @@ impl Segments {
 
     /// Whether a segment is being made, and nothing says that it will not be. Mail that comes faster than that waits for it.
     pub fn is_growing(&self) -> bool {
-        !self.cramped && self.slots.iter().any(|slot| slot.state == State::Creating)
+        !self.cramped && self.slots.iter().any(|slot| slot.state == SegmentState::Creating)
     }
 
     /// The reserve is all that is left, and no file can be made.
@@ -214,18 +216,18 @@ impl Segments {
 
     /// A file to be created, if the pool is low and the bound allows it. Marks it as under way.
     pub fn wanted(&mut self) -> Option<u16> {
-        let creating = self.slots.iter().filter(|slot| slot.state == State::Creating).count();
+        let creating = self.slots.iter().filter(|slot| slot.state == SegmentState::Creating).count();
         if creating > 0 || self.pool.len() > limits::SEGMENTS_RESERVED + 1 || self.is_at_bound() {
             return None;
         }
-        let slot = match self.slots.iter().position(|slot| slot.state == State::Absent) {
+        let slot = match self.slots.iter().position(|slot| slot.state == SegmentState::Absent) {
             Some(slot) => slot,
             None => {
                 self.slots.push(Slot::ABSENT);
                 self.slots.len() - 1
             }
         };
-        self.slots[slot].state = State::Creating;
+        self.slots[slot].state = SegmentState::Creating;
         u16::try_from(slot).ok()
     }
 
@@ -239,16 +241,16 @@ impl Segments {
         self.cramped = !made;
         let place = &mut self.slots[usize::from(slot)];
         if made {
-            (place.state, place.size) = (State::Free, self.shape.segment_size);
+            (place.state, place.size) = (SegmentState::Free, self.shape.segment_size);
             self.pool.push_back(slot);
         } else {
-            place.state = State::Absent;
+            place.state = SegmentState::Absent;
         }
     }
 
     /// A file of that name exists that nobody knows.
     pub fn taken(&mut self, slot: u16) {
-        self.slots[usize::from(slot)].state = State::Quarantined;
+        self.slots[usize::from(slot)].state = SegmentState::Quarantined;
     }
 
     /// Where the next commit goes.
@@ -276,14 +278,14 @@ impl Segments {
 
     /// Seals the open one and begins the life of one from the pool; returns its header block.
     pub fn open(&mut self, salt: u64) -> Option<Vec<u8>> {
-        self.seal(State::Sealed);
+        self.seal(SegmentState::Sealed);
         let slot = self.pool.pop_front()?;
         let sequence = self.next_sequence;
         self.next_sequence += 1;
         let cuts = self.failed_since_last();
         let size = self.slot(slot).size;
         self.slots[usize::from(slot)] =
-            Slot { state: State::Open, sequence, salt, cuts, size, ..Slot::ABSENT };
+            Slot { state: SegmentState::Open, sequence, salt, cuts, size, ..Slot::ABSENT };
         self.open = Some(slot);
         self.tail = segment::FIRST_COMMIT as u32;
         let (predecessor, predecessor_end) = self.last;
@@ -302,7 +304,7 @@ impl Segments {
     /// Those in which a commit failed or was torn since one last succeeded, that one's included.
     fn failed_since_last(&self) -> BTreeSet<u32> {
         let (last, _) = self.last;
-        let failed = self.slots.iter().filter(|slot| slot.state == State::Quarantined);
+        let failed = self.slots.iter().filter(|slot| slot.state == SegmentState::Quarantined);
         let failed = failed.map(|slot| slot.sequence).chain(self.loose);
         failed.filter(|sequence| *sequence > 0 && *sequence >= last).collect()
     }
@@ -310,10 +312,10 @@ impl Segments {
     /// A commit failed: the open one is never touched again.
     pub fn failed(&mut self) {
         // The tail did not move: it validly ends before that commit, and the next header will say so.
-        self.seal(State::Quarantined);
+        self.seal(SegmentState::Quarantined);
     }
 
-    fn seal(&mut self, state: State) {
+    fn seal(&mut self, state: SegmentState) {
         if let Some(open) = self.open.take() {
             let slot = &mut self.slots[usize::from(open)];
             slot.state = state;
@@ -414,7 +416,7 @@ impl Segments {
     /// Whether one would be free, were it not for the journal.
     pub fn awaits_journal(&self) -> bool {
         let waits = |slot: &Slot| self.journaled.is_some_and(|journaled| slot.free_from > journaled);
-        self.slots.iter().any(|slot| slot.state == State::Sealed && slot.is_needless() && waits(slot))
+        self.slots.iter().any(|slot| slot.state == SegmentState::Sealed && slot.is_needless() && waits(slot))
     }
 
     /// One in which nothing is live: its slot and the block to write at offset 0 and sync.
@@ -423,11 +425,12 @@ impl Segments {
             return None;
         }
         let is_journaled = |slot: &Slot| self.journaled.is_none_or(|journaled| slot.free_from <= journaled);
-        let may_go = |slot: &Slot| slot.state == State::Sealed && slot.is_needless() && is_journaled(slot);
+        let may_go =
+            |slot: &Slot| slot.state == SegmentState::Sealed && slot.is_needless() && is_journaled(slot);
         let place = self.slots.iter().position(may_go)?;
         self.look = true;
         let slot = &mut self.slots[place];
-        slot.state = State::Freeing;
+        slot.state = SegmentState::Freeing;
         let header = Header {
             life: Life::Free,
             origin: self.shape.origin,
@@ -449,8 +452,11 @@ impl Segments {
             let segment = &mut self.slots[usize::from(slot)];
             segment.failures += 1;
             // Its header is written whole each time. What was freed in memory only must stay as if it were not.
-            segment.state =
-                if segment.failures < limits::FREE_TRIES { State::Sealed } else { State::Quarantined };
+            segment.state = if segment.failures < limits::FREE_TRIES {
+                SegmentState::Sealed
+            } else {
+                SegmentState::Quarantined
+            };
             return;
         }
         for other in &mut self.slots {
@@ -458,13 +464,13 @@ impl Segments {
             other.cuts.remove(&sequence);
         }
         let size = self.slot(slot).size;
-        self.slots[usize::from(slot)] = Slot { state: State::Free, size, ..Slot::ABSENT };
+        self.slots[usize::from(slot)] = Slot { state: SegmentState::Free, size, ..Slot::ABSENT };
         self.pool.push_back(slot);
     }
 
     /// A planted defect: one whose commit failed is taken for a full one.
     pub fn plant_sealed(&mut self, slot: u16) {
-        self.slots[usize::from(slot)].state = State::Sealed;
+        self.slots[usize::from(slot)].state = SegmentState::Sealed;
     }
 
     /// A planted defect: what outcomes are about is forgotten.

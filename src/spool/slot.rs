@@ -6,7 +6,7 @@ use crate::id::Position;
 
 /// What a segment file is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::spool) enum State {
+pub(in crate::spool) enum SegmentState {
     /// There is no usable file.
     Absent,
     /// The file is being made.
@@ -25,7 +25,7 @@ pub(in crate::spool) enum State {
 
 #[derive(Clone, Debug)]
 pub(in crate::spool) struct Slot {
-    pub state: State,
+    pub state: SegmentState,
     pub sequence: u32,
     pub salt: u64,
     /// Messages and pieces of bodies that are live here, or have moved and may still be read here.
@@ -56,7 +56,7 @@ pub(in crate::spool) struct Slot {
 
 impl Slot {
     pub const ABSENT: Slot = Slot {
-        state: State::Absent,
+        state: SegmentState::Absent,
         sequence: 0,
         salt: 0,
         live: 0,
@@ -81,7 +81,7 @@ impl Slot {
 
     /// Nothing in it is live, but outcomes in it are about older mail that is.
     pub fn is_held(&self) -> bool {
-        self.state == State::Sealed && self.live == 0 && !self.about.is_empty()
+        self.state == SegmentState::Sealed && self.live == 0 && !self.about.is_empty()
     }
 
     /// Something in it is live.

@@ -14,7 +14,7 @@ use hdrhistogram::Histogram;
 
 use self::table::{BLOCK, BLOCKS, Words};
 
-pub use self::sums::{Examples, Place, Settled, Sums};
+pub use self::sums::{Examples, RecipientId, Settled, Sums};
 
 /// Messages of one run.
 pub const MESSAGES_MAX: u64 = (BLOCKS * BLOCK) as u64;
@@ -302,13 +302,13 @@ impl Ledger {
     }
 
     /// The first of those, at most `count`, for a look into the relay's log.
-    pub fn first_missing(&self, count: usize) -> Vec<Place> {
+    pub fn first_missing(&self, count: usize) -> Vec<RecipientId> {
         let bits = (0..self.words()).flat_map(|at| {
             let word = self.missing_word(at);
             (0..64).filter(move |bit| word >> bit & 1 == 1).map(move |bit| at * 64 + bit)
         });
         let stride = u64::from(self.stride);
-        let place = |bit| Place { run: self.run, n: bit / stride, ordinal: (bit % stride) as u32 };
+        let place = |bit| RecipientId { run: self.run, n: bit / stride, ordinal: (bit % stride) as u32 };
         bits.take(count).map(place).collect()
     }
 
@@ -375,11 +375,11 @@ impl Ledger {
         }
     }
 
-    fn note(&self, list: impl Fn(&mut Examples) -> &mut Vec<Place>, n: u64, ordinal: u32) {
+    fn note(&self, list: impl Fn(&mut Examples) -> &mut Vec<RecipientId>, n: u64, ordinal: u32) {
         let mut examples = locked(&self.examples);
         let list = list(&mut examples);
         if list.len() < EXAMPLES_MAX {
-            list.push(Place { run: self.run, n, ordinal });
+            list.push(RecipientId { run: self.run, n, ordinal });
         }
     }
 
@@ -402,8 +402,8 @@ pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    fn place(run: u64, n: u64, ordinal: u32) -> Place {
-        Place { run, n, ordinal }
+    fn place(run: u64, n: u64, ordinal: u32) -> RecipientId {
+        RecipientId { run, n, ordinal }
     }
 
     #[test]
@@ -483,7 +483,7 @@ mod tests {
         }
         // The first came long before the kill, the third after it; the fourth lost its reply.
         assert_eq!((ledger.sums().duplicated, ledger.sums().repeated), (5, 2));
-        let of = |n| Place { run: ledger.run(), n, ordinal: 0 };
+        let of = |n| RecipientId { run: ledger.run(), n, ordinal: 0 };
         assert_eq!(ledger.examples().repeated, [of(0), of(2)]);
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// One recipient of one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize, serde::Serialize)]
-pub struct Place {
+pub struct RecipientId {
     /// The run.
     pub run: u64,
     /// The message.
@@ -13,7 +13,7 @@ pub struct Place {
     pub ordinal: u32,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for RecipientId {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{:016x}-{}/{}", self.run, self.n, self.ordinal)
     }
@@ -22,15 +22,15 @@ impl fmt::Display for Place {
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 pub struct Examples {
     /// Delivered again.
-    pub duplicated: Vec<Place>,
+    pub duplicated: Vec<RecipientId>,
     /// Delivered again though neither a kill nor a lost reply explains it.
-    pub repeated: Vec<Place>,
+    pub repeated: Vec<RecipientId>,
     /// Delivered with a body other than the one sent.
-    pub corrupted: Vec<Place>,
+    pub corrupted: Vec<RecipientId>,
     /// Delivered with the content of another message, or to a recipient the message does not have.
-    pub misrouted: Vec<Place>,
+    pub misrouted: Vec<RecipientId>,
     /// Delivered with its header fields changed or in another order.
-    pub reordered: Vec<Place>,
+    pub reordered: Vec<RecipientId>,
 }
 
 /// The sums of a [`Ledger`](super::Ledger) at one moment.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::control::journal::place::{Place, Point};
+use crate::control::journal::place::{FramePosition, ReadPosition};
 use crate::limits;
 use crate::runtime::files;
 
@@ -43,14 +43,17 @@ struct Numbered<C> {
 
 impl Cursor {
     /// At this point, of the log with this name, whose file has this number and length.
-    pub(in crate::control) fn new(reader: &str, point: Point, inode: u64, length: u64) -> Cursor {
-        let Point { frame: Place { segment, offset }, within } = point;
+    pub(in crate::control) fn new(reader: &str, point: ReadPosition, inode: u64, length: u64) -> Cursor {
+        let ReadPosition { frame: FramePosition { segment, offset }, within } = point;
         Cursor { reader: reader.to_owned(), segment, offset, within, inode, length }
     }
 
     /// How far it is.
-    pub(in crate::control) fn point(&self) -> Point {
-        Point { frame: Place { segment: self.segment, offset: self.offset }, within: self.within }
+    pub(in crate::control) fn point(&self) -> ReadPosition {
+        ReadPosition {
+            frame: FramePosition { segment: self.segment, offset: self.offset },
+            within: self.within,
+        }
     }
 }
 
@@ -61,7 +64,7 @@ pub(super) struct Forgotten {
     /// Its cursor. It stays until what is behind it was counted.
     pub cursor: PathBuf,
     /// How far it is.
-    pub at: Point,
+    pub at: ReadPosition,
     /// Bytes behind that.
     pub bytes: u64,
 }
@@ -186,7 +189,7 @@ pub(super) fn is_cursor(name: &str) -> bool {
 }
 
 /// What a file says, whosever cursor it is: of which log, and how far that is.
-pub(super) fn of_file(path: &Path) -> Option<(String, Point)> {
+pub(super) fn of_file(path: &Path) -> Option<(String, ReadPosition)> {
     let text = files::read_whole(path, limits::CURSOR_MAX).ok()?;
     last(&text).map(|(_, cursor)| (cursor.reader.clone(), cursor.point()))
 }
@@ -198,7 +201,7 @@ mod tests {
     const READER: &str = "/var/log/a \"b\".jsonl";
 
     fn cursor(length: u64) -> Cursor {
-        let point = Point { frame: Place { segment: 7, offset: 8 }, within: 9 };
+        let point = ReadPosition { frame: FramePosition { segment: 7, offset: 8 }, within: 9 };
         Cursor::new(READER, point, 5, length)
     }
 

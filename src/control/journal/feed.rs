@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use crate::control::journal::cursor::{Cursor, CursorFile};
-use crate::control::journal::place::{Place, Point};
+use crate::control::journal::place::{FramePosition, ReadPosition};
 use crate::control::journal::reader::{Piece, Reader};
 use crate::control::journal::resume::{self, Resumed, Stream, Tail};
 use crate::control::journal::select::Select;
@@ -66,7 +66,7 @@ impl Feed {
     }
 
     /// Whether it has all before this.
-    pub(in crate::control) fn is_at(&self, place: Place) -> bool {
+    pub(in crate::control) fn is_at(&self, place: FramePosition) -> bool {
         self.reader.at().frame >= place
     }
 
@@ -78,7 +78,7 @@ impl Feed {
     }
 
     /// Gives again what is behind this point.
-    pub(in crate::control) fn go_back(&mut self, to: Point) {
+    pub(in crate::control) fn go_back(&mut self, to: ReadPosition) {
         self.reader.seek(to);
     }
 
@@ -93,7 +93,7 @@ impl Feed {
     }
 
     /// How far it is when so many bytes of these lines are written: behind the last of them that is whole, and how many bytes are behind that.
-    pub(in crate::control) fn settled(&self, held: Option<&Held>, written: usize) -> (Point, usize) {
+    pub(in crate::control) fn settled(&self, held: Option<&Held>, written: usize) -> (ReadPosition, usize) {
         let Some(held) = held else { return (self.reader.at(), 0) };
         let bytes = &held.bytes()[..written];
         let whole = memchr::memrchr(b'\n', bytes).map_or(0, |end| end + 1);
@@ -101,14 +101,19 @@ impl Feed {
         let behind = self.select.behind(lines, whole);
         let at = held.piece.at;
         let point = match behind < lines.len() {
-            true => Point { within: at.within + behind as u64, ..at },
+            true => ReadPosition { within: at.within + behind as u64, ..at },
             false => held.piece.next.into(),
         };
         (point, written - whole)
     }
 
     /// Writes its cursor: it is at this point, and its file, with this number, had this length then.
-    pub(in crate::control) fn save(&mut self, point: Point, inode: u64, length: u64) -> io::Result<()> {
+    pub(in crate::control) fn save(
+        &mut self,
+        point: ReadPosition,
+        inode: u64,
+        length: u64,
+    ) -> io::Result<()> {
         let cursor = Cursor::new(&self.name, point, inode, length);
         if self.saved.as_ref() != Some(&cursor) {
             self.file.write(&cursor)?;
@@ -123,7 +128,7 @@ impl Feed {
         &mut self,
         file: &File,
         length: u64,
-        until: Place,
+        until: FramePosition,
     ) -> io::Result<Resumed<Held>> {
         let from = self.reader.at();
         let file = Written { file, length: file.metadata()?.len() };
@@ -157,8 +162,8 @@ impl Tail for Written<'_> {
 /// What the journal has behind a cursor.
 struct Unwritten<'a> {
     feed: &'a mut Feed,
-    from: Point,
-    until: Place,
+    from: ReadPosition,
+    until: FramePosition,
 }
 
 impl Stream for Unwritten<'_> {

@@ -9,8 +9,8 @@ use std::time::Duration;
 use crate::config::value::show_size;
 use crate::control::journal::cursor::Forgotten;
 use crate::control::journal::frame::{HEADER, Kind};
-use crate::control::journal::place::{Place, Point};
-use crate::control::journal::segment::{self, Found};
+use crate::control::journal::place::{FramePosition, ReadPosition};
+use crate::control::journal::segment::{self, FrameRead};
 use crate::control::journal::shared::Shared;
 use crate::control::journal::{retain, writer};
 use crate::control::say::say;
@@ -105,7 +105,7 @@ impl Keep {
         let expendable = &kept[..retain::expendable(&kept, read, self.size_max)];
         for segment in expendable.iter().take_while(|segment| segment.sequence < counted) {
             let unread = self.shared.unread(segment.sequence);
-            let count = |(reader, at): &(usize, Point)| (*reader, self.count(segment.sequence, *at));
+            let count = |(reader, at): &(usize, ReadPosition)| (*reader, self.count(segment.sequence, *at));
             let lost: Vec<(usize, u64)> = unread.iter().map(count).collect();
             self.shared.gone(segment.sequence, &lost);
             all += lost.iter().map(|(_, events)| events).sum::<u64>();
@@ -126,7 +126,7 @@ impl Keep {
         let (from, until) = (*at, self.found);
         let next = self.shared.kept(now).0.into_iter().map(|kept| kept.sequence);
         if let Some(sequence) = next.into_iter().find(|next| *next >= from.frame.segment && *next <= until) {
-            *at = Place { segment: sequence + 1, offset: 0 }.into();
+            *at = FramePosition { segment: sequence + 1, offset: 0 }.into();
             let events = self.count(sequence, from);
             self.counted += events;
             return events;
@@ -145,7 +145,7 @@ impl Keep {
     }
 
     /// Events of a segment that a reader which is there has not read.
-    fn count(&self, sequence: u64, at: Point) -> u64 {
+    fn count(&self, sequence: u64, at: ReadPosition) -> u64 {
         let Ok(file) = File::open(segment::path(self.shared.directory(), sequence)) else { return 0 };
         let end = file.metadata().map_or(0, |meta| meta.len());
         let (mut place, mut skip) = (HEADER as u64, 0);
@@ -153,7 +153,7 @@ impl Keep {
             (place, skip) = (at.frame.offset.max(place), usize::try_from(at.within).unwrap_or(usize::MAX));
         }
         let mut events = 0;
-        while let Ok(Found::Frame(kind, carried, next)) = segment::read(&file, place, end) {
+        while let Ok(FrameRead::Frame(kind, carried, next)) = segment::read(&file, place, end) {
             if kind == Kind::Lines {
                 events += memchr::memchr_iter(b'\n', carried.get(skip..).unwrap_or_default()).count() as u64;
                 skip = 0;

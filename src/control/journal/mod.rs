@@ -34,7 +34,7 @@ use crate::runtime::process;
 use crate::spool::layout;
 
 pub(super) use feed::{Feed, Held};
-pub(super) use place::{Place, Point};
+pub(super) use place::{FramePosition, ReadPosition};
 pub(super) use resume::Resumed;
 pub(super) use select::Select;
 pub(super) use shared::{Progress, Shared};
@@ -201,7 +201,7 @@ pub(super) fn remove(data_dir: &Path) {
 }
 
 /// Bytes that stand behind a place in the segments among these files.
-fn behind(directory: &Path, names: &[String], at: Place) -> u64 {
+fn behind(directory: &Path, names: &[String], at: FramePosition) -> u64 {
     let left = |name: &String| {
         let sequence = segment::sequence(name).filter(|sequence| *sequence >= at.segment)?;
         let length = std::fs::metadata(directory.join(name)).ok()?.len();

@@ -4,7 +4,7 @@ use crate::id::Position;
 
 /// Where a frame begins, or the last one ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::control) struct Place {
+pub(in crate::control) struct FramePosition {
     /// The segment's sequence.
     pub segment: u64,
     /// Bytes from its beginning.
@@ -13,16 +13,16 @@ pub(in crate::control) struct Place {
 
 /// How far a reader is: it has what stands before this.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::control) struct Point {
+pub(in crate::control) struct ReadPosition {
     /// Of the frame that it reads.
-    pub frame: Place,
+    pub frame: FramePosition,
     /// Bytes of the frame's lines that it has, whole lines.
     pub within: u64,
 }
 
-impl From<Place> for Point {
-    fn from(frame: Place) -> Point {
-        Point { frame, within: 0 }
+impl From<FramePosition> for ReadPosition {
+    fn from(frame: FramePosition) -> ReadPosition {
+        ReadPosition { frame, within: 0 }
     }
 }
 

@@ -6,8 +6,8 @@ use std::io;
 use std::sync::Arc;
 
 use crate::control::journal::frame::{HEADER, Kind};
-use crate::control::journal::place::{Place, Point};
-use crate::control::journal::segment::{self, Found};
+use crate::control::journal::place::{FramePosition, ReadPosition};
+use crate::control::journal::segment::{self, FrameRead};
 use crate::control::journal::shared::{Batch, Look, Shared};
 use crate::control::say::say;
 use crate::observe::diagnostics::Level;
@@ -17,9 +17,9 @@ use crate::observe::diagnostics::Level;
 pub(super) struct Piece {
     lines: Lines,
     /// Where the first of them stands.
-    pub at: Point,
+    pub at: ReadPosition,
     /// Where the next one will.
-    pub next: Place,
+    pub next: FramePosition,
 }
 
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl Piece {
 pub(super) struct Reader {
     shared: Arc<Shared>,
     number: usize,
-    at: Point,
+    at: ReadPosition,
     /// It only looks where it goes on, and comes back.
     pub searches: bool,
     open: Option<(u64, File)>,
@@ -53,7 +53,7 @@ pub(super) struct Reader {
 
 impl Reader {
     /// One that is there.
-    pub(super) fn new(shared: Arc<Shared>, name: &str, at: Point) -> Reader {
+    pub(super) fn new(shared: Arc<Shared>, name: &str, at: ReadPosition) -> Reader {
         let number = shared.register(name, at);
         Reader { shared, number, at, searches: false, open: None }
     }
@@ -64,12 +64,12 @@ impl Reader {
     }
 
     /// Where it is: it has given all before that.
-    pub(super) fn at(&self) -> Point {
+    pub(super) fn at(&self) -> ReadPosition {
         self.at
     }
 
     /// Goes there.
-    pub(super) fn seek(&mut self, at: Point) {
+    pub(super) fn seek(&mut self, at: ReadPosition) {
         self.at = at;
     }
 
@@ -81,7 +81,7 @@ impl Reader {
                 Look::End => return Ok(None),
                 Look::Elsewhere(place) => self.at = place.into(),
                 Look::Recent(batch) => {
-                    let (next, at) = (batch.end, Point { frame: batch.frame, ..at });
+                    let (next, at) = (batch.end, ReadPosition { frame: batch.frame, ..at });
                     self.at = next.into();
                     let piece = Piece { lines: Lines::Recent(batch, within), at, next };
                     if !piece.lines().is_empty() {
@@ -90,29 +90,29 @@ impl Reader {
                 }
                 // After an error the file is opened anew.
                 Look::Disk(end) => match self.read(at.frame, end).inspect_err(|_| self.open = None)? {
-                    Found::Frame(kind, mut lines, next) => {
-                        let next = Place { offset: next, ..at.frame };
+                    FrameRead::Frame(kind, mut lines, next) => {
+                        let next = FramePosition { offset: next, ..at.frame };
                         self.at = next.into();
                         if kind == Kind::Lines && lines.len() > within {
                             lines.drain(..within);
                             return Ok(Some(Piece { lines: Lines::Read(lines), at, next }));
                         }
                     }
-                    Found::End => self.at = Place { offset: end, ..at.frame }.into(),
-                    Found::Damaged => self.pass_over(end),
+                    FrameRead::End => self.at = FramePosition { offset: end, ..at.frame }.into(),
+                    FrameRead::Damaged => self.pass_over(end),
                 },
             }
         }
     }
 
-    fn read(&mut self, at: Place, end: u64) -> io::Result<Found> {
+    fn read(&mut self, at: FramePosition, end: u64) -> io::Result<FrameRead> {
         let file = match self.open.take() {
             Some((sequence, file)) if sequence == at.segment => file,
             _ => match File::open(segment::path(self.shared.directory(), at.segment)) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     // Removed by whoever did it: nothing there can be read any more.
                     self.shared.gone(at.segment, &[]);
-                    return Ok(Found::End);
+                    return Ok(FrameRead::End);
                 }
                 file => file?,
             },
@@ -120,10 +120,10 @@ impl Reader {
         let (_, file) = self.open.insert((at.segment, file));
         // Its header tells that it is what its name says.
         if at.offset == HEADER as u64 && !segment::is_of(file, at.segment)? {
-            return Ok(Found::Damaged);
+            return Ok(FrameRead::Damaged);
         }
         match segment::read(file, at.offset, end) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Found::Damaged),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(FrameRead::Damaged),
             found => found,
         }
     }
@@ -142,6 +142,6 @@ impl Reader {
                 self.shared.name(self.number)
             ),
         );
-        self.at = Place { offset: end, ..at }.into();
+        self.at = FramePosition { offset: end, ..at }.into();
     }
 }

@@ -56,7 +56,7 @@ fn make_with(
 
 /// A frame of a file, or what is in its place.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum FrameRead {
     /// What it carries, and where the next one begins.
     Frame(Kind, Vec<u8>, u64),
     /// Nothing is behind this.
@@ -76,23 +76,23 @@ pub(super) fn is_of(file: &File, sequence: u64) -> io::Result<bool> {
 }
 
 /// The frame at this place of a file of which so many bytes count.
-pub(super) fn read(file: &File, at: u64, end: u64) -> io::Result<Found> {
+pub(super) fn read(file: &File, at: u64, end: u64) -> io::Result<FrameRead> {
     if at >= end {
-        return Ok(Found::End);
+        return Ok(FrameRead::End);
     }
     let carried_at = at + HEAD as u64;
     let mut head = [0; HEAD];
     if carried_at > end {
-        return Ok(Found::Damaged);
+        return Ok(FrameRead::Damaged);
     }
     file.read_exact_at(&mut head, at)?;
     let Some(head) = Head::read(&head).filter(|head| carried_at + head.length as u64 <= end) else {
-        return Ok(Found::Damaged);
+        return Ok(FrameRead::Damaged);
     };
     let mut carried = vec![0; head.length];
     file.read_exact_at(&mut carried, carried_at)?;
     let next = carried_at + head.length as u64;
-    Ok(if head.carries(&carried) { Found::Frame(head.kind, carried, next) } else { Found::Damaged })
+    Ok(if head.carries(&carried) { FrameRead::Frame(head.kind, carried, next) } else { FrameRead::Damaged })
 }
 
 /// Where the last whole frame of a file ends; 0 where not even its header is whole. What is behind a frame that is not whole is not looked at: it was not
@@ -103,7 +103,7 @@ pub(super) fn whole(file: &File, sequence: u64, mut look: impl FnMut(Kind, &[u8]
         return Ok(0);
     }
     let mut at = HEADER as u64;
-    while let Found::Frame(kind, carried, next) = read(file, at, length)? {
+    while let FrameRead::Frame(kind, carried, next) = read(file, at, length)? {
         look(kind, &carried);
         at = next;
     }
@@ -121,7 +121,7 @@ pub(super) fn has_frame_behind(file: &File, at: u64) -> io::Result<bool> {
         file.read_exact_at(some, at)?;
         for (place, head) in some.windows(HEAD).enumerate() {
             let may_be = head.first_chunk().and_then(Head::read).is_some_and(|head| head.length > 0);
-            if may_be && matches!(read(file, at + place as u64, length)?, Found::Frame(..)) {
+            if may_be && matches!(read(file, at + place as u64, length)?, FrameRead::Frame(..)) {
                 return Ok(true);
             }
         }

@@ -10,7 +10,7 @@ use std::thread::Thread;
 use std::time::Duration;
 
 use crate::control::journal::frame::HEADER;
-use crate::control::journal::place::{Known, Place, Point};
+use crate::control::journal::place::{FramePosition, Known, ReadPosition};
 use crate::control::journal::retain::Kept;
 use crate::limits;
 use crate::observe::repeat::Repeat;
@@ -19,11 +19,11 @@ use crate::observe::repeat::Repeat;
 #[derive(Debug)]
 pub(super) struct Batch {
     /// Where it stands.
-    pub start: Place,
+    pub start: FramePosition,
     /// Where the frame with its lines stands.
-    pub frame: Place,
+    pub frame: FramePosition,
     /// Where the next one will.
-    pub end: Place,
+    pub end: FramePosition,
     /// All of it.
     pub bytes: Vec<u8>,
     /// The lines among that.
@@ -34,13 +34,13 @@ pub(super) struct Batch {
 #[derive(Debug)]
 pub(in crate::control) struct Shared {
     directory: PathBuf,
-    state: Mutex<State>,
+    state: Mutex<JournalState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct JournalState {
     /// Behind all that is written.
-    end: Place,
+    end: FramePosition,
     segments: BTreeMap<u64, Segment>,
     /// What was written last, as far as some reader that has all before it may not have read it.
     recent: VecDeque<Arc<Batch>>,
@@ -71,8 +71,8 @@ struct Segment {
 #[derive(Debug)]
 struct Reading {
     name: String,
-    at: Point,
-    saved: Point,
+    at: ReadPosition,
+    saved: ReadPosition,
     lost: u64,
     thread: Option<Thread>,
     /// Which file it writes, by device and number.
@@ -89,7 +89,7 @@ pub(super) enum Look {
     /// What stands in the file, of which so many bytes count.
     Disk(u64),
     /// That it goes on elsewhere.
-    Elsewhere(Place),
+    Elsewhere(FramePosition),
 }
 
 /// How a reader does.
@@ -122,16 +122,23 @@ impl Shared {
             .map(|(sequence, bytes, last)| (*sequence, Segment { bytes: *bytes, last: *last }));
         let segments: BTreeMap<u64, Segment> = segments.collect();
         // A cursor may be of a segment that is gone: what comes is behind that.
-        let last =
-            segments.last_key_value().map(|(segment, of)| Place { segment: *segment, offset: of.bytes });
-        let before = Place { segment: beginning.next.saturating_sub(1), offset: 0 };
+        let last = segments
+            .last_key_value()
+            .map(|(segment, of)| FramePosition { segment: *segment, offset: of.bytes });
+        let before = FramePosition { segment: beginning.next.saturating_sub(1), offset: 0 };
         let end = last.map_or(before, |last| last.max(before));
         let positions = beginning.positions.clone();
-        let state = State { end, segments, published: positions.clone(), positions, ..State::default() };
+        let state = JournalState {
+            end,
+            segments,
+            published: positions.clone(),
+            positions,
+            ..JournalState::default()
+        };
         Shared { directory: directory.to_owned(), state: Mutex::new(state) }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, JournalState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -141,12 +148,12 @@ impl Shared {
     }
 
     /// Behind all that is written.
-    pub(in crate::control) fn end(&self) -> Place {
+    pub(in crate::control) fn end(&self) -> FramePosition {
         self.state().end
     }
 
     /// Adds a reader that is there. Its number.
-    pub(super) fn register(&self, name: &str, at: Point) -> usize {
+    pub(super) fn register(&self, name: &str, at: ReadPosition) -> usize {
         let mut state = self.state();
         state.readers.push(Reading {
             name: name.to_owned(),
@@ -171,7 +178,7 @@ impl Shared {
     }
 
     /// What a reader finds there; it has all before that, unless it only searches.
-    pub(super) fn look(&self, reader: usize, at: Point, searches: bool) -> Look {
+    pub(super) fn look(&self, reader: usize, at: ReadPosition, searches: bool) -> Look {
         let mut state = self.state();
         if let Some(reading) = state.readers.get_mut(reader) {
             reading.at = if searches { reading.at } else { at };
@@ -181,7 +188,7 @@ impl Shared {
     }
 
     /// The cursor of a reader says so.
-    pub(super) fn saved(&self, reader: usize, saved: Point) {
+    pub(super) fn saved(&self, reader: usize, saved: ReadPosition) {
         if let Some(reading) = self.state().readers.get_mut(reader) {
             reading.saved = saved;
         }
@@ -282,12 +289,12 @@ impl Shared {
     }
 
     /// The readers that have not read all of a segment, and where they are.
-    pub(super) fn unread(&self, sequence: u64) -> Vec<(usize, Point)> {
+    pub(super) fn unread(&self, sequence: u64) -> Vec<(usize, ReadPosition)> {
         let state = self.state();
         let bytes = state.segments.get(&sequence).map_or(0, |segment| segment.bytes);
         let readers = state.readers.iter().enumerate();
         readers
-            .filter(|(_, reader)| reader.at.frame < Place { segment: sequence, offset: bytes })
+            .filter(|(_, reader)| reader.at.frame < FramePosition { segment: sequence, offset: bytes })
             .map(|(number, reader)| (number, reader.at))
             .collect()
     }
@@ -314,7 +321,7 @@ impl Shared {
     }
 
     /// Bytes behind a place.
-    pub(super) fn behind(&self, at: Place) -> u64 {
+    pub(super) fn behind(&self, at: FramePosition) -> u64 {
         self.state().behind(at)
     }
 
@@ -337,7 +344,7 @@ impl Shared {
     }
 }
 
-impl State {
+impl JournalState {
     /// A shard waits for the first position of a lane; and for the first one in a segment, as those before it may be used again then: else
     /// a lane that is written fast makes more of them.
     fn is_awaited(&self, lane: u16, known: Known) -> bool {
@@ -348,14 +355,14 @@ impl State {
         })
     }
 
-    fn look(&self, at: Place) -> Look {
+    fn look(&self, at: FramePosition) -> Look {
         if at >= self.end {
             return Look::End;
         }
         let next = || {
             let next = self.segments.range(at.segment + 1..).next();
             next.map_or(Look::End, |(segment, _)| {
-                Look::Elsewhere(Place { segment: *segment, offset: HEADER as u64 })
+                Look::Elsewhere(FramePosition { segment: *segment, offset: HEADER as u64 })
             })
         };
         let Some(segment) = self.segments.get(&at.segment).filter(|segment| at.offset < segment.bytes) else {
@@ -367,7 +374,7 @@ impl State {
         }
     }
 
-    fn behind(&self, at: Place) -> u64 {
+    fn behind(&self, at: FramePosition) -> u64 {
         let left = |(sequence, segment): (&u64, &Segment)| match at.segment == *sequence {
             true => segment.bytes.saturating_sub(at.offset),
             false => segment.bytes,
@@ -385,7 +392,7 @@ mod tests {
     fn a_shard_waits_for_a_first_position_and_for_a_new_segment() {
         let known = |sequence, offset, origin| Known { until: Position::new(sequence, offset), origin };
         let published = BTreeMap::from([(1, known(3, 8192, 7))]);
-        let state = State { published, ..State::default() };
+        let state = JournalState { published, ..JournalState::default() };
         for (lane, known, awaited) in [
             (0, known(3, 8192, 7), true),
             (1, known(3, 8192, 8), true),
@@ -398,8 +405,8 @@ mod tests {
         }
     }
 
-    fn place(offset: u64) -> Place {
-        Place { segment: 1, offset }
+    fn place(offset: u64) -> FramePosition {
+        FramePosition { segment: 1, offset }
     }
 
     fn write(shared: &Shared, number: u64, bytes: usize) -> usize {

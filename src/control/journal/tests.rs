@@ -5,7 +5,7 @@ use super::*;
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
-use crate::control::journal::place::Point;
+use crate::control::journal::place::ReadPosition;
 use crate::control::log::Log;
 use crate::id::Position;
 use crate::observe::accounting::Chunks;
@@ -182,7 +182,7 @@ fn a_power_cut_takes_only_what_is_told_again() {
                 life.tell_until(&line(number), Some(Recorded { lane: 3, until }));
             };
             (from..told).for_each(|number| tell(&mut life, number));
-            let mut synced = Place::default();
+            let mut synced = FramePosition::default();
             for _ in 0..random.below(40) {
                 match random.below(8) {
                     0..=3 => {
@@ -438,7 +438,7 @@ fn who_only_searches_has_read_nothing() {
         reader.searches = searches;
         assert!(reader.next().unwrap().is_some() && reader.next().unwrap().is_none());
         assert_eq!(behind(), if searches { before } else { 0 });
-        reader.seek(Point::default());
+        reader.seek(ReadPosition::default());
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::control::journal::frame::{self, Kind};
-use crate::control::journal::place::{Known, Place};
+use crate::control::journal::place::{FramePosition, Known};
 use crate::control::journal::segment;
 use crate::control::journal::shared::{Batch, Shared};
 use crate::control::say::say;
@@ -147,7 +147,7 @@ impl Writer {
         if !positions.is_empty() && self.shared.frozen().is_none() {
             frame::positions(&positions, &mut bytes);
         }
-        let place = |offset: u64| Place { segment: sequence, offset };
+        let place = |offset: u64| FramePosition { segment: sequence, offset };
         // A reader that goes on in a new segment begins behind its header.
         let start = place(offset.max(frame::HEADER as u64));
         let end = place(offset + bytes.len() as u64);

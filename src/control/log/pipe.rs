@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::control::journal::Point;
+use crate::control::journal::ReadPosition;
 use crate::limits;
 
 /// How far a pipe was written, and what of the journal ends where in it.
@@ -10,19 +10,19 @@ use crate::limits;
 pub(super) struct Passed {
     written: u64,
     /// Up to so many bytes everything before a point is in it; ascending.
-    marks: VecDeque<(u64, Point)>,
+    marks: VecDeque<(u64, ReadPosition)>,
 }
 
 impl Passed {
     /// Something is about to be written; all before this point was read, or went elsewhere.
-    pub(super) fn begin(&mut self, at: Point) {
+    pub(super) fn begin(&mut self, at: ReadPosition) {
         if self.marks.is_empty() {
             self.marks.push_back((self.written, at));
         }
     }
 
     /// So many bytes were written, and all before this point ends so many before them.
-    pub(super) fn wrote(&mut self, bytes: usize, (at, behind): (Point, usize)) {
+    pub(super) fn wrote(&mut self, bytes: usize, (at, behind): (ReadPosition, usize)) {
         self.written += bytes as u64;
         let until = self.written.saturating_sub(behind as u64);
         if self.marks.back().is_some_and(|(last, _)| *last < until) {
@@ -39,7 +39,7 @@ impl Passed {
     }
 
     /// The last point before which all was read, if this many bytes were not. None: nothing was written.
-    pub(super) fn read(&mut self, unread: u64) -> Option<Point> {
+    pub(super) fn read(&mut self, unread: u64) -> Option<ReadPosition> {
         // Others may write to it, too: then it is less than it could be.
         let read = self.written.saturating_sub(unread);
         while self.marks.get(1).is_some_and(|(until, _)| *until <= read) {
@@ -52,10 +52,10 @@ impl Passed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::journal::Place;
+    use crate::control::journal::FramePosition;
 
-    fn at(offset: u64) -> Point {
-        Place { segment: 1, offset }.into()
+    fn at(offset: u64) -> ReadPosition {
+        FramePosition { segment: 1, offset }.into()
     }
 
     #[test]

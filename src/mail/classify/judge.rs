@@ -25,7 +25,7 @@ struct Seen {
 }
 
 /// Where a text stands among those that were judged.
-enum Found {
+enum Remembered {
     /// It was judged.
     Seen(Judged),
     /// It goes to this slot.
@@ -44,8 +44,8 @@ impl Judge {
     /// [`super::Class::of_status`] is all there is time for.
     pub fn judge(&mut self, reply: &str, hop: &str, now: Instant) -> Option<Judged> {
         match self.look_up(reply, hop) {
-            Found::Seen(judged) => Some(judged),
-            Found::New(slot, provider) => {
+            Remembered::Seen(judged) => Some(judged),
+            Remembered::New(slot, provider) => {
                 let this = now.0 / 1_000_000_000;
                 if self.second != this {
                     (self.second, self.looked) = (this, 0);
@@ -63,8 +63,8 @@ impl Judge {
     /// [`Judge::looks`].
     pub fn judge_surely(&mut self, reply: &str, hop: &str) -> Judged {
         match self.look_up(reply, hop) {
-            Found::Seen(judged) => judged,
-            Found::New(slot, provider) => self.look_through(slot, provider),
+            Remembered::Seen(judged) => judged,
+            Remembered::New(slot, provider) => self.look_through(slot, provider),
         }
     }
 
@@ -73,16 +73,16 @@ impl Judge {
         self.looks
     }
 
-    fn look_up(&mut self, reply: &str, hop: &str) -> Found {
+    fn look_up(&mut self, reply: &str, hop: &str) -> Remembered {
         self.masked.clear();
         mask(reply.as_bytes(), &mut self.masked);
         let provider = self.classes.provider(hop);
         let slot = (hash(&self.masked, provider) % limits::CLASSIFIED_KEPT as u64) as usize;
         match &self.seen[slot] {
             Some(seen) if *seen.masked == *self.masked && seen.provider == provider => {
-                Found::Seen(seen.judged)
+                Remembered::Seen(seen.judged)
             }
-            _ => Found::New(slot, provider),
+            _ => Remembered::New(slot, provider),
         }
     }
 

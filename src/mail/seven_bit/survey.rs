@@ -69,7 +69,7 @@ struct Frame {
 }
 
 #[derive(Debug)]
-enum Place {
+enum Region {
     Header(Entity),
     Content(Entity),
     /// Before, between and behind parts.
@@ -85,7 +85,7 @@ pub struct Survey {
     line: Vec<u8>,
     length: u64,
     line_eight_bit: bool,
-    place: Place,
+    place: Region,
     frames: Vec<Frame>,
     parts: usize,
     /// The field that a folded line would go on, its value, and where it began.
@@ -103,7 +103,7 @@ impl Default for Survey {
             line: Vec::new(),
             length: 0,
             line_eight_bit: false,
-            place: Place::Header(Entity::new(true, false, false, 0)),
+            place: Region::Header(Entity::new(true, false, false, 0)),
             frames: Vec::new(),
             parts: 1,
             field: None,
@@ -186,7 +186,7 @@ impl Survey {
         // The CRLF before a boundary belongs to it.
         self.leave(self.at.saturating_sub(2));
         self.frames.truncate(frame + 1);
-        self.place = Place::Outside;
+        self.place = Region::Outside;
         if last {
             self.frames.pop();
             return;
@@ -203,18 +203,18 @@ impl Survey {
             self.refuse("it has too many parts, or parts inside each other, to be encoded");
         }
         (self.field, self.any_field) = (None, false);
-        self.place = Place::Header(Entity { begin: at, ..entity });
+        self.place = Region::Header(Entity { begin: at, ..entity });
     }
 
     fn on_line(&mut self, line: &[u8], next: u64) {
         match &mut self.place {
-            Place::Header(_) => self.on_header_line(line, next),
-            Place::Content(entity) => {
+            Region::Header(_) => self.on_header_line(line, next),
+            Region::Content(entity) => {
                 entity.eight_bit |= self.line_eight_bit;
                 entity.long_lines |= self.length > LINE_MAX + 2;
             }
-            Place::Outside if self.line_eight_bit => self.refuse("it has 8-bit text outside of its parts"),
-            Place::Outside => {}
+            Region::Outside if self.line_eight_bit => self.refuse("it has 8-bit text outside of its parts"),
+            Region::Outside => {}
         }
     }
 
@@ -261,7 +261,7 @@ impl Survey {
     fn field_done(&mut self) {
         let Some((field, value, begin)) = self.field.take() else { return };
         let end = self.at;
-        let Place::Header(entity) = &mut self.place else { return };
+        let Region::Header(entity) = &mut self.place else { return };
         let twice = match field {
             Field::Type => entity.kind.replace(kind(&value)).is_some(),
             Field::Encoding => entity.encoding.replace((begin, end, is_identity(&value))).is_some(),
@@ -273,8 +273,8 @@ impl Survey {
     }
 
     fn on_header_end(&mut self, next: u64) {
-        let (at, place) = (self.at, std::mem::replace(&mut self.place, Place::Outside));
-        let Place::Header(mut entity) = place else { return };
+        let (at, place) = (self.at, std::mem::replace(&mut self.place, Region::Outside));
+        let Region::Header(mut entity) = place else { return };
         (entity.header_end, entity.begin) = (at, next);
         let encoded = entity.encoding.is_some_and(|(_, _, identity)| !identity);
         match &entity.kind {
@@ -291,7 +291,7 @@ impl Survey {
             None if entity.digest => return self.on_message(&entity, next),
             _ => {}
         }
-        self.place = Place::Content(entity);
+        self.place = Region::Content(entity);
     }
 
     fn on_message(&mut self, around: &Entity, next: u64) {
@@ -316,7 +316,7 @@ impl Survey {
     /// The part at hand ends at `end`.
     fn leave(&mut self, end: u64) {
         self.field_done();
-        let Place::Content(entity) = std::mem::replace(&mut self.place, Place::Outside) else { return };
+        let Region::Content(entity) = std::mem::replace(&mut self.place, Region::Outside) else { return };
         let end = end.max(entity.begin);
         if !entity.eight_bit && !entity.long_lines {
             return;

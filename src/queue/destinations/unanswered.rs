@@ -16,9 +16,9 @@ pub enum Unanswered {
 
 /// Which group is looked at next, by the places of domain and group.
 #[derive(Debug, Default)]
-pub(super) struct Cursor(usize, usize);
+pub(super) struct Sweep(usize, usize);
 
-impl Cursor {
+impl Sweep {
     /// The next group whose domain is asked for, in vain, since `patience` seconds and that was not told so or is to be told again (`next`,
     /// by attempts), or that is too old. Goes on where it was last, to the end of all domains at most, with no more than `looks`.
     pub(super) fn next(
@@ -36,7 +36,7 @@ impl Cursor {
             let within = self.1;
             let domain = domain.filter(|domain| domain.resolving && domain.site().is_none());
             let Some(domain) = domain.filter(|domain| within < domain.ready.len()) else {
-                *self = Cursor(self.0 + 1, 0);
+                *self = Sweep(self.0 + 1, 0);
                 continue;
             };
             self.1 += 1;
@@ -58,7 +58,7 @@ impl Cursor {
             domains.displaced(key, first);
             return Some(Unanswered::Expired(key, group));
         }
-        *self = Cursor::default();
+        *self = Sweep::default();
         None
     }
 }

@@ -13,8 +13,8 @@ fn gate(more: &str) -> Gate {
     gate
 }
 
-fn judge(gate: &Gate, address: &str, port: u16, source: Source) -> Option<GateRefusal> {
-    gate.admit(SocketAddr::new(address.parse().unwrap(), port), source).err()
+fn judge(gate: &Gate, address: &str, port: u16, named_by: NamedBy) -> Option<GateRefusal> {
+    gate.admit(SocketAddr::new(address.parse().unwrap(), port), named_by).err()
 }
 
 use GateRefusal::{Loop, Nowhere, Private, ThisMachine};
@@ -123,7 +123,7 @@ const TABLE: &[(&str, Option<GateRefusal>)] = &[
 fn what_strangers_say() {
     let gate = gate("");
     for (address, expected) in TABLE {
-        assert_eq!(judge(&gate, address, 25, Source::Stranger), *expected, "{address}");
+        assert_eq!(judge(&gate, address, 25, NamedBy::Stranger), *expected, "{address}");
     }
 }
 
@@ -138,7 +138,7 @@ fn without_a_list_each_address_is_asked_for() {
                 asks.learn_one(own);
             }
         }
-        assert_eq!(judge(&asks, address, 25, Source::Stranger), *expected, "{address}");
+        assert_eq!(judge(&asks, address, 25, NamedBy::Stranger), *expected, "{address}");
     }
     asks.learn(
         (0..limits::OWN_ADDRESSES_MAX as u32).map(|number| Ipv4Addr::from_bits(number).into()).collect(),
@@ -154,7 +154,7 @@ fn private_networks_may_be_allowed_and_nothing_else_is() {
     let gate = gate("private_networks = \"allow\"");
     for (address, expected) in TABLE {
         let expected = expected.filter(|refusal| *refusal != Private);
-        assert_eq!(judge(&gate, address, 25, Source::Stranger), expected, "{address}");
+        assert_eq!(judge(&gate, address, 25, NamedBy::Stranger), expected, "{address}");
     }
 }
 
@@ -164,9 +164,9 @@ fn tests_may_use_this_machine_but_not_its_listeners() {
     for (address, expected) in TABLE {
         let translated = address.starts_with("64:ff9b:1:").then_some(Private);
         let expected = expected.filter(|refusal| *refusal != ThisMachine).or(translated);
-        assert_eq!(judge(&gate, address, 25, Source::Stranger), expected, "{address}");
+        assert_eq!(judge(&gate, address, 25, NamedBy::Stranger), expected, "{address}");
     }
-    assert_eq!(judge(&gate, "127.0.0.1", 2525, Source::Stranger), Some(Loop));
+    assert_eq!(judge(&gate, "127.0.0.1", 2525, NamedBy::Stranger), Some(Loop));
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn routes_go_anywhere_but_back() {
     for address in
         ["127.0.0.1", "10.0.0.1", "10.9.9.9", "169.254.1.1", "fe80::1", "fc00::1", "::1", "192.0.2.1"]
     {
-        assert_eq!(judge(&gate, address, 25, Source::Operator), None, "{address}");
+        assert_eq!(judge(&gate, address, 25, NamedBy::Operator), None, "{address}");
     }
     for (address, port) in [
         ("127.0.0.1", 2525),
@@ -192,7 +192,7 @@ fn routes_go_anywhere_but_back() {
         ("64:ff9b::198.51.100.8", 588),
         ("0.0.0.0", 588),
     ] {
-        assert_eq!(judge(&gate, address, port, Source::Operator), Some(Loop), "{address}:{port}");
+        assert_eq!(judge(&gate, address, port, NamedBy::Operator), Some(Loop), "{address}:{port}");
     }
     for (address, port) in [
         ("127.0.0.2", 2525),
@@ -202,16 +202,16 @@ fn routes_go_anywhere_but_back() {
         ("::1", 588),
         ("192.0.2.1", 588),
     ] {
-        assert_eq!(judge(&gate, address, port, Source::Operator), None, "{address}:{port}");
+        assert_eq!(judge(&gate, address, port, NamedBy::Operator), None, "{address}:{port}");
     }
-    assert_eq!(judge(&gate, "0.0.0.0", 26, Source::Operator), Some(Nowhere));
+    assert_eq!(judge(&gate, "0.0.0.0", 26, NamedBy::Operator), Some(Nowhere));
     // What a route says is not the fault of those who send: their mail waits.
-    assert!(!Nowhere.is_permanent(Source::Operator) && !Loop.is_permanent(Source::Operator));
-    assert!(Loop.is_permanent(Source::Stranger));
+    assert!(!Nowhere.is_permanent(NamedBy::Operator) && !Loop.is_permanent(NamedBy::Operator));
+    assert!(Loop.is_permanent(NamedBy::Stranger));
 }
 
 #[test]
 fn what_passes_is_in_its_plain_form() {
-    let admitted = gate("").admit("[::ffff:192.0.2.1]:25".parse().unwrap(), Source::Stranger).unwrap();
+    let admitted = gate("").admit("[::ffff:192.0.2.1]:25".parse().unwrap(), NamedBy::Stranger).unwrap();
     assert_eq!(admitted.address(), "192.0.2.1:25".parse().unwrap(), "one address has one count");
 }

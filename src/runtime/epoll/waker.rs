@@ -127,12 +127,12 @@ impl Remote {
 pub(super) struct Queue {
     executor: usize,
     ready: RefCell<VecDeque<u32>>,
-    states: RefCell<Vec<State>>,
+    states: RefCell<Vec<TaskSlot>>,
     remote: Arc<Remote>,
 }
 
 #[derive(Clone, Copy, Default)]
-struct State {
+struct TaskSlot {
     generation: u32,
     /// Somebody is in it.
     taken: bool,
@@ -169,7 +169,7 @@ impl Queue {
     pub(super) fn occupy(&self, slot: u32) {
         let mut states = self.states.borrow_mut();
         if states.len() <= slot as usize {
-            states.resize(slot as usize + 1, State::default());
+            states.resize(slot as usize + 1, TaskSlot::default());
         }
         let state = &mut states[slot as usize];
         state.taken = true;

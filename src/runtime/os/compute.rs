@@ -33,13 +33,13 @@ struct Shared {
 
 /// Work that waits, by urgency.
 struct Queues {
-    waiting: [BTreeMap<Place, Waiting>; Urgency::COUNT],
+    waiting: [BTreeMap<QueueKey, Waiting>; Urgency::COUNT],
     serial: u64,
     calm: bool,
 }
 
 /// The rank, and which piece it was of all that ever came.
-type Place = (u32, u64);
+type QueueKey = (u32, u64);
 
 struct Waiting {
     work: Box<dyn Work>,
@@ -215,8 +215,8 @@ impl Queues {
         let most = if self.calm { limits::COMPUTE_PATIENCE } else { limits::COMPUTE_WAIT_MAX };
         for line in &mut self.waiting {
             let old =
-                |(place, waiting): (&Place, &Waiting)| (waiting.since.elapsed() > most).then_some(*place);
-            let places: Vec<Place> = line.iter().filter_map(old).collect();
+                |(place, waiting): (&QueueKey, &Waiting)| (waiting.since.elapsed() > most).then_some(*place);
+            let places: Vec<QueueKey> = line.iter().filter_map(old).collect();
             stale.extend(places.iter().filter_map(|place| line.remove(place)).map(|waiting| waiting.work));
         }
         stale

@@ -44,12 +44,12 @@ pub(in crate::runtime) struct Helper {
 
 #[derive(Default)]
 struct Shared {
-    state: Mutex<State>,
+    state: Mutex<HelperQueue>,
     called: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct HelperQueue {
     jobs: VecDeque<Job>,
     ending: bool,
 }

@@ -10,12 +10,12 @@ use std::time::Duration;
 use super::executor::Owner;
 use super::random::Random;
 use super::sleep::Sleep;
-use super::state::State;
+use super::state::WorldState;
 use crate::runtime::Bell;
 
 /// What a shard's handles share.
 pub(super) struct Shard {
-    state: Rc<State>,
+    state: Rc<WorldState>,
     node: u32,
     number: u16,
     life: u32,
@@ -26,7 +26,7 @@ pub(super) struct Shard {
 
 impl Shard {
     /// A shard of the present life of a node.
-    pub fn new(state: &Rc<State>, node: u32, number: u16, bell: Arc<Bell>) -> Shard {
+    pub fn new(state: &Rc<WorldState>, node: u32, number: u16, bell: Arc<Bell>) -> Shard {
         let life = state.life(node);
         state.base().note("shard", u64::from(node), u64::from(number));
         let label = u64::from(node) << 48 | u64::from(number) << 32 | u64::from(life) << 8 | 0xff;
@@ -34,7 +34,7 @@ impl Shard {
         Shard { state: state.clone(), node, number, life, bell, random, panics: Rc::default() }
     }
 
-    pub fn state(&self) -> &Rc<State> {
+    pub fn state(&self) -> &Rc<WorldState> {
         &self.state
     }
 

@@ -6,19 +6,19 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use super::base::Event;
-use super::state::State;
+use super::state::WorldState;
 use crate::time::Instant;
 
 /// Ready at a point in virtual time.
 pub(super) struct Sleep {
-    state: Rc<State>,
+    state: Rc<WorldState>,
     at: u64,
     /// The waker the event holds.
     armed: Option<Waker>,
 }
 
 impl Sleep {
-    pub fn new(state: &Rc<State>, at: u64) -> Sleep {
+    pub fn new(state: &Rc<WorldState>, at: u64) -> Sleep {
         Sleep { state: state.clone(), at, armed: None }
     }
 }
@@ -41,12 +41,12 @@ impl Future for Sleep {
 
 /// Pending once.
 pub(super) struct YieldNow {
-    state: Rc<State>,
+    state: Rc<WorldState>,
     yielded: bool,
 }
 
 impl YieldNow {
-    pub fn new(state: &Rc<State>) -> YieldNow {
+    pub fn new(state: &Rc<WorldState>) -> YieldNow {
         YieldNow { state: state.clone(), yielded: false }
     }
 }

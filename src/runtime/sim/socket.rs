@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use super::network::{Conditions, Connection, EndId};
-use super::state::State;
+use super::state::WorldState;
 use crate::runtime::{Datagram, Listener, Stream};
 
 fn os(code: i32) -> io::Error {
@@ -16,13 +16,13 @@ fn os(code: i32) -> io::Error {
 
 /// One end of a simulated connection.
 pub struct SimStream {
-    state: Rc<State>,
+    state: Rc<WorldState>,
     end: EndId,
 }
 
 impl SimStream {
     pub(super) fn connect(
-        state: &Rc<State>,
+        state: &Rc<WorldState>,
         node: u32,
         source: Option<IpAddr>,
         to: SocketAddr,
@@ -127,12 +127,12 @@ impl Stream for SimStream {
 
 /// A simulated listener. Several of one node on one address share its connections by the seed's choice.
 pub struct SimListener {
-    state: Rc<State>,
+    state: Rc<WorldState>,
     id: u64,
 }
 
 impl SimListener {
-    pub(super) fn bind(state: &Rc<State>, node: u32, address: SocketAddr) -> io::Result<SimListener> {
+    pub(super) fn bind(state: &Rc<WorldState>, node: u32, address: SocketAddr) -> io::Result<SimListener> {
         Ok(SimListener { id: state.network().listen(node, address, state.base())?, state: state.clone() })
     }
 
@@ -175,12 +175,12 @@ impl Listener for SimListener {
 
 /// A simulated connected datagram socket.
 pub struct SimDatagram {
-    state: Rc<State>,
+    state: Rc<WorldState>,
     id: u64,
 }
 
 impl SimDatagram {
-    pub(super) fn connect(state: &Rc<State>, node: u32, to: SocketAddr) -> SimDatagram {
+    pub(super) fn connect(state: &Rc<WorldState>, node: u32, to: SocketAddr) -> SimDatagram {
         SimDatagram { id: state.network().open_datagram(node, to), state: state.clone() }
     }
 }

@@ -17,7 +17,7 @@ use crate::runtime::Defect;
 const POLL_COST: (u64, u64) = (200, 1000);
 
 /// What all handles share. No borrow of a part is ever held while a task is polled or dropped.
-pub(super) struct State {
+pub(super) struct WorldState {
     base: Base,
     wall_shift: Cell<i64>,
     running: Cell<bool>,
@@ -55,9 +55,9 @@ pub(super) enum Turn {
     Idle,
 }
 
-impl State {
-    pub fn new(seed: u64) -> State {
-        State {
+impl WorldState {
+    pub fn new(seed: u64) -> WorldState {
+        WorldState {
             base: Base::new(seed),
             wall_shift: Cell::new(0),
             running: Cell::new(false),

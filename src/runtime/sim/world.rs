@@ -17,7 +17,7 @@ use super::disk::{DiskFaults, Loss};
 use super::handle::SimRuntime;
 use super::network::{self, Faults, Network};
 use super::shard::Shard;
-use super::state::{State, Turn};
+use super::state::{Turn, WorldState};
 use crate::runtime::{Bell, Defect};
 use crate::time::Instant;
 
@@ -26,13 +26,13 @@ pub const BLOCK_ON_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// A simulated world: any number of nodes, their network and their disks. Dropping it drops every task.
 pub struct World {
-    state: Rc<State>,
+    state: Rc<WorldState>,
 }
 
 impl World {
     /// A world at time zero, without nodes. Everything that follows is decided by `seed` and by what the test does.
     pub fn new(seed: u64) -> World {
-        World { state: Rc::new(State::new(seed)) }
+        World { state: Rc::new(WorldState::new(seed)) }
     }
 
     /// The seed, for a test to print.
@@ -272,7 +272,7 @@ impl World {
 
 #[cfg(test)]
 impl World {
-    pub(super) fn state(&self) -> &Rc<State> {
+    pub(super) fn state(&self) -> &Rc<WorldState> {
         &self.state
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::limits;
 use crate::policy::failures::Failures;
-use crate::route::gate::Source;
+use crate::route::gate::NamedBy;
 use crate::route::{At, Endpoint, Hop, Host, Protocol, SitePolicy};
 use crate::runtime::{Defect, Runtime, Stream};
 use crate::shard::Shard;
@@ -24,7 +24,7 @@ use crate::time::Instant;
 /// What is said of a host none of whose addresses can be used.
 fn unusable(why: &Unroutable, host: &Host) -> HopError {
     let words = why.to_string();
-    let ours = why.loops && host.source == Source::Operator;
+    let ours = why.loops && host.named_by == NamedBy::Operator;
     if ours { HopError::Ourselves(words) } else { HopError::NoAddress(words) }
 }
 
@@ -44,7 +44,7 @@ pub async fn connect<R: Runtime>(
     let mut failing = Vec::new();
     let hosts = hop.in_order(|| shard.runtime.random());
     for (place, host) in hosts.into_iter().enumerate().take(limits::HOP_HOSTS_MAX) {
-        let of_dns = host.source == Source::Stranger;
+        let of_dns = host.named_by == NamedBy::Stranger;
         // A host that has all the connections it may have is waited for; it is not beyond reach.
         if !search.may_try(host) || (!of_dns && !search.full.is_empty()) {
             continue;
@@ -168,9 +168,9 @@ impl<'a, R: Runtime> Search<'a, R> {
 
     /// Whether another address is tried. Those that strangers name have a bound of their own: what the operator puts behind them is reached.
     fn may_try(&mut self, host: &Host) -> bool {
-        let most = match host.source {
-            Source::Stranger => limits::MX_ADDRESSES_MAX,
-            Source::Operator => 2 * limits::MX_ADDRESSES_MAX,
+        let most = match host.named_by {
+            NamedBy::Stranger => limits::MX_ADDRESSES_MAX,
+            NamedBy::Operator => 2 * limits::MX_ADDRESSES_MAX,
         };
         self.cut |= self.tried >= most;
         self.tried < most
@@ -195,9 +195,9 @@ impl<'a, R: Runtime> Search<'a, R> {
         let most = self.shard.live.get().delivery.connections_per_address + 1000 * uncounted;
         let most = if self.policy.named { most.max(self.policy.connections) } else { most };
         // What an operator names has the limit of its site alone.
-        let place = match (host.source, to.ip()) {
-            (Source::Operator, _) | (_, None) => None,
-            (Source::Stranger, Some(ip)) => match self.shard.outbound.addresses.take(ip, most) {
+        let place = match (host.named_by, to.ip()) {
+            (NamedBy::Operator, _) | (_, None) => None,
+            (NamedBy::Stranger, Some(ip)) => match self.shard.outbound.addresses.take(ip, most) {
                 Some(place) => Some(place),
                 None => {
                     self.full.push(ip);
@@ -210,7 +210,7 @@ impl<'a, R: Runtime> Search<'a, R> {
             Ok(mut connection) => {
                 connection.place = place;
                 connection.choice = choice;
-                connection.routed = host.source == Source::Operator;
+                connection.routed = host.named_by == NamedBy::Operator;
                 Some(connection)
             }
             Err(error) => {
@@ -231,7 +231,7 @@ impl<'a, R: Runtime> Search<'a, R> {
                         self.failed.clear();
                     }
                     // The operator's host should take mail, so that is no last word.
-                    HopError::TakesNone(reply, _) if host.source == Source::Stranger => {
+                    HopError::TakesNone(reply, _) if host.named_by == NamedBy::Stranger => {
                         self.none = Some((reply.clone(), name(host, to)));
                         self.last = HopError::Refused(reply);
                     }
@@ -373,7 +373,7 @@ async fn open<R: Runtime>(
     // At other ports of ours there may be others of our name, a filter beside us above all.
     let own_port =
         || shard.live.get().listeners.iter().any(|listener| listener.config.address.port() == host.port);
-    if connection.loops && host.source == Source::Operator {
+    if connection.loops && host.named_by == NamedBy::Operator {
         connection.loops = false;
         if own_port() {
             connection.leave(shard).await;

@@ -19,7 +19,7 @@ pub(in crate::shard) fn begin<R: Runtime>(shard: &Rc<Shard<R>>, before: &LiveCon
         shard.outbound.destinations.borrow_mut().reroute();
         borrow::give_all_back(shard);
     }
-    if routing || !now.table.treats_as(&before.table) {
+    if routing || !now.table.same_policies_as(&before.table) {
         shard.runtime.spawn_vital("reroute", go_through(shard.clone(), now.clone()));
     }
 }

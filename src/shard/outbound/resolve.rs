@@ -12,11 +12,11 @@ use crate::config::DnsConfig;
 use crate::dns::cache::Cache;
 use crate::dns::latest::Known;
 use crate::dns::message::Reading;
-use crate::dns::{Answer, Found, LookupError, QueryType};
+use crate::dns::{Answer, LookupError, LookupResult, QueryType};
 use crate::limits;
 use crate::mail::address;
 use crate::policy::failures::Failures;
-use crate::route::gate::{Admitted, Gate, GateRefusal, Source};
+use crate::route::gate::{Admitted, Gate, GateRefusal, NamedBy};
 use crate::route::{self, At, Hop, Host, NoRoute, Route};
 use crate::runtime::{Defect, Runtime};
 use crate::shard::live::InForce;
@@ -197,8 +197,9 @@ impl<R: Runtime> Resolver<R> {
                 };
                 has_ipv4 |= matches!(&found.answer, Ok(Answer::Addresses(some)) if !some.is_empty());
                 let addresses = if let Ok(Answer::Addresses(some)) = &found.answer { &some[..] } else { &[] };
-                let admits =
-                    |address: &IpAddr| gate.admit(SocketAddr::new(*address, host.port), host.source).is_ok();
+                let admits = |address: &IpAddr| {
+                    gate.admit(SocketAddr::new(*address, host.port), host.named_by).is_ok()
+                };
                 reached |= found.answer.is_err() || addresses.iter().any(admits);
             }
         }
@@ -350,7 +351,7 @@ impl<R: Runtime> Resolver<R> {
         let cache = &mut *self.cache.borrow_mut();
         match cache.get(QueryType::A, name, now).as_deref() {
             None => true,
-            Some(Found { answer: Ok(Answer::Addresses(some)), .. }) if !some.is_empty() => false,
+            Some(LookupResult { answer: Ok(Answer::Addresses(some)), .. }) if !some.is_empty() => false,
             Some(_) => cache.get(QueryType::Aaaa, name, now).is_none(),
         }
     }
@@ -379,13 +380,13 @@ impl<R: Runtime> Resolver<R> {
         let mut admitted = Vec::new();
         let mut why = None;
         for address in found {
-            match gate.admit(SocketAddr::new(address, host.port), host.source) {
+            match gate.admit(SocketAddr::new(address, host.port), host.named_by) {
                 Ok(address) => {
                     if !admitted.contains(&address) && admitted.len() < limits::MX_ADDRESSES_MAX {
                         admitted.push(address);
                     }
                 }
-                Err(GateRefusal::Loop) if host.source == Source::Stranger => {
+                Err(GateRefusal::Loop) if host.named_by == NamedBy::Stranger => {
                     return Err(refused(host, address, GateRefusal::Loop));
                 }
                 Err(refusal) => {
@@ -426,7 +427,7 @@ impl<R: Runtime> Resolver<R> {
 
     /// What the machine's own table says of a host that a route names. Strangers' names are not looked up there.
     fn known(&self, host: &Host) -> Option<Vec<IpAddr>> {
-        if host.source == Source::Stranger {
+        if host.named_by == NamedBy::Stranger {
             return None;
         }
         let name = host.name.strip_suffix('.').unwrap_or(&host.name).to_ascii_lowercase();
@@ -477,7 +478,7 @@ impl<R: Runtime> Resolver<R> {
 
     /// From the cache, or asked for, once however many want it. Where whoever asks gives up half way, or the name servers are others by then,
     /// one of those who wait asks in his place.
-    async fn lookup(&self, kind: QueryType, name: &str) -> Rc<Found> {
+    async fn lookup(&self, kind: QueryType, name: &str) -> Rc<LookupResult> {
         loop {
             if let Some(found) = self.cache.borrow_mut().get(kind, name, self.runtime.now()) {
                 return found;
@@ -497,7 +498,7 @@ impl<R: Runtime> Resolver<R> {
     }
 
     /// The answer is remembered, and the others hear it. None: the name servers that were asked are not asked any more.
-    async fn ask_for_all(&self, asker: Asker) -> Option<Rc<Found>> {
+    async fn ask_for_all(&self, asker: Asker) -> Option<Rc<LookupResult>> {
         let (servers, kind, name) = asker.question();
         let mut found = None;
         // Who asks in the place of another may be late for that, too.
@@ -518,7 +519,7 @@ impl<R: Runtime> Resolver<R> {
     }
 
     /// Asks, and follows aliases that lead out of an answer.
-    async fn ask(&self, kind: QueryType, name: &str) -> Found {
+    async fn ask(&self, kind: QueryType, name: &str) -> LookupResult {
         // Domains that wait do it elsewhere, in fair order; this is about those that are being connected to.
         while self.asking.get() >= self.asking_max {
             self.timers.sleep_until(self.runtime.now() + limits::ASKING_PAUSE).await;
@@ -534,7 +535,7 @@ impl<R: Runtime> Resolver<R> {
                     name = target;
                 }
                 Ok(Reading::Found(found)) => {
-                    result = Ok(Found { ttl: found.ttl.min(bound).max(limits::DNS_TTL_MIN), ..found });
+                    result = Ok(LookupResult { ttl: found.ttl.min(bound).max(limits::DNS_TTL_MIN), ..found });
                     break;
                 }
                 Ok(_) => {}
@@ -544,7 +545,7 @@ impl<R: Runtime> Resolver<R> {
                 }
             }
         }
-        result.unwrap_or_else(|why| Found { answer: Err(why), ttl: limits::DNS_FAILURE_TTL })
+        result.unwrap_or_else(|why| LookupResult { answer: Err(why), ttl: limits::DNS_FAILURE_TTL })
     }
 }
 

@@ -117,7 +117,7 @@ impl Site {
         if Arc::ptr_eq(policy, &self.policy.borrow()) {
             return false;
         }
-        if !policy.opens_as(&self.policy.replace(policy.clone())) {
+        if !policy.same_connections_as(&self.policy.replace(policy.clone())) {
             self.end_connections();
         }
         true

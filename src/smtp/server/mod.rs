@@ -28,7 +28,7 @@ mod tests;
 
 pub use body::{BodyEnd, NotStored};
 use dialogue::Dialogue;
-use lines::{Found, Lines};
+use lines::{Lines, NextLine};
 pub use refusals::{Refusal, Refusals};
 pub use step::{Answer, Credentials, Intake, Open, Overdue, Question, Questions, SessionConfig, Step};
 use transaction::Transaction;
@@ -124,10 +124,10 @@ impl Session {
             used += length;
             let (said, login) = (out.len(), self.dialogue.auth.is_awaited());
             let (line, step) = match found {
-                Found::Line(line) => (line, self.dialogue.line(line, gate, out)),
-                Found::TooLong { rest, endless } => (rest, self.dialogue.long_line(endless, out)),
-                Found::Part { endless: false } => return (used, Step::NeedInput),
-                Found::Part { endless: true } => {
+                NextLine::Line(line) => (line, self.dialogue.line(line, gate, out)),
+                NextLine::TooLong { rest, endless } => (rest, self.dialogue.long_line(endless, out)),
+                NextLine::Part { endless: false } => return (used, Step::NeedInput),
+                NextLine::Part { endless: true } => {
                     self.dialogue.say(words::ENDLESS_LINE, out);
                     self.refused(words::ENDLESS_LINE.as_bytes(), None);
                     return (used, Step::Close);

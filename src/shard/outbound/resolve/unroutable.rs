@@ -35,7 +35,7 @@ pub(in crate::shard::outbound) fn not_now(text: String) -> Unroutable {
 /// The gate refused the only address of a host, or all of them.
 pub(super) fn refused(host: &Host, address: IpAddr, refusal: GateRefusal) -> Unroutable {
     let (subject, detail) = refusal.detail();
-    let permanent = refusal.is_permanent(host.source);
+    let permanent = refusal.is_permanent(host.named_by);
     let text = if matches!(host.at, At::Address(_)) {
         format!("{address} {refusal}")
     } else {

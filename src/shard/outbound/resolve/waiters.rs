@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::dns::{Found, QueryType};
+use crate::dns::{LookupResult, QueryType};
 use crate::shard::promise::{Fulfil, Promise, promise};
 
 /// A question to the name servers of a time, and its name.
@@ -13,7 +13,7 @@ pub(super) type Question = (u64, QueryType, Box<str>);
 /// What those who wait hear in the end.
 pub(super) enum Heard {
     /// The answer.
-    Found(Rc<Found>),
+    Found(Rc<LookupResult>),
     /// Whoever asked gave up: it is to be asked in his place.
     Ask(Asker),
     /// The name servers are others by now.

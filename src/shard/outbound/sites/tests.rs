@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::id::Location;
 use crate::queue::Group;
 use crate::queue::destinations::Effect;
-use crate::route::gate::Source;
+use crate::route::gate::NamedBy;
 use crate::route::{At, Host, Protocol};
 use crate::runtime::sim::{SimRuntime, World};
 use crate::shaping::file::File;
@@ -79,7 +79,7 @@ fn a_domain_has_its_say_about_its_site() {
         name: name.to_owned(),
         at: At::Name,
         port: 25,
-        source: Source::Stranger,
+        named_by: NamedBy::Stranger,
         rank: 0,
         weight: 0,
         tls_first: false,
