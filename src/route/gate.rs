@@ -194,6 +194,11 @@ impl Gate {
         Ok(Admitted(to))
     }
 
+    /// Whether one of our own listeners has this port.
+    pub fn listens_on(&self, port: u16) -> bool {
+        self.listeners.iter().any(|listener| listener.port() == port)
+    }
+
     /// Whether a connection there would reach one of our own listeners.
     fn is_listener(&self, to: SocketAddr) -> bool {
         let here = self.is_own(to.ip()) || to.ip().is_loopback() || to.ip().is_unspecified();

@@ -117,6 +117,7 @@ fn take_up<R: Runtime>(shard: &Rc<Shard<R>>, live: Rc<InForce>, listeners: Prepa
     }
     let before = shard.live.set(live.clone());
     shard.outbound.resolver.take_up(live.clone());
+    shard.outbound.addresses.set_limit(live.delivery.connections_per_address);
     listeners::apply(shard, listeners);
     reroute::begin(shard, &before, &live);
     if shard.index == 0 {

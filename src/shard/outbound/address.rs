@@ -21,6 +21,8 @@ use crate::shard::outbound::site::Site;
 pub struct Addresses {
     mesh: Arc<Mesh>,
     shard: usize,
+    /// Connections that the node may have to one address.
+    limit: Cell<usize>,
     known: RefCell<BTreeMap<IpAddr, Known>>,
     /// Sites that wait, at all addresses: nearly always none.
     waiting: Cell<usize>,
@@ -57,13 +59,20 @@ impl Known {
 }
 
 impl Addresses {
-    /// A shard that is connected to none.
-    pub fn new(mesh: Arc<Mesh>, shard: usize) -> Addresses {
-        Addresses { mesh, shard, known: RefCell::default(), waiting: Cell::new(0), asked: Cell::new(None) }
+    /// A shard that is connected to none. The node may have so many connections to each.
+    pub fn new((mesh, shard): (Arc<Mesh>, usize), limit: usize) -> Addresses {
+        let (known, limit) = (RefCell::default(), Cell::new(limit));
+        Addresses { mesh, shard, limit, known, waiting: Cell::new(0), asked: Cell::new(None) }
     }
 
-    /// Takes a place of so many; None where all are taken.
-    pub fn take(self: &Rc<Self>, address: IpAddr, limit: usize) -> Option<AddressPermit> {
+    /// It may have so many from now on. Those it has stay.
+    pub fn set_limit(&self, limit: usize) {
+        self.limit.set(limit);
+    }
+
+    /// Takes a place, of `least` at least; None where all are taken.
+    pub fn take(self: &Rc<Self>, address: IpAddr, least: usize) -> Option<AddressPermit> {
+        let limit = self.limit.get().max(least);
         let mut known = self.known.borrow_mut();
         let entry = self.entry(&mut known, address);
         if !entry.count.try_take(limit) {
@@ -81,7 +90,7 @@ impl Addresses {
     /// outside can know.
     pub(super) fn stand_in_line(
         &self,
-        (address, limit): (IpAddr, usize),
+        address: IpAddr,
         (key, behalf): (SiteKey, Behalf),
         secret: impl FnOnce() -> u64,
     ) -> Arc<ConnectionCount> {
@@ -89,8 +98,13 @@ impl Addresses {
         let entry = self.entry(&mut known, address);
         entry.parked.get_or_insert_with(|| Box::new(FairQueue::small(secret()))).push(behalf, key);
         self.waiting.set(self.waiting.get() + 1);
-        entry.count.want(limit, self.shard);
+        entry.count.want(self.limit.get(), self.shard);
         entry.count.clone()
+    }
+
+    /// Whether a place is free of those that are counted here.
+    pub(super) fn has_room(&self, count: &ConnectionCount) -> bool {
+        count.free(self.limit.get()) > 0
     }
 
     /// Addresses that sites wait for, from the one behind that of the last turn on: no turn is long, and each address has its own.
@@ -114,11 +128,8 @@ impl Addresses {
     }
 
     /// The next site that waits for a place at an address and may have one: those who come have not taken theirs yet.
-    pub(super) fn next(
-        &self,
-        (address, limit): (IpAddr, usize),
-        should_yield: impl FnOnce() -> bool,
-    ) -> Option<SiteKey> {
+    pub(super) fn next(&self, address: IpAddr, should_yield: impl FnOnce() -> bool) -> Option<SiteKey> {
+        let limit = self.limit.get();
         let mut known = self.known.borrow_mut();
         let entry = known.get_mut(&address)?;
         if entry.parked.is_none() {
@@ -258,23 +269,23 @@ mod tests {
     #[test]
     fn a_place_is_given_away_once() {
         let mesh = Mesh::new(vec![Arc::new(Bell::new())], Assignment::chosen(&[None], 1));
-        let addresses = Rc::new(Addresses::new(Arc::new(mesh), 0));
+        let addresses = Rc::new(Addresses::new((Arc::new(mesh), 0), 1));
         let mut names = Destinations::new(vec![1]);
         let sites = ["a", "b", "c"].map(|name| names.site(name));
-        let at = ("192.0.2.1".parse().unwrap(), 1);
+        let at = "192.0.2.1".parse().unwrap();
         for site in sites {
             addresses.stand_in_line(at, (site, Behalf::default()), || 7);
         }
         let first = addresses.next(at, || false).expect("one may come");
-        let coming = addresses.expect(at.0);
+        let coming = addresses.expect(at);
         assert_eq!((addresses.next(at, || false), addresses.next(at, || true)), (None, None));
         drop(coming);
-        let place = addresses.take(at.0, 1).expect("nobody took it");
+        let place = addresses.take(at, 0).expect("nobody took it");
         assert_eq!(addresses.next(at, || false), None);
         drop(place);
         let second = addresses.next(at, || false).expect("the next may come");
         // Who came found no way there: the place is another's.
-        drop(addresses.expect(at.0));
+        drop(addresses.expect(at));
         let third = addresses.next(at, || false).expect("and the last");
         assert_eq!(BTreeMap::from([(first, ()), (second, ()), (third, ())]).len(), 3);
         assert_eq!((addresses.next(at, || false), addresses.known.borrow().len()), (None, 0));

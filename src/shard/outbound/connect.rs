@@ -192,18 +192,20 @@ impl<'a, R: Runtime> Search<'a, R> {
             return None;
         }
         let uncounted = usize::from(self.shard.runtime.planted(Defect::AddressUncounted));
-        let most = self.shard.live.get().delivery.connections_per_address + 1000 * uncounted;
-        let most = if self.policy.named { most.max(self.policy.connections) } else { most };
+        // A site that a shaping file names may have all its connections to one address.
+        let least = if self.policy.named { self.policy.connections } else { 0 };
         // What an operator names has the limit of its site alone.
         let place = match (host.named_by, to.ip()) {
             (NamedBy::Operator, _) | (_, None) => None,
-            (NamedBy::Stranger, Some(ip)) => match self.shard.outbound.addresses.take(ip, most) {
-                Some(place) => Some(place),
-                None => {
-                    self.full.push(ip);
-                    return None;
+            (NamedBy::Stranger, Some(ip)) => {
+                match self.shard.outbound.addresses.take(ip, least + 1000 * uncounted) {
+                    Some(place) => Some(place),
+                    None => {
+                        self.full.push(ip);
+                        return None;
+                    }
                 }
-            },
+            }
         };
         self.tried += 1;
         match open(self.shard, (self.hop.protocol, self.policy, &self.rights), host, to).await {
@@ -371,11 +373,9 @@ async fn open<R: Runtime>(
         return Err(HopError::BrokenTls(words));
     }
     // At other ports of ours there may be others of our name, a filter beside us above all.
-    let own_port =
-        || shard.live.get().listeners.iter().any(|listener| listener.config.address.port() == host.port);
     if connection.loops && host.named_by == NamedBy::Operator {
         connection.loops = false;
-        if own_port() {
+        if shard.outbound.resolver.listens_on(host.port) {
             connection.leave(shard).await;
             return Err(HopError::Ourselves(loops(&connection.hop)));
         }

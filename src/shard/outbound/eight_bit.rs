@@ -1,8 +1,6 @@
 //! How the body of a message goes out, and what becomes of one at a hop that does not offer what it needs. 8-bit text can be encoded (RFC 6152
 //! section 3).
 
-use std::rc::Rc;
-
 use crate::limits;
 use crate::mail::seven_bit::Plan;
 use crate::observe::diagnostics::Level;
@@ -57,11 +55,12 @@ pub(super) fn as_stored(view: &MessageView<'_>) -> Body {
 /// How the body goes out, and what is to be encoded of it if the hop does not take it as it is. `Err`: the reply of a failure that needs
 /// no question, and whether it is for good.
 pub(super) async fn prepare<R: Runtime>(
-    shard: &Rc<Shard<R>>,
+    run: &Run<'_, R>,
     connection: &Connection<R>,
     view: &MessageView<'_>,
     part: &Part<'_>,
 ) -> Result<Ready, (Reply, bool)> {
+    let shard = run.shard;
     if connection.loops {
         // RFC 3463: 5.4.6, a routing loop.
         return Err((client::local(554, (5, 4, 6), &session::loops(&connection.hop)), true));
@@ -72,7 +71,7 @@ pub(super) async fn prepare<R: Runtime>(
     let Some(missing) = offered.missing(&view.needs) else {
         return Ok(Ready::new(as_stored(view), Plan::default()));
     };
-    let is_final = is_final(shard, part.group, view);
+    let is_final = is_final(run, part.group, view);
     let needs = view.needs.encoded();
     if let Some(missing) = offered.missing(&needs) {
         return Ok(Ready::withheld(shard, connection, is_final, (missing, "")));
@@ -101,11 +100,12 @@ pub(super) async fn prepare<R: Runtime>(
 
 /// Whether a message was kept long enough for a hop that takes 8-bit text. Those that put off whom they do not know offer nothing until
 /// they do, and a backup may offer less than the host it stands in for.
-fn is_final<R: Runtime>(shard: &Shard<R>, group: &Group, view: &MessageView<'_>) -> bool {
+fn is_final<R: Runtime>(run: &Run<'_, R>, group: &Group, view: &MessageView<'_>) -> bool {
     // By the queues' clock. How long it lives is its own: a rule or its sender may have said so.
     let lives = u32::try_from(view.expiry.0.saturating_sub(view.arrival.0) / 1000).unwrap_or(u32::MAX);
-    let age = shard.seconds().saturating_sub(group.expiry.saturating_sub(lives));
-    group.attempts > 0 && u64::from(age) >= limits::EIGHT_BIT_KEPT.min(shard.live.get().retry.max).as_secs()
+    let age = run.shard.seconds().saturating_sub(group.expiry.saturating_sub(lives));
+    let kept = limits::EIGHT_BIT_KEPT.min(run.site.policy.borrow().retry.max);
+    group.attempts > 0 && u64::from(age) >= kept.as_secs()
 }
 
 /// Whether other hosts of the site are asked at once for what cannot go to this one (RFC 5321 5.1).

@@ -65,7 +65,7 @@ pub(super) fn park<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Site, 
     }
     let count = stand_in_line(shard, key, site, address);
     // One may have been given back since it was refused.
-    if count.free(shard.live.get().delivery.connections_per_address) > 0 {
+    if shard.outbound.addresses.has_room(&count) {
         unpark_at(shard, address);
         return;
     }
@@ -82,8 +82,7 @@ fn stand_in_line<R: Runtime>(
 ) -> Arc<ConnectionCount> {
     site.parked.set(Some(address));
     shard.instruments.counters.address_waits.add(1);
-    let at = (address, shard.live.get().delivery.connections_per_address);
-    shard.outbound.addresses.stand_in_line(at, (key, site.behalf.get()), || shard.runtime.random())
+    shard.outbound.addresses.stand_in_line(address, (key, site.behalf.get()), || shard.runtime.random())
 }
 
 /// A connection gives its place back. Where another site waits for it, this one goes to the end of the line if it has more to send: to
@@ -114,8 +113,7 @@ pub(in crate::shard) fn unpark<R: Runtime>(shard: &Rc<Shard<R>>) {
 }
 
 fn unpark_at<R: Runtime>(shard: &Rc<Shard<R>>, address: IpAddr) {
-    let at = (address, shard.live.get().delivery.connections_per_address);
-    while let Some(key) = shard.outbound.addresses.next(at, || shard.runtime.should_yield()) {
+    while let Some(key) = shard.outbound.addresses.next(address, || shard.runtime.should_yield()) {
         let site = shard.outbound.sites.borrow().get(&key).cloned();
         if let Some(site) = site
             && site.parked.get() == Some(address)

@@ -144,6 +144,11 @@ impl<R: Runtime> Resolver<R> {
         }
     }
 
+    /// Whether one of our own listeners has this port.
+    pub fn listens_on(&self, port: u16) -> bool {
+        self.gate.borrow().listens_on(port)
+    }
+
     /// Nothing holds that others said before.
     fn replace_servers(&self) {
         self.servers.replace(&self.files.borrow().1.servers);

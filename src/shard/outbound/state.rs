@@ -91,6 +91,7 @@ impl<R: Runtime> Outbound<R> {
         let uncounted = u32::from(runtime.planted(Defect::CreditsUncounted));
         let credits = mesh.credits() + 1000 * uncounted;
         let node = (&*boot.node.hostname, mesh.shards());
+        let per_address = live.delivery.connections_per_address;
         let mut resolver = Resolver::new(runtime.clone(), timers.clone(), live, node);
         resolver.limit_questions(particulars.questions_max);
         Outbound {
@@ -112,7 +113,7 @@ impl<R: Runtime> Outbound<R> {
             begun: RefCell::default(),
             opens: Cell::new(false),
             openings: Rc::new(Openings::new(runtime.random())),
-            addresses: Rc::new(Addresses::new(mesh.clone(), shard)),
+            addresses: Rc::new(Addresses::new((mesh.clone(), shard), per_address)),
             tls_client,
             hosts: Hosts::default(),
             judge: RefCell::new(Judge::new(Classes::shipped())),

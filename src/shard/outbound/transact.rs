@@ -133,7 +133,7 @@ pub(super) async fn transact<R: Runtime>(
         }
     }
     let mut headers = std::mem::take(&mut connection.spare.headers);
-    let prepared = eight_bit::prepare(shard, connection, view, part).await;
+    let prepared = eight_bit::prepare(run, connection, view, part).await;
     let withheld = prepared.as_ref().ok().and_then(|ready| ready.withheld.as_ref());
     if withheld.is_some_and(|(missing, _)| eight_bit::asks_another(run, connection, *missing)) {
         connection.spare.headers = headers;
