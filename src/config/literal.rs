@@ -12,6 +12,7 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use crate::config::nearest::nearest;
+use crate::config::value::BadValue;
 use crate::config::{guess, value};
 use crate::limits;
 
@@ -115,7 +116,7 @@ pub(super) fn some_path(value: &DeValue<'_>, usual: &str) -> Result<PathBuf, Wro
 /// where it is no better.
 pub(super) fn parsed<T>(
     value: &DeValue<'_>,
-    parse: impl Fn(&str) -> Result<T, &'static str>,
+    parse: impl Fn(&str) -> Result<T, BadValue>,
     guess: fn(&str) -> Option<String>,
     usual: &str,
 ) -> Result<T, Wrong> {
@@ -125,19 +126,14 @@ pub(super) fn parsed<T>(
         let meant = bare(value).map_or(usual.to_owned(), |words| meant(&words));
         return Err(Wrong::write(format!("this is {}, not a text", kind(value)), quoted(&meant), ""));
     };
-    parse(words).map_err(|grammar| {
-        let more = grammar.strip_prefix("write ").unwrap_or(grammar);
-        Wrong::write(
-            format!("{} cannot be {}", quoted(words), verb(grammar)),
-            quoted(&meant(words)),
-            &format!(" ({more})"),
-        )
+    parse(words).map_err(|bad| {
+        Wrong::write(cannot(words, bad), quoted(&meant(words)), &format!(" ({})", bad.grammar()))
     })
 }
 
-/// A grammar that says what to write did not understand; another says why it will not do.
-fn verb(grammar: &str) -> &'static str {
-    if grammar.starts_with("write ") { "understood" } else { "used" }
+fn cannot(words: &str, bad: BadValue) -> String {
+    let verb = if matches!(bad, BadValue::Syntax(_)) { "understood" } else { "used" };
+    format!("{} cannot be {verb}", quoted(words))
 }
 
 /// A whole number in a range.
@@ -276,7 +272,7 @@ pub(super) fn span(
         Ok(span) if range.contains(&span) => return Ok(span),
         Ok(span) if span > *range.end() => format!("{} is too long", quoted(words)),
         Ok(_) => format!("{} is too short", quoted(words)),
-        Err(value::TOO_LONG) => format!("{} is too long", quoted(words)),
+        Err(BadValue::TooLong) => format!("{} is too long", quoted(words)),
         Err(_) if words.trim().parse::<f64>().is_ok() => format!("{} has no unit", quoted(words)),
         Err(_) => format!("{} is no time", quoted(words)),
     };
@@ -293,7 +289,7 @@ pub(super) fn at_most(value: &DeValue<'_>, most: Duration) -> Result<Duration, W
 /// A list of texts in a small language.
 pub(super) fn list<T>(
     value: &DeValue<'_>,
-    parse: impl Fn(&str) -> Result<T, &'static str>,
+    parse: impl Fn(&str) -> Result<T, BadValue>,
     guess: fn(&str) -> Option<String>,
     usual: &str,
 ) -> Result<Vec<T>, Wrong> {
@@ -311,7 +307,7 @@ pub(super) fn list<T>(
         return Err(Wrong::write(format!("this is {}, not a list", kind(value)), quoted_list(&items), ""));
     };
     let mut found = Vec::new();
-    let mut first: Option<(String, &'static str)> = None;
+    let mut first: Option<(String, String)> = None;
     let mut instead: Vec<String> = Vec::new();
     for item in array.iter() {
         let words = item.get_ref().as_str().map(str::to_owned).or_else(|| bare(item.get_ref()));
@@ -325,19 +321,16 @@ pub(super) fn list<T>(
         }
         match (read, item.get_ref().as_str()) {
             (Some(Ok(value)), Some(_)) => found.push(value),
-            (Some(Err(grammar)), Some(words)) => {
-                let problem = format!("{} cannot be {}", quoted(words), verb(grammar));
-                first.get_or_insert((problem, grammar));
+            (Some(Err(bad)), Some(words)) => {
+                first.get_or_insert_with(|| (cannot(words, bad), format!(" ({})", bad.grammar())));
             }
             _ => {
                 let problem = format!("{} in the list, not a text", kind(item.get_ref()));
-                first.get_or_insert((problem, ""));
+                first.get_or_insert((problem, String::new()));
             }
         }
     }
-    let Some((problem, grammar)) = first else { return Ok(found) };
-    let grammar = grammar.strip_prefix("write ").unwrap_or(grammar);
-    let more = if grammar.is_empty() { String::new() } else { format!(" ({grammar})") };
+    let Some((problem, more)) = first else { return Ok(found) };
     Err(Wrong::write(problem, quoted_list(&instead), &more))
 }
 

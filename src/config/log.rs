@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use crate::config::literal::{Fix, Wrong, list, quoted, some_path, word};
 use crate::config::nearest::nearest;
 use crate::config::section::Section;
+use crate::config::value::BadValue;
 use crate::limits;
 use crate::names::EVENTS;
 
@@ -83,9 +84,9 @@ fn one(section: &Section<'_>, several: bool) -> LogConfig {
     LogConfig { section: section.place().1, path, events }
 }
 
-fn event(word: &str) -> Result<&'static str, &'static str> {
-    static GRAMMAR: LazyLock<String> = LazyLock::new(|| format!("write one of {}", EVENTS.join(", ")));
-    EVENTS.into_iter().find(|event| *event == word).ok_or_else(|| GRAMMAR.as_str())
+fn event(word: &str) -> Result<&'static str, BadValue> {
+    static GRAMMAR: LazyLock<String> = LazyLock::new(|| format!("one of {}", EVENTS.join(", ")));
+    EVENTS.into_iter().find(|event| *event == word).ok_or_else(|| BadValue::Syntax(&GRAMMAR))
 }
 
 fn meant(word: &str) -> Option<String> {

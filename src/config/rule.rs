@@ -9,7 +9,7 @@ use toml::de::DeValue;
 
 use crate::config::literal::{Fix, Wrong, list, quoted, span, text};
 use crate::config::section::Section;
-use crate::config::value;
+use crate::config::value::{self, BadValue};
 use crate::limits;
 use crate::mail::address;
 use crate::mail::header;
@@ -168,8 +168,10 @@ impl RuleSet {
 
 impl AddressPattern {
     /// `*`, `<>`, `ada@example.org`, `@example.org`, `*.example.org`; an error says what may be written.
-    pub fn parse(text: &str) -> Result<AddressPattern, &'static str> {
-        const FIX: &str = "write \"@example.org\", \"*.example.org\" for all below it, \"ada@example.org\", \"*\", or \"<>\" for the null sender";
+    pub fn parse(text: &str) -> Result<AddressPattern, BadValue> {
+        const FIX: BadValue = BadValue::Syntax(
+            "\"@example.org\", \"*.example.org\" for all below it, \"ada@example.org\", \"*\", or \"<>\" for the null sender",
+        );
         let lower = text.to_ascii_lowercase();
         let is_domain =
             |domain: &str| address::is_domain(domain.as_bytes()) || address::is_literal(domain.as_bytes());
@@ -474,9 +476,9 @@ fn header_add(value: &DeValue<'_>) -> Result<Vec<(String, Template)>, Wrong> {
 fn header_remove(value: &DeValue<'_>) -> Result<Vec<String>, Wrong> {
     let parse = |text: &str| match text.to_ascii_lowercase() {
         // RFC 5321 4.4; and who finds loops counts them.
-        name if name == "received" => Err("trace fields stay as they are (RFC 5321 4.4)"),
+        name if name == "received" => Err(BadValue::Unusable("trace fields stay as they are (RFC 5321 4.4)")),
         name if is_field_name(text) => Ok(name),
-        _ => Err("write the name of a header field"),
+        _ => Err(BadValue::Syntax("the name of a header field")),
     };
     list(value, parse, |_| None, "X-Job")
 }
@@ -497,15 +499,37 @@ fn action(value: &DeValue<'_>) -> Result<Option<RuleAction>, Wrong> {
     }
 }
 
+/// Why a reply is none to refuse mail with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum BadReply {
+    Code,
+    EndsSession,
+    ClassesDiffer,
+    NoText,
+    Text,
+}
+
+impl std::fmt::Display for BadReply {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            BadReply::Code => "must name a reply code from 400 to 559",
+            BadReply::EndsSession => "has the code with which sessions end; write another",
+            BadReply::ClassesDiffer => "has an enhanced status code of another class than its reply code",
+            BadReply::NoText => "has no words that say why",
+            BadReply::Text => "must have one line of printable ASCII, of at most 480 bytes",
+        })
+    }
+}
+
 /// A reply (RFC 5321 4.2) with an enhanced status code (RFC 2034).
-fn reply_line(reply: &str) -> Result<String, &'static str> {
+fn reply_line(reply: &str) -> Result<String, BadReply> {
     let (code, rest) = reply.split_once(' ').unwrap_or((reply, ""));
     let class = match code.as_bytes() {
         [class @ (b'4' | b'5'), b'0'..=b'5', b'0'..=b'9'] => *class,
-        _ => return Err("must name a reply code from 400 to 559"),
+        _ => return Err(BadReply::Code),
     };
     if code == "421" {
-        return Err("has the code with which sessions end; write another");
+        return Err(BadReply::EndsSession);
     }
     let (first, text) = rest.split_once(' ').unwrap_or((rest, ""));
     let parts: Vec<&str> = first.split('.').collect();
@@ -513,17 +537,17 @@ fn reply_line(reply: &str) -> Result<String, &'static str> {
         |part: &&str| (1..=3).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
     let (enhanced, text) = if parts.len() == 3 && parts.iter().all(number) {
         if parts[0].as_bytes() != [class] {
-            return Err("has an enhanced status code of another class than its reply code");
+            return Err(BadReply::ClassesDiffer);
         }
         (first.to_owned(), text)
     } else {
         (format!("{}.7.1", char::from(class)), rest)
     };
     if text.trim().is_empty() {
-        return Err("has no words that say why");
+        return Err(BadReply::NoText);
     }
     if text.len() > limits::REPLY_TEXT_MAX - 32 || !text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
-        return Err("must have one line of printable ASCII, of at most 480 bytes");
+        return Err(BadReply::Text);
     }
     Ok(format!("{code} {enhanced} {text}\r\n"))
 }

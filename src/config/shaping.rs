@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::config::literal::{Wrong, list, quoted};
 use crate::config::section::Section;
+use crate::config::value::BadValue;
 use crate::limits;
 
 /// `[shaping]`
@@ -36,8 +37,8 @@ pub(super) fn read(section: &Section<'_>) -> ShapingConfig {
     ShapingConfig { defaults, files }
 }
 
-fn path(text: &str) -> Result<PathBuf, &'static str> {
-    if text.trim().is_empty() { Err("write the path of a shaping file") } else { Ok(text.into()) }
+fn path(text: &str) -> Result<PathBuf, BadValue> {
+    if text.trim().is_empty() { Err(BadValue::Syntax("the path of a shaping file")) } else { Ok(text.into()) }
 }
 
 #[cfg(test)]

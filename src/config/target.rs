@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 
-use crate::config::value::{MAPPED, NOBODYS, is_mapped, is_nobodys};
+use crate::config::value::{BadValue, MAPPED, NOBODYS, is_mapped, is_nobodys};
 use crate::limits;
 use crate::mail::address;
 
@@ -111,8 +111,10 @@ impl Choice {
 }
 
 /// Reads a target.
-pub fn target(text: &str) -> Result<RouteTarget, &'static str> {
-    const FIX: &str = "write \"mx\", \"discard\", \"smtp://host:port\", \"smtps://host\", \"lmtp://host:port\" or \"lmtp:/path\", an IPv6 address in brackets";
+pub fn target(text: &str) -> Result<RouteTarget, BadValue> {
+    const FIX: BadValue = BadValue::Syntax(
+        "\"mx\", \"discard\", \"smtp://host:port\", \"smtps://host\", \"lmtp://host:port\" or \"lmtp:/path\", an IPv6 address in brackets",
+    );
     match text {
         "mx" => return Ok(RouteTarget::Mx),
         "discard" => return Ok(RouteTarget::Discard),
@@ -126,9 +128,9 @@ pub fn target(text: &str) -> Result<RouteTarget, &'static str> {
     let (scheme, place) = text.split_once("://").ok_or(FIX)?;
     let scheme = Scheme::of(scheme).ok_or(FIX)?;
     if place.contains('@') {
-        return Err(
+        return Err(BadValue::Unusable(
             "the relay does not log in to next hops, so there is no place for a name and password; let it in by its address there",
-        );
+        ));
     }
     let (host, port) = match place.strip_prefix('[') {
         Some(rest) => {
@@ -151,27 +153,31 @@ pub fn target(text: &str) -> Result<RouteTarget, &'static str> {
     }
     if host.parse::<IpAddr>().is_err() {
         if address::is_numeric(host) {
-            return Err(
+            return Err(BadValue::Unusable(
                 "this is no address and no name; write an IPv4 address as four numbers from 0 to 255",
-            );
+            ));
         }
         if !address::is_domain(host.as_bytes()) {
             return Err(FIX);
         }
     }
     if scheme == Scheme::Lmtp && port == Scheme::Smtp.port() {
-        return Err("LMTP is never spoken at port 25 (RFC 2033 section 5); name the port of the mail store");
+        return Err(BadValue::Unusable(
+            "LMTP is never spoken at port 25 (RFC 2033 section 5); name the port of the mail store",
+        ));
     }
     Ok(RouteTarget::Host { scheme, host: host.to_ascii_lowercase(), port })
 }
 
 /// The path of a Unix socket.
-fn socket(path: &str) -> Result<RouteTarget, &'static str> {
+fn socket(path: &str) -> Result<RouteTarget, BadValue> {
     if !path.starts_with('/') || path.ends_with('/') || path.contains(char::is_control) {
-        return Err("write the whole path of a socket, as in \"lmtp:/run/dovecot/lmtp\"");
+        return Err(BadValue::Syntax("the whole path of a socket, as in \"lmtp:/run/dovecot/lmtp\""));
     }
     if path.len() > limits::SOCKET_PATH_MAX {
-        return Err("the kernel takes no path of a socket that is longer than 107 bytes; make a shorter one");
+        return Err(BadValue::Unusable(
+            "the kernel takes no path of a socket that is longer than 107 bytes; make a shorter one",
+        ));
     }
     Ok(RouteTarget::Socket(path.into()))
 }

@@ -1,8 +1,10 @@
 //! The small languages inside configuration strings: durations, sizes, networks, patterns.
 //!
-//! Each parser answers with the fix to print: what the value should look like.
+//! Each parser says what the value should look like, or why it will not do ([`BadValue`]).
 
 use std::collections::HashMap;
+use std::error::Error;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
 
@@ -72,12 +74,39 @@ pub enum PrivateNetworks {
     Allow,
 }
 
-/// A time that is one, and longer than any key takes.
-pub(super) const TOO_LONG: &str = "at most 366d";
+/// Why a text is no value of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadValue {
+    /// It is not understood; how it is written.
+    Syntax(&'static str),
+    /// It is understood and cannot be used; why, and what to do.
+    Unusable(&'static str),
+    /// A time that is longer than any key takes.
+    TooLong,
+}
+
+impl BadValue {
+    /// How a value is written, or why this one cannot be used.
+    pub(super) fn grammar(self) -> &'static str {
+        match self {
+            BadValue::Syntax(words) | BadValue::Unusable(words) => words,
+            BadValue::TooLong => "at most 366d",
+        }
+    }
+}
+
+impl fmt::Display for BadValue {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verb = if matches!(self, BadValue::Syntax(_)) { "write " } else { "" };
+        write!(formatter, "{verb}{}", self.grammar())
+    }
+}
+
+impl Error for BadValue {}
 
 /// `30s`, `1m`, `2h`, `5d`, `100ms`, `20us`, or several in a row: `1h30m`.
-pub fn duration(text: &str) -> Result<Duration, &'static str> {
-    const FIX: &str = "write a number with a unit: 100ms, 30s, 5m, 2h, 5d";
+pub fn duration(text: &str) -> Result<Duration, BadValue> {
+    const FIX: BadValue = BadValue::Syntax("a number with a unit: 100ms, 30s, 5m, 2h, 5d");
     let mut rest = text.trim();
     let mut total = Duration::ZERO;
     if rest.is_empty() {
@@ -98,10 +127,10 @@ pub fn duration(text: &str) -> Result<Duration, &'static str> {
             _ => return Err(FIX),
         };
         rest = &rest[letters..];
-        let span = number.checked_mul(micros).ok_or(TOO_LONG)?;
+        let span = number.checked_mul(micros).ok_or(BadValue::TooLong)?;
         total = total.saturating_add(Duration::from_micros(span));
     }
-    if total <= limits::CONFIG_TIME_MAX { Ok(total) } else { Err(TOO_LONG) }
+    if total <= limits::CONFIG_TIME_MAX { Ok(total) } else { Err(BadValue::TooLong) }
 }
 
 /// The shortest way to write a duration: one unit where that is exact, else several: `1h30m`. Below a microsecond nothing is said.
@@ -135,8 +164,9 @@ pub fn show_duration(span: Duration) -> String {
 }
 
 /// Bytes: `64MiB`, `50MB`, `10k`, `4096`.
-pub fn size(text: &str) -> Result<u64, &'static str> {
-    const FIX: &str = "write bytes as a number, or with a unit: 4096, 64KiB, 50MB, 64MiB, 1GiB";
+pub fn size(text: &str) -> Result<u64, BadValue> {
+    const FIX: BadValue =
+        BadValue::Syntax("bytes as a number, or with a unit: 4096, 64KiB, 50MB, 64MiB, 1GiB");
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let number: u64 = text[..digits].parse().map_err(|_| FIX)?;
@@ -171,15 +201,15 @@ pub fn show_size(bytes: u64) -> String {
 }
 
 /// `10.0.0.0/8`, `::1`.
-pub fn network(text: &str) -> Result<Network, &'static str> {
-    const FIX: &str = "write an address or a prefix: 10.0.0.0/8, 192.0.2.7, 2001:db8::/32";
+pub fn network(text: &str) -> Result<Network, BadValue> {
+    const FIX: BadValue = BadValue::Syntax("an address or a prefix: 10.0.0.0/8, 192.0.2.7, 2001:db8::/32");
     let (address, bits) = match text.split_once('/') {
         Some((address, bits)) => (address, Some(bits.parse::<u8>().map_err(|_| FIX)?)),
         None => (text, None),
     };
     let address: IpAddr = address.parse().map_err(|_| FIX)?;
     if address.is_ipv6() && address.to_canonical().is_ipv4() {
-        return Err("write IPv4 networks as such: 10.0.0.0/8");
+        return Err(BadValue::Syntax("IPv4 networks as such: 10.0.0.0/8"));
     }
     let widest = if address.is_ipv4() { 32 } else { 128 };
     let bits = bits.unwrap_or(widest);
@@ -190,13 +220,13 @@ pub fn network(text: &str) -> Result<Network, &'static str> {
     if network.contains(address) {
         Ok(network)
     } else {
-        Err("bits after the prefix are set; write the network's first address")
+        Err(BadValue::Unusable("bits after the prefix are set; write the network's first address"))
     }
 }
 
 /// `exact`, `*.suffix`, `*`.
-pub fn pattern(text: &str) -> Result<DomainPattern, &'static str> {
-    const FIX: &str = "write a domain, \"*.domain\" for all below it, or \"*\" for all";
+pub fn pattern(text: &str) -> Result<DomainPattern, BadValue> {
+    const FIX: BadValue = BadValue::Syntax("a domain, \"*.domain\" for all below it, or \"*\" for all");
     let valid =
         |domain: &str| address::is_domain(domain.as_bytes()) || address::is_literal(domain.as_bytes());
     if text == "*" {
@@ -211,7 +241,7 @@ pub fn pattern(text: &str) -> Result<DomainPattern, &'static str> {
 }
 
 /// What no host answers at.
-pub(super) const NOBODYS: &str = "no host has this address; write that of one host";
+pub(super) const NOBODYS: BadValue = BadValue::Unusable("no host has this address; write that of one host");
 
 pub(super) fn is_nobodys(address: IpAddr) -> bool {
     let address = address.to_canonical();
@@ -225,7 +255,8 @@ pub(super) fn is_nobodys(address: IpAddr) -> bool {
 }
 
 /// What an IPv6 socket does not reach: it is for IPv6 alone.
-pub(super) const MAPPED: &str = "this is an IPv4 address within an IPv6 one; write the IPv4 address as such";
+pub(super) const MAPPED: BadValue =
+    BadValue::Unusable("this is an IPv4 address within an IPv6 one; write the IPv4 address as such");
 
 pub(super) fn is_mapped(address: IpAddr) -> bool {
     address.to_canonical() != address
@@ -237,32 +268,34 @@ fn is_shared(address: IpAddr) -> bool {
 }
 
 /// Where to listen: port 0 is any that is free.
-pub fn listening(text: &str) -> Result<SocketAddr, &'static str> {
+pub fn listening(text: &str) -> Result<SocketAddr, BadValue> {
     match socket(text, None)? {
-        address if is_shared(address.ip().to_canonical()) => {
-            Err("nobody can connect to a group or broadcast address; write an address of this machine")
-        }
+        address if is_shared(address.ip().to_canonical()) => Err(BadValue::Unusable(
+            "nobody can connect to a group or broadcast address; write an address of this machine",
+        )),
         address if is_mapped(address.ip()) => {
-            Err("IPv4 has listeners of its own; write the IPv4 address as such")
+            Err(BadValue::Unusable("IPv4 has listeners of its own; write the IPv4 address as such"))
         }
         address => Ok(address),
     }
 }
 
 /// Where HTTP is served: somewhere its clients can know of.
-pub fn http(text: &str) -> Result<SocketAddr, &'static str> {
+pub fn http(text: &str) -> Result<SocketAddr, BadValue> {
     let address = listening(text)?;
     if address.port() == 0 {
-        Err("nobody finds port 0; write address:port, or \"\" for none")
+        Err(BadValue::Unusable("nobody finds port 0; write address:port, or \"\" for none"))
     } else {
         Ok(address)
     }
 }
 
 /// A name server, its port 53 unless it is given.
-pub fn name_server(text: &str) -> Result<SocketAddr, &'static str> {
+pub fn name_server(text: &str) -> Result<SocketAddr, BadValue> {
     match socket(text, Some(53))? {
-        server if server.port() == 0 => Err("nobody answers at port 0; name servers do at 53"),
+        server if server.port() == 0 => {
+            Err(BadValue::Unusable("nobody answers at port 0; name servers do at 53"))
+        }
         server if is_mapped(server.ip()) => Err(MAPPED),
         server if is_nobodys(server.ip()) => Err(NOBODYS),
         server => Ok(server),
@@ -270,16 +303,16 @@ pub fn name_server(text: &str) -> Result<SocketAddr, &'static str> {
 }
 
 /// An address with a port, or one to which `port` is added.
-pub fn socket(text: &str, port: Option<u16>) -> Result<SocketAddr, &'static str> {
+pub fn socket(text: &str, port: Option<u16>) -> Result<SocketAddr, BadValue> {
     if let Ok(address) = text.parse() {
         return Ok(address);
     }
     match (text.parse(), port) {
         (Ok(address), Some(port)) => Ok(SocketAddr::new(address, port)),
-        (_, Some(_)) => Err(
-            "write an address, with a port where it is not the usual one: 192.0.2.53, [2001:db8::53]:5353",
-        ),
-        (_, None) => Err("write address:port, as in 127.0.0.1:2525, 0.0.0.0:25 or [::]:25"),
+        (_, Some(_)) => Err(BadValue::Syntax(
+            "an address, with a port where it is not the usual one: 192.0.2.53, [2001:db8::53]:5353",
+        )),
+        (_, None) => Err(BadValue::Syntax("address:port, as in 127.0.0.1:2525, 0.0.0.0:25 or [::]:25")),
     }
 }
 
