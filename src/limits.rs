@@ -4,6 +4,7 @@
 //! an invariant is a constant only.
 
 mod control;
+mod decisions;
 mod dns;
 mod mail;
 mod memory;
@@ -20,6 +21,7 @@ pub mod client;
 pub mod server;
 
 pub use control::*;
+pub use decisions::*;
 pub use dns::*;
 pub use mail::*;
 pub use memory::*;

@@ -22,6 +22,7 @@ mod say;
 mod search;
 mod service;
 mod spare;
+pub mod store;
 mod thread;
 mod watch;
 mod words;

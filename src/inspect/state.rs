@@ -21,7 +21,16 @@ pub struct Modes {
 }
 
 /// Files of ours in a data directory besides the lanes. What is made there later belongs here too.
-const OURS: [&str; 5] = ["node", "node.new", "lock", "control.sock", "journal"];
+const OURS: [&str; 8] = [
+    "node",
+    "node.new",
+    "lock",
+    "control.sock",
+    "journal",
+    "control.db",
+    "control.db-journal",
+    "control.db.damaged",
+];
 
 /// Looks at a data directory and all of ours in it, and mends it if `mend`. What cannot be looked at is left out: whoever needs it says
 /// so.

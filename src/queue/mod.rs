@@ -8,6 +8,7 @@ pub mod lifetimes;
 pub mod outcome;
 pub mod schedule;
 pub mod select;
+pub mod suspension;
 
 pub use clock::Clock;
 pub use group::{Group, Standing};

@@ -56,7 +56,8 @@ pub enum Pattern {
 }
 
 impl Pattern {
-    fn parse(text: &str) -> Option<Pattern> {
+    /// `None`: it is no such text.
+    pub fn parse(text: &str) -> Option<Pattern> {
         let text = text.trim().to_ascii_lowercase();
         let plain =
             |name: &str| !name.is_empty() && name.len() <= limits::FILTER_TEXT_MAX && !name.contains('*');
@@ -79,9 +80,14 @@ impl Pattern {
     /// rank in front of each host, of a list with order and weight, of an MX with more hosts behind it.
     pub fn matches_site(&self, site: &str) -> bool {
         let whole = matches!(self, Pattern::Whole(whole) if site.eq_ignore_ascii_case(whole));
-        let pieces = site.split(" then ").flat_map(|part| part.split(','));
-        whole || pieces.filter(|piece| !piece.is_empty()).any(|piece| self.matches(host(piece)))
+        whole || hosts(site).any(|host| self.matches(host))
     }
+}
+
+/// The hosts in a site's name.
+pub fn hosts(site: &str) -> impl Iterator<Item = &str> {
+    let pieces = site.split(" then ").flat_map(|part| part.split(','));
+    pieces.filter(|piece| !piece.is_empty()).map(host)
 }
 
 /// The host in a piece of a site's name: without what it is reached by, its rank, its port and its brackets.

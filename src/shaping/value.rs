@@ -129,6 +129,16 @@ pub(super) fn read(value: &DeValue<'_>, kind: Kind) -> Result<Value, Wrong> {
     }
 }
 
+/// What `Value::fmt` wrote.
+pub fn parse(written: &str, kind: Kind) -> Option<Value> {
+    let value = match (kind, written) {
+        (Kind::Flag, "true") => DeValue::Boolean(true),
+        (Kind::Flag, "false") => DeValue::Boolean(false),
+        _ => DeValue::String(written.into()),
+    };
+    read(&value, kind).ok()
+}
+
 /// `1000`, `1,000`, `1_000`, from 1.
 fn number(text: &str) -> Option<u64> {
     let digits: String = text.trim().chars().filter(|letter| !matches!(letter, ',' | '_')).collect();
@@ -322,6 +332,23 @@ mod tests {
         for wrong in ["", "1", "h", "1 fortnight", "400d", "1h 30", "99999999999999999999s", "1.5h"] {
             assert_eq!(time(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        for (kind, written) in [
+            (Kind::Limit, "local:5"),
+            (Kind::Rate, "100/s,max_burst=10"),
+            (Kind::Count, "7"),
+            (Kind::Time, "90s"),
+            (Kind::Tls, "RequiredInsecure"),
+            (Kind::Flag, "false"),
+            (Kind::Source, "ip1"),
+        ] {
+            let value = parse(written, kind).expect("a value");
+            assert_eq!(parse(&value.to_string(), kind), Some(value), "{written}");
+        }
+        assert_eq!((parse("x", Kind::Limit), parse("1", Kind::Flag)), (None, None));
     }
 
     #[test]

@@ -1,0 +1,115 @@
+//! The file that keeps decisions over a restart: `control.db` in the data directory, SQLite, every write synced. Suspensions are in it, and the
+//! windows that sites were found to take.
+//!
+//! It is of use and never needed: where it is damaged it is put aside, where it cannot be written what was decided is kept in memory, and mail
+//! goes on. All of it blocks, so that only a thread of its own may call it.
+
+mod error;
+mod rows;
+mod schema;
+mod window;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+
+use crate::queue::suspension::Suspension;
+
+pub use error::StoreError;
+pub use schema::FILE;
+pub use window::Window;
+
+/// The file.
+pub struct Store {
+    path: PathBuf,
+    connection: Option<Connection>,
+}
+
+impl Store {
+    /// Opens it, or makes it. What is wrong with it is told in words; a damaged one is put aside, and an empty one takes its place.
+    pub fn open(data_dir: &Path) -> (Store, Option<String>) {
+        let path = data_dir.join(FILE);
+        let at = path.display().to_string();
+        let opened = schema::open(&path);
+        let opened = match opened {
+            Err(StoreError::Damaged(what)) => {
+                let aside = put_aside(&path).and_then(|aside| Ok((schema::open(&path)?, aside)));
+                let words = match &aside {
+                    Ok((_, aside)) => format!(
+                        "{at} was damaged ({what}) and is now {}: suspensions and windows of before are forgotten",
+                        aside.display()
+                    ),
+                    Err(error) => {
+                        format!("{at} is damaged ({what}) and cannot be put aside: {error}{IN_MEMORY}")
+                    }
+                };
+                return (
+                    Store { path, connection: aside.ok().map(|(connection, _)| connection) },
+                    Some(words),
+                );
+            }
+            opened => opened,
+        };
+        let words = opened.as_ref().err().map(|error| format!("{at}: {error}{IN_MEMORY}"));
+        (Store { path, connection: opened.ok() }, words)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn connection(&mut self) -> Result<&mut Connection, StoreError> {
+        self.connection.as_mut().ok_or(StoreError::Closed)
+    }
+
+    /// All suspensions that it has, and how many of its rows make no sense.
+    pub fn suspensions(&mut self) -> Result<(Vec<Suspension>, usize), StoreError> {
+        rows::suspensions(self.connection()?)
+    }
+
+    /// These are as they are now, and those of these numbers are no more: all of it, or nothing.
+    pub fn write<'a>(
+        &mut self,
+        put: impl Iterator<Item = &'a Suspension>,
+        gone: impl Iterator<Item = u64>,
+    ) -> Result<(), StoreError> {
+        rows::write(self.connection()?, put, gone)
+    }
+
+    /// The windows that it has, the latest [`WINDOWS_KEPT`](crate::limits::WINDOWS_KEPT).
+    pub fn windows(&mut self) -> Result<Vec<Window>, StoreError> {
+        rows::windows(self.connection()?)
+    }
+
+    /// These are as they are now; others stay as they were, unless there are too many of them. One that is too long is left out.
+    pub fn save_windows(&mut self, windows: &[Window]) -> Result<(), StoreError> {
+        rows::save_windows(self.connection()?, windows)
+    }
+}
+
+const IN_MEMORY: &str =
+    "; what is decided now lasts until the next start (suspensions), and sites are learned anew (windows)";
+
+/// The damaged file and what SQLite has beside it get other names, in place of what was put aside before.
+fn put_aside(path: &Path) -> Result<PathBuf, StoreError> {
+    let with = |more: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(more);
+        PathBuf::from(name)
+    };
+    let aside = with(schema::ASIDE);
+    fs::rename(path, &aside).map_err(StoreError::Io)?;
+    for beside in schema::BESIDE {
+        match fs::remove_file(with(beside)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(StoreError::Io(error)),
+            _ => {}
+        }
+    }
+    Ok(aside)
+}
+
+#[cfg(test)]
+mod tests;

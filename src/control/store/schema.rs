@@ -1,0 +1,85 @@
+//! The tables of the file, and how one of an earlier version becomes one of this.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags, Transaction};
+
+use super::error::StoreError;
+use crate::limits;
+use crate::runtime::files;
+
+/// Its name in the data directory.
+pub const FILE: &str = "control.db";
+/// Behind the name of one that was damaged.
+pub(super) const ASIDE: &str = ".damaged";
+/// What SQLite has beside it.
+pub(super) const BESIDE: [&str; 1] = ["-journal"];
+
+/// Marks the file as one of relevo's.
+const APPLICATION: [u8; 4] = *b"RLVO";
+
+/// What each version adds to the one before; an empty file has version 0. None of these is ever changed.
+const MIGRATIONS: [&str; 1] = ["
+    CREATE TABLE suspension (
+        id INTEGER PRIMARY KEY,
+        effect TEXT NOT NULL,
+        key TEXT,
+        value TEXT,
+        domain TEXT,
+        site TEXT,
+        tenant TEXT,
+        campaign TEXT,
+        pool TEXT,
+        since INTEGER NOT NULL,
+        until INTEGER NOT NULL,
+        by TEXT NOT NULL,
+        reason TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE window (name TEXT PRIMARY KEY, value BLOB NOT NULL, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE INDEX window_at ON window (at);
+"];
+
+/// Opens it as one of this version.
+pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    // What SQLite makes beside it has its mode.
+    OpenOptions::new().append(true).create(true).mode(files::FILE_MODE).open(path).map_err(StoreError::Io)?;
+    let mut connection = Connection::open_with_flags(path, flags)?;
+    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "max_page_count", limits::STORE_PAGES_MAX)?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    let sound: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if sound != "ok" {
+        return Err(StoreError::Damaged(sound));
+    }
+    let transaction = connection.transaction()?;
+    migrate(&transaction)?;
+    transaction.commit()?;
+    Ok(connection)
+}
+
+fn migrate(transaction: &Transaction<'_>) -> Result<(), StoreError> {
+    let number = |name| transaction.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let (application, version) = (number("application_id")?, number("user_version")?);
+    let known = MIGRATIONS.len() as i64;
+    if version > known {
+        return Err(StoreError::Newer(version));
+    }
+    if version < 0 || (version > 0 && application != i64::from(u32::from_be_bytes(APPLICATION))) {
+        return Err(StoreError::Damaged(format!(
+            "its application id is {application:#x}, its schema {version}"
+        )));
+    }
+    for migration in &MIGRATIONS[version as usize..] {
+        transaction.execute_batch(migration)?;
+    }
+    if version < known {
+        transaction.pragma_update(None, "application_id", u32::from_be_bytes(APPLICATION))?;
+        transaction.pragma_update(None, "user_version", known)?;
+    }
+    Ok(())
+}
