@@ -157,6 +157,8 @@ pub struct Families {
     pub rejected: Family,
     /// Recipients that were not delivered when they were tried or given up, by [`CLASSES`].
     pub classified: Family,
+    /// Adaptive windows, by what was narrowed ([`crate::shaping::window::Narrows`]).
+    pub narrowed: Family,
     /// Recipients in attempts over a connection, by route and [`Tried`].
     pub attempted: Named,
 }
@@ -176,6 +178,12 @@ impl Default for Families {
                 label: "class",
                 values: &CLASSES,
             }),
+            narrowed: Family::new(&What {
+                name: "windows_narrowed",
+                help: "Times that a site got less for what it refused, by what it got less of",
+                label: "of",
+                values: &["connections", "messages"],
+            }),
             attempted: Named::new(
                 "route",
                 &What {
@@ -191,8 +199,8 @@ impl Default for Families {
 
 impl Families {
     /// Those with one label.
-    pub fn plain(&self) -> [&Family; 2] {
-        [&self.rejected, &self.classified]
+    pub fn plain(&self) -> [&Family; 3] {
+        [&self.rejected, &self.classified, &self.narrowed]
     }
 
     /// Those with names.

@@ -42,6 +42,8 @@ pub struct SitePolicy {
     pub connection_rate: Option<Pace>,
     /// The latter.
     pub message_rate: Option<Pace>,
+    /// Whether what it refuses narrows what it gets.
+    pub adaptive: bool,
     /// Those whose site it is, as far as they have limits.
     pub providers: Box<[ProviderPolicy]>,
 }
@@ -93,6 +95,7 @@ impl SitePolicy {
             max_age: None,
             connection_rate: None,
             message_rate: None,
+            adaptive: true,
             providers: Box::default(),
         })
     }
@@ -123,6 +126,7 @@ impl SitePolicy {
                 .map(|age| u32::try_from(age.as_secs()).unwrap_or(u32::MAX).max(1)),
             connection_rate: held.rate(Key::MaxConnectionRate).map(|rate| Pace::of(&rate)),
             message_rate: held.rate(Key::MaxMessageRate).map(|rate| Pace::of(&rate)),
+            adaptive: held.adaptive(),
             providers: held.providers.iter().filter_map(ProviderPolicy::of).collect(),
         };
         // Nearly all sites have what all have: one value for them.
@@ -145,6 +149,7 @@ impl SitePolicy {
             max_age: _,
             connection_rate: _,
             message_rate: _,
+            adaptive: _,
             providers,
         } = self;
         // Each has its place at all that limit it now.
@@ -222,6 +227,7 @@ mod tests {
             max_age: _,
             connection_rate: _,
             message_rate: _,
+            adaptive: _,
             providers: _,
         } = &*own;
         assert_eq!((*connections, *named, *messages_per_connection, *recipients), (7, false, 9, 5));

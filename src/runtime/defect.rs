@@ -47,6 +47,8 @@ pub enum Defect {
     ShapingIgnored,
     /// Rates are not kept to.
     RateUncounted,
+    /// What a site refuses does not narrow what it gets.
+    WindowDeaf,
     /// Connections to a provider are not counted.
     ProviderUncounted,
     /// Mail expires without a last try.

@@ -311,9 +311,9 @@ impl<'a> Effective<'a> {
         if let Value::Tls(tls) = self.value(Key::EnableTls)? { Some(*tls) } else { None }
     }
 
-    /// Whether connections and rate follow the replies.
+    /// Whether connections and rate follow the replies: unless it is said that they do not.
     pub fn adaptive(&self) -> bool {
-        matches!(self.value(Key::Adaptive), Some(Value::Flag(true)))
+        !matches!(self.value(Key::Adaptive), Some(Value::Flag(false)))
     }
 
     /// The rules that mean a reply; `own`: this relay said it, not the next hop.

@@ -34,6 +34,24 @@ impl Pace {
         Pace { each, room }
     }
 
+    /// One each of so many nanoseconds.
+    pub fn every(each: u64) -> Pace {
+        let each = each.max(1);
+        let more = (1_000_000_000 / each / 100).max(1);
+        let late = each.saturating_mul(more) / 2;
+        Pace { each, room: each + late.min(limits::RATE_LATE_MAX.as_nanos() as u64) }
+    }
+
+    /// How many a second.
+    pub fn a_second(self) -> f64 {
+        1e9 / self.each as f64
+    }
+
+    /// When a bucket is full that is empty now.
+    pub fn empty(self, now: Instant) -> u64 {
+        now.0.saturating_add(self.room)
+    }
+
     /// When a bucket is full that this is all of: no emptier than empty. What another rate left of it, before a reload, is to be put right by
     /// this before anything else is asked, and holds up nobody for longer than one of this rate.
     pub fn right(self, full_at: u64, now: Instant) -> u64 {

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::limits;
 use crate::policy::clients::{Client, Clients, Full};
-use crate::shaping::pace::Pace;
+use crate::shard::rate_count::RateCount;
+use crate::shard::window::SiteWindow;
 use crate::time::Instant;
 
 /// What may be forgotten when nobody holds it.
@@ -68,6 +69,10 @@ impl ClientCounts {
 #[derive(Debug, Default)]
 pub struct ConnectionCount {
     used: AtomicUsize,
+    /// Those among them over which a session came up.
+    standing: AtomicUsize,
+    /// What the site has shown to take, once it refused something.
+    window: OnceLock<Box<SiteWindow>>,
     /// Shards that were refused a connection and want to hear when one is free.
     waiting: [AtomicU64; limits::SHARDS_MAX / 64],
     /// Shards with a connection that has nothing to do.
@@ -85,61 +90,54 @@ pub struct ConnectionCount {
 impl Forgotten for ConnectionCount {
     /// A rate of one an hour is kept to by whoever has mail again half an hour later.
     fn is_empty(&self, now: Instant) -> bool {
-        self.opened.is_full(now) && self.messages.is_full(now)
-    }
-}
-
-/// A bucket of the node ([`Pace`]): one number that all shards share. To take one for each message costs 30 ns, 50
-/// where two cores do nothing else: no shard has to hold any in store, which would make windows inexact. A site without a rate never touches it.
-#[derive(Debug, Default)]
-pub struct RateCount(AtomicU64);
-
-impl RateCount {
-    /// Takes one, or says when it may be taken.
-    pub fn take(&self, pace: Pace, now: Instant) -> Result<(), Instant> {
-        let mut wait = now;
-        self.right(pace, now);
-        let taken = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |full_at| {
-            pace.take(full_at, now).inspect_err(|when| wait = *when).ok()
-        });
-        taken.map(|_| ()).map_err(|_| wait)
-    }
-
-    /// What another rate left is put right.
-    fn right(&self, pace: Pace, now: Instant) -> u64 {
-        let full_at = self.0.load(Ordering::Acquire);
-        let right = pace.right(full_at, now);
-        if right != full_at {
-            // Whoever was faster saw the same, or took one since.
-            let _ = self.0.compare_exchange(full_at, right, Ordering::AcqRel, Ordering::Acquire);
-        }
-        right
-    }
-
-    /// How many may be taken.
-    pub fn free(&self, pace: Pace, now: Instant) -> usize {
-        pace.free(self.right(pace, now), now)
-    }
-
-    /// When one may be taken, as it looks now.
-    pub fn next(&self, pace: Pace, now: Instant) -> Instant {
-        pace.take(self.right(pace, now), now).err().unwrap_or(now)
-    }
-
-    /// One that was taken then was not used.
-    pub fn give_back(&self, pace: Pace, (taken, now): (Instant, Instant)) {
-        if pace.can_undo(taken, now) {
-            let undo = |full_at| Some(pace.undo(full_at));
-            let _ = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, undo);
-        }
-    }
-
-    fn is_full(&self, now: Instant) -> bool {
-        self.0.load(Ordering::Acquire) <= now.0
+        self.opened.is_full(now)
+            && self.messages.is_full(now)
+            && self.window().is_none_or(|window| window.is_empty(now))
     }
 }
 
 impl ConnectionCount {
+    /// What the site has shown to take; None: it never refused anything.
+    pub fn window(&self) -> Option<&SiteWindow> {
+        self.window.get().map(|window| &**window)
+    }
+
+    /// The same, for something that it refuses.
+    pub fn narrow(&self) -> &SiteWindow {
+        self.window.get_or_init(Box::default)
+    }
+
+    /// How many connections there may be, of so many that the operator allows.
+    pub fn most(&self, limit: usize) -> usize {
+        self.window().map_or(limit, |window| window.connections(limit))
+    }
+
+    /// Those over which a session came up.
+    pub fn standing(&self) -> usize {
+        self.standing.load(Ordering::SeqCst)
+    }
+
+    /// One came up: how many stand.
+    pub fn stands(&self) -> usize {
+        self.standing.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    /// One that stood ends.
+    pub fn falls(&self) {
+        self.standing.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Whether there are more than so many.
+    pub fn exceeds(&self, limit: usize) -> bool {
+        self.used.load(Ordering::SeqCst) > limit
+    }
+
+    /// Shards that wait for a connection, which are taken off the list as they are told.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = usize> {
+        let waiting = self.waiting.iter().enumerate();
+        waiting.flat_map(|(word, waiting)| shards(word, waiting.swap(0, Ordering::SeqCst)))
+    }
+
     /// This domain leads there as well, and what is said of it holds for all that do.
     pub fn add_beside(&self, domain: &str) {
         let mut beside = self.beside.lock().unwrap_or_else(PoisonError::into_inner);
@@ -223,10 +221,7 @@ impl ConnectionCount {
     /// Gives a connection back. The shards that wait for one, which are taken off the list as they are told.
     pub(super) fn give_back(&self) -> impl Iterator<Item = usize> {
         self.used.fetch_sub(1, Ordering::SeqCst);
-        self.waiting
-            .iter()
-            .enumerate()
-            .flat_map(|(word, waiting)| shards(word, waiting.swap(0, Ordering::SeqCst)))
+        self.waiting()
     }
 }
 
@@ -242,30 +237,8 @@ fn shards(word: usize, mut bits: u64) -> impl Iterator<Item = usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shaping::pace::Pace;
     use crate::shaping::value::rate;
-
-    /// However many shards take of a bucket at one time, it gives what it has.
-    #[test]
-    fn shards_take_no_more_than_there_is() {
-        let pace = Pace::of(&rate("1000/s,max_burst=500").expect("a rate"));
-        let count = RateCount::default();
-        let took = |now: Instant| {
-            let take = || (0..1_000).filter(|_| count.take(pace, now).is_ok()).count();
-            std::thread::scope(|scope| {
-                let shards: Vec<_> = (0..4).map(|_| scope.spawn(take)).collect();
-                shards.into_iter().map(|shard| shard.join().expect("no panic")).sum::<usize>()
-            })
-        };
-        let now = Instant(7_000_000_000);
-        assert_eq!(took(now), 500);
-        assert_eq!((took(now), count.free(pace, now)), (0, 0));
-        let later = Instant(now.0 + 100_000_000);
-        assert_eq!(count.free(pace, later), 100);
-        count.give_back(pace, (now, later));
-        assert_eq!((took(later), took(later)), (100, 0));
-        count.give_back(pace, (later, later));
-        assert_eq!(took(later), 1, "one was not used");
-    }
 
     /// What a rate remembers outlasts whoever asked: the next is held to it.
     #[test]

@@ -319,7 +319,16 @@ impl Mesh {
 
     /// Gives a connection back and wakes the shards that wait for one.
     pub fn release(&self, count: &ConnectionCount) {
-        for shard in count.give_back() {
+        self.ring(count.give_back());
+    }
+
+    /// More connections are let: who waits for one is woken.
+    pub fn widened(&self, count: &ConnectionCount) {
+        self.ring(count.waiting());
+    }
+
+    fn ring(&self, shards: impl Iterator<Item = usize>) {
+        for shard in shards {
             if let Some(inbox) = self.inboxes.get(shard) {
                 inbox.bell.ring();
             }

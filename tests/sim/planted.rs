@@ -112,6 +112,7 @@ found! {
     CreditsUncounted in a_credit_nobody_counts_is_found,
     MessagesUncounted in one_message_too_many_over_a_connection_is_found,
     ShapingIgnored in a_limit_that_a_file_sets_in_vain_is_found,
+    WindowDeaf in a_site_whose_refusals_are_not_heard_is_found,
     ExpiredUntried in mail_given_up_without_a_last_try_is_found,
     SlowNamesKeepPlaces in silent_names_that_keep_their_places_are_found,
     EndNotSecured in an_end_that_is_not_secured_is_found,
@@ -168,7 +169,7 @@ fn is_found(defect: Defect) {
         Defect::PanicOverReturn => return returns::loses_none(defect),
         Defect::OneAnswerForAll => return lmtp::is_found(defect),
         Defect::MovedFreedEarly | Defect::ParametersStay => return compaction::is_found(defect),
-        Defect::RulesUnasked | Defect::RateUncounted | Defect::ProviderUncounted => {
+        Defect::RulesUnasked | Defect::RateUncounted | Defect::ProviderUncounted | Defect::WindowDeaf => {
             return shaping::is_found(defect);
         }
         Defect::DiscardedHandedOut => return rules::is_found(defect),

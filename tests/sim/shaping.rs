@@ -345,6 +345,7 @@ pub fn is_found(defect: Defect) {
             let (most, _) = connected(1, 2, "provider_connection_limit = 3", Some(defect));
             assert!(most > 3, "{defect:?}: {most} at one time");
         }
+        Defect::WindowDeaf => super::window::is_found(defect),
         Defect::RulesUnasked => assert_ne!(ruled(1, Some(defect)).0, 2, "{defect:?}"),
         _ => panic!("{defect:?} is no defect of shaping"),
     }

@@ -23,10 +23,10 @@ use crate::spool::record::MessageView;
 pub(super) async fn attempt<R: Runtime>(
     run: &mut Run<'_, R>,
     connection: &mut Connection<R>,
-    NextJob { under_way, opened, token }: NextJob<'_, R>,
+    NextJob { under_way, opened, at, token }: NextJob<'_, R>,
 ) -> After {
     let shard = run.shard;
-    run.token = token;
+    (run.token, run.begun_at) = (token, at);
     let job = &under_way.job.clone();
     let group = &job.group;
     let resident = is_resident(shard, group);
@@ -128,7 +128,7 @@ async fn all<R: Runtime>(
                 tally.left.push((first, count));
                 break;
             };
-            run.token = token;
+            (run.token, run.begun_at) = (token, run.shard.timers.recent());
         }
         // What went ahead names all of the group, however few the site has shown to take since then on another connection.
         let most = if opened { count } else { recipients_max(run, connection) };

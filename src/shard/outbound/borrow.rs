@@ -27,7 +27,7 @@ fn is_lending<R: Runtime>(shard: &Shard<R>) -> bool {
 /// Connections to a site this shard may hold when others want some: half of its share while others work for it, as it has the
 /// queue to keep besides.
 pub(super) fn share<R: Runtime>(shard: &Shard<R>, site: &Site) -> usize {
-    let share = site.policy.borrow().connections / shard.mesh.shards();
+    let share = site.connections_max() / shard.mesh.shards();
     if is_lending(shard) { share / 2 } else { share }
 }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use crate::runtime::Runtime;
 use crate::shaping::pace::Pace;
-use crate::shard::counts::{ConnectionCount, RateCount};
+use crate::shard::counts::ConnectionCount;
+use crate::shard::rate_count::RateCount;
 use crate::time::Instant;
 
 /// What a rate is of.
@@ -21,19 +22,29 @@ pub enum What {
 pub struct Bucket {
     count: Arc<ConnectionCount>,
     what: What,
-    pace: Pace,
+    pace: Option<Pace>,
 }
 
 impl Bucket {
     /// That of a site or a provider.
     pub fn new(count: &Arc<ConnectionCount>, what: What, pace: Pace) -> Bucket {
-        Bucket { count: count.clone(), what, pace }
+        Bucket { count: count.clone(), what, pace: Some(pace) }
     }
 
-    fn level(&self) -> &RateCount {
-        match self.what {
-            What::Connections => &self.count.opened,
-            What::Messages => &self.count.messages,
+    /// That of the adaptive window of a site, as far as it is narrow.
+    pub fn of_window(count: &Arc<ConnectionCount>) -> Bucket {
+        Bucket { count: count.clone(), what: What::Messages, pace: None }
+    }
+
+    /// What is in it, and how it fills; None: it bounds nothing now.
+    fn level(&self) -> Option<(&RateCount, Pace)> {
+        match (self.pace, self.what) {
+            (Some(pace), What::Connections) => Some((&self.count.opened, pace)),
+            (Some(pace), What::Messages) => Some((&self.count.messages, pace)),
+            (None, _) => {
+                let window = self.count.window()?;
+                Some((&window.messages, window.pace()?))
+            }
         }
     }
 }
@@ -69,16 +80,16 @@ impl<R: Runtime> Drop for Token<R> {
 }
 
 fn give_back(buckets: &[Bucket], times: (Instant, Instant)) {
-    buckets.iter().for_each(|bucket| bucket.level().give_back(bucket.pace, times));
+    buckets.iter().filter_map(Bucket::level).for_each(|(level, pace)| level.give_back(pace, times));
 }
 
 /// How many may begin now. If none may: when one may, and by which rate.
 pub(super) fn free(buckets: &[Bucket], now: Instant) -> Result<usize, (Instant, Pace)> {
     let mut least = usize::MAX;
-    for bucket in buckets {
-        least = least.min(bucket.level().free(bucket.pace, now));
+    for (level, pace) in buckets.iter().filter_map(Bucket::level) {
+        least = least.min(level.free(pace, now));
         if least == 0 {
-            return Err((bucket.level().next(bucket.pace, now), bucket.pace));
+            return Err((level.next(pace, now), pace));
         }
     }
     Ok(least)
@@ -86,9 +97,10 @@ pub(super) fn free(buckets: &[Bucket], now: Instant) -> Result<usize, (Instant, 
 
 fn take_of(buckets: &[Bucket], now: Instant) -> Result<(), (Instant, Pace)> {
     for (place, bucket) in buckets.iter().enumerate() {
-        if let Err(when) = bucket.level().take(bucket.pace, now) {
+        let Some((level, pace)) = bucket.level() else { continue };
+        if let Err(when) = level.take(pace, now) {
             give_back(&buckets[..place], (now, now));
-            return Err((when, bucket.pace));
+            return Err((when, pace));
         }
     }
     Ok(())

@@ -22,7 +22,7 @@ use crate::shard::outbound::rates::Rights;
 use crate::shard::outbound::session::{Connection, HopError};
 use crate::shard::outbound::site::{IdleConnection, Site, Work};
 use crate::shard::outbound::work::{After, Run, UnderWay};
-use crate::shard::outbound::{borrow, connect, line, pump, settle, sites};
+use crate::shard::outbound::{adapt, borrow, connect, line, pump, settle, sites};
 use crate::smtp::reply::Reply;
 use crate::time::Instant;
 
@@ -54,6 +54,7 @@ async fn deliver<R: Runtime>(shard: Rc<Shard<R>>, begun: Begun<R>) {
         era: site.era.get(),
         opening: Cell::new(true),
         answered: Cell::new(false),
+        stands: Cell::new(false),
         unproven: RefCell::new(unproven),
         places: places.map(Rc::new),
     };
@@ -90,11 +91,13 @@ async fn connected<R: Runtime>(
     (hop, policy, lease): (&Hop, &SitePolicy, &Lease<R>),
     token: Option<Token<R>>,
 ) -> Option<AddressPermit> {
+    let begun = shard.runtime.now();
     let connected = connect::connect(shard, (hop, policy), Rights::new(shard, site, token)).await;
     lease.opened();
     match connected {
         Ok(mut connection) => {
             shard.instruments.counters.outbound_connections_opened.add(1);
+            lease.stands();
             let place = connection.place.take();
             if work(shard, key, (site, place.as_ref(), lease), &mut connection).await {
                 connection.quit(shard).await;
@@ -112,6 +115,7 @@ async fn connected<R: Runtime>(
         }
         Err(error) => {
             shard.instruments.counters.outbound_connections_failed.add(1);
+            adapt::refused_session(shard, site, &error, begun);
             failed(shard, key, site, &error);
         }
     }
@@ -127,6 +131,8 @@ struct Lease<R: Runtime> {
     era: u32,
     opening: Cell<bool>,
     answered: Cell<bool>,
+    /// A session came up.
+    stands: Cell<bool>,
     unproven: RefCell<Option<Unproven>>,
     /// Its places at the providers of its site.
     places: Option<Rc<Places>>,
@@ -138,6 +144,14 @@ impl<R: Runtime> Lease<R> {
         if self.opening.replace(false) {
             self.site.opening.set(self.site.opening.get() - 1);
         }
+    }
+
+    /// A session came up.
+    fn stands(&self) {
+        self.stands.set(true);
+        let (count, now) = (&self.site.count, self.shard.runtime.now());
+        let standing = count.stands();
+        count.window().inspect(|window| window.came_up(standing, now));
     }
 
     /// A message was answered over it.
@@ -156,6 +170,9 @@ impl<R: Runtime> Lease<R> {
 impl<R: Runtime> Drop for Lease<R> {
     fn drop(&mut self) {
         self.opened();
+        if self.stands.get() {
+            self.site.count.falls();
+        }
         self.site.connections.set(self.site.connections.get() - 1);
         self.shard.outbound.connections.set(self.shard.outbound.connections.get() - 1);
         self.shard.mesh.release(&self.site.count);
@@ -257,6 +274,8 @@ async fn work<R: Runtime>(
         ends,
         era: lease.era,
         done: 0,
+        begun: shard.runtime.now(),
+        begun_at: shard.timers.recent(),
         took: Cell::new(false),
         ahead: None,
         token: None,

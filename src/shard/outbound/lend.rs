@@ -43,7 +43,7 @@ pub(super) fn lend<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: &Rc<Sit
 /// The shards that have more time than this one: those first that have something of ours, as they are connected.
 fn borrowers<R: Runtime>(shard: &Shard<R>, site: &Site, ready: usize, now: Instant) -> Vec<usize> {
     // A borrower needs a connection, and so does the home shard.
-    let most = site.policy.borrow().connections.saturating_sub(1);
+    let most = site.connections_max().saturating_sub(1);
     let lent = shard.outbound.lending.lent.borrow();
     let mesh = &shard.mesh;
     let has_time = |other: usize| !mesh.is_busy(other) || mesh.load(other) < ready / 2;

@@ -1,6 +1,6 @@
 //! The way out: from a message on disk to the next hop's answer.
 //!
-//! The files stand in message order. Who uses whom is another order, in which none looks back: the states; `borrow` and `sites`; `settle`;
+//! The files stand in message order. Who uses whom is another order, in which none looks back: the states; `borrow`, `sites` and `adapt`; `settle`;
 //! `lend`, `pump`; `tend`, `unanswered`; `asking`, `dispatch`, `handoff` and `loan`; `line`; `session`, `connect`, `work`, `transact`,
 //! `attempt` and `deliver`. So `pump` only begins a connection, and `deliver` opens what was begun.
 
@@ -24,6 +24,7 @@ pub mod pump;
 pub mod line;
 pub mod sites;
 pub mod rates;
+pub mod adapt;
 pub mod lend;
 pub mod loan;
 pub mod borrow;

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use crate::limits;
 use crate::queue::destinations::{self as queue, SiteKey};
 use crate::runtime::{Defect, Runtime};
+use crate::shaping::window::Narrows;
 use crate::shard::Shard;
 use crate::shard::message::ShardMessage;
 use crate::shard::outbound::bucket::What;
@@ -78,7 +79,8 @@ fn begin<R: Runtime>(shard: &Rc<Shard<R>>, key: SiteKey, site: Rc<Site>) -> bool
             return false;
         }
     };
-    if !site.count.take(site.policy.borrow().connections, shard.index) {
+    if !site.count.take(site.connections_max(), shard.index) {
+        site.count.window().inspect(|window| window.wants(Narrows::Connections));
         shard.mesh.ask_for_connection(shard.index, &site.count);
         refused();
         return false;

@@ -12,6 +12,7 @@ use crate::limits;
 use crate::queue::destinations::SiteKey;
 use crate::runtime::{Defect, Runtime};
 use crate::shaping::pace::Pace;
+use crate::shaping::window::Narrows;
 use crate::shard::Shard;
 use crate::shard::outbound::bucket::{self, Bucket, Token, What};
 use crate::shard::outbound::site::Site;
@@ -56,6 +57,9 @@ fn wait<R: Runtime>(shard: &Rc<Shard<R>>, (key, site): (SiteKey, &Rc<Site>), (wh
     let at = when + Duration::from_nanos(shard.runtime.random() % apart.max(1));
     if site.wakes_at.get().is_some_and(|earlier| earlier <= at) {
         return;
+    }
+    if let Some(window) = site.count.window().filter(|window| window.pace() == Some(pace)) {
+        window.wants(Narrows::Messages);
     }
     shard.instruments.counters.rate_waits.add(1);
     site.wakes_at.set(Some(at));

@@ -10,6 +10,8 @@ use crate::time::Instant;
 pub struct SiteHistory {
     /// It takes so many recipients in a transaction; until when that is believed.
     pub(super) recipients: Cell<(usize, Instant)>,
+    /// It takes so many messages over a connection; until when that is believed.
+    pub(super) messages: Cell<(usize, Instant)>,
     /// It took a message.
     pub(super) took_at: Cell<Option<Instant>>,
     /// So many messages went from one of its hosts to another with nothing counted; until when that is remembered.
@@ -22,6 +24,7 @@ impl Default for SiteHistory {
     fn default() -> SiteHistory {
         SiteHistory {
             recipients: Cell::new((0, Instant(0))),
+            messages: Cell::new((0, Instant(0))),
             took_at: Cell::new(None),
             moved: Cell::new((0, Instant(0))),
             alone_until: Cell::new(Instant(0)),
@@ -33,6 +36,12 @@ impl SiteHistory {
     /// Recipients it takes in a transaction, as far as is known.
     pub fn recipients(&self, now: Instant) -> usize {
         let (most, until) = self.recipients.get();
+        if now < until { most } else { usize::MAX }
+    }
+
+    /// Messages it takes over a connection, as far as is known.
+    pub fn messages(&self, now: Instant) -> usize {
+        let (most, until) = self.messages.get();
         if now < until { most } else { usize::MAX }
     }
 

@@ -74,6 +74,8 @@ pub struct Site {
     pub(super) waits_for: RefCell<Option<Waiting>>,
     /// It gave a place to another site of a provider, and takes none yet.
     pub(super) yields: Cell<bool>,
+    /// One of its buckets is that of its adaptive window.
+    pub(super) paced: Cell<bool>,
     /// What rates there are of connections and of messages.
     buckets: RefCell<[Option<Rc<[Bucket]>>; 2]>,
     /// When it is pumped as its rate lets it begin something.
@@ -107,6 +109,7 @@ impl Site {
             providers: RefCell::default(),
             waits_for: RefCell::default(),
             yields: Cell::new(false),
+            paced: Cell::new(false),
             buckets: RefCell::default(),
             wakes_at: Cell::new(None),
         }
@@ -121,6 +124,17 @@ impl Site {
             self.end_connections();
         }
         true
+    }
+
+    /// How many connections the node may have to it: what the operator allows, and no more than it has shown to take.
+    pub(super) fn connections_max(&self) -> usize {
+        let policy = self.policy.borrow();
+        if policy.adaptive { self.count.most(policy.connections) } else { policy.connections }
+    }
+
+    /// Whether there are more than that, since it was narrowed.
+    pub(super) fn is_over(&self) -> bool {
+        self.count.window().is_some() && self.count.exceeds(self.connections_max())
     }
 
     /// The buckets of its rates; None: there are none.

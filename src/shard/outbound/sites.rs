@@ -82,6 +82,27 @@ pub(super) fn heed<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site) {
     if site.shaped_by.get() != (shard.live.generation(), site.count.besides()) {
         take_up(shard, key, site, &shard.live.get());
     }
+    if site.count.window().is_some() {
+        look(shard, key, site);
+    }
+}
+
+/// A few times a second one of the shards looks whether the site's window lets more. Each takes up whether it bounds messages.
+fn look<R: Runtime>(shard: &Shard<R>, key: SiteKey, site: &Site) {
+    let Some(window) = site.count.window() else { return };
+    let (policy, now) = (site.policy.borrow().clone(), shard.timers.recent());
+    if window.is_due(now) && window.look(policy.connections, policy.message_rate, now) {
+        shard.mesh.widened(&site.count);
+    }
+    if site.paced.get() != is_paced(site, &policy) {
+        let waited = site.is_waiting();
+        share(shard, site, &policy);
+        later(shard, waited.then_some(key));
+    }
+}
+
+fn is_paced(site: &Site, policy: &SitePolicy) -> bool {
+    policy.adaptive && site.count.window().is_some_and(|window| window.pace().is_some())
 }
 
 /// The same for one that waits for a place or for its rate.
@@ -110,6 +131,8 @@ fn share<R: Runtime>(shard: &Shard<R>, site: &Site, policy: &SitePolicy) {
     let (mut connections, mut messages, mut shares) = (Vec::new(), Vec::new(), Vec::new());
     connections.extend(policy.connection_rate.map(|pace| Bucket::new(&site.count, What::Connections, pace)));
     messages.extend(policy.message_rate.map(|pace| Bucket::new(&site.count, What::Messages, pace)));
+    site.paced.set(is_paced(site, policy));
+    messages.extend(site.paced.get().then(|| Bucket::of_window(&site.count)));
     for of in &policy.providers {
         let count = || shard.mesh.provider_count(&of.name, shard.runtime.now());
         let provider = shard.outbound.providers.get(&of.name, count);

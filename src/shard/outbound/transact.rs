@@ -12,7 +12,7 @@ use crate::shard::outbound::eight_bit::{self, Ready};
 use crate::shard::outbound::session::{Behind, Choice, Connection, HopError, Starttls};
 use crate::shard::outbound::tally::{Part, Tally, ended};
 use crate::shard::outbound::work::{After, How, Run, UnderWay, is_resident, recipients_max};
-use crate::shard::outbound::{body, manners, meanings, pump, sites};
+use crate::shard::outbound::{adapt, body, manners, meanings, pump, sites};
 use crate::shard::store::compact::Pinned;
 use crate::shard::store::load::{self, StoredRecord};
 use crate::shard::wire::WireError;
@@ -171,6 +171,7 @@ pub(super) async fn transact<R: Runtime>(
         manners::notice_lost_group(shard, &connection.hop, begun_at);
     }
     if moves_on(run, connection, (how, broke), &mut transaction).await {
+        adapt::leaves(run, connection, reused, &transaction);
         return (After::Stale, false);
     }
     understand(run, connection, &mut transaction).await;
@@ -184,7 +185,9 @@ async fn understand<R: Runtime>(
     connection: &Connection<R>,
     transaction: &mut Transaction<'_>,
 ) {
-    meanings::judge(run, &connection.hop, transaction).await;
+    if let Some((part, why)) = meanings::judge(run, &connection.hop, transaction).await {
+        adapt::refused_by(run, part, &why);
+    }
     manners::heed_call_for_tls(run.shard, connection, transaction);
     refused(run, connection.routed, transaction);
     // Some receivers' codes say the opposite of their words: a rate that was exceeded is no bad address. Behind that: words about us close
@@ -369,6 +372,7 @@ fn count<R: Runtime>(
             Verdict::Delivered(_) => {
                 shown.took_at.set(Some(now));
                 run.took.set(true);
+                run.site.count.window().inspect(|window| window.took(run.begun_at));
                 // What one takes that was opened before the trouble began does not end it.
                 let mut failures = shard.outbound.hosts.hop_failures.borrow_mut();
                 if !failures.is_empty() && connection.choice != Choice::First {

@@ -40,6 +40,10 @@ pub(super) struct Run<'a, R: Runtime> {
     pub(super) ends: Instant,
     /// The era of its site in which it was begun.
     pub(super) era: u32,
+    /// When its session had come up.
+    pub(super) begun: Instant,
+    /// When the commands of the transaction under way were sent, or a little before.
+    pub(super) begun_at: Instant,
     /// Transactions begun.
     pub(super) done: usize,
     /// A message was taken over it.
@@ -56,6 +60,8 @@ pub(super) struct NextJob<'a, R: Runtime> {
     pub(super) under_way: UnderWay<'a, R>,
     /// Its MAIL, RCPT and DATA went out behind the body of the message before.
     pub(super) opened: bool,
+    /// When it was taken.
+    pub(super) at: Instant,
     /// The right to it, where there is a rate.
     pub(super) token: Option<Token<R>>,
 }
@@ -70,6 +76,8 @@ impl<'a, R: Runtime> Run<'a, R> {
         let yields = must_yield(shard, site, *done) || must_pass_on(shard, self.place, site, *done);
         has_turn
             && !shard.draining.get()
+            && !site.is_over()
+            && *done < site.shown.messages(shard.timers.recent())
             && (*most == 0 || done < most)
             && !old
             && !yields
@@ -93,10 +101,10 @@ impl<'a, R: Runtime> Run<'a, R> {
                     settle::expired(shard, &job)
                 }
                 Work::Job(job) => {
-                    let under_way = UnderWay::new(shard, site, job);
+                    let (under_way, at) = (UnderWay::new(shard, site, job), shard.timers.recent());
                     // More work than connections: one more connection, if the limits let it.
                     pump::pump(shard, key);
-                    return Some(NextJob { under_way, opened: false, token });
+                    return Some(NextJob { under_way, opened: false, at, token });
                 }
                 Work::Nothing => return None,
             }

@@ -103,6 +103,21 @@ pub fn means_too_many(reply: &Reply) -> bool {
     bare || says_too_many(reply)
 }
 
+/// What a hop says of a connection that has carried enough.
+const OF_THE_SESSION: [&str; 6] = [
+    "per connection",
+    "this connection",
+    "per session",
+    "this session",
+    "in one session",
+    "in a single session",
+];
+
+/// A refusal that is about this connection alone: it has carried as many messages as the hop takes over one, and the next takes as many.
+pub fn speaks_of_the_session(reply: &Reply) -> bool {
+    has(&reply.text.to_ascii_lowercase(), &OF_THE_SESSION)
+}
+
 /// What a host says that never takes mail.
 const OF_NO_MAIL: [&str; 6] =
     ["accept mail", "no mail", "accept any mail", "receive mail", "accept email", "take mail"];

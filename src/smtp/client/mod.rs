@@ -1,6 +1,6 @@
 //! The client side of a session (RFC 5321), sans IO: what to send next, what a reply means.
 
-mod blame;
+pub mod blame;
 mod capabilities;
 mod commands;
 pub mod lmtp;
