@@ -182,7 +182,13 @@ impl Routine for Retries {
 /// Mail that was deferred becomes due, is tried and deferred again.
 pub fn retry() -> Box<dyn Routine> {
     let seconds = Duration::from_secs;
-    let rule = Retry { first: seconds(300), factor: 2.0, max: seconds(7200), expire: seconds(5 * 86_400) };
+    let rule = Retry {
+        first: seconds(300),
+        factor: 2.0,
+        max: seconds(7200),
+        schedule: None,
+        expire: seconds(5 * 86_400),
+    };
     // A hundred become due each second.
     let queues = Dispatch::new(100_000, 5_000, |number| NOW + 1 + number / 100);
     Box::new(Retries { queues, rule })

@@ -177,17 +177,11 @@ fn write_delivery(config: &Config, out: &mut String) -> std::fmt::Result {
         writeln!(out, "MX hosts may be in private networks")?;
     }
     let retry = &config.retry;
-    let mut wait = retry.first.as_secs_f64();
-    let mut waits = Vec::new();
-    for _ in 0..6 {
-        waits.push(value::show_duration(std::time::Duration::from_secs(
-            wait.min(retry.max.as_secs_f64()) as u64
-        )));
-        wait *= retry.factor;
-    }
+    let wait = |attempts| std::time::Duration::from_secs(retry.wait(attempts) as u64);
+    let waits: Vec<String> = (1..=6).map(|attempts| value::show_duration(wait(attempts))).collect();
     writeln!(
         out,
-        "retries after {} and so on, each a tenth more or less, at most {} apart; given up after {}",
+        "retries after {} and so on, each a fifth more or less, at most {} apart; given up after {}",
         waits.join(", "),
         value::show_duration(retry.max),
         value::show_duration(retry.expire)

@@ -15,6 +15,7 @@ pub fn differences(before: &Config, now: &Config) -> Vec<&'static str> {
         dns,
         delivery,
         retry,
+        tenants,
         shaping,
         accounts,
         // Read at the start alone.
@@ -35,6 +36,7 @@ pub fn differences(before: &Config, now: &Config) -> Vec<&'static str> {
         ("dns", dns_differs(dns, &now.dns)),
         ("delivery", differs(delivery, &now.delivery)),
         ("retry", *retry != now.retry),
+        ("tenant", *tenants != now.tenants),
         ("shaping", *shaping != now.shaping),
     ];
     all.into_iter().filter(|(_, differs)| *differs).map(|(section, _)| section).collect()
@@ -76,6 +78,7 @@ mod tests {
             ("dns", "[dns]\nattempts = 5\n"),
             ("delivery", "[delivery]\nstarttls = false\n"),
             ("retry", "[retry]\nfirst = \"7m\"\n"),
+            ("tenant", "[[tenant]]\nname = \"shop\"\nmax_age = \"1d\"\n"),
             ("shaping", "[shaping]\ndefaults = false\n"),
         ];
         for (section, text) in sections {

@@ -14,12 +14,14 @@ pub(crate) mod literal;
 mod log;
 pub(crate) mod nearest;
 mod read;
+pub mod retry;
 pub mod rule;
 mod section;
 mod shaping;
 mod shard;
 mod shards;
 mod syntax;
+mod tenant;
 pub mod target;
 pub mod tuning;
 pub mod value;
@@ -28,10 +30,12 @@ mod whole;
 pub use boot::Boot;
 pub use error::{ConfigError, Places};
 pub use log::LogConfig;
+pub use retry::Retry;
 pub use rule::{AddressPattern, RuleConfig};
 pub use shaping::ShapingConfig;
 pub use shard::{Particulars, ShardConfig};
 pub use target::{Choice, RouteTarget, Scheme};
+pub use tenant::TenantConfig;
 pub use tuning::{RuntimeChoice, Tuning};
 pub use value::{BareNewlines, DomainPattern, Network, PrivateNetworks};
 pub use whole::Config;
@@ -86,12 +90,14 @@ pub struct TlsFiles {
 }
 
 /// `[[route]]`
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RouteConfig {
     /// Which recipient domains.
     pub domain: DomainPattern,
     /// Where their mail goes: at least one, all of one protocol.
     pub to: Vec<Choice>,
+    /// When it is tried again.
+    pub retry: Option<Arc<Retry>>,
 }
 
 /// `[dns]`
@@ -130,19 +136,6 @@ pub struct Delivery {
     pub starttls: bool,
     /// Whether MX hosts may resolve to loopback addresses; false but in tests.
     pub allow_loopback_mx: bool,
-}
-
-/// `[retry]`: the n-th retry waits `first * factor^(n-1)`, at most `max`, with jitter.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Retry {
-    /// Before the first retry.
-    pub first: Duration,
-    /// Growth.
-    pub factor: f64,
-    /// Longest wait.
-    pub max: Duration,
-    /// Age at which a recipient is given up and bounced.
-    pub expire: Duration,
 }
 
 /// `[spool]`

@@ -9,9 +9,9 @@ use toml::de::DeValue;
 
 use crate::config::choices::choices;
 use crate::config::literal::{
-    Fix, Wrong, boolean, bytes, factor, integer, list, parsed, path, port, quoted, some_path, span, text,
-    word,
+    Fix, Wrong, boolean, bytes, integer, list, parsed, path, port, quoted, some_path, span, text, word,
 };
+use crate::config::retry;
 use crate::config::section::Section;
 use crate::config::{
     BareNewlines, Choice, Control, Delivery, DnsConfig, ListenerConfig, Network, Node, PrivateNetworks,
@@ -19,8 +19,6 @@ use crate::config::{
 };
 use crate::limits;
 use crate::mail::address;
-
-const SECOND: Duration = Duration::from_secs(1);
 
 pub(super) fn node(section: &Section<'_>) -> Node {
     const USUAL: &str = "relay.example.net";
@@ -138,7 +136,7 @@ fn tls_files(section: &Section<'_>) -> Option<TlsFiles> {
     None
 }
 
-pub(super) fn routes(root: &Section<'_>) -> Vec<RouteConfig> {
+pub(super) fn routes(root: &Section<'_>, of_all: &Retry) -> Vec<RouteConfig> {
     let mut routes: Vec<RouteConfig> = Vec::new();
     for section in root.sections("route") {
         // None: it could not be understood, and then it is not another's double either.
@@ -156,9 +154,10 @@ pub(super) fn routes(root: &Section<'_>) -> Vec<RouteConfig> {
             let fix = Fix::Do("remove one of the two".to_owned());
             section.fail("domain", "", "there is a route for this already", fix);
         }
+        let retry = retry::read_own(&section, of_all);
         section.finish();
         if let Some(domain) = domain {
-            routes.push(RouteConfig { domain, to });
+            routes.push(RouteConfig { domain, to, retry });
         }
     }
     routes
@@ -208,22 +207,6 @@ pub(super) fn delivery(section: &Section<'_>) -> Delivery {
     };
     section.finish();
     delivery
-}
-
-pub(super) fn retry(section: &Section<'_>) -> Retry {
-    let time = |key, seconds| {
-        let usual = Duration::from_secs(seconds);
-        section.read(key, usual, |value| span(value, SECOND..=limits::CONFIG_TIME_MAX, usual))
-    };
-    let (first, max, expire) = (time("first", 60), time("max", 7200), time("expire", 432_000));
-    let factor = section.read("factor", 2.0, |value| factor(value, 2.0));
-    if max < first {
-        let shown = value::show_duration(first);
-        let problem = format!("max ({}) is shorter than first ({shown})", value::show_duration(max));
-        section.fail("max", "first", &problem, Fix::Write(quoted(&shown), " or longer".to_owned()));
-    }
-    section.finish();
-    Retry { first, factor, max, expire }
 }
 
 fn segment_size(value: &DeValue<'_>) -> Result<u64, Wrong> {

@@ -8,14 +8,17 @@ use regex::{Regex, RegexBuilder};
 use toml::de::DeValue;
 
 use crate::config::literal::{Fix, Wrong, list, quoted, span, text};
+use crate::config::retry::Schedule;
 use crate::config::section::Section;
 use crate::config::value::{self, BadValue};
 use crate::limits;
 use crate::mail::address;
-use crate::mail::header;
 use crate::mail::parameters::{self, Key};
 
 pub(super) mod order;
+mod template;
+
+pub use template::Template;
 
 /// `[[rule]]`
 #[derive(Clone, Debug, Default)]
@@ -84,71 +87,6 @@ pub enum RuleAction {
     Discard,
 }
 
-/// A text in which `$1` stands for what the first group of the rule's pattern found, and `$$` for a dollar.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Template(Vec<Part>);
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
-    Text(String),
-    Group(usize),
-}
-
-impl Template {
-    fn parse(text: &str) -> Template {
-        let mut parts: Vec<Part> = Vec::new();
-        let mut rest = text;
-        let mut literal = String::new();
-        while let Some(at) = rest.find('$') {
-            literal.push_str(&rest[..at]);
-            let behind = &rest[at + 1..];
-            let digits = behind.bytes().take_while(u8::is_ascii_digit).take(2).count();
-            if digits > 0 {
-                parts.extend((!literal.is_empty()).then(|| Part::Text(std::mem::take(&mut literal))));
-                parts.push(Part::Group(behind[..digits].parse().unwrap_or_default()));
-                rest = &behind[digits..];
-            } else {
-                literal.push('$');
-                rest = behind.strip_prefix('$').unwrap_or(behind);
-            }
-        }
-        literal.push_str(rest);
-        parts.extend((!literal.is_empty()).then_some(Part::Text(literal)));
-        Template(parts)
-    }
-
-    /// The text, where nothing is to be put in.
-    pub fn text(&self) -> Option<&str> {
-        match &self.0[..] {
-            [] => Some(""),
-            [Part::Text(text)] => Some(text),
-            _ => None,
-        }
-    }
-
-    /// The text with what each group found, as far as it has at most so many bytes.
-    pub fn expand<'a>(&self, most: usize, group: impl Fn(usize) -> &'a str) -> String {
-        let mut whole = String::new();
-        for part in &self.0 {
-            let text = match part {
-                Part::Text(text) => text,
-                Part::Group(number) => group(*number),
-            };
-            let fits = header::cut(text, most - whole.len());
-            whole.push_str(fits);
-            if fits.len() < text.len() {
-                break;
-            }
-        }
-        whole
-    }
-
-    /// The groups it names.
-    fn groups(&self) -> impl Iterator<Item = usize> {
-        self.0.iter().filter_map(|part| if let Part::Group(number) = part { Some(*number) } else { None })
-    }
-}
-
 impl RuleSet {
     /// Whether it sets nothing.
     pub fn is_empty(&self) -> bool {
@@ -158,6 +96,12 @@ impl RuleSet {
     /// Whether anything of what the pattern of the rule found goes into it.
     pub fn has_groups(&self) -> bool {
         self.templates().any(|template| template.text().is_none())
+    }
+
+    /// The longest wait of the schedule of retries it sets, if it does.
+    pub fn longest_wait(&self) -> Option<Duration> {
+        let (_, schedule) = self.parameters.iter().find(|(key, _)| *key == Key::Retry)?;
+        Some(Schedule::parse(schedule.text()?)?.longest())
     }
 
     fn templates(&self) -> impl Iterator<Item = &Template> {
@@ -396,6 +340,9 @@ fn set(section: &Section<'_>) -> RuleSet {
         let template = section.read(name, None, |value| parameter(value, key));
         set.parameters.extend(template.map(|template| (key, template)));
     }
+    let schedule = section.read("retry", None, |value| Schedule::read(value).map(Some));
+    let schedule = schedule.map(|schedule| Template::parse(&schedule.to_string()));
+    set.parameters.extend(schedule.map(|schedule| (Key::Retry, schedule)));
     let most = limits::CONFIG_TIME_MAX;
     set.expire = section.read("expire", None, |value| match value.as_str() {
         Some("") => Ok(None),
@@ -576,16 +523,6 @@ pub(super) fn describe(rule: &RuleConfig, listeners: &[SocketAddr]) -> String {
         RuleAction::Discard => "taken and discarded".to_owned(),
     }));
     format!("{whose}: {}", what.join(", "))
-}
-
-impl Template {
-    fn expand_as_written(&self) -> String {
-        let part = |part: &Part| match part {
-            Part::Text(text) => text.replace('$', "$$"),
-            Part::Group(number) => format!("${number}"),
-        };
-        self.0.iter().map(part).collect()
-    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use toml::de::DeTable;
 
@@ -14,7 +15,7 @@ use crate::config::shards::Shards;
 use crate::config::tuning::{self, Tuning};
 use crate::config::{
     Control, Delivery, DnsConfig, ListenerConfig, LogConfig, Node, Retry, RouteConfig, RuleConfig,
-    SpoolConfig, log, read, rule, shaping, syntax,
+    SpoolConfig, TenantConfig, log, read, retry, rule, shaping, syntax, tenant,
 };
 use crate::limits;
 
@@ -35,6 +36,8 @@ pub struct Config {
     pub delivery: Delivery,
     /// `[retry]`
     pub retry: Retry,
+    /// `[[tenant]]`
+    pub tenants: Vec<TenantConfig>,
     /// `[shaping]`
     pub shaping: ShapingConfig,
     /// `[spool]`
@@ -93,6 +96,16 @@ impl Config {
         if self.node.shards == 0 { cores.clamp(1, limits::SHARDS_MAX) } else { self.node.shards }
     }
 
+    /// The longest wait before a retry that it asks for anywhere.
+    pub fn longest_wait(&self) -> Duration {
+        let own = self.routes.iter().filter_map(|route| route.retry.as_deref());
+        let own = own
+            .chain(self.tenants.iter().filter_map(|tenant| tenant.retry.as_deref()))
+            .map(|retry| retry.max);
+        let by_rules = self.rules.iter().filter_map(|rule| rule.set.longest_wait());
+        own.chain(by_rules).fold(self.retry.max, Duration::max)
+    }
+
     /// What is wrong in `[[shard]]` when there are so many shards and, if they are known, the process may use these processors.
     pub fn judge_shards(&self, shards: usize, cores: Option<&[usize]>) -> Vec<ConfigError> {
         self.shards_together().judge(shards, cores)
@@ -121,15 +134,17 @@ fn read(root: &Section<'_>) -> Config {
     let control = read::control(&root.section("control"), &node.data_dir);
     let listeners = read::listeners(root, accounts.is_some());
     let addresses: Vec<SocketAddr> = listeners.iter().map(|listener| listener.address).collect();
+    let retry = retry::read(&root.section("retry"));
     let config = Config {
         node,
         shards: shard::read(&root.sections("shard"), &addresses),
         rules: rule::read(root, &addresses),
         listeners,
-        routes: read::routes(root),
+        routes: read::routes(root, &retry),
         dns: read::dns(&root.section("dns")),
         delivery: read::delivery(&root.section("delivery")),
-        retry: read::retry(&root.section("retry")),
+        tenants: tenant::read(root, &retry),
+        retry,
         shaping: shaping::read(&root.section("shaping")),
         spool: read::spool(&root.section("spool")),
         accounts,

@@ -148,5 +148,9 @@ pub const SOCKET_PATH_MAX: usize = 107;
 pub const DESTINATION_CONNECTIONS_LIMIT: u64 = 10_000;
 /// Messages of one connection that it may ask for; 0 is no bound.
 pub const MESSAGES_PER_CONNECTION_LIMIT: u64 = 1_000_000;
+/// Waits of a schedule of retries: what is written down of a message that has its own is no longer than a parameter.
+pub const RETRY_STEPS_MAX: usize = 16;
+/// Tenants that it may name.
+pub const TENANTS_MAX: usize = 10_000;
 /// Factor between two waits that it may ask for: with more the second one is the longest.
 pub const RETRY_FACTOR_MAX: f64 = 100.0;

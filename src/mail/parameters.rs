@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde_json::Value;
 
+use crate::config::retry::Schedule;
 use crate::limits;
 
 /// Which parameter. The numbers are those of the spool's records and never change.
@@ -27,12 +28,22 @@ pub enum Key {
     Envid = 6,
     /// A JSON object that comes back in every event.
     Metadata = 7,
+    /// When it is tried again: a schedule, `10m 30m 1h`.
+    Retry = 8,
 }
 
 impl Key {
     /// All of them, by number.
-    pub const ALL: [Key; 7] =
-        [Key::Tenant, Key::Campaign, Key::Category, Key::Pool, Key::Priority, Key::Envid, Key::Metadata];
+    pub const ALL: [Key; 8] = [
+        Key::Tenant,
+        Key::Campaign,
+        Key::Category,
+        Key::Pool,
+        Key::Priority,
+        Key::Envid,
+        Key::Metadata,
+        Key::Retry,
+    ];
 
     /// As rules, events and `relevo spool show` call it.
     pub fn name(self) -> &'static str {
@@ -44,6 +55,7 @@ impl Key {
             Key::Priority => "priority",
             Key::Envid => "envid",
             Key::Metadata => "metadata",
+            Key::Retry => "retry",
         }
     }
 
@@ -53,6 +65,11 @@ impl Key {
 
     fn place(self) -> usize {
         self as usize - 1
+    }
+
+    /// Whether events tell it: what says whose mail it is and by what it is known again.
+    fn is_told(self) -> bool {
+        self != Key::Retry
     }
 
     /// Bytes that its value may have.
@@ -96,6 +113,8 @@ pub enum Problem {
     NoPriority,
     /// It is no JSON object.
     NoObject,
+    /// It is no schedule of retries.
+    NoSchedule,
 }
 
 impl fmt::Display for Problem {
@@ -105,6 +124,7 @@ impl fmt::Display for Problem {
             Problem::TooLong(most) => write!(formatter, "is longer than {most} bytes"),
             Problem::Control => write!(formatter, "has a control character in it"),
             Problem::NoPriority => write!(formatter, "must be high, normal or low"),
+            Problem::NoSchedule => write!(formatter, "must be waits, as in 10m 30m 1h"),
             Problem::NoObject => {
                 let most = limits::METADATA_DEPTH_MAX;
                 write!(formatter, "must be a JSON object, sound and at most {most} levels deep")
@@ -204,7 +224,8 @@ impl<'a> Parameters<&'a str> {
 
     /// As events tell them, for as long as what they were read from lives.
     pub fn to_named(self) -> Named<'a> {
-        Key::ALL.iter().filter_map(|key| Some((key.name(), self.value(*key)?))).collect()
+        let told = Key::ALL.iter().filter(|key| key.is_told());
+        told.filter_map(|key| Some((key.name(), self.value(*key)?))).collect()
     }
 
     /// A value, which lives as long as what it was read from.
@@ -262,6 +283,7 @@ pub fn check(key: Key, value: &str) -> Result<(), Problem> {
     match key {
         Key::Priority if Priority::of(value).is_none() => Err(Problem::NoPriority),
         Key::Metadata if !is_object(value) => Err(Problem::NoObject),
+        Key::Retry if Schedule::parse(value).is_none() => Err(Problem::NoSchedule),
         _ => Ok(()),
     }
 }
@@ -381,11 +403,12 @@ mod tests {
                 (4, "pool"),
                 (5, "priority"),
                 (6, "envid"),
-                (7, "metadata")
+                (7, "metadata"),
+                (8, "retry")
             ]
         );
         assert!(Key::ALL.iter().all(|key| Key::of(*key as u8) == Some(*key)));
-        assert_eq!((Key::of(0), Key::of(8)), (None, None));
+        assert_eq!((Key::of(0), Key::of(9)), (None, None));
     }
 
     #[test]
@@ -417,6 +440,8 @@ mod tests {
             (Key::Metadata, "{\"\\ude00\":1}", Err(Problem::NoObject)),
             (Key::Metadata, "{\"a\":-1.5e300}", Ok(())),
             (Key::Metadata, "{\"a\":1e999}", Err(Problem::NoObject)),
+            (Key::Retry, "10m 1h", Ok(())),
+            (Key::Retry, "soon", Err(Problem::NoSchedule)),
         ] {
             let mut parameters = Parameters::default();
             assert_eq!(parameters.set(key, value), result, "{key:?} {value}");

@@ -11,13 +11,11 @@ use crate::limits;
 /// When a deferred recipient is tried next, in Unix seconds.
 ///
 /// `attempts` counts those made, the one that just failed included; 0 is taken for 1. `now` is in Unix seconds, `random`
-/// is 64 bits of entropy. The wait is `first * factor^(attempts-1)`, at most `max`, give or take a fifth; it is never
+/// is 64 bits of entropy. The wait is [`Retry::wait`], give or take a fifth; it is never
 /// under a second and never over `max`. Whether the answer lies past the expiry is for the caller to look at.
 pub fn next_attempt(retry: &Retry, attempts: u16, now: u32, random: u64) -> u32 {
     let max = retry.max.as_secs_f64();
-    let exponent = i32::from(attempts.max(1)) - 1;
-    // A factor that shrinks waits, or is no number, counts as one. An overflow to infinity ends at the bound.
-    let nominal = (retry.first.as_secs_f64() * retry.factor.max(1.0).powi(exponent)).min(max);
+    let nominal = retry.wait(attempts);
     let wait = spread(nominal, 1.0, max, random);
     // A cast from f64 saturates, and rounds towards zero: never over the bound.
     now.saturating_add(wait as u32)
@@ -53,6 +51,7 @@ mod tests {
             first: Duration::from_secs(first),
             factor,
             max: Duration::from_secs(max),
+            schedule: None,
             expire: Duration::from_secs(432_000),
         }
     }

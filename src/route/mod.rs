@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::config::{Choice, Config, DomainPattern, RouteTarget};
+use crate::config::{Choice, Config, DomainPattern, Retry, RouteTarget};
 use crate::limits;
 use crate::mail::address;
 use crate::shaping::layers::{Asked, Shaping};
@@ -36,12 +36,50 @@ impl Route {
     }
 }
 
+/// What is said of domains: the exact one, else the longest suffix, else `*`.
+#[derive(Clone, Debug, PartialEq)]
+struct ByDomain<T> {
+    exact: HashMap<String, T>,
+    suffixes: HashMap<String, T>,
+    any: T,
+}
+
+impl<T> ByDomain<T> {
+    fn new<'a>(any: T, all: impl Iterator<Item = (&'a DomainPattern, T)>) -> ByDomain<T> {
+        let mut known = ByDomain { exact: HashMap::new(), suffixes: HashMap::new(), any };
+        for (domain, said) in all {
+            match domain {
+                DomainPattern::Exact(domain) => drop(known.exact.insert(domain.to_ascii_lowercase(), said)),
+                DomainPattern::Suffix(suffix) => {
+                    drop(known.suffixes.insert(suffix.to_ascii_lowercase(), said));
+                }
+                DomainPattern::Any => known.any = said,
+            }
+        }
+        known
+    }
+
+    fn get(&self, domain: &str) -> &T {
+        if let Some(said) = self.exact.get(domain) {
+            return said;
+        }
+        let mut rest = domain;
+        while let Some((_, parent)) = rest.split_once('.') {
+            if let Some(said) = self.suffixes.get(parent) {
+                return said;
+            }
+            rest = parent;
+        }
+        &self.any
+    }
+}
+
 /// Routes by domain, and policies by site.
 #[derive(Clone, Debug)]
 pub struct Table {
-    exact: HashMap<String, Route>,
-    suffixes: HashMap<String, Route>,
-    any: Route,
+    routes: ByDomain<Route>,
+    /// When mail is tried again, where a route says; None: none does.
+    retries: Option<ByDomain<Option<Arc<Retry>>>>,
     policy: Arc<SitePolicy>,
     shaping: Arc<Shaping>,
 }
@@ -49,44 +87,36 @@ pub struct Table {
 impl Table {
     /// The table of a configuration, and of the shaping files that it names.
     pub fn new(config: &Config, shaping: Arc<Shaping>) -> Table {
-        let (exact, suffixes) = (HashMap::new(), HashMap::new());
-        let mut table =
-            Table { exact, suffixes, any: Route::Mx(None), policy: SitePolicy::of(config), shaping };
-        for route in &config.routes {
-            let to = Route::of(&route.to);
-            match &route.domain {
-                DomainPattern::Exact(domain) => drop(table.exact.insert(domain.to_ascii_lowercase(), to)),
-                DomainPattern::Suffix(suffix) => {
-                    drop(table.suffixes.insert(suffix.to_ascii_lowercase(), to));
-                }
-                DomainPattern::Any => table.any = to,
-            }
+        let routes = config.routes.iter().map(|route| (&route.domain, Route::of(&route.to)));
+        let retries = config.routes.iter().map(|route| (&route.domain, route.retry.clone()));
+        let own = config.routes.iter().any(|route| route.retry.is_some());
+        Table {
+            routes: ByDomain::new(Route::Mx(None), routes),
+            retries: own.then(|| ByDomain::new(None, retries)),
+            policy: SitePolicy::of(config),
+            shaping,
         }
-        table
     }
 
     /// The route of a domain in lower case: the exact one, else the longest suffix, else `*`, else its MX.
     pub fn route(&self, domain: &str) -> &Route {
-        if let Some(route) = self.exact.get(domain) {
-            return route;
-        }
-        let mut rest = domain;
-        while let Some((_, parent)) = rest.split_once('.') {
-            if let Some(route) = self.suffixes.get(parent) {
-                return route;
-            }
-            rest = parent;
-        }
-        &self.any
+        self.routes.get(domain)
+    }
+
+    /// Whether any route says when mail is tried again.
+    pub fn has_retries(&self) -> bool {
+        self.retries.is_some()
+    }
+
+    /// When the route of a domain in lower case wants its mail tried again, if it says so.
+    pub fn retry(&self, domain: &str) -> Option<&Retry> {
+        self.retries.as_ref()?.get(domain).as_deref()
     }
 
     /// Whether both route every domain to the same place.
     pub fn same_routes_as(&self, other: &Table) -> bool {
-        let Table { exact, suffixes, any, policy: _, shaping } = self;
-        *exact == other.exact
-            && *suffixes == other.suffixes
-            && *any == other.any
-            && shaping.same_domains_apart_as(&other.shaping)
+        let Table { routes, retries: _, policy: _, shaping } = self;
+        *routes == other.routes && shaping.same_domains_apart_as(&other.shaping)
     }
 
     /// Whether a domain that its MX leads has a site of its own, whoever else goes to its hosts.
@@ -109,7 +139,7 @@ impl Table {
 
     /// Whether both give every site the same limits.
     pub fn same_policies_as(&self, other: &Table) -> bool {
-        let Table { policy, shaping, exact: _, suffixes: _, any: _ } = self;
+        let Table { policy, shaping, routes: _, retries: _ } = self;
         *policy == other.policy && Arc::ptr_eq(shaping, &other.shaping)
     }
 }
@@ -214,7 +244,11 @@ mod tests {
 
     #[test]
     fn the_most_specific_route_wins() {
-        let route = |domain, port| RouteConfig { domain, to: Choice::only(RouteTarget::smtp("h", port)) };
+        let route = |domain, port| RouteConfig {
+            domain,
+            to: Choice::only(RouteTarget::smtp("h", port)),
+            retry: None,
+        };
         let mut config = Config::embedded();
         config.routes = vec![
             route(DomainPattern::Any, 1),
@@ -246,7 +280,7 @@ mod tests {
         let choice = |target, order| Choice { target, weight: 1, order };
         let mut config = Config::embedded();
         let to = vec![choice(RouteTarget::smtp("spare", 25), 1), choice(RouteTarget::Mx, 0)];
-        config.routes = vec![RouteConfig { domain: DomainPattern::Any, to }];
+        config.routes = vec![RouteConfig { domain: DomainPattern::Any, to, retry: None }];
         let table = Table::new(&config, Arc::default());
         let Route::Mx(Some(spare)) = table.route("d.example") else { panic!("an MX and what is behind it") };
         let answers = [(u16::MAX, "b".to_owned()), (10, "a".to_owned())];

@@ -107,6 +107,10 @@ impl SitePolicy {
         let mut retry = self.retry.clone();
         retry.first = held.time(Key::RetryInterval).unwrap_or(retry.first);
         retry.max = held.time(Key::MaxRetryInterval).unwrap_or(retry.max).max(retry.first);
+        // It is over what holds for all, and its waits grow.
+        if held.time(Key::RetryInterval).or(held.time(Key::MaxRetryInterval)).is_some() {
+            retry.schedule = None;
+        }
         let own = SitePolicy {
             connections: number(Key::ConnectionLimit).unwrap_or(self.connections).max(1),
             named: named.unwrap_or(self.named),

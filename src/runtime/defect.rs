@@ -111,6 +111,8 @@ pub enum Defect {
     ClassIgnored,
     /// What rules say of a reply is not asked.
     RulesUnasked,
+    /// Nobody asks when a message itself is to be tried again.
+    ScheduleForgotten,
     /// Memory of a body whose client went away stays counted.
     MemoryKept,
 }

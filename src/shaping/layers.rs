@@ -106,6 +106,17 @@ pub struct Effective<'a> {
 }
 
 impl Shaping {
+    /// The longest wait before a retry that any of them asks for.
+    pub fn longest_wait(&self) -> Duration {
+        let blocks = self.default.iter().chain(&self.providers).chain(&self.domains);
+        let settings = blocks.flat_map(|block| {
+            block.settings.iter().chain(block.sources.iter().flat_map(|(_, settings)| settings))
+        });
+        let waits = settings.filter(|set| matches!(set.key, Key::RetryInterval | Key::MaxRetryInterval));
+        let waits = waits.filter_map(|set| if let Value::Time(wait) = set.value { Some(wait) } else { None });
+        waits.max().unwrap_or_default()
+    }
+
     /// Puts files over each other: what a later one says of the same section comes to what the earlier ones say, or overrules it.
     pub fn of(files: Vec<File>) -> (Shaping, Findings) {
         let mut shaping = Shaping::default();

@@ -9,9 +9,11 @@ use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Duration;
 
 use crate::config::{Config, Delivery, DnsConfig, ListenerConfig, Retry};
 use crate::policy::acceptance::Acceptance;
+use crate::policy::tenants::Tenants;
 use crate::route::gate::Gate;
 use crate::route::{Route, Table};
 use crate::shaping::layers::Shaping;
@@ -31,6 +33,10 @@ pub struct LiveConfig {
     pub delivery: Delivery,
     /// `[retry]`
     pub retry: Retry,
+    /// The longest wait before a retry that anything asks for.
+    pub longest_wait: Duration,
+    /// `[[tenant]]`
+    pub tenants: Tenants,
     /// `[dns]`, with the name servers and hosts that were found.
     pub dns: DnsConfig,
     /// `[[listener]]`, ports resolved.
@@ -86,6 +92,8 @@ impl LiveConfig {
             changed: Vec::new(),
             delivery: config.delivery.clone(),
             retry: config.retry.clone(),
+            longest_wait: config.longest_wait().max(shaping.longest_wait()),
+            tenants: Tenants::new(&config.tenants),
             dns: config.dns.clone(),
             listeners: listeners.map(listener).collect(),
             acceptance: Acceptance::new(&config.rules),

@@ -13,7 +13,7 @@ use super::day::dice::Dice;
 use super::day::plan::{BANNER, DOT, End, Flavour, Lookup, Manner, Plan, RCPT, SitePlan, VERBS};
 use super::day::reloads::{Fate, Reload, Version};
 use super::days::wrong;
-use super::{ask, compaction, crowds, full_disk, lmtp, reload, returns, rules, shaping};
+use super::{ask, compaction, crowds, full_disk, lmtp, reload, returns, rules, shaping, window};
 
 /// Seeds within which a defect must be found.
 const SEEDS: u64 = 30;
@@ -144,6 +144,7 @@ found! {
     RateUncounted in a_rate_nobody_counts_is_found,
     ProviderUncounted in connections_to_a_provider_nobody_counts_are_found,
     RulesUnasked in a_rule_nobody_asks_is_found,
+    ScheduleForgotten in a_schedule_nobody_keeps_is_found,
     ClassIgnored in a_rate_that_is_taken_for_a_refusal_is_found,
     MemoryKept in memory_of_who_went_away_is_found,
 }
@@ -169,9 +170,9 @@ fn is_found(defect: Defect) {
         Defect::PanicOverReturn => return returns::loses_none(defect),
         Defect::OneAnswerForAll => return lmtp::is_found(defect),
         Defect::MovedFreedEarly | Defect::ParametersStay => return compaction::is_found(defect),
-        Defect::RulesUnasked | Defect::RateUncounted | Defect::ProviderUncounted | Defect::WindowDeaf => {
-            return shaping::is_found(defect);
-        }
+        Defect::RulesUnasked | Defect::RateUncounted => return shaping::is_found(defect),
+        Defect::ProviderUncounted | Defect::ScheduleForgotten => return shaping::is_found(defect),
+        Defect::WindowDeaf => return window::is_found(defect),
         Defect::DiscardedHandedOut => return rules::is_found(defect),
         Defect::PlaceKept | Defect::PlaceTakenBack => return crowds::kept_places_are_found(defect),
         Defect::SlowNamesKeepPlaces => return crowds::kept_names_are_found(defect),

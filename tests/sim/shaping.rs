@@ -25,6 +25,10 @@ struct Hop {
     taken: RefCell<Vec<Instant>>,
     /// When each recipient was last asked for.
     last: RefCell<BTreeMap<String, Instant>>,
+    /// Each that was asked for, and when.
+    heard: RefCell<Vec<(String, Instant)>>,
+    /// It puts off all of them.
+    busy: Cell<bool>,
     /// It answers no MAIL.
     mute: Cell<bool>,
     /// How long it takes over the end of a message.
@@ -69,6 +73,11 @@ impl Hop {
                 }
                 "RCPT" => {
                     self.last.borrow_mut().insert(line.clone(), runtime.now());
+                    self.heard.borrow_mut().push((line.clone(), runtime.now()));
+                    if self.busy.get() {
+                        talk.send(b"450 4.2.0 later\r\n").await?;
+                        continue;
+                    }
                     let times =
                         *self.asked.borrow_mut().entry(line).and_modify(|times| *times += 1).or_insert(1);
                     let refuses = times == 1 && !self.first.is_empty();
@@ -334,6 +343,62 @@ fn steps_and_mail_last_as_long_as_a_file_says() {
     });
 }
 
+/// A hop that puts off everybody: how many seconds lie between the attempts on one recipient of each domain.
+fn put_off(seed: u64, plant: Option<Defect>) -> BTreeMap<String, Vec<u64>> {
+    let world = World::new(seed);
+    if let Some(defect) = plant {
+        world.plant(defect, 1.0);
+    }
+    names(&world, &Rc::default(), |_| Some([10, 0, 0, 2]));
+    let hop = Hop::start(&world, "10.0.0.2:25", "");
+    hop.busy.set(true);
+    let relay = launch(
+        &world,
+        2,
+        "[retry]\nschedule = [\"40s\"]\n\
+         [[route]]\ndomain = \"*.route.test\"\nto = \"smtp://10.0.0.2:25\"\nretry = { first = \"60s\", factor = 1.0, max = \"60s\" }\n\
+         [[tenant]]\nname = \"shop\"\nretry = { schedule = [\"10s\", \"20s\"] }\n\
+         [[rule]]\nmatch = { recipient = \"*.tenant.test\" }\nset = { tenant = \"shop\" }\n\
+         [[rule]]\nmatch = { recipient = \"*.rule.test\" }\nset = { tenant = \"shop\", retry = [\"5s\"] }\n",
+    );
+    let domains = ["a.route.test", "a.tenant.test", "a.rule.test", "site.test"];
+    for (number, domain) in domains.into_iter().enumerate() {
+        hand_in_some(&world, 100 + number as u16, 0..1, vec![format!("u@{domain}")]);
+    }
+    world.run_for(Duration::from_secs(200));
+    drop(relay);
+    let heard = hop.heard.borrow();
+    let of = |domain: &str| {
+        let times = heard.iter().filter(|(line, _)| line.contains(&format!("u@{domain}")));
+        let times: Vec<_> = times.map(|(_, at)| *at).collect();
+        times.windows(2).map(|two| two[1].since(two[0]).as_secs()).collect()
+    };
+    domains.map(|domain| (domain.to_owned(), of(domain))).into()
+}
+
+/// Within a fifth, and the second in which the queue looks.
+fn are_apart(found: &[u64], wanted: &[u64]) -> bool {
+    let last = wanted.last().copied().unwrap_or_default();
+    let wanted = wanted.iter().copied().chain(std::iter::repeat(last));
+    found.len() >= 2
+        && found.iter().zip(wanted).all(|(found, wait)| (wait * 4 / 5..=wait * 6 / 5 + 2).contains(found))
+}
+
+#[test]
+fn mail_is_tried_again_by_its_rule_its_tenant_its_route_and_its_site() {
+    story(2, |seed| {
+        let found = put_off(seed, None);
+        for (domain, wanted) in [
+            ("a.route.test", &[60][..]),
+            ("a.tenant.test", &[10, 20]),
+            ("a.rule.test", &[5]),
+            ("site.test", &[40]),
+        ] {
+            assert!(are_apart(&found[domain], wanted), "{domain}: {found:?}");
+        }
+    });
+}
+
 /// Plants a defect that leaves what a file says undone: it must be seen.
 pub fn is_found(defect: Defect) {
     match defect {
@@ -345,7 +410,10 @@ pub fn is_found(defect: Defect) {
             let (most, _) = connected(1, 2, "provider_connection_limit = 3", Some(defect));
             assert!(most > 3, "{defect:?}: {most} at one time");
         }
-        Defect::WindowDeaf => super::window::is_found(defect),
+        Defect::ScheduleForgotten => {
+            let found = put_off(1, Some(defect));
+            assert!(are_apart(&found["a.rule.test"], &[40]), "{found:?}");
+        }
         Defect::RulesUnasked => assert_ne!(ruled(1, Some(defect)).0, 2, "{defect:?}"),
         _ => panic!("{defect:?} is no defect of shaping"),
     }

@@ -33,7 +33,7 @@ const MAY: &[(&str, &[&str], &str)] = &[
     ("src/shard/store/places.rs", &["MOVED"], "a bit of a word of the table"),
     ("src/commands/output.rs", &["NO", "WRONG_USE"], "exit codes"),
     ("src/config/judge.rs", &["MINUTE", "HOUR", "DAY"], "units"),
-    ("src/config/read.rs", &["SECOND", "YEAR"], "units"),
+    ("src/config/retry.rs", &["SECOND"], "units"),
     ("src/policy/certificate.rs", &["NEVER"], "a time at which every certificate has ended"),
     ("src/policy/guesses.rs", &["ONE", "AROUND", "ANYWHERE"], "how much of an address a name is made of"),
     ("src/queue/group.rs", &["ANY_LIFETIME"], "a number that none of them has"),

@@ -21,6 +21,8 @@ pub struct Admission {
     pub(in crate::shard) refused: Option<(Box<str>, Reason)>,
     /// The first of it was stored before its header section was whole.
     cut: Option<Cut>,
+    /// Age at which its tenant's mail is given up.
+    max_age: Option<Duration>,
 }
 
 /// Why a header section was not whole in memory.
@@ -63,6 +65,8 @@ impl Admission {
                 Err(reply) => admission.refused = Some((reply, Reason::Rule)),
             }
             shard.gather(body.capacity() - before);
+            let parameters = envelope.parameters.as_ref().map(|all| &all.message);
+            admission.max_age = parameters.and_then(|set| shard.live.get().tenants.max_age(set));
         }
         admission
     }
@@ -78,9 +82,10 @@ impl Admission {
         }
     }
 
-    /// How long delivery is tried, if something says so.
-    pub(in crate::shard) fn expire(&self) -> Option<Duration> {
-        self.done.expire
+    /// How long delivery is tried; `usual` where nothing says so.
+    pub(in crate::shard) fn lives(&self, usual: Duration) -> Duration {
+        let said = self.done.expire.unwrap_or(usual);
+        self.max_age.map_or(said, |most| said.min(most))
     }
 
     /// Says what the message is behind the edit.

@@ -123,7 +123,7 @@ impl Upload {
 
     /// Until when delivery of a message that came whole now is tried.
     pub fn expires(&self, now: UnixMillis, retry: &Retry) -> UnixMillis {
-        let said = self.admission.as_ref().and_then(Admission::expire);
+        let said = self.admission.as_ref().map(|admission| admission.lives(retry.expire));
         now.after(said.unwrap_or(retry.expire))
     }
 

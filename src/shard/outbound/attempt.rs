@@ -80,7 +80,7 @@ fn scene<'a, R: Runtime>(
     policy: &'a SitePolicy,
 ) -> settle::Scene<'a> {
     let (hop, tls, answers) = (&connection.hop, &connection.tls, policy.answers.as_ref());
-    settle::Scene { view, hop, tls, reply: connection.said(), answers }
+    settle::Scene { view, hop, tls, reply: connection.said(), answers, max_age: policy.max_age }
 }
 
 /// What was delivered so far is written down before the next transaction, which may hang for minutes: a node that ends meanwhile

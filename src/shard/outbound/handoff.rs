@@ -96,7 +96,7 @@ pub(in crate::shard) fn recovered<R: Runtime>(
                 let (now, random) = (shard.seconds(), shard.runtime.random());
                 let times = (view.arrival, view.expiry);
                 let (not_before, expiry) =
-                    Clock::found(now, range.next, times, shard.live.get().retry.max, random);
+                    Clock::found(now, range.next, times, shard.live.get().longest_wait, random);
                 let overdue = expiry <= now && !shard.runtime.planted(Defect::ExpiredUntried);
                 let group = Group {
                     location,

@@ -39,4 +39,5 @@ pub mod transact;
 pub mod meanings;
 pub mod eight_bit;
 pub mod body;
+pub mod again;
 pub mod settle;

@@ -15,7 +15,7 @@ use crate::shard::event;
 use crate::shard::inbound::submission::Submission;
 use crate::shard::message::{Job, ShardMessage};
 use crate::shard::outbound::tally::{self, Span};
-use crate::shard::outbound::{borrow, sites};
+use crate::shard::outbound::{again, borrow, sites};
 use crate::shard::store::compact::Pinned;
 use crate::shard::store::load::{self, StoredRecord};
 use crate::shard::store::writer::About;
@@ -130,12 +130,14 @@ pub(in crate::shard) struct Scene<'a> {
     pub reply: &'a str,
     /// What rules say of its replies.
     pub answers: Option<&'a Answers>,
+    /// When its site wants mail given up, seconds after it came.
+    pub max_age: Option<u32>,
 }
 
 impl<'a> Scene<'a> {
     /// There was none.
     pub fn without_hop(view: &'a MessageView<'a>) -> Scene<'a> {
-        Scene { view, hop: "", tls: "", reply: "", answers: None }
+        Scene { view, hop: "", tls: "", reply: "", answers: None, max_age: None }
     }
 }
 
@@ -152,6 +154,9 @@ pub(in crate::shard) fn report<R: Runtime>(
     let counters = &shard.instruments.counters;
     let mut again = Vec::new();
     for outcome in outcomes.ranges_mut() {
+        if let (Some(scene), Ended::Deferred(deferral)) = (scene, &mut outcome.disposition) {
+            again::by_its_own(shard, (scene.view, scene.max_age), (group, outcome.first), deferral);
+        }
         date(shard, outcome);
         if let Some(ended) = counters.outcome(event::kind_of(&outcome.disposition)) {
             ended.add(outcome.count.into());
@@ -244,7 +249,7 @@ fn hand_in<R: Runtime>(shard: &Rc<Shard<R>>, job: &Job, outcomes: Outcomes) {
 fn account<R: Runtime>(shard: &Shard<R>, job: &Job, scene: &Scene<'_>, outcome: &RangeOutcome) -> Vec<u8> {
     let mut later = Vec::new();
     let (wall, now) = (shard.runtime.wall(), shard.runtime.now());
-    let Scene { view, hop, tls, reply, answers } = *scene;
+    let Scene { view, hop, tls, reply, answers, max_age: _ } = *scene;
     let (reply, attempts) = outcome.disposition.told(reply, job.group.attempts);
     let status = outcome.disposition.returned().and_then(|failure| failure.status);
     let enhanced = status.or_else(|| reply::enhanced(reply));

@@ -98,11 +98,19 @@ pub(super) fn ended<R: Runtime>(
         let now = shard.seconds_up();
         let retry = &site.policy.borrow().retry;
         let next = schedule::next_attempt(retry, attempts, now, shard.runtime.random());
-        let end = too_old_at(shard, site.policy.borrow().max_age, part.group);
-        // A moment from now, where that was before.
-        let end = end.map_or(part.group.expiry, |end| end.max(now.saturating_add(1)).min(part.group.expiry));
-        (attempts, next.min(end))
+        (attempts, next.min(given_up_at(shard, site.policy.borrow().max_age, part.group, now)))
     })
+}
+
+/// When a group is given up that is deferred now: at its end or as its site wants it, and a moment from now where that was before.
+pub(super) fn given_up_at<R: Runtime>(
+    shard: &Shard<R>,
+    max_age: Option<u32>,
+    group: &Group,
+    now: u32,
+) -> u32 {
+    let end = too_old_at(shard, max_age, group);
+    end.map_or(group.expiry, |end| end.max(now.saturating_add(1)).min(group.expiry))
 }
 
 /// When a group is given up as its site wants it, if it does.

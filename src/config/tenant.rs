@@ -1,0 +1,57 @@
+//! `[[tenant]]`: on whose behalf mail is sent, and what holds for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use toml::de::DeValue;
+
+use crate::config::literal::{Fix, Wrong, quoted, span, text};
+use crate::config::retry::{self, Retry};
+use crate::config::section::Section;
+use crate::limits;
+use crate::mail::parameters::{self, Key};
+
+/// `[[tenant]]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct TenantConfig {
+    /// As rules and instructions name it.
+    pub name: Box<str>,
+    /// Age at which its mail is given up, whatever else would let it wait for longer.
+    pub max_age: Option<Duration>,
+    /// When its mail is tried again.
+    pub retry: Option<Arc<Retry>>,
+}
+
+pub(super) fn read(root: &Section<'_>, of_all: &Retry) -> Vec<TenantConfig> {
+    let sections = root.sections("tenant");
+    if let Some(first) = sections.get(limits::TENANTS_MAX) {
+        let problem = format!("there are more than {} tenants", limits::TENANTS_MAX);
+        first.fail("", "", &problem, Fix::Do("name those that need anything of their own".to_owned()));
+    }
+    let mut tenants: Vec<TenantConfig> = Vec::new();
+    for section in sections.iter().take(limits::TENANTS_MAX) {
+        let name = section.read("name", None, |value| name(value).map(Some));
+        if section.lacks("name") {
+            section.fail("name", "", "this key is missing", Fix::Write(quoted("shop"), String::new()));
+        }
+        let day = Duration::from_secs(86_400);
+        let max_age = section.read("max_age", None, |value| {
+            span(value, Duration::from_secs(1)..=limits::CONFIG_TIME_MAX, 2 * day).map(Some)
+        });
+        let retry = retry::read_own(section, of_all);
+        if name.is_some() && tenants.iter().any(|other| Some(&*other.name) == name) {
+            let fix = Fix::Do("remove one of the two".to_owned());
+            section.fail("name", "", "there is a tenant of this name already", fix);
+        }
+        section.finish();
+        tenants.extend(name.map(|name| TenantConfig { name: name.into(), max_age, retry }));
+    }
+    tenants
+}
+
+fn name<'a>(value: &'a DeValue<'a>) -> Result<&'a str, Wrong> {
+    let name = text(value, "shop")?;
+    parameters::check(Key::Tenant, name)
+        .map(|()| name)
+        .map_err(|problem| Wrong::write(format!("this name {problem}"), quoted("shop"), ""))
+}
